@@ -1,0 +1,80 @@
+"""The few errors a user can meet, each with its exit code.
+
+    WbcbenchError              1   a bug, or something nobody foresaw
+    ├── UsageError             2   bad option, bad file, bad data
+    ├── CannotMeasureError     3   the meter asked for does not work here; runs not comparable
+    ├── GateFailedError        4   a `--fail-if` limit is exceeded
+    ├── CannotTellError        5   `--strict` and the interval straddles the limit
+    ├── VerificationError      6   a bundle does not hold what it claims
+    ├── RunsFailedError        7   some runs of a study failed; the others are kept
+    └── InterruptedRunError  130   Ctrl-C
+
+A message says what happened, where, why it matters, and the way out.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class WbcbenchError(Exception):
+    """Base of everything a user is told; ``exit_code`` is the process's exit status."""
+
+    exit_code = 1
+
+
+class UsageError(WbcbenchError):
+    """An option, a file or the data is not what it must be."""
+
+    exit_code = 2
+
+
+class CannotMeasureError(WbcbenchError):
+    """A meter was asked for by name and does not work on this machine, or runs do not compare."""
+
+    exit_code = 3
+
+
+class GateFailedError(WbcbenchError):
+    """A limit given with ``--fail-if`` is exceeded by the whole interval."""
+
+    exit_code = 4
+
+
+class CannotTellError(WbcbenchError):
+    """The interval straddles the limit and ``--strict`` was given."""
+
+    exit_code = 5
+
+
+class VerificationError(WbcbenchError):
+    """A bundle's contents do not agree with its claims."""
+
+    exit_code = 6
+
+
+class RunsFailedError(WbcbenchError):
+    """At least one run of the study failed; finished runs are kept."""
+
+    exit_code = 7
+
+
+class InterruptedRunError(WbcbenchError):
+    """The user pressed Ctrl-C; what was measured so far is kept."""
+
+    exit_code = 130
+
+
+def unknown_name(kind: str, name: str, known: Iterable[str]) -> UsageError:
+    """Return the error for a name that is not in the catalogue, with the nearest match.
+
+    Args:
+        kind: What the name should have named, e.g. ``"variant"``.
+        name: What the user typed.
+        known: Every valid name.
+    """
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.4)
+    hint = f" Did you mean '{near[0]}'?" if near else ""
+    return UsageError(f"There is no {kind} '{name}'.{hint} Known: {', '.join(names)}.")

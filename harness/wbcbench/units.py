@@ -1,0 +1,63 @@
+"""Vendor units to SI, at the door.
+
+The only module that holds 1e3, 1e6 and 3.6e6. Inside wbcbench energy is in joules, power in watts,
+time in seconds, carbon in grams.
+"""
+
+from __future__ import annotations
+
+_MILLI = 1e-3
+_MICRO = 1e-6
+_NANO = 1e-9
+_J_PER_KWH = 3.6e6
+_G_PER_KG = 1e3
+
+
+def j_from_mj(energy_mj: float) -> float:
+    """Millijoules (NVML's energy counter) to joules."""
+    return energy_mj * _MILLI
+
+
+def j_from_uj(energy_uj: float) -> float:
+    """Microjoules (powercap's ``energy_uj``) to joules."""
+    return energy_uj * _MICRO
+
+
+def w_from_mw(power_mw: float) -> float:
+    """Milliwatts (NVML's power readings) to watts."""
+    return power_mw * _MILLI
+
+
+def j_from_kwh(energy_kwh: float) -> float:
+    """Kilowatt-hours (CodeCarbon) to joules."""
+    return energy_kwh * _J_PER_KWH
+
+
+def kwh_from_j(energy_j: float) -> float:
+    """Joules to kilowatt-hours, for grid intensities stated per kWh."""
+    return energy_j / _J_PER_KWH
+
+
+def g_from_kg(mass_kg: float) -> float:
+    """Kilograms (CodeCarbon's emissions) to grams."""
+    return mass_kg * _G_PER_KG
+
+
+def s_from_ms(time_ms: float) -> float:
+    """Milliseconds to seconds."""
+    return time_ms * _MILLI
+
+
+def ms_from_s(time_s: float) -> float:
+    """Seconds to milliseconds."""
+    return time_s / _MILLI
+
+
+def s_from_ns(time_ns: float) -> float:
+    """Nanoseconds to seconds."""
+    return time_ns * _NANO
+
+
+def s_from_us(time_us: float) -> float:
+    """Microseconds to seconds."""
+    return time_us * _MICRO
