@@ -1,0 +1,55 @@
+"""Every part that is chosen by name. To add a part: one file, one line here.
+
+Values are ``"module:attribute"`` inside this package; nothing is imported until it is asked for,
+so listing names costs nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any
+
+from wbcbench.errors import unknown_name
+
+VARIANTS: Mapping[str, str] = {
+    "leaky-dropout": "models.leaky_dropout:VARIANT",
+    "relu-dropout": "models.relu_dropout:VARIANT",
+    "leaky-batchnorm": "models.leaky_batchnorm:VARIANT",
+    "relu-batchnorm": "models.relu_batchnorm:VARIANT",
+}
+
+# In this order `--meters auto` tries them; `synthetic` only when named.
+METERS: Mapping[str, str] = {
+    "nvml": "meters.nvml:open_meters",
+    "rapl": "meters.rapl:open_meters",
+    "codecarbon": "meters.codecarbon:open_meters",
+    "synthetic": "meters.synthetic:open_meters",
+}
+
+LAUNCHERS: Mapping[str, str] = {
+    "local": "launchers.local:launch",
+}
+
+# In this order the sections stand in the report.
+SECTIONS: Mapping[str, str] = {}
+
+KINDS: Mapping[str, Mapping[str, str]] = {
+    "variant": VARIANTS,
+    "meter": METERS,
+    "launcher": LAUNCHERS,
+    "section": SECTIONS,
+}
+
+
+def load_part(kind: str, name: str) -> Any:
+    """Import and return the part ``name`` of ``kind``.
+
+    Raises:
+        UsageError: There is no such part; the message names the nearest match.
+    """
+    parts = KINDS[kind]
+    if name not in parts:
+        raise unknown_name(kind, name, parts)
+    module, attribute = parts[name].split(":")
+    return getattr(import_module(f"wbcbench.{module}"), attribute)

@@ -1,0 +1,273 @@
+"""Channels and traces, and the joules of a window: pure arithmetic, no clocks, no files.
+
+One rule for every sensor: a trace is a sequence of polls with their own monotonic times; the
+energy of a window is the difference of one cumulative curve at its two edges. Windows that share
+an edge therefore add up, and a sampler never has to start or stop with a window.
+
+Knows nothing of how a value was read, of what a window means, or of how certain it is (see
+``uncertainty`` and ``verdict``). Pure Python on purpose: the watcher that uses it stays small.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cached_property
+
+
+class Kind(StrEnum):
+    """What one reading of a channel is."""
+
+    COUNTER = "counter"  # cumulative joules
+    SAMPLED = "sampled"  # watts, to be integrated
+
+
+class Origin(StrEnum):
+    """How far a number is from a sensor of that component."""
+
+    MEASURED = "measured"  # a sensor of that component
+    ESTIMATED = "estimated"  # derived from a sensor of something else
+    MODELLED = "modelled"  # a model without a sensor, e.g. TDP × load
+    SYNTHETIC = "synthetic"  # a known signal, for demonstrations and tests
+
+
+class Domain(StrEnum):
+    """Which part of the machine a channel speaks of."""
+
+    GPU = "gpu"
+    CPU = "cpu"
+    DRAM = "dram"
+    SYSTEM = "system"  # the whole machine; never added to the others
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """One quantity that is read again and again.
+
+    Attributes:
+        name: ``meter/part/reading``, e.g. ``nvml/gpu0/counter``; unique in a run.
+        kind: Whether readings are cumulative joules or watts.
+        origin: Measured, estimated, modelled or synthetic.
+        domain: The part of the machine.
+        reading: Which reading exactly, e.g. ``power_instant``, ``tdp_load``.
+        wrap_j: Joules at which a counter starts again at zero; ``None`` if it does not wrap.
+        update_s: How often the sensor renews its value; ``None`` if unknown.
+        gain_error: Relative systematic error of the sensor, e.g. ``0.05``; ``None`` if unknown.
+        limit_w: Power limit or TDP of the part, for sanity bounds; ``None`` if unknown.
+        device: Stable identity of the part, e.g. a GPU's UUID; ``None`` if there is none.
+    """
+
+    name: str
+    kind: Kind
+    origin: Origin
+    domain: Domain
+    reading: str = ""
+    wrap_j: float | None = None
+    update_s: float | None = None
+    gain_error: float | None = None
+    limit_w: float | None = None
+    device: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A named span of the monotonic clock over which energy is stated."""
+
+    name: str
+    start_s: float
+    end_s: float
+
+    @property
+    def duration_s(self) -> float:
+        """Length in seconds."""
+        return self.end_s - self.start_s
+
+
+@dataclass(frozen=True, slots=True)
+class WindowEnergy:
+    """The joules of one window on one channel; ``None`` is unknown, never zero.
+
+    Attributes:
+        window: Name of the window.
+        channel: Name of the channel.
+        energy_j: Joules, gross; ``None`` where the trace cannot say.
+        uncertainty_j: Half-width of the stated interval at about 95 %; ``None`` if not worked out.
+        mean_power_w: ``energy_j`` over the window's duration.
+        samples: Good readings inside the window.
+        max_gap_s: Longest time without a good reading that touches the window.
+        reason: Why ``energy_j`` is ``None``; empty otherwise.
+    """
+
+    window: str
+    channel: str
+    energy_j: float | None
+    uncertainty_j: float | None
+    mean_power_w: float | None
+    samples: int
+    max_gap_s: float | None
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Trace:
+    """Every poll of one channel, failed ones included.
+
+    Attributes:
+        channel: What was read.
+        t_s: Monotonic seconds of each poll, strictly increasing, shape ``[n]``.
+        value: Joules (counter) or watts (sampled) of each poll; ``None`` where the read failed.
+    """
+
+    channel: Channel
+    t_s: Sequence[float]
+    value: Sequence[float | None]
+
+    @cached_property
+    def good(self) -> tuple[list[float], list[float]]:
+        """Times and values of the readings that succeeded."""
+        pairs = [(t, v) for t, v in zip(self.t_s, self.value, strict=True) if v is not None]
+        return [t for t, _ in pairs], [v for _, v in pairs]
+
+    @cached_property
+    def curve(self) -> Curve:
+        """Cumulative joules over time since the first good reading."""
+        times, values = self.good
+        if self.channel.kind is Kind.SAMPLED:
+            return _integral(times, values)
+        return _staircase(times, unwrap(values, self.channel.wrap_j))
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """Cumulative energy at knots, with the power slope that joins them.
+
+    ``power_w`` holds the power at each knot for a sampled channel (linear between knots) and is
+    ``None`` for a counter (energy linear between knots). ``breaks_s`` are times at which a counter
+    was reset: no window may span one.
+    """
+
+    t_s: list[float]
+    energy_j: list[float]
+    power_w: list[float] | None
+    end_s: float | None
+    breaks_s: tuple[float, ...] = ()
+
+    def at(self, t_s: float) -> float:
+        """Joules accumulated at ``t_s``; constant beyond the last knot of a staircase."""
+        i = bisect_right(self.t_s, t_s) - 1
+        if i >= len(self.t_s) - 1:
+            return self.energy_j[-1]
+        step_s = self.t_s[i + 1] - self.t_s[i]
+        into_s = t_s - self.t_s[i]
+        if self.power_w is None:
+            share = into_s / step_s
+            return self.energy_j[i] + share * (self.energy_j[i + 1] - self.energy_j[i])
+        slope = (self.power_w[i + 1] - self.power_w[i]) / step_s
+        return self.energy_j[i] + into_s * (self.power_w[i] + 0.5 * slope * into_s)
+
+
+def unwrap(values: Sequence[float], wrap_j: float | None) -> list[float | None]:
+    """Undo wraps between successive good readings; mark a step backwards that is no wrap.
+
+    Args:
+        values: Counter readings in joules.
+        wrap_j: Where the counter starts again; ``None`` if it never wraps.
+
+    Returns:
+        Joules since the first reading, same length; a reading right after a reset is ``None`` in
+        the sense "the count starts anew here" and later ones go on from the last good total.
+    """
+    total, out = 0.0, list[float | None]()
+    for i, value in enumerate(values):
+        step = value - values[i - 1] if i else 0.0
+        if step < 0 and wrap_j is not None and step >= -wrap_j:
+            step += wrap_j
+        total += max(step, 0.0)
+        out.append(None if step < 0 else total)
+    return out
+
+
+def _integral(times: list[float], power_w: list[float]) -> Curve:
+    """Trapezoids between all good readings."""
+    energy = [0.0] if times else []
+    for i in range(1, len(times)):
+        step_s = times[i] - times[i - 1]
+        energy.append(energy[-1] + 0.5 * step_s * (power_w[i] + power_w[i - 1]))
+    return Curve(times, energy, power_w, times[-1] if times else None)
+
+
+def _staircase(times: list[float], totals: list[float | None]) -> Curve:
+    """Knots where the counter moved: between two moves energy is taken to grow evenly.
+
+    A counter polled faster than it updates repeats its value; joining the moves instead of the
+    polls spreads each step over the time it was collected in.
+    """
+    knots_t, knots_e, breaks = list[float](), list[float](), list[float]()
+    for t, total in zip(times, totals, strict=True):
+        if total is None:
+            breaks.append(t)
+        elif not knots_e or total != knots_e[-1]:
+            knots_t.append(t)
+            knots_e.append(total)
+    return Curve(knots_t, knots_e, None, times[-1] if times else None, tuple(breaks))
+
+
+def window_energy(trace: Trace, window: Window) -> WindowEnergy:
+    """Joules of ``window`` on ``trace``, edges interpolated; uncertainty is left to its module.
+
+    ``energy_j`` is ``None`` with a reason when the trace does not reach over both edges or a
+    counter was reset inside the window.
+    """
+    times, _ = trace.good
+    reason = why_unknown(trace, window)
+    inside = bisect_right(times, window.end_s) - bisect_right(times, window.start_s)
+    energy_j = None if reason else trace.curve.at(window.end_s) - trace.curve.at(window.start_s)
+    has_power = energy_j is not None and window.duration_s > 0
+    return WindowEnergy(
+        window=window.name,
+        channel=trace.channel.name,
+        energy_j=energy_j,
+        uncertainty_j=None,
+        mean_power_w=energy_j / window.duration_s if has_power and energy_j is not None else None,
+        samples=inside,
+        max_gap_s=max_gap(times, window),
+        reason=reason,
+    )
+
+
+def why_unknown(trace: Trace, window: Window) -> str:
+    """Why this trace cannot state this window's joules; empty when it can."""
+    times, _ = trace.good
+    if len(times) < 2:
+        return "fewer than two good readings"
+    if times[0] > window.start_s:
+        return "the trace starts after the window"
+    if times[-1] < window.end_s:
+        return "the trace ends before the window"
+    # A counter set back between two polls lies at the later poll; the one before may be outside.
+    if any(window.start_s < t and _previous(times, t) < window.end_s for t in trace.curve.breaks_s):
+        return "the counter went backwards inside the window"
+    return ""
+
+
+def _previous(times: Sequence[float], t_s: float) -> float:
+    """The poll just before the one at ``t_s``."""
+    i = bisect_right(times, t_s) - 2
+    return times[i] if i >= 0 else t_s
+
+
+def max_gap(times: Sequence[float], window: Window) -> float | None:
+    """Longest time between successive readings that overlaps the window, in seconds."""
+    first = max(bisect_right(times, window.start_s) - 1, 0)
+    last = min(bisect_right(times, window.end_s) + 1, len(times))
+    steps = [times[i + 1] - times[i] for i in range(first, last - 1)]
+    return max(steps, default=None)
+
+
+def total(energies: Iterable[WindowEnergy]) -> float | None:
+    """Sum of joules; ``None`` as soon as one part is unknown or there is none."""
+    parts = [energy.energy_j for energy in energies]
+    known = [part for part in parts if part is not None]
+    return sum(known) if known and len(known) == len(parts) else None

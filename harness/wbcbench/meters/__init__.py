@@ -1,0 +1,73 @@
+"""What a meter is: a source of channels. One file a sensor beside this one.
+
+A meter's module offers ``open_meters(request) -> list[Meter]``: one meter for each device it
+watches (a hanging device then blocks nobody else's channels), or ``CannotMeasureError`` that says
+why not and what would fix it. To add one: a file here and a line in ``catalog.METERS``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol, Self
+
+from pydantic import JsonValue
+
+from wbcbench.energy import Channel
+
+
+@dataclass(frozen=True, slots=True)
+class MeterRequest:
+    """What the run asks of the meters.
+
+    Attributes:
+        gpus: GPU indices, UUIDs or UUID prefixes; empty = every GPU that is visible.
+        country: ISO 3166 alpha-3 code for CodeCarbon's offline table.
+        powercap_root: Where the kernel shows RAPL.
+        output_dir: A folder a meter may write its own log to; ``None`` = nowhere.
+        seed: For the synthetic meter's signal.
+        options: Further words for one meter, e.g. ``{"synthetic.power_w": "250"}``.
+    """
+
+    gpus: tuple[str, ...] = ()
+    country: str = "DEU"
+    powercap_root: Path = Path("/sys/class/powercap")
+    output_dir: Path | None = None
+    seed: int = 0
+    options: Mapping[str, str] = field(default_factory=dict)
+
+
+class Meter(Protocol):
+    """A source of channels, read by one sampler thread.
+
+    ``read`` returns one value per channel in their order: joules for counters, watts for sampled
+    channels, ``None`` where this read failed. It never raises for a failing sensor and never
+    invents a value; it may block as long as the driver does.
+    """
+
+    name: str
+    channels: tuple[Channel, ...]
+    interval_s: float | None  # own period where the sensor wants one; None = the run's
+
+    def __enter__(self) -> Self:
+        """Take the handles; raises ``CannotMeasureError`` when the sensor does not work."""
+        ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Let the handles go."""
+        ...
+
+    def read(self) -> Sequence[float | None]:
+        """One reading of every channel."""
+        ...
+
+    def describe(self) -> dict[str, JsonValue]:
+        """Provenance: device, driver, limits, modes, what was chosen and why."""
+        ...

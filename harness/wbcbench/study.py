@@ -1,0 +1,96 @@
+"""What a run is asked to do. A ``RunSpec`` says it completely; equal specs are the same run.
+
+Knows nothing of how a run is carried out or where it is kept.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, fields
+from typing import Literal
+
+Precision = Literal["float32", "mixed_float16", "mixed_bfloat16"]
+Split = Literal["by-photograph", "published"]
+
+
+@dataclass(frozen=True, slots=True)
+class RunSpec:
+    """One run, whole: everything that could change its numbers.
+
+    Attributes:
+        study: The study the run belongs to; a folder name under ``results/``.
+        variant: A name in ``catalog.VARIANTS``.
+        seed: Sets initialisation, shuffling and dropout together.
+        block: Which block of the study (one seed, every variant once); 0 for a single run.
+        order_in_block, order_global: Place in the planned order; 0 for a single run.
+        repeat: 1, or higher when ``--again`` asks for one more run of the same spec.
+        epochs, batch_size, learning_rate, leaky_slope, dropout_conv, dropout_dense: The training.
+        image_size: Side of the square input in pixels.
+        precision, xla, deterministic, steps_per_execution: How TensorFlow carries it out.
+        threads: Intra-op threads; ``None`` lets TensorFlow take every core.
+        tuned: The faster execution settings of ``execution.py`` (rounding may differ).
+        dataset_id, dataset_sha256: Which images; the digest is of their content.
+        validation: ``by-photograph`` holds out photographs of TRAIN; ``published`` trains on all
+            of TRAIN and watches TEST, as the published report did.
+        validation_fraction, split_seed: Size and draw of the held-out part.
+        target_metric, target_value: For energy-to-accuracy; fixed before the run.
+        meters: Names in ``catalog.METERS``, or ``("auto",)``.
+        gpus: Which GPUs to use and to measure; empty = the first visible one, if any.
+        interval_s: Sampling period.
+        idle_s: Length of each idle window; 0 leaves them out.
+        warmup_steps: Training steps before ``train`` whose effect is undone; 0 leaves them out.
+        inference_s: Least length of each inference window; 0 leaves them out.
+        power_limit_w: GPU power limit to set for the run; ``None`` leaves it alone.
+        country: ISO 3166 alpha-3 code for the carbon intensity.
+    """
+
+    variant: str
+    seed: int = 1
+    study: str = "runs"
+    block: int = 0
+    order_in_block: int = 0
+    order_global: int = 0
+    repeat: int = 1
+    epochs: int = 8
+    batch_size: int = 64
+    learning_rate: float = 0.001
+    leaky_slope: float = 0.3
+    dropout_conv: float = 0.25
+    dropout_dense: float = 0.5
+    image_size: int = 80
+    precision: Precision = "float32"
+    xla: bool = False
+    deterministic: bool = False
+    steps_per_execution: int = 1
+    threads: int | None = None
+    tuned: bool = True
+    dataset_id: str = ""
+    dataset_sha256: str = ""
+    validation: Split = "by-photograph"
+    validation_fraction: float = 0.15
+    split_seed: int = 1
+    target_metric: str = "val_balanced_accuracy"
+    target_value: float = 0.75
+    meters: tuple[str, ...] = ("auto",)
+    gpus: tuple[str, ...] = ()
+    interval_s: float = 0.1
+    idle_s: float = 3.0
+    warmup_steps: int = 8
+    inference_s: float = 3.0
+    power_limit_w: float | None = None
+    country: str = "DEU"
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over every field in canonical JSON."""
+        text = json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    @property
+    def run_id(self) -> str:
+        """``<variant>-s<seed>-<digest8>``."""
+        return f"{self.variant}-s{self.seed}-{self.digest[:8]}"
+
+
+SPEC_FIELDS = tuple(field.name for field in fields(RunSpec))
