@@ -1,0 +1,234 @@
+"""One run's folder: the only module that knows file names.
+
+    results/<study>/<run_id>/
+        spec.json            what was asked
+        local.json           where the images lie on this machine, and the like
+        channels.json        what the traces hold
+        trace/<meter>.csv    every poll, appended and flushed as it happens
+        marks.jsonl          every message of the trainer, synced to disk at each edge
+        record.json          what came of it; its presence alone says the run is accounted for
+        epochs.csv  predictions.parquet  log.txt  tb/
+
+A folder without a record is a run that is going on (its lock is held) or one whose watcher died.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from wbcbench import records
+from wbcbench.energy import Channel, Trace
+from wbcbench.errors import UsageError
+from wbcbench.marks import parse_lines
+from wbcbench.records import RunRecord
+from wbcbench.study import RunSpec
+from wbcbench.wholefile import write_whole
+
+
+@dataclass(frozen=True, slots=True)
+class Local:
+    """What a run needs to know of this machine and what is no part of its identity.
+
+    Attributes:
+        data: Folder of the images; ``None`` for the embedded synthetic set.
+        skip_unreadable: Skip and record unreadable images instead of refusing them.
+        cache_dir: Where decoded images are kept; ``None`` for the user's cache folder.
+        command: The command line, for provenance.
+        share: Run although another harness uses this machine; both are marked contaminated.
+    """
+
+    data: str | None = None
+    skip_unreadable: bool = False
+    cache_dir: str | None = None
+    command: tuple[str, ...] = ()
+    share: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RunDir:
+    """The folder of one run."""
+
+    path: Path
+
+    @property
+    def run_id(self) -> str:
+        """The folder's name."""
+        return self.path.name
+
+    @property
+    def record_path(self) -> Path:
+        """``record.json``."""
+        return self.path / "record.json"
+
+    @property
+    def epochs_path(self) -> Path:
+        """``epochs.csv``."""
+        return self.path / "epochs.csv"
+
+    @property
+    def predictions_path(self) -> Path:
+        """``predictions.parquet``."""
+        return self.path / "predictions.parquet"
+
+    @property
+    def log_path(self) -> Path:
+        """``log.txt``: what the trainer and its libraries printed."""
+        return self.path / "log.txt"
+
+    @property
+    def tensorboard_dir(self) -> Path:
+        """``tb/``."""
+        return self.path / "tb"
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the run is accounted for."""
+        return self.record_path.exists()
+
+    def create(self, spec: RunSpec, local: Local) -> None:
+        """Make the folder and write what was asked.
+
+        Raises:
+            UsageError: The folder cannot be written.
+        """
+        try:
+            (self.path / "trace").mkdir(parents=True, exist_ok=True)
+            write_whole(self.path / "spec.json", _json(asdict(spec)))
+            write_whole(self.path / "local.json", _json(asdict(local)))
+        except OSError as error:
+            raise UsageError(
+                f"The results folder {self.path} cannot be written: {error.strerror}. "
+                "Choose another with --results, or free space and permissions."
+            ) from error
+
+    def read_spec(self) -> RunSpec:
+        """What was asked."""
+        return _read(self.path / "spec.json", RunSpec)
+
+    def read_local(self) -> Local:
+        """What belongs to this machine."""
+        return _read(self.path / "local.json", Local)
+
+    def write_record(self, record: RunRecord) -> None:
+        """Write the record whole; a finished one is never overwritten."""
+        if self.is_finished:
+            raise UsageError(f"{self.record_path} exists and is never overwritten.")
+        write_whole(self.record_path, records.to_json(record))
+
+    def read_record(self) -> RunRecord:
+        """The record; raises ``UsageError`` when it is missing, damaged or of a newer schema."""
+        try:
+            return records.from_json(self.record_path.read_bytes(), str(self.record_path))
+        except OSError as error:
+            raise UsageError(f"{self.record_path} cannot be read: {error.strerror}.") from error
+
+    def write_channels(self, channels: Sequence[Channel]) -> None:
+        """Say what the traces hold, before the first sample."""
+        write_whole(self.path / "channels.json", _json([asdict(c) for c in channels]))
+
+    def trace_path(self, meter: str) -> Path:
+        """Where one meter's polls are appended; ``meter`` may hold slashes."""
+        return self.path / "trace" / f"{meter.replace('/', '-')}.csv"
+
+    def read_traces(self) -> list[Trace]:
+        """Every channel's polls, from disk; a last line torn by a kill is left out."""
+        channels = {c.name: c for c in _read_or(self.path / "channels.json", list[Channel], [])}
+        traces: list[Trace] = []
+        for path in sorted((self.path / "trace").glob("*.csv")):
+            traces += _read_trace(path, channels)
+        return traces
+
+    @property
+    def marks_path(self) -> Path:
+        """``marks.jsonl``."""
+        return self.path / "marks.jsonl"
+
+    def read_messages(self) -> list[dict[str, Any]]:
+        """The trainer's messages, from disk."""
+        if not self.marks_path.exists():
+            return []
+        with self.marks_path.open(encoding="utf-8", errors="replace") as lines:
+            return list(parse_lines(lines))
+
+    @contextlib.contextmanager
+    def watched(self) -> Iterator[bool]:
+        """Hold the folder's lock; yields ``False`` when somebody else watches this run."""
+        with (self.path / ".lock").open("w") as stream:
+            yield _try_lock(stream)
+
+
+def _try_lock(stream: IO[str]) -> bool:
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def study_runs(results: Path, study: str) -> list[RunDir]:
+    """Every run folder of a study, by name; empty when there is none."""
+    folder = results / study
+    if not folder.is_dir():
+        return []
+    return [RunDir(spec.parent) for spec in sorted(folder.glob("*/spec.json"))]
+
+
+def abandoned(run: RunDir) -> bool:
+    """Whether the run has no record and nobody watches it: its watcher died."""
+    if run.is_finished:
+        return False
+    with run.watched() as mine:
+        return mine
+
+
+def append_line(stream: IO[str], line: str, *, sync: bool = False) -> None:
+    """Append one line and flush it; with ``sync`` it is on disk when this returns."""
+    stream.write(line + "\n")
+    stream.flush()
+    if sync:
+        os.fsync(stream.fileno())
+
+
+def _read_trace(path: Path, channels: dict[str, Channel]) -> list[Trace]:
+    lines = path.read_text(encoding="ascii", errors="replace").split("\n")
+    names = lines[0].split(",")[1:]
+    rows = [row for row in map(_numbers, lines[1:-1]) if row and len(row) == len(names) + 1]
+    times = [row[0] for row in rows if row[0] is not None]
+    return [
+        Trace(channels[name], times, [row[i + 1] for row in rows])
+        for i, name in enumerate(names)
+        if name in channels
+    ]
+
+
+def _numbers(line: str) -> list[float | None]:
+    """One poll; an empty cell is a failed read, a torn or damaged line is empty."""
+    try:
+        cells = [float(cell) if cell else None for cell in line.split(",")]
+    except ValueError:
+        return []
+    return cells if cells[0] is not None else []
+
+
+def _json(value: object) -> bytes:
+    return (json.dumps(value, indent=1, sort_keys=True) + "\n").encode()
+
+
+def _read(path: Path, kind: type[Any]) -> Any:
+    try:
+        return TypeAdapter(kind).validate_json(path.read_bytes())
+    except (OSError, ValidationError) as error:
+        raise UsageError(f"{path} cannot be read as {kind.__name__}: {error}") from error
+
+
+def _read_or(path: Path, kind: Any, default: Any) -> Any:
+    return _read(path, kind) if path.exists() else default
