@@ -2,10 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from wbcbench.data.dataset import Dataset
+from wbcbench.data import cache, layout, photographs, reading
+from wbcbench.data.dataset import CLASSES, LOADED_SPLITS, Dataset, ImageSet
+from wbcbench.data.digest import dataset_id, dataset_sha256
+from wbcbench.errors import UsageError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+_log = logging.getLogger(__name__)
+_NAMED_IN_MESSAGE = 10
+_LARGEST_SIDE_PX = 4096
+
+Progress = Callable[[int, int], None]
 
 
 def load(
@@ -14,7 +30,7 @@ def load(
     image_size: int = 80,
     cache_dir: Path | None = None,
     skip_unreadable: bool = False,
-    on_progress: Callable[[int, int], None] | None = None,
+    on_progress: Progress | None = None,
 ) -> Dataset:
     """Read TRAIN and TEST of the data set at ``path``, from the cache when nothing changed.
 
@@ -25,10 +41,132 @@ def load(
         image_size: Side of the images in pixels after resizing.
         cache_dir: Where decoded images are kept; ``None``: ``WBCBENCH_CACHE`` or the user's cache.
         skip_unreadable: Leave out unreadable files and list them, instead of refusing the set.
-        on_progress: Called with (images done, images in all) while files are read.
+        on_progress: Called with (images done, images in all) while files are read; not called
+            when they come from the cache.
 
     Raises:
         UsageError: The folder is not a data set, or files in it are unreadable (all are counted,
             the first are named).
     """
-    raise NotImplementedError
+    if not 1 <= image_size <= _LARGEST_SIDE_PX:
+        raise UsageError(
+            f"The image size is {image_size}, but it must lie between 1 and {_LARGEST_SIDE_PX} "
+            "pixels. The published network takes 80."
+        )
+    kept_in = cache.cache_root(cache_dir)
+    root = layout.find_root(_chosen(path, kept_in, on_progress))
+    files = layout.list_files(root)
+    seal = layout.fingerprint(root, files, image_size, cache.READER)
+    shelf = cache.Shelf(kept_in, seal, image_size)
+    found = shelf.recall()
+    listing, pixels = found or _read(root, files, image_size, on_progress)
+    _refuse(root, listing, skip_unreadable=skip_unreadable)
+    if found is None and _keep(shelf, root, listing, pixels):
+        listing, pixels = shelf.recall() or (listing, pixels)
+    return _dataset(root, image_size, listing, pixels)
+
+
+def _chosen(path: Path | None, kept_in: Path, on_progress: Progress | None) -> Path:
+    named = path or os.environ.get("WBCBENCH_DATA")
+    if named:
+        return Path(named).expanduser()
+    from wbcbench.data.synth import default_cells
+
+    return default_cells(kept_in, on_progress)
+
+
+def _read(
+    root: Path, files: Sequence[layout.ListedFile], image_size: int, on_progress: Progress | None
+) -> tuple[cache.Listing, cache.Pixels]:
+    import numpy as np
+
+    everything = np.empty((len(files), image_size, image_size, 3), np.uint8)
+    facts = reading.read_images([file.path for file in files], everything, on_progress)
+    usable = [i for i, fact in enumerate(facts) if fact.complaint is None]
+    names = [files[i].name for i in usable]
+    digests = [str(facts[i].sha256) for i in usable]
+    origins = photographs.lookup(root, digests)
+    listing = cache.Listing(
+        sha256=dataset_sha256(zip(names, digests, strict=True)),
+        synthetic_version=max((facts[i].synthetic_version or 0 for i in usable), default=0) or None,
+        files=names,
+        digests=digests,
+        group_ids=[origin.group_id for origin in origins],
+        original_ids=[origin.original_id for origin in origins],
+        seen_in_train=[origin.seen_in_train for origin in origins],
+        refused=[
+            (f.name, fact.complaint) for f, fact in zip(files, facts, strict=True) if fact.complaint
+        ],
+    )
+    images = everything if len(usable) == len(files) else everything[usable]
+    return listing, {split: images[_span(listing, split)] for split in LOADED_SPLITS}
+
+
+def _span(listing: cache.Listing, split: str) -> slice:
+    """Return where a split stands: names are sorted, so it is one piece."""
+    positions = listing.positions(split)
+    return slice(positions[0], positions[-1] + 1) if positions else slice(0, 0)
+
+
+def _keep(shelf: cache.Shelf, root: Path, listing: cache.Listing, pixels: cache.Pixels) -> bool:
+    """Fill the cache; ``False`` if the folder changed meanwhile or the cache takes nothing."""
+    seal = layout.fingerprint(root, layout.list_files(root), shelf.image_size, cache.READER)
+    if seal != shelf.fingerprint:
+        _log.warning("Files in %s changed while they were read; nothing is cached.", root)
+        return False
+    try:
+        shelf.remember(listing, pixels)
+    except OSError as error:
+        _log.warning("The image cache %s takes nothing (%s); going on without.", shelf.root, error)
+        return False
+    return True
+
+
+def _refuse(root: Path, listing: cache.Listing, *, skip_unreadable: bool) -> None:
+    if not listing.refused:
+        return
+    named = [f"  {root / name} {reason}" for name, reason in listing.refused[:_NAMED_IN_MESSAGE]]
+    more = len(listing.refused) - len(named)
+    lines = "\n".join([*named, f"  … and {more} more"] if more else named)
+    for folder in (f"{split}/{name}/" for split in LOADED_SPLITS for name in CLASSES):
+        if skip_unreadable and not any(name.startswith(folder) for name in listing.files):
+            raise UsageError(f"No image of {root / folder} is readable:\n{lines}")
+    if not skip_unreadable:
+        raise UsageError(
+            f"{len(listing.refused)} of {len(listing.refused) + len(listing.files)} files in "
+            f"{root} are no readable JPEG images:\n{lines}\nA run on the rest would not be a run "
+            "on this data set. Replace the files, or leave them out knowingly with "
+            "--skip-unreadable; the record then lists them."
+        )
+
+
+def _dataset(root: Path, image_size: int, listing: cache.Listing, pixels: cache.Pixels) -> Dataset:
+    train, test = (_image_set(listing, split, pixels[split]) for split in LOADED_SPLITS)
+    return Dataset(
+        dataset_id=dataset_id(listing.sha256, listing.synthetic_version),
+        sha256=listing.sha256,
+        synthetic=listing.synthetic_version is not None,
+        grouped=train.is_grouped and test.is_grouped,
+        root=root,
+        image_size=image_size,
+        train=train,
+        test=test,
+        skipped=tuple(f"{name}: {reason}" for name, reason in listing.refused),
+    )
+
+
+def _image_set(listing: cache.Listing, split: str, images: NDArray[np.uint8]) -> ImageSet:
+    import numpy as np
+
+    span = _span(listing, split)
+    files = tuple(listing.files[span])
+    label_of = {name: label for label, name in enumerate(CLASSES)}
+    return ImageSet(
+        images=images,
+        labels=np.array([label_of[name.split("/")[1]] for name in files], dtype=np.int64),
+        files=files,
+        sha256=tuple(listing.digests[span]),
+        group_id=np.array(listing.group_ids[span], dtype=np.int64),
+        original_id=np.array(listing.original_ids[span], dtype=np.int64),
+        seen_in_train=np.array(listing.seen_in_train[span], dtype=np.bool_),
+    )
