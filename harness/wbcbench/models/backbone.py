@@ -1,0 +1,91 @@
+"""The published white-blood-cell network, with its two factors left open.
+
+Three blocks of convolution, activation and pooling, then one hidden dense layer:
+
+    Conv2D 32 → ReLU → MaxPool → Conv2D 32 → ReLU → MaxPool → Conv2D 64 → ACT → MaxPool
+    → Dropout → Flatten → Dense 64 → ACT → Dropout → Dense 5 → softmax
+
+``ACT`` is LeakyReLU or ReLU (the first factor). With batch normalisation instead of dropout (the
+second factor) a BatchNormalization stands before each of the four activations and the two
+Dropouts are gone. Pixels are scaled before the network, not in it: see ``models.input``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import TYPE_CHECKING
+
+from wbcbench.models import Activation, ModelSettings, Regulariser
+
+if TYPE_CHECKING:
+    import keras
+
+KERNEL_SIZE = 3
+POOL_SIZE = 2
+FILTERS = (32, 32, 64)
+DENSE_UNITS = 64
+
+
+def builder(
+    activation: Activation, regulariser: Regulariser
+) -> Callable[[ModelSettings], keras.Model]:
+    """Return the function that builds the network for one choice of the two factors."""
+    return partial(_build, activation, regulariser)
+
+
+def _build(
+    activation: Activation, regulariser: Regulariser, settings: ModelSettings
+) -> keras.Model:
+    import keras
+
+    size = settings.image_size
+    stack = [
+        keras.layers.Input((size, size, 3), name="image"),
+        *_convolutions(activation, regulariser, settings),
+        *_head(activation, regulariser, settings),
+    ]
+    return keras.Sequential(stack, name=f"{activation}-{regulariser}".replace("-", "_"))
+
+
+def _convolutions(
+    activation: Activation, regulariser: Regulariser, settings: ModelSettings
+) -> Iterator[keras.layers.Layer]:
+    from keras import layers
+
+    # Only the last block carries the factor: in the published network the first two stay ReLU.
+    block_activations: tuple[Activation, ...] = ("relu", "relu", activation)
+    for number, (filters, kind) in enumerate(zip(FILTERS, block_activations, strict=True), 1):
+        yield layers.Conv2D(filters, KERNEL_SIZE, name=f"conv{number}")
+        yield from _activated(f"conv{number}", kind, regulariser, settings)
+        yield layers.MaxPooling2D(POOL_SIZE, name=f"pool{number}")
+
+
+def _head(
+    activation: Activation, regulariser: Regulariser, settings: ModelSettings
+) -> Iterator[keras.layers.Layer]:
+    from keras import layers
+
+    if regulariser == "dropout":
+        yield layers.Dropout(settings.dropout_conv, name="dropout_conv")
+    yield layers.Flatten(name="flatten")
+    yield layers.Dense(DENSE_UNITS, name="dense")
+    yield from _activated("dense", activation, regulariser, settings)
+    if regulariser == "dropout":
+        yield layers.Dropout(settings.dropout_dense, name="dropout_dense")
+    yield layers.Dense(settings.n_outputs, name="output")
+    # Probabilities and the loss stay float32 when the rest runs in half precision.
+    yield layers.Activation("softmax", dtype="float32", name="softmax")
+
+
+def _activated(
+    layer: str, kind: Activation, regulariser: Regulariser, settings: ModelSettings
+) -> Iterator[keras.layers.Layer]:
+    from keras import layers
+
+    if regulariser == "batchnorm":
+        yield layers.BatchNormalization(name=f"{layer}_norm")
+    if kind == "leaky-relu":
+        yield layers.LeakyReLU(settings.leaky_slope, name=f"{layer}_act")
+    else:
+        yield layers.ReLU(name=f"{layer}_act")
