@@ -32,14 +32,14 @@ class Epoch:
     """One epoch as Keras reported it; times on the monotonic clock, device synchronised.
 
     ``start_s`` and ``end_s`` span the training steps alone; ``evaluate_end_s`` is the end of the
-    validation pass that follows.
+    validation pass that follows. A loss that was not finite is ``None`` in the file.
     """
 
     index: int
     start_s: float
     end_s: float
     evaluate_end_s: float
-    loss: float
+    loss: float | None
     accuracy: float
     val_loss: float | None
     val_accuracy: float | None
@@ -69,8 +69,8 @@ class Scores:
     accuracy: float
     balanced_accuracy: float
     macro_f1: float
-    loss: float
-    ece: float
+    loss: float | None
+    ece: float | None
     correct: int
     recall: Mapping[str, float | None]
     confusion: tuple[tuple[int, ...], ...]
