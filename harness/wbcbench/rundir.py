@@ -21,7 +21,7 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -32,6 +32,8 @@ from wbcbench.marks import parse_lines
 from wbcbench.records import RunRecord
 from wbcbench.study import RunSpec
 from wbcbench.wholefile import write_whole
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +143,7 @@ class RunDir:
 
     def read_traces(self) -> list[Trace]:
         """Every channel's polls, from disk; a last line torn by a kill is left out."""
-        channels = {c.name: c for c in _read_or(self.path / "channels.json", list[Channel], [])}
+        channels = {c.name: c for c in _read_channels(self.path / "channels.json")}
         traces: list[Trace] = []
         for path in sorted((self.path / "trace").glob("*.csv")):
             traces += _read_trace(path, channels)
@@ -223,12 +225,12 @@ def _json(value: object) -> bytes:
     return (json.dumps(value, indent=1, sort_keys=True) + "\n").encode()
 
 
-def _read(path: Path, kind: type[Any]) -> Any:
+def _read(path: Path, kind: type[T]) -> T:
     try:
         return TypeAdapter(kind).validate_json(path.read_bytes())
     except (OSError, ValidationError) as error:
         raise UsageError(f"{path} cannot be read as {kind.__name__}: {error}") from error
 
 
-def _read_or(path: Path, kind: Any, default: Any) -> Any:
-    return _read(path, kind) if path.exists() else default
+def _read_channels(path: Path) -> list[Channel]:
+    return _read(path, list[Channel]) if path.exists() else []
