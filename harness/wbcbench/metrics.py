@@ -1,0 +1,121 @@
+"""What is derived from joules, seconds and accuracies: pure arithmetic on plain numbers.
+
+Unknown goes in as ``None`` and comes out as ``None``; nothing is floored and nothing is guessed.
+Knows nothing of records, channels or where a number came from (see ``headline``).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """What it took to reach a target.
+
+    Attributes:
+        epochs: Epochs trained, the reaching one included.
+        time_s: Seconds from the start of training to the end of that epoch.
+        energy_j: Joules over the same span; ``None`` if unknown.
+    """
+
+    epochs: int
+    time_s: float | None
+    energy_j: float | None
+
+
+def net_energy_j(gross_j: float | None, idle_w: float | None, duration_s: float) -> float | None:
+    """Gross joules minus what the idle machine would have drawn in the same time.
+
+    Negative when the baseline was higher than the load, and then it stays negative: a floor at
+    zero would hide that the baseline was wrong.
+    """
+    if gross_j is None or idle_w is None:
+        return None
+    return gross_j - idle_w * duration_s
+
+
+def energy_delay_product_js(energy_j: float | None, duration_s: float | None) -> float | None:
+    """Energy times duration in J·s (Gonzalez and Horowitz, 1996)."""
+    if energy_j is None or duration_s is None:
+        return None
+    return energy_j * duration_s
+
+
+def ratio(numerator: float | None, denominator: float | None) -> float | None:
+    """``numerator / denominator``; ``None`` if either is unknown or there is nothing to share by.
+
+    Serves joules per image (images seen, not images in the set) and images per second.
+    """
+    if numerator is None or not denominator:
+        return None
+    return numerator / denominator
+
+
+def disagreement_pct(value: float | None, witness: float | None) -> float | None:
+    """How far ``value`` lies above ``witness``, in per cent of ``witness``."""
+    if value is None or not witness:
+        return None
+    return 100.0 * (value - witness) / witness
+
+
+def mean_known(values: Sequence[float | None]) -> float | None:
+    """Mean of the known values; ``None`` if none is known."""
+    known = [value for value in values if value is not None]
+    return math.fsum(known) / len(known) if known else None
+
+
+def sum_if_all_known(values: Sequence[float | None]) -> float | None:
+    """Sum; ``None`` as soon as one part is unknown, or when there is no part."""
+    known = [value for value in values if value is not None]
+    return math.fsum(known) if known and len(known) == len(values) else None
+
+
+def first_reaching(values: Sequence[float | None], target: float) -> int | None:
+    """Position of the first value at or above ``target``; ``None`` if none is.
+
+    An unknown or not-a-number value reaches nothing.
+    """
+    hits = (i for i, value in enumerate(values) if value is not None and value >= target)
+    return next(hits, None)
+
+
+def energy_to_accuracy(
+    scores: Sequence[float | None],
+    target: float,
+    cumulative_s: Sequence[float | None],
+    cumulative_j: Sequence[float | None],
+) -> Reached | None:
+    """What it took until the validation metric first reached ``target``; ``None`` if never.
+
+    Args:
+        scores: Validation metric after each epoch, shape ``[epochs]``.
+        target: Fixed before the run.
+        cumulative_s: Seconds from the start of training to the end of each epoch, same shape.
+        cumulative_j: Joules over the same spans, same shape.
+    """
+    position = first_reaching(scores, target)
+    if position is None:
+        return None
+    return Reached(position + 1, cumulative_s[position], cumulative_j[position])
+
+
+def pareto_front(points: Sequence[tuple[float | None, float | None]]) -> list[int]:
+    """Positions of the points that none beats, by rising energy.
+
+    A point ``(energy_j, accuracy)`` is beaten when another needs no more joules and is no less
+    accurate, and is better in one of the two. Equal points are all on the front; a point with an
+    unknown coordinate never is.
+    """
+    known = [
+        (energy_j, accuracy, i)
+        for i, (energy_j, accuracy) in enumerate(points)
+        if energy_j is not None and accuracy is not None and math.isfinite(energy_j + accuracy)
+    ]
+    front: list[tuple[float, float, int]] = []
+    for point in sorted(known, key=lambda p: (p[0], -p[1], p[2])):
+        if not front or point[1] > front[-1][1] or point[:2] == front[-1][:2]:
+            front.append(point)
+    return [i for _, _, i in front]

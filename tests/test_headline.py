@@ -1,0 +1,104 @@
+"""Which number speaks for a run, on machines with and without sensors."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from records_factory import (
+    CODECARBON_CHANNELS,
+    GPU_CHANNELS,
+    GPU_MACHINE,
+    LAPTOP,
+    LOAD_W,
+    RAPL_CHANNELS,
+    SYNTHETIC_CHANNELS,
+    make_record,
+)
+from wbcbench.energy import Channel, Domain, Kind, Origin
+from wbcbench.headline import headline_channel, speaker, speakers, spoken_energy_j, spoken_power_w
+from wbcbench.verdict import Caution, Severity
+
+TRAIN_S = 44.0
+
+
+def without_energy(record, channel, energy_j=None):
+    energies = tuple(
+        replace(each, energy_j=energy_j) if each.channel == channel else each
+        for each in record.energies
+    )
+    return replace(record, energies=energies)
+
+
+def test_with_a_gpu_the_measured_counter_is_the_headline():
+    headline = headline_channel(make_record(channels=GPU_MACHINE))
+    assert (headline.domain, headline.method, headline.status) == ("gpu", "counter", "measured")
+    assert headline.channels == ("nvml/gpu0/counter",)
+
+
+def test_without_a_counter_the_integrated_power_is_the_headline():
+    headline = headline_channel(make_record(channels=GPU_CHANNELS[1:] + CODECARBON_CHANNELS))
+    assert (headline.method, headline.status) == ("integral_instant", "measured")
+
+
+@pytest.mark.parametrize("energy_j", [None, 0.0])
+def test_a_counter_that_knows_nothing_or_stood_still_gives_way_to_the_integral(energy_j):
+    record = without_energy(make_record(), "nvml/gpu0/counter", energy_j)
+    assert headline_channel(record).method == "integral_instant"
+
+
+def test_a_counter_with_an_invalid_training_window_gives_way_to_the_integral():
+    fault = Caution("counter-frozen", Severity.INVALID, "", "", "train", "nvml/gpu0/counter")
+    assert headline_channel(make_record(cautions=(fault,))).method == "integral_instant"
+
+
+def test_without_gpu_and_rapl_the_headline_is_codecarbon_and_says_modelled():
+    headline = headline_channel(make_record(channels=LAPTOP))
+    assert headline.domain is Domain.CPU
+    assert headline.method == "codecarbon_tdp_load"
+    assert headline.status is Origin.MODELLED
+
+
+def test_with_rapl_codecarbon_stays_the_second_opinion():
+    found = speakers(make_record(channels=CODECARBON_CHANNELS + RAPL_CHANNELS), Domain.CPU)
+    assert [each.method for each in found] == ["rapl_package", "codecarbon_tdp_load"]
+
+
+def test_codecarbon_reading_the_same_counter_is_not_taken_before_rapl():
+    same = Channel("codecarbon/cpu", Kind.COUNTER, Origin.MEASURED, Domain.CPU, reading="rapl")
+    record = make_record(channels=(same, *RAPL_CHANNELS))
+    assert speaker(record, Domain.CPU).method == "rapl_package"
+
+
+def test_both_sockets_are_added_and_no_other_meter():
+    record = make_record(channels=GPU_MACHINE)
+    cpu = speaker(record, Domain.CPU)
+    assert cpu.channels == ("rapl/package-0", "rapl/package-1")
+    assert spoken_energy_j(record, cpu, "train") == 2 * 40.0 * TRAIN_S
+
+
+def test_two_gpus_are_added_when_both_are_known_and_unknown_when_one_is_not():
+    second = replace(GPU_CHANNELS[0], name="nvml/gpu1/counter", device="GPU-2d3e")
+    record = make_record(channels=(GPU_CHANNELS[0], second))
+    gpu = speaker(record, Domain.GPU)
+    assert spoken_energy_j(record, gpu, "train") == 2 * LOAD_W * TRAIN_S
+    assert spoken_power_w(record, gpu, "train") == 2 * LOAD_W
+    blind = without_energy(record, "nvml/gpu1/counter")
+    assert spoken_energy_j(blind, speaker(blind, Domain.GPU), "train") is None
+
+
+def test_a_wall_meter_is_the_headline_only_where_neither_gpu_nor_cpu_can_be_read():
+    wall = Channel("wall/plug", Kind.SAMPLED, Origin.MEASURED, Domain.SYSTEM)
+    assert headline_channel(make_record(channels=(wall, *LAPTOP))).domain is Domain.CPU
+    assert headline_channel(make_record(channels=(wall,))).domain is Domain.SYSTEM
+
+
+def test_a_demonstration_says_synthetic():
+    assert headline_channel(make_record(channels=SYNTHETIC_CHANNELS)).status is Origin.SYNTHETIC
+
+
+def test_without_any_meter_there_is_no_headline():
+    record = make_record(channels=())
+    assert headline_channel(record) is None
+    assert spoken_energy_j(record, None, "train") is None
