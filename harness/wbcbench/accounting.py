@@ -7,32 +7,15 @@ watcher died. Both read the same files, so a number cannot depend on who lived t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-
-from pydantic import JsonValue
 
 from wbcbench import uncertainty
 from wbcbench.checks import Evidence, cautions
 from wbcbench.clock import utc_now
 from wbcbench.energy import Origin, Trace, Window, WindowEnergy, window_energy
-from wbcbench.records import AbsentMeter, Failure, RunRecord, Sampling, Status
+from wbcbench.records import Circumstances, Failure, RunRecord, Status
 from wbcbench.rundir import RunDir
 from wbcbench.story import Story, told
 from wbcbench.verdict import verdict
-
-
-@dataclass(frozen=True, slots=True)
-class Circumstances:
-    """What only the watcher knows; the finaliser finds the first part in ``began.json``."""
-
-    started_utc: str
-    provenance: dict[str, JsonValue]
-    meters: dict[str, JsonValue] = field(default_factory=dict)
-    absent: tuple[AbsentMeter, ...] = ()
-    sampling: tuple[Sampling, ...] = ()
-    watcher_cpu_s: float | None = None
-    trainer_cpu_s: float | None = None
-    trainer_rss_peak_bytes: int | None = None
 
 
 def account(

@@ -8,7 +8,7 @@ anything.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from wbcbench.energy import Channel, Domain, Kind, Origin, WindowEnergy
@@ -46,18 +46,25 @@ class Speaker:
     status: Origin
 
 
-def speakers(record: RunRecord, domain: Domain) -> list[Speaker]:
-    """Every way this run read a part of the machine, the most trusted first.
+def speakers(channels: Iterable[Channel], domain: Domain) -> list[Speaker]:
+    """Every way these channels read a part of the machine, the most trusted first.
 
     Measured before estimated before modelled before synthetic; among equals a counter before an
     integral, an instantaneous reading before an averaged one, and CodeCarbon last.
     """
     groups: dict[tuple[str, Kind, str], list[Channel]] = {}
-    for channel in record.channels:
+    for channel in channels:
         if channel.domain is domain:
             key = (_meter(channel), channel.kind, _family(channel.reading))
             groups.setdefault(key, []).append(channel)
     return [_speaker(group) for group in sorted(groups.values(), key=_rank)]
+
+
+def followed(channels: Sequence[Channel]) -> Channel | None:
+    """The channel to show while nothing is settled yet: the first of the likely headline."""
+    named = {channel.name: channel for channel in channels}
+    likely = (who for domain in HEADLINE_DOMAINS for who in speakers(channels, domain))
+    return next((named[who.channels[0]] for who in likely), None)
 
 
 def speaker(record: RunRecord, domain: Domain) -> Speaker | None:
@@ -67,7 +74,7 @@ def speaker(record: RunRecord, domain: Domain) -> Speaker | None:
     early gives way to the next. If nobody knows, the most trusted is returned nevertheless, so
     that the row can say which meter was there.
     """
-    found = speakers(record, domain)
+    found = speakers(record.channels, domain)
     knowing = (each for each in found if _knows_train(record, each))
     return next(knowing, found[0] if found else None)
 

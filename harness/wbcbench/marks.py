@@ -20,9 +20,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, is_dataclass
 from typing import IO, Any, Literal
 
-MessageKind = Literal[
-    "mark", "epoch", "progress", "dataset", "model", "inference", "scores", "failure", "end"
-]
+Edge = Literal["open", "close"]
 
 
 class Messenger:
@@ -37,7 +35,7 @@ class Messenger:
         self._stream.write(json.dumps(message, default=_plain) + "\n")
         self._stream.flush()
 
-    def mark(self, edge: Literal["open", "close"], window: str, t_s: float) -> None:
+    def mark(self, edge: Edge, window: str, t_s: float) -> None:
         """Tell one edge of a window."""
         self.send({"mark": edge, "window": window, "t_s": t_s})
 

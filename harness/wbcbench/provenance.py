@@ -77,7 +77,9 @@ def _git() -> dict[str, JsonValue]:
 
 
 def _git_says(root: Path, *words: str) -> str | None:
-    done = subprocess.run(["git", "-C", str(root), *words], capture_output=True, text=True)
+    done = subprocess.run(
+        ["git", "-C", str(root), *words], check=False, capture_output=True, text=True
+    )
     return done.stdout.strip() if done.returncode == 0 else None
 
 

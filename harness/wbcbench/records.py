@@ -154,6 +154,20 @@ class AbsentMeter:
 
 
 @dataclass(frozen=True, slots=True)
+class Circumstances:
+    """What only the watcher saw of a run; its first half is on disk before the trainer starts."""
+
+    started_utc: str
+    provenance: Mapping[str, JsonValue]
+    meters: Mapping[str, JsonValue] = field(default_factory=dict)
+    absent: tuple[AbsentMeter, ...] = ()
+    sampling: tuple[Sampling, ...] = ()
+    watcher_cpu_s: float | None = None
+    trainer_cpu_s: float | None = None
+    trainer_rss_peak_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class RunRecord:
     """Everything one run left, finished or not."""
 

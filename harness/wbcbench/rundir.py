@@ -3,6 +3,7 @@
     results/<study>/<run_id>/
         spec.json            what was asked
         local.json           where the images lie on this machine, and the like
+        began.json           under which circumstances
         channels.json        what the traces hold
         trace/<meter>.csv    every poll, appended and flushed as it happens
         marks.jsonl          every message of the trainer, synced to disk at each edge
@@ -29,7 +30,7 @@ from wbcbench import records
 from wbcbench.energy import Channel, Trace
 from wbcbench.errors import UsageError
 from wbcbench.marks import parse_lines
-from wbcbench.records import RunRecord
+from wbcbench.records import Circumstances, RunRecord
 from wbcbench.study import RunSpec
 from wbcbench.wholefile import write_whole
 
@@ -136,6 +137,15 @@ class RunDir:
     def write_channels(self, channels: Sequence[Channel]) -> None:
         """Say what the traces hold, before the first sample."""
         write_whole(self.path / "channels.json", _json([asdict(c) for c in channels]))
+
+    def write_began(self, began: Circumstances) -> None:
+        """Say under which circumstances the run began, in case nobody lives to see its end."""
+        write_whole(self.path / "began.json", TypeAdapter(Circumstances).dump_json(began, indent=1))
+
+    def read_began(self) -> Circumstances | None:
+        """The circumstances; ``None`` when the watcher died before it wrote them."""
+        path = self.path / "began.json"
+        return _read(path, Circumstances) if path.exists() else None
 
     def trace_path(self, meter: str) -> Path:
         """Where one meter's polls are appended; ``meter`` may hold slashes."""

@@ -112,10 +112,10 @@ _LISTENERS = {
 }
 
 
-@cache
-def _adapter(kind: type[T]) -> TypeAdapter[T]:
-    return TypeAdapter(kind)
+# Building an adapter costs milliseconds; there are six kinds.
+_adapter: Any = cache(TypeAdapter)
 
 
 def _as(kind: type[T], content: Any) -> T:
-    return _adapter(kind).validate_python(content)
+    adapter: TypeAdapter[T] = _adapter(kind)
+    return adapter.validate_python(content)
