@@ -60,15 +60,25 @@ def find_root(path: Path) -> Path:
     )
 
 
-def list_files(root: Path, splits: tuple[str, ...] = LOADED_SPLITS) -> list[ListedFile]:
+def list_files(
+    root: Path,
+    splits: tuple[str, ...] = LOADED_SPLITS,
+    classes: tuple[str, ...] = CLASSES,
+) -> list[ListedFile]:
     """Return every file of the class folders, sorted by name; hidden files are left out.
+
+    Args:
+        root: The folder that holds TRAIN and TEST.
+        splits: Which of its folders to list.
+        classes: Which class folders each of them must have.
 
     Raises:
         UsageError: A class folder is missing, empty or closed; all such folders are named.
     """
     listed: list[ListedFile] = []
     complaints: list[str] = []
-    for folder in (f"{split}/{name}" for split in splits for name in CLASSES):
+    folders = [f"{split}/{name}" for split in splits for name in classes]
+    for folder in folders:
         try:
             found = _list_folder(root, folder)
         except OSError as error:
@@ -79,11 +89,23 @@ def list_files(root: Path, splits: tuple[str, ...] = LOADED_SPLITS) -> list[List
         listed += found
     if complaints:
         raise UsageError(
-            f"The data set in {root} lacks {len(complaints)} of its {len(splits) * len(CLASSES)} "
+            f"The data set in {root} lacks {len(complaints)} of its {len(folders)} "
             f"class folders: {', '.join(complaints)}. Without images of every class in TRAIN and "
             f"TEST an accuracy means nothing. {_way_out()}"
         )
     return sorted(listed, key=lambda file: file.name)
+
+
+def other_folders(root: Path, splits: tuple[str, ...]) -> list[str]:
+    """Return the folders under ``root`` that are neither a split nor a class of one."""
+    places = [root, *(root / split for split in splits if (root / split).is_dir())]
+    expected = {*splits, *(f"{split}/{name}" for split in splits for name in CLASSES)}
+    found = [
+        p.relative_to(root).as_posix() for place in places for p in place.iterdir() if p.is_dir()
+    ]
+    return sorted(
+        name for name in found if name not in expected and not Path(name).name.startswith(".")
+    )
 
 
 def fingerprint(root: Path, files: list[ListedFile], *extra: object) -> str:

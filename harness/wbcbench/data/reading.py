@@ -63,7 +63,7 @@ def read_images(
     """
     facts: list[ImageFacts] = [ImageFacts(None, "was not read")] * len(paths)
     done = 0
-    with _all_cores() as pool:
+    with all_cores() as pool:
         tasks = {
             pool.submit(_read_slice, paths, pixels, start): start
             for start in range(0, len(paths), _FILES_A_TASK)
@@ -77,13 +77,27 @@ def read_images(
     return facts
 
 
+def hash_files(paths: Sequence[str]) -> list[str]:
+    """Return the SHA-256 of every file.
+
+    Raises:
+        OSError: A file cannot be read.
+    """
+    with ThreadPoolExecutor(usable_cores()) as pool:
+        return list(pool.map(_hash, paths))
+
+
+def _hash(path: str) -> str:
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+
+
 def usable_cores() -> int:
     """Return how many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @contextmanager
-def _all_cores() -> Iterator[Executor]:
+def all_cores() -> Iterator[Executor]:
     """Yield one thread a core; OpenCV's own threads, useless on small images, rest meanwhile."""
     import cv2
 

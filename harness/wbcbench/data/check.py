@@ -1,0 +1,243 @@
+"""What a data set holds and what is wrong with it, read from the images themselves.
+
+A *problem* is something that makes an accuracy from this data set wrong or irreproducible; a
+*note* is a property worth knowing, such as the cells that the published TEST shares with TRAIN.
+Nothing is taken from the cache: a check reads every file.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from wbcbench.data import layout, photographs, reading
+from wbcbench.data.dataset import CLASSES, LOADED_SPLITS, UNKNOWN_PHOTOGRAPH
+from wbcbench.data.digest import PUBLISHED_ID, dataset_id, dataset_sha256
+
+PUBLISHED_SIZE_PX = (320, 240)
+"""Width and height of every image of the published set."""
+
+_ALL_SPLITS = (*LOADED_SPLITS, "TEST_SIMPLE")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something found in a data set.
+
+    Attributes:
+        code: What kind of thing, e.g. ``"unreadable"``; stable, for programs.
+        detail: One sentence for people.
+        files: The images it is about, ``"TEST/MONOCYTE/_0_1.jpeg"``; may be empty.
+    """
+
+    code: str
+    detail: str
+    files: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CheckReport:
+    """What :func:`check` found.
+
+    Attributes:
+        root: The folder that holds TRAIN and TEST.
+        dataset_id: Short name of the data set; see :class:`wbcbench.data.dataset.Dataset`.
+        sha256: Digest of the usable TRAIN and TEST images.
+        synthetic: Whether any image is synthetic.
+        counts: Files of each split and class, readable or not.
+        photographs: Photographs of each split; ``None`` where some are unknown.
+        leaking: TEST images of a cell that TRAIN shows as well; ``None`` if photographs are
+            unknown.
+        problems: What is wrong; empty for a sound data set.
+        notes: What is worth knowing.
+    """
+
+    root: Path
+    dataset_id: str
+    sha256: str
+    synthetic: bool
+    counts: dict[str, dict[str, int]]
+    photographs: dict[str, int | None]
+    leaking: tuple[str, ...] | None
+    problems: tuple[Finding, ...]
+    notes: tuple[Finding, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Image:
+    """One file with everything that is known of it."""
+
+    name: str
+    facts: reading.ImageFacts
+    origin: photographs.Provenance
+
+    @property
+    def split(self) -> str:
+        return self.name.split("/")[0]
+
+    @property
+    def folder(self) -> str:
+        return self.name.rsplit("/", 1)[0]
+
+
+def check(path: Path, *, on_progress: Callable[[int, int], None] | None = None) -> CheckReport:
+    """Read every image of the data set at ``path`` and say what is there.
+
+    Args:
+        path: As for :func:`wbcbench.data.load`.
+        on_progress: Called with (files done, files in all).
+
+    Raises:
+        UsageError: There is no data set, or a class folder is missing or empty.
+    """
+    root = layout.find_root(path)
+    images = _read(root, on_progress)
+    loaded = [i for i in images if i.split in LOADED_SPLITS]
+    usable = [i for i in loaded if i.facts.complaint is None]
+    versions = [v for i in usable if (v := i.facts.synthetic_version) is not None]
+    sha256 = dataset_sha256((i.name, str(i.facts.sha256)) for i in usable)
+    name = dataset_id(sha256, max(versions, default=None))
+    known = all(i.origin.group_id != UNKNOWN_PHOTOGRAPH for i in usable)
+    leaking = tuple(i.name for i in usable if i.split == "TEST" and i.origin.seen_in_train)
+    return CheckReport(
+        root=root,
+        dataset_id=name,
+        sha256=sha256,
+        synthetic=bool(versions),
+        counts=_counts(images),
+        photographs={split: _photograph_count(usable, split) for split in LOADED_SPLITS},
+        leaking=leaking if known else None,
+        problems=tuple(_problems(images, loaded)),
+        notes=tuple(_notes(root, images, usable, leaking, name)),
+    )
+
+
+def _read(root: Path, on_progress: Callable[[int, int], None] | None) -> list[_Image]:
+    import numpy as np
+
+    files = layout.list_files(root)
+    if (root / "TEST_SIMPLE").is_dir():
+        present = tuple(c for c in CLASSES if (root / "TEST_SIMPLE" / c).is_dir())
+        files += layout.list_files(root, ("TEST_SIMPLE",), present)
+    facts = reading.read_images(
+        [file.path for file in files], np.empty((len(files), 1, 1, 3), np.uint8), on_progress
+    )
+    origins = photographs.lookup(root, [fact.sha256 for fact in facts])
+    return [_Image(f.name, fact, o) for f, fact, o in zip(files, facts, origins, strict=True)]
+
+
+def _counts(images: Sequence[_Image]) -> dict[str, dict[str, int]]:
+    counts: dict[str, dict[str, int]] = defaultdict(lambda: dict.fromkeys(CLASSES, 0))
+    for image in images:
+        split, name, _ = image.name.split("/", 2)
+        counts[split][name] += 1
+    return {split: counts[split] for split in _ALL_SPLITS if split in counts}
+
+
+def _photograph_count(usable: Sequence[_Image], split: str) -> int | None:
+    numbers = {i.origin.original_id for i in usable if i.split == split}
+    return None if UNKNOWN_PHOTOGRAPH in numbers else len(numbers)
+
+
+def _problems(images: Sequence[_Image], loaded: Sequence[_Image]) -> list[Finding]:
+    unreadable = [i for i in images if i.facts.complaint is not None]
+    findings = [
+        Finding("unreadable", f"{i.name} {i.facts.complaint}.", (i.name,)) for i in unreadable
+    ]
+    findings += _wrong_sizes(images)
+    for copies in _duplicates(loaded):
+        if len({i.folder for i in copies}) > 1:
+            detail = f"{len(copies)} files of different folders have the same content."
+            findings.append(Finding("duplicate-across-folders", detail, _names(copies)))
+    findings += _shared_photographs(loaded)
+    findings += _misplaced(loaded)
+    return findings
+
+
+def _wrong_sizes(images: Sequence[_Image]) -> list[Finding]:
+    findings = []
+    for image in images:
+        size = (image.facts.width, image.facts.height)
+        if image.facts.complaint is None and size != PUBLISHED_SIZE_PX:
+            detail = f"{image.name} has {size[0]} × {size[1]} pixels instead of 320 × 240."
+            findings.append(Finding("wrong-size", detail, (image.name,)))
+    return findings
+
+
+def _duplicates(images: Sequence[_Image]) -> list[list[_Image]]:
+    """Return the groups of files whose bytes are equal."""
+    same = defaultdict[str, list[_Image]](list)
+    for image in images:
+        if image.facts.sha256 is not None and image.facts.complaint is None:
+            same[image.facts.sha256].append(image)
+    return [copies for copies in same.values() if len(copies) > 1]
+
+
+def _shared_photographs(loaded: Sequence[_Image]) -> list[Finding]:
+    """Find photographs with images in both TRAIN and TEST."""
+    by_photograph = defaultdict[int, list[_Image]](list)
+    for image in loaded:
+        if image.origin.original_id != UNKNOWN_PHOTOGRAPH:
+            by_photograph[image.origin.original_id].append(image)
+    return [
+        Finding(
+            "photograph-in-two-splits",
+            f"Images of photograph {number} are in both TRAIN and TEST, so TEST is no test.",
+            _names(images),
+        )
+        for number, images in sorted(by_photograph.items())
+        if len({i.split for i in images}) > 1
+    ]
+
+
+def _misplaced(loaded: Sequence[_Image]) -> list[Finding]:
+    """Find images that lie in another split or class than their table says."""
+    findings = []
+    for image in loaded:
+        belongs = image.origin.name.rsplit("/", 1)[0]
+        if belongs not in ("", image.folder):
+            detail = f"{image.name} is known as {image.origin.name}: another split or class."
+            findings.append(Finding("misplaced", detail, (image.name,)))
+    return findings
+
+
+def _notes(
+    root: Path,
+    images: Sequence[_Image],
+    usable: Sequence[_Image],
+    leaking: Sequence[str],
+    name: str,
+) -> list[Finding]:
+    notes = [
+        Finding("duplicate", f"{len(copies)} files have the same content.", _names(copies))
+        for copies in _duplicates(images)
+        if len({i.folder for i in copies}) == 1 or any(i.split == "TEST_SIMPLE" for i in copies)
+    ]
+    if leaking:
+        notes.append(_leak_note(leaking, sum(i.split == "TEST" for i in usable), name))
+    unknown = [i.name for i in usable if i.origin.group_id == UNKNOWN_PHOTOGRAPH]
+    if unknown:
+        detail = (
+            f"The photograph of {len(unknown)} of {len(usable)} images is unknown: a validation "
+            "split is random by image there and may leak."
+        )
+        notes.append(Finding("photograph-unknown", detail, tuple(unknown)))
+    others = layout.other_folders(root, _ALL_SPLITS)
+    if others:
+        notes.append(Finding("ignored-folder", "These folders are not read.", tuple(others)))
+    return notes
+
+
+def _leak_note(leaking: Sequence[str], tested: int, name: str) -> Finding:
+    known = ", as is known of the published set" if name == PUBLISHED_ID else ""
+    detail = (
+        f"{len(leaking)} of {tested} TEST images show a cell that TRAIN shows as well{known}; "
+        "accuracy is reported with and without them."
+    )
+    return Finding("cell-seen-in-train", detail, tuple(leaking))
+
+
+def _names(images: Sequence[_Image]) -> tuple[str, ...]:
+    return tuple(image.name for image in images)

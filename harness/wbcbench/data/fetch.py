@@ -1,0 +1,165 @@
+"""Download the published set with kagglehub, check it, and put it in place whole.
+
+kagglehub resumes an archive of which a part is there already, so the part is kept between tries:
+in ``<destination>/.partial``, on the disk where the images will lie. Only a set with the right
+digest leaves that folder. kagglehub prints to stdout; here everything it says goes to stderr.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import logging
+import os
+import shutil
+import sys
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from wbcbench.data import layout, reading
+from wbcbench.data.digest import PUBLISHED_SHA256, dataset_sha256
+from wbcbench.errors import UsageError
+
+PUBLISHED_HANDLE = "paultimothymooney/blood-cells/versions/6"
+"""Owner, data set and version: the version is pinned, so that later uploads change nothing."""
+
+_FOLDER = "dataset2-master"
+_PARTIAL = ".partial"
+_SERVER_ERROR = 500
+
+
+def fetch(
+    destination: Path,
+    *,
+    handle: str = PUBLISHED_HANDLE,
+    expected_sha256: str = PUBLISHED_SHA256,
+    tries: int = 5,
+) -> Path:
+    """Download the data set into ``destination/dataset2-master``, or say that it is there.
+
+    Public data sets need no account. An interrupted download is taken up again, in this call
+    (``tries`` times) and in the next one.
+
+    Args:
+        destination: A folder; made if it does not exist.
+        handle: Kaggle's name of the data set, with its version.
+        expected_sha256: Digest that TRAIN and TEST must have.
+        tries: How often to start or resume the transfer before giving up.
+
+    Returns:
+        The folder to give to ``--data``.
+
+    Raises:
+        UsageError: kagglehub is not installed, the transfer failed, or the data set that came is
+            not the one expected (it is thrown away).
+    """
+    target = destination / _FOLDER
+    if target.exists():
+        _verify(target, expected_sha256)
+        return target
+    partial = destination / _PARTIAL
+    try:
+        partial.mkdir(parents=True, exist_ok=True)
+        downloaded = _download(handle, partial, tries)
+    except OSError as error:
+        raise _interrupted(handle, destination, error) from error
+    try:
+        _verify(downloaded, expected_sha256)
+    except UsageError:
+        shutil.rmtree(partial)
+        raise
+    _put_in_place(downloaded, target, partial)
+    return target
+
+
+def _download(handle: str, partial: Path, tries: int) -> Path:
+    """Return the folder kagglehub unpacked; an OSError is a transfer that broke off."""
+    with _kagglehub(partial) as download:
+        for left in reversed(range(tries)):
+            try:
+                return Path(download(handle))
+            except OSError as error:
+                if left == 0 or not _is_worth_another_try(error):
+                    raise
+                print(f"The transfer broke off ({error}); resuming.", file=sys.stderr)
+            except (ValueError, zipfile.BadZipFile) as error:
+                shutil.rmtree(partial)
+                raise UsageError(
+                    f"What came for {handle} cannot be unpacked ({error}), so it was thrown away. "
+                    "Try again; if it happens again, download the data set in a browser and give "
+                    "its folder with --data."
+                ) from error
+    raise AssertionError("the last try either returns or raises")
+
+
+def _is_worth_another_try(error: OSError) -> bool:
+    """Return whether the network failed, not the disk, nor the server by refusing for good."""
+    response = getattr(error, "response", None)
+    refused = response is not None and response.status_code < _SERVER_ERROR
+    return error.errno is None and not refused
+
+
+@contextlib.contextmanager
+def _kagglehub(cache: Path) -> Iterator[Callable[[str], str]]:
+    """Yield kagglehub's download function; it keeps its files in ``cache`` and stdout clean."""
+    before = os.environ.get("KAGGLEHUB_CACHE")
+    os.environ["KAGGLEHUB_CACHE"] = str(cache)
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            yield _imported().dataset_download
+    finally:
+        os.environ.pop("KAGGLEHUB_CACHE")
+        if before is not None:
+            os.environ["KAGGLEHUB_CACHE"] = before
+
+
+def _imported() -> Any:
+    try:
+        kagglehub = importlib.import_module("kagglehub")
+    except ImportError as error:
+        raise UsageError(
+            "Downloading needs kagglehub, which is not installed. Install it with "
+            "`pip install 'wbcbench[kaggle]'`, or download paultimothymooney/blood-cells from "
+            "Kaggle in a browser, unpack it, and give its folder with --data."
+        ) from error
+    for handler in logging.getLogger("kagglehub").handlers:  # made with the stdout of its import
+        if isinstance(handler, logging.StreamHandler):
+            handler.setStream(sys.stderr)
+    return kagglehub
+
+
+def _verify(folder: Path, expected_sha256: str) -> None:
+    root = layout.find_root(folder)
+    files = layout.list_files(root)
+    digests = reading.hash_files([file.path for file in files])
+    sha256 = dataset_sha256((f.name, d) for f, d in zip(files, digests, strict=True))
+    if sha256 != expected_sha256:
+        raise UsageError(
+            f"The data set in {root} is not the published one: its TRAIN and TEST have the digest "
+            f"{sha256}, and the published have {expected_sha256}. Results from it would not "
+            "compare with anybody's. Fetch into another folder, or look at it with "
+            "`wbcbench data check`."
+        )
+
+
+def _put_in_place(downloaded: Path, target: Path, partial: Path) -> None:
+    """Move the folder with the images to ``target`` and drop everything else that came."""
+    try:
+        found = layout.find_root(downloaded).parent
+        if partial.resolve() in found.parents:
+            found.rename(target)
+        else:  # on Kaggle's own machines nothing is downloaded: the set is mounted read-only
+            shutil.copytree(found, target)
+        shutil.rmtree(partial)
+    except OSError as error:
+        raise UsageError(f"The data set cannot be put into {target}: {error}.") from error
+
+
+def _interrupted(handle: str, destination: Path, error: OSError) -> UsageError:
+    return UsageError(
+        f"{handle} could not be downloaded into {destination}: {error}. What has come so far is "
+        f"kept in {destination / _PARTIAL}; the same command takes it up again. Without a "
+        "network, download the data set elsewhere and give its folder with --data."
+    )
