@@ -10,11 +10,15 @@ Knows nothing of how a value was read, of what a window means, or of how certain
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
+
+from wbcbench import thresholds
+from wbcbench.counter import Break, Plausible, Unwrapped, unwrap
 
 
 class Kind(StrEnum):
@@ -57,6 +61,8 @@ class Channel:
         gain_error: Relative systematic error of the sensor, e.g. ``0.05``; ``None`` if unknown.
         limit_w: Power limit or TDP of the part, for sanity bounds; ``None`` if unknown.
         device: Stable identity of the part, e.g. a GPU's UUID; ``None`` if there is none.
+        averaging_s: The time one power reading is the mean of: shorter than ``update_s`` for a
+            sensor that looks only part of the time; ``None`` if unknown.
     """
 
     name: str
@@ -69,6 +75,7 @@ class Channel:
     gain_error: float | None = None
     limit_w: float | None = None
     device: str | None = None
+    averaging_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,17 +133,37 @@ class Trace:
 
     @cached_property
     def good(self) -> tuple[list[float], list[float]]:
-        """Times and values of the readings that succeeded."""
-        pairs = [(t, v) for t, v in zip(self.t_s, self.value, strict=True) if v is not None]
+        """Times and values of the readings that succeeded; not-a-number is no reading."""
+        pairs = [
+            (t, v)
+            for t, v in zip(self.t_s, self.value, strict=True)
+            if v is not None and math.isfinite(v)
+        ]
         return [t for t, _ in pairs], [v for _, v in pairs]
+
+    @cached_property
+    def unwrapped(self) -> Unwrapped:
+        """A counter's readings made whole; of no meaning for a sampled channel."""
+        times, values = self.good
+        channel = self.channel
+        slack_s = 2 * (channel.update_s or thresholds.COUNTER_UPDATE_S)
+        return unwrap(times, values, Plausible(channel.wrap_j, ceiling_w(channel), slack_s))
 
     @cached_property
     def curve(self) -> Curve:
         """Cumulative joules over time since the first good reading."""
-        times, values = self.good
         if self.channel.kind is Kind.SAMPLED:
-            return _integral(times, values)
-        return _staircase(times, unwrap(values, self.channel.wrap_j))
+            return _integral(*self.good)
+        return _staircase(self.unwrapped)
+
+
+def ceiling_w(channel: Channel) -> float:
+    """More power than the part can draw, for telling a step of its counter from a jump."""
+    if channel.limit_w is None:
+        return thresholds.CEILING_W
+    if channel.domain is Domain.GPU:
+        return channel.limit_w * thresholds.GPU_CEILING_OVER_LIMIT
+    return channel.limit_w * thresholds.CPU_CEILING_OVER_LIMIT
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,15 +171,13 @@ class Curve:
     """Cumulative energy at knots, with the power slope that joins them.
 
     ``power_w`` holds the power at each knot for a sampled channel (linear between knots) and is
-    ``None`` for a counter (energy linear between knots). ``breaks_s`` are times at which a counter
-    was reset: no window may span one.
+    ``None`` for a counter (energy linear between knots). No window may reach into a break.
     """
 
     t_s: list[float]
     energy_j: list[float]
     power_w: list[float] | None
-    end_s: float | None
-    breaks_s: tuple[float, ...] = ()
+    breaks: tuple[Break, ...] = ()
 
     def at(self, t_s: float) -> float:
         """Joules accumulated at ``t_s``; constant beyond the last knot of a staircase."""
@@ -168,50 +193,29 @@ class Curve:
         return self.energy_j[i] + into_s * (self.power_w[i] + 0.5 * slope * into_s)
 
 
-def unwrap(values: Sequence[float], wrap_j: float | None) -> list[float | None]:
-    """Undo wraps between successive good readings; mark a step backwards that is no wrap.
-
-    Args:
-        values: Counter readings in joules.
-        wrap_j: Where the counter starts again; ``None`` if it never wraps.
-
-    Returns:
-        Joules since the first reading, same length; a reading right after a reset is ``None`` in
-        the sense "the count starts anew here" and later ones go on from the last good total.
-    """
-    total, out = 0.0, list[float | None]()
-    for i, value in enumerate(values):
-        step = value - values[i - 1] if i else 0.0
-        if step < 0 and wrap_j is not None and step >= -wrap_j:
-            step += wrap_j
-        total += max(step, 0.0)
-        out.append(None if step < 0 else total)
-    return out
-
-
 def _integral(times: list[float], power_w: list[float]) -> Curve:
     """Trapezoids between all good readings."""
     energy = [0.0] if times else []
     for i in range(1, len(times)):
         step_s = times[i] - times[i - 1]
         energy.append(energy[-1] + 0.5 * step_s * (power_w[i] + power_w[i - 1]))
-    return Curve(times, energy, power_w, times[-1] if times else None)
+    return Curve(times, energy, power_w)
 
 
-def _staircase(times: list[float], totals: list[float | None]) -> Curve:
+def _staircase(counter: Unwrapped) -> Curve:
     """Knots where the counter moved: between two moves energy is taken to grow evenly.
 
     A counter polled faster than it updates repeats its value; joining the moves instead of the
-    polls spreads each step over the time it was collected in.
+    polls spreads each step over the time it was collected in. Both sides of a break are knots, so
+    that no joule is spread across it.
     """
-    knots_t, knots_e, breaks = list[float](), list[float](), list[float]()
-    for t, total in zip(times, totals, strict=True):
-        if total is None:
-            breaks.append(t)
-        elif not knots_e or total != knots_e[-1]:
+    edges = {t for each in counter.breaks for t in (each.before_s, each.after_s)}
+    knots_t, knots_e = list[float](), list[float]()
+    for t, total_j in zip(counter.t_s, counter.total_j, strict=True):
+        if not knots_e or total_j != knots_e[-1] or t in edges:
             knots_t.append(t)
-            knots_e.append(total)
-    return Curve(knots_t, knots_e, None, times[-1] if times else None, tuple(breaks))
+            knots_e.append(total_j)
+    return Curve(knots_t, knots_e, None, counter.breaks)
 
 
 def window_energy(trace: Trace, window: Window) -> WindowEnergy:
@@ -246,16 +250,11 @@ def why_unknown(trace: Trace, window: Window) -> str:
         return "the trace starts after the window"
     if times[-1] < window.end_s:
         return "the trace ends before the window"
-    # A counter set back between two polls lies at the later poll; the one before may be outside.
-    if any(window.start_s < t and _previous(times, t) < window.end_s for t in trace.curve.breaks_s):
-        return "the counter went backwards inside the window"
+    for each in trace.curve.breaks:
+        if window.start_s < each.after_s and each.before_s < window.end_s:
+            how = "went backwards" if each.step_j < 0 else "jumped"
+            return f"the counter {how} inside the window"
     return ""
-
-
-def _previous(times: Sequence[float], t_s: float) -> float:
-    """The poll just before the one at ``t_s``."""
-    i = bisect_right(times, t_s) - 2
-    return times[i] if i >= 0 else t_s
 
 
 def max_gap(times: Sequence[float], window: Window) -> float | None:

@@ -1,0 +1,258 @@
+"""Every limit at which a doubt begins, in one table with its meaning and its source.
+
+``TABLE`` is what the documentation prints; the names below are what the code uses. A limit that is
+not here does not exist.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Threshold:
+    """One limit.
+
+    Attributes:
+        name: How it is called in the code, in lower case.
+        value: The limit itself.
+        unit: ``s``, ``W``, ``%``, ``×`` (a factor), ``°C``, ``1`` (a count or a share).
+        meaning: What happens on which side of it.
+        source: Where it comes from.
+    """
+
+    name: str
+    value: float
+    unit: str
+    meaning: str
+    source: str
+
+
+TABLE: list[Threshold] = []
+
+
+def _limit(name: str, value: float, unit: str, meaning: str, source: str) -> float:
+    TABLE.append(Threshold(name, value, unit, meaning, source))
+    return value
+
+
+_MLPERF = "MLPerf power rules (arXiv 2410.12032)"
+_SC24 = "Part-time Power Measurements, SC'24 (arXiv 2312.02741)"
+_OURS = "this project; chosen, not derived"
+
+# --- windows -----------------------------------------------------------------------------------
+SHORT_WINDOW_S = _limit(
+    "short_window_s",
+    10.0,
+    "s",
+    "a shorter window is marked; below it a 100 ms counter step is over 1 % of the joules",
+    "step / duration with the 20–100 ms steps of NVML counters",
+)
+HEADLINE_WINDOW_S = _limit(
+    "headline_window_s", 60.0, "s", "`train` should last at least this long", _MLPERF
+)
+HEADLINE_SAMPLES = _limit(
+    "headline_samples", 60, "1", "`train` should hold at least this many good readings", _MLPERF
+)
+FEWEST_SAMPLES = _limit(
+    "fewest_samples",
+    10,
+    "1",
+    "a `train` window with fewer good readings is suspect",
+    _OURS,
+)
+
+# --- gaps --------------------------------------------------------------------------------------
+GAP_PERIODS = _limit(
+    "gap_periods",
+    3.0,
+    "×",
+    "readings further apart than this many periods leave a gap",
+    "readings jitter by 10 % and one late tick is normal",
+)
+GAP_LEAST_S = _limit(
+    "gap_least_s",
+    0.5,
+    "s",
+    "a shorter gap is never a doubt, however short the period",
+    "rise time of board power sensors is 0.1–1 s",
+)
+COVERED_SHARE = _limit(
+    "covered_share",
+    0.5,
+    "1",
+    "a sampled window of which gaps take more than the rest cannot be used",
+    _OURS,
+)
+MISSED_SHARE = _limit(
+    "missed_share", 0.05, "1", "more missed polls than this share are worth a look", _OURS
+)
+FAILED_SHARE = _limit(
+    "failed_share", 0.01, "1", "more failed polls than this share are worth a look", _OURS
+)
+HEARTBEAT_S = _limit(
+    "heartbeat_s",
+    2.0,
+    "s",
+    "polls that end earlier than this (or three periods) before the last window ends: nobody "
+    "was measuring",
+    _OURS,
+)
+
+# --- counters ----------------------------------------------------------------------------------
+COUNTER_UPDATE_S = _limit(
+    "counter_update_s",
+    0.1,
+    "s",
+    "how often a counter moves where its sensor does not say",
+    f"20–100 ms on NVIDIA boards; {_SC24}",
+)
+CEILING_W = _limit(
+    "ceiling_w",
+    20_000.0,
+    "W",
+    "a counter step that would need more power is no energy, where the part's limit is unknown",
+    "ten times the largest boards and packages sold",
+)
+GPU_CEILING_OVER_LIMIT = _limit(
+    "gpu_ceiling_over_limit",
+    2.0,
+    "×",
+    "a step of a GPU's counter that would need more than this times its limit is a jump",
+    "peaks of 1.7 × the limit are real; averages over a counter step are lower",
+)
+CPU_CEILING_OVER_LIMIT = _limit(
+    "cpu_ceiling_over_limit",
+    5.0,
+    "×",
+    "the same for processors, whose short-term limit is a multiple of their TDP",
+    "mobile packages: 15 W long-term, 64 W short-term",
+)
+FROZEN_S = _limit(
+    "frozen_s",
+    2.0,
+    "s",
+    "a counter that stands still longer while its witness sees power is frozen",
+    _OURS,
+)
+FROZEN_ALONE_S = _limit(
+    "frozen_alone_s",
+    10.0,
+    "s",
+    "without a witness, a counter that stands still longer is frozen: no part draws nothing",
+    _OURS,
+)
+CAUGHT_UP_SHARE = _limit(
+    "caught_up_share",
+    0.5,
+    "1",
+    "a counter that after a stop makes up for this share of the witness's joules was late, not "
+    "frozen",
+    _OURS,
+)
+
+# --- power readings ----------------------------------------------------------------------------
+INSTANT_OVER_LIMIT = _limit(
+    "instant_over_limit",
+    1.7,
+    "×",
+    "an instantaneous reading above this times the limit is a spike",
+    "transients of current boards",
+)
+AVERAGE_OVER_LIMIT = _limit(
+    "average_over_limit",
+    1.1,
+    "×",
+    "an averaged reading above this times the limit is a spike",
+    "the limit is enforced on the average",
+)
+ZERO_SHARE = _limit(
+    "zero_share",
+    0.1,
+    "1",
+    "more zero-watt readings than this share of a window and its integral cannot be used",
+    _OURS,
+)
+STUCK_S = _limit(
+    "stuck_s",
+    10.0,
+    "s",
+    "a power reading without a witness that never changes for longer is stuck",
+    _OURS,
+)
+AVERAGING_S = _limit(
+    "averaging_s",
+    1.0,
+    "s",
+    "how far back an averaged reading reaches where the sensor does not say",
+    "NVML's power usage is a 1 s average on Ampere and newer",
+)
+
+# --- agreement ---------------------------------------------------------------------------------
+AGREE_PCT = _limit(
+    "agree_pct", 3.0, "%", "counter and integral agree up to here; above: suspect", _OURS
+)
+DISAGREE_PCT = _limit(
+    "disagree_pct", 10.0, "%", "counter and integral above this apart: `train` is invalid", _OURS
+)
+CROSS_CHECK_PCT = _limit(
+    "cross_check_pct",
+    10.0,
+    "%",
+    "CodeCarbon's measured joules further from ours are pointed out",
+    _OURS,
+)
+ALIAS_SHARE = _limit(
+    "alias_share",
+    0.05,
+    "1",
+    "a step time this close to a divisor or multiple of the sensor's period aliases",
+    _SC24,
+)
+ALIAS_ORDER = _limit(
+    "alias_order", 5, "1", "divisors and multiples up to this one are looked at", _SC24
+)
+
+# --- state of the machine ----------------------------------------------------------------------
+THROTTLED_SHARE = _limit(
+    "throttled_share",
+    0.2,
+    "1",
+    "a `train` window throttled for more than this share is invalid; less is suspect",
+    _OURS,
+)
+COLD_C = _limit(
+    "cold_c",
+    5.0,
+    "°C",
+    "a GPU that warms up by more than this from the start to the mean of `train` began too cold",
+    "leakage grows by about 1 % for each 2–4 °C",
+)
+HOT_C = _limit(
+    "hot_c",
+    85.0,
+    "°C",
+    "a GPU that gets hotter is about to throttle",
+    "slow-down thresholds of data-centre boards lie at 85–95 °C",
+)
+IDLE_DRIFT_PCT = _limit(
+    "idle_drift_pct",
+    10.0,
+    "%",
+    "idle power before and after that differs by more makes net joules suspect",
+    _OURS,
+)
+GAIN_PCT = _limit(
+    "gain_pct",
+    5.0,
+    "%",
+    "systematic error of absolute joules; cancels in ratios on one card",
+    f"manufacturer's statement; cards were found -9.5 … +6.4 % off ({_SC24})",
+)
+STAMP_S = _limit(
+    "stamp_s",
+    0.002,
+    "s",
+    "how well a window's edge is stamped",
+    "a pipe, a scheduler's slice and one synchronisation of the device",
+)
