@@ -9,6 +9,7 @@ from __future__ import annotations
 _MILLI = 1e-3
 _MICRO = 1e-6
 _NANO = 1e-9
+_MEGA = 1e6
 _J_PER_KWH = 3.6e6
 _G_PER_KG = 1e3
 
@@ -61,3 +62,8 @@ def s_from_ns(time_ns: float) -> float:
 def s_from_us(time_us: float) -> float:
     """Microseconds to seconds."""
     return time_us * _MICRO
+
+
+def hz_from_mhz(frequency_mhz: float) -> float:
+    """Megahertz (NVML's clocks) to hertz."""
+    return frequency_mhz * _MEGA

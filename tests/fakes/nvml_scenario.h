@@ -1,0 +1,94 @@
+/* What a scripted GPU does over time, as read from a scenario file. Times are scenario seconds. */
+#ifndef NVML_SCENARIO_H
+#define NVML_SCENARIO_H
+
+#define MAX_GPUS 16
+#define MAX_ITEMS 64
+#define TEXT 128
+
+typedef unsigned long long u64;
+
+typedef enum { SHAPE_CONSTANT, SHAPE_SQUARE, SHAPE_RAMP, SHAPE_SINE, SHAPE_LINES, SHAPE_STEPS } Shape;
+
+/* Lines join their knots; steps hold each knot's power until the next. */
+typedef struct {
+    Shape shape;
+    double low, high, period, duty, phase, start, end;
+    double *t, *w, *sum;
+    int n;
+} Power;
+
+/* A reading renewed every `update`, each the mean of the last `window` seconds. */
+typedef struct {
+    int supported;
+    double update, window, phase, gain, offset, noise;
+    u64 seed;
+} Sensor;
+
+typedef struct {
+    int supported, from_sensor;
+    double step, phase, gain, start, frozen, reset, jump, jump_j;
+} Counter;
+
+typedef struct {
+    char kind[TEXT], on[TEXT];
+    double at, until, value;
+    long nth, count, seen;
+    int code;
+} Fault;
+
+typedef struct {
+    unsigned pid;
+    char kind[TEXT];
+    u64 bytes;
+    double at, until;
+} Process;
+
+typedef struct {
+    u64 mask;
+    double at, until;
+} Throttle;
+
+typedef struct {
+    char name[TEXT], uuid[TEXT], bus[TEXT], serial[TEXT];
+    unsigned arch, persistence, ecc, clock_sm, clock_mem, util_gpu, util_mem;
+    int mig;
+    Power power;
+    Sensor instant, average, usage;
+    Counter counter;
+    u64 mem_total, mem_used, mem_reserved;
+    unsigned limit_default, limit_min, limit_max;
+    int limit_settable;
+    double temp_t[MAX_ITEMS], temp_c[MAX_ITEMS];
+    int temps;
+    Process processes[MAX_ITEMS];
+    int process_count;
+    Throttle throttles[MAX_ITEMS];
+    int throttle_count;
+    Fault faults[MAX_ITEMS];
+    int fault_count;
+    long sum_to;
+    double sum_j;
+} Gpu;
+
+typedef struct {
+    double epoch, scale, latency;
+    volatile double *clock;
+    char driver[TEXT], nvml[TEXT], state[1024];
+    int cuda, init_error, gpu_count;
+    Gpu gpus[MAX_GPUS];
+} Scenario;
+
+/* Reads the file; returns 0, or the number of the line that it does not understand. */
+int scenario_read(Scenario *scenario, const char *path);
+
+double scenario_now(const Scenario *scenario);
+void scenario_sleep(const Scenario *scenario, double seconds);
+
+double power_at(const Power *power, double t);
+double power_energy(const Power *power, double t);
+double sensor_read(const Sensor *sensor, const Power *power, double t);
+double counter_read(Gpu *gpu, double t);
+double temperature_at(const Gpu *gpu, double t);
+
+#endif

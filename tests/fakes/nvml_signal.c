@@ -1,0 +1,147 @@
+/* True power, and what imperfect sensors make of it. */
+#include <math.h>
+#include <stdint.h>
+#include <time.h>
+
+#include "nvml_scenario.h"
+
+static double whole_periods(double x, double period) { return floor(x / period); }
+
+static int knot_before(const Power *p, double t) {
+    int low = 0, high = p->n - 1;
+    while (low < high) {
+        int middle = (low + high + 1) / 2;
+        if (p->t[middle] <= t) low = middle; else high = middle - 1;
+    }
+    return low;
+}
+
+double power_at(const Power *p, double t) {
+    switch (p->shape) {
+    case SHAPE_SQUARE: {
+        double x = t + p->phase;
+        double into = x - whole_periods(x, p->period) * p->period;
+        return into < p->duty * p->period ? p->high : p->low;
+    }
+    case SHAPE_RAMP:
+        if (t <= p->start) return p->low;
+        if (t >= p->end) return p->high;
+        return p->low + (p->high - p->low) * (t - p->start) / (p->end - p->start);
+    case SHAPE_SINE:
+        return p->low + p->high * sin(2 * M_PI * (t + p->phase) / p->period);
+    case SHAPE_LINES:
+    case SHAPE_STEPS: {
+        int i = knot_before(p, t);
+        if (p->shape == SHAPE_STEPS || t < p->t[0] || i == p->n - 1) return p->w[i];
+        return p->w[i] + (p->w[i + 1] - p->w[i]) * (t - p->t[i]) / (p->t[i + 1] - p->t[i]);
+    }
+    default:
+        return p->low;
+    }
+}
+
+static double square_energy(const Power *p, double t) {
+    double x = t + p->phase, high_s = p->duty * p->period;
+    double periods = whole_periods(x, p->period), into = x - periods * p->period;
+    double one = high_s * p->high + (p->period - high_s) * p->low;
+    double rest = into < high_s ? into * p->high : high_s * p->high + (into - high_s) * p->low;
+    return periods * one + rest;
+}
+
+static double knots_energy(const Power *p, double t) {
+    int i = knot_before(p, t);
+    double into = t - p->t[i];
+    if (p->shape == SHAPE_STEPS || t < p->t[0] || i == p->n - 1) return p->sum[i] + into * p->w[i];
+    return p->sum[i] + into * 0.5 * (p->w[i] + power_at(p, t));
+}
+
+/* An antiderivative of power_at: only differences mean anything. */
+double power_energy(const Power *p, double t) {
+    switch (p->shape) {
+    case SHAPE_SQUARE:
+        return square_energy(p, t);
+    case SHAPE_RAMP: {
+        if (t <= p->start) return p->low * (t - p->start);
+        double end = t < p->end ? t : p->end;
+        double ramp = (end - p->start) * 0.5 * (p->low + power_at(p, end));
+        return t < p->end ? ramp : ramp + (t - p->end) * p->high;
+    }
+    case SHAPE_SINE:
+        return p->low * t -
+               p->high * p->period / (2 * M_PI) * cos(2 * M_PI * (t + p->phase) / p->period);
+    case SHAPE_LINES:
+    case SHAPE_STEPS:
+        return knots_energy(p, t);
+    default:
+        return p->low * t;
+    }
+}
+
+static double uniform(u64 seed) {
+    seed += 0x9E3779B97F4A7C15ULL;
+    seed = (seed ^ (seed >> 30)) * 0xBF58476D1CE4E5B9ULL;
+    seed = (seed ^ (seed >> 27)) * 0x94D049BB133111EBULL;
+    seed ^= seed >> 31;
+    return ((double)(seed >> 11) + 0.5) / 9007199254740992.0;
+}
+
+static double normal(u64 seed, u64 index) {
+    u64 key = seed * 1000003ULL + index * 2ULL;
+    return sqrt(-2 * log(uniform(key))) * cos(2 * M_PI * uniform(key + 1));
+}
+
+/* The same tick gives the same value however often it is read. */
+double sensor_read(const Sensor *s, const Power *power, double t) {
+    double tick = s->update > 0 ? floor((t - s->phase) / s->update) : 0;
+    double at = s->update > 0 ? tick * s->update + s->phase : t;
+    double mean = power_at(power, at);
+    if (s->window > 0) mean = (power_energy(power, at) - power_energy(power, at - s->window)) / s->window;
+    double noise = s->noise > 0 ? s->noise * normal(s->seed, (u64)(int64_t)tick) : 0;
+    double value = s->gain * mean + s->offset + noise;
+    return value > 0 ? value : 0;
+}
+
+/* A counter that adds up what the instant sensor shows, blind spots included. */
+static double summed_sensor(Gpu *g, double t) {
+    const Sensor *s = &g->instant;
+    long tick = (long)floor((t - s->phase) / s->update);
+    if (tick < g->sum_to) g->sum_to = 0, g->sum_j = 0;
+    for (; g->sum_to < tick; g->sum_to++)
+        g->sum_j += s->update * sensor_read(s, &g->power, (g->sum_to + 1.5) * s->update + s->phase);
+    return g->sum_j;
+}
+
+double counter_read(Gpu *g, double t) {
+    const Counter *c = &g->counter;
+    if (t > c->frozen) t = c->frozen;
+    double tick = c->step > 0 ? floor((t - c->phase) / c->step) * c->step + c->phase : t;
+    double from = t >= c->reset ? c->reset : 0, start = t >= c->reset ? 0 : c->start;
+    if (tick < from) tick = from;
+    double used = c->from_sensor ? summed_sensor(g, tick) - (from > 0 ? summed_sensor(g, from) : 0)
+                                 : power_energy(&g->power, tick) - power_energy(&g->power, from);
+    double value = start + c->gain * used + (t >= c->jump ? c->jump_j : 0);
+    return value > 0 ? value : 0;
+}
+
+double temperature_at(const Gpu *g, double t) {
+    int i = 0;
+    while (i + 1 < g->temps && g->temp_t[i + 1] <= t) i++;
+    if (i + 1 >= g->temps || t < g->temp_t[0]) return g->temp_c[i];
+    double share = (t - g->temp_t[i]) / (g->temp_t[i + 1] - g->temp_t[i]);
+    return g->temp_c[i] + share * (g->temp_c[i + 1] - g->temp_c[i]);
+}
+
+double scenario_now(const Scenario *s) {
+    if (s->clock) return *s->clock;
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return ((double)now.tv_sec + now.tv_nsec * 1e-9 - s->epoch) * s->scale;
+}
+
+/* On a clock file there is nothing to wait for: the test moves time. */
+void scenario_sleep(const Scenario *s, double seconds) {
+    if (s->clock || seconds <= 0) return;
+    double real = seconds / s->scale;
+    struct timespec left = {(time_t)real, (long)((real - floor(real)) * 1e9)};
+    while (nanosleep(&left, &left) != 0) {}
+}
