@@ -61,7 +61,7 @@ def test_without_gpu_and_rapl_the_headline_is_codecarbon_and_says_modelled():
 
 
 def test_with_rapl_codecarbon_stays_the_second_opinion():
-    found = speakers(make_record(channels=CODECARBON_CHANNELS + RAPL_CHANNELS), Domain.CPU)
+    found = speakers(CODECARBON_CHANNELS + RAPL_CHANNELS, Domain.CPU)
     assert [each.method for each in found] == ["rapl_package", "codecarbon_tdp_load"]
 
 

@@ -1,0 +1,131 @@
+"""Records → the results table: ``results/<study>/runs.csv``, one row a run.
+
+The table is rebuilt from the records each time, so it never disagrees with them; failed and
+interrupted runs stay in it. Units are in the names, unknown is an empty cell, and the same records
+give the same bytes. What each column means stands beside its function in this folder's files and,
+for readers, in ``harness/RESULTS_TABLE.md``.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from wbcbench.errors import UsageError
+from wbcbench.records import RunRecord, refuse_newer
+from wbcbench.rundir import study_runs
+from wbcbench.table import (
+    derived,
+    energy_gpu,
+    energy_rest,
+    identity,
+    machine,
+    quality,
+    sampling,
+    setup,
+    time,
+)
+from wbcbench.table.columns import Cell
+from wbcbench.table.view import RunView
+from wbcbench.wholefile import write_whole
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FILE_NAME = "runs.csv"
+
+GROUPS = (
+    identity.GROUP,
+    setup.GROUP,
+    quality.GROUP,
+    time.GROUP,
+    energy_gpu.GROUP,
+    energy_rest.GROUP,
+    derived.GROUP,
+    sampling.GROUP,
+    machine.STATE,
+    machine.SOFTWARE,
+)
+COLUMNS = tuple(column for group in GROUPS for column in group.columns)
+NAMES = tuple(column.name for column in COLUMNS)
+
+_PANDAS = {"int": "Int64", "float": "Float64", "bool": "boolean"}
+
+
+def row(record: RunRecord) -> dict[str, Cell]:
+    """One run's cells by column, in the table's order; ``None`` is unknown."""
+    run = RunView(record)
+    return {column.name: column.value(run) for column in COLUMNS}
+
+
+def rows(records: Iterable[RunRecord]) -> list[dict[str, Cell]]:
+    """The rows of many runs, sorted by variant, block and run."""
+    ordered = sorted(records, key=lambda r: (r.spec.variant, r.spec.block, r.run_id))
+    return [row(record) for record in ordered]
+
+
+def study_records(study_dir: Path) -> list[RunRecord]:
+    """The record of every run of a study that is accounted for.
+
+    Raises:
+        UsageError: A record is damaged or was written by a newer version.
+    """
+    runs = study_runs(study_dir.parent, study_dir.name)
+    return [run.read_record() for run in runs if run.is_finished]
+
+
+def build(study_dir: Path) -> pd.DataFrame:
+    """The table as a data frame, every column of its type also where it is empty; unknown is NA."""
+    import pandas as pd
+
+    frame = pd.DataFrame(rows(study_records(study_dir)), columns=list(NAMES), dtype=object)
+    return frame.astype({column.name: _PANDAS.get(column.type, "string") for column in COLUMNS})
+
+
+def write_table(study_dir: Path) -> Path:
+    """Write ``runs.csv`` whole or not at all; returns its path.
+
+    Raises:
+        UsageError: A newer version wrote here, or the folder cannot be written.
+    """
+    path = study_dir / FILE_NAME
+    data = to_csv(rows(study_records(study_dir)))
+    _refuse_newer_table(path)
+    try:
+        write_whole(path, data)
+    except OSError as error:
+        raise UsageError(
+            f"The results table {path} cannot be written: {error.strerror}. The records beside it "
+            "are whole; free space or permissions and ask for the table again."
+        ) from error
+    return path
+
+
+def to_csv(table_rows: Iterable[dict[str, Cell]]) -> bytes:
+    """UTF-8, LF, one header line; the same rows give the same bytes."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(NAMES)
+    writer.writerows([_text(cells[name]) for name in NAMES] for cells in table_rows)
+    return out.getvalue().encode()
+
+
+def _text(cell: Cell) -> str:
+    if cell is None:
+        return ""
+    if isinstance(cell, bool):
+        return "true" if cell else "false"
+    return repr(cell) if isinstance(cell, float) else str(cell)
+
+
+def _refuse_newer_table(path: Path) -> None:
+    if not path.is_file():
+        return
+    with path.open(encoding="utf-8", newline="") as stream:
+        first = next(csv.DictReader(stream), {})
+    schema = first.get("schema_version") or "0"
+    if schema.split(".", maxsplit=1)[0].isdigit():
+        refuse_newer(schema, str(path))

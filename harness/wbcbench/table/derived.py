@@ -1,0 +1,247 @@
+"""Columns: what follows from joules, seconds and images. Joules here are the headline's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from wbcbench.carbon import DEFAULT_PUE, Intensity, carbon_g, intensity
+from wbcbench.headline import TRAIN, spoken_energy_j, spoken_uncertainty_j
+from wbcbench.metrics import Reached, energy_delay_product_js, ratio
+from wbcbench.records import Inference
+from wbcbench.table.columns import Cell, Column, Group
+from wbcbench.table.energy_gpu import ABSENT
+from wbcbench.table.view import RunView
+
+TABLE_BATCH = 64
+
+UNKNOWN = "no meter, or its trace cannot say"
+NO_INFERENCE = "inference was not timed"
+NOT_REACHED = "target not reached"
+NO_GRID = "no row for this place"
+
+
+def headline_energy_j(run: RunView, window: str = TRAIN) -> float | None:
+    """Joules of one window on the headline's channels."""
+    return spoken_energy_j(run.record, run.headline, window)
+
+
+def _inference(
+    batch_size: int, read: Callable[[RunView, Inference], Cell]
+) -> Callable[[RunView], Cell]:
+    def value(run: RunView) -> Cell:
+        found = run.inference(batch_size)
+        return read(run, found) if found else None
+
+    return value
+
+
+def _per_image_j(run: RunView, inference: Inference) -> float | None:
+    return ratio(headline_energy_j(run, inference.window), inference.images)
+
+
+def _images_per_s(run: RunView, inference: Inference) -> float | None:
+    return ratio(inference.images, run.duration_s(inference.window))
+
+
+def _reached(read: Callable[[Reached], Cell]) -> Callable[[RunView], Cell]:
+    return lambda run: read(run.reached) if run.reached else None
+
+
+def _grid(read: Callable[[Intensity], Cell]) -> Callable[[RunView], Cell]:
+    def value(run: RunView) -> Cell:
+        found = intensity(run.record.spec.country)
+        return read(found) if found else None
+
+    return value
+
+
+def _co2e_g(run: RunView) -> float | None:
+    grid = intensity(run.record.spec.country)
+    return carbon_g(headline_energy_j(run), grid.g_per_kwh if grid else None)
+
+
+def _images_seen(run: RunView) -> int:
+    return sum(epoch.images_seen for epoch in run.record.epochs)
+
+
+def _target_reached(run: RunView) -> bool | None:
+    return run.reached is not None if run.record.epochs else None
+
+
+INFERENCE = (
+    Column(
+        "infer_batch_size",
+        "int",
+        NO_INFERENCE,
+        f"{TABLE_BATCH}; batch 1 has its own columns",
+        _inference(TABLE_BATCH, lambda _, i: i.batch_size),
+    ),
+    Column(
+        "infer_images",
+        "int",
+        NO_INFERENCE,
+        "images forwarded",
+        _inference(TABLE_BATCH, lambda _, i: i.images),
+    ),
+    Column(
+        "infer_window_s",
+        "float",
+        NO_INFERENCE,
+        "length of the window",
+        _inference(TABLE_BATCH, lambda r, i: r.duration_s(i.window)),
+    ),
+    Column(
+        "energy_per_infer_image_j",
+        "float",
+        NO_INFERENCE,
+        "headline joules an image",
+        _inference(TABLE_BATCH, _per_image_j),
+    ),
+    Column(
+        "infer_images_per_s",
+        "float",
+        NO_INFERENCE,
+        "images a second",
+        _inference(TABLE_BATCH, _images_per_s),
+    ),
+)
+
+TARGET = (
+    Column(
+        "target_metric", "str", "", "fixed before the run", lambda r: r.record.spec.target_metric
+    ),
+    Column(
+        "target_value", "float", "", "fixed before the run", lambda r: r.record.spec.target_value
+    ),
+    Column(
+        "target_reached",
+        "bool",
+        "no epoch finished",
+        "whether any epoch reached it",
+        _target_reached,
+    ),
+    Column(
+        "energy_to_target_j",
+        "float",
+        NOT_REACHED,
+        "headline joules, start of `train` to end of the reaching epoch's training",
+        _reached(lambda t: t.energy_j),
+    ),
+    Column(
+        "time_to_target_s",
+        "float",
+        NOT_REACHED,
+        "seconds over the same span",
+        _reached(lambda t: t.time_s),
+    ),
+    Column(
+        "epochs_to_target",
+        "int",
+        NOT_REACHED,
+        "epochs, the reaching one included",
+        _reached(lambda t: t.epochs),
+    ),
+)
+
+CARBON = (
+    Column(
+        "co2e_g",
+        "float",
+        f"{UNKNOWN}; {NO_GRID}",
+        "headline joules of `train` × PUE × grid",
+        _co2e_g,
+    ),
+    Column("carbon_zone", "str", "", "country of the grid", lambda r: r.record.spec.country),
+    Column(
+        "carbon_g_per_kwh",
+        "float",
+        NO_GRID,
+        "yearly mean of that grid",
+        _grid(lambda g: g.g_per_kwh),
+    ),
+    Column(
+        "carbon_source",
+        "str",
+        NO_GRID,
+        "where that mean is from, and its year",
+        _grid(lambda g: g.source),
+    ),
+    Column("pue", "float", "", "building over machine", lambda _: DEFAULT_PUE),
+)
+
+HEADLINE = (
+    Column(
+        "headline_domain",
+        "enum",
+        "no meter",
+        "part the headline speaks of: gpu, cpu or system",
+        lambda r: r.headline.domain.value if r.headline else None,
+    ),
+    Column(
+        "headline_method",
+        "enum",
+        "no meter",
+        "how that part was read",
+        lambda r: r.headline.method if r.headline else None,
+    ),
+    Column(
+        "headline_status",
+        "enum",
+        "",
+        "measured, estimated, modelled, absent or synthetic",
+        lambda r: r.headline.status.value if r.headline else ABSENT,
+    ),
+    Column("headline_energy_train_j", "float", UNKNOWN, "window `train`, gross", headline_energy_j),
+    Column(
+        "headline_energy_train_net_j",
+        "float",
+        f"{UNKNOWN}, or no idle window",
+        "gross minus idle power × duration; never floored",
+        lambda r: r.net_energy_j(r.headline),
+    ),
+    Column(
+        "headline_uncertainty_train_j",
+        "float",
+        UNKNOWN,
+        "half-width of the gross joules' interval, about 95 %",
+        lambda r: spoken_uncertainty_j(r.record, r.headline, TRAIN),
+    ),
+    Column(
+        "energy_per_infer_image_b1_j",
+        "float",
+        NO_INFERENCE,
+        "as energy_per_infer_image_j, one image at a time",
+        _inference(1, _per_image_j),
+    ),
+    Column(
+        "infer_images_per_s_b1",
+        "float",
+        NO_INFERENCE,
+        "as infer_images_per_s, one image at a time",
+        _inference(1, _images_per_s),
+    ),
+)
+
+GROUP = Group(
+    "Derived",
+    (
+        Column(
+            "energy_per_train_image_j",
+            "float",
+            UNKNOWN,
+            "headline joules of `train` over images seen",
+            lambda r: ratio(headline_energy_j(r), _images_seen(r)),
+        ),
+        *INFERENCE,
+        *TARGET,
+        Column(
+            "edp_js",
+            "float",
+            UNKNOWN,
+            "headline joules of `train` × its seconds",
+            lambda r: energy_delay_product_js(headline_energy_j(r), r.duration_s(TRAIN)),
+        ),
+        *CARBON,
+        *HEADLINE,
+    ),
+)

@@ -1,0 +1,115 @@
+"""Columns: the joules of processor, memory and wall, and CodeCarbon's as a second opinion."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from wbcbench.energy import Domain
+from wbcbench.table.columns import Cell, Column, Group
+from wbcbench.table.energy_gpu import energy_status, method
+from wbcbench.table.view import RunView
+
+UNKNOWN = "no meter, or its trace cannot say"
+NO_CODECARBON = "CodeCarbon did not run, or has no such part"
+
+
+def _codecarbon(domain: Domain) -> Callable[[RunView], Cell]:
+    return lambda run: run.meter_energy_j("codecarbon", domain)
+
+
+GROUP = Group(
+    "Energy, rest",
+    (
+        Column(
+            "cpu_energy_method",
+            "enum",
+            "",
+            "rapl_package, codecarbon_<mode>, …, none",
+            lambda r: method(r, Domain.CPU),
+        ),
+        Column(
+            "cpu_energy_status",
+            "enum",
+            "",
+            "as for the GPU",
+            lambda r: energy_status(r, Domain.CPU),
+        ),
+        Column(
+            "energy_cpu_train_j",
+            "float",
+            UNKNOWN,
+            "window `train`, gross",
+            lambda r: r.energy_j(Domain.CPU),
+        ),
+        Column(
+            "dram_energy_method",
+            "enum",
+            "",
+            "rapl_dram, codecarbon_<mode>, …, none",
+            lambda r: method(r, Domain.DRAM),
+        ),
+        Column(
+            "dram_energy_status",
+            "enum",
+            "",
+            "as for the GPU",
+            lambda r: energy_status(r, Domain.DRAM),
+        ),
+        Column(
+            "energy_dram_train_j",
+            "float",
+            UNKNOWN,
+            "window `train`, gross",
+            lambda r: r.energy_j(Domain.DRAM),
+        ),
+        Column(
+            "wall_energy_method",
+            "enum",
+            "",
+            "meter of the whole machine, or none",
+            lambda r: method(r, Domain.SYSTEM),
+        ),
+        Column(
+            "energy_wall_train_j",
+            "float",
+            UNKNOWN,
+            "whole machine in `train`; holds the parts, never added to them",
+            lambda r: r.energy_j(Domain.SYSTEM),
+        ),
+        Column(
+            "codecarbon_version",
+            "str",
+            NO_CODECARBON,
+            "its version",
+            lambda r: r.meter_fact("codecarbon", "version"),
+        ),
+        Column(
+            "codecarbon_cpu_mode",
+            "str",
+            NO_CODECARBON,
+            "how it comes to CPU joules",
+            lambda r: r.meter_fact("codecarbon", "cpu_mode"),
+        ),
+        Column(
+            "codecarbon_energy_gpu_j",
+            "float",
+            NO_CODECARBON,
+            "window `train`",
+            _codecarbon(Domain.GPU),
+        ),
+        Column(
+            "codecarbon_energy_cpu_j",
+            "float",
+            NO_CODECARBON,
+            "window `train`",
+            _codecarbon(Domain.CPU),
+        ),
+        Column(
+            "codecarbon_energy_ram_j",
+            "float",
+            NO_CODECARBON,
+            "window `train`",
+            _codecarbon(Domain.DRAM),
+        ),
+    ),
+)

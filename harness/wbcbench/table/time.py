@@ -1,0 +1,49 @@
+"""Columns: how long each phase took, on the monotonic clock."""
+
+from __future__ import annotations
+
+from wbcbench.headline import TRAIN
+from wbcbench.table.columns import Column, Group, unfilled
+from wbcbench.table.view import RunView
+
+
+def _total_s(run: RunView) -> float | None:
+    windows = run.record.windows
+    if not windows:
+        return None
+    return max(w.end_s for w in windows) - min(w.start_s for w in windows)
+
+
+NOT_THERE = "the run did not get there"
+
+GROUP = Group(
+    "Time",
+    (
+        Column(
+            "time_total_s",
+            "float",
+            NOT_THERE,
+            "start of the first window to end of the last",
+            _total_s,
+        ),
+        Column("time_train_s", "float", NOT_THERE, "window `train`", lambda r: r.duration_s(TRAIN)),
+        Column(
+            "time_eval_s",
+            "float",
+            NOT_THERE,
+            "window `evaluate`: the test",
+            lambda r: r.duration_s("evaluate"),
+        ),
+        Column(
+            "time_setup_s",
+            "float",
+            NOT_THERE,
+            "window `startup`",
+            lambda r: r.duration_s("startup"),
+        ),
+        Column(
+            "time_warmup_s", "float", NOT_THERE, "window `warmup`", lambda r: r.duration_s("warmup")
+        ),
+        unfilled("time_step_median_ms", "float", "steady training step"),
+    ),
+)

@@ -1,0 +1,138 @@
+"""One run as the columns see it: the record, and who speaks for each part of the machine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+
+from wbcbench.catalog import VARIANTS, load_part
+from wbcbench.energy import Domain, Window
+from wbcbench.headline import (
+    TRAIN,
+    Speaker,
+    headline_channel,
+    speaker,
+    speakers,
+    spoken_energy_j,
+    spoken_power_w,
+)
+from wbcbench.metrics import Reached, mean_known, net_energy_j
+from wbcbench.models import Variant
+from wbcbench.records import Epoch, Inference, RunRecord, Sampling
+from wbcbench.timeline import cost_of_target
+
+IDLE_BEFORE = ("idle_context", "idle_cold")
+IDLE_AFTER = ("idle_post",)
+
+
+class RunView:
+    """A record with what several columns need worked out once."""
+
+    def __init__(self, record: RunRecord) -> None:
+        """Look at ``record``."""
+        self.record = record
+
+    def fact(self, name: str) -> str | int | float | bool | None:
+        """One plain value of the provenance; ``None`` if it is not there."""
+        value = self.record.provenance.get(name)
+        return value if isinstance(value, str | int | float | bool) else None
+
+    def meter_fact(self, meter: str, name: str) -> str | None:
+        """One word of what a meter said of itself; ``None`` if it did not."""
+        described = self.record.meters.get(meter)
+        value = described.get(name) if isinstance(described, Mapping) else None
+        return None if value is None else str(value)
+
+    @cached_property
+    def variant(self) -> Variant | None:
+        """The catalogue's entry; ``None`` for a variant this version does not know."""
+        name = self.record.spec.variant
+        found: Variant | None = load_part("variant", name) if name in VARIANTS else None
+        return found
+
+    @cached_property
+    def headline(self) -> Speaker | None:
+        """Who speaks for the run."""
+        return headline_channel(self.record)
+
+    @cached_property
+    def _speakers(self) -> dict[Domain, Speaker | None]:
+        return {domain: speaker(self.record, domain) for domain in Domain}
+
+    def speaker(self, domain: Domain) -> Speaker | None:
+        """Who speaks for one part of the machine."""
+        return self._speakers[domain]
+
+    def energy_j(self, domain: Domain, window: str = TRAIN) -> float | None:
+        """Joules of one part in one window."""
+        return spoken_energy_j(self.record, self.speaker(domain), window)
+
+    def meter_energy_j(self, meter: str, domain: Domain, window: str = TRAIN) -> float | None:
+        """Joules of one part in one window as one meter saw it, whoever speaks for the part."""
+        own = (
+            s
+            for s in speakers(self.record.channels, domain)
+            if s.channels[0].startswith(f"{meter}/")
+        )
+        return spoken_energy_j(self.record, next(own, None), window)
+
+    def idle_w(self, who: Speaker | None, windows: tuple[str, ...]) -> float | None:
+        """Mean power of the first of these idle windows that is known."""
+        found = (spoken_power_w(self.record, who, name) for name in windows)
+        return next((power_w for power_w in found if power_w is not None), None)
+
+    def net_energy_j(self, who: Speaker | None) -> float | None:
+        """Joules of ``train`` above idle: the mean of the idle power before and after."""
+        train = self.record.window(TRAIN)
+        if train is None:
+            return None
+        idle_w = mean_known([self.idle_w(who, IDLE_BEFORE), self.idle_w(who, IDLE_AFTER)])
+        return net_energy_j(spoken_energy_j(self.record, who, TRAIN), idle_w, train.duration_s)
+
+    def duration_s(self, window: str) -> float | None:
+        """Length of a window; ``None`` if the run did not get there."""
+        found = self.record.window(window)
+        return found.duration_s if found else None
+
+    @cached_property
+    def phases(self) -> list[Window]:
+        """Windows that lie in no other window: what the run consists of."""
+        return [w for w in self.record.windows if not self._is_part(w)]
+
+    def _is_part(self, window: Window) -> bool:
+        return any(
+            other.start_s <= window.start_s
+            and window.end_s <= other.end_s
+            and other.duration_s > window.duration_s
+            for other in self.record.windows
+        )
+
+    @cached_property
+    def best_epoch(self) -> Epoch | None:
+        """The epoch with the best validation; the first of equals; ``None`` without validation."""
+        scored = [(s, e) for e in self.record.epochs if (s := _validation(e)) is not None]
+        return max(scored, key=lambda pair: pair[0])[1] if scored else None
+
+    @cached_property
+    def reached(self) -> Reached | None:
+        """What it took to reach the plan's target on the headline's joules."""
+        return cost_of_target(self.record, self.headline)
+
+    def inference(self, batch_size: int) -> Inference | None:
+        """The inference window of one batch size."""
+        windows = (i for i in self.record.inference if i.batch_size == batch_size)
+        return next(windows, None)
+
+    @cached_property
+    def sampling(self) -> Sampling | None:
+        """How well the headline's meter was sampled."""
+        if self.headline is None:
+            return None
+        meter = self.headline.channels[0].split("/", maxsplit=1)[0]
+        found = (s for s in self.record.sampling if s.meter.split("/", maxsplit=1)[0] == meter)
+        return next(found, None)
+
+
+def _validation(epoch: Epoch) -> float | None:
+    balanced = epoch.val_balanced_accuracy
+    return epoch.val_accuracy if balanced is None else balanced
