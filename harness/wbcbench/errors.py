@@ -66,6 +66,12 @@ class InterruptedRunError(WbcbenchError):
     exit_code = 130
 
 
+def error_named(kind: str) -> type[WbcbenchError]:
+    """The error class a stored failure speaks of; a failed run where the kind is none of ours."""
+    ours = {error.__name__: error for error in WbcbenchError.__subclasses__()}
+    return ours.get(kind, RunsFailedError)
+
+
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> UsageError:
     """Return the error for a name that is not in the catalogue, with the nearest match.
 

@@ -16,7 +16,7 @@ from wbcbench import execution, headline, metering
 from wbcbench.accounting import account
 from wbcbench.clock import Clock, MonotonicClock, utc_now
 from wbcbench.energy import Channel
-from wbcbench.errors import UsageError
+from wbcbench.errors import UsageError, WbcbenchError
 from wbcbench.interrupts import Interrupts
 from wbcbench.live import REDRAW_S, View
 from wbcbench.live.telling import Teller
@@ -38,15 +38,23 @@ SLICE_S = 0.1  # how soon an interrupt or a failing sampler is noticed
 def watch(run: RunDir, view: View, interrupts: Interrupts) -> RunRecord:
     """Carry out one run and write its record.
 
+    What keeps a run from beginning (no meter, no space, another harness) becomes a failed record.
+
     Raises:
-        UsageError: Somebody else watches this run, or the disk is too full to begin.
-        CannotMeasureError: A meter does not work, or another harness is measuring here.
+        UsageError: Somebody else carries out this run.
+        OSError: Not even the record could be written; the next command accounts for the run.
     """
     with run.watched() as mine:
         if not mine:
             raise UsageError(f"The run {run.run_id} is being carried out by another process.")
-        _need_space(run)
-        return Watcher(run, view, interrupts, MonotonicClock()).carry_out()
+        try:
+            _need_space(run)
+            record = Watcher(run, view, interrupts, MonotonicClock()).carry_out()
+        except (WbcbenchError, OSError) as error:
+            began = run.read_began() or Circumstances(started_utc=utc_now(), provenance={})
+            record = account(run, began, "failed", Failure(type(error).__name__, str(error)))
+        run.write_record(record)
+        return record
 
 
 class Watcher:
@@ -61,7 +69,7 @@ class Watcher:
         self._drawn_s = 0.0
 
     def carry_out(self) -> RunRecord:
-        """Do the run from idle to record."""
+        """Do the run from idle to its account."""
         with ExitStack() as stack:
             self._alone = stack.enter_context(machine_lock("host", share=self._local.share))
             self._opened = metering.open_meters(self._spec.meters, self._request(), stack)
@@ -75,9 +83,7 @@ class Watcher:
             self._marks = stack.enter_context(self._run.marks_path.open("a", encoding="utf-8"))
             ended = self._sampled(stack)
             seen = self._circumstances(ended)
-        record = account(self._run, seen, *self._verdict(ended))
-        self._run.write_record(record)
-        return record
+        return account(self._run, seen, *self._verdict(ended))
 
     def _sampled(self, stack: ExitStack) -> Exit | None:
         """Everything that happens while the meters are sampled."""

@@ -1,0 +1,63 @@
+# Two commands are enough: `make run` and `make test`. Both set up everything they need.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+# The CUDA lock where an NVIDIA driver is found; choose yourself with `make run LOCK=requirements.lock`.
+LOCK   ?= $(if $(wildcard /proc/driver/nvidia/version),requirements-cuda.lock,requirements.lock)
+STAMP  := $(VENV)/.installed-$(notdir $(basename $(LOCK)))
+
+.PHONY: run test check setup bench format-lint-types-imports lint format types imports lock clean help
+
+help:            ## This list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+run: setup       ## Train one variant on the embedded cells and say where the results are
+	$(BIN)/wbcbench run --variant leaky-dropout
+	$(BIN)/wbcbench report
+	@echo "Results: results/runs/runs.csv   Report: reports/runs/report.html"
+
+test: setup      ## The whole test suite
+	$(BIN)/python -m pytest
+
+check: format-lint-types-imports test   ## Everything CI looks at
+
+format-lint-types-imports: setup format lint types imports
+
+setup: $(STAMP)  ## The virtual environment alone
+
+$(STAMP): $(LOCK) pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' \
+	  || { echo "wbcbench needs Python 3.11, 3.12 or 3.13; $(PYTHON) is another. Try: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 2; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r $(LOCK)
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	rm -f $(VENV)/.installed-*
+	touch $@
+
+bench: setup     ## Speed and error, as ratios measured side by side
+	$(BIN)/python -m tests.benchmarks
+
+format:
+	$(BIN)/ruff format --check harness tests
+
+lint:
+	$(BIN)/ruff check harness tests
+
+types:
+	$(BIN)/mypy
+
+imports:
+	$(BIN)/lint-imports
+
+lock:            ## Renew both locks from pyproject.toml
+	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --no-emit-find-links --no-header --extra dev --extra kaggle \
+	  pyproject.toml -o requirements.lock
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --no-emit-find-links --no-header --extra dev --extra kaggle --extra cuda \
+	  -c requirements.lock pyproject.toml -o requirements-cuda.lock
+
+clean:           ## Remove the environment and what tools left
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

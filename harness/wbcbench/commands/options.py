@@ -1,0 +1,40 @@
+"""Options that several commands share, each said once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Data = Annotated[
+    Path | None,
+    typer.Option(
+        "--data",
+        envvar="WBCBENCH_DATA",
+        help="Folder of the images; without it, the embedded synthetic cells.",
+    ),
+]
+SkipUnreadable = Annotated[
+    bool, typer.Option("--skip-unreadable", help="Skip and record unreadable images.")
+]
+Study = Annotated[str, typer.Option("--study", help="Folder under results.")]
+Results = Annotated[
+    Path,
+    typer.Option("--results", envvar="WBCBENCH_RESULTS", help="Where runs are kept."),
+]
+Again = Annotated[bool, typer.Option("--again", help="Repeat a run that is already done.")]
+Share = Annotated[
+    bool,
+    typer.Option("--share", help="Run beside another harness; both are marked contaminated."),
+]
+AsJson = Annotated[
+    bool, typer.Option("--json", help="One JSON document on standard output, nothing else.")
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="The result and errors alone.")]
+Verbose = Annotated[
+    int, typer.Option("--verbose", "-v", count=True, help="Decisions, too.", show_default=False)
+]
+Live = Annotated[
+    bool, typer.Option("--live/--no-live", help="A live panel on a terminal, or lines.")
+]

@@ -1,0 +1,77 @@
+"""``wbcbench run``: train one variant, measure it, print what it cost."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from wbcbench.commands import options
+from wbcbench.commands.spec_options import with_spec_options
+from wbcbench.study import RunSpec
+
+if TYPE_CHECKING:
+    from wbcbench.rundir import RunDir
+
+SCHEMA = "wbcbench.run/1"
+
+
+@with_spec_options
+def run(
+    asked: dict[str, Any],
+    variant: Annotated[str, typer.Option("--variant", help="Which network to train.")],
+    data: options.Data = None,
+    skip_unreadable: options.SkipUnreadable = False,
+    study: options.Study = "runs",
+    results: options.Results = Path("results"),
+    again: options.Again = False,
+    share: options.Share = False,
+    as_json: options.AsJson = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = 0,
+    live: options.Live = True,
+) -> None:
+    """Train one variant and measure what it costs; a row of results/STUDY/runs.csv says it."""
+    from wbcbench import limits, running
+    from wbcbench.rundir import Local
+
+    spec = limits.check(RunSpec(variant=variant, study=study, **asked))
+    local = Local(
+        data=str(data) if data else None,
+        skip_unreadable=skip_unreadable,
+        command=("wbcbench", *sys.argv[1:]),
+        share=share,
+    )
+    say = _silent if quiet or as_json else _say
+    spec = running.with_data(spec, local, say)
+    done = running.finished(results, spec)
+    if done is None or again:
+        done = running.carry_out(results, spec, local, _work_options(quiet or as_json, live=live))
+    else:
+        say(f"{done.run_id} is already done; --again repeats it.")
+    _print_result(done, as_json=as_json, verbose=bool(verbose))
+    running.raise_if_bad(done)
+
+
+def _work_options(silent: bool, *, live: bool) -> list[str]:
+    words = ["--quiet"] if silent else []
+    return words if live else [*words, "--no-live"]
+
+
+def _print_result(run: RunDir, *, as_json: bool, verbose: bool) -> None:
+    from wbcbench.commands import show
+
+    if as_json:
+        show.print_run_json(run, SCHEMA)
+    else:
+        show.print_summary(run, verbose=verbose)
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _silent(_: str) -> None:
+    """``--quiet`` and ``--json``: say nothing on the way."""

@@ -1,0 +1,48 @@
+"""``wbcbench work DIR``: the watcher of one run; started by launchers, not by people."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from wbcbench.commands import options
+
+if TYPE_CHECKING:
+    from wbcbench.live import View
+
+
+def work(
+    directory: Annotated[Path, typer.Argument(help="A run's folder with its spec.json.")],
+    leash: Annotated[
+        bool, typer.Option("--leash", help="End the run when standard input ends.")
+    ] = False,
+    quiet: options.Quiet = False,
+    live: options.Live = True,
+) -> None:
+    """Carry out the run that DIR asks for, and write its record."""
+    from wbcbench.interrupts import Interrupts
+    from wbcbench.rundir import RunDir
+    from wbcbench.watcher import watch
+
+    interrupts = Interrupts()
+    interrupts.install(leash=leash)
+    watch(RunDir(directory), _view(quiet=quiet, live=live), interrupts)
+
+
+def _view(*, quiet: bool, live: bool) -> View:
+    """The panel where somebody looks, plain lines elsewhere."""
+    from wbcbench.live.lines import LinesView, SilentView
+
+    if quiet:
+        return SilentView(sys.stderr)
+    if not live or not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
+        return LinesView(sys.stderr)
+    from rich.console import Console
+
+    from wbcbench.live.panel import PanelView
+
+    return PanelView(Console(stderr=True))

@@ -1,0 +1,31 @@
+"""Account for runs whose watcher died: a record from what is on disk, status ``interrupted``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from wbcbench.accounting import account
+from wbcbench.clock import utc_now
+from wbcbench.records import Circumstances, Failure
+from wbcbench.rundir import RunDir, study_runs
+
+NOBODY_WATCHED = Failure(
+    "watcher-died", "The watcher ended without a record; this one was made from what is on disk."
+)
+
+
+def finalise_abandoned(results: Path, study: str) -> list[RunDir]:
+    """Write the record of every abandoned run of a study; returns those it wrote."""
+    return [run for run in study_runs(results, study) if _finalise(run)]
+
+
+def _finalise(run: RunDir) -> bool:
+    """Hold the lock while writing, so that two commands at once write one record."""
+    if run.is_finished:
+        return False
+    with run.watched() as mine:
+        if not mine or run.is_finished:
+            return False
+        began = run.read_began() or Circumstances(started_utc=utc_now(), provenance={})
+        run.write_record(account(run, began, "interrupted", NOBODY_WATCHED))
+        return True

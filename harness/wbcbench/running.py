@@ -1,0 +1,134 @@
+"""From a spec to a finished run: data, folder, launcher, table.
+
+The steps that ``run`` takes for one run and that a sweep takes for many.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from wbcbench import catalog, finalise, metering, table
+from wbcbench.errors import (
+    InterruptedRunError,
+    RunsFailedError,
+    UsageError,
+    WbcbenchError,
+    error_named,
+)
+from wbcbench.meters import MeterRequest
+from wbcbench.records import RunRecord
+from wbcbench.rundir import Local, RunDir, study_runs
+from wbcbench.study import RunSpec
+
+if TYPE_CHECKING:
+    from wbcbench.data import Dataset
+
+Say = Callable[[str], None]
+
+
+def with_data(spec: RunSpec, local: Local, say: Say) -> RunSpec:
+    """The spec with the identity of its images; decodes and caches them when needed.
+
+    Raises:
+        UsageError: The images are missing or damaged, or the batch is larger than the data.
+        CannotMeasureError: A meter asked for by name does not work here.
+    """
+    metering.require(spec.meters, MeterRequest(gpus=spec.gpus, country=spec.country))
+    dataset = _load(spec, local, say)
+    if spec.batch_size > len(dataset.train.labels):
+        raise UsageError(
+            f"--batch-size is {spec.batch_size}, but TRAIN has only {len(dataset.train.labels)} "
+            f"images in {dataset.root}. Choose a smaller batch."
+        )
+    say(f"{dataset.dataset_id}: {len(dataset.train.labels)} TRAIN, {len(dataset.test.labels)} TEST")
+    return replace(spec, dataset_id=dataset.dataset_id, dataset_sha256=dataset.sha256)
+
+
+def _load(spec: RunSpec, local: Local, say: Say) -> Dataset:
+    """The images; progress is said in tenths, and only where decoding is due."""
+    from wbcbench import data
+
+    told = 0
+
+    def on_progress(done: int, total: int) -> None:
+        nonlocal told
+        tenth = 10 * done // max(total, 1)
+        if tenth > told:
+            told = tenth
+            say(f"preparing images: {done} of {total}")
+
+    return data.load(
+        Path(local.data) if local.data else None,
+        image_size=spec.image_size,
+        cache_dir=Path(local.cache_dir) if local.cache_dir else None,
+        skip_unreadable=local.skip_unreadable,
+        on_progress=on_progress,
+    )
+
+
+def finished(results: Path, spec: RunSpec) -> RunDir | None:
+    """The run of this spec that is done, whatever its repeat; ``None`` if there is none.
+
+    Raises:
+        UsageError: The results folder was written by a newer wbcbench.
+    """
+    finalise.finalise_abandoned(results, spec.study)
+    for run in _attempts(results, spec):
+        if run.is_finished and run.read_record().status == "done":
+            return run
+    return None
+
+
+def carry_out(results: Path, spec: RunSpec, local: Local, work_options: Sequence[str]) -> RunDir:
+    """Carry out ``spec`` as its next attempt and bring the table up to date.
+
+    Raises:
+        WbcbenchError: The watcher ended without a record.
+    """
+    attempts = _attempts(results, spec)
+    repeat = 1 + max((run.read_spec().repeat for run in attempts), default=0)
+    fresh = replace(spec, repeat=repeat)
+    run = RunDir(results / fresh.study / fresh.run_id)
+    run.create(fresh, local)
+    for _ in catalog.load_part("launcher", "local")([run.path], work_options):
+        finalise.finalise_abandoned(results, spec.study)
+    if not run.is_finished:
+        raise RunsFailedError(f"{run.run_id} left no record; see {run.path}.")
+    table.write_table(results / spec.study)
+    return run
+
+
+def raise_if_bad(run: RunDir) -> None:
+    """Turn a record that did not end well into its error.
+
+    Raises:
+        InterruptedRunError: The user stopped it (exit 130).
+        RunsFailedError: It failed, or its joules must not be used (exit 7).
+    """
+    record = run.read_record()
+    if record.status == "interrupted":
+        raise InterruptedRunError(f"{run.run_id} was interrupted; its joules so far are kept.")
+    if record.status != "done":
+        raise _failure(run, record)
+
+
+def _failure(run: RunDir, record: RunRecord) -> WbcbenchError:
+    if record.error is None:
+        return RunsFailedError(f"The joules of {run.run_id} must not be used: {record.verdict}.")
+    log = f" Log: {run.log_path}" if run.log_path.exists() else ""
+    return error_named(record.error.kind)(
+        f"{run.run_id} ended as {record.status}. {record.error.message}{log}"
+    )
+
+
+def _attempts(results: Path, spec: RunSpec) -> list[RunDir]:
+    """Every run of this spec but for its repeat number, in order of repeat."""
+    same = [
+        run
+        for run in study_runs(results, spec.study)
+        if replace(run.read_spec(), repeat=1) == replace(spec, repeat=1)
+    ]
+    return sorted(same, key=lambda run: run.read_spec().repeat)
