@@ -16,6 +16,7 @@ epoch). End of file there means the watcher is dead, and the trainer stops at on
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterator
 from dataclasses import asdict, is_dataclass
 from typing import IO, Any, Literal
@@ -29,11 +30,14 @@ class Messenger:
     def __init__(self, stream: IO[str]) -> None:
         """Write to ``stream``, a text stream in line mode."""
         self._stream = stream
+        self._lock = threading.Lock()  # the trainer tells its progress from a thread of its own
 
     def send(self, message: dict[str, Any]) -> None:
         """Send one message; dataclasses inside are sent as their fields."""
-        self._stream.write(json.dumps(message, default=_plain) + "\n")
-        self._stream.flush()
+        line = json.dumps(message, default=_plain) + "\n"
+        with self._lock:
+            self._stream.write(line)
+            self._stream.flush()
 
     def mark(self, edge: Edge, window: str, t_s: float) -> None:
         """Tell one edge of a window."""
