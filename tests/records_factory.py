@@ -1,7 +1,8 @@
 """Realistic run records for tests: what a run on a GPU machine or on a bare laptop leaves behind.
 
 Joules are mean power × duration on every channel, so that any sum a test asks for can be worked
-out by hand: GPU 280 W in training and 60 W idle, CPU 40 W, memory 6 W.
+out by hand: GPU 280 W under load and 60 W idle, each CPU 40 and 10 W,
+memory 6 and 5 W.
 """
 
 from __future__ import annotations
@@ -128,9 +129,13 @@ def make_windows(epochs: Sequence[Epoch]) -> tuple[Window, ...]:
 
 def power_w(channel: Channel, window: Window) -> float:
     """The constant power this factory's machine draws."""
-    if channel.domain is Domain.GPU:
-        return IDLE_W if window.name.startswith("idle") else LOAD_W
-    return {Domain.CPU: 40.0, Domain.DRAM: 6.0, Domain.SYSTEM: 400.0}[channel.domain]
+    idle_w, load_w = {
+        Domain.GPU: (IDLE_W, LOAD_W),
+        Domain.CPU: (10.0, 40.0),
+        Domain.DRAM: (5.0, 6.0),
+        Domain.SYSTEM: (120.0, 400.0),
+    }[channel.domain]
+    return idle_w if window.name.startswith("idle") else load_w
 
 
 def make_energies(

@@ -1,0 +1,120 @@
+"""``wbcbench list [STUDY]``: the runs there are; ``wbcbench list parts``: what can be chosen."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from wbcbench.commands import options
+
+if TYPE_CHECKING:
+    from wbcbench.rundir import RunDir
+
+SCHEMA = "wbcbench.list/1"
+PARTS = "parts"
+UNFINISHED = "unfinished"
+_HEADINGS = ("study", "run", "status", "verdict", "accuracy", "energy, train", "", "time, train")
+
+
+def list_runs(
+    study: Annotated[
+        str | None,
+        typer.Argument(
+            help="Only this study; without it, all. 'parts' lists variants, meters and so on.",
+            show_default=False,
+        ),
+    ] = None,
+    results: options.Results = Path("results"),
+    as_json: options.AsJson = False,
+) -> None:
+    """List runs with their accuracy and joules, or the parts that can be chosen by name."""
+    if study == PARTS:
+        _list_parts(as_json=as_json)
+        return
+    runs = _runs(results, study)
+    if as_json:
+        _print_json({"runs": [_entry(run) for run in runs]})
+    else:
+        _print_table(_HEADINGS, [_line(run) for run in runs], right=(4, 5, 7))
+
+
+def _runs(results: Path, study: str | None) -> list[RunDir]:
+    from wbcbench.rundir import study_runs
+    from wbcbench.study_folder import all_runs, require_any, require_study
+
+    if study is not None:
+        return study_runs(results, require_study(results, study).name)
+    runs = all_runs(results)
+    require_any(results, runs)
+    return runs
+
+
+def _line(run: RunDir) -> tuple[str, ...]:
+    from wbcbench.show_units import human_duration, human_energy, human_share
+
+    study = run.path.parent.name
+    if not run.is_finished:
+        return (study, run.run_id, UNFINISHED, "", "", "", "", "")
+    cells: dict[str, Any] = _row(run)
+    return (
+        study,
+        run.run_id,
+        str(cells["status"]) + (" synthetic" if cells["synthetic"] else ""),
+        str(cells["verdict"]),
+        human_share(cells["accuracy"]),
+        human_energy(cells["headline_energy_train_j"]),
+        " ".join(str(cells[name] or "") for name in ("headline_domain", "headline_status")).strip(),
+        human_duration(cells["time_train_s"]),
+    )
+
+
+def _entry(run: RunDir) -> dict[str, Any]:
+    cells = _row(run) if run.is_finished else None
+    return {
+        "run_id": run.run_id,
+        "study": run.path.parent.name,
+        "run_dir": str(run.path),
+        "status": cells["status"] if cells else UNFINISHED,
+        "row": cells,
+    }
+
+
+def _row(run: RunDir) -> dict[str, Any]:
+    from wbcbench import table
+
+    return dict(table.row(run.read_record()))
+
+
+def _list_parts(*, as_json: bool) -> None:
+    from wbcbench.parts import parts
+
+    found = parts()
+    if as_json:
+        _print_json({"parts": [{"kind": p.kind, "name": p.name, "about": p.about} for p in found]})
+    else:
+        _print_table(("kind", "name", "about"), [(p.kind, p.name, p.about) for p in found])
+
+
+def _print_json(document: dict[str, Any]) -> None:
+    typer.echo(json.dumps({"schema": SCHEMA, **document}, indent=1, ensure_ascii=False))
+
+
+def _print_table(
+    headings: tuple[str, ...], lines: list[tuple[str, ...]], right: tuple[int, ...] = ()
+) -> None:
+    from rich.box import SIMPLE
+    from rich.table import Table
+    from rich.text import Text
+
+    from wbcbench.show_units import printable
+    from wbcbench.terminal import console
+
+    shown = Table(box=SIMPLE, pad_edge=False)
+    for i, heading in enumerate(headings):
+        shown.add_column(heading, justify="right" if i in right else "left", overflow="fold")
+    for line in lines:
+        shown.add_row(*(Text(printable(word)) for word in line))
+    console().print(shown)

@@ -1,0 +1,85 @@
+"""Quantities as people read them: units scale themselves; files and code keep J, s, W.
+
+Every function turns ``None`` and what is not finite into ``unknown``, never into zero. Numbers keep
+three significant digits, for no meter here knows a fourth.
+"""
+
+from __future__ import annotations
+
+import math
+
+UNKNOWN = "unknown"
+
+_PREFIXES = ((1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""), (1e-3, "m"), (1e-6, "µ"))
+
+
+def human_energy(energy_j: float | None) -> str:
+    """``41.3 kJ``."""
+    return _scaled(energy_j, "J")
+
+
+def human_power(power_w: float | None) -> str:
+    """``274 W``."""
+    return _scaled(power_w, "W")
+
+
+def human_mass(mass_g: float | None) -> str:
+    """``1.32 g``; carbon dioxide equivalent, usually."""
+    return _scaled(mass_g, "g")
+
+
+def human_duration(time_s: float | None) -> str:
+    """``0.42 s``, ``12.3 s``, ``2 min 31 s``, ``1 h 05 min``."""
+    if time_s is None or not math.isfinite(time_s):
+        return UNKNOWN
+    if abs(time_s) < 59.95:
+        return f"{_three_digits(time_s)} s"
+    minutes, seconds = divmod(round(abs(time_s)), 60)
+    hours, minutes_left = divmod(minutes, 60)
+    sign = "-" if time_s < 0 else ""
+    if hours:
+        return f"{sign}{hours} h {minutes_left:02d} min"
+    return f"{sign}{minutes} min {seconds:02d} s"
+
+
+def human_share(share: float | None, digits: int = 3) -> str:
+    """``0.814``: an accuracy or a recall."""
+    if share is None or not math.isfinite(share):
+        return UNKNOWN
+    return f"{share:.{digits}f}"
+
+
+def human_count(count: int | None) -> str:
+    """``12,444``."""
+    return UNKNOWN if count is None else f"{count:,}"
+
+
+def energy_scale(largest_j: float) -> tuple[float, str]:
+    """The divisor and unit for an axis or a column whose largest value is ``largest_j``."""
+    return _scale(largest_j, "J")
+
+
+def printable(text: str) -> str:
+    """Text without control characters: what a file holds must not steer a terminal."""
+    return "".join(c if c.isprintable() or c == "\n" else "�" for c in text)
+
+
+def _scaled(value: float | None, unit: str) -> str:
+    if value is None or not math.isfinite(value):
+        return UNKNOWN
+    divisor, name = _scale(value, unit)
+    return f"{_three_digits(value / divisor)} {name}"
+
+
+def _scale(value: float, unit: str) -> tuple[float, str]:
+    # 999.6 would print as "1000", so the next prefix starts a little before its power of ten.
+    prefixes = ((size, prefix) for size, prefix in _PREFIXES if abs(value) >= 0.9995 * size)
+    size, prefix = next(prefixes, (1.0, "") if value == 0 else _PREFIXES[-1])
+    return size, prefix + unit
+
+
+def _three_digits(value: float) -> str:
+    if value == 0:
+        return "0"
+    before_point = math.floor(math.log10(abs(value) * 1.0005)) + 1
+    return f"{value:.{min(max(3 - before_point, 0), 6)}f}"
