@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 from hypothesis import assume, given
@@ -85,7 +86,7 @@ def test_adjacent_windows_add_up(polls, data, channel):
     edges = [window.start_s + share * window.duration_s for share in between]
     edges = [window.start_s, *edges, window.end_s]
     trace = Trace(channel, times, values)
-    parts = [joules(trace, Window("x", *pair)) for pair in zip(edges, edges[1:], strict=False)]
+    parts = [joules(trace, Window("x", *pair)) for pair in pairwise(edges)]
     assert sum(parts) == pytest.approx(joules(trace, window), rel=1e-9, abs=1e-6)
 
 
@@ -253,11 +254,7 @@ def test_a_step_counter_of_changing_power_errs_by_at_most_two_steps(update_s, ph
 @given(irregular())
 def test_the_largest_gap_is_seen_whole_even_if_only_its_end_lies_in_the_window(polls):
     times, window = polls
-    steps = [
-        b - a
-        for a, b in zip(times, times[1:], strict=False)
-        if b > window.start_s and a <= window.end_s
-    ]
+    steps = [b - a for a, b in pairwise(times) if b > window.start_s and a <= window.end_s]
     assert max_gap(times, window) == pytest.approx(max(steps)) if steps else True
 
 
