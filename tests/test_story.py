@@ -1,0 +1,45 @@
+"""Messages become windows; what a kill cuts short is closed where the trace ends."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wbcbench.energy import Window
+from wbcbench.story import told
+
+
+def mark(edge: str, window: str, t_s: float) -> dict[str, object]:
+    return {"mark": edge, "window": window, "t_s": t_s}
+
+
+def test_two_edges_make_a_window() -> None:
+    story = told([mark("open", "train", 1.0), mark("close", "train", 4.0)])
+    assert story.windows == [Window("train", 1.0, 4.0)]
+
+
+def test_a_window_cut_by_a_kill_ends_where_the_trace_ends() -> None:
+    story = told([mark("open", "train", 1.0), mark("open", "epoch-1", 2.0)])
+    assert story.close_open(5.0) == ("train", "epoch-1")
+    assert story.windows == [Window("train", 1.0, 5.0), Window("epoch-1", 2.0, 5.0)]
+
+
+def test_a_window_that_opens_after_the_trace_ended_is_dropped() -> None:
+    story = told([mark("open", "train", 9.0)])
+    assert story.close_open(5.0) == ()
+    assert story.windows == []
+
+
+def test_a_close_without_an_open_says_nothing() -> None:
+    assert told([mark("close", "train", 9.0)]).windows == []
+
+
+def test_messages_of_a_later_version_are_passed_over() -> None:
+    assert told([{"hologram": 1}, {"end": "done"}]).end == "done"
+
+
+@given(st.lists(st.sampled_from(["a", "b", "c"]), max_size=20))
+def test_every_opened_window_is_accounted_for_once(names: list[str]) -> None:
+    story = told([mark("open", name, float(i)) for i, name in enumerate(names)])
+    story.close_open(100.0)
+    assert sorted(w.name for w in story.windows) == sorted(set(names))
