@@ -19,7 +19,7 @@ SONAME = "libnvidia-ml.so.1"
 
 @pytest.fixture(scope="session")
 def nvml_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder with the built library, for ``LD_LIBRARY_PATH``."""
+    """Folder with the built library and a mute ``nvidia-smi``."""
     compiler = shutil.which("cc")
     if compiler is None:
         pytest.skip("no C compiler (cc) here, so the scripted NVML library cannot be built")
@@ -28,6 +28,9 @@ def nvml_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     options = ["-O2", "-Wall", "-Wextra", "-Werror", "-fPIC", "-shared", f"-Wl,-soname,{SONAME}"]
     command = [compiler, *options, "-o", str(folder / SONAME), *sources, "-lm", "-lpthread"]
     subprocess.run(command, check=True)
+    command_line = folder / "nvidia-smi"  # some tools take its presence for that of a GPU
+    command_line.write_text("#!/bin/sh\nexit 0\n")
+    command_line.chmod(0o755)
     return folder
 
 
@@ -48,10 +51,9 @@ class ScriptedNvml:
         """Make the scenario the machine's truth from the next opening of the driver on."""
         path = scenario.write(self.tmp_path, name)
         self.monkeypatch.setenv(VARIABLE, str(path))
-        inherited = os.environ.get("LD_LIBRARY_PATH", "")
-        if str(self.folder) not in inherited.split(":"):
-            value = f"{self.folder}:{inherited}" if inherited else str(self.folder)
-            self.monkeypatch.setenv("LD_LIBRARY_PATH", value)
+        for variable in ("LD_LIBRARY_PATH", "PATH"):
+            if str(self.folder) not in os.environ.get(variable, "").split(os.pathsep):
+                self.monkeypatch.setenv(variable, str(self.folder), prepend=os.pathsep)
         return path
 
     def clock(self, start_s: float = 0.0) -> FileClock:
