@@ -17,6 +17,9 @@ from typing import Literal
 
 from pydantic import JsonValue, TypeAdapter, ValidationError
 
+from wbcbench.agreement import Agreement
+from wbcbench.board_state import Telemetry
+from wbcbench.budget import Budget
 from wbcbench.energy import Channel, Window, WindowEnergy
 from wbcbench.errors import UsageError
 from wbcbench.study import RunSpec
@@ -197,6 +200,9 @@ class RunRecord:
     cautions: tuple[Caution, ...] = ()
     verdict: Verdict = Verdict.VALID
     error: Failure | None = None
+    budgets: tuple[Budget, ...] = ()
+    agreements: tuple[Agreement, ...] = ()
+    telemetry: tuple[Telemetry, ...] = ()
 
     def energy(self, window: str, channel: str) -> WindowEnergy | None:
         """The joules of one window on one channel; ``None`` if the record has none."""

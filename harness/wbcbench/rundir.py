@@ -6,6 +6,7 @@
         began.json           under which circumstances
         channels.json        what the traces hold
         trace/<meter>.csv    every poll, appended and flushed as it happens
+        telemetry/<gpu>.csv  every look at a board: heat, clocks, throttling, load, processes
         marks.jsonl          every message of the trainer, synced to disk at each edge
         record.json          what came of it; its presence alone says the run is accounted for
         epochs.csv  predictions.parquet  log.txt  tb/
@@ -27,6 +28,7 @@ from typing import IO, Any, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from wbcbench import records
+from wbcbench.board_state import Look, from_line
 from wbcbench.energy import Channel, Trace
 from wbcbench.errors import UsageError
 from wbcbench.marks import parse_lines
@@ -159,6 +161,15 @@ class RunDir:
             traces += _read_trace(path, channels)
         return traces
 
+    def telemetry_path(self, device: str) -> Path:
+        """Where the looks at one board are appended."""
+        return self.path / "telemetry" / f"{device.replace('/', '-')}.csv"
+
+    def read_telemetry(self) -> dict[str, list[Look]]:
+        """Every look at every board, by its name; a line torn by a kill is left out."""
+        paths = sorted((self.path / "telemetry").glob("*.csv"))
+        return {path.stem: _read_looks(path) for path in paths}
+
     @property
     def marks_path(self) -> Path:
         """``marks.jsonl``."""
@@ -220,6 +231,11 @@ def _read_trace(path: Path, channels: dict[str, Channel]) -> list[Trace]:
         for i, name in enumerate(names)
         if name in channels
     ]
+
+
+def _read_looks(path: Path) -> list[Look]:
+    lines = path.read_text(encoding="ascii", errors="replace").split("\n")
+    return [look for look in map(from_line, lines[1:-1]) if look is not None]
 
 
 def _numbers(line: str) -> list[float | None]:

@@ -180,6 +180,9 @@ STUCK_S = _limit(
     "a power reading without a witness that never changes for longer is stuck",
     _OURS,
 )
+STUCK_SAMPLES = _limit(
+    "stuck_samples", 20, "1", "fewer equal readings in a row are no sign of a stuck sensor", _OURS
+)
 AVERAGING_S = _limit(
     "averaging_s",
     1.0,
