@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -51,7 +51,7 @@ def serving(kaggle: KaggleServer) -> Iterator[KaggleServer]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(kaggle))
     server.daemon_threads = True
     kaggle.port = server.server_address[1]
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     try:
         yield kaggle
@@ -84,7 +84,8 @@ def _handler(kaggle: KaggleServer) -> type[BaseHTTPRequestHandler]:
             resuming_next = start == 0 and _has_partial(kaggle)
             if kaggle.break_after and not resuming_next:
                 content = content[: kaggle.break_after.pop(0)]
-            self.wfile.write(content)
+            with suppress(ConnectionError):  # kagglehub hangs up when it has seen the size
+                self.wfile.write(content)
             self.close_connection = True
 
         def log_message(self, *_: object) -> None:

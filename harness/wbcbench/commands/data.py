@@ -30,7 +30,7 @@ _AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document a
 def synth(
     destination: Annotated[Path, typer.Argument(help="A new or empty folder.")],
     seed: Annotated[int, typer.Option(help="Everything random follows from it.")] = 0,
-    train: Annotated[int, typer.Option(help="Images in TRAIN.")] = 2000,
+    train: Annotated[int, typer.Option(help="Images in TRAIN.")] = 2400,
     test: Annotated[int, typer.Option(help="Images in TEST.")] = 600,
     as_json: _AsJson = False,
 ) -> None:

@@ -153,6 +153,7 @@ def _problems(images: Sequence[_Image], loaded: Sequence[_Image]) -> list[Findin
             findings.append(Finding("duplicate-across-folders", detail, _names(copies)))
     findings += _shared_photographs(loaded)
     findings += _misplaced(loaded)
+    findings += _altered(loaded)
     return findings
 
 
@@ -201,6 +202,20 @@ def _misplaced(loaded: Sequence[_Image]) -> list[Finding]:
             detail = f"{image.name} is known as {image.origin.name}: another split or class."
             findings.append(Finding("misplaced", detail, (image.name,)))
     return findings
+
+
+def _altered(loaded: Sequence[_Image]) -> list[Finding]:
+    """Find files of the published set, known by name, whose content is another one.
+
+    Names alone prove nothing, so this holds only where most contents are the published ones.
+    """
+    published = {origin.name: sha256 for sha256, origin in photographs.published_images().items()}
+    unknown = [i for i in loaded if i.facts.complaint is None and not i.origin.name]
+    if 2 * len(unknown) >= len(loaded):
+        return []
+    changed = _names([i for i in unknown if i.name in published])
+    detail = f"{len(changed)} file(s) differ from the published ones of the same name."
+    return [Finding("altered", detail, changed)] if changed else []
 
 
 def _notes(

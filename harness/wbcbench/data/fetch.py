@@ -14,7 +14,7 @@ import os
 import shutil
 import sys
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,6 @@ PUBLISHED_HANDLE = "paultimothymooney/blood-cells/versions/6"
 
 _FOLDER = "dataset2-master"
 _PARTIAL = ".partial"
-_SERVER_ERROR = 500
 
 
 def fetch(
@@ -35,18 +34,16 @@ def fetch(
     *,
     handle: str = PUBLISHED_HANDLE,
     expected_sha256: str = PUBLISHED_SHA256,
-    tries: int = 5,
 ) -> Path:
     """Download the data set into ``destination/dataset2-master``, or say that it is there.
 
-    Public data sets need no account. An interrupted download is taken up again, in this call
-    (``tries`` times) and in the next one.
+    Public data sets need no account. An interrupted download is taken up again, in this call and
+    in the next one.
 
     Args:
         destination: A folder; made if it does not exist.
         handle: Kaggle's name of the data set, with its version.
         expected_sha256: Digest that TRAIN and TEST must have.
-        tries: How often to start or resume the transfer before giving up.
 
     Returns:
         The folder to give to ``--data``.
@@ -62,7 +59,7 @@ def fetch(
     partial = destination / _PARTIAL
     try:
         partial.mkdir(parents=True, exist_ok=True)
-        downloaded = _download(handle, partial, tries)
+        downloaded = _download(handle, partial)
     except OSError as error:
         raise _interrupted(handle, destination, error) from error
     try:
@@ -74,41 +71,39 @@ def fetch(
     return target
 
 
-def _download(handle: str, partial: Path, tries: int) -> Path:
-    """Return the folder kagglehub unpacked; an OSError is a transfer that broke off."""
-    with _kagglehub(partial) as download:
-        for left in reversed(range(tries)):
+def _download(handle: str, partial: Path) -> Path:
+    """Return the folder kagglehub unpacked, resuming as long as every try brings something."""
+    with _kagglehub(partial) as kagglehub:
+        unusable = (ValueError, zipfile.BadZipFile, kagglehub.exceptions.DataCorruptionError)
+        while True:
+            before = _size(partial)
             try:
-                return Path(download(handle))
-            except OSError as error:
-                if left == 0 or not _is_worth_another_try(error):
+                return Path(kagglehub.dataset_download(handle))
+            except OSError as error:  # requests' errors are OSErrors without a number
+                if error.errno is not None or _size(partial) <= before:
                     raise
                 print(f"The transfer broke off ({error}); resuming.", file=sys.stderr)
-            except (ValueError, zipfile.BadZipFile) as error:
+            except unusable as error:
                 shutil.rmtree(partial)
                 raise UsageError(
                     f"What came for {handle} cannot be unpacked ({error}), so it was thrown away. "
                     "Try again; if it happens again, download the data set in a browser and give "
                     "its folder with --data."
                 ) from error
-    raise AssertionError("the last try either returns or raises")
 
 
-def _is_worth_another_try(error: OSError) -> bool:
-    """Return whether the network failed, not the disk, nor the server by refusing for good."""
-    response = getattr(error, "response", None)
-    refused = response is not None and response.status_code < _SERVER_ERROR
-    return error.errno is None and not refused
+def _size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 @contextlib.contextmanager
-def _kagglehub(cache: Path) -> Iterator[Callable[[str], str]]:
-    """Yield kagglehub's download function; it keeps its files in ``cache`` and stdout clean."""
+def _kagglehub(cache: Path) -> Iterator[Any]:
+    """Yield kagglehub; it keeps its files in ``cache`` and what it prints goes to stderr."""
     before = os.environ.get("KAGGLEHUB_CACHE")
     os.environ["KAGGLEHUB_CACHE"] = str(cache)
     try:
         with contextlib.redirect_stdout(sys.stderr):
-            yield _imported().dataset_download
+            yield _imported()
     finally:
         os.environ.pop("KAGGLEHUB_CACHE")
         if before is not None:
@@ -124,9 +119,9 @@ def _imported() -> Any:
             "`pip install 'wbcbench[kaggle]'`, or download paultimothymooney/blood-cells from "
             "Kaggle in a browser, unpack it, and give its folder with --data."
         ) from error
-    for handler in logging.getLogger("kagglehub").handlers:  # made with the stdout of its import
-        if isinstance(handler, logging.StreamHandler):
-            handler.setStream(sys.stderr)
+    for handler in logging.getLogger("kagglehub").handlers:
+        if type(handler) is logging.StreamHandler:  # its own, bound to the stdout of its import
+            handler.stream = sys.stderr
     return kagglehub
 
 

@@ -106,8 +106,7 @@ def _own_table(path: Path) -> dict[str, Provenance]:
     if not path.is_file():
         return {}
     try:
-        rows = list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"))))
-        return {row["sha256"]: _provenance(row) for row in rows}
+        return _parsed(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"))))
     except (OSError, UnicodeDecodeError, csv.Error, KeyError, TypeError, ValueError) as error:
         raise UsageError(
             f"The table of photographs {path} cannot be used ({error!r}). It says which images "
@@ -115,6 +114,12 @@ def _own_table(path: Path) -> dict[str, Provenance]:
             f"It needs the columns {', '.join(COLUMNS)}; repair it, or remove it to go on "
             "without photographs."
         ) from error
+
+
+def _parsed(reader: csv.DictReader[str]) -> dict[str, Provenance]:
+    if missing := sorted(set(COLUMNS) - set(reader.fieldnames or ())):
+        raise KeyError(*missing)
+    return {row["sha256"]: _provenance(row) for row in reader}
 
 
 def _provenance(row: Mapping[str, str]) -> Provenance:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _LARGEST_TURN_DEG = 20.0
-_LARGEST_SHIFT = 0.1
+_LARGEST_SHIFT = 0.08
 _LARGEST_SHEAR = 0.12
 
 

@@ -72,7 +72,7 @@ def paint_cell(canvas: NDArray[np.uint8], rng: Rng, label: int, x: float, y: flo
     left, top = max(0, int(x - _REACH * radius)), max(0, int(y - _REACH * radius))
     canvas = canvas[top : int(y + _REACH * radius), left : int(x + _REACH * radius)]
     place = Place(x - left, y - top, radius, turn)
-    stain = rng.normal(0, 9, 3)
+    stain = rng.normal(0, 7, 3)
     body = np.zeros(canvas.shape[:2], np.uint8)
     fill_outline(
         body, outline(rng, (place.x, place.y), radius, wobble=0.05, squeeze=rng.uniform(0.82, 1.0))
@@ -126,7 +126,7 @@ def _tint(
 
 
 def _nucleus_colour(rng: Rng) -> NDArray[np.float64]:
-    return np.array([150.0, 62.0, 112.0]) + rng.normal(0, 12, 3)
+    return np.array([150.0, 62.0, 112.0]) + rng.normal(0, 9, 3)
 
 
 def _paint_chromatin(canvas: NDArray[np.uint8], nucleus: NDArray[np.uint8], rng: Rng) -> None:
@@ -197,7 +197,7 @@ def _monocyte_nucleus(mask: NDArray[np.uint8], rng: Rng, place: Place) -> None:
 
 
 _KINDS = (
-    _Kind((44, 58), (186, 176, 214), (92, 112, 212), (1.8, 3.4), (70, 170), _eosinophil_nucleus),
+    _Kind((44, 58), (186, 176, 214), (92, 112, 212), (1.8, 3.4), (90, 190), _eosinophil_nucleus),
     _Kind((32, 44), (214, 186, 176), (196, 160, 160), (0.8, 1.6), (0, 20), _lymphocyte_nucleus),
     _Kind((50, 66), (200, 170, 164), (190, 160, 170), (0.8, 1.6), (0, 60), _monocyte_nucleus),
     _Kind((44, 58), (210, 194, 218), (176, 150, 204), (0.8, 1.8), (40, 140), _neutrophil_nucleus),

@@ -44,7 +44,7 @@ class Recipe:
     """
 
     seed: int = 0
-    train_images: int = 2000
+    train_images: int = 2400
     test_images: int = 600
     copies_train: int = 4
     copies_test: int = 5
@@ -61,6 +61,9 @@ class Recipe:
             raise UsageError("At least one image must be made from each photograph.")
 
 
+DEFAULT_RECIPE = Recipe()
+
+
 @dataclass(frozen=True, slots=True)
 class _Photograph:
     """One photograph to draw: its number, its class, and the names of its copies.
@@ -75,10 +78,14 @@ class _Photograph:
     files: tuple[str, ...]
 
 
-def default_cells(cache_root: Path, on_progress: Callable[[int, int], None] | None = None) -> Path:
-    """Return the folder of the default recipe in the cache; drawn when it is not there yet."""
-    recipe = Recipe()
-    target = cache_root / f"synthetic-cells-v{GENERATOR_VERSION}-s{recipe.seed}"
+def default_cells(
+    cache_root: Path,
+    on_progress: Callable[[int, int], None] | None = None,
+    recipe: Recipe = DEFAULT_RECIPE,
+) -> Path:
+    """Return the folder of ``recipe`` in the cache; drawn when it is not there yet."""
+    size = f"{recipe.train_images}-{recipe.test_images}"
+    target = cache_root / f"synthetic-cells-v{GENERATOR_VERSION}-s{recipe.seed}-{size}"
     if not (target / "images" / MARKER).is_file():
         _draw_into_place(recipe, target, on_progress)
     return target

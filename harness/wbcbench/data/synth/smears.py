@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 WIDTH, HEIGHT = 320, 240
 """Size of the published images in pixels."""
 
+_ACROSS = np.linspace(-1, 1, WIDTH, dtype=np.float32)[None, :, None]
+_DOWN = np.linspace(-1, 1, HEIGHT, dtype=np.float32)[:, None, None]
+
 
 def draw_photograph(label: int, cell: Rng, field: Rng) -> NDArray[np.uint8]:
     """Draw one photograph.
@@ -67,12 +70,13 @@ def _fill(
 
 def _expose(photograph: NDArray[np.uint8], rng: Rng) -> NDArray[np.uint8]:
     """Take the picture: focus, uneven light, white balance, sensor noise."""
-    sharp = cv2.GaussianBlur(photograph, (0, 0), rng.uniform(0.8, 2.0)).astype(np.float32)
-    across = np.linspace(-1, 1, WIDTH, dtype=np.float32)[None, :, None]
-    down = np.linspace(-1, 1, HEIGHT, dtype=np.float32)[:, None, None]
+    sharp = cv2.GaussianBlur(photograph, (0, 0), rng.uniform(0.8, 1.7))
     slope_x, slope_y = rng.normal(0, 0.05, 2).astype(np.float32)
-    light = np.float32(rng.uniform(0.8, 1.08)) * (1 + slope_x * across + slope_y * down)
-    balance = rng.normal(1, 0.03, 3).astype(np.float32)
-    noise = rng.standard_normal((HEIGHT, WIDTH, 1), dtype=np.float32) * rng.uniform(1, 4)
-    taken: NDArray[np.uint8] = np.clip(sharp * light * balance + noise, 0, 255).astype(np.uint8)
+    light = np.float32(rng.uniform(0.8, 1.08)) * (1 + slope_x * _ACROSS + slope_y * _DOWN)
+    balance = rng.normal(1, 0.02, 3).astype(np.float32)
+    lit = cv2.multiply(sharp, light * balance, dtype=cv2.CV_32F)
+    noise = rng.standard_normal((HEIGHT, WIDTH), dtype=np.float32) * np.float32(rng.uniform(1, 4))
+    taken: NDArray[np.uint8] = cv2.add(lit, cv2.merge([noise] * 3), dtype=cv2.CV_8U).astype(
+        np.uint8, copy=False
+    )
     return taken
