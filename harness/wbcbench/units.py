@@ -29,6 +29,11 @@ def w_from_mw(power_mw: float) -> float:
     return power_mw * _MILLI
 
 
+def w_from_uw(power_uw: float) -> float:
+    """Microwatts (powercap's power limits) to watts."""
+    return power_uw * _MICRO
+
+
 def j_from_kwh(energy_kwh: float) -> float:
     """Kilowatt-hours (CodeCarbon) to joules."""
     return energy_kwh * _J_PER_KWH
