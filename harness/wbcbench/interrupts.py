@@ -6,8 +6,8 @@ SIGTERM and the loss of the process that started the watcher.
 
 from __future__ import annotations
 
+import os
 import signal
-import sys
 import threading
 from types import FrameType
 
@@ -44,5 +44,7 @@ class Interrupts:
         self._now.set()
 
     def _hold_leash(self) -> None:
-        sys.stdin.buffer.read()
+        # Not sys.stdin: its lock, held by a daemon thread, aborts the interpreter at its end.
+        while os.read(0, 1024):
+            pass
         self._now.set()
