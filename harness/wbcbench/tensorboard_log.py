@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 EPOCHS_FILE = "events.out.tfevents.0000000001.epochs"
 ENERGY_FILE = "events.out.tfevents.0000000002.energy"
 
+# Values of the enumerations DataType and DataClass in TensorBoard's protocol buffers.
+_DT_FLOAT = 1
+_DATA_CLASS_SCALAR = 1
+
 _TAGS = {
     "epoch/loss": "loss",
     "epoch/accuracy": "accuracy",
@@ -73,9 +77,12 @@ class ScalarLog:
             description: What the step counts; shown once for each curve.
         """
         event = self._event(wall_time=wall_s, step=step)
-        point = event.summary.value.add(tag=tag, simple_value=value)
+        point = event.summary.value.add(tag=tag)
+        point.tensor.dtype = _DT_FLOAT
+        point.tensor.float_val.append(value)
         if tag not in self._described:
             point.metadata.plugin_data.plugin_name = "scalars"
+            point.metadata.data_class = _DATA_CLASS_SCALAR
             point.metadata.summary_description = description
             self._described.add(tag)
         self._write(event)

@@ -70,7 +70,7 @@ def score(
 
 def predicted(probabilities: NDArray[np.floating]) -> Labels:
     """Return the most probable class of each image, ``[n]``; -1 is the output never used."""
-    return np.argmax(probabilities, axis=1).astype(np.int64) - 1
+    return np.asarray(np.argmax(probabilities, axis=1) - 1, dtype=np.int64)
 
 
 def confusion(predictions: Labels, labels: Labels, n_classes: int) -> NDArray[np.int64]:

@@ -24,7 +24,8 @@ def undone(model: keras.Model) -> Iterator[None]:
     That is: weights, moving averages, the state of dropout's generators, the optimiser's moments
     and its step, metrics; and the generators of Python and numpy.
     """
-    model.optimizer.build(model.trainable_variables)
+    if not model.optimizer.built:  # to build a loss-scaling optimiser twice doubles its variables
+        model.optimizer.build(model.trainable_variables)
     variables = [*model.variables, *model.optimizer.variables]
     before = [np.array(variable.numpy()) for variable in variables]
     python, numpy = random.getstate(), np.random.get_state()
