@@ -13,8 +13,9 @@ from wbcbench.energy import Channel, Domain, Kind, Origin
 from wbcbench.errors import CannotMeasureError
 from wbcbench.gpu import nvml_library as library
 from wbcbench.gpu.board_power import ENERGY, BoardPower
-from wbcbench.gpu.facts import enforced_limit_w, gpu_facts
+from wbcbench.gpu.facts import architecture, enforced_limit_w, gpu_facts
 from wbcbench.gpu.identity import Gpu, choose, list_gpus
+from wbcbench.gpu.known_sensors import KnownSensor, known_sensor
 from wbcbench.meters import Meter, MeterRequest
 
 # Manufacturers state ±5 %; cards of one model were found −9.5 … +6.4 % off (arXiv 2312.02741).
@@ -53,7 +54,7 @@ class NvmlMeter:
             )
         self.gpu = gpu
         self.name = f"nvml/gpu{gpu.index}"
-        self.channels = tuple(_channel(gpu, reading, None) for reading in readings)
+        self.channels = tuple(_channel(gpu, reading, KnownSensor(), None) for reading in readings)
         self._board: BoardPower | None = None
         self._facts: dict[str, JsonValue] = {}
 
@@ -75,8 +76,11 @@ class NvmlMeter:
                 f"GPU {self.gpu.index} ({self.gpu.name}) gives no reading any more. "
                 "Check `nvidia-smi`; a GPU that fell off the bus needs a reset or a reboot."
             )
-        limit_w = enforced_limit_w(handle)
-        self.channels = tuple(_channel(self.gpu, each, limit_w) for each in board.readings)
+        limit_w, generation = enforced_limit_w(handle), architecture(handle)
+        self.channels = tuple(
+            _channel(self.gpu, each, known_sensor(self.gpu.name, generation, each), limit_w)
+            for each in board.readings
+        )
         named = zip(self.channels, board.readings, strict=True)
         self._facts = gpu_facts(self.gpu, handle) | {
             "readings": {channel.name: reading for channel, reading in named},
@@ -103,7 +107,7 @@ class NvmlMeter:
         return self._facts
 
 
-def _channel(gpu: Gpu, reading: str, limit_w: float | None) -> Channel:
+def _channel(gpu: Gpu, reading: str, sensor: KnownSensor, limit_w: float | None) -> Channel:
     is_counter = reading == ENERGY
     return Channel(
         name=f"nvml/gpu{gpu.index}/{'counter' if is_counter else 'power'}",
@@ -114,4 +118,6 @@ def _channel(gpu: Gpu, reading: str, limit_w: float | None) -> Channel:
         gain_error=GAIN_ERROR,
         limit_w=limit_w,
         device=gpu.uuid,
+        update_s=sensor.update_s,
+        averaging_s=sensor.averaging_s,
     )
