@@ -7,14 +7,16 @@ watcher died. Both read the same files, so a number cannot depend on who lived t
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
-from wbcbench import uncertainty
+from wbcbench.appraisal import Appraisal, appraise, telemetry
 from wbcbench.checks import Evidence, cautions
 from wbcbench.clock import utc_now
-from wbcbench.energy import Origin, Trace, Window, WindowEnergy, window_energy
+from wbcbench.energy import Origin, Trace
 from wbcbench.records import Circumstances, Failure, RunRecord, Status
 from wbcbench.rundir import RunDir
 from wbcbench.story import Story, told
+from wbcbench.thresholds import HEARTBEAT_S
 from wbcbench.verdict import verdict
 
 
@@ -32,23 +34,13 @@ def account(
     traces = run.read_traces()
     story = told(run.read_messages())
     cut = story.close_open(_trace_end_s(traces))
-    energies = tuple(_energies(traces, story.windows))
-    spec = run.read_spec()
-    evidence = Evidence(
-        spec=spec,
-        traces=tuple(traces),
-        windows=tuple(story.windows),
-        energies=energies,
-        cut=cut,
-        sampling=seen.sampling,
-        absent=seen.absent,
-        meters=seen.meters,
-        trained=bool(story.epochs),
-    )
-    doubts = cautions(evidence)
+    appraisal = appraise(traces, story.windows)
+    states = tuple(telemetry(run.read_telemetry(), story.windows))
+    evidence = _evidence(run, seen, traces, story, appraisal)
+    doubts = cautions(replace(evidence, cut=cut, telemetry=states))
     return RunRecord(
         run_id=run.run_id,
-        spec=spec,
+        spec=evidence.spec,
         status=status,
         started_utc=seen.started_utc,
         ended_utc=utc_now(),
@@ -56,13 +48,13 @@ def account(
         synthetic=_is_synthetic(story, traces),
         dataset=story.dataset,
         model=story.model,
-        channels=tuple(trace.channel for trace in traces),
+        channels=evidence.channels,
         meters=seen.meters,
         absent=seen.absent,
         sampling=seen.sampling,
-        windows=tuple(story.windows),
-        energies=energies,
-        epochs=tuple(story.epochs),
+        windows=evidence.windows,
+        energies=appraisal.energies,
+        epochs=evidence.epochs,
         test=story.scores.get("test"),
         test_leak_free=story.scores.get("test_leak_free"),
         inference=tuple(story.inference),
@@ -72,20 +64,47 @@ def account(
         cautions=doubts,
         verdict=verdict(doubts),
         error=error or story.failure,
+        budgets=appraisal.budgets,
+        agreements=appraisal.agreements,
+        telemetry=states,
     )
 
 
-def _energies(traces: Sequence[Trace], windows: Sequence[Window]) -> list[WindowEnergy]:
-    return [
-        uncertainty.stated(trace, window, window_energy(trace, window))
-        for window in windows
-        for trace in traces
-    ]
+def _evidence(
+    run: RunDir,
+    seen: Circumstances,
+    traces: Sequence[Trace],
+    story: Story,
+    appraisal: Appraisal,
+) -> Evidence:
+    model = story.model
+    return Evidence(
+        spec=run.read_spec(),
+        traces=tuple(traces),
+        windows=tuple(story.windows),
+        energies=appraisal.energies,
+        cut=(),
+        sampling=seen.sampling,
+        absent=seen.absent,
+        meters=seen.meters,
+        trained=bool(story.epochs),
+        faults=appraisal.faults,
+        agreements=appraisal.agreements,
+        epochs=tuple(story.epochs),
+        steps_per_epoch=model.steps_per_epoch if model else None,
+        device=model.device if model else "",
+        shared=seen.shared,
+    )
 
 
 def _trace_end_s(traces: Sequence[Trace]) -> float:
-    """The last moment every trace still reaches; a window cut short ends there."""
-    return min((trace.t_s[-1] for trace in traces if trace.t_s), default=0.0)
+    """The last moment every living trace still reaches; a window cut short ends there.
+
+    A channel that was lost long before the others does not cut them short too.
+    """
+    ends = [trace.good[0][-1] for trace in traces if trace.good[0]]
+    latest_s = max(ends, default=0.0)
+    return min((end for end in ends if end >= latest_s - HEARTBEAT_S), default=0.0)
 
 
 def _is_synthetic(story: Story, traces: Sequence[Trace]) -> bool:

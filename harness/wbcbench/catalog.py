@@ -32,13 +32,42 @@ LAUNCHERS: Mapping[str, str] = {
 }
 
 # In this order the sections stand in the report.
-SECTIONS: Mapping[str, str] = {}
+SECTIONS: Mapping[str, str] = {
+    "summary": "report.summary:section",
+    "tradeoff": "report.tradeoff:section",
+    "learning": "report.learning:section",
+    "quality": "report.quality:section",
+    "every-run": "report.every_run:section",
+    "provenance": "report.provenance:section",
+}
+
+# In this order doubts stand in a record.
+CHECKS: Mapping[str, str] = {
+    "unknown-energy": "checks.unknown_energy:check",
+    "heartbeat": "checks.heartbeat:check",
+    "cut-window": "checks.cut_window:check",
+    "sensor-faults": "checks.sensor_faults:check",
+    "witnesses": "checks.witnesses:check",
+    "gaps": "checks.gaps:check",
+    "failed-reads": "checks.failed_reads:check",
+    "strangers": "checks.strangers:check",
+    "throttling": "checks.throttling:check",
+    "temperature": "checks.temperature:check",
+    "aliasing": "checks.aliasing:check",
+    "few-samples": "checks.few_samples:check",
+    "short-window": "checks.short_window:check",
+    "wide-interval": "checks.wide_interval:check",
+    "idle-drift": "checks.idle_drift:check",
+    "cross-check": "checks.cross_check:check",
+    "status-of-headline": "checks.status_of_headline:check",
+}
 
 KINDS: Mapping[str, Mapping[str, str]] = {
     "variant": VARIANTS,
     "meter": METERS,
     "launcher": LAUNCHERS,
     "section": SECTIONS,
+    "check": CHECKS,
 }
 
 

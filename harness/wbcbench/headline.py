@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from wbcbench.energy import Channel, Domain, Kind, Origin, WindowEnergy
 from wbcbench.metrics import sum_if_all_known
-from wbcbench.records import RunRecord
-from wbcbench.verdict import Severity
+from wbcbench.verdict import Caution, Severity
 
 TRAIN = "train"
 
@@ -26,6 +26,24 @@ HEADLINE_DOMAINS = (Domain.GPU, Domain.CPU, Domain.SYSTEM)
 _CROSS_CHECKS = ("codecarbon",)
 
 _TRUST = (Origin.MEASURED, Origin.ESTIMATED, Origin.MODELLED, Origin.SYNTHETIC)
+
+
+class Measured(Protocol):
+    """What a speaker is chosen from: a run record, or the evidence of a run being accounted."""
+
+    @property
+    def channels(self) -> Sequence[Channel]:
+        """All channels."""
+        ...
+
+    @property
+    def cautions(self) -> Sequence[Caution]:
+        """The doubts known so far."""
+        ...
+
+    def energy(self, window: str, channel: str) -> WindowEnergy | None:
+        """The joules of one window on one channel; ``None`` if there are none."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +85,7 @@ def followed(channels: Sequence[Channel]) -> Channel | None:
     return next((named[who.channels[0]] for who in likely), None)
 
 
-def speaker(record: RunRecord, domain: Domain) -> Speaker | None:
+def speaker(record: Measured, domain: Domain) -> Speaker | None:
     """Who speaks for a part: the most trusted that knows the joules of ``train``.
 
     A counter that stood still, a sensor with an invalid training window or a trace that ends
@@ -79,54 +97,54 @@ def speaker(record: RunRecord, domain: Domain) -> Speaker | None:
     return next(knowing, found[0] if found else None)
 
 
-def headline_channel(record: RunRecord) -> Speaker | None:
+def headline_channel(record: Measured) -> Speaker | None:
     """Who speaks for the run: GPU first, then CPU, then the whole machine; ``None`` if nobody."""
     found = [each for domain in HEADLINE_DOMAINS if (each := speaker(record, domain))]
     knowing = (each for each in found if _knows_train(record, each))
     return next(knowing, found[0] if found else None)
 
 
-def spoken_energy_j(record: RunRecord, who: Speaker | None, window: str) -> float | None:
+def spoken_energy_j(record: Measured, who: Speaker | None, window: str) -> float | None:
     """Joules of one window, summed over the speaker's devices; ``None`` if one is unknown."""
     return sum_if_all_known(
         [each.energy_j if each else None for each in _energies(record, who, window)]
     )
 
 
-def spoken_power_w(record: RunRecord, who: Speaker | None, window: str) -> float | None:
+def spoken_power_w(record: Measured, who: Speaker | None, window: str) -> float | None:
     """Mean power of one window, summed over the speaker's devices; ``None`` if one is unknown."""
     return sum_if_all_known(
         [each.mean_power_w if each else None for each in _energies(record, who, window)]
     )
 
 
-def spoken_uncertainty_j(record: RunRecord, who: Speaker | None, window: str) -> float | None:
+def spoken_uncertainty_j(record: Measured, who: Speaker | None, window: str) -> float | None:
     """Uncertainty of a window's joules: the devices' added, for a gain error is shared."""
     found = _energies(record, who, window)
     return sum_if_all_known([each.uncertainty_j if each else None for each in found])
 
 
-def spoken_samples(record: RunRecord, who: Speaker | None, window: str) -> int | None:
+def spoken_samples(record: Measured, who: Speaker | None, window: str) -> int | None:
     """Good readings inside a window, of the device with the fewest."""
     return min((each.samples for each in _energies(record, who, window) if each), default=None)
 
 
-def spoken_gap_s(record: RunRecord, who: Speaker | None, window: str) -> float | None:
+def spoken_gap_s(record: Measured, who: Speaker | None, window: str) -> float | None:
     """Longest time without a good reading, of the device with the longest."""
     gaps = [each.max_gap_s for each in _energies(record, who, window) if each]
     return max((gap for gap in gaps if gap is not None), default=None)
 
 
-def _energies(record: RunRecord, who: Speaker | None, window: str) -> list[WindowEnergy | None]:
+def _energies(record: Measured, who: Speaker | None, window: str) -> list[WindowEnergy | None]:
     return [record.energy(window, name) for name in who.channels] if who else []
 
 
-def _knows_train(record: RunRecord, who: Speaker) -> bool:
+def _knows_train(record: Measured, who: Speaker) -> bool:
     energy_j = spoken_energy_j(record, who, TRAIN)
     return energy_j is not None and energy_j > 0 and not _is_invalid(record, who)
 
 
-def _is_invalid(record: RunRecord, who: Speaker) -> bool:
+def _is_invalid(record: Measured, who: Speaker) -> bool:
     return any(
         caution.severity is Severity.INVALID
         and caution.channel in who.channels

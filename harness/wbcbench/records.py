@@ -168,6 +168,7 @@ class Circumstances:
     watcher_cpu_s: float | None = None
     trainer_cpu_s: float | None = None
     trainer_rss_peak_bytes: int | None = None
+    shared: bool = False
 
 
 @dataclass(frozen=True, slots=True)

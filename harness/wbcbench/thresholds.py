@@ -62,6 +62,14 @@ FEWEST_SAMPLES = _limit(
     _OURS,
 )
 
+WIDE_SHARE = _limit(
+    "wide_share",
+    0.05,
+    "1",
+    "a wider ± on the joules of `train` is pointed out; in a short window it is suspect",
+    f"the error MLPerf allows a meter; {_MLPERF}",
+)
+
 # --- gaps --------------------------------------------------------------------------------------
 GAP_PERIODS = _limit(
     "gap_periods",
@@ -224,11 +232,11 @@ THROTTLED_SHARE = _limit(
     "a `train` window throttled for more than this share is invalid; less is suspect",
     _OURS,
 )
-COLD_C = _limit(
-    "cold_c",
-    5.0,
+WARM_UP_C = _limit(
+    "warm_up_c",
+    20.0,
     "°C",
-    "a GPU that warms up by more than this from the start to the mean of `train` began too cold",
+    "a GPU that is this much warmer in the mean of `train` than at its start began too cold",
     "leakage grows by about 1 % for each 2–4 °C",
 )
 HOT_C = _limit(
@@ -237,6 +245,9 @@ HOT_C = _limit(
     "°C",
     "a GPU that gets hotter is about to throttle",
     "slow-down thresholds of data-centre boards lie at 85–95 °C",
+)
+BUSY_SHARE = _limit(
+    "busy_share", 0.05, "1", "more load than this before the run began is somebody else's", _OURS
 )
 IDLE_DRIFT_PCT = _limit(
     "idle_drift_pct",

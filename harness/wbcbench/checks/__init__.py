@@ -1,20 +1,52 @@
 """The doubts a run gives rise to: one file a check, each ``check(evidence) -> Iterable[Caution]``.
 
-Checks look at what was measured and never change it. To add one: a file here and a line in
+Checks look at what was measured and never change it. A check's file names its doubts in
+``DOUBTS``, from which the documentation is made. To add one: a file here and a line in
 ``catalog.CHECKS``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from pydantic import JsonValue
 
-from wbcbench.energy import Trace, Window, WindowEnergy
-from wbcbench.records import AbsentMeter, Sampling
+from wbcbench import catalog
+from wbcbench.agreement import Agreement
+from wbcbench.board_state import Telemetry
+from wbcbench.energy import Channel, Domain, Origin, Trace, Window, WindowEnergy
+from wbcbench.faults import Fault
+from wbcbench.headline import HEADLINE_DOMAINS, TRAIN, speakers
+from wbcbench.records import AbsentMeter, Epoch, Sampling
 from wbcbench.study import RunSpec
-from wbcbench.verdict import Caution
+from wbcbench.verdict import Caution, Severity
+
+_WORK = (TRAIN, "epoch-", "validate-", "evaluate", "infer-")
+_SENSORS = (Origin.MEASURED, Origin.SYNTHETIC)
+
+
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """One kind of caution.
+
+    Attributes:
+        code: Stable identifier.
+        rule: When it is raised and how much it weighs, in words.
+        advice: What to do about it.
+        limits: Names in ``thresholds.TABLE`` that decide.
+    """
+
+    code: str
+    rule: str
+    advice: str
+    limits: tuple[str, ...] = ()
+
+    def caution(
+        self, severity: Severity, detail: str, *, window: str = "", channel: str = ""
+    ) -> Caution:
+        """This doubt about one run; ``detail`` is a whole sentence with numbers."""
+        return Caution(self.code, severity, detail, self.advice, window, channel)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +61,11 @@ class Evidence:
         absent: Meters that do not work here.
         meters: What the meters said of themselves, by meter.
         trained: Whether at least one epoch ended.
+        faults, agreements, telemetry: What the traces and the boards' logs were found to say.
+        epochs, steps_per_epoch: The training, for its step time; ``None`` if it never began.
+        device: Where TensorFlow ran, e.g. ``/GPU:0``; empty if it never said.
+        shared: Whether another harness was measuring on this machine.
+        cautions: None yet; evidence is what cautions are made from.
     """
 
     spec: RunSpec
@@ -40,9 +77,81 @@ class Evidence:
     absent: tuple[AbsentMeter, ...]
     meters: Mapping[str, JsonValue]
     trained: bool
+    faults: tuple[Fault, ...] = ()
+    agreements: tuple[Agreement, ...] = ()
+    telemetry: tuple[Telemetry, ...] = ()
+    epochs: tuple[Epoch, ...] = ()
+    steps_per_epoch: int | None = None
+    device: str = ""
+    shared: bool = False
+    cautions: tuple[Caution, ...] = ()
+
+    @property
+    def channels(self) -> tuple[Channel, ...]:
+        """All channels."""
+        return tuple(trace.channel for trace in self.traces)
+
+    def energy(self, window: str, channel: str) -> WindowEnergy | None:
+        """The joules of one window on one channel; ``None`` if there are none."""
+        found = (e for e in self.energies if e.window == window and e.channel == channel)
+        return next(found, None)
+
+    def window(self, name: str) -> Window | None:
+        """The window of that name; ``None`` if the run did not get there."""
+        return next((window for window in self.windows if window.name == name), None)
+
+    @property
+    def weighty(self) -> frozenset[str]:
+        """Names of the channels whose faults are faults of the run.
+
+        In each part of the machine these are the most trusted readings. What is only modelled
+        weighs only where nothing has a sensor, and CodeCarbon only where it stands alone.
+        """
+        return _weighty(self.channels)
+
+    @property
+    def weighty_traces(self) -> tuple[Trace, ...]:
+        """The traces of ``weighty``."""
+        names = self.weighty
+        return tuple(trace for trace in self.traces if trace.channel.name in names)
+
+
+def _weighty(channels: Sequence[Channel]) -> frozenset[str]:
+    any_sensor = any(channel.origin in _SENSORS for channel in channels)
+    names = set[str]()
+    for domain in Domain:
+        sides = speakers(channels, domain)
+        best = sides[0] if sides else None
+        if best is None or (any_sensor and best.status not in _SENSORS):
+            continue
+        if best.status not in _SENSORS and domain not in HEADLINE_DOMAINS:
+            continue
+        alone = best.channels[0].startswith("codecarbon/")
+        for side in sides:
+            if side.status == best.status and (alone or not is_codecarbon(side.channels[0])):
+                names.update(side.channels)
+    return frozenset(names)
+
+
+def is_codecarbon(channel: str) -> bool:
+    """Whether a channel is CodeCarbon's."""
+    return channel.startswith("codecarbon/")
+
+
+def is_work(window: str) -> bool:
+    """Whether a window holds training, validation, evaluation or inference."""
+    return window.startswith(_WORK)
+
+
+def listed(names: Iterable[str], most: int = 4) -> str:
+    """``epoch-1, epoch-2, epoch-3, epoch-4 and 6 more``."""
+    every = list(dict.fromkeys(names))
+    rest = len(every) - most
+    return ", ".join(every[:most]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def cautions(evidence: Evidence) -> tuple[Caution, ...]:
-    """Every doubt, in a stable order."""
-    del evidence
-    return ()
+    """Every doubt, in the order of the catalogue."""
+    return tuple(
+        caution for name in catalog.CHECKS for caution in catalog.load_part("check", name)(evidence)
+    )

@@ -1,0 +1,32 @@
+"""CodeCarbon's joules beside ours."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from wbcbench import thresholds
+from wbcbench.checks import Doubt, Evidence, is_codecarbon
+from wbcbench.energy import Origin
+from wbcbench.headline import TRAIN
+from wbcbench.verdict import Caution, Severity
+
+DIFFERS = Doubt(
+    "codecarbon-differs",
+    "info, where CodeCarbon read a sensor too; its models are shown and not judged",
+    "CodeCarbon is a cross-check: published comparisons with meters find it up to 40 % off. Trust "
+    "the channel that reads the sensor itself.",
+    ("cross_check_pct",),
+)
+DOUBTS = (DIFFERS,)
+
+
+def check(evidence: Evidence) -> Iterator[Caution]:
+    """Look at ``train`` alone: it is the longest window, and CodeCarbon samples slowly."""
+    measured = {c.name for c in evidence.channels if c.origin is Origin.MEASURED}
+    for each in evidence.agreements:
+        is_sensor = is_codecarbon(each.b) and set(each.b.split("+")) <= measured
+        if each.window != TRAIN or each.status != "cross-check" or not is_sensor:
+            continue
+        if abs(each.difference_pct) > thresholds.CROSS_CHECK_PCT:
+            detail = f"{each.a} is {each.difference_pct:+.0f} % off {each.b} in `train`."
+            yield DIFFERS.caution(Severity.INFO, detail, window=TRAIN, channel=each.b)

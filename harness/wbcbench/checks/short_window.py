@@ -1,0 +1,48 @@
+"""Windows too short for the sensor's steps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from wbcbench import thresholds
+from wbcbench.checks import Doubt, Evidence, listed
+from wbcbench.headline import TRAIN, headline_channel, spoken_energy_j, spoken_uncertainty_j
+from wbcbench.verdict import Caution, Severity
+
+SHORT = Doubt(
+    "short-window",
+    "suspect for a `train` under 10 s whose ± is unknown or wide; info for one under 60 s and for "
+    "any other window under 10 s",
+    "Train more epochs or on more data until `train` lasts a minute; do not compare single short "
+    "epochs, add them up.",
+    ("short_window_s", "headline_window_s", "wide_share"),
+)
+DOUBTS = (SHORT,)
+
+
+def check(evidence: Evidence) -> Iterator[Caution]:
+    """One caution for ``train``, one for all other short windows together."""
+    train = evidence.window(TRAIN)
+    if train is not None and train.duration_s < thresholds.HEADLINE_WINDOW_S:
+        is_short = train.duration_s < thresholds.SHORT_WINDOW_S
+        severity = Severity.SUSPECT if is_short and _is_vague(evidence) else Severity.INFO
+        detail = (
+            f"`train` lasted {train.duration_s:.1f} s; a headline wants "
+            f"{thresholds.HEADLINE_WINDOW_S:.0f} s."
+        )
+        yield SHORT.caution(severity, detail, window=TRAIN)
+    others = [
+        window.name
+        for window in evidence.windows
+        if window.name != TRAIN and window.duration_s < thresholds.SHORT_WINDOW_S
+    ]
+    if others:
+        detail = f"Shorter than {thresholds.SHORT_WINDOW_S:.0f} s: {listed(others)}."
+        yield SHORT.caution(Severity.INFO, detail, window=others[0] if len(others) == 1 else "")
+
+
+def _is_vague(evidence: Evidence) -> bool:
+    who = headline_channel(evidence)
+    energy_j = spoken_energy_j(evidence, who, TRAIN)
+    width_j = spoken_uncertainty_j(evidence, who, TRAIN)
+    return energy_j is None or width_j is None or width_j > thresholds.WIDE_SHARE * energy_j

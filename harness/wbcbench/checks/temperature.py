@@ -1,0 +1,44 @@
+"""Boards that began too cold or got too hot."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from wbcbench import thresholds
+from wbcbench.checks import Doubt, Evidence
+from wbcbench.headline import TRAIN
+from wbcbench.verdict import Caution, Severity
+
+COLD = Doubt(
+    "began-cold",
+    "info",
+    "Energy follows temperature. Warm the board up first (--warmup) and start all runs of a study "
+    "in one temperature band.",
+    ("warm_up_c",),
+)
+HOT = Doubt(
+    "ran-hot",
+    "info",
+    "The board is near the temperature at which it slows down. Improve the cooling, or rest longer "
+    "between runs (--cooldown).",
+    ("hot_c",),
+)
+DOUBTS = (COLD, HOT)
+
+
+def check(evidence: Evidence) -> Iterator[Caution]:
+    """Look at each board's temperature in ``train``."""
+    for each in evidence.telemetry:
+        if each.window != TRAIN:
+            continue
+        start_c, mean_c, max_c = (
+            each.temperature_start_c,
+            each.temperature_mean_c,
+            each.temperature_max_c,
+        )
+        if start_c is not None and mean_c is not None and mean_c - start_c > thresholds.WARM_UP_C:
+            detail = f"{each.device} began `train` at {start_c:.0f} °C; its mean is {mean_c:.0f}."
+            yield COLD.caution(Severity.INFO, detail, window=TRAIN)
+        if max_c is not None and max_c >= thresholds.HOT_C:
+            detail = f"{each.device} reached {max_c:.0f} °C in `train`."
+            yield HOT.caution(Severity.INFO, detail, window=TRAIN)
