@@ -190,6 +190,7 @@ PROVENANCE = {
     "driver_version": "555.1",
     "in_container": False,
 }
+GPU_FACTS = ("gpu_name", "driver_version")
 
 
 def make_record(
@@ -206,19 +207,20 @@ def make_record(
     spec = spec or make_spec(variant, seed)
     epochs = make_epochs() if epochs is None else epochs
     windows = make_windows(epochs)
+    has_gpu = any(channel.name.startswith("nvml/") for channel in channels)
     record = RunRecord(
         run_id=spec.run_id,
         spec=spec,
         status="done",
         started_utc="2026-03-01T10:00:00Z",
         ended_utc="2026-03-01T10:01:15Z",
-        provenance=PROVENANCE,
+        provenance={k: v for k, v in PROVENANCE.items() if has_gpu or k not in GPU_FACTS},
         synthetic=any(channel.origin is Origin.SYNTHETIC for channel in channels),
         dataset=DatasetFacts("bccd-kaggle", "ab" * 32, False, True, 8400, 1557, 2487, 202),
         model=make_model(),
         channels=tuple(channels),
         meters={"codecarbon": {"version": "3.2.0", "cpu_mode": "tdp_load"}},
-        absent=() if GPU_CHANNELS[0] in channels else (AbsentMeter("nvml", "no NVIDIA driver"),),
+        absent=() if has_gpu else (AbsentMeter("nvml", "no NVIDIA driver"),),
         sampling=(Sampling(_first_meter(channels), 0.1, 0.1, 0.12, 750, 0, 0),),
         windows=windows,
         energies=make_energies(channels, windows),

@@ -1,0 +1,111 @@
+"""Records → a page that answers and shows its evidence: ``reports/<study>/``.
+
+A section is one file of this folder and one line of ``catalog.SECTIONS``: a function from the
+study to a ``Block`` of words, tables and figures, or ``None`` when it has nothing to say. Sections
+know nothing of HTML or Markdown; ``html`` and ``markdown`` know nothing of energy. The same
+records give the same bytes: nothing here asks for the time, the place or the machine.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from wbcbench.report.evidence import Evidence
+
+
+@dataclass(frozen=True, slots=True)
+class DataTable:
+    """Cells ready to read.
+
+    Attributes:
+        caption: What the table holds; says measured, modelled or synthetic where it holds joules.
+        headings: One for each column.
+        rows: Cells; the first of each row names it.
+        words: Positions of columns that hold words; the others are set as numbers.
+    """
+
+    caption: str
+    headings: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    words: frozenset[int] = frozenset({0})
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A picture with its words and the numbers behind it.
+
+    Attributes:
+        name: File name without ending; also the prefix of the ids inside the picture.
+        svg: The picture as a file of its own, on a white ground.
+        title: For ``<title>``.
+        description: For ``<desc>``: what a reader who cannot see it should know.
+        caption: Below it; says measured, modelled or synthetic.
+        data: The numbers behind it.
+    """
+
+    name: str
+    svg: str
+    title: str
+    description: str
+    caption: str
+    data: DataTable
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """What a section has to say.
+
+    Attributes:
+        key: Anchor on the page; letters and hyphens.
+        title: Heading.
+        paragraphs: Plain text, in order, before the tables.
+        tables: After the paragraphs.
+        figures: After the tables.
+        folded: Whether the tables are folded away until asked for.
+    """
+
+    key: str
+    title: str
+    paragraphs: tuple[str, ...] = ()
+    tables: tuple[DataTable, ...] = ()
+    figures: tuple[Figure, ...] = ()
+    folded: bool = False
+
+
+class Section(Protocol):
+    """One part of the report."""
+
+    def __call__(self, study: Evidence) -> Block | None:
+        """Say what this section has to say about the study; ``None`` if nothing."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The whole report before it is set.
+
+    Attributes:
+        title: Of the page.
+        facts: One line under the title: runs, machine, version, digest of the results.
+        banners: What a reader must know before any number.
+        blocks: The sections that had something to say, in the catalogue's order.
+    """
+
+    title: str
+    facts: str
+    banners: tuple[str, ...]
+    blocks: tuple[Block, ...]
+
+
+def build(study: Evidence) -> Report:
+    """Ask every section of the catalogue and put the report together."""
+    from wbcbench.catalog import SECTIONS, load_part
+    from wbcbench.report.banners import banners
+    from wbcbench.report.heading import facts
+
+    sections: list[Section] = [load_part("section", name) for name in SECTIONS]
+    blocks = tuple(block for section in sections if (block := section(study)))
+    title = f"Study {study.name}: energy and accuracy"
+    return Report(title, facts(study), banners(study), blocks)

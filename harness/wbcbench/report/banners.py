@@ -1,0 +1,61 @@
+"""What a reader must know before any number: synthetic, modelled, mixed, incomplete, unsure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from wbcbench.report.evidence import Evidence
+from wbcbench.verdict import Verdict
+
+
+def banners(study: Evidence) -> tuple[str, ...]:
+    """One sentence or two for each thing to know, the gravest first."""
+    return tuple(_banners(study))
+
+
+def _banners(study: Evidence) -> Iterator[str]:
+    if study.is_synthetic:
+        yield (
+            "SYNTHETIC. The images are drawn or the energy signal is made up. These numbers show "
+            "that the program works; they say nothing about real cells or real joules."
+        )
+    yield from _energy(study)
+    yield from _completeness(study)
+    if any(run.row["git_dirty"] for run in study.runs):
+        yield "DIRTY. At least one run was made with uncommitted changes to the program."
+
+
+def _energy(study: Evidence) -> Iterator[str]:
+    statuses = {run.row["headline_status"] for run in study.done}
+    if "modelled" in statuses:
+        yield (
+            "MODELLED. On this machine neither the GPU's nor the processor's energy can be read, "
+            "so the joules come from a model (processor power rating × load). They are no "
+            "measurement, and no saving may be claimed from them."
+        )
+    if "estimated" in statuses:
+        yield "ESTIMATED. The joules are derived from a sensor of another part of the machine."
+    if study.done and not study.comparable:
+        yield "NO ENERGY. No run of this study has joules of its training; accuracy and time stand."
+    elif study.left_out:
+        yield (
+            f"MIXED. {study.left_out} of {len(study.done)} finished runs were read in another way, "
+            "on another machine or on other images, or have no joules. They are in the table of "
+            "runs but in no mean and no figure of energy."
+        )
+
+
+def _completeness(study: Evidence) -> Iterator[str]:
+    spoiled = len(study.runs) - len(study.done)
+    if study.runs and not study.done:
+        yield f"NOTHING FINISHED. All {len(study.runs)} runs failed, were stopped or are invalid."
+    elif spoiled:
+        yield (
+            f"INCOMPLETE. {spoiled} of {len(study.runs)} runs failed, were stopped or are invalid; "
+            "they are in the table of runs but in no mean."
+        )
+    if study.unfinished:
+        yield f"INCOMPLETE. {study.unfinished} runs have no record yet."
+    suspect = sum(run.record.verdict is Verdict.SUSPECT for run in study.done)
+    if suspect:
+        yield f"SUSPECT. {suspect} of {len(study.done)} finished runs carry doubts; see below."

@@ -1,0 +1,139 @@
+"""What the sections read: the study's records, its rows, and which of them may stand together."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from wbcbench import table
+from wbcbench.records import RunRecord
+from wbcbench.table.view import RunView
+
+Row = dict[str, Any]
+
+# Runs that differ in one of these are not put on one axis of joules.
+COMPARABLE = (
+    "headline_domain",
+    "headline_method",
+    "headline_status",
+    "synthetic",
+    "dataset_sha256",
+    "host_id",
+    "gpu_name",
+)
+
+_PARTS = {"gpu": "GPU energy", "cpu": "CPU energy", "system": "energy of the whole machine"}
+_STATUS = {
+    "measured": "measured",
+    "estimated": "estimated from another part's sensor",
+    "modelled": "modelled, not measured: no sensor on this machine",
+    "synthetic": "synthetic: a made-up signal",
+}
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of the study: its record and its row of the table."""
+
+    record: RunRecord
+    row: Row
+
+    @cached_property
+    def view(self) -> RunView:
+        """The record with what follows from it."""
+        return RunView(self.record)
+
+    @property
+    def variant(self) -> str:
+        """Its network."""
+        return self.record.spec.variant
+
+    @property
+    def is_done(self) -> bool:
+        """Whether it ended well and its numbers may be used."""
+        return bool(self.row["status"] == "done")
+
+    @property
+    def energy_j(self) -> float | None:
+        """Headline joules of ``train``."""
+        energy_j: float | None = self.row["headline_energy_train_j"]
+        return energy_j
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        """What must agree before joules are put beside each other."""
+        return tuple(self.row[name] for name in COMPARABLE)
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """A study as the sections see it.
+
+    Attributes:
+        name: The study.
+        runs: Every run with a record, in the table's order, failed ones included.
+        unfinished: Runs without a record.
+    """
+
+    name: str
+    runs: tuple[Run, ...]
+    unfinished: int = 0
+
+    @cached_property
+    def done(self) -> tuple[Run, ...]:
+        """Runs that ended well."""
+        return tuple(run for run in self.runs if run.is_done)
+
+    @cached_property
+    def comparable(self) -> tuple[Run, ...]:
+        """Finished runs with joules that may stand on one axis: the largest such set."""
+        known = [run for run in self.done if run.energy_j is not None]
+        counts = Counter(run.key for run in known)
+        if not counts:
+            return ()
+        key = max(counts, key=lambda k: (counts[k], repr(k)))
+        return tuple(run for run in known if run.key == key)
+
+    @property
+    def left_out(self) -> int:
+        """Finished runs whose joules may not stand beside the others, or are unknown."""
+        return len(self.done) - len(self.comparable)
+
+    @cached_property
+    def is_synthetic(self) -> bool:
+        """Whether any run used drawn images or a made-up signal."""
+        return any(run.record.synthetic for run in self.runs)
+
+    @property
+    def energy_words(self) -> str:
+        """What the joules of this report are, for captions."""
+        if not self.comparable:
+            return "no energy was read"
+        row = self.comparable[0].row
+        part = _PARTS.get(row["headline_domain"], "energy")
+        status = _STATUS.get(row["headline_status"], str(row["headline_status"]))
+        return f"{part} in training, gross, {status} ({row['headline_method']})"
+
+    @property
+    def stamp(self) -> str:
+        """Added to every caption where the data are no result about real cells."""
+        return " Synthetic data: no result about real cells." if self.is_synthetic else ""
+
+    @property
+    def variants(self) -> list[str]:
+        """Every variant, sorted."""
+        return sorted({run.variant for run in self.runs})
+
+
+def gather(name: str, records: list[RunRecord], unfinished: int = 0) -> Evidence:
+    """Put a study's records together, in the order of the results table."""
+    ordered = sorted(records, key=lambda r: (r.spec.variant, r.spec.block, r.run_id))
+    runs = tuple(Run(record, dict(table.row(record))) for record in ordered)
+    return Evidence(name, runs, unfinished)
+
+
+def known(runs: tuple[Run, ...] | list[Run], column: str) -> list[float]:
+    """The known values of a column, in order."""
+    return [run.row[column] for run in runs if run.row[column] is not None]

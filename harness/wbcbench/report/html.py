@@ -1,0 +1,35 @@
+"""The report as one page that needs nothing else: no script, no network, no file beside it."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING
+
+from wbcbench.report import Report
+from wbcbench.report.drawing import inline
+
+if TYPE_CHECKING:
+    from jinja2 import Template
+
+
+def to_html(report: Report) -> bytes:
+    """The page. Everything from records is escaped; only our own pictures are set as they are."""
+    return _template().render(report=report).encode()
+
+
+@cache
+def _template() -> Template:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+    from markupsafe import Markup
+
+    environment = Environment(
+        loader=PackageLoader("wbcbench.report", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    # The picture's texts were escaped when it was drawn.
+    environment.filters["picture"] = lambda svg: Markup(inline(svg))
+    return environment.get_template("page.html.j2")

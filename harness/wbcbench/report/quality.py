@@ -1,0 +1,83 @@
+"""How far the numbers can be trusted: meters, samples, doubts with advice, and what is absent."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+from wbcbench.headline import spoken_energy_j
+from wbcbench.metrics import sum_if_all_known
+from wbcbench.report import Block, DataTable
+from wbcbench.report.evidence import Evidence, Run
+from wbcbench.show_units import human_energy
+from wbcbench.verdict import Severity
+
+
+def section(study: Evidence) -> Block:
+    """Measurement quality in words, then every doubt."""
+    tables = [table for table in (_meters(study), _doubts(study)) if table.rows]
+    return Block("quality", "Measurement quality", tuple(_words(study)), tuple(tables))
+
+
+def _words(study: Evidence) -> Iterator[str]:
+    whole_j = [_whole_run_j(run) for run in study.runs]
+    known_j = [energy_j for energy_j in whole_j if energy_j is not None]
+    statuses = {run.row["headline_status"] for run in study.runs}
+    if known_j and len(statuses) == 1:
+        yield (
+            f"All {len(known_j)} runs with known energy together, idle phases and failed runs "
+            f"included, used {human_energy(sum(known_j))} ({statuses.pop()})."
+        )
+    absent = Counter((a.meter, a.reason) for run in study.runs for a in run.record.absent)
+    for (meter, reason), count in sorted(absent.items()):
+        yield f"Meter {meter} was absent in {count} of {len(study.runs)} runs: {reason}"
+
+
+def _whole_run_j(run: Run) -> float | None:
+    phases = run.view.phases
+    return sum_if_all_known(
+        [spoken_energy_j(run.record, run.view.headline, phase.name) for phase in phases]
+    )
+
+
+def _meters(study: Evidence) -> DataTable:
+    names = (
+        "headline_method",
+        "headline_status",
+        "samples_train",
+        "sample_gap_max_ms",
+        "counter_vs_integral_pct",
+        "watcher_cpu_s",
+    )
+    rows = tuple(
+        (run.record.run_id, *(_cell(run.row[name]) for name in names)) for run in study.runs
+    )
+    headings = (
+        "run",
+        "how the energy was read",
+        "status",
+        "samples in training",
+        "longest gap (ms)",
+        "counter vs integral (%)",
+        "watcher's CPU (s)",
+    )
+    caption = "How the headline energy of each run was sampled, and what watching cost."
+    return DataTable(caption, headings, rows, frozenset({0, 1, 2}))
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return "–"
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def _doubts(study: Evidence) -> DataTable:
+    rows = tuple(
+        (run.record.run_id, c.severity.value, c.code, c.window or "whole run", c.detail, c.advice)
+        for run in study.runs
+        for c in run.record.cautions
+        if c.severity is not Severity.INFO
+    )
+    headings = ("run", "weight", "doubt", "window", "what was seen", "what to do")
+    caption = "Doubts that were stored with the runs."
+    return DataTable(caption, headings, rows, frozenset(range(6)))

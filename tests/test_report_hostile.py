@@ -1,0 +1,62 @@
+"""Hostile words in records stay words in the page, the figures and the Markdown."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from xml.etree import ElementTree as ET
+
+import html5lib
+import pytest
+
+from reading_reports import Strict, page, published, text_of
+from records_factory import failed_record, make_record, make_spec, save
+from wbcbench.records import Failure
+from wbcbench.rundir import Local, RunDir
+from wbcbench.verdict import Caution, Severity
+
+HOSTILE = "<script>alert(1)</script> {{ 7*7 }} {% raw %} ]]> --> \"quote' | ` * $x^2$ \u202e end"
+
+
+@pytest.fixture
+def hostile(tmp_path):
+    doubt = Caution("x", Severity.SUSPECT, HOSTILE, HOSTILE)
+    spec = make_spec("leaky-dropout", study="runs")
+    record = make_record(
+        spec=spec,
+        cautions=(doubt,),
+        provenance={"cpu_model": HOSTILE, "os": HOSTILE + "y" * 10_000, "host_id": HOSTILE},
+        absent=(),
+    )
+    save(tmp_path, record)
+    renamed = replace(spec, variant=HOSTILE, seed=2)
+    failed = failed_record(spec=replace(spec, seed=3))
+    save(tmp_path, replace(failed, error=Failure(HOSTILE, HOSTILE, 1, HOSTILE)))
+    run = RunDir(tmp_path / "runs" / "hostile-s2-00000000")
+    run.create(renamed, Local())
+    run.write_record(replace(make_record(spec=renamed), run_id="hostile-s2-00000000"))
+    return tmp_path
+
+
+def test_hostile_words_stay_words_in_the_page(hostile):
+    html = page(hostile)
+    html5lib.HTMLParser(strict=True).parse(html)
+    seen = Strict(html)
+    assert "script" not in seen.tags
+    assert "<script>alert(1)</script> {{ 7*7 }} {% raw %} ]]>" in text_of(html)
+
+
+def test_hostile_words_stay_words_in_figures(hostile):
+    made = published(hostile)
+    for name in ("energy-accuracy.svg", "learning-curves.svg"):
+        root = ET.fromstring(made[name])
+        assert "script" not in {element.tag.rpartition("}")[2] for element in root.iter()}
+
+
+def test_hostile_words_stay_words_in_markdown(hostile):
+    text = published(hostile)["report.md"]
+    assert "<script" not in text
+    assert "&lt;script&gt;alert\\(1\\)" in text
+    rows = [line for line in text.splitlines() if line.startswith("|")]
+    unescaped = {len(re.findall(r"(?<!\\)\|", row)) for row in rows}
+    assert max(unescaped) <= 12
