@@ -75,6 +75,7 @@ def finished(results: Path, spec: RunSpec) -> RunDir | None:
     Raises:
         UsageError: The results folder was written by a newer wbcbench.
     """
+    table.refuse_newer_table(results / spec.study)
     finalise.finalise_abandoned(results, spec.study)
     for run in _attempts(results, spec):
         if run.is_finished and run.read_record().status == "done":

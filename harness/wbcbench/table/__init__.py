@@ -93,7 +93,7 @@ def write_table(study_dir: Path) -> Path:
     """
     path = study_dir / FILE_NAME
     data = to_csv(rows(study_records(study_dir)))
-    _refuse_newer_table(path)
+    refuse_newer_table(study_dir)
     try:
         write_whole(path, data)
     except OSError as error:
@@ -121,7 +121,9 @@ def _text(cell: Cell) -> str:
     return repr(cell) if isinstance(cell, float) else str(cell)
 
 
-def _refuse_newer_table(path: Path) -> None:
+def refuse_newer_table(study_dir: Path) -> None:
+    """Raise ``UsageError`` when a newer version wrote this study's table."""
+    path = study_dir / FILE_NAME
     if not path.is_file():
         return
     with path.open(encoding="utf-8", newline="") as stream:
