@@ -1,3 +1,3 @@
 """Fixtures for all tests live in modules under ``fakes``; this file only names them."""
 
-pytest_plugins = ("fakes.nvml_plugin",)
+pytest_plugins = ("fakes.nvml_plugin", "cells")

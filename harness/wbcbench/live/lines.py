@@ -6,7 +6,7 @@ import time
 from typing import TextIO
 
 from wbcbench.live import Now
-from wbcbench.quantities import human_duration, human_energy, human_power, human_share
+from wbcbench.show_units import human_duration, human_energy, human_power, human_share
 from wbcbench.records import Epoch
 
 

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from wbcbench.live import REDRAW_S, Now
-from wbcbench.quantities import human_duration, human_energy, human_power, human_share
+from wbcbench.show_units import human_duration, human_energy, human_power, human_share
 from wbcbench.records import Epoch
 
 _BARS = "▁▂▃▄▅▆▇█"
