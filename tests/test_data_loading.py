@@ -110,6 +110,15 @@ def test_a_changed_image_is_noticed_even_with_its_size_and_time_restored(folder,
     assert second.sha256 != first.sha256
 
 
+def test_a_folder_that_changes_while_it_is_read_is_refused(folder, cache):
+    def disturb(done: int, total: int) -> None:
+        (folder / "TRAIN/MONOCYTE/late.jpeg").write_bytes(jpeg_bytes(50))
+
+    with pytest.raises(UsageError, match="changed while they were read"):
+        load(folder, cache_dir=cache, on_progress=disturb)
+    assert len(load(folder, cache_dir=cache).train) == 13
+
+
 def test_a_new_and_a_removed_image_are_noticed(folder, cache):
     reads_of(folder, cache)
     (folder / "TEST/NEUTROPHIL/new.jpeg").write_bytes(jpeg_bytes(77))

@@ -11,17 +11,12 @@ from __future__ import annotations
 
 import json
 import logging
-import mmap
 import os
-import tempfile
-import zlib
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
-from functools import partial
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
+from wbcbench.data import pixelfile
 from wbcbench.data.dataset import LOADED_SPLITS
 
 if TYPE_CHECKING:
@@ -35,7 +30,6 @@ Pixels = dict[str, "NDArray[np.uint8]"]
 """The images of each split: uint8 ``[n, size, size, 3]``."""
 
 _log = logging.getLogger(__name__)
-_CHECKSUM_BLOCK = 1 << 22
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,22 +99,26 @@ class Shelf:
         Raises:
             OSError: The cache folder cannot be written.
         """
-        checksums = {}
-        for split, images in pixels.items():
-            target = self._pixel_path(listing, split)
-            _write_whole(target, partial(_save, images))
-            checksums[split] = _crc32(target)
-        text = json.dumps({"crc32": checksums, "listing": asdict(listing)})
-        _write_whole(self._listing_path(), lambda stream: stream.write(text.encode()))
+        checksums = {
+            split: pixelfile.write(self._pixel_path(listing, split), images)
+            for split, images in pixels.items()
+        }
+        document = {"crc32": checksums, "listing": _columns(listing)}
+        with pixelfile.appearing_whole(self._listing_path()) as path:
+            path.write_text(json.dumps(document), encoding="ascii")
 
     def _recall(self) -> tuple[Listing, Pixels]:
         raw = json.loads(self._listing_path().read_bytes())
         refused = [(name, reason) for name, reason in raw["listing"]["refused"]]
         listing = Listing(**{**raw["listing"], "refused": refused})
-        paths = [self._pixel_path(listing, split) for split in LOADED_SPLITS]
-        with ThreadPoolExecutor(len(paths)) as pool:
-            images = pool.map(_mapped, paths, [raw["crc32"][split] for split in LOADED_SPLITS])
-            return listing, dict(zip(LOADED_SPLITS, images, strict=True))
+        pixels = {split: self._pixels(listing, split, raw["crc32"]) for split in LOADED_SPLITS}
+        return listing, pixels
+
+    def _pixels(
+        self, listing: Listing, split: str, crc32: dict[str, list[int]]
+    ) -> NDArray[np.uint8]:
+        shape = (len(listing.positions(split)), self.image_size, self.image_size, 3)
+        return pixelfile.read(self._pixel_path(listing, split), shape, crc32[split])
 
     def _listing_path(self) -> Path:
         return self.root / "listings" / f"{self.fingerprint}.json"
@@ -130,41 +128,6 @@ class Shelf:
         return self.root / "pixels" / f"{listing.sha256[:32]}-{how}-{split}.npy"
 
 
-def _mapped(path: Path, crc32: int) -> NDArray[np.uint8]:
-    import numpy as np
-
-    if _crc32(path) != crc32:
-        raise ValueError(f"the checksum of {path.name} differs")
-    images: NDArray[np.uint8] = np.load(path, mmap_mode="r", allow_pickle=False)
-    return images
-
-
-def _crc32(path: Path) -> int:
-    """Return the CRC-32 of a file; zlib releases the interpreter's lock on each block."""
-    checksum = 0
-    with (
-        path.open("rb") as stream,
-        mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content,
-        memoryview(content) as view,
-    ):
-        for start in range(0, len(view), _CHECKSUM_BLOCK):
-            checksum = zlib.crc32(view[start : start + _CHECKSUM_BLOCK], checksum)
-    return checksum
-
-
-def _save(images: NDArray[np.uint8], stream: IO[bytes]) -> None:
-    import numpy as np
-
-    np.save(stream, images, allow_pickle=False)
-
-
-def _write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "wb") as stream:
-            write(stream)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+def _columns(listing: Listing) -> dict[str, object]:
+    """Return the fields by name, without the copies that ``dataclasses.asdict`` makes."""
+    return {field.name: getattr(listing, field.name) for field in fields(listing)}

@@ -124,8 +124,11 @@ def _read(root: Path, on_progress: Callable[[int, int], None] | None) -> list[_I
     facts = reading.read_images(
         [file.path for file in files], np.empty((len(files), 1, 1, 3), np.uint8), on_progress
     )
-    origins = photographs.lookup(root, [fact.sha256 for fact in facts])
-    return [_Image(f.name, fact, o) for f, fact, o in zip(files, facts, origins, strict=True)]
+    known = photographs.known_images(root)
+    return [
+        _Image(file.name, fact, known.get(fact.sha256 or "", photographs.UNKNOWN))
+        for file, fact in zip(files, facts, strict=True)
+    ]
 
 
 def _counts(images: Sequence[_Image]) -> dict[str, dict[str, int]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -81,11 +82,13 @@ def _read(
     import numpy as np
 
     everything = np.empty((len(files), image_size, image_size, 3), np.uint8)
-    facts = reading.read_images([file.path for file in files], everything, on_progress)
+    with ThreadPoolExecutor(1) as aside:  # the table is parsed while the images are decoded
+        known = aside.submit(photographs.known_images, root)
+        facts = reading.read_images([file.path for file in files], everything, on_progress)
     usable = [i for i, fact in enumerate(facts) if fact.complaint is None]
     names = [files[i].name for i in usable]
     digests = [str(facts[i].sha256) for i in usable]
-    origins = photographs.lookup(root, digests)
+    origins = [known.result().get(sha256, photographs.UNKNOWN) for sha256 in digests]
     listing = cache.Listing(
         sha256=dataset_sha256(zip(names, digests, strict=True)),
         synthetic_version=max((facts[i].synthetic_version or 0 for i in usable), default=0) or None,
@@ -109,11 +112,17 @@ def _span(listing: cache.Listing, split: str) -> slice:
 
 
 def _keep(shelf: cache.Shelf, root: Path, listing: cache.Listing, pixels: cache.Pixels) -> bool:
-    """Fill the cache; ``False`` if the folder changed meanwhile or the cache takes nothing."""
+    """Fill the cache; ``False`` if it cannot be written.
+
+    Raises:
+        UsageError: Files changed while they were read, so nobody knows what was read.
+    """
     seal = layout.fingerprint(root, layout.list_files(root), shelf.image_size, cache.READER)
     if seal != shelf.fingerprint:
-        _log.warning("Files in %s changed while they were read; nothing is cached.", root)
-        return False
+        raise UsageError(
+            f"Files in {root} changed while they were read, so the images may be of two states. "
+            "Wait until nothing writes there any more and start again."
+        )
     try:
         shelf.remember(listing, pixels)
     except OSError as error:

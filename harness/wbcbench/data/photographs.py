@@ -13,7 +13,7 @@ from __future__ import annotations
 import csv
 import gzip
 import io
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -66,20 +66,18 @@ class Photograph:
 UNKNOWN = Provenance("", UNKNOWN_PHOTOGRAPH, UNKNOWN_PHOTOGRAPH, seen_in_train=False)
 
 
-def lookup(root: Path, digests: Iterable[str | None]) -> list[Provenance]:
-    """Return where the images with these contents come from, :data:`UNKNOWN` where nobody knows.
+def known_images(root: Path) -> dict[str, Provenance]:
+    """Return where images come from, by the SHA-256 of their bytes.
 
     The data set's own table speaks for the images it lists, the shipped table for all others.
 
     Args:
         root: The folder that holds TRAIN and TEST.
-        digests: SHA-256 of each image's bytes.
 
     Raises:
-        UsageError: The data set's own table is unreadable.
+        UsageError: The data set's own table is unusable.
     """
-    known = {**published_images(), **_own_table(root / PHOTOGRAPH_TABLE)}
-    return [known.get(sha256 or "", UNKNOWN) for sha256 in digests]
+    return {**published_images(), **_own_table(root / PHOTOGRAPH_TABLE)}
 
 
 def published_images() -> dict[str, Provenance]:

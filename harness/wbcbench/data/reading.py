@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -118,7 +119,8 @@ def _read_slice(paths: Sequence[str], pixels: NDArray[np.uint8], start: int) -> 
 
 def _read_image(path: str, out: NDArray[np.uint8]) -> ImageFacts:
     try:
-        data = Path(path).read_bytes()
+        with FileIO(path) as stream:
+            data = stream.readall()
     except OSError as error:
         return ImageFacts(None, f"cannot be read: {(error.strerror or str(error)).lower()}")
     sha256 = hashlib.sha256(data).hexdigest()
