@@ -37,7 +37,7 @@ POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 
 def test_the_report_answers_with_accuracy_interval_and_joules_of_each_variant(tmp_path):
     words = text_of(page(two_variants(tmp_path)))
-    assert "6 of 6 runs of 2 variants finished on bccd-kaggle" in words
+    assert "6 of 6 runs finished, of 2 variants on bccd-kaggle" in words
     assert "GPU energy in training, gross, measured (counter)" in words
     assert "leaky-dropout used 12.3 kJ in 44.0 s" in words
     assert "0.70–0.90" in words

@@ -12,6 +12,7 @@ import pytest
 from reading_reports import Strict, page, published, text_of
 from records_factory import failed_record, make_record, make_spec, save
 from wbcbench.records import Failure
+from wbcbench.report.markdown import plain
 from wbcbench.rundir import Local, RunDir
 from wbcbench.verdict import Caution, Severity
 
@@ -56,7 +57,23 @@ def test_hostile_words_stay_words_in_figures(hostile):
 def test_hostile_words_stay_words_in_markdown(hostile):
     text = published(hostile)["report.md"]
     assert "<script" not in text
-    assert "&lt;script&gt;alert\\(1\\)" in text
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in text
     rows = [line for line in text.splitlines() if line.startswith("|")]
     unescaped = {len(re.findall(r"(?<!\\)\|", row)) for row in rows}
     assert max(unescaped) <= 12
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("# not a heading", r"\# not a heading"),
+        ("1. not a list", r"1\. not a list"),
+        ("- not a list", r"\- not a list"),
+        ("a | b\nc", r"a \| b c"),
+        ("*x* _y_ [z](u) `q` $m$ ~~d~~", r"\*x\* \_y\_ \[z\](u) \`q\` \$m\$ \~\~d\~\~"),
+        ("<b>&amp;", "&lt;b&gt;&amp;amp;"),
+        ("0.70–0.90 of e-mail", "0.70–0.90 of e-mail"),
+    ],
+)
+def test_signs_of_markup_are_disarmed_where_they_would_be_markup(text, shown):
+    assert plain(text) == shown

@@ -22,6 +22,7 @@ from wbcbench.table.view import RunView
 from wbcbench.verdict import Severity
 
 _LABEL_WIDTH = 20
+_WIDTH = 110
 _PARTS = {Domain.GPU: "GPU", Domain.CPU: "CPU", Domain.DRAM: "memory", Domain.SYSTEM: "machine"}
 _STATUS = {Origin.MODELLED: "modelled, no sensor of it here"}
 
@@ -39,7 +40,7 @@ def summary(record: RunRecord) -> list[str]:
     return lines + doubts(record)
 
 
-def doubts(record: RunRecord, width: int = 100) -> list[str]:
+def doubts(record: RunRecord) -> list[str]:
     """Every caution that weighs, with its advice."""
     weighing = [c for c in record.cautions if c.severity is not Severity.INFO]
     lines: list[str] = []
@@ -47,14 +48,14 @@ def doubts(record: RunRecord, width: int = 100) -> list[str]:
         where = " ".join(word for word in (caution.window, caution.channel) if word)
         head = f"{caution.severity.value}: {caution.code}" + (f" ({where})" if where else "")
         lines.append(f"  {printable(head)}")
-        lines += _wrapped(caution.detail, width)
-        lines += _wrapped(f"advice: {caution.advice}", width) if caution.advice else []
+        lines += _wrapped(caution.detail)
+        lines += _wrapped(f"advice: {caution.advice}") if caution.advice else []
     return lines
 
 
-def _wrapped(text: str, width: int) -> list[str]:
+def _wrapped(text: str) -> list[str]:
     indent = "      "
-    return textwrap.wrap(printable(text), width, initial_indent=indent, subsequent_indent=indent)
+    return textwrap.wrap(printable(text), _WIDTH, initial_indent=indent, subsequent_indent=indent)
 
 
 def _title(record: RunRecord, cells: dict[str, Cell]) -> str:
@@ -62,7 +63,14 @@ def _title(record: RunRecord, cells: dict[str, Cell]) -> str:
 
 
 def _line(label: str, text: str) -> str:
-    return printable(f"  {label:<{_LABEL_WIDTH}}{text}")
+    """One fact; a long one goes on under its own beginning."""
+    return textwrap.fill(
+        printable(text),
+        _WIDTH,
+        initial_indent=f"  {printable(label):<{_LABEL_WIDTH}}",
+        subsequent_indent=" " * (_LABEL_WIDTH + 2),
+        break_long_words=False,
+    )
 
 
 def _facts(run: RunView, cells: dict[str, Cell]) -> Iterator[tuple[str, str]]:

@@ -54,6 +54,11 @@ def human_count(count: int | None) -> str:
     return UNKNOWN if count is None else f"{count:,}"
 
 
+def count_of(count: int, thing: str) -> str:
+    """``1 run``, ``2 runs``."""
+    return f"{count:,} {thing}" if count == 1 else f"{count:,} {thing}s"
+
+
 def energy_scale(largest_j: float) -> tuple[float, str]:
     """The divisor and unit for an axis or a column whose largest value is ``largest_j``."""
     return _scale(largest_j, "J")

@@ -7,6 +7,8 @@ from pathlib import Path
 from wbcbench.errors import UsageError, unknown_name
 from wbcbench.rundir import RunDir, study_runs
 
+_NAMED = 5
+
 
 def studies(results: Path) -> list[str]:
     """Names of the studies that hold at least one run, sorted."""
@@ -50,8 +52,9 @@ def find_run(results: Path, wanted: str) -> RunDir:
     exact = [run for run in runs if run.run_id == wanted]
     fitting = exact or [run for run in runs if run.run_id.startswith(wanted)]
     if len(fitting) > 1:
-        names = ", ".join(str(run.path) for run in fitting)
-        raise UsageError(f"'{wanted}' fits {len(fitting)} runs: {names}. Give one of them.")
+        names = ", ".join(str(run.path) for run in fitting[:_NAMED])
+        more = ", …" if len(fitting) > _NAMED else ""
+        raise UsageError(f"'{wanted}' fits {len(fitting)} runs: {names}{more}. Give one of them.")
     if not fitting:
         require_any(results, runs)
         raise unknown_name("run", wanted, {run.run_id for run in runs})

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from wbcbench.report.evidence import Evidence
+from wbcbench.show_units import count_of
 from wbcbench.verdict import Verdict
 
 
@@ -39,23 +40,24 @@ def _energy(study: Evidence) -> Iterator[str]:
         yield "NO ENERGY. No run of this study has joules of its training; accuracy and time stand."
     elif study.left_out:
         yield (
-            f"MIXED. {study.left_out} of {len(study.done)} finished runs were read in another way, "
-            "on another machine or on other images, or have no joules. They are in the table of "
-            "runs but in no mean and no figure of energy."
+            f"MIXED. {study.left_out} of {count_of(len(study.done), 'finished run')} read in "
+            "another way, made on another machine or of other images, or without joules: in the "
+            "table of runs but in no mean and no figure of energy."
         )
 
 
 def _completeness(study: Evidence) -> Iterator[str]:
     spoiled = len(study.runs) - len(study.done)
     if study.runs and not study.done:
-        yield f"NOTHING FINISHED. All {len(study.runs)} runs failed, were stopped or are invalid."
+        yield "NOTHING FINISHED. Every run failed, was stopped or is invalid."
     elif spoiled:
         yield (
-            f"INCOMPLETE. {spoiled} of {len(study.runs)} runs failed, were stopped or are invalid; "
-            "they are in the table of runs but in no mean."
+            f"INCOMPLETE. {spoiled} of {count_of(len(study.runs), 'run')} failed, stopped early or "
+            "invalid; in the table of runs but in no mean."
         )
     if study.unfinished:
-        yield f"INCOMPLETE. {study.unfinished} runs have no record yet."
+        yield f"INCOMPLETE. {count_of(study.unfinished, 'run')} without a record yet."
     suspect = sum(run.record.verdict is Verdict.SUSPECT for run in study.done)
     if suspect:
-        yield f"SUSPECT. {suspect} of {len(study.done)} finished runs carry doubts; see below."
+        done = count_of(len(study.done), "finished run")
+        yield f"SUSPECT. {suspect} of {done} with doubts; see below."

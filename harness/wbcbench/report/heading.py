@@ -6,14 +6,14 @@ import hashlib
 
 from wbcbench import table
 from wbcbench.report.evidence import Evidence
+from wbcbench.show_units import count_of
 
 
 def facts(study: Evidence) -> str:
     """One line; the date is the results' own, for a report made again must be the same."""
-    variants, runs = len(study.variants), len(study.runs)
     parts = [
-        f"{variants} variant{'' if variants == 1 else 's'}",
-        f"{runs} run{'' if runs == 1 else 's'}",
+        count_of(len(study.variants), "variant"),
+        count_of(len(study.runs), "run"),
         f"last run ended {max(run.record.ended_utc for run in study.runs)}",
         _one(study, "gpu_name") or _one(study, "cpu_model"),
         f"wbcbench {_one(study, 'wbcbench_version') or 'of unknown version'}",

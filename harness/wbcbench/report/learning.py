@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from wbcbench.report import Block, DataTable, Figure
 from wbcbench.report.drawing import INK, axes, short, spread, style, to_svg
 from wbcbench.report.evidence import Evidence, Run
-from wbcbench.show_units import energy_scale
+from wbcbench.show_units import count_of, energy_scale
 from wbcbench.timeline import target_score, timeline
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def _words(curves: list[Curve]) -> tuple[str, ...]:
     reached = sum(bool(curve.run.row["target_reached"]) for curve in curves)
     return (
         f"Target fixed before the runs: {_metric(curves)} of {spec.target_value:g}. "
-        f"{reached} of {len(curves)} runs reached it.",
+        f"{reached} of {count_of(len(curves), 'run')} reached it.",
     )
 
 

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 from wbcbench.report import Block, DataTable, Figure, Report
 
-_SPECIAL = re.compile(r"([\\`*_{}\[\]()#+!|~$-])")
+_ANYWHERE = re.compile(r"([\\`*_\[\]|~$])")
+_AT_START = re.compile(r"^([-+#=]|\d+[.)](?=\s|$))")
 _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 
 
@@ -20,7 +21,8 @@ def plain(text: str) -> str:
     """Text that Markdown shows as it is: on one line, with every sign of markup disarmed."""
     flat = " ".join(text.split())
     safe = "".join(_ENTITIES.get(sign, sign) for sign in flat)
-    return _SPECIAL.sub(r"\\\1", safe)
+    disarmed = _ANYWHERE.sub(r"\\\1", safe)
+    return _AT_START.sub(lambda found: found[0][:-1] + "\\" + found[0][-1], disarmed)
 
 
 def _parts(report: Report) -> Iterator[str]:

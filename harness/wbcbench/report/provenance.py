@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from wbcbench.report import Block, DataTable
 from wbcbench.report.evidence import Evidence
+from wbcbench.show_units import count_of
 
 COLUMNS = (
     "dataset_id",
@@ -66,8 +67,8 @@ def _limits(study: Evidence) -> Iterator[str]:
     hosts = {run.row["host_id"] for run in study.runs}
     images = {run.row["dataset_id"] for run in study.runs if run.row["dataset_id"]}
     yield (
-        f"Limits: {len(hosts)} machine{'' if len(hosts) == 1 else 's'}, {len(images)} data "
-        f"set{'' if len(images) == 1 else 's'}, {len(study.done)} finished runs. The headline "
+        f"Limits: {count_of(len(hosts), 'machine')}, {count_of(len(images), 'data set')}, "
+        f"{count_of(len(study.done), 'finished run')}. The headline "
         "energy is of one part of the machine, not of the building or of making the hardware."
     )
     grams = [run.row["co2e_g"] for run in study.comparable if run.row["co2e_g"] is not None]

@@ -9,7 +9,7 @@ from wbcbench.headline import spoken_energy_j
 from wbcbench.metrics import sum_if_all_known
 from wbcbench.report import Block, DataTable
 from wbcbench.report.evidence import Evidence, Run
-from wbcbench.show_units import human_energy
+from wbcbench.show_units import count_of, human_energy
 from wbcbench.verdict import Severity
 
 
@@ -25,12 +25,12 @@ def _words(study: Evidence) -> Iterator[str]:
     statuses = {run.row["headline_status"] for run in study.runs}
     if known_j and len(statuses) == 1:
         yield (
-            f"All {len(known_j)} runs with known energy together, idle phases and failed runs "
-            f"included, used {human_energy(sum(known_j))} ({statuses.pop()})."
+            f"{count_of(len(known_j), 'run')} with known energy, idle phases and failed runs "
+            f"included, used {human_energy(sum(known_j))} in all ({statuses.pop()})."
         )
     absent = Counter((a.meter, a.reason) for run in study.runs for a in run.record.absent)
     for (meter, reason), count in sorted(absent.items()):
-        yield f"Meter {meter} was absent in {count} of {len(study.runs)} runs: {reason}"
+        yield f"Meter {meter} was absent in {count} of {count_of(len(study.runs), 'run')}: {reason}"
 
 
 def _whole_run_j(run: Run) -> float | None:

@@ -8,6 +8,7 @@ from wbcbench.report import Block, DataTable
 from wbcbench.report.evidence import Evidence, Run, known
 from wbcbench.show_units import (
     UNKNOWN,
+    count_of,
     energy_scale,
     human_duration,
     human_energy,
@@ -39,15 +40,9 @@ def _answer(study: Evidence) -> Iterator[str]:
 def _what_ran(study: Evidence) -> str:
     images = sorted({str(run.row["dataset_id"]) for run in study.runs if run.row["dataset_id"]})
     on = f" on {' and '.join(images)}" if images else ""
-    runs = "run" if len(study.runs) == 1 else "runs"
-    return (
-        f"{len(study.done)} of {len(study.runs)} {runs} of {_count(study.variants)} finished{on}. "
-        f"Energy: {study.energy_words}."
-    )
-
-
-def _count(variants: list[str]) -> str:
-    return "one variant" if len(variants) == 1 else f"{len(variants)} variants"
+    runs = count_of(len(study.runs), "run")
+    variants = count_of(len(study.variants), "variant")
+    return f"{len(study.done)} of {runs} finished, of {variants}{on}. Energy: {study.energy_words}."
 
 
 def _best_sentence(study: Evidence) -> str:
@@ -96,8 +91,7 @@ def _caution(study: Evidence) -> str:
     )
     few = min(counts, default=0)
     if few < 3:
-        runs = "1 run" if few == 1 else f"{few} runs"
-        return f"With {runs} of a variant no difference is shown.{effective}"
+        return f"With {count_of(few, 'run')} of a variant no difference is shown.{effective}"
     return f"Differences between variants are described here and not tested.{effective}"
 
 
