@@ -12,6 +12,7 @@ import platform
 import shutil
 import subprocess
 import sys
+import time
 from importlib import metadata
 from pathlib import Path
 
@@ -32,11 +33,17 @@ def provenance(command: tuple[str, ...]) -> dict[str, JsonValue]:
         "python_version": platform.python_version(),
         "os": platform.platform(),
         "host_id": host_id(),
+        "clock_pair": clock_pair(),
         "packages": {name: _version(name) for name in PACKAGES},
         "lock_sha256": _lock_sha256(),
         **_git(),
         **_machine(),
     }
+
+
+def clock_pair() -> dict[str, JsonValue]:
+    """One moment on both clocks, so that an external meter's log can be laid on the trace."""
+    return {"utc_s": time.time(), "monotonic_s": time.monotonic()}
 
 
 def host_id() -> str:

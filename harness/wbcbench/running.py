@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wbcbench import catalog, finalise, metering, table
+from wbcbench import aftermath, catalog, finalise, metering, table
 from wbcbench.errors import (
     InterruptedRunError,
     RunsFailedError,
@@ -98,6 +98,7 @@ def carry_out(results: Path, spec: RunSpec, local: Local, work_options: Sequence
         finalise.finalise_abandoned(results, spec.study)
     if not run.is_finished:
         raise RunsFailedError(f"{run.run_id} left no record; see {run.path}.")
+    aftermath.derive(run)
     table.write_table(results / spec.study)
     return run
 

@@ -15,7 +15,7 @@ from dataclasses import replace
 from wbcbench import execution, headline, metering
 from wbcbench.accounting import account
 from wbcbench.clock import Clock, MonotonicClock, utc_now
-from wbcbench.energy import Channel
+from wbcbench.energy import Channel, Domain
 from wbcbench.errors import UsageError, WbcbenchError
 from wbcbench.interrupts import Interrupts
 from wbcbench.live import REDRAW_S, View
@@ -28,6 +28,7 @@ from wbcbench.records import Circumstances, Failure, RunRecord, Status
 from wbcbench.rundir import RunDir, append_line
 from wbcbench.sampler import Sampler
 from wbcbench.story import Story
+from wbcbench.telemetry import TelemetryRecorder, open_boards
 from wbcbench.trainer_process import Exit, TrainerProcess
 
 LEAST_FREE_BYTES = 100_000_000  # trace, predictions and log of a run take a few megabytes
@@ -81,18 +82,18 @@ class Watcher:
             )
             self._run.write_began(self._began)
             self._marks = stack.enter_context(self._run.marks_path.open("a", encoding="utf-8"))
+            self._look_at_boards(stack)
             ended = self._sampled(stack)
             seen = self._circumstances(ended)
         return account(self._run, seen, *self._verdict(ended))
 
     def _sampled(self, stack: ExitStack) -> Exit | None:
         """Everything that happens while the meters are sampled."""
-        channels = [channel for meter in self._opened.meters for channel in meter.channels]
-        self._run.write_channels(channels)
+        self._run.write_channels(self._channels)
         self._sampler = Sampler(self._opened.meters, self._run, self._spec.interval_s, self._clock)
         stack.callback(self._view.close)
         stack.callback(self._sampler.stop)
-        self._teller = self._follow(channels)
+        self._teller = self._follow()
         self._sampler.start()
         self._idle("idle_cold")
         ended = None if self._must_end else self._trained()
@@ -197,16 +198,31 @@ class Watcher:
     def _request(self) -> MeterRequest:
         return MeterRequest(
             gpus=self._spec.gpus,
+            one_gpu=True,
             country=self._spec.country,
             output_dir=self._run.path,
             seed=self._spec.seed,
         )
 
-    def _environment(self) -> dict[str, str]:
-        return execution.trainer_environment(self._spec, os.environ)
+    @property
+    def _channels(self) -> list[Channel]:
+        return [channel for meter in self._opened.meters for channel in meter.channels]
 
-    def _follow(self, channels: list[Channel]) -> Teller:
-        followed = headline.followed(channels)
+    def _environment(self) -> dict[str, str]:
+        """The trainer sees the GPU that is measured and no other."""
+        boards = [c.device for c in self._channels if c.domain is Domain.GPU and c.device]
+        gpus = list(dict.fromkeys(boards)) or None
+        return execution.trainer_environment(self._spec, os.environ, gpus=gpus)
+
+    def _look_at_boards(self, stack: ExitStack) -> None:
+        """Heat, clocks, throttling and processes of the boards, beside their joules."""
+        boards = open_boards(self._channels, stack)
+        recorder = TelemetryRecorder(boards, self._run, self._clock)
+        stack.callback(recorder.stop)
+        recorder.start()
+
+    def _follow(self) -> Teller:
+        followed = headline.followed(self._channels)
         return Teller(self._run.run_id, self._spec, followed, self._sampler, self._clock)
 
 

@@ -24,6 +24,8 @@ class MeterRequest:
 
     Attributes:
         gpus: GPU indices, UUIDs or UUID prefixes; empty = every GPU that is visible.
+        one_gpu: With ``gpus`` empty, only the first visible one: a run trains on one GPU, and the
+            idle joules of its neighbours are not the run's.
         country: ISO 3166 alpha-3 code for CodeCarbon's offline table.
         powercap_root: Where the kernel shows RAPL.
         output_dir: A folder a meter may write its own log to; ``None`` = nowhere.
@@ -32,6 +34,7 @@ class MeterRequest:
     """
 
     gpus: tuple[str, ...] = ()
+    one_gpu: bool = False
     country: str = "DEU"
     powercap_root: Path = Path("/sys/class/powercap")
     output_dir: Path | None = None

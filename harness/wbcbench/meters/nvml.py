@@ -32,6 +32,7 @@ def open_meters(request: MeterRequest) -> list[Meter]:
     """
     with library.session():
         gpus = choose(request.gpus, list_gpus(), os.environ)
+        gpus = gpus[:1] if request.one_gpu and not request.gpus else gpus
         return [NvmlMeter(gpu, BoardPower(library.device(gpu.uuid)).readings) for gpu in gpus]
 
 
