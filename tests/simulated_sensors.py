@@ -114,6 +114,7 @@ class SimulatedSensor:
 
 SENSORS = {
     "counter 100 ms": SimulatedSensor(Kind.COUNTER, 0.1, 0.1, "total_energy"),
+    "counter 20 ms, told": SimulatedSensor(Kind.COUNTER, 0.02, 0.02, "total_energy"),
     "counter 20 ms": SimulatedSensor(Kind.COUNTER, 0.02, 0.02, "total_energy", tells=False),
     "instant 20 ms": SimulatedSensor(Kind.SAMPLED, 0.02, 0.02, "power_instant", noise=0.002),
     "part-time 25/100 ms": SimulatedSensor(Kind.SAMPLED, 0.1, 0.025, "power_instant"),

@@ -21,7 +21,7 @@ from statistics import median
 
 from wbcbench import thresholds
 from wbcbench.budget import TRIANGULAR_95, Budget, t_95
-from wbcbench.energy import Channel, Kind, Origin, Trace, Window, WindowEnergy
+from wbcbench.energy import Channel, Curve, Kind, Origin, Trace, Window, WindowEnergy
 
 _UNIFORM_SD = 1 / math.sqrt(12)  # standard deviation of an even distribution of width one
 _FEW_LEVELS = 32  # readings of more distinct values are fine-grained
@@ -116,25 +116,30 @@ def _resolution(values: Sequence[float]) -> float:
 def _counter_parts(trace: Trace, window: Window, sensor: Sensor) -> tuple[float, float, float]:
     """Quantisation, edges and sampling of a counter, in joules."""
     curve = trace.curve
-    start_j, start_w = _local_step(curve.t_s, curve.energy_j, window.start_s)
-    end_j, end_w = _local_step(curve.t_s, curve.energy_j, window.end_s)
+    start_j, start_w = _local_step(curve, window.start_s, sensor)
+    end_j, end_w = _local_step(curve, window.end_s, sensor)
     quantisation_j = TRIANGULAR_95 * math.hypot(start_j, end_j) / math.sqrt(2)
     lag_s = TRIANGULAR_95 * min(sensor.update_s, sensor.poll_s) + thresholds.STAMP_S
     sampling_j = _knot_sampling_j(trace, window) if sensor.is_part_time else 0.0
     return quantisation_j, lag_s * max(start_w, end_w), sampling_j
 
 
-def _local_step(
-    times: Sequence[float], energy_j: Sequence[float], at_s: float
-) -> tuple[float, float]:
-    """Largest step of the knots around ``at_s`` in joules, and the largest power there in watts."""
+def _local_step(curve: Curve, at_s: float, sensor: Sensor) -> tuple[float, float]:
+    """How much of the joules around an edge may lie on its other side, and the power there.
+
+    A counter known to move faster than it is polled is off by the bend between two polls only;
+    any other by the largest step nearby.
+    """
+    times, energy_j = curve.t_s, curve.energy_j
     i = bisect_right(times, at_s) - 1
     around = range(max(i - 1, 0), min(i + 2, len(times) - 1))
     steps = [(energy_j[k + 1] - energy_j[k], times[k + 1] - times[k]) for k in around]
-    return (
-        max((step_j for step_j, _ in steps), default=0.0),
-        max((step_j / length_s for step_j, length_s in steps), default=0.0),
-    )
+    power_w = [step_j / length_s for step_j, length_s in steps]
+    largest_j = max((step_j for step_j, _ in steps), default=0.0)
+    if steps and sensor.update_s < sensor.poll_s:
+        bend_j = (max(power_w) - min(power_w)) * max(length_s for _, length_s in steps)
+        largest_j = min(largest_j, bend_j + sensor.update_s * max(power_w))
+    return largest_j, max(power_w, default=0.0)
 
 
 def _knot_sampling_j(trace: Trace, window: Window) -> float:

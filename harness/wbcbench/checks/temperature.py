@@ -12,15 +12,15 @@ from wbcbench.verdict import Caution, Severity
 COLD = Doubt(
     "began-cold",
     "info",
-    "Energy follows temperature. Warm the board up first (--warmup) and start all runs of a study "
-    "in one temperature band.",
+    "Energy follows temperature. Warm the board up first (--warmup-steps) and start all runs of a "
+    "study in one temperature band.",
     ("warm_up_c",),
 )
 HOT = Doubt(
     "ran-hot",
     "info",
     "The board is near the temperature at which it slows down. Improve the cooling, or rest longer "
-    "between runs (--cooldown).",
+    "between runs.",
     ("hot_c",),
 )
 DOUBTS = (COLD, HOT)

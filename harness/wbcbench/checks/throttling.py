@@ -18,7 +18,7 @@ THROTTLED = Doubt(
     "throttled",
     "suspect for any throttling while work was done; invalid for more than a fifth of `train`",
     "Time and joules are those of a slowed-down board. Cool it, check power supply and fans, wait "
-    "between runs (--cooldown), and repeat.",
+    "between runs, and repeat.",
     ("throttled_share",),
 )
 POWER_CAPPED = Doubt(
