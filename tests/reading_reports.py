@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 import html5lib
 
 from records_factory import make_record, save
-from wbcbench.report.publish import publish
+from wbcbench.report.page.publish import publish
 
 
 def published(results, study="runs"):

@@ -25,9 +25,9 @@ from wbcbench.catalog import SECTIONS, load_part
 from wbcbench.commands.report import report as report_command
 from wbcbench.errors import UsageError
 from wbcbench.report import Block
-from wbcbench.report.drawing import inline
-from wbcbench.report.evidence import gather
-from wbcbench.report.publish import publish
+from wbcbench.report.page.drawing import inline
+from wbcbench.report.page.evidence import gather
+from wbcbench.report.page.publish import publish
 from wbcbench.report.tradeoff import front, means
 from wbcbench.rundir import Local, RunDir
 from wbcbench.verdict import Caution, Severity, Verdict

@@ -11,7 +11,7 @@ from reading_reports import two_variants
 
 def build_elsewhere(results, out, **environment):
     code = (
-        "import sys; from pathlib import Path; from wbcbench.report.publish import publish; "
+        "import sys; from pathlib import Path; from wbcbench.report.page.publish import publish; "
         "publish(Path(sys.argv[1]), 'runs', Path(sys.argv[2]))"
     )
     out.mkdir()

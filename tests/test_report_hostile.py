@@ -12,7 +12,7 @@ import pytest
 from reading_reports import Strict, page, published, text_of
 from records_factory import failed_record, make_record, make_spec, save
 from wbcbench.records import Failure
-from wbcbench.report.markdown import plain
+from wbcbench.report.page.markdown import plain
 from wbcbench.rundir import Local, RunDir
 from wbcbench.verdict import Caution, Severity
 

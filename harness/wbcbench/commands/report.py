@@ -21,7 +21,7 @@ def report(
     as_json: options.AsJson = False,
 ) -> None:
     """Write reports/STUDY/: report.html, which needs nothing else, report.md, and figures."""
-    from wbcbench.report.publish import publish
+    from wbcbench.report.page.publish import publish
 
     files = publish(results, study, out)
     if as_json:

@@ -2,7 +2,7 @@
 
 A section is one file of this folder and one line of ``catalog.SECTIONS``: a function from the
 study to a ``Block`` of words, tables and figures, or ``None`` when it has nothing to say. Sections
-know nothing of HTML or Markdown; ``html`` and ``markdown`` know nothing of energy. The same
+know nothing of HTML or Markdown; ``page`` sets them and knows nothing of energy. The same
 records give the same bytes: nothing here asks for the time, the place or the machine.
 """
 
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from wbcbench.report.evidence import Evidence
+    from wbcbench.report.page.evidence import Evidence
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +102,8 @@ class Report:
 def build(study: Evidence) -> Report:
     """Ask every section of the catalogue and put the report together."""
     from wbcbench.catalog import SECTIONS, load_part
-    from wbcbench.report.banners import banners
-    from wbcbench.report.heading import facts
+    from wbcbench.report.page.banners import banners
+    from wbcbench.report.page.heading import facts
 
     sections: list[Section] = [load_part("section", name) for name in SECTIONS]
     blocks = tuple(block for section in sections if (block := section(study)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from wbcbench.report import Block, DataTable
-from wbcbench.report.evidence import Evidence, Run
+from wbcbench.report.page.evidence import Evidence, Run
 from wbcbench.show_units import human_duration, human_energy, human_share
 
 HEADINGS = (

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from wbcbench.report import Block, DataTable, Figure
-from wbcbench.report.drawing import INK, axes, short, spread, style, to_svg
-from wbcbench.report.evidence import Evidence, Run
+from wbcbench.report.page.drawing import INK, axes, short, spread, style, to_svg
+from wbcbench.report.page.evidence import Evidence, Run
 from wbcbench.show_units import count_of, energy_scale
 from wbcbench.timeline import target_score, timeline
 

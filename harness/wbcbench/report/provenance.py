@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from wbcbench.report import Block, DataTable
-from wbcbench.report.evidence import Evidence
+from wbcbench.report.page.evidence import Evidence
 from wbcbench.show_units import count_of
 
 COLUMNS = (

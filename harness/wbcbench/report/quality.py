@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from wbcbench.headline import spoken_energy_j
 from wbcbench.metrics import sum_if_all_known
 from wbcbench.report import Block, DataTable
-from wbcbench.report.evidence import Evidence, Run
+from wbcbench.report.page.evidence import Evidence, Run
 from wbcbench.show_units import count_of, human_energy
 from wbcbench.verdict import Severity
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from wbcbench.metrics import mean_known
 from wbcbench.report import Block, DataTable
-from wbcbench.report.evidence import Evidence, Run, known
+from wbcbench.report.page.evidence import Evidence, Run, average, known
 from wbcbench.show_units import (
     UNKNOWN,
     count_of,
@@ -21,11 +22,6 @@ def section(study: Evidence) -> Block:
     """What was found, in words and by variant."""
     tables = (_accuracy_table(study), _energy_table(study))
     return Block("answer", "Answer", tuple(_answer(study)), tables)
-
-
-def mean(values: list[float]) -> float | None:
-    """Arithmetic mean; ``None`` of nothing."""
-    return sum(values) / len(values) if values else None
 
 
 def _answer(study: Evidence) -> Iterator[str]:
@@ -52,8 +48,8 @@ def _best_sentence(study: Evidence) -> str:
         return _accuracy_alone(study)
     if len(by_variant) == 1:
         return f"{_told(by_variant[0])}."
-    least = min(by_variant, key=lambda runs: mean(known(runs, "headline_energy_train_j")) or 0.0)
-    best = max(by_variant, key=lambda runs: mean(known(runs, "balanced_accuracy")) or 0.0)
+    least = min(by_variant, key=lambda runs: average(runs, "headline_energy_train_j") or 0.0)
+    best = max(by_variant, key=lambda runs: average(runs, "balanced_accuracy") or 0.0)
     if least is best:
         return f"Least energy and highest balanced accuracy on average: {_told(least)}."
     return (
@@ -71,9 +67,9 @@ def _accuracy_alone(study: Evidence) -> str:
 
 
 def _told(runs: list[Run]) -> str:
-    energy_j = mean(known(runs, "headline_energy_train_j"))
-    accuracy = mean(known(runs, "balanced_accuracy"))
-    time_s = mean(known(runs, "time_train_s"))
+    energy_j = average(runs, "headline_energy_train_j")
+    accuracy = average(runs, "balanced_accuracy")
+    time_s = average(runs, "time_train_s")
     return (
         f"{runs[0].variant} used {human_energy(energy_j)} in {human_duration(time_s)} and reached "
         f"a balanced accuracy of {human_share(accuracy)}"
@@ -157,21 +153,21 @@ def _energy_line(study: Evidence, variant: str, divisor: float) -> tuple[str, ..
     return (
         variant,
         _range(energies, 2),
-        human_energy(mean(known(runs, "headline_energy_train_net_j"))),
-        human_duration(mean(known(runs or _of(study.done, variant), "time_train_s"))),
+        human_energy(average(runs, "headline_energy_train_net_j")),
+        human_duration(average(runs or _of(study.done, variant), "time_train_s")),
         human_power(_mean_power_w(runs)),
-        human_energy(mean(known(runs, "energy_per_train_image_j"))),
+        human_energy(average(runs, "energy_per_train_image_j")),
         _target(runs),
     )
 
 
 def _mean_power_w(runs: list[Run]) -> float | None:
-    energy_j, time_s = (mean(known(runs, n)) for n in ("headline_energy_train_j", "time_train_s"))
+    energy_j, time_s = (average(runs, n) for n in ("headline_energy_train_j", "time_train_s"))
     return energy_j / time_s if energy_j is not None and time_s else None
 
 
 def _range(values: list[float], digits: int) -> str:
-    average = mean(values)
+    average = mean_known(values)
     if average is None:
         return UNKNOWN
     told = f"{average:.{digits}f}"
@@ -193,4 +189,4 @@ def _target(runs: list[Run]) -> str:
     hits = sum(bool(run.row["target_reached"]) for run in tried)
     if not hits:
         return f"never (0 of {len(tried)})"
-    return f"{human_energy(mean(reached))} ({hits} of {len(tried)})"
+    return f"{human_energy(mean_known(reached))} ({hits} of {len(tried)})"

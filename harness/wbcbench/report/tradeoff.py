@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from wbcbench.metrics import pareto_front
+from wbcbench.metrics import mean_known, pareto_front
 from wbcbench.report import Block, DataTable, Figure
-from wbcbench.report.drawing import INK, axes, short, spread, style, to_svg
-from wbcbench.report.evidence import Evidence, Run
-from wbcbench.report.summary import mean
+from wbcbench.report.page.drawing import INK, axes, short, spread, style, to_svg
+from wbcbench.report.page.evidence import Evidence, Run
 from wbcbench.show_units import energy_scale
 
 if TYPE_CHECKING:
@@ -40,8 +39,8 @@ def means(runs: list[Run]) -> list[Mean]:
     found: list[Mean] = []
     for variant in sorted({run.variant for run in runs}):
         own = [run for run in runs if run.variant == variant]
-        energy_j = mean([run.row["headline_energy_train_j"] for run in own])
-        accuracy = mean([run.row["balanced_accuracy"] for run in own])
+        energy_j = mean_known([run.row["headline_energy_train_j"] for run in own])
+        accuracy = mean_known([run.row["balanced_accuracy"] for run in own])
         if energy_j is not None and accuracy is not None:
             found.append((variant, energy_j, accuracy))
     return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 
 from wbcbench import table
-from wbcbench.report.evidence import Evidence
+from wbcbench.report.page.evidence import Evidence
 from wbcbench.show_units import count_of
 
 

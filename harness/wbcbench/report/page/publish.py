@@ -7,9 +7,9 @@ from pathlib import Path
 from wbcbench import table
 from wbcbench.errors import UsageError
 from wbcbench.report import Report, build
-from wbcbench.report.evidence import Evidence, gather
-from wbcbench.report.html import to_html
-from wbcbench.report.markdown import to_markdown
+from wbcbench.report.page.evidence import Evidence, gather
+from wbcbench.report.page.html import to_html
+from wbcbench.report.page.markdown import to_markdown
 from wbcbench.rundir import study_runs
 from wbcbench.study_folder import require_study
 from wbcbench.wholefile import write_whole

@@ -6,7 +6,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from wbcbench.report import Report
-from wbcbench.report.drawing import inline
+from wbcbench.report.page.drawing import inline
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -23,7 +23,7 @@ def _template() -> Template:
     from markupsafe import Markup
 
     environment = Environment(
-        loader=PackageLoader("wbcbench.report", "templates"),
+        loader=PackageLoader("wbcbench.report.page", "templates"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

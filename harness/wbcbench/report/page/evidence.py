@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from wbcbench import table
+from wbcbench.metrics import mean_known
 from wbcbench.records import RunRecord
 from wbcbench.table.view import RunView
 
@@ -137,3 +138,8 @@ def gather(name: str, records: list[RunRecord], unfinished: int = 0) -> Evidence
 def known(runs: tuple[Run, ...] | list[Run], column: str) -> list[float]:
     """The known values of a column, in order."""
     return [run.row[column] for run in runs if run.row[column] is not None]
+
+
+def average(runs: tuple[Run, ...] | list[Run], column: str) -> float | None:
+    """Mean of the known values of a column; ``None`` if none is known."""
+    return mean_known(known(runs, column))

@@ -1,0 +1,1 @@
+"""How a report is put together, drawn and set; the sections beside this folder only say."""
