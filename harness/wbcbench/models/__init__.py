@@ -28,6 +28,8 @@ class ModelSettings:
         dropout_dense: Share dropped after the hidden dense layer; likewise.
         n_outputs: Width of the softmax. Five for four classes: the published labels are 1 to 4,
             one-hot encoded, so that column 0 is never used.
+        tuned: Use this project's convolution, which is faster on a processor and equal to Keras'
+            up to the rounding of the bias gradient (``models.convolution``).
     """
 
     image_size: int = 80
@@ -35,6 +37,7 @@ class ModelSettings:
     dropout_conv: float = 0.25
     dropout_dense: float = 0.5
     n_outputs: int = 5
+    tuned: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,12 +53,23 @@ def _convolutions(
 ) -> Iterator[keras.layers.Layer]:
     from keras import layers
 
+    convolution = _convolution_layer(settings)
     # Only the last block carries the factor: in the published network the first two stay ReLU.
     block_activations: tuple[Activation, ...] = ("relu", "relu", activation)
     for number, (filters, kind) in enumerate(zip(FILTERS, block_activations, strict=True), 1):
-        yield layers.Conv2D(filters, KERNEL_SIZE, name=f"conv{number}")
+        yield convolution(filters, KERNEL_SIZE, name=f"conv{number}")
         yield from _activated(f"conv{number}", kind, regulariser, settings)
         yield layers.MaxPooling2D(POOL_SIZE, name=f"pool{number}")
+
+
+def _convolution_layer(settings: ModelSettings) -> type[keras.layers.Conv2D]:
+    if settings.tuned:
+        from wbcbench.models.convolution import Conv2D
+
+        return Conv2D
+    from keras.layers import Conv2D as KerasConv2D
+
+    return KerasConv2D  # type: ignore[no-any-return]
 
 
 def _head(
