@@ -1,0 +1,121 @@
+"""What stands in a trainer's environment, and that a seed decides every number of a run."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+
+from wbcbench.execution import trainer_environment, variables
+from wbcbench.study import RunSpec
+
+SPEC = RunSpec(variant="leaky-dropout", seed=7)
+
+# Two epochs of twenty images and their metrics, as the trainer feeds and compiles them.
+TRAIN_A_LITTLE = """
+import json, sys
+import keras, numpy as np
+from wbcbench.models.input import training_batches
+from wbcbench.study import RunSpec
+from wbcbench.training import device, network
+seed, variant, deterministic = int(sys.argv[1]), sys.argv[2], sys.argv[3] == "deterministic"
+spec = RunSpec(variant=variant, seed=seed, batch_size=8, deterministic=deterministic)
+device.configure(spec)
+model = network.build(spec)
+drawn = np.random.default_rng(0)
+images = drawn.integers(0, 256, (20, 80, 80, 3)).astype(np.uint8)
+labels = np.eye(5, dtype=np.float32)[drawn.integers(1, 5, 20)]
+batches = training_batches(images, labels, batch_size=spec.batch_size, seed=spec.seed)
+history = model.fit(batches, epochs=2, shuffle=False, verbose=0).history
+print(json.dumps([[float(x).hex() for x in history[name]] for name in ("loss", "accuracy")]))
+"""
+
+
+def test_the_trainer_sees_the_measured_gpu_alone_and_counts_it_as_nvml_does():
+    environment = trainer_environment(SPEC, {"CUDA_VISIBLE_DEVICES": "3"}, gpus=["GPU-1f2e"])
+    assert environment["CUDA_VISIBLE_DEVICES"] == "GPU-1f2e"
+    assert environment["CUDA_DEVICE_ORDER"] == "PCI_BUS_ID"
+
+
+def test_no_gpu_hides_all_and_no_word_leaves_the_choice_alone():
+    assert trainer_environment(SPEC, {}, gpus=[])["CUDA_VISIBLE_DEVICES"] == ""
+    assert "CUDA_VISIBLE_DEVICES" not in trainer_environment(SPEC, {})
+    assert trainer_environment(SPEC, {"CUDA_VISIBLE_DEVICES": "1"})["CUDA_VISIBLE_DEVICES"] == "1"
+
+
+def test_the_seed_fixes_pythons_hashes_even_when_it_needs_more_than_32_bits():
+    assert trainer_environment(SPEC, {"PYTHONHASHSEED": "random"})["PYTHONHASHSEED"] == "7"
+    large = trainer_environment(replace(SPEC, seed=2**32 + 5), {})
+    assert large["PYTHONHASHSEED"] == "5"
+
+
+def test_an_untuned_run_leaves_tensorflows_own_choices():
+    environment = trainer_environment(replace(SPEC, tuned=False), {})
+    assert not {"TF_ENABLE_ONEDNN_OPTS", "GLIBC_TUNABLES"} & environment.keys()
+    assert trainer_environment(SPEC, {})["TF_ENABLE_ONEDNN_OPTS"] == "1"
+
+
+def test_what_only_concerns_speed_yields_to_the_user():
+    mine = {"TF_ENABLE_ONEDNN_OPTS": "0", "GLIBC_TUNABLES": "a=1", "TF_CPP_MIN_LOG_LEVEL": "0"}
+    environment = trainer_environment(SPEC, mine)
+    assert {name: environment[name] for name in mine} == mine
+
+
+def test_a_backend_from_the_users_keras_settings_does_not_reach_the_trainer():
+    assert trainer_environment(SPEC, {"KERAS_BACKEND": "jax"})["KERAS_BACKEND"] == "tensorflow"
+
+
+def test_threads_and_determinism_follow_the_spec():
+    environment = trainer_environment(replace(SPEC, threads=3, deterministic=True), {})
+    assert environment["TF_NUM_INTRAOP_THREADS"] == environment["OMP_NUM_THREADS"] == "3"
+    assert environment["TF_DETERMINISTIC_OPS"] == "1"
+    plain = trainer_environment(SPEC, {})
+    assert not {"TF_NUM_INTRAOP_THREADS", "TF_DETERMINISTIC_OPS"} & plain.keys()
+
+
+def test_the_rest_of_the_environment_is_passed_on_and_the_base_is_not_changed():
+    base = {"PATH": "/bin", "HOME": "/home/someone"}
+    environment = trainer_environment(SPEC, base)
+    assert base.items() <= environment.items()
+    assert len(base) == 2
+
+
+def test_every_variable_has_a_reason():
+    spec = replace(SPEC, threads=2, deterministic=True)
+    for variable in variables(spec, gpus=["GPU-1f2e"]):
+        assert variable.reason.endswith("."), variable.name
+
+
+def metrics_of_a_fresh_process(spec: RunSpec) -> list[list[str]]:
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            TRAIN_A_LITTLE,
+            str(spec.seed),
+            spec.variant,
+            "deterministic" if spec.deterministic else "free",
+        ],
+        env=trainer_environment(spec, os.environ, gpus=[]),
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    return json.loads(done.stdout)
+
+
+@pytest.mark.tensorflow
+@pytest.mark.parametrize("deterministic", [False, True])
+def test_two_processes_with_one_seed_give_identical_epoch_metrics(deterministic):
+    spec = replace(SPEC, deterministic=deterministic)
+    assert metrics_of_a_fresh_process(spec) == metrics_of_a_fresh_process(spec)
+
+
+@pytest.mark.tensorflow
+def test_another_seed_gives_other_metrics():
+    other = replace(SPEC, seed=8)
+    assert metrics_of_a_fresh_process(SPEC)[0] != metrics_of_a_fresh_process(other)[0]
