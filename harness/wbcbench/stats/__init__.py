@@ -1,0 +1,10 @@
+"""How differences between runs become statements: pure functions on arrays of numbers.
+
+Everything takes *differences within blocks* (a block is one seed with every variant once), so that
+what a block shares cancels. For joules and seconds a difference is one of natural logarithms, that
+is, the logarithm of a ratio. Nothing here knows records, files or the names of metrics, and no
+number is ever NaN: what cannot be said is ``None``.
+
+pandas and statsmodels are not imported: they would double the time to a first answer. The tests
+check every number against them (see ``harness/decisions/0080``).
+"""
