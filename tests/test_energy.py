@@ -77,6 +77,51 @@ def test_a_linear_ramp_is_exact_for_a_sampled_channel(polls, power_w, slope):
     )
 
 
+AVERAGE = replace(POWER, averaging_s=1.0)
+
+
+@given(irregular(), watts, st.floats(0.05, 3.0), st.floats(0.0, 0.5))
+def test_constant_power_is_exact_for_a_running_average(polls, power_w, averaging_s, update_s):
+    times, window = polls
+    channel = replace(POWER, averaging_s=averaging_s, update_s=update_s)
+    trace = Trace(channel, times, [power_w] * len(times))
+    assert joules(trace, window) == pytest.approx(power_w * window.duration_s, abs=1e-6)
+
+
+@given(irregular(), watts, st.floats(-5, 5))
+def test_a_linear_ramp_is_exact_for_a_running_average(polls, power_w, slope):
+    times, window = polls
+    assume(window.end_s <= times[-1] - AVERAGE.averaging_s)
+    shown = [power_w + slope * (t - AVERAGE.averaging_s / 2 - times[0]) for t in times]
+    middle_w = power_w + slope * (0.5 * (window.start_s + window.end_s) - times[0])
+    expected_j = middle_w * window.duration_s
+    assert joules(Trace(AVERAGE, times, shown), window) == pytest.approx(expected_j, abs=1e-5)
+
+
+@given(irregular(), st.data())
+def test_adjacent_windows_add_up_for_a_running_average(polls, data):
+    times, window = polls
+    shown = data.draw(st.lists(watts, min_size=len(times), max_size=len(times)))
+    cut_s = data.draw(st.floats(window.start_s, window.end_s))
+    trace = Trace(AVERAGE, times, shown)
+    parts = (Window("a", window.start_s, cut_s), Window("b", cut_s, window.end_s))
+    assert sum(joules(trace, part) for part in parts) == pytest.approx(joules(trace, window))
+
+
+def test_a_one_second_average_blurs_an_edge_but_does_not_move_it():
+    def shown_w(t_s):
+        on_s, off_s = max(t_s - 5.0, 0.0), max(t_s - 15.0, 0.0)
+        return 50.0 + 200.0 * (min(on_s, 1.0) - min(off_s, 1.0))
+
+    times = [0.1 * i for i in range(300)]
+    trace = Trace(AVERAGE, times, [shown_w(t_s) for t_s in times])
+    energy_j = joules(trace, Window("train", 5.0, 15.0))
+    # An eighth of a second of the load is smeared over each edge; half a second used to be lost.
+    assert energy_j == pytest.approx(2500.0 - 2 * 200.0 / 8)
+    beside_j = joules(trace, Window("around", 3.0, 17.0))
+    assert beside_j == pytest.approx(2500.0 + 4 * 50.0)
+
+
 @given(irregular(), st.data(), st.sampled_from([POWER, COUNTER]))
 def test_adjacent_windows_add_up(polls, data, channel):
     times, window = polls
