@@ -10,7 +10,7 @@ import sys
 import typer
 
 from wbcbench import __version__
-from wbcbench.commands import data, list_runs, models, report, run, show, work
+from wbcbench.commands import data, list_runs, models, monitor, report, run, show, work
 from wbcbench.errors import WbcbenchError
 
 app = typer.Typer(
@@ -26,6 +26,7 @@ app = typer.Typer(
 app.command("run")(run.run)
 app.command("list")(list_runs.list_runs)
 app.command("show")(show.show)
+app.command("monitor", context_settings=monitor.CONTEXT)(monitor.monitor)
 app.command("report")(report.report)
 app.command("models")(models.models)
 app.add_typer(data.app, name="data")
