@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from wbcbench.apart import steps_alone
 from wbcbench.energy import Channel, Domain, Kind, Origin, Window, WindowEnergy
 from wbcbench.records import (
     AbsentMeter,
@@ -223,7 +224,7 @@ def make_record(
         absent=() if has_gpu else (AbsentMeter("nvml", "no NVIDIA driver"),),
         sampling=(Sampling(_first_meter(channels), 0.1, 0.1, 0.12, 750, 0, 0),),
         windows=windows,
-        energies=make_energies(channels, windows),
+        energies=steps_alone(make_energies(channels, windows), windows),
         epochs=epochs,
         test=make_scores(accuracy),
         test_leak_free=make_scores(accuracy - 0.015, images=2285, photographs=65),
@@ -261,7 +262,7 @@ def failed_record(variant: str = "leaky-dropout", seed: int = 1, **changes: obje
         epochs=(),
         status="failed",
         windows=windows,
-        energies=make_energies(LAPTOP, windows),
+        energies=steps_alone(make_energies(LAPTOP, windows), windows),
         model=None,
         test=None,
         test_leak_free=None,

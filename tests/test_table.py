@@ -26,7 +26,7 @@ from wbcbench import table
 from wbcbench.table.page import page
 from wbcbench.verdict import Caution, Severity, Verdict
 
-TRAIN_S = 44.0
+TRAIN_S = 40.0  # four epochs of ten seconds; the validation passes between them are counted apart
 DESCRIPTION = Path(__file__).parents[1] / "harness" / "RESULTS_TABLE.md"
 
 # The format as it was agreed, by group, in order; additions stand at the end of their group.
@@ -93,7 +93,8 @@ def test_energy_columns_of_a_gpu_run_hold_power_times_duration():
 
 
 def test_the_total_is_every_phase_once_and_no_phase_twice():
-    idle_s, load_s = 3 + 3 + 3, 12 + 2 + TRAIN_S + 2 + 3 + 3
+    validation_s = 4.0
+    idle_s, load_s = 3 + 3 + 3, 12 + 2 + TRAIN_S + validation_s + 2 + 3 + 3
     total_j = table.row(make_record())["energy_gpu_total_j"]
     assert total_j == pytest.approx(60.0 * idle_s + LOAD_W * load_s)
 

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from wbcbench.apart import steps_alone
 from wbcbench.appraisal import Appraisal, appraise, telemetry
 from wbcbench.checks import Evidence, cautions
 from wbcbench.clock import utc_now
-from wbcbench.energy import Origin, Trace
+from wbcbench.energy import Origin, Trace, Window
 from wbcbench.records import Circumstances, Failure, RunRecord, Status
 from wbcbench.rundir import RunDir
 from wbcbench.story import Story, told
@@ -34,7 +35,7 @@ def account(
     traces = run.read_traces()
     story = told(run.read_messages())
     cut = story.close_open(_trace_end_s(traces))
-    appraisal = appraise(traces, story.windows)
+    appraisal = _apart(appraise(traces, story.windows), story.windows)
     states = tuple(telemetry(run.read_telemetry(), story.windows))
     evidence = _evidence(run, seen, traces, story, appraisal)
     doubts = cautions(replace(evidence, cut=cut, telemetry=states))
@@ -95,6 +96,10 @@ def _evidence(
         device=model.device if model else "",
         shared=seen.shared,
     )
+
+
+def _apart(found: Appraisal, windows: Sequence[Window]) -> Appraisal:
+    return replace(found, energies=steps_alone(found.energies, windows))
 
 
 def _trace_end_s(traces: Sequence[Trace]) -> float:

@@ -64,7 +64,7 @@ GROUP = Group(
             "energy_gpu_train_j",
             "float",
             UNKNOWN,
-            "window `train`, gross",
+            "training steps of all epochs: window `train` without its validation passes; gross",
             lambda r: _gpu(r, TRAIN),
         ),
         Column(
@@ -78,8 +78,8 @@ GROUP = Group(
             "energy_gpu_eval_j",
             "float",
             UNKNOWN,
-            "window `evaluate`: the test",
-            lambda r: _gpu(r, "evaluate"),
+            "validation passes of all epochs, counted apart",
+            lambda r: r.validation_j(Domain.GPU),
         ),
         Column(
             "energy_gpu_setup_j", "float", UNKNOWN, "window `startup`", lambda r: _gpu(r, "startup")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cached_property
 
+from wbcbench.apart import PARTS, steps_duration_s
 from wbcbench.catalog import VARIANTS, load_part
 from wbcbench.energy import Domain, Window
 from wbcbench.headline import (
@@ -16,7 +17,7 @@ from wbcbench.headline import (
     spoken_energy_j,
     spoken_power_w,
 )
-from wbcbench.metrics import Reached, mean_known, net_energy_j
+from wbcbench.metrics import Reached, mean_known, net_energy_j, sum_if_all_known
 from wbcbench.models import Variant
 from wbcbench.records import Epoch, Inference, RunRecord, Sampling
 from wbcbench.timeline import cost_of_target
@@ -83,21 +84,43 @@ class RunView:
 
     def net_energy_j(self, who: Speaker | None) -> float | None:
         """Joules of ``train`` above idle: the mean of the idle power before and after."""
-        train = self.record.window(TRAIN)
-        if train is None:
+        train_s = self.duration_s(TRAIN)
+        if train_s is None:
             return None
         idle_w = mean_known([self.idle_w(who, IDLE_BEFORE), self.idle_w(who, IDLE_AFTER)])
-        return net_energy_j(spoken_energy_j(self.record, who, TRAIN), idle_w, train.duration_s)
+        return net_energy_j(spoken_energy_j(self.record, who, TRAIN), idle_w, train_s)
+
+    def validation_j(self, domain: Domain) -> float | None:
+        """Joules of one part in all validation passes; ``None`` if there was none."""
+        return sum_if_all_known([self.energy_j(domain, name) for name in self._passes])
+
+    @property
+    def validation_s(self) -> float | None:
+        """Seconds of all validation passes; ``None`` if there was none."""
+        return sum_if_all_known([self.duration_s(name) for name in self._passes])
+
+    @property
+    def _passes(self) -> list[str]:
+        return [w.name for w in self.record.windows if w.name.startswith(PARTS)]
 
     def duration_s(self, window: str) -> float | None:
-        """Length of a window; ``None`` if the run did not get there."""
+        """Length of a window; ``None`` if the run did not get there.
+
+        That of ``train`` leaves out the validation passes, as its joules do.
+        """
+        if window == TRAIN:
+            return steps_duration_s(self.record.windows)
         found = self.record.window(window)
         return found.duration_s if found else None
 
     @cached_property
     def phases(self) -> list[Window]:
-        """Windows that lie in no other window: what the run consists of."""
-        return [w for w in self.record.windows if not self._is_part(w)]
+        """Windows whose joules add up to the run's.
+
+        None lies in another but the validation passes, which are counted apart from ``train``.
+        """
+        windows = self.record.windows
+        return [w for w in windows if w.name.startswith(PARTS) or not self._is_part(w)]
 
     def _is_part(self, window: Window) -> bool:
         return any(

@@ -1,0 +1,64 @@
+"""Validation is counted apart: the joules of ``train`` are those of its training steps alone.
+
+The window ``train`` reaches from the first training step to the end of the last validation pass.
+What the passes inside it cost is in their own windows and is taken out here, so that a run with
+more or longer validation does not look more expensive to train.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from wbcbench.energy import Window, WindowEnergy
+
+WHOLE = "train"
+PARTS = "validate-"
+
+
+def steps_alone(
+    energies: Iterable[WindowEnergy], windows: Sequence[Window]
+) -> tuple[WindowEnergy, ...]:
+    """The same energies, with the validation passes taken out of ``train``."""
+    found = tuple(energies)
+    steps_s = steps_duration_s(windows)
+    return tuple(
+        _without_passes(each, found, steps_s) if each.window == WHOLE else each for each in found
+    )
+
+
+def steps_duration_s(windows: Sequence[Window]) -> float | None:
+    """Seconds of ``train`` without its validation passes; ``None`` if there was no training."""
+    whole = next((window for window in windows if window.name == WHOLE), None)
+    if whole is None:
+        return None
+    passes = (window.duration_s for window in windows if window.name.startswith(PARTS))
+    return whole.duration_s - sum(passes)
+
+
+def _without_passes(
+    whole: WindowEnergy, energies: Iterable[WindowEnergy], steps_s: float | None
+) -> WindowEnergy:
+    passes = [
+        each for each in energies if each.channel == whole.channel and each.window.startswith(PARTS)
+    ]
+    known = [each.energy_j for each in passes if each.energy_j is not None]
+    if whole.energy_j is None or not steps_s or len(known) < len(passes):
+        reason = whole.reason or next((each.reason for each in passes if each.reason), "")
+        return replace(whole, energy_j=None, mean_power_w=None, uncertainty_j=None, reason=reason)
+    energy_j = whole.energy_j - sum(known)
+    return replace(
+        whole,
+        energy_j=energy_j,
+        mean_power_w=energy_j / steps_s,
+        uncertainty_j=_combined([whole, *passes]),
+        samples=whole.samples - sum(each.samples for each in passes),
+    )
+
+
+def _combined(energies: Sequence[WindowEnergy]) -> float | None:
+    """Errors at different edges are independent: they add in squares."""
+    parts = [each.uncertainty_j for each in energies]
+    known = [part for part in parts if part is not None]
+    return math.hypot(*known) if len(known) == len(parts) else None
