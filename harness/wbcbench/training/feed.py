@@ -1,18 +1,23 @@
-"""Batches of images and one-hot labels, in an order that depends on the seed alone.
+"""The pipelines of one run: which images go where, with labels as the published network wants them.
 
-Images stay uint8 until their batch is made: as float32 they would take four times the memory.
+How batches are made is ``models.input``'s affair.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
-import tensorflow as tf
+import numpy as np
+from numpy.typing import NDArray
 
 from wbcbench.data import CLASSES, ImageSet
+from wbcbench.models.input import evaluation_batches, training_batches
 from wbcbench.study import RunSpec
 from wbcbench.training.sets import Sets
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 EVALUATION_BATCH_SIZE = 128
 """Part of no spec: it changes neither weights nor predictions, and runs stay comparable."""
@@ -28,28 +33,24 @@ class Batches:
 
 
 def batches(sets: Sets, spec: RunSpec) -> Batches:
-    """Make the three pipelines of a run."""
-    return Batches(training(sets.train, spec), evaluation(sets.validation), evaluation(sets.test))
+    """Make the three pipelines of a run; where TEST validates, it is held in memory once."""
+    test = evaluation(sets.test)
+    validation = test if sets.validation is sets.test else evaluation(sets.validation)
+    return Batches(training(sets.train, spec), validation, test)
 
 
 def training(images: ImageSet, spec: RunSpec) -> tf.data.Dataset:
     """Batches of ``spec.batch_size``, shuffled anew each epoch; the last may be smaller."""
-    source = tf.data.Dataset.from_tensor_slices((images.images, images.labels))
-    shuffled = source.shuffle(len(images), seed=spec.seed, reshuffle_each_iteration=True)
-    return shuffled.batch(spec.batch_size).map(_prepared).prefetch(2)
+    labels = one_hot(images.labels)
+    return training_batches(images.images, labels, batch_size=spec.batch_size, seed=spec.seed)
 
 
 def evaluation(images: ImageSet) -> tf.data.Dataset:
     """Batches in the order of the images; no larger than the set itself."""
-    source = tf.data.Dataset.from_tensor_slices((images.images, images.labels))
     size = min(EVALUATION_BATCH_SIZE, len(images))
-    return source.batch(size).map(_prepared).prefetch(2)
+    return evaluation_batches(images.images, one_hot(images.labels), batch_size=size)
 
 
-def scaled(images: Any) -> tf.Tensor:
-    """Return float32 images from 0 to 1 for uint8 images from 0 to 255."""
-    return tf.cast(images, tf.float32) / 255.0
-
-
-def _prepared(images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    return scaled(images), tf.one_hot(labels + 1, len(CLASSES) + 1)
+def one_hot(labels: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Return ``[n, 5]`` for labels 0–3: class ``c`` in column ``c + 1``, column 0 never used."""
+    return np.eye(len(CLASSES) + 1, dtype=np.float32)[labels + 1]

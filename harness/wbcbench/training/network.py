@@ -6,6 +6,7 @@ import keras
 
 from wbcbench.catalog import load_part
 from wbcbench.models import ModelSettings, Variant
+from wbcbench.models.adam import OnePassAdam
 from wbcbench.study import RunSpec
 
 
@@ -22,10 +23,12 @@ def build(spec: RunSpec) -> keras.Model:
         leaky_slope=spec.leaky_slope,
         dropout_conv=spec.dropout_conv,
         dropout_dense=spec.dropout_dense,
+        tuned=spec.tuned,
     )
     model = variant.build(settings)
+    adam = OnePassAdam if spec.tuned else keras.optimizers.Adam
     model.compile(
-        optimizer=keras.optimizers.Adam(spec.learning_rate),
+        optimizer=adam(spec.learning_rate, name="adam"),
         loss=keras.losses.CategoricalCrossentropy(),
         metrics=["accuracy"],
         # Keras' own choice, "auto", differs between machines.

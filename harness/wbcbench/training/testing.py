@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wbcbench.data import CLASSES
-from wbcbench.training import feed
+from wbcbench.models.input import scaled
 from wbcbench.training.inference import BATCH_SIZES, InferenceLoop
 from wbcbench.training.predictions import write_predictions
 from wbcbench.training.scores import score
@@ -46,7 +46,7 @@ def infer(stage: Stage) -> bool:
     if stage.spec.inference_s <= 0:
         return True
     loop = InferenceLoop(
-        lambda images: stage.forward(feed.scaled(images)).numpy(), stage.sets.test.images
+        lambda images: stage.forward(scaled(images)).numpy(), stage.sets.test.images
     )
     for batch_size in BATCH_SIZES:
         if stage.wire.control.is_stopping:
