@@ -62,7 +62,8 @@ class Scores:
             ``ece`` is the expected calibration error over 15 equal-width bins.
         correct: Images classified right.
         recall: Class name → recall; ``None`` for a class without images.
-        confusion: ``[true][predicted]`` counts in the order of ``classes``.
+        confusion: ``[true][predicted]`` counts in the order of ``classes``; a last column counts
+            predictions of the output that no label uses.
         interval: 95 % interval of the accuracy by photograph (stratified cluster bootstrap);
             ``None`` where photographs are unknown.
     """
