@@ -12,30 +12,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "nvml_scenario.h"
+#include "nvml_calls.h"
 
-typedef int Return;
-enum {
-    OK = 0, UNINITIALIZED = 1, INVALID_ARGUMENT = 2, NOT_SUPPORTED = 3, NO_PERMISSION = 4,
-    NOT_FOUND = 6, INSUFFICIENT_SIZE = 7, DRIVER_NOT_LOADED = 9, GPU_IS_LOST = 15,
-    VERSION_MISMATCH = 25, UNKNOWN = 999
-};
-
-typedef struct { char legacy[16]; unsigned domain, bus, device, deviceId, subSystemId; char busId[32]; } PciInfo;
-typedef struct { u64 total, free, used; } MemoryV1;
-typedef struct { unsigned version; u64 total, reserved, free, used; } MemoryV2;
-typedef struct { unsigned gpu, memory; } Utilization;
-typedef struct { unsigned version, sensor; int degrees; } TemperatureV;
-typedef struct { unsigned pid; u64 bytes; unsigned gpuInstance, computeInstance; } ProcessInfo;
-typedef struct { unsigned version, scope, milliwatts; } PowerValueV2;
-typedef union { double d; unsigned ui; unsigned long ul; u64 ull; long long sll; int si; unsigned short us; } Value;
-typedef struct { unsigned id, scope; long long stamp, latency; int type; Return code; Value value; } FieldValue;
-
-enum { FIELD_ENERGY = 83, FIELD_AVERAGE = 185, FIELD_INSTANT = 186, FIELD_LIMIT_MIN = 187,
-       FIELD_LIMIT_MAX = 188, FIELD_LIMIT_DEFAULT = 189, FIELD_LIMIT = 190 };
-enum { TYPE_UNSIGNED = 1, TYPE_UNSIGNED_LONG_LONG = 3 };
-
-static Scenario scenario;
+Scenario nvml_scenario_now;
 static int users;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static long calls;
@@ -70,7 +49,7 @@ static void hang(const Fault *f, double t) {
 }
 
 /* Faults that replace a value rather than the call: zero, spike. */
-static Return faulty(Gpu *g, const char *call, double t, double *value) {
+Return nvml_faulty(Gpu *g, const char *call, double t, double *value) {
     for (int i = 0; i < g->fault_count; i++) {
         Fault *f = &g->faults[i];
         if (!concerns(f, call) || !is_due(f, t)) continue;
@@ -82,22 +61,16 @@ static Return faulty(Gpu *g, const char *call, double t, double *value) {
     return OK;
 }
 
-static Return enter(Gpu *g, const char *call, double *t) {
+Return nvml_enter(Gpu *g, const char *call, double *t) {
     if (users == 0) return UNINITIALIZED;
     if (g < scenario.gpus || g >= scenario.gpus + scenario.gpu_count) return INVALID_ARGUMENT;
     __atomic_add_fetch(&calls, 1, __ATOMIC_RELAXED);
     scenario_sleep(&scenario, scenario.latency * scenario.scale);
     *t = scenario_now(&scenario);
-    Return code = faulty(g, call, *t, NULL);
+    Return code = nvml_faulty(g, call, *t, NULL);
     *t = scenario_now(&scenario);
     return code;
 }
-
-#define ENTER(call)                              \
-    double t;                                    \
-    Return entered = enter(g, call, &t);         \
-    if (entered != OK) return entered;           \
-    (void)t
 
 static Return text_out(const char *text, char *out, unsigned size) {
     if (strlen(text) + 1 > size) return INSUFFICIENT_SIZE;
@@ -225,203 +198,3 @@ Return nvmlDeviceGetMigMode(Gpu *g, unsigned *current, unsigned *pending) {
     *current = *pending = (unsigned)g->mig;
     return OK;
 }
-
-/* ---- energy and power ---- */
-
-static Return energy_now(Gpu *g, double t, double *joules) {
-    if (!g->counter.supported) return NOT_SUPPORTED;
-    pthread_mutex_lock(&lock);
-    *joules = counter_read(g, t);
-    pthread_mutex_unlock(&lock);
-    return faulty(g, "energy", t, joules);
-}
-
-static Return power_now(Gpu *g, const Sensor *s, const char *reading, double t, double *watts) {
-    if (!s->supported) return NOT_SUPPORTED;
-    *watts = sensor_read(s, &g->power, t);
-    return faulty(g, reading, t, watts);
-}
-
-Return nvmlDeviceGetTotalEnergyConsumption(Gpu *g, u64 *out) {
-    ENTER("energy_call");
-    double joules = 0;
-    Return code = energy_now(g, t, &joules);
-    if (code == OK) *out = (u64)llround(joules * 1e3);
-    return code;
-}
-
-Return nvmlDeviceGetPowerUsage(Gpu *g, unsigned *out) {
-    ENTER("usage_call");
-    double watts = 0;
-    Return code = power_now(g, &g->usage, "usage", t, &watts);
-    if (code == OK) *out = (unsigned)lround(watts * 1e3);
-    return code;
-}
-
-static unsigned limit_of(const Gpu *g);
-
-static Return field_power(Gpu *g, const Sensor *s, const char *reading, double t, FieldValue *v) {
-    double watts = 0;
-    Return code = power_now(g, s, reading, t, &watts);
-    v->type = TYPE_UNSIGNED;
-    v->value.ui = (unsigned)lround(watts * 1e3);
-    return code;
-}
-
-static Return field_limit(unsigned milliwatts, FieldValue *v) {
-    v->type = TYPE_UNSIGNED;
-    v->value.ui = milliwatts;
-    return OK;
-}
-
-static Return field_value(Gpu *g, double t, FieldValue *v) {
-    double joules = 0;
-    memset(&v->value, 0xAA, sizeof v->value); /* reading too wide or too early shows */
-    switch (v->id) {
-    case FIELD_ENERGY: {
-        Return code = energy_now(g, t, &joules);
-        v->type = TYPE_UNSIGNED_LONG_LONG;
-        v->value.ull = (u64)llround(joules * 1e3);
-        return code;
-    }
-    case FIELD_INSTANT: return field_power(g, &g->instant, "instant", t, v);
-    case FIELD_AVERAGE: return field_power(g, &g->average, "average", t, v);
-    case FIELD_LIMIT_MIN: return field_limit(g->limit_min, v);
-    case FIELD_LIMIT_MAX: return field_limit(g->limit_max, v);
-    case FIELD_LIMIT_DEFAULT: return field_limit(g->limit_default, v);
-    case FIELD_LIMIT: return field_limit(limit_of(g), v);
-    default: return NOT_SUPPORTED;
-    }
-}
-
-Return nvmlDeviceGetFieldValues(Gpu *g, int count, FieldValue *values) {
-    ENTER("fields");
-    for (int i = 0; i < count; i++) {
-        values[i].stamp = (long long)(t * 1e6);
-        values[i].latency = 1;
-        values[i].code = values[i].scope == 0 ? field_value(g, t, &values[i]) : NOT_SUPPORTED;
-    }
-    return OK;
-}
-
-/* ---- limits; what was set is kept in a file, so that other processes see it ---- */
-
-static void limit_path(const Gpu *g, char *out, size_t size) {
-    snprintf(out, size, "%s.limit%d", scenario.state, (int)(g - scenario.gpus));
-}
-
-static unsigned limit_of(const Gpu *g) {
-    char path[1100];
-    unsigned limit = g->limit_default;
-    limit_path(g, path, sizeof path);
-    FILE *file = scenario.state[0] ? fopen(path, "r") : NULL;
-    if (!file) return limit;
-    if (fscanf(file, "%u", &limit) != 1) limit = g->limit_default;
-    fclose(file);
-    return limit;
-}
-
-Return nvmlDeviceSetPowerManagementLimit(Gpu *g, unsigned milliwatts) {
-    ENTER("limits");
-    char path[1100];
-    if (!g->limit_settable) return NO_PERMISSION;
-    if (milliwatts < g->limit_min || milliwatts > g->limit_max) return INVALID_ARGUMENT;
-    limit_path(g, path, sizeof path);
-    FILE *file = fopen(path, "w");
-    if (!file) return UNKNOWN;
-    fprintf(file, "%u\n", milliwatts);
-    fclose(file);
-    return OK;
-}
-
-Return nvmlDeviceSetPowerManagementLimit_v2(Gpu *g, PowerValueV2 *value) {
-    if (value->version != (sizeof(PowerValueV2) | 2u << 24)) return VERSION_MISMATCH;
-    return value->scope == 0 ? nvmlDeviceSetPowerManagementLimit(g, value->milliwatts) : NOT_SUPPORTED;
-}
-
-Return nvmlDeviceGetPowerManagementLimit(Gpu *g, unsigned *out) { ENTER("limits"); *out = limit_of(g); return OK; }
-Return nvmlDeviceGetEnforcedPowerLimit(Gpu *g, unsigned *out) { ENTER("limits"); *out = limit_of(g); return OK; }
-Return nvmlDeviceGetPowerManagementDefaultLimit(Gpu *g, unsigned *out) { ENTER("limits"); *out = g->limit_default; return OK; }
-Return nvmlDeviceGetPowerManagementLimitConstraints(Gpu *g, unsigned *low, unsigned *high) {
-    ENTER("limits");
-    *low = g->limit_min;
-    *high = g->limit_max;
-    return OK;
-}
-
-/* ---- telemetry ---- */
-
-Return nvmlDeviceGetTemperature(Gpu *g, unsigned sensor, unsigned *out) {
-    ENTER("temperature");
-    if (sensor != 0) return INVALID_ARGUMENT;
-    *out = (unsigned)lround(temperature_at(g, t));
-    return OK;
-}
-
-Return nvmlDeviceGetTemperatureV(Gpu *g, TemperatureV *out) {
-    ENTER("temperature");
-    if (out->version != (sizeof(TemperatureV) | 1u << 24)) return VERSION_MISMATCH;
-    out->degrees = (int)lround(temperature_at(g, t));
-    return OK;
-}
-
-Return nvmlDeviceGetClockInfo(Gpu *g, unsigned type, unsigned *out) {
-    ENTER("clocks");
-    if (type > 2) return NOT_SUPPORTED;
-    *out = type == 2 ? g->clock_mem : g->clock_sm;
-    return OK;
-}
-
-Return nvmlDeviceGetUtilizationRates(Gpu *g, Utilization *out) {
-    ENTER("utilization");
-    out->gpu = g->util_gpu;
-    out->memory = g->util_mem;
-    return OK;
-}
-
-Return nvmlDeviceGetMemoryInfo(Gpu *g, MemoryV1 *out) {
-    ENTER("memory");
-    out->total = g->mem_total;
-    out->used = g->mem_used + g->mem_reserved;
-    out->free = g->mem_total - out->used;
-    return OK;
-}
-
-Return nvmlDeviceGetMemoryInfo_v2(Gpu *g, MemoryV2 *out) {
-    ENTER("memory");
-    if (out->version != (sizeof(MemoryV2) | 2u << 24)) return VERSION_MISMATCH;
-    out->total = g->mem_total;
-    out->reserved = g->mem_reserved;
-    out->used = g->mem_used;
-    out->free = g->mem_total - g->mem_used - g->mem_reserved;
-    return OK;
-}
-
-Return nvmlDeviceGetCurrentClocksEventReasons(Gpu *g, u64 *out) {
-    ENTER("throttle");
-    *out = 0;
-    for (int i = 0; i < g->throttle_count; i++)
-        if (g->throttles[i].at <= t && t < g->throttles[i].until) *out |= g->throttles[i].mask;
-    return OK;
-}
-
-Return nvmlDeviceGetCurrentClocksThrottleReasons(Gpu *g, u64 *out) { return nvmlDeviceGetCurrentClocksEventReasons(g, out); }
-
-static Return processes(Gpu *g, const char *kind, unsigned *count, ProcessInfo *out) {
-    ENTER("processes");
-    unsigned room = *count, found = 0;
-    for (int i = 0; i < g->process_count; i++) {
-        Process *p = &g->processes[i];
-        if (strcmp(p->kind, kind) != 0 || t < p->at || t >= p->until) continue;
-        if (out && found < room) out[found] = (ProcessInfo){p->pid, p->bytes, 0xFFFFFFFF, 0xFFFFFFFF};
-        found++;
-    }
-    *count = found;
-    return found > room ? INSUFFICIENT_SIZE : OK;
-}
-
-Return nvmlDeviceGetComputeRunningProcesses_v3(Gpu *g, unsigned *n, ProcessInfo *out) { return processes(g, "compute", n, out); }
-Return nvmlDeviceGetGraphicsRunningProcesses_v3(Gpu *g, unsigned *n, ProcessInfo *out) { return processes(g, "graphics", n, out); }
-Return nvmlDeviceGetMPSComputeRunningProcesses_v3(Gpu *g, unsigned *n, ProcessInfo *out) { return processes(g, "mps", n, out); }
-Return nvmlDeviceGetComputeRunningProcesses_v2(Gpu *g, unsigned *n, ProcessInfo *out) { return processes(g, "compute", n, out); }
-Return nvmlDeviceGetGraphicsRunningProcesses_v2(Gpu *g, unsigned *n, ProcessInfo *out) { return processes(g, "graphics", n, out); }
