@@ -60,6 +60,13 @@ def test_a_gpu_named_twice_is_measured_once() -> None:
     assert chosen(("0", "GPU-aaaa1")) == [0]
 
 
+def test_one_gpu_is_the_first_visible_one_unless_others_are_named() -> None:
+    environment = {"CUDA_VISIBLE_DEVICES": "1,0"}
+    assert choose((), GPUS, {}, first_visible=True) == (GPUS[0],)
+    assert choose((), GPUS, environment, first_visible=True) == (GPUS[0],)
+    assert choose(("2", "1"), GPUS, {}, first_visible=True) == (GPUS[2], GPUS[1])
+
+
 def test_words_go_before_the_environment() -> None:
     assert chosen(("1",), CUDA_VISIBLE_DEVICES="GPU-b") == [1]
 

@@ -62,7 +62,11 @@ def _gpu(index: int) -> Gpu | None:
 
 
 def choose(
-    words: Sequence[str], gpus: Sequence[Gpu], environment: Mapping[str, str]
+    words: Sequence[str],
+    gpus: Sequence[Gpu],
+    environment: Mapping[str, str],
+    *,
+    first_visible: bool = False,
 ) -> tuple[Gpu, ...]:
     """The GPUs that are meant, each once.
 
@@ -70,13 +74,15 @@ def choose(
         words: NVML indices, UUIDs or UUID prefixes; empty = what ``CUDA_VISIBLE_DEVICES`` leaves.
         gpus: All GPUs of the machine.
         environment: Where CUDA's variables are looked up.
+        first_visible: Without words, take only the first GPU that is visible.
 
     Raises:
         UsageError: A word names no GPU or several; the message lists what there is.
         CannotMeasureError: No GPU is left, or a chosen one is cut into MIG instances.
     """
     named = [named_gpu(word, gpus) for word in words]
-    chosen = tuple(dict.fromkeys(named)) if words else visible(gpus, environment)
+    shown = () if words else visible(gpus, environment)[: 1 if first_visible else None]
+    chosen = tuple(dict.fromkeys(named)) or shown
     if not chosen:
         raise CannotMeasureError(_none_left(gpus, environment))
     for gpu in chosen:

@@ -52,7 +52,7 @@ def open_meters(request: MeterRequest) -> list[Meter]:
         )
     settings = FeedSettings(
         country=request.country,
-        gpus=_gpu_indices(request.gpus),
+        gpus=_gpu_indices(request),
         cpu_power_w=_option(request, "codecarbon.cpu_power_w"),
         ram_power_w=_option(request, "codecarbon.ram_power_w"),
     )
@@ -192,7 +192,7 @@ def _part(channel: Channel) -> str:
     return channel.name.split("/")[1]
 
 
-def _gpu_indices(words: Sequence[str]) -> tuple[int, ...] | None:
+def _gpu_indices(request: MeterRequest) -> tuple[int, ...] | None:
     """NVML indices of the GPUs that are measured; ``None`` where there are none to measure.
 
     CodeCarbon is given indices because it strips the letters ``MIG-`` from the front of a UUID
@@ -203,7 +203,8 @@ def _gpu_indices(words: Sequence[str]) -> tuple[int, ...] | None:
 
     try:
         with nvml_library.session():
-            return tuple(gpu.index for gpu in choose(words, list_gpus(), os.environ))
+            gpus = choose(request.gpus, list_gpus(), os.environ, first_visible=request.one_gpu)
+            return tuple(gpu.index for gpu in gpus)
     except CannotMeasureError:
         return None
 

@@ -31,8 +31,7 @@ def open_meters(request: MeterRequest) -> list[Meter]:
         UsageError: ``request.gpus`` names no GPU of this machine, or several.
     """
     with library.session():
-        gpus = choose(request.gpus, list_gpus(), os.environ)
-        gpus = gpus[:1] if request.one_gpu and not request.gpus else gpus
+        gpus = choose(request.gpus, list_gpus(), os.environ, first_visible=request.one_gpu)
         return [NvmlMeter(gpu, BoardPower(library.device(gpu.uuid)).readings) for gpu in gpus]
 
 
