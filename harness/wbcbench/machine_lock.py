@@ -1,6 +1,7 @@
 """One harness at a time on a machine: two would pay for each other's joules.
 
-The lock is advisory and held by the open file: it ends with the process, however that ends.
+The lock is advisory and held by the open file: it ends with the process, however that ends. Who
+joins with ``--share`` leaves a mark beside it, so that the first one knows, too.
 """
 
 from __future__ import annotations
@@ -10,9 +11,28 @@ import fcntl
 import os
 import tempfile
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from wbcbench.errors import CannotMeasureError
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """A device while we measure on it.
+
+    Attributes:
+        alone: Whether nobody held it when we came.
+        joined: The file that somebody who joins us leaves.
+    """
+
+    alone: bool
+    joined: Path
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether somebody else has measured on this device in our time."""
+        return not self.alone or self.joined.exists()
 
 
 def lock_path(device: str = "host") -> Path:
@@ -22,13 +42,14 @@ def lock_path(device: str = "host") -> Path:
 
 
 @contextlib.contextmanager
-def machine_lock(device: str, *, share: bool) -> Iterator[bool]:
-    """Hold ``device`` while a run is measured; yields whether it is held alone.
+def machine_lock(device: str, *, share: bool) -> Iterator[Hold]:
+    """Hold ``device`` while a run is measured.
 
     Raises:
         CannotMeasureError: Somebody else holds it and ``share`` was not asked for.
     """
     path = lock_path(device)
+    joined = path.with_suffix(".joined")
     handle = _open(path)
     try:
         alone = _try(handle)
@@ -38,7 +59,11 @@ def machine_lock(device: str, *, share: bool) -> Iterator[bool]:
                 "would each be charged the other's joules. Wait for it, or use --share: "
                 "then both runs are marked contaminated."
             )
-        yield alone
+        if alone:
+            joined.unlink(missing_ok=True)
+        else:
+            os.close(_open(joined))
+        yield Hold(alone, joined)
     finally:
         os.close(handle)
 

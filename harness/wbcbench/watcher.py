@@ -23,6 +23,7 @@ from wbcbench.live.telling import Teller
 from wbcbench.machine_lock import machine_lock
 from wbcbench.marks import Edge, Messenger, parse_lines
 from wbcbench.meters import MeterRequest
+from wbcbench.power_limits import power_limits
 from wbcbench.provenance import provenance
 from wbcbench.records import Circumstances, Failure, RunRecord, Status
 from wbcbench.rundir import RunDir, append_line
@@ -72,11 +73,12 @@ class Watcher:
     def carry_out(self) -> RunRecord:
         """Do the run from idle to its account."""
         with ExitStack() as stack:
-            self._alone = stack.enter_context(machine_lock("host", share=self._local.share))
+            self._hold = stack.enter_context(machine_lock("host", share=self._local.share))
+            limits = stack.enter_context(power_limits(self._spec))
             self._opened = metering.open_meters(self._spec.meters, self._request(), stack)
             self._began = Circumstances(
                 started_utc=utc_now(),
-                provenance=provenance(self._local.command),
+                provenance=provenance(self._local.command) | limits,
                 meters={meter.name: meter.describe() for meter in self._opened.meters},
                 absent=tuple(self._opened.absent),
             )
@@ -190,6 +192,7 @@ class Watcher:
             self._began,
             meters={meter.name: meter.describe() for meter in self._opened.meters},
             sampling=self._sampler.summaries(),
+            shared=self._hold.is_shared,
             watcher_cpu_s=usage.ru_utime + usage.ru_stime,
             trainer_cpu_s=ended.cpu_s if ended else None,
             trainer_rss_peak_bytes=ended.rss_peak_bytes if ended else None,
