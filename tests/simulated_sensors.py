@@ -76,7 +76,21 @@ def telegraph(rng: random.Random, end_s: float) -> Signal:
     return _levels(lambda: rng.expovariate(1 / dwell_s), end_s, rng.random() < 0.5)
 
 
-SIGNALS = {"constant": constant, "ramp": ramp, "square": square, "telegraph": telegraph}
+def in_step(rng: random.Random, end_s: float) -> Signal:
+    """A square load whose period is nearly a whole number of 100 ms looks, or half of one."""
+    looks = rng.choice([3, 4, 5, 7, 10, 13, 17, 20])
+    period_s = 0.1 * looks + rng.choice([0.0, 0.0, 0.001, 0.003, 0.0333, 0.05])
+    spans = iter([rng.random() * period_s / 2])
+    return _levels(lambda: next(spans, period_s / 2), end_s, rng.random() < 0.5)
+
+
+SIGNALS = {
+    "constant": constant,
+    "ramp": ramp,
+    "square": square,
+    "in step": in_step,
+    "telegraph": telegraph,
+}
 
 
 @dataclass(frozen=True)

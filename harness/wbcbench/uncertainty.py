@@ -5,7 +5,8 @@ by what the sensor did not see: each stretch between two readings is a stratum o
 are known, and half the squared difference of neighbours estimates the variance within it (the
 successive-difference estimator for systematic samples: Wolter, Introduction to Variance
 Estimation, ch. 8). It is small for smooth power and as wide as independent samples for bursts.
-What it cannot see is a load in step with the sensor; ``checks.aliasing`` looks for that.
+Loads that switch in step with the looks are bounded by ``beat``. What no trace can show is a load
+as fast as the sensor itself; ``checks.aliasing`` looks for that.
 
 Knows nothing of whether a channel is at fault (see ``reconcile``).
 """
@@ -20,6 +21,7 @@ from itertools import pairwise
 from statistics import median
 
 from wbcbench import thresholds
+from wbcbench.beat import beat_j
 from wbcbench.budget import TRIANGULAR_95, Budget, t_95
 from wbcbench.energy import Channel, Curve, Kind, Origin, Trace, Window, WindowEnergy
 
@@ -225,5 +227,8 @@ def _strata_j(
             usual_s = max(usual_s, length_s)
         variance += (length_s * spread_w) ** 2
     inside = power_w[first : last + 1]
-    unseen_j = _UNIFORM_SD * usual_s * (max(inside) - min(inside)) if inside else 0.0
-    return t_95(last - first) * math.hypot(math.sqrt(variance), unseen_j)
+    if not inside:
+        return 0.0
+    unseen_j = _UNIFORM_SD * usual_s * (max(inside) - min(inside))
+    by_chance_j = t_95(last - first) * math.hypot(math.sqrt(variance), unseen_j)
+    return max(by_chance_j, beat_j(times[first : last + 1], inside))
