@@ -6,6 +6,7 @@ from pathlib import Path
 
 from wbcbench.accounting import account
 from wbcbench.clock import utc_now
+from wbcbench.power_limits import put_back_abandoned
 from wbcbench.records import Circumstances, Failure
 from wbcbench.rundir import RunDir, study_runs
 
@@ -15,7 +16,11 @@ NOBODY_WATCHED = Failure(
 
 
 def finalise_abandoned(results: Path, study: str) -> list[RunDir]:
-    """Write the record of every abandoned run of a study; returns those it wrote."""
+    """Write the record of every abandoned run of a study; returns those it wrote.
+
+    A power limit that a killed run left behind is put back, whatever study it was of.
+    """
+    put_back_abandoned()
     return [run for run in study_runs(results, study) if _finalise(run)]
 
 

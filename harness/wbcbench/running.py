@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wbcbench import aftermath, catalog, finalise, metering, table
+from wbcbench import aftermath, catalog, finalise, metering, power_limits, table
 from wbcbench.errors import (
     InterruptedRunError,
     RunsFailedError,
@@ -37,6 +37,7 @@ def with_data(spec: RunSpec, local: Local, say: Say) -> RunSpec:
         CannotMeasureError: A meter asked for by name does not work here.
     """
     metering.require(spec.meters, MeterRequest(gpus=spec.gpus, country=spec.country))
+    power_limits.require(spec)
     dataset = _load(spec, local, say)
     if spec.batch_size > len(dataset.train.labels):
         raise UsageError(

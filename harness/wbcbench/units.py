@@ -12,6 +12,7 @@ _NANO = 1e-9
 _MEGA = 1e6
 _J_PER_KWH = 3.6e6
 _G_PER_KG = 1e3
+_PER_CENT = 100.0
 
 
 def j_from_mj(energy_mj: float) -> float:
@@ -27,6 +28,11 @@ def j_from_uj(energy_uj: float) -> float:
 def w_from_mw(power_mw: float) -> float:
     """Milliwatts (NVML's power readings) to watts."""
     return power_mw * _MILLI
+
+
+def mw_from_w(power_w: float) -> float:
+    """Watts to milliwatts, for NVML's power limits."""
+    return power_w / _MILLI
 
 
 def w_from_uw(power_uw: float) -> float:
@@ -72,3 +78,13 @@ def s_from_us(time_us: float) -> float:
 def hz_from_mhz(frequency_mhz: float) -> float:
     """Megahertz (NVML's clocks) to hertz."""
     return frequency_mhz * _MEGA
+
+
+def mhz_from_hz(frequency_hz: float) -> float:
+    """Hertz to megahertz."""
+    return frequency_hz / _MEGA
+
+
+def pct_from_share(share: float) -> float:
+    """A share in [0, 1] to per cent."""
+    return share * _PER_CENT
