@@ -92,8 +92,8 @@ class Recording:
 
     def _open(self, stack: ExitStack) -> None:
         # Held for a moment only: a run may well be what is monitored, and must not be refused.
-        with machine_lock("host", share=True) as alone:
-            shared = not alone
+        with machine_lock("host", share=True) as hold:
+            shared = not hold.alone
         opened = open_meters(self._asked.meters, self._asked.request, stack)
         self.meters = opened.meters
         self.channels = tuple(channel for meter in opened.meters for channel in meter.channels)
