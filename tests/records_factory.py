@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from wbcbench.apart import steps_alone
+from wbcbench.board_state import Telemetry
 from wbcbench.energy import Channel, Domain, Kind, Origin, Window, WindowEnergy
 from wbcbench.records import (
     AbsentMeter,
@@ -187,11 +188,35 @@ PROVENANCE = {
     "cpu_model": "Example CPU 2.0 GHz",
     "cpu_count": 2,
     "ram_bytes": 8_000_000_000,
-    "gpu_name": "Example GPU",
-    "driver_version": "555.1",
     "in_container": False,
 }
-GPU_FACTS = ("gpu_name", "driver_version")
+METERS = {
+    "codecarbon": {"codecarbon_version": "3.3.2", "parts": {"cpu": {"mode": "cpu_load"}}},
+    "nvml/gpu0": {
+        "index": 0,
+        "name": "Example GPU",
+        "uuid": "GPU-1b2c",
+        "driver": "555.1",
+        "mig_mode": False,
+        "power_limit_enforced_w": 400.0,
+    },
+}
+TELEMETRY = Telemetry(
+    window="train",
+    device="GPU-1b2c",
+    samples=40,
+    temperature_start_c=45.0,
+    temperature_mean_c=60.0,
+    temperature_max_c=66.0,
+    clock_sm_hz=1.4e9,
+    clock_memory_hz=1.2e9,
+    throttled_s={"sw_power_cap": 3.0, "hw_thermal_slowdown": 0.5},
+    utilization=0.9,
+    memory_peak_bytes=2_000_000_000,
+    power_limit_w=400.0,
+    sees_own=True,
+    processes_most=1,
+)
 
 
 def make_record(
@@ -215,12 +240,13 @@ def make_record(
         status="done",
         started_utc="2026-03-01T10:00:00Z",
         ended_utc="2026-03-01T10:01:15Z",
-        provenance={k: v for k, v in PROVENANCE.items() if has_gpu or k not in GPU_FACTS},
+        provenance=PROVENANCE,
         synthetic=any(channel.origin is Origin.SYNTHETIC for channel in channels),
         dataset=DatasetFacts("bccd-kaggle", "ab" * 32, False, True, 8400, 1557, 2487, 202),
         model=make_model(),
         channels=tuple(channels),
-        meters={"codecarbon": {"version": "3.2.0", "cpu_mode": "tdp_load"}},
+        meters=METERS if has_gpu else {"codecarbon": METERS["codecarbon"]},
+        telemetry=(TELEMETRY,) if has_gpu else (),
         absent=() if has_gpu else (AbsentMeter("nvml", "no NVIDIA driver"),),
         sampling=(Sampling(_first_meter(channels), 0.1, 0.1, 0.12, 750, 0, 0),),
         windows=windows,

@@ -170,7 +170,7 @@ def test_inference_is_stated_for_both_batch_sizes():
 def test_the_target_is_reached_or_its_cost_is_unknown():
     reached = table.row(make_record())
     assert reached["target_reached"] is True
-    assert (reached["epochs_to_target"], reached["energy_to_target_j"]) == (3, LOAD_W * 32.0)
+    assert (reached["epochs_to_target"], reached["energy_to_target_j"]) == (3, LOAD_W * 30.0)
     missed = table.row(make_record(spec=make_spec(target_value=0.99)))
     assert missed["target_reached"] is False
     assert missed["epochs_to_target"] is missed["energy_to_target_j"] is None
@@ -193,6 +193,31 @@ def test_a_finished_run_with_an_invalid_verdict_is_invalid_in_the_table():
     cells = table.row(make_record(cautions=doubts, verdict=Verdict.INVALID))
     assert (cells["status"], cells["invalid_reason"]) == ("invalid", "no-energy")
     assert (cells["quality"], cells["quality_flags"]) == ("bad", "no-energy;short-window")
+
+
+def test_the_gpu_is_told_by_name_and_by_what_it_did_in_training():
+    cells = table.row(make_record(channels=GPU_MACHINE))
+    assert (cells["gpu_name"], cells["gpu_count"], cells["mig"]) == ("Example GPU", 1, False)
+    assert cells["driver_version"] == "555.1"
+    assert (cells["gpu_temp_start_c"], cells["gpu_temp_max_c"]) == (45.0, 66.0)
+    assert cells["gpu_clock_mean_mhz"] == pytest.approx(1400.0)
+    assert cells["gpu_util_mean_pct"] == pytest.approx(90.0)
+    assert cells["gpu_throttle_s"] == 0.5
+    assert cells["gpu_throttle_reasons"] == "hw_thermal_slowdown;sw_power_cap"
+    assert cells["gpu_other_processes"] == 0
+    assert "GPU-1b2c" not in cells.values()
+    assert len(cells["gpu_uuid_hash"]) == 12
+
+
+def test_without_a_gpu_nothing_is_said_of_one():
+    cells = table.row(make_record(channels=LAPTOP))
+    names = [name for name in table.NAMES if name.startswith("gpu_") and "energy" not in name]
+    assert {cells[name] for name in names} == {None}
+
+
+def test_codecarbon_is_told_by_version_and_by_how_it_comes_to_its_joules():
+    cells = table.row(make_record(channels=LAPTOP))
+    assert (cells["codecarbon_version"], cells["codecarbon_cpu_mode"]) == ("3.3.2", "cpu_load")
 
 
 def test_a_variant_this_version_does_not_know_keeps_its_row():

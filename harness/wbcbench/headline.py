@@ -180,8 +180,9 @@ def _method(channel: Channel) -> str:
 def _gpu_method(channel: Channel) -> str:
     if channel.kind is Kind.COUNTER:
         return "counter"
-    words = ("instant", "average")
-    return "integral_" + next((word for word in words if word in channel.reading), "unnamed")
+    if "average" in channel.reading or channel.averaging_s:
+        return "integral_average"
+    return "integral_instant" if "instant" in channel.reading else "integral_unnamed"
 
 
 def _meter(channel: Channel) -> str:

@@ -124,14 +124,14 @@ TARGET = (
         "energy_to_target_j",
         "float",
         NOT_REACHED,
-        "headline joules, start of `train` to end of the reaching epoch's training",
+        "headline joules of the training steps up to the end of the reaching epoch",
         _reached(lambda t: t.energy_j),
     ),
     Column(
         "time_to_target_s",
         "float",
         NOT_REACHED,
-        "seconds over the same span",
+        "seconds of the same steps",
         _reached(lambda t: t.time_s),
     ),
     Column(

@@ -81,14 +81,14 @@ GROUP = Group(
             "str",
             NO_CODECARBON,
             "its version",
-            lambda r: r.meter_fact("codecarbon", "version"),
+            lambda r: r.meter_fact("codecarbon", "codecarbon_version"),
         ),
         Column(
             "codecarbon_cpu_mode",
             "str",
             NO_CODECARBON,
             "how it comes to CPU joules",
-            lambda r: r.meter_fact("codecarbon", "cpu_mode"),
+            lambda r: r.meter_fact("codecarbon", "parts", "cpu", "mode"),
         ),
         Column(
             "codecarbon_energy_gpu_j",

@@ -38,10 +38,11 @@ class RunView:
         value = self.record.provenance.get(name)
         return value if isinstance(value, str | int | float | bool) else None
 
-    def meter_fact(self, meter: str, name: str) -> str | None:
+    def meter_fact(self, meter: str, *path: str) -> str | None:
         """One word of what a meter said of itself; ``None`` if it did not."""
-        described = self.record.meters.get(meter)
-        value = described.get(name) if isinstance(described, Mapping) else None
+        value: object = self.record.meters.get(meter)
+        for name in path:
+            value = value.get(name) if isinstance(value, Mapping) else None
         return None if value is None else str(value)
 
     @cached_property

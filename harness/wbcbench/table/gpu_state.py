@@ -1,0 +1,127 @@
+"""Columns: the GPU and what it did in training besides drawing power.
+
+Identity comes from what the meter said of each board, state from the looks at it in ``train``.
+Several boards: names and reasons are listed, temperatures and limits are the worst, shares and
+clocks the mean.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from wbcbench.board_state import Telemetry
+from wbcbench.checks.throttling import SLOWED
+from wbcbench.headline import TRAIN
+from wbcbench.metrics import mean_known
+from wbcbench.table.columns import Cell, Column
+from wbcbench.table.view import RunView
+from wbcbench.units import mhz_from_hz, pct_from_share
+
+NO_GPU = "no GPU, or the driver does not say"
+_METER = "nvml/"
+_SALT = "wbcbench-gpu-1"
+
+
+def _boards(run: RunView) -> list[Mapping[str, Any]]:
+    meters = sorted(run.record.meters.items())
+    return [said for name, said in meters if name.startswith(_METER) and isinstance(said, Mapping)]
+
+
+def _listed(name: str) -> Callable[[RunView], Cell]:
+    """A word that every board says, each once, by ``;``."""
+
+    def value(run: RunView) -> Cell:
+        found = {str(board[name]) for board in _boards(run) if board.get(name) is not None}
+        return ";".join(sorted(found)) or None
+
+    return value
+
+
+def _uuid_hash(run: RunView) -> str | None:
+    found = [str(board["uuid"]) for board in _boards(run) if board.get("uuid")]
+    hashes = (hashlib.sha256(f"{_SALT}:{uuid}".encode()).hexdigest()[:12] for uuid in found)
+    return ";".join(sorted(hashes)) or None
+
+
+def _mig(run: RunView) -> bool | None:
+    modes = [board["mig_mode"] for board in _boards(run) if board.get("mig_mode") is not None]
+    return any(modes) if modes else None
+
+
+def _states(run: RunView) -> list[Telemetry]:
+    return [state for state in run.record.telemetry if state.window == TRAIN]
+
+
+def _limit_w(run: RunView) -> float | None:
+    seen = [state.power_limit_w for state in _states(run)]
+    said = [board.get("power_limit_enforced_w") for board in _boards(run)]
+    return min((w for w in seen or said if w is not None), default=None)
+
+
+def _mean(read: Callable[[Telemetry], float | None]) -> Callable[[RunView], Cell]:
+    return lambda run: mean_known([read(state) for state in _states(run)])
+
+
+def _most(read: Callable[[Telemetry], float | None]) -> Callable[[RunView], Cell]:
+    def value(run: RunView) -> Cell:
+        found = (read(state) for state in _states(run))
+        return max((each for each in found if each is not None), default=None)
+
+    return value
+
+
+def _mhz(frequency_hz: float | None) -> float | None:
+    return None if frequency_hz is None else mhz_from_hz(frequency_hz)
+
+
+def _slowed_s(state: Telemetry) -> float:
+    """Reasons overlap, so the longest stands for all."""
+    return max((state.throttled_s.get(reason, 0.0) for reason in SLOWED), default=0.0)
+
+
+def _reasons(run: RunView) -> str | None:
+    states = _states(run)
+    found = {reason for s in states for reason, time_s in s.throttled_s.items() if time_s > 0}
+    return ";".join(sorted(found)) if states else None
+
+
+def _strangers(run: RunView) -> int | None:
+    told = [state for state in _states(run) if state.processes_most is not None]
+    return len({pid for state in told for pid in state.foreign_pids}) if told else None
+
+
+def _float(name: str, meaning: str, value: Callable[[RunView], Cell]) -> Column:
+    return Column(name, "float", NO_GPU, meaning, value)
+
+
+COLUMNS = (
+    Column("gpu_name", "str", NO_GPU, "model of the GPU", _listed("name")),
+    Column("gpu_count", "int", NO_GPU, "GPUs measured", lambda r: len(_boards(r)) or None),
+    Column("gpu_uuid_hash", "str", NO_GPU, "salted hash; tells boards apart", _uuid_hash),
+    Column("mig", "bool", NO_GPU, "cut into several instances", _mig),
+    _float("gpu_power_limit_w", "power limit in force; the lowest in `train`", _limit_w),
+    _float("gpu_clock_mean_mhz", "mean in `train`", _mean(lambda s: _mhz(s.clock_sm_hz))),
+    _float("gpu_mem_clock_mhz", "mean in `train`", _mean(lambda s: _mhz(s.clock_memory_hz))),
+    _float("gpu_temp_start_c", "at the start of `train`", _most(lambda s: s.temperature_start_c)),
+    _float("gpu_temp_mean_c", "mean in `train`", _mean(lambda s: s.temperature_mean_c)),
+    _float("gpu_temp_max_c", "highest in `train`", _most(lambda s: s.temperature_max_c)),
+    _float("gpu_throttle_s", "time slowed by heat or power in `train`", _most(_slowed_s)),
+    Column("gpu_throttle_reasons", "str", NO_GPU, "all reasons the driver gave, by `;`", _reasons),
+    _float(
+        "gpu_util_mean_pct",
+        "mean share of time with a kernel running in `train`",
+        _mean(lambda s: None if s.utilization is None else pct_from_share(s.utilization)),
+    ),
+    Column(
+        "gpu_mem_peak_bytes",
+        "int",
+        NO_GPU,
+        "highest in `train`",
+        _most(lambda s: s.memory_peak_bytes),
+    ),
+    Column("gpu_other_processes", "int", NO_GPU, "processes in `train` not ours", _strangers),
+)
+
+DRIVER = Column("driver_version", "str", NO_GPU, "of the GPU driver", _listed("driver"))
