@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from wbcbench.energy import Domain, Origin
 from wbcbench.headline import TRAIN, Speaker, spoken_energy_j, spoken_power_w
@@ -19,7 +19,7 @@ from wbcbench.show_units import (
 from wbcbench.table import row
 from wbcbench.table.columns import Cell
 from wbcbench.table.view import RunView
-from wbcbench.verdict import Severity
+from wbcbench.verdict import Caution, Severity
 
 _LABEL_WIDTH = 20
 _WIDTH = 110
@@ -42,9 +42,17 @@ def summary(record: RunRecord) -> list[str]:
 
 def doubts(record: RunRecord) -> list[str]:
     """Every caution that weighs, with its advice."""
-    weighing = [c for c in record.cautions if c.severity is not Severity.INFO]
+    return _cautions(c for c in record.cautions if c.severity is not Severity.INFO)
+
+
+def remarks(record: RunRecord) -> list[str]:
+    """Every caution that only informs, with its advice."""
+    return _cautions(c for c in record.cautions if c.severity is Severity.INFO)
+
+
+def _cautions(found: Iterable[Caution]) -> list[str]:
     lines: list[str] = []
-    for caution in weighing:
+    for caution in found:
         where = " ".join(word for word in (caution.window, caution.channel) if word)
         head = f"{caution.severity.value}: {caution.code}" + (f" ({where})" if where else "")
         lines.append(f"  {printable(head)}")

@@ -37,15 +37,25 @@ def show(
 
 
 def print_summary(run: RunDir, *, verbose: bool) -> None:
-    """Print a finished run for people; with ``verbose`` the joules of every window, too."""
+    """Print a finished run for people; with ``verbose`` remarks and every window's joules, too."""
     from wbcbench.run_text import summary
 
     record = run.read_record()
     typer.echo("\n".join(summary(record)))
-    if verbose and record.energies:
+    if verbose:
+        _print_details(record)
+    typer.echo(f"\nSaved in {run.path}")
+
+
+def _print_details(record: RunRecord) -> None:
+    from wbcbench.run_text import remarks
+
+    noted = remarks(record)
+    if noted:
+        typer.echo("\nRemarks, which change nothing:\n" + "\n".join(noted))
+    if record.energies:
         typer.echo("\nJoules by window and channel, gross, ± about 95 %:")
         _print_table(_energies(record))
-    typer.echo(f"\nSaved in {run.path}")
 
 
 def print_run_json(run: RunDir, schema: str) -> None:

@@ -10,11 +10,13 @@ from wbcbench.metrics import sum_if_all_known
 from wbcbench.report import Block, DataTable
 from wbcbench.report.page.evidence import Evidence, Run
 from wbcbench.show_units import count_of, human_energy
-from wbcbench.verdict import Severity
+from wbcbench.verdict import Caution, Severity
+
+_WEIGHT = {Severity.INVALID: 0, Severity.SUSPECT: 1, Severity.INFO: 2}
 
 
 def section(study: Evidence) -> Block:
-    """Measurement quality in words, then every doubt."""
+    """Measurement quality in words, then every kind of doubt."""
     tables = [table for table in (_meters(study), _doubts(study)) if table.rows]
     return Block("quality", "Measurement quality", tuple(_words(study)), tuple(tables))
 
@@ -72,12 +74,26 @@ def _cell(value: object) -> str:
 
 
 def _doubts(study: Evidence) -> DataTable:
-    rows = tuple(
-        (run.record.run_id, c.severity.value, c.code, c.window or "whole run", c.detail, c.advice)
-        for run in study.runs
-        for c in run.record.cautions
-        if c.severity is not Severity.INFO
+    """Each kind of doubt once, the gravest first, with the first run that has it."""
+    found: dict[tuple[int, str, str, str], list[tuple[str, Caution]]] = {}
+    for run in study.runs:
+        for caution in run.record.cautions:
+            key = (_WEIGHT[caution.severity], caution.code, caution.window, caution.channel)
+            found.setdefault(key, []).append((run.record.run_id, caution))
+    rows = tuple(_doubt_line(*found[key][0], _runs(found[key])) for key in sorted(found))
+    headings = ("doubt", "weight", "window", "runs", "what was seen", "in", "what to do")
+    caption = (
+        "Doubts and remarks that were stored with the runs, each kind once. Invalid and suspect "
+        "weigh in the verdict; info does not."
     )
-    headings = ("run", "weight", "doubt", "window", "what was seen", "what to do")
-    caption = "Doubts that were stored with the runs."
-    return DataTable(caption, headings, rows, frozenset(range(6)))
+    return DataTable(caption, headings, rows, frozenset({0, 1, 2, 4, 5, 6}))
+
+
+def _runs(found: list[tuple[str, Caution]]) -> int:
+    return len({run_id for run_id, _ in found})
+
+
+def _doubt_line(run_id: str, caution: Caution, runs: int) -> tuple[str, ...]:
+    window = caution.window or "whole run"
+    weight = caution.severity.value
+    return (caution.code, weight, window, str(runs), caution.detail, run_id, caution.advice)

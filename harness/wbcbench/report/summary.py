@@ -167,10 +167,10 @@ def _mean_power_w(runs: list[Run]) -> float | None:
 
 
 def _range(values: list[float], digits: int) -> str:
-    average = mean_known(values)
-    if average is None:
+    middle = mean_known(values)
+    if middle is None:
         return UNKNOWN
-    told = f"{average:.{digits}f}"
+    told = f"{middle:.{digits}f}"
     return (
         told if len(values) == 1 else f"{told} ({min(values):.{digits}f}–{max(values):.{digits}f})"
     )
