@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from wbcbench.apart import steps_alone
+from wbcbench.apart import budgets_alone, steps_alone
 from wbcbench.appraisal import Appraisal, appraise, telemetry
 from wbcbench.checks import Evidence, cautions
 from wbcbench.clock import utc_now
@@ -99,7 +99,11 @@ def _evidence(
 
 
 def _apart(found: Appraisal, windows: Sequence[Window]) -> Appraisal:
-    return replace(found, energies=steps_alone(found.energies, windows))
+    return replace(
+        found,
+        energies=steps_alone(found.energies, windows),
+        budgets=budgets_alone(found.budgets, windows),
+    )
 
 
 def _trace_end_s(traces: Sequence[Trace]) -> float:

@@ -8,9 +8,10 @@ more or longer validation does not look more expensive to train.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
+from wbcbench.budget import Budget
 from wbcbench.energy import Window, WindowEnergy
 
 WHOLE = "train"
@@ -25,6 +26,43 @@ def steps_alone(
     steps_s = steps_duration_s(windows)
     return tuple(
         _without_passes(each, found, steps_s) if each.window == WHOLE else each for each in found
+    )
+
+
+def budgets_alone(budgets: Iterable[Budget], windows: Sequence[Window]) -> tuple[Budget, ...]:
+    """The same budgets, with that of ``train`` standing behind its energy without the passes.
+
+    A channel whose passes are not all known has no such energy, and so no budget for it.
+    """
+    found = tuple(budgets)
+    passes = [window.name for window in windows if window.name.startswith(PARTS)]
+    lengths = {window.name: window.duration_s for window in windows}
+    alone = list[Budget]()
+    for each in found:
+        parts = [b for b in found if b.channel == each.channel and b.window in passes]
+        if each.window != WHOLE:
+            alone.append(each)
+        elif len(parts) == len(passes):
+            alone.append(_less(each, parts, lengths))
+    return tuple(alone)
+
+
+def _less(whole: Budget, parts: Sequence[Budget], lengths: Mapping[str, float]) -> Budget:
+    """Independent parts add in squares; gain and baseline go with joules and seconds."""
+    every = [whole, *parts]
+    gains = [each.gain_j for each in parts if each.gain_j is not None]
+    share = 1 - sum(lengths[each.window] for each in parts) / lengths[whole.window]
+    quantisation_j = math.hypot(*(each.quantisation_j for each in every))
+    edges_j = math.hypot(*(each.edges_j for each in every))
+    sampling_j = math.hypot(*(each.sampling_j for each in every))
+    return replace(
+        whole,
+        quantisation_j=quantisation_j,
+        edges_j=edges_j,
+        sampling_j=sampling_j,
+        total_j=None if whole.total_j is None else math.hypot(quantisation_j, edges_j, sampling_j),
+        gain_j=None if whole.gain_j is None else whole.gain_j - sum(gains),
+        baseline_j=None if whole.baseline_j is None else whole.baseline_j * share,
     )
 
 
