@@ -10,6 +10,7 @@ HEADINGS = (
     "run",
     "status",
     "verdict",
+    "why",
     "accuracy",
     "95 % by photograph",
     "without leaks",
@@ -17,9 +18,8 @@ HEADINGS = (
     "read as",
     "time, training",
     "epochs",
-    "why",
 )
-_WORDS = frozenset({0, 1, 2, 7, 10})
+_WORDS = frozenset({0, 1, 2, 3, 8})
 
 
 def section(study: Evidence) -> Block:
@@ -36,6 +36,7 @@ def _line(run: Run) -> tuple[str, ...]:
         run.record.run_id,
         str(row["status"]) + (", synthetic" if row["synthetic"] else ""),
         str(row["verdict"]),
+        f"{error.kind}: {error.message}" if error else "–",
         human_share(row["accuracy"]),
         _interval(run),
         human_share(row["accuracy_leak_free"]),
@@ -43,7 +44,6 @@ def _line(run: Run) -> tuple[str, ...]:
         read_as.strip(),
         human_duration(row["time_train_s"]),
         f"{row['epochs_run']} of {row['epochs_planned']}",
-        f"{error.kind}: {error.message}" if error else "",
     )
 
 

@@ -139,7 +139,7 @@ def _energy_table(study: Evidence) -> DataTable:
         "to target",
     )
     caption = (
-        f"Cost of training by variant: mean, with lowest and highest. {study.energy_words}. Net "
+        f"Cost of training by variant: mean, lowest and highest. Energy: {study.energy_words}. Net "
         "takes away what the idle machine would have drawn. To target: joules until the validation "
         f"target was first reached, and how many runs did.{study.stamp}"
     )

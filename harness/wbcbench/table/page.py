@@ -12,9 +12,9 @@ One row a run, rebuilt from the records after every run; failed and interrupted 
 Rules: an empty cell is *unknown*, never zero; booleans are `true` and `false`; floats are written
 so that reading them gives the same number; times of day are UTC in ISO 8601. Units stand last in
 the name: `_j` joules, `_w` watts, `_s` seconds, `_ms` milliseconds, `_js` joule-seconds, `_g`
-grams of CO2 equivalent, `_c` degrees Celsius, `_mhz` megahertz, `_bytes`, `_pct` per cent. Rows are
-sorted by `variant`, `block`, `run_id`. A new column at the end of a group raises the minor version in
-`schema_version`; a renamed one raises the major version.
+grams of CO2 equivalent, `_c` degrees Celsius, `_mhz` megahertz, `_bytes`, `_pct` per cent. Rows
+are sorted by `variant`, `block`, `run_id`. A new column at the end of a group raises the minor
+version in `schema_version`; a renamed one raises the major version.
 
 Every joule has a status. *measured*: from a sensor of that part. *estimated*: from a sensor of
 something else. *modelled*: from a model without a sensor. *synthetic*: a made-up signal. *absent*:

@@ -111,7 +111,7 @@ class Evidence:
     def energy_words(self) -> str:
         """What the joules of this report are, for captions."""
         if not self.comparable:
-            return "no energy was read"
+            return "no energy was read" if self.done else "of no finished run"
         row = self.comparable[0].row
         part = _PARTS.get(row["headline_domain"], "energy")
         status = _STATUS.get(row["headline_status"], str(row["headline_status"]))
