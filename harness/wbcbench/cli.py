@@ -10,7 +10,7 @@ import sys
 import typer
 
 from wbcbench import __version__
-from wbcbench.commands import data, list_runs, models, monitor, report, run, show, work
+from wbcbench.commands import compare, data, list_runs, models, monitor, report, run, show, work
 from wbcbench.errors import WbcbenchError
 
 app = typer.Typer(
@@ -28,6 +28,7 @@ app.command("list")(list_runs.list_runs)
 app.command("show")(show.show)
 app.command("monitor", context_settings=monitor.CONTEXT)(monitor.monitor)
 app.command("report")(report.report)
+app.command("compare")(compare.compare)
 app.command("models")(models.models)
 app.add_typer(data.app, name="data")
 app.command("work", hidden=True)(work.work)

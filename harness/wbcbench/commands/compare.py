@@ -1,0 +1,159 @@
+"""``wbcbench compare [STUDY …]``: what differs between the arms, how sure that is, and gates."""
+
+from __future__ import annotations
+
+import json
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from wbcbench.commands import options
+from wbcbench.energy import Origin
+from wbcbench.errors import CannotTellError, GateFailedError
+
+if TYPE_CHECKING:
+    from wbcbench.comparison.observed import Observed
+    from wbcbench.comparison.result import Comparison
+    from wbcbench.comparison.settings import Settings
+
+
+class Format(StrEnum):
+    """How a comparison is written down."""
+
+    TEXT = "text"
+    JSON = "json"
+    CSV = "csv"
+    LATEX = "latex"
+    GITHUB = "github"
+
+
+class IntervalMethod(StrEnum):
+    """How intervals are made."""
+
+    T = "t"
+    BOOTSTRAP = "bootstrap"
+
+
+Studies = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[STUDY]...",
+        help="One study: its arms against each other. Several: each against the first.",
+        show_default=False,
+    ),
+]
+Baseline = Annotated[
+    str | None,
+    typer.Option("--baseline", help="The arm, or study, the others are held against."),
+]
+Metrics = Annotated[
+    list[str] | None,
+    typer.Option("--metric", help="A column to compare, instead of energy and accuracy."),
+]
+FailIf = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--fail-if",
+        help="A limit: 'energy_gpu_train_j > +5%', 'balanced_accuracy < -1pp'. Exit 4 beyond.",
+    ),
+]
+Strict = Annotated[
+    bool, typer.Option("--strict", help="Exit 5 when a limit can neither be kept nor failed.")
+]
+LeastTrust = Annotated[
+    Origin, typer.Option("--channel", help="How far from a sensor joules may be to be compared.")
+]
+AllowDifferent = Annotated[
+    list[str] | None,
+    typer.Option("--allow-different", metavar="FIELD", help="A field that may differ."),
+]
+RegionPct = Annotated[
+    float, typer.Option(min=0.01, max=50, help="Joules and seconds this close do not matter.")
+]
+RegionPp = Annotated[
+    float, typer.Option(min=0.01, max=50, help="Accuracies this close do not matter.")
+]
+Intervals = Annotated[IntervalMethod, typer.Option(help="bootstrap needs fifteen blocks.")]
+Form = Annotated[Format, typer.Option("--format", help="How to write it.")]
+AsCsv = Annotated[bool, typer.Option("--csv", help="The same as --format csv.")]
+AsLatex = Annotated[bool, typer.Option("--latex", help="The same as --format latex.")]
+
+
+def compare(
+    studies: Studies = None,
+    results: options.Results = Path("results"),
+    baseline: Baseline = None,
+    metric: Metrics = None,
+    fail_if: FailIf = None,
+    strict: Strict = False,
+    channel: LeastTrust = Origin.MEASURED,
+    allow_different: AllowDifferent = None,
+    equivalent_pct: RegionPct = 2.0,
+    equivalent_pp: RegionPp = 1.0,
+    interval: Intervals = IntervalMethod.T,
+    form: Form = Format.TEXT,
+    as_json: options.AsJson = False,
+    as_csv: AsCsv = False,
+    as_latex: AsLatex = False,
+) -> None:
+    """Compare arms block by block: contrasts with intervals, exact tests, equivalence, gates."""
+    from wbcbench.comparison.settings import Settings, parse_gate
+
+    settings = Settings(
+        metrics=tuple(metric or ()),
+        baseline=baseline,
+        least_trust=channel,
+        allow_different=tuple(allow_different or ()),
+        gates=tuple(parse_gate(text) for text in fail_if or ()),
+        region_pct=equivalent_pct,
+        region_pp=equivalent_pp,
+        method=interval.value,
+    )
+    found = _compared(results, studies or ["runs"], settings)
+    asked = [(as_json, Format.JSON), (as_csv, Format.CSV), (as_latex, Format.LATEX)]
+    typer.echo(_written(found, next((each for flag, each in asked if flag), form)), nl=False)
+    _exit_by_gates(found, strict=strict)
+
+
+def _compared(results: Path, studies: list[str], settings: Settings) -> Comparison:
+    from wbcbench.comparison.analysis import compare as analyse
+    from wbcbench.comparison.observed import read_study
+    from wbcbench.study_folder import require_study
+
+    names = list(dict.fromkeys(studies))
+    runs: list[Observed] = []
+    unfinished = 0
+    for name in names:
+        found = read_study(require_study(results, name))
+        runs += found.runs
+        unfinished += found.unfinished
+    return analyse(runs, settings, names, unfinished)
+
+
+def _written(found: Comparison, form: Format) -> str:
+    from wbcbench.comparison import document, text
+
+    if form is Format.JSON:
+        whole = document.as_document(found)
+        return json.dumps(whole, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    if form is Format.CSV:
+        return document.as_csv(found)
+    made = {Format.GITHUB: text.as_markdown, Format.LATEX: text.as_latex}.get(form, text.as_text)
+    return made(found) + "\n"
+
+
+def _exit_by_gates(found: Comparison, *, strict: bool) -> None:
+    """Worse weighs more than undecided.
+
+    Raises:
+        GateFailedError: A limit is exceeded by the whole interval.
+        CannotTellError: ``strict``, and an interval straddles its limit.
+    """
+    worse = [f"{g.candidate} ({g.gate.text})" for g in found.gates if g.outcome == "worse"]
+    if worse:
+        raise GateFailedError(f"beyond the limit with the whole interval: {', '.join(worse)}.")
+    open_ = [f"{g.candidate} ({g.gate.text})" for g in found.gates if g.outcome == "cannot tell"]
+    if strict and open_:
+        raise CannotTellError(f"the interval straddles the limit: {', '.join(open_)}.")

@@ -1,0 +1,69 @@
+"""Which joules may be compared: measured ones, unless others are asked for by name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from wbcbench.comparison.metric import HEADLINE, Metric
+from wbcbench.comparison.observed import ABSENT, Observed
+from wbcbench.comparison.result import Energy
+from wbcbench.comparison.settings import TRUST
+from wbcbench.energy import Origin
+from wbcbench.errors import CannotMeasureError
+
+_PARTS = {"gpu": "GPU board", "cpu": "processor", "system": "whole machine"}
+
+
+def headline_joules(runs: Sequence[Observed], least_trust: Origin) -> Energy:
+    """The joules that speak for these finished runs, or why none do.
+
+    Statuses must be equal over the runs (see ``comparable``); the first run's is taken.
+    """
+    if not runs:
+        return Energy(None, "no run ended well", "")
+    status = runs[0].origins["headline"]
+    if status == ABSENT:
+        return Energy(None, "no meter worked, so no joules are compared", "")
+    if not _trusted(status, least_trust):
+        return Energy(
+            None,
+            f"the joules of these runs are {status}, so none are compared; "
+            f"--channel {status} compares them and says so in every line",
+            "",
+        )
+    cells = runs[0].cells
+    part = str(cells["headline_domain"])
+    words = f"{_PARTS.get(part, part)} energy, {status} ({cells['headline_method']})"
+    return Energy("energy_gpu_train_j" if part == "gpu" else HEADLINE, words, status)
+
+
+def status_of(metric: Metric, runs: Sequence[Observed], least_trust: Origin) -> str:
+    """Measured, estimated, modelled or synthetic, for joules; empty for anything else.
+
+    Raises:
+        CannotMeasureError: Nothing read these joules, or they are further from a sensor than was
+            asked for, or some runs' are and others' are not.
+    """
+    if metric.part is None or not runs:
+        return ""
+    statuses = sorted({run.origins[metric.part] for run in runs})
+    if statuses == [ABSENT]:
+        raise CannotMeasureError(
+            f"{metric.name}: nothing read these joules in any of the runs; "
+            "`wbcbench list parts` names the meters there are."
+        )
+    if len(statuses) > 1:
+        raise CannotMeasureError(
+            f"not comparable: {metric.name} is {' in some runs and '.join(statuses)} in others."
+        )
+    if not _trusted(statuses[0], least_trust):
+        raise CannotMeasureError(
+            f"{metric.name} is {statuses[0]} in these runs, not {least_trust.value}: no sensor of "
+            f"that part was read. To compare {statuses[0]} joules, labelled as such in every line, "
+            f"say --channel {statuses[0]}; without joules, --metric balanced_accuracy."
+        )
+    return statuses[0]
+
+
+def _trusted(status: str, least_trust: Origin) -> bool:
+    return TRUST.index(Origin(status)) <= TRUST.index(least_trust)

@@ -1,0 +1,117 @@
+"""The test set's own error: what the predictions say when photographs are drawn anew.
+
+A seed interval says how much the runs differ. It says nothing about the few photographs the test
+set was made from, which are the same for every run; that is what is worked out here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wbcbench.clusters import percentile_interval, resample
+from wbcbench.comparison.blocks import Blocks
+from wbcbench.comparison.design import Design
+from wbcbench.comparison.result import ByPhotograph, SameImages
+from wbcbench.errors import UsageError
+from wbcbench.stats.photographs import on_same_images
+
+Floats = NDArray[np.float64]
+Labels = NDArray[np.int64]
+
+_COLUMNS = ("image_sha256", "original_id", "y_true", "y_pred")
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """Which images each run had right.
+
+    Attributes:
+        right: ``[arms, blocks, images]``, 1 or 0.
+        labels: ``[images]``, numbers of the true classes.
+        photographs: ``[images]``, the photograph of each image.
+    """
+
+    right: Floats
+    labels: Labels
+    photographs: Labels
+
+    def of_arm(self, arm: int) -> ByPhotograph:
+        """One arm's accuracy, averaged over its seeds."""
+        share = self.right[arm].mean(axis=0)
+        drawn = resample(share, self.labels, self.photographs)
+        by_class = [share[self.labels == label].mean() for label in np.unique(self.labels)]
+        low, high = percentile_interval(drawn.mean)
+        balanced_low, balanced_high = percentile_interval(drawn.balanced)
+        return ByPhotograph(
+            accuracy=float(share.mean()),
+            low=low,
+            high=high,
+            balanced=float(np.mean(by_class)),
+            balanced_low=balanced_low,
+            balanced_high=balanced_high,
+        )
+
+    def compare(self, design: Design) -> tuple[SameImages, ...]:
+        """Each candidate against its baseline, image by image."""
+        return tuple(
+            SameImages(
+                design.arms[i].label,
+                design.arms[j].label,
+                on_same_images(self.right[i], self.right[j], self.labels, self.photographs),
+            )
+            for i, j in design.pairs
+        )
+
+
+def read_answers(blocks: Blocks) -> Answers | None:
+    """The predictions of every used run.
+
+    ``None`` where a run kept none, photographs are unknown, or the runs saw different images.
+    """
+    paths = [run.predictions for block in blocks.runs for run in block]
+    if not paths or None in paths:
+        return None
+    tables = [_read(path) for path in paths if path is not None]
+    first = tables[0]
+    if any(table.images != first.images for table in tables) or (first.photographs < 0).any():
+        return None
+    _, labels = np.unique(first.truth, return_inverse=True)
+    shape = (len(blocks.runs), len(blocks.runs[0]), len(labels))
+    return Answers(
+        right=np.array([table.right for table in tables]).reshape(shape).transpose(1, 0, 2),
+        labels=labels.astype(np.int64),
+        photographs=first.photographs,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Predictions:
+    images: list[str]
+    truth: list[str]
+    right: Floats
+    photographs: Labels
+
+
+def _read(path: Path) -> _Predictions:
+    """One run's predictions; an unknown photograph is -1."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        table = pq.read_table(path, columns=list(_COLUMNS))
+    except (OSError, pa.ArrowException) as error:
+        raise UsageError(
+            f"{path} cannot be read as predictions: {error}. Move it away to compare without the "
+            "intervals by photograph, or repeat the run."
+        ) from error
+    truth, said = (np.asarray(table[name].to_pylist()) for name in ("y_true", "y_pred"))
+    return _Predictions(
+        images=table["image_sha256"].to_pylist(),
+        truth=truth.tolist(),
+        right=(truth == said).astype(np.float64),
+        photographs=np.asarray(table["original_id"].fill_null(-1).to_pylist(), dtype=np.int64),
+    )
