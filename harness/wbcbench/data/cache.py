@@ -1,7 +1,7 @@
 """Decoded images and what is known of them, kept between runs.
 
 ``listings/<fingerprint>.json`` remembers what a folder held when it had that fingerprint;
-``pixels/<digest>-<size>px-<how>-<split>.npy`` holds the decoded images of a content. Files are
+``pixels/<digest>-<size>px-<how>.npy`` holds the decoded images of a content. Files are
 written under another name and renamed, so a reader finds a whole file or none, and two processes
 may fill the cache at once. Nothing read from here is believed: a file whose checksum differs
 counts as absent and is made again. Deleting the folder loses nothing but time.
@@ -12,22 +12,21 @@ from __future__ import annotations
 import json
 import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wbcbench.data import pixelfile
-from wbcbench.data.dataset import LOADED_SPLITS
+from wbcbench.data.pixelfile import PixelWriter, temporary_beside
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-READER = "rgb-linear-v1"
+READER = "rgb-linear-v2"
 """Names how files become pixels; a change of decoding, resizing or of the listing renames it."""
-
-Pixels = dict[str, "NDArray[np.uint8]"]
-"""The images of each split: uint8 ``[n, size, size, 3]``."""
 
 _log = logging.getLogger(__name__)
 
@@ -83,49 +82,63 @@ class Shelf:
     fingerprint: str
     image_size: int
 
-    def recall(self) -> tuple[Listing, Pixels] | None:
-        """Return what is remembered, ``None`` if anything is missing or damaged."""
+    def recall(self) -> tuple[Listing, NDArray[np.uint8]] | None:
+        """Return what is remembered, ``None`` if anything is missing or damaged.
+
+        The pixels are uint8 ``[n, size, size, 3]`` in the order of the listing, memory-mapped.
+        """
         try:
             return self._recall()
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
             _log.warning("The cache in %s is damaged (%s); reading again.", self.root, error)
             return None
 
-    def remember(self, listing: Listing, pixels: Pixels) -> None:
-        """Keep what was read; the listing comes last, so it never names pixels not yet there.
+    @contextmanager
+    def blank(self, count: int) -> Iterator[PixelWriter]:
+        """Yield a file for ``count`` images, gone afterwards unless it was kept.
 
         Raises:
             OSError: The cache folder cannot be written.
         """
-        checksums = {
-            split: pixelfile.write(self._pixel_path(listing, split), images)
-            for split, images in pixels.items()
-        }
-        document = {"crc32": checksums, "listing": _columns(listing)}
-        with pixelfile.appearing_whole(self._listing_path()) as path:
-            path.write_text(json.dumps(document), encoding="ascii")
+        with temporary_beside(self.root / "pixels" / "new") as path:
+            writer = PixelWriter(path, self._shape(count))
+            writer.begin()
+            yield writer
 
-    def _recall(self) -> tuple[Listing, Pixels]:
+    def keep(self, listing: Listing, written: PixelWriter) -> NDArray[np.uint8]:
+        """Keep a full file and its listing, and return the pixels as :meth:`recall` does.
+
+        The listing comes last, so it never names pixels that are not there yet.
+
+        Raises:
+            OSError: The cache folder cannot be written.
+        """
+        target = self._pixel_path(listing)
+        written.path.replace(target)
+        document = {"crc32": list(written.checksums.items()), "listing": _columns(listing)}
+        with temporary_beside(self._listing_path()) as path:
+            path.write_text(json.dumps(document), encoding="ascii")
+            path.replace(self._listing_path())
+        return pixelfile.read(target, written.shape, written.checksums)
+
+    def _recall(self) -> tuple[Listing, NDArray[np.uint8]]:
         raw = json.loads(self._listing_path().read_bytes())
         refused = [(name, reason) for name, reason in raw["listing"]["refused"]]
         listing = Listing(**{**raw["listing"], "refused": refused})
-        pixels = {split: self._pixels(listing, split, raw["crc32"]) for split in LOADED_SPLITS}
-        return listing, pixels
+        shape = self._shape(len(listing.files))
+        return listing, pixelfile.read(self._pixel_path(listing), shape, dict(raw["crc32"]))
 
-    def _pixels(
-        self, listing: Listing, split: str, crc32: dict[str, list[int]]
-    ) -> NDArray[np.uint8]:
-        shape = (len(listing.positions(split)), self.image_size, self.image_size, 3)
-        return pixelfile.read(self._pixel_path(listing, split), shape, crc32[split])
+    def _shape(self, count: int) -> pixelfile.Shape:
+        return (count, self.image_size, self.image_size, 3)
 
     def _listing_path(self) -> Path:
         return self.root / "listings" / f"{self.fingerprint}.json"
 
-    def _pixel_path(self, listing: Listing, split: str) -> Path:
+    def _pixel_path(self, listing: Listing) -> Path:
         how = f"{self.image_size}px-{READER}"
-        return self.root / "pixels" / f"{listing.sha256[:32]}-{how}-{split}.npy"
+        return self.root / "pixels" / f"{listing.sha256[:32]}-{how}.npy"
 
 
 def _columns(listing: Listing) -> dict[str, object]:

@@ -36,6 +36,11 @@ class ListedFile:
     mtime_ns: int
     ctime_ns: int
 
+    @property
+    def state(self) -> tuple[int, int, int]:
+        """Size and times, which differ after any change."""
+        return (self.size, self.mtime_ns, self.ctime_ns)
+
 
 def find_root(path: Path) -> Path:
     """Return the folder that holds ``TRAIN`` and ``TEST``.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +23,7 @@ _NAMED_IN_MESSAGE = 10
 _LARGEST_SIDE_PX = 4096
 
 Progress = Callable[[int, int], None]
+Store = Callable[[int, "NDArray[np.uint8]"], None]
 
 
 def load(
@@ -60,10 +61,10 @@ def load(
     seal = layout.fingerprint(root, files, image_size, cache.READER)
     shelf = cache.Shelf(kept_in, seal, image_size)
     found = shelf.recall()
-    listing, pixels = found or _read(root, files, image_size, on_progress)
+    if found is None:
+        found = _read(shelf, _Reading(root, files, skip_unreadable, on_progress))
+    listing, pixels = found
     _refuse(root, listing, skip_unreadable=skip_unreadable)
-    if found is None and _keep(shelf, root, listing, pixels):
-        listing, pixels = shelf.recall() or (listing, pixels)
     return _dataset(root, image_size, listing, pixels)
 
 
@@ -76,20 +77,64 @@ def _chosen(path: Path | None, kept_in: Path, on_progress: Progress | None) -> P
     return default_cells(kept_in, on_progress)
 
 
-def _read(
-    root: Path, files: Sequence[layout.ListedFile], image_size: int, on_progress: Progress | None
-) -> tuple[cache.Listing, cache.Pixels]:
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """What is read, and how."""
+
+    root: Path
+    files: Sequence[layout.ListedFile]
+    skip_unreadable: bool
+    on_progress: Progress | None
+
+    def __call__(self, image_size: int, store: Store) -> cache.Listing:
+        """Read every file; ``store`` takes the pixels of all, usable or not."""
+        known = photographs.known_images(self.root)
+        facts = reading.read_images(self.files, image_size, store, self.on_progress)
+        listing = _listing(self.files, facts, known)
+        _refuse(self.root, listing, skip_unreadable=self.skip_unreadable)
+        return listing
+
+    def usable(self, listing: cache.Listing) -> list[int]:
+        """Return the positions of the usable files."""
+        refused = {name for name, _ in listing.refused}
+        return [i for i, file in enumerate(self.files) if file.name not in refused]
+
+
+def _read(shelf: cache.Shelf, read: _Reading) -> tuple[cache.Listing, NDArray[np.uint8]]:
+    """Read into the cache, or into memory if the cache cannot be written."""
     import numpy as np
 
-    everything = np.empty((len(files), image_size, image_size, 3), np.uint8)
-    with ThreadPoolExecutor(1) as aside:  # the table is parsed while the images are decoded
-        known = aside.submit(photographs.known_images, root)
-        facts = reading.read_images([file.path for file in files], everything, on_progress)
+    try:
+        with shelf.blank(len(read.files)) as blank:
+            listing = read(shelf.image_size, blank.store)
+            if not listing.refused:
+                return listing, shelf.keep(listing, blank)
+            every = np.memmap(blank.path, np.uint8, "r", blank.offset, blank.shape)
+            with shelf.blank(len(listing.files)) as rest:
+                rest.store(0, every[read.usable(listing)])
+                return listing, shelf.keep(listing, rest)
+    except OSError as error:
+        _log.warning("The image cache %s takes nothing (%s); going on without.", shelf.root, error)
+    pixels = np.empty((len(read.files), shelf.image_size, shelf.image_size, 3), np.uint8)
+
+    def keep_in_memory(start: int, block: NDArray[np.uint8]) -> None:
+        pixels[start : start + len(block)] = block
+
+    listing = read(shelf.image_size, keep_in_memory)
+    return listing, pixels[read.usable(listing)]
+
+
+def _listing(
+    files: Sequence[layout.ListedFile],
+    facts: Sequence[reading.ImageFacts],
+    known: dict[str, photographs.Provenance],
+) -> cache.Listing:
     usable = [i for i, fact in enumerate(facts) if fact.complaint is None]
     names = [files[i].name for i in usable]
     digests = [str(facts[i].sha256) for i in usable]
-    origins = [known.result().get(sha256, photographs.UNKNOWN) for sha256 in digests]
-    listing = cache.Listing(
+    origins = [known.get(sha256, photographs.UNKNOWN) for sha256 in digests]
+    refused = [(f.name, c) for f, fact in zip(files, facts, strict=True) if (c := fact.complaint)]
+    return cache.Listing(
         sha256=dataset_sha256(zip(names, digests, strict=True)),
         synthetic_version=max((facts[i].synthetic_version or 0 for i in usable), default=0) or None,
         files=names,
@@ -97,38 +142,14 @@ def _read(
         group_ids=[origin.group_id for origin in origins],
         original_ids=[origin.original_id for origin in origins],
         seen_in_train=[origin.seen_in_train for origin in origins],
-        refused=[
-            (f.name, fact.complaint) for f, fact in zip(files, facts, strict=True) if fact.complaint
-        ],
+        refused=refused,
     )
-    images = everything if len(usable) == len(files) else everything[usable]
-    return listing, {split: images[_span(listing, split)] for split in LOADED_SPLITS}
 
 
 def _span(listing: cache.Listing, split: str) -> slice:
     """Return where a split stands: names are sorted, so it is one piece."""
     positions = listing.positions(split)
     return slice(positions[0], positions[-1] + 1) if positions else slice(0, 0)
-
-
-def _keep(shelf: cache.Shelf, root: Path, listing: cache.Listing, pixels: cache.Pixels) -> bool:
-    """Fill the cache; ``False`` if it cannot be written.
-
-    Raises:
-        UsageError: Files changed while they were read, so nobody knows what was read.
-    """
-    seal = layout.fingerprint(root, layout.list_files(root), shelf.image_size, cache.READER)
-    if seal != shelf.fingerprint:
-        raise UsageError(
-            f"Files in {root} changed while they were read, so the images may be of two states. "
-            "Wait until nothing writes there any more and start again."
-        )
-    try:
-        shelf.remember(listing, pixels)
-    except OSError as error:
-        _log.warning("The image cache %s takes nothing (%s); going on without.", shelf.root, error)
-        return False
-    return True
 
 
 def _refuse(root: Path, listing: cache.Listing, *, skip_unreadable: bool) -> None:
@@ -149,8 +170,10 @@ def _refuse(root: Path, listing: cache.Listing, *, skip_unreadable: bool) -> Non
         )
 
 
-def _dataset(root: Path, image_size: int, listing: cache.Listing, pixels: cache.Pixels) -> Dataset:
-    train, test = (_image_set(listing, split, pixels[split]) for split in LOADED_SPLITS)
+def _dataset(
+    root: Path, image_size: int, listing: cache.Listing, pixels: NDArray[np.uint8]
+) -> Dataset:
+    train, test = (_image_set(listing, split, pixels) for split in LOADED_SPLITS)
     return Dataset(
         dataset_id=dataset_id(listing.sha256, listing.synthetic_version),
         sha256=listing.sha256,
@@ -164,14 +187,14 @@ def _dataset(root: Path, image_size: int, listing: cache.Listing, pixels: cache.
     )
 
 
-def _image_set(listing: cache.Listing, split: str, images: NDArray[np.uint8]) -> ImageSet:
+def _image_set(listing: cache.Listing, split: str, pixels: NDArray[np.uint8]) -> ImageSet:
     import numpy as np
 
     span = _span(listing, split)
     files = tuple(listing.files[span])
     label_of = {name: label for label, name in enumerate(CLASSES)}
     return ImageSet(
-        images=images,
+        images=pixels[span],
         labels=np.array([label_of[name.split("/")[1]] for name in files], dtype=np.int64),
         files=files,
         sha256=tuple(listing.digests[span]),

@@ -1,7 +1,7 @@
-"""One array of images in one ``.npy`` file: written in parallel, checked and mapped on reading.
+"""One array of images in one ``.npy`` file: written block by block, checked and mapped on reading.
 
-The file is cut into blocks, each with a CRC-32 that the caller keeps elsewhere. A file whose
-bytes differ in any way from what was written is an error on reading, never other pixels.
+Each block has a CRC-32 that the caller keeps elsewhere. A file whose bytes differ in any way from
+what was written is an error on reading, never other pixels.
 """
 
 from __future__ import annotations
@@ -10,9 +10,11 @@ import io
 import os
 import tempfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,42 +24,56 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-_BLOCK_BYTES = 1 << 22
 Shape = tuple[int, int, int, int]
+Checksums = dict[int, int]
+"""CRC-32 of each block by the position of its first image; a block ends where the next begins."""
 
 
-def write(path: Path, images: NDArray[np.uint8]) -> list[int]:
-    """Write ``images`` to ``path``, whole or not at all, and return the blocks' checksums.
+@dataclass(frozen=True, slots=True)
+class PixelWriter:
+    """An array on disk that is being filled, by several threads at once.
 
-    Args:
-        path: The file; its folder is made.
-        images: uint8 ``[n, size, size, 3]``, contiguous.
-
-    Raises:
-        OSError: The file cannot be written.
+    Attributes:
+        path: The file.
+        shape: Of the whole array, ``(n, size, size, 3)``.
+        checksums: Of the blocks stored so far.
     """
-    header = _header(images.shape)
-    content = images.data.cast("B")
-    with appearing_whole(path) as temporary:
-        temporary.write_bytes(header)
 
-        def write_block(start: int) -> int:
-            block = content[start : start + _BLOCK_BYTES]
-            with temporary.open("r+b") as stream:  # its own position in the file
-                stream.seek(len(header) + start)
-                stream.write(block)
-            return zlib.crc32(block)
+    path: Path
+    shape: Shape
+    checksums: Checksums = field(default_factory=dict)
 
-        return _for_each_block(write_block, len(content))
+    @property
+    def offset(self) -> int:
+        """Return where the first image begins, in bytes."""
+        return len(_header(self.shape))
+
+    def begin(self) -> None:
+        """Write the header."""
+        self.path.write_bytes(_header(self.shape))
+
+    def store(self, start: int, images: NDArray[np.uint8]) -> None:
+        """Write ``images`` (uint8 ``[k, size, size, 3]``) as the images from ``start`` on.
+
+        Raises:
+            OSError: The disk takes no more.
+        """
+        block = images.data.cast("B")
+        with self.path.open("r+b", buffering=0) as stream:  # its own position in the file
+            stream.seek(self.offset + start * images[0].nbytes)
+            written = 0
+            while written < len(block):
+                written += stream.write(block[written:])
+        self.checksums[start] = zlib.crc32(block)
 
 
-def read(path: Path, shape: Shape, checksums: list[int]) -> NDArray[np.uint8]:
+def read(path: Path, shape: Shape, checksums: Checksums) -> NDArray[np.uint8]:
     """Return the images in ``path``, memory-mapped and read-only.
 
     Args:
-        path: A file that :func:`write` wrote.
+        path: A file that a :class:`PixelWriter` filled.
         shape: The shape it must have.
-        checksums: What :func:`write` returned.
+        checksums: Those of the writer.
 
     Raises:
         OSError: The file cannot be read.
@@ -70,39 +86,31 @@ def read(path: Path, shape: Shape, checksums: list[int]) -> NDArray[np.uint8]:
         if stream.read(len(header)) != header:
             raise ValueError(f"{path.name} does not begin as it was written")
     images = np.memmap(path, np.uint8, mode="r", offset=len(header), shape=shape)
-    content = images.data.cast("B")
-    found = _for_each_block(
-        lambda start: zlib.crc32(content[start : start + _BLOCK_BYTES]), len(content)
-    )
-    if found != checksums:
-        raise ValueError(f"the checksum of {path.name} differs")
+    blocks = list(pairwise([*sorted(checksums), shape[0]]))
+    with ThreadPoolExecutor(usable_cores()) as pool:  # zlib releases the interpreter's lock
+        found = pool.map(lambda block: zlib.crc32(images[slice(*block)].data), blocks)
+        if blocks[0][0] != 0 or list(found) != [checksums[start] for start, _ in blocks]:
+            raise ValueError(f"the checksum of {path.name} differs")
     return images
 
 
 @contextmanager
-def appearing_whole(path: Path) -> Iterator[Path]:
-    """Yield an empty file beside ``path`` that takes its name when the block ends well."""
+def temporary_beside(path: Path) -> Iterator[Path]:
+    """Yield an empty file in the folder of ``path``; it is gone afterwards unless renamed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     os.close(descriptor)
     temporary = Path(name)
     try:
         yield temporary
-        temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def _header(shape: tuple[int, ...]) -> bytes:
+def _header(shape: Shape) -> bytes:
     import numpy as np
 
     stream = io.BytesIO()
     description = {"descr": "|u1", "fortran_order": False, "shape": shape}
     np.lib.format.write_array_header_1_0(stream, description)
     return stream.getvalue()
-
-
-def _for_each_block(act: Callable[[int], int], size: int) -> list[int]:
-    """Call ``act`` with the start of every block, on all cores: zlib and files do not block."""
-    with ThreadPoolExecutor(usable_cores()) as pool:
-        return list(pool.map(act, range(0, size, _BLOCK_BYTES)))

@@ -11,17 +11,21 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass
-from io import FileIO
 from pathlib import Path
+from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 from wbcbench.data import jpeg
+from wbcbench.data.layout import ListedFile
+from wbcbench.errors import UsageError
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-_FILES_A_TASK = 32
+_FILES_A_BLOCK = 32
+_READ_ONLY = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
+"""A pipe among the images must not keep everybody waiting; plain files do not care."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +48,9 @@ class ImageFacts:
 
 
 def read_images(
-    paths: Sequence[str],
-    pixels: NDArray[np.uint8],
+    files: Sequence[ListedFile],
+    image_size: int,
+    store: Callable[[int, NDArray[np.uint8]], None],
     on_progress: Callable[[int, int], None] | None = None,
 ) -> list[ImageFacts]:
     """Read, hash, check, decode and resize every file.
@@ -54,27 +59,31 @@ def read_images(
     for pixel what ``cv2.imread``, ``cv2.resize`` and ``cv2.cvtColor`` one after another give.
 
     Args:
-        paths: ``n`` files.
-        pixels: uint8 ``[n, size, size, 3]``, filled in place; rows of unusable files stay as
-            they are.
+        files: ``n`` files as their folder lists them.
+        image_size: Side of the images after resizing, in pixels.
+        store: Takes the pixels away: called on several threads with the position of the first
+            image and uint8 ``[k, size, size, 3]``, which is overwritten afterwards. Rows of
+            unusable files hold anything.
         on_progress: Called on this thread with (files done, ``n``).
 
     Returns:
-        One :class:`ImageFacts` a file, in the order of ``paths``.
+        One :class:`ImageFacts` a file, in the order of ``files``.
+
+    Raises:
+        UsageError: A file is no longer the one that was listed.
+        OSError: Whatever ``store`` raises.
     """
-    facts: list[ImageFacts] = [ImageFacts(None, "was not read")] * len(paths)
+    facts: list[ImageFacts] = [ImageFacts(None, "was not read")] * len(files)
     done = 0
     with all_cores() as pool:
-        tasks = {
-            pool.submit(_read_slice, paths, pixels, start): start
-            for start in range(0, len(paths), _FILES_A_TASK)
-        }
+        read = _BlockReader(files, store, _buffers(image_size))
+        tasks = {pool.submit(read, i): i for i in range(0, len(files), _FILES_A_BLOCK)}
         for task in as_completed(tasks):
             found = task.result()
             facts[tasks[task] : tasks[task] + len(found)] = found
             done += len(found)
             if on_progress is not None:
-                on_progress(done, len(paths))
+                on_progress(done, len(files))
     return facts
 
 
@@ -112,15 +121,41 @@ def all_cores() -> Iterator[Executor]:
         cv2.setNumThreads(threads_before)
 
 
-def _read_slice(paths: Sequence[str], pixels: NDArray[np.uint8], start: int) -> list[ImageFacts]:
-    stop = min(start + _FILES_A_TASK, len(paths))
-    return [_read_image(paths[i], pixels[i]) for i in range(start, stop)]
+@dataclass(frozen=True, slots=True)
+class _BlockReader:
+    """Reads one block of files; called on several threads.
+
+    Buffers are used again and again, because fresh memory costs as much as half a decoding.
+    """
+
+    files: Sequence[ListedFile]
+    store: Callable[[int, NDArray[np.uint8]], None]
+    buffers: SimpleQueue[NDArray[np.uint8]]
+
+    def __call__(self, start: int) -> list[ImageFacts]:
+        block = self.files[start : start + _FILES_A_BLOCK]
+        buffer = self.buffers.get()
+        try:
+            facts = [_read_image(file, buffer[i]) for i, file in enumerate(block)]
+            self.store(start, buffer[: len(block)])
+        finally:
+            self.buffers.put(buffer)
+        return facts
 
 
-def _read_image(path: str, out: NDArray[np.uint8]) -> ImageFacts:
+def _buffers(image_size: int) -> SimpleQueue[NDArray[np.uint8]]:
+    """Return one buffer a thread."""
+    import numpy as np
+
+    buffers: SimpleQueue[NDArray[np.uint8]] = SimpleQueue()
+    for _ in range(usable_cores()):
+        buffers.put(np.zeros((_FILES_A_BLOCK, image_size, image_size, 3), np.uint8))
+    return buffers
+
+
+def _read_image(file: ListedFile, out: NDArray[np.uint8]) -> ImageFacts:
     try:
-        with FileIO(path) as stream:
-            data = stream.readall()
+        data = _content(file)
     except OSError as error:
         return ImageFacts(None, f"cannot be read: {(error.strerror or str(error)).lower()}")
     sha256 = hashlib.sha256(data).hexdigest()
@@ -128,6 +163,27 @@ def _read_image(path: str, out: NDArray[np.uint8]) -> ImageFacts:
     if wrong is not None:
         return ImageFacts(sha256, wrong)
     return _decode(data, sha256, out)
+
+
+def _content(file: ListedFile) -> bytes:
+    """Return the bytes of a file, in few calls to the system.
+
+    Each call gives up the interpreter's lock, and asking for it back is what threads wait for.
+    """
+    descriptor = os.open(file.path, _READ_ONLY)
+    try:
+        content = os.read(descriptor, file.size + 1)
+        while 0 < len(content) < file.size and (more := os.read(descriptor, file.size)):
+            content += more
+        stat = os.fstat(descriptor)
+    finally:
+        os.close(descriptor)
+    if (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns) != file.state:
+        raise UsageError(
+            f"{file.path} changed while the data set was being read, so the images may be of two "
+            "states. Wait until nothing writes there any more and start again."
+        )
+    return content
 
 
 def _decode(data: bytes, sha256: str, out: NDArray[np.uint8]) -> ImageFacts:
