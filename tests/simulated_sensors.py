@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
 
 from wbcbench.energy import Channel, Domain, Kind, Origin, Trace
+from wbcbench.sampler import JITTER
 
 LOW_W, HIGH_W = 60.0, 300.0
 
@@ -112,10 +113,10 @@ class SimulatedSensor:
         return replace(channel, update_s=self.update_s, averaging_s=self.averaging_s)
 
     def trace(self, signal: Signal, rng: random.Random, end_s: float, poll_s: float) -> Trace:
-        """Polls from 2 s on with 10 % jitter, and a phase of the sensor's own."""
+        """Polls from 2 s on with the sampler's jitter, and a phase of the sensor's own."""
         phase_s = rng.random() * self.update_s
         count = int((end_s - 2.0) / poll_s)
-        times = [2.0 + (i + rng.uniform(-0.1, 0.1)) * poll_s for i in range(1, count)]
+        times = [2.0 + (i + rng.uniform(-JITTER, JITTER)) * poll_s for i in range(1, count)]
         return Trace(self.channel, times, [self._value(signal, t, phase_s, rng) for t in times])
 
     def _value(self, signal: Signal, t_s: float, phase_s: float, rng: random.Random) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -43,7 +44,7 @@ def test_every_poll_is_kept_even_when_the_reading_never_changes(run: RunDir) -> 
 def test_polls_lie_on_a_grid_that_does_not_drift(run: RunDir) -> None:
     sampled(run, [ScriptedMeter(lambda _: 1.0)], 0.6)
     (trace,) = run.read_traces()
-    # Each tick may jitter by a tenth of the period plus scheduling, but the ticks do not add it up.
+    # Each tick may jitter by JITTER of the period plus scheduling, but the ticks do not add it up.
     ticks = [(t - trace.t_s[0]) / 0.02 for t in trace.t_s[1:]]
     late = sorted(tick - round(tick) for tick in ticks)
     assert abs(late[len(late) // 2]) < 0.5
@@ -75,6 +76,20 @@ def test_a_line_torn_by_a_kill_is_left_out(run: RunDir) -> None:
     with path.open("a") as stream:
         stream.write("99999.1")
     assert len(run.read_traces()[0].t_s) == whole
+
+
+def test_a_channel_that_has_learnt_more_of_its_sensor_is_still_the_same(run: RunDir) -> None:
+    sampler = sampled(run, [ScriptedMeter(lambda _: 7.0)], 0.2)
+    assert {value for _, value in sampler.recent(replace(POWER, update_s=0.05))} == {7.0}
+    assert sampler.recent(OTHER) == []
+
+
+def test_polls_wander_over_half_a_period_and_keep_their_order(run: RunDir) -> None:
+    sampled(run, [ScriptedMeter(lambda _: 1.0)], 1.0)
+    (trace,) = run.read_traces()
+    places = [(t / 0.02) % 1 for t in trace.t_s]
+    assert trace.t_s == sorted(trace.t_s)
+    assert max(places) - min(places) > 0.4
 
 
 def test_a_disk_that_cannot_be_written_reaches_the_run(run: RunDir) -> None:

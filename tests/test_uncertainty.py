@@ -57,7 +57,7 @@ def test_part_time_sensors_are_covered_in_95_of_100_repetitions_over_all_signals
 
 
 WIDEST = {  # median half-width over the truth; what a reader may rely on
-    ("counter 100 ms", 10): 0.02,
+    ("counter 100 ms", 10): 0.025,
     ("counter 100 ms", 60): 0.004,
     ("instant 20 ms", 60): 0.08,
     ("part-time 25/100 ms", 10): 0.15,

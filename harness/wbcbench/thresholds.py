@@ -76,7 +76,7 @@ GAP_PERIODS = _limit(
     3.0,
     "×",
     "readings further apart than this many periods leave a gap",
-    "readings jitter by 10 % and one late tick is normal",
+    "readings jitter by 30 % to both sides and one late tick is normal",
 )
 GAP_LEAST_S = _limit(
     "gap_least_s",
