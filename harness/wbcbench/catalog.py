@@ -60,6 +60,7 @@ CHECKS: Mapping[str, str] = {
     "idle-drift": "checks.idle_drift:check",
     "cross-check": "checks.cross_check:check",
     "status-of-headline": "checks.status_of_headline:check",
+    "validated-on-test": "checks.validated_on_test:check",
 }
 
 KINDS: Mapping[str, Mapping[str, str]] = {
