@@ -1,3 +1,23 @@
-"""wbcbench: what training a neural network costs in joules, and what accuracy those joules buy."""
+"""wbcbench: what training a neural network costs in joules, and what accuracy those joules buy.
+
+``from wbcbench import Meter`` measures any Python code; see harness/API.md. Importing this package
+alone loads nothing else.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from wbcbench.api import Meter
 
 __version__ = "0.1.0"
+
+__all__ = ["Meter", "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    """Load the public class when it is asked for: the command line must start at once."""
+    if name == "Meter":
+        from wbcbench.api import Meter
+
+        return Meter
+    raise AttributeError(f"module 'wbcbench' has no attribute {name!r}")

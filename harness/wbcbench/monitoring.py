@@ -10,7 +10,7 @@ import csv
 import tempfile
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
@@ -24,10 +24,9 @@ from wbcbench.live.telling import Teller
 from wbcbench.live.watts import WattsView
 from wbcbench.recording import Asked, Recording
 from wbcbench.rundir import RunDir
-from wbcbench.spans import Recorded, Span, recorded
+from wbcbench.spans import Recorded, Span, recorded, with_write_error
 from wbcbench.story import Story
 from wbcbench.study import RunSpec
-from wbcbench.verdict import Caution, Severity, Verdict
 
 COMMAND = "command"
 MACHINE = "machine"
@@ -72,7 +71,7 @@ def monitor_command(
             recording.rest()
             child = _carried_out(recording, command, clock, stdout)
         kept = recorded(run)
-    span = _with_write_error(kept.span(child.window), recording.error)
+    span = with_write_error(kept.span(child.window), _reason(recording))
     return Monitored(span, child.exit_status, kept)
 
 
@@ -95,7 +94,7 @@ def monitor_machine(asked: Asked, view: WattsView, clock: Clock | None = None) -
             recording.rest()
             window = _watched(recording, view, clock)
         kept = recorded(run)
-    return Monitored(_with_write_error(kept.span(window), recording.error), None, kept)
+    return Monitored(with_write_error(kept.span(window), _reason(recording)), None, kept)
 
 
 @contextlib.contextmanager
@@ -142,17 +141,8 @@ def _show(
         view.show(clock.now_s() - start_s, teller.now(Story(), MACHINE))
 
 
-def _with_write_error(span: Span, error: OSError | None) -> Span:
-    """A trace that could not be written to its end has no trustworthy joules."""
-    if error is None:
-        return span
-    doubt = Caution(
-        "trace-not-written",
-        Severity.INVALID,
-        f"The readings could not be kept: {error.strerror}.",
-        "Free space for temporary files (or set TMPDIR to a disk that has some) and repeat.",
-    )
-    return replace(span, cautions=(doubt, *span.cautions), verdict=Verdict.INVALID)
+def _reason(recording: Recording) -> str | None:
+    return recording.error.strerror if recording.error else None
 
 
 def write_polls(stream: TextIO, done: Monitored) -> None:

@@ -27,7 +27,7 @@ from wbcbench.recording import SHARED
 from wbcbench.records import Circumstances
 from wbcbench.rundir import RunDir
 from wbcbench.study import RunSpec
-from wbcbench.verdict import Caution, Verdict, verdict
+from wbcbench.verdict import Caution, Severity, Verdict, verdict
 
 PEAK_OVER_S = 1.0  # a counter's steps are too coarse to tell power over less
 
@@ -108,6 +108,20 @@ def recorded(run: RunDir) -> Recorded:
     """Read a recording from its folder."""
     seen = run.read_began() or Circumstances(started_utc="", provenance={})
     return Recorded(tuple(run.read_traces()), run.read_telemetry(), seen)
+
+
+def with_write_error(span: Span, reason: str | None) -> Span:
+    """The span, never valid if its readings are not complete, as ``reason`` says."""
+    if reason is None:
+        return span
+    doubt = Caution(
+        "trace-not-written",
+        Severity.INVALID,
+        f"The readings are not complete: {reason}.",
+        "Free space for temporary files (or set TMPDIR to a disk that has some) and repeat.",
+        window=span.window.name,
+    )
+    return replace(span, cautions=(doubt, *span.cautions), verdict=Verdict.INVALID)
 
 
 def _evidence(kept: Recorded, window: Window, *, is_cut: bool) -> Evidence:
