@@ -13,7 +13,7 @@ from wbcbench.apart import budgets_alone, steps_alone
 from wbcbench.appraisal import Appraisal, appraise, telemetry
 from wbcbench.checks import Evidence, cautions
 from wbcbench.clock import utc_now
-from wbcbench.energy import Origin, Trace, Window
+from wbcbench.energy import Channel, Origin, Trace, Window
 from wbcbench.records import Circumstances, Failure, RunRecord, Status
 from wbcbench.rundir import RunDir
 from wbcbench.story import Story, told
@@ -36,17 +36,33 @@ def account(
     story = told(run.read_messages())
     cut = story.close_open(_trace_end_s(traces))
     appraisal = _apart(appraise(traces, story.windows), story.windows)
-    states = tuple(telemetry(run.read_telemetry(), story.windows))
-    evidence = _evidence(run, seen, traces, story, appraisal)
-    doubts = cautions(replace(evidence, cut=cut, telemetry=states))
+    evidence = replace(
+        _evidence(run, seen, traces, story, appraisal),
+        cut=cut,
+        telemetry=tuple(telemetry(run.read_telemetry(), story.windows)),
+    )
+    record = _record(run.run_id, status, seen, story, evidence)
+    return replace(
+        record,
+        energies=appraisal.energies,
+        budgets=appraisal.budgets,
+        agreements=appraisal.agreements,
+        error=error or story.failure,
+    )
+
+
+def _record(
+    run_id: str, status: Status, seen: Circumstances, story: Story, evidence: Evidence
+) -> RunRecord:
+    doubts = cautions(evidence)
     return RunRecord(
-        run_id=run.run_id,
+        run_id=run_id,
         spec=evidence.spec,
         status=status,
         started_utc=seen.started_utc,
         ended_utc=utc_now(),
         provenance=seen.provenance,
-        synthetic=_is_synthetic(story, traces),
+        synthetic=_is_synthetic(story, evidence.channels),
         dataset=story.dataset,
         model=story.model,
         channels=evidence.channels,
@@ -54,7 +70,6 @@ def account(
         absent=seen.absent,
         sampling=seen.sampling,
         windows=evidence.windows,
-        energies=appraisal.energies,
         epochs=evidence.epochs,
         test=story.scores.get("test"),
         test_leak_free=story.scores.get("test_leak_free"),
@@ -64,10 +79,7 @@ def account(
         trainer_rss_peak_bytes=seen.trainer_rss_peak_bytes,
         cautions=doubts,
         verdict=verdict(doubts),
-        error=error or story.failure,
-        budgets=appraisal.budgets,
-        agreements=appraisal.agreements,
-        telemetry=states,
+        telemetry=evidence.telemetry,
     )
 
 
@@ -116,6 +128,6 @@ def _trace_end_s(traces: Sequence[Trace]) -> float:
     return min((end for end in ends if end >= latest_s - HEARTBEAT_S), default=0.0)
 
 
-def _is_synthetic(story: Story, traces: Sequence[Trace]) -> bool:
-    known_signal = any(trace.channel.origin is Origin.SYNTHETIC for trace in traces)
+def _is_synthetic(story: Story, channels: Sequence[Channel]) -> bool:
+    known_signal = any(channel.origin is Origin.SYNTHETIC for channel in channels)
     return known_signal or bool(story.dataset and story.dataset.synthetic)
