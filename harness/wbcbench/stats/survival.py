@@ -10,6 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+# A share such as 1 − 5/10 comes out of a product of fractions: equal up to rounding.
+_ROUNDING = 1e-12
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,15 +38,18 @@ def censored_median(costs: Sequence[float], reached: Sequence[bool]) -> Censored
 
     The median is the least cost by which at least half of all runs have reached the target.
     """
-    from scipy import stats
-
     hits = np.asarray(reached, dtype=bool)
-    if not hits.any():
-        return Censored(0, len(hits), None)
     values = np.asarray(costs, dtype=np.float64)
-    data = stats.CensoredData(uncensored=values[hits], right=values[~hits])
-    curve = stats.ecdf(data).cdf
-    # A share such as 1 − 5/10 comes out of a product of fractions: equal up to rounding.
-    half = np.flatnonzero(curve.probabilities >= 0.5 - 1e-12)
-    median = float(curve.quantiles[half[0]]) if len(half) else None
-    return Censored(int(hits.sum()), len(hits), median)
+    return Censored(int(hits.sum()), len(hits), _median(values, hits))
+
+
+def _median(costs: Floats, reached: NDArray[np.bool_]) -> float | None:
+    """Where the product of (1 − reached there / still on the way) first falls to a half."""
+    left = 1.0
+    for cost in np.unique(costs[reached]):
+        # A run censored at this very cost was still on the way when the others reached it.
+        on_the_way = int((costs >= cost).sum())
+        left *= 1.0 - int((costs[reached] == cost).sum()) / on_the_way
+        if left <= 0.5 + _ROUNDING:
+            return float(cost)
+    return None
