@@ -7,7 +7,7 @@ BIN    := $(VENV)/bin
 LOCK   ?= $(if $(wildcard /proc/driver/nvidia/version),requirements-cuda.lock,requirements.lock)
 STAMP  := $(VENV)/.installed-$(notdir $(basename $(LOCK)))
 
-.PHONY: run test check setup bench format-lint-types-imports lint format types imports lock clean help
+.PHONY: run test check setup bench bench-stats format-lint-types-imports lint format types imports lock clean help
 
 help:            ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -38,6 +38,9 @@ $(STAMP): $(LOCK) pyproject.toml
 
 bench: setup     ## Speed and error, as ratios measured side by side
 	$(BIN)/python -m tests.benchmarks
+
+bench-stats: setup   ## Simulated studies of known truth through `compare`, a few minutes
+	$(BIN)/python tests/benchmarks/bench_stats.py --write
 
 format:
 	$(BIN)/ruff format --check harness tests
