@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+from bisect import bisect_left
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
@@ -55,9 +56,10 @@ class Listing:
     seen_in_train: list[bool]
     refused: list[tuple[str, str]]
 
-    def positions(self, split: str) -> list[int]:
-        """Return where the images of ``split`` stand in the columns."""
-        return [i for i, name in enumerate(self.files) if name.startswith(f"{split}/")]
+    def span(self, split: str) -> slice:
+        """Return where the images of ``split`` stand: names are sorted, so it is one piece."""
+        end_of_names = f"{split}0"  # "0" is the character after "/"
+        return slice(bisect_left(self.files, f"{split}/"), bisect_left(self.files, end_of_names))
 
 
 def cache_root(cache_dir: Path | None) -> Path:
@@ -121,7 +123,7 @@ class Shelf:
         with temporary_beside(self._listing_path()) as path:
             path.write_text(json.dumps(document), encoding="ascii")
             path.replace(self._listing_path())
-        return pixelfile.read(target, written.shape, written.checksums)
+        return pixelfile.mapped(target, written.shape)
 
     def _recall(self) -> tuple[Listing, NDArray[np.uint8]]:
         raw = json.loads(self._listing_path().read_bytes())

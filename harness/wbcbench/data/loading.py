@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wbcbench.data import cache, layout, photographs, reading
+from wbcbench.data import cache, layout, photographs, pixelfile, reading
 from wbcbench.data.dataset import CLASSES, LOADED_SPLITS, Dataset, ImageSet
 from wbcbench.data.digest import dataset_id, dataset_sha256
 from wbcbench.errors import UsageError
@@ -109,7 +109,7 @@ def _read(shelf: cache.Shelf, read: _Reading) -> tuple[cache.Listing, NDArray[np
             listing = read(shelf.image_size, blank.store)
             if not listing.refused:
                 return listing, shelf.keep(listing, blank)
-            every = np.memmap(blank.path, np.uint8, "r", blank.offset, blank.shape)
+            every = pixelfile.mapped(blank.path, blank.shape)
             with shelf.blank(len(listing.files)) as rest:
                 rest.store(0, every[read.usable(listing)])
                 return listing, shelf.keep(listing, rest)
@@ -144,12 +144,6 @@ def _listing(
         seen_in_train=[origin.seen_in_train for origin in origins],
         refused=refused,
     )
-
-
-def _span(listing: cache.Listing, split: str) -> slice:
-    """Return where a split stands: names are sorted, so it is one piece."""
-    positions = listing.positions(split)
-    return slice(positions[0], positions[-1] + 1) if positions else slice(0, 0)
 
 
 def _refuse(root: Path, listing: cache.Listing, *, skip_unreadable: bool) -> None:
@@ -190,7 +184,7 @@ def _dataset(
 def _image_set(listing: cache.Listing, split: str, pixels: NDArray[np.uint8]) -> ImageSet:
     import numpy as np
 
-    span = _span(listing, split)
+    span = listing.span(split)
     files = tuple(listing.files[span])
     label_of = {name: label for label, name in enumerate(CLASSES)}
     return ImageSet(

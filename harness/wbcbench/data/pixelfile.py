@@ -79,19 +79,24 @@ def read(path: Path, shape: Shape, checksums: Checksums) -> NDArray[np.uint8]:
         OSError: The file cannot be read.
         ValueError: Its bytes are not those that were written.
     """
-    import numpy as np
-
     header = _header(shape)
     with path.open("rb") as stream:
         if stream.read(len(header)) != header:
             raise ValueError(f"{path.name} does not begin as it was written")
-    images = np.memmap(path, np.uint8, mode="r", offset=len(header), shape=shape)
+    images = mapped(path, shape)
     blocks = list(pairwise([*sorted(checksums), shape[0]]))
     with ThreadPoolExecutor(usable_cores()) as pool:  # zlib releases the interpreter's lock
         found = pool.map(lambda block: zlib.crc32(images[slice(*block)].data), blocks)
         if blocks[0][0] != 0 or list(found) != [checksums[start] for start, _ in blocks]:
             raise ValueError(f"the checksum of {path.name} differs")
     return images
+
+
+def mapped(path: Path, shape: Shape) -> NDArray[np.uint8]:
+    """Return the images in a file that was written just now: memory-mapped, not checked."""
+    import numpy as np
+
+    return np.memmap(path, np.uint8, mode="r", offset=len(_header(shape)), shape=shape)
 
 
 @contextmanager
