@@ -44,11 +44,7 @@ def split_validation(
     """
     import numpy as np
 
-    if not 0 < fraction < 1:
-        raise UsageError(
-            f"The validation fraction is {fraction:g}, but it must lie between 0 and 1 (both "
-            "excluded): validation images are taken from TRAIN and some must be left to train on."
-        )
+    _refuse_impossible(fraction)
     members = _photographs(train)
     held_out = set[str]()
     for photographs in _by_class(train, members).values():
@@ -62,6 +58,14 @@ def split_validation(
             "without showing the network the same photograph. Give more images."
         )
     return np.flatnonzero(~chosen), np.flatnonzero(chosen)
+
+
+def _refuse_impossible(fraction: float) -> None:
+    if not 0 < fraction < 1:
+        raise UsageError(
+            f"The validation fraction is {fraction:g}, but it must lie between 0 and 1 (both "
+            "excluded): validation images are taken from TRAIN and some must be left to train on."
+        )
 
 
 def _photographs(train: ImageSet) -> dict[str, list[int]]:
