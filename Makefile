@@ -37,7 +37,9 @@ $(STAMP): $(LOCK) pyproject.toml
 	touch $@
 
 bench: setup     ## Speed and error, as ratios measured side by side
-	$(BIN)/python -m tests.benchmarks
+	@for each in tests/benchmarks/bench_*.py; do \
+	  case $$each in */bench_stats.py) continue;; esac; \
+	  echo "== $$each"; $(BIN)/python $$each || exit 1; done
 
 bench-stats: setup   ## Simulated studies of known truth through `compare`, a few minutes
 	$(BIN)/python tests/benchmarks/bench_stats.py --write
