@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from dataclasses import replace
 from statistics import median
@@ -194,3 +195,31 @@ def test_the_baseline_grows_with_the_window_it_is_subtracted_from():
 @pytest.mark.parametrize(("degrees", "quantile"), [(3, 3.182), (5, 2.571), (10, 2.228), (60, 2.0)])
 def test_the_t_quantile_is_right_within_a_per_cent(degrees, quantile):
     assert t_95(degrees) == pytest.approx(quantile, rel=0.01)
+
+
+def switching(period_s: float, low_w: float = 90.0, high_w: float = 280.0, polls: int = 600):
+    """Polls of a noiseless load that switches between two powers."""
+    times = [0.1 * i + 0.03 * math.sin(7.0 * i) for i in range(polls)]
+    values = [high_w if t % period_s < period_s / 2 else low_w for t in times]
+    return Trace(POWER, times, values)
+
+
+@pytest.mark.parametrize("period_s", [0.7, 4.0, 13.0])
+def test_the_two_powers_of_a_switching_load_are_neither_resolution_nor_pace(period_s):
+    sensor = sensor_of(switching(period_s))
+    assert sensor.resolution_w == 0.0
+    assert sensor.update_s == sensor.poll_s
+
+
+def test_watts_of_a_coarse_sensor_are_its_resolution():
+    steps = [200.0, 205.0, 215.0, 210.0, 220.0, 205.0]
+    times = [0.1 * i for i in range(120)]
+    assert sensor_of(Trace(POWER, times, steps * 20)).resolution_w == 5.0
+    assert sensor_of(Trace(POWER, times, [10.0, 12.0, 16.0, 14.0, 20.0, 18.0] * 20)).resolution_w
+
+
+def test_a_minute_of_a_switching_load_is_stated_within_a_few_per_cent():
+    trace = switching(4.0, polls=800)
+    window = Window("w", 10.0, 70.0)
+    found = stated(trace, window, window_energy(trace, window))
+    assert abs(found.energy_j - 185.0 * 60) <= found.uncertainty_j <= 0.05 * found.energy_j

@@ -10,17 +10,21 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from statistics import median
-from typing import Literal
+from statistics import fmean, median
+from typing import TYPE_CHECKING, Literal
 
 from wbcbench.clock import Clock
 from wbcbench.energy import Channel, Kind, Trace
-from wbcbench.meters import Meter
+
+if TYPE_CHECKING:
+    from wbcbench.meters import Meter
 
 PROBE_S = 2.0
 POLL_S = 0.001  # NVML answers in tens of microseconds: the machine stays nearly idle
 
-_FEWEST_MOVES = 4
+_FEWEST_MOVES = 8
+_LOOSELY, _CLOSELY = 0.2, 0.05  # mean distance from whole renewals; by chance it is 0.25
+_MOST_PARTS = 5
 _ONE_JUMP = 0.5  # of the whole range within one update: the value is not a long running mean
 _WIDE_RANGE = 0.1  # of the mean: less tells nothing of averaging
 
@@ -81,7 +85,7 @@ def card_of(trace: Trace) -> SensorCard:
         for t_s, (before, after) in zip(times[1:], pairwise(values), strict=True)
         if after != before
     ]
-    update_s = _pace_s([t_s for t_s, _ in moves])
+    update_s = pace_s([t_s for t_s, _ in moves])
     is_counter = trace.channel.kind is Kind.COUNTER
     return SensorCard(
         channel=trace.channel.name,
@@ -91,7 +95,7 @@ def card_of(trace: Trace) -> SensorCard:
         kind_guess="counter" if is_counter else _kind(trace.channel, update_s, values, moves),
         probed_s=times[-1] - times[0] if times else 0.0,
         polls=len(times),
-        reason=_reason(len(times), len(moves)),
+        reason="" if update_s is not None else _reason(len(times), len(moves)),
     )
 
 
@@ -104,17 +108,24 @@ def informed(channels: Iterable[Channel], cards: Iterable[SensorCard]) -> tuple[
     )
 
 
-def _pace_s(moves_s: Sequence[float]) -> float | None:
-    """Time between renewals: a value that stays the same once makes two look like one.
+def pace_s(moves_s: Sequence[float]) -> float | None:
+    """Time between renewals, from the times at which a value moved; ``None`` if they show none.
 
-    A short interval is one renewal; the others are counted in it, and the whole span divided.
+    A value that happens to stay the same makes several renewals look like one, so the pace is the
+    time of which all intervals are whole multiples: a short interval, or a part of it if they
+    are very nearly multiples of that. Loads that switch at random times show none.
     """
     if len(moves_s) < _FEWEST_MOVES:
         return None
     intervals = sorted(b - a for a, b in pairwise(moves_s))
     short_s = intervals[len(intervals) // 5]
-    renewals = sum(max(round(interval / short_s), 1) for interval in intervals)
-    return (moves_s[-1] - moves_s[0]) / renewals
+    for parts in range(1, _MOST_PARTS + 1):
+        counts = [interval * parts / short_s for interval in intervals]
+        whole = [max(round(count), 1) for count in counts]
+        off = fmean(abs(count - n) for count, n in zip(counts, whole, strict=True))
+        if off <= (_LOOSELY if parts == 1 else _CLOSELY):
+            return (moves_s[-1] - moves_s[0]) / sum(whole)
+    return None
 
 
 def _step_j(moves: Sequence[tuple[float, float]], update_s: float | None) -> float | None:
@@ -141,10 +152,11 @@ def _kind(
 
 
 def _reason(polls: int, moves: int) -> str:
+    """Why no pace could be told."""
     if polls == 0:
         return "no reading succeeded"
     if moves >= _FEWEST_MOVES:
-        return ""
+        return "the value moved at no even pace; probe while the device is idle or at steady work"
     return (
         f"the value moved {moves} times only, too few to tell its pace; probe while the device "
         "is at work"

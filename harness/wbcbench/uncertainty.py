@@ -24,9 +24,12 @@ from wbcbench import thresholds
 from wbcbench.beat import beat_j
 from wbcbench.budget import TRIANGULAR_95, Budget, t_95
 from wbcbench.energy import Channel, Curve, Kind, Origin, Trace, Window, WindowEnergy
+from wbcbench.sensor_card import pace_s
 
 _UNIFORM_SD = 1 / math.sqrt(12)  # standard deviation of an even distribution of width one
 _FEW_LEVELS = 32  # readings of more distinct values are fine-grained
+_COARSEST = 0.03  # of the highest reading: power sensors of boards resolve a watt or better
+_FEWEST_ON_GRID, _ON_GRID = 5, 0.01
 _MODELS = (Origin.MODELLED, Origin.ESTIMATED)
 
 
@@ -95,10 +98,15 @@ def sensor_of(trace: Trace) -> Sensor:
 
 
 def _seen_update_s(trace: Trace) -> float:
-    """Median time between changes of the value; 0.0 if it hardly ever changes."""
+    """The pace at which the value moves; 0.0 if it shows none.
+
+    A power that returns to a few levels again and again moves at the load's pace, not the
+    sensor's: only a sensor that never repeats itself tells its own.
+    """
     times, values = trace.good
     moves = [t for t, a, b in zip(times[1:], values, values[1:], strict=False) if a != b]
-    return median([b - a for a, b in pairwise(moves)]) if len(moves) > 10 else 0.0
+    is_load = trace.channel.kind is Kind.SAMPLED and len(set(values)) <= _FEW_LEVELS < len(values)
+    return 0.0 if is_load else pace_s(moves) or 0.0
 
 
 def _averaging_s(channel: Channel) -> float:
@@ -109,10 +117,22 @@ def _averaging_s(channel: Channel) -> float:
 
 
 def _resolution(values: Sequence[float]) -> float:
+    """The smallest step of a coarse sensor; 0.0 where the few levels are more likely the load's.
+
+    A load that switches between two powers shows two levels, too. Levels are the sensor's if
+    they are close together, or if several of them lie on one grid.
+    """
     levels = sorted(set(values))
     if not 2 <= len(levels) <= _FEW_LEVELS:
         return 0.0
-    return min(b - a for a, b in pairwise(levels))
+    step_w = min(b - a for a, b in pairwise(levels))
+    on_grid = all(abs(x / step_w - round(x / step_w)) < _ON_GRID for x in _rises(levels))
+    is_close = step_w <= _COARSEST * max(map(abs, levels))
+    return step_w if is_close or (on_grid and len(levels) >= _FEWEST_ON_GRID) else 0.0
+
+
+def _rises(levels: Sequence[float]) -> list[float]:
+    return [level - levels[0] for level in levels[1:]]
 
 
 def _counter_parts(trace: Trace, window: Window, sensor: Sensor) -> tuple[float, float, float]:
