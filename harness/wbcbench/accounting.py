@@ -80,6 +80,7 @@ def _record(
         cautions=doubts,
         verdict=verdict(doubts),
         telemetry=evidence.telemetry,
+        sensor_cards=seen.sensor_cards,
     )
 
 

@@ -17,6 +17,7 @@ from wbcbench.errors import UsageError
 from wbcbench.machine_lock import machine_lock
 from wbcbench.metering import AUTO, open_meters
 from wbcbench.meters import Meter, MeterRequest
+from wbcbench.probing import channels_of, sensor_cards
 from wbcbench.records import Circumstances
 from wbcbench.rundir import RunDir
 from wbcbench.sampler import Sampler
@@ -96,10 +97,13 @@ class Recording:
             shared = not hold.alone
         opened = open_meters(self._asked.meters, self._asked.request, stack)
         self.meters = opened.meters
-        self.channels = tuple(channel for meter in opened.meters for channel in meter.channels)
+        cards = sensor_cards(opened.meters, self._clock)
+        self.channels = channels_of(opened.meters, cards)
         self._run.trace_path("").parent.mkdir(parents=True, exist_ok=True)
         self._run.write_channels(self.channels)
-        self._began = Circumstances(utc_now(), {SHARED: shared}, absent=tuple(opened.absent))
+        self._began = Circumstances(
+            utc_now(), {SHARED: shared}, absent=tuple(opened.absent), sensor_cards=cards
+        )
         self.sampler = Sampler(opened.meters, self._run, self._asked.interval_s, self._clock)
         boards = open_boards(self.channels, stack)
         self._telemetry = TelemetryRecorder(boards, self._run, self._clock)
@@ -117,6 +121,7 @@ class Recording:
             provenance=self._began.provenance,
             absent=self._began.absent,
             meters=described,
+            sensor_cards=self._began.sensor_cards,
             sampling=self.sampler.summaries(),
         )
         self._run.write_began(seen)

@@ -22,6 +22,7 @@ from wbcbench.board_state import Telemetry
 from wbcbench.budget import Budget
 from wbcbench.energy import Channel, Window, WindowEnergy
 from wbcbench.errors import UsageError
+from wbcbench.sensor_card import SensorCard
 from wbcbench.study import RunSpec
 from wbcbench.verdict import Caution, Verdict
 
@@ -170,6 +171,7 @@ class Circumstances:
     trainer_cpu_s: float | None = None
     trainer_rss_peak_bytes: int | None = None
     shared: bool = False
+    sensor_cards: tuple[SensorCard, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +207,7 @@ class RunRecord:
     budgets: tuple[Budget, ...] = ()
     agreements: tuple[Agreement, ...] = ()
     telemetry: tuple[Telemetry, ...] = ()
+    sensor_cards: tuple[SensorCard, ...] = ()
 
     def energy(self, window: str, channel: str) -> WindowEnergy | None:
         """The joules of one window on one channel; ``None`` if the record has none."""

@@ -15,7 +15,7 @@ from dataclasses import replace
 from wbcbench import execution, headline, metering
 from wbcbench.accounting import account
 from wbcbench.clock import Clock, MonotonicClock, utc_now
-from wbcbench.energy import Channel, Domain
+from wbcbench.energy import Domain
 from wbcbench.errors import UsageError, WbcbenchError
 from wbcbench.interrupts import Interrupts
 from wbcbench.live import REDRAW_S, View
@@ -24,6 +24,7 @@ from wbcbench.machine_lock import machine_lock
 from wbcbench.marks import Edge, Messenger, parse_lines
 from wbcbench.meters import MeterRequest
 from wbcbench.power_limits import power_limits
+from wbcbench.probing import channels_of, sensor_cards
 from wbcbench.provenance import provenance
 from wbcbench.records import Circumstances, Failure, RunRecord, Status
 from wbcbench.rundir import RunDir, append_line
@@ -76,11 +77,14 @@ class Watcher:
             self._hold = stack.enter_context(machine_lock("host", share=self._local.share))
             limits = stack.enter_context(power_limits(self._spec))
             self._opened = metering.open_meters(self._spec.meters, self._request(), stack)
+            cards = sensor_cards(self._opened.meters, self._clock)
+            self._channels = channels_of(self._opened.meters, cards)
             self._began = Circumstances(
                 started_utc=utc_now(),
-                provenance=provenance(self._local.command) | limits,
+                provenance=provenance(self._local.command) | self._local.facts | limits,
                 meters={meter.name: meter.describe() for meter in self._opened.meters},
                 absent=tuple(self._opened.absent),
+                sensor_cards=cards,
             )
             self._run.write_began(self._began)
             self._marks = stack.enter_context(self._run.marks_path.open("a", encoding="utf-8"))
@@ -206,10 +210,6 @@ class Watcher:
             output_dir=self._run.path,
             seed=self._spec.seed,
         )
-
-    @property
-    def _channels(self) -> list[Channel]:
-        return [channel for meter in self._opened.meters for channel in meter.channels]
 
     def _environment(self) -> dict[str, str]:
         """The trainer sees the GPU that is measured and no other."""
