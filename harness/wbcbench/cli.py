@@ -10,7 +10,19 @@ import sys
 import typer
 
 from wbcbench import __version__
-from wbcbench.commands import compare, data, list_runs, models, monitor, report, run, show, work
+from wbcbench.commands import (
+    attach,
+    claims,
+    compare,
+    data,
+    list_runs,
+    models,
+    monitor,
+    report,
+    run,
+    show,
+    work,
+)
 from wbcbench.errors import WbcbenchError
 
 app = typer.Typer(
@@ -18,6 +30,7 @@ app = typer.Typer(
     help="What training a neural network costs in joules, and what accuracy those joules buy.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # plain help: rich would cost three times the whole start
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Exit codes: 0 ok, 1 bug, 2 bad input, 3 cannot measure here, 4 gate failed, "
     "5 cannot tell, 6 verification failed, 7 runs failed, 130 interrupted.",
@@ -26,9 +39,11 @@ app = typer.Typer(
 app.command("run")(run.run)
 app.command("list")(list_runs.list_runs)
 app.command("show")(show.show)
+app.command("attach")(attach.attach)
 app.command("monitor", context_settings=monitor.CONTEXT)(monitor.monitor)
 app.command("report")(report.report)
 app.command("compare")(compare.compare)
+app.command("claims")(claims.claims)
 app.command("models")(models.models)
 app.add_typer(data.app, name="data")
 app.command("work", hidden=True)(work.work)

@@ -9,6 +9,7 @@
         telemetry/<gpu>.csv  every look at a board: heat, clocks, throttling, load, processes
         marks.jsonl          every message of the trainer, synced to disk at each edge
         record.json          what came of it; its presence alone says the run is accounted for
+        attached.json        an external meter's joules, added later, and attached/ its polls
         epochs.csv  predictions.parquet  log.txt  tb/
 
 A folder without a record is a run that is going on (its lock is held) or one whose watcher died.
@@ -25,15 +26,17 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import JsonValue, TypeAdapter, ValidationError
 
-from wbcbench import records
+from wbcbench import attachment, records
+from wbcbench.attachment import Attachment
 from wbcbench.board_state import Look, from_line
 from wbcbench.energy import Channel, Trace
 from wbcbench.errors import UsageError
 from wbcbench.marks import parse_lines
 from wbcbench.records import Circumstances, RunRecord
 from wbcbench.study import RunSpec
+from wbcbench.tracefile import read_trace, trace_csv
 from wbcbench.wholefile import write_whole
 
 T = TypeVar("T")
@@ -49,6 +52,7 @@ class Local:
         cache_dir: Where decoded images are kept; ``None`` for the user's cache folder.
         command: The command line, for provenance.
         share: Run although another harness uses this machine; both are marked contaminated.
+        plan_sha256: Digest of the plan that the run belongs to; ``None`` for a single run.
     """
 
     data: str | None = None
@@ -56,6 +60,12 @@ class Local:
     cache_dir: str | None = None
     command: tuple[str, ...] = ()
     share: bool = False
+    plan_sha256: str | None = None
+
+    @property
+    def facts(self) -> dict[str, JsonValue]:
+        """What of this belongs into the provenance of a run."""
+        return {"plan_sha256": self.plan_sha256} if self.plan_sha256 else {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,11 +140,45 @@ class RunDir:
         write_whole(self.record_path, records.to_json(record))
 
     def read_record(self) -> RunRecord:
+        """The record with what was attached to it later; raises like ``read_own_record``."""
+        record = self.read_own_record()
+        if not self.has_attachment:
+            return record
+        path = self.attachment_path
+        return attachment.merged(record, attachment.from_json(path.read_bytes(), str(path)))
+
+    def read_own_record(self) -> RunRecord:
         """The record; raises ``UsageError`` when it is missing, damaged or of a newer schema."""
         try:
             return records.from_json(self.record_path.read_bytes(), str(self.record_path))
         except OSError as error:
             raise UsageError(f"{self.record_path} cannot be read: {error.strerror}.") from error
+
+    @property
+    def attachment_path(self) -> Path:
+        """``attached.json``."""
+        return self.path / "attached.json"
+
+    @property
+    def has_attachment(self) -> bool:
+        """Whether an external meter was attached."""
+        return self.attachment_path.exists()
+
+    def write_attachment(self, found: Attachment, trace: Trace) -> None:
+        """Keep an external meter's polls and, once they are whole, its joules."""
+        folder = self.path / "attached"
+        folder.mkdir(exist_ok=True)
+        write_whole(folder / "wall.csv", trace_csv(trace))
+        write_whole(self.attachment_path, attachment.to_json(found))
+
+    def read_attached_trace(self) -> Trace | None:
+        """The external meter's polls; ``None`` if none was attached."""
+        if not self.has_attachment:
+            return None
+        path = self.attachment_path
+        channel = attachment.from_json(path.read_bytes(), str(path)).channel
+        [trace] = read_trace(self.path / "attached" / "wall.csv", {channel.name: channel})
+        return trace
 
     def write_channels(self, channels: Sequence[Channel]) -> None:
         """Say what the traces hold, before the first sample."""
@@ -158,7 +202,7 @@ class RunDir:
         channels = {c.name: c for c in _read_channels(self.path / "channels.json")}
         traces: list[Trace] = []
         for path in sorted((self.path / "trace").glob("*.csv")):
-            traces += _read_trace(path, channels)
+            traces += read_trace(path, channels)
         return traces
 
     def telemetry_path(self, device: str) -> Path:
@@ -221,30 +265,9 @@ def append_line(stream: IO[str], line: str, *, sync: bool = False) -> None:
         os.fsync(stream.fileno())
 
 
-def _read_trace(path: Path, channels: dict[str, Channel]) -> list[Trace]:
-    lines = path.read_text(encoding="ascii", errors="replace").split("\n")
-    names = lines[0].split(",")[1:]
-    rows = [row for row in map(_numbers, lines[1:-1]) if row and len(row) == len(names) + 1]
-    times = [row[0] for row in rows if row[0] is not None]
-    return [
-        Trace(channels[name], times, [row[i + 1] for row in rows])
-        for i, name in enumerate(names)
-        if name in channels
-    ]
-
-
 def _read_looks(path: Path) -> list[Look]:
     lines = path.read_text(encoding="ascii", errors="replace").split("\n")
     return [look for look in map(from_line, lines[1:-1]) if look is not None]
-
-
-def _numbers(line: str) -> list[float | None]:
-    """One poll; an empty cell is a failed read, a torn or damaged line is empty."""
-    try:
-        cells = [float(cell) if cell else None for cell in line.split(",")]
-    except ValueError:
-        return []
-    return cells if cells[0] is not None else []
 
 
 def _json(value: object) -> bytes:

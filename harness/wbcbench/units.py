@@ -35,6 +35,11 @@ def mw_from_w(power_w: float) -> float:
     return power_w / _MILLI
 
 
+def w_from_kw(power_kw: float) -> float:
+    """Kilowatts (external meters) to watts."""
+    return power_kw / _MILLI
+
+
 def w_from_uw(power_uw: float) -> float:
     """Microwatts (powercap's power limits) to watts."""
     return power_uw * _MICRO
@@ -43,6 +48,16 @@ def w_from_uw(power_uw: float) -> float:
 def j_from_kwh(energy_kwh: float) -> float:
     """Kilowatt-hours (CodeCarbon) to joules."""
     return energy_kwh * _J_PER_KWH
+
+
+def j_from_wh(energy_wh: float) -> float:
+    """Watt-hours (external meters) to joules."""
+    return energy_wh * _J_PER_KWH * _MILLI
+
+
+def j_from_kj(energy_kj: float) -> float:
+    """Kilojoules (external meters) to joules."""
+    return energy_kj / _MILLI
 
 
 def kwh_from_j(energy_j: float) -> float:

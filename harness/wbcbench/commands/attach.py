@@ -1,0 +1,87 @@
+"""``wbcbench attach RUN --wall-meter FILE``: lay an external meter's log beside a finished run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from wbcbench.commands import options
+
+SCHEMA = "wbcbench.attach/1"
+
+
+def attach(
+    run: Annotated[
+        str, typer.Argument(help="Run id, the unique beginning of one, or a run's folder.")
+    ],
+    wall_meter: Annotated[
+        Path,
+        typer.Option(
+            "--wall-meter",
+            help="CSV log of a power meter of the whole machine: a time (epoch seconds or ISO "
+            "8601) and power or energy with its unit in the column's name.",
+        ),
+    ],
+    time_column: Annotated[
+        str | None, typer.Option("--time-column", help="Column of the times, if not named so.")
+    ] = None,
+    power_column: Annotated[
+        str | None,
+        typer.Option("--power-column", help="Column of power or energy, if not named so."),
+    ] = None,
+    offset: Annotated[
+        float,
+        typer.Option(
+            "--offset", help="Seconds to add to the log's times; positive if its clock is slow."
+        ),
+    ] = 0.0,
+    results: options.Results = Path("results"),
+    as_json: options.AsJson = False,
+) -> None:
+    """Add an external meter as a `system` channel to a finished run, and derive its joules.
+
+    The record itself is not changed: the channel is kept beside it and read with it. Joules of
+    the whole machine are never added to those of its parts.
+    """
+    from wbcbench import table
+    from wbcbench.attaching import attach_wall_meter
+    from wbcbench.study_folder import find_run, finished_run
+
+    found = finished_run(find_run(results, run))
+    done = attach_wall_meter(
+        found,
+        wall_meter,
+        time_column=time_column,
+        value_column=power_column,
+        offset_s=offset,
+    )
+    table.write_table(found.path.parent)
+    if as_json:
+        from wbcbench.attachment import to_json
+
+        document: dict[str, Any] = {
+            "schema": SCHEMA,
+            "run_dir": str(found.path),
+            "attachment": json.loads(to_json(done)),
+        }
+        typer.echo(json.dumps(document, indent=1, ensure_ascii=False))
+        return
+    _print(found.run_id, done)
+
+
+def _print(run_id: str, done: Any) -> None:
+    from wbcbench.show_units import human_energy, human_power, printable
+
+    typer.echo(printable(f"{run_id}: {done.channel.name} from {done.source} ({done.column})"))
+    for each in done.energies:
+        spread = "" if each.uncertainty_j is None else f" ± {human_energy(each.uncertainty_j)}"
+        text = (
+            each.reason
+            or f"{human_energy(each.energy_j)}{spread}, {human_power(each.mean_power_w)}"
+        )
+        typer.echo(printable(f"  {each.window:<14} {text}"))
+    for caution in done.cautions:
+        typer.echo(printable(f"  {caution.severity.value}: {caution.detail}"))
