@@ -87,7 +87,7 @@ def wait_for_window(results: Path, window: str) -> RunDir:
 
 
 def processes_of(run: RunDir, module: str) -> list[int]:
-    """Process ids that carry out ``run`` by the word ``module`` (``wbcbench.trainer`` or ``work``)."""
+    """Process ids that carry out ``run``; ``module`` is ``wbcbench.trainer`` or ``work``."""
     found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():

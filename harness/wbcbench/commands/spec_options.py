@@ -42,7 +42,10 @@ HELP: dict[str, tuple[str, str]] = {
     "idle_s": (MEASURING, "Length of each idle window in seconds; 0 leaves them out."),
     "warmup_steps": (MEASURING, "Steps before training whose effect is undone."),
     "inference_s": (MEASURING, "Least length of an inference window; 0 leaves them out."),
-    "power_limit_w": (EXECUTION, "GPU power limit in watts, put back afterwards; needs permission."),
+    "power_limit_w": (
+        EXECUTION,
+        "GPU power limit in watts, put back afterwards; needs permission.",
+    ),
     "country": (MEASURING, "ISO 3166 code of the grid, for CodeCarbon and carbon."),
 }
 
@@ -63,7 +66,7 @@ def with_spec_options(command: Callable[..., None]) -> Callable[..., None]:
 
     with_fields.__signature__ = inspect.Signature([*own, *added])  # type: ignore[attr-defined]
     with_fields.__annotations__ = {p.name: p.annotation for p in [*own, *added]}
-    del with_fields.__wrapped__  # type: ignore[attr-defined]  # Typer would unwrap it again
+    del with_fields.__wrapped__  # Typer would unwrap it again
     return with_fields
 
 
