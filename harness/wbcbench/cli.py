@@ -15,7 +15,9 @@ from wbcbench.commands import (
     claims,
     compare,
     data,
+    export,
     list_runs,
+    merge,
     models,
     monitor,
     report,
@@ -44,6 +46,8 @@ app.command("monitor", context_settings=monitor.CONTEXT)(monitor.monitor)
 app.command("report")(report.report)
 app.command("compare")(compare.compare)
 app.command("claims")(claims.claims)
+app.command("export")(export.export)
+app.command("merge")(merge.merge)
 app.command("models")(models.models)
 app.add_typer(data.app, name="data")
 app.command("work", hidden=True)(work.work)

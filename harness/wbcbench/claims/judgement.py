@@ -1,0 +1,57 @@
+"""The checks of a claim put together, and what keeps a study from speaking of it at all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from wbcbench.claims.definition import Claim
+from wbcbench.claims.evidence import Evidence, Judgement, Witness, gather
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A claim and what a study says of it.
+
+    Attributes:
+        claim: The claim.
+        evidence: One for each check.
+        judgement: Supported, contradicted, or cannot tell.
+        why: What keeps these runs from speaking of it; empty where nothing does.
+    """
+
+    claim: Claim
+    evidence: tuple[Evidence, ...]
+    judgement: Judgement
+    why: str
+
+
+def judge(claim: Claim, study: Sequence[Witness]) -> Judged:
+    """Judge one claim; the evidence is shown also where the runs may not speak of it."""
+    evidence = tuple(gather(check, study) for check in claim.check)
+    why = _unfit(claim, study)
+    judgement = Judgement.CANNOT_TELL if why else _together(evidence)
+    return Judged(claim, evidence, judgement, why)
+
+
+def _together(evidence: Sequence[Evidence]) -> Judgement:
+    found = {each.judgement for each in evidence if each.check.decides}
+    if Judgement.CONTRADICTED in found:
+        return Judgement.CONTRADICTED
+    return Judgement.SUPPORTED if found == {Judgement.SUPPORTED} else Judgement.CANNOT_TELL
+
+
+def _unfit(claim: Claim, study: Sequence[Witness]) -> str:
+    needs = claim.requires
+    done = [each for each in study if each.run.cells["status"] == "done"]
+    if not done:
+        return "no run ended well"
+    if needs.real_images and any(w.record.dataset and w.record.dataset.synthetic for w in done):
+        return "some images are drawn: they say nothing of real cells"
+    shortest = min(each.run.spec.epochs for each in done)
+    if shortest < needs.min_epochs:
+        return f"needs runs of {needs.min_epochs} epochs; the shortest here has {shortest}"
+    names = {str(each.run.cells.get("gpu_name") or "no GPU") for each in done}
+    if needs.gpu and any(needs.gpu not in name for name in names):
+        return f"needs a {needs.gpu}; these runs used {', '.join(sorted(names))}"
+    return ""
