@@ -6,8 +6,8 @@ import time
 from typing import TextIO
 
 from wbcbench.live import Now
-from wbcbench.show_units import human_duration, human_energy, human_power, human_share
 from wbcbench.records import Epoch
+from wbcbench.show_units import human_duration, human_energy, human_power, human_share
 
 
 class LinesView:
