@@ -55,6 +55,7 @@ def test_an_unknown_meter_gets_the_nearest_match() -> None:
 def test_every_option_of_a_run_is_a_field_of_the_spec() -> None:
     assert set(HELP) <= set(SPEC_FIELDS)
     own = {"variant", "study", "block", "order_in_block", "order_global", "repeat"}
+    own |= {"block_attempt"}
     by_data = {"dataset_id", "dataset_sha256"}
     assert set(SPEC_FIELDS) - set(HELP) == own | by_data
 

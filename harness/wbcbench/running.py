@@ -25,6 +25,7 @@ from wbcbench.study import RunSpec
 
 if TYPE_CHECKING:
     from wbcbench.data import Dataset
+    from wbcbench.launchers import Launcher
 
 Say = Callable[[str], None]
 
@@ -84,8 +85,21 @@ def finished(results: Path, spec: RunSpec) -> RunDir | None:
     return None
 
 
-def carry_out(results: Path, spec: RunSpec, local: Local, work_options: Sequence[str]) -> RunDir:
+def carry_out(
+    results: Path,
+    spec: RunSpec,
+    local: Local,
+    work_options: Sequence[str],
+    launch: Launcher | None = None,
+) -> RunDir:
     """Carry out ``spec`` as its next attempt and bring the table up to date.
+
+    Args:
+        results: Where studies are kept.
+        spec: What is asked, with the identity of its images.
+        local: What belongs to this machine.
+        work_options: For ``wbcbench work``.
+        launch: What starts the run; this machine's own launcher by default.
 
     Raises:
         WbcbenchError: The watcher ended without a record.
@@ -95,7 +109,7 @@ def carry_out(results: Path, spec: RunSpec, local: Local, work_options: Sequence
     fresh = replace(spec, repeat=repeat)
     run = RunDir(results / fresh.study / fresh.run_id)
     run.create(fresh, local)
-    for _ in catalog.load_part("launcher", "local")([run.path], work_options):
+    for _ in (launch or catalog.load_part("launcher", "local"))([run.path], work_options):
         finalise.finalise_abandoned(results, spec.study)
     if not run.is_finished:
         raise RunsFailedError(f"{run.run_id} left no record; see {run.path}.")
@@ -130,8 +144,6 @@ def _failure(run: RunDir, record: RunRecord) -> WbcbenchError:
 def _attempts(results: Path, spec: RunSpec) -> list[RunDir]:
     """Every run of this spec but for its repeat number, in order of repeat."""
     same = [
-        run
-        for run in study_runs(results, spec.study)
-        if replace(run.read_spec(), repeat=1) == replace(spec, repeat=1)
+        run for run in study_runs(results, spec.study) if run.read_spec().identity == spec.identity
     ]
     return sorted(same, key=lambda run: run.read_spec().repeat)

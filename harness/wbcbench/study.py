@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Literal
 
 Precision = Literal["float32", "mixed_float16", "mixed_bfloat16"]
 Split = Literal["by-photograph", "published"]
+
+PLACE = ("order_in_block", "order_global")
+"""Fields that say when a run is carried out, not what it is asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +26,10 @@ class RunSpec:
         variant: A name in ``catalog.VARIANTS``.
         seed: Sets initialisation, shuffling and dropout together.
         block: Which block of the study (one seed, every variant once); 0 for a single run.
-        order_in_block, order_global: Place in the planned order; 0 for a single run.
-        repeat: 1, or higher when ``--again`` asks for one more run of the same spec.
+        block_attempt: 1, or higher when an invalid run made the whole block repeat.
+        order_in_block, order_global: Place in the planned order; 0 for a single run. Where a run
+            stands says nothing of what it is asked, so it is no part of its identity.
+        repeat: 1, or higher when the same run is carried out again.
         epochs, batch_size, learning_rate, leaky_slope, dropout_conv, dropout_dense: The training.
         image_size: Side of the square input in pixels.
         precision, xla, deterministic, steps_per_execution: How TensorFlow carries it out.
@@ -49,6 +54,7 @@ class RunSpec:
     seed: int = 1
     study: str = "runs"
     block: int = 0
+    block_attempt: int = 1
     order_in_block: int = 0
     order_global: int = 0
     repeat: int = 1
@@ -83,14 +89,20 @@ class RunSpec:
 
     @property
     def digest(self) -> str:
-        """SHA-256 over every field in canonical JSON."""
-        text = json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
+        """SHA-256 over what is asked, in canonical JSON: every field but the place."""
+        asked = {name: value for name, value in asdict(self).items() if name not in PLACE}
+        text = json.dumps(asked, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
 
     @property
     def run_id(self) -> str:
         """``<variant>-s<seed>-<digest8>``."""
         return f"{self.variant}-s{self.seed}-{self.digest[:8]}"
+
+    @property
+    def identity(self) -> RunSpec:
+        """The spec without its place and repeat: runs of equal identity are the same run."""
+        return replace(self, repeat=1, order_in_block=0, order_global=0)
 
 
 SPEC_FIELDS = tuple(field.name for field in fields(RunSpec))

@@ -3,6 +3,10 @@
 The rule is fixed before anybody looks at a number: a run that failed, was interrupted, is invalid
 or lacks a metric that is compared makes its block incomplete, and the block is left out whole. No
 run is left out for its value. A block that was repeated counts by its first complete attempt.
+
+Inside an attempt, a run that was carried out again because it was interrupted or failed counts by
+its first valid carrying-out. Runs of no plan have no block to repeat: there each repeat is an
+attempt.
 """
 
 from __future__ import annotations
@@ -70,12 +74,12 @@ def complete_blocks(
     for run in runs:
         if arm_of[key(run)].label in labels:
             place = (run.spec.block, run.spec.seed)
-            attempts.setdefault(place, {}).setdefault(run.spec.repeat, []).append(run)
+            attempts.setdefault(place, {}).setdefault(_number(run), []).append(run)
     names, kept, left_out, spare = [], [], [], 0
     for place in sorted(attempts):
         tried = [
-            _attempt(attempts[place][repeat], labels, arm_of, metrics, one_host=one_host)
-            for repeat in sorted(attempts[place])
+            _attempt(attempts[place][number], labels, arm_of, metrics, one_host=one_host)
+            for number in sorted(attempts[place])
         ]
         complete = [found for found in tried if not isinstance(found, str)]
         if complete:
@@ -100,7 +104,7 @@ def _attempt(
     """One run of each arm, or why this attempt is not complete."""
     chosen: list[Observed] = []
     for label in labels:
-        mine = [run for run in runs if arm_of[key(run)].label == label]
+        mine = [run for run in _by_repeat(runs) if arm_of[key(run)].label == label]
         reasons = [_unusable(run, metrics) for run in mine]
         usable = [run for run, reason in zip(mine, reasons, strict=True) if reason is None]
         if not usable:
@@ -109,6 +113,15 @@ def _attempt(
     if one_host and len({run.cells.get("host_id") for run in chosen}) > 1:
         return "its runs come from several machines"
     return tuple(chosen)
+
+
+def _number(run: Observed) -> int:
+    """Which attempt at its block a run belongs to."""
+    return run.spec.block_attempt if run.spec.block else run.spec.repeat
+
+
+def _by_repeat(runs: Sequence[Observed]) -> list[Observed]:
+    return sorted(runs, key=lambda run: run.spec.repeat)
 
 
 def _unusable(run: Observed, metrics: Sequence[Metric]) -> str | None:
