@@ -107,6 +107,7 @@ def _evidence(
         epochs=tuple(story.epochs),
         steps_per_epoch=model.steps_per_epoch if model else None,
         device=model.device if model else "",
+        device_bus=model.device_pci_bus_id if model else None,
         shared=seen.shared,
     )
 

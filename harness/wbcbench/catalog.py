@@ -44,6 +44,7 @@ SECTIONS: Mapping[str, str] = {
 # In this order doubts stand in a record.
 CHECKS: Mapping[str, str] = {
     "unknown-energy": "checks.unknown_energy:check",
+    "device": "checks.device:check",
     "heartbeat": "checks.heartbeat:check",
     "cut-window": "checks.cut_window:check",
     "sensor-faults": "checks.sensor_faults:check",

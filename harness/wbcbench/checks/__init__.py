@@ -64,6 +64,7 @@ class Evidence:
         faults, agreements, telemetry: What the traces and the boards' logs were found to say.
         epochs, steps_per_epoch: The training, for its step time; ``None`` if it never began.
         device: Where TensorFlow ran, e.g. ``/GPU:0``; empty if it never said.
+        device_bus: PCI bus id of that GPU as CUDA spells it; ``None`` if it did not say.
         shared: Whether another harness was measuring on this machine.
         cautions: None yet; evidence is what cautions are made from.
     """
@@ -83,6 +84,7 @@ class Evidence:
     epochs: tuple[Epoch, ...] = ()
     steps_per_epoch: int | None = None
     device: str = ""
+    device_bus: str | None = None
     shared: bool = False
     cautions: tuple[Caution, ...] = ()
 

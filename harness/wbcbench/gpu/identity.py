@@ -14,6 +14,7 @@ import pynvml
 
 from wbcbench.errors import CannotMeasureError, UsageError
 from wbcbench.gpu import nvml_library as nvml
+from wbcbench.pci import bus_key
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 ORDER = "CUDA_DEVICE_ORDER"
@@ -152,20 +153,6 @@ def _refuse_unknown_order(gpus: Sequence[Gpu], environment: Mapping[str, str]) -
             "order, so the wrong one might be measured. Set CUDA_DEVICE_ORDER=PCI_BUS_ID, or "
             f"name the GPU by UUID: {_listed(gpus)}."
         )
-
-
-def same_bus(left: str, right: str) -> bool:
-    """Whether two spellings mean one PCI device: NVML writes eight digits of domain, CUDA four."""
-    return bus_key(left) == bus_key(right)
-
-
-def bus_key(pci_bus_id: str) -> tuple[int, ...]:
-    """A PCI bus id as numbers, for comparing and sorting; empty if it is not one."""
-    words = pci_bus_id.replace(".", ":").split(":")
-    try:
-        return tuple(int(word, 16) for word in words)
-    except ValueError:
-        return ()
 
 
 def _has_prefix(uuid: str, word: str) -> bool:
