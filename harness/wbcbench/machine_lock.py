@@ -16,6 +16,8 @@ from pathlib import Path
 
 from wbcbench.errors import CannotMeasureError
 
+HOST = "host"
+
 
 @dataclass(frozen=True, slots=True)
 class Hold:
@@ -35,7 +37,7 @@ class Hold:
         return not self.alone or self.joined.exists()
 
 
-def lock_path(device: str = "host") -> Path:
+def lock_path(device: str = HOST) -> Path:
     """The lock file of a device; the same for every user, so two users exclude each other."""
     folder = Path(os.environ.get("WBCBENCH_LOCK_DIR", tempfile.gettempdir()))
     return folder / f"wbcbench-{device}.lock"
@@ -55,7 +57,7 @@ def machine_lock(device: str, *, share: bool) -> Iterator[Hold]:
         alone = _try(handle)
         if not alone and not share:
             raise CannotMeasureError(
-                f"Another wbcbench run is measuring on this machine (lock {path}). Two at once "
+                f"Another wbcbench run is measuring on {_where(device)} (lock {path}). Two at once "
                 "would each be charged the other's joules. Wait for it, or use --share: "
                 "then both runs are marked contaminated."
             )
@@ -66,6 +68,10 @@ def machine_lock(device: str, *, share: bool) -> Iterator[Hold]:
         yield Hold(alone, joined)
     finally:
         os.close(handle)
+
+
+def _where(device: str) -> str:
+    return "this machine" if device == HOST else device
 
 
 def _open(path: Path) -> int:

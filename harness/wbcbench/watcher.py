@@ -20,7 +20,7 @@ from wbcbench.errors import UsageError, WbcbenchError
 from wbcbench.interrupts import Interrupts
 from wbcbench.live import REDRAW_S, View
 from wbcbench.live.telling import Teller
-from wbcbench.machine_lock import machine_lock
+from wbcbench.machine_lock import HOST, Hold, machine_lock
 from wbcbench.marks import Edge, Messenger, parse_lines
 from wbcbench.meters import MeterRequest
 from wbcbench.power_limits import power_limits
@@ -74,9 +74,10 @@ class Watcher:
     def carry_out(self) -> RunRecord:
         """Do the run from idle to its account."""
         with ExitStack() as stack:
-            self._hold = stack.enter_context(machine_lock("host", share=self._local.share))
+            self._holds = [self._lock(HOST, stack)]
             limits = stack.enter_context(power_limits(self._spec))
             self._opened = metering.open_meters(self._spec.meters, self._request(), stack)
+            self._holds += [self._lock(uuid, stack) for uuid in self._gpus()]
             cards = sensor_cards(self._opened.meters, self._clock)
             self._channels = channels_of(self._opened.meters, cards)
             self._began = Circumstances(
@@ -196,7 +197,7 @@ class Watcher:
             self._began,
             meters={meter.name: meter.describe() for meter in self._opened.meters},
             sampling=self._sampler.summaries(),
-            shared=self._hold.is_shared,
+            shared=any(hold.is_shared for hold in self._holds),
             watcher_cpu_s=usage.ru_utime + usage.ru_stime,
             trainer_cpu_s=ended.cpu_s if ended else None,
             trainer_rss_peak_bytes=ended.rss_peak_bytes if ended else None,
@@ -213,9 +214,17 @@ class Watcher:
 
     def _environment(self) -> dict[str, str]:
         """The trainer sees the GPU that is measured and no other."""
-        boards = [c.device for c in self._channels if c.domain is Domain.GPU and c.device]
-        gpus = list(dict.fromkeys(boards)) or None
-        return execution.trainer_environment(self._spec, os.environ, gpus=gpus)
+        return execution.trainer_environment(self._spec, os.environ, gpus=self._gpus() or None)
+
+    def _gpus(self) -> list[str]:
+        """UUIDs of the GPUs that are measured."""
+        channels = [channel for meter in self._opened.meters for channel in meter.channels]
+        boards = [c.device for c in channels if c.domain is Domain.GPU and c.device]
+        return list(dict.fromkeys(boards))
+
+    def _lock(self, device: str, stack: ExitStack) -> Hold:
+        """One harness at a time on a device, unless both are to be marked."""
+        return stack.enter_context(machine_lock(device, share=self._local.share))
 
     def _look_at_boards(self, stack: ExitStack) -> None:
         """Heat, clocks, throttling and processes of the boards, beside their joules."""
