@@ -51,8 +51,12 @@ _RULES = (
 )  # fmt: skip
 
 
-def check(spec: RunSpec) -> RunSpec:
+def check(spec: RunSpec, named: Callable[[str], str] | None = None) -> RunSpec:
     """Return ``spec`` if it can be carried out.
+
+    Args:
+        spec: What is asked.
+        named: The word for a field where it was asked; the command line's option by default.
 
     Raises:
         UsageError: A field is out of its range or names a part that does not exist; the message
@@ -66,7 +70,8 @@ def check(spec: RunSpec) -> RunSpec:
     for rule in _RULES:
         value = getattr(spec, rule.field)
         if not rule.holds(value):
-            raise UsageError(f"{option_name(rule.field)} {rule.says}; it is {value!r}.")
+            word = (named or option_name)(rule.field)
+            raise UsageError(f"{word} {rule.says}; it is {value!r}.")
     return spec
 
 
