@@ -44,6 +44,8 @@ _RULES = (
     _Rule("idle_s", lambda v: 0 <= v <= 3600, "must lie between 0 and 3600 seconds"),
     _Rule("inference_s", lambda v: 0 <= v <= 3600, "must lie between 0 and 3600 seconds"),
     _Rule("warmup_steps", lambda v: v >= 0, "must not be negative"),
+    _Rule("cooldown_c", lambda v: v is None or 0 < v <= 120,
+          "must be above 0 and at most 120 °C"),
     _Rule("power_limit_w", lambda v: v is None or v > 0, "must be above 0 watts"),
     _Rule("country", lambda v: bool(re.fullmatch(r"[A-Z]{3}", v)),
           "must be a three-letter ISO 3166 code such as DEU"),
@@ -77,4 +79,4 @@ def check(spec: RunSpec, named: Callable[[str], str] | None = None) -> RunSpec:
 
 def option_name(field: str) -> str:
     """The command line's word for a field: ``interval_s`` is ``--interval``."""
-    return "--" + re.sub(r"_[sw]$", "", field).replace("_", "-")
+    return "--" + re.sub(r"_[swc]$", "", field).replace("_", "-")

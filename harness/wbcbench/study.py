@@ -46,6 +46,7 @@ class RunSpec:
         idle_s: Length of each idle window; 0 leaves them out.
         warmup_steps: Training steps before ``train`` whose effect is undone; 0 leaves them out.
         inference_s: Least length of each inference window; 0 leaves them out.
+        cooldown_c: Wait until the GPU is no warmer than this many °C; ``None`` does not wait.
         power_limit_w: GPU power limit to set for the run; ``None`` leaves it alone.
         country: ISO 3166 alpha-3 code for the carbon intensity.
     """
@@ -84,6 +85,7 @@ class RunSpec:
     idle_s: float = 3.0
     warmup_steps: int = 8
     inference_s: float = 3.0
+    cooldown_c: float | None = None
     power_limit_w: float | None = None
     country: str = "DEU"
 

@@ -236,6 +236,13 @@ WARM_UP_C = _limit(
     "a GPU that is this much warmer in the mean of `train` than at its start began too cold",
     "this project; chosen: leakage, and with it power, grows with temperature",
 )
+BAND_C = _limit(
+    "band_c",
+    2.0,
+    "°C",
+    "a GPU that is this much warmer at its start than `--cooldown` asked for began too warm",
+    "sensors of dies tell whole degrees, and an idle board wanders by one",
+)
 HOT_C = _limit(
     "hot_c",
     85.0,

@@ -9,12 +9,16 @@ from __future__ import annotations
 import os
 import resource
 import shutil
+from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import asdict, replace
+
+from pydantic import JsonValue
 
 from wbcbench import execution, headline, metering
 from wbcbench.accounting import account
 from wbcbench.clock import Clock, MonotonicClock, utc_now
+from wbcbench.cooldown import cool_down
 from wbcbench.energy import Domain
 from wbcbench.errors import UsageError, WbcbenchError
 from wbcbench.interrupts import Interrupts
@@ -30,7 +34,7 @@ from wbcbench.records import Circumstances, Failure, RunRecord, Status
 from wbcbench.rundir import RunDir, append_line
 from wbcbench.sampler import Sampler
 from wbcbench.story import Story
-from wbcbench.telemetry import TelemetryRecorder, open_boards
+from wbcbench.telemetry import Board, TelemetryRecorder, open_boards
 from wbcbench.trainer_process import Exit, TrainerProcess
 
 LEAST_FREE_BYTES = 100_000_000  # trace, predictions and log of a run take a few megabytes
@@ -78,18 +82,20 @@ class Watcher:
             limits = stack.enter_context(power_limits(self._spec))
             self._opened = metering.open_meters(self._spec.meters, self._request(), stack)
             self._holds += [self._lock(uuid, stack) for uuid in self._gpus()]
+            boards = open_boards(channels_of(self._opened.meters, ()), stack)
+            cooled = self._cooled(boards)
             cards = sensor_cards(self._opened.meters, self._clock)
             self._channels = channels_of(self._opened.meters, cards)
             self._began = Circumstances(
                 started_utc=utc_now(),
-                provenance=provenance(self._local.command) | self._local.facts | limits,
+                provenance=provenance(self._local.command) | self._local.facts | limits | cooled,
                 meters={meter.name: meter.describe() for meter in self._opened.meters},
                 absent=tuple(self._opened.absent),
                 sensor_cards=cards,
             )
             self._run.write_began(self._began)
             self._marks = stack.enter_context(self._run.marks_path.open("a", encoding="utf-8"))
-            self._look_at_boards(stack)
+            self._look_at(boards, stack)
             ended = self._sampled(stack)
             seen = self._circumstances(ended)
         return account(self._run, seen, *self._verdict(ended))
@@ -226,9 +232,19 @@ class Watcher:
         """One harness at a time on a device, unless both are to be marked."""
         return stack.enter_context(machine_lock(device, share=self._local.share))
 
-    def _look_at_boards(self, stack: ExitStack) -> None:
+    def _cooled(self, boards: Sequence[Board]) -> dict[str, JsonValue]:
+        """Wait for the temperature that was asked for, if one was; facts for the provenance."""
+        if self._spec.cooldown_c is None:
+            return {}
+        self._view.note(f"waiting until the GPU is no warmer than {self._spec.cooldown_c:g} °C")
+        waits = cool_down(boards, self._spec.cooldown_c, self._clock, self._may_wait)
+        return {"cooldown": asdict(waits)}
+
+    def _may_wait(self) -> bool:
+        return not self._interrupts.wants_stop
+
+    def _look_at(self, boards: Sequence[Board], stack: ExitStack) -> None:
         """Heat, clocks, throttling and processes of the boards, beside their joules."""
-        boards = open_boards(self._channels, stack)
         recorder = TelemetryRecorder(boards, self._run, self._clock)
         stack.callback(recorder.stop)
         recorder.start()

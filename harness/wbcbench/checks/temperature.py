@@ -23,11 +23,19 @@ HOT = Doubt(
     "between runs.",
     ("hot_c",),
 )
-DOUBTS = (COLD, HOT)
+WARM = Doubt(
+    "began-warm",
+    "suspect: warmer at its start than `--cooldown` asked for",
+    "Energy follows temperature, and this run did not begin where the others did. Give the board "
+    "longer to cool, or ask for a temperature that it reaches.",
+    ("band_c",),
+)
+DOUBTS = (COLD, HOT, WARM)
 
 
 def check(evidence: Evidence) -> Iterator[Caution]:
-    """Look at each board's temperature in ``train``."""
+    """Look at each board's temperature at the start and in ``train``."""
+    yield from _warm(evidence)
     for each in evidence.telemetry:
         if each.window != TRAIN:
             continue
@@ -42,3 +50,15 @@ def check(evidence: Evidence) -> Iterator[Caution]:
         if max_c is not None and max_c >= thresholds.HOT_C:
             detail = f"{each.device} reached {max_c:.0f} °C in `train`."
             yield HOT.caution(Severity.INFO, detail, window=TRAIN)
+
+
+def _warm(evidence: Evidence) -> Iterator[Caution]:
+    """Compare each board's first temperature with what was asked for."""
+    asked_c = evidence.spec.cooldown_c
+    firsts = {each.device: each for each in reversed(evidence.telemetry)}
+    for device, first in firsts.items():
+        began_c = first.temperature_start_c
+        if asked_c is None or began_c is None or began_c <= asked_c + thresholds.BAND_C:
+            continue
+        detail = f"{device} began at {began_c:.0f} °C; --cooldown asked for {asked_c:g} °C."
+        yield WARM.caution(Severity.SUSPECT, detail, window=first.window)

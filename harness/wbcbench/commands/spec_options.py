@@ -42,6 +42,7 @@ HELP: dict[str, tuple[str, str]] = {
     "idle_s": (MEASURING, "Length of each idle window in seconds; 0 leaves them out."),
     "warmup_steps": (MEASURING, "Steps before training whose effect is undone."),
     "inference_s": (MEASURING, "Least length of an inference window; 0 leaves them out."),
+    "cooldown_c": (MEASURING, "Wait until the GPU is no warmer than this many degrees Celsius."),
     "power_limit_w": (
         EXECUTION,
         "GPU power limit in watts, put back afterwards; needs permission.",
