@@ -5,7 +5,7 @@ The steps that ``run`` takes for one run and that a sweep takes for many.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +18,7 @@ from wbcbench.errors import (
     WbcbenchError,
     error_named,
 )
+from wbcbench.live.saying import Say, preparing
 from wbcbench.meters import MeterRequest
 from wbcbench.records import RunRecord
 from wbcbench.rundir import Local, RunDir, study_runs
@@ -26,8 +27,6 @@ from wbcbench.study import RunSpec
 if TYPE_CHECKING:
     from wbcbench.data import Dataset
     from wbcbench.launchers import Launcher
-
-Say = Callable[[str], None]
 
 
 def with_data(spec: RunSpec, local: Local, say: Say) -> RunSpec:
@@ -50,25 +49,16 @@ def with_data(spec: RunSpec, local: Local, say: Say) -> RunSpec:
 
 
 def _load(spec: RunSpec, local: Local, say: Say) -> Dataset:
-    """The images; progress is said in tenths, and only where decoding is due."""
     from wbcbench import data
 
-    told = 0
-
-    def on_progress(done: int, total: int) -> None:
-        nonlocal told
-        tenth = 10 * done // max(total, 1)
-        if tenth > told:
-            told = tenth
-            say(f"preparing images: {done} of {total}")
-
-    return data.load(
-        Path(local.data) if local.data else None,
-        image_size=spec.image_size,
-        cache_dir=Path(local.cache_dir) if local.cache_dir else None,
-        skip_unreadable=local.skip_unreadable,
-        on_progress=on_progress,
-    )
+    with preparing(say) as on_progress:
+        return data.load(
+            Path(local.data) if local.data else None,
+            image_size=spec.image_size,
+            cache_dir=Path(local.cache_dir) if local.cache_dir else None,
+            skip_unreadable=local.skip_unreadable,
+            on_progress=on_progress,
+        )
 
 
 def finished(results: Path, spec: RunSpec) -> RunDir | None:

@@ -35,6 +35,7 @@ def run(
 ) -> None:
     """Train one variant and measure what it costs; a row of results/STUDY/runs.csv says it."""
     from wbcbench import limits, running
+    from wbcbench.live import saying
     from wbcbench.rundir import Local
 
     spec = limits.check(RunSpec(variant=variant, study=study, **asked))
@@ -44,7 +45,7 @@ def run(
         command=("wbcbench", *sys.argv[1:]),
         share=share,
     )
-    say = _silent if quiet or as_json else _say
+    say = saying.silent if quiet or as_json else saying.aloud
     spec = running.with_data(spec, local, say)
     done = running.finished(results, spec)
     if done is None or again:
@@ -67,11 +68,3 @@ def _print_result(run: RunDir, *, as_json: bool, verbose: bool) -> None:
         show.print_run_json(run, SCHEMA)
     else:
         show.print_summary(run, verbose=verbose)
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
-
-
-def _silent(_: str) -> None:
-    """``--quiet`` and ``--json``: say nothing on the way."""
