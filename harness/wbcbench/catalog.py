@@ -64,12 +64,23 @@ CHECKS: Mapping[str, str] = {
     "validated-on-test": "checks.validated_on_test:check",
 }
 
+# In this order `doctor` goes through the machine.
+CHECKUPS: Mapping[str, str] = {
+    "packages": "doctor.packages:check",
+    "device": "doctor.device:check",
+    "meters": "doctor.meters:check",
+    "quiet machine": "doctor.quiet_machine:check",
+    "data": "doctor.data:check",
+    "storage and time": "doctor.storage:check",
+}
+
 KINDS: Mapping[str, Mapping[str, str]] = {
     "variant": VARIANTS,
     "meter": METERS,
     "launcher": LAUNCHERS,
     "section": SECTIONS,
     "check": CHECKS,
+    "checkup": CHECKUPS,
 }
 
 

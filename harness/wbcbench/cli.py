@@ -1,77 +1,60 @@
 """The command line: every command in one table; errors become exit codes here and nowhere else.
 
-Importing this module must stay cheap: commands import what is heavy inside their functions.
+Only the command that was asked for is imported, and ``--help`` is the table itself: answering it
+imports nothing, not even Typer.
 """
 
 from __future__ import annotations
 
+import os
 import sys
-
-import typer
+import textwrap
+from collections.abc import Iterable, Mapping
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from wbcbench import __version__
-from wbcbench.commands import (
-    attach,
-    claims,
-    compare,
-    data,
-    export,
-    list_runs,
-    merge,
-    models,
-    monitor,
-    report,
-    run,
-    show,
-    work,
-)
 from wbcbench.errors import WbcbenchError
 
-app = typer.Typer(
-    name="wbcbench",
-    help="What training a neural network costs in joules, and what accuracy those joules buy.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,  # plain help: rich would cost three times the whole start
-    context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Exit codes: 0 ok, 1 bug, 2 bad input, 3 cannot measure here, 4 gate failed, "
-    "5 cannot tell, 6 verification failed, 7 runs failed, 130 interrupted.",
+if TYPE_CHECKING:
+    import typer
+
+# Name → where it is, and what it does in one line. To add a command: a file and a line here.
+COMMANDS: Mapping[str, tuple[str, str]] = {
+    "run": ("run:run", "Train one variant and measure what it costs."),
+    "list": ("list_runs:list_runs", "List runs, or the parts that can be chosen by name."),
+    "show": ("show:show", "Show one run: joules by channel and window, doubts, advice."),
+    "report": ("report:report", "Write a study's page, its Markdown and its figures."),
+    "compare": ("compare:compare", "Compare variants block by block, with intervals and gates."),
+    "claims": ("claims:claims", "Hold the original report's claims against a study."),
+    "export": ("export:export", "Write a study's table as CSV, Parquet, JSON, LaTeX or Markdown."),
+    "merge": ("merge:merge", "Join studies from several machines into one."),
+    "monitor": ("monitor:monitor", "Measure any command, or the machine until Ctrl-C."),
+    "doctor": ("doctor:doctor", "Say what can be measured here, why not, and the fix."),
+    "attach": ("attach:attach", "Add an external meter's log to a finished run."),
+    "models": ("models:models", "List the networks, or show one layer by layer."),
+    "data": ("data:app", "Draw synthetic cells, check a data set, or fetch the published one."),
+}
+HIDDEN: Mapping[str, tuple[str, str]] = {
+    "work": ("work:work", "Carry out one run; started by launchers."),
+}
+
+ABOUT = "What training a neural network costs in joules, and what accuracy those joules buy."
+EXIT_CODES = (
+    "Exit codes: 0 ok, 1 bug, 2 bad input, 3 cannot measure here or not comparable, 4 gate "
+    "failed, 5 cannot tell, 6 verification failed, 7 runs failed, 130 interrupted."
 )
-
-app.command("run")(run.run)
-app.command("list")(list_runs.list_runs)
-app.command("show")(show.show)
-app.command("attach")(attach.attach)
-app.command("monitor", context_settings=monitor.CONTEXT)(monitor.monitor)
-app.command("report")(report.report)
-app.command("compare")(compare.compare)
-app.command("claims")(claims.claims)
-app.command("export")(export.export)
-app.command("merge")(merge.merge)
-app.command("models")(models.models)
-app.add_typer(data.app, name="data")
-app.command("work", hidden=True)(work.work)
-
-
-def _version(wanted: bool) -> None:
-    if wanted:
-        print(f"wbcbench {__version__}")
-        raise typer.Exit
-
-
-@app.callback()
-def _options(
-    version: bool = typer.Option(
-        False, "--version", callback=_version, is_eager=True, help="Print the version."
-    ),
-) -> None:
-    del version
+_COMPLETING = "_WBCBENCH_COMPLETE"
 
 
 def main() -> None:
     """Entry point of the console script."""
+    words = sys.argv[1:]
     try:
-        app()
+        if words in ([], ["--help"], ["-h"]) and _COMPLETING not in os.environ:
+            print(help_page())
+        else:
+            build_app(_needed(words))()
     except WbcbenchError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
@@ -79,3 +62,60 @@ def main() -> None:
         # The reader of our output went away, e.g. `wbcbench list | head`: nothing is wrong.
         sys.stderr.close()
         sys.exit(0)
+
+
+def help_page() -> str:
+    """What ``wbcbench --help`` prints."""
+    lines = ["Usage: wbcbench COMMAND [OPTIONS]", "", ABOUT, "", "Commands:"]
+    lines += [f"  {name:<9} {says}" for name, (_, says) in COMMANDS.items()]
+    lines += ["", "`wbcbench COMMAND --help` tells a command's options; `--version` the version."]
+    return "\n".join([*lines, *textwrap.wrap(EXIT_CODES, 78)])
+
+
+def build_app(names: Iterable[str]) -> typer.Typer:
+    """The Typer application of these commands."""
+    import typer
+
+    app = typer.Typer(
+        name="wbcbench",
+        help=ABOUT,
+        epilog=EXIT_CODES,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,  # plain help pages: rich would cost most of their time
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(_options)
+    for name in names:
+        _add(app, name)
+    return app
+
+
+def _needed(words: list[str]) -> list[str]:
+    """The command asked for; every one where that is not clear, for completion and messages."""
+    every = {**COMMANDS, **HIDDEN}
+    return [words[0]] if words and words[0] in every else list(every)
+
+
+def _add(app: typer.Typer, name: str) -> None:
+    import typer
+
+    module, attribute = {**COMMANDS, **HIDDEN}[name][0].split(":")
+    found = import_module(f"wbcbench.commands.{module}")
+    part = getattr(found, attribute)
+    if isinstance(part, typer.Typer):
+        app.add_typer(part, name=name)
+    else:
+        context: dict[str, Any] | None = getattr(found, "CONTEXT", None)
+        app.command(name, hidden=name in HIDDEN, context_settings=context)(part)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        import typer
+
+        print(f"wbcbench {__version__}")
+        raise typer.Exit
+
+
+def _options(version: bool = False) -> None:
+    _show_version(version)

@@ -98,7 +98,7 @@ def _machine() -> dict[str, JsonValue]:
         "ram_bytes": psutil.virtual_memory().total,
         "loadavg_start": os.getloadavg()[0],
         "in_container": _in_container(),
-        "virtualised": _virtualised(),
+        "virtualised": virtualised(),
         "python_executable_in_venv": sys.prefix != sys.base_prefix,
     }
 
@@ -109,7 +109,8 @@ def _cpu_model() -> str | None:
     return next(names, platform.processor() or None)
 
 
-def _virtualised() -> bool | None:
+def virtualised() -> bool | None:
+    """Whether a hypervisor is underneath; ``None`` if the system does not say."""
     flags = _text(Path("/proc/cpuinfo"))
     return None if flags is None else " hypervisor" in flags
 

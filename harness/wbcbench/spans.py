@@ -31,6 +31,9 @@ from wbcbench.verdict import Caution, Severity, Verdict, verdict
 
 PEAK_OVER_S = 1.0  # a counter's steps are too coarse to tell power over less
 
+# The checks ask the spec what a run was meant to be; a span was meant to be nothing of the kind.
+_NO_RUN = RunSpec(variant="", validation="by-photograph")
+
 Status = Origin | Literal["absent"]
 
 
@@ -127,7 +130,7 @@ def with_write_error(span: Span, reason: str | None) -> Span:
 def _evidence(kept: Recorded, window: Window, *, is_cut: bool) -> Evidence:
     found = appraisal.appraise(kept.traces, [window])
     return Evidence(
-        spec=RunSpec(variant=""),
+        spec=_NO_RUN,
         traces=kept.traces,
         windows=(window,),
         energies=found.energies,

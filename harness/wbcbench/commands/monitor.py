@@ -71,7 +71,7 @@ def monitor(
     from wbcbench.recording import Asked
 
     _refuse_csv(csv)
-    asked = Asked(meters=_words(meters), gpus=_words(gpu), interval_s=interval)
+    asked = Asked(meters=options.words(meters), gpus=options.words(gpu), interval_s=interval)
     if command:
         child_command.check(command)
         stdout = sys.stderr.fileno() if as_json else None
@@ -82,10 +82,6 @@ def monitor(
         _write_csv(csv, done)
     _print(done, as_json=as_json, quiet=quiet)
     raise typer.Exit(done.exit_status or 0)
-
-
-def _words(text: str) -> tuple[str, ...]:
-    return tuple(word.strip() for word in text.split(",") if word.strip())
 
 
 def _refuse_csv(path: Path | None) -> None:

@@ -38,3 +38,8 @@ Verbose = Annotated[
 Live = Annotated[
     bool, typer.Option("--live/--no-live", help="A live panel on a terminal, or lines.")
 ]
+
+
+def words(text: str) -> tuple[str, ...]:
+    """The words of an option that joins them by commas."""
+    return tuple(word.strip() for word in text.split(",") if word.strip())

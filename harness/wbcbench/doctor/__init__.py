@@ -1,0 +1,95 @@
+"""What can be measured on this machine, why not, and what would fix it; nothing is changed.
+
+One file a group of checks, each ``check(facts) -> Iterator[Line]``. To add one: a file here and a
+line in ``catalog.CHECKUPS``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from wbcbench import catalog
+from wbcbench.energy import Channel
+from wbcbench.records import AbsentMeter
+from wbcbench.sensor_card import SensorCard
+from wbcbench.spans import Recorded, Span
+
+
+class State(StrEnum):
+    """What a line says; never told by colour alone."""
+
+    OK = "ok"
+    INFO = "info"  # worth knowing, nothing to do
+    WARN = "warn"  # numbers will be worse than they could be
+    FAIL = "FAIL"  # a run would not work
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One thing that was looked at.
+
+    Attributes:
+        state: How it is.
+        name: What was looked at, in a word or two; stable, for programs.
+        found: What was found.
+        why: Why it matters; empty where nothing is wrong.
+        fix: The exact command or step that mends it.
+        undo: What takes the fix back.
+    """
+
+    state: State
+    name: str
+    found: str
+    why: str = ""
+    fix: str = ""
+    undo: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the groups look at.
+
+    Attributes:
+        results: Where runs would be kept.
+        data: Folder of the images; ``None`` for the embedded synthetic cells.
+        gpus: Which GPUs are meant; empty = every visible one.
+        channels: What the meters that work here offer.
+        absent: Meters that do not work here, and why.
+        recorded: A few seconds of all of them; ``None`` if none works.
+        idle: Those seconds as a span.
+    """
+
+    results: Path
+    data: Path | None = None
+    gpus: tuple[str, ...] = ()
+    channels: tuple[Channel, ...] = ()
+    absent: tuple[AbsentMeter, ...] = ()
+    recorded: Recorded | None = None
+    idle: Span | None = None
+
+    @property
+    def cards(self) -> tuple[SensorCard, ...]:
+        """How each sensor was seen to behave."""
+        return self.recorded.seen.sensor_cards if self.recorded else ()
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Lines that belong together."""
+
+    name: str
+    lines: tuple[Line, ...]
+
+
+def examine(facts: Facts, names: Sequence[str] = ()) -> tuple[Group, ...]:
+    """Every group, or those that are named, in the order of the catalogue."""
+    wanted = names or tuple(catalog.CHECKUPS)
+    return tuple(Group(name, tuple(catalog.load_part("checkup", name)(facts))) for name in wanted)
+
+
+def count(groups: Iterable[Group], state: State) -> int:
+    """How many lines are in a state."""
+    return sum(line.state is state for group in groups for line in group.lines)

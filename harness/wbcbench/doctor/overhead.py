@@ -1,0 +1,191 @@
+"""What sampling costs: a fixed piece of work with the sampler on and off, in turns; pure CPU.
+
+Each pair holds the work once with and once without, in an order drawn for the pair, so that drift
+of the machine falls on both alike. The cost is the mean of the differences within pairs, with a
+95 % t interval. The work fills every processor, for only then does sampling take time from it.
+
+Joules of both halves are the difference of two single readings of a counter: the sampler's own
+trace could not tell the half without it. A meter without a measured counter has none.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean, stdev
+
+from wbcbench.budget import t_95
+from wbcbench.clock import Clock
+from wbcbench.energy import Channel, Kind, Origin
+from wbcbench.metering import open_meters
+from wbcbench.meters import Meter
+from wbcbench.recording import Asked
+from wbcbench.rundir import RunDir
+from wbcbench.sampler import Sampler
+
+PAIRS = 10
+BLOCK = bytes(8 << 20)  # hashing a large block lets other threads run
+WORK_S = 0.5
+REST_S = 3.0
+_COUNTS = (Origin.MEASURED, Origin.SYNTHETIC)
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """A mean difference, on minus off, and the half-width of its 95 % t interval."""
+
+    mean: float
+    half_width: float
+
+
+@dataclass(frozen=True, slots=True)
+class Overhead:
+    """What sampling costs.
+
+    Attributes:
+        pairs: How often the work was done with and without.
+        work_s: Mean length of the work without.
+        time_share: Cost in time as a share of the work.
+        energy_share: Cost in joules as a share; ``None`` without a measured counter.
+        energy_channel: Which counter; empty if there is none.
+        sampler_cpu_share: Processor seconds a second that sampling takes on an idle machine.
+    """
+
+    pairs: int
+    work_s: float
+    time_share: Cost
+    energy_share: Cost | None
+    energy_channel: str
+    sampler_cpu_share: float
+
+
+def overhead(asked: Asked, clock: Clock, pairs: int = PAIRS, work_s: float = WORK_S) -> Overhead:
+    """Do the work ``pairs`` times (two or more) with the sampler on and as often with it off.
+
+    Raises:
+        CannotMeasureError: No meter works here.
+    """
+    with ExitStack() as stack:
+        meters = open_meters(asked.meters, asked.request, stack).meters
+        counter = _counter(meters)
+        pool = stack.enter_context(ThreadPoolExecutor(os.cpu_count()))
+        rounds = _rounds(pool, work_s, clock)
+        bench = _Bench(meters, counter, asked.interval_s, clock, lambda: _work(pool, rounds))
+        found = [bench.pair(random.Random(f"pair {i}")) for i in range(pairs)]
+        cpu_share = bench.idle_cpu_share()
+    with_it, without = [on for on, _ in found], [off for _, off in found]
+    return Overhead(
+        pairs=pairs,
+        work_s=fmean(half.time_s for half in without),
+        time_share=cost_of([h.time_s for h in with_it], [h.time_s for h in without]),
+        energy_share=_energy_cost(with_it, without),
+        energy_channel=counter[1].name if counter else "",
+        sampler_cpu_share=cpu_share,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Half:
+    time_s: float
+    energy_j: float | None
+
+
+@dataclass
+class _Bench:
+    """One machine with its meters open and its work ready."""
+
+    meters: Sequence[Meter]
+    counter: tuple[Meter, Channel] | None
+    interval_s: float
+    clock: Clock
+    work: Callable[[], None]
+
+    def pair(self, rng: random.Random) -> tuple[_Half, _Half]:
+        """The work with and without sampling, in drawn order; returned in that of their names."""
+        halves: dict[bool, _Half] = {}
+        for is_on in rng.sample((True, False), 2):
+            with ExitStack() as stack:
+                if is_on:
+                    self._start(stack)
+                halves[is_on] = self._half()
+        return halves[True], halves[False]
+
+    def idle_cpu_share(self) -> float:
+        """Processor seconds a second of this process while it only samples."""
+        with ExitStack() as stack:
+            self._start(stack)
+            start_s, used_s = self.clock.now_s(), time.process_time()
+            self.clock.sleep_until(start_s + REST_S)
+            return (time.process_time() - used_s) / (self.clock.now_s() - start_s)
+
+    def _start(self, stack: ExitStack) -> None:
+        run = RunDir(Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="wbcbench-"))))
+        run.trace_path("").parent.mkdir(parents=True)
+        sampler = Sampler(self.meters, run, self.interval_s, self.clock)
+        stack.callback(sampler.stop)
+        sampler.start()
+
+    def _half(self) -> _Half:
+        before_j, start_s = self._read(), self.clock.now_s()
+        self.work()
+        time_s, after_j = self.clock.now_s() - start_s, self._read()
+        if before_j is None or after_j is None or after_j <= before_j:
+            return _Half(time_s, None)
+        return _Half(time_s, after_j - before_j)
+
+    def _read(self) -> float | None:
+        if self.counter is None:
+            return None
+        meter, channel = self.counter
+        return meter.read()[meter.channels.index(channel)]
+
+
+def _counter(meters: Sequence[Meter]) -> tuple[Meter, Channel] | None:
+    """The first counter that a sensor stands behind."""
+    found = (
+        (meter, channel)
+        for meter in meters
+        for channel in meter.channels
+        if channel.kind is Kind.COUNTER and channel.origin in _COUNTS and meter.interval_s is None
+    )
+    return next(found, None)
+
+
+def _rounds(pool: ThreadPoolExecutor, work_s: float, clock: Clock) -> int:
+    """How many blocks each processor hashes in about ``work_s`` seconds."""
+    start_s = clock.now_s()
+    _work(pool, 1)
+    return max(round(work_s / max(clock.now_s() - start_s, 1e-4)), 1)
+
+
+def _work(pool: ThreadPoolExecutor, rounds: int) -> None:
+    list(pool.map(_hash, [rounds] * (os.cpu_count() or 1)))
+
+
+def _hash(rounds: int) -> None:
+    for _ in range(rounds):
+        hashlib.sha256(BLOCK).digest()
+
+
+def _energy_cost(with_it: Sequence[_Half], without: Sequence[_Half]) -> Cost | None:
+    pairs = [(on.energy_j, off.energy_j) for on, off in zip(with_it, without, strict=True)]
+    known = [(on, off) for on, off in pairs if on is not None and off is not None]
+    if len(known) < 2:
+        return None
+    return cost_of([on for on, _ in known], [off for _, off in known])
+
+
+def cost_of(with_it: Sequence[float], without: Sequence[float]) -> Cost:
+    """Mean difference within pairs as a share of the mean without, and its half-width."""
+    base = fmean(without)
+    shares = [(on - off) / base for on, off in zip(with_it, without, strict=True)]
+    width = t_95(len(shares) - 1) * stdev(shares) / len(shares) ** 0.5
+    return Cost(fmean(shares), width)
