@@ -15,13 +15,15 @@ from typer.testing import CliRunner
 from records_factory import GPU_MACHINE, LAPTOP, PROVENANCE, make_record, save
 from wbcbench.attaching import attach_wall_meter
 from wbcbench.attachment import Attachment
-from wbcbench.cli import app
+from wbcbench.cli import COMMANDS, build_app
 from wbcbench.energy import Channel, Domain, Kind, Origin
 from wbcbench.errors import UsageError
 from wbcbench.headline import headline_channel
 from wbcbench.records import RunRecord, to_json
 from wbcbench.rundir import RunDir
 from wbcbench.wall_log import read_wall_log
+
+app = build_app(COMMANDS)
 
 # The factory's run: 10:00:00 to 10:01:15 UTC; its windows lie between 80 and 155 s.
 BEGAN = datetime(2026, 3, 1, 10, tzinfo=UTC).timestamp()
@@ -373,7 +375,7 @@ def test_the_command_tells_every_window_and_brings_the_table_up_to_date(
     run: RunDir, tmp_path: Path
 ) -> None:
     words = ["attach", str(run.path), "--wall-meter", str(usual_log(tmp_path))]
-    result = CliRunner().invoke(app, words)
+    result = CliRunner().invoke(build_app(["attach", "work"]), words)
     assert result.exit_code == 0, result.output
     assert "train" in result.stdout
     assert "wall/system/power" in result.stdout
@@ -382,7 +384,7 @@ def test_the_command_tells_every_window_and_brings_the_table_up_to_date(
 
 def test_the_commands_document_holds_the_attachment(run: RunDir, tmp_path: Path) -> None:
     words = ["attach", str(run.path), "--wall-meter", str(usual_log(tmp_path)), "--json"]
-    told = json.loads(CliRunner().invoke(app, words).stdout)
+    told = json.loads(CliRunner().invoke(build_app(["attach", "work"]), words).stdout)
     assert told["schema"] == "wbcbench.attach/1"
     assert told["attachment"]["channel"]["domain"] == "system"
     assert told["attachment"]["source"] == "wall.csv"

@@ -27,7 +27,7 @@ from wbcbench.child_command import (
     CommandNotRunnableError,
     check,
 )
-from wbcbench.cli import app
+from wbcbench.cli import COMMANDS, build_app
 from wbcbench.clock import MonotonicClock
 from wbcbench.commands.monitor import document
 from wbcbench.energy import Channel, Domain, Kind, Origin, Trace, Window
@@ -37,6 +37,8 @@ from wbcbench.meters.synthetic import SyntheticMeter, open_meters
 from wbcbench.monitoring import Monitored, monitor_command, write_polls
 from wbcbench.recording import Asked
 from wbcbench.spans import peak_power_w
+
+app = build_app(COMMANDS)
 
 SYNTHETIC = ("monitor", "--meters", "synthetic")
 CHANNEL_KEYS = {
@@ -124,7 +126,9 @@ def test_even_a_command_that_ends_at_once_by_a_signal_never_costs_nothing() -> N
 
 
 def test_a_command_that_does_not_exist_is_127_and_nothing_is_measured() -> None:
-    result = CliRunner().invoke(app, [*SYNTHETIC, "--", "no-such-command-here"])
+    result = CliRunner().invoke(
+        build_app(["monitor", "work"]), [*SYNTHETIC, "--", "no-such-command-here"]
+    )
     assert isinstance(result.exception, CommandNotFoundError)
     assert result.exception.exit_code == 127
     assert "'no-such-command-here'" in str(result.exception)
@@ -162,7 +166,7 @@ def test_a_meter_that_does_not_work_here_stops_it_before_the_command(
     ],
 )
 def test_what_cannot_be_measured_with_is_refused_before_the_command(words: tuple[str, ...]) -> None:
-    result = CliRunner().invoke(app, [*SYNTHETIC, *words, "--", "false"])
+    result = CliRunner().invoke(build_app(["monitor", "work"]), [*SYNTHETIC, *words, "--", "false"])
     assert isinstance(result.exception, UsageError)
 
 

@@ -14,7 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from wbcbench import __version__
-from wbcbench.errors import WbcbenchError
+from wbcbench.errors import WbcbenchError, unknown_name
 
 if TYPE_CHECKING:
     import typer
@@ -53,6 +53,8 @@ def main() -> None:
     try:
         if words in ([], ["--help"], ["-h"]) and _COMPLETING not in os.environ:
             print(help_page())
+        elif words == ["--version"]:
+            print(f"wbcbench {__version__}")
         else:
             build_app(_needed(words))()
     except WbcbenchError as error:
@@ -84,16 +86,24 @@ def build_app(names: Iterable[str]) -> typer.Typer:
         rich_markup_mode=None,  # plain help pages: rich would cost most of their time
         context_settings={"help_option_names": ["-h", "--help"]},
     )
-    app.callback()(_options)
+    app.callback()(_no_options)
     for name in names:
         _add(app, name)
     return app
 
 
 def _needed(words: list[str]) -> list[str]:
-    """The command asked for; every one where that is not clear, for completion and messages."""
+    """The command asked for; every one where none is, for completion and messages.
+
+    Raises:
+        UsageError: There is no such command; the message has the nearest match.
+    """
     every = {**COMMANDS, **HIDDEN}
-    return [words[0]] if words and words[0] in every else list(every)
+    if not words or words[0].startswith("-"):
+        return list(every)
+    if words[0] not in every:
+        raise unknown_name("command", words[0], COMMANDS)
+    return words[:1]
 
 
 def _add(app: typer.Typer, name: str) -> None:
@@ -109,13 +119,5 @@ def _add(app: typer.Typer, name: str) -> None:
         app.command(name, hidden=name in HIDDEN, context_settings=context)(part)
 
 
-def _show_version(wanted: bool) -> None:
-    if wanted:
-        import typer
-
-        print(f"wbcbench {__version__}")
-        raise typer.Exit
-
-
-def _options(version: bool = False) -> None:
-    _show_version(version)
+def _no_options() -> None:
+    """Keep Typer from taking a single command for the whole program."""
