@@ -226,6 +226,16 @@ class RunDir:
         with self.marks_path.open(encoding="utf-8", errors="replace") as lines:
             return list(parse_lines(lines))
 
+    def bytes_on_disk(self) -> tuple[int, int]:
+        """Size of what grows with the length of a run, and of the rest."""
+        growing = fixed = 0
+        for path in self.path.rglob("*"):
+            if path.is_file():
+                grows = path.parent.name in {"trace", "telemetry", "attached", "tb"}
+                growing += grows * path.stat().st_size
+                fixed += (not grows) * path.stat().st_size
+        return growing, fixed
+
     @contextlib.contextmanager
     def watched(self) -> Iterator[bool]:
         """Hold the folder's lock; yields ``False`` when somebody else watches this run."""

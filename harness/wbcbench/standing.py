@@ -1,0 +1,124 @@
+"""Where a study stands: which of its planned runs are done, as the folders on disk tell.
+
+Nothing is remembered anywhere else, so a sweep that was killed knows as much as one that was not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from wbcbench.forecast import Past, past
+from wbcbench.records import RunRecord
+from wbcbench.rundir import RunDir, abandoned, study_runs
+from wbcbench.spent import Spent, spent
+from wbcbench.study import RunSpec
+from wbcbench.verdict import Verdict
+
+State = Literal["todo", "running", "done", "failed", "interrupted", "invalid"]
+
+
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """One carrying-out of a run.
+
+    Attributes:
+        run: Its folder.
+        spec: What was asked.
+        state: How it ended; ``running`` when somebody watches it now.
+        spent: What it cost; ``None`` without a record.
+        past: What can be learnt from it about runs to come; ``None`` unless it is done.
+    """
+
+    run: RunDir
+    spec: RunSpec
+    state: State
+    spent: Spent | None = None
+    past: Past | None = None
+
+
+def carried(run: RunDir) -> Carried:
+    """Look at one folder."""
+    spec = run.read_spec()
+    if not run.is_finished:
+        return Carried(run, spec, "interrupted" if abandoned(run) else "running")
+    record = run.read_record()
+    state = state_of(record)
+    learnt = past(run, record) if state in {"done", "invalid"} else None
+    return Carried(run, spec, state, spent(record), learnt)
+
+
+def state_of(record: RunRecord) -> State:
+    """How a run ended; a finished one whose verdict is invalid is invalid."""
+    spoiled = record.status == "done" and record.verdict is Verdict.INVALID
+    return "invalid" if spoiled else record.status
+
+
+def loosely(spec: RunSpec) -> RunSpec:
+    """The identity but for the images, where these are not known yet."""
+    return replace(spec.identity, dataset_id="", dataset_sha256="")
+
+
+def exactly(spec: RunSpec) -> RunSpec:
+    """The identity."""
+    return spec.identity
+
+
+class Standing:
+    """Every carrying-out of a study's runs, by what was asked."""
+
+    def __init__(
+        self, results: Path, study: str, by: Callable[[RunSpec], RunSpec] = exactly
+    ) -> None:
+        """Look at every folder of the study; writes nothing.
+
+        Args:
+            results: Where studies are kept.
+            study: Which.
+            by: What runs are told apart by.
+        """
+        self._by = by
+        self._found: dict[Path, Carried] = {}
+        for run in study_runs(results, study):
+            self.see(run)
+
+    def see(self, run: RunDir) -> Carried:
+        """Look at one folder again."""
+        found = carried(run)
+        self._found[run.path] = found
+        return found
+
+    def __iter__(self) -> Iterator[Carried]:
+        """Every carrying-out, also of runs that are in no plan."""
+        return iter(self._found.values())
+
+    def of(self, spec: RunSpec) -> list[Carried]:
+        """The carryings-out of one run, the first one first."""
+        wanted = self._by(spec)
+        same = [each for each in self if self._by(each.spec) == wanted]
+        return sorted(same, key=lambda each: each.spec.repeat)
+
+    def state(self, spec: RunSpec) -> State:
+        """How far a run is: what counts most of its carryings-out, or the last."""
+        states = [each.state for each in self.of(spec)]
+        for state in ("done", "invalid", "running"):
+            if state in states:
+                return state
+        return states[-1] if states else "todo"
+
+    def attempt(self, specs: Iterable[RunSpec]) -> int:
+        """The highest attempt at a block that was begun; 1 if none was."""
+        wanted = {self._by(replace(spec, block_attempt=1)) for spec in specs}
+        begun = [
+            each.spec.block_attempt
+            for each in self
+            if self._by(replace(each.spec, block_attempt=1)) in wanted
+        ]
+        return max(begun, default=1)
+
+    @property
+    def pasts(self) -> list[Past]:
+        """What the runs teach about runs to come."""
+        return [each.past for each in self if each.past is not None]
