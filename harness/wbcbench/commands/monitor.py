@@ -78,9 +78,9 @@ def monitor(
         done = monitoring.monitor_command(asked, command, stdout=stdout)
     else:
         done = monitoring.monitor_machine(asked, _view(silent=quiet or as_json, live=live))
+    _print(done, as_json=as_json, quiet=quiet)
     if csv is not None:
         _write_csv(csv, done)
-    _print(done, as_json=as_json, quiet=quiet)
     raise typer.Exit(done.exit_status or 0)
 
 
@@ -100,10 +100,17 @@ def _refuse_csv(path: Path | None) -> None:
 
 
 def _write_csv(path: Path, done: Monitored) -> None:
+    from wbcbench.errors import UsageError
     from wbcbench.monitoring import write_polls
 
-    with path.open("w", encoding="utf-8", newline="") as stream:
-        write_polls(stream, done)
+    try:
+        with path.open("w", encoding="utf-8", newline="") as stream:
+            write_polls(stream, done)
+    except OSError as error:
+        raise UsageError(
+            f"--csv {path} could not be written to its end: {error.strerror}. What was measured "
+            "stands above; the file holds only a part of the readings. Free space and repeat."
+        ) from error
 
 
 def _view(*, silent: bool, live: bool) -> WattsView:
