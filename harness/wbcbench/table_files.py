@@ -69,11 +69,9 @@ def columns_named(names: Sequence[str]) -> tuple[Column, ...]:
 
 def to_csv(rows: Rows, columns: Sequence[Column]) -> bytes:
     """UTF-8 with one header line; floats as Python writes them, unknown empty."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow([column.name for column in columns])
-    writer.writerows([_csv_cell(row[column.name]) for column in columns] for row in rows)
-    return out.getvalue().encode()
+    lines = [[column.name for column in columns]]
+    lines += [[_csv_cell(row[column.name]) for column in columns] for row in rows]
+    return "".join(f"{','.join(line)}\n" for line in lines).encode()
 
 
 def to_json(rows: Rows, columns: Sequence[Column]) -> bytes:
@@ -165,7 +163,14 @@ def _csv_cell(cell: Cell) -> str:
         return ""
     if isinstance(cell, bool):
         return "true" if cell else "false"
-    return safe_text(cell) if isinstance(cell, str) else repr(cell)
+    return _quoted(safe_text(cell)) if isinstance(cell, str) else repr(cell)
+
+
+def _quoted(text: str) -> str:
+    """As RFC 4180; the standard library's writer leaves a lone carriage return unquoted."""
+    if any(mark in text for mark in ',"\r\n'):
+        return '"' + text.replace('"', '""') + '"'
+    return text
 
 
 def _parsed(text: str, column: Column) -> Cell:

@@ -27,7 +27,32 @@ TREATMENTS = (
     "validation_fraction",
     "power_limit_w",
 )
-"""Fields of a spec that make another arm. The others say which run it is, or how it is watched."""
+"""Fields of a spec that make another arm."""
+
+NOT_TREATMENTS = (
+    "variant",
+    "seed",
+    "study",
+    "block",
+    "block_attempt",
+    "order_in_block",
+    "order_global",
+    "repeat",
+    "dataset_id",
+    "dataset_sha256",
+    "split_seed",
+    "target_metric",
+    "target_value",
+    "meters",
+    "gpus",
+    "interval_s",
+    "idle_s",
+    "warmup_steps",
+    "inference_s",
+    "cooldown_c",
+    "country",
+)
+"""Fields that say which run it is, what it is fed, or how it is watched."""
 
 _LOWER: tuple[Level, ...] = ("relu", "dropout", "float32", "by-photograph", None)
 """Levels that are the ones to compare with, whatever their place in the alphabet."""
