@@ -26,6 +26,7 @@ from wbcbench.wall_log import read_wall_log
 app = build_app(COMMANDS)
 
 # The factory's run: 10:00:00 to 10:01:15 UTC; its windows lie between 80 and 155 s.
+APP = build_app(["attach", "work"])  # with one command alone its name would be left out
 BEGAN = datetime(2026, 3, 1, 10, tzinfo=UTC).timestamp()
 MONOTONIC_S = 82.0
 PAIR = {"utc_s": BEGAN, "monotonic_s": MONOTONIC_S}
@@ -375,7 +376,7 @@ def test_the_command_tells_every_window_and_brings_the_table_up_to_date(
     run: RunDir, tmp_path: Path
 ) -> None:
     words = ["attach", str(run.path), "--wall-meter", str(usual_log(tmp_path))]
-    result = CliRunner().invoke(build_app(["attach", "work"]), words)
+    result = CliRunner().invoke(APP, words)
     assert result.exit_code == 0, result.output
     assert "train" in result.stdout
     assert "wall/system/power" in result.stdout
@@ -384,7 +385,7 @@ def test_the_command_tells_every_window_and_brings_the_table_up_to_date(
 
 def test_the_commands_document_holds_the_attachment(run: RunDir, tmp_path: Path) -> None:
     words = ["attach", str(run.path), "--wall-meter", str(usual_log(tmp_path)), "--json"]
-    told = json.loads(CliRunner().invoke(build_app(["attach", "work"]), words).stdout)
+    told = json.loads(CliRunner().invoke(APP, words).stdout)
     assert told["schema"] == "wbcbench.attach/1"
     assert told["attachment"]["channel"]["domain"] == "system"
     assert told["attachment"]["source"] == "wall.csv"

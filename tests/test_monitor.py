@@ -40,6 +40,7 @@ from wbcbench.spans import peak_power_w
 
 app = build_app(COMMANDS)
 
+APP = build_app(["monitor", "work"])  # with one command alone its name would be left out
 SYNTHETIC = ("monitor", "--meters", "synthetic")
 CHANNEL_KEYS = {
     "name",
@@ -126,9 +127,7 @@ def test_even_a_command_that_ends_at_once_by_a_signal_never_costs_nothing() -> N
 
 
 def test_a_command_that_does_not_exist_is_127_and_nothing_is_measured() -> None:
-    result = CliRunner().invoke(
-        build_app(["monitor", "work"]), [*SYNTHETIC, "--", "no-such-command-here"]
-    )
+    result = CliRunner().invoke(APP, [*SYNTHETIC, "--", "no-such-command-here"])
     assert isinstance(result.exception, CommandNotFoundError)
     assert result.exception.exit_code == 127
     assert "'no-such-command-here'" in str(result.exception)
@@ -166,7 +165,7 @@ def test_a_meter_that_does_not_work_here_stops_it_before_the_command(
     ],
 )
 def test_what_cannot_be_measured_with_is_refused_before_the_command(words: tuple[str, ...]) -> None:
-    result = CliRunner().invoke(build_app(["monitor", "work"]), [*SYNTHETIC, *words, "--", "false"])
+    result = CliRunner().invoke(APP, [*SYNTHETIC, *words, "--", "false"])
     assert isinstance(result.exception, UsageError)
 
 

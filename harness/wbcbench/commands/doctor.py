@@ -72,7 +72,7 @@ def doctor(
     if calibrate:
         groups = (*groups, _cards(facts))
     cost = _overhead(asked, facts) if overhead else None
-    tell = _print_json if as_json else _print
+    tell = _print_json if as_json else print_report
     tell(facts, groups, wanted, cost)
     _exit(groups, wanted)
 
@@ -150,12 +150,13 @@ def document(
     }
 
 
-def _print(
+def print_report(
     facts: Facts,
     groups: tuple[Group, ...],
     wanted: tuple[Requirement, ...],
     cost: Overhead | None,
 ) -> None:
+    """Print every line by group, the outlook and every requirement that is not met."""
     from wbcbench.doctor import State, count
     from wbcbench.doctor.outlook import outlook
 
