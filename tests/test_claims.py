@@ -88,6 +88,11 @@ def test_the_shipped_claims_are_read_and_are_the_six_of_the_report():
     assert read_claims(find_file(None)) == read_claims(PUBLISHED)
 
 
+def test_away_from_a_checkout_the_shipped_claims_are_found(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert read_claims(find_file(None)) == read_claims(PUBLISHED)
+
+
 def test_relu_that_gets_stuck_often_supports_the_first_claim(tmp_path):
     claim = of(judged(study(tmp_path, stuck=(1, 2, 3, 4))), "C1")
     often, leaky, better = claim["checks"]

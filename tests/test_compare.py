@@ -6,6 +6,8 @@ import csv
 import io
 import json
 import math
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -606,3 +608,17 @@ def test_a_chosen_metric_replaces_energy_and_accuracy(clear):
     found = document(clear, "--metric", "time_train_s", "--metric", "ece")
     assert {row["metric"] for row in found["contrasts"]} == {"time_train_s", "ece"}
     assert found["splits"] == []
+
+
+def test_a_comparison_loads_none_of_the_slow_libraries(clear):
+    program = (
+        "import sys\n"
+        "from wbcbench.cli import build_app\n"
+        "app = build_app(['compare'])\n"
+        f"app(['compare', 'study', '--results', {str(clear)!r}], standalone_mode=False)\n"
+        "slow = {'scipy.stats', 'statsmodels', 'pandas', 'tensorflow', 'matplotlib', 'cv2'}\n"
+        "print('loaded:', sorted(slow & set(sys.modules)))\n"
+    )
+    words = [sys.executable, "-c", program]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.stdout.endswith("loaded: []\n"), done.stderr

@@ -85,9 +85,8 @@ def find_file(named: Path | None) -> Path:
     """The file that was named, else the one here, else the one this package came with."""
     if named is not None:
         return named
-    package = Path(__file__).resolve().parent
-    own = (FILE, package / FILE.name, package.parents[2] / FILE)
-    return next((path for path in own if path.is_file()), FILE)
+    shipped = Path(__file__).parent / FILE.name  # a link in a checkout, a copy in a wheel
+    return FILE if FILE.is_file() else shipped
 
 
 def read_claims(path: Path) -> tuple[Claim, ...]:
