@@ -25,6 +25,8 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "list": ("list_runs:list_runs", "List runs, or the parts that can be chosen by name."),
     "show": ("show:show", "Show one run: joules by channel and window, doubts, advice."),
     "report": ("report:report", "Write a study's page, its Markdown and its figures."),
+    "plan": ("plan:plan", "Show a study's runs, what they will cost and what they can show."),
+    "sweep": ("sweep:sweep", "Carry out a study, or take up one that was broken off."),
     "compare": ("compare:compare", "Compare variants block by block, with intervals and gates."),
     "claims": ("claims:claims", "Hold the original report's claims against a study."),
     "export": ("export:export", "Write a study's table as CSV, Parquet, JSON, LaTeX or Markdown."),
@@ -32,6 +34,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "monitor": ("monitor:monitor", "Measure any command, or the machine until Ctrl-C."),
     "doctor": ("doctor:doctor", "Say what can be measured here, why not, and the fix."),
     "attach": ("attach:attach", "Add an external meter's log to a finished run."),
+    "schema": ("schema:schema", "Print the JSON Schema of experiment files or records."),
     "models": ("models:models", "List the networks, or show one layer by layer."),
     "data": ("data:app", "Draw synthetic cells, check a data set, or fetch the published one."),
 }

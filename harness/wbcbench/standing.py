@@ -79,16 +79,24 @@ class Standing:
             study: Which.
             by: What runs are told apart by.
         """
-        self._by = by
+        self._results, self._study, self._by = results, study, by
         self._found: dict[Path, Carried] = {}
-        for run in study_runs(results, study):
-            self.see(run)
+        self._same: dict[RunSpec, dict[Path, Carried]] = {}
+        self._attempts: dict[RunSpec, int] = {}
+        self.renew()
 
-    def see(self, run: RunDir) -> Carried:
-        """Look at one folder again."""
-        found = carried(run)
-        self._found[run.path] = found
-        return found
+    def renew(self) -> None:
+        """Look at new folders, and again at those that had no record."""
+        for run in study_runs(self._results, self._study):
+            known = self._found.get(run.path)
+            if known is None or known.spent is None:
+                self._enter(carried(run))
+
+    def _enter(self, found: Carried) -> None:
+        self._found[found.run.path] = found
+        self._same.setdefault(self._by(found.spec), {})[found.run.path] = found
+        first = self._by(replace(found.spec, block_attempt=1))
+        self._attempts[first] = max(self._attempts.get(first, 1), found.spec.block_attempt)
 
     def __iter__(self) -> Iterator[Carried]:
         """Every carrying-out, also of runs that are in no plan."""
@@ -96,8 +104,7 @@ class Standing:
 
     def of(self, spec: RunSpec) -> list[Carried]:
         """The carryings-out of one run, the first one first."""
-        wanted = self._by(spec)
-        same = [each for each in self if self._by(each.spec) == wanted]
+        same = self._same.get(self._by(spec), {}).values()
         return sorted(same, key=lambda each: each.spec.repeat)
 
     def state(self, spec: RunSpec) -> State:
@@ -110,13 +117,8 @@ class Standing:
 
     def attempt(self, specs: Iterable[RunSpec]) -> int:
         """The highest attempt at a block that was begun; 1 if none was."""
-        wanted = {self._by(replace(spec, block_attempt=1)) for spec in specs}
-        begun = [
-            each.spec.block_attempt
-            for each in self
-            if self._by(replace(each.spec, block_attempt=1)) in wanted
-        ]
-        return max(begun, default=1)
+        first = (self._by(replace(spec, block_attempt=1)) for spec in specs)
+        return max((self._attempts.get(each, 1) for each in first), default=1)
 
     @property
     def pasts(self) -> list[Past]:

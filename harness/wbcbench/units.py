@@ -6,6 +6,8 @@ time in seconds, carbon in grams.
 
 from __future__ import annotations
 
+import re
+
 _MILLI = 1e-3
 _MICRO = 1e-6
 _NANO = 1e-9
@@ -98,6 +100,19 @@ def hz_from_mhz(frequency_mhz: float) -> float:
 def mhz_from_hz(frequency_hz: float) -> float:
     """Hertz to megahertz."""
     return frequency_hz / _MEGA
+
+
+def j_from_text(text: str) -> float:
+    """Joules of ``0.5kWh``, ``300 kJ``, ``1.8MJ``, ``200Wh`` or ``5000J``.
+
+    Raises:
+        ValueError: It is no amount of energy.
+    """
+    found = re.fullmatch(r"\s*(\d+\.?\d*|\.\d+)\s*(kWh|Wh|MJ|kJ|J)\s*", text)
+    if found is None:
+        raise ValueError(f"'{text}' is not an amount of energy such as 0.5kWh or 300kJ")
+    factors = {"kWh": 3.6e6, "Wh": 3.6e3, "MJ": 1e6, "kJ": 1e3, "J": 1.0}
+    return float(found[1]) * factors[found[2]]
 
 
 def pct_from_share(share: float) -> float:

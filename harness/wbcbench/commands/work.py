@@ -22,15 +22,22 @@ def work(
     ] = False,
     quiet: options.Quiet = False,
     live: options.Live = True,
+    place: Annotated[str, typer.Option("--place", help="Place in a study.")] = "",
+    after_s: Annotated[float | None, typer.Option(help="Seconds of the study after it.")] = None,
+    after_j: Annotated[float | None, typer.Option(help="Joules of the study after it.")] = None,
 ) -> None:
     """Carry out the run that DIR asks for, and write its record."""
     from wbcbench.interrupts import Interrupts
+    from wbcbench.live.study import StudyView
     from wbcbench.rundir import RunDir
     from wbcbench.watcher import watch
 
     interrupts = Interrupts()
     interrupts.install(leash=leash)
-    watch(RunDir(directory), _view(quiet=quiet, live=live), interrupts)
+    view = _view(quiet=quiet, live=live)
+    if place:
+        view = StudyView(view, place, after_s, after_j)
+    watch(RunDir(directory), view, interrupts)
 
 
 def _view(*, quiet: bool, live: bool) -> View:

@@ -30,6 +30,8 @@ class Now:
         channel, origin: Which channel that is, and what its numbers are worth.
         age_s: Age of the last reading.
         left_s, left_j: What is left of the training; ``None`` before the first epoch ended.
+        place: Place in a study, ``run 3/12, block 1/3``; empty for a single run.
+        study_left_s, study_left_j: What is left of the study, this run included.
     """
 
     run_id: str
@@ -49,6 +51,9 @@ class Now:
     age_s: float | None = None
     left_s: float | None = None
     left_j: float | None = None
+    place: str = ""
+    study_left_s: float | None = None
+    study_left_j: float | None = None
 
 
 class View(Protocol):

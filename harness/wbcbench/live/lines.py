@@ -9,31 +9,33 @@ from wbcbench.live import Now
 from wbcbench.records import Epoch
 from wbcbench.show_units import human_duration, human_energy, human_power, human_share
 
+HEARTBEAT_S = 30.0
+
 
 class LinesView:
-    """One line an epoch and one a note; between them silence."""
+    """One line an epoch, a phase and a note, and one every half minute between them."""
 
-    def __init__(self, stream: TextIO) -> None:
-        """Write to ``stream``."""
-        self._stream = stream
+    def __init__(self, stream: TextIO, heartbeat_s: float = HEARTBEAT_S) -> None:
+        """Write to ``stream``; silence lasts ``heartbeat_s`` seconds at most."""
+        self._stream, self._heartbeat_s = stream, heartbeat_s
         self._phase = ""
+        self._said_s = time.monotonic()
 
     def show(self, now: Now) -> None:
-        """Say when a phase begins."""
+        """Say when a phase begins, and that it still goes on."""
         if now.phase != self._phase:
             self._phase = now.phase
-            self._say(f"{now.run_id} {now.phase}")
+            self._say(f"{_who(now)} {now.phase}")
+        elif time.monotonic() - self._said_s >= self._heartbeat_s:
+            self._say(f"{_who(now)} {now.phase} {_progress(now)}{_now_spent(now)}")
 
     def epoch(self, epoch: Epoch, now: Now) -> None:
         """``epoch 8/30 loss=… acc=… val_acc=… power=… energy=… left=…``."""
-        origin = f" ({now.origin})" if now.origin else ""
-        power = now.power_w[-1] if now.power_w else None
+        loss = "unknown" if epoch.loss is None else f"{epoch.loss:.4f}"
         self._say(
-            f"{now.run_id} epoch {epoch.index}/{now.epochs} loss={epoch.loss:.4f} "
+            f"{_who(now)} epoch {epoch.index}/{now.epochs} loss={loss} "
             f"acc={human_share(epoch.accuracy)} val_acc={human_share(epoch.val_accuracy)} "
-            f"power={_joined(human_power(power))}{origin} "
-            f"energy={_joined(human_energy(now.energy_j))} "
-            f"left={_joined(human_duration(now.left_s))}"
+            f"{_now_spent(now)}"
         )
 
     def note(self, text: str) -> None:
@@ -44,6 +46,7 @@ class LinesView:
         """Nothing to put back."""
 
     def _say(self, text: str) -> None:
+        self._said_s = time.monotonic()
         print(f"{time.strftime('%H:%M:%S')} {text}", file=self._stream, flush=True)
 
 
@@ -66,6 +69,27 @@ class SilentView:
 
     def close(self) -> None:
         """Nothing to put back."""
+
+
+def _who(now: Now) -> str:
+    return f"{now.place}: {now.run_id}" if now.place else now.run_id
+
+
+def _progress(now: Now) -> str:
+    return f"epoch {now.epoch}/{now.epochs} step {now.step}/{now.steps} " if now.epoch else ""
+
+
+def _now_spent(now: Now) -> str:
+    """Power, joules so far and what is left, of the run and of its study."""
+    origin = f" ({now.origin})" if now.origin else ""
+    words = [
+        f"power={_joined(human_power(now.power_w[-1] if now.power_w else None))}{origin}",
+        f"energy={_joined(human_energy(now.energy_j))}",
+        f"left={_joined(human_duration(now.left_s))}",
+    ]
+    if now.place:
+        words.append(f"study_left={_joined(human_duration(now.study_left_s))}")
+    return " ".join(words)
 
 
 def _joined(quantity: str) -> str:

@@ -61,7 +61,9 @@ def _panel(now: Now) -> Panel:
     rows.add_row("power", _power(now))
     rows.add_row("energy", Text(f"{human_energy(now.energy_j)} so far{_worth(now)}"))
     rows.add_row("left", Text(_left(now)))
-    title = Text(f"{now.run_id}", overflow="ellipsis", no_wrap=True)
+    if now.place:
+        rows.add_row("study", Text(_study_left(now)))
+    title = Text(f"{now.run_id}  {now.place}".strip(), overflow="ellipsis", no_wrap=True)
     return Panel(rows, title=title, title_align="left")
 
 
@@ -95,6 +97,12 @@ def _left(now: Now) -> str:
     if now.left_s is None:
         return "after the first epoch"
     return f"{human_duration(now.left_s)}, {human_energy(now.left_j)}"
+
+
+def _study_left(now: Now) -> str:
+    if now.study_left_s is None:
+        return "after the first run"
+    return f"{human_duration(now.study_left_s)}, {human_energy(now.study_left_j)} left"
 
 
 assert REDRAW_S >= 0.5, "drawing more often than twice a second would cost joules"

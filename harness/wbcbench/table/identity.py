@@ -16,7 +16,8 @@ def status(run: RunView) -> str:
     return "invalid" if spoiled else ended
 
 
-def _invalid_reason(run: RunView) -> str | None:
+def invalid_reason(run: RunView) -> str | None:
+    """Code of the first caution that makes a run invalid; ``None`` if none does."""
     codes = sorted(c.code for c in run.record.cautions if c.severity is Severity.INVALID)
     return codes[0] if codes else None
 
@@ -76,7 +77,7 @@ GROUP = Group(
             "str",
             "run is valid",
             "code of the first invalid caution",
-            _invalid_reason,
+            invalid_reason,
         ),
         Column(
             "synthetic",

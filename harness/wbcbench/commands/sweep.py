@@ -1,0 +1,208 @@
+"""``wbcbench sweep FILE``: carry out a study, and take up one that was broken off."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from wbcbench.commands import options, study_options
+from wbcbench.errors import InterruptedRunError, RunsFailedError
+
+if TYPE_CHECKING:
+    from wbcbench.plan import Plan
+    from wbcbench.rundir import Local
+    from wbcbench.study import RunSpec
+    from wbcbench.sweep import Outcome, Setting
+
+SCHEMA = "wbcbench.sweep/1"
+
+RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Try failed runs once more.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what is left to do; write nothing.")]
+Blocks = Annotated[
+    int | None, typer.Option(min=1, help="Stop after this many blocks; the plan stays the same.")
+]
+Launcher = Annotated[str, typer.Option("--launcher", help="What starts the runs.")]
+
+
+def sweep(
+    file: study_options.PlanFile,
+    changes: study_options.Changes = None,
+    data: options.Data = None,
+    skip_unreadable: options.SkipUnreadable = False,
+    results: options.Results = Path("results"),
+    blocks: Blocks = None,
+    retry_failed: RetryFailed = False,
+    dry_run: DryRun = False,
+    confirm_over: study_options.ConfirmOver = None,
+    yes: study_options.Yes = False,
+    launcher: Launcher = "local",
+    share: options.Share = False,
+    as_json: options.AsJson = False,
+    quiet: options.Quiet = False,
+    live: options.Live = True,
+) -> None:
+    """Carry out a study's runs in their order; finished ones are skipped, broken ones repeated."""
+    from wbcbench import plan as plans
+    from wbcbench.catalog import load_part
+    from wbcbench.pauses import thermometer
+    from wbcbench.pilot import pasts
+    from wbcbench.promise import checked_contrasts
+    from wbcbench.rundir import Local
+    from wbcbench.sweep import Setting
+
+    most_j = study_options.limit_j(confirm_over)
+    made = plans.read(file, changes or [])
+    checked_contrasts(made)
+    setting = Setting(
+        results=results,
+        local=Local(
+            data=str(data) if data else None,
+            skip_unreadable=skip_unreadable,
+            command=("wbcbench", *sys.argv[1:]),
+            share=share,
+            plan_sha256=made.sha256,
+        ),
+        launch=load_part("launcher", launcher),
+        work_options=_work_options(silent=quiet or as_json, live=live),
+        retry_failed=retry_failed,
+        blocks=blocks,
+        pasts=tuple(pasts(made, results)),
+        thermometer=thermometer(made.runs[0].gpus),
+    )
+    if dry_run:
+        _dry_run(made, setting, as_json=as_json)
+        return
+    _confirm(made, setting, most_j, yes=yes)
+    outcome = _carry_out(made, setting, silent=quiet or as_json)
+    _print(made, outcome, setting, as_json=as_json)
+    _raise_if_bad(outcome, file)
+
+
+def _carry_out(made: Plan, setting: Setting, *, silent: bool) -> Outcome:
+    from wbcbench.interrupts import Interrupts
+    from wbcbench.plan_images import refuse_mixed_images
+    from wbcbench.standing import Standing
+    from wbcbench.sweep import Sweep
+
+    say = _silent if silent else _say
+    specs = _with_images(made, setting.local, silent=silent)
+    refuse_mixed_images(specs, Standing(setting.results, made.study))
+    interrupts = Interrupts()
+    interrupts.install(leash=False)
+    return Sweep(made, specs, setting, interrupts, say).carry_out()
+
+
+def _with_images(made: Plan, local: Local, *, silent: bool) -> list[RunSpec]:
+    from wbcbench.plan_images import with_images
+
+    return with_images(made, local, _silent if silent else _say)
+
+
+def _confirm(made: Plan, setting: Setting, most_j: float | None, *, yes: bool) -> None:
+    """Ask about what is left, not about what is done."""
+    from wbcbench.forecast import cost
+
+    if most_j is not None:
+        left = [run for run, state in _states(made, setting) if state != "done"]
+        study_options.confirm(cost(left, setting.pasts), most_j, yes=yes)
+
+
+def _states(made: Plan, setting: Setting) -> list[tuple[RunSpec, str]]:
+    """The runs in reach, and how far each is whatever its images; writes nothing."""
+    from dataclasses import replace
+
+    from wbcbench.standing import Standing, loosely
+
+    standing = Standing(setting.results, made.study, by=loosely)
+    reach = setting.blocks or made.blocks
+    found: list[tuple[RunSpec, str]] = []
+    for number in range(1, made.most_blocks + 1):
+        attempt = standing.attempt(made.block(number))
+        for run in made.block(number):
+            state = standing.state(replace(run, block_attempt=attempt))
+            if number <= reach or state != "todo":
+                found.append((run, state))
+    return found
+
+
+def _dry_run(made: Plan, setting: Setting, *, as_json: bool) -> None:
+    from dataclasses import replace
+
+    from wbcbench import plan_text
+    from wbcbench.commands.plan import print_runs
+    from wbcbench.forecast import cost
+    from wbcbench.promise import promise
+
+    found = _states(made, setting)
+    left = [run for run, state in found if state != "done"]
+    costs = cost(left, setting.pasts)
+    if as_json:
+        shown = plan_text.document(made, promise(made), costs)
+        states = [{"order_global": run.order_global, "state": state} for run, state in found]
+        _echo({"schema": SCHEMA, "dry_run": True, **shown, "states": states})
+        return
+    print_runs(replace(made, runs=tuple(r for r, _ in found)), tuple(s for _, s in found))
+    typer.echo(plan_text.in_words(made, promise(made), costs))
+    _say(f"Dry run: nothing was written. {len(left)} runs are left to do; Cost is of these.")
+
+
+def _print(made: Plan, outcome: Outcome, setting: Setting, *, as_json: bool) -> None:
+    from wbcbench import sweep_text
+    from wbcbench.pilot import pilot_study
+    from wbcbench.standing import Standing
+    from wbcbench.study_account import account
+
+    pilots = Standing(setting.results, pilot_study(made.study))
+    found = account(outcome.specs, outcome.standing, pilots)
+    if as_json:
+        _echo({"schema": SCHEMA, "dry_run": False, **sweep_text.document(made, outcome, found)})
+        return
+    typer.echo(sweep_text.in_words(made, outcome, found))
+    typer.echo(f"Table: {setting.results / made.study / 'runs.csv'}")
+
+
+def _raise_if_bad(outcome: Outcome, file: Path) -> None:
+    """Turn what is not done into its exit code.
+
+    Raises:
+        InterruptedRunError: The user stopped it.
+        RunsFailedError: Runs failed, were broken off, or stayed invalid.
+    """
+    states = outcome.states()
+    if outcome.interrupted:
+        raise InterruptedRunError(
+            f"interrupted, {states.get('done', 0)} of {len(outcome.specs)} runs done. "
+            f"Resume: wbcbench sweep {file}"
+        )
+    bad = [
+        f"{states[name]} {name}"
+        for name in ("failed", "interrupted", "invalid")
+        if states.get(name)
+    ]
+    if bad:
+        raise RunsFailedError(
+            f"of {len(outcome.specs)} runs {', '.join(bad)}; what is done is kept. Their log.txt "
+            f"says why. Again: wbcbench sweep {file} --retry-failed"
+        )
+
+
+def _work_options(*, silent: bool, live: bool) -> tuple[str, ...]:
+    words = ("--quiet",) if silent else ()
+    return words if live else (*words, "--no-live")
+
+
+def _echo(document: dict[str, object]) -> None:
+    typer.echo(json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False))
+
+
+def _say(text: str) -> None:
+    print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
+
+
+def _silent(_: str) -> None:
+    """``--quiet`` and ``--json``: say nothing on the way."""
