@@ -53,7 +53,8 @@ def main() -> None:
             f"{energy_j / times:.3g} J each; verdict {span.verdict}"
         )
         for caution in span.cautions:
-            print(f"  {caution.severity}: {caution.detail}")
+            if caution.severity != "info":
+                print(f"  {caution.severity}: {caution.detail}")
 
 
 if __name__ == "__main__":

@@ -4,40 +4,49 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from wbcbench.commands import options
 
+if TYPE_CHECKING:
+    from wbcbench.attachment import Attachment
+    from wbcbench.rundir import RunDir
+
 SCHEMA = "wbcbench.attach/1"
 
 
+Run = Annotated[str, typer.Argument(help="Run id, the unique beginning of one, or a run's folder.")]
+WallMeter = Annotated[
+    Path,
+    typer.Option(
+        "--wall-meter",
+        help="CSV log of a power meter of the whole machine: a time (epoch seconds or ISO 8601) "
+        "and power or energy with its unit in the column's name.",
+    ),
+]
+TimeColumn = Annotated[
+    str | None, typer.Option("--time-column", help="Column of the times, if not named so.")
+]
+PowerColumn = Annotated[
+    str | None,
+    typer.Option("--power-column", help="Column of power or energy, if not named so."),
+]
+Offset = Annotated[
+    float,
+    typer.Option(
+        "--offset", help="Seconds to add to the log's times; positive if its clock is slow."
+    ),
+]
+
+
 def attach(
-    run: Annotated[
-        str, typer.Argument(help="Run id, the unique beginning of one, or a run's folder.")
-    ],
-    wall_meter: Annotated[
-        Path,
-        typer.Option(
-            "--wall-meter",
-            help="CSV log of a power meter of the whole machine: a time (epoch seconds or ISO "
-            "8601) and power or energy with its unit in the column's name.",
-        ),
-    ],
-    time_column: Annotated[
-        str | None, typer.Option("--time-column", help="Column of the times, if not named so.")
-    ] = None,
-    power_column: Annotated[
-        str | None,
-        typer.Option("--power-column", help="Column of power or energy, if not named so."),
-    ] = None,
-    offset: Annotated[
-        float,
-        typer.Option(
-            "--offset", help="Seconds to add to the log's times; positive if its clock is slow."
-        ),
-    ] = 0.0,
+    run: Run,
+    wall_meter: WallMeter,
+    time_column: TimeColumn = None,
+    power_column: PowerColumn = None,
+    offset: Offset = 0.0,
     results: options.Results = Path("results"),
     as_json: options.AsJson = False,
 ) -> None:
@@ -59,23 +68,25 @@ def attach(
         offset_s=offset,
     )
     table.write_table(found.path.parent)
-    if as_json:
-        from wbcbench.attachment import to_json
-
-        document: dict[str, Any] = {
-            "schema": SCHEMA,
-            "run_dir": str(found.path),
-            "attachment": json.loads(to_json(done)),
-        }
-        typer.echo(json.dumps(document, indent=1, ensure_ascii=False))
-        return
-    _print(found.run_id, done)
+    tell = _print_json if as_json else _print
+    tell(found, done)
 
 
-def _print(run_id: str, done: Any) -> None:
+def _print_json(run: RunDir, done: Attachment) -> None:
+    from wbcbench.attachment import to_json
+
+    document: dict[str, Any] = {
+        "schema": SCHEMA,
+        "run_dir": str(run.path),
+        "attachment": json.loads(to_json(done)),
+    }
+    typer.echo(json.dumps(document, indent=1, ensure_ascii=False))
+
+
+def _print(run: RunDir, done: Attachment) -> None:
     from wbcbench.show_units import human_energy, human_power, printable
 
-    typer.echo(printable(f"{run_id}: {done.channel.name} from {done.source} ({done.column})"))
+    typer.echo(printable(f"{run.run_id}: {done.channel.name} from {done.source} ({done.column})"))
     for each in done.energies:
         spread = "" if each.uncertainty_j is None else f" ± {human_energy(each.uncertainty_j)}"
         text = (

@@ -23,31 +23,30 @@ SCHEMA = "wbcbench.doctor/1"
 _WIDTH = 110
 
 
+Require = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--require",
+        help="part=status, e.g. gpu=measured; exit 3 if it is worse. Repeatable.",
+        show_default=False,
+    ),
+]
+Calibrate = Annotated[
+    bool, typer.Option("--calibrate", help="Show how each sensor behaves: pace and steps.")
+]
+WithOverhead = Annotated[
+    bool,
+    typer.Option("--overhead", help="Measure what sampling costs in time and joules (30 s)."),
+]
+
+
 def doctor(
-    require: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--require",
-            help="part=status, e.g. gpu=measured; exit 3 if it is worse. Repeatable.",
-            show_default=False,
-        ),
-    ] = None,
-    calibrate: Annotated[
-        bool, typer.Option("--calibrate", help="Show how each sensor behaves: pace and steps.")
-    ] = False,
-    overhead: Annotated[
-        bool,
-        typer.Option("--overhead", help="Measure what sampling costs in time and joules (30 s)."),
-    ] = False,
-    meters: Annotated[
-        str, typer.Option("--meters", help="auto, or names joined by commas.")
-    ] = "auto",
-    gpus: Annotated[
-        str, typer.Option("--gpus", help="GPU index, UUID or its beginning; joined by commas.")
-    ] = "",
-    interval: Annotated[
-        float, typer.Option("--interval", help="Sampling period in seconds.")
-    ] = 0.1,
+    require: Require = None,
+    calibrate: Calibrate = False,
+    overhead: WithOverhead = False,
+    meters: options.Meters = "auto",
+    gpus: options.Gpus = "",
+    interval: options.Interval = 0.1,
     data: options.Data = None,
     results: options.Results = Path("results"),
     as_json: options.AsJson = False,

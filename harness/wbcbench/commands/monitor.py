@@ -22,41 +22,31 @@ SCHEMA = "wbcbench.monitor/1"
 CONTEXT = {"allow_interspersed_args": False}
 
 
+Command = Annotated[
+    list[str] | None,
+    typer.Argument(
+        help="What to run and measure, after `--`; without it, measure until Ctrl-C.",
+        metavar="[-- COMMAND …]",
+        show_default=False,
+    ),
+]
+Csv = Annotated[Path | None, typer.Option("--csv", help="Write every reading to this file as CSV.")]
+AsJson = Annotated[
+    bool,
+    typer.Option(
+        "--json",
+        help="One JSON document on standard output; the command's own goes to standard error.",
+    ),
+]
+
+
 def monitor(
-    command: Annotated[
-        list[str] | None,
-        typer.Argument(
-            help="What to run and measure, after `--`; without it, measure until Ctrl-C.",
-            metavar="[-- COMMAND …]",
-            show_default=False,
-        ),
-    ] = None,
-    meters: Annotated[
-        str, typer.Option("--meters", help="auto, or names joined by commas.")
-    ] = "auto",
-    interval: Annotated[
-        float, typer.Option("--interval", help="Sampling period in seconds.")
-    ] = 0.1,
-    gpu: Annotated[
-        str,
-        typer.Option(
-            "--gpu",
-            "--gpus",
-            help="GPU index, UUID or its beginning, joined by commas; every visible one if left "
-            "out.",
-            show_default=False,
-        ),
-    ] = "",
-    csv: Annotated[
-        Path | None, typer.Option("--csv", help="Write every reading to this file as CSV.")
-    ] = None,
-    as_json: Annotated[
-        bool,
-        typer.Option(
-            "--json",
-            help="One JSON document on standard output; the command's own goes to standard error.",
-        ),
-    ] = False,
+    command: Command = None,
+    meters: options.Meters = "auto",
+    interval: options.Interval = 0.1,
+    gpus: options.Gpus = "",
+    csv: Csv = None,
+    as_json: AsJson = False,
     quiet: options.Quiet = False,
     live: options.Live = True,
 ) -> None:
@@ -71,7 +61,7 @@ def monitor(
     from wbcbench.recording import Asked
 
     _refuse_csv(csv)
-    asked = Asked(meters=options.words(meters), gpus=options.words(gpu), interval_s=interval)
+    asked = Asked(meters=options.words(meters), gpus=options.words(gpus), interval_s=interval)
     if command:
         child_command.check(command)
         stdout = sys.stderr.fileno() if as_json else None

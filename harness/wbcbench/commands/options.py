@@ -39,6 +39,18 @@ Live = Annotated[
     bool, typer.Option("--live/--no-live", help="A live panel on a terminal, or lines.")
 ]
 
+Meters = Annotated[str, typer.Option("--meters", help="auto, or names joined by commas.")]
+Interval = Annotated[float, typer.Option("--interval", help="Sampling period in seconds.")]
+Gpus = Annotated[
+    str,
+    typer.Option(
+        "--gpus",
+        "--gpu",
+        help="GPU index, UUID or its beginning, joined by commas; every visible one if left out.",
+        show_default=False,
+    ),
+]
+
 
 def words(text: str) -> tuple[str, ...]:
     """The words of an option that joins them by commas."""
