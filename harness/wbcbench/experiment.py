@@ -19,18 +19,13 @@ ORDER_SEED = 20_260_301
 
 @dataclass(frozen=True, slots=True)
 class Pauses:
-    """What happens between two runs.
+    """What happens between two runs, apart from the run's own wait for ``cooldown_c``.
 
     Attributes:
         rest_s: Seconds of rest, so that a run does not pay for the heat of the one before.
-        temperature_c: Band in degrees Celsius; a run waits until the hottest board is not above
-            its upper end. Below its lower end nothing can be waited for; the record tells.
-        temperature_wait_s: The longest wait for the band.
     """
 
     rest_s: float = 10.0
-    temperature_c: tuple[float, float] | None = None
-    temperature_wait_s: float = 600.0
 
 
 @dataclass(frozen=True, slots=True)

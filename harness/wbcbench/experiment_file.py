@@ -150,7 +150,6 @@ def _check_factors(
 
 _RANGES = (
     ("pauses", "rest_s", 0.0, 86_400.0),
-    ("pauses", "temperature_wait_s", 0.0, 86_400.0),
     ("analysis", "equivalent_pct", 0.01, 50.0),
     ("analysis", "equivalent_pp", 0.01, 50.0),
     ("until", "width", 0.001, 1_000.0),
@@ -166,12 +165,6 @@ def _check_ranges(path: Path, found: Mapping[str, Any]) -> None:
                 f"{path}: key '{table}.{key}' must lie between {least:g} and {most:g}; "
                 f"it is {value!r}."
             )
-    band = (found.get("pauses") or {}).get("temperature_c")
-    if band and not 0 <= band[0] < band[1] <= 120:
-        raise UsageError(
-            f"{path}: key 'pauses.temperature_c' must be a lower and an upper end between 0 and "
-            f"120 degrees Celsius; it is {list(band)}."
-        )
 
 
 def _seeds(path: Path, found: dict[str, Any]) -> tuple[int, tuple[int, ...]]:

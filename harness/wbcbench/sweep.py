@@ -19,7 +19,7 @@ from wbcbench.interrupts import Interrupts
 from wbcbench.launchers import Launcher
 from wbcbench.looks import Look, Looks
 from wbcbench.machine_lock import machine_lock
-from wbcbench.pauses import Thermometer, pause
+from wbcbench.pauses import rest
 from wbcbench.plan import Plan
 from wbcbench.rundir import Local, abandoned, study_runs
 from wbcbench.standing import Standing, State
@@ -45,7 +45,6 @@ class Setting:
         retry_failed: Whether runs that failed in an earlier sweep are tried again.
         blocks: Stop after this many blocks; ``None`` for all of the plan.
         pasts: Finished runs elsewhere that forecasts may learn from.
-        thermometer: Degrees Celsius of the hottest board.
         clock: Source of time.
     """
 
@@ -56,7 +55,6 @@ class Setting:
     retry_failed: bool = False
     blocks: int | None = None
     pasts: tuple[Past, ...] = ()
-    thermometer: Thermometer = lambda: None
     clock: Clock = field(default_factory=MonotonicClock)
 
 
@@ -191,10 +189,8 @@ class Sweep:
 
     def _run(self, spec: RunSpec) -> None:
         setting = self._setting
-        pause(
-            self._plan.pauses, setting.thermometer, setting.clock, self._interrupts, self._say,
-            rest=bool(self._tried),
-        )  # fmt: skip
+        if self._tried:
+            rest(self._plan.pauses.rest_s, setting.clock, self._interrupts)
         if self._interrupts.wants_stop:
             return
         with machine_lock("host", share=setting.local.share):

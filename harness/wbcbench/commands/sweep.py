@@ -49,7 +49,6 @@ def sweep(
     """Carry out a study's runs in their order; finished ones are skipped, broken ones repeated."""
     from wbcbench import plan as plans
     from wbcbench.catalog import load_part
-    from wbcbench.pauses import thermometer
     from wbcbench.pilot import pasts
     from wbcbench.promise import checked_contrasts
     from wbcbench.rundir import Local
@@ -72,7 +71,6 @@ def sweep(
         retry_failed=retry_failed,
         blocks=blocks,
         pasts=tuple(pasts(made, results)),
-        thermometer=thermometer(made.runs[0].gpus),
     )
     if dry_run:
         _dry_run(made, setting, as_json=as_json)
