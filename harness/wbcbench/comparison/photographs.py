@@ -102,7 +102,7 @@ def _read(path: Path) -> _Predictions:
     import pyarrow.parquet as pq
 
     try:
-        table = pq.read_table(path, columns=list(_COLUMNS))
+        table = pq.ParquetFile(path).read(columns=list(_COLUMNS))
     except (OSError, pa.ArrowException) as error:
         raise UsageError(
             f"{path} cannot be read as predictions: {error}. Move it away to compare without the "
