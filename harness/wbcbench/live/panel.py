@@ -71,7 +71,8 @@ def _progress(now: Now) -> Group:
     if not now.epochs or not now.epoch:
         return Group(Text("…"))
     steps = f", step {now.step} of {now.steps}" if now.steps else ""
-    within = now.step / now.steps if now.steps else 0.0
+    is_under_way = now.phase == "train"
+    within = now.step / now.steps if now.steps and is_under_way else float(not is_under_way)
     bar = ProgressBar(total=now.epochs, completed=now.epoch - 1 + within, width=30)
     return Group(Text(f"epoch {now.epoch} of {now.epochs}{steps}"), bar)
 
