@@ -17,10 +17,12 @@ _PARTS = {"gpu": "GPU board", "cpu": "processor", "system": "whole machine"}
 def headline_joules(runs: Sequence[Observed], least_trust: Origin) -> Energy:
     """The joules that speak for these finished runs, or why none do.
 
-    Statuses must be equal over the runs (see ``comparable``); the first run's is taken.
+    Where statuses differ the joules are named nevertheless, for ``comparable`` to refuse them.
     """
     if not runs:
         return Energy(None, "no run ended well", "")
+    if len({run.origins["headline"] for run in runs}) > 1:
+        return Energy(HEADLINE, "joules of several kinds", "")
     status = runs[0].origins["headline"]
     if status == ABSENT:
         return Energy(None, "no meter worked, so no joules are compared", "")
