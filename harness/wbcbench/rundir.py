@@ -32,7 +32,7 @@ from wbcbench import attachment, records
 from wbcbench.attachment import Attachment
 from wbcbench.board_state import Look, from_line
 from wbcbench.energy import Channel, Trace
-from wbcbench.errors import UsageError
+from wbcbench.errors import RunsFailedError, UsageError
 from wbcbench.marks import parse_lines
 from wbcbench.records import Circumstances, RunRecord
 from wbcbench.study import RunSpec
@@ -134,10 +134,22 @@ class RunDir:
         return _read(self.path / "local.json", Local)
 
     def write_record(self, record: RunRecord) -> None:
-        """Write the record whole; a finished one is never overwritten."""
+        """Write the record whole; a finished one is never overwritten.
+
+        Raises:
+            UsageError: There is one already.
+            RunsFailedError: It cannot be written; traces and marks stay, and the next command
+                makes it from them.
+        """
         if self.is_finished:
             raise UsageError(f"{self.record_path} exists and is never overwritten.")
-        write_whole(self.record_path, records.to_json(record))
+        try:
+            write_whole(self.record_path, records.to_json(record))
+        except OSError as error:
+            raise RunsFailedError(
+                f"{self.record_path} cannot be written: {error.strerror}. What was measured so far "
+                "is kept; free space, and the next command accounts for the run."
+            ) from error
 
     def read_record(self) -> RunRecord:
         """The record with what was attached to it later; raises like ``read_own_record``."""

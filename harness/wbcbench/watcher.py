@@ -49,7 +49,7 @@ def watch(run: RunDir, view: View, interrupts: Interrupts) -> RunRecord:
 
     Raises:
         UsageError: Somebody else carries out this run.
-        OSError: Not even the record could be written; the next command accounts for the run.
+        RunsFailedError: Not even the record could be written; the next command accounts for it.
     """
     with run.watched() as mine:
         if not mine:
