@@ -39,6 +39,7 @@ def account(
     evidence = replace(
         _evidence(run, seen, traces, story, appraisal),
         cut=cut,
+        status=status,
         telemetry=tuple(telemetry(run.read_telemetry(), story.windows)),
     )
     record = _record(run.run_id, status, seen, story, evidence)

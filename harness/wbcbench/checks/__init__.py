@@ -18,7 +18,7 @@ from wbcbench.board_state import Telemetry
 from wbcbench.energy import Channel, Domain, Origin, Trace, Window, WindowEnergy
 from wbcbench.faults import Fault
 from wbcbench.headline import HEADLINE_DOMAINS, TRAIN, speakers
-from wbcbench.records import AbsentMeter, Epoch, Sampling
+from wbcbench.records import AbsentMeter, Epoch, Sampling, Status
 from wbcbench.study import RunSpec
 from wbcbench.verdict import Caution, Severity
 
@@ -65,6 +65,7 @@ class Evidence:
         epochs, steps_per_epoch: The training, for its step time; ``None`` if it never began.
         device: Where TensorFlow ran, e.g. ``/GPU:0``; empty if it never said.
         device_bus: PCI bus id of that GPU as CUDA spells it; ``None`` if it did not say.
+        status: How the run ended.
         shared: Whether another harness was measuring on this machine.
         cautions: None yet; evidence is what cautions are made from.
     """
@@ -86,6 +87,7 @@ class Evidence:
     device: str = ""
     device_bus: str | None = None
     shared: bool = False
+    status: Status = "done"
     cautions: tuple[Caution, ...] = ()
 
     @property

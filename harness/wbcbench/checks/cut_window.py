@@ -1,4 +1,4 @@
-"""Windows that the run did not get to close."""
+"""Runs that did not come to their end, and windows that they did not get to close."""
 
 from __future__ import annotations
 
@@ -14,11 +14,20 @@ CUT = Doubt(
     "The trainer or the watcher died. The joules up to there are kept as wasted; they are not the "
     "cost of what was asked for. Repeat the run.",
 )
-DOUBTS = (CUT,)
+UNFINISHED = Doubt(
+    "not-finished",
+    "invalid for every run that failed or was interrupted",
+    "The joules are those of a part of what was asked for: they are kept as wasted and compare "
+    "with nothing. See the reason in the record and the log, and repeat the run.",
+)
+DOUBTS = (UNFINISHED, CUT)
 
 
 def check(evidence: Evidence) -> Iterator[Caution]:
-    """One caution that names them all."""
+    """One caution for the run, one that names its open windows."""
+    if evidence.status != "done":
+        detail = f"The run ended as {evidence.status} after {len(evidence.epochs)} of its epochs."
+        yield UNFINISHED.caution(Severity.INVALID, detail)
     if evidence.cut:
         is_train = TRAIN in evidence.cut
         yield CUT.caution(
