@@ -22,9 +22,10 @@ from wbcbench.clock import MonotonicClock
 from wbcbench.energy import Kind, Trace, Window, WindowEnergy, window_energy
 from wbcbench.meters import MeterRequest
 from wbcbench.meters.nvml import open_meters
+from wbcbench.probing import probe
 from wbcbench.rundir import Local, RunDir
 from wbcbench.sampler import Sampler
-from wbcbench.sensor_card import informed, probe
+from wbcbench.sensor_card import informed
 from wbcbench.study import RunSpec
 
 IDLE_W = 55.0

@@ -19,7 +19,8 @@ from wbcbench.energy import Channel, Domain, Kind, Origin, Trace
 from wbcbench.gpu.known_sensors import known_sensor
 from wbcbench.meters import MeterRequest
 from wbcbench.meters.nvml import open_meters
-from wbcbench.sensor_card import SensorCard, card_of, informed, probe
+from wbcbench.probing import probe
+from wbcbench.sensor_card import SensorCard, card_of, informed
 
 BUSY = Telegraph(60.0, 280.0, 0.05, seed=5)
 

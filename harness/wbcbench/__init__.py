@@ -6,10 +6,10 @@ alone loads nothing else.
 
 from typing import TYPE_CHECKING, Any
 
+from wbcbench.version import __version__
+
 if TYPE_CHECKING:
     from wbcbench.api import Meter
-
-__version__ = "0.1.0"
 
 __all__ = ["Meter", "__version__"]
 

@@ -13,8 +13,8 @@ from collections.abc import Iterable, Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from wbcbench import __version__
 from wbcbench.errors import WbcbenchError, unknown_name
+from wbcbench.version import __version__
 
 if TYPE_CHECKING:
     import typer

@@ -9,10 +9,12 @@ import threading
 from collections.abc import Iterable, Sequence
 
 from wbcbench.clock import Clock
-from wbcbench.energy import Channel, Origin
+from wbcbench.energy import Channel, Origin, Trace
 from wbcbench.meters import Meter
-from wbcbench.sensor_card import PROBE_S, SensorCard, informed, probe
+from wbcbench.sensor_card import SensorCard, card_of, informed
 
+PROBE_S = 2.0
+POLL_S = 0.001  # NVML answers in tens of microseconds: the machine stays nearly idle
 PATIENCE_S = 3.0  # a driver that hangs longer has no card; the sampler's handshake deals with it
 
 
@@ -41,6 +43,26 @@ def sensor_cards(meters: Sequence[Meter], clock: Clock) -> tuple[SensorCard, ...
     for thread in threads:
         thread.join(max(end_s - clock.now_s(), 0.0))
     return tuple(card for _, cards in sorted(found.items()) for card in cards)
+
+
+def probe(meter: Meter, clock: Clock, for_s: float = PROBE_S) -> tuple[SensorCard, ...]:
+    """Read an entered meter as fast as is sensible and write a card for each channel.
+
+    Args:
+        meter: Its sampler must not run yet.
+        clock: Source of time.
+        for_s: Length of the probe in seconds; a call that hangs makes it longer.
+    """
+    times: list[float] = []
+    rows: list[Sequence[float | None]] = []
+    end_s = clock.now_s() + for_s
+    while (now_s := clock.now_s()) < end_s:
+        rows.append(meter.read())
+        times.append(now_s)
+        clock.sleep_until(now_s + POLL_S)
+    columns = zip(*rows, strict=True)
+    pairs = zip(meter.channels, columns, strict=True)
+    return tuple(card_of(Trace(channel, times, column)) for channel, column in pairs)
 
 
 def channels_of(meters: Iterable[Meter], cards: Iterable[SensorCard]) -> tuple[Channel, ...]:

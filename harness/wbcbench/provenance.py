@@ -19,7 +19,7 @@ from pathlib import Path
 import psutil
 from pydantic import JsonValue
 
-from wbcbench import __version__
+from wbcbench.version import __version__
 
 PACKAGES = ("tensorflow", "keras", "numpy", "opencv-python-headless", "nvidia-ml-py", "codecarbon")
 _SALT = "wbcbench-host-1"

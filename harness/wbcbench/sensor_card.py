@@ -11,16 +11,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from statistics import fmean, median
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
-from wbcbench.clock import Clock
 from wbcbench.energy import Channel, Kind, Trace
-
-if TYPE_CHECKING:
-    from wbcbench.meters import Meter
-
-PROBE_S = 2.0
-POLL_S = 0.001  # NVML answers in tens of microseconds: the machine stays nearly idle
 
 _FEWEST_MOVES = 8
 _LOOSELY, _CLOSELY = 0.2, 0.05  # mean distance from whole renewals; by chance it is 0.25
@@ -55,26 +48,6 @@ class SensorCard:
     probed_s: float
     polls: int
     reason: str = ""
-
-
-def probe(meter: Meter, clock: Clock, for_s: float = PROBE_S) -> tuple[SensorCard, ...]:
-    """Read an entered meter as fast as is sensible and write a card for each channel.
-
-    Args:
-        meter: Its sampler must not run yet.
-        clock: Source of time.
-        for_s: Length of the probe in seconds; a call that hangs makes it longer.
-    """
-    times: list[float] = []
-    rows: list[Sequence[float | None]] = []
-    end_s = clock.now_s() + for_s
-    while (now_s := clock.now_s()) < end_s:
-        rows.append(meter.read())
-        times.append(now_s)
-        clock.sleep_until(now_s + POLL_S)
-    columns = zip(*rows, strict=True)
-    pairs = zip(meter.channels, columns, strict=True)
-    return tuple(card_of(Trace(channel, times, column)) for channel, column in pairs)
 
 
 def card_of(trace: Trace) -> SensorCard:

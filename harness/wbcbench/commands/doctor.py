@@ -118,9 +118,9 @@ def document(
     cost: Overhead | None,
 ) -> dict[str, Any]:
     """Everything as plain values."""
-    from wbcbench import __version__
     from wbcbench.doctor import State, count
     from wbcbench.doctor.outlook import likely_headline, outlook
+    from wbcbench.version import __version__
 
     who = likely_headline(facts)
     return {
