@@ -88,13 +88,15 @@ def _unknown_key(words: Sequence[str]) -> str:
     known = _keys(ExperimentFile, words[:-1])
     near = difflib.get_close_matches(words[-1], known, n=1, cutoff=0.4)
     guess = f" Did you mean '{near[0]}'?" if near else ""
-    hint = _elsewhere(words[-1]) or guess
+    hint = _elsewhere(words[-1], words[:-1]) or guess
     where = f"table [{'.'.join(words[:-1])}]" if words[:-1] else "the file"
     return f"there is no key '{words[-1]}' in {where}.{hint} Known: {', '.join(known)}."
 
 
-def _elsewhere(key: str) -> str:
+def _elsewhere(key: str, here: Sequence[str]) -> str:
     """Where a key belongs that stands in the wrong table; small slips are forgiven."""
+    if here:
+        return ""
     for table in ("run", *_TABLES):
         found = difflib.get_close_matches(key, _keys(ExperimentFile, [table]), n=1, cutoff=0.8)
         if found:

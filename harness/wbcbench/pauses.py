@@ -1,4 +1,4 @@
-"""The rest between two runs. Cooling down is a run's own (``cooldown``), for its record tells it."""
+"""The rest between two runs. Cooling down is the run's own: its record tells it."""
 
 from __future__ import annotations
 

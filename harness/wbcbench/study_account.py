@@ -56,7 +56,7 @@ def _last_attempts(specs: Sequence[RunSpec], standing: Standing) -> dict[RunSpec
     for spec in specs:
         blocks.setdefault(spec.block, []).append(spec)
     last = {number: standing.attempt(block) for number, block in blocks.items()}
-    return {spec.identity: last[spec.block] for spec in specs}
+    return {replace(spec, block_attempt=1).identity: last[spec.block] for spec in specs}
 
 
 def _kind(each: Carried, last: dict[RunSpec, int]) -> str:
