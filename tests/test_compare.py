@@ -37,11 +37,12 @@ from records_factory import (
     make_record,
     make_scores,
 )
-from wbcbench import table
+from wbcbench import plan, table
 from wbcbench.commands.compare import compare
 from wbcbench.comparison.arms import NOT_TREATMENTS, TREATMENTS
 from wbcbench.comparison.document import COLUMNS
 from wbcbench.errors import CannotMeasureError, CannotTellError, GateFailedError, UsageError
+from wbcbench.experiment import Analysis, Experiment
 from wbcbench.study import SPEC_FIELDS
 from wbcbench.verdict import Caution, Severity, Verdict
 
@@ -574,6 +575,45 @@ def test_costs_of_a_target_have_no_mean_and_are_refused_as_a_metric(clear):
 def test_an_unknown_metric_is_refused_with_the_nearest(clear):
     with pytest.raises(UsageError, match="Did you mean 'balanced_accuracy'"):
         said(clear, "study", "--metric", "balanced_acuracy")
+
+
+# -- the plan -------------------------------------------------------------------------------------
+
+
+def planned(results, **analysis):
+    saved(results, draw(3, channels=LAPTOP))
+    folder = results / "study"
+    experiment = Experiment(
+        study="study",
+        factors={"variant": VARIANTS},
+        seeds=(1001, 1002, 1003),
+        blocks=3,
+        analysis=Analysis(**analysis),
+    )
+    plan.keep(plan.plan(experiment), folder)
+    return results
+
+
+def test_what_is_not_asked_for_is_as_planned(tmp_path):
+    found = document(planned(tmp_path, channel="modelled", equivalent_pct=4.0))
+    assert contrast(found, "interaction", "headline_energy_train_j")["rope_high"] == 4.0
+    assert any("as planned before the first run" in note for note in found["notes"])
+    assert found["settings"]["departures"] == []
+
+
+def test_a_departure_from_the_plan_is_told(tmp_path):
+    planned(tmp_path, channel="modelled")
+    found = document(tmp_path, "--equivalent-pct", "9", "--metric", "accuracy")
+    assert found["settings"]["departures"] == ["metrics", "region_pct"]
+    assert any("but for --metric, --equivalent-pct." in note for note in found["notes"])
+
+
+def test_a_plan_that_was_changed_afterwards_is_refused(tmp_path):
+    planned(tmp_path, equivalent_pct=2.0)
+    path = tmp_path / "study" / "plan.json"
+    path.write_text(path.read_text().replace('"equivalent_pct": 2.0', '"equivalent_pct": 20.0'))
+    with pytest.raises(UsageError, match="changed after it was made"):
+        said(tmp_path, "study")
 
 
 # -- the ways to write it down --------------------------------------------------------------------

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,9 +14,7 @@ from wbcbench.energy import Origin
 from wbcbench.errors import CannotTellError, GateFailedError
 
 if TYPE_CHECKING:
-    from wbcbench.comparison.observed import Observed
     from wbcbench.comparison.result import Comparison
-    from wbcbench.comparison.settings import Settings
 
 
 class Format(StrEnum):
@@ -63,17 +61,31 @@ Strict = Annotated[
     bool, typer.Option("--strict", help="Exit 5 when a limit can neither be kept nor failed.")
 ]
 LeastTrust = Annotated[
-    Origin, typer.Option("--channel", help="How far from a sensor joules may be to be compared.")
+    Origin | None,
+    typer.Option(
+        "--channel",
+        help="How far from a sensor joules may be. [default: the plan's, or measured]",
+    ),
 ]
 AllowDifferent = Annotated[
     list[str] | None,
     typer.Option("--allow-different", metavar="FIELD", help="A field that may differ."),
 ]
 RegionPct = Annotated[
-    float, typer.Option(min=0.01, max=50, help="Joules and seconds this close do not matter.")
+    float | None,
+    typer.Option(
+        min=0.01,
+        max=50,
+        help="Joules, seconds this close (per cent) do not matter. [default: the plan's, or 2]",
+    ),
 ]
 RegionPp = Annotated[
-    float, typer.Option(min=0.01, max=50, help="Accuracies this close do not matter.")
+    float | None,
+    typer.Option(
+        min=0.01,
+        max=50,
+        help="Accuracies this close (points) do not matter. [default: the plan's, or 1]",
+    ),
 ]
 Intervals = Annotated[IntervalMethod, typer.Option(help="bootstrap needs fifteen blocks.")]
 Form = Annotated[Format, typer.Option("--format", help="How to write it.")]
@@ -88,10 +100,10 @@ def compare(
     metric: Metrics = None,
     fail_if: FailIf = None,
     strict: Strict = False,
-    channel: LeastTrust = Origin.MEASURED,
+    channel: LeastTrust = None,
     allow_different: AllowDifferent = None,
-    equivalent_pct: RegionPct = 2.0,
-    equivalent_pp: RegionPp = 1.0,
+    equivalent_pct: RegionPct = None,
+    equivalent_pp: RegionPp = None,
     interval: Intervals = IntervalMethod.T,
     form: Form = Format.TEXT,
     as_json: options.AsJson = False,
@@ -99,37 +111,35 @@ def compare(
     as_latex: AsLatex = False,
 ) -> None:
     """Compare arms block by block: contrasts with intervals, exact tests, equivalence, gates."""
-    from wbcbench.comparison.settings import Settings, parse_gate
+    from wbcbench.comparison.settings import parse_gate
 
-    settings = Settings(
-        metrics=tuple(metric or ()),
-        baseline=baseline,
-        least_trust=channel,
-        allow_different=tuple(allow_different or ()),
-        gates=tuple(parse_gate(text) for text in fail_if or ()),
-        region_pct=equivalent_pct,
-        region_pp=equivalent_pp,
-        method=interval.value,
-    )
-    found = _compared(results, studies or ["runs"], settings)
-    asked = [(as_json, Format.JSON), (as_csv, Format.CSV), (as_latex, Format.LATEX)]
-    typer.echo(_written(found, next((each for flag, each in asked if flag), form)), nl=False)
+    asked = {
+        "metrics": tuple(metric) if metric else None,
+        "baseline": baseline,
+        "least_trust": channel,
+        "allow_different": tuple(allow_different or ()),
+        "gates": tuple(parse_gate(text) for text in fail_if or ()),
+        "region_pct": equivalent_pct,
+        "region_pp": equivalent_pp,
+        "method": interval.value,
+    }
+    found = _compared(results, list(dict.fromkeys(studies or ["runs"])), asked)
+    forms = [(as_json, Format.JSON), (as_csv, Format.CSV), (as_latex, Format.LATEX)]
+    typer.echo(_written(found, next((each for flag, each in forms if flag), form)), nl=False)
     _exit_by_gates(found, strict=strict)
 
 
-def _compared(results: Path, studies: list[str], settings: Settings) -> Comparison:
+def _compared(results: Path, studies: list[str], asked: dict[str, Any]) -> Comparison:
     from wbcbench.comparison.analysis import compare as analyse
     from wbcbench.comparison.observed import read_study
+    from wbcbench.planned_comparison import settings_for
     from wbcbench.study_folder import require_study
 
-    names = list(dict.fromkeys(studies))
-    runs: list[Observed] = []
-    unfinished = 0
-    for name in names:
-        found = read_study(require_study(results, name))
-        runs += found.runs
-        unfinished += found.unfinished
-    return analyse(runs, settings, names, unfinished)
+    folders = [require_study(results, name) for name in studies]
+    settings = settings_for(folders[0] if len(folders) == 1 else None, asked)
+    found = [read_study(folder) for folder in folders]
+    runs = [run for study in found for run in study.runs]
+    return analyse(runs, settings, studies, sum(study.unfinished for study in found))
 
 
 def _written(found: Comparison, form: Format) -> str:

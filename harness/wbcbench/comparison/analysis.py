@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from wbcbench.comparison.arms_alone import arms_alone
 from wbcbench.comparison.effects import effects, splits
 from wbcbench.comparison.gates import judged
-from wbcbench.comparison.notes import about_energy, about_photographs, notes
+from wbcbench.comparison.notes import about_energy, about_photographs, about_plan, notes
 from wbcbench.comparison.observed import Observed
 from wbcbench.comparison.photographs import Answers, read_answers
 from wbcbench.comparison.preparation import Prepared, prepare
@@ -61,6 +61,7 @@ def _notes(
     ready: Prepared, found: tuple[Effect, ...], answers: Answers | None, settings: Settings
 ) -> tuple[str, ...]:
     return (
+        *about_plan(settings),
         *about_energy(ready.energy, ready.metrics),
         *ready.told,
         *notes(ready.design, ready.blocks, found, settings),

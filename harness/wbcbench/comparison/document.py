@@ -135,6 +135,8 @@ def _settings(found: Comparison) -> dict[str, Any]:
         "region_pp": settings.region_pp,
         "alpha": settings.alpha,
         "interval": settings.method,
+        "plan_sha256": settings.plan_sha256 or None,
+        "departures": list(settings.departures),
     }
 
 

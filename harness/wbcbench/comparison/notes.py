@@ -13,6 +13,15 @@ from wbcbench.comparison.settings import Settings
 from wbcbench.stats.intervals import LEAST_FOR_BOOTSTRAP, LEAST_FOR_T
 from wbcbench.stats.permutation import least_blocks, p_floor
 
+_NAMED = {
+    "metrics": "--metric",
+    "baseline": "--baseline",
+    "least_trust": "--channel",
+    "region_pct": "--equivalent-pct",
+    "region_pp": "--equivalent-pp",
+    "method": "--interval",
+}
+
 
 def notes(
     design: Design,
@@ -65,6 +74,16 @@ def about_energy(energy: Energy, metrics: Sequence[Metric]) -> Iterator[str]:
         yield f"Energy: {energy.words}."
     elif energy.status not in {"", "measured"}:
         yield f"Every joule here is {energy.status}, not measured."
+
+
+def about_plan(settings: Settings) -> Iterator[str]:
+    """Whether this is what was planned, and what is not."""
+    if not settings.plan_sha256:
+        return
+    planned = f"Compared as planned before the first run (plan {settings.plan_sha256[:12]})"
+    # Limits and permissions are no part of a plan: naming them is no departure from it.
+    departed = [_NAMED[name] for name in settings.departures if name in _NAMED]
+    yield f"{planned}, but for {', '.join(departed)}." if departed else f"{planned}."
 
 
 def _about_blocks(blocks: Blocks) -> Iterator[str]:

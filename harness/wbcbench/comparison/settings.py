@@ -53,6 +53,8 @@ class Settings:
         region_pp: The same of accuracies, in percentage points.
         alpha: Level of the family of primary tests.
         method: How intervals are made.
+        plan_sha256: Of the plan the settings come from; empty without one.
+        departures: Names of settings that were chosen otherwise than the plan says.
     """
 
     metrics: tuple[str, ...] = ()
@@ -64,6 +66,8 @@ class Settings:
     region_pp: float = 1.0
     alpha: float = 0.05
     method: Method = "t"
+    plan_sha256: str = ""
+    departures: tuple[str, ...] = ()
 
     def region(self, of: Metric) -> tuple[float, float] | None:
         """The region of practical equivalence in the metric's unit; ``None`` if it has none."""
