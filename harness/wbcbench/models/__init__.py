@@ -34,7 +34,7 @@ class ModelSettings:
 
     image_size: int = 80
     leaky_slope: float = 0.3
-    dropout_conv: float = 0.25
+    dropout_conv: float = 0.4
     dropout_dense: float = 0.5
     n_outputs: int = 5
     tuned: bool = True
