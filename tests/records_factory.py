@@ -14,6 +14,7 @@ from pathlib import Path
 from wbcbench.apart import steps_alone
 from wbcbench.board_state import Telemetry
 from wbcbench.energy import Channel, Domain, Kind, Origin, Window, WindowEnergy
+from wbcbench.local_facts import Local
 from wbcbench.records import (
     AbsentMeter,
     DatasetFacts,
@@ -25,7 +26,7 @@ from wbcbench.records import (
     Sampling,
     Scores,
 )
-from wbcbench.rundir import Local, RunDir
+from wbcbench.rundir import RunDir
 from wbcbench.study import RunSpec
 
 CLASSES = ("EOSINOPHIL", "LYMPHOCYTE", "MONOCYTE", "NEUTROPHIL")

@@ -19,8 +19,9 @@ from made_evidence import (
 from wbcbench import records
 from wbcbench.accounting import account
 from wbcbench.board_state import COLUMNS, Look, to_line
+from wbcbench.local_facts import Local
 from wbcbench.records import Circumstances
-from wbcbench.rundir import Local, RunDir
+from wbcbench.rundir import RunDir
 from wbcbench.study import RunSpec
 from wbcbench.verdict import Verdict
 

@@ -20,9 +20,10 @@ from wbcbench.appraisal import appraise
 from wbcbench.checks import Evidence, cautions
 from wbcbench.energy import Window
 from wbcbench.headline import headline_channel, spoken_energy_j, spoken_uncertainty_j
+from wbcbench.local_facts import Local
 from wbcbench.meters import MeterRequest
 from wbcbench.meters.nvml import open_meters
-from wbcbench.rundir import Local, RunDir
+from wbcbench.rundir import RunDir
 from wbcbench.sampler import Sampler
 from wbcbench.study import RunSpec
 from wbcbench.verdict import Verdict, verdict

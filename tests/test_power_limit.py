@@ -20,7 +20,8 @@ from wbcbench.errors import CannotMeasureError, UsageError
 from wbcbench.gpu import nvml_library as nvml
 from wbcbench.gpu.power_limit import power_limit, put_back_abandoned, require
 from wbcbench.limit_note import LimitNote, abandoned_paths, open_note
-from wbcbench.rundir import Local, RunDir
+from wbcbench.local_facts import Local
+from wbcbench.rundir import RunDir
 from wbcbench.study import RunSpec
 
 GPU = FakeGpu(limit_settable=True)

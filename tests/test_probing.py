@@ -11,11 +11,12 @@ from fakes.power_shapes import Constant
 from scripted_meter import POWER, ScriptedMeter
 from wbcbench.clock import MonotonicClock
 from wbcbench.energy import Origin
+from wbcbench.local_facts import Local
 from wbcbench.meters import MeterRequest
 from wbcbench.meters.nvml import open_meters
 from wbcbench.probing import channels_of, sensor_cards
 from wbcbench.recording import Asked, Recording
-from wbcbench.rundir import Local, RunDir
+from wbcbench.rundir import RunDir
 from wbcbench.study import RunSpec
 
 NOISY = Sensor(update_s=0.1, window_s=0.1, noise_w=1.0)

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wbcbench.errors import UsageError
+from wbcbench.local_facts import Local
 from wbcbench.records import RunRecord
-from wbcbench.rundir import Local, RunDir, abandoned, study_runs
+from wbcbench.rundir import RunDir, abandoned, study_runs
 from wbcbench.study import RunSpec
 from wbcbench.wholefile import write_whole
 

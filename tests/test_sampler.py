@@ -11,7 +11,8 @@ import pytest
 from scripted_meter import POWER, ScriptedMeter, hanging_once
 from wbcbench.clock import MonotonicClock
 from wbcbench.energy import Channel, Domain, Kind, Origin
-from wbcbench.rundir import Local, RunDir
+from wbcbench.local_facts import Local
+from wbcbench.rundir import RunDir
 from wbcbench.sampler import Sampler
 from wbcbench.study import RunSpec
 

@@ -20,10 +20,11 @@ from wbcbench import plan as plans
 from wbcbench.errors import CannotMeasureError, UsageError
 from wbcbench.experiment import Analysis, Experiment, Pauses, Until
 from wbcbench.interrupts import Interrupts
+from wbcbench.local_facts import Local
 from wbcbench.machine_lock import machine_lock
 from wbcbench.plan import Plan, plan
 from wbcbench.plan_images import refuse_mixed_images
-from wbcbench.rundir import Local, RunDir, study_runs
+from wbcbench.rundir import RunDir, study_runs
 from wbcbench.spent import spent, summed
 from wbcbench.standing import Standing, loosely
 from wbcbench.study import RunSpec

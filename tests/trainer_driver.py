@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from wbcbench.rundir import Local, RunDir
+from wbcbench.local_facts import Local
+from wbcbench.rundir import RunDir
 from wbcbench.story import Story, told
 from wbcbench.study import RunSpec
 

@@ -9,9 +9,10 @@ from pathlib import Path
 from wbcbench import running
 from wbcbench.forecast import Past
 from wbcbench.launchers import Launcher
+from wbcbench.local_facts import Local
 from wbcbench.plan import Plan
 from wbcbench.provenance import host_id
-from wbcbench.rundir import Local, RunDir
+from wbcbench.rundir import RunDir
 from wbcbench.standing import Standing
 from wbcbench.study import RunSpec
 from wbcbench.study_folder import studies

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 from wbcbench import running
 from wbcbench.errors import UsageError
+from wbcbench.local_facts import Local
 from wbcbench.plan import Plan
-from wbcbench.rundir import Local
 from wbcbench.standing import Standing, loosely
 from wbcbench.study import RunSpec
 

@@ -19,9 +19,10 @@ from wbcbench.errors import (
     error_named,
 )
 from wbcbench.live.saying import Say, preparing
+from wbcbench.local_facts import Local
 from wbcbench.meters import MeterRequest
 from wbcbench.records import RunRecord
-from wbcbench.rundir import Local, RunDir, study_runs
+from wbcbench.rundir import RunDir, study_runs
 from wbcbench.study import RunSpec
 
 if TYPE_CHECKING:

@@ -17,11 +17,12 @@ from wbcbench.errors import RunsFailedError, UsageError
 from wbcbench.forecast import Cost, Past, cost
 from wbcbench.interrupts import Interrupts
 from wbcbench.launchers import Launcher
+from wbcbench.local_facts import Local
 from wbcbench.looks import Look, Looks
 from wbcbench.machine_lock import machine_lock
 from wbcbench.pauses import rest
 from wbcbench.plan import Plan
-from wbcbench.rundir import Local, abandoned, study_runs
+from wbcbench.rundir import abandoned, study_runs
 from wbcbench.standing import Standing, State
 from wbcbench.study import RunSpec
 from wbcbench.study_lock import study_lock

@@ -67,8 +67,8 @@ def _surely(made: Plan) -> list[RunSpec]:
 
 
 def _carry_out_pilot(made: Plan, results: Path, data: Path | None) -> None:
+    from wbcbench.local_facts import Local
     from wbcbench.pilot import carry_out_pilot
-    from wbcbench.rundir import Local
 
     local = Local(data=str(data) if data else None, command=("wbcbench", *sys.argv[1:]))
     carry_out_pilot(made, results, local, _say)

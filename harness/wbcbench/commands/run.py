@@ -36,7 +36,7 @@ def run(
     """Train one variant and measure what it costs; a row of results/STUDY/runs.csv says it."""
     from wbcbench import limits, running
     from wbcbench.live import saying
-    from wbcbench.rundir import Local
+    from wbcbench.local_facts import Local
 
     spec = limits.check(RunSpec(variant=variant, study=study, **asked))
     local = Local(

@@ -14,8 +14,8 @@ from wbcbench.commands import options, study_options
 from wbcbench.errors import InterruptedRunError, RunsFailedError
 
 if TYPE_CHECKING:
+    from wbcbench.local_facts import Local
     from wbcbench.plan import Plan
-    from wbcbench.rundir import Local
     from wbcbench.study import RunSpec
     from wbcbench.sweep import Outcome, Setting
 
@@ -49,9 +49,9 @@ def sweep(
     """Carry out a study's runs in their order; finished ones are skipped, broken ones repeated."""
     from wbcbench import plan as plans
     from wbcbench.catalog import load_part
+    from wbcbench.local_facts import Local
     from wbcbench.pilot import pasts
     from wbcbench.promise import checked_contrasts
-    from wbcbench.rundir import Local
     from wbcbench.sweep import Setting
 
     most_j = study_options.limit_j(confirm_over)

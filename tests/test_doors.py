@@ -1,0 +1,69 @@
+"""Each heavy or vendor library has its doors: the only modules that may import it."""
+
+from __future__ import annotations
+
+import ast
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "harness" / "wbcbench"
+
+DOORS = {
+    "tensorflow": {"models", "training", "device_sync"},
+    "keras": {"models", "training", "keras_callback"},
+    "pynvml": {"gpu"},
+    "codecarbon": {"codecarbon_feed"},
+    "cv2": {"data"},
+    "kagglehub": {"data"},
+    "matplotlib": {"report"},
+    "scipy": {"stats"},
+    "statsmodels": {"stats"},
+    "tensorboard": {"tensorboard_log"},
+    "typer": {"cli", "commands"},
+}
+
+
+def imports() -> dict[str, set[str]]:
+    """Library → the modules or packages of ours that import it, type checking left out."""
+    found: dict[str, set[str]] = defaultdict(set)
+    for path in PACKAGE.rglob("*.py"):
+        part = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+        for name in _imported(ast.parse(path.read_text())):
+            found[name.split(".")[0]].add(part)
+    return found
+
+
+def _imported(tree: ast.AST) -> set[str]:
+    names: set[str] = set()
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            continue
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module)
+        names |= _imported(node)
+    return names
+
+
+@pytest.mark.parametrize("library", DOORS)
+def test_a_library_is_imported_through_its_doors_alone(library: str) -> None:
+    assert imports()[library] <= DOORS[library]
+
+
+def test_vendor_units_are_converted_in_one_place() -> None:
+    """3.6e6 joules a kilowatt-hour stands in ``units`` and nowhere else in code."""
+    places = {
+        path.name
+        for path in PACKAGE.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Constant) and node.value in {3.6e6}
+    }
+    assert places <= {"units.py"}
+
+
+def test_no_file_is_longer_than_three_hundred_lines() -> None:
+    long = {p.name for p in PACKAGE.rglob("*.py") if len(p.read_text().splitlines()) > 300}
+    assert not long
