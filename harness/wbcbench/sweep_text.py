@@ -35,6 +35,8 @@ def in_words(made: Plan, outcome: Outcome, account: Account) -> str:
 
 def _joules(found: Sum) -> str:
     """Joules by status, never added across them."""
+    if not found.runs:
+        return "no run"
     told = " + ".join(f"{human_energy(j)} {status}" for status, j in found.energy_j.items())
     least = "at least " if found.unknown and told else ""
     return f"{least}{told or 'joules unknown'} ({count_of(found.runs, 'run')})"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 import time
 from pathlib import Path
@@ -78,7 +79,7 @@ def sweep(
     _confirm(made, setting, most_j, yes=yes)
     outcome = _carry_out(made, setting, silent=quiet or as_json)
     _print(made, outcome, setting, as_json=as_json)
-    _raise_if_bad(outcome, file)
+    _raise_if_bad(outcome)
 
 
 def _carry_out(made: Plan, setting: Setting, *, silent: bool) -> Outcome:
@@ -162,9 +163,11 @@ def _print(made: Plan, outcome: Outcome, setting: Setting, *, as_json: bool) -> 
         return
     typer.echo(sweep_text.in_words(made, outcome, found))
     typer.echo(f"Table: {setting.results / made.study / 'runs.csv'}")
+    if found.counted.runs:
+        typer.echo(f"Next: wbcbench compare {made.study}; wbcbench report {made.study}")
 
 
-def _raise_if_bad(outcome: Outcome, file: Path) -> None:
+def _raise_if_bad(outcome: Outcome) -> None:
     """Turn what is not done into its exit code.
 
     Raises:
@@ -175,7 +178,7 @@ def _raise_if_bad(outcome: Outcome, file: Path) -> None:
     if outcome.interrupted:
         raise InterruptedRunError(
             f"interrupted, {states.get('done', 0)} of {len(outcome.specs)} runs done. "
-            f"Resume: wbcbench sweep {file}"
+            f"Resume: {_command()}"
         )
     bad = [
         f"{states[name]} {name}"
@@ -185,8 +188,13 @@ def _raise_if_bad(outcome: Outcome, file: Path) -> None:
     if bad:
         raise RunsFailedError(
             f"of {len(outcome.specs)} runs {', '.join(bad)}; what is done is kept. Their log.txt "
-            f"says why. Again: wbcbench sweep {file} --retry-failed"
+            f"says why. Again: {_command('--retry-failed')}"
         )
+
+
+def _command(*more: str) -> str:
+    """This very command, to be given again."""
+    return shlex.join(["wbcbench", *sys.argv[1:], *(word for word in more if word not in sys.argv)])
 
 
 def _work_options(*, silent: bool, live: bool) -> tuple[str, ...]:

@@ -85,7 +85,11 @@ GROUP = Group(
         Column("optimizer", "str", NO_MODEL, "Keras optimiser", _model(lambda m: m.optimizer)),
         Column("learning_rate", "float", "", "at the start", lambda r: r.record.spec.learning_rate),
         Column(
-            "config_sha256", "str", "", "digest of the whole spec", lambda r: r.record.spec.digest
+            "config_sha256",
+            "str",
+            "",
+            "digest of the spec, its place in the order left out",
+            lambda r: r.record.spec.digest,
         ),
         Column(
             "steps_per_execution",
