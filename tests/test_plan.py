@@ -14,13 +14,15 @@ from hypothesis import strategies as st
 
 from program import wbcbench
 from records_factory import make_record, save
+from stand_in_launcher import StandIn
 from wbcbench import plan as plans
-from wbcbench.errors import UsageError
+from wbcbench.errors import RunsFailedError, UsageError
 from wbcbench.experiment import Analysis, Experiment, Pauses, Submission, Until
 from wbcbench.forecast import cost
-from wbcbench.pilot import pasts
+from wbcbench.pilot import carry_out_pilot, pasts
 from wbcbench.plan import Plan, plan
 from wbcbench.promise import promise
+from wbcbench.rundir import Local
 from wbcbench.stats.power import detectable_effect
 from wbcbench.study import RunSpec
 
@@ -277,3 +279,24 @@ def test_a_plan_above_the_limit_is_refused_off_a_terminal_unless_yes(tmp_path: P
     )
     assert again.code == 0
     assert (tmp_path / "p.json").exists()
+
+
+def test_a_pilot_is_one_epoch_in_a_study_of_its_own_and_is_carried_out_once(
+    cells: Path, tmp_path: Path
+) -> None:
+    made = plan(experiment(run={"epochs": 8, "meters": ("synthetic",)}))
+    launcher = StandIn()
+    local = Local(data=str(cells))
+    for _ in range(2):
+        carry_out_pilot(made, tmp_path, local, lambda _: None, launcher)
+    (spec,) = launcher.started
+    assert (spec.study, spec.epochs, spec.block) == ("mine-pilot", 1, 0)
+    assert cost(made.runs, pasts(made, tmp_path)).based_on == 1
+
+
+def test_a_pilot_that_failed_is_no_basis_for_a_forecast(cells: Path, tmp_path: Path) -> None:
+    made = plan(experiment(run={"meters": ("synthetic",)}))
+    launcher = StandIn(lambda _: "failed")
+    with pytest.raises(RunsFailedError):
+        carry_out_pilot(made, tmp_path, Local(data=str(cells)), lambda _: None, launcher)
+    assert cost(made.runs, pasts(made, tmp_path)).time_s is None

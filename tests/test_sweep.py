@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -506,3 +507,35 @@ def test_a_sweep_that_was_killed_is_taken_up_and_loses_one_run_at_most(
         rows = list(csv.DictReader(stream))
     assert sorted(row["status"] for row in rows) == ["done"] * 4 + ["interrupted"]
     assert {row["plan_sha256"] for row in rows} == {plans.read(file).sha256}
+
+
+@pytest.mark.tensorflow
+def test_a_killed_trainer_and_two_ctrl_c_cost_their_own_runs_and_no_other(
+    file: Path, cells: Path, tmp_path: Path
+) -> None:
+    """First run: its trainer is killed. Second: Ctrl-C twice. Then the same command again."""
+    results = tmp_path / "results"
+    words = ("sweep", str(file), "--set", "blocks=1", "--data", str(cells))
+    words = (*words, "--results", str(results))
+
+    def trainer_of(number: int) -> list[int]:
+        going = [r for r in study_runs(results, "tiny") if r.read_spec().order_global == number]
+        return processes_of(going[0], "wbcbench.trainer") if going else []
+
+    sweep = start(*words)
+    wait_for(lambda: bool(trainer_of(1)), "trainer of the first run")
+    os.kill(trainer_of(1)[0], signal.SIGKILL)
+    wait_for(lambda: bool(trainer_of(2)), "trainer of the second run")
+    for _ in range(2):
+        sweep.send_signal(signal.SIGINT)
+        time.sleep(0.2)  # two signals at once would be delivered as one
+    out, err = sweep.communicate(timeout=120)
+    assert sweep.returncode == 130, err
+    assert "1 failed, 1 interrupted" in out
+    assert "wasted" in out
+    assert "Resume: wbcbench sweep" in err
+
+    ended = wbcbench(*words)
+    assert ended.code == 7, ended.err
+    assert "1 done, 1 failed of 2 runs; 1 carried out now" in ended.out
+    assert "--retry-failed" in ended.err
