@@ -61,7 +61,7 @@ class RunSpec:
     repeat: int = 1
     epochs: int = 8
     batch_size: int = 64
-    learning_rate: float = 0.001
+    learning_rate: float = 0.0007
     leaky_slope: float = 0.3
     dropout_conv: float = 0.4
     dropout_dense: float = 0.5
