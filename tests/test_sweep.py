@@ -18,13 +18,13 @@ import pytest
 from program import processes_of, start, wait_for, wbcbench
 from stand_in_launcher import StandIn, record_of
 from wbcbench import plan as plans
+from wbcbench.continuity import refuse_other_runs
 from wbcbench.errors import CannotMeasureError, UsageError
 from wbcbench.experiment import Analysis, Experiment, Pauses, Until
 from wbcbench.interrupts import Interrupts
 from wbcbench.local_facts import Local
 from wbcbench.machine_lock import machine_lock
 from wbcbench.plan import Plan, plan
-from wbcbench.plan_images import refuse_mixed_images
 from wbcbench.rundir import RunDir, study_runs
 from wbcbench.spent import spent, summed
 from wbcbench.standing import Standing, loosely
@@ -332,8 +332,21 @@ def test_a_study_does_not_go_on_with_other_images(tmp_path: Path) -> None:
     study.sweep(blocks=1)
     others = [replace(spec, dataset_sha256="cd" * 32) for spec in study.plan.runs]
     with pytest.raises(UsageError, match="cannot be compared"):
-        refuse_mixed_images(others, Standing(tmp_path, "mine"))
-    refuse_mixed_images(study.plan.runs, Standing(tmp_path, "mine"))
+        refuse_other_runs(others, Standing(tmp_path, "mine"), tmp_path / "mine")
+    refuse_other_runs(study.plan.runs, Standing(tmp_path, "mine"), tmp_path / "mine")
+
+
+def test_a_study_does_not_go_on_with_another_design_but_with_its_own_plan(tmp_path: Path) -> None:
+    """As when a default changed between two calls of the same command."""
+    study = Study(tmp_path, made(), always("done"))
+    study.sweep(blocks=1)
+    standing, folder = Standing(tmp_path, "mine"), tmp_path / "mine"
+    changed = [replace(spec, learning_rate=0.5) for spec in study.plan.runs]
+    with pytest.raises(UsageError, match=r"learning_rate was 0\.\d+ and is now 0\.5") as error:
+        refuse_other_runs(changed, standing, folder)
+    assert f"wbcbench sweep {folder / 'plan.json'}" in str(error.value)
+    refuse_other_runs(plans.from_json(folder / "plan.json").runs, standing, folder)
+    refuse_other_runs(made(blocks=5).runs, standing, folder)
 
 
 def test_a_dry_look_knows_finished_runs_whatever_their_images(tmp_path: Path) -> None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 
 from wbcbench import running
 from wbcbench.errors import UsageError
 from wbcbench.local_facts import Local
 from wbcbench.plan import Plan
-from wbcbench.standing import Standing, loosely
 from wbcbench.study import RunSpec
 
 Say = Callable[[str], None]
@@ -45,22 +44,4 @@ def _refuse_other_images(made: Plan, asked: RunSpec, found: RunSpec) -> None:
                 f"The plan of {made.study} is about other images: its key run.{name} says "
                 f"{wanted}, these are {here}. Name the folder with --data or WBCBENCH_DATA, or "
                 f"plan for these images with --set {name}={here} --set study={made.study}-other."
-            )
-
-
-def refuse_mixed_images(specs: Sequence[RunSpec], standing: Standing) -> None:
-    """See that a study that has begun goes on with the same images.
-
-    Raises:
-        UsageError: Its runs were on others; they could not be compared.
-    """
-    wanted = {loosely(spec): spec for spec in specs}
-    for each in standing:
-        spec = wanted.get(loosely(replace(each.spec, block_attempt=1)))
-        if spec is not None and spec.dataset_sha256 != each.spec.dataset_sha256:
-            raise UsageError(
-                f"The study {spec.study} has begun on {each.spec.dataset_id} "
-                f"({each.run.run_id}); these images are {spec.dataset_id}. Runs on different "
-                "images cannot be compared: use the same images, another --results, or "
-                f"--set study={spec.study}-other."
             )

@@ -56,7 +56,7 @@ def _cost(made: Plan, costs: Cost) -> str:
     return (
         f"about {human_duration(costs.time_s + rest_s)} (training "
         f"{human_duration(costs.train_s)}, rest {human_duration(rest_s)}) · {energy} · "
-        f"{(costs.disk_bytes or 0) / 1e6:.0f} MB of disk; from "
+        f"{(costs.disk_bytes or 0) / 1e6:.2g} MB of disk; from "
         f"{count_of(costs.based_on, 'finished run')}"
     )
 

@@ -83,14 +83,14 @@ def sweep(
 
 
 def _carry_out(made: Plan, setting: Setting, *, silent: bool) -> Outcome:
+    from wbcbench.continuity import refuse_other_runs
     from wbcbench.interrupts import Interrupts
-    from wbcbench.plan_images import refuse_mixed_images
     from wbcbench.standing import Standing
     from wbcbench.sweep import Sweep
 
     say = _silent if silent else _say
     specs = _with_images(made, setting.local, silent=silent)
-    refuse_mixed_images(specs, Standing(setting.results, made.study))
+    refuse_other_runs(specs, Standing(setting.results, made.study), setting.results / made.study)
     interrupts = Interrupts()
     interrupts.install(leash=False)
     return Sweep(made, specs, setting, interrupts, say).carry_out()
@@ -115,9 +115,12 @@ def _states(made: Plan, setting: Setting) -> list[tuple[RunSpec, str]]:
     """The runs in reach, and how far each is whatever its images; writes nothing."""
     from dataclasses import replace
 
+    from wbcbench.continuity import refuse_other_runs
     from wbcbench.standing import Standing, loosely
 
     standing = Standing(setting.results, made.study, by=loosely)
+    bare = [replace(run, dataset_id="", dataset_sha256="") for run in made.runs]
+    refuse_other_runs(bare, standing, setting.results / made.study)
     reach = setting.blocks or made.blocks
     found: list[tuple[RunSpec, str]] = []
     for number in range(1, made.most_blocks + 1):
