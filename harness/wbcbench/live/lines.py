@@ -18,13 +18,13 @@ class LinesView:
     def __init__(self, stream: TextIO, heartbeat_s: float = HEARTBEAT_S) -> None:
         """Write to ``stream``; silence lasts ``heartbeat_s`` seconds at most."""
         self._stream, self._heartbeat_s = stream, heartbeat_s
-        self._phase = ""
+        self._phases: set[str] = set()
         self._said_s = time.monotonic()
 
     def show(self, now: Now) -> None:
-        """Say when a phase begins, and that it still goes on."""
-        if now.phase != self._phase:
-            self._phase = now.phase
+        """Say when a phase begins for the first time, and that it still goes on."""
+        if now.phase not in self._phases:
+            self._phases.add(now.phase)
             self._say(f"{_who(now)} {now.phase}")
         elif time.monotonic() - self._said_s >= self._heartbeat_s:
             self._say(f"{_who(now)} {now.phase} {_progress(now)}{_now_spent(now)}")
