@@ -62,6 +62,10 @@ def test_a_file_that_says_little_is_filled_with_the_defaults(tmp_path: Path) -> 
         ("[factors]\nvariant = ['relu-dropout', 'relu-dropout']\n", "names a level twice"),
         ("[factors]\nvariant = []\n", "key 'factors.variant'"),
         ("blocks = 2\n", "key 'variant' is missing"),
+        (
+            SMALLEST + '[until]\ncontrast = "variant"\nwidth = 1\nmax_blocks = 3\n',
+            "key 'until.max_blocks' is 3, but 8 blocks",
+        ),
         ("seeds = [1, 1]\n" + SMALLEST, "2 different seeds"),
         ("seeds = [1, 2]\nblocks = 3\n" + SMALLEST, "3 different seeds"),
         ("study = '../elsewhere'\n" + SMALLEST, "key 'study'"),

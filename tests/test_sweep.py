@@ -76,7 +76,7 @@ class Study:
 
     def sweep(self, **changes: Any) -> Outcome:
         local = Local(plan_sha256=self.plan.sha256)
-        setting = Setting(self.results, local, self.launcher, clock=self.clock, **changes)
+        setting = Setting(self.results, self.launcher, local, clock=self.clock, **changes)
         sweep = Sweep(self.plan, self.plan.runs, setting, self.interrupts, self.said.append)
         return sweep.carry_out()
 

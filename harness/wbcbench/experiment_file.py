@@ -172,8 +172,14 @@ def _check_ranges(path: Path, found: Mapping[str, Any]) -> None:
 def _seeds(path: Path, found: dict[str, Any]) -> tuple[int, tuple[int, ...]]:
     """How many blocks, and a seed for each there may be."""
     seeds = tuple(found.get("seeds", ()))
-    blocks = found.get("blocks", len(seeds) or BLOCKS)
-    most = max(blocks, (found.get("until") or {}).get("max_blocks", 0))
+    most = (found.get("until") or {}).get("max_blocks")
+    blocks = found.get("blocks", len(seeds) if seeds and most is None else BLOCKS)
+    most = blocks if most is None else most
+    if most < blocks:
+        raise UsageError(
+            f"{path}: key 'until.max_blocks' is {most}, but {blocks} blocks are carried out before "
+            "the first look; lower blocks, or raise max_blocks."
+        )
     if not seeds:
         first = found.get("first_seed", FIRST_SEED)
         return blocks, tuple(range(first, first + most))

@@ -84,27 +84,12 @@ def plan(experiment: Experiment, named: Callable[[str], str] | None = None) -> P
     Raises:
         UsageError: A run of it cannot be carried out.
     """
-    combinations = _combinations(experiment.factors)
-    runs: list[RunSpec] = []
-    for block, seed in enumerate(experiment.seeds, start=1):
-        ordered = sorted(combinations, key=lambda each: _draw(experiment.order_seed, block, each))
-        for place, levels in enumerate(ordered, start=1):
-            asked = {**experiment.run, **levels}
-            runs.append(
-                RunSpec(
-                    **asked,
-                    study=experiment.study,
-                    seed=seed,
-                    block=block,
-                    order_in_block=place,
-                    order_global=len(runs) + 1,
-                )
-            )
+    runs = _runs(experiment)
     for run in runs:
         limits.check(run, named)
     return Plan(
         study=experiment.study,
-        runs=tuple(runs),
+        runs=runs,
         blocks=experiment.blocks,
         factors=tuple(sorted(experiment.factors)) or ("variant",),
         order_seed=experiment.order_seed,
@@ -115,6 +100,25 @@ def plan(experiment: Experiment, named: Callable[[str], str] | None = None) -> P
         about=experiment.about,
         submission=experiment.submission,
     )
+
+
+def _runs(experiment: Experiment) -> tuple[RunSpec, ...]:
+    """Every run in its order."""
+    combinations = _combinations(experiment.factors)
+    runs: list[RunSpec] = []
+    for block, seed in enumerate(experiment.seeds, start=1):
+        ordered = sorted(combinations, key=lambda each: _draw(experiment.order_seed, block, each))
+        for place, levels in enumerate(ordered, start=1):
+            run = RunSpec(
+                **{**experiment.run, **levels},
+                study=experiment.study,
+                seed=seed,
+                block=block,
+                order_in_block=place,
+                order_global=len(runs) + 1,
+            )
+            runs.append(run)
+    return tuple(runs)
 
 
 def _combinations(factors: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:

@@ -40,8 +40,8 @@ class Setting:
 
     Attributes:
         results: Where studies are kept.
-        local: What belongs to this machine.
         launch: What starts runs.
+        local: What belongs to this machine.
         work_options: For ``wbcbench work``.
         retry_failed: Whether runs that failed in an earlier sweep are tried again.
         blocks: Stop after this many blocks; ``None`` for all of the plan.
@@ -50,8 +50,8 @@ class Setting:
     """
 
     results: Path
-    local: Local
     launch: Launcher
+    local: Local = field(default_factory=Local)
     work_options: tuple[str, ...] = ()
     retry_failed: bool = False
     blocks: int | None = None

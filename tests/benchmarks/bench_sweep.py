@@ -54,7 +54,7 @@ def between_runs_s(blocks: int, results: Path) -> list[float]:
         pauses=Pauses(rest_s=0.0),
     )
     made, launcher = plan(asked), Timed()
-    setting = Setting(results, Local(plan_sha256=made.sha256), launcher)
+    setting = Setting(results, launcher, Local(plan_sha256=made.sha256))
     Sweep(made, made.runs, setting, Interrupts(), lambda _: None).carry_out()
     pairs = zip(launcher.ended_s, launcher.began_s[1:], strict=False)
     return [began - ended for ended, began in pairs]

@@ -6,6 +6,7 @@ import json
 import shlex
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -49,29 +50,16 @@ def sweep(
 ) -> None:
     """Carry out a study's runs in their order; finished ones are skipped, broken ones repeated."""
     from wbcbench import plan as plans
-    from wbcbench.catalog import load_part
-    from wbcbench.local_facts import Local
-    from wbcbench.pilot import pasts
     from wbcbench.promise import checked_contrasts
-    from wbcbench.sweep import Setting
 
     most_j = study_options.limit_j(confirm_over)
     made = plans.read(file, changes or [])
     checked_contrasts(made)
-    setting = Setting(
-        results=results,
-        local=Local(
-            data=str(data) if data else None,
-            skip_unreadable=skip_unreadable,
-            command=("wbcbench", *sys.argv[1:]),
-            share=share,
-            plan_sha256=made.sha256,
-        ),
-        launch=load_part("launcher", launcher),
-        work_options=_work_options(silent=quiet or as_json, live=live),
+    setting = replace(
+        _setting(made, results, launcher, silent=quiet or as_json, live=live),
+        local=_local(made, data, skip_unreadable=skip_unreadable, share=share),
         retry_failed=retry_failed,
         blocks=blocks,
-        pasts=tuple(pasts(made, results)),
     )
     if dry_run:
         _dry_run(made, setting, as_json=as_json)
@@ -80,6 +68,31 @@ def sweep(
     outcome = _carry_out(made, setting, silent=quiet or as_json)
     _print(made, outcome, setting, as_json=as_json)
     _raise_if_bad(outcome)
+
+
+def _setting(made: Plan, results: Path, launcher: str, *, silent: bool, live: bool) -> Setting:
+    from wbcbench.catalog import load_part
+    from wbcbench.pilot import pasts
+    from wbcbench.sweep import Setting
+
+    return Setting(
+        results=results,
+        launch=load_part("launcher", launcher),
+        work_options=_work_options(silent=silent, live=live),
+        pasts=tuple(pasts(made, results)),
+    )
+
+
+def _local(made: Plan, data: Path | None, *, skip_unreadable: bool, share: bool) -> Local:
+    from wbcbench.local_facts import Local
+
+    return Local(
+        data=str(data) if data else None,
+        skip_unreadable=skip_unreadable,
+        command=("wbcbench", *sys.argv[1:]),
+        share=share,
+        plan_sha256=made.sha256,
+    )
 
 
 def _carry_out(made: Plan, setting: Setting, *, silent: bool) -> Outcome:
@@ -113,8 +126,6 @@ def _confirm(made: Plan, setting: Setting, most_j: float | None, *, yes: bool) -
 
 def _states(made: Plan, setting: Setting) -> list[tuple[RunSpec, str]]:
     """The runs in reach, and how far each is whatever its images; writes nothing."""
-    from dataclasses import replace
-
     from wbcbench.continuity import refuse_other_runs
     from wbcbench.standing import Standing, loosely
 
@@ -133,8 +144,6 @@ def _states(made: Plan, setting: Setting) -> list[tuple[RunSpec, str]]:
 
 
 def _dry_run(made: Plan, setting: Setting, *, as_json: bool) -> None:
-    from dataclasses import replace
-
     from wbcbench import plan_text
     from wbcbench.commands.plan import print_runs
     from wbcbench.forecast import cost
