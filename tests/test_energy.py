@@ -17,9 +17,7 @@ from wbcbench.energy import (
     Origin,
     Trace,
     Window,
-    WindowEnergy,
     max_gap,
-    total,
     window_energy,
 )
 
@@ -315,9 +313,21 @@ def test_a_window_without_length_has_no_power():
     assert found.mean_power_w is None
 
 
-def test_a_sum_with_an_unknown_part_is_unknown():
-    known = WindowEnergy("w", "a", 5.0, None, 1.0, 3, 0.1)
-    unknown = replace(known, channel="b", energy_j=None)
-    assert total([known, known]) == 10.0
-    assert total([known, unknown]) is None
-    assert total([]) is None
+def stepping_off_j(phase_s: float, update_s: float | None) -> float:
+    """Error of 10 s that begin with a step from 50 to 200 W; the counter moves every 0.1 s."""
+
+    def counter_j(t_s: float) -> float:
+        at_s = math.floor((t_s - phase_s) / 0.1) * 0.1 + phase_s
+        return 50.0 * at_s + 150.0 * max(at_s - 5.0, 0.0)
+
+    times = [0.1 * i + 0.03 * math.sin(7.0 * i) for i in range(1, 200)]
+    trace = Trace(replace(COUNTER, update_s=update_s), times, [counter_j(t) for t in times])
+    return window_energy(trace, Window("w", 5.0, 15.0)).energy_j - 2000.0
+
+
+def test_a_counter_of_known_pace_is_taken_to_have_moved_half_a_look_ago():
+    phases_s = [0.005 + 0.01 * i for i in range(10)]
+    known = [stepping_off_j(phase_s, 0.1) for phase_s in phases_s]
+    unknown = [stepping_off_j(phase_s, None) for phase_s in phases_s]
+    assert abs(sum(known)) < 0.5 * abs(sum(unknown))
+    assert max(map(abs, known)) < max(map(abs, unknown))

@@ -7,7 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fakes.powercap import PowercapTree
@@ -146,6 +146,7 @@ def test_a_read_that_fails_once_is_a_gap_and_not_a_wrap(tree: PowercapTree) -> N
     assert energy.max_gap_s == 2.0
 
 
+@settings(deadline=None)  # it writes files
 @given(start_uj=st.integers(0, 9_999_999), steps_uj=st.lists(st.integers(1, 900_000), min_size=3))
 def test_wraps_are_undone_between_good_readings(start_uj: int, steps_uj: list[int]) -> None:
     range_uj = 10_000_000

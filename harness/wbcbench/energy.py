@@ -12,10 +12,12 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
+from itertools import pairwise
+from statistics import median
 
 from wbcbench import thresholds
 from wbcbench.counter import Break, Plausible, Unwrapped, unwrap
@@ -154,7 +156,7 @@ class Trace:
         """Cumulative joules over time since the first good reading."""
         if self.channel.kind is Kind.SAMPLED:
             return _integral(*_recentred(*self.good, reading_age_s(self.channel)))
-        return _staircase(self.unwrapped)
+        return _staircase(self.unwrapped, count_age_s(self))
 
 
 def reading_age_s(channel: Channel) -> float:
@@ -165,6 +167,20 @@ def reading_age_s(channel: Channel) -> float:
     average would lose the first half second of a load and be 4 % low over ten seconds.
     """
     return 0.5 * ((channel.averaging_s or 0.0) + (channel.update_s or 0.0))
+
+
+def count_age_s(trace: Trace) -> float:
+    """How long ago, on average, a counter had moved when it was first seen to have.
+
+    It moved at any moment since the poll before, or, if it moves faster than it is polled, since
+    its last update: half of the shorter. Left out, each edge of a load would seem that much
+    late, always to the same side. 0.0 where its pace is not known or too fast to matter.
+    """
+    times, _ = trace.good
+    if not trace.channel.update_s or len(times) < 2:
+        return 0.0
+    age_s = 0.5 * min(trace.channel.update_s, median([b - a for a, b in pairwise(times)]))
+    return age_s if age_s > thresholds.STAMP_S else 0.0
 
 
 def _recentred(
@@ -221,7 +237,7 @@ def _integral(times: list[float], power_w: list[float]) -> Curve:
     return Curve(times, energy, power_w)
 
 
-def _staircase(counter: Unwrapped) -> Curve:
+def _staircase(counter: Unwrapped, age_s: float) -> Curve:
     """Knots where the counter moved: between two moves energy is taken to grow evenly.
 
     A counter polled faster than it updates repeats its value; joining the moves instead of the
@@ -232,7 +248,7 @@ def _staircase(counter: Unwrapped) -> Curve:
     knots_t, knots_e = list[float](), list[float]()
     for t, total_j in zip(counter.t_s, counter.total_j, strict=True):
         if not knots_e or total_j != knots_e[-1] or t in edges:
-            knots_t.append(t)
+            knots_t.append(t - age_s)
             knots_e.append(total_j)
     return Curve(knots_t, knots_e, None, counter.breaks)
 
@@ -282,10 +298,3 @@ def max_gap(times: Sequence[float], window: Window) -> float | None:
     last = min(bisect_right(times, window.end_s) + 1, len(times))
     steps = [times[i + 1] - times[i] for i in range(first, last - 1)]
     return max(steps, default=None)
-
-
-def total(energies: Iterable[WindowEnergy]) -> float | None:
-    """Sum of joules; ``None`` as soon as one part is unknown or there is none."""
-    parts = [energy.energy_j for energy in energies]
-    known = [part for part in parts if part is not None]
-    return sum(known) if known and len(known) == len(parts) else None
