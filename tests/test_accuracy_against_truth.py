@@ -4,112 +4,27 @@ A whole run takes no time: the GPU and the sampler share a clock that only sleep
 idle, then the load, then idle again, so that a window's edges are where a run's are.
 """
 
+from __future__ import annotations
+
 import threading
-import time
-from dataclasses import dataclass, replace
-from functools import cached_property
-from itertools import count, pairwise
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from fakes.clocks import FileClock
 from fakes.nvml_plugin import ScriptedNvml
 from fakes.nvml_scenario import Counter, FakeGpu, Fault, Scenario, Sensor
-from fakes.power_shapes import Constant, Ramp, Shape, Sine, Square, Telegraph
+from fakes.power_shapes import Constant, Square, Telegraph
+from known_load import AFTER_S, COUNTERS, LENGTHS_S, LOAD_AT_S, LOADS, SENSORS, Bench, Loaded
 from wbcbench import uncertainty
 from wbcbench.clock import MonotonicClock
 from wbcbench.energy import Kind, Trace, Window, WindowEnergy, window_energy
+from wbcbench.local_facts import Local
 from wbcbench.meters import MeterRequest
 from wbcbench.meters.nvml import open_meters
-from wbcbench.probing import probe
-from wbcbench.rundir import Local, RunDir
+from wbcbench.rundir import RunDir
 from wbcbench.sampler import Sampler
-from wbcbench.sensor_card import informed
 from wbcbench.study import RunSpec
-
-IDLE_W = 55.0
-PROBE_AT_S, START_S, LOAD_AT_S = 1.0, 3.0, 6.3
-LENGTHS_S = (1.0, 10.0, 60.0)
-AFTER_S = 3.0  # the trace runs on past the window (rise time of the sensor)
-
-LOADS: dict[str, Shape] = {
-    "constant": Constant(213.7),
-    "square": Square(90.0, 280.0, 1.73),  # 1.7 s would beat with the polls
-    "fast-square": Square(90.0, 280.0, 0.37, duty=0.3),
-    "ramp": Ramp(120.0, 280.0, LOAD_AT_S, LOAD_AT_S + 60.0),
-    "sine": Sine(180.0, 80.0, 1.3),
-    "telegraph": Telegraph(90.0, 280.0, 0.5, seed=11),
-}
-
-NOISE_W = 0.8
-SENSORS = {
-    "full-time": Sensor(update_s=0.1, window_s=0.1, noise_w=NOISE_W, phase_s=0.037),
-    "fast": Sensor(update_s=0.02, window_s=0.02, noise_w=NOISE_W, phase_s=0.003),
-    "part-time": Sensor(update_s=0.1, window_s=0.025, noise_w=NOISE_W, phase_s=0.061),
-    "average": Sensor(update_s=0.1, window_s=1.0, noise_w=NOISE_W, phase_s=0.013),
-}
-COUNTERS = {"100 ms": Counter(step_s=0.1, phase_s=0.029), "20 ms": Counter(step_s=0.02)}
-
-
-@dataclass(frozen=True)
-class Loaded:
-    """Idle, the load for ``length_s``, idle again."""
-
-    load: Shape
-    length_s: float
-
-    @cached_property
-    def end_s(self) -> float:
-        return LOAD_AT_S + self.length_s
-
-    def power_w(self, t_s: float) -> float:
-        return self.load.power_w(t_s) if LOAD_AT_S <= t_s < self.end_s else IDLE_W
-
-    def energy_j(self, start_s: float, end_s: float) -> float:
-        within = max(start_s, LOAD_AT_S), min(end_s, self.end_s)
-        loaded_s = max(within[1] - within[0], 0.0)
-        load_j = self.load.energy_j(*within) if loaded_s else 0.0
-        return load_j + IDLE_W * (end_s - start_s - loaded_s)
-
-    def statement(self, folder: Path) -> str:
-        """Steps of a millisecond, each of exactly the joules drawn in it."""
-        path = folder / "load.txt"
-        ticks = [0.0]
-        at_s = LOAD_AT_S
-        while at_s < self.end_s - 1e-9:
-            ticks.append(at_s)
-            at_s += 0.001
-        ticks.append(self.end_s)
-        middles = [0.5 * (a + b) for a, b in pairwise(ticks)]
-        powers = [self.power_w(t_s) for t_s in middles] + [IDLE_W]
-        powers[0] = IDLE_W
-        path.write_text("".join(f"{t!r} {w!r}\n" for t, w in zip(ticks, powers, strict=True)))
-        return f"power shape=steps path={path}"
-
-
-class Bench:
-    """Runs scenarios through the real meter, sampler and trace files."""
-
-    def __init__(self, nvml: ScriptedNvml, folder: Path) -> None:
-        self._nvml, self._folder, self._numbers = nvml, folder, count()
-
-    def traces(self, gpu: FakeGpu, end_s: float, interval_s: float = 0.1) -> dict[Kind, Trace]:
-        run = RunDir(self._folder / f"run{next(self._numbers)}")
-        run.create(RunSpec(variant="leaky-dropout"), Local())
-        clock = FileClock(self._folder / "clock", PROBE_AT_S)
-        self._nvml.play(Scenario((gpu,), clock=clock.path))
-        (meter,) = open_meters(MeterRequest())
-        with meter:
-            meter.channels = informed(meter.channels, probe(meter, clock, 2.0))
-            clock.set_s(START_S)
-            run.write_channels(meter.channels)
-            sampler = Sampler([meter], run, interval_s, clock)
-            sampler.start()
-            while clock.now_s() < end_s:
-                time.sleep(0.001)
-            sampler.stop()
-        return {trace.channel.kind: trace for trace in run.read_traces()}
 
 
 @pytest.fixture
@@ -121,11 +36,13 @@ def stated(trace: Trace, window: Window) -> WindowEnergy:
     return uncertainty.stated(trace, window, window_energy(trace, window))
 
 
-def measure(bench: Bench, gpu: FakeGpu, length_s: float) -> tuple[dict[Kind, WindowEnergy], float]:
+def measure(
+    bench: Bench, gpu: FakeGpu, length_s: float, interval_s: float = 0.1
+) -> tuple[dict[Kind, WindowEnergy], float]:
     """What both channels state of the loaded window, and the truth."""
     loaded = Loaded(gpu.power, length_s)
     window = Window("train", LOAD_AT_S, LOAD_AT_S + length_s)
-    traces = bench.traces(replace(gpu, power=loaded), window.end_s + AFTER_S)
+    traces = bench.traces(replace(gpu, power=loaded), window.end_s + AFTER_S, interval_s)
     true_j = loaded.energy_j(window.start_s, window.end_s)
     return {kind: stated(trace, window) for kind, trace in traces.items()}, true_j
 
@@ -180,6 +97,33 @@ def test_an_integral_of_slow_power_is_right_within_one_per_cent_over_a_minute(
     gpu = FakeGpu(power=LOADS[load], instant=SENSORS[sensor])
     energies, true_j = measure(bench, gpu, 60.0)
     assert abs(off(energies[Kind.SAMPLED], true_j)) <= 0.01
+
+
+@pytest.mark.parametrize(
+    ("sensor", "length_s"),
+    # Idle without noise shows the probe no pace: edges stay off by an update.
+    [("full-time", 10.0), ("full-time", 60.0), ("full-time, noiseless", 60.0)],
+)
+@pytest.mark.parametrize("load", LOADS)
+def test_an_integral_of_a_sensor_that_is_seen_whole_is_right_within_one_per_cent(
+    load: str, sensor: str, length_s: float, bench: Bench
+) -> None:
+    # Every renewal is polled, so that nothing the sensor saw is lost.
+    gpu = FakeGpu(power=LOADS[load], instant=SENSORS[sensor])
+    energies, true_j = measure(bench, gpu, length_s, interval_s=0.04)
+    assert abs(off(energies[Kind.SAMPLED], true_j)) <= 0.01
+
+
+@pytest.mark.parametrize("sensor", ["full-time, noiseless", "fast, noiseless"])
+@pytest.mark.parametrize("load", ["square", "slow-square", "fast-square"])
+def test_a_load_without_noise_is_not_taken_for_a_coarse_or_slow_sensor(
+    load: str, sensor: str, bench: Bench
+) -> None:
+    energies, _ = measure(bench, FakeGpu(power=LOADS[load], instant=SENSORS[sensor]), 60.0)
+    energy = energies[Kind.SAMPLED]
+    assert energy.energy_j is not None
+    assert energy.uncertainty_j is not None
+    assert energy.uncertainty_j <= 0.06 * energy.energy_j
 
 
 @pytest.mark.parametrize("mean_s", [0.03, 0.3])
