@@ -1,0 +1,45 @@
+"""The project's papers: links lead somewhere, decisions are numbered once, parts are catalogued."""
+
+from __future__ import annotations
+
+import re
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+from wbcbench import catalog
+
+ROOT = Path(__file__).parents[1]
+PAGES = [*ROOT.glob("*.md"), *(ROOT / "harness").rglob("*.md"), *(ROOT / "results").glob("*.md")]
+PAGES = [page for page in PAGES if "node_modules" not in page.parts]
+LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_relative_link_leads_to_a_file(page: Path) -> None:
+    targets = [target for target in LINK.findall(page.read_text()) if "://" not in target]
+    missing = [target for target in targets if not (page.parent / target).exists()]
+    assert not missing
+
+
+def test_every_decision_has_a_number_of_its_own() -> None:
+    numbers = [path.name[:4] for path in (ROOT / "harness" / "decisions").glob("*.md")]
+    assert len(numbers) == len(set(numbers))
+    assert all(number.isdigit() for number in numbers)
+
+
+def test_the_locks_hold_no_download_addresses() -> None:
+    for lock in ROOT.glob("requirements*.lock"):
+        assert "://" not in lock.read_text()
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [(kind, name) for kind, parts in catalog.KINDS.items() for name in parts],
+)
+def test_every_part_of_the_catalogue_is_where_it_says_and_described(kind: str, name: str) -> None:
+    part = catalog.load_part(kind, name)
+    module = import_module(f"wbcbench.{catalog.KINDS[kind][name].split(':')[0]}")
+    assert part is not None
+    assert (module.__doc__ or "").strip()
