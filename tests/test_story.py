@@ -30,6 +30,19 @@ def test_a_window_that_opens_after_the_trace_ended_is_dropped() -> None:
     assert story.windows == []
 
 
+def test_a_window_closed_between_the_last_poll_and_a_kill_ends_with_the_trace() -> None:
+    closed = [mark("open", "validate-1", 3.0), mark("close", "validate-1", 5.1)]
+    story = told([mark("open", "train", 1.0), *closed, mark("open", "epoch-2", 5.1)])
+    assert story.close_open(5.0) == ("train",)
+    assert story.windows == [Window("validate-1", 3.0, 5.0), Window("train", 1.0, 5.0)]
+
+
+def test_without_a_kill_a_trace_that_ends_early_shortens_no_window() -> None:
+    story = told([mark("open", "train", 1.0), mark("close", "train", 9.0)])
+    assert story.close_open(5.0) == ()
+    assert story.windows == [Window("train", 1.0, 9.0)]
+
+
 def test_a_close_without_an_open_says_nothing() -> None:
     assert told([mark("close", "train", 9.0)]).windows == []
 

@@ -7,7 +7,7 @@ disk), so a run whose watcher was killed is told the same way.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any, TypeVar
 
@@ -42,12 +42,22 @@ class Story:
                 listener(self, content, message)
 
     def close_open(self, end_s: float) -> tuple[str, ...]:
-        """Close every open window at ``end_s``, where the trace ends; returns their names."""
+        """Close every open window at ``end_s``, where the trace ends; returns their names.
+
+        Open windows mean a kill. It may fall between a mark and the poll after it: windows that
+        were closed in that moment end with the trace, too.
+        """
         cut = tuple(name for name, start_s in self.opened.items() if start_s < end_s)
+        if cut:
+            self.windows = [_until(w, end_s) for w in self.windows if w.start_s < end_s]
         for name in cut:
             self.windows.append(Window(name, self.opened[name], end_s))
         self.opened.clear()
         return cut
+
+
+def _until(window: Window, end_s: float) -> Window:
+    return replace(window, end_s=min(window.end_s, end_s))
 
 
 def told(messages: Iterable[Mapping[str, Any]]) -> Story:
