@@ -23,6 +23,7 @@ pytestmark = pytest.mark.tensorflow
 PER_CLASS = 7
 BATCH_SIZE = 8
 SPEC = RunSpec(
+    validation="by-photograph",
     variant="leaky-dropout",
     epochs=2,
     batch_size=BATCH_SIZE,

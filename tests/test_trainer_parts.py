@@ -31,7 +31,7 @@ from wbcbench.training.warmup import excerpt, undone
 pytestmark = pytest.mark.tensorflow
 
 SIZE = 24  # the smallest image that the three poolings leave something of
-SPEC = RunSpec(variant="leaky-dropout", batch_size=4, image_size=SIZE)
+SPEC = RunSpec(variant="leaky-dropout", batch_size=4, image_size=SIZE, validation="by-photograph")
 
 
 class TickingClock:
