@@ -134,7 +134,7 @@ def poll(meter: Meter, counter: Path, readings_uj: list[str]) -> Trace:
     return Trace(meter.channels[0], [float(i) for i in range(len(values))], values)
 
 
-# A move is placed half of the 1 ms between two updates before the poll that sees it, so that much of
+# A move is placed half of the 1 ms between two updates before its poll, so that much of
 # a step of one second lies outside a window that begins and ends at polls.
 HALF_AN_UPDATE = 0.5e-3 * 1.001
 
