@@ -65,6 +65,8 @@ def _load(spec: RunSpec, local: Local, say: Say) -> Dataset:
 def finished(results: Path, spec: RunSpec) -> RunDir | None:
     """The run of this spec that is done, whatever its repeat; ``None`` if there is none.
 
+    The table is brought up to date then: runs whose command was killed may have ended since.
+
     Raises:
         UsageError: The results folder was written by a newer wbcbench.
     """
@@ -72,6 +74,7 @@ def finished(results: Path, spec: RunSpec) -> RunDir | None:
     finalise.finalise_abandoned(results, spec.study)
     for run in _attempts(results, spec):
         if run.is_finished and run.read_record().status == "done":
+            table.write_table(results / spec.study)
             return run
     return None
 
