@@ -165,7 +165,10 @@ def test_a_plan_that_was_changed_by_hand_is_refused(tmp_path: Path) -> None:
 def test_a_plan_that_changed_is_kept_beside_the_new_one(tmp_path: Path) -> None:
     first, second = plan(experiment()), plan(experiment(order_seed=5))
     assert plans.keep(first, tmp_path) is None
+    kept = (tmp_path / "plan.json").read_bytes()
     assert plans.keep(first, tmp_path) is None
+    assert (tmp_path / "plan.json").read_bytes() == kept
+    assert json.loads(kept)["kept_utc"].endswith("Z")
     assert plans.keep(second, tmp_path) == first.sha256
     assert plans.from_json(tmp_path / "plan.json") == second
     assert plans.from_json(tmp_path / f"plan-{first.sha256[:12]}.json") == first

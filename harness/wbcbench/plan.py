@@ -18,6 +18,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from wbcbench import experiment_file, limits
+from wbcbench.clock import utc_now
 from wbcbench.errors import UsageError
 from wbcbench.experiment import Analysis, Experiment, Pauses, Submission, Until
 from wbcbench.study import RunSpec
@@ -164,9 +165,11 @@ def read(path: Path, changes: Sequence[str] = ()) -> Plan:
         raise UsageError(text if text.startswith(str(path)) else f"{path}: {text}") from error
 
 
-def to_json(made: Plan) -> bytes:
-    """The plan with its digest."""
+def to_json(made: Plan, kept_utc: str | None = None) -> bytes:
+    """The plan with its digest, and the moment from which it was kept with its study."""
     document = {"schema": SCHEMA, "sha256": made.sha256, "plan": asdict(made)}
+    if kept_utc is not None:
+        document["kept_utc"] = kept_utc
     return (json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode()
 
 
@@ -206,5 +209,5 @@ def keep(made: Plan, study_dir: Path) -> str | None:
     study_dir.mkdir(parents=True, exist_ok=True)
     if before is not None:
         write_whole(study_dir / f"plan-{before[:12]}.json", path.read_bytes())
-    write_whole(path, to_json(made))
+    write_whole(path, to_json(made, utc_now()))
     return before
