@@ -58,10 +58,10 @@ imports:
 
 lock:            ## Renew both locks from pyproject.toml
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
-	  --no-emit-index-url --no-emit-find-links --no-header --extra dev --extra kaggle \
+	  --no-emit-index-url --no-emit-find-links --no-header --extra dev --extra kaggle --extra interactive \
 	  pyproject.toml -o requirements.lock
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-	  --no-emit-index-url --no-emit-find-links --no-header --extra dev --extra kaggle --extra cuda \
+	  --no-emit-index-url --no-emit-find-links --no-header --extra dev --extra kaggle --extra interactive --extra cuda \
 	  -c requirements.lock pyproject.toml -o requirements-cuda.lock
 
 clean:           ## Remove the environment and what tools left
