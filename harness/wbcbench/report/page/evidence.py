@@ -5,12 +5,18 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from wbcbench import table
 from wbcbench.metrics import mean_known
 from wbcbench.records import RunRecord
+from wbcbench.rundir import RunDir
 from wbcbench.table.view import RunView
+
+if TYPE_CHECKING:
+    from wbcbench.comparison.result import Comparison
+    from wbcbench.plan import Plan
 
 Row = dict[str, Any]
 
@@ -76,11 +82,35 @@ class Evidence:
         name: The study.
         runs: Every run with a record, in the table's order, failed ones included.
         unfinished: Runs without a record.
+        folder: Where the study lies, with plan, traces and predictions; ``None`` = records alone.
     """
 
     name: str
     runs: tuple[Run, ...]
     unfinished: int = 0
+    folder: Path | None = None
+
+    @cached_property
+    def plan(self) -> Plan | None:
+        """What was fixed before the first run; ``None`` for single runs."""
+        from wbcbench import plan
+
+        path = self.folder / plan.FILE_NAME if self.folder else None
+        return plan.from_json(path) if path and path.exists() else None
+
+    @cached_property
+    def comparison(self) -> Comparison | None:
+        """What ``wbcbench compare`` says of this study; ``None`` where nothing can be compared.
+
+        The joules compared are the best this study has, and say so: the plan's channel first.
+        """
+        from wbcbench.report.page.compared import compared
+
+        return compared(self.folder) if self.folder else None
+
+    def run_dir(self, run: Run) -> RunDir | None:
+        """The folder of one run, for its traces and predictions."""
+        return RunDir(self.folder / run.record.run_id) if self.folder else None
 
     @cached_property
     def done(self) -> tuple[Run, ...]:
@@ -128,11 +158,13 @@ class Evidence:
         return sorted({run.variant for run in self.runs})
 
 
-def gather(name: str, records: list[RunRecord], unfinished: int = 0) -> Evidence:
+def gather(
+    name: str, records: list[RunRecord], unfinished: int = 0, folder: Path | None = None
+) -> Evidence:
     """Put a study's records together, in the order of the results table."""
     ordered = sorted(records, key=lambda r: (r.spec.variant, r.spec.block, r.run_id))
     runs = tuple(Run(record, dict(table.row(record))) for record in ordered)
-    return Evidence(name, runs, unfinished)
+    return Evidence(name, runs, unfinished, folder)
 
 
 def known(runs: tuple[Run, ...] | list[Run], column: str) -> list[float]:

@@ -52,7 +52,7 @@ def read(results: Path, study: str) -> Evidence:
             "for them, or finish one with: wbcbench run --variant leaky-dropout --study "
             f"{study}"
         )
-    return gather(study, records, unfinished=len(runs) - len(records))
+    return gather(study, records, unfinished=len(runs) - len(records), folder=folder)
 
 
 def _write(folder: Path, report: Report) -> list[Path]:
