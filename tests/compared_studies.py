@@ -12,9 +12,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from records_factory import CLASSES, GPU_MACHINE, make_record, make_scores, make_spec, save
-from wbcbench.energy import Channel
-from wbcbench.records import RunRecord
-from wbcbench.rundir import RunDir
+from wbcbench.joules.energy import Channel
+from wbcbench.runs.records import RunRecord
+from wbcbench.runs.rundir import RunDir
 
 VARIANTS = ("relu-dropout", "relu-batchnorm", "leaky-dropout", "leaky-batchnorm")
 

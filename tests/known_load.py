@@ -15,15 +15,15 @@ from typing import Protocol
 from fakes.clocks import FileClock
 from fakes.nvml_scenario import Counter, FakeGpu, Scenario, Sensor
 from fakes.power_shapes import Constant, Knots, Ramp, Shape, Sine, Square, Telegraph
-from wbcbench.energy import Kind, Trace
-from wbcbench.local_facts import Local
+from wbcbench.joules.energy import Kind, Trace
 from wbcbench.meters import MeterRequest
 from wbcbench.meters.nvml import open_meters
-from wbcbench.probing import probe
-from wbcbench.rundir import RunDir
-from wbcbench.sampler import Sampler
-from wbcbench.sensor_card import informed
-from wbcbench.study import RunSpec
+from wbcbench.runs.local_facts import Local
+from wbcbench.runs.rundir import RunDir
+from wbcbench.runs.study import RunSpec
+from wbcbench.sampling.probing import probe
+from wbcbench.sampling.sampler import Sampler
+from wbcbench.sensors.sensor_card import informed
 
 IDLE_W = 55.0
 PROBE_AT_S, START_S, LOAD_AT_S = 1.0, 3.0, 6.3

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from wbcbench.appraisal import appraise
-from wbcbench.board_state import Telemetry
 from wbcbench.checks import Evidence, cautions
-from wbcbench.energy import Channel, Domain, Kind, Origin, Trace, Window
-from wbcbench.records import Epoch
-from wbcbench.study import RunSpec
+from wbcbench.joules.energy import Channel, Domain, Kind, Origin, Trace, Window
+from wbcbench.runs.records import Epoch
+from wbcbench.runs.study import RunSpec
+from wbcbench.sensors.board_state import Telemetry
+from wbcbench.trust.appraisal import appraise
 from wbcbench.verdict import Caution, Verdict, verdict
 
 GPU = "GPU-1"

@@ -11,11 +11,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from wbcbench.apart import steps_alone
-from wbcbench.board_state import Telemetry
-from wbcbench.energy import Channel, Domain, Kind, Origin, Window, WindowEnergy
-from wbcbench.local_facts import Local
-from wbcbench.records import (
+from wbcbench.joules.energy import Channel, Domain, Kind, Origin, Window, WindowEnergy
+from wbcbench.runs.local_facts import Local
+from wbcbench.runs.records import (
     AbsentMeter,
     DatasetFacts,
     Epoch,
@@ -26,8 +24,10 @@ from wbcbench.records import (
     Sampling,
     Scores,
 )
-from wbcbench.rundir import RunDir
-from wbcbench.study import RunSpec
+from wbcbench.runs.rundir import RunDir
+from wbcbench.runs.study import RunSpec
+from wbcbench.sensors.board_state import Telemetry
+from wbcbench.trust.apart import steps_alone
 
 CLASSES = ("EOSINOPHIL", "LYMPHOCYTE", "MONOCYTE", "NEUTROPHIL")
 EPOCH_S = 10.0

@@ -11,9 +11,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from records_factory import failed_record, make_record
-from wbcbench.records import Failure, RunRecord
-from wbcbench.rundir import RunDir
-from wbcbench.study import RunSpec
+from wbcbench.runs.records import Failure, RunRecord
+from wbcbench.runs.rundir import RunDir
+from wbcbench.runs.study import RunSpec
 from wbcbench.verdict import Caution, Severity, Verdict
 
 Script = Callable[[RunSpec], str]

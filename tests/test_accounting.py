@@ -16,13 +16,13 @@ from made_evidence import (
     load_j,
     load_w,
 )
-from wbcbench import records
-from wbcbench.accounting import account
-from wbcbench.board_state import COLUMNS, Look, to_line
-from wbcbench.local_facts import Local
-from wbcbench.records import Circumstances
-from wbcbench.rundir import RunDir
-from wbcbench.study import RunSpec
+from wbcbench.reckoning.accounting import account
+from wbcbench.runs import records
+from wbcbench.runs.local_facts import Local
+from wbcbench.runs.records import Circumstances
+from wbcbench.runs.rundir import RunDir
+from wbcbench.runs.study import RunSpec
+from wbcbench.sensors.board_state import COLUMNS, Look, to_line
 from wbcbench.verdict import Verdict
 
 SEEN = Circumstances(started_utc="2026-01-01T00:00:00Z", provenance={})

@@ -16,15 +16,15 @@ from fakes.nvml_plugin import ScriptedNvml
 from fakes.nvml_scenario import Counter, FakeGpu, Fault, Scenario, Sensor
 from fakes.power_shapes import Constant, Square, Telegraph
 from known_load import AFTER_S, COUNTERS, LENGTHS_S, LOAD_AT_S, LOADS, SENSORS, Bench, Loaded
-from wbcbench import uncertainty
 from wbcbench.clock import MonotonicClock
-from wbcbench.energy import Kind, Trace, Window, WindowEnergy, window_energy
-from wbcbench.local_facts import Local
+from wbcbench.joules.energy import Kind, Trace, Window, WindowEnergy, window_energy
 from wbcbench.meters import MeterRequest
 from wbcbench.meters.nvml import open_meters
-from wbcbench.rundir import RunDir
-from wbcbench.sampler import Sampler
-from wbcbench.study import RunSpec
+from wbcbench.runs.local_facts import Local
+from wbcbench.runs.rundir import RunDir
+from wbcbench.runs.study import RunSpec
+from wbcbench.sampling.sampler import Sampler
+from wbcbench.trust import uncertainty
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wbcbench.apart import steps_alone, steps_duration_s
-from wbcbench.energy import Channel, Domain, Kind, Origin, Trace, Window, window_energy
+from wbcbench.joules.energy import Channel, Domain, Kind, Origin, Trace, Window, window_energy
+from wbcbench.trust.apart import steps_alone, steps_duration_s
 
 COUNTER = Channel("c", Kind.COUNTER, Origin.MEASURED, Domain.GPU)
 WINDOWS = (

@@ -115,7 +115,9 @@ def test_an_error_in_the_block_passes_through_and_its_joules_are_kept() -> None:
 
 def samplers() -> list[psutil.Process]:
     children = psutil.Process().children()
-    return [each for each in children if "wbcbench.sampling_process" in " ".join(each.cmdline())]
+    return [
+        each for each in children if "wbcbench.anycode.sampling_process" in " ".join(each.cmdline())
+    ]
 
 
 def test_when_the_sampling_process_dies_no_joules_are_made_up() -> None:

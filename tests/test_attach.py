@@ -13,15 +13,15 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from records_factory import GPU_MACHINE, LAPTOP, PROVENANCE, make_record, save
-from wbcbench.attaching import attach_wall_meter
-from wbcbench.attachment import Attachment
 from wbcbench.cli import COMMANDS, build_app
-from wbcbench.energy import Channel, Domain, Kind, Origin
 from wbcbench.errors import UsageError
-from wbcbench.headline import headline_channel
-from wbcbench.records import RunRecord, to_json
-from wbcbench.rundir import RunDir
-from wbcbench.wall_log import read_wall_log
+from wbcbench.joules.energy import Channel, Domain, Kind, Origin
+from wbcbench.joules.headline import headline_channel
+from wbcbench.reckoning.attaching import attach_wall_meter
+from wbcbench.reckoning.wall_log import read_wall_log
+from wbcbench.runs.attachment import Attachment
+from wbcbench.runs.records import RunRecord, to_json
+from wbcbench.runs.rundir import RunDir
 
 app = build_app(COMMANDS)
 

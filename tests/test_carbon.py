@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wbcbench.carbon import carbon_g, intensities, intensity
+from wbcbench.joules.carbon import carbon_g, intensities, intensity
 
 joules = st.floats(0, 1e9)
 

@@ -9,7 +9,7 @@ import pytest
 
 from wbcbench import thresholds
 from wbcbench.cautions_page import doubts, page
-from wbcbench.faults import Flaw
+from wbcbench.trust.faults import Flaw
 
 PAGE = Path(__file__).parents[1] / "harness" / "CAUTIONS.md"
 PACKAGE = Path(__file__).parents[1] / "harness" / "wbcbench"

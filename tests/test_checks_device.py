@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from made_evidence import counter, doubts, evidence, judged, power
-from wbcbench.headline import headline_channel
+from wbcbench.joules.headline import headline_channel
 from wbcbench.verdict import Severity, Verdict
 
 BOARD = {"nvml/gpu0": {"pci_bus_id": "00000000:3B:00.0"}}

@@ -20,8 +20,8 @@ from made_evidence import (
     power,
 )
 from wbcbench import catalog, checks
-from wbcbench.energy import Domain, Origin, Trace, Window
-from wbcbench.records import AbsentMeter, Sampling
+from wbcbench.joules.energy import Domain, Origin, Trace, Window
+from wbcbench.runs.records import AbsentMeter, Sampling
 from wbcbench.verdict import Severity, Verdict
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from made_evidence import GPU, POWER, counter, doubts, evidence, healthy_board, judged, power
 from wbcbench.checks.aliasing import mean_step_s, relation
-from wbcbench.energy import Trace
+from wbcbench.joules.energy import Trace
 from wbcbench.verdict import Severity, Verdict
 
 

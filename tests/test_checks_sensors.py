@@ -21,8 +21,8 @@ from made_evidence import (
     power,
     without,
 )
-from wbcbench.energy import Origin, Trace, Window
-from wbcbench.headline import headline_channel, spoken_energy_j
+from wbcbench.joules.energy import Origin, Trace, Window
+from wbcbench.joules.headline import headline_channel, spoken_energy_j
 from wbcbench.verdict import Severity, Verdict
 
 FROZEN_FROM_40 = counter(lambda t, j: min(j, load_j(40.0)))

@@ -17,7 +17,7 @@ from wbcbench.claims.definition import find_file, read_claims
 from wbcbench.claims.measures import MEASURES
 from wbcbench.commands.claims import claims
 from wbcbench.errors import UsageError
-from wbcbench.records import RunRecord
+from wbcbench.runs.records import RunRecord
 
 app = typer.Typer()
 app.command()(claims)

@@ -37,13 +37,14 @@ from records_factory import (
     make_record,
     make_scores,
 )
-from wbcbench import plan, table
+from wbcbench import table
 from wbcbench.commands.compare import compare
 from wbcbench.comparison.arms import NOT_TREATMENTS, TREATMENTS
 from wbcbench.comparison.document import COLUMNS
 from wbcbench.errors import CannotMeasureError, CannotTellError, GateFailedError, UsageError
-from wbcbench.experiment import Analysis, Experiment
-from wbcbench.study import SPEC_FIELDS
+from wbcbench.planning import plan
+from wbcbench.planning.experiment import Analysis, Experiment
+from wbcbench.runs.study import SPEC_FIELDS
 from wbcbench.verdict import Caution, Severity, Verdict
 
 app = typer.Typer()

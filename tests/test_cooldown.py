@@ -9,10 +9,10 @@ import pytest
 from fakes.nvml_plugin import ScriptedNvml
 from fakes.nvml_scenario import FakeGpu, Fault, Scenario
 from made_evidence import counter, doubts, evidence, healthy_board, power
-from wbcbench.cooldown import LONGEST_S, Cooldown, cool_down
 from wbcbench.errors import CannotMeasureError
 from wbcbench.gpu.telemetry import GpuTelemetry
-from wbcbench.study import RunSpec
+from wbcbench.runs.study import RunSpec
+from wbcbench.sampling.cooldown import LONGEST_S, Cooldown, cool_down
 from wbcbench.verdict import Severity
 
 COOLING = ((0.0, 80.0), (100.0, 40.0))  # 0.4 °C a second

@@ -13,6 +13,7 @@ from wbcbench import catalog
 ROOT = Path(__file__).parents[1]
 PAGES = [*ROOT.glob("*.md"), *(ROOT / "harness").rglob("*.md"), *(ROOT / "results").glob("*.md")]
 PAGES = [page for page in PAGES if "node_modules" not in page.parts]
+GUIDES = ["ARCHITECTURE.md", "MEASUREMENT.md"]
 LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
 
 
@@ -21,6 +22,14 @@ def test_every_relative_link_leads_to_a_file(page: Path) -> None:
     targets = [target for target in LINK.findall(page.read_text()) if "://" not in target]
     missing = [target for target in targets if not (page.parent / target).exists()]
     assert not missing
+
+
+@pytest.mark.parametrize("guide", GUIDES)
+def test_every_module_that_a_guide_names_is_there(guide: str) -> None:
+    text = (ROOT / "harness" / guide).read_text().split("## To add a part")[0]
+    named = re.findall(r"`([\w/]+\.py)`", text)
+    assert named
+    assert not [each for each in named if not (ROOT / "harness" / "wbcbench" / each).exists()]
 
 
 def test_every_decision_has_a_number_of_its_own() -> None:

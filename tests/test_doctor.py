@@ -25,10 +25,10 @@ from wbcbench.doctor.outlook import outlook
 from wbcbench.doctor.overhead import cost_of, overhead
 from wbcbench.doctor.quiet_machine import governor
 from wbcbench.doctor.require import requirements
-from wbcbench.energy import Channel, Domain, Kind, Origin
 from wbcbench.errors import CannotMeasureError, UsageError
-from wbcbench.limit_note import LimitNote, open_note
-from wbcbench.recording import Asked
+from wbcbench.gpu.limit_note import LimitNote, open_note
+from wbcbench.joules.energy import Channel, Domain, Kind, Origin
+from wbcbench.sampling.recording import Asked
 
 app = build_app(COMMANDS)
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from wbcbench.energy import (
+from wbcbench.joules.energy import (
     Channel,
     Domain,
     Kind,

@@ -10,8 +10,8 @@ from dataclasses import replace
 
 import pytest
 
-from wbcbench.execution import trainer_environment, variables
-from wbcbench.study import RunSpec
+from wbcbench.runs.study import RunSpec
+from wbcbench.watching.execution import trainer_environment, variables
 
 SPEC = RunSpec(variant="leaky-dropout", seed=7)
 
@@ -20,7 +20,7 @@ TRAIN_A_LITTLE = """
 import json, sys
 import keras, numpy as np
 from wbcbench.models.input import training_batches
-from wbcbench.study import RunSpec
+from wbcbench.runs.study import RunSpec
 from wbcbench.training import device, network
 seed, variant, deterministic = int(sys.argv[1]), sys.argv[2], sys.argv[3] == "deterministic"
 spec = RunSpec(variant=variant, seed=seed, batch_size=8, deterministic=deterministic)

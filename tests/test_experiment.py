@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from program import wbcbench
-from wbcbench import plan
 from wbcbench.errors import UsageError
-from wbcbench.experiment import BLOCKS, Experiment, Pauses
-from wbcbench.experiment_file import read, repeated_defaults
-from wbcbench.experiment_model import RUN_KEYS, json_schema
-from wbcbench.promise import checked_contrasts
+from wbcbench.planning import plan
+from wbcbench.planning.experiment import BLOCKS, Experiment, Pauses
+from wbcbench.planning.experiment_file import read, repeated_defaults
+from wbcbench.planning.experiment_model import RUN_KEYS, json_schema
+from wbcbench.planning.promise import checked_contrasts
 
 EXPERIMENTS = Path(__file__).parents[1] / "experiments"
 SHIPPED = [

@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from compared_studies import draw, saved
 from program import wbcbench
 from records_factory import LAPTOP, failed_record, make_spec
-from wbcbench import table, table_files
+from wbcbench import table
 from wbcbench.errors import UsageError
-from wbcbench.formula import original_text, safe_text
+from wbcbench.table import files as table_files
+from wbcbench.writing.formula import original_text, safe_text
 
 
 @pytest.fixture(scope="module")

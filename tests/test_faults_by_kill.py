@@ -17,17 +17,17 @@ from pathlib import Path
 import pytest
 
 from program import processes_of, start, wait_for, wbcbench
-from wbcbench.records import RunRecord
-from wbcbench.rundir import study_runs
+from wbcbench.runs.records import RunRecord
+from wbcbench.runs.rundir import study_runs
 
 pytestmark = pytest.mark.tensorflow
 
 MOMENTS = 10
 VICTIMS = {
-    "trainer": ("wbcbench.trainer",),
+    "trainer": ("wbcbench.training.trainer",),
     "watcher": ("work",),
-    "both": ("wbcbench.trainer", "work"),
-    "all three": ("wbcbench.trainer", "work", "launcher"),
+    "both": ("wbcbench.training.trainer", "work"),
+    "all three": ("wbcbench.training.trainer", "work", "launcher"),
 }
 EXPECTED = {"done": {0}, "failed": {7}, "interrupted": {130}}
 

@@ -16,16 +16,16 @@ from fakes.clocks import FileClock
 from fakes.nvml_scenario import Counter, FakeGpu, Fault, Scenario, Sensor
 from fakes.power_shapes import Constant
 from made_evidence import EPOCHS
-from wbcbench.appraisal import appraise
 from wbcbench.checks import Evidence, cautions
-from wbcbench.energy import Window
-from wbcbench.headline import headline_channel, spoken_energy_j, spoken_uncertainty_j
-from wbcbench.local_facts import Local
+from wbcbench.joules.energy import Window
+from wbcbench.joules.headline import headline_channel, spoken_energy_j, spoken_uncertainty_j
 from wbcbench.meters import MeterRequest
 from wbcbench.meters.nvml import open_meters
-from wbcbench.rundir import RunDir
-from wbcbench.sampler import Sampler
-from wbcbench.study import RunSpec
+from wbcbench.runs.local_facts import Local
+from wbcbench.runs.rundir import RunDir
+from wbcbench.runs.study import RunSpec
+from wbcbench.sampling.sampler import Sampler
+from wbcbench.trust.appraisal import appraise
 from wbcbench.verdict import Verdict, verdict
 
 POWER_W = 213.0

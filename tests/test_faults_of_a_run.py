@@ -18,8 +18,8 @@ import pytest
 from fakes.nvml_scenario import Scenario
 from faulty_machine import HEALTHY, POWER_W, environment
 from program import only_run, processes_of, start, wait_for, wait_for_window, wbcbench
-from wbcbench.records import RunRecord
-from wbcbench.rundir import RunDir, study_runs
+from wbcbench.runs.records import RunRecord
+from wbcbench.runs.rundir import RunDir, study_runs
 
 pytestmark = pytest.mark.tensorflow
 
@@ -64,7 +64,7 @@ def test_a_trainer_that_dies_leaves_a_failed_record_with_its_joules(
     # A batch that is larger than anything before makes the trainer ask for memory.
     process = start(*words(cells, tmp_path))
     run = wait_for_window(tmp_path, "epoch-2")
-    (pid,) = processes_of(run, "wbcbench.trainer")
+    (pid,) = processes_of(run, "wbcbench.training.trainer")
     strike(pid)
     _, err = process.communicate(timeout=240)
     assert process.returncode == 7, err
@@ -110,7 +110,7 @@ def test_a_second_ctrl_c_stops_at_once_and_the_joules_so_far_are_kept(
     assert record.verdict == "invalid"
     for each in record.energies:  # stopped at once, the last poll may lie before the last mark
         assert each.reason if each.energy_j is None else each.energy_j > 0
-    assert not processes_of(run, "wbcbench.trainer")
+    assert not processes_of(run, "wbcbench.training.trainer")
 
 
 # --- two harnesses -----------------------------------------------------------------------------
@@ -222,7 +222,7 @@ def test_a_disk_that_fills_up_fails_the_run_whole_and_the_next_command_accounts_
     assert process.returncode == 7, err
     assert "No space left" in err
     assert "Traceback" not in err
-    assert not processes_of(run, "wbcbench.trainer")
+    assert not processes_of(run, "wbcbench.training.trainer")
     assert not run.record_path.exists() or run.read_record().status == "failed"
     filler.unlink()
     another = start(*words(cells, results, "--idle", "600", "--seed", "2"))

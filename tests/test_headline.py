@@ -16,8 +16,14 @@ from records_factory import (
     SYNTHETIC_CHANNELS,
     make_record,
 )
-from wbcbench.energy import Channel, Domain, Kind, Origin
-from wbcbench.headline import headline_channel, speaker, speakers, spoken_energy_j, spoken_power_w
+from wbcbench.joules.energy import Channel, Domain, Kind, Origin
+from wbcbench.joules.headline import (
+    headline_channel,
+    speaker,
+    speakers,
+    spoken_energy_j,
+    spoken_power_w,
+)
 from wbcbench.verdict import Caution, Severity
 
 TRAIN_S = 40.0  # four epochs of ten seconds; the validation passes between them are counted apart

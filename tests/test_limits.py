@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from wbcbench import limits
 from wbcbench.commands.spec_options import HELP
 from wbcbench.errors import UsageError
-from wbcbench.study import SPEC_FIELDS, RunSpec
+from wbcbench.runs import limits
+from wbcbench.runs.study import SPEC_FIELDS, RunSpec
 
 GOOD = RunSpec(variant="leaky-dropout")
 

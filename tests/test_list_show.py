@@ -15,9 +15,9 @@ from wbcbench.catalog import KINDS
 from wbcbench.commands.list_runs import list_runs
 from wbcbench.commands.show import show
 from wbcbench.errors import UsageError
-from wbcbench.local_facts import Local
-from wbcbench.records import Failure
-from wbcbench.rundir import RunDir
+from wbcbench.runs.local_facts import Local
+from wbcbench.runs.records import Failure
+from wbcbench.runs.rundir import RunDir
 from wbcbench.verdict import Caution, Severity, Verdict
 
 app = typer.Typer()

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from wbcbench.errors import CannotMeasureError
-from wbcbench.machine_lock import machine_lock
+from wbcbench.machine.machine_lock import machine_lock
 
 
 @pytest.fixture(autouse=True)

@@ -11,10 +11,10 @@ from compared_studies import draw, saved
 from program import wbcbench
 from records_factory import PROVENANCE, make_record, make_spec
 from wbcbench.errors import UsageError
-from wbcbench.local_facts import Local
-from wbcbench.merging import merge
-from wbcbench.records import to_json
-from wbcbench.rundir import RunDir
+from wbcbench.runs.local_facts import Local
+from wbcbench.runs.merging import merge
+from wbcbench.runs.records import to_json
+from wbcbench.runs.rundir import RunDir
 
 
 def content(folder: Path) -> dict[str, bytes]:

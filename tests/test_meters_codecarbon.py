@@ -14,8 +14,8 @@ import pytest
 from fakes.nvml_plugin import ScriptedNvml
 from fakes.nvml_scenario import FakeGpu, Scenario
 from fakes.power_shapes import Constant
-from wbcbench.energy import Domain, Kind, Origin
 from wbcbench.errors import CannotMeasureError, UsageError
+from wbcbench.joules.energy import Domain, Kind, Origin
 from wbcbench.meters import Meter, MeterRequest
 from wbcbench.meters.codecarbon import open_meters
 
@@ -47,7 +47,7 @@ def wait_for(holds: Callable[[], bool], what: str) -> None:
 def feeds() -> Iterator[psutil.Process]:
     for child in psutil.Process().children(recursive=True):
         try:
-            if "wbcbench.codecarbon_feed" in child.cmdline():
+            if "wbcbench.sensors.codecarbon_feed" in child.cmdline():
                 yield child
         except psutil.Error:
             continue

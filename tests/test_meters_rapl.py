@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fakes.powercap import PowercapTree
-from wbcbench.energy import Domain, Kind, Origin, Trace, Window, window_energy
 from wbcbench.errors import CannotMeasureError
+from wbcbench.joules.energy import Domain, Kind, Origin, Trace, Window, window_energy
 from wbcbench.meters import Meter, MeterRequest
 from wbcbench.meters.rapl import find_zones, open_meters
 

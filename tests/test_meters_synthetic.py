@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fakes.nvml_plugin import ScriptedNvml
-from wbcbench.energy import Origin, Trace, Window, window_energy
 from wbcbench.errors import UsageError
+from wbcbench.joules.energy import Origin, Trace, Window, window_energy
 from wbcbench.meters import MeterRequest
 from wbcbench.meters.synthetic import SHAPES, Signal, SyntheticMeter, open_meters
 

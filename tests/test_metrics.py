@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wbcbench import metrics
+from wbcbench.joules import metrics
 
 joules = st.floats(0, 1e9, allow_nan=False)
 watts = st.floats(0, 1e4, allow_nan=False)

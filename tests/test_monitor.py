@@ -21,22 +21,22 @@ from fakes.nvml_plugin import ScriptedNvml
 from fakes.nvml_scenario import Counter, FakeGpu, Fault, Process, Scenario
 from fakes.power_shapes import Constant
 from program import command, start, wbcbench
-from wbcbench.child_command import (
+from wbcbench.anycode.child_command import (
     ChildCommand,
     CommandNotFoundError,
     CommandNotRunnableError,
     check,
 )
+from wbcbench.anycode.monitoring import Monitored, monitor_command, write_polls
+from wbcbench.anycode.spans import peak_power_w
 from wbcbench.cli import COMMANDS, build_app
 from wbcbench.clock import MonotonicClock
 from wbcbench.commands.monitor import document
-from wbcbench.energy import Channel, Domain, Kind, Origin, Trace, Window
 from wbcbench.errors import CannotMeasureError, UsageError
+from wbcbench.joules.energy import Channel, Domain, Kind, Origin, Trace, Window
 from wbcbench.meters import MeterRequest
 from wbcbench.meters.synthetic import SyntheticMeter, open_meters
-from wbcbench.monitoring import Monitored, monitor_command, write_polls
-from wbcbench.recording import Asked
-from wbcbench.spans import peak_power_w
+from wbcbench.sampling.recording import Asked
 
 app = build_app(COMMANDS)
 

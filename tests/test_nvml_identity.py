@@ -13,7 +13,7 @@ from wbcbench.gpu import nvml_library
 from wbcbench.gpu.identity import Gpu, choose, list_gpus, named_gpu
 from wbcbench.meters import MeterRequest
 from wbcbench.meters.nvml import open_meters
-from wbcbench.pci import same_bus
+from wbcbench.sensors.pci import same_bus
 
 # NVML counts them 0, 1, 2; by PCI bus they come 2, 0, 1.
 GPUS = (

@@ -15,16 +15,16 @@ from hypothesis import strategies as st
 from program import wbcbench
 from records_factory import make_record, save
 from stand_in_launcher import StandIn
-from wbcbench import plan as plans
 from wbcbench.errors import RunsFailedError, UsageError
-from wbcbench.experiment import Analysis, Experiment, Pauses, Submission, Until
-from wbcbench.forecast import cost
-from wbcbench.pilot import carry_out_pilot, pasts
-from wbcbench.plan import Plan, plan
-from wbcbench.promise import promise
-from wbcbench.rundir import Local
+from wbcbench.planning import plan as plans
+from wbcbench.planning.experiment import Analysis, Experiment, Pauses, Submission, Until
+from wbcbench.planning.forecast import cost
+from wbcbench.planning.plan import Plan, plan
+from wbcbench.planning.promise import promise
+from wbcbench.runs.rundir import Local
+from wbcbench.runs.study import RunSpec
 from wbcbench.stats.power import detectable_effect
-from wbcbench.study import RunSpec
+from wbcbench.sweeping.pilot import carry_out_pilot, pasts
 
 VARIANTS = ("relu-dropout", "leaky-dropout", "relu-batchnorm", "leaky-batchnorm")
 FOUR = {"variant": VARIANTS}

@@ -15,14 +15,15 @@ import pytest
 from fakes.nvml_plugin import ScriptedNvml
 from fakes.nvml_scenario import FakeGpu, Fault, Scenario
 from program import wait_for
-from wbcbench import finalise, power_limits
 from wbcbench.errors import CannotMeasureError, UsageError
+from wbcbench.gpu import asked_limit as power_limits
 from wbcbench.gpu import nvml_library as nvml
+from wbcbench.gpu.limit_note import LimitNote, abandoned_paths, open_note
 from wbcbench.gpu.power_limit import power_limit, put_back_abandoned, require
-from wbcbench.limit_note import LimitNote, abandoned_paths, open_note
-from wbcbench.local_facts import Local
-from wbcbench.rundir import RunDir
-from wbcbench.study import RunSpec
+from wbcbench.reckoning import finalise
+from wbcbench.runs.local_facts import Local
+from wbcbench.runs.rundir import RunDir
+from wbcbench.runs.study import RunSpec
 
 GPU = FakeGpu(limit_settable=True)
 OTHER = FakeGpu(uuid="GPU-2222", bus="00000000:5E:00.0", limit_settable=True)

@@ -10,14 +10,14 @@ from fakes.nvml_scenario import Counter, FakeGpu, Fault, Scenario, Sensor
 from fakes.power_shapes import Constant
 from scripted_meter import POWER, ScriptedMeter
 from wbcbench.clock import MonotonicClock
-from wbcbench.energy import Origin
-from wbcbench.local_facts import Local
+from wbcbench.joules.energy import Origin
 from wbcbench.meters import MeterRequest
 from wbcbench.meters.nvml import open_meters
-from wbcbench.probing import channels_of, sensor_cards
-from wbcbench.recording import Asked, Recording
-from wbcbench.rundir import RunDir
-from wbcbench.study import RunSpec
+from wbcbench.runs.local_facts import Local
+from wbcbench.runs.rundir import RunDir
+from wbcbench.runs.study import RunSpec
+from wbcbench.sampling.probing import channels_of, sensor_cards
+from wbcbench.sampling.recording import Asked, Recording
 
 NOISY = Sensor(update_s=0.1, window_s=0.1, noise_w=1.0)
 GPU = FakeGpu(power=Constant(60.0), instant=NOISY, counter=Counter(step_s=0.05))

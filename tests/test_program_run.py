@@ -20,7 +20,7 @@ from program import (
     wait_for_window,
     wbcbench,
 )
-from wbcbench.rundir import study_runs
+from wbcbench.runs.rundir import study_runs
 
 pytestmark = pytest.mark.tensorflow
 
@@ -168,7 +168,7 @@ def test_the_first_interrupt_finishes_the_epoch_and_keeps_the_joules(
 def test_a_killed_trainer_leaves_a_failed_record_with_joules(cells: Path, tmp_path: Path) -> None:
     process = start(*running(cells, tmp_path))
     run = wait_for_window(tmp_path, "epoch-2")
-    (pid,) = processes_of(run, "wbcbench.trainer")
+    (pid,) = processes_of(run, "wbcbench.training.trainer")
     os.kill(pid, signal.SIGKILL)
     _, err = process.communicate(timeout=120)
     assert process.returncode == 7, err
@@ -187,7 +187,9 @@ def test_a_killed_watcher_stops_the_trainer_and_the_next_command_accounts_for_it
     run = wait_for_window(tmp_path, "epoch-2")
     (watcher,) = processes_of(run, "work")
     os.kill(watcher, signal.SIGKILL)
-    wait_for(lambda: not processes_of(run, "wbcbench.trainer"), "the trainer's end", within_s=10)
+    wait_for(
+        lambda: not processes_of(run, "wbcbench.training.trainer"), "the trainer's end", within_s=10
+    )
     process.communicate(timeout=120)
     record = run.read_record()
     assert record.status == "interrupted"

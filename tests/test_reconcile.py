@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from made_evidence import COUNTER, POWER, counter, doubts, evidence, judged, modelled_cpu, power
-from wbcbench.agreement import agreement, difference_pct
-from wbcbench.energy import Domain, Origin, Trace, WindowEnergy
-from wbcbench.faults import is_pair
+from wbcbench.joules.energy import Domain, Origin, Trace, WindowEnergy
+from wbcbench.trust.agreement import agreement, difference_pct
+from wbcbench.trust.faults import is_pair
 from wbcbench.verdict import Severity, Verdict
 
 joules = st.floats(1.0, 1e6)

@@ -16,8 +16,9 @@ from records_factory import (
     make_record,
     make_scores,
 )
-from wbcbench import records, table
+from wbcbench import table
 from wbcbench.errors import UsageError
+from wbcbench.runs import records
 from wbcbench.verdict import Caution, Severity, Verdict
 
 OLD = sorted((Path(__file__).parent / "data").glob("record-*.json"))

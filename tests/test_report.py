@@ -24,13 +24,13 @@ from records_factory import (
 from wbcbench.catalog import SECTIONS, load_part
 from wbcbench.commands.report import report as report_command
 from wbcbench.errors import UsageError
-from wbcbench.local_facts import Local
 from wbcbench.report import Block
 from wbcbench.report.page.drawing import inline
 from wbcbench.report.page.evidence import gather
 from wbcbench.report.page.publish import publish
 from wbcbench.report.tradeoff import front, means
-from wbcbench.rundir import RunDir
+from wbcbench.runs.local_facts import Local
+from wbcbench.runs.rundir import RunDir
 from wbcbench.verdict import Caution, Severity, Verdict
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"

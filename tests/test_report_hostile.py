@@ -11,10 +11,10 @@ import pytest
 
 from reading_reports import Strict, page, published, text_of
 from records_factory import failed_record, make_record, make_spec, save
-from wbcbench.local_facts import Local
-from wbcbench.records import Failure
 from wbcbench.report.page.markdown import plain
-from wbcbench.rundir import RunDir
+from wbcbench.runs.local_facts import Local
+from wbcbench.runs.records import Failure
+from wbcbench.runs.rundir import RunDir
 from wbcbench.verdict import Caution, Severity
 
 HOSTILE = "<script>alert(1)</script> {{ 7*7 }} {% raw %} ]]> --> \"quote' | ` * $x^2$ \u202e end"

@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wbcbench.errors import UsageError
-from wbcbench.local_facts import Local
-from wbcbench.records import RunRecord
-from wbcbench.rundir import RunDir, abandoned, study_runs
-from wbcbench.study import RunSpec
-from wbcbench.wholefile import write_whole
+from wbcbench.runs.local_facts import Local
+from wbcbench.runs.records import RunRecord
+from wbcbench.runs.rundir import RunDir, abandoned, study_runs
+from wbcbench.runs.study import RunSpec
+from wbcbench.writing.wholefile import write_whole
 
 
 def made(root: Path, spec: RunSpec | None = None) -> RunDir:

@@ -6,7 +6,7 @@ import csv
 from pathlib import Path
 
 from records_factory import make_record, make_spec, save
-from wbcbench import running
+from wbcbench.watching import running
 
 
 def test_a_run_that_ended_after_its_command_was_killed_comes_into_the_table(tmp_path: Path) -> None:

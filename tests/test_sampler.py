@@ -10,11 +10,11 @@ import pytest
 
 from scripted_meter import POWER, ScriptedMeter, hanging_once
 from wbcbench.clock import MonotonicClock
-from wbcbench.energy import Channel, Domain, Kind, Origin
-from wbcbench.local_facts import Local
-from wbcbench.rundir import RunDir
-from wbcbench.sampler import Sampler
-from wbcbench.study import RunSpec
+from wbcbench.joules.energy import Channel, Domain, Kind, Origin
+from wbcbench.runs.local_facts import Local
+from wbcbench.runs.rundir import RunDir
+from wbcbench.runs.study import RunSpec
+from wbcbench.sampling.sampler import Sampler
 
 OTHER = Channel("other/power", Kind.SAMPLED, Origin.SYNTHETIC, Domain.CPU)
 

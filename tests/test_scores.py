@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wbcbench.clusters import accuracy_interval
+from wbcbench.stats.clusters import accuracy_interval
 from wbcbench.training.scores import calibration_error, confusion, macro_f1, predicted, score
 
 CLASSES = ("A", "B", "C", "D")

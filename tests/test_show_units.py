@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wbcbench import show_units
+from wbcbench.writing import show_units
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import TTestPower
 from statsmodels.stats.weightstats import DescrStatsW
 
-from wbcbench.metrics import pareto_front
+from wbcbench.joules.metrics import pareto_front
 from wbcbench.stats.correction import holm
 from wbcbench.stats.effects import d_z, share_won
 from wbcbench.stats.equivalence import equivalence_p

@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wbcbench.energy import Window
-from wbcbench.story import told
+from wbcbench.joules.energy import Window
+from wbcbench.reckoning.story import told
 
 
 def mark(edge: str, window: str, t_s: float) -> dict[str, object]:

@@ -17,21 +17,21 @@ import pytest
 
 from program import processes_of, start, wait_for, wbcbench
 from stand_in_launcher import StandIn, record_of
-from wbcbench import plan as plans
-from wbcbench.continuity import refuse_other_runs
 from wbcbench.errors import CannotMeasureError, UsageError
-from wbcbench.experiment import Analysis, Experiment, Pauses, Until
-from wbcbench.interrupts import Interrupts
-from wbcbench.local_facts import Local
-from wbcbench.machine_lock import machine_lock
-from wbcbench.plan import Plan, plan
-from wbcbench.rundir import RunDir, study_runs
-from wbcbench.spent import spent, summed
-from wbcbench.standing import Standing, loosely
-from wbcbench.study import RunSpec
-from wbcbench.study_account import account
-from wbcbench.study_lock import study_lock
-from wbcbench.sweep import Outcome, Setting, Sweep
+from wbcbench.machine.interrupts import Interrupts
+from wbcbench.machine.machine_lock import machine_lock
+from wbcbench.planning import plan as plans
+from wbcbench.planning.experiment import Analysis, Experiment, Pauses, Until
+from wbcbench.planning.plan import Plan, plan
+from wbcbench.planning.spent import spent, summed
+from wbcbench.runs.local_facts import Local
+from wbcbench.runs.rundir import RunDir, study_runs
+from wbcbench.runs.study import RunSpec
+from wbcbench.sweeping.continuity import refuse_other_runs
+from wbcbench.sweeping.standing import Standing, loosely
+from wbcbench.sweeping.study_account import account
+from wbcbench.sweeping.study_lock import study_lock
+from wbcbench.sweeping.sweep import Outcome, Setting, Sweep
 
 VARIANTS = ("relu-dropout", "leaky-dropout")
 FOUR = ("relu-dropout", "leaky-dropout", "relu-batchnorm", "leaky-batchnorm")
@@ -205,7 +205,7 @@ def test_a_block_that_stays_invalid_is_given_up_at_the_cap_and_the_study_goes_on
 def test_the_repeated_block_is_the_one_a_comparison_uses(tmp_path: Path) -> None:
     from wbcbench.comparison.analysis import compare
     from wbcbench.comparison.observed import read_study
-    from wbcbench.promise import settings
+    from wbcbench.planning.promise import settings
 
     last = made().block(2)[-1].variant
     ends = {(2, last, 1, 1): "invalid", (1, VARIANTS[0], 1, 1): "interrupted"}
@@ -533,7 +533,7 @@ def test_a_killed_trainer_and_two_ctrl_c_cost_their_own_runs_and_no_other(
 
     def trainer_of(number: int) -> list[int]:
         going = [r for r in study_runs(results, "tiny") if r.read_spec().order_global == number]
-        return processes_of(going[0], "wbcbench.trainer") if going else []
+        return processes_of(going[0], "wbcbench.training.trainer") if going else []
 
     sweep = start(*words)
     wait_for(lambda: bool(trainer_of(1)), "trainer of the first run")

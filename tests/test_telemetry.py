@@ -11,10 +11,10 @@ import pytest
 
 from made_evidence import COUNTER, GPU
 from wbcbench.clock import MonotonicClock
-from wbcbench.energy import Domain, Origin
 from wbcbench.gpu.telemetry import GpuProcess, TelemetrySample
-from wbcbench.rundir import RunDir
-from wbcbench.telemetry import TelemetryRecorder, open_boards
+from wbcbench.joules.energy import Domain, Origin
+from wbcbench.runs.rundir import RunDir
+from wbcbench.sampling.telemetry import TelemetryRecorder, open_boards
 
 SEEN = TelemetrySample(
     temperature_c=61.0,

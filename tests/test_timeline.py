@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from records_factory import LOAD_W, make_epochs, make_record, make_spec
-from wbcbench.headline import headline_channel, spoken_energy_j
-from wbcbench.metrics import Reached
-from wbcbench.timeline import cost_of_target, timeline
+from wbcbench.joules.headline import headline_channel, spoken_energy_j
+from wbcbench.joules.metrics import Reached
+from wbcbench.runs.timeline import cost_of_target, timeline
 
 
 def points(record):

@@ -13,10 +13,10 @@ import pytest
 from data_folders import write_folder, write_table
 from trainer_driver import Told, TrainerUnderTest, train
 from wbcbench.data import CLASSES
-from wbcbench.study import RunSpec
-from wbcbench.tensorboard_log import EPOCHS_FILE
-from wbcbench.trainer import failure
+from wbcbench.runs.study import RunSpec
+from wbcbench.runs.tensorboard_log import EPOCHS_FILE
 from wbcbench.training.control import ORPHANED
+from wbcbench.training.trainer import failure
 
 pytestmark = pytest.mark.tensorflow
 

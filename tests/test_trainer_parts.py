@@ -16,8 +16,8 @@ import pytest
 from data_folders import image_set
 from wbcbench.data import Dataset
 from wbcbench.errors import UsageError
-from wbcbench.marks import Messenger
-from wbcbench.study import RunSpec
+from wbcbench.runs.marks import Messenger
+from wbcbench.runs.study import RunSpec
 from wbcbench.training import feed, network
 from wbcbench.training.control import Control
 from wbcbench.training.device import pci_bus_id

@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from simulated_sensors import HIGH_W, LOW_W, SENSORS, SIGNALS, Signal
-from wbcbench.baseline import Idle, baseline_w, with_baseline
-from wbcbench.beat import beat_j
-from wbcbench.budget import TRIANGULAR_95, t_95
-from wbcbench.energy import Channel, Domain, Kind, Origin, Trace, Window, window_energy
-from wbcbench.uncertainty import budget, sensor_of, stated
+from wbcbench.joules.energy import Channel, Domain, Kind, Origin, Trace, Window, window_energy
+from wbcbench.trust.baseline import Idle, baseline_w, with_baseline
+from wbcbench.trust.beat import beat_j
+from wbcbench.trust.budget import TRIANGULAR_95, t_95
+from wbcbench.trust.uncertainty import budget, sensor_of, stated
 
 REPETITIONS = {1: 200, 10: 120, 60: 40}
 # Misses allowed at the 5 % level are drawn from a binomial; this many are exceeded by a true

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from wbcbench.local_facts import Local
-from wbcbench.rundir import RunDir
-from wbcbench.story import Story, told
-from wbcbench.study import RunSpec
+from wbcbench.reckoning.story import Story, told
+from wbcbench.runs.local_facts import Local
+from wbcbench.runs.rundir import RunDir
+from wbcbench.runs.study import RunSpec
 
 Message = dict[str, Any]
 
@@ -44,7 +44,7 @@ class TrainerUnderTest:
         self._pipe, theirs = os.pipe()
         with self.run.log_path.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "wbcbench.trainer", str(folder), str(theirs)],
+                [sys.executable, "-m", "wbcbench.training.trainer", str(folder), str(theirs)],
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,

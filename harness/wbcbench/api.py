@@ -22,17 +22,17 @@ from typing import Self
 
 import psutil
 
-from wbcbench.appraisal import appraise
-from wbcbench.board_state import Look
+from wbcbench.anycode.device_sync import synchronise
+from wbcbench.anycode.side_sampler import SideSampler
+from wbcbench.anycode.spans import Headline, Recorded, Span, recorded, with_write_error
 from wbcbench.clock import MonotonicClock
-from wbcbench.device_sync import synchronise
-from wbcbench.energy import Trace, Window, WindowEnergy
 from wbcbench.errors import UsageError
-from wbcbench.headline import TRAIN
-from wbcbench.recording import Asked
-from wbcbench.rundir import RunDir
-from wbcbench.side_sampler import SideSampler
-from wbcbench.spans import Headline, Recorded, Span, recorded, with_write_error
+from wbcbench.joules.energy import Trace, Window, WindowEnergy
+from wbcbench.joules.headline import TRAIN
+from wbcbench.runs.rundir import RunDir
+from wbcbench.sampling.recording import Asked
+from wbcbench.sensors.board_state import Look
+from wbcbench.trust.appraisal import appraise
 from wbcbench.verdict import Caution, Verdict
 
 WHOLE = "whole"

@@ -21,14 +21,14 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from wbcbench.execution import trainer_environment
-from wbcbench.study import RunSpec
+from wbcbench.runs.study import RunSpec
+from wbcbench.watching.execution import trainer_environment
 
 PLAIN = """
 import json, sys, time, keras
 from pathlib import Path
 from wbcbench.data import load
-from wbcbench.study import RunSpec
+from wbcbench.runs.study import RunSpec
 from wbcbench.training import device, feed, network, sets
 spec = RunSpec(**json.loads(sys.argv[1]))
 device.configure(spec)

@@ -33,7 +33,7 @@ from wbcbench.comparison.analysis import compare  # noqa: E402
 from wbcbench.comparison.observed import Observed, observe  # noqa: E402
 from wbcbench.comparison.result import Comparison, Effect  # noqa: E402
 from wbcbench.comparison.settings import Settings, parse_gate  # noqa: E402
-from wbcbench.records import RunRecord  # noqa: E402
+from wbcbench.runs.records import RunRecord  # noqa: E402
 from wbcbench.stats.power import detectable_effect, power  # noqa: E402
 
 PAGE = ROOT / "harness" / "STATISTICS.md"

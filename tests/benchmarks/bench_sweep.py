@@ -20,11 +20,11 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
 
 from stand_in_launcher import StandIn  # noqa: E402
-from wbcbench.experiment import Experiment, Pauses  # noqa: E402
-from wbcbench.interrupts import Interrupts  # noqa: E402
-from wbcbench.plan import plan  # noqa: E402
-from wbcbench.rundir import Local  # noqa: E402
-from wbcbench.sweep import Setting, Sweep  # noqa: E402
+from wbcbench.machine.interrupts import Interrupts  # noqa: E402
+from wbcbench.planning.experiment import Experiment, Pauses  # noqa: E402
+from wbcbench.planning.plan import plan  # noqa: E402
+from wbcbench.runs.rundir import Local  # noqa: E402
+from wbcbench.sweeping.sweep import Setting, Sweep  # noqa: E402
 
 LIMIT_S = 1.0
 

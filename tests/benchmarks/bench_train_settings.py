@@ -26,8 +26,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from wbcbench.execution import trainer_environment
-from wbcbench.study import RunSpec
+from wbcbench.runs.study import RunSpec
+from wbcbench.watching.execution import trainer_environment
 
 PREFIXES_OF_SETTINGS = ("TF_", "ONEDNN_", "GLIBC_", "MALLOC_", "OMP_", "XLA_")
 

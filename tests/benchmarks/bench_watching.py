@@ -183,9 +183,9 @@ def reachable(where: Machine, seconds: float = 3.0) -> float:
     from wbcbench.clock import MonotonicClock
     from wbcbench.meters import MeterRequest
     from wbcbench.meters.nvml import open_meters
-    from wbcbench.rundir import Local, RunDir
-    from wbcbench.sampler import Sampler
-    from wbcbench.study import RunSpec
+    from wbcbench.runs.rundir import Local, RunDir
+    from wbcbench.runs.study import RunSpec
+    from wbcbench.sampling.sampler import Sampler
 
     run = RunDir(where.folder / "fast")
     run.create(RunSpec(variant="leaky-dropout"), Local())
@@ -275,8 +275,8 @@ def _rms(values: Sequence[float | None]) -> str:
 
 def our_joules(bench: Bench, gpu: FakeGpu, end_s: float) -> tuple[float | None, ...]:
     """What would be stated, its ±, and what counter and integral say each."""
-    from wbcbench.appraisal import appraise
-    from wbcbench.energy import Kind, Window
+    from wbcbench.joules.energy import Kind, Window
+    from wbcbench.trust.appraisal import appraise
 
     traces = list(bench.traces(gpu, end_s + AFTER_S).values())
     found = appraise(traces, [Window("train", LOAD_AT_S, end_s)])

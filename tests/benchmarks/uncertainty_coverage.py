@@ -15,8 +15,8 @@ from statistics import median
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from simulated_sensors import SENSORS, SIGNALS
-from wbcbench.energy import Window, window_energy
-from wbcbench.uncertainty import stated
+from wbcbench.joules.energy import Window, window_energy
+from wbcbench.trust.uncertainty import stated
 
 LENGTHS_S = (1, 10, 60)
 

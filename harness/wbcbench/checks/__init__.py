@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from pydantic import JsonValue
 
 from wbcbench import catalog
-from wbcbench.agreement import Agreement
-from wbcbench.board_state import Telemetry
-from wbcbench.energy import Channel, Domain, Origin, Trace, Window, WindowEnergy
-from wbcbench.faults import Fault
-from wbcbench.headline import HEADLINE_DOMAINS, TRAIN, speakers
-from wbcbench.records import AbsentMeter, Epoch, Sampling, Status
-from wbcbench.study import RunSpec
+from wbcbench.joules.energy import Channel, Domain, Origin, Trace, Window, WindowEnergy
+from wbcbench.joules.headline import HEADLINE_DOMAINS, TRAIN, speakers
+from wbcbench.runs.records import AbsentMeter, Epoch, Sampling, Status
+from wbcbench.runs.study import RunSpec
+from wbcbench.sensors.board_state import Telemetry
+from wbcbench.trust.agreement import Agreement
+from wbcbench.trust.faults import Fault
 from wbcbench.verdict import Caution, Severity
 
 _WORK = (TRAIN, "epoch-", "validate-", "evaluate", "infer-")

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 from wbcbench import thresholds
 from wbcbench.checks import Doubt, Evidence
-from wbcbench.energy import Kind, Origin, Trace
-from wbcbench.headline import TRAIN, headline_channel
-from wbcbench.uncertainty import sensor_of
+from wbcbench.joules.energy import Kind, Origin, Trace
+from wbcbench.joules.headline import TRAIN, headline_channel
+from wbcbench.trust.uncertainty import sensor_of
 from wbcbench.verdict import Caution, Severity
 
 ALIAS = Doubt(

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from wbcbench import thresholds
 from wbcbench.checks import Doubt, Evidence, is_codecarbon
-from wbcbench.energy import Origin
-from wbcbench.headline import TRAIN
+from wbcbench.joules.energy import Origin
+from wbcbench.joules.headline import TRAIN
 from wbcbench.verdict import Caution, Severity
 
 DIFFERS = Doubt(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from wbcbench.checks import Doubt, Evidence, listed
-from wbcbench.headline import TRAIN
+from wbcbench.joules.headline import TRAIN
 from wbcbench.verdict import Caution, Severity
 
 CUT = Doubt(

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from wbcbench.checks import Doubt, Evidence
-from wbcbench.energy import Domain, Origin
-from wbcbench.headline import TRAIN
-from wbcbench.pci import same_bus
+from wbcbench.joules.energy import Domain, Origin
+from wbcbench.joules.headline import TRAIN
+from wbcbench.sensors.pci import same_bus
 from wbcbench.verdict import Caution, Severity
 
 WRONG = Doubt(

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from wbcbench import thresholds
 from wbcbench.checks import Doubt, Evidence, is_work, listed
-from wbcbench.energy import Trace, Window
+from wbcbench.joules.energy import Trace, Window
 from wbcbench.verdict import Caution, Severity
 
 FAILED = Doubt(

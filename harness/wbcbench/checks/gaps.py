@@ -8,8 +8,8 @@ from statistics import median
 
 from wbcbench import thresholds
 from wbcbench.checks import Doubt, Evidence, is_work, listed
-from wbcbench.energy import Kind, Trace, Window
-from wbcbench.headline import TRAIN
+from wbcbench.joules.energy import Kind, Trace, Window
+from wbcbench.joules.headline import TRAIN
 from wbcbench.verdict import Caution, Severity
 
 GAP = Doubt(

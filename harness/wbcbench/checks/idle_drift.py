@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from wbcbench import thresholds
-from wbcbench.baseline import IDLE_AFTER, IDLE_BEFORE, idle
 from wbcbench.checks import Doubt, Evidence
+from wbcbench.trust.baseline import IDLE_AFTER, IDLE_BEFORE, idle
 from wbcbench.verdict import Caution, Severity
 
 DRIFT = Doubt(

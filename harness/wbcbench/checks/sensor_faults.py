@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from itertools import groupby
 
 from wbcbench.checks import Doubt, Evidence, is_work, listed
-from wbcbench.energy import Window
-from wbcbench.faults import Fault, Flaw
-from wbcbench.headline import TRAIN
+from wbcbench.joules.energy import Window
+from wbcbench.joules.headline import TRAIN
+from wbcbench.trust.faults import Fault, Flaw
 from wbcbench.verdict import Caution, Severity
 
 _WEIGHS = "suspect, or info on a channel that does not carry the joules of a part"

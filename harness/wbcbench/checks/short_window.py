@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from wbcbench import thresholds
 from wbcbench.checks import Doubt, Evidence, listed
-from wbcbench.headline import TRAIN, headline_channel, spoken_energy_j, spoken_uncertainty_j
+from wbcbench.joules.headline import TRAIN, headline_channel, spoken_energy_j, spoken_uncertainty_j
 from wbcbench.verdict import Caution, Severity
 
 SHORT = Doubt(

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from wbcbench import thresholds
-from wbcbench.board_state import Telemetry
 from wbcbench.checks import Doubt, Evidence, listed
+from wbcbench.sensors.board_state import Telemetry
 from wbcbench.verdict import Caution, Severity
 
 _ALONE = "Joules of a board are those of everybody on it. Stop the others and repeat the run."

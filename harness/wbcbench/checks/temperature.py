@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from wbcbench import thresholds
 from wbcbench.checks import Doubt, Evidence
-from wbcbench.headline import TRAIN
+from wbcbench.joules.headline import TRAIN
 from wbcbench.verdict import Caution, Severity
 
 COLD = Doubt(

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from wbcbench import thresholds
-from wbcbench.board_state import Telemetry
 from wbcbench.checks import Doubt, Evidence, is_work
-from wbcbench.headline import TRAIN
+from wbcbench.joules.headline import TRAIN
+from wbcbench.sensors.board_state import Telemetry
 from wbcbench.verdict import Caution, Severity
 
 # Names as in NVML's clock-event reasons. A power cap is how a board keeps to its limit: reported.

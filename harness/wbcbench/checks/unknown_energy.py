@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from wbcbench.checks import Doubt, Evidence
-from wbcbench.energy import Origin
-from wbcbench.headline import (
+from wbcbench.joules.energy import Origin
+from wbcbench.joules.headline import (
     HEADLINE_DOMAINS,
     TRAIN,
     Speaker,

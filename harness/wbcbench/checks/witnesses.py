@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from wbcbench import thresholds
-from wbcbench.agreement import Agreement
 from wbcbench.checks import Doubt, Evidence, listed
-from wbcbench.headline import TRAIN
+from wbcbench.joules.headline import TRAIN
+from wbcbench.trust.agreement import Agreement
 from wbcbench.verdict import Caution, Severity
 
 DISAGREE = Doubt(

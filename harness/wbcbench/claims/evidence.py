@@ -14,7 +14,7 @@ from wbcbench.claims.measures import MEASURES
 from wbcbench.comparison.arms import Arm, arms_of, key
 from wbcbench.comparison.blocks import complete_blocks
 from wbcbench.comparison.observed import Observed
-from wbcbench.records import RunRecord
+from wbcbench.runs.records import RunRecord
 from wbcbench.stats.intervals import LEAST_FOR_T, t_interval
 from wbcbench.stats.shares import share_interval
 

@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
-from wbcbench.headline import TRAIN
-from wbcbench.metrics import mean_known
-from wbcbench.records import Epoch, RunRecord
+from wbcbench.joules.headline import TRAIN
+from wbcbench.joules.metrics import mean_known
+from wbcbench.runs.records import Epoch, RunRecord
 
 
 @dataclass(frozen=True, slots=True)

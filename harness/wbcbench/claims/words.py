@@ -8,7 +8,7 @@ from typing import Any
 from wbcbench.claims.evidence import Evidence
 from wbcbench.claims.judgement import Judged
 from wbcbench.claims.measures import MEASURES
-from wbcbench.show_units import printable
+from wbcbench.writing.show_units import printable
 
 SCHEMA = "wbcbench.claims/1"
 

@@ -11,8 +11,8 @@ import typer
 from wbcbench.commands import options
 
 if TYPE_CHECKING:
-    from wbcbench.attachment import Attachment
-    from wbcbench.rundir import RunDir
+    from wbcbench.runs.attachment import Attachment
+    from wbcbench.runs.rundir import RunDir
 
 SCHEMA = "wbcbench.attach/1"
 
@@ -56,8 +56,8 @@ def attach(
     the whole machine are never added to those of its parts.
     """
     from wbcbench import table
-    from wbcbench.attaching import attach_wall_meter
-    from wbcbench.study_folder import find_run, finished_run
+    from wbcbench.reckoning.attaching import attach_wall_meter
+    from wbcbench.runs.study_folder import find_run, finished_run
 
     found = finished_run(find_run(results, run))
     done = attach_wall_meter(
@@ -73,7 +73,7 @@ def attach(
 
 
 def _print_json(run: RunDir, done: Attachment) -> None:
-    from wbcbench.attachment import to_json
+    from wbcbench.runs.attachment import to_json
 
     document: dict[str, Any] = {
         "schema": SCHEMA,
@@ -84,7 +84,7 @@ def _print_json(run: RunDir, done: Attachment) -> None:
 
 
 def _print(run: RunDir, done: Attachment) -> None:
-    from wbcbench.show_units import human_energy, human_power, printable
+    from wbcbench.writing.show_units import human_energy, human_power, printable
 
     typer.echo(printable(f"{run.run_id}: {done.channel.name} from {done.source} ({done.column})"))
     for each in done.energies:

@@ -36,7 +36,7 @@ def claims(
     from wbcbench.claims.definition import find_file, read_claims
     from wbcbench.claims.judgement import judge
     from wbcbench.claims.words import as_document, as_text
-    from wbcbench.study_folder import require_study
+    from wbcbench.runs.study_folder import require_study
 
     if measures:
         _list_measures()
@@ -62,7 +62,7 @@ def _witnesses(study_dir: Path) -> list[Witness]:
 
 def _list_measures() -> None:
     from wbcbench.claims.measures import MEASURES
-    from wbcbench.tabular import aligned
+    from wbcbench.writing.tabular import aligned
 
     rows = [(name, measure.meaning) for name, measure in MEASURES.items()]
     typer.echo(aligned(("measure", "meaning"), rows))

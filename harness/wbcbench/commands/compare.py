@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from wbcbench.commands import options
-from wbcbench.energy import Origin
 from wbcbench.errors import CannotTellError, GateFailedError
+from wbcbench.joules.energy import Origin
 
 if TYPE_CHECKING:
     from wbcbench.comparison.result import Comparison
@@ -132,8 +132,8 @@ def compare(
 def _compared(results: Path, studies: list[str], asked: dict[str, Any]) -> Comparison:
     from wbcbench.comparison.analysis import compare as analyse
     from wbcbench.comparison.observed import read_study
-    from wbcbench.planned_comparison import settings_for
-    from wbcbench.study_folder import require_study
+    from wbcbench.planning.planned_comparison import settings_for
+    from wbcbench.runs.study_folder import require_study
 
     folders = [require_study(results, name) for name in studies]
     settings = settings_for(folders[0] if len(folders) == 1 else None, asked)

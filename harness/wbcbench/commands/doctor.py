@@ -59,7 +59,7 @@ def doctor(
     from wbcbench.doctor import examine
     from wbcbench.doctor.looking import look
     from wbcbench.doctor.require import requirements
-    from wbcbench.recording import Asked
+    from wbcbench.sampling.recording import Asked
 
     requirements(require or [], ())  # a word that makes no sense is refused before looking
     asked = Asked(meters=options.words(meters), gpus=options.words(gpus), interval_s=interval)
@@ -175,7 +175,7 @@ def print_report(
 
 
 def _lines(line: Line) -> Iterator[str]:
-    from wbcbench.show_units import printable
+    from wbcbench.writing.show_units import printable
 
     yield printable(f"  {line.state.value:<5} {line.name:<14} {line.found}")
     for word, text in (("why", line.why), ("fix", line.fix), ("undo", line.undo)):

@@ -39,8 +39,9 @@ def export(
     out: Out = None,
 ) -> None:
     """Write a study's results table as CSV, Parquet, JSON, LaTeX or Markdown."""
-    from wbcbench import table, table_files
-    from wbcbench.study_folder import require_study
+    from wbcbench import table
+    from wbcbench.runs.study_folder import require_study
+    from wbcbench.table import files as table_files
 
     names = tuple(name.strip() for name in columns.split(",") if name.strip())
     if not names and form.value in table_files.ROUNDED:
@@ -58,7 +59,7 @@ def export(
 
 
 def _write(path: Path, data: bytes) -> None:
-    from wbcbench.wholefile import write_whole
+    from wbcbench.writing.wholefile import write_whole
 
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -11,7 +11,7 @@ import typer
 from wbcbench.commands import options
 
 if TYPE_CHECKING:
-    from wbcbench.rundir import RunDir
+    from wbcbench.runs.rundir import RunDir
 
 SCHEMA = "wbcbench.list/1"
 PARTS = "parts"
@@ -42,8 +42,8 @@ def list_runs(
 
 
 def _runs(results: Path, study: str | None) -> list[RunDir]:
-    from wbcbench.rundir import study_runs
-    from wbcbench.study_folder import all_runs, require_any, require_study
+    from wbcbench.runs.rundir import study_runs
+    from wbcbench.runs.study_folder import all_runs, require_any, require_study
 
     if study is not None:
         return study_runs(results, require_study(results, study).name)
@@ -53,7 +53,7 @@ def _runs(results: Path, study: str | None) -> list[RunDir]:
 
 
 def _line(run: RunDir) -> tuple[str, ...]:
-    from wbcbench.show_units import human_duration, human_energy, human_share
+    from wbcbench.writing.show_units import human_duration, human_energy, human_share
 
     study = run.path.parent.name
     if not run.is_finished:
@@ -109,8 +109,8 @@ def _print_table(
     from rich.table import Table
     from rich.text import Text
 
-    from wbcbench.show_units import printable
-    from wbcbench.terminal import console
+    from wbcbench.writing.show_units import printable
+    from wbcbench.writing.terminal import console
 
     shown = Table(box=SIMPLE, pad_edge=False)
     for i, heading in enumerate(headings):

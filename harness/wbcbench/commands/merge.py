@@ -25,7 +25,7 @@ def merge(
     as_json: options.AsJson = False,
 ) -> None:
     """Copy the runs of several studies into one; runs of one name must be the same run."""
-    from wbcbench.merging import merge as bring_together
+    from wbcbench.runs.merging import merge as bring_together
     from wbcbench.table import write_table
 
     target = results / into
@@ -44,8 +44,8 @@ def merge(
 
 def _folder(results: Path, named: str) -> Path:
     """A folder that was named by its path, or a study under results."""
-    from wbcbench.rundir import study_runs
-    from wbcbench.study_folder import require_study
+    from wbcbench.runs.rundir import study_runs
+    from wbcbench.runs.study_folder import require_study
 
     path = Path(named)
     if path.is_dir() and study_runs(path.resolve().parent, path.resolve().name):

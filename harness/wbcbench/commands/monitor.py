@@ -13,9 +13,9 @@ import typer
 from wbcbench.commands import options
 
 if TYPE_CHECKING:
+    from wbcbench.anycode.monitoring import Monitored
+    from wbcbench.anycode.spans import Reading
     from wbcbench.live.watts import WattsView
-    from wbcbench.monitoring import Monitored
-    from wbcbench.spans import Reading
 
 SCHEMA = "wbcbench.monitor/1"
 # Options after the command's name are the command's.
@@ -57,8 +57,8 @@ def monitor(
     output without a command or with --json. Sampling begins at least a second before the command
     and ends as long after it.
     """
-    from wbcbench import child_command, monitoring
-    from wbcbench.recording import Asked
+    from wbcbench.anycode import child_command, monitoring
+    from wbcbench.sampling.recording import Asked
 
     _refuse_csv(csv)
     asked = Asked(meters=options.words(meters), gpus=options.words(gpus), interval_s=interval)
@@ -90,8 +90,8 @@ def _refuse_csv(path: Path | None) -> None:
 
 
 def _write_csv(path: Path, done: Monitored) -> None:
+    from wbcbench.anycode.monitoring import write_polls
     from wbcbench.errors import UsageError
-    from wbcbench.monitoring import write_polls
 
     try:
         with path.open("w", encoding="utf-8", newline="") as stream:
@@ -116,7 +116,7 @@ def _view(*, silent: bool, live: bool) -> WattsView:
 
 
 def _print(done: Monitored, *, as_json: bool, quiet: bool) -> None:
-    from wbcbench.span_text import headline_line, span_lines
+    from wbcbench.anycode.span_text import headline_line, span_lines
 
     if as_json:
         typer.echo(json.dumps(document(done), indent=1, ensure_ascii=False, allow_nan=False))

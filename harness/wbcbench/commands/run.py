@@ -10,10 +10,10 @@ import typer
 
 from wbcbench.commands import options
 from wbcbench.commands.spec_options import with_spec_options
-from wbcbench.study import RunSpec
+from wbcbench.runs.study import RunSpec
 
 if TYPE_CHECKING:
-    from wbcbench.rundir import RunDir
+    from wbcbench.runs.rundir import RunDir
 
 SCHEMA = "wbcbench.run/1"
 
@@ -34,9 +34,10 @@ def run(
     live: options.Live = True,
 ) -> None:
     """Train one variant and measure what it costs; a row of results/STUDY/runs.csv says it."""
-    from wbcbench import limits, running
     from wbcbench.live import saying
-    from wbcbench.local_facts import Local
+    from wbcbench.runs import limits
+    from wbcbench.runs.local_facts import Local
+    from wbcbench.watching import running
 
     spec = limits.check(RunSpec(variant=variant, study=study, **asked))
     local = Local(

@@ -27,7 +27,7 @@ def schema(
 def _experiment() -> dict[str, Any]:
     """With the help texts of the command line, which has the same keys as options."""
     from wbcbench.commands.spec_options import HELP
-    from wbcbench.experiment_model import json_schema
+    from wbcbench.planning.experiment_model import json_schema
 
     found = json_schema()
     for table in ("Run", "Factors"):
@@ -40,7 +40,7 @@ def _experiment() -> dict[str, Any]:
 def _record() -> dict[str, Any]:
     from pydantic import TypeAdapter
 
-    from wbcbench.experiment_model import SCHEMA_DIALECT
-    from wbcbench.records import RunRecord
+    from wbcbench.planning.experiment_model import SCHEMA_DIALECT
+    from wbcbench.runs.records import RunRecord
 
     return {"$schema": SCHEMA_DIALECT, **TypeAdapter(RunRecord).json_schema()}

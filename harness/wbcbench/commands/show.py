@@ -13,8 +13,8 @@ from wbcbench.commands import options
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from wbcbench.records import RunRecord
-    from wbcbench.rundir import RunDir
+    from wbcbench.runs.records import RunRecord
+    from wbcbench.runs.rundir import RunDir
 
 SCHEMA = "wbcbench.show/1"
 
@@ -27,7 +27,7 @@ def show(
     as_json: options.AsJson = False,
 ) -> None:
     """Show one run: what it reached, the joules of each channel and window, and the doubts."""
-    from wbcbench.study_folder import find_run, finished_run
+    from wbcbench.runs.study_folder import find_run, finished_run
 
     found = finished_run(find_run(results, run))
     if as_json:
@@ -38,7 +38,7 @@ def show(
 
 def print_summary(run: RunDir, *, verbose: bool) -> None:
     """Print a finished run for people; with ``verbose`` remarks and every window's joules, too."""
-    from wbcbench.run_text import summary
+    from wbcbench.table.run_text import summary
 
     record = run.read_record()
     typer.echo("\n".join(summary(record)))
@@ -48,7 +48,7 @@ def print_summary(run: RunDir, *, verbose: bool) -> None:
 
 
 def _print_details(record: RunRecord) -> None:
-    from wbcbench.run_text import remarks
+    from wbcbench.table.run_text import remarks
 
     noted = remarks(record)
     if noted:
@@ -61,7 +61,7 @@ def _print_details(record: RunRecord) -> None:
 def print_run_json(run: RunDir, schema: str) -> None:
     """Print one document: where the run is, its row of the table and its cautions."""
     from wbcbench import table
-    from wbcbench.records import to_json
+    from wbcbench.runs.records import to_json
 
     record = run.read_record()
     whole = json.loads(to_json(record))
@@ -77,7 +77,7 @@ def print_run_json(run: RunDir, schema: str) -> None:
 
 def _print_whole_json(run: RunDir) -> None:
     from wbcbench import table
-    from wbcbench.records import to_json
+    from wbcbench.runs.records import to_json
 
     record = run.read_record()
     _print_json(
@@ -108,7 +108,7 @@ def _energies(record: RunRecord) -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    from wbcbench.show_units import printable
+    from wbcbench.writing.show_units import printable
 
     shown = Table(box=SIMPLE)
     for heading in ("window", "channel", "energy", "mean power", "status"):
@@ -120,7 +120,7 @@ def _energies(record: RunRecord) -> Table:
 
 
 def _energy_lines(record: RunRecord) -> list[tuple[str, ...]]:
-    from wbcbench.show_units import human_energy, human_power
+    from wbcbench.writing.show_units import human_energy, human_power
 
     status = {channel.name: channel.origin.value for channel in record.channels}
     lines: list[tuple[str, ...]] = []
@@ -139,6 +139,6 @@ def _energy_lines(record: RunRecord) -> list[tuple[str, ...]]:
 
 
 def _print_table(shown: Table) -> None:
-    from wbcbench.terminal import console
+    from wbcbench.writing.terminal import console
 
     console().print(shown)

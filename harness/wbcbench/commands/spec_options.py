@@ -10,8 +10,8 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
-from wbcbench.limits import option_name
-from wbcbench.study import RunSpec
+from wbcbench.runs.limits import option_name
+from wbcbench.runs.study import RunSpec
 
 TRAINING, DATA, EXECUTION, MEASURING = "Training", "Data", "Execution", "Measuring"
 

@@ -11,7 +11,7 @@ import typer
 from wbcbench.errors import CannotTellError, GateFailedError, UsageError
 
 if TYPE_CHECKING:
-    from wbcbench.forecast import Cost
+    from wbcbench.planning.forecast import Cost
 
 PlanFile = Annotated[
     Path,
@@ -54,7 +54,7 @@ def confirm(costs: Cost, most_j: float | None, *, yes: bool) -> None:
         GateFailedError: The answer is no.
         CannotTellError: The joules cannot be predicted.
     """
-    from wbcbench.show_units import human_energy
+    from wbcbench.writing.show_units import human_energy
 
     if most_j is None or yes:
         return

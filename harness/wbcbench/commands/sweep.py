@@ -16,10 +16,10 @@ from wbcbench.commands import options, study_options
 from wbcbench.errors import InterruptedRunError, RunsFailedError
 
 if TYPE_CHECKING:
-    from wbcbench.local_facts import Local
-    from wbcbench.plan import Plan
-    from wbcbench.study import RunSpec
-    from wbcbench.sweep import Outcome, Setting
+    from wbcbench.planning.plan import Plan
+    from wbcbench.runs.local_facts import Local
+    from wbcbench.runs.study import RunSpec
+    from wbcbench.sweeping.sweep import Outcome, Setting
 
 SCHEMA = "wbcbench.sweep/1"
 
@@ -49,8 +49,8 @@ def sweep(
     live: options.Live = True,
 ) -> None:
     """Carry out a study's runs in their order; finished ones are skipped, broken ones repeated."""
-    from wbcbench import plan as plans
-    from wbcbench.promise import checked_contrasts
+    from wbcbench.planning import plan as plans
+    from wbcbench.planning.promise import checked_contrasts
 
     most_j = study_options.limit_j(confirm_over)
     made = plans.read(file, changes or [])
@@ -72,8 +72,8 @@ def sweep(
 
 def _setting(made: Plan, results: Path, launcher: str, *, silent: bool, live: bool) -> Setting:
     from wbcbench.catalog import load_part
-    from wbcbench.pilot import pasts
-    from wbcbench.sweep import Setting
+    from wbcbench.sweeping.pilot import pasts
+    from wbcbench.sweeping.sweep import Setting
 
     return Setting(
         results=results,
@@ -84,7 +84,7 @@ def _setting(made: Plan, results: Path, launcher: str, *, silent: bool, live: bo
 
 
 def _local(made: Plan, data: Path | None, *, skip_unreadable: bool, share: bool) -> Local:
-    from wbcbench.local_facts import Local
+    from wbcbench.runs.local_facts import Local
 
     return Local(
         data=str(data) if data else None,
@@ -96,10 +96,10 @@ def _local(made: Plan, data: Path | None, *, skip_unreadable: bool, share: bool)
 
 
 def _carry_out(made: Plan, setting: Setting, *, silent: bool) -> Outcome:
-    from wbcbench.continuity import refuse_other_runs
-    from wbcbench.interrupts import Interrupts
-    from wbcbench.standing import Standing
-    from wbcbench.sweep import Sweep
+    from wbcbench.machine.interrupts import Interrupts
+    from wbcbench.sweeping.continuity import refuse_other_runs
+    from wbcbench.sweeping.standing import Standing
+    from wbcbench.sweeping.sweep import Sweep
 
     say = _silent if silent else _say
     specs = _with_images(made, setting.local, silent=silent)
@@ -110,14 +110,14 @@ def _carry_out(made: Plan, setting: Setting, *, silent: bool) -> Outcome:
 
 
 def _with_images(made: Plan, local: Local, *, silent: bool) -> list[RunSpec]:
-    from wbcbench.plan_images import with_images
+    from wbcbench.sweeping.plan_images import with_images
 
     return with_images(made, local, _silent if silent else _say)
 
 
 def _confirm(made: Plan, setting: Setting, most_j: float | None, *, yes: bool) -> None:
     """Ask about what is left, not about what is done."""
-    from wbcbench.forecast import cost
+    from wbcbench.planning.forecast import cost
 
     if most_j is not None:
         left = [run for run, state in _states(made, setting) if state != "done"]
@@ -126,8 +126,8 @@ def _confirm(made: Plan, setting: Setting, most_j: float | None, *, yes: bool) -
 
 def _states(made: Plan, setting: Setting) -> list[tuple[RunSpec, str]]:
     """The runs in reach, and how far each is whatever its images; writes nothing."""
-    from wbcbench.continuity import refuse_other_runs
-    from wbcbench.standing import Standing, loosely
+    from wbcbench.sweeping.continuity import refuse_other_runs
+    from wbcbench.sweeping.standing import Standing, loosely
 
     standing = Standing(setting.results, made.study, by=loosely)
     bare = [replace(run, dataset_id="", dataset_sha256="") for run in made.runs]
@@ -144,10 +144,10 @@ def _states(made: Plan, setting: Setting) -> list[tuple[RunSpec, str]]:
 
 
 def _dry_run(made: Plan, setting: Setting, *, as_json: bool) -> None:
-    from wbcbench import plan_text
     from wbcbench.commands.plan import print_runs
-    from wbcbench.forecast import cost
-    from wbcbench.promise import promise
+    from wbcbench.planning import plan_text
+    from wbcbench.planning.forecast import cost
+    from wbcbench.planning.promise import promise
 
     found = _states(made, setting)
     left = [run for run, state in found if state != "done"]
@@ -163,10 +163,10 @@ def _dry_run(made: Plan, setting: Setting, *, as_json: bool) -> None:
 
 
 def _print(made: Plan, outcome: Outcome, setting: Setting, *, as_json: bool) -> None:
-    from wbcbench import sweep_text
-    from wbcbench.pilot import pilot_study
-    from wbcbench.standing import Standing
-    from wbcbench.study_account import account
+    from wbcbench.sweeping import sweep_text
+    from wbcbench.sweeping.pilot import pilot_study
+    from wbcbench.sweeping.standing import Standing
+    from wbcbench.sweeping.study_account import account
 
     pilots = Standing(setting.results, pilot_study(made.study))
     found = account(outcome.specs, outcome.standing, pilots)

@@ -27,10 +27,10 @@ def work(
     after_j: Annotated[float | None, typer.Option(help="Joules of the study after it.")] = None,
 ) -> None:
     """Carry out the run that DIR asks for, and write its record."""
-    from wbcbench.interrupts import Interrupts
     from wbcbench.live.study import StudyView
-    from wbcbench.rundir import RunDir
-    from wbcbench.watcher import watch
+    from wbcbench.machine.interrupts import Interrupts
+    from wbcbench.runs.rundir import RunDir
+    from wbcbench.watching.watcher import watch
 
     interrupts = Interrupts()
     interrupts.install(leash=leash)

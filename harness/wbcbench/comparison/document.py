@@ -10,8 +10,8 @@ from dataclasses import asdict
 from typing import Any
 
 from wbcbench.comparison.result import Comparison, Effect
-from wbcbench.formula import safe_text
 from wbcbench.stats.intervals import Interval
+from wbcbench.writing.formula import safe_text
 
 SCHEMA = "wbcbench.compare/1"
 

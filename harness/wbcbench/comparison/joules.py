@@ -8,8 +8,8 @@ from wbcbench.comparison.metric import HEADLINE, Metric
 from wbcbench.comparison.observed import ABSENT, Observed
 from wbcbench.comparison.result import Energy
 from wbcbench.comparison.settings import TRUST
-from wbcbench.energy import Origin
 from wbcbench.errors import CannotMeasureError
+from wbcbench.joules.energy import Origin
 
 _PARTS = {"gpu": "GPU board", "cpu": "processor", "system": "whole machine"}
 

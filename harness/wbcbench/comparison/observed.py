@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wbcbench import table
-from wbcbench.energy import Domain
-from wbcbench.records import RunRecord
-from wbcbench.rundir import study_runs
-from wbcbench.study import RunSpec
+from wbcbench.joules.energy import Domain
+from wbcbench.runs.records import RunRecord
+from wbcbench.runs.rundir import study_runs
+from wbcbench.runs.study import RunSpec
 from wbcbench.table.columns import Cell
 from wbcbench.table.view import RunView
 

@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from wbcbench.clusters import percentile_interval, resample
 from wbcbench.comparison.blocks import Blocks
 from wbcbench.comparison.design import Design
 from wbcbench.comparison.result import ByPhotograph, SameImages
 from wbcbench.errors import UsageError
+from wbcbench.stats.clusters import percentile_interval, resample
 from wbcbench.stats.photographs import on_same_images
 
 Floats = NDArray[np.float64]

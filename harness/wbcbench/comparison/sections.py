@@ -15,7 +15,7 @@ from wbcbench.comparison.words import (
     p_words,
     status_words,
 )
-from wbcbench.show_units import UNKNOWN, human_duration, human_energy
+from wbcbench.writing.show_units import UNKNOWN, human_duration, human_energy
 
 
 @dataclass(frozen=True, slots=True)

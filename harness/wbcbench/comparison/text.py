@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from wbcbench.comparison.result import Comparison
 from wbcbench.comparison.sections import Section, counts, headline, sections
-from wbcbench.show_units import printable
-from wbcbench.tabular import aligned, latex, latex_text, markdown
+from wbcbench.writing.show_units import printable
+from wbcbench.writing.tabular import aligned, latex, latex_text, markdown
 
 
 def as_text(found: Comparison) -> str:

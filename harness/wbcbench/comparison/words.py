@@ -6,8 +6,8 @@ import math
 
 from wbcbench.comparison.metric import Metric
 from wbcbench.comparison.result import Effect, Judged, Level
-from wbcbench.show_units import UNKNOWN, human_duration, human_energy
 from wbcbench.stats.intervals import Interval
+from wbcbench.writing.show_units import UNKNOWN, human_duration, human_energy
 
 _MOST_DIGITS = 4
 

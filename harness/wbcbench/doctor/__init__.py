@@ -12,10 +12,10 @@ from enum import StrEnum
 from pathlib import Path
 
 from wbcbench import catalog
-from wbcbench.energy import Channel
-from wbcbench.records import AbsentMeter
-from wbcbench.sensor_card import SensorCard
-from wbcbench.spans import Recorded, Span
+from wbcbench.anycode.spans import Recorded, Span
+from wbcbench.joules.energy import Channel
+from wbcbench.runs.records import AbsentMeter
+from wbcbench.sensors.sensor_card import SensorCard
 
 
 class State(StrEnum):

@@ -14,8 +14,8 @@ from wbcbench.errors import CannotMeasureError
 from wbcbench.gpu import nvml_library as nvml
 from wbcbench.gpu.facts import gpu_facts
 from wbcbench.gpu.identity import Gpu, choose, list_gpus
+from wbcbench.gpu.limit_note import abandoned_paths
 from wbcbench.gpu.telemetry import processes
-from wbcbench.limit_note import abandoned_paths
 
 TENSORFLOW_S = 300.0  # its import takes a minute on a busy machine
 _ASK_TENSORFLOW = "import tensorflow as tf; print(len(tf.config.list_physical_devices('GPU')))"

@@ -6,15 +6,15 @@ import tempfile
 from pathlib import Path
 
 from wbcbench import catalog
+from wbcbench.anycode.spans import recorded
 from wbcbench.clock import Clock
 from wbcbench.doctor import Facts
-from wbcbench.energy import Window
 from wbcbench.errors import CannotMeasureError
-from wbcbench.metering import NEVER_AUTO
-from wbcbench.recording import Asked, Recording
-from wbcbench.records import AbsentMeter
-from wbcbench.rundir import RunDir
-from wbcbench.spans import recorded
+from wbcbench.joules.energy import Window
+from wbcbench.runs.records import AbsentMeter
+from wbcbench.runs.rundir import RunDir
+from wbcbench.sampling.metering import NEVER_AUTO
+from wbcbench.sampling.recording import Asked, Recording
 
 IDLE = "idle"
 LOOK_S = 3.0

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from wbcbench.doctor import Facts, Line, State
-from wbcbench.energy import Domain, Origin
-from wbcbench.headline import Speaker, speakers
-from wbcbench.reconcile import agreements
-from wbcbench.sensor_card import SensorCard
+from wbcbench.joules.energy import Domain, Origin
+from wbcbench.joules.headline import Speaker, speakers
+from wbcbench.sensors.sensor_card import SensorCard
+from wbcbench.trust.reconcile import agreements
 
 _SENSORS: Mapping[Domain, str] = {
     Domain.GPU: "nvml",

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from wbcbench.doctor import Facts
-from wbcbench.energy import Domain, Origin
-from wbcbench.headline import HEADLINE_DOMAINS, Speaker, speakers
+from wbcbench.joules.energy import Domain, Origin
+from wbcbench.joules.headline import HEADLINE_DOMAINS, Speaker, speakers
 
 _PARTS = {Domain.GPU: "GPU board", Domain.CPU: "CPU packages", Domain.SYSTEM: "whole machine"}
 _STATUS = {

@@ -22,14 +22,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, stdev
 
-from wbcbench.budget import t_95
 from wbcbench.clock import Clock
-from wbcbench.energy import Channel, Kind, Origin
-from wbcbench.metering import open_meters
+from wbcbench.joules.energy import Channel, Kind, Origin
 from wbcbench.meters import Meter
-from wbcbench.recording import Asked
-from wbcbench.rundir import RunDir
-from wbcbench.sampler import Sampler
+from wbcbench.runs.rundir import RunDir
+from wbcbench.sampling.metering import open_meters
+from wbcbench.sampling.recording import Asked
+from wbcbench.sampling.sampler import Sampler
+from wbcbench.trust.budget import t_95
 
 PAIRS = 10
 BLOCK = bytes(8 << 20)  # hashing a large block lets other threads run

@@ -9,9 +9,9 @@ from pathlib import Path
 from statistics import stdev
 
 from wbcbench.doctor import Facts, Line, State
-from wbcbench.energy import Kind
-from wbcbench.provenance import virtualised
-from wbcbench.recording import SHARED
+from wbcbench.joules.energy import Kind
+from wbcbench.machine.provenance import virtualised
+from wbcbench.sampling.recording import SHARED
 
 BUSY_SHARE = 0.25  # of the processors, over the last minute
 CPUFREQ = Path("/sys/devices/system/cpu")

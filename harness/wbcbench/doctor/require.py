@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from wbcbench.energy import Channel, Domain, Origin
 from wbcbench.errors import UsageError, unknown_name
-from wbcbench.headline import speakers
+from wbcbench.joules.energy import Channel, Domain, Origin
+from wbcbench.joules.headline import speakers
 
 ABSENT = "absent"
 # From the best to the worst; what stands further left is good enough.

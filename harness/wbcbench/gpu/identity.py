@@ -14,7 +14,7 @@ import pynvml
 
 from wbcbench.errors import CannotMeasureError, UsageError
 from wbcbench.gpu import nvml_library as nvml
-from wbcbench.pci import bus_key
+from wbcbench.sensors.pci import bus_key
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 ORDER = "CUDA_DEVICE_ORDER"

@@ -20,7 +20,7 @@ from wbcbench.errors import CannotMeasureError, UsageError
 from wbcbench.gpu import nvml_library as nvml
 from wbcbench.gpu.facts import enforced_limit_w
 from wbcbench.gpu.identity import Gpu, choose, list_gpus
-from wbcbench.limit_note import (
+from wbcbench.gpu.limit_note import (
     LimitNote,
     NoteInUseError,
     OpenNote,

@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from wbcbench.energy import Origin
-from wbcbench.records import Epoch
+from wbcbench.joules.energy import Origin
+from wbcbench.runs.records import Epoch
 
 REDRAW_S = 0.5
 

@@ -6,8 +6,8 @@ import time
 from typing import TextIO
 
 from wbcbench.live import Now
-from wbcbench.records import Epoch
-from wbcbench.show_units import human_duration, human_energy, human_power, human_share
+from wbcbench.runs.records import Epoch
+from wbcbench.writing.show_units import human_duration, human_energy, human_power, human_share
 
 HEARTBEAT_S = 30.0
 

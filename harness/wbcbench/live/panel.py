@@ -10,8 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from wbcbench.live import REDRAW_S, Now
-from wbcbench.records import Epoch
-from wbcbench.show_units import human_duration, human_energy, human_power, human_share
+from wbcbench.runs.records import Epoch
+from wbcbench.writing.show_units import human_duration, human_energy, human_power, human_share
 
 _BARS = "▁▂▃▄▅▆▇█"
 _SPARK = 24

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from wbcbench.live import Now, View
-from wbcbench.records import Epoch
+from wbcbench.runs.records import Epoch
 
 
 class StudyView:

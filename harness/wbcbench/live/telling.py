@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from wbcbench.clock import Clock
-from wbcbench.energy import Channel, Kind
+from wbcbench.joules.energy import Channel, Kind
 from wbcbench.live import Now
-from wbcbench.sampler import Sampler
-from wbcbench.story import Story
-from wbcbench.study import RunSpec
+from wbcbench.reckoning.story import Story
+from wbcbench.runs.study import RunSpec
+from wbcbench.sampling.sampler import Sampler
 
 
 class Teller:

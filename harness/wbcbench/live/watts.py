@@ -10,7 +10,7 @@ from rich.text import Text
 
 from wbcbench.live import Now
 from wbcbench.live.panel import sparkline
-from wbcbench.show_units import human_duration, human_energy, human_power
+from wbcbench.writing.show_units import human_duration, human_energy, human_power
 
 HEARTBEAT_S = 30.0  # between two lines in a log
 

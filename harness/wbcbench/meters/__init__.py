@@ -15,7 +15,7 @@ from typing import Protocol, Self
 
 from pydantic import JsonValue
 
-from wbcbench.energy import Channel
+from wbcbench.joules.energy import Channel
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,10 +18,10 @@ from typing import IO, Any, Self
 
 from pydantic import JsonValue
 
-from wbcbench.codecarbon_feed import PERIOD_S, FeedSettings
-from wbcbench.energy import Channel, Domain, Kind, Origin
 from wbcbench.errors import CannotMeasureError, UsageError
+from wbcbench.joules.energy import Channel, Domain, Kind, Origin
 from wbcbench.meters import Meter, MeterRequest
+from wbcbench.sensors.codecarbon_feed import PERIOD_S, FeedSettings
 
 READY_S = 60.0  # importing its tables takes seconds on a busy machine
 STALE_S = 5 * PERIOD_S
@@ -141,7 +141,7 @@ class CodeCarbonMeter:
 def _start(settings: FeedSettings) -> subprocess.Popen[str]:
     """A session of its own keeps Ctrl-C from it: it ends when the watcher lets it."""
     return subprocess.Popen(
-        [sys.executable, "-m", "wbcbench.codecarbon_feed", json.dumps(asdict(settings))],
+        [sys.executable, "-m", "wbcbench.sensors.codecarbon_feed", json.dumps(asdict(settings))],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,

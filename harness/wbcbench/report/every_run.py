@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from wbcbench.report import Block, DataTable
 from wbcbench.report.page.evidence import Evidence, Run
-from wbcbench.show_units import human_duration, human_energy, human_share
+from wbcbench.writing.show_units import human_duration, human_energy, human_share
 
 HEADINGS = (
     "run",

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from wbcbench.report import Block, DataTable, Figure
 from wbcbench.report.page.drawing import INK, axes, short, spread, style, to_svg
 from wbcbench.report.page.evidence import Evidence, Run
-from wbcbench.show_units import count_of, energy_scale
-from wbcbench.timeline import target_score, timeline
+from wbcbench.runs.timeline import target_score, timeline
+from wbcbench.writing.show_units import count_of, energy_scale
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from wbcbench.report import Block, DataTable
 from wbcbench.report.page.evidence import Evidence
-from wbcbench.show_units import count_of
+from wbcbench.writing.show_units import count_of
 
 COLUMNS = (
     "dataset_id",

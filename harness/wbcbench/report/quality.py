@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from wbcbench.headline import spoken_energy_j
-from wbcbench.metrics import sum_if_all_known
+from wbcbench.joules.headline import spoken_energy_j
+from wbcbench.joules.metrics import sum_if_all_known
 from wbcbench.report import Block, DataTable
 from wbcbench.report.page.evidence import Evidence, Run
-from wbcbench.show_units import count_of, human_energy
 from wbcbench.verdict import Caution, Severity
+from wbcbench.writing.show_units import count_of, human_energy
 
 _WEIGHT = {Severity.INVALID: 0, Severity.SUSPECT: 1, Severity.INFO: 2}
 

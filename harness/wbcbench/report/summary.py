@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from wbcbench.metrics import mean_known
+from wbcbench.joules.metrics import mean_known
 from wbcbench.report import Block, DataTable
 from wbcbench.report.page.evidence import Evidence, Run, average, known
-from wbcbench.show_units import (
+from wbcbench.writing.show_units import (
     UNKNOWN,
     count_of,
     energy_scale,

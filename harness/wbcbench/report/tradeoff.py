@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from wbcbench.metrics import mean_known, pareto_front
+from wbcbench.joules.metrics import mean_known, pareto_front
 from wbcbench.report import Block, DataTable, Figure
 from wbcbench.report.page.drawing import INK, axes, short, spread, style, to_svg
 from wbcbench.report.page.evidence import Evidence, Run
-from wbcbench.show_units import energy_scale
+from wbcbench.writing.show_units import energy_scale
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from wbcbench.clusters import percentile_interval, photograph_count, resample
+from wbcbench.stats.clusters import percentile_interval, photograph_count, resample
 from wbcbench.stats.permutation import sign_flip_p
 
 Floats = NDArray[np.float64]

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wbcbench.errors import UsageError
-from wbcbench.records import RunRecord, refuse_newer
-from wbcbench.rundir import study_runs
+from wbcbench.runs.records import RunRecord, refuse_newer
+from wbcbench.runs.rundir import study_runs
 from wbcbench.table import (
     derived,
     energy_gpu,
@@ -30,7 +30,7 @@ from wbcbench.table import (
 )
 from wbcbench.table.columns import Cell
 from wbcbench.table.view import RunView
-from wbcbench.wholefile import write_whole
+from wbcbench.writing.wholefile import write_whole
 
 if TYPE_CHECKING:
     import pandas as pd

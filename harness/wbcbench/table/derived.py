@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from wbcbench.carbon import DEFAULT_PUE, Intensity, carbon_g, intensity
-from wbcbench.headline import TRAIN, spoken_energy_j, spoken_uncertainty_j
-from wbcbench.metrics import Reached, energy_delay_product_js, ratio
-from wbcbench.records import Inference
+from wbcbench.joules.carbon import DEFAULT_PUE, Intensity, carbon_g, intensity
+from wbcbench.joules.headline import TRAIN, spoken_energy_j, spoken_uncertainty_j
+from wbcbench.joules.metrics import Reached, energy_delay_product_js, ratio
+from wbcbench.runs.records import Inference
 from wbcbench.table.columns import Cell, Column, Group
 from wbcbench.table.energy_gpu import ABSENT
 from wbcbench.table.view import RunView

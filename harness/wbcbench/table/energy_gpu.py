@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from wbcbench.energy import Domain, Kind
-from wbcbench.headline import TRAIN, speakers, spoken_energy_j, spoken_power_w
-from wbcbench.metrics import sum_if_all_known
+from wbcbench.joules.energy import Domain, Kind
+from wbcbench.joules.headline import TRAIN, speakers, spoken_energy_j, spoken_power_w
+from wbcbench.joules.metrics import sum_if_all_known
 from wbcbench.table.columns import Column, Group, unfilled
 from wbcbench.table.view import IDLE_AFTER, IDLE_BEFORE, RunView
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from wbcbench.energy import Domain
+from wbcbench.joules.energy import Domain
 from wbcbench.table.columns import Cell, Column, Group
 from wbcbench.table.energy_gpu import energy_status, method
 from wbcbench.table.view import RunView

@@ -11,10 +11,10 @@ import hashlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from wbcbench.board_state import Telemetry
 from wbcbench.checks.throttling import SLOWED
-from wbcbench.headline import TRAIN
-from wbcbench.metrics import mean_known
+from wbcbench.joules.headline import TRAIN
+from wbcbench.joules.metrics import mean_known
+from wbcbench.sensors.board_state import Telemetry
 from wbcbench.table.columns import Cell, Column
 from wbcbench.table.view import RunView
 from wbcbench.units import mhz_from_hz, pct_from_share

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from wbcbench.data import CLASSES
-from wbcbench.records import Scores
+from wbcbench.runs.records import Scores
 from wbcbench.table.columns import Cell, Column, Group
 from wbcbench.table.view import RunView
 

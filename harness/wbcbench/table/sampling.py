@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from wbcbench.energy import Domain
-from wbcbench.headline import TRAIN, Speaker, spoken_energy_j, spoken_gap_s, spoken_samples
-from wbcbench.metrics import disagreement_pct
+from wbcbench.joules.energy import Domain
+from wbcbench.joules.headline import TRAIN, Speaker, spoken_energy_j, spoken_gap_s, spoken_samples
+from wbcbench.joules.metrics import disagreement_pct
 from wbcbench.table.columns import Column, Group
 from wbcbench.table.energy_gpu import integral_j
 from wbcbench.table.view import RunView

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from wbcbench.records import DatasetFacts, ModelFacts
+from wbcbench.runs.records import DatasetFacts, ModelFacts
 from wbcbench.table.columns import Cell, Column, Group
 from wbcbench.table.view import RunView
 

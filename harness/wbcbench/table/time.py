@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from wbcbench.headline import TRAIN
+from wbcbench.joules.headline import TRAIN
 from wbcbench.table.columns import Column, Group, unfilled
 from wbcbench.table.view import RunView
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cached_property
 
-from wbcbench.apart import PARTS, steps_duration_s
 from wbcbench.catalog import VARIANTS, load_part
-from wbcbench.energy import Domain, Window
-from wbcbench.headline import (
+from wbcbench.joules.energy import Domain, Window
+from wbcbench.joules.headline import (
     TRAIN,
     Speaker,
     headline_channel,
@@ -17,10 +16,11 @@ from wbcbench.headline import (
     spoken_energy_j,
     spoken_power_w,
 )
-from wbcbench.metrics import Reached, mean_known, net_energy_j, sum_if_all_known
+from wbcbench.joules.metrics import Reached, mean_known, net_energy_j, sum_if_all_known
 from wbcbench.models import Variant
-from wbcbench.records import Epoch, Inference, RunRecord, Sampling
-from wbcbench.timeline import cost_of_target
+from wbcbench.runs.records import Epoch, Inference, RunRecord, Sampling
+from wbcbench.runs.timeline import cost_of_target
+from wbcbench.trust.apart import PARTS, steps_duration_s
 
 IDLE_BEFORE = ("idle_context", "idle_cold")
 IDLE_AFTER = ("idle_post",)

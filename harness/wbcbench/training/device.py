@@ -7,7 +7,7 @@ import re
 import keras
 import tensorflow as tf
 
-from wbcbench.study import RunSpec
+from wbcbench.runs.study import RunSpec
 
 
 def configure(spec: RunSpec) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import keras
 
 from wbcbench.errors import WbcbenchError
-from wbcbench.records import Epoch, Scores
+from wbcbench.runs.records import Epoch, Scores
 from wbcbench.training.control import Control
 from wbcbench.training.phases import Phases
 from wbcbench.training.progress import Progress

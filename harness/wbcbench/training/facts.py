@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from wbcbench.models.layer_table import flops_per_image
-from wbcbench.records import ModelFacts
+from wbcbench.runs.records import ModelFacts
 from wbcbench.training import device
 
 ENVIRONMENT_THAT_MATTERS = (

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from wbcbench.data import CLASSES, ImageSet
 from wbcbench.models.input import evaluation_batches, training_batches
-from wbcbench.study import RunSpec
+from wbcbench.runs.study import RunSpec
 from wbcbench.training.sets import Sets
 
 if TYPE_CHECKING:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from wbcbench.data import CLASSES
-from wbcbench.records import Epoch, Scores
-from wbcbench.tensorboard_log import EPOCHS_FILE, ScalarLog, add_epoch
+from wbcbench.runs.records import Epoch, Scores
+from wbcbench.runs.tensorboard_log import EPOCHS_FILE, ScalarLog, add_epoch
 from wbcbench.training import feed
 from wbcbench.training.epochs import EpochListeners, EpochMarks
 from wbcbench.training.progress import Progress

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wbcbench.clock import Clock
-from wbcbench.records import Inference
+from wbcbench.runs.records import Inference
 from wbcbench.training.phases import Phases
 
 BATCH_SIZES = (1, 64)

@@ -7,7 +7,7 @@ import keras
 from wbcbench.catalog import load_part
 from wbcbench.models import ModelSettings, Variant
 from wbcbench.models.adam import OnePassAdam
-from wbcbench.study import RunSpec
+from wbcbench.runs.study import RunSpec
 
 
 def build(spec: RunSpec) -> keras.Model:

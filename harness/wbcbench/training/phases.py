@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from wbcbench.clock import Clock
-from wbcbench.marks import Messenger
+from wbcbench.runs.marks import Messenger
 
 
 class Phases:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from wbcbench.data import CLASSES, ImageSet
 from wbcbench.training.scores import predicted
-from wbcbench.wholefile import write_whole
+from wbcbench.writing.wholefile import write_whole
 
 UNUSED = "UNUSED"
 

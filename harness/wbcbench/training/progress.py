@@ -14,7 +14,7 @@ from typing import Any
 import keras
 
 from wbcbench.clock import Clock
-from wbcbench.marks import Messenger
+from wbcbench.runs.marks import Messenger
 
 PERIOD_S = 0.5
 

@@ -13,8 +13,8 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from wbcbench.clusters import accuracy_interval, photograph_count
-from wbcbench.records import Scores
+from wbcbench.runs.records import Scores
+from wbcbench.stats.clusters import accuracy_interval, photograph_count
 
 Floats: TypeAlias = NDArray[np.float64]
 Labels: TypeAlias = NDArray[np.int64]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Literal
 
 from wbcbench.clock import MonotonicClock
-from wbcbench.marks import Messenger
-from wbcbench.rundir import RunDir
+from wbcbench.runs.marks import Messenger
+from wbcbench.runs.rundir import RunDir
 from wbcbench.training import device
 from wbcbench.training.control import Control
 from wbcbench.training.fitting import train, warm_up

@@ -8,8 +8,8 @@ import numpy as np
 
 from wbcbench.data import Dataset, ImageSet, split_validation
 from wbcbench.errors import UsageError
-from wbcbench.records import DatasetFacts
-from wbcbench.study import RunSpec
+from wbcbench.runs.records import DatasetFacts
+from wbcbench.runs.study import RunSpec
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from wbcbench.clock import Clock
 from wbcbench.data import Dataset
-from wbcbench.marks import Messenger
-from wbcbench.rundir import RunDir
-from wbcbench.study import RunSpec
+from wbcbench.runs.marks import Messenger
+from wbcbench.runs.rundir import RunDir
+from wbcbench.runs.study import RunSpec
 from wbcbench.training.control import Control
 from wbcbench.training.feed import Batches
 from wbcbench.training.forward import Forward

@@ -6,8 +6,8 @@ import time
 from pathlib import Path
 
 from wbcbench.data import Dataset, load
-from wbcbench.rundir import RunDir
-from wbcbench.study import RunSpec
+from wbcbench.runs.rundir import RunDir
+from wbcbench.runs.study import RunSpec
 from wbcbench.training import device, feed, network
 from wbcbench.training.facts import model_facts
 from wbcbench.training.forward import Forward

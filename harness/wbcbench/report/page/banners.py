@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from wbcbench.report.page.evidence import Evidence
-from wbcbench.show_units import count_of
 from wbcbench.verdict import Verdict
+from wbcbench.writing.show_units import count_of
 
 
 def banners(study: Evidence) -> tuple[str, ...]:

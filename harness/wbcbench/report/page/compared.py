@@ -8,9 +8,9 @@ from pathlib import Path
 from wbcbench.comparison.analysis import compare
 from wbcbench.comparison.observed import read_study
 from wbcbench.comparison.result import Comparison
-from wbcbench.energy import Origin
 from wbcbench.errors import CannotMeasureError, UsageError
-from wbcbench.planned_comparison import settings_for
+from wbcbench.joules.energy import Origin
+from wbcbench.planning.planned_comparison import settings_for
 
 # From a sensor of the part itself to a made-up signal.
 TRUST = (Origin.MEASURED, Origin.ESTIMATED, Origin.MODELLED, Origin.SYNTHETIC)

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wbcbench import table
-from wbcbench.metrics import mean_known
-from wbcbench.records import RunRecord
-from wbcbench.rundir import RunDir
+from wbcbench.joules.metrics import mean_known
+from wbcbench.runs.records import RunRecord
+from wbcbench.runs.rundir import RunDir
 from wbcbench.table.view import RunView
 
 if TYPE_CHECKING:
     from wbcbench.comparison.result import Comparison
-    from wbcbench.plan import Plan
+    from wbcbench.planning.plan import Plan
 
 Row = dict[str, Any]
 
@@ -93,7 +93,7 @@ class Evidence:
     @cached_property
     def plan(self) -> Plan | None:
         """What was fixed before the first run; ``None`` for single runs."""
-        from wbcbench import plan
+        from wbcbench.planning import plan
 
         path = self.folder / plan.FILE_NAME if self.folder else None
         return plan.from_json(path) if path and path.exists() else None

@@ -6,7 +6,7 @@ import hashlib
 
 from wbcbench import table
 from wbcbench.report.page.evidence import Evidence
-from wbcbench.show_units import count_of
+from wbcbench.writing.show_units import count_of
 
 
 def facts(study: Evidence) -> str:

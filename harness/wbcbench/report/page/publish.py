@@ -10,9 +10,9 @@ from wbcbench.report import Report, build
 from wbcbench.report.page.evidence import Evidence, gather
 from wbcbench.report.page.html import to_html
 from wbcbench.report.page.markdown import to_markdown
-from wbcbench.rundir import study_runs
-from wbcbench.study_folder import require_study
-from wbcbench.wholefile import write_whole
+from wbcbench.runs.rundir import study_runs
+from wbcbench.runs.study_folder import require_study
+from wbcbench.writing.wholefile import write_whole
 
 
 def publish(results: Path, study: str, out: Path) -> list[Path]:

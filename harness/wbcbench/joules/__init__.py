@@ -1,0 +1,1 @@
+"""Traces → joules, and what follows from joules: pure arithmetic, without clocks."""

@@ -1,0 +1,194 @@
+"""Which channels speak for a part of the machine, and which part is the headline.
+
+A *speaker* is one way of reading one part of the machine: all channels of one meter with one kind
+and one reading (both sockets, every GPU). Joules are summed over the channels of one speaker and
+never across speakers: measured and modelled joules are not added, ``system`` is not added to
+anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from wbcbench.joules.energy import Channel, Domain, Kind, Origin, WindowEnergy
+from wbcbench.joules.metrics import sum_if_all_known
+from wbcbench.verdict import Caution, Severity
+
+TRAIN = "train"
+
+# The GPU is what training loads; the CPU stands in where there is no GPU, and the whole machine
+# where neither can be read. Memory alone is no headline.
+HEADLINE_DOMAINS = (Domain.GPU, Domain.CPU, Domain.SYSTEM)
+
+# CodeCarbon's joules are a second opinion: at equal trust the sensor read directly goes first.
+_CROSS_CHECKS = ("codecarbon",)
+
+_TRUST = (Origin.MEASURED, Origin.ESTIMATED, Origin.MODELLED, Origin.SYNTHETIC)
+
+
+class Measured(Protocol):
+    """What a speaker is chosen from: a run record, or the evidence of a run being accounted."""
+
+    @property
+    def channels(self) -> Sequence[Channel]:
+        """All channels."""
+        ...
+
+    @property
+    def cautions(self) -> Sequence[Caution]:
+        """The doubts known so far."""
+        ...
+
+    def energy(self, window: str, channel: str) -> WindowEnergy | None:
+        """The joules of one window on one channel; ``None`` if there are none."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Speaker:
+    """Channels whose joules together are the joules of one part of the machine.
+
+    Attributes:
+        domain: The part.
+        channels: Names, one for each device of the part.
+        method: How it is read: ``counter``, ``integral_instant``, ``rapl_package``,
+            ``codecarbon_tdp_load``, …
+        status: ``measured``, ``estimated``, ``modelled`` or ``synthetic``.
+    """
+
+    domain: Domain
+    channels: tuple[str, ...]
+    method: str
+    status: Origin
+
+
+def speakers(channels: Iterable[Channel], domain: Domain) -> list[Speaker]:
+    """Every way these channels read a part of the machine, the most trusted first.
+
+    Measured before estimated before modelled before synthetic; among equals a counter before an
+    integral, an instantaneous reading before an averaged one, and CodeCarbon last.
+    """
+    groups: dict[tuple[str, Kind, str], list[Channel]] = {}
+    for channel in channels:
+        if channel.domain is domain:
+            key = (_meter(channel), channel.kind, _family(channel.reading))
+            groups.setdefault(key, []).append(channel)
+    return [_speaker(group) for group in sorted(groups.values(), key=_rank)]
+
+
+def followed(channels: Sequence[Channel]) -> Channel | None:
+    """The channel to show while nothing is settled yet: the first of the likely headline."""
+    named = {channel.name: channel for channel in channels}
+    likely = (who for domain in HEADLINE_DOMAINS for who in speakers(channels, domain))
+    return next((named[who.channels[0]] for who in likely), None)
+
+
+def speaker(record: Measured, domain: Domain) -> Speaker | None:
+    """Who speaks for a part: the most trusted that knows the joules of ``train``.
+
+    A counter that stood still, a sensor with an invalid training window or a trace that ends
+    early gives way to the next. If nobody knows, the most trusted is returned nevertheless, so
+    that the row can say which meter was there.
+    """
+    found = speakers(record.channels, domain)
+    knowing = (each for each in found if _knows_train(record, each))
+    return next(knowing, found[0] if found else None)
+
+
+def headline_channel(record: Measured) -> Speaker | None:
+    """Who speaks for the run: GPU first, then CPU, then the whole machine; ``None`` if nobody."""
+    found = [each for domain in HEADLINE_DOMAINS if (each := speaker(record, domain))]
+    knowing = (each for each in found if _knows_train(record, each))
+    return next(knowing, found[0] if found else None)
+
+
+def spoken_energy_j(record: Measured, who: Speaker | None, window: str) -> float | None:
+    """Joules of one window, summed over the speaker's devices; ``None`` if one is unknown."""
+    return sum_if_all_known(
+        [each.energy_j if each else None for each in _energies(record, who, window)]
+    )
+
+
+def spoken_power_w(record: Measured, who: Speaker | None, window: str) -> float | None:
+    """Mean power of one window, summed over the speaker's devices; ``None`` if one is unknown."""
+    return sum_if_all_known(
+        [each.mean_power_w if each else None for each in _energies(record, who, window)]
+    )
+
+
+def spoken_uncertainty_j(record: Measured, who: Speaker | None, window: str) -> float | None:
+    """Uncertainty of a window's joules: the devices' added, for a gain error is shared."""
+    found = _energies(record, who, window)
+    return sum_if_all_known([each.uncertainty_j if each else None for each in found])
+
+
+def spoken_samples(record: Measured, who: Speaker | None, window: str) -> int | None:
+    """Good readings inside a window, of the device with the fewest."""
+    return min((each.samples for each in _energies(record, who, window) if each), default=None)
+
+
+def spoken_gap_s(record: Measured, who: Speaker | None, window: str) -> float | None:
+    """Longest time without a good reading, of the device with the longest."""
+    gaps = [each.max_gap_s for each in _energies(record, who, window) if each]
+    return max((gap for gap in gaps if gap is not None), default=None)
+
+
+def _energies(record: Measured, who: Speaker | None, window: str) -> list[WindowEnergy | None]:
+    return [record.energy(window, name) for name in who.channels] if who else []
+
+
+def _knows_train(record: Measured, who: Speaker) -> bool:
+    energy_j = spoken_energy_j(record, who, TRAIN)
+    return energy_j is not None and energy_j > 0 and not _is_invalid(record, who)
+
+
+def _is_invalid(record: Measured, who: Speaker) -> bool:
+    return any(
+        caution.severity is Severity.INVALID
+        and caution.channel in who.channels
+        and caution.window in {"", TRAIN}
+        for caution in record.cautions
+    )
+
+
+def _speaker(group: Iterable[Channel]) -> Speaker:
+    channels = sorted(group, key=lambda channel: channel.name)
+    worst = max(channels, key=lambda channel: _TRUST.index(channel.origin))
+    names = tuple(channel.name for channel in channels)
+    return Speaker(worst.domain, names, _method(channels[0]), worst.origin)
+
+
+def _rank(group: list[Channel]) -> tuple[int, bool, bool, bool, str]:
+    first = min(group, key=lambda channel: channel.name)
+    return (
+        max(_TRUST.index(channel.origin) for channel in group),
+        _meter(first) in _CROSS_CHECKS,
+        first.kind is not Kind.COUNTER,
+        "instant" not in first.reading,
+        first.name,
+    )
+
+
+def _method(channel: Channel) -> str:
+    if channel.domain is Domain.GPU:
+        return _gpu_method(channel)
+    return "_".join(part for part in (_meter(channel), _family(channel.reading)) if part)
+
+
+def _gpu_method(channel: Channel) -> str:
+    if channel.kind is Kind.COUNTER:
+        return "counter"
+    if "average" in channel.reading or channel.averaging_s:
+        return "integral_average"
+    return "integral_instant" if "instant" in channel.reading else "integral_unnamed"
+
+
+def _meter(channel: Channel) -> str:
+    return channel.name.split("/", maxsplit=1)[0]
+
+
+def _family(reading: str) -> str:
+    """The reading without a device number: ``package-0`` and ``package-1`` are one family."""
+    return reading.rstrip("0123456789").rstrip("-_")

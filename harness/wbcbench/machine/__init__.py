@@ -1,0 +1,1 @@
+"""The machine that a run has to itself: its lock, its signals, and what it is."""

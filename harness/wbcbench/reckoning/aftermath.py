@@ -1,0 +1,81 @@
+"""What is derived from a finished record into its folder: ``epochs.csv`` and TensorBoard scalars.
+
+Both can be made again from record and trace at any time; nothing is measured here.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+
+from wbcbench.joules.energy import Domain, Kind, Trace
+from wbcbench.joules.headline import followed, headline_channel, speaker
+from wbcbench.runs import tensorboard_log
+from wbcbench.runs.records import RunRecord
+from wbcbench.runs.rundir import RunDir
+from wbcbench.runs.timeline import timeline
+from wbcbench.writing.wholefile import write_whole
+
+EPOCH_COLUMNS = (
+    "run_id", "epoch", "t_s", "energy_gpu_cum_j", "energy_headline_cum_j", "train_loss",
+    "train_acc", "val_loss", "val_acc", "val_balanced_accuracy", "lr",
+)  # fmt: skip
+
+
+def derive(run: RunDir) -> None:
+    """Write what is derived from a run's record; a run that never trained has nothing."""
+    record = run.read_record()
+    if record.epochs:
+        write_whole(run.epochs_path, epochs_csv(record))
+        _write_scalars(run, record)
+
+
+def epochs_csv(record: RunRecord) -> bytes:
+    """One line an epoch; ``t_s`` and joules count from the first training step."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(EPOCH_COLUMNS)
+    gpu = timeline(record, speaker(record, Domain.GPU))
+    for on_gpu, point in zip(gpu, timeline(record, headline_channel(record)), strict=True):
+        e = point.epoch
+        cells = (
+            record.run_id, e.index, point.time_s, on_gpu.energy_j, point.energy_j, e.loss,
+            e.accuracy, e.val_loss, e.val_accuracy, e.val_balanced_accuracy, e.learning_rate,
+        )  # fmt: skip
+        writer.writerow("" if cell is None else cell for cell in cells)
+    return out.getvalue().encode()
+
+
+def _write_scalars(run: RunDir, record: RunRecord) -> None:
+    """Power and joules of the channel that the live display followed."""
+    channel = followed(record.channels)
+    trace = next((t for t in run.read_traces() if t.channel == channel), None)
+    offset_s = _wall_offset_s(record)
+    if trace is None or not trace.curve.t_s or offset_s is None:
+        return
+    curve = trace.curve
+    tensorboard_log.write_energy_scalars(
+        run.tensorboard_dir,
+        power_w=_power(trace),
+        energy_j=list(zip(curve.t_s, curve.energy_j, strict=True)),
+        epochs=record.epochs,
+        wall_offset_s=offset_s,
+    )
+
+
+def _power(trace: Trace) -> list[tuple[float, float | None]]:
+    """Watts of each poll; a counter's are the slopes between its moves."""
+    if trace.channel.kind is Kind.SAMPLED:
+        return list(zip(trace.t_s, trace.value, strict=True))
+    times, energy = trace.curve.t_s, trace.curve.energy_j
+    return [
+        (times[i], (energy[i] - energy[i - 1]) / (times[i] - times[i - 1]))
+        for i in range(1, len(times))
+    ]
+
+
+def _wall_offset_s(record: RunRecord) -> float | None:
+    pair = record.provenance.get("clock_pair")
+    if not isinstance(pair, dict):
+        return None
+    return float(str(pair["utc_s"])) - float(str(pair["monotonic_s"]))

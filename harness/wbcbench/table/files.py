@@ -1,0 +1,219 @@
+"""The results table as a file for others: CSV, Parquet and JSON unrounded, LaTeX and Markdown set.
+
+What is written unrounded can be read back with :func:`read`: same columns, same types, same
+numbers. What is not finite is unknown. Text that a spreadsheet would carry out is made harmless
+(see ``formula``).
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from wbcbench import table
+from wbcbench.errors import UsageError, unknown_name
+from wbcbench.table.columns import Cell, Column
+from wbcbench.writing.formula import original_text, safe_text
+from wbcbench.writing.show_units import (
+    UNKNOWN,
+    human_duration,
+    human_energy,
+    human_power,
+    human_share,
+    printable,
+)
+from wbcbench.writing.tabular import latex, markdown
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SCHEMA = "wbcbench.export/1"
+
+SUMMARY = (
+    "variant",
+    "block",
+    "seed",
+    "status",
+    "accuracy",
+    "balanced_accuracy",
+    "accuracy_leak_free",
+    "headline_energy_train_j",
+    "headline_status",
+    "time_train_s",
+    "energy_to_target_j",
+)
+"""What LaTeX and Markdown show unless columns are named: all of them fit no page."""
+
+Rows = Sequence[Mapping[str, Cell]]
+
+_BY_NAME = {column.name: column for column in table.COLUMNS}
+_PANDAS = {"int": "Int64", "float": "Float64", "bool": "boolean"}
+
+
+def columns_named(names: Sequence[str]) -> tuple[Column, ...]:
+    """The columns of these names; all for none.
+
+    Raises:
+        UsageError: There is no such column.
+    """
+    for name in names:
+        if name not in _BY_NAME:
+            raise unknown_name("column", name, _BY_NAME)
+    return tuple(_BY_NAME[name] for name in names) or table.COLUMNS
+
+
+def to_csv(rows: Rows, columns: Sequence[Column]) -> bytes:
+    """UTF-8 with one header line; floats as Python writes them, unknown empty."""
+    lines = [[column.name for column in columns]]
+    lines += [[_csv_cell(row[column.name]) for column in columns] for row in rows]
+    return "".join(f"{','.join(line)}\n" for line in lines).encode()
+
+
+def to_json(rows: Rows, columns: Sequence[Column]) -> bytes:
+    """One document: schema, what each column means, and the rows."""
+    document = {
+        "schema": SCHEMA,
+        "columns": [{"name": c.name, "type": c.type, "meaning": c.meaning} for c in columns],
+        "rows": [{c.name: _finite(row[c.name]) for c in columns} for row in rows],
+    }
+    return (json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+
+def to_parquet(rows: Rows, columns: Sequence[Column]) -> bytes:
+    """Typed columns, also where they are empty; equal rows give equal bytes."""
+    out = io.BytesIO()
+    frame(rows, columns).to_parquet(out, engine="pyarrow", compression="zstd", index=False)
+    return out.getvalue()
+
+
+def to_latex(rows: Rows, columns: Sequence[Column]) -> bytes:
+    """A ``tabular`` for booktabs; three digits, units scaled."""
+    return f"{latex(_headings(columns), _words(rows, columns))}\n".encode()
+
+
+def to_markdown(rows: Rows, columns: Sequence[Column]) -> bytes:
+    """A pipe table; three digits, units scaled."""
+    return f"{markdown(_headings(columns), _words(rows, columns))}\n".encode()
+
+
+FORMATS: Mapping[str, Callable[[Rows, Sequence[Column]], bytes]] = {
+    "csv": to_csv,
+    "parquet": to_parquet,
+    "json": to_json,
+    "latex": to_latex,
+    "md": to_markdown,
+}
+ROUNDED = ("latex", "md")
+
+
+def frame(rows: Rows, columns: Sequence[Column]) -> pd.DataFrame:
+    """A data frame in which every column has its type and unknown is NA."""
+    import pandas as pd
+
+    cells = [[_finite(row[column.name]) for column in columns] for row in rows]
+    names = [column.name for column in columns]
+    raw = pd.DataFrame(cells, columns=names, dtype=object)
+    return raw.astype({column.name: _PANDAS.get(column.type, "string") for column in columns})
+
+
+def read(path: Path) -> pd.DataFrame:
+    """Read back what was exported as CSV, Parquet or JSON.
+
+    Raises:
+        UsageError: The file has another ending, or is not such a table.
+    """
+    readers = {".csv": _read_csv, ".json": _read_json, ".parquet": _read_parquet}
+    reader = readers.get(path.suffix)
+    if reader is None:
+        raise UsageError(f"{path} is no exported table: read are {', '.join(readers)}.")
+    try:
+        return reader(path)
+    except (OSError, ValueError, KeyError) as error:
+        raise UsageError(f"{path} cannot be read as an exported table: {error}") from error
+
+
+def _read_csv(path: Path) -> pd.DataFrame:
+    with path.open(encoding="utf-8", newline="") as stream:
+        lines = csv.DictReader(stream)
+        columns = columns_named(lines.fieldnames or ())
+        rows = [{c.name: _parsed(line[c.name], c) for c in columns} for line in lines]
+    return frame(rows, columns)
+
+
+def _read_json(path: Path) -> pd.DataFrame:
+    document = json.loads(path.read_bytes())
+    columns = columns_named([column["name"] for column in document["columns"]])
+    return frame(document["rows"], columns)
+
+
+def _read_parquet(path: Path) -> pd.DataFrame:
+    import pandas as pd
+
+    raw = pd.read_parquet(path, engine="pyarrow", dtype_backend="numpy_nullable")
+    return raw.astype({name: _PANDAS.get(_BY_NAME[name].type, "string") for name in raw.columns})
+
+
+def _csv_cell(cell: Cell) -> str:
+    if _finite(cell) is None:
+        return ""
+    if isinstance(cell, bool):
+        return "true" if cell else "false"
+    return _quoted(safe_text(cell)) if isinstance(cell, str) else repr(cell)
+
+
+def _quoted(text: str) -> str:
+    """As RFC 4180; the standard library's writer leaves a lone carriage return unquoted."""
+    if any(mark in text for mark in ',"\r\n'):
+        return '"' + text.replace('"', '""') + '"'
+    return text
+
+
+def _parsed(text: str, column: Column) -> Cell:
+    if text == "":
+        # A text that is never unknown may be empty: no doubts, for instance.
+        return "" if column.null == "" and column.type in {"str", "enum"} else None
+    readers: Mapping[str, Callable[[str], Any]] = {
+        "int": int,
+        "float": float,
+        "bool": lambda word: word == "true",
+    }
+    value: Cell = readers.get(column.type, original_text)(text)
+    return value
+
+
+def _finite(cell: Cell) -> Cell:
+    return None if isinstance(cell, float) and not math.isfinite(cell) else cell
+
+
+def _headings(columns: Sequence[Column]) -> list[str]:
+    return [column.name for column in columns]
+
+
+def _words(rows: Rows, columns: Sequence[Column]) -> list[list[str]]:
+    return [[_word(row[column.name], column) for column in columns] for row in rows]
+
+
+def _word(cell: Cell, column: Column) -> str:
+    """A cell as people read it."""
+    if _finite(cell) is None:
+        return UNKNOWN
+    if isinstance(cell, bool):
+        return "yes" if cell else "no"
+    if isinstance(cell, float):
+        return _scaled(cell, column.name)
+    return printable(str(cell))
+
+
+def _scaled(value: float, name: str) -> str:
+    scales = (("_j", human_energy), ("_w", human_power), ("_s", human_duration))
+    if "per_s" not in name:
+        for ending, told in scales:
+            if name.endswith(ending):
+                return told(value)
+    shares = ("accuracy", "recall_", "macro_f1", "ece")
+    return human_share(value) if any(word in name for word in shares) else f"{value:.4g}"

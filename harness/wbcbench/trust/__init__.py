@@ -1,0 +1,1 @@
+"""How far joules can be trusted: uncertainty, witnesses, faults of sensors; pure."""

@@ -1,0 +1,1 @@
+"""One run carried out: from a spec to the watcher, and the trainer as the watcher sees it."""
