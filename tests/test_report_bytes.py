@@ -11,8 +11,12 @@ from reading_reports import two_variants
 
 def build_elsewhere(results, out, **environment):
     code = (
-        "import sys; from pathlib import Path; from wbcbench.report.page.publish import publish; "
-        "publish(Path(sys.argv[1]), 'runs', Path(sys.argv[2]))"
+        "import sys; from pathlib import Path; from wbcbench.report import build; "
+        "from wbcbench.report.page.drawing import to_pdf; "
+        "from wbcbench.report.page.publish import publish, read; "
+        "results = Path(sys.argv[1]); publish(results, 'runs', Path(sys.argv[2])); "
+        "figures = [f for b in build(read(results, 'runs')).blocks for f in b.figures]; "
+        "[Path(sys.argv[2], 'runs', f.name + '.pdf').write_bytes(to_pdf(f)) for f in figures]"
     )
     out.mkdir()
     env = {**os.environ, **environment}
@@ -41,8 +45,10 @@ def test_the_same_records_give_the_same_bytes_anywhere_and_at_any_time(tmp_path)
         MATPLOTLIBRC=str(settings),
     )
     assert sorted(first) == [
+        "energy-accuracy.pdf",
         "figures/energy-accuracy.svg",
         "figures/learning-curves.svg",
+        "learning-curves.pdf",
         "report.html",
         "report.md",
     ]

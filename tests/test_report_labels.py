@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wbcbench.report.page.drawing import short, spread
+from wbcbench.report.page.labels import labels, plain, short, spread
 
 
 @given(st.lists(st.floats(-1e3, 1e3), max_size=12), st.floats(0.01, 10))
@@ -27,3 +27,14 @@ def test_labels_with_room_stay_where_they_are_wanted(wanted):
 def test_a_long_name_is_cut_to_one_short_line():
     assert short("a\nb  c") == "a b c"
     assert len(short("x" * 10_000)) == 26
+
+
+def test_names_that_differ_only_in_the_middle_get_labels_of_their_own():
+    alike = [f"relu-{'x' * 40}{i}{'y' * 40}" for i in range(12)]
+    given = labels(alike)
+    assert len(set(given.values())) == 12
+    assert all(len(label) <= 26 for label in given.values())
+
+
+def test_a_label_holds_no_sign_that_no_picture_can_hold():
+    assert plain("a\x00b\x1b[31m\u202ec\ud800\n d") == "ab[31mc d"

@@ -8,10 +8,13 @@ records give the same bytes: nothing here asks for the time, the place or the ma
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure as Canvas
+
     from wbcbench.report.page.evidence import Evidence
 
 
@@ -38,7 +41,8 @@ class Figure:
 
     Attributes:
         name: File name without ending; also the prefix of the ids inside the picture.
-        svg: The picture as a file of its own, on a white ground.
+        draw: Draws it; called when, and only when, somebody wants a picture of it. What makes one
+            is ``page.drawing``: ``to_svg`` and ``to_pdf``.
         title: For ``<title>``.
         description: For ``<desc>``: what a reader who cannot see it should know.
         caption: Below it; says measured, modelled or synthetic.
@@ -46,7 +50,7 @@ class Figure:
     """
 
     name: str
-    svg: str
+    draw: Callable[[], Canvas]
     title: str
     description: str
     caption: str

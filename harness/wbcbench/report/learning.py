@@ -6,16 +6,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from wbcbench.report import Block, DataTable, Figure
-from wbcbench.report.page.drawing import INK, axes, short, spread, style, to_svg
+from wbcbench.report.page.drawing import axes
 from wbcbench.report.page.evidence import Evidence, Run
+from wbcbench.report.page.labels import in_margin, labels
+from wbcbench.report.page.palette import INK, style
 from wbcbench.runs.timeline import target_score, timeline
 from wbcbench.writing.show_units import count_of, energy_scale
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure as Canvas
 
 NAME = "learning-curves"
-_LABEL_SHARE = 0.065
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,17 +104,25 @@ def _figure(study: Evidence, curves: list[Curve], axis: Axis) -> Figure:
         f"images are of photographs the network was not trained on, where these are known."
         f"{study.stamp}"
     )
-    with axes() as (canvas, plot):
-        _draw(plot, study, curves, axis)
-        svg = to_svg(canvas, NAME, axis.title, description)
-    return Figure(NAME, svg, axis.title, description, caption, _data(study, curves, axis))
+    data = _data(study, curves, axis)
+    return Figure(
+        NAME, lambda: _picture(study, curves, axis), axis.title, description, caption, data
+    )
+
+
+def _picture(study: Evidence, curves: list[Curve], axis: Axis) -> Canvas:
+    canvas, plot = axes()
+    _draw(plot, study, curves, axis)
+    return canvas
 
 
 def _draw(plot: Axes, study: Evidence, curves: list[Curve], axis: Axis) -> None:
     for curve in curves:
-        colour, shape = style(study.variants, curve.run.variant)
+        look = style(study.variants, curve.run.variant)
         x = [cost / axis.divisor for cost in curve.cost]
-        plot.plot(x, curve.score, color=colour, marker=shape, markersize=3.5, linewidth=1.2)
+        plot.plot(
+            x, curve.score, color=look.colour, marker=look.shape, markersize=3.5, linewidth=1.2
+        )
     target = curves[0].run.record.spec.target_value
     plot.axhline(target, color=INK, linestyle=":", linewidth=1.4)
     plot.annotate("target", (0.0, target), (3, 3), textcoords="offset points", fontsize="small")
@@ -126,19 +136,9 @@ def _draw(plot: Axes, study: Evidence, curves: list[Curve], axis: Axis) -> None:
 def _label(plot: Axes, curves: list[Curve], axis: Axis) -> None:
     """One label a variant, at the end of its longest line, outside the axes."""
     longest = {c.run.variant: c for c in sorted(curves, key=lambda c: c.cost[-1])}
-    low, high = plot.get_ylim()
-    named = sorted(longest.items())
-    places = spread([curve.score[-1] for _, curve in named], _LABEL_SHARE * (high - low))
-    right = plot.get_xlim()[1]
-    for (variant, curve), place in zip(named, places, strict=True):
-        plot.annotate(
-            short(variant),
-            (curve.cost[-1] / axis.divisor, curve.score[-1]),
-            xytext=(right * 1.03, place),
-            va="center",
-            annotation_clip=False,
-            arrowprops={"arrowstyle": "-", "color": INK, "linewidth": 0.5, "alpha": 0.6},
-        )
+    names = labels(longest)
+    ends = [(names[v], c.cost[-1] / axis.divisor, c.score[-1]) for v, c in sorted(longest.items())]
+    in_margin(plot, ends)
 
 
 def _data(study: Evidence, curves: list[Curve], axis: Axis) -> DataTable:

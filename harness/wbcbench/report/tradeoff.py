@@ -6,18 +6,19 @@ from typing import TYPE_CHECKING
 
 from wbcbench.joules.metrics import mean_known, pareto_front
 from wbcbench.report import Block, DataTable, Figure
-from wbcbench.report.page.drawing import INK, axes, short, spread, style, to_svg
+from wbcbench.report.page.drawing import axes
 from wbcbench.report.page.evidence import Evidence, Run
+from wbcbench.report.page.labels import in_margin, labels
+from wbcbench.report.page.palette import INK, style
 from wbcbench.writing.show_units import energy_scale
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure as Canvas
 
 NAME = "energy-accuracy"
 TITLE = "Energy in training against balanced accuracy on TEST"
 
-# A label is this share of the vertical axis high, with a little air.
-_LABEL_SHARE = 0.065
 _LEAST_SPAN = 0.12
 _LEAST_SHARE = 0.2  # of the largest energy
 
@@ -69,10 +70,14 @@ def _figure(study: Evidence, runs: list[Run]) -> Figure:
         f"{_legend(runs, found)}Further left costs less, further up is better. "
         f"Energy: {study.energy_words}.{study.stamp}"
     )
-    with axes() as (canvas, plot):
-        _draw(plot, study, runs, found)
-        svg = to_svg(canvas, NAME, TITLE, description)
-    return Figure(NAME, svg, TITLE, description, caption, _data(study, runs))
+    data = _data(study, runs)
+    return Figure(NAME, lambda: _picture(study, runs, found), TITLE, description, caption, data)
+
+
+def _picture(study: Evidence, runs: list[Run], found: list[Mean]) -> Canvas:
+    canvas, plot = axes()
+    _draw(plot, study, runs, found)
+    return canvas
 
 
 def _legend(runs: list[Run], found: list[Mean]) -> str:
@@ -87,15 +92,18 @@ def _draw(plot: Axes, study: Evidence, runs: list[Run], found: list[Mean]) -> No
     energies = [run.row["headline_energy_train_j"] / divisor for run in runs]
     _frame(plot, unit, energies, [run.row["balanced_accuracy"] for run in runs])
     for run in runs:
-        colour, shape = style(study.variants, run.variant)
+        look = style(study.variants, run.variant)
         point = ([run.row["headline_energy_train_j"] / divisor], [run.row["balanced_accuracy"]])
-        plot.plot(*point, shape, color=colour, alpha=0.55, markersize=4.5, markeredgewidth=0)
+        plot.plot(
+            *point, look.shape, color=look.colour, alpha=0.55, markersize=4.5, markeredgewidth=0
+        )
     _draw_front(plot, found, divisor)
     for variant, energy_j, accuracy in found:
-        colour, shape = style(study.variants, variant)
-        mark = {"color": colour, "markersize": 9, "markeredgecolor": INK, "zorder": 3}
-        plot.plot([energy_j / divisor], [accuracy], shape, **mark)  # type: ignore[arg-type]
-    _label(plot, found, divisor)
+        look = style(study.variants, variant)
+        mark = {"color": look.colour, "markersize": 9, "markeredgecolor": INK, "zorder": 3}
+        plot.plot([energy_j / divisor], [accuracy], look.shape, **mark)  # type: ignore[arg-type]
+    names = labels(v for v, _, _ in found)
+    in_margin(plot, [(names[v], energy_j / divisor, accuracy) for v, energy_j, accuracy in found])
 
 
 def _frame(plot: Axes, unit: str, energies: list[float], accuracies: list[float]) -> None:
@@ -119,22 +127,6 @@ def _draw_front(plot: Axes, found: list[Mean], divisor: float) -> None:
     if len(steps) > 1:
         x, y = zip(*steps, strict=True)
         plot.step(x, y, where="post", color=INK, linestyle="--", linewidth=1.0, alpha=0.7)
-
-
-def _label(plot: Axes, found: list[Mean], divisor: float) -> None:
-    """Names stand in the right margin, joined to their means, so that none hides a point."""
-    low, high = plot.get_ylim()
-    left, right = plot.get_xlim()
-    places = spread([accuracy for _, _, accuracy in found], _LABEL_SHARE * (high - low))
-    for (variant, energy_j, accuracy), place in zip(found, places, strict=True):
-        plot.annotate(
-            short(variant),
-            (energy_j / divisor, accuracy),
-            xytext=(right + 0.03 * (right - left), place),
-            va="center",
-            annotation_clip=False,
-            arrowprops={"arrowstyle": "-", "color": INK, "linewidth": 0.6, "alpha": 0.6},
-        )
 
 
 def _data(study: Evidence, runs: list[Run]) -> DataTable:

@@ -1,38 +1,37 @@
-"""The surface figures are drawn on: colours, shapes, labels, and an SVG that is always the same.
+"""The surface figures are drawn on, and one figure as SVG and as PDF that are always the same.
 
-Matplotlib's object interface alone: nothing global is set, no window system is asked for. Text
-stays text in the picture, so that it can be read, searched and scaled.
+Matplotlib's object interface alone: no window system is asked for, and what is set is set only
+while a figure is drawn and saved. A figure holds how it is drawn, not the drawing: whoever wants a
+picture asks for it here. Text stays text, so that it can be read, searched and scaled.
 """
 
 from __future__ import annotations
 
 import io
-import itertools
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from html import escape
 from typing import TYPE_CHECKING
+
+from wbcbench.report.page.labels import plain
+from wbcbench.report.page.palette import INK
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure as Canvas
 
-# Okabe and Ito (2008), told apart by people with colour-blindness; those with 3:1 on both white
-# and near-black first. Shape and label say the same once more.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-SHAPES = ("o", "s", "^", "D", "v", "P")
-
-# Stands for the reader's own text colour; replaced when the picture is set into a page.
-INK = "#1b1b1f"
+    from wbcbench.report import Figure
 
 # In inches: narrow, so that text stays legible when a phone shrinks the picture to its width.
-SIZE_IN = (5.6, 4.2)
-_LABEL_LENGTH = 26
+WIDTH_IN = 5.6
+SIZE_IN = (WIDTH_IN, 4.2)
 
 _SETTINGS = {
     "svg.hashsalt": "wbcbench",
     "svg.fonttype": "none",
+    "pdf.fonttype": 42,
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans"],
     "font.size": 12.0,
@@ -43,45 +42,90 @@ _SETTINGS = {
     "ytick.color": INK,
     "text.parse_math": False,
     "axes.unicode_minus": False,
+    "hatch.linewidth": 0.8,
 }
 
-
-def style(variants: Sequence[str], variant: str) -> tuple[str, str]:
-    """Colour and marker of a variant among the sorted ``variants`` of the study."""
-    i = list(variants).index(variant)
-    return COLOURS[i % len(COLOURS)], SHAPES[i % len(SHAPES)]
+# One figure stands in the page and beside it: drawn once, however often it is asked for.
+_KEPT = 64
 
 
-def short(name: str) -> str:
-    """A label that fits into a picture, on one line."""
-    flat = " ".join(name.split())
-    return flat if len(flat) <= _LABEL_LENGTH else flat[: _LABEL_LENGTH - 1] + "…"
+def axes(size_in: tuple[float, float] = SIZE_IN) -> tuple[Canvas, Axes]:
+    """One plot, ready to draw on; to be called while a figure is being drawn."""
+    canvas, grid = panels(1, 1, size_in)
+    return canvas, grid[0][0]
 
 
-@contextmanager
-def axes() -> Iterator[tuple[Canvas, Axes]]:
-    """One pair of axes under this project's settings and nobody else's."""
-    import matplotlib as mpl
+def panels(
+    rows: int,
+    columns: int,
+    size_in: tuple[float, float] = SIZE_IN,
+    *,
+    share_x: bool = False,
+    share_y: bool = False,
+    heights: Sequence[float] | None = None,
+) -> tuple[Canvas, list[list[Axes]]]:
+    """Several plots, ``[rows][columns]``; to be called while a figure is being drawn.
+
+    Args:
+        rows: Plots below each other.
+        columns: Plots beside each other.
+        size_in: Width and height of the whole, in inches.
+        share_x: Whether plots below each other share their horizontal axis.
+        share_y: Whether plots beside each other share their vertical axis.
+        heights: Relative heights of the rows.
+    """
     from matplotlib.figure import Figure as Canvas
 
-    with mpl.rc_context():
-        mpl.rcdefaults()
-        mpl.rcParams.update(_SETTINGS)  # type: ignore[arg-type]
-        canvas = Canvas(figsize=SIZE_IN, layout="constrained")
-        plot = canvas.add_subplot()
+    canvas = Canvas(figsize=size_in, layout="constrained")
+    grid = canvas.subplots(
+        rows,
+        columns,
+        sharex="col" if share_x else False,
+        sharey="row" if share_y else False,
+        squeeze=False,
+        height_ratios=heights,
+    )
+    for plot in grid.flat:
         plot.spines[["top", "right"]].set_visible(False)
         plot.grid(visible=True, color="#808080", alpha=0.25, linewidth=0.6)
         plot.set_axisbelow(True)
-        yield canvas, plot
+    return canvas, [list(row) for row in grid]
 
 
-def to_svg(canvas: Canvas, name: str, title: str, description: str) -> str:
-    """The picture as a file: ids prefixed by ``name``, title and description inside, no date."""
+def cross(
+    plot: Axes,
+    at: tuple[float, float],
+    half: tuple[float | None, float | None],
+    colour: str,
+) -> None:
+    """An interval in both directions around a mean; an unknown half-width draws nothing."""
+    (x, y), (half_x, half_y) = at, half
+    bar = {"color": colour, "linewidth": 1.6, "capsize": 3.5, "zorder": 2.5}
+    if half_x is not None:
+        plot.errorbar([x], [y], xerr=[half_x], fmt="none", **bar)  # type: ignore[arg-type]
+    if half_y is not None:
+        plot.errorbar([x], [y], yerr=[half_y], fmt="none", **bar)  # type: ignore[arg-type]
+
+
+@lru_cache(maxsize=_KEPT)
+def to_svg(figure: Figure) -> str:
+    """The figure as a file: ids prefixed by its name, title and description inside, no date."""
     out = io.StringIO()
-    nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-    canvas.savefig(out, format="svg", metadata=nothing)
+    with _settings():
+        nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+        figure.draw().savefig(out, format="svg", metadata=nothing)
     text = re.sub(r"<metadata>.*?</metadata>\s*", "", out.getvalue(), flags=re.DOTALL)
-    return _spoken(_prefixed(text, name), name, title, description)
+    return _spoken(_prefixed(text, figure.name), figure)
+
+
+@lru_cache(maxsize=_KEPT)
+def to_pdf(figure: Figure) -> bytes:
+    """The figure as a page of its own size with its fonts inside, no date."""
+    out = io.BytesIO()
+    words = {"Title": plain(figure.title), "CreationDate": None, "Creator": None, "Producer": None}
+    with _settings():
+        figure.draw().savefig(out, format="pdf", metadata=words)
+    return out.getvalue()
 
 
 def inline(svg: str) -> str:
@@ -89,36 +133,20 @@ def inline(svg: str) -> str:
     body = svg[svg.index("<svg") :]
     body = re.sub(r' (width|height)="[\d.]+pt"', "", body, count=2)
     body = re.sub(r'<g id="[^"]*patch_1">.*?</g>\s*', "", body, count=1, flags=re.DOTALL)
-    # The plot's own ground: the next white area.
+    # The plots' own grounds.
     body = body.replace("fill: #ffffff", "fill: none")
     return body.replace(INK, "currentColor")
 
 
-def spread(wanted: Sequence[float], gap: float) -> list[float]:
-    """Places for labels near the wanted ones and at least ``gap`` apart, in the same order.
+@contextmanager
+def _settings() -> Iterator[None]:
+    """This project's settings and nobody else's, while a figure is drawn and saved."""
+    import matplotlib as mpl
 
-    Neighbours that are too close become a group that is centred on its members' mean.
-    """
-    groups: list[list[tuple[float, int]]] = []
-    for value, i in sorted((value, i) for i, value in enumerate(wanted)):
-        groups.append([(value, i)])
-        while len(groups) > 1 and _first(groups[-1], gap) - _last(groups[-2], gap) < gap:
-            last = groups.pop()
-            groups[-1] += last
-    places = [0.0] * len(wanted)
-    for group in groups:
-        for rank, (_, i) in enumerate(group):
-            places[i] = _first(group, gap) + rank * gap
-    return places
-
-
-def _first(group: list[tuple[float, int]], gap: float) -> float:
-    centre = sum(value for value, _ in group) / len(group)
-    return centre - gap * (len(group) - 1) / 2
-
-
-def _last(group: list[tuple[float, int]], gap: float) -> float:
-    return _first(group, gap) + gap * (len(group) - 1)
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        mpl.rcParams.update(_SETTINGS)  # type: ignore[arg-type]
+        yield
 
 
 def _prefixed(svg: str, name: str) -> str:
@@ -128,12 +156,12 @@ def _prefixed(svg: str, name: str) -> str:
     return re.sub(r'href="#', f'href="#{name}-', svg)
 
 
-def _spoken(svg: str, name: str, title: str, description: str) -> str:
+def _spoken(svg: str, figure: Figure) -> str:
+    name = figure.name
     start, end = svg.index("<svg"), svg.index(">", svg.index("<svg"))
-    words = f' role="img" aria-labelledby="{name}-title {name}-desc"'
+    words = f' role="img" aria-labelledby="{name}-title {name}-desc">'
     spoken = (
-        f'\n <title id="{name}-title">{escape(title)}</title>'
-        f'\n <desc id="{name}-desc">{escape(description)}</desc>'
+        f'\n <title id="{name}-title">{escape(plain(figure.title))}</title>'
+        f'\n <desc id="{name}-desc">{escape(plain(figure.description))}</desc>'
     )
-    lines = itertools.chain([svg[:start] + svg[start:end] + words + ">" + spoken, svg[end + 1 :]])
-    return "".join(lines)
+    return svg[:start] + svg[start:end] + words + spoken + svg[end + 1 :]

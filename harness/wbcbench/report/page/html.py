@@ -6,7 +6,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from wbcbench.report import Report
-from wbcbench.report.page.drawing import inline
+from wbcbench.report.page.drawing import inline, to_svg
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -31,5 +31,5 @@ def _template() -> Template:
         keep_trailing_newline=True,
     )
     # The picture's texts were escaped when it was drawn.
-    environment.filters["picture"] = lambda svg: Markup(inline(svg))
+    environment.filters["picture"] = lambda figure: Markup(inline(to_svg(figure)))
     return environment.get_template("page.html.j2")

@@ -7,6 +7,7 @@ from pathlib import Path
 from wbcbench import table
 from wbcbench.errors import UsageError
 from wbcbench.report import Report, build
+from wbcbench.report.page.drawing import to_svg
 from wbcbench.report.page.evidence import Evidence, gather
 from wbcbench.report.page.html import to_html
 from wbcbench.report.page.markdown import to_markdown
@@ -59,7 +60,7 @@ def _write(folder: Path, report: Report) -> list[Path]:
     files = {folder / "report.html": to_html(report), folder / "report.md": to_markdown(report)}
     for block in report.blocks:
         for figure in block.figures:
-            files[folder / "figures" / f"{figure.name}.svg"] = figure.svg.encode()
+            files[folder / "figures" / f"{figure.name}.svg"] = to_svg(figure).encode()
     for path, data in files.items():
         write_whole(path, data)
     return list(files)
