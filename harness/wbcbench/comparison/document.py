@@ -66,6 +66,11 @@ def contrast_row(effect: Effect) -> dict[str, Any]:
     }
 
 
+def contrast_key(effect: Effect) -> str:
+    """What names a line of ``contrasts.csv`` among the others."""
+    return f"{effect.contrast} vs {effect.against}: {effect.metric.name}"
+
+
 def as_csv(found: Comparison) -> str:
     """``contrasts.csv``: one line a contrast and metric, floats as Python writes them."""
     out = io.StringIO()

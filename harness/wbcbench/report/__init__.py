@@ -4,11 +4,14 @@ A section is one file of this folder and one line of ``catalog.SECTIONS``: a fun
 study to a ``Block`` of words, tables and figures, or ``None`` when it has nothing to say. Sections
 know nothing of HTML or Markdown; ``page`` sets them and knows nothing of energy. The same
 records give the same bytes: nothing here asks for the time, the place or the machine.
+
+A sentence with a number that a reader could quote is a ``Claim``: it says from which row of which
+table its numbers are, so that a reader can look and a program can work it out again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -16,6 +19,59 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas
 
     from wbcbench.report.page.evidence import Evidence
+
+
+Value = str | int | float | bool | None
+"""What a claim's number is; ``None`` is unknown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What the report says, and the row of a table that it says it from.
+
+    The words follow from the values alone: whoever has the row can make the sentence again.
+
+    Attributes:
+        id: Unique in the report; letters, digits and hyphens.
+        text: Whole sentences, plain text.
+        source: The table: ``contrasts.csv``, ``summary.csv`` or ``runs.csv``.
+        row: Key of its row there; empty where the table as a whole is counted or summed.
+        values: What the words were made of, by column of that table, unrounded.
+    """
+
+    id: str
+    text: str
+    source: str
+    row: str
+    values: Mapping[str, Value]
+
+
+@dataclass(frozen=True, slots=True)
+class Chip:
+    """One circumstance in a few words: ``GPU``, ``measured (energy counter)``.
+
+    Attributes:
+        about: What it is about.
+        words: How it stands; never told by colour alone.
+        mind: Whether a reader should take it into account.
+    """
+
+    about: str
+    words: str
+    mind: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """Lines to copy as they are: commands, a reference.
+
+    Attributes:
+        caption: What they do.
+        text: The lines.
+    """
+
+    caption: str
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +83,16 @@ class DataTable:
         headings: One for each column.
         rows: Cells; the first of each row names it.
         words: Positions of columns that hold words; the others are set as numbers.
+        source: The table of numbers behind it, as in ``Claim``; empty for none.
+        keys: Key of each row in ``source``, for claims to lead to; empty for none.
     """
 
     caption: str
     headings: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     words: frozenset[int] = frozenset({0})
+    source: str = ""
+    keys: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +124,13 @@ class Block:
     Attributes:
         key: Anchor on the page; letters and hyphens.
         title: Heading.
-        paragraphs: Plain text, in order, before the tables.
+        paragraphs: Plain text, in order, after the claims and chips.
         tables: After the paragraphs.
         figures: After the tables.
         folded: Whether the tables are folded away until asked for.
+        claims: What it says with numbers, in order, before anything else.
+        chips: After the claims.
+        listings: At the end.
     """
 
     key: str
@@ -76,6 +139,9 @@ class Block:
     tables: tuple[DataTable, ...] = ()
     figures: tuple[Figure, ...] = ()
     folded: bool = False
+    claims: tuple[Claim, ...] = ()
+    chips: tuple[Chip, ...] = ()
+    listings: tuple[Listing, ...] = ()
 
 
 class Section(Protocol):
@@ -101,6 +167,17 @@ class Report:
     facts: str
     banners: tuple[str, ...]
     blocks: tuple[Block, ...]
+
+    @property
+    def claims(self) -> tuple[Claim, ...]:
+        """Everything it says with numbers, in order."""
+        return tuple(claim for block in self.blocks for claim in block.claims)
+
+    @property
+    def rows(self) -> frozenset[tuple[str, str]]:
+        """Source and key of every row that a claim can lead to."""
+        tables = [table for block in self.blocks for table in block.tables]
+        return frozenset((table.source, key) for table in tables for key in table.keys)
 
 
 def build(study: Evidence) -> Report:

@@ -6,6 +6,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from wbcbench.report import Report
+from wbcbench.report.page.anchors import anchor
 from wbcbench.report.page.drawing import inline, to_svg
 
 if TYPE_CHECKING:
@@ -32,4 +33,5 @@ def _template() -> Template:
     )
     # The picture's texts were escaped when it was drawn.
     environment.filters["picture"] = lambda figure: Markup(inline(to_svg(figure)))
+    environment.globals["anchor"] = anchor
     return environment.get_template("page.html.j2")

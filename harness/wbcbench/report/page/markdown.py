@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from wbcbench.report import Block, DataTable, Figure, Report
+from wbcbench.report import Block, Claim, DataTable, Figure, Listing, Report
+from wbcbench.report.page.anchors import anchor
 
 _ANYWHERE = re.compile(r"([\\`*_\[\]|~$])")
 _AT_START = re.compile(r"^([-+#=]|\d+[.)](?=\s|$))")
@@ -30,18 +31,39 @@ def _parts(report: Report) -> Iterator[str]:
     yield plain(report.facts)
     for banner in report.banners:
         yield f"> **Mind:** {plain(banner)}"
+    rows = report.rows
     for block in report.blocks:
-        yield from _block(block)
+        yield from _block(block, rows)
 
 
-def _block(block: Block) -> Iterator[str]:
+def _block(block: Block, rows: frozenset[tuple[str, str]]) -> Iterator[str]:
     yield f"## {plain(block.title)}"
+    yield from (_claim(claim, rows) for claim in block.claims)
+    if block.chips:
+        yield "\n".join(f"- **{plain(c.about)}:** {plain(c.words)}" for c in block.chips)
     yield from (plain(paragraph) for paragraph in block.paragraphs)
     for data in block.tables:
         yield plain(data.caption)
         yield _table(data)
     for figure in block.figures:
         yield from _figure(figure)
+    for listing in block.listings:
+        yield from _listing(listing)
+
+
+def _claim(claim: Claim, rows: frozenset[tuple[str, str]]) -> str:
+    text = plain(claim.text)
+    if (claim.source, claim.row) not in rows:
+        return text
+    return f"{text} [Row in the table](#{anchor(claim.source, claim.row)})"
+
+
+def _listing(listing: Listing) -> Iterator[str]:
+    """Fenced by more backticks than the lines have anywhere."""
+    yield plain(listing.caption)
+    longest = max((len(run) for run in re.findall("`+", listing.text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    yield f"{fence}text\n{listing.text}\n{fence}"
 
 
 def _figure(figure: Figure) -> Iterator[str]:
@@ -54,8 +76,8 @@ def _figure(figure: Figure) -> Iterator[str]:
 
 def _table(data: DataTable) -> str:
     aligns = [":--" if i in data.words else "--:" for i in range(len(data.headings))]
-    lines = [data.headings, tuple(aligns), *data.rows]
-    return "\n".join(
-        "| " + " | ".join(aligns if i == 1 else map(plain, line)) + " |"
-        for i, line in enumerate(lines)
-    )
+    rows = [list(map(plain, row)) for row in data.rows]
+    for row, key in zip(rows, data.keys, strict=False):
+        row[0] = f'<a id="{anchor(data.source, key)}"></a>{row[0]}'
+    lines = [map(plain, data.headings), aligns, *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
