@@ -3,41 +3,19 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from xml.etree import ElementTree as ET
 
 import html5lib
 import pytest
 
+from hostile_studies import hostile_study
 from reading_reports import Strict, page, published, text_of
-from records_factory import failed_record, make_record, make_spec, save
 from wbcbench.report.page.markdown import plain
-from wbcbench.runs.local_facts import Local
-from wbcbench.runs.records import Failure
-from wbcbench.runs.rundir import RunDir
-from wbcbench.verdict import Caution, Severity
-
-HOSTILE = "<script>alert(1)</script> {{ 7*7 }} {% raw %} ]]> --> \"quote' | ` * $x^2$ \u202e end"
 
 
-@pytest.fixture
-def hostile(tmp_path):
-    doubt = Caution("x", Severity.SUSPECT, HOSTILE, HOSTILE)
-    spec = make_spec("leaky-dropout", study="runs")
-    record = make_record(
-        spec=spec,
-        cautions=(doubt,),
-        provenance={"cpu_model": HOSTILE, "os": HOSTILE + "y" * 10_000, "host_id": HOSTILE},
-        absent=(),
-    )
-    save(tmp_path, record)
-    renamed = replace(spec, variant=HOSTILE, seed=2)
-    failed = failed_record(spec=replace(spec, seed=3))
-    save(tmp_path, replace(failed, error=Failure(HOSTILE, HOSTILE, 1, HOSTILE)))
-    run = RunDir(tmp_path / "runs" / "hostile-s2-00000000")
-    run.create(renamed, Local())
-    run.write_record(replace(make_record(spec=renamed), run_id="hostile-s2-00000000"))
-    return tmp_path
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory):
+    return hostile_study(tmp_path_factory.mktemp("hostile"))
 
 
 def test_hostile_words_stay_words_in_the_page(hostile):
