@@ -70,10 +70,16 @@ def read_study(study_dir: Path) -> StudyRuns:
     return StudyRuns(runs, len(folders) - len(finished))
 
 
-def observe(record: RunRecord, study: str, predictions: Path | None = None) -> Observed:
-    """One record as a comparison sees it."""
+def observe(
+    record: RunRecord,
+    study: str,
+    predictions: Path | None = None,
+    cells: Mapping[str, Cell] | None = None,
+) -> Observed:
+    """One record as a comparison sees it; ``cells`` are its row where it was made already."""
     view = RunView(record)
     speakers = {domain.value: view.speaker(domain) for domain in Domain}
     speakers["headline"] = view.headline
     origins = {part: who.status.value if who else ABSENT for part, who in speakers.items()}
-    return Observed(study, record.run_id, record.spec, table.row(record), origins, predictions)
+    row = table.row(record) if cells is None else cells
+    return Observed(study, record.run_id, record.spec, row, origins, predictions)

@@ -109,9 +109,11 @@ def _read(path: Path) -> _Predictions:
             "intervals by photograph, or repeat the run."
         ) from error
     truth, said = (np.asarray(table[name].to_pylist()) for name in ("y_true", "y_pred"))
+    # Arrow's own ``fill_null`` imports pandas, which takes longer than all the rest.
+    photographs = table["original_id"].to_pylist()
     return _Predictions(
         images=table["image_sha256"].to_pylist(),
         truth=truth.tolist(),
         right=(truth == said).astype(np.float64),
-        photographs=np.asarray(table["original_id"].fill_null(-1).to_pylist(), dtype=np.int64),
+        photographs=np.asarray([-1 if p is None else p for p in photographs], dtype=np.int64),
     )

@@ -106,7 +106,7 @@ class Evidence:
         """
         from wbcbench.report.page.compared import compared
 
-        return compared(self.folder) if self.folder else None
+        return compared(self, self.folder) if self.folder else None
 
     def run_dir(self, run: Run) -> RunDir | None:
         """The folder of one run, for its traces and predictions."""
