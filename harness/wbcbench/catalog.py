@@ -33,12 +33,21 @@ LAUNCHERS: Mapping[str, str] = {
 
 # In this order the sections stand in the report.
 SECTIONS: Mapping[str, str] = {
+    "answer": "report.answer:section",
+    "quality": "report.quality:section",
     "summary": "report.summary:section",
     "tradeoff": "report.tradeoff:section",
+    "contrasts": "report.contrasts:section",
     "learning": "report.learning:section",
-    "quality": "report.quality:section",
+    "inference": "report.inference:section",
+    "uncertainty": "report.uncertainty:section",
+    "methods": "report.methods:section",
     "every-run": "report.every_run:section",
-    "provenance": "report.provenance:section",
+    "sampling": "report.sampling:section",
+    "environment": "report.environment:section",
+    "limits": "report.limits:section",
+    "reproduce": "report.reproduce:section",
+    "citation": "report.citation:section",
 }
 
 # In this order doubts stand in a record.

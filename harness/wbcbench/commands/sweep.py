@@ -163,8 +163,8 @@ def _dry_run(made: Plan, setting: Setting, *, as_json: bool) -> None:
 
 
 def _print(made: Plan, outcome: Outcome, setting: Setting, *, as_json: bool) -> None:
+    from wbcbench.runs.study_folder import pilot_study
     from wbcbench.sweeping import sweep_text
-    from wbcbench.sweeping.pilot import pilot_study
     from wbcbench.sweeping.standing import Standing
     from wbcbench.sweeping.study_account import account
 

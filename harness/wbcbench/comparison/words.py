@@ -16,7 +16,7 @@ def difference(value: float | None, found: Interval | None, metric: Metric) -> s
     """``-6.91 % [-7.31, -6.51]``; two digits of the half-width, for more would be noise."""
     if value is None:
         return UNKNOWN
-    digits = _digits(found)
+    digits = decimals(found)
     unit = f" {metric.unit}" if metric.unit else ""
     told = f"{_signed(value, digits)}{unit}"
     return told if found is None else f"{told} {bounds(found, digits)}"
@@ -24,7 +24,7 @@ def difference(value: float | None, found: Interval | None, metric: Metric) -> s
 
 def bounds(found: Interval, digits: int | None = None) -> str:
     """``[-7.31, -6.51]``."""
-    places = _digits(found) if digits is None else digits
+    places = decimals(found) if digits is None else digits
     return f"[{_signed(found.low, places)}, {_signed(found.high, places)}]"
 
 
@@ -96,7 +96,8 @@ def _blocks(count: int) -> str:
     return "1 more block" if count == 1 else f"{count} more blocks"
 
 
-def _digits(found: Interval | None) -> int:
+def decimals(found: Interval | None) -> int:
+    """How many decimals show two digits of the half-width; two without an interval."""
     half = (found.high - found.low) / 2 if found else 0.0
     if half <= 0:
         return 2

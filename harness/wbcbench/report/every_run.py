@@ -26,7 +26,9 @@ def section(study: Evidence) -> Block:
     """One line a run."""
     rows = tuple(_line(run) for run in study.runs)
     caption = f"Every run of the study with a record. Energy is gross.{study.stamp}"
-    return Block("runs", "Every run", tables=(DataTable(caption, HEADINGS, rows, _WORDS),))
+    keys = tuple(run.record.run_id for run in study.runs)
+    table = DataTable(caption, HEADINGS, rows, _WORDS, "runs.csv", keys)
+    return Block("runs", "Every run", tables=(table,), folded=True)
 
 
 def _line(run: Run) -> tuple[str, ...]:

@@ -1,76 +1,36 @@
-"""How far the numbers can be trusted: meters, samples, doubts with advice, and what is absent."""
+"""How far the numbers can be trusted: circumstances, doubts with advice, what is absent."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 
-from wbcbench.joules.headline import spoken_energy_j
-from wbcbench.joules.metrics import sum_if_all_known
 from wbcbench.report import Block, DataTable
-from wbcbench.report.page.evidence import Evidence, Run
+from wbcbench.report.page.chips import chips
+from wbcbench.report.page.evidence import Evidence
+from wbcbench.report.page.study_cost import cost_claim
 from wbcbench.verdict import Caution, Severity
-from wbcbench.writing.show_units import count_of, human_energy
+from wbcbench.writing.show_units import count_of
 
 _WEIGHT = {Severity.INVALID: 0, Severity.SUSPECT: 1, Severity.INFO: 2}
+_TOLD_APART = "meter-absent"  # has a table of its own, one line a meter
+_WORDS = (
+    "Measured: read from a sensor of that part. Estimated: from a sensor of another part. "
+    "Modelled: worked out from a rated power and the load, without a sensor. Absent: not known, "
+    "and not zero."
+)
 
 
 def section(study: Evidence) -> Block:
     """Measurement quality in words, then every kind of doubt."""
-    tables = [table for table in (_meters(study), _doubts(study)) if table.rows]
-    return Block("quality", "Measurement quality", tuple(_words(study)), tuple(tables))
-
-
-def _words(study: Evidence) -> Iterator[str]:
-    whole_j = [_whole_run_j(run) for run in study.runs]
-    known_j = [energy_j for energy_j in whole_j if energy_j is not None]
-    statuses = {run.row["headline_status"] for run in study.runs}
-    if known_j and len(statuses) == 1:
-        yield (
-            f"{count_of(len(known_j), 'run')} with known energy, idle phases and failed runs "
-            f"included, used {human_energy(sum(known_j))} in all ({statuses.pop()})."
-        )
-    absent = Counter((a.meter, a.reason) for run in study.runs for a in run.record.absent)
-    for (meter, reason), count in sorted(absent.items()):
-        yield f"Meter {meter} was absent in {count} of {count_of(len(study.runs), 'run')}: {reason}"
-
-
-def _whole_run_j(run: Run) -> float | None:
-    phases = run.view.phases
-    return sum_if_all_known(
-        [spoken_energy_j(run.record, run.view.headline, phase.name) for phase in phases]
+    tables = [table for table in (_doubts(study), _absent(study)) if table.rows]
+    return Block(
+        "quality",
+        "Measurement quality",
+        (_WORDS,),
+        tuple(tables),
+        claims=cost_claim(study),
+        chips=tuple(chips(study)),
     )
-
-
-def _meters(study: Evidence) -> DataTable:
-    names = (
-        "headline_method",
-        "headline_status",
-        "samples_train",
-        "sample_gap_max_ms",
-        "counter_vs_integral_pct",
-        "watcher_cpu_s",
-    )
-    rows = tuple(
-        (run.record.run_id, *(_cell(run.row[name]) for name in names)) for run in study.runs
-    )
-    headings = (
-        "run",
-        "how the energy was read",
-        "status",
-        "samples in training",
-        "longest gap (ms)",
-        "counter vs integral (%)",
-        "watcher's CPU (s)",
-    )
-    caption = "How the headline energy of each run was sampled, and what watching cost."
-    return DataTable(caption, headings, rows, frozenset({0, 1, 2}))
-
-
-def _cell(value: object) -> str:
-    if value is None:
-        return "–"
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def _doubts(study: Evidence) -> DataTable:
@@ -78,13 +38,14 @@ def _doubts(study: Evidence) -> DataTable:
     found: dict[tuple[int, str, str, str], list[tuple[str, Caution]]] = {}
     for run in study.runs:
         for caution in run.record.cautions:
-            key = (_WEIGHT[caution.severity], caution.code, caution.window, caution.channel)
-            found.setdefault(key, []).append((run.record.run_id, caution))
+            if caution.code != _TOLD_APART:
+                key = (_WEIGHT[caution.severity], caution.code, caution.window, caution.channel)
+                found.setdefault(key, []).append((run.record.run_id, caution))
     rows = tuple(_doubt_line(*found[key][0], _runs(found[key])) for key in sorted(found))
     headings = ("doubt", "weight", "window", "runs", "what was seen", "in", "what to do")
     caption = (
         "Doubts and remarks that were stored with the runs, each kind once. Invalid and suspect "
-        "weigh in the verdict; info does not."
+        "weigh in the verdict on a run; info does not."
     )
     return DataTable(caption, headings, rows, frozenset({0, 1, 2, 4, 5, 6}))
 
@@ -97,3 +58,13 @@ def _doubt_line(run_id: str, caution: Caution, runs: int) -> tuple[str, ...]:
     window = caution.window or "whole run"
     weight = caution.severity.value
     return (caution.code, weight, window, str(runs), caution.detail, run_id, caution.advice)
+
+
+def _absent(study: Evidence) -> DataTable:
+    counts = Counter((a.meter, a.reason) for run in study.runs for a in run.record.absent)
+    rows = tuple(
+        (meter, f"{count} of {count_of(len(study.runs), 'run')}", reason)
+        for (meter, reason), count in sorted(counts.items())
+    )
+    caption = "Meters that were looked for and did not work."
+    return DataTable(caption, ("meter", "absent in", "why"), rows, frozenset({0, 1, 2}))

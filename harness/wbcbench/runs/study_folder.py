@@ -8,6 +8,13 @@ from wbcbench.errors import UsageError, unknown_name
 from wbcbench.runs.rundir import RunDir, study_runs
 
 _NAMED = 5
+_PILOT = "-pilot"
+_LONGEST = 64  # characters in the name of a study
+
+
+def pilot_study(study: str) -> str:
+    """Where the pilots of a study lie: apart from its runs, so that no comparison sees them."""
+    return study[: _LONGEST - len(_PILOT)] + _PILOT
 
 
 def studies(results: Path) -> list[str]:

@@ -13,17 +13,11 @@ from wbcbench.planning.plan import Plan
 from wbcbench.runs.local_facts import Local
 from wbcbench.runs.rundir import RunDir
 from wbcbench.runs.study import RunSpec
-from wbcbench.runs.study_folder import studies
+from wbcbench.runs.study_folder import pilot_study, studies
 from wbcbench.sweeping.standing import Standing
 from wbcbench.watching import running
 
-SUFFIX = "-pilot"
 _MOST_OTHERS = 200  # records of other studies that are read for a forecast
-
-
-def pilot_study(study: str) -> str:
-    """Where the pilots of a study lie: apart from its runs, so that no comparison sees them."""
-    return study[: 64 - len(SUFFIX)] + SUFFIX
 
 
 def pilot_spec(made: Plan) -> RunSpec:

@@ -42,7 +42,7 @@ def _energy(study: Evidence) -> Iterator[str]:
         yield (
             f"MIXED. {study.left_out} of {count_of(len(study.done), 'finished run')} read in "
             "another way, made on another machine or of other images, or without joules: in the "
-            "table of runs but in no mean and no figure of energy."
+            "table of runs but in no mean and no figure."
         )
 
 

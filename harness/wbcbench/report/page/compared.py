@@ -21,20 +21,21 @@ if TYPE_CHECKING:
 TRUST = (Origin.MEASURED, Origin.ESTIMATED, Origin.MODELLED, Origin.SYNTHETIC)
 
 
-def compared(study: Evidence, folder: Path) -> Comparison | None:
-    """The comparison of a study with its own plan; ``None`` where nothing can be compared.
+def compared(study: Evidence, folder: Path) -> Comparison | str:
+    """The comparison of a study with its own plan, or why nothing can be compared.
 
     Without a plan the joules compared are the most trustworthy ones that every arm has.
     """
     settings = settings_for(folder, {})
     runs = [_observed(run, folder) for run in sorted(study.runs, key=lambda r: r.record.run_id)]
     trusts = [settings.least_trust] if settings.plan_sha256 else TRUST
-    made: Comparison | None = None
+    made: Comparison | str = ""
     for trust in trusts:
         try:
             trusting = replace(settings, least_trust=trust)
             made = compare(runs, trusting, [folder.name], study.unfinished)
-        except (CannotMeasureError, UsageError):
+        except (CannotMeasureError, UsageError) as error:
+            made = made or str(error)
             continue
         if made.energy.metric is not None:
             return made

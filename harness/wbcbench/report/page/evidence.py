@@ -17,6 +17,7 @@ from wbcbench.table.view import RunView
 if TYPE_CHECKING:
     from wbcbench.comparison.result import Comparison
     from wbcbench.planning.plan import Plan
+    from wbcbench.report.page.arms import Arm
 
 Row = dict[str, Any]
 
@@ -69,6 +70,15 @@ class Run:
         return energy_j
 
     @property
+    def gain_error(self) -> float | None:
+        """Relative error of the headline's sensor that all runs on it share; ``None`` = unknown."""
+        named = {channel.name: channel.gain_error for channel in self.record.channels}
+        who = self.view.headline
+        found = [named[name] for name in who.channels] if who else []
+        known = [gain for gain in found if gain is not None]
+        return max(known) if known and len(known) == len(found) else None
+
+    @property
     def key(self) -> tuple[Any, ...]:
         """What must agree before joules are put beside each other."""
         return tuple(self.row[name] for name in COMPARABLE)
@@ -104,9 +114,25 @@ class Evidence:
 
         The joules compared are the best this study has, and say so: the plan's channel first.
         """
+        return None if isinstance(self._outcome, str) else self._outcome
+
+    @property
+    def why_not_compared(self) -> str:
+        """Why there is no comparison, in whole sentences; empty where there is one."""
+        return self._outcome if isinstance(self._outcome, str) else ""
+
+    @cached_property
+    def _outcome(self) -> Comparison | str:
         from wbcbench.report.page.compared import compared
 
-        return compared(self, self.folder) if self.folder else None
+        return compared(self, self.folder) if self.folder else "The runs' folder is not at hand."
+
+    @cached_property
+    def arms(self) -> tuple[Arm, ...]:
+        """What is compared: every variant with its settings, and its runs."""
+        from wbcbench.report.page.arms import arms
+
+        return arms(self)
 
     def run_dir(self, run: Run) -> RunDir | None:
         """The folder of one run, for its traces and predictions."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from wbcbench.report import Block, Claim, DataTable, Figure, Listing, Report
+from wbcbench.report import Block, Chip, Claim, DataTable, Figure, Listing, Report
 from wbcbench.report.page.anchors import anchor
 
 _ANYWHERE = re.compile(r"([\\`*_\[\]|~$])")
@@ -40,7 +40,7 @@ def _block(block: Block, rows: frozenset[tuple[str, str]]) -> Iterator[str]:
     yield f"## {plain(block.title)}"
     yield from (_claim(claim, rows) for claim in block.claims)
     if block.chips:
-        yield "\n".join(f"- **{plain(c.about)}:** {plain(c.words)}" for c in block.chips)
+        yield "\n".join(map(_chip, block.chips))
     yield from (plain(paragraph) for paragraph in block.paragraphs)
     for data in block.tables:
         yield plain(data.caption)
@@ -56,6 +56,11 @@ def _claim(claim: Claim, rows: frozenset[tuple[str, str]]) -> str:
     if (claim.source, claim.row) not in rows:
         return text
     return f"{text} [Row in the table](#{anchor(claim.source, claim.row)})"
+
+
+def _chip(chip: Chip) -> str:
+    mark = " (caution)" if chip.mind else ""
+    return f"- **{plain(chip.about)}:** {plain(chip.words)}{mark}"
 
 
 def _listing(listing: Listing) -> Iterator[str]:

@@ -1,0 +1,97 @@
+"""The planned contrasts: differences within blocks, with interval, test and what they show."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from wbcbench.comparison.document import contrast_key
+from wbcbench.comparison.result import Comparison, Effect
+from wbcbench.comparison.words import difference, p_words, status_words
+from wbcbench.report import Block, DataTable
+from wbcbench.report.page.evidence import Evidence
+from wbcbench.report.page.sentences import metric_words
+from wbcbench.writing.show_units import UNKNOWN
+
+HEADINGS = (
+    "contrast",
+    "of",
+    "difference [95 %]",
+    "p",
+    "Holm p",
+    "d_z",
+    "blocks won",
+    "p equivalent",
+    "finding",
+)
+_WORDS = frozenset({0, 1, 8})
+
+
+def section(study: Evidence) -> Block | None:
+    """Every contrast with all its numbers; ``None`` where nothing is compared."""
+    found = study.comparison
+    if found is None or not found.effects:
+        return None
+    tables = tuple(_tables(study, found))
+    return Block("contrasts", "What differs", tuple(_words(found)), tables)
+
+
+def _words(found: Comparison) -> Iterator[str]:
+    settings = found.settings
+    primary = [effect for effect in found.effects if effect.family == "primary"]
+    n = len(found.blocks.runs)
+    yield (
+        "A block is one seed with every variant once. Differences are taken inside blocks, so "
+        "that what a block shares cancels: joules and seconds as ratios, told in per cent of the "
+        "lower side; accuracies in percentage points (pp)."
+    )
+    yield (
+        "p is from the exact sign-flip test: how often chance alone would give a difference as "
+        f"large. With {n} {'block' if n == 1 else 'blocks'} it cannot fall below "
+        f"{p_words(primary[0].p_floor) if primary else UNKNOWN}. Holm p is corrected for the "
+        f"{len(primary)} primary tests. d_z is the mean difference over its standard deviation. "
+        f"Equivalent: shown to lie within ±{settings.region_pct:g} % (joules, seconds) or "
+        f"±{settings.region_pp:g} pp (accuracies) by two one-sided tests at 5 %. What is neither "
+        "different nor equivalent is 'cannot tell', never 'the same'."
+    )
+    yield from found.notes
+
+
+def _tables(study: Evidence, found: Comparison) -> Iterator[DataTable]:
+    told = {
+        "primary": "Primary contrasts, fixed before the first run",
+        "secondary": "Secondary pairs: estimates, on whose account nothing is called different",
+    }
+    for family, words in told.items():
+        effects = [effect for effect in found.effects if effect.family == family]
+        if effects:
+            caption = f"{words}. {_joules(found)}{study.stamp}"
+            rows = tuple(_line(effect) for effect in effects)
+            keys = tuple(contrast_key(effect) for effect in effects)
+            yield DataTable(caption, HEADINGS, rows, _WORDS, "contrasts.csv", keys)
+
+
+def _joules(found: Comparison) -> str:
+    words = found.energy.words
+    return f"{words[:1].upper()}{words[1:]}."
+
+
+def _line(effect: Effect) -> tuple[str, ...]:
+    between = "of" if effect.contrast == "interaction" else "vs"
+    return (
+        f"{effect.contrast} {between} {effect.against}",
+        metric_words(effect.metric.name) + status_words(effect.status),
+        difference(effect.estimate, effect.interval, effect.metric),
+        p_words(effect.p),
+        p_words(effect.p_holm),
+        UNKNOWN if effect.d_z is None else f"{effect.d_z:+.2f}",
+        _won(effect),
+        p_words(effect.p_equivalence),
+        effect.finding.value,
+    )
+
+
+def _won(effect: Effect) -> str:
+    """Blocks in which the contrast goes the better way; nobody wins an interaction."""
+    if effect.share_won is None:
+        return "–"
+    return f"{effect.share_won * effect.n:g} of {effect.n}"

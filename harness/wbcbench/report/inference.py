@@ -1,0 +1,82 @@
+"""What using the trained network costs: joules an image, one at a time and in batches."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from wbcbench.report import Block, DataTable
+from wbcbench.report.page.arms import Arm
+from wbcbench.report.page.evidence import Evidence, Run, known
+from wbcbench.report.page.means import mean_of, told
+from wbcbench.table.derived import TABLE_BATCH
+from wbcbench.writing.show_units import energy_scale
+
+_ONE = ("energy_per_infer_image_b1_j", "infer_images_per_s_b1")
+_MANY = ("energy_per_infer_image_j", "infer_images_per_s")
+_IMAGES = 1000
+_WANTED_S = 60.0
+
+
+def section(study: Evidence) -> Block | None:
+    """A line an arm; ``None`` where no run timed inference."""
+    timed = [run for run in study.done if _times_s(run)]
+    if not timed:
+        return None
+    divisor, unit = energy_scale(
+        _IMAGES * max(_joules(timed, _ONE) + _joules(timed, _MANY), default=0.0)
+    )
+    headings = (
+        "variant",
+        "runs",
+        f"one at a time ({unit})",
+        "images/s",
+        f"batches of {TABLE_BATCH} ({unit})",
+        "images/s",
+    )
+    caption = (
+        f"Energy for {_IMAGES} images, and speed, mean over runs [95 % t from three runs] "
+        f"(lowest–highest of two). {_of(study)}{study.stamp}"
+    )
+    rows = tuple(_line(arm, divisor) for arm in study.arms)
+    table = DataTable(caption, headings, rows)
+    return Block("inference", "Using the trained network", _words(timed), (table,))
+
+
+def _of(study: Evidence) -> str:
+    words = study.energy_words.replace("in training", "in the inference window")
+    return f"Energy: {words}."
+
+
+def _words(timed: Sequence[Run]) -> tuple[str, ...]:
+    times_s = [time_s for run in timed for time_s in _times_s(run)]
+    told_s = f"{min(times_s):.1f}–{max(times_s):.1f} s"
+    short = (
+        f" A window of {_WANTED_S:g} s would be wanted, so these joules are rough."
+        if min(times_s) < _WANTED_S
+        else ""
+    )
+    return (
+        "After training each run forwarded test images, one at a time and in batches; what came "
+        f"before the first measured batch is left out. The windows lasted {told_s}.{short}",
+    )
+
+
+def _times_s(run: Run) -> list[float]:
+    found = [run.view.duration_s(each.window) for each in run.record.inference]
+    return [time_s for time_s in found if time_s is not None]
+
+
+def _joules(runs: Sequence[Run], columns: tuple[str, str]) -> list[float]:
+    return known(list(runs), columns[0])
+
+
+def _line(arm: Arm, divisor: float) -> tuple[str, ...]:
+    cells = [
+        cell
+        for energy, speed in (_ONE, _MANY)
+        for cell in (
+            told(mean_of([_IMAGES * j for j in known(arm.metered, energy)]), divisor),
+            told(mean_of(known(arm.used, speed))),
+        )
+    ]
+    return (arm.label, str(len(arm.used)), *cells)
