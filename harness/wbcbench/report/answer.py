@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from wbcbench.comparison.document import contrast_key, contrast_row
 from wbcbench.comparison.result import Comparison, Effect, Finding
 from wbcbench.report import Block, Claim
+from wbcbench.report.page.arms import arms
 from wbcbench.report.page.evidence import Evidence
 from wbcbench.report.page.sentences import contrast_sentence
 from wbcbench.report.page.summary_rows import FILE, summary_rows
@@ -92,11 +93,12 @@ def _nothing(study: Evidence) -> str:
     if not study.done:
         runs = count_of(len(study.runs), "run")
         return f"Nothing can be said: none of {runs} ended well, so there is no result."
-    if len(study.arms) == 1:
+    labels = [arm.label for arm in arms(study)]
+    if len(labels) == 1:
         runs = count_of(len(study.done), "run")
         return (
-            f"No difference can be shown: there is one variant ({study.arms[0].label}, {runs}) and "
-            "nothing to compare it with."
+            f"No difference can be shown: there is one variant ({labels[0]}, {runs}) and nothing "
+            "to compare it with."
         )
     if study.comparison is None:
         why = study.why_not_compared

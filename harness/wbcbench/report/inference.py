@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from wbcbench.report import Block, DataTable
-from wbcbench.report.page.arms import Arm
+from wbcbench.report.page.arms import Arm, arms
 from wbcbench.report.page.evidence import Evidence, Run, known
 from wbcbench.report.page.means import mean_of, told
 from wbcbench.table.derived import TABLE_BATCH
@@ -37,7 +37,7 @@ def section(study: Evidence) -> Block | None:
         f"Energy for {_IMAGES} images, and speed, mean over runs [95 % t from three runs] "
         f"(lowest–highest of two). {_of(study)}{study.stamp}"
     )
-    rows = tuple(_line(arm, divisor) for arm in study.arms)
+    rows = tuple(_line(arm, divisor) for arm in arms(study))
     table = DataTable(caption, headings, rows)
     return Block("inference", "Using the trained network", _words(timed), (table,))
 

@@ -33,7 +33,9 @@ def section(study: Evidence) -> Block:
     """What ran, and a table by arm."""
     rows = summary_rows(study)
     tables = (_summary(study, rows), _errors(study, rows))
-    return Block("summary", "By variant", _words(study), tables, claims=(_what_ran(study),))
+    return Block(
+        "summary", "By variant", _words(study), tables, claims=(_what_ran(study, len(rows)),)
+    )
 
 
 def _words(study: Evidence) -> tuple[str, ...]:
@@ -47,9 +49,9 @@ def _words(study: Evidence) -> tuple[str, ...]:
     return (_WORDS, few)
 
 
-def _what_ran(study: Evidence) -> Claim:
+def _what_ran(study: Evidence, arms: int) -> Claim:
     images = sorted({str(run.row["dataset_id"]) for run in study.runs if run.row["dataset_id"]})
-    values = {"done": len(study.done), "runs": len(study.runs), "arms": len(study.arms)}
+    values = {"done": len(study.done), "runs": len(study.runs), "arms": arms}
     on = f" on {' and '.join(images)}" if images else ""
     text = (
         f"{values['done']} of {count_of(values['runs'], 'run')} finished, of "

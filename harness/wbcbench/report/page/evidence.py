@@ -17,7 +17,6 @@ from wbcbench.table.view import RunView
 if TYPE_CHECKING:
     from wbcbench.comparison.result import Comparison
     from wbcbench.planning.plan import Plan
-    from wbcbench.report.page.arms import Arm
 
 Row = dict[str, Any]
 
@@ -126,13 +125,6 @@ class Evidence:
         from wbcbench.report.page.compared import compared
 
         return compared(self, self.folder) if self.folder else "The runs' folder is not at hand."
-
-    @cached_property
-    def arms(self) -> tuple[Arm, ...]:
-        """What is compared: every variant with its settings, and its runs."""
-        from wbcbench.report.page.arms import arms
-
-        return arms(self)
 
     def run_dir(self, run: Run) -> RunDir | None:
         """The folder of one run, for its traces and predictions."""

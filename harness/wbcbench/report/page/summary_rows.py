@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from wbcbench.joules.metrics import mean_known, ratio
 from wbcbench.report import Value
-from wbcbench.report.page.arms import Arm
+from wbcbench.report.page.arms import Arm, arms
 from wbcbench.report.page.evidence import Evidence, Run, known
 from wbcbench.report.page.means import Mean, mean_of
 from wbcbench.stats.survival import censored_median
@@ -23,7 +23,7 @@ _OF_ALL = ("balanced_accuracy", "accuracy", "time_train_s")
 
 def summary_rows(study: Evidence) -> list[Row]:
     """One row for each arm, in order."""
-    return [_row(study, arm) for arm in study.arms]
+    return [_row(study, arm) for arm in arms(study)]
 
 
 def mean_in(row: Row, column: str) -> Mean | None:
