@@ -1,0 +1,144 @@
+"""What a submission bundle holds and what each file is called: the only module that knows.
+
+A bundle is a BagIt 1.0 bag, as a folder or as a zip whose one top folder is the bag. Under
+``data/`` the study lies exactly as the program keeps it, so that everything that reads a study
+reads a bundle; around it stand the papers that speak of it. Every path here is POSIX and, unless
+it says otherwise, relative to ``data/``. For readers: ``harness/BUNDLE.md``.
+
+    <bag>/
+      bagit.txt  bag-info.txt  manifest-sha256.txt  tagmanifest-sha256.txt
+      data/
+        README.md  submission.json  ro-crate-metadata.json  CITATION.cff  LICENSE
+        MODEL_CARD.md  IMPACT.md  ARTIFACT_APPENDIX.md  CHECKLIST.md
+        results/<study>/     plan, table, contrasts, one folder a run
+        results/<study>-pilot/   the pilots of the study, if there were any
+        reports/<study>/     the report, its figures and the numbers behind them
+        config/  env/  data-manifest/  code/  schemas/
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
+
+SCHEMA = "wbcbench.submission/1"
+"""Of the bundle; the number rises when what an older verifier checks would mean something else."""
+
+# The bag; relative to the bag's own folder.
+PAYLOAD = "data"
+BAGIT = "bagit.txt"
+BAG_INFO = "bag-info.txt"
+MANIFEST = "manifest-sha256.txt"
+TAG_MANIFEST = "tagmanifest-sha256.txt"
+TAG_FILES = (BAGIT, BAG_INFO, MANIFEST)
+BAGIT_TEXT = "BagIt-Version: 1.0\nTag-File-Character-Encoding: UTF-8\n"
+ZIP_SUFFIX = ".zip"
+
+# The papers.
+README = "README.md"
+SUBMISSION = "submission.json"
+CRATE = "ro-crate-metadata.json"
+CITATION = "CITATION.cff"
+LICENCE = "LICENSE"
+MODEL_CARD = "MODEL_CARD.md"
+IMPACT = "IMPACT.md"
+APPENDIX = "ARTIFACT_APPENDIX.md"
+CHECKLIST = "CHECKLIST.md"
+
+# What was asked, where it ran, on which images, by which code.
+RESOLVED = "config/resolved.json"
+ENVIRONMENT = "env/environment.json"
+HOST = "env/host.json"
+LOCK = "env/requirements.lock"
+DATASET = "data-manifest/dataset.json"
+IMAGES = "data-manifest/files.csv"
+GIT = "code/git.json"
+SOURCE = "code/source.tar"
+DIFF = "code/uncommitted.diff"
+SCHEMAS = "schemas"
+SUBMISSION_SCHEMA = f"{SCHEMAS}/submission.schema.json"
+RECORD_SCHEMA = f"{SCHEMAS}/record.schema.json"
+
+# The study; relative to its folder.
+PLAN = "plan.json"
+RUNS_TABLE = "runs.csv"
+RUNS_SCHEMA = "runs.schema.json"
+CONTRASTS = "contrasts.csv"
+
+# A run; relative to its folder. The others are those of ``rundir``.
+RECORD = "record.json"
+SPEC = "spec.json"
+PHASES = "phases.csv"
+BOAMPS = "boamps.json"
+
+# The report; relative to its folder.
+REPORT_PAGE = "report.html"
+REPORT_TEXT = "report.md"
+FIGURES = "figures"
+FIGURE_DATA = "figure-data"
+
+IMAGE_COLUMNS = ("path", "sha256", "bytes", "label", "split", "original_id", "group_id")
+"""Of ``data-manifest/files.csv``; an empty cell is unknown."""
+
+PHASE_COLUMNS = ("phase", "start_s", "end_s", "duration_s")
+"""Of ``phases.csv``: the record's windows, on the run's monotonic clock."""
+
+REQUIRED = (
+    README, SUBMISSION, CRATE, CITATION, LICENCE, MODEL_CARD, IMPACT, APPENDIX, CHECKLIST,
+    RESOLVED, ENVIRONMENT, HOST, DATASET, IMAGES, GIT, SUBMISSION_SCHEMA, RECORD_SCHEMA,
+)  # fmt: skip
+"""Files that every bundle has; ``LOCK``, ``SOURCE`` and ``DIFF`` where they are known."""
+
+REQUIRED_OF_STUDY = (RUNS_TABLE, RUNS_SCHEMA, CONTRASTS)
+REQUIRED_OF_REPORT = (REPORT_PAGE, REPORT_TEXT)
+REQUIRED_OF_RUN = (SPEC, RECORD, "began.json", "channels.json", "marks.jsonl", PHASES)
+"""Of every run; ``predictions.parquet`` and ``epochs.csv`` of every done one, and a file in
+``trace/`` for every meter that worked."""
+
+NOT_BUNDLED = ("local.json", ".lock", "tb")
+"""What stays behind: it speaks of one machine, or can be made again from the rest."""
+
+
+def study_dir(study: str) -> PurePosixPath:
+    """The study's folder; a run's is in it, by its id."""
+    return PurePosixPath("results", study)
+
+
+def report_dir(study: str) -> PurePosixPath:
+    """The report's folder."""
+    return PurePosixPath("reports", study)
+
+
+def figure_data(study: str, figure: str) -> PurePosixPath:
+    """The numbers behind one figure."""
+    return report_dir(study) / FIGURE_DATA / f"{figure}.csv"
+
+
+def required(study: str) -> tuple[PurePosixPath, ...]:
+    """Every file that a bundle of this study must have, those of its runs apart."""
+    papers = map(PurePosixPath, REQUIRED)
+    of_study = (study_dir(study) / name for name in REQUIRED_OF_STUDY)
+    of_report = (report_dir(study) / name for name in REQUIRED_OF_REPORT)
+    return (*papers, *of_study, *of_report)
+
+
+def payload_files(bag: Path) -> list[Path]:
+    """Every file under ``data/`` of a bag, sorted by its name in the manifest."""
+    found = (path for path in (bag / PAYLOAD).rglob("*") if path.is_file())
+    return sorted(found, key=lambda path: path.relative_to(bag).as_posix())
+
+
+def manifest_text(digests: Iterable[tuple[str, str]]) -> str:
+    """A manifest: ``digest  path`` a line, sorted by path.
+
+    RFC 8493 has line feeds, carriage returns and per cent signs of a path percent-encoded.
+
+    Args:
+        digests: Pairs of path, relative to the bag, and SHA-256.
+    """
+    lines = (f"{digest}  {_encoded(path)}\n" for path, digest in sorted(digests))
+    return "".join(lines)
+
+
+def _encoded(path: str) -> str:
+    return path.replace("%", "%25").replace("\n", "%0A").replace("\r", "%0D")
