@@ -59,20 +59,20 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _source_root() -> Path | None:
+def source_root() -> Path | None:
     """The checkout this package runs from; ``None`` when it was installed from a wheel."""
     root = Path(__file__).resolve().parents[3]
     return root if (root / "pyproject.toml").exists() else None
 
 
 def _lock_sha256() -> str | None:
-    root = _source_root()
+    root = source_root()
     lock = root / "requirements.lock" if root else None
     return hashlib.sha256(lock.read_bytes()).hexdigest() if lock and lock.exists() else None
 
 
 def _git() -> dict[str, JsonValue]:
-    root = _source_root()
+    root = source_root()
     if root is None or shutil.which("git") is None or not (root / ".git").exists():
         return {"git_commit": None, "git_dirty": None}
     commit = _git_says(root, "rev-parse", "HEAD")

@@ -18,7 +18,7 @@ it says otherwise, relative to ``data/``. For readers: ``harness/BUNDLE.md``.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 
 SCHEMA = "wbcbench.submission/1"
@@ -120,6 +120,11 @@ def required(study: str) -> tuple[PurePosixPath, ...]:
     of_study = (study_dir(study) / name for name in REQUIRED_OF_STUDY)
     of_report = (report_dir(study) / name for name in REQUIRED_OF_REPORT)
     return (*papers, *of_study, *of_report)
+
+
+def source_of(commit: str, commits: Sequence[str]) -> str:
+    """The archive of one commit's source; those before the last have the commit in the name."""
+    return SOURCE if commit == commits[-1] else f"code/source-{commit[:12]}.tar"
 
 
 def payload_files(bag: Path) -> list[Path]:
