@@ -20,17 +20,18 @@ from typing import Any
 import numpy as np
 
 from records_factory import make_model
-from wbcbench import aftermath, plan, table
-from wbcbench.accounting import account
-from wbcbench.board_state import COLUMNS, Look, to_line
+from wbcbench import table
 from wbcbench.data import CLASSES, ImageSet
 from wbcbench.data.digest import PUBLISHED_ID, PUBLISHED_SHA256, dataset_sha256
 from wbcbench.data.photographs import published_images
-from wbcbench.energy import Channel, Domain, Kind, Origin, Trace
-from wbcbench.experiment import Experiment, Pauses, Submission
-from wbcbench.finalise import NOBODY_WATCHED
-from wbcbench.local_facts import Local
-from wbcbench.records import (
+from wbcbench.joules.energy import Channel, Domain, Kind, Origin, Trace
+from wbcbench.planning import plan
+from wbcbench.planning.experiment import Experiment, Pauses, Submission
+from wbcbench.reckoning import aftermath
+from wbcbench.reckoning.accounting import account
+from wbcbench.reckoning.finalise import NOBODY_WATCHED
+from wbcbench.runs.local_facts import Local
+from wbcbench.runs.records import (
     AbsentMeter,
     Circumstances,
     DatasetFacts,
@@ -39,8 +40,9 @@ from wbcbench.records import (
     Sampling,
     Status,
 )
-from wbcbench.rundir import RunDir
-from wbcbench.study import RunSpec
+from wbcbench.runs.rundir import RunDir
+from wbcbench.runs.study import RunSpec
+from wbcbench.sensors.board_state import COLUMNS, Look, to_line
 from wbcbench.training.predictions import write_predictions
 from wbcbench.training.scores import score
 

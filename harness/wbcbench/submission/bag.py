@@ -11,7 +11,7 @@ from pathlib import Path
 
 from wbcbench.submission import layout
 from wbcbench.submission.described import sha256_of
-from wbcbench.wholefile import write_whole
+from wbcbench.writing.wholefile import write_whole
 
 _WIDTH = 78
 _DATE = (1980, 1, 1, 0, 0, 0)

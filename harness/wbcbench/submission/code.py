@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from wbcbench.provenance import source_root
+from wbcbench.machine.provenance import source_root
 from wbcbench.submission import layout
 from wbcbench.submission.described import git_state
 from wbcbench.submission.document import GitState
 from wbcbench.submission.redaction import Redactor, write_text
 from wbcbench.submission.study import Study
-from wbcbench.wholefile import write_whole
+from wbcbench.writing.wholefile import write_whole
 
 # Runs and reports are what the code made, not the code.
 _NOT_CODE = (":(exclude)results", ":(exclude)reports")

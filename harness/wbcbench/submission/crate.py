@@ -11,11 +11,11 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from wbcbench.report.page.evidence import Run
-from wbcbench.rundir import RunDir
+from wbcbench.runs.rundir import RunDir
 from wbcbench.submission import layout
 from wbcbench.submission.document import Submission
 from wbcbench.submission.study import Study
-from wbcbench.wholefile import write_whole
+from wbcbench.writing.wholefile import write_whole
 
 if TYPE_CHECKING:
     from rocrate.rocrate import ROCrate

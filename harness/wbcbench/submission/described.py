@@ -8,10 +8,9 @@ from collections.abc import Iterable, Mapping
 from importlib import metadata
 from pathlib import Path
 
-from wbcbench.records import RunRecord
+from wbcbench.planning.spent import spent, summed
 from wbcbench.report.page.evidence import Row
-from wbcbench.spent import spent, summed
-from wbcbench.standing import state_of
+from wbcbench.runs.records import RunRecord
 from wbcbench.submission import layout
 from wbcbench.submission.document import (
     Analysis,
@@ -23,6 +22,7 @@ from wbcbench.submission.document import (
     Stated,
 )
 from wbcbench.submission.study import Study
+from wbcbench.sweeping.standing import state_of
 
 CORRECTION = "holm"
 RENDERERS = ("wbcbench", "matplotlib", "jinja2", "typst")

@@ -20,12 +20,12 @@ from wbcbench.data.dataset import UNKNOWN_PHOTOGRAPH
 from wbcbench.data.digest import PUBLISHED_ID, PUBLISHED_SHA256, dataset_sha256
 from wbcbench.data.photographs import UNKNOWN, Provenance, known_images, published_images
 from wbcbench.errors import UsageError
-from wbcbench.records import DatasetFacts
-from wbcbench.rundir import RunDir
+from wbcbench.runs.records import DatasetFacts
+from wbcbench.runs.rundir import RunDir
 from wbcbench.submission import layout
 from wbcbench.submission.document import DatasetState
 from wbcbench.submission.study import Study
-from wbcbench.wholefile import write_whole
+from wbcbench.writing.wholefile import write_whole
 
 FOLDER = "folder"
 PUBLISHED = "published table"

@@ -19,7 +19,7 @@ from typing import Any
 from wbcbench.submission import privacy
 from wbcbench.submission.document import Redaction
 from wbcbench.submission.privacy import Found, Known
-from wbcbench.wholefile import write_whole
+from wbcbench.writing.wholefile import write_whole
 
 # In JSON, words with none of these are values of this program's own, such as "adam".
 _FREE_TEXT = (" ", "/", "@")

@@ -11,9 +11,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from wbcbench.energy import Domain
-from wbcbench.records import RunRecord
+from wbcbench.joules.energy import Domain
 from wbcbench.report.page.evidence import Run
+from wbcbench.runs.records import RunRecord
 from wbcbench.submission import layout
 from wbcbench.units import kwh_from_j
 

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 from wbcbench import table
 from wbcbench.errors import UsageError
-from wbcbench.pilot import pilot_study
-from wbcbench.plan import Plan
-from wbcbench.records import RunRecord
+from wbcbench.planning.plan import Plan
 from wbcbench.report.page.evidence import Evidence, Run
 from wbcbench.report.page.publish import read
-from wbcbench.study import RunSpec
+from wbcbench.runs.records import RunRecord
+from wbcbench.runs.study import RunSpec
 from wbcbench.submission import layout
+from wbcbench.sweeping.pilot import pilot_study
 
 if TYPE_CHECKING:
     from wbcbench.comparison.result import Comparison

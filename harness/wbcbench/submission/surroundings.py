@@ -10,7 +10,7 @@ from typing import Any
 
 from wbcbench.submission import layout
 from wbcbench.submission.study import Study
-from wbcbench.wholefile import write_whole
+from wbcbench.writing.wholefile import write_whole
 
 ENVIRONMENT = (
     "python_version", "tensorflow_version", "cuda_version", "cudnn_version", "driver_version", "os",
