@@ -72,6 +72,11 @@ def g_from_kg(mass_kg: float) -> float:
     return mass_kg * _G_PER_KG
 
 
+def kg_from_g(mass_g: float) -> float:
+    """Grams to kilograms, for people who think of emissions in kilograms."""
+    return mass_g / _G_PER_KG
+
+
 def s_from_ms(time_ms: float) -> float:
     """Milliseconds to seconds."""
     return time_ms * _MILLI

@@ -42,15 +42,12 @@ def write_bag(bag: Path, info: Mapping[str, str]) -> None:
     write_whole(bag / layout.TAG_MANIFEST, layout.manifest_text(tags).encode())
 
 
-def write_zip(bag: Path, target: Path) -> None:
-    """Write the bag as a zip whose one top folder has the zip's name; equal bags, equal bytes."""
+def write_zip(bag: Path, target: Path, top: str) -> None:
+    """Write the bag as a zip with one folder ``top`` in it; equal bags give equal bytes."""
     files = sorted(path for path in bag.rglob("*") if path.is_file())
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as archive:
         for path in files:
-            name = (
-                f"{target.name.removesuffix(layout.ZIP_SUFFIX)}/{path.relative_to(bag).as_posix()}"
-            )
-            _add(archive, path, name)
+            _add(archive, path, f"{top}/{path.relative_to(bag).as_posix()}")
 
 
 def _add(archive: zipfile.ZipFile, path: Path, name: str) -> None:

@@ -21,6 +21,7 @@ from wbcbench.submission.document import (
     RunCounts,
     Stated,
 )
+from wbcbench.submission.privacy import UUID
 from wbcbench.submission.study import Study
 from wbcbench.sweeping.standing import state_of
 
@@ -143,6 +144,12 @@ def _git_note(
 def stated(study: Study) -> tuple[Stated, ...]:
     """Every sentence of the report that holds a number, with the row it stands on."""
     return ()
+
+
+def kept(study: Study) -> tuple[str, ...]:
+    """What is private and stays, because a run's id and the plan's digest are made from it."""
+    named = any(UUID.search(word) for record in study.records for word in record.spec.gpus)
+    return ("GPU UUID in spec.gpus",) if named else ()
 
 
 def results_sha256(payload: Path, study: str) -> str:

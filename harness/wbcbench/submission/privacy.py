@@ -10,6 +10,7 @@ import hashlib
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
 Kind = Literal[
@@ -123,7 +124,12 @@ def salted(value: str, salt: str) -> str:
 Instead = Callable[[re.Match[str]], str]
 
 
-def _rules(known: Known, salt: str) -> Iterator[tuple[re.Pattern[str], Kind, Instead]]:
+@cache
+def _rules(known: Known, salt: str) -> tuple[tuple[re.Pattern[str], Kind, Instead], ...]:
+    return tuple(_every_rule(known, salt))
+
+
+def _every_rule(known: Known, salt: str) -> Iterator[tuple[re.Pattern[str], Kind, Instead]]:
     for pattern in SECRETS:
         yield pattern, "secret", lambda _: "<secret>"
     if known.folders:
@@ -134,11 +140,11 @@ def _rules(known: Known, salt: str) -> Iterator[tuple[re.Pattern[str], Kind, Ins
         yield _any_of(known.serials, r"\b", r"\b"), "serial number", lambda _: "<serial>"
     yield COORDINATE, "coordinate", lambda match: f"{match[1]}{match[2]}<coordinate>"
     yield MAC, "address", lambda _: "<address>"
-    yield AT_HOST, "user name", lambda _: "<user>@<host>"
     if known.users:
         yield _any_of(known.users, r"(?<![\w.-])", r"(?![\w-])"), "user name", lambda _: "<user>"
     if known.hosts:
         yield _any_of(known.hosts, r"(?<![\w.-])", r"(?![\w-])"), "host name", lambda _: "<host>"
+    yield AT_HOST, "user name", lambda _: "<user>@<host>"
 
 
 def _any_of(values: Iterable[str], before: str, after: str) -> re.Pattern[str]:

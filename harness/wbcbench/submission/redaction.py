@@ -24,6 +24,7 @@ from wbcbench.writing.wholefile import write_whole
 # In JSON, words with none of these are values of this program's own, such as "adam".
 _FREE_TEXT = (" ", "/", "@")
 _UNTOUCHED = frozenset({"spec.json"})
+_LONGEST_REMEMBERED = 200
 
 
 @dataclass
@@ -39,10 +40,11 @@ class Redactor:
     known: Known
     salt: str
     seen: dict[str, set[str]] = field(default_factory=dict)
+    _harmless: set[tuple[str, Known]] = field(default_factory=set)
 
     def text(self, text: str) -> str:
         """A text without private things."""
-        return privacy.replaced(text, self.known, self.salt, self._tell)
+        return self._replaced(text, self.known)
 
     def value(self, value: Any, key: str = "") -> Any:
         """A JSON value without private things; a ``spec`` inside is left as it is."""
@@ -65,8 +67,16 @@ class Redactor:
         if any(mark in word for mark in _FREE_TEXT):
             return self.text(word)
         # Without users and hosts, whose names may be words.
-        plain = Known(serials=self.known.serials)
-        return privacy.replaced(word, plain, self.salt, self._tell)
+        return self._replaced(word, Known(serials=self.known.serials))
+
+    def _replaced(self, text: str, known: Known) -> str:
+        """The same words come again in every run: those found harmless are not looked at twice."""
+        if (text, known) in self._harmless:
+            return text
+        new = privacy.replaced(text, known, self.salt, self._tell)
+        if new == text and len(text) <= _LONGEST_REMEMBERED:
+            self._harmless.add((text, known))
+        return new
 
     def _instead(self, kind: privacy.Kind, text: str, instead: Any) -> Any:
         self._tell(Found(kind, text, str(instead)))
@@ -169,11 +179,12 @@ def _parquet(data: bytes, by: Redactor) -> bytes:
     changed = False
     for i, column in enumerate(table.schema):
         if pa.types.is_string(column.type):
-            old = table.column(i).to_pylist()
-            new = [by.text(cell) if cell else cell for cell in old]
-            if new != old:
+            words = table.column(i).unique().to_pylist()
+            instead = {word: by.text(word) for word in words if word}
+            if any(word != new for word, new in instead.items()):
                 changed = True
-                table = table.set_column(i, column, pa.array(new, column.type))
+                cells = [instead.get(cell, cell) for cell in table.column(i).to_pylist()]
+                table = table.set_column(i, column, pa.array(cells, column.type))
     if not changed:
         return data
     out = io.BytesIO()
