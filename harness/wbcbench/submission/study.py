@@ -19,8 +19,8 @@ from wbcbench.report.page.evidence import Evidence, Run
 from wbcbench.report.page.publish import read
 from wbcbench.runs.records import RunRecord
 from wbcbench.runs.study import RunSpec
+from wbcbench.runs.study_folder import pilot_study
 from wbcbench.submission import layout
-from wbcbench.sweeping.pilot import pilot_study
 
 if TYPE_CHECKING:
     from wbcbench.comparison.result import Comparison

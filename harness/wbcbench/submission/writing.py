@@ -14,7 +14,7 @@ from wbcbench.errors import UsageError
 from wbcbench.reckoning.finalise import finalise_abandoned
 from wbcbench.report.page.evidence import Run
 from wbcbench.report.page.publish import publish
-from wbcbench.runs.study_folder import require_study
+from wbcbench.runs.study_folder import pilot_study, require_study
 from wbcbench.submission import (
     bag,
     code,
@@ -33,7 +33,6 @@ from wbcbench.submission import (
 from wbcbench.submission.document import Author, Redaction, Submission
 from wbcbench.submission.redaction import Redactor
 from wbcbench.submission.study import Study, refuse_synthetic
-from wbcbench.sweeping.pilot import pilot_study
 from wbcbench.version import __version__
 from wbcbench.writing.tabular import comma_separated
 from wbcbench.writing.wholefile import write_whole

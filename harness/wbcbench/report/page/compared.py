@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 from wbcbench.comparison.analysis import compare
 from wbcbench.comparison.observed import Observed, observe
@@ -12,28 +13,37 @@ from wbcbench.comparison.result import Comparison
 from wbcbench.errors import CannotMeasureError, UsageError
 from wbcbench.joules.energy import Origin
 from wbcbench.planning.planned_comparison import settings_for
+from wbcbench.runs.records import RunRecord
 from wbcbench.runs.rundir import RunDir
-
-if TYPE_CHECKING:
-    from wbcbench.report.page.evidence import Evidence, Run
 
 # From a sensor of the part itself to a made-up signal.
 TRUST = (Origin.MEASURED, Origin.ESTIMATED, Origin.MODELLED, Origin.SYNTHETIC)
 
 
-def compared(study: Evidence, folder: Path) -> Comparison | str:
+Row = Mapping[str, Any]
+
+
+def compared(
+    runs: Iterable[tuple[RunRecord, Row]], unfinished: int, folder: Path
+) -> Comparison | str:
     """The comparison of a study with its own plan, or why nothing can be compared.
 
     Without a plan the joules compared are the most trustworthy ones that every arm has.
+
+    Args:
+        runs: Each record with its row of the table.
+        unfinished: How many runs have no record.
+        folder: The study's, for plan and predictions.
     """
     settings = settings_for(folder, {})
-    runs = [_observed(run, folder) for run in sorted(study.runs, key=lambda r: r.record.run_id)]
+    ordered = sorted(runs, key=lambda run: run[0].run_id)
+    observed = [_observed(record, row, folder) for record, row in ordered]
     trusts = [settings.least_trust] if settings.plan_sha256 else TRUST
     made: Comparison | str = ""
     for trust in trusts:
         try:
             trusting = replace(settings, least_trust=trust)
-            made = compare(runs, trusting, [folder.name], study.unfinished)
+            made = compare(observed, trusting, [folder.name], unfinished)
         except (CannotMeasureError, UsageError) as error:
             made = made or str(error)
             continue
@@ -42,7 +52,7 @@ def compared(study: Evidence, folder: Path) -> Comparison | str:
     return made
 
 
-def _observed(run: Run, folder: Path) -> Observed:
+def _observed(record: RunRecord, row: Row, folder: Path) -> Observed:
     """The run without reading it anew: a study of a thousand runs takes long to read."""
-    path = RunDir(folder / run.record.run_id).predictions_path
-    return observe(run.record, folder.name, path if path.exists() else None, run.row)
+    path = RunDir(folder / record.run_id).predictions_path
+    return observe(record, folder.name, path if path.exists() else None, row)

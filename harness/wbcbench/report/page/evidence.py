@@ -124,7 +124,9 @@ class Evidence:
     def _outcome(self) -> Comparison | str:
         from wbcbench.report.page.compared import compared
 
-        return compared(self, self.folder) if self.folder else "The runs' folder is not at hand."
+        if self.folder is None:
+            return "The runs' folder is not at hand."
+        return compared(((r.record, r.row) for r in self.runs), self.unfinished, self.folder)
 
     def run_dir(self, run: Run) -> RunDir | None:
         """The folder of one run, for its traces and predictions."""
