@@ -164,7 +164,9 @@ def test_doubts_are_told_with_their_advice(tmp_path):
     doubt = Caution("short-window", Severity.SUSPECT, "it lasted 3 s", "train longer", "train")
     save(tmp_path, make_record(cautions=(doubt,), verdict=Verdict.SUSPECT))
     words = text_of(page(tmp_path))
-    assert f"short-window suspect train 1 it lasted 3 s {make_spec().run_id} train longer" in words
+    assert (
+        f"short-window suspect train 1 it lasted 3 s ({make_spec().run_id}) train longer" in words
+    )
 
 
 @pytest.mark.parametrize("study", ["runs", "pilot"])

@@ -85,6 +85,7 @@ class DataTable:
         words: Positions of columns that hold words; the others are set as numbers.
         source: The table of numbers behind it, as in ``Claim``; empty for none.
         keys: Key of each row in ``source``, for claims to lead to; empty for none.
+        folded: Whether it is folded away until asked for.
     """
 
     caption: str
@@ -93,6 +94,7 @@ class DataTable:
     words: frozenset[int] = frozenset({0})
     source: str = ""
     keys: tuple[str, ...] = ()
+    folded: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +129,7 @@ class Block:
         paragraphs: Plain text, in order, after the claims and chips.
         tables: After the paragraphs.
         figures: After the tables.
-        folded: Whether the tables are folded away until asked for.
+        folded: Whether all tables are folded away until asked for.
         claims: What it says with numbers, in order, before anything else.
         chips: After the claims.
         listings: At the end.

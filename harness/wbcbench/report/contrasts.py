@@ -6,24 +6,26 @@ from collections.abc import Iterator
 
 from wbcbench.comparison.document import contrast_key
 from wbcbench.comparison.result import Comparison, Effect
+from wbcbench.comparison.sections import sections
 from wbcbench.comparison.words import difference, p_words, status_words
 from wbcbench.report import Block, DataTable
 from wbcbench.report.page.evidence import Evidence
 from wbcbench.report.page.sentences import metric_words
 from wbcbench.writing.show_units import UNKNOWN
 
+_BY_PHOTOGRAPH = "By photograph"
 HEADINGS = (
     "contrast",
     "of",
     "difference [95 %]",
+    "finding",
     "p",
     "Holm p",
     "d_z",
     "blocks won",
     "p equivalent",
-    "finding",
 )
-_WORDS = frozenset({0, 1, 8})
+_WORDS = frozenset({0, 1, 3})
 
 
 def section(study: Evidence) -> Block | None:
@@ -42,7 +44,7 @@ def _words(found: Comparison) -> Iterator[str]:
     yield (
         "A block is one seed with every variant once. Differences are taken inside blocks, so "
         "that what a block shares cancels: joules and seconds as ratios, told in per cent of the "
-        "lower side; accuracies in percentage points (pp)."
+        "side named last; accuracies in percentage points (pp)."
     )
     yield (
         "p is from the exact sign-flip test: how often chance alone would give a difference as "
@@ -58,7 +60,7 @@ def _words(found: Comparison) -> Iterator[str]:
 
 def _tables(study: Evidence, found: Comparison) -> Iterator[DataTable]:
     told = {
-        "primary": "Primary contrasts, fixed before the first run",
+        "primary": f"Primary contrasts{_fixed(found)}",
         "secondary": "Secondary pairs: estimates, on whose account nothing is called different",
     }
     for family, words in told.items():
@@ -67,7 +69,23 @@ def _tables(study: Evidence, found: Comparison) -> Iterator[DataTable]:
             caption = f"{words}. {_joules(found)}{study.stamp}"
             rows = tuple(_line(effect) for effect in effects)
             keys = tuple(contrast_key(effect) for effect in effects)
-            yield DataTable(caption, HEADINGS, rows, _WORDS, "contrasts.csv", keys)
+            folded = family == "secondary"
+            yield DataTable(caption, HEADINGS, rows, _WORDS, "contrasts.csv", keys, folded)
+    yield from _photographs(study, found)
+
+
+def _fixed(found: Comparison) -> str:
+    if found.settings.plan_sha256:
+        return ", fixed before the first run"
+    return "; there is no plan to show that they were chosen beforehand"
+
+
+def _photographs(study: Evidence, found: Comparison) -> Iterator[DataTable]:
+    """What the few photographs behind the test set leave open; nothing where they are unknown."""
+    for each in sections(found):
+        if each.title == _BY_PHOTOGRAPH:
+            caption = f"{'. '.join(each.below)}.{study.stamp}"
+            yield DataTable(caption, each.headings, each.rows, frozenset({0, 1}))
 
 
 def _joules(found: Comparison) -> str:
@@ -81,12 +99,12 @@ def _line(effect: Effect) -> tuple[str, ...]:
         f"{effect.contrast} {between} {effect.against}",
         metric_words(effect.metric.name) + status_words(effect.status),
         difference(effect.estimate, effect.interval, effect.metric),
+        effect.finding.value,
         p_words(effect.p),
         p_words(effect.p_holm),
         UNKNOWN if effect.d_z is None else f"{effect.d_z:+.2f}",
         _won(effect),
         p_words(effect.p_equivalence),
-        effect.finding.value,
     )
 
 

@@ -25,7 +25,7 @@ _WORDS = frozenset({0, 1, 2, 3, 8})
 def section(study: Evidence) -> Block:
     """One line a run."""
     rows = tuple(_line(run) for run in study.runs)
-    caption = f"Every run of the study with a record. Energy is gross.{study.stamp}"
+    caption = f"Every run of the study with a record. Energy is gross.{study.energy_stamp}"
     keys = tuple(run.record.run_id for run in study.runs)
     table = DataTable(caption, HEADINGS, rows, _WORDS, "runs.csv", keys)
     return Block("runs", "Every run", tables=(table,), folded=True)

@@ -42,12 +42,12 @@ def _doubts(study: Evidence) -> DataTable:
                 key = (_WEIGHT[caution.severity], caution.code, caution.window, caution.channel)
                 found.setdefault(key, []).append((run.record.run_id, caution))
     rows = tuple(_doubt_line(*found[key][0], _runs(found[key])) for key in sorted(found))
-    headings = ("doubt", "weight", "window", "runs", "what was seen", "in", "what to do")
+    headings = ("doubt", "weight", "window", "runs", "what was seen, and where", "what to do")
     caption = (
         "Doubts and remarks that were stored with the runs, each kind once. Invalid and suspect "
         "weigh in the verdict on a run; info does not."
     )
-    return DataTable(caption, headings, rows, frozenset({0, 1, 2, 4, 5, 6}))
+    return DataTable(caption, headings, rows, frozenset({0, 1, 2, 4, 5}))
 
 
 def _runs(found: list[tuple[str, Caution]]) -> int:
@@ -57,7 +57,8 @@ def _runs(found: list[tuple[str, Caution]]) -> int:
 def _doubt_line(run_id: str, caution: Caution, runs: int) -> tuple[str, ...]:
     window = caution.window or "whole run"
     weight = caution.severity.value
-    return (caution.code, weight, window, str(runs), caution.detail, run_id, caution.advice)
+    seen = f"{caution.detail} ({run_id})"
+    return (caution.code, weight, window, str(runs), seen, caution.advice)
 
 
 def _absent(study: Evidence) -> DataTable:

@@ -21,9 +21,8 @@ def section(study: Evidence) -> Block:
         (run.record.run_id, *(_cell(run.row[name]) for name, _ in _COLUMNS)) for run in study.runs
     )
     headings = ("run", *(words for _, words in _COLUMNS))
-    caption = (
-        f"How the headline energy of each run was sampled, and what watching cost.{study.stamp}"
-    )
+    words = "How the headline energy of each run was sampled, and what watching cost."
+    caption = f"{words}{study.energy_stamp}"
     table = DataTable(caption, headings, rows, frozenset({0, 1, 2}))
     return Block("sampling", "Sampling of every run", tables=(table,), folded=True)
 

@@ -21,6 +21,7 @@ HEADINGS = (
     "per image ({})",
     "to target",
 )
+_HOW = " with its 95 % t interval [ ] over runs"
 _WORDS = (
     "Energy is power times time; a joule (J) is one watt for one second, and 3.6 MJ are one "
     "kilowatt-hour. Balanced accuracy is the mean of the shares found of each kind of cell, so "
@@ -85,12 +86,17 @@ def _top(row: Row, column: str) -> float:
 
 def _how(rows: Sequence[Row]) -> str:
     """What stands in brackets, which depends on how many runs there are."""
-    kinds = {found.how for row in rows if (found := mean_in(row, "time_train_s"))} - {""}
+    times = [found for row in rows if (found := mean_in(row, "time_train_s"))]
+    kinds = {found.how for found in times} - {""}
+    if any(found.low < 0 for found in times):
+        return (
+            f"{_HOW}; of so few and so different runs it may reach below zero, where no time lies"
+        )
     if kinds == {T_INTERVAL}:
-        return " with its 95 % t interval [ ] over runs"
+        return _HOW
     few = "with lowest and highest (–), for fewer than three runs give no interval"
     if T_INTERVAL in kinds:
-        return f" with its 95 % t interval [ ] over runs, or {few}"
+        return f"{_HOW}, or {few}"
     return f", {few}" if kinds else ""
 
 
@@ -120,9 +126,10 @@ def _errors(study: Evidence, rows: Sequence[Row]) -> DataTable:
         "What an interval over runs leaves out. Joules: ± runs (95 % t) and ± meter, which more "
         "runs do not shrink; net takes away what the idle machine would have drawn. Accuracy: the "
         "interval draws whole photographs, not images; of several runs the widest. 'Without "
-        f"leaks': without test images of cells that TRAIN shows as well.{study.stamp}"
+        f"leaks': without test images of cells that TRAIN shows as well.{study.energy_stamp}"
     )
-    return DataTable(caption, headings, tuple(_error_line(row) for row in rows))
+    lines = tuple(_error_line(row) for row in rows)
+    return DataTable(caption, headings, lines, frozenset({0, 1}))
 
 
 def _error_line(row: Row) -> tuple[str, ...]:

@@ -66,8 +66,10 @@ def _table(study: Evidence) -> DataTable:
 
 
 def _cells(part_j: float | None, energy_j: float | None) -> tuple[str, str]:
-    share = f"{100 * part_j / energy_j:.2g} %" if part_j is not None and energy_j else UNKNOWN
-    return human_energy(part_j), share
+    if part_j is None or not energy_j:
+        return human_energy(part_j), UNKNOWN
+    percent = 100 * part_j / energy_j
+    return human_energy(part_j), f"{percent:.0f} %" if percent >= 10 else f"{percent:.2g} %"
 
 
 def _number(value: object) -> float | None:

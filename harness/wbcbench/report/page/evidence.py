@@ -169,8 +169,20 @@ class Evidence:
 
     @property
     def stamp(self) -> str:
-        """Added to every caption where the data are no result about real cells."""
-        return " Synthetic data: no result about real cells." if self.is_synthetic else ""
+        """Added to every caption: what a reader must not forget on seeing it alone."""
+        told = " Synthetic data: no result about real cells." if self.is_synthetic else ""
+        if len(self.done) < len(self.runs) or self.unfinished:
+            told += " Incomplete study: not every run finished."
+        if self.comparable and self.left_out:
+            told += " Mixed study: runs that may not stand beside these are left out."
+        return told
+
+    @property
+    def energy_stamp(self) -> str:
+        """Added to captions of joules that do not say what the joules are."""
+        statuses = {str(run.row["headline_status"]) for run in self.comparable}
+        doubtful = sorted(statuses - {"measured"})
+        return "".join(f" Joules are {status}, not measured." for status in doubtful) + self.stamp
 
     @property
     def variants(self) -> list[str]:

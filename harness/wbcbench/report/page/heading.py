@@ -12,14 +12,33 @@ from wbcbench.writing.show_units import count_of
 def facts(study: Evidence) -> str:
     """One line; the date is the results' own, for a report made again must be the same."""
     parts = [
-        count_of(len(study.variants), "variant"),
-        count_of(len(study.runs), "run"),
+        _counts(study),
         f"last run ended {max(run.record.ended_utc for run in study.runs)}",
         _one(study, "gpu_name") or _one(study, "cpu_model"),
         f"wbcbench {_one(study, 'wbcbench_version') or 'of unknown version'}",
+        _git(study),
         f"results sha256 {results_sha256(study)[:12]}",
     ]
     return " · ".join(part for part in parts if part)
+
+
+def _counts(study: Evidence) -> str:
+    """``4 variants × 8 blocks = 32 runs`` where that is so."""
+    variants, runs = count_of(len(study.variants), "variant"), count_of(len(study.runs), "run")
+    blocks = len({(run.record.spec.block, run.record.spec.seed) for run in study.runs})
+    if len(study.variants) * blocks == len(study.runs) and blocks > 1:
+        return f"{variants} × {blocks} blocks = {runs}"
+    return f"{variants} · {runs}"
+
+
+def _git(study: Evidence) -> str:
+    """The commit and whether it was all; the banner tells which runs were made with changes."""
+    found = {(run.row["git_commit"], run.row["git_dirty"]) for run in study.runs}
+    if len(found) > 1:
+        return f"{len(found)} states of the program"
+    commit, is_dirty = found.pop()
+    state = {True: " (with uncommitted changes)", False: " (clean)"}.get(is_dirty, "")
+    return f"git {str(commit)[:12]}{state}" if commit else ""
 
 
 def results_sha256(study: Evidence) -> str:
