@@ -25,10 +25,10 @@ from wbcbench.catalog import SECTIONS, load_part
 from wbcbench.commands.report import report as report_command
 from wbcbench.errors import UsageError
 from wbcbench.report import Block
+from wbcbench.report.page.centres import centres, front
 from wbcbench.report.page.drawing import inline
 from wbcbench.report.page.evidence import gather
 from wbcbench.report.page.publish import publish, read
-from wbcbench.report.tradeoff import front, means
 from wbcbench.runs.local_facts import Local
 from wbcbench.runs.rundir import RunDir
 from wbcbench.verdict import Caution, Severity, Verdict
@@ -69,7 +69,7 @@ def test_the_page_is_valid_html_with_unique_ids_and_anchors_that_lead_somewhere(
 def test_every_figure_has_words_and_its_numbers_behind_it(tmp_path):
     html = page(two_variants(tmp_path))
     figures = html.count("<figure>")
-    assert figures == 2
+    assert figures >= 4
     assert html.count("<title id=") == html.count("<desc id=") == figures
     assert html.count("The numbers behind this figure") == figures
     assert html.count('role="img"') == figures
@@ -113,7 +113,7 @@ def test_a_picture_in_the_page_takes_the_readers_colour_and_width(tmp_path):
 def test_every_caption_says_modelled_or_synthetic(tmp_path, channels, words):
     html = page(two_variants(tmp_path, channels=channels))
     captions = re.findall(r"<figcaption>(.*?)</figcaption>", html)
-    assert len(captions) == 2
+    assert len(captions) >= 4
     assert all(words in caption for caption in captions)
     assert "measured (counter)" not in html
 
@@ -215,7 +215,7 @@ def test_every_section_of_the_catalogue_says_something_about_a_sound_study(tmp_p
 def test_means_and_front_are_of_the_variants_runs(tmp_path):
     reached = [("leaky-dropout", 1, 0.8), ("leaky-dropout", 2, 0.9), ("relu-dropout", 1, 0.7)]
     study = gather("runs", [make_record(v, seed, accuracy=a) for v, seed, a in reached])
-    found = means(list(study.comparable))
-    assert [name for name, _, _ in found] == ["leaky-dropout", "relu-dropout"]
-    assert found[0][2] == pytest.approx(0.86)
-    assert front(found) == ["leaky-dropout"]
+    found = centres(study)
+    assert [each.arm for each in found] == ["leaky-dropout", "relu-dropout"]
+    assert found[0].accuracy == pytest.approx(0.86)
+    assert [each.arm for each in front(found)] == ["leaky-dropout"]

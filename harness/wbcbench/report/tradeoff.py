@@ -1,16 +1,26 @@
-"""Energy against accuracy: what the joules bought."""
+"""Energy against accuracy: what the joules bought, and how sure that is."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from wbcbench.joules.metrics import mean_known, pareto_front
 from wbcbench.report import Block, DataTable, Figure
-from wbcbench.report.page.drawing import axes
+from wbcbench.report.page.centres import (
+    LEAST_FOR_ELLIPSE,
+    Centre,
+    blocks_used,
+    centres,
+    ellipse,
+    front,
+    plotted,
+)
+from wbcbench.report.page.drawing import SIZE_IN, WIDTH_IN, axes, cross
 from wbcbench.report.page.evidence import Evidence, Run
 from wbcbench.report.page.labels import in_margin, labels
+from wbcbench.report.page.numbers import number
 from wbcbench.report.page.palette import INK, style
-from wbcbench.writing.show_units import energy_scale
+from wbcbench.writing.show_units import count_of, energy_scale
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,126 +29,217 @@ if TYPE_CHECKING:
 NAME = "energy-accuracy"
 TITLE = "Energy in training against balanced accuracy on TEST"
 
-_LEAST_SPAN = 0.12
-_LEAST_SHARE = 0.2  # of the largest energy
-
-Mean = tuple[str, float, float]
+_LINE_IN = 0.21  # of a label, with a little air
+_PLOT_SHARE = 0.8  # of the picture's height
+_MOST_WITH_SHARE = 6
+# Without intervals the frame itself must keep noise from looking like a difference.
+_LEAST_SPAN = {False: 0.12, True: 0.02}
+_LEAST_RATIO = {False: 0.2, True: 0.02}
 
 
 def section(study: Evidence) -> Block | None:
-    """Every run as a point, every variant as its mean, the front through the means."""
-    runs = [run for run in study.comparable if run.row["balanced_accuracy"] is not None]
-    if not runs:
+    """Every run as a point, every arm as its mean, the front through the means."""
+    found = centres(study)
+    if not found:
         return None
     return Block(
-        "trade-off", "What the joules bought", _words(runs), figures=(_figure(study, runs),)
+        "trade-off",
+        "What the joules bought",
+        tuple(_words(study, found)),
+        (_means(study, found),),
+        (_figure(study, found),),
     )
 
 
-def means(runs: list[Run]) -> list[Mean]:
-    """Variant, mean joules and mean balanced accuracy, by variant."""
-    found: list[Mean] = []
-    for variant in sorted({run.variant for run in runs}):
-        own = [run for run in runs if run.variant == variant]
-        energy_j = mean_known([run.row["headline_energy_train_j"] for run in own])
-        accuracy = mean_known([run.row["balanced_accuracy"] for run in own])
-        if energy_j is not None and accuracy is not None:
-            found.append((variant, energy_j, accuracy))
-    return found
-
-
-def front(found: list[Mean]) -> list[str]:
-    """The variants that none beats on both energy and accuracy, by rising energy."""
-    return [found[i][0] for i in pareto_front([(e, a) for _, e, a in found])]
-
-
-def _words(runs: list[Run]) -> tuple[str, ...]:
-    found = means(runs)
+def _words(study: Evidence, found: list[Centre]) -> Iterator[str]:
     if len(found) < 2:
-        return ()
-    names = ", ".join(front(found))
-    return (
-        f"Beaten by none on both energy and accuracy, on average: {names}. The means are "
-        "themselves uncertain, so this front may change with further runs.",
+        return
+    yield (
+        f"Beaten by none on both energy and accuracy, on average: "
+        f"{', '.join(each.arm for each in front(found))}."
     )
+    shares = [(each.arm, each.front_share) for each in found if each.front_share is not None]
+    if shares:
+        told = ", ".join(f"{arm} in {100 * share:.0f} %" for arm, share in shares)
+        yield (
+            "Means of few runs are uncertain, and so is the front through them. When "
+            f"{count_of(blocks_used(study), 'block')} of runs are drawn anew with replacement, "
+            f"2,000 times, these are on the front: {told}."
+        )
+    else:
+        yield "The means are themselves uncertain, so this front may change with further runs."
 
 
-def _figure(study: Evidence, runs: list[Run]) -> Figure:
-    found = means(runs)
-    description = "; ".join(f"{v}: {e:.4g} J, balanced accuracy {a:.3f}" for v, e, a in found)
+def _means(study: Evidence, found: list[Centre]) -> DataTable:
+    on_front = {each.arm for each in front(found)}
+    rows = tuple(
+        (
+            each.arm,
+            str(len(each.points)),
+            number(each.energy_j),
+            number(each.half_j),
+            number(each.accuracy),
+            number(each.half_accuracy),
+            "yes" if each.arm in on_front else "no",
+            "unknown" if each.front_share is None else f"{100 * each.front_share:.1f} %",
+        )
+        for each in found
+    )
+    headings = (
+        "variant",
+        "runs",
+        "energy in training (J)",
+        "± 95 % (J)",
+        "balanced accuracy",
+        "± 95 %",
+        "on the front",
+        "share of resamples",
+    )
     caption = (
-        f"{_legend(runs, found)}Further left costs less, further up is better. "
-        f"Energy: {study.energy_words}.{study.stamp}"
+        f"Means {_over(study)} with the half-width of their 95 % t interval, which is unknown with "
+        f"fewer than three runs; it holds the runs' scatter and not the meter's own error. Energy: "
+        f"{study.energy_words}.{study.stamp}"
+    )
+    return DataTable(caption, headings, rows, frozenset({0, 6}))
+
+
+def _over(study: Evidence) -> str:
+    blocks = blocks_used(study)
+    return f"over {count_of(blocks, 'complete block')}" if blocks else "over runs"
+
+
+def _figure(study: Evidence, found: list[Centre]) -> Figure:
+    description = "; ".join(
+        f"{each.arm}: {each.energy_j:.4g} J, balanced accuracy {each.accuracy:.3f}"
+        for each in found
+    )
+    runs = plotted(study)
+    caption = (
+        f"{''.join(_legend(study, runs, found))}Further left costs less, further up is better. "
+        f"Neither axis starts at zero. Energy: {study.energy_words}.{study.stamp}"
     )
     data = _data(study, runs)
     return Figure(NAME, lambda: _picture(study, runs, found), TITLE, description, caption, data)
 
 
-def _picture(study: Evidence, runs: list[Run], found: list[Mean]) -> Canvas:
-    canvas, plot = axes()
-    _draw(plot, study, runs, found)
+def _legend(study: Evidence, runs: list[Run], found: list[Centre]) -> Iterator[str]:
+    if len(runs) > len(found):
+        yield f"Faint: runs. Solid: mean of a variant {_over(study)}. "
+    if any(each.half_j is not None for each in found):
+        yield "Crosses: 95 % t intervals of the means. "
+    if any(len(each.points) >= LEAST_FOR_ELLIPSE for each in found):
+        yield "Ellipses: joint 95 % regions of the means. "
+    if len(front(found)) > 1:
+        yield "Dashed: means that none beats on both axes. "
+    if _tells_share(found):
+        yield "Per cent: how often a variant is on that front when blocks are drawn anew. "
+
+
+def _tells_share(found: Sequence[Centre]) -> bool:
+    return 1 < len(found) <= _MOST_WITH_SHARE and found[0].front_share is not None
+
+
+def _picture(study: Evidence, runs: list[Run], found: list[Centre]) -> Canvas:
+    lines = len(found) * (2 if _tells_share(found) else 1)
+    height_in = max(SIZE_IN[1], lines * _LINE_IN / _PLOT_SHARE)
+    canvas, plot = axes((WIDTH_IN, height_in))
+    divisor, unit = energy_scale(max(run.row["headline_energy_train_j"] for run in runs))
+    _frame(plot, runs, found, divisor)
+    plot.set_xlabel(f"energy in training ({unit})")
+    plot.set_ylabel("balanced accuracy, TEST")
+    _draw_runs(plot, study, runs, divisor)
+    _draw_front(plot, found, divisor)
+    for each in found:
+        _draw_mean(plot, study, each, divisor)
+    _label(plot, found, divisor, height_in)
     return canvas
 
 
-def _legend(runs: list[Run], found: list[Mean]) -> str:
-    words = "Faint: runs. Solid: mean of a variant. " if len(runs) > len(found) else ""
-    dashed = "Dashed: means that none beats on both axes. " if len(front(found)) > 1 else ""
-    return words + dashed
-
-
-def _draw(plot: Axes, study: Evidence, runs: list[Run], found: list[Mean]) -> None:
-    largest_j = max(run.row["headline_energy_train_j"] for run in runs)
-    divisor, unit = energy_scale(largest_j)
+def _frame(plot: Axes, runs: list[Run], found: list[Centre], divisor: float) -> None:
+    """Room around points and intervals, and never so little that noise looks like a difference."""
+    known = all(each.half_j is not None for each in found)
     energies = [run.row["headline_energy_train_j"] / divisor for run in runs]
-    _frame(plot, unit, energies, [run.row["balanced_accuracy"] for run in runs])
-    for run in runs:
-        look = style(study.variants, run.variant)
-        point = ([run.row["headline_energy_train_j"] / divisor], [run.row["balanced_accuracy"]])
-        plot.plot(
-            *point, look.shape, color=look.colour, alpha=0.55, markersize=4.5, markeredgewidth=0
-        )
-    _draw_front(plot, found, divisor)
-    for variant, energy_j, accuracy in found:
-        look = style(study.variants, variant)
-        mark = {"color": look.colour, "markersize": 9, "markeredgecolor": INK, "zorder": 3}
-        plot.plot([energy_j / divisor], [accuracy], look.shape, **mark)  # type: ignore[arg-type]
-    names = labels(v for v, _, _ in found)
-    in_margin(plot, [(names[v], energy_j / divisor, accuracy) for v, energy_j, accuracy in found])
-
-
-def _frame(plot: Axes, unit: str, energies: list[float], accuracies: list[float]) -> None:
-    """Room around the points, and never so little that noise looks like a difference."""
-    plot.set_ylim(*_limits(accuracies, _LEAST_SPAN))
-    plot.set_xlim(*_limits(energies, _LEAST_SHARE * max(energies)))
-    plot.set_xlabel(f"energy in training ({unit})")
-    plot.set_ylabel("balanced accuracy, TEST")
+    accuracies = [run.row["balanced_accuracy"] for run in runs]
+    for each in found:
+        half_j, half = each.half_j or 0.0, each.half_accuracy or 0.0
+        energies += [(each.energy_j - half_j) / divisor, (each.energy_j + half_j) / divisor]
+        accuracies += [each.accuracy - half, each.accuracy + half]
+    plot.set_ylim(*_limits(accuracies, _LEAST_SPAN[known]))
+    plot.set_xlim(*_limits(energies, _LEAST_RATIO[known] * max(energies)))
 
 
 def _limits(values: list[float], least_span: float) -> tuple[float, float]:
     low, high = min(values), max(values)
     span = max(high - low, least_span)
     middle = (low + high) / 2
-    return middle - 0.62 * span, middle + 0.62 * span
+    return middle - 0.58 * span, middle + 0.58 * span
 
 
-def _draw_front(plot: Axes, found: list[Mean], divisor: float) -> None:
-    on_front = front(found)
-    steps = [(e / divisor, a) for v in on_front for name, e, a in found if name == v]
+def _draw_runs(plot: Axes, study: Evidence, runs: list[Run], divisor: float) -> None:
+    for arm, own in study.by_arm(runs).items():
+        look = style(study.arms, arm)
+        plot.plot(
+            [run.row["headline_energy_train_j"] / divisor for run in own],
+            [run.row["balanced_accuracy"] for run in own],
+            look.shape,
+            color=look.colour,
+            alpha=0.7,
+            markersize=4.5,
+            markeredgewidth=0,
+        )
+
+
+def _draw_front(plot: Axes, found: list[Centre], divisor: float) -> None:
+    steps = front(found)
     if len(steps) > 1:
-        x, y = zip(*steps, strict=True)
+        x, y = [each.energy_j / divisor for each in steps], [each.accuracy for each in steps]
         plot.step(x, y, where="post", color=INK, linestyle="--", linewidth=1.0, alpha=0.7)
+
+
+def _draw_mean(plot: Axes, study: Evidence, each: Centre, divisor: float) -> None:
+    look = style(study.arms, each.arm)
+    at = (each.energy_j / divisor, each.accuracy)
+    half_j = None if each.half_j is None else each.half_j / divisor
+    cross(plot, at, (half_j, each.half_accuracy), look.colour)
+    outline = ellipse(each.points)
+    if outline is not None:
+        plot.plot(outline[:, 0] / divisor, outline[:, 1], color=look.colour, linewidth=0.9)
+    plot.plot(
+        *([value] for value in at),
+        look.shape,
+        color=look.colour,
+        markersize=9,
+        markeredgecolor=INK,
+        zorder=3,
+    )
+
+
+def _label(plot: Axes, found: list[Centre], divisor: float, height_in: float) -> None:
+    names = labels(each.arm for each in found)
+    tells = _tells_share(found)
+    told = {
+        each.arm: f"\nfront: {100 * each.front_share:.0f} %"
+        for each in found
+        if tells and each.front_share is not None
+    }
+    named = [
+        (names[each.arm] + told.get(each.arm, ""), each.energy_j / divisor, each.accuracy)
+        for each in found
+    ]
+    in_margin(plot, named, (2 if tells else 1) * _LINE_IN / (_PLOT_SHARE * height_in))
 
 
 def _data(study: Evidence, runs: list[Run]) -> DataTable:
     rows = tuple(
         (
             run.record.run_id,
-            f"{run.row['headline_energy_train_j']:.1f}",
+            study.arm(run),
+            number(run.row["headline_energy_train_j"]),
             str(run.row["headline_status"]),
-            f"{run.row['balanced_accuracy']:.4f}",
+            number(run.row["balanced_accuracy"]),
         )
         for run in runs
     )
-    headings = ("run", "energy in training (J)", "status", "balanced accuracy")
+    headings = ("run", "variant", "energy in training (J)", "status", "balanced accuracy")
     caption = f"The points of the figure. {study.energy_words}.{study.stamp}"
-    return DataTable(caption, headings, rows, frozenset({0, 2}))
+    return DataTable(caption, headings, rows, frozenset({0, 1, 3}))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -188,6 +189,33 @@ class Evidence:
     def variants(self) -> list[str]:
         """Every variant, sorted."""
         return sorted({run.variant for run in self.runs})
+
+    @cached_property
+    def _arm_of(self) -> Mapping[str, str]:
+        from wbcbench.comparison.arms import arms_of
+        from wbcbench.comparison.observed import Observed
+
+        seen = [
+            Observed(self.name, run.record.run_id, run.record.spec, run.row, {})
+            for run in self.runs
+        ]
+        return {key.partition("/")[2]: arm.label for key, arm in arms_of(seen).items()}
+
+    def arm(self, run: Run) -> str:
+        """What is compared: the variant, with those settings in which this study's runs differ."""
+        return self._arm_of[run.record.run_id]
+
+    @cached_property
+    def arms(self) -> list[str]:
+        """Every arm, sorted; the variants, where runs differ in nothing else."""
+        return sorted(set(self._arm_of.values()))
+
+    def by_arm(self, runs: Iterable[Run]) -> dict[str, list[Run]]:
+        """These runs by arm, arms sorted, runs in their order."""
+        found: dict[str, list[Run]] = {}
+        for run in runs:
+            found.setdefault(self.arm(run), []).append(run)
+        return dict(sorted(found.items()))
 
 
 def gather(

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 Named = tuple[str, float, float]
 """A name and the point it belongs to, in the axes' own units."""
 
-_LENGTH = 26
+LENGTH = 26
 _TAIL = 10
 # A label is this share of a plot of the usual height high, with a little air.
 _SHARE = 0.065
@@ -25,12 +25,12 @@ def plain(text: str) -> str:
     return "".join(sign for sign in " ".join(text.split()) if sign.isprintable())
 
 
-def short(name: str) -> str:
+def short(name: str, length: int = LENGTH) -> str:
     """A label that fits into a picture: its middle gives way, for names often differ at the end."""
     flat = plain(name)
-    if len(flat) <= _LENGTH:
+    if len(flat) <= length:
         return flat
-    return f"{flat[: _LENGTH - _TAIL - 1]}…{flat[-_TAIL:]}"
+    return f"{flat[: length - _TAIL - 1]}…{flat[-_TAIL:]}"
 
 
 def labels(names: Iterable[str]) -> dict[str, str]:
@@ -41,7 +41,7 @@ def labels(names: Iterable[str]) -> dict[str, str]:
         label = short(name)
         alike[label] += 1
         number = f" ({alike[label]})" if alike[label] > 1 else ""
-        given[name] = label[: _LENGTH - len(number)] + number
+        given[name] = label[: LENGTH - len(number)] + number
     return given
 
 

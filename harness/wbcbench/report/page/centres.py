@@ -1,0 +1,130 @@
+"""The mean of every arm in joules and balanced accuracy, how sure it is, and who is on the front.
+
+Where a comparison was made its complete blocks are what is averaged, so that these are the means
+of the tables, and every arm is held against the same seeds. Without one it is all runs that may
+stand together.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import special
+
+from wbcbench.joules.metrics import pareto_front
+from wbcbench.report.page.evidence import Evidence, Run
+from wbcbench.stats.intervals import LEVEL, t_interval
+
+LEAST_FOR_ELLIPSE = 10
+_CORNERS = 73
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Centre:
+    """One arm's mean.
+
+    Attributes:
+        arm: Its label.
+        energy_j: Mean joules of training.
+        accuracy: Mean balanced accuracy.
+        half_j: Half-width of the 95 % t interval of ``energy_j``; ``None`` with fewer than three.
+        half_accuracy: The same of ``accuracy``.
+        points: Joules and balanced accuracy of the runs that were averaged.
+        front_share: Share of resampled sets of blocks in which the arm is on the front; ``None``
+            without two complete blocks.
+    """
+
+    arm: str
+    energy_j: float
+    accuracy: float
+    half_j: float | None
+    half_accuracy: float | None
+    points: tuple[tuple[float, float], ...]
+    front_share: float | None = None
+
+
+def plotted(study: Evidence) -> list[Run]:
+    """Runs with known joules and a finite balanced accuracy that may stand on one axis."""
+    return [run for run in study.comparable if _is_known(run.row["balanced_accuracy"])]
+
+
+def centres(study: Evidence) -> list[Centre]:
+    """Every arm's mean, arms sorted; empty where nothing may be plotted."""
+    runs = plotted(study)
+    shares = _shares(study, runs)
+    if not shares:
+        return [_centre(arm, own, None) for arm, own in study.by_arm(runs).items()]
+    return [_centre(arm, own, share) for arm, own, share in sorted(shares, key=lambda s: s[0])]
+
+
+def blocks_used(study: Evidence) -> int:
+    """How many complete blocks the means stand for; 0 where they stand for runs."""
+    compared = study.comparison
+    return len(compared.blocks.runs) if compared and _shares(study, plotted(study)) else 0
+
+
+def front(found: Sequence[Centre]) -> list[Centre]:
+    """The means that none beats on both energy and accuracy, by rising energy."""
+    return [found[i] for i in pareto_front([(each.energy_j, each.accuracy) for each in found])]
+
+
+def ellipse(points: Sequence[tuple[float, float]]) -> Floats | None:
+    """Outline ``[n, 2]`` of the joint 95 % region of a mean; ``None`` with fewer than ten points.
+
+    Hotelling's region: with fewer points its two variances and their covariance are too unsure to
+    be worth drawing.
+    """
+    n = len(points)
+    if n < LEAST_FOR_ELLIPSE:
+        return None
+    values = np.asarray(points, dtype=np.float64)
+    quantile = special.fdtri(2, n - 2, LEVEL)
+    radius = math.sqrt(2 * (n - 1) / (n * (n - 2)) * quantile)
+    sizes, axes = np.linalg.eigh(np.cov(values.T))
+    angle = np.linspace(0.0, 2 * math.pi, _CORNERS)
+    circle = np.stack([np.cos(angle), np.sin(angle)])
+    outline = axes @ (np.sqrt(np.maximum(sizes, 0.0))[:, None] * circle) * radius
+    return np.asarray(values.mean(axis=0) + outline.T)
+
+
+def _shares(study: Evidence, runs: list[Run]) -> list[tuple[str, list[Run], float | None]]:
+    """Arm, runs of the complete blocks, share on the front; empty without such blocks."""
+    compared = study.comparison
+    if compared is None or compared.energy.metric is None or not compared.blocks.runs:
+        return []
+    known = {run.record.run_id: run for run in runs}
+    columns = list(zip(*compared.blocks.runs, strict=True))
+    if any(each.run_id not in known for column in columns for each in column):
+        return []
+    found = [[known[each.run_id] for each in column] for column in columns]
+    shares = [arm.front_share for arm in compared.arms]
+    return [(study.arm(own[0]), own, s) for own, s in zip(found, shares, strict=True)]
+
+
+def _centre(arm: str, runs: Sequence[Run], share: float | None) -> Centre:
+    joules = [run.row["headline_energy_train_j"] for run in runs]
+    accuracies = [run.row["balanced_accuracy"] for run in runs]
+    return Centre(
+        arm=arm,
+        energy_j=math.fsum(joules) / len(runs),
+        accuracy=math.fsum(accuracies) / len(runs),
+        half_j=_half(joules),
+        half_accuracy=_half(accuracies),
+        points=tuple(zip(joules, accuracies, strict=True)),
+        front_share=share,
+    )
+
+
+def _half(values: Sequence[float]) -> float | None:
+    found = t_interval(np.asarray(values, dtype=np.float64))
+    return (found.high - found.low) / 2 if found else None
+
+
+def _is_known(value: float | None) -> bool:
+    return value is not None and math.isfinite(value)
