@@ -3,89 +3,77 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
 
 from wbcbench.report import Block, DataTable, Figure
-from wbcbench.report.page.drawing import axes
-from wbcbench.report.page.evidence import Evidence, Run
+from wbcbench.report.page.curves import Curve, curves_of, medians
+from wbcbench.report.page.drawing import SIZE_IN, WIDTH_IN, panels
+from wbcbench.report.page.evidence import Evidence
 from wbcbench.report.page.labels import in_margin, labels
+from wbcbench.report.page.numbers import number
 from wbcbench.report.page.palette import INK, style
-from wbcbench.runs.timeline import target_score, timeline
 from wbcbench.writing.show_units import count_of, energy_scale
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure as Canvas
+    from numpy.typing import ArrayLike
+
+    Conversion = Callable[[ArrayLike], ArrayLike]
 
 NAME = "learning-curves"
 
+# More lines than these say nothing more, and make a page nobody can load.
+MOST_LINES = 64
+# If no run's mean power is further from the mean than this, one axis serves joules and seconds.
+_SAME_POWER = 0.05
+_LINE_IN = 0.21
+_TWO_PANELS_IN = 7.0
 
-@dataclass(frozen=True, slots=True)
-class Curve:
-    """One run's validation metric over what it had cost; ``cost`` is joules, or seconds."""
-
-    run: Run
-    epochs: list[int]
-    cost: list[float]
-    score: list[float]
+Cost = Literal["joules", "seconds"]
 
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """What the horizontal axis holds: joules, or seconds where no joules are known."""
+    """What a horizontal axis holds."""
 
-    title: str
-    column: str
-    unit: str
+    cost: Cost
+    label: str
     divisor: float
-    words: str
 
 
 def section(study: Evidence) -> Block | None:
     """One line a run; joules where they are known, else seconds, and then it says so."""
-    curves = [curve for run in study.comparable if (curve := _curve(run, joules=True))]
-    joules = bool(curves)
-    if not joules:
-        curves = [curve for run in study.done if (curve := _curve(run, joules=False))]
+    curves = curves_of(study, study.comparable, joules=True)
+    axes = [_joules(curves), _seconds()] if curves else [_seconds()]
+    curves = curves or curves_of(study, study.done, joules=False)
     if not curves:
         return None
-    figure = _figure(study, curves, _axis(study, curves, joules=joules))
-    return Block("learning", "How accuracy grew", _words(curves), figures=(figure,))
-
-
-def _curve(run: Run, *, joules: bool) -> Curve | None:
-    """The run's points with both coordinates known; ``None`` if there are none."""
-    points = [
-        (point.epoch.index, cost, score)
-        for point in timeline(run.record, run.view.headline)
-        if (cost := point.energy_j if joules else point.time_s) is not None
-        and (score := target_score(run.record, point.epoch)) is not None
-    ]
-    if not points:
-        return None
-    epochs, costs, scores = zip(*points, strict=True)
-    return Curve(run, list(epochs), list(costs), list(scores))
-
-
-def _axis(study: Evidence, curves: list[Curve], *, joules: bool) -> Axis:
-    if not joules:
-        words = "Seconds stand for joules here, because no energy was read"
-        return Axis("Validation accuracy over seconds", "time (s)", "time (s)", 1.0, words)
-    divisor, unit = energy_scale(max(curve.cost[-1] for curve in curves))
-    return Axis(
-        "Validation accuracy over joules",
-        "energy since the start (J)",
-        f"energy since the start of training ({unit})",
-        divisor,
-        f"Energy: {study.energy_words}",
+    return Block(
+        "learning", "How accuracy grew", _words(curves), figures=(_figure(study, curves, axes),)
     )
 
 
+def _joules(curves: list[Curve]) -> Axis:
+    divisor, unit = energy_scale(max(curve.energy_j[-1] for curve in curves))
+    return Axis("joules", f"energy since the start of training ({unit})", divisor)
+
+
+def _seconds() -> Axis:
+    return Axis("seconds", "training time (s)", 1.0)
+
+
 def _words(curves: list[Curve]) -> tuple[str, ...]:
-    spec = curves[0].run.record.spec
+    targets = {(c.run.record.spec.target_metric, c.run.record.spec.target_value) for c in curves}
+    if len(targets) > 1:
+        return ("The runs were given different targets, so none is drawn.",)
     reached = sum(bool(curve.run.row["target_reached"]) for curve in curves)
     return (
-        f"Target fixed before the runs: {_metric(curves)} of {spec.target_value:g}. "
+        f"Target fixed before the runs: {_metric(curves)} of {_target(curves):g}. "
         f"{reached} of {count_of(len(curves), 'run')} reached it.",
     )
 
@@ -94,58 +82,169 @@ def _metric(curves: list[Curve]) -> str:
     return curves[0].run.record.spec.target_metric.replace("val_", "validation ").replace("_", " ")
 
 
-def _figure(study: Evidence, curves: list[Curve], axis: Axis) -> Figure:
+def _target(curves: list[Curve]) -> float | None:
+    """The target's value; ``None`` where the runs were given different ones."""
+    values = {curve.run.record.spec.target_value for curve in curves}
+    return values.pop() if len(values) == 1 else None
+
+
+def _figure(study: Evidence, curves: list[Curve], axes: list[Axis]) -> Figure:
+    title = f"Validation accuracy over {axes[0].cost}"
     description = "; ".join(
-        f"{curve.run.record.run_id}: {curve.score[-1]:.3f} after {len(curve.epochs)} epochs"
-        for curve in curves
+        f"{each.run.record.run_id}: {each.score[-1]:.3f} after {len(each.score)} epochs"
+        for each in _drawn(curves)
     )
-    caption = (
-        f"One line a run, a point after each epoch; dotted: the target. {axis.words}. Validation "
-        f"images are of photographs the network was not trained on, where these are known."
+    power_w = _common_power_w(curves) if len(axes) > 1 else None
+    shown = axes[:1] if power_w else axes
+    return Figure(
+        NAME,
+        lambda: _picture(study, curves, shown, power_w),
+        title,
+        description,
+        _caption(study, curves, shown, power_w),
+        _data(study, curves, axes[0].cost == "joules"),
+    )
+
+
+def _caption(study: Evidence, curves: list[Curve], axes: list[Axis], power_w: float | None) -> str:
+    drawn = _drawn(curves)
+    few = f" Of {len(curves)} runs {len(drawn)} are drawn." if len(drawn) < len(curves) else ""
+    medians = any(len(own) > 1 for own in _by_arm(curves).values())
+    thick = (
+        " Thick: median cost and median score of a variant's runs, epoch by epoch."
+        if medians
+        else ""
+    )
+    energy = (
+        f" Energy: {study.energy_words}."
+        if axes[0].cost == "joules"
+        else " Seconds stand for joules here, because no energy was read."
+    )
+    above = (
+        f" Seconds above: at the mean power of {power_w:.4g} W, from which no run's mean power "
+        f"is further than {100 * _SAME_POWER:g} %."
+        if power_w
+        else ""
+    )
+    return (
+        f"Thin: one line a run, from the end of its first epoch on.{few}{thick} Dotted: the target."
+        f"{energy}{above} Validation passes cost neither joules nor seconds here. Validation "
+        "images are of photographs the network was not trained on, where these are known."
         f"{study.stamp}"
     )
-    data = _data(study, curves, axis)
-    return Figure(
-        NAME, lambda: _picture(study, curves, axis), axis.title, description, caption, data
+
+
+def _common_power_w(curves: list[Curve]) -> float | None:
+    """Mean power of all runs, if they are so alike that joules are seconds."""
+    energy_j = sum(curve.energy_j[-1] for curve in curves)
+    power_w = energy_j / sum(curve.time_s[-1] for curve in curves)
+    alike = all(
+        abs(curve.energy_j[-1] / curve.time_s[-1] / power_w - 1) <= _SAME_POWER for curve in curves
     )
+    return power_w if alike else None
 
 
-def _picture(study: Evidence, curves: list[Curve], axis: Axis) -> Canvas:
-    canvas, plot = axes()
-    _draw(plot, study, curves, axis)
+def _by_arm(curves: list[Curve]) -> dict[str, list[Curve]]:
+    found: dict[str, list[Curve]] = {}
+    for curve in curves:
+        found.setdefault(curve.arm, []).append(curve)
+    return dict(sorted(found.items()))
+
+
+def _drawn(curves: list[Curve]) -> list[Curve]:
+    """All curves, or as many as say something, evenly over the arms."""
+    arms = _by_arm(curves)
+    most = max(MOST_LINES // len(arms), 1)
+    return [curve for own in arms.values() for curve in own[:: -(-len(own) // most)]]
+
+
+def _picture(
+    study: Evidence, curves: list[Curve], axes: list[Axis], power_w: float | None
+) -> Canvas:
+    height_in = max(
+        SIZE_IN[1] if len(axes) == 1 else _TWO_PANELS_IN,
+        len(_by_arm(curves)) * len(axes) * _LINE_IN / 0.7,
+    )
+    canvas, grid = panels(len(axes), 1, (WIDTH_IN, height_in))
+    for (plot,), axis in zip(grid, axes, strict=True):
+        _draw(plot, study, curves, axis, _LINE_IN / (0.75 * height_in / len(axes)))
+    if power_w:
+        above = grid[0][0].secondary_xaxis("top", functions=_conversion(axes[0], power_w))
+        above.set_xlabel(f"seconds at {power_w:.4g} W")
     return canvas
 
 
-def _draw(plot: Axes, study: Evidence, curves: list[Curve], axis: Axis) -> None:
-    for curve in curves:
-        look = style(study.variants, curve.run.variant)
-        x = [cost / axis.divisor for cost in curve.cost]
-        plot.plot(
-            x, curve.score, color=look.colour, marker=look.shape, markersize=3.5, linewidth=1.2
-        )
-    target = curves[0].run.record.spec.target_value
-    plot.axhline(target, color=INK, linestyle=":", linewidth=1.4)
-    plot.annotate("target", (0.0, target), (3, 3), textcoords="offset points", fontsize="small")
-    plot.set_xlabel(axis.unit)
+def _draw(plot: Axes, study: Evidence, curves: list[Curve], axis: Axis, share: float) -> None:
+    joules = axis.cost == "joules"
+    arms = _by_arm(curves)
+    alone = all(len(own) == 1 for own in arms.values())
+    for curve in _drawn(curves):
+        look = style(study.arms, curve.arm)
+        x = [cost / axis.divisor for cost in curve.cost(joules=joules)]
+        width, alpha = (1.4, 1.0) if alone else (0.8, 0.55)
+        plot.plot(x, curve.score, color=look.colour, linewidth=width, alpha=alpha)
+        plot.plot(x[-1:], curve.score[-1:], look.shape, color=look.colour, markersize=4)
+    ends = []
+    for arm, own in arms.items():
+        ends.append(_draw_median(plot, study, arm, own, axis))
+    _finish(plot, curves, axis)
+    names = labels(arms)
+    in_margin(plot, [(names[arm], x, y) for arm, x, y in ends], share)
+
+
+def _conversion(axis: Axis, power_w: float) -> tuple[Conversion, Conversion]:
+    """From the lower axis to seconds, and back."""
+    watts = power_w / axis.divisor
+    return lambda energy: np.asarray(energy) / watts, lambda time_s: np.asarray(time_s) * watts
+
+
+def _draw_median(
+    plot: Axes, study: Evidence, arm: str, own: list[Curve], axis: Axis
+) -> tuple[str, float, float]:
+    """The median step line of one arm; returns the arm and where its label belongs."""
+    look = style(study.arms, arm)
+    costs, scores = medians(own, joules=axis.cost == "joules")
+    if len(own) == 1 or len(costs) < 2:
+        longest = max(own, key=lambda curve: curve.cost(joules=axis.cost == "joules")[-1])
+        return arm, longest.cost(joules=axis.cost == "joules")[-1] / axis.divisor, longest.score[-1]
+    x = [cost / axis.divisor for cost in costs]
+    plot.step(x, scores, where="post", color=look.colour, linestyle=look.dash, linewidth=2.2)
+    return arm, x[-1], scores[-1]
+
+
+def _finish(plot: Axes, curves: list[Curve], axis: Axis) -> None:
+    target = _target(curves)
+    if target is not None:
+        plot.axhline(target, color=INK, linestyle=":", linewidth=1.4)
+        # Said on the left, where curves have not risen yet.
+        plot.annotate("target", (0.0, target), (3, 3), textcoords="offset points", fontsize="small")
+    plot.set_xlabel(axis.label)
     plot.set_ylabel(_metric(curves))
-    plot.set_xlim(left=0.0)
     plot.margins(x=0.02, y=0.08)
-    _label(plot, curves, axis)
+    plot.set_xlim(left=0.0)
 
 
-def _label(plot: Axes, curves: list[Curve], axis: Axis) -> None:
-    """One label a variant, at the end of its longest line, outside the axes."""
-    longest = {c.run.variant: c for c in sorted(curves, key=lambda c: c.cost[-1])}
-    names = labels(longest)
-    ends = [(names[v], c.cost[-1] / axis.divisor, c.score[-1]) for v, c in sorted(longest.items())]
-    in_margin(plot, ends)
-
-
-def _data(study: Evidence, curves: list[Curve], axis: Axis) -> DataTable:
+def _data(study: Evidence, curves: list[Curve], joules: bool) -> DataTable:
     rows = tuple(
-        (curve.run.record.run_id, str(epoch), f"{cost:.1f}", f"{score:.4f}")
+        (
+            curve.run.record.run_id,
+            curve.arm,
+            " ".join(map(str, curve.epochs)),
+            *((_list(curve.energy_j),) if joules else ()),
+            _list(curve.time_s),
+            _list(curve.score),
+        )
         for curve in curves
-        for epoch, cost, score in zip(curve.epochs, curve.cost, curve.score, strict=True)
     )
-    headings = ("run", "epoch", axis.column, _metric(curves))
-    return DataTable(f"The points of the figure. {axis.words}.{study.stamp}", headings, rows)
+    energy = ("energy since the start (J)",) if joules else ()
+    headings = ("run", "variant", "epochs", *energy, "training time (s)", _metric(curves))
+    caption = (
+        "The points of the figure: each cell lists a run's values at the end of its epochs, in "
+        f"order. {'Energy: ' + study.energy_words if joules else 'No energy was read'}."
+        f"{study.stamp}"
+    )
+    return DataTable(caption, headings, rows, frozenset(range(len(headings))))
+
+
+def _list(values: tuple[float, ...]) -> str:
+    return " ".join(number(value, 5) for value in values)
