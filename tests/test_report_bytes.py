@@ -44,12 +44,7 @@ def test_the_same_records_give_the_same_bytes_anywhere_and_at_any_time(tmp_path)
         LC_ALL="C",
         MATPLOTLIBRC=str(settings),
     )
-    assert sorted(first) == [
-        "energy-accuracy.pdf",
-        "figures/energy-accuracy.svg",
-        "figures/learning-curves.svg",
-        "learning-curves.pdf",
-        "report.html",
-        "report.md",
-    ]
+    names = {"energy-accuracy", "energy-parts", "energy-to-target", "learning-curves"}
+    drawn = {f"figures/{name}.svg" for name in names} | {f"{name}.pdf" for name in names}
+    assert {"report.html", "report.md"} | drawn <= set(first)
     assert first == second

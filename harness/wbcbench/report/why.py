@@ -1,0 +1,116 @@
+"""Why the joules differ: energy is mean power times time, and which part of the machine drew it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+from wbcbench.comparison.metric import TIME, Metric
+from wbcbench.comparison.result import Comparison, Split
+from wbcbench.comparison.words import difference
+from wbcbench.joules.metrics import ratio
+from wbcbench.report import Block, DataTable
+from wbcbench.report.energy_parts import figure
+from wbcbench.report.page.evidence import Evidence, Run, average
+from wbcbench.report.page.parts import shares
+from wbcbench.stats.intervals import Interval
+from wbcbench.writing.show_units import UNKNOWN, human_duration, human_energy, human_power
+
+_PER_CENT = Metric(TIME, "ratio", lower_is_better=True)
+
+
+def section(study: Evidence) -> Block | None:
+    """Mean power and time of every arm, the split of every contrast, the parts of the machine."""
+    tables = [_levels(study)] if study.comparable else []
+    compared = study.comparison
+    if compared is not None and compared.splits:
+        tables.append(_splits(study, compared))
+    found = shares(study)
+    figures = (figure(study, found),) if found else ()
+    if not tables and not figures:
+        return None
+    return Block("why", "Why the joules differ", tuple(_words(study)), tuple(tables), figures)
+
+
+def _words(study: Evidence) -> Iterator[str]:
+    yield (
+        "Energy is mean power times time. A network that needs fewer joules either draws less "
+        "power or is done sooner, and the two call for different remedies."
+    )
+    compared = study.comparison
+    if compared is None:
+        return
+    told = [_sentence(each) for each in compared.splits if _is_sure(each)]
+    if told:
+        yield " ".join(told)
+
+
+def _is_sure(each: Split) -> bool:
+    return any(
+        found is not None and found.excludes(0.0)
+        for found in (each.time_interval, each.power_interval)
+    )
+
+
+def _sentence(each: Split) -> str:
+    time = difference(each.time, each.time_interval, _PER_CENT)
+    power = difference(each.power, each.power_interval, _PER_CENT)
+    return f"{_name(each)}: time {time}, mean power {power}."
+
+
+def _name(each: Split) -> str:
+    joined = "of" if each.contrast == "interaction" else "vs"
+    return f"{each.contrast} {joined} {each.against}"
+
+
+def _levels(study: Evidence) -> DataTable:
+    rows = tuple(_level(arm, runs) for arm, runs in study.by_arm(study.comparable).items())
+    headings = ("variant", "runs", "time, training", "mean power", "energy, training")
+    caption = (
+        "Means over runs. Mean power is mean energy over mean time, so that power times time is "
+        f"energy in every line. Energy: {study.energy_words}.{study.stamp}"
+    )
+    return DataTable(caption, headings, rows)
+
+
+def _level(arm: str, runs: Sequence[Run]) -> tuple[str, ...]:
+    timed = [run for run in runs if run.row["time_train_s"] is not None]
+    energy_j = average(timed, "headline_energy_train_j")
+    time_s = average(timed, "time_train_s")
+    return (
+        arm,
+        str(len(timed)),
+        human_duration(time_s),
+        human_power(ratio(energy_j, time_s)),
+        human_energy(energy_j),
+    )
+
+
+def _splits(study: Evidence, compared: Comparison) -> DataTable:
+    intervals = {
+        (each.contrast, each.against): each.interval
+        for each in compared.effects
+        if each.metric.name == compared.energy.metric and each.family == "primary"
+    }
+    rows = tuple(
+        (
+            _name(each),
+            _told(each.time, each.time_interval),
+            _told(each.power, each.power_interval),
+            _told(each.energy, intervals.get((each.contrast, each.against))),
+        )
+        for each in compared.splits
+    )
+    headings = ("contrast", "time", "mean power", "energy")
+    caption = (
+        "Differences within blocks with their 95 % intervals. As factors, time × mean power = "
+        "energy exactly: +3 % time and -5 % power make 1.03 × 0.95 = -2.15 % energy. Energy: "
+        f"{compared.energy.words}.{study.stamp}"
+    )
+    return DataTable(caption, headings, rows)
+
+
+def _told(value: float, found: Interval | None) -> str:
+    if not math.isfinite(value):
+        return UNKNOWN
+    return difference(value, found, _PER_CENT)
