@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wbcbench.report.page.labels import labels, plain, short, spread
+from wbcbench.report.page.labels import labels, plain, short, spread, within
 
 
 @given(st.lists(st.floats(-1e3, 1e3), max_size=12), st.floats(0.01, 10))
@@ -38,3 +38,10 @@ def test_names_that_differ_only_in_the_middle_get_labels_of_their_own():
 
 def test_a_label_holds_no_sign_that_no_picture_can_hold():
     assert plain("a\x00b\x1b[31m\u202ec\ud800\n d") == "ab[31mc d"
+
+
+@given(st.lists(st.floats(-50, 50), max_size=8), st.floats(0.1, 5))
+def test_labels_with_room_stay_inside_the_plot_and_apart(wanted, gap):
+    places = within(spread(wanted, gap), gap, -50.0, 50.0)
+    assert all(-50 <= place <= 50 + 1e-9 for place in places)
+    assert all(b - a >= gap * (1 - 1e-6) for a, b in itertools.pairwise(sorted(places)))

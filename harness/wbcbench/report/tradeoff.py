@@ -116,7 +116,7 @@ def _figure(study: Evidence, found: list[Centre]) -> Figure:
     runs = plotted(study)
     caption = (
         f"{''.join(_legend(study, runs, found))}Further left costs less, further up is better. "
-        f"Neither axis starts at zero. Energy: {study.energy_words}.{study.stamp}"
+        f"The axes need not start at zero. Energy: {study.energy_words}.{study.stamp}"
     )
     data = _data(study, runs)
     return Figure(NAME, lambda: _picture(study, runs, found), TITLE, description, caption, data)

@@ -55,7 +55,8 @@ def in_margin(plot: Axes, named: Sequence[Named], share: float = _SHARE) -> None
     """
     low, high = plot.get_ylim()
     left, right = plot.get_xlim()
-    places = spread([y for _, _, y in named], share * (high - low))
+    gap = share * (high - low)
+    places = within(spread([y for _, _, y in named], gap), gap, low + gap / 2, high - gap / 2)
     for (name, x, y), place in zip(named, places, strict=True):
         plot.annotate(
             name,
@@ -83,6 +84,21 @@ def spread(wanted: Sequence[float], gap: float) -> list[float]:
         for rank, (_, i) in enumerate(group):
             places[i] = _first(group, gap) + rank * gap
     return places
+
+
+def within(places: Sequence[float], gap: float, low: float, high: float) -> list[float]:
+    """The same places moved between ``low`` and ``high``, as far as there is room for all."""
+    moved = list(places)
+    order = sorted(range(len(places)), key=lambda i: (places[i], i))
+    floor = low
+    for i in order:
+        moved[i] = max(moved[i], floor)
+        floor = moved[i] + gap
+    ceiling = high
+    for i in reversed(order):
+        moved[i] = min(moved[i], ceiling)
+        ceiling = moved[i] - gap
+    return moved
 
 
 def _first(group: list[tuple[float, int]], gap: float) -> float:
