@@ -24,6 +24,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "run": ("run:run", "Train one variant and measure what it costs."),
     "list": ("list_runs:list_runs", "List runs, or the parts that can be chosen by name."),
     "show": ("show:show", "Show one run: joules by channel and window, doubts, advice."),
+    "explain": ("explain:explain", "Trace one number of a run's row back to its readings."),
     "report": ("report:report", "Write a study's page, its Markdown and its figures."),
     "plan": ("plan:plan", "Show a study's runs, what they will cost and what they can show."),
     "sweep": ("sweep:sweep", "Carry out a study, or take up one that was broken off."),

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 from wbcbench.table.view import RunView
@@ -22,6 +22,10 @@ class Column:
         null: When a cell may be empty, i.e. unknown; empty text = never.
         meaning: One line for people.
         value: The cell of one run; ``None`` is unknown and becomes an empty cell.
+        formula: How the cell is worked out, for ``wbcbench explain``; empty for what is only read.
+            Names in braces are columns or terms, whose values are put in; E(w) are the joules of
+            window w.
+        terms: Numbers of the formula that have no column of their own, by name.
     """
 
     name: str
@@ -29,6 +33,8 @@ class Column:
     null: str
     meaning: str
     value: Callable[[RunView], Cell]
+    formula: str = ""
+    terms: Mapping[str, Callable[[RunView], Cell]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +47,8 @@ class Group:
 
 def unfilled(name: str, type_: Type, meaning: str) -> Column:
     """A column of the format that no part of this version can fill; it stays empty."""
-    return Column(name, type_, "always, in this version", meaning, lambda _: None)
+    null = "always, in this version"
+    return Column(name, type_, null, meaning, lambda _: None, "no part of this version fills it")
 
 
 def from_provenance(name: str, type_: Type, null: str, meaning: str) -> Column:

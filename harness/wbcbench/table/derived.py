@@ -82,6 +82,7 @@ INFERENCE = (
         NO_INFERENCE,
         "images forwarded",
         _inference(TABLE_BATCH, lambda _, i: i.images),
+        formula="images forwarded in window infer-b64, as the trainer counted them",
     ),
     Column(
         "infer_window_s",
@@ -89,6 +90,7 @@ INFERENCE = (
         NO_INFERENCE,
         "length of the window",
         _inference(TABLE_BATCH, lambda r, i: r.duration_s(i.window)),
+        formula="end - start of window infer-b64",
     ),
     Column(
         "energy_per_infer_image_j",
@@ -96,6 +98,10 @@ INFERENCE = (
         NO_INFERENCE,
         "headline joules an image",
         _inference(TABLE_BATCH, _per_image_j),
+        formula="{infer_energy_j} / {infer_images}",
+        terms={
+            "infer_energy_j": _inference(TABLE_BATCH, lambda r, i: headline_energy_j(r, i.window))
+        },
     ),
     Column(
         "infer_images_per_s",
@@ -103,6 +109,7 @@ INFERENCE = (
         NO_INFERENCE,
         "images a second",
         _inference(TABLE_BATCH, _images_per_s),
+        formula="{infer_images} / {infer_window_s}",
     ),
 )
 
@@ -119,6 +126,7 @@ TARGET = (
         "no epoch finished",
         "whether any epoch reached it",
         _target_reached,
+        formula="whether {target_metric} of any epoch is at least {target_value}",
     ),
     Column(
         "energy_to_target_j",
@@ -126,6 +134,7 @@ TARGET = (
         NOT_REACHED,
         "headline joules of the training steps up to the end of the reaching epoch",
         _reached(lambda t: t.energy_j),
+        formula="sum of E(epoch-1) … E(epoch-{epochs_to_target}), the headline's channels added up",
     ),
     Column(
         "time_to_target_s",
@@ -133,6 +142,7 @@ TARGET = (
         NOT_REACHED,
         "seconds of the same steps",
         _reached(lambda t: t.time_s),
+        formula="sum of the seconds of epoch-1 … epoch-{epochs_to_target}",
     ),
     Column(
         "epochs_to_target",
@@ -140,6 +150,7 @@ TARGET = (
         NOT_REACHED,
         "epochs, the reaching one included",
         _reached(lambda t: t.epochs),
+        formula="first epoch whose {target_metric} is at least {target_value}",
     ),
 )
 
@@ -150,6 +161,7 @@ CARBON = (
         f"{UNKNOWN}; {NO_GRID}",
         "headline joules of `train` × PUE × grid",
         _co2e_g,
+        formula="{headline_energy_train_j} / 3600000 * {pue} * {carbon_g_per_kwh}",
     ),
     Column("carbon_zone", "str", "", "country of the grid", lambda r: r.record.spec.country),
     Column(
@@ -158,6 +170,7 @@ CARBON = (
         NO_GRID,
         "yearly mean of that grid",
         _grid(lambda g: g.g_per_kwh),
+        formula="yearly mean of zone {carbon_zone} in the table that comes with wbcbench",
     ),
     Column(
         "carbon_source",
@@ -165,8 +178,16 @@ CARBON = (
         NO_GRID,
         "where that mean is from, and its year",
         _grid(lambda g: g.source),
+        formula="source and year of that row",
     ),
-    Column("pue", "float", "", "building over machine", lambda _: DEFAULT_PUE),
+    Column(
+        "pue",
+        "float",
+        "",
+        "building over machine",
+        lambda _: DEFAULT_PUE,
+        formula="constant of wbcbench: no building is counted",
+    ),
 )
 
 HEADLINE = (
@@ -176,6 +197,7 @@ HEADLINE = (
         "no meter",
         "part the headline speaks of: gpu, cpu or system",
         lambda r: r.headline.domain.value if r.headline else None,
+        formula="gpu, else cpu, else system: the first part whose E(train) is known",
     ),
     Column(
         "headline_method",
@@ -183,6 +205,7 @@ HEADLINE = (
         "no meter",
         "how that part was read",
         lambda r: r.headline.method if r.headline else None,
+        formula="most trusted way of reading that part that knows E(train)",
     ),
     Column(
         "headline_status",
@@ -190,14 +213,24 @@ HEADLINE = (
         "",
         "measured, estimated, modelled, absent or synthetic",
         lambda r: r.headline.status.value if r.headline else ABSENT,
+        formula="origin of that way's channels; of several the least trusted",
     ),
-    Column("headline_energy_train_j", "float", UNKNOWN, "window `train`, gross", headline_energy_j),
+    Column(
+        "headline_energy_train_j",
+        "float",
+        UNKNOWN,
+        "window `train`, gross",
+        headline_energy_j,
+        formula="E(train) - sum of E(validate-k), added up over the headline's channels",
+    ),
     Column(
         "headline_energy_train_net_j",
         "float",
         f"{UNKNOWN}, or no idle window",
         "gross minus idle power × duration; never floored",
         lambda r: r.net_energy_j(r.headline),
+        formula="{headline_energy_train_j} - {idle_w} * {time_train_s}",
+        terms={"idle_w": lambda r: r.idle_mean_w(r.headline)},
     ),
     Column(
         "headline_uncertainty_train_j",
@@ -205,6 +238,8 @@ HEADLINE = (
         UNKNOWN,
         "half-width of the gross joules' interval, about 95 %",
         lambda r: spoken_uncertainty_j(r.record, r.headline, TRAIN),
+        formula="root of the sum of squares of the budgets of train and of each "
+        "validation pass; devices added up",
     ),
     Column(
         "energy_per_infer_image_b1_j",
@@ -212,6 +247,11 @@ HEADLINE = (
         NO_INFERENCE,
         "as energy_per_infer_image_j, one image at a time",
         _inference(1, _per_image_j),
+        formula="{infer_energy_j} / {images}",
+        terms={
+            "infer_energy_j": _inference(1, lambda r, i: headline_energy_j(r, i.window)),
+            "images": _inference(1, lambda _, i: i.images),
+        },
     ),
     Column(
         "infer_images_per_s_b1",
@@ -219,6 +259,11 @@ HEADLINE = (
         NO_INFERENCE,
         "as infer_images_per_s, one image at a time",
         _inference(1, _images_per_s),
+        formula="{images} / {window_s}",
+        terms={
+            "images": _inference(1, lambda _, i: i.images),
+            "window_s": _inference(1, lambda r, i: r.duration_s(i.window)),
+        },
     ),
 )
 
@@ -231,6 +276,7 @@ GROUP = Group(
             UNKNOWN,
             "headline joules of `train` over images seen",
             lambda r: ratio(headline_energy_j(r), _images_seen(r)),
+            formula="{headline_energy_train_j} / {images_seen_train}",
         ),
         *INFERENCE,
         *TARGET,
@@ -240,6 +286,7 @@ GROUP = Group(
             UNKNOWN,
             "headline joules of `train` × its seconds",
             lambda r: energy_delay_product_js(headline_energy_j(r), r.duration_s(TRAIN)),
+            formula="{headline_energy_train_j} * {time_train_s}",
         ),
         *CARBON,
         *HEADLINE,

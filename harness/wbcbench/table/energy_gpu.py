@@ -52,6 +52,8 @@ GROUP = Group(
             "",
             "counter, integral_instant, integral_average or none",
             lambda r: method(r, Domain.GPU),
+            formula="most trusted way of reading the part that knows E(train); counter "
+            "before integral",
         ),
         Column(
             "gpu_energy_status",
@@ -59,6 +61,7 @@ GROUP = Group(
             "",
             "measured, estimated, modelled, absent or synthetic",
             lambda r: energy_status(r, Domain.GPU),
+            formula="origin of that way's channels; of several the least trusted",
         ),
         Column(
             "energy_gpu_train_j",
@@ -66,6 +69,7 @@ GROUP = Group(
             UNKNOWN,
             "training steps of all epochs: window `train` without its validation passes; gross",
             lambda r: _gpu(r, TRAIN),
+            formula="E(train) - sum of E(validate-k), added up over the GPUs",
         ),
         Column(
             "energy_gpu_train_net_j",
@@ -73,6 +77,8 @@ GROUP = Group(
             f"{UNKNOWN}, or no idle window",
             "gross minus mean idle power before and after × duration; never floored",
             lambda r: r.net_energy_j(r.speaker(Domain.GPU)),
+            formula="{energy_gpu_train_j} - {idle_w} * {time_train_s}",
+            terms={"idle_w": lambda r: r.idle_mean_w(r.speaker(Domain.GPU))},
         ),
         Column(
             "energy_gpu_eval_j",
@@ -80,9 +86,15 @@ GROUP = Group(
             UNKNOWN,
             "validation passes of all epochs, counted apart",
             lambda r: r.validation_j(Domain.GPU),
+            formula="sum of E(validate-k), added up over the GPUs",
         ),
         Column(
-            "energy_gpu_setup_j", "float", UNKNOWN, "window `startup`", lambda r: _gpu(r, "startup")
+            "energy_gpu_setup_j",
+            "float",
+            UNKNOWN,
+            "window `startup`",
+            lambda r: _gpu(r, "startup"),
+            formula="E(startup), added up over the GPUs",
         ),
         Column(
             "energy_gpu_total_j",
@@ -90,6 +102,8 @@ GROUP = Group(
             UNKNOWN,
             "all windows that lie in no other, idle included",
             _total_j,
+            formula="sum of E over all windows that lie in no other, train without its "
+            "validation passes",
         ),
         Column(
             "energy_gpu_train_integral_j",
@@ -97,6 +111,7 @@ GROUP = Group(
             UNKNOWN,
             "cross-check: integrated power",
             integral_j,
+            formula="E(train) - sum of E(validate-k) of power readings, integrated by trapezoids",
         ),
         Column(
             "gpu_idle_before_w",
@@ -104,6 +119,7 @@ GROUP = Group(
             UNKNOWN,
             "mean power in `idle_context`, else `idle_cold`",
             lambda r: r.idle_w(r.speaker(Domain.GPU), IDLE_BEFORE),
+            formula="E(idle_context) / its seconds, else of idle_cold, added up over the GPUs",
         ),
         Column(
             "gpu_idle_after_w",
@@ -111,6 +127,7 @@ GROUP = Group(
             UNKNOWN,
             "mean power in `idle_post`",
             lambda r: r.idle_w(r.speaker(Domain.GPU), IDLE_AFTER),
+            formula="E(idle_post) / its seconds, added up over the GPUs",
         ),
         Column(
             "gpu_power_mean_w",
@@ -118,6 +135,7 @@ GROUP = Group(
             UNKNOWN,
             "mean power in `train`",
             lambda r: spoken_power_w(r.record, r.speaker(Domain.GPU), TRAIN),
+            formula="{energy_gpu_train_j} / {time_train_s}",
         ),
         unfilled("gpu_power_p95_w", "float", "95th percentile in `train`"),
         unfilled("gpu_power_max_w", "float", "highest sample in `train`"),

@@ -26,6 +26,8 @@ GROUP = Group(
             "",
             "rapl_package, codecarbon_<mode>, …, none",
             lambda r: method(r, Domain.CPU),
+            formula="most trusted way of reading the part that knows E(train); counter "
+            "before integral",
         ),
         Column(
             "cpu_energy_status",
@@ -33,6 +35,7 @@ GROUP = Group(
             "",
             "as for the GPU",
             lambda r: energy_status(r, Domain.CPU),
+            formula="origin of that way's channels; of several the least trusted",
         ),
         Column(
             "energy_cpu_train_j",
@@ -40,6 +43,7 @@ GROUP = Group(
             UNKNOWN,
             "window `train`, gross",
             lambda r: r.energy_j(Domain.CPU),
+            formula="E(train) - sum of E(validate-k), added up over the processors",
         ),
         Column(
             "dram_energy_method",
@@ -47,6 +51,8 @@ GROUP = Group(
             "",
             "rapl_dram, codecarbon_<mode>, …, none",
             lambda r: method(r, Domain.DRAM),
+            formula="most trusted way of reading the part that knows E(train); counter "
+            "before integral",
         ),
         Column(
             "dram_energy_status",
@@ -54,6 +60,7 @@ GROUP = Group(
             "",
             "as for the GPU",
             lambda r: energy_status(r, Domain.DRAM),
+            formula="origin of that way's channels; of several the least trusted",
         ),
         Column(
             "energy_dram_train_j",
@@ -61,6 +68,7 @@ GROUP = Group(
             UNKNOWN,
             "window `train`, gross",
             lambda r: r.energy_j(Domain.DRAM),
+            formula="E(train) - sum of E(validate-k), added up over the memories",
         ),
         Column(
             "wall_energy_method",
@@ -68,6 +76,7 @@ GROUP = Group(
             "",
             "meter of the whole machine, or none",
             lambda r: method(r, Domain.SYSTEM),
+            formula="most trusted way of reading the whole machine that knows E(train)",
         ),
         Column(
             "energy_wall_train_j",
@@ -75,6 +84,7 @@ GROUP = Group(
             UNKNOWN,
             "whole machine in `train`; holds the parts, never added to them",
             lambda r: r.energy_j(Domain.SYSTEM),
+            formula="E(train) of the meter of the whole machine",
         ),
         Column(
             "codecarbon_version",
@@ -96,6 +106,7 @@ GROUP = Group(
             NO_CODECARBON,
             "window `train`",
             _codecarbon(Domain.GPU),
+            formula="E(train) - sum of E(validate-k) of CodeCarbon's own joules",
         ),
         Column(
             "codecarbon_energy_cpu_j",
@@ -103,6 +114,7 @@ GROUP = Group(
             NO_CODECARBON,
             "window `train`",
             _codecarbon(Domain.CPU),
+            formula="E(train) - sum of E(validate-k) of CodeCarbon's own joules",
         ),
         Column(
             "codecarbon_energy_ram_j",
@@ -110,6 +122,7 @@ GROUP = Group(
             NO_CODECARBON,
             "window `train`",
             _codecarbon(Domain.DRAM),
+            formula="E(train) - sum of E(validate-k) of CodeCarbon's own joules",
         ),
     ),
 )

@@ -92,27 +92,91 @@ def _strangers(run: RunView) -> int | None:
     return len({pid for state in told for pid in state.foreign_pids}) if told else None
 
 
-def _float(name: str, meaning: str, value: Callable[[RunView], Cell]) -> Column:
-    return Column(name, "float", NO_GPU, meaning, value)
+def _float(name: str, meaning: str, value: Callable[[RunView], Cell], formula: str) -> Column:
+    return Column(name, "float", NO_GPU, meaning, value, formula)
 
 
 COLUMNS = (
     Column("gpu_name", "str", NO_GPU, "model of the GPU", _listed("name")),
-    Column("gpu_count", "int", NO_GPU, "GPUs measured", lambda r: len(_boards(r)) or None),
-    Column("gpu_uuid_hash", "str", NO_GPU, "salted hash; tells boards apart", _uuid_hash),
-    Column("mig", "bool", NO_GPU, "cut into several instances", _mig),
-    _float("gpu_power_limit_w", "power limit in force; the lowest in `train`", _limit_w),
-    _float("gpu_clock_mean_mhz", "mean in `train`", _mean(lambda s: _mhz(s.clock_sm_hz))),
-    _float("gpu_mem_clock_mhz", "mean in `train`", _mean(lambda s: _mhz(s.clock_memory_hz))),
-    _float("gpu_temp_start_c", "at the start of `train`", _most(lambda s: s.temperature_start_c)),
-    _float("gpu_temp_mean_c", "mean in `train`", _mean(lambda s: s.temperature_mean_c)),
-    _float("gpu_temp_max_c", "highest in `train`", _most(lambda s: s.temperature_max_c)),
-    _float("gpu_throttle_s", "time slowed by heat or power in `train`", _most(_slowed_s)),
-    Column("gpu_throttle_reasons", "str", NO_GPU, "all reasons the driver gave, by `;`", _reasons),
+    Column(
+        "gpu_count",
+        "int",
+        NO_GPU,
+        "GPUs measured",
+        lambda r: len(_boards(r)) or None,
+        formula="boards that the meter described",
+    ),
+    Column(
+        "gpu_uuid_hash",
+        "str",
+        NO_GPU,
+        "salted hash; tells boards apart",
+        _uuid_hash,
+        formula="first 12 digits of SHA-256 over a salt and the UUID, by board",
+    ),
+    Column(
+        "mig",
+        "bool",
+        NO_GPU,
+        "cut into several instances",
+        _mig,
+        formula="whether any board is cut into instances",
+    ),
+    _float(
+        "gpu_power_limit_w",
+        "power limit in force; the lowest in `train`",
+        _limit_w,
+        formula="lowest limit seen in train, else as the meter said at the start",
+    ),
+    _float(
+        "gpu_clock_mean_mhz",
+        "mean in `train`",
+        _mean(lambda s: _mhz(s.clock_sm_hz)),
+        formula="mean over the looks in train, then over boards",
+    ),
+    _float(
+        "gpu_mem_clock_mhz",
+        "mean in `train`",
+        _mean(lambda s: _mhz(s.clock_memory_hz)),
+        formula="mean over the looks in train, then over boards",
+    ),
+    _float(
+        "gpu_temp_start_c",
+        "at the start of `train`",
+        _most(lambda s: s.temperature_start_c),
+        formula="first look in train; of several boards the hottest",
+    ),
+    _float(
+        "gpu_temp_mean_c",
+        "mean in `train`",
+        _mean(lambda s: s.temperature_mean_c),
+        formula="mean over the looks in train; of several boards the hottest",
+    ),
+    _float(
+        "gpu_temp_max_c",
+        "highest in `train`",
+        _most(lambda s: s.temperature_max_c),
+        formula="highest look in train, of any board",
+    ),
+    _float(
+        "gpu_throttle_s",
+        "time slowed by heat or power in `train`",
+        _most(_slowed_s),
+        formula="longest of the times that one reason slowed a board in train",
+    ),
+    Column(
+        "gpu_throttle_reasons",
+        "str",
+        NO_GPU,
+        "all reasons the driver gave, by `;`",
+        _reasons,
+        formula="reasons with any time in train",
+    ),
     _float(
         "gpu_util_mean_pct",
         "mean share of time with a kernel running in `train`",
         _mean(lambda s: None if s.utilization is None else pct_from_share(s.utilization)),
+        formula="mean over the looks in train, then over boards",
     ),
     Column(
         "gpu_mem_peak_bytes",
@@ -120,8 +184,16 @@ COLUMNS = (
         NO_GPU,
         "highest in `train`",
         _most(lambda s: s.memory_peak_bytes),
+        formula="highest look in train, of any board",
     ),
-    Column("gpu_other_processes", "int", NO_GPU, "processes in `train` not ours", _strangers),
+    Column(
+        "gpu_other_processes",
+        "int",
+        NO_GPU,
+        "processes in `train` not ours",
+        _strangers,
+        formula="different process ids on the boards in train that are not the run's",
+    ),
 )
 
 DRIVER = Column("driver_version", "str", NO_GPU, "of the GPU driver", _listed("driver"))

@@ -42,6 +42,7 @@ GROUP = Group(
             "variant unknown to this version",
             "first factor: leaky-relu or relu",
             lambda r: r.variant.activation if r.variant else None,
+            formula="what variant {variant} is built with, by the catalogue",
         ),
         Column(
             "regulariser",
@@ -49,6 +50,7 @@ GROUP = Group(
             "variant unknown to this version",
             "second factor: dropout or batchnorm",
             lambda r: r.variant.regulariser if r.variant else None,
+            formula="what variant {variant} is built with, by the catalogue",
         ),
         Column(
             "block", "int", "", "block of the study; 0 = single run", lambda r: r.record.spec.block
@@ -71,13 +73,21 @@ GROUP = Group(
             "draw of the validation set",
             lambda r: r.record.spec.split_seed,
         ),
-        Column("status", "enum", "", "done, failed, interrupted or invalid", status),
+        Column(
+            "status",
+            "enum",
+            "",
+            "done, failed, interrupted or invalid",
+            status,
+            formula="how the run ended; done with an invalid verdict counts as invalid",
+        ),
         Column(
             "invalid_reason",
             "str",
             "run is valid",
             "code of the first invalid caution",
             invalid_reason,
+            formula="first by name of the cautions that make a run invalid",
         ),
         Column(
             "synthetic",

@@ -33,6 +33,7 @@ RECALLS = tuple(
         NOT_TESTED,
         f"share of {name.lower()}s found",
         _recall(name),
+        f"{name.lower()}s classified as such / {name.lower()}s",
     )
     for name in CLASSES
 )
@@ -46,6 +47,8 @@ GROUP = Group(
             NO_VALIDATION,
             "highest validation balanced accuracy",
             lambda r: r.best_epoch.index if r.best_epoch else None,
+            formula="first epoch with the highest validation balanced accuracy, or "
+            "accuracy where that is unknown",
         ),
         Column(
             "val_balanced_accuracy",
@@ -53,6 +56,7 @@ GROUP = Group(
             NO_VALIDATION,
             "at the best epoch",
             lambda r: r.best_epoch.val_balanced_accuracy if r.best_epoch else None,
+            formula="validation balanced accuracy of epoch {best_epoch}",
         ),
         Column(
             "val_loss",
@@ -60,6 +64,7 @@ GROUP = Group(
             NO_VALIDATION,
             "at the best epoch, nats",
             lambda r: r.best_epoch.val_loss if r.best_epoch else None,
+            formula="validation loss of epoch {best_epoch}",
         ),
         Column(
             "balanced_accuracy",
@@ -67,12 +72,24 @@ GROUP = Group(
             NOT_TESTED,
             "TEST, once, at the end",
             _test(lambda s: s.balanced_accuracy),
+            formula="mean of the recalls of the classes that have images",
         ),
         Column(
-            "accuracy", "float", NOT_TESTED, "TEST, once, at the end", _test(lambda s: s.accuracy)
+            "accuracy",
+            "float",
+            NOT_TESTED,
+            "TEST, once, at the end",
+            _test(lambda s: s.accuracy),
+            formula="{test_correct} / {test_images}",
+            terms={"test_images": _test(lambda s: s.images)},
         ),
         Column(
-            "macro_f1", "float", NOT_TESTED, "TEST, mean over classes", _test(lambda s: s.macro_f1)
+            "macro_f1",
+            "float",
+            NOT_TESTED,
+            "TEST, mean over classes",
+            _test(lambda s: s.macro_f1),
+            formula="mean over classes of 2 TP / (2 TP + FP + FN)",
         ),
         *RECALLS,
         Column(
@@ -81,6 +98,7 @@ GROUP = Group(
             NOT_TESTED,
             "TEST images classified right",
             _test(lambda s: s.correct),
+            formula="images whose most probable class is the true one",
         ),
         Column(
             "ece",
@@ -88,6 +106,8 @@ GROUP = Group(
             NOT_TESTED,
             "expected calibration error, 15 bins",
             _test(lambda s: s.ece),
+            formula="mean over 15 bins of confidence of |accuracy - mean confidence|, "
+            "weighted by images",
         ),
         Column(
             "n_test_photographs",
@@ -95,6 +115,7 @@ GROUP = Group(
             NO_PHOTOGRAPHS,
             "photographs TEST was made from",
             _test(lambda s: s.photographs),
+            formula="different photographs among the test images",
         ),
         Column(
             "accuracy_ci_low",
@@ -102,6 +123,8 @@ GROUP = Group(
             NO_PHOTOGRAPHS,
             "95 % interval of `accuracy`, by photograph",
             _test(lambda s: s.interval[0] if s.interval else None),
+            formula="2.5 % percentile of the accuracy over draws of photographs with "
+            "replacement, within classes",
         ),
         Column(
             "accuracy_ci_high",
@@ -109,6 +132,8 @@ GROUP = Group(
             NO_PHOTOGRAPHS,
             "95 % interval of `accuracy`, by photograph",
             _test(lambda s: s.interval[1] if s.interval else None),
+            formula="97.5 % percentile of the accuracy over draws of photographs with "
+            "replacement, within classes",
         ),
         Column(
             "n_test_leak_free",
@@ -116,6 +141,7 @@ GROUP = Group(
             NO_PHOTOGRAPHS,
             "TEST images of cells that TRAIN does not show",
             _leak_free(lambda s: s.images),
+            formula="test images that are not marked as seen in TRAIN",
         ),
         Column(
             "accuracy_leak_free",
@@ -123,6 +149,7 @@ GROUP = Group(
             NO_PHOTOGRAPHS,
             "on those images",
             _leak_free(lambda s: s.accuracy),
+            formula="share of those images classified right",
         ),
         Column(
             "balanced_accuracy_leak_free",
@@ -130,6 +157,7 @@ GROUP = Group(
             NO_PHOTOGRAPHS,
             "on those images",
             _leak_free(lambda s: s.balanced_accuracy),
+            formula="mean over classes of the recall on those images",
         ),
     ),
 )

@@ -50,6 +50,8 @@ GROUP = Group(
             NO_METER,
             "good readings of the headline in `train`",
             lambda r: spoken_samples(r.record, r.headline, TRAIN),
+            formula="good readings inside train less those inside validate-k; of several "
+            "devices the fewest",
         ),
         Column(
             "sample_period_ms",
@@ -57,6 +59,7 @@ GROUP = Group(
             NO_METER,
             "mean period the headline's meter achieved",
             _period_ms,
+            formula="mean time between polls of the headline's meter over the whole run",
         ),
         Column(
             "sample_gap_max_ms",
@@ -64,6 +67,8 @@ GROUP = Group(
             NO_METER,
             "longest gap of the headline in `train`",
             _gap_ms,
+            formula="longest time without a good reading that touches train; of several "
+            "devices the longest",
         ),
         Column(
             "counter_vs_integral_pct",
@@ -71,13 +76,32 @@ GROUP = Group(
             "no GPU counter, or no second witness",
             "GPU counter above integrated power in `train`",
             _counter_vs_integral_pct,
-        ),
-        Column("quality", "enum", "", "ok, warn or bad", lambda r: _QUALITY[r.record.verdict]),
-        Column(
-            "quality_flags", "str", "", "codes of cautions that weigh, by `;`; empty = none", _flags
+            formula="100 * ({energy_gpu_train_j} - {energy_gpu_train_integral_j}) / "
+            "{energy_gpu_train_integral_j}",
         ),
         Column(
-            "verdict", "enum", "", "valid, suspect or invalid", lambda r: r.record.verdict.value
+            "quality",
+            "enum",
+            "",
+            "ok, warn or bad",
+            lambda r: _QUALITY[r.record.verdict],
+            formula="ok, warn or bad as {verdict} is valid, suspect or invalid",
+        ),
+        Column(
+            "quality_flags",
+            "str",
+            "",
+            "codes of cautions that weigh, by `;`; empty = none",
+            _flags,
+            formula="codes of all cautions that are not mere information",
+        ),
+        Column(
+            "verdict",
+            "enum",
+            "",
+            "valid, suspect or invalid",
+            lambda r: r.record.verdict.value,
+            formula="valid without cautions that weigh, else as the gravest of them",
         ),
         Column(
             "watcher_cpu_s",

@@ -25,6 +25,7 @@ GROUP = Group(
             NOT_THERE,
             "start of the first window to end of the last",
             _total_s,
+            formula="end of the last window - start of the first",
         ),
         Column(
             "time_train_s",
@@ -32,6 +33,7 @@ GROUP = Group(
             NOT_THERE,
             "training steps of all epochs: window `train` without its validation passes",
             lambda r: r.duration_s(TRAIN),
+            formula="seconds of train - sum of the seconds of validate-k",
         ),
         Column(
             "time_eval_s",
@@ -39,6 +41,7 @@ GROUP = Group(
             NOT_THERE,
             "validation passes of all epochs",
             lambda r: r.validation_s,
+            formula="sum of the seconds of validate-k",
         ),
         Column(
             "time_setup_s",
@@ -46,9 +49,15 @@ GROUP = Group(
             NOT_THERE,
             "window `startup`",
             lambda r: r.duration_s("startup"),
+            formula="end - start of window startup",
         ),
         Column(
-            "time_warmup_s", "float", NOT_THERE, "window `warmup`", lambda r: r.duration_s("warmup")
+            "time_warmup_s",
+            "float",
+            NOT_THERE,
+            "window `warmup`",
+            lambda r: r.duration_s("warmup"),
+            formula="end - start of window warmup",
         ),
         unfilled("time_step_median_ms", "float", "steady training step"),
     ),

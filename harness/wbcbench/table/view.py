@@ -88,8 +88,13 @@ class RunView:
         train_s = self.duration_s(TRAIN)
         if train_s is None:
             return None
-        idle_w = mean_known([self.idle_w(who, IDLE_BEFORE), self.idle_w(who, IDLE_AFTER)])
-        return net_energy_j(spoken_energy_j(self.record, who, TRAIN), idle_w, train_s)
+        return net_energy_j(
+            spoken_energy_j(self.record, who, TRAIN), self.idle_mean_w(who), train_s
+        )
+
+    def idle_mean_w(self, who: Speaker | None) -> float | None:
+        """Mean of the idle power before and after; of the one that is known, else ``None``."""
+        return mean_known([self.idle_w(who, IDLE_BEFORE), self.idle_w(who, IDLE_AFTER)])
 
     def validation_j(self, domain: Domain) -> float | None:
         """Joules of one part in all validation passes; ``None`` if there was none."""

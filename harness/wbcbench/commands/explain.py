@@ -1,0 +1,36 @@
+"""``wbcbench explain RUN COLUMN``: how one number of the results table came about."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from wbcbench.commands import options
+
+
+def explain(
+    run: Annotated[
+        str, typer.Argument(help="Run id, the unique beginning of one, or a run's folder.")
+    ],
+    column: Annotated[
+        str, typer.Argument(help="Any column of runs.csv, such as energy_gpu_train_j.")
+    ],
+    results: options.Results = Path("results"),
+    as_json: options.AsJson = False,
+) -> None:
+    """Print a number's formula, window, channel, samples and uncertainty, and work it out anew."""
+    from wbcbench.explanation.document import document
+    from wbcbench.explanation.explain import explain as explained
+    from wbcbench.explanation.recount import recount
+    from wbcbench.explanation.text import lines
+    from wbcbench.study_folder import find_run, finished_run
+    from wbcbench.table_files import columns_named
+
+    [chosen] = columns_named([column])
+    found = explained(recount(finished_run(find_run(results, run))), chosen)
+    if as_json:
+        typer.echo(document(found))
+    else:
+        typer.echo("\n".join(lines(found)))
