@@ -63,7 +63,6 @@ def test_power_and_joules_stand_over_milliseconds(tmp_path: Path) -> None:
         tmp_path,
         power_w=[(100.0, 50.0), (100.5, None), (101.0, 70.0)],
         energy_j=[(100.0, 0.0), (101.0, 60.0)],
-        epochs=[],
         wall_offset_s=1e9,
     )
     events = read(tmp_path)
@@ -72,23 +71,11 @@ def test_power_and_joules_stand_over_milliseconds(tmp_path: Path) -> None:
     assert events.Tensors("energy/power_w")[1].wall_time == pytest.approx(1e9 + 101)
 
 
-def test_accuracy_stands_over_the_joules_since_training_began(tmp_path: Path) -> None:
-    write_energy_scalars(
-        tmp_path,
-        power_w=[],
-        energy_j=[(90.0, 5.0), (110.0, 205.0), (115.0, 255.0)],  # 10 W throughout
-        epochs=[epoch(1), epoch(2)],
-        wall_offset_s=0.0,
-    )
-    # epoch 1 ends its steps after 8 s; epoch 2 after the trace has ended
-    assert curve(read(tmp_path), "over_joules/accuracy") == [(80, 0.25)]
-
-
 def test_writing_a_log_does_not_load_tensorflow(tmp_path: Path) -> None:
     program = (
         "import sys; from pathlib import Path; from wbcbench.runs.tensorboard_log import *\n"
         f"write_energy_scalars(Path({str(tmp_path)!r}), power_w=[(0.0, 1.0)], "
-        "energy_j=[], epochs=[], wall_offset_s=0.0)\n"
+        "energy_j=[], wall_offset_s=0.0)\n"
         "assert 'tensorflow' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", program], check=True)

@@ -26,6 +26,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "show": ("show:show", "Show one run: joules by channel and window, doubts, advice."),
     "explain": ("explain:explain", "Trace one number of a run's row back to its readings."),
     "report": ("report:report", "Write a study's page, its Markdown and its figures."),
+    "tensorboard": ("tensorboard:tensorboard", "Open TensorBoard on a study's logs, locally."),
     "plan": ("plan:plan", "Show a study's runs, what they will cost and what they can show."),
     "sweep": ("sweep:sweep", "Carry out a study, or take up one that was broken off."),
     "compare": ("compare:compare", "Compare variants block by block, with intervals and gates."),
@@ -73,7 +74,7 @@ def main() -> None:
 def help_page() -> str:
     """What ``wbcbench --help`` prints."""
     lines = ["Usage: wbcbench COMMAND [OPTIONS]", "", ABOUT, "", "Commands:"]
-    lines += [f"  {name:<9} {says}" for name, (_, says) in COMMANDS.items()]
+    lines += [f"  {name:<11} {says}" for name, (_, says) in COMMANDS.items()]
     lines += ["", "`wbcbench COMMAND --help` tells a command's options; `--version` the version."]
     return "\n".join([*lines, *textwrap.wrap(EXIT_CODES, 78)])
 

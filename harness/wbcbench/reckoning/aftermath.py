@@ -27,7 +27,7 @@ def derive(run: RunDir) -> None:
     record = run.read_record()
     if record.epochs:
         write_whole(run.epochs_path, epochs_csv(record))
-        _write_scalars(run, record)
+        write_scalars(run, record)
 
 
 def epochs_csv(record: RunRecord) -> bytes:
@@ -46,11 +46,11 @@ def epochs_csv(record: RunRecord) -> bytes:
     return out.getvalue().encode()
 
 
-def _write_scalars(run: RunDir, record: RunRecord) -> None:
+def write_scalars(run: RunDir, record: RunRecord) -> None:
     """Power and joules of the channel that the live display followed."""
     channel = followed(record.channels)
     trace = next((t for t in run.read_traces() if t.channel == channel), None)
-    offset_s = _wall_offset_s(record)
+    offset_s = wall_offset_s(record)
     if trace is None or not trace.curve.t_s or offset_s is None:
         return
     curve = trace.curve
@@ -58,7 +58,6 @@ def _write_scalars(run: RunDir, record: RunRecord) -> None:
         run.tensorboard_dir,
         power_w=_power(trace),
         energy_j=list(zip(curve.t_s, curve.energy_j, strict=True)),
-        epochs=record.epochs,
         wall_offset_s=offset_s,
     )
 
@@ -74,7 +73,8 @@ def _power(trace: Trace) -> list[tuple[float, float | None]]:
     ]
 
 
-def _wall_offset_s(record: RunRecord) -> float | None:
+def wall_offset_s(record: RunRecord) -> float | None:
+    """What to add to monotonic seconds to get seconds since 1970; ``None`` if unknown."""
     pair = record.provenance.get("clock_pair")
     if not isinstance(pair, dict):
         return None

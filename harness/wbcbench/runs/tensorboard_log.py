@@ -8,7 +8,6 @@ here is a result: the numbers live in the record and the trace.
 from __future__ import annotations
 
 import time
-from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
 
 EPOCHS_FILE = "events.out.tfevents.0000000001.epochs"
 ENERGY_FILE = "events.out.tfevents.0000000002.energy"
+RESULT_FILE = "events.out.tfevents.0000000003.result"
 
 # Values of the enumerations DataType and DataClass in TensorBoard's protocol buffers.
 _DT_FLOAT = 1
@@ -87,6 +87,10 @@ class ScalarLog:
             self._described.add(tag)
         self._write(event)
 
+    def add_summary(self, summary: Any, *, wall_s: float) -> None:
+        """Add a summary of a plug-in's own, such as the table of settings."""
+        self._write(self._event(wall_time=wall_s, step=0, summary=summary))
+
     def flush(self) -> None:
         """Make all points visible to a TensorBoard that is looking on."""
         self._writer.flush()
@@ -95,9 +99,15 @@ class ScalarLog:
         self._writer.write(event.SerializeToString())
 
 
-def add_epoch(log: ScalarLog, epoch: Epoch) -> None:
-    """Add loss and accuracies of one epoch; what is unknown is left out."""
-    wall_s = time.time()
+def add_epoch(log: ScalarLog, epoch: Epoch, wall_s: float | None = None) -> None:
+    """Add loss and accuracies of one epoch; what is unknown is left out.
+
+    Args:
+        log: Where to.
+        epoch: What to add.
+        wall_s: Seconds since 1970 at its end; now, if left out.
+    """
+    wall_s = time.time() if wall_s is None else wall_s
     for tag, name in _TAGS.items():
         value = getattr(epoch, name)
         if value is not None:
@@ -110,24 +120,19 @@ def write_energy_scalars(
     *,
     power_w: Iterable[tuple[float, float | None]],
     energy_j: Sequence[tuple[float, float]],
-    epochs: Sequence[Epoch],
     wall_offset_s: float,
 ) -> None:
-    """Write power, cumulative joules, and accuracy against joules to ``folder``.
+    """Write power and cumulative joules to ``folder``.
 
     Args:
         folder: The run's TensorBoard folder.
         power_w: Monotonic seconds and watts of each poll; ``None`` where a read failed.
         energy_j: Monotonic seconds and cumulative joules, times increasing.
-        epochs: The run's epochs; each is placed at the joules since the first epoch began, worked
-            out to the end of its training steps. Epochs that ``energy_j`` does not reach over are
-            left out.
         wall_offset_s: What to add to monotonic seconds to get seconds since 1970.
     """
     with ScalarLog(folder / ENERGY_FILE) as log:
         _add_series(log, "energy/power_w", power_w, wall_offset_s)
         _add_series(log, "energy/joules_cum", energy_j, wall_offset_s)
-        _add_accuracy_over_joules(log, energy_j, epochs, wall_offset_s)
 
 
 def _add_series(
@@ -144,39 +149,3 @@ def _add_series(
                 wall_s=t_s + wall_offset_s,
                 description="Step: milliseconds since the first poll.",
             )
-
-
-def _add_accuracy_over_joules(
-    log: ScalarLog,
-    energy_j: Sequence[tuple[float, float]],
-    epochs: Sequence[Epoch],
-    wall_offset_s: float,
-) -> None:
-    for epoch in epochs:
-        spent_j = _between(energy_j, epochs[0].start_s, epoch.end_s)
-        for name in ("accuracy", "val_accuracy", "val_balanced_accuracy"):
-            value = getattr(epoch, name)
-            if spent_j is not None and value is not None:
-                log.add(
-                    f"over_joules/{name}",
-                    value,
-                    step=round(spent_j),
-                    wall_s=epoch.end_s + wall_offset_s,
-                    description="Step: joules since training began.",
-                )
-
-
-def _between(energy_j: Sequence[tuple[float, float]], start_s: float, end_s: float) -> float | None:
-    before, after = _at(energy_j, start_s), _at(energy_j, end_s)
-    return None if before is None or after is None else after - before
-
-
-def _at(energy_j: Sequence[tuple[float, float]], t_s: float) -> float | None:
-    """Cumulative joules at ``t_s``, linear between polls; ``None`` outside of them."""
-    i = bisect_right(energy_j, (t_s, float("inf")))
-    if i == 0 or (i == len(energy_j) and t_s > energy_j[-1][0]):
-        return None
-    if i == len(energy_j):
-        return energy_j[-1][1]
-    (t0, e0), (t1, e1) = energy_j[i - 1], energy_j[i]
-    return e0 + (e1 - e0) * (t_s - t0) / (t1 - t0)

@@ -111,6 +111,7 @@ def carry_out(
     if not run.is_finished:
         raise RunsFailedError(f"{run.run_id} left no record; see {run.path}.")
     aftermath.derive(run)
+    logs.add_result(run)
     table.write_table(results / spec.study)
     return run
 

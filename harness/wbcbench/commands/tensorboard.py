@@ -1,0 +1,46 @@
+"""``wbcbench tensorboard STUDY``: TensorBoard on a study's logs, on this machine alone."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from wbcbench.commands import options
+
+
+def tensorboard(
+    study: Annotated[str, typer.Argument(help="Folder under results.")] = "runs",
+    results: options.Results = Path("results"),
+    port: Annotated[
+        int | None,
+        typer.Option(
+            "--port", min=0, max=65535, help="0: any free one. Without: the first from 6006."
+        ),
+    ] = None,
+    rebuild: Annotated[
+        bool, typer.Option("--rebuild", help="First make all logs anew from records and traces.")
+    ] = False,
+) -> None:
+    """Open TensorBoard on a study: curves over steps, seconds and joules; runs by settings."""
+    from wbcbench.rundir import study_runs
+    from wbcbench.show_units import count_of
+    from wbcbench.study_folder import require_study
+    from wbcbench.tensorboarding import logs, server
+
+    folder = require_study(results, study)
+    runs = study_runs(results, study)
+    if rebuild:
+        for run in runs:
+            if run.is_finished:
+                logs.rebuild(run)
+    having = logs.require_logs(folder, runs)
+    url = server.start(folder, port)
+    typer.echo(f"{url}   {count_of(having, 'run')} of {study}")
+    typer.echo("SCALARS: over_joules, over_seconds, over_steps. HPARAMS: energy and accuracy.")
+    typer.echo("Only this machine can reach it. Ctrl-C ends it.", err=True)
+    with contextlib.suppress(KeyboardInterrupt):
+        threading.Event().wait()
