@@ -7,12 +7,12 @@ from pathlib import Path
 
 from made_evidence import EPOCHS, TIMES, WINDOWS, counter, power
 from records_factory import make_spec
-from wbcbench.accounting import account
-from wbcbench.energy import Trace, Window
-from wbcbench.local_facts import Local
-from wbcbench.records import Circumstances
-from wbcbench.rundir import RunDir
-from wbcbench.tracefile import trace_csv
+from wbcbench.joules.energy import Trace, Window
+from wbcbench.reckoning.accounting import account
+from wbcbench.runs.local_facts import Local
+from wbcbench.runs.records import Circumstances
+from wbcbench.runs.rundir import RunDir
+from wbcbench.runs.tracefile import trace_csv
 
 PASSES = (Window("validate-1", 48.0, 50.0), Window("validate-2", 83.0, 85.0))
 COUNTER_J = 250.0 * (70.0 - 4.0)  # training at 250 W, less the two passes

@@ -19,8 +19,8 @@ from wbcbench.commands.explain import explain as command
 from wbcbench.errors import UsageError
 from wbcbench.explanation.explain import State, explain
 from wbcbench.explanation.recount import Source, recount
-from wbcbench.rundir import RunDir
-from wbcbench.table_files import columns_named
+from wbcbench.runs.rundir import RunDir
+from wbcbench.table.files import columns_named
 
 EXAMPLE = Path(__file__).parents[1] / "results" / "runs"
 SUM = re.compile(r"[\d\s.e+\-*/()]+")

@@ -21,7 +21,7 @@ from records_factory import failed_record, make_record, save
 from wbcbench import table
 from wbcbench.commands.tensorboard import tensorboard
 from wbcbench.errors import UsageError
-from wbcbench.rundir import RunDir
+from wbcbench.runs.rundir import RunDir
 from wbcbench.tensorboarding.logs import rebuild
 from wbcbench.tensorboarding.result import METRICS, SETTINGS, write_result
 from wbcbench.tensorboarding.server import start

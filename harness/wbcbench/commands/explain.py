@@ -25,8 +25,8 @@ def explain(
     from wbcbench.explanation.explain import explain as explained
     from wbcbench.explanation.recount import recount
     from wbcbench.explanation.text import lines
-    from wbcbench.study_folder import find_run, finished_run
-    from wbcbench.table_files import columns_named
+    from wbcbench.runs.study_folder import find_run, finished_run
+    from wbcbench.table.files import columns_named
 
     [chosen] = columns_named([column])
     found = explained(recount(finished_run(find_run(results, run))), chosen)

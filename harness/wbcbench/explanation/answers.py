@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wbcbench.errors import UsageError
-from wbcbench.records import Scores
+from wbcbench.runs.records import Scores
 from wbcbench.training.scores import score
 
 

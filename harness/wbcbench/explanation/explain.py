@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from wbcbench import table
-from wbcbench.apart import PARTS
-from wbcbench.energy import Window
 from wbcbench.explanation.listening import Notes, listen_to
 from wbcbench.explanation.reading import Reading, readings
 from wbcbench.explanation.recount import SOURCES, Recount, Source
-from wbcbench.headline import TRAIN, Speaker
-from wbcbench.records import RunRecord
+from wbcbench.joules.energy import Window
+from wbcbench.joules.headline import TRAIN, Speaker
+from wbcbench.runs.records import RunRecord
 from wbcbench.table.columns import Cell, Column
 from wbcbench.table.view import RunView
+from wbcbench.trust.apart import PARTS
 
 _NAME = re.compile(r"\{(\w+)\}")
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from wbcbench.energy import Domain, Window, WindowEnergy
-from wbcbench.headline import Speaker
-from wbcbench.records import RunRecord
+from wbcbench.joules.energy import Domain, Window, WindowEnergy
+from wbcbench.joules.headline import Speaker
+from wbcbench.runs.records import RunRecord
 from wbcbench.table.columns import Cell, Column
 from wbcbench.table.view import RunView
 

@@ -6,10 +6,10 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from wbcbench.apart import PARTS, WHOLE
-from wbcbench.budget import Budget
-from wbcbench.energy import Channel, Curve, Trace, Window, WindowEnergy
-from wbcbench.records import RunRecord
+from wbcbench.joules.energy import Channel, Curve, Trace, Window, WindowEnergy
+from wbcbench.runs.records import RunRecord
+from wbcbench.trust.apart import PARTS, WHOLE
+from wbcbench.trust.budget import Budget
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,11 +11,11 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from wbcbench.accounting import account
-from wbcbench.appraisal import appraise
-from wbcbench.energy import Trace
-from wbcbench.records import Circumstances, RunRecord, Scores
-from wbcbench.rundir import RunDir
+from wbcbench.joules.energy import Trace
+from wbcbench.reckoning.accounting import account
+from wbcbench.runs.records import Circumstances, RunRecord, Scores
+from wbcbench.runs.rundir import RunDir
+from wbcbench.trust.appraisal import appraise
 
 
 class Source(StrEnum):

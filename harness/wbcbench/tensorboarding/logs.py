@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from wbcbench import tensorboard_log
-from wbcbench.aftermath import wall_offset_s, write_scalars
 from wbcbench.errors import UsageError
-from wbcbench.rundir import RunDir
+from wbcbench.reckoning.aftermath import wall_offset_s, write_scalars
+from wbcbench.runs import tensorboard_log
+from wbcbench.runs.rundir import RunDir
 from wbcbench.tensorboarding.result import write_result
 
 

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wbcbench import table
-from wbcbench.headline import headline_channel
-from wbcbench.records import RunRecord
+from wbcbench.joules.headline import headline_channel
+from wbcbench.runs.records import RunRecord
+from wbcbench.runs.tensorboard_log import RESULT_FILE, ScalarLog
+from wbcbench.runs.timeline import Point, timeline
 from wbcbench.table.columns import Cell
-from wbcbench.tensorboard_log import RESULT_FILE, ScalarLog
-from wbcbench.timeline import Point, timeline
 
 if TYPE_CHECKING:
     from tensorboard.compat.proto.summary_pb2 import Summary  # type: ignore[import-untyped]

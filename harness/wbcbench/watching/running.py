@@ -27,6 +27,7 @@ from wbcbench.runs.records import RunRecord
 from wbcbench.runs.rundir import RunDir, study_runs
 from wbcbench.runs.study import RunSpec
 from wbcbench.sampling import metering
+from wbcbench.tensorboarding import logs
 
 if TYPE_CHECKING:
     from wbcbench.data import Dataset
