@@ -20,7 +20,7 @@ DOORS = {
     "matplotlib": {"report"},
     "scipy": {"stats"},
     "statsmodels": {"stats"},
-    "tensorboard": {"runs.tensorboard_log"},
+    "tensorboard": {"runs.tensorboard_log", "tensorboarding"},
     "typer": {"cli", "commands"},
 }
 
