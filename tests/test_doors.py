@@ -21,6 +21,8 @@ DOORS = {
     "scipy": {"stats"},
     "statsmodels": {"stats"},
     "tensorboard": {"runs.tensorboard_log", "tensorboarding"},
+    "typst": {"report"},
+    "altair": {"report"},
     "typer": {"cli", "commands"},
 }
 

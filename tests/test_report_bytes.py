@@ -46,5 +46,5 @@ def test_the_same_records_give_the_same_bytes_anywhere_and_at_any_time(tmp_path)
     )
     names = {"energy-accuracy", "energy-parts", "energy-to-target", "learning-curves"}
     drawn = {f"figures/{name}.svg" for name in names} | {f"{name}.pdf" for name in names}
-    assert {"report.html", "report.md"} | drawn <= set(first)
+    assert {"report.html", "report.md", "files.json"} | drawn <= set(first)
     assert first == second

@@ -86,6 +86,7 @@ class DataTable:
         source: The table of numbers behind it, as in ``Claim``; empty for none.
         keys: Key of each row in ``source``, for claims to lead to; empty for none.
         folded: Whether it is folded away until asked for.
+        values: The same cells unrounded, for ``tables/*.csv``; empty where there are only words.
     """
 
     caption: str
@@ -95,6 +96,7 @@ class DataTable:
     source: str = ""
     keys: tuple[str, ...] = ()
     folded: bool = False
+    values: tuple[tuple[Value, ...], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,40 +2,71 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from wbcbench import table
 from wbcbench.errors import UsageError
-from wbcbench.report import Report, build
-from wbcbench.report.page.drawing import to_svg
-from wbcbench.report.page.evidence import Evidence, gather
-from wbcbench.report.page.html import to_html
-from wbcbench.report.page.markdown import to_markdown
+from wbcbench.report.page.files import manifest
+from wbcbench.report.page.files.inputs import inputs_sha256
+from wbcbench.report.page.files.manifest import Manifest
 from wbcbench.runs.rundir import study_runs
 from wbcbench.runs.study_folder import require_study
 from wbcbench.writing.wholefile import write_whole
 
+if TYPE_CHECKING:
+    from wbcbench.report.page.evidence import Evidence
 
-def publish(results: Path, study: str, out: Path) -> list[Path]:
-    """Write ``out/<study>/``: the page, the Markdown and the figures.
+PAGE = ("html", "md")
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A report on disk.
+
+    Attributes:
+        folder: Where it lies.
+        files: Its files, the page first.
+        built: Whether they were made now; else they were found to be up to date.
+        removed: Files of an earlier report that this one has no more.
+    """
+
+    folder: Path
+    files: tuple[Path, ...]
+    built: bool
+    removed: tuple[Path, ...] = ()
+
+
+def publish(results: Path, study: str, out: Path, formats: Sequence[str] = PAGE) -> list[Path]:
+    """Make the report of a study and write it to ``out/<study>/``.
+
+    Args:
+        results: Where studies are.
+        study: Which one.
+        out: Where reports are.
+        formats: Names in ``files.formats.FORMATS``.
 
     Returns:
         The files, the page first.
 
     Raises:
-        UsageError: There is no such study, none of its runs is accounted for, a record is of a
-            newer version, or ``out`` cannot be written.
+        UsageError: There is no such study or format, none of its runs is accounted for, a record
+            is of a newer version, or ``out`` cannot be written.
     """
-    report = build(read(results, study))
+    return list(_made(results, study, out, formats, inputs_sha256(results / study)).files)
+
+
+def refresh(
+    results: Path, study: str, out: Path, formats: Sequence[str], *, force: bool = False
+) -> Published:
+    """As :func:`publish`, but what is up to date is left alone unless ``force`` is given."""
+    inputs = inputs_sha256(require_study(results, study))
     folder = out / study
-    try:
-        (folder / "figures").mkdir(parents=True, exist_ok=True)
-        return _write(folder, report)
-    except OSError as error:
-        raise UsageError(
-            f"The report cannot be written to {folder}: {error.strerror}. Choose another folder "
-            "with --out, or free space and permissions."
-        ) from error
+    last = manifest.read(folder)
+    if not force and last and _is_up_to_date(last, folder, inputs, formats):
+        return Published(folder, tuple(folder / name for name in last.files), built=False)
+    return _made(results, study, out, formats, inputs)
 
 
 def read(results: Path, study: str) -> Evidence:
@@ -44,6 +75,9 @@ def read(results: Path, study: str) -> Evidence:
     Raises:
         UsageError: As for :func:`publish`.
     """
+    from wbcbench import table
+    from wbcbench.report.page.evidence import gather
+
     folder = require_study(results, study)
     records = table.study_records(folder)
     runs = study_runs(results, study)
@@ -56,11 +90,42 @@ def read(results: Path, study: str) -> Evidence:
     return gather(study, records, unfinished=len(runs) - len(records), folder=folder)
 
 
-def _write(folder: Path, report: Report) -> list[Path]:
-    files = {folder / "report.html": to_html(report), folder / "report.md": to_markdown(report)}
-    for block in report.blocks:
-        for figure in block.figures:
-            files[folder / "figures" / f"{figure.name}.svg"] = to_svg(figure).encode()
-    for path, data in files.items():
+def _is_up_to_date(last: Manifest, folder: Path, inputs: str, formats: Sequence[str]) -> bool:
+    return last.inputs == inputs and set(formats) <= set(last.formats) and last.is_whole(folder)
+
+
+def _made(results: Path, study: str, out: Path, formats: Sequence[str], inputs: str) -> Published:
+    from wbcbench.report import build
+    from wbcbench.report.page.files.formats import files, known_formats
+
+    asked = known_formats(formats)
+    evidence = read(results, study)
+    made = files(build(evidence), evidence, asked)
+    folder = out / study
+    try:
+        return _placed(folder, made, Manifest(inputs, asked, manifest.digests(made)))
+    except OSError as error:
+        raise UsageError(
+            f"The report cannot be written to {folder}: {error.strerror}. Choose another folder "
+            "with --out, or free space and permissions."
+        ) from error
+
+
+def _placed(folder: Path, made: dict[str, bytes], new: Manifest) -> Published:
+    """Write the files, and clear away what an earlier report left that is no longer true.
+
+    Other formats of the same inputs stay, for they still are.
+    """
+    last = manifest.read(folder)
+    for name, data in made.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, data)
-    return list(files)
+    removed: list[Path] = []
+    if last and last.inputs == new.inputs and last.is_whole(folder, but=made):
+        formats = tuple(dict.fromkeys((*new.formats, *last.formats)))
+        new = Manifest(new.inputs, formats, {**new.files, **last.files, **new.files})
+    elif last:
+        removed = manifest.remove(folder, last.files, set(last.files) - set(made))
+    manifest.write(folder, new)
+    return Published(folder, tuple(folder / name for name in made), True, tuple(removed))
