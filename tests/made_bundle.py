@@ -97,6 +97,7 @@ class Made:
         again: Blocks that were carried out twice, the first time with a failed run.
         joules: Variant → factor on the power of training.
         changes: Fields of every spec.
+        facts: What else stands in the provenance of every run.
         submission: Of the plan.
     """
 
@@ -112,6 +113,7 @@ class Made:
     again: Sequence[int] = ()
     joules: Mapping[str, float] = field(default_factory=lambda: {"relu-batchnorm": 0.93})
     changes: Mapping[str, Any] = field(default_factory=dict)
+    facts: Mapping[str, Any] = field(default_factory=dict)
     submission: Submission = field(default_factory=Submission)
 
 
@@ -290,7 +292,7 @@ def _began(spec: RunSpec, start_s: float, made: Made, plan_sha256: str | None) -
     }
     meters = {"codecarbon": CODECARBON} | ({"nvml/gpu0": NVML} if made.gpu else {})
     absent = AbsentMeter("rapl", "There is no /sys/class/powercap, so CPU energy cannot be read.")
-    return Circumstances(_utc(start_s), provenance | known, meters, (absent,))
+    return Circumstances(_utc(start_s), {**provenance, **known, **made.facts}, meters, (absent,))
 
 
 def _seen(began: Circumstances, channels: Sequence[Channel], length_s: float) -> Circumstances:

@@ -24,6 +24,7 @@ DOORS = {
     "typst": {"report"},
     "altair": {"report"},
     "typer": {"cli", "commands"},
+    "rocrate": {"submission"},
 }
 
 

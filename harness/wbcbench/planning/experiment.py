@@ -70,11 +70,17 @@ class Until:
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """Who hands the study in; for the bundle alone."""
+    """Who hands the study in; for the bundle alone.
+
+    Attributes:
+        author: A name, or several with semicolons between; each may have an ORCID after a comma.
+        course, licence, title: Of the bundle.
+    """
 
     author: str | None = None
     course: str | None = None
     licence: str | None = None
+    title: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

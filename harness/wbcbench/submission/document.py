@@ -154,8 +154,8 @@ class Stated:
     Attributes:
         id: Unique in the report.
         text: The sentence, as the report has it.
-        source: The table: a path relative to ``results/<study>/``, or ``arms``.
-        row: Key of the row there.
+        source: The table: ``contrasts.csv``, ``summary.csv`` or ``runs.csv``, as in the report.
+        row: Key of the row there; empty where the table as a whole is counted or summed.
         values: The numbers of that row which the sentence uses, by column.
     """
 
