@@ -9,8 +9,9 @@ from wbcbench.comparison.result import Comparison, Effect
 from wbcbench.comparison.sections import sections
 from wbcbench.comparison.words import difference, p_words, status_words
 from wbcbench.report import Block, DataTable
+from wbcbench.report.contrasts_forest import forest
 from wbcbench.report.page.evidence import Evidence
-from wbcbench.report.page.sentences import metric_words
+from wbcbench.report.page.sentences import contrast_name, metric_words
 from wbcbench.writing.show_units import UNKNOWN
 
 _BY_PHOTOGRAPH = "By photograph"
@@ -34,7 +35,9 @@ def section(study: Evidence) -> Block | None:
     if found is None or not found.effects:
         return None
     tables = tuple(_tables(study, found))
-    return Block("contrasts", "What differs", tuple(_words(found)), tables)
+    drawn = forest(study)
+    figures = (drawn,) if drawn else ()
+    return Block("contrasts", "What differs", tuple(_words(found)), tables, figures)
 
 
 def _words(found: Comparison) -> Iterator[str]:
@@ -94,9 +97,8 @@ def _joules(found: Comparison) -> str:
 
 
 def _line(effect: Effect) -> tuple[str, ...]:
-    between = "of" if effect.contrast == "interaction" else "vs"
     return (
-        f"{effect.contrast} {between} {effect.against}",
+        contrast_name(effect.contrast, effect.against),
         metric_words(effect.metric.name) + status_words(effect.status),
         difference(effect.estimate, effect.interval, effect.metric),
         effect.finding.value,

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from wbcbench.comparison.metric import TIME, Metric
-from wbcbench.comparison.result import Comparison, Effect, Split
+from wbcbench.comparison.result import Comparison
 from wbcbench.report import DataTable, Figure
 from wbcbench.report.page.drawing import WIDTH_IN, panels
 from wbcbench.report.page.evidence import Evidence
 from wbcbench.report.page.labels import short
 from wbcbench.report.page.numbers import number, signed
 from wbcbench.report.page.palette import COLOURS, INK
+from wbcbench.report.page.sentences import contrast_name
 from wbcbench.stats.intervals import Interval
 from wbcbench.writing.show_units import count_of
 
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
 NAME = "contrasts"
 TITLE = "Paired differences within blocks"
-INTERACTION = "interaction"  # the design's name of it
 MOST_ROWS = 24
 MOST_COLUMNS = 4
 
@@ -99,7 +99,7 @@ def _effects(compared: Comparison) -> Iterator[Difference]:
     for each in compared.effects:
         if each.estimate is not None:
             yield Difference(
-                _name(each),
+                contrast_name(each.contrast, each.against),
                 each.family,
                 each.metric,
                 each.status,
@@ -117,7 +117,7 @@ def _seconds(compared: Comparison) -> Iterator[Difference]:
         return
     for each in compared.splits:
         yield Difference(
-            _name(each),
+            contrast_name(each.contrast, each.against),
             "primary",
             _TIME,
             "",
@@ -127,11 +127,6 @@ def _seconds(compared: Comparison) -> Iterator[Difference]:
             compared.settings.region(_TIME),
             "",
         )
-
-
-def _name(each: Effect | Split) -> str:
-    joined = "of" if each.contrast == INTERACTION else "vs"
-    return f"{each.contrast} {joined} {each.against}"
 
 
 def _told(each: Difference) -> str:

@@ -148,7 +148,7 @@ def _by_arm(curves: list[Curve]) -> dict[str, list[Curve]]:
     found: dict[str, list[Curve]] = {}
     for curve in curves:
         found.setdefault(curve.arm, []).append(curve)
-    return dict(sorted(found.items()))
+    return found
 
 
 def _drawn(curves: list[Curve]) -> list[Curve]:

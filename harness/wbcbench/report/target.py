@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from wbcbench.report import Block, DataTable, Figure
+from wbcbench.report.page.arms import arms, by_arm
 from wbcbench.report.page.drawing import WIDTH_IN, axes
 from wbcbench.report.page.evidence import Evidence, Run
 from wbcbench.report.page.labels import labels
@@ -31,22 +32,21 @@ _LIFT = 0.34  # of a row: the name stands above its marks
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """What one run spent until it reached the target, or in all if it never did."""
+    """What one run spent until it reached the target, or in all if it never did.
+
+    ``counted`` says whether it is one of the runs that the tables count, too.
+    """
 
     run: Run
     cost: float
     reached: bool
+    counted: bool
 
 
 def section(study: Evidence) -> Block | None:
     """Every run as a mark, reached or not, and the median of every arm."""
     joules = bool(study.comparable)
-    runs = study.comparable if joules else study.done
-    found = {
-        arm: tried
-        for arm, own in study.by_arm(runs).items()
-        if (tried := [each for run in own if (each := _tried(run, joules=joules))])
-    }
+    found = _found(study, joules=joules)
     targets = {
         (each.run.record.spec.target_metric, each.run.record.spec.target_value)
         for own in found.values()
@@ -61,15 +61,31 @@ def section(study: Evidence) -> Block | None:
     return Block("target", figure.title, tuple(_words(found, joules=joules)), figures=(figure,))
 
 
+def _found(study: Evidence, *, joules: bool) -> dict[str, list[Tried]]:
+    """By arm, arms without any such run left out."""
+    counted = {run.record.run_id for arm in arms(study) for run in arm.metered or arm.used}
+    runs = study.comparable if joules else study.done
+    tried = {
+        arm: [
+            each
+            for run in own
+            if (each := _tried(run, joules=joules, counted=run.record.run_id in counted))
+        ]
+        for arm, own in by_arm(study, runs).items()
+    }
+    return {arm: own for arm, own in tried.items() if own}
+
+
 def medians(found: dict[str, list[Tried]]) -> dict[str, Censored]:
-    """How many runs of each arm reached the target, and the Kaplan–Meier median of the cost."""
+    """How many counted runs reached the target, and the Kaplan–Meier median of the cost."""
+    counted = {arm: [each for each in own if each.counted] for arm, own in found.items()}
     return {
         arm: censored_median([each.cost for each in own], [each.reached for each in own])
-        for arm, own in found.items()
+        for arm, own in counted.items()
     }
 
 
-def _tried(run: Run, *, joules: bool) -> Tried | None:
+def _tried(run: Run, *, joules: bool, counted: bool) -> Tried | None:
     """``None`` where nobody can say whether it reached the target, or at what cost."""
     reached = run.row["target_reached"]
     if reached is None:
@@ -82,7 +98,7 @@ def _tried(run: Run, *, joules: bool) -> Tried | None:
     cost = run.row[to_target if reached else whole]
     if cost is None or not math.isfinite(cost):
         return None
-    return Tried(run, float(cost), bool(reached))
+    return Tried(run, float(cost), bool(reached), counted)
 
 
 def _words(found: dict[str, list[Tried]], *, joules: bool) -> Iterator[str]:
@@ -127,6 +143,8 @@ def _caption(study: Evidence, found: dict[str, list[Tried]], *, joules: bool) ->
         yield "Hollow with an arrow: a run that spent this much and never did. "
     if any(each.median is not None for each in medians(found).values()):
         yield "Upright bar: median of a variant, unreached runs counted (Kaplan–Meier). "
+    if not all(each.counted for each in runs):
+        yield "Runs of blocks that are not complete are drawn and not counted. "
     if len(found) > MOST_ARMS:
         yield f"The first {MOST_ARMS} of {len(found)} variants are drawn. "
     energy = f"Energy: {study.energy_words}" if joules else "Seconds, because no energy was read"

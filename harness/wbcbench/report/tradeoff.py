@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from wbcbench.report import Block, DataTable, Figure
+from wbcbench.report.page.arms import by_arm
 from wbcbench.report.page.centres import (
     LEAST_FOR_ELLIPSE,
     Centre,
@@ -176,7 +177,7 @@ def _limits(values: list[float], least_span: float) -> tuple[float, float]:
 
 
 def _draw_runs(plot: Axes, study: Evidence, runs: list[Run], divisor: float) -> None:
-    for arm, own in study.by_arm(runs).items():
+    for arm, own in by_arm(study, runs).items():
         look = style(study.arms, arm)
         plot.plot(
             [run.row["headline_energy_train_j"] / divisor for run in own],

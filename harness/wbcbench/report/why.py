@@ -11,8 +11,10 @@ from wbcbench.comparison.words import difference
 from wbcbench.joules.metrics import ratio
 from wbcbench.report import Block, DataTable
 from wbcbench.report.energy_parts import figure
+from wbcbench.report.page.arms import by_arm
 from wbcbench.report.page.evidence import Evidence, Run, average
 from wbcbench.report.page.parts import shares
+from wbcbench.report.page.sentences import contrast_name
 from wbcbench.stats.intervals import Interval
 from wbcbench.writing.show_units import UNKNOWN, human_duration, human_energy, human_power
 
@@ -55,16 +57,11 @@ def _is_sure(each: Split) -> bool:
 def _sentence(each: Split) -> str:
     time = difference(each.time, each.time_interval, _PER_CENT)
     power = difference(each.power, each.power_interval, _PER_CENT)
-    return f"{_name(each)}: time {time}, mean power {power}."
-
-
-def _name(each: Split) -> str:
-    joined = "of" if each.contrast == "interaction" else "vs"
-    return f"{each.contrast} {joined} {each.against}"
+    return f"{contrast_name(each.contrast, each.against)}: time {time}, mean power {power}."
 
 
 def _levels(study: Evidence) -> DataTable:
-    rows = tuple(_level(arm, runs) for arm, runs in study.by_arm(study.comparable).items())
+    rows = tuple(_level(arm, runs) for arm, runs in by_arm(study, study.comparable).items())
     headings = ("variant", "runs", "time, training", "mean power", "energy, training")
     caption = (
         "Means over runs. Mean power is mean energy over mean time, so that power times time is "
@@ -94,7 +91,7 @@ def _splits(study: Evidence, compared: Comparison) -> DataTable:
     }
     rows = tuple(
         (
-            _name(each),
+            contrast_name(each.contrast, each.against),
             _told(each.time, each.time_interval),
             _told(each.power, each.power_interval),
             _told(each.energy, intervals.get((each.contrast, each.against))),

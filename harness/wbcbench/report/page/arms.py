@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from wbcbench.comparison.arms import arms_of, key
-from wbcbench.comparison.observed import Observed
 from wbcbench.report.page.evidence import Evidence, Run
 
 
@@ -29,23 +28,23 @@ class Arm:
 
 def arms(study: Evidence) -> tuple[Arm, ...]:
     """Every arm with a record, in the comparison's order."""
-    labels = _labels(study)
     counting = _counting(study)
     comparable = {run.record.run_id for run in study.comparable}
     found = []
-    for label in _ordered(study, set(labels.values())):
-        tried = tuple(run for run in study.runs if labels[run.record.run_id] == label)
+    for label, own in by_arm(study, study.runs).items():
+        tried = tuple(own)
         used = tuple(run for run in tried if run.record.run_id in counting)
         metered = tuple(run for run in used if run.record.run_id in comparable)
         found.append(Arm(label, tried, used, metered))
     return tuple(found)
 
 
-def _labels(study: Evidence) -> dict[str, str]:
-    """Run → label of its arm."""
-    seen = [Observed(study.name, r.record.run_id, r.record.spec, r.row, {}) for r in study.runs]
-    named = arms_of(seen)
-    return {run.run_id: named[key(run)].label for run in seen}
+def by_arm(study: Evidence, runs: Iterable[Run]) -> dict[str, list[Run]]:
+    """These runs by label, arms in the comparison's order, runs in their own."""
+    found: dict[str, list[Run]] = {}
+    for run in runs:
+        found.setdefault(study.arm(run), []).append(run)
+    return {label: found[label] for label in _ordered(study, set(found))}
 
 
 def _counting(study: Evidence) -> set[str]:

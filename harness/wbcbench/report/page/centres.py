@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from scipy import special
 
 from wbcbench.joules.metrics import pareto_front
+from wbcbench.report.page.arms import arms
 from wbcbench.report.page.evidence import Evidence, Run
 from wbcbench.stats.intervals import LEVEL, t_interval
 
@@ -55,18 +56,17 @@ def plotted(study: Evidence) -> list[Run]:
 
 
 def centres(study: Evidence) -> list[Centre]:
-    """Every arm's mean, arms sorted; empty where nothing may be plotted."""
-    runs = plotted(study)
-    shares = _shares(study, runs)
-    if not shares:
-        return [_centre(arm, own, None) for arm, own in study.by_arm(runs).items()]
-    return [_centre(arm, own, share) for arm, own, share in sorted(shares, key=lambda s: s[0])]
+    """Every arm's mean, in the comparison's order; an arm without known points has none."""
+    compared = study.comparison
+    shares = {arm.label: arm.front_share for arm in compared.arms} if compared else {}
+    known = {run.record.run_id for run in plotted(study)}
+    used = {arm.label: [r for r in arm.metered if r.record.run_id in known] for arm in arms(study)}
+    return [_centre(arm, own, shares.get(arm)) for arm, own in used.items() if own]
 
 
 def blocks_used(study: Evidence) -> int:
     """How many complete blocks the means stand for; 0 where they stand for runs."""
-    compared = study.comparison
-    return len(compared.blocks.runs) if compared and _shares(study, plotted(study)) else 0
+    return len(study.comparison.blocks.runs) if study.comparison else 0
 
 
 def front(found: Sequence[Centre]) -> list[Centre]:
@@ -91,20 +91,6 @@ def ellipse(points: Sequence[tuple[float, float]]) -> Floats | None:
     circle = np.stack([np.cos(angle), np.sin(angle)])
     outline = axes @ (np.sqrt(np.maximum(sizes, 0.0))[:, None] * circle) * radius
     return np.asarray(values.mean(axis=0) + outline.T)
-
-
-def _shares(study: Evidence, runs: list[Run]) -> list[tuple[str, list[Run], float | None]]:
-    """Arm, runs of the complete blocks, share on the front; empty without such blocks."""
-    compared = study.comparison
-    if compared is None or compared.energy.metric is None or not compared.blocks.runs:
-        return []
-    known = {run.record.run_id: run for run in runs}
-    columns = list(zip(*compared.blocks.runs, strict=True))
-    if any(each.run_id not in known for column in columns for each in column):
-        return []
-    found = [[known[each.run_id] for each in column] for column in columns]
-    shares = [arm.front_share for arm in compared.arms]
-    return [(study.arm(own[0]), own, s) for own, s in zip(found, shares, strict=True)]
 
 
 def _centre(arm: str, runs: Sequence[Run], share: float | None) -> Centre:

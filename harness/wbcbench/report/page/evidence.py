@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -209,13 +209,6 @@ class Evidence:
     def arms(self) -> list[str]:
         """Every arm, sorted; the variants, where runs differ in nothing else."""
         return sorted(set(self._arm_of.values()))
-
-    def by_arm(self, runs: Iterable[Run]) -> dict[str, list[Run]]:
-        """These runs by arm, arms sorted, runs in their order."""
-        found: dict[str, list[Run]] = {}
-        for run in runs:
-            found.setdefault(self.arm(run), []).append(run)
-        return dict(sorted(found.items()))
 
 
 def gather(

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from wbcbench.joules.energy import Domain
 from wbcbench.joules.headline import TRAIN
 from wbcbench.joules.metrics import mean_known
+from wbcbench.report.page.arms import by_arm
 from wbcbench.report.page.evidence import Evidence, Run
 
 PARTS = {Domain.GPU: "GPU", Domain.CPU: "CPU", Domain.DRAM: "DRAM", Domain.SYSTEM: "whole machine"}
@@ -59,7 +60,7 @@ def shares(study: Evidence) -> list[Share]:
     """By arm, then status with the most trusted first, then part; unknown parts are left out."""
     found = [
         share
-        for arm, runs in study.by_arm(study.comparable).items()
+        for arm, runs in by_arm(study, study.comparable).items()
         for domain in PARTS
         if (share := _share(arm, runs, domain))
     ]

@@ -33,6 +33,11 @@ def metric_words(name: str) -> str:
     return _METRICS.get(name, name.replace("_", " "))
 
 
+def contrast_name(contrast: str, against: str) -> str:
+    """``regulariser batchnorm vs dropout``; an interaction is *of* two factors."""
+    return f"{contrast} {'of' if contrast == 'interaction' else 'vs'} {against}"
+
+
 def contrast_sentence(row: Row) -> str:
     """A line of ``contrasts.csv``: what it shows, with its number, interval, p and status."""
     made = {"less": _differs, "more": _differs, "equivalent": _equivalent}
