@@ -6,10 +6,13 @@ import re
 
 import pytest
 
-from compared_studies import CLEAR, NOTHING, draw, saved
+from compared_studies import CLEAR, NOTHING, VARIANTS, draw, saved
 from records_factory import LAPTOP, SYNTHETIC_CHANNELS, failed_record, make_record, save
 from wbcbench.comparison.document import contrast_key, contrast_row
-from wbcbench.report import answer, summary
+from wbcbench.planning import plan
+from wbcbench.planning.experiment import Experiment
+from wbcbench.report import answer, contrasts, methods, summary
+from wbcbench.report.page.banners import banners
 from wbcbench.report.page.publish import read
 from wbcbench.report.page.sentences import contrast_sentence
 
@@ -125,3 +128,24 @@ def test_two_runs_are_told_with_lowest_and_highest(tmp_path):
     first = summary.section(read(folder.parent, folder.name)).tables[0]
     assert "lowest and highest (–)" in first.caption
     assert all("–" in row[2] for row in first.rows)
+
+
+def test_contrasts_of_a_study_whose_plan_has_more_are_not_called_planned(tmp_path):
+    records = [r for r in draw(3) if r.spec.variant.startswith("relu")]
+    folder = saved(tmp_path, records)
+    made = plan.plan(Experiment("study", (1001, 1002, 1003), 3, {"variant": VARIANTS}))
+    plan.keep(made, folder)
+    study = read(folder.parent, folder.name)
+    assert "not those of the plan" in contrasts.section(study).tables[0].caption
+    assert "INCOMPLETE. 6 of 12 planned runs are finished." in banners(study)
+    assert study.stamp == " Incomplete study: not every run finished."
+
+
+def test_contrasts_of_the_plan_are_called_fixed_before_the_first_run(tmp_path):
+    folder = saved(tmp_path, draw(3))
+    made = plan.plan(Experiment("study", (1001, 1002, 1003), 3, {"variant": VARIANTS}))
+    plan.keep(made, folder)
+    study = read(folder.parent, folder.name)
+    assert "fixed before the first run" in contrasts.section(study).tables[0].caption
+    assert banners(study) == ()
+    assert "every combination once a block" in dict(methods.section(study).tables[0].rows)["design"]

@@ -8,6 +8,7 @@ from wbcbench.comparison.document import contrast_key
 from wbcbench.comparison.result import Comparison, Effect
 from wbcbench.comparison.sections import sections
 from wbcbench.comparison.words import difference, p_words, status_words
+from wbcbench.planning.promise import checked_contrasts
 from wbcbench.report import Block, DataTable
 from wbcbench.report.contrasts_forest import forest
 from wbcbench.report.page.evidence import Evidence
@@ -43,7 +44,6 @@ def section(study: Evidence) -> Block | None:
 def _words(found: Comparison) -> Iterator[str]:
     settings = found.settings
     primary = [effect for effect in found.effects if effect.family == "primary"]
-    n = len(found.blocks.runs)
     yield (
         "A block is one seed with every variant once. Differences are taken inside blocks, so "
         "that what a block shares cancels: joules and seconds as ratios, told in per cent of the "
@@ -51,9 +51,8 @@ def _words(found: Comparison) -> Iterator[str]:
     )
     yield (
         "p is from the exact sign-flip test: how often chance alone would give a difference as "
-        f"large. With {n} {'block' if n == 1 else 'blocks'} it cannot fall below "
-        f"{p_words(primary[0].p_floor) if primary else UNKNOWN}. Holm p is corrected for the "
-        f"{len(primary)} primary tests. d_z is the mean difference over its standard deviation. "
+        f"large.{_floor(primary)} Holm p is corrected for the {len(primary)} primary tests. d_z "
+        "is the mean difference over its standard deviation. "
         f"Equivalent: shown to lie within ±{settings.region_pct:g} % (joules, seconds) or "
         f"±{settings.region_pp:g} pp (accuracies) by two one-sided tests at 5 %. What is neither "
         "different nor equivalent is 'cannot tell', never 'the same'."
@@ -61,9 +60,16 @@ def _words(found: Comparison) -> Iterator[str]:
     yield from found.notes
 
 
+def _floor(primary: list[Effect]) -> str:
+    """The least p there can be; nothing is tested with a single block."""
+    if not primary or primary[0].p_floor is None:
+        return ""
+    return f" With {primary[0].n} blocks it cannot fall below {p_words(primary[0].p_floor)}."
+
+
 def _tables(study: Evidence, found: Comparison) -> Iterator[DataTable]:
     told = {
-        "primary": f"Primary contrasts{_fixed(found)}",
+        "primary": f"Primary contrasts{_fixed(study, found)}",
         "secondary": "Secondary pairs: estimates, on whose account nothing is called different",
     }
     for family, words in told.items():
@@ -77,10 +83,14 @@ def _tables(study: Evidence, found: Comparison) -> Iterator[DataTable]:
     yield from _photographs(study, found)
 
 
-def _fixed(found: Comparison) -> str:
-    if found.settings.plan_sha256:
+def _fixed(study: Evidence, found: Comparison) -> str:
+    if study.plan is None:
+        return "; there is no plan to show that they were chosen beforehand"
+    planned = {each.name for each in checked_contrasts(study.plan)}
+    made = {effect.contrast for effect in found.effects if effect.family == "primary"}
+    if planned == made:
         return ", fixed before the first run"
-    return "; there is no plan to show that they were chosen beforehand"
+    return "; not those of the plan, for not all of its variants have run"
 
 
 def _photographs(study: Evidence, found: Comparison) -> Iterator[DataTable]:

@@ -55,7 +55,9 @@ def _completeness(study: Evidence) -> Iterator[str]:
             f"INCOMPLETE. {spoiled} of {count_of(len(study.runs), 'run')} failed, stopped early or "
             "invalid; in the table of runs but in no mean."
         )
-    if study.unfinished:
+    if study.planned > len(study.done):
+        yield f"INCOMPLETE. {len(study.done)} of {study.planned} planned runs are finished."
+    elif study.unfinished:
         yield f"INCOMPLETE. {count_of(study.unfinished, 'run')} without a record yet."
     suspect = sum(run.record.verdict is Verdict.SUSPECT for run in study.done)
     if suspect:

@@ -108,6 +108,12 @@ class Evidence:
         path = self.folder / plan.FILE_NAME if self.folder else None
         return plan.from_json(path) if path and path.exists() else None
 
+    @property
+    def planned(self) -> int:
+        """How many runs the plan carries out whatever they show; 0 without a plan."""
+        plan = self.plan
+        return sum(run.block <= plan.blocks for run in plan.runs) if plan else 0
+
     @cached_property
     def comparison(self) -> Comparison | None:
         """What ``wbcbench compare`` says of this study; ``None`` where nothing can be compared.
@@ -172,7 +178,7 @@ class Evidence:
     def stamp(self) -> str:
         """Added to every caption: what a reader must not forget on seeing it alone."""
         told = " Synthetic data: no result about real cells." if self.is_synthetic else ""
-        if len(self.done) < len(self.runs) or self.unfinished:
+        if len(self.done) < max(len(self.runs) + self.unfinished, self.planned):
             told += " Incomplete study: not every run finished."
         if self.comparable and self.left_out:
             told += " Mixed study: runs that may not stand beside these are left out."
