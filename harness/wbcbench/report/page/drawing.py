@@ -16,6 +16,7 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from wbcbench.report.page.labels import plain
+from wbcbench.report.page.lighter import lighter
 from wbcbench.report.page.palette import INK
 
 if TYPE_CHECKING:
@@ -115,7 +116,7 @@ def to_svg(figure: Figure) -> str:
         nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
         figure.draw().savefig(out, format="svg", metadata=nothing)
     text = re.sub(r"<metadata>.*?</metadata>\s*", "", out.getvalue(), flags=re.DOTALL)
-    return _spoken(_prefixed(text, figure.name), figure)
+    return _spoken(_prefixed(lighter(text, figure.name), figure.name), figure)
 
 
 @lru_cache(maxsize=_KEPT)
