@@ -41,6 +41,7 @@ SECTIONS: Mapping[str, str] = {
     "target": "report.target:section",
     "learning": "report.learning:section",
     "why": "report.why:section",
+    "timelines": "report.timelines:section",
     "inference": "report.inference:section",
     "uncertainty": "report.uncertainty:section",
     "methods": "report.methods:section",

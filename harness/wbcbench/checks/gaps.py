@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from statistics import median
 
@@ -27,14 +27,14 @@ def check(evidence: Evidence) -> Iterator[Caution]:
     """One caution for each channel with gaps in any window."""
     weighty = evidence.weighty
     for trace in evidence.traces:
-        gaps = _gaps(trace)
-        lost_s = {w.name: _inside_s(gaps, w) for w in evidence.windows}
+        found = gaps(trace.good[0])
+        lost_s = {w.name: _inside_s(found, w) for w in evidence.windows}
         torn = [window for window in evidence.windows if lost_s[window.name] > 0]
         if not torn:
             continue
         worst = max(torn, key=lambda w: (w.name == TRAIN, is_work(w.name), lost_s[w.name]))
         share = lost_s[worst.name] / worst.duration_s
-        longest_s = max(end - start for start, end in gaps)
+        longest_s = max(end - start for start, end in found)
         yield GAP.caution(
             _severity(trace, worst, share) if trace.channel.name in weighty else Severity.INFO,
             f"{trace.channel.name} gave no good reading for up to {longest_s:.1f} s; of "
@@ -52,8 +52,8 @@ def _severity(trace: Trace, worst: Window, share: float) -> Severity:
     return Severity.SUSPECT if is_work(worst.name) else Severity.INFO
 
 
-def _gaps(trace: Trace) -> list[tuple[float, float]]:
-    times, _ = trace.good
+def gaps(times: Sequence[float]) -> list[tuple[float, float]]:
+    """Where good readings, at ``[n]`` times, lie further apart than ``thresholds`` allow."""
     if len(times) < 2:
         return []
     usual_s = median([b - a for a, b in pairwise(times)])
@@ -61,6 +61,6 @@ def _gaps(trace: Trace) -> list[tuple[float, float]]:
     return [(a, b) for a, b in pairwise(times) if b - a > least_s]
 
 
-def _inside_s(gaps: list[tuple[float, float]], window: Window) -> float:
+def _inside_s(spans: list[tuple[float, float]], window: Window) -> float:
     """Seconds of a window inside gaps."""
-    return sum(max(min(b, window.end_s) - max(a, window.start_s), 0.0) for a, b in gaps)
+    return sum(max(min(b, window.end_s) - max(a, window.start_s), 0.0) for a, b in spans)

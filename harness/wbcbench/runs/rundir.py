@@ -184,6 +184,11 @@ class RunDir:
         """Where one meter's polls are appended; ``meter`` may hold slashes."""
         return self.path / "trace" / f"{meter.replace('/', '-')}.csv"
 
+    @property
+    def has_traces(self) -> bool:
+        """Whether any meter's polls are kept."""
+        return any((self.path / "trace").glob("*.csv"))
+
     def read_traces(self) -> list[Trace]:
         """Every channel's polls, from disk; a last line torn by a kill is left out."""
         channels = {c.name: c for c in _read_channels(self.path / "channels.json")}
