@@ -42,6 +42,7 @@ SECTIONS: Mapping[str, str] = {
     "learning": "report.learning:section",
     "why": "report.why:section",
     "timelines": "report.timelines:section",
+    "order": "report.order:section",
     "inference": "report.inference:section",
     "uncertainty": "report.uncertainty:section",
     "methods": "report.methods:section",
