@@ -43,6 +43,7 @@ SECTIONS: Mapping[str, str] = {
     "why": "report.why:section",
     "timelines": "report.timelines:section",
     "order": "report.order:section",
+    "meters": "report.meters:section",
     "inference": "report.inference:section",
     "uncertainty": "report.uncertainty:section",
     "methods": "report.methods:section",
