@@ -44,6 +44,7 @@ SECTIONS: Mapping[str, str] = {
     "timelines": "report.timelines:section",
     "order": "report.order:section",
     "meters": "report.meters:section",
+    "accuracy-depth": "report.accuracy_depth:section",
     "inference": "report.inference:section",
     "uncertainty": "report.uncertainty:section",
     "methods": "report.methods:section",

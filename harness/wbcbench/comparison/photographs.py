@@ -22,7 +22,7 @@ from wbcbench.stats.photographs import on_same_images
 Floats = NDArray[np.float64]
 Labels = NDArray[np.int64]
 
-_COLUMNS = ("image_sha256", "original_id", "y_true", "y_pred")
+_COLUMNS = ("image_sha256", "original_id", "seen_in_train", "y_true", "y_pred")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ def read_answers(blocks: Blocks) -> Answers | None:
     paths = [run.predictions for block in blocks.runs for run in block]
     if not paths or None in paths:
         return None
-    tables = [_read(path) for path in paths if path is not None]
+    tables = [read_predictions(path) for path in paths if path is not None]
     first = tables[0]
     if any(table.images != first.images for table in tables) or (first.photographs < 0).any():
         return None
@@ -89,15 +89,30 @@ def read_answers(blocks: Blocks) -> Answers | None:
 
 
 @dataclass(frozen=True, slots=True)
-class _Predictions:
+class Predictions:
+    """What one run said of each test image.
+
+    Attributes:
+        images: ``[n]`` digests.
+        truth: ``[n]`` class names.
+        right: ``[n]``, 1 where it was right.
+        photographs: ``[n]``; -1 = unknown.
+        seen: ``[n]``, whether TRAIN shows the same cell.
+    """
+
     images: list[str]
     truth: list[str]
     right: Floats
     photographs: Labels
+    seen: NDArray[np.bool_]
 
 
-def _read(path: Path) -> _Predictions:
-    """One run's predictions; an unknown photograph is -1."""
+def read_predictions(path: Path) -> Predictions:
+    """One run's predictions.
+
+    Raises:
+        UsageError: They cannot be read.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -111,9 +126,10 @@ def _read(path: Path) -> _Predictions:
     truth, said = (np.asarray(table[name].to_pylist()) for name in ("y_true", "y_pred"))
     # Arrow's own ``fill_null`` imports pandas, which takes longer than all the rest.
     photographs = table["original_id"].to_pylist()
-    return _Predictions(
+    return Predictions(
         images=table["image_sha256"].to_pylist(),
         truth=truth.tolist(),
         right=(truth == said).astype(np.float64),
         photographs=np.asarray([-1 if p is None else p for p in photographs], dtype=np.int64),
+        seen=np.asarray(table["seen_in_train"].to_pylist(), dtype=np.bool_),
     )

@@ -1,0 +1,91 @@
+"""Confusion matrices of several variants beside each other: counts, and shares of each row."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from wbcbench.report.page.drawing import WIDTH_IN, panels
+from wbcbench.report.page.palette import COLOURS
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure as Canvas
+
+COLUMNS = 2
+_DEEPEST = 0.6  # of the fill: text stays legible on it in light and dark
+_SHORT = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Matrix:
+    """One variant's counts.
+
+    Attributes:
+        title: Above it.
+        classes: Names of the rows, which are the true classes.
+        said: Names of the columns: the classes, and the unused output if it was ever said.
+        counts: ``[true][said]``.
+    """
+
+    title: str
+    classes: tuple[str, ...]
+    said: tuple[str, ...]
+    counts: tuple[tuple[int, ...], ...]
+
+    def shares(self) -> list[list[float | None]]:
+        """Each count as a share of its row; ``None`` in a row without images."""
+        sums = [sum(row) for row in self.counts]
+        return [
+            [count / total if total else None for count in row]
+            for row, total in zip(self.counts, sums, strict=True)
+        ]
+
+
+def abbreviated(name: str) -> str:
+    """A class name as short as a tick label must be."""
+    return name[:_SHORT].upper()
+
+
+def picture(matrices: Sequence[Matrix]) -> Canvas:
+    """Two in a row; one alone takes the whole width."""
+    columns = min(COLUMNS, len(matrices))
+    rows = -(-len(matrices) // columns)
+    height_in = 3.0 if columns == COLUMNS else 3.8
+    canvas, grid = panels(rows, columns, (WIDTH_IN, height_in * rows))
+    plots = [plot for line in grid for plot in line]
+    for plot in plots[len(matrices) :]:
+        plot.remove()
+    for matrix, plot in zip(matrices, plots, strict=False):
+        _draw(plot, matrix)
+    canvas.supxlabel("what the network said", fontsize="medium")
+    canvas.supylabel("true class", fontsize="medium")
+    return canvas
+
+
+def _draw(plot: Axes, matrix: Matrix) -> None:
+    from matplotlib.patches import Rectangle
+
+    plot.grid(visible=False)
+    for i, row in enumerate(matrix.shares()):
+        for j, share in enumerate(row):
+            shade = _DEEPEST * (share or 0.0)
+            cell = Rectangle(
+                (j - 0.5, i - 0.5), 1, 1, facecolor=COLOURS[0], alpha=shade, linewidth=0
+            )
+            plot.add_patch(cell)
+            count = f"{matrix.counts[i][j]:,}"
+            told = "–" if share is None else f"{100 * share:.0f} %"
+            plot.annotate(told, (j, i - 0.14), ha="center", va="center", fontsize=10.5)
+            plot.annotate(count, (j, i + 0.24), ha="center", va="center", fontsize=8.5)
+    plot.set_xlim(-0.5, len(matrix.said) - 0.5)
+    plot.set_ylim(len(matrix.classes) - 0.5, -0.5)
+    plot.set_xticks(
+        range(len(matrix.said)), [abbreviated(name) for name in matrix.said], fontsize="small"
+    )
+    plot.set_yticks(
+        range(len(matrix.classes)), [abbreviated(n) for n in matrix.classes], fontsize="small"
+    )
+    plot.tick_params(length=0)
+    plot.set_title(matrix.title, fontsize="small", loc="left")
