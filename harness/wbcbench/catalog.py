@@ -46,6 +46,7 @@ SECTIONS: Mapping[str, str] = {
     "meters": "report.meters:section",
     "accuracy-depth": "report.accuracy_depth:section",
     "inference": "report.inference:section",
+    "carbon-places": "report.carbon_places:section",
     "uncertainty": "report.uncertainty:section",
     "methods": "report.methods:section",
     "every-run": "report.every_run:section",

@@ -64,6 +64,11 @@ def energy_scale(largest_j: float) -> tuple[float, str]:
     return _scale(largest_j, "J")
 
 
+def mass_scale(largest_g: float) -> tuple[float, str]:
+    """The same for grams."""
+    return _scale(largest_g, "g")
+
+
 def printable(text: str) -> str:
     """Text without control characters: what a file holds must not steer a terminal."""
     return "".join(c if c.isprintable() or c == "\n" else "�" for c in text)
