@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from xml.etree import ElementTree as ET
+
+import pytest
 
 from wbcbench.report import DataTable, Figure
 from wbcbench.report.page.drawing import panels, to_svg
@@ -37,7 +40,9 @@ def test_coordinates_have_one_digit_and_styles_that_repeat_are_classes():
     classes = {each.get("class") for each in root.iter() if each.get("class")}
     rules = "".join(each.text or "" for each in root.iter(f"{NAMESPACE}style"))
     assert classes
-    assert all(f".{name}{{" in rules and name.startswith("light-") for name in classes)
+    assert all(f".{name}{{" in rules for name in classes)
+    other = to_svg(Figure("other", picture, "", "", "", DataTable("", (), ())))
+    assert not classes & set(re.findall(r'class="([^"]*)"', other))
 
 
 def test_every_reference_leads_to_an_id_of_the_same_picture():
@@ -52,3 +57,21 @@ def test_every_reference_leads_to_an_id_of_the_same_picture():
 def test_a_picture_without_repeats_gets_no_rules():
     plain = '<svg a="1"><g><path style="fill: red" d="M 1.23456 2"/></g></svg>'
     assert lighter(plain, "x") == '<svg a="1"><path style="fill: red" d="M 1.2 2"/></svg>'
+
+
+@pytest.mark.parametrize(
+    ("long", "short"),
+    [
+        ("M 1 2 L 3 2 L 3 4 ", "M1 2H3V4"),
+        ("M 1 2 L 1 2 M 3 4 L 3 5 ", "M1 2V2M3 4V5"),
+        ("M 1.26 2 L 3.5 -4 L 1 2 z ", "M1.26 2L3.5 -4L1 2z"),
+        ("M 1 2 L 1 3 z M 1 3 L 2 3 ", "M1 2V3zM1 3H2"),
+    ],
+)
+def test_straight_lines_lose_no_point(long, short):
+    assert lighter(f'<svg><path d="{long}"/></svg>', "x") == f'<svg><path d="{short}"/></svg>'
+
+
+def test_curves_are_left_as_they_are():
+    svg = '<svg><path d="M 1 2 C 1 2 3 4 5 6 L 1 2 "/></svg>'
+    assert lighter(svg, "x") == svg
