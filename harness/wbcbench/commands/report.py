@@ -31,6 +31,10 @@ Formats = Annotated[
     ),
 ]
 Out = Annotated[Path, typer.Option("--out", help="Where reports are kept.")]
+Interactive = Annotated[
+    bool,
+    typer.Option("--interactive", help="Also interactive.html, with scripts (extra interactive)."),
+]
 Force = Annotated[bool, typer.Option("--force", help="Make it anew even if nothing changed.")]
 Open = Annotated[bool, typer.Option("--open", help="Show it in the browser or viewer.")]
 
@@ -40,6 +44,7 @@ def report(
     results: options.Results = Path("results"),
     out: Out = Path("reports"),
     formats: Formats = None,
+    interactive: Interactive = False,
     force: Force = False,
     opened: Open = False,
     as_json: options.AsJson = False,
@@ -47,7 +52,10 @@ def report(
     """Write reports/STUDY/: a page that needs nothing else, a paper, tables and figures."""
     from wbcbench.report.page.publish import refresh
 
-    asked = options.words(",".join(formats or [EVERY]))
+    asked = [
+        *options.words(",".join(formats or [EVERY])),
+        *(["interactive"] if interactive else []),
+    ]
     made = [
         refresh(results, study, out, asked, force=force)
         for study in dict.fromkeys(studies or ["runs"])

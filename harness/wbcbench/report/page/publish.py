@@ -65,7 +65,7 @@ def refresh(
     folder = out / study
     last = manifest.read(folder)
     if not force and last and _is_up_to_date(last, folder, inputs, formats):
-        return Published(folder, tuple(folder / name for name in last.files), built=False)
+        return Published(folder, tuple(folder / name for name in _page_first(last)), built=False)
     return _made(results, study, out, formats, inputs)
 
 
@@ -92,6 +92,10 @@ def read(results: Path, study: str) -> Evidence:
 
 def _is_up_to_date(last: Manifest, folder: Path, inputs: str, formats: Sequence[str]) -> bool:
     return last.inputs == inputs and set(formats) <= set(last.formats) and last.is_whole(folder)
+
+
+def _page_first(last: Manifest) -> list[str]:
+    return sorted(last.files, key=lambda name: (not name.startswith("report."), name))
 
 
 def _made(results: Path, study: str, out: Path, formats: Sequence[str], inputs: str) -> Published:

@@ -68,6 +68,12 @@ def _pdf(report: Report, study: Evidence) -> Files:
     return {"report.pdf": to_paper(report, study, pictures), **pictures}
 
 
+def _interactive(report: Report, study: Evidence) -> Files:
+    from wbcbench.report.page.files.interactive import FILE, to_interactive
+
+    return {FILE: to_interactive(report, study)}
+
+
 def _contrasts(study: Evidence) -> Files:
     from wbcbench.comparison.document import as_csv
 
@@ -86,4 +92,5 @@ FORMATS: Mapping[str, Callable[[Report, Evidence], Files]] = {
     "csv": _csv,
     "svg": _svg,
     "pdf": _pdf,
+    "interactive": _interactive,
 }
