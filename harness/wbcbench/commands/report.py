@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,12 +13,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from wbcbench.commands import options
+from wbcbench.errors import UsageError
 
 if TYPE_CHECKING:
     from wbcbench.report.page.publish import Published
 
 SCHEMA = "wbcbench.report/1"
-EVERY = "html,md,tex,csv,svg,pdf"
+PERIOD_S = 2.0  # between two looks at a study that is going on
+AGAIN_S = 5.0  # after which a served page asks again
 
 Studies = Annotated[
     list[str] | None,
@@ -26,7 +30,7 @@ Formats = Annotated[
     list[str] | None,
     typer.Option(
         "--format",
-        help=f"Of {EVERY}; repeatable, or joined by commas. All if left out.",
+        help="Of html,md,tex,csv,svg,pdf; repeatable, or joined by commas. All if left out.",
         show_default=False,
     ),
 ]
@@ -37,6 +41,10 @@ Interactive = Annotated[
 ]
 Force = Annotated[bool, typer.Option("--force", help="Make it anew even if nothing changed.")]
 Open = Annotated[bool, typer.Option("--open", help="Show it in the browser or viewer.")]
+Live = Annotated[
+    bool, typer.Option("--live", help="Serve it on 127.0.0.1, made anew as runs end, until Ctrl-C.")
+]
+Port = Annotated[int, typer.Option("--port", min=0, max=65535, help="For --live; 0: any free one.")]
 
 
 def report(
@@ -47,26 +55,61 @@ def report(
     interactive: Interactive = False,
     force: Force = False,
     opened: Open = False,
+    live: Live = False,
+    port: Port = 0,
     as_json: options.AsJson = False,
 ) -> None:
     """Write reports/STUDY/: a page that needs nothing else, a paper, tables and figures."""
-    from wbcbench.report.page.publish import refresh
-
-    asked = [
-        *options.words(",".join(formats or [EVERY])),
-        *(["interactive"] if interactive else []),
-    ]
-    made = [
-        refresh(results, study, out, asked, force=force)
-        for study in dict.fromkeys(studies or ["runs"])
-    ]
+    named = list(dict.fromkeys(studies or ["runs"]))
+    asked = [*_asked(formats, live=live), *(["interactive"] if interactive else [])]
+    if live:
+        _keep(results, named, out, asked, port, opened)
+        return
+    made = _made(results, named, out, asked, force)
     if as_json:
         typer.echo(json.dumps(_document(made), indent=1))
     else:
         typer.echo("\n".join(line for each in made for line in _lines(each)))
     if opened:
         for each in made:
-            _open(each.files[0])
+            _open(each.files[0].resolve().as_uri())
+
+
+def _asked(formats: list[str] | None, *, live: bool) -> tuple[str, ...]:
+    """Every format, but the page alone while it is made again and again."""
+    from wbcbench.report.page.publish import EVERY
+
+    words = options.words(",".join(formats or ()))
+    return words or (("html",) if live else EVERY)
+
+
+def _made(
+    results: Path, studies: list[str], out: Path, formats: Sequence[str], force: bool
+) -> list[Published]:
+    from wbcbench.report.page.publish import refresh
+
+    return [refresh(results, study, out, formats, force=force) for study in studies]
+
+
+def _keep(
+    results: Path, studies: list[str], out: Path, formats: Sequence[str], port: int, opened: bool
+) -> None:
+    """Serve one study's report and keep it up to date until Ctrl-C."""
+    from wbcbench.report.page.files.formats import known_formats
+    from wbcbench.report.serving.live import Kept, keep
+    from wbcbench.report.serving.server import listen
+
+    if len(studies) != 1:
+        raise UsageError("--live serves one study: name one, or start it once for each.")
+    [study] = studies
+    kept = Kept(results, study, out, known_formats(formats), PERIOD_S)
+    server = listen(out / study, port, AGAIN_S)
+    typer.echo(f"{server.url}   {study}, made anew as runs end")
+    typer.echo("Only this machine can reach it. Ctrl-C ends it.", err=True)
+    if opened:
+        _open(server.url)
+    with contextlib.suppress(KeyboardInterrupt):
+        keep(kept, server, lambda words: typer.echo(words, err=True), threading.Event())
 
 
 def _lines(made: Published) -> list[str]:
@@ -100,9 +143,9 @@ def _file(path: Path) -> dict[str, str | int]:
     }
 
 
-def _open(path: Path) -> None:
-    """Show a file, or say where it is on a machine without a browser."""
+def _open(address: str) -> None:
+    """Show a file or a page, or say where it is on a machine without a browser."""
     import webbrowser
 
-    if not webbrowser.open(path.resolve().as_uri()):
-        typer.echo(f"No browser was found here. Open {path.resolve()} yourself.", err=True)
+    if not webbrowser.open(address):
+        typer.echo(f"No browser was found here. Open {address} yourself.", err=True)

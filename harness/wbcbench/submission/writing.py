@@ -13,7 +13,7 @@ from wbcbench.comparison.document import COLUMNS, as_csv
 from wbcbench.errors import UsageError
 from wbcbench.reckoning.finalise import finalise_abandoned
 from wbcbench.report.page.evidence import Run
-from wbcbench.report.page.publish import publish
+from wbcbench.report.page.publish import EVERY, publish
 from wbcbench.runs.study_folder import pilot_study, require_study
 from wbcbench.submission import (
     bag,
@@ -170,7 +170,7 @@ def _write_run_files(study: Study, run: Run, licence: str) -> None:
 
 
 def _write_report(study: Study) -> None:
-    publish(study.payload / "results", study.name, study.payload / "reports")
+    publish(study.payload / "results", study.name, study.payload / "reports", EVERY)
     for block in study.report.blocks:
         for figure in block.figures:
             path = study.payload / layout.figure_data(study.name, figure.name)

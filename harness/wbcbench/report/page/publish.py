@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from wbcbench.report.page.evidence import Evidence
 
 PAGE = ("html", "md")
+EVERY = ("html", "md", "tex", "csv", "svg", "pdf")
+"""All that need nothing but the program; ``interactive`` needs an extra and scripts."""
 
 
 @dataclass(frozen=True, slots=True)

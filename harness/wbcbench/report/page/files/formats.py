@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterable, Mapping
 
 from wbcbench.errors import unknown_name
 from wbcbench.report import Figure, Report
+from wbcbench.report.page import summary_rows
 from wbcbench.report.page.drawing import to_pdf, to_svg
 from wbcbench.report.page.evidence import Evidence
-from wbcbench.report.page.files.tables import figure_data, tables_csv, tables_tex
+from wbcbench.report.page.files.tables import figure_data, rows_csv, tables_csv, tables_tex
 from wbcbench.report.page.html import to_html
 from wbcbench.report.page.markdown import to_markdown
 
@@ -54,7 +55,12 @@ def _tex(report: Report, _: Evidence) -> Files:
 
 
 def _csv(report: Report, study: Evidence) -> Files:
-    return {**tables_csv(report), **figure_data(report), **_contrasts(study)}
+    return {
+        **tables_csv(report),
+        **figure_data(report),
+        **_contrasts(study),
+        summary_rows.FILE: rows_csv(summary_rows.summary_rows(study)),
+    }
 
 
 def _svg(report: Report, _: Evidence) -> Files:

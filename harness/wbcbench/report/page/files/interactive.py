@@ -12,7 +12,7 @@ import hashlib
 import json
 from functools import cache
 from importlib import resources
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from wbcbench.errors import UsageError
 from wbcbench.report import Report
@@ -20,9 +20,6 @@ from wbcbench.report.page.evidence import Evidence, Run
 from wbcbench.report.page.palette import COLOURS
 from wbcbench.runs.timeline import target_score, timeline
 from wbcbench.writing.show_units import printable
-
-if TYPE_CHECKING:
-    import altair as alt
 
 FILE = "interactive.html"
 
@@ -71,8 +68,8 @@ def _spec(study: Evidence) -> dict[str, Any]:
     if not runs:
         return _nothing(alt)
     picked = alt.selection_interval(name="picked")
-    picks = (picked, alt.selection_point(name="named", fields=["variant"], bind="legend"))
-    picks += (_by_block(alt, sorted({run.row["block"] for run in runs})),)
+    named = alt.selection_point(name="named", fields=["variant"], bind="legend")
+    picks = (picked, named, _by_block(alt, sorted({run.row["block"] for run in runs})))
     x = ("energy_j", "energy in training (J)") if study.comparable else ("time_s", "time (s)")
     lines = [line for run in runs for line in _lines(run)]
     charts = alt.vconcat(
@@ -99,7 +96,7 @@ def _all(picks: tuple[Any, ...]) -> Any:
 
 def _scatter(
     alt: Any, points: list[dict[str, Any]], x: tuple[str, str], picks: Any, variants: list[str]
-) -> alt.Chart:
+) -> Any:
     tips = ("run", "variant", "block", "energy_j", "time_s", "balanced_accuracy", "accuracy")
     return (
         alt.Chart(_values(alt, points), name="scatter", width=_SIDE, height=_SIDE * 0.7)
@@ -119,7 +116,7 @@ def _scatter(
     )
 
 
-def _curves(alt: Any, lines: list[dict[str, Any]], picks: Any, variants: list[str]) -> alt.Chart:
+def _curves(alt: Any, lines: list[dict[str, Any]], picks: Any, variants: list[str]) -> Any:
     axis = alt.param(
         name="axis",
         value="joules",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from wbcbench.report import DataTable, Report, Value
 from wbcbench.writing.formula import safe_text
@@ -33,7 +33,16 @@ def figure_data(report: Report) -> dict[str, bytes]:
 def to_csv(data: DataTable) -> bytes:
     """UTF-8, LF, one header line; no cell is carried out by a spreadsheet."""
     rows: Sequence[Sequence[Value]] = data.values or data.rows
-    lines = [data.headings, *rows]
+    return _lines([data.headings, *rows])
+
+
+def rows_csv(rows: Sequence[Mapping[str, Value]]) -> bytes:
+    """Rows with their columns' names, unrounded; nothing for no rows."""
+    lines: list[Sequence[Value]] = [tuple(rows[0])] if rows else []
+    return _lines([*lines, *(tuple(row.values()) for row in rows)])
+
+
+def _lines(lines: Sequence[Sequence[Value]]) -> bytes:
     return "".join(f"{','.join(map(_cell, line))}\n" for line in lines).encode()
 
 
