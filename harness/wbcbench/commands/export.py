@@ -47,7 +47,7 @@ def export(
     if not names and form.value in table_files.ROUNDED:
         names = table_files.SUMMARY
     chosen = table_files.columns_named(names)
-    rows = table.rows(table.study_records(require_study(results, study)))
+    rows = table.study_rows(require_study(results, study))
     data = table_files.FORMATS[form.value](rows, chosen)
     if out is not None:
         _write(out, data)

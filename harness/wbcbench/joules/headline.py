@@ -92,14 +92,17 @@ def speaker(record: Measured, domain: Domain) -> Speaker | None:
     early gives way to the next. If nobody knows, the most trusted is returned nevertheless, so
     that the row can say which meter was there.
     """
-    found = speakers(record.channels, domain)
-    knowing = (each for each in found if _knows_train(record, each))
-    return next(knowing, found[0] if found else None)
+    return first_knowing(record, speakers(record.channels, domain))
 
 
 def headline_channel(record: Measured) -> Speaker | None:
     """Who speaks for the run: GPU first, then CPU, then the whole machine; ``None`` if nobody."""
-    found = [each for domain in HEADLINE_DOMAINS if (each := speaker(record, domain))]
+    found = (speaker(record, domain) for domain in HEADLINE_DOMAINS)
+    return first_knowing(record, [each for each in found if each])
+
+
+def first_knowing(record: Measured, found: Sequence[Speaker]) -> Speaker | None:
+    """The first that knows the joules of ``train``, else the first; ``None`` if there is none."""
     knowing = (each for each in found if _knows_train(record, each))
     return next(knowing, found[0] if found else None)
 

@@ -23,6 +23,7 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
@@ -278,9 +279,15 @@ def _json(value: object) -> bytes:
 
 def _read(path: Path, kind: type[T]) -> T:
     try:
-        return TypeAdapter(kind).validate_json(path.read_bytes())
+        found: T = _adapter(kind).validate_json(path.read_bytes())
     except (OSError, ValidationError) as error:
         raise UsageError(f"{path} cannot be read as {kind.__name__}: {error}") from error
+    return found
+
+
+@cache
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
 
 
 def _read_channels(path: Path) -> list[Channel]:

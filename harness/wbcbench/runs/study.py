@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from typing import Literal
 
 Precision = Literal["float32", "mixed_float16", "mixed_bfloat16"]
@@ -92,7 +92,7 @@ class RunSpec:
     @property
     def digest(self) -> str:
         """SHA-256 over what is asked, in canonical JSON: every field but the place."""
-        asked = {name: value for name, value in asdict(self).items() if name not in PLACE}
+        asked = {name: getattr(self, name) for name in SPEC_FIELDS if name not in PLACE}
         text = json.dumps(asked, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
 

@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING
 
 from wbcbench.errors import UsageError
 from wbcbench.runs.records import RunRecord, refuse_newer
-from wbcbench.runs.rundir import study_runs
+from wbcbench.runs.rundir import RunDir, study_runs
 from wbcbench.table import (
     derived,
     energy_gpu,
     energy_rest,
     identity,
+    kept_lines,
     machine,
     quality,
     sampling,
@@ -63,8 +64,8 @@ def row(record: RunRecord) -> dict[str, Cell]:
 
 def rows(records: Iterable[RunRecord]) -> list[dict[str, Cell]]:
     """The rows of many runs, sorted by variant, block and run."""
-    ordered = sorted(records, key=lambda r: (r.spec.variant, r.spec.block, r.run_id))
-    return [row(record) for record in ordered]
+    placed = [(_place(record), row(record)) for record in records]
+    return [cells for _, cells in sorted(placed, key=lambda pair: pair[0])]
 
 
 def study_records(study_dir: Path) -> list[RunRecord]:
@@ -73,15 +74,29 @@ def study_records(study_dir: Path) -> list[RunRecord]:
     Raises:
         UsageError: A record is damaged or was written by a newer version.
     """
+    return [run.read_record() for run in _accounted_for(study_dir)]
+
+
+def study_rows(study_dir: Path) -> list[dict[str, Cell]]:
+    """The rows of a study; raises like :func:`study_records`, and holds one record at a time."""
+    return rows(run.read_record() for run in _accounted_for(study_dir))
+
+
+def _accounted_for(study_dir: Path) -> list[RunDir]:
     runs = study_runs(study_dir.parent, study_dir.name)
-    return [run.read_record() for run in runs if run.is_finished]
+    return [run for run in runs if run.is_finished]
+
+
+def _place(record: RunRecord) -> kept_lines.Place:
+    """What the table is sorted by."""
+    return record.spec.variant, record.spec.block, record.run_id
 
 
 def build(study_dir: Path) -> pd.DataFrame:
     """The table as a data frame, every column of its type also where it is empty; unknown is NA."""
     import pandas as pd
 
-    frame = pd.DataFrame(rows(study_records(study_dir)), columns=list(NAMES), dtype=object)
+    frame = pd.DataFrame(study_rows(study_dir), columns=list(NAMES), dtype=object)
     return frame.astype({column.name: _PANDAS.get(column.type, "string") for column in COLUMNS})
 
 
@@ -92,7 +107,8 @@ def write_table(study_dir: Path) -> Path:
         UsageError: A newer version wrote here, or the folder cannot be written.
     """
     path = study_dir / FILE_NAME
-    data = to_csv(rows(study_records(study_dir)))
+    lines = kept_lines.lines(study_dir, _accounted_for(study_dir), _line)
+    data = _csv(line.text for line in sorted(lines, key=lambda line: line.place))
     refuse_newer_table(study_dir)
     try:
         write_whole(path, data)
@@ -106,11 +122,22 @@ def write_table(study_dir: Path) -> Path:
 
 def to_csv(table_rows: Iterable[dict[str, Cell]]) -> bytes:
     """UTF-8, LF, one header line; the same rows give the same bytes."""
+    return _csv(map(_csv_line, table_rows))
+
+
+def _csv(lines: Iterable[str]) -> bytes:
+    return "".join([",".join(NAMES), "\n", *lines]).encode()
+
+
+def _line(run: RunDir) -> kept_lines.Line:
+    record = run.read_record()
+    return kept_lines.Line(_place(record), _csv_line(row(record)))
+
+
+def _csv_line(cells: dict[str, Cell]) -> str:
     out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(NAMES)
-    writer.writerows([_text(cells[name]) for name in NAMES] for cells in table_rows)
-    return out.getvalue().encode()
+    csv.writer(out, lineterminator="\n").writerow([_text(cells[name]) for name in NAMES])
+    return out.getvalue()
 
 
 def _text(cell: Cell) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from wbcbench.joules.energy import Domain, Kind
-from wbcbench.joules.headline import TRAIN, speakers, spoken_energy_j, spoken_power_w
+from wbcbench.joules.headline import TRAIN, spoken_energy_j, spoken_power_w
 from wbcbench.joules.metrics import sum_if_all_known
 from wbcbench.table.columns import Column, Group, unfilled
 from wbcbench.table.view import IDLE_AFTER, IDLE_BEFORE, RunView
@@ -29,7 +29,7 @@ def integral_j(run: RunView) -> float | None:
     sampled = {c.name for c in run.record.channels if c.kind is Kind.SAMPLED}
     witnesses = (
         spoken_energy_j(run.record, who, TRAIN)
-        for who in speakers(run.record.channels, Domain.GPU)
+        for who in run.readings[Domain.GPU]
         if sampled.issuperset(who.channels)
     )
     return next((energy_j for energy_j in witnesses if energy_j is not None), None)

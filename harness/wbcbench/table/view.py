@@ -8,10 +8,10 @@ from functools import cached_property
 from wbcbench.catalog import VARIANTS, load_part
 from wbcbench.joules.energy import Domain, Window
 from wbcbench.joules.headline import (
+    HEADLINE_DOMAINS,
     TRAIN,
     Speaker,
-    headline_channel,
-    speaker,
+    first_knowing,
     speakers,
     spoken_energy_j,
     spoken_power_w,
@@ -25,6 +25,8 @@ from wbcbench.trust.apart import PARTS, steps_duration_s
 IDLE_BEFORE = ("idle_context", "idle_cold")
 IDLE_AFTER = ("idle_post",)
 
+_PLAIN = (str, int, float, bool)
+
 
 class RunView:
     """A record with what several columns need worked out once."""
@@ -36,7 +38,7 @@ class RunView:
     def fact(self, name: str) -> str | int | float | bool | None:
         """One plain value of the provenance; ``None`` if it is not there."""
         value = self.record.provenance.get(name)
-        return value if isinstance(value, str | int | float | bool) else None
+        return value if isinstance(value, _PLAIN) else None
 
     def meter_fact(self, meter: str, *path: str) -> str | None:
         """One word of what a meter said of itself; ``None`` if it did not."""
@@ -55,11 +57,17 @@ class RunView:
     @cached_property
     def headline(self) -> Speaker | None:
         """Who speaks for the run."""
-        return headline_channel(self.record)
+        found = (self.speaker(domain) for domain in HEADLINE_DOMAINS)
+        return first_knowing(self.record, [each for each in found if each])
 
     @cached_property
     def _speakers(self) -> dict[Domain, Speaker | None]:
-        return {domain: speaker(self.record, domain) for domain in Domain}
+        return {domain: first_knowing(self.record, self.readings[domain]) for domain in Domain}
+
+    @cached_property
+    def readings(self) -> dict[Domain, list[Speaker]]:
+        """Every way each part of the machine was read, the most trusted first."""
+        return {domain: speakers(self.record.channels, domain) for domain in Domain}
 
     def speaker(self, domain: Domain) -> Speaker | None:
         """Who speaks for one part of the machine."""
@@ -71,11 +79,7 @@ class RunView:
 
     def meter_energy_j(self, meter: str, domain: Domain, window: str = TRAIN) -> float | None:
         """Joules of one part in one window as one meter saw it, whoever speaks for the part."""
-        own = (
-            s
-            for s in speakers(self.record.channels, domain)
-            if s.channels[0].startswith(f"{meter}/")
-        )
+        own = (s for s in self.readings[domain] if s.channels[0].startswith(f"{meter}/"))
         return spoken_energy_j(self.record, next(own, None), window)
 
     def idle_w(self, who: Speaker | None, windows: tuple[str, ...]) -> float | None:
@@ -105,7 +109,7 @@ class RunView:
         """Seconds of all validation passes; ``None`` if there was none."""
         return sum_if_all_known([self.duration_s(name) for name in self._passes])
 
-    @property
+    @cached_property
     def _passes(self) -> list[str]:
         return [w.name for w in self.record.windows if w.name.startswith(PARTS)]
 
@@ -129,9 +133,10 @@ class RunView:
         return [w for w in windows if w.name.startswith(PARTS) or not self._is_part(w)]
 
     def _is_part(self, window: Window) -> bool:
+        start_s, end_s = window.start_s, window.end_s
         return any(
-            other.start_s <= window.start_s
-            and window.end_s <= other.end_s
+            other.start_s <= start_s
+            and end_s <= other.end_s
             and other.duration_s > window.duration_s
             for other in self.record.windows
         )

@@ -142,7 +142,7 @@ def _failure(run: RunDir, record: RunRecord) -> WbcbenchError:
 
 def _attempts(results: Path, spec: RunSpec) -> list[RunDir]:
     """Every run of this spec but for its repeat number, in order of repeat."""
-    same = [
-        run for run in study_runs(results, spec.study) if run.read_spec().identity == spec.identity
-    ]
+    named = f"{spec.variant}-s{spec.seed}-"  # spares reading what cannot be the same
+    runs = [run for run in study_runs(results, spec.study) if run.run_id.startswith(named)]
+    same = [run for run in runs if run.read_spec().identity == spec.identity]
     return sorted(same, key=lambda run: run.read_spec().repeat)
