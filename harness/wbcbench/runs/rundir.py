@@ -279,7 +279,7 @@ def _json(value: object) -> bytes:
 
 def _read(path: Path, kind: type[T]) -> T:
     try:
-        found: T = _adapter(kind).validate_json(path.read_bytes())
+        found: T = _adapter(kind).validate_json(path.read_bytes())  # type: ignore[arg-type]
     except (OSError, ValidationError) as error:
         raise UsageError(f"{path} cannot be read as {kind.__name__}: {error}") from error
     return found
