@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-import wbcbench
 from wbcbench.runs.rundir import RunDir
 from wbcbench.writing.wholefile import write_whole
 
@@ -81,7 +80,7 @@ def _of(path: Path) -> Stamp:
 
 def _program() -> str:
     """Digest over the sizes and times of this package's files: what works the rows out."""
-    root = Path(wbcbench.__file__).parent
+    root = Path(__file__).parents[1]
     files = sorted(path for path in root.rglob("*") if "__pycache__" not in path.parts)
     stamps = [(str(path), *_of(path)) for path in files if path.is_file()]
     return hashlib.sha256(json.dumps(stamps).encode()).hexdigest()
