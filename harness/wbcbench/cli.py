@@ -11,6 +11,7 @@ import sys
 import textwrap
 from collections.abc import Iterable, Mapping
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wbcbench.errors import WbcbenchError, unknown_name
@@ -38,6 +39,8 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "doctor": ("doctor:doctor", "Say what can be measured here, why not, and the fix."),
     "attach": ("attach:attach", "Add an external meter's log to a finished run."),
     "schema": ("schema:schema", "Print the JSON Schema of experiment files or records."),
+    "config": ("config:app", "Show the settings that hold here, and who said so."),
+    "cite": ("cite:cite", "Print the references to give with results, as BibTeX."),
     "models": ("models:models", "List the networks, or show one layer by layer."),
     "data": ("data:app", "Draw synthetic cells, check a data set, or fetch the published one."),
 }
@@ -62,6 +65,7 @@ def main() -> None:
         elif words == ["--version"]:
             print(f"wbcbench {__version__}")
         else:
+            _apply_settings(words)
             build_app(_needed(words))()
     except WbcbenchError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -110,6 +114,14 @@ def _needed(words: list[str]) -> list[str]:
     if words[0] not in every:
         raise unknown_name("command", words[0], COMMANDS)
     return words[:1]
+
+
+def _apply_settings(words: list[str]) -> None:
+    """Let the settings files speak; `config` looks at them itself, and says who said what."""
+    from wbcbench import settings
+
+    if words[:1] != ["config"]:
+        settings.apply(os.environ, Path())
 
 
 def _add(app: typer.Typer, name: str) -> None:

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 SCHEMA = "wbcbench.attach/1"
 
 
-Run = Annotated[str, typer.Argument(help="Run id, the unique beginning of one, or a run's folder.")]
 WallMeter = Annotated[
     Path,
     typer.Option(
@@ -42,7 +41,7 @@ Offset = Annotated[
 
 
 def attach(
-    run: Run,
+    run: options.Run,
     wall_meter: WallMeter,
     time_column: TimeColumn = None,
     power_column: PowerColumn = None,

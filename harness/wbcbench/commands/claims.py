@@ -13,7 +13,6 @@ from wbcbench.commands import options
 if TYPE_CHECKING:
     from wbcbench.claims.evidence import Witness
 
-Study = Annotated[str, typer.Argument(help="Folder under results.")]
 File = Annotated[
     Path | None,
     typer.Option(
@@ -26,7 +25,7 @@ Measures = Annotated[
 
 
 def claims(
-    study: Study = "runs",
+    study: options.StudyArgument = "runs",
     results: options.Results = Path("results"),
     file: File = None,
     measures: Measures = False,

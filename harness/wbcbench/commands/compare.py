@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from wbcbench.commands import options
+from wbcbench.commands import completion, options
 from wbcbench.errors import CannotTellError, GateFailedError
 from wbcbench.joules.energy import Origin
 
@@ -38,7 +38,9 @@ Studies = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="[STUDY]...",
+        envvar="WBCBENCH_STUDY",
         help="One study: its arms against each other. Several: each against the first.",
+        autocompletion=completion.studies,
         show_default=False,
     ),
 ]

@@ -11,9 +11,7 @@ from wbcbench.commands import options
 
 
 def explain(
-    run: Annotated[
-        str, typer.Argument(help="Run id, the unique beginning of one, or a run's folder.")
-    ],
+    run: options.Run,
     column: Annotated[
         str, typer.Argument(help="Any column of runs.csv, such as energy_gpu_train_j.")
     ],

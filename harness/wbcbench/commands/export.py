@@ -23,7 +23,6 @@ class Format(StrEnum):
     MD = "md"
 
 
-Study = Annotated[str, typer.Argument(help="Folder under results.")]
 Form = Annotated[Format, typer.Option("--format", help="Only latex and md are rounded.")]
 Columns = Annotated[
     str, typer.Option("--columns", help="Names by comma; without, all (latex, md: a summary).")
@@ -32,7 +31,7 @@ Out = Annotated[Path | None, typer.Option("--out", help="File to write; without,
 
 
 def export(
-    study: Study = "runs",
+    study: options.StudyArgument = "runs",
     results: options.Results = Path("results"),
     form: Form = Format.CSV,
     columns: Columns = "",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from wbcbench.catalog import VARIANTS, load_part
+from wbcbench.commands import completion
 from wbcbench.models import ModelSettings, Variant
 
 if TYPE_CHECKING:
@@ -22,7 +23,12 @@ SCHEMA = "wbcbench.models/1"
 
 def models(
     variant: Annotated[
-        str | None, typer.Argument(help="Show this variant layer by layer.", show_default=False)
+        str | None,
+        typer.Argument(
+            help="Show this variant layer by layer.",
+            show_default=False,
+            autocompletion=completion.variants,
+        ),
     ] = None,
     json_output: Annotated[
         bool, typer.Option("--json", help="Print one JSON document instead of a table.")

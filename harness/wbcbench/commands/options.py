@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from wbcbench.commands import completion
+
 Data = Annotated[
     Path | None,
     typer.Option(
@@ -18,7 +20,34 @@ Data = Annotated[
 SkipUnreadable = Annotated[
     bool, typer.Option("--skip-unreadable", help="Skip and record unreadable images.")
 ]
-Study = Annotated[str, typer.Option("--study", help="Folder under results.")]
+Run = Annotated[
+    str,
+    typer.Argument(
+        help="Run id, the unique beginning of one, or a run's folder.",
+        autocompletion=completion.runs,
+    ),
+]
+Variant = Annotated[
+    str,
+    typer.Option("--variant", help="Which network to train.", autocompletion=completion.variants),
+]
+Study = Annotated[
+    str,
+    typer.Option(
+        "--study",
+        envvar="WBCBENCH_STUDY",
+        help="Folder under results.",
+        autocompletion=completion.studies,
+    ),
+]
+StudyArgument = Annotated[
+    str,
+    typer.Argument(
+        envvar="WBCBENCH_STUDY",
+        help="Folder under results.",
+        autocompletion=completion.studies,
+    ),
+]
 Results = Annotated[
     Path,
     typer.Option("--results", envvar="WBCBENCH_RESULTS", help="Where runs are kept."),
@@ -39,13 +68,16 @@ Live = Annotated[
     bool, typer.Option("--live/--no-live", help="A live panel on a terminal, or lines.")
 ]
 
-Meters = Annotated[str, typer.Option("--meters", help="auto, or names joined by commas.")]
+Meters = Annotated[
+    str, typer.Option("--meters", envvar="WBCBENCH_METERS", help="auto, or names joined by commas.")
+]
 Interval = Annotated[float, typer.Option("--interval", help="Sampling period in seconds.")]
 Gpus = Annotated[
     str,
     typer.Option(
         "--gpus",
         "--gpu",
+        envvar="WBCBENCH_GPUS",
         help="GPU index, UUID or its beginning, joined by commas; every visible one if left out.",
         show_default=False,
     ),

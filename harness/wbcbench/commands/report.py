@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from wbcbench.commands import options
+from wbcbench.commands import completion, options
 from wbcbench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -24,7 +24,12 @@ AGAIN_S = 5.0  # after which a served page asks again
 
 Studies = Annotated[
     list[str] | None,
-    typer.Argument(help="Folders under results; 'runs' if left out.", show_default=False),
+    typer.Argument(
+        envvar="WBCBENCH_STUDY",
+        help="Folders under results; 'runs' if left out.",
+        autocompletion=completion.studies,
+        show_default=False,
+    ),
 ]
 Formats = Annotated[
     list[str] | None,
@@ -34,7 +39,9 @@ Formats = Annotated[
         show_default=False,
     ),
 ]
-Out = Annotated[Path, typer.Option("--out", help="Where reports are kept.")]
+Out = Annotated[
+    Path, typer.Option("--out", envvar="WBCBENCH_REPORTS", help="Where reports are kept.")
+]
 Interactive = Annotated[
     bool,
     typer.Option("--interactive", help="Also interactive.html, with scripts (extra interactive)."),

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
-
-import typer
+from typing import TYPE_CHECKING, Any
 
 from wbcbench.commands import options
 from wbcbench.commands.spec_options import with_spec_options
@@ -21,7 +19,7 @@ SCHEMA = "wbcbench.run/1"
 @with_spec_options
 def run(
     asked: dict[str, Any],
-    variant: Annotated[str, typer.Option("--variant", help="Which network to train.")],
+    variant: options.Variant,
     data: options.Data = None,
     skip_unreadable: options.SkipUnreadable = False,
     study: options.Study = "runs",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -20,9 +20,7 @@ SCHEMA = "wbcbench.show/1"
 
 
 def show(
-    run: Annotated[
-        str, typer.Argument(help="Run id, the unique beginning of one, or a run's folder.")
-    ],
+    run: options.Run,
     results: options.Results = Path("results"),
     as_json: options.AsJson = False,
 ) -> None:

@@ -74,6 +74,7 @@ def with_spec_options(command: Callable[..., None]) -> Callable[..., None]:
 _HINTS = get_type_hints(RunSpec)
 _DEFAULTS = {field.name: field.default for field in fields(RunSpec)}
 _LISTS = ("gpus", "meters")
+_SETTINGS = ("country", "gpus", "meters")
 
 
 def _parameter(name: str) -> inspect.Parameter:
@@ -81,7 +82,8 @@ def _parameter(name: str) -> inspect.Parameter:
     words = [option_name(name)]
     if _HINTS[name] is bool and _DEFAULTS[name]:
         words = [f"{words[0]}/--no-{words[0][2:]}"]
-    option = typer.Option(*words, help=text, rich_help_panel=panel)
+    variable = f"WBCBENCH_{name.upper()}" if name in _SETTINGS else None
+    option = typer.Option(*words, help=text, rich_help_panel=panel, envvar=variable)
     return inspect.Parameter(
         name,
         inspect.Parameter.KEYWORD_ONLY,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 from pathlib import Path
@@ -22,7 +23,6 @@ SCHEMA = "wbcbench.submit/1"
 
 _ORCID = re.compile(r"(?:https://orcid\.org/)?(\d{4}-\d{4}-\d{4}-\d{3}[\dX])")
 
-Study = Annotated[str, typer.Argument(help="Folder under results.")]
 Authors = Annotated[
     list[str] | None,
     typer.Option("--author", metavar="NAME[, ORCID]", help="Who hands it in; may be given again."),
@@ -54,7 +54,7 @@ Force = Annotated[bool, typer.Option("--force", help="Replace a bundle that is t
 
 
 def submit(
-    study: Study = "runs",
+    study: options.StudyArgument = "runs",
     results: options.Results = Path("results"),
     author: Authors = None,
     licence: Licence = None,
@@ -74,12 +74,14 @@ def submit(
     from wbcbench.submission.writing import submit as write
 
     planned = _planned(require_study(results, study))
-    named = author or (planned.author.split(";") if planned.author else [])
+    people = planned.author or os.environ.get("WBCBENCH_AUTHOR", "")
+    named = author or (people.split(";") if people else [])
+    terms = licence or planned.licence or os.environ.get("WBCBENCH_LICENCE")
     order = Order(
         results=results,
         study=study,
         authors=_authors(named or [_asked("author", "Author", "--author NAME")]),
-        licence=_licence(licence or planned.licence or _asked("licence", "Licence", "--licence")),
+        licence=_licence(terms or _asked("licence", "Licence", "--licence")),
         course=course or planned.course,
         title=title or planned.title,
         out=out,

@@ -13,7 +13,7 @@ from wbcbench.commands import options
 
 
 def tensorboard(
-    study: Annotated[str, typer.Argument(help="Folder under results.")] = "runs",
+    study: options.StudyArgument = "runs",
     results: options.Results = Path("results"),
     port: Annotated[
         int | None,
