@@ -65,27 +65,30 @@ def picture(matrices: Sequence[Matrix]) -> Canvas:
 
 
 def _draw(plot: Axes, matrix: Matrix) -> None:
-    from matplotlib.patches import Rectangle
-
     plot.grid(visible=False)
     for i, row in enumerate(matrix.shares()):
         for j, share in enumerate(row):
-            shade = _DEEPEST * (share or 0.0)
-            cell = Rectangle(
-                (j - 0.5, i - 0.5), 1, 1, facecolor=COLOURS[0], alpha=shade, linewidth=0
-            )
-            plot.add_patch(cell)
-            count = f"{matrix.counts[i][j]:,}"
-            told = "–" if share is None else f"{100 * share:.0f} %"
-            plot.annotate(told, (j, i - 0.14), ha="center", va="center", fontsize=10.5)
-            plot.annotate(count, (j, i + 0.24), ha="center", va="center", fontsize=8.5)
+            _cell(plot, (j, i), share, matrix.counts[i][j])
     plot.set_xlim(-0.5, len(matrix.said) - 0.5)
     plot.set_ylim(len(matrix.classes) - 0.5, -0.5)
-    plot.set_xticks(
-        range(len(matrix.said)), [abbreviated(name) for name in matrix.said], fontsize="small"
-    )
-    plot.set_yticks(
-        range(len(matrix.classes)), [abbreviated(n) for n in matrix.classes], fontsize="small"
-    )
+    for ticks, names in ((plot.set_xticks, matrix.said), (plot.set_yticks, matrix.classes)):
+        ticks(range(len(names)), [abbreviated(name) for name in names], fontsize="small")
     plot.tick_params(length=0)
     plot.set_title(matrix.title, fontsize="small", loc="left")
+
+
+def _cell(plot: Axes, at: tuple[int, int], share: float | None, count: int) -> None:
+    """One cell: filled as deep as its share, with the share above the count."""
+    from matplotlib.patches import Rectangle
+
+    x, y = at
+    told = "–" if share is None else f"{100 * share:.0f} %"
+    fill = {"facecolor": COLOURS[0], "alpha": _DEEPEST * (share or 0.0), "linewidth": 0}
+    cell = plot.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, **fill))  # type: ignore[arg-type]
+    words = {"horizontalalignment": "center", "verticalalignment": "center"}
+    for artist in (
+        cell,
+        plot.text(x, y - 0.14, told, fontsize=10.5, **words),  # type: ignore[arg-type]
+        plot.text(x, y + 0.24, f"{count:,}", fontsize=8.5, **words),  # type: ignore[arg-type]
+    ):
+        artist.set_in_layout(False)  # inside the axes whatever they say; asking takes a second
