@@ -78,7 +78,12 @@ def test_without_a_gpu_energy_stands_alone(drifting):
 
 def test_each_variant_once_is_no_drift():
     study = gather("once", [run(1, "relu-dropout"), run(2, "leaky-dropout", 1.3)])
-    assert "cannot be told from a difference between variants" in section(study).paragraphs[0]
+    block = section(study)
+    assert "cannot be told from a difference between variants" in block.paragraphs[0]
+    (figure,) = block.figures  # of what needs no mean to be set against
+    assert figure.data.headings == ("run", "place", "GPU temperature (°C)")
+    bare = gather("bare", [replace(each.record, telemetry=()) for each in study.runs])
+    assert section(bare).figures == ()
 
 
 def test_runs_of_no_plan_stand_in_the_order_in_which_they_started():

@@ -81,7 +81,7 @@ def test_what_is_left_out_of_the_picture_is_said(study):
     caption = section(study).figures[0].caption
     assert f"Strokes: {POWER}, each from lowest to highest of" in caption
     assert f"of the counter {COUNTER}" in caption
-    assert "Power of the gpu, measured" in caption
+    assert "GPU power, measured" in caption
 
 
 def test_the_picture_is_small_the_same_twice_and_names_its_phases(study):

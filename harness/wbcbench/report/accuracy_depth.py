@@ -112,7 +112,8 @@ def _dots(study: Evidence, name: str, title: str, axis: str, found: list[Whisker
     caption = (
         "Mark: mean over runs. Thick: 95 % interval by seed (Student's t, from three runs on). "
         "Thin: 95 % interval by photograph, from drawing photographs anew; it is about the few "
-        f"photographs that TEST shows, the same for every run.{study.stamp}"
+        "photographs that TEST shows, the same for every run, and has no width where all answers "
+        f"were alike.{study.stamp}"
     )
     rows = tuple(
         (e.group, e.variant, f"{e.mean:.4f}", _told(e.by_seed, 4), _told(e.by_photograph, 4))
@@ -176,10 +177,13 @@ def _leaks(depths: list[Depth]) -> Iterator[str]:
     changes = [found[1].mean - found[0].mean for d in depths if len(found := accuracies(d)) > 1]
     if changes and len(leaky) == 1 and (count := leaky.pop()) is not None:
         low, high = 100 * min(changes), 100 * max(changes)
-        span = f"{low:+.1f}" if len(changes) == 1 else f"{low:+.1f} to {high:+.1f}, by variant,"
+        several = len(changes) > 1
+        span = f"{low:+.1f} to {high:+.1f}" if several else f"{low:+.1f}"
+        of_whom = ", by variant" if several else ""
         yield (
             f"{count_of(count, 'test image')} of {facts[0].n_test:,} show cells that TRAIN shows "
-            f"as well. Without them accuracy changes by {span} percentage points."
+            f"as well. Without them accuracy changes by {span} percentage "
+            f"points{of_whom}."
         )
 
 

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas
 
 NAME = "run-order"
-TITLE = "Energy, temperature and clock in the order of the runs"
 
 # Less than this around the mean would let noise look like a difference.
 _LEAST_SPAN_PCT = 1.0
@@ -92,7 +91,8 @@ def section(study: Evidence) -> Block | None:
     runs.sort(key=lambda each: each.place)
     seen = [found for quantity in QUANTITIES if (found := look(quantity, runs))]
     spare = sorted(set(numbers) - {each.place for each in runs})
-    return _block(tuple(_words(study, seen)), (_figure(study, seen, spare),))
+    figures = (_figure(study, seen, spare),) if seen else ()
+    return _block(tuple(_words(study, seen)), figures)
 
 
 def _block(words: tuple[str, ...], figures: tuple[Figure, ...] = ()) -> Block:
@@ -116,7 +116,7 @@ def group(run: Run) -> Hashable:
 
 
 def look(quantity: Quantity, runs: list[Placed]) -> Seen | None:
-    """One quantity of the runs that know it; ``None`` if none does."""
+    """One quantity of the runs that know it; ``None`` if none does or there is nothing to see."""
     known = [(each, value) for each in runs if (value := _value(each.run, quantity)) is not None]
     if not known:
         return None
@@ -124,7 +124,9 @@ def look(quantity: Quantity, runs: list[Placed]) -> Seen | None:
     groups = [each.group for each in kept]
     where = [float(each.place) for each in kept]
     drawn = _against_own_mean(values, groups) if quantity.relative else values
-    return Seen(quantity, kept, drawn, drift(where, drawn, groups))
+    found = drift(where, drawn, groups)
+    # One run of a variant stands at its own mean, which says nothing.
+    return None if found is None and quantity.relative else Seen(quantity, kept, drawn, found)
 
 
 def _value(run: Run, quantity: Quantity) -> float | None:
@@ -178,21 +180,29 @@ def told(seen: Seen) -> str:
 
 
 def _figure(study: Evidence, seen: list[Seen], spare: list[int]) -> Figure:
+    names = [each.quantity.name for each in seen]
+    title = f"{', '.join(names)} in the order of the runs"
     description = " ".join(told(each) for each in seen)
-    crosses = " × at the foot: a run whose joules are not used." if spare else ""
-    lines = " Line: the drift." if any(each.drift for each in seen) else ""
-    caption = (
-        "One mark a run. Per cent: above or below the mean of the same variant, so that a "
-        f"difference between variants is no drift.{lines}{crosses} Energy: {study.energy_words}. "
-        f"GPU temperature and clock: means in training, as the driver told them.{study.stamp}"
-        if len(seen) > 1
-        else "One mark a run: its energy above or below the mean of the same variant, so that a "
-        f"difference between variants is no drift.{lines}{crosses} Energy: {study.energy_words}. "
-        f"No GPU told its temperature or clock.{study.stamp}"
-    )
-    title = TITLE if len(seen) > 1 else "Energy in the order of the runs"
+    caption = " ".join((*_legend(seen, spare), f"Energy: {study.energy_words}.{study.stamp}"))
     data = _data(study, seen)
     return Figure(NAME, lambda: _picture(study, seen, spare), title, description, caption, data)
+
+
+def _legend(seen: list[Seen], spare: list[int]) -> Iterator[str]:
+    yield "One mark a run."
+    if any(each.quantity.relative for each in seen):
+        yield (
+            "Per cent: above or below the mean of the same variant, so that a difference between "
+            "variants is no drift."
+        )
+    if any(each.drift for each in seen):
+        yield "Dashed: the drift."
+    if spare:
+        yield "× at the foot: a run whose joules are not used."
+    if any(each.quantity.column.startswith("gpu_") for each in seen):
+        yield "GPU temperature and clock: means in training, as the driver told them."
+    else:
+        yield "No GPU told its temperature or clock."
 
 
 def _picture(study: Evidence, seen: list[Seen], spare: list[int]) -> Canvas:

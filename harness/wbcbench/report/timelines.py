@@ -190,8 +190,8 @@ def _shown(line: Timeline) -> Iterator[str]:
         )
         yield f"{what} ({dots.total:,} in all)."
     if counts:
-        between = "moves" if counts.each == 1 else f"every {counts.each}th move"
-        yield f"Steps: mean power between {between} of the counter {names[True]}."
+        over = "between moves" if counts.each == 1 else f"over {counts.each} moves each"
+        yield f"Steps: mean power {over}, of the counter {names[True]}."
 
 
 def _torn(line: Timeline) -> str:
@@ -209,7 +209,7 @@ def _torn(line: Timeline) -> str:
 def _status(line: Timeline) -> str:
     channel = line.traces[0].channel
     more = f", the first of {line.devices} devices" if line.devices > 1 else ""
-    return f"Power of the {channel.domain}, {channel.origin}{more}"
+    return f"{channel.domain.upper()} power, {channel.origin}{more}"
 
 
 def _picture(line: Timeline) -> Canvas:
