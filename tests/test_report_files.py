@@ -21,12 +21,9 @@ from wbcbench.commands.report import report as command
 from wbcbench.errors import UsageError
 from wbcbench.report import DataTable, build
 from wbcbench.report.page.files import manifest
-from wbcbench.report.page.files.formats import FORMATS
 from wbcbench.report.page.files.tables import to_csv
-from wbcbench.report.page.publish import publish, read, refresh
+from wbcbench.report.page.publish import EVERY, publish, read, refresh
 from wbcbench.runs.records import Failure
-
-EVERY = tuple(FORMATS)
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +46,8 @@ def relative(folder):
 
 def test_every_table_and_figure_of_the_report_has_its_files(results, made):
     report = build(read(results, "study"))
-    expected = {"report.html", "report.md", "report.pdf", "contrasts.csv", manifest.FILE}
+    expected = {"report.html", "report.md", "report.pdf", "contrasts.csv", "summary.csv"}
+    expected.add(manifest.FILE)
     for block in report.blocks:
         for number in range(1, len(block.tables) + 1):
             expected |= {f"tables/{block.key}-{number}.{ending}" for ending in ("tex", "csv")}
@@ -68,6 +66,7 @@ def test_a_second_report_elsewhere_has_the_same_bytes(results, made, tmp_path):
 
 
 def test_contrasts_are_unrounded_and_one_a_line(made):
+    assert (made / "summary.csv").read_text().startswith("arm,")
     rows = list(csv.DictReader((made / "contrasts.csv").open(newline="")))
     assert {"contrast", "metric", "estimate", "ci_low", "p_holm"} <= set(rows[0])
     assert all(len(row["estimate"]) > 8 for row in rows if row["estimate"])
@@ -113,21 +112,21 @@ def test_numbers_go_unrounded_where_a_table_has_them():
 
 def test_nothing_is_redone_while_nothing_changed(tmp_path):
     run = kept_run(tmp_path)
-    first = refresh(tmp_path, "runs", tmp_path / "r", ["html", "csv"])
-    again = refresh(tmp_path, "runs", tmp_path / "r", ["html"])
+    first = refresh(tmp_path, "runs", tmp_path / "r", ["tex"])
+    again = refresh(tmp_path, "runs", tmp_path / "r", ["tex"])
     assert (first.built, again.built) == (True, False)
     assert set(again.files) == set(first.files)
-    assert refresh(tmp_path, "runs", tmp_path / "r", ["html"], force=True).built
+    assert refresh(tmp_path, "runs", tmp_path / "r", ["tex"], force=True).built
     (run.path / "log.txt").write_text("chatter that no report reads")
-    assert not refresh(tmp_path, "runs", tmp_path / "r", ["html", "csv"]).built
-    assert refresh(tmp_path, "runs", tmp_path / "r", ["md"]).built
-    assert not refresh(tmp_path, "runs", tmp_path / "r", ["html", "csv", "md"]).built
+    assert not refresh(tmp_path, "runs", tmp_path / "r", ["tex"]).built
+    assert refresh(tmp_path, "runs", tmp_path / "r", ["csv"]).built
+    assert not refresh(tmp_path, "runs", tmp_path / "r", ["csv", "tex"]).built
 
 
 @pytest.mark.parametrize("change", ["record", "trace", "new run", "page", "gone"])
 def test_what_changed_is_made_again(tmp_path, change):
     run = kept_run(tmp_path)
-    first = refresh(tmp_path, "runs", tmp_path / "r", ["html"])
+    first = refresh(tmp_path, "runs", tmp_path / "r", ["tex"])
     if change == "record":
         text = run.record_path.read_text()
         run.record_path.write_text(text.replace('"cpu_count": 2', '"cpu_count": 4'))
@@ -139,24 +138,24 @@ def test_what_changed_is_made_again(tmp_path, change):
         first.files[0].write_text("edited by somebody")
     else:
         first.files[0].unlink()
-    assert refresh(tmp_path, "runs", tmp_path / "r", ["html"]).built
-    assert not refresh(tmp_path, "runs", tmp_path / "r", ["html"]).built
+    assert refresh(tmp_path, "runs", tmp_path / "r", ["tex"]).built
+    assert not refresh(tmp_path, "runs", tmp_path / "r", ["tex"]).built
 
 
 def test_what_an_earlier_report_left_is_cleared_away_and_nothing_else(tmp_path):
     save(tmp_path, make_record(), make_record("relu-dropout"))
-    publish(tmp_path, "runs", tmp_path / "r", ["html", "svg"])
-    folder = tmp_path / "r" / "runs"
-    assert (folder / "figures" / "learning-curves.svg").exists()
-    (folder / "figures" / "mine.svg").write_text("<svg/>")
-    edited = folder / "figures" / "energy-accuracy.svg"
-    edited.write_text("<svg>improved by hand</svg>")
+    publish(tmp_path, "runs", tmp_path / "r", ["csv"])
+    data = tmp_path / "r" / "runs" / "figure-data"
+    assert (data / "learning-curves.csv").exists()
+    (data / "mine.csv").write_text("1,2")
+    edited = data / "energy-accuracy.csv"
+    edited.write_text("improved by hand")
     shutil.rmtree(tmp_path / "runs")
     save(tmp_path, failed_record())
-    made = refresh(tmp_path, "runs", tmp_path / "r", ["html", "svg"])
-    assert folder / "figures" / "learning-curves.svg" in made.removed
+    made = refresh(tmp_path, "runs", tmp_path / "r", ["csv"])
+    assert data / "learning-curves.csv" in made.removed
     assert edited.exists()
-    assert (folder / "figures" / "mine.svg").exists()
+    assert (data / "mine.csv").exists()
 
 
 @pytest.mark.parametrize("name", ["../../precious.txt", "/tmp/precious.txt", "a/../../x"])
@@ -182,9 +181,11 @@ def said(*words):
 def test_one_call_makes_several_studies_and_says_what_is_up_to_date(tmp_path):
     save(tmp_path, make_record())
     save(tmp_path, make_record(spec=make_spec("relu-dropout", study="other")))
-    words = ["runs", "other", "--results", tmp_path, "--out", tmp_path / "r", "--format", "html"]
+    words = ["runs", "other", "--results", tmp_path, "--out", tmp_path / "r", "--format", "tex"]
     first = said(*words).stdout
-    assert {"runs/report.html", "other/report.html"} <= set(re.findall(r"\w+/report\.html", first))
+    assert {"runs/tables/runs-1.tex", "other/tables/runs-1.tex"} <= set(
+        re.findall(r"\w+/tables/runs-1\.tex", first)
+    )
     assert said(*words).stdout.count("up to date") == 2
     document = json.loads(said(*words, "--json").stdout)
     assert [each["study"] for each in document["reports"]] == ["runs", "other"]
@@ -196,5 +197,5 @@ def test_without_a_browser_open_says_where_the_page_is(tmp_path, monkeypatch):
     monkeypatch.setenv("BROWSER", "no-such-browser-here")
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("DISPLAY", raising=False)
-    told = said("--results", tmp_path, "--out", tmp_path / "r", "--format", "html", "--open")
-    assert str(tmp_path / "r" / "runs" / "report.html") in told.output
+    told = said("--results", tmp_path, "--out", tmp_path / "r", "--format", "tex", "--open")
+    assert f"file://{tmp_path}/r/runs/tables/" in told.output
