@@ -71,6 +71,8 @@ def mass_scale(largest_g: float) -> tuple[float, str]:
 
 def printable(text: str) -> str:
     """Text without control characters: what a file holds must not steer a terminal."""
+    if text.isprintable():
+        return text
     return "".join(c if c.isprintable() or c == "\n" else "�" for c in text)
 
 

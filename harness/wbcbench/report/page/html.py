@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from wbcbench.report import Report
 from wbcbench.report.page.anchors import anchor
 from wbcbench.report.page.drawing import inline, to_svg
+from wbcbench.writing.show_units import printable
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -30,8 +31,18 @@ def _template() -> Template:
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
+        finalize=_readable,
     )
     # The picture's texts were escaped when it was drawn.
     environment.filters["picture"] = lambda figure: Markup(inline(to_svg(figure)))
     environment.globals["anchor"] = anchor
     return environment.get_template("page.html.j2")
+
+
+def _readable(value: object) -> object:
+    """Text without signs that no page may hold or that turn the direction of what follows."""
+    from markupsafe import Markup
+
+    if isinstance(value, str) and not isinstance(value, Markup):
+        return printable(value.replace("\t", " "))
+    return value

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from wbcbench.report import Block, Chip, Claim, DataTable, Figure, Listing, Report
 from wbcbench.report.page.anchors import anchor
+from wbcbench.writing.show_units import printable
 
 _ANYWHERE = re.compile(r"([\\`*_\[\]|~$])")
 _AT_START = re.compile(r"^([-+#=]|\d+[.)](?=\s|$))")
@@ -20,7 +21,7 @@ def to_markdown(report: Report) -> bytes:
 
 def plain(text: str) -> str:
     """Text that Markdown shows as it is: on one line, with every sign of markup disarmed."""
-    flat = " ".join(text.split())
+    flat = printable(" ".join(text.split()))
     safe = "".join(_ENTITIES.get(sign, sign) for sign in flat)
     disarmed = _ANYWHERE.sub(r"\\\1", safe)
     return _AT_START.sub(lambda found: found[0][:-1] + "\\" + found[0][-1], disarmed)
@@ -68,7 +69,7 @@ def _listing(listing: Listing) -> Iterator[str]:
     yield plain(listing.caption)
     longest = max((len(run) for run in re.findall("`+", listing.text)), default=0)
     fence = "`" * max(3, longest + 1)
-    yield f"{fence}text\n{listing.text}\n{fence}"
+    yield f"{fence}text\n{printable(listing.text)}\n{fence}"
 
 
 def _figure(figure: Figure) -> Iterator[str]:
