@@ -6,45 +6,44 @@ import os
 import subprocess
 import sys
 
-from reading_reports import two_variants
+from whole_studies import Size, write_study
+
+FORMATS = ("html", "md", "tex", "csv", "svg", "pdf")
+CODE = (
+    "import sys; from pathlib import Path; from wbcbench.report.page.publish import publish; "
+    f"publish(Path(sys.argv[1]), 'runs', Path('made'), {FORMATS})"
+)
 
 
-def build_elsewhere(results, out, **environment):
-    code = (
-        "import sys; from pathlib import Path; from wbcbench.report import build; "
-        "from wbcbench.report.page.drawing import to_pdf; "
-        "from wbcbench.report.page.publish import publish, read; "
-        "results = Path(sys.argv[1]); publish(results, 'runs', Path(sys.argv[2])); "
-        "figures = [f for b in build(read(results, 'runs')).blocks for f in b.figures]; "
-        "[Path(sys.argv[2], 'runs', f.name + '.pdf').write_bytes(to_pdf(f)) for f in figures]"
-    )
-    out.mkdir()
-    env = {**os.environ, **environment}
-    words = [sys.executable, "-c", code, str(results), "made"]
-    subprocess.run(words, check=True, cwd=out, env=env)
-    folder = out / "made" / "runs"
-    return {
-        str(path.relative_to(folder)): path.read_bytes()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
+def build_elsewhere(results, folder, **environment):
+    """Start making every format in another folder, under another environment."""
+    folder.mkdir()
+    words = [sys.executable, "-c", CODE, os.path.relpath(results, folder)]
+    return subprocess.Popen(words, cwd=folder, env={**os.environ, **environment})
+
+
+def files(folder):
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
 
 
 def test_the_same_records_give_the_same_bytes_anywhere_and_at_any_time(tmp_path):
-    results = two_variants(tmp_path / "results")
-    settings = tmp_path / "other" / "matplotlibrc"
-    first = build_elsewhere(results, tmp_path / "a", PYTHONHASHSEED="1", TZ="UTC")
-    settings.parent.mkdir()
+    results = tmp_path / "results"
+    write_study(results, Size(blocks=2, images=40), failed=1)
+    settings = tmp_path / "matplotlibrc"
     settings.write_text("font.size: 40\nsvg.fonttype: path\naxes.facecolor: red\n")
-    second = build_elsewhere(
-        results,
-        tmp_path / "b",
-        PYTHONHASHSEED="77",
-        TZ="Asia/Kolkata",
-        LC_ALL="C",
-        MATPLOTLIBRC=str(settings),
-    )
-    names = {"energy-accuracy", "energy-parts", "energy-to-target", "learning-curves"}
-    drawn = {f"figures/{name}.svg" for name in names} | {f"{name}.pdf" for name in names}
-    assert {"report.html", "report.md", "files.json"} | drawn <= set(first)
-    assert first == second
+    here, there = tmp_path / "a", tmp_path / "deeper" / "b"
+    there.parent.mkdir()
+    makers = (
+        build_elsewhere(results, here, PYTHONHASHSEED="1", TZ="UTC", LC_ALL="C.UTF-8"),
+        build_elsewhere(
+            results, there, PYTHONHASHSEED="77", TZ="Asia/Kolkata", LC_ALL="C",
+            MATPLOTLIBRC=str(settings), SOURCE_DATE_EPOCH="86400",
+        ),
+    )  # fmt: skip
+    assert [maker.wait(timeout=550) for maker in makers] == [0, 0]
+    first, second = files(here / "made" / "runs"), files(there / "made" / "runs")
+    endings = {name.rpartition(".")[2] for name in first}
+    assert endings == {"html", "md", "tex", "csv", "svg", "pdf", "json"}
+    assert [name for name in first if first[name] != second.get(name)] == []
+    assert sorted(first) == sorted(second)

@@ -13,9 +13,10 @@ from pypdf import PdfReader
 
 from hostile_studies import HTML, LATEX, MARKDOWN, TEMPLATES, TYPST, hostile_study
 from reading_reports import Strict, text_of
-from wbcbench.report.page.files.formats import FORMATS
 from wbcbench.report.page.markdown import plain
 from wbcbench.report.page.publish import publish
+
+FORMATS = ("html", "md", "tex", "csv", "svg", "pdf")
 
 # What the LaTeX of a table may hold: its own frame, the signs that text is escaped to, no more.
 COMMANDS = {
@@ -29,7 +30,7 @@ def made(tmp_path_factory):
     """Every file of the report in every format, by path."""
     results = hostile_study(tmp_path_factory.mktemp("hostile"))
     folder = results / "reports" / "runs"
-    publish(results, "runs", results / "reports", tuple(FORMATS))
+    publish(results, "runs", results / "reports", FORMATS)
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
     return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
 
