@@ -11,7 +11,7 @@ from records_factory import LAPTOP, SYNTHETIC_CHANNELS, failed_record, make_reco
 from wbcbench.comparison.document import contrast_key, contrast_row
 from wbcbench.planning import plan
 from wbcbench.planning.experiment import Experiment
-from wbcbench.report import answer, contrasts, methods, summary
+from wbcbench.report import answer, build, contrasts, methods, summary
 from wbcbench.report.page.banners import banners
 from wbcbench.report.page.publish import read
 from wbcbench.report.page.sentences import contrast_sentence
@@ -149,3 +149,14 @@ def test_contrasts_of_the_plan_are_called_fixed_before_the_first_run(tmp_path):
     assert "fixed before the first run" in contrasts.section(study).tables[0].caption
     assert banners(study) == ()
     assert "every combination once a block" in dict(methods.section(study).tables[0].rows)["design"]
+
+
+def test_every_sentence_with_a_number_is_a_claim_with_an_id_of_its_own(clear):
+    _, study = clear
+    report = build(study)
+    ids = [claim.id for claim in report.claims]
+    assert len(set(ids)) == len(ids) >= 12
+    assert {"cost", "runs", "front", "front-share", "target-1", "reached", "effort"} <= set(ids)
+    known = {contrast_key(effect) for effect in study.comparison.effects}
+    known |= {str(row["arm"]) for row in summary.summary_rows(study)}
+    assert all(claim.row in known for claim in report.claims if claim.row)

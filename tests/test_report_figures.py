@@ -99,7 +99,7 @@ def test_the_points_of_the_figure_are_the_runs(study):
 def test_the_share_on_the_front_is_the_comparisons(study):
     known = {arm.label: arm.front_share for arm in study.comparison.arms}
     assert {each.arm: each.front_share for each in centres(study)} == known
-    told = load_part("section", "tradeoff")(study).paragraphs[1]
+    told = load_part("section", "tradeoff")(study).claims[1].text
     assert all(f"{arm} in {100 * share:.0f} %" in told for arm, share in known.items())
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from wbcbench.report import Block, DataTable, Figure
+from wbcbench.report import Block, Claim, DataTable, Figure
 from wbcbench.report.page.curves import Curve, curves_of, medians
 from wbcbench.report.page.drawing import SIZE_IN, WIDTH_IN, panels
 from wbcbench.report.page.evidence import Evidence
@@ -53,9 +53,8 @@ def section(study: Evidence) -> Block | None:
     curves = curves or curves_of(study, study.done, joules=False)
     if not curves:
         return None
-    return Block(
-        "learning", "How accuracy grew", _words(curves), figures=(_figure(study, curves, axes),)
-    )
+    figures = (_figure(study, curves, axes),)
+    return Block("learning", "How accuracy grew", figures=figures, claims=(_claim(curves),))
 
 
 def _joules(curves: list[Curve]) -> Axis:
@@ -67,15 +66,18 @@ def _seconds() -> Axis:
     return Axis("seconds", "training time (s)", 1.0)
 
 
-def _words(curves: list[Curve]) -> tuple[str, ...]:
+def _claim(curves: list[Curve]) -> Claim:
+    """How many reached the target that was fixed before the runs."""
     targets = {(c.run.record.spec.target_metric, c.run.record.spec.target_value) for c in curves}
-    if len(targets) > 1:
-        return ("The runs were given different targets, so none is drawn.",)
     reached = sum(bool(curve.run.row["target_reached"]) for curve in curves)
-    return (
-        f"Target fixed before the runs: {_metric(curves)} of {_target(curves):g}. "
-        f"{reached} of {count_of(len(curves), 'run')} reached it.",
+    values = {"target_reached": reached, "runs": len(curves), "targets": len(targets)}
+    text = (
+        "The runs were given different targets, so none is drawn."
+        if len(targets) > 1
+        else f"Target fixed before the runs: {_metric(curves)} of {_target(curves):g}. "
+        f"{reached} of {count_of(len(curves), 'run')} reached it."
     )
+    return Claim("reached", text, "runs.csv", "", values)
 
 
 def _metric(curves: list[Curve]) -> str:

@@ -7,15 +7,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from wbcbench.report import Block, DataTable, Figure
+from wbcbench.report import Block, Claim, DataTable, Figure
 from wbcbench.report.page.arms import arms, by_arm
 from wbcbench.report.page.drawing import WIDTH_IN, axes
 from wbcbench.report.page.evidence import Evidence, Run
 from wbcbench.report.page.labels import labels
 from wbcbench.report.page.numbers import number
 from wbcbench.report.page.palette import INK, style
+from wbcbench.report.page.summary_rows import FILE, summary_rows
+from wbcbench.report.page.summary_words import reached_words, target_sentence
 from wbcbench.stats.survival import Censored, censored_median
-from wbcbench.writing.show_units import count_of, energy_scale, human_duration, human_energy
+from wbcbench.writing.show_units import energy_scale
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -58,7 +60,8 @@ def section(study: Evidence) -> Block | None:
         words = "The runs were given different targets, so their costs are not put on one axis."
         return Block("target", "Energy to target", (words,))
     figure = _figure(study, found, joules=joules)
-    return Block("target", figure.title, tuple(_words(found, joules=joules)), figures=(figure,))
+    claims = tuple(_claims(study, found))
+    return Block("target", figure.title, (_words(found),), figures=(figure,), claims=claims)
 
 
 def _found(study: Evidence, *, joules: bool) -> dict[str, list[Tried]]:
@@ -101,24 +104,25 @@ def _tried(run: Run, *, joules: bool, counted: bool) -> Tried | None:
     return Tried(run, float(cost), bool(reached), counted)
 
 
-def _words(found: dict[str, list[Tried]], *, joules: bool) -> Iterator[str]:
+def _words(found: dict[str, list[Tried]]) -> str:
     spec = next(iter(found.values()))[0].run.record.spec
     metric = spec.target_metric.replace("val_", "validation ").replace("_", " ")
-    yield (
+    return (
         f"The target, fixed before the runs, is a {metric} of {spec.target_value:g}. The cost is "
         "counted to the end of the first epoch that reaches it. A run that never did tells only "
         "that its cost lies above all it spent; it is counted as such and no value is made up."
     )
-    each_arm = list(medians(found).items())[:MOST_ARMS]
-    yield " ".join(f"{arm}: {_told(each, joules=joules)}." for arm, each in each_arm)
+
+
+def _claims(study: Evidence, found: dict[str, list[Tried]]) -> Iterator[Claim]:
+    rows = [row for row in summary_rows(study) if row["arm"] in found and row["target_runs"]]
+    for place, row in enumerate(rows[:MOST_ARMS], start=1):
+        yield Claim(f"target-{place}", target_sentence(row), FILE, str(row["arm"]), row)
 
 
 def _told(each: Censored, *, joules: bool) -> str:
-    count = f"{each.reached} of {count_of(each.runs, 'run')} reached it"
-    if each.median is None:
-        return f"{count}; fewer than half, so the median cost is unknown"
-    cost = human_energy(each.median) if joules else human_duration(each.median)
-    return f"{count}; median cost {cost} (Kaplan–Meier)"
+    cost_j, cost_s = (each.median, None) if joules else (None, each.median)
+    return reached_words(each.reached, each.runs, cost_j, cost_s)
 
 
 def _figure(study: Evidence, found: dict[str, list[Tried]], *, joules: bool) -> Figure:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from wbcbench.report import Block, DataTable, Figure
+from wbcbench.report import Block, Claim, DataTable, Figure
 from wbcbench.report.page.arms import by_arm
 from wbcbench.report.page.centres import (
     LEAST_FOR_ELLIPSE,
@@ -21,6 +21,7 @@ from wbcbench.report.page.evidence import Evidence, Run
 from wbcbench.report.page.labels import in_margin, labels
 from wbcbench.report.page.numbers import number
 from wbcbench.report.page.palette import INK, style
+from wbcbench.report.page.summary_rows import FILE
 from wbcbench.writing.show_units import count_of, energy_scale
 
 if TYPE_CHECKING:
@@ -46,29 +47,35 @@ def section(study: Evidence) -> Block | None:
     return Block(
         "trade-off",
         "What the joules bought",
-        tuple(_words(study, found)),
-        (_means(study, found),),
-        (_figure(study, found),),
+        tables=(_means(study, found),),
+        figures=(_figure(study, found),),
+        claims=tuple(_claims(study, found)),
     )
 
 
-def _words(study: Evidence, found: list[Centre]) -> Iterator[str]:
+def _claims(study: Evidence, found: list[Centre]) -> Iterator[Claim]:
+    """Who is on the front, and how sure that is; nothing of a single arm."""
     if len(found) < 2:
         return
-    yield (
-        f"Beaten by none on both energy and accuracy, on average: "
-        f"{', '.join(each.arm for each in front(found))}."
+    on_front = {each.arm for each in front(found)}
+    names = ", ".join(each.arm for each in front(found))
+    yield Claim(
+        "front",
+        f"Beaten by none on both {study.energy_kind}energy and accuracy, on average: {names}. The "
+        "means are uncertain, and so is this front.",
+        FILE,
+        "",
+        {each.arm: each.arm in on_front for each in found},
     )
-    shares = [(each.arm, each.front_share) for each in found if each.front_share is not None]
+    shares = {each.arm: each.front_share for each in found if each.front_share is not None}
     if shares:
-        told = ", ".join(f"{arm} in {100 * share:.0f} %" for arm, share in shares)
-        yield (
-            "Means of few runs are uncertain, and so is the front through them. When "
-            f"{count_of(blocks_used(study), 'block')} of runs are drawn anew with replacement, "
-            f"2,000 times, these are on the front: {told}."
+        told = ", ".join(f"{arm} in {100 * share:.0f} %" for arm, share in shares.items())
+        blocks = count_of(blocks_used(study), "block")
+        text = (
+            f"When {blocks} of runs are drawn anew with replacement, 2,000 times, these are on the "
+            f"front: {told}."
         )
-    else:
-        yield "The means are themselves uncertain, so this front may change with further runs."
+        yield Claim("front-share", text, FILE, "", shares)
 
 
 def _means(study: Evidence, found: list[Centre]) -> DataTable:

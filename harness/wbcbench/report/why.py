@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
+from wbcbench.comparison.document import contrast_key
 from wbcbench.comparison.metric import TIME, Metric
-from wbcbench.comparison.result import Comparison, Split
-from wbcbench.comparison.words import difference
+from wbcbench.comparison.result import Comparison, Effect, Split
+from wbcbench.comparison.words import difference, status_words
 from wbcbench.joules.metrics import ratio
-from wbcbench.report import Block, DataTable
+from wbcbench.report import Block, Claim, DataTable
 from wbcbench.report.energy_parts import figure
 from wbcbench.report.page.arms import by_arm
 from wbcbench.report.page.evidence import Evidence, Run, average
@@ -18,6 +19,10 @@ from wbcbench.report.page.sentences import contrast_name
 from wbcbench.stats.intervals import Interval
 from wbcbench.writing.show_units import UNKNOWN, human_duration, human_energy, human_power
 
+_WORDS = (
+    "Energy is mean power times time. A network that needs fewer joules either draws less power or "
+    "is done sooner, and the two call for different remedies."
+)
 _PER_CENT = Metric(TIME, "ratio", lower_is_better=True)
 
 
@@ -31,20 +36,32 @@ def section(study: Evidence) -> Block | None:
     figures = (figure(study, found),) if found else ()
     if not tables and not figures:
         return None
-    return Block("why", "Why the joules differ", tuple(_words(study)), tuple(tables), figures)
-
-
-def _words(study: Evidence) -> Iterator[str]:
-    yield (
-        "Energy is mean power times time. A network that needs fewer joules either draws less "
-        "power or is done sooner, and the two call for different remedies."
+    return Block(
+        "why",
+        "Why the joules differ",
+        (_WORDS,),
+        tuple(tables),
+        figures,
+        claims=tuple(_claims(study)),
     )
+
+
+def _claims(study: Evidence) -> Iterator[Claim]:
+    """The splits of which at least one part is sure."""
     compared = study.comparison
     if compared is None:
         return
-    told = [_sentence(each) for each in compared.splits if _is_sure(each)]
-    if told:
-        yield " ".join(told)
+    sure = [each for each in compared.splits if _is_sure(each)]
+    for place, each in enumerate(sure, start=1):
+        values = {"energy": each.energy, "time": each.time, "power": each.power}
+        effect = next(e for e in compared.effects if _is_of(e, each, compared))
+        text = _sentence(each, compared.energy.status)
+        yield Claim(f"why-{place}", text, "contrasts.csv", contrast_key(effect), values)
+
+
+def _is_of(effect: Effect, split: Split, compared: Comparison) -> bool:
+    same = (effect.contrast, effect.against) == (split.contrast, split.against)
+    return same and effect.metric.name == compared.energy.metric
 
 
 def _is_sure(each: Split) -> bool:
@@ -54,10 +71,11 @@ def _is_sure(each: Split) -> bool:
     )
 
 
-def _sentence(each: Split) -> str:
+def _sentence(each: Split, status: str) -> str:
     time = difference(each.time, each.time_interval, _PER_CENT)
     power = difference(each.power, each.power_interval, _PER_CENT)
-    return f"{contrast_name(each.contrast, each.against)}: time {time}, mean power {power}."
+    kind = status_words(status)
+    return f"{contrast_name(each.contrast, each.against)}: time {time}, mean power {power}{kind}."
 
 
 def _levels(study: Evidence) -> DataTable:

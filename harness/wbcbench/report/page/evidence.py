@@ -175,6 +175,12 @@ class Evidence:
         return f"{part} in training, gross, {status} ({row['headline_method']})"
 
     @property
+    def energy_kind(self) -> str:
+        """``modelled `` and the like before the word energy; nothing where it is measured."""
+        statuses = sorted({str(run.row["headline_status"]) for run in self.comparable})
+        return "".join(f"{status} " for status in statuses if status != "measured")
+
+    @property
     def stamp(self) -> str:
         """Added to every caption: what a reader must not forget on seeing it alone."""
         told = " Synthetic data: no result about real cells." if self.is_synthetic else ""
@@ -187,9 +193,8 @@ class Evidence:
     @property
     def energy_stamp(self) -> str:
         """Added to captions of joules that do not say what the joules are."""
-        statuses = {str(run.row["headline_status"]) for run in self.comparable}
-        doubtful = sorted(statuses - {"measured"})
-        return "".join(f" Joules are {status}, not measured." for status in doubtful) + self.stamp
+        kind = self.energy_kind.strip()
+        return (f" Joules are {kind}, not measured." if kind else "") + self.stamp
 
     @property
     def variants(self) -> list[str]:

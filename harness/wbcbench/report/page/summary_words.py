@@ -31,7 +31,7 @@ def both_errors(row: Row) -> str:
     for column, name in (("energy_runs_j", "runs"), ("energy_meter_j", "meter")):
         if row[column] is not None:
             told += f" ± {human_energy(_number(row, column))} ({name})"
-    return told + status_words(str(row["energy_status"] or ""))
+    return told + _status(row)
 
 
 def target_words(row: Row) -> str:
@@ -46,10 +46,32 @@ def target_words(row: Row) -> str:
     return f"never {of}" if not row["target_reached"] else f"not by half {of}"
 
 
+def target_sentence(row: Row) -> str:
+    """How many runs of an arm reached the target, and at what median cost."""
+    cost_j, cost_s = (_number(row, name) for name in ("energy_to_target_j", "time_to_target_s"))
+    told = reached_words(
+        int(row["target_reached"] or 0), int(row["target_runs"] or 0), cost_j, cost_s
+    )
+    return f"{row['arm']}: {told}{_status(row) if cost_j is not None else ''}."
+
+
+def reached_words(reached: int, runs: int, cost_j: float | None, cost_s: float | None) -> str:
+    """``8 of 8 runs reached it; median cost 7.92 kJ (Kaplan–Meier)``."""
+    count = f"{reached} of {count_of(runs, 'run')} reached it"
+    if cost_j is None and cost_s is None:
+        return f"{count}; fewer than half, so the median cost is unknown"
+    cost = human_energy(cost_j) if cost_j is not None else human_duration(cost_s)
+    return f"{count}; median cost {cost} (Kaplan–Meier)"
+
+
 def photographs_words(row: Row) -> str:
     """``0.70–0.90``: the accuracy's 95 % interval for other photographs."""
     low, high = (_number(row, f"accuracy_photographs_{end}") for end in ("low", "high"))
     return UNKNOWN if low is None or high is None else f"{low:.2f}–{high:.2f}"
+
+
+def _status(row: Row) -> str:
+    return status_words(str(row["energy_status"] or ""))
 
 
 def _photographs(row: Row) -> str:
