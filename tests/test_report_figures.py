@@ -190,6 +190,17 @@ def test_a_variant_that_seldom_reaches_the_target_has_no_median():
     assert "Upright bar" not in made.caption
 
 
+def test_a_run_outside_every_complete_block_is_drawn_and_not_counted(tmp_path):
+    records = [r for r in draw(3) if not (r.spec.block == 3 and r.spec.variant == "relu-dropout")]
+    saved(tmp_path, records)
+    made = figure(read(tmp_path, "study"), "target")
+    assert len(made.data.rows) == 11
+    assert "drawn and not counted" in made.caption
+    words = " ".join(ET.fromstring(to_svg(made)).itertext())
+    assert "leaky-dropout: 2 of 2 reached" in words
+    assert "#1f77b4" not in to_svg(made)
+
+
 def test_curves_rise_over_the_joules_of_training_steps_alone():
     made = figure(of([make_record()]), "learning")
     assert column(made.data, "energy since the start (J)") == ["2800.0 5600.0 8400.0 11200"]

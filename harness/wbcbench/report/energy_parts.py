@@ -49,7 +49,7 @@ def _caption(study: Evidence, found: Sequence[Share]) -> Iterator[str]:
     if hatched:
         yield f"Hatched: {_and(hatched)}, not measured. "
     if any(each.splits for each in found):
-        yield "Pale: what the part would have drawn idle in the same time; solid: above that. "
+        yield "Faint: what the part would have drawn idle in the same time; strong: above that. "
     if not all(each.splits for each in found):
         yield (
             "Undivided: no idle power is known, or it was higher than the load (see the table). "

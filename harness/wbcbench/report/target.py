@@ -189,9 +189,11 @@ def _draw_runs(plot: Axes, study: Evidence, row: int, own: list[Tried], divisor:
     mark = {"color": look.colour, "markersize": 7.0, "alpha": 0.85}
     plot.plot(hit, [row] * len(hit), look.shape, **mark)  # type: ignore[arg-type]
     length = _ARROW * plot.get_xlim()[1]
-    plot.errorbar(
+    _, tips, _ = plot.errorbar(
         missed, [row] * len(missed), xerr=length, xlolims=True, fmt="none", ecolor=look.colour
     )
+    for tip in tips:
+        tip.set_color(look.colour)
     plot.plot(missed, [row] * len(missed), look.shape, markerfacecolor="#ffffff", **mark)  # type: ignore[arg-type]
 
 

@@ -58,13 +58,11 @@ class Share:
 
 def shares(study: Evidence) -> list[Share]:
     """By arm, then status with the most trusted first, then part; unknown parts are left out."""
-    found = [
-        share
-        for arm, runs in by_arm(study, study.comparable).items()
-        for domain in PARTS
-        if (share := _share(arm, runs, domain))
-    ]
-    return sorted(found, key=lambda s: (s.arm, s.domain is Domain.SYSTEM, _ORDER.index(s.status)))
+    found: list[Share] = []
+    for arm, runs in by_arm(study, study.comparable).items():
+        own = [share for domain in PARTS if (share := _share(arm, runs, domain))]
+        found += sorted(own, key=lambda s: (s.domain is Domain.SYSTEM, _ORDER.index(s.status)))
+    return found
 
 
 def bars(found: Sequence[Share]) -> list[list[Share]]:
