@@ -43,7 +43,8 @@ def figure(study: Evidence, found: Sequence[Share]) -> Figure:
 
 def _caption(study: Evidence, found: Sequence[Share]) -> Iterator[str]:
     statuses = sorted({each.status for each in found}, key=list(HATCHES).index)
-    yield f"Mean joules of a variant's runs, gross. One bar for each status ({_and(statuses)}): "
+    yield "Mean joules of the runs that the summary counts, gross. "
+    yield f"One bar for each status ({_and(statuses)}): "
     yield "joules that are known in different ways are not added up. "
     hatched = [status for status in statuses if HATCHES[status]]
     if hatched:

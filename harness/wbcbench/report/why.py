@@ -12,7 +12,7 @@ from wbcbench.comparison.words import difference, status_words
 from wbcbench.joules.metrics import ratio
 from wbcbench.report import Block, Claim, DataTable
 from wbcbench.report.energy_parts import figure
-from wbcbench.report.page.arms import by_arm
+from wbcbench.report.page.arms import arms
 from wbcbench.report.page.evidence import Evidence, Run, average
 from wbcbench.report.page.parts import shares
 from wbcbench.report.page.sentences import contrast_name
@@ -79,11 +79,11 @@ def _sentence(each: Split, status: str) -> str:
 
 
 def _levels(study: Evidence) -> DataTable:
-    rows = tuple(_level(arm, runs) for arm, runs in by_arm(study, study.comparable).items())
+    rows = tuple(_level(arm.label, arm.metered) for arm in arms(study) if arm.metered)
     headings = ("variant", "runs", "time, training", "mean power", "energy, training")
     caption = (
-        "Means over runs. Mean power is mean energy over mean time, so that power times time is "
-        f"energy in every line. Energy: {study.energy_words}.{study.stamp}"
+        "Means over the runs that the summary counts. Mean power is mean energy over mean time, so "
+        f"that power times time is energy in every line. Energy: {study.energy_words}.{study.stamp}"
     )
     return DataTable(caption, headings, rows)
 

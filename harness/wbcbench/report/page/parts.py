@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from wbcbench.joules.energy import Domain
 from wbcbench.joules.headline import TRAIN
 from wbcbench.joules.metrics import mean_known
-from wbcbench.report.page.arms import by_arm
+from wbcbench.report.page.arms import arms
 from wbcbench.report.page.evidence import Evidence, Run
 
 PARTS = {Domain.GPU: "GPU", Domain.CPU: "CPU", Domain.DRAM: "DRAM", Domain.SYSTEM: "whole machine"}
@@ -59,8 +59,8 @@ class Share:
 def shares(study: Evidence) -> list[Share]:
     """By arm, then status with the most trusted first, then part; unknown parts are left out."""
     found: list[Share] = []
-    for arm, runs in by_arm(study, study.comparable).items():
-        own = [share for domain in PARTS if (share := _share(arm, runs, domain))]
+    for arm in arms(study):
+        own = [share for domain in PARTS if (share := _share(arm.label, arm.metered, domain))]
         found += sorted(own, key=lambda s: (s.domain is Domain.SYSTEM, _ORDER.index(s.status)))
     return found
 
