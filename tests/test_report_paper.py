@@ -13,7 +13,7 @@ from wbcbench.planning.experiment import Submission
 from wbcbench.report import Block, Claim, DataTable, Report, build
 from wbcbench.report.page.drawing import to_pdf
 from wbcbench.report.page.evidence import Evidence, gather
-from wbcbench.report.page.files.paper import to_paper
+from wbcbench.report.page.files.paper import _figure, _width_over_height, to_paper
 
 A4_PT = (595.276, 841.89)
 HOSTILE = (
@@ -94,6 +94,14 @@ def test_a_long_table_goes_on_with_its_heading_on_every_sheet():
     assert carrying
     assert len(pdf.pages) > 5
     assert all("run" in page.splitlines()[1:4] or "run words" in page for page in carrying)
+
+
+def test_a_tall_figure_stays_on_its_sheet(whole):
+    report, _ = whole
+    figure = next(figure for block in report.blocks for figure in block.figures)
+    tall = to_pdf(figure).replace(b"/MediaBox [ 0 0 403.2 ", b"/MediaBox [ 0 0 40.32 ")
+    assert _width_over_height(tall) < 0.2
+    assert _figure(figure, {f"figures/{figure.name}.pdf": tall}, False)["width"] < 4.0
 
 
 def test_the_same_report_gives_the_same_bytes():

@@ -8,6 +8,7 @@ character of it is markup.
 from __future__ import annotations
 
 import json
+import re
 import tempfile
 from collections.abc import Iterator, Mapping
 from importlib import resources
@@ -21,13 +22,19 @@ from wbcbench.writing.show_units import printable
 
 ABSTRACT = "answer"
 """Key of the section that is the abstract."""
+CITATION = "citation"
+"""Key of the section whose listing is the references, which the paper sets as such."""
 
 _LONGEST_WORD = 18  # typst breaks lines between words and at hyphens alone
 _LONGEST_TEXT = 3000
 _BREAK = "\u200b"  # a place where a line may break, of no width
 _FIT = 40  # a column of words no longer than this is as wide as they are
-_MANY = 9  # columns do not fit on an upright page
-_SHARE = 0.68  # of the line: a figure's width
+_LINE = 135  # letters of a table on an upright page
+_GAP = 3  # letters between two columns
+_WIDEST_CM, _TALLEST_CM, _TALLEST_ON_ITS_SIDE_CM = 11.2, 18.0, 13.5
+
+
+_SIZE = re.compile(rb"/MediaBox \[ 0 0 ([\d.]+) ([\d.]+) \]")
 
 
 def to_paper(report: Report, study: Evidence, pictures: Mapping[str, bytes]) -> bytes:
@@ -44,7 +51,9 @@ def to_paper(report: Report, study: Evidence, pictures: Mapping[str, bytes]) -> 
         (folder / "figures").mkdir()
         for path, data in pictures.items():
             (folder / path).write_bytes(data)
-        (folder / "paper.json").write_text(json.dumps(_paper(report, study)), encoding="utf-8")
+        (folder / "paper.json").write_text(
+            json.dumps(_paper(report, study, pictures)), encoding="utf-8"
+        )
         for path in ("templates/paper.typ", "references.bib"):
             (folder / Path(path).name).write_bytes((page / path).read_bytes())
         return _compiled(folder)
@@ -68,7 +77,7 @@ def _compiled(folder: Path) -> bytes:
     return made
 
 
-def _paper(report: Report, study: Evidence) -> dict[str, Any]:
+def _paper(report: Report, study: Evidence, pictures: Mapping[str, bytes]) -> dict[str, Any]:
     """Everything the template sets, as plain values."""
     by_row = dict(_rows(report))
     author, course = _handed_in_by(study)
@@ -88,7 +97,7 @@ def _paper(report: Report, study: Evidence) -> dict[str, Any]:
                 *({"text": _words(text), "table": None} for text in block.paragraphs),
             )
         ],
-        "parts": [_part(block, by_row) for block in report.blocks if _has_part(block)],
+        "parts": [_part(block, by_row, pictures) for block in report.blocks if _has_part(block)],
     }
 
 
@@ -102,18 +111,22 @@ def _has_part(block: Block) -> bool:
     return block.key != ABSTRACT or bool(block.tables or block.figures or block.chips)
 
 
-def _part(block: Block, by_row: Mapping[tuple[str, str], str]) -> dict[str, Any]:
+def _part(
+    block: Block, by_row: Mapping[tuple[str, str], str], pictures: Mapping[str, bytes]
+) -> dict[str, Any]:
     is_abstract = block.key == ABSTRACT
+    is_wide = any(map(_is_wide, block.tables))
+    listings = () if block.key == CITATION else block.listings
     return {
         "title": _words(block.title),
-        "wide": any(len(data.headings) > _MANY for data in block.tables),
+        "wide": is_wide,
         "claims": [] if is_abstract else [_claim(claim, by_row) for claim in block.claims],
         "paragraphs": [] if is_abstract else [_words(text) for text in block.paragraphs],
         "chips": [{"about": _words(c.about), "words": _words(c.words)} for c in block.chips],
         "tables": [_table(data, _label(block, i)) for i, data in enumerate(block.tables)],
-        "figures": [_figure(figure) for figure in block.figures],
+        "figures": [_figure(figure, pictures, is_wide) for figure in block.figures],
         "listings": [
-            {"caption": _words(each.caption), "text": _lines(each.text)} for each in block.listings
+            {"caption": _words(each.caption), "text": _lines(each.text)} for each in listings
         ],
     }
 
@@ -151,14 +164,30 @@ def _width(data: DataTable, i: int) -> int:
     return 0 if longest <= _FIT else 1 + (longest > 2 * _FIT)
 
 
-def _figure(figure: Figure) -> dict[str, Any]:
+def _is_wide(data: DataTable) -> bool:
+    """Whether its cells do not fit on an upright page without being folded."""
+    longest = (
+        max((len(row[i]) for row in data.rows), default=0) for i in range(len(data.headings))
+    )
+    return sum(min(length, _FIT) + _GAP for length in longest) > _LINE
+
+
+def _figure(figure: Figure, pictures: Mapping[str, bytes], is_wide: bool) -> dict[str, Any]:
+    path = f"figures/{figure.name}.pdf"
+    tallest_cm = _TALLEST_ON_ITS_SIDE_CM if is_wide else _TALLEST_CM
     return {
-        "path": f"figures/{figure.name}.pdf",
+        "path": path,
         "alt": _words(f"{figure.title}. {figure.description}"),
         "caption": _words(figure.caption),
-        "share": _SHARE,
+        "width": min(_WIDEST_CM, tallest_cm * _width_over_height(pictures[path])),
         "label": f"figure-{figure.name}",
     }
+
+
+def _width_over_height(picture: bytes) -> float:
+    """Of a PDF's page; 1 where it does not say."""
+    found = _SIZE.search(picture)
+    return float(found[1]) / float(found[2]) if found else 1.0
 
 
 def _words(text: str) -> str:
