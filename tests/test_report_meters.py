@@ -52,7 +52,7 @@ def test_parts_of_several_sensors_are_compared_as_their_sum(study):
 
 
 def test_the_words_name_both_readings_and_judge_only_witnesses(study):
-    first, *others = section(study).paragraphs
+    first, *others = (claim.text for claim in section(study).claims)
     assert first.startswith(f"{COUNTER} read 1.3 % above {POWER} in training")
     assert "All within the 3 % that count as agreement" in first
     assert all("cross-check" in words for words in others)
@@ -60,7 +60,7 @@ def test_the_words_name_both_readings_and_judge_only_witnesses(study):
 
 def test_a_wide_difference_is_said():
     study = gather("apart", [run(1, 6.0), run(2, 1.0)])
-    words = section(study).paragraphs[0]
+    words = section(study).claims[0].text
     assert "The widest difference, 6 %, is beyond the 3 %" in words
     assert "95 % of runs" not in words
 

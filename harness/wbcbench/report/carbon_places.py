@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from wbcbench.joules.carbon import Intensity, carbon_g, intensities
 from wbcbench.joules.metrics import mean_known
-from wbcbench.report import Block, DataTable, Figure
+from wbcbench.report import Block, Claim, DataTable, Figure
 from wbcbench.report.page.drawing import WIDTH_IN, axes
 from wbcbench.report.page.evidence import Evidence
 from wbcbench.report.page.palette import COLOURS, INK
@@ -44,9 +43,11 @@ def section(study: Evidence) -> Block | None:
     pue = float(study.comparable[0].row["pue"])
     own = {str(run.row["carbon_zone"]) for run in study.comparable}
     everywhere = places(energy_j, pue, own)
-    words = tuple(_words(study, energy_j, pue, everywhere))
     figure = _figure(study, everywhere, pue)
-    return Block("carbon", "CO2e and place", words, figures=(figure,), folded=True)
+    claims = (_claim(study, energy_j, everywhere),)
+    return Block(
+        "carbon", "CO2e and place", (_words(pue),), figures=(figure,), folded=True, claims=claims
+    )
 
 
 def places(energy_j: float, pue: float, own: set[str]) -> list[Place]:
@@ -72,14 +73,14 @@ def chosen(everywhere: list[Place]) -> list[Place]:
     return [place for place in everywhere if place.note or place.grid.zone in NAMED]
 
 
-def _words(study: Evidence, energy_j: float, pue: float, everywhere: list[Place]) -> Iterator[str]:
+def _claim(study: Evidence, energy_j: float, everywhere: list[Place]) -> Claim:
     low, high = everywhere[0], everywhere[-1]
     own = " and ".join(
         f"{human_mass(place.co2e_g)} CO2e in {place.grid.country}, the place set for this study"
         for place in everywhere
         if "set for this study" in place.note
     )
-    yield (
+    text = (
         f"One training used {human_energy(energy_j)} on average of "
         f"{count_of(len(study.comparable), 'run')} ({study.energy_words}). That is "
         f"{own or 'an unknown mass of CO2e in the place set for this study'}; the same joules "
@@ -88,7 +89,17 @@ def _words(study: Evidence, energy_j: float, pue: float, everywhere: list[Place]
         f"{high.co2e_g / low.co2e_g:.0f} times as much. The factor is the same for every variant, "
         "so CO2e ranks nothing that joules do not."
     )
-    yield (
+    values = {
+        "runs": len(study.comparable),
+        "headline_energy_train_j": energy_j,
+        "co2e_lowest_g": low.co2e_g,
+        "co2e_highest_g": high.co2e_g,
+    }
+    return Claim("carbon", text, "runs.csv", "", values)
+
+
+def _words(pue: float) -> str:
+    return (
         f"Modelled: joules / 3.6e6 × PUE {pue:g} × yearly mean of the grid. Operational energy of "
         "the part named above alone: not the rest of the machine, not the building beyond the "
         "PUE, not the making of the hardware; and a yearly mean says nothing of the hour."

@@ -19,7 +19,7 @@ _BY_PHOTOGRAPH = "By photograph"
 HEADINGS = (
     "contrast",
     "of",
-    "difference [95 %]",
+    "difference [95 %]",
     "finding",
     "p",
     "Holm p",

@@ -22,22 +22,23 @@ def section(study: Evidence) -> Block | None:
     timed = [run for run in study.done if _times_s(run)]
     if not timed:
         return None
-    divisor, unit = energy_scale(
-        _IMAGES * max(_joules(timed, _ONE) + _joules(timed, _MANY), default=0.0)
+    one, many = (
+        energy_scale(_IMAGES * max(known(timed, columns[0]), default=0.0))
+        for columns in (_ONE, _MANY)
     )
     headings = (
         "variant",
         "runs",
-        f"one at a time ({unit})",
+        f"one at a time ({one[1]})",
         "images/s",
-        f"batches of {TABLE_BATCH} ({unit})",
+        f"batches of {TABLE_BATCH} ({many[1]})",
         "images/s",
     )
     caption = (
         f"Energy for {_IMAGES} images, and speed, mean over runs [95 % t from three runs] "
         f"(lowest–highest of two). {_of(study)}{study.stamp}"
     )
-    rows = tuple(_line(arm, divisor) for arm in arms(study))
+    rows = tuple(_line(arm, (one[0], many[0])) for arm in arms(study))
     table = DataTable(caption, headings, rows)
     return Block("inference", "Using the trained network", _words(timed), (table,))
 
@@ -49,7 +50,8 @@ def _of(study: Evidence) -> str:
 
 def _words(timed: Sequence[Run]) -> tuple[str, ...]:
     times_s = [time_s for run in timed for time_s in _times_s(run)]
-    told_s = f"{min(times_s):.1f}–{max(times_s):.1f} s"
+    ends = dict.fromkeys(f"{time_s:.1f}" for time_s in (min(times_s), max(times_s)))
+    told_s = f"{'–'.join(ends)} s"
     short = (
         f" A window of {_WANTED_S:g} s would be wanted, so these joules are rough."
         if min(times_s) < _WANTED_S
@@ -66,14 +68,10 @@ def _times_s(run: Run) -> list[float]:
     return [time_s for time_s in found if time_s is not None]
 
 
-def _joules(runs: Sequence[Run], columns: tuple[str, str]) -> list[float]:
-    return known(list(runs), columns[0])
-
-
-def _line(arm: Arm, divisor: float) -> tuple[str, ...]:
+def _line(arm: Arm, divisors: tuple[float, float]) -> tuple[str, ...]:
     cells = [
         cell
-        for energy, speed in (_ONE, _MANY)
+        for (energy, speed), divisor in zip((_ONE, _MANY), divisors, strict=True)
         for cell in (
             told(mean_of([_IMAGES * j for j in known(arm.metered, energy)]), divisor),
             told(mean_of(known(arm.used, speed))),

@@ -15,7 +15,7 @@ from wbcbench import thresholds
 from wbcbench.joules.energy import Channel, WindowEnergy
 from wbcbench.joules.headline import TRAIN
 from wbcbench.joules.metrics import sum_if_all_known
-from wbcbench.report import Block, DataTable, Figure
+from wbcbench.report import Block, Claim, DataTable, Figure
 from wbcbench.report.page.drawing import WIDTH_IN, panels
 from wbcbench.report.page.evidence import Evidence, Run
 from wbcbench.report.page.labels import short
@@ -90,9 +90,24 @@ def section(study: Evidence) -> Block | None:
     if not any(run.record.channels for run in study.runs):
         return None
     found = pairs(study.done)
-    words = tuple(told(pair) for pair in found) or (_nothing(study),)
+    words = () if found else (_nothing(study),)
     figures = (_figure(study, found),) if found else ()
-    return Block("meters", "Do the meters agree?", words, (sensors(study),), figures)
+    return Block(
+        "meters", "Do the meters agree?", words, (sensors(study),), figures, claims=_claims(found)
+    )
+
+
+def _claims(found: list[Pair]) -> tuple[Claim, ...]:
+    return tuple(
+        Claim(
+            f"meters-{place}",
+            told(pair),
+            "runs.csv",
+            "",
+            {"runs": len(pair.points), "difference_pct": pair.bias_pct},
+        )
+        for place, pair in enumerate(found, start=1)
+    )
 
 
 def _nothing(study: Evidence) -> str:

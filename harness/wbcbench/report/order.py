@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from wbcbench.comparison.arms import TREATMENTS
-from wbcbench.report import Block, DataTable, Figure
+from wbcbench.report import Block, Claim, DataTable, Figure
 from wbcbench.report.page.drawing import WIDTH_IN, panels
 from wbcbench.report.page.evidence import Evidence, Run
 from wbcbench.report.page.marks import marks
@@ -92,11 +92,15 @@ def section(study: Evidence) -> Block | None:
     seen = [found for quantity in QUANTITIES if (found := look(quantity, runs))]
     spare = sorted(set(numbers) - {each.place for each in runs})
     figures = (_figure(study, seen, spare),) if seen else ()
-    return _block(tuple(_words(study, seen)), figures)
+    return _block(tuple(_words(study, seen)), figures, tuple(_claims(seen)))
 
 
-def _block(words: tuple[str, ...], figures: tuple[Figure, ...] = ()) -> Block:
-    return Block("order", "Run order and drift", words, figures=figures)
+def _block(
+    words: tuple[str, ...],
+    figures: tuple[Figure, ...] = (),
+    claims: tuple[Claim, ...] = (),
+) -> Block:
+    return Block("order", "Run order and drift", words, figures=figures, claims=claims)
 
 
 def places(runs: tuple[Run, ...]) -> list[int] | None:
@@ -152,13 +156,28 @@ def _words(study: Evidence, seen: list[Seen]) -> Iterator[str]:
             "between variants."
         )
         return
-    yield " ".join(told(each) for each in seen)
     if any(_is_shown(each.drift) for each in seen if each.quantity is QUANTITIES[0]):
         yield (
             "Blocks in random order keep this drift out of the contrasts, not out of the joules."
             if study.plan
             else "Without a planned order a difference between variants may be this drift."
         )
+
+
+def _claims(seen: list[Seen]) -> Iterator[Claim]:
+    """One for each quantity, where the drift of any can be told."""
+    if not any(each.drift for each in seen):
+        return
+    for place, each in enumerate(seen, start=1):
+        found = each.drift
+        interval = found.interval if found else None
+        values = {
+            "runs": found.runs if found else None,
+            "slope": found.slope if found else None,
+            "low": interval.low if interval else None,
+            "high": interval.high if interval else None,
+        }
+        yield Claim(f"drift-{place}", told(each), "runs.csv", "", values)
 
 
 def _is_shown(found: Drift | None) -> bool:
