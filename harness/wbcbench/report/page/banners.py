@@ -27,13 +27,9 @@ def _banners(study: Evidence) -> Iterator[str]:
 
 
 def _energy(study: Evidence) -> Iterator[str]:
-    statuses = {run.row["headline_status"] for run in study.done}
+    statuses = [run.row["headline_status"] for run in study.done]
     if "modelled" in statuses:
-        yield (
-            "MODELLED. On this machine neither the GPU's nor the processor's energy can be read, "
-            "so the joules come from a model (processor power rating × load). They are no "
-            "measurement, and no saving may be claimed from them."
-        )
+        yield f"MODELLED. {_modelled(statuses)}"
     if "estimated" in statuses:
         yield "ESTIMATED. The joules are derived from a sensor of another part of the machine."
     if study.done and not study.comparable:
@@ -44,6 +40,20 @@ def _energy(study: Evidence) -> Iterator[str]:
             "another way, made on another machine or of other images, or without joules: in the "
             "table of runs but in no mean and no figure."
         )
+
+
+def _modelled(statuses: list[str | None]) -> str:
+    count, done = statuses.count("modelled"), len(statuses)
+    where = (
+        "On this machine neither the GPU's nor the processor's energy can be read, so the joules "
+        "come from a model"
+        if count == done
+        else f"In {count} of {count_of(done, 'finished run')} the joules come from a model"
+    )
+    return (
+        f"{where} (processor power rating × load). They are no measurement, and no saving may be "
+        "claimed from them."
+    )
 
 
 def _completeness(study: Evidence) -> Iterator[str]:
