@@ -111,7 +111,7 @@ def many(results: Path, runs: int) -> bool:
 
 
 def growth(results: Path) -> bool:
-    """The exponent of processor time in runs, from differences: what every start costs drops out."""
+    """The exponent of processor time in runs; what every start costs drops out of differences."""
     taken = []
     for runs in GROWTH:
         folder = write_study(results, sized(runs), study=f"grown-{runs}")
