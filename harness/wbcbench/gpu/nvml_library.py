@@ -68,6 +68,13 @@ def session() -> Iterator[None]:
         release()
 
 
+@contextmanager
+def board(uuid: str) -> Iterator[Any]:
+    """Hold the library and yield the handle of one GPU; raises like ``device`` and ``acquire``."""
+    with session():
+        yield device(uuid)
+
+
 def ask(call: Callable[..., T], *arguments: Any) -> T | None:
     """What the driver answers; ``None`` where it does not support the call or fails."""
     try:

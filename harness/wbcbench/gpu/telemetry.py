@@ -7,13 +7,13 @@ drivers, and must never delay the power channels.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Literal, Self
 
 import pynvml
 
-from wbcbench.errors import CannotMeasureError
 from wbcbench.gpu import nvml_library as nvml
 from wbcbench.gpu.facts import enforced_limit_w
 from wbcbench.units import hz_from_mhz
@@ -86,15 +86,11 @@ class GpuTelemetry:
         """Watch the GPU ``uuid``; nothing is opened yet."""
         self.uuid = uuid
         self._handle: Any = None
+        self._held = ExitStack()
 
     def __enter__(self) -> Self:
         """Take the handle; raises ``CannotMeasureError`` when the GPU does not answer."""
-        nvml.acquire()
-        try:
-            self._handle = nvml.device(self.uuid)
-        except CannotMeasureError:
-            nvml.release()
-            raise
+        self._handle = self._held.enter_context(nvml.board(self.uuid))
         return self
 
     def __exit__(
@@ -105,7 +101,7 @@ class GpuTelemetry:
     ) -> None:
         """Let the handle go."""
         self._handle = None
-        nvml.release()
+        self._held.close()
 
     def read(self) -> TelemetrySample:
         """Look once; may block as long as the driver does, never raises for a failing call."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import ExitStack
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from pydantic import JsonValue
 
@@ -56,20 +57,17 @@ class NvmlMeter:
         self.name = f"nvml/gpu{gpu.index}"
         self.channels = tuple(_channel(gpu, reading, KnownSensor(), None) for reading in readings)
         self._board: BoardPower | None = None
+        self._held = ExitStack()
         self._facts: dict[str, JsonValue] = {}
 
     def __enter__(self) -> Self:
         """Take the handle and find out what the board offers; raises ``CannotMeasureError``."""
-        library.acquire()
-        try:
-            self._open()
-        except CannotMeasureError:
-            library.release()
-            raise
+        with ExitStack() as stack:
+            self._look(stack.enter_context(library.board(self.gpu.uuid)))
+            self._held = stack.pop_all()
         return self
 
-    def _open(self) -> None:
-        handle = library.device(self.gpu.uuid)
+    def _look(self, handle: Any) -> None:
         board = BoardPower(handle)
         if not board.readings:
             raise CannotMeasureError(
@@ -96,7 +94,7 @@ class NvmlMeter:
     ) -> None:
         """Let the handle go."""
         self._board = None
-        library.release()
+        self._held.close()
 
     def read(self) -> Sequence[float | None]:
         """Joules since the driver was loaded and watts, in the order of ``channels``."""
