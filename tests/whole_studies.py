@@ -131,7 +131,7 @@ def _first_of(results: Path, spec: RunSpec, size: Size) -> tuple[RunRecord, RunD
             _card(channel) for channel in GPU_MACHINE if channel.name.startswith("nvml")
         ),
     )
-    run = RunDir(results.parent / f"{results.name}-shared" / spec.variant)
+    run = RunDir(results.parent / f"{results.name}-shared" / spec.study / spec.variant)
     run.create(spec, Local())
     _write_traces(run, traces)
     _write_looks(run, windows)
