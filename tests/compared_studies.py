@@ -96,6 +96,7 @@ def write_predictions(
         {
             "image_sha256": [f"{i:064x}" for i in range(len(truth))],
             "original_id": pa.array(photographs, type=pa.int64()),
+            "seen_in_train": [False] * len(truth),
             "y_true": truth,
             "y_pred": said,
         }
