@@ -18,7 +18,7 @@ run: setup       ## Train one variant on the embedded cells and say where the re
 	@echo "Results: results/runs/runs.csv   Report: reports/runs/report.html"
 
 test: setup      ## The whole test suite
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 check: format-lint-types-imports test   ## Everything CI looks at
 
