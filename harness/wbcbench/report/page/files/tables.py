@@ -69,7 +69,8 @@ def _cell(cell: Value) -> str:
     if isinstance(cell, bool):
         return "true" if cell else "false"
     if isinstance(cell, str):
-        return _quoted(cell if _is_number(cell) else safe_text(cell))
+        # A number needs no plus, and a cell that begins with one may be taken for a formula.
+        return _quoted(cell.removeprefix("+") if _is_number(cell) else safe_text(cell))
     return repr(cell)
 
 
