@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wbcbench.submission.privacy import Known, find, replaced, users_and_hosts
@@ -85,6 +85,7 @@ def test_what_was_found_is_told_with_its_kind():
     assert kinds == ["path", "GPU UUID", "user name"]
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_what_is_clean_stays_clean(text):
     once = clean(text)

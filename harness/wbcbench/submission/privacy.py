@@ -40,8 +40,7 @@ SECRETS = (
     re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]*KEY-----|$)"),
     re.compile(r"(?<=://)[^/\s:@\"']+:[^/\s@\"']+(?=@)"),
     re.compile(
-        r"(?i)(?<![\w-])(?:[\w-]*(?:password|passwd|secret|token|api_?key)|kaggle_key)"
-        r"\"?\s*[=:]\s*\"?(?!<)[^\s\"',}]{6,}"
+        r"(?i)(?:password|passwd|secret|token|api_?key|kaggle_key)\"?\s*[=:]\s*\"?(?!<)[^\s\"',}]{6,}"
     ),
 )
 

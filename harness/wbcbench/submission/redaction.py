@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import getpass
 import hashlib
+import io
 import json
 import platform
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -22,9 +24,13 @@ from wbcbench.submission.privacy import Found, Known
 from wbcbench.writing.wholefile import write_whole
 
 # In JSON, words with none of these are values of this program's own, such as "adam".
-_FREE_TEXT = (" ", "/", "@")
+_FREE_TEXT = re.compile("[ /@]")
+_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"')
+_SERIAL = re.compile(rf'"(?:{"|".join(privacy.SERIAL_KEYS)})"\s*:\s*("(?:[^"\\]|\\.)*"|[^,\s}}]+)')
+_COORDINATE = re.compile(rf'"(?:{"|".join(privacy.COORDINATE_KEYS)})"\s*:\s*-?\d')
+_NO_NUMBER = re.compile(r"[^0-9eE+.,;\n-]")
 _UNTOUCHED = frozenset({"spec.json"})
-_LONGEST_REMEMBERED = 200
+_SHORTEST_SERIAL = 6
 
 
 @dataclass
@@ -40,43 +46,36 @@ class Redactor:
     known: Known
     salt: str
     seen: dict[str, set[str]] = field(default_factory=dict)
-    _harmless: set[tuple[str, Known]] = field(default_factory=set)
+    _words: dict[str, str] = field(default_factory=dict)
 
     def text(self, text: str) -> str:
         """A text without private things."""
-        return self._replaced(text, self.known)
+        return privacy.replaced(text, self.known, self.salt, self._tell)
+
+    def word(self, word: str) -> str:
+        """A word of a JSON document; the same ones come again in every run."""
+        if word not in self._words:
+            # User and host names may be words, so they are looked for in free text alone.
+            known = self.known if _FREE_TEXT.search(word) else Known(serials=self.known.serials)
+            self._words[word] = privacy.replaced(word, known, self.salt, self._tell)
+        return self._words[word]
 
     def value(self, value: Any, key: str = "") -> Any:
         """A JSON value without private things; a ``spec`` inside is left as it is."""
         if isinstance(value, Mapping):
-            return {self._word(k): v if k == "spec" else self.value(v, k) for k, v in value.items()}
+            return {self.word(k): v if k == "spec" else self.value(v, k) for k, v in value.items()}
         if isinstance(value, list):
             return [self.value(item, key) for item in value]
         if key in privacy.SERIAL_KEYS and value not in (None, ""):
             return self._instead("serial number", str(value), "<serial>")
         if key in privacy.COORDINATE_KEYS and isinstance(value, int | float):
             return self._instead("coordinate", str(value), None)
-        return self._word(value) if isinstance(value, str) else value
+        return self.word(value) if isinstance(value, str) else value
 
     def report(self, kept: Sequence[str]) -> Redaction:
         """What was taken out."""
         counts = {kind: len(found) for kind, found in sorted(self.seen.items())}
         return Redaction(applied=True, counts=counts, kept=tuple(kept))
-
-    def _word(self, word: str) -> str:
-        if any(mark in word for mark in _FREE_TEXT):
-            return self.text(word)
-        # Without users and hosts, whose names may be words.
-        return self._replaced(word, Known(serials=self.known.serials))
-
-    def _replaced(self, text: str, known: Known) -> str:
-        """The same words come again in every run: those found harmless are not looked at twice."""
-        if (text, known) in self._harmless:
-            return text
-        new = privacy.replaced(text, known, self.salt, self._tell)
-        if new == text and len(text) <= _LONGEST_REMEMBERED:
-            self._harmless.add((text, known))
-        return new
 
     def _instead(self, kind: privacy.Kind, text: str, instead: Any) -> Any:
         self._tell(Found(kind, text, str(instead)))
@@ -96,7 +95,7 @@ def redactor(folders: Sequence[Path]) -> Redactor:
         more_users, more_hosts = privacy.users_and_hosts(text)
         users |= more_users
         hosts |= more_hosts
-        if path.suffix == ".json":
+        if _SERIAL.search(text) and path.suffix == ".json":
             serials |= set(_serials(_parsed(text)))
     known = Known(
         folders=_folders(),
@@ -132,59 +131,92 @@ def write_text(path: Path, text: str, by: Redactor | None) -> None:
 
 
 def _redacted(source: Path, data: bytes, by: Redactor) -> bytes:
+    """The same bytes where nothing was private."""
     if source.suffix == ".parquet":
         return _parquet(data, by)
     text = data.decode("utf-8", errors="replace")
-    if source.suffix == ".json":
-        return _as_before(data, _parsed(text), by, plan=source.name.startswith("plan"))
-    if source.suffix == ".jsonl":
-        return _lines(text, by).encode()
-    new = by.text(text)
+    if source.name.startswith("plan") and source.suffix == ".json":
+        new = _plan(text, by)
+    elif source.suffix == ".json":
+        new = _document(text, by)
+    elif source.suffix == ".jsonl":
+        new = "\n".join(_document(line, by) for line in text.split("\n"))
+    elif source.suffix == ".csv":
+        new = _readings(text, by)
+    else:
+        new = by.text(text)
     return data if new == text else new.encode()
 
 
-def _as_before(data: bytes, value: Any, by: Redactor, *, plan: bool) -> bytes:
-    """The same bytes where nothing was private; of a plan only its sentence is looked at."""
-    if plan:
-        new = {**value, "plan": {**value["plan"], "about": by.text(value["plan"]["about"])}}
-    else:
-        new = by.value(value)
-    if new == value:
-        return data
-    text = json.dumps(new, indent=1, sort_keys=True, ensure_ascii=False)
-    return (text + "\n").encode()
+def _readings(text: str, by: Redactor) -> str:
+    """A table of numbers under one line of names, as traces are: numbers name nobody."""
+    names, line, numbers = text.partition("\n")
+    if _NO_NUMBER.search(numbers):
+        return by.text(text)
+    return by.text(names) + line + numbers
 
 
-def _lines(text: str, by: Redactor) -> str:
-    """Messages, one JSON value a line; a line torn by a kill is treated as text."""
-    return "\n".join(_line(line, by) for line in text.split("\n"))
+def _plan(text: str, by: Redactor) -> str:
+    """Only the sentence for people is looked at: of the rest the digest is made."""
+    value = json.loads(text)
+    about = by.text(value["plan"]["about"])
+    if about == value["plan"]["about"]:
+        return text
+    return _canonical({**value, "plan": {**value["plan"], "about": about}})
 
 
-def _line(line: str, by: Redactor) -> str:
-    value = _parsed(line)
+def _document(text: str, by: Redactor) -> str:
+    """A JSON document: word by word where that will do, which is quick and keeps its form.
+
+    A line torn by a kill is treated as plain text.
+    """
+    value = _parsed(text)
     if value is None:
-        return by.text(line)
-    new = by.value(value)
-    return line if new == value else json.dumps(new)
+        return by.text(text)
+    if _COORDINATE.search(text) or any(not _is_known(v, by) for v in _SERIAL.findall(text)):
+        return _canonical(by.value(value))
+    changed = _changed_words(text, by)
+    spec = value.get("spec") if isinstance(value, dict) else None
+    if any(token in json.dumps(spec) for token in changed):
+        return _canonical(by.value(value))
+    return _TOKEN.sub(lambda found: changed.get(found[0], found[0]), text) if changed else text
+
+
+def _changed_words(text: str, by: Redactor) -> dict[str, str]:
+    """Every word of a JSON text that holds something private → what stands in its place."""
+    changed = {}
+    for token in set(_TOKEN.findall(text)):
+        word = str(json.loads(token))
+        new = by.word(word)
+        if new != word:
+            changed[token] = json.dumps(new, ensure_ascii=False)
+    return changed
+
+
+def _is_known(token: str, by: Redactor) -> bool:
+    """Whether a serial number is found wherever it stands, or is none."""
+    return token in {"null", '""'} or token.strip('"') in by.known.serials
+
+
+def _canonical(value: Any) -> str:
+    return json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
 
 
 def _parquet(data: bytes, by: Redactor) -> bytes:
     """Every word of every text column; the same bytes where none was private."""
-    import io
-
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     table = pq.read_table(io.BytesIO(data))
     changed = False
     for i, column in enumerate(table.schema):
-        if pa.types.is_string(column.type):
-            words = table.column(i).unique().to_pylist()
+        words = table.column(i).unique().to_pylist() if pa.types.is_string(column.type) else []
+        together = "\n".join(word for word in words if word)
+        if by.text(together) != together:
+            changed = True
             instead = {word: by.text(word) for word in words if word}
-            if any(word != new for word, new in instead.items()):
-                changed = True
-                cells = [instead.get(cell, cell) for cell in table.column(i).to_pylist()]
-                table = table.set_column(i, column, pa.array(cells, column.type))
+            cells = [instead.get(cell, cell) for cell in table.column(i).to_pylist()]
+            table = table.set_column(i, column, pa.array(cells, column.type))
     if not changed:
         return data
     out = io.BytesIO()
@@ -206,7 +238,7 @@ def _serials(value: Any, key: str = "") -> Iterator[str]:
     elif isinstance(value, list):
         for item in value:
             yield from _serials(item, key)
-    elif key in privacy.SERIAL_KEYS and len(str(value)) >= 6:
+    elif key in privacy.SERIAL_KEYS and len(str(value)) >= _SHORTEST_SERIAL:
         yield str(value)
 
 
