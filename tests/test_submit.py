@@ -31,6 +31,7 @@ from wbcbench.joules.carbon import intensity
 from wbcbench.machine.provenance import source_root
 from wbcbench.planning.experiment import Submission as Planned
 from wbcbench.planning.planned_comparison import settings_for
+from wbcbench.report.page.publish import EVERY, PAGE
 from wbcbench.runs.local_facts import Local
 from wbcbench.runs.rundir import RunDir, study_runs
 from wbcbench.submission import document, layout
@@ -44,7 +45,7 @@ SMALL = Made(blocks=2, variants=("leaky-dropout", "relu-dropout"), epochs=2)
 
 
 def order(results: Path, out: Path, **fields: object) -> Order:
-    made = Order(results, "study", (ADA,), "MIT", out=out)
+    made = Order(results, "study", (ADA,), "MIT", out=out, formats=PAGE)
     return replace(made, **fields)  # type: ignore[arg-type]
 
 
@@ -57,7 +58,8 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def written(study: Path, tmp_path_factory: pytest.TempPathFactory) -> Written:
-    return submit(order(study.parent, tmp_path_factory.mktemp("out") / "bundle"))
+    out = tmp_path_factory.mktemp("out") / "bundle"
+    return submit(order(study.parent, out, formats=EVERY))
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +93,7 @@ def test_every_file_that_a_bundle_must_have_is_there(payload):
 
 
 def test_the_same_study_makes_the_same_bytes(study, written, payload, tmp_path):
-    again = submit(order(study.parent, tmp_path / "again")).path
+    again = submit(order(study.parent, tmp_path / "again", formats=EVERY)).path
     files = [path.relative_to(written.path) for path in written.path.rglob("*") if path.is_file()]
     assert sorted(files) == sorted(p.relative_to(again) for p in again.rglob("*") if p.is_file())
     assert not [f for f in files if (again / f).read_bytes() != (written.path / f).read_bytes()]

@@ -34,6 +34,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "claims": ("claims:claims", "Hold the original report's claims against a study."),
     "export": ("export:export", "Write a study's table as CSV, Parquet, JSON, LaTeX or Markdown."),
     "submit": ("submit:submit", "Write a study as a bundle that a stranger can check."),
+    "reproduce": ("reproduce:reproduce", "Set a bundle's study up again in an empty folder."),
     "merge": ("merge:merge", "Join studies from several machines into one."),
     "monitor": ("monitor:monitor", "Measure any command, or the machine until Ctrl-C."),
     "doctor": ("doctor:doctor", "Say what can be measured here, why not, and the fix."),

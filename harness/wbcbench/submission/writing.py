@@ -34,7 +34,6 @@ from wbcbench.submission.document import Author, Redaction, Submission
 from wbcbench.submission.redaction import Redactor
 from wbcbench.submission.study import Study, refuse_synthetic
 from wbcbench.version import __version__
-from wbcbench.writing.tabular import comma_separated
 from wbcbench.writing.wholefile import write_whole
 
 
@@ -53,6 +52,7 @@ class Order:
         redact: Whether private things are taken out.
         allow_synthetic: Whether a synthetic study may be handed in, for practice.
         force: Whether a bundle in the place of the new one is replaced.
+        formats: Of the report; all that need nothing but the program.
     """
 
     results: Path
@@ -67,6 +67,7 @@ class Order:
     redact: bool = True
     allow_synthetic: bool = False
     force: bool = False
+    formats: tuple[str, ...] = EVERY
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +148,7 @@ def _filled(order: Order, study: Study, by: Redactor | None) -> Submission:
     surroundings.write_surroundings(study)
     git = code.write_code(study, by)
     schemas.write_schemas(study)
-    _write_report(study)
+    publish(study.payload / "results", study.name, study.payload / "reports", order.formats)
     made = _document(order, study, by, dataset, git)
     papers.write_papers(study, made)
     write_whole(study.payload / layout.SUBMISSION, document.to_json(made))
@@ -167,15 +168,6 @@ def _write_run_files(study: Study, run: Run, licence: str) -> None:
     boamps = runfiles.boamps_json(run, licence)
     if boamps is not None:
         write_whole(folder / layout.BOAMPS, boamps)
-
-
-def _write_report(study: Study) -> None:
-    publish(study.payload / "results", study.name, study.payload / "reports", EVERY)
-    for block in study.report.blocks:
-        for figure in block.figures:
-            path = study.payload / layout.figure_data(study.name, figure.name)
-            path.parent.mkdir(exist_ok=True)
-            write_whole(path, comma_separated(figure.data.headings, figure.data.rows).encode())
 
 
 def _document(

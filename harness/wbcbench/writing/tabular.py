@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
-
-from wbcbench.writing.formula import safe_text
 
 _LATEX = {
     "\\": r"\textbackslash{}",
@@ -74,12 +70,3 @@ def _markdown(word: str) -> str:
     for mark in ("|", "<", "*", "`", "["):
         plain = plain.replace(mark, f"\\{mark}")
     return plain.replace("\n", " ")
-
-
-def comma_separated(headings: Sequence[str], rows: Rows) -> str:
-    """CSV as RFC 4180 with LF; what a spreadsheet would carry out is made harmless."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(headings)
-    writer.writerows([safe_text(word) for word in row] for row in rows)
-    return out.getvalue()
