@@ -14,14 +14,20 @@ class Format(StrEnum):
 
     EXPERIMENT = "experiment"
     RECORD = "record"
+    SUBMISSION = "submission"
 
 
 def schema(
-    name: Annotated[Format, typer.Argument(help="experiment: *.toml files; record: record.json.")],
+    name: Annotated[
+        Format,
+        typer.Argument(
+            help="experiment: *.toml files; record: record.json; submission: submission.json."
+        ),
+    ],
 ) -> None:
-    """Print the JSON Schema of experiment files or of run records."""
-    found = _experiment() if name is Format.EXPERIMENT else _record()
-    typer.echo(json.dumps(found, indent=1, ensure_ascii=False))
+    """Print the JSON Schema of experiment files, of run records or of a bundle's document."""
+    made = {Format.EXPERIMENT: _experiment, Format.RECORD: _record, Format.SUBMISSION: _submission}
+    typer.echo(json.dumps(made[name](), indent=1, ensure_ascii=False))
 
 
 def _experiment() -> dict[str, Any]:
@@ -38,9 +44,12 @@ def _experiment() -> dict[str, Any]:
 
 
 def _record() -> dict[str, Any]:
-    from pydantic import TypeAdapter
+    from wbcbench.submission.schemas import record_schema
 
-    from wbcbench.planning.experiment_model import SCHEMA_DIALECT
-    from wbcbench.runs.records import RunRecord
+    return record_schema()
 
-    return {"$schema": SCHEMA_DIALECT, **TypeAdapter(RunRecord).json_schema()}
+
+def _submission() -> dict[str, Any]:
+    from wbcbench.submission.schemas import submission_schema
+
+    return submission_schema()
