@@ -25,12 +25,13 @@ from records_factory import (
 from wbcbench.catalog import load_part
 from wbcbench.report.contrasts_forest import differences, forest
 from wbcbench.report.page.arms import by_arm
-from wbcbench.report.page.centres import centres, ellipse, front
+from wbcbench.report.page.centres import centres, front
 from wbcbench.report.page.curves import curves_of, medians
 from wbcbench.report.page.drawing import to_svg
 from wbcbench.report.page.evidence import gather
 from wbcbench.report.page.parts import bars, shares
 from wbcbench.report.page.publish import read
+from wbcbench.stats.ellipse import ellipse
 
 FIGURES = ("tradeoff", "target", "learning", "why")
 CPU_MODEL, RAM_MODEL = LAPTOP

@@ -8,11 +8,9 @@ from typing import TYPE_CHECKING
 from wbcbench.report import Block, Claim, DataTable, Figure
 from wbcbench.report.page.arms import by_arm
 from wbcbench.report.page.centres import (
-    LEAST_FOR_ELLIPSE,
     Centre,
     blocks_used,
     centres,
-    ellipse,
     front,
     plotted,
 )
@@ -22,6 +20,7 @@ from wbcbench.report.page.labels import in_margin, labels
 from wbcbench.report.page.numbers import number
 from wbcbench.report.page.palette import INK, style
 from wbcbench.report.page.summary_rows import FILE
+from wbcbench.stats.ellipse import LEAST_FOR_ELLIPSE, ellipse
 from wbcbench.writing.show_units import count_of, energy_scale
 
 if TYPE_CHECKING:

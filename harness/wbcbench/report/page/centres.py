@@ -12,18 +12,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy import special
 
 from wbcbench.joules.metrics import pareto_front
 from wbcbench.report.page.arms import arms
 from wbcbench.report.page.evidence import Evidence, Run
-from wbcbench.stats.intervals import LEVEL, t_interval
-
-LEAST_FOR_ELLIPSE = 10
-_CORNERS = 73
-
-Floats = NDArray[np.float64]
+from wbcbench.stats.intervals import t_interval
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,25 +65,6 @@ def blocks_used(study: Evidence) -> int:
 def front(found: Sequence[Centre]) -> list[Centre]:
     """The means that none beats on both energy and accuracy, by rising energy."""
     return [found[i] for i in pareto_front([(each.energy_j, each.accuracy) for each in found])]
-
-
-def ellipse(points: Sequence[tuple[float, float]]) -> Floats | None:
-    """Outline ``[n, 2]`` of the joint 95 % region of a mean; ``None`` with fewer than ten points.
-
-    Hotelling's region: with fewer points its two variances and their covariance are too unsure to
-    be worth drawing.
-    """
-    n = len(points)
-    if n < LEAST_FOR_ELLIPSE:
-        return None
-    values = np.asarray(points, dtype=np.float64)
-    quantile = special.fdtri(2, n - 2, LEVEL)
-    radius = math.sqrt(2 * (n - 1) / (n * (n - 2)) * quantile)
-    sizes, axes = np.linalg.eigh(np.cov(values.T))
-    angle = np.linspace(0.0, 2 * math.pi, _CORNERS)
-    circle = np.stack([np.cos(angle), np.sin(angle)])
-    outline = axes @ (np.sqrt(np.maximum(sizes, 0.0))[:, None] * circle) * radius
-    return np.asarray(values.mean(axis=0) + outline.T)
 
 
 def _centre(arm: str, runs: Sequence[Run], share: float | None) -> Centre:
