@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from records_factory import GPU_MACHINE, LAPTOP, PROVENANCE, make_record, save
+from records_factory import EPOCH_S, GPU_MACHINE, LAPTOP, PROVENANCE, make_record, save
 from wbcbench.cli import COMMANDS, build_app
 from wbcbench.errors import UsageError
 from wbcbench.joules.energy import Channel, Domain, Kind, Origin
@@ -81,7 +81,7 @@ def joules(done: Attachment, window: str = "train") -> float | None:
     return next(each.energy_j for each in done.energies if each.window == window)
 
 
-TRUE_J = LOAD_W * (TRAIN[1] - TRAIN[0])
+TRUE_J = LOAD_W * 4 * EPOCH_S  # four validation passes between lie in TRAIN, and are not training
 
 
 def test_a_log_of_watts_becomes_a_system_channel_with_the_true_joules(
@@ -292,7 +292,7 @@ def test_a_wrong_unit_is_found_by_what_no_machine_can_do(
 def test_where_nothing_else_was_measured_a_low_reading_cannot_be_refuted(tmp_path: Path) -> None:
     run = saved(tmp_path, record(channels=LAPTOP))
     log = write(tmp_path / "l.csv", "time,power_w", lambda t: f"{epoch(t)!r},9", rows())
-    assert joules(attach_wall_meter(run, log)) == pytest.approx(9 * 44, rel=0.01)
+    assert joules(attach_wall_meter(run, log)) == pytest.approx(9 * 4 * EPOCH_S, rel=0.01)
 
 
 def test_a_wall_clock_that_was_set_during_the_run_is_told(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from wbcbench.reckoning.wall_log import WallLog, read_wall_log
 from wbcbench.runs.attachment import Attachment
 from wbcbench.runs.records import RunRecord
 from wbcbench.runs.rundir import RunDir
+from wbcbench.trust.apart import budgets_alone, steps_alone
 from wbcbench.trust.appraisal import appraise
 from wbcbench.verdict import Caution, Severity
 
@@ -129,9 +130,11 @@ def _attachment(
     record: RunRecord, trace: Trace, log: WallLog, path: Path, offset_s: float, shift_s: float
 ) -> Attachment:
     found = appraise([trace], record.windows)
-    told = [each for each in found.energies if each.energy_j is not None]
+    # As in the record: what validation cost is not training's.
+    energies = steps_alone(found.energies, record.windows)
+    told = [each for each in energies if each.energy_j is not None]
     if not told:
-        reasons = ", ".join(sorted({each.reason for each in found.energies}))
+        reasons = ", ".join(sorted({each.reason for each in energies}))
         raise UsageError(
             f"{path} tells the joules of no window of {record.run_id}: {reasons}. Use a log that "
             "reaches over the run."
@@ -144,9 +147,9 @@ def _attachment(
         utc_minus_monotonic_s=shift_s,
         attached_utc=utc_now(),
         channel=trace.channel,
-        energies=found.energies,
-        budgets=found.budgets,
-        cautions=tuple(_cautions(record, trace, log, found.energies, shift_s + offset_s)),
+        energies=energies,
+        budgets=budgets_alone(found.budgets, record.windows),
+        cautions=tuple(_cautions(record, trace, log, energies, shift_s + offset_s)),
     )
 
 
