@@ -90,6 +90,27 @@ CHECKUPS: Mapping[str, str] = {
     "storage and time": "doctor.storage:check",
 }
 
+# In this order `verify` goes through a bundle.
+VERIFICATIONS: Mapping[str, str] = {
+    "V01": "submission.verification.bag:check",
+    "V02": "submission.verification.required:check",
+    "V03": "submission.verification.rows:check",
+    "V04": "submission.verification.planned:check",
+    "V05": "submission.verification.seeds:check",
+    "V06": "submission.verification.energies:check",
+    "V07": "submission.verification.samples:check",
+    "V08": "submission.verification.scores:check",
+    "V09": "submission.verification.leakage:check",
+    "V10": "submission.verification.machines:check",
+    "V11": "submission.verification.statements:check",
+    "V12": "submission.verification.rendering:check",
+    "V13": "submission.verification.purity:check",
+    "V14": "submission.verification.secrets:check",
+    "V15": "submission.verification.crate:check",
+    "V16": "submission.verification.citation:check",
+    "V17": "submission.verification.convergence:check",
+}
+
 KINDS: Mapping[str, Mapping[str, str]] = {
     "variant": VARIANTS,
     "meter": METERS,
@@ -97,6 +118,7 @@ KINDS: Mapping[str, Mapping[str, str]] = {
     "section": SECTIONS,
     "check": CHECKS,
     "checkup": CHECKUPS,
+    "verification": VERIFICATIONS,
 }
 
 

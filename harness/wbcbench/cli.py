@@ -36,6 +36,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "submit": ("submit:submit", "Write a study as a bundle that a stranger can check."),
     "reproduce": ("reproduce:reproduce", "Set a bundle's study up again in an empty folder."),
     "merge": ("merge:merge", "Join studies from several machines into one."),
+    "verify": ("verify:verify", "Check a submission bundle, from itself alone."),
     "monitor": ("monitor:monitor", "Measure any command, or the machine until Ctrl-C."),
     "doctor": ("doctor:doctor", "Say what can be measured here, why not, and the fix."),
     "attach": ("attach:attach", "Add an external meter's log to a finished run."),

@@ -11,6 +11,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -174,6 +175,11 @@ def to_json(made: Plan, kept_utc: str | None = None) -> bytes:
     return (json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode()
 
 
+@cache
+def _adapter() -> TypeAdapter[Plan]:
+    return TypeAdapter(Plan)
+
+
 def from_json(path: Path) -> Plan:
     """Read a plan and see that it is what its digest says.
 
@@ -182,7 +188,7 @@ def from_json(path: Path) -> Plan:
     """
     try:
         document = json.loads(path.read_bytes())
-        found = TypeAdapter(Plan).validate_python(document["plan"])
+        found = _adapter().validate_python(document["plan"])
         stated = document["sha256"]
     except OSError as error:
         raise UsageError(f"The plan {path} cannot be read: {error.strerror}.") from error

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from wbcbench.planning.spent import spent, summed
 from wbcbench.report.page.evidence import Row
+from wbcbench.report.page.files.inputs import program_sha256
 from wbcbench.runs.records import RunRecord
 from wbcbench.submission import layout
 from wbcbench.submission.document import (
@@ -168,8 +169,9 @@ def report_sha256(payload: Path, study: str) -> dict[str, str]:
 
 
 def renderer() -> dict[str, str]:
-    """What sets the report, and which version of it."""
-    return {name: metadata.version(name) for name in RENDERERS}
+    """What sets the report, and which version of it; of this program also which source."""
+    versions = {name: metadata.version(name) for name in RENDERERS}
+    return {**versions, "source": program_sha256()[:12]}
 
 
 def sha256_of(path: Path) -> str:

@@ -31,11 +31,20 @@ def inputs_sha256(study_dir: Path) -> str:
 
 
 @cache
+def program_sha256() -> str:
+    """The digest of this program's own files, of whatever version they call themselves."""
+    return hashlib.sha256("\n".join(_code()).encode()).hexdigest()
+
+
+@cache
 def _program() -> tuple[str, ...]:
+    return (*(f"{name} {_version(name)}" for name in RENDERERS), *_code())
+
+
+def _code() -> list[str]:
     package = Path(__file__).parents[3]
     sources = sorted(p for p in package.rglob("*") if p.is_file() and p.suffix != ".pyc")
-    code = (f"{path.relative_to(package)} {_sha256(path)}" for path in sources)
-    return (*(f"{name} {_version(name)}" for name in RENDERERS), *code)
+    return [f"{path.relative_to(package)} {_sha256(path)}" for path in sources]
 
 
 def _version(name: str) -> str:
