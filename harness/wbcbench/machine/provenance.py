@@ -35,7 +35,7 @@ def provenance(command: tuple[str, ...]) -> dict[str, JsonValue]:
         "host_id": host_id(),
         "clock_pair": clock_pair(),
         "packages": {name: _version(name) for name in PACKAGES},
-        "lock_sha256": _lock_sha256(),
+        "lock_sha256": lock_sha256(),
         **_git(),
         **_machine(),
     }
@@ -65,7 +65,8 @@ def source_root() -> Path | None:
     return root if (root / "pyproject.toml").exists() else None
 
 
-def _lock_sha256() -> str | None:
+def lock_sha256() -> str | None:
+    """Digest of the lock that this checkout's packages came from; ``None`` outside of one."""
     root = source_root()
     lock = root / "requirements.lock" if root else None
     return hashlib.sha256(lock.read_bytes()).hexdigest() if lock and lock.exists() else None
