@@ -1,0 +1,52 @@
+"""The kinds of tampering by what they do, and what several of them need."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Any
+
+from tampered_bundles import Bag
+from wbcbench.reckoning import aftermath
+from wbcbench.runs.records import from_json
+from wbcbench.runs.rundir import RunDir
+from wbcbench.submission import layout
+from wbcbench.submission.runfiles import phases_csv
+from wbcbench.submission.verification.accounts import again
+
+Tampering = Callable[[Bag, random.Random], None]
+KINDS: dict[str, Tampering] = {}
+
+
+def kind(words: str) -> Callable[[Tampering], Tampering]:
+    """Enter a tampering under what it does."""
+
+    def enter(tampering: Tampering) -> Tampering:
+        KINDS[words] = tampering
+        return tampering
+
+    return enter
+
+
+def rederive(bag: Bag, run: RunDir) -> None:
+    """Make everything of one run fit its record again: epochs, phases, row."""
+    record = from_json(run.record_path.read_bytes(), "record")
+    if record.epochs:
+        run.epochs_path.write_bytes(aftermath.epochs_csv(record))
+    (run.path / layout.PHASES).write_bytes(phases_csv(record))
+    bag.retable()
+
+
+def reaccount(bag: Bag, run: RunDir) -> None:
+    """Make the record fit the folder again, as the program itself would."""
+    from wbcbench.runs.records import to_json
+
+    record = from_json(run.record_path.read_bytes(), "record")
+    run.record_path.write_bytes(to_json(again(run, record)))
+    rederive(bag, run)
+
+
+def known(record: Any, rng: random.Random) -> Any:
+    """Any energy of a record that is known, of training if there is one."""
+    found = [each for each in record["energies"] if each["energy_j"]]
+    return rng.choice([e for e in found if e["window"] == "train"] or found)
