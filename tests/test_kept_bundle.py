@@ -15,6 +15,7 @@ import pytest
 from wbcbench import table
 from wbcbench.submission import document, layout
 from wbcbench.submission.study import Study
+from wbcbench.submission.verification.inspection import as_text, verify
 
 KEPT = Path(__file__).parent / "data" / "bundle-1.zip"
 
@@ -42,3 +43,8 @@ def test_its_document_and_its_records_are_still_read(bag):
     assert study.plan is not None
     assert study.plan.sha256 == made.design.plan_sha256
     assert study.comparison is not None
+
+
+def test_it_still_verifies():
+    found = verify(KEPT)
+    assert found.verified, as_text(found)
