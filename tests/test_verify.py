@@ -12,11 +12,13 @@ import pytest
 
 from made_bundle import Made
 from program import SHORT, wbcbench
+from records_factory import CODECARBON_CHANNELS, make_record
 from tampered_bundles import Bag
 from tampering_trials import TWO, bundle
 from wbcbench import catalog
 from wbcbench.commands.verify import verify as verify_command
 from wbcbench.errors import UsageError, VerificationError
+from wbcbench.joules.energy import WindowEnergy
 from wbcbench.runs.local_facts import Local
 from wbcbench.runs.records import RunRecord
 from wbcbench.runs.study import RunSpec
@@ -25,6 +27,7 @@ from wbcbench.submission.bag import write_zip
 from wbcbench.submission.rerun import Sameness
 from wbcbench.submission.verification import Status, outcome
 from wbcbench.submission.verification.bundle import Bundle, survey
+from wbcbench.submission.verification.energies import _impossible
 from wbcbench.submission.verification.inspection import Inspection, as_text, verify
 
 IDS = [f"V{number:02d}" for number in range(1, 18)]
@@ -159,6 +162,15 @@ def test_another_version_of_this_program_is_held_to_numbers_alone(opened):
     found = verify(opened.root).found
     assert found["V12"].status is Status.NOT_CHECKED
     assert found["V06"].status is Status.OK
+
+
+def test_a_slow_counter_may_put_a_second_into_half_a_second():
+    slow = replace(CODECARBON_CHANNELS[0], limit_w=8.0, update_s=1.0)
+    record = make_record(channels=(slow,))
+    short = WindowEnergy("idle_cold", slow.name, 6.5, None, 13.0, 1, 1.0)
+    assert list(_impossible(replace(record, energies=(short,)))) == []
+    long = replace(short, energy_j=650.0)
+    assert "13 W" in next(_impossible(replace(record, energies=(long,))))
 
 
 def test_every_check_has_a_name_of_its_own():

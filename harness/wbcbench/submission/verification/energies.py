@@ -9,7 +9,7 @@ from functools import lru_cache
 import numpy as np
 from pydantic import JsonValue
 
-from wbcbench.joules.energy import Kind, Trace, Window, WindowEnergy
+from wbcbench.joules.energy import Channel, Kind, Trace, Window, WindowEnergy
 from wbcbench.joules.headline import TRAIN
 from wbcbench.runs import attachment
 from wbcbench.runs.records import RunRecord
@@ -60,10 +60,10 @@ def _differing(run_id: str, record: RunRecord, traces: dict[str, Trace]) -> Iter
             continue
         trace = traces.get(energy.channel)
         found_j = _joules(trace, energy.window, record) if trace else None
-        if found_j is None:
+        if trace is None or found_j is None:
             yield f"{run_id}: {energy.window} has joules on {energy.channel} but no trace."
             continue
-        edge_j = 2 * abs(energy.mean_power_w or 0.0) * _edge_s(trace, energy)
+        edge_j = 2 * abs(energy.mean_power_w or 0.0) * _edge_s(trace.channel, energy)
         allowed = max(_APART * abs(found_j), energy.uncertainty_j or 0.0, edge_j)
         if abs(energy.energy_j - found_j) > allowed:
             yield (
@@ -72,9 +72,8 @@ def _differing(run_id: str, record: RunRecord, traces: dict[str, Trace]) -> Iter
             )
 
 
-def _edge_s(trace: Trace | None, energy: WindowEnergy) -> float:
+def _edge_s(channel: Channel | None, energy: WindowEnergy) -> float:
     """How far from a window's edge a reading may speak of: one poll, one update, one average."""
-    channel = trace.channel if trace else None
     paces = (channel.update_s, channel.averaging_s) if channel else ()
     return (energy.max_gap_s or 0.0) + sum(pace or 0.0 for pace in paces)
 
@@ -106,15 +105,21 @@ def _between(trace: Trace, times: np.ndarray, values: np.ndarray, window: Window
 
 
 def _impossible(record: RunRecord) -> Iterator[str]:
-    """More watts than the part's limit allows, or joules of training that are none."""
-    limits = {channel.name: channel.limit_w for channel in record.channels}
+    """More watts than the part's limit allows, or joules of training that are none.
+
+    A counter that moves once a second may put the joules of that second into a shorter window.
+    """
+    channels = {channel.name: channel for channel in record.channels}
     for energy in record.energies:
-        limit_w, mean_w = limits.get(energy.channel), energy.mean_power_w
-        if limit_w and mean_w is not None and mean_w > _LIMIT_SLACK * limit_w:
-            yield (
-                f"{record.run_id}: {energy.window} drew {mean_w:.0f} W on {energy.channel}, whose "
-                f"limit is {limit_w:.0f} W."
-            )
+        channel, mean_w = channels.get(energy.channel), energy.mean_power_w
+        limit_w = channel.limit_w if channel else None
+        if limit_w and mean_w and energy.energy_j:
+            length_s = energy.energy_j / mean_w + 2 * _edge_s(channel, energy)
+            if energy.energy_j > _LIMIT_SLACK * limit_w * length_s:
+                yield (
+                    f"{record.run_id}: {energy.window} drew {mean_w:.0f} W on {energy.channel}, "
+                    f"whose limit is {limit_w:.0f} W."
+                )
         if energy.window == TRAIN and energy.energy_j is not None and energy.energy_j <= 0:
             yield f"{record.run_id}: training took {energy.energy_j:g} J on {energy.channel}."
 

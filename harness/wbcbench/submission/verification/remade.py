@@ -12,13 +12,15 @@ from wbcbench.submission import document, layout, papers, surroundings
 from wbcbench.submission.study import Study
 from wbcbench.submission.verification.bundle import Bundle
 
+_NEEDED = ("results/", "code/", layout.LOCK, layout.SUBMISSION)
+"""What papers and settings are made from."""
 _TO_FILL = "[author]"
 _SIZE = re.compile(r"[\d.,]+ MB\b")
 
 
 def remade(bundle: Bundle) -> Mapping[str, bytes]:
     """Every such file by its path in the payload, from the results and ``submission.json``."""
-    return _remade(bundle.data, bundle.digest("results/", "code/", layout.SUBMISSION))
+    return _remade(bundle.data, bundle.digest(*_NEEDED))
 
 
 @lru_cache(maxsize=64)
@@ -26,12 +28,13 @@ def _remade(data: Path, digest: str) -> Mapping[str, bytes]:
     made = document.from_json((data / layout.SUBMISSION).read_bytes(), layout.SUBMISSION)
     with tempfile.TemporaryDirectory(prefix="wbcbench-remade-") as room:
         payload = Path(room)
-        for name in ("results", "code"):
-            (payload / name).symlink_to((data / name).resolve())
+        for name in filter(lambda each: (data / each).exists(), _NEEDED):
+            (payload / name).parent.mkdir(exist_ok=True)
+            (payload / name.rstrip("/")).symlink_to((data / name).resolve())
         study = Study(payload, made.study)
         papers.write_papers(study, made)
         surroundings.write_surroundings(study)
-        files = [path for path in payload.rglob("*") if path.is_file()]
+        files = [p for p in payload.rglob("*") if p.is_file() and not p.is_symlink()]
         return {path.relative_to(payload).as_posix(): path.read_bytes() for path in files}
 
 
