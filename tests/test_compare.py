@@ -45,6 +45,7 @@ from wbcbench.errors import CannotMeasureError, CannotTellError, GateFailedError
 from wbcbench.planning import plan
 from wbcbench.planning.experiment import Analysis, Experiment
 from wbcbench.runs.study import SPEC_FIELDS
+from wbcbench.table import files
 from wbcbench.verdict import Caution, Severity, Verdict
 
 app = typer.Typer()
@@ -89,7 +90,7 @@ def nothing(tmp_path_factory):
 
 
 def log_joules(results):
-    frame = table.build(results / "study")
+    frame = files.frame(table.study_rows(results / "study"), table.COLUMNS)
     frame["log_j"] = np.log(frame[ENERGY].astype(float))
     return frame
 

@@ -10,6 +10,7 @@ import pytest
 from records_factory import CODECARBON_CHANNELS, failed_record, make_record, make_spec, save
 from wbcbench import table
 from wbcbench.errors import UsageError
+from wbcbench.table import files
 
 
 def read_csv(path):
@@ -80,7 +81,8 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path):
 
 
 def test_the_data_frame_has_a_type_for_every_known_column(tmp_path):
-    frame = table.build(save(tmp_path, make_record(), failed_record(seed=2)))
+    study = save(tmp_path, make_record(), failed_record(seed=2))
+    frame = files.frame(table.study_rows(study), table.COLUMNS)
     assert list(frame.columns) == list(table.NAMES)
     assert frame["energy_gpu_train_j"].dtype == frame["gpu_power_p95_w"].dtype == "Float64"
     assert frame["epochs_run"].dtype == "Int64"
@@ -90,7 +92,7 @@ def test_the_data_frame_has_a_type_for_every_known_column(tmp_path):
 
 def test_an_empty_study_is_a_header_and_nothing_else(tmp_path):
     (tmp_path / "empty").mkdir()
-    assert len(table.build(tmp_path / "empty")) == 0
+    assert table.study_rows(tmp_path / "empty") == []
     assert table.to_csv([]).decode().strip() == ",".join(table.NAMES)
 
 

@@ -12,7 +12,6 @@ import csv
 import io
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from wbcbench.errors import UsageError
 from wbcbench.runs.records import RunRecord, refuse_newer
@@ -33,9 +32,6 @@ from wbcbench.table.columns import Cell
 from wbcbench.table.view import RunView
 from wbcbench.writing.wholefile import write_whole
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 FILE_NAME = "runs.csv"
 
 GROUPS = (
@@ -52,8 +48,6 @@ GROUPS = (
 )
 COLUMNS = tuple(column for group in GROUPS for column in group.columns)
 NAMES = tuple(column.name for column in COLUMNS)
-
-_PANDAS = {"int": "Int64", "float": "Float64", "bool": "boolean"}
 
 
 def row(record: RunRecord) -> dict[str, Cell]:
@@ -90,14 +84,6 @@ def _accounted_for(study_dir: Path) -> list[RunDir]:
 def _place(record: RunRecord) -> kept_lines.Place:
     """What the table is sorted by."""
     return record.spec.variant, record.spec.block, record.run_id
-
-
-def build(study_dir: Path) -> pd.DataFrame:
-    """The table as a data frame, every column of its type also where it is empty; unknown is NA."""
-    import pandas as pd
-
-    frame = pd.DataFrame(study_rows(study_dir), columns=list(NAMES), dtype=object)
-    return frame.astype({column.name: _PANDAS.get(column.type, "string") for column in COLUMNS})
 
 
 def write_table(study_dir: Path) -> Path:
