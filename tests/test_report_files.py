@@ -22,7 +22,7 @@ from wbcbench.errors import UsageError
 from wbcbench.report import DataTable, build
 from wbcbench.report.page.files import manifest
 from wbcbench.report.page.files.tables import to_csv
-from wbcbench.report.page.publish import EVERY, publish, read, refresh
+from wbcbench.report.page.publish import EVERY, publish, publish_built, read, refresh
 from wbcbench.runs.records import Failure
 
 
@@ -63,6 +63,13 @@ def test_a_second_report_elsewhere_has_the_same_bytes(results, made, tmp_path):
     assert relative(again) == relative(made)
     for name in relative(made):
         assert (again / name).read_bytes() == (made / name).read_bytes(), name
+
+
+def test_a_report_that_is_built_already_has_the_same_files(results, made, tmp_path):
+    study = read(results, "study")
+    for path in publish_built(build(study), study, tmp_path / "study", ["csv"]):
+        assert path.read_bytes() == (made / path.relative_to(tmp_path / "study")).read_bytes()
+    assert not refresh(results, "study", tmp_path, ["csv"]).built
 
 
 def test_contrasts_are_unrounded_and_one_a_line(made):

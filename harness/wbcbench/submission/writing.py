@@ -13,7 +13,7 @@ from wbcbench.comparison.document import COLUMNS, as_csv
 from wbcbench.errors import UsageError
 from wbcbench.reckoning.finalise import finalise_abandoned
 from wbcbench.report.page.evidence import Run
-from wbcbench.report.page.publish import EVERY, publish
+from wbcbench.report.page.publish import EVERY, publish_built
 from wbcbench.runs.study_folder import pilot_study, require_study
 from wbcbench.submission import (
     bag,
@@ -148,7 +148,8 @@ def _filled(order: Order, study: Study, by: Redactor | None) -> Submission:
     surroundings.write_surroundings(study)
     git = code.write_code(study, by)
     schemas.write_schemas(study)
-    publish(study.payload / "results", study.name, study.payload / "reports", order.formats)
+    folder = study.payload / layout.report_dir(study.name)
+    publish_built(study.report, study.evidence, folder, order.formats)
     made = _document(order, study, by, dataset, git)
     papers.write_papers(study, made)
     write_whole(study.payload / layout.SUBMISSION, document.to_json(made))

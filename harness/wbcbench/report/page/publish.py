@@ -16,6 +16,7 @@ from wbcbench.runs.study_folder import require_study
 from wbcbench.writing.wholefile import write_whole
 
 if TYPE_CHECKING:
+    from wbcbench.report import Report
     from wbcbench.report.page.evidence import Evidence
 
 PAGE = ("html", "md")
@@ -57,6 +58,24 @@ def publish(results: Path, study: str, out: Path, formats: Sequence[str] = PAGE)
             is of a newer version, or ``out`` cannot be written.
     """
     return list(_made(results, study, out, formats, inputs_sha256(results / study)).files)
+
+
+def publish_built(
+    report: Report, study: Evidence, folder: Path, formats: Sequence[str] = PAGE
+) -> list[Path]:
+    """As :func:`publish`, of a report that its caller needs too: to build it takes long.
+
+    Args:
+        report: Built of ``study``.
+        study: Read from a folder by :func:`read`.
+        folder: Where the files go.
+        formats: Names in ``files.formats.FORMATS``.
+
+    Raises:
+        UsageError: There is no such format, or ``folder`` cannot be written.
+    """
+    inputs = inputs_sha256(study.folder) if study.folder else ""
+    return list(_set(report, study, folder, formats, inputs).files)
 
 
 def refresh(
@@ -102,12 +121,20 @@ def _page_first(last: Manifest) -> list[str]:
 
 def _made(results: Path, study: str, out: Path, formats: Sequence[str], inputs: str) -> Published:
     from wbcbench.report import build
+    from wbcbench.report.page.files.formats import known_formats
+
+    known_formats(formats)
+    evidence = read(results, study)
+    return _set(build(evidence), evidence, out / study, formats, inputs)
+
+
+def _set(
+    report: Report, study: Evidence, folder: Path, formats: Sequence[str], inputs: str
+) -> Published:
     from wbcbench.report.page.files.formats import files, known_formats
 
     asked = known_formats(formats)
-    evidence = read(results, study)
-    made = files(build(evidence), evidence, asked)
-    folder = out / study
+    made = files(report, study, asked)
     try:
         return _placed(folder, made, Manifest(inputs, asked, manifest.digests(made)))
     except OSError as error:
