@@ -47,10 +47,17 @@ class Redactor:
     salt: str
     seen: dict[str, set[str]] = field(default_factory=dict)
     _words: dict[str, str] = field(default_factory=dict)
+    _columns: dict[str, str] = field(default_factory=dict)
 
     def text(self, text: str) -> str:
         """A text without private things."""
         return privacy.replaced(text, self.known, self.salt, self._tell)
+
+    def column(self, text: str) -> str:
+        """A table's column of words, joined; every run has the same images."""
+        if text not in self._columns:
+            self._columns[text] = self.text(text)
+        return self._columns[text]
 
     def word(self, word: str) -> str:
         """A word of a JSON document; the same ones come again in every run."""
@@ -212,7 +219,7 @@ def _parquet(data: bytes, by: Redactor) -> bytes:
     for i, column in enumerate(table.schema):
         words = table.column(i).unique().to_pylist() if pa.types.is_string(column.type) else []
         together = "\n".join(word for word in words if word)
-        if by.text(together) != together:
+        if by.column(together) != together:
             changed = True
             instead = {word: by.text(word) for word in words if word}
             cells = [instead.get(cell, cell) for cell in table.column(i).to_pylist()]
