@@ -8,6 +8,7 @@ from xml.etree import ElementTree as ET
 import matplotlib as mpl
 import pypdf
 import pytest
+from matplotlib.figure import Figure as Canvas
 
 from wbcbench.report import DataTable, Figure
 from wbcbench.report.page.drawing import cross, panels, to_pdf, to_svg
@@ -34,6 +35,15 @@ def test_a_figure_is_drawn_when_somebody_wants_its_picture_and_not_before():
     assert not drawn
     assert to_svg(made) == to_svg(made)
     assert drawn == [1]
+
+
+@pytest.mark.parametrize("made", [to_svg, to_pdf])
+def test_room_for_everything_is_found_without_drawing_it_all_once_more(made, monkeypatch):
+    draws = []
+    draw = Canvas.draw
+    monkeypatch.setattr(Canvas, "draw", lambda *a, **k: draws.append(1) or draw(*a, **k))
+    made(figure("once"))
+    assert draws == [1]
 
 
 @pytest.mark.parametrize("made", [to_svg, to_pdf])

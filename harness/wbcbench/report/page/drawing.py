@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from html import escape
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 from wbcbench.report.page.labels import plain
 from wbcbench.report.page.lighter import lighter
@@ -21,6 +21,7 @@ from wbcbench.report.page.palette import INK
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.backend_bases import FigureCanvasBase
     from matplotlib.figure import Figure as Canvas
 
     from wbcbench.report import Figure
@@ -45,6 +46,9 @@ _SETTINGS = {
     "axes.unicode_minus": False,
     "hatch.linewidth": 0.8,
 }
+
+# Points: what both formats are always saved at.
+_DPI = 72
 
 # One figure stands in the page and beside it: drawn once, however often it is asked for.
 _KEPT = 64
@@ -111,10 +115,12 @@ def cross(
 @lru_cache(maxsize=_KEPT)
 def to_svg(figure: Figure) -> str:
     """The figure as a file: ids prefixed by its name, title and description inside, no date."""
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+
     out = io.StringIO()
+    nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
     with _settings():
-        nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-        figure.draw().savefig(out, format="svg", metadata=nothing)
+        _save(figure.draw(), FigureCanvasSVG, out, nothing)
     text = re.sub(r"<metadata>.*?</metadata>\s*", "", out.getvalue(), flags=re.DOTALL)
     return _spoken(_prefixed(lighter(text, figure.name), figure.name), figure)
 
@@ -122,10 +128,12 @@ def to_svg(figure: Figure) -> str:
 @lru_cache(maxsize=_KEPT)
 def to_pdf(figure: Figure) -> bytes:
     """The figure as a page of its own size with its fonts inside, no date."""
+    from matplotlib.backends.backend_pdf import FigureCanvasPdf
+
     out = io.BytesIO()
     words = {"Title": plain(figure.title), "CreationDate": None, "Creator": None, "Producer": None}
     with _settings():
-        figure.draw().savefig(out, format="pdf", metadata=words)
+        _save(figure.draw(), FigureCanvasPdf, out, words)
     return out.getvalue()
 
 
@@ -137,6 +145,22 @@ def inline(svg: str) -> str:
     # The plots' own grounds.
     body = body.replace("fill: #ffffff", "fill: none")
     return body.replace(INK, "currentColor")
+
+
+def _save(
+    canvas: Canvas, surface: type[FigureCanvasBase], out: IO[Any], words: Mapping[str, str | None]
+) -> None:
+    """Find room for everything, then save: saving alone would draw it all twice to find room.
+
+    Room is found on the surface and at the scale that it is saved with.
+    """
+    engine = canvas.get_layout_engine()
+    on = surface(canvas)
+    canvas.dpi = _DPI
+    if engine is not None:
+        engine.execute(canvas)
+    canvas.set_layout_engine(None)
+    on.print_figure(out, format=on.get_default_filetype(), metadata=words)
 
 
 @contextmanager
