@@ -22,7 +22,7 @@ from wbcbench.explanation.recount import Source, recount
 from wbcbench.runs.rundir import RunDir
 from wbcbench.table.files import columns_named
 
-EXAMPLE = Path(__file__).parents[1] / "results" / "runs"
+EXAMPLE = Path(__file__).parents[1] / "results" / "example"
 SUM = re.compile(r"[\d\s.e+\-*/()]+")
 
 

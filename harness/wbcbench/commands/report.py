@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import threading
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,6 +15,7 @@ import typer
 
 from wbcbench.commands import completion, options
 from wbcbench.errors import UsageError
+from wbcbench.writing.show_units import count_of
 
 if TYPE_CHECKING:
     from wbcbench.report.page.publish import Published
@@ -123,8 +125,13 @@ def _lines(made: Published) -> list[str]:
     if not made.built:
         count = f"{len(made.files)} files"
         return [f"{made.files[0]}   up to date ({count}); --force makes them anew"]
-    sizes = [f"{path}   {path.stat().st_size:,} bytes" for path in made.files]
-    return [*sizes, *(f"{path}   removed: the study has it no more" for path in made.removed)]
+    pages = [path for path in made.files if path.parent == made.folder]
+    folders = Counter(path.parent for path in made.files if path.parent != made.folder)
+    lines = [f"{path}   {path.stat().st_size:,} bytes" for path in pages]
+    lines += [f"{folder}/   {count_of(n, 'file')}" for folder, n in folders.items()]
+    if made.removed:
+        lines.append(f"{count_of(len(made.removed), 'file')} removed that this report has no more")
+    return lines
 
 
 def _document(made: Sequence[Published]) -> dict[str, Any]:
