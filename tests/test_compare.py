@@ -109,7 +109,7 @@ def test_the_activation_contrast_is_a_t_test_worked_out_independently(clear):
 
 
 def test_the_interaction_of_accuracies_is_that_of_a_linear_model_with_blocks(clear):
-    frame = table.build(clear / "study")
+    frame = files.frame(table.study_rows(clear / "study"), table.COLUMNS)
     rows = pd.DataFrame(
         {
             "y": frame["balanced_accuracy"].astype(float),
