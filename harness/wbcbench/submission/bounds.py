@@ -23,7 +23,6 @@ class Bounds:
         table_lines, table_cells: Of one CSV or one log of messages.
         predictions: Rows of a table of predictions.
         predictions_bytes: Memory that reading one may take.
-        windows: Marks of one run.
     """
 
     files: int = 20_000
@@ -43,7 +42,6 @@ class Bounds:
     table_cells: int = 4_000_000
     predictions: int = 200_000
     predictions_bytes: int = 200 * _MB
-    windows: int = 20_000
 
 
 BOUNDS = Bounds()
