@@ -28,14 +28,12 @@ from wbcbench.anycode.spans import Headline, Recorded, Span, recorded, with_writ
 from wbcbench.clock import MonotonicClock
 from wbcbench.errors import UsageError
 from wbcbench.joules.energy import Trace, Window, WindowEnergy
-from wbcbench.joules.headline import TRAIN
 from wbcbench.runs.rundir import RunDir
 from wbcbench.sampling.recording import Asked
 from wbcbench.sensors.board_state import Look
 from wbcbench.trust.appraisal import appraise
 from wbcbench.verdict import Caution, Verdict
-
-WHOLE = "whole"
+from wbcbench.windows import TRAIN, WHOLE
 
 
 class Meter:

@@ -27,9 +27,8 @@ from wbcbench.reckoning.story import Story
 from wbcbench.runs.rundir import RunDir
 from wbcbench.runs.study import RunSpec
 from wbcbench.sampling.recording import Asked, Recording
+from wbcbench.windows import COMMAND, MACHINE
 
-COMMAND = "command"
-MACHINE = "machine"
 CSV_COLUMNS = ("time_s", "channel", "domain", "origin", "power_w", "energy_j")
 
 

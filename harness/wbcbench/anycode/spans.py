@@ -14,7 +14,6 @@ from typing import Literal
 from wbcbench.checks import Evidence, cautions
 from wbcbench.joules.energy import Channel, Curve, Kind, Origin, Trace, Window, WindowEnergy
 from wbcbench.joules.headline import (
-    TRAIN,
     Speaker,
     headline_channel,
     spoken_energy_j,
@@ -28,6 +27,7 @@ from wbcbench.sampling.recording import SHARED
 from wbcbench.sensors.board_state import Look
 from wbcbench.trust import appraisal
 from wbcbench.verdict import Caution, Severity, Verdict, verdict
+from wbcbench.windows import TRAIN
 
 PEAK_OVER_S = 1.0  # a counter's steps are too coarse to tell power over less
 

@@ -14,7 +14,7 @@ from pydantic import JsonValue
 
 from wbcbench import catalog
 from wbcbench.joules.energy import Channel, Domain, Origin, Trace, Window, WindowEnergy
-from wbcbench.joules.headline import HEADLINE_DOMAINS, TRAIN, speakers
+from wbcbench.joules.headline import HEADLINE_DOMAINS, speakers
 from wbcbench.runs.records import AbsentMeter, Epoch, Sampling, Status
 from wbcbench.runs.study import RunSpec
 from wbcbench.sensors.board_state import Telemetry
@@ -22,7 +22,6 @@ from wbcbench.trust.agreement import Agreement
 from wbcbench.trust.faults import Fault
 from wbcbench.verdict import Caution, Severity
 
-_WORK = (TRAIN, "epoch-", "validate-", "evaluate", "infer-")
 _SENSORS = (Origin.MEASURED, Origin.SYNTHETIC)
 
 
@@ -140,11 +139,6 @@ def _weighty(channels: Sequence[Channel]) -> frozenset[str]:
 def is_codecarbon(channel: str) -> bool:
     """Whether a channel is CodeCarbon's."""
     return channel.startswith("codecarbon/")
-
-
-def is_work(window: str) -> bool:
-    """Whether a window holds training, validation, evaluation or inference."""
-    return window.startswith(_WORK)
 
 
 def listed(names: Iterable[str], most: int = 4) -> str:

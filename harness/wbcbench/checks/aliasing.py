@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from wbcbench import thresholds
 from wbcbench.checks import Doubt, Evidence
 from wbcbench.joules.energy import Kind, Origin, Trace
-from wbcbench.joules.headline import TRAIN, headline_channel
+from wbcbench.joules.headline import headline_channel
 from wbcbench.trust.uncertainty import sensor_of
 from wbcbench.verdict import Caution, Severity
+from wbcbench.windows import TRAIN
 
 ALIAS = Doubt(
     "aliasing",

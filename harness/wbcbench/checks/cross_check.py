@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from wbcbench import thresholds
 from wbcbench.checks import Doubt, Evidence, is_codecarbon
 from wbcbench.joules.energy import Origin
-from wbcbench.joules.headline import TRAIN
 from wbcbench.verdict import Caution, Severity
+from wbcbench.windows import TRAIN
 
 DIFFERS = Doubt(
     "codecarbon-differs",

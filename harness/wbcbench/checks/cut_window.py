@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from wbcbench.checks import Doubt, Evidence, listed
-from wbcbench.joules.headline import TRAIN
 from wbcbench.verdict import Caution, Severity
+from wbcbench.windows import TRAIN
 
 CUT = Doubt(
     "window-cut",

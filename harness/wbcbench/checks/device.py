@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 from wbcbench.checks import Doubt, Evidence
 from wbcbench.joules.energy import Domain, Origin
-from wbcbench.joules.headline import TRAIN
 from wbcbench.sensors.pci import same_bus
 from wbcbench.verdict import Caution, Severity
+from wbcbench.windows import TRAIN
 
 WRONG = Doubt(
     "wrong-gpu",

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from wbcbench import thresholds
-from wbcbench.checks import Doubt, Evidence, is_work, listed
+from wbcbench.checks import Doubt, Evidence, listed
 from wbcbench.joules.energy import Trace, Window
 from wbcbench.verdict import Caution, Severity
+from wbcbench.windows import is_work
 
 FAILED = Doubt(
     "reads-failed",

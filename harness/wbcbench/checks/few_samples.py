@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 from wbcbench import thresholds
 from wbcbench.checks import Doubt, Evidence
-from wbcbench.joules.headline import TRAIN, headline_channel, spoken_samples
+from wbcbench.joules.headline import headline_channel, spoken_samples
 from wbcbench.verdict import Caution, Severity
+from wbcbench.windows import TRAIN
 
 FEW = Doubt(
     "few-samples",

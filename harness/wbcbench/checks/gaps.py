@@ -7,10 +7,10 @@ from itertools import pairwise
 from statistics import median
 
 from wbcbench import thresholds
-from wbcbench.checks import Doubt, Evidence, is_work, listed
+from wbcbench.checks import Doubt, Evidence, listed
 from wbcbench.joules.energy import Kind, Trace, Window
-from wbcbench.joules.headline import TRAIN
 from wbcbench.verdict import Caution, Severity
+from wbcbench.windows import TRAIN, is_work
 
 GAP = Doubt(
     "sampling-gap",

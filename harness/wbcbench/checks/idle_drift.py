@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 from wbcbench import thresholds
 from wbcbench.checks import Doubt, Evidence
-from wbcbench.trust.baseline import IDLE_AFTER, IDLE_BEFORE, idle
+from wbcbench.trust.baseline import idle
 from wbcbench.verdict import Caution, Severity
+from wbcbench.windows import IDLE_AFTER, IDLE_BEFORE
 
 DRIFT = Doubt(
     "idle-drift",

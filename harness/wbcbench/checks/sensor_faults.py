@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import groupby
 
-from wbcbench.checks import Doubt, Evidence, is_work, listed
+from wbcbench.checks import Doubt, Evidence, listed
 from wbcbench.joules.energy import Window
-from wbcbench.joules.headline import TRAIN
 from wbcbench.trust.faults import Fault, Flaw
 from wbcbench.verdict import Caution, Severity
+from wbcbench.windows import TRAIN, is_work
 
 _WEIGHS = "suspect, or info on a channel that does not carry the joules of a part"
 _WITNESS = (

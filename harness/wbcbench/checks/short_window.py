@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 from wbcbench import thresholds
 from wbcbench.checks import Doubt, Evidence, listed
-from wbcbench.joules.headline import TRAIN, headline_channel, spoken_energy_j, spoken_uncertainty_j
+from wbcbench.joules.headline import headline_channel, spoken_energy_j, spoken_uncertainty_j
 from wbcbench.verdict import Caution, Severity
+from wbcbench.windows import TRAIN
 
 SHORT = Doubt(
     "short-window",

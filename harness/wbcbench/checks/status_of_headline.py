@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 from wbcbench.checks import Doubt, Evidence
 from wbcbench.joules.energy import Origin
-from wbcbench.joules.headline import TRAIN, headline_channel
+from wbcbench.joules.headline import headline_channel
 from wbcbench.verdict import Caution, Severity
+from wbcbench.windows import TRAIN
 
 MODELLED = Doubt(
     "headline-modelled",

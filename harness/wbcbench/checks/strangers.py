@@ -8,6 +8,7 @@ from wbcbench import thresholds
 from wbcbench.checks import Doubt, Evidence, listed
 from wbcbench.sensors.board_state import Telemetry
 from wbcbench.verdict import Caution, Severity
+from wbcbench.windows import IDLE_COLD
 
 _ALONE = "Joules of a board are those of everybody on it. Stop the others and repeat the run."
 
@@ -26,8 +27,6 @@ SHARED = Doubt(
     "joules. Run them one after the other.",
 )
 DOUBTS = (FOREIGN, BUSY, HIDDEN, SHARED)
-
-_BEFORE = "idle_cold"  # nothing of this run is on the board yet
 
 
 def check(evidence: Evidence) -> Iterator[Caution]:
@@ -58,12 +57,12 @@ def _processes(evidence: Evidence, device: str, seen: list[Telemetry]) -> Iterat
 
 def _is_strange(state: Telemetry) -> bool:
     """Where own processes look foreign, one of them is taken for the trainer."""
-    return state.window == _BEFORE or (state.processes_most or 0) > 1
+    return state.window == IDLE_COLD or (state.processes_most or 0) > 1
 
 
 def _busy(device: str, seen: list[Telemetry]) -> Iterator[Caution]:
     for each in seen:
         load = each.utilization or 0.0
-        if each.window == _BEFORE and load > thresholds.BUSY_SHARE:
+        if each.window == IDLE_COLD and load > thresholds.BUSY_SHARE:
             detail = f"{device} was busy for {100 * load:.0f} % of the time before the run began."
-            yield BUSY.caution(Severity.SUSPECT, detail, window=_BEFORE)
+            yield BUSY.caution(Severity.SUSPECT, detail, window=IDLE_COLD)

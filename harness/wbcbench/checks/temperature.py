@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from wbcbench import thresholds
 from wbcbench.checks import Doubt, Evidence
-from wbcbench.joules.headline import TRAIN
 from wbcbench.verdict import Caution, Severity
+from wbcbench.windows import TRAIN
 
 COLD = Doubt(
     "began-cold",

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from wbcbench import thresholds
-from wbcbench.checks import Doubt, Evidence, is_work
-from wbcbench.joules.headline import TRAIN
+from wbcbench.checks import Doubt, Evidence
 from wbcbench.sensors.board_state import Telemetry
 from wbcbench.verdict import Caution, Severity
+from wbcbench.windows import TRAIN, is_work
 
 # Names as in NVML's clock-event reasons. A power cap is how a board keeps to its limit: reported.
 SLOWED = ("hw_slowdown", "hw_thermal_slowdown", "sw_thermal_slowdown", "hw_power_brake")

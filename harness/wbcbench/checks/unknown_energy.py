@@ -8,13 +8,13 @@ from wbcbench.checks import Doubt, Evidence
 from wbcbench.joules.energy import Origin
 from wbcbench.joules.headline import (
     HEADLINE_DOMAINS,
-    TRAIN,
     Speaker,
     speaker,
     speakers,
     spoken_energy_j,
 )
 from wbcbench.verdict import Caution, Severity
+from wbcbench.windows import TRAIN
 
 UNKNOWN = Doubt(
     "energy-unknown",

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 from wbcbench import thresholds
 from wbcbench.checks import Doubt, Evidence, listed
-from wbcbench.joules.headline import TRAIN
 from wbcbench.trust.agreement import Agreement
 from wbcbench.verdict import Caution, Severity
+from wbcbench.windows import TRAIN
 
 DISAGREE = Doubt(
     "witnesses-disagree",

@@ -15,8 +15,8 @@ from wbcbench.runs.records import AbsentMeter
 from wbcbench.runs.rundir import RunDir
 from wbcbench.sampling.metering import NEVER_AUTO
 from wbcbench.sampling.recording import Asked, Recording
+from wbcbench.windows import IDLE
 
-IDLE = "idle"
 LOOK_S = 3.0
 
 

@@ -12,11 +12,11 @@ from wbcbench.explanation.listening import Notes, listen_to
 from wbcbench.explanation.reading import Reading, readings
 from wbcbench.explanation.recount import SOURCES, Recount, Source
 from wbcbench.joules.energy import Window
-from wbcbench.joules.headline import TRAIN, Speaker
+from wbcbench.joules.headline import Speaker
 from wbcbench.runs.records import RunRecord
 from wbcbench.table.columns import Cell, Column
 from wbcbench.table.view import RunView
-from wbcbench.trust.apart import PARTS
+from wbcbench.windows import TRAIN, is_validation
 
 _NAME = re.compile(r"\{(\w+)\}")
 
@@ -143,7 +143,7 @@ def _readings(found: Recount, notes: Notes) -> tuple[Reading, ...]:
 def _spans(record: RunRecord, notes: Notes) -> Iterable[Window]:
     names = set(notes.windows)
     for window in record.windows:
-        is_pass = window.name.startswith(PARTS)
+        is_pass = is_validation(window.name)
         if window.name in names or (is_pass and TRAIN in names):
             yield window
 

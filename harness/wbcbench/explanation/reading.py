@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from wbcbench.joules.energy import Channel, Curve, Trace, Window, WindowEnergy
 from wbcbench.runs.records import RunRecord
-from wbcbench.trust.apart import PARTS, WHOLE
 from wbcbench.trust.budget import Budget
+from wbcbench.windows import TRAIN, is_validation
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,12 +118,12 @@ def _budget(record: RunRecord, energy: WindowEnergy) -> Budget | None:
 
 
 def _passes(record: RunRecord, energy: WindowEnergy) -> tuple[WindowEnergy, ...]:
-    if energy.window != WHOLE:
+    if energy.window != TRAIN:
         return ()
     return tuple(
         each
         for each in record.energies
-        if each.channel == energy.channel and each.window.startswith(PARTS)
+        if each.channel == energy.channel and is_validation(each.window)
     )
 
 

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from wbcbench.live import REDRAW_S, Now
 from wbcbench.runs.records import Epoch
+from wbcbench.windows import TRAIN
 from wbcbench.writing.show_units import human_duration, human_energy, human_power, human_share
 
 _BARS = "▁▂▃▄▅▆▇█"
@@ -71,7 +72,7 @@ def _progress(now: Now) -> Group:
     if not now.epochs or not now.epoch:
         return Group(Text("…"))
     steps = f", step {now.step} of {now.steps}" if now.steps else ""
-    is_under_way = now.phase == "train"
+    is_under_way = now.phase == TRAIN
     within = now.step / now.steps if now.steps and is_under_way else float(not is_under_way)
     bar = ProgressBar(total=now.epochs, completed=now.epoch - 1 + within, width=30)
     return Group(Text(f"epoch {now.epoch} of {now.epochs}{steps}"), bar)

@@ -10,13 +10,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from wbcbench.joules.headline import TRAIN, spoken_energy_j
+from wbcbench.joules.headline import spoken_energy_j
 from wbcbench.joules.metrics import sum_if_all_known
 from wbcbench.planning.spent import spent
 from wbcbench.runs.records import RunRecord
 from wbcbench.runs.rundir import RunDir
 from wbcbench.runs.study import RunSpec
 from wbcbench.table.view import RunView
+from wbcbench.windows import TRAIN, is_validation
 
 _MUST_AGREE = ("image_size", "validation")
 _NEARNESS = (
@@ -96,7 +97,7 @@ def past(run: RunDir, record: RunRecord) -> Past | None:
 def _epochs_j(record: RunRecord) -> float | None:
     """Joules of training and of the validation passes, on the headline's channels."""
     view = RunView(record)
-    passes = [w.name for w in record.windows if w.name.startswith("validate-")]
+    passes = [w.name for w in record.windows if is_validation(w.name)]
     return sum_if_all_known(
         [spoken_energy_j(record, view.headline, name) for name in (TRAIN, *passes)]
     )

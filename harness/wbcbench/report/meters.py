@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 from wbcbench import thresholds
 from wbcbench.joules.energy import Channel, WindowEnergy
-from wbcbench.joules.headline import TRAIN
 from wbcbench.joules.metrics import sum_if_all_known
 from wbcbench.report import Block, Claim, DataTable, Figure
 from wbcbench.report.page.drawing import WIDTH_IN, panels
@@ -23,6 +22,7 @@ from wbcbench.report.page.marks import marks
 from wbcbench.report.page.palette import COLOURS, INK
 from wbcbench.sensors.sensor_card import SensorCard
 from wbcbench.trust.reconcile import agreements
+from wbcbench.windows import TRAIN
 from wbcbench.writing.show_units import count_of, energy_scale
 
 if TYPE_CHECKING:

@@ -12,9 +12,9 @@ from wbcbench.report import Block, DataTable, Figure
 from wbcbench.report.page.evidence import Evidence, Run
 from wbcbench.report.page.phases import Scene, phase_name
 from wbcbench.report.page.power import Readings, Steps, readings, steps
-from wbcbench.trust.apart import PARTS
 from wbcbench.trust.faults import witness
 from wbcbench.verdict import Severity, Verdict
+from wbcbench.windows import is_validation
 from wbcbench.writing.show_units import count_of, human_duration
 
 if TYPE_CHECKING:
@@ -139,8 +139,8 @@ def timeline(study: Evidence, chosen: Chosen) -> Timeline | None:
     return Timeline(
         chosen,
         (own, other) if other else (own,),
-        tuple(w for w in phases if not w.name.startswith(PARTS)),
-        tuple(w for w in phases if w.name.startswith(PARTS)),
+        tuple(w for w in phases if not is_validation(w.name)),
+        tuple(w for w in phases if is_validation(w.name)),
         min([w.start_s for w in phases], default=own.good[0][0]),
         len(who.channels),
     )

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from wbcbench.joules.headline import TRAIN
 from wbcbench.joules.metrics import mean_known, sum_if_all_known
 from wbcbench.report import Block, DataTable
 from wbcbench.report.page.evidence import Evidence, Run, average
 from wbcbench.report.page.summary_rows import summary_rows
 from wbcbench.trust.budget import Budget
+from wbcbench.windows import TRAIN
 from wbcbench.writing.show_units import UNKNOWN, human_energy
 
 _SHARED = "yes, on one machine"

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from wbcbench.joules.carbon import DEFAULT_PUE, Intensity, carbon_g, intensity
-from wbcbench.joules.headline import TRAIN, spoken_energy_j, spoken_uncertainty_j
+from wbcbench.joules.headline import spoken_energy_j, spoken_uncertainty_j
 from wbcbench.joules.metrics import Reached, energy_delay_product_js, ratio
 from wbcbench.runs.records import Inference
 from wbcbench.table.columns import Cell, Column, Group
 from wbcbench.table.energy_gpu import ABSENT
 from wbcbench.table.view import RunView
+from wbcbench.windows import TRAIN
 
 TABLE_BATCH = 64
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from wbcbench.joules.energy import Domain, Kind
-from wbcbench.joules.headline import TRAIN, spoken_energy_j, spoken_power_w
+from wbcbench.joules.headline import spoken_energy_j, spoken_power_w
 from wbcbench.joules.metrics import sum_if_all_known
 from wbcbench.table.columns import Column, Group, unfilled
-from wbcbench.table.view import IDLE_AFTER, IDLE_BEFORE, RunView
+from wbcbench.table.view import RunView
+from wbcbench.windows import IDLE_AFTER, IDLE_BEFORE, STARTUP, TRAIN
 
 UNKNOWN = "no GPU meter, or its trace cannot say"
 ABSENT = "absent"
@@ -93,7 +94,7 @@ GROUP = Group(
             "float",
             UNKNOWN,
             "window `startup`",
-            lambda r: _gpu(r, "startup"),
+            lambda r: _gpu(r, STARTUP),
             formula="E(startup), added up over the GPUs",
         ),
         Column(

@@ -6,12 +6,13 @@ import textwrap
 from collections.abc import Iterable, Iterator
 
 from wbcbench.joules.energy import Domain, Origin
-from wbcbench.joules.headline import TRAIN, Speaker, spoken_energy_j, spoken_power_w
+from wbcbench.joules.headline import Speaker, spoken_energy_j, spoken_power_w
 from wbcbench.runs.records import RunRecord
 from wbcbench.table import row
 from wbcbench.table.columns import Cell
 from wbcbench.table.view import RunView
 from wbcbench.verdict import Caution, Severity
+from wbcbench.windows import TRAIN
 from wbcbench.writing.show_units import (
     human_count,
     human_duration,

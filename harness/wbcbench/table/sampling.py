@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from wbcbench.joules.energy import Domain
-from wbcbench.joules.headline import TRAIN, Speaker, spoken_energy_j, spoken_gap_s, spoken_samples
+from wbcbench.joules.headline import Speaker, spoken_energy_j, spoken_gap_s, spoken_samples
 from wbcbench.joules.metrics import disagreement_pct
 from wbcbench.table.columns import Column, Group
 from wbcbench.table.energy_gpu import integral_j
 from wbcbench.table.view import RunView
 from wbcbench.units import ms_from_s
 from wbcbench.verdict import Severity, Verdict
+from wbcbench.windows import TRAIN
 
 NO_METER = "no meter"
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from wbcbench.joules.headline import TRAIN
 from wbcbench.table.columns import Column, Group, unfilled
 from wbcbench.table.view import RunView
+from wbcbench.windows import STARTUP, TRAIN, WARMUP
 
 
 def _total_s(run: RunView) -> float | None:
@@ -48,7 +48,7 @@ GROUP = Group(
             "float",
             NOT_THERE,
             "window `startup`",
-            lambda r: r.duration_s("startup"),
+            lambda r: r.duration_s(STARTUP),
             formula="end - start of window startup",
         ),
         Column(
@@ -56,7 +56,7 @@ GROUP = Group(
             "float",
             NOT_THERE,
             "window `warmup`",
-            lambda r: r.duration_s("warmup"),
+            lambda r: r.duration_s(WARMUP),
             formula="end - start of window warmup",
         ),
         unfilled("time_step_median_ms", "float", "steady training step"),

@@ -9,7 +9,6 @@ from wbcbench.catalog import VARIANTS, load_part
 from wbcbench.joules.energy import Domain, Window
 from wbcbench.joules.headline import (
     HEADLINE_DOMAINS,
-    TRAIN,
     Speaker,
     first_knowing,
     speakers,
@@ -20,10 +19,8 @@ from wbcbench.joules.metrics import Reached, mean_known, net_energy_j, sum_if_al
 from wbcbench.models import Variant
 from wbcbench.runs.records import Epoch, Inference, RunRecord, Sampling
 from wbcbench.runs.timeline import cost_of_target
-from wbcbench.trust.apart import PARTS, steps_duration_s
-
-IDLE_BEFORE = ("idle_context", "idle_cold")
-IDLE_AFTER = ("idle_post",)
+from wbcbench.trust.apart import steps_duration_s
+from wbcbench.windows import IDLE_AFTER, IDLE_BEFORE, TRAIN, is_validation
 
 _PLAIN = (str, int, float, bool)
 
@@ -111,7 +108,7 @@ class RunView:
 
     @cached_property
     def _passes(self) -> list[str]:
-        return [w.name for w in self.record.windows if w.name.startswith(PARTS)]
+        return [w.name for w in self.record.windows if is_validation(w.name)]
 
     def duration_s(self, window: str) -> float | None:
         """Length of a window; ``None`` if the run did not get there.
@@ -130,7 +127,7 @@ class RunView:
         None lies in another but the validation passes, which are counted apart from ``train``.
         """
         windows = self.record.windows
-        return [w for w in windows if w.name.startswith(PARTS) or not self._is_part(w)]
+        return [w for w in windows if is_validation(w.name) or not self._is_part(w)]
 
     def _is_part(self, window: Window) -> bool:
         start_s, end_s = window.start_s, window.end_s

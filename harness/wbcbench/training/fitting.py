@@ -11,6 +11,7 @@ from wbcbench.training.progress import Progress
 from wbcbench.training.scores import score
 from wbcbench.training.stage import Stage
 from wbcbench.training.warmup import excerpt, undone
+from wbcbench.windows import WARMUP
 
 
 def warm_up(stage: Stage) -> None:
@@ -18,9 +19,9 @@ def warm_up(stage: Stage) -> None:
     steps = min(stage.spec.warmup_steps, stage.steps_per_epoch)
     if steps == 0:
         return
-    stage.wire.progress("warmup")
+    stage.wire.progress(WARMUP)
     few = excerpt(stage.sets.train, steps=steps, batch_size=stage.spec.batch_size)
-    with stage.wire.phases.window("warmup"), undone(stage.model):
+    with stage.wire.phases.window(WARMUP), undone(stage.model):
         stage.model.fit(feed.training(few, stage.spec), shuffle=False, verbose=0)
         stage.forward.probabilities(feed.evaluation(few))
 

@@ -15,6 +15,7 @@ import keras
 
 from wbcbench.clock import Clock
 from wbcbench.runs.marks import Messenger
+from wbcbench.windows import TRAIN, VALIDATION_PHASE
 
 PERIOD_S = 0.5
 
@@ -37,16 +38,16 @@ class Progress(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no 
     def on_epoch_begin(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Tell that the steps of an epoch begin."""
         self._epoch = epoch + 1
-        self._tell("train", 0, {})
+        self._tell(TRAIN, 0, {})
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Tell where the epoch stands, unless that was told a moment ago."""
         if self._clock.now_s() - self._told_s >= PERIOD_S:
-            self._tell("train", batch + 1, logs or {})
+            self._tell(TRAIN, batch + 1, logs or {})
 
     def validating(self) -> None:
         """Tell that the epoch's validation begins."""
-        self._tell("validate", self._steps, {})
+        self._tell(VALIDATION_PHASE, self._steps, {})
 
     def _tell(self, phase: str, step: int, logs: Mapping[str, Any]) -> None:
         self._told_s = self._clock.now_s()

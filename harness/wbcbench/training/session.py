@@ -14,6 +14,7 @@ from wbcbench.training.phases import Phases
 from wbcbench.training.stage import Wire
 from wbcbench.training.startup import start_up
 from wbcbench.training.testing import infer, score_test
+from wbcbench.windows import IDLE_CONTEXT
 
 End = Literal["done", "interrupted"]
 
@@ -27,8 +28,8 @@ def carry_out(run: RunDir, messenger: Messenger, control: Control) -> End:
     wire = Wire(messenger, control, Phases(messenger, device.synchronise, clock), clock)
     spec = run.read_spec()
     stage = start_up(run, spec, wire)
-    wire.progress("idle_context")
-    wire.phases.idle("idle_context", spec.idle_s)
+    wire.progress(IDLE_CONTEXT)
+    wire.phases.idle(IDLE_CONTEXT, spec.idle_s)
     wire.progress("ready")
     if not control.wait_for_go():
         return "interrupted"

@@ -13,6 +13,7 @@ from wbcbench.training.facts import model_facts
 from wbcbench.training.forward import Forward
 from wbcbench.training.sets import dataset_facts, divide
 from wbcbench.training.stage import Stage, Wire
+from wbcbench.windows import STARTUP
 
 _TELL_LOADING_EVERY_S = 0.5
 
@@ -29,14 +30,14 @@ def start_up(run: RunDir, spec: RunSpec, wire: Wire) -> Stage:
     dataset = _load(run, spec, wire)
     sets = divide(dataset, spec)
     wire.messenger.send({"dataset": dataset_facts(dataset, sets)})
-    wire.progress("startup")
+    wire.progress(STARTUP)
     where = device.wake()
     model = network.build(spec)
     forward = Forward(model, jit_compile=spec.xla)
     stage = Stage(run, spec, dataset, sets, model, forward, feed.batches(sets, spec), wire)
     facts = model_facts(model, device_name=where, steps_per_epoch=stage.steps_per_epoch)
     wire.messenger.send({"model": facts})
-    wire.phases.close("startup", wire.phases.edge_s())
+    wire.phases.close(STARTUP, wire.phases.edge_s())
     return stage
 
 

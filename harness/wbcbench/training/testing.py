@@ -7,6 +7,7 @@ from dataclasses import asdict
 import numpy as np
 from numpy.typing import NDArray
 
+from wbcbench import windows
 from wbcbench.data import CLASSES
 from wbcbench.models.input import scaled
 from wbcbench.training.inference import BATCH_SIZES, InferenceLoop
@@ -21,9 +22,9 @@ def score_test(stage: Stage) -> None:
     Scores are told for TEST as published and, where photographs are known, for TEST without the
     images of cells that TRAIN shows as well.
     """
-    stage.wire.progress("evaluate")
+    stage.wire.progress(windows.EVALUATE)
     images = stage.sets.test
-    with stage.wire.phases.window("evaluate"):
+    with stage.wire.phases.window(windows.EVALUATE):
         probabilities = stage.forward.probabilities(stage.batches.test)
     write_predictions(stage.run.predictions_path, images, probabilities)
     _tell_scores(stage, "test", probabilities, np.ones(len(images), dtype=np.bool_))
@@ -51,7 +52,7 @@ def infer(stage: Stage) -> bool:
     for batch_size in BATCH_SIZES:
         if stage.wire.control.is_stopping:
             return False
-        stage.wire.progress(f"infer-b{batch_size}")
+        stage.wire.progress(windows.infer(batch_size))
         made = loop.measure(
             stage.wire.phases,
             stage.wire.clock,

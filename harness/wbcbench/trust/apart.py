@@ -13,9 +13,7 @@ from dataclasses import replace
 
 from wbcbench.joules.energy import Window, WindowEnergy
 from wbcbench.trust.budget import Budget
-
-WHOLE = "train"
-PARTS = "validate-"
+from wbcbench.windows import TRAIN, is_validation
 
 
 def steps_alone(
@@ -25,7 +23,7 @@ def steps_alone(
     found = tuple(energies)
     steps_s = steps_duration_s(windows)
     return tuple(
-        _without_passes(each, found, steps_s) if each.window == WHOLE else each for each in found
+        _without_passes(each, found, steps_s) if each.window == TRAIN else each for each in found
     )
 
 
@@ -35,12 +33,12 @@ def budgets_alone(budgets: Iterable[Budget], windows: Sequence[Window]) -> tuple
     A channel whose passes are not all known has no such energy, and so no budget for it.
     """
     found = tuple(budgets)
-    passes = [window.name for window in windows if window.name.startswith(PARTS)]
+    passes = [window.name for window in windows if is_validation(window.name)]
     lengths = {window.name: window.duration_s for window in windows}
     alone = list[Budget]()
     for each in found:
         parts = [b for b in found if b.channel == each.channel and b.window in passes]
-        if each.window != WHOLE:
+        if each.window != TRAIN:
             alone.append(each)
         elif len(parts) == len(passes):
             alone.append(_less(each, parts, lengths))
@@ -68,10 +66,10 @@ def _less(whole: Budget, parts: Sequence[Budget], lengths: Mapping[str, float]) 
 
 def steps_duration_s(windows: Sequence[Window]) -> float | None:
     """Seconds of ``train`` without its validation passes; ``None`` if there was no training."""
-    whole = next((window for window in windows if window.name == WHOLE), None)
+    whole = next((window for window in windows if window.name == TRAIN), None)
     if whole is None:
         return None
-    passes = (window.duration_s for window in windows if window.name.startswith(PARTS))
+    passes = (window.duration_s for window in windows if is_validation(window.name))
     return whole.duration_s - sum(passes)
 
 
@@ -79,7 +77,7 @@ def _without_passes(
     whole: WindowEnergy, energies: Iterable[WindowEnergy], steps_s: float | None
 ) -> WindowEnergy:
     passes = [
-        each for each in energies if each.channel == whole.channel and each.window.startswith(PARTS)
+        each for each in energies if each.channel == whole.channel and is_validation(each.window)
     ]
     known = [each.energy_j for each in passes if each.energy_j is not None]
     if whole.energy_j is None or not steps_s or len(known) < len(passes):

@@ -12,10 +12,7 @@ from dataclasses import dataclass, replace
 
 from wbcbench.joules.energy import Window, WindowEnergy
 from wbcbench.trust.budget import Budget
-
-# The idle power of a run: with the device's context held if that was measured, else without.
-IDLE_BEFORE = ("idle_context", "idle_cold")
-IDLE_AFTER = ("idle_post",)
+from wbcbench.windows import IDLE_AFTER, IDLE_BEFORE
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from dataclasses import asdict, replace
 
 from pydantic import JsonValue
 
+from wbcbench import windows
 from wbcbench.clock import Clock, MonotonicClock, utc_now
 from wbcbench.errors import UsageError, WbcbenchError
 from wbcbench.gpu.asked_limit import power_limits
@@ -110,17 +111,17 @@ class Watcher:
         stack.callback(self._sampler.stop)
         self._teller = self._follow()
         self._sampler.start()
-        self._idle("idle_cold")
+        self._idle(windows.IDLE_COLD)
         ended = None if self._must_end else self._trained()
         if not self._must_end:
-            self._idle("idle_post")
+            self._idle(windows.IDLE_POST)
         self._rest(EDGE_S)
         self._sampler.stop()
         return ended
 
     def _trained(self) -> Exit:
         """Start the trainer, hear it to its end, reap it."""
-        self._mark("open", "startup")
+        self._mark("open", windows.STARTUP)
         trainer = TrainerProcess(self._run, self._environment())
         try:
             self._hear(trainer)
@@ -147,7 +148,7 @@ class Watcher:
                 append_line(self._marks, line, sync="mark" in message)
             self._story.hear(message)
             if message.get("mark") == "open":
-                self._phase = _phase(message["window"])
+                self._phase = windows.phase(message["window"])
             if self._story.progress.get("phase") == "ready" and "progress" in message:
                 trainer.say("go")
             if "epoch" in message:
@@ -264,12 +265,6 @@ def _need_space(run: RunDir) -> None:
             f"{LEAST_FREE_BYTES / 1e6:.0f} MB. Training was not started. Free space or choose "
             "another folder with --results."
         )
-
-
-def _phase(window: str) -> str:
-    """The word for a window on the live display: ``epoch-3`` is part of ``train``."""
-    name = window.split("-", maxsplit=1)[0]
-    return {"epoch": "train", "infer": "inference"}.get(name, window if "_" in window else name)
 
 
 def _crash(ended: Exit) -> Failure:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from wbcbench import thresholds
 from wbcbench.report import Chip
 from wbcbench.report.page.evidence import Evidence, known
-from wbcbench.table.view import IDLE_AFTER, IDLE_BEFORE
+from wbcbench.windows import IDLE_AFTER, IDLE_BEFORE
 from wbcbench.writing.show_units import count_of, human_power
 
 _PARTS = {"gpu": "GPU", "cpu": "Processor", "dram": "Memory", "wall": "Whole machine"}

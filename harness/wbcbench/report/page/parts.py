@@ -13,10 +13,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from wbcbench.joules.energy import Domain
-from wbcbench.joules.headline import TRAIN
 from wbcbench.joules.metrics import mean_known
 from wbcbench.report.page.arms import arms
 from wbcbench.report.page.evidence import Evidence, Run
+from wbcbench.windows import TRAIN
 
 PARTS = {Domain.GPU: "GPU", Domain.CPU: "CPU", Domain.DRAM: "DRAM", Domain.SYSTEM: "whole machine"}
 _ORDER = ("measured", "estimated", "modelled", "synthetic")

@@ -10,7 +10,6 @@ import numpy as np
 from pydantic import JsonValue
 
 from wbcbench.joules.energy import Channel, Kind, Trace, Window, WindowEnergy
-from wbcbench.joules.headline import TRAIN
 from wbcbench.runs import attachment
 from wbcbench.runs.records import RunRecord
 from wbcbench.runs.rundir import RunDir
@@ -21,8 +20,8 @@ from wbcbench.submission.verification.accounts import (
     differs_in_joules,
 )
 from wbcbench.submission.verification.bundle import Bundle
-from wbcbench.trust.apart import PARTS, WHOLE
 from wbcbench.trust.appraisal import appraise
+from wbcbench.windows import TRAIN, is_validation
 
 _APART = 0.02
 _FEWEST = 10
@@ -85,9 +84,9 @@ def _joules(trace: Trace, window: str, record: RunRecord) -> float | None:
     if found is None or len(times) < 2:
         return None
     whole_j = _between(trace, times, values, found)
-    if window != WHOLE:
+    if window != TRAIN:
         return whole_j
-    passes = [each for each in record.windows if each.name.startswith(PARTS)]
+    passes = [each for each in record.windows if is_validation(each.name)]
     return whole_j - sum(_between(trace, times, values, each) for each in passes)
 
 

@@ -7,13 +7,12 @@ from functools import lru_cache
 from itertools import pairwise
 
 from wbcbench import thresholds
-from wbcbench.joules.headline import TRAIN, headline_channel, spoken_gap_s, spoken_samples
+from wbcbench.joules.headline import headline_channel, spoken_gap_s, spoken_samples
 from wbcbench.runs.records import RunRecord
 from wbcbench.runs.rundir import RunDir
 from wbcbench.submission.verification import Outcome, outcome
 from wbcbench.submission.verification.bundle import Bundle
-
-_APART = ("train", "startup", "warmup", "evaluate", "idle_", "infer-")
+from wbcbench.windows import TRAIN, is_consecutive
 
 
 def check(bundle: Bundle) -> Outcome:
@@ -57,7 +56,7 @@ def _clock(run: RunDir, digest: str) -> tuple[str, ...]:
 def _overlaps(record: RunRecord) -> Iterator[str]:
     """Phases follow each other; epochs and validation passes lie inside ``train``."""
     phases = sorted(
-        (w for w in record.windows if w.name.startswith(_APART)), key=lambda each: each.start_s
+        (w for w in record.windows if is_consecutive(w.name)), key=lambda each: each.start_s
     )
     for before, after in pairwise(phases):
         if after.start_s < before.end_s:

@@ -1,0 +1,85 @@
+"""Names of the windows of a run, and what a name says of its window; no other module spells one.
+
+The names are part of the format: they stand in marks, records and tables.
+
+    idle_cold     nothing of the run is on the board yet
+    startup       from the trainer's start to a network in memory
+    idle_context  the device's context is held, nothing is computed
+    warmup        steps whose effect is undone
+    train         all training steps and validation passes
+    epoch-3       the training steps of one epoch, in ``train``
+    validate-3    the validation pass after them, in ``train``
+    evaluate      one pass over TEST
+    infer-b64     inference in batches of 64
+    idle_post     the trainer has ended
+"""
+
+from __future__ import annotations
+
+STARTUP = "startup"
+WARMUP = "warmup"
+TRAIN = "train"
+EVALUATE = "evaluate"
+
+IDLE_COLD = "idle_cold"
+IDLE_CONTEXT = "idle_context"
+IDLE_POST = "idle_post"
+
+# The idle power of a run: with the device's context held if that was measured, else without.
+IDLE_BEFORE = (IDLE_CONTEXT, IDLE_COLD)
+IDLE_AFTER = (IDLE_POST,)
+
+# Windows outside a run.
+WHOLE = "whole"  # the block of a ``Meter``
+COMMAND = "command"  # what ``monitor`` started
+MACHINE = "machine"  # ``monitor`` without a command
+IDLE = "idle"  # what ``doctor`` looks at
+
+# Phases of the live display that span several windows.
+VALIDATION_PHASE = "validate"
+INFERENCE_PHASE = "inference"
+
+_EPOCH = "epoch-"
+_VALIDATE = "validate-"
+_INFER = "infer-"
+_INFER_BATCH = "infer-b"
+_IDLE = "idle_"
+
+
+def epoch(number: int) -> str:
+    """The training steps of one epoch, counted from 1."""
+    return f"{_EPOCH}{number}"
+
+
+def validate(number: int) -> str:
+    """The validation pass after one epoch, counted from 1."""
+    return f"{_VALIDATE}{number}"
+
+
+def infer(batch_size: int) -> str:
+    """Inference in batches of one size."""
+    return f"{_INFER_BATCH}{batch_size}"
+
+
+def is_validation(name: str) -> bool:
+    """Whether it is a validation pass: inside ``train``, and counted apart from it."""
+    return name.startswith(_VALIDATE)
+
+
+def is_work(name: str) -> bool:
+    """Whether it holds training, validation, evaluation or inference."""
+    return name in (TRAIN, EVALUATE) or name.startswith((_EPOCH, _VALIDATE, _INFER))
+
+
+def is_consecutive(name: str) -> bool:
+    """Whether it is one of the windows of a run that follow each other and never overlap."""
+    return name in (STARTUP, WARMUP, TRAIN, EVALUATE) or name.startswith((_IDLE, _INFER))
+
+
+def phase(name: str) -> str:
+    """The phase of the live display that a window belongs to: ``epoch-3`` is part of ``train``."""
+    if name.startswith(_EPOCH):
+        return TRAIN
+    if name.startswith(_INFER):
+        return INFERENCE_PHASE
+    return VALIDATION_PHASE if is_validation(name) else name
