@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
+import wbcbench
 from records_factory import (
     CODECARBON_CHANNELS,
     GPU_CHANNELS,
@@ -19,6 +23,8 @@ from records_factory import (
 from wbcbench.joules.energy import Channel, Domain, Kind, Origin
 from wbcbench.joules.headline import (
     headline_channel,
+    is_codecarbon,
+    meter_of,
     speaker,
     speakers,
     spoken_energy_j,
@@ -108,3 +114,46 @@ def test_without_any_meter_there_is_no_headline():
     record = make_record(channels=())
     assert headline_channel(record) is None
     assert spoken_energy_j(record, None, "train") is None
+
+
+def test_what_is_nearest_to_a_sensor_is_trusted_most():
+    in_order = (Origin.MEASURED, Origin.ESTIMATED, Origin.MODELLED, Origin.SYNTHETIC)
+    assert [origin.rank for origin in in_order] == [0, 1, 2, 3]
+    assert [origin for origin in in_order if origin.is_model] == ["estimated", "modelled"]
+
+
+@pytest.mark.parametrize(("first", "second"), tuple(pairwise(Origin)))
+def test_each_reading_goes_before_one_of_the_next_lower_trust(first, second):
+    low = Channel("a/gpu0/counter", Kind.COUNTER, second, Domain.GPU)
+    high = Channel("b/gpu0/power_average", Kind.SAMPLED, first, Domain.GPU, "power_average")
+    assert [who.status for who in speakers([low, high], Domain.GPU)] == [first, second]
+
+
+@pytest.mark.parametrize(
+    ("channel", "meter", "yes"),
+    [
+        ("codecarbon/cpu", "codecarbon", True),
+        ("codecarbon/cpu+codecarbon/gpu", "codecarbon", True),
+        ("codecarbonate/cpu", "codecarbonate", False),
+        ("rapl/package-0", "rapl", False),
+        ("nvml/gpu0/counter", "nvml", False),
+    ],
+)
+def test_the_meter_of_a_channel_stands_before_the_first_slash(channel, meter, yes):
+    assert meter_of(channel) == meter
+    assert is_codecarbon(channel) is yes
+
+
+def test_no_other_module_orders_the_statuses():
+    """Three of them in a row, as members or as words, are an order of trust of one's own."""
+    words = {origin.value for origin in Origin}
+    copies = []
+    for path in Path(wbcbench.__file__).parent.rglob("*.py"):
+        nodes = list(ast.walk(ast.parse(path.read_text())))
+        # The type of a key in an experiment file lists them without an order.
+        types = {id(node.slice) for node in nodes if isinstance(node, ast.Subscript)}
+        for node in nodes:
+            if isinstance(node, ast.Tuple | ast.List | ast.Set) and id(node) not in types:
+                spelt = {ast.unparse(each).strip("'").split(".")[-1].lower() for each in node.elts}
+                copies += [path.name] if len(spelt & words) >= 3 else []
+    assert copies == []

@@ -18,7 +18,8 @@ from wbcbench.anycode.child_command import ChildCommand, signals_to
 from wbcbench.anycode.spans import Recorded, Span, recorded, with_write_error
 from wbcbench.clock import Clock, MonotonicClock
 from wbcbench.errors import InterruptedRunError
-from wbcbench.joules.energy import Curve, Kind, Trace, Window
+from wbcbench.joules.curve import EnergyCurve
+from wbcbench.joules.energy import Kind, Trace, Window
 from wbcbench.joules.headline import followed
 from wbcbench.live import REDRAW_S
 from wbcbench.live.telling import Teller
@@ -168,7 +169,7 @@ def _polls(trace: Trace, window: Window) -> Iterator[tuple[object, ...]]:
             before = (t_s, trace.curve.at(t_s))
 
 
-def _slope_w(before: tuple[float, float] | None, t_s: float, curve: Curve) -> float | None:
+def _slope_w(before: tuple[float, float] | None, t_s: float, curve: EnergyCurve) -> float | None:
     if before is None or t_s <= before[0]:
         return None
     return (curve.at(t_s) - before[1]) / (t_s - before[0])

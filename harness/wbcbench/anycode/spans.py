@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from wbcbench.checks import Evidence, cautions
-from wbcbench.joules.energy import Channel, Curve, Kind, Origin, Trace, Window, WindowEnergy
+from wbcbench.joules.curve import EnergyCurve
+from wbcbench.joules.energy import Channel, Kind, Origin, Trace, Window, WindowEnergy
 from wbcbench.joules.headline import (
     Speaker,
     headline_channel,
@@ -196,7 +197,7 @@ def peak_power_w(trace: Trace, window: Window) -> float | None:
     return _steepest_w(trace.curve, window)
 
 
-def _steepest_w(curve: Curve, window: Window) -> float | None:
+def _steepest_w(curve: EnergyCurve, window: Window) -> float | None:
     """Highest mean power from one step of a counter to the first a second later."""
     moves = [t for t in curve.t_s if window.start_s < t < window.end_s]
     times = [window.start_s, *moves, window.end_s]

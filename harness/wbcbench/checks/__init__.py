@@ -13,16 +13,14 @@ from dataclasses import dataclass
 from pydantic import JsonValue
 
 from wbcbench import catalog
-from wbcbench.joules.energy import Channel, Domain, Origin, Trace, Window, WindowEnergy
-from wbcbench.joules.headline import HEADLINE_DOMAINS, speakers
+from wbcbench.joules.energy import Channel, Domain, Trace, Window, WindowEnergy
+from wbcbench.joules.headline import HEADLINE_DOMAINS, is_codecarbon, speakers
 from wbcbench.runs.records import AbsentMeter, Epoch, Sampling, Status
 from wbcbench.runs.study import RunSpec
 from wbcbench.sensors.board_state import Telemetry
 from wbcbench.trust.agreement import Agreement
 from wbcbench.trust.faults import Fault
 from wbcbench.verdict import Caution, Severity
-
-_SENSORS = (Origin.MEASURED, Origin.SYNTHETIC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,25 +118,20 @@ class Evidence:
 
 
 def _weighty(channels: Sequence[Channel]) -> frozenset[str]:
-    any_sensor = any(channel.origin in _SENSORS for channel in channels)
+    any_sensor = not all(channel.origin.is_model for channel in channels)
     names = set[str]()
     for domain in Domain:
         sides = speakers(channels, domain)
         best = sides[0] if sides else None
-        if best is None or (any_sensor and best.status not in _SENSORS):
+        if best is None or (any_sensor and best.status.is_model):
             continue
-        if best.status not in _SENSORS and domain not in HEADLINE_DOMAINS:
+        if best.status.is_model and domain not in HEADLINE_DOMAINS:
             continue
-        alone = best.channels[0].startswith("codecarbon/")
+        alone = is_codecarbon(best.channels[0])
         for side in sides:
             if side.status == best.status and (alone or not is_codecarbon(side.channels[0])):
                 names.update(side.channels)
     return frozenset(names)
-
-
-def is_codecarbon(channel: str) -> bool:
-    """Whether a channel is CodeCarbon's."""
-    return channel.startswith("codecarbon/")
 
 
 def listed(names: Iterable[str], most: int = 4) -> str:

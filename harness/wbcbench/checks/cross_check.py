@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from wbcbench import thresholds
-from wbcbench.checks import Doubt, Evidence, is_codecarbon
+from wbcbench.checks import Doubt, Evidence
 from wbcbench.joules.energy import Origin
+from wbcbench.joules.headline import is_codecarbon
 from wbcbench.verdict import Caution, Severity
 from wbcbench.windows import TRAIN
 

@@ -33,7 +33,7 @@ DOUBTS = (MODELLED, SYNTHETIC, ABSENT)
 def check(evidence: Evidence) -> Iterator[Caution]:
     """Say what kind of number the headline is, and what could not be asked."""
     who = headline_channel(evidence)
-    if who is not None and who.status in {Origin.MODELLED, Origin.ESTIMATED}:
+    if who is not None and who.status.is_model:
         detail = f"The headline is {who.status} (no sensor on this machine): {who.method}."
         yield MODELLED.caution(Severity.INFO, detail, window=TRAIN, channel=who.channels[0])
     made_up = [c.name for c in evidence.channels if c.origin is Origin.SYNTHETIC]

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from wbcbench.comparison.metric import HEADLINE, Metric
 from wbcbench.comparison.observed import ABSENT, Observed
 from wbcbench.comparison.result import Energy
-from wbcbench.comparison.settings import TRUST
 from wbcbench.errors import CannotMeasureError
 from wbcbench.joules.energy import Origin
 
@@ -68,4 +67,4 @@ def status_of(metric: Metric, runs: Sequence[Observed], least_trust: Origin) -> 
 
 
 def _trusted(status: str, least_trust: Origin) -> bool:
-    return TRUST.index(Origin(status)) <= TRUST.index(least_trust)
+    return Origin(status).rank <= least_trust.rank

@@ -10,9 +10,6 @@ from wbcbench.errors import UsageError
 from wbcbench.joules.energy import Origin
 from wbcbench.stats.intervals import Method
 
-TRUST = (Origin.MEASURED, Origin.ESTIMATED, Origin.MODELLED, Origin.SYNTHETIC)
-"""The nearest to a sensor first."""
-
 GRAMMAR = (
     "A limit is METRIC, then > or <, then a signed number, then % (joules, seconds, watts) or pp "
     "(accuracies): 'energy_gpu_train_j > +5%', 'balanced_accuracy < -1pp'."

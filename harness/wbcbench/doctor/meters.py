@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from wbcbench.doctor import Facts, Line, State
 from wbcbench.joules.energy import Domain, Origin
-from wbcbench.joules.headline import Speaker, speakers
+from wbcbench.joules.headline import CODECARBON, Speaker, is_codecarbon, speakers
 from wbcbench.sensors.sensor_card import SensorCard
 from wbcbench.trust.reconcile import agreements
 
@@ -68,10 +68,10 @@ def _agreement(facts: Facts, domain: Domain) -> str:
 
 def _rest(facts: Facts) -> Iterator[Line]:
     """Meters that are only a cross-check, and those that cannot be asked."""
-    crossing = [c for c in facts.channels if c.name.startswith("codecarbon/")]
+    crossing = [c for c in facts.channels if is_codecarbon(c.name)]
     if crossing:
         modes = ", ".join(f"{c.domain} {c.reading}" for c in crossing)
-        yield Line(State.INFO, "codecarbon", f"beside ours: {modes}")
+        yield Line(State.INFO, CODECARBON, f"beside ours: {modes}")
     for absent in facts.absent:
         if absent.meter not in _SENSORS.values():
             yield Line(State.INFO, absent.meter, absent.reason)

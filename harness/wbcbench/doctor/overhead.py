@@ -23,7 +23,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 
 from wbcbench.clock import Clock
-from wbcbench.joules.energy import Channel, Kind, Origin
+from wbcbench.joules.energy import Channel, Kind
 from wbcbench.meters import Meter
 from wbcbench.runs.rundir import RunDir
 from wbcbench.sampling.metering import open_meters
@@ -35,7 +35,6 @@ PAIRS = 10
 BLOCK = bytes(8 << 20)  # hashing a large block lets other threads run
 WORK_S = 0.5
 REST_S = 3.0
-_COUNTS = (Origin.MEASURED, Origin.SYNTHETIC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +153,7 @@ def _counter(meters: Sequence[Meter]) -> tuple[Meter, Channel] | None:
         (meter, channel)
         for meter in meters
         for channel in meter.channels
-        if channel.kind is Kind.COUNTER and channel.origin in _COUNTS and meter.interval_s is None
+        if channel.kind is Kind.COUNTER and not channel.origin.is_model and meter.interval_s is None
     )
     return next(found, None)
 

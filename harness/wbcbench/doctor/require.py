@@ -10,8 +10,6 @@ from wbcbench.joules.energy import Channel, Domain, Origin
 from wbcbench.joules.headline import speakers
 
 ABSENT = "absent"
-# From the best to the worst; what stands further left is good enough.
-WORTH = (Origin.MEASURED, Origin.ESTIMATED, Origin.MODELLED, Origin.SYNTHETIC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +23,7 @@ class Requirement:
     @property
     def is_met(self) -> bool:
         """Whether the part is read at least as well as was asked."""
-        known = [origin.value for origin in WORTH]
-        return self.found in known and known.index(self.found) <= WORTH.index(self.required)
+        return self.found != ABSENT and Origin(self.found).rank <= self.required.rank
 
 
 def requirements(words: Sequence[str], channels: Sequence[Channel]) -> tuple[Requirement, ...]:
@@ -44,7 +41,7 @@ def _requirement(word: str, channels: Sequence[Channel]) -> Requirement:
         raise UsageError(f"--require takes part=status, e.g. gpu=measured; it is {word!r}.")
     if part not in list(Domain):
         raise unknown_name("part of the machine", part, list(Domain))
-    if status not in list(WORTH):
-        raise unknown_name("status", status, list(WORTH))
+    if status not in list(Origin):
+        raise unknown_name("status", status, list(Origin))
     found = speakers(channels, Domain(part))
     return Requirement(Domain(part), Origin(status), found[0].status.value if found else ABSENT)

@@ -6,7 +6,8 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from wbcbench.joules.energy import Channel, Curve, Trace, Window, WindowEnergy
+from wbcbench.joules.curve import EnergyCurve
+from wbcbench.joules.energy import Channel, Trace, Window, WindowEnergy
 from wbcbench.runs.records import RunRecord
 from wbcbench.trust.budget import Budget
 from wbcbench.windows import TRAIN, is_validation
@@ -155,10 +156,10 @@ def _samples(trace: Trace, window: Window) -> Samples:
     )
 
 
-def _edge(curve: Curve, at_s: float) -> Edge:
+def _edge(curve: EnergyCurve, at_s: float) -> Edge:
     after = bisect_left(curve.t_s, at_s)
     return Edge(at_s, _knot(curve, after - 1), _knot(curve, after), curve.at(at_s))
 
 
-def _knot(curve: Curve, i: int) -> Point | None:
+def _knot(curve: EnergyCurve, i: int) -> Point | None:
     return Point(curve.t_s[i], curve.energy_j[i]) if 0 <= i < len(curve.t_s) else None

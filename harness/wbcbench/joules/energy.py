@@ -20,7 +20,8 @@ from itertools import pairwise
 from statistics import median
 
 from wbcbench import thresholds
-from wbcbench.joules.counter import Break, Plausible, Unwrapped, unwrap
+from wbcbench.joules.counter import Plausible, Unwrapped, unwrap
+from wbcbench.joules.curve import EnergyCurve, integral, staircase
 
 
 class Kind(StrEnum):
@@ -31,12 +32,22 @@ class Kind(StrEnum):
 
 
 class Origin(StrEnum):
-    """How far a number is from a sensor of that component."""
+    """How far a number is from a sensor of that component; in order of trust, the nearest first."""
 
     MEASURED = "measured"  # a sensor of that component
     ESTIMATED = "estimated"  # derived from a sensor of something else
     MODELLED = "modelled"  # a model without a sensor, e.g. TDP × load
     SYNTHETIC = "synthetic"  # a known signal, for demonstrations and tests
+
+    @property
+    def rank(self) -> int:
+        """Place in the order of trust, 0 for the most trusted."""
+        return tuple(Origin).index(self)
+
+    @property
+    def is_model(self) -> bool:
+        """Whether nothing of that component was read; the error is then not known."""
+        return self in (Origin.ESTIMATED, Origin.MODELLED)
 
 
 class Domain(StrEnum):
@@ -152,11 +163,11 @@ class Trace:
         return unwrap(times, values, Plausible(channel.wrap_j, ceiling_w(channel), slack_s))
 
     @cached_property
-    def curve(self) -> Curve:
+    def curve(self) -> EnergyCurve:
         """Cumulative joules over time since the first good reading."""
         if self.channel.kind is Kind.SAMPLED:
-            return _integral(*_recentred(*self.good, reading_age_s(self.channel)))
-        return _staircase(self.unwrapped, count_age_s(self))
+            return integral(*_recentred(*self.good, reading_age_s(self.channel)))
+        return staircase(self.unwrapped, count_age_s(self))
 
 
 def reading_age_s(channel: Channel) -> float:
@@ -199,58 +210,6 @@ def ceiling_w(channel: Channel) -> float:
     if channel.domain is Domain.GPU:
         return channel.limit_w * thresholds.GPU_CEILING_OVER_LIMIT
     return channel.limit_w * thresholds.CPU_CEILING_OVER_LIMIT
-
-
-@dataclass(frozen=True, slots=True)
-class Curve:
-    """Cumulative energy at knots, with the power slope that joins them.
-
-    ``power_w`` holds the power at each knot for a sampled channel (linear between knots) and is
-    ``None`` for a counter (energy linear between knots). No window may reach into a break.
-    """
-
-    t_s: list[float]
-    energy_j: list[float]
-    power_w: list[float] | None
-    breaks: tuple[Break, ...] = ()
-
-    def at(self, t_s: float) -> float:
-        """Joules accumulated at ``t_s``; constant beyond the last knot of a staircase."""
-        i = bisect_right(self.t_s, t_s) - 1
-        if i >= len(self.t_s) - 1:
-            return self.energy_j[-1]
-        step_s = self.t_s[i + 1] - self.t_s[i]
-        into_s = t_s - self.t_s[i]
-        if self.power_w is None:
-            share = into_s / step_s
-            return self.energy_j[i] + share * (self.energy_j[i + 1] - self.energy_j[i])
-        slope = (self.power_w[i + 1] - self.power_w[i]) / step_s
-        return self.energy_j[i] + into_s * (self.power_w[i] + 0.5 * slope * into_s)
-
-
-def _integral(times: list[float], power_w: list[float]) -> Curve:
-    """Trapezoids between all good readings."""
-    energy = [0.0] if times else []
-    for i in range(1, len(times)):
-        step_s = times[i] - times[i - 1]
-        energy.append(energy[-1] + 0.5 * step_s * (power_w[i] + power_w[i - 1]))
-    return Curve(times, energy, power_w)
-
-
-def _staircase(counter: Unwrapped, age_s: float) -> Curve:
-    """Knots where the counter moved: between two moves energy is taken to grow evenly.
-
-    A counter polled faster than it updates repeats its value; joining the moves instead of the
-    polls spreads each step over the time it was collected in. Both sides of a break are knots, so
-    that no joule is spread across it.
-    """
-    edges = {t for each in counter.breaks for t in (each.before_s, each.after_s)}
-    knots_t, knots_e = list[float](), list[float]()
-    for t, total_j in zip(counter.t_s, counter.total_j, strict=True):
-        if not knots_e or total_j != knots_e[-1] or t in edges:
-            knots_t.append(t - age_s)
-            knots_e.append(total_j)
-    return Curve(knots_t, knots_e, None, counter.breaks)
 
 
 def window_energy(trace: Trace, window: Window) -> WindowEnergy:

@@ -21,10 +21,17 @@ from wbcbench.windows import TRAIN
 # where neither can be read. Memory alone is no headline.
 HEADLINE_DOMAINS = (Domain.GPU, Domain.CPU, Domain.SYSTEM)
 
-# CodeCarbon's joules are a second opinion: at equal trust the sensor read directly goes first.
-_CROSS_CHECKS = ("codecarbon",)
+CODECARBON = "codecarbon"
 
-_TRUST = (Origin.MEASURED, Origin.ESTIMATED, Origin.MODELLED, Origin.SYNTHETIC)
+
+def meter_of(channel: str) -> str:
+    """Name of the meter that reads a channel."""
+    return channel.split("/", maxsplit=1)[0]
+
+
+def is_codecarbon(channel: str) -> bool:
+    """Whether a channel is CodeCarbon's: a cross-check wherever another meter is as trusted."""
+    return meter_of(channel) == CODECARBON
 
 
 class Measured(Protocol):
@@ -66,13 +73,13 @@ class Speaker:
 def speakers(channels: Iterable[Channel], domain: Domain) -> list[Speaker]:
     """Every way these channels read a part of the machine, the most trusted first.
 
-    Measured before estimated before modelled before synthetic; among equals a counter before an
-    integral, an instantaneous reading before an averaged one, and CodeCarbon last.
+    In the order of trust of ``Origin``; among equals a counter before an integral, an
+    instantaneous reading before an averaged one, and CodeCarbon last.
     """
     groups: dict[tuple[str, Kind, str], list[Channel]] = {}
     for channel in channels:
         if channel.domain is domain:
-            key = (_meter(channel), channel.kind, _family(channel.reading))
+            key = (meter_of(channel.name), channel.kind, _family(channel.reading))
             groups.setdefault(key, []).append(channel)
     return [_speaker(group) for group in sorted(groups.values(), key=_rank)]
 
@@ -157,7 +164,7 @@ def _is_invalid(record: Measured, who: Speaker) -> bool:
 
 def _speaker(group: Iterable[Channel]) -> Speaker:
     channels = sorted(group, key=lambda channel: channel.name)
-    worst = max(channels, key=lambda channel: _TRUST.index(channel.origin))
+    worst = max(channels, key=lambda channel: channel.origin.rank)
     names = tuple(channel.name for channel in channels)
     return Speaker(worst.domain, names, _method(channels[0]), worst.origin)
 
@@ -165,8 +172,8 @@ def _speaker(group: Iterable[Channel]) -> Speaker:
 def _rank(group: list[Channel]) -> tuple[int, bool, bool, bool, str]:
     first = min(group, key=lambda channel: channel.name)
     return (
-        max(_TRUST.index(channel.origin) for channel in group),
-        _meter(first) in _CROSS_CHECKS,
+        max(channel.origin.rank for channel in group),
+        is_codecarbon(first.name),
         first.kind is not Kind.COUNTER,
         "instant" not in first.reading,
         first.name,
@@ -176,7 +183,7 @@ def _rank(group: list[Channel]) -> tuple[int, bool, bool, bool, str]:
 def _method(channel: Channel) -> str:
     if channel.domain is Domain.GPU:
         return _gpu_method(channel)
-    return "_".join(part for part in (_meter(channel), _family(channel.reading)) if part)
+    return "_".join(part for part in (meter_of(channel.name), _family(channel.reading)) if part)
 
 
 def _gpu_method(channel: Channel) -> str:
@@ -185,10 +192,6 @@ def _gpu_method(channel: Channel) -> str:
     if "average" in channel.reading or channel.averaging_s:
         return "integral_average"
     return "integral_instant" if "instant" in channel.reading else "integral_unnamed"
-
-
-def _meter(channel: Channel) -> str:
-    return channel.name.split("/", maxsplit=1)[0]
 
 
 def _family(reading: str) -> str:

@@ -20,6 +20,7 @@ from pydantic import JsonValue
 
 from wbcbench.errors import CannotMeasureError, UsageError
 from wbcbench.joules.energy import Channel, Domain, Kind, Origin
+from wbcbench.joules.headline import CODECARBON
 from wbcbench.meters import Meter, MeterRequest
 from wbcbench.sensors.codecarbon_feed import PERIOD_S, FeedSettings
 
@@ -62,7 +63,7 @@ def open_meters(request: MeterRequest) -> list[Meter]:
 class CodeCarbonMeter:
     """CodeCarbon's totals as counters in joules; see ``codecarbon_feed`` for how they come."""
 
-    name = "codecarbon"
+    name = CODECARBON
     # Its totals move once a second; looking four times as often tells well enough when.
     interval_s: float | None = PERIOD_S / 4
 
@@ -178,7 +179,7 @@ def _close(stream: IO[str] | None) -> None:
 def _channel(part: str, how: Mapping[str, Any]) -> Channel:
     reading, origin = _MODES.get(how["mode"], (str(how["mode"]), Origin.MODELLED))
     return Channel(
-        name=f"codecarbon/{part}",
+        name=f"{CODECARBON}/{part}",
         kind=Kind.COUNTER,
         origin=origin,
         domain=_DOMAINS[part],

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from wbcbench.joules.energy import Domain
+from wbcbench.joules.energy import Domain, Origin
 from wbcbench.report import DataTable, Figure
 from wbcbench.report.page.drawing import WIDTH_IN, axes
 from wbcbench.report.page.evidence import Evidence
@@ -42,7 +42,7 @@ def figure(study: Evidence, found: Sequence[Share]) -> Figure:
 
 
 def _caption(study: Evidence, found: Sequence[Share]) -> Iterator[str]:
-    statuses = sorted({each.status for each in found}, key=list(HATCHES).index)
+    statuses = sorted({each.status for each in found}, key=lambda status: Origin(status).rank)
     yield "Mean joules of the runs that the summary counts, gross. "
     yield f"One bar for each status ({_and(statuses)}): "
     yield "joules that are known in different ways are not added up. "

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from wbcbench.joules.energy import Domain
+from wbcbench.joules.headline import CODECARBON
 from wbcbench.table.columns import Cell, Column, Group
 from wbcbench.table.energy_gpu import energy_status, method
 from wbcbench.table.view import RunView
@@ -14,7 +15,7 @@ NO_CODECARBON = "CodeCarbon did not run, or has no such part"
 
 
 def _codecarbon(domain: Domain) -> Callable[[RunView], Cell]:
-    return lambda run: run.meter_energy_j("codecarbon", domain)
+    return lambda run: run.meter_energy_j(CODECARBON, domain)
 
 
 GROUP = Group(
@@ -91,14 +92,14 @@ GROUP = Group(
             "str",
             NO_CODECARBON,
             "its version",
-            lambda r: r.meter_fact("codecarbon", "codecarbon_version"),
+            lambda r: r.meter_fact(CODECARBON, "codecarbon_version"),
         ),
         Column(
             "codecarbon_cpu_mode",
             "str",
             NO_CODECARBON,
             "how it comes to CPU joules",
-            lambda r: r.meter_fact("codecarbon", "parts", "cpu", "mode"),
+            lambda r: r.meter_fact(CODECARBON, "parts", "cpu", "mode"),
         ),
         Column(
             "codecarbon_energy_gpu_j",

@@ -11,6 +11,7 @@ from wbcbench.joules.headline import (
     HEADLINE_DOMAINS,
     Speaker,
     first_knowing,
+    meter_of,
     speakers,
     spoken_energy_j,
     spoken_power_w,
@@ -76,7 +77,7 @@ class RunView:
 
     def meter_energy_j(self, meter: str, domain: Domain, window: str = TRAIN) -> float | None:
         """Joules of one part in one window as one meter saw it, whoever speaks for the part."""
-        own = (s for s in self.readings[domain] if s.channels[0].startswith(f"{meter}/"))
+        own = (s for s in self.readings[domain] if meter_of(s.channels[0]) == meter)
         return spoken_energy_j(self.record, next(own, None), window)
 
     def idle_w(self, who: Speaker | None, windows: tuple[str, ...]) -> float | None:
@@ -159,8 +160,8 @@ class RunView:
         """How well the headline's meter was sampled."""
         if self.headline is None:
             return None
-        meter = self.headline.channels[0].split("/", maxsplit=1)[0]
-        found = (s for s in self.record.sampling if s.meter.split("/", maxsplit=1)[0] == meter)
+        meter = meter_of(self.headline.channels[0])
+        found = (s for s in self.record.sampling if meter_of(s.meter) == meter)
         return next(found, None)
 
 

@@ -10,14 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import combinations
 
-from wbcbench.joules.energy import Channel, Domain, Kind, Origin, WindowEnergy
-from wbcbench.joules.headline import Speaker, speakers
+from wbcbench.joules.energy import Channel, Domain, Kind, WindowEnergy
+from wbcbench.joules.headline import Speaker, is_codecarbon, speakers
 from wbcbench.joules.metrics import sum_if_all_known
 from wbcbench.trust.agreement import Agreement, agreement, difference_pct
 from wbcbench.trust.faults import is_pair
-
-CROSS_CHECK = "codecarbon/"
-_JUDGED = (Origin.MEASURED, Origin.SYNTHETIC)
 
 _Found = dict[tuple[str, str], WindowEnergy]
 
@@ -42,7 +39,7 @@ def agreements(
 
 def _witnessed(channels: Sequence[Channel], found: _Found, window: str) -> Iterator[Agreement]:
     for one, other in combinations(channels, 2):
-        if not is_pair(one, other) or {one.origin, other.origin} - set(_JUDGED):
+        if not is_pair(one, other) or one.origin.is_model or other.origin.is_model:
             continue
         counter, integral = (one, other) if one.kind is Kind.COUNTER else (other, one)
         a, b = found.get((window, counter.name)), found.get((window, integral.name))
@@ -64,7 +61,7 @@ def _cross(channels: Sequence[Channel], found: _Found, window: str) -> Iterator[
 
 
 def _is_cross_check(who: Speaker) -> bool:
-    return who.channels[0].startswith(CROSS_CHECK)
+    return is_codecarbon(who.channels[0])
 
 
 def _joules(who: Speaker, found: _Found, window: str) -> float | None:

@@ -21,7 +21,8 @@ from itertools import pairwise
 from statistics import median
 
 from wbcbench import thresholds
-from wbcbench.joules.energy import Channel, Curve, Kind, Origin, Trace, Window, WindowEnergy
+from wbcbench.joules.curve import EnergyCurve
+from wbcbench.joules.energy import Channel, Kind, Trace, Window, WindowEnergy
 from wbcbench.sensors.sensor_card import pace_s
 from wbcbench.trust.beat import beat_j
 from wbcbench.trust.budget import TRIANGULAR_95, Budget, t_95
@@ -30,7 +31,6 @@ _UNIFORM_SD = 1 / math.sqrt(12)  # standard deviation of an even distribution of
 _FEW_LEVELS = 32  # readings of more distinct values are fine-grained
 _COARSEST = 0.03  # of the highest reading: power sensors of boards resolve a watt or better
 _FEWEST_ON_GRID, _ON_GRID = 5, 0.01
-_MODELS = (Origin.MODELLED, Origin.ESTIMATED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ def budget(trace: Trace, window: Window, energy: WindowEnergy, sensor: Sensor) -
         window.name,
         trace.channel.name,
         *found,
-        total_j=None if trace.channel.origin in _MODELS else math.hypot(*found),
+        total_j=None if trace.channel.origin.is_model else math.hypot(*found),
         gain_j=None if gain is None else gain * abs(energy.energy_j),
     )
 
@@ -146,7 +146,7 @@ def _counter_parts(trace: Trace, window: Window, sensor: Sensor) -> tuple[float,
     return quantisation_j, lag_s * max(start_w, end_w), sampling_j
 
 
-def _local_step(curve: Curve, at_s: float, sensor: Sensor) -> tuple[float, float]:
+def _local_step(curve: EnergyCurve, at_s: float, sensor: Sensor) -> tuple[float, float]:
     """How much of the joules around an edge may lie on its other side, and the power there.
 
     A counter known to move faster than it is polled is off by the bend between two polls only;

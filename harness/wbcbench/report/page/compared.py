@@ -17,7 +17,6 @@ from wbcbench.runs.records import RunRecord
 from wbcbench.runs.rundir import RunDir
 
 # From a sensor of the part itself to a made-up signal.
-TRUST = (Origin.MEASURED, Origin.ESTIMATED, Origin.MODELLED, Origin.SYNTHETIC)
 
 
 Row = Mapping[str, Any]
@@ -38,7 +37,7 @@ def compared(
     settings = settings_for(folder, {})
     ordered = sorted(runs, key=lambda run: run[0].run_id)
     observed = [_observed(record, row, folder) for record, row in ordered]
-    trusts = [settings.least_trust] if settings.plan_sha256 else TRUST
+    trusts = [settings.least_trust] if settings.plan_sha256 else list(Origin)
     made: Comparison | str = ""
     for trust in trusts:
         try:

@@ -12,14 +12,13 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from wbcbench.joules.energy import Domain
+from wbcbench.joules.energy import Domain, Origin
 from wbcbench.joules.metrics import mean_known
 from wbcbench.report.page.arms import arms
 from wbcbench.report.page.evidence import Evidence, Run
 from wbcbench.windows import TRAIN
 
 PARTS = {Domain.GPU: "GPU", Domain.CPU: "CPU", Domain.DRAM: "DRAM", Domain.SYSTEM: "whole machine"}
-_ORDER = ("measured", "estimated", "modelled", "synthetic")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +60,7 @@ def shares(study: Evidence) -> list[Share]:
     found: list[Share] = []
     for arm in arms(study):
         own = [share for domain in PARTS if (share := _share(arm.label, arm.metered, domain))]
-        found += sorted(own, key=lambda s: (s.domain is Domain.SYSTEM, _ORDER.index(s.status)))
+        found += sorted(own, key=lambda s: (s.domain is Domain.SYSTEM, Origin(s.status).rank))
     return found
 
 

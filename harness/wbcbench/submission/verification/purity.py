@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from wbcbench.joules.energy import Origin
+from wbcbench.joules.headline import CODECARBON, is_codecarbon
 from wbcbench.runs.records import RunRecord
 from wbcbench.submission import layout
 from wbcbench.submission.verification import Outcome, outcome
@@ -31,13 +32,13 @@ def check(bundle: Bundle) -> Outcome:
 
 def _relabelled(record: RunRecord) -> Iterator[str]:
     """CodeCarbon says of each part how it got its joules; a model never becomes a sensor."""
-    parts = getattr(record.meters.get("codecarbon"), "get", lambda _: None)("parts")
+    parts = getattr(record.meters.get(CODECARBON), "get", lambda _: None)("parts")
     for channel in record.channels:
-        meter, _, part = channel.name.partition("/")
-        how = parts.get(part) if isinstance(parts, dict) and meter == "codecarbon" else None
+        part = channel.name.partition("/")[2]
+        how = parts.get(part) if isinstance(parts, dict) and is_codecarbon(channel.name) else None
         mode = how.get("mode") if isinstance(how, dict) else None
         is_model = mode in _MODELS or channel.reading in _MODELS
-        if is_model and channel.origin not in {Origin.MODELLED, Origin.ESTIMATED}:
+        if is_model and not channel.origin.is_model:
             yield f"{record.run_id}: {channel.name} is a model and is said to be {channel.origin}."
 
 
