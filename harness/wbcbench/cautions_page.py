@@ -60,7 +60,7 @@ def _codes() -> Iterator[str]:
         yield f"### `{doubt.code}`\n"
         yield f"- Severity: {doubt.rule}."
         yield f"- Limits: {limits}."
-        yield f"- Advice: {doubt.advice}\n"
+        yield f"- Advice: {doubt.advice_on()}\n"
 
 
 def _limits() -> Iterator[str]:

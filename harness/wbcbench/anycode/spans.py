@@ -1,7 +1,7 @@
 """A recording → joules of any stretch of it, with ± , doubts and a verdict.
 
-A span is a window outside a run: a command, a block of somebody's code. It is judged by the same
-checks as the ``train`` window of a run, each span alone, and its headline is chosen alike.
+A span is a window outside a run: a command, a block of somebody's code. Each is judged alone, by
+the same checks as the training of a run, and its headline is chosen alike.
 """
 
 from __future__ import annotations
@@ -14,26 +14,15 @@ from typing import Literal
 from wbcbench.checks import Evidence, cautions
 from wbcbench.joules.curve import EnergyCurve
 from wbcbench.joules.energy import Channel, Kind, Origin, Trace, Window, WindowEnergy
-from wbcbench.joules.headline import (
-    Speaker,
-    headline_channel,
-    spoken_energy_j,
-    spoken_power_w,
-    spoken_uncertainty_j,
-)
+from wbcbench.joules.headline import spoken_power_w
 from wbcbench.runs.records import Circumstances
 from wbcbench.runs.rundir import RunDir
-from wbcbench.runs.study import RunSpec
 from wbcbench.sampling.recording import SHARED
 from wbcbench.sensors.board_state import Look
 from wbcbench.trust import appraisal
 from wbcbench.verdict import Caution, Severity, Verdict, verdict
-from wbcbench.windows import TRAIN
 
 PEAK_OVER_S = 1.0  # a counter's steps are too coarse to tell power over less
-
-# The checks ask the spec what a run was meant to be; a span was meant to be nothing of the kind.
-_NO_RUN = RunSpec(variant="", validation="by-photograph")
 
 Status = Origin | Literal["absent"]
 
@@ -93,17 +82,13 @@ class Recorded:
 
     def span(self, window: Window, *, is_cut: bool = False) -> Span:
         """Work out one span; with ``is_cut`` it was still open when the trace ended."""
-        # The checks speak of a run's training; here the span stands in its place.
-        standing_in = replace(window, name=TRAIN)
-        evidence = _evidence(self, standing_in, is_cut=is_cut)
+        evidence = _evidence(self, window, is_cut=is_cut)
         doubts = cautions(evidence)
-        named = tuple(_renamed(each, window.name) for each in doubts)
-        found = replace(evidence, cautions=doubts)
         return Span(
             window=window,
             readings=tuple(_reading(trace, evidence, window) for trace in self.traces),
-            headline=_headline(found, window.name),
-            cautions=named,
+            headline=_headline(replace(evidence, cautions=doubts)),
+            cautions=doubts,
             verdict=verdict(doubts),
         )
 
@@ -131,7 +116,7 @@ def with_write_error(span: Span, reason: str | None) -> Span:
 def _evidence(kept: Recorded, window: Window, *, is_cut: bool) -> Evidence:
     found = appraisal.appraise(kept.traces, [window])
     return Evidence(
-        spec=_NO_RUN,
+        spec=None,
         traces=kept.traces,
         windows=(window,),
         energies=found.energies,
@@ -144,43 +129,32 @@ def _evidence(kept: Recorded, window: Window, *, is_cut: bool) -> Evidence:
         agreements=found.agreements,
         telemetry=tuple(appraisal.telemetry(kept.looks, [window])),
         shared=kept.seen.provenance.get(SHARED) is True,
-    )
-
-
-def _renamed(caution: Caution, name: str) -> Caution:
-    return replace(
-        caution,
-        window=name if caution.window == TRAIN else caution.window,
-        detail=caution.detail.replace(f"`{TRAIN}`", f"`{name}`"),
-        advice=caution.advice.replace(f"`{TRAIN}`", f"`{name}`"),
+        judged=window.name,
     )
 
 
 def _reading(trace: Trace, evidence: Evidence, window: Window) -> Reading:
-    energy = evidence.energy(TRAIN, trace.channel.name)
+    energy = evidence.energy(window.name, trace.channel.name)
     assert energy is not None, "every window is appraised on every trace"
     peak_w = None if energy.energy_j is None else peak_power_w(trace, window)
-    return Reading(trace.channel, replace(energy, window=window.name), peak_w)
+    return Reading(trace.channel, energy, peak_w)
 
 
-def _headline(evidence: Evidence, name: str) -> Headline:
-    who = headline_channel(evidence)
+def _headline(evidence: Evidence) -> Headline:
+    who = evidence.headline
     if who is None:
-        return Headline(name, None, None, None, "absent", None, None, None)
+        return Headline(evidence.judged, None, None, None, "absent", None, None, None)
+    energy_j, uncertainty_j = evidence.headline_j
     return Headline(
-        window=name,
-        energy_j=spoken_energy_j(evidence, who, TRAIN),
-        uncertainty_j=spoken_uncertainty_j(evidence, who, TRAIN),
-        mean_power_w=spoken_power_w(evidence, who, TRAIN),
-        status=_status(evidence, who),
+        window=evidence.judged,
+        energy_j=energy_j,
+        uncertainty_j=uncertainty_j,
+        mean_power_w=spoken_power_w(evidence, who, evidence.judged),
+        status="absent" if energy_j is None else who.status,
         channel="+".join(who.channels),
         method=who.method,
         domain=who.domain.value,
     )
-
-
-def _status(evidence: Evidence, who: Speaker) -> Status:
-    return "absent" if spoken_energy_j(evidence, who, TRAIN) is None else who.status
 
 
 def peak_power_w(trace: Trace, window: Window) -> float | None:

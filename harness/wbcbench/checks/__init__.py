@@ -1,8 +1,8 @@
-"""The doubts a run gives rise to: one file a check, each ``check(evidence) -> Iterable[Caution]``.
+"""The doubts a window gives rise to: one file a check, ``check(evidence) -> Iterable[Caution]``.
 
-Checks look at what was measured and never change it. A check's file names its doubts in
-``DOUBTS``, from which the documentation is made. To add one: a file here and a line in
-``catalog.CHECKS``.
+One window is judged: the training of a run, or a span of somebody's code. Checks look at what was
+measured and never change it. A check's file names its doubts in ``DOUBTS``, from which the
+documentation is made. To add one: a file here and a line in ``catalog.CHECKS``.
 """
 
 from __future__ import annotations
@@ -14,13 +14,22 @@ from pydantic import JsonValue
 
 from wbcbench import catalog
 from wbcbench.joules.energy import Channel, Domain, Trace, Window, WindowEnergy
-from wbcbench.joules.headline import HEADLINE_DOMAINS, is_codecarbon, speakers
+from wbcbench.joules.headline import (
+    HEADLINE_DOMAINS,
+    Speaker,
+    headline_channel,
+    is_codecarbon,
+    speakers,
+    spoken_energy_j,
+    spoken_uncertainty_j,
+)
 from wbcbench.runs.records import AbsentMeter, Epoch, Sampling, Status
 from wbcbench.runs.study import RunSpec
 from wbcbench.sensors.board_state import Telemetry
 from wbcbench.trust.agreement import Agreement
 from wbcbench.trust.faults import Fault
 from wbcbench.verdict import Caution, Severity
+from wbcbench.windows import TRAIN, is_work
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +39,7 @@ class Doubt:
     Attributes:
         code: Stable identifier.
         rule: When it is raised and how much it weighs, in words.
-        advice: What to do about it.
+        advice: What to do about it; ``{judged}`` stands for the name of the judged window.
         limits: Names in ``thresholds.TABLE`` that decide.
     """
 
@@ -40,10 +49,20 @@ class Doubt:
     limits: tuple[str, ...] = ()
 
     def caution(
-        self, severity: Severity, detail: str, *, window: str = "", channel: str = ""
+        self,
+        severity: Severity,
+        detail: str,
+        *,
+        window: str = "",
+        channel: str = "",
+        judged: str = TRAIN,
     ) -> Caution:
-        """This doubt about one run; ``detail`` is a whole sentence with numbers."""
-        return Caution(self.code, severity, detail, self.advice, window, channel)
+        """This doubt about one run or span; ``detail`` is a whole sentence with numbers."""
+        return Caution(self.code, severity, detail, self.advice_on(judged), window, channel)
+
+    def advice_on(self, judged: str = TRAIN) -> str:
+        """The advice, naming the window that is judged."""
+        return self.advice.replace("{judged}", judged)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +70,7 @@ class Evidence:
     """Everything the checks look at.
 
     Attributes:
-        spec: What was asked.
+        spec: What a run was asked to do; ``None`` for a span, of which nothing was asked.
         traces, windows, energies: What was measured.
         cut: Names of windows that were still open when the trace ended.
         sampling: How well each meter was sampled.
@@ -65,9 +84,10 @@ class Evidence:
         status: How the run ended.
         shared: Whether another harness was measuring on this machine.
         cautions: None yet; evidence is what cautions are made from.
+        judged: Name of the window that is judged.
     """
 
-    spec: RunSpec
+    spec: RunSpec | None
     traces: tuple[Trace, ...]
     windows: tuple[Window, ...]
     energies: tuple[WindowEnergy, ...]
@@ -86,6 +106,7 @@ class Evidence:
     shared: bool = False
     status: Status = "done"
     cautions: tuple[Caution, ...] = ()
+    judged: str = TRAIN
 
     @property
     def channels(self) -> tuple[Channel, ...]:
@@ -100,6 +121,24 @@ class Evidence:
     def window(self, name: str) -> Window | None:
         """The window of that name; ``None`` if the run did not get there."""
         return next((window for window in self.windows if window.name == name), None)
+
+    def is_work(self, window: str) -> bool:
+        """Whether a window holds work: that of a run, or the span that is judged."""
+        return window == self.judged or is_work(window)
+
+    @property
+    def headline(self) -> Speaker | None:
+        """Who speaks for the judged window; ``None`` if nobody."""
+        return headline_channel(self, self.judged)
+
+    @property
+    def headline_j(self) -> tuple[float | None, float | None]:
+        """Joules of the judged window and their ±, as its headline states them."""
+        who = self.headline
+        return (
+            spoken_energy_j(self, who, self.judged),
+            spoken_uncertainty_j(self, who, self.judged),
+        )
 
     @property
     def weighty(self) -> frozenset[str]:

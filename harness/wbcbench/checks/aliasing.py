@@ -7,10 +7,8 @@ from collections.abc import Iterator
 from wbcbench import thresholds
 from wbcbench.checks import Doubt, Evidence
 from wbcbench.joules.energy import Kind, Origin, Trace
-from wbcbench.joules.headline import headline_channel
 from wbcbench.trust.uncertainty import sensor_of
 from wbcbench.verdict import Caution, Severity
-from wbcbench.windows import TRAIN
 
 ALIAS = Doubt(
     "aliasing",
@@ -26,7 +24,7 @@ DOUBTS = (ALIAS,)
 def check(evidence: Evidence) -> Iterator[Caution]:
     """Compare the mean step time with the update period of each power reading."""
     step_s = mean_step_s(evidence)
-    who = headline_channel(evidence)
+    who = evidence.headline
     if step_s is None:
         return
     for trace in evidence.weighty_traces:
@@ -39,7 +37,7 @@ def check(evidence: Evidence) -> Iterator[Caution]:
             Severity.SUSPECT if sensor.is_part_time and rests_on_it else Severity.INFO,
             f"A step takes {1000 * step_s:.1f} ms, {kin} the {1000 * sensor.update_s:.0f} ms in "
             f"which {trace.channel.name} is renewed.",
-            window=TRAIN,
+            window=evidence.judged,
             channel=trace.channel.name,
         )
 

@@ -9,7 +9,6 @@ from wbcbench.checks import Doubt, Evidence
 from wbcbench.joules.energy import Origin
 from wbcbench.joules.headline import is_codecarbon
 from wbcbench.verdict import Caution, Severity
-from wbcbench.windows import TRAIN
 
 DIFFERS = Doubt(
     "codecarbon-differs",
@@ -22,12 +21,14 @@ DOUBTS = (DIFFERS,)
 
 
 def check(evidence: Evidence) -> Iterator[Caution]:
-    """Look at ``train`` alone: it is the longest window, and CodeCarbon samples slowly."""
+    """Look at the judged window alone: it is the longest window, and CodeCarbon samples slowly."""
     measured = {c.name for c in evidence.channels if c.origin is Origin.MEASURED}
     for each in evidence.agreements:
         is_sensor = is_codecarbon(each.b) and set(each.b.split("+")) <= measured
-        if each.window != TRAIN or each.status != "cross-check" or not is_sensor:
+        if each.window != evidence.judged or each.status != "cross-check" or not is_sensor:
             continue
         if abs(each.difference_pct) > thresholds.CROSS_CHECK_PCT:
-            detail = f"{each.a} is {each.difference_pct:+.0f} % off {each.b} in `train`."
-            yield DIFFERS.caution(Severity.INFO, detail, window=TRAIN, channel=each.b)
+            detail = (
+                f"{each.a} is {each.difference_pct:+.0f} % off {each.b} in `{evidence.judged}`."
+            )
+            yield DIFFERS.caution(Severity.INFO, detail, window=evidence.judged, channel=each.b)

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 from wbcbench.checks import Doubt, Evidence, listed
 from wbcbench.verdict import Caution, Severity
-from wbcbench.windows import TRAIN
 
 CUT = Doubt(
     "window-cut",
@@ -29,9 +28,9 @@ def check(evidence: Evidence) -> Iterator[Caution]:
         detail = f"The run ended as {evidence.status} after {len(evidence.epochs)} of its epochs."
         yield UNFINISHED.caution(Severity.INVALID, detail)
     if evidence.cut:
-        is_train = TRAIN in evidence.cut
+        is_judged = evidence.judged in evidence.cut
         yield CUT.caution(
-            Severity.INVALID if is_train else Severity.SUSPECT,
+            Severity.INVALID if is_judged else Severity.SUSPECT,
             f"Still open when the trace ended, and cut there: {listed(evidence.cut)}.",
-            window=TRAIN if is_train else evidence.cut[0],
+            window=evidence.judged if is_judged else evidence.cut[0],
         )

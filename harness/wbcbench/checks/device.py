@@ -8,7 +8,6 @@ from wbcbench.checks import Doubt, Evidence
 from wbcbench.joules.energy import Domain, Origin
 from wbcbench.sensors.pci import same_bus
 from wbcbench.verdict import Caution, Severity
-from wbcbench.windows import TRAIN
 
 WRONG = Doubt(
     "wrong-gpu",
@@ -52,4 +51,6 @@ def _buses(evidence: Evidence) -> list[str]:
 def _each(evidence: Evidence, doubt: Doubt, detail: str) -> Iterator[Caution]:
     for channel in evidence.channels:
         if channel.domain is Domain.GPU and channel.origin is Origin.MEASURED:
-            yield doubt.caution(Severity.INVALID, detail, window=TRAIN, channel=channel.name)
+            yield doubt.caution(
+                Severity.INVALID, detail, window=evidence.judged, channel=channel.name
+            )

@@ -8,7 +8,6 @@ from wbcbench import thresholds
 from wbcbench.checks import Doubt, Evidence, listed
 from wbcbench.joules.energy import Trace, Window
 from wbcbench.verdict import Caution, Severity
-from wbcbench.windows import is_work
 
 FAILED = Doubt(
     "reads-failed",
@@ -46,7 +45,7 @@ def _failed(evidence: Evidence, trace: Trace) -> Iterator[Caution]:
     if not lost:
         return
     touched = [window.name for window in evidence.windows if _holds(window, lost)]
-    worked = [name for name in touched if is_work(name)]
+    worked = [name for name in touched if evidence.is_work(name)]
     matters = bool(worked) and trace.channel.name in evidence.weighty
     yield FAILED.caution(
         Severity.SUSPECT if matters else Severity.INFO,

@@ -6,9 +6,8 @@ from collections.abc import Iterator
 
 from wbcbench import thresholds
 from wbcbench.checks import Doubt, Evidence
-from wbcbench.joules.headline import headline_channel, spoken_samples
+from wbcbench.joules.headline import spoken_samples
 from wbcbench.verdict import Caution, Severity
-from wbcbench.windows import TRAIN
 
 FEW = Doubt(
     "few-samples",
@@ -21,12 +20,12 @@ DOUBTS = (FEW,)
 
 def check(evidence: Evidence) -> Iterator[Caution]:
     """Count the readings of the channel that carries the headline."""
-    samples = spoken_samples(evidence, headline_channel(evidence), TRAIN)
+    samples = spoken_samples(evidence, evidence.headline, evidence.judged)
     if samples is None or samples >= thresholds.HEADLINE_SAMPLES:
         return
     severity = Severity.SUSPECT if samples < thresholds.FEWEST_SAMPLES else Severity.INFO
     detail = (
-        f"`train` holds {samples} good readings; a headline wants "
+        f"`{evidence.judged}` holds {samples} good readings; a headline wants "
         f"{thresholds.HEADLINE_SAMPLES:.0f}."
     )
-    yield FEW.caution(severity, detail, window=TRAIN)
+    yield FEW.caution(severity, detail, window=evidence.judged)

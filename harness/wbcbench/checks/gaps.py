@@ -10,7 +10,6 @@ from wbcbench import thresholds
 from wbcbench.checks import Doubt, Evidence, listed
 from wbcbench.joules.energy import Kind, Trace, Window
 from wbcbench.verdict import Caution, Severity
-from wbcbench.windows import TRAIN, is_work
 
 GAP = Doubt(
     "sampling-gap",
@@ -32,11 +31,13 @@ def check(evidence: Evidence) -> Iterator[Caution]:
         torn = [window for window in evidence.windows if lost_s[window.name] > 0]
         if not torn:
             continue
-        worst = max(torn, key=lambda w: (w.name == TRAIN, is_work(w.name), lost_s[w.name]))
+        worst = max(torn, key=lambda w: (*_weight(evidence, w.name), lost_s[w.name]))
         share = lost_s[worst.name] / worst.duration_s
         longest_s = max(end - start for start, end in found)
         yield GAP.caution(
-            _severity(trace, worst, share) if trace.channel.name in weighty else Severity.INFO,
+            _severity(evidence, trace, worst, share)
+            if trace.channel.name in weighty
+            else Severity.INFO,
             f"{trace.channel.name} gave no good reading for up to {longest_s:.1f} s; of "
             f"{worst.name}, {100 * (1 - share):.0f} % are covered. "
             f"Windows with gaps: {listed(w.name for w in torn)}.",
@@ -45,11 +46,16 @@ def check(evidence: Evidence) -> Iterator[Caution]:
         )
 
 
-def _severity(trace: Trace, worst: Window, share: float) -> Severity:
+def _weight(evidence: Evidence, window: str) -> tuple[bool, bool]:
+    return window == evidence.judged, evidence.is_work(window)
+
+
+def _severity(evidence: Evidence, trace: Trace, worst: Window, share: float) -> Severity:
+    is_judged, is_work = _weight(evidence, worst.name)
     is_sampled = trace.channel.kind is Kind.SAMPLED
-    if worst.name == TRAIN and is_sampled and share > thresholds.COVERED_SHARE:
+    if is_judged and is_sampled and share > thresholds.COVERED_SHARE:
         return Severity.INVALID
-    return Severity.SUSPECT if is_work(worst.name) else Severity.INFO
+    return Severity.SUSPECT if is_work else Severity.INFO
 
 
 def gaps(times: Sequence[float]) -> list[tuple[float, float]]:

@@ -9,7 +9,6 @@ from wbcbench.checks import Doubt, Evidence, listed
 from wbcbench.joules.energy import Window
 from wbcbench.trust.faults import Fault, Flaw
 from wbcbench.verdict import Caution, Severity
-from wbcbench.windows import TRAIN, is_work
 
 _WEIGHS = "suspect, or info on a channel that does not carry the joules of a part"
 _WITNESS = (
@@ -69,7 +68,7 @@ def check(evidence: Evidence) -> Iterator[Caution]:
         yield _DOUBTS[flaw].caution(
             _severity(evidence, channel, flaw, touched),
             _detail(channel, faults, touched),
-            window=TRAIN if TRAIN in touched else next(iter(touched), ""),
+            window=evidence.judged if evidence.judged in touched else next(iter(touched), ""),
             channel=channel,
         )
 
@@ -84,7 +83,7 @@ def _severity(evidence: Evidence, channel: str, flaw: Flaw, touched: list[str]) 
     has_witness = (
         sum(c.name.rpartition("/")[0] == channel.rpartition("/")[0] for c in evidence.channels) > 1
     )
-    if flaw is Flaw.STUCK and not has_witness and not any(map(is_work, touched)):
+    if flaw is Flaw.STUCK and not has_witness and not any(map(evidence.is_work, touched)):
         return Severity.INFO
     return Severity.SUSPECT
 

@@ -6,9 +6,7 @@ from collections.abc import Iterator
 
 from wbcbench.checks import Doubt, Evidence
 from wbcbench.joules.energy import Origin
-from wbcbench.joules.headline import headline_channel
 from wbcbench.verdict import Caution, Severity
-from wbcbench.windows import TRAIN
 
 MODELLED = Doubt(
     "headline-modelled",
@@ -32,10 +30,12 @@ DOUBTS = (MODELLED, SYNTHETIC, ABSENT)
 
 def check(evidence: Evidence) -> Iterator[Caution]:
     """Say what kind of number the headline is, and what could not be asked."""
-    who = headline_channel(evidence)
+    who = evidence.headline
     if who is not None and who.status.is_model:
         detail = f"The headline is {who.status} (no sensor on this machine): {who.method}."
-        yield MODELLED.caution(Severity.INFO, detail, window=TRAIN, channel=who.channels[0])
+        yield MODELLED.caution(
+            Severity.INFO, detail, window=evidence.judged, channel=who.channels[0]
+        )
     made_up = [c.name for c in evidence.channels if c.origin is Origin.SYNTHETIC]
     if made_up:
         detail = f"A known signal was read instead of a sensor: {', '.join(made_up)}."

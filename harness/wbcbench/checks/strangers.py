@@ -36,14 +36,16 @@ def check(evidence: Evidence) -> Iterator[Caution]:
     for device in dict.fromkeys(each.device for each in evidence.telemetry):
         seen = [each for each in evidence.telemetry if each.device == device]
         yield from _processes(evidence, device, seen)
-        yield from _busy(device, seen)
+        yield from _busy(evidence, device, seen)
 
 
 def _processes(evidence: Evidence, device: str, seen: list[Telemetry]) -> Iterator[Caution]:
     uses_board = "GPU" in evidence.device.upper()
     sees_own = any(each.sees_own for each in seen)
     certain = sees_own or not uses_board
-    strangers = [each for each in seen if each.foreign_pids and (certain or _is_strange(each))]
+    strangers = [
+        each for each in seen if each.foreign_pids and (certain or _is_strange(evidence, each))
+    ]
     if strangers:
         pids = sorted({pid for each in strangers for pid in each.foreign_pids})
         detail = (
@@ -55,14 +57,19 @@ def _processes(evidence: Evidence, device: str, seen: list[Telemetry]) -> Iterat
         yield HIDDEN.caution(Severity.INFO, f"The trainer's process was never listed on {device}.")
 
 
-def _is_strange(state: Telemetry) -> bool:
+def _is_strange(evidence: Evidence, state: Telemetry) -> bool:
     """Where own processes look foreign, one of them is taken for the trainer."""
-    return state.window == IDLE_COLD or (state.processes_most or 0) > 1
+    return _is_before(evidence, state) or (state.processes_most or 0) > 1
 
 
-def _busy(device: str, seen: list[Telemetry]) -> Iterator[Caution]:
+def _is_before(evidence: Evidence, state: Telemetry) -> bool:
+    """Whether nothing of this run was on the board yet; a span of that name is no such time."""
+    return state.window == IDLE_COLD != evidence.judged
+
+
+def _busy(evidence: Evidence, device: str, seen: list[Telemetry]) -> Iterator[Caution]:
     for each in seen:
         load = each.utilization or 0.0
-        if each.window == IDLE_COLD and load > thresholds.BUSY_SHARE:
+        if _is_before(evidence, each) and load > thresholds.BUSY_SHARE:
             detail = f"{device} was busy for {100 * load:.0f} % of the time before the run began."
             yield BUSY.caution(Severity.SUSPECT, detail, window=IDLE_COLD)

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from wbcbench import thresholds
 from wbcbench.checks import Doubt, Evidence
 from wbcbench.verdict import Caution, Severity
-from wbcbench.windows import TRAIN
 
 COLD = Doubt(
     "began-cold",
@@ -34,10 +33,10 @@ DOUBTS = (COLD, HOT, WARM)
 
 
 def check(evidence: Evidence) -> Iterator[Caution]:
-    """Look at each board's temperature at the start and in ``train``."""
+    """Look at each board's temperature at the start and in the judged window."""
     yield from _warm(evidence)
     for each in evidence.telemetry:
-        if each.window != TRAIN:
+        if each.window != evidence.judged:
             continue
         start_c, mean_c, max_c = (
             each.temperature_start_c,
@@ -45,16 +44,19 @@ def check(evidence: Evidence) -> Iterator[Caution]:
             each.temperature_max_c,
         )
         if start_c is not None and mean_c is not None and mean_c - start_c > thresholds.WARM_UP_C:
-            detail = f"{each.device} began `train` at {start_c:.0f} °C; its mean is {mean_c:.0f}."
-            yield COLD.caution(Severity.INFO, detail, window=TRAIN)
+            detail = (
+                f"{each.device} began `{each.window}` at {start_c:.0f} °C; "
+                f"its mean is {mean_c:.0f}."
+            )
+            yield COLD.caution(Severity.INFO, detail, window=each.window)
         if max_c is not None and max_c >= thresholds.HOT_C:
-            detail = f"{each.device} reached {max_c:.0f} °C in `train`."
-            yield HOT.caution(Severity.INFO, detail, window=TRAIN)
+            detail = f"{each.device} reached {max_c:.0f} °C in `{each.window}`."
+            yield HOT.caution(Severity.INFO, detail, window=each.window)
 
 
 def _warm(evidence: Evidence) -> Iterator[Caution]:
     """Compare each board's first temperature with what was asked for."""
-    asked_c = evidence.spec.cooldown_c
+    asked_c = evidence.spec.cooldown_c if evidence.spec else None
     firsts = {each.device: each for each in reversed(evidence.telemetry)}
     for device, first in firsts.items():
         began_c = first.temperature_start_c

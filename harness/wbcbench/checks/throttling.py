@@ -8,7 +8,6 @@ from wbcbench import thresholds
 from wbcbench.checks import Doubt, Evidence
 from wbcbench.sensors.board_state import Telemetry
 from wbcbench.verdict import Caution, Severity
-from wbcbench.windows import TRAIN, is_work
 
 # Names as in NVML's clock-event reasons. A power cap is how a board keeps to its limit: reported.
 SLOWED = ("hw_slowdown", "hw_thermal_slowdown", "sw_thermal_slowdown", "hw_power_brake")
@@ -33,7 +32,7 @@ DOUBTS = (THROTTLED, POWER_CAPPED)
 def check(evidence: Evidence) -> Iterator[Caution]:
     """One caution for each board that was slowed down, one for each that was capped."""
     for device in dict.fromkeys(each.device for each in evidence.telemetry):
-        seen = [t for t in evidence.telemetry if t.device == device and is_work(t.window)]
+        seen = [t for t in evidence.telemetry if t.device == device and evidence.is_work(t.window)]
         yield from _slowed(evidence, seen)
         yield from _capped(evidence, seen)
 
@@ -47,9 +46,9 @@ def _slowed(evidence: Evidence, seen: list[Telemetry]) -> Iterator[Caution]:
     slowed = [state for state in seen if slowed_s(state) > 0]
     if not slowed:
         return
-    worst = max(slowed, key=lambda state: (state.window == TRAIN, slowed_s(state)))
+    worst = max(slowed, key=lambda state: (state.window == evidence.judged, slowed_s(state)))
     share = _share(evidence, worst, slowed_s(worst))
-    is_most = worst.window == TRAIN and share > thresholds.THROTTLED_SHARE
+    is_most = worst.window == evidence.judged and share > thresholds.THROTTLED_SHARE
     reasons = ", ".join(reason for reason in worst.throttled_s if reason in SLOWED)
     yield THROTTLED.caution(
         Severity.INVALID if is_most else Severity.SUSPECT,
@@ -62,10 +61,10 @@ def _slowed(evidence: Evidence, seen: list[Telemetry]) -> Iterator[Caution]:
 def _capped(evidence: Evidence, seen: list[Telemetry]) -> Iterator[Caution]:
     for state in seen:
         capped_s = state.throttled_s.get(CAPPED, 0.0)
-        if state.window == TRAIN and capped_s > 0:
+        if state.window == evidence.judged and capped_s > 0:
             share = 100 * _share(evidence, state, capped_s)
-            detail = f"{state.device} was at its power limit for {share:.0f} % of `train`."
-            yield POWER_CAPPED.caution(Severity.INFO, detail, window=TRAIN)
+            detail = f"{state.device} was at its power limit for {share:.0f} % of `{state.window}`."
+            yield POWER_CAPPED.caution(Severity.INFO, detail, window=state.window)
 
 
 def _share(evidence: Evidence, state: Telemetry, held_s: float) -> float:

@@ -14,7 +14,6 @@ from wbcbench.joules.headline import (
     spoken_energy_j,
 )
 from wbcbench.verdict import Caution, Severity
-from wbcbench.windows import TRAIN
 
 UNKNOWN = Doubt(
     "energy-unknown",
@@ -33,15 +32,15 @@ DOUBTS = (UNKNOWN, FALLBACK)
 
 
 def check(evidence: Evidence) -> Iterator[Caution]:
-    """Look at who speaks for each part of the machine in ``train``."""
+    """Look at who speaks for each part of the machine in the judged window."""
     if not evidence.trained:
         return
-    spoken = [(domain, speaker(evidence, domain)) for domain in HEADLINE_DOMAINS]
+    spoken = [(domain, speaker(evidence, domain, evidence.judged)) for domain in HEADLINE_DOMAINS]
     if not any(_knows(evidence, who) for _, who in spoken):
         yield UNKNOWN.caution(
             Severity.INVALID,
-            f"No meter knows the joules of `train`. {_why(evidence)}",
-            window=TRAIN,
+            f"No meter knows the joules of `{evidence.judged}`. {_why(evidence)}",
+            window=evidence.judged,
         )
         return
     severity = Severity.INVALID
@@ -50,8 +49,9 @@ def check(evidence: Evidence) -> Iterator[Caution]:
         if first is None or first.status is not Origin.MEASURED:
             continue
         if not _knows(evidence, who) or (who and who.status is not Origin.MEASURED):
-            detail = f"The sensor of the {domain} has no joules for `train`. {_why(evidence)}"
-            yield UNKNOWN.caution(severity, detail, window=TRAIN)
+            what = f"The sensor of the {domain} has no joules for `{evidence.judged}`."
+            detail = f"{what} {_why(evidence)}"
+            yield UNKNOWN.caution(severity, detail, window=evidence.judged)
         elif who is not None and who != first:
             yield _second(evidence, first, who)
         severity = Severity.SUSPECT
@@ -62,15 +62,15 @@ def _second(evidence: Evidence, first: Speaker, who: Speaker) -> Caution:
     why = "; ".join(sorted(reasons)) or "it is in doubt"
     return FALLBACK.caution(
         Severity.SUSPECT,
-        f"The joules of `train` come from {', '.join(who.channels)} ({who.method}) and not from "
-        f"{', '.join(first.channels)}: {why}.",
-        window=TRAIN,
+        f"The joules of `{evidence.judged}` come from {', '.join(who.channels)} ({who.method}) "
+        f"and not from {', '.join(first.channels)}: {why}.",
+        window=evidence.judged,
         channel=first.channels[0],
     )
 
 
 def _knows(evidence: Evidence, who: Speaker | None) -> bool:
-    return spoken_energy_j(evidence, who, TRAIN) is not None
+    return spoken_energy_j(evidence, who, evidence.judged) is not None
 
 
 def _why(evidence: Evidence) -> str:
@@ -79,5 +79,5 @@ def _why(evidence: Evidence) -> str:
 
 
 def _reason(evidence: Evidence, channel: str) -> str:
-    energy = evidence.energy(TRAIN, channel)
+    energy = evidence.energy(evidence.judged, channel)
     return energy.reason if energy else "it has no such window"

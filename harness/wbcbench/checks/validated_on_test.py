@@ -19,5 +19,6 @@ DOUBTS = (ON_TEST,)
 
 def check(evidence: Evidence) -> Iterator[Caution]:
     """Say it when the validation images are the test images."""
-    if evidence.trained and evidence.spec.validation == "published":
+    spec = evidence.spec
+    if evidence.trained and spec and spec.validation == "published":
         yield ON_TEST.caution(Severity.INFO, "The validation scores of each epoch are of TEST.")

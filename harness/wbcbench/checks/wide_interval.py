@@ -6,9 +6,7 @@ from collections.abc import Iterator
 
 from wbcbench import thresholds
 from wbcbench.checks import Doubt, Evidence
-from wbcbench.joules.headline import headline_channel, spoken_energy_j, spoken_uncertainty_j
 from wbcbench.verdict import Caution, Severity
-from wbcbench.windows import TRAIN
 
 WIDE = Doubt(
     "wide-interval",
@@ -22,10 +20,9 @@ DOUBTS = (WIDE,)
 
 def check(evidence: Evidence) -> Iterator[Caution]:
     """Look at the headline's ± relative to its joules."""
-    who = headline_channel(evidence)
-    energy_j = spoken_energy_j(evidence, who, TRAIN)
-    width_j = spoken_uncertainty_j(evidence, who, TRAIN)
+    energy_j, width_j = evidence.headline_j
     if energy_j is None or width_j is None or width_j <= thresholds.WIDE_SHARE * energy_j:
         return
-    detail = f"`train` took {energy_j:,.0f} J ± {width_j:,.0f} ({100 * width_j / energy_j:.0f} %)."
-    yield WIDE.caution(Severity.INFO, detail, window=TRAIN)
+    share_pct = 100 * width_j / energy_j
+    detail = f"`{evidence.judged}` took {energy_j:,.0f} J ± {width_j:,.0f} ({share_pct:.0f} %)."
+    yield WIDE.caution(Severity.INFO, detail, window=evidence.judged)

@@ -91,25 +91,27 @@ def followed(channels: Sequence[Channel]) -> Channel | None:
     return next((named[who.channels[0]] for who in likely), None)
 
 
-def speaker(record: Measured, domain: Domain) -> Speaker | None:
-    """Who speaks for a part: the most trusted that knows the joules of ``train``.
+def speaker(record: Measured, domain: Domain, window: str = TRAIN) -> Speaker | None:
+    """Who speaks for a part: the most trusted that knows the joules of ``window``.
 
-    A counter that stood still, a sensor with an invalid training window or a trace that ends
+    A counter that stood still, a sensor that is invalid in that window or a trace that ends
     early gives way to the next. If nobody knows, the most trusted is returned nevertheless, so
     that the row can say which meter was there.
     """
-    return first_knowing(record, speakers(record.channels, domain))
+    return first_knowing(record, speakers(record.channels, domain), window)
 
 
-def headline_channel(record: Measured) -> Speaker | None:
-    """Who speaks for the run: GPU first, then CPU, then the whole machine; ``None`` if nobody."""
-    found = (speaker(record, domain) for domain in HEADLINE_DOMAINS)
-    return first_knowing(record, [each for each in found if each])
+def headline_channel(record: Measured, window: str = TRAIN) -> Speaker | None:
+    """Who speaks for a window: GPU first, then CPU, then whole machine; ``None`` if nobody."""
+    found = (speaker(record, domain, window) for domain in HEADLINE_DOMAINS)
+    return first_knowing(record, [each for each in found if each], window)
 
 
-def first_knowing(record: Measured, found: Sequence[Speaker]) -> Speaker | None:
-    """The first that knows the joules of ``train``, else the first; ``None`` if there is none."""
-    knowing = (each for each in found if _knows_train(record, each))
+def first_knowing(
+    record: Measured, found: Sequence[Speaker], window: str = TRAIN
+) -> Speaker | None:
+    """The first that knows the joules of ``window``, else the first; ``None`` if there is none."""
+    knowing = (each for each in found if _has_energy(record, each, window))
     return next(knowing, found[0] if found else None)
 
 
@@ -148,16 +150,16 @@ def _energies(record: Measured, who: Speaker | None, window: str) -> list[Window
     return [record.energy(window, name) for name in who.channels] if who else []
 
 
-def _knows_train(record: Measured, who: Speaker) -> bool:
-    energy_j = spoken_energy_j(record, who, TRAIN)
-    return energy_j is not None and energy_j > 0 and not _is_invalid(record, who)
+def _has_energy(record: Measured, who: Speaker, window: str) -> bool:
+    energy_j = spoken_energy_j(record, who, window)
+    return energy_j is not None and energy_j > 0 and not _is_invalid(record, who, window)
 
 
-def _is_invalid(record: Measured, who: Speaker) -> bool:
+def _is_invalid(record: Measured, who: Speaker, window: str) -> bool:
     return any(
         caution.severity is Severity.INVALID
         and caution.channel in who.channels
-        and caution.window in {"", TRAIN}
+        and caution.window in {"", window}
         for caution in record.cautions
     )
 

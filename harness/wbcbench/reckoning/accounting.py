@@ -42,7 +42,7 @@ def account(
         status=status,
         telemetry=tuple(telemetry(run.read_telemetry(), story.windows)),
     )
-    record = _record(run.run_id, status, seen, story, evidence)
+    record = _record(run, status, seen, story, evidence)
     return replace(
         record,
         energies=appraisal.energies,
@@ -53,12 +53,12 @@ def account(
 
 
 def _record(
-    run_id: str, status: Status, seen: Circumstances, story: Story, evidence: Evidence
+    run: RunDir, status: Status, seen: Circumstances, story: Story, evidence: Evidence
 ) -> RunRecord:
     doubts = cautions(evidence)
     return RunRecord(
-        run_id=run_id,
-        spec=evidence.spec,
+        run_id=run.run_id,
+        spec=run.read_spec(),
         status=status,
         started_utc=seen.started_utc,
         ended_utc=utc_now(),
