@@ -42,7 +42,7 @@ from wbcbench.runs.records import (
 )
 from wbcbench.runs.rundir import RunDir
 from wbcbench.runs.study import RunSpec
-from wbcbench.sensors.board_state import COLUMNS, Look, to_line
+from wbcbench.sensors.board_state import COLUMNS, BoardSample, to_line
 from wbcbench.training.predictions import write_predictions
 from wbcbench.training.scores import score
 
@@ -469,7 +469,7 @@ def _write_looks(run: RunDir, load: Load, end_s: float) -> None:
     lines = [",".join(COLUMNS)]
     for t_s in np.arange(load.start_s, end_s, 1.0).tolist():
         busy = load.busy_s[0] <= t_s < load.busy_s[1]
-        look = Look(
+        look = BoardSample(
             t_s,
             temperature_c=62.0 if busy else 50.0,
             clock_sm_hz=1.4e9,

@@ -22,7 +22,7 @@ from wbcbench.runs.local_facts import Local
 from wbcbench.runs.records import Circumstances
 from wbcbench.runs.rundir import RunDir
 from wbcbench.runs.study import RunSpec
-from wbcbench.sensors.board_state import COLUMNS, Look, to_line
+from wbcbench.sensors.board_state import COLUMNS, BoardSample, to_line
 from wbcbench.verdict import Verdict
 
 SEEN = Circumstances(started_utc="2026-01-01T00:00:00Z", provenance={})
@@ -88,7 +88,8 @@ def test_the_budget_of_training_is_that_of_its_joules(run):
 
 def test_a_record_with_everything_survives_its_file(run):
     looks = [
-        Look(10.0 + i, temperature_c=60.0, reasons=(), own=(1,), foreign=()) for i in range(91)
+        BoardSample(10.0 + i, temperature_c=60.0, reasons=(), own=(1,), foreign=())
+        for i in range(91)
     ]
     watched(run, looks=looks)
     record = account(run, SEEN, "done")
@@ -97,7 +98,7 @@ def test_a_record_with_everything_survives_its_file(run):
 
 
 def test_what_a_board_did_is_in_the_record_and_weighs(run):
-    throttled = [Look(15.0 + i, reasons=("hw_thermal_slowdown",)) for i in range(60)]
+    throttled = [BoardSample(15.0 + i, reasons=("hw_thermal_slowdown",)) for i in range(60)]
     watched(run, looks=throttled)
     record = account(run, SEEN, "done")
     [train] = [t for t in record.telemetry if t.window == "train"]

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wbcbench.joules.energy import Window
-from wbcbench.sensors.board_state import COLUMNS, Look, from_line, summary, to_line
+from wbcbench.sensors.board_state import COLUMNS, BoardSample, from_line, summary, to_line
 
 numbers = st.none() | st.floats(0, 1e12)
 pids = st.none() | st.lists(st.integers(1, 4_000_000), max_size=4).map(tuple)
@@ -16,7 +16,7 @@ words = st.none() | st.lists(st.sampled_from(["hw_slowdown", "gpu_idle"]), max_s
 
 @given(
     st.builds(
-        Look,
+        BoardSample,
         t_s=st.floats(0, 1e9),
         temperature_c=numbers,
         clock_sm_hz=numbers,
@@ -34,7 +34,9 @@ def test_a_look_survives_its_line(look):
 
 
 def test_nobody_listed_differs_from_nothing_known():
-    assert from_line(to_line(Look(1.0, own=(), foreign=None))) == Look(1.0, own=(), foreign=None)
+    assert from_line(to_line(BoardSample(1.0, own=(), foreign=None))) == BoardSample(
+        1.0, own=(), foreign=None
+    )
 
 
 @pytest.mark.parametrize("line", ["", ",".join(COLUMNS), "1.0,55", "," * 9, "x" + "," * 9])
@@ -47,11 +49,11 @@ WINDOW = Window("train", 10.0, 20.0)
 
 def test_a_window_nobody_looked_at_has_no_summary():
     assert summary("GPU-1", [], WINDOW) is None
-    assert summary("GPU-1", [Look(5.0), Look(25.0)], WINDOW) is None
+    assert summary("GPU-1", [BoardSample(5.0), BoardSample(25.0)], WINDOW) is None
 
 
 def test_the_start_temperature_is_that_just_before_the_window():
-    looks = [Look(9.0 + i, temperature_c=40.0 + i) for i in range(12)]
+    looks = [BoardSample(9.0 + i, temperature_c=40.0 + i) for i in range(12)]
     found = summary("GPU-1", looks, WINDOW)
     assert found.temperature_start_c == 41.0  # the look at 10 s lies on the edge
     assert found.temperature_max_c == 51.0
@@ -60,7 +62,9 @@ def test_the_start_temperature_is_that_just_before_the_window():
 
 
 def test_unknown_readings_stay_unknown_and_do_not_count_as_zero():
-    found = summary("GPU-1", [Look(11.0), Look(12.0, temperature_c=50.0, own=())], WINDOW)
+    found = summary(
+        "GPU-1", [BoardSample(11.0), BoardSample(12.0, temperature_c=50.0, own=())], WINDOW
+    )
     assert found.temperature_mean_c == 50.0
     assert found.clock_sm_hz is None
     assert found.utilization is None
@@ -71,17 +75,21 @@ def test_unknown_readings_stay_unknown_and_do_not_count_as_zero():
 
 def test_a_throttle_reason_holds_until_the_next_look_and_is_cut_at_the_edges():
     hot = ("hw_slowdown", "sw_power_cap")
-    looks = [Look(9.0, reasons=hot), Look(13.0, reasons=()), Look(19.0, reasons=("hw_slowdown",))]
-    found = summary("GPU-1", [*looks, Look(23.0, reasons=())], WINDOW)
+    looks = [
+        BoardSample(9.0, reasons=hot),
+        BoardSample(13.0, reasons=()),
+        BoardSample(19.0, reasons=("hw_slowdown",)),
+    ]
+    found = summary("GPU-1", [*looks, BoardSample(23.0, reasons=())], WINDOW)
     assert found.throttled_s == {"hw_slowdown": 4.0, "sw_power_cap": 3.0}
 
 
 def test_strangers_are_collected_over_the_window():
     looks = [
-        Look(11.0, own=(100,), foreign=()),
-        Look(12.0, own=(100,), foreign=(7,)),
-        Look(13.0, own=(100,), foreign=(5, 7)),
-        Look(25.0, own=(), foreign=(9,)),
+        BoardSample(11.0, own=(100,), foreign=()),
+        BoardSample(12.0, own=(100,), foreign=(7,)),
+        BoardSample(13.0, own=(100,), foreign=(5, 7)),
+        BoardSample(25.0, own=(), foreign=(9,)),
     ]
     found = summary("GPU-1", looks, WINDOW)
     assert found.foreign_pids == (5, 7)

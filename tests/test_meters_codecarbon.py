@@ -16,7 +16,7 @@ from fakes.nvml_scenario import FakeGpu, Scenario
 from fakes.power_shapes import Constant
 from wbcbench.errors import CannotMeasureError, UsageError
 from wbcbench.joules.energy import Domain, Kind, Origin
-from wbcbench.meters import Meter, MeterRequest
+from wbcbench.meters import EnergyMeter, MeterRequest
 from wbcbench.meters.codecarbon import open_meters
 
 LOCK = ".codecarbon.lock"
@@ -31,7 +31,7 @@ def temporary_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     return folder
 
 
-def only_meter(request: MeterRequest | None = None) -> Meter:
+def only_meter(request: MeterRequest | None = None) -> EnergyMeter:
     (meter,) = open_meters(request or MeterRequest())
     return meter
 

@@ -22,13 +22,13 @@ from fakes.power_shapes import Constant, Ramp
 from wbcbench.errors import CannotMeasureError
 from wbcbench.gpu.telemetry import GpuProcess, GpuTelemetry, throttle_reasons
 from wbcbench.joules.energy import Domain, Kind, Origin
-from wbcbench.meters import Meter, MeterRequest
+from wbcbench.meters import EnergyMeter, MeterRequest
 from wbcbench.meters.nvml import open_meters
 
 NO_COUNTER = Counter(supported=False)
 
 
-def only_meter(request: MeterRequest | None = None) -> Meter:
+def only_meter(request: MeterRequest | None = None) -> EnergyMeter:
     (meter,) = open_meters(request or MeterRequest())
     return meter
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from fakes.powercap import PowercapTree
 from wbcbench.errors import CannotMeasureError
 from wbcbench.joules.energy import Domain, Kind, Origin, Trace, Window, window_energy
-from wbcbench.meters import Meter, MeterRequest
+from wbcbench.meters import EnergyMeter, MeterRequest
 from wbcbench.meters.rapl import find_zones, open_meters
 
 NOBODY = 65534
@@ -24,7 +24,7 @@ def tree(tmp_path: Path) -> PowercapTree:
     return PowercapTree(tmp_path)
 
 
-def meter_on(tree: PowercapTree) -> Meter:
+def meter_on(tree: PowercapTree) -> EnergyMeter:
     (meter,) = open_meters(MeterRequest(powercap_root=tree.root))
     return meter
 
@@ -125,7 +125,7 @@ def test_the_highest_power_limit_bounds_what_a_step_can_be(tree: PowercapTree) -
     assert channel.limit_w == 241.0
 
 
-def poll(meter: Meter, counter: Path, readings_uj: list[str]) -> Trace:
+def poll(meter: EnergyMeter, counter: Path, readings_uj: list[str]) -> Trace:
     """One poll a second, each with its own content of the counter's file."""
     values = []
     for text in readings_uj:

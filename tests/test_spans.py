@@ -7,7 +7,7 @@ import pytest
 from wbcbench.anycode.spans import Recorded
 from wbcbench.joules.energy import Channel, Domain, Kind, Origin, Trace, Window
 from wbcbench.runs.records import Circumstances
-from wbcbench.sensors.board_state import Look
+from wbcbench.sensors.board_state import BoardSample
 
 GPU = "GPU-1"
 COUNTER = Channel(
@@ -38,7 +38,10 @@ def torn(trace, start_s, end_s):
 
 def busy_board(**what):
     return {
-        GPU: [Look(float(t), 30.0 + t / 2, utilization=0.9, own=(1,), **what) for t in range(100)]
+        GPU: [
+            BoardSample(float(t), 30.0 + t / 2, utilization=0.9, own=(1,), **what)
+            for t in range(100)
+        ]
     }
 
 

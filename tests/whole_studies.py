@@ -35,7 +35,7 @@ from wbcbench.runs.local_facts import Local
 from wbcbench.runs.records import Epoch, RunRecord
 from wbcbench.runs.rundir import RunDir
 from wbcbench.runs.study import RunSpec
-from wbcbench.sensors.board_state import COLUMNS, Look, to_line
+from wbcbench.sensors.board_state import COLUMNS, BoardSample, to_line
 from wbcbench.sensors.sensor_card import SensorCard
 from wbcbench.training.predictions import write_predictions
 from wbcbench.trust.apart import budgets_alone, steps_alone
@@ -199,7 +199,7 @@ def _write_looks(run: RunDir, windows: Sequence[Window]) -> None:
     path.parent.mkdir()
     start_s, end_s = windows[0].start_s, max(w.end_s for w in windows)
     looks = [
-        Look(
+        BoardSample(
             t_s, 66.0 - 21.0 * 0.97 ** (t_s - start_s), 1.4e9, 1.2e9, 0.9, 2e9, 400.0, (), (7,), ()
         )
         for t_s in np.arange(start_s, end_s, 1.0).tolist()

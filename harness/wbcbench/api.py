@@ -30,7 +30,7 @@ from wbcbench.errors import UsageError
 from wbcbench.joules.energy import Trace, Window, WindowEnergy
 from wbcbench.runs.rundir import RunDir
 from wbcbench.sampling.recording import Asked
-from wbcbench.sensors.board_state import Look
+from wbcbench.sensors.board_state import BoardSample
 from wbcbench.trust.appraisal import appraise
 from wbcbench.verdict import Caution, Verdict
 from wbcbench.windows import TRAIN, WHOLE
@@ -221,7 +221,7 @@ class Meter:
         return self._recorded
 
 
-def _told_apart(looks: Iterable[Look]) -> list[Look]:
+def _told_apart(looks: Iterable[BoardSample]) -> list[BoardSample]:
     """The looks with this process and its children told from strangers.
 
     The sampling process, which is a child of this one, cannot know whom it works for.
@@ -230,7 +230,7 @@ def _told_apart(looks: Iterable[Look]) -> list[Look]:
     return [_mine(look, ours) for look in looks]
 
 
-def _mine(look: Look, ours: set[int]) -> Look:
+def _mine(look: BoardSample, ours: set[int]) -> BoardSample:
     if look.own is None or look.foreign is None:
         return look
     return replace(

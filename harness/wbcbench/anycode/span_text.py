@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator, Sequence
 
-from wbcbench.anycode.spans import Headline, Reading, Span
+from wbcbench.anycode.spans import ChannelEnergy, Headline, Span
 from wbcbench.verdict import Caution
 from wbcbench.writing.show_units import human_duration, human_energy, human_power, printable
 
@@ -34,7 +34,7 @@ def headline_line(headline: Headline) -> str:
     )
 
 
-def _row(reading: Reading) -> tuple[str, ...]:
+def _row(reading: ChannelEnergy) -> tuple[str, ...]:
     energy, channel = reading.energy, reading.channel
     return (
         channel.name,

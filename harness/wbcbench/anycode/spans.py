@@ -18,7 +18,7 @@ from wbcbench.joules.headline import spoken_power_w
 from wbcbench.runs.records import Circumstances
 from wbcbench.runs.rundir import RunDir
 from wbcbench.sampling.recording import SHARED
-from wbcbench.sensors.board_state import Look
+from wbcbench.sensors.board_state import BoardSample
 from wbcbench.trust import appraisal
 from wbcbench.verdict import Caution, Severity, Verdict, verdict
 
@@ -53,7 +53,7 @@ class Headline:
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class ChannelEnergy:
     """One channel's account of a span; ``peak_power_w`` is ``None`` where it cannot tell."""
 
     channel: Channel
@@ -66,7 +66,7 @@ class Span:
     """What one stretch cost, and how far to trust that."""
 
     window: Window
-    readings: tuple[Reading, ...]
+    readings: tuple[ChannelEnergy, ...]
     headline: Headline
     cautions: tuple[Caution, ...]
     verdict: Verdict
@@ -77,7 +77,7 @@ class Recorded:
     """What a recording left on disk."""
 
     traces: tuple[Trace, ...]
-    looks: Mapping[str, Sequence[Look]]
+    looks: Mapping[str, Sequence[BoardSample]]
     seen: Circumstances
 
     def span(self, window: Window, *, is_cut: bool = False) -> Span:
@@ -133,11 +133,11 @@ def _evidence(kept: Recorded, window: Window, *, is_cut: bool) -> Evidence:
     )
 
 
-def _reading(trace: Trace, evidence: Evidence, window: Window) -> Reading:
+def _reading(trace: Trace, evidence: Evidence, window: Window) -> ChannelEnergy:
     energy = evidence.energy(window.name, trace.channel.name)
     assert energy is not None, "every window is appraised on every trace"
     peak_w = None if energy.energy_j is None else peak_power_w(trace, window)
-    return Reading(trace.channel, energy, peak_w)
+    return ChannelEnergy(trace.channel, energy, peak_w)
 
 
 def _headline(evidence: Evidence) -> Headline:

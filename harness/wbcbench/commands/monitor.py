@@ -14,7 +14,7 @@ from wbcbench.commands import options
 
 if TYPE_CHECKING:
     from wbcbench.anycode.monitoring import Monitored
-    from wbcbench.anycode.spans import Reading
+    from wbcbench.anycode.spans import ChannelEnergy
     from wbcbench.live.watts import WattsView
 
 SCHEMA = "wbcbench.monitor/1"
@@ -147,7 +147,7 @@ def document(done: Monitored) -> dict[str, Any]:
     }
 
 
-def _channel(reading: Reading) -> dict[str, Any]:
+def _channel(reading: ChannelEnergy) -> dict[str, Any]:
     channel, energy = reading.channel, reading.energy
     return {
         "name": channel.name,

@@ -24,7 +24,7 @@ from statistics import fmean, stdev
 
 from wbcbench.clock import Clock
 from wbcbench.joules.energy import Channel, Kind
-from wbcbench.meters import Meter
+from wbcbench.meters import EnergyMeter
 from wbcbench.runs.rundir import RunDir
 from wbcbench.sampling.metering import open_meters
 from wbcbench.sampling.recording import Asked
@@ -101,8 +101,8 @@ class _Half:
 class _Bench:
     """One machine with its meters open and its work ready."""
 
-    meters: Sequence[Meter]
-    counter: tuple[Meter, Channel] | None
+    meters: Sequence[EnergyMeter]
+    counter: tuple[EnergyMeter, Channel] | None
     interval_s: float
     clock: Clock
     work: Callable[[], None]
@@ -147,7 +147,7 @@ class _Bench:
         return meter.read()[meter.channels.index(channel)]
 
 
-def _counter(meters: Sequence[Meter]) -> tuple[Meter, Channel] | None:
+def _counter(meters: Sequence[EnergyMeter]) -> tuple[EnergyMeter, Channel] | None:
     """The first counter that a sensor stands behind."""
     found = (
         (meter, channel)

@@ -1,6 +1,6 @@
 """What a meter is: a source of channels. One file a sensor beside this one.
 
-A meter's module offers ``open_meters(request) -> list[Meter]``: one meter for each device it
+A meter's module offers ``open_meters(request) -> list[EnergyMeter]``: one meter for each device it
 watches (a hanging device then blocks nobody else's channels), or ``CannotMeasureError`` that says
 why not and what would fix it. To add one: a file here and a line in ``catalog.METERS``.
 """
@@ -42,7 +42,7 @@ class MeterRequest:
     options: Mapping[str, str] = field(default_factory=dict)
 
 
-class Meter(Protocol):
+class EnergyMeter(Protocol):
     """A source of channels, read by one sampler thread.
 
     ``read`` returns one value per channel in their order: joules for counters, watts for sampled

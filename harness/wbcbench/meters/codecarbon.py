@@ -21,7 +21,7 @@ from pydantic import JsonValue
 from wbcbench.errors import CannotMeasureError, UsageError
 from wbcbench.joules.energy import Channel, Domain, Kind, Origin
 from wbcbench.joules.headline import CODECARBON
-from wbcbench.meters import Meter, MeterRequest
+from wbcbench.meters import EnergyMeter, MeterRequest
 from wbcbench.sensors.codecarbon_feed import PERIOD_S, FeedSettings
 
 READY_S = 60.0  # importing its tables takes seconds on a busy machine
@@ -39,7 +39,7 @@ _MODES = {
 }
 
 
-def open_meters(request: MeterRequest) -> list[Meter]:
+def open_meters(request: MeterRequest) -> list[EnergyMeter]:
     """The one meter that CodeCarbon is; it is started when entered.
 
     Raises:

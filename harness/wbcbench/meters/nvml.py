@@ -17,13 +17,13 @@ from wbcbench.gpu.facts import architecture, enforced_limit_w, gpu_facts
 from wbcbench.gpu.identity import Gpu, choose, list_gpus
 from wbcbench.gpu.known_sensors import KnownSensor, known_sensor
 from wbcbench.joules.energy import Channel, Domain, Kind, Origin
-from wbcbench.meters import Meter, MeterRequest
+from wbcbench.meters import EnergyMeter, MeterRequest
 
 # Manufacturers state ±5 %; cards of one model were found −9.5 … +6.4 % off (arXiv 2312.02741).
 GAIN_ERROR = 0.05
 
 
-def open_meters(request: MeterRequest) -> list[Meter]:
+def open_meters(request: MeterRequest) -> list[EnergyMeter]:
     """One meter for each GPU asked for, or for each visible one.
 
     Raises:

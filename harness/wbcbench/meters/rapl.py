@@ -14,7 +14,7 @@ from pydantic import JsonValue
 
 from wbcbench.errors import CannotMeasureError
 from wbcbench.joules.energy import Channel, Domain, Kind, Origin
-from wbcbench.meters import Meter, MeterRequest
+from wbcbench.meters import EnergyMeter, MeterRequest
 from wbcbench.units import j_from_uj, w_from_uw
 
 # `intel-rapl:0` is a zone and `intel-rapl:0:1` a part of it. AMD processors show the same names:
@@ -55,7 +55,7 @@ class Zone:
         return self.path / "energy_uj"
 
 
-def open_meters(request: MeterRequest) -> list[Meter]:
+def open_meters(request: MeterRequest) -> list[EnergyMeter]:
     """One meter for all sockets; what may not be read is named in its description.
 
     Raises:

@@ -14,7 +14,7 @@ from pydantic import JsonValue
 from wbcbench.clock import Clock, MonotonicClock
 from wbcbench.errors import UsageError
 from wbcbench.joules.energy import Channel, Domain, Kind, Origin
-from wbcbench.meters import Meter, MeterRequest
+from wbcbench.meters import EnergyMeter, MeterRequest
 
 SHAPES = ("sine", "square")
 
@@ -59,7 +59,7 @@ class Signal:
         return idle_j + self.load_w * 0.5 * (x_s - math.sin(turn * x_s) / turn)
 
 
-def open_meters(request: MeterRequest) -> list[Meter]:
+def open_meters(request: MeterRequest) -> list[EnergyMeter]:
     """The synthetic meter; ``request.seed`` shifts its signal.
 
     Options: ``synthetic.idle_w``, ``synthetic.load_w``, ``synthetic.period_s`` and

@@ -103,7 +103,7 @@ def read_wall_log(
         if path.stat().st_size > MOST_BYTES:
             raise UsageError(f"{path} is larger than a meter's log of a year; cut out the run.")
         with path.open(encoding="utf-8-sig", newline="") as stream:
-            return _Reader(path, stream, time_column, value_column).read()
+            return _LogReader(path, stream, time_column, value_column).read()
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}.") from error
     except UnicodeDecodeError as error:
@@ -112,7 +112,7 @@ def read_wall_log(
         raise UsageError(f"{path} is not a CSV file: {error}.") from error
 
 
-class _Reader:
+class _LogReader:
     """One file on its way to a log."""
 
     def __init__(

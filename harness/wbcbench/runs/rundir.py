@@ -38,7 +38,7 @@ from wbcbench.runs.marks import parse_lines
 from wbcbench.runs.records import Circumstances, RunRecord
 from wbcbench.runs.study import RunSpec
 from wbcbench.runs.tracefile import read_trace, trace_csv
-from wbcbench.sensors.board_state import Look, from_line
+from wbcbench.sensors.board_state import BoardSample, from_line
 from wbcbench.writing.wholefile import write_whole
 
 T = TypeVar("T")
@@ -202,7 +202,7 @@ class RunDir:
         """Where the looks at one board are appended."""
         return self.path / "telemetry" / f"{device.replace('/', '-')}.csv"
 
-    def read_telemetry(self) -> dict[str, list[Look]]:
+    def read_telemetry(self) -> dict[str, list[BoardSample]]:
         """Every look at every board, by its name; a line torn by a kill is left out."""
         paths = sorted((self.path / "telemetry").glob("*.csv"))
         return {path.stem: _read_looks(path) for path in paths}
@@ -268,7 +268,7 @@ def append_line(stream: IO[str], line: str, *, sync: bool = False) -> None:
         os.fsync(stream.fileno())
 
 
-def _read_looks(path: Path) -> list[Look]:
+def _read_looks(path: Path) -> list[BoardSample]:
     lines = path.read_text(encoding="ascii", errors="replace").split("\n")
     return [look for look in map(from_line, lines[1:-1]) if look is not None]
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from wbcbench import catalog
 from wbcbench.errors import CannotMeasureError
-from wbcbench.meters import Meter, MeterRequest
+from wbcbench.meters import EnergyMeter, MeterRequest
 from wbcbench.runs.records import AbsentMeter
 
 AUTO = "auto"
@@ -19,7 +19,7 @@ NEVER_AUTO = ("synthetic",)  # a known signal must be asked for by name
 class Opened:
     """Meters that gave their handles, and those that do not work here."""
 
-    meters: list[Meter] = field(default_factory=list)
+    meters: list[EnergyMeter] = field(default_factory=list)
     absent: list[AbsentMeter] = field(default_factory=list)
 
 
@@ -58,8 +58,8 @@ def open_meters(names: Sequence[str], request: MeterRequest, stack: ExitStack) -
     return opened
 
 
-def _found(name: str, request: MeterRequest) -> list[Meter]:
-    found: list[Meter] = catalog.load_part("meter", name)(request)
+def _found(name: str, request: MeterRequest) -> list[EnergyMeter]:
+    found: list[EnergyMeter] = catalog.load_part("meter", name)(request)
     return found
 
 

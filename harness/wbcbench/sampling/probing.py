@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 
 from wbcbench.clock import Clock
 from wbcbench.joules.energy import Channel, Origin, Trace
-from wbcbench.meters import Meter
+from wbcbench.meters import EnergyMeter
 from wbcbench.sensors.sensor_card import SensorCard, card_of, informed
 
 PROBE_S = 2.0
@@ -18,7 +18,7 @@ POLL_S = 0.001  # NVML answers in tens of microseconds: the machine stays nearly
 PATIENCE_S = 3.0  # a driver that hangs longer has no card; the sampler's handshake deals with it
 
 
-def sensor_cards(meters: Sequence[Meter], clock: Clock) -> tuple[SensorCard, ...]:
+def sensor_cards(meters: Sequence[EnergyMeter], clock: Clock) -> tuple[SensorCard, ...]:
     """Probe every meter that reads a sensor; takes as long as one probe.
 
     Models have no sensor, and a meter with a period of its own knows its sensor's pace.
@@ -29,7 +29,7 @@ def sensor_cards(meters: Sequence[Meter], clock: Clock) -> tuple[SensorCard, ...
     """
     found: dict[int, tuple[SensorCard, ...]] = {}
 
-    def look(place: int, meter: Meter) -> None:
+    def look(place: int, meter: EnergyMeter) -> None:
         found[place] = probe(meter, clock)
 
     threads = [
@@ -45,7 +45,7 @@ def sensor_cards(meters: Sequence[Meter], clock: Clock) -> tuple[SensorCard, ...
     return tuple(card for _, cards in sorted(found.items()) for card in cards)
 
 
-def probe(meter: Meter, clock: Clock, for_s: float = PROBE_S) -> tuple[SensorCard, ...]:
+def probe(meter: EnergyMeter, clock: Clock, for_s: float = PROBE_S) -> tuple[SensorCard, ...]:
     """Read an entered meter as fast as is sensible and write a card for each channel.
 
     Args:
@@ -65,11 +65,11 @@ def probe(meter: Meter, clock: Clock, for_s: float = PROBE_S) -> tuple[SensorCar
     return tuple(card_of(Trace(channel, times, column)) for channel, column in pairs)
 
 
-def channels_of(meters: Iterable[Meter], cards: Iterable[SensorCard]) -> tuple[Channel, ...]:
+def channels_of(meters: Iterable[EnergyMeter], cards: Iterable[SensorCard]) -> tuple[Channel, ...]:
     """All channels, with the pace that their cards found."""
     return informed((channel for meter in meters for channel in meter.channels), cards)
 
 
-def _has_sensor(meter: Meter) -> bool:
+def _has_sensor(meter: EnergyMeter) -> bool:
     is_measured = any(channel.origin is Origin.MEASURED for channel in meter.channels)
     return is_measured and meter.interval_s is None

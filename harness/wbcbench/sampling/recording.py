@@ -15,7 +15,7 @@ from wbcbench.clock import Clock, utc_now
 from wbcbench.errors import UsageError
 from wbcbench.joules.energy import Channel
 from wbcbench.machine.machine_lock import machine_lock
-from wbcbench.meters import Meter, MeterRequest
+from wbcbench.meters import EnergyMeter, MeterRequest
 from wbcbench.runs.records import Circumstances
 from wbcbench.runs.rundir import RunDir
 from wbcbench.sampling.metering import AUTO, open_meters
@@ -75,7 +75,7 @@ class Recording:
         """Prepare to record into the folder of ``run``; nothing is opened yet."""
         self._run, self._asked, self._clock = run, asked, clock
         self._stack = ExitStack()
-        self.meters: list[Meter] = []
+        self.meters: list[EnergyMeter] = []
         self.sampler: Sampler
         self.channels: tuple[Channel, ...] = ()
 

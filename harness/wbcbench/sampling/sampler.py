@@ -21,7 +21,7 @@ from typing import IO
 from wbcbench.clock import Clock
 from wbcbench.errors import CannotMeasureError
 from wbcbench.joules.energy import Channel
-from wbcbench.meters import Meter
+from wbcbench.meters import EnergyMeter
 from wbcbench.runs.records import Sampling
 from wbcbench.runs.rundir import RunDir, append_line
 
@@ -63,10 +63,10 @@ class _Tally:
 
 
 @dataclass
-class _Reader:
+class _MeterReader:
     """One meter, its file and its thread."""
 
-    meter: Meter
+    meter: EnergyMeter
     stream: IO[str]
     interval_s: float
     clock: Clock
@@ -119,7 +119,7 @@ class Sampler:
     """All meters of a run, sampled from ``start`` to ``stop``."""
 
     def __init__(
-        self, meters: Sequence[Meter], run: RunDir, interval_s: float, clock: Clock
+        self, meters: Sequence[EnergyMeter], run: RunDir, interval_s: float, clock: Clock
     ) -> None:
         """Prepare; nothing is read yet.
 
@@ -134,11 +134,13 @@ class Sampler:
         self._readers = [self._reader(meter, run, interval_s, clock) for meter in meters]
         self._threads: list[threading.Thread] = []
 
-    def _reader(self, meter: Meter, run: RunDir, interval_s: float, clock: Clock) -> _Reader:
+    def _reader(
+        self, meter: EnergyMeter, run: RunDir, interval_s: float, clock: Clock
+    ) -> _MeterReader:
         path = run.trace_path(meter.name)
         stream = self._files.enter_context(path.open("w", encoding="ascii"))
         append_line(stream, ",".join(["t_s", *(c.name for c in meter.channels)]))
-        return _Reader(meter, stream, meter.interval_s or interval_s, clock, self._stop)
+        return _MeterReader(meter, stream, meter.interval_s or interval_s, clock, self._stop)
 
     def start(self) -> None:
         """Start every thread and wait for each meter's first poll.

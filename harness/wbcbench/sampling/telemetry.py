@@ -19,7 +19,7 @@ from wbcbench.clock import Clock
 from wbcbench.errors import CannotMeasureError
 from wbcbench.joules.energy import Channel, Domain, Origin
 from wbcbench.runs.rundir import RunDir, append_line
-from wbcbench.sensors.board_state import COLUMNS, Look, to_line
+from wbcbench.sensors.board_state import COLUMNS, BoardSample, to_line
 
 if TYPE_CHECKING:
     from wbcbench.gpu.telemetry import TelemetrySample
@@ -85,13 +85,13 @@ class _Looker:
         except OSError as error:
             self.error = error
 
-    def _look(self) -> Look:
+    def _look(self) -> BoardSample:
         from wbcbench.gpu.telemetry import throttle_reasons
 
         t_s, seen = self.clock.now_s(), self.board.read()
         mask = seen.throttle_mask
         listed = None if seen.processes is None else {each.pid for each in seen.processes}
-        return Look(
+        return BoardSample(
             t_s=t_s,
             temperature_c=seen.temperature_c,
             clock_sm_hz=seen.clock_sm_hz,

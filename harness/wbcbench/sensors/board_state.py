@@ -17,8 +17,8 @@ from wbcbench.joules.energy import Window
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
-    """One look at a board at ``t_s``; ``None`` where the driver did not say.
+class BoardSample:
+    """The state of a board at ``t_s``; ``None`` where the driver did not say.
 
     ``reasons`` are the names of the throttle reasons in force; ``own`` and ``foreign`` are process
     ids on the board, ``None`` where the driver lists no processes at all.
@@ -73,16 +73,16 @@ class Telemetry:
     processes_most: int | None = None
 
 
-COLUMNS = tuple(each.name for each in fields(Look))
+COLUMNS = tuple(each.name for each in fields(BoardSample))
 _NONE_LISTED = "-"
 
 
-def to_line(look: Look) -> str:
+def to_line(look: BoardSample) -> str:
     """One line of the log: empty is unknown, ``-`` an empty list."""
     return ",".join(_cell(getattr(look, name)) for name in COLUMNS)
 
 
-def from_line(line: str) -> Look | None:
+def from_line(line: str) -> BoardSample | None:
     """The look of one line; ``None`` for a header, a torn or a damaged line."""
     cells = line.split(",")
     if len(cells) != len(COLUMNS) or not cells[0]:
@@ -93,7 +93,7 @@ def from_line(line: str) -> Look | None:
             parsed[name] = _PARSERS.get(name, float)(cell) if cell else None
     except ValueError:
         return None
-    return Look(**parsed)
+    return BoardSample(**parsed)
 
 
 def _cell(value: float | tuple[object, ...] | None) -> str:
@@ -115,7 +115,7 @@ def _ids(cell: str) -> tuple[int, ...]:
 _PARSERS: Mapping[str, Callable[[str], Any]] = {"reasons": _words, "own": _ids, "foreign": _ids}
 
 
-def summary(device: str, looks: Sequence[Look], window: Window) -> Telemetry | None:
+def summary(device: str, looks: Sequence[BoardSample], window: Window) -> Telemetry | None:
     """What a board did in one window; ``None`` if nobody looked.
 
     Args:
@@ -149,7 +149,7 @@ def summary(device: str, looks: Sequence[Look], window: Window) -> Telemetry | N
     )
 
 
-def _throttled_s(looks: Sequence[Look], window: Window) -> dict[str, float]:
+def _throttled_s(looks: Sequence[BoardSample], window: Window) -> dict[str, float]:
     """Seconds of each reason: what one look says holds until the next."""
     found: dict[str, float] = {}
     for look, following in pairwise(looks):

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from wbcbench.joules.energy import Trace, Window, WindowEnergy, window_energy
-from wbcbench.sensors.board_state import Look, Telemetry, summary
+from wbcbench.sensors.board_state import BoardSample, Telemetry, summary
 from wbcbench.trust.agreement import Agreement
 from wbcbench.trust.baseline import with_baseline
 from wbcbench.trust.budget import Budget
@@ -55,7 +55,9 @@ def appraise(traces: Sequence[Trace], windows: Sequence[Window]) -> Appraisal:
     )
 
 
-def telemetry(logs: Mapping[str, Sequence[Look]], windows: Sequence[Window]) -> list[Telemetry]:
+def telemetry(
+    logs: Mapping[str, Sequence[BoardSample]], windows: Sequence[Window]
+) -> list[Telemetry]:
     """What each board did in each window, from the looks at it."""
     found = (summary(device, looks, w) for w in windows for device, looks in logs.items())
     return [each for each in found if each is not None]
