@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from wbcbench.joules.energy import Channel, Domain, Kind, Origin, Window, WindowEnergy
+from wbcbench.report.page.evidence import ReportStudy
 from wbcbench.runs.local_facts import Local
 from wbcbench.runs.records import (
     AbsentMeter,
@@ -27,6 +28,7 @@ from wbcbench.runs.records import (
 from wbcbench.runs.rundir import RunDir
 from wbcbench.runs.study import RunSpec
 from wbcbench.sensors.board_state import Telemetry
+from wbcbench.table.view import Run
 from wbcbench.trust.apart import steps_alone
 
 CLASSES = ("EOSINOPHIL", "LYMPHOCYTE", "MONOCYTE", "NEUTROPHIL")
@@ -310,3 +312,11 @@ def save(results: Path, *records: RunRecord) -> Path:
         run.create(record.spec, Local())
         run.write_record(record)
     return results / records[-1].spec.study
+
+
+def gather(
+    name: str, records: Sequence[RunRecord], unfinished: int = 0, folder: Path | None = None
+) -> ReportStudy:
+    """These records as a study that the report reads; with ``folder`` they lie there."""
+    runs = [Run(r, RunDir(folder / r.run_id) if folder else None, name) for r in records]
+    return ReportStudy(name, tuple(sorted(runs, key=lambda run: run.place)), unfinished, folder)

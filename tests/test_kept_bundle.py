@@ -14,7 +14,7 @@ import pytest
 
 from wbcbench import table
 from wbcbench.submission import document, layout
-from wbcbench.submission.study import Study
+from wbcbench.submission.study import SubmittedStudy
 from wbcbench.submission.verification.inspection import as_text, verify
 
 KEPT = Path(__file__).parent / "data" / "bundle-1.zip"
@@ -38,7 +38,7 @@ def test_its_document_and_its_records_are_still_read(bag):
     made = document.from_json(path.read_bytes(), str(path))
     assert (made.schema, made.study) == ("wbcbench.submission/1", "study")
     assert (made.n_runs.planned, made.n_runs.done, made.n_runs.failed) == (4, 3, 1)
-    study = Study(bag / layout.PAYLOAD, made.study)
+    study = SubmittedStudy(bag / layout.PAYLOAD, made.study)
     assert len(table.study_records(study.folder)) == 4
     assert study.plan is not None
     assert study.plan.sha256 == made.design.plan_sha256

@@ -55,7 +55,7 @@ def reads(study):
 
     def make(run):
         seen.append(run.run_id)
-        return kept_lines.Line(("", 0, run.run_id), "")
+        return kept_lines.TableLine(("", 0, run.run_id), "")
 
     runs = [run for run in study_runs(study.parent, study.name) if run.is_finished]
     before = (study / kept_lines.FILE_NAME).read_bytes()

@@ -17,6 +17,7 @@ from records_factory import (
     LAPTOP,
     SYNTHETIC_CHANNELS,
     failed_record,
+    gather,
     make_record,
     make_spec,
     save,
@@ -27,7 +28,6 @@ from wbcbench.errors import UsageError
 from wbcbench.report import Block
 from wbcbench.report.page.centres import centres, front
 from wbcbench.report.page.drawing import inline
-from wbcbench.report.page.evidence import gather
 from wbcbench.report.page.publish import publish, read
 from wbcbench.runs.local_facts import Local
 from wbcbench.runs.rundir import RunDir

@@ -11,11 +11,10 @@ import pyarrow.parquet as pq
 import pytest
 from scipy import stats
 
-from records_factory import CLASSES, make_record, make_scores, save
+from records_factory import CLASSES, gather, make_record, make_scores, save
 from wbcbench.report.accuracy_depth import matrix, section
 from wbcbench.report.page.depths import accuracies, depth_of, recalls
 from wbcbench.report.page.drawing import to_svg
-from wbcbench.report.page.evidence import gather
 from wbcbench.stats.clusters import accuracy_interval
 
 ACCURACIES = (0.78, 0.80, 0.83)

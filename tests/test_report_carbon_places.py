@@ -6,11 +6,10 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from records_factory import make_record
+from records_factory import gather, make_record
 from wbcbench.joules.carbon import intensities
 from wbcbench.report.carbon_places import section
 from wbcbench.report.page.drawing import to_svg
-from wbcbench.report.page.evidence import gather
 
 STUDY = gather("study", [make_record(seed=seed) for seed in (1, 2)])
 

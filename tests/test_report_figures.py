@@ -17,6 +17,7 @@ from records_factory import (
     LAPTOP,
     RAPL_CHANNELS,
     failed_record,
+    gather,
     make_epochs,
     make_record,
     make_scores,
@@ -24,11 +25,9 @@ from records_factory import (
 )
 from wbcbench.catalog import load_part
 from wbcbench.report.contrasts_forest import differences, forest
-from wbcbench.report.page.arms import by_arm
 from wbcbench.report.page.centres import centres, front
 from wbcbench.report.page.curves import curves_of, medians
 from wbcbench.report.page.drawing import to_svg
-from wbcbench.report.page.evidence import gather
 from wbcbench.report.page.parts import bars, shares
 from wbcbench.report.page.publish import read
 from wbcbench.stats.ellipse import ellipse
@@ -75,7 +74,9 @@ def test_a_figure_says_its_title_and_names_every_variant(study, section):
 
 def test_means_of_joules_and_accuracy_are_those_of_the_runs_with_students_interval(study):
     table = load_part("section", "tradeoff")(study).tables[0]
-    joules = {arm: [run.energy_j for run in own] for arm, own in by_arm(study, study.done).items()}
+    joules = {
+        arm: [run.train_energy_j for run in own] for arm, own in study.by_label(study.done).items()
+    }
     for arm, mean, half in zip(
         column(table, "variant"),
         numbers(table, "energy in training (J)"),
@@ -93,7 +94,7 @@ def test_the_points_of_the_figure_are_the_runs(study):
     table = figure(study, "tradeoff").data
     assert column(table, "run") == [run.record.run_id for run in study.comparable]
     assert numbers(table, "energy in training (J)") == pytest.approx(
-        [run.energy_j for run in study.comparable], rel=1e-5
+        [run.train_energy_j for run in study.comparable], rel=1e-5
     )
 
 
@@ -154,9 +155,9 @@ def test_the_forest_agrees_with_a_paired_t_interval_on_logarithms(study):
         for each in differences(study.comparison)
         if each.contrast == "leaky-dropout vs relu-dropout" and each.metric.part == "gpu"
     )
-    by_variant = by_arm(study, study.done)
+    by_variant = study.by_label(study.done)
     logs = [
-        math.log(a.energy_j / b.energy_j)
+        math.log(a.train_energy_j / b.train_energy_j)
         for a, b in zip(by_variant["leaky-dropout"], by_variant["relu-dropout"], strict=True)
     ]
     low, high = scipy.stats.t.interval(0.95, 9, np.mean(logs), scipy.stats.sem(logs))

@@ -13,9 +13,9 @@ import pytest
 
 from browser import started
 from compared_studies import draw
+from records_factory import gather
 from wbcbench.errors import UsageError
 from wbcbench.report import Report
-from wbcbench.report.page.evidence import gather
 from wbcbench.report.page.files.interactive import to_interactive
 
 EVIL = "</script><script>alert(1)</script>{{ x }} ]]> \u202e"

@@ -8,10 +8,9 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from records_factory import GPU_CHANNELS, GPU_MACHINE, LAPTOP, failed_record, make_record
+from records_factory import GPU_CHANNELS, GPU_MACHINE, LAPTOP, failed_record, gather, make_record
 from wbcbench.report.meters import pairs, section
 from wbcbench.report.page.drawing import to_svg
-from wbcbench.report.page.evidence import gather
 from wbcbench.sensors.sensor_card import SensorCard
 
 COUNTER, POWER = (channel.name for channel in GPU_CHANNELS)

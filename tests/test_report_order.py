@@ -8,10 +8,9 @@ from xml.etree import ElementTree as ET
 import numpy as np
 import pytest
 
-from records_factory import TELEMETRY, make_record, make_spec
+from records_factory import TELEMETRY, gather, make_record, make_spec
 from wbcbench.report.order import section
 from wbcbench.report.page.drawing import to_svg
-from wbcbench.report.page.evidence import gather
 
 
 def scaled(record, factor):
@@ -48,7 +47,7 @@ def test_drift_is_told_with_slope_and_interval(drifting):
 def test_the_values_drawn_are_those_of_the_table_against_the_mean_of_the_variant(drifting):
     (figure,) = section(drifting).figures
     by_run = {row[0]: row for row in figure.data.rows}
-    joules = {r.record.run_id: (r.variant, r.energy_j) for r in drifting.runs}
+    joules = {r.record.run_id: (r.spec.variant, r.train_energy_j) for r in drifting.runs}
     for run_id, (variant, energy_j) in joules.items():
         mean_j = np.mean([e for v, e in joules.values() if v == variant])
         assert float(by_run[run_id][2]) == pytest.approx(100 * (energy_j / mean_j - 1), abs=0.01)

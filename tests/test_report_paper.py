@@ -8,11 +8,11 @@ from dataclasses import replace
 import pytest
 from pypdf import PdfReader
 
-from records_factory import make_record
+from records_factory import gather, make_record
 from wbcbench.planning.experiment import Submission
 from wbcbench.report import Block, Claim, DataTable, Report, build
 from wbcbench.report.page.drawing import to_pdf
-from wbcbench.report.page.evidence import Evidence, gather
+from wbcbench.report.page.evidence import ReportStudy
 from wbcbench.report.page.files.paper import _figure, _width_over_height, to_paper
 
 A4_PT = (595.276, 841.89)
@@ -23,7 +23,7 @@ HOSTILE = (
 
 
 def paper(report, study=None, pictures=None):
-    study = study or Evidence("x", ())
+    study = study or ReportStudy("x", ())
     return PdfReader(io.BytesIO(to_paper(report, study, pictures or {})))
 
 
@@ -105,11 +105,11 @@ def test_a_tall_figure_stays_on_its_sheet(whole):
 
 
 def test_the_same_report_gives_the_same_bytes():
-    report, study = hostile_report("words", rows=30), Evidence("x", ())
+    report, study = hostile_report("words", rows=30), ReportStudy("x", ())
     assert to_paper(report, study, {}) == to_paper(report, study, {})
 
 
-class Planned(Evidence):
+class Planned(ReportStudy):
     """A study whose plan says who hands it in."""
 
     @property

@@ -7,9 +7,8 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from records_factory import GPU_CHANNELS, failed_record, make_record, make_spec, save
+from records_factory import GPU_CHANNELS, failed_record, gather, make_record, make_spec, save
 from wbcbench.report.page.drawing import to_svg
-from wbcbench.report.page.evidence import gather
 from wbcbench.report.timelines import section
 from wbcbench.runs.records import RunRecord
 from wbcbench.runs.rundir import RunDir

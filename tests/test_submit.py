@@ -25,7 +25,6 @@ from wbcbench import table
 from wbcbench.commands.submit import submit as submit_command
 from wbcbench.comparison.analysis import compare
 from wbcbench.comparison.document import as_csv
-from wbcbench.comparison.observed import read_study
 from wbcbench.errors import UsageError
 from wbcbench.joules.carbon import intensity
 from wbcbench.machine.provenance import source_root
@@ -38,6 +37,7 @@ from wbcbench.submission import document, layout
 from wbcbench.submission.document import Author
 from wbcbench.submission.schemas import submission_schema
 from wbcbench.submission.writing import Order, Written, submit
+from wbcbench.table.study import read_study
 from wbcbench.units import kwh_from_j
 
 ADA = Author("Ada Lovelace", "0000-0002-1825-0097")

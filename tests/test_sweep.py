@@ -204,8 +204,8 @@ def test_a_block_that_stays_invalid_is_given_up_at_the_cap_and_the_study_goes_on
 
 def test_the_repeated_block_is_the_one_a_comparison_uses(tmp_path: Path) -> None:
     from wbcbench.comparison.analysis import compare
-    from wbcbench.comparison.observed import read_study
     from wbcbench.planning.promise import settings
+    from wbcbench.table.study import read_study
 
     last = made().block(2)[-1].variant
     ends = {(2, last, 1, 1): "invalid", (1, VARIANTS[0], 1, 1): "interrupted"}

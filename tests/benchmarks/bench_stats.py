@@ -20,6 +20,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from copy import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -28,13 +29,14 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
 
+
 from records_factory import make_record, make_scores, make_spec, save  # noqa: E402
 from wbcbench.comparison.analysis import compare  # noqa: E402
-from wbcbench.comparison.observed import Observed, observe  # noqa: E402
 from wbcbench.comparison.result import Comparison, Effect  # noqa: E402
 from wbcbench.comparison.settings import Settings, parse_gate  # noqa: E402
 from wbcbench.runs.records import RunRecord  # noqa: E402
 from wbcbench.stats.power import detectable_effect, power  # noqa: E402
+from wbcbench.table.view import Run  # noqa: E402
 
 PAGE = ROOT / "harness" / "STATISTICS.md"
 BEGIN, END = "<!-- bench-stats: begin -->", "<!-- bench-stats: end -->"
@@ -100,11 +102,11 @@ class Line:
     holds: bool | None
 
 
-def templates(blocks: int) -> dict[tuple[int, int], Observed]:
+def templates(blocks: int) -> dict[tuple[int, int], Run]:
     """One row for each block and arm, as a real record gives it."""
     return {
-        (block, arm): observe(
-            make_record(spec=make_spec(variant, block + 1, block=block + 1)), "simulated"
+        (block, arm): Run(
+            make_record(spec=make_spec(variant, block + 1, block=block + 1)), study="simulated"
         )
         for block in range(blocks)
         for arm, variant in enumerate(VARIANTS)
@@ -117,11 +119,15 @@ def simulated(world: World, studies: int, seed: int, settings: Settings) -> Iter
     rows = templates(world.blocks)
     for _ in range(studies):
         log_j, share = world.draw(rng)
-        runs = [
-            replace(run, cells={**run.cells, **drawn(log_j[place], share[place])})
-            for place, run in rows.items()
-        ]
+        runs = [with_cells(run, drawn(log_j[at], share[at])) for at, run in rows.items()]
         yield compare(runs, settings, ["simulated"])
+
+
+def with_cells(run: Run, cells: dict[str, float]) -> Run:
+    """The run with other cells in its row."""
+    changed = copy(run)
+    changed.row = {**run.row, **cells}
+    return changed
 
 
 def drawn(log_j: float, share: float) -> dict[str, float]:
@@ -255,7 +261,7 @@ def through_the_command(studies: int, seed: int) -> Line:
             for arm, (log_j, share) in enumerate(zip(log_js[block], shares[block], strict=True))
         ]
         study = f"simulated-{number}"
-        runs = [observe(record, study) for record in records]
+        runs = [Run(record, study=study) for record in records]
         direct = [effect.estimate for effect in compare(runs, Settings(), [study]).effects]
         with tempfile.TemporaryDirectory() as folder:
             document = commanded(Path(folder), study, records)

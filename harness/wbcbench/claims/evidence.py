@@ -11,12 +11,11 @@ import numpy as np
 
 from wbcbench.claims.definition import Check
 from wbcbench.claims.measures import MEASURES
-from wbcbench.comparison.arms import Arm, arms_of, key
+from wbcbench.comparison.arms import Configuration, configurations
 from wbcbench.comparison.blocks import complete_blocks
-from wbcbench.comparison.observed import Observed
-from wbcbench.runs.records import RunRecord
 from wbcbench.stats.intervals import LEAST_FOR_T, t_interval
 from wbcbench.stats.shares import share_interval
+from wbcbench.table.view import Run
 
 
 class Judgement(StrEnum):
@@ -28,15 +27,7 @@ class Judgement(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Witness:
-    """A run with its record, for what the table does not hold."""
-
-    run: Observed
-    record: RunRecord
-
-
-@dataclass(frozen=True, slots=True)
-class Evidence:
+class ClaimEvidence:
     """What a study says to one check.
 
     Attributes:
@@ -60,36 +51,34 @@ class Evidence:
     why: str
 
 
-def gather(check: Check, study: Sequence[Witness]) -> Evidence:
+def gather(check: Check, study: Sequence[Run]) -> ClaimEvidence:
     """The evidence of a study's finished runs for one check."""
-    done = [each for each in study if each.run.cells["status"] == "done"]
+    done = [run for run in study if run.is_done]
     if check.kind == "difference":
         return _difference(check, done)
-    chosen = [each for each in done if _fits(each.run, check.where)]
+    chosen = [run for run in done if _fits(run, check.where)]
     return _share(check, chosen) if check.kind == "share" else _region(check, chosen)
 
 
-def _difference(check: Check, study: Sequence[Witness]) -> Evidence:
-    arm_of = arms_of([each.run for each in study])
-    arms = list({arm.label: arm for arm in arm_of.values()}.values())
-    weights = _weights(check, arms)
+def _difference(check: Check, study: Sequence[Run]) -> ClaimEvidence:
+    compared = configurations(study)
+    weights = _weights(check, compared)
     if weights is None:
         return _nothing(check, f"not every {check.factor} was run with the same other settings")
-    blocks = complete_blocks([w.run for w in study], arms, arm_of, (), one_host=True)
-    values = {key(each.run): _value(check, each) for each in study}
-    rows = [[values[key(run)] for run in block] for block in blocks.runs]
+    blocks = complete_blocks(study, compared, (), one_host=True)
+    rows = [[_value(check, run) for run in block] for block in blocks.runs]
     known = np.array([row for row in rows if None not in row], dtype=np.float64)
     if not len(known):
         return _nothing(check, "no complete block")
     return _mean(check, known @ np.array(weights))
 
 
-def _weights(check: Check, arms: Sequence[Arm]) -> list[float] | None:
-    """Mean of the upper arms minus mean of the lower; ``None`` if they differ otherwise, too."""
-    levels = [str(arm.factors.get(check.factor)) for arm in arms]
+def _weights(check: Check, compared: Sequence[Configuration]) -> list[float] | None:
+    """Mean of the upper ones minus mean of the lower; ``None`` if they differ otherwise, too."""
+    levels = [str(each.factors.get(check.factor)) for each in compared]
     others = [
-        tuple((name, level) for name, level in arm.factors.items() if name != check.factor)
-        for arm in arms
+        tuple((name, level) for name, level in each.factors.items() if name != check.factor)
+        for each in compared
     ]
     sides = [
         Counter(other for level, other in zip(levels, others, strict=True) if level == wanted)
@@ -102,21 +91,21 @@ def _weights(check: Check, arms: Sequence[Arm]) -> list[float] | None:
     return [sign.get(level, 0.0) / count for level in levels]
 
 
-def _region(check: Check, chosen: Sequence[Witness]) -> Evidence:
+def _region(check: Check, chosen: Sequence[Run]) -> ClaimEvidence:
     """Runs of one block are averaged first: they share a seed."""
     by_block: dict[tuple[int, int], list[float]] = {}
-    for each in chosen:
-        value = _value(check, each)
+    for run in chosen:
+        value = _value(check, run)
         if value is not None:
-            by_block.setdefault((each.run.spec.block, each.run.spec.seed), []).append(value)
+            by_block.setdefault((run.spec.block, run.spec.seed), []).append(value)
     if not by_block:
         return _nothing(check, "no run that could say")
     means = np.array([sum(values) / len(values) for values in by_block.values()])
     return _mean(check, means, _by_photograph(check, chosen))
 
 
-def _share(check: Check, chosen: Sequence[Witness]) -> Evidence:
-    known = [value for each in chosen if (value := _value(check, each)) is not None]
+def _share(check: Check, chosen: Sequence[Run]) -> ClaimEvidence:
+    known = [value for run in chosen if (value := _value(check, run)) is not None]
     if not known:
         return _nothing(check, "no run that could say")
     hits = round(sum(known))
@@ -126,7 +115,7 @@ def _share(check: Check, chosen: Sequence[Witness]) -> Evidence:
 
 def _mean(
     check: Check, values: np.ndarray, by_photograph: tuple[float, float] | None = None
-) -> Evidence:
+) -> ClaimEvidence:
     found = t_interval(values)
     bounds = (found.low, found.high) if found else None
     return _judged(check, len(values), float(values.mean()), bounds, by_photograph)
@@ -138,7 +127,7 @@ def _judged(
     estimate: float,
     bounds: tuple[float, float] | None,
     by_photograph: tuple[float, float] | None = None,
-) -> Evidence:
+) -> ClaimEvidence:
     if bounds is None:
         why = f"{n} {'block' if n == 1 else 'blocks'}; an interval needs {LEAST_FOR_T}"
         judgement = Judgement.CANNOT_TELL
@@ -147,7 +136,7 @@ def _judged(
         low, high = bounds
         judgement = _where(check, low, high)
         why = "the interval holds both answers" if judgement is Judgement.CANNOT_TELL else ""
-    return Evidence(check, n, estimate, low, high, by_photograph, judgement, why)
+    return ClaimEvidence(check, n, estimate, low, high, by_photograph, judgement, why)
 
 
 def _where(check: Check, low: float, high: float) -> Judgement:
@@ -168,22 +157,22 @@ def _where(check: Check, low: float, high: float) -> Judgement:
     return Judgement.CONTRADICTED if outside else Judgement.CANNOT_TELL
 
 
-def _nothing(check: Check, why: str) -> Evidence:
-    return Evidence(check, 0, None, None, None, None, Judgement.CANNOT_TELL, why)
+def _nothing(check: Check, why: str) -> ClaimEvidence:
+    return ClaimEvidence(check, 0, None, None, None, None, Judgement.CANNOT_TELL, why)
 
 
-def _value(check: Check, each: Witness) -> float | None:
-    return MEASURES[check.measure].read(each.record, check.at or 0.0)
+def _value(check: Check, run: Run) -> float | None:
+    return MEASURES[check.measure].read(run.record, check.at or 0.0)
 
 
-def _fits(run: Observed, where: Mapping[str, str]) -> bool:
-    return all(str(run.cells.get(name)) == level for name, level in where.items())
+def _fits(run: Run, where: Mapping[str, str]) -> bool:
+    return all(str(run.row.get(name)) == level for name, level in where.items())
 
 
-def _by_photograph(check: Check, chosen: Sequence[Witness]) -> tuple[float, float] | None:
+def _by_photograph(check: Check, chosen: Sequence[Run]) -> tuple[float, float] | None:
     scores = {
-        "test_accuracy": [each.record.test for each in chosen],
-        "test_accuracy_leak_free": [each.record.test_leak_free for each in chosen],
+        "test_accuracy": [run.record.test for run in chosen],
+        "test_accuracy_leak_free": [run.record.test_leak_free for run in chosen],
     }.get(check.measure, [])
     found = [score.interval for score in scores if score and score.interval]
     if not found:

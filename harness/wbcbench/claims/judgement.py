@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from wbcbench.claims.definition import Claim
-from wbcbench.claims.evidence import Evidence, Judgement, Witness, gather
+from wbcbench.claims.evidence import ClaimEvidence, Judgement, gather
+from wbcbench.table.view import Run
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,12 +22,12 @@ class Judged:
     """
 
     claim: Claim
-    evidence: tuple[Evidence, ...]
+    evidence: tuple[ClaimEvidence, ...]
     judgement: Judgement
     why: str
 
 
-def judge(claim: Claim, study: Sequence[Witness]) -> Judged:
+def judge(claim: Claim, study: Sequence[Run]) -> Judged:
     """Judge one claim; the evidence is shown also where the runs may not speak of it."""
     evidence = tuple(gather(check, study) for check in claim.check)
     why = _unfit(claim, study)
@@ -34,24 +35,26 @@ def judge(claim: Claim, study: Sequence[Witness]) -> Judged:
     return Judged(claim, evidence, judgement, why)
 
 
-def _together(evidence: Sequence[Evidence]) -> Judgement:
+def _together(evidence: Sequence[ClaimEvidence]) -> Judgement:
     found = {each.judgement for each in evidence if each.check.decides}
     if Judgement.CONTRADICTED in found:
         return Judgement.CONTRADICTED
     return Judgement.SUPPORTED if found == {Judgement.SUPPORTED} else Judgement.CANNOT_TELL
 
 
-def _unfit(claim: Claim, study: Sequence[Witness]) -> str:
+def _unfit(claim: Claim, study: Sequence[Run]) -> str:
     needs = claim.requires
-    done = [each for each in study if each.run.cells["status"] == "done"]
+    done = [run for run in study if run.is_done]
     if not done:
         return "no run ended well"
-    if needs.real_images and any(w.record.dataset and w.record.dataset.synthetic for w in done):
+    if needs.real_images and any(
+        run.record.dataset and run.record.dataset.synthetic for run in done
+    ):
         return "some images are drawn: they say nothing of real cells"
-    shortest = min(each.run.spec.epochs for each in done)
+    shortest = min(run.spec.epochs for run in done)
     if shortest < needs.min_epochs:
         return f"needs runs of {needs.min_epochs} epochs; the shortest here has {shortest}"
-    names = {str(each.run.cells.get("gpu_name") or "no GPU") for each in done}
+    names = {str(run.row.get("gpu_name") or "no GPU") for run in done}
     if needs.gpu and any(needs.gpu not in name for name in names):
         return f"needs a {needs.gpu}; these runs used {', '.join(sorted(names))}"
     return ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from wbcbench.claims.evidence import Evidence
+from wbcbench.claims.evidence import ClaimEvidence
 from wbcbench.claims.judgement import Judged
 from wbcbench.claims.measures import MEASURES
 from wbcbench.writing.show_units import printable
@@ -29,7 +29,7 @@ def _lines(judged: Judged) -> list[str]:
     return [head, *(line for each in judged.evidence for line in _evidence(each))]
 
 
-def _evidence(each: Evidence) -> list[str]:
+def _evidence(each: ClaimEvidence) -> list[str]:
     mark = each.judgement.value if each.check.decides else f"beside: {each.judgement.value}"
     why = f" ({each.why})" if each.why else ""
     lines = [f"  - {each.check.says}", f"      {_number(each)}: {mark}{why}"]
@@ -39,7 +39,7 @@ def _evidence(each: Evidence) -> list[str]:
     return lines
 
 
-def _number(each: Evidence) -> str:
+def _number(each: ClaimEvidence) -> str:
     if each.estimate is None:
         return "no evidence"
     unit = MEASURES[each.check.measure].unit
@@ -50,7 +50,7 @@ def _number(each: Evidence) -> str:
     return f"{told} over {each.n} {counted}; {_expected(each)}"
 
 
-def _expected(each: Evidence) -> str:
+def _expected(each: ClaimEvidence) -> str:
     check = each.check
     if check.kind == "region":
         return f"claimed within {check.low:g} … {check.high:g}"

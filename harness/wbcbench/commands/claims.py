@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from wbcbench.commands import options
-
-if TYPE_CHECKING:
-    from wbcbench.claims.evidence import Witness
 
 File = Annotated[
     Path | None,
@@ -36,27 +33,19 @@ def claims(
     from wbcbench.claims.judgement import judge
     from wbcbench.claims.words import as_document, as_text
     from wbcbench.runs.study_folder import require_study
+    from wbcbench.table.study import read_study
 
     if measures:
         _list_measures()
         return
     defined = read_claims(find_file(file))
-    witnesses = _witnesses(require_study(results, study))
-    found = [judge(claim, witnesses) for claim in defined]
+    runs = sorted(read_study(require_study(results, study)).runs, key=lambda run: run.run_id)
+    found = [judge(claim, runs) for claim in defined]
     if as_json:
         document = as_document(study, found)
         typer.echo(json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False))
     else:
         typer.echo(as_text(found))
-
-
-def _witnesses(study_dir: Path) -> list[Witness]:
-    from wbcbench.claims.evidence import Witness
-    from wbcbench.comparison.observed import observe
-    from wbcbench.table import study_records
-
-    records = study_records(study_dir)
-    return [Witness(observe(record, study_dir.name), record) for record in records]
 
 
 def _list_measures() -> None:

@@ -133,9 +133,9 @@ def compare(
 
 def _compared(results: Path, studies: list[str], asked: dict[str, Any]) -> Comparison:
     from wbcbench.comparison.analysis import compare as analyse
-    from wbcbench.comparison.observed import read_study
     from wbcbench.planning.planned_comparison import settings_for
     from wbcbench.runs.study_folder import require_study
+    from wbcbench.table.study import read_study
 
     folders = [require_study(results, name) for name in studies]
     settings = settings_for(folders[0] if len(folders) == 1 else None, asked)

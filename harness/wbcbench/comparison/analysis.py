@@ -8,18 +8,18 @@ from wbcbench.comparison.arms_alone import arms_alone
 from wbcbench.comparison.effects import effects, splits
 from wbcbench.comparison.gates import judged
 from wbcbench.comparison.notes import about_energy, about_photographs, about_plan, notes
-from wbcbench.comparison.observed import Observed
 from wbcbench.comparison.photographs import Answers, read_answers
 from wbcbench.comparison.preparation import Prepared, prepare
 from wbcbench.comparison.result import Comparison, Effect
 from wbcbench.comparison.settings import Settings
 from wbcbench.errors import UsageError
+from wbcbench.table.view import Run
 
 _MACHINE = ("host_id", "gpu_name", "driver_version", "cpu_model", "tensorflow_version")
 
 
 def compare(
-    runs: Sequence[Observed], settings: Settings, studies: Sequence[str], unfinished: int = 0
+    runs: Sequence[Run], settings: Settings, studies: Sequence[str], unfinished: int = 0
 ) -> Comparison:
     """Compare runs block by block.
 
@@ -35,6 +35,8 @@ def compare(
     """
     if not runs:
         raise UsageError(f"No run of {', '.join(studies)} has ended yet: nothing to compare.")
+    order = {name: place for place, name in enumerate(studies)}
+    runs = sorted(runs, key=lambda run: (order.get(run.study, 0), run.run_id))
     ready = prepare(runs, settings, studies)
     plan, blocks, joules = ready.design, ready.blocks, ready.joules
     found = effects(plan, blocks, ready.metrics, ready.statuses, settings)
@@ -47,7 +49,7 @@ def compare(
         unfinished=unfinished,
         metrics=ready.metrics,
         energy=ready.energy,
-        machine={name: runs[0].cells.get(name) for name in _MACHINE},
+        machine={name: runs[0].row.get(name) for name in _MACHINE},
         effects=found,
         splits=splits(plan, blocks, joules, settings) if joules else (),
         arms=arms_alone(plan, blocks, ready.metrics, joules, answers),

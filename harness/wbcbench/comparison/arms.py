@@ -1,11 +1,13 @@
-"""What is compared with what: an arm is a variant with its settings; factors are what differs."""
+"""What is compared with what: a variant with its settings; factors are what differs."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from wbcbench.comparison.observed import Observed
+from wbcbench.catalog import VARIANTS, load_part
+from wbcbench.runs.study import RunSpec
+from wbcbench.table.view import Run
 
 Level = str | float | bool | None
 
@@ -27,7 +29,7 @@ TREATMENTS = (
     "validation_fraction",
     "power_limit_w",
 )
-"""Fields of a spec that make another arm."""
+"""Fields of a spec that make another configuration."""
 
 NOT_TREATMENTS = (
     "variant",
@@ -59,39 +61,45 @@ _LOWER: tuple[Level, ...] = ("relu", "dropout", "float32", "by-photograph", None
 
 
 @dataclass(frozen=True, slots=True)
-class Arm:
-    """One thing that is compared.
+class Configuration:
+    """One thing that is compared, and its runs.
 
     Attributes:
-        label: The variant, with those settings that differ between arms.
+        label: The variant, with those settings that differ between configurations.
         study: The folder; only where several studies are compared, else empty.
-        factors: Factor → level, of those factors that differ between arms.
+        factors: Factor → level, of those factors that differ between configurations.
+        runs: In the order they were given; empty before a plan is carried out.
     """
 
     label: str
     study: str
     factors: Mapping[str, Level]
+    runs: tuple[Run, ...] = ()
 
     @property
     def matching(self) -> Mapping[str, Level]:
-        """The factors apart from the study: what an arm of another study is matched by."""
+        """The factors apart from the study: what matches it in another study."""
         return {name: level for name, level in self.factors.items() if name != "study"}
 
 
-def arms_of(runs: Sequence[Observed]) -> dict[str, Arm]:
-    """The arm of each run, by ``study/run_id``."""
-    several = len({run.study for run in runs}) > 1
-    raw = [_levels(run, several=several) for run in runs]
-    differing = _differing(raw)
-    return {
-        key(run): _arm(run, {name: levels[name] for name in differing}, several=several)
-        for run, levels in zip(runs, raw, strict=True)
-    }
+def configurations(runs: Sequence[Run]) -> tuple[Configuration, ...]:
+    """The configurations of these runs, in the order of their first runs."""
+    found: dict[str, list[tuple[Configuration, Run]]] = {}
+    specs = [(run.study, run.spec) for run in runs]
+    for configuration, run in zip(_configurations(specs), runs, strict=True):
+        found.setdefault(configuration.label, []).append((configuration, run))
+    return tuple(replace(own[0][0], runs=tuple(run for _, run in own)) for own in found.values())
 
 
-def key(run: Observed) -> str:
-    """What tells a run from all others of a comparison."""
-    return f"{run.study}/{run.run_id}"
+def planned_configurations(study: str, specs: Sequence[RunSpec]) -> tuple[Configuration, ...]:
+    """The configurations that these runs will have."""
+    found = _configurations([(study, spec) for spec in specs])
+    return tuple({configuration.label: configuration for configuration in found}.values())
+
+
+def label_of_runs(found: Iterable[Configuration]) -> dict[Run, str]:
+    """The label of each run's configuration."""
+    return {run: configuration.label for configuration in found for run in configuration.runs}
 
 
 def lower_first(levels: Iterable[Level]) -> list[Level]:
@@ -104,13 +112,24 @@ def _sortable(level: Level) -> tuple[float, str]:
     return (float(level), "") if number else (0.0, str(level))  # type: ignore[arg-type]
 
 
-def _levels(run: Observed, *, several: bool) -> dict[str, Level]:
-    levels: dict[str, Level] = {"study": run.study} if several else {}
-    levels["variant"] = run.spec.variant
-    for factor in ("activation", "regulariser"):
-        cell = run.cells.get(factor)
-        levels[factor] = str(cell) if cell is not None else None
-    return levels | {name: getattr(run.spec, name) for name in TREATMENTS}
+def _configurations(specs: Sequence[tuple[str, RunSpec]]) -> list[Configuration]:
+    """The configuration of each spec of a study."""
+    several = len({study for study, _ in specs}) > 1
+    raw = [_levels(study, spec, several=several) for study, spec in specs]
+    differing = _differing(raw)
+    return [
+        _configuration(study if several else "", spec, {name: levels[name] for name in differing})
+        for (study, spec), levels in zip(specs, raw, strict=True)
+    ]
+
+
+def _levels(study: str, spec: RunSpec, *, several: bool) -> dict[str, Level]:
+    levels: dict[str, Level] = {"study": study} if several else {}
+    variant = load_part("variant", spec.variant) if spec.variant in VARIANTS else None
+    levels["variant"] = spec.variant
+    levels["activation"] = str(variant.activation) if variant else None
+    levels["regulariser"] = str(variant.regulariser) if variant else None
+    return levels | {name: getattr(spec, name) for name in TREATMENTS}
 
 
 def _differing(raw: Sequence[Mapping[str, Level]]) -> list[str]:
@@ -126,8 +145,7 @@ def _differing(raw: Sequence[Mapping[str, Level]]) -> list[str]:
     return [name for name in names if name not in unwanted]
 
 
-def _arm(run: Observed, factors: Mapping[str, Level], *, several: bool) -> Arm:
+def _configuration(study: str, spec: RunSpec, factors: Mapping[str, Level]) -> Configuration:
     settings = [f"{name}={factors[name]}" for name in factors if name in TREATMENTS]
-    study = run.study if several else ""
-    words = [f"{study}:{run.spec.variant}" if study else run.spec.variant, *settings]
-    return Arm(" ".join(words), study, factors)
+    words = [f"{study}:{spec.variant}" if study else spec.variant, *settings]
+    return Configuration(" ".join(words), study, factors)

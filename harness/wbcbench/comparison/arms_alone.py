@@ -9,12 +9,12 @@ import numpy as np
 from wbcbench.comparison.blocks import Blocks
 from wbcbench.comparison.design import Design
 from wbcbench.comparison.metric import ACCURACY, HEADLINE, TIME, Metric
-from wbcbench.comparison.observed import Observed
 from wbcbench.comparison.photographs import Answers
 from wbcbench.comparison.result import ArmSummary, Level, Target
 from wbcbench.stats.front import front_share, on_front
 from wbcbench.stats.intervals import t_interval
 from wbcbench.stats.survival import censored_median
+from wbcbench.table.view import Run
 
 _UNCERTAINTY = "headline_uncertainty_train_j"
 _LEAK_FREE = "balanced_accuracy_leak_free"
@@ -46,7 +46,7 @@ def arms_alone(
     )
 
 
-def _level(runs: Sequence[Observed], metric: Metric) -> Level:
+def _level(runs: Sequence[Run], metric: Metric) -> Level:
     values = np.array([run.number(metric.name) for run in runs], dtype=np.float64)
     found = t_interval(values)
     meter = _mean(runs, _UNCERTAINTY) if metric.part in {"gpu", "headline"} else None
@@ -59,11 +59,11 @@ def _level(runs: Sequence[Observed], metric: Metric) -> Level:
     )
 
 
-def _target(runs: Sequence[Observed], *, by_energy: bool) -> Target | None:
+def _target(runs: Sequence[Run], *, by_energy: bool) -> Target | None:
     """``None`` where nobody can say whether a run reached the target, or the targets differ."""
     if len({(run.spec.target_metric, run.spec.target_value) for run in runs}) > 1:
         return None
-    reached = [run.cells.get("target_reached") for run in runs]
+    reached = [run.row.get("target_reached") for run in runs]
     cost, total = ("energy_to_target_j", HEADLINE) if by_energy else ("time_to_target_s", TIME)
     costs = [run.number(cost if hit else total) for run, hit in zip(runs, reached, strict=True)]
     known = [value for value in costs if value is not None]
@@ -94,6 +94,6 @@ def _values(blocks: Blocks, column: str) -> np.ndarray | None:
     return np.array(cells, dtype=np.float64)
 
 
-def _mean(runs: Sequence[Observed], column: str) -> float | None:
+def _mean(runs: Sequence[Run], column: str) -> float | None:
     values = [value for run in runs if (value := run.number(column)) is not None]
     return sum(values) / len(runs) if values and len(values) == len(runs) else None

@@ -15,9 +15,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from wbcbench.comparison.arms import Arm, key
+from wbcbench.comparison.arms import Configuration, label_of_runs
 from wbcbench.comparison.metric import Metric
-from wbcbench.comparison.observed import Observed
+from wbcbench.table.view import Run
 
 Place = tuple[int, int]
 """Block and seed."""
@@ -45,7 +45,7 @@ class Blocks:
     """
 
     names: tuple[str, ...]
-    runs: tuple[tuple[Observed, ...], ...]
+    runs: tuple[tuple[Run, ...], ...]
     left_out: tuple[LeftOut, ...]
     spare: int
     states: Mapping[str, int]
@@ -53,9 +53,8 @@ class Blocks:
 
 
 def complete_blocks(
-    runs: Sequence[Observed],
-    arms: Sequence[Arm],
-    arm_of: Mapping[str, Arm],
+    runs: Sequence[Run],
+    configurations: Sequence[Configuration],
     metrics: Sequence[Metric],
     *,
     one_host: bool,
@@ -64,21 +63,21 @@ def complete_blocks(
 
     Args:
         runs: Every run that is accounted for.
-        arms: The arms in their order.
-        arm_of: The arm of each run.
+        configurations: In their order; a run of none is counted in ``states`` alone.
         metrics: What every run must know.
         one_host: Whether the runs of a block must come from one machine.
     """
-    labels = [arm.label for arm in arms]
-    attempts: dict[Place, dict[int, list[Observed]]] = {}
+    label_of = label_of_runs(configurations)
+    labels = [configuration.label for configuration in configurations]
+    attempts: dict[Place, dict[int, list[Run]]] = {}
     for run in runs:
-        if arm_of[key(run)].label in labels:
+        if run in label_of:
             place = (run.spec.block, run.spec.seed)
             attempts.setdefault(place, {}).setdefault(_number(run), []).append(run)
     names, kept, left_out, spare = [], [], [], 0
     for place in sorted(attempts):
         tried = [
-            _attempt(attempts[place][number], labels, arm_of, metrics, one_host=one_host)
+            _attempt(attempts[place][number], labels, label_of, metrics, one_host=one_host)
             for number in sorted(attempts[place])
         ]
         complete = [found for found in tried if not isinstance(found, str)]
@@ -88,46 +87,46 @@ def complete_blocks(
             spare += sum(len(found) for found in complete[1:])
         else:
             left_out.append(LeftOut(_name(place), str(tried[-1])))
-    states = Counter(str(run.cells["status"]) for run in runs)
-    suspect = sum(run.cells["verdict"] == "suspect" for block in kept for run in block)
+    states = Counter(str(run.row["status"]) for run in runs)
+    suspect = sum(run.row["verdict"] == "suspect" for block in kept for run in block)
     return Blocks(tuple(names), tuple(kept), tuple(left_out), spare, dict(states), suspect)
 
 
 def _attempt(
-    runs: Sequence[Observed],
+    runs: Sequence[Run],
     labels: Sequence[str],
-    arm_of: Mapping[str, Arm],
+    label_of: Mapping[Run, str],
     metrics: Sequence[Metric],
     *,
     one_host: bool,
-) -> tuple[Observed, ...] | str:
+) -> tuple[Run, ...] | str:
     """One run of each arm, or why this attempt is not complete."""
-    chosen: list[Observed] = []
+    chosen: list[Run] = []
     for label in labels:
-        mine = [run for run in _by_repeat(runs) if arm_of[key(run)].label == label]
+        mine = [run for run in _by_repeat(runs) if label_of[run] == label]
         reasons = [_unusable(run, metrics) for run in mine]
         usable = [run for run, reason in zip(mine, reasons, strict=True) if reason is None]
         if not usable:
             return f"{label}: {reasons[-1]}" if reasons else f"{label}: no run"
         chosen.append(usable[0])
-    if one_host and len({run.cells.get("host_id") for run in chosen}) > 1:
+    if one_host and len({run.row.get("host_id") for run in chosen}) > 1:
         return "its runs come from several machines"
     return tuple(chosen)
 
 
-def _number(run: Observed) -> int:
+def _number(run: Run) -> int:
     """Which attempt at its block a run belongs to."""
     return run.spec.block_attempt if run.spec.block else run.spec.repeat
 
 
-def _by_repeat(runs: Sequence[Observed]) -> list[Observed]:
+def _by_repeat(runs: Sequence[Run]) -> list[Run]:
     return sorted(runs, key=lambda run: run.spec.repeat)
 
 
-def _unusable(run: Observed, metrics: Sequence[Metric]) -> str | None:
-    status = run.cells["status"]
+def _unusable(run: Run, metrics: Sequence[Metric]) -> str | None:
+    status = run.row["status"]
     if status != "done":
-        reason = run.cells.get("invalid_reason")
+        reason = run.row.get("invalid_reason")
         return f"{status} ({reason})" if reason else str(status)
     unknown = [metric.name for metric in metrics if run.number(metric.name) is None]
     return f"{unknown[0]} is unknown" if unknown else None

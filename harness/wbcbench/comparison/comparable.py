@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Sequence
 
-from wbcbench.comparison.observed import Observed
 from wbcbench.errors import CannotMeasureError, unknown_name
 from wbcbench.errors import UsageError as Usage
 from wbcbench.table.columns import Cell
+from wbcbench.table.view import Run
 
 ALWAYS = ("schema_version", "synthetic", "dataset_id", "dataset_sha256", "n_test")
 ENERGY = ("headline_status", "headline_domain", "headline_method")
@@ -26,7 +26,7 @@ NEVER_ALLOWED = ("synthetic", "headline_status")
 
 
 def require_comparable(
-    runs: Sequence[Observed], allowed: Collection[str], *, energy: bool, speed: bool
+    runs: Sequence[Run], allowed: Collection[str], *, energy: bool, speed: bool
 ) -> tuple[str, ...]:
     """Check the finished runs field by field.
 
@@ -63,18 +63,18 @@ def _check_allowed(allowed: Collection[str]) -> None:
             raise unknown_name("field to allow", field, ALWAYS + ENERGY + MACHINE)
 
 
-def _values(runs: Sequence[Observed], field: str) -> Counter[Cell]:
+def _values(runs: Sequence[Run], field: str) -> Counter[Cell]:
     return Counter(_value(run, field) for run in runs)
 
 
-def _value(run: Observed, field: str) -> Cell:
-    cell = run.cells.get(field)
+def _value(run: Run, field: str) -> Cell:
+    cell = run.row.get(field)
     if field == "schema_version" and cell is not None:
         return str(cell).split(".", maxsplit=1)[0]  # a minor version only adds columns
     return cell
 
 
-def _why(runs: Sequence[Observed], field: str) -> str:
+def _why(runs: Sequence[Run], field: str) -> str:
     counts = sorted(_values(runs, field).items(), key=lambda item: (-item[1], str(item[0])))
     told = ", ".join(f"{_word(value)} in {_runs(count)}" for value, count in counts)
     odd = next(run for run in runs if _value(run, field) == counts[-1][0])

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Literal
 
-from wbcbench.comparison.arms import Arm, Level, lower_first
+from wbcbench.comparison.arms import Configuration, Level, lower_first
 from wbcbench.errors import unknown_name
 from wbcbench.stats.factorial import FIRST, INTERACTION, SECOND, Weights, pair
 
@@ -51,14 +51,14 @@ class Design:
         pairs: Candidate and baseline positions, for gates and for the reader.
     """
 
-    arms: tuple[Arm, ...]
+    arms: tuple[Configuration, ...]
     factors: tuple[str, ...]
     baseline: str
     contrasts: tuple[Contrast, ...]
     pairs: tuple[tuple[int, int], ...]
 
 
-def design(arms: Sequence[Arm], baseline: str | None, studies: Sequence[str]) -> Design:
+def design(arms: Sequence[Configuration], baseline: str | None, studies: Sequence[str]) -> Design:
     """The design that these arms make.
 
     Args:
@@ -83,7 +83,9 @@ def design(arms: Sequence[Arm], baseline: str | None, studies: Sequence[str]) ->
     return Design(ordered, factors, ordered[chosen].label, contrasts, pairs)
 
 
-def _between_studies(arms: Sequence[Arm], baseline: str | None, studies: Sequence[str]) -> Design:
+def _between_studies(
+    arms: Sequence[Configuration], baseline: str | None, studies: Sequence[str]
+) -> Design:
     first = baseline if baseline is not None else studies[0]
     if first not in studies:
         raise unknown_name("study to compare with", first, studies)
@@ -98,7 +100,7 @@ def _between_studies(arms: Sequence[Arm], baseline: str | None, studies: Sequenc
     return Design(ordered, (), first, tuple(_pairwise(ordered, pairs, "primary")), pairs)
 
 
-def _ordered(arms: Sequence[Arm]) -> tuple[Arm, ...]:
+def _ordered(arms: Sequence[Configuration]) -> tuple[Configuration, ...]:
     """By the levels of their factors, lower levels first."""
     names = list(arms[0].factors)
     ranks = {name: lower_first({arm.factors[name] for arm in arms}) for name in names}
@@ -107,7 +109,7 @@ def _ordered(arms: Sequence[Arm]) -> tuple[Arm, ...]:
     )
 
 
-def _chosen(arms: Sequence[Arm], baseline: str | None) -> int:
+def _chosen(arms: Sequence[Configuration], baseline: str | None) -> int:
     labels = [arm.label for arm in arms]
     if baseline is None:
         return 0
@@ -116,14 +118,14 @@ def _chosen(arms: Sequence[Arm], baseline: str | None) -> int:
     return labels.index(baseline)
 
 
-def _two_by_two(arms: Sequence[Arm]) -> tuple[str, ...]:
+def _two_by_two(arms: Sequence[Configuration]) -> tuple[str, ...]:
     names = tuple(arms[0].factors)
     levels = [{arm.factors[name] for arm in arms} for name in names]
     is_full = len(arms) == 4 and [len(found) for found in levels] == [2, 2]
     return names if is_full else ()
 
 
-def _factorial(arms: Sequence[Arm], factors: tuple[str, ...]) -> list[Contrast]:
+def _factorial(arms: Sequence[Configuration], factors: tuple[str, ...]) -> list[Contrast]:
     first, second = factors
     return [
         _factor(first, arms[2].factors[first], arms[0].factors[first], FIRST),
@@ -137,6 +139,6 @@ def _factor(name: str, upper: Level, lower: Level, weights: Weights) -> Contrast
 
 
 def _pairwise(
-    arms: Sequence[Arm], pairs: Sequence[tuple[int, int]], family: Family = "secondary"
+    arms: Sequence[Configuration], pairs: Sequence[tuple[int, int]], family: Family = "secondary"
 ) -> list[Contrast]:
     return [Contrast(arms[i].label, arms[j].label, family, pair(i, j, len(arms))) for i, j in pairs]

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from wbcbench.comparison.metric import HEADLINE, Metric
-from wbcbench.comparison.observed import ABSENT, Observed
 from wbcbench.comparison.result import Energy
 from wbcbench.errors import CannotMeasureError
 from wbcbench.joules.energy import Origin
+from wbcbench.table.view import ABSENT, Run
 
 _PARTS = {"gpu": "GPU board", "cpu": "processor", "system": "whole machine"}
 
 
-def headline_joules(runs: Sequence[Observed], least_trust: Origin) -> Energy:
+def headline_joules(runs: Sequence[Run], least_trust: Origin) -> Energy:
     """The joules that speak for these finished runs, or why none do.
 
     Where statuses differ the joules are named nevertheless, for ``comparable`` to refuse them.
@@ -32,13 +32,13 @@ def headline_joules(runs: Sequence[Observed], least_trust: Origin) -> Energy:
             f"--channel {status} compares them and says so in every line",
             "",
         )
-    cells = runs[0].cells
+    cells = runs[0].row
     part = str(cells["headline_domain"])
     words = f"{_PARTS.get(part, part)} energy, {status} ({cells['headline_method']})"
     return Energy("energy_gpu_train_j" if part == "gpu" else HEADLINE, words, status)
 
 
-def status_of(metric: Metric, runs: Sequence[Observed], least_trust: Origin) -> str:
+def status_of(metric: Metric, runs: Sequence[Run], least_trust: Origin) -> str:
     """Measured, estimated, modelled or synthetic, for joules; empty for anything else.
 
     Raises:

@@ -72,7 +72,7 @@ def read_answers(blocks: Blocks) -> Answers | None:
 
     ``None`` where a run kept none, photographs are unknown, or the runs saw different images.
     """
-    paths = [run.predictions for block in blocks.runs for run in block]
+    paths = [run.predictions_path for block in blocks.runs for run in block]
     known = [path for path in paths if path is not None]
     if not known or len(known) < len(paths):
         return None

@@ -15,7 +15,7 @@ from wbcbench.joules.energy import Window
 from wbcbench.joules.headline import Speaker
 from wbcbench.runs.records import RunRecord
 from wbcbench.table.columns import Cell, Column
-from wbcbench.table.view import RunView
+from wbcbench.table.view import Run
 from wbcbench.windows import TRAIN, is_validation
 
 _NAME = re.compile(r"\{(\w+)\}")
@@ -77,7 +77,7 @@ def explain(found: Recount, column: Column) -> Explanation:
     value, notes = listen_to(record, column)
     sources = _sources(notes)
     missing = tuple(source for source in sources if source not in found.kept)
-    again = column.value(RunView(found.again))
+    again = column.value(Run(found.again))
     return Explanation(
         run_id=record.run_id,
         path=str(found.path),
@@ -121,7 +121,7 @@ def _read_only(notes: Notes) -> str:
 
 
 def _inputs(record: RunRecord, column: Column) -> dict[str, Cell]:
-    run = RunView(record)
+    run = Run(record)
     named = {each.name: each for each in table.COLUMNS}
     names = dict.fromkeys(_NAME.findall(column.formula))
     return {

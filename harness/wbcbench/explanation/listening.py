@@ -9,7 +9,7 @@ from wbcbench.joules.energy import Domain, Window, WindowEnergy
 from wbcbench.joules.headline import Speaker
 from wbcbench.runs.records import RunRecord
 from wbcbench.table.columns import Cell, Column
-from wbcbench.table.view import RunView
+from wbcbench.table.view import Run
 
 # Parts of a record whose own fields are worth naming.
 _NESTED = frozenset({"spec", "dataset", "model", "test", "test_leak_free"})
@@ -35,18 +35,18 @@ class Notes:
 def listen_to(record: RunRecord, column: Column) -> tuple[Cell, Notes]:
     """The cell, and what it was made from."""
     notes = Notes()
-    run = _ListeningView(record, notes)
+    run = _ListeningRun(record, notes)
     cell = column.value(run)
     for term in column.terms.values():
         term(run)
     return cell, notes
 
 
-class _ListeningView(RunView):
+class _ListeningRun(Run):
     """The view that columns read; who speaks is settled before it listens."""
 
     def __init__(self, record: RunRecord, notes: Notes) -> None:
-        settled = RunView(record)
+        settled = Run(record)
         self._settled, self._notes = settled, notes
         super().__init__(cast("RunRecord", _Noted(record, notes)))
 

@@ -16,7 +16,7 @@ from wbcbench.planning.spent import spent
 from wbcbench.runs.records import RunRecord
 from wbcbench.runs.rundir import RunDir
 from wbcbench.runs.study import RunSpec
-from wbcbench.table.view import RunView
+from wbcbench.table.view import Run
 from wbcbench.windows import TRAIN, is_validation
 
 _MUST_AGREE = ("image_size", "validation")
@@ -96,7 +96,7 @@ def past(run: RunDir, record: RunRecord) -> Past | None:
 
 def _epochs_j(record: RunRecord) -> float | None:
     """Joules of training and of the validation passes, on the headline's channels."""
-    view = RunView(record)
+    view = Run(record)
     passes = [w.name for w in record.windows if is_validation(w.name)]
     return sum_if_all_known(
         [spoken_energy_j(record, view.headline, name) for name in (TRAIN, *passes)]

@@ -5,17 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from wbcbench.catalog import load_part
-from wbcbench.comparison.arms import arms_of
+from wbcbench.comparison.arms import planned_configurations
 from wbcbench.comparison.design import Contrast, Design, design
 from wbcbench.comparison.metric import ACCURACY, HEADLINE, metric
-from wbcbench.comparison.observed import Observed
 from wbcbench.comparison.settings import Settings
 from wbcbench.errors import UsageError, unknown_name
 from wbcbench.joules.energy import Origin
 from wbcbench.planning.experiment import Analysis
 from wbcbench.planning.plan import Plan
-from wbcbench.runs.study import RunSpec
 from wbcbench.stats.permutation import least_blocks, p_floor
 from wbcbench.stats.power import ALPHA, PROMISE, detectable_effect
 
@@ -127,12 +124,5 @@ def contrast_named(contrasts: Sequence[Contrast], wanted: str) -> Contrast:
 
 def design_of(made: Plan) -> Design:
     """The design that ``compare`` will see in the runs of this plan."""
-    runs = [_observed(made.study, run) for run in made.block(1)]
-    arms = {arm.label: arm for arm in arms_of(runs).values()}
-    return design(list(arms.values()), made.analysis.baseline, [made.study])
-
-
-def _observed(study: str, run: RunSpec) -> Observed:
-    variant = load_part("variant", run.variant)
-    cells = {"activation": variant.activation, "regulariser": variant.regulariser}
-    return Observed(study, run.run_id, run, cells, {})
+    found = planned_configurations(made.study, made.block(1))
+    return design(found, made.analysis.baseline, [made.study])

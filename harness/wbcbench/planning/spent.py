@@ -11,9 +11,7 @@ from datetime import datetime
 
 from wbcbench.joules.headline import spoken_energy_j
 from wbcbench.runs.records import RunRecord
-from wbcbench.table.view import RunView
-
-ABSENT = "absent"
+from wbcbench.table.view import ABSENT, Run
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +48,7 @@ class Sum:
 
 def spent(record: RunRecord) -> Spent:
     """What a run cost, as its record tells."""
-    run = RunView(record)
+    run = Run(record)
     who = run.headline
     parts = [spoken_energy_j(record, who, window.name) for window in run.phases]
     known = [part for part in parts if part is not None]

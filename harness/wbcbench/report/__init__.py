@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas
 
-    from wbcbench.report.page.evidence import Evidence
+    from wbcbench.report.page.evidence import ReportStudy
 
 
 Value = str | int | float | bool | None
@@ -151,7 +151,7 @@ class Block:
 class Section(Protocol):
     """One part of the report."""
 
-    def __call__(self, study: Evidence) -> Block | None:
+    def __call__(self, study: ReportStudy) -> Block | None:
         """Say what this section has to say about the study; ``None`` if nothing."""
         ...
 
@@ -184,7 +184,7 @@ class Report:
         return frozenset((table.source, key) for table in tables for key in table.keys)
 
 
-def build(study: Evidence) -> Report:
+def build(study: ReportStudy) -> Report:
     """Ask every section of the catalogue and put the report together."""
     from wbcbench.catalog import SECTIONS, load_part
     from wbcbench.report.page.banners import banners

@@ -12,7 +12,7 @@ from wbcbench.report.page import confusion, whiskers
 from wbcbench.report.page.by_photograph import MOST_RUNS
 from wbcbench.report.page.confusion import Matrix, abbreviated
 from wbcbench.report.page.depths import Depth, Pair, accuracies, depth_of, recalls
-from wbcbench.report.page.evidence import Evidence
+from wbcbench.report.page.evidence import ReportStudy
 from wbcbench.report.page.labels import labels
 from wbcbench.report.page.whiskers import Whisker
 from wbcbench.writing.show_units import UNKNOWN, count_of
@@ -21,7 +21,7 @@ UNUSED = "UNUSED"
 MOST_MATRICES = 6  # in one picture: what a printed page holds
 
 
-def section(study: Evidence) -> Block | None:
+def section(study: ReportStudy) -> Block | None:
     """Confusion, recall and the two errors of an accuracy; ``None`` if nothing was tested."""
     depths = [depth for variant in study.variants if (depth := depth_of(study, variant))]
     if not depths:
@@ -45,7 +45,7 @@ def matrix(depth: Depth, title: str) -> Matrix:
     return Matrix(title, depth.classes, said, counts)
 
 
-def _confusions(study: Evidence, depths: list[Depth]) -> Iterator[Figure]:
+def _confusions(study: ReportStudy, depths: list[Depth]) -> Iterator[Figure]:
     names = labels(study.variants)
     every = [matrix(depth, names[depth.variant]) for depth in depths]
     for part, start in enumerate(range(0, len(every), MOST_MATRICES)):
@@ -53,7 +53,7 @@ def _confusions(study: Evidence, depths: list[Depth]) -> Iterator[Figure]:
         yield _confusion(study, every[start : start + MOST_MATRICES], f"confusion{number}")
 
 
-def _confusion(study: Evidence, matrices: list[Matrix], name: str) -> Figure:
+def _confusion(study: ReportStudy, matrices: list[Matrix], name: str) -> Figure:
     title = "What was taken for what, on all test images"
     description = "; ".join(_worst_confusion(each) for each in matrices)
     keys = ", ".join(f"{abbreviated(n)} {n.lower()}" for n in matrices[0].said)
@@ -77,7 +77,7 @@ def _worst_confusion(each: Matrix) -> str:
     return f"{each.title}: most often {true.lower()} taken for {said.lower()} ({100 * share:.0f} %)"
 
 
-def _counts(study: Evidence, matrices: list[Matrix]) -> DataTable:
+def _counts(study: ReportStudy, matrices: list[Matrix]) -> DataTable:
     rows = tuple(
         (each.title, true, *(str(count) for count in row))
         for each in matrices
@@ -93,21 +93,21 @@ def _counts(study: Evidence, matrices: list[Matrix]) -> DataTable:
 # --- recall and accuracy -----------------------------------------------------------------------
 
 
-def _recall(study: Evidence, depths: list[Depth]) -> Figure:
+def _recall(study: ReportStudy, depths: list[Depth]) -> Figure:
     return _dots(
         study, "recall", "Recall of each class", "recall: share of a class that was found",
         [each for depth in depths for each in recalls(depth)],
     )  # fmt: skip
 
 
-def _sets(study: Evidence, depths: list[Depth]) -> Figure:
+def _sets(study: ReportStudy, depths: list[Depth]) -> Figure:
     return _dots(
         study, "accuracy-sets", "Accuracy with and without leaked images", "accuracy",
         [each for depth in depths for each in accuracies(depth)],
     )  # fmt: skip
 
 
-def _dots(study: Evidence, name: str, title: str, axis: str, found: list[Whisker]) -> Figure:
+def _dots(study: ReportStudy, name: str, title: str, axis: str, found: list[Whisker]) -> Figure:
     description = "; ".join(f"{each.variant}, {each.group}: {each.mean:.3f}" for each in found)
     caption = (
         "Mark: mean over runs. Thick: 95 % interval by seed (Student's t, from three runs on). "
@@ -198,7 +198,7 @@ def _calibration(depths: list[Depth]) -> Iterator[str]:
         )
 
 
-def _table(study: Evidence, depths: list[Depth]) -> DataTable:
+def _table(study: ReportStudy, depths: list[Depth]) -> DataTable:
     headings = (
         "variant",
         "runs",

@@ -11,8 +11,7 @@ from collections.abc import Iterator
 from wbcbench.comparison.document import contrast_key, contrast_row
 from wbcbench.comparison.result import Comparison, Effect, Finding
 from wbcbench.report import Block, Claim
-from wbcbench.report.page.arms import arms
-from wbcbench.report.page.evidence import Evidence
+from wbcbench.report.page.evidence import ReportStudy
 from wbcbench.report.page.sentences import contrast_sentence
 from wbcbench.report.page.summary_rows import FILE, summary_rows
 from wbcbench.report.page.summary_words import arm_sentence
@@ -23,7 +22,7 @@ _RANK = (Finding.LESS, Finding.MORE, Finding.EQUIVALENT, Finding.CANNOT_TELL, Fi
 _FEWEST_BLOCKS = 3
 
 
-def section(study: Evidence) -> Block:
+def section(study: ReportStudy) -> Block:
     """What was found, or what cannot be shown and why; the latter first."""
     plainly = list(_plainly(study))[: _MOST - 1]
     values = {"runs": len(study.runs), "done": len(study.done), "blocks": _blocks(study)}
@@ -35,11 +34,11 @@ def section(study: Evidence) -> Block:
     return Block("answer", "Answer", claims=tuple(claims))
 
 
-def _blocks(study: Evidence) -> int:
+def _blocks(study: ReportStudy) -> int:
     return len(study.comparison.blocks.runs) if study.comparison else 0
 
 
-def _claims(study: Evidence) -> Iterator[Claim]:
+def _claims(study: ReportStudy) -> Iterator[Claim]:
     found = study.comparison
     primary = [e for e in found.effects if e.family == "primary"] if found else []
     for place, effect in enumerate(_chosen(primary), start=1):
@@ -50,7 +49,7 @@ def _claims(study: Evidence) -> Iterator[Claim]:
         yield from _alone(study)
 
 
-def _alone(study: Evidence) -> Iterator[Claim]:
+def _alone(study: ReportStudy) -> Iterator[Claim]:
     """What each arm came to, where nothing is compared."""
     for place, row in enumerate(summary_rows(study), start=1):
         if row["n"]:
@@ -58,7 +57,7 @@ def _alone(study: Evidence) -> Iterator[Claim]:
             yield Claim(f"answer-{place}", text, FILE, str(row["arm"]), row)
 
 
-def _mark(study: Evidence) -> str:
+def _mark(study: ReportStudy) -> str:
     return " (Synthetic data.)" if study.is_synthetic else ""
 
 
@@ -79,7 +78,7 @@ def _rank(effect: Effect) -> tuple[bool, int, float, float, bool]:
     return (aside, _RANK.index(effect.finding), p, raw, effect.metric.part is None)
 
 
-def _plainly(study: Evidence) -> Iterator[str]:
+def _plainly(study: ReportStudy) -> Iterator[str]:
     """What cannot be shown and why."""
     nothing = _nothing(study)
     if nothing:
@@ -88,12 +87,12 @@ def _plainly(study: Evidence) -> Iterator[str]:
         yield from _limits(study.comparison)
 
 
-def _nothing(study: Evidence) -> str:
+def _nothing(study: ReportStudy) -> str:
     """Why there is no comparison at all."""
     if not study.done:
         runs = count_of(len(study.runs), "run")
         return f"Nothing can be said: none of {runs} ended well, so there is no result."
-    labels = [arm.label for arm in arms(study)]
+    labels = [each.label for each in study.configurations]
     if len(labels) == 1:
         runs = count_of(len(study.done), "run")
         return (

@@ -9,7 +9,7 @@ from wbcbench.joules.carbon import Intensity, carbon_g, intensities
 from wbcbench.joules.metrics import mean_known
 from wbcbench.report import Block, Claim, DataTable, Figure
 from wbcbench.report.page.drawing import WIDTH_IN, axes
-from wbcbench.report.page.evidence import Evidence
+from wbcbench.report.page.evidence import ReportStudy
 from wbcbench.report.page.palette import COLOURS, INK
 from wbcbench.writing.show_units import count_of, human_energy, human_mass, mass_scale
 
@@ -35,9 +35,9 @@ class Place:
     note: str = ""
 
 
-def section(study: Evidence) -> Block | None:
+def section(study: ReportStudy) -> Block | None:
     """The mean training's joules times each grid's intensity; ``None`` without joules."""
-    energy_j = mean_known([run.energy_j for run in study.comparable])
+    energy_j = mean_known([run.train_energy_j for run in study.comparable])
     if energy_j is None:
         return None
     pue = float(study.comparable[0].row["pue"])
@@ -73,7 +73,7 @@ def chosen(everywhere: list[Place]) -> list[Place]:
     return [place for place in everywhere if place.note or place.grid.zone in NAMED]
 
 
-def _claim(study: Evidence, energy_j: float, everywhere: list[Place]) -> Claim:
+def _claim(study: ReportStudy, energy_j: float, everywhere: list[Place]) -> Claim:
     low, high = everywhere[0], everywhere[-1]
     own = " and ".join(
         f"{human_mass(place.co2e_g)} CO2e in {place.grid.country}, the place set for this study"
@@ -106,7 +106,7 @@ def _words(pue: float) -> str:
     )
 
 
-def _figure(study: Evidence, everywhere: list[Place], pue: float) -> Figure:
+def _figure(study: ReportStudy, everywhere: list[Place], pue: float) -> Figure:
     drawn = chosen(everywhere)
     description = "; ".join(f"{_label(place)}: {human_mass(place.co2e_g)}" for place in drawn)
     caption = (
@@ -151,7 +151,7 @@ def _mark(plot: Axes, place: Place, mass: float, row: int) -> None:
     plot.plot([mass], [row], _MARKS[kind], color=colour, markersize=7, markeredgewidth=0)
 
 
-def _data(study: Evidence, everywhere: list[Place]) -> DataTable:
+def _data(study: ReportStudy, everywhere: list[Place]) -> DataTable:
     rows = tuple(
         (
             f"{p.grid.country} ({p.grid.zone}, {p.grid.year})",

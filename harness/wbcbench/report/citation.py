@@ -5,13 +5,13 @@ from __future__ import annotations
 from importlib import resources
 
 from wbcbench.report import Block, Listing
-from wbcbench.report.page.evidence import Evidence
+from wbcbench.report.page.evidence import ReportStudy
 from wbcbench.report.page.heading import results_sha256
 
 FILE = "references.bib"
 
 
-def section(study: Evidence) -> Block:
+def section(study: ReportStudy) -> Block:
     """One listing of references, and the digest that names these results."""
     words = (
         f"Name these results by their digest: study {study.name}, sha256 of runs.csv "

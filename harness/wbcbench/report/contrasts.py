@@ -11,7 +11,7 @@ from wbcbench.comparison.words import difference, p_words, status_words
 from wbcbench.planning.promise import checked_contrasts
 from wbcbench.report import Block, DataTable
 from wbcbench.report.contrasts_forest import forest
-from wbcbench.report.page.evidence import Evidence
+from wbcbench.report.page.evidence import ReportStudy
 from wbcbench.report.page.sentences import contrast_name, metric_words
 from wbcbench.writing.show_units import UNKNOWN
 
@@ -30,7 +30,7 @@ HEADINGS = (
 _WORDS = frozenset({0, 1, 3})
 
 
-def section(study: Evidence) -> Block | None:
+def section(study: ReportStudy) -> Block | None:
     """Every contrast with all its numbers; ``None`` where nothing is compared."""
     found = study.comparison
     if found is None or not found.effects:
@@ -67,7 +67,7 @@ def _floor(primary: list[Effect]) -> str:
     return f" With {primary[0].n} blocks it cannot fall below {p_words(primary[0].p_floor)}."
 
 
-def _tables(study: Evidence, found: Comparison) -> Iterator[DataTable]:
+def _tables(study: ReportStudy, found: Comparison) -> Iterator[DataTable]:
     told = {
         "primary": f"Primary contrasts{_fixed(study, found)}",
         "secondary": "Secondary pairs: estimates, on whose account nothing is called different",
@@ -83,7 +83,7 @@ def _tables(study: Evidence, found: Comparison) -> Iterator[DataTable]:
     yield from _photographs(study, found)
 
 
-def _fixed(study: Evidence, found: Comparison) -> str:
+def _fixed(study: ReportStudy, found: Comparison) -> str:
     if study.plan is None:
         return "; there is no plan to show that they were chosen beforehand"
     planned = {each.name for each in checked_contrasts(study.plan)}
@@ -93,7 +93,7 @@ def _fixed(study: Evidence, found: Comparison) -> str:
     return "; not those of the plan, for not all of its variants have run"
 
 
-def _photographs(study: Evidence, found: Comparison) -> Iterator[DataTable]:
+def _photographs(study: ReportStudy, found: Comparison) -> Iterator[DataTable]:
     """What the few photographs behind the test set leave open; nothing where they are unknown."""
     for each in sections(found):
         if each.title == _BY_PHOTOGRAPH:

@@ -11,7 +11,7 @@ from wbcbench.comparison.metric import TIME, Metric
 from wbcbench.comparison.result import Comparison
 from wbcbench.report import DataTable, Figure
 from wbcbench.report.page.drawing import WIDTH_IN, panels
-from wbcbench.report.page.evidence import Evidence
+from wbcbench.report.page.evidence import ReportStudy
 from wbcbench.report.page.labels import short
 from wbcbench.report.page.numbers import number, signed
 from wbcbench.report.page.palette import COLOURS, INK
@@ -63,7 +63,7 @@ class Difference:
     finding: str
 
 
-def forest(study: Evidence) -> Figure | None:
+def forest(study: ReportStudy) -> Figure | None:
     """The figure; ``None`` where nothing was compared."""
     compared = study.comparison
     if compared is None:
@@ -137,7 +137,9 @@ def _told(each: Difference) -> str:
     return f"{signed(each.estimate)}{unit} [{low}, {high}]"
 
 
-def _caption(study: Evidence, compared: Comparison, found: Sequence[Difference]) -> Iterator[str]:
+def _caption(
+    study: ReportStudy, compared: Comparison, found: Sequence[Difference]
+) -> Iterator[str]:
     n = len(compared.blocks.runs)
     if any(each.interval for each in found):
         yield f"Differences within {count_of(n, 'complete block')} and their 95 % intervals. "
@@ -247,7 +249,7 @@ def _name_rows(plot: Axes, rows: Sequence[tuple[str, str]]) -> None:
         text.set_in_layout(False)
 
 
-def _data(study: Evidence, compared: Comparison, found: Sequence[Difference]) -> DataTable:
+def _data(study: ReportStudy, compared: Comparison, found: Sequence[Difference]) -> DataTable:
     rows = tuple(
         (
             each.contrast,

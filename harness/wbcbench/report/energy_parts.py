@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from wbcbench.joules.energy import Domain, Origin
 from wbcbench.report import DataTable, Figure
 from wbcbench.report.page.drawing import WIDTH_IN, axes
-from wbcbench.report.page.evidence import Evidence
+from wbcbench.report.page.evidence import ReportStudy
 from wbcbench.report.page.labels import labels
 from wbcbench.report.page.numbers import number
 from wbcbench.report.page.palette import COLOURS, HATCHES, INK
@@ -32,7 +32,7 @@ Segment = tuple[float, Domain, float]
 """Joules, part, and how solid its colour is."""
 
 
-def figure(study: Evidence, found: Sequence[Share]) -> Figure:
+def figure(study: ReportStudy, found: Sequence[Share]) -> Figure:
     """The figure of these shares, of which there is at least one."""
     description = "; ".join(
         f"{each.arm}, {PARTS[each.domain]}: {each.energy_j:.4g} J, {each.status}" for each in found
@@ -41,7 +41,7 @@ def figure(study: Evidence, found: Sequence[Share]) -> Figure:
     return Figure(NAME, lambda: _picture(found), TITLE, description, caption, _data(study, found))
 
 
-def _caption(study: Evidence, found: Sequence[Share]) -> Iterator[str]:
+def _caption(study: ReportStudy, found: Sequence[Share]) -> Iterator[str]:
     statuses = sorted({each.status for each in found}, key=lambda status: Origin(status).rank)
     yield "Mean joules of the runs that the summary counts, gross. "
     yield f"One bar for each status ({_and(statuses)}): "
@@ -143,7 +143,7 @@ def _segments(bar: Sequence[Share]) -> Iterator[Segment]:
             yield max(each.energy_j, 0.0), each.domain, _UNDIVIDED
 
 
-def _data(study: Evidence, found: Sequence[Share]) -> DataTable:
+def _data(study: ReportStudy, found: Sequence[Share]) -> DataTable:
     rows = tuple(
         (
             each.arm,

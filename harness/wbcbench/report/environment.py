@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from wbcbench.report import Block, DataTable
-from wbcbench.report.page.evidence import Evidence
+from wbcbench.report.page.evidence import ReportStudy
 
 COLUMNS = (
     "dataset_id",
@@ -48,7 +48,7 @@ COLUMNS = (
 )
 
 
-def section(study: Evidence) -> Block:
+def section(study: ReportStudy) -> Block:
     """Every setting and fact with the values it had."""
     rows = tuple((name, values) for name in COLUMNS if (values := _values(study, name)))
     caption = f"Settings and circumstances; several values where runs differ.{study.stamp}"
@@ -56,6 +56,6 @@ def section(study: Evidence) -> Block:
     return Block("environment", "Environment", tables=(facts,), folded=True)
 
 
-def _values(study: Evidence, name: str) -> str:
+def _values(study: ReportStudy, name: str) -> str:
     found = {str(run.row[name]) for run in study.runs if run.row[name] is not None}
     return ", ".join(sorted(found))

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from wbcbench.comparison.arms import Configuration
 from wbcbench.report import Block, DataTable
-from wbcbench.report.page.arms import Arm, arms
-from wbcbench.report.page.evidence import Evidence, Run, known
+from wbcbench.report.page.evidence import ReportStudy, known
 from wbcbench.report.page.means import mean_of, told
 from wbcbench.table.derived import TABLE_BATCH
+from wbcbench.table.view import Run
 from wbcbench.writing.show_units import energy_scale
 
 _ONE = ("energy_per_infer_image_b1_j", "infer_images_per_s_b1")
@@ -17,7 +18,7 @@ _IMAGES = 1000
 _WANTED_S = 60.0
 
 
-def section(study: Evidence) -> Block | None:
+def section(study: ReportStudy) -> Block | None:
     """A line an arm; ``None`` where no run timed inference."""
     timed = [run for run in study.done if _times_s(run)]
     if not timed:
@@ -38,12 +39,12 @@ def section(study: Evidence) -> Block | None:
         f"Energy for {_IMAGES} images, and speed, mean over runs [95 % t from three runs] "
         f"(lowest–highest of two). {_of(study)}{study.stamp}"
     )
-    rows = tuple(_line(arm, (one[0], many[0])) for arm in arms(study))
+    rows = tuple(_line(study, each, (one[0], many[0])) for each in study.configurations)
     table = DataTable(caption, headings, rows)
     return Block("inference", "Using the trained network", _words(timed), (table,))
 
 
-def _of(study: Evidence) -> str:
+def _of(study: ReportStudy) -> str:
     words = study.energy_words.replace("in training", "in the inference window")
     return f"Energy: {words}."
 
@@ -64,17 +65,20 @@ def _words(timed: Sequence[Run]) -> tuple[str, ...]:
 
 
 def _times_s(run: Run) -> list[float]:
-    found = [run.view.duration_s(each.window) for each in run.record.inference]
+    found = [run.duration_s(each.window) for each in run.record.inference]
     return [time_s for time_s in found if time_s is not None]
 
 
-def _line(arm: Arm, divisors: tuple[float, float]) -> tuple[str, ...]:
+def _line(
+    study: ReportStudy, configuration: Configuration, divisors: tuple[float, float]
+) -> tuple[str, ...]:
+    used, metered = study.used(configuration), study.metered(configuration)
     cells = [
         cell
         for (energy, speed), divisor in zip((_ONE, _MANY), divisors, strict=True)
         for cell in (
-            told(mean_of([_IMAGES * j for j in known(arm.metered, energy)]), divisor),
-            told(mean_of(known(arm.used, speed))),
+            told(mean_of([_IMAGES * j for j in known(metered, energy)]), divisor),
+            told(mean_of(known(used, speed))),
         )
     ]
-    return (arm.label, str(len(arm.used)), *cells)
+    return (configuration.label, str(len(used)), *cells)

@@ -10,7 +10,7 @@ import numpy as np
 from wbcbench.report import Block, Claim, DataTable, Figure
 from wbcbench.report.page.curves import Curve, curves_of, medians
 from wbcbench.report.page.drawing import SIZE_IN, WIDTH_IN, panels
-from wbcbench.report.page.evidence import Evidence
+from wbcbench.report.page.evidence import ReportStudy
 from wbcbench.report.page.labels import in_margin, labels
 from wbcbench.report.page.numbers import number
 from wbcbench.report.page.palette import INK, style
@@ -46,7 +46,7 @@ class Axis:
     divisor: float
 
 
-def section(study: Evidence) -> Block | None:
+def section(study: ReportStudy) -> Block | None:
     """One line a run; joules where they are known, else seconds, and then it says so."""
     curves = curves_of(study, study.comparable, joules=True)
     axes = [_joules(curves), _seconds()] if curves else [_seconds()]
@@ -68,7 +68,7 @@ def _seconds() -> Axis:
 
 def _claim(curves: list[Curve]) -> Claim:
     """How many reached the target that was fixed before the runs."""
-    targets = {(c.run.record.spec.target_metric, c.run.record.spec.target_value) for c in curves}
+    targets = {(c.run.spec.target_metric, c.run.spec.target_value) for c in curves}
     reached = sum(bool(curve.run.row["target_reached"]) for curve in curves)
     values = {"target_reached": reached, "runs": len(curves), "targets": len(targets)}
     text = (
@@ -81,19 +81,19 @@ def _claim(curves: list[Curve]) -> Claim:
 
 
 def _metric(curves: list[Curve]) -> str:
-    return curves[0].run.record.spec.target_metric.replace("val_", "validation ").replace("_", " ")
+    return curves[0].run.spec.target_metric.replace("val_", "validation ").replace("_", " ")
 
 
 def _target(curves: list[Curve]) -> float | None:
     """The target's value; ``None`` where the runs were given different ones."""
-    values = {curve.run.record.spec.target_value for curve in curves}
+    values = {curve.run.spec.target_value for curve in curves}
     return values.pop() if len(values) == 1 else None
 
 
-def _figure(study: Evidence, curves: list[Curve], axes: list[Axis]) -> Figure:
+def _figure(study: ReportStudy, curves: list[Curve], axes: list[Axis]) -> Figure:
     title = f"Validation accuracy over {axes[0].cost}"
     description = "; ".join(
-        f"{each.run.record.run_id}: {each.score[-1]:.3f} after {len(each.score)} epochs"
+        f"{each.run.run_id}: {each.score[-1]:.3f} after {len(each.score)} epochs"
         for each in _drawn(curves)
     )
     power_w = _common_power_w(curves) if len(axes) > 1 else None
@@ -108,7 +108,9 @@ def _figure(study: Evidence, curves: list[Curve], axes: list[Axis]) -> Figure:
     )
 
 
-def _caption(study: Evidence, curves: list[Curve], axes: list[Axis], power_w: float | None) -> str:
+def _caption(
+    study: ReportStudy, curves: list[Curve], axes: list[Axis], power_w: float | None
+) -> str:
     drawn = _drawn(curves)
     few = f" Of {len(curves)} runs {len(drawn)} are drawn." if len(drawn) < len(curves) else ""
     medians = any(len(own) > 1 for own in _by_arm(curves).values())
@@ -161,7 +163,7 @@ def _drawn(curves: list[Curve]) -> list[Curve]:
 
 
 def _picture(
-    study: Evidence, curves: list[Curve], axes: list[Axis], power_w: float | None
+    study: ReportStudy, curves: list[Curve], axes: list[Axis], power_w: float | None
 ) -> Canvas:
     height_in = max(
         SIZE_IN[1] if len(axes) == 1 else _TWO_PANELS_IN,
@@ -176,12 +178,12 @@ def _picture(
     return canvas
 
 
-def _draw(plot: Axes, study: Evidence, curves: list[Curve], axis: Axis, share: float) -> None:
+def _draw(plot: Axes, study: ReportStudy, curves: list[Curve], axis: Axis, share: float) -> None:
     joules = axis.cost == "joules"
     arms = _by_arm(curves)
     alone = all(len(own) == 1 for own in arms.values())
     for curve in _drawn(curves):
-        look = style(study.arms, curve.arm)
+        look = style(study.labels, curve.arm)
         x = [cost / axis.divisor for cost in curve.cost(joules=joules)]
         width, alpha = (1.4, 1.0) if alone else (0.8, 0.55)
         plot.plot(x, curve.score, color=look.colour, linewidth=width, alpha=alpha)
@@ -201,10 +203,10 @@ def _conversion(axis: Axis, power_w: float) -> tuple[Conversion, Conversion]:
 
 
 def _draw_median(
-    plot: Axes, study: Evidence, arm: str, own: list[Curve], axis: Axis
+    plot: Axes, study: ReportStudy, arm: str, own: list[Curve], axis: Axis
 ) -> tuple[str, float, float]:
     """The median step line of one arm; returns the arm and where its label belongs."""
-    look = style(study.arms, arm)
+    look = style(study.labels, arm)
     costs, scores = medians(own, joules=axis.cost == "joules")
     if len(own) == 1 or len(costs) < 2:
         longest = max(own, key=lambda curve: curve.cost(joules=axis.cost == "joules")[-1])
@@ -226,10 +228,10 @@ def _finish(plot: Axes, curves: list[Curve], axis: Axis) -> None:
     plot.set_xlim(left=0.0)
 
 
-def _data(study: Evidence, curves: list[Curve], joules: bool) -> DataTable:
+def _data(study: ReportStudy, curves: list[Curve], joules: bool) -> DataTable:
     rows = tuple(
         (
-            curve.run.record.run_id,
+            curve.run.run_id,
             curve.arm,
             " ".join(map(str, curve.epochs)),
             *((_list(curve.energy_j),) if joules else ()),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from wbcbench.report import Block
-from wbcbench.report.page.evidence import Evidence, known
+from wbcbench.report.page.evidence import ReportStudy, known
 from wbcbench.writing.show_units import count_of
 
 _PARTS = {
@@ -15,12 +15,12 @@ _PARTS = {
 }
 
 
-def section(study: Evidence) -> Block:
+def section(study: ReportStudy) -> Block:
     """One sentence or two for each limit."""
     return Block("limits", "Limits", tuple(_limits(study)))
 
 
-def _limits(study: Evidence) -> Iterator[str]:
+def _limits(study: ReportStudy) -> Iterator[str]:
     if study.is_synthetic:
         yield "Synthetic: drawn images or a made-up signal. Nothing here is about blood cells."
     yield _scope(study)
@@ -32,10 +32,10 @@ def _limits(study: Evidence) -> Iterator[str]:
     )
 
 
-def _scope(study: Evidence) -> str:
+def _scope(study: ReportStudy) -> str:
     hosts = {run.row["host_id"] for run in study.runs}
     images = {run.row["dataset_id"] for run in study.runs if run.row["dataset_id"]}
-    seeds = {run.record.spec.seed for run in study.done}
+    seeds = {run.spec.seed for run in study.done}
     return (
         f"{count_of(len(hosts), 'machine')}, {count_of(len(images), 'data set')}, "
         f"{count_of(len(seeds), 'seed')}, {count_of(len(study.done), 'finished run')}. Another "
@@ -43,7 +43,7 @@ def _scope(study: Evidence) -> str:
     )
 
 
-def _energy(study: Evidence) -> Iterator[str]:
+def _energy(study: ReportStudy) -> Iterator[str]:
     if not study.comparable:
         yield "No joules were read, so nothing is said about energy."
         return
@@ -56,7 +56,7 @@ def _energy(study: Evidence) -> Iterator[str]:
         )
 
 
-def _test_set(study: Evidence) -> Iterator[str]:
+def _test_set(study: ReportStudy) -> Iterator[str]:
     photographs = [n for n in known(study.done, "n_test_photographs") if n]
     if photographs:
         yield (
@@ -64,7 +64,7 @@ def _test_set(study: Evidence) -> Iterator[str]:
             "mirroring. Accuracy on other photographs may lie anywhere in the interval by "
             "photograph."
         )
-    if any(run.record.spec.validation == "published" for run in study.done):
+    if any(run.spec.validation == "published" for run in study.done):
         yield (
             "TEST was watched during training, as in the published report. The accuracy stated is "
             "of the last epoch; no epoch and no setting may be chosen by it."

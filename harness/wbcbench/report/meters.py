@@ -16,11 +16,12 @@ from wbcbench.joules.energy import Channel, WindowEnergy
 from wbcbench.joules.metrics import sum_if_all_known
 from wbcbench.report import Block, Claim, DataTable, Figure
 from wbcbench.report.page.drawing import WIDTH_IN, panels
-from wbcbench.report.page.evidence import Evidence, Run
+from wbcbench.report.page.evidence import ReportStudy
 from wbcbench.report.page.labels import short
 from wbcbench.report.page.marks import marks
 from wbcbench.report.page.palette import COLOURS, INK
 from wbcbench.sensors.sensor_card import SensorCard
+from wbcbench.table.view import Run
 from wbcbench.trust.reconcile import agreements
 from wbcbench.windows import TRAIN
 from wbcbench.writing.show_units import count_of, energy_scale
@@ -85,7 +86,7 @@ class Pair:
         return self.bias_pct - half, self.bias_pct + half
 
 
-def section(study: Evidence) -> Block | None:
+def section(study: ReportStudy) -> Block | None:
     """Agreement of readings in ``train``, and what is known of every sensor."""
     if not any(run.record.channels for run in study.runs):
         return None
@@ -110,7 +111,7 @@ def _claims(found: list[Pair]) -> tuple[Claim, ...]:
     )
 
 
-def _nothing(study: Evidence) -> str:
+def _nothing(study: ReportStudy) -> str:
     return (
         "Nothing can be compared: in no finished run was one part of the machine read in two ways. "
         "The joules rest on one reading alone, and nothing here can show it to be wrong."
@@ -165,7 +166,7 @@ def _meaning(pair: Pair) -> str:
     )
 
 
-def _figure(study: Evidence, found: list[Pair]) -> Figure:
+def _figure(study: ReportStudy, found: list[Pair]) -> Figure:
     description = " ".join(told(pair) for pair in found)
     caption = (
         "One mark a run, training alone. Across: the mean of the two readings; up: how far the "
@@ -183,7 +184,7 @@ def _statuses(found: list[Pair]) -> str:
     return "Status: " + ", ".join(f"{name} {origin[name]}" for name in names)
 
 
-def _picture(study: Evidence, found: list[Pair]) -> Canvas:
+def _picture(study: ReportStudy, found: list[Pair]) -> Canvas:
     canvas, grid = panels(len(found), 1, (WIDTH_IN, 0.6 + _PANEL_IN * len(found)))
     for pair, (plot,) in zip(found, grid, strict=True):
         _draw(plot, study, pair)
@@ -192,7 +193,7 @@ def _picture(study: Evidence, found: list[Pair]) -> Canvas:
     return canvas
 
 
-def _draw(plot: Axes, study: Evidence, pair: Pair) -> None:
+def _draw(plot: Axes, study: ReportStudy, pair: Pair) -> None:
     divisor, unit = energy_scale(max(point.mean_j for point in pair.points))
     marks(plot, study, [(p.run, p.mean_j / divisor, p.difference_pct) for p in pair.points])
     plot.axhline(pair.bias_pct, color=INK, linewidth=1.1)
@@ -220,9 +221,9 @@ def _frame(plot: Axes, pair: Pair, means: list[float]) -> None:
     plot.set_xlim(middle - half, middle + half)
 
 
-def _data(study: Evidence, found: list[Pair]) -> DataTable:
+def _data(study: ReportStudy, found: list[Pair]) -> DataTable:
     """One line a run: both readings and their difference, for each pair."""
-    known = [{point.run.record.run_id: point for point in pair.points} for pair in found]
+    known = [{point.run.run_id: point for point in pair.points} for pair in found]
     run_ids = sorted({run_id for points in known for run_id in points})
     rows = tuple(
         (run_id, *(cell for points in known for cell in _cells(points.get(run_id))))
@@ -243,7 +244,7 @@ def _cells(point: Point | None) -> tuple[str, str, str]:
     return (f"{point.a_j:.1f}", f"{point.b_j:.1f}", f"{point.difference_pct:+.2f}")
 
 
-def sensors(study: Evidence) -> DataTable:
+def sensors(study: ReportStudy) -> DataTable:
     """One line a channel: its pace as probed or known, its step, its averaging, its error."""
     channels: dict[str, list[Channel]] = {}
     cards: dict[str, list[SensorCard]] = {}

@@ -8,7 +8,7 @@ from wbcbench.comparison.sections import counts
 from wbcbench.planning.plan import Plan
 from wbcbench.report import Block, DataTable
 from wbcbench.report.page.analysis_words import analysis
-from wbcbench.report.page.evidence import Evidence
+from wbcbench.report.page.evidence import ReportStudy
 from wbcbench.runs.study import RunSpec
 from wbcbench.writing.show_units import count_of
 
@@ -24,7 +24,7 @@ _SOFTWARE = (
 Line = tuple[str, str]
 
 
-def section(study: Evidence) -> Block:
+def section(study: ReportStudy) -> Block:
     """One line for each question a reader may ask of the method."""
     rows = tuple(_lines(study))
     caption = f"Made from the plan and from what each run was asked.{study.stamp}"
@@ -32,7 +32,7 @@ def section(study: Evidence) -> Block:
     return Block("methods", "Methods", tables=(table,))
 
 
-def _lines(study: Evidence) -> Iterator[Line]:
+def _lines(study: ReportStudy) -> Iterator[Line]:
     yield from _design(study)
     yield "data", _data(study)
     yield "training", _training(study)
@@ -50,7 +50,7 @@ def _lines(study: Evidence) -> Iterator[Line]:
     yield "software", _software(study)
 
 
-def _design(study: Evidence) -> Iterator[Line]:
+def _design(study: ReportStudy) -> Iterator[Line]:
     plan = study.plan
     if plan is None:
         yield "design", "No plan was kept with this study: its runs were asked for one by one."
@@ -87,7 +87,7 @@ def _levels(plan: Plan, name: str) -> str:
     return ", ".join(found)
 
 
-def _data(study: Evidence) -> str:
+def _data(study: ReportStudy) -> str:
     images = _each(study, lambda s: s.dataset_id or "the cells that come with wbcbench")
     splits = {
         "published": "validation watches TEST, as the published report did",
@@ -96,7 +96,7 @@ def _data(study: Evidence) -> str:
     return f"{images}; {_each(study, lambda s: splits[s.validation])}."
 
 
-def _training(study: Evidence) -> str:
+def _training(study: ReportStudy) -> str:
     parts: tuple[tuple[str, Callable[[RunSpec], object]], ...] = (
         ("epochs", lambda s: s.epochs),
         ("batch size", lambda s: s.batch_size),
@@ -108,7 +108,7 @@ def _training(study: Evidence) -> str:
     return "; ".join(f"{name}: {_each(study, read)}" for name, read in parts) + "."
 
 
-def _phases(study: Evidence) -> str:
+def _phases(study: ReportStudy) -> str:
     def times(spec: RunSpec) -> str:
         return (
             f"{spec.idle_s:g} s idle, start-up, {spec.idle_s:g} s idle with the device held, "
@@ -122,7 +122,7 @@ def _phases(study: Evidence) -> str:
     return f"{_each(study, times)}.{rest}"
 
 
-def _exclusions(study: Evidence) -> str:
+def _exclusions(study: ReportStudy) -> str:
     rule = (
         "No run is left out for its value. A run that failed, was stopped or is invalid by the "
         "rules fixed beforehand leaves its whole block out."
@@ -131,7 +131,7 @@ def _exclusions(study: Evidence) -> str:
     return " ".join([rule, *told])
 
 
-def _software(study: Evidence) -> str:
+def _software(study: ReportStudy) -> str:
     told = []
     for name, column in _SOFTWARE:
         found = sorted({str(r.row[column]) for r in study.runs if r.row[column] is not None})
@@ -140,7 +140,7 @@ def _software(study: Evidence) -> str:
     return ", ".join(told) + "." if told else "unknown"
 
 
-def _each(study: Evidence, read: Callable[[RunSpec], object]) -> str:
+def _each(study: ReportStudy, read: Callable[[RunSpec], object]) -> str:
     """What the runs were asked, each different answer once, in the runs' order."""
-    found = dict.fromkeys(str(read(run.record.spec)) for run in study.runs)
+    found = dict.fromkeys(str(read(run.spec)) for run in study.runs)
     return " or ".join(found)

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 from wbcbench.comparison.arms import TREATMENTS
 from wbcbench.report import Block, Claim, DataTable, Figure
 from wbcbench.report.page.drawing import WIDTH_IN, panels
-from wbcbench.report.page.evidence import Evidence, Run
+from wbcbench.report.page.evidence import ReportStudy
 from wbcbench.report.page.marks import marks
 from wbcbench.report.page.palette import INK
 from wbcbench.stats.drift import Drift, drift
+from wbcbench.table.view import Run
 from wbcbench.writing.show_units import count_of
 
 if TYPE_CHECKING:
@@ -79,15 +80,15 @@ class Seen:
     drift: Drift | None
 
 
-def section(study: Evidence) -> Block | None:
+def section(study: ReportStudy) -> Block | None:
     """Energy, GPU temperature and clock over the places of the runs, and their drift in words."""
     if len(study.comparable) < 2:
         return None
     numbers = places(study.runs)
     if numbers is None:
         return _block(("The order of the runs is not known, so drift cannot be looked for.",))
-    order = {run.record.run_id: place for run, place in zip(study.runs, numbers, strict=True)}
-    runs = [Placed(run, order[run.record.run_id], group(run)) for run in study.comparable]
+    order = {run.run_id: place for run, place in zip(study.runs, numbers, strict=True)}
+    runs = [Placed(run, order[run.run_id], group(run)) for run in study.comparable]
     runs.sort(key=lambda each: each.place)
     seen = [found for quantity in QUANTITIES if (found := look(quantity, runs))]
     spare = sorted(set(numbers) - {each.place for each in runs})
@@ -105,7 +106,7 @@ def _block(
 
 def places(runs: tuple[Run, ...]) -> list[int] | None:
     """The place of each run: as planned, else by its start; ``None`` where neither tells."""
-    planned = [run.record.spec.order_global for run in runs]
+    planned = [run.spec.order_global for run in runs]
     if len(set(planned)) == len(runs):
         return planned
     starts = [run.record.started_utc for run in runs]
@@ -115,7 +116,7 @@ def places(runs: tuple[Run, ...]) -> list[int] | None:
 
 def group(run: Run) -> Hashable:
     """The variant with its settings: runs of one group should be alike."""
-    spec = run.record.spec
+    spec = run.spec
     return (spec.variant, *(getattr(spec, name) for name in TREATMENTS))
 
 
@@ -148,7 +149,7 @@ def _against_own_mean(values: list[float], groups: list[Hashable]) -> list[float
     return [100 * (v / means[of] - 1) for v, of in zip(values, groups, strict=True)]
 
 
-def _words(study: Evidence, seen: list[Seen]) -> Iterator[str]:
+def _words(study: ReportStudy, seen: list[Seen]) -> Iterator[str]:
     found = next((each for each in seen if each.drift), None)
     if found is None:
         yield (
@@ -198,7 +199,7 @@ def told(seen: Seen) -> str:
     return f"{slope} (95 % interval {low:+.2g} to {high:+.2g} {unit}){verdict}."
 
 
-def _figure(study: Evidence, seen: list[Seen], spare: list[int]) -> Figure:
+def _figure(study: ReportStudy, seen: list[Seen], spare: list[int]) -> Figure:
     names = [each.quantity.name for each in seen]
     title = f"{', '.join(names)} in the order of the runs"
     description = " ".join(told(each) for each in seen)
@@ -224,7 +225,7 @@ def _legend(seen: list[Seen], spare: list[int]) -> Iterator[str]:
         yield "No GPU told its temperature or clock."
 
 
-def _picture(study: Evidence, seen: list[Seen], spare: list[int]) -> Canvas:
+def _picture(study: ReportStudy, seen: list[Seen], spare: list[int]) -> Canvas:
     from matplotlib.ticker import MaxNLocator
 
     size_in = (WIDTH_IN, 1.0 + _PANEL_IN * len(seen))
@@ -241,7 +242,7 @@ def _picture(study: Evidence, seen: list[Seen], spare: list[int]) -> Canvas:
     return canvas
 
 
-def _draw(plot: Axes, study: Evidence, seen: Seen) -> None:
+def _draw(plot: Axes, study: ReportStudy, seen: Seen) -> None:
     marks(plot, study, [(each.run, each.place, value) for each, value in _pairs(seen)])
     _draw_drift(plot, seen)
     plot.set_ylabel(seen.quantity.axis)
@@ -266,9 +267,9 @@ def _draw_drift(plot: Axes, seen: Seen) -> None:
     plot.plot(ends, y, color=INK, linewidth=1.0, linestyle="--", alpha=0.8)
 
 
-def _data(study: Evidence, seen: list[Seen]) -> DataTable:
-    found = {(each.quantity, p.run.record.run_id): v for each in seen for p, v in _pairs(each)}
-    placed = {p.run.record.run_id: p.place for each in seen for p in each.runs}
+def _data(study: ReportStudy, seen: list[Seen]) -> DataTable:
+    found = {(each.quantity, p.run.run_id): v for each in seen for p, v in _pairs(each)}
+    placed = {p.run.run_id: p.place for each in seen for p in each.runs}
     rows = tuple(
         (run_id, str(place), *(_cell(found.get((each.quantity, run_id)), each) for each in seen))
         for run_id, place in sorted(placed.items(), key=lambda item: item[1])

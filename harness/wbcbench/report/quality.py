@@ -6,7 +6,7 @@ from collections import Counter
 
 from wbcbench.report import Block, DataTable
 from wbcbench.report.page.chips import chips
-from wbcbench.report.page.evidence import Evidence
+from wbcbench.report.page.evidence import ReportStudy
 from wbcbench.report.page.study_cost import cost_claim
 from wbcbench.verdict import Caution, Severity
 from wbcbench.writing.show_units import count_of
@@ -20,7 +20,7 @@ _WORDS = (
 )
 
 
-def section(study: Evidence) -> Block:
+def section(study: ReportStudy) -> Block:
     """Measurement quality in words, then every kind of doubt."""
     tables = [table for table in (_doubts(study), _absent(study)) if table.rows]
     return Block(
@@ -33,14 +33,14 @@ def section(study: Evidence) -> Block:
     )
 
 
-def _doubts(study: Evidence) -> DataTable:
+def _doubts(study: ReportStudy) -> DataTable:
     """Each kind of doubt once, the gravest first, with the first run that has it."""
     found: dict[tuple[int, str, str, str], list[tuple[str, Caution]]] = {}
     for run in study.runs:
         for caution in run.record.cautions:
             if caution.code != _TOLD_APART:
                 key = (_WEIGHT[caution.severity], caution.code, caution.window, caution.channel)
-                found.setdefault(key, []).append((run.record.run_id, caution))
+                found.setdefault(key, []).append((run.run_id, caution))
     rows = tuple(_doubt_line(*found[key][0], _runs(found[key])) for key in sorted(found))
     headings = ("doubt", "weight", "window", "runs", "what was seen, and where", "what to do")
     caption = (
@@ -61,7 +61,7 @@ def _doubt_line(run_id: str, caution: Caution, runs: int) -> tuple[str, ...]:
     return (caution.code, weight, window, str(runs), seen, caution.advice)
 
 
-def _absent(study: Evidence) -> DataTable:
+def _absent(study: ReportStudy) -> DataTable:
     counts = Counter((a.meter, a.reason) for run in study.runs for a in run.record.absent)
     rows = tuple(
         (meter, f"{count} of {count_of(len(study.runs), 'run')}", reason)

@@ -10,7 +10,7 @@ from dataclasses import fields
 from wbcbench.catalog import VARIANTS
 from wbcbench.planning.spent import spent
 from wbcbench.report import Block, Claim, Listing
-from wbcbench.report.page.evidence import Evidence
+from wbcbench.report.page.evidence import ReportStudy
 from wbcbench.runs.limits import option_name
 from wbcbench.runs.study import RunSpec
 from wbcbench.units import kwh_from_j
@@ -24,7 +24,7 @@ _NO_OPTION = (
 )  # fmt: skip
 
 
-def section(study: Evidence) -> Block:
+def section(study: ReportStudy) -> Block:
     """Three commands, and the time and kilowatt-hours of the runs there were."""
     listing = Listing("In a clone of the program's repository:", "\n".join(_commands(study)))
     paragraphs = tuple(_words(study))
@@ -33,8 +33,8 @@ def section(study: Evidence) -> Block:
     )
 
 
-def _words(study: Evidence) -> Iterator[str]:
-    if any(run.record.spec.dataset_id and not run.record.synthetic for run in study.runs):
+def _words(study: ReportStudy) -> Iterator[str]:
+    if any(run.spec.dataset_id and not run.record.synthetic for run in study.runs):
         yield "FOLDER is where the images lie; the README says how to get them."
     yield (
         "The same seeds give nearly the same accuracies, and on the same machine nearly the same "
@@ -42,7 +42,7 @@ def _words(study: Evidence) -> Iterator[str]:
     )
 
 
-def _cost(study: Evidence) -> tuple[Claim, ...]:
+def _cost(study: ReportStudy) -> tuple[Claim, ...]:
     done = [spent(run.record) for run in study.done]
     times_s = [each.time_s for each in done if each.time_s is not None]
     energies_j = [each.energy_j for each in done if each.energy_j is not None]
@@ -57,7 +57,7 @@ def _cost(study: Evidence) -> tuple[Claim, ...]:
     return (Claim("effort", f"{text}.", "runs.csv", "", values),)
 
 
-def _commands(study: Evidence) -> Iterator[str]:
+def _commands(study: ReportStudy) -> Iterator[str]:
     commits = sorted({str(run.row["git_commit"]) for run in study.runs})
     known = [commit for commit in commits if _COMMIT.fullmatch(commit)]
     yield f"git checkout {known[-1]} && make setup" if known else "make setup"
@@ -70,17 +70,17 @@ def _commands(study: Evidence) -> Iterator[str]:
     yield f"wbcbench report {name} --results again"
 
 
-def _data(study: Evidence) -> str:
-    real = any(run.record.spec.dataset_id and not run.record.synthetic for run in study.runs)
+def _data(study: ReportStudy) -> str:
+    real = any(run.spec.dataset_id and not run.record.synthetic for run in study.runs)
     return " --data FOLDER" if real else ""
 
 
-def _runs(study: Evidence, data: str) -> Iterator[str]:
+def _runs(study: ReportStudy, data: str) -> Iterator[str]:
     """Each run by what differs from the defaults; of many the first few."""
     name = shlex.quote(study.name)
-    known = [run for run in study.runs if run.variant in VARIANTS]
+    known = [run for run in study.runs if run.spec.variant in VARIANTS]
     for run in known[:_MOST_RUNS]:
-        spec = run.record.spec
+        spec = run.spec
         options = "".join(f" {word}" for word in _options(spec))
         variant = shlex.quote(spec.variant)
         yield f"wbcbench run --variant {variant}{options} --study {name} --results again{data}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from wbcbench.report import Block, DataTable
-from wbcbench.report.page.evidence import Evidence
+from wbcbench.report.page.evidence import ReportStudy
 
 _COLUMNS = (
     ("headline_method", "how the energy was read"),
@@ -15,10 +15,10 @@ _COLUMNS = (
 )
 
 
-def section(study: Evidence) -> Block:
+def section(study: ReportStudy) -> Block:
     """One line a run."""
     rows = tuple(
-        (run.record.run_id, *(_cell(run.row[name]) for name, _ in _COLUMNS)) for run in study.runs
+        (run.run_id, *(_cell(run.row[name]) for name, _ in _COLUMNS)) for run in study.runs
     )
     headings = ("run", *(words for _, words in _COLUMNS))
     words = "How the headline energy of each run was sampled, and what watching cost."

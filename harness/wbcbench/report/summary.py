@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from wbcbench.report import Block, Claim, DataTable
-from wbcbench.report.page.evidence import Evidence, known
+from wbcbench.report.page.evidence import ReportStudy, known
 from wbcbench.report.page.means import T_INTERVAL, told
 from wbcbench.report.page.summary_rows import ENERGY, FILE, Row, mean_in, summary_rows
 from wbcbench.report.page.summary_words import both_errors, photographs_words, target_words
@@ -30,7 +30,7 @@ _WORDS = (
 )
 
 
-def section(study: Evidence) -> Block:
+def section(study: ReportStudy) -> Block:
     """What ran, and a table by arm."""
     rows = summary_rows(study)
     tables = (_summary(study, rows), _errors(study, rows))
@@ -39,7 +39,7 @@ def section(study: Evidence) -> Block:
     )
 
 
-def _words(study: Evidence) -> tuple[str, ...]:
+def _words(study: ReportStudy) -> tuple[str, ...]:
     photographs = [n for n in known(study.done, "n_test_photographs") if n]
     if not photographs:
         return (_WORDS,)
@@ -50,7 +50,7 @@ def _words(study: Evidence) -> tuple[str, ...]:
     return (_WORDS, few)
 
 
-def _what_ran(study: Evidence, arms: int) -> Claim:
+def _what_ran(study: ReportStudy, arms: int) -> Claim:
     images = sorted({str(run.row["dataset_id"]) for run in study.runs if run.row["dataset_id"]})
     values = {"done": len(study.done), "runs": len(study.runs), "arms": arms}
     on = f" on {' and '.join(images)}" if images else ""
@@ -61,7 +61,7 @@ def _what_ran(study: Evidence, arms: int) -> Claim:
     return Claim("runs", text, "runs.csv", "", values)
 
 
-def _summary(study: Evidence, rows: Sequence[Row]) -> DataTable:
+def _summary(study: ReportStudy, rows: Sequence[Row]) -> DataTable:
     energies = [_top(row, ENERGY) for row in rows]
     divisor, unit = energy_scale(max(energies, default=0.0))
     images = [_top(row, "energy_per_train_image_j") for row in rows]
@@ -113,7 +113,7 @@ def _line(row: Row, divisor: float, per_image: float) -> tuple[str, ...]:
     )
 
 
-def _errors(study: Evidence, rows: Sequence[Row]) -> DataTable:
+def _errors(study: ReportStudy, rows: Sequence[Row]) -> DataTable:
     headings = (
         "variant",
         "energy with both errors",

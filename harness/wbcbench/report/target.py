@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from wbcbench.report import Block, Claim, DataTable, Figure
-from wbcbench.report.page.arms import arms, by_arm
 from wbcbench.report.page.drawing import WIDTH_IN, axes
-from wbcbench.report.page.evidence import Evidence, Run
+from wbcbench.report.page.evidence import ReportStudy
 from wbcbench.report.page.labels import labels
 from wbcbench.report.page.numbers import number
 from wbcbench.report.page.palette import INK, style
 from wbcbench.report.page.summary_rows import FILE, summary_rows
 from wbcbench.report.page.summary_words import reached_words, target_sentence
 from wbcbench.stats.survival import Censored, censored_median
+from wbcbench.table.view import Run
 from wbcbench.writing.show_units import energy_scale
 
 if TYPE_CHECKING:
@@ -45,12 +45,12 @@ class Tried:
     counted: bool
 
 
-def section(study: Evidence) -> Block | None:
+def section(study: ReportStudy) -> Block | None:
     """Every run as a mark, reached or not, and the median of every arm."""
     joules = bool(study.comparable)
     found = _found(study, joules=joules)
     targets = {
-        (each.run.record.spec.target_metric, each.run.record.spec.target_value)
+        (each.run.spec.target_metric, each.run.spec.target_value)
         for own in found.values()
         for each in own
     }
@@ -64,17 +64,21 @@ def section(study: Evidence) -> Block | None:
     return Block("target", figure.title, (_words(found),), figures=(figure,), claims=claims)
 
 
-def _found(study: Evidence, *, joules: bool) -> dict[str, list[Tried]]:
+def _found(study: ReportStudy, *, joules: bool) -> dict[str, list[Tried]]:
     """By arm, arms without any such run left out."""
-    counted = {run.record.run_id for arm in arms(study) for run in arm.metered or arm.used}
+    counted = {
+        run.run_id
+        for each in study.configurations
+        for run in study.metered(each) or study.used(each)
+    }
     runs = study.comparable if joules else study.done
     tried = {
         arm: [
             each
             for run in own
-            if (each := _tried(run, joules=joules, counted=run.record.run_id in counted))
+            if (each := _tried(run, joules=joules, counted=run.run_id in counted))
         ]
-        for arm, own in by_arm(study, runs).items()
+        for arm, own in study.by_label(runs).items()
     }
     return {arm: own for arm, own in tried.items() if own}
 
@@ -105,7 +109,7 @@ def _tried(run: Run, *, joules: bool, counted: bool) -> Tried | None:
 
 
 def _words(found: dict[str, list[Tried]]) -> str:
-    spec = next(iter(found.values()))[0].run.record.spec
+    spec = next(iter(found.values()))[0].run.spec
     metric = spec.target_metric.replace("val_", "validation ").replace("_", " ")
     return (
         f"The target, fixed before the runs, is a {metric} of {spec.target_value:g}. The cost is "
@@ -114,7 +118,7 @@ def _words(found: dict[str, list[Tried]]) -> str:
     )
 
 
-def _claims(study: Evidence, found: dict[str, list[Tried]]) -> Iterator[Claim]:
+def _claims(study: ReportStudy, found: dict[str, list[Tried]]) -> Iterator[Claim]:
     rows = [row for row in summary_rows(study) if row["arm"] in found and row["target_runs"]]
     for place, row in enumerate(rows[:MOST_ARMS], start=1):
         yield Claim(f"target-{place}", target_sentence(row), FILE, str(row["arm"]), row)
@@ -125,7 +129,7 @@ def _told(each: Censored, *, joules: bool) -> str:
     return reached_words(each.reached, each.runs, cost_j, cost_s)
 
 
-def _figure(study: Evidence, found: dict[str, list[Tried]], *, joules: bool) -> Figure:
+def _figure(study: ReportStudy, found: dict[str, list[Tried]], *, joules: bool) -> Figure:
     title = "Energy to target" if joules else "Time to target"
     told = medians(found)
     description = "; ".join(f"{arm}: {_told(each, joules=joules)}" for arm, each in told.items())
@@ -139,7 +143,7 @@ def _figure(study: Evidence, found: dict[str, list[Tried]], *, joules: bool) -> 
     )
 
 
-def _caption(study: Evidence, found: dict[str, list[Tried]], *, joules: bool) -> Iterator[str]:
+def _caption(study: ReportStudy, found: dict[str, list[Tried]], *, joules: bool) -> Iterator[str]:
     runs = [each for own in found.values() for each in own]
     if any(each.reached for each in runs):
         yield "Filled: a run that reached the target. "
@@ -155,7 +159,7 @@ def _caption(study: Evidence, found: dict[str, list[Tried]], *, joules: bool) ->
     yield f"{energy}.{study.stamp}"
 
 
-def _picture(study: Evidence, found: dict[str, list[Tried]], *, joules: bool) -> Canvas:
+def _picture(study: ReportStudy, found: dict[str, list[Tried]], *, joules: bool) -> Canvas:
     drawn = dict(list(found.items())[:MOST_ARMS])
     canvas, plot = axes((WIDTH_IN, len(drawn) * _ROW_IN + _AROUND_IN))
     largest = max(each.cost for own in drawn.values() for each in own)
@@ -182,8 +186,8 @@ def _picture(study: Evidence, found: dict[str, list[Tried]], *, joules: bool) ->
     return canvas
 
 
-def _draw_runs(plot: Axes, study: Evidence, row: int, own: list[Tried], divisor: float) -> None:
-    look = style(study.arms, study.arm(own[0].run))
+def _draw_runs(plot: Axes, study: ReportStudy, row: int, own: list[Tried], divisor: float) -> None:
+    look = style(study.labels, study.label_of(own[0].run))
     hit = [each.cost / divisor for each in own if each.reached]
     missed = [each.cost / divisor for each in own if not each.reached]
     mark = {"color": look.colour, "markersize": 7.0, "alpha": 0.85}
@@ -203,11 +207,11 @@ def _draw_median(plot: Axes, row: int, found: Censored, divisor: float) -> None:
         plot.plot([x, x], [row - 0.2, row + 0.3], color=INK, linewidth=2.2)
 
 
-def _data(study: Evidence, found: dict[str, list[Tried]], *, joules: bool) -> DataTable:
+def _data(study: ReportStudy, found: dict[str, list[Tried]], *, joules: bool) -> DataTable:
     told = medians(found)
     rows = tuple(
         (
-            each.run.record.run_id,
+            each.run.run_id,
             arm,
             "reached" if each.reached else "not reached",
             number(each.cost),

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 from wbcbench.checks.gaps import gaps
 from wbcbench.joules.energy import Channel, Kind, Trace, Window, window_energy
 from wbcbench.report import Block, DataTable, Figure
-from wbcbench.report.page.evidence import Evidence, Run
+from wbcbench.report.page.evidence import ReportStudy
 from wbcbench.report.page.phases import Scene, phase_name
 from wbcbench.report.page.power import Readings, Steps, readings, steps
+from wbcbench.table.view import Run
 from wbcbench.trust.faults import witness
 from wbcbench.verdict import Severity, Verdict
 from wbcbench.windows import is_validation
@@ -53,7 +54,7 @@ class Timeline:
     devices: int
 
 
-def section(study: Evidence) -> Block | None:
+def section(study: ReportStudy) -> Block | None:
     """Power with phases of two runs; a sentence where no polls were kept."""
     if not study.runs:
         return None
@@ -72,12 +73,12 @@ def section(study: Evidence) -> Block | None:
     return Block("timelines", "Power over time", (words,), figures=figures)
 
 
-def _has_traces(study: Evidence, run: Run) -> bool:
-    folder = study.run_dir(run)
-    return bool(folder and folder.has_traces and run.view.headline)
+def _has_traces(study: ReportStudy, run: Run) -> bool:
+    folder = run.folder
+    return bool(folder and folder.has_traces and run.headline)
 
 
-def choose(study: Evidence, kept: list[Run]) -> list[Chosen]:
+def choose(study: ReportStudy, kept: list[Run]) -> list[Chosen]:
     """The run of median energy and, of the others, the one in the gravest doubt."""
     usual = _usual(study, kept)
     others = [run for run in kept if run is not usual]
@@ -87,16 +88,16 @@ def choose(study: Evidence, kept: list[Run]) -> list[Chosen]:
         why = "the run of median energy" if n > 1 else "the only run with comparable joules"
         chosen.append(Chosen("timeline-usual", usual, why))
     if others:
-        worst = max(others, key=lambda run: (*_gravity(run), run.record.run_id))
+        worst = max(others, key=lambda run: (*_gravity(run), run.run_id))
         chosen.append(Chosen("timeline-worst", worst, _why(worst)))
     return chosen
 
 
-def _usual(study: Evidence, kept: list[Run]) -> Run | None:
+def _usual(study: ReportStudy, kept: list[Run]) -> Run | None:
     """The run of median energy, the lower of two; ``None`` if none has comparable joules."""
-    folders = {run.record.run_id for run in kept}
-    known = [run for run in study.comparable if run.record.run_id in folders]
-    known.sort(key=lambda run: (run.energy_j, run.record.run_id))
+    folders = {run.run_id for run in kept}
+    known = [run for run in study.comparable if run.run_id in folders]
+    known.sort(key=lambda run: (run.train_energy_j, run.run_id))
     return known[(len(known) - 1) // 2] if known else None
 
 
@@ -125,9 +126,9 @@ def _why(run: Run) -> str:
     )
 
 
-def timeline(study: Evidence, chosen: Chosen) -> Timeline | None:
+def timeline(study: ReportStudy, chosen: Chosen) -> Timeline | None:
     """Read the polls of one run; ``None`` where none of the headline's channel can be read."""
-    folder, who = study.run_dir(chosen.run), chosen.run.view.headline
+    folder, who = chosen.run.folder, chosen.run.headline
     if folder is None or who is None:
         return None
     found = [trace for trace in folder.read_traces() if trace.good[0]]
@@ -135,7 +136,7 @@ def timeline(study: Evidence, chosen: Chosen) -> Timeline | None:
     if own is None:
         return None
     other = witness(own, found)
-    phases = chosen.run.view.phases
+    phases = chosen.run.phases
     return Timeline(
         chosen,
         (own, other) if other else (own,),
@@ -158,8 +159,8 @@ def is_counter(channel: Channel) -> bool:
     return channel.kind is Kind.COUNTER
 
 
-def _figure(study: Evidence, line: Timeline) -> Figure:
-    run_id = line.chosen.run.record.run_id
+def _figure(study: ReportStudy, line: Timeline) -> Figure:
+    run_id = line.chosen.run.run_id
     title = f"Power over time of {run_id}"
     rows = _rows(line)
     description = "; ".join(f"{row[0]}: {row[4]} W on average over {row[2]} s" for row in rows)

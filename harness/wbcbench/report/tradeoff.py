@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from wbcbench.report import Block, Claim, DataTable, Figure
-from wbcbench.report.page.arms import by_arm
 from wbcbench.report.page.centres import (
     Centre,
     blocks_used,
@@ -15,12 +14,13 @@ from wbcbench.report.page.centres import (
     plotted,
 )
 from wbcbench.report.page.drawing import SIZE_IN, WIDTH_IN, axes, cross
-from wbcbench.report.page.evidence import Evidence, Run
+from wbcbench.report.page.evidence import ReportStudy
 from wbcbench.report.page.labels import in_margin, labels
 from wbcbench.report.page.numbers import number
 from wbcbench.report.page.palette import INK, style
 from wbcbench.report.page.summary_rows import FILE
 from wbcbench.stats.ellipse import LEAST_FOR_ELLIPSE, ellipse
+from wbcbench.table.view import Run
 from wbcbench.writing.show_units import count_of, energy_scale
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ _LEAST_SPAN = {False: 0.12, True: 0.02}
 _LEAST_RATIO = {False: 0.2, True: 0.02}
 
 
-def section(study: Evidence) -> Block | None:
+def section(study: ReportStudy) -> Block | None:
     """Every run as a point, every arm as its mean, the front through the means."""
     found = centres(study)
     if not found:
@@ -52,7 +52,7 @@ def section(study: Evidence) -> Block | None:
     )
 
 
-def _claims(study: Evidence, found: list[Centre]) -> Iterator[Claim]:
+def _claims(study: ReportStudy, found: list[Centre]) -> Iterator[Claim]:
     """Who is on the front, and how sure that is; nothing of a single arm."""
     if len(found) < 2:
         return
@@ -77,7 +77,7 @@ def _claims(study: Evidence, found: list[Centre]) -> Iterator[Claim]:
         yield Claim("front-share", text, FILE, "", shares)
 
 
-def _means(study: Evidence, found: list[Centre]) -> DataTable:
+def _means(study: ReportStudy, found: list[Centre]) -> DataTable:
     on_front = {each.arm for each in front(found)}
     rows = tuple(
         (
@@ -110,12 +110,12 @@ def _means(study: Evidence, found: list[Centre]) -> DataTable:
     return DataTable(caption, headings, rows, frozenset({0, 6}))
 
 
-def _over(study: Evidence) -> str:
+def _over(study: ReportStudy) -> str:
     blocks = blocks_used(study)
     return f"over {count_of(blocks, 'complete block')}" if blocks else "over runs"
 
 
-def _figure(study: Evidence, found: list[Centre]) -> Figure:
+def _figure(study: ReportStudy, found: list[Centre]) -> Figure:
     description = "; ".join(
         f"{each.arm}: {each.energy_j:.4g} J, balanced accuracy {each.accuracy:.3f}"
         for each in found
@@ -129,7 +129,7 @@ def _figure(study: Evidence, found: list[Centre]) -> Figure:
     return Figure(NAME, lambda: _picture(study, runs, found), TITLE, description, caption, data)
 
 
-def _legend(study: Evidence, runs: list[Run], found: list[Centre]) -> Iterator[str]:
+def _legend(study: ReportStudy, runs: list[Run], found: list[Centre]) -> Iterator[str]:
     if len(runs) > len(found):
         yield f"Faint: runs. Solid: mean of a variant {_over(study)}. "
     if any(each.half_j is not None for each in found):
@@ -146,7 +146,7 @@ def _tells_share(found: Sequence[Centre]) -> bool:
     return 1 < len(found) <= _MOST_WITH_SHARE and found[0].front_share is not None
 
 
-def _picture(study: Evidence, runs: list[Run], found: list[Centre]) -> Canvas:
+def _picture(study: ReportStudy, runs: list[Run], found: list[Centre]) -> Canvas:
     lines = len(found) * (2 if _tells_share(found) else 1)
     height_in = max(SIZE_IN[1], lines * _LINE_IN / _PLOT_SHARE)
     canvas, plot = axes((WIDTH_IN, height_in))
@@ -182,9 +182,9 @@ def _limits(values: list[float], least_span: float) -> tuple[float, float]:
     return middle - 0.58 * span, middle + 0.58 * span
 
 
-def _draw_runs(plot: Axes, study: Evidence, runs: list[Run], divisor: float) -> None:
-    for arm, own in by_arm(study, runs).items():
-        look = style(study.arms, arm)
+def _draw_runs(plot: Axes, study: ReportStudy, runs: list[Run], divisor: float) -> None:
+    for arm, own in study.by_label(runs).items():
+        look = style(study.labels, arm)
         plot.plot(
             [run.row["headline_energy_train_j"] / divisor for run in own],
             [run.row["balanced_accuracy"] for run in own],
@@ -203,8 +203,8 @@ def _draw_front(plot: Axes, found: list[Centre], divisor: float) -> None:
         plot.step(x, y, where="post", color=INK, linestyle="--", linewidth=1.0, alpha=0.7)
 
 
-def _draw_mean(plot: Axes, study: Evidence, each: Centre, divisor: float) -> None:
-    look = style(study.arms, each.arm)
+def _draw_mean(plot: Axes, study: ReportStudy, each: Centre, divisor: float) -> None:
+    look = style(study.labels, each.arm)
     at = (each.energy_j / divisor, each.accuracy)
     half_j = None if each.half_j is None else each.half_j / divisor
     cross(plot, at, (half_j, each.half_accuracy), look.colour)
@@ -236,11 +236,11 @@ def _label(plot: Axes, found: list[Centre], divisor: float, height_in: float) ->
     in_margin(plot, named, (2 if tells else 1) * _LINE_IN / (_PLOT_SHARE * height_in))
 
 
-def _data(study: Evidence, runs: list[Run]) -> DataTable:
+def _data(study: ReportStudy, runs: list[Run]) -> DataTable:
     rows = tuple(
         (
-            run.record.run_id,
-            study.arm(run),
+            run.run_id,
+            study.label_of(run),
             number(run.row["headline_energy_train_j"]),
             str(run.row["headline_status"]),
             number(run.row["balanced_accuracy"]),

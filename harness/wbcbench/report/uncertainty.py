@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator, Sequence
 
 from wbcbench.joules.metrics import mean_known, sum_if_all_known
 from wbcbench.report import Block, DataTable
-from wbcbench.report.page.evidence import Evidence, Run, average
+from wbcbench.report.page.evidence import ReportStudy, average
 from wbcbench.report.page.summary_rows import summary_rows
+from wbcbench.table.view import Run
 from wbcbench.trust.budget import Budget
 from wbcbench.windows import TRAIN
 from wbcbench.writing.show_units import UNKNOWN, human_energy
@@ -27,14 +28,14 @@ _CANCELS = (
 )
 
 
-def section(study: Evidence) -> Block:
+def section(study: ReportStudy) -> Block:
     """The budget of the training joules, and the sentence of what cancels."""
     runs = study.comparable
     tables = (_table(study),) if runs else ()
     return Block("uncertainty", "How uncertain the joules are", tuple(_words(study)), tables)
 
 
-def _words(study: Evidence) -> Iterator[str]:
+def _words(study: ReportStudy) -> Iterator[str]:
     if not study.comparable:
         yield "No joules, so no uncertainty of joules."
         return
@@ -47,7 +48,7 @@ def _words(study: Evidence) -> Iterator[str]:
     yield _CANCELS
 
 
-def _table(study: Evidence) -> DataTable:
+def _table(study: ReportStudy) -> DataTable:
     energy_j = average(study.comparable, "headline_energy_train_j")
     rows = [
         (name, what, *_cells(_mean_part_j(study.comparable, read), energy_j), cancels)
@@ -82,8 +83,8 @@ def _mean_part_j(runs: Sequence[Run], read: Callable[[Budget], float | None]) ->
 
 def _part_j(run: Run, read: Callable[[Budget], float | None]) -> float | None:
     """A part of the training window's uncertainty, the headline's devices added."""
-    if run.row["headline_status"] in {"modelled", "estimated"} or run.view.headline is None:
+    if run.row["headline_status"] in {"modelled", "estimated"} or run.headline is None:
         return None
-    channels = run.view.headline.channels
+    channels = run.headline.channels
     budgets = [b for b in run.record.budgets if b.window == TRAIN and b.channel in channels]
     return sum_if_all_known([read(budget) for budget in budgets]) if budgets else None

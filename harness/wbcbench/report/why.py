@@ -12,11 +12,11 @@ from wbcbench.comparison.words import difference, status_words
 from wbcbench.joules.metrics import ratio
 from wbcbench.report import Block, Claim, DataTable
 from wbcbench.report.energy_parts import figure
-from wbcbench.report.page.arms import arms
-from wbcbench.report.page.evidence import Evidence, Run, average
+from wbcbench.report.page.evidence import ReportStudy, average
 from wbcbench.report.page.parts import shares
 from wbcbench.report.page.sentences import contrast_name
 from wbcbench.stats.intervals import Interval
+from wbcbench.table.view import Run
 from wbcbench.writing.show_units import UNKNOWN, human_duration, human_energy, human_power
 
 _WORDS = (
@@ -26,7 +26,7 @@ _WORDS = (
 _PER_CENT = Metric(TIME, "ratio", lower_is_better=True)
 
 
-def section(study: Evidence) -> Block | None:
+def section(study: ReportStudy) -> Block | None:
     """Mean power and time of every arm, the split of every contrast, the parts of the machine."""
     tables = [_levels(study)] if study.comparable else []
     compared = study.comparison
@@ -46,7 +46,7 @@ def section(study: Evidence) -> Block | None:
     )
 
 
-def _claims(study: Evidence) -> Iterator[Claim]:
+def _claims(study: ReportStudy) -> Iterator[Claim]:
     """The splits of which at least one part is sure."""
     compared = study.comparison
     if compared is None:
@@ -78,8 +78,9 @@ def _sentence(each: Split, status: str) -> str:
     return f"{contrast_name(each.contrast, each.against)}: time {time}, mean power {power}{kind}."
 
 
-def _levels(study: Evidence) -> DataTable:
-    rows = tuple(_level(arm.label, arm.metered) for arm in arms(study) if arm.metered)
+def _levels(study: ReportStudy) -> DataTable:
+    metered = {each.label: study.metered(each) for each in study.configurations}
+    rows = tuple(_level(label, runs) for label, runs in metered.items() if runs)
     headings = ("variant", "runs", "time, training", "mean power", "energy, training")
     caption = (
         "Means over the runs that the summary counts. Mean power is mean energy over mean time, so "
@@ -101,7 +102,7 @@ def _level(arm: str, runs: Sequence[Run]) -> tuple[str, ...]:
     )
 
 
-def _splits(study: Evidence, compared: Comparison) -> DataTable:
+def _splits(study: ReportStudy, compared: Comparison) -> DataTable:
     intervals = {
         (each.contrast, each.against): each.interval
         for each in compared.effects

@@ -14,7 +14,7 @@ from wbcbench.submission import layout
 from wbcbench.submission.described import git_state
 from wbcbench.submission.document import GitState
 from wbcbench.submission.redaction import Redactor, write_text
-from wbcbench.submission.study import Study
+from wbcbench.submission.study import SubmittedStudy
 from wbcbench.writing.wholefile import write_whole
 
 # Runs and reports are what the code made, not the code.
@@ -22,7 +22,7 @@ _NOT_CODE = (":(exclude)results", ":(exclude)reports")
 _ARCHIVE_S = 120.0
 
 
-def write_code(study: Study, by: Redactor | None) -> GitState:
+def write_code(study: SubmittedStudy, by: Redactor | None) -> GitState:
     """Write ``code/`` and the lock of the last commit; returns what is there of the code."""
     commits = _commits(study)
     root = source_root()
@@ -39,7 +39,7 @@ def write_code(study: Study, by: Redactor | None) -> GitState:
     return state
 
 
-def _commits(study: Study) -> tuple[str, ...]:
+def _commits(study: SubmittedStudy) -> tuple[str, ...]:
     found = (record.provenance.get("git_commit") for record in study.records)
     return tuple(dict.fromkeys(str(commit) for commit in found if commit))
 
@@ -57,7 +57,7 @@ def _write_diff(root: Path, commit: str, target: Path, by: Redactor | None) -> N
         write_text(target, data.decode(errors="replace"), by)
 
 
-def _write_lock(root: Path, study: Study) -> None:
+def _write_lock(root: Path, study: SubmittedStudy) -> None:
     """The lock that the runs were made with, known by its digest; else none."""
     import hashlib
 

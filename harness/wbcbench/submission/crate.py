@@ -10,11 +10,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from wbcbench.report.page.evidence import Run
 from wbcbench.runs.rundir import RunDir
 from wbcbench.submission import layout
 from wbcbench.submission.document import Submission
-from wbcbench.submission.study import Study
+from wbcbench.submission.study import SubmittedStudy
+from wbcbench.table.view import Run
 from wbcbench.writing.wholefile import write_whole
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ _STATUS = {
 }
 
 
-def write_crate(study: Study, made: Submission) -> None:
+def write_crate(study: SubmittedStudy, made: Submission) -> None:
     """Write ``ro-crate-metadata.json`` over everything that is in the bundle by now."""
     crate = _crate(made)
     files = _files(crate, study)
@@ -65,7 +65,7 @@ def _crate(made: Submission) -> ROCrate:
     return crate
 
 
-def _files(crate: ROCrate, study: Study) -> Mapping[str, Any]:
+def _files(crate: ROCrate, study: SubmittedStudy) -> Mapping[str, Any]:
     """Every file of the payload as a part of the crate, by its path."""
     found = {}
     for path in layout.payload_files(study.payload.parent):
@@ -93,7 +93,7 @@ def _people(crate: ROCrate, made: Submission) -> list[Any]:
 
 
 def _action(
-    crate: ROCrate, study: Study, run: Run, files: Mapping[str, Any], people: Sequence[Any]
+    crate: ROCrate, study: SubmittedStudy, run: Run, files: Mapping[str, Any], people: Sequence[Any]
 ) -> Any:
     record = run.record
     folder = layout.study_dir(study.name) / record.run_id
@@ -128,13 +128,13 @@ def _instrument(crate: ROCrate, version: str) -> Any:
     return crate.add(SoftwareApplication(crate, identifier, properties=properties))
 
 
-def _asked(study: Study) -> list[str]:
+def _asked(study: SubmittedStudy) -> list[str]:
     """What a run is given: its spec, the plan, the images."""
     plan = f"../{layout.PLAN}" if study.plan else ""
     return [layout.SPEC, plan, f"/{layout.DATASET}", f"/{layout.IMAGES}"]
 
 
-def _left(study: Study, run_id: str) -> list[str]:
+def _left(study: SubmittedStudy, run_id: str) -> list[str]:
     """What a run leaves behind: everything in its folder but what it was given."""
     run = RunDir(study.folder / run_id).path
     inside = (path.relative_to(run).as_posix() for path in sorted(run.rglob("*")) if path.is_file())
@@ -156,7 +156,7 @@ def _present(files: Mapping[str, Any], folder: PurePosixPath, names: Sequence[st
 def _description(run: Run) -> str:
     command = run.record.provenance.get("command")
     words = " ".join(map(str, command)) if isinstance(command, list) else ""
-    spec = run.record.spec
+    spec = run.spec
     return f"Block {spec.block}, run {spec.order_in_block} of it. {words}".strip()
 
 

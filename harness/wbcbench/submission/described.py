@@ -9,7 +9,6 @@ from importlib import metadata
 from pathlib import Path
 
 from wbcbench.planning.spent import spent, summed
-from wbcbench.report.page.evidence import Row
 from wbcbench.report.page.files.inputs import program_sha256
 from wbcbench.runs.records import RunRecord
 from wbcbench.submission import layout
@@ -23,8 +22,9 @@ from wbcbench.submission.document import (
     Stated,
 )
 from wbcbench.submission.privacy import UUID
-from wbcbench.submission.study import Study
+from wbcbench.submission.study import SubmittedStudy
 from wbcbench.sweeping.standing import state_of
+from wbcbench.table.view import Row
 
 CORRECTION = "holm"
 RENDERERS = ("wbcbench", "matplotlib", "jinja2", "typst")
@@ -36,7 +36,7 @@ _METHODS = {
 }
 
 
-def counts(study: Study) -> RunCounts:
+def counts(study: SubmittedStudy) -> RunCounts:
     """Runs by how they ended."""
     states = Counter(state_of(record) for record in study.records)
     plan = study.plan
@@ -46,7 +46,7 @@ def counts(study: Study) -> RunCounts:
         failed=states["failed"],
         interrupted=states["interrupted"],
         invalid=states["invalid"],
-        unfinished=study.evidence.unfinished,
+        unfinished=study.reported.unfinished,
     )
 
 
@@ -65,7 +65,7 @@ def totals(records: Iterable[RunRecord], pilots: Iterable[RunRecord]) -> EnergyT
     )
 
 
-def design(study: Study) -> Design:
+def design(study: SubmittedStudy) -> Design:
     """What was planned, or what was done where there is no plan."""
     plan = study.plan
     specs = plan.runs if plan else tuple(record.spec for record in study.records)
@@ -81,7 +81,7 @@ def design(study: Study) -> Design:
     )
 
 
-def analysis(study: Study) -> Analysis | None:
+def analysis(study: SubmittedStudy) -> Analysis | None:
     """How ``contrasts.csv`` was made; ``None`` where nothing can be compared."""
     found = study.comparison
     if found is None:
@@ -108,7 +108,7 @@ def meters(row: Row) -> Mapping[str, MeterState]:
     }
 
 
-def git_state(study: Study, payload: Path) -> GitState:
+def git_state(study: SubmittedStudy, payload: Path) -> GitState:
     """The code of the runs, and how much of it is in the bundle."""
     commits = tuple(
         dict.fromkeys(str(c) for r in study.records if (c := r.provenance.get("git_commit")))
@@ -142,7 +142,7 @@ def _git_note(
     return " ".join(words)
 
 
-def stated(study: Study) -> tuple[Stated, ...]:
+def stated(study: SubmittedStudy) -> tuple[Stated, ...]:
     """Every sentence of the report that holds a number, with the row it stands on."""
     return tuple(
         Stated(claim.id, claim.text, claim.source, claim.row, dict(claim.values))
@@ -150,7 +150,7 @@ def stated(study: Study) -> tuple[Stated, ...]:
     )
 
 
-def kept(study: Study) -> tuple[str, ...]:
+def kept(study: SubmittedStudy) -> tuple[str, ...]:
     """What is private and stays, because a run's id and the plan's digest are made from it."""
     named = any(UUID.search(word) for record in study.records for word in record.spec.gpus)
     return ("GPU UUID in spec.gpus",) if named else ()

@@ -21,10 +21,9 @@ from wbcbench.data.digest import PUBLISHED_ID, PUBLISHED_SHA256, dataset_sha256
 from wbcbench.data.photographs import UNKNOWN, Provenance, known_images, published_images
 from wbcbench.errors import UsageError
 from wbcbench.runs.records import DatasetFacts
-from wbcbench.runs.rundir import RunDir
 from wbcbench.submission import layout
 from wbcbench.submission.document import DatasetState
-from wbcbench.submission.study import Study
+from wbcbench.submission.study import SubmittedStudy
 from wbcbench.writing.wholefile import write_whole
 
 FOLDER = "folder"
@@ -71,7 +70,7 @@ class Listed:
         return dataset_sha256((image.path, image.sha256) for image in self.images)
 
 
-def write_images(study: Study, data: Path | None) -> DatasetState | None:
+def write_images(study: SubmittedStudy, data: Path | None) -> DatasetState | None:
     """Write ``data-manifest/``; ``None`` where no run came as far as reading images.
 
     Args:
@@ -92,7 +91,7 @@ def write_images(study: Study, data: Path | None) -> DatasetState | None:
     return state
 
 
-def listed(study: Study, facts: DatasetFacts, data: Path | None) -> Listed:
+def listed(study: SubmittedStudy, facts: DatasetFacts, data: Path | None) -> Listed:
     """Every image of the data set that is known of."""
     from_folder = _of_folder(data, facts) if data else None
     if from_folder is not None:
@@ -115,7 +114,7 @@ def to_csv(images: Sequence[Image]) -> bytes:
     return out.getvalue().encode(errors="surrogateescape")
 
 
-def _state(study: Study, facts: DatasetFacts, found: Listed) -> DatasetState:
+def _state(study: SubmittedStudy, facts: DatasetFacts, found: Listed) -> DatasetState:
     spec = study.spec
     return DatasetState(
         dataset_id=facts.dataset_id,
@@ -149,14 +148,14 @@ def _of_folder(data: Path, facts: DatasetFacts) -> Listed | None:
     return found if found.sha256 == facts.sha256 else None
 
 
-def _of_predictions(study: Study) -> Iterator[Image]:
+def _of_predictions(study: SubmittedStudy) -> Iterator[Image]:
     """The tested images, as the first run that predicted them lists them."""
     import pyarrow.parquet as pq
 
     columns = ["file", "image_sha256", "original_id", "group_id"]
     for run in study.done:
-        path = RunDir(study.folder / run.record.run_id).predictions_path
-        if path.exists():
+        path = run.predictions_path
+        if path:
             table = pq.read_table(path, columns=columns).to_pydict()
             for name, sha256, original, group in zip(*table.values(), strict=True):
                 yield Image(name, sha256, None, original, group)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from wbcbench.joules.carbon import DEFAULT_PUE, Intensity, carbon_g, intensities, intensity
 from wbcbench.submission.document import EnergyTotals, MeterState, Submission
-from wbcbench.submission.study import Study
+from wbcbench.submission.study import SubmittedStudy
 
 _PARTS = {"gpu": "GPU", "cpu": "processor", "dram": "memory", "system": "whole machine"}
 ABSENT = "absent"
@@ -48,7 +48,7 @@ class Impact:
     pue: float = DEFAULT_PUE
 
 
-def impact(study: Study, made: Submission) -> Impact:
+def impact(study: SubmittedStudy, made: Submission) -> Impact:
     """Work the statement out."""
     headline = made.meter["headline"]
     totals, status = made.energy_total_j, headline.status

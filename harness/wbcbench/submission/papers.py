@@ -16,7 +16,7 @@ from wbcbench.comparison.sections import sections
 from wbcbench.submission import layout
 from wbcbench.submission.document import Submission
 from wbcbench.submission.impact import Impact, impact
-from wbcbench.submission.study import Study
+from wbcbench.submission.study import SubmittedStudy
 from wbcbench.units import kg_from_g, kwh_from_j
 from wbcbench.writing.show_units import count_of, human_duration, human_energy, human_mass
 from wbcbench.writing.tabular import markdown
@@ -32,7 +32,7 @@ PAPERS = (
 _MIT = "MIT"
 
 
-def write_papers(study: Study, made: Submission) -> None:
+def write_papers(study: SubmittedStudy, made: Submission) -> None:
     """Write every paper."""
     facts = _facts(study, made)
     for name in PAPERS:
@@ -67,7 +67,7 @@ def _environment() -> Environment:
     return environment
 
 
-def _facts(study: Study, made: Submission) -> dict[str, Any]:
+def _facts(study: SubmittedStudy, made: Submission) -> dict[str, Any]:
     cost = impact(study, made)
     return {
         "made": made,
@@ -102,7 +102,7 @@ def _source(made: Submission, cost: Impact) -> str:
     )
 
 
-def _tables(study: Study) -> Mapping[str, str]:
+def _tables(study: SubmittedStudy) -> Mapping[str, str]:
     """The comparison's tables in Markdown, by title."""
     if study.comparison is None:
         return {}
@@ -112,7 +112,7 @@ def _tables(study: Study) -> Mapping[str, str]:
     }
 
 
-def _wall_s(study: Study) -> float | None:
+def _wall_s(study: SubmittedStudy) -> float | None:
     """Wall-clock seconds of all runs together."""
     from wbcbench.planning.spent import spent
 

@@ -12,9 +12,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from wbcbench.joules.energy import Domain
-from wbcbench.report.page.evidence import Run
 from wbcbench.runs.records import RunRecord
 from wbcbench.submission import layout
+from wbcbench.table.view import Run
 from wbcbench.units import kwh_from_j
 
 _BOAMPS = "https://github.com/Boavizta/BoAmps/tree/main/model"
@@ -38,17 +38,17 @@ def boamps_json(run: Run, licence: str) -> bytes | None:
     That schema wants kilowatt-hours and a date without time zone; it has no word for "modelled"
     but its tracking modes.
     """
-    if run.energy_j is None or run.record.model is None or run.record.dataset is None:
+    if run.train_energy_j is None or run.record.model is None or run.record.dataset is None:
         return None
     document = {
         "header": _header(run, licence),
         "task": _task(run),
-        "measures": [_measure(run, run.energy_j)],
+        "measures": [_measure(run, run.train_energy_j)],
         "system": {"os": str(run.row["os"])},
         "software": {"language": "python", "version": str(run.row["python_version"])},
         "infrastructure": {"infraType": "other", "components": _components(run)},
         "environment": _known(
-            country=run.row["carbon_zone"] or run.record.spec.country,
+            country=run.row["carbon_zone"] or run.spec.country,
             powerSourceCarbonIntensity=run.row["carbon_g_per_kwh"],
         ),
     }
@@ -60,10 +60,10 @@ def _header(run: Run, licence: str) -> dict[str, Any]:
     return {
         "licensing": licence,
         "formatVersionSpecificationUri": _BOAMPS,
-        "reportId": run.record.run_id,
+        "reportId": run.run_id,
         "reportDatetime": run.record.ended_utc.replace("T", " ").removesuffix("Z"),
         "reportStatus": "final",
-        "publisher": {"projectName": run.record.spec.study, "confidentialityLevel": "public"},
+        "publisher": {"projectName": run.spec.study, "confidentialityLevel": "public"},
     }
 
 

@@ -11,7 +11,7 @@ from wbcbench import table
 from wbcbench.planning.experiment_model import SCHEMA_DIALECT
 from wbcbench.runs.records import RunRecord
 from wbcbench.submission import document, layout
-from wbcbench.submission.study import Study
+from wbcbench.submission.study import SubmittedStudy
 from wbcbench.writing.wholefile import write_whole
 
 _TABLE_DIALECT = "https://specs.frictionlessdata.io/schemas/table-schema.json"
@@ -25,7 +25,7 @@ _TYPES = {
 }
 
 
-def write_schemas(study: Study) -> None:
+def write_schemas(study: SubmittedStudy) -> None:
     """Write the schemas of ``submission.json``, of records and of the results table."""
     files = {
         study.payload / layout.SUBMISSION_SCHEMA: submission_schema(),

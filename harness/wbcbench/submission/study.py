@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Any
 from wbcbench import table
 from wbcbench.errors import UsageError
 from wbcbench.planning.plan import Plan
-from wbcbench.report.page.evidence import Evidence, Run
+from wbcbench.report.page.evidence import ReportStudy
 from wbcbench.report.page.publish import read
 from wbcbench.runs.records import RunRecord
 from wbcbench.runs.study import RunSpec
 from wbcbench.runs.study_folder import pilot_study
 from wbcbench.submission import layout
+from wbcbench.table.view import Run
 
 if TYPE_CHECKING:
     from wbcbench.comparison.result import Comparison
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Study:
+class SubmittedStudy:
     """One study under a payload folder, ``data/`` of a bundle.
 
     Attributes:
@@ -45,14 +46,14 @@ class Study:
         return self.payload / layout.study_dir(self.name)
 
     @cached_property
-    def evidence(self) -> Evidence:
+    def reported(self) -> ReportStudy:
         """As the report sees it; raises ``UsageError`` where no run has a record."""
         return read(self.payload / "results", self.name)
 
     @property
     def runs(self) -> tuple[Run, ...]:
         """Every run with a record, in the table's order."""
-        return self.evidence.runs
+        return self.reported.runs
 
     @cached_property
     def records(self) -> tuple[RunRecord, ...]:
@@ -63,7 +64,7 @@ class Study:
     @cached_property
     def done(self) -> tuple[Run, ...]:
         """Runs that ended well, in the order in which they began."""
-        return tuple(sorted(self.evidence.done, key=lambda run: run.record.started_utc))
+        return tuple(sorted(self.reported.done, key=lambda run: run.record.started_utc))
 
     @property
     def first(self) -> Run:
@@ -78,7 +79,7 @@ class Study:
     @property
     def plan(self) -> Plan | None:
         """What was fixed before the first run."""
-        return self.evidence.plan
+        return self.reported.plan
 
     @cached_property
     def kept_utc(self) -> str | None:
@@ -92,14 +93,14 @@ class Study:
     @property
     def comparison(self) -> Comparison | None:
         """What ``wbcbench compare`` says."""
-        return self.evidence.comparison
+        return self.reported.comparison
 
     @cached_property
     def report(self) -> Report:
         """The report before it is set."""
         from wbcbench.report import build
 
-        return build(self.evidence)
+        return build(self.reported)
 
     @cached_property
     def pilots(self) -> tuple[RunRecord, ...]:
@@ -121,13 +122,13 @@ class Study:
         return sorted({str(r.row[column]) for r in self.runs if r.row[column] is not None})
 
 
-def refuse_synthetic(study: Study, *, allowed: bool) -> None:
+def refuse_synthetic(study: SubmittedStudy, *, allowed: bool) -> None:
     """See that a study is real, or wholly synthetic and meant to be.
 
     Raises:
         UsageError: It is synthetic and that was not asked for, or it is mixed.
     """
-    made_up = [run.record.run_id for run in study.runs if run.record.synthetic]
+    made_up = [run.run_id for run in study.runs if run.record.synthetic]
     if not made_up:
         return
     if len(made_up) < len(study.runs):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from wbcbench.submission import layout
-from wbcbench.submission.study import Study
+from wbcbench.submission.study import SubmittedStudy
 from wbcbench.writing.wholefile import write_whole
 
 ENVIRONMENT = (
@@ -23,7 +23,7 @@ HOST = (
 _OF_ONE_RUN = ("variant", "seed", "block", "block_attempt", "order_in_block", "order_global")
 
 
-def write_surroundings(study: Study) -> None:
+def write_surroundings(study: SubmittedStudy) -> None:
     """Write ``config/resolved.json``, ``env/environment.json`` and ``env/host.json``."""
     _write(study.payload / layout.RESOLVED, _settings(study))
     packages = study.first.record.provenance.get("packages")
@@ -32,7 +32,7 @@ def write_surroundings(study: Study) -> None:
     _write(study.payload / layout.HOST, _values(study, HOST) | {"meters": _meters(study)})
 
 
-def _settings(study: Study) -> dict[str, Any]:
+def _settings(study: SubmittedStudy) -> dict[str, Any]:
     """Every setting of the runs, those that differ as a list, and the plan's own."""
     specs = [asdict(record.spec) for record in study.records]
     shared = {name: _one_or_all([spec[name] for spec in specs]) for name in specs[0]}
@@ -42,7 +42,7 @@ def _settings(study: Study) -> dict[str, Any]:
     return {"run": shared, "plan": planned or None}
 
 
-def _values(study: Study, columns: Sequence[str]) -> dict[str, Any]:
+def _values(study: SubmittedStudy, columns: Sequence[str]) -> dict[str, Any]:
     return {name: _one_or_all([run.row[name] for run in study.runs]) for name in columns}
 
 
@@ -52,7 +52,7 @@ def _one_or_all(values: Sequence[Any]) -> Any:
     return different[0] if len(different) == 1 else different
 
 
-def _meters(study: Study) -> dict[str, Any]:
+def _meters(study: SubmittedStudy) -> dict[str, Any]:
     """What the first run's meters said of themselves, and which did not work."""
     record = study.first.record
     absent = {each.meter: f"absent: {each.reason}" for each in record.absent}

@@ -12,7 +12,6 @@ from wbcbench import table
 from wbcbench.comparison.document import COLUMNS, as_csv
 from wbcbench.errors import UsageError
 from wbcbench.reckoning.finalise import finalise_abandoned
-from wbcbench.report.page.evidence import Run
 from wbcbench.report.page.publish import EVERY, publish_built
 from wbcbench.runs.study_folder import pilot_study, require_study
 from wbcbench.submission import (
@@ -32,7 +31,8 @@ from wbcbench.submission import (
 )
 from wbcbench.submission.document import Author, Redaction, Submission
 from wbcbench.submission.redaction import Redactor
-from wbcbench.submission.study import Study, refuse_synthetic
+from wbcbench.submission.study import SubmittedStudy, refuse_synthetic
+from wbcbench.table.view import Run
 from wbcbench.version import __version__
 from wbcbench.writing.wholefile import write_whole
 
@@ -112,7 +112,7 @@ def _made(order: Order, source: Path, temporary: Path) -> Written:
     payload = temporary / "bag" / layout.PAYLOAD
     payload.mkdir(parents=True)
     by = _copied(order, source, payload)
-    study = Study(payload, order.study)
+    study = SubmittedStudy(payload, order.study)
     refuse_synthetic(study, allowed=order.allow_synthetic)
     top = f"submission-{order.study}-{study.ended_utc[:10]}"
     target = order.out or Path(top + (layout.ZIP_SUFFIX if order.as_zip else ""))
@@ -138,7 +138,7 @@ def _copied(order: Order, source: Path, payload: Path) -> Redactor | None:
     return by
 
 
-def _filled(order: Order, study: Study, by: Redactor | None) -> Submission:
+def _filled(order: Order, study: SubmittedStudy, by: Redactor | None) -> Submission:
     """Everything that is made from the copy, each from what was made before it."""
     table.write_table(study.folder)
     _write_tables(study)
@@ -149,7 +149,7 @@ def _filled(order: Order, study: Study, by: Redactor | None) -> Submission:
     git = code.write_code(study, by)
     schemas.write_schemas(study)
     folder = study.payload / layout.report_dir(study.name)
-    publish_built(study.report, study.evidence, folder, order.formats)
+    publish_built(study.report, study.reported, folder, order.formats)
     made = _document(order, study, by, dataset, git)
     papers.write_papers(study, made)
     write_whole(study.payload / layout.SUBMISSION, document.to_json(made))
@@ -157,14 +157,14 @@ def _filled(order: Order, study: Study, by: Redactor | None) -> Submission:
     return made
 
 
-def _write_tables(study: Study) -> None:
+def _write_tables(study: SubmittedStudy) -> None:
     found = study.comparison
     text = ",".join(COLUMNS) + "\n" if found is None else as_csv(found)
     write_whole(study.folder / layout.CONTRASTS, text.encode())
 
 
-def _write_run_files(study: Study, run: Run, licence: str) -> None:
-    folder = study.folder / run.record.run_id
+def _write_run_files(study: SubmittedStudy, run: Run, licence: str) -> None:
+    folder = study.folder / run.run_id
     write_whole(folder / layout.PHASES, runfiles.phases_csv(run.record))
     boamps = runfiles.boamps_json(run, licence)
     if boamps is not None:
@@ -173,7 +173,7 @@ def _write_run_files(study: Study, run: Run, licence: str) -> None:
 
 def _document(
     order: Order,
-    study: Study,
+    study: SubmittedStudy,
     by: Redactor | None,
     dataset: document.DatasetState | None,
     git: document.GitState,
@@ -187,7 +187,7 @@ def _document(
         licence=order.licence,
         created_utc=study.ended_utc,
         wbcbench_version=str(study.fact("wbcbench_version") or __version__),
-        synthetic=study.evidence.is_synthetic,
+        synthetic=study.reported.is_synthetic,
         git=git,
         dataset=dataset,
         design=described.design(study),

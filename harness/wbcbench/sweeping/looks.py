@@ -14,11 +14,11 @@ from pydantic import TypeAdapter, ValidationError
 
 from wbcbench.comparison.analysis import compare
 from wbcbench.comparison.metric import HEADLINE
-from wbcbench.comparison.observed import read_study
 from wbcbench.errors import WbcbenchError
 from wbcbench.planning.experiment import Until
 from wbcbench.planning.plan import Plan
 from wbcbench.planning.promise import checked_contrasts, contrast_named, settings
+from wbcbench.table.study import read_study
 from wbcbench.writing.wholefile import write_whole
 
 SCHEMA = "wbcbench.looks/1"

@@ -11,7 +11,7 @@ from wbcbench.runs.study import RunSpec
 from wbcbench.sweeping.standing import state_of
 from wbcbench.table.derived import headline_energy_j
 from wbcbench.table.identity import invalid_reason
-from wbcbench.table.view import RunView
+from wbcbench.table.view import Run
 from wbcbench.writing.show_units import human_duration, human_energy, human_share
 
 
@@ -28,7 +28,7 @@ def ended(record: RunRecord, place: str) -> str:
     total = spent(record)
     words = [f"{place} {state}"]
     if state in {"done", "invalid"}:
-        run = RunView(record)
+        run = Run(record)
         train_j = headline_energy_j(run)
         words.append(f"accuracy {human_share(record.test.accuracy if record.test else None)}")
         words.append(f"train {human_energy(train_j)} {total.status}")
@@ -40,7 +40,7 @@ def ended(record: RunRecord, place: str) -> str:
 def _why(record: RunRecord) -> str:
     if record.error is not None:
         return record.error.message
-    return invalid_reason(RunView(record)) or ""
+    return invalid_reason(Run(record)) or ""
 
 
 def blocks_repeat(block: int, attempt: int, most: int) -> str:

@@ -29,7 +29,7 @@ from wbcbench.table import (
     time,
 )
 from wbcbench.table.columns import Cell
-from wbcbench.table.view import RunView
+from wbcbench.table.view import Run
 from wbcbench.writing.wholefile import write_whole
 
 FILE_NAME = "runs.csv"
@@ -52,13 +52,12 @@ NAMES = tuple(column.name for column in COLUMNS)
 
 def row(record: RunRecord) -> dict[str, Cell]:
     """One run's cells by column, in the table's order; ``None`` is unknown."""
-    run = RunView(record)
-    return {column.name: column.value(run) for column in COLUMNS}
+    return Run(record).row
 
 
 def rows(records: Iterable[RunRecord]) -> list[dict[str, Cell]]:
     """The rows of many runs, sorted by variant, block and run."""
-    placed = [(_place(record), row(record)) for record in records]
+    placed = [(run.place, run.row) for run in map(Run, records)]
     return [cells for _, cells in sorted(placed, key=lambda pair: pair[0])]
 
 
@@ -79,11 +78,6 @@ def study_rows(study_dir: Path) -> list[dict[str, Cell]]:
 def _accounted_for(study_dir: Path) -> list[RunDir]:
     runs = study_runs(study_dir.parent, study_dir.name)
     return [run for run in runs if run.is_finished]
-
-
-def _place(record: RunRecord) -> kept_lines.Place:
-    """What the table is sorted by."""
-    return record.spec.variant, record.spec.block, record.run_id
 
 
 def write_table(study_dir: Path) -> Path:
@@ -115,9 +109,9 @@ def _csv(lines: Iterable[str]) -> bytes:
     return "".join([",".join(NAMES), "\n", *lines]).encode()
 
 
-def _line(run: RunDir) -> kept_lines.Line:
-    record = run.read_record()
-    return kept_lines.Line(_place(record), _csv_line(row(record)))
+def _line(folder: RunDir) -> kept_lines.TableLine:
+    run = Run(folder.read_record(), folder)
+    return kept_lines.TableLine(run.place, _csv_line(run.row))
 
 
 def _csv_line(cells: dict[str, Cell]) -> str:

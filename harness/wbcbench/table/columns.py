@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from wbcbench.table.view import RunView
+from wbcbench.table.view import Run
 
 Cell = str | int | float | bool | None
 Type = Literal["str", "enum", "int", "float", "bool", "datetime"]
@@ -32,9 +32,9 @@ class Column:
     type: Type
     null: str
     meaning: str
-    value: Callable[[RunView], Cell]
+    value: Callable[[Run], Cell]
     formula: str = ""
-    terms: Mapping[str, Callable[[RunView], Cell]] = field(default_factory=dict)
+    terms: Mapping[str, Callable[[Run], Cell]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from wbcbench.joules.metrics import Reached, energy_delay_product_js, ratio
 from wbcbench.runs.records import Inference
 from wbcbench.table.columns import Cell, Column, Group
 from wbcbench.table.energy_gpu import ABSENT
-from wbcbench.table.view import RunView
+from wbcbench.table.view import Run
 from wbcbench.windows import TRAIN
 
 TABLE_BATCH = 64
@@ -21,51 +21,49 @@ NOT_REACHED = "target not reached"
 NO_GRID = "no row for this place"
 
 
-def headline_energy_j(run: RunView, window: str = TRAIN) -> float | None:
+def headline_energy_j(run: Run, window: str = TRAIN) -> float | None:
     """Joules of one window on the headline's channels."""
     return spoken_energy_j(run.record, run.headline, window)
 
 
-def _inference(
-    batch_size: int, read: Callable[[RunView, Inference], Cell]
-) -> Callable[[RunView], Cell]:
-    def value(run: RunView) -> Cell:
+def _inference(batch_size: int, read: Callable[[Run, Inference], Cell]) -> Callable[[Run], Cell]:
+    def value(run: Run) -> Cell:
         found = run.inference(batch_size)
         return read(run, found) if found else None
 
     return value
 
 
-def _per_image_j(run: RunView, inference: Inference) -> float | None:
+def _per_image_j(run: Run, inference: Inference) -> float | None:
     return ratio(headline_energy_j(run, inference.window), inference.images)
 
 
-def _images_per_s(run: RunView, inference: Inference) -> float | None:
+def _images_per_s(run: Run, inference: Inference) -> float | None:
     return ratio(inference.images, run.duration_s(inference.window))
 
 
-def _reached(read: Callable[[Reached], Cell]) -> Callable[[RunView], Cell]:
+def _reached(read: Callable[[Reached], Cell]) -> Callable[[Run], Cell]:
     return lambda run: read(run.reached) if run.reached else None
 
 
-def _grid(read: Callable[[Intensity], Cell]) -> Callable[[RunView], Cell]:
-    def value(run: RunView) -> Cell:
+def _grid(read: Callable[[Intensity], Cell]) -> Callable[[Run], Cell]:
+    def value(run: Run) -> Cell:
         found = intensity(run.record.spec.country)
         return read(found) if found else None
 
     return value
 
 
-def _co2e_g(run: RunView) -> float | None:
+def _co2e_g(run: Run) -> float | None:
     grid = intensity(run.record.spec.country)
     return carbon_g(headline_energy_j(run), grid.g_per_kwh if grid else None)
 
 
-def _images_seen(run: RunView) -> int:
+def _images_seen(run: Run) -> int:
     return sum(epoch.images_seen for epoch in run.record.epochs)
 
 
-def _target_reached(run: RunView) -> bool | None:
+def _target_reached(run: Run) -> bool | None:
     return run.reached is not None if run.record.epochs else None
 
 

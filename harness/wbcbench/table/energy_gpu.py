@@ -6,26 +6,26 @@ from wbcbench.joules.energy import Domain, Kind
 from wbcbench.joules.headline import spoken_energy_j, spoken_power_w
 from wbcbench.joules.metrics import sum_if_all_known
 from wbcbench.table.columns import Column, Group, unfilled
-from wbcbench.table.view import RunView
+from wbcbench.table.view import Run
 from wbcbench.windows import IDLE_AFTER, IDLE_BEFORE, STARTUP, TRAIN
 
 UNKNOWN = "no GPU meter, or its trace cannot say"
 ABSENT = "absent"
 
 
-def method(run: RunView, domain: Domain) -> str:
+def method(run: Run, domain: Domain) -> str:
     """How a part was read; ``none`` if it was not."""
     who = run.speaker(domain)
     return who.method if who else "none"
 
 
-def energy_status(run: RunView, domain: Domain) -> str:
+def energy_status(run: Run, domain: Domain) -> str:
     """How far the part's joules are from a sensor; ``absent`` if nothing read it."""
     who = run.speaker(domain)
     return who.status.value if who else ABSENT
 
 
-def integral_j(run: RunView) -> float | None:
+def integral_j(run: Run) -> float | None:
     """Joules of ``train`` from integrated GPU power, whether or not a counter speaks."""
     sampled = {c.name for c in run.record.channels if c.kind is Kind.SAMPLED}
     witnesses = (
@@ -36,11 +36,11 @@ def integral_j(run: RunView) -> float | None:
     return next((energy_j for energy_j in witnesses if energy_j is not None), None)
 
 
-def _total_j(run: RunView) -> float | None:
+def _total_j(run: Run) -> float | None:
     return sum_if_all_known([run.energy_j(Domain.GPU, phase.name) for phase in run.phases])
 
 
-def _gpu(run: RunView, window: str) -> float | None:
+def _gpu(run: Run, window: str) -> float | None:
     return run.energy_j(Domain.GPU, window)
 
 

@@ -8,13 +8,13 @@ from wbcbench.joules.energy import Domain
 from wbcbench.joules.headline import CODECARBON
 from wbcbench.table.columns import Cell, Column, Group
 from wbcbench.table.energy_gpu import energy_status, method
-from wbcbench.table.view import RunView
+from wbcbench.table.view import Run
 
 UNKNOWN = "no meter, or its trace cannot say"
 NO_CODECARBON = "CodeCarbon did not run, or has no such part"
 
 
-def _codecarbon(domain: Domain) -> Callable[[RunView], Cell]:
+def _codecarbon(domain: Domain) -> Callable[[Run], Cell]:
     return lambda run: run.meter_energy_j(CODECARBON, domain)
 
 

@@ -15,7 +15,7 @@ from wbcbench.checks.throttling import SLOWED
 from wbcbench.joules.metrics import mean_known
 from wbcbench.sensors.board_state import Telemetry
 from wbcbench.table.columns import Cell, Column
-from wbcbench.table.view import RunView
+from wbcbench.table.view import Run
 from wbcbench.units import mhz_from_hz, pct_from_share
 from wbcbench.windows import TRAIN
 
@@ -24,48 +24,48 @@ _METER = "nvml/"
 _SALT = "wbcbench-gpu-1"
 
 
-def _boards(run: RunView) -> list[Mapping[str, Any]]:
+def _boards(run: Run) -> list[Mapping[str, Any]]:
     meters = sorted(run.record.meters.items())
     return [said for name, said in meters if name.startswith(_METER) and isinstance(said, Mapping)]
 
 
-def _listed(name: str) -> Callable[[RunView], Cell]:
+def _listed(name: str) -> Callable[[Run], Cell]:
     """A word that every board says, each once, by ``;``."""
 
-    def value(run: RunView) -> Cell:
+    def value(run: Run) -> Cell:
         found = {str(board[name]) for board in _boards(run) if board.get(name) is not None}
         return ";".join(sorted(found)) or None
 
     return value
 
 
-def _uuid_hash(run: RunView) -> str | None:
+def _uuid_hash(run: Run) -> str | None:
     found = [str(board["uuid"]) for board in _boards(run) if board.get("uuid")]
     hashes = (hashlib.sha256(f"{_SALT}:{uuid}".encode()).hexdigest()[:12] for uuid in found)
     return ";".join(sorted(hashes)) or None
 
 
-def _mig(run: RunView) -> bool | None:
+def _mig(run: Run) -> bool | None:
     modes = [board["mig_mode"] for board in _boards(run) if board.get("mig_mode") is not None]
     return any(modes) if modes else None
 
 
-def _states(run: RunView) -> list[Telemetry]:
+def _states(run: Run) -> list[Telemetry]:
     return [state for state in run.record.telemetry if state.window == TRAIN]
 
 
-def _limit_w(run: RunView) -> float | None:
+def _limit_w(run: Run) -> float | None:
     seen = [state.power_limit_w for state in _states(run)]
     said = [board.get("power_limit_enforced_w") for board in _boards(run)]
     return min((w for w in seen or said if w is not None), default=None)
 
 
-def _mean(read: Callable[[Telemetry], float | None]) -> Callable[[RunView], Cell]:
+def _mean(read: Callable[[Telemetry], float | None]) -> Callable[[Run], Cell]:
     return lambda run: mean_known([read(state) for state in _states(run)])
 
 
-def _most(read: Callable[[Telemetry], float | None]) -> Callable[[RunView], Cell]:
-    def value(run: RunView) -> Cell:
+def _most(read: Callable[[Telemetry], float | None]) -> Callable[[Run], Cell]:
+    def value(run: Run) -> Cell:
         found = (read(state) for state in _states(run))
         return max((each for each in found if each is not None), default=None)
 
@@ -81,18 +81,18 @@ def _slowed_s(state: Telemetry) -> float:
     return max((state.throttled_s.get(reason, 0.0) for reason in SLOWED), default=0.0)
 
 
-def _reasons(run: RunView) -> str | None:
+def _reasons(run: Run) -> str | None:
     states = _states(run)
     found = {reason for s in states for reason, time_s in s.throttled_s.items() if time_s > 0}
     return ";".join(sorted(found)) if states else None
 
 
-def _strangers(run: RunView) -> int | None:
+def _strangers(run: Run) -> int | None:
     told = [state for state in _states(run) if state.processes_most is not None]
     return len({pid for state in told for pid in state.foreign_pids}) if told else None
 
 
-def _float(name: str, meaning: str, value: Callable[[RunView], Cell], formula: str) -> Column:
+def _float(name: str, meaning: str, value: Callable[[Run], Cell], formula: str) -> Column:
     return Column(name, "float", NO_GPU, meaning, value, formula)
 
 

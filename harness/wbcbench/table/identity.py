@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from wbcbench.table.columns import Column, Group, from_provenance
-from wbcbench.table.view import RunView
+from wbcbench.table.view import Run
 from wbcbench.verdict import Severity, Verdict
 
 TABLE_SCHEMA = "1.0"
 
 
-def status(run: RunView) -> str:
+def status(run: Run) -> str:
     """How the run ended; a finished run whose verdict is invalid counts as invalid."""
     ended = run.record.status
     spoiled = ended == "done" and run.record.verdict is Verdict.INVALID
     return "invalid" if spoiled else ended
 
 
-def invalid_reason(run: RunView) -> str | None:
+def invalid_reason(run: Run) -> str | None:
     """Code of the first caution that makes a run invalid; ``None`` if none does."""
     codes = sorted(c.code for c in run.record.cautions if c.severity is Severity.INVALID)
     return codes[0] if codes else None

@@ -28,7 +28,7 @@ Place = tuple[str, int, str]
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class TableLine:
     """One run's line.
 
     Attributes:
@@ -40,10 +40,12 @@ class Line:
     text: str
 
 
-Kept = dict[str, tuple[Stamp, Line]]
+Kept = dict[str, tuple[Stamp, TableLine]]
 
 
-def lines(study_dir: Path, runs: Sequence[RunDir], make: Callable[[RunDir], Line]) -> list[Line]:
+def lines(
+    study_dir: Path, runs: Sequence[RunDir], make: Callable[[RunDir], TableLine]
+) -> list[TableLine]:
     """The line of every run, made only where it is not kept; those made are kept for next time.
 
     Args:
@@ -116,7 +118,7 @@ def _digested(stream: IO[bytes], update: Callable[[bytes], None]) -> Iterator[by
         yield each
 
 
-def _parsed(written: Iterable[bytes]) -> Iterator[tuple[str, tuple[Stamp, Line]]]:
+def _parsed(written: Iterable[bytes]) -> Iterator[tuple[str, tuple[Stamp, TableLine]]]:
     for each in written:
         run_id, stamp, place, text = json.loads(each)
-        yield run_id, (tuple(stamp), Line(tuple(place), text))
+        yield run_id, (tuple(stamp), TableLine(tuple(place), text))

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from wbcbench.table import gpu_state
 from wbcbench.table.columns import Cell, Column, Group, from_provenance
-from wbcbench.table.view import RunView
+from wbcbench.table.view import Run
 
 NOT_SAID = "the system does not say"
 NO_TENSORFLOW = "ended before TensorFlow was up, or does not apply"
 
 
 def _version(column: str, package: str, meaning: str) -> Column:
-    def value(run: RunView) -> Cell:
+    def value(run: Run) -> Cell:
         model = run.record.model
         own = model.versions.get(package) if model else None
         return own or run.fact(column)

@@ -7,22 +7,22 @@ from collections.abc import Callable
 from wbcbench.data import CLASSES
 from wbcbench.runs.records import Scores
 from wbcbench.table.columns import Cell, Column, Group
-from wbcbench.table.view import RunView
+from wbcbench.table.view import Run
 
 NOT_TESTED = "not tested"
 NO_VALIDATION = "no validation"
 NO_PHOTOGRAPHS = "not tested, or photographs unknown"
 
 
-def _test(read: Callable[[Scores], Cell]) -> Callable[[RunView], Cell]:
+def _test(read: Callable[[Scores], Cell]) -> Callable[[Run], Cell]:
     return lambda run: read(run.record.test) if run.record.test else None
 
 
-def _leak_free(read: Callable[[Scores], Cell]) -> Callable[[RunView], Cell]:
+def _leak_free(read: Callable[[Scores], Cell]) -> Callable[[Run], Cell]:
     return lambda run: read(run.record.test_leak_free) if run.record.test_leak_free else None
 
 
-def _recall(name: str) -> Callable[[RunView], Cell]:
+def _recall(name: str) -> Callable[[Run], Cell]:
     return _test(lambda scores: scores.recall.get(name))
 
 

@@ -8,9 +8,8 @@ from collections.abc import Iterable, Iterator
 from wbcbench.joules.energy import Domain, Origin
 from wbcbench.joules.headline import Speaker, spoken_energy_j, spoken_power_w
 from wbcbench.runs.records import RunRecord
-from wbcbench.table import row
 from wbcbench.table.columns import Cell
-from wbcbench.table.view import RunView
+from wbcbench.table.view import Run
 from wbcbench.verdict import Caution, Severity
 from wbcbench.windows import TRAIN
 from wbcbench.writing.show_units import (
@@ -30,8 +29,8 @@ _STATUS = {Origin.MODELLED: "modelled, no sensor of it here"}
 
 def summary(record: RunRecord) -> list[str]:
     """The result in a few lines: title, quality, joules, seconds, doubts."""
-    run = RunView(record)
-    cells = row(record)
+    run = Run(record)
+    cells = run.row
     lines = [_title(record, cells)]
     if record.synthetic:
         lines.append("  SYNTHETIC: drawn images or a made-up signal; no result about real cells")
@@ -82,7 +81,7 @@ def _line(label: str, text: str) -> str:
     )
 
 
-def _facts(run: RunView, cells: dict[str, Cell]) -> Iterator[tuple[str, str]]:
+def _facts(run: Run, cells: dict[str, Cell]) -> Iterator[tuple[str, str]]:
     yield from _quality(run.record)
     yield from _energies(run)
     yield from _time(run)
@@ -112,7 +111,7 @@ def _interval(record: RunRecord) -> str:
     return f"   95 % by photograph {low} to {high} ({human_count(test.photographs)} photographs)"
 
 
-def _energies(run: RunView) -> Iterator[tuple[str, str]]:
+def _energies(run: Run) -> Iterator[tuple[str, str]]:
     if run.headline is None:
         yield "energy, train", "unknown: no meter worked here"
         return
@@ -123,7 +122,7 @@ def _energies(run: RunView) -> Iterator[tuple[str, str]]:
             yield f"  {_PARTS[other.domain]}, apart", _energy(run, other)
 
 
-def _energy(run: RunView, who: Speaker) -> str:
+def _energy(run: Run, who: Speaker) -> str:
     energy_j = spoken_energy_j(run.record, who, TRAIN)
     if energy_j is None:
         return f"unknown ({who.method})"
@@ -133,7 +132,7 @@ def _energy(run: RunView, who: Speaker) -> str:
     return f"{human_energy(energy_j)} gross{net}   {status} ({who.method})"
 
 
-def _time(run: RunView) -> Iterator[tuple[str, str]]:
+def _time(run: Run) -> Iterator[tuple[str, str]]:
     time_s = run.duration_s(TRAIN)
     if time_s is None:
         return
@@ -143,7 +142,7 @@ def _time(run: RunView) -> Iterator[tuple[str, str]]:
     yield "time, train", f"{human_duration(time_s)} for {epochs}{power}"
 
 
-def _images(run: RunView, cells: dict[str, Cell]) -> Iterator[tuple[str, str]]:
+def _images(run: Run, cells: dict[str, Cell]) -> Iterator[tuple[str, str]]:
     costs = {
         "training": cells["energy_per_train_image_j"],
         "inference, batch 64": cells["energy_per_infer_image_j"],
@@ -156,7 +155,7 @@ def _images(run: RunView, cells: dict[str, Cell]) -> Iterator[tuple[str, str]]:
         yield "per image", " · ".join(told)
 
 
-def _target(run: RunView) -> Iterator[tuple[str, str]]:
+def _target(run: Run) -> Iterator[tuple[str, str]]:
     if not run.record.epochs:
         return
     spec = run.record.spec

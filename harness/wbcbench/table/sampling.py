@@ -7,7 +7,7 @@ from wbcbench.joules.headline import Speaker, spoken_energy_j, spoken_gap_s, spo
 from wbcbench.joules.metrics import disagreement_pct
 from wbcbench.table.columns import Column, Group
 from wbcbench.table.energy_gpu import integral_j
-from wbcbench.table.view import RunView
+from wbcbench.table.view import Run
 from wbcbench.units import ms_from_s
 from wbcbench.verdict import Severity, Verdict
 from wbcbench.windows import TRAIN
@@ -17,27 +17,27 @@ NO_METER = "no meter"
 _QUALITY = {Verdict.VALID: "ok", Verdict.SUSPECT: "warn", Verdict.INVALID: "bad"}
 
 
-def _period_ms(run: RunView) -> float | None:
+def _period_ms(run: Run) -> float | None:
     period_s = run.sampling.period_s if run.sampling else None
     return None if period_s is None else ms_from_s(period_s)
 
 
-def _gap_ms(run: RunView) -> float | None:
+def _gap_ms(run: Run) -> float | None:
     gap_s = spoken_gap_s(run.record, run.headline, TRAIN)
     return None if gap_s is None else ms_from_s(gap_s)
 
 
-def _counter(run: RunView) -> Speaker | None:
+def _counter(run: Run) -> Speaker | None:
     who = run.speaker(Domain.GPU)
     return who if who and who.method == "counter" else None
 
 
-def _counter_vs_integral_pct(run: RunView) -> float | None:
+def _counter_vs_integral_pct(run: Run) -> float | None:
     counter_j = spoken_energy_j(run.record, _counter(run), TRAIN)
     return disagreement_pct(counter_j, integral_j(run))
 
 
-def _flags(run: RunView) -> str:
+def _flags(run: Run) -> str:
     doubts = {c.code for c in run.record.cautions if c.severity is not Severity.INFO}
     return ";".join(sorted(doubts))
 

@@ -6,30 +6,30 @@ from collections.abc import Callable
 
 from wbcbench.runs.records import DatasetFacts, ModelFacts
 from wbcbench.table.columns import Cell, Column, Group
-from wbcbench.table.view import RunView
+from wbcbench.table.view import Run
 
 NO_DATA = "ended before the data was read"
 NO_MODEL = "ended before the network was built"
 
 
-def _dataset(read: Callable[[DatasetFacts], Cell]) -> Callable[[RunView], Cell]:
+def _dataset(read: Callable[[DatasetFacts], Cell]) -> Callable[[Run], Cell]:
     return lambda run: read(run.record.dataset) if run.record.dataset else None
 
 
-def _model(read: Callable[[ModelFacts], Cell]) -> Callable[[RunView], Cell]:
+def _model(read: Callable[[ModelFacts], Cell]) -> Callable[[Run], Cell]:
     return lambda run: read(run.record.model) if run.record.model else None
 
 
-def _n_classes(run: RunView) -> int | None:
+def _n_classes(run: Run) -> int | None:
     return len(run.record.test.classes) if run.record.test else None
 
 
-def _steps(run: RunView) -> int | None:
+def _steps(run: Run) -> int | None:
     model = run.record.model
     return model.steps_per_epoch * len(run.record.epochs) if model else None
 
 
-def _images_seen(run: RunView) -> int:
+def _images_seen(run: Run) -> int:
     return sum(epoch.images_seen for epoch in run.record.epochs)
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from wbcbench.table.columns import Column, Group, unfilled
-from wbcbench.table.view import RunView
+from wbcbench.table.view import Run
 from wbcbench.windows import STARTUP, TRAIN, WARMUP
 
 
-def _total_s(run: RunView) -> float | None:
+def _total_s(run: Run) -> float | None:
     windows = run.record.windows
     if not windows:
         return None

@@ -1,9 +1,11 @@
-"""One run as the columns see it: the record, and who speaks for each part of the machine."""
+"""One view of a run, for columns, comparison, claims, report and bundle."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cached_property
+from pathlib import Path
+from typing import Any
 
 from wbcbench.catalog import VARIANTS, load_part
 from wbcbench.joules.energy import Domain, Window
@@ -19,19 +21,95 @@ from wbcbench.joules.headline import (
 from wbcbench.joules.metrics import Reached, mean_known, net_energy_j, sum_if_all_known
 from wbcbench.models import Variant
 from wbcbench.runs.records import Epoch, Inference, RunRecord, Sampling
+from wbcbench.runs.rundir import RunDir
+from wbcbench.runs.study import RunSpec
 from wbcbench.runs.timeline import cost_of_target
 from wbcbench.trust.apart import steps_duration_s
 from wbcbench.windows import IDLE_AFTER, IDLE_BEFORE, TRAIN, is_validation
 
+ABSENT = "absent"
+
+# Joules of runs that differ in one of these are not put on one axis.
+COMPARABLE = (
+    "headline_domain",
+    "headline_method",
+    "headline_status",
+    "synthetic",
+    "dataset_sha256",
+    "host_id",
+    "gpu_name",
+)
+
 _PLAIN = (str, int, float, bool)
 
+Row = dict[str, Any]
+"""Cells by column; ``None`` is unknown."""
 
-class RunView:
-    """A record with what several columns need worked out once."""
 
-    def __init__(self, record: RunRecord) -> None:
-        """Look at ``record``."""
+class Run:
+    """A run: its record, what follows from it, and its folder.
+
+    Whatever takes work is worked out when it is first asked for, and once.
+
+    Attributes:
+        record: What came of the run.
+        folder: Where it lies; ``None`` where there is the record alone.
+        study: Name of the study it was read from, which a renamed folder decides.
+    """
+
+    def __init__(self, record: RunRecord, folder: RunDir | None = None, study: str = "") -> None:
         self.record = record
+        self.folder = folder
+        self.study = study
+
+    @property
+    def run_id(self) -> str:
+        """Its name."""
+        return self.record.run_id
+
+    @property
+    def spec(self) -> RunSpec:
+        """What was asked."""
+        return self.record.spec
+
+    @property
+    def place(self) -> tuple[str, int, str]:
+        """What the table is sorted by."""
+        return self.spec.variant, self.spec.block, self.run_id
+
+    @cached_property
+    def row(self) -> Row:
+        """Its row of the results table, in the table's order."""
+        from wbcbench.table import COLUMNS  # the columns are functions of a run
+
+        return {column.name: column.value(self) for column in COLUMNS}
+
+    def number(self, column: str) -> float | None:
+        """A cell that holds a number."""
+        cell = self.row.get(column)
+        return float(cell) if isinstance(cell, int | float) else None
+
+    @property
+    def is_done(self) -> bool:
+        """Whether it ended well and its numbers may be used."""
+        return bool(self.row["status"] == "done")
+
+    @property
+    def train_energy_j(self) -> float | None:
+        """Headline joules of ``train``, as the table has them."""
+        energy_j: float | None = self.row["headline_energy_train_j"]
+        return energy_j
+
+    @property
+    def comparable_by(self) -> tuple[Any, ...]:
+        """What must agree before joules are put beside each other."""
+        return tuple(self.row[name] for name in COMPARABLE)
+
+    @cached_property
+    def predictions_path(self) -> Path | None:
+        """Where its predictions lie; ``None`` if they were not kept."""
+        path = self.folder.predictions_path if self.folder else None
+        return path if path and path.exists() else None
 
     def fact(self, name: str) -> str | int | float | bool | None:
         """One plain value of the provenance; ``None`` if it is not there."""
@@ -57,6 +135,21 @@ class RunView:
         """Who speaks for the run."""
         found = (self.speaker(domain) for domain in HEADLINE_DOMAINS)
         return first_knowing(self.record, [each for each in found if each])
+
+    @cached_property
+    def origins(self) -> Mapping[str, str]:
+        """Part of the machine, or ``headline`` → measured, estimated, modelled, … or absent."""
+        sources = {domain.value: self.speaker(domain) for domain in Domain}
+        sources["headline"] = self.headline
+        return {part: who.status.value if who else ABSENT for part, who in sources.items()}
+
+    @property
+    def gain_error(self) -> float | None:
+        """Relative error of the headline's sensor that all runs on it share; ``None`` = unknown."""
+        gains = {channel.name: channel.gain_error for channel in self.record.channels}
+        channels = self.headline.channels if self.headline else ()
+        known = [gain for name in channels if (gain := gains[name]) is not None]
+        return max(known) if known and len(known) == len(channels) else None
 
     @cached_property
     def _speakers(self) -> dict[Domain, Speaker | None]:

@@ -11,12 +11,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wbcbench import table
 from wbcbench.joules.headline import headline_channel
 from wbcbench.runs.records import RunRecord
 from wbcbench.runs.tensorboard_log import RESULT_FILE, ScalarLog
 from wbcbench.runs.timeline import Point, timeline
 from wbcbench.table.columns import Cell
+from wbcbench.table.view import Run
 
 if TYPE_CHECKING:
     from tensorboard.compat.proto.summary_pb2 import Summary  # type: ignore[import-untyped]
@@ -54,7 +54,7 @@ _CURVES = ("loss", "accuracy", "val_loss", "val_accuracy", "val_balanced_accurac
 
 def write_result(folder: Path, record: RunRecord) -> None:
     """Write the curves and the line of the HPARAMS page of a finished run to ``folder``."""
-    cells, end_s = table.row(record), _seconds(record.ended_utc)
+    cells, end_s = Run(record).row, _seconds(record.ended_utc)
     with ScalarLog(folder / RESULT_FILE) as log:
         _add_curves(log, record, end_s)
         for name in METRICS:

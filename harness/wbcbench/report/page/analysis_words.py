@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from wbcbench.comparison.result import Comparison
-from wbcbench.report.page.evidence import Evidence
+from wbcbench.report.page.evidence import ReportStudy
 from wbcbench.report.page.sentences import metric_words
 from wbcbench.writing.show_units import count_of
 
 
-def analysis(study: Evidence) -> Iterator[tuple[str, str]]:
+def analysis(study: ReportStudy) -> Iterator[tuple[str, str]]:
     """Question and answer; nothing but the reason where nothing was compared."""
     found = study.comparison
     if found is None:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from wbcbench.report.page.evidence import Evidence
+from wbcbench.report.page.evidence import ReportStudy
 from wbcbench.verdict import Verdict
 from wbcbench.writing.show_units import count_of
 
 
-def banners(study: Evidence) -> tuple[str, ...]:
+def banners(study: ReportStudy) -> tuple[str, ...]:
     """One sentence or two for each thing to know, the gravest first."""
     return tuple(_banners(study))
 
 
-def _banners(study: Evidence) -> Iterator[str]:
+def _banners(study: ReportStudy) -> Iterator[str]:
     if study.is_synthetic:
         yield (
             "SYNTHETIC. The images are drawn or the energy signal is made up. These numbers show "
@@ -26,7 +26,7 @@ def _banners(study: Evidence) -> Iterator[str]:
         yield "DIRTY. At least one run was made with uncommitted changes to the program."
 
 
-def _energy(study: Evidence) -> Iterator[str]:
+def _energy(study: ReportStudy) -> Iterator[str]:
     statuses = [run.row["headline_status"] for run in study.done]
     if "modelled" in statuses:
         yield f"MODELLED. {_modelled(statuses)}"
@@ -56,7 +56,7 @@ def _modelled(statuses: list[str | None]) -> str:
     )
 
 
-def _completeness(study: Evidence) -> Iterator[str]:
+def _completeness(study: ReportStudy) -> Iterator[str]:
     spoiled = len(study.runs) - len(study.done)
     if study.runs and not study.done:
         yield "NOTHING FINISHED. Every run failed, was stopped or is invalid."

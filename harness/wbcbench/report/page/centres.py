@@ -14,9 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from wbcbench.joules.metrics import pareto_front
-from wbcbench.report.page.arms import arms
-from wbcbench.report.page.evidence import Evidence, Run
+from wbcbench.report.page.evidence import ReportStudy
 from wbcbench.stats.intervals import t_interval
+from wbcbench.table.view import Run
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,21 +43,24 @@ class Centre:
     front_share: float | None = None
 
 
-def plotted(study: Evidence) -> list[Run]:
+def plotted(study: ReportStudy) -> list[Run]:
     """Runs with known joules and a finite balanced accuracy that may stand on one axis."""
     return [run for run in study.comparable if _is_known(run.row["balanced_accuracy"])]
 
 
-def centres(study: Evidence) -> list[Centre]:
+def centres(study: ReportStudy) -> list[Centre]:
     """Every arm's mean, in the comparison's order; an arm without known points has none."""
     compared = study.comparison
     shares = {arm.label: arm.front_share for arm in compared.arms} if compared else {}
-    known = {run.record.run_id for run in plotted(study)}
-    used = {arm.label: [r for r in arm.metered if r.record.run_id in known] for arm in arms(study)}
+    known = {run.run_id for run in plotted(study)}
+    used = {
+        each.label: [run for run in study.metered(each) if run.run_id in known]
+        for each in study.configurations
+    }
     return [_centre(arm, own, shares.get(arm)) for arm, own in used.items() if own]
 
 
-def blocks_used(study: Evidence) -> int:
+def blocks_used(study: ReportStudy) -> int:
     """How many complete blocks the means stand for; 0 where they stand for runs."""
     return len(study.comparison.blocks.runs) if study.comparison else 0
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from wbcbench import thresholds
 from wbcbench.report import Chip
-from wbcbench.report.page.evidence import Evidence, known
+from wbcbench.report.page.evidence import ReportStudy, known
 from wbcbench.windows import IDLE_AFTER, IDLE_BEFORE
 from wbcbench.writing.show_units import count_of, human_power
 
@@ -24,7 +24,7 @@ _METHODS = {
 }
 
 
-def chips(study: Evidence) -> Iterator[Chip]:
+def chips(study: ReportStudy) -> Iterator[Chip]:
     """What there is to say; nothing is said of what no run knows."""
     for part in _PARTS:
         yield _part(study, part)
@@ -34,7 +34,7 @@ def chips(study: Evidence) -> Iterator[Chip]:
             yield chip
 
 
-def _part(study: Evidence, part: str) -> Chip:
+def _part(study: ReportStudy, part: str) -> Chip:
     """Measured, estimated, modelled or absent; in how many runs, where they differ."""
     counts = Counter(_how(run.row, part) for run in study.runs)
     several = len(counts) > 1
@@ -53,7 +53,7 @@ def _how(row: dict[str, object], part: str) -> str:
     return f"{status} ({_METHODS.get(method, method.replace('_', ' '))})"
 
 
-def _samples(study: Evidence) -> Chip | None:
+def _samples(study: ReportStudy) -> Chip | None:
     found = known(study.done, "samples_train")
     if not found:
         return None
@@ -62,13 +62,13 @@ def _samples(study: Evidence) -> Chip | None:
     return Chip("Samples a run", told, mind=min(found) < least)
 
 
-def _gap(study: Evidence) -> Chip | None:
+def _gap(study: ReportStudy) -> Chip | None:
     found = known(study.done, "sample_gap_max_ms")
     limit_ms = 1000 * thresholds.GAP_LEAST_S
     return Chip("Longest gap", f"{max(found):.0f} ms", max(found) > limit_ms) if found else None
 
 
-def _agreement(study: Evidence) -> Chip | None:
+def _agreement(study: ReportStudy) -> Chip | None:
     found = [abs(pct) for pct in known(study.done, "counter_vs_integral_pct")]
     if not found:
         return None
@@ -76,10 +76,10 @@ def _agreement(study: Evidence) -> Chip | None:
     return Chip("Counter and integral", told, mind=max(found) > thresholds.AGREE_PCT)
 
 
-def _idle(study: Evidence) -> Chip | None:
+def _idle(study: ReportStudy) -> Chip | None:
     """Idle power before and after, of the headline's part."""
     ends = [
-        [w for run in study.done if (w := run.view.idle_w(run.view.headline, names)) is not None]
+        [w for run in study.done if (w := run.idle_w(run.headline, names)) is not None]
         for names in (IDLE_BEFORE, IDLE_AFTER)
     ]
     before, after = (sum(end) / len(end) if end else None for end in ends)
@@ -90,7 +90,7 @@ def _idle(study: Evidence) -> Chip | None:
     return Chip("Idle power", told, mind=bool(drifts))
 
 
-def _throttled(study: Evidence) -> Chip | None:
+def _throttled(study: ReportStudy) -> Chip | None:
     found = known(study.done, "gpu_throttle_s")
     hit = [time_s for time_s in found if time_s > 0]
     told = f"in {len(hit)} of {count_of(len(found), 'run')}"
@@ -98,19 +98,19 @@ def _throttled(study: Evidence) -> Chip | None:
     return Chip("GPU throttled", told + longest, mind=bool(hit)) if found else None
 
 
-def _strangers(study: Evidence) -> Chip | None:
+def _strangers(study: ReportStudy) -> Chip | None:
     found = known(study.done, "gpu_other_processes")
     hit = sum(count > 0 for count in found)
     told = f"in {hit} of {count_of(len(found), 'run')}"
     return Chip("Other processes on the GPU", told, mind=bool(hit)) if found else None
 
 
-def _clock(study: Evidence) -> Chip | None:
+def _clock(study: ReportStudy) -> Chip | None:
     found = known(study.done, "gpu_clock_mean_mhz")
     return Chip("GPU clock", f"{_span(found)} MHz on average") if found else None
 
 
-def _watching(study: Evidence) -> Chip | None:
+def _watching(study: ReportStudy) -> Chip | None:
     found = known(study.done, "watcher_cpu_s")
     return (
         Chip("Watching cost", f"{_span(found, '.1f')} s of processor time a run") if found else None

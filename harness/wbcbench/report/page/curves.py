@@ -7,8 +7,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from wbcbench.report.page.evidence import Evidence, Run
+from wbcbench.report.page.evidence import ReportStudy
 from wbcbench.runs.timeline import Point, target_score, timeline
+from wbcbench.table.view import Run
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,16 +37,16 @@ class Curve:
         return self.energy_j if joules else self.time_s
 
 
-def curves_of(study: Evidence, runs: Iterable[Run], *, joules: bool) -> list[Curve]:
+def curves_of(study: ReportStudy, runs: Iterable[Run], *, joules: bool) -> list[Curve]:
     """A curve for each run that has a point; with ``joules`` only points whose joules are known."""
     made = (_curve(study, run, joules=joules) for run in runs)
     return [curve for curve in made if curve]
 
 
-def _curve(study: Evidence, run: Run, *, joules: bool) -> Curve | None:
+def _curve(study: ReportStudy, run: Run, *, joules: bool) -> Curve | None:
     points = [
         (point, score)
-        for point in timeline(run.record, run.view.headline)
+        for point in timeline(run.record, run.headline)
         if (score := target_score(run.record, point.epoch)) is not None
         and math.isfinite(score)
         and point.time_s > 0
@@ -55,7 +56,7 @@ def _curve(study: Evidence, run: Run, *, joules: bool) -> Curve | None:
         return None
     return Curve(
         run=run,
-        arm=study.arm(run),
+        arm=study.label_of(run),
         epochs=tuple(point.epoch.index for point, _ in points),
         energy_j=tuple(_joules(point) for point, _ in points) if joules else (),
         time_s=tuple(point.time_s for point, _ in points),

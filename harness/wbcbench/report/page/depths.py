@@ -10,10 +10,11 @@ import numpy as np
 
 from wbcbench.joules.metrics import mean_known
 from wbcbench.report.page.by_photograph import ByPhotograph, by_photograph
-from wbcbench.report.page.evidence import Evidence, Run
+from wbcbench.report.page.evidence import ReportStudy
 from wbcbench.report.page.whiskers import Whisker
 from wbcbench.runs.records import Scores
 from wbcbench.stats.intervals import t_interval
+from wbcbench.table.view import Run
 
 ALL_IMAGES, LEAK_FREE = "all test images", "without leaks"
 
@@ -44,16 +45,15 @@ class Depth:
         return self.scores("test")[0].classes
 
 
-def depth_of(study: Evidence, variant: str) -> Depth | None:
+def depth_of(study: ReportStudy, variant: str) -> Depth | None:
     """The largest set of this variant's runs with one list of classes."""
-    tested = [run for run in study.done if run.variant == variant and run.record.test]
+    tested = [run for run in study.done if run.spec.variant == variant and run.record.test]
     lists = [run.record.test.classes for run in tested if run.record.test]
     if not lists:
         return None
     usual = max(sorted(set(lists)), key=lists.count)
     runs = tuple(run for run, own in zip(tested, lists, strict=True) if own == usual)
-    folders = [folder for run in runs if (folder := study.run_dir(run))]
-    paths = [f.predictions_path for f in folders if f.predictions_path.exists()]
+    paths = [path for run in runs if (path := run.predictions_path)]
     return Depth(variant, runs, by_photograph(paths))
 
 

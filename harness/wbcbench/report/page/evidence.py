@@ -1,36 +1,19 @@
-"""What the sections read: the study's records, its rows, and which of them may stand together."""
+"""A study as the sections of the report see it: with its plan, its comparison and its captions."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from functools import cached_property
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from wbcbench import table
 from wbcbench.joules.metrics import mean_known
-from wbcbench.runs.records import RunRecord
-from wbcbench.runs.rundir import RunDir
-from wbcbench.table.view import RunView
+from wbcbench.table.study import Study
+from wbcbench.table.view import Run
 
 if TYPE_CHECKING:
+    from wbcbench.comparison.arms import Configuration
     from wbcbench.comparison.result import Comparison
     from wbcbench.planning.plan import Plan
-
-Row = dict[str, Any]
-
-# Runs that differ in one of these are not put on one axis of joules.
-COMPARABLE = (
-    "headline_domain",
-    "headline_method",
-    "headline_status",
-    "synthetic",
-    "dataset_sha256",
-    "host_id",
-    "gpu_name",
-)
 
 _PARTS = {"gpu": "GPU energy", "cpu": "CPU energy", "system": "energy of the whole machine"}
 _STATUS = {
@@ -41,64 +24,8 @@ _STATUS = {
 }
 
 
-@dataclass(frozen=True)
-class Run:
-    """One run of the study: its record and its row of the table."""
-
-    record: RunRecord
-    row: Row
-
-    @cached_property
-    def view(self) -> RunView:
-        """The record with what follows from it."""
-        return RunView(self.record)
-
-    @property
-    def variant(self) -> str:
-        """Its network."""
-        return self.record.spec.variant
-
-    @property
-    def is_done(self) -> bool:
-        """Whether it ended well and its numbers may be used."""
-        return bool(self.row["status"] == "done")
-
-    @property
-    def energy_j(self) -> float | None:
-        """Headline joules of ``train``."""
-        energy_j: float | None = self.row["headline_energy_train_j"]
-        return energy_j
-
-    @property
-    def gain_error(self) -> float | None:
-        """Relative error of the headline's sensor that all runs on it share; ``None`` = unknown."""
-        named = {channel.name: channel.gain_error for channel in self.record.channels}
-        who = self.view.headline
-        found = [named[name] for name in who.channels] if who else []
-        known = [gain for gain in found if gain is not None]
-        return max(known) if known and len(known) == len(found) else None
-
-    @property
-    def key(self) -> tuple[Any, ...]:
-        """What must agree before joules are put beside each other."""
-        return tuple(self.row[name] for name in COMPARABLE)
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """A study as the sections see it.
-
-    Attributes:
-        name: The study.
-        runs: Every run with a record, in the table's order, failed ones included.
-        unfinished: Runs without a record.
-        folder: Where the study lies, with plan, traces and predictions; ``None`` = records alone.
-    """
-
-    name: str
-    runs: tuple[Run, ...]
-    unfinished: int = 0
-    folder: Path | None = None
+class ReportStudy(Study):
+    """A study with what the report needs beyond its runs, each worked out once."""
 
     @cached_property
     def plan(self) -> Plan | None:
@@ -133,36 +60,7 @@ class Evidence:
 
         if self.folder is None:
             return "The runs' folder is not at hand."
-        return compared(((r.record, r.row) for r in self.runs), self.unfinished, self.folder)
-
-    def run_dir(self, run: Run) -> RunDir | None:
-        """The folder of one run, for its traces and predictions."""
-        return RunDir(self.folder / run.record.run_id) if self.folder else None
-
-    @cached_property
-    def done(self) -> tuple[Run, ...]:
-        """Runs that ended well."""
-        return tuple(run for run in self.runs if run.is_done)
-
-    @cached_property
-    def comparable(self) -> tuple[Run, ...]:
-        """Finished runs with joules that may stand on one axis: the largest such set."""
-        known = [run for run in self.done if run.energy_j is not None]
-        counts = Counter(run.key for run in known)
-        if not counts:
-            return ()
-        key = max(counts, key=lambda k: (counts[k], repr(k)))
-        return tuple(run for run in known if run.key == key)
-
-    @property
-    def left_out(self) -> int:
-        """Finished runs whose joules may not stand beside the others, or are unknown."""
-        return len(self.done) - len(self.comparable)
-
-    @cached_property
-    def is_synthetic(self) -> bool:
-        """Whether any run used drawn images or a made-up signal."""
-        return any(run.record.synthetic for run in self.runs)
+        return compared(self.runs, self.unfinished, self.folder)
 
     @property
     def energy_words(self) -> str:
@@ -196,46 +94,68 @@ class Evidence:
         kind = self.energy_kind.strip()
         return (f" Joules are {kind}, not measured." if kind else "") + self.stamp
 
-    @property
-    def variants(self) -> list[str]:
-        """Every variant, sorted."""
-        return sorted({run.variant for run in self.runs})
+    @cached_property
+    def configurations(self) -> tuple[Configuration, ...]:
+        """Every configuration with a record, in the comparison's order."""
+        compared = self.comparison.design.arms if self.comparison else ()
+        order = {configuration.label: place for place, configuration in enumerate(compared)}
+        found = sorted(self._configurations, key=lambda configuration: configuration.label)
+        return tuple(sorted(found, key=lambda each: order.get(each.label, len(order))))
 
     @cached_property
-    def _arm_of(self) -> Mapping[str, str]:
-        from wbcbench.comparison.arms import arms_of
-        from wbcbench.comparison.observed import Observed
+    def _labels(self) -> dict[Run, str]:
+        from wbcbench.comparison.arms import label_of_runs
 
-        seen = [
-            Observed(self.name, run.record.run_id, run.record.spec, run.row, {})
-            for run in self.runs
-        ]
-        return {key.partition("/")[2]: arm.label for key, arm in arms_of(seen).items()}
+        return label_of_runs(self._configurations)
 
-    def arm(self, run: Run) -> str:
+    @cached_property
+    def _configurations(self) -> tuple[Configuration, ...]:
+        from wbcbench.comparison.arms import configurations
+
+        return configurations(self.runs)
+
+    def label_of(self, run: Run) -> str:
         """What is compared: the variant, with those settings in which this study's runs differ."""
-        return self._arm_of[run.record.run_id]
+        return self._labels[run]
 
     @cached_property
-    def arms(self) -> list[str]:
-        """Every arm, sorted; the variants, where runs differ in nothing else."""
-        return sorted(set(self._arm_of.values()))
+    def labels(self) -> list[str]:
+        """The label of every configuration, sorted; the variants, where runs differ no further."""
+        return sorted(set(self._labels.values()))
+
+    def by_label(self, runs: Iterable[Run]) -> dict[str, list[Run]]:
+        """These runs by label, configurations in the comparison's order, runs in the study's."""
+        chosen = set(runs)
+        own = {c.label: [run for run in c.runs if run in chosen] for c in self.configurations}
+        return {label: found for label, found in own.items() if found}
+
+    def used(self, configuration: Configuration) -> tuple[Run, ...]:
+        """Its runs of complete blocks, where there are any.
+
+        Else those that ended well and may stand together.
+        """
+        return tuple(run for run in configuration.runs if run in self._used)
+
+    def metered(self, configuration: Configuration) -> tuple[Run, ...]:
+        """Those of its used runs whose joules may stand beside the others'."""
+        return tuple(run for run in self.used(configuration) if run in self._comparable)
+
+    @cached_property
+    def _used(self) -> frozenset[Run]:
+        blocks = self.comparison.blocks.runs if self.comparison else ()
+        in_blocks = frozenset(run for block in blocks for run in block)
+        return in_blocks or frozenset(self.comparable or self.done)
+
+    @cached_property
+    def _comparable(self) -> frozenset[Run]:
+        return frozenset(self.comparable)
 
 
-def gather(
-    name: str, records: list[RunRecord], unfinished: int = 0, folder: Path | None = None
-) -> Evidence:
-    """Put a study's records together, in the order of the results table."""
-    ordered = sorted(records, key=lambda r: (r.spec.variant, r.spec.block, r.run_id))
-    runs = tuple(Run(record, dict(table.row(record))) for record in ordered)
-    return Evidence(name, runs, unfinished, folder)
-
-
-def known(runs: tuple[Run, ...] | list[Run], column: str) -> list[float]:
+def known(runs: Sequence[Run], column: str) -> list[float]:
     """The known values of a column, in order."""
     return [run.row[column] for run in runs if run.row[column] is not None]
 
 
-def average(runs: tuple[Run, ...] | list[Run], column: str) -> float | None:
+def average(runs: Sequence[Run], column: str) -> float | None:
     """Mean of the known values of a column; ``None`` if none is known."""
     return mean_known(known(runs, column))

@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 
 from wbcbench import table
-from wbcbench.report.page.evidence import Evidence
+from wbcbench.report.page.evidence import ReportStudy
 from wbcbench.writing.show_units import count_of
 
 
-def facts(study: Evidence) -> str:
+def facts(study: ReportStudy) -> str:
     """One line; the date is the results' own, for a report made again must be the same."""
     parts = [
         _counts(study),
@@ -22,16 +22,16 @@ def facts(study: Evidence) -> str:
     return " · ".join(part for part in parts if part)
 
 
-def _counts(study: Evidence) -> str:
+def _counts(study: ReportStudy) -> str:
     """``4 variants × 8 blocks = 32 runs`` where that is so."""
     variants, runs = count_of(len(study.variants), "variant"), count_of(len(study.runs), "run")
-    blocks = len({(run.record.spec.block, run.record.spec.seed) for run in study.runs})
+    blocks = len({(run.spec.block, run.spec.seed) for run in study.runs})
     if len(study.variants) * blocks == len(study.runs) and blocks > 1:
         return f"{variants} × {blocks} blocks = {runs}"
     return f"{variants} · {runs}"
 
 
-def _git(study: Evidence) -> str:
+def _git(study: ReportStudy) -> str:
     """The commit and whether it was all; the banner tells which runs were made with changes."""
     found = {(run.row["git_commit"], run.row["git_dirty"]) for run in study.runs}
     if len(found) > 1:
@@ -41,11 +41,11 @@ def _git(study: Evidence) -> str:
     return f"git {str(commit)[:12]}{state}" if commit else ""
 
 
-def results_sha256(study: Evidence) -> str:
+def results_sha256(study: ReportStudy) -> str:
     """Digest of the results table that these records make."""
     return hashlib.sha256(table.to_csv([run.row for run in study.runs])).hexdigest()
 
 
-def _one(study: Evidence, column: str) -> str:
+def _one(study: ReportStudy, column: str) -> str:
     found = sorted({str(run.row[column]) for run in study.runs if run.row[column] is not None})
     return found[0] if len(found) == 1 else f"{len(found)} different {column}" if found else ""

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from wbcbench.report.page.dots import dots
-from wbcbench.report.page.evidence import Evidence, Run
+from wbcbench.report.page.evidence import ReportStudy
 from wbcbench.report.page.labels import labels
 from wbcbench.report.page.palette import style
+from wbcbench.table.view import Run
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -17,11 +18,11 @@ if TYPE_CHECKING:
 _MOST = 150
 
 
-def marks(plot: Axes, study: Evidence, points: Sequence[tuple[Run, float, float]]) -> None:
+def marks(plot: Axes, study: ReportStudy, points: Sequence[tuple[Run, float, float]]) -> None:
     """Draw ``[n]`` runs at their points; each variant is labelled once, for a legend."""
     names = labels(study.variants)
     for variant in study.variants:
-        own = [(x, y) for run, x, y in points if run.variant == variant]
+        own = [(x, y) for run, x, y in points if run.spec.variant == variant]
         if not own:
             continue
         look = style(study.variants, variant)

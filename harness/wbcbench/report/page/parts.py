@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 from wbcbench.joules.energy import Domain, Origin
 from wbcbench.joules.metrics import mean_known
-from wbcbench.report.page.arms import arms
-from wbcbench.report.page.evidence import Evidence, Run
+from wbcbench.report.page.evidence import ReportStudy
+from wbcbench.table.view import Run
 from wbcbench.windows import TRAIN
 
 PARTS = {Domain.GPU: "GPU", Domain.CPU: "CPU", Domain.DRAM: "DRAM", Domain.SYSTEM: "whole machine"}
@@ -55,11 +55,12 @@ class Share:
         return active_j is not None and active_j >= 0 and (self.idle_j or 0.0) >= 0
 
 
-def shares(study: Evidence) -> list[Share]:
+def shares(study: ReportStudy) -> list[Share]:
     """By arm, then status with the most trusted first, then part; unknown parts are left out."""
     found: list[Share] = []
-    for arm in arms(study):
-        own = [share for domain in PARTS if (share := _share(arm.label, arm.metered, domain))]
+    for each in study.configurations:
+        metered = study.metered(each)
+        own = [share for domain in PARTS if (share := _share(each.label, metered, domain))]
         found += sorted(own, key=lambda s: (s.domain is Domain.SYSTEM, Origin(s.status).rank))
     return found
 
@@ -75,18 +76,18 @@ def bars(found: Sequence[Share]) -> list[list[Share]]:
 
 def _share(arm: str, runs: Sequence[Run], domain: Domain) -> Share | None:
     """``None`` where no run knows the part's joules; the most frequent way of reading counts."""
-    read = [(run, who) for run in runs if (who := run.view.speaker(domain))]
+    read = [(run, who) for run in runs if (who := run.speaker(domain))]
     known = [
         (run, (who.status.value, who.method))
         for run, who in read
-        if _is_known(run.view.energy_j(domain))
+        if _is_known(run.energy_j(domain))
     ]
     if not known:
         return None
     counts = Counter(way for _, way in known)
     (status, method) = max(counts, key=lambda way: (counts[way], way))
     own = [run for run, way in known if way == (status, method)]
-    energy_j = mean_known([run.view.energy_j(domain) for run in own])
+    energy_j = mean_known([run.energy_j(domain) for run in own])
     idle_j = [_idle_j(run, domain) for run in own]
     complete = all(each is not None for each in idle_j)
     return Share(
@@ -102,8 +103,8 @@ def _share(arm: str, runs: Sequence[Run], domain: Domain) -> Share | None:
 
 def _idle_j(run: Run, domain: Domain) -> float | None:
     """Gross minus net, so that this is the idle energy of the results table."""
-    gross_j = run.view.energy_j(domain, TRAIN)
-    net_j = run.view.net_energy_j(run.view.speaker(domain))
+    gross_j = run.energy_j(domain, TRAIN)
+    net_j = run.net_energy_j(run.speaker(domain))
     return None if gross_j is None or net_j is None else gross_j - net_j
 
 

@@ -11,13 +11,12 @@ from wbcbench.errors import UsageError
 from wbcbench.report.page.files import manifest
 from wbcbench.report.page.files.inputs import inputs_sha256
 from wbcbench.report.page.files.manifest import Manifest
-from wbcbench.runs.rundir import study_runs
 from wbcbench.runs.study_folder import require_study
 from wbcbench.writing.wholefile import write_whole
 
 if TYPE_CHECKING:
     from wbcbench.report import Report
-    from wbcbench.report.page.evidence import Evidence
+    from wbcbench.report.page.evidence import ReportStudy
 
 PAGE = ("html", "md")
 EVERY = ("html", "md", "tex", "csv", "svg", "pdf")
@@ -61,7 +60,7 @@ def publish(results: Path, study: str, out: Path, formats: Sequence[str] = PAGE)
 
 
 def publish_built(
-    report: Report, study: Evidence, folder: Path, formats: Sequence[str] = PAGE
+    report: Report, study: ReportStudy, folder: Path, formats: Sequence[str] = PAGE
 ) -> list[Path]:
     """As :func:`publish`, of a report that its caller needs too: to build it takes long.
 
@@ -90,25 +89,24 @@ def refresh(
     return _made(results, study, out, formats, inputs)
 
 
-def read(results: Path, study: str) -> Evidence:
+def read(results: Path, study: str) -> ReportStudy:
     """The study as the sections see it.
 
     Raises:
         UsageError: As for :func:`publish`.
     """
-    from wbcbench import table
-    from wbcbench.report.page.evidence import gather
+    from wbcbench.report.page.evidence import ReportStudy
+    from wbcbench.table.study import read_study
 
     folder = require_study(results, study)
-    records = table.study_records(folder)
-    runs = study_runs(results, study)
-    if not records:
+    found = read_study(folder)
+    if not found.runs:
         raise UsageError(
-            f"No run in {folder} has a record yet ({len(runs)} are going on or were cut off). Wait "
-            "for them, or finish one with: wbcbench run --variant leaky-dropout --study "
+            f"No run in {folder} has a record yet ({found.unfinished} are going on or were cut "
+            "off). Wait for them, or finish one with: wbcbench run --variant leaky-dropout --study "
             f"{study}"
         )
-    return gather(study, records, unfinished=len(runs) - len(records), folder=folder)
+    return ReportStudy(study, found.runs, found.unfinished, folder)
 
 
 def _is_up_to_date(last: Manifest, folder: Path, inputs: str, formats: Sequence[str]) -> bool:
@@ -129,7 +127,7 @@ def _made(results: Path, study: str, out: Path, formats: Sequence[str], inputs: 
 
 
 def _set(
-    report: Report, study: Evidence, folder: Path, formats: Sequence[str], inputs: str
+    report: Report, study: ReportStudy, folder: Path, formats: Sequence[str], inputs: str
 ) -> Published:
     from wbcbench.report.page.files.formats import files, known_formats
 

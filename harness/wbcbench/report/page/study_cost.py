@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from wbcbench.planning.spent import Sum, spent, summed
 from wbcbench.report import Claim, Value
-from wbcbench.report.page.evidence import Evidence
+from wbcbench.report.page.evidence import ReportStudy
 from wbcbench.runs.rundir import study_runs
 from wbcbench.runs.study_folder import pilot_study
 from wbcbench.units import kwh_from_j
 from wbcbench.writing.show_units import count_of, human_energy
 
 
-def cost_claim(study: Evidence) -> tuple[Claim, ...]:
+def cost_claim(study: ReportStudy) -> tuple[Claim, ...]:
     """One sentence with the joules of everything that was carried out; none without joules."""
     all_runs, wasted = _sums(study)
     pilots = _pilots(study)
@@ -52,7 +52,7 @@ def _joules(found: Sum) -> str:
     return " and ".join(parts) or "an unknown energy"
 
 
-def _sums(study: Evidence) -> tuple[Sum, Sum]:
+def _sums(study: ReportStudy) -> tuple[Sum, Sum]:
     bad = [run for run in study.runs if not run.is_done]
     return (
         summed(spent(run.record) for run in study.runs),
@@ -60,7 +60,7 @@ def _sums(study: Evidence) -> tuple[Sum, Sum]:
     )
 
 
-def _pilots(study: Evidence) -> Sum:
+def _pilots(study: ReportStudy) -> Sum:
     if study.folder is None:
         return summed(())
     runs = study_runs(study.folder.parent, pilot_study(study.name))

@@ -9,7 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from wbcbench.submission import document, layout, papers, surroundings
-from wbcbench.submission.study import Study
+from wbcbench.submission.study import SubmittedStudy
 from wbcbench.submission.verification.bundle import Bundle
 
 _NEEDED = ("results/", "code/", layout.LOCK, layout.SUBMISSION)
@@ -31,7 +31,7 @@ def _remade(data: Path, digest: str) -> Mapping[str, bytes]:
         for name in filter(lambda each: (data / each).exists(), _NEEDED):
             (payload / name).parent.mkdir(exist_ok=True)
             (payload / name.rstrip("/")).symlink_to((data / name).resolve())
-        study = Study(payload, made.study)
+        study = SubmittedStudy(payload, made.study)
         papers.write_papers(study, made)
         surroundings.write_surroundings(study)
         files = [p for p in payload.rglob("*") if p.is_file() and not p.is_symlink()]

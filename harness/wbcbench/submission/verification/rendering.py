@@ -12,7 +12,7 @@ from wbcbench.report.page.files.tables import figure_data
 from wbcbench.report.page.publish import PAGE, publish
 from wbcbench.submission import layout
 from wbcbench.submission.described import sha256_of
-from wbcbench.submission.study import Study
+from wbcbench.submission.study import SubmittedStudy
 from wbcbench.submission.verification import Outcome, not_checked, outcome
 from wbcbench.submission.verification.bundle import Bundle
 from wbcbench.submission.verification.standing import fallen
@@ -52,7 +52,7 @@ def _manifest(bundle: Bundle) -> Iterator[str]:
 
 @lru_cache(maxsize=64)
 def _figures(data: Path, study: str, digest: str) -> Mapping[str, bytes]:
-    return figure_data(Study(data, study).report)
+    return figure_data(SubmittedStudy(data, study).report)
 
 
 def _is_data(name: str) -> bool:

@@ -10,7 +10,6 @@ from functools import lru_cache
 
 from wbcbench import table
 from wbcbench.reckoning import aftermath
-from wbcbench.report.page.evidence import Run
 from wbcbench.runs.records import Circumstances, RunRecord
 from wbcbench.runs.rundir import RunDir
 from wbcbench.submission import layout
@@ -19,6 +18,7 @@ from wbcbench.submission.verification import Outcome, outcome
 from wbcbench.submission.verification.accounts import departures, differs_in_joules, judged_alone
 from wbcbench.submission.verification.bundle import Bundle
 from wbcbench.table.columns import Cell
+from wbcbench.table.view import Run
 
 _AFTER = frozenset(
     ("meters", "sampling", "shared", "watcher_cpu_s", "trainer_cpu_s", "trainer_rss_peak_bytes")
@@ -90,8 +90,7 @@ def _boamps(bundle: Bundle, run: RunDir, licence: str) -> Iterator[str]:
 
 @lru_cache(maxsize=4096)
 def _boamps_made(run: RunDir, digest: str, licence: str) -> bytes | None:
-    record = run.read_record()
-    return boamps_json(Run(record, table.row(record)), licence)
+    return boamps_json(Run(run.read_record(), run), licence)
 
 
 def _place(row: Mapping[str, Cell]) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from typing import Any
 from wbcbench.comparison.document import as_csv
 from wbcbench.submission import described, layout
 from wbcbench.submission.papers import PAPERS
-from wbcbench.submission.study import Study
+from wbcbench.submission.study import SubmittedStudy
 from wbcbench.submission.verification import Outcome, outcome
 from wbcbench.submission.verification.accounts import differences
 from wbcbench.submission.verification.bundle import Bundle
@@ -74,7 +74,7 @@ def restated(bundle: Bundle) -> dict[str, Any]:
 
 @lru_cache(maxsize=256)
 def _restated(data: Path, name: str, digest: str) -> dict[str, Any]:
-    study = Study(data, name)
+    study = SubmittedStudy(data, name)
     first = study.first.row
     made = {
         "created_utc": study.ended_utc,
@@ -102,7 +102,7 @@ def _plain_or_none(value: Any) -> Any:
 
 @lru_cache(maxsize=256)
 def _comparison_csv(data: Path, name: str, digest: str) -> str | None:
-    found = Study(data, name).comparison
+    found = SubmittedStudy(data, name).comparison
     return None if found is None else as_csv(found)
 
 

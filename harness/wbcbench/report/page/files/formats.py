@@ -8,7 +8,7 @@ from wbcbench.errors import unknown_name
 from wbcbench.report import Figure, Report
 from wbcbench.report.page import summary_rows
 from wbcbench.report.page.drawing import to_pdf, to_svg
-from wbcbench.report.page.evidence import Evidence
+from wbcbench.report.page.evidence import ReportStudy
 from wbcbench.report.page.files.tables import figure_data, rows_csv, tables_csv, tables_tex
 from wbcbench.report.page.html import to_html
 from wbcbench.report.page.markdown import to_markdown
@@ -17,7 +17,7 @@ Files = dict[str, bytes]
 """Content by path below the report's folder."""
 
 
-def files(report: Report, study: Evidence, formats: Iterable[str]) -> Files:
+def files(report: Report, study: ReportStudy, formats: Iterable[str]) -> Files:
     """Every file of the formats, the page first; nothing is written.
 
     Raises:
@@ -41,20 +41,20 @@ def known_formats(formats: Iterable[str]) -> tuple[str, ...]:
     return tuple(name for name in FORMATS if name in asked)
 
 
-def _html(report: Report, _: Evidence) -> Files:
+def _html(report: Report, _: ReportStudy) -> Files:
     return {"report.html": to_html(report)}
 
 
-def _markdown(report: Report, study: Evidence) -> Files:
+def _markdown(report: Report, study: ReportStudy) -> Files:
     """The Markdown shows the pictures beside it."""
     return {"report.md": to_markdown(report), **_svg(report, study)}
 
 
-def _tex(report: Report, _: Evidence) -> Files:
+def _tex(report: Report, _: ReportStudy) -> Files:
     return tables_tex(report)
 
 
-def _csv(report: Report, study: Evidence) -> Files:
+def _csv(report: Report, study: ReportStudy) -> Files:
     return {
         **tables_csv(report),
         **figure_data(report),
@@ -63,24 +63,24 @@ def _csv(report: Report, study: Evidence) -> Files:
     }
 
 
-def _svg(report: Report, _: Evidence) -> Files:
+def _svg(report: Report, _: ReportStudy) -> Files:
     return {f"figures/{each.name}.svg": to_svg(each).encode() for each in _figures(report)}
 
 
-def _pdf(report: Report, study: Evidence) -> Files:
+def _pdf(report: Report, study: ReportStudy) -> Files:
     from wbcbench.report.page.files.paper import to_paper
 
     pictures = {f"figures/{each.name}.pdf": to_pdf(each) for each in _figures(report)}
     return {"report.pdf": to_paper(report, study, pictures), **pictures}
 
 
-def _interactive(report: Report, study: Evidence) -> Files:
+def _interactive(report: Report, study: ReportStudy) -> Files:
     from wbcbench.report.page.files.interactive import FILE, to_interactive
 
     return {FILE: to_interactive(report, study)}
 
 
-def _contrasts(study: Evidence) -> Files:
+def _contrasts(study: ReportStudy) -> Files:
     from wbcbench.comparison.document import as_csv
 
     found = study.comparison
@@ -91,7 +91,7 @@ def _figures(report: Report) -> list[Figure]:
     return [figure for block in report.blocks for figure in block.figures]
 
 
-FORMATS: Mapping[str, Callable[[Report, Evidence], Files]] = {
+FORMATS: Mapping[str, Callable[[Report, ReportStudy], Files]] = {
     "html": _html,
     "md": _markdown,
     "tex": _tex,

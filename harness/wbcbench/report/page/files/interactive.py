@@ -16,9 +16,10 @@ from typing import Any
 
 from wbcbench.errors import UsageError
 from wbcbench.report import Report
-from wbcbench.report.page.evidence import Evidence, Run
+from wbcbench.report.page.evidence import ReportStudy
 from wbcbench.report.page.palette import COLOURS
 from wbcbench.runs.timeline import target_score, timeline
+from wbcbench.table.view import Run
 from wbcbench.writing.show_units import printable
 
 FILE = "interactive.html"
@@ -33,7 +34,7 @@ vegaEmbed("#shown", spec, {ast: true, actions: false, renderer: "svg"}).catch((e
 """
 
 
-def to_interactive(report: Report, study: Evidence) -> bytes:
+def to_interactive(report: Report, study: ReportStudy) -> bytes:
     """The page.
 
     Raises:
@@ -51,18 +52,18 @@ def to_interactive(report: Report, study: Evidence) -> bytes:
     return str(page).encode()
 
 
-def _note(study: Evidence) -> str:
+def _note(study: ReportStudy) -> str:
     words = f"Energy: {study.energy_words}." if study.comparable else "No joules are known."
     return f"{words} Shown are {len(_shown(study))} of {len(study.runs)} runs.{study.stamp}"
 
 
-def _shown(study: Evidence) -> tuple[Run, ...]:
+def _shown(study: ReportStudy) -> tuple[Run, ...]:
     """Runs whose joules may stand on one axis; all finished ones where no joules are known."""
     runs = study.comparable or study.done
     return tuple(run for run in runs if run.row["balanced_accuracy"] is not None)
 
 
-def _spec(study: Evidence) -> dict[str, Any]:
+def _spec(study: ReportStudy) -> dict[str, Any]:
     alt = _altair()
     runs = _shown(study)
     if not runs:
@@ -163,10 +164,10 @@ def _values(alt: Any, rows: list[dict[str, Any]]) -> Any:
 def _point(run: Run) -> dict[str, Any]:
     row = run.row
     return {
-        "run": _word(run.record.run_id),
-        "variant": _word(run.variant),
+        "run": _word(run.run_id),
+        "variant": _word(run.spec.variant),
         "block": row["block"],
-        "energy_j": run.energy_j,
+        "energy_j": run.train_energy_j,
         "time_s": row["time_train_s"],
         "balanced_accuracy": row["balanced_accuracy"],
         "accuracy": row["accuracy"],
@@ -184,7 +185,7 @@ def _lines(run: Run) -> list[dict[str, Any]]:
             "spent_s": point.time_s,
             "score": target_score(run.record, point.epoch),
         }
-        for point in timeline(run.record, run.view.headline)
+        for point in timeline(run.record, run.headline)
     ]
 
 

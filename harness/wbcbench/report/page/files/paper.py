@@ -17,7 +17,7 @@ from typing import Any
 
 from wbcbench.errors import WbcbenchError
 from wbcbench.report import Block, Claim, DataTable, Figure, Report
-from wbcbench.report.page.evidence import Evidence
+from wbcbench.report.page.evidence import ReportStudy
 from wbcbench.writing.show_units import printable
 
 ABSTRACT = "answer"
@@ -37,7 +37,7 @@ _WIDEST_CM, _TALLEST_CM, _TALLEST_ON_ITS_SIDE_CM = 11.2, 18.0, 13.5
 _SIZE = re.compile(rb"/MediaBox \[ 0 0 ([\d.]+) ([\d.]+) \]")
 
 
-def to_paper(report: Report, study: Evidence, pictures: Mapping[str, bytes]) -> bytes:
+def to_paper(report: Report, study: ReportStudy, pictures: Mapping[str, bytes]) -> bytes:
     """The report as PDF.
 
     Args:
@@ -77,7 +77,7 @@ def _compiled(folder: Path) -> bytes:
     return made
 
 
-def _paper(report: Report, study: Evidence, pictures: Mapping[str, bytes]) -> dict[str, Any]:
+def _paper(report: Report, study: ReportStudy, pictures: Mapping[str, bytes]) -> dict[str, Any]:
     """Everything the template sets, as plain values."""
     by_row = dict(_rows(report))
     author, course = _handed_in_by(study)
@@ -101,7 +101,7 @@ def _paper(report: Report, study: Evidence, pictures: Mapping[str, bytes]) -> di
     }
 
 
-def _handed_in_by(study: Evidence) -> tuple[str | None, str | None]:
+def _handed_in_by(study: ReportStudy) -> tuple[str | None, str | None]:
     submission = study.plan.submission if study.plan else None
     return (submission.author, submission.course) if submission else (None, None)
 
