@@ -15,7 +15,7 @@ from records_factory import (
     make_spec,
     save,
 )
-from wbcbench.planning.experiment import Submission
+from wbcbench.planning.experiment import SubmissionDetails
 from wbcbench.planning.plan import FILE_NAME, to_json
 from wbcbench.runs.local_facts import Local
 from wbcbench.runs.records import AbsentMeter, Failure
@@ -54,7 +54,7 @@ def hostile_study(results):
     _save_renamed(results, replace(spec, variant=FORMULA, seed=2))
     made = replace(
         planned(Size(blocks=1), about=HOSTILE),
-        submission=Submission(FORMULA, HOSTILE, HOSTILE),
+        submission=SubmissionDetails(FORMULA, HOSTILE, HOSTILE),
     )
     (results / "runs" / FILE_NAME).write_bytes(to_json(made))
     return results

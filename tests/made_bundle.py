@@ -26,7 +26,7 @@ from wbcbench.data.digest import PUBLISHED_ID, PUBLISHED_SHA256, dataset_sha256
 from wbcbench.data.photographs import published_images
 from wbcbench.joules.energy import Channel, Domain, Kind, Origin, Trace
 from wbcbench.planning import plan
-from wbcbench.planning.experiment import Experiment, Pauses, Submission
+from wbcbench.planning.experiment import Experiment, Pauses, SubmissionDetails
 from wbcbench.reckoning import aftermath
 from wbcbench.reckoning.accounting import account
 from wbcbench.reckoning.finalise import NOBODY_WATCHED
@@ -114,7 +114,7 @@ class Made:
     joules: Mapping[str, float] = field(default_factory=lambda: {"relu-batchnorm": 0.93})
     changes: Mapping[str, Any] = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)
-    submission: Submission = field(default_factory=Submission)
+    submission: SubmissionDetails = field(default_factory=SubmissionDetails)
 
 
 def honest_study(results: Path, made: Made | None = None) -> Path:

@@ -43,7 +43,7 @@ from wbcbench.comparison.arms import NOT_TREATMENTS, TREATMENTS
 from wbcbench.comparison.document import COLUMNS
 from wbcbench.errors import CannotMeasureError, CannotTellError, GateFailedError, UsageError
 from wbcbench.planning import plan
-from wbcbench.planning.experiment import Analysis, Experiment
+from wbcbench.planning.experiment import Experiment, PlannedAnalysis
 from wbcbench.runs.study import SPEC_FIELDS
 from wbcbench.table import files
 from wbcbench.verdict import Caution, Severity, Verdict
@@ -590,7 +590,7 @@ def planned(results, **analysis):
         factors={"variant": VARIANTS},
         seeds=(1001, 1002, 1003),
         blocks=3,
-        analysis=Analysis(**analysis),
+        analysis=PlannedAnalysis(**analysis),
     )
     plan.keep(plan.plan(experiment), folder)
     return results

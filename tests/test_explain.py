@@ -17,7 +17,7 @@ from records_factory import make_record, save
 from wbcbench import table
 from wbcbench.commands.explain import explain as command
 from wbcbench.errors import UsageError
-from wbcbench.explanation.explain import State, explain
+from wbcbench.explanation.explain import RecountState, explain
 from wbcbench.explanation.recount import Source, recount
 from wbcbench.runs.rundir import RunDir
 from wbcbench.table.files import columns_named
@@ -61,13 +61,13 @@ def test_every_column_explains_itself_and_holds(trained, column):
     found = explain(trained, column)
     assert found.formula
     assert found.value == table.row(trained.recorded)[column.name]
-    assert found.state in {State.EQUAL, State.SEEN_ONCE}
-    assert (found.state is State.SEEN_ONCE) == (not found.sources)
+    assert found.state in {RecountState.EQUAL, RecountState.SEEN_ONCE}
+    assert (found.state is RecountState.SEEN_ONCE) == (not found.sources)
 
 
 def test_most_of_a_row_can_be_worked_out_again(trained):
     states = [explain(trained, column).state for column in table.COLUMNS]
-    assert states.count(State.EQUAL) > 90
+    assert states.count(RecountState.EQUAL) > 90
 
 
 @pytest.mark.parametrize("machine", ["gpu", "laptop"])
@@ -87,7 +87,7 @@ def test_joules_are_taken_apart_into_window_channel_readings_edges_and_budget(ke
     found = explained(kept, "energy_gpu_train_j")
     [reading] = found.readings
     assert found.value == found.again == pytest.approx(COUNTER_J, rel=1e-3)
-    assert found.state is State.EQUAL
+    assert found.state is RecountState.EQUAL
     assert reading.channel == COUNTER
     assert (reading.window.start_s, reading.window.end_s) == (15.0, 85.0)
     assert [each.window for each in reading.passes] == ["validate-1", "validate-2"]
@@ -116,7 +116,7 @@ def test_a_changed_trace_is_found_out(tmp_path):
         *(f"{line.split(',')[0]},{float(line.split(',')[1]) * 1.01}" for line in lines[1:]),
     ]
     path.write_text("\n".join([*shifted, ""]))
-    assert explained(run, "energy_gpu_train_j").state is State.DIFFERS
+    assert explained(run, "energy_gpu_train_j").state is RecountState.DIFFERS
     assert "DIFFERS from the record's" in " ".join(said(run.path, "energy_gpu_train_j").split())
 
 
@@ -125,25 +125,25 @@ def test_a_changed_record_is_found_out(tmp_path):
     text = run.record_path.read_text()
     cell = explained(run, "headline_energy_train_j").value
     run.record_path.write_text(text.replace(repr(cell), repr(cell - 500.0)))
-    assert explained(run, "headline_energy_train_j").state is State.DIFFERS
+    assert explained(run, "headline_energy_train_j").state is RecountState.DIFFERS
 
 
 def test_without_traces_it_says_so_and_still_tells_formula_and_budget(tmp_path):
     run = kept_run(tmp_path)
     shutil.rmtree(run.path / "trace")
     found = explained(run, "energy_gpu_train_j")
-    assert (found.state, found.missing) == (State.NOT_KEPT, (Source.TRACES,))
+    assert (found.state, found.missing) == (RecountState.NOT_KEPT, (Source.TRACES,))
     assert found.readings[0].budget is not None
     words = " ".join(said(run.path, "energy_gpu_train_j").split())
     assert "trace/*.csv of this run were not kept" in words
-    assert explained(run, "time_train_s").state is State.EQUAL
+    assert explained(run, "time_train_s").state is RecountState.EQUAL
 
 
 def test_a_failed_channel_says_why_it_is_unknown(tmp_path):
     run = kept_run(tmp_path, counter(lambda t, j: j if t < 60 else None))
     found = explained(run, "energy_gpu_train_j")
     assert found.value is None
-    assert found.state is State.EQUAL
+    assert found.state is RecountState.EQUAL
     assert "the trace ends before the window" in said(run.path, "energy_gpu_train_j")
 
 

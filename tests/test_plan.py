@@ -17,7 +17,13 @@ from records_factory import make_record, save
 from stand_in_launcher import StandIn
 from wbcbench.errors import RunsFailedError, UsageError
 from wbcbench.planning import plan as plans
-from wbcbench.planning.experiment import Analysis, Experiment, Pauses, Submission, Until
+from wbcbench.planning.experiment import (
+    Experiment,
+    Pauses,
+    PlannedAnalysis,
+    SubmissionDetails,
+    Until,
+)
 from wbcbench.planning.forecast import cost
 from wbcbench.planning.plan import Plan, plan
 from wbcbench.planning.promise import promise
@@ -125,7 +131,7 @@ def test_the_place_of_a_run_is_no_part_of_its_identity() -> None:
 def test_the_digest_is_that_of_the_content(order_seed: int, epochs: int) -> None:
     asked = experiment(order_seed=order_seed, run={"epochs": epochs})
     assert plan(asked).sha256 == plan(asked).sha256
-    assert plan(replace(asked, about="x", submission=Submission(author="A"))).sha256 == (
+    assert plan(replace(asked, about="x", submission=SubmissionDetails(author="A"))).sha256 == (
         plan(asked).sha256
     )
     for changed in (
@@ -134,7 +140,7 @@ def test_the_digest_is_that_of_the_content(order_seed: int, epochs: int) -> None
         replace(asked, blocks=2),
         replace(asked, block_repeats=0),
         replace(asked, pauses=Pauses(rest_s=0.5)),
-        replace(asked, analysis=Analysis(equivalent_pct=3.0)),
+        replace(asked, analysis=PlannedAnalysis(equivalent_pct=3.0)),
         replace(asked, until=Until("activation", 1.0, 3)),
     ):
         assert plan(changed).sha256 != plan(asked).sha256
@@ -194,15 +200,15 @@ def test_a_single_arm_has_nothing_to_show() -> None:
 @pytest.mark.parametrize(
     ("analysis", "until", "says"),
     [
-        (Analysis(contrasts=("activation",)), None, "leaves out regulariser batchnorm"),
-        (Analysis(contrasts=("activasion",)), None, "Did you mean 'activation leaky-relu'"),
-        (Analysis(baseline="relu"), None, "arm to compare with"),
-        (Analysis(metrics=("enrgy",)), None, "metric 'enrgy'"),
-        (Analysis(), Until("depth", 1.0, 3), "primary contrast 'depth'"),
+        (PlannedAnalysis(contrasts=("activation",)), None, "leaves out regulariser batchnorm"),
+        (PlannedAnalysis(contrasts=("activasion",)), None, "Did you mean 'activation leaky-relu'"),
+        (PlannedAnalysis(baseline="relu"), None, "arm to compare with"),
+        (PlannedAnalysis(metrics=("enrgy",)), None, "metric 'enrgy'"),
+        (PlannedAnalysis(), Until("depth", 1.0, 3), "primary contrast 'depth'"),
     ],
 )
 def test_an_analysis_that_the_design_cannot_answer_is_refused(
-    analysis: Analysis, until: Until | None, says: str
+    analysis: PlannedAnalysis, until: Until | None, says: str
 ) -> None:
     with pytest.raises(UsageError, match=says):
         promise(plan(experiment(analysis=analysis, until=until)))

@@ -6,13 +6,13 @@ import re
 
 import html5lib
 
-from wbcbench.report import Block, Chip, Claim, DataTable, Listing, Report
+from wbcbench.report import Block, Chip, DataTable, Listing, Report, Statement
 from wbcbench.report.page.anchors import anchor
 from wbcbench.report.page.html import to_html
 from wbcbench.report.page.markdown import to_markdown
 
 KEY = "relu <b> vs | leaky: joules"
-CLAIM = Claim("answer-1", "It used 6.9 % less <i>energy</i>.", "contrasts.csv", KEY, {"n": 8})
+CLAIM = Statement("answer-1", "It used 6.9 % less <i>energy</i>.", "contrasts.csv", KEY, {"n": 8})
 TABLE = DataTable(
     "Contrasts", ("contrast", "n"), (("relu", "8"),), source="contrasts.csv", keys=(KEY,)
 )

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hostile_studies import FORMULA, HOSTILE
 from reading_reports import text_of
 from test_report_hostile import COMMANDS
-from wbcbench.report import Block, Claim, DataTable, Listing, Report
+from wbcbench.report import Block, DataTable, Listing, Report, Statement
 from wbcbench.report.page.files.tables import tables_csv, tables_tex
 from wbcbench.report.page.html import to_html
 from wbcbench.report.page.markdown import plain, to_markdown
@@ -29,7 +29,7 @@ words = st.text(signs, max_size=40) | st.sampled_from((HOSTILE, FORMULA))
 def report_of(text):
     """A report with the text in every place that holds words."""
     data = DataTable(text, ("a", text), ((text, text), ("b", "c")), frozenset({0, 1}))
-    claim = Claim("c", text, "runs.csv", text, {})
+    claim = Statement("c", text, "runs.csv", text, {})
     block = Block("part", text, (text,), (data,), claims=(claim,), listings=(Listing(text, text),))
     return Report(text, text, (f"MIND. {text}",), (block,))
 

@@ -9,8 +9,8 @@ import pytest
 from pypdf import PdfReader
 
 from records_factory import gather, make_record
-from wbcbench.planning.experiment import Submission
-from wbcbench.report import Block, Claim, DataTable, Report, build
+from wbcbench.planning.experiment import SubmissionDetails
+from wbcbench.report import Block, DataTable, Report, Statement, build
 from wbcbench.report.page.drawing import to_pdf
 from wbcbench.report.page.evidence import ReportStudy
 from wbcbench.report.page.files.paper import _figure, _width_over_height, to_paper
@@ -70,7 +70,7 @@ def test_the_paper_knows_its_title_and_no_date(whole):
 
 def hostile_report(text, rows=1):
     table = DataTable(text, ("run", text), tuple((f"r{i}", text) for i in range(rows)))
-    claim = Claim("c1", text, "runs.csv", "r0", {})
+    claim = Statement("c1", text, "runs.csv", "r0", {})
     block = Block("answer", text, (text,), claims=(claim,), tables=(table,))
     return Report(text, text, (text,), (block, replace(block, key="more")))
 
@@ -115,7 +115,7 @@ class Planned(ReportStudy):
     @property
     def plan(self):
         class Plan:
-            submission = Submission("A. Student #1", "Energy & Learning", None)
+            submission = SubmissionDetails("A. Student #1", "Energy & Learning", None)
 
         return Plan()
 
@@ -128,6 +128,6 @@ def test_author_and_course_of_the_plan_stand_under_the_title():
 
 def test_a_claim_names_the_table_it_is_from():
     table = DataTable("c", ("run",), (("r0",),), source="runs.csv", keys=("r0",))
-    claim = Claim("c1", "A sentence.", "runs.csv", "r0", {})
+    claim = Statement("c1", "A sentence.", "runs.csv", "r0", {})
     report = Report("t", "f", (), (Block("runs", "Runs", claims=(claim,), tables=(table,)),))
     assert "A sentence. (Table 1)" in text_of(paper(report))

@@ -22,7 +22,7 @@ from wbcbench.stats.effects import d_z, share_won
 from wbcbench.stats.equivalence import equivalence_p
 from wbcbench.stats.factorial import FIRST, INTERACTION, SECOND, contrast, decompose, pair
 from wbcbench.stats.front import front_share, on_front
-from wbcbench.stats.gates import Outcome, blocks_to_settle, judge
+from wbcbench.stats.gates import GateOutcome, blocks_to_settle, judge
 from wbcbench.stats.intervals import Interval, bootstrap_interval, interval, t_interval
 from wbcbench.stats.permutation import least_blocks, p_floor, sign_flip_p
 from wbcbench.stats.photographs import on_same_images
@@ -210,11 +210,11 @@ def test_two_arms_that_trade_places_share_the_front():
 @pytest.mark.parametrize(
     ("low", "high", "outcome"),
     [
-        (-1.0, 4.9, Outcome.NOT_WORSE),
-        (-1.0, 5.0, Outcome.NOT_WORSE),
-        (5.1, 9.0, Outcome.WORSE),
-        (4.0, 6.0, Outcome.CANNOT_TELL),
-        (5.0, 6.0, Outcome.CANNOT_TELL),
+        (-1.0, 4.9, GateOutcome.NOT_WORSE),
+        (-1.0, 5.0, GateOutcome.NOT_WORSE),
+        (5.1, 9.0, GateOutcome.WORSE),
+        (4.0, 6.0, GateOutcome.CANNOT_TELL),
+        (5.0, 6.0, GateOutcome.CANNOT_TELL),
     ],
 )
 def test_a_gate_has_three_answers_and_its_mirror_image_the_same(low, high, outcome):
@@ -223,7 +223,7 @@ def test_a_gate_has_three_answers_and_its_mirror_image_the_same(low, high, outco
 
 
 def test_a_gate_without_an_interval_cannot_tell():
-    assert judge(None, 5.0, above_is_worse=True) is Outcome.CANNOT_TELL
+    assert judge(None, 5.0, above_is_worse=True) is GateOutcome.CANNOT_TELL
 
 
 def test_the_number_of_further_blocks_is_the_least_that_settles_a_gate():

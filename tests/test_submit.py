@@ -28,7 +28,7 @@ from wbcbench.comparison.document import as_csv
 from wbcbench.errors import UsageError
 from wbcbench.joules.carbon import intensity
 from wbcbench.machine.provenance import source_root
-from wbcbench.planning.experiment import Submission as Planned
+from wbcbench.planning.experiment import SubmissionDetails as Planned
 from wbcbench.planning.planned_comparison import settings_for
 from wbcbench.report.page.publish import EVERY, PAGE
 from wbcbench.runs.local_facts import Local

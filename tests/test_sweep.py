@@ -21,7 +21,7 @@ from wbcbench.errors import CannotMeasureError, UsageError
 from wbcbench.machine.interrupts import Interrupts
 from wbcbench.machine.machine_lock import machine_lock
 from wbcbench.planning import plan as plans
-from wbcbench.planning.experiment import Analysis, Experiment, Pauses, Until
+from wbcbench.planning.experiment import Experiment, Pauses, PlannedAnalysis, Until
 from wbcbench.planning.plan import Plan, plan
 from wbcbench.planning.spent import spent, summed
 from wbcbench.runs.local_facts import Local
@@ -31,7 +31,7 @@ from wbcbench.sweeping.continuity import refuse_other_runs
 from wbcbench.sweeping.standing import Standing, loosely
 from wbcbench.sweeping.study_account import account
 from wbcbench.sweeping.study_lock import study_lock
-from wbcbench.sweeping.sweep import Outcome, Setting, Sweep
+from wbcbench.sweeping.sweep import Sweep, SweepOutcome, SweepSettings
 
 VARIANTS = ("relu-dropout", "leaky-dropout")
 FOUR = ("relu-dropout", "leaky-dropout", "relu-batchnorm", "leaky-batchnorm")
@@ -74,9 +74,9 @@ class Study:
         self.clock = Timeless()
         self.said: list[str] = []
 
-    def sweep(self, **changes: Any) -> Outcome:
+    def sweep(self, **changes: Any) -> SweepOutcome:
         local = Local(plan_sha256=self.plan.sha256)
-        setting = Setting(self.results, self.launcher, local, clock=self.clock, **changes)
+        setting = SweepSettings(self.results, self.launcher, local, clock=self.clock, **changes)
         sweep = Sweep(self.plan, self.plan.runs, setting, self.interrupts, self.said.append)
         return sweep.carry_out()
 
@@ -216,7 +216,7 @@ def test_the_repeated_block_is_the_one_a_comparison_uses(tmp_path: Path) -> None
     study = Study(tmp_path, made(blocks=3), script)
     study.sweep()
     study.sweep()
-    found = compare(read_study(tmp_path / "mine").runs, settings(Analysis()), ["mine"])
+    found = compare(read_study(tmp_path / "mine").runs, settings(PlannedAnalysis()), ["mine"])
     assert len(found.blocks.runs) == 3 and not found.blocks.left_out
     used = [run.spec for block in found.blocks.runs for run in block]
     assert {s.block_attempt for s in used if s.block == 2} == {2}

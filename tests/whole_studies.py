@@ -28,7 +28,7 @@ from records_factory import (
     power_w,
 )
 from wbcbench.joules.energy import Channel, Kind, Trace, Window
-from wbcbench.planning.experiment import Analysis, Experiment
+from wbcbench.planning.experiment import Experiment, PlannedAnalysis
 from wbcbench.planning.plan import FILE_NAME, Plan, plan, to_json
 from wbcbench.reckoning import aftermath
 from wbcbench.runs.local_facts import Local
@@ -77,7 +77,7 @@ def planned(size: Size, study: str = "runs", about: str = "") -> Plan:
             factors={"variant": VARIANTS},
             run=asked,
             about=about,
-            analysis=Analysis(baseline="relu-dropout"),
+            analysis=PlannedAnalysis(baseline="relu-dropout"),
         )
     )
 

@@ -24,7 +24,7 @@ from wbcbench.machine.interrupts import Interrupts  # noqa: E402
 from wbcbench.planning.experiment import Experiment, Pauses  # noqa: E402
 from wbcbench.planning.plan import plan  # noqa: E402
 from wbcbench.runs.rundir import Local  # noqa: E402
-from wbcbench.sweeping.sweep import Setting, Sweep  # noqa: E402
+from wbcbench.sweeping.sweep import Sweep, SweepSettings  # noqa: E402
 
 LIMIT_S = 1.0
 
@@ -54,7 +54,7 @@ def between_runs_s(blocks: int, results: Path) -> list[float]:
         pauses=Pauses(rest_s=0.0),
     )
     made, launcher = plan(asked), Timed()
-    setting = Setting(results, launcher, Local(plan_sha256=made.sha256))
+    setting = SweepSettings(results, launcher, Local(plan_sha256=made.sha256))
     Sweep(made, made.runs, setting, Interrupts(), lambda _: None).carry_out()
     pairs = zip(launcher.ended_s, launcher.began_s[1:], strict=False)
     return [began - ended for ended, began in pairs]

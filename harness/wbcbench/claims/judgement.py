@@ -11,7 +11,7 @@ from wbcbench.table.view import Run
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class ClaimResult:
     """A claim and what a study says of it.
 
     Attributes:
@@ -27,12 +27,12 @@ class Judged:
     why: str
 
 
-def judge(claim: Claim, study: Sequence[Run]) -> Judged:
+def judge(claim: Claim, study: Sequence[Run]) -> ClaimResult:
     """Judge one claim; the evidence is shown also where the runs may not speak of it."""
     evidence = tuple(gather(check, study) for check in claim.check)
     why = _unfit(claim, study)
     judgement = Judgement.CANNOT_TELL if why else _together(evidence)
-    return Judged(claim, evidence, judgement, why)
+    return ClaimResult(claim, evidence, judgement, why)
 
 
 def _together(evidence: Sequence[ClaimEvidence]) -> Judgement:

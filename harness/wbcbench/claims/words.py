@@ -6,24 +6,24 @@ from dataclasses import asdict
 from typing import Any
 
 from wbcbench.claims.evidence import ClaimEvidence
-from wbcbench.claims.judgement import Judged
+from wbcbench.claims.judgement import ClaimResult
 from wbcbench.claims.measures import MEASURES
 from wbcbench.writing.show_units import printable
 
 SCHEMA = "wbcbench.claims/1"
 
 
-def as_text(found: list[Judged]) -> str:
+def as_text(found: list[ClaimResult]) -> str:
     """Claim → evidence → judgement."""
     return printable("\n\n".join("\n".join(_lines(each)) for each in found))
 
 
-def as_document(study: str, found: list[Judged]) -> dict[str, Any]:
+def as_document(study: str, found: list[ClaimResult]) -> dict[str, Any]:
     """One JSON document."""
     return {"schema": SCHEMA, "study": study, "claims": [_plain(each) for each in found]}
 
 
-def _lines(judged: Judged) -> list[str]:
+def _lines(judged: ClaimResult) -> list[str]:
     why = f" – {judged.why}" if judged.why else ""
     head = f"{judged.claim.id}  {judged.judgement.value.upper()}{why}\n    {judged.claim.text}"
     return [head, *(line for each in judged.evidence for line in _evidence(each))]
@@ -57,7 +57,7 @@ def _expected(each: ClaimEvidence) -> str:
     return f"claimed {check.expect} {check.limit:g}"
 
 
-def _plain(judged: Judged) -> dict[str, Any]:
+def _plain(judged: ClaimResult) -> dict[str, Any]:
     return {
         "id": judged.claim.id,
         "text": judged.claim.text,

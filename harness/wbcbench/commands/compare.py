@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from wbcbench.comparison.result import Comparison
 
 
-class Format(StrEnum):
+class CompareFormat(StrEnum):
     """How a comparison is written down."""
 
     TEXT = "text"
@@ -90,7 +90,7 @@ RegionPp = Annotated[
     ),
 ]
 Intervals = Annotated[IntervalMethod, typer.Option(help="bootstrap needs fifteen blocks.")]
-Form = Annotated[Format, typer.Option("--format", help="How to write it.")]
+Form = Annotated[CompareFormat, typer.Option("--format", help="How to write it.")]
 AsCsv = Annotated[bool, typer.Option("--csv", help="The same as --format csv.")]
 AsLatex = Annotated[bool, typer.Option("--latex", help="The same as --format latex.")]
 
@@ -107,7 +107,7 @@ def compare(
     equivalent_pct: RegionPct = None,
     equivalent_pp: RegionPp = None,
     interval: Intervals = IntervalMethod.T,
-    form: Form = Format.TEXT,
+    form: Form = CompareFormat.TEXT,
     as_json: options.AsJson = False,
     as_csv: AsCsv = False,
     as_latex: AsLatex = False,
@@ -126,7 +126,11 @@ def compare(
         "method": interval.value,
     }
     found = _compared(results, list(dict.fromkeys(studies or ["runs"])), asked)
-    forms = [(as_json, Format.JSON), (as_csv, Format.CSV), (as_latex, Format.LATEX)]
+    forms = [
+        (as_json, CompareFormat.JSON),
+        (as_csv, CompareFormat.CSV),
+        (as_latex, CompareFormat.LATEX),
+    ]
     typer.echo(_written(found, next((each for flag, each in forms if flag), form)), nl=False)
     _exit_by_gates(found, strict=strict)
 
@@ -144,15 +148,17 @@ def _compared(results: Path, studies: list[str], asked: dict[str, Any]) -> Compa
     return analyse(runs, settings, studies, sum(study.unfinished for study in found))
 
 
-def _written(found: Comparison, form: Format) -> str:
+def _written(found: Comparison, form: CompareFormat) -> str:
     from wbcbench.comparison import document, text
 
-    if form is Format.JSON:
+    if form is CompareFormat.JSON:
         whole = document.as_document(found)
         return json.dumps(whole, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-    if form is Format.CSV:
+    if form is CompareFormat.CSV:
         return document.as_csv(found)
-    made = {Format.GITHUB: text.as_markdown, Format.LATEX: text.as_latex}.get(form, text.as_text)
+    made = {CompareFormat.GITHUB: text.as_markdown, CompareFormat.LATEX: text.as_latex}.get(
+        form, text.as_text
+    )
     return made(found) + "\n"
 
 

@@ -16,7 +16,7 @@ from wbcbench.commands import options
 
 if TYPE_CHECKING:
     from wbcbench.doctor import Facts, Group, Line
-    from wbcbench.doctor.overhead import Cost, Overhead
+    from wbcbench.doctor.overhead import MeanDifference, Overhead
     from wbcbench.doctor.require import Requirement
 
 SCHEMA = "wbcbench.doctor/1"
@@ -201,6 +201,6 @@ def _cost_lines(cost: Overhead) -> Iterator[str]:
     yield f"  sampling alone takes {60 * cost.sampler_cpu_share:.2f} processor seconds a minute"
 
 
-def _share(cost: Cost) -> str:
+def _share(cost: MeanDifference) -> str:
     low, high = cost.mean - cost.half_width, cost.mean + cost.half_width
     return f"{100 * cost.mean:+.2f} % [{100 * low:+.2f}, {100 * high:+.2f}]"

@@ -13,7 +13,7 @@ from wbcbench.commands import options
 from wbcbench.errors import UsageError
 
 
-class Format(StrEnum):
+class ExportFormat(StrEnum):
     """What the table becomes."""
 
     CSV = "csv"
@@ -23,7 +23,7 @@ class Format(StrEnum):
     MD = "md"
 
 
-Form = Annotated[Format, typer.Option("--format", help="Only latex and md are rounded.")]
+Form = Annotated[ExportFormat, typer.Option("--format", help="Only latex and md are rounded.")]
 Columns = Annotated[
     str, typer.Option("--columns", help="Names by comma; without, all (latex, md: a summary).")
 ]
@@ -33,7 +33,7 @@ Out = Annotated[Path | None, typer.Option("--out", help="File to write; without,
 def export(
     study: options.StudyArgument = "runs",
     results: options.Results = Path("results"),
-    form: Form = Format.CSV,
+    form: Form = ExportFormat.CSV,
     columns: Columns = "",
     out: Out = None,
 ) -> None:
@@ -51,7 +51,7 @@ def export(
     if out is not None:
         _write(out, data)
         typer.echo(f"{out}   {len(rows)} rows, {len(chosen)} columns, {len(data):,} bytes")
-    elif form is Format.PARQUET and sys.stdout.isatty():
+    elif form is ExportFormat.PARQUET and sys.stdout.isatty():
         raise UsageError("Parquet is not for a terminal: name a file with --out.")
     else:
         sys.stdout.buffer.write(data)

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 
-class Format(StrEnum):
+class SchemaName(StrEnum):
     """What has a schema."""
 
     EXPERIMENT = "experiment"
@@ -19,14 +19,18 @@ class Format(StrEnum):
 
 def schema(
     name: Annotated[
-        Format,
+        SchemaName,
         typer.Argument(
             help="experiment: *.toml files; record: record.json; submission: submission.json."
         ),
     ],
 ) -> None:
     """Print the JSON Schema of experiment files, of run records or of a bundle's document."""
-    made = {Format.EXPERIMENT: _experiment, Format.RECORD: _record, Format.SUBMISSION: _submission}
+    made = {
+        SchemaName.EXPERIMENT: _experiment,
+        SchemaName.RECORD: _record,
+        SchemaName.SUBMISSION: _submission,
+    }
     typer.echo(json.dumps(made[name](), indent=1, ensure_ascii=False))
 
 

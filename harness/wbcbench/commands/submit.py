@@ -15,7 +15,7 @@ from wbcbench.commands import options
 from wbcbench.errors import UsageError
 
 if TYPE_CHECKING:
-    from wbcbench.planning.experiment import Submission as Planned
+    from wbcbench.planning.experiment import SubmissionDetails as Planned
     from wbcbench.submission.document import Author
     from wbcbench.submission.writing import Written
 
@@ -97,10 +97,10 @@ def submit(
 def _planned(folder: Path) -> Planned:
     """What the experiment file says of the submission."""
     from wbcbench.planning import plan
-    from wbcbench.planning.experiment import Submission
+    from wbcbench.planning.experiment import SubmissionDetails
 
     path = folder / plan.FILE_NAME
-    return plan.from_json(path).submission if path.exists() else Submission()
+    return plan.from_json(path).submission if path.exists() else SubmissionDetails()
 
 
 def _asked(key: str, word: str, option: str) -> str:

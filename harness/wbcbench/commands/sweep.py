@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from wbcbench.planning.plan import Plan
     from wbcbench.runs.local_facts import Local
     from wbcbench.runs.study import RunSpec
-    from wbcbench.sweeping.sweep import Outcome, Setting
+    from wbcbench.sweeping.sweep import SweepOutcome, SweepSettings
 
 SCHEMA = "wbcbench.sweep/1"
 
@@ -70,12 +70,14 @@ def sweep(
     _raise_if_bad(outcome)
 
 
-def _setting(made: Plan, results: Path, launcher: str, *, silent: bool, live: bool) -> Setting:
+def _setting(
+    made: Plan, results: Path, launcher: str, *, silent: bool, live: bool
+) -> SweepSettings:
     from wbcbench.catalog import load_part
     from wbcbench.sweeping.pilot import pasts
-    from wbcbench.sweeping.sweep import Setting
+    from wbcbench.sweeping.sweep import SweepSettings
 
-    return Setting(
+    return SweepSettings(
         results=results,
         launch=load_part("launcher", launcher),
         work_options=_work_options(silent=silent, live=live),
@@ -95,7 +97,7 @@ def _local(made: Plan, data: Path | None, *, skip_unreadable: bool, share: bool)
     )
 
 
-def _carry_out(made: Plan, setting: Setting, *, silent: bool) -> Outcome:
+def _carry_out(made: Plan, setting: SweepSettings, *, silent: bool) -> SweepOutcome:
     from wbcbench.machine.interrupts import Interrupts
     from wbcbench.sweeping.continuity import refuse_other_runs
     from wbcbench.sweeping.standing import Standing
@@ -115,7 +117,7 @@ def _with_images(made: Plan, local: Local, *, silent: bool) -> list[RunSpec]:
     return with_images(made, local, _silent if silent else _say)
 
 
-def _confirm(made: Plan, setting: Setting, most_j: float | None, *, yes: bool) -> None:
+def _confirm(made: Plan, setting: SweepSettings, most_j: float | None, *, yes: bool) -> None:
     """Ask about what is left, not about what is done."""
     from wbcbench.planning.forecast import cost
 
@@ -124,7 +126,7 @@ def _confirm(made: Plan, setting: Setting, most_j: float | None, *, yes: bool) -
         study_options.confirm(cost(left, setting.pasts), most_j, yes=yes)
 
 
-def _states(made: Plan, setting: Setting) -> list[tuple[RunSpec, str]]:
+def _states(made: Plan, setting: SweepSettings) -> list[tuple[RunSpec, str]]:
     """The runs in reach, and how far each is whatever its images; writes nothing."""
     from wbcbench.sweeping.continuity import refuse_other_runs
     from wbcbench.sweeping.standing import Standing, loosely
@@ -143,7 +145,7 @@ def _states(made: Plan, setting: Setting) -> list[tuple[RunSpec, str]]:
     return found
 
 
-def _dry_run(made: Plan, setting: Setting, *, as_json: bool) -> None:
+def _dry_run(made: Plan, setting: SweepSettings, *, as_json: bool) -> None:
     from wbcbench.commands.plan import print_runs
     from wbcbench.planning import plan_text
     from wbcbench.planning.forecast import cost
@@ -162,7 +164,7 @@ def _dry_run(made: Plan, setting: Setting, *, as_json: bool) -> None:
     _say(f"Dry run: nothing was written. {len(left)} runs are left to do; Cost is of these.")
 
 
-def _print(made: Plan, outcome: Outcome, setting: Setting, *, as_json: bool) -> None:
+def _print(made: Plan, outcome: SweepOutcome, setting: SweepSettings, *, as_json: bool) -> None:
     from wbcbench.runs.study_folder import pilot_study
     from wbcbench.sweeping import sweep_text
     from wbcbench.sweeping.standing import Standing
@@ -179,7 +181,7 @@ def _print(made: Plan, outcome: Outcome, setting: Setting, *, as_json: bool) -> 
         typer.echo(f"Next: wbcbench compare {made.study}; wbcbench report {made.study}")
 
 
-def _raise_if_bad(outcome: Outcome) -> None:
+def _raise_if_bad(outcome: SweepOutcome) -> None:
     """Turn what is not done into its exit code.
 
     Raises:

@@ -8,7 +8,7 @@ from wbcbench.comparison.arms_alone import arms_alone
 from wbcbench.comparison.effects import effects, splits
 from wbcbench.comparison.gates import judged
 from wbcbench.comparison.notes import about_energy, about_photographs, about_plan, notes
-from wbcbench.comparison.photographs import Answers, read_answers
+from wbcbench.comparison.photographs import CorrectAnswers, read_answers
 from wbcbench.comparison.preparation import Prepared, prepare
 from wbcbench.comparison.result import Comparison, Effect
 from wbcbench.comparison.settings import Settings
@@ -60,7 +60,7 @@ def compare(
 
 
 def _notes(
-    ready: Prepared, found: tuple[Effect, ...], answers: Answers | None, settings: Settings
+    ready: Prepared, found: tuple[Effect, ...], answers: CorrectAnswers | None, settings: Settings
 ) -> tuple[str, ...]:
     return (
         *about_plan(settings),

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from wbcbench.comparison.blocks import Blocks
-from wbcbench.comparison.design import Design
+from wbcbench.comparison.design import ComparisonDesign
 from wbcbench.comparison.metric import ACCURACY, HEADLINE, TIME, Metric
-from wbcbench.comparison.photographs import Answers
+from wbcbench.comparison.photographs import CorrectAnswers
 from wbcbench.comparison.result import ArmSummary, Level, Target
 from wbcbench.stats.front import front_share, on_front
 from wbcbench.stats.intervals import t_interval
@@ -21,11 +21,11 @@ _LEAK_FREE = "balanced_accuracy_leak_free"
 
 
 def arms_alone(
-    design: Design,
+    design: ComparisonDesign,
     blocks: Blocks,
     metrics: Sequence[Metric],
     energy: Metric | None,
-    answers: Answers | None,
+    answers: CorrectAnswers | None,
 ) -> tuple[ArmSummary, ...]:
     """One summary for each arm; empty without blocks."""
     if not blocks.runs:

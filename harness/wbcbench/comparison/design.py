@@ -40,7 +40,7 @@ class Contrast:
 
 
 @dataclass(frozen=True, slots=True)
-class Design:
+class ComparisonDesign:
     """Arms in their order and what is asked of them.
 
     Attributes:
@@ -58,7 +58,9 @@ class Design:
     pairs: tuple[tuple[int, int], ...]
 
 
-def design(arms: Sequence[Configuration], baseline: str | None, studies: Sequence[str]) -> Design:
+def design(
+    arms: Sequence[Configuration], baseline: str | None, studies: Sequence[str]
+) -> ComparisonDesign:
     """The design that these arms make.
 
     Args:
@@ -80,12 +82,12 @@ def design(arms: Sequence[Configuration], baseline: str | None, studies: Sequenc
         contrasts = (*_factorial(ordered, factors), *_pairwise(ordered, [*pairs, *others]))
     else:
         contrasts = (*_pairwise(ordered, pairs, "primary"), *_pairwise(ordered, others))
-    return Design(ordered, factors, ordered[chosen].label, contrasts, pairs)
+    return ComparisonDesign(ordered, factors, ordered[chosen].label, contrasts, pairs)
 
 
 def _between_studies(
     arms: Sequence[Configuration], baseline: str | None, studies: Sequence[str]
-) -> Design:
+) -> ComparisonDesign:
     first = baseline if baseline is not None else studies[0]
     if first not in studies:
         raise unknown_name("study to compare with", first, studies)
@@ -97,7 +99,7 @@ def _between_studies(
         for old in olds
         if arm.study != first and arm.matching == ordered[old].matching
     )
-    return Design(ordered, (), first, tuple(_pairwise(ordered, pairs, "primary")), pairs)
+    return ComparisonDesign(ordered, (), first, tuple(_pairwise(ordered, pairs, "primary")), pairs)
 
 
 def _ordered(arms: Sequence[Configuration]) -> tuple[Configuration, ...]:

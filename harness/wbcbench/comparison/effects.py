@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wbcbench.comparison.blocks import Blocks
-from wbcbench.comparison.design import Contrast, Design
+from wbcbench.comparison.design import ComparisonDesign, Contrast
 from wbcbench.comparison.metric import TIME, Metric
-from wbcbench.comparison.result import Effect, Finding, Split
+from wbcbench.comparison.result import ContrastResult, Effect, Split
 from wbcbench.comparison.settings import Settings
 from wbcbench.errors import CannotMeasureError
 from wbcbench.stats.correction import holm
@@ -47,7 +47,7 @@ def _inner(value: float | None, metric: Metric, run_id: str) -> float:
 
 
 def effects(
-    design: Design,
+    design: ComparisonDesign,
     blocks: Blocks,
     metrics: Sequence[Metric],
     statuses: Mapping[str, str],
@@ -118,20 +118,24 @@ def _effect(
         p_equivalence=same_p,
         finding=_finding(inner, p[1], same_p, settings.alpha)
         if asked.family == "primary"
-        else Finding.ESTIMATE,
+        else ContrastResult.ESTIMATE,
     )
 
 
-def _finding(inner: Interval | None, p_holm: float, same_p: float | None, alpha: float) -> Finding:
+def _finding(
+    inner: Interval | None, p_holm: float, same_p: float | None, alpha: float
+) -> ContrastResult:
     """Equivalent goes first: a difference inside the region is shown and does not matter."""
     if same_p is not None and same_p <= ALPHA:
-        return Finding.EQUIVALENT
+        return ContrastResult.EQUIVALENT
     if inner is None or p_holm > alpha or not inner.excludes(0.0):
-        return Finding.CANNOT_TELL
-    return Finding.LESS if inner.high < 0 else Finding.MORE
+        return ContrastResult.CANNOT_TELL
+    return ContrastResult.LESS if inner.high < 0 else ContrastResult.MORE
 
 
-def splits(design: Design, blocks: Blocks, energy: Metric, settings: Settings) -> tuple[Split, ...]:
+def splits(
+    design: ComparisonDesign, blocks: Blocks, energy: Metric, settings: Settings
+) -> tuple[Split, ...]:
     """How much of each primary difference in joules is time and how much is power, exactly."""
     if not blocks.runs:
         return ()

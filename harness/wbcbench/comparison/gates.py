@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from wbcbench.comparison.blocks import Blocks
-from wbcbench.comparison.design import Design
+from wbcbench.comparison.design import ComparisonDesign
 from wbcbench.comparison.effects import matrix
-from wbcbench.comparison.result import Judged
+from wbcbench.comparison.result import GateResult
 from wbcbench.comparison.settings import Gate, Settings
 from wbcbench.stats.factorial import contrast, pair
-from wbcbench.stats.gates import Outcome, blocks_to_settle, judge
+from wbcbench.stats.gates import GateOutcome, blocks_to_settle, judge
 from wbcbench.stats.intervals import interval
 
 
 def judged(
-    design: Design, blocks: Blocks, settings: Settings, statuses: Mapping[str, str]
-) -> tuple[Judged, ...]:
+    design: ComparisonDesign, blocks: Blocks, settings: Settings, statuses: Mapping[str, str]
+) -> tuple[GateResult, ...]:
     """Every gate for every candidate."""
     return tuple(
         _judged(design, blocks, settings, statuses[gate.metric.name], gate, positions)
@@ -26,22 +26,22 @@ def judged(
 
 
 def _judged(
-    design: Design,
+    design: ComparisonDesign,
     blocks: Blocks,
     settings: Settings,
     status: str,
     gate: Gate,
     positions: tuple[int, int],
-) -> Judged:
+) -> GateResult:
     candidate, baseline = (design.arms[i].label for i in positions)
     if not blocks.runs:
-        return Judged(gate, candidate, baseline, None, Outcome.CANNOT_TELL, None, status)
+        return GateResult(gate, candidate, baseline, None, GateOutcome.CANNOT_TELL, None, status)
     weights = pair(*positions, len(design.arms))
     differences = contrast(matrix(blocks, gate.metric), weights)
     inner = interval(differences, settings.method)
     told = inner.mapped(gate.metric.told) if inner else None
     outcome = judge(told, gate.limit, above_is_worse=gate.above_is_worse)
     more = None
-    if outcome is Outcome.CANNOT_TELL:
+    if outcome is GateOutcome.CANNOT_TELL:
         more = blocks_to_settle(differences, gate.metric.untold(gate.limit))
-    return Judged(gate, candidate, baseline, told, outcome, more, status)
+    return GateResult(gate, candidate, baseline, told, outcome, more, status)

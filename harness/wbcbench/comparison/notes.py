@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from wbcbench.comparison.blocks import Blocks
-from wbcbench.comparison.design import Design
+from wbcbench.comparison.design import ComparisonDesign
 from wbcbench.comparison.metric import ACCURACY, Metric
-from wbcbench.comparison.photographs import Answers
+from wbcbench.comparison.photographs import CorrectAnswers
 from wbcbench.comparison.result import Effect, Energy
 from wbcbench.comparison.settings import Settings
 from wbcbench.stats.intervals import LEAST_FOR_BOOTSTRAP, LEAST_FOR_T
@@ -24,7 +24,7 @@ _NAMED = {
 
 
 def notes(
-    design: Design,
+    design: ComparisonDesign,
     blocks: Blocks,
     effects: Sequence[Effect],
     settings: Settings,
@@ -51,7 +51,7 @@ def notes(
         )
 
 
-def about_photographs(answers: Answers | None, metrics: Sequence[Metric]) -> Iterator[str]:
+def about_photographs(answers: CorrectAnswers | None, metrics: Sequence[Metric]) -> Iterator[str]:
     """What the intervals over blocks leave out."""
     if all(metric.scale != "share" for metric in metrics):
         return

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wbcbench.comparison.blocks import Blocks
-from wbcbench.comparison.design import Design
-from wbcbench.comparison.result import ByPhotograph, SameImages
+from wbcbench.comparison.design import ComparisonDesign
+from wbcbench.comparison.result import AccuracyByPhotograph, SameImages
 from wbcbench.errors import UsageError
 from wbcbench.stats.clusters import percentile_interval, resample
 from wbcbench.stats.photographs import on_same_images
@@ -26,7 +26,7 @@ _COLUMNS = ("image_sha256", "original_id", "seen_in_train", "y_true", "y_pred")
 
 
 @dataclass(frozen=True, slots=True)
-class Answers:
+class CorrectAnswers:
     """Which images each run had right.
 
     Attributes:
@@ -39,14 +39,14 @@ class Answers:
     labels: Labels
     photographs: Labels
 
-    def of_arm(self, arm: int) -> ByPhotograph:
+    def of_arm(self, arm: int) -> AccuracyByPhotograph:
         """One arm's accuracy, averaged over its seeds."""
         share = self.right[arm].mean(axis=0)
         drawn = resample(share, self.labels, self.photographs)
         by_class = [share[self.labels == label].mean() for label in np.unique(self.labels)]
         low, high = percentile_interval(drawn.mean)
         balanced_low, balanced_high = percentile_interval(drawn.balanced)
-        return ByPhotograph(
+        return AccuracyByPhotograph(
             accuracy=float(share.mean()),
             low=low,
             high=high,
@@ -55,7 +55,7 @@ class Answers:
             balanced_high=balanced_high,
         )
 
-    def compare(self, design: Design) -> tuple[SameImages, ...]:
+    def compare(self, design: ComparisonDesign) -> tuple[SameImages, ...]:
         """Each candidate against its baseline, image by image."""
         return tuple(
             SameImages(
@@ -67,7 +67,7 @@ class Answers:
         )
 
 
-def read_answers(blocks: Blocks) -> Answers | None:
+def read_answers(blocks: Blocks) -> CorrectAnswers | None:
     """The predictions of every used run.
 
     ``None`` where a run kept none, photographs are unknown, or the runs saw different images.
@@ -88,7 +88,7 @@ def read_answers(blocks: Blocks) -> Answers | None:
         right.append(table.right)
     _, labels = np.unique(first.truth, return_inverse=True)
     shape = (len(blocks.runs), len(blocks.runs[0]), len(labels))
-    return Answers(
+    return CorrectAnswers(
         right=np.array(right).reshape(shape).transpose(1, 0, 2),
         labels=labels.astype(np.int64),
         photographs=first.photographs,
@@ -96,7 +96,7 @@ def read_answers(blocks: Blocks) -> Answers | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Predictions:
+class ImageAnswers:
     """What one run said of each test image.
 
     Attributes:
@@ -114,7 +114,7 @@ class Predictions:
     seen: NDArray[np.bool_]
 
 
-def read_predictions(path: Path) -> Predictions:
+def read_predictions(path: Path) -> ImageAnswers:
     """One run's predictions.
 
     Raises:
@@ -134,7 +134,7 @@ def read_predictions(path: Path) -> Predictions:
     truth, said = (np.asarray(table[name].to_pylist()) for name in ("y_true", "y_pred"))
     # Arrow's own ``fill_null`` imports pandas, which takes longer than all the rest.
     photographs = table["original_id"].to_pylist()
-    return Predictions(
+    return ImageAnswers(
         images=table["image_sha256"].to_pylist(),
         truth=truth.tolist(),
         right=(truth == said).astype(np.float64),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from wbcbench.comparison.arms import Configuration, configurations, label_of_runs
 from wbcbench.comparison.blocks import Blocks, complete_blocks
 from wbcbench.comparison.comparable import require_comparable
-from wbcbench.comparison.design import Design, design
+from wbcbench.comparison.design import ComparisonDesign, design
 from wbcbench.comparison.joules import headline_joules, status_of
 from wbcbench.comparison.metric import ACCURACY, Metric, metric
 from wbcbench.comparison.result import Energy
@@ -29,7 +29,7 @@ class Prepared:
         told: Whole sentences about what was allowed or set aside.
     """
 
-    design: Design
+    design: ComparisonDesign
     blocks: Blocks
     energy: Energy
     metrics: tuple[Metric, ...]

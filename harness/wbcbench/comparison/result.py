@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from wbcbench.comparison.blocks import Blocks
-from wbcbench.comparison.design import Design
+from wbcbench.comparison.design import ComparisonDesign
 from wbcbench.comparison.metric import Metric
 from wbcbench.comparison.settings import Gate, Settings
-from wbcbench.stats.gates import Outcome
+from wbcbench.stats.gates import GateOutcome
 from wbcbench.stats.intervals import Interval
 from wbcbench.stats.photographs import OnSameImages
 from wbcbench.table.columns import Cell
 
 
-class Finding(StrEnum):
+class ContrastResult(StrEnum):
     """What a contrast shows. There is no "same" for want of a difference."""
 
     LESS = "less"
@@ -62,7 +62,7 @@ class Effect:
     share_won: float | None
     region: tuple[float, float] | None
     p_equivalence: float | None
-    finding: Finding
+    finding: ContrastResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +110,7 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True)
-class ByPhotograph:
+class AccuracyByPhotograph:
     """The accuracy of an arm on the test set, photographs drawn anew; 95 % intervals."""
 
     accuracy: float
@@ -130,7 +130,7 @@ class ArmSummary:
     target: Target | None
     front_share: float | None
     on_front: bool | None
-    by_photograph: ByPhotograph | None
+    by_photograph: AccuracyByPhotograph | None
     leak_free: float | None
 
 
@@ -144,7 +144,7 @@ class SameImages:
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class GateResult:
     """One gate for one candidate.
 
     Attributes:
@@ -159,7 +159,7 @@ class Judged:
     candidate: str
     baseline: str
     interval: Interval | None
-    outcome: Outcome
+    outcome: GateOutcome
     more_blocks: int | None
     status: str
 
@@ -202,7 +202,7 @@ class Comparison:
 
     studies: tuple[str, ...]
     settings: Settings
-    design: Design
+    design: ComparisonDesign
     blocks: Blocks
     unfinished: int
     metrics: tuple[Metric, ...]
@@ -212,5 +212,5 @@ class Comparison:
     splits: tuple[Split, ...]
     arms: tuple[ArmSummary, ...]
     same_images: tuple[SameImages, ...]
-    gates: tuple[Judged, ...]
+    gates: tuple[GateResult, ...]
     notes: tuple[str, ...]

@@ -6,7 +6,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from wbcbench.comparison.metric import Metric
-from wbcbench.comparison.result import ArmSummary, ByPhotograph, Comparison, Effect, SameImages
+from wbcbench.comparison.result import (
+    AccuracyByPhotograph,
+    ArmSummary,
+    Comparison,
+    Effect,
+    SameImages,
+)
 from wbcbench.comparison.words import (
     difference,
     effect_words,
@@ -19,7 +25,7 @@ from wbcbench.writing.show_units import UNKNOWN, human_duration, human_energy
 
 
 @dataclass(frozen=True, slots=True)
-class Section:
+class ComparisonTable:
     """One table with what must be said below it."""
 
     title: str
@@ -41,7 +47,7 @@ def headline(found: Comparison) -> str:
     return " · ".join(parts)
 
 
-def sections(found: Comparison) -> Iterator[Section]:
+def sections(found: Comparison) -> Iterator[ComparisonTable]:
     """Every table that has something in it, in the order of the protocol."""
     for made in (_contrasts, _splits, _against, _arms, _same_images, _gates):
         section = made(found)
@@ -63,7 +69,7 @@ def counts(found: Comparison) -> list[str]:
     return lines
 
 
-def _contrasts(found: Comparison) -> Section:
+def _contrasts(found: Comparison) -> ComparisonTable:
     primary = [effect for effect in found.effects if effect.family == "primary"]
     n = len(found.blocks.runs)
     below: tuple[str, ...] = ()
@@ -75,7 +81,7 @@ def _contrasts(found: Comparison) -> Section:
             f"or ±{found.settings.region_pp:g} pp (accuracies), two one-sided tests at 5 %",
         )
     headings = ("Contrast", *(metric.name for metric in found.metrics), "p (Holm)")
-    return Section("Contrasts", headings, tuple(_effect_rows(primary, found)), below)
+    return ComparisonTable("Contrasts", headings, tuple(_effect_rows(primary, found)), below)
 
 
 def _effect_rows(effects: list[Effect], found: Comparison) -> Iterator[tuple[str, ...]]:
@@ -93,9 +99,9 @@ def _of(effects: list[Effect], name: str, against: str, metric: Metric) -> Effec
     )
 
 
-def _splits(found: Comparison) -> Section:
+def _splits(found: Comparison) -> ComparisonTable:
     if not found.splits:
-        return Section("", (), ())
+        return ComparisonTable("", (), ())
     percent = next(metric for metric in found.metrics if metric.name == found.energy.metric)
     rows = tuple(
         (
@@ -108,12 +114,12 @@ def _splits(found: Comparison) -> Section:
         for split in found.splits
     )
     below = ("Factors multiply: (1 + energy) = (1 + time) × (1 + mean power), exactly",)
-    return Section(
+    return ComparisonTable(
         "Where the joules come from", ("Contrast", "energy", "time", "mean power"), rows, below
     )
 
 
-def _against(found: Comparison) -> Section:
+def _against(found: Comparison) -> ComparisonTable:
     pairs = [
         (found.design.arms[i].label, found.design.arms[j].label) for i, j in found.design.pairs
     ]
@@ -127,7 +133,7 @@ def _against(found: Comparison) -> Section:
             rows.append((candidate, baseline, *words, ", ".join(_won(e) for e in own)))
     names = (metric.name for metric in found.metrics)
     headings = ("Candidate", "against", *names, "better in the same block")
-    return Section("Against the baseline", headings, tuple(rows))
+    return ComparisonTable("Against the baseline", headings, tuple(rows))
 
 
 def _won(effect: Effect) -> str:
@@ -136,7 +142,7 @@ def _won(effect: Effect) -> str:
     return f"{effect.share_won * effect.n:g}/{effect.n}"
 
 
-def _arms(found: Comparison) -> Section:
+def _arms(found: Comparison) -> ComparisonTable:
     status = {effect.metric.name: effect.status for effect in found.effects}
     headings = (
         "Arm",
@@ -164,7 +170,7 @@ def _arms(found: Comparison) -> Section:
         "Front: yes or no on the means, and the share of resampled sets of blocks. Target: "
         "Kaplan–Meier median, and how many runs reached it",
     )
-    return Section("Arms", headings, rows, below)
+    return ComparisonTable("Arms", headings, rows, below)
 
 
 def _target(arm: ArmSummary, status: str) -> str:
@@ -186,7 +192,7 @@ def _front(arm: ArmSummary) -> str:
     return ("yes" if arm.on_front else "no") + share
 
 
-def _photographs(found: ByPhotograph | None) -> str:
+def _photographs(found: AccuracyByPhotograph | None) -> str:
     if found is None:
         return UNKNOWN
     return (
@@ -195,7 +201,7 @@ def _photographs(found: ByPhotograph | None) -> str:
     )
 
 
-def _same_images(found: Comparison) -> Section:
+def _same_images(found: Comparison) -> ComparisonTable:
     headings = ("On the same images", "against", "balanced accuracy", "right alone", "p")
     rows = tuple(_same_row(each) for each in found.same_images)
     photographs = found.same_images[0].found.photographs if rows else 0
@@ -203,7 +209,7 @@ def _same_images(found: Comparison) -> Section:
         f"95 % intervals and p by photograph ({photographs}): draws and sign flips of whole "
         "photographs. Right alone: images a seed that only one of the two has right",
     )
-    return Section("By photograph", headings, rows, below)
+    return ComparisonTable("By photograph", headings, rows, below)
 
 
 def _same_row(each: SameImages) -> tuple[str, ...]:
@@ -218,9 +224,9 @@ def _same_row(each: SameImages) -> tuple[str, ...]:
     )
 
 
-def _gates(found: Comparison) -> Section:
+def _gates(found: Comparison) -> ComparisonTable:
     rows = tuple(
         (each.candidate, each.gate.text, each.outcome.value, gate_words(each))
         for each in found.gates
     )
-    return Section("Gates", ("Candidate", "fails if", "verdict", "95 % interval"), rows)
+    return ComparisonTable("Gates", ("Candidate", "fails if", "verdict", "95 % interval"), rows)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from wbcbench.comparison.result import Comparison
-from wbcbench.comparison.sections import Section, counts, headline, sections
+from wbcbench.comparison.sections import ComparisonTable, counts, headline, sections
 from wbcbench.writing.show_units import printable
 from wbcbench.writing.tabular import aligned, latex, latex_text, markdown
 
@@ -38,6 +38,6 @@ def _said(found: Comparison) -> list[str]:
     return [*counts(found), *found.notes]
 
 
-def _latex(each: Section) -> str:
+def _latex(each: ComparisonTable) -> str:
     below = "".join(f"\n\n{latex_text(line)}." for line in each.below)
     return f"% {each.title}\n{latex(each.headings, each.rows)}{below}"

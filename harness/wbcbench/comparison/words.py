@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from wbcbench.comparison.metric import Metric
-from wbcbench.comparison.result import Effect, Judged, Level
+from wbcbench.comparison.result import Effect, GateResult, Level
 from wbcbench.stats.intervals import Interval
 from wbcbench.writing.show_units import UNKNOWN, human_duration, human_energy
 
@@ -69,7 +69,7 @@ def p_words(p: float | None) -> str:
     return UNKNOWN if p is None else f"{p:.2g}"
 
 
-def gate_words(judged: Judged) -> str:
+def gate_words(judged: GateResult) -> str:
     """Where the interval lies and what it would take to settle an open gate."""
     if judged.interval is None:
         told = "no interval: too few complete blocks"

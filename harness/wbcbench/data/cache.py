@@ -33,7 +33,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Listing:
+class FolderListing:
     """What a folder held: parallel columns for the usable images of TRAIN and TEST, by name.
 
     Attributes:
@@ -84,7 +84,7 @@ class Shelf:
     fingerprint: str
     image_size: int
 
-    def recall(self) -> tuple[Listing, NDArray[np.uint8]] | None:
+    def recall(self) -> tuple[FolderListing, NDArray[np.uint8]] | None:
         """Return what is remembered, ``None`` if anything is missing or damaged.
 
         The pixels are uint8 ``[n, size, size, 3]`` in the order of the listing, memory-mapped.
@@ -109,7 +109,7 @@ class Shelf:
             writer.begin()
             yield writer
 
-    def keep(self, listing: Listing, written: PixelWriter) -> NDArray[np.uint8]:
+    def keep(self, listing: FolderListing, written: PixelWriter) -> NDArray[np.uint8]:
         """Keep a full file and its listing, and return the pixels as :meth:`recall` does.
 
         The listing comes last, so it never names pixels that are not there yet.
@@ -125,10 +125,10 @@ class Shelf:
             path.replace(self._listing_path())
         return pixelfile.mapped(target, written.shape)
 
-    def _recall(self) -> tuple[Listing, NDArray[np.uint8]]:
+    def _recall(self) -> tuple[FolderListing, NDArray[np.uint8]]:
         raw = json.loads(self._listing_path().read_bytes())
         refused = [(name, reason) for name, reason in raw["listing"]["refused"]]
-        listing = Listing(**{**raw["listing"], "refused": refused})
+        listing = FolderListing(**{**raw["listing"], "refused": refused})
         shape = self._shape(len(listing.files))
         return listing, pixelfile.read(self._pixel_path(listing), shape, dict(raw["crc32"]))
 
@@ -138,11 +138,11 @@ class Shelf:
     def _listing_path(self) -> Path:
         return self.root / "listings" / f"{self.fingerprint}.json"
 
-    def _pixel_path(self, listing: Listing) -> Path:
+    def _pixel_path(self, listing: FolderListing) -> Path:
         how = f"{self.image_size}px-{READER}"
         return self.root / "pixels" / f"{listing.sha256[:32]}-{how}.npy"
 
 
-def _columns(listing: Listing) -> dict[str, object]:
+def _columns(listing: FolderListing) -> dict[str, object]:
     """Return the fields by name, without the copies that ``dataclasses.asdict`` makes."""
     return {field.name: getattr(listing, field.name) for field in fields(listing)}

@@ -86,7 +86,7 @@ class _Reading:
     skip_unreadable: bool
     on_progress: Progress | None
 
-    def __call__(self, image_size: int, store: Store) -> cache.Listing:
+    def __call__(self, image_size: int, store: Store) -> cache.FolderListing:
         """Read every file; ``store`` takes the pixels of all, usable or not."""
         known = photographs.known_images(self.root)
         facts = reading.read_images(self.files, image_size, store, self.on_progress)
@@ -94,13 +94,13 @@ class _Reading:
         _refuse(self.root, listing, skip_unreadable=self.skip_unreadable)
         return listing
 
-    def usable(self, listing: cache.Listing) -> list[int]:
+    def usable(self, listing: cache.FolderListing) -> list[int]:
         """Return the positions of the usable files."""
         refused = {name for name, _ in listing.refused}
         return [i for i, file in enumerate(self.files) if file.name not in refused]
 
 
-def _read(shelf: cache.Shelf, read: _Reading) -> tuple[cache.Listing, NDArray[np.uint8]]:
+def _read(shelf: cache.Shelf, read: _Reading) -> tuple[cache.FolderListing, NDArray[np.uint8]]:
     """Read into the cache, or into memory if the cache cannot be written."""
     import numpy as np
 
@@ -128,13 +128,13 @@ def _listing(
     files: Sequence[layout.ListedFile],
     facts: Sequence[reading.ImageFacts],
     known: dict[str, photographs.Provenance],
-) -> cache.Listing:
+) -> cache.FolderListing:
     usable = [i for i, fact in enumerate(facts) if fact.complaint is None]
     names = [files[i].name for i in usable]
     digests = [str(facts[i].sha256) for i in usable]
     origins = [known.get(sha256, photographs.UNKNOWN) for sha256 in digests]
     refused = [(f.name, c) for f, fact in zip(files, facts, strict=True) if (c := fact.complaint)]
-    return cache.Listing(
+    return cache.FolderListing(
         sha256=dataset_sha256(zip(names, digests, strict=True)),
         synthetic_version=max((facts[i].synthetic_version or 0 for i in usable), default=0) or None,
         files=names,
@@ -146,7 +146,7 @@ def _listing(
     )
 
 
-def _refuse(root: Path, listing: cache.Listing, *, skip_unreadable: bool) -> None:
+def _refuse(root: Path, listing: cache.FolderListing, *, skip_unreadable: bool) -> None:
     if not listing.refused:
         return
     named = [f"  {root / name} {reason}" for name, reason in listing.refused[:_NAMED_IN_MESSAGE]]
@@ -165,7 +165,7 @@ def _refuse(root: Path, listing: cache.Listing, *, skip_unreadable: bool) -> Non
 
 
 def _dataset(
-    root: Path, image_size: int, listing: cache.Listing, pixels: NDArray[np.uint8]
+    root: Path, image_size: int, listing: cache.FolderListing, pixels: NDArray[np.uint8]
 ) -> Dataset:
     train, test = (_image_set(listing, split, pixels) for split in LOADED_SPLITS)
     return Dataset(
@@ -181,7 +181,7 @@ def _dataset(
     )
 
 
-def _image_set(listing: cache.Listing, split: str, pixels: NDArray[np.uint8]) -> ImageSet:
+def _image_set(listing: cache.FolderListing, split: str, pixels: NDArray[np.uint8]) -> ImageSet:
     import numpy as np
 
     span = listing.span(split)

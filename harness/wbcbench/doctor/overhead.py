@@ -38,7 +38,7 @@ REST_S = 3.0
 
 
 @dataclass(frozen=True, slots=True)
-class Cost:
+class MeanDifference:
     """A mean difference, on minus off, and the half-width of its 95 % t interval."""
 
     mean: float
@@ -60,8 +60,8 @@ class Overhead:
 
     pairs: int
     work_s: float
-    time_share: Cost
-    energy_share: Cost | None
+    time_share: MeanDifference
+    energy_share: MeanDifference | None
     energy_channel: str
     sampler_cpu_share: float
 
@@ -174,7 +174,7 @@ def _hash(rounds: int) -> None:
         hashlib.sha256(BLOCK).digest()
 
 
-def _energy_cost(with_it: Sequence[_Half], without: Sequence[_Half]) -> Cost | None:
+def _energy_cost(with_it: Sequence[_Half], without: Sequence[_Half]) -> MeanDifference | None:
     pairs = [(on.energy_j, off.energy_j) for on, off in zip(with_it, without, strict=True)]
     known = [(on, off) for on, off in pairs if on is not None and off is not None]
     if len(known) < 2:
@@ -182,9 +182,9 @@ def _energy_cost(with_it: Sequence[_Half], without: Sequence[_Half]) -> Cost | N
     return cost_of([on for on, _ in known], [off for _, off in known])
 
 
-def cost_of(with_it: Sequence[float], without: Sequence[float]) -> Cost:
+def cost_of(with_it: Sequence[float], without: Sequence[float]) -> MeanDifference:
     """Mean difference within pairs as a share of the mean without, and its half-width."""
     base = fmean(without)
     shares = [(on - off) / base for on, off in zip(with_it, without, strict=True)]
     width = t_95(len(shares) - 1) * stdev(shares) / len(shares) ** 0.5
-    return Cost(fmean(shares), width)
+    return MeanDifference(fmean(shares), width)

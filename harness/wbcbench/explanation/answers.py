@@ -15,7 +15,7 @@ from wbcbench.training.scores import score
 
 
 @dataclass(frozen=True, slots=True)
-class Answers:
+class TestPredictions:
     """The predictions of one run.
 
     Attributes:
@@ -37,12 +37,12 @@ class Answers:
         photographs = self.photographs if grouped else None
         return score(self.probabilities, self.labels, photographs, self.classes)
 
-    def unseen(self) -> Answers | None:
+    def unseen(self) -> TestPredictions | None:
         """The images of cells that TRAIN does not show; ``None`` if there are none."""
         chosen = ~self.seen_in_train
         if not chosen.any():
             return None
-        return Answers(
+        return TestPredictions(
             self.probabilities[chosen],
             self.labels[chosen],
             self.photographs[chosen],
@@ -51,7 +51,7 @@ class Answers:
         )
 
 
-def read_answers(path: Path, classes: Sequence[str]) -> Answers:
+def read_answers(path: Path, classes: Sequence[str]) -> TestPredictions:
     """Read a predictions table.
 
     Raises:
@@ -71,7 +71,7 @@ def read_answers(path: Path, classes: Sequence[str]) -> Answers:
             f"{path} cannot be read as predictions ({error}), so the scores cannot be worked out "
             "again. Take the file from the study it came with."
         ) from error
-    return Answers(
+    return TestPredictions(
         np.column_stack(columns),
         np.asarray(labels, dtype=np.int64),
         np.asarray(photographs, dtype=np.int64),

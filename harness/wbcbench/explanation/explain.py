@@ -21,7 +21,7 @@ from wbcbench.windows import TRAIN, is_validation
 _NAME = re.compile(r"\{(\w+)\}")
 
 
-class State(StrEnum):
+class RecountState(StrEnum):
     """What came of working a cell out again."""
 
     EQUAL = "equal"
@@ -61,7 +61,7 @@ class Explanation:
     readings: tuple[Reading, ...]
     spans: tuple[Window, ...]
     again: Cell
-    state: State
+    state: RecountState
     sources: tuple[Source, ...]
     missing: tuple[Source, ...]
 
@@ -98,12 +98,12 @@ def explain(found: Recount, column: Column) -> Explanation:
 
 def _state(
     value: Cell, again: Cell, sources: tuple[Source, ...], missing: tuple[Source, ...]
-) -> State:
+) -> RecountState:
     if not sources:
-        return State.SEEN_ONCE
+        return RecountState.SEEN_ONCE
     if missing:
-        return State.NOT_KEPT
-    return State.EQUAL if again == value else State.DIFFERS
+        return RecountState.NOT_KEPT
+    return RecountState.EQUAL if again == value else RecountState.DIFFERS
 
 
 def _sources(notes: Notes) -> tuple[Source, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator
 
-from wbcbench.explanation.explain import Explanation, State
+from wbcbench.explanation.explain import Explanation, RecountState
 from wbcbench.explanation.reading import Edge, Point, Reading, Samples
 from wbcbench.joules.energy import Channel, Kind, Window, WindowEnergy
 from wbcbench.joules.headline import Speaker
@@ -49,15 +49,15 @@ def _speaker(who: Speaker) -> str:
 
 
 def _again(found: Explanation) -> str:
-    if found.state is State.SEEN_ONCE:
+    if found.state is RecountState.SEEN_ONCE:
         return "not worked out again: a fact seen once, of which the record is the only witness"
-    if found.state is State.NOT_KEPT:
+    if found.state is RecountState.NOT_KEPT:
         return (
             f"not worked out again: {', '.join(found.missing)} of this run were not kept, so the "
             "record's own number stands alone. Where the study was made they may still lie."
         )
     files = ", ".join(found.sources)
-    if found.state is State.EQUAL:
+    if found.state is RecountState.EQUAL:
         return f"{_cell(found.again)}, equal to the record; from {files}"
     return (
         f"{_cell(found.again)}, DIFFERS from the record's {_cell(found.value)}; from {files}. "

@@ -29,7 +29,7 @@ class Pauses:
 
 
 @dataclass(frozen=True, slots=True)
-class Analysis:
+class PlannedAnalysis:
     """What will be compared, written down before the first run.
 
     Attributes:
@@ -69,7 +69,7 @@ class Until:
 
 
 @dataclass(frozen=True, slots=True)
-class Submission:
+class SubmissionDetails:
     """Who hands the study in; for the bundle alone.
 
     Attributes:
@@ -108,6 +108,6 @@ class Experiment:
     order_seed: int = ORDER_SEED
     block_repeats: int = 2
     pauses: Pauses = Pauses()
-    analysis: Analysis = Analysis()
+    analysis: PlannedAnalysis = PlannedAnalysis()
     until: Until | None = None
-    submission: Submission = Submission()
+    submission: SubmissionDetails = SubmissionDetails()

@@ -15,10 +15,10 @@ from wbcbench.errors import UsageError
 from wbcbench.planning.experiment import (
     BLOCKS,
     FIRST_SEED,
-    Analysis,
     Experiment,
     Pauses,
-    Submission,
+    PlannedAnalysis,
+    SubmissionDetails,
     Until,
 )
 from wbcbench.planning.experiment_model import ExperimentFile
@@ -26,9 +26,9 @@ from wbcbench.planning.experiment_model import ExperimentFile
 LARGEST_BLOCK = 1_000
 _TABLES: Mapping[str, type[Any]] = {
     "pauses": Pauses,
-    "analysis": Analysis,
+    "analysis": PlannedAnalysis,
     "until": Until,
-    "submission": Submission,
+    "submission": SubmissionDetails,
 }
 _PLAIN = ("about", "order_seed", "block_repeats")
 

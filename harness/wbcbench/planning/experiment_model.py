@@ -16,9 +16,9 @@ from wbcbench.planning.experiment import (
     BLOCKS,
     FIRST_SEED,
     ORDER_SEED,
-    Analysis,
     Pauses,
-    Submission,
+    PlannedAnalysis,
+    SubmissionDetails,
     Until,
 )
 from wbcbench.runs.study import SPEC_FIELDS, RunSpec
@@ -67,22 +67,22 @@ def _factors_model() -> type[BaseModel]:
     return create_model("Factors", __config__=_STRICT, **keys)
 
 
-def _table(kind: type[Any]) -> type[BaseModel]:
-    """The table that holds the fields of a dataclass."""
+def _table(kind: type[Any], name: str) -> type[BaseModel]:
+    """The table that holds the fields of a dataclass, by its name in the schema."""
     hints = get_type_hints(kind)
     keys: dict[str, Any] = {
         each.name: (hints[each.name], ... if each.default is MISSING else each.default)
         for each in fields(kind)
     }
-    return create_model(kind.__name__, __config__=_STRICT, **keys)
+    return create_model(name, __config__=_STRICT, **keys)
 
 
 RunTable = _run_model()
 FactorsTable = _factors_model()
-PausesTable = _table(Pauses)
-AnalysisTable = _table(Analysis)
-UntilTable = _table(Until)
-SubmissionTable = _table(Submission)
+PausesTable = _table(Pauses, "Pauses")
+AnalysisTable = _table(PlannedAnalysis, "Analysis")
+UntilTable = _table(Until, "Until")
+SubmissionTable = _table(SubmissionDetails, "Submission")
 
 
 def _file_model() -> type[BaseModel]:

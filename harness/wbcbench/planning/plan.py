@@ -21,7 +21,13 @@ from pydantic import TypeAdapter, ValidationError
 from wbcbench.clock import utc_now
 from wbcbench.errors import UsageError
 from wbcbench.planning import experiment_file
-from wbcbench.planning.experiment import Analysis, Experiment, Pauses, Submission, Until
+from wbcbench.planning.experiment import (
+    Experiment,
+    Pauses,
+    PlannedAnalysis,
+    SubmissionDetails,
+    Until,
+)
 from wbcbench.runs import limits
 from wbcbench.runs.study import RunSpec
 from wbcbench.writing.wholefile import write_whole
@@ -51,10 +57,10 @@ class Plan:
     order_seed: int
     block_repeats: int
     pauses: Pauses
-    analysis: Analysis
+    analysis: PlannedAnalysis
     until: Until | None = None
     about: str = ""
-    submission: Submission = field(default_factory=Submission)
+    submission: SubmissionDetails = field(default_factory=SubmissionDetails)
 
     @property
     def sha256(self) -> str:

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from wbcbench.comparison.arms import planned_configurations
-from wbcbench.comparison.design import Contrast, Design, design
+from wbcbench.comparison.design import ComparisonDesign, Contrast, design
 from wbcbench.comparison.metric import ACCURACY, HEADLINE, metric
 from wbcbench.comparison.settings import Settings
 from wbcbench.errors import UsageError, unknown_name
 from wbcbench.joules.energy import Origin
-from wbcbench.planning.experiment import Analysis
+from wbcbench.planning.experiment import PlannedAnalysis
 from wbcbench.planning.plan import Plan
 from wbcbench.stats.permutation import least_blocks, p_floor
 from wbcbench.stats.power import ALPHA, PROMISE, detectable_effect
@@ -72,12 +72,12 @@ def promise(made: Plan, blocks: int | None = None) -> Promise:
     )
 
 
-def metrics_of(analysis: Analysis) -> tuple[str, ...]:
+def metrics_of(analysis: PlannedAnalysis) -> tuple[str, ...]:
     """The columns that will be compared; raises ``UsageError`` for one that cannot be."""
     return tuple(metric(name).name for name in analysis.metrics or (HEADLINE, ACCURACY))
 
 
-def settings(analysis: Analysis) -> Settings:
+def settings(analysis: PlannedAnalysis) -> Settings:
     """The plan's analysis in the words of a comparison."""
     return Settings(
         metrics=analysis.metrics,
@@ -122,7 +122,7 @@ def contrast_named(contrasts: Sequence[Contrast], wanted: str) -> Contrast:
     return fitting[0]
 
 
-def design_of(made: Plan) -> Design:
+def design_of(made: Plan) -> ComparisonDesign:
     """The design that ``compare`` will see in the runs of this plan."""
     found = planned_configurations(made.study, made.block(1))
     return design(found, made.analysis.baseline, [made.study])

@@ -5,8 +5,8 @@ study to a ``Block`` of words, tables and figures, or ``None`` when it has nothi
 know nothing of HTML or Markdown; ``page`` sets them and knows nothing of energy. The same
 records give the same bytes: nothing here asks for the time, the place or the machine.
 
-A sentence with a number that a reader could quote is a ``Claim``: it says from which row of which
-table its numbers are, so that a reader can look and a program can work it out again.
+A sentence with a number that a reader could quote is a ``Statement``: it says from which row of
+which table its numbers are, so that a reader can look and a program can work it out again.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Value = str | int | float | bool | None
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
+class Statement:
     """What the report says, and the row of a table that it says it from.
 
     The words follow from the values alone: whoever has the row can make the sentence again.
@@ -83,7 +83,7 @@ class DataTable:
         headings: One for each column.
         rows: Cells; the first of each row names it.
         words: Positions of columns that hold words; the others are set as numbers.
-        source: The table of numbers behind it, as in ``Claim``; empty for none.
+        source: The table of numbers behind it, as in ``Statement``; empty for none.
         keys: Key of each row in ``source``, for claims to lead to; empty for none.
         folded: Whether it is folded away until asked for.
         values: The same cells unrounded, for ``tables/*.csv``; empty where there are only words.
@@ -143,7 +143,7 @@ class Block:
     tables: tuple[DataTable, ...] = ()
     figures: tuple[Figure, ...] = ()
     folded: bool = False
-    claims: tuple[Claim, ...] = ()
+    claims: tuple[Statement, ...] = ()
     chips: tuple[Chip, ...] = ()
     listings: tuple[Listing, ...] = ()
 
@@ -173,7 +173,7 @@ class Report:
     blocks: tuple[Block, ...]
 
     @property
-    def claims(self) -> tuple[Claim, ...]:
+    def claims(self) -> tuple[Statement, ...]:
         """Everything it says with numbers, in order."""
         return tuple(claim for block in self.blocks for claim in block.claims)
 

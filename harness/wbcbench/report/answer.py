@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from wbcbench.comparison.document import contrast_key, contrast_row
-from wbcbench.comparison.result import Comparison, Effect, Finding
-from wbcbench.report import Block, Claim
+from wbcbench.comparison.result import Comparison, ContrastResult, Effect
+from wbcbench.report import Block, Statement
 from wbcbench.report.page.evidence import ReportStudy
 from wbcbench.report.page.sentences import contrast_sentence
 from wbcbench.report.page.summary_rows import FILE, summary_rows
@@ -18,7 +18,13 @@ from wbcbench.report.page.summary_words import arm_sentence
 from wbcbench.writing.show_units import count_of
 
 _MOST = 3
-_RANK = (Finding.LESS, Finding.MORE, Finding.EQUIVALENT, Finding.CANNOT_TELL, Finding.ESTIMATE)
+_RANK = (
+    ContrastResult.LESS,
+    ContrastResult.MORE,
+    ContrastResult.EQUIVALENT,
+    ContrastResult.CANNOT_TELL,
+    ContrastResult.ESTIMATE,
+)
 _FEWEST_BLOCKS = 3
 
 
@@ -27,7 +33,7 @@ def section(study: ReportStudy) -> Block:
     plainly = list(_plainly(study))[: _MOST - 1]
     values = {"runs": len(study.runs), "done": len(study.done), "blocks": _blocks(study)}
     claims = [
-        Claim(f"cannot-{place}", text, "runs.csv", "", values)
+        Statement(f"cannot-{place}", text, "runs.csv", "", values)
         for place, text in enumerate(plainly, start=1)
     ]
     claims += list(_claims(study))[: _MOST - len(plainly)]
@@ -38,23 +44,23 @@ def _blocks(study: ReportStudy) -> int:
     return len(study.comparison.blocks.runs) if study.comparison else 0
 
 
-def _claims(study: ReportStudy) -> Iterator[Claim]:
+def _claims(study: ReportStudy) -> Iterator[Statement]:
     found = study.comparison
     primary = [e for e in found.effects if e.family == "primary"] if found else []
     for place, effect in enumerate(_chosen(primary), start=1):
         row = contrast_row(effect)
         text = contrast_sentence(row) + _mark(study)
-        yield Claim(f"answer-{place}", text, "contrasts.csv", contrast_key(effect), row)
+        yield Statement(f"answer-{place}", text, "contrasts.csv", contrast_key(effect), row)
     if not primary:
         yield from _alone(study)
 
 
-def _alone(study: ReportStudy) -> Iterator[Claim]:
+def _alone(study: ReportStudy) -> Iterator[Statement]:
     """What each arm came to, where nothing is compared."""
     for place, row in enumerate(summary_rows(study), start=1):
         if row["n"]:
             text = arm_sentence(row) + _mark(study)
-            yield Claim(f"answer-{place}", text, FILE, str(row["arm"]), row)
+            yield Statement(f"answer-{place}", text, FILE, str(row["arm"]), row)
 
 
 def _mark(study: ReportStudy) -> str:
@@ -72,7 +78,7 @@ def _chosen(primary: list[Effect]) -> list[Effect]:
 
 def _rank(effect: Effect) -> tuple[bool, int, float, float, bool]:
     p = 1.0 if effect.p_holm is None else effect.p_holm
-    is_open = effect.finding not in {Finding.LESS, Finding.MORE}
+    is_open = effect.finding not in {ContrastResult.LESS, ContrastResult.MORE}
     raw = 1.0 if effect.p is None else effect.p
     aside = effect.contrast == "interaction" and is_open
     return (aside, _RANK.index(effect.finding), p, raw, effect.metric.part is None)

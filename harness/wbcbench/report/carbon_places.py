@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from wbcbench.joules.carbon import Intensity, carbon_g, intensities
 from wbcbench.joules.metrics import mean_known
-from wbcbench.report import Block, Claim, DataTable, Figure
+from wbcbench.report import Block, DataTable, Figure, Statement
 from wbcbench.report.page.drawing import WIDTH_IN, axes
 from wbcbench.report.page.evidence import ReportStudy
 from wbcbench.report.page.palette import COLOURS, INK
@@ -27,7 +27,7 @@ _MARKS = {"own": "s", "edge": "D", "named": "o"}
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class GridEmission:
     """One grid and what the study's mean training would emit there."""
 
     grid: Intensity
@@ -50,7 +50,7 @@ def section(study: ReportStudy) -> Block | None:
     )
 
 
-def places(energy_j: float, pue: float, own: set[str]) -> list[Place]:
+def places(energy_j: float, pue: float, own: set[str]) -> list[GridEmission]:
     """Every grid of the table by rising intensity, with a word for the ones that stand out."""
     grids = sorted(intensities().values(), key=lambda grid: (grid.g_per_kwh, grid.zone))
     notes = {grids[-1].zone: "highest", grids[len(grids) // 2].zone: "median"}
@@ -58,7 +58,7 @@ def places(energy_j: float, pue: float, own: set[str]) -> list[Place]:
     notes |= {zone: _joined(notes.get(zone), "set for this study") for zone in own}
     grams = (carbon_g(energy_j, grid.g_per_kwh, pue) for grid in grids)
     return [
-        Place(grid, g, notes.get(grid.zone, ""))
+        GridEmission(grid, g, notes.get(grid.zone, ""))
         for grid, g in zip(grids, grams, strict=True)
         if g is not None
     ]
@@ -68,12 +68,12 @@ def _joined(first: str | None, second: str) -> str:
     return f"{first}, {second}" if first else second
 
 
-def chosen(everywhere: list[Place]) -> list[Place]:
+def chosen(everywhere: list[GridEmission]) -> list[GridEmission]:
     """Those that are drawn: the ones with a note and the named ones."""
     return [place for place in everywhere if place.note or place.grid.zone in NAMED]
 
 
-def _claim(study: ReportStudy, energy_j: float, everywhere: list[Place]) -> Claim:
+def _claim(study: ReportStudy, energy_j: float, everywhere: list[GridEmission]) -> Statement:
     low, high = everywhere[0], everywhere[-1]
     own = " and ".join(
         f"{human_mass(place.co2e_g)} CO2e in {place.grid.country}, the place set for this study"
@@ -95,7 +95,7 @@ def _claim(study: ReportStudy, energy_j: float, everywhere: list[Place]) -> Clai
         "co2e_lowest_g": low.co2e_g,
         "co2e_highest_g": high.co2e_g,
     }
-    return Claim("carbon", text, "runs.csv", "", values)
+    return Statement("carbon", text, "runs.csv", "", values)
 
 
 def _words(pue: float) -> str:
@@ -106,7 +106,7 @@ def _words(pue: float) -> str:
     )
 
 
-def _figure(study: ReportStudy, everywhere: list[Place], pue: float) -> Figure:
+def _figure(study: ReportStudy, everywhere: list[GridEmission], pue: float) -> Figure:
     drawn = chosen(everywhere)
     description = "; ".join(f"{_label(place)}: {human_mass(place.co2e_g)}" for place in drawn)
     caption = (
@@ -119,7 +119,7 @@ def _figure(study: ReportStudy, everywhere: list[Place], pue: float) -> Figure:
     return Figure(NAME, lambda: _picture(drawn), TITLE, description, caption, data)
 
 
-def _source(everywhere: list[Place]) -> str:
+def _source(everywhere: list[GridEmission]) -> str:
     sources = sorted({place.grid.source.rpartition(",")[0] for place in everywhere})
     years = sorted({place.grid.year for place in everywhere})
     return (
@@ -127,12 +127,12 @@ def _source(everywhere: list[Place]) -> str:
     )
 
 
-def _label(place: Place) -> str:
+def _label(place: GridEmission) -> str:
     note = f" ({place.note})" if place.note else ""
     return f"{place.grid.country}{note}"
 
 
-def _picture(drawn: list[Place]) -> Canvas:
+def _picture(drawn: list[GridEmission]) -> Canvas:
     canvas, plot = axes((WIDTH_IN, 1.0 + _ROW_IN * len(drawn)))
     divisor, unit = mass_scale(max(place.co2e_g for place in drawn))
     for row, place in enumerate(drawn):
@@ -145,13 +145,13 @@ def _picture(drawn: list[Place]) -> Canvas:
     return canvas
 
 
-def _mark(plot: Axes, place: Place, mass: float, row: int) -> None:
+def _mark(plot: Axes, place: GridEmission, mass: float, row: int) -> None:
     kind = "own" if "set" in place.note else "edge" if place.note else "named"
     colour = {"own": COLOURS[1], "edge": INK, "named": COLOURS[0]}[kind]
     plot.plot([mass], [row], _MARKS[kind], color=colour, markersize=7, markeredgewidth=0)
 
 
-def _data(study: ReportStudy, everywhere: list[Place]) -> DataTable:
+def _data(study: ReportStudy, everywhere: list[GridEmission]) -> DataTable:
     rows = tuple(
         (
             f"{p.grid.country} ({p.grid.zone}, {p.grid.year})",

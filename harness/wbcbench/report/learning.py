@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from wbcbench.report import Block, Claim, DataTable, Figure
+from wbcbench.report import Block, DataTable, Figure, Statement
 from wbcbench.report.page.curves import Curve, curves_of, medians
 from wbcbench.report.page.drawing import SIZE_IN, WIDTH_IN, panels
 from wbcbench.report.page.evidence import ReportStudy
@@ -66,7 +66,7 @@ def _seconds() -> Axis:
     return Axis("seconds", "training time (s)", 1.0)
 
 
-def _claim(curves: list[Curve]) -> Claim:
+def _claim(curves: list[Curve]) -> Statement:
     """How many reached the target that was fixed before the runs."""
     targets = {(c.run.spec.target_metric, c.run.spec.target_value) for c in curves}
     reached = sum(bool(curve.run.row["target_reached"]) for curve in curves)
@@ -77,7 +77,7 @@ def _claim(curves: list[Curve]) -> Claim:
         else f"Target fixed before the runs: {_metric(curves)} of {_target(curves):g}. "
         f"{reached} of {count_of(len(curves), 'run')} reached it."
     )
-    return Claim("reached", text, "runs.csv", "", values)
+    return Statement("reached", text, "runs.csv", "", values)
 
 
 def _metric(curves: list[Curve]) -> str:

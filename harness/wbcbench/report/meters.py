@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from wbcbench import thresholds
 from wbcbench.joules.energy import Channel, WindowEnergy
 from wbcbench.joules.metrics import sum_if_all_known
-from wbcbench.report import Block, Claim, DataTable, Figure
+from wbcbench.report import Block, DataTable, Figure, Statement
 from wbcbench.report.page.drawing import WIDTH_IN, panels
 from wbcbench.report.page.evidence import ReportStudy
 from wbcbench.report.page.labels import short
@@ -39,7 +39,7 @@ _PANEL_IN = 2.5
 
 
 @dataclass(frozen=True, slots=True)
-class Point:
+class PairedReading:
     """Two readings of one part in ``train`` of one run."""
 
     run: Run
@@ -70,7 +70,7 @@ class Pair:
     a: str
     b: str
     judged: bool
-    points: list[Point]
+    points: list[PairedReading]
 
     @property
     def bias_pct(self) -> float:
@@ -98,9 +98,9 @@ def section(study: ReportStudy) -> Block | None:
     )
 
 
-def _claims(found: list[Pair]) -> tuple[Claim, ...]:
+def _claims(found: list[Pair]) -> tuple[Statement, ...]:
     return tuple(
-        Claim(
+        Statement(
             f"meters-{place}",
             told(pair),
             "runs.csv",
@@ -120,18 +120,18 @@ def _nothing(study: ReportStudy) -> str:
 
 def pairs(runs: tuple[Run, ...]) -> list[Pair]:
     """Every two ways in which one part was read in ``train``, over all runs."""
-    found: dict[tuple[str, str, bool], list[Point]] = {}
+    found: dict[tuple[str, str, bool], list[PairedReading]] = {}
     for run in runs:
         in_train = [each for each in run.record.energies if each.window == TRAIN]
         for each in agreements(run.record.channels, in_train):
             a_j, b_j = (_joules(in_train, side) for side in (each.a, each.b))
             if a_j is not None and b_j:
                 key = (each.a, each.b, each.status != "cross-check")
-                found.setdefault(key, []).append(Point(run, a_j, b_j))
+                found.setdefault(key, []).append(PairedReading(run, a_j, b_j))
     return [Pair(*key, points) for key, points in sorted(found.items(), key=_judged_first)]
 
 
-def _judged_first(item: tuple[tuple[str, str, bool], list[Point]]) -> tuple[bool, str, str]:
+def _judged_first(item: tuple[tuple[str, str, bool], list[PairedReading]]) -> tuple[bool, str, str]:
     a, b, judged = item[0]
     return not judged, a, b
 
@@ -238,7 +238,7 @@ def _data(study: ReportStudy, found: list[Pair]) -> DataTable:
     return DataTable(caption, headings, rows)
 
 
-def _cells(point: Point | None) -> tuple[str, str, str]:
+def _cells(point: PairedReading | None) -> tuple[str, str, str]:
     if point is None:
         return ("–", "–", "–")
     return (f"{point.a_j:.1f}", f"{point.b_j:.1f}", f"{point.difference_pct:+.2f}")

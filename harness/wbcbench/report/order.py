@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from wbcbench.comparison.arms import TREATMENTS
-from wbcbench.report import Block, Claim, DataTable, Figure
+from wbcbench.report import Block, DataTable, Figure, Statement
 from wbcbench.report.page.drawing import WIDTH_IN, panels
 from wbcbench.report.page.evidence import ReportStudy
 from wbcbench.report.page.marks import marks
@@ -99,7 +99,7 @@ def section(study: ReportStudy) -> Block | None:
 def _block(
     words: tuple[str, ...],
     figures: tuple[Figure, ...] = (),
-    claims: tuple[Claim, ...] = (),
+    claims: tuple[Statement, ...] = (),
 ) -> Block:
     return Block("order", "Run order and drift", words, figures=figures, claims=claims)
 
@@ -165,7 +165,7 @@ def _words(study: ReportStudy, seen: list[Seen]) -> Iterator[str]:
         )
 
 
-def _claims(seen: list[Seen]) -> Iterator[Claim]:
+def _claims(seen: list[Seen]) -> Iterator[Statement]:
     """One for each quantity, where the drift of any can be told."""
     if not any(each.drift for each in seen):
         return
@@ -178,7 +178,7 @@ def _claims(seen: list[Seen]) -> Iterator[Claim]:
             "low": interval.low if interval else None,
             "high": interval.high if interval else None,
         }
-        yield Claim(f"drift-{place}", told(each), "runs.csv", "", values)
+        yield Statement(f"drift-{place}", told(each), "runs.csv", "", values)
 
 
 def _is_shown(found: Drift | None) -> bool:

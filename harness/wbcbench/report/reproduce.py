@@ -9,7 +9,7 @@ from dataclasses import fields
 
 from wbcbench.catalog import VARIANTS
 from wbcbench.planning.spent import spent
-from wbcbench.report import Block, Claim, Listing
+from wbcbench.report import Block, Listing, Statement
 from wbcbench.report.page.evidence import ReportStudy
 from wbcbench.runs.limits import option_name
 from wbcbench.runs.study import RunSpec
@@ -42,7 +42,7 @@ def _words(study: ReportStudy) -> Iterator[str]:
     )
 
 
-def _cost(study: ReportStudy) -> tuple[Claim, ...]:
+def _cost(study: ReportStudy) -> tuple[Statement, ...]:
     done = [spent(run.record) for run in study.done]
     times_s = [each.time_s for each in done if each.time_s is not None]
     energies_j = [each.energy_j for each in done if each.energy_j is not None]
@@ -54,7 +54,7 @@ def _cost(study: ReportStudy) -> tuple[Claim, ...]:
     if len(statuses) == 1:
         text += f" and {kwh_from_j(energy_j):.2g} kWh ({statuses[0]})"
     values = {"done": len(done), "time_s": time_s, "energy_j": energy_j if statuses else None}
-    return (Claim("effort", f"{text}.", "runs.csv", "", values),)
+    return (Statement("effort", f"{text}.", "runs.csv", "", values),)
 
 
 def _commands(study: ReportStudy) -> Iterator[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from wbcbench.report import Block, Claim, DataTable
+from wbcbench.report import Block, DataTable, Statement
 from wbcbench.report.page.evidence import ReportStudy, known
 from wbcbench.report.page.means import T_INTERVAL, told
 from wbcbench.report.page.summary_rows import ENERGY, FILE, Row, mean_in, summary_rows
@@ -50,7 +50,7 @@ def _words(study: ReportStudy) -> tuple[str, ...]:
     return (_WORDS, few)
 
 
-def _what_ran(study: ReportStudy, arms: int) -> Claim:
+def _what_ran(study: ReportStudy, arms: int) -> Statement:
     images = sorted({str(run.row["dataset_id"]) for run in study.runs if run.row["dataset_id"]})
     values = {"done": len(study.done), "runs": len(study.runs), "arms": arms}
     on = f" on {' and '.join(images)}" if images else ""
@@ -58,7 +58,7 @@ def _what_ran(study: ReportStudy, arms: int) -> Claim:
         f"{values['done']} of {count_of(values['runs'], 'run')} finished, of "
         f"{count_of(values['arms'], 'variant')}{on}. Energy: {study.energy_words}."
     )
-    return Claim("runs", text, "runs.csv", "", values)
+    return Statement("runs", text, "runs.csv", "", values)
 
 
 def _summary(study: ReportStudy, rows: Sequence[Row]) -> DataTable:

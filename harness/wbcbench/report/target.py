@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from wbcbench.report import Block, Claim, DataTable, Figure
+from wbcbench.report import Block, DataTable, Figure, Statement
 from wbcbench.report.page.drawing import WIDTH_IN, axes
 from wbcbench.report.page.evidence import ReportStudy
 from wbcbench.report.page.labels import labels
@@ -118,10 +118,10 @@ def _words(found: dict[str, list[Tried]]) -> str:
     )
 
 
-def _claims(study: ReportStudy, found: dict[str, list[Tried]]) -> Iterator[Claim]:
+def _claims(study: ReportStudy, found: dict[str, list[Tried]]) -> Iterator[Statement]:
     rows = [row for row in summary_rows(study) if row["arm"] in found and row["target_runs"]]
     for place, row in enumerate(rows[:MOST_ARMS], start=1):
-        yield Claim(f"target-{place}", target_sentence(row), FILE, str(row["arm"]), row)
+        yield Statement(f"target-{place}", target_sentence(row), FILE, str(row["arm"]), row)
 
 
 def _told(each: Censored, *, joules: bool) -> str:

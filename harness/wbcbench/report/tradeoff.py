@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from wbcbench.report import Block, Claim, DataTable, Figure
+from wbcbench.report import Block, DataTable, Figure, Statement
 from wbcbench.report.page.centres import (
     Centre,
     blocks_used,
@@ -52,13 +52,13 @@ def section(study: ReportStudy) -> Block | None:
     )
 
 
-def _claims(study: ReportStudy, found: list[Centre]) -> Iterator[Claim]:
+def _claims(study: ReportStudy, found: list[Centre]) -> Iterator[Statement]:
     """Who is on the front, and how sure that is; nothing of a single arm."""
     if len(found) < 2:
         return
     on_front = {each.arm for each in front(found)}
     names = ", ".join(each.arm for each in front(found))
-    yield Claim(
+    yield Statement(
         "front",
         f"Beaten by none on both {study.energy_kind}energy and accuracy, on average: {names}. The "
         "means are uncertain, and so is this front.",
@@ -74,7 +74,7 @@ def _claims(study: ReportStudy, found: list[Centre]) -> Iterator[Claim]:
             f"When {blocks} of runs are drawn anew with replacement, 2,000 times, these are on the "
             f"front: {told}."
         )
-        yield Claim("front-share", text, FILE, "", shares)
+        yield Statement("front-share", text, FILE, "", shares)
 
 
 def _means(study: ReportStudy, found: list[Centre]) -> DataTable:

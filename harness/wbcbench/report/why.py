@@ -10,7 +10,7 @@ from wbcbench.comparison.metric import TIME, Metric
 from wbcbench.comparison.result import Comparison, Effect, Split
 from wbcbench.comparison.words import difference, status_words
 from wbcbench.joules.metrics import ratio
-from wbcbench.report import Block, Claim, DataTable
+from wbcbench.report import Block, DataTable, Statement
 from wbcbench.report.energy_parts import figure
 from wbcbench.report.page.evidence import ReportStudy, average
 from wbcbench.report.page.parts import shares
@@ -46,7 +46,7 @@ def section(study: ReportStudy) -> Block | None:
     )
 
 
-def _claims(study: ReportStudy) -> Iterator[Claim]:
+def _claims(study: ReportStudy) -> Iterator[Statement]:
     """The splits of which at least one part is sure."""
     compared = study.comparison
     if compared is None:
@@ -56,7 +56,7 @@ def _claims(study: ReportStudy) -> Iterator[Claim]:
         values = {"energy": each.energy, "time": each.time, "power": each.power}
         effect = next(e for e in compared.effects if _is_of(e, each, compared))
         text = _sentence(each, compared.energy.status)
-        yield Claim(f"why-{place}", text, "contrasts.csv", contrast_key(effect), values)
+        yield Statement(f"why-{place}", text, "contrasts.csv", contrast_key(effect), values)
 
 
 def _is_of(effect: Effect, split: Split, compared: Comparison) -> bool:

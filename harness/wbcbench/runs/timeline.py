@@ -15,7 +15,7 @@ from wbcbench.runs.records import Epoch, RunRecord
 
 
 @dataclass(frozen=True, slots=True)
-class Point:
+class TimelinePoint:
     """The state at the end of one epoch's training steps.
 
     Attributes:
@@ -29,12 +29,12 @@ class Point:
     energy_j: float | None
 
 
-def timeline(record: RunRecord, who: Speaker | None) -> list[Point]:
+def timeline(record: RunRecord, who: Speaker | None) -> list[TimelinePoint]:
     """One point for each finished epoch, in order."""
     costs = [spoken_energy_j(record, who, windows.epoch(each.index)) for each in record.epochs]
     times = [each.end_s - each.start_s for each in record.epochs]
     return [
-        Point(epoch, sum(times[: i + 1]), sum_if_all_known(costs[: i + 1]))
+        TimelinePoint(epoch, sum(times[: i + 1]), sum_if_all_known(costs[: i + 1]))
         for i, epoch in enumerate(record.epochs)
     ]
 

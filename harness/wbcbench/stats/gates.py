@@ -15,7 +15,7 @@ Floats = NDArray[np.float64]
 MOST_BLOCKS = 1_000
 
 
-class Outcome(StrEnum):
+class GateOutcome(StrEnum):
     """What an interval says of a limit."""
 
     NOT_WORSE = "not worse"
@@ -23,15 +23,15 @@ class Outcome(StrEnum):
     CANNOT_TELL = "cannot tell"
 
 
-def judge(found: Interval | None, limit: float, *, above_is_worse: bool) -> Outcome:
+def judge(found: Interval | None, limit: float, *, above_is_worse: bool) -> GateOutcome:
     """Wholly inside the limit, wholly beyond it, or astride; an interval ending on it is inside."""
     if found is None:
-        return Outcome.CANNOT_TELL
+        return GateOutcome.CANNOT_TELL
     least_bad, most_bad = (found.low, found.high) if above_is_worse else (-found.high, -found.low)
     edge = limit if above_is_worse else -limit
     if most_bad <= edge:
-        return Outcome.NOT_WORSE
-    return Outcome.WORSE if least_bad > edge else Outcome.CANNOT_TELL
+        return GateOutcome.NOT_WORSE
+    return GateOutcome.WORSE if least_bad > edge else GateOutcome.CANNOT_TELL
 
 
 def blocks_to_settle(differences: Floats, limit: float) -> int | None:

@@ -28,7 +28,10 @@ def unpack(source: Path, into: Path, bounds: Bounds) -> None:
         OSError: The disk is full.
     """
     try:
-        with source.open("rb", buffering=0) as raw, zipfile.ZipFile(_Reader(raw, bounds)) as packed:
+        with (
+            source.open("rb", buffering=0) as raw,
+            zipfile.ZipFile(_BoundedReader(raw, bounds)) as packed,
+        ):
             members = packed.infolist()
             _require_plain(members, bounds)
             _require_apart(members, source.stat().st_size)
@@ -37,7 +40,7 @@ def unpack(source: Path, into: Path, bounds: Bounds) -> None:
         raise VerificationError(f"The zip is damaged or no zip: {shown(str(error))}.") from error
 
 
-class _Reader(io.BufferedReader):
+class _BoundedReader(io.BufferedReader):
     """The zip's bytes; a table of contents that claims to be huge is refused unread."""
 
     def __init__(self, raw: io.RawIOBase, bounds: Bounds) -> None:

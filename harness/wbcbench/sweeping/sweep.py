@@ -38,7 +38,7 @@ Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Setting:
+class SweepSettings:
     """Where and how a plan is carried out.
 
     Attributes:
@@ -63,7 +63,7 @@ class Setting:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class SweepOutcome:
     """What a sweep left.
 
     Attributes:
@@ -96,7 +96,7 @@ class Sweep:
         self,
         made: Plan,
         specs: Sequence[RunSpec],
-        setting: Setting,
+        setting: SweepSettings,
         interrupts: Interrupts,
         say: Say,
     ) -> None:
@@ -117,7 +117,7 @@ class Sweep:
         self._reach = min(setting.blocks or made.most_blocks, made.most_blocks)
         self._tried: set[RunSpec] = set()
 
-    def carry_out(self) -> Outcome:
+    def carry_out(self) -> SweepOutcome:
         """Carry out what is left of the plan.
 
         Raises:
@@ -254,8 +254,8 @@ class Sweep:
         table.refuse_newer_table(self._dir)
         finalise.finalise_abandoned(self._setting.results, self._plan.study)
 
-    def _outcome(self, reached: int) -> Outcome:
-        return Outcome(
+    def _outcome(self, reached: int) -> SweepOutcome:
+        return SweepOutcome(
             specs=tuple(s for number in range(1, reached + 1) for s in self._latest(number)),
             standing=self._standing,
             carried_out=len(self._tried),

@@ -9,13 +9,13 @@ from wbcbench.planning.plan import Plan
 from wbcbench.planning.spent import Sum
 from wbcbench.sweeping.standing import State
 from wbcbench.sweeping.study_account import Account
-from wbcbench.sweeping.sweep import Outcome
+from wbcbench.sweeping.sweep import SweepOutcome
 from wbcbench.writing.show_units import count_of, human_energy
 
 _ORDER: tuple[State, ...] = ("done", "failed", "interrupted", "invalid", "running", "todo")
 
 
-def in_words(made: Plan, outcome: Outcome, account: Account) -> str:
+def in_words(made: Plan, outcome: SweepOutcome, account: Account) -> str:
     """Counts, joules, waste."""
     states = outcome.states()
     counts = ", ".join(f"{states[name]} {name}" for name in _ORDER if states.get(name))
@@ -42,7 +42,7 @@ def _joules(found: Sum) -> str:
     return f"{least}{told or 'joules unknown'} ({count_of(found.runs, 'run')})"
 
 
-def document(made: Plan, outcome: Outcome, account: Account) -> dict[str, Any]:
+def document(made: Plan, outcome: SweepOutcome, account: Account) -> dict[str, Any]:
     """The same for programs."""
     return {
         "study": made.study,

@@ -8,7 +8,7 @@ from wbcbench.joules.carbon import DEFAULT_PUE, Intensity, carbon_g, intensity
 from wbcbench.joules.headline import spoken_energy_j, spoken_uncertainty_j
 from wbcbench.joules.metrics import Reached, energy_delay_product_js, ratio
 from wbcbench.runs.records import Inference
-from wbcbench.table.columns import Cell, Column, Group
+from wbcbench.table.columns import Cell, Column, ColumnGroup
 from wbcbench.table.energy_gpu import ABSENT
 from wbcbench.table.view import Run
 from wbcbench.windows import TRAIN
@@ -266,7 +266,7 @@ HEADLINE = (
     ),
 )
 
-GROUP = Group(
+GROUP = ColumnGroup(
     "Derived",
     (
         Column(

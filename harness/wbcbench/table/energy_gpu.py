@@ -5,7 +5,7 @@ from __future__ import annotations
 from wbcbench.joules.energy import Domain, Kind
 from wbcbench.joules.headline import spoken_energy_j, spoken_power_w
 from wbcbench.joules.metrics import sum_if_all_known
-from wbcbench.table.columns import Column, Group, unfilled
+from wbcbench.table.columns import Column, ColumnGroup, unfilled
 from wbcbench.table.view import Run
 from wbcbench.windows import IDLE_AFTER, IDLE_BEFORE, STARTUP, TRAIN
 
@@ -44,7 +44,7 @@ def _gpu(run: Run, window: str) -> float | None:
     return run.energy_j(Domain.GPU, window)
 
 
-GROUP = Group(
+GROUP = ColumnGroup(
     "Energy, GPU",
     (
         Column(

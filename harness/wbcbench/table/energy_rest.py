@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from wbcbench.joules.energy import Domain
 from wbcbench.joules.headline import CODECARBON
-from wbcbench.table.columns import Cell, Column, Group
+from wbcbench.table.columns import Cell, Column, ColumnGroup
 from wbcbench.table.energy_gpu import energy_status, method
 from wbcbench.table.view import Run
 
@@ -18,7 +18,7 @@ def _codecarbon(domain: Domain) -> Callable[[Run], Cell]:
     return lambda run: run.meter_energy_j(CODECARBON, domain)
 
 
-GROUP = Group(
+GROUP = ColumnGroup(
     "Energy, rest",
     (
         Column(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from wbcbench.table.columns import Column, Group, from_provenance
+from wbcbench.table.columns import Column, ColumnGroup, from_provenance
 from wbcbench.table.view import Run
 from wbcbench.verdict import Severity, Verdict
 
@@ -22,7 +22,7 @@ def invalid_reason(run: Run) -> str | None:
     return codes[0] if codes else None
 
 
-GROUP = Group(
+GROUP = ColumnGroup(
     "Identity",
     (
         Column(

@@ -6,7 +6,7 @@ The provenance of a record holds most of them under the column's own name.
 from __future__ import annotations
 
 from wbcbench.table import gpu_state
-from wbcbench.table.columns import Cell, Column, Group, from_provenance
+from wbcbench.table.columns import Cell, Column, ColumnGroup, from_provenance
 from wbcbench.table.view import Run
 
 NOT_SAID = "the system does not say"
@@ -22,7 +22,7 @@ def _version(column: str, package: str, meaning: str) -> Column:
     return Column(column, "str", NO_TENSORFLOW, meaning, value)
 
 
-STATE = Group(
+STATE = ColumnGroup(
     "Machine state",
     (
         from_provenance("host_id", "str", NOT_SAID, "salted hash; tells hosts apart, names none"),
@@ -45,7 +45,7 @@ STATE = Group(
     ),
 )
 
-SOFTWARE = Group(
+SOFTWARE = ColumnGroup(
     "Software",
     (
         from_provenance("wbcbench_version", "str", NOT_SAID, "of this program"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from wbcbench.table import GROUPS
-from wbcbench.table.columns import Column, Group
+from wbcbench.table.columns import Column, ColumnGroup
 
 INTRODUCTION = """\
 # The results table: `results/<study>/runs.csv`
@@ -30,7 +30,7 @@ def page() -> str:
     return "\n".join([INTRODUCTION, *(_section(group) for group in GROUPS)])
 
 
-def _section(group: Group) -> str:
+def _section(group: ColumnGroup) -> str:
     lines = [
         f"## {group.title}",
         "",

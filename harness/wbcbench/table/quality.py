@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from wbcbench.data import CLASSES
 from wbcbench.runs.records import Scores
-from wbcbench.table.columns import Cell, Column, Group
+from wbcbench.table.columns import Cell, Column, ColumnGroup
 from wbcbench.table.view import Run
 
 NOT_TESTED = "not tested"
@@ -38,7 +38,7 @@ RECALLS = tuple(
     for name in CLASSES
 )
 
-GROUP = Group(
+GROUP = ColumnGroup(
     "Quality of the model",
     (
         Column(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from wbcbench.joules.energy import Domain
 from wbcbench.joules.headline import Speaker, spoken_energy_j, spoken_gap_s, spoken_samples
 from wbcbench.joules.metrics import disagreement_pct
-from wbcbench.table.columns import Column, Group
+from wbcbench.table.columns import Column, ColumnGroup
 from wbcbench.table.energy_gpu import integral_j
 from wbcbench.table.view import Run
 from wbcbench.units import ms_from_s
@@ -42,7 +42,7 @@ def _flags(run: Run) -> str:
     return ";".join(sorted(doubts))
 
 
-GROUP = Group(
+GROUP = ColumnGroup(
     "Sampling quality",
     (
         Column(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from wbcbench.runs.records import DatasetFacts, ModelFacts
-from wbcbench.table.columns import Cell, Column, Group
+from wbcbench.table.columns import Cell, Column, ColumnGroup
 from wbcbench.table.view import Run
 
 NO_DATA = "ended before the data was read"
@@ -33,7 +33,7 @@ def _images_seen(run: Run) -> int:
     return sum(epoch.images_seen for epoch in run.record.epochs)
 
 
-GROUP = Group(
+GROUP = ColumnGroup(
     "Model, data",
     (
         Column("dataset_id", "str", NO_DATA, "which images", _dataset(lambda d: d.dataset_id)),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from wbcbench.table.columns import Column, Group, unfilled
+from wbcbench.table.columns import Column, ColumnGroup, unfilled
 from wbcbench.table.view import Run
 from wbcbench.windows import STARTUP, TRAIN, WARMUP
 
@@ -16,7 +16,7 @@ def _total_s(run: Run) -> float | None:
 
 NOT_THERE = "the run did not get there"
 
-GROUP = Group(
+GROUP = ColumnGroup(
     "Time",
     (
         Column(

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from wbcbench.joules.headline import headline_channel
 from wbcbench.runs.records import RunRecord
 from wbcbench.runs.tensorboard_log import RESULT_FILE, ScalarLog
-from wbcbench.runs.timeline import Point, timeline
+from wbcbench.runs.timeline import TimelinePoint, timeline
 from wbcbench.table.columns import Cell
 from wbcbench.table.view import Run
 
@@ -67,7 +67,7 @@ def write_result(folder: Path, record: RunRecord) -> None:
 
 def _add_curves(log: ScalarLog, record: RunRecord, end_s: float) -> None:
     steps = record.model.steps_per_epoch if record.model else None
-    axes: Mapping[str, tuple[str, Callable[[Point], float | None]]] = {
+    axes: Mapping[str, tuple[str, Callable[[TimelinePoint], float | None]]] = {
         "over_steps": ("optimiser steps", lambda p: steps * p.epoch.index if steps else None),
         "over_seconds": ("seconds of training steps", lambda p: p.time_s),
         "over_joules": ("joules of training steps", lambda p: p.energy_j),
@@ -78,7 +78,12 @@ def _add_curves(log: ScalarLog, record: RunRecord, end_s: float) -> None:
 
 
 def _add_point(
-    log: ScalarLog, prefix: str, words: str, place: float | None, point: Point, wall_s: float
+    log: ScalarLog,
+    prefix: str,
+    words: str,
+    place: float | None,
+    point: TimelinePoint,
+    wall_s: float,
 ) -> None:
     for name in _CURVES if place is not None else ():
         value = getattr(point.epoch, name)

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from wbcbench.comparison.photographs import Predictions, read_predictions
+from wbcbench.comparison.photographs import ImageAnswers, read_predictions
 from wbcbench.stats.clusters import percentile_interval, resample
 
 MOST_RUNS = 10
@@ -24,7 +24,7 @@ Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
-class ByPhotograph:
+class IntervalsByPhotograph:
     """95 % intervals of one variant, photographs drawn anew.
 
     Attributes:
@@ -40,7 +40,7 @@ class ByPhotograph:
     runs: int
 
 
-def by_photograph(paths: Sequence[Path]) -> ByPhotograph | None:
+def by_photograph(paths: Sequence[Path]) -> IntervalsByPhotograph | None:
     """The intervals of runs that saw the same images.
 
     ``None`` without predictions, where photographs are unknown, or where runs saw other images.
@@ -58,7 +58,7 @@ def by_photograph(paths: Sequence[Path]) -> ByPhotograph | None:
     return _intervals(first, share, len(read))
 
 
-def _intervals(first: Predictions, share: Floats, runs: int) -> ByPhotograph:
+def _intervals(first: ImageAnswers, share: Floats, runs: int) -> IntervalsByPhotograph:
     names, labels = np.unique(first.truth, return_inverse=True)
     every = np.ones(len(labels), dtype=np.bool_)
 
@@ -66,7 +66,7 @@ def _intervals(first: Predictions, share: Floats, runs: int) -> ByPhotograph:
         drawn = resample(share[mask], labels[mask], first.photographs[mask])
         return percentile_interval(drawn.mean)
 
-    return ByPhotograph(
+    return IntervalsByPhotograph(
         accuracy=interval(every),
         leak_free=None if first.seen.all() else interval(~first.seen),
         recall={str(name): interval(labels == i) for i, name in enumerate(names)},

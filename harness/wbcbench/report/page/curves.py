@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from wbcbench.report.page.evidence import ReportStudy
-from wbcbench.runs.timeline import Point, target_score, timeline
+from wbcbench.runs.timeline import TimelinePoint, target_score, timeline
 from wbcbench.table.view import Run
 
 
@@ -64,7 +64,7 @@ def _curve(study: ReportStudy, run: Run, *, joules: bool) -> Curve | None:
     )
 
 
-def _joules(point: Point) -> float:
+def _joules(point: TimelinePoint) -> float:
     """Not a number where they are unknown, so that no comparison holds."""
     return math.nan if point.energy_j is None else point.energy_j
 

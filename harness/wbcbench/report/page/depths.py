@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from wbcbench.joules.metrics import mean_known
-from wbcbench.report.page.by_photograph import ByPhotograph, by_photograph
+from wbcbench.report.page.by_photograph import IntervalsByPhotograph, by_photograph
 from wbcbench.report.page.evidence import ReportStudy
 from wbcbench.report.page.whiskers import Whisker
 from wbcbench.runs.records import Scores
@@ -28,7 +28,7 @@ class Depth:
 
     variant: str
     runs: tuple[Run, ...]
-    photographs: ByPhotograph | None
+    photographs: IntervalsByPhotograph | None
 
     def scores(self, which: Which) -> list[Scores]:
         """Of each run, where known."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from wbcbench.report import Block, Chip, Claim, DataTable, Figure, Listing, Report
+from wbcbench.report import Block, Chip, DataTable, Figure, Listing, Report, Statement
 from wbcbench.report.page.anchors import anchor
 from wbcbench.writing.show_units import printable
 
@@ -52,7 +52,7 @@ def _block(block: Block, rows: frozenset[tuple[str, str]]) -> Iterator[str]:
         yield from _listing(listing)
 
 
-def _claim(claim: Claim, rows: frozenset[tuple[str, str]]) -> str:
+def _claim(claim: Statement, rows: frozenset[tuple[str, str]]) -> str:
     text = plain(claim.text)
     if (claim.source, claim.row) not in rows:
         return text

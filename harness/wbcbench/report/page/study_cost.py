@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from wbcbench.planning.spent import Sum, spent, summed
-from wbcbench.report import Claim, Value
+from wbcbench.report import Statement, Value
 from wbcbench.report.page.evidence import ReportStudy
 from wbcbench.runs.rundir import study_runs
 from wbcbench.runs.study_folder import pilot_study
@@ -11,7 +11,7 @@ from wbcbench.units import kwh_from_j
 from wbcbench.writing.show_units import count_of, human_energy
 
 
-def cost_claim(study: ReportStudy) -> tuple[Claim, ...]:
+def cost_claim(study: ReportStudy) -> tuple[Statement, ...]:
     """One sentence with the joules of everything that was carried out; none without joules."""
     all_runs, wasted = _sums(study)
     pilots = _pilots(study)
@@ -26,7 +26,7 @@ def cost_claim(study: ReportStudy) -> tuple[Claim, ...]:
         **{f"energy_wasted_{status}_j": j for status, j in sorted(wasted.energy_j.items())},
         **{f"energy_pilots_{status}_j": j for status, j in sorted(pilots.energy_j.items())},
     }
-    return (Claim("cost", _words(all_runs, wasted, pilots), "runs.csv", "", values),)
+    return (Statement("cost", _words(all_runs, wasted, pilots), "runs.csv", "", values),)
 
 
 def _words(all_runs: Sum, wasted: Sum, pilots: Sum) -> str:

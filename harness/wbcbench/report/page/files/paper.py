@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from wbcbench.errors import WbcbenchError
-from wbcbench.report import Block, Claim, DataTable, Figure, Report
+from wbcbench.report import Block, DataTable, Figure, Report, Statement
 from wbcbench.report.page.evidence import ReportStudy
 from wbcbench.writing.show_units import printable
 
@@ -143,7 +143,7 @@ def _label(block: Block, i: int) -> str:
     return f"table-{block.key}-{i + 1}"
 
 
-def _claim(claim: Claim, by_row: Mapping[tuple[str, str], str]) -> dict[str, Any]:
+def _claim(claim: Statement, by_row: Mapping[tuple[str, str], str]) -> dict[str, Any]:
     return {"text": _words(claim.text), "table": by_row.get((claim.source, claim.row))}
 
 
