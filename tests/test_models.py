@@ -12,6 +12,7 @@ import pytest
 from wbcbench.catalog import VARIANTS, load_part
 from wbcbench.errors import UsageError
 from wbcbench.models import ModelSettings, Variant
+from wbcbench.models.backbone import builder
 from wbcbench.models.layer_table import flops_per_image, layer_table
 
 pytestmark = pytest.mark.tensorflow
@@ -73,6 +74,24 @@ def test_the_parameters_add_up_to_the_published_totals(variant):
     frozen = total - sum(row.trainable for row in rows)
     expected = {"dropout": (291_173, 0), "batchnorm": (291_941, 384)}
     assert (total, frozen) == expected[variant.regulariser]
+
+
+@pytest.mark.parametrize(
+    ("activation", "regulariser", "message"),
+    [
+        ("elu", "dropout", "no activation 'elu'.* Known: leaky-relu, relu"),
+        ("rellu", "dropout", "no activation 'rellu'.* Did you mean 'relu'"),
+        ("relu", "dropuot", "no regulariser 'dropuot'.* Did you mean 'dropout'"),
+        ("relu", "none", "no regulariser 'none'.* Known: batchnorm, dropout"),
+    ],
+)
+def test_an_unknown_activation_or_regulariser_is_refused_before_anything_is_built(
+    activation, regulariser, message
+):
+    with pytest.raises(UsageError, match=message):
+        builder(activation, regulariser)
+    with pytest.raises(UsageError, match=message):
+        Variant("mine", activation, regulariser, "a variant of my own", build=lambda _: None)
 
 
 def test_the_variants_are_the_four_combinations_of_two_factors():

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING
 
-from wbcbench.models import Activation, ModelSettings, Regulariser
+from wbcbench.models import ACTIVATIONS, REGULARISERS, ModelSettings, Place, require_factors
 
 if TYPE_CHECKING:
     import keras
@@ -27,16 +27,17 @@ FILTERS = (32, 32, 64)
 DENSE_UNITS = 64
 
 
-def builder(
-    activation: Activation, regulariser: Regulariser
-) -> Callable[[ModelSettings], keras.Model]:
-    """Return the function that builds the network for one choice of the two factors."""
+def builder(activation: str, regulariser: str) -> Callable[[ModelSettings], keras.Model]:
+    """Return the function that builds the network for one choice of the two factors.
+
+    Raises:
+        UsageError: The activation or the regulariser is unknown.
+    """
+    require_factors(activation, regulariser)
     return partial(_build, activation, regulariser)
 
 
-def _build(
-    activation: Activation, regulariser: Regulariser, settings: ModelSettings
-) -> keras.Model:
+def _build(activation: str, regulariser: str, settings: ModelSettings) -> keras.Model:
     import keras
 
     size = settings.image_size
@@ -49,13 +50,13 @@ def _build(
 
 
 def _convolutions(
-    activation: Activation, regulariser: Regulariser, settings: ModelSettings
+    activation: str, regulariser: str, settings: ModelSettings
 ) -> Iterator[keras.layers.Layer]:
     from keras import layers
 
     convolution = _convolution_layer(settings)
     # Only the last block carries the factor: in the published network the first two stay ReLU.
-    block_activations: tuple[Activation, ...] = ("relu", "relu", activation)
+    block_activations: tuple[str, ...] = ("relu", "relu", activation)
     for number, (filters, kind) in enumerate(zip(FILTERS, block_activations, strict=True), 1):
         yield convolution(filters, KERNEL_SIZE, name=f"conv{number}")
         yield from _activated(f"conv{number}", kind, regulariser, settings)
@@ -73,30 +74,30 @@ def _convolution_layer(settings: ModelSettings) -> type[keras.layers.Conv2D]:
 
 
 def _head(
-    activation: Activation, regulariser: Regulariser, settings: ModelSettings
+    activation: str, regulariser: str, settings: ModelSettings
 ) -> Iterator[keras.layers.Layer]:
     from keras import layers
 
-    if regulariser == "dropout":
-        yield layers.Dropout(settings.dropout_conv, name="dropout_conv")
+    yield from _regularised("after-convolutions", "dropout_conv", regulariser, settings)
     yield layers.Flatten(name="flatten")
     yield layers.Dense(DENSE_UNITS, name="dense")
     yield from _activated("dense", activation, regulariser, settings)
-    if regulariser == "dropout":
-        yield layers.Dropout(settings.dropout_dense, name="dropout_dense")
+    yield from _regularised("after-dense", "dropout_dense", regulariser, settings)
     yield layers.Dense(settings.n_outputs, name="output")
     # Probabilities and the loss stay float32 when the rest runs in half precision.
     yield layers.Activation("softmax", dtype="float32", name="softmax")
 
 
 def _activated(
-    layer: str, kind: Activation, regulariser: Regulariser, settings: ModelSettings
+    layer: str, activation: str, regulariser: str, settings: ModelSettings
 ) -> Iterator[keras.layers.Layer]:
-    from keras import layers
+    yield from _regularised("before-activation", f"{layer}_norm", regulariser, settings)
+    yield ACTIVATIONS[activation](settings, f"{layer}_act")
 
-    if regulariser == "batchnorm":
-        yield layers.BatchNormalization(name=f"{layer}_norm")
-    if kind == "leaky-relu":
-        yield layers.LeakyReLU(settings.leaky_slope, name=f"{layer}_act")
-    else:
-        yield layers.ReLU(name=f"{layer}_act")
+
+def _regularised(
+    place: Place, name: str, regulariser: str, settings: ModelSettings
+) -> Iterator[keras.layers.Layer]:
+    factory = REGULARISERS[regulariser].get(place)
+    if factory is not None:
+        yield factory(settings, name)
