@@ -22,12 +22,16 @@ Script = Callable[[RunSpec], str]
 class StandIn:
     """Ends every run as ``script`` says: done, failed, interrupted, invalid, or no record."""
 
+    is_queue = False
+
     def __init__(self, script: Script = lambda _: "done") -> None:
         self.script = script
         self.started: list[RunSpec] = []
         self.options: list[Sequence[str]] = []
 
-    def __call__(self, run_dirs: Sequence[Path], options: Sequence[str]) -> Iterator[Path]:
+    def __call__(
+        self, run_dirs: Sequence[Path], options: Sequence[str], host_lock: int | None = None
+    ) -> Iterator[Path]:
         for path in run_dirs:
             run = RunDir(path)
             spec = run.read_spec()

@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wbcbench.errors import UsageError
+from wbcbench.errors import RunExistsError, UsageError
 from wbcbench.runs.local_facts import Local
 from wbcbench.runs.records import RunRecord
-from wbcbench.runs.rundir import RunDir, abandoned, study_runs
+from wbcbench.runs.run_condition import Stage, condition
+from wbcbench.runs.rundir import RunDir, study_runs
 from wbcbench.runs.study import RunSpec
 from wbcbench.writing.wholefile import write_whole
 
@@ -44,14 +45,29 @@ def test_a_finished_record_is_never_overwritten(tmp_path: Path) -> None:
     assert run.record_path.read_bytes() == before
 
 
-def test_a_run_without_record_is_abandoned_only_when_nobody_watches_it(tmp_path: Path) -> None:
+def test_a_second_run_never_shares_a_folder(tmp_path: Path) -> None:
     run = made(tmp_path)
-    with run.watched() as mine:
-        assert mine
-        assert not abandoned(run)
-    assert abandoned(run)
-    run.write_record(record(run))
-    assert not abandoned(run)
+    before = run.read_state()
+    with pytest.raises(RunExistsError, match="There is a run"):
+        made(tmp_path)
+    assert run.read_state() == before
+    assert [path.name for path in run.path.parent.iterdir()] == [run.run_id]
+
+
+def test_a_run_whose_submitter_lives_waits_and_is_never_gone(tmp_path: Path) -> None:
+    run = made(tmp_path)
+    found = condition(run)
+    assert (found.stage, found.is_alive, found.may_be_finalised) == (Stage.WAITING, True, False)
+
+
+def test_whoever_holds_the_lock_is_alive_whatever_else_is_known(tmp_path: Path) -> None:
+    run = made(tmp_path)
+    (run.path / "state.json").unlink()
+    with run.watched() as is_free:
+        assert is_free
+        found = condition(run)
+    assert (found.stage, found.is_alive) == (Stage.RUNNING, True)
+    assert condition(run).stage is Stage.UNKNOWN
 
 
 def test_folders_that_are_no_runs_are_passed_over(tmp_path: Path) -> None:

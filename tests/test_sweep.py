@@ -383,8 +383,8 @@ class Varied(StandIn):
         super().__init__()
         self.by = by
 
-    def __call__(self, run_dirs: Any, options: Any) -> Any:
-        for path in super().__call__(run_dirs, options):
+    def __call__(self, run_dirs: Any, options: Any, host_lock: int | None = None) -> Any:
+        for path in super().__call__(run_dirs, options, host_lock):
             varied(self.by)(RunDir(path))
             yield path
 

@@ -227,7 +227,7 @@ def _write_run(run: RunDir, spec: RunSpec, like: RunRecord, shared: RunDir, draw
         test=make_scores(accuracy),
     )
     copytree(shared.path, run.path, copy_function=_link)
-    run.create(spec, Local())
+    run.write_asked(spec, Local())
     run.write_record(record)
     run.epochs_path.write_bytes(aftermath.epochs_csv(record))
 
@@ -236,7 +236,7 @@ def _write_again(run: RunDir, spec: RunSpec, like: RunDir) -> None:
     """The same run with another spec, set in the text: to write a record anew takes long."""
     own = ignore_patterns(like.record_path.name, like.epochs_path.name)
     copytree(like.path, run.path, copy_function=_link, ignore=own)
-    run.create(spec, Local())
+    run.write_asked(spec, Local())
     asked = json.dumps(asdict(spec), indent=1, sort_keys=True).replace("\n", "\n ")
     text = like.record_path.read_text(encoding="utf-8").replace(like.run_id, run.run_id)
     start = text.index('"spec": {') + len('"spec": ')

@@ -30,6 +30,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "tensorboard": ("tensorboard:tensorboard", "Open TensorBoard on a study's logs, locally."),
     "plan": ("plan:plan", "Show a study's runs, what they will cost and what they can show."),
     "sweep": ("sweep:sweep", "Carry out a study, or take up one that was broken off."),
+    "finalise": ("finalise:finalise", "Account for a run that nobody carries out any more."),
     "compare": ("compare:compare", "Compare variants block by block, with intervals and gates."),
     "claims": ("claims:claims", "Hold the original report's claims against a study."),
     "export": ("export:export", "Write a study's table as CSV, Parquet, JSON, LaTeX or Markdown."),

@@ -2,6 +2,7 @@
 
     WbcbenchError              1   a bug, or something nobody foresaw
     ├── UsageError             2   bad option, bad file, bad data
+    │   └── RunExistsError     2   a run's folder is there already
     ├── CannotMeasureError     3   the meter asked for does not work here; runs not comparable
     ├── GateFailedError        4   a `--fail-if` limit is exceeded
     ├── CannotTellError        5   `--strict` and the interval straddles the limit
@@ -28,6 +29,10 @@ class UsageError(WbcbenchError):
     """An option, a file or the data is not what it must be."""
 
     exit_code = 2
+
+
+class RunExistsError(UsageError):
+    """A run's folder is there already; the next attempt takes another."""
 
 
 class CannotMeasureError(WbcbenchError):

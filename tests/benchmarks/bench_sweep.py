@@ -37,9 +37,11 @@ class Timed(StandIn):
         self.began_s: list[float] = []
         self.ended_s: list[float] = []
 
-    def __call__(self, run_dirs: Sequence[Path], options: Sequence[str]) -> Iterator[Path]:
+    def __call__(
+        self, run_dirs: Sequence[Path], options: Sequence[str], host_lock: int | None = None
+    ) -> Iterator[Path]:
         self.began_s.append(time.monotonic())
-        found = list(super().__call__(run_dirs, options))
+        found = list(super().__call__(run_dirs, options, host_lock))
         self.ended_s.append(time.monotonic())
         yield from found
 

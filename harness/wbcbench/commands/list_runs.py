@@ -11,6 +11,7 @@ import typer
 from wbcbench.commands import options
 
 if TYPE_CHECKING:
+    from wbcbench.runs.run_condition import Condition
     from wbcbench.runs.rundir import RunDir
 
 SCHEMA = "wbcbench.list/1"
@@ -39,6 +40,9 @@ def list_runs(
         _print_json({"runs": [_entry(run) for run in runs]})
     else:
         _print_table(_HEADINGS, [_line(run) for run in runs], right=(4, 5, 7))
+        for run in runs:
+            if not run.is_finished:
+                typer.echo(f"{run.run_id}: {_condition(run).text}")
 
 
 def _runs(results: Path, study: str | None) -> list[RunDir]:
@@ -57,7 +61,8 @@ def _line(run: RunDir) -> tuple[str, ...]:
 
     study = run.path.parent.name
     if not run.is_finished:
-        return (study, run.run_id, UNFINISHED, "", "", "", "", "")
+        status = f"{UNFINISHED}, {_condition(run).stage}"
+        return (study, run.run_id, status, "", "", "", "", "")
     cells: dict[str, Any] = _row(run)
     return (
         study,
@@ -73,13 +78,22 @@ def _line(run: RunDir) -> tuple[str, ...]:
 
 def _entry(run: RunDir) -> dict[str, Any]:
     cells = _row(run) if run.is_finished else None
+    found = None if cells else _condition(run)
     return {
         "run_id": run.run_id,
         "study": run.path.parent.name,
         "run_dir": str(run.path),
         "status": cells["status"] if cells else UNFINISHED,
+        "stage": found.stage.value if found else None,
+        "about": found.text if found else None,
         "row": cells,
     }
+
+
+def _condition(run: RunDir) -> Condition:
+    from wbcbench.runs.run_condition import condition
+
+    return condition(run)
 
 
 def _row(run: RunDir) -> dict[str, Any]:

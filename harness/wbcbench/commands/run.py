@@ -33,6 +33,7 @@ def run(
 ) -> None:
     """Train one variant and measure what it costs; a row of results/STUDY/runs.csv says it."""
     from wbcbench.live import saying
+    from wbcbench.reckoning import finalise
     from wbcbench.runs import limits
     from wbcbench.runs.local_facts import Local
     from wbcbench.watching import running
@@ -47,6 +48,8 @@ def run(
     say = saying.silent if quiet or as_json else saying.aloud
     spec = running.with_data(spec, local, say)
     done = running.finished(results, spec)
+    for sentence in finalise.unaccounted(results, study):
+        say(sentence)
     if done is None or again:
         done = running.carry_out(results, spec, local, _work_options(quiet or as_json, live=live))
     else:

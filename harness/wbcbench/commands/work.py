@@ -1,4 +1,4 @@
-"""``wbcbench work DIR``: the watcher of one run; started by launchers, not by people."""
+"""``wbcbench work DIR``: the recorder of one run; started by launchers, not by people."""
 
 from __future__ import annotations
 
@@ -25,19 +25,22 @@ def work(
     place: Annotated[str, typer.Option("--place", help="Place in a study.")] = "",
     after_s: Annotated[float | None, typer.Option(help="Seconds of the study after it.")] = None,
     after_j: Annotated[float | None, typer.Option(help="Joules of the study after it.")] = None,
+    host_lock: Annotated[
+        int | None, typer.Option("--host-lock", help="Open file that holds the machine's lock.")
+    ] = None,
 ) -> None:
     """Carry out the run that DIR asks for, and write its record."""
     from wbcbench.live.study import StudyView
     from wbcbench.machine.interrupts import Interrupts
     from wbcbench.runs.rundir import RunDir
-    from wbcbench.watching.watcher import watch
+    from wbcbench.watching.record_run import record_run
 
     interrupts = Interrupts()
     interrupts.install(leash=leash)
     view = _view(quiet=quiet, live=live)
     if place:
         view = StudyView(view, place, after_s, after_j)
-    watch(RunDir(directory), view, interrupts)
+    record_run(RunDir(directory), view, interrupts, host_lock)
 
 
 def _view(*, quiet: bool, live: bool) -> View:

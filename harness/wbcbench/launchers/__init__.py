@@ -15,6 +15,20 @@ from typing import Protocol
 class Launcher(Protocol):
     """An engine that carries out runs, each in a process of its own."""
 
-    def __call__(self, run_dirs: Sequence[Path], options: Sequence[str]) -> Iterator[Path]:
-        """Carry out every run; ``options`` are passed to ``wbcbench work``."""
+    @property
+    def is_queue(self) -> bool:
+        """Whether a run may wait, or run on another machine, beyond the end of the submitter."""
+        ...
+
+    def __call__(
+        self, run_dirs: Sequence[Path], options: Sequence[str], host_lock: int | None = None
+    ) -> Iterator[Path]:
+        """Carry out every run.
+
+        Args:
+            run_dirs: Their folders.
+            options: Passed to ``wbcbench work``.
+            host_lock: The open file by which we hold this machine, for the run's process to go
+                on holding; ``None`` for a queue, and where we hold nothing.
+        """
         ...

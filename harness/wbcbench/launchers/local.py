@@ -1,4 +1,4 @@
-"""Runs on this machine, one after the other, each watched by a process of its own."""
+"""Runs on this machine, one after the other, each recorded by a process of its own."""
 
 from __future__ import annotations
 
@@ -10,24 +10,42 @@ from pathlib import Path
 from types import FrameType
 
 
-def launch(run_dirs: Sequence[Path], options: Sequence[str] = ()) -> Iterator[Path]:
-    """Yield each folder when its watcher has ended; Ctrl-C is passed on to the watcher.
+class LocalLauncher:
+    """Starts runs on this machine and waits for each."""
 
-    The watcher has its own session, so that a Ctrl-C on the terminal reaches it once, through
-    us. Its standard input is a leash: when this process dies, the watcher ends its run. A handler
-    that the caller installed hears the signal, too: a sweep must not start the next run.
-    """
-    for path in run_dirs:
-        _watch(path, options)
-        yield path
+    is_queue = False
+
+    def __call__(
+        self,
+        run_dirs: Sequence[Path],
+        options: Sequence[str] = (),
+        host_lock: int | None = None,
+    ) -> Iterator[Path]:
+        """Yield each folder when its recorder has ended; Ctrl-C is passed on to the recorder.
+
+        The recorder has its own session, so that a Ctrl-C on the terminal reaches it once, through
+        us. Its standard input is a leash: when this process dies, the recorder ends its run. A
+        handler that the caller installed hears the signal, too: a sweep must not start the next
+        run.
+        """
+        for path in run_dirs:
+            _record(path, options, host_lock)
+            yield path
 
 
-def _watch(path: Path, options: Sequence[str]) -> None:
+launch = LocalLauncher()
+
+
+def _record(path: Path, options: Sequence[str], host_lock: int | None) -> None:
+    inherited = () if host_lock is None else (host_lock,)
     command = [sys.executable, "-m", "wbcbench", "work", str(path), "--leash", *options]
-    watcher = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
+    command += [word for handle in inherited for word in ("--host-lock", str(handle))]
+    recorder = subprocess.Popen(
+        command, stdin=subprocess.PIPE, start_new_session=True, pass_fds=inherited
+    )
 
     def pass_on(number: int, frame: FrameType | None) -> None:
-        watcher.send_signal(number)
+        recorder.send_signal(number)
         outer = before[signal.Signals(number)]
         if callable(outer) and outer is not signal.default_int_handler:
             outer(number, frame)
@@ -36,7 +54,7 @@ def _watch(path: Path, options: Sequence[str]) -> None:
     for number in before:
         signal.signal(number, pass_on)
     try:
-        watcher.wait()
+        recorder.wait()
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

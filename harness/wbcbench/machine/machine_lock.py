@@ -1,7 +1,9 @@
 """One harness at a time on a machine: two would pay for each other's joules.
 
-The lock is advisory and held by the open file: it ends with the process, however that ends. Who
-joins with ``--share`` leaves a mark beside it, so that the first one knows, too.
+The lock is advisory and held by the open file: it ends with the last process that has it open,
+however that ends. A command takes it before it makes a run's folder and hands it to the run's
+recorder, so that nobody gets it in between. Who joins with ``--share`` leaves a mark beside it, so
+that the first one knows, too.
 """
 
 from __future__ import annotations
@@ -26,10 +28,12 @@ class Hold:
     Attributes:
         alone: Whether nobody held it when we came.
         joined: The file that somebody who joins us leaves.
+        handle: The open file that holds the lock, for a process that is to go on holding it.
     """
 
     alone: bool
     joined: Path
+    handle: int
 
     @property
     def is_shared(self) -> bool:
@@ -65,7 +69,31 @@ def machine_lock(device: str, *, share: bool) -> Iterator[Hold]:
             joined.unlink(missing_ok=True)
         else:
             os.close(_open(joined))
-        yield Hold(alone, joined)
+        yield Hold(alone, joined, handle)
+    finally:
+        os.close(handle)
+
+
+@contextlib.contextmanager
+def inherited_lock(device: str, handle: int) -> Iterator[Hold]:
+    """Go on holding what the process that started this one holds, also after its end.
+
+    Raises:
+        CannotMeasureError: The open file is not that lock, or does not hold it.
+    """
+    path = lock_path(device)
+    try:
+        is_lock = os.path.samestat(os.fstat(handle), path.stat()) and _try(handle)
+    except OSError:
+        is_lock = False
+    if not is_lock:
+        raise CannotMeasureError(
+            f"The lock {path}, which the command that started this run held, is lost. Its file was "
+            "removed, or WBCBENCH_LOCK_DIR differs. Start the run again."
+        )
+    os.set_inheritable(handle, False)  # the trainer and whatever it leaves behind do not hold it
+    try:
+        yield Hold(True, path.with_suffix(".joined"), handle)
     finally:
         os.close(handle)
 

@@ -2,6 +2,7 @@
 
     results/<study>/<run_id>/
         spec.json            what was asked
+        state.json           who submitted the run, and which process carries it out
         local.json           where the images lie on this machine, and the like
         began.json           under which circumstances
         channels.json        what the traces hold
@@ -12,36 +13,36 @@
         attached.json        an external meter's joules, added later, and attached/ its polls
         epochs.csv  predictions.parquet  log.txt  tb/
 
-A folder without a record is a run that is going on (its lock is held) or one whose watcher died.
+A folder appears whole and is one run's alone. Without a record it is a run that waits, is going on,
+or was left by its runner; ``runs.run_condition`` tells which.
 """
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
-import json
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from functools import cache
 from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import IO, Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
-from wbcbench.errors import RunsFailedError, UsageError
+from wbcbench.errors import RunExistsError, RunsFailedError, UsageError
 from wbcbench.joules.energy import Channel, Trace
 from wbcbench.runs import attachment, records
 from wbcbench.runs.attachment import Attachment
+from wbcbench.runs.json_file import read_json, to_json
 from wbcbench.runs.local_facts import Local
 from wbcbench.runs.marks import parse_lines
+from wbcbench.runs.new_folder import is_new, new_folder
 from wbcbench.runs.records import Circumstances, RunRecord
+from wbcbench.runs.run_state import RunState, submitted
 from wbcbench.runs.study import RunSpec
 from wbcbench.runs.tracefile import read_trace, trace_csv
 from wbcbench.sensors.board_state import BoardSample, from_line
-from wbcbench.writing.wholefile import write_whole
-
-T = TypeVar("T")
+from wbcbench.writing.wholefile import write_new, write_whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,29 +86,53 @@ class RunDir:
         """Whether the run is accounted for."""
         return self.record_path.exists()
 
-    def create(self, spec: RunSpec, local: Local) -> None:
-        """Make the folder and write what was asked.
+    def create(self, spec: RunSpec, local: Local, *, is_queued: bool = False) -> None:
+        """Submit a run: make its folder with what was asked, whole and for this run alone.
+
+        Args:
+            spec: What is asked.
+            local: What belongs to this machine.
+            is_queued: Whether a queue starts the run, and not the process that submits it.
 
         Raises:
+            RunExistsError: There is a folder of this name.
             UsageError: The folder cannot be written.
         """
         try:
-            (self.path / "trace").mkdir(parents=True, exist_ok=True)
-            write_whole(self.path / "spec.json", _json(asdict(spec)))
-            write_whole(self.path / "local.json", _json(asdict(local)))
+            with new_folder(self.path) as folder:
+                new = RunDir(folder)
+                (folder / "trace").mkdir()
+                new.write_asked(spec, local)
+                new.write_state(submitted(is_queued=is_queued))
         except OSError as error:
+            if isinstance(error, FileExistsError) and self.path.is_dir():
+                raise RunExistsError(f"There is a run in {self.path} already.") from error
             raise UsageError(
                 f"The results folder {self.path} cannot be written: {error.strerror}. "
                 "Choose another with --results, or free space and permissions."
             ) from error
 
+    def write_asked(self, spec: RunSpec, local: Local) -> None:
+        """Write what was asked."""
+        write_whole(self.path / "spec.json", to_json(asdict(spec)))
+        write_whole(self.path / "local.json", to_json(asdict(local)))
+
+    def read_state(self) -> RunState | None:
+        """How far the run is; ``None`` in a folder of an older version, which did not say."""
+        path = self.path / "state.json"
+        return read_json(path, RunState) if path.exists() else None
+
+    def write_state(self, state: RunState) -> None:
+        """Say how far the run is."""
+        write_whole(self.path / "state.json", to_json(asdict(state)))
+
     def read_spec(self) -> RunSpec:
         """What was asked."""
-        return _read(self.path / "spec.json", RunSpec)
+        return read_json(self.path / "spec.json", RunSpec)
 
     def read_local(self) -> Local:
         """What belongs to this machine."""
-        return _read(self.path / "local.json", Local)
+        return read_json(self.path / "local.json", Local)
 
     def write_record(self, record: RunRecord) -> None:
         """Write the record whole; a finished one is never overwritten.
@@ -117,10 +142,10 @@ class RunDir:
             RunsFailedError: It cannot be written; traces and marks stay, and the next command
                 makes it from them.
         """
-        if self.is_finished:
-            raise UsageError(f"{self.record_path} exists and is never overwritten.")
         try:
-            write_whole(self.record_path, records.to_json(record))
+            write_new(self.record_path, records.to_json(record))
+        except FileExistsError as error:
+            raise UsageError(f"{self.record_path} exists and is never overwritten.") from error
         except OSError as error:
             raise RunsFailedError(
                 f"{self.record_path} cannot be written: {error.strerror}. What was measured so far "
@@ -170,7 +195,7 @@ class RunDir:
 
     def write_channels(self, channels: Sequence[Channel]) -> None:
         """Say what the traces hold, before the first sample."""
-        write_whole(self.path / "channels.json", _json([asdict(c) for c in channels]))
+        write_whole(self.path / "channels.json", to_json([asdict(c) for c in channels]))
 
     def write_began(self, began: Circumstances) -> None:
         """Say under which circumstances the run began, in case nobody lives to see its end."""
@@ -179,7 +204,7 @@ class RunDir:
     def read_began(self) -> Circumstances | None:
         """The circumstances; ``None`` when the watcher died before it wrote them."""
         path = self.path / "began.json"
-        return _read(path, Circumstances) if path.exists() else None
+        return read_json(path, Circumstances) if path.exists() else None
 
     def trace_path(self, meter: str) -> Path:
         """Where one meter's polls are appended; ``meter`` may hold slashes."""
@@ -249,15 +274,8 @@ def study_runs(results: Path, study: str) -> list[RunDir]:
     folder = results / study
     if not folder.is_dir():
         return []
-    return [RunDir(spec.parent) for spec in sorted(folder.glob("*/spec.json"))]
-
-
-def abandoned(run: RunDir) -> bool:
-    """Whether the run has no record and nobody watches it: its watcher died."""
-    if run.is_finished:
-        return False
-    with run.watched() as mine:
-        return mine
+    specs = sorted(folder.glob("*/spec.json"))
+    return [RunDir(spec.parent) for spec in specs if not is_new(spec.parent)]
 
 
 def append_line(stream: IO[str], line: str, *, sync: bool = False) -> None:
@@ -273,22 +291,5 @@ def _read_looks(path: Path) -> list[BoardSample]:
     return [look for look in map(from_line, lines[1:-1]) if look is not None]
 
 
-def _json(value: object) -> bytes:
-    return (json.dumps(value, indent=1, sort_keys=True) + "\n").encode()
-
-
-def _read(path: Path, kind: type[T]) -> T:
-    try:
-        found: T = _adapter(kind).validate_json(path.read_bytes())  # type: ignore[arg-type]
-    except (OSError, ValidationError) as error:
-        raise UsageError(f"{path} cannot be read as {kind.__name__}: {error}") from error
-    return found
-
-
-@cache
-def _adapter(kind: Any) -> TypeAdapter[Any]:
-    return TypeAdapter(kind)
-
-
 def _read_channels(path: Path) -> list[Channel]:
-    return _read(path, list[Channel]) if path.exists() else []
+    return read_json(path, list[Channel]) if path.exists() else []

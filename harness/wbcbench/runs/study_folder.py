@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from wbcbench.errors import UsageError, unknown_name
+from wbcbench.runs.run_condition import condition
 from wbcbench.runs.rundir import RunDir, study_runs
 
 _NAMED = 5
@@ -81,8 +82,5 @@ def finished_run(run: RunDir) -> RunDir:
         UsageError: It has no record.
     """
     if not run.is_finished:
-        raise UsageError(
-            f"{run.path} has no record yet: the run is going on, or its watcher died. The next "
-            "`wbcbench run` of this study accounts for a dead one; its trace is kept until then."
-        )
+        raise UsageError(f"{run.path} has no record yet. {condition(run).text}")
     return run

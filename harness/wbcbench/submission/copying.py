@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from wbcbench.errors import UsageError
-from wbcbench.runs.rundir import RunDir, study_runs
+from wbcbench.runs.run_condition import Stage, condition
+from wbcbench.runs.rundir import study_runs
 from wbcbench.submission import layout, redaction
 from wbcbench.submission.redaction import Redactor
 
@@ -39,10 +40,15 @@ def refuse_running(source: Path) -> None:
         UsageError: A run of it is going on.
     """
     for run in study_runs(source.parent, source.name):
-        if not run.is_finished and not _is_free(run):
+        if run.is_finished:
+            continue
+        found = condition(run)
+        if found.stage is Stage.UNKNOWN:
+            raise UsageError(f"The run {run.path} has no record. {found.text}")
+        if not found.may_be_finalised:
             raise UsageError(
                 f"The run {run.path} is going on. A bundle is of a study at rest: wait for the "
-                "run, or stop it with Ctrl-C where it was started."
+                f"run, or stop it with Ctrl-C where it was started. {found.text}"
             )
 
 
@@ -52,11 +58,6 @@ def remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
-
-
-def _is_free(run: RunDir) -> bool:
-    with run.watched() as mine:
-        return mine
 
 
 def _copy(source: Path, target: Path, patterns: tuple[str, ...], by: Redactor | None) -> None:

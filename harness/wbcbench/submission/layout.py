@@ -95,7 +95,7 @@ REQUIRED_OF_RUN = (SPEC, RECORD, "began.json", "channels.json", "marks.jsonl", P
 """Of every run; ``predictions.parquet`` and ``epochs.csv`` of every done one, and a file in
 ``trace/`` for every meter that worked."""
 
-NOT_BUNDLED = ("local.json", ".lock", "tb")
+NOT_BUNDLED = ("local.json", "state.json", ".lock", "tb")
 """What stays behind: it speaks of one machine, or can be made again from the rest."""
 
 

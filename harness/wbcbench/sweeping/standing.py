@@ -13,7 +13,8 @@ from typing import Literal
 from wbcbench.planning.forecast import Past, past
 from wbcbench.planning.spent import Spent, spent
 from wbcbench.runs.records import RunRecord
-from wbcbench.runs.rundir import RunDir, abandoned, study_runs
+from wbcbench.runs.run_condition import condition
+from wbcbench.runs.rundir import RunDir, study_runs
 from wbcbench.runs.study import RunSpec
 from wbcbench.verdict import Verdict
 
@@ -27,7 +28,7 @@ class Carried:
     Attributes:
         run: Its folder.
         spec: What was asked.
-        state: How it ended; ``running`` when somebody watches it now.
+        state: How it ended; ``running`` unless its runner is known to be gone.
         spent: What it cost; ``None`` without a record.
         past: What can be learnt from it about runs to come; ``None`` unless it is done.
     """
@@ -43,7 +44,7 @@ def carried(run: RunDir) -> Carried:
     """Look at one folder."""
     spec = run.read_spec()
     if not run.is_finished:
-        return Carried(run, spec, "interrupted" if abandoned(run) else "running")
+        return Carried(run, spec, "interrupted" if condition(run).may_be_finalised else "running")
     record = run.read_record()
     state = state_of(record)
     learnt = past(run, record) if state in {"done", "invalid"} else None

@@ -16,13 +16,13 @@ from wbcbench.clock import Clock, MonotonicClock
 from wbcbench.errors import RunsFailedError, UsageError
 from wbcbench.launchers import Launcher
 from wbcbench.machine.interrupts import Interrupts
-from wbcbench.machine.machine_lock import machine_lock
 from wbcbench.planning import plan
 from wbcbench.planning.forecast import Cost, Past, cost
 from wbcbench.planning.plan import Plan
 from wbcbench.reckoning import finalise
 from wbcbench.runs.local_facts import Local
-from wbcbench.runs.rundir import abandoned, study_runs
+from wbcbench.runs.run_condition import Condition, Stage, condition
+from wbcbench.runs.rundir import study_runs
 from wbcbench.runs.study import RunSpec
 from wbcbench.sweeping.looks import Look, Looks
 from wbcbench.sweeping.pauses import rest
@@ -197,8 +197,6 @@ class Sweep:
             rest(self._plan.pauses.rest_s, setting.clock, self._interrupts)
         if self._interrupts.wants_stop:
             return
-        with machine_lock("host", share=setting.local.share):
-            pass  # somebody else who measures would only make runs fail, one after the other
         self._tried.add(spec.identity)
         place = f"run {spec.order_global}/{self._most}, block {spec.block}/{self._reach}"
         after = self._left()
@@ -237,18 +235,22 @@ class Sweep:
         return [replace(spec, block_attempt=attempt) for spec in block]
 
     def _settle(self) -> None:
-        """Wait for a watcher whose sweep was killed, then account for what it left.
+        """Wait for a recorder whose sweep was killed, then account for what it left.
 
         Raises:
-            UsageError: A run of this study is being carried out by somebody else.
+            UsageError: A run of this study is being carried out by somebody else, or may be.
         """
         clock = self._setting.clock
         end_s = clock.now_s() + SETTLE_S
-        while going := _going_on(self._setting.results, self._plan.study):
+        while going := _unfinished(self._setting.results, self._plan.study):
+            run_id, found = going[0]
+            if found.stage is Stage.UNKNOWN:
+                raise UsageError(f"{run_id} has no record. {found.text}")
             if clock.now_s() >= end_s:
                 raise UsageError(
-                    f"{going[0]} is being carried out by another process, which would share the "
-                    "machine with every run of this sweep. Wait for it, or stop it."
+                    f"{run_id} is being carried out by another process, which would share the "
+                    "machine with every run of this sweep. Wait for it, or stop it. "
+                    f"{found.text}"
                 )
             clock.sleep_until(clock.now_s() + LOOK_S)
         table.refuse_newer_table(self._dir)
@@ -264,9 +266,11 @@ class Sweep:
         )
 
 
-def _going_on(results: Path, study: str) -> list[str]:
-    runs = study_runs(results, study)
-    return [run.run_id for run in runs if not run.is_finished and not abandoned(run)]
+def _unfinished(results: Path, study: str) -> list[tuple[str, Condition]]:
+    """Runs that somebody carries out, or may."""
+    runs = [run for run in study_runs(results, study) if not run.is_finished]
+    conditions = [(run.run_id, condition(run)) for run in runs]
+    return [(run_id, found) for run_id, found in conditions if not found.may_be_finalised]
 
 
 def _placed(place: str, after: Cost, made: Plan) -> list[str]:

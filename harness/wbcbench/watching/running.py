@@ -5,7 +5,8 @@ The steps that ``run`` takes for one run and that a sweep takes for many.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING
 from wbcbench import catalog, table
 from wbcbench.errors import (
     InterruptedRunError,
+    RunExistsError,
     RunsFailedError,
     UsageError,
     WbcbenchError,
@@ -20,10 +22,12 @@ from wbcbench.errors import (
 )
 from wbcbench.gpu import asked_limit as power_limits
 from wbcbench.live.saying import Say, preparing
+from wbcbench.machine.machine_lock import HOST, machine_lock
 from wbcbench.meters import MeterRequest
 from wbcbench.reckoning import aftermath, finalise
 from wbcbench.runs.local_facts import Local
 from wbcbench.runs.records import RunRecord
+from wbcbench.runs.run_condition import condition
 from wbcbench.runs.rundir import RunDir, study_runs
 from wbcbench.runs.study import RunSpec
 from wbcbench.sampling import metering
@@ -100,21 +104,54 @@ def carry_out(
         launch: What starts the run; this machine's own launcher by default.
 
     Raises:
-        WbcbenchError: The watcher ended without a record.
+        CannotMeasureError: Somebody else measures on this machine; nothing was written.
+        RunsFailedError: The recorder ended without a record.
     """
-    attempts = _attempts(results, spec)
-    repeat = 1 + max((run.read_spec().repeat for run in attempts), default=0)
-    fresh = replace(spec, repeat=repeat)
-    run = RunDir(results / fresh.study / fresh.run_id)
-    run.create(fresh, local)
-    for _ in (launch or catalog.load_part("launcher", "local"))([run.path], work_options):
-        finalise.finalise_abandoned(results, spec.study)
+    launch = launch or catalog.load_part("launcher", "local")
+    with _machine(launch, local) as host_lock:
+        run = _submit(results, spec, local, is_queued=launch.is_queue)
+        for _ in launch([run.path], work_options, host_lock):
+            finalise.finalise_ended(run)
+            finalise.finalise_abandoned(results, spec.study)
     if not run.is_finished:
-        raise RunsFailedError(f"{run.run_id} left no record; see {run.path}.")
+        raise RunsFailedError(f"{run.run_id} left no record. {condition(run).text}")
     aftermath.derive(run)
     logs.add_result(run)
     table.write_table(results / spec.study)
     return run
+
+
+@contextmanager
+def _machine(launch: Launcher, local: Local) -> Iterator[int | None]:
+    """Hold this machine, before there is a folder, for a run that is carried out on it.
+
+    Yields the open file that the run's recorder goes on holding. ``None`` where there is none to
+    hand on: somebody else holds the machine and we share it, or a queue decides where the run
+    goes; the recorder then takes the machine itself.
+
+    Raises:
+        CannotMeasureError: Somebody else measures here, and ``--share`` was not given.
+    """
+    if launch.is_queue:
+        yield None
+        return
+    with machine_lock(HOST, share=local.share) as hold:
+        yield hold.handle if hold.alone else None
+
+
+def _submit(results: Path, spec: RunSpec, local: Local, *, is_queued: bool) -> RunDir:
+    """Make the folder of the next attempt; where two commands try at once, each gets its own."""
+    attempts = _attempts(results, spec)
+    repeat = 1 + max((run.read_spec().repeat for run in attempts), default=0)
+    while True:
+        fresh = replace(spec, repeat=repeat)
+        run = RunDir(results / fresh.study / fresh.run_id)
+        try:
+            run.create(fresh, local, is_queued=is_queued)
+        except RunExistsError:
+            repeat += 1
+        else:
+            return run
 
 
 def raise_if_bad(run: RunDir) -> None:

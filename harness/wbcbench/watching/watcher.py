@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import resource
-import shutil
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, replace
@@ -16,15 +15,14 @@ from dataclasses import asdict, replace
 from pydantic import JsonValue
 
 from wbcbench import windows
-from wbcbench.clock import Clock, MonotonicClock, utc_now
-from wbcbench.errors import UsageError, WbcbenchError
+from wbcbench.clock import Clock, utc_now
 from wbcbench.gpu.asked_limit import power_limits
 from wbcbench.joules import headline
 from wbcbench.joules.energy import Domain
 from wbcbench.live import REDRAW_S, View
 from wbcbench.live.telling import Teller
 from wbcbench.machine.interrupts import Interrupts
-from wbcbench.machine.machine_lock import HOST, Hold, machine_lock
+from wbcbench.machine.machine_lock import HOST, Hold, inherited_lock, machine_lock
 from wbcbench.machine.provenance import provenance
 from wbcbench.meters import MeterRequest
 from wbcbench.reckoning.accounting import account
@@ -40,39 +38,24 @@ from wbcbench.sampling.telemetry import Board, TelemetryRecorder, open_boards
 from wbcbench.watching import execution
 from wbcbench.watching.trainer_process import Exit, TrainerProcess
 
-LEAST_FREE_BYTES = 100_000_000  # trace, predictions and log of a run take a few megabytes
 EDGE_S = 1.0  # the trace reaches this far past the last window (sensor rise time)
 SLICE_S = 0.1  # how soon an interrupt or a failing sampler is noticed
-
-
-def watch(run: RunDir, view: View, interrupts: Interrupts) -> RunRecord:
-    """Carry out one run and write its record.
-
-    What keeps a run from beginning (no meter, no space, another harness) becomes a failed record.
-
-    Raises:
-        UsageError: Somebody else carries out this run.
-        RunsFailedError: Not even the record could be written; the next command accounts for it.
-    """
-    with run.watched() as mine:
-        if not mine:
-            raise UsageError(f"The run {run.run_id} is being carried out by another process.")
-        try:
-            _need_space(run)
-            record = Watcher(run, view, interrupts, MonotonicClock()).carry_out()
-        except (WbcbenchError, OSError) as error:
-            began = run.read_began() or Circumstances(started_utc=utc_now(), provenance={})
-            record = account(run, began, "failed", Failure(type(error).__name__, str(error)))
-        run.write_record(record)
-        return record
 
 
 class Watcher:
     """The state of one run while it goes on."""
 
-    def __init__(self, run: RunDir, view: View, interrupts: Interrupts, clock: Clock) -> None:
+    def __init__(
+        self,
+        run: RunDir,
+        view: View,
+        interrupts: Interrupts,
+        clock: Clock,
+        host_lock: int | None = None,
+    ) -> None:
         """Read what is asked; nothing is started."""
         self._run, self._view, self._interrupts, self._clock = run, view, interrupts, clock
+        self._host_lock = host_lock
         self._spec, self._local = run.read_spec(), run.read_local()
         self._story = Story()
         self._phase = "preflight"
@@ -81,7 +64,7 @@ class Watcher:
     def carry_out(self) -> RunRecord:
         """Do the run from idle to its account."""
         with ExitStack() as stack:
-            self._holds = [self._lock(HOST, stack)]
+            self._holds = [self._lock_host(stack)]
             limits = stack.enter_context(power_limits(self._spec))
             self._opened = metering.open_meters(self._spec.meters, self._request(), stack)
             self._holds += [self._lock(uuid, stack) for uuid in self._gpus()]
@@ -231,6 +214,12 @@ class Watcher:
         boards = [c.device for c in channels if c.domain is Domain.GPU and c.device]
         return list(dict.fromkeys(boards))
 
+    def _lock_host(self, stack: ExitStack) -> Hold:
+        """This machine, which the command that started us may hold already."""
+        if self._host_lock is None:
+            return self._lock(HOST, stack)
+        return stack.enter_context(inherited_lock(HOST, self._host_lock))
+
     def _lock(self, device: str, stack: ExitStack) -> Hold:
         """One harness at a time on a device, unless both are to be marked."""
         return stack.enter_context(machine_lock(device, share=self._local.share))
@@ -255,16 +244,6 @@ class Watcher:
     def _follow(self) -> Teller:
         followed = headline.followed(self._channels)
         return Teller(self._run.run_id, self._spec, followed, self._sampler, self._clock)
-
-
-def _need_space(run: RunDir) -> None:
-    free = shutil.disk_usage(run.path).free
-    if free < LEAST_FREE_BYTES:
-        raise UsageError(
-            f"The disk of {run.path} has {free / 1e6:.0f} MB left; a run wants "
-            f"{LEAST_FREE_BYTES / 1e6:.0f} MB. Training was not started. Free space or choose "
-            "another folder with --results."
-        )
 
 
 def _crash(ended: Exit) -> Failure:

@@ -6,9 +6,14 @@ finds the old content or the new one, also after a power cut or on a full disk.
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+
+_NO_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK})  # as on FAT, SMB
 
 
 def write_whole(path: Path, data: bytes) -> None:
@@ -17,6 +22,33 @@ def write_whole(path: Path, data: bytes) -> None:
     Raises:
         OSError: The folder is not writable or the disk is full; nothing half written is left.
     """
+    with _temporary(path, data) as temporary:
+        temporary.replace(path)
+    sync_folder(path.parent)
+
+
+def write_new(path: Path, data: bytes) -> None:
+    """Write ``path`` in one step where there is none: of two who write at once, one succeeds.
+
+    Raises:
+        FileExistsError: There is such a file; it stays as it is.
+        OSError: As ``write_whole``.
+    """
+    if path.exists():
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
+    with _temporary(path, data) as temporary:
+        try:
+            path.hardlink_to(temporary)
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+            temporary.replace(path)
+    sync_folder(path.parent)
+
+
+@contextlib.contextmanager
+def _temporary(path: Path, data: bytes) -> Iterator[Path]:
+    """A file beside ``path`` with ``data`` on disk; gone at the end, unless it was renamed."""
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
     temporary = Path(name)
     try:
@@ -25,11 +57,9 @@ def write_whole(path: Path, data: bytes) -> None:
             stream.flush()
             os.fsync(stream.fileno())
         temporary.chmod(0o644)
-        temporary.replace(path)
-    except BaseException:
+        yield temporary
+    finally:
         temporary.unlink(missing_ok=True)
-        raise
-    sync_folder(path.parent)
 
 
 def sync_folder(folder: Path) -> None:

@@ -18,7 +18,7 @@ from wbcbench.runs.rundir import RunDir, study_runs
 RENDERERS = ("matplotlib", "jinja2", "markupsafe", "typst", "altair", "vl-convert-python", "numpy")
 
 # No report reads these: logs, what speaks of one machine, what is derived again.
-_LEFT_OUT = frozenset({"log.txt", "local.json", ".lock", "runs.csv"})
+_LEFT_OUT = frozenset({"log.txt", "local.json", "state.json", ".lock", "runs.csv"})
 _LEFT_OUT_FOLDERS = frozenset({"tb"})
 
 
