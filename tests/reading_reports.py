@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 
 import html5lib
 
-from records_factory import make_record, save
+from builders.run import make_record, save
 from wbcbench.report.page.publish import publish
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from records_factory import failed_record, make_record
+from builders.run import failed_record, make_record
 from wbcbench.runs.records import Failure, RunRecord
 from wbcbench.runs.rundir import RunDir
 from wbcbench.runs.study import RunSpec

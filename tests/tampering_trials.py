@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from made_bundle import Made, honest_study
+from builders.bundle import StudyDesign, bundle_study
 from tampered_bundles import Bag
 from tamperings import KINDS, UNCAUGHT
 from wbcbench.submission.document import Author
@@ -22,9 +22,9 @@ FORMATS = ("html", "md", "csv")
 TWO = ("leaky-dropout", "relu-batchnorm")
 
 
-def bundle(made: Made, room: Path) -> Path:
+def bundle(made: StudyDesign, room: Path) -> Path:
     """The bundle of a made study."""
-    honest_study(room / "results", made)
+    bundle_study(room / "results", made)
     authors = (Author("Alice Doe"),)
     order = Order(room / "results", made.study, authors, "MIT", out=room / "bag", formats=FORMATS)
     return submit(order).path

@@ -2,66 +2,40 @@
 
 from __future__ import annotations
 
-import json
+import math
 
 import pytest
 
-from made_evidence import (
-    COUNTER,
-    CPU_MODEL,
-    EPOCHS,
-    GPU,
-    POWER,
-    TIMES,
-    load_j,
-    load_w,
-)
+from builders.evidence import EPOCHS, VALIDATED_WINDOWS, counter, load_j, modelled_cpu, power
+from builders.folder import messages, write_looks, write_messages, write_traces
+from builders.machine import COUNTER, CPU_MODEL, POWER
+from wbcbench.joules.energy import Window
 from wbcbench.reckoning.accounting import account
 from wbcbench.runs import records
 from wbcbench.runs.local_facts import Local
 from wbcbench.runs.records import Circumstances
 from wbcbench.runs.rundir import RunDir
 from wbcbench.runs.study import RunSpec
-from wbcbench.sensors.board_state import COLUMNS, BoardSample, to_line
+from wbcbench.sensors.board_state import BoardSample
 from wbcbench.verdict import Verdict
 
 SEEN = Circumstances(started_utc="2026-01-01T00:00:00Z", provenance={})
-MARKS = (
-    ("idle_cold", 11.0, 14.0),
-    ("epoch-1", 15.0, 48.0),
-    ("validate-1", 48.0, 50.0),
-    ("epoch-2", 50.0, 83.0),
-    ("validate-2", 83.0, 85.0),
-    ("train", 15.0, 85.0),
-    ("idle_post", 97.0, 100.0),
-)
+OPEN = math.inf
 
 
 @pytest.fixture
 def run(tmp_path):
-    made = RunDir(tmp_path / "run")
-    made.create(RunSpec("relu-dropout"), Local())
-    made.write_channels([COUNTER, POWER, CPU_MODEL])
-    return made
+    folder = RunDir(tmp_path / "run")
+    folder.create(RunSpec("relu-dropout"), Local())
+    folder.write_channels([COUNTER, POWER, CPU_MODEL])
+    return folder
 
 
-def watched(run, *, counter=load_j, marks=MARKS, looks=()):
+def watched(run, *traces, windows=VALIDATED_WINDOWS, looks=()):
     """Write what a watcher leaves: traces, marks and the log of a board."""
-    rows = [f"{t:.6f},{counter(t)!r},{load_w(t)!r}" for t in TIMES]
-    trace = [f"t_s,{COUNTER.name},{POWER.name}", *rows, ""]
-    run.trace_path("nvml/gpu0").write_text("\n".join(trace))
-    model = [f"{9.0 + i:.6f},{45.0 * i!r}" for i in range(94)]
-    run.trace_path("codecarbon").write_text("\n".join([f"t_s,{CPU_MODEL.name}", *model, ""]))
-    said = []
-    for name, start_s, end_s in marks:
-        said.append({"mark": "open", "window": name, "t_s": start_s})
-        if end_s is not None:
-            said.append({"mark": "close", "window": name, "t_s": end_s})
-    said += [{"epoch": {n: getattr(e, n) for n in e.__slots__}} for e in EPOCHS]
-    run.marks_path.write_text("".join(json.dumps(each) + "\n" for each in said))
-    path = run.telemetry_path(GPU)
-    path.parent.mkdir()
-    path.write_text("\n".join([",".join(COLUMNS), *map(to_line, looks), ""]))
+    write_traces(run, traces or (counter(), power(), modelled_cpu()))
+    write_messages(run, messages(windows, EPOCHS))
+    write_looks(run, looks)
 
 
 def test_a_healthy_run_has_joules_budgets_agreements_and_a_valid_verdict(run):
@@ -71,7 +45,7 @@ def test_a_healthy_run_has_joules_budgets_agreements_and_a_valid_verdict(run):
     train = record.energy("train", COUNTER.name)
     assert train.energy_j == pytest.approx(66 * 250.0, rel=1e-3)
     assert 0 < train.uncertainty_j < 0.01 * train.energy_j
-    assert {b.window for b in record.budgets} == {name for name, *_ in MARKS}
+    assert {b.window for b in record.budgets} == {window.name for window in VALIDATED_WINDOWS}
     assert {(a.a, a.b) for a in record.agreements} == {(COUNTER.name, POWER.name)}
 
 
@@ -107,7 +81,7 @@ def test_what_a_board_did_is_in_the_record_and_weighs(run):
 
 
 def test_a_frozen_counter_leaves_unknown_joules_and_a_reason_in_the_record(run):
-    watched(run, counter=lambda t: load_j(min(t, 40.0)))
+    watched(run, counter(lambda t, _: load_j(min(t, 40.0))), power(), modelled_cpu())
     record = account(run, SEEN, "done")
     train = record.energy("train", COUNTER.name)
     assert train.energy_j is None
@@ -117,8 +91,12 @@ def test_a_frozen_counter_leaves_unknown_joules_and_a_reason_in_the_record(run):
 
 
 def test_a_killed_trainer_leaves_the_joules_so_far_and_an_invalid_run(run):
-    cut = [("idle_cold", 11.0, 14.0), ("train", 15.0, None), ("epoch-1", 15.0, None)]
-    watched(run, marks=cut)
+    cut = [
+        Window("idle_cold", 11.0, 14.0),
+        Window("train", 15.0, OPEN),
+        Window("epoch-1", 15.0, OPEN),
+    ]
+    watched(run, windows=(VALIDATED_WINDOWS[0], *cut))
     record = account(run, SEEN, "failed")
     assert record.energy("train", COUNTER.name).energy_j > 15_000
     assert record.verdict is Verdict.INVALID
@@ -126,10 +104,8 @@ def test_a_killed_trainer_leaves_the_joules_so_far_and_an_invalid_run(run):
 
 
 def test_a_channel_lost_early_does_not_shorten_the_cut_windows_of_the_others(run):
-    cut = [("train", 15.0, None)]
-    watched(run, marks=cut)
-    lost = [f"{9.0 + i:.6f},{45.0 * i!r}" for i in range(20)]
-    run.trace_path("codecarbon").write_text("\n".join([f"t_s,{CPU_MODEL.name}", *lost, ""]))
+    cut = [Window("train", 15.0, OPEN)]
+    watched(run, counter(), power(), modelled_cpu(polls=20), windows=cut)
     record = account(run, SEEN, "failed")
     assert record.window("train").end_s == pytest.approx(101.0)
 

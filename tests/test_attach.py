@@ -12,7 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from records_factory import EPOCH_S, GPU_MACHINE, LAPTOP, PROVENANCE, make_record, save
+from builders.machine import GPU_MACHINE, LAPTOP, PROVENANCE
+from builders.run import make_record, save
+from builders.timeline import EPOCH_S
 from wbcbench.cli import COMMANDS, build_app
 from wbcbench.errors import UsageError
 from wbcbench.joules.energy import Channel, Domain, Kind, Origin

@@ -11,15 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from made_bundle import Made
+from builders.bundle import StudyDesign
 from tampered_bundles import Bag
 from tampering_trials import TWO, bundle, errors, share_caught, tried
 from tamperings import KINDS, UNCAUGHT
 
 EVERY = 5
 BASES = {
-    "with a block that was repeated": Made(blocks=2, variants=TWO, epochs=2, again=(2,)),
-    "without a GPU": Made(blocks=2, variants=TWO, epochs=2, gpu=False, seed=3),
+    "with a block that was repeated": StudyDesign(blocks=2, variants=TWO, epochs=2, again=(2,)),
+    "without a GPU": StudyDesign(blocks=2, variants=TWO, epochs=2, gpu=False, seed=3),
 }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from made_evidence import counter, doubts, evidence, judged, power
+from builders.evidence import counter, doubts, evidence, judged, power
 from wbcbench.joules.headline import headline_channel
 from wbcbench.verdict import Severity, Verdict
 

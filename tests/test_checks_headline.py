@@ -6,11 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from made_evidence import (
-    COUNTER,
-    CPU_MODEL,
+from builders.evidence import (
     EPOCHS,
-    POWER,
     WINDOWS,
     counter,
     doubts,
@@ -19,6 +16,7 @@ from made_evidence import (
     modelled_cpu,
     power,
 )
+from builders.machine import COUNTER, CPU_MODEL, POWER
 from wbcbench import catalog, checks
 from wbcbench.joules.energy import Domain, Origin, Trace, Window
 from wbcbench.runs.records import AbsentMeter, Sampling

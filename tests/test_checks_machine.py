@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from made_evidence import GPU, POWER, counter, doubts, evidence, healthy_board, judged, power
+from builders.evidence import counter, doubts, evidence, healthy_board, judged, power
+from builders.machine import GPU, POWER
 from wbcbench.checks.aliasing import mean_step_s, relation
 from wbcbench.joules.energy import Trace
 from wbcbench.verdict import Severity, Verdict

@@ -6,9 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from made_evidence import (
-    COUNTER,
-    POWER,
+from builders.evidence import (
     TIMES,
     TRUE_TRAIN_J,
     WINDOWS,
@@ -21,6 +19,7 @@ from made_evidence import (
     power,
     without,
 )
+from builders.machine import COUNTER, POWER
 from wbcbench.joules.energy import Origin, Trace, Window
 from wbcbench.joules.headline import headline_channel, spoken_energy_j
 from wbcbench.verdict import Severity, Verdict
@@ -83,7 +82,7 @@ def test_a_counter_that_was_late_and_made_up_for_it_is_not_frozen():
 
 
 def test_a_counter_that_stands_still_while_its_board_draws_nothing_is_not_frozen():
-    still = Trace(COUNTER, TIMES, [5.0] * len(TIMES))
+    still = Trace(replace(COUNTER, update_s=None), TIMES, [5.0] * len(TIMES))
     nothing = Trace(replace(POWER, origin=Origin.SYNTHETIC), TIMES, [0.0] * len(TIMES))
     made = evidence(still, nothing, windows=(Window("idle_cold", 11.0, 14.0),), trained=False)
     assert "counter-frozen" not in doubts(made)

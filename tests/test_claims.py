@@ -10,9 +10,10 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from compared_studies import changed, draw, saved
+from builders.run import changed, make_record, save
+from builders.study import draw
+from builders.timeline import make_epochs
 from program import wbcbench
-from records_factory import make_epochs, make_record
 from wbcbench.claims.definition import find_file, read_claims
 from wbcbench.claims.measures import MEASURES
 from wbcbench.commands.claims import claims
@@ -79,7 +80,7 @@ def study(results, *, stuck=(), epochs=10, wobble=(0.002, 0.05), blocks=6):
             curve = smooth(epochs, 0.8 + 0.001 * block, wobble[normalised] + 0.0003 * block)
             train = (0.97 if normalised else 0.9) + 0.001 * block
             records.append(learning(record, curve, train))
-    saved(results, records)
+    save(results, *records)
     return results
 
 
@@ -144,7 +145,7 @@ def test_another_gpu_says_nothing_of_a_claim_about_a_k80(tmp_path):
 
 def test_drawn_cells_say_nothing_of_real_ones(tmp_path):
     drawn = replace(make_record().dataset, synthetic=True)
-    saved(tmp_path, changed(draw(3), lambda _: True, dataset=drawn))
+    save(tmp_path, *changed(draw(3), lambda _: True, dataset=drawn))
     found = judged(tmp_path)
     assert {claim["judgement"] for claim in found["claims"]} == {"cannot tell"}
     assert "drawn" in of(found, "C1")["why"]
@@ -158,14 +159,14 @@ def test_two_blocks_give_an_estimate_and_no_judgement(tmp_path):
 
 
 def test_a_difference_needs_both_levels_with_the_same_other_settings(tmp_path):
-    saved(tmp_path, draw(4, variants=["relu-dropout", "leaky-batchnorm"]))
+    save(tmp_path, *draw(4, variants=["relu-dropout", "leaky-batchnorm"]))
     checks = of(judged(tmp_path), "C1")["checks"]
     assert checks[2]["estimate"] is None
     assert "same other settings" in checks[2]["why"]
 
 
 def test_failed_runs_are_no_evidence(tmp_path):
-    saved(tmp_path, changed(draw(2), lambda _: True, status="failed"))
+    save(tmp_path, *changed(draw(2), lambda _: True, status="failed"))
     assert {claim["why"] for claim in judged(tmp_path)["claims"]} == {"no run ended well"}
 
 

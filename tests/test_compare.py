@@ -18,25 +18,12 @@ import statsmodels.formula.api as smf
 import typer
 from typer.testing import CliRunner
 
-from compared_studies import (
-    CLEAR,
-    NOTHING,
-    VARIANTS,
-    Truth,
-    changed,
-    draw,
-    saved,
-    write_predictions,
-)
+from builders.folder import write_predictions
+from builders.machine import LAPTOP, PROVENANCE, SYNTHETIC_CHANNELS
+from builders.run import changed, make_record, make_scores, run_dir, save
+from builders.study import CLEAR, NOTHING, VARIANTS, Truth, draw
+from builders.timeline import make_epochs
 from program import wbcbench
-from records_factory import (
-    LAPTOP,
-    PROVENANCE,
-    SYNTHETIC_CHANNELS,
-    make_epochs,
-    make_record,
-    make_scores,
-)
 from wbcbench import table
 from wbcbench.commands.compare import compare
 from wbcbench.comparison.arms import NOT_TREATMENTS, TREATMENTS
@@ -75,14 +62,14 @@ def contrast(found, name, metric=ENERGY):
 @pytest.fixture(scope="module")
 def clear(tmp_path_factory):
     results = tmp_path_factory.mktemp("clear")
-    saved(results, draw(8))
+    save(results, *draw(8))
     return results
 
 
 @pytest.fixture(scope="module")
 def nothing(tmp_path_factory):
     results = tmp_path_factory.mktemp("nothing")
-    saved(results, draw(8, NOTHING, seed=2))
+    save(results, *draw(8, NOTHING, seed=2))
     return results
 
 
@@ -169,7 +156,7 @@ def test_arms_carry_both_errors_the_front_and_the_cost_of_the_target(clear):
 def test_a_run_that_never_reaches_the_target_is_censored(tmp_path):
     never = make_epochs((0.3, 0.4, 0.5, 0.6))
     records = changed(draw(4), lambda r: r.spec.variant == "relu-dropout", epochs=never)
-    saved(tmp_path, changed(records, lambda r: r.spec.seed == 1001, epochs=never))
+    save(tmp_path, *changed(records, lambda r: r.spec.seed == 1001, epochs=never))
     arms = {arm["label"]: arm for arm in document(tmp_path)["arms"]}
     assert arms["relu-dropout"]["target"] == {"unit": "J", "reached": 0, "runs": 4, "median": None}
     assert arms["leaky-dropout"]["target"]["reached"] == 3
@@ -183,7 +170,7 @@ def test_where_nothing_differs_nothing_is_called(nothing):
 
 def test_no_run_is_left_out_for_its_value(tmp_path):
     records = draw(4)
-    saved(tmp_path, changed(records, lambda r: r is records[5], test=make_scores(0.05)))
+    save(tmp_path, *changed(records, lambda r: r is records[5], test=make_scores(0.05)))
     found = document(tmp_path)
     assert len(found["blocks"]["complete"]) == 4
     assert found["blocks"]["left_out"] == []
@@ -208,7 +195,7 @@ def test_an_invalid_or_failed_run_leaves_its_whole_block_out_and_is_counted(tmp_
     records = changed(
         records, lambda r: (r.spec.block, r.spec.variant) == (4, "leaky-dropout"), status="failed"
     )
-    saved(tmp_path, records)
+    save(tmp_path, *records)
     blocks = document(tmp_path)["blocks"]
     assert len(blocks["complete"]) == 3
     assert [each["reason"] for each in blocks["left_out"]] == [
@@ -222,19 +209,19 @@ def test_an_invalid_or_failed_run_leaves_its_whole_block_out_and_is_counted(tmp_
 
 
 def test_a_block_that_lacks_a_run_is_left_out(tmp_path):
-    saved(tmp_path, draw(4)[:-1])
+    save(tmp_path, *draw(4)[:-1])
     left_out = document(tmp_path)["blocks"]["left_out"]
     assert left_out == [{"block": "block 4, seed 1004", "reason": "leaky-batchnorm: no run"}]
 
 
 def test_a_run_whose_accuracy_is_unknown_makes_its_block_incomplete(tmp_path):
     records = draw(4)
-    saved(tmp_path, changed(records, lambda r: r is records[0], test=None))
+    save(tmp_path, *changed(records, lambda r: r is records[0], test=None))
     assert "relu-dropout: balanced_accuracy is unknown" in said(tmp_path, "study")
 
 
 def test_two_blocks_give_estimates_and_say_what_they_cannot_show(tmp_path):
-    saved(tmp_path, draw(2))
+    save(tmp_path, *draw(2))
     found = document(tmp_path)
     assert contrast(found, "activation leaky-relu")["ci_low"] is None
     assert {r["verdict"] for r in found["contrasts"]} <= {"cannot tell", "estimate only"}
@@ -245,7 +232,7 @@ def test_two_blocks_give_estimates_and_say_what_they_cannot_show(tmp_path):
 
 
 def test_one_block_gives_estimates_without_any_p(tmp_path):
-    saved(tmp_path, draw(1))
+    save(tmp_path, *draw(1))
     row = contrast(document(tmp_path), "activation leaky-relu")
     assert row["estimate"] is not None
     assert (row["p"], row["p_floor"], row["p_holm"], row["d_z"]) == (None, None, None, None)
@@ -253,21 +240,21 @@ def test_one_block_gives_estimates_without_any_p(tmp_path):
 
 
 def test_one_arm_is_described_and_compared_with_nothing(tmp_path):
-    saved(tmp_path, draw(3, variants=["relu-dropout"]))
+    save(tmp_path, *draw(3, variants=["relu-dropout"]))
     text = said(tmp_path, "study")
     assert "nothing to compare it with" in text
     assert "relu-dropout" in text
 
 
 def test_a_study_without_a_complete_block_says_so(tmp_path):
-    saved(tmp_path, changed(draw(2), lambda r: r.spec.variant == "relu-dropout", status="failed"))
+    save(tmp_path, *changed(draw(2), lambda r: r.spec.variant == "relu-dropout", status="failed"))
     text = said(tmp_path, "study")
     assert "No block is complete" in text
     assert document(tmp_path)["contrasts"] == []
 
 
 def test_runs_that_differ_by_nothing_at_all_are_remarked_on(tmp_path):
-    saved(tmp_path, draw(4, Truth({}, {}, noise_j=0.0, noise_share=0.0)))
+    save(tmp_path, *draw(4, Truth({}, {}, noise_j=0.0, noise_share=0.0)))
     found = document(tmp_path)
     assert contrast(found, "interaction")["d_z"] is None
     assert any("exactly the same amount" in note for note in found["notes"])
@@ -275,12 +262,12 @@ def test_runs_that_differ_by_nothing_at_all_are_remarked_on(tmp_path):
 
 def test_single_runs_of_no_plan_are_paired_by_seed(tmp_path):
     records = [replace(r, spec=replace(r.spec, block=0)) for r in draw(3)]
-    saved(tmp_path, [replace(r, run_id=r.spec.run_id) for r in records])
+    save(tmp_path, *[replace(r, run_id=r.spec.run_id) for r in records])
     assert document(tmp_path)["blocks"]["complete"] == ["seed 1001", "seed 1002", "seed 1003"]
 
 
 def test_an_arm_that_was_hardly_run_is_set_aside_and_named(tmp_path):
-    saved(tmp_path, draw(4) + draw(1, variants=["relu-dropout"], epochs=2))
+    save(tmp_path, *draw(4) + draw(1, variants=["relu-dropout"], epochs=2))
     found = document(tmp_path)
     assert len(found["blocks"]["complete"]) == 4
     assert found["factors"] == ["activation", "regulariser"]
@@ -288,7 +275,7 @@ def test_an_arm_that_was_hardly_run_is_set_aside_and_named(tmp_path):
 
 
 def test_a_repeated_complete_block_counts_once(tmp_path):
-    saved(tmp_path, draw(3) + draw(1, repeat=2, seed=9))
+    save(tmp_path, *draw(3) + draw(1, repeat=2, seed=9))
     blocks = document(tmp_path)["blocks"]
     assert len(blocks["complete"]) == 3
 
@@ -299,7 +286,7 @@ def test_a_repeated_complete_block_counts_once(tmp_path):
 @pytest.fixture(scope="module")
 def laptop(tmp_path_factory):
     results = tmp_path_factory.mktemp("laptop")
-    saved(results, draw(4, channels=LAPTOP))
+    save(results, *draw(4, channels=LAPTOP))
     return results
 
 
@@ -334,7 +321,7 @@ def test_naming_joules_that_are_modelled_is_refused_with_the_way_out(laptop):
 
 
 def test_a_made_up_signal_is_compared_only_as_such(tmp_path):
-    saved(tmp_path, draw(3, channels=SYNTHETIC_CHANNELS))
+    save(tmp_path, *draw(3, channels=SYNTHETIC_CHANNELS))
     assert "no joules compared" in said(tmp_path, "study", "--channel", "modelled")
     assert "(synthetic)" in said(tmp_path, "study", "--channel", "synthetic")
 
@@ -345,7 +332,7 @@ OTHER_HOST = {**PROVENANCE, "host_id": "77aa00", "cpu_model": "Another CPU"}
 
 
 def mixed(tmp_path, **fields):
-    saved(tmp_path, changed(draw(4), lambda r: r.spec.block > 2, **fields))
+    save(tmp_path, *changed(draw(4), lambda r: r.spec.block > 2, **fields))
     return tmp_path
 
 
@@ -376,13 +363,13 @@ def test_a_block_whose_runs_come_from_two_machines_is_left_out(tmp_path):
         lambda r: r.spec.variant == "relu-dropout" and r.spec.block == 1,
         provenance={**PROVENANCE, "host_id": "77aa00"},
     )
-    saved(tmp_path, records)
+    save(tmp_path, *records)
     text = said(tmp_path, "study", "--allow-different", "host_id")
     assert "its runs come from several machines" in text
 
 
 def test_measured_and_modelled_joules_never_stand_together(tmp_path):
-    saved(tmp_path, draw(4, channels=LAPTOP)[:8] + draw(4)[8:])
+    save(tmp_path, *draw(4, channels=LAPTOP)[:8] + draw(4)[8:])
     for channel in ("measured", "modelled"):
         with pytest.raises(CannotMeasureError, match="headline_status differs"):
             said(tmp_path, "study", "--channel", channel)
@@ -398,7 +385,7 @@ def test_other_images_are_another_study(tmp_path):
 
 
 def test_an_unknown_field_to_allow_is_named_with_the_nearest(tmp_path):
-    saved(tmp_path, draw(1))
+    save(tmp_path, *draw(1))
     with pytest.raises(UsageError, match="Did you mean 'gpu_name'"):
         said(tmp_path, "study", "--allow-different", "gpu_nam")
 
@@ -408,7 +395,7 @@ def test_an_unknown_field_to_allow_is_named_with_the_nearest(tmp_path):
 
 def test_two_settings_of_one_variant_make_a_design_of_their_own(tmp_path):
     only = {"variants": ["leaky-dropout"]}
-    saved(tmp_path, draw(3, **only) + draw(3, **only, batch_size=32, seed=5))
+    save(tmp_path, *draw(3, **only) + draw(3, **only, batch_size=32, seed=5))
     found = document(tmp_path)
     assert found["baseline"] == "leaky-dropout batch_size=32"
     names = [row["contrast"] for row in found["contrasts"]]
@@ -423,7 +410,7 @@ def test_batch_size_and_precision_make_a_two_by_two_design(tmp_path):
         for precision in ("float32", "mixed_float16")
         for r in draw(3, **only, batch_size=batch, precision=precision, seed=batch)
     ]
-    saved(tmp_path, records)
+    save(tmp_path, *records)
     found = document(tmp_path)
     assert found["factors"] == ["batch_size", "precision"]
     assert contrast(found, "precision mixed_float16")["against"] == "float32"
@@ -440,8 +427,8 @@ def test_another_baseline_turns_the_pairs_round(clear):
 def test_two_studies_are_compared_arm_by_arm(tmp_path):
     pair = ["relu-dropout", "leaky-dropout"]
     slower = Truth({"relu-dropout": 0.2, "leaky-dropout": 0.24}, CLEAR.shares)
-    saved(tmp_path, draw(6, study="before", variants=pair))
-    saved(tmp_path, draw(6, slower, study="after", variants=pair))
+    save(tmp_path, *draw(6, study="before", variants=pair))
+    save(tmp_path, *draw(6, slower, study="after", variants=pair))
     found = json.loads(said(tmp_path, "before", "after", "--json"))
     rows = [row for row in found["contrasts"] if row["metric"] == ENERGY]
     assert [(row["contrast"], row["against"]) for row in rows] == [
@@ -462,13 +449,13 @@ def test_every_field_of_a_spec_is_a_treatment_or_known_not_to_be():
 
 def with_predictions(results, shares, photographs=range(40), seed=3):
     records = draw(3)
-    saved(results, records)
+    save(results, *records)
     rng = np.random.default_rng(seed)
     several = [p for p in photographs for _ in range(10)]
     easy = np.repeat(rng.random(len(list(photographs))), 10)
     for record in records:
         right = easy < shares[record.spec.variant]
-        write_predictions(results, record, right, several)
+        write_predictions(run_dir(results, record), right, several)
 
 
 def test_accuracy_has_an_interval_by_photograph_beside_the_one_over_seeds(tmp_path):
@@ -491,9 +478,9 @@ def test_two_networks_are_compared_on_the_same_images(tmp_path):
 
 def test_unknown_photographs_leave_the_interval_out_and_say_so(tmp_path):
     records = draw(3)
-    saved(tmp_path, records)
+    save(tmp_path, *records)
     for record in records:
-        write_predictions(tmp_path, record, np.ones(8, bool), [None] * 8)
+        write_predictions(run_dir(tmp_path, record), np.ones(8, bool), [None] * 8)
     found = document(tmp_path)
     assert found["same_images"] == []
     assert any("own error is not shown" in note for note in found["notes"])
@@ -564,7 +551,7 @@ def test_an_unknown_study_exits_2_and_names_the_nearest(clear):
 
 
 def test_fewer_than_three_blocks_leave_a_gate_open(tmp_path):
-    saved(tmp_path, draw(2))
+    save(tmp_path, *draw(2))
     with pytest.raises(CannotTellError):
         said(tmp_path, "study", "--strict", "--fail-if", f"{ENERGY} > +5%")
 
@@ -583,7 +570,7 @@ def test_an_unknown_metric_is_refused_with_the_nearest(clear):
 
 
 def planned(results, **analysis):
-    saved(results, draw(3, channels=LAPTOP))
+    save(results, *draw(3, channels=LAPTOP))
     folder = results / "study"
     experiment = Experiment(
         study="study",
@@ -641,7 +628,7 @@ def test_latex_and_markdown_hold_every_contrast_and_are_whole(clear):
 
 def test_bootstrap_intervals_need_fifteen_blocks_and_are_labelled(tmp_path, clear):
     assert "Bootstrap intervals need 15 blocks" in said(clear, "study", "--interval", "bootstrap")
-    saved(tmp_path, draw(15))
+    save(tmp_path, *draw(15))
     row = contrast(document(tmp_path, "--interval", "bootstrap"), "activation leaky-relu")
     assert row["ci_method"] == "bootstrap"
     assert row["ci_low"] < row["estimate"] < row["ci_high"]

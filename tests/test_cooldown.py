@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
+from builders.evidence import counter, doubts, evidence, healthy_board, power
 from fakes.nvml_plugin import ScriptedNvml
 from fakes.nvml_scenario import FakeGpu, Fault, Scenario
-from made_evidence import counter, doubts, evidence, healthy_board, power
 from wbcbench.errors import CannotMeasureError
 from wbcbench.gpu.telemetry import GpuTelemetry
 from wbcbench.runs.study import RunSpec

@@ -11,9 +11,10 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from kept_run import COUNTER_J, kept_run
-from made_evidence import COUNTER, counter
-from records_factory import make_record, save
+from builders.evidence import counter, power
+from builders.folder import TRAIN_STEPS_J, run_folder, write_traces
+from builders.machine import COUNTER
+from builders.run import make_record, save
 from wbcbench import table
 from wbcbench.commands.explain import explain as command
 from wbcbench.errors import UsageError
@@ -41,7 +42,7 @@ def said(*words):
 
 @pytest.fixture(scope="module")
 def kept(tmp_path_factory):
-    return kept_run(tmp_path_factory.mktemp("kept"))
+    return run_folder(tmp_path_factory.mktemp("kept"))
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +87,7 @@ def test_formulas_with_values_put_in_come_to_the_cell(trained, tmp_path, machine
 def test_joules_are_taken_apart_into_window_channel_readings_edges_and_budget(kept):
     found = explained(kept, "energy_gpu_train_j")
     [reading] = found.readings
-    assert found.value == found.again == pytest.approx(COUNTER_J, rel=1e-3)
+    assert found.value == found.again == pytest.approx(TRAIN_STEPS_J, rel=1e-3)
     assert found.state is RecountState.EQUAL
     assert reading.channel == COUNTER
     assert (reading.window.start_s, reading.window.end_s) == (15.0, 85.0)
@@ -108,20 +109,14 @@ def test_the_headlines_net_joules_name_idle_windows_and_the_baseline(kept):
 
 
 def test_a_changed_trace_is_found_out(tmp_path):
-    run = kept_run(tmp_path)
-    path = run.trace_path(COUNTER.name)
-    lines = path.read_text().splitlines()
-    shifted = [
-        lines[0],
-        *(f"{line.split(',')[0]},{float(line.split(',')[1]) * 1.01}" for line in lines[1:]),
-    ]
-    path.write_text("\n".join([*shifted, ""]))
+    run = run_folder(tmp_path)
+    write_traces(run, [counter(lambda _, j: 1.01 * j), power()])
     assert explained(run, "energy_gpu_train_j").state is RecountState.DIFFERS
     assert "DIFFERS from the record's" in " ".join(said(run.path, "energy_gpu_train_j").split())
 
 
 def test_a_changed_record_is_found_out(tmp_path):
-    run = kept_run(tmp_path)
+    run = run_folder(tmp_path)
     text = run.record_path.read_text()
     cell = explained(run, "headline_energy_train_j").value
     run.record_path.write_text(text.replace(repr(cell), repr(cell - 500.0)))
@@ -129,7 +124,7 @@ def test_a_changed_record_is_found_out(tmp_path):
 
 
 def test_without_traces_it_says_so_and_still_tells_formula_and_budget(tmp_path):
-    run = kept_run(tmp_path)
+    run = run_folder(tmp_path)
     shutil.rmtree(run.path / "trace")
     found = explained(run, "energy_gpu_train_j")
     assert (found.state, found.missing) == (RecountState.NOT_KEPT, (Source.TRACES,))
@@ -140,7 +135,7 @@ def test_without_traces_it_says_so_and_still_tells_formula_and_budget(tmp_path):
 
 
 def test_a_failed_channel_says_why_it_is_unknown(tmp_path):
-    run = kept_run(tmp_path, counter(lambda t, j: j if t < 60 else None))
+    run = run_folder(tmp_path, counter(lambda t, j: j if t < 60 else None))
     found = explained(run, "energy_gpu_train_j")
     assert found.value is None
     assert found.state is RecountState.EQUAL

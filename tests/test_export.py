@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from compared_studies import draw, saved
+from builders.machine import LAPTOP
+from builders.run import failed_record, make_spec, save
+from builders.study import draw
 from program import wbcbench
-from records_factory import LAPTOP, failed_record, make_spec
 from wbcbench import table
 from wbcbench.errors import UsageError
 from wbcbench.table import files as table_files
@@ -25,7 +26,7 @@ def results(tmp_path_factory):
     folder = tmp_path_factory.mktemp("results")
     spec = make_spec("leaky-dropout", 9, block=9, study="study")
     failed = failed_record(spec=spec)
-    saved(folder, [*draw(2), *draw(1, channels=LAPTOP, batch_size=32), failed])
+    save(folder, *[*draw(2), *draw(1, channels=LAPTOP, batch_size=32), failed])
     return folder
 
 

@@ -12,10 +12,10 @@ from itertools import count
 
 import pytest
 
+from builders.evidence import EPOCHS
 from fakes.clocks import FileClock
 from fakes.nvml_scenario import Counter, FakeGpu, Fault, Scenario, Sensor
 from fakes.power_shapes import Constant
-from made_evidence import EPOCHS
 from wbcbench.checks import Evidence, cautions
 from wbcbench.joules.energy import Window
 from wbcbench.joules.headline import headline_channel, spoken_energy_j, spoken_uncertainty_j

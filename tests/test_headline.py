@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import wbcbench
-from records_factory import (
+from builders.machine import (
     CODECARBON_CHANNELS,
     GPU_CHANNELS,
     GPU_MACHINE,
@@ -18,8 +18,8 @@ from records_factory import (
     LOAD_W,
     RAPL_CHANNELS,
     SYNTHETIC_CHANNELS,
-    make_record,
 )
+from builders.run import make_record
 from wbcbench.joules.energy import Channel, Domain, Kind, Origin
 from wbcbench.joules.headline import (
     headline_channel,

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from records_factory import make_record, make_spec
+from builders.run import make_record, make_spec
 from wbcbench import table
 from wbcbench.errors import UsageError
 from wbcbench.joules.energy import Channel, Domain, Kind, Origin, WindowEnergy

@@ -9,7 +9,8 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from records_factory import LAPTOP, SYNTHETIC_CHANNELS, failed_record, make_record, make_spec, save
+from builders.machine import LAPTOP, SYNTHETIC_CHANNELS
+from builders.run import failed_record, make_record, make_spec, save
 from wbcbench import table
 from wbcbench.catalog import KINDS
 from wbcbench.commands.list_runs import list_runs

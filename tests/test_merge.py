@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from compared_studies import draw, saved
+from builders.machine import PROVENANCE
+from builders.run import make_record, make_spec, save
+from builders.study import draw
 from program import wbcbench
-from records_factory import PROVENANCE, make_record, make_spec
 from wbcbench.errors import UsageError
 from wbcbench.runs.local_facts import Local
 from wbcbench.runs.merging import merge
@@ -26,16 +27,16 @@ def content(folder: Path) -> dict[str, bytes]:
 
 
 def test_runs_of_two_machines_come_together_byte_by_byte(tmp_path):
-    here = saved(tmp_path / "here", draw(2))
-    there = saved(tmp_path / "there", [r for r in draw(4, seed=7) if r.spec.block > 2])
+    here = save(tmp_path / "here", *draw(2))
+    there = save(tmp_path / "there", *[r for r in draw(4, seed=7) if r.spec.block > 2])
     done = merge([here, there], tmp_path / "all" / "both")
     assert (done.copied, done.same, done.unfinished) == (16, 0, 0)
     assert content(tmp_path / "all" / "both") == content(here) | content(there)
 
 
 def test_the_same_run_twice_is_kept_once(tmp_path):
-    first = saved(tmp_path / "a", draw(2))
-    second = saved(tmp_path / "b", draw(2))
+    first = save(tmp_path / "a", *draw(2))
+    second = save(tmp_path / "b", *draw(2))
     done = merge([first, second], tmp_path / "all")
     assert (done.copied, done.same) == (8, 8)
     again = merge([first], tmp_path / "all")
@@ -43,9 +44,9 @@ def test_the_same_run_twice_is_kept_once(tmp_path):
 
 
 def test_one_name_with_two_contents_is_refused_and_nothing_is_copied(tmp_path):
-    first = saved(tmp_path / "a", draw(2))
+    first = save(tmp_path / "a", *draw(2))
     other = [replace(r, provenance={**PROVENANCE, "host_id": "77aa00"}) for r in draw(1)]
-    second = saved(tmp_path / "b", other)
+    second = save(tmp_path / "b", *other)
     with pytest.raises(UsageError, match="twice with different content") as caught:
         merge([first, second], tmp_path / "all")
     assert str(first) in str(caught.value)
@@ -54,7 +55,7 @@ def test_one_name_with_two_contents_is_refused_and_nothing_is_copied(tmp_path):
 
 
 def test_different_predictions_of_equal_records_are_refused_too(tmp_path):
-    folders = [saved(tmp_path / name, draw(1)) for name in ("a", "b")]
+    folders = [save(tmp_path / name, *draw(1)) for name in ("a", "b")]
     for folder in folders:
         run = RunDir(next(folder.iterdir()))
         run.predictions_path.write_bytes(str(folder).encode())
@@ -63,13 +64,13 @@ def test_different_predictions_of_equal_records_are_refused_too(tmp_path):
 
 
 def test_a_run_that_differs_from_one_already_there_is_refused(tmp_path):
-    merge([saved(tmp_path / "a", draw(1))], tmp_path / "all")
+    merge([save(tmp_path / "a", *draw(1))], tmp_path / "all")
     with pytest.raises(UsageError, match="twice with different content"):
-        merge([saved(tmp_path / "b", draw(1, seed=5))], tmp_path / "all")
+        merge([save(tmp_path / "b", *draw(1, seed=5))], tmp_path / "all")
 
 
 def test_runs_without_a_record_stay_where_they_are_and_are_counted(tmp_path):
-    folder = saved(tmp_path / "a", draw(1))
+    folder = save(tmp_path / "a", *draw(1))
     spec = make_spec("leaky-dropout", 77, study="study")
     RunDir(folder / spec.run_id).create(spec, Local())
     done = merge([folder], tmp_path / "all")
@@ -78,7 +79,7 @@ def test_runs_without_a_record_stay_where_they_are_and_are_counted(tmp_path):
 
 
 def test_a_record_of_a_newer_version_is_refused_before_anything_is_copied(tmp_path):
-    folder = saved(tmp_path / "a", draw(1))
+    folder = save(tmp_path / "a", *draw(1))
     newer = make_record(spec=make_spec("leaky-dropout", 78, study="study"), schema="9.0")
     run = RunDir(folder / newer.run_id)
     run.create(newer.spec, Local())
@@ -89,20 +90,20 @@ def test_a_record_of_a_newer_version_is_refused_before_anything_is_copied(tmp_pa
 
 
 def test_a_study_is_not_merged_into_itself(tmp_path):
-    folder = saved(tmp_path, draw(1))
+    folder = save(tmp_path, *draw(1))
     with pytest.raises(UsageError, match="into itself"):
         merge([folder], folder)
 
 
 def test_a_merged_study_is_compared_once_its_hosts_are_allowed_to_differ(tmp_path):
     results = tmp_path / "results"
-    saved(results, draw(3, study="first"))
+    save(results, *draw(3, study="first"))
     elsewhere = [
         replace(r, provenance={**PROVENANCE, "host_id": "77aa00"})
         for r in draw(6, study="second", seed=4)
         if r.spec.block > 3
     ]
-    away = saved(tmp_path / "usb stick", elsewhere)
+    away = save(tmp_path / "usb stick", *elsewhere)
     where = ("--results", str(results))
     ended = wbcbench("merge", "first", str(away), "--into", "both", *where, "--json")
     assert ended.code == 0
@@ -115,6 +116,6 @@ def test_a_merged_study_is_compared_once_its_hosts_are_allowed_to_differ(tmp_pat
 
 
 def test_an_unknown_study_to_merge_exits_2(tmp_path):
-    saved(tmp_path, draw(1))
+    save(tmp_path, *draw(1))
     ended = wbcbench("merge", "stduy", "--into", "x", "--results", str(tmp_path))
     assert ended.code == 2

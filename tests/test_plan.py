@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from builders.run import make_record, save
 from program import wbcbench
-from records_factory import make_record, save
 from stand_in_launcher import StandIn
 from wbcbench.errors import RunsFailedError, UsageError
 from wbcbench.planning import plan as plans

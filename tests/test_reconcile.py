@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from made_evidence import COUNTER, POWER, counter, doubts, evidence, judged, modelled_cpu, power
+from builders.evidence import counter, doubts, evidence, judged, modelled_cpu, power
+from builders.machine import COUNTER, POWER
 from wbcbench.joules.energy import Domain, Origin, Trace, WindowEnergy
 from wbcbench.trust.agreement import agreement, difference_pct
 from wbcbench.trust.faults import is_pair

@@ -8,14 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from records_factory import (
-    GPU_MACHINE,
-    LAPTOP,
-    failed_record,
-    make_epochs,
-    make_record,
-    make_scores,
-)
+from builders.machine import GPU_MACHINE, LAPTOP
+from builders.run import failed_record, make_record, make_scores
+from builders.timeline import make_epochs
 from wbcbench import table
 from wbcbench.errors import UsageError
 from wbcbench.runs import records

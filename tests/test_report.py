@@ -12,16 +12,10 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from builders.machine import LAPTOP, SYNTHETIC_CHANNELS
+from builders.run import failed_record, make_record, make_spec, save
+from builders.study import gather
 from reading_reports import Strict, page, published, text_of, two_variants
-from records_factory import (
-    LAPTOP,
-    SYNTHETIC_CHANNELS,
-    failed_record,
-    gather,
-    make_record,
-    make_spec,
-    save,
-)
 from wbcbench.catalog import SECTIONS, load_part
 from wbcbench.commands.report import report as report_command
 from wbcbench.errors import UsageError

@@ -6,12 +6,12 @@ from dataclasses import replace
 from xml.etree import ElementTree as ET
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from scipy import stats
 
-from records_factory import CLASSES, gather, make_record, make_scores, save
+from builders.folder import write_predictions
+from builders.run import CLASSES, make_record, make_scores, run_dir, save
+from builders.study import gather
 from wbcbench.report.accuracy_depth import matrix, section
 from wbcbench.report.page.depths import accuracies, depth_of, recalls
 from wbcbench.report.page.drawing import to_svg
@@ -30,14 +30,8 @@ def predictions(rng, images=240, photographs=24):
 
 def keep(folder, record, table):
     photograph, truth, said = table
-    columns = {
-        "image_sha256": [f"{i:064x}" for i in range(len(truth))],
-        "original_id": photograph,
-        "seen_in_train": photograph < 4,
-        "y_true": [CLASSES[i] for i in truth],
-        "y_pred": [CLASSES[i] for i in said],
-    }
-    pq.write_table(pa.table(columns), folder / record.run_id / "predictions.parquet")
+    run = run_dir(folder.parent, record)
+    write_predictions(run, said == truth, photograph, seen_in_train=photograph < 4)
 
 
 @pytest.fixture(scope="module")

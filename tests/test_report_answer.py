@@ -6,8 +6,9 @@ import re
 
 import pytest
 
-from compared_studies import CLEAR, NOTHING, VARIANTS, draw, saved
-from records_factory import LAPTOP, SYNTHETIC_CHANNELS, failed_record, make_record, save
+from builders.machine import LAPTOP, SYNTHETIC_CHANNELS
+from builders.run import failed_record, make_record, save
+from builders.study import CLEAR, NOTHING, VARIANTS, draw
 from wbcbench.comparison.document import contrast_key, contrast_row
 from wbcbench.planning import plan
 from wbcbench.planning.experiment import Experiment
@@ -19,7 +20,7 @@ from wbcbench.report.page.sentences import contrast_sentence
 
 def answered(tmp_path, records):
     """The answer's claims and the study they are of."""
-    folder = saved(tmp_path, records)
+    folder = save(tmp_path, *records)
     study = read(folder.parent, folder.name)
     return answer.section(study).claims, study
 
@@ -124,7 +125,7 @@ def test_the_meters_error_of_absolute_joules_holds_the_gain(tmp_path):
 
 
 def test_two_runs_are_told_with_lowest_and_highest(tmp_path):
-    folder = saved(tmp_path, draw(2, CLEAR))
+    folder = save(tmp_path, *draw(2, CLEAR))
     first = summary.section(read(folder.parent, folder.name)).tables[0]
     assert "lowest and highest (–)" in first.caption
     assert all("–" in row[2] for row in first.rows)
@@ -132,7 +133,7 @@ def test_two_runs_are_told_with_lowest_and_highest(tmp_path):
 
 def test_contrasts_of_a_study_whose_plan_has_more_are_not_called_planned(tmp_path):
     records = [r for r in draw(3) if r.spec.variant.startswith("relu")]
-    folder = saved(tmp_path, records)
+    folder = save(tmp_path, *records)
     made = plan.plan(Experiment("study", (1001, 1002, 1003), 3, {"variant": VARIANTS}))
     plan.keep(made, folder)
     study = read(folder.parent, folder.name)
@@ -142,7 +143,7 @@ def test_contrasts_of_a_study_whose_plan_has_more_are_not_called_planned(tmp_pat
 
 
 def test_contrasts_of_the_plan_are_called_fixed_before_the_first_run(tmp_path):
-    folder = saved(tmp_path, draw(3))
+    folder = save(tmp_path, *draw(3))
     made = plan.plan(Experiment("study", (1001, 1002, 1003), 3, {"variant": VARIANTS}))
     plan.keep(made, folder)
     study = read(folder.parent, folder.name)

@@ -11,11 +11,11 @@ from axe_playwright_python.sync_playwright import Axe
 from pypdf import PdfReader
 
 from browser import contrast, opened, started
+from builders.study import write_study
 from hostile_studies import hostile_study
 from reading_reports import published
 from wbcbench.report import build
 from wbcbench.report.page.publish import read
-from whole_studies import write_study
 
 DESKTOP = (1280, 1024)
 PHONE = (380, 800)

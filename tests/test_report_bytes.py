@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 
-from whole_studies import Size, write_study
+from builders.study import Size, write_study
 
 FORMATS = ("html", "md", "tex", "csv", "svg", "pdf")
 CODE = (

@@ -6,7 +6,8 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from records_factory import gather, make_record
+from builders.run import make_record
+from builders.study import gather
 from wbcbench.joules.carbon import intensities
 from wbcbench.report.carbon_places import section
 from wbcbench.report.page.drawing import to_svg

@@ -10,18 +10,11 @@ from xml.etree import ElementTree as ET
 import html5lib
 import pytest
 
-from compared_studies import draw
+from builders.machine import LAPTOP, PROVENANCE, SYNTHETIC_CHANNELS
+from builders.run import failed_record, make_record, make_scores, save
+from builders.study import draw
+from builders.timeline import make_epochs
 from reading_reports import page, published, text_of
-from records_factory import (
-    LAPTOP,
-    PROVENANCE,
-    SYNTHETIC_CHANNELS,
-    failed_record,
-    make_epochs,
-    make_record,
-    make_scores,
-    save,
-)
 from wbcbench.report.page.publish import publish
 from wbcbench.runs.records import Failure, RunRecord
 

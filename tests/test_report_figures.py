@@ -11,18 +11,10 @@ import pytest
 import scipy.stats
 from statsmodels.duration.survfunc import SurvfuncRight
 
-from compared_studies import CLEAR, VARIANTS, draw, saved
-from records_factory import (
-    GPU_CHANNELS,
-    LAPTOP,
-    RAPL_CHANNELS,
-    failed_record,
-    gather,
-    make_epochs,
-    make_record,
-    make_scores,
-    make_spec,
-)
+from builders.machine import GPU_CHANNELS, LAPTOP, RAPL_CHANNELS
+from builders.run import failed_record, make_record, make_scores, make_spec, save
+from builders.study import CLEAR, VARIANTS, draw, gather
+from builders.timeline import make_epochs
 from wbcbench.catalog import load_part
 from wbcbench.report.contrasts_forest import differences, forest
 from wbcbench.report.page.centres import centres, front
@@ -40,7 +32,7 @@ CPU_MODEL, RAM_MODEL = LAPTOP
 def study(tmp_path_factory):
     """Four variants in ten blocks: enough for everything there is to draw."""
     results = tmp_path_factory.mktemp("results")
-    saved(results, draw(10, CLEAR))
+    save(results, *draw(10, CLEAR))
     return read(results, "study")
 
 
@@ -107,7 +99,7 @@ def test_the_share_on_the_front_is_the_comparisons(study):
 
 def test_means_stand_for_the_complete_blocks_alone(tmp_path):
     records = [r for r in draw(4) if not (r.spec.block == 4 and r.spec.variant == "relu-dropout")]
-    saved(tmp_path, records)
+    save(tmp_path, *records)
     study = read(tmp_path, "study")
     assert {len(each.points) for each in centres(study)} == {3}
     assert "over 3 complete blocks" in figure(study, "tradeoff").caption
@@ -194,7 +186,7 @@ def test_a_variant_that_seldom_reaches_the_target_has_no_median():
 
 def test_a_run_outside_every_complete_block_is_drawn_and_not_counted(tmp_path):
     records = [r for r in draw(3) if not (r.spec.block == 3 and r.spec.variant == "relu-dropout")]
-    saved(tmp_path, records)
+    save(tmp_path, *records)
     made = figure(read(tmp_path, "study"), "target")
     assert len(made.data.rows) == 11
     assert "drawn and not counted" in made.caption
@@ -291,7 +283,7 @@ LITTLE = {
 @pytest.mark.parametrize("records", LITTLE.values(), ids=LITTLE)
 def test_little_or_odd_evidence_makes_a_sound_figure_or_none(tmp_path, records):
     name = records[0].spec.study
-    saved(tmp_path, records)
+    save(tmp_path, *records)
     study = read(tmp_path, name)
     blocks = [load_part("section", section)(study) for section in FIGURES]
     figures = [each for block in blocks if block for each in block.figures]

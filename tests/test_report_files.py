@@ -14,9 +14,9 @@ import typer
 from pypdf import PdfReader
 from typer.testing import CliRunner
 
-from compared_studies import draw, saved
-from kept_run import kept_run
-from records_factory import failed_record, make_record, make_spec, save
+from builders.folder import run_folder
+from builders.run import failed_record, make_record, make_spec, save
+from builders.study import draw
 from wbcbench.commands.report import report as command
 from wbcbench.errors import UsageError
 from wbcbench.report import DataTable, build
@@ -29,7 +29,7 @@ from wbcbench.runs.records import Failure
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
     folder = tmp_path_factory.mktemp("results")
-    saved(folder, draw(3))
+    save(folder, *draw(3))
     return folder
 
 
@@ -118,7 +118,7 @@ def test_numbers_go_unrounded_where_a_table_has_them():
 
 
 def test_nothing_is_redone_while_nothing_changed(tmp_path):
-    run = kept_run(tmp_path)
+    run = run_folder(tmp_path)
     first = refresh(tmp_path, "runs", tmp_path / "r", ["tex"])
     again = refresh(tmp_path, "runs", tmp_path / "r", ["tex"])
     assert (first.built, again.built) == (True, False)
@@ -132,7 +132,7 @@ def test_nothing_is_redone_while_nothing_changed(tmp_path):
 
 @pytest.mark.parametrize("change", ["record", "trace", "new run", "page", "gone"])
 def test_what_changed_is_made_again(tmp_path, change):
-    run = kept_run(tmp_path)
+    run = run_folder(tmp_path)
     first = refresh(tmp_path, "runs", tmp_path / "r", ["tex"])
     if change == "record":
         text = run.record_path.read_text()

@@ -12,8 +12,7 @@ from dataclasses import replace
 import pytest
 
 from browser import started
-from compared_studies import draw
-from records_factory import gather
+from builders.study import draw, gather
 from wbcbench.errors import UsageError
 from wbcbench.report import Report
 from wbcbench.report.page.files.interactive import to_interactive

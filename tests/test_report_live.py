@@ -15,8 +15,8 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from builders.run import make_record, save
 from program import command
-from records_factory import make_record, save
 from wbcbench.commands.report import report as report_command
 from wbcbench.errors import UsageError
 from wbcbench.report.page.files import manifest

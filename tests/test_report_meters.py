@@ -8,7 +8,9 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from records_factory import GPU_CHANNELS, GPU_MACHINE, LAPTOP, failed_record, gather, make_record
+from builders.machine import GPU_CHANNELS, GPU_MACHINE, LAPTOP
+from builders.run import failed_record, make_record
+from builders.study import gather
 from wbcbench.report.meters import pairs, section
 from wbcbench.report.page.drawing import to_svg
 from wbcbench.sensors.sensor_card import SensorCard

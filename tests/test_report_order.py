@@ -8,7 +8,9 @@ from xml.etree import ElementTree as ET
 import numpy as np
 import pytest
 
-from records_factory import TELEMETRY, gather, make_record, make_spec
+from builders.machine import TELEMETRY
+from builders.run import make_record, make_spec
+from builders.study import gather
 from wbcbench.report.order import section
 from wbcbench.report.page.drawing import to_svg
 

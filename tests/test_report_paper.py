@@ -8,7 +8,8 @@ from dataclasses import replace
 import pytest
 from pypdf import PdfReader
 
-from records_factory import gather, make_record
+from builders.run import make_record
+from builders.study import gather
 from wbcbench.planning.experiment import SubmissionDetails
 from wbcbench.report import Block, DataTable, Report, Statement, build
 from wbcbench.report.page.drawing import to_pdf

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from made_evidence import COUNTER, POWER, counter, modelled_cpu, power, without
+from builders.evidence import counter, modelled_cpu, power, without
+from builders.machine import COUNTER, POWER
 from wbcbench.checks.gaps import gaps
 from wbcbench.joules.energy import Trace
 from wbcbench.report.page.power import readings, steps

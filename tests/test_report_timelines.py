@@ -5,12 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 from xml.etree import ElementTree as ET
 
+import numpy as np
 import pytest
 
-from records_factory import GPU_CHANNELS, failed_record, gather, make_record, make_spec, save
+from builders.evidence import without
+from builders.folder import write_measurements, write_traces
+from builders.machine import GPU_CHANNELS
+from builders.run import failed_record, make_record, make_spec, run_dir, save
+from builders.study import gather
 from wbcbench.report.page.drawing import to_svg
 from wbcbench.report.timelines import section
-from wbcbench.runs.records import RunRecord
 from wbcbench.runs.rundir import RunDir
 from wbcbench.verdict import Caution, Severity, Verdict
 
@@ -18,28 +22,15 @@ COUNTER, POWER = (channel.name for channel in GPU_CHANNELS)
 TORN_S = (120.0, 124.0)
 
 
-def polls(record: RunRecord, torn=False):
-    """Ten polls a second: 60 W while idle, 280 W else."""
-    start_s = record.windows[0].start_s - 1.0
-    end_s = max(window.end_s for window in record.windows) + 1.0
-    total_j, t_s = 1000.0, start_s
-    yield f"t_s,{COUNTER},{POWER}"
-    while t_s < end_s:
-        idle = any(w.name.startswith("idle") and w.start_s <= t_s < w.end_s for w in record.windows)
-        power_w = 60.0 if idle else 280.0
-        total_j += 0.1 * power_w
-        if not (torn and TORN_S[0] <= t_s < TORN_S[1]):
-            yield f"{t_s:.6f},{total_j!r},{power_w!r}"
-        t_s += 0.1
-
-
 def kept(tmp_path, *records, torn=()):
+    """Runs with polls, those of ``torn`` without four seconds of them."""
     folder = save(tmp_path, *records)
     for record in records:
-        run = RunDir(folder / record.run_id)
-        run.write_channels(GPU_CHANNELS)
-        lines = polls(record, torn=record.run_id in torn)
-        run.trace_path("nvml/gpu0").write_text("\n".join([*lines, ""]), encoding="ascii")
+        run = run_dir(tmp_path, record)
+        rng = np.random.default_rng(1)
+        traces = write_measurements(run, GPU_CHANNELS, record.windows, rng, jitter_s=0.0)
+        if record.run_id in torn:
+            write_traces(run, [without(trace, *TORN_S) for trace in traces])
     return gather("runs", list(records), folder=folder)
 
 

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from compared_studies import draw, saved
-from records_factory import LAPTOP, failed_record, make_record, make_spec, save
+from builders.machine import LAPTOP
+from builders.run import failed_record, make_record, make_spec, save
+from builders.study import draw
 from wbcbench.report import citation, limits, methods, quality, reproduce, uncertainty
 from wbcbench.report.page.publish import read
 from wbcbench.report.page.study_cost import cost_claim
@@ -16,7 +17,7 @@ from wbcbench.report.page.study_cost import cost_claim
 
 @pytest.fixture(scope="module")
 def clear(tmp_path_factory):
-    folder = saved(tmp_path_factory.mktemp("clear"), draw(3))
+    folder = save(tmp_path_factory.mktemp("clear"), *draw(3))
     return read(folder.parent, folder.name)
 
 

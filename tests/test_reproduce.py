@@ -12,7 +12,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from made_bundle import Made, honest_study
+from builders.bundle import StudyDesign, bundle_study
 from wbcbench.commands.reproduce import reproduce as command
 from wbcbench.commands.sweep import sweep
 from wbcbench.errors import UsageError, VerificationError
@@ -23,11 +23,11 @@ from wbcbench.submission.document import Author
 from wbcbench.submission.reproducing import STEPS, reproduce
 from wbcbench.submission.writing import Order, submit
 
-TINY = Made(blocks=1, variants=("leaky-dropout", "relu-dropout"), epochs=2)
+TINY = StudyDesign(blocks=1, variants=("leaky-dropout", "relu-dropout"), epochs=2)
 
 
-def bundle_of(made: Made, folder: Path, name: str = "bundle") -> Path:
-    study = honest_study(folder / "results", made)
+def bundle_of(made: StudyDesign, folder: Path, name: str = "bundle") -> Path:
+    study = bundle_study(folder / "results", made)
     order = Order(study.parent, "study", (Author("Ada"),), "MIT", out=folder / name, formats=PAGE)
     return submit(replace(order, as_zip=name.endswith(".zip"))).path
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
-from records_factory import make_record, make_spec, save
+from builders.run import make_record, make_spec, save
 from wbcbench.watching import running
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from typer.main import get_command
 
+from builders.run import make_record, save
 from program import wbcbench
-from records_factory import make_record, save
 from wbcbench import settings
 from wbcbench.cli import COMMANDS, build_app
 from wbcbench.errors import UsageError

@@ -6,7 +6,7 @@ import io
 
 from rich.console import Console
 
-from records_factory import make_epochs
+from builders.timeline import make_epochs
 from wbcbench.live import Now
 from wbcbench.live.lines import LinesView
 from wbcbench.live.panel import PanelView

@@ -19,8 +19,9 @@ import typer
 from rocrate.rocrate import ROCrate
 from typer.testing import CliRunner
 
-from made_bundle import HOME, HOST, SERIAL, UUID, Made, honest_study
-from records_factory import SYNTHETIC_CHANNELS, make_record, make_spec, save
+from builders.bundle import HOME, HOST, SERIAL, StudyDesign, bundle_study
+from builders.machine import GPU, SYNTHETIC_CHANNELS
+from builders.run import make_record, make_spec, save
 from wbcbench import table
 from wbcbench.commands.submit import submit as submit_command
 from wbcbench.comparison.analysis import compare
@@ -41,7 +42,7 @@ from wbcbench.table.study import read_study
 from wbcbench.units import kwh_from_j
 
 ADA = Author("Ada Lovelace", "0000-0002-1825-0097")
-SMALL = Made(blocks=2, variants=("leaky-dropout", "relu-dropout"), epochs=2)
+SMALL = StudyDesign(blocks=2, variants=("leaky-dropout", "relu-dropout"), epochs=2)
 
 
 def order(results: Path, out: Path, **fields: object) -> Order:
@@ -53,7 +54,7 @@ def order(results: Path, out: Path, **fields: object) -> Order:
 def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two blocks, the second of them repeated after a failed run."""
     results = tmp_path_factory.mktemp("made") / "results"
-    return honest_study(results, replace(SMALL, again=(2,)))
+    return bundle_study(results, replace(SMALL, again=(2,)))
 
 
 @pytest.fixture(scope="module")
@@ -221,7 +222,7 @@ def test_the_papers_say_what_is_measured_and_leave_to_the_author_what_is_his(pay
 
 
 def test_modelled_joules_are_never_called_measured(tmp_path):
-    study = honest_study(tmp_path / "results", replace(SMALL, gpu=False))
+    study = bundle_study(tmp_path / "results", replace(SMALL, gpu=False))
     payload = submit(order(study.parent, tmp_path / "bundle")).path / "data"
     impact = _words(payload, layout.IMPACT)
     assert "**modelled, not measured**" in impact
@@ -263,12 +264,12 @@ def test_the_crate_tells_each_run_as_one_action(payload):
 
 
 def test_a_bundle_says_nothing_of_persons_and_machines(written, payload):
-    private = [HOME, HOST, SERIAL, UUID, "alice", str(Path.home())]
+    private = [HOME, HOST, SERIAL, GPU, "alice", str(Path.home())]
     for path in written.path.rglob("*"):
         if path.is_file():
             data = path.read_bytes()
             assert not [word for word in private if word != "/root" and word.encode() in data]
-            assert UUID not in path.name
+            assert GPU not in path.name
     assert written.submission.redaction.counts == {
         "GPU UUID": 1,
         "host name": 1,
@@ -293,13 +294,13 @@ def test_a_board_keeps_one_name_throughout(payload):
 def test_without_redaction_everything_stays(study, tmp_path):
     made = submit(order(study.parent, tmp_path / "bare", redact=False))
     text = (made.path / "data" / layout.HOST).read_text()
-    assert UUID in text
+    assert GPU in text
     assert SERIAL in text
     assert not made.submission.redaction.applied
 
 
 def test_words_of_a_parquet_file_are_redacted_too(tmp_path):
-    study = honest_study(tmp_path / "results", replace(SMALL, blocks=1))
+    study = bundle_study(tmp_path / "results", replace(SMALL, blocks=1))
     run = study_runs(study.parent, "study")[0]
     told = pq.read_table(run.predictions_path)
     named = [f"{HOME}/cells/{name}" for name in told.column("file").to_pylist()]
@@ -312,8 +313,8 @@ def test_words_of_a_parquet_file_are_redacted_too(tmp_path):
 
 
 def test_a_uuid_that_a_run_was_asked_for_stays_and_is_named(tmp_path):
-    made = replace(SMALL, blocks=1, changes={"gpus": (UUID,)})
-    study = honest_study(tmp_path / "results", made)
+    made = replace(SMALL, blocks=1, changes={"gpus": (GPU,)})
+    study = bundle_study(tmp_path / "results", made)
     found = submit(order(study.parent, tmp_path / "bundle"))
     assert found.submission.redaction.kept == ("GPU UUID in spec.gpus",)
     for run in runs_of(found.path / "data"):
@@ -325,7 +326,7 @@ def test_a_uuid_that_a_run_was_asked_for_stays_and_is_named(tmp_path):
 
 def test_the_published_images_are_listed_whole_without_being_at_hand(tmp_path):
     made = replace(SMALL, blocks=1, published=True)
-    study = honest_study(tmp_path / "results", made)
+    study = bundle_study(tmp_path / "results", made)
     found = submit(order(study.parent, tmp_path / "bundle")).submission.dataset
     assert found is not None
     assert (found.listed_from, found.complete, found.n_images) == ("published table", True, 12444)
@@ -351,7 +352,7 @@ def test_the_source_of_the_commit_is_in_the_bundle(tmp_path):
         text=True,
     ).stdout.strip()
     facts = {"git_commit": commit, "git_dirty": False}
-    study = honest_study(tmp_path / "results", replace(SMALL, blocks=1, facts=facts))
+    study = bundle_study(tmp_path / "results", replace(SMALL, blocks=1, facts=facts))
     made = submit(order(study.parent, tmp_path / "bundle"))
     assert made.submission.git.source
     assert not made.submission.git.note
@@ -366,7 +367,7 @@ def test_the_source_of_the_commit_is_in_the_bundle(tmp_path):
 
 def test_a_dirty_commit_without_its_changes_is_said_plainly(tmp_path):
     facts = {"git_commit": "0" * 40, "git_dirty": True}
-    study = honest_study(tmp_path / "results", replace(SMALL, blocks=1, facts=facts))
+    study = bundle_study(tmp_path / "results", replace(SMALL, blocks=1, facts=facts))
     git = submit(order(study.parent, tmp_path / "bundle")).submission.git
     assert git.dirty
     assert not git.source
@@ -417,7 +418,7 @@ def test_what_is_there_is_replaced_by_force_and_only_if_it_is_a_bundle(study, wr
 
 
 def test_a_run_that_is_going_on_is_waited_for(tmp_path):
-    study = honest_study(tmp_path / "results", replace(SMALL, blocks=1))
+    study = bundle_study(tmp_path / "results", replace(SMALL, blocks=1))
     run = RunDir(study / "relu-dropout-s9-00000000")
     run.create(make_spec("relu-dropout", 9, study="study"), Local())
     with run.watched(), pytest.raises(UsageError, match="is going on"):
@@ -425,7 +426,7 @@ def test_a_run_that_is_going_on_is_waited_for(tmp_path):
 
 
 def test_a_link_inside_a_run_is_not_followed(tmp_path):
-    study = honest_study(tmp_path / "results", replace(SMALL, blocks=1))
+    study = bundle_study(tmp_path / "results", replace(SMALL, blocks=1))
     secret = tmp_path / "secret.txt"
     secret.write_text("s3cret")
     log = study_runs(study.parent, "study")[0].log_path
@@ -477,7 +478,7 @@ def test_the_experiment_file_says_who_hands_in(tmp_path):
     planned = Planned(
         author="Ada; Bob, 0000-0002-1825-0097", course="Green AI", licence="CC-BY-4.0"
     )
-    study = honest_study(tmp_path / "results", replace(SMALL, blocks=1, submission=planned))
+    study = bundle_study(tmp_path / "results", replace(SMALL, blocks=1, submission=planned))
     code, out, _ = command(
         "study", "--results", str(study.parent), "--out", str(tmp_path / "bundle"), "--json"
     )

@@ -7,7 +7,8 @@ import io
 
 import pytest
 
-from records_factory import CODECARBON_CHANNELS, failed_record, make_record, make_spec, save
+from builders.machine import CODECARBON_CHANNELS
+from builders.run import failed_record, make_record, make_spec, save
 from wbcbench import table
 from wbcbench.errors import UsageError
 from wbcbench.table import files

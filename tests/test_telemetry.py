@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from made_evidence import COUNTER, GPU
+from builders.machine import COUNTER, GPU
 from wbcbench.clock import MonotonicClock
 from wbcbench.gpu.telemetry import GpuProcess, TelemetrySample
 from wbcbench.joules.energy import Domain, Origin

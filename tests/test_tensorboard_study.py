@@ -15,9 +15,9 @@ from tensorboard.plugins.hparams import metadata, plugin_data_pb2
 from tensorboard.util.tensor_util import make_ndarray
 from typer.testing import CliRunner
 
-from kept_run import kept_run
+from builders.folder import run_folder
+from builders.run import failed_record, make_record, save
 from program import command
-from records_factory import failed_record, make_record, save
 from wbcbench import table
 from wbcbench.commands.tensorboard import tensorboard
 from wbcbench.errors import UsageError
@@ -87,7 +87,7 @@ def test_unknown_joules_are_left_out(tmp_path):
 
 
 def test_logs_can_be_made_again_from_record_and_traces(tmp_path):
-    run = kept_run(tmp_path)
+    run = run_folder(tmp_path)
     rebuild(run)
     events = read(run.tensorboard_dir)
     tags = set(events.Tags()["tensors"])

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from records_factory import LOAD_W, make_epochs, make_record, make_spec
+from builders.machine import LOAD_W
+from builders.run import make_record, make_spec
+from builders.timeline import make_epochs
 from wbcbench.joules.headline import headline_channel, spoken_energy_j
 from wbcbench.joules.metrics import Reached
 from wbcbench.runs.timeline import cost_of_target, timeline

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from made_bundle import Made
+from builders.bundle import StudyDesign
+from builders.machine import CODECARBON_CHANNELS
+from builders.run import make_record
 from program import SHORT, wbcbench
-from records_factory import CODECARBON_CHANNELS, make_record
 from tampered_bundles import Bag
 from tampering_trials import TWO, bundle
 from wbcbench import catalog
@@ -36,7 +37,7 @@ IDS = [f"V{number:02d}" for number in range(1, 18)]
 @pytest.fixture(scope="module")
 def bag(tmp_path_factory: pytest.TempPathFactory) -> Bag:
     room = tmp_path_factory.mktemp("verify")
-    return Bag(bundle(Made(blocks=2, variants=TWO, epochs=2), room), room / "spare")
+    return Bag(bundle(StudyDesign(blocks=2, variants=TWO, epochs=2), room), room / "spare")
 
 
 @pytest.fixture

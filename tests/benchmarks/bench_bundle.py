@@ -20,7 +20,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
 
-from made_bundle import Made, honest_study  # noqa: E402
+from builders.bundle import StudyDesign, bundle_study  # noqa: E402
 from wbcbench.cli import COMMANDS  # noqa: E402
 
 LIMIT_S, LIMIT_MB = 20.0, 500.0
@@ -68,8 +68,8 @@ def main() -> int:
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         here = Path(folder)
-        made = Made(blocks=asked.blocks, epochs=asked.epochs, published=True)
-        study = honest_study(here / "results", made)
+        made = StudyDesign(blocks=asked.blocks, epochs=asked.epochs, published=True)
+        study = bundle_study(here / "results", made)
         print(f"{4 * asked.blocks} runs; one-minute load {os.getloadavg()[0]:.1f}")
         words = ("submit", "study", "--results", str(study.parent), "--author", "A")
         words = (*words, "--licence", "MIT", "--out")

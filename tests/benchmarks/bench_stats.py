@@ -29,8 +29,7 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
 
-
-from records_factory import make_record, make_scores, make_spec, save  # noqa: E402
+from builders.run import make_record, make_scores, make_spec, save  # noqa: E402
 from wbcbench.comparison.analysis import compare  # noqa: E402
 from wbcbench.comparison.result import Comparison, Effect  # noqa: E402
 from wbcbench.comparison.settings import Settings, parse_gate  # noqa: E402

@@ -28,8 +28,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
 
-from compared_studies import draw, saved  # noqa: E402
-from records_factory import make_epochs, make_record, make_spec  # noqa: E402
+from builders.run import make_record, make_spec, save  # noqa: E402
+from builders.study import draw  # noqa: E402
+from builders.timeline import make_epochs  # noqa: E402
 from wbcbench import table  # noqa: E402
 from wbcbench.runs import records  # noqa: E402
 
@@ -146,7 +147,7 @@ def bench_table(sizes: list[int], epochs: int) -> bool:
 def bench_compare() -> bool:
     """``wbcbench compare`` on four variants in eight blocks, less an empty interpreter."""
     with tempfile.TemporaryDirectory() as folder:
-        saved(Path(folder), draw(8, study=STUDY))
+        save(Path(folder), *draw(8, study=STUDY))
         words = ["-m", "wbcbench", "compare", STUDY, "--results", folder]
         whole, empty = min_cpu_s(words), min_cpu_s(["-c", "pass"])
     spent_s = whole - empty

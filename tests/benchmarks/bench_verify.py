@@ -18,7 +18,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
 
-from made_bundle import VARIANTS, Made  # noqa: E402
+from builders.bundle import StudyDesign  # noqa: E402
+from builders.study import VARIANTS  # noqa: E402
 from tampered_bundles import Bag  # noqa: E402
 from tampering_trials import (  # noqa: E402
     TWO,
@@ -35,17 +36,19 @@ PAGE = ROOT / "harness" / "VERIFICATION.md"
 BEGIN, END = "<!-- bench-verify: begin -->", "<!-- bench-verify: end -->"
 
 BASES = {
-    "with a block that was repeated": Made(blocks=2, variants=TWO, epochs=2, again=(2,)),
-    "on the published images": Made(blocks=2, variants=TWO, epochs=2, published=True, seed=2),
-    "without a GPU": Made(blocks=2, variants=TWO, epochs=2, gpu=False, seed=3),
+    "with a block that was repeated": StudyDesign(blocks=2, variants=TWO, epochs=2, again=(2,)),
+    "on the published images": StudyDesign(
+        blocks=2, variants=TWO, epochs=2, published=True, seed=2
+    ),
+    "without a GPU": StudyDesign(blocks=2, variants=TWO, epochs=2, gpu=False, seed=3),
 }
 
 
-def honest(number: int) -> Made:
+def honest(number: int) -> StudyDesign:
     """Twenty different studies: sizes, seeds, ends, machines, image sets."""
     ends = ("done", "failed", "interrupted", "unwatched")
     spoiled = ends[number % 4]
-    return Made(
+    return StudyDesign(
         study=f"study-{number}",
         blocks=1 + number % 3,
         variants=VARIANTS[: 1 + number % 4],

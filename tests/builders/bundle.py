@@ -1,0 +1,348 @@
+"""Honest studies without training: folders whose every number follows from what lies beside.
+
+Only the outermost edges are invented: what a GPU's sensor reads of a known load, and what a network
+predicts. Everything else is the program's own work on them: the plan, the run folders, joules and
+cautions from traces and marks, scores from predictions, the table. Nothing in them is marked
+synthetic, for to the program these are readings; use them in tests alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from builders.folder import Timed, messages, write_measurements, write_messages
+from builders.machine import COUNTER, CPU_MODEL, METERS, POWER, PROVENANCE
+from builders.run import make_model
+from builders.study import VARIANTS
+from builders.timeline import make_epochs, make_windows
+from wbcbench import table
+from wbcbench.data import CLASSES, ImageSet
+from wbcbench.data.digest import PUBLISHED_ID, PUBLISHED_SHA256, dataset_sha256
+from wbcbench.data.photographs import published_images
+from wbcbench.joules.energy import Channel, Window
+from wbcbench.planning import plan
+from wbcbench.planning.experiment import Experiment, Pauses, SubmissionDetails
+from wbcbench.reckoning import aftermath
+from wbcbench.reckoning.accounting import account
+from wbcbench.reckoning.finalise import NOBODY_WATCHED
+from wbcbench.runs.local_facts import Local
+from wbcbench.runs.records import (
+    AbsentMeter,
+    Circumstances,
+    DatasetFacts,
+    Epoch,
+    Failure,
+    Sampling,
+    Status,
+)
+from wbcbench.runs.rundir import RunDir
+from wbcbench.runs.study import RunSpec
+from wbcbench.training.predictions import write_predictions
+from wbcbench.training.scores import score
+
+PLANNED_UTC = datetime(2026, 3, 1, 9, 0, tzinfo=UTC)
+PLANNED_S = 5000.0  # the same moment on the monotonic clock
+EVERY_S = 600.0  # from run to run: longer than the longest that is built, 25 epochs
+SERIAL = "1320221045678"
+HOME = "/home/alice"
+HOST = "alices-tower"
+
+NVML = METERS["nvml/gpu0"] | {"serial": SERIAL}
+CODECARBON = METERS["codecarbon"] | {"country": "DEU", "lock": f"{HOME}/.codecarbon.lock"}
+
+ENDS: Mapping[str, tuple[Status, Failure | None]] = {
+    "done": ("done", None),
+    "failed": ("failed", Failure("killed", "The trainer was ended by signal 9 (SIGKILL).", -9)),
+    "interrupted": ("interrupted", Failure("interrupted", "Stopped by the user.")),
+    "unwatched": ("interrupted", NOBODY_WATCHED),
+}
+
+
+@dataclass(frozen=True)
+class StudyDesign:
+    """What an honest study is drawn from.
+
+    Attributes:
+        study, blocks, variants, seed, epochs: Of the plan; ``seed`` draws everything else.
+        planned: Whether a plan was written before the first run.
+        gpu: A GPU with its sensors, or a bare machine with a model alone.
+        published: The published TEST set (2,487 images), or a small set of its own (120).
+        ends: How each run ends: ``done``, ``failed``, ``interrupted`` or ``unwatched``.
+        again: Blocks that were carried out twice, the first time with a failed run.
+        joules: Variant → factor on the power of training.
+        changes: Fields of every spec.
+        facts: What else stands in the provenance of every run.
+        submission: Of the plan.
+    """
+
+    study: str = "study"
+    blocks: int = 3
+    variants: Sequence[str] = VARIANTS
+    seed: int = 1
+    epochs: int = 4
+    planned: bool = True
+    gpu: bool = True
+    published: bool = False
+    ends: Callable[[RunSpec], str] = lambda _: "done"
+    again: Sequence[int] = ()
+    joules: Mapping[str, float] = field(default_factory=lambda: {"relu-batchnorm": 0.93})
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    submission: SubmissionDetails = field(default_factory=SubmissionDetails)
+
+    @property
+    def channels(self) -> tuple[Channel, ...]:
+        """What is read in its runs."""
+        power = replace(POWER, update_s=0.1, averaging_s=0.1)
+        return (COUNTER, power, CPU_MODEL) if self.gpu else (CPU_MODEL,)
+
+
+def bundle_study(results: Path, design: StudyDesign | None = None) -> Path:
+    """Write a whole study; returns its folder, ``results/<study>``."""
+    design = design or StudyDesign()
+    the_plan = plan.plan(_experiment(design))
+    folder = results / design.study
+    folder.mkdir(parents=True)
+    if design.planned:
+        (folder / plan.FILE_NAME).write_bytes(plan.to_json(the_plan, _utc(PLANNED_S)))
+    plan_sha256 = the_plan.sha256 if design.planned else None
+    for place, (spec, end) in enumerate(_runs(design, the_plan)):
+        _write_run(results, spec, design, PLANNED_S + 60.0 + EVERY_S * place, end, plan_sha256)
+    table.write_table(folder)
+    return folder
+
+
+def _experiment(design: StudyDesign) -> Experiment:
+    return Experiment(
+        study=design.study,
+        seeds=tuple(1000 + design.seed * 100 + i for i in range(1, design.blocks + 1)),
+        blocks=design.blocks,
+        factors={"variant": tuple(design.variants)},
+        run={"epochs": design.epochs, "target_value": 0.6, **design.changes},
+        about="Made for a test.",
+        pauses=Pauses(rest_s=1.0),
+        submission=design.submission,
+    )
+
+
+def _runs(design: StudyDesign, the_plan: plan.Plan) -> Iterator[tuple[RunSpec, str]]:
+    """Every run in its order, with the images' identity; a spoiled block comes twice."""
+    dataset_id, sha256 = identity(published=design.published)
+    for number in range(1, the_plan.most_blocks + 1):
+        specs = [
+            replace(spec, dataset_id=dataset_id, dataset_sha256=sha256)
+            for spec in the_plan.block(number)
+        ]
+        if number in design.again:
+            yield specs[0], "done"
+            yield specs[1], "failed"
+            specs = [replace(spec, block_attempt=2) for spec in specs]
+        for spec in specs:
+            yield spec, design.ends(spec)
+
+
+# --- images ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Listed:
+    """One image as the data manifest lists it."""
+
+    name: str
+    sha256: str
+    original_id: int
+    group_id: int
+    seen_in_train: bool
+
+
+@cache
+def listed(*, published: bool) -> tuple[Listed, ...]:
+    """Every image of TRAIN and TEST, by name."""
+    if published:
+        known = published_images().items()
+        rows = [Listed(p.name, sha, p.original_id, p.group_id, p.seen_in_train) for sha, p in known]
+        return tuple(sorted((r for r in rows if "_SIMPLE" not in r.name), key=lambda r: r.name))
+    return tuple(sorted(_own_images(), key=lambda image: image.name))
+
+
+def _own_images() -> Iterator[Listed]:
+    """4 classes × (8 + 6) photographs × 5 images; no photograph in both."""
+    photograph = 0
+    for split, photographs in (("TRAIN", 8), ("TEST", 6)):
+        for label in CLASSES:
+            for _ in range(photographs):
+                photograph += 1
+                for copy in range(5):
+                    name = f"{split}/{label}/_{photograph}_{copy}.jpeg"
+                    digest = hashlib.sha256(f"pixels of {name}".encode()).hexdigest()
+                    leaks = split == "TEST" and photograph % 9 == 0
+                    yield Listed(name, digest, photograph, photograph, leaks)
+
+
+@cache
+def identity(*, published: bool) -> tuple[str, str]:
+    """Name and digest of the data set."""
+    if published:
+        return PUBLISHED_ID, PUBLISHED_SHA256
+    sha256 = dataset_sha256((image.name, image.sha256) for image in listed(published=False))
+    return f"custom-{sha256[:8]}", sha256
+
+
+def _split(name: str, design: StudyDesign) -> list[Listed]:
+    return [i for i in listed(published=design.published) if i.name.startswith(f"{name}/")]
+
+
+def _test_images(design: StudyDesign) -> ImageSet:
+    """TEST without pixels."""
+    images = _split("TEST", design)
+    return ImageSet(
+        images=np.zeros((len(images), 1, 1, 3), np.uint8),
+        labels=np.array([CLASSES.index(image.name.split("/")[1]) for image in images]),
+        files=tuple(image.name for image in images),
+        sha256=tuple(image.sha256 for image in images),
+        group_id=np.array([image.group_id for image in images]),
+        original_id=np.array([image.original_id for image in images]),
+        seen_in_train=np.array([image.seen_in_train for image in images]),
+    )
+
+
+# --- one run -----------------------------------------------------------------------------------
+
+
+def _write_run(
+    results: Path,
+    spec: RunSpec,
+    design: StudyDesign,
+    start_s: float,
+    end: str,
+    plan_sha256: str | None,
+) -> None:
+    run = RunDir(results / spec.study / spec.run_id)
+    run.create(spec, Local(data=f"{HOME}/cells", plan_sha256=plan_sha256))
+    rng = np.random.default_rng([design.seed, spec.seed, VARIANTS.index(spec.variant)])
+    shared = np.random.default_rng([design.seed, spec.seed]).normal(0, 0.01)
+    factor = design.joules.get(spec.variant, 1.0) * math.exp(shared + rng.normal(0, 0.004))
+    epochs = _epochs(spec, design, start_s + 20.5, rng)
+    windows = make_windows(epochs)
+    # A trainer that fails has got through its first epoch; a kill leaves every window open.
+    killed_s = math.inf if end == "done" else epochs[0].evaluate_end_s + 2.0
+    end_s = min(windows[-1].end_s, killed_s + 1.0)
+    write_measurements(run, design.channels, windows, rng, factor=factor, until_s=end_s)
+    began = _at_start(start_s, design, plan_sha256)
+    run.write_began(began)
+    timed = [*messages(windows, epochs), *_results(spec, design, windows)]
+    timed += _scores(run, design, windows, rng) if end == "done" else []
+    write_messages(run, timed, min(killed_s, end_s))
+    run.log_path.write_text(f"Reading {HOME}/cells\nalice@{HOST}: trained\n")
+    status, error = ENDS[end]
+    circumstances = (
+        began if end == "unwatched" else _at_end(began, design.channels, end_s - start_s)
+    )
+    record = replace(account(run, circumstances, status, error), ended_utc=_utc(end_s + 2.0))
+    run.write_record(record)
+    if record.epochs:
+        run.epochs_path.write_bytes(aftermath.epochs_csv(record))
+
+
+def _epochs(
+    spec: RunSpec, design: StudyDesign, start_s: float, rng: np.random.Generator
+) -> tuple[Epoch, ...]:
+    noise = 0.005 * rng.normal(size=spec.epochs)
+    return make_epochs(
+        [0.82 - 0.5 * math.exp(-(i + 1) / 2) + float(noise[i]) for i in range(spec.epochs)],
+        start_s=start_s,
+        epoch_s=(7.5 * (1 + 0.01 * rng.normal(size=spec.epochs))).tolist(),
+        validation_s=1.2,
+        images=len(_split("TRAIN", design)),
+        learning_rate=spec.learning_rate,
+    )
+
+
+def _results(spec: RunSpec, design: StudyDesign, windows: Sequence[Window]) -> Iterator[Timed]:
+    """What the trainer says beside its windows and epochs, but for scores."""
+    at = {window.name: window for window in windows}
+    test = _split("TEST", design)
+    dataset = DatasetFacts(
+        spec.dataset_id,
+        spec.dataset_sha256,
+        synthetic=False,
+        grouped=True,
+        n_train=len(_split("TRAIN", design)),
+        n_val=len(test),
+        n_test=len(test),
+        n_test_leaky=sum(image.seen_in_train for image in test),
+    )
+    model = make_model() if design.gpu else replace(make_model(), device="CPU:0")
+    yield at["startup"].end_s - 0.8, {"dataset": asdict(dataset)}
+    yield at["startup"].end_s - 0.3, {"model": asdict(model)}
+    for name, batch in (("infer-b1", 1), ("infer-b64", 64)):
+        done = {"window": name, "batch_size": batch, "images": 300 * batch}
+        yield at[name].end_s, {"inference": done}
+    yield at["infer-b64"].end_s + 0.2, {"end": "done"}
+
+
+def _scores(
+    run: RunDir, design: StudyDesign, windows: Sequence[Window], rng: np.random.Generator
+) -> Iterator[Timed]:
+    """Predict TEST, write the predictions, score them as the trainer does."""
+    [at_s] = [window.end_s for window in windows if window.name == "evaluate"]
+    images = _test_images(design)
+    logits = rng.normal(size=(len(images), 5)).astype(np.float32)
+    logits[np.arange(len(images)), images.labels + 1] += 2.2
+    logits[:, 0] -= 4.0
+    odds = np.exp(logits)
+    probabilities = (odds / odds.sum(axis=1, keepdims=True)).astype(np.float32)
+    write_predictions(run.predictions_path, images, probabilities)
+    for name, chosen in (
+        ("test", np.ones(len(images), bool)),
+        ("test_leak_free", ~images.seen_in_train),
+    ):
+        photographs = images.original_id[chosen]
+        scores = score(probabilities[chosen], images.labels[chosen], photographs, CLASSES)
+        yield at_s, {"scores": {"name": name, **asdict(scores)}}
+
+
+def _utc(at_s: float) -> str:
+    moment = PLANNED_UTC + timedelta(seconds=at_s - PLANNED_S)
+    return moment.isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def _at_start(start_s: float, design: StudyDesign, plan_sha256: str | None) -> Circumstances:
+    utc_s = PLANNED_UTC.timestamp() + start_s - PLANNED_S
+    provenance = PROVENANCE | {
+        "command": ["wbcbench", "sweep", "plan.json", "--data", f"{HOME}/cells"],
+        "git_commit": None,
+        "git_dirty": None,
+        "python_version": "3.11.7",
+        "packages": {"tensorflow": "2.21.0", "keras": "3.15.1", "numpy": "2.4.6"},
+        "cpu_governor": "performance",
+        "loadavg_start": 0.01,
+        "virtualised": False,
+        "clock_pair": {"utc_s": utc_s, "monotonic_s": start_s},
+        **({"plan_sha256": plan_sha256} if plan_sha256 else {}),
+        **design.facts,
+    }
+    meters = {"codecarbon": CODECARBON} | ({"nvml/gpu0": NVML} if design.gpu else {})
+    absent = AbsentMeter("rapl", "There is no /sys/class/powercap, so CPU energy cannot be read.")
+    return Circumstances(_utc(start_s), provenance, meters, (absent,))
+
+
+def _at_end(began: Circumstances, channels: Sequence[Channel], length_s: float) -> Circumstances:
+    names = sorted({channel.name.rsplit("/", 1)[0] for channel in channels})
+    sampling = tuple(Sampling(name, 0.1, 0.1, 0.13, round(length_s * 10), 0, 0) for name in names)
+    return replace(
+        began,
+        sampling=sampling,
+        watcher_cpu_s=0.6,
+        trainer_cpu_s=0.9 * length_s,
+        trainer_rss_peak_bytes=1_500_000_000,
+    )

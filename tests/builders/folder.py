@@ -1,0 +1,150 @@
+"""The files of a run's folder, as watcher and trainer leave them."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from builders.evidence import VALIDATED_EPOCHS, VALIDATED_WINDOWS, counter, power
+from builders.machine import GPU, Load
+from builders.run import make_spec
+from data_folders import image_set
+from wbcbench.joules.energy import Channel, Trace, Window
+from wbcbench.reckoning.accounting import account
+from wbcbench.runs.local_facts import Local
+from wbcbench.runs.records import Circumstances, Epoch
+from wbcbench.runs.rundir import RunDir
+from wbcbench.sensors.board_state import COLUMNS, BoardSample, to_line
+from wbcbench.training import predictions
+
+TRAIN_STEPS_J = 250.0 * (70.0 - 4.0)  # of a `run_folder`: training without validation
+
+Timed = tuple[float, dict[str, Any]]
+
+
+def write_traces(run: RunDir, traces: Iterable[Trace]) -> None:
+    """One file a meter, a column a channel; an empty cell is a failed read."""
+    by_meter = defaultdict[str, list[Trace]](list)
+    for trace in traces:
+        by_meter[meter_of(trace.channel)].append(trace)
+    for meter, own in by_meter.items():
+        polls = zip(own[0].t_s, *(trace.value for trace in own), strict=True)
+        lines = [
+            ",".join([f"{t_s:.6f}", *("" if v is None else repr(v) for v in values)])
+            for t_s, *values in polls
+        ]
+        header = ",".join(["t_s", *(trace.channel.name for trace in own)])
+        run.trace_path(meter).write_text("\n".join([header, *lines, ""]), encoding="ascii")
+
+
+def meter_of(channel: Channel) -> str:
+    """The meter that reads a channel: one for each GPU, one for all of RAPL and CodeCarbon."""
+    first, second, *_ = channel.name.split("/")
+    return f"{first}/{second}" if first == "nvml" else first
+
+
+def write_looks(run: RunDir, looks: Iterable[BoardSample]) -> None:
+    """The log of the board's state."""
+    path = run.telemetry_path(GPU)
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("\n".join([",".join(COLUMNS), *map(to_line, looks), ""]), encoding="ascii")
+
+
+def write_measurements(
+    run: RunDir,
+    channels: Sequence[Channel],
+    windows: Sequence[Window],
+    rng: np.random.Generator,
+    *,
+    factor: float = 1.0,
+    until_s: float = math.inf,
+    jitter_s: float = 0.03,
+) -> list[Trace]:
+    """Channels, traces and the board's log of a run with these windows; ends at ``until_s``.
+
+    Polls come ten times a second, as unevenly as the sampler's, from before the first window to
+    after the last.
+    """
+    start_s = windows[0].start_s - 0.5
+    end_s = min(max(w.end_s for w in windows), until_s) + 1.0
+    ticks = start_s + 0.1 * np.arange(round((end_s - start_s) * 10))
+    t_s = (ticks + rng.uniform(-jitter_s, jitter_s, len(ticks)) + 0.05).round(6)
+    loads = {channel: Load.of_run(channel, windows, factor) for channel in channels}
+    traces = [load.trace(channel, t_s, rng) for channel, load in loads.items()]
+    run.write_channels(channels)
+    write_traces(run, traces)
+    for channel, load in loads.items():
+        if channel.device == GPU:
+            write_looks(run, _looks(load, start_s, end_s))
+    return traces
+
+
+def _looks(load: Load, start_s: float, end_s: float) -> Iterator[BoardSample]:
+    """One look a second at a board that runs as it should."""
+    for t_s in np.arange(start_s, end_s, 1.0).tolist():
+        is_loaded = load.start_s <= t_s < load.end_s
+        yield BoardSample(
+            t_s,
+            temperature_c=62.0 if is_loaded else 50.0,
+            clock_sm_hz=1.4e9,
+            clock_memory_hz=1.2e9,
+            utilization=0.95 if is_loaded else 0.0,
+            memory_used_bytes=2e9 if is_loaded else 1e8,
+            power_limit_w=400.0,
+            reasons=(),
+            own=(4711,) if is_loaded else (),
+            foreign=(),
+        )
+
+
+def messages(windows: Iterable[Window], epochs: Iterable[Epoch]) -> Iterator[Timed]:
+    """Marks and epochs with their moments; a window without end (``math.inf``) stays open."""
+    for window in windows:
+        for edge, t_s in (("open", window.start_s), ("close", window.end_s)):
+            yield t_s, {"mark": edge, "window": window.name, "t_s": t_s}
+    for epoch in epochs:
+        yield epoch.evaluate_end_s, {"epoch": asdict(epoch)}
+
+
+def write_messages(run: RunDir, timed: Iterable[Timed], until_s: float = 1e9) -> None:
+    """What trainer and watcher said up to a moment, in its order."""
+    ordered = sorted((pair for pair in timed if pair[0] <= until_s), key=lambda pair: pair[0])
+    run.marks_path.write_text("".join(json.dumps(message) + "\n" for _, message in ordered))
+
+
+def write_predictions(
+    run: RunDir,
+    right: Sequence[bool] | np.ndarray,
+    photographs: Sequence[int | None] | np.ndarray,
+    seen_in_train: np.ndarray | None = None,
+) -> None:
+    """Predictions in which image ``i`` is right or not; classes go round by photograph."""
+    labels = [(p or 0) % 4 for p in photographs]
+    chosen = [(label + (not ok)) % 4 for label, ok in zip(labels, right, strict=True)]
+    probabilities = np.full((len(labels), 5), 0.05, np.float32)
+    probabilities[np.arange(len(labels)), np.array(chosen) + 1] = 0.8
+    images = image_set([-1 if p is None else p for p in photographs], labels)
+    if seen_in_train is not None:
+        images = replace(images, seen_in_train=seen_in_train)
+    predictions.write_predictions(run.predictions_path, images, probabilities)
+
+
+def run_folder(results: Path, *traces: Trace, study: str = "runs") -> RunDir:
+    """A finished run on the traces of ``evidence``, or on others, accounted for from its files."""
+    spec = make_spec(study=study, epochs=2)
+    run = RunDir(results / study / spec.run_id)
+    run.create(spec, Local())
+    traces = traces or (counter(), power())
+    run.write_channels([trace.channel for trace in traces])
+    write_traces(run, traces)
+    write_messages(run, messages(VALIDATED_WINDOWS, VALIDATED_EPOCHS))
+    circumstances = Circumstances("2026-03-01T10:00:00Z", {"git_commit": "abc", "cpu_count": 2})
+    run.write_record(account(run, circumstances, "done"))
+    return run

@@ -1,0 +1,73 @@
+"""When what happens in a built run: its epochs, and the windows around them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from wbcbench.joules.energy import Window
+from wbcbench.runs.records import Epoch
+
+EPOCH_S = 10.0
+VALIDATION_S = 1.0
+START_S = 100.0  # of `train`, on the monotonic clock
+
+
+def make_epochs(
+    accuracies: Sequence[float | None] = (0.50, 0.70, 0.82, 0.81),
+    *,
+    start_s: float = START_S,
+    epoch_s: float | Sequence[float] = EPOCH_S,
+    validation_s: float = VALIDATION_S,
+    images: int = 8400,
+    learning_rate: float = 0.001,
+) -> tuple[Epoch, ...]:
+    """One epoch for each validation accuracy, each as long as ``epoch_s`` says."""
+    lengths_s = [epoch_s] * len(accuracies) if isinstance(epoch_s, float) else epoch_s
+    epochs = []
+    for i, (accuracy, length_s) in enumerate(zip(accuracies, lengths_s, strict=True)):
+        epoch = Epoch(
+            index=i + 1,
+            start_s=start_s,
+            end_s=start_s + length_s,
+            evaluate_end_s=start_s + length_s + validation_s,
+            loss=1.2 / (i + 1),
+            accuracy=min(0.4 + 0.12 * i, 0.97),
+            val_loss=1.3 / (i + 1),
+            val_accuracy=accuracy,
+            val_balanced_accuracy=accuracy,
+            images_seen=images,
+            learning_rate=learning_rate,
+        )
+        start_s = epoch.evaluate_end_s
+        epochs.append(epoch)
+    return tuple(epochs)
+
+
+def epoch_windows(epochs: Sequence[Epoch]) -> tuple[Window, ...]:
+    """The windows of every epoch's training steps, then those of the validation passes."""
+    return (
+        *(Window(f"epoch-{e.index}", e.start_s, e.end_s) for e in epochs),
+        *(
+            Window(f"validate-{e.index}", e.end_s, e.evaluate_end_s)
+            for e in epochs
+            if e.evaluate_end_s > e.end_s
+        ),
+    )
+
+
+def make_windows(epochs: Sequence[Epoch]) -> tuple[Window, ...]:
+    """The windows of a run with these epochs, end to end up to a second before the last."""
+    start_s = epochs[0].start_s if epochs else START_S
+    end_s = epochs[-1].evaluate_end_s if epochs else START_S + 5.0
+    return (
+        Window("idle_cold", start_s - 20.0, start_s - 17.0),
+        Window("startup", start_s - 17.0, start_s - 5.0),
+        Window("idle_context", start_s - 5.0, start_s - 2.0),
+        Window("warmup", start_s - 2.0, start_s),
+        Window("train", start_s, end_s),
+        *epoch_windows(epochs),
+        Window("evaluate", end_s, end_s + 2.0),
+        Window("infer-b1", end_s + 2.0, end_s + 5.0),
+        Window("infer-b64", end_s + 5.0, end_s + 8.0),
+        Window("idle_post", end_s + 9.0, end_s + 12.0),
+    )
