@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from fakes.known_load import AFTER_S, COUNTERS, LENGTHS_S, LOAD_AT_S, LOADS, SENSORS, Bench, Loaded
 from fakes.nvml_plugin import ScriptedNvml
 from fakes.nvml_scenario import Counter, FakeGpu, Fault, Scenario, Sensor
 from fakes.power_shapes import Constant, Square, Telegraph
-from known_load import AFTER_S, COUNTERS, LENGTHS_S, LOAD_AT_S, LOADS, SENSORS, Bench, Loaded
 from wbcbench.clock import MonotonicClock
 from wbcbench.joules.energy import Kind, Trace, Window, WindowEnergy, window_energy
 from wbcbench.meters import MeterRequest

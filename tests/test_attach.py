@@ -27,12 +27,12 @@ from wbcbench.runs.rundir import RunDir
 
 app = build_app(COMMANDS)
 
-# The factory's run: 10:00:00 to 10:01:15 UTC; its windows lie between 80 and 155 s.
+# The builder's run: 10:00:00 to 10:01:15 UTC; its windows lie between 80 and 156 s.
 APP = build_app(["attach", "work"])  # with one command alone its name would be left out
 BEGAN = datetime(2026, 3, 1, 10, tzinfo=UTC).timestamp()
 MONOTONIC_S = 82.0
 PAIR = {"utc_s": BEGAN, "monotonic_s": MONOTONIC_S}
-TRAIN = (100.0, 144.0)  # of the factory's run, on its clock
+TRAIN = (100.0, 144.0)  # of the builder's run, on its clock
 LOAD_W, IDLE_W = 500.0, 120.0
 
 

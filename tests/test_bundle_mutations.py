@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from builders.bundle import StudyDesign
-from tampered_bundles import Bag
-from tampering_trials import TWO, bundle, errors, share_caught, tried
 from tamperings import KINDS, UNCAUGHT
+from tamperings.bag import Bag
+from tamperings.trials import TWO, bundle, errors, share_caught, tried
 
 EVERY = 5
 BASES = {

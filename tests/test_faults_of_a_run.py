@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from fakes.faulty_machine import HEALTHY, POWER_W, environment
 from fakes.nvml_scenario import Scenario
-from faulty_machine import HEALTHY, POWER_W, environment
 from program import only_run, processes_of, start, wait_for, wait_for_window, wbcbench
 from wbcbench.runs.records import RunRecord
 from wbcbench.runs.rundir import RunDir, study_runs

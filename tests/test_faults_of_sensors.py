@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from fakes.faulty_machine import HEALTHY, Make, Measured, measured
 from fakes.nvml_scenario import FakeGpu, Fault, Process, Scenario, Sensor, Throttle
-from faulty_machine import HEALTHY, Make, Measured, measured
 
 COUNTER, POWER = "nvml/gpu0/counter", "nvml/gpu0/power"
 HANG_S = 5.0

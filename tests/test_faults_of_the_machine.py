@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from fakes.faulty_machine import HEALTHY, environment, measured
 from fakes.nvml_scenario import FakeGpu, Scenario
-from faulty_machine import HEALTHY, environment, measured
 from program import wbcbench
 
 HOURS_S = -7200.0

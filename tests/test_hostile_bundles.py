@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import hostile_bundles as hostile
+from fakes import hostile_bundles as hostile
 from wbcbench.errors import UsageError, VerificationError
 from wbcbench.submission.answers import read_predictions
 from wbcbench.submission.bounds import BOUNDS, Bounds
@@ -171,7 +171,7 @@ WORST = """
 import sys
 from pathlib import Path
 sys.path[:0] = [{tests!r}]
-import hostile_bundles as hostile
+from fakes import hostile_bundles as hostile
 room = Path({room!r})
 hostile.crowded(room / "crowded.zip", 1_000_000)
 hostile.bomb(room / "bomb.zip", 60)
@@ -193,7 +193,7 @@ print(int(status["VmHWM"].split()[0]) * 1024)
 def test_the_worst_bundles_are_refused_within_half_a_gigabyte(tmp_path):
     room = tmp_path / "worst"
     room.mkdir()
-    tests = str(Path(__file__).parent)
+    tests = str(Path(hostile.__file__).parents[1])
     subprocess.run(
         [sys.executable, "-c", WORST.format(tests=tests, room=str(room))], check=True, timeout=120
     )

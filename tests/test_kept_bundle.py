@@ -1,7 +1,7 @@
 """A bundle of every version of the format is kept, and is understood for ever.
 
 `bundle-1.zip` was written on the day the format was fixed, from two blocks of made runs (see
-`made_bundle.py`), of which the last failed. It is never written again.
+`builders/bundle.py`), of which the last failed. It is never written again.
 """
 
 from __future__ import annotations

@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from builders.run import make_record, save
+from fakes.stand_in_launcher import StandIn
 from program import wbcbench
-from stand_in_launcher import StandIn
 from wbcbench.errors import RunsFailedError, UsageError
 from wbcbench.planning import plan as plans
 from wbcbench.planning.experiment import (
@@ -215,7 +215,7 @@ def test_an_analysis_that_the_design_cannot_answer_is_refused(
 
 
 def test_costs_are_those_of_past_runs_scaled_by_epochs(tmp_path: Path) -> None:
-    """The factory's run: 75 s on the wall; epochs are 4 × 11 s at 280 W of its 280 W or 60 W."""
+    """The builder's run: 75 s on the wall; epochs are 4 × 11 s at 280 W of its 280 W or 60 W."""
     made = plan(experiment(run={"epochs": 8}))
     past = make_record(spec=replace(made.runs[0], epochs=4))
     save(tmp_path, past)

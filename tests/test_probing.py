@@ -8,7 +8,7 @@ from pathlib import Path
 from fakes.nvml_plugin import ScriptedNvml
 from fakes.nvml_scenario import Counter, FakeGpu, Fault, Scenario, Sensor
 from fakes.power_shapes import Constant
-from scripted_meter import POWER, ScriptedMeter
+from fakes.scripted_meter import POWER, ScriptedMeter
 from wbcbench.clock import MonotonicClock
 from wbcbench.joules.energy import Origin
 from wbcbench.meters import MeterRequest

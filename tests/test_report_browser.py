@@ -11,8 +11,8 @@ from axe_playwright_python.sync_playwright import Axe
 from pypdf import PdfReader
 
 from browser import contrast, opened, started
+from builders.hostile import hostile_study
 from builders.study import write_study
-from hostile_studies import hostile_study
 from reading_reports import published
 from wbcbench.report import build
 from wbcbench.report.page.publish import read

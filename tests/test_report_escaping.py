@@ -10,7 +10,7 @@ import html5lib
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hostile_studies import FORMULA, HOSTILE
+from builders.hostile import FORMULA, HOSTILE
 from reading_reports import text_of
 from test_report_hostile import COMMANDS
 from wbcbench.report import Block, DataTable, Listing, Report, Statement

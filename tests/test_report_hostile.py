@@ -11,7 +11,7 @@ import html5lib
 import pytest
 from pypdf import PdfReader
 
-from hostile_studies import HTML, LATEX, MARKDOWN, TEMPLATES, TYPST, hostile_study
+from builders.hostile import HTML, LATEX, MARKDOWN, TEMPLATES, TYPST, hostile_study
 from reading_reports import Strict, text_of
 from wbcbench.report.page.markdown import plain
 from wbcbench.report.page.publish import publish

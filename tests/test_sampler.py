@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from scripted_meter import POWER, ScriptedMeter, hanging_once
+from fakes.scripted_meter import POWER, ScriptedMeter, hanging_once
 from wbcbench.clock import MonotonicClock
 from wbcbench.joules.energy import Channel, Domain, Kind, Origin
 from wbcbench.runs.local_facts import Local

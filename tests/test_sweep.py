@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
+from fakes.stand_in_launcher import StandIn, record_of
 from program import processes_of, start, wait_for, wbcbench
-from stand_in_launcher import StandIn, record_of
 from wbcbench.errors import CannotMeasureError, UsageError
 from wbcbench.machine.interrupts import Interrupts
 from wbcbench.machine.machine_lock import machine_lock

@@ -14,8 +14,8 @@ from builders.bundle import StudyDesign
 from builders.machine import CODECARBON_CHANNELS
 from builders.run import make_record
 from program import SHORT, wbcbench
-from tampered_bundles import Bag
-from tampering_trials import TWO, bundle
+from tamperings.bag import Bag
+from tamperings.trials import TWO, bundle
 from wbcbench import catalog
 from wbcbench.commands.verify import verify as verify_command
 from wbcbench.errors import UsageError, VerificationError

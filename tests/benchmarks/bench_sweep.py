@@ -19,7 +19,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
 
-from stand_in_launcher import StandIn  # noqa: E402
+from fakes.stand_in_launcher import StandIn  # noqa: E402
 from wbcbench.machine.interrupts import Interrupts  # noqa: E402
 from wbcbench.planning.experiment import Experiment, Pauses  # noqa: E402
 from wbcbench.planning.plan import plan  # noqa: E402

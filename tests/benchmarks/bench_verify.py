@@ -20,8 +20,9 @@ sys.path.insert(0, str(ROOT / "tests"))
 
 from builders.bundle import StudyDesign  # noqa: E402
 from builders.study import VARIANTS  # noqa: E402
-from tampered_bundles import Bag  # noqa: E402
-from tampering_trials import (  # noqa: E402
+from tamperings import KINDS, UNCAUGHT  # noqa: E402
+from tamperings.bag import Bag  # noqa: E402
+from tamperings.trials import (  # noqa: E402
     TWO,
     Tried,
     as_table,
@@ -30,7 +31,6 @@ from tampering_trials import (  # noqa: E402
     share_caught,
     tried,
 )  # fmt: skip
-from tamperings import KINDS, UNCAUGHT  # noqa: E402
 
 PAGE = ROOT / "harness" / "VERIFICATION.md"
 BEGIN, END = "<!-- bench-verify: begin -->", "<!-- bench-verify: end -->"

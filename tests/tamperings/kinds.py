@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable
 from typing import Any
 
-from tampered_bundles import Bag
+from tamperings.bag import Bag
 from wbcbench.reckoning import aftermath
 from wbcbench.runs.records import from_json
 from wbcbench.runs.rundir import RunDir

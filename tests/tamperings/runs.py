@@ -1,4 +1,4 @@
-"""What a run says of itself, and which runs there are."""
+"""What a run states of itself: verdict, epochs, surroundings, predictions, scores."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tampered_bundles import Bag
-from tampering_kinds import kind, reaccount, rederive
+from tamperings.bag import Bag
+from tamperings.kinds import kind, reaccount, rederive
 from wbcbench.runs.rundir import RunDir
 
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from builders.bundle import StudyDesign, bundle_study
-from tampered_bundles import Bag
 from tamperings import KINDS, UNCAUGHT
+from tamperings.bag import Bag
 from wbcbench.submission.document import Author
 from wbcbench.submission.verification import Outcome, Status, bag
 from wbcbench.submission.verification.bundle import survey

@@ -1,4 +1,4 @@
-"""Images, machine, crate, and what is private."""
+"""Images, machine, commit, crate, papers, logs, and what is private."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import random
 from collections.abc import Callable
 from typing import Any
 
-from tampered_bundles import Bag
-from tampering_kinds import kind
+from tamperings.bag import Bag
+from tamperings.kinds import kind
 from wbcbench.submission import layout
 
 

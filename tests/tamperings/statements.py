@@ -7,8 +7,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-from tampered_bundles import Bag
-from tampering_kinds import kind
+from tamperings.bag import Bag
+from tamperings.kinds import kind
 from wbcbench.submission import layout
 
 

@@ -44,7 +44,7 @@ class StandIn:
 
 
 def record_of(run: RunDir, end: str) -> RunRecord:
-    """A record of the factory, ended that way, with what the run's folder says of itself."""
+    """A built record, ended that way, with what the run's folder says of itself."""
     spec = run.read_spec()
     provenance = {"host_id": "5f1e9c", **run.read_local().facts}
     if end == "failed":

@@ -4,23 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import tamperings_of_measurement
-import tamperings_of_runs
-import tamperings_of_statements
-import tamperings_of_studies
-import tamperings_of_surroundings
-from tampering_kinds import KINDS
+from tamperings import measurement, runs, statements, studies, surroundings
+from tamperings.kinds import KINDS
 
-__all__ = ["KINDS", "PARTS", "UNCAUGHT"]
-
-PARTS = (
-    tamperings_of_measurement,
-    tamperings_of_runs,
-    tamperings_of_studies,
-    tamperings_of_statements,
-    tamperings_of_surroundings,
-)
-"""Importing them enters their kinds."""
+__all__ = ["KINDS", "UNCAUGHT", "measurement", "runs", "statements", "studies", "surroundings"]
+# Importing the modules enters their kinds.
 
 UNCAUGHT: Mapping[str, str] = {
     "a line of the log edited": (

@@ -1,4 +1,4 @@
-"""Which runs there are, with which seeds, under which plan."""
+"""Which runs there are, with which seeds, in which tables, under which plan."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import re
 from dataclasses import replace
 from typing import Any
 
-from tampered_bundles import Bag
-from tampering_kinds import kind, reaccount, rederive
+from tamperings.bag import Bag
+from tamperings.kinds import kind, reaccount, rederive
 from wbcbench.planning import plan
 from wbcbench.runs.rundir import RunDir
 from wbcbench.runs.study import RunSpec

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tampered_bundles import Bag
-from tampering_kinds import kind, known, reaccount, rederive
+from tamperings.bag import Bag
+from tamperings.kinds import kind, known, reaccount, rederive
 from wbcbench.runs.rundir import RunDir
 
 
