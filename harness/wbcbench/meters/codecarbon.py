@@ -11,7 +11,6 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from importlib.util import find_spec
-from pathlib import Path
 from queue import Empty, Queue
 from types import TracebackType
 from typing import IO, Any, Self
@@ -135,8 +134,6 @@ class CodeCarbonMeter:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-            if self._facts:  # a killed one leaves its lock behind
-                Path(self._facts["lock"]).unlink(missing_ok=True)
 
 
 def _start(settings: FeedSettings) -> subprocess.Popen[str]:

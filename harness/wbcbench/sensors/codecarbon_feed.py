@@ -20,7 +20,6 @@ import os
 import sys
 import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 from typing import IO, Any
 
 from wbcbench.units import g_from_kg, j_from_kwh
@@ -32,6 +31,8 @@ MOST_NOTES = 20
 _UNKNOWN_CPU = "but we don't know it"
 # What it logs before it takes the world's average for a country that its table lacks.
 _UNKNOWN_COUNTRY = "Does not support country"
+# What it logs because ``allow_multiple_runs`` is set: that is wanted.
+_MULTIPLE_RUNS = "Multiple instances of codecarbon are allowed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,9 @@ def tracker_settings(settings: FeedSettings) -> dict[str, Any]:
     """Arguments for ``OfflineEmissionsTracker``; what is not named here could come from a file.
 
     CodeCarbon fills arguments that are left out from ``~/.codecarbon.config`` and from
-    ``CODECARBON_…`` variables; a run must not depend on either, nor on a network.
+    ``CODECARBON_…`` variables; a run must not depend on either, nor on a network. Nor on another
+    CodeCarbon: without ``allow_multiple_runs`` it refuses to start while a lock file lies in the
+    temporary folder, which it leaves there when it is killed.
     """
     return {
         "country_iso_code": settings.country,
@@ -63,7 +66,7 @@ def tracker_settings(settings: FeedSettings) -> dict[str, Any]:
         "cloud_region": None,
         "measure_power_secs": PERIOD_S,
         "api_call_interval": 1,
-        "allow_multiple_runs": False,
+        "allow_multiple_runs": True,
         "pue": 1.0,
         "wue": 0.0,
         "tracking_mode": "machine",
@@ -90,8 +93,9 @@ class _Notes(logging.Handler):
         self.lines: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        if len(self.lines) < MOST_NOTES:
-            self.lines.append(" ".join(record.getMessage().split()))
+        line = " ".join(record.getMessage().split())
+        if len(self.lines) < MOST_NOTES and _MULTIPLE_RUNS not in line:
+            self.lines.append(line)
 
 
 class _Teller:
@@ -142,17 +146,9 @@ def _quiet_streams() -> IO[str]:
     return feed
 
 
-def _held_lock() -> str:
-    """The file that says another CodeCarbon runs on this machine; empty if there is none."""
-    from codecarbon.lock import LOCKFILE
-
-    return str(LOCKFILE) if Path(LOCKFILE).exists() else ""
-
-
 def _facts(tracker: Any, notes: list[str], settings: FeedSettings) -> dict[str, Any]:
     """What CodeCarbon found, with the mode of each part it will state energy for."""
     from codecarbon import __version__
-    from codecarbon.lock import LOCKFILE
 
     hardware = tracker.get_detected_hardware()
     return {
@@ -164,7 +160,6 @@ def _facts(tracker: Any, notes: list[str], settings: FeedSettings) -> dict[str, 
         "ram_gib": hardware["ram_total_size"],
         "measure_power_s": PERIOD_S,
         "pue": 1.0,
-        "lock": str(LOCKFILE),
         "parts": _parts(tracker),
         "cpu_tdp_known": not any(_UNKNOWN_CPU in note for note in notes),
         "country_known": not any(_UNKNOWN_COUNTRY in note for note in notes),
@@ -194,10 +189,6 @@ def feed(settings: FeedSettings, stream: IO[str], until_end_of: IO[str]) -> None
     logger.addHandler(notes)
     from codecarbon import OfflineEmissionsTracker
 
-    lock = _held_lock()
-    if lock:
-        tell(stream, {"failed": _another(lock)})
-        return
     teller = _Teller(stream)
     tracker = OfflineEmissionsTracker(**tracker_settings(settings), output_handlers=[teller])
     tracker.start()
@@ -208,13 +199,6 @@ def feed(settings: FeedSettings, stream: IO[str], until_end_of: IO[str]) -> None
     tell(stream, {"ready": _facts(tracker, notes.lines, settings)})
     until_end_of.read()
     tracker.stop()
-
-
-def _another(lock: str) -> str:
-    return (
-        f"another CodeCarbon runs on this machine, or one was killed: {lock} exists. Two would "
-        "disturb each other. Wait for the other to end; if there is none, delete the file"
-    )
 
 
 def main() -> None:
