@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import math
+from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
@@ -29,6 +31,15 @@ from wbcbench.stats.photographs import on_same_images
 from wbcbench.stats.power import detectable_effect, power
 from wbcbench.stats.shares import share_interval
 from wbcbench.stats.survival import censored_median
+
+
+@pytest.fixture(autouse=True, scope="module")
+def few_objects() -> Iterator[None]:
+    """``multipletests`` collects garbage at each call: a tenth of a second where much is loaded."""
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
 
 numbers = st.floats(-5, 5, allow_subnormal=False).map(lambda x: round(x, 3))
 
