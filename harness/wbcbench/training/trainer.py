@@ -37,6 +37,8 @@ def main(arguments: Sequence[str]) -> int:
     # The pipe stays open until the process is gone: its end tells the watcher that we are.
     stream = open(int(descriptor), "w", encoding="utf-8", closefd=False)  # noqa: SIM115
     messenger = Messenger(stream)
+    # Keras imports it where it can, half a second of each start, for plots that no run draws.
+    sys.modules["matplotlib"] = None  # type: ignore[assignment]
     try:
         from wbcbench.training.session import carry_out
 
