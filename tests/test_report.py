@@ -30,8 +30,14 @@ from wbcbench.verdict import Caution, Severity, Verdict
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 
 
-def test_the_report_answers_with_accuracy_interval_and_joules_of_each_variant(tmp_path):
-    words = text_of(page(two_variants(tmp_path)))
+@pytest.fixture(scope="module")
+def usual(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The files of a sound study of two variants, drawn once."""
+    return published(two_variants(tmp_path_factory.mktemp("usual")))
+
+
+def test_the_report_answers_with_accuracy_interval_and_joules_of_each_variant(usual):
+    words = text_of(usual["report.html"])
     assert "6 of 6 runs finished, of 2 variants on bccd-kaggle" in words
     assert "GPU energy in training, gross, measured (counter)" in words
     assert "GPU energy in training is practically the same with leaky-dropout" in words
@@ -41,8 +47,8 @@ def test_the_report_answers_with_accuracy_interval_and_joules_of_each_variant(tm
     assert "71 photographs" in words
 
 
-def test_the_page_is_whole_by_itself(tmp_path):
-    html = page(two_variants(tmp_path))
+def test_the_page_is_whole_by_itself(usual):
+    html = usual["report.html"]
     seen = Strict(html)
     assert f'content="{POLICY}"' in html
     assert "script" not in seen.tags
@@ -51,8 +57,8 @@ def test_the_page_is_whole_by_itself(tmp_path):
     assert "://" not in re.sub(r'xmlns(:\w+)?="[^"]*"', "", html)
 
 
-def test_the_page_is_valid_html_with_unique_ids_and_anchors_that_lead_somewhere(tmp_path):
-    html = page(two_variants(tmp_path))
+def test_the_page_is_valid_html_with_unique_ids_and_anchors_that_lead_somewhere(usual):
+    html = usual["report.html"]
     html5lib.HTMLParser(strict=True).parse(html)
     seen = Strict(html)
     assert len(seen.ids) == len(set(seen.ids))
@@ -60,8 +66,8 @@ def test_the_page_is_valid_html_with_unique_ids_and_anchors_that_lead_somewhere(
     assert seen.tags.count("main") == 1
 
 
-def test_every_figure_has_words_and_its_numbers_behind_it(tmp_path):
-    html = page(two_variants(tmp_path))
+def test_every_figure_has_words_and_its_numbers_behind_it(usual):
+    html = usual["report.html"]
     figures = html.count("<figure>")
     assert figures >= 4
     assert html.count("<title id=") == html.count("<desc id=") == figures
@@ -69,8 +75,8 @@ def test_every_figure_has_words_and_its_numbers_behind_it(tmp_path):
     assert html.count('role="img"') == figures
 
 
-def test_wide_tables_scroll_by_keyboard_in_a_named_region(tmp_path):
-    html = page(two_variants(tmp_path))
+def test_wide_tables_scroll_by_keyboard_in_a_named_region(usual):
+    html = usual["report.html"]
     regions = re.findall(
         r'<div class="scroll" role="region" aria-label="([^"]+)" tabindex="0">', html
     )
@@ -78,8 +84,8 @@ def test_wide_tables_scroll_by_keyboard_in_a_named_region(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["energy-accuracy.svg", "learning-curves.svg"])
-def test_figures_are_well_formed_pictures_with_selectable_text(tmp_path, name):
-    svg = published(two_variants(tmp_path))[name]
+def test_figures_are_well_formed_pictures_with_selectable_text(usual, name):
+    svg = usual[name]
     root = ET.fromstring(svg)
     words = " ".join(root.itertext())
     assert "leaky-dropout" in words
@@ -87,8 +93,8 @@ def test_figures_are_well_formed_pictures_with_selectable_text(tmp_path, name):
     assert "<metadata>" not in svg
 
 
-def test_a_picture_in_the_page_takes_the_readers_colour_and_width(tmp_path):
-    svg = inline(published(two_variants(tmp_path))["energy-accuracy.svg"])
+def test_a_picture_in_the_page_takes_the_readers_colour_and_width(usual):
+    svg = inline(usual["energy-accuracy.svg"])
     assert svg.startswith("<svg")
     assert "currentColor" in svg
     assert "#1b1b1f" not in svg
@@ -132,8 +138,8 @@ def test_what_a_reader_must_know_first_stands_in_a_banner(tmp_path, record, bann
     assert f"**Mind:** {banner}" in made["report.md"]
 
 
-def test_a_sound_measured_study_has_no_banner(tmp_path):
-    assert 'class="banner"' not in page(two_variants(tmp_path))
+def test_a_sound_measured_study_has_no_banner(usual):
+    assert 'class="banner"' not in usual["report.html"]
 
 
 def test_measured_and_modelled_runs_are_never_put_on_one_axis(tmp_path):
