@@ -1,7 +1,6 @@
 """Sensors are probed before a measurement, and what was seen of them reaches the stated joules."""
 
 import threading
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -56,11 +55,9 @@ def test_meters_are_probed_at_once_and_one_that_hangs_has_no_card(
     scripted_nvml.play(Scenario((GPU, stuck)))
     meters = open_meters(MeterRequest())
     with meters[0], meters[1]:
-        began_s = time.monotonic()
         cards = sensor_cards(meters, MonotonicClock())
-        took_s = time.monotonic() - began_s
+        probes = [each for each in threading.enumerate() if each.name.startswith("probe")]
         assert {card.channel for card in cards} == {"nvml/gpu0/counter", "nvml/gpu0/power"}
-        assert took_s < 7.0
-        for thread in threading.enumerate():
-            if thread.name.startswith("probe"):
-                thread.join()
+        assert probes  # the one that hangs still does: nobody waited for it
+        for probe in probes:
+            probe.join()
