@@ -13,21 +13,39 @@ pytest_plugins = ("fakes.nvml_plugin", "cells")
 # it starts; the tests of interrupts need the usual one.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# Few tests, each of them minutes: begun last, one core would still be at them when all is done.
+# The files that take longest, longest first: begun last, one core would still be at them when all
+# is done.
 LONG = (
-    "test_program_run",
     "test_faults_of_a_run",
+    "test_verify",
     "test_faults_by_kill",
-    "test_faults_end_to_end",
-    "test_report_bytes",
-    "test_sweep",
+    "test_submit",
+    "test_report_browser",
+    "test_report",
     "test_trainer",
+    "test_program_run",
+    "test_sweep",
+    "test_faults_of_sensors",
+    "test_report_files",
+    "test_report_degenerate",
+    "test_bundle_mutations",
+    "test_uncertainty",
+    "test_meters_codecarbon",
+    "test_monitor",
+    "test_report_figures",
+    "test_report_bytes",
 )
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files that take long first; goes with ``--no-loadscope-reorder``."""
-    items.sort(key=lambda item: item.path.stem not in LONG)
+    place = {name: number for number, name in enumerate(LONG)}
+    items.sort(key=lambda item: place.get(item.path.stem, len(place)))
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """One worker more than processors: many tests wait, for a sensor or for a process's end."""
+    return (os.cpu_count() or 1) + 1
 
 
 # Tests start dozens of Pythons, many with TensorFlow. Where the environment forbids bytecode files,
