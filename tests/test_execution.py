@@ -15,23 +15,27 @@ from wbcbench.watching.execution import trainer_environment, variables
 
 SPEC = RunSpec(variant="leaky-dropout", seed=7)
 
-# Two epochs of twenty images and their metrics, as the trainer feeds and compiles them.
+# Per seed: two epochs of twenty images and their metrics, as the trainer feeds and compiles them.
 TRAIN_A_LITTLE = """
 import json, sys
 import keras, numpy as np
 from wbcbench.models.input import training_batches
 from wbcbench.runs.study import RunSpec
 from wbcbench.training import device, network
-seed, variant, deterministic = int(sys.argv[1]), sys.argv[2], sys.argv[3] == "deterministic"
-spec = RunSpec(variant=variant, seed=seed, batch_size=8, deterministic=deterministic)
-device.configure(spec)
-model = network.build(spec)
+variant, *seeds = sys.argv[1:]
 drawn = np.random.default_rng(0)
 images = drawn.integers(0, 256, (20, 80, 80, 3)).astype(np.uint8)
 labels = np.eye(5, dtype=np.float32)[drawn.integers(1, 5, 20)]
-batches = training_batches(images, labels, batch_size=spec.batch_size, seed=spec.seed)
-history = model.fit(batches, epochs=2, shuffle=False, verbose=0).history
-print(json.dumps([[float(x).hex() for x in history[name]] for name in ("loss", "accuracy")]))
+
+def metrics(seed):
+    spec = RunSpec(variant=variant, seed=seed, batch_size=8)
+    device.configure(spec)
+    model = network.build(spec)
+    batches = training_batches(images, labels, batch_size=spec.batch_size, seed=spec.seed)
+    history = model.fit(batches, epochs=2, shuffle=False, verbose=0).history
+    return [[float(x).hex() for x in history[name]] for name in ("loss", "accuracy")]
+
+print(json.dumps([metrics(int(seed)) for seed in seeds]))
 """
 
 
@@ -90,17 +94,11 @@ def test_every_variable_has_a_reason():
         assert variable.reason.endswith("."), variable.name
 
 
-def metrics_of_a_fresh_process(spec: RunSpec) -> list[list[str]]:
+def metrics_of_a_fresh_process(spec: RunSpec, *seeds: int) -> list[list[list[str]]]:
+    """Metrics of each seed, trained one after the other; the process is one for the first."""
     done = subprocess.run(
-        [
-            sys.executable,
-            "-c",
-            TRAIN_A_LITTLE,
-            str(spec.seed),
-            spec.variant,
-            "deterministic" if spec.deterministic else "free",
-        ],
-        env=trainer_environment(spec, os.environ, gpus=[]),
+        [sys.executable, "-c", TRAIN_A_LITTLE, spec.variant, *map(str, seeds)],
+        env=trainer_environment(replace(spec, seed=seeds[0]), os.environ, gpus=[]),
         stdout=subprocess.PIPE,
         text=True,
         check=True,
@@ -109,13 +107,8 @@ def metrics_of_a_fresh_process(spec: RunSpec) -> list[list[str]]:
 
 
 @pytest.mark.tensorflow
-@pytest.mark.parametrize("deterministic", [False, True])
-def test_two_processes_with_one_seed_give_identical_epoch_metrics(deterministic):
-    spec = replace(SPEC, deterministic=deterministic)
-    assert metrics_of_a_fresh_process(spec) == metrics_of_a_fresh_process(spec)
-
-
-@pytest.mark.tensorflow
-def test_another_seed_gives_other_metrics():
-    other = replace(SPEC, seed=8)
-    assert metrics_of_a_fresh_process(SPEC)[0] != metrics_of_a_fresh_process(other)[0]
+def test_two_processes_with_one_seed_give_identical_epoch_metrics_and_another_seed_others():
+    """That of deterministic runs is shown with whole trainers, in ``test_trainer``."""
+    seven, eight = metrics_of_a_fresh_process(SPEC, 7, 8)
+    assert [seven] == metrics_of_a_fresh_process(SPEC, 7)
+    assert seven[0] != eight[0]

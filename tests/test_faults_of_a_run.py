@@ -17,7 +17,7 @@ import pytest
 
 from fakes.faulty_machine import HEALTHY, POWER_W, environment
 from fakes.nvml_scenario import Scenario
-from program import only_run, processes_of, start, wait_for, wait_for_window, wbcbench
+from program import Ended, only_run, processes_of, start, wait_for, wait_for_window, wbcbench
 from wbcbench.runs.records import RunRecord
 from wbcbench.runs.rundir import RunDir, study_runs
 
@@ -54,12 +54,15 @@ def short_of_memory(pid: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "strike",
-    [lambda pid: os.kill(pid, signal.SIGSEGV), short_of_memory],
+    ("strike", "statuses"),
+    [
+        (lambda pid: os.kill(pid, signal.SIGSEGV), {-signal.SIGSEGV}),
+        (short_of_memory, {1, -signal.SIGABRT, -signal.SIGSEGV}),  # of Python, of a library
+    ],
     ids=["segmentation fault", "out of memory"],
 )
 def test_a_trainer_that_dies_leaves_a_failed_record_with_its_joules(
-    strike: Callable[[int], None], cells: Path, tmp_path: Path
+    strike: Callable[[int], None], statuses: set[int], cells: Path, tmp_path: Path
 ) -> None:
     # A batch that is larger than anything before makes the trainer ask for memory.
     process = start(*words(cells, tmp_path))
@@ -71,6 +74,7 @@ def test_a_trainer_that_dies_leaves_a_failed_record_with_its_joules(
     record = whole(run)
     assert record.status == "failed"
     assert record.error is not None
+    assert record.error.exit_status in statuses
     assert record.verdict == "invalid"
     assert all((energy_j or 0) > 0 for energy_j in joules(record, "train"))
     assert {"window-cut", "not-finished"} <= {caution.code for caution in record.cautions}
@@ -80,14 +84,19 @@ def test_a_trainer_that_dies_leaves_a_failed_record_with_its_joules(
 def test_a_loss_that_is_no_number_fails_the_run_and_keeps_its_joules(
     cells: Path, tmp_path: Path
 ) -> None:
+    # Half precision overflows soon and computes slowly on a processor: small images, no warm-up.
     diverging = ("--learning-rate", "9", "--precision", "mixed_float16")
+    diverging = (*diverging, "--image-size", "40", "--warmup-steps", "0")
     ended = wbcbench(*words(cells, tmp_path, *diverging))
     assert ended.code == 7, ended.err
     record = whole(only_run(tmp_path))
     assert record.status == "failed"
     assert record.error is not None
     assert record.error.kind == "nan-loss"
+    assert "NanLossError" in record.error.traceback
     assert record.verdict == "invalid"
+    assert len(record.epochs) < 500
+    assert "window-cut" not in {caution.code for caution in record.cautions}
     assert all((energy_j or 0) > 0 for energy_j in joules(record, "startup"))
     assert all((energy_j or 0) > 0 for energy_j in joules(record, "train"))
 
@@ -239,7 +248,7 @@ def test_a_disk_that_fills_up_fails_the_run_whole_and_the_next_command_accounts_
 @pytest.fixture(scope="module")
 def on_a_frozen_counter(
     nvml_folder: Path, cells: Path, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[Path, RunRecord]:
+) -> tuple[Path, RunRecord, Ended]:
     folder = tmp_path_factory.mktemp("frozen")
     gpu = replace(HEALTHY, counter=replace(HEALTHY.counter, frozen_at_s=0.0))
     env = environment(nvml_folder, Scenario((gpu,)).write(folder)) | {"TMPDIR": str(folder)}
@@ -248,13 +257,13 @@ def on_a_frozen_counter(
         "--cooldown", "60", env=env,
     )  # fmt: skip
     assert ended.code == 0, ended.err
-    return folder, whole(only_run(folder))
+    return folder, whole(only_run(folder)), ended
 
 
 def test_a_run_on_a_frozen_counter_has_the_integrals_joules(
-    on_a_frozen_counter: tuple[Path, RunRecord],
+    on_a_frozen_counter: tuple[Path, RunRecord, Ended],
 ) -> None:
-    _, record = on_a_frozen_counter
+    _, record, _ = on_a_frozen_counter
     codes = {caution.code for caution in record.cautions}
     assert {"counter-frozen", "gpu-not-used"} <= codes
     assert record.verdict == "invalid"
@@ -269,9 +278,9 @@ def test_a_run_on_a_frozen_counter_has_the_integrals_joules(
 
 
 def test_a_run_keeps_the_cards_of_its_sensors_and_how_long_it_cooled(
-    on_a_frozen_counter: tuple[Path, RunRecord],
+    on_a_frozen_counter: tuple[Path, RunRecord, Ended],
 ) -> None:
-    _, record = on_a_frozen_counter
+    _, record, _ = on_a_frozen_counter
     cards = {card.channel: card for card in record.sensor_cards}
     assert cards["nvml/gpu0/counter"].update_s is None
     assert "moved 0 times" in cards["nvml/gpu0/counter"].reason
@@ -282,10 +291,20 @@ def test_a_run_keeps_the_cards_of_its_sensors_and_how_long_it_cooled(
 
 
 def test_unknown_joules_are_empty_cells_in_the_table(
-    on_a_frozen_counter: tuple[Path, RunRecord],
+    on_a_frozen_counter: tuple[Path, RunRecord, Ended],
 ) -> None:
-    folder, _ = on_a_frozen_counter
+    folder, _, _ = on_a_frozen_counter
     with (folder / "runs" / "runs.csv").open() as stream:
         (row,) = csv.DictReader(stream)
     zeros = [name for name, cell in row.items() if name.endswith("_j") and cell in ("0", "0.0")]
     assert zeros == []
+
+
+def test_piped_output_has_one_line_an_epoch_and_no_escape_codes(
+    on_a_frozen_counter: tuple[Path, RunRecord, Ended],
+) -> None:
+    _, _, ended = on_a_frozen_counter
+    assert "\x1b" not in ended.out + ended.err
+    lines = [line for line in ended.err.splitlines() if " epoch " in line]
+    assert len(lines) == 3
+    assert "epoch 1/3 loss=" in lines[0]

@@ -8,8 +8,10 @@ import sys
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from wbcbench.catalog import VARIANTS, load_part
+from wbcbench.cli import COMMANDS, build_app
 from wbcbench.errors import UsageError
 from wbcbench.models import ModelSettings, Variant
 from wbcbench.models.backbone import builder
@@ -141,10 +143,8 @@ def test_an_unknown_variant_is_refused_with_the_nearest_name():
 
 
 def models_command(*arguments: str) -> str:
-    script = "import typer; from wbcbench.commands.models import models; typer.run(models)"
-    done = subprocess.run(
-        [sys.executable, "-c", script, *arguments], capture_output=True, text=True, check=True
-    )
+    done = CliRunner().invoke(build_app(COMMANDS), ["models", *arguments], catch_exceptions=False)
+    assert done.exit_code == 0, done.stderr
     return done.stdout
 
 

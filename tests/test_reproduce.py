@@ -17,7 +17,6 @@ from wbcbench.commands.reproduce import reproduce as command
 from wbcbench.commands.sweep import sweep
 from wbcbench.errors import UsageError, VerificationError
 from wbcbench.planning import plan
-from wbcbench.report.page.publish import PAGE
 from wbcbench.submission import layout
 from wbcbench.submission.document import Author
 from wbcbench.submission.reproducing import STEPS, reproduce
@@ -28,7 +27,9 @@ TINY = StudyDesign(blocks=1, variants=("leaky-dropout", "relu-dropout"), epochs=
 
 def bundle_of(made: StudyDesign, folder: Path, name: str = "bundle") -> Path:
     study = bundle_study(folder / "results", made)
-    order = Order(study.parent, "study", (Author("Ada"),), "MIT", out=folder / name, formats=PAGE)
+    order = Order(
+        study.parent, "study", (Author("Ada"),), "MIT", out=folder / name, formats=("md",)
+    )
     return submit(replace(order, as_zip=name.endswith(".zip"))).path
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -148,55 +147,12 @@ def test_curves_for_tensorboard_are_written(undisturbed: Told) -> None:
     assert (undisturbed.run.tensorboard_dir / EPOCHS_FILE).stat().st_size > 0
 
 
-def test_after_stop_the_epoch_is_finished_and_the_rest_left_out(data: Path, tmp_path: Path) -> None:
-    endless = replace(SPEC, epochs=10**6, warmup_steps=0)
-    trainer = TrainerUnderTest(tmp_path / "run", endless, data)
-
-    def interrupt(message: dict[str, object]) -> None:
-        if "epoch" in message:
-            trainer.process.send_signal(signal.SIGINT)  # the watcher's to decide: ignored here
-            trainer.say("stop")
-
-    told = trainer.hear(interrupt)
-    assert (told.status, told.messages[-1]) == (0, {"end": "interrupted"})
-    assert not told.story.opened
-    assert told.story.windows[-1].name == "train"
-    assert not told.story.scores
-    assert told.story.epochs[-1].val_accuracy is not None
-
-
-def test_a_trainer_whose_watcher_died_ends_in_the_middle_of_training(
-    data: Path, tmp_path: Path
-) -> None:
-    endless = replace(SPEC, epochs=10**6, warmup_steps=0)
-    trainer = TrainerUnderTest(tmp_path / "run", endless, data)
-
-    def die(message: dict[str, object]) -> None:
-        if message.get("window") == "train":
-            trainer.hang_up()
-
-    told = trainer.hear(die)
-    assert told.status == ORPHANED
-    assert "end" not in told.messages[-1]
-
-
 def test_a_trainer_whose_watcher_died_does_not_even_start_up(data: Path, tmp_path: Path) -> None:
     trainer = TrainerUnderTest(tmp_path / "run", SPEC, data)
     trainer.hang_up()
     told = trainer.hear()
     assert told.status == ORPHANED
     assert not told.all("model")
-
-
-def test_a_loss_that_is_not_a_number_fails_the_run(data: Path, tmp_path: Path) -> None:
-    told = train(tmp_path / "run", replace(SPEC, learning_rate=1e30, epochs=9), data)
-    assert told.status == 1
-    assert told.story.failure is not None
-    assert told.story.failure.kind == "nan-loss"
-    assert "NanLossError" in told.story.failure.traceback
-    assert told.story.end is None
-    assert len(told.story.epochs) < 9
-    assert not told.story.opened
 
 
 def test_the_published_split_watches_test_itself_with_other_settings(

@@ -13,7 +13,7 @@ import pytest
 from builders.bundle import StudyDesign
 from builders.machine import CODECARBON_CHANNELS
 from builders.run import make_record
-from program import SHORT, wbcbench
+from program import wbcbench
 from tamperings.bag import Bag
 from tamperings.trials import TWO, bundle
 from wbcbench import catalog
@@ -40,6 +40,15 @@ def bag(tmp_path_factory: pytest.TempPathFactory) -> Bag:
     return Bag(bundle(StudyDesign(blocks=2, variants=TWO, epochs=2), room), room / "spare")
 
 
+@pytest.fixture(scope="module")
+def inspected(bag: Bag) -> Inspection:
+    """What is found in it; nothing in it is written."""
+    before = {path: path.stat().st_mtime_ns for path in bag.root.rglob("*")}
+    found = verify(bag.root)
+    assert {path: path.stat().st_mtime_ns for path in bag.root.rglob("*")} == before
+    return found
+
+
 @pytest.fixture
 def opened(bag: Bag):
     """The bundle, put back afterwards."""
@@ -47,10 +56,9 @@ def opened(bag: Bag):
     bag.restore()
 
 
-def test_an_honest_bundle_is_verified_in_a_line_a_check(bag):
-    found = verify(bag.root)
-    assert found.verified
-    lines = as_text(found).splitlines()
+def test_an_honest_bundle_is_verified_in_a_line_a_check_and_nothing_is_written(inspected):
+    assert inspected.verified
+    lines = as_text(inspected).splitlines()
     assert [line.split()[1] for line in lines[:-1]] == IDS
     assert lines[-1].endswith("warnings, 0 errors: VERIFIED")
     assert lines[0].startswith("[x] V01 Bag whole: ")
@@ -64,18 +72,12 @@ def test_strict_counts_warnings_as_errors(bag):
     assert as_text(found).endswith("NOT VERIFIED")
 
 
-def test_a_zip_is_checked_as_its_folder_is(bag, tmp_path):
+def test_a_zip_is_checked_as_its_folder_is(bag, inspected, tmp_path):
     target = tmp_path / "bundle.zip"
     write_zip(bag.root, target, "bundle")
     before = target.read_bytes()
-    assert verify(target).found == verify(bag.root).found
+    assert verify(target).found == inspected.found
     assert target.read_bytes() == before
-
-
-def test_nothing_is_written_into_a_bundle(bag):
-    before = {path: path.stat().st_mtime_ns for path in bag.root.rglob("*")}
-    verify(bag.root)
-    assert {path: path.stat().st_mtime_ns for path in bag.root.rglob("*")} == before
 
 
 def test_the_program_checks_without_tensorflow_and_answers_in_json(bag):
@@ -235,20 +237,16 @@ def test_a_block_or_run_that_is_not_there_is_named_with_those_that_are(whole):
 
 
 @pytest.mark.tensorflow
-def test_a_real_run_of_a_bundle_is_trained_again(tmp_path):
-    """Drawn cells, one epoch: the bundle is not verified (V13), but its run can be repeated."""
-    results = tmp_path / "results"
-    made = wbcbench(
-        "run", "--variant", "relu-dropout", *SHORT, "--deterministic", "--results", str(results)
-    )
-    assert made.code == 0, made.err
+def test_a_real_run_of_a_bundle_is_trained_again(finished, cells, tmp_path):
+    """Drawn cells: the bundle is not verified (V13), but its run can be repeated."""
+    results, _ = finished
     bag = tmp_path / "bag"
     sent = wbcbench(
         "submit", "runs", "--results", str(results), "--author", "Ada", "--licence", "MIT",
         "--allow-synthetic", "--out", str(bag),
     )  # fmt: skip
     assert sent.code == 0, sent.err
-    found = wbcbench("verify", str(bag), "--rerun", "--json")
+    found = wbcbench("verify", str(bag), "--rerun", "--json", "--data", str(cells))
     assert found.code == 6
     [again] = found.json["rerun"]
     assert again["sameness"] == "reproduced"

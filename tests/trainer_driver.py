@@ -15,6 +15,7 @@ from wbcbench.reckoning.story import Story, told
 from wbcbench.runs.local_facts import Local
 from wbcbench.runs.rundir import RunDir
 from wbcbench.runs.study import RunSpec
+from wbcbench.watching.execution import trainer_environment
 
 Message = dict[str, Any]
 
@@ -48,7 +49,7 @@ class TrainerUnderTest:
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,
-                env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "2"},
+                env=trainer_environment(spec, os.environ, gpus=[]),
                 pass_fds=(theirs,),
                 start_new_session=True,
             )
