@@ -19,7 +19,7 @@ from wbcbench.anycode.spans import Recorded, Span, recorded, with_write_error
 from wbcbench.clock import Clock, MonotonicClock
 from wbcbench.errors import InterruptedRunError
 from wbcbench.joules.curve import EnergyCurve
-from wbcbench.joules.energy import Kind, Trace, Window
+from wbcbench.joules.energy import Kind, Trace, Window, energy_curve
 from wbcbench.joules.headline import followed
 from wbcbench.live import REDRAW_S
 from wbcbench.live.telling import Teller
@@ -158,15 +158,15 @@ def write_polls(stream: TextIO, done: Monitored) -> None:
 
 
 def _polls(trace: Trace, window: Window) -> Iterator[tuple[object, ...]]:
-    channel = trace.channel
+    channel, curve = trace.channel, energy_curve(trace)
     before: tuple[float, float] | None = None
     for t_s, value in zip(*trace.good, strict=True):
         if window.start_s <= t_s <= window.end_s:
-            power_w = value if channel.kind is Kind.SAMPLED else _slope_w(before, t_s, trace.curve)
-            energy_j = trace.curve.at(t_s) - trace.curve.at(window.start_s)
+            power_w = value if channel.kind is Kind.SAMPLED else _slope_w(before, t_s, curve)
+            energy_j = curve.at(t_s) - curve.at(window.start_s)
             place_s = t_s - window.start_s
             yield place_s, channel.name, channel.domain, channel.origin, power_w, energy_j
-            before = (t_s, trace.curve.at(t_s))
+            before = (t_s, curve.at(t_s))
 
 
 def _slope_w(before: tuple[float, float] | None, t_s: float, curve: EnergyCurve) -> float | None:

@@ -13,7 +13,7 @@ from typing import Literal
 
 from wbcbench.checks import Evidence, cautions
 from wbcbench.joules.curve import EnergyCurve
-from wbcbench.joules.energy import Channel, Kind, Origin, Trace, Window, WindowEnergy
+from wbcbench.joules.energy import Channel, Kind, Origin, Trace, Window, WindowEnergy, energy_curve
 from wbcbench.joules.headline import spoken_power_w
 from wbcbench.runs.records import Circumstances
 from wbcbench.runs.rundir import RunDir
@@ -168,7 +168,7 @@ def peak_power_w(trace: Trace, window: Window) -> float | None:
             w for t, w in zip(*trace.good, strict=True) if window.start_s <= t <= window.end_s
         ]
         return max(inside, default=None)
-    return _steepest_w(trace.curve, window)
+    return _steepest_w(energy_curve(trace), window)
 
 
 def _steepest_w(curve: EnergyCurve, window: Window) -> float | None:

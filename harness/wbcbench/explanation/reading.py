@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from wbcbench.joules.curve import EnergyCurve
-from wbcbench.joules.energy import Channel, Trace, Window, WindowEnergy
+from wbcbench.joules.energy import Channel, Trace, Window, WindowEnergy, energy_curve
 from wbcbench.runs.records import RunRecord
 from wbcbench.trust.budget import Budget
 from wbcbench.windows import TRAIN, is_validation
@@ -129,7 +129,7 @@ def _passes(record: RunRecord, energy: WindowEnergy) -> tuple[WindowEnergy, ...]
 
 
 def _with_trace(reading: Reading, window: Window, trace: Trace) -> Reading:
-    has_curve = bool(trace.curve.t_s)
+    has_curve = bool(energy_curve(trace).t_s)
     return Reading(
         window,
         reading.channel,
@@ -138,8 +138,8 @@ def _with_trace(reading: Reading, window: Window, trace: Trace) -> Reading:
         reading.budget,
         reading.passes,
         _samples(trace, window),
-        _edge(trace.curve, window.start_s) if has_curve else None,
-        _edge(trace.curve, window.end_s) if has_curve else None,
+        _edge(energy_curve(trace), window.start_s) if has_curve else None,
+        _edge(energy_curve(trace), window.end_s) if has_curve else None,
     )
 
 

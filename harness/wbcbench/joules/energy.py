@@ -18,6 +18,7 @@ from enum import StrEnum
 from functools import cached_property
 from itertools import pairwise
 from statistics import median
+from weakref import WeakKeyDictionary
 
 from wbcbench import thresholds
 from wbcbench.joules.counter import Plausible, Unwrapped, unwrap
@@ -130,7 +131,7 @@ class WindowEnergy:
     reason: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Trace:
     """Every poll of one channel, failed ones included.
 
@@ -138,6 +139,8 @@ class Trace:
         channel: What was read.
         t_s: Monotonic seconds of each poll, strictly increasing, shape ``[n]``.
         value: Joules (counter) or watts (sampled) of each poll; ``None`` where the read failed.
+
+    Two traces are the same only if they are one object: what is worked out from one is cached.
     """
 
     channel: Channel
@@ -154,20 +157,30 @@ class Trace:
         ]
         return [t for t, _ in pairs], [v for _, v in pairs]
 
-    @cached_property
-    def unwrapped(self) -> Unwrapped:
-        """A counter's readings made whole; of no meaning for a sampled channel."""
-        times, values = self.good
-        channel = self.channel
-        slack_s = 2 * (channel.update_s or thresholds.COUNTER_UPDATE_S)
-        return unwrap(times, values, Plausible(channel.wrap_j, ceiling_w(channel), slack_s))
 
-    @cached_property
-    def curve(self) -> EnergyCurve:
-        """Cumulative joules over time since the first good reading."""
-        if self.channel.kind is Kind.SAMPLED:
-            return integral(*_recentred(*self.good, reading_age_s(self.channel)))
-        return staircase(self.unwrapped, count_age_s(self))
+_UNWRAPPED: WeakKeyDictionary[Trace, Unwrapped] = WeakKeyDictionary()
+_CURVES: WeakKeyDictionary[Trace, EnergyCurve] = WeakKeyDictionary()
+
+
+def unwrapped(trace: Trace) -> Unwrapped:
+    """A counter's readings made whole, worked out once a trace; of no meaning for power."""
+    if trace not in _UNWRAPPED:
+        channel = trace.channel
+        slack_s = 2 * (channel.update_s or thresholds.COUNTER_UPDATE_S)
+        plausible = Plausible(channel.wrap_j, ceiling_w(channel), slack_s)
+        _UNWRAPPED[trace] = unwrap(*trace.good, plausible)
+    return _UNWRAPPED[trace]
+
+
+def energy_curve(trace: Trace) -> EnergyCurve:
+    """Cumulative joules over time since the first good reading, worked out once a trace."""
+    if trace not in _CURVES:
+        if trace.channel.kind is Kind.SAMPLED:
+            age_s = reading_age_s(trace.channel)
+            _CURVES[trace] = integral(*_recentred(*trace.good, age_s))
+        else:
+            _CURVES[trace] = staircase(unwrapped(trace), count_age_s(trace))
+    return _CURVES[trace]
 
 
 def reading_age_s(channel: Channel) -> float:
@@ -221,7 +234,11 @@ def window_energy(trace: Trace, window: Window) -> WindowEnergy:
     times, _ = trace.good
     reason = why_unknown(trace, window)
     inside = bisect_right(times, window.end_s) - bisect_right(times, window.start_s)
-    energy_j = None if reason else trace.curve.at(window.end_s) - trace.curve.at(window.start_s)
+    energy_j = (
+        None
+        if reason
+        else energy_curve(trace).at(window.end_s) - energy_curve(trace).at(window.start_s)
+    )
     has_power = energy_j is not None and window.duration_s > 0
     return WindowEnergy(
         window=window.name,
@@ -244,7 +261,7 @@ def why_unknown(trace: Trace, window: Window) -> str:
         return "the trace starts after the window"
     if times[-1] < window.end_s:
         return "the trace ends before the window"
-    for each in trace.curve.breaks:
+    for each in energy_curve(trace).breaks:
         if window.start_s < each.after_s and each.before_s < window.end_s:
             how = "went backwards" if each.step_j < 0 else "jumped"
             return f"the counter {how} inside the window"

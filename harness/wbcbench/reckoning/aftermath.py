@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import io
 
-from wbcbench.joules.energy import Domain, Kind, Trace
+from wbcbench.joules.energy import Domain, Kind, Trace, energy_curve
 from wbcbench.joules.headline import followed, headline_channel, speaker
 from wbcbench.runs import tensorboard_log
 from wbcbench.runs.records import RunRecord
@@ -51,9 +51,9 @@ def write_scalars(run: RunDir, record: RunRecord) -> None:
     channel = followed(record.channels)
     trace = next((t for t in run.read_traces() if t.channel == channel), None)
     offset_s = wall_offset_s(record)
-    if trace is None or not trace.curve.t_s or offset_s is None:
+    if trace is None or not energy_curve(trace).t_s or offset_s is None:
         return
-    curve = trace.curve
+    curve = energy_curve(trace)
     tensorboard_log.write_energy_scalars(
         run.tensorboard_dir,
         power_w=_power(trace),
@@ -66,7 +66,7 @@ def _power(trace: Trace) -> list[tuple[float, float | None]]:
     """Watts of each poll; a counter's are the slopes between its moves."""
     if trace.channel.kind is Kind.SAMPLED:
         return list(zip(trace.t_s, trace.value, strict=True))
-    times, energy = trace.curve.t_s, trace.curve.energy_j
+    times, energy = energy_curve(trace).t_s, energy_curve(trace).energy_j
     return [
         (times[i], (energy[i] - energy[i - 1]) / (times[i] - times[i - 1]))
         for i in range(1, len(times))

@@ -24,6 +24,8 @@ from wbcbench.joules.energy import (
     Window,
     WindowEnergy,
     ceiling_w,
+    energy_curve,
+    unwrapped,
     window_energy,
 )
 from wbcbench.trust.uncertainty import stated
@@ -100,7 +102,7 @@ def _of(trace: Trace, other: Trace | None) -> Iterator[Fault]:
 
 
 def _breaks(trace: Trace) -> Iterator[Fault]:
-    for each in trace.unwrapped.breaks:
+    for each in unwrapped(trace).breaks:
         flaw = Flaw.RESET if each.step_j < 0 else Flaw.JUMP
         detail = (
             f"the counter moved by {each.step_j:,.0f} J in {each.after_s - each.before_s:.2f} s"
@@ -109,7 +111,7 @@ def _breaks(trace: Trace) -> Iterator[Fault]:
 
 
 def _strays(trace: Trace) -> Iterator[Fault]:
-    for t_s in trace.unwrapped.strays_s:
+    for t_s in unwrapped(trace).strays_s:
         detail = "one reading fitted neither the one before nor the one after; it was left out"
         yield Fault(Flaw.STRAY, trace.channel.name, t_s, t_s, detail)
 
@@ -130,7 +132,7 @@ def _frozen(trace: Trace, other: Trace | None) -> Iterator[Fault]:
 def _stands(trace: Trace) -> Iterator[tuple[float, float, float]]:
     """Stretches in which a counter that was read did not move, and by how much it then did."""
     times, _ = trace.good
-    curve = trace.curve
+    curve = energy_curve(trace)
     knots = [*zip(curve.t_s, curve.energy_j, strict=True), (times[-1], curve.energy_j[-1])]
     least_s = max(thresholds.FROZEN_S, 10 * (trace.channel.update_s or 0.0))
     for (start_s, before_j), (end_s, after_j) in pairwise(knots):
@@ -149,7 +151,7 @@ def _expected(
         return None, ""
     times, _ = trace.good
     rest_s = times[-1] - times[0] - window.duration_s
-    rest_j = trace.curve.energy_j[-1] - moved_j
+    rest_j = energy_curve(trace).energy_j[-1] - moved_j
     rest_w = rest_j / rest_s if rest_s > 0 and rest_j > 0 else 1.0
     return rest_w * window.duration_s, "the rest of the trace"
 

@@ -22,7 +22,7 @@ from statistics import median
 
 from wbcbench import thresholds
 from wbcbench.joules.curve import EnergyCurve
-from wbcbench.joules.energy import Channel, Kind, Trace, Window, WindowEnergy
+from wbcbench.joules.energy import Channel, Kind, Trace, Window, WindowEnergy, energy_curve
 from wbcbench.sensors.sensor_card import pace_s
 from wbcbench.trust.beat import beat_j
 from wbcbench.trust.budget import TRIANGULAR_95, Budget, t_95
@@ -137,7 +137,7 @@ def _rises(levels: Sequence[float]) -> list[float]:
 
 def _counter_parts(trace: Trace, window: Window, sensor: Sensor) -> tuple[float, float, float]:
     """Quantisation, edges and sampling of a counter, in joules."""
-    curve = trace.curve
+    curve = energy_curve(trace)
     start_j, start_w = _local_step(curve, window.start_s, sensor)
     end_j, end_w = _local_step(curve, window.end_s, sensor)
     quantisation_j = TRIANGULAR_95 * math.hypot(start_j, end_j) / math.sqrt(2)
@@ -166,7 +166,7 @@ def _local_step(curve: EnergyCurve, at_s: float, sensor: Sensor) -> tuple[float,
 
 def _knot_sampling_j(trace: Trace, window: Window) -> float:
     """Sampling error of a counter that is fed by a part-time sensor: each move is one look."""
-    curve = trace.curve
+    curve = energy_curve(trace)
     middles = [(a + b) / 2 for a, b in pairwise(curve.t_s)]
     power_w = [
         (f - e) / (b - a)

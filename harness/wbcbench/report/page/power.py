@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from wbcbench.checks.gaps import gaps
-from wbcbench.joules.energy import Trace
+from wbcbench.joules.energy import Trace, energy_curve
 
 MOST = 200
 """Strokes or steps in one picture; more would not be seen on a page and weigh on it."""
@@ -68,7 +68,7 @@ def readings(trace: Trace, most: int = MOST) -> Readings:
 
 def steps(trace: Trace, most: int = MOST) -> Steps:
     """What to draw of a counter: joules over seconds between moves, or over a few of them."""
-    curve = trace.curve
+    curve = energy_curve(trace)
     moves = max(len(curve.t_s) - 1, 0)
     each = -(-moves // most) or 1
     torn = [*gaps(trace.good[0]), *((b.before_s, b.after_s) for b in curve.breaks)]
