@@ -12,7 +12,7 @@ import time
 
 import numpy as np
 
-from wbcbench import Meter
+from wbcbench.api import Meter
 
 SIDE = 1000
 

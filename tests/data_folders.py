@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
-from wbcbench.data import CLASSES, ImageSet
+from wbcbench.data.dataset import CLASSES, ImageSet
 
 REAL_SET = Path(
     os.environ.get("WBCBENCH_TEST_DATA")

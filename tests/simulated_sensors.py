@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
 
-from wbcbench.joules.energy import Channel, Domain, Kind, Origin, Trace
+from wbcbench.core.trace import Channel, Domain, Kind, Origin, Trace
 from wbcbench.sampling.sampler import JITTER
 
 LOW_W, HIGH_W = 60.0, 300.0

@@ -9,14 +9,14 @@ import pytest
 from builders.evidence import EPOCHS, VALIDATED_WINDOWS, counter, load_j, modelled_cpu, power
 from builders.folder import messages, write_looks, write_messages, write_traces
 from builders.machine import COUNTER, CPU_MODEL, POWER
-from wbcbench.joules.energy import Window
+from wbcbench.core.board_state import BoardSample
+from wbcbench.core.window import Window
 from wbcbench.reckoning.accounting import account
 from wbcbench.runs import records
 from wbcbench.runs.local_facts import Local
 from wbcbench.runs.records import Circumstances
 from wbcbench.runs.rundir import RunDir
 from wbcbench.runs.study import RunSpec
-from wbcbench.sensors.board_state import BoardSample
 from wbcbench.verdict import Verdict
 
 SEEN = Circumstances(started_utc="2026-01-01T00:00:00Z", provenance={})

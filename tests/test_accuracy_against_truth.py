@@ -17,7 +17,9 @@ from fakes.nvml_plugin import ScriptedNvml
 from fakes.nvml_scenario import Counter, FakeGpu, Fault, Scenario, Sensor
 from fakes.power_shapes import Constant, Square, Telegraph
 from wbcbench.clock import MonotonicClock
-from wbcbench.joules.energy import Kind, Trace, Window, WindowEnergy, window_energy
+from wbcbench.core.trace import Kind, Trace
+from wbcbench.core.window import Window, WindowEnergy
+from wbcbench.joules.energy import window_energy
 from wbcbench.meters import MeterRequest
 from wbcbench.meters.nvml import open_meters
 from wbcbench.runs.local_facts import Local

@@ -5,7 +5,9 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wbcbench.joules.energy import Channel, Domain, Kind, Origin, Trace, Window, window_energy
+from wbcbench.core.trace import Channel, Domain, Kind, Origin, Trace
+from wbcbench.core.window import Window
+from wbcbench.joules.energy import window_energy
 from wbcbench.trust.apart import steps_alone, steps_duration_s
 
 COUNTER = Channel("c", Kind.COUNTER, Origin.MEASURED, Domain.GPU)

@@ -18,7 +18,7 @@ import pytest
 from fakes.nvml_plugin import ScriptedNvml
 from fakes.nvml_scenario import FakeGpu, Process, Scenario
 from program import wait_for
-from wbcbench import Meter
+from wbcbench.api import Meter
 from wbcbench.errors import CannotMeasureError, UsageError
 from wbcbench.meters import MeterRequest
 from wbcbench.meters.synthetic import SyntheticMeter, open_meters

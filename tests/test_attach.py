@@ -16,8 +16,8 @@ from builders.machine import GPU_MACHINE, LAPTOP, PROVENANCE
 from builders.run import make_record, save
 from builders.timeline import EPOCH_S
 from wbcbench.cli import COMMANDS, build_app
+from wbcbench.core.trace import Channel, Domain, Kind, Origin
 from wbcbench.errors import UsageError
-from wbcbench.joules.energy import Channel, Domain, Kind, Origin
 from wbcbench.joules.headline import headline_channel
 from wbcbench.reckoning.attaching import attach_wall_meter
 from wbcbench.reckoning.wall_log import read_wall_log

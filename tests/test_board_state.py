@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wbcbench.joules.energy import Window
-from wbcbench.sensors.board_state import COLUMNS, BoardSample, from_line, summary, to_line
+from wbcbench.core.board_state import COLUMNS, BoardSample, from_line, summary, to_line
+from wbcbench.core.window import Window
 
 numbers = st.none() | st.floats(0, 1e12)
 pids = st.none() | st.lists(st.integers(1, 4_000_000), max_size=4).map(tuple)

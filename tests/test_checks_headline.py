@@ -18,7 +18,8 @@ from builders.evidence import (
 )
 from builders.machine import COUNTER, CPU_MODEL, POWER
 from wbcbench import catalog, checks
-from wbcbench.joules.energy import Domain, Origin, Trace, Window
+from wbcbench.core.trace import Domain, Origin, Trace
+from wbcbench.core.window import Window
 from wbcbench.runs.records import AbsentMeter, Sampling
 from wbcbench.verdict import Severity, Verdict
 

@@ -9,7 +9,7 @@ import pytest
 from builders.evidence import counter, doubts, evidence, healthy_board, judged, power
 from builders.machine import GPU, POWER
 from wbcbench.checks.aliasing import mean_step_s, relation
-from wbcbench.joules.energy import Trace
+from wbcbench.core.trace import Trace
 from wbcbench.verdict import Severity, Verdict
 
 

@@ -20,7 +20,8 @@ from builders.evidence import (
     without,
 )
 from builders.machine import COUNTER, POWER
-from wbcbench.joules.energy import Origin, Trace, Window
+from wbcbench.core.trace import Origin, Trace
+from wbcbench.core.window import Window
 from wbcbench.joules.headline import headline_channel, spoken_energy_j
 from wbcbench.verdict import Severity, Verdict
 

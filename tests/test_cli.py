@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from program import wbcbench
-from wbcbench import __version__
 from wbcbench.cli import COMMANDS, HIDDEN, build_app, help_page
 from wbcbench.errors import WbcbenchError, error_named
+from wbcbench.version import __version__
 
 HEAVY = {"tensorflow", "keras", "numpy", "cv2", "pandas", "matplotlib", "scipy", "statsmodels",
          "pyarrow", "pynvml", "codecarbon", "pydantic", "rich", "typer"}  # fmt: skip

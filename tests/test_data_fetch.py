@@ -13,9 +13,9 @@ from typer.testing import CliRunner
 from data_folders import REAL_SET, needs_real_set, write_folder
 from fakes.kaggle_server import KaggleServer, serving
 from wbcbench.commands.data import app
-from wbcbench.data import load
 from wbcbench.data.digest import PUBLISHED_SHA256
 from wbcbench.data.fetch import PUBLISHED_HANDLE, fetch
+from wbcbench.data.loading import load
 from wbcbench.errors import UsageError
 
 MIB = 1 << 20

@@ -16,8 +16,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data_folders import jpeg_bytes, write_folder, write_table
-from wbcbench.data import CLASSES, Dataset, jpeg, load
+from wbcbench.data import jpeg
+from wbcbench.data.dataset import CLASSES, Dataset
 from wbcbench.data.digest import dataset_sha256
+from wbcbench.data.loading import load
 from wbcbench.data.photographs import published_images, published_photographs
 from wbcbench.errors import UsageError
 

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from data_folders import image_set
-from wbcbench.data import ImageSet, split_validation
+from wbcbench.data.dataset import ImageSet
+from wbcbench.data.splits import split_validation
 from wbcbench.errors import UsageError
 
 

@@ -9,9 +9,12 @@ import cv2
 import numpy as np
 import pytest
 
-from wbcbench.data import CLASSES, jpeg, load, split_validation
+from wbcbench.data import jpeg
 from wbcbench.data.check import check
-from wbcbench.data.synth import GENERATOR_VERSION, Recipe, default_cells, write_cells
+from wbcbench.data.dataset import CLASSES
+from wbcbench.data.loading import load
+from wbcbench.data.splits import split_validation
+from wbcbench.data.synth.folder import GENERATOR_VERSION, Recipe, default_cells, write_cells
 from wbcbench.errors import UsageError
 
 SMALL = Recipe(seed=3, train_images=96, test_images=242, copies_train=4, copies_test=5)

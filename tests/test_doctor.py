@@ -18,7 +18,8 @@ from wbcbench.catalog import CHECKUPS
 from wbcbench.cli import COMMANDS, build_app
 from wbcbench.clock import MonotonicClock
 from wbcbench.commands.doctor import document, print_report
-from wbcbench.data.synth import Recipe, write_cells
+from wbcbench.core.trace import Channel, Domain, Kind, Origin
+from wbcbench.data.synth.folder import Recipe, write_cells
 from wbcbench.doctor import Facts, Group, Line, State, count, examine
 from wbcbench.doctor.looking import look
 from wbcbench.doctor.outlook import outlook
@@ -27,7 +28,6 @@ from wbcbench.doctor.quiet_machine import governor
 from wbcbench.doctor.require import requirements
 from wbcbench.errors import CannotMeasureError, UsageError
 from wbcbench.gpu.limit_note import LimitNote, open_note
-from wbcbench.joules.energy import Channel, Domain, Kind, Origin
 from wbcbench.sampling.recording import Asked
 
 app = build_app(COMMANDS)

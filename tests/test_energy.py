@@ -10,16 +10,9 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from wbcbench.joules.energy import (
-    Channel,
-    Domain,
-    Kind,
-    Origin,
-    Trace,
-    Window,
-    max_gap,
-    window_energy,
-)
+from wbcbench.core.trace import Channel, Domain, Kind, Origin, Trace
+from wbcbench.core.window import Window
+from wbcbench.joules.energy import max_gap, window_energy
 
 POWER = Channel("p", Kind.SAMPLED, Origin.MEASURED, Domain.GPU)
 COUNTER = Channel("c", Kind.COUNTER, Origin.MEASURED, Domain.GPU)

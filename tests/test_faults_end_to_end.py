@@ -17,7 +17,7 @@ from fakes.clocks import FileClock
 from fakes.nvml_scenario import Counter, FakeGpu, Fault, Scenario, Sensor
 from fakes.power_shapes import Constant
 from wbcbench.checks import Evidence, cautions
-from wbcbench.joules.energy import Window
+from wbcbench.core.window import Window
 from wbcbench.joules.headline import headline_channel, spoken_energy_j, spoken_uncertainty_j
 from wbcbench.meters import MeterRequest
 from wbcbench.meters.nvml import open_meters

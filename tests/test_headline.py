@@ -20,7 +20,7 @@ from builders.machine import (
     SYNTHETIC_CHANNELS,
 )
 from builders.run import make_record
-from wbcbench.joules.energy import Channel, Domain, Kind, Origin
+from wbcbench.core.trace import Channel, Domain, Kind, Origin
 from wbcbench.joules.headline import (
     headline_channel,
     is_codecarbon,

@@ -11,8 +11,9 @@ import pytest
 
 from builders.run import make_record, make_spec
 from wbcbench import table
+from wbcbench.core.trace import Channel, Domain, Kind, Origin
+from wbcbench.core.window import WindowEnergy
 from wbcbench.errors import UsageError
-from wbcbench.joules.energy import Channel, Domain, Kind, Origin, WindowEnergy
 from wbcbench.runs import attachment, records
 from wbcbench.runs.attachment import Attachment
 from wbcbench.runs.rundir import RunDir, study_runs

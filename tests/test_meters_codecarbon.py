@@ -14,8 +14,8 @@ import pytest
 from fakes.nvml_plugin import ScriptedNvml
 from fakes.nvml_scenario import FakeGpu, Scenario
 from fakes.power_shapes import Constant
+from wbcbench.core.trace import Domain, Kind, Origin
 from wbcbench.errors import UsageError
-from wbcbench.joules.energy import Domain, Kind, Origin
 from wbcbench.meters import EnergyMeter, MeterRequest
 from wbcbench.meters.codecarbon import open_meters
 

@@ -19,9 +19,9 @@ from fakes.nvml_scenario import (
     Throttle,
 )
 from fakes.power_shapes import Constant, Ramp
+from wbcbench.core.trace import Domain, Kind, Origin
 from wbcbench.errors import CannotMeasureError
 from wbcbench.gpu.telemetry import GpuProcess, GpuTelemetry, throttle_reasons
-from wbcbench.joules.energy import Domain, Kind, Origin
 from wbcbench.meters import EnergyMeter, MeterRequest
 from wbcbench.meters.nvml import open_meters
 

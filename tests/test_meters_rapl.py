@@ -11,8 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fakes.powercap import PowercapTree
+from wbcbench.core.trace import Domain, Kind, Origin, Trace
+from wbcbench.core.window import Window
 from wbcbench.errors import CannotMeasureError
-from wbcbench.joules.energy import Domain, Kind, Origin, Trace, Window, window_energy
+from wbcbench.joules.energy import window_energy
 from wbcbench.meters import EnergyMeter, MeterRequest
 from wbcbench.meters.rapl import find_zones, open_meters
 

@@ -5,8 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fakes.nvml_plugin import ScriptedNvml
+from wbcbench.core.trace import Origin, Trace
+from wbcbench.core.window import Window
 from wbcbench.errors import UsageError
-from wbcbench.joules.energy import Origin, Trace, Window, window_energy
+from wbcbench.joules.energy import window_energy
 from wbcbench.meters import MeterRequest
 from wbcbench.meters.synthetic import SHAPES, Signal, SyntheticMeter, open_meters
 

@@ -32,8 +32,9 @@ from wbcbench.anycode.spans import peak_power_w
 from wbcbench.cli import COMMANDS, build_app
 from wbcbench.clock import MonotonicClock
 from wbcbench.commands.monitor import document
+from wbcbench.core.trace import Channel, Domain, Kind, Origin, Trace
+from wbcbench.core.window import Window
 from wbcbench.errors import CannotMeasureError, UsageError
-from wbcbench.joules.energy import Channel, Domain, Kind, Origin, Trace, Window
 from wbcbench.meters import MeterRequest
 from wbcbench.meters.synthetic import SyntheticMeter, open_meters
 from wbcbench.sampling.recording import Asked

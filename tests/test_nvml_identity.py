@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 
 from fakes.nvml_plugin import ScriptedNvml
 from fakes.nvml_scenario import FakeGpu, Scenario
+from wbcbench.core.pci import same_bus
 from wbcbench.errors import CannotMeasureError, UsageError
 from wbcbench.gpu import nvml_library
 from wbcbench.gpu.identity import Gpu, choose, list_gpus, named_gpu
 from wbcbench.meters import MeterRequest
 from wbcbench.meters.nvml import open_meters
-from wbcbench.sensors.pci import same_bus
 
 # NVML counts them 0, 1, 2; by PCI bus they come 2, 0, 1.
 GPUS = (

@@ -27,7 +27,7 @@ from wbcbench.planning.experiment import (
 from wbcbench.planning.forecast import cost
 from wbcbench.planning.plan import Plan, plan
 from wbcbench.planning.promise import promise
-from wbcbench.runs.rundir import Local
+from wbcbench.runs.local_facts import Local
 from wbcbench.runs.study import RunSpec
 from wbcbench.stats.power import detectable_effect
 from wbcbench.sweeping.pilot import carry_out_pilot, pasts

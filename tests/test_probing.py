@@ -9,7 +9,7 @@ from fakes.nvml_scenario import Counter, FakeGpu, Fault, Scenario, Sensor
 from fakes.power_shapes import Constant
 from fakes.scripted_meter import POWER, ScriptedMeter
 from wbcbench.clock import MonotonicClock
-from wbcbench.joules.energy import Origin
+from wbcbench.core.trace import Origin
 from wbcbench.meters import MeterRequest
 from wbcbench.meters.nvml import open_meters
 from wbcbench.runs.local_facts import Local

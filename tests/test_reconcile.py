@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from builders.evidence import counter, doubts, evidence, judged, modelled_cpu, power
 from builders.machine import COUNTER, POWER
-from wbcbench.joules.energy import Domain, Origin, Trace, WindowEnergy
+from wbcbench.core.trace import Domain, Origin, Trace
+from wbcbench.core.window import WindowEnergy
 from wbcbench.trust.agreement import agreement, difference_pct
 from wbcbench.trust.faults import is_pair
 from wbcbench.verdict import Severity, Verdict

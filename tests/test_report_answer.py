@@ -16,6 +16,7 @@ from wbcbench.report import answer, build, contrasts, methods, summary
 from wbcbench.report.page.banners import banners
 from wbcbench.report.page.publish import read
 from wbcbench.report.page.sentences import contrast_sentence
+from wbcbench.report.page.summary_rows import summary_rows
 
 
 def answered(tmp_path, records):
@@ -119,7 +120,7 @@ def test_the_summary_states_each_mean_with_its_interval_and_both_errors(clear):
 
 def test_the_meters_error_of_absolute_joules_holds_the_gain(tmp_path):
     save(tmp_path, make_record())
-    row = summary.summary_rows(read(tmp_path, "runs"))[0]
+    row = summary_rows(read(tmp_path, "runs"))[0]
     energy_j, own = row["headline_energy_train_j"], 0.05
     assert row["energy_meter_j"] > own * energy_j
 
@@ -159,5 +160,5 @@ def test_every_sentence_with_a_number_is_a_claim_with_an_id_of_its_own(clear):
     assert len(set(ids)) == len(ids) >= 12
     assert {"cost", "runs", "front", "front-share", "target-1", "reached", "effort"} <= set(ids)
     known = {contrast_key(effect) for effect in study.comparison.effects}
-    known |= {str(row["arm"]) for row in summary.summary_rows(study)}
+    known |= {str(row["arm"]) for row in summary_rows(study)}
     assert all(claim.row in known for claim in report.claims if claim.row)

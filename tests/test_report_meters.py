@@ -11,9 +11,9 @@ import pytest
 from builders.machine import GPU_CHANNELS, GPU_MACHINE, LAPTOP
 from builders.run import failed_record, make_record
 from builders.study import gather
+from wbcbench.core.accuracy import SensorCard
 from wbcbench.report.meters import pairs, section
 from wbcbench.report.page.drawing import to_svg
-from wbcbench.sensors.sensor_card import SensorCard
 
 COUNTER, POWER = (channel.name for channel in GPU_CHANNELS)
 ABOVE_PCT = (0.5, 1.0, 1.5, 2.2)

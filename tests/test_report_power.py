@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from builders.evidence import counter, modelled_cpu, power, without
 from builders.machine import COUNTER, POWER
 from wbcbench.checks.gaps import gaps
-from wbcbench.joules.energy import Trace, energy_curve
+from wbcbench.core.trace import Trace
+from wbcbench.joules.energy import energy_curve
 from wbcbench.report.page.power import readings, steps
 
 

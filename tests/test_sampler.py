@@ -10,7 +10,7 @@ import pytest
 
 from fakes.scripted_meter import POWER, ScriptedMeter, hanging_once
 from wbcbench.clock import MonotonicClock
-from wbcbench.joules.energy import Channel, Domain, Kind, Origin
+from wbcbench.core.trace import Channel, Domain, Kind, Origin
 from wbcbench.runs.local_facts import Local
 from wbcbench.runs.rundir import RunDir
 from wbcbench.runs.study import RunSpec

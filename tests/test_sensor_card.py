@@ -15,12 +15,13 @@ from fakes.nvml_scenario import (
     Sensor,
 )
 from fakes.power_shapes import Constant, Ramp, Shape, Sine, Square, Telegraph
+from wbcbench.core.accuracy import SensorCard
+from wbcbench.core.trace import Channel, Domain, Kind, Origin, Trace
 from wbcbench.gpu.known_sensors import known_sensor
-from wbcbench.joules.energy import Channel, Domain, Kind, Origin, Trace
 from wbcbench.meters import MeterRequest
 from wbcbench.meters.nvml import open_meters
 from wbcbench.sampling.probing import probe
-from wbcbench.sensors.sensor_card import SensorCard, card_of, informed
+from wbcbench.sensors.sensor_card import card_of, informed
 
 BUSY = Telegraph(60.0, 280.0, 0.05, seed=5)
 

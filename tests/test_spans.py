@@ -5,9 +5,10 @@ from dataclasses import asdict, replace
 import pytest
 
 from wbcbench.anycode.spans import Recorded
-from wbcbench.joules.energy import Channel, Domain, Kind, Origin, Trace, Window
+from wbcbench.core.board_state import BoardSample
+from wbcbench.core.trace import Channel, Domain, Kind, Origin, Trace
+from wbcbench.core.window import Window
 from wbcbench.runs.records import Circumstances
-from wbcbench.sensors.board_state import BoardSample
 
 GPU = "GPU-1"
 COUNTER = Channel(

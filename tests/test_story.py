@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wbcbench.joules.energy import Window
+from wbcbench.core.window import Window
 from wbcbench.reckoning.story import told
 
 

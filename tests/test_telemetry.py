@@ -11,8 +11,8 @@ import pytest
 
 from builders.machine import COUNTER, GPU
 from wbcbench.clock import MonotonicClock
+from wbcbench.core.trace import Domain, Origin
 from wbcbench.gpu.telemetry import GpuProcess, TelemetrySample
-from wbcbench.joules.energy import Domain, Origin
 from wbcbench.runs.rundir import RunDir
 from wbcbench.sampling.telemetry import TelemetryRecorder, open_boards
 

@@ -11,7 +11,7 @@ import pytest
 
 from data_folders import write_folder, write_table
 from trainer_driver import Told, TrainerUnderTest, train
-from wbcbench.data import CLASSES
+from wbcbench.data.dataset import CLASSES
 from wbcbench.runs.study import RunSpec
 from wbcbench.runs.tensorboard_log import EPOCHS_FILE
 from wbcbench.training.control import ORPHANED

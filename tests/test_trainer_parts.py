@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from data_folders import image_set
-from wbcbench.data import Dataset
+from wbcbench.data.dataset import Dataset
 from wbcbench.errors import UsageError
 from wbcbench.runs.marks import Messenger
 from wbcbench.runs.study import RunSpec

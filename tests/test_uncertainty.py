@@ -12,7 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from simulated_sensors import HIGH_W, LOW_W, SENSORS, SIGNALS, Signal
-from wbcbench.joules.energy import Channel, Domain, Kind, Origin, Trace, Window, window_energy
+from wbcbench.core.trace import Channel, Domain, Kind, Origin, Trace
+from wbcbench.core.window import Window
+from wbcbench.joules.energy import window_energy
 from wbcbench.trust.baseline import Idle, baseline_w, with_baseline
 from wbcbench.trust.beat import beat_j
 from wbcbench.trust.budget import TRIANGULAR_95, t_95

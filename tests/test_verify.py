@@ -18,8 +18,8 @@ from tamperings.bag import Bag
 from tamperings.trials import TWO, bundle
 from wbcbench import catalog
 from wbcbench.commands.verify import verify as verify_command
+from wbcbench.core.window import WindowEnergy
 from wbcbench.errors import UsageError, VerificationError
-from wbcbench.joules.energy import WindowEnergy
 from wbcbench.runs.local_facts import Local
 from wbcbench.runs.records import RunRecord
 from wbcbench.runs.study import RunSpec

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import wbcbench
-from wbcbench import windows
+from wbcbench.core import window
 
 PACKAGE = Path(wbcbench.__file__).parent
 
@@ -27,24 +27,24 @@ EVERY_KIND = (
 
 def test_the_names_on_disk_are_these():
     made = (
-        windows.IDLE_COLD, windows.STARTUP, windows.IDLE_CONTEXT, windows.WARMUP, windows.TRAIN,
-        windows.epoch(1), windows.validate(1), windows.EVALUATE, windows.infer(1),
-        windows.infer(64), windows.IDLE_POST,
+        window.IDLE_COLD, window.STARTUP, window.IDLE_CONTEXT, window.WARMUP, window.TRAIN,
+        window.epoch(1), window.validate(1), window.EVALUATE, window.infer(1),
+        window.infer(64), window.IDLE_POST,
     )  # fmt: skip
     assert made == EVERY_KIND
-    assert windows.IDLE_BEFORE == ("idle_context", "idle_cold")
-    assert windows.IDLE_AFTER == ("idle_post",)
+    assert window.IDLE_BEFORE == ("idle_context", "idle_cold")
+    assert window.IDLE_AFTER == ("idle_post",)
 
 
 @pytest.mark.parametrize(
     ("asked", "yes"),
     [
-        (windows.is_validation, {"validate-1"}),
+        (window.is_validation, {"validate-1"}),
         (
-            windows.is_work,
+            window.is_work,
             {"train", "epoch-1", "validate-1", "evaluate", "infer-b1", "infer-b64"},
         ),
-        (windows.is_consecutive, set(EVERY_KIND) - {"epoch-1", "validate-1"}),
+        (window.is_consecutive, set(EVERY_KIND) - {"epoch-1", "validate-1"}),
     ],
 )
 def test_a_name_says_what_its_window_is(asked, yes):
@@ -53,13 +53,13 @@ def test_a_name_says_what_its_window_is(asked, yes):
 
 @pytest.mark.parametrize("name", ["training", "evaluate2", "epoch", "command", "whole", ""])
 def test_a_name_that_only_looks_alike_is_no_window_of_a_run(name):
-    assert not windows.is_work(name)
-    assert not windows.is_validation(name)
-    assert not windows.is_consecutive(name)
+    assert not window.is_work(name)
+    assert not window.is_validation(name)
+    assert not window.is_consecutive(name)
 
 
 def test_the_display_joins_windows_to_phases():
-    assert [windows.phase(name) for name in EVERY_KIND] == [
+    assert [window.phase(name) for name in EVERY_KIND] == [
         "idle_cold", "startup", "idle_context", "warmup", "train",
         "train", "validate", "evaluate", "inference", "inference", "idle_post",
     ]  # fmt: skip
@@ -69,7 +69,7 @@ def test_no_other_module_spells_a_window():
     spelt = {
         (path.relative_to(PACKAGE).as_posix(), text)
         for path in PACKAGE.rglob("*.py")
-        if path.name != "windows.py"
+        if path.name != "window.py"
         for text in _strings(ast.parse(path.read_text()))
         if NAME.fullmatch(text)
     }

@@ -26,14 +26,14 @@ from wbcbench.anycode.device_sync import synchronise
 from wbcbench.anycode.side_sampler import SideSampler
 from wbcbench.anycode.spans import Headline, Recorded, Span, recorded, with_write_error
 from wbcbench.clock import MonotonicClock
+from wbcbench.core.board_state import BoardSample
+from wbcbench.core.trace import Trace
+from wbcbench.core.window import TRAIN, WHOLE, Window, WindowEnergy
 from wbcbench.errors import UsageError
-from wbcbench.joules.energy import Trace, Window, WindowEnergy
 from wbcbench.runs.rundir import RunDir
 from wbcbench.sampling.recording import Asked
-from wbcbench.sensors.board_state import BoardSample
 from wbcbench.trust.appraisal import appraise
 from wbcbench.verdict import Caution, Verdict
-from wbcbench.windows import TRAIN, WHOLE
 
 
 class Meter:

@@ -6,8 +6,8 @@ from typing import Any
 
 import keras
 
-from wbcbench import windows
 from wbcbench.api import Meter
+from wbcbench.core import window
 
 
 class EpochEnergy(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types
@@ -33,30 +33,30 @@ class EpochEnergy(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has 
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Open ``train``."""
-        self._begin(windows.TRAIN)
+        self._begin(window.TRAIN)
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Open the training steps of an epoch."""
         self._epoch = epoch + 1
-        self._begin(windows.epoch(self._epoch))
+        self._begin(window.epoch(self._epoch))
 
     def on_test_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Close the training steps; what follows is validation."""
-        self._end(windows.epoch(self._epoch))
+        self._end(window.epoch(self._epoch))
         if self._open:  # not in an `evaluate` outside `fit`
-            self._begin(windows.validate(self._epoch))
+            self._begin(window.validate(self._epoch))
 
     def on_test_end(self, logs: dict[str, Any] | None = None) -> None:
         """Close the validation pass."""
-        self._end(windows.validate(self._epoch))
+        self._end(window.validate(self._epoch))
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Close the training steps of an epoch without validation."""
-        self._end(windows.epoch(epoch + 1))
+        self._end(window.epoch(epoch + 1))
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         """Close ``train``."""
-        self._end(windows.TRAIN)
+        self._end(window.TRAIN)
 
     def _begin(self, name: str) -> None:
         self._meter.open(self._prefix + name)

@@ -23,7 +23,7 @@ from fakes.stand_in_launcher import StandIn  # noqa: E402
 from wbcbench.machine.interrupts import Interrupts  # noqa: E402
 from wbcbench.planning.experiment import Experiment, Pauses  # noqa: E402
 from wbcbench.planning.plan import plan  # noqa: E402
-from wbcbench.runs.rundir import Local  # noqa: E402
+from wbcbench.runs.local_facts import Local  # noqa: E402
 from wbcbench.sweeping.sweep import Sweep, SweepSettings  # noqa: E402
 
 LIMIT_S = 1.0

@@ -142,7 +142,7 @@ def work(job: dict[str, Any]) -> None:
     import keras
     import numpy as np
 
-    from wbcbench.data import load
+    from wbcbench.data.loading import load
     from wbcbench.training import device, feed, network
 
     spec = spec_of(job)

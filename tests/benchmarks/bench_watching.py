@@ -183,7 +183,8 @@ def reachable(where: Machine, seconds: float = 3.0) -> float:
     from wbcbench.clock import MonotonicClock
     from wbcbench.meters import MeterRequest
     from wbcbench.meters.nvml import open_meters
-    from wbcbench.runs.rundir import Local, RunDir
+    from wbcbench.runs.local_facts import Local
+    from wbcbench.runs.rundir import RunDir
     from wbcbench.runs.study import RunSpec
     from wbcbench.sampling.sampler import Sampler
 
@@ -275,7 +276,8 @@ def _rms(values: Sequence[float | None]) -> str:
 
 def our_joules(bench: Bench, gpu: FakeGpu, end_s: float) -> tuple[float | None, ...]:
     """What would be stated, its ±, and what counter and integral say each."""
-    from wbcbench.joules.energy import Kind, Window
+    from wbcbench.core.trace import Kind
+    from wbcbench.core.window import Window
     from wbcbench.trust.appraisal import appraise
 
     traces = list(bench.traces(gpu, end_s + AFTER_S).values())

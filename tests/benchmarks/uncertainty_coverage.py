@@ -15,7 +15,8 @@ from statistics import median
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from simulated_sensors import SENSORS, SIGNALS
-from wbcbench.joules.energy import Window, window_energy
+from wbcbench.core.window import Window
+from wbcbench.joules.energy import window_energy
 from wbcbench.trust.uncertainty import stated
 
 LENGTHS_S = (1, 10, 60)

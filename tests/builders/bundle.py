@@ -25,10 +25,11 @@ from builders.run import make_model
 from builders.study import VARIANTS
 from builders.timeline import make_epochs, make_windows
 from wbcbench import table
-from wbcbench.data import CLASSES, ImageSet
+from wbcbench.core.trace import Channel
+from wbcbench.core.window import Window
+from wbcbench.data.dataset import CLASSES, ImageSet
 from wbcbench.data.digest import PUBLISHED_ID, PUBLISHED_SHA256, dataset_sha256
 from wbcbench.data.photographs import published_images
-from wbcbench.joules.energy import Channel, Window
 from wbcbench.planning import plan
 from wbcbench.planning.experiment import Experiment, Pauses, SubmissionDetails
 from wbcbench.reckoning import aftermath

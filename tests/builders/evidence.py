@@ -8,10 +8,11 @@ from dataclasses import replace
 from builders.machine import COUNTER, CPU_MODEL, GPU, POWER, Load
 from builders.timeline import epoch_windows, make_epochs
 from wbcbench.checks import Evidence, cautions
-from wbcbench.joules.energy import Trace, Window
+from wbcbench.core.board_state import Telemetry
+from wbcbench.core.trace import Trace
+from wbcbench.core.window import Window
 from wbcbench.runs.records import Epoch
 from wbcbench.runs.study import RunSpec
-from wbcbench.sensors.board_state import Telemetry
 from wbcbench.trust.appraisal import appraise
 from wbcbench.verdict import Caution, Verdict, verdict
 

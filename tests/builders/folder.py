@@ -16,12 +16,13 @@ from builders.evidence import VALIDATED_EPOCHS, VALIDATED_WINDOWS, counter, powe
 from builders.machine import GPU, Load
 from builders.run import make_spec
 from data_folders import image_set
-from wbcbench.joules.energy import Channel, Trace, Window
+from wbcbench.core.board_state import COLUMNS, BoardSample, to_line
+from wbcbench.core.trace import Channel, Trace
+from wbcbench.core.window import Window
 from wbcbench.reckoning.accounting import account
 from wbcbench.runs.local_facts import Local
 from wbcbench.runs.records import Circumstances, Epoch
 from wbcbench.runs.rundir import RunDir
-from wbcbench.sensors.board_state import COLUMNS, BoardSample, to_line
 from wbcbench.training import predictions
 
 TRAIN_STEPS_J = 250.0 * (70.0 - 4.0)  # of a `run_folder`: training without validation

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from wbcbench.joules.energy import Channel, Domain, Kind, Origin, Trace, Window
-from wbcbench.sensors.board_state import Telemetry
+from wbcbench.core.board_state import Telemetry
+from wbcbench.core.trace import Channel, Domain, Kind, Origin, Trace
+from wbcbench.core.window import Window
 
 GPU = "GPU-1b2c3d4e-5f60-7182-93a4-b5c6d7e8f901"
 

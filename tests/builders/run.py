@@ -12,7 +12,8 @@ from pathlib import Path
 
 from builders.machine import GPU_MACHINE, LAPTOP, METERS, PROVENANCE, TELEMETRY, power_w
 from builders.timeline import START_S, make_epochs, make_windows
-from wbcbench.joules.energy import Channel, Origin, Window, WindowEnergy
+from wbcbench.core.trace import Channel, Origin
+from wbcbench.core.window import Window, WindowEnergy
 from wbcbench.runs.local_facts import Local
 from wbcbench.runs.records import (
     AbsentMeter,

@@ -20,7 +20,8 @@ from builders.folder import write_measurements, write_predictions
 from builders.machine import GPU_CHANNELS, GPU_MACHINE
 from builders.run import failed_record, make_record, make_scores, make_spec, scaled
 from builders.timeline import make_epochs, make_windows
-from wbcbench.joules.energy import Channel, Kind
+from wbcbench.core.accuracy import SensorCard
+from wbcbench.core.trace import Channel, Kind
 from wbcbench.planning.experiment import Experiment, PlannedAnalysis
 from wbcbench.planning.plan import FILE_NAME, Plan, plan, to_json
 from wbcbench.reckoning import aftermath
@@ -29,7 +30,6 @@ from wbcbench.runs.local_facts import Local
 from wbcbench.runs.records import RunRecord
 from wbcbench.runs.rundir import RunDir
 from wbcbench.runs.study import RunSpec
-from wbcbench.sensors.sensor_card import SensorCard
 from wbcbench.table.view import Run
 from wbcbench.trust.apart import budgets_alone, steps_alone
 from wbcbench.trust.appraisal import appraise

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from wbcbench.joules.energy import Window
+from wbcbench.core.window import Window
 from wbcbench.runs.records import Epoch
 
 EPOCH_S = 10.0

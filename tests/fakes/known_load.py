@@ -15,7 +15,7 @@ from typing import Protocol
 from fakes.clocks import FileClock
 from fakes.nvml_scenario import Counter, FakeGpu, Scenario, Sensor
 from fakes.power_shapes import Constant, Knots, Ramp, Shape, Sine, Square, Telegraph
-from wbcbench.joules.energy import Kind, Trace
+from wbcbench.core.trace import Kind, Trace
 from wbcbench.meters import MeterRequest
 from wbcbench.meters.nvml import open_meters
 from wbcbench.runs.local_facts import Local

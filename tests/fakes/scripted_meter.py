@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Self
 
-from wbcbench.joules.energy import Channel, Domain, Kind, Origin
+from wbcbench.core.trace import Channel, Domain, Kind, Origin
 
 POWER = Channel("scripted/power", Kind.SAMPLED, Origin.SYNTHETIC, Domain.GPU)
 

@@ -17,8 +17,8 @@ from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 
 from wbcbench.clock import Clock
+from wbcbench.core.window import Window
 from wbcbench.errors import UsageError
-from wbcbench.joules.energy import Window
 
 PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 PATIENCE = 3  # the Ctrl-C that ends a command which would not end

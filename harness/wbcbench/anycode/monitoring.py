@@ -17,9 +17,11 @@ from typing import TextIO
 from wbcbench.anycode.child_command import ChildCommand, signals_to
 from wbcbench.anycode.spans import Recorded, Span, recorded, with_write_error
 from wbcbench.clock import Clock, MonotonicClock
+from wbcbench.core.trace import Kind, Trace
+from wbcbench.core.window import COMMAND, MACHINE, Window
 from wbcbench.errors import InterruptedRunError
 from wbcbench.joules.curve import EnergyCurve
-from wbcbench.joules.energy import Kind, Trace, Window, energy_curve
+from wbcbench.joules.energy import energy_curve
 from wbcbench.joules.headline import followed
 from wbcbench.live import REDRAW_S
 from wbcbench.live.telling import Teller
@@ -28,7 +30,6 @@ from wbcbench.reckoning.story import Story
 from wbcbench.runs.rundir import RunDir
 from wbcbench.runs.study import RunSpec
 from wbcbench.sampling.recording import Asked, Recording
-from wbcbench.windows import COMMAND, MACHINE
 
 CSV_COLUMNS = ("time_s", "channel", "domain", "origin", "power_w", "energy_j")
 

@@ -12,13 +12,15 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from wbcbench.checks import Evidence, cautions
+from wbcbench.core.board_state import BoardSample
+from wbcbench.core.trace import Channel, Kind, Origin, Trace
+from wbcbench.core.window import Window, WindowEnergy
 from wbcbench.joules.curve import EnergyCurve
-from wbcbench.joules.energy import Channel, Kind, Origin, Trace, Window, WindowEnergy, energy_curve
+from wbcbench.joules.energy import energy_curve
 from wbcbench.joules.headline import spoken_power_w
 from wbcbench.runs.records import Circumstances
 from wbcbench.runs.rundir import RunDir
 from wbcbench.sampling.recording import SHARED
-from wbcbench.sensors.board_state import BoardSample
 from wbcbench.trust import appraisal
 from wbcbench.verdict import Caution, Severity, Verdict, verdict
 

@@ -13,7 +13,10 @@ from dataclasses import dataclass
 from pydantic import JsonValue
 
 from wbcbench import catalog
-from wbcbench.joules.energy import Channel, Domain, Trace, Window, WindowEnergy
+from wbcbench.core.accuracy import Agreement
+from wbcbench.core.board_state import Telemetry
+from wbcbench.core.trace import Channel, Domain, Trace
+from wbcbench.core.window import TRAIN, Window, WindowEnergy, is_work
 from wbcbench.joules.headline import (
     HEADLINE_DOMAINS,
     Speaker,
@@ -25,11 +28,8 @@ from wbcbench.joules.headline import (
 )
 from wbcbench.runs.records import AbsentMeter, Epoch, Sampling, Status
 from wbcbench.runs.study import RunSpec
-from wbcbench.sensors.board_state import Telemetry
-from wbcbench.trust.agreement import Agreement
 from wbcbench.trust.faults import Fault
 from wbcbench.verdict import Caution, Severity
-from wbcbench.windows import TRAIN, is_work
 
 
 @dataclass(frozen=True, slots=True)

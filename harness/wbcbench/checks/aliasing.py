@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from wbcbench import thresholds
 from wbcbench.checks import Doubt, Evidence
-from wbcbench.joules.energy import Kind, Origin, Trace
+from wbcbench.core.trace import Kind, Origin, Trace
 from wbcbench.trust.uncertainty import sensor_of
 from wbcbench.verdict import Caution, Severity
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from wbcbench import thresholds
 from wbcbench.checks import Doubt, Evidence
-from wbcbench.joules.energy import Origin
+from wbcbench.core.trace import Origin
 from wbcbench.joules.headline import is_codecarbon
 from wbcbench.verdict import Caution, Severity
 

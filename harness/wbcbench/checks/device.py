@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from wbcbench.checks import Doubt, Evidence
-from wbcbench.joules.energy import Domain, Origin
-from wbcbench.sensors.pci import same_bus
+from wbcbench.core.pci import same_bus
+from wbcbench.core.trace import Domain, Origin
 from wbcbench.verdict import Caution, Severity
 
 WRONG = Doubt(

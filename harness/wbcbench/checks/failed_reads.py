@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 from wbcbench import thresholds
 from wbcbench.checks import Doubt, Evidence, listed
-from wbcbench.joules.energy import Trace, Window
+from wbcbench.core.trace import Trace
+from wbcbench.core.window import Window
 from wbcbench.verdict import Caution, Severity
 
 FAILED = Doubt(

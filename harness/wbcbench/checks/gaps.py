@@ -8,7 +8,8 @@ from statistics import median
 
 from wbcbench import thresholds
 from wbcbench.checks import Doubt, Evidence, listed
-from wbcbench.joules.energy import Kind, Trace, Window
+from wbcbench.core.trace import Kind, Trace
+from wbcbench.core.window import Window
 from wbcbench.verdict import Caution, Severity
 
 GAP = Doubt(

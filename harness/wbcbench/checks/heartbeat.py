@@ -8,7 +8,7 @@ from statistics import median
 
 from wbcbench import thresholds
 from wbcbench.checks import Doubt, Evidence
-from wbcbench.joules.energy import Trace
+from wbcbench.core.trace import Trace
 from wbcbench.verdict import Caution, Severity
 
 LOST = Doubt(

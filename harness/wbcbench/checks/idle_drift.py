@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 from wbcbench import thresholds
 from wbcbench.checks import Doubt, Evidence
+from wbcbench.core.window import IDLE_AFTER, IDLE_BEFORE
 from wbcbench.trust.baseline import idle
 from wbcbench.verdict import Caution, Severity
-from wbcbench.windows import IDLE_AFTER, IDLE_BEFORE
 
 DRIFT = Doubt(
     "idle-drift",

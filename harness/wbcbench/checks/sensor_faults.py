@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from itertools import groupby
 
 from wbcbench.checks import Doubt, Evidence, listed
-from wbcbench.joules.energy import Window
+from wbcbench.core.window import Window
 from wbcbench.trust.faults import Fault, Flaw
 from wbcbench.verdict import Caution, Severity
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from wbcbench.checks import Doubt, Evidence
-from wbcbench.joules.energy import Origin
+from wbcbench.core.trace import Origin
 from wbcbench.verdict import Caution, Severity
 
 MODELLED = Doubt(

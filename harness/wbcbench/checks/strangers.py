@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 from wbcbench import thresholds
 from wbcbench.checks import Doubt, Evidence, listed
-from wbcbench.sensors.board_state import Telemetry
+from wbcbench.core.board_state import Telemetry
+from wbcbench.core.window import IDLE_COLD
 from wbcbench.verdict import Caution, Severity
-from wbcbench.windows import IDLE_COLD
 
 _ALONE = "Joules of a board are those of everybody on it. Stop the others and repeat the run."
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from wbcbench import thresholds
 from wbcbench.checks import Doubt, Evidence
-from wbcbench.sensors.board_state import Telemetry
+from wbcbench.core.board_state import Telemetry
 from wbcbench.verdict import Caution, Severity
 
 # Names as in NVML's clock-event reasons. A power cap is how a board keeps to its limit: reported.

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from wbcbench import thresholds
 from wbcbench.checks import Doubt, Evidence, listed
-from wbcbench.trust.agreement import Agreement
+from wbcbench.core.accuracy import Agreement
 from wbcbench.verdict import Caution, Severity
 
 DISAGREE = Doubt(

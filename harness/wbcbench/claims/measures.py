@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
+from wbcbench.core.window import TRAIN
 from wbcbench.joules.metrics import mean_known
 from wbcbench.runs.records import Epoch, RunRecord
-from wbcbench.windows import TRAIN
 
 
 @dataclass(frozen=True, slots=True)

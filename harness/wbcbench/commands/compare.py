@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from wbcbench.commands import completion, options
+from wbcbench.core.trace import Origin
 from wbcbench.errors import CannotTellError, GateFailedError
-from wbcbench.joules.energy import Origin
 
 if TYPE_CHECKING:
     from wbcbench.comparison.result import Comparison

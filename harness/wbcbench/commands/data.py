@@ -35,7 +35,7 @@ def synth(
     as_json: _AsJson = False,
 ) -> None:
     """Draw synthetic cells with the folders and file names of the published set."""
-    from wbcbench.data.synth import GENERATOR_VERSION, Recipe, write_cells
+    from wbcbench.data.synth.folder import GENERATOR_VERSION, Recipe, write_cells
 
     recipe = Recipe(seed=seed, train_images=train, test_images=test)
     with _progress("drawing cells") as on_progress:

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from wbcbench.comparison.metric import HEADLINE, Metric
 from wbcbench.comparison.result import Energy
+from wbcbench.core.trace import Origin
 from wbcbench.errors import CannotMeasureError
-from wbcbench.joules.energy import Origin
 from wbcbench.table.view import ABSENT, Run
 
 _PARTS = {"gpu": "GPU board", "cpu": "processor", "system": "whole machine"}

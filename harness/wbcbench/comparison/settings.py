@@ -6,8 +6,8 @@ import re
 from dataclasses import dataclass
 
 from wbcbench.comparison.metric import Metric, metric
+from wbcbench.core.trace import Origin
 from wbcbench.errors import UsageError
-from wbcbench.joules.energy import Origin
 from wbcbench.stats.intervals import Method
 
 GRAMMAR = (

@@ -72,7 +72,7 @@ def _chosen(path: Path | None, kept_in: Path, on_progress: Progress | None) -> P
     named = path or os.environ.get("WBCBENCH_DATA")
     if named:
         return Path(named).expanduser()
-    from wbcbench.data.synth import default_cells
+    from wbcbench.data.synth.folder import default_cells
 
     return default_cells(kept_in, on_progress)
 

@@ -13,9 +13,9 @@ from pathlib import Path
 
 from wbcbench import catalog
 from wbcbench.anycode.spans import Recorded, Span
-from wbcbench.joules.energy import Channel
+from wbcbench.core.accuracy import SensorCard
+from wbcbench.core.trace import Channel
 from wbcbench.runs.records import AbsentMeter
-from wbcbench.sensors.sensor_card import SensorCard
 
 
 class State(StrEnum):

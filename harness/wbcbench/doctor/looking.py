@@ -8,14 +8,13 @@ from pathlib import Path
 from wbcbench import catalog
 from wbcbench.anycode.spans import recorded
 from wbcbench.clock import Clock
+from wbcbench.core.window import IDLE, Window
 from wbcbench.doctor import Facts
 from wbcbench.errors import CannotMeasureError
-from wbcbench.joules.energy import Window
 from wbcbench.runs.records import AbsentMeter
 from wbcbench.runs.rundir import RunDir
 from wbcbench.sampling.metering import NEVER_AUTO
 from wbcbench.sampling.recording import Asked, Recording
-from wbcbench.windows import IDLE
 
 LOOK_S = 3.0
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from wbcbench.core.accuracy import SensorCard
+from wbcbench.core.trace import Domain, Origin
 from wbcbench.doctor import Facts, Line, State
-from wbcbench.joules.energy import Domain, Origin
 from wbcbench.joules.headline import CODECARBON, Speaker, is_codecarbon, speakers
-from wbcbench.sensors.sensor_card import SensorCard
 from wbcbench.trust.reconcile import agreements
 
 _SENSORS: Mapping[Domain, str] = {

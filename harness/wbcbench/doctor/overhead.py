@@ -23,7 +23,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 
 from wbcbench.clock import Clock
-from wbcbench.joules.energy import Channel, Kind
+from wbcbench.core.trace import Channel, Kind
 from wbcbench.meters import EnergyMeter
 from wbcbench.runs.rundir import RunDir
 from wbcbench.sampling.metering import open_meters

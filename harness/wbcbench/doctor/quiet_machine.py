@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from statistics import stdev
 
+from wbcbench.core.trace import Kind
 from wbcbench.doctor import Facts, Line, State
-from wbcbench.joules.energy import Kind
 from wbcbench.machine.provenance import virtualised
 from wbcbench.sampling.recording import SHARED
 

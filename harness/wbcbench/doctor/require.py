@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from wbcbench.core.trace import Channel, Domain, Origin
 from wbcbench.errors import UsageError, unknown_name
-from wbcbench.joules.energy import Channel, Domain, Origin
 from wbcbench.joules.headline import speakers
 
 ABSENT = "absent"

@@ -8,15 +8,14 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from wbcbench import table
+from wbcbench.core.window import TRAIN, Window, is_validation
 from wbcbench.explanation.listening import Notes, listen_to
 from wbcbench.explanation.reading import Reading, readings
 from wbcbench.explanation.recount import SOURCES, Recount, Source
-from wbcbench.joules.energy import Window
 from wbcbench.joules.headline import Speaker
 from wbcbench.runs.records import RunRecord
 from wbcbench.table.columns import Cell, Column
 from wbcbench.table.view import Run
-from wbcbench.windows import TRAIN, is_validation
 
 _NAME = re.compile(r"\{(\w+)\}")
 

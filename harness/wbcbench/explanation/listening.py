@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from wbcbench.joules.energy import Domain, Window, WindowEnergy
+from wbcbench.core.trace import Domain
+from wbcbench.core.window import Window, WindowEnergy
 from wbcbench.joules.headline import Speaker
 from wbcbench.runs.records import RunRecord
 from wbcbench.table.columns import Cell, Column

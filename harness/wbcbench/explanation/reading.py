@@ -6,11 +6,12 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from wbcbench.core.accuracy import Budget
+from wbcbench.core.trace import Channel, Trace
+from wbcbench.core.window import TRAIN, Window, WindowEnergy, is_validation
 from wbcbench.joules.curve import EnergyCurve
-from wbcbench.joules.energy import Channel, Trace, Window, WindowEnergy, energy_curve
+from wbcbench.joules.energy import energy_curve
 from wbcbench.runs.records import RunRecord
-from wbcbench.trust.budget import Budget
-from wbcbench.windows import TRAIN, is_validation
 
 
 @dataclass(frozen=True, slots=True)

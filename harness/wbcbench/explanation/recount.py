@@ -11,7 +11,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from wbcbench.joules.energy import Trace
+from wbcbench.core.trace import Trace
 from wbcbench.reckoning.accounting import account
 from wbcbench.runs.records import Circumstances, RunRecord, Scores
 from wbcbench.runs.rundir import RunDir

@@ -5,12 +5,13 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator
 
+from wbcbench.core.accuracy import Budget
+from wbcbench.core.trace import Channel, Kind
+from wbcbench.core.window import Window, WindowEnergy
 from wbcbench.explanation.explain import Explanation, RecountState
 from wbcbench.explanation.reading import Edge, Point, Reading, Samples
-from wbcbench.joules.energy import Channel, Kind, Window, WindowEnergy
 from wbcbench.joules.headline import Speaker
 from wbcbench.table.columns import Cell
-from wbcbench.trust.budget import Budget
 from wbcbench.writing.show_units import UNKNOWN, count_of, human_energy, human_power, printable
 
 _WIDTH = 100

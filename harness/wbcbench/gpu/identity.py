@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 import pynvml
 
+from wbcbench.core.pci import bus_key
 from wbcbench.errors import CannotMeasureError, UsageError
 from wbcbench.gpu import nvml_library as nvml
-from wbcbench.sensors.pci import bus_key
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 ORDER = "CUDA_DEVICE_ORDER"

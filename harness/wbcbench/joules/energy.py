@@ -10,153 +10,17 @@ Knows nothing of how a value was read, of what a window means, or of how certain
 
 from __future__ import annotations
 
-import math
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
-from enum import StrEnum
-from functools import cached_property
 from itertools import pairwise
 from statistics import median
 from weakref import WeakKeyDictionary
 
 from wbcbench import thresholds
+from wbcbench.core.trace import Channel, Domain, Kind, Trace
+from wbcbench.core.window import Window, WindowEnergy
 from wbcbench.joules.counter import Plausible, Unwrapped, unwrap
 from wbcbench.joules.curve import EnergyCurve, integral, staircase
-
-
-class Kind(StrEnum):
-    """What one reading of a channel is."""
-
-    COUNTER = "counter"  # cumulative joules
-    SAMPLED = "sampled"  # watts, to be integrated
-
-
-class Origin(StrEnum):
-    """How far a number is from a sensor of that component; in order of trust, the nearest first."""
-
-    MEASURED = "measured"  # a sensor of that component
-    ESTIMATED = "estimated"  # derived from a sensor of something else
-    MODELLED = "modelled"  # a model without a sensor, e.g. TDP × load
-    SYNTHETIC = "synthetic"  # a known signal, for demonstrations and tests
-
-    @property
-    def rank(self) -> int:
-        """Place in the order of trust, 0 for the most trusted."""
-        return tuple(Origin).index(self)
-
-    @property
-    def is_model(self) -> bool:
-        """Whether nothing of that component was read; the error is then not known."""
-        return self in (Origin.ESTIMATED, Origin.MODELLED)
-
-
-class Domain(StrEnum):
-    """Which part of the machine a channel speaks of."""
-
-    GPU = "gpu"
-    CPU = "cpu"
-    DRAM = "dram"
-    SYSTEM = "system"  # the whole machine; never added to the others
-
-
-@dataclass(frozen=True, slots=True)
-class Channel:
-    """One quantity that is read again and again.
-
-    Attributes:
-        name: ``meter/part/reading``, e.g. ``nvml/gpu0/counter``; unique in a run.
-        kind: Whether readings are cumulative joules or watts.
-        origin: Measured, estimated, modelled or synthetic.
-        domain: The part of the machine.
-        reading: Which reading exactly, e.g. ``power_instant``, ``tdp_load``.
-        wrap_j: Joules at which a counter starts again at zero; ``None`` if it does not wrap.
-        update_s: How often the sensor renews its value; ``None`` if unknown.
-        gain_error: Relative systematic error of the sensor, e.g. ``0.05``; ``None`` if unknown.
-        limit_w: Power limit or TDP of the part, for sanity bounds; ``None`` if unknown.
-        device: Stable identity of the part, e.g. a GPU's UUID; ``None`` if there is none.
-        averaging_s: The time one power reading is the mean of: shorter than ``update_s`` for a
-            sensor that looks only part of the time; ``None`` if unknown.
-    """
-
-    name: str
-    kind: Kind
-    origin: Origin
-    domain: Domain
-    reading: str = ""
-    wrap_j: float | None = None
-    update_s: float | None = None
-    gain_error: float | None = None
-    limit_w: float | None = None
-    device: str | None = None
-    averaging_s: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Window:
-    """A named span of the monotonic clock over which energy is stated."""
-
-    name: str
-    start_s: float
-    end_s: float
-
-    @property
-    def duration_s(self) -> float:
-        """Length in seconds."""
-        return self.end_s - self.start_s
-
-
-@dataclass(frozen=True, slots=True)
-class WindowEnergy:
-    """The joules of one window on one channel; ``None`` is unknown, never zero.
-
-    Attributes:
-        window: Name of the window.
-        channel: Name of the channel.
-        energy_j: Joules, gross; ``None`` where the trace cannot say.
-        uncertainty_j: Half-width of the stated interval at about 95 %; ``None`` if not worked out.
-        mean_power_w: ``energy_j`` over the window's duration.
-        samples: Good readings inside the window.
-        max_gap_s: Longest time without a good reading that touches the window.
-        reason: Why ``energy_j`` is ``None``; empty otherwise.
-    """
-
-    window: str
-    channel: str
-    energy_j: float | None
-    uncertainty_j: float | None
-    mean_power_w: float | None
-    samples: int
-    max_gap_s: float | None
-    reason: str = ""
-
-
-@dataclass(frozen=True, eq=False)
-class Trace:
-    """Every poll of one channel, failed ones included.
-
-    Attributes:
-        channel: What was read.
-        t_s: Monotonic seconds of each poll, strictly increasing, shape ``[n]``.
-        value: Joules (counter) or watts (sampled) of each poll; ``None`` where the read failed.
-
-    Two traces are the same only if they are one object: what is worked out from one is cached.
-    """
-
-    channel: Channel
-    t_s: Sequence[float]
-    value: Sequence[float | None]
-
-    @cached_property
-    def good(self) -> tuple[list[float], list[float]]:
-        """Times and values of the readings that succeeded; not-a-number is no reading."""
-        pairs = [
-            (t, v)
-            for t, v in zip(self.t_s, self.value, strict=True)
-            if v is not None and math.isfinite(v)
-        ]
-        return [t for t, _ in pairs], [v for _, v in pairs]
-
 
 _UNWRAPPED: WeakKeyDictionary[Trace, Unwrapped] = WeakKeyDictionary()
 _CURVES: WeakKeyDictionary[Trace, EnergyCurve] = WeakKeyDictionary()

@@ -12,10 +12,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from wbcbench.joules.energy import Channel, Domain, Kind, Origin, WindowEnergy
+from wbcbench.core.trace import Channel, Domain, Kind, Origin
+from wbcbench.core.window import TRAIN, WindowEnergy
 from wbcbench.joules.metrics import sum_if_all_known
 from wbcbench.verdict import Caution, Severity
-from wbcbench.windows import TRAIN
 
 # The GPU is what training loads; the CPU stands in where there is no GPU, and the whole machine
 # where neither can be read. Memory alone is no headline.

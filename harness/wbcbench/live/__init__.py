@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from wbcbench.joules.energy import Origin
+from wbcbench.core.trace import Origin
 from wbcbench.runs.records import Epoch
 
 REDRAW_S = 0.5

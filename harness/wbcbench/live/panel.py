@@ -9,9 +9,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from wbcbench.core.window import TRAIN
 from wbcbench.live import REDRAW_S, Now
 from wbcbench.runs.records import Epoch
-from wbcbench.windows import TRAIN
 from wbcbench.writing.show_units import human_duration, human_energy, human_power, human_share
 
 _BARS = "▁▂▃▄▅▆▇█"

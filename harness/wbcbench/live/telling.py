@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from wbcbench.clock import Clock
-from wbcbench.joules.energy import Channel, Kind
+from wbcbench.core.trace import Channel, Kind
 from wbcbench.live import Now
 from wbcbench.reckoning.story import Story
 from wbcbench.runs.study import RunSpec

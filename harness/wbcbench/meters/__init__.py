@@ -15,7 +15,7 @@ from typing import Protocol, Self
 
 from pydantic import JsonValue
 
-from wbcbench.joules.energy import Channel
+from wbcbench.core.trace import Channel
 
 
 @dataclass(frozen=True, slots=True)

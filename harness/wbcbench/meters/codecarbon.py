@@ -17,8 +17,8 @@ from typing import IO, Any, Self
 
 from pydantic import JsonValue
 
+from wbcbench.core.trace import Channel, Domain, Kind, Origin
 from wbcbench.errors import CannotMeasureError, UsageError
-from wbcbench.joules.energy import Channel, Domain, Kind, Origin
 from wbcbench.joules.headline import CODECARBON
 from wbcbench.meters import EnergyMeter, MeterRequest
 from wbcbench.sensors.codecarbon_feed import PERIOD_S, FeedSettings

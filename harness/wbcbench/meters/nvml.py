@@ -10,13 +10,13 @@ from typing import Any, Self
 
 from pydantic import JsonValue
 
+from wbcbench.core.trace import Channel, Domain, Kind, Origin
 from wbcbench.errors import CannotMeasureError
 from wbcbench.gpu import nvml_library as library
 from wbcbench.gpu.board_power import ENERGY, BoardPower
 from wbcbench.gpu.facts import architecture, enforced_limit_w, gpu_facts
 from wbcbench.gpu.identity import Gpu, choose, list_gpus
 from wbcbench.gpu.known_sensors import KnownSensor, known_sensor
-from wbcbench.joules.energy import Channel, Domain, Kind, Origin
 from wbcbench.meters import EnergyMeter, MeterRequest
 
 # Manufacturers state ±5 %; cards of one model were found −9.5 … +6.4 % off (arXiv 2312.02741).

@@ -12,8 +12,8 @@ from typing import Self
 
 from pydantic import JsonValue
 
+from wbcbench.core.trace import Channel, Domain, Kind, Origin
 from wbcbench.errors import CannotMeasureError
-from wbcbench.joules.energy import Channel, Domain, Kind, Origin
 from wbcbench.meters import EnergyMeter, MeterRequest
 from wbcbench.units import j_from_uj, w_from_uw
 

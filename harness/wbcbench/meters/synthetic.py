@@ -12,8 +12,8 @@ from typing import Self
 from pydantic import JsonValue
 
 from wbcbench.clock import Clock, MonotonicClock
+from wbcbench.core.trace import Channel, Domain, Kind, Origin
 from wbcbench.errors import UsageError
-from wbcbench.joules.energy import Channel, Domain, Kind, Origin
 from wbcbench.meters import EnergyMeter, MeterRequest
 
 SHAPES = ("sine", "square")

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
+from wbcbench.core.window import TRAIN, is_validation
 from wbcbench.joules.headline import spoken_energy_j
 from wbcbench.joules.metrics import sum_if_all_known
 from wbcbench.planning.spent import spent
@@ -17,7 +18,6 @@ from wbcbench.runs.records import RunRecord
 from wbcbench.runs.rundir import RunDir
 from wbcbench.runs.study import RunSpec
 from wbcbench.table.view import Run
-from wbcbench.windows import TRAIN, is_validation
 
 _MUST_AGREE = ("image_size", "validation")
 _NEARNESS = (

@@ -9,8 +9,8 @@ from wbcbench.comparison.arms import planned_configurations
 from wbcbench.comparison.design import ComparisonDesign, Contrast, design
 from wbcbench.comparison.metric import ACCURACY, HEADLINE, metric
 from wbcbench.comparison.settings import Settings
+from wbcbench.core.trace import Origin
 from wbcbench.errors import UsageError, unknown_name
-from wbcbench.joules.energy import Origin
 from wbcbench.planning.experiment import PlannedAnalysis
 from wbcbench.planning.plan import Plan
 from wbcbench.stats.permutation import least_blocks, p_floor

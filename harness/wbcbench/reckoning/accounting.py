@@ -11,7 +11,8 @@ from dataclasses import replace
 
 from wbcbench.checks import Evidence, cautions
 from wbcbench.clock import utc_now
-from wbcbench.joules.energy import Channel, Origin, Trace, Window
+from wbcbench.core.trace import Channel, Origin, Trace
+from wbcbench.core.window import Window
 from wbcbench.reckoning.story import Story, told
 from wbcbench.runs.records import Circumstances, Failure, RunRecord, Status
 from wbcbench.runs.rundir import RunDir

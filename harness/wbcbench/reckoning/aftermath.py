@@ -8,7 +8,8 @@ from __future__ import annotations
 import csv
 import io
 
-from wbcbench.joules.energy import Domain, Kind, Trace, energy_curve
+from wbcbench.core.trace import Domain, Kind, Trace
+from wbcbench.joules.energy import energy_curve
 from wbcbench.joules.headline import followed, headline_channel, speaker
 from wbcbench.runs import tensorboard_log
 from wbcbench.runs.records import RunRecord

@@ -17,8 +17,9 @@ from statistics import median
 
 from wbcbench import thresholds
 from wbcbench.clock import utc_now
+from wbcbench.core.trace import Channel, Domain, Kind, Origin, Trace
+from wbcbench.core.window import Window, WindowEnergy
 from wbcbench.errors import UsageError
-from wbcbench.joules.energy import Channel, Domain, Kind, Origin, Trace, Window, WindowEnergy
 from wbcbench.joules.headline import Speaker, speakers, spoken_energy_j, spoken_uncertainty_j
 from wbcbench.reckoning.wall_log import WallLog, read_wall_log
 from wbcbench.runs.attachment import Attachment

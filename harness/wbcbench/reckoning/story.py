@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from pydantic import TypeAdapter
 
-from wbcbench.joules.energy import Window
+from wbcbench.core.window import Window
 from wbcbench.runs.records import DatasetFacts, Epoch, Failure, Inference, ModelFacts, Scores
 
 T = TypeVar("T")

@@ -17,8 +17,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from wbcbench import units
+from wbcbench.core.trace import Kind
 from wbcbench.errors import UsageError
-from wbcbench.joules.energy import Kind
 
 MOST_BYTES = 500_000_000  # a year at one reading a second
 _LATEST_S = 1e11  # the year 5138: larger numbers are milliseconds

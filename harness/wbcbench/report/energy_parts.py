@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from wbcbench.joules.energy import Domain, Origin
+from wbcbench.core.trace import Domain, Origin
 from wbcbench.report import DataTable, Figure
 from wbcbench.report.page.drawing import WIDTH_IN, axes
 from wbcbench.report.page.evidence import ReportStudy

@@ -12,7 +12,9 @@ from statistics import median, stdev
 from typing import TYPE_CHECKING
 
 from wbcbench import thresholds
-from wbcbench.joules.energy import Channel, WindowEnergy
+from wbcbench.core.accuracy import SensorCard
+from wbcbench.core.trace import Channel
+from wbcbench.core.window import TRAIN, WindowEnergy
 from wbcbench.joules.metrics import sum_if_all_known
 from wbcbench.report import Block, DataTable, Figure, Statement
 from wbcbench.report.page.drawing import WIDTH_IN, panels
@@ -20,10 +22,8 @@ from wbcbench.report.page.evidence import ReportStudy
 from wbcbench.report.page.labels import short
 from wbcbench.report.page.marks import marks
 from wbcbench.report.page.palette import COLOURS, INK
-from wbcbench.sensors.sensor_card import SensorCard
 from wbcbench.table.view import Run
 from wbcbench.trust.reconcile import agreements
-from wbcbench.windows import TRAIN
 from wbcbench.writing.show_units import count_of, energy_scale
 
 if TYPE_CHECKING:

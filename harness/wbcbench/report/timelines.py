@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from wbcbench.checks.gaps import gaps
-from wbcbench.joules.energy import Channel, Kind, Trace, Window, window_energy
+from wbcbench.core.trace import Channel, Kind, Trace
+from wbcbench.core.window import Window, is_validation
+from wbcbench.joules.energy import window_energy
 from wbcbench.report import Block, DataTable, Figure
 from wbcbench.report.page.evidence import ReportStudy
 from wbcbench.report.page.phases import Scene, phase_name
@@ -15,7 +17,6 @@ from wbcbench.report.page.power import Readings, Steps, readings, steps
 from wbcbench.table.view import Run
 from wbcbench.trust.faults import witness
 from wbcbench.verdict import Severity, Verdict
-from wbcbench.windows import is_validation
 from wbcbench.writing.show_units import count_of, human_duration
 
 if TYPE_CHECKING:

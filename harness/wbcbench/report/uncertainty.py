@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
+from wbcbench.core.accuracy import Budget
+from wbcbench.core.window import TRAIN
 from wbcbench.joules.metrics import mean_known, sum_if_all_known
 from wbcbench.report import Block, DataTable
 from wbcbench.report.page.evidence import ReportStudy, average
 from wbcbench.report.page.summary_rows import summary_rows
 from wbcbench.table.view import Run
-from wbcbench.trust.budget import Budget
-from wbcbench.windows import TRAIN
 from wbcbench.writing.show_units import UNKNOWN, human_energy
 
 _SHARED = "yes, on one machine"

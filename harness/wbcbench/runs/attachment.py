@@ -11,10 +11,11 @@ from functools import cache
 
 from pydantic import TypeAdapter, ValidationError
 
+from wbcbench.core.accuracy import Budget
+from wbcbench.core.trace import Channel
+from wbcbench.core.window import WindowEnergy
 from wbcbench.errors import UsageError
-from wbcbench.joules.energy import Channel, WindowEnergy
 from wbcbench.runs.records import RunRecord, refuse_newer
-from wbcbench.trust.budget import Budget
 from wbcbench.verdict import Caution
 
 SCHEMA = "1.0"

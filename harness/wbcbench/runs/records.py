@@ -17,13 +17,12 @@ from typing import Literal
 
 from pydantic import JsonValue, TypeAdapter
 
+from wbcbench.core.accuracy import Agreement, Budget, SensorCard
+from wbcbench.core.board_state import Telemetry
+from wbcbench.core.trace import Channel
+from wbcbench.core.window import Window, WindowEnergy
 from wbcbench.errors import UsageError
-from wbcbench.joules.energy import Channel, Window, WindowEnergy
 from wbcbench.runs.study import RunSpec
-from wbcbench.sensors.board_state import Telemetry
-from wbcbench.sensors.sensor_card import SensorCard
-from wbcbench.trust.agreement import Agreement
-from wbcbench.trust.budget import Budget
 from wbcbench.verdict import Caution, Verdict
 
 SCHEMA = "1.0"

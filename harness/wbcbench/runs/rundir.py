@@ -29,8 +29,9 @@ from typing import IO, Any
 
 from pydantic import TypeAdapter
 
+from wbcbench.core.board_state import BoardSample, from_line
+from wbcbench.core.trace import Channel, Trace
 from wbcbench.errors import RunExistsError, RunsFailedError, UsageError
-from wbcbench.joules.energy import Channel, Trace
 from wbcbench.runs import attachment, records
 from wbcbench.runs.attachment import Attachment
 from wbcbench.runs.json_file import read_json, to_json
@@ -41,7 +42,6 @@ from wbcbench.runs.records import Circumstances, RunRecord
 from wbcbench.runs.run_state import RunState, submitted
 from wbcbench.runs.study import RunSpec
 from wbcbench.runs.tracefile import read_trace, trace_csv
-from wbcbench.sensors.board_state import BoardSample, from_line
 from wbcbench.writing.wholefile import write_new, write_whole
 
 

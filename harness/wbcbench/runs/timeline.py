@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from wbcbench import windows
+from wbcbench.core import window
 from wbcbench.joules.headline import Speaker, spoken_energy_j
 from wbcbench.joules.metrics import Reached, energy_to_accuracy, sum_if_all_known
 from wbcbench.runs.records import Epoch, RunRecord
@@ -31,7 +31,7 @@ class TimelinePoint:
 
 def timeline(record: RunRecord, who: Speaker | None) -> list[TimelinePoint]:
     """One point for each finished epoch, in order."""
-    costs = [spoken_energy_j(record, who, windows.epoch(each.index)) for each in record.epochs]
+    costs = [spoken_energy_j(record, who, window.epoch(each.index)) for each in record.epochs]
     times = [each.end_s - each.start_s for each in record.epochs]
     return [
         TimelinePoint(epoch, sum(times[: i + 1]), sum_if_all_known(costs[: i + 1]))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from wbcbench.joules.energy import Channel, Trace
+from wbcbench.core.trace import Channel, Trace
 
 
 def read_trace(path: Path, channels: Mapping[str, Channel]) -> list[Trace]:

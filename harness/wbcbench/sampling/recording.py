@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from typing import Self
 
 from wbcbench.clock import Clock, utc_now
+from wbcbench.core.trace import Channel
 from wbcbench.errors import UsageError
-from wbcbench.joules.energy import Channel
 from wbcbench.machine.machine_lock import machine_lock
 from wbcbench.meters import EnergyMeter, MeterRequest
 from wbcbench.runs.records import Circumstances

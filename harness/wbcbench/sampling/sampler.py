@@ -19,8 +19,8 @@ from dataclasses import dataclass, field
 from typing import IO
 
 from wbcbench.clock import Clock
+from wbcbench.core.trace import Channel
 from wbcbench.errors import CannotMeasureError
-from wbcbench.joules.energy import Channel
 from wbcbench.meters import EnergyMeter
 from wbcbench.runs.records import Sampling
 from wbcbench.runs.rundir import RunDir, append_line

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Protocol
 import psutil
 
 from wbcbench.clock import Clock
+from wbcbench.core.board_state import COLUMNS, BoardSample, to_line
+from wbcbench.core.trace import Channel, Domain, Origin
 from wbcbench.errors import CannotMeasureError
-from wbcbench.joules.energy import Channel, Domain, Origin
 from wbcbench.runs.rundir import RunDir, append_line
-from wbcbench.sensors.board_state import COLUMNS, BoardSample, to_line
 
 if TYPE_CHECKING:
     from wbcbench.gpu.telemetry import TelemetrySample

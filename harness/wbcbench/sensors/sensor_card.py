@@ -8,46 +8,18 @@ could not see, and why, instead of guessing.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import pairwise
 from statistics import fmean, median
-from typing import Literal
 
-from wbcbench.joules.energy import Channel, Kind, Trace
+from wbcbench.core.accuracy import KindGuess, SensorCard
+from wbcbench.core.trace import Channel, Kind, Trace
 
 _FEWEST_MOVES = 8
 _LOOSELY, _CLOSELY = 0.2, 0.05  # mean distance from whole renewals; by chance it is 0.25
 _MOST_PARTS = 5
 _ONE_JUMP = 0.5  # of the whole range within one update: the value is not a long running mean
 _WIDE_RANGE = 0.1  # of the mean: less tells nothing of averaging
-
-KindGuess = Literal["counter", "held", "running_average", "part_time", "unknown"]
-
-
-@dataclass(frozen=True, slots=True)
-class SensorCard:
-    """What a probe saw of one channel; ``None`` is unknown, with the reason.
-
-    Attributes:
-        channel: Name of the channel.
-        update_s: How often the value is renewed.
-        step_j: Joules a counter moves by at each renewal, at the power of the probe.
-        resolution: Smallest move seen, in joules (counter) or watts (sampled).
-        kind_guess: ``counter``; ``held`` follows the power at once; ``running_average`` creeps
-            after it; ``part_time`` is known to look only part of the time; or ``unknown``.
-        probed_s: Length of the probe.
-        polls: Good readings in it.
-        reason: What could not be told and why; empty when everything could.
-    """
-
-    channel: str
-    update_s: float | None
-    step_j: float | None
-    resolution: float | None
-    kind_guess: KindGuess
-    probed_s: float
-    polls: int
-    reason: str = ""
 
 
 def card_of(trace: Trace) -> SensorCard:

@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from wbcbench.joules.energy import Domain
+from wbcbench.core.trace import Domain
 from wbcbench.runs.records import RunRecord
 from wbcbench.submission import layout
 from wbcbench.table.view import Run

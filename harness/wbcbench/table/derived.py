@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from wbcbench.core.window import TRAIN
 from wbcbench.joules.carbon import DEFAULT_PUE, Intensity, carbon_g, intensity
 from wbcbench.joules.headline import spoken_energy_j, spoken_uncertainty_j
 from wbcbench.joules.metrics import Reached, energy_delay_product_js, ratio
@@ -11,7 +12,6 @@ from wbcbench.runs.records import Inference
 from wbcbench.table.columns import Cell, Column, ColumnGroup
 from wbcbench.table.energy_gpu import ABSENT
 from wbcbench.table.view import Run
-from wbcbench.windows import TRAIN
 
 TABLE_BATCH = 64
 

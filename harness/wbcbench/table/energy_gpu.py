@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from wbcbench.joules.energy import Domain, Kind
+from wbcbench.core.trace import Domain, Kind
+from wbcbench.core.window import IDLE_AFTER, IDLE_BEFORE, STARTUP, TRAIN
 from wbcbench.joules.headline import spoken_energy_j, spoken_power_w
 from wbcbench.joules.metrics import sum_if_all_known
 from wbcbench.table.columns import Column, ColumnGroup, unfilled
 from wbcbench.table.view import Run
-from wbcbench.windows import IDLE_AFTER, IDLE_BEFORE, STARTUP, TRAIN
 
 UNKNOWN = "no GPU meter, or its trace cannot say"
 ABSENT = "absent"

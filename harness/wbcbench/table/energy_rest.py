@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from wbcbench.joules.energy import Domain
+from wbcbench.core.trace import Domain
 from wbcbench.joules.headline import CODECARBON
 from wbcbench.table.columns import Cell, Column, ColumnGroup
 from wbcbench.table.energy_gpu import energy_status, method

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from wbcbench.data import CLASSES
+from wbcbench.data.dataset import CLASSES
 from wbcbench.runs.records import Scores
 from wbcbench.table.columns import Cell, Column, ColumnGroup
 from wbcbench.table.view import Run

@@ -5,13 +5,13 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterable, Iterator
 
-from wbcbench.joules.energy import Domain, Origin
+from wbcbench.core.trace import Domain, Origin
+from wbcbench.core.window import TRAIN
 from wbcbench.joules.headline import Speaker, spoken_energy_j, spoken_power_w
 from wbcbench.runs.records import RunRecord
 from wbcbench.table.columns import Cell
 from wbcbench.table.view import Run
 from wbcbench.verdict import Caution, Severity
-from wbcbench.windows import TRAIN
 from wbcbench.writing.show_units import (
     human_count,
     human_duration,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from wbcbench.joules.energy import Domain
+from wbcbench.core.trace import Domain
+from wbcbench.core.window import TRAIN
 from wbcbench.joules.headline import Speaker, spoken_energy_j, spoken_gap_s, spoken_samples
 from wbcbench.joules.metrics import disagreement_pct
 from wbcbench.table.columns import Column, ColumnGroup
@@ -10,7 +11,6 @@ from wbcbench.table.energy_gpu import integral_j
 from wbcbench.table.view import Run
 from wbcbench.units import ms_from_s
 from wbcbench.verdict import Severity, Verdict
-from wbcbench.windows import TRAIN
 
 NO_METER = "no meter"
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from wbcbench.core.window import STARTUP, TRAIN, WARMUP
 from wbcbench.table.columns import Column, ColumnGroup, unfilled
 from wbcbench.table.view import Run
-from wbcbench.windows import STARTUP, TRAIN, WARMUP
 
 
 def _total_s(run: Run) -> float | None:

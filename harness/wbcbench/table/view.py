@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from wbcbench.catalog import VARIANTS, load_part
-from wbcbench.joules.energy import Domain, Window
+from wbcbench.core.trace import Domain
+from wbcbench.core.window import IDLE_AFTER, IDLE_BEFORE, TRAIN, Window, is_validation
 from wbcbench.joules.headline import (
     HEADLINE_DOMAINS,
     Speaker,
@@ -25,7 +26,6 @@ from wbcbench.runs.rundir import RunDir
 from wbcbench.runs.study import RunSpec
 from wbcbench.runs.timeline import cost_of_target
 from wbcbench.trust.apart import steps_duration_s
-from wbcbench.windows import IDLE_AFTER, IDLE_BEFORE, TRAIN, is_validation
 
 ABSENT = "absent"
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import keras
 
-from wbcbench import windows
+from wbcbench.core import window
 from wbcbench.errors import WbcbenchError
 from wbcbench.runs.records import Epoch, Scores
 from wbcbench.training.control import Control
@@ -67,35 +67,35 @@ class EpochMarks(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has n
         """Open the windows of training steps."""
         self._start_s = self._phases.edge_s()
         if epoch == 0:
-            self._phases.open(windows.TRAIN, self._start_s)
-        self._phases.open(windows.epoch(epoch + 1), self._start_s)
+            self._phases.open(window.TRAIN, self._start_s)
+        self._phases.open(window.epoch(epoch + 1), self._start_s)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Close the training steps, validate, tell the epoch."""
         end_s = self._phases.edge_s()
-        self._phases.close(windows.epoch(epoch + 1), end_s)
+        self._phases.close(window.epoch(epoch + 1), end_s)
         told = logs or {}
         loss, accuracy = float(told["loss"]), float(told["accuracy"])
         if not math.isfinite(loss):
             self._give_up(epoch + 1, end_s, loss, accuracy)
         scores = self._validated(epoch + 1, end_s)
         evaluate_end_s = self._phases.edge_s()
-        self._phases.close(windows.validate(epoch + 1), evaluate_end_s)
+        self._phases.close(window.validate(epoch + 1), evaluate_end_s)
         self.finished = epoch + 1
         if self._control.is_stopping or self.finished == self._epochs:
-            self._phases.close(windows.TRAIN, evaluate_end_s)
+            self._phases.close(window.TRAIN, evaluate_end_s)
             self.model.stop_training = True
         self._listeners.tell(
             self._epoch(epoch + 1, (end_s, evaluate_end_s), (loss, accuracy), scores)
         )
 
     def _validated(self, index: int, start_s: float) -> Scores:
-        self._phases.open(windows.validate(index), start_s)
+        self._phases.open(window.validate(index), start_s)
         self._progress.validating()
         return self._listeners.validate()
 
     def _give_up(self, index: int, end_s: float, loss: float, accuracy: float) -> None:
-        self._phases.close(windows.TRAIN, end_s)
+        self._phases.close(window.TRAIN, end_s)
         self._listeners.tell(self._epoch(index, (end_s, end_s), (loss, accuracy), None))
         raise NanLossError(
             f"The training loss is {loss} at the end of epoch {index}: training has diverged and "

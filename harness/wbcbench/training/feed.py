@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from wbcbench.data import CLASSES, ImageSet
+from wbcbench.data.dataset import CLASSES, ImageSet
 from wbcbench.models.input import evaluation_batches, training_batches
 from wbcbench.runs.study import RunSpec
 from wbcbench.training.sets import Sets

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from wbcbench.data import CLASSES
+from wbcbench.core.window import WARMUP
+from wbcbench.data.dataset import CLASSES
 from wbcbench.runs.records import Epoch, Scores
 from wbcbench.runs.tensorboard_log import EPOCHS_FILE, ScalarLog, add_epoch
 from wbcbench.training import feed
@@ -11,7 +12,6 @@ from wbcbench.training.progress import Progress
 from wbcbench.training.scores import score
 from wbcbench.training.stage import Stage
 from wbcbench.training.warmup import excerpt, undone
-from wbcbench.windows import WARMUP
 
 
 def warm_up(stage: Stage) -> None:

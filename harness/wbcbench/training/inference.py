@@ -7,8 +7,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from wbcbench import windows
 from wbcbench.clock import Clock
+from wbcbench.core import window
 from wbcbench.runs.records import Inference
 from wbcbench.training.phases import Phases
 
@@ -40,7 +40,7 @@ class InferenceLoop:
         """Predict for at least ``duration_s`` in a window ``infer-b<batch_size>``."""
         for _ in range(WARM_UP_CALLS):
             self.step(batch_size)
-        name, images = windows.infer(batch_size), 0
+        name, images = window.infer(batch_size), 0
         with phases.window(name):
             end_s = clock.now_s() + duration_s
             while clock.now_s() < end_s:

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from wbcbench.data import CLASSES, ImageSet
+from wbcbench.data.dataset import CLASSES, ImageSet
 from wbcbench.training.scores import predicted
 from wbcbench.writing.wholefile import write_whole
 

@@ -14,8 +14,8 @@ from typing import Any
 import keras
 
 from wbcbench.clock import Clock
+from wbcbench.core.window import TRAIN, VALIDATION_PHASE
 from wbcbench.runs.marks import Messenger
-from wbcbench.windows import TRAIN, VALIDATION_PHASE
 
 PERIOD_S = 0.5
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from wbcbench.clock import MonotonicClock
+from wbcbench.core.window import IDLE_CONTEXT
 from wbcbench.runs.marks import Messenger
 from wbcbench.runs.rundir import RunDir
 from wbcbench.training import device
@@ -14,7 +15,6 @@ from wbcbench.training.phases import Phases
 from wbcbench.training.stage import Wire
 from wbcbench.training.startup import start_up
 from wbcbench.training.testing import infer, score_test
-from wbcbench.windows import IDLE_CONTEXT
 
 End = Literal["done", "interrupted"]
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from wbcbench.data import Dataset, ImageSet, split_validation
+from wbcbench.data.dataset import Dataset, ImageSet
+from wbcbench.data.splits import split_validation
 from wbcbench.errors import UsageError
 from wbcbench.runs.records import DatasetFacts
 from wbcbench.runs.study import RunSpec

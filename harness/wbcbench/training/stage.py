@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from wbcbench.clock import Clock
-from wbcbench.data import Dataset
+from wbcbench.data.dataset import Dataset
 from wbcbench.runs.marks import Messenger
 from wbcbench.runs.rundir import RunDir
 from wbcbench.runs.study import RunSpec

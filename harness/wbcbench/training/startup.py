@@ -5,7 +5,9 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from wbcbench.data import Dataset, load
+from wbcbench.core.window import STARTUP
+from wbcbench.data.dataset import Dataset
+from wbcbench.data.loading import load
 from wbcbench.runs.rundir import RunDir
 from wbcbench.runs.study import RunSpec
 from wbcbench.training import device, feed, network
@@ -13,7 +15,6 @@ from wbcbench.training.facts import model_facts
 from wbcbench.training.forward import Forward
 from wbcbench.training.sets import dataset_facts, divide
 from wbcbench.training.stage import Stage, Wire
-from wbcbench.windows import STARTUP
 
 _TELL_LOADING_EVERY_S = 0.5
 

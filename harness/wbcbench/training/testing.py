@@ -7,8 +7,8 @@ from dataclasses import asdict
 import numpy as np
 from numpy.typing import NDArray
 
-from wbcbench import windows
-from wbcbench.data import CLASSES
+from wbcbench.core import window
+from wbcbench.data.dataset import CLASSES
 from wbcbench.models.input import scaled
 from wbcbench.training.inference import BATCH_SIZES, InferenceLoop
 from wbcbench.training.predictions import write_predictions
@@ -22,9 +22,9 @@ def score_test(stage: Stage) -> None:
     Scores are told for TEST as published and, where photographs are known, for TEST without the
     images of cells that TRAIN shows as well.
     """
-    stage.wire.progress(windows.EVALUATE)
+    stage.wire.progress(window.EVALUATE)
     images = stage.sets.test
-    with stage.wire.phases.window(windows.EVALUATE):
+    with stage.wire.phases.window(window.EVALUATE):
         probabilities = stage.forward.probabilities(stage.batches.test)
     write_predictions(stage.run.predictions_path, images, probabilities)
     _tell_scores(stage, "test", probabilities, np.ones(len(images), dtype=np.bool_))
@@ -52,7 +52,7 @@ def infer(stage: Stage) -> bool:
     for batch_size in BATCH_SIZES:
         if stage.wire.control.is_stopping:
             return False
-        stage.wire.progress(windows.infer(batch_size))
+        stage.wire.progress(window.infer(batch_size))
         made = loop.measure(
             stage.wire.phases,
             stage.wire.clock,

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 import keras
 import numpy as np
 
-from wbcbench.data import ImageSet
+from wbcbench.data.dataset import ImageSet
 
 
 @contextmanager

@@ -7,33 +7,10 @@ the uncertainties explain proves nothing either way, and is called that.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Literal
 
 from wbcbench import thresholds
-from wbcbench.joules.energy import WindowEnergy
-
-Status = Literal["ok", "suspect", "invalid", "cannot-tell", "cross-check"]
-
-
-@dataclass(frozen=True, slots=True)
-class Agreement:
-    """How far two readings of one part lie apart in one window.
-
-    Attributes:
-        window: Which window.
-        a, b: Channels; for a cross-check, the channels of one reading joined by ``+``.
-        difference_pct: How far ``a`` lies above ``b``, in per cent of ``b``.
-        status: ``ok``, ``suspect`` or ``invalid`` where a measured counter meets its measured
-            integral; ``cannot-tell`` where their uncertainties explain the difference;
-            ``cross-check`` where the other side is not a witness and nothing is judged.
-    """
-
-    window: str
-    a: str
-    b: str
-    difference_pct: float
-    status: Status
+from wbcbench.core.accuracy import Agreement, AgreementStatus
+from wbcbench.core.window import WindowEnergy
 
 
 def agreement(counter: WindowEnergy, integral: WindowEnergy) -> Agreement | None:
@@ -56,7 +33,7 @@ def difference_pct(energy_j: float | None, other_j: float | None) -> float | Non
     return 100.0 * (energy_j - other_j) / other_j
 
 
-def _status(pct: float, counter: WindowEnergy, integral: WindowEnergy) -> Status:
+def _status(pct: float, counter: WindowEnergy, integral: WindowEnergy) -> AgreementStatus:
     if abs(pct) <= thresholds.AGREE_PCT:
         return "ok"
     if counter.uncertainty_j is None or integral.uncertainty_j is None or not integral.energy_j:

@@ -11,9 +11,8 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from wbcbench.joules.energy import Window, WindowEnergy
-from wbcbench.trust.budget import Budget
-from wbcbench.windows import TRAIN, is_validation
+from wbcbench.core.accuracy import Budget
+from wbcbench.core.window import TRAIN, Window, WindowEnergy, is_validation
 
 
 def steps_alone(

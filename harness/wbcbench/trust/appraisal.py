@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from wbcbench.joules.energy import Trace, Window, WindowEnergy, window_energy
-from wbcbench.sensors.board_state import BoardSample, Telemetry, summary
-from wbcbench.trust.agreement import Agreement
+from wbcbench.core.accuracy import Agreement, Budget
+from wbcbench.core.board_state import BoardSample, Telemetry, summary
+from wbcbench.core.trace import Trace
+from wbcbench.core.window import Window, WindowEnergy
+from wbcbench.joules.energy import window_energy
 from wbcbench.trust.baseline import with_baseline
-from wbcbench.trust.budget import Budget
 from wbcbench.trust.faults import Fault, faults, refused
 from wbcbench.trust.reconcile import agreements
 from wbcbench.trust.uncertainty import budget, sensor_of

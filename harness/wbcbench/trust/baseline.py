@@ -10,9 +10,8 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from wbcbench.joules.energy import Window, WindowEnergy
-from wbcbench.trust.budget import Budget
-from wbcbench.windows import IDLE_AFTER, IDLE_BEFORE
+from wbcbench.core.accuracy import Budget
+from wbcbench.core.window import IDLE_AFTER, IDLE_BEFORE, Window, WindowEnergy
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,35 +8,10 @@ and would hide in a sum what does not cancel.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 # Two edges, each off by an even distribution of width w: their difference is triangular, and 95 %
 # of it lie within w × (1 − √0.05).
 TRIANGULAR_95 = 1 - math.sqrt(0.05)
-
-
-@dataclass(frozen=True, slots=True)
-class Budget:
-    """Where the uncertainty of one window's joules on one channel comes from.
-
-    Attributes:
-        window, channel: Which number.
-        quantisation_j: The counter's steps, or the resolution of the power reading.
-        edges_j: Polls, stamps and the sensor's lag at both edges of the window.
-        sampling_j: What went on between readings: gaps and sensors that look part of the time.
-        total_j: The three above in quadrature; ``None`` for a model, whose error nobody knows.
-        gain_j: Systematic error of the sensor, not in ``total_j``; ``None`` if unknown.
-        baseline_j: What subtracting the idle power would add; ``None`` without idle windows.
-    """
-
-    window: str
-    channel: str
-    quantisation_j: float
-    edges_j: float
-    sampling_j: float
-    total_j: float | None
-    gain_j: float | None = None
-    baseline_j: float | None = None
 
 
 def t_95(degrees: float) -> float:

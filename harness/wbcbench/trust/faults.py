@@ -15,19 +15,9 @@ from enum import StrEnum
 from itertools import groupby, pairwise
 
 from wbcbench import thresholds
-from wbcbench.joules.energy import (
-    Channel,
-    Domain,
-    Kind,
-    Origin,
-    Trace,
-    Window,
-    WindowEnergy,
-    ceiling_w,
-    energy_curve,
-    unwrapped,
-    window_energy,
-)
+from wbcbench.core.trace import Channel, Domain, Kind, Origin, Trace
+from wbcbench.core.window import Window, WindowEnergy
+from wbcbench.joules.energy import ceiling_w, energy_curve, unwrapped, window_energy
 from wbcbench.trust.uncertainty import stated
 
 

@@ -10,10 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import combinations
 
-from wbcbench.joules.energy import Channel, Domain, Kind, WindowEnergy
+from wbcbench.core.accuracy import Agreement
+from wbcbench.core.trace import Channel, Domain, Kind
+from wbcbench.core.window import WindowEnergy
 from wbcbench.joules.headline import Speaker, is_codecarbon, speakers
 from wbcbench.joules.metrics import sum_if_all_known
-from wbcbench.trust.agreement import Agreement, agreement, difference_pct
+from wbcbench.trust.agreement import agreement, difference_pct
 from wbcbench.trust.faults import is_pair
 
 _Found = dict[tuple[str, str], WindowEnergy]

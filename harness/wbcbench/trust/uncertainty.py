@@ -21,11 +21,14 @@ from itertools import pairwise
 from statistics import median
 
 from wbcbench import thresholds
+from wbcbench.core.accuracy import Budget
+from wbcbench.core.trace import Channel, Kind, Trace
+from wbcbench.core.window import Window, WindowEnergy
 from wbcbench.joules.curve import EnergyCurve
-from wbcbench.joules.energy import Channel, Kind, Trace, Window, WindowEnergy, energy_curve
+from wbcbench.joules.energy import energy_curve
 from wbcbench.sensors.sensor_card import pace_s
 from wbcbench.trust.beat import beat_j
-from wbcbench.trust.budget import TRIANGULAR_95, Budget, t_95
+from wbcbench.trust.budget import TRIANGULAR_95, t_95
 
 _UNIFORM_SD = 1 / math.sqrt(12)  # standard deviation of an even distribution of width one
 _FEW_LEVELS = 32  # readings of more distinct values are fine-grained

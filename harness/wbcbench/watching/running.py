@@ -34,7 +34,7 @@ from wbcbench.sampling import metering
 from wbcbench.tensorboarding import logs
 
 if TYPE_CHECKING:
-    from wbcbench.data import Dataset
+    from wbcbench.data.dataset import Dataset
     from wbcbench.launchers import Launcher
 
 
@@ -58,10 +58,10 @@ def with_data(spec: RunSpec, local: Local, say: Say) -> RunSpec:
 
 
 def _load(spec: RunSpec, local: Local, say: Say) -> Dataset:
-    from wbcbench import data
+    from wbcbench.data.loading import load
 
     with preparing(say) as on_progress:
-        return data.load(
+        return load(
             Path(local.data) if local.data else None,
             image_size=spec.image_size,
             cache_dir=Path(local.cache_dir) if local.cache_dir else None,

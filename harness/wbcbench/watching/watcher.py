@@ -14,11 +14,11 @@ from dataclasses import asdict, replace
 
 from pydantic import JsonValue
 
-from wbcbench import windows
 from wbcbench.clock import Clock, utc_now
+from wbcbench.core.trace import Domain
+from wbcbench.core.window import IDLE_COLD, IDLE_POST, STARTUP, phase
 from wbcbench.gpu.asked_limit import power_limits
 from wbcbench.joules import headline
-from wbcbench.joules.energy import Domain
 from wbcbench.live import REDRAW_S, View
 from wbcbench.live.telling import Teller
 from wbcbench.machine.interrupts import Interrupts
@@ -94,17 +94,17 @@ class Watcher:
         stack.callback(self._sampler.stop)
         self._teller = self._follow()
         self._sampler.start()
-        self._idle(windows.IDLE_COLD)
+        self._idle(IDLE_COLD)
         ended = None if self._must_end else self._trained()
         if not self._must_end:
-            self._idle(windows.IDLE_POST)
+            self._idle(IDLE_POST)
         self._rest(EDGE_S)
         self._sampler.stop()
         return ended
 
     def _trained(self) -> Exit:
         """Start the trainer, hear it to its end, reap it."""
-        self._mark("open", windows.STARTUP)
+        self._mark("open", STARTUP)
         trainer = TrainerProcess(self._run, self._environment())
         try:
             self._hear(trainer)
@@ -131,7 +131,7 @@ class Watcher:
                 append_line(self._marks, line, sync="mark" in message)
             self._story.hear(message)
             if message.get("mark") == "open":
-                self._phase = windows.phase(message["window"])
+                self._phase = phase(message["window"])
             if self._story.progress.get("phase") == "ready" and "progress" in message:
                 trainer.say("go")
             if "epoch" in message:

@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Iterator
 
 from wbcbench import thresholds
+from wbcbench.core.window import IDLE_AFTER, IDLE_BEFORE
 from wbcbench.report import Chip
 from wbcbench.report.page.evidence import ReportStudy, known
-from wbcbench.windows import IDLE_AFTER, IDLE_BEFORE
 from wbcbench.writing.show_units import count_of, human_power
 
 _PARTS = {"gpu": "GPU", "cpu": "Processor", "dram": "Memory", "wall": "Whole machine"}

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from wbcbench.comparison.analysis import compare
 from wbcbench.comparison.result import Comparison
+from wbcbench.core.trace import Origin
 from wbcbench.errors import CannotMeasureError, UsageError
-from wbcbench.joules.energy import Origin
 from wbcbench.planning.planned_comparison import settings_for
 from wbcbench.table.view import Run
 

@@ -12,11 +12,11 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from wbcbench.joules.energy import Domain, Origin
+from wbcbench.core.trace import Domain, Origin
+from wbcbench.core.window import TRAIN
 from wbcbench.joules.metrics import mean_known
 from wbcbench.report.page.evidence import ReportStudy
 from wbcbench.table.view import Run
-from wbcbench.windows import TRAIN
 
 PARTS = {Domain.GPU: "GPU", Domain.CPU: "CPU", Domain.DRAM: "DRAM", Domain.SYSTEM: "whole machine"}
 

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from wbcbench.checks.gaps import gaps
-from wbcbench.joules.energy import Trace, energy_curve
+from wbcbench.core.trace import Trace
+from wbcbench.joules.energy import energy_curve
 
 MOST = 200
 """Strokes or steps in one picture; more would not be seen on a page and weigh on it."""

@@ -9,7 +9,8 @@ from functools import lru_cache
 import numpy as np
 from pydantic import JsonValue
 
-from wbcbench.joules.energy import Channel, Kind, Trace, Window, WindowEnergy
+from wbcbench.core.trace import Channel, Kind, Trace
+from wbcbench.core.window import TRAIN, Window, WindowEnergy, is_validation
 from wbcbench.runs import attachment
 from wbcbench.runs.records import RunRecord
 from wbcbench.runs.rundir import RunDir
@@ -21,7 +22,6 @@ from wbcbench.submission.verification.accounts import (
 )
 from wbcbench.submission.verification.bundle import Bundle
 from wbcbench.trust.appraisal import appraise
-from wbcbench.windows import TRAIN, is_validation
 
 _APART = 0.02
 _FEWEST = 10

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from wbcbench.joules.energy import Origin
+from wbcbench.core.trace import Origin
 from wbcbench.joules.headline import CODECARBON, is_codecarbon
 from wbcbench.runs.records import RunRecord
 from wbcbench.submission import layout

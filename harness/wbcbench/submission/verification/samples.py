@@ -7,12 +7,12 @@ from functools import lru_cache
 from itertools import pairwise
 
 from wbcbench import thresholds
+from wbcbench.core.window import TRAIN, is_consecutive
 from wbcbench.joules.headline import headline_channel, spoken_gap_s, spoken_samples
 from wbcbench.runs.records import RunRecord
 from wbcbench.runs.rundir import RunDir
 from wbcbench.submission.verification import Outcome, outcome
 from wbcbench.submission.verification.bundle import Bundle
-from wbcbench.windows import TRAIN, is_consecutive
 
 
 def check(bundle: Bundle) -> Outcome:

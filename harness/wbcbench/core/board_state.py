@@ -13,7 +13,7 @@ from itertools import pairwise
 from statistics import fmean
 from typing import Any
 
-from wbcbench.joules.energy import Window
+from wbcbench.core.window import Window
 
 
 @dataclass(frozen=True, slots=True)

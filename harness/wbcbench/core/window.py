@@ -16,6 +16,8 @@ The names are part of the format: they stand in marks, records and tables.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 STARTUP = "startup"
 WARMUP = "warmup"
 TRAIN = "train"
@@ -83,3 +85,42 @@ def phase(name: str) -> str:
     if name.startswith(_INFER):
         return INFERENCE_PHASE
     return VALIDATION_PHASE if is_validation(name) else name
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A named span of the monotonic clock over which energy is stated."""
+
+    name: str
+    start_s: float
+    end_s: float
+
+    @property
+    def duration_s(self) -> float:
+        """Length in seconds."""
+        return self.end_s - self.start_s
+
+
+@dataclass(frozen=True, slots=True)
+class WindowEnergy:
+    """The joules of one window on one channel; ``None`` is unknown, never zero.
+
+    Attributes:
+        window: Name of the window.
+        channel: Name of the channel.
+        energy_j: Joules, gross; ``None`` where the trace cannot say.
+        uncertainty_j: Half-width of the stated interval at about 95 %; ``None`` if not worked out.
+        mean_power_w: ``energy_j`` over the window's duration.
+        samples: Good readings inside the window.
+        max_gap_s: Longest time without a good reading that touches the window.
+        reason: Why ``energy_j`` is ``None``; empty otherwise.
+    """
+
+    window: str
+    channel: str
+    energy_j: float | None
+    uncertainty_j: float | None
+    mean_power_w: float | None
+    samples: int
+    max_gap_s: float | None
+    reason: str = ""

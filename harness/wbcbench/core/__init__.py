@@ -1,0 +1,1 @@
+"""Plain values that files and rooms share; no sensor, no TensorFlow."""
