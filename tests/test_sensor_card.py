@@ -21,7 +21,7 @@ from wbcbench.gpu.known_sensors import known_sensor
 from wbcbench.meters import MeterRequest
 from wbcbench.meters.nvml import open_meters
 from wbcbench.sampling.probing import probe
-from wbcbench.sensors.sensor_card import card_of, informed
+from wbcbench.trust.sensor_card import card_of, informed
 
 BUSY = Telegraph(60.0, 280.0, 0.05, seed=5)
 

@@ -23,7 +23,7 @@ from wbcbench.runs.rundir import RunDir
 from wbcbench.runs.study import RunSpec
 from wbcbench.sampling.probing import probe
 from wbcbench.sampling.sampler import Sampler
-from wbcbench.sensors.sensor_card import informed
+from wbcbench.trust.sensor_card import informed
 
 IDLE_W = 55.0
 PROBE_AT_S, START_S, LOAD_AT_S = 1.0, 3.0, 6.3

@@ -12,7 +12,7 @@ from wbcbench.clock import Clock
 from wbcbench.core.accuracy import SensorCard
 from wbcbench.core.trace import Channel, Origin, Trace
 from wbcbench.meters import EnergyMeter
-from wbcbench.sensors.sensor_card import card_of, informed
+from wbcbench.trust.sensor_card import card_of, informed
 
 PROBE_S = 2.0
 POLL_S = 0.001  # NVML answers in tens of microseconds: the machine stays nearly idle

@@ -26,9 +26,9 @@ from wbcbench.core.trace import Channel, Kind, Trace
 from wbcbench.core.window import Window, WindowEnergy
 from wbcbench.joules.curve import EnergyCurve
 from wbcbench.joules.energy import energy_curve
-from wbcbench.sensors.sensor_card import pace_s
 from wbcbench.trust.beat import beat_j
 from wbcbench.trust.budget import TRIANGULAR_95, t_95
+from wbcbench.trust.sensor_card import pace_s
 
 _UNIFORM_SD = 1 / math.sqrt(12)  # standard deviation of an even distribution of width one
 _FEW_LEVELS = 32  # readings of more distinct values are fine-grained
