@@ -9,7 +9,7 @@ import pytest
 
 from wbcbench.commands.spec_options import HELP
 from wbcbench.errors import UsageError
-from wbcbench.runs import limits
+from wbcbench.planning import limits
 from wbcbench.runs.study import SPEC_FIELDS, RunSpec
 
 GOOD = RunSpec(variant="leaky-dropout")

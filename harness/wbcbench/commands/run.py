@@ -33,8 +33,8 @@ def run(
 ) -> None:
     """Train one variant and measure what it costs; a row of results/STUDY/runs.csv says it."""
     from wbcbench.live import saying
+    from wbcbench.planning import limits
     from wbcbench.reckoning import finalise
-    from wbcbench.runs import limits
     from wbcbench.runs.local_facts import Local
     from wbcbench.watching import running
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
-from wbcbench.runs.limits import option_name
+from wbcbench.planning.limits import option_name
 from wbcbench.runs.study import RunSpec
 
 TRAINING, DATA, EXECUTION, MEASURING = "Training", "Data", "Execution", "Measuring"

@@ -20,7 +20,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from wbcbench.clock import utc_now
 from wbcbench.errors import UsageError
-from wbcbench.planning import experiment_file
+from wbcbench.planning import experiment_file, limits
 from wbcbench.planning.experiment import (
     Experiment,
     Pauses,
@@ -28,7 +28,6 @@ from wbcbench.planning.experiment import (
     SubmissionDetails,
     Until,
 )
-from wbcbench.runs import limits
 from wbcbench.runs.study import RunSpec
 from wbcbench.writing.wholefile import write_whole
 

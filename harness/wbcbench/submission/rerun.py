@@ -15,7 +15,7 @@ from statistics import stdev
 from wbcbench.errors import UsageError, unknown_name
 from wbcbench.live.saying import Say
 from wbcbench.machine.provenance import lock_sha256
-from wbcbench.runs import limits
+from wbcbench.planning import limits
 from wbcbench.runs.local_facts import Local
 from wbcbench.runs.records import Epoch, RunRecord
 from wbcbench.runs.study import RunSpec
