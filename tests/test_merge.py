@@ -13,9 +13,9 @@ from builders.study import draw
 from program import wbcbench
 from wbcbench.errors import UsageError
 from wbcbench.runs.local_facts import Local
-from wbcbench.runs.merging import merge
 from wbcbench.runs.records import to_json
 from wbcbench.runs.rundir import RunDir
+from wbcbench.table.merging import merge
 
 
 def content(folder: Path) -> dict[str, bytes]:

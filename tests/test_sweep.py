@@ -23,7 +23,6 @@ from wbcbench.machine.machine_lock import machine_lock
 from wbcbench.planning import plan as plans
 from wbcbench.planning.experiment import Experiment, Pauses, PlannedAnalysis, Until
 from wbcbench.planning.plan import Plan, plan
-from wbcbench.planning.spent import spent, summed
 from wbcbench.runs.local_facts import Local
 from wbcbench.runs.rundir import RunDir, study_runs
 from wbcbench.runs.study import RunSpec
@@ -32,6 +31,7 @@ from wbcbench.sweeping.standing import Standing, loosely
 from wbcbench.sweeping.study_account import account
 from wbcbench.sweeping.study_lock import study_lock
 from wbcbench.sweeping.sweep import Sweep, SweepOutcome, SweepSettings
+from wbcbench.table.spent import spent, summed
 
 VARIANTS = ("relu-dropout", "leaky-dropout")
 FOUR = ("relu-dropout", "leaky-dropout", "relu-batchnorm", "leaky-batchnorm")

@@ -32,7 +32,6 @@ from wbcbench.data.digest import PUBLISHED_ID, PUBLISHED_SHA256, dataset_sha256
 from wbcbench.data.photographs import published_images
 from wbcbench.planning import plan
 from wbcbench.planning.experiment import Experiment, Pauses, SubmissionDetails
-from wbcbench.reckoning import aftermath
 from wbcbench.reckoning.accounting import account
 from wbcbench.reckoning.finalise import NOBODY_WATCHED
 from wbcbench.runs.local_facts import Local
@@ -47,6 +46,7 @@ from wbcbench.runs.records import (
 )
 from wbcbench.runs.rundir import RunDir
 from wbcbench.runs.study import RunSpec
+from wbcbench.table import aftermath
 from wbcbench.training.predictions import write_predictions
 from wbcbench.training.scores import score
 

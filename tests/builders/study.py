@@ -24,12 +24,12 @@ from wbcbench.core.accuracy import SensorCard
 from wbcbench.core.trace import Channel, Kind
 from wbcbench.planning.experiment import Experiment, PlannedAnalysis
 from wbcbench.planning.plan import FILE_NAME, Plan, plan, to_json
-from wbcbench.reckoning import aftermath
 from wbcbench.report.page.evidence import ReportStudy
 from wbcbench.runs.local_facts import Local
 from wbcbench.runs.records import RunRecord
 from wbcbench.runs.rundir import RunDir
 from wbcbench.runs.study import RunSpec
+from wbcbench.table import aftermath
 from wbcbench.table.view import Run
 from wbcbench.trust.apart import budgets_alone, steps_alone
 from wbcbench.trust.appraisal import appraise

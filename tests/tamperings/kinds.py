@@ -7,12 +7,12 @@ from collections.abc import Callable
 from typing import Any
 
 from tamperings.bag import Bag
-from wbcbench.reckoning import aftermath
 from wbcbench.runs.records import from_json
 from wbcbench.runs.rundir import RunDir
 from wbcbench.submission import layout
 from wbcbench.submission.runfiles import phases_csv
 from wbcbench.submission.verification.accounts import again
+from wbcbench.table import aftermath
 
 Tampering = Callable[[Bag, random.Random], None]
 KINDS: dict[str, Tampering] = {}

@@ -25,8 +25,8 @@ def merge(
     as_json: options.AsJson = False,
 ) -> None:
     """Copy the runs of several studies into one; runs of one name must be the same run."""
-    from wbcbench.runs.merging import merge as bring_together
     from wbcbench.table import write_table
+    from wbcbench.table.merging import merge as bring_together
 
     target = results / into
     done = bring_together([_folder(results, name) for name in studies], target)

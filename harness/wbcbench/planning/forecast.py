@@ -13,10 +13,10 @@ from statistics import fmean
 from wbcbench.core.window import TRAIN, is_validation
 from wbcbench.joules.headline import spoken_energy_j
 from wbcbench.joules.metrics import sum_if_all_known
-from wbcbench.planning.spent import spent
 from wbcbench.runs.records import RunRecord
 from wbcbench.runs.rundir import RunDir
 from wbcbench.runs.study import RunSpec
+from wbcbench.table.spent import spent
 from wbcbench.table.view import Run
 
 _MUST_AGREE = ("image_size", "validation")

@@ -9,10 +9,10 @@ from dataclasses import fields
 
 from wbcbench.catalog import VARIANTS
 from wbcbench.planning.limits import option_name
-from wbcbench.planning.spent import spent
 from wbcbench.report import Block, Listing, Statement
 from wbcbench.report.page.evidence import ReportStudy
 from wbcbench.runs.study import RunSpec
+from wbcbench.table.spent import spent
 from wbcbench.units import kwh_from_j
 from wbcbench.writing.show_units import count_of, human_duration
 

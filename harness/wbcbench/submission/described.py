@@ -8,7 +8,6 @@ from collections.abc import Iterable, Mapping
 from importlib import metadata
 from pathlib import Path
 
-from wbcbench.planning.spent import spent, summed
 from wbcbench.report.page.files.inputs import program_sha256
 from wbcbench.runs.records import RunRecord
 from wbcbench.submission import layout
@@ -24,6 +23,7 @@ from wbcbench.submission.document import (
 from wbcbench.submission.privacy import UUID
 from wbcbench.submission.study import SubmittedStudy
 from wbcbench.sweeping.standing import state_of
+from wbcbench.table.spent import spent, summed
 from wbcbench.table.view import Row
 
 CORRECTION = "holm"

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Literal
 
 from wbcbench.planning.forecast import Past, past
-from wbcbench.planning.spent import Spent, spent
 from wbcbench.runs.records import RunRecord
 from wbcbench.runs.run_condition import condition
 from wbcbench.runs.rundir import RunDir, study_runs
 from wbcbench.runs.study import RunSpec
+from wbcbench.table.spent import Spent, spent
 from wbcbench.verdict import Verdict
 
 State = Literal["todo", "running", "done", "failed", "interrupted", "invalid"]

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from wbcbench.planning.spent import Sum, summed
 from wbcbench.runs.study import RunSpec
 from wbcbench.sweeping.standing import Carried, Standing
+from wbcbench.table.spent import Sum, summed
 
 Waste = Literal["failed", "interrupted", "invalid", "repeated block", "outside the plan", "pilot"]
 WASTES: tuple[Waste, ...] = (

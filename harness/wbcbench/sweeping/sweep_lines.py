@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from wbcbench.planning.spent import spent
 from wbcbench.runs.records import RunRecord
 from wbcbench.runs.study import RunSpec
 from wbcbench.sweeping.standing import state_of
 from wbcbench.table.derived import headline_energy_j
 from wbcbench.table.identity import invalid_reason
+from wbcbench.table.spent import spent
 from wbcbench.table.view import Run
 from wbcbench.writing.show_units import human_duration, human_energy, human_share
 

@@ -6,10 +6,10 @@ from dataclasses import asdict
 from typing import Any
 
 from wbcbench.planning.plan import Plan
-from wbcbench.planning.spent import Sum
 from wbcbench.sweeping.standing import State
 from wbcbench.sweeping.study_account import Account
 from wbcbench.sweeping.sweep import SweepOutcome
+from wbcbench.table.spent import Sum
 from wbcbench.writing.show_units import count_of, human_energy
 
 _ORDER: tuple[State, ...] = ("done", "failed", "interrupted", "invalid", "running", "todo")

@@ -24,13 +24,14 @@ from wbcbench.gpu import asked_limit as power_limits
 from wbcbench.live.saying import Say, preparing
 from wbcbench.machine.machine_lock import HOST, machine_lock
 from wbcbench.meters import MeterRequest
-from wbcbench.reckoning import aftermath, finalise
+from wbcbench.reckoning import finalise
 from wbcbench.runs.local_facts import Local
 from wbcbench.runs.records import RunRecord
 from wbcbench.runs.run_condition import condition
 from wbcbench.runs.rundir import RunDir, study_runs
 from wbcbench.runs.study import RunSpec
 from wbcbench.sampling import metering
+from wbcbench.table import aftermath
 from wbcbench.tensorboarding import logs
 
 if TYPE_CHECKING:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from wbcbench.planning.spent import Sum, spent, summed
 from wbcbench.report import Statement, Value
 from wbcbench.report.page.evidence import ReportStudy
 from wbcbench.runs.rundir import study_runs
 from wbcbench.runs.study_folder import pilot_study
+from wbcbench.table.spent import Sum, spent, summed
 from wbcbench.units import kwh_from_j
 from wbcbench.writing.show_units import count_of, human_energy
 

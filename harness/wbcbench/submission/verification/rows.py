@@ -9,7 +9,6 @@ from dataclasses import fields
 from functools import lru_cache
 
 from wbcbench import table
-from wbcbench.reckoning import aftermath
 from wbcbench.runs.records import Circumstances, RunRecord
 from wbcbench.runs.rundir import RunDir
 from wbcbench.submission import layout
@@ -17,6 +16,7 @@ from wbcbench.submission.runfiles import boamps_json, phases_csv
 from wbcbench.submission.verification import Outcome, outcome
 from wbcbench.submission.verification.accounts import departures, differs_in_joules, judged_alone
 from wbcbench.submission.verification.bundle import Bundle
+from wbcbench.table import aftermath
 from wbcbench.table.columns import Cell
 from wbcbench.table.view import Run
 
