@@ -10,7 +10,12 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from wbcbench.runs.records import Epoch
-from wbcbench.runs.tensorboard_log import EPOCHS_FILE, ScalarLog, add_epoch, write_energy_scalars
+from wbcbench.training.tensorboard_log import (
+    EPOCHS_FILE,
+    ScalarLog,
+    add_epoch,
+    write_energy_scalars,
+)
 
 
 def epoch(index: int, *, val_accuracy: float | None = 0.5) -> Epoch:
@@ -73,7 +78,7 @@ def test_power_and_joules_stand_over_milliseconds(tmp_path: Path) -> None:
 
 def test_writing_a_log_does_not_load_tensorflow(tmp_path: Path) -> None:
     program = (
-        "import sys; from pathlib import Path; from wbcbench.runs.tensorboard_log import *\n"
+        "import sys; from pathlib import Path; from wbcbench.training.tensorboard_log import *\n"
         f"write_energy_scalars(Path({str(tmp_path)!r}), power_w=[(0.0, 1.0)], "
         "energy_j=[], wall_offset_s=0.0)\n"
         "assert 'tensorflow' not in sys.modules"

@@ -13,8 +13,8 @@ from data_folders import write_folder, write_table
 from trainer_driver import Told, TrainerUnderTest, train
 from wbcbench.data.dataset import CLASSES
 from wbcbench.runs.study import RunSpec
-from wbcbench.runs.tensorboard_log import EPOCHS_FILE
 from wbcbench.training.control import ORPHANED
+from wbcbench.training.tensorboard_log import EPOCHS_FILE
 from wbcbench.training.trainer import failure
 
 pytestmark = pytest.mark.tensorflow

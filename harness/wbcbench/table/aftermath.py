@@ -11,10 +11,10 @@ import io
 from wbcbench.core.trace import Domain, Kind, Trace
 from wbcbench.joules.energy import energy_curve
 from wbcbench.joules.headline import followed, headline_channel, speaker
-from wbcbench.runs import tensorboard_log
 from wbcbench.runs.records import RunRecord
 from wbcbench.runs.rundir import RunDir
 from wbcbench.runs.timeline import timeline
+from wbcbench.training import tensorboard_log
 from wbcbench.writing.wholefile import write_whole
 
 EPOCH_COLUMNS = (

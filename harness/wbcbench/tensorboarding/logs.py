@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from wbcbench.errors import UsageError
-from wbcbench.runs import tensorboard_log
 from wbcbench.runs.rundir import RunDir
 from wbcbench.table.aftermath import wall_offset_s, write_scalars
 from wbcbench.tensorboarding.result import write_result
+from wbcbench.training import tensorboard_log
 
 
 def rebuild(run: RunDir) -> None:

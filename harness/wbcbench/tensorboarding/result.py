@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from wbcbench.joules.headline import headline_channel
 from wbcbench.runs.records import RunRecord
-from wbcbench.runs.tensorboard_log import RESULT_FILE, ScalarLog
 from wbcbench.runs.timeline import TimelinePoint, timeline
 from wbcbench.table.columns import Cell
 from wbcbench.table.view import Run
+from wbcbench.training.tensorboard_log import RESULT_FILE, ScalarLog
 
 if TYPE_CHECKING:
     from tensorboard.compat.proto.summary_pb2 import Summary  # type: ignore[import-untyped]

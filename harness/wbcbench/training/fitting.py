@@ -5,12 +5,12 @@ from __future__ import annotations
 from wbcbench.core.window import WARMUP
 from wbcbench.data.dataset import CLASSES
 from wbcbench.runs.records import Epoch, Scores
-from wbcbench.runs.tensorboard_log import EPOCHS_FILE, ScalarLog, add_epoch
 from wbcbench.training import feed
 from wbcbench.training.epochs import EpochListeners, EpochMarks
 from wbcbench.training.progress import Progress
 from wbcbench.training.scores import score
 from wbcbench.training.stage import Stage
+from wbcbench.training.tensorboard_log import EPOCHS_FILE, ScalarLog, add_epoch
 from wbcbench.training.warmup import excerpt, undone
 
 
