@@ -6,7 +6,7 @@ import csv
 from pathlib import Path
 
 from builders.run import make_record, make_spec, save
-from wbcbench.watching import running
+from wbcbench.sweeping import running
 
 
 def test_a_run_that_ended_after_its_command_was_killed_comes_into_the_table(tmp_path: Path) -> None:

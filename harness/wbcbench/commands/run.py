@@ -36,7 +36,7 @@ def run(
     from wbcbench.planning import limits
     from wbcbench.reckoning import finalise
     from wbcbench.runs.local_facts import Local
-    from wbcbench.watching import running
+    from wbcbench.sweeping import running
 
     spec = limits.check(RunSpec(variant=variant, study=study, **asked))
     local = Local(

@@ -123,7 +123,7 @@ def rerun(
 
 def carry_out(results: Path, work_options: Sequence[str], say: Say) -> Train:
     """The way to train that ``wbcbench run`` has, into a folder of its own."""
-    from wbcbench.watching import running
+    from wbcbench.sweeping import running
 
     def train(spec: RunSpec, local: Local) -> RunRecord:
         asked = limits.check(replace(spec, dataset_id="", dataset_sha256=""))

@@ -14,8 +14,8 @@ from wbcbench.runs.local_facts import Local
 from wbcbench.runs.rundir import RunDir
 from wbcbench.runs.study import RunSpec
 from wbcbench.runs.study_folder import pilot_study, studies
+from wbcbench.sweeping import running
 from wbcbench.sweeping.standing import Standing
-from wbcbench.watching import running
 
 _MOST_OTHERS = 200  # records of other studies that are read for a forecast
 

@@ -9,7 +9,7 @@ from wbcbench.errors import UsageError
 from wbcbench.planning.plan import Plan
 from wbcbench.runs.local_facts import Local
 from wbcbench.runs.study import RunSpec
-from wbcbench.watching import running
+from wbcbench.sweeping import running
 
 Say = Callable[[str], None]
 

@@ -24,12 +24,12 @@ from wbcbench.runs.local_facts import Local
 from wbcbench.runs.run_condition import Condition, Stage, condition
 from wbcbench.runs.rundir import study_runs
 from wbcbench.runs.study import RunSpec
+from wbcbench.sweeping import running
 from wbcbench.sweeping.looks import Look, Looks
 from wbcbench.sweeping.pauses import rest
 from wbcbench.sweeping.standing import Standing, State
 from wbcbench.sweeping.study_lock import study_lock
 from wbcbench.sweeping.sweep_lines import began, blocks_repeat, ended
-from wbcbench.watching import running
 
 SETTLE_S = 60.0  # a watcher whose sweep was killed ends its run within seconds
 LOOK_S = 0.2
