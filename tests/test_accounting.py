@@ -11,7 +11,7 @@ from builders.folder import messages, write_looks, write_messages, write_traces
 from builders.machine import COUNTER, CPU_MODEL, POWER
 from wbcbench.core.board_state import BoardSample
 from wbcbench.core.window import Window
-from wbcbench.reckoning.accounting import account
+from wbcbench.energy.accounting import account
 from wbcbench.runs import records
 from wbcbench.runs.local_facts import Local
 from wbcbench.runs.records import Circumstances

@@ -21,7 +21,7 @@ from program import (
     wait_for_window,
     wbcbench,
 )
-from wbcbench.reckoning.story import told
+from wbcbench.energy.story import told
 from wbcbench.runs.rundir import study_runs
 
 pytestmark = pytest.mark.tensorflow

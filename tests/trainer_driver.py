@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from wbcbench.reckoning.story import Story, told
+from wbcbench.energy.story import Story, told
 from wbcbench.runs.local_facts import Local
 from wbcbench.runs.rundir import RunDir
 from wbcbench.runs.study import RunSpec

@@ -30,9 +30,9 @@ from wbcbench.core.window import Window
 from wbcbench.data.dataset import CLASSES, ImageSet
 from wbcbench.data.digest import PUBLISHED_ID, PUBLISHED_SHA256, dataset_sha256
 from wbcbench.data.photographs import published_images
+from wbcbench.energy.accounting import account
 from wbcbench.planning import plan
 from wbcbench.planning.experiment import Experiment, Pauses, SubmissionDetails
-from wbcbench.reckoning.accounting import account
 from wbcbench.reckoning.finalise import NOBODY_WATCHED
 from wbcbench.runs.local_facts import Local
 from wbcbench.runs.records import (

@@ -19,7 +19,7 @@ from data_folders import image_set
 from wbcbench.core.board_state import COLUMNS, BoardSample, to_line
 from wbcbench.core.trace import Channel, Trace
 from wbcbench.core.window import Window
-from wbcbench.reckoning.accounting import account
+from wbcbench.energy.accounting import account
 from wbcbench.runs.local_facts import Local
 from wbcbench.runs.records import Circumstances, Epoch
 from wbcbench.runs.rundir import RunDir

@@ -19,6 +19,7 @@ from wbcbench.anycode.spans import Recorded, Span, recorded, with_write_error
 from wbcbench.clock import Clock, MonotonicClock
 from wbcbench.core.trace import Kind, Trace
 from wbcbench.core.window import COMMAND, MACHINE, Window
+from wbcbench.energy.story import Story
 from wbcbench.errors import InterruptedRunError
 from wbcbench.joules.curve import EnergyCurve
 from wbcbench.joules.energy import energy_curve
@@ -26,7 +27,6 @@ from wbcbench.joules.headline import followed
 from wbcbench.live import REDRAW_S
 from wbcbench.live.telling import Teller
 from wbcbench.live.watts import WattsView
-from wbcbench.reckoning.story import Story
 from wbcbench.runs.rundir import RunDir
 from wbcbench.runs.study import RunSpec
 from wbcbench.sampling.recording import Asked, Recording

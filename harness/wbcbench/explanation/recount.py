@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from wbcbench.core.trace import Trace
-from wbcbench.reckoning.accounting import account
+from wbcbench.energy.accounting import account
 from wbcbench.runs.records import Circumstances, RunRecord, Scores
 from wbcbench.runs.rundir import RunDir
 from wbcbench.trust.appraisal import appraise

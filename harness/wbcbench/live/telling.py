@@ -7,8 +7,8 @@ from itertools import pairwise
 
 from wbcbench.clock import Clock
 from wbcbench.core.trace import Channel, Kind
+from wbcbench.energy.story import Story
 from wbcbench.live import Now
-from wbcbench.reckoning.story import Story
 from wbcbench.runs.study import RunSpec
 from wbcbench.sampling.sampler import Sampler
 

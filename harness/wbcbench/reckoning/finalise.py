@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from wbcbench.clock import utc_now
+from wbcbench.energy.accounting import account
 from wbcbench.errors import UsageError
 from wbcbench.gpu.asked_limit import put_back_abandoned
-from wbcbench.reckoning.accounting import account
 from wbcbench.runs.new_folder import remove_left_behind
 from wbcbench.runs.records import Circumstances, Failure, RunRecord
 from wbcbench.runs.run_condition import Condition, Stage, condition, condition_unlocked

@@ -5,10 +5,10 @@ from __future__ import annotations
 import shutil
 
 from wbcbench.clock import MonotonicClock, utc_now
+from wbcbench.energy.accounting import account
 from wbcbench.errors import UsageError, WbcbenchError
 from wbcbench.live import View
 from wbcbench.machine.interrupts import Interrupts
-from wbcbench.reckoning.accounting import account
 from wbcbench.runs.records import Circumstances, Failure, RunRecord
 from wbcbench.runs.run_condition import require_submitted
 from wbcbench.runs.rundir import RunDir

@@ -17,6 +17,8 @@ from pydantic import JsonValue
 from wbcbench.clock import Clock, utc_now
 from wbcbench.core.trace import Domain
 from wbcbench.core.window import IDLE_COLD, IDLE_POST, STARTUP, phase
+from wbcbench.energy.accounting import account
+from wbcbench.energy.story import Story
 from wbcbench.gpu.asked_limit import power_limits
 from wbcbench.joules import headline
 from wbcbench.live import REDRAW_S, View
@@ -25,8 +27,6 @@ from wbcbench.machine.interrupts import Interrupts
 from wbcbench.machine.machine_lock import HOST, Hold, inherited_lock, machine_lock
 from wbcbench.machine.provenance import provenance
 from wbcbench.meters import MeterRequest
-from wbcbench.reckoning.accounting import account
-from wbcbench.reckoning.story import Story
 from wbcbench.runs.marks import Edge, Messenger, parse_lines
 from wbcbench.runs.records import Circumstances, Failure, RunRecord, Status
 from wbcbench.runs.rundir import RunDir, append_line

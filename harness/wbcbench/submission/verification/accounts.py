@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import JsonValue
 
-from wbcbench.reckoning.accounting import account
+from wbcbench.energy.accounting import account
 from wbcbench.runs.records import Circumstances, RunRecord, to_json
 from wbcbench.runs.rundir import RunDir
 from wbcbench.submission.verification.bundle import Bundle

@@ -13,7 +13,7 @@ from wbcbench.checks import Evidence, cautions
 from wbcbench.clock import utc_now
 from wbcbench.core.trace import Channel, Origin, Trace
 from wbcbench.core.window import Window
-from wbcbench.reckoning.story import Story, told
+from wbcbench.energy.story import Story, told
 from wbcbench.runs.records import Circumstances, Failure, RunRecord, Status
 from wbcbench.runs.rundir import RunDir
 from wbcbench.thresholds import HEARTBEAT_S

@@ -1,0 +1,1 @@
+"""From traces to joules that can be quoted."""
