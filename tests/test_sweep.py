@@ -24,6 +24,8 @@ from wbcbench.planning import plan as plans
 from wbcbench.planning.experiment import Experiment, Pauses, PlannedAnalysis, Until
 from wbcbench.planning.plan import Plan, plan
 from wbcbench.runs.local_facts import Local
+from wbcbench.runs.process_identity import this_process
+from wbcbench.runs.run_state import RunState
 from wbcbench.runs.rundir import RunDir, study_runs
 from wbcbench.runs.study import RunSpec
 from wbcbench.sweeping.continuity import refuse_other_runs
@@ -316,6 +318,19 @@ def test_a_run_that_somebody_else_carries_out_is_not_overtaken(tmp_path: Path) -
     with run.watched(), pytest.raises(UsageError, match="carried out by another process"):
         study.sweep()
     assert study.started == []
+
+
+def test_a_run_that_cannot_be_seen_from_here_stops_the_sweep_at_once(tmp_path: Path) -> None:
+    study = Study(tmp_path, made(), always("done"))
+    spec = study.plan.runs[0]
+    run = RunDir(tmp_path / "mine" / spec.run_id)
+    run.create(spec, Local())
+    who = replace(this_process(), hostname="node17")
+    run.write_state(RunState(who, "alice", "2026-03-01T09:00:00Z", runner=who))
+    with pytest.raises(UsageError, match=r"node17.*finalise .* --force"):
+        study.sweep()
+    assert study.started == []
+    assert study.clock.now_s() == 0.0
 
 
 def test_another_harness_on_this_machine_stops_the_sweep_before_a_run_fails(

@@ -14,6 +14,7 @@ from wbcbench.errors import UsageError
 from wbcbench.runs.process_identity import Liveness, ProcessIdentity, liveness
 from wbcbench.runs.run_state import RunState
 from wbcbench.runs.rundir import RunDir
+from wbcbench.writing.show_units import printable
 
 
 class Stage(StrEnum):
@@ -69,8 +70,8 @@ def condition_unlocked(run: RunDir) -> Condition:
     """The same for a caller who holds the folder's lock, or knows that nobody does."""
     try:
         state = run.read_state()
-    except UsageError as error:
-        return Condition(Stage.UNKNOWN, f"{error} {_way_out(run)}")
+    except UsageError:
+        return Condition(Stage.UNKNOWN, f"Its state.json is damaged. {_way_out(run)}")
     if state is None:
         return Condition(
             Stage.UNKNOWN,
@@ -101,7 +102,7 @@ def require_submitted(run: RunDir) -> RunState:
 
 
 def _of_runner(run: RunDir, runner: ProcessIdentity, since_utc: str | None) -> Condition:
-    name = f"process {runner.pid} on {runner.hostname}"
+    name = _name(runner)
     match liveness(runner):
         case Liveness.ALIVE:
             text = f"It is being carried out by {name}, since {since_utc}."
@@ -114,13 +115,12 @@ def _of_runner(run: RunDir, runner: ProcessIdentity, since_utc: str | None) -> C
 
 
 def _of_submitted(run: RunDir, state: RunState) -> Condition:
-    submitter = state.submitter
-    name = f"{state.user} (process {submitter.pid} on {submitter.hostname})"
+    name = f"{printable(state.user)} ({_name(state.submitter)})"
     since = f"submitted by {name} at {state.submitted_utc}"
     if state.is_queued:
         text = f"It waits in a queue, {since}. If the queue has lost it: {_force(run)}"
         return Condition(Stage.WAITING, text, was_started=False)
-    match liveness(submitter):
+    match liveness(state.submitter):
         case Liveness.ALIVE:
             text = f"It is about to begin, {since}."
             return Condition(Stage.WAITING, text, is_alive=True, was_started=False)
@@ -130,6 +130,10 @@ def _of_submitted(run: RunDir, state: RunState) -> Condition:
         case _:
             text = f"It was {since}, who cannot be seen from here. {_way_out(run)}"
             return Condition(Stage.UNKNOWN, text, was_started=False)
+
+
+def _name(process: ProcessIdentity) -> str:
+    return f"process {process.pid} on {printable(process.hostname)}"
 
 
 def _next_command(run: RunDir) -> str:
