@@ -35,6 +35,7 @@ def compare(
     """
     if not runs:
         raise UsageError(f"No run of {', '.join(studies)} has ended yet: nothing to compare.")
+    # The first run names the machine: let that not depend on how the runs were read.
     order = {name: place for place, name in enumerate(studies)}
     runs = sorted(runs, key=lambda run: (order.get(run.study, 0), run.run_id))
     ready = prepare(runs, settings, studies)
