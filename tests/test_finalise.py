@@ -28,7 +28,7 @@ from wbcbench.runs.process_identity import (
     this_process,
     token_liveness,
 )
-from wbcbench.runs.run_condition import Stage, condition
+from wbcbench.runs.run_condition import RunStage, condition
 from wbcbench.runs.run_state import RunState
 from wbcbench.runs.rundir import RunDir, study_runs
 
@@ -166,7 +166,7 @@ def test_a_locked_folder_is_not_replaced_even_by_force(tmp_path: Path) -> None:
 
 def test_a_runner_that_is_gone_needs_no_force(tmp_path: Path) -> None:
     run = unfinished(tmp_path, replace(this_process(), start_ticks=1))
-    assert condition(run).stage is Stage.GONE
+    assert condition(run).stage is RunStage.GONE
     assert wbcbench("finalise", str(run.path)).code == 0
     error = run.read_record().error
     assert error is not None
@@ -176,7 +176,7 @@ def test_a_runner_that_is_gone_needs_no_force(tmp_path: Path) -> None:
 def test_a_damaged_state_is_unknown_and_ended_by_force(tmp_path: Path) -> None:
     run = unfinished(tmp_path, this_process())
     (run.path / "state.json").write_text("{")
-    assert condition(run).stage is Stage.UNKNOWN
+    assert condition(run).stage is RunStage.UNKNOWN
     assert finalise.finalise_abandoned(tmp_path, "runs") == []
     assert finalise.finalise(run, force=True).status == "interrupted"
 

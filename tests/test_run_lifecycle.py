@@ -24,13 +24,13 @@ from hypothesis.stateful import (
     invariant,
     rule,
 )
-from wbcbench.reckoning.accounting import account
 
 from builders.run import make_spec
 from paused_processes import WHOLE, Line, Paused, Stops, fork, is_locked
 from wbcbench.clock import utc_now
+from wbcbench.core.trace import Channel, Domain, Kind, Origin
+from wbcbench.energy.accounting import account
 from wbcbench.errors import UsageError
-from wbcbench.joules.energy import Channel, Domain, Kind, Origin
 from wbcbench.reckoning import finalise
 from wbcbench.reckoning.finalise import NEVER_BEGAN
 from wbcbench.runs.local_facts import Local

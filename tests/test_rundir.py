@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from wbcbench.errors import RunExistsError, UsageError
 from wbcbench.runs.local_facts import Local
 from wbcbench.runs.records import RunRecord
-from wbcbench.runs.run_condition import Stage, condition
+from wbcbench.runs.run_condition import RunStage, condition
 from wbcbench.runs.rundir import RunDir, study_runs
 from wbcbench.runs.study import RunSpec
 from wbcbench.writing.wholefile import write_whole
@@ -57,7 +57,7 @@ def test_a_second_run_never_shares_a_folder(tmp_path: Path) -> None:
 def test_a_run_whose_submitter_lives_waits_and_is_never_gone(tmp_path: Path) -> None:
     run = made(tmp_path)
     found = condition(run)
-    assert (found.stage, found.is_alive, found.may_be_finalised) == (Stage.WAITING, True, False)
+    assert (found.stage, found.is_alive, found.may_be_finalised) == (RunStage.WAITING, True, False)
 
 
 def test_whoever_holds_the_lock_is_alive_whatever_else_is_known(tmp_path: Path) -> None:
@@ -66,8 +66,8 @@ def test_whoever_holds_the_lock_is_alive_whatever_else_is_known(tmp_path: Path) 
     with run.watched() as is_free:
         assert is_free
         found = condition(run)
-    assert (found.stage, found.is_alive) == (Stage.RUNNING, True)
-    assert condition(run).stage is Stage.UNKNOWN
+    assert (found.stage, found.is_alive) == (RunStage.RUNNING, True)
+    assert condition(run).stage is RunStage.UNKNOWN
 
 
 def test_folders_that_are_no_runs_are_passed_over(tmp_path: Path) -> None:

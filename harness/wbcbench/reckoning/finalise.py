@@ -10,7 +10,7 @@ from wbcbench.errors import UsageError
 from wbcbench.gpu.asked_limit import put_back_abandoned
 from wbcbench.runs.new_folder import remove_left_behind
 from wbcbench.runs.records import Circumstances, Failure, RunRecord
-from wbcbench.runs.run_condition import Condition, Stage, condition, condition_unlocked
+from wbcbench.runs.run_condition import Condition, RunStage, condition, condition_unlocked
 from wbcbench.runs.rundir import RunDir, study_runs
 
 NOBODY_WATCHED = Failure(
@@ -51,7 +51,7 @@ def unaccounted(results: Path, study: str) -> list[str]:
     unknown = [
         f"{run_id} has no record. {found.text}"
         for run_id, found in conditions.items()
-        if found.stage is Stage.UNKNOWN
+        if found.stage is RunStage.UNKNOWN
     ]
     folders = remove_left_behind(results / study)
     return unknown + [

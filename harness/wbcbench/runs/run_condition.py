@@ -17,7 +17,7 @@ from wbcbench.runs.rundir import RunDir
 from wbcbench.writing.show_units import printable
 
 
-class Stage(StrEnum):
+class RunStage(StrEnum):
     """How far a run without a record is."""
 
     WAITING = "waiting"
@@ -38,7 +38,7 @@ class Condition:
         was_started: Whether a runner ever began.
     """
 
-    stage: Stage
+    stage: RunStage
     text: str
     is_alive: bool = False
     was_started: bool = True
@@ -46,7 +46,7 @@ class Condition:
     @property
     def may_be_finalised(self) -> bool:
         """Whether the record may be made by whoever comes by."""
-        return self.stage is Stage.GONE
+        return self.stage is RunStage.GONE
 
 
 def condition(run: RunDir) -> Condition:
@@ -56,12 +56,12 @@ def condition(run: RunDir) -> Condition:
     way of a runner that is about to take it.
     """
     found = condition_unlocked(run)
-    if found.is_alive or found.stage is Stage.WAITING:
+    if found.is_alive or found.stage is RunStage.WAITING:
         return found
     with run.watched() as is_free:
         if not is_free:
             return Condition(
-                Stage.RUNNING, "It is being carried out: its folder is locked.", is_alive=True
+                RunStage.RUNNING, "It is being carried out: its folder is locked.", is_alive=True
             )
     return found
 
@@ -71,10 +71,10 @@ def condition_unlocked(run: RunDir) -> Condition:
     try:
         state = run.read_state()
     except UsageError:
-        return Condition(Stage.UNKNOWN, f"Its state.json is damaged. {_way_out(run)}")
+        return Condition(RunStage.UNKNOWN, f"Its state.json is damaged. {_way_out(run)}")
     if state is None:
         return Condition(
-            Stage.UNKNOWN,
+            RunStage.UNKNOWN,
             "An older wbcbench began it and did not say which process carries it out. "
             + _way_out(run),
         )
@@ -106,12 +106,12 @@ def _of_runner(run: RunDir, runner: ProcessIdentity, since_utc: str | None) -> C
     match liveness(runner):
         case Liveness.ALIVE:
             text = f"It is being carried out by {name}, since {since_utc}."
-            return Condition(Stage.RUNNING, text, is_alive=True)
+            return Condition(RunStage.RUNNING, text, is_alive=True)
         case Liveness.GONE:
-            return Condition(Stage.GONE, f"Its runner, {name}, is gone. {_next_command(run)}")
+            return Condition(RunStage.GONE, f"Its runner, {name}, is gone. {_next_command(run)}")
         case _:
             text = f"Its runner, {name} since {since_utc}, cannot be seen from here."
-            return Condition(Stage.UNKNOWN, f"{text} {_way_out(run)}")
+            return Condition(RunStage.UNKNOWN, f"{text} {_way_out(run)}")
 
 
 def _of_submitted(run: RunDir, state: RunState) -> Condition:
@@ -119,17 +119,17 @@ def _of_submitted(run: RunDir, state: RunState) -> Condition:
     since = f"submitted by {name} at {state.submitted_utc}"
     if state.is_queued:
         text = f"It waits in a queue, {since}. If the queue has lost it: {_force(run)}"
-        return Condition(Stage.WAITING, text, was_started=False)
+        return Condition(RunStage.WAITING, text, was_started=False)
     match liveness(state.submitter):
         case Liveness.ALIVE:
             text = f"It is about to begin, {since}."
-            return Condition(Stage.WAITING, text, is_alive=True, was_started=False)
+            return Condition(RunStage.WAITING, text, is_alive=True, was_started=False)
         case Liveness.GONE:
             text = f"It never began: {name}, who submitted it, is gone. {_next_command(run)}"
-            return Condition(Stage.GONE, text, was_started=False)
+            return Condition(RunStage.GONE, text, was_started=False)
         case _:
             text = f"It was {since}, who cannot be seen from here. {_way_out(run)}"
-            return Condition(Stage.UNKNOWN, text, was_started=False)
+            return Condition(RunStage.UNKNOWN, text, was_started=False)
 
 
 def _name(process: ProcessIdentity) -> str:

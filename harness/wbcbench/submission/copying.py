@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from wbcbench.errors import UsageError
-from wbcbench.runs.run_condition import Stage, condition
+from wbcbench.runs.run_condition import RunStage, condition
 from wbcbench.runs.rundir import study_runs
 from wbcbench.submission import layout, redaction
 from wbcbench.submission.redaction import Redactor
@@ -43,7 +43,7 @@ def refuse_running(source: Path) -> None:
         if run.is_finished:
             continue
         found = condition(run)
-        if found.stage is Stage.UNKNOWN:
+        if found.stage is RunStage.UNKNOWN:
             raise UsageError(f"The run {run.path} has no record. {found.text}")
         if not found.may_be_finalised:
             raise UsageError(

@@ -21,7 +21,7 @@ from wbcbench.planning.forecast import Cost, Past, cost
 from wbcbench.planning.plan import Plan
 from wbcbench.reckoning import finalise
 from wbcbench.runs.local_facts import Local
-from wbcbench.runs.run_condition import Condition, Stage, condition
+from wbcbench.runs.run_condition import Condition, RunStage, condition
 from wbcbench.runs.rundir import study_runs
 from wbcbench.runs.study import RunSpec
 from wbcbench.sweeping import running
@@ -244,7 +244,7 @@ class Sweep:
         end_s = clock.now_s() + SETTLE_S
         while going := _unfinished(self._setting.results, self._plan.study):
             run_id, found = going[0]
-            if found.stage is Stage.UNKNOWN:
+            if found.stage is RunStage.UNKNOWN:
                 raise UsageError(f"{run_id} has no record. {found.text}")
             if clock.now_s() >= end_s:
                 raise UsageError(
