@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from wbcbench.runs.rundir import RunDir, study_runs
+from wbcbench.core.rundir import RunDir, study_runs
 
 # Short, but with every phase: what takes time is TensorFlow's own start.
 SHORT = ("--epochs", "1", "--idle", "0.5", "--inference", "0.3", "--warmup-steps", "2")
@@ -87,7 +87,7 @@ def wait_for_window(results: Path, window: str) -> RunDir:
 
 
 def processes_of(run: RunDir, module: str) -> list[int]:
-    """Process ids that carry out ``run``; ``module``: ``wbcbench.training.trainer``, ``work``."""
+    """Process ids that carry out ``run``; ``module``: ``wbcbench.train.trainer``, ``work``."""
     found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():

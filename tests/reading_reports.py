@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 import html5lib
 
 from builders.run import make_record, save
-from wbcbench.report.page.publish import publish
+from wbcbench.report.publish import publish
 
 
 def published(results, study="runs"):

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
 
 from wbcbench.core.trace import Channel, Domain, Kind, Origin, Trace
-from wbcbench.sampling.sampler import JITTER
+from wbcbench.power.sampler import JITTER
 
 LOW_W, HIGH_W = 60.0, 300.0
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from wbcbench import catalog
+from wbcbench import registry
 
 ROOT = Path(__file__).parents[1]
 PAGES = [*ROOT.glob("*.md"), *(ROOT / "harness").rglob("*.md"), *(ROOT / "results").glob("*.md")]
@@ -45,10 +45,10 @@ def test_the_locks_hold_no_download_addresses() -> None:
 
 @pytest.mark.parametrize(
     ("kind", "name"),
-    [(kind, name) for kind, parts in catalog.KINDS.items() for name in parts],
+    [(kind, name) for kind, parts in registry.KINDS.items() for name in parts],
 )
 def test_every_part_of_the_catalogue_is_where_it_says_and_described(kind: str, name: str) -> None:
-    part = catalog.load_part(kind, name)
-    module = import_module(f"wbcbench.{catalog.KINDS[kind][name].split(':')[0]}")
+    part = registry.load_part(kind, name)
+    module = import_module(f"wbcbench.{registry.KINDS[kind][name].split(':')[0]}")
     assert part is not None
     assert (module.__doc__ or "").strip()

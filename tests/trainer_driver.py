@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from wbcbench.core.local_facts import Local
+from wbcbench.core.rundir import RunDir
+from wbcbench.core.spec import RunSpec
 from wbcbench.energy.story import Story, told
-from wbcbench.runs.local_facts import Local
-from wbcbench.runs.rundir import RunDir
-from wbcbench.runs.study import RunSpec
-from wbcbench.watching.execution import trainer_environment
+from wbcbench.run.execution import trainer_environment
 
 Message = dict[str, Any]
 
@@ -45,7 +45,7 @@ class TrainerUnderTest:
         self._pipe, theirs = os.pipe()
         with self.run.log_path.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "wbcbench.training.trainer", str(folder), str(theirs)],
+                [sys.executable, "-m", "wbcbench.train.trainer", str(folder), str(theirs)],
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,

@@ -6,10 +6,10 @@ alone loads nothing else.
 
 from typing import TYPE_CHECKING, Any
 
-from wbcbench.version import __version__
+from wbcbench.core.version import __version__
 
 if TYPE_CHECKING:
-    from wbcbench.api import Meter
+    from wbcbench.measure.api import Meter
 
 __all__ = ["Meter", "__version__"]
 
@@ -17,7 +17,7 @@ __all__ = ["Meter", "__version__"]
 def __getattr__(name: str) -> Any:
     """Load the public class when it is asked for: the command line must start at once."""
     if name == "Meter":
-        from wbcbench.api import Meter
+        from wbcbench.measure.api import Meter
 
         return Meter
     raise AttributeError(f"module 'wbcbench' has no attribute {name!r}")

@@ -14,8 +14,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wbcbench.errors import WbcbenchError, unknown_name
-from wbcbench.version import __version__
+from wbcbench.core.errors import WbcbenchError, unknown_name
+from wbcbench.core.version import __version__
 
 if TYPE_CHECKING:
     import typer
@@ -121,7 +121,7 @@ def _needed(words: list[str]) -> list[str]:
 
 def _apply_settings(words: list[str]) -> None:
     """Let the settings files speak; `config` looks at them itself, and says who said what."""
-    from wbcbench import settings
+    from wbcbench.core import settings
 
     if words[:1] != ["config"]:
         settings.apply(os.environ, Path())

@@ -59,7 +59,7 @@ def default_data(scratch: Path) -> Path:
     beside = Path(given or Path(__file__).resolve().parents[3] / "shared" / "data" / "wbc")
     if beside.is_dir():
         return beside
-    from wbcbench.data.synth.folder import Recipe, write_cells
+    from wbcbench.data.folder import Recipe, write_cells
 
     return write_cells(scratch / "cells", Recipe())
 

@@ -1,4 +1,4 @@
-"""Twenty runs killed at random moments; ``tests/test_faults_by_kill.py`` looks at what is left.
+"""Twenty runs killed at random moments; ``tests/run/test_faults_by_kill.py`` looks at what is left.
 
 In the suite it is five.
 """

@@ -21,15 +21,16 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from wbcbench.runs.study import RunSpec
-from wbcbench.watching.execution import trainer_environment
+from wbcbench.core.spec import RunSpec
+from wbcbench.run.execution import trainer_environment
 
 PLAIN = """
 import json, sys, time, keras
 from pathlib import Path
 from wbcbench.data import load
-from wbcbench.runs.study import RunSpec
-from wbcbench.training import device, feed, network, sets
+from wbcbench.core.spec import RunSpec
+from wbcbench.train import device, feed, sets
+from wbcbench.train import training_network as network
 spec = RunSpec(**json.loads(sys.argv[1]))
 device.configure(spec)
 parts = sets.divide(load(Path(sys.argv[2]) if sys.argv[2] else None), spec)

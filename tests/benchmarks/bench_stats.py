@@ -3,7 +3,7 @@
     python tests/benchmarks/bench_stats.py [--studies N] [--write]
 
 Every study is four variants times some blocks, each run a full row of the results table with its
-joules, seconds and accuracy replaced by drawn ones, handed to ``comparison.analysis.compare``. A
+joules, seconds and accuracy replaced by drawn ones, handed to ``compare.analysis.compare``. A
 few studies are also written to disk as records and compared through the command line; the two must
 give the same numbers. Seeds are fixed: the same N gives the same table. ``--write`` puts the table
 into ``harness/STATISTICS.md``.
@@ -30,10 +30,10 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
 
 from builders.run import make_record, make_scores, make_spec, save  # noqa: E402
-from wbcbench.comparison.analysis import compare  # noqa: E402
-from wbcbench.comparison.result import Comparison, Effect  # noqa: E402
-from wbcbench.comparison.settings import Settings, parse_gate  # noqa: E402
-from wbcbench.runs.records import RunRecord  # noqa: E402
+from wbcbench.compare.analysis import compare  # noqa: E402
+from wbcbench.compare.result import Comparison, Effect  # noqa: E402
+from wbcbench.compare.settings import Settings, parse_gate  # noqa: E402
+from wbcbench.core.records import RunRecord  # noqa: E402
 from wbcbench.stats.power import detectable_effect, power  # noqa: E402
 from wbcbench.table.view import Run  # noqa: E402
 

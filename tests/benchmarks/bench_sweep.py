@@ -20,11 +20,11 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
 
 from fakes.stand_in_launcher import StandIn  # noqa: E402
-from wbcbench.machine.interrupts import Interrupts  # noqa: E402
-from wbcbench.planning.experiment import Experiment, Pauses  # noqa: E402
-from wbcbench.planning.plan import plan  # noqa: E402
-from wbcbench.runs.local_facts import Local  # noqa: E402
-from wbcbench.sweeping.sweep import Sweep, SweepSettings  # noqa: E402
+from wbcbench.core.local_facts import Local  # noqa: E402
+from wbcbench.run.interrupts import Interrupts  # noqa: E402
+from wbcbench.study.experiment import Experiment, Pauses  # noqa: E402
+from wbcbench.study.plan import plan  # noqa: E402
+from wbcbench.study.sweep import Sweep, SweepSettings  # noqa: E402
 
 LIMIT_S = 1.0
 

@@ -32,7 +32,7 @@ from builders.run import make_record, make_spec, save  # noqa: E402
 from builders.study import draw  # noqa: E402
 from builders.timeline import make_epochs  # noqa: E402
 from wbcbench import table  # noqa: E402
-from wbcbench.runs import records  # noqa: E402
+from wbcbench.core import records  # noqa: E402
 
 LIMIT_S, LIMIT_AT = 10.0, 10_000
 LIMIT_EXPONENT = 1.15

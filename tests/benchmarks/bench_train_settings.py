@@ -26,8 +26,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from wbcbench.runs.study import RunSpec
-from wbcbench.watching.execution import trainer_environment
+from wbcbench.core.spec import RunSpec
+from wbcbench.run.execution import trainer_environment
 
 PREFIXES_OF_SETTINGS = ("TF_", "ONEDNN_", "GLIBC_", "MALLOC_", "OMP_", "XLA_")
 
@@ -143,14 +143,14 @@ def work(job: dict[str, Any]) -> None:
     import numpy as np
 
     from wbcbench.data.loading import load
-    from wbcbench.training import device, feed, network
+    from wbcbench.train import device, feed, training_network
 
     spec = spec_of(job)
     device.configure(spec)
     dataset = load(Path(job["data"]))
     order = np.random.default_rng(0).permutation(len(dataset.train))
     train = dataset.train.take(order[: job["images"] or None])
-    model = network.build(spec)
+    model = training_network.build(spec)
     batches = feed.training(train, spec)
     naive = {
         "x": train.images.astype(np.float32) / 255,

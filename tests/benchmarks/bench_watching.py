@@ -180,13 +180,13 @@ def _told(cost: Cost) -> str:
 
 def reachable(where: Machine, seconds: float = 3.0) -> float:
     """Samples of both channels a second through the sampler to the trace on disk."""
-    from wbcbench.clock import MonotonicClock
-    from wbcbench.meters import MeterRequest
-    from wbcbench.meters.nvml import open_meters
-    from wbcbench.runs.local_facts import Local
-    from wbcbench.runs.rundir import RunDir
-    from wbcbench.runs.study import RunSpec
-    from wbcbench.sampling.sampler import Sampler
+    from wbcbench.core.clock import MonotonicClock
+    from wbcbench.core.local_facts import Local
+    from wbcbench.core.rundir import RunDir
+    from wbcbench.core.spec import RunSpec
+    from wbcbench.power.meters import MeterRequest
+    from wbcbench.power.nvml import open_meters
+    from wbcbench.power.sampler import Sampler
 
     run = RunDir(where.folder / "fast")
     run.create(RunSpec(variant="leaky-dropout"), Local())
@@ -278,7 +278,7 @@ def our_joules(bench: Bench, gpu: FakeGpu, end_s: float) -> tuple[float | None, 
     """What would be stated, its ±, and what counter and integral say each."""
     from wbcbench.core.trace import Kind
     from wbcbench.core.window import Window
-    from wbcbench.trust.appraisal import appraise
+    from wbcbench.energy.appraisal import appraise
 
     traces = list(bench.traces(gpu, end_s + AFTER_S).values())
     found = appraise(traces, [Window("train", LOAD_AT_S, end_s)])

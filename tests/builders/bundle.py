@@ -25,17 +25,8 @@ from builders.run import make_model
 from builders.study import VARIANTS
 from builders.timeline import make_epochs, make_windows
 from wbcbench import table
-from wbcbench.core.trace import Channel
-from wbcbench.core.window import Window
-from wbcbench.data.dataset import CLASSES, ImageSet
-from wbcbench.data.digest import PUBLISHED_ID, PUBLISHED_SHA256, dataset_sha256
-from wbcbench.data.photographs import published_images
-from wbcbench.energy.accounting import account
-from wbcbench.planning import plan
-from wbcbench.planning.experiment import Experiment, Pauses, SubmissionDetails
-from wbcbench.reckoning.finalise import NOBODY_WATCHED
-from wbcbench.runs.local_facts import Local
-from wbcbench.runs.records import (
+from wbcbench.core.local_facts import Local
+from wbcbench.core.records import (
     AbsentMeter,
     Circumstances,
     DatasetFacts,
@@ -44,11 +35,20 @@ from wbcbench.runs.records import (
     Sampling,
     Status,
 )
-from wbcbench.runs.rundir import RunDir
-from wbcbench.runs.study import RunSpec
+from wbcbench.core.rundir import RunDir
+from wbcbench.core.spec import RunSpec
+from wbcbench.core.trace import Channel
+from wbcbench.core.window import Window
+from wbcbench.data.dataset import CLASSES, ImageSet
+from wbcbench.data.digest import PUBLISHED_ID, PUBLISHED_SHA256, dataset_sha256
+from wbcbench.data.photographs import published_images
+from wbcbench.energy.accounting import account
+from wbcbench.run.finalise import NOBODY_WATCHED
+from wbcbench.study import plan
+from wbcbench.study.experiment import Experiment, Pauses, SubmissionDetails
 from wbcbench.table import aftermath
-from wbcbench.training.predictions import write_predictions
-from wbcbench.training.scores import score
+from wbcbench.train.predictions import write_predictions
+from wbcbench.train.scores import score
 
 PLANNED_UTC = datetime(2026, 3, 1, 9, 0, tzinfo=UTC)
 PLANNED_S = 5000.0  # the same moment on the monotonic clock

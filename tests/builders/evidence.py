@@ -7,14 +7,14 @@ from dataclasses import replace
 
 from builders.machine import COUNTER, CPU_MODEL, GPU, POWER, Load
 from builders.timeline import epoch_windows, make_epochs
-from wbcbench.checks import Evidence, cautions
 from wbcbench.core.board_state import Telemetry
+from wbcbench.core.quality import Caution, Verdict, verdict
+from wbcbench.core.records import Epoch
+from wbcbench.core.spec import RunSpec
 from wbcbench.core.trace import Trace
 from wbcbench.core.window import Window
-from wbcbench.runs.records import Epoch
-from wbcbench.runs.study import RunSpec
-from wbcbench.trust.appraisal import appraise
-from wbcbench.verdict import Caution, Verdict, verdict
+from wbcbench.energy.appraisal import appraise
+from wbcbench.energy.checks import Evidence, cautions
 
 
 def _windows(epochs: tuple[Epoch, ...]) -> tuple[Window, ...]:

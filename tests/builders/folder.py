@@ -17,13 +17,13 @@ from builders.machine import GPU, Load
 from builders.run import make_spec
 from data_folders import image_set
 from wbcbench.core.board_state import COLUMNS, BoardSample, to_line
+from wbcbench.core.local_facts import Local
+from wbcbench.core.records import Circumstances, Epoch
+from wbcbench.core.rundir import RunDir
 from wbcbench.core.trace import Channel, Trace
 from wbcbench.core.window import Window
 from wbcbench.energy.accounting import account
-from wbcbench.runs.local_facts import Local
-from wbcbench.runs.records import Circumstances, Epoch
-from wbcbench.runs.rundir import RunDir
-from wbcbench.training import predictions
+from wbcbench.train import predictions
 
 TRAIN_STEPS_J = 250.0 * (70.0 - 4.0)  # of a `run_folder`: training without validation
 

@@ -7,12 +7,12 @@ from dataclasses import replace
 from builders.machine import GPU_CHANNELS, METERS, PROVENANCE, TELEMETRY
 from builders.run import failed_record, make_model, make_record, make_spec, save
 from builders.study import Size, planned
-from wbcbench.planning.experiment import SubmissionDetails
-from wbcbench.planning.plan import FILE_NAME, to_json
-from wbcbench.runs.local_facts import Local
-from wbcbench.runs.records import AbsentMeter, Failure
-from wbcbench.runs.rundir import RunDir
-from wbcbench.verdict import Caution, Severity
+from wbcbench.core.local_facts import Local
+from wbcbench.core.quality import Caution, Severity
+from wbcbench.core.records import AbsentMeter, Failure
+from wbcbench.core.rundir import RunDir
+from wbcbench.study.experiment import SubmissionDetails
+from wbcbench.study.plan import FILE_NAME, to_json
 
 HTML = "<script>alert(1)</script> <img src=x onerror=alert(1)> </style> ]]> --> &amp; \"quote'"
 TEMPLATES = "{{ 7*7 }} {% raw %} ${HOME}"

@@ -12,10 +12,8 @@ from pathlib import Path
 
 from builders.machine import GPU_MACHINE, LAPTOP, METERS, PROVENANCE, TELEMETRY, power_w
 from builders.timeline import START_S, make_epochs, make_windows
-from wbcbench.core.trace import Channel, Origin
-from wbcbench.core.window import Window, WindowEnergy
-from wbcbench.runs.local_facts import Local
-from wbcbench.runs.records import (
+from wbcbench.core.local_facts import Local
+from wbcbench.core.records import (
     AbsentMeter,
     DatasetFacts,
     Epoch,
@@ -26,9 +24,11 @@ from wbcbench.runs.records import (
     Sampling,
     Scores,
 )
-from wbcbench.runs.rundir import RunDir
-from wbcbench.runs.study import RunSpec
-from wbcbench.trust.apart import steps_alone
+from wbcbench.core.rundir import RunDir
+from wbcbench.core.spec import RunSpec
+from wbcbench.core.trace import Channel, Origin
+from wbcbench.core.window import Window, WindowEnergy
+from wbcbench.energy.apart import steps_alone
 
 CLASSES = ("EOSINOPHIL", "LYMPHOCYTE", "MONOCYTE", "NEUTROPHIL")
 

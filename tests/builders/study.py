@@ -21,18 +21,18 @@ from builders.machine import GPU_CHANNELS, GPU_MACHINE
 from builders.run import failed_record, make_record, make_scores, make_spec, scaled
 from builders.timeline import make_epochs, make_windows
 from wbcbench.core.accuracy import SensorCard
+from wbcbench.core.local_facts import Local
+from wbcbench.core.records import RunRecord
+from wbcbench.core.rundir import RunDir
+from wbcbench.core.spec import RunSpec
 from wbcbench.core.trace import Channel, Kind
-from wbcbench.planning.experiment import Experiment, PlannedAnalysis
-from wbcbench.planning.plan import FILE_NAME, Plan, plan, to_json
-from wbcbench.report.page.evidence import ReportStudy
-from wbcbench.runs.local_facts import Local
-from wbcbench.runs.records import RunRecord
-from wbcbench.runs.rundir import RunDir
-from wbcbench.runs.study import RunSpec
+from wbcbench.energy.apart import budgets_alone, steps_alone
+from wbcbench.energy.appraisal import appraise
+from wbcbench.report.evidence import ReportStudy
+from wbcbench.study.experiment import Experiment, PlannedAnalysis
+from wbcbench.study.plan import FILE_NAME, Plan, plan, to_json
 from wbcbench.table import aftermath
 from wbcbench.table.view import Run
-from wbcbench.trust.apart import budgets_alone, steps_alone
-from wbcbench.trust.appraisal import appraise
 
 VARIANTS = ("relu-dropout", "relu-batchnorm", "leaky-dropout", "leaky-batchnorm")
 DRAWN_BLOCKS = 8

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from wbcbench.core.records import Epoch
 from wbcbench.core.window import Window
-from wbcbench.runs.records import Epoch
 
 EPOCH_S = 10.0
 VALIDATION_S = 1.0

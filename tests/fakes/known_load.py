@@ -15,15 +15,15 @@ from typing import Protocol
 from fakes.clocks import FileClock
 from fakes.nvml_scenario import Counter, FakeGpu, Scenario, Sensor
 from fakes.power_shapes import Constant, Knots, Ramp, Shape, Sine, Square, Telegraph
+from wbcbench.core.local_facts import Local
+from wbcbench.core.rundir import RunDir
+from wbcbench.core.spec import RunSpec
 from wbcbench.core.trace import Kind, Trace
-from wbcbench.meters import MeterRequest
-from wbcbench.meters.nvml import open_meters
-from wbcbench.runs.local_facts import Local
-from wbcbench.runs.rundir import RunDir
-from wbcbench.runs.study import RunSpec
-from wbcbench.sampling.probing import probe
-from wbcbench.sampling.sampler import Sampler
-from wbcbench.trust.sensor_card import informed
+from wbcbench.energy.sensor_card import informed
+from wbcbench.power.meters import MeterRequest
+from wbcbench.power.nvml import open_meters
+from wbcbench.power.probing import probe
+from wbcbench.power.sampler import Sampler
 
 IDLE_W = 55.0
 PROBE_AT_S, START_S, LOAD_AT_S = 1.0, 3.0, 6.3

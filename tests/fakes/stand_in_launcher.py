@@ -11,10 +11,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from builders.run import failed_record, make_record
-from wbcbench.runs.records import Failure, RunRecord
-from wbcbench.runs.rundir import RunDir
-from wbcbench.runs.study import RunSpec
-from wbcbench.verdict import Caution, Severity, Verdict
+from wbcbench.core.quality import Caution, Severity, Verdict
+from wbcbench.core.records import Failure, RunRecord
+from wbcbench.core.rundir import RunDir
+from wbcbench.core.spec import RunSpec
 
 Script = Callable[[RunSpec], str]
 

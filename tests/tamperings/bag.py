@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from wbcbench import table
-from wbcbench.runs.rundir import RunDir, study_runs
-from wbcbench.submission import layout
-from wbcbench.submission.described import sha256_of
+from wbcbench.bundle import layout
+from wbcbench.bundle.described import sha256_of
+from wbcbench.core.rundir import RunDir, study_runs
 
 
 class Bag:

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from typing import Any
 
 from tamperings.bag import Bag
-from wbcbench.runs.records import from_json
-from wbcbench.runs.rundir import RunDir
-from wbcbench.submission import layout
-from wbcbench.submission.runfiles import phases_csv
-from wbcbench.submission.verification.accounts import again
+from wbcbench.bundle import layout
+from wbcbench.bundle.runfiles import phases_csv
+from wbcbench.bundle.verify.accounts import again
+from wbcbench.core.records import from_json
+from wbcbench.core.rundir import RunDir
 from wbcbench.table import aftermath
 
 Tampering = Callable[[Bag, random.Random], None]
@@ -39,7 +39,7 @@ def rederive(bag: Bag, run: RunDir) -> None:
 
 def reaccount(bag: Bag, run: RunDir) -> None:
     """Make the record fit the folder again, as the program itself would."""
-    from wbcbench.runs.records import to_json
+    from wbcbench.core.records import to_json
 
     record = from_json(run.record_path.read_bytes(), "record")
     run.record_path.write_bytes(to_json(again(run, record)))

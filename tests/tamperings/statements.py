@@ -9,7 +9,7 @@ from typing import Any
 
 from tamperings.bag import Bag
 from tamperings.kinds import kind
-from wbcbench.submission import layout
+from wbcbench.bundle import layout
 
 
 def edit_number(bag: Bag, path: Path, rng: random.Random, pattern: str = r"\d+\.\d{2,}") -> None:

@@ -12,10 +12,10 @@ from typing import Any
 
 from tamperings.bag import Bag
 from tamperings.kinds import kind, reaccount, rederive
-from wbcbench.planning import plan
-from wbcbench.runs.rundir import RunDir
-from wbcbench.runs.study import RunSpec
-from wbcbench.submission import layout
+from wbcbench.bundle import layout
+from wbcbench.core.rundir import RunDir
+from wbcbench.core.spec import RunSpec
+from wbcbench.study import plan
 
 
 def respec(bag: Bag, run: RunDir, **changes: Any) -> RunDir:

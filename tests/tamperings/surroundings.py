@@ -10,7 +10,7 @@ from typing import Any
 
 from tamperings.bag import Bag
 from tamperings.kinds import kind
-from wbcbench.submission import layout
+from wbcbench.bundle import layout
 
 
 def edit_images(bag: Bag, change: Callable[[list[dict[str, str]]], None]) -> None:

@@ -11,11 +11,11 @@ from pathlib import Path
 from builders.bundle import StudyDesign, bundle_study
 from tamperings import KINDS, UNCAUGHT
 from tamperings.bag import Bag
-from wbcbench.submission.document import Author
-from wbcbench.submission.verification import Outcome, Status, bag
-from wbcbench.submission.verification.bundle import survey
-from wbcbench.submission.verification.inspection import inspect
-from wbcbench.submission.writing import Order, submit
+from wbcbench.bundle.document import Author
+from wbcbench.bundle.verify import Outcome, Status, bag
+from wbcbench.bundle.verify.bundle import survey
+from wbcbench.bundle.verify.inspection import inspect
+from wbcbench.bundle.writing import Order, submit
 
 FORMATS = ("html", "md", "csv")
 """Typesetting the paper takes longer than everything else together."""

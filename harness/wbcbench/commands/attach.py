@@ -11,8 +11,8 @@ import typer
 from wbcbench.commands import options
 
 if TYPE_CHECKING:
-    from wbcbench.runs.attachment import Attachment
-    from wbcbench.runs.rundir import RunDir
+    from wbcbench.core.attachment import Attachment
+    from wbcbench.core.rundir import RunDir
 
 SCHEMA = "wbcbench.attach/1"
 
@@ -55,8 +55,8 @@ def attach(
     the whole machine are never added to those of its parts.
     """
     from wbcbench import table
-    from wbcbench.reckoning.attaching import attach_wall_meter
-    from wbcbench.runs.study_folder import find_run, finished_run
+    from wbcbench.core.study_folder import find_run, finished_run
+    from wbcbench.energy.attach import attach_wall_meter
 
     found = finished_run(find_run(results, run))
     done = attach_wall_meter(
@@ -72,7 +72,7 @@ def attach(
 
 
 def _print_json(run: RunDir, done: Attachment) -> None:
-    from wbcbench.runs.attachment import to_json
+    from wbcbench.core.attachment import to_json
 
     document: dict[str, Any] = {
         "schema": SCHEMA,
@@ -83,7 +83,7 @@ def _print_json(run: RunDir, done: Attachment) -> None:
 
 
 def _print(run: RunDir, done: Attachment) -> None:
-    from wbcbench.writing.show_units import human_energy, human_power, printable
+    from wbcbench.core.show_units import human_energy, human_power, printable
 
     typer.echo(printable(f"{run.run_id}: {done.channel.name} from {done.source} ({done.column})"))
     for each in done.energies:

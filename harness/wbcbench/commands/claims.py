@@ -29,10 +29,10 @@ def claims(
     as_json: options.AsJson = False,
 ) -> None:
     """Test claims against a study: evidence with intervals; supported, contradicted, or neither."""
-    from wbcbench.claims.definition import find_file, read_claims
-    from wbcbench.claims.judgement import judge
-    from wbcbench.claims.words import as_document, as_text
-    from wbcbench.runs.study_folder import require_study
+    from wbcbench.compare.claims_words import as_document, as_text
+    from wbcbench.compare.definition import find_file, read_claims
+    from wbcbench.compare.judgement import judge
+    from wbcbench.core.study_folder import require_study
     from wbcbench.table.study import read_study
 
     if measures:
@@ -49,8 +49,8 @@ def claims(
 
 
 def _list_measures() -> None:
-    from wbcbench.claims.measures import MEASURES
-    from wbcbench.writing.tabular import aligned
+    from wbcbench.compare.measures import MEASURES
+    from wbcbench.core.tabular import aligned
 
     rows = [(name, measure.meaning) for name, measure in MEASURES.items()]
     typer.echo(aligned(("measure", "meaning"), rows))

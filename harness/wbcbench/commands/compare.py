@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from wbcbench.commands import completion, options
+from wbcbench.core.errors import CannotTellError, GateFailedError
 from wbcbench.core.trace import Origin
-from wbcbench.errors import CannotTellError, GateFailedError
 
 if TYPE_CHECKING:
-    from wbcbench.comparison.result import Comparison
+    from wbcbench.compare.result import Comparison
 
 
 class CompareFormat(StrEnum):
@@ -113,7 +113,7 @@ def compare(
     as_latex: AsLatex = False,
 ) -> None:
     """Compare arms block by block: contrasts with intervals, exact tests, equivalence, gates."""
-    from wbcbench.comparison.settings import parse_gate
+    from wbcbench.compare.settings import parse_gate
 
     asked = {
         "metrics": tuple(metric) if metric else None,
@@ -136,9 +136,9 @@ def compare(
 
 
 def _compared(results: Path, studies: list[str], asked: dict[str, Any]) -> Comparison:
-    from wbcbench.comparison.analysis import compare as analyse
-    from wbcbench.planning.planned_comparison import settings_for
-    from wbcbench.runs.study_folder import require_study
+    from wbcbench.compare.analysis import compare as analyse
+    from wbcbench.core.study_folder import require_study
+    from wbcbench.study.planned_comparison import settings_for
     from wbcbench.table.study import read_study
 
     folders = [require_study(results, name) for name in studies]
@@ -149,7 +149,7 @@ def _compared(results: Path, studies: list[str], asked: dict[str, Any]) -> Compa
 
 
 def _written(found: Comparison, form: CompareFormat) -> str:
-    from wbcbench.comparison import document, text
+    from wbcbench.compare import document, text
 
     if form is CompareFormat.JSON:
         whole = document.as_document(found)

@@ -10,21 +10,21 @@ import typer
 
 def variants(incomplete: str) -> list[str]:
     """Names of the catalogue."""
-    from wbcbench.catalog import VARIANTS
+    from wbcbench.registry import VARIANTS
 
     return [name for name in VARIANTS if name.startswith(incomplete)]
 
 
 def studies(context: typer.Context, incomplete: str) -> list[str]:
     """Studies that hold a run."""
-    from wbcbench.runs.study_folder import studies as under
+    from wbcbench.core.study_folder import studies as under
 
     return [name for name in under(_results(context)) if name.startswith(incomplete)]
 
 
 def runs(context: typer.Context, incomplete: str) -> list[str]:
     """Ids of runs, of every study."""
-    from wbcbench.runs.study_folder import all_runs
+    from wbcbench.core.study_folder import all_runs
 
     found = all_runs(_results(context))
     return sorted({run.run_id for run in found if run.run_id.startswith(incomplete)})

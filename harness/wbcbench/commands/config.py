@@ -26,8 +26,8 @@ def config() -> None:
 @app.command()
 def show(origin: Origin = False, as_json: options.AsJson = False) -> None:
     """Show every setting's value: of the environment, a file, or the default."""
-    from wbcbench import settings
-    from wbcbench.writing.tabular import aligned
+    from wbcbench.core import settings
+    from wbcbench.core.tabular import aligned
 
     found = settings.resolve(os.environ, Path())
     if as_json:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from wbcbench.errors import UsageError
+from wbcbench.core.errors import UsageError
 
 if TYPE_CHECKING:
     from wbcbench.data.check import CheckReport, Finding
@@ -35,7 +35,7 @@ def synth(
     as_json: _AsJson = False,
 ) -> None:
     """Draw synthetic cells with the folders and file names of the published set."""
-    from wbcbench.data.synth.folder import GENERATOR_VERSION, Recipe, write_cells
+    from wbcbench.data.folder import GENERATOR_VERSION, Recipe, write_cells
 
     recipe = Recipe(seed=seed, train_images=train, test_images=test)
     with _progress("drawing cells") as on_progress:

@@ -55,11 +55,11 @@ def doctor(
 
     Exit 3 if something must be mended before a run would work, or a requirement is not met.
     """
-    from wbcbench.clock import MonotonicClock
+    from wbcbench.core.clock import MonotonicClock
     from wbcbench.doctor import examine
     from wbcbench.doctor.looking import look
     from wbcbench.doctor.require import requirements
-    from wbcbench.sampling.recording import Asked
+    from wbcbench.power.recording import Asked
 
     requirements(require or [], ())  # a word that makes no sense is refused before looking
     asked = Asked(meters=options.words(meters), gpus=options.words(gpus), interval_s=interval)
@@ -84,15 +84,15 @@ def _cards(facts: Facts) -> Group:
 
 
 def _overhead(asked: Any, facts: Facts) -> Overhead | None:
-    from wbcbench.clock import MonotonicClock
+    from wbcbench.core.clock import MonotonicClock
     from wbcbench.doctor.overhead import overhead
 
     return overhead(asked, MonotonicClock()) if facts.channels else None
 
 
 def _exit(groups: tuple[Group, ...], wanted: tuple[Requirement, ...]) -> None:
+    from wbcbench.core.errors import CannotMeasureError
     from wbcbench.doctor import State, count
-    from wbcbench.errors import CannotMeasureError
 
     if count(groups, State.FAIL) or not all(each.is_met for each in wanted):
         raise typer.Exit(CannotMeasureError.exit_code)
@@ -118,9 +118,9 @@ def document(
     cost: Overhead | None,
 ) -> dict[str, Any]:
     """Everything as plain values."""
+    from wbcbench.core.version import __version__
     from wbcbench.doctor import State, count
     from wbcbench.doctor.outlook import likely_headline, outlook
-    from wbcbench.version import __version__
 
     who = likely_headline(facts)
     return {
@@ -175,7 +175,7 @@ def print_report(
 
 
 def _lines(line: Line) -> Iterator[str]:
-    from wbcbench.writing.show_units import printable
+    from wbcbench.core.show_units import printable
 
     yield printable(f"  {line.state.value:<5} {line.name:<14} {line.found}")
     for word, text in (("why", line.why), ("fix", line.fix), ("undo", line.undo)):

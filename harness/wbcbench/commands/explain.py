@@ -19,12 +19,12 @@ def explain(
     as_json: options.AsJson = False,
 ) -> None:
     """Print a number's formula, window, channel, samples and uncertainty, and work it out anew."""
-    from wbcbench.explanation.document import document
-    from wbcbench.explanation.explain import explain as explained
-    from wbcbench.explanation.recount import recount
-    from wbcbench.explanation.text import lines
-    from wbcbench.runs.study_folder import find_run, finished_run
+    from wbcbench.core.study_folder import find_run, finished_run
+    from wbcbench.table.document import document
+    from wbcbench.table.explain import explain as explained
+    from wbcbench.table.explanation_text import lines
     from wbcbench.table.files import columns_named
+    from wbcbench.table.recount import recount
 
     [chosen] = columns_named([column])
     found = explained(recount(finished_run(find_run(results, run))), chosen)

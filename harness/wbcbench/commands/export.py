@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from wbcbench.commands import options
-from wbcbench.errors import UsageError
+from wbcbench.core.errors import UsageError
 
 
 class ExportFormat(StrEnum):
@@ -39,7 +39,7 @@ def export(
 ) -> None:
     """Write a study's results table as CSV, Parquet, JSON, LaTeX or Markdown."""
     from wbcbench import table
-    from wbcbench.runs.study_folder import require_study
+    from wbcbench.core.study_folder import require_study
     from wbcbench.table import files as table_files
 
     names = tuple(name.strip() for name in columns.split(",") if name.strip())
@@ -58,7 +58,7 @@ def export(
 
 
 def _write(path: Path, data: bytes) -> None:
-    from wbcbench.writing.wholefile import write_whole
+    from wbcbench.core.wholefile import write_whole
 
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

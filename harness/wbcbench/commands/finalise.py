@@ -33,10 +33,9 @@ def finalise(
     """
     from wbcbench import table
     from wbcbench.commands import show
-    from wbcbench.reckoning.finalise import finalise as finalise_run
-    from wbcbench.runs.study_folder import find_run
-    from wbcbench.table import aftermath
-    from wbcbench.tensorboarding import logs
+    from wbcbench.core.study_folder import find_run
+    from wbcbench.run.finalise import finalise as finalise_run
+    from wbcbench.table import aftermath, logs
 
     found = find_run(results, run)
     study_dir = found.path.resolve().parent

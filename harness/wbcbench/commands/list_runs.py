@@ -11,8 +11,8 @@ import typer
 from wbcbench.commands import options
 
 if TYPE_CHECKING:
-    from wbcbench.runs.run_condition import Condition
-    from wbcbench.runs.rundir import RunDir
+    from wbcbench.core.run_condition import Condition
+    from wbcbench.core.rundir import RunDir
 
 SCHEMA = "wbcbench.list/1"
 PARTS = "parts"
@@ -46,8 +46,8 @@ def list_runs(
 
 
 def _runs(results: Path, study: str | None) -> list[RunDir]:
-    from wbcbench.runs.rundir import study_runs
-    from wbcbench.runs.study_folder import all_runs, require_any, require_study
+    from wbcbench.core.rundir import study_runs
+    from wbcbench.core.study_folder import all_runs, require_any, require_study
 
     if study is not None:
         return study_runs(results, require_study(results, study).name)
@@ -57,7 +57,7 @@ def _runs(results: Path, study: str | None) -> list[RunDir]:
 
 
 def _line(run: RunDir) -> tuple[str, ...]:
-    from wbcbench.writing.show_units import human_duration, human_energy, human_share
+    from wbcbench.core.show_units import human_duration, human_energy, human_share
 
     study = run.path.parent.name
     if not run.is_finished:
@@ -91,7 +91,7 @@ def _entry(run: RunDir) -> dict[str, Any]:
 
 
 def _condition(run: RunDir) -> Condition:
-    from wbcbench.runs.run_condition import condition
+    from wbcbench.core.run_condition import condition
 
     return condition(run)
 
@@ -103,7 +103,7 @@ def _row(run: RunDir) -> dict[str, Any]:
 
 
 def _list_parts(*, as_json: bool) -> None:
-    from wbcbench.parts import parts
+    from wbcbench.commands.parts import parts
 
     found = parts()
     if as_json:
@@ -123,8 +123,8 @@ def _print_table(
     from rich.table import Table
     from rich.text import Text
 
-    from wbcbench.writing.show_units import printable
-    from wbcbench.writing.terminal import console
+    from wbcbench.core.show_units import printable
+    from wbcbench.core.terminal import console
 
     shown = Table(box=SIMPLE, pad_edge=False)
     for i, heading in enumerate(headings):

@@ -26,7 +26,7 @@ def merge(
 ) -> None:
     """Copy the runs of several studies into one; runs of one name must be the same run."""
     from wbcbench.table import write_table
-    from wbcbench.table.merging import merge as bring_together
+    from wbcbench.table.merge import merge as bring_together
 
     target = results / into
     done = bring_together([_folder(results, name) for name in studies], target)
@@ -44,8 +44,8 @@ def merge(
 
 def _folder(results: Path, named: str) -> Path:
     """A folder that was named by its path, or a study under results."""
-    from wbcbench.runs.rundir import study_runs
-    from wbcbench.runs.study_folder import require_study
+    from wbcbench.core.rundir import study_runs
+    from wbcbench.core.study_folder import require_study
 
     path = Path(named)
     if path.is_dir() and study_runs(path.resolve().parent, path.resolve().name):

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from wbcbench.catalog import VARIANTS, load_part
 from wbcbench.commands import completion
-from wbcbench.models import ModelSettings, Variant
+from wbcbench.registry import VARIANTS, load_part
+from wbcbench.train.models import ModelSettings, Variant
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from wbcbench.models.layer_table import LayerRow
+    from wbcbench.train.layer_table import LayerRow
 
 SCHEMA = "wbcbench.models/1"
 
@@ -80,7 +80,7 @@ def _layers(variant: Variant, settings: ModelSettings) -> tuple[LayerRow, ...]:
     # TensorFlow greets on stderr with remarks about the processor; nobody asked for them here.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
-    from wbcbench.models.layer_table import layer_table
+    from wbcbench.train.layer_table import layer_table
 
     return layer_table(variant.build(settings))
 

@@ -13,9 +13,9 @@ import typer
 from wbcbench.commands import options
 
 if TYPE_CHECKING:
-    from wbcbench.anycode.monitoring import Monitored
-    from wbcbench.anycode.spans import ChannelEnergy
-    from wbcbench.live.watts import WattsView
+    from wbcbench.measure.monitoring import Monitored
+    from wbcbench.measure.spans import ChannelEnergy
+    from wbcbench.run.watts import WattsView
 
 SCHEMA = "wbcbench.monitor/1"
 # Options after the command's name are the command's.
@@ -57,8 +57,8 @@ def monitor(
     output without a command or with --json. Sampling begins at least a second before the command
     and ends as long after it.
     """
-    from wbcbench.anycode import child_command, monitoring
-    from wbcbench.sampling.recording import Asked
+    from wbcbench.measure import child_command, monitoring
+    from wbcbench.power.recording import Asked
 
     _refuse_csv(csv)
     asked = Asked(meters=options.words(meters), gpus=options.words(gpus), interval_s=interval)
@@ -76,7 +76,7 @@ def monitor(
 
 def _refuse_csv(path: Path | None) -> None:
     """Find out before measuring whether the file can be written."""
-    from wbcbench.errors import UsageError
+    from wbcbench.core.errors import UsageError
 
     if path is None:
         return
@@ -90,8 +90,8 @@ def _refuse_csv(path: Path | None) -> None:
 
 
 def _write_csv(path: Path, done: Monitored) -> None:
-    from wbcbench.anycode.monitoring import write_polls
-    from wbcbench.errors import UsageError
+    from wbcbench.core.errors import UsageError
+    from wbcbench.measure.monitoring import write_polls
 
     try:
         with path.open("w", encoding="utf-8", newline="") as stream:
@@ -104,7 +104,7 @@ def _write_csv(path: Path, done: Monitored) -> None:
 
 
 def _view(*, silent: bool, live: bool) -> WattsView:
-    from wbcbench.live.watts import WattsLine, WattsLog, WattsSilent
+    from wbcbench.run.watts import WattsLine, WattsLog, WattsSilent
 
     if silent:
         return WattsSilent()
@@ -116,7 +116,7 @@ def _view(*, silent: bool, live: bool) -> WattsView:
 
 
 def _print(done: Monitored, *, as_json: bool, quiet: bool) -> None:
-    from wbcbench.anycode.span_text import headline_line, span_lines
+    from wbcbench.measure.span_text import headline_line, span_lines
 
     if as_json:
         typer.echo(json.dumps(document(done), indent=1, ensure_ascii=False, allow_nan=False))

@@ -12,8 +12,8 @@ import typer
 from wbcbench.commands import options, study_options
 
 if TYPE_CHECKING:
-    from wbcbench.planning.plan import Plan
-    from wbcbench.runs.study import RunSpec
+    from wbcbench.core.spec import RunSpec
+    from wbcbench.study.plan import Plan
 
 SCHEMA = "wbcbench.plan-report/1"
 _HEADINGS = ("run", "block", "seed", "what", "state")
@@ -39,11 +39,11 @@ def plan(
     as_json: options.AsJson = False,
 ) -> None:
     """Show a study's runs in their order, what they will cost and what they can show."""
-    from wbcbench.planning import plan as plans
-    from wbcbench.planning import plan_text
-    from wbcbench.planning.forecast import cost
-    from wbcbench.planning.promise import promise
-    from wbcbench.sweeping.pilot import pasts
+    from wbcbench.study import plan as plans
+    from wbcbench.study import plan_text
+    from wbcbench.study.forecast import cost
+    from wbcbench.study.pilot import pasts
+    from wbcbench.study.promise import promise
 
     most_j = study_options.limit_j(confirm_over)
     made = plans.read(file, changes or [])
@@ -67,8 +67,8 @@ def _surely(made: Plan) -> list[RunSpec]:
 
 
 def _carry_out_pilot(made: Plan, results: Path, data: Path | None) -> None:
-    from wbcbench.runs.local_facts import Local
-    from wbcbench.sweeping.pilot import carry_out_pilot
+    from wbcbench.core.local_facts import Local
+    from wbcbench.study.pilot import carry_out_pilot
 
     local = Local(data=str(data) if data else None, command=("wbcbench", *sys.argv[1:]))
     carry_out_pilot(made, results, local, _say)
@@ -79,8 +79,8 @@ def print_runs(made: Plan, states: tuple[str, ...] = ()) -> None:
     from rich.box import SIMPLE
     from rich.table import Table
 
-    from wbcbench.planning.plan_text import table_of_runs
-    from wbcbench.writing.terminal import console
+    from wbcbench.core.terminal import console
+    from wbcbench.study.plan_text import table_of_runs
 
     shown = Table(box=SIMPLE, pad_edge=False)
     for heading in _HEADINGS if states else _HEADINGS[:-1]:
@@ -91,9 +91,9 @@ def print_runs(made: Plan, states: tuple[str, ...] = ()) -> None:
 
 
 def _write(made: Plan, out: Path | None, file: Path) -> None:
-    from wbcbench.errors import UsageError
-    from wbcbench.planning.plan import to_json
-    from wbcbench.writing.wholefile import write_whole
+    from wbcbench.core.errors import UsageError
+    from wbcbench.core.wholefile import write_whole
+    from wbcbench.study.plan import to_json
 
     if out is None:
         _say(f"Nothing was written. Start: wbcbench sweep {file}")

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from wbcbench.commands import completion, options
-from wbcbench.errors import UsageError
-from wbcbench.writing.show_units import count_of
+from wbcbench.core.errors import UsageError
+from wbcbench.core.show_units import count_of
 
 if TYPE_CHECKING:
-    from wbcbench.report.page.publish import Published
+    from wbcbench.report.publish import Published
 
 SCHEMA = "wbcbench.report/1"
 PERIOD_S = 2.0  # between two looks at a study that is going on
@@ -86,7 +86,7 @@ def report(
 
 def _asked(formats: list[str] | None, *, live: bool) -> tuple[str, ...]:
     """Every format, but the page alone while it is made again and again."""
-    from wbcbench.report.page.publish import EVERY
+    from wbcbench.report.publish import EVERY
 
     words = options.words(",".join(formats or ()))
     return words or (("html",) if live else EVERY)
@@ -95,7 +95,7 @@ def _asked(formats: list[str] | None, *, live: bool) -> tuple[str, ...]:
 def _made(
     results: Path, studies: list[str], out: Path, formats: Sequence[str], force: bool
 ) -> list[Published]:
-    from wbcbench.report.page.publish import refresh
+    from wbcbench.report.publish import refresh
 
     return [refresh(results, study, out, formats, force=force) for study in studies]
 
@@ -104,9 +104,9 @@ def _keep(
     results: Path, studies: list[str], out: Path, formats: Sequence[str], port: int, opened: bool
 ) -> None:
     """Serve one study's report and keep it up to date until Ctrl-C."""
-    from wbcbench.report.page.files.formats import known_formats
-    from wbcbench.report.serving.live import Kept, keep
-    from wbcbench.report.serving.server import listen
+    from wbcbench.report.formats import known_formats
+    from wbcbench.report.live import Kept, keep
+    from wbcbench.report.server import listen
 
     if len(studies) != 1:
         raise UsageError("--live serves one study: name one, or start it once for each.")

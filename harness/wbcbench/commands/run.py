@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from wbcbench.commands import options
 from wbcbench.commands.spec_options import with_spec_options
-from wbcbench.runs.study import RunSpec
+from wbcbench.core.spec import RunSpec
 
 if TYPE_CHECKING:
-    from wbcbench.runs.rundir import RunDir
+    from wbcbench.core.rundir import RunDir
 
 SCHEMA = "wbcbench.run/1"
 
@@ -32,11 +32,9 @@ def run(
     live: options.Live = True,
 ) -> None:
     """Train one variant and measure what it costs; a row of results/STUDY/runs.csv says it."""
-    from wbcbench.live import saying
-    from wbcbench.planning import limits
-    from wbcbench.reckoning import finalise
-    from wbcbench.runs.local_facts import Local
-    from wbcbench.sweeping import running
+    from wbcbench.core.local_facts import Local
+    from wbcbench.run import finalise, saying
+    from wbcbench.study import limits, running
 
     spec = limits.check(RunSpec(variant=variant, study=study, **asked))
     local = Local(

@@ -37,7 +37,7 @@ def schema(
 def _experiment() -> dict[str, Any]:
     """With the help texts of the command line, which has the same keys as options."""
     from wbcbench.commands.spec_options import HELP
-    from wbcbench.planning.experiment_model import json_schema
+    from wbcbench.study.experiment_model import json_schema
 
     found = json_schema()
     for table in ("Run", "Factors"):
@@ -48,12 +48,12 @@ def _experiment() -> dict[str, Any]:
 
 
 def _record() -> dict[str, Any]:
-    from wbcbench.submission.schemas import record_schema
+    from wbcbench.bundle.schemas import record_schema
 
     return record_schema()
 
 
 def _submission() -> dict[str, Any]:
-    from wbcbench.submission.schemas import submission_schema
+    from wbcbench.bundle.schemas import submission_schema
 
     return submission_schema()

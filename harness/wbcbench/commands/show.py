@@ -13,8 +13,8 @@ from wbcbench.commands import options
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from wbcbench.runs.records import RunRecord
-    from wbcbench.runs.rundir import RunDir
+    from wbcbench.core.records import RunRecord
+    from wbcbench.core.rundir import RunDir
 
 SCHEMA = "wbcbench.show/1"
 
@@ -25,7 +25,7 @@ def show(
     as_json: options.AsJson = False,
 ) -> None:
     """Show one run: what it reached, the joules of each channel and window, and the doubts."""
-    from wbcbench.runs.study_folder import find_run, finished_run
+    from wbcbench.core.study_folder import find_run, finished_run
 
     found = finished_run(find_run(results, run))
     if as_json:
@@ -59,7 +59,7 @@ def _print_details(record: RunRecord) -> None:
 def print_run_json(run: RunDir, schema: str) -> None:
     """Print one document: where the run is, its row of the table and its cautions."""
     from wbcbench import table
-    from wbcbench.runs.records import to_json
+    from wbcbench.core.records import to_json
 
     record = run.read_record()
     whole = json.loads(to_json(record))
@@ -75,7 +75,7 @@ def print_run_json(run: RunDir, schema: str) -> None:
 
 def _print_whole_json(run: RunDir) -> None:
     from wbcbench import table
-    from wbcbench.runs.records import to_json
+    from wbcbench.core.records import to_json
 
     record = run.read_record()
     _print_json(
@@ -106,7 +106,7 @@ def _energies(record: RunRecord) -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    from wbcbench.writing.show_units import printable
+    from wbcbench.core.show_units import printable
 
     shown = Table(box=SIMPLE)
     for heading in ("window", "channel", "energy", "mean power", "status"):
@@ -118,7 +118,7 @@ def _energies(record: RunRecord) -> Table:
 
 
 def _energy_lines(record: RunRecord) -> list[tuple[str, ...]]:
-    from wbcbench.writing.show_units import human_energy, human_power
+    from wbcbench.core.show_units import human_energy, human_power
 
     status = {channel.name: channel.origin.value for channel in record.channels}
     lines: list[tuple[str, ...]] = []
@@ -137,6 +137,6 @@ def _energy_lines(record: RunRecord) -> list[tuple[str, ...]]:
 
 
 def _print_table(shown: Table) -> None:
-    from wbcbench.writing.terminal import console
+    from wbcbench.core.terminal import console
 
     console().print(shown)

@@ -10,8 +10,8 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
-from wbcbench.planning.limits import option_name
-from wbcbench.runs.study import RunSpec
+from wbcbench.core.spec import RunSpec
+from wbcbench.study.limits import option_name
 
 TRAINING, DATA, EXECUTION, MEASURING = "Training", "Data", "Execution", "Measuring"
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from wbcbench.errors import CannotTellError, GateFailedError, UsageError
+from wbcbench.core.errors import CannotTellError, GateFailedError, UsageError
 
 if TYPE_CHECKING:
-    from wbcbench.planning.forecast import Cost
+    from wbcbench.study.forecast import Cost
 
 PlanFile = Annotated[
     Path,
@@ -37,7 +37,7 @@ Yes = Annotated[bool, typer.Option("--yes", help="Answer that question with yes.
 
 def limit_j(text: str | None) -> float | None:
     """Joules of ``--confirm-over``; raises ``UsageError`` when it is no energy."""
-    from wbcbench.units import j_from_text
+    from wbcbench.core.units import j_from_text
 
     if text is None:
         return None
@@ -54,7 +54,7 @@ def confirm(costs: Cost, most_j: float | None, *, yes: bool) -> None:
         GateFailedError: The answer is no.
         CannotTellError: The joules cannot be predicted.
     """
-    from wbcbench.writing.show_units import human_energy
+    from wbcbench.core.show_units import human_energy
 
     if most_j is None or yes:
         return

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from wbcbench.commands import options
-from wbcbench.errors import UsageError
+from wbcbench.core.errors import UsageError
 
 if TYPE_CHECKING:
-    from wbcbench.planning.experiment import SubmissionDetails as Planned
-    from wbcbench.submission.document import Author
-    from wbcbench.submission.writing import Written
+    from wbcbench.bundle.document import Author
+    from wbcbench.bundle.writing import Written
+    from wbcbench.study.experiment import SubmissionDetails as Planned
 
 SCHEMA = "wbcbench.submit/1"
 
@@ -69,9 +69,9 @@ def submit(
     as_json: options.AsJson = False,
 ) -> None:
     """Write a study as a bundle: plan, runs, traces, report, papers, digests of everything."""
-    from wbcbench.runs.study_folder import require_study
-    from wbcbench.submission.writing import Order
-    from wbcbench.submission.writing import submit as write
+    from wbcbench.bundle.writing import Order
+    from wbcbench.bundle.writing import submit as write
+    from wbcbench.core.study_folder import require_study
 
     planned = _planned(require_study(results, study))
     people = planned.author or os.environ.get("WBCBENCH_AUTHOR", "")
@@ -96,8 +96,8 @@ def submit(
 
 def _planned(folder: Path) -> Planned:
     """What the experiment file says of the submission."""
-    from wbcbench.planning import plan
-    from wbcbench.planning.experiment import SubmissionDetails
+    from wbcbench.study import plan
+    from wbcbench.study.experiment import SubmissionDetails
 
     path = folder / plan.FILE_NAME
     return plan.from_json(path).submission if path.exists() else SubmissionDetails()
@@ -115,7 +115,7 @@ def _asked(key: str, word: str, option: str) -> str:
 
 
 def _authors(named: list[str]) -> tuple[Author, ...]:
-    from wbcbench.submission.document import Author
+    from wbcbench.bundle.document import Author
 
     found = []
     for text in named:
@@ -140,7 +140,7 @@ def _licence(text: str) -> str:
 
 
 def _tell(made: Written, *, as_json: bool) -> None:
-    from wbcbench.submission.told import as_document, as_lines
+    from wbcbench.bundle.told import as_document, as_lines
 
     if as_json:
         document = {"schema": SCHEMA, **as_document(made)}

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from wbcbench.commands import options, study_options
-from wbcbench.errors import InterruptedRunError, RunsFailedError
+from wbcbench.core.errors import InterruptedRunError, RunsFailedError
 
 if TYPE_CHECKING:
-    from wbcbench.planning.plan import Plan
-    from wbcbench.runs.local_facts import Local
-    from wbcbench.runs.study import RunSpec
-    from wbcbench.sweeping.sweep import SweepOutcome, SweepSettings
+    from wbcbench.core.local_facts import Local
+    from wbcbench.core.spec import RunSpec
+    from wbcbench.study.plan import Plan
+    from wbcbench.study.sweep import SweepOutcome, SweepSettings
 
 SCHEMA = "wbcbench.sweep/1"
 
@@ -49,8 +49,8 @@ def sweep(
     live: options.Live = True,
 ) -> None:
     """Carry out a study's runs in their order; finished ones are skipped, broken ones repeated."""
-    from wbcbench.planning import plan as plans
-    from wbcbench.planning.promise import checked_contrasts
+    from wbcbench.study import plan as plans
+    from wbcbench.study.promise import checked_contrasts
 
     most_j = study_options.limit_j(confirm_over)
     made = plans.read(file, changes or [])
@@ -73,9 +73,9 @@ def sweep(
 def _setting(
     made: Plan, results: Path, launcher: str, *, silent: bool, live: bool
 ) -> SweepSettings:
-    from wbcbench.catalog import load_part
-    from wbcbench.sweeping.pilot import pasts
-    from wbcbench.sweeping.sweep import SweepSettings
+    from wbcbench.registry import load_part
+    from wbcbench.study.pilot import pasts
+    from wbcbench.study.sweep import SweepSettings
 
     return SweepSettings(
         results=results,
@@ -86,7 +86,7 @@ def _setting(
 
 
 def _local(made: Plan, data: Path | None, *, skip_unreadable: bool, share: bool) -> Local:
-    from wbcbench.runs.local_facts import Local
+    from wbcbench.core.local_facts import Local
 
     return Local(
         data=str(data) if data else None,
@@ -98,10 +98,10 @@ def _local(made: Plan, data: Path | None, *, skip_unreadable: bool, share: bool)
 
 
 def _carry_out(made: Plan, setting: SweepSettings, *, silent: bool) -> SweepOutcome:
-    from wbcbench.machine.interrupts import Interrupts
-    from wbcbench.sweeping.continuity import refuse_other_runs
-    from wbcbench.sweeping.standing import Standing
-    from wbcbench.sweeping.sweep import Sweep
+    from wbcbench.run.interrupts import Interrupts
+    from wbcbench.study.continuity import refuse_other_runs
+    from wbcbench.study.standing import Standing
+    from wbcbench.study.sweep import Sweep
 
     say = _silent if silent else _say
     specs = _with_images(made, setting.local, silent=silent)
@@ -112,14 +112,14 @@ def _carry_out(made: Plan, setting: SweepSettings, *, silent: bool) -> SweepOutc
 
 
 def _with_images(made: Plan, local: Local, *, silent: bool) -> list[RunSpec]:
-    from wbcbench.sweeping.plan_images import with_images
+    from wbcbench.study.plan_images import with_images
 
     return with_images(made, local, _silent if silent else _say)
 
 
 def _confirm(made: Plan, setting: SweepSettings, most_j: float | None, *, yes: bool) -> None:
     """Ask about what is left, not about what is done."""
-    from wbcbench.planning.forecast import cost
+    from wbcbench.study.forecast import cost
 
     if most_j is not None:
         left = [run for run, state in _states(made, setting) if state != "done"]
@@ -128,8 +128,8 @@ def _confirm(made: Plan, setting: SweepSettings, most_j: float | None, *, yes: b
 
 def _states(made: Plan, setting: SweepSettings) -> list[tuple[RunSpec, str]]:
     """The runs in reach, and how far each is whatever its images; writes nothing."""
-    from wbcbench.sweeping.continuity import refuse_other_runs
-    from wbcbench.sweeping.standing import Standing, loosely
+    from wbcbench.study.continuity import refuse_other_runs
+    from wbcbench.study.standing import Standing, loosely
 
     standing = Standing(setting.results, made.study, by=loosely)
     bare = [replace(run, dataset_id="", dataset_sha256="") for run in made.runs]
@@ -147,9 +147,9 @@ def _states(made: Plan, setting: SweepSettings) -> list[tuple[RunSpec, str]]:
 
 def _dry_run(made: Plan, setting: SweepSettings, *, as_json: bool) -> None:
     from wbcbench.commands.plan import print_runs
-    from wbcbench.planning import plan_text
-    from wbcbench.planning.forecast import cost
-    from wbcbench.planning.promise import promise
+    from wbcbench.study import plan_text
+    from wbcbench.study.forecast import cost
+    from wbcbench.study.promise import promise
 
     found = _states(made, setting)
     left = [run for run, state in found if state != "done"]
@@ -165,10 +165,10 @@ def _dry_run(made: Plan, setting: SweepSettings, *, as_json: bool) -> None:
 
 
 def _print(made: Plan, outcome: SweepOutcome, setting: SweepSettings, *, as_json: bool) -> None:
-    from wbcbench.runs.study_folder import pilot_study
-    from wbcbench.sweeping import sweep_text
-    from wbcbench.sweeping.standing import Standing
-    from wbcbench.sweeping.study_account import account
+    from wbcbench.core.study_folder import pilot_study
+    from wbcbench.study import sweep_text
+    from wbcbench.study.standing import Standing
+    from wbcbench.study.study_account import account
 
     pilots = Standing(setting.results, pilot_study(made.study))
     found = account(outcome.specs, outcome.standing, pilots)

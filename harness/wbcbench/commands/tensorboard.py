@@ -26,10 +26,10 @@ def tensorboard(
     ] = False,
 ) -> None:
     """Open TensorBoard on a study: curves over steps, seconds and joules; runs by settings."""
-    from wbcbench.runs.rundir import study_runs
-    from wbcbench.runs.study_folder import require_study
-    from wbcbench.tensorboarding import logs, server
-    from wbcbench.writing.show_units import count_of
+    from wbcbench.core.rundir import study_runs
+    from wbcbench.core.show_units import count_of
+    from wbcbench.core.study_folder import require_study
+    from wbcbench.table import logs, server
 
     folder = require_study(results, study)
     runs = study_runs(results, study)

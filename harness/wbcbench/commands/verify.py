@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from wbcbench.commands import options
-from wbcbench.errors import UsageError, VerificationError
+from wbcbench.core.errors import UsageError, VerificationError
 
 if TYPE_CHECKING:
-    from wbcbench.submission.rerun import Again
+    from wbcbench.bundle.rerun import Again
 
 BundlePath = Annotated[
     Path, typer.Argument(metavar="BUNDLE", help="A bundle: its folder or its zip.")
@@ -39,7 +39,7 @@ def verify(
     as_json: options.AsJson = False,
 ) -> None:
     """Check a bundle offline, work its numbers out again; exit 6 where one does not hold."""
-    from wbcbench.submission.verification import inspection
+    from wbcbench.bundle.verify import inspection
 
     if (block is not None or run is not None) and not rerun:
         raise UsageError("--block and --run say what --rerun trains again; add --rerun.")
@@ -61,10 +61,10 @@ def verify(
 def _trained_again(
     source: Path, block: int | None, run_id: str | None, data: Path | None, *, as_json: bool
 ) -> list[Again]:
-    from wbcbench.live import saying
-    from wbcbench.submission import rerun
-    from wbcbench.submission.opening import opened
-    from wbcbench.submission.verification.bundle import survey
+    from wbcbench.bundle import rerun
+    from wbcbench.bundle.opening import opened
+    from wbcbench.bundle.verify.bundle import survey
+    from wbcbench.run import saying
 
     say = saying.silent if as_json else saying.aloud
     with opened(source) as root, tempfile.TemporaryDirectory(prefix="wbcbench-rerun-") as room:
@@ -83,7 +83,7 @@ def _plain(each: Again) -> dict[str, Any]:
 
 
 def _raise_if_different(again: list[Again]) -> None:
-    from wbcbench.submission.rerun import Sameness
+    from wbcbench.bundle.rerun import Sameness
 
     other = [
         each.run_id for each in again if Sameness.DIFFERENT in {each.sameness, each.energy_sameness}

@@ -12,7 +12,7 @@ import typer
 from wbcbench.commands import options
 
 if TYPE_CHECKING:
-    from wbcbench.live import View
+    from wbcbench.run.live import View
 
 
 def work(
@@ -30,10 +30,10 @@ def work(
     ] = None,
 ) -> None:
     """Carry out the run that DIR asks for, and write its record."""
-    from wbcbench.live.study import StudyView
-    from wbcbench.machine.interrupts import Interrupts
-    from wbcbench.runs.rundir import RunDir
-    from wbcbench.watching.record_run import record_run
+    from wbcbench.core.rundir import RunDir
+    from wbcbench.run.interrupts import Interrupts
+    from wbcbench.run.record_run import record_run
+    from wbcbench.run.study import StudyView
 
     interrupts = Interrupts()
     interrupts.install(leash=leash)
@@ -45,7 +45,7 @@ def work(
 
 def _view(*, quiet: bool, live: bool) -> View:
     """The panel where somebody looks, plain lines elsewhere."""
-    from wbcbench.live.lines import LinesView, SilentView
+    from wbcbench.run.lines import LinesView, SilentView
 
     if quiet:
         return SilentView(sys.stderr)
@@ -53,6 +53,6 @@ def _view(*, quiet: bool, live: bool) -> View:
         return LinesView(sys.stderr)
     from rich.console import Console
 
-    from wbcbench.live.panel import PanelView
+    from wbcbench.run.panel import PanelView
 
     return PanelView(Console(stderr=True))

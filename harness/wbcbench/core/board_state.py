@@ -1,7 +1,7 @@
 """What a board did besides drawing power: rows of a log, and their summary for one window; pure.
 
-Knows nothing of the driver (see ``gpu.telemetry``) and nothing of what is too hot or a stranger's
-process (see ``checks``).
+Knows nothing of the driver (see ``power.gpu_telemetry``), and nothing of what is too hot or whose
+process is a foreign one (see ``energy.checks``).
 """
 
 from __future__ import annotations

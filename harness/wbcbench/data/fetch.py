@@ -18,9 +18,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from wbcbench.core.errors import UsageError
 from wbcbench.data import layout, reading
 from wbcbench.data.digest import PUBLISHED_SHA256, dataset_sha256
-from wbcbench.errors import UsageError
 
 PUBLISHED_HANDLE = "paultimothymooney/blood-cells/versions/6"
 """Owner, data set and version: the version is pinned, so that later uploads change nothing."""

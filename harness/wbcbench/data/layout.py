@@ -7,8 +7,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from wbcbench.core.errors import UsageError
 from wbcbench.data.dataset import CLASSES, LOADED_SPLITS
-from wbcbench.errors import UsageError
 
 PHOTOGRAPH_TABLE = "image_to_original.csv"
 """A data set may bring this table beside TRAIN and TEST; see :mod:`wbcbench.data.photographs`."""

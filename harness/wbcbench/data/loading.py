@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from wbcbench.core.errors import UsageError
 from wbcbench.data import cache, layout, photographs, pixelfile, reading
 from wbcbench.data.dataset import CLASSES, LOADED_SPLITS, Dataset, ImageSet
 from wbcbench.data.digest import dataset_id, dataset_sha256
-from wbcbench.errors import UsageError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -72,7 +72,7 @@ def _chosen(path: Path | None, kept_in: Path, on_progress: Progress | None) -> P
     named = path or os.environ.get("WBCBENCH_DATA")
     if named:
         return Path(named).expanduser()
-    from wbcbench.data.synth.folder import default_cells
+    from wbcbench.data.folder import default_cells
 
     return default_cells(kept_in, on_progress)
 

@@ -18,9 +18,9 @@ from importlib.resources import files
 from operator import itemgetter
 from pathlib import Path
 
+from wbcbench.core.errors import UsageError
 from wbcbench.data.dataset import UNKNOWN_PHOTOGRAPH
 from wbcbench.data.layout import PHOTOGRAPH_TABLE
-from wbcbench.errors import UsageError
 
 COLUMNS = ("split", "class", "file", "sha256", "original_id", "group_id", "cell_seen_in_train")
 

@@ -15,9 +15,9 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
+from wbcbench.core.errors import UsageError
 from wbcbench.data import jpeg
 from wbcbench.data.layout import ListedFile
-from wbcbench.errors import UsageError
 
 if TYPE_CHECKING:
     import numpy as np

@@ -11,8 +11,8 @@ import hashlib
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING
 
+from wbcbench.core.errors import UsageError
 from wbcbench.data.dataset import UNKNOWN_PHOTOGRAPH, ImageSet
-from wbcbench.errors import UsageError
 
 if TYPE_CHECKING:
     import numpy as np

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from wbcbench import catalog
-from wbcbench.anycode.spans import Recorded, Span
+from wbcbench import registry
 from wbcbench.core.accuracy import SensorCard
+from wbcbench.core.records import AbsentMeter
 from wbcbench.core.trace import Channel
-from wbcbench.runs.records import AbsentMeter
+from wbcbench.measure.spans import Recorded, Span
 
 
 class State(StrEnum):
@@ -86,8 +86,8 @@ class Group:
 
 def examine(facts: Facts, names: Sequence[str] = ()) -> tuple[Group, ...]:
     """Every group, or those that are named, in the order of the catalogue."""
-    wanted = names or tuple(catalog.CHECKUPS)
-    return tuple(Group(name, tuple(catalog.load_part("checkup", name)(facts))) for name in wanted)
+    wanted = names or tuple(registry.CHECKUPS)
+    return tuple(Group(name, tuple(registry.load_part("checkup", name)(facts))) for name in wanted)
 
 
 def count(groups: Iterable[Group], state: State) -> int:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from wbcbench.core.errors import UsageError
 from wbcbench.doctor import Facts, Line, State
-from wbcbench.errors import UsageError
 
 
 def check(facts: Facts) -> Iterator[Line]:

@@ -9,13 +9,13 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 from typing import Any
 
+from wbcbench.core.errors import CannotMeasureError
 from wbcbench.doctor import Facts, Line, State
-from wbcbench.errors import CannotMeasureError
-from wbcbench.gpu import nvml_library as nvml
-from wbcbench.gpu.facts import gpu_facts
-from wbcbench.gpu.identity import Gpu, choose, list_gpus
-from wbcbench.gpu.limit_note import abandoned_paths
-from wbcbench.gpu.telemetry import processes
+from wbcbench.power import nvml_library as nvml
+from wbcbench.power.facts import gpu_facts
+from wbcbench.power.gpu_telemetry import processes
+from wbcbench.power.identity import Gpu, choose, list_gpus
+from wbcbench.power.limit_note import abandoned_paths
 
 TENSORFLOW_S = 300.0  # its import takes a minute on a busy machine
 _ASK_TENSORFLOW = "import tensorflow as tf; print(len(tf.config.list_physical_devices('GPU')))"

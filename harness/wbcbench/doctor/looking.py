@@ -5,16 +5,16 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from wbcbench import catalog
-from wbcbench.anycode.spans import recorded
-from wbcbench.clock import Clock
+from wbcbench import registry
+from wbcbench.core.clock import Clock
+from wbcbench.core.errors import CannotMeasureError
+from wbcbench.core.records import AbsentMeter
+from wbcbench.core.rundir import RunDir
 from wbcbench.core.window import IDLE, Window
 from wbcbench.doctor import Facts
-from wbcbench.errors import CannotMeasureError
-from wbcbench.runs.records import AbsentMeter
-from wbcbench.runs.rundir import RunDir
-from wbcbench.sampling.metering import NEVER_AUTO
-from wbcbench.sampling.recording import Asked, Recording
+from wbcbench.measure.spans import recorded
+from wbcbench.power.metering import NEVER_AUTO
+from wbcbench.power.recording import Asked, Recording
 
 LOOK_S = 3.0
 
@@ -56,13 +56,15 @@ def look(
 def _reasons(asked: Asked) -> tuple[AbsentMeter, ...]:
     """Why each meter does not work, where none does."""
     return tuple(
-        AbsentMeter(name, _reason(name, asked)) for name in catalog.METERS if name not in NEVER_AUTO
+        AbsentMeter(name, _reason(name, asked))
+        for name in registry.METERS
+        if name not in NEVER_AUTO
     )
 
 
 def _reason(name: str, asked: Asked) -> str:
     try:
-        for meter in catalog.load_part("meter", name)(asked.request):
+        for meter in registry.load_part("meter", name)(asked.request):
             with meter:
                 pass
     except CannotMeasureError as error:

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from wbcbench.core.accuracy import SensorCard
 from wbcbench.core.trace import Domain, Origin
 from wbcbench.doctor import Facts, Line, State
-from wbcbench.joules.headline import CODECARBON, Speaker, is_codecarbon, speakers
-from wbcbench.trust.reconcile import agreements
+from wbcbench.energy.headline import CODECARBON, Speaker, is_codecarbon, speakers
+from wbcbench.energy.reconcile import agreements
 
 _SENSORS: Mapping[Domain, str] = {
     Domain.GPU: "nvml",

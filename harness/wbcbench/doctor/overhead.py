@@ -22,14 +22,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, stdev
 
-from wbcbench.clock import Clock
+from wbcbench.core.clock import Clock
+from wbcbench.core.rundir import RunDir
 from wbcbench.core.trace import Channel, Kind
-from wbcbench.meters import EnergyMeter
-from wbcbench.runs.rundir import RunDir
-from wbcbench.sampling.metering import open_meters
-from wbcbench.sampling.recording import Asked
-from wbcbench.sampling.sampler import Sampler
-from wbcbench.trust.budget import t_95
+from wbcbench.energy.budget import t_95
+from wbcbench.power.metering import open_meters
+from wbcbench.power.meters import EnergyMeter
+from wbcbench.power.recording import Asked
+from wbcbench.power.sampler import Sampler
 
 PAIRS = 10
 BLOCK = bytes(8 << 20)  # hashing a large block lets other threads run

@@ -9,8 +9,8 @@ from importlib import metadata
 
 from packaging.requirements import Requirement
 
+from wbcbench.core.version import __version__
 from wbcbench.doctor import Facts, Line, State
-from wbcbench.version import __version__
 
 DISTRIBUTION = "wbcbench"
 

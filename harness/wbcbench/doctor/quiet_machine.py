@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from statistics import stdev
 
+from wbcbench.core.provenance import virtualised
 from wbcbench.core.trace import Kind
 from wbcbench.doctor import Facts, Line, State
-from wbcbench.machine.provenance import virtualised
-from wbcbench.sampling.recording import SHARED
+from wbcbench.power.recording import SHARED
 
 BUSY_SHARE = 0.25  # of the processors, over the last minute
 CPUFREQ = Path("/sys/devices/system/cpu")

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from wbcbench.core.errors import UsageError, unknown_name
 from wbcbench.core.trace import Channel, Domain, Origin
-from wbcbench.errors import UsageError, unknown_name
-from wbcbench.joules.headline import speakers
+from wbcbench.energy.headline import speakers
 
 ABSENT = "absent"
 

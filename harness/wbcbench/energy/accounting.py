@@ -9,17 +9,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from wbcbench.checks import Evidence, cautions
-from wbcbench.clock import utc_now
+from wbcbench.core.clock import utc_now
+from wbcbench.core.quality import verdict
+from wbcbench.core.records import Circumstances, Failure, RunRecord, Status
+from wbcbench.core.rundir import RunDir
 from wbcbench.core.trace import Channel, Origin, Trace
 from wbcbench.core.window import Window
+from wbcbench.energy.apart import budgets_alone, steps_alone
+from wbcbench.energy.appraisal import Appraisal, appraise, telemetry
+from wbcbench.energy.checks import Evidence, cautions
 from wbcbench.energy.story import Story, told
-from wbcbench.runs.records import Circumstances, Failure, RunRecord, Status
-from wbcbench.runs.rundir import RunDir
-from wbcbench.thresholds import HEARTBEAT_S
-from wbcbench.trust.apart import budgets_alone, steps_alone
-from wbcbench.trust.appraisal import Appraisal, appraise, telemetry
-from wbcbench.verdict import verdict
+from wbcbench.energy.thresholds import HEARTBEAT_S
 
 
 def account(

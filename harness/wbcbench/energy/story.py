@@ -13,8 +13,8 @@ from typing import Any, TypeVar
 
 from pydantic import TypeAdapter
 
+from wbcbench.core.records import DatasetFacts, Epoch, Failure, Inference, ModelFacts, Scores
 from wbcbench.core.window import Window
-from wbcbench.runs.records import DatasetFacts, Epoch, Failure, Inference, ModelFacts, Scores
 
 T = TypeVar("T")
 

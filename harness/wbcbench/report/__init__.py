@@ -18,8 +18,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas
 
-    from wbcbench.report.page.evidence import ReportStudy
-
+    from wbcbench.report.evidence import ReportStudy
 
 Value = str | int | float | bool | None
 """What a claim's number is; ``None`` is unknown."""
@@ -186,9 +185,9 @@ class Report:
 
 def build(study: ReportStudy) -> Report:
     """Ask every section of the catalogue and put the report together."""
-    from wbcbench.catalog import SECTIONS, load_part
-    from wbcbench.report.page.banners import banners
-    from wbcbench.report.page.heading import facts
+    from wbcbench.registry import SECTIONS, load_part
+    from wbcbench.report.banners import banners
+    from wbcbench.report.heading import facts
 
     sections: list[Section] = [load_part("section", name) for name in SECTIONS]
     blocks = tuple(block for section in sections if (block := section(study)))

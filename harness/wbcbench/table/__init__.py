@@ -13,9 +13,10 @@ import io
 from collections.abc import Iterable
 from pathlib import Path
 
-from wbcbench.errors import UsageError
-from wbcbench.runs.records import RunRecord, refuse_newer
-from wbcbench.runs.rundir import RunDir, study_runs
+from wbcbench.core.errors import UsageError
+from wbcbench.core.records import RunRecord, refuse_newer
+from wbcbench.core.rundir import RunDir, study_runs
+from wbcbench.core.wholefile import write_whole
 from wbcbench.table import (
     derived,
     energy_gpu,
@@ -28,9 +29,8 @@ from wbcbench.table import (
     setup,
     time,
 )
-from wbcbench.table.columns import Cell
+from wbcbench.table.column import Cell
 from wbcbench.table.view import Run
-from wbcbench.writing.wholefile import write_whole
 
 FILE_NAME = "runs.csv"
 

@@ -8,14 +8,14 @@ from __future__ import annotations
 import csv
 import io
 
+from wbcbench.core.records import RunRecord
+from wbcbench.core.rundir import RunDir
 from wbcbench.core.trace import Domain, Kind, Trace
-from wbcbench.joules.energy import energy_curve
-from wbcbench.joules.headline import followed, headline_channel, speaker
-from wbcbench.runs.records import RunRecord
-from wbcbench.runs.rundir import RunDir
-from wbcbench.runs.timeline import timeline
-from wbcbench.training import tensorboard_log
-from wbcbench.writing.wholefile import write_whole
+from wbcbench.core.wholefile import write_whole
+from wbcbench.energy.energy import energy_curve
+from wbcbench.energy.headline import followed, headline_channel, speaker
+from wbcbench.energy.timeline import timeline
+from wbcbench.train import tensorboard_log
 
 EPOCH_COLUMNS = (
     "run_id", "epoch", "t_s", "energy_gpu_cum_j", "energy_headline_cum_j", "train_loss",

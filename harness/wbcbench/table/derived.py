@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from wbcbench.core.records import Inference
 from wbcbench.core.window import TRAIN
-from wbcbench.joules.carbon import DEFAULT_PUE, Intensity, carbon_g, intensity
-from wbcbench.joules.headline import spoken_energy_j, spoken_uncertainty_j
-from wbcbench.joules.metrics import Reached, energy_delay_product_js, ratio
-from wbcbench.runs.records import Inference
-from wbcbench.table.columns import Cell, Column, ColumnGroup
+from wbcbench.energy.carbon import DEFAULT_PUE, Intensity, carbon_g, intensity
+from wbcbench.energy.headline import spoken_energy_j, spoken_uncertainty_j
+from wbcbench.energy.metrics import Reached, energy_delay_product_js, ratio
+from wbcbench.table.column import Cell, Column, ColumnGroup
 from wbcbench.table.energy_gpu import ABSENT
 from wbcbench.table.view import Run
 

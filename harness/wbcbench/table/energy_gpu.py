@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from wbcbench.core.trace import Domain, Kind
 from wbcbench.core.window import IDLE_AFTER, IDLE_BEFORE, STARTUP, TRAIN
-from wbcbench.joules.headline import spoken_energy_j, spoken_power_w
-from wbcbench.joules.metrics import sum_if_all_known
-from wbcbench.table.columns import Column, ColumnGroup, unfilled
+from wbcbench.energy.headline import spoken_energy_j, spoken_power_w
+from wbcbench.energy.metrics import sum_if_all_known
+from wbcbench.table.column import Column, ColumnGroup, unfilled
 from wbcbench.table.view import Run
 
 UNKNOWN = "no GPU meter, or its trace cannot say"

@@ -16,10 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wbcbench import table
-from wbcbench.errors import UsageError, unknown_name
-from wbcbench.table.columns import Cell, Column
-from wbcbench.writing.formula import original_text, safe_text
-from wbcbench.writing.show_units import (
+from wbcbench.core.errors import UsageError, unknown_name
+from wbcbench.core.formula import original_text, safe_text
+from wbcbench.core.show_units import (
     UNKNOWN,
     human_duration,
     human_energy,
@@ -27,7 +26,8 @@ from wbcbench.writing.show_units import (
     human_share,
     printable,
 )
-from wbcbench.writing.tabular import latex, markdown
+from wbcbench.core.tabular import latex, markdown
+from wbcbench.table.column import Cell, Column
 
 if TYPE_CHECKING:
     import pandas as pd

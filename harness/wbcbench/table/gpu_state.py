@@ -11,13 +11,13 @@ import hashlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from wbcbench.checks.throttling import SLOWED
 from wbcbench.core.board_state import Telemetry
+from wbcbench.core.units import mhz_from_hz, pct_from_share
 from wbcbench.core.window import TRAIN
-from wbcbench.joules.metrics import mean_known
-from wbcbench.table.columns import Cell, Column
+from wbcbench.energy.checks.throttling import SLOWED
+from wbcbench.energy.metrics import mean_known
+from wbcbench.table.column import Cell, Column
 from wbcbench.table.view import Run
-from wbcbench.units import mhz_from_hz, pct_from_share
 
 NO_GPU = "no GPU, or the driver does not say"
 _METER = "nvml/"

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from wbcbench.table.columns import Column, ColumnGroup, from_provenance
+from wbcbench.core.quality import Severity, Verdict
+from wbcbench.table.column import Column, ColumnGroup, from_provenance
 from wbcbench.table.view import Run
-from wbcbench.verdict import Severity, Verdict
 
 TABLE_SCHEMA = "1.0"
 

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from wbcbench.runs.rundir import RunDir
-from wbcbench.writing.wholefile import write_whole
+from wbcbench.core.rundir import RunDir
+from wbcbench.core.wholefile import write_whole
 
 FILE_NAME = ".runs.lines"
 LEAST_RUNS = 100

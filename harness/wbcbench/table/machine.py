@@ -6,7 +6,7 @@ The provenance of a record holds most of them under the column's own name.
 from __future__ import annotations
 
 from wbcbench.table import gpu_state
-from wbcbench.table.columns import Cell, Column, ColumnGroup, from_provenance
+from wbcbench.table.column import Cell, Column, ColumnGroup, from_provenance
 from wbcbench.table.view import Run
 
 NOT_SAID = "the system does not say"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from wbcbench.table import GROUPS
-from wbcbench.table.columns import Column, ColumnGroup
+from wbcbench.table.column import Column, ColumnGroup
 
 INTRODUCTION = """\
 # The results table: `results/<study>/runs.csv`

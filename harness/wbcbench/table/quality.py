@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from wbcbench.core.records import Scores
 from wbcbench.data.dataset import CLASSES
-from wbcbench.runs.records import Scores
-from wbcbench.table.columns import Cell, Column, ColumnGroup
+from wbcbench.table.column import Cell, Column, ColumnGroup
 from wbcbench.table.view import Run
 
 NOT_TESTED = "not tested"

@@ -5,14 +5,9 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterable, Iterator
 
-from wbcbench.core.trace import Domain, Origin
-from wbcbench.core.window import TRAIN
-from wbcbench.joules.headline import Speaker, spoken_energy_j, spoken_power_w
-from wbcbench.runs.records import RunRecord
-from wbcbench.table.columns import Cell
-from wbcbench.table.view import Run
-from wbcbench.verdict import Caution, Severity
-from wbcbench.writing.show_units import (
+from wbcbench.core.quality import Caution, Severity
+from wbcbench.core.records import RunRecord
+from wbcbench.core.show_units import (
     human_count,
     human_duration,
     human_energy,
@@ -20,6 +15,11 @@ from wbcbench.writing.show_units import (
     human_share,
     printable,
 )
+from wbcbench.core.trace import Domain, Origin
+from wbcbench.core.window import TRAIN
+from wbcbench.energy.headline import Speaker, spoken_energy_j, spoken_power_w
+from wbcbench.table.column import Cell
+from wbcbench.table.view import Run
 
 _LABEL_WIDTH = 20
 _WIDTH = 110

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from wbcbench.core.quality import Severity, Verdict
 from wbcbench.core.trace import Domain
+from wbcbench.core.units import ms_from_s
 from wbcbench.core.window import TRAIN
-from wbcbench.joules.headline import Speaker, spoken_energy_j, spoken_gap_s, spoken_samples
-from wbcbench.joules.metrics import disagreement_pct
-from wbcbench.table.columns import Column, ColumnGroup
+from wbcbench.energy.headline import Speaker, spoken_energy_j, spoken_gap_s, spoken_samples
+from wbcbench.energy.metrics import disagreement_pct
+from wbcbench.table.column import Column, ColumnGroup
 from wbcbench.table.energy_gpu import integral_j
 from wbcbench.table.view import Run
-from wbcbench.units import ms_from_s
-from wbcbench.verdict import Severity, Verdict
 
 NO_METER = "no meter"
 

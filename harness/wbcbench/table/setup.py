@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from wbcbench.runs.records import DatasetFacts, ModelFacts
-from wbcbench.table.columns import Cell, Column, ColumnGroup
+from wbcbench.core.records import DatasetFacts, ModelFacts
+from wbcbench.table.column import Cell, Column, ColumnGroup
 from wbcbench.table.view import Run
 
 NO_DATA = "ended before the data was read"

@@ -9,8 +9,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from wbcbench.joules.headline import spoken_energy_j
-from wbcbench.runs.records import RunRecord
+from wbcbench.core.records import RunRecord
+from wbcbench.energy.headline import spoken_energy_j
 from wbcbench.table.view import ABSENT, Run
 
 

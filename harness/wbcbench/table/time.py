@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from wbcbench.core.window import STARTUP, TRAIN, WARMUP
-from wbcbench.table.columns import Column, ColumnGroup, unfilled
+from wbcbench.table.column import Column, ColumnGroup, unfilled
 from wbcbench.table.view import Run
 
 

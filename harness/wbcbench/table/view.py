@@ -7,10 +7,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from wbcbench.catalog import VARIANTS, load_part
+from wbcbench.core.records import Epoch, Inference, RunRecord, Sampling
+from wbcbench.core.rundir import RunDir
+from wbcbench.core.spec import RunSpec
 from wbcbench.core.trace import Domain
 from wbcbench.core.window import IDLE_AFTER, IDLE_BEFORE, TRAIN, Window, is_validation
-from wbcbench.joules.headline import (
+from wbcbench.energy.apart import steps_duration_s
+from wbcbench.energy.headline import (
     HEADLINE_DOMAINS,
     Speaker,
     first_knowing,
@@ -19,13 +22,10 @@ from wbcbench.joules.headline import (
     spoken_energy_j,
     spoken_power_w,
 )
-from wbcbench.joules.metrics import Reached, mean_known, net_energy_j, sum_if_all_known
-from wbcbench.models import Variant
-from wbcbench.runs.records import Epoch, Inference, RunRecord, Sampling
-from wbcbench.runs.rundir import RunDir
-from wbcbench.runs.study import RunSpec
-from wbcbench.runs.timeline import cost_of_target
-from wbcbench.trust.apart import steps_duration_s
+from wbcbench.energy.metrics import Reached, mean_known, net_energy_j, sum_if_all_known
+from wbcbench.energy.timeline import cost_of_target
+from wbcbench.registry import VARIANTS, load_part
+from wbcbench.train.models import Variant
 
 ABSENT = "absent"
 

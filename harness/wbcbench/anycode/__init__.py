@@ -1,1 +1,0 @@
-"""Joules of code that is not the harness's own: a command, the machine, spans of a program."""

@@ -1,0 +1,1 @@
+"""A study for third parties: written, opened within bounds, checked, and run again."""

@@ -1,0 +1,188 @@
+"""The data manifest: every image by name, digest, label, split and photograph; never the pixels.
+
+Three sources, the first that fits: the data folder, when its digest is that of the runs; the
+table of the published set that comes with this package, when the runs were made on that set; else
+the predictions, which know the tested images alone and say so.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from wbcbench.bundle import layout
+from wbcbench.bundle.document import DatasetState
+from wbcbench.bundle.study import SubmittedStudy
+from wbcbench.core.errors import UsageError
+from wbcbench.core.records import DatasetFacts
+from wbcbench.core.wholefile import write_whole
+from wbcbench.data import layout as folders
+from wbcbench.data.dataset import UNKNOWN_PHOTOGRAPH
+from wbcbench.data.digest import PUBLISHED_ID, PUBLISHED_SHA256, dataset_sha256
+from wbcbench.data.photographs import UNKNOWN, Provenance, known_images, published_images
+
+FOLDER = "folder"
+PUBLISHED = "published table"
+PREDICTIONS = "predictions"
+_LICENCES = {
+    PUBLISHED_ID: "Kaggle, paultimothymooney/blood-cells; derived from BCCD (MIT). The images are "
+    "not part of this bundle.",
+}
+_UNKNOWN_LICENCE = "unknown; the images are not part of this bundle"
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """One row of ``files.csv``; ``None`` is unknown."""
+
+    path: str
+    sha256: str
+    bytes: int | None
+    original_id: int | None
+    group_id: int | None
+
+    @property
+    def split(self) -> str:
+        """``TRAIN`` or ``TEST``."""
+        return self.path.split("/", maxsplit=1)[0]
+
+    @property
+    def label(self) -> str:
+        """The name of its class."""
+        return self.path.split("/")[1]
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """Images of a data set, sorted by path, and where they were listed from."""
+
+    images: tuple[Image, ...]
+    source: str
+
+    @property
+    def sha256(self) -> str:
+        """Digest of the data set that these images make."""
+        return dataset_sha256((image.path, image.sha256) for image in self.images)
+
+
+def write_images(study: SubmittedStudy, data: Path | None) -> DatasetState | None:
+    """Write ``data-manifest/``; ``None`` where no run came as far as reading images.
+
+    Args:
+        study: In the bundle.
+        data: The data folder, if it is at hand.
+    """
+    facts = next((run.record.dataset for run in study.done if run.record.dataset), None)
+    if facts is None:
+        facts = next((r.dataset for r in study.records if r.dataset), None)
+    found = Listed((), PREDICTIONS) if facts is None else listed(study, facts, data)
+    state = None if facts is None else _state(study, facts, found)
+    folder = (study.payload / layout.IMAGES).parent
+    folder.mkdir(parents=True, exist_ok=True)
+    write_whole(study.payload / layout.IMAGES, to_csv(found.images))
+    document = {} if state is None else asdict(state) | {"facts": asdict(facts)}  # type: ignore[arg-type]
+    text = json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False)
+    write_whole(study.payload / layout.DATASET, (text + "\n").encode())
+    return state
+
+
+def listed(study: SubmittedStudy, facts: DatasetFacts, data: Path | None) -> Listed:
+    """Every image of the data set that is known of."""
+    from_folder = _of_folder(data, facts) if data else None
+    if from_folder is not None:
+        return from_folder
+    if facts.sha256 == PUBLISHED_SHA256:
+        known = published_images().items()
+        wanted = (_image(p, sha, None) for sha, p in known if _is_loaded(p.name))
+        return Listed(_sorted(wanted), PUBLISHED)
+    return Listed(_sorted(_of_predictions(study)), PREDICTIONS)
+
+
+def to_csv(images: Sequence[Image]) -> bytes:
+    """``files.csv``: UTF-8, LF, unknown cells empty."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(layout.IMAGE_COLUMNS)
+    for image in images:
+        cells = [getattr(image, name) for name in layout.IMAGE_COLUMNS]
+        writer.writerow(["" if cell is None else cell for cell in cells])
+    return out.getvalue().encode(errors="surrogateescape")
+
+
+def _state(study: SubmittedStudy, facts: DatasetFacts, found: Listed) -> DatasetState:
+    spec = study.spec
+    return DatasetState(
+        dataset_id=facts.dataset_id,
+        sha256=facts.sha256,
+        licence=_LICENCES.get(facts.dataset_id, _UNKNOWN_LICENCE),
+        n_images=len(found.images),
+        n_classes=len({image.label for image in found.images}),
+        validation=spec.validation,
+        validation_fraction=spec.validation_fraction,
+        split_seed=spec.split_seed,
+        listed_from=found.source,
+        complete=bool(found.images) and found.sha256 == facts.sha256,
+    )
+
+
+def _of_folder(data: Path, facts: DatasetFacts) -> Listed | None:
+    """What lies in the folder; ``None`` unless that is what the runs were made on."""
+    try:
+        root = folders.find_root(data)
+        files = folders.list_files(root)
+        known = known_images(root)
+    except UsageError:
+        return None
+    skipped = {each.split(": ", maxsplit=1)[0] for each in facts.skipped}
+    images = []
+    for file in files:
+        if file.name not in skipped:
+            sha256 = _digest(Path(file.path))
+            images.append(_image(known.get(sha256, UNKNOWN), sha256, file.size, file.name))
+    found = Listed(_sorted(images), FOLDER)
+    return found if found.sha256 == facts.sha256 else None
+
+
+def _of_predictions(study: SubmittedStudy) -> Iterator[Image]:
+    """The tested images, as the first run that predicted them lists them."""
+    import pyarrow.parquet as pq
+
+    columns = ["file", "image_sha256", "original_id", "group_id"]
+    for run in study.done:
+        path = run.predictions_path
+        if path:
+            table = pq.read_table(path, columns=columns).to_pydict()
+            for name, sha256, original, group in zip(*table.values(), strict=True):
+                yield Image(name, sha256, None, original, group)
+            return
+
+
+def _image(origin: Provenance, sha256: str, size: int | None, name: str = "") -> Image:
+    return Image(
+        path=name or origin.name,
+        sha256=sha256,
+        bytes=size,
+        original_id=_known(origin.original_id),
+        group_id=_known(origin.group_id),
+    )
+
+
+def _known(number: int) -> int | None:
+    return None if number == UNKNOWN_PHOTOGRAPH else number
+
+
+def _is_loaded(name: str) -> bool:
+    return name.split("/", maxsplit=1)[0] in {"TRAIN", "TEST"}
+
+
+def _sorted(images: Iterable[Image]) -> tuple[Image, ...]:
+    return tuple(sorted(images, key=lambda image: image.path))
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,0 +1,132 @@
+"""The papers of a bundle: what it is, what it cost, how to check it, how to run it again.
+
+Every one is a template of ``templates/`` filled from ``submission.json`` and the study; what only
+a person can answer stands there as ``[author]``.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from wbcbench.bundle import layout
+from wbcbench.bundle.document import Submission
+from wbcbench.bundle.impact import Impact, impact
+from wbcbench.bundle.study import SubmittedStudy
+from wbcbench.compare.sections import sections
+from wbcbench.core.show_units import count_of, human_duration, human_energy, human_mass
+from wbcbench.core.tabular import markdown
+from wbcbench.core.units import kg_from_g, kwh_from_j
+from wbcbench.core.wholefile import write_whole
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+PAPERS = (
+    layout.README, layout.CITATION, layout.LICENCE, layout.MODEL_CARD, layout.IMPACT,
+    layout.APPENDIX, layout.CHECKLIST,
+)  # fmt: skip
+_MIT = "MIT"
+
+
+def write_papers(study: SubmittedStudy, made: Submission) -> None:
+    """Write every paper."""
+    facts = _facts(study, made)
+    for name in PAPERS:
+        text = _environment().get_template(f"{name}.j2").render(facts)
+        write_whole(study.payload / name, text.encode())
+
+
+@cache
+def _environment() -> Environment:
+    """Plain text, not HTML: values are made harmless by the filters that name their place."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("wbcbench.bundle", "templates"),
+        autoescape=False,  # Markdown and YAML; see the filters
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters |= {
+        "yaml": lambda value: json.dumps(value, ensure_ascii=False),
+        "md": _markdown_text,
+        "j": human_energy,
+        "s": human_duration,
+        "g": human_mass,
+        "kwh": lambda energy_j: f"{kwh_from_j(energy_j):.3g} kWh",
+        "kg": lambda mass_g: f"{kg_from_g(mass_g):.3g} kg",
+        "count": count_of,
+        "answer": _answer,
+    }
+    return environment
+
+
+def _facts(study: SubmittedStudy, made: Submission) -> dict[str, Any]:
+    cost = impact(study, made)
+    return {
+        "made": made,
+        "spec": study.spec,
+        "fact": study.fact,
+        "different": study.different,
+        "plan": study.plan,
+        "about": study.plan.about if study.plan else "",
+        "impact": cost,
+        "hardware": study.fact("gpu_name") or study.fact("cpu_model") or "unknown",
+        "place": cost.grid.country if cost.grid else study.spec.country,
+        "source": _source(made, cost),
+        "tables": _tables(study),
+        "wall_s": _wall_s(study),
+        "payload_bytes": sum(p.stat().st_size for p in layout.payload_files(study.payload.parent)),
+        "year": made.created_utc[:4],
+        "date": made.created_utc[:10],
+        "has_lock": (study.payload / layout.LOCK).exists(),
+        "results_folder": layout.study_dir(study.name).as_posix(),
+        "report_folder": layout.report_dir(study.name).as_posix(),
+        "is_mit": made.licence == _MIT,
+        "skipped": [each for r in study.records if r.dataset for each in r.dataset.skipped],
+        "n_runs": len(study.runs),
+    }
+
+
+def _source(made: Submission, cost: Impact) -> str:
+    """Where the grams come from, in one line for the front matter."""
+    return (
+        f"wbcbench {made.wbcbench_version} ({cost.method}, {cost.status}); "
+        f"{cost.part} energy of every run and pilot, failed ones included"
+    )
+
+
+def _tables(study: SubmittedStudy) -> Mapping[str, str]:
+    """The comparison's tables in Markdown, by title."""
+    if study.comparison is None:
+        return {}
+    return {
+        each.title: "\n\n".join([markdown(each.headings, each.rows), *each.below])
+        for each in sections(study.comparison)
+    }
+
+
+def _wall_s(study: SubmittedStudy) -> float | None:
+    """Wall-clock seconds of all runs together."""
+    from wbcbench.table.spent import spent
+
+    known = [time_s for r in study.records if (time_s := spent(r).time_s) is not None]
+    return sum(known) if known else None
+
+
+def _answer(value: Any) -> str:
+    """Yes, no, or what nobody but the author knows."""
+    if value is None:
+        return "[author]"
+    return {True: "Yes", False: "No"}.get(value, str(value)) if isinstance(value, bool) else value
+
+
+def _markdown_text(text: str) -> str:
+    """Text that Markdown shows as it is, on one line: no markup, no HTML."""
+    return re.sub(r"([\\`*_{}\[\]<>#|!~])", r"\\\1", " ".join(str(text).split()))

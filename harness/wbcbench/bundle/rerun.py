@@ -1,0 +1,206 @@
+"""Train runs of a bundle again, as they were asked, and say how what comes out compares.
+
+The bundle tells what was asked; meters and boards are those of this machine. Accuracy may differ
+by as much as another seed makes it differ; joules are compared on the same model of GPU alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from pathlib import Path
+from statistics import stdev
+
+from wbcbench.bundle.verify.bundle import Bundle
+from wbcbench.core.errors import UsageError, unknown_name
+from wbcbench.core.local_facts import Local
+from wbcbench.core.provenance import lock_sha256
+from wbcbench.core.records import Epoch, RunRecord
+from wbcbench.core.show_units import human_energy, human_share
+from wbcbench.core.spec import RunSpec
+from wbcbench.run.saying import Say
+from wbcbench.study import limits
+from wbcbench.table import row
+
+SEEDS = 2.0
+"""Standard deviations between seeds that count as the same accuracy."""
+_APART = 0.05  # of the joules: the accuracy that NVIDIA states for its sensors
+
+
+class Sameness(StrEnum):
+    """How a run trained again compares."""
+
+    REPRODUCED = "reproduced"  # every epoch and the test, digit by digit
+    WITHIN = "within tolerance"
+    DIFFERENT = "different"
+    CANNOT_TELL = "cannot tell"
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """One run of the bundle, trained again.
+
+    Attributes:
+        run_id: Of the bundle's run.
+        accuracy, accuracy_again: Balanced, on TEST.
+        tolerance: How far apart they may lie; ``None`` where the bundle has too few seeds.
+        sameness: What that comes to.
+        energy: What can be said of the joules, a whole sentence.
+        energy_sameness: What that comes to; ``CANNOT_TELL`` on another machine.
+    """
+
+    run_id: str
+    accuracy: float
+    accuracy_again: float
+    tolerance: float | None
+    sameness: Sameness
+    energy: str
+    energy_sameness: Sameness
+
+    @property
+    def text(self) -> str:
+        """One line."""
+        slack = "" if self.tolerance is None else f", ± {human_share(self.tolerance)}"
+        return (
+            f"{self.run_id}: {self.sameness} (balanced accuracy {human_share(self.accuracy)} in "
+            f"the bundle, {human_share(self.accuracy_again)} here{slack}). {self.energy}"
+        )
+
+
+Train = Callable[[RunSpec, Local], RunRecord]
+
+
+def chosen(bundle: Bundle, block: int | None, run_id: str | None) -> list[RunRecord]:
+    """The done runs of a block, in their last attempt, or the run that is named.
+
+    Raises:
+        UsageError: There is none.
+    """
+    done = [r for r in bundle.records.values() if r.status == "done" and r.test is not None]
+    if run_id is not None:
+        named = [record for record in done if record.run_id == run_id]
+        if not named:
+            raise unknown_name("done run of the bundle", run_id, [r.run_id for r in done])
+        return named
+    first = min((record.spec.block for record in done), default=0)
+    wanted = first if block is None else block
+    inside = [record for record in done if record.spec.block == wanted]
+    if not inside:
+        blocks = ", ".join(map(str, sorted({r.spec.block for r in done})))
+        raise UsageError(f"The bundle has no done run in block {wanted}; it has: {blocks or '-'}.")
+    last = max(record.spec.block_attempt for record in inside)
+    return [record for record in inside if record.spec.block_attempt == last]
+
+
+def about_lock(bundle: Bundle) -> str:
+    """Whether the packages here are those of the runs."""
+    said = {r.provenance.get("lock_sha256") for r in bundle.records.values()}
+    here = lock_sha256()
+    if here is None or said == {None}:
+        return "Lock: not known on both sides, so packages may differ."
+    same = said == {here}
+    return f"Lock: {'equal' if same else 'different'} ({here[:12]} here)."
+
+
+def rerun(
+    bundle: Bundle, records: Sequence[RunRecord], data: Path | None, train: Train
+) -> list[Again]:
+    """Train these runs again, one after the other.
+
+    Args:
+        bundle: Where they are from.
+        records: Which.
+        data: The images; ``None`` for the embedded synthetic cells.
+        train: Carries out one run and returns its record.
+
+    Raises:
+        UsageError: The images here are others than those of the runs.
+    """
+    local = Local(data=str(data) if data else None, command=("wbcbench", "verify", "--rerun"))
+    return [_compared(bundle, record, train(_here(record.spec), local)) for record in records]
+
+
+def carry_out(results: Path, work_options: Sequence[str], say: Say) -> Train:
+    """The way to train that ``wbcbench run`` has, into a folder of its own."""
+    from wbcbench.study import running
+
+    def train(spec: RunSpec, local: Local) -> RunRecord:
+        asked = limits.check(replace(spec, dataset_id="", dataset_sha256=""))
+        fed = running.with_data(asked, local, say)
+        if fed.dataset_sha256 != spec.dataset_sha256:
+            raise UsageError(
+                f"The bundle's runs were trained on {spec.dataset_id}; here are the images of "
+                f"{fed.dataset_id}. Name the folder of the same images with --data."
+            )
+        run = running.carry_out(results, fed, local, work_options)
+        running.raise_if_bad(run)
+        return run.read_record()
+
+    return train
+
+
+def _here(spec: RunSpec) -> RunSpec:
+    """The same training under this machine's meters and boards."""
+    return replace(spec, meters=("auto",), gpus=(), power_limit_w=None, cooldown_c=None, repeat=1)
+
+
+def _compared(bundle: Bundle, said: RunRecord, found: RunRecord) -> Again:
+    energy, energy_sameness = _energy(said, found)
+    tolerance = _tolerance(bundle, said)
+    return Again(
+        run_id=said.run_id,
+        accuracy=_accuracy(said),
+        accuracy_again=_accuracy(found),
+        tolerance=tolerance,
+        sameness=_sameness(said, found, tolerance),
+        energy=energy,
+        energy_sameness=energy_sameness,
+    )
+
+
+def _sameness(said: RunRecord, found: RunRecord, tolerance: float | None) -> Sameness:
+    if said.test == found.test and _learnt(said.epochs) == _learnt(found.epochs):
+        return Sameness.REPRODUCED
+    if tolerance is None:
+        return Sameness.CANNOT_TELL
+    apart = abs(_accuracy(said) - _accuracy(found))
+    return Sameness.WITHIN if apart <= tolerance else Sameness.DIFFERENT
+
+
+def _learnt(epochs: Sequence[Epoch]) -> list[Epoch]:
+    """The epochs without their times, which no machine repeats."""
+    return [replace(each, start_s=0.0, end_s=0.0, evaluate_end_s=0.0) for each in epochs]
+
+
+def _tolerance(bundle: Bundle, said: RunRecord) -> float | None:
+    """Twice the standard deviation between the seeds of the same network in the bundle."""
+    by_seed = {
+        record.spec.seed: _accuracy(record)
+        for record in bundle.records.values()
+        if record.status == "done" and record.test and record.spec.variant == said.spec.variant
+    }
+    return SEEDS * stdev(by_seed.values()) if len(by_seed) > 1 else None
+
+
+def _accuracy(record: RunRecord) -> float:
+    return record.test.balanced_accuracy if record.test else 0.0
+
+
+def _energy(said: RunRecord, found: RunRecord) -> tuple[str, Sameness]:
+    """Joules beside each other where both were measured on the same model of GPU."""
+    one, other = row(said), row(found)
+    boards = (one["gpu_name"], other["gpu_name"])
+    statuses = {one["gpu_energy_status"], other["gpu_energy_status"]}
+    one_j, other_j = one["energy_gpu_train_j"], other["energy_gpu_train_j"]
+    if boards[0] is None or boards[0] != boards[1] or statuses != {"measured"}:
+        told = f"{boards[0] or 'no GPU'} there, {boards[1] or 'no GPU'} here"
+        return f"Energy was not compared ({told}).", Sameness.CANNOT_TELL
+    if not isinstance(one_j, float) or not isinstance(other_j, float):
+        return "Energy is not known on both sides.", Sameness.CANNOT_TELL
+    apart = abs(one_j - other_j) / one_j
+    sameness = Sameness.WITHIN if apart <= _APART else Sameness.DIFFERENT
+    return (
+        f"Energy {sameness}: {human_energy(one_j)} there, {human_energy(other_j)} here.",
+        sameness,
+    )

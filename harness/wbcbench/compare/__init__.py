@@ -1,0 +1,1 @@
+"""From rows to statements: which runs may stand together, and what they show."""

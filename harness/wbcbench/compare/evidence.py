@@ -1,0 +1,180 @@
+"""One check of a claim, gathered over a study: an estimate with its interval, and where it lies."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+
+from wbcbench.compare.arms import Configuration, configurations
+from wbcbench.compare.blocks import complete_blocks
+from wbcbench.compare.definition import Check
+from wbcbench.compare.measures import MEASURES
+from wbcbench.stats.intervals import LEAST_FOR_T, t_interval
+from wbcbench.stats.shares import share_interval
+from wbcbench.table.view import Run
+
+
+class Judgement(StrEnum):
+    """What runs say of a claim."""
+
+    SUPPORTED = "supported"
+    CONTRADICTED = "contradicted"
+    CANNOT_TELL = "cannot tell"
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimEvidence:
+    """What a study says to one check.
+
+    Attributes:
+        check: The check.
+        n: Blocks or, for a share, runs.
+        estimate: Mean, difference or share; ``None`` without a run that could say.
+        low, high: 95 % interval; ``None`` where there is none.
+        by_photograph: Mean 95 % interval by photograph, for accuracies on TEST: what other test
+            photographs might give. It stands beside and decides nothing.
+        judgement: Where the interval lies.
+        why: Why nobody can tell; empty otherwise.
+    """
+
+    check: Check
+    n: int
+    estimate: float | None
+    low: float | None
+    high: float | None
+    by_photograph: tuple[float, float] | None
+    judgement: Judgement
+    why: str
+
+
+def gather(check: Check, study: Sequence[Run]) -> ClaimEvidence:
+    """The evidence of a study's finished runs for one check."""
+    done = [run for run in study if run.is_done]
+    if check.kind == "difference":
+        return _difference(check, done)
+    chosen = [run for run in done if _fits(run, check.where)]
+    return _share(check, chosen) if check.kind == "share" else _region(check, chosen)
+
+
+def _difference(check: Check, study: Sequence[Run]) -> ClaimEvidence:
+    compared = configurations(study)
+    weights = _weights(check, compared)
+    if weights is None:
+        return _nothing(check, f"not every {check.factor} was run with the same other settings")
+    blocks = complete_blocks(study, compared, (), one_host=True)
+    rows = [[_value(check, run) for run in block] for block in blocks.runs]
+    known = np.array([row for row in rows if None not in row], dtype=np.float64)
+    if not len(known):
+        return _nothing(check, "no complete block")
+    return _mean(check, known @ np.array(weights))
+
+
+def _weights(check: Check, compared: Sequence[Configuration]) -> list[float] | None:
+    """Mean of the upper ones minus mean of the lower; ``None`` if they differ otherwise, too."""
+    levels = [str(each.factors.get(check.factor)) for each in compared]
+    others = [
+        tuple((name, level) for name, level in each.factors.items() if name != check.factor)
+        for each in compared
+    ]
+    sides = [
+        Counter(other for level, other in zip(levels, others, strict=True) if level == wanted)
+        for wanted in (check.upper, check.lower)
+    ]
+    if not sides[0] or sides[0] != sides[1]:
+        return None
+    count = sum(sides[0].values())
+    sign = {check.upper: 1.0, check.lower: -1.0}
+    return [sign.get(level, 0.0) / count for level in levels]
+
+
+def _region(check: Check, chosen: Sequence[Run]) -> ClaimEvidence:
+    """Runs of one block are averaged first: they share a seed."""
+    by_block: dict[tuple[int, int], list[float]] = {}
+    for run in chosen:
+        value = _value(check, run)
+        if value is not None:
+            by_block.setdefault((run.spec.block, run.spec.seed), []).append(value)
+    if not by_block:
+        return _nothing(check, "no run that could say")
+    means = np.array([sum(values) / len(values) for values in by_block.values()])
+    return _mean(check, means, _by_photograph(check, chosen))
+
+
+def _share(check: Check, chosen: Sequence[Run]) -> ClaimEvidence:
+    known = [value for run in chosen if (value := _value(check, run)) is not None]
+    if not known:
+        return _nothing(check, "no run that could say")
+    hits = round(sum(known))
+    low, high = share_interval(hits, len(known))
+    return _judged(check, len(known), hits / len(known), (low, high))
+
+
+def _mean(
+    check: Check, values: np.ndarray, by_photograph: tuple[float, float] | None = None
+) -> ClaimEvidence:
+    found = t_interval(values)
+    bounds = (found.low, found.high) if found else None
+    return _judged(check, len(values), float(values.mean()), bounds, by_photograph)
+
+
+def _judged(
+    check: Check,
+    n: int,
+    estimate: float,
+    bounds: tuple[float, float] | None,
+    by_photograph: tuple[float, float] | None = None,
+) -> ClaimEvidence:
+    if bounds is None:
+        why = f"{n} {'block' if n == 1 else 'blocks'}; an interval needs {LEAST_FOR_T}"
+        judgement = Judgement.CANNOT_TELL
+        low = high = None
+    else:
+        low, high = bounds
+        judgement = _where(check, low, high)
+        why = "the interval holds both answers" if judgement is Judgement.CANNOT_TELL else ""
+    return ClaimEvidence(check, n, estimate, low, high, by_photograph, judgement, why)
+
+
+def _where(check: Check, low: float, high: float) -> Judgement:
+    """Wholly where it was expected, wholly elsewhere, or neither."""
+    if check.kind == "region":
+        assert check.low is not None
+        assert check.high is not None
+        inside, outside = check.low <= low and high <= check.high, high < check.low
+        outside = outside or low > check.high
+    else:
+        assert check.limit is not None
+        if check.expect == "above":
+            inside, outside = low > check.limit, high <= check.limit
+        else:
+            inside, outside = high < check.limit, low >= check.limit
+    if inside:
+        return Judgement.SUPPORTED
+    return Judgement.CONTRADICTED if outside else Judgement.CANNOT_TELL
+
+
+def _nothing(check: Check, why: str) -> ClaimEvidence:
+    return ClaimEvidence(check, 0, None, None, None, None, Judgement.CANNOT_TELL, why)
+
+
+def _value(check: Check, run: Run) -> float | None:
+    return MEASURES[check.measure].read(run.record, check.at or 0.0)
+
+
+def _fits(run: Run, where: Mapping[str, str]) -> bool:
+    return all(str(run.row.get(name)) == level for name, level in where.items())
+
+
+def _by_photograph(check: Check, chosen: Sequence[Run]) -> tuple[float, float] | None:
+    scores = {
+        "test_accuracy": [run.record.test for run in chosen],
+        "test_accuracy_leak_free": [run.record.test_leak_free for run in chosen],
+    }.get(check.measure, [])
+    found = [score.interval for score in scores if score and score.interval]
+    if not found:
+        return None
+    return sum(low for low, _ in found) / len(found), sum(high for _, high in found) / len(found)

@@ -1,0 +1,226 @@
+"""A comparison as headed tables of words; the ways to set them know nothing of energy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from wbcbench.compare.metric import Metric
+from wbcbench.compare.result import AccuracyByPhotograph, ArmSummary, Comparison, Effect, SameImages
+from wbcbench.compare.words import (
+    difference,
+    effect_words,
+    gate_words,
+    level_words,
+    p_words,
+    status_words,
+)
+from wbcbench.core.show_units import UNKNOWN, human_duration, human_energy
+
+
+@dataclass(frozen=True, slots=True)
+class ComparisonTable:
+    """One table with what must be said below it."""
+
+    title: str
+    headings: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    below: tuple[str, ...] = ()
+
+
+def headline(found: Comparison) -> str:
+    """One line: blocks, what kind of energy, machine, intervals."""
+    n = len(found.blocks.runs)
+    uses_joules = any(metric.part for metric in found.metrics)
+    parts = [
+        "1 paired block" if n == 1 else f"{n} paired blocks",
+        found.energy.words if uses_joules else "no joules compared",
+        str(found.machine["gpu_name"] or found.machine["cpu_model"] or "unknown machine"),
+        f"{found.settings.method} intervals on within-block differences",
+    ]
+    return " · ".join(parts)
+
+
+def sections(found: Comparison) -> Iterator[ComparisonTable]:
+    """Every table that has something in it, in the order of the protocol."""
+    for made in (_contrasts, _splits, _against, _arms, _same_images, _gates):
+        section = made(found)
+        if section.rows:
+            yield section
+
+
+def counts(found: Comparison) -> list[str]:
+    """How many runs there were, which blocks were left out and why."""
+    states = found.blocks.states
+    total = sum(states.values()) + found.unfinished
+    told = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
+    unfinished = f", {found.unfinished} without a record" if found.unfinished else ""
+    used = len(found.blocks.runs) * len(found.design.arms)
+    lines = [f"Runs: {total} ({told}{unfinished}); {used} used, {found.blocks.suspect} suspect."]
+    if found.blocks.spare:
+        lines.append(f"{found.blocks.spare} valid runs repeat a complete block and are not used.")
+    lines += [f"Left out whole: {each.block} ({each.reason})." for each in found.blocks.left_out]
+    return lines
+
+
+def _contrasts(found: Comparison) -> ComparisonTable:
+    primary = [effect for effect in found.effects if effect.family == "primary"]
+    n = len(found.blocks.runs)
+    below: tuple[str, ...] = ()
+    if primary and n > 1:
+        below = (
+            f"Holm over {len(primary)} tests; cannot tell = the interval or the corrected p does "
+            f"not exclude zero. Least p for {n} blocks: {p_words(primary[0].p_floor)}",
+            f"equivalent = shown to lie within ±{found.settings.region_pct:g} % (joules, seconds) "
+            f"or ±{found.settings.region_pp:g} pp (accuracies), two one-sided tests at 5 %",
+        )
+    headings = ("Contrast", *(metric.name for metric in found.metrics), "p (Holm)")
+    return ComparisonTable("Contrasts", headings, tuple(_effect_rows(primary, found)), below)
+
+
+def _effect_rows(effects: list[Effect], found: Comparison) -> Iterator[tuple[str, ...]]:
+    for name, against in dict.fromkeys((e.contrast, e.against) for e in effects):
+        own = [_of(effects, name, against, metric) for metric in found.metrics]
+        words = [effect_words(effect) for effect in own]
+        p = ", ".join(f"{p_words(e.p)} ({p_words(e.p_holm)})" for e in own)
+        between = "of" if name == "interaction" else "vs"
+        yield (f"{name} {between} {against}", *words, p)
+
+
+def _of(effects: list[Effect], name: str, against: str, metric: Metric) -> Effect:
+    return next(
+        e for e in effects if (e.contrast, e.against) == (name, against) and e.metric == metric
+    )
+
+
+def _splits(found: Comparison) -> ComparisonTable:
+    if not found.splits:
+        return ComparisonTable("", (), ())
+    percent = next(metric for metric in found.metrics if metric.name == found.energy.metric)
+    rows = tuple(
+        (
+            f"{split.contrast} vs {split.against}",
+            difference(split.energy, None, percent) + status_words(found.energy.status),
+            difference(split.time, split.time_interval, percent),
+            difference(split.power, split.power_interval, percent)
+            + status_words(found.energy.status),
+        )
+        for split in found.splits
+    )
+    below = ("Factors multiply: (1 + energy) = (1 + time) × (1 + mean power), exactly",)
+    return ComparisonTable(
+        "Where the joules come from", ("Contrast", "energy", "time", "mean power"), rows, below
+    )
+
+
+def _against(found: Comparison) -> ComparisonTable:
+    pairs = [
+        (found.design.arms[i].label, found.design.arms[j].label) for i, j in found.design.pairs
+    ]
+    rows = []
+    for candidate, baseline in pairs:
+        own = [e for e in found.effects if (e.contrast, e.against) == (candidate, baseline)]
+        if own:
+            words = (
+                difference(e.estimate, e.interval, e.metric) + status_words(e.status) for e in own
+            )
+            rows.append((candidate, baseline, *words, ", ".join(_won(e) for e in own)))
+    names = (metric.name for metric in found.metrics)
+    headings = ("Candidate", "against", *names, "better in the same block")
+    return ComparisonTable("Against the baseline", headings, tuple(rows))
+
+
+def _won(effect: Effect) -> str:
+    if effect.share_won is None:
+        return UNKNOWN
+    return f"{effect.share_won * effect.n:g}/{effect.n}"
+
+
+def _arms(found: Comparison) -> ComparisonTable:
+    status = {effect.metric.name: effect.status for effect in found.effects}
+    headings = (
+        "Arm",
+        *(metric.name for metric in found.metrics),
+        "to target",
+        "on Pareto front",
+        "balanced accuracy by photograph",
+        "without leaks",
+    )
+    rows = tuple(
+        (
+            arm.label,
+            *(
+                level_words(arm.levels[metric.name], metric, status.get(metric.name, ""))
+                for metric in found.metrics
+            ),
+            _target(arm, found.energy.status),
+            _front(arm),
+            _photographs(arm.by_photograph),
+            UNKNOWN if arm.leak_free is None else f"{100 * arm.leak_free:.2f} %",
+        )
+        for arm in found.arms
+    )
+    below = (
+        "Front: yes or no on the means, and the share of resampled sets of blocks. Target: "
+        "Kaplan–Meier median, and how many runs reached it",
+    )
+    return ComparisonTable("Arms", headings, rows, below)
+
+
+def _target(arm: ArmSummary, status: str) -> str:
+    target = arm.target
+    if target is None:
+        return UNKNOWN
+    of = f"({target.reached} of {target.runs})"
+    if target.median is None:
+        return f"not reached by half {of}"
+    if target.unit == "J":
+        return f"{human_energy(target.median)} {of}{status_words(status)}"
+    return f"{human_duration(target.median)} {of}"
+
+
+def _front(arm: ArmSummary) -> str:
+    if arm.on_front is None:
+        return UNKNOWN
+    share = "" if arm.front_share is None else f", {100 * arm.front_share:.0f} %"
+    return ("yes" if arm.on_front else "no") + share
+
+
+def _photographs(found: AccuracyByPhotograph | None) -> str:
+    if found is None:
+        return UNKNOWN
+    return (
+        f"{100 * found.balanced:.1f} % "
+        f"[{100 * found.balanced_low:.1f}, {100 * found.balanced_high:.1f}]"
+    )
+
+
+def _same_images(found: Comparison) -> ComparisonTable:
+    headings = ("On the same images", "against", "balanced accuracy", "right alone", "p")
+    rows = tuple(_same_row(each) for each in found.same_images)
+    photographs = found.same_images[0].found.photographs if rows else 0
+    below = (
+        f"95 % intervals and p by photograph ({photographs}): draws and sign flips of whole "
+        "photographs. Right alone: images a seed that only one of the two has right",
+    )
+    return ComparisonTable("By photograph", headings, rows, below)
+
+
+def _same_row(each: SameImages) -> tuple[str, ...]:
+    same = each.found
+    return (
+        each.candidate,
+        each.baseline,
+        f"{100 * same.balanced_difference:+.2f} pp "
+        f"[{100 * same.balanced_low:+.2f}, {100 * same.balanced_high:+.2f}]",
+        f"{same.only_first:.1f} : {same.only_second:.1f}",
+        p_words(same.p),
+    )
+
+
+def _gates(found: Comparison) -> ComparisonTable:
+    rows = tuple(
+        (each.candidate, each.gate.text, each.outcome.value, gate_words(each))
+        for each in found.gates
+    )
+    return ComparisonTable("Gates", ("Candidate", "fails if", "verdict", "95 % interval"), rows)

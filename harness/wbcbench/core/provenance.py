@@ -1,0 +1,128 @@
+"""What made the numbers: version, commit, packages, host, processor, command.
+
+Nothing here names a person or a host in clear: the host is a salted hash, so that runs of one
+machine can be told from another's without saying which machine it is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import time
+from importlib import metadata
+from pathlib import Path
+
+import psutil
+from pydantic import JsonValue
+
+from wbcbench.core.version import __version__
+
+PACKAGES = ("tensorflow", "keras", "numpy", "opencv-python-headless", "nvidia-ml-py", "codecarbon")
+_SALT = "wbcbench-host-1"
+
+
+def provenance(command: tuple[str, ...]) -> dict[str, JsonValue]:
+    """Facts of this moment on this machine, ready for the record."""
+    return {
+        "wbcbench_version": __version__,
+        "command": list(command),
+        "python_version": platform.python_version(),
+        "os": platform.platform(),
+        "host_id": host_id(),
+        "clock_pair": clock_pair(),
+        "packages": {name: _version(name) for name in PACKAGES},
+        "lock_sha256": lock_sha256(),
+        **_git(),
+        **_machine(),
+    }
+
+
+def clock_pair() -> dict[str, JsonValue]:
+    """One moment on both clocks, so that an external meter's log can be laid on the trace."""
+    return {"utc_s": time.time(), "monotonic_s": time.monotonic()}
+
+
+def host_id() -> str:
+    """Salted hash of the machine's identity, twelve hexadecimal digits."""
+    identity = _text(Path("/etc/machine-id")) or platform.node()
+    return hashlib.sha256(f"{_SALT}:{identity}".encode()).hexdigest()[:12]
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def source_root() -> Path | None:
+    """The checkout this package runs from; ``None`` when it was installed from a wheel."""
+    root = Path(__file__).resolve().parents[3]
+    return root if (root / "pyproject.toml").exists() else None
+
+
+def lock_sha256() -> str | None:
+    """Digest of the lock that this checkout's packages came from; ``None`` outside of one."""
+    root = source_root()
+    lock = root / "requirements.lock" if root else None
+    return hashlib.sha256(lock.read_bytes()).hexdigest() if lock and lock.exists() else None
+
+
+def _git() -> dict[str, JsonValue]:
+    root = source_root()
+    if root is None or shutil.which("git") is None or not (root / ".git").exists():
+        return {"git_commit": None, "git_dirty": None}
+    commit = _git_says(root, "rev-parse", "HEAD")
+    # Results and reports are what a run makes; they do not change what the code does.
+    changes = _git_says(
+        root, "status", "--porcelain", "--", ".", ":!results", ":!reports", ":!experiments"
+    )
+    return {"git_commit": commit or None, "git_dirty": None if changes is None else bool(changes)}
+
+
+def _git_says(root: Path, *words: str) -> str | None:
+    done = subprocess.run(
+        ["git", "-C", str(root), *words], check=False, capture_output=True, text=True
+    )
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def _machine() -> dict[str, JsonValue]:
+    return {
+        "cpu_model": _cpu_model(),
+        "cpu_count": os.cpu_count(),
+        "cpu_governor": _text(Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")),
+        "ram_bytes": psutil.virtual_memory().total,
+        "loadavg_start": os.getloadavg()[0],
+        "in_container": _in_container(),
+        "virtualised": virtualised(),
+        "python_executable_in_venv": sys.prefix != sys.base_prefix,
+    }
+
+
+def _cpu_model() -> str | None:
+    lines = (_text(Path("/proc/cpuinfo")) or "").splitlines()
+    names = (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.processor() or None)
+
+
+def virtualised() -> bool | None:
+    """Whether a hypervisor is underneath; ``None`` if the system does not say."""
+    flags = _text(Path("/proc/cpuinfo"))
+    return None if flags is None else " hypervisor" in flags
+
+
+def _in_container() -> bool:
+    marks = (Path("/.dockerenv"), Path("/run/.containerenv"))
+    return any(mark.exists() for mark in marks) or "docker" in (_text(Path("/proc/1/cgroup")) or "")
+
+
+def _text(path: Path) -> str | None:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace").strip() or None
+    except OSError:
+        return None

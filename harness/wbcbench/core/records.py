@@ -1,0 +1,285 @@
+"""What a run leaves behind: ``RunRecord`` and its parts, to JSON and back.
+
+A record holds what was read and seen; net energy, carbon and statistics are derived from it each
+time they are needed. Schema history (an old record under ``tests/formats/`` must load for ever):
+
+    1.0   the first
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache, cached_property
+from typing import Literal
+
+from pydantic import JsonValue, TypeAdapter
+
+from wbcbench.core.accuracy import Agreement, Budget, SensorCard
+from wbcbench.core.board_state import Telemetry
+from wbcbench.core.errors import UsageError
+from wbcbench.core.quality import Caution, Verdict
+from wbcbench.core.spec import RunSpec
+from wbcbench.core.trace import Channel
+from wbcbench.core.window import Window, WindowEnergy
+
+SCHEMA = "1.0"
+
+Status = Literal["done", "failed", "interrupted", "invalid"]
+
+
+@dataclass(frozen=True, slots=True)
+class Epoch:
+    """One epoch as Keras reported it; times on the monotonic clock, device synchronised.
+
+    ``start_s`` and ``end_s`` span the training steps alone; ``evaluate_end_s`` is the end of the
+    validation pass that follows. A loss that was not finite is ``None`` in the file.
+    """
+
+    index: int
+    start_s: float
+    end_s: float
+    evaluate_end_s: float
+    loss: float | None
+    accuracy: float
+    val_loss: float | None
+    val_accuracy: float | None
+    val_balanced_accuracy: float | None
+    images_seen: int
+    learning_rate: float
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """Quality on one set of images.
+
+    Attributes:
+        images: How many images were scored.
+        photographs: How many photographs they were made from; ``None`` if unknown.
+        accuracy, balanced_accuracy, macro_f1, loss, ece: Shares in [0, 1]; ``loss`` in nats;
+            ``ece`` is the expected calibration error over 15 equal-width bins.
+        correct: Images classified right.
+        recall: Class name → recall; ``None`` for a class without images.
+        confusion: ``[true][predicted]`` counts in the order of ``classes``; a last column counts
+            predictions of the output that no label uses.
+        interval: 95 % interval of the accuracy by photograph (stratified cluster bootstrap);
+            ``None`` where photographs are unknown.
+    """
+
+    images: int
+    photographs: int | None
+    accuracy: float
+    balanced_accuracy: float
+    macro_f1: float
+    loss: float | None
+    ece: float | None
+    correct: int
+    recall: Mapping[str, float | None]
+    confusion: tuple[tuple[int, ...], ...]
+    classes: tuple[str, ...]
+    interval: tuple[float, float] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Inference:
+    """One inference window: ``images`` forwarded in batches of ``batch_size`` in ``window``."""
+
+    window: str
+    batch_size: int
+    images: int
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetFacts:
+    """What the trainer was fed."""
+
+    dataset_id: str
+    sha256: str
+    synthetic: bool
+    grouped: bool
+    n_train: int
+    n_val: int
+    n_test: int
+    n_test_leaky: int | None
+    skipped: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFacts:
+    """What the trainer built and how TensorFlow ran it."""
+
+    params_total: int
+    params_trainable: int
+    flops_per_image: int | None
+    steps_per_epoch: int
+    optimizer: str
+    jit_compile: bool
+    device: str
+    device_pci_bus_id: str | None
+    versions: Mapping[str, str | None]
+    environment: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a run did not end well. ``exit_status`` is negative for a signal, as in subprocess."""
+
+    kind: str
+    message: str
+    exit_status: int | None = None
+    traceback: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How well one meter was sampled over the run, and what watching cost.
+
+    ``period_s`` is the achieved mean period; ``missed`` counts ticks that were skipped because a
+    read took longer than the period; ``failed`` counts reads that gave no value.
+    """
+
+    meter: str
+    interval_s: float
+    period_s: float | None
+    max_gap_s: float | None
+    samples: int
+    missed: int
+    failed: int
+
+
+@dataclass(frozen=True, slots=True)
+class AbsentMeter:
+    """A meter that does not work here, and why."""
+
+    meter: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Circumstances:
+    """What only the watcher saw of a run; its first half is on disk before the trainer starts."""
+
+    started_utc: str
+    provenance: Mapping[str, JsonValue]
+    meters: Mapping[str, JsonValue] = field(default_factory=dict)
+    absent: tuple[AbsentMeter, ...] = ()
+    sampling: tuple[Sampling, ...] = ()
+    watcher_cpu_s: float | None = None
+    trainer_cpu_s: float | None = None
+    trainer_rss_peak_bytes: int | None = None
+    shared: bool = False
+    sensor_cards: tuple[SensorCard, ...] = ()
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """Everything one run left, finished or not."""
+
+    run_id: str
+    spec: RunSpec
+    status: Status
+    started_utc: str
+    ended_utc: str
+    provenance: Mapping[str, JsonValue]
+    schema: str = SCHEMA
+    synthetic: bool = False
+    dataset: DatasetFacts | None = None
+    model: ModelFacts | None = None
+    channels: tuple[Channel, ...] = ()
+    meters: Mapping[str, JsonValue] = field(default_factory=dict)
+    absent: tuple[AbsentMeter, ...] = ()
+    sampling: tuple[Sampling, ...] = ()
+    windows: tuple[Window, ...] = ()
+    energies: tuple[WindowEnergy, ...] = ()
+    epochs: tuple[Epoch, ...] = ()
+    test: Scores | None = None
+    test_leak_free: Scores | None = None
+    inference: tuple[Inference, ...] = ()
+    watcher_cpu_s: float | None = None
+    trainer_cpu_s: float | None = None
+    trainer_rss_peak_bytes: int | None = None
+    cautions: tuple[Caution, ...] = ()
+    verdict: Verdict = Verdict.VALID
+    error: Failure | None = None
+    budgets: tuple[Budget, ...] = ()
+    agreements: tuple[Agreement, ...] = ()
+    telemetry: tuple[Telemetry, ...] = ()
+    sensor_cards: tuple[SensorCard, ...] = ()
+
+    def energy(self, window: str, channel: str) -> WindowEnergy | None:
+        """The joules of one window on one channel; ``None`` if the record has none."""
+        return self._joules.get((window, channel))
+
+    def window(self, name: str) -> Window | None:
+        """The window of that name; ``None`` if the run did not get there."""
+        return next((w for w in self.windows if w.name == name), None)
+
+    @cached_property
+    def _joules(self) -> dict[tuple[str, str], WindowEnergy]:
+        """Joules by window and channel, the first of equals; the table asks hundreds of times."""
+        return {(each.window, each.channel): each for each in reversed(self.energies)}
+
+
+@cache
+def _adapter() -> TypeAdapter[RunRecord]:
+    return TypeAdapter(RunRecord)
+
+
+def to_json(record: RunRecord) -> bytes:
+    """Canonical JSON: sorted keys, UTF-8, LF; NaN and infinity become ``null``, unknown."""
+    plain = _adapter().dump_python(record, mode="json")
+    text = json.dumps(_finite(plain), sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False)
+    return (text + "\n").encode()
+
+
+def from_json(data: bytes, source: str) -> RunRecord:
+    """Read a record of this or an older schema.
+
+    Args:
+        data: The file's bytes.
+        source: Name of the file, for the message.
+
+    Raises:
+        UsageError: Newer schema, or not a record at all.
+    """
+    try:
+        record = _adapter().validate_json(data)
+        refuse_newer(record.schema, source)
+    except ValueError as error:
+        refuse_newer(_schema_of(data), source)
+        raise UsageError(f"{source} is not a run record: {error}") from error
+    return record
+
+
+def _schema_of(data: bytes) -> str:
+    """The schema that a document of any shape names; 0, older than all, if it names none."""
+    try:
+        schema = str(json.loads(data)["schema"])
+    except (ValueError, KeyError, TypeError):
+        return "0"
+    return schema if schema.split(".", maxsplit=1)[0].isdigit() else "0"
+
+
+def refuse_newer(schema: str, source: str) -> None:
+    """Refuse what a newer wbcbench wrote, for its meaning is not known here.
+
+    Raises:
+        UsageError: The major version is above ours.
+    """
+    if int(schema.split(".", maxsplit=1)[0]) > int(SCHEMA.split(".", maxsplit=1)[0]):
+        raise UsageError(
+            f"{source} has schema {schema}; this wbcbench reads up to {SCHEMA}. "
+            "Nothing was changed. Use the wbcbench that wrote it, or a newer one."
+        )
+
+
+def _finite(value: JsonValue) -> JsonValue:
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_finite(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

@@ -1,0 +1,295 @@
+"""One run's folder: the only module that knows file names.
+
+    results/<study>/<run_id>/
+        spec.json            what was asked
+        state.json           who submitted the run, and which process carries it out
+        local.json           where the images lie on this machine, and the like
+        began.json           under which circumstances
+        channels.json        what the traces hold
+        trace/<meter>.csv    every poll, appended and flushed as it happens
+        telemetry/<gpu>.csv  every look at a board: heat, clocks, throttling, load, processes
+        marks.jsonl          every message of the trainer, synced to disk at each edge
+        record.json          what came of it; its presence alone says the run is accounted for
+        attached.json        an external meter's joules, added later, and attached/ its polls
+        epochs.csv  predictions.parquet  log.txt  tb/
+
+A folder appears whole and is one run's alone. Without a record it is a run that waits, is going on,
+or was left by its runner; ``core.run_condition`` tells which.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from pydantic import TypeAdapter
+
+from wbcbench.core import attachment, records
+from wbcbench.core.attachment import Attachment
+from wbcbench.core.board_state import BoardSample, from_line
+from wbcbench.core.errors import RunExistsError, RunsFailedError, UsageError
+from wbcbench.core.json_file import read_json, to_json
+from wbcbench.core.local_facts import Local
+from wbcbench.core.marks import parse_lines
+from wbcbench.core.new_folder import is_new, new_folder
+from wbcbench.core.records import Circumstances, RunRecord
+from wbcbench.core.run_state import RunState, submitted
+from wbcbench.core.spec import RunSpec
+from wbcbench.core.trace import Channel, Trace
+from wbcbench.core.tracefile import read_trace, trace_csv
+from wbcbench.core.wholefile import write_new, write_whole
+
+
+@dataclass(frozen=True, slots=True)
+class RunDir:
+    """The folder of one run."""
+
+    path: Path
+
+    @property
+    def run_id(self) -> str:
+        """The folder's name."""
+        return self.path.name
+
+    @property
+    def record_path(self) -> Path:
+        """``record.json``."""
+        return self.path / "record.json"
+
+    @property
+    def epochs_path(self) -> Path:
+        """``epochs.csv``."""
+        return self.path / "epochs.csv"
+
+    @property
+    def predictions_path(self) -> Path:
+        """``predictions.parquet``."""
+        return self.path / "predictions.parquet"
+
+    @property
+    def log_path(self) -> Path:
+        """``log.txt``: what the trainer and its libraries printed."""
+        return self.path / "log.txt"
+
+    @property
+    def tensorboard_dir(self) -> Path:
+        """``tb/``."""
+        return self.path / "tb"
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the run is accounted for."""
+        return self.record_path.exists()
+
+    def create(self, spec: RunSpec, local: Local, *, is_queued: bool = False) -> None:
+        """Submit a run: make its folder with what was asked, whole and for this run alone.
+
+        Args:
+            spec: What is asked.
+            local: What belongs to this machine.
+            is_queued: Whether a queue starts the run, and not the process that submits it.
+
+        Raises:
+            RunExistsError: There is a folder of this name.
+            UsageError: The folder cannot be written.
+        """
+        try:
+            with new_folder(self.path) as folder:
+                new = RunDir(folder)
+                (folder / "trace").mkdir()
+                new.write_asked(spec, local)
+                new.write_state(submitted(is_queued=is_queued))
+        except OSError as error:
+            if isinstance(error, FileExistsError) and self.path.is_dir():
+                raise RunExistsError(f"There is a run in {self.path} already.") from error
+            raise UsageError(
+                f"The results folder {self.path} cannot be written: {error.strerror}. "
+                "Choose another with --results, or free space and permissions."
+            ) from error
+
+    def write_asked(self, spec: RunSpec, local: Local) -> None:
+        """Write what was asked."""
+        write_whole(self.path / "spec.json", to_json(asdict(spec)))
+        write_whole(self.path / "local.json", to_json(asdict(local)))
+
+    def read_state(self) -> RunState | None:
+        """How far the run is; ``None`` in a folder of an older version, which did not say."""
+        path = self.path / "state.json"
+        return read_json(path, RunState) if path.exists() else None
+
+    def write_state(self, state: RunState) -> None:
+        """Say how far the run is."""
+        write_whole(self.path / "state.json", to_json(asdict(state)))
+
+    def read_spec(self) -> RunSpec:
+        """What was asked."""
+        return read_json(self.path / "spec.json", RunSpec)
+
+    def read_local(self) -> Local:
+        """What belongs to this machine."""
+        return read_json(self.path / "local.json", Local)
+
+    def write_record(self, record: RunRecord) -> None:
+        """Write the record whole; a finished one is never overwritten.
+
+        Raises:
+            UsageError: There is one already.
+            RunsFailedError: It cannot be written; traces and marks stay, and the next command
+                makes it from them.
+        """
+        try:
+            write_new(self.record_path, records.to_json(record))
+        except FileExistsError as error:
+            raise UsageError(f"{self.record_path} exists and is never overwritten.") from error
+        except OSError as error:
+            raise RunsFailedError(
+                f"{self.record_path} cannot be written: {error.strerror}. What was measured so far "
+                "is kept; free space, and the next command accounts for the run."
+            ) from error
+
+    def read_record(self) -> RunRecord:
+        """The record with what was attached to it later; raises like ``read_own_record``."""
+        record = self.read_own_record()
+        if not self.has_attachment:
+            return record
+        path = self.attachment_path
+        return attachment.merged(record, attachment.from_json(path.read_bytes(), str(path)))
+
+    def read_own_record(self) -> RunRecord:
+        """The record; raises ``UsageError`` when it is missing, damaged or of a newer schema."""
+        try:
+            return records.from_json(self.record_path.read_bytes(), str(self.record_path))
+        except OSError as error:
+            raise UsageError(f"{self.record_path} cannot be read: {error.strerror}.") from error
+
+    @property
+    def attachment_path(self) -> Path:
+        """``attached.json``."""
+        return self.path / "attached.json"
+
+    @property
+    def has_attachment(self) -> bool:
+        """Whether an external meter was attached."""
+        return self.attachment_path.exists()
+
+    def write_attachment(self, found: Attachment, trace: Trace) -> None:
+        """Keep an external meter's polls and, once they are whole, its joules."""
+        folder = self.path / "attached"
+        folder.mkdir(exist_ok=True)
+        write_whole(folder / "wall.csv", trace_csv(trace))
+        write_whole(self.attachment_path, attachment.to_json(found))
+
+    def read_attached_trace(self) -> Trace | None:
+        """The external meter's polls; ``None`` if none was attached."""
+        if not self.has_attachment:
+            return None
+        path = self.attachment_path
+        channel = attachment.from_json(path.read_bytes(), str(path)).channel
+        [trace] = read_trace(self.path / "attached" / "wall.csv", {channel.name: channel})
+        return trace
+
+    def write_channels(self, channels: Sequence[Channel]) -> None:
+        """Say what the traces hold, before the first sample."""
+        write_whole(self.path / "channels.json", to_json([asdict(c) for c in channels]))
+
+    def write_began(self, began: Circumstances) -> None:
+        """Say under which circumstances the run began, in case nobody lives to see its end."""
+        write_whole(self.path / "began.json", TypeAdapter(Circumstances).dump_json(began, indent=1))
+
+    def read_began(self) -> Circumstances | None:
+        """The circumstances; ``None`` when the watcher died before it wrote them."""
+        path = self.path / "began.json"
+        return read_json(path, Circumstances) if path.exists() else None
+
+    def trace_path(self, meter: str) -> Path:
+        """Where one meter's polls are appended; ``meter`` may hold slashes."""
+        return self.path / "trace" / f"{meter.replace('/', '-')}.csv"
+
+    @property
+    def has_traces(self) -> bool:
+        """Whether any meter's polls are kept."""
+        return any((self.path / "trace").glob("*.csv"))
+
+    def read_traces(self) -> list[Trace]:
+        """Every channel's polls, from disk; a last line torn by a kill is left out."""
+        channels = {c.name: c for c in _read_channels(self.path / "channels.json")}
+        traces: list[Trace] = []
+        for path in sorted((self.path / "trace").glob("*.csv")):
+            traces += read_trace(path, channels)
+        return traces
+
+    def telemetry_path(self, device: str) -> Path:
+        """Where the looks at one board are appended."""
+        return self.path / "telemetry" / f"{device.replace('/', '-')}.csv"
+
+    def read_telemetry(self) -> dict[str, list[BoardSample]]:
+        """Every look at every board, by its name; a line torn by a kill is left out."""
+        paths = sorted((self.path / "telemetry").glob("*.csv"))
+        return {path.stem: _read_looks(path) for path in paths}
+
+    @property
+    def marks_path(self) -> Path:
+        """``marks.jsonl``."""
+        return self.path / "marks.jsonl"
+
+    def read_messages(self) -> list[dict[str, Any]]:
+        """The trainer's messages, from disk."""
+        if not self.marks_path.exists():
+            return []
+        with self.marks_path.open(encoding="utf-8", errors="replace") as lines:
+            return list(parse_lines(lines))
+
+    def bytes_on_disk(self) -> tuple[int, int]:
+        """Size of what grows with the length of a run, and of the rest."""
+        growing = fixed = 0
+        for path in self.path.rglob("*"):
+            if path.is_file():
+                grows = path.parent.name in {"trace", "telemetry", "attached", "tb"}
+                growing += grows * path.stat().st_size
+                fixed += (not grows) * path.stat().st_size
+        return growing, fixed
+
+    @contextlib.contextmanager
+    def watched(self) -> Iterator[bool]:
+        """Hold the folder's lock; yields ``False`` when somebody else watches this run."""
+        with (self.path / ".lock").open("w") as stream:
+            yield _try_lock(stream)
+
+
+def _try_lock(stream: IO[str]) -> bool:
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def study_runs(results: Path, study: str) -> list[RunDir]:
+    """Every run folder of a study, by name; empty when there is none."""
+    folder = results / study
+    if not folder.is_dir():
+        return []
+    specs = sorted(folder.glob("*/spec.json"))
+    return [RunDir(spec.parent) for spec in specs if not is_new(spec.parent)]
+
+
+def append_line(stream: IO[str], line: str, *, sync: bool = False) -> None:
+    """Append one line and flush it; with ``sync`` it is on disk when this returns."""
+    stream.write(line + "\n")
+    stream.flush()
+    if sync:
+        os.fsync(stream.fileno())
+
+
+def _read_looks(path: Path) -> list[BoardSample]:
+    lines = path.read_text(encoding="ascii", errors="replace").split("\n")
+    return [look for look in map(from_line, lines[1:-1]) if look is not None]
+
+
+def _read_channels(path: Path) -> list[Channel]:
+    return read_json(path, list[Channel]) if path.exists() else []

@@ -1,0 +1,86 @@
+"""Finding studies and runs under a results folder by what a person typed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from wbcbench.core.errors import UsageError, unknown_name
+from wbcbench.core.run_condition import condition
+from wbcbench.core.rundir import RunDir, study_runs
+
+_NAMED = 5
+_PILOT = "-pilot"
+_LONGEST = 64  # characters in the name of a study
+
+
+def pilot_study(study: str) -> str:
+    """Where the pilots of a study lie: apart from its runs, so that no comparison sees them."""
+    return study[: _LONGEST - len(_PILOT)] + _PILOT
+
+
+def studies(results: Path) -> list[str]:
+    """Names of the studies that hold at least one run, sorted."""
+    if not results.is_dir():
+        return []
+    return sorted(path.name for path in results.iterdir() if study_runs(results, path.name))
+
+
+def all_runs(results: Path) -> list[RunDir]:
+    """Every run of every study."""
+    return [run for study in studies(results) for run in study_runs(results, study)]
+
+
+def require_study(results: Path, study: str) -> Path:
+    """The folder of a study that holds runs.
+
+    Raises:
+        UsageError: There is none of that name; the message names those there are.
+    """
+    known = studies(results)
+    if not known:
+        raise UsageError(
+            f"There are no runs under {results}/. Make one with: wbcbench run --variant "
+            "leaky-dropout; or say with --results where they are."
+        )
+    if study not in known:
+        raise unknown_name("study", study, known)
+    return results / study
+
+
+def find_run(results: Path, wanted: str) -> RunDir:
+    """The run that an id, the unique beginning of one, or a folder names.
+
+    Raises:
+        UsageError: No run or more than one fits.
+    """
+    folder = RunDir(Path(wanted))
+    if (folder.path / "spec.json").is_file():
+        return folder
+    runs = all_runs(results)
+    exact = [run for run in runs if run.run_id == wanted]
+    fitting = exact or [run for run in runs if run.run_id.startswith(wanted)]
+    if len(fitting) > 1:
+        names = ", ".join(str(run.path) for run in fitting[:_NAMED])
+        more = ", …" if len(fitting) > _NAMED else ""
+        raise UsageError(f"'{wanted}' fits {len(fitting)} runs: {names}{more}. Give one of them.")
+    if not fitting:
+        require_any(results, runs)
+        raise unknown_name("run", wanted, {run.run_id for run in runs})
+    return fitting[0]
+
+
+def require_any(results: Path, runs: list[RunDir]) -> None:
+    """Raise ``UsageError`` with the way out when there is no run at all."""
+    if not runs:
+        require_study(results, "")
+
+
+def finished_run(run: RunDir) -> RunDir:
+    """The run itself, if it is accounted for.
+
+    Raises:
+        UsageError: It has no record.
+    """
+    if not run.is_finished:
+        raise UsageError(f"{run.path} has no record yet. {condition(run).text}")
+    return run

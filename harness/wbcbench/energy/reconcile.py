@@ -1,0 +1,75 @@
+"""Every reading of a part against every other, window by window; pure.
+
+Counter against integral is a judgement, for both are sensors of the same board. Anything against
+CodeCarbon is a cross-check: it is shown and never makes a window invalid. Who speaks for a part
+when one reading is refused is decided in one place, ``headline``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import combinations
+
+from wbcbench.core.accuracy import Agreement
+from wbcbench.core.trace import Channel, Domain, Kind
+from wbcbench.core.window import WindowEnergy
+from wbcbench.energy.agreement import agreement, difference_pct
+from wbcbench.energy.faults import is_pair
+from wbcbench.energy.headline import Speaker, is_codecarbon, speakers
+from wbcbench.energy.metrics import sum_if_all_known
+
+_Found = dict[tuple[str, str], WindowEnergy]
+
+
+def agreements(
+    channels: Sequence[Channel], energies: Iterable[WindowEnergy]
+) -> tuple[Agreement, ...]:
+    """How the readings of each part agree in each window where both are known.
+
+    Args:
+        channels: All channels of the run.
+        energies: Their joules with uncertainties, refused ones being unknown.
+    """
+    found = {(energy.window, energy.channel): energy for energy in energies}
+    windows = list(dict.fromkeys(window for window, _ in found))
+    return tuple(
+        each
+        for window in windows
+        for each in (*_witnessed(channels, found, window), *_cross(channels, found, window))
+    )
+
+
+def _witnessed(channels: Sequence[Channel], found: _Found, window: str) -> Iterator[Agreement]:
+    for one, other in combinations(channels, 2):
+        if not is_pair(one, other) or one.origin.is_model or other.origin.is_model:
+            continue
+        counter, integral = (one, other) if one.kind is Kind.COUNTER else (other, one)
+        a, b = found.get((window, counter.name)), found.get((window, integral.name))
+        judged = agreement(a, b) if a and b else None
+        if judged is not None:
+            yield judged
+
+
+def _cross(channels: Sequence[Channel], found: _Found, window: str) -> Iterator[Agreement]:
+    for domain in Domain:
+        sides = speakers(channels, domain)
+        ours = next((s for s in sides if not _is_cross_check(s)), None)
+        for other in filter(_is_cross_check, sides):
+            if ours is None:
+                continue
+            pct = difference_pct(_joules(ours, found, window), _joules(other, found, window))
+            if pct is not None:
+                yield Agreement(window, _named(ours), _named(other), pct, "cross-check")
+
+
+def _is_cross_check(who: Speaker) -> bool:
+    return is_codecarbon(who.channels[0])
+
+
+def _joules(who: Speaker, found: _Found, window: str) -> float | None:
+    each = (found.get((window, name)) for name in who.channels)
+    return sum_if_all_known([energy.energy_j if energy else None for energy in each])
+
+
+def _named(who: Speaker) -> str:
+    return "+".join(who.channels)

@@ -1,0 +1,257 @@
+"""Joules ± u for one window on one channel; pure.
+
+Counters are off by their steps and by when they were polled. Integrals of power readings are off
+by what the sensor did not see: each stretch between two readings is a stratum of which the ends
+are known, and half the squared difference of neighbours estimates the variance within it (the
+successive-difference estimator for systematic samples: Wolter, Introduction to Variance
+Estimation, ch. 8). It is small for smooth power and as wide as independent samples for bursts.
+Loads that switch in step with the looks are bounded by ``beat``. What no trace can show is a load
+as fast as the sensor itself; ``energy.checks.aliasing`` looks for that.
+
+Knows nothing of whether a channel is at fault (see ``reconcile``).
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from statistics import median
+
+from wbcbench.core.accuracy import Budget
+from wbcbench.core.trace import Channel, Kind, Trace
+from wbcbench.core.window import Window, WindowEnergy
+from wbcbench.energy import thresholds
+from wbcbench.energy.beat import beat_j
+from wbcbench.energy.budget import TRIANGULAR_95, t_95
+from wbcbench.energy.curve import EnergyCurve
+from wbcbench.energy.energy import energy_curve
+from wbcbench.energy.sensor_card import pace_s
+
+_UNIFORM_SD = 1 / math.sqrt(12)  # standard deviation of an even distribution of width one
+_FEW_LEVELS = 32  # readings of more distinct values are fine-grained
+_COARSEST = 0.03  # of the highest reading: power sensors of boards resolve a watt or better
+_FEWEST_ON_GRID, _ON_GRID = 5, 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class Sensor:
+    """The pace of one channel.
+
+    Attributes:
+        poll_s: Median time between good readings.
+        update_s: How often the value is renewed: the sensor's word, else as seen in the trace.
+        averaging_s: How far back one power reading reaches.
+        resolution_w: Smallest step between power readings; 0.0 when they are fine-grained.
+        is_part_time: Whether the sensor is known to look only part of the time.
+    """
+
+    poll_s: float
+    update_s: float
+    averaging_s: float
+    resolution_w: float
+    is_part_time: bool
+
+
+def stated(
+    trace: Trace, window: Window, energy: WindowEnergy, sensor: Sensor | None = None
+) -> WindowEnergy:
+    """The same joules with their uncertainty; unknown joules and models have none."""
+    found = budget(trace, window, energy, sensor or sensor_of(trace))
+    return replace(energy, uncertainty_j=found.total_j if found else None)
+
+
+def budget(trace: Trace, window: Window, energy: WindowEnergy, sensor: Sensor) -> Budget | None:
+    """Where the uncertainty of ``energy`` comes from; ``None`` if the joules are unknown.
+
+    Args:
+        trace: What was read.
+        window: The span.
+        energy: Its joules on that trace.
+        sensor: ``sensor_of(trace)``, worked out once for all windows.
+    """
+    if energy.energy_j is None:
+        return None
+    parts = _counter_parts if trace.channel.kind is Kind.COUNTER else _sampled_parts
+    found = parts(trace, window, sensor)
+    gain = trace.channel.gain_error
+    return Budget(
+        window.name,
+        trace.channel.name,
+        *found,
+        total_j=None if trace.channel.origin.is_model else math.hypot(*found),
+        gain_j=None if gain is None else gain * abs(energy.energy_j),
+    )
+
+
+def sensor_of(trace: Trace) -> Sensor:
+    """What the channel says of its sensor, and where it says nothing, what the trace shows."""
+    times, values = trace.good
+    poll_s = median([b - a for a, b in pairwise(times)]) if len(times) > 1 else 0.0
+    channel = trace.channel
+    return Sensor(
+        poll_s=poll_s,
+        update_s=channel.update_s or max(_seen_update_s(trace), poll_s),
+        averaging_s=_averaging_s(channel),
+        resolution_w=_resolution(values) if channel.kind is Kind.SAMPLED else 0.0,
+        is_part_time=(channel.averaging_s or math.inf) < (channel.update_s or 0.0),
+    )
+
+
+def _seen_update_s(trace: Trace) -> float:
+    """The pace at which the value moves; 0.0 if it shows none.
+
+    A power that returns to a few levels again and again moves at the load's pace, not the
+    sensor's: only a sensor that never repeats itself tells its own.
+    """
+    times, values = trace.good
+    moves = [t for t, a, b in zip(times[1:], values, values[1:], strict=False) if a != b]
+    is_load = trace.channel.kind is Kind.SAMPLED and len(set(values)) <= _FEW_LEVELS < len(values)
+    return 0.0 if is_load else pace_s(moves) or 0.0
+
+
+def _averaging_s(channel: Channel) -> float:
+    if channel.averaging_s is not None:
+        return channel.averaging_s
+    is_mean = any(word in channel.reading for word in ("average", "usage"))
+    return thresholds.AVERAGING_S if is_mean else 0.0
+
+
+def _resolution(values: Sequence[float]) -> float:
+    """The smallest step of a coarse sensor; 0.0 where the few levels are more likely the load's.
+
+    A load that switches between two powers shows two levels, too. Levels are the sensor's if
+    they are close together, or if several of them lie on one grid.
+    """
+    levels = sorted(set(values))
+    if not 2 <= len(levels) <= _FEW_LEVELS:
+        return 0.0
+    step_w = min(b - a for a, b in pairwise(levels))
+    on_grid = all(abs(x / step_w - round(x / step_w)) < _ON_GRID for x in _rises(levels))
+    is_close = step_w <= _COARSEST * max(map(abs, levels))
+    return step_w if is_close or (on_grid and len(levels) >= _FEWEST_ON_GRID) else 0.0
+
+
+def _rises(levels: Sequence[float]) -> list[float]:
+    return [level - levels[0] for level in levels[1:]]
+
+
+def _counter_parts(trace: Trace, window: Window, sensor: Sensor) -> tuple[float, float, float]:
+    """Quantisation, edges and sampling of a counter, in joules."""
+    curve = energy_curve(trace)
+    start_j, start_w = _local_step(curve, window.start_s, sensor)
+    end_j, end_w = _local_step(curve, window.end_s, sensor)
+    quantisation_j = TRIANGULAR_95 * math.hypot(start_j, end_j) / math.sqrt(2)
+    lag_s = TRIANGULAR_95 * min(sensor.update_s, sensor.poll_s) + thresholds.STAMP_S
+    sampling_j = _knot_sampling_j(trace, window) if sensor.is_part_time else 0.0
+    return quantisation_j, lag_s * max(start_w, end_w), sampling_j
+
+
+def _local_step(curve: EnergyCurve, at_s: float, sensor: Sensor) -> tuple[float, float]:
+    """How much of the joules around an edge may lie on its other side, and the power there.
+
+    A counter known to move faster than it is polled is off by the bend between two polls only;
+    any other by the largest step nearby.
+    """
+    times, energy_j = curve.t_s, curve.energy_j
+    i = bisect_right(times, at_s) - 1
+    around = range(max(i - 1, 0), min(i + 2, len(times) - 1))
+    steps = [(energy_j[k + 1] - energy_j[k], times[k + 1] - times[k]) for k in around]
+    power_w = [step_j / length_s for step_j, length_s in steps]
+    largest_j = max((step_j for step_j, _ in steps), default=0.0)
+    if steps and sensor.update_s < sensor.poll_s:
+        bend_j = (max(power_w) - min(power_w)) * max(length_s for _, length_s in steps)
+        largest_j = min(largest_j, bend_j + sensor.update_s * max(power_w))
+    return largest_j, max(power_w, default=0.0)
+
+
+def _knot_sampling_j(trace: Trace, window: Window) -> float:
+    """Sampling error of a counter that is fed by a part-time sensor: each move is one look."""
+    curve = energy_curve(trace)
+    middles = [(a + b) / 2 for a, b in pairwise(curve.t_s)]
+    power_w = [
+        (f - e) / (b - a)
+        for (a, b), (e, f) in zip(pairwise(curve.t_s), pairwise(curve.energy_j), strict=True)
+    ]
+    return _strata_j(middles, power_w, window, longest_s=math.inf)
+
+
+def _sampled_parts(trace: Trace, window: Window, sensor: Sensor) -> tuple[float, float, float]:
+    """Quantisation, edges and sampling of an integral, in joules."""
+    times, values = trace.good
+    quantisation_j = 0.5 * sensor.resolution_w * window.duration_s
+    lag_s = sensor.update_s + sensor.averaging_s / 2 + sensor.poll_s / 2 + thresholds.STAMP_S
+    near = [
+        *_near(times, values, window.start_s, lag_s),
+        *_near(times, values, window.end_s, lag_s),
+    ]
+    seen_j = lag_s * (max(near) - min(near)) + thresholds.STAMP_S * max(map(abs, near))
+    edges_j = math.hypot(seen_j, _hidden_s(sensor) * max(map(abs, near)))
+    pace_s = max(sensor.poll_s, sensor.update_s)
+    looks = _thinned(times, sensor.update_s) if sensor.update_s > 1.5 * sensor.poll_s else None
+    seen = looks if looks is not None else range(len(times))
+    sampling_j = _strata_j(
+        [times[i] for i in seen],
+        [values[i] for i in seen],
+        window,
+        longest_s=thresholds.GAP_PERIODS * pace_s,
+    )
+    return quantisation_j, edges_j, sampling_j
+
+
+def _hidden_s(sensor: Sensor) -> float:
+    """How much of an edge an average may hide, as time at the average power.
+
+    A load that switches between nothing and twice the mean within the averaging time leaves the
+    average flat; cut anywhere, such a swing is off by up to an eighth of that time at each edge.
+    """
+    overlaps = sensor.averaging_s > sensor.update_s
+    return math.sqrt(2) * sensor.averaging_s / 8 if overlaps else 0.0
+
+
+def _near(
+    times: Sequence[float], values: Sequence[float], at_s: float, reach_s: float
+) -> list[float]:
+    """Readings within reach of an edge, and at least the two that enclose it."""
+    first = min(bisect_left(times, at_s - reach_s), bisect_right(times, at_s) - 1)
+    last = max(bisect_right(times, at_s + reach_s), bisect_left(times, at_s) + 1)
+    return list(values[max(first, 0) : last])
+
+
+def _thinned(times: Sequence[float], update_s: float) -> list[int]:
+    """Places of readings about one update apart: repeats of one value are one look."""
+    kept = [0]
+    for i, t in enumerate(times):
+        if t - times[kept[-1]] >= 0.95 * update_s:
+            kept.append(i)
+    return kept
+
+
+def _strata_j(
+    times: Sequence[float], power_w: Sequence[float], window: Window, longest_s: float
+) -> float:
+    """95 % half-width of the integral between readings, by successive differences.
+
+    A stratum longer than ``longest_s`` is a gap: inside it the power may have been anything that
+    was seen in the whole trace. One stratum's worth of what was seen in the window is added for a
+    burst that fell between two looks.
+    """
+    first = max(bisect_right(times, window.start_s) - 1, 0)
+    last = min(bisect_left(times, window.end_s), len(times) - 1)
+    variance, usual_s = 0.0, 0.0
+    for i in range(first, last):
+        length_s = min(times[i + 1], window.end_s) - max(times[i], window.start_s)
+        spread_w = abs(power_w[i + 1] - power_w[i]) / math.sqrt(2)
+        if times[i + 1] - times[i] > longest_s:
+            spread_w = max(spread_w, _UNIFORM_SD * (max(power_w) - min(power_w)))
+        else:
+            usual_s = max(usual_s, length_s)
+        variance += (length_s * spread_w) ** 2
+    inside = power_w[first : last + 1]
+    if not inside:
+        return 0.0
+    unseen_j = _UNIFORM_SD * usual_s * (max(inside) - min(inside))
+    by_chance_j = t_95(last - first) * math.hypot(math.sqrt(variance), unseen_j)
+    return max(by_chance_j, beat_j(times[first : last + 1], inside))

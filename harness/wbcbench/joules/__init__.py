@@ -1,1 +1,0 @@
-"""Traces → joules, and what follows from joules: pure arithmetic, without clocks."""

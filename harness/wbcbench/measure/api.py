@@ -1,0 +1,240 @@
+"""Measure any Python code with the engine of the harness: ``from wbcbench import Meter``.
+
+    with Meter() as m:
+        with m.window("train"):
+            train()
+    print(m.headline.energy_j, m.headline.uncertainty_j, m.headline.status)
+
+Documented in harness/API.md.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import psutil
+
+from wbcbench.core.board_state import BoardSample
+from wbcbench.core.clock import MonotonicClock
+from wbcbench.core.errors import UsageError
+from wbcbench.core.quality import Caution, Verdict
+from wbcbench.core.rundir import RunDir
+from wbcbench.core.trace import Trace
+from wbcbench.core.window import TRAIN, WHOLE, Window, WindowEnergy
+from wbcbench.energy.appraisal import appraise
+from wbcbench.measure.device_sync import synchronise
+from wbcbench.measure.side_sampler import SideSampler
+from wbcbench.measure.spans import Headline, Recorded, Span, recorded, with_write_error
+from wbcbench.power.recording import Asked
+
+
+class Meter:
+    """Measures what happens inside its ``with`` block; results are there after it.
+
+    Sampling happens in a process of its own, so the measured code pays for it with no more than
+    the other core's time. Entering takes about two seconds and leaving at least one: sampling
+    begins before the block's first edge and ends after its last.
+    """
+
+    def __init__(
+        self,
+        meters: Sequence[str] | str = ("auto",),
+        *,
+        gpus: Sequence[str] = (),
+        interval_s: float = 0.1,
+        seed: int = 0,
+        options: dict[str, str] | None = None,
+    ) -> None:
+        """Say what to measure with; nothing is started yet.
+
+        Args:
+            meters: Names of meters (``wbcbench list parts``), or ``"auto"`` for all that work.
+            gpus: GPU indices, UUIDs or UUID prefixes; empty = every visible one.
+            interval_s: Sampling period in seconds, 0.01 to 10.
+            seed: For the synthetic meter's signal.
+            options: Further words for one meter, e.g. ``{"synthetic.load_w": "100"}``.
+
+        Raises:
+            UsageError: No meter is named, or the period is out of its range.
+        """
+        names = (meters,) if isinstance(meters, str) else tuple(meters)
+        self._asked = Asked(names, tuple(gpus), interval_s, seed, options or {})
+        self._clock = MonotonicClock()
+        self._sampler: SideSampler | None = None
+        self._recorded: Recorded | None = None
+        self._write_error: str | None = None
+        self._opened: dict[str, float] = {}
+        self._windows: dict[str, Window] = {}
+
+    def __enter__(self) -> Self:
+        """Start sampling.
+
+        Raises:
+            CannotMeasureError: No meter works here, or one asked for by name does not.
+            UsageError: There is no meter or GPU of that name, or this meter was used before.
+        """
+        if self._sampler is not None:
+            raise UsageError("A Meter measures one block. Make another for the next.")
+        self._folder = tempfile.TemporaryDirectory(prefix="wbcbench-", ignore_cleanup_errors=True)
+        try:
+            self._sampler = SideSampler(Path(self._folder.name), self._asked)
+        except BaseException:
+            self._folder.cleanup()
+            raise
+        self.open(WHOLE)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Stop sampling and read what it left; an error of the block passes through."""
+        assert self._sampler is not None
+        for name in list(self._opened):
+            self.close(name)
+        try:
+            self._write_error = self._sampler.stop()
+            kept = recorded(RunDir(Path(self._folder.name)))
+        except BaseException:
+            self._sampler.kill()
+            raise
+        finally:
+            self._folder.cleanup()
+        looks = {device: _told_apart(seen) for device, seen in kept.looks.items()}
+        self._recorded = replace(kept, looks=looks)
+
+    @contextmanager
+    def window(self, name: str) -> Iterator[None]:
+        """Measure a named part of the block; windows may nest and overlap.
+
+        Args:
+            name: Any text but ``"whole"``; each name once a block.
+
+        Raises:
+            UsageError: The name is taken or empty, or the meter is not running.
+        """
+        self.open(name)
+        try:
+            yield
+        finally:
+            self.close(name)
+
+    def open(self, name: str) -> None:
+        """Begin a window, where a ``with`` does not fit; raises like ``window``.
+
+        Accelerators are synchronised before the edge is stamped.
+        """
+        if self._sampler is None or self._recorded is not None:
+            raise UsageError(f"The window {name!r} is outside the meter's `with` block.")
+        if not name or name in self._windows or name in self._opened:
+            raise UsageError(
+                f"The window name {name!r} is empty or was used before. Joules of two windows "
+                "under one name could not be told apart: number them, e.g. 'epoch-1'."
+            )
+        synchronise()
+        self._opened[name] = self._clock.now_s()
+
+    def close(self, name: str) -> None:
+        """End a window that ``open`` began.
+
+        Raises:
+            UsageError: No window of that name is open.
+        """
+        if name not in self._opened:
+            raise UsageError(f"No window {name!r} is open, so it cannot be closed.")
+        synchronise()
+        self._windows[name] = Window(name, self._opened.pop(name), self._clock.now_s())
+
+    @cached_property
+    def energies(self) -> tuple[WindowEnergy, ...]:
+        """Joules ± of every window on every channel, windows in the order they ended.
+
+        Raises:
+            UsageError: The block has not ended; so for everything below.
+        """
+        return appraise(self._kept.traces, list(self._windows.values())).energies
+
+    def span(self, name: str) -> Span:
+        """Everything about one window: readings, headline, cautions, verdict.
+
+        Raises:
+            UsageError: There is no such window.
+        """
+        kept = self._kept
+        if name not in self._windows:
+            known = ", ".join(self._windows)
+            raise UsageError(f"There is no window {name!r}. There are: {known}.")
+        return with_write_error(kept.span(self._windows[name]), self._write_error)
+
+    @property
+    def windows(self) -> tuple[Window, ...]:
+        """Every window that ended, ``whole`` last, in seconds of the monotonic clock."""
+        return tuple(self._windows.values())
+
+    @property
+    def headline(self) -> Headline:
+        """The joules to quote: of the window ``train`` if there is one, else of the whole block."""
+        return self._main.headline
+
+    @property
+    def cautions(self) -> tuple[Caution, ...]:
+        """Every doubt about the headline's window, each with its advice."""
+        return self._main.cautions
+
+    @property
+    def verdict(self) -> Verdict:
+        """What the cautions add up to: valid, suspect or invalid."""
+        return self._main.verdict
+
+    @property
+    def traces(self) -> tuple[Trace, ...]:
+        """Every reading of every channel."""
+        return self._kept.traces
+
+    @property
+    def sampler_cpu_s(self) -> float | None:
+        """Processor seconds that sampling took; ``None`` until the block has ended."""
+        return self._sampler.cpu_s if self._sampler else None
+
+    @cached_property
+    def _main(self) -> Span:
+        self._kept  # noqa: B018  # its message comes before that of a missing window
+        return self.span(TRAIN if TRAIN in self._windows else WHOLE)
+
+    @property
+    def _kept(self) -> Recorded:
+        if self._recorded is None:
+            raise UsageError(
+                "Joules are known when the meter's `with` block has ended: the last readings lie "
+                "after the last window."
+            )
+        return self._recorded
+
+
+def _told_apart(looks: Iterable[BoardSample]) -> list[BoardSample]:
+    """The looks with this process and its children told from strangers.
+
+    The sampling process, which is a child of this one, cannot know whom it works for.
+    """
+    ours = {os.getpid(), *(child.pid for child in psutil.Process().children(recursive=True))}
+    return [_mine(look, ours) for look in looks]
+
+
+def _mine(look: BoardSample, ours: set[int]) -> BoardSample:
+    if look.own is None or look.foreign is None:
+        return look
+    return replace(
+        look,
+        own=tuple(sorted({*look.own, *(pid for pid in look.foreign if pid in ours)})),
+        foreign=tuple(pid for pid in look.foreign if pid not in ours),
+    )

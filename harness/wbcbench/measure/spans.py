@@ -1,0 +1,186 @@
+"""A recording → joules of any stretch of it, with ± , doubts and a verdict.
+
+A span is a window outside a run: a command, a block of somebody's code. Each is judged alone, by
+the same checks as the training of a run, and its headline is chosen alike.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from wbcbench.core.board_state import BoardSample
+from wbcbench.core.quality import Caution, Severity, Verdict, verdict
+from wbcbench.core.records import Circumstances
+from wbcbench.core.rundir import RunDir
+from wbcbench.core.trace import Channel, Kind, Origin, Trace
+from wbcbench.core.window import Window, WindowEnergy
+from wbcbench.energy import appraisal
+from wbcbench.energy.checks import Evidence, cautions
+from wbcbench.energy.curve import EnergyCurve
+from wbcbench.energy.energy import energy_curve
+from wbcbench.energy.headline import spoken_power_w
+from wbcbench.power.recording import SHARED
+
+PEAK_OVER_S = 1.0  # a counter's steps are too coarse to tell power over less
+
+Status = Origin | Literal["absent"]
+
+
+@dataclass(frozen=True, slots=True)
+class Headline:
+    """The joules to quote for one span.
+
+    Attributes:
+        window: Which span.
+        energy_j: Joules, gross; ``None`` if no meter knows.
+        uncertainty_j: Half-width at about 95 %; ``None`` for a model, whose error nobody knows.
+        mean_power_w: Joules over the span's duration.
+        status: ``measured``, ``estimated``, ``modelled``, ``synthetic`` or ``absent``.
+        channel: Name of the channel, or of several joined by ``+`` (one for each device).
+        method: How it was read: ``counter``, ``integral_instant``, ``codecarbon_tdp_load``, …
+        domain: The part of the machine: ``gpu``, ``cpu`` or ``system``.
+    """
+
+    window: str
+    energy_j: float | None
+    uncertainty_j: float | None
+    mean_power_w: float | None
+    status: Status
+    channel: str | None
+    method: str | None
+    domain: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelEnergy:
+    """One channel's account of a span; ``peak_power_w`` is ``None`` where it cannot tell."""
+
+    channel: Channel
+    energy: WindowEnergy
+    peak_power_w: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """What one stretch cost, and how far to trust that."""
+
+    window: Window
+    readings: tuple[ChannelEnergy, ...]
+    headline: Headline
+    cautions: tuple[Caution, ...]
+    verdict: Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """What a recording left on disk."""
+
+    traces: tuple[Trace, ...]
+    looks: Mapping[str, Sequence[BoardSample]]
+    seen: Circumstances
+
+    def span(self, window: Window, *, is_cut: bool = False) -> Span:
+        """Work out one span; with ``is_cut`` it was still open when the trace ended."""
+        evidence = _evidence(self, window, is_cut=is_cut)
+        doubts = cautions(evidence)
+        return Span(
+            window=window,
+            readings=tuple(_reading(trace, evidence, window) for trace in self.traces),
+            headline=_headline(replace(evidence, cautions=doubts)),
+            cautions=doubts,
+            verdict=verdict(doubts),
+        )
+
+
+def recorded(run: RunDir) -> Recorded:
+    """Read a recording from its folder."""
+    seen = run.read_began() or Circumstances(started_utc="", provenance={})
+    return Recorded(tuple(run.read_traces()), run.read_telemetry(), seen)
+
+
+def with_write_error(span: Span, reason: str | None) -> Span:
+    """The span, never valid if its readings are not complete, as ``reason`` says."""
+    if reason is None:
+        return span
+    doubt = Caution(
+        "trace-not-written",
+        Severity.INVALID,
+        f"The readings are not complete: {reason}.",
+        "Free space for temporary files (or set TMPDIR to a disk that has some) and repeat.",
+        window=span.window.name,
+    )
+    return replace(span, cautions=(doubt, *span.cautions), verdict=Verdict.INVALID)
+
+
+def _evidence(kept: Recorded, window: Window, *, is_cut: bool) -> Evidence:
+    found = appraisal.appraise(kept.traces, [window])
+    return Evidence(
+        spec=None,
+        traces=kept.traces,
+        windows=(window,),
+        energies=found.energies,
+        cut=(window.name,) if is_cut else (),
+        sampling=kept.seen.sampling,
+        absent=kept.seen.absent,
+        meters=kept.seen.meters,
+        trained=True,
+        faults=found.faults,
+        agreements=found.agreements,
+        telemetry=tuple(appraisal.telemetry(kept.looks, [window])),
+        shared=kept.seen.provenance.get(SHARED) is True,
+        judged=window.name,
+    )
+
+
+def _reading(trace: Trace, evidence: Evidence, window: Window) -> ChannelEnergy:
+    energy = evidence.energy(window.name, trace.channel.name)
+    assert energy is not None, "every window is appraised on every trace"
+    peak_w = None if energy.energy_j is None else peak_power_w(trace, window)
+    return ChannelEnergy(trace.channel, energy, peak_w)
+
+
+def _headline(evidence: Evidence) -> Headline:
+    who = evidence.headline
+    if who is None:
+        return Headline(evidence.judged, None, None, None, "absent", None, None, None)
+    energy_j, uncertainty_j = evidence.headline_j
+    return Headline(
+        window=evidence.judged,
+        energy_j=energy_j,
+        uncertainty_j=uncertainty_j,
+        mean_power_w=spoken_power_w(evidence, who, evidence.judged),
+        status="absent" if energy_j is None else who.status,
+        channel="+".join(who.channels),
+        method=who.method,
+        domain=who.domain.value,
+    )
+
+
+def peak_power_w(trace: Trace, window: Window) -> float | None:
+    """Highest power in a window.
+
+    A sampled channel's is its highest reading; a counter's the highest mean over about a second,
+    so ``None`` for a shorter window.
+    """
+    if trace.channel.kind is Kind.SAMPLED:
+        inside = [
+            w for t, w in zip(*trace.good, strict=True) if window.start_s <= t <= window.end_s
+        ]
+        return max(inside, default=None)
+    return _steepest_w(energy_curve(trace), window)
+
+
+def _steepest_w(curve: EnergyCurve, window: Window) -> float | None:
+    """Highest mean power from one step of a counter to the first a second later."""
+    moves = [t for t in curve.t_s if window.start_s < t < window.end_s]
+    times = [window.start_s, *moves, window.end_s]
+    found = list[float]()
+    for start_s in times:
+        later = bisect_left(times, start_s + PEAK_OVER_S)
+        if later < len(times):
+            length_s = times[later] - start_s
+            found.append((curve.at(times[later]) - curve.at(start_s)) / length_s)
+    return max(found, default=None)

@@ -1,0 +1,198 @@
+"""One thread a meter, absolute deadlines, every poll appended to its trace on disk.
+
+A meter that hangs delays only its own channels. Deadlines do not drift: a late poll skips the
+ticks it missed, which are counted, and the next one is on the grid again. Each deadline carries a
+small random jitter so that polling cannot beat with a periodic workload (aliasing).
+
+Knows nothing of windows or of the trainer. A sampler that cannot write says so through ``error``:
+the run must end, for nobody is measuring.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections import deque
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import IO
+
+from wbcbench.core.clock import Clock
+from wbcbench.core.errors import CannotMeasureError
+from wbcbench.core.records import Sampling
+from wbcbench.core.rundir import RunDir, append_line
+from wbcbench.core.trace import Channel
+from wbcbench.power.meters import EnergyMeter
+
+# Share of the period, uniform to both sides. A load that switches in step with the polls has every
+# edge cut at the same place; its errors cancel only if the polls wander about a whole edge's width.
+# Three tenths take the polls of one tick over six tenths of a period and still keep their order.
+JITTER = 0.3
+HANDSHAKE_S = 10.0
+JOIN_S = 2.0  # a driver that hangs longer is left behind: its thread is a daemon
+RECENT = 64  # polls kept in memory for the live display
+
+
+@dataclass
+class _Tally:
+    """What the sampling of one meter came to."""
+
+    samples: int = 0
+    missed: int = 0
+    failed: int = 0
+    first_s: float | None = None
+    last_s: float | None = None
+    max_gap_s: float | None = None
+
+    def count(self, t_s: float, values: Sequence[float | None]) -> None:
+        """Enter one poll."""
+        if self.last_s is not None:
+            self.max_gap_s = max(self.max_gap_s or 0.0, t_s - self.last_s)
+        self.first_s = t_s if self.first_s is None else self.first_s
+        self.last_s = t_s
+        self.samples += 1
+        self.failed += any(value is None for value in values)
+
+    @property
+    def period_s(self) -> float | None:
+        """Achieved mean period."""
+        if self.first_s is None or self.last_s is None or self.samples < 2:
+            return None
+        return (self.last_s - self.first_s) / (self.samples - 1)
+
+
+@dataclass
+class _MeterReader:
+    """One meter, its file and its thread."""
+
+    meter: EnergyMeter
+    stream: IO[str]
+    interval_s: float
+    clock: Clock
+    stop: threading.Event
+    tally: _Tally = field(default_factory=_Tally)
+    recent: deque[tuple[float, tuple[float | None, ...]]] = field(
+        default_factory=lambda: deque(maxlen=RECENT)
+    )
+    started: threading.Event = field(default_factory=threading.Event)
+    error: OSError | None = None
+
+    def run(self) -> None:
+        """Poll until told to stop; a failing disk ends it with ``error`` set."""
+        rng = random.Random(self.meter.name)
+        tick, start_s = 0, self.clock.now_s()
+        while not self.stop.is_set():
+            try:
+                self._poll()
+            except OSError as error:
+                self.error = error
+                return
+            finally:
+                self.started.set()
+            tick = self._next_tick(tick, start_s)
+            jitter_s = rng.uniform(-JITTER, JITTER) * self.interval_s
+            self.clock.sleep_until(start_s + tick * self.interval_s + jitter_s)
+
+    def _poll(self) -> None:
+        # The middle of the call is the best guess at when the driver looked.
+        before_s = self.clock.now_s()
+        values = tuple(self.meter.read())
+        t_s = 0.5 * (before_s + self.clock.now_s())
+        append_line(self.stream, _line(t_s, values))
+        self.tally.count(t_s, values)
+        self.recent.append((t_s, values))
+
+    def _next_tick(self, tick: int, start_s: float) -> int:
+        """The next tick of the grid that is not over yet; those in between were missed."""
+        due = int((self.clock.now_s() - start_s) / self.interval_s) + 1
+        self.tally.missed += max(due - tick - 1, 0)
+        return max(due, tick + 1)
+
+
+def _line(t_s: float, values: Sequence[float | None]) -> str:
+    cells = ("" if value is None else repr(float(value)) for value in values)
+    return f"{t_s:.6f}," + ",".join(cells)
+
+
+class Sampler:
+    """All meters of a run, sampled from ``start`` to ``stop``."""
+
+    def __init__(
+        self, meters: Sequence[EnergyMeter], run: RunDir, interval_s: float, clock: Clock
+    ) -> None:
+        """Prepare; nothing is read yet.
+
+        Args:
+            meters: Entered meters; at least one.
+            run: Where the traces go.
+            interval_s: Period in seconds for meters that have no own one.
+            clock: Source of time.
+        """
+        self._stop = threading.Event()
+        self._files = ExitStack()
+        self._readers = [self._reader(meter, run, interval_s, clock) for meter in meters]
+        self._threads: list[threading.Thread] = []
+
+    def _reader(
+        self, meter: EnergyMeter, run: RunDir, interval_s: float, clock: Clock
+    ) -> _MeterReader:
+        path = run.trace_path(meter.name)
+        stream = self._files.enter_context(path.open("w", encoding="ascii"))
+        append_line(stream, ",".join(["t_s", *(c.name for c in meter.channels)]))
+        return _MeterReader(meter, stream, meter.interval_s or interval_s, clock, self._stop)
+
+    def start(self) -> None:
+        """Start every thread and wait for each meter's first poll.
+
+        Raises:
+            CannotMeasureError: A meter gave no first sample in time; nothing may train unwatched.
+        """
+        for reader in self._readers:
+            thread = threading.Thread(target=reader.run, name=reader.meter.name, daemon=True)
+            self._threads.append(thread)
+            thread.start()
+        for reader in self._readers:
+            if not reader.started.wait(HANDSHAKE_S):
+                raise CannotMeasureError(
+                    f"The meter {reader.meter.name} gave no first sample within "
+                    f"{HANDSHAKE_S:.0f} s. Training was not started, for nobody would measure it. "
+                    "Check the driver, or leave the meter out with --meters."
+                )
+
+    def stop(self) -> None:
+        """End all threads and close the traces; a hanging one is left behind."""
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(JOIN_S)
+        if not any(thread.is_alive() for thread in self._threads):
+            self._files.close()
+
+    @property
+    def error(self) -> OSError | None:
+        """Why sampling ended early; ``None`` while all is well."""
+        return next((r.error for r in self._readers if r.error is not None), None)
+
+    def recent(self, channel: Channel) -> list[tuple[float, float | None]]:
+        """The last polls of the channel of that name, for the live display."""
+        for reader in self._readers:
+            names = [each.name for each in reader.meter.channels]
+            if channel.name in names:
+                place = names.index(channel.name)
+                return [(t_s, values[place]) for t_s, values in list(reader.recent)]
+        return []
+
+    def summaries(self) -> tuple[Sampling, ...]:
+        """How well each meter was sampled."""
+        return tuple(
+            Sampling(
+                meter=r.meter.name,
+                interval_s=r.interval_s,
+                period_s=r.tally.period_s,
+                max_gap_s=r.tally.max_gap_s,
+                samples=r.tally.samples,
+                missed=r.tally.missed,
+                failed=r.tally.failed,
+            )
+            for r in self._readers
+        )

@@ -1,0 +1,160 @@
+"""A known signal in place of a sensor, for demonstrations and tests; never chosen by itself."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+from pydantic import JsonValue
+
+from wbcbench.core.clock import Clock, MonotonicClock
+from wbcbench.core.errors import UsageError
+from wbcbench.core.trace import Channel, Domain, Kind, Origin
+from wbcbench.power.meters import EnergyMeter, MeterRequest
+
+SHAPES = ("sine", "square")
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """Power that swings between idle and idle + load, by the monotonic clock.
+
+    Attributes:
+        idle_w: Least power.
+        load_w: What is added at most.
+        period_s: Length of one swing.
+        phase_s: Shift of the swing.
+        shape: ``sine`` or ``square`` (load in the first half of each period).
+    """
+
+    idle_w: float = 40.0
+    load_w: float = 200.0
+    period_s: float = 4.0
+    phase_s: float = 0.0
+    shape: str = "sine"
+
+    def power_w(self, t_s: float) -> float:
+        """Power at one moment."""
+        turns = (t_s + self.phase_s) / self.period_s
+        if self.shape == "square":
+            return self.idle_w + (self.load_w if turns % 1.0 < 0.5 else 0.0)
+        return self.idle_w + self.load_w * 0.5 * (1.0 - math.cos(2.0 * math.pi * turns))
+
+    def true_energy_j(self, start_s: float, end_s: float) -> float:
+        """Joules between two moments, in closed form."""
+        return self._since_zero_j(end_s) - self._since_zero_j(start_s)
+
+    def _since_zero_j(self, t_s: float) -> float:
+        x_s = t_s + self.phase_s
+        idle_j = self.idle_w * x_s
+        if self.shape == "square":
+            whole, rest_s = divmod(x_s, self.period_s)
+            loaded_s = whole * self.period_s / 2 + min(rest_s, self.period_s / 2)
+            return idle_j + self.load_w * loaded_s
+        turn = 2.0 * math.pi / self.period_s
+        return idle_j + self.load_w * 0.5 * (x_s - math.sin(turn * x_s) / turn)
+
+
+def open_meters(request: MeterRequest) -> list[EnergyMeter]:
+    """The synthetic meter; ``request.seed`` shifts its signal.
+
+    Options: ``synthetic.idle_w``, ``synthetic.load_w``, ``synthetic.period_s`` and
+    ``synthetic.shape`` (``sine`` or ``square``).
+
+    Raises:
+        UsageError: An option is out of its range.
+    """
+    usual = Signal()
+    period_s = _number(request, "period_s", usual.period_s, lambda v: v > 0)
+    shape = request.options.get("synthetic.shape", usual.shape)
+    if shape not in SHAPES:
+        raise UsageError(f"synthetic.shape must be one of {', '.join(SHAPES)}; it is {shape!r}.")
+    signal = Signal(
+        idle_w=_number(request, "idle_w", usual.idle_w, lambda v: v >= 0),
+        load_w=_number(request, "load_w", usual.load_w, lambda v: v >= 0),
+        period_s=period_s,
+        phase_s=random.Random(request.seed).uniform(0.0, period_s),
+        shape=shape,
+    )
+    return [SyntheticMeter(signal)]
+
+
+class SyntheticMeter:
+    """The signal as a counter and as a sampled power, both exact at every poll."""
+
+    name = "synthetic"
+    interval_s: float | None = None
+
+    def __init__(self, signal: Signal, clock: Clock | None = None) -> None:
+        """Play ``signal`` by ``clock``, the machine's own unless another is handed in."""
+        self.signal = signal
+        self.channels: tuple[Channel, ...] = (
+            _channel("counter", Kind.COUNTER, signal),
+            _channel("power", Kind.SAMPLED, signal),
+        )
+        self._clock = clock or MonotonicClock()
+        self._start_s = self._clock.now_s()
+
+    def __enter__(self) -> Self:
+        """Count from now on."""
+        self._start_s = self._clock.now_s()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Nothing to let go."""
+
+    def read(self) -> Sequence[float | None]:
+        """True joules since the start, and true watts."""
+        now_s = self._clock.now_s()
+        return self.true_energy_j(self._start_s, now_s), self.signal.power_w(now_s)
+
+    def true_energy_j(self, start_s: float, end_s: float) -> float:
+        """Joules between two moments of the monotonic clock, for comparison."""
+        return self.signal.true_energy_j(start_s, end_s)
+
+    def describe(self) -> dict[str, JsonValue]:
+        """The signal, whole: its joules can be worked out again from it."""
+        return {
+            "synthetic": True,
+            "shape": self.signal.shape,
+            "idle_w": self.signal.idle_w,
+            "load_w": self.signal.load_w,
+            "period_s": self.signal.period_s,
+            "phase_s": self.signal.phase_s,
+        }
+
+
+def _channel(part: str, kind: Kind, signal: Signal) -> Channel:
+    return Channel(
+        name=f"synthetic/{part}",
+        kind=kind,
+        origin=Origin.SYNTHETIC,
+        domain=Domain.GPU,
+        reading="total_energy" if kind is Kind.COUNTER else "power_instant",
+        gain_error=0.0,
+        limit_w=signal.idle_w + signal.load_w,
+    )
+
+
+def _number(
+    request: MeterRequest, word: str, otherwise: float, holds: Callable[[float], bool]
+) -> float:
+    text = request.options.get(f"synthetic.{word}")
+    if text is None:
+        return otherwise
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not (math.isfinite(value) and holds(value)):
+        raise UsageError(f"synthetic.{word} must be a number in its range; it is {text!r}.")
+    return value

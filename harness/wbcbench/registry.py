@@ -1,0 +1,135 @@
+"""Every part that is chosen by name. To add a part: one file, one line here.
+
+Values are ``"module:attribute"`` inside this package; nothing is imported until it is asked for,
+so listing names costs nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any
+
+from wbcbench.core.errors import unknown_name
+
+VARIANTS: Mapping[str, str] = {
+    "leaky-dropout": "train.leaky_dropout:VARIANT",
+    "relu-dropout": "train.relu_dropout:VARIANT",
+    "leaky-batchnorm": "train.leaky_batchnorm:VARIANT",
+    "relu-batchnorm": "train.relu_batchnorm:VARIANT",
+}
+
+# In this order `--meters auto` tries them; `synthetic` only when named.
+METERS: Mapping[str, str] = {
+    "nvml": "power.nvml:open_meters",
+    "rapl": "power.rapl:open_meters",
+    "codecarbon": "power.codecarbon:open_meters",
+    "synthetic": "power.simulated:open_meters",
+}
+
+LAUNCHERS: Mapping[str, str] = {
+    "local": "run.launchers.local:launch",
+}
+
+# In this order the sections stand in the report.
+SECTIONS: Mapping[str, str] = {
+    "answer": "report.sections.answer:section",
+    "quality": "report.sections.quality:section",
+    "summary": "report.sections.summary:section",
+    "tradeoff": "report.sections.tradeoff:section",
+    "contrasts": "report.sections.contrasts:section",
+    "target": "report.sections.target:section",
+    "learning": "report.sections.learning:section",
+    "why": "report.sections.why:section",
+    "timelines": "report.sections.timelines:section",
+    "order": "report.sections.order:section",
+    "meters": "report.sections.meters:section",
+    "accuracy-depth": "report.sections.accuracy_depth:section",
+    "inference": "report.sections.inference:section",
+    "carbon-places": "report.sections.carbon:section",
+    "uncertainty": "report.sections.uncertainty:section",
+    "methods": "report.sections.methods:section",
+    "every-run": "report.sections.every_run:section",
+    "sampling": "report.sections.sampling:section",
+    "environment": "report.sections.environment:section",
+    "limits": "report.sections.limits:section",
+    "reproduce": "report.sections.reproduce:section",
+    "citation": "report.sections.citation:section",
+}
+
+# In this order doubts stand in a record.
+CHECKS: Mapping[str, str] = {
+    "unknown-energy": "energy.checks.unknown_energy:check",
+    "device": "energy.checks.device:check",
+    "heartbeat": "energy.checks.heartbeat:check",
+    "cut-window": "energy.checks.cut_window:check",
+    "sensor-faults": "energy.checks.sensor_faults:check",
+    "witnesses": "energy.checks.witnesses:check",
+    "gaps": "energy.checks.gaps:check",
+    "failed-reads": "energy.checks.failed_reads:check",
+    "strangers": "energy.checks.strangers:check",
+    "throttling": "energy.checks.throttling:check",
+    "temperature": "energy.checks.temperature:check",
+    "aliasing": "energy.checks.aliasing:check",
+    "few-samples": "energy.checks.few_samples:check",
+    "short-window": "energy.checks.short_window:check",
+    "wide-interval": "energy.checks.wide_interval:check",
+    "idle-drift": "energy.checks.idle_drift:check",
+    "cross-check": "energy.checks.cross_check:check",
+    "status-of-headline": "energy.checks.status_of_headline:check",
+    "validated-on-test": "energy.checks.validated_on_test:check",
+}
+
+# In this order `doctor` goes through the machine.
+CHECKUPS: Mapping[str, str] = {
+    "packages": "doctor.packages:check",
+    "device": "doctor.device:check",
+    "meters": "doctor.meters:check",
+    "quiet machine": "doctor.quiet_machine:check",
+    "data": "doctor.data:check",
+    "storage and time": "doctor.storage:check",
+}
+
+# In this order `verify` goes through a bundle.
+VERIFICATIONS: Mapping[str, str] = {
+    "V01": "bundle.verify.bag:check",
+    "V02": "bundle.verify.required:check",
+    "V03": "bundle.verify.rows:check",
+    "V04": "bundle.verify.planned:check",
+    "V05": "bundle.verify.seeds:check",
+    "V06": "bundle.verify.energies:check",
+    "V07": "bundle.verify.samples:check",
+    "V08": "bundle.verify.scores:check",
+    "V09": "bundle.verify.leakage:check",
+    "V10": "bundle.verify.machines:check",
+    "V11": "bundle.verify.statements:check",
+    "V12": "bundle.verify.rendering:check",
+    "V13": "bundle.verify.purity:check",
+    "V14": "bundle.verify.secrets:check",
+    "V15": "bundle.verify.crate:check",
+    "V16": "bundle.verify.citation:check",
+    "V17": "bundle.verify.convergence:check",
+}
+
+KINDS: Mapping[str, Mapping[str, str]] = {
+    "variant": VARIANTS,
+    "meter": METERS,
+    "launcher": LAUNCHERS,
+    "section": SECTIONS,
+    "check": CHECKS,
+    "checkup": CHECKUPS,
+    "verification": VERIFICATIONS,
+}
+
+
+def load_part(kind: str, name: str) -> Any:
+    """Import and return the part ``name`` of ``kind``.
+
+    Raises:
+        UsageError: There is no such part; the message names the nearest match.
+    """
+    parts = KINDS[kind]
+    if name not in parts:
+        raise unknown_name(kind, name, parts)
+    module, attribute = parts[name].split(":")
+    return getattr(import_module(f"wbcbench.{module}"), attribute)

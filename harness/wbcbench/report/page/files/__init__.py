@@ -1,1 +1,0 @@
-"""A report as files: each format, what an earlier report left, and what need not be redone."""

@@ -1,0 +1,254 @@
+"""Learning curves over joules: how accuracy grew with the energy spent, not with epochs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from wbcbench.core.show_units import count_of, energy_scale
+from wbcbench.report import Block, DataTable, Figure, Statement
+from wbcbench.report.drawing import SIZE_IN, WIDTH_IN, panels
+from wbcbench.report.evidence import ReportStudy
+from wbcbench.report.labels import in_margin, labels
+from wbcbench.report.numbers import number
+from wbcbench.report.palette import INK, style
+from wbcbench.report.sections.curves import Curve, curves_of, medians
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure as Canvas
+    from numpy.typing import ArrayLike
+
+    Conversion = Callable[[ArrayLike], ArrayLike]
+
+NAME = "learning-curves"
+
+# More lines than these say nothing more, and make a page nobody can load.
+MOST_LINES = 64
+# If no run's mean power is further from the mean than this, one axis serves joules and seconds.
+_SAME_POWER = 0.05
+_LINE_IN = 0.21
+_TWO_PANELS_IN = 7.0
+
+Cost = Literal["joules", "seconds"]
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """What a horizontal axis holds."""
+
+    cost: Cost
+    label: str
+    divisor: float
+
+
+def section(study: ReportStudy) -> Block | None:
+    """One line a run; joules where they are known, else seconds, and then it says so."""
+    curves = curves_of(study, study.comparable, joules=True)
+    axes = [_joules(curves), _seconds()] if curves else [_seconds()]
+    curves = curves or curves_of(study, study.done, joules=False)
+    if not curves:
+        return None
+    figures = (_figure(study, curves, axes),)
+    return Block("learning", "How accuracy grew", figures=figures, claims=(_claim(curves),))
+
+
+def _joules(curves: list[Curve]) -> Axis:
+    divisor, unit = energy_scale(max(curve.energy_j[-1] for curve in curves))
+    return Axis("joules", f"energy since the start of training ({unit})", divisor)
+
+
+def _seconds() -> Axis:
+    return Axis("seconds", "training time (s)", 1.0)
+
+
+def _claim(curves: list[Curve]) -> Statement:
+    """How many reached the target that was fixed before the runs."""
+    targets = {(c.run.spec.target_metric, c.run.spec.target_value) for c in curves}
+    reached = sum(bool(curve.run.row["target_reached"]) for curve in curves)
+    values = {"target_reached": reached, "runs": len(curves), "targets": len(targets)}
+    text = (
+        "The runs were given different targets, so none is drawn."
+        if len(targets) > 1
+        else f"Target fixed before the runs: {_metric(curves)} of {_target(curves):g}. "
+        f"{reached} of {count_of(len(curves), 'run')} reached it."
+    )
+    return Statement("reached", text, "runs.csv", "", values)
+
+
+def _metric(curves: list[Curve]) -> str:
+    return curves[0].run.spec.target_metric.replace("val_", "validation ").replace("_", " ")
+
+
+def _target(curves: list[Curve]) -> float | None:
+    """The target's value; ``None`` where the runs were given different ones."""
+    values = {curve.run.spec.target_value for curve in curves}
+    return values.pop() if len(values) == 1 else None
+
+
+def _figure(study: ReportStudy, curves: list[Curve], axes: list[Axis]) -> Figure:
+    title = f"Validation accuracy over {axes[0].cost}"
+    description = "; ".join(
+        f"{each.run.run_id}: {each.score[-1]:.3f} after {len(each.score)} epochs"
+        for each in _drawn(curves)
+    )
+    power_w = _common_power_w(curves) if len(axes) > 1 else None
+    shown = axes[:1] if power_w else axes
+    return Figure(
+        NAME,
+        lambda: _picture(study, curves, shown, power_w),
+        title,
+        description,
+        _caption(study, curves, shown, power_w),
+        _data(study, curves, axes[0].cost == "joules"),
+    )
+
+
+def _caption(
+    study: ReportStudy, curves: list[Curve], axes: list[Axis], power_w: float | None
+) -> str:
+    drawn = _drawn(curves)
+    few = f" Of {len(curves)} runs {len(drawn)} are drawn." if len(drawn) < len(curves) else ""
+    medians = any(len(own) > 1 for own in _by_arm(curves).values())
+    thick = (
+        " Thick: median cost and median score of a variant's runs, epoch by epoch."
+        if medians
+        else ""
+    )
+    energy = (
+        f" Energy: {study.energy_words}."
+        if axes[0].cost == "joules"
+        else " Seconds stand for joules here, because no energy was read."
+    )
+    above = (
+        f" Seconds above: at the mean power of {power_w:.4g} W, from which no run's mean power "
+        f"is further than {100 * _SAME_POWER:g} %."
+        if power_w
+        else ""
+    )
+    return (
+        f"Thin: one line a run, from the end of its first epoch on.{few}{thick} Dotted: the target."
+        f"{energy}{above} Validation passes cost neither joules nor seconds here. Validation "
+        "images are of photographs the network was not trained on, where these are known."
+        f"{study.stamp}"
+    )
+
+
+def _common_power_w(curves: list[Curve]) -> float | None:
+    """Mean power of all runs, if they are so alike that joules are seconds."""
+    energy_j = sum(curve.energy_j[-1] for curve in curves)
+    power_w = energy_j / sum(curve.time_s[-1] for curve in curves)
+    alike = all(
+        abs(curve.energy_j[-1] / curve.time_s[-1] / power_w - 1) <= _SAME_POWER for curve in curves
+    )
+    return power_w if alike else None
+
+
+def _by_arm(curves: list[Curve]) -> dict[str, list[Curve]]:
+    found: dict[str, list[Curve]] = {}
+    for curve in curves:
+        found.setdefault(curve.arm, []).append(curve)
+    return found
+
+
+def _drawn(curves: list[Curve]) -> list[Curve]:
+    """All curves, or as many as say something, evenly over the arms."""
+    arms = _by_arm(curves)
+    most = max(MOST_LINES // len(arms), 1)
+    return [curve for own in arms.values() for curve in own[:: -(-len(own) // most)]]
+
+
+def _picture(
+    study: ReportStudy, curves: list[Curve], axes: list[Axis], power_w: float | None
+) -> Canvas:
+    height_in = max(
+        SIZE_IN[1] if len(axes) == 1 else _TWO_PANELS_IN,
+        len(_by_arm(curves)) * len(axes) * _LINE_IN / 0.7,
+    )
+    canvas, grid = panels(len(axes), 1, (WIDTH_IN, height_in))
+    for (plot,), axis in zip(grid, axes, strict=True):
+        _draw(plot, study, curves, axis, _LINE_IN / (0.75 * height_in / len(axes)))
+    if power_w:
+        above = grid[0][0].secondary_xaxis("top", functions=_conversion(axes[0], power_w))
+        above.set_xlabel(f"seconds at {power_w:.4g} W")
+    return canvas
+
+
+def _draw(plot: Axes, study: ReportStudy, curves: list[Curve], axis: Axis, share: float) -> None:
+    joules = axis.cost == "joules"
+    arms = _by_arm(curves)
+    alone = all(len(own) == 1 for own in arms.values())
+    for curve in _drawn(curves):
+        look = style(study.labels, curve.arm)
+        x = [cost / axis.divisor for cost in curve.cost(joules=joules)]
+        width, alpha = (1.4, 1.0) if alone else (0.8, 0.55)
+        plot.plot(x, curve.score, color=look.colour, linewidth=width, alpha=alpha)
+        plot.plot(x[-1:], curve.score[-1:], look.shape, color=look.colour, markersize=4)
+    ends = []
+    for arm, own in arms.items():
+        ends.append(_draw_median(plot, study, arm, own, axis))
+    _finish(plot, curves, axis)
+    names = labels(arms)
+    in_margin(plot, [(names[arm], x, y) for arm, x, y in ends], share)
+
+
+def _conversion(axis: Axis, power_w: float) -> tuple[Conversion, Conversion]:
+    """From the lower axis to seconds, and back."""
+    watts = power_w / axis.divisor
+    return lambda energy: np.asarray(energy) / watts, lambda time_s: np.asarray(time_s) * watts
+
+
+def _draw_median(
+    plot: Axes, study: ReportStudy, arm: str, own: list[Curve], axis: Axis
+) -> tuple[str, float, float]:
+    """The median step line of one arm; returns the arm and where its label belongs."""
+    look = style(study.labels, arm)
+    costs, scores = medians(own, joules=axis.cost == "joules")
+    if len(own) == 1 or len(costs) < 2:
+        longest = max(own, key=lambda curve: curve.cost(joules=axis.cost == "joules")[-1])
+        return arm, longest.cost(joules=axis.cost == "joules")[-1] / axis.divisor, longest.score[-1]
+    x = [cost / axis.divisor for cost in costs]
+    plot.step(x, scores, where="post", color=look.colour, linestyle=look.dash, linewidth=2.2)
+    return arm, x[-1], scores[-1]
+
+
+def _finish(plot: Axes, curves: list[Curve], axis: Axis) -> None:
+    target = _target(curves)
+    if target is not None:
+        plot.axhline(target, color=INK, linestyle=":", linewidth=1.4)
+        # Said on the left, where curves have not risen yet.
+        plot.annotate("target", (0.0, target), (3, 3), textcoords="offset points", fontsize="small")
+    plot.set_xlabel(axis.label)
+    plot.set_ylabel(_metric(curves))
+    plot.margins(x=0.02, y=0.08)
+    plot.set_xlim(left=0.0)
+
+
+def _data(study: ReportStudy, curves: list[Curve], joules: bool) -> DataTable:
+    rows = tuple(
+        (
+            curve.run.run_id,
+            curve.arm,
+            " ".join(map(str, curve.epochs)),
+            *((_list(curve.energy_j),) if joules else ()),
+            _list(curve.time_s),
+            _list(curve.score),
+        )
+        for curve in curves
+    )
+    energy = ("energy since the start (J)",) if joules else ()
+    headings = ("run", "variant", "epochs", *energy, "training time (s)", _metric(curves))
+    caption = (
+        "The points of the figure: each cell lists a run's values at the end of its epochs, in "
+        f"order. {'Energy: ' + study.energy_words if joules else 'No energy was read'}."
+        f"{study.stamp}"
+    )
+    return DataTable(caption, headings, rows, frozenset(range(len(headings))))
+
+
+def _list(values: tuple[float, ...]) -> str:
+    return " ".join(number(value, 5) for value in values)

@@ -1,0 +1,246 @@
+"""Energy against accuracy: what the joules bought, and how sure that is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from wbcbench.core.show_units import count_of, energy_scale
+from wbcbench.report import Block, DataTable, Figure, Statement
+from wbcbench.report.drawing import SIZE_IN, WIDTH_IN, axes, cross
+from wbcbench.report.evidence import ReportStudy
+from wbcbench.report.labels import in_margin, labels
+from wbcbench.report.numbers import number
+from wbcbench.report.palette import INK, style
+from wbcbench.report.sections.centres import Centre, blocks_used, centres, front, plotted
+from wbcbench.report.summary_rows import FILE
+from wbcbench.stats.ellipse import LEAST_FOR_ELLIPSE, ellipse
+from wbcbench.table.view import Run
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure as Canvas
+
+NAME = "energy-accuracy"
+TITLE = "Energy in training against balanced accuracy on TEST"
+
+_LINE_IN = 0.21  # of a label, with a little air
+_PLOT_SHARE = 0.8  # of the picture's height
+_MOST_WITH_SHARE = 6
+# Without intervals the frame itself must keep noise from looking like a difference.
+_LEAST_SPAN = {False: 0.12, True: 0.02}
+_LEAST_RATIO = {False: 0.2, True: 0.02}
+
+
+def section(study: ReportStudy) -> Block | None:
+    """Every run as a point, every arm as its mean, the front through the means."""
+    found = centres(study)
+    if not found:
+        return None
+    return Block(
+        "trade-off",
+        "What the joules bought",
+        tables=(_means(study, found),),
+        figures=(_figure(study, found),),
+        claims=tuple(_claims(study, found)),
+    )
+
+
+def _claims(study: ReportStudy, found: list[Centre]) -> Iterator[Statement]:
+    """Who is on the front, and how sure that is; nothing of a single arm."""
+    if len(found) < 2:
+        return
+    on_front = {each.arm for each in front(found)}
+    names = ", ".join(each.arm for each in front(found))
+    yield Statement(
+        "front",
+        f"Beaten by none on both {study.energy_kind}energy and accuracy, on average: {names}. The "
+        "means are uncertain, and so is this front.",
+        FILE,
+        "",
+        {each.arm: each.arm in on_front for each in found},
+    )
+    shares = {each.arm: each.front_share for each in found if each.front_share is not None}
+    if shares:
+        told = ", ".join(f"{arm} in {100 * share:.0f} %" for arm, share in shares.items())
+        blocks = count_of(blocks_used(study), "block")
+        text = (
+            f"When {blocks} of runs are drawn anew with replacement, 2,000 times, these are on the "
+            f"front: {told}."
+        )
+        yield Statement("front-share", text, FILE, "", shares)
+
+
+def _means(study: ReportStudy, found: list[Centre]) -> DataTable:
+    on_front = {each.arm for each in front(found)}
+    rows = tuple(
+        (
+            each.arm,
+            str(len(each.points)),
+            number(each.energy_j),
+            number(each.half_j),
+            number(each.accuracy),
+            number(each.half_accuracy),
+            "yes" if each.arm in on_front else "no",
+            "unknown" if each.front_share is None else f"{100 * each.front_share:.1f} %",
+        )
+        for each in found
+    )
+    headings = (
+        "variant",
+        "runs",
+        "energy in training (J)",
+        "± 95 % (J)",
+        "balanced accuracy",
+        "± 95 %",
+        "on the front",
+        "share of resamples",
+    )
+    caption = (
+        f"Means {_over(study)} with the half-width of their 95 % t interval, which is unknown with "
+        f"fewer than three runs; it holds the runs' scatter and not the meter's own error. Energy: "
+        f"{study.energy_words}.{study.stamp}"
+    )
+    return DataTable(caption, headings, rows, frozenset({0, 6}))
+
+
+def _over(study: ReportStudy) -> str:
+    blocks = blocks_used(study)
+    return f"over {count_of(blocks, 'complete block')}" if blocks else "over runs"
+
+
+def _figure(study: ReportStudy, found: list[Centre]) -> Figure:
+    description = "; ".join(
+        f"{each.arm}: {each.energy_j:.4g} J, balanced accuracy {each.accuracy:.3f}"
+        for each in found
+    )
+    runs = plotted(study)
+    caption = (
+        f"{''.join(_legend(study, runs, found))}Further left costs less, further up is better. "
+        f"The axes need not start at zero. Energy: {study.energy_words}.{study.stamp}"
+    )
+    data = _data(study, runs)
+    return Figure(NAME, lambda: _picture(study, runs, found), TITLE, description, caption, data)
+
+
+def _legend(study: ReportStudy, runs: list[Run], found: list[Centre]) -> Iterator[str]:
+    if len(runs) > len(found):
+        yield f"Faint: runs. Solid: mean of a variant {_over(study)}. "
+    if any(each.half_j is not None for each in found):
+        yield "Crosses: 95 % t intervals of the means. "
+    if any(len(each.points) >= LEAST_FOR_ELLIPSE for each in found):
+        yield "Ellipses: joint 95 % regions of the means. "
+    if len(front(found)) > 1:
+        yield "Dashed: means that none beats on both axes. "
+    if _tells_share(found):
+        yield "Per cent: how often a variant is on that front when blocks are drawn anew. "
+
+
+def _tells_share(found: Sequence[Centre]) -> bool:
+    return 1 < len(found) <= _MOST_WITH_SHARE and found[0].front_share is not None
+
+
+def _picture(study: ReportStudy, runs: list[Run], found: list[Centre]) -> Canvas:
+    lines = len(found) * (2 if _tells_share(found) else 1)
+    height_in = max(SIZE_IN[1], lines * _LINE_IN / _PLOT_SHARE)
+    canvas, plot = axes((WIDTH_IN, height_in))
+    divisor, unit = energy_scale(max(run.row["headline_energy_train_j"] for run in runs))
+    _frame(plot, runs, found, divisor)
+    plot.set_xlabel(f"energy in training ({unit})")
+    plot.set_ylabel("balanced accuracy, TEST")
+    _draw_runs(plot, study, runs, divisor)
+    _draw_front(plot, found, divisor)
+    for each in found:
+        _draw_mean(plot, study, each, divisor)
+    _label(plot, found, divisor, height_in)
+    return canvas
+
+
+def _frame(plot: Axes, runs: list[Run], found: list[Centre], divisor: float) -> None:
+    """Room around points and intervals, and never so little that noise looks like a difference."""
+    known = all(each.half_j is not None for each in found)
+    energies = [run.row["headline_energy_train_j"] / divisor for run in runs]
+    accuracies = [run.row["balanced_accuracy"] for run in runs]
+    for each in found:
+        half_j, half = each.half_j or 0.0, each.half_accuracy or 0.0
+        energies += [(each.energy_j - half_j) / divisor, (each.energy_j + half_j) / divisor]
+        accuracies += [each.accuracy - half, each.accuracy + half]
+    plot.set_ylim(*_limits(accuracies, _LEAST_SPAN[known]))
+    plot.set_xlim(*_limits(energies, _LEAST_RATIO[known] * max(energies)))
+
+
+def _limits(values: list[float], least_span: float) -> tuple[float, float]:
+    low, high = min(values), max(values)
+    span = max(high - low, least_span)
+    middle = (low + high) / 2
+    return middle - 0.58 * span, middle + 0.58 * span
+
+
+def _draw_runs(plot: Axes, study: ReportStudy, runs: list[Run], divisor: float) -> None:
+    for arm, own in study.by_label(runs).items():
+        look = style(study.labels, arm)
+        plot.plot(
+            [run.row["headline_energy_train_j"] / divisor for run in own],
+            [run.row["balanced_accuracy"] for run in own],
+            look.shape,
+            color=look.colour,
+            alpha=0.7,
+            markersize=4.5,
+            markeredgewidth=0,
+        )
+
+
+def _draw_front(plot: Axes, found: list[Centre], divisor: float) -> None:
+    steps = front(found)
+    if len(steps) > 1:
+        x, y = [each.energy_j / divisor for each in steps], [each.accuracy for each in steps]
+        plot.step(x, y, where="post", color=INK, linestyle="--", linewidth=1.0, alpha=0.7)
+
+
+def _draw_mean(plot: Axes, study: ReportStudy, each: Centre, divisor: float) -> None:
+    look = style(study.labels, each.arm)
+    at = (each.energy_j / divisor, each.accuracy)
+    half_j = None if each.half_j is None else each.half_j / divisor
+    cross(plot, at, (half_j, each.half_accuracy), look.colour)
+    outline = ellipse(each.points)
+    if outline is not None:
+        plot.plot(outline[:, 0] / divisor, outline[:, 1], color=look.colour, linewidth=0.9)
+    plot.plot(
+        *([value] for value in at),
+        look.shape,
+        color=look.colour,
+        markersize=9,
+        markeredgecolor=INK,
+        zorder=3,
+    )
+
+
+def _label(plot: Axes, found: list[Centre], divisor: float, height_in: float) -> None:
+    names = labels(each.arm for each in found)
+    tells = _tells_share(found)
+    told = {
+        each.arm: f"\nfront: {100 * each.front_share:.0f} %"
+        for each in found
+        if tells and each.front_share is not None
+    }
+    named = [
+        (names[each.arm] + told.get(each.arm, ""), each.energy_j / divisor, each.accuracy)
+        for each in found
+    ]
+    in_margin(plot, named, (2 if tells else 1) * _LINE_IN / (_PLOT_SHARE * height_in))
+
+
+def _data(study: ReportStudy, runs: list[Run]) -> DataTable:
+    rows = tuple(
+        (
+            run.run_id,
+            study.label_of(run),
+            number(run.row["headline_energy_train_j"]),
+            str(run.row["headline_status"]),
+            number(run.row["balanced_accuracy"]),
+        )
+        for run in runs
+    )
+    headings = ("run", "variant", "energy in training (J)", "status", "balanced accuracy")
+    caption = f"The points of the figure. {study.energy_words}.{study.stamp}"
+    return DataTable(caption, headings, rows, frozenset({0, 1, 3}))

@@ -1,1 +1,0 @@
-"""A report on the loopback interface while its study is still being carried out; it only reads."""

@@ -1,0 +1,90 @@
+"""From a run's state to the moment that a view draws."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+from wbcbench.core.clock import Clock
+from wbcbench.core.spec import RunSpec
+from wbcbench.core.trace import Channel, Kind
+from wbcbench.energy.story import Story
+from wbcbench.power.sampler import Sampler
+from wbcbench.run.live import Now
+
+
+class Teller:
+    """Follows one headline channel while the run goes on; the record is worked out elsewhere."""
+
+    def __init__(
+        self, run_id: str, spec: RunSpec, channel: Channel | None, sampler: Sampler, clock: Clock
+    ) -> None:
+        """Follow ``channel``; ``None`` when no channel can be a headline."""
+        self._run_id, self._spec, self._channel = run_id, spec, channel
+        self._sampler, self._clock = sampler, clock
+        self._energy_j = 0.0
+        self._last: tuple[float, float] | None = None
+
+    def now(self, story: Story, phase: str) -> Now:
+        """This moment."""
+        readings = self._readings()
+        self._add(readings)
+        progress = story.progress
+        last = story.epochs[-1] if story.epochs else None
+        left_s = self._left_s(story)
+        power_w = _powers(self._channel, readings)
+        return Now(
+            run_id=self._run_id,
+            variant=self._spec.variant,
+            phase=phase,
+            epoch=int(progress.get("epoch") or len(story.epochs)),
+            epochs=self._spec.epochs,
+            step=int(progress.get("step") or 0),
+            steps=int(progress.get("steps") or 0),
+            loss=progress.get("loss") or (last.loss if last else None),
+            accuracy=progress.get("accuracy") or (last.accuracy if last else None),
+            val_accuracy=last.val_accuracy if last else None,
+            power_w=power_w,
+            energy_j=self._energy_j if self._last else None,
+            channel=self._channel.name if self._channel else "",
+            origin=self._channel.origin if self._channel else None,
+            age_s=self._clock.now_s() - readings[-1][0] if readings else None,
+            left_s=left_s,
+            left_j=left_s * power_w[-1] if left_s is not None and power_w else None,
+        )
+
+    def _readings(self) -> list[tuple[float, float]]:
+        recent = self._sampler.recent(self._channel) if self._channel else []
+        return [(t_s, value) for t_s, value in recent if value is not None]
+
+    def _add(self, readings: Sequence[tuple[float, float]]) -> None:
+        """Add the joules of readings not seen yet."""
+        counts = self._channel is not None and self._channel.kind is Kind.COUNTER
+        for t_s, value in readings:
+            if self._last and t_s > self._last[0]:
+                step = value - self._last[1] if counts else value * (t_s - self._last[0])
+                self._energy_j += max(step, 0.0)
+            if self._last is None or t_s > self._last[0]:
+                self._last = (t_s, value)
+
+    def _left_s(self, story: Story) -> float | None:
+        """Epochs still to come × the mean epoch with its validation."""
+        if not story.epochs:
+            return None
+        first, last = story.epochs[0], story.epochs[-1]
+        mean_s = (last.evaluate_end_s - first.start_s) / len(story.epochs)
+        since_s = self._clock.now_s() - last.evaluate_end_s
+        return max((self._spec.epochs - len(story.epochs)) * mean_s - since_s, 0.0)
+
+
+def _powers(channel: Channel | None, readings: Sequence[tuple[float, float]]) -> tuple[float, ...]:
+    """Watts of recent readings; a counter's are the slopes between its moves."""
+    if channel is None or channel.kind is Kind.SAMPLED:
+        return tuple(value for _, value in readings)
+    moves = [readings[0]] if readings else []
+    for t_s, value in readings:
+        if value != moves[-1][1]:
+            moves.append((t_s, value))
+    return tuple(
+        (after[1] - before[1]) / (after[0] - before[0]) for before, after in pairwise(moves)
+    )

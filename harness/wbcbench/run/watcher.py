@@ -1,0 +1,254 @@
+"""One run: preflight → idle → start trainer → sample → collect marks → record.
+
+The watcher owns the meters, the run folder and the record; it never imports TensorFlow and stays
+small. Whatever happens to the trainer, the record tells it with the joules used so far.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, replace
+
+from pydantic import JsonValue
+
+from wbcbench.core.clock import Clock, utc_now
+from wbcbench.core.lock import HOST, Hold, inherited_lock, machine_lock
+from wbcbench.core.marks import Edge, Messenger, parse_lines
+from wbcbench.core.provenance import provenance
+from wbcbench.core.records import Circumstances, Failure, RunRecord, Status
+from wbcbench.core.rundir import RunDir, append_line
+from wbcbench.core.trace import Domain
+from wbcbench.core.window import IDLE_COLD, IDLE_POST, STARTUP, phase
+from wbcbench.energy import headline
+from wbcbench.energy.accounting import account
+from wbcbench.energy.story import Story
+from wbcbench.power import metering
+from wbcbench.power.cooldown import cool_down
+from wbcbench.power.meters import MeterRequest
+from wbcbench.power.probing import channels_of, sensor_cards
+from wbcbench.power.requested_limit import power_limits
+from wbcbench.power.sampler import Sampler
+from wbcbench.power.telemetry import Board, TelemetryRecorder, open_boards
+from wbcbench.run import execution
+from wbcbench.run.interrupts import Interrupts
+from wbcbench.run.live import REDRAW_S, View
+from wbcbench.run.telling import Teller
+from wbcbench.run.trainer_process import Exit, TrainerProcess
+
+EDGE_S = 1.0  # the trace reaches this far past the last window (sensor rise time)
+SLICE_S = 0.1  # how soon an interrupt or a failing sampler is noticed
+
+
+class Watcher:
+    """The state of one run while it goes on."""
+
+    def __init__(
+        self,
+        run: RunDir,
+        view: View,
+        interrupts: Interrupts,
+        clock: Clock,
+        host_lock: int | None = None,
+    ) -> None:
+        """Read what is asked; nothing is started."""
+        self._run, self._view, self._interrupts, self._clock = run, view, interrupts, clock
+        self._host_lock = host_lock
+        self._spec, self._local = run.read_spec(), run.read_local()
+        self._story = Story()
+        self._phase = "preflight"
+        self._drawn_s = 0.0
+
+    def carry_out(self) -> RunRecord:
+        """Do the run from idle to its account."""
+        with ExitStack() as stack:
+            self._holds = [self._lock_host(stack)]
+            limits = stack.enter_context(power_limits(self._spec))
+            self._opened = metering.open_meters(self._spec.meters, self._request(), stack)
+            self._holds += [self._lock(uuid, stack) for uuid in self._gpus()]
+            boards = open_boards(channels_of(self._opened.meters, ()), stack)
+            cooled = self._cooled(boards)
+            cards = sensor_cards(self._opened.meters, self._clock)
+            self._channels = channels_of(self._opened.meters, cards)
+            self._began = Circumstances(
+                started_utc=utc_now(),
+                provenance=provenance(self._local.command) | self._local.facts | limits | cooled,
+                meters={meter.name: meter.describe() for meter in self._opened.meters},
+                absent=tuple(self._opened.absent),
+                sensor_cards=cards,
+            )
+            self._run.write_began(self._began)
+            self._marks = stack.enter_context(self._run.marks_path.open("a", encoding="utf-8"))
+            self._look_at(boards, stack)
+            ended = self._sampled(stack)
+            seen = self._circumstances(ended)
+        return account(self._run, seen, *self._verdict(ended))
+
+    def _sampled(self, stack: ExitStack) -> Exit | None:
+        """Everything that happens while the meters are sampled."""
+        self._run.write_channels(self._channels)
+        self._sampler = Sampler(self._opened.meters, self._run, self._spec.interval_s, self._clock)
+        stack.callback(self._view.close)
+        stack.callback(self._sampler.stop)
+        self._teller = self._follow()
+        self._sampler.start()
+        self._idle(IDLE_COLD)
+        ended = None if self._must_end else self._trained()
+        if not self._must_end:
+            self._idle(IDLE_POST)
+        self._rest(EDGE_S)
+        self._sampler.stop()
+        return ended
+
+    def _trained(self) -> Exit:
+        """Start the trainer, hear it to its end, reap it."""
+        self._mark("open", STARTUP)
+        trainer = TrainerProcess(self._run, self._environment())
+        try:
+            self._hear(trainer)
+        finally:
+            trainer.kill()
+            ended = trainer.reap()
+        return ended
+
+    def _hear(self, trainer: TrainerProcess) -> None:
+        told_stop = False
+        while not trainer.is_silent and not self._must_end:
+            for line in trainer.lines(SLICE_S):
+                self._enter(line, trainer)
+            if self._interrupts.wants_stop and not told_stop:
+                told_stop = True
+                trainer.say("stop")
+                self._view.note("stopping after this epoch; press Ctrl-C again to stop now")
+            self._draw()
+
+    def _enter(self, line: str, trainer: TrainerProcess) -> None:
+        """Keep one message on disk, then act on it."""
+        for message in parse_lines(iter([line])):
+            if "progress" not in message:
+                append_line(self._marks, line, sync="mark" in message)
+            self._story.hear(message)
+            if message.get("mark") == "open":
+                self._phase = phase(message["window"])
+            if self._story.progress.get("phase") == "ready" and "progress" in message:
+                trainer.say("go")
+            if "epoch" in message:
+                self._view.epoch(self._story.epochs[-1], self._teller.now(self._story, self._phase))
+
+    @property
+    def _must_end(self) -> bool:
+        """Whether nothing more may be started: stopped by the user, or nobody is measuring."""
+        return self._interrupts.wants_stop_now or self._sampler.error is not None
+
+    def _idle(self, window: str) -> None:
+        """An idle window of ``spec.idle_s`` seconds; left out when that is zero."""
+        if self._spec.idle_s <= 0 or self._interrupts.wants_stop:
+            return
+        self._phase = window
+        self._mark("open", window)
+        self._rest(self._spec.idle_s)
+        self._mark("close", window)
+
+    def _rest(self, length_s: float) -> None:
+        end_s = self._clock.now_s() + length_s
+        while self._clock.now_s() < end_s and not self._must_end:
+            self._draw()
+            self._clock.sleep_until(min(end_s, self._clock.now_s() + SLICE_S))
+
+    def _mark(self, edge: Edge, window: str) -> None:
+        message = {"mark": edge, "window": window, "t_s": self._clock.now_s()}
+        Messenger(self._marks).send(message)
+        os.fsync(self._marks.fileno())
+        self._story.hear(message)
+
+    def _draw(self) -> None:
+        if self._clock.now_s() - self._drawn_s >= REDRAW_S:
+            self._drawn_s = self._clock.now_s()
+            self._view.show(self._teller.now(self._story, self._phase))
+
+    def _verdict(self, ended: Exit | None) -> tuple[Status, Failure | None]:
+        """How the run ended, and why not well."""
+        error = self._sampler.error
+        if error is not None:
+            message = f"The trace could not be written: {error.strerror}. The run is not complete."
+            return "failed", Failure("trace-not-written", message)
+        if ended is None or self._interrupts.wants_stop_now or self._story.end == "interrupted":
+            return "interrupted", Failure("interrupted", "Stopped by the user.")
+        if self._story.failure is not None:
+            return "failed", self._story.failure
+        if ended.status != 0 or self._story.end != "done":
+            return "failed", _crash(ended)
+        return "done", None
+
+    def _circumstances(self, ended: Exit | None) -> Circumstances:
+        """What was seen, with the cost of watching and of training."""
+        usage = resource.getrusage(resource.RUSAGE_SELF)
+        return replace(
+            self._began,
+            meters={meter.name: meter.describe() for meter in self._opened.meters},
+            sampling=self._sampler.summaries(),
+            shared=any(hold.is_shared for hold in self._holds),
+            watcher_cpu_s=usage.ru_utime + usage.ru_stime,
+            trainer_cpu_s=ended.cpu_s if ended else None,
+            trainer_rss_peak_bytes=ended.rss_peak_bytes if ended else None,
+        )
+
+    def _request(self) -> MeterRequest:
+        return MeterRequest(
+            gpus=self._spec.gpus,
+            one_gpu=True,
+            country=self._spec.country,
+            output_dir=self._run.path,
+            seed=self._spec.seed,
+        )
+
+    def _environment(self) -> dict[str, str]:
+        """The trainer sees the GPU that is measured and no other."""
+        return execution.trainer_environment(self._spec, os.environ, gpus=self._gpus() or None)
+
+    def _gpus(self) -> list[str]:
+        """UUIDs of the GPUs that are measured."""
+        channels = [channel for meter in self._opened.meters for channel in meter.channels]
+        boards = [c.device for c in channels if c.domain is Domain.GPU and c.device]
+        return list(dict.fromkeys(boards))
+
+    def _lock_host(self, stack: ExitStack) -> Hold:
+        """This machine, which the command that started us may hold already."""
+        if self._host_lock is None:
+            return self._lock(HOST, stack)
+        return stack.enter_context(inherited_lock(HOST, self._host_lock))
+
+    def _lock(self, device: str, stack: ExitStack) -> Hold:
+        """One harness at a time on a device, unless both are to be marked."""
+        return stack.enter_context(machine_lock(device, share=self._local.share))
+
+    def _cooled(self, boards: Sequence[Board]) -> dict[str, JsonValue]:
+        """Wait for the temperature that was asked for, if one was; facts for the provenance."""
+        if self._spec.cooldown_c is None:
+            return {}
+        self._view.note(f"waiting until the GPU is no warmer than {self._spec.cooldown_c:g} °C")
+        waits = cool_down(boards, self._spec.cooldown_c, self._clock, self._may_wait)
+        return {"cooldown": asdict(waits)}
+
+    def _may_wait(self) -> bool:
+        return not self._interrupts.wants_stop
+
+    def _look_at(self, boards: Sequence[Board], stack: ExitStack) -> None:
+        """Heat, clocks, throttling and processes of the boards, beside their joules."""
+        recorder = TelemetryRecorder(boards, self._run, self._clock)
+        stack.callback(recorder.stop)
+        recorder.start()
+
+    def _follow(self) -> Teller:
+        followed = headline.followed(self._channels)
+        return Teller(self._run.run_id, self._spec, followed, self._sampler, self._clock)
+
+
+def _crash(ended: Exit) -> Failure:
+    if ended.status < 0:
+        text = f"The trainer was ended by signal {-ended.status}; see log.txt in the run's folder."
+        return Failure("trainer-killed", text, ended.status)
+    text = f"The trainer ended with status {ended.status}; see log.txt in the run's folder."
+    return Failure("trainer-crashed", text, ended.status)

@@ -1,1 +1,0 @@
-"""A run as files: what it is asked (``study``), its folder (``rundir``), its end (``records``)."""

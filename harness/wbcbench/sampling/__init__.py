@@ -1,1 +1,0 @@
-"""From meter names to traces on disk: which meters work here, their pace, a thread for each."""

@@ -1,0 +1,1 @@
+"""Many runs: an experiment file, its plan and forecast, and the sweep that carries it out."""

@@ -1,0 +1,139 @@
+"""A plan in words and as a document: its runs, what they will cost, what they can show."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from wbcbench.core.show_units import count_of, human_duration, human_energy
+from wbcbench.core.spec import RunSpec
+from wbcbench.core.units import kwh_from_j
+from wbcbench.study.forecast import Cost
+from wbcbench.study.plan import Plan
+from wbcbench.study.promise import Promise
+
+UNKNOWN_COST = "unknown: no finished run to learn from; --pilot carries out one epoch"
+
+
+def in_words(made: Plan, will: Promise, costs: Cost) -> str:
+    """Everything but the table of runs."""
+    lines = [
+        ("Study", f"{made.study}: {made.about}" if made.about else made.study),
+        ("Design", _design(made)),
+        ("Primary", _primary(will, made)),
+        ("Cost", _cost(made, costs)),
+        ("Shows", _shows(will)),
+    ]
+    if made.until:
+        lines.append(("Until", _until(made)))
+    lines.append(("Digest", made.sha256))
+    return "\n".join(f"{name:<9}{text}" for name, text in lines)
+
+
+def _design(made: Plan) -> str:
+    block = made.block(1)
+    levels = {name: {str(getattr(run, name)) for run in block} for name in made.factors}
+    factors = " × ".join(f"{name} ({len(found)})" for name, found in levels.items())
+    runs = count_of(len(block) * made.blocks, "run")
+    return f"{factors}, {count_of(made.blocks, 'block')}, {runs}, order seed {made.order_seed}"
+
+
+def _primary(will: Promise, made: Plan) -> str:
+    if not will.contrasts:
+        return "no contrast: a single arm"
+    metrics = ", ".join(will.metrics)
+    return f"{', '.join(will.contrasts)} on {metrics} (Holm); joules {made.analysis.channel}"
+
+
+def _cost(made: Plan, costs: Cost) -> str:
+    if costs.time_s is None:
+        return UNKNOWN_COST
+    rest_s = made.pauses.rest_s * max(costs.runs - 1, 0)
+    energy = "joules unknown"
+    if costs.energy_j is not None:
+        kwh = kwh_from_j(costs.energy_j)
+        energy = f"{human_energy(costs.energy_j)} {costs.status} ({kwh:.3g} kWh)"
+    return (
+        f"about {human_duration(costs.time_s + rest_s)} (training "
+        f"{human_duration(costs.train_s)}, rest {human_duration(rest_s)}) · {energy} · "
+        f"{(costs.disk_bytes or 0) / 1e6:.2g} MB of disk; from "
+        f"{count_of(costs.based_on, 'finished run')}"
+    )
+
+
+def _shows(will: Promise) -> str:
+    if will.p_floor is None or will.level is None:
+        return "nothing is tested"
+    text = f"least p with {count_of(will.blocks, 'block')} {will.p_floor:.2g}; Holm's first step "
+    text += f"over {len(will.contrasts) * len(will.metrics)} tests needs {will.level:.2g}: "
+    if not will.can_show:
+        return f"{text}too few blocks to show anything; {will.blocks_wanted} would do"
+    found = will.detectable_d_z
+    if found is None:
+        return f"{text}ok, but no effect is found with a chance of {will.promise:.0%}"
+    return (
+        f"{text}ok. {will.promise:.0%} chance to find a difference of {found:.2f} times its "
+        "spread between blocks"
+    )
+
+
+def _until(made: Plan) -> str:
+    until = made.until
+    assert until is not None
+    return (
+        f"blocks are added until the interval of {until.contrast} is at most {until.width:g} "
+        f"wide, {until.max_blocks} blocks at most; looks are counted"
+    )
+
+
+def table_of_runs(made: Plan, states: Sequence[str] = ()) -> list[tuple[str, ...]]:
+    """A line a run: place, block, seed, what it is, and its state if that is known."""
+    lines = []
+    for i, run in enumerate(made.runs):
+        settings = [f"{k}={v}" for k, v in made.levels(run).items() if k != "variant"]
+        what = " ".join([run.variant, *settings])
+        state = (states[i],) if states else ()
+        lines.append((str(run.order_global), str(run.block), str(run.seed), what, *state))
+    return lines
+
+
+def document(made: Plan, will: Promise, costs: Cost) -> dict[str, Any]:
+    """The plan for programs."""
+    rest_s = made.pauses.rest_s * max(costs.runs - 1, 0)
+    return {
+        "study": made.study,
+        "plan_sha256": made.sha256,
+        "blocks": made.blocks,
+        "most_blocks": made.most_blocks,
+        "order_seed": made.order_seed,
+        "factors": list(made.factors),
+        "runs": [_run(made, run) for run in made.runs],
+        "contrasts": list(will.contrasts),
+        "metrics": list(will.metrics),
+        "p_floor": will.p_floor,
+        "p_level": will.level,
+        "can_show": will.can_show,
+        "blocks_wanted": will.blocks_wanted,
+        "detectable_d_z": will.detectable_d_z,
+        "cost": {
+            "runs": costs.runs,
+            "time_s": None if costs.time_s is None else costs.time_s + rest_s,
+            "train_s": costs.train_s,
+            "rest_s": rest_s,
+            "energy_j": costs.energy_j,
+            "energy_status": costs.status or None,
+            "disk_bytes": costs.disk_bytes,
+            "based_on_runs": costs.based_on,
+        },
+    }
+
+
+def _run(made: Plan, run: RunSpec) -> dict[str, Any]:
+    return {
+        "order_global": run.order_global,
+        "order_in_block": run.order_in_block,
+        "block": run.block,
+        "seed": run.seed,
+        "variant": run.variant,
+        "levels": dict(made.levels(run)),
+    }

@@ -1,0 +1,185 @@
+"""From a spec to a finished run: data, folder, launcher, table.
+
+The steps that ``run`` takes for one run and that a sweep takes for many.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from wbcbench import registry, table
+from wbcbench.core.errors import (
+    InterruptedRunError,
+    RunExistsError,
+    RunsFailedError,
+    UsageError,
+    WbcbenchError,
+    error_named,
+)
+from wbcbench.core.local_facts import Local
+from wbcbench.core.lock import HOST, machine_lock
+from wbcbench.core.records import RunRecord
+from wbcbench.core.run_condition import condition
+from wbcbench.core.rundir import RunDir, study_runs
+from wbcbench.core.spec import RunSpec
+from wbcbench.power import metering
+from wbcbench.power import requested_limit as power_limits
+from wbcbench.power.meters import MeterRequest
+from wbcbench.run import finalise
+from wbcbench.run.saying import Say, preparing
+from wbcbench.table import aftermath, logs
+
+if TYPE_CHECKING:
+    from wbcbench.data.dataset import Dataset
+    from wbcbench.run.launchers import Launcher
+
+
+def with_data(spec: RunSpec, local: Local, say: Say) -> RunSpec:
+    """The spec with the identity of its images; decodes and caches them when needed.
+
+    Raises:
+        UsageError: The images are missing or damaged, or the batch is larger than the data.
+        CannotMeasureError: A meter asked for by name does not work here.
+    """
+    metering.require(spec.meters, MeterRequest(gpus=spec.gpus, country=spec.country))
+    power_limits.require(spec)
+    dataset = _load(spec, local, say)
+    if spec.batch_size > len(dataset.train.labels):
+        raise UsageError(
+            f"--batch-size is {spec.batch_size}, but TRAIN has only {len(dataset.train.labels)} "
+            f"images in {dataset.root}. Choose a smaller batch."
+        )
+    say(f"{dataset.dataset_id}: {len(dataset.train.labels)} TRAIN, {len(dataset.test.labels)} TEST")
+    return replace(spec, dataset_id=dataset.dataset_id, dataset_sha256=dataset.sha256)
+
+
+def _load(spec: RunSpec, local: Local, say: Say) -> Dataset:
+    from wbcbench.data.loading import load
+
+    with preparing(say) as on_progress:
+        return load(
+            Path(local.data) if local.data else None,
+            image_size=spec.image_size,
+            cache_dir=Path(local.cache_dir) if local.cache_dir else None,
+            skip_unreadable=local.skip_unreadable,
+            on_progress=on_progress,
+        )
+
+
+def finished(results: Path, spec: RunSpec) -> RunDir | None:
+    """The run of this spec that is done, whatever its repeat; ``None`` if there is none.
+
+    The table is brought up to date then: runs whose command was killed may have ended since.
+
+    Raises:
+        UsageError: The results folder was written by a newer wbcbench.
+    """
+    table.refuse_newer_table(results / spec.study)
+    finalise.finalise_abandoned(results, spec.study)
+    for run in _attempts(results, spec):
+        if run.is_finished and run.read_record().status == "done":
+            table.write_table(results / spec.study)
+            return run
+    return None
+
+
+def carry_out(
+    results: Path,
+    spec: RunSpec,
+    local: Local,
+    work_options: Sequence[str],
+    launch: Launcher | None = None,
+) -> RunDir:
+    """Carry out ``spec`` as its next attempt and bring the table up to date.
+
+    Args:
+        results: Where studies are kept.
+        spec: What is asked, with the identity of its images.
+        local: What belongs to this machine.
+        work_options: For ``wbcbench work``.
+        launch: What starts the run; this machine's own launcher by default.
+
+    Raises:
+        CannotMeasureError: Somebody else measures on this machine; nothing was written.
+        RunsFailedError: The recorder ended without a record.
+    """
+    launch = launch or registry.load_part("launcher", "local")
+    with _machine(launch, local) as host_lock:
+        run = _submit(results, spec, local, is_queued=launch.is_queue)
+        for _ in launch([run.path], work_options, host_lock):
+            finalise.finalise_ended(run)
+            finalise.finalise_abandoned(results, spec.study)
+    if not run.is_finished:
+        raise RunsFailedError(f"{run.run_id} left no record. {condition(run).text}")
+    aftermath.derive(run)
+    logs.add_result(run)
+    table.write_table(results / spec.study)
+    return run
+
+
+@contextmanager
+def _machine(launch: Launcher, local: Local) -> Iterator[int | None]:
+    """Hold this machine, before there is a folder, for a run that is carried out on it.
+
+    Yields the open file that the run's recorder goes on holding. ``None`` where there is none to
+    hand on: somebody else holds the machine and we share it, or a queue decides where the run
+    goes; the recorder then takes the machine itself.
+
+    Raises:
+        CannotMeasureError: Somebody else measures here, and ``--share`` was not given.
+    """
+    if launch.is_queue:
+        yield None
+        return
+    with machine_lock(HOST, share=local.share) as hold:
+        yield hold.handle if hold.alone else None
+
+
+def _submit(results: Path, spec: RunSpec, local: Local, *, is_queued: bool) -> RunDir:
+    """Make the folder of the next attempt; where two commands try at once, each gets its own."""
+    attempts = _attempts(results, spec)
+    repeat = 1 + max((run.read_spec().repeat for run in attempts), default=0)
+    while True:
+        fresh = replace(spec, repeat=repeat)
+        run = RunDir(results / fresh.study / fresh.run_id)
+        try:
+            run.create(fresh, local, is_queued=is_queued)
+        except RunExistsError:
+            repeat += 1
+        else:
+            return run
+
+
+def raise_if_bad(run: RunDir) -> None:
+    """Turn a record that did not end well into its error.
+
+    Raises:
+        InterruptedRunError: The user stopped it (exit 130).
+        RunsFailedError: It failed, or its joules must not be used (exit 7).
+    """
+    record = run.read_record()
+    if record.status == "interrupted":
+        raise InterruptedRunError(f"{run.run_id} was interrupted; its joules so far are kept.")
+    if record.status != "done":
+        raise _failure(run, record)
+
+
+def _failure(run: RunDir, record: RunRecord) -> WbcbenchError:
+    if record.error is None:
+        return RunsFailedError(f"The joules of {run.run_id} must not be used: {record.verdict}.")
+    log = f" Log: {run.log_path}" if run.log_path.exists() else ""
+    return error_named(record.error.kind)(
+        f"{run.run_id} ended as {record.status}. {record.error.message}{log}"
+    )
+
+
+def _attempts(results: Path, spec: RunSpec) -> list[RunDir]:
+    """Every run of this spec but for its repeat number, in order of repeat."""
+    named = f"{spec.variant}-s{spec.seed}-"  # spares reading what cannot be the same
+    runs = [run for run in study_runs(results, spec.study) if run.run_id.startswith(named)]
+    same = [run for run in runs if run.read_spec().identity == spec.identity]
+    return sorted(same, key=lambda run: run.read_spec().repeat)

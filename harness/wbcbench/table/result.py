@@ -1,0 +1,151 @@
+"""What came of a run, for TensorBoard: curves over steps, seconds and joules, and its settings.
+
+The curves count training steps alone, like ``energy_to_target_j``. The settings and results fill
+TensorBoard's HPARAMS page: one line a run, energy and accuracy as metrics.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from wbcbench.core.records import RunRecord
+from wbcbench.energy.headline import headline_channel
+from wbcbench.energy.timeline import TimelinePoint, timeline
+from wbcbench.table.column import Cell
+from wbcbench.table.view import Run
+from wbcbench.train.tensorboard_log import RESULT_FILE, ScalarLog
+
+if TYPE_CHECKING:
+    from tensorboard.compat.proto.summary_pb2 import Summary  # type: ignore[import-untyped]
+
+SETTINGS = (
+    "variant",
+    "activation",
+    "regulariser",
+    "block",
+    "seed",
+    "epochs_planned",
+    "batch_size",
+    "learning_rate",
+    "precision",
+    "xla",
+    "deterministic_ops",
+    "headline_domain",
+    "headline_status",
+    "synthetic",
+)
+METRICS: Mapping[str, str] = {
+    "headline_energy_train_j": "energy, training (J, gross)",
+    "headline_energy_train_net_j": "energy, training (J, net of idle)",
+    "energy_to_target_j": "energy to target (J)",
+    "energy_per_train_image_j": "energy per image seen (J)",
+    "time_train_s": "time, training (s)",
+    "balanced_accuracy": "balanced accuracy, TEST",
+    "accuracy": "accuracy, TEST",
+    "macro_f1": "macro-F1, TEST",
+}
+"""Columns of ``runs.csv``: what HPARAMS may sort by and draw axes of."""
+
+_CURVES = ("loss", "accuracy", "val_loss", "val_accuracy", "val_balanced_accuracy")
+
+
+def write_result(folder: Path, record: RunRecord) -> None:
+    """Write the curves and the line of the HPARAMS page of a finished run to ``folder``."""
+    cells, end_s = Run(record).row, _seconds(record.ended_utc)
+    with ScalarLog(folder / RESULT_FILE) as log:
+        _add_curves(log, record, end_s)
+        for name in METRICS:
+            value = cells[name]
+            if isinstance(value, int | float):
+                log.add(f"result/{name}", value, step=0, wall_s=end_s, description=METRICS[name])
+        for summary in (_experiment(), _start(record, cells), _end(record, end_s)):
+            log.add_summary(summary, wall_s=end_s)
+
+
+def _add_curves(log: ScalarLog, record: RunRecord, end_s: float) -> None:
+    steps = record.model.steps_per_epoch if record.model else None
+    axes: Mapping[str, tuple[str, Callable[[TimelinePoint], float | None]]] = {
+        "over_steps": ("optimiser steps", lambda p: steps * p.epoch.index if steps else None),
+        "over_seconds": ("seconds of training steps", lambda p: p.time_s),
+        "over_joules": ("joules of training steps", lambda p: p.energy_j),
+    }
+    for point in timeline(record, headline_channel(record)):
+        for axis, (words, place) in axes.items():
+            _add_point(log, f"{axis}/", f"Step: {words}.", place(point), point, end_s)
+
+
+def _add_point(
+    log: ScalarLog,
+    prefix: str,
+    words: str,
+    place: float | None,
+    point: TimelinePoint,
+    wall_s: float,
+) -> None:
+    for name in _CURVES if place is not None else ():
+        value = getattr(point.epoch, name)
+        if value is not None and place is not None:
+            tag, step = f"{prefix}{name}", round(place)
+            log.add(tag, value, step=step, wall_s=wall_s, description=words)
+
+
+def _experiment() -> Summary:
+    """Which settings and metrics there are; every run's file says the same."""
+    from tensorboard.plugins.hparams import api_pb2, metadata  # type: ignore[import-untyped]
+
+    experiment = api_pb2.Experiment(description="wbcbench: settings, energy and accuracy of runs")
+    for name in SETTINGS:
+        experiment.hparam_infos.add(name=name)
+    for name, words in METRICS.items():
+        metric = experiment.metric_infos.add(display_name=words)
+        metric.name.tag = f"result/{name}"
+    return _summary(metadata.EXPERIMENT_TAG, experiment=experiment)
+
+
+def _start(record: RunRecord, cells: Mapping[str, Cell]) -> Summary:
+    from tensorboard.plugins.hparams import metadata, plugin_data_pb2
+
+    info = plugin_data_pb2.SessionStartInfo(
+        group_name=record.run_id, start_time_secs=_seconds(record.started_utc)
+    )
+    for name in SETTINGS:
+        _set(info.hparams[name], cells[name])
+    return _summary(metadata.SESSION_START_INFO_TAG, session_start_info=info)
+
+
+def _set(place: Any, cell: Cell) -> None:
+    """Put a cell into a protocol buffer's value; unknown stays empty."""
+    if isinstance(cell, bool):
+        place.bool_value = cell
+    elif isinstance(cell, int | float):
+        place.number_value = cell
+    elif cell is not None:
+        place.string_value = cell
+
+
+def _end(record: RunRecord, end_s: float) -> Summary:
+    from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
+
+    done = record.status == "done"
+    status = api_pb2.STATUS_SUCCESS if done else api_pb2.STATUS_FAILURE
+    info = plugin_data_pb2.SessionEndInfo(status=status, end_time_secs=end_s)
+    return _summary(metadata.SESSION_END_INFO_TAG, session_end_info=info)
+
+
+def _summary(tag: str, **content: Any) -> Summary:
+    from tensorboard.compat.proto.summary_pb2 import Summary
+    from tensorboard.plugins.hparams import metadata, plugin_data_pb2
+
+    data = plugin_data_pb2.HParamsPluginData(**content)
+    summary = Summary()
+    summary.value.add(
+        tag=tag, metadata=metadata.create_summary_metadata(data), tensor=metadata.NULL_TENSOR
+    )
+    return summary
+
+
+def _seconds(utc: str) -> float:
+    return datetime.fromisoformat(utc).replace(tzinfo=UTC).timestamp()

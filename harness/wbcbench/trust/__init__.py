@@ -1,1 +1,0 @@
-"""How far joules can be trusted: uncertainty, witnesses, faults of sensors; pure."""

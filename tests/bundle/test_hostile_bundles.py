@@ -1,0 +1,208 @@
+"""A verifier opens strangers' files: each of these is refused in a clear line and does no harm."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fakes import hostile_bundles as hostile
+from wbcbench.bundle.answers import read_predictions
+from wbcbench.bundle.bounds import BOUNDS, Bounds
+from wbcbench.bundle.opening import opened
+from wbcbench.bundle.verify.bundle import survey
+from wbcbench.core.errors import UsageError, VerificationError
+
+
+@pytest.fixture(autouse=True)
+def nothing_outside(tmp_path, monkeypatch):
+    """Whatever is opened, only the temporary folder may be written, and it is empty afterwards."""
+    room, elsewhere = tmp_path / "tmp", tmp_path / "here"
+    room.mkdir()
+    elsewhere.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(room))
+    monkeypatch.chdir(elsewhere)
+    before = {path for path in tmp_path.rglob("*") if "evil" in path.name}
+    yield
+    assert list(room.iterdir()) == []
+    assert list(elsewhere.iterdir()) == []
+    assert {path for path in tmp_path.rglob("*") if "evil" in path.name} == before
+    assert not Path("/etc/evil.txt").exists()
+
+
+def refusal(bundle: Path, bounds: Bounds = BOUNDS) -> str:
+    """Why a bundle is refused: one printable line that is a whole sentence."""
+    with pytest.raises(VerificationError) as caught, opened(bundle, bounds) as root:
+        survey(root, bounds)
+    text = str(caught.value)
+    assert text.isprintable()
+    assert text.endswith(".")
+    assert len(text) < 500
+    return text
+
+
+@pytest.mark.parametrize("name", hostile.NAMES.values(), ids=list(hostile.NAMES))
+def test_a_name_that_leads_elsewhere_is_refused(tmp_path, name):
+    assert "names a file" in refusal(hostile.zipped(tmp_path / "b.zip", {name: b"x"}))
+
+
+@pytest.mark.parametrize("mode", hostile.MODES.values(), ids=list(hostile.MODES))
+def test_a_member_that_is_no_file_is_refused(tmp_path, mode):
+    said = refusal(hostile.of_kind(tmp_path / "b.zip", mode))
+    assert "a link, a device or a pipe" in said
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+@pytest.mark.parametrize("pair", hostile.PAIRS.values(), ids=list(hostile.PAIRS))
+def test_two_names_for_one_file_are_refused(tmp_path, pair):
+    assert "The " in refusal(hostile.twice(tmp_path / "b.zip", *pair))
+
+
+@pytest.mark.parametrize("text", hostile.TEXTS.values(), ids=list(hostile.TEXTS))
+def test_a_file_that_is_not_what_its_name_says_is_refused(tmp_path, text):
+    name, data = text
+    roomy = Bounds(ratio=10**9)  # the contents are meant here, not how well they pack
+    said = refusal(hostile.zipped(tmp_path / "b.zip", {name: data}), roomy)
+    assert name in said
+
+
+def test_folders_are_looked_at_as_zips_are(tmp_path):
+    bag = tmp_path / "bag"
+    bag.mkdir()
+    (bag / "bagit.txt").write_text(hostile.BAGIT)
+    (bag / "link").symlink_to("/etc/passwd")
+    assert "'link'" in refusal(bag)
+    (bag / "link").unlink()
+    os.mkfifo(bag / "pipe")
+    assert "'pipe'" in refusal(bag)
+    (bag / "pipe").unlink()
+    os.link(bag / "bagit.txt", bag / "again.txt")
+    assert "hard link" in refusal(bag)
+    (bag / "again.txt").unlink()
+    (bag / "loop").symlink_to(bag)
+    assert "'loop'" in refusal(bag)
+    (bag / "loop").unlink()
+    (bag / "A.txt").write_text("")
+    (bag / "a.txt").write_text("")
+    assert "one file on systems" in refusal(bag)
+
+
+def test_a_folder_of_too_much_is_refused_before_it_is_read(tmp_path):
+    bag = tmp_path / "bag"
+    bag.mkdir()
+    for i in range(6):
+        (bag / f"{i}.txt").write_text("x" * 100)
+    assert "more than 5 files" in refusal(bag, Bounds(files=5))
+    assert "600 bytes" in refusal(bag, Bounds(total_bytes=500))
+    assert "100 bytes" in refusal(bag, Bounds(file_bytes=50))
+
+
+def test_zip_bombs_are_stopped_while_they_unpack(tmp_path):
+    assert "200 times" in refusal(hostile.bomb(tmp_path / "a.zip", 5))
+    small = Bounds(file_bytes=3_000_000, ratio=10**6)
+    assert "3,000,000 bytes" in refusal(hostile.bomb(tmp_path / "b.zip", 5), small)
+    total = Bounds(total_bytes=2_000_000, ratio=10**6)
+    assert "1,999,946 bytes" in refusal(hostile.bomb(tmp_path / "c.zip", 5), total)
+
+
+def test_what_headers_say_is_not_believed(tmp_path):
+    assert "damaged" in refusal(hostile.lying(tmp_path / "a.zip"))
+    assert "overlap" in refusal(hostile.overlapping(tmp_path / "b.zip"))
+    assert "encrypted" in refusal(hostile.flagged(tmp_path / "c.zip", 0x1))
+    (tmp_path / "d.zip").write_bytes(b"PK\x03\x04 and no more")
+    assert "no zip" in refusal(tmp_path / "d.zip")
+
+
+def test_a_bundle_that_is_not_there_is_a_usage_error(tmp_path):
+    with pytest.raises(UsageError, match="no bundle"), opened(tmp_path / "none"):
+        pass
+
+
+def test_a_network_is_never_loaded(tmp_path):
+    bag = tmp_path / "bag"
+    bag.mkdir()
+    hostile.keras_archive(bag / "model.keras")
+    assert "would be loaded or run" in refusal(bag)
+
+
+def table(rows: int) -> dict[str, object]:
+    """The columns of predictions."""
+    texts = {name: ["x"] * rows for name in ("file", "image_sha256", "split", "y_true", "y_pred")}
+    whole = {name: [1] * rows for name in ("group_id", "original_id")}
+    return {**texts, **whole, "seen_in_train": [False] * rows, "p_unused": [0.5] * rows}
+
+
+def refused_table(path: Path, bounds: Bounds = BOUNDS) -> str:
+    with pytest.raises(VerificationError) as caught:
+        read_predictions(path, bounds)
+    return str(caught.value)
+
+
+def test_a_table_of_predictions_that_lies_about_its_size_is_refused(tmp_path):
+    path = tmp_path / "predictions.parquet"
+    assert "lies about its size" in refused_table(hostile.lying_parquet(path))
+    assert "11 rows" in refused_table(hostile.wide_parquet(path, table(11)), Bounds(predictions=10))
+    assert "other columns" in refused_table(hostile.wide_parquet(path, {"a": [1]}))
+    long = {**table(50), "file": ["y" * 5_000] * 50}
+    assert "a text of more than" in refused_table(hostile.wide_parquet(path, long))
+    short = hostile.wide_parquet(path, table(50)).read_bytes()
+    path.write_bytes(short[:200] + bytes(20) + short[220:])
+    assert "predictions" in refused_table(path)
+
+
+def test_reading_predictions_never_takes_more_memory_than_is_said(tmp_path):
+    rows = 100_000
+    texts = {name: ["x"] * rows for name in ("file", "image_sha256", "split", "y_true", "y_pred")}
+    whole = {name: np.ones(rows, np.int64) for name in ("group_id", "original_id")}
+    outputs = {f"p_{i}": np.zeros(rows, np.float64) for i in range(80)}
+    columns = {**texts, **whole, "seen_in_train": np.zeros(rows, np.bool_), **outputs}
+    path = hostile.wide_parquet(tmp_path / "predictions.parquet", columns)
+    assert path.stat().st_size < 100_000  # 64 MB once it is read
+    said = refused_table(path, Bounds(predictions_bytes=10_000_000))
+    assert "cannot be read as predictions" in said
+    assert "unpacks to" in refused_table(path, Bounds(predictions_bytes=10_000))
+
+
+WORST = """
+import sys
+from pathlib import Path
+sys.path[:0] = [{tests!r}]
+from fakes import hostile_bundles as hostile
+room = Path({room!r})
+hostile.crowded(room / "crowded.zip", 1_000_000)
+hostile.bomb(room / "bomb.zip", 60)
+hostile.zipped(room / "abyss.zip", {{"data/a.json": b"[" * 15_000_000}})
+hostile.zipped(room / "values.zip", {{"data/a.json": b"[" + b"[]," * 1_900_000 + b"0]"}})
+"""
+# The peak is that of this program alone: getrusage hands on that of the process it was started by.
+CHECKED = """
+from pathlib import Path
+from wbcbench.bundle.verify.inspection import verify
+for path in sorted(Path({room!r}).glob("*.zip")):
+    found = verify(path)
+    print(path.name, found.verified, found.found["V01"].detail)
+status = dict(line.split(":", 1) for line in open("/proc/self/status"))
+print(int(status["VmHWM"].split()[0]) * 1024)
+"""
+
+
+def test_the_worst_bundles_are_refused_within_half_a_gigabyte(tmp_path):
+    room = tmp_path / "worst"
+    room.mkdir()
+    tests = str(Path(hostile.__file__).parents[1])
+    subprocess.run(
+        [sys.executable, "-c", WORST.format(tests=tests, room=str(room))], check=True, timeout=120
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", CHECKED.format(room=str(room))],
+        check=True, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    *lines, peak = done.stdout.splitlines()
+    assert [line.split()[:2] for line in lines] == [
+        [name, "False"] for name in ("abyss.zip", "bomb.zip", "crowded.zip", "values.zip")
+    ]
+    assert int(peak) < 500_000_000

@@ -1,0 +1,50 @@
+"""A bundle of every version of the format is kept, and is understood for ever.
+
+`bundle-1.zip` was written on the day the format was fixed, from two blocks of made runs (see
+`builders/bundle.py`), of which the last failed. It is never written again.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+import bagit
+import pytest
+
+from wbcbench import table
+from wbcbench.bundle import document, layout
+from wbcbench.bundle.study import SubmittedStudy
+from wbcbench.bundle.verify.inspection import as_text, verify
+
+KEPT = Path(__file__).parents[1] / "formats" / "bundle-1.zip"
+
+
+@pytest.fixture(scope="module")
+def bag(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    room = tmp_path_factory.mktemp("kept")
+    with zipfile.ZipFile(KEPT) as archive:
+        archive.extractall(room)
+    (folder,) = room.iterdir()
+    return folder
+
+
+def test_it_is_as_it_was_written(bag):
+    assert bagit.Bag(str(bag)).validate()
+
+
+def test_its_document_and_its_records_are_still_read(bag):
+    path = bag / layout.PAYLOAD / layout.SUBMISSION
+    made = document.from_json(path.read_bytes(), str(path))
+    assert (made.schema, made.study) == ("wbcbench.submission/1", "study")
+    assert (made.n_runs.planned, made.n_runs.done, made.n_runs.failed) == (4, 3, 1)
+    study = SubmittedStudy(bag / layout.PAYLOAD, made.study)
+    assert len(table.study_records(study.folder)) == 4
+    assert study.plan is not None
+    assert study.plan.sha256 == made.design.plan_sha256
+    assert study.comparison is not None
+
+
+def test_it_still_verifies():
+    found = verify(KEPT)
+    assert found.verified, as_text(found)

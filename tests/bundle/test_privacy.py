@@ -1,0 +1,92 @@
+"""What in a text speaks of a person or a machine is found, and nothing else is."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from wbcbench.bundle.privacy import Known, find, replaced, users_and_hosts
+
+KNOWN = Known(
+    folders=("/home/Alice Smith",),
+    users=("alice",),
+    hosts=("alices-tower",),
+    serials=("1320221045678",),
+)
+UUID = "GPU-1b2c3d4e-5f60-7182-93a4-b5c6d7e8f901"
+
+
+def clean(text: str, salt: str = "salt") -> str:
+    return replaced(text, KNOWN, salt, lambda _: None)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("--data /home/alice/cells", "--data <path>/cells"),
+        ("wrote /tmp/.codecarbon.lock.", "wrote <path>/.codecarbon.lock."),
+        ("home is /home/bob", "home is <path>"),
+        ("/home/Alice Smith/My/cells x", "<path>/cells x"),
+        (
+            'File "/srv/x/.venv/lib/python3.11/site-packages/keras/src/a.py", line 3',
+            'File "<path>/site-packages/keras/src/a.py", line 3',
+        ),
+        ("alice@alices-tower: alice", "<user>@<host>: <user>"),
+        ("mail ada@example.org", "mail <user>@<host>"),
+        ("board 1320221045678", "board <serial>"),
+        ('"lat": 52.51, "lon": -0.12', '"lat": <coordinate>, "lon": <coordinate>'),
+        ("eth0 00:1a:2B:3c:4d:5e up", "eth0 <address> up"),
+        ("KAGGLE_KEY=abcdef123456", "<secret>"),
+        ("https://u:pw1234@example.org/x", "https://<secret>@example.org/x"),
+        ("ghp_" + "a" * 36, "<secret>"),
+    ],
+)  # fmt: skip
+def test_private_things_are_replaced(text, expected):
+    assert clean(text) == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "There is no /sys/class/powercap, nor /proc/driver/nvidia/version or /dev/nvidia0",
+        "/job:localhost/replica:0/task:0/device:GPU:0",
+        "nvml/gpu0/counter in J/s, 3/4 and/or codecarbon/cpu",
+        "https://docs.example.io/latest/how-to/x#y",
+        "<details><summary>a</summary></details>",
+        "TEST/EOSINOPHIL/_0_1616.jpeg",
+        "../shared/data and ./x/y",
+        "opencv 5.0.0.93, driver 555.42.06, cudnn 9",
+        "git@github.com:x/y",
+        "a token: none; 123456 tokens",
+        "adam, root, train: words, not names",
+        "tolerance of 1e-9 at 12:34:56Z",
+    ],
+)
+def test_other_things_are_left_alone(text):
+    assert clean(text) == text
+
+
+def test_a_uuid_becomes_one_salted_hash():
+    first, second = clean(UUID), clean(UUID.replace("b", "B"))
+    assert first == second != UUID
+    assert first.startswith("GPU-")
+    assert clean(UUID, "other salt") != first
+
+
+def test_names_that_a_text_gives_away_are_known_and_common_ones_are_not():
+    users, hosts = users_and_hosts("/home/carol/x root@localhost dave@big-box.lab")
+    assert users == {"carol", "dave"}
+    assert hosts == {"big-box.lab"}
+
+
+def test_what_was_found_is_told_with_its_kind():
+    kinds = [found.kind for found in find(f"/home/alice/x {UUID} alice", KNOWN, "s")]
+    assert kinds == ["path", "GPU UUID", "user name"]
+
+
+@settings(deadline=None)
+@given(st.text())
+def test_what_is_clean_stays_clean(text):
+    once = clean(text)
+    assert clean(once) == once

@@ -1,0 +1,255 @@
+"""``wbcbench verify``: what it says of an honest bundle, and what it says of others."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from builders.bundle import StudyDesign
+from builders.machine import CODECARBON_CHANNELS
+from builders.run import make_record
+from program import wbcbench
+from tamperings.bag import Bag
+from tamperings.trials import TWO, bundle
+from wbcbench import registry
+from wbcbench.bundle import rerun
+from wbcbench.bundle.bag import write_zip
+from wbcbench.bundle.rerun import Sameness
+from wbcbench.bundle.verify import Status, outcome
+from wbcbench.bundle.verify.bundle import Bundle, survey
+from wbcbench.bundle.verify.energies import _impossible
+from wbcbench.bundle.verify.inspection import Inspection, as_text, verify
+from wbcbench.commands.verify import verify as verify_command
+from wbcbench.core.errors import UsageError, VerificationError
+from wbcbench.core.local_facts import Local
+from wbcbench.core.records import RunRecord
+from wbcbench.core.spec import RunSpec
+from wbcbench.core.window import WindowEnergy
+
+IDS = [f"V{number:02d}" for number in range(1, 18)]
+
+
+@pytest.fixture(scope="module")
+def bag(tmp_path_factory: pytest.TempPathFactory) -> Bag:
+    room = tmp_path_factory.mktemp("verify")
+    return Bag(bundle(StudyDesign(blocks=2, variants=TWO, epochs=2), room), room / "spare")
+
+
+@pytest.fixture(scope="module")
+def inspected(bag: Bag) -> Inspection:
+    """What is found in it; nothing in it is written."""
+    before = {path: path.stat().st_mtime_ns for path in bag.root.rglob("*")}
+    found = verify(bag.root)
+    assert {path: path.stat().st_mtime_ns for path in bag.root.rglob("*")} == before
+    return found
+
+
+@pytest.fixture
+def opened(bag: Bag):
+    """The bundle, put back afterwards."""
+    yield bag
+    bag.restore()
+
+
+def test_an_honest_bundle_is_verified_in_a_line_a_check_and_nothing_is_written(inspected):
+    assert inspected.verified
+    lines = as_text(inspected).splitlines()
+    assert [line.split()[1] for line in lines[:-1]] == IDS
+    assert lines[-1].endswith("warnings, 0 errors: VERIFIED")
+    assert lines[0].startswith("[x] V01 Bag whole: ")
+    assert {line.split()[0] for line in lines[:-1]} <= {"[x]", "[!]"}
+
+
+def test_strict_counts_warnings_as_errors(bag):
+    found = verify(bag.root, strict=True)
+    assert not found.verified
+    assert found.warnings == 0
+    assert as_text(found).endswith("NOT VERIFIED")
+
+
+def test_a_zip_is_checked_as_its_folder_is(bag, inspected, tmp_path):
+    target = tmp_path / "bundle.zip"
+    write_zip(bag.root, target, "bundle")
+    before = target.read_bytes()
+    assert verify(target).found == inspected.found
+    assert target.read_bytes() == before
+
+
+def test_the_program_checks_without_tensorflow_and_answers_in_json(bag):
+    script = """
+import sys
+from wbcbench.cli import main
+sys.argv[1:] = ["verify", sys.argv[1], "--json"]
+try:
+    main()
+except SystemExit:
+    heavy = {"tensorflow", "keras", "codecarbon", "pynvml", "cv2", "torch"}
+    print(heavy & set(sys.modules), file=sys.stderr)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(bag.root)], capture_output=True, text=True, check=True
+    )
+    assert done.stderr.strip().endswith("set()")
+    found = json.loads(done.stdout)
+    assert list(found) == ["schema", "verified", "checks"]
+    assert found["schema"] == "wbcbench.verify/1"
+    assert found["verified"] is True
+    assert [check["id"] for check in found["checks"]] == IDS
+    assert {tuple(check) for check in found["checks"]} == {("id", "status", "detail")}
+
+
+def test_a_bundle_that_does_not_hold_ends_with_exit_6(opened, capsys):
+    run = opened.runs()[0]
+    opened.edit_record(run, lambda record: record["energies"][0].update(energy_j=1.0))
+    with pytest.raises(VerificationError) as caught:
+        verify_command(opened.root, as_json=True)
+    assert caught.value.exit_code == 6
+    found = json.loads(capsys.readouterr().out)
+    status = {check["id"]: check["status"] for check in found["checks"]}
+    assert not found["verified"]
+    assert status["V01"] == status["V06"] == "error"
+    assert status["V12"] == "not_checked"
+
+
+def test_a_bundle_that_is_refused_says_so_in_the_same_form(tmp_path):
+    (tmp_path / "odd").mkdir()
+    (tmp_path / "odd" / "link").symlink_to("/etc/passwd")
+    found = verify(tmp_path / "odd")
+    assert list(found.found) == IDS
+    assert found.found["V01"].status is Status.ERROR
+    assert {each.status for name, each in found.found.items() if name != "V01"} == {
+        Status.NOT_CHECKED
+    }
+    with pytest.raises(UsageError, match="no bundle"):
+        verify(tmp_path / "none")
+
+
+def test_words_from_a_bundle_cannot_steer_a_terminal():
+    found = Inspection({"V01": outcome("", ["\x1b[2J<script>\r\nOK"])})
+    text = as_text(found)
+    assert text.replace("\n", "").isprintable()
+    assert len(text.splitlines()) == 2
+
+
+def test_html_in_texts_stays_text(opened):
+    """Author and title are a stranger's; what is made of them again is compared, not shown."""
+    evil = "<script>alert(1)</script>"
+    opened.edit_json(opened.data / "submission.json", lambda d: d.update(title=evil))
+    opened.rehash()
+    found = verify(opened.root)
+    assert not found.verified
+    assert found.found["V11"].status is Status.ERROR
+
+
+def test_another_version_of_what_draws_is_told_and_not_held_against_the_bundle(opened):
+    opened.edit_json(
+        opened.data / "submission.json", lambda d: d["renderer"].update(matplotlib="3.9.0")
+    )
+    opened.rehash()
+    found = verify(opened.root).found
+    assert found["V12"].status is Status.NOT_CHECKED
+    assert "matplotlib 3.9.0 ≠" in found["V12"].detail
+
+
+def test_another_version_of_this_program_is_held_to_numbers_alone(opened):
+    opened.edit_json(
+        opened.data / "submission.json",
+        lambda d: (d["renderer"].update(source="0" * 12), d["claims"][0].update(text="Else.")),
+    )
+    opened.rehash()
+    found = verify(opened.root).found
+    assert found["V12"].status is Status.NOT_CHECKED
+    assert found["V06"].status is Status.OK
+
+
+def test_a_slow_counter_may_put_a_second_into_half_a_second():
+    slow = replace(CODECARBON_CHANNELS[0], limit_w=8.0, update_s=1.0)
+    record = make_record(channels=(slow,))
+    short = WindowEnergy("idle_cold", slow.name, 6.5, None, 13.0, 1, 1.0)
+    assert list(_impossible(replace(record, energies=(short,)))) == []
+    long = replace(short, energy_j=650.0)
+    assert "13 W" in next(_impossible(replace(record, energies=(long,))))
+
+
+def test_every_check_has_a_name_of_its_own():
+    assert list(registry.VERIFICATIONS) == IDS
+    names = {registry.VERIFICATIONS[name].split(":")[0] for name in IDS}
+    assert len(names) == len(IDS)
+
+
+# --- training again ----------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def whole(bag: Bag) -> Bundle:
+    return survey(bag.root)
+
+
+def trainer(change) -> rerun.Train:
+    """Trains nothing: the bundle's own record, changed."""
+
+    def train(spec: RunSpec, local: Local) -> RunRecord:
+        assert spec.meters == ("auto",)
+        assert local.data is None
+        return change(spec)
+
+    return train
+
+
+def test_a_run_that_gives_the_same_epochs_and_scores_is_reproduced(whole):
+    records = rerun.chosen(whole, None, None)
+    assert {record.spec.block for record in records} == {1}
+    same = {record.spec.variant: record for record in records}
+    found = rerun.rerun(whole, records, None, trainer(lambda spec: same[spec.variant]))
+    assert [each.sameness for each in found] == [Sameness.REPRODUCED] * 2
+    assert [each.energy_sameness for each in found] == [Sameness.WITHIN] * 2
+    assert "reproduced" in found[0].text
+
+
+def test_accuracy_may_differ_by_twice_what_seeds_differ_by(whole):
+    [record] = rerun.chosen(whole, None, rerun.chosen(whole, 2, None)[0].run_id)
+    slack = rerun._tolerance(whole, record)
+    assert slack is not None
+
+    def off(by: float) -> rerun.Again:
+        assert record.test is not None
+        test = replace(record.test, balanced_accuracy=record.test.balanced_accuracy + by)
+        other = replace(record, test=test, channels=())
+        return rerun.rerun(whole, [record], None, trainer(lambda _: other))[0]
+
+    assert off(0.9 * slack).sameness is Sameness.WITHIN
+    assert off(1.1 * slack).sameness is Sameness.DIFFERENT
+    assert "not compared" in off(0.0).energy
+
+
+def test_a_block_or_run_that_is_not_there_is_named_with_those_that_are(whole):
+    with pytest.raises(UsageError, match="it has: 1, 2"):
+        rerun.chosen(whole, 7, None)
+    with pytest.raises(UsageError, match="no done run of the bundle 'x'"):
+        rerun.chosen(whole, None, "x")
+    with pytest.raises(UsageError, match="add --rerun"):
+        verify_command(Path("x"), block=1)
+
+
+@pytest.mark.tensorflow
+def test_a_real_run_of_a_bundle_is_trained_again(finished, cells, tmp_path):
+    """Drawn cells: the bundle is not verified (V13), but its run can be repeated."""
+    results, _ = finished
+    bag = tmp_path / "bag"
+    sent = wbcbench(
+        "submit", "runs", "--results", str(results), "--author", "Ada", "--licence", "MIT",
+        "--allow-synthetic", "--out", str(bag),
+    )  # fmt: skip
+    assert sent.code == 0, sent.err
+    found = wbcbench("verify", str(bag), "--rerun", "--json", "--data", str(cells))
+    assert found.code == 6
+    [again] = found.json["rerun"]
+    assert again["sameness"] == "reproduced"
+    assert again["accuracy"] == again["accuracy_again"]
+    failed = [check["id"] for check in found.json["checks"] if check["status"] == "error"]
+    assert failed == ["V13"]

@@ -1,0 +1,227 @@
+"""``wbcbench claims``: definitions read strictly, evidence worked out by hand, three judgements."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from builders.run import changed, make_record, save
+from builders.study import draw
+from builders.timeline import make_epochs
+from program import wbcbench
+from wbcbench.commands.claims import claims
+from wbcbench.compare.definition import find_file, read_claims
+from wbcbench.compare.measures import MEASURES
+from wbcbench.core.errors import UsageError
+from wbcbench.core.records import RunRecord
+
+app = typer.Typer()
+app.command()(claims)
+
+PUBLISHED = Path(__file__).resolve().parents[2] / "experiments" / "claims.toml"
+CHECK = """
+[[claim]]
+id = "X"
+text = "Something."
+[[claim.check]]
+says = "so"
+"""
+
+
+def judged(results, *words):
+    return json.loads(said(results, "--json", *words))
+
+
+def said(results, *words):
+    words = ("study", "--results", str(results), *words)
+    if "--claims" not in words:
+        words = (*words, "--claims", str(PUBLISHED))
+    result = CliRunner().invoke(app, list(words))
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result.stdout
+
+
+def of(found, name):
+    return next(claim for claim in found["claims"] if claim["id"] == name)
+
+
+def learning(record: RunRecord, values: tuple[float, ...], train: float) -> RunRecord:
+    """The run with this validation curve; training accuracy rises to ``train``."""
+    epochs = tuple(
+        replace(epoch, accuracy=train if i == len(values) - 1 else train * (i + 1) / len(values))
+        for i, epoch in enumerate(make_epochs(values))
+    )
+    spec = replace(record.spec, epochs=len(values))
+    return replace(record, epochs=epochs, spec=spec, run_id=spec.run_id)
+
+
+def smooth(n: int, top: float, wobble: float = 0.0) -> tuple[float, ...]:
+    """Rises evenly to ``top`` in half of the epochs, then moves up and down by ``wobble``."""
+    half = n // 2
+    rise = [top * (i + 1) / half for i in range(half)]
+    return (*rise, *(top - wobble * (i % 2) for i in range(n - half)))
+
+
+def study(results, *, stuck=(), epochs=10, wobble=(0.002, 0.05), blocks=6):
+    """Batch normalisation wobbles and overfits; ReLU runs of the blocks ``stuck`` learn nothing."""
+    records = []
+    for record in draw(blocks):
+        variant, block = record.spec.variant, record.spec.block
+        normalised = "batchnorm" in variant
+        if variant.startswith("relu") and block in stuck:
+            records.append(learning(record, (0.25,) * epochs, 0.25))
+        else:
+            curve = smooth(epochs, 0.8 + 0.001 * block, wobble[normalised] + 0.0003 * block)
+            train = (0.97 if normalised else 0.9) + 0.001 * block
+            records.append(learning(record, curve, train))
+    save(results, *records)
+    return results
+
+
+def test_the_shipped_claims_are_read_and_are_the_six_of_the_report():
+    assert [claim.id for claim in read_claims(PUBLISHED)] == ["C1", "C2", "C3", "C4", "C5", "C6"]
+    assert read_claims(find_file(None)) == read_claims(PUBLISHED)
+
+
+def test_away_from_a_checkout_the_shipped_claims_are_found(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert read_claims(find_file(None)) == read_claims(PUBLISHED)
+
+
+def test_relu_that_gets_stuck_often_supports_the_first_claim(tmp_path):
+    claim = of(judged(study(tmp_path, stuck=(1, 2, 3, 4))), "C1")
+    often, leaky, better = claim["checks"]
+    assert (often["n"], often["estimate"]) == (12, pytest.approx(8 / 12))
+    assert often["ci_low"] > 0.2
+    assert (leaky["estimate"], leaky["decides"]) == (0.0, False)
+    assert better["estimate"] > 0
+    assert claim["judgement"] == "supported"
+
+
+def test_relu_that_never_gets_stuck_contradicts_it(tmp_path):
+    claim = of(judged(study(tmp_path, blocks=10)), "C1")
+    assert claim["checks"][0]["judgement"] == "contradicted"
+    assert claim["judgement"] == "contradicted"
+
+
+def test_batch_normalisation_that_wobbles_and_overfits_supports_both_halves(tmp_path):
+    found = judged(study(tmp_path))
+    faster, overfits, oscillates = of(found, "C2")["checks"]
+    assert overfits["judgement"] == oscillates["judgement"] == "supported"
+    assert faster["judgement"] == "contradicted"  # both rise at the same pace here
+    assert of(found, "C2")["judgement"] == "contradicted"
+    assert of(found, "C3")["judgement"] == "supported"
+
+
+def test_short_runs_say_nothing_of_claims_about_long_ones(tmp_path):
+    found = judged(study(tmp_path))
+    assert of(found, "C4")["judgement"] == "cannot tell"
+    assert of(found, "C4")["why"] == "needs runs of 20 epochs; the shortest here has 10"
+    assert of(found, "C4")["checks"][0]["estimate"] is not None
+
+
+def test_accuracies_on_test_stand_beside_the_interval_by_photograph(tmp_path):
+    found = of(judged(study(tmp_path, epochs=20)), "C4")
+    train, test, leak_free = found["checks"]
+    assert train["judgement"] == "supported"
+    low, high = test["by_photograph"]
+    assert (low, high) == (
+        pytest.approx(test["estimate"] - 0.1),
+        pytest.approx(test["estimate"] + 0.1),
+    )
+    assert leak_free["decides"] is False
+
+
+def test_another_gpu_says_nothing_of_a_claim_about_a_k80(tmp_path):
+    claim = of(judged(study(tmp_path, epochs=20)), "C6")
+    assert claim["why"] == "needs a K80; these runs used Example GPU"
+
+
+def test_drawn_cells_say_nothing_of_real_ones(tmp_path):
+    drawn = replace(make_record().dataset, synthetic=True)
+    save(tmp_path, *changed(draw(3), lambda _: True, dataset=drawn))
+    found = judged(tmp_path)
+    assert {claim["judgement"] for claim in found["claims"]} == {"cannot tell"}
+    assert "drawn" in of(found, "C1")["why"]
+
+
+def test_two_blocks_give_an_estimate_and_no_judgement(tmp_path):
+    claim = of(judged(study(tmp_path, blocks=2)), "C3")
+    assert claim["judgement"] == "cannot tell"
+    assert claim["checks"][0]["ci_low"] is None
+    assert "an interval needs 3" in said(tmp_path)
+
+
+def test_a_difference_needs_both_levels_with_the_same_other_settings(tmp_path):
+    save(tmp_path, *draw(4, variants=["relu-dropout", "leaky-batchnorm"]))
+    checks = of(judged(tmp_path), "C1")["checks"]
+    assert checks[2]["estimate"] is None
+    assert "same other settings" in checks[2]["why"]
+
+
+def test_failed_runs_are_no_evidence(tmp_path):
+    save(tmp_path, *changed(draw(2), lambda _: True, status="failed"))
+    assert {claim["why"] for claim in judged(tmp_path)["claims"]} == {"no run ended well"}
+
+
+@pytest.mark.parametrize(
+    ("values", "name", "at", "wanted"),
+    [
+        ((0.5, 0.7, 0.8), "epochs_below", 0.75, 2.0),
+        ((0.5, 0.7, 0.7), "epochs_below", 0.75, 3.0),
+        ((0.2, 0.6, 0.5, 0.7), "validation_movement", 0.5, 0.2),
+        ((0.2, 0.79, 0.8, 0.7), "epochs_until_near_best", 0.02, 2.0),
+        ((None, None), "epochs_below", 0.75, None),
+        ((None, None), "epochs_until_near_best", 0.02, None),
+        ((0.5,), "validation_movement", 1.0, None),
+        ((), "final_train_accuracy", 0.0, None),
+        ((), "stuck", 1.2, None),
+        ((), "generalisation_gap", 0.5, None),
+    ],
+)
+def test_a_measure_of_a_run_is_what_its_curve_says(values, name, at, wanted):
+    found = MEASURES[name].read(make_record(epochs=make_epochs(values)), at)
+    assert found == (None if wanted is None else pytest.approx(wanted))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[[claim", "is not a file of claims"),
+        ("", r"holds no \[\[claim\]\]"),
+        (f"{CHECK}kind = 'region'\nmeasure = 'stuck'", "lacks low, high, at"),
+        (f"{CHECK}kind = 'region'\nmeasure = 'stuk'\nlow = 0\nhigh = 1", "Did you mean 'stuck'"),
+        (f"{CHECK}kind = 'share'\nmeasure = 'stuck'\nlimt = 1", "limt"),
+        (f"{CHECK}kind = 'guess'\nmeasure = 'stuck'", "kind"),
+    ],
+)
+def test_a_file_of_claims_is_read_strictly(tmp_path, text, message):
+    path = tmp_path / "mine.toml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(UsageError, match=message):
+        read_claims(path)
+
+
+def test_a_missing_file_of_claims_names_the_option(tmp_path):
+    with pytest.raises(UsageError, match="--claims"):
+        read_claims(tmp_path / "none.toml")
+
+
+def test_the_program_prints_claim_evidence_and_judgement_and_exits_0(tmp_path):
+    ended = wbcbench(
+        "claims", "study", "--results", str(study(tmp_path)), "--claims", str(PUBLISHED)
+    )
+    assert ended.code == 0
+    assert "C3  SUPPORTED" in ended.out
+    assert "over 6 blocks; claimed within 0 … 0.02: supported" in ended.out
+
+
+def test_the_measures_are_listed(tmp_path):
+    text = said(tmp_path, "--measures")
+    assert all(name in text for name in MEASURES)

@@ -1,0 +1,654 @@
+"""``wbcbench compare`` as users run it: every answer and every exit code, on records on disk."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.stats
+import statsmodels.formula.api as smf
+import typer
+from typer.testing import CliRunner
+
+from builders.folder import write_predictions
+from builders.machine import LAPTOP, PROVENANCE, SYNTHETIC_CHANNELS
+from builders.run import changed, make_record, make_scores, run_dir, save
+from builders.study import CLEAR, NOTHING, VARIANTS, Truth, draw
+from builders.timeline import make_epochs
+from program import wbcbench
+from wbcbench import table
+from wbcbench.commands.compare import compare
+from wbcbench.compare.arms import NOT_TREATMENTS, TREATMENTS
+from wbcbench.compare.document import COLUMNS
+from wbcbench.core.errors import CannotMeasureError, CannotTellError, GateFailedError, UsageError
+from wbcbench.core.quality import Caution, Severity, Verdict
+from wbcbench.core.spec import SPEC_FIELDS
+from wbcbench.study import plan
+from wbcbench.study.experiment import Experiment, PlannedAnalysis
+from wbcbench.table import files
+
+app = typer.Typer()
+app.command()(compare)
+
+ENERGY = "energy_gpu_train_j"
+
+
+def said(results, *words):
+    """Standard output; errors are raised as they are."""
+    result = CliRunner().invoke(app, [*words, "--results", str(results)])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def document(results, *words):
+    return json.loads(said(results, "study", "--json", *words))
+
+
+def contrast(found, name, metric=ENERGY):
+    rows = [r for r in found["contrasts"] if r["contrast"] == name and r["metric"] == metric]
+    return rows[0]
+
+
+@pytest.fixture(scope="module")
+def clear(tmp_path_factory):
+    results = tmp_path_factory.mktemp("clear")
+    save(results, *draw(8))
+    return results
+
+
+@pytest.fixture(scope="module")
+def nothing(tmp_path_factory):
+    results = tmp_path_factory.mktemp("nothing")
+    save(results, *draw(8, NOTHING, seed=2))
+    return results
+
+
+# -- the numbers ---------------------------------------------------------------------------------
+
+
+def log_joules(results):
+    frame = files.frame(table.study_rows(results / "study"), table.COLUMNS)
+    frame["log_j"] = np.log(frame[ENERGY].astype(float))
+    return frame
+
+
+def test_the_activation_contrast_is_a_t_test_worked_out_independently(clear):
+    wide = log_joules(clear).pivot(index="block", columns="variant", values="log_j")
+    leaky = wide[["leaky-dropout", "leaky-batchnorm"]].mean(axis=1)
+    relu = wide[["relu-dropout", "relu-batchnorm"]].mean(axis=1)
+    wanted = scipy.stats.ttest_rel(leaky, relu)
+    bounds = wanted.confidence_interval(0.95)
+    found = contrast(document(clear), "activation leaky-relu")
+    assert found["estimate"] == pytest.approx(100 * math.expm1((leaky - relu).mean()))
+    assert found["ci_low"] == pytest.approx(100 * math.expm1(bounds.low))
+    assert found["ci_high"] == pytest.approx(100 * math.expm1(bounds.high))
+    assert found["d_z"] == pytest.approx(wanted.statistic / math.sqrt(8))
+
+
+def test_the_interaction_of_accuracies_is_that_of_a_linear_model_with_blocks(clear):
+    frame = files.frame(table.study_rows(clear / "study"), table.COLUMNS)
+    rows = pd.DataFrame(
+        {
+            "y": frame["balanced_accuracy"].astype(float),
+            "block": frame["block"].astype(int),
+            "a": (frame["activation"] == "leaky-relu").astype(float),
+            "b": (frame["regulariser"] == "batchnorm").astype(float),
+        }
+    )
+    fitted = smf.ols("y ~ C(block) + a * b", rows).fit()
+    found = contrast(document(clear), "interaction", "balanced_accuracy")
+    assert found["estimate"] == pytest.approx(100 * fitted.params["a:b"])
+    assert found["unit"] == "pp"
+
+
+def test_clear_differences_are_called_and_the_rest_is_not(clear):
+    found = document(clear)
+    assert contrast(found, "activation leaky-relu")["verdict"] == "more"
+    assert contrast(found, "regulariser batchnorm")["verdict"] == "less"
+    assert contrast(found, "activation leaky-relu", "balanced_accuracy")["verdict"] == "more"
+    assert contrast(found, "interaction")["verdict"] == "equivalent"
+    assert contrast(found, "regulariser batchnorm")["prob_outperform"] == 1.0
+    assert contrast(found, "interaction")["prob_outperform"] is None
+    primary = [row for row in found["contrasts"] if row["family"] == "primary"]
+    assert len(primary) == 6
+    assert all(row["p_holm"] >= row["p"] >= row["p_floor"] == 2 / 256 for row in primary)
+
+
+def test_six_pairs_are_secondary_and_nothing_is_called_on_their_account(clear):
+    secondary = [r for r in document(clear)["contrasts"] if r["family"] == "secondary"]
+    assert len({(r["contrast"], r["against"]) for r in secondary}) == 6
+    assert {row["verdict"] for row in secondary} == {"estimate only"}
+
+
+def test_joules_split_exactly_into_seconds_and_watts(clear):
+    for split in document(clear)["splits"]:
+        whole = (1 + split["time"] / 100) * (1 + split["power"] / 100)
+        assert 100 * (whole - 1) == pytest.approx(split["energy"], abs=1e-9)
+
+
+def test_arms_carry_both_errors_the_front_and_the_cost_of_the_target(clear):
+    arms = {arm["label"]: arm for arm in document(clear)["arms"]}
+    assert arms["relu-batchnorm"]["on_front"]
+    assert not arms["relu-dropout"]["on_front"]
+    assert arms["relu-batchnorm"]["front_share"] == 1.0
+    level = arms["leaky-dropout"]["levels"][ENERGY]
+    assert level["runs"] > 0
+    # The meter's gain is shared by all runs: its error does not shrink with their number.
+    assert level["meter"] == pytest.approx(0.05 * 280 * 44, rel=0.01)
+    assert arms["leaky-dropout"]["target"] == {
+        "unit": "J",
+        "reached": 8,
+        "runs": 8,
+        "median": pytest.approx(280 * 32, rel=0.2),
+    }
+
+
+def test_a_run_that_never_reaches_the_target_is_censored(tmp_path):
+    never = make_epochs((0.3, 0.4, 0.5, 0.6))
+    records = changed(draw(4), lambda r: r.spec.variant == "relu-dropout", epochs=never)
+    save(tmp_path, *changed(records, lambda r: r.spec.seed == 1001, epochs=never))
+    arms = {arm["label"]: arm for arm in document(tmp_path)["arms"]}
+    assert arms["relu-dropout"]["target"] == {"unit": "J", "reached": 0, "runs": 4, "median": None}
+    assert arms["leaky-dropout"]["target"]["reached"] == 3
+    assert "not reached by half (0 of 4)" in said(tmp_path, "study")
+
+
+def test_where_nothing_differs_nothing_is_called(nothing):
+    verdicts = {row["verdict"] for row in document(nothing)["contrasts"]}
+    assert verdicts <= {"equivalent", "cannot tell", "estimate only"}
+
+
+def test_no_run_is_left_out_for_its_value(tmp_path):
+    records = draw(4)
+    save(tmp_path, *changed(records, lambda r: r is records[5], test=make_scores(0.05)))
+    found = document(tmp_path)
+    assert len(found["blocks"]["complete"]) == 4
+    assert found["blocks"]["left_out"] == []
+
+
+def test_equal_records_give_equal_bytes(clear):
+    assert said(clear, "study", "--json") == said(clear, "study", "--json")
+
+
+# -- what is left out, and what cannot be shown ---------------------------------------------------
+
+
+def test_an_invalid_or_failed_run_leaves_its_whole_block_out_and_is_counted(tmp_path):
+    doubt = Caution("gpu-counter-reset", Severity.INVALID, "went backwards", "repeat", "train")
+    records = draw(5)
+    records = changed(
+        records,
+        lambda r: (r.spec.block, r.spec.variant) == (2, "relu-dropout"),
+        verdict=Verdict.INVALID,
+        cautions=(doubt,),
+    )
+    records = changed(
+        records, lambda r: (r.spec.block, r.spec.variant) == (4, "leaky-dropout"), status="failed"
+    )
+    save(tmp_path, *records)
+    blocks = document(tmp_path)["blocks"]
+    assert len(blocks["complete"]) == 3
+    assert [each["reason"] for each in blocks["left_out"]] == [
+        "relu-dropout: invalid (gpu-counter-reset)",
+        "leaky-dropout: failed",
+    ]
+    assert blocks["states"] == {"done": 18, "invalid": 1, "failed": 1}
+    text = said(tmp_path, "study")
+    assert "Runs: 20 (18 done, 1 failed, 1 invalid); 12 used" in text
+    assert "Left out whole: block 2, seed 1002" in text
+
+
+def test_a_block_that_lacks_a_run_is_left_out(tmp_path):
+    save(tmp_path, *draw(4)[:-1])
+    left_out = document(tmp_path)["blocks"]["left_out"]
+    assert left_out == [{"block": "block 4, seed 1004", "reason": "leaky-batchnorm: no run"}]
+
+
+def test_a_run_whose_accuracy_is_unknown_makes_its_block_incomplete(tmp_path):
+    records = draw(4)
+    save(tmp_path, *changed(records, lambda r: r is records[0], test=None))
+    assert "relu-dropout: balanced_accuracy is unknown" in said(tmp_path, "study")
+
+
+def test_two_blocks_give_estimates_and_say_what_they_cannot_show(tmp_path):
+    save(tmp_path, *draw(2))
+    found = document(tmp_path)
+    assert contrast(found, "activation leaky-relu")["ci_low"] is None
+    assert {r["verdict"] for r in found["contrasts"]} <= {"cannot tell", "estimate only"}
+    text = said(tmp_path, "study")
+    assert "2 complete blocks: estimates only" in text
+    assert "p cannot fall below 0.5" in text
+    assert "8 blocks can show one" in text
+
+
+def test_one_block_gives_estimates_without_any_p(tmp_path):
+    save(tmp_path, *draw(1))
+    row = contrast(document(tmp_path), "activation leaky-relu")
+    assert row["estimate"] is not None
+    assert (row["p"], row["p_floor"], row["p_holm"], row["d_z"]) == (None, None, None, None)
+    assert "1 complete block: estimates only" in said(tmp_path, "study")
+
+
+def test_one_arm_is_described_and_compared_with_nothing(tmp_path):
+    save(tmp_path, *draw(3, variants=["relu-dropout"]))
+    text = said(tmp_path, "study")
+    assert "nothing to compare it with" in text
+    assert "relu-dropout" in text
+
+
+def test_a_study_without_a_complete_block_says_so(tmp_path):
+    save(tmp_path, *changed(draw(2), lambda r: r.spec.variant == "relu-dropout", status="failed"))
+    text = said(tmp_path, "study")
+    assert "No block is complete" in text
+    assert document(tmp_path)["contrasts"] == []
+
+
+def test_runs_that_differ_by_nothing_at_all_are_remarked_on(tmp_path):
+    save(tmp_path, *draw(4, Truth({}, {}, noise_j=0.0, noise_share=0.0)))
+    found = document(tmp_path)
+    assert contrast(found, "interaction")["d_z"] is None
+    assert any("exactly the same amount" in note for note in found["notes"])
+
+
+def test_single_runs_of_no_plan_are_paired_by_seed(tmp_path):
+    records = [replace(r, spec=replace(r.spec, block=0)) for r in draw(3)]
+    save(tmp_path, *[replace(r, run_id=r.spec.run_id) for r in records])
+    assert document(tmp_path)["blocks"]["complete"] == ["seed 1001", "seed 1002", "seed 1003"]
+
+
+def test_an_arm_that_was_hardly_run_is_set_aside_and_named(tmp_path):
+    save(tmp_path, *draw(4) + draw(1, variants=["relu-dropout"], epochs=2))
+    found = document(tmp_path)
+    assert len(found["blocks"]["complete"]) == 4
+    assert found["factors"] == ["activation", "regulariser"]
+    assert any("relu-dropout epochs=2 was run in 1 of 4 blocks" in note for note in found["notes"])
+
+
+def test_a_repeated_complete_block_counts_once(tmp_path):
+    save(tmp_path, *draw(3) + draw(1, repeat=2, seed=9))
+    blocks = document(tmp_path)["blocks"]
+    assert len(blocks["complete"]) == 3
+
+
+# -- which joules ---------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def laptop(tmp_path_factory):
+    results = tmp_path_factory.mktemp("laptop")
+    save(results, *draw(4, channels=LAPTOP))
+    return results
+
+
+def test_modelled_joules_are_not_compared_unless_asked_for(laptop):
+    text = said(laptop, "study")
+    assert "no joules compared" in text
+    assert "--channel modelled" in text
+    assert {row["metric"] for row in document(laptop)["contrasts"]} == {"balanced_accuracy"}
+
+
+def test_modelled_joules_say_so_in_every_line(laptop):
+    gate = ("--fail-if", "headline_energy_train_j > +50%")
+    text = said(laptop, "study", "--channel", "modelled", *gate)
+    lines = [
+        line
+        for line in text.splitlines()
+        if line.startswith(("activation", "regul", "inter", *VARIANTS))
+    ]
+    assert len(lines) >= 15
+    assert all("modelled" in line for line in lines)
+    assert "Every joule here is modelled, not measured." in text
+    rows = csv.DictReader(io.StringIO(said(laptop, "study", "--csv", "--channel", "modelled")))
+    status = {(row["metric"], row["energy_status"]) for row in rows}
+    assert status == {("headline_energy_train_j", "modelled"), ("balanced_accuracy", "")}
+
+
+def test_naming_joules_that_are_modelled_is_refused_with_the_way_out(laptop):
+    with pytest.raises(CannotMeasureError, match="--channel modelled"):
+        said(laptop, "study", "--metric", "headline_energy_train_j")
+    with pytest.raises(CannotMeasureError, match="nothing read these joules"):
+        said(laptop, "study", "--fail-if", f"{ENERGY} > +5%", "--channel", "modelled")
+
+
+def test_a_made_up_signal_is_compared_only_as_such(tmp_path):
+    save(tmp_path, *draw(3, channels=SYNTHETIC_CHANNELS))
+    assert "no joules compared" in said(tmp_path, "study", "--channel", "modelled")
+    assert "(synthetic)" in said(tmp_path, "study", "--channel", "synthetic")
+
+
+# -- comparable or not ----------------------------------------------------------------------------
+
+OTHER_HOST = {**PROVENANCE, "host_id": "77aa00", "cpu_model": "Another CPU"}
+
+
+def mixed(tmp_path, **fields):
+    save(tmp_path, *changed(draw(4), lambda r: r.spec.block > 2, **fields))
+    return tmp_path
+
+
+def test_runs_of_two_hosts_are_not_comparable_and_the_first_field_is_named(tmp_path):
+    mixed(tmp_path, provenance=OTHER_HOST)
+    with pytest.raises(CannotMeasureError, match="not comparable: host_id differs") as caught:
+        said(tmp_path, "study")
+    assert "--allow-different host_id" in str(caught.value)
+    with pytest.raises(CannotMeasureError, match="cpu_model differs"):
+        said(tmp_path, "study", "--allow-different", "host_id")
+
+
+def test_what_is_allowed_to_differ_is_told(tmp_path):
+    mixed(tmp_path, provenance=OTHER_HOST)
+    allowed = ("--allow-different", "host_id", "--allow-different", "cpu_model")
+    text = said(tmp_path, "study", *allowed)
+    assert "host_id differs between the runs, as allowed." in text
+
+
+def test_the_machine_does_not_matter_to_accuracies_alone(tmp_path):
+    mixed(tmp_path, provenance=OTHER_HOST)
+    assert "4 paired blocks" in said(tmp_path, "study", "--metric", "balanced_accuracy")
+
+
+def test_a_block_whose_runs_come_from_two_machines_is_left_out(tmp_path):
+    records = changed(
+        draw(4),
+        lambda r: r.spec.variant == "relu-dropout" and r.spec.block == 1,
+        provenance={**PROVENANCE, "host_id": "77aa00"},
+    )
+    save(tmp_path, *records)
+    text = said(tmp_path, "study", "--allow-different", "host_id")
+    assert "its runs come from several machines" in text
+
+
+def test_measured_and_modelled_joules_never_stand_together(tmp_path):
+    save(tmp_path, *draw(4, channels=LAPTOP)[:8] + draw(4)[8:])
+    for channel in ("measured", "modelled"):
+        with pytest.raises(CannotMeasureError, match="headline_status differs"):
+            said(tmp_path, "study", "--channel", channel)
+    with pytest.raises(UsageError, match="never stand in"):
+        said(tmp_path, "study", "--allow-different", "headline_status")
+
+
+def test_other_images_are_another_study(tmp_path):
+    other = replace(make_record().dataset, sha256="99" * 32)
+    mixed(tmp_path, dataset=other)
+    with pytest.raises(CannotMeasureError, match="dataset_sha256 differs"):
+        said(tmp_path, "study")
+
+
+def test_an_unknown_field_to_allow_is_named_with_the_nearest(tmp_path):
+    save(tmp_path, *draw(1))
+    with pytest.raises(UsageError, match="Did you mean 'gpu_name'"):
+        said(tmp_path, "study", "--allow-different", "gpu_nam")
+
+
+# -- other designs --------------------------------------------------------------------------------
+
+
+def test_two_settings_of_one_variant_make_a_design_of_their_own(tmp_path):
+    only = {"variants": ["leaky-dropout"]}
+    save(tmp_path, *draw(3, **only) + draw(3, **only, batch_size=32, seed=5))
+    found = document(tmp_path)
+    assert found["baseline"] == "leaky-dropout batch_size=32"
+    names = [row["contrast"] for row in found["contrasts"]]
+    assert set(names) == {"leaky-dropout batch_size=64"}
+
+
+def test_batch_size_and_precision_make_a_two_by_two_design(tmp_path):
+    only = {"variants": ["leaky-dropout"]}
+    records = [
+        r
+        for batch in (32, 64)
+        for precision in ("float32", "mixed_float16")
+        for r in draw(3, **only, batch_size=batch, precision=precision, seed=batch)
+    ]
+    save(tmp_path, *records)
+    found = document(tmp_path)
+    assert found["factors"] == ["batch_size", "precision"]
+    assert contrast(found, "precision mixed_float16")["against"] == "float32"
+    assert contrast(found, "batch_size 64")["against"] == "32"
+
+
+def test_another_baseline_turns_the_pairs_round(clear):
+    text = said(clear, "study", "--baseline", "leaky-dropout")
+    assert "relu-dropout     leaky-dropout" in text
+    with pytest.raises(UsageError, match="Did you mean 'relu-dropout'"):
+        said(clear, "study", "--baseline", "relu-dropuot")
+
+
+def test_two_studies_are_compared_arm_by_arm(tmp_path):
+    pair = ["relu-dropout", "leaky-dropout"]
+    slower = Truth({"relu-dropout": 0.2, "leaky-dropout": 0.24}, CLEAR.shares)
+    save(tmp_path, *draw(6, study="before", variants=pair))
+    save(tmp_path, *draw(6, slower, study="after", variants=pair))
+    found = json.loads(said(tmp_path, "before", "after", "--json"))
+    rows = [row for row in found["contrasts"] if row["metric"] == ENERGY]
+    assert [(row["contrast"], row["against"]) for row in rows] == [
+        ("after:leaky-dropout", "before:leaky-dropout"),
+        ("after:relu-dropout", "before:relu-dropout"),
+    ]
+    assert all(15 < row["ci_low"] < row["ci_high"] < 30 for row in rows)
+    with pytest.raises(GateFailedError, match="after:relu-dropout"):
+        said(tmp_path, "before", "after", "--fail-if", f"{ENERGY} > +5%")
+
+
+def test_every_field_of_a_spec_is_a_treatment_or_known_not_to_be():
+    assert sorted(SPEC_FIELDS) == sorted(TREATMENTS + NOT_TREATMENTS)
+
+
+# -- the test set's own error ---------------------------------------------------------------------
+
+
+def with_predictions(results, shares, photographs=range(40), seed=3):
+    records = draw(3)
+    save(results, *records)
+    rng = np.random.default_rng(seed)
+    several = [p for p in photographs for _ in range(10)]
+    easy = np.repeat(rng.random(len(list(photographs))), 10)
+    for record in records:
+        right = easy < shares[record.spec.variant]
+        write_predictions(run_dir(results, record), right, several)
+
+
+def test_accuracy_has_an_interval_by_photograph_beside_the_one_over_seeds(tmp_path):
+    with_predictions(tmp_path, dict.fromkeys(VARIANTS, 0.7))
+    found = document(tmp_path)
+    by_photograph = found["arms"][0]["by_photograph"]
+    assert by_photograph["high"] - by_photograph["low"] > 0.15
+    assert by_photograph["low"] < by_photograph["accuracy"] < by_photograph["high"]
+    assert "these 40 test photographs alone" in said(tmp_path, "study")
+
+
+def test_two_networks_are_compared_on_the_same_images(tmp_path):
+    with_predictions(tmp_path, dict(zip(VARIANTS, (0.5, 0.5, 0.95, 0.5), strict=True)))
+    same = {each["candidate"]: each["found"] for each in document(tmp_path)["same_images"]}
+    assert same["leaky-dropout"]["low"] > 0
+    assert same["leaky-dropout"]["p"] < 0.01
+    assert same["leaky-dropout"]["only_second"] == 0
+    assert same["relu-batchnorm"]["difference"] == 0
+
+
+def test_unknown_photographs_leave_the_interval_out_and_say_so(tmp_path):
+    records = draw(3)
+    save(tmp_path, *records)
+    for record in records:
+        write_predictions(run_dir(tmp_path, record), np.ones(8, bool), [None] * 8)
+    found = document(tmp_path)
+    assert found["same_images"] == []
+    assert any("own error is not shown" in note for note in found["notes"])
+
+
+def test_damaged_predictions_are_named(tmp_path):
+    with_predictions(tmp_path, dict.fromkeys(VARIANTS, 0.7))
+    damaged = next(tmp_path.glob("study/*/predictions.parquet"))
+    damaged.write_bytes(b"PAR1 not at all")
+    with pytest.raises(UsageError, match="cannot be read as predictions"):
+        said(tmp_path, "study")
+
+
+# -- gates, and the exit codes of the real program ------------------------------------------------
+
+
+def run(results, *words):
+    return wbcbench("compare", "study", "--results", str(results), *words)
+
+
+def test_a_kept_limit_exits_0_and_every_gate_is_listed(clear):
+    ended = run(clear, "--fail-if", f"{ENERGY} > +10%", "--fail-if", "balanced_accuracy < -3pp")
+    assert ended.code == 0
+    assert ended.out.count("not worse") == 6
+    assert ended.err == ""
+
+
+def test_a_failed_limit_exits_4_names_the_arm_and_still_prints_the_comparison(clear):
+    ended = run(clear, "--fail-if", f"{ENERGY} > +2%", "--json")
+    assert ended.code == 4
+    assert "leaky-dropout" in ended.err
+    verdicts = {gate["candidate"]: gate["verdict"] for gate in ended.json["gates"]}
+    assert verdicts["leaky-dropout"] == "worse"
+    assert verdicts["relu-batchnorm"] == "not worse"
+
+
+def test_an_open_limit_exits_0_or_5_when_strict_and_says_how_many_blocks(nothing):
+    gate = ("--fail-if", "balanced_accuracy < -0.2pp")
+    relaxed, strict = run(nothing, *gate), run(nothing, *gate, "--strict")
+    assert (relaxed.code, strict.code) == (0, 5)
+    assert "cannot tell" in relaxed.out
+    assert "would settle it" in relaxed.out
+    assert "straddles" in strict.err
+
+
+def test_runs_that_do_not_compare_exit_3(tmp_path):
+    ended = run(mixed(tmp_path, provenance=OTHER_HOST))
+    assert ended.code == 3
+    assert "host_id" in ended.err
+    assert ended.out == ""
+
+
+@pytest.mark.parametrize(
+    "limit", ["energy > 5", "energy_gpu_train_j +5%", "energy_gpu_train_j > +5pp", ""]
+)
+def test_a_limit_that_cannot_be_read_exits_2_with_the_grammar(clear, limit):
+    ended = run(clear, "--fail-if", limit)
+    assert ended.code == 2
+    assert ended.out == ""
+    if "energy >" not in limit:
+        assert "'balanced_accuracy < -1pp'" in ended.err
+
+
+def test_an_unknown_study_exits_2_and_names_the_nearest(clear):
+    ended = wbcbench("compare", "stdy", "--results", str(clear))
+    assert ended.code == 2
+    assert "Did you mean 'study'" in ended.err
+
+
+def test_fewer_than_three_blocks_leave_a_gate_open(tmp_path):
+    save(tmp_path, *draw(2))
+    with pytest.raises(CannotTellError):
+        said(tmp_path, "study", "--strict", "--fail-if", f"{ENERGY} > +5%")
+
+
+def test_costs_of_a_target_have_no_mean_and_are_refused_as_a_metric(clear):
+    with pytest.raises(UsageError, match="never reach the target"):
+        said(clear, "study", "--metric", "energy_to_target_j")
+
+
+def test_an_unknown_metric_is_refused_with_the_nearest(clear):
+    with pytest.raises(UsageError, match="Did you mean 'balanced_accuracy'"):
+        said(clear, "study", "--metric", "balanced_acuracy")
+
+
+# -- the plan -------------------------------------------------------------------------------------
+
+
+def planned(results, **analysis):
+    save(results, *draw(3, channels=LAPTOP))
+    folder = results / "study"
+    experiment = Experiment(
+        study="study",
+        factors={"variant": VARIANTS},
+        seeds=(1001, 1002, 1003),
+        blocks=3,
+        analysis=PlannedAnalysis(**analysis),
+    )
+    plan.keep(plan.plan(experiment), folder)
+    return results
+
+
+def test_what_is_not_asked_for_is_as_planned(tmp_path):
+    found = document(planned(tmp_path, channel="modelled", equivalent_pct=4.0))
+    assert contrast(found, "interaction", "headline_energy_train_j")["rope_high"] == 4.0
+    assert any("as planned before the first run" in note for note in found["notes"])
+    assert found["settings"]["departures"] == []
+
+
+def test_a_departure_from_the_plan_is_told(tmp_path):
+    planned(tmp_path, channel="modelled")
+    found = document(tmp_path, "--equivalent-pct", "9", "--metric", "accuracy")
+    assert found["settings"]["departures"] == ["metrics", "region_pct"]
+    assert any("but for --metric, --equivalent-pct." in note for note in found["notes"])
+
+
+def test_a_plan_that_was_changed_afterwards_is_refused(tmp_path):
+    planned(tmp_path, equivalent_pct=2.0)
+    path = tmp_path / "study" / "plan.json"
+    path.write_text(path.read_text().replace('"equivalent_pct": 2.0', '"equivalent_pct": 20.0'))
+    with pytest.raises(UsageError, match="changed after it was made"):
+        said(tmp_path, "study")
+
+
+# -- the ways to write it down --------------------------------------------------------------------
+
+
+def test_the_csv_holds_the_contrasts_unrounded_in_the_documented_columns(clear):
+    rows = list(csv.DictReader(io.StringIO(said(clear, "study", "--csv"))))
+    assert tuple(rows[0]) == COLUMNS
+    wanted = document(clear)["contrasts"]
+    assert [float(row["estimate"]) for row in rows] == [row["estimate"] for row in wanted]
+
+
+def test_latex_and_markdown_hold_every_contrast_and_are_whole(clear):
+    tex = said(clear, "study", "--latex")
+    assert tex.count(r"\begin{tabular}") == tex.count(r"\end{tabular}") >= 3
+    assert r"energy\_gpu\_train\_j" in tex
+    assert "%" not in tex.replace(r"\%", "").replace("\n% ", "").removeprefix("% ")
+    markdown = said(clear, "study", "--format", "github")
+    widths = {line.count(" |") for line in markdown.splitlines() if line.startswith("| activ")}
+    assert widths == {4}
+    assert "| activation leaky-relu vs relu |" in markdown
+
+
+def test_bootstrap_intervals_need_fifteen_blocks_and_are_labelled(tmp_path, clear):
+    assert "Bootstrap intervals need 15 blocks" in said(clear, "study", "--interval", "bootstrap")
+    save(tmp_path, *draw(15))
+    row = contrast(document(tmp_path, "--interval", "bootstrap"), "activation leaky-relu")
+    assert row["ci_method"] == "bootstrap"
+    assert row["ci_low"] < row["estimate"] < row["ci_high"]
+
+
+def test_a_chosen_metric_replaces_energy_and_accuracy(clear):
+    found = document(clear, "--metric", "time_train_s", "--metric", "ece")
+    assert {row["metric"] for row in found["contrasts"]} == {"time_train_s", "ece"}
+    assert found["splits"] == []
+
+
+def test_a_comparison_loads_none_of_the_slow_libraries(clear):
+    program = (
+        "import sys\n"
+        "from wbcbench.cli import build_app\n"
+        "app = build_app(['compare'])\n"
+        f"app(['compare', 'study', '--results', {str(clear)!r}], standalone_mode=False)\n"
+        "slow = {'scipy.stats', 'statsmodels', 'pandas', 'tensorflow', 'matplotlib', 'cv2'}\n"
+        "print('loaded:', sorted(slow & set(sys.modules)))\n"
+    )
+    words = [sys.executable, "-c", program]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.stdout.endswith("loaded: []\n"), done.stderr

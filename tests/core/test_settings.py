@@ -1,0 +1,156 @@
+"""Settings: who is stronger than whom, what is refused, and that options see them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.main import get_command
+
+from builders.run import make_record, save
+from program import wbcbench
+from wbcbench.cli import COMMANDS, build_app
+from wbcbench.core import settings
+from wbcbench.core.errors import UsageError
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    """The user's configuration folder of wbcbench, empty."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "home"))
+    folder = tmp_path / "home" / "wbcbench"
+    folder.mkdir(parents=True)
+    return folder
+
+
+@pytest.fixture
+def here(tmp_path, home):
+    folder = tmp_path / "here"
+    folder.mkdir()
+    return folder
+
+
+def found(here, name, environment=None):
+    by_name = {each.setting.name: each for each in settings.resolve(environment or {}, here)}
+    return by_name[name].value, by_name[name].origin
+
+
+def test_the_nearer_is_the_stronger(here, home):
+    assert found(here, "study") == ("runs", "default")
+    (home / "wbcbench.toml").write_text('study = "of-the-user"\n')
+    assert found(here, "study") == ("of-the-user", str(home / "wbcbench.toml"))
+    (here / "pyproject.toml").write_text('[tool.wbcbench]\nstudy = "of-the-project"\n')
+    assert found(here, "study") == ("of-the-project", str(here / "pyproject.toml"))
+    (here / "wbcbench.toml").write_text('study = "of-the-folder"\n')
+    assert found(here, "study") == ("of-the-folder", str(here / "wbcbench.toml"))
+    variable = {"WBCBENCH_STUDY": "of-the-shell"}
+    assert found(here, "study", variable) == ("of-the-shell", "WBCBENCH_STUDY")
+
+
+def test_an_empty_variable_says_nothing(here):
+    assert found(here, "study", {"WBCBENCH_STUDY": ""}) == ("runs", "default")
+
+
+def test_a_folder_is_meant_from_where_the_file_lies(here, home):
+    (home / "wbcbench.toml").write_text('data = "cells"\nresults = "/abs"\nreports = "~/r"\n')
+    assert found(here, "data")[0] == str(home / "cells")
+    assert found(here, "results")[0] == "/abs"
+    assert found(here, "reports")[0] == os.path.expanduser("~/r")  # noqa: PTH111
+
+
+def test_words_may_be_a_list_or_joined_by_commas(here):
+    (here / "wbcbench.toml").write_text('meters = ["rapl", "nvml"]\ngpus = "0,1"\n')
+    assert found(here, "meters")[0] == "rapl,nvml"
+    assert found(here, "gpus")[0] == "0,1"
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ('resuts = "x"', "no setting 'resuts'. Did you mean 'results'"),
+        ("study = 3", "study is 3, and must be text"),
+        ('study = " "', "must be text"),
+        ('meters = "a\nb"', "cannot be read"),
+        ("[study]\nname = 1", "must be text"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_with_the_file(here, text, says):
+    (here / "wbcbench.toml").write_text(text)
+    with pytest.raises(UsageError, match=r"wbcbench\.toml") as refused:
+        settings.resolve({}, here)
+    assert says in str(refused.value)
+
+
+def test_a_project_file_without_our_table_says_nothing_and_a_table_must_be_one(here):
+    (here / "pyproject.toml").write_text("[project]\nname = 'x'\n")
+    assert found(here, "study")[1] == "default"
+    (here / "pyproject.toml").write_text("[tool]\nwbcbench = 3\n")
+    with pytest.raises(UsageError, match="no table"):
+        settings.resolve({}, here)
+
+
+def test_files_fill_the_environment_only_where_it_is_silent(here):
+    (here / "wbcbench.toml").write_text('study = "file"\nmeters = "rapl"\n')
+    environment = {"WBCBENCH_METERS": "nvml"}
+    settings.apply(environment, here)
+    assert environment == {"WBCBENCH_METERS": "nvml", "WBCBENCH_STUDY": "file"}
+
+
+OF_COMMANDS = {each.variable for each in settings.SETTINGS} - {
+    "WBCBENCH_AUTHOR",
+    "WBCBENCH_LICENCE",
+    "WBCBENCH_CACHE",
+    "WBCBENCH_LOCK_DIR",
+}
+
+
+def test_every_setting_of_an_option_is_named_by_one():
+    commands = get_command(build_app(COMMANDS)).commands.values()
+    flat = [each for one in commands for each in getattr(one, "commands", {"": one}).values()]
+    named = {p.envvar for each in flat for p in each.params if getattr(p, "envvar", None)}
+    assert named == OF_COMMANDS
+
+
+def test_the_program_shows_and_obeys_them(here):
+    (here / "wbcbench.toml").write_text('results = "elsewhere"\n')
+    shown = wbcbench("config", "show", "--json", cwd=here)
+    assert shown.json["schema"] == "wbcbench.config/1"
+    assert shown.json["settings"]["results"] == {"value": "elsewhere", "origin": "wbcbench.toml"}
+    obeyed = wbcbench("compare", cwd=here)
+    assert (obeyed.code, "elsewhere/" in obeyed.err) == (2, True)
+    stronger = wbcbench("compare", "--results", "third", cwd=here)
+    assert "third/" in stronger.err
+
+
+def test_a_bad_file_ends_every_command_with_two(here):
+    (here / "wbcbench.toml").write_text('resuts = "x"\n')
+    for words in (("config", "show"), ("list",)):
+        ended = wbcbench(*words, cwd=here)
+        assert (ended.code, "Did you mean 'results'" in ended.err) == (2, True)
+
+
+def test_references_are_printed_and_one_document_with_json():
+    text = wbcbench("cite").out
+    assert text.count("@") >= 3
+    document = wbcbench("cite", "--json").json
+    assert document["schema"] == "wbcbench.cite/1"
+    assert document["bibtex"] + "\n" == text
+
+
+def test_the_shell_is_offered_variants_studies_and_runs(tmp_path):
+    record = make_record()
+    save(tmp_path / "results", record)
+    program = Path(sys.executable).with_name("wbcbench")
+
+    def offered(line: str) -> list[str]:
+        words = {"COMP_WORDS": line, "COMP_CWORD": str(line.count(" "))}
+        env = {**os.environ, "_WBCBENCH_COMPLETE": "complete_bash", **words}
+        done = subprocess.run([program], env=env, cwd=tmp_path, capture_output=True, check=True)
+        return done.stdout.decode().split()
+
+    assert offered("wbcbench run --variant relu-d") == ["relu-dropout"]
+    assert offered("wbcbench show lea") == [record.run_id]
+    assert offered(f"wbcbench report {record.spec.study[:2]}") == [record.spec.study]

@@ -1,0 +1,324 @@
+"""``wbcbench doctor``: what it finds, what it says, and that its requirements are kept."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+from fakes.nvml_plugin import ScriptedNvml
+from fakes.nvml_scenario import FakeGpu, Process, Scenario
+from fakes.power_shapes import Constant
+from wbcbench.cli import COMMANDS, build_app
+from wbcbench.commands.doctor import document, print_report
+from wbcbench.core.clock import MonotonicClock
+from wbcbench.core.errors import CannotMeasureError, UsageError
+from wbcbench.core.trace import Channel, Domain, Kind, Origin
+from wbcbench.data.folder import Recipe, write_cells
+from wbcbench.doctor import Facts, Group, Line, State, count, examine
+from wbcbench.doctor.looking import look
+from wbcbench.doctor.outlook import outlook
+from wbcbench.doctor.overhead import cost_of, overhead
+from wbcbench.doctor.quiet_machine import governor
+from wbcbench.doctor.require import requirements
+from wbcbench.power.limit_note import LimitNote, open_note
+from wbcbench.power.recording import Asked
+from wbcbench.registry import CHECKUPS
+
+app = build_app(COMMANDS)
+
+
+APP = build_app(["doctor", "work"])  # with one command alone its name would be left out
+
+
+@pytest.fixture(autouse=True)
+def lock_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    folder = tmp_path / "locks"
+    folder.mkdir()
+    monkeypatch.setenv("WBCBENCH_LOCK_DIR", str(folder))
+
+
+@pytest.fixture
+def tensorflow_without_gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A TensorFlow that starts at once, for the process that doctor asks."""
+    package = tmp_path / "packages" / "tensorflow"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text(
+        "class config:\n    list_physical_devices = staticmethod(lambda kind: [])\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(package.parent))
+
+
+def lines(facts: Facts, group: str) -> tuple[Line, ...]:
+    (found,) = examine(facts, (group,))
+    return found.lines
+
+
+def line(found: Sequence[Line], name: str) -> Line:
+    return next(each for each in found if each.name == name)
+
+
+def channel(origin: Origin, domain: Domain = Domain.GPU) -> Channel:
+    return Channel(f"x/{domain}/{origin}", Kind.COUNTER, origin, domain, reading="total_energy")
+
+
+# --- the whole program -------------------------------------------------------------------------
+
+
+def test_the_document_holds_every_group_the_headline_the_counts_and_what_was_required(
+    tmp_path: Path,
+) -> None:
+    words = ["doctor", "--meters", "synthetic", "--results", str(tmp_path), "--json"]
+    required = ["--require", "gpu=measured", "--require", "gpu=synthetic"]
+    result = CliRunner().invoke(APP, [*words, *required])
+    assert result.exit_code == CannotMeasureError.exit_code
+    told = json.loads(result.stdout, parse_constant=lambda word: pytest.fail(f"{word} is no JSON"))
+    assert told["schema"] == "wbcbench.doctor/1"
+    assert [group["name"] for group in told["groups"]] == list(CHECKUPS)
+    assert told["headline"]["status"] == "synthetic"
+    states = [found["state"] for group in told["groups"] for found in group["lines"]]
+    assert told["warnings"] == states.count("warn")
+    assert told["failures"] == states.count("FAIL") == 0
+    assert told["overhead"] is None
+    assert told["requirements"] == [
+        {"domain": "gpu", "required": "measured", "found": "synthetic", "is_met": False},
+        {"domain": "gpu", "required": "synthetic", "found": "synthetic", "is_met": True},
+    ]
+
+
+def test_a_requirement_that_is_not_met_is_a_fail_line_and_what_is_wrong_comes_with_its_fix(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    warning = Line(State.WARN, "gpu", "found", why="because", fix="do this", undo="undo that")
+    unmet = requirements(["gpu=measured"], [channel(Origin.ESTIMATED)])
+    print_report(Facts(tmp_path), (Group("meters", (warning,)),), unmet, None)
+    assert capsys.readouterr().out.splitlines() == [
+        "Meters",
+        "  warn  gpu            found",
+        "        why:  because",
+        "        fix:  do this",
+        "        undo: undo that",
+        "",
+        "Headline energy will be: absent (no meter works on this machine).     "
+        "1 warnings, 0 failures",
+        "FAIL  gpu is 'estimated', 'measured' was required (fix above)",
+    ]
+
+
+@pytest.mark.parametrize("word", ["gpu", "gpu=gold", "toaster=measured", "=", ""])
+def test_a_requirement_that_makes_no_sense_is_refused_before_looking(word: str) -> None:
+    result = CliRunner().invoke(APP, ["doctor", "--require", word])
+    assert isinstance(result.exception, UsageError)
+
+
+def test_a_meter_asked_for_by_name_that_does_not_work_is_exit_3(
+    scripted_nvml: ScriptedNvml,
+) -> None:
+    scripted_nvml.play(Scenario(init_error=9))
+    result = CliRunner().invoke(APP, ["doctor", "--meters", "nvml"])
+    assert isinstance(result.exception, CannotMeasureError)
+
+
+# --- a machine with a GPU ----------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("tensorflow_without_gpu")
+def test_a_gpu_is_told_with_its_sensor_its_idle_power_and_its_strangers(
+    scripted_nvml: ScriptedNvml, tmp_path: Path
+) -> None:
+    gpu = FakeGpu(power=Constant(60.0), persistence=False, processes=(Process(1),))
+    scripted_nvml.play(Scenario((gpu,)))
+    facts = look(Asked(meters=("nvml",)), tmp_path, None, MonotonicClock(), for_s=1.0)
+    device = lines(facts, "device")
+    assert "NVIDIA Test GPU (driver 580.95.05, power limit 300 W, persistence off)" in (
+        line(device, "gpu").found
+    )
+    persistence = line(device, "persistence")
+    assert persistence.state is State.WARN
+    assert (persistence.fix, persistence.undo) == (
+        "sudo nvidia-smi -i 0 -pm 1",
+        "sudo nvidia-smi -i 0 -pm 0",
+    )
+    assert line(device, "processes").found.endswith("other processes: 1")
+    assert "TensorFlow none" in line(device, "tensorflow-gpu").found
+    meters = lines(facts, "meters")
+    gpu_line = line(meters, "gpu")
+    assert gpu_line.state is State.OK
+    assert gpu_line.found.startswith("measured   counter, renewed every 1")
+    assert "counter vs integral" in gpu_line.found
+    assert line(meters, "cpu").found == "absent"
+    assert line(lines(facts, "quiet machine"), "idle").found.startswith("idle gpu ")
+    assert outlook(facts) == "Headline energy will be: GPU board, measured."
+    told = document(facts, examine(facts, ("meters",)), (), None)
+    assert {card["channel"] for card in told["sensor_cards"]} == {
+        "nvml/gpu0/counter",
+        "nvml/gpu0/power",
+    }
+
+
+@pytest.mark.usefixtures("tensorflow_without_gpu")
+def test_a_power_limit_that_a_killed_run_left_is_told_and_not_touched(
+    scripted_nvml: ScriptedNvml, tmp_path: Path
+) -> None:
+    scripted_nvml.play(Scenario())
+    with open_note("GPU-1") as note:
+        note.write(LimitNote("GPU-1", 300.0, 200.0))
+    left = line(lines(Facts(tmp_path), "device"), "power-limit")
+    assert left.state is State.WARN
+    assert "wbcbench run" in left.fix
+    with open_note("GPU-1") as note:
+        assert note.read() == LimitNote("GPU-1", 300.0, 200.0)
+
+
+def test_without_a_driver_the_way_out_is_told(scripted_nvml: ScriptedNvml, tmp_path: Path) -> None:
+    scripted_nvml.play(Scenario(init_error=9))
+    found = line(lines(Facts(tmp_path), "device"), "gpu")
+    assert found.state is State.INFO
+    assert "modprobe nvidia" in found.fix
+
+
+# --- single groups -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("channels", "text"),
+    [
+        ((), "absent (no meter works on this machine)"),
+        ((channel(Origin.MEASURED),), "GPU board, measured"),
+        ((channel(Origin.MODELLED, Domain.CPU),), "modelled (no sensor on this machine)"),
+        ((channel(Origin.MEASURED, Domain.CPU),), "CPU packages, measured"),
+        ((channel(Origin.MEASURED, Domain.SYSTEM),), "whole machine, measured"),
+        (
+            (channel(Origin.MODELLED, Domain.CPU), channel(Origin.MEASURED)),
+            "GPU board, measured",
+        ),
+    ],
+)
+def test_the_headline_is_said_beforehand(
+    channels: tuple[Channel, ...], text: str, tmp_path: Path
+) -> None:
+    facts = Facts(tmp_path, channels=channels)
+    assert outlook(facts) == f"Headline energy will be: {text}."
+
+
+@pytest.mark.parametrize(
+    ("word", "found", "is_met"),
+    [
+        ("gpu=measured", Origin.MEASURED, True),
+        ("gpu=estimated", Origin.MEASURED, True),
+        ("gpu=measured", Origin.ESTIMATED, False),
+        ("gpu=measured", Origin.SYNTHETIC, False),
+        ("gpu=modelled", Origin.SYNTHETIC, False),
+    ],
+)
+def test_better_than_required_is_good_enough_and_worse_is_not(
+    word: str, found: Origin, is_met: bool
+) -> None:
+    (requirement,) = requirements([word], [channel(found)])
+    assert requirement.is_met is is_met
+
+
+def test_an_absent_part_meets_no_requirement() -> None:
+    (requirement,) = requirements(["dram=synthetic"], [channel(Origin.MEASURED)])
+    assert (requirement.found, requirement.is_met) == ("absent", False)
+
+
+def governors(root: Path, names: Sequence[str]) -> Path:
+    for i, name in enumerate(names):
+        folder = root / f"cpu{i}" / "cpufreq"
+        folder.mkdir(parents=True)
+        (folder / "scaling_governor").write_text(f"{name}\n")
+    return root
+
+
+def test_a_governor_that_saves_power_is_told_with_fix_and_undo(tmp_path: Path) -> None:
+    (found,) = governor(governors(tmp_path, ["powersave", "powersave", "performance"]))
+    assert found.state is State.WARN
+    assert found.found == "governor is 'powersave' on 2 of 3 processors"
+    assert found.fix == "sudo cpupower frequency-set -g performance"
+    assert found.undo == "sudo cpupower frequency-set -g powersave"
+
+
+def test_a_governor_for_performance_is_ok_and_none_at_all_is_silence(tmp_path: Path) -> None:
+    (found,) = governor(governors(tmp_path / "a", ["performance"]))
+    assert found.state is State.OK
+    assert list(governor(tmp_path / "none")) == []
+
+
+def test_a_results_folder_that_cannot_be_written_is_a_failure(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    found = examine(Facts(tmp_path / "file" / "results"), ("storage and time",))
+    assert line(found[0].lines, "results").state is State.FAIL
+    assert "--results" in line(found[0].lines, "results").fix
+    assert count(found, State.FAIL) == 1
+
+
+def test_a_results_folder_that_is_yet_to_be_made_is_fine(tmp_path: Path) -> None:
+    found = lines(Facts(tmp_path / "new" / "results"), "storage and time")
+    assert line(found, "results").state is not State.FAIL
+    assert not (tmp_path / "new").exists()
+
+
+def test_the_packages_of_this_environment_fit(tmp_path: Path) -> None:
+    found = lines(Facts(tmp_path), "packages")
+    assert {each.state for each in found} == {State.OK}
+
+
+def test_images_are_checked_where_there_are_any(tmp_path: Path) -> None:
+    assert line(lines(Facts(tmp_path), "data"), "data").state is State.INFO
+    absent = lines(Facts(tmp_path, data=tmp_path / "nowhere"), "data")
+    assert absent[0].state is State.FAIL
+    write_cells(tmp_path / "cells", Recipe(seed=1, train_images=16, test_images=8))
+    (found, *_) = lines(Facts(tmp_path, data=tmp_path / "cells"), "data")
+    assert found.state is State.OK
+    assert "24 images, 4 classes" in found.found
+
+
+def test_where_no_meter_works_each_part_is_absent_and_nothing_is_raised(tmp_path: Path) -> None:
+    for group in ("meters", "quiet machine"):
+        found = lines(Facts(tmp_path), group)
+        assert {each.state for each in found} <= {State.OK, State.WARN, State.INFO}
+    assert line(lines(Facts(tmp_path), "meters"), "gpu").found == "absent"
+
+
+# --- what sampling costs -----------------------------------------------------------------------
+
+
+@settings(deadline=None, max_examples=25)
+@given(
+    st.lists(
+        st.tuples(st.floats(0.5, 2.0), st.floats(0.5, 2.0)),
+        min_size=5,
+        max_size=20,
+    )
+)
+def test_the_interval_of_the_cost_is_that_of_a_paired_t_test(
+    pairs: list[tuple[float, float]],
+) -> None:
+    from scipy import stats
+
+    on, off = [a for a, _ in pairs], [b for _, b in pairs]
+    found = cost_of(on, off)
+    base = sum(off) / len(off)
+    differences = [(a - b) / base for a, b in pairs]
+    if len(set(differences)) == 1:
+        assert found.half_width == pytest.approx(0.0, abs=1e-12)
+        return
+    interval = stats.ttest_1samp(differences, 0.0).confidence_interval(0.95)
+    assert found.mean == pytest.approx((interval.low + interval.high) / 2, abs=1e-9)
+    assert found.half_width == pytest.approx((interval.high - interval.low) / 2, rel=0.01, abs=1e-9)
+
+
+def test_overhead_is_told_in_time_and_in_joules_of_a_counter() -> None:
+    found = overhead(Asked(meters=("synthetic",)), MonotonicClock(), pairs=3, work_s=0.1)
+    assert found.pairs == 3
+    assert found.work_s > 0
+    assert found.energy_channel == "synthetic/counter"
+    assert found.energy_share is not None
+    assert found.time_share.half_width > 0
+    assert found.sampler_cpu_share > 0

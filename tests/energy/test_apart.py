@@ -1,0 +1,46 @@
+"""Validation passes are counted apart from training."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wbcbench.core.trace import Channel, Domain, Kind, Origin, Trace
+from wbcbench.core.window import Window
+from wbcbench.energy.apart import steps_alone, steps_duration_s
+from wbcbench.energy.energy import window_energy
+
+COUNTER = Channel("c", Kind.COUNTER, Origin.MEASURED, Domain.GPU)
+WINDOWS = (
+    Window("train", 0.0, 22.0),
+    Window("epoch-1", 0.0, 10.0),
+    Window("validate-1", 10.0, 11.0),
+    Window("epoch-2", 11.0, 21.0),
+    Window("validate-2", 21.0, 22.0),
+)
+
+
+@given(st.lists(st.floats(0, 500), min_size=23, max_size=23))
+def test_the_joules_of_train_are_those_of_its_epochs(power_w: list[float]) -> None:
+    total, values = 0.0, [0.0]
+    for power in power_w:
+        total += power
+        values.append(total)
+    trace = Trace(COUNTER, [float(t) for t in range(24)], values)
+    energies = steps_alone([window_energy(trace, w) for w in WINDOWS], WINDOWS)
+    by_name = {energy.window: energy.energy_j for energy in energies}
+    epochs_j = (by_name["epoch-1"] or 0) + (by_name["epoch-2"] or 0)
+    assert abs((by_name["train"] or 0) - epochs_j) < 1e-6 * (1 + epochs_j)
+    assert steps_duration_s(WINDOWS) == 20.0
+
+
+def test_train_is_unknown_when_a_pass_inside_it_is() -> None:
+    trace = Trace(COUNTER, [0.0, 11.5, 30.0], [0.0, 10.0, None])
+    energies = steps_alone([window_energy(trace, w) for w in WINDOWS], WINDOWS)
+    train = next(energy for energy in energies if energy.window == "train")
+    assert train.energy_j is None
+    assert train.reason
+
+
+def test_a_run_that_never_trained_has_no_training_time() -> None:
+    assert steps_duration_s(WINDOWS[1:]) is None

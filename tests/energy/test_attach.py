@@ -1,0 +1,406 @@
+"""``wbcbench attach``: external meters' logs of every kind, laid beside a finished run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+from builders.machine import GPU_MACHINE, LAPTOP, PROVENANCE
+from builders.run import make_record, save
+from builders.timeline import EPOCH_S
+from wbcbench.cli import COMMANDS, build_app
+from wbcbench.core.attachment import Attachment
+from wbcbench.core.errors import UsageError
+from wbcbench.core.records import RunRecord, to_json
+from wbcbench.core.rundir import RunDir
+from wbcbench.core.trace import Channel, Domain, Kind, Origin
+from wbcbench.energy.attach import attach_wall_meter
+from wbcbench.energy.headline import headline_channel
+from wbcbench.energy.wall_log import read_wall_log
+
+app = build_app(COMMANDS)
+
+# The builder's run: 10:00:00 to 10:01:15 UTC; its windows lie between 80 and 156 s.
+APP = build_app(["attach", "work"])  # with one command alone its name would be left out
+BEGAN = datetime(2026, 3, 1, 10, tzinfo=UTC).timestamp()
+MONOTONIC_S = 82.0
+PAIR = {"utc_s": BEGAN, "monotonic_s": MONOTONIC_S}
+TRAIN = (100.0, 144.0)  # of the builder's run, on its clock
+LOAD_W, IDLE_W = 500.0, 120.0
+
+
+def power_w(t_s: float) -> float:
+    """The machine's true power on the run's clock."""
+    return LOAD_W if TRAIN[0] <= t_s < TRAIN[1] else IDLE_W
+
+
+def rows(step_s: float = 1.0, start_s: float = 60.0, end_s: float = 175.0) -> list[float]:
+    """Times of a log on the run's clock."""
+    return [start_s + i * step_s for i in range(int((end_s - start_s) / step_s) + 1)]
+
+
+def epoch(t_s: float) -> float:
+    return BEGAN + t_s - MONOTONIC_S
+
+
+def write(path: Path, header: str, cells: Callable[[float], str], times: list[float]) -> Path:
+    path.write_text("\n".join([header, *(cells(t_s) for t_s in times)]) + "\n")
+    return path
+
+
+def usual_log(folder: Path, step_s: float = 1.0) -> Path:
+    return write(
+        folder / "wall.csv",
+        "time,power_w",
+        lambda t: f"{epoch(t)!r},{power_w(t)}",
+        rows(step_s),
+    )
+
+
+def record(channels: tuple[Channel, ...] = GPU_MACHINE, **changes: object) -> RunRecord:
+    provenance = {**PROVENANCE, "clock_pair": PAIR}
+    return make_record(channels=channels, **{"provenance": provenance, **changes})
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunDir:
+    return saved(tmp_path, record())
+
+
+def saved(tmp_path: Path, whole: RunRecord) -> RunDir:
+    save(tmp_path / "results", whole)
+    return RunDir(tmp_path / "results" / whole.spec.study / whole.run_id)
+
+
+def joules(done: Attachment, window: str = "train") -> float | None:
+    return next(each.energy_j for each in done.energies if each.window == window)
+
+
+TRUE_J = LOAD_W * 4 * EPOCH_S  # four validation passes between lie in TRAIN, and are not training
+
+
+def test_a_log_of_watts_becomes_a_system_channel_with_the_true_joules(
+    run: RunDir, tmp_path: Path
+) -> None:
+    before = run.record_path.read_bytes()
+    attach_wall_meter(run, usual_log(tmp_path, step_s=0.5))
+    found = run.read_record()
+    (channel,) = (c for c in found.channels if c.domain is Domain.SYSTEM)
+    assert (channel.name, channel.kind, channel.origin) == (
+        "wall/system/power",
+        Kind.SAMPLED,
+        Origin.MEASURED,
+    )
+    energy = found.energy("train", channel.name)
+    assert energy is not None
+    assert energy.energy_j is not None
+    assert energy.uncertainty_j is not None
+    assert abs(energy.energy_j - TRUE_J) <= energy.uncertainty_j
+    assert energy.energy_j == pytest.approx(TRUE_J, rel=0.02)
+    assert run.record_path.read_bytes() == before, "the record itself is never written again"
+    assert to_json(run.read_own_record()) == before
+
+
+def test_the_headline_and_the_verdict_stay_those_of_the_runs_own_meters(
+    run: RunDir, tmp_path: Path
+) -> None:
+    own = run.read_record()
+    attach_wall_meter(run, usual_log(tmp_path))
+    found = run.read_record()
+    assert headline_channel(found) == headline_channel(own)
+    assert found.verdict == own.verdict
+
+
+def test_the_polls_are_kept_on_the_runs_clock(run: RunDir, tmp_path: Path) -> None:
+    attach_wall_meter(run, usual_log(tmp_path))
+    trace = run.read_attached_trace()
+    assert trace is not None
+    assert trace.t_s[0] == pytest.approx(60.0, abs=1e-3)
+    assert list(trace.value) == [power_w(t) for t in rows()]
+
+
+def test_a_second_log_is_refused_and_the_first_is_kept(run: RunDir, tmp_path: Path) -> None:
+    attach_wall_meter(run, usual_log(tmp_path))
+    before = run.attachment_path.read_bytes()
+    with pytest.raises(UsageError, match="never overwritten"):
+        attach_wall_meter(run, usual_log(tmp_path))
+    assert run.attachment_path.read_bytes() == before
+
+
+def _energy_j(t_s: float) -> float:
+    """Cumulative joules since 60 s."""
+    high_s = min(max(t_s - TRAIN[0], 0.0), TRAIN[1] - TRAIN[0])
+    return IDLE_W * (t_s - 60.0) + (LOAD_W - IDLE_W) * high_s
+
+
+CET = timezone(timedelta(hours=1))
+
+
+def _iso(t_s: float, zone: timezone = UTC) -> str:
+    return datetime.fromtimestamp(epoch(t_s), zone).isoformat()
+
+
+@pytest.mark.parametrize(
+    ("header", "cells"),
+    [
+        ("timestamp,Power (kW)", lambda t: f"{_iso(t)},{power_w(t) / 1000}"),
+        ("Time;Active Power [W]", lambda t: f"{_iso(t, CET)};{power_w(t):.1f}".replace(".", ",")),
+        ("epoch_s\tpower_mW", lambda t: f"{epoch(t)}\t{power_w(t) * 1000}"),
+        ("utc,watts", lambda t: f"{_iso(t).replace('+00:00', 'Z')},{power_w(t)}"),
+        ("unix,voltage_v,current_a,power_w", lambda t: f"{epoch(t)},230,1,{power_w(t)}"),
+        ("time,energy_j", lambda t: f"{epoch(t)},{_energy_j(t)}"),
+        ("time,Total energy (Wh)", lambda t: f"{epoch(t)},{_energy_j(t) / 3600}"),
+        ("time,energy_kwh", lambda t: f"{epoch(t)},{5000 + _energy_j(t) / 3.6e6}"),
+        ("# a meter's comment\ntime,W", lambda t: f"{epoch(t)},{power_w(t)}"),
+        ("\ufefftime,power_w", lambda t: f'"{epoch(t)}","{power_w(t)}"'),
+    ],
+)
+def test_headers_units_zones_and_delimiters_of_all_sorts_give_the_same_joules(
+    header: str, cells: Callable[[float], str], run: RunDir, tmp_path: Path
+) -> None:
+    done = attach_wall_meter(run, write(tmp_path / "log.csv", header, cells, rows(0.5)))
+    assert joules(done) == pytest.approx(TRUE_J, rel=0.03)
+    assert done.cautions == ()
+
+
+def test_columns_can_be_named_and_what_is_assumed_is_told(run: RunDir, tmp_path: Path) -> None:
+    log = write(
+        tmp_path / "log.csv",
+        "when,outlet 1,outlet 2",
+        lambda t: f"{_iso(t).removesuffix('+00:00')},7,{power_w(t)}",
+        rows(),
+    )
+    done = attach_wall_meter(run, log, time_column="When", value_column="outlet 2")
+    assert joules(done) == pytest.approx(TRUE_J, rel=0.03)
+    told = " ".join(caution.detail for caution in done.cautions)
+    assert "taken for UTC" in told
+    assert "taken for watts" in told
+    assert {caution.severity for caution in done.cautions} == {"info"}
+
+
+@pytest.mark.parametrize("slow_s", [3600.0, -7200.0, 4.25])
+def test_a_meter_whose_clock_is_off_is_brought_back_by_the_offset(
+    slow_s: float, run: RunDir, tmp_path: Path
+) -> None:
+    log = write(
+        tmp_path / "log.csv",
+        "time,power_w",
+        lambda t: f"{epoch(t) - slow_s!r},{power_w(t)}",
+        rows(0.5),
+    )
+    done = attach_wall_meter(run, log, offset_s=slow_s)
+    assert joules(done) == pytest.approx(TRUE_J, rel=0.02)
+    assert done.offset_s == slow_s
+
+
+def test_a_log_in_local_time_without_a_zone_is_refused_with_the_offset_that_would_fit(
+    run: RunDir, tmp_path: Path
+) -> None:
+    log = write(
+        tmp_path / "log.csv",
+        "time,power_w",
+        lambda t: f"{_iso(t, timezone(timedelta(hours=2)))[:19]},{power_w(t)}",
+        rows(),
+    )
+    with pytest.raises(UsageError, match="--offset -7200 brings it there"):
+        attach_wall_meter(run, log)
+    assert not run.has_attachment
+
+
+def test_the_hour_that_summer_time_repeats_is_refused_without_zones_and_read_with_them(
+    tmp_path: Path,
+) -> None:
+    end_of_summer = datetime(2026, 10, 25, 0, 30, tzinfo=UTC)  # 02:30 CEST, then 02:30 CET
+    times = [end_of_summer + timedelta(minutes=10 * i) for i in range(9)]
+    offsets = [
+        timedelta(hours=2 if t < end_of_summer + timedelta(minutes=30) else 1) for t in times
+    ]
+    local = [t.astimezone(timezone(o)) for t, o in zip(times, offsets, strict=True)]
+    zoned, naive = tmp_path / "zoned.csv", tmp_path / "naive.csv"
+    zoned.write_text("time,power_w\n" + "".join(f"{t.isoformat()},5\n" for t in local))
+    naive.write_text(
+        "time,power_w\n" + "".join(f"{t.replace(tzinfo=None).isoformat()},5\n" for t in local)
+    )
+    assert list(read_wall_log(zoned).utc_s) == [t.timestamp() for t in times]
+    with pytest.raises(UsageError, match="end of summer time"):
+        read_wall_log(naive)
+
+
+def test_gaps_widen_the_interval_and_are_told(run: RunDir, tmp_path: Path) -> None:
+    def cells(t: float) -> str:
+        return f"{epoch(t)!r},{'' if 110 < t < 125 else power_w(t)}"
+
+    done = attach_wall_meter(run, write(tmp_path / "log.csv", "time,power_w", cells, rows()))
+    (doubt,) = (c for c in done.cautions if c.code == "wall-log-gap")
+    assert "15 s (train)" in doubt.detail
+    train = next(each for each in done.energies if each.window == "train")
+    assert train.uncertainty_j is not None
+    assert train.energy_j is not None
+    assert abs(train.energy_j - TRUE_J) <= train.uncertainty_j
+
+
+def test_windows_that_the_log_does_not_reach_are_unknown_and_never_zero(
+    run: RunDir, tmp_path: Path
+) -> None:
+    log = write(
+        tmp_path / "log.csv",
+        "time,power_w",
+        lambda t: f"{epoch(t)!r},{power_w(t)}",
+        rows(start_s=98.0, end_s=146.0),
+    )
+    done = attach_wall_meter(run, log)
+    assert joules(done) == pytest.approx(TRUE_J, rel=0.03)
+    assert joules(done, "idle_cold") is None
+    assert joules(done, "idle_post") is None
+    assert "wall-log-short" in {caution.code for caution in done.cautions}
+
+
+def test_a_log_that_tells_no_window_is_refused(run: RunDir, tmp_path: Path) -> None:
+    log = write(
+        tmp_path / "log.csv", "time,power_w", lambda t: f"{epoch(t)!r},100", rows(0.1, 101.0, 102.0)
+    )
+    with pytest.raises(UsageError, match="no window"):
+        attach_wall_meter(run, log)
+
+
+@pytest.mark.parametrize(
+    ("header", "factor", "says"),
+    [
+        ("power_w", 0.001, "its own sensors measured at least"),  # kilowatts called watts
+        ("power_kw", 1.0, "no machine draws"),  # watts called kilowatts
+    ],
+)
+def test_a_wrong_unit_is_found_by_what_no_machine_can_do(
+    header: str, factor: float, says: str, run: RunDir, tmp_path: Path
+) -> None:
+    log = write(
+        tmp_path / "log.csv",
+        f"time,{header}",
+        lambda t: f"{epoch(t)!r},{power_w(t) * factor}",
+        rows(),
+    )
+    with pytest.raises(UsageError, match=says):
+        attach_wall_meter(run, log)
+    assert not run.has_attachment
+
+
+def test_where_nothing_else_was_measured_a_low_reading_cannot_be_refuted(tmp_path: Path) -> None:
+    run = saved(tmp_path, record(channels=LAPTOP))
+    log = write(tmp_path / "l.csv", "time,power_w", lambda t: f"{epoch(t)!r},9", rows())
+    assert joules(attach_wall_meter(run, log)) == pytest.approx(9 * 4 * EPOCH_S, rel=0.01)
+
+
+def test_a_wall_clock_that_was_set_during_the_run_is_told(tmp_path: Path) -> None:
+    run = saved(tmp_path, record(ended_utc="2026-03-01T13:01:15Z"))
+    done = attach_wall_meter(run, usual_log(tmp_path))
+    assert "wall-clock-stepped" in {caution.code for caution in done.cautions}
+    assert joules(done) == pytest.approx(TRUE_J, rel=0.03)
+
+
+def test_a_record_without_a_clock_pair_cannot_be_aligned(tmp_path: Path) -> None:
+    run = saved(tmp_path, record(provenance=PROVENANCE))
+    with pytest.raises(UsageError, match="what the wall clock read"):
+        attach_wall_meter(run, usual_log(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"", "no single column that is named like a time"),
+        (b"time,power_w\n", "fewer than two readings"),
+        (b"1,2\n3,4\n", "no single column"),
+        (b"time,power_w\n1,2,3\n", "reading 1 has 3 cells"),
+        (b"time,power_w\n1,=cmd()\n2,1\n", "where a number should be"),
+        (b"time,power_w\n1,inf\n2,1\n", "which no machine draws"),
+        (b"time,power_w\n1,-5\n2,1\n", "which no machine draws"),
+        (b"time,power_w\nyesterday,5\n", "neither epoch seconds nor ISO 8601"),
+        (b"time,power_w\nnan,5\n", "not in epoch seconds"),
+        (b"time,power_w\n1772359200000,5\n", "not in epoch seconds"),
+        (b"time,power_w\n5,5\n3,5\n", "2 s before the row above"),
+        (b"time,power (VA)\n1,5\n", "no column that is named like power or energy"),
+        (b"time,voltage_v,current_a\n1,5,5\n", "no column that is named like power or energy"),
+        (b"time,power_MW\n1,5\n2,5\n", "no column that is named like power or energy"),
+        (b"time,power_w,power_kw\n1,5,5\n", "several columns"),
+        (b"time,timestamp,power_w\n1,5,5\n", "no single column"),
+        (b"\xff\xfet\x00i\x00m\x00e\x00", "not text in UTF-8"),
+        (b"time,power_w\n" + b"1" * 200_000 + b",5\n", "not a CSV file"),
+        (b'time,power_w\n1,"5\n2,6\n', "fewer than two readings|has 1 cells|number should be"),
+        (b"time,power_w\n1\x00,5\n2,5\n", "neither epoch seconds"),
+    ],
+)
+def test_a_file_that_cannot_be_understood_is_refused_with_its_place(
+    content: bytes, says: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "log.csv"
+    path.write_bytes(content)
+    with pytest.raises(UsageError, match=says):
+        read_wall_log(path)
+
+
+def test_a_named_column_in_volt_amperes_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "log.csv"
+    path.write_text("time,power (VA)\n1,5\n2,5\n")
+    with pytest.raises(UsageError, match="Volt-amperes are not watts"):
+        read_wall_log(path, value_column="power (VA)")
+    with pytest.raises(UsageError, match="no column 'nothing'"):
+        read_wall_log(path, value_column="nothing")
+
+
+def test_a_file_that_is_not_there_is_a_usage_error(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="cannot be read"):
+        read_wall_log(tmp_path / "none.csv")
+    with pytest.raises(UsageError, match="cannot be read"):
+        read_wall_log(tmp_path)
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.binary(max_size=300))
+def test_no_bytes_at_all_bring_anything_but_a_log_or_a_refusal(
+    data: bytes, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "fuzzed.csv"
+    path.write_bytes(b"time,power_w\n" + data)
+    try:
+        log = read_wall_log(path)
+    except UsageError:
+        return
+    assert len(log.utc_s) == len(log.value) >= 2
+
+
+def test_the_command_tells_every_window_and_brings_the_table_up_to_date(
+    run: RunDir, tmp_path: Path
+) -> None:
+    words = ["attach", str(run.path), "--wall-meter", str(usual_log(tmp_path))]
+    result = CliRunner().invoke(APP, words)
+    assert result.exit_code == 0, result.output
+    assert "train" in result.stdout
+    assert "wall/system/power" in result.stdout
+    assert (run.path.parent / "runs.csv").exists()
+
+
+def test_the_commands_document_holds_the_attachment(run: RunDir, tmp_path: Path) -> None:
+    words = ["attach", str(run.path), "--wall-meter", str(usual_log(tmp_path)), "--json"]
+    told = json.loads(CliRunner().invoke(APP, words).stdout)
+    assert told["schema"] == "wbcbench.attach/1"
+    assert told["attachment"]["channel"]["domain"] == "system"
+    assert told["attachment"]["source"] == "wall.csv"
+    assert str(tmp_path) not in json.dumps(told["attachment"])
+
+
+def test_an_offset_that_is_no_number_is_refused(run: RunDir, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="--offset"):
+        attach_wall_meter(run, usual_log(tmp_path), offset_s=float("nan"))
+
+
+def test_a_damaged_attachment_is_told_and_not_passed_over(run: RunDir, tmp_path: Path) -> None:
+    attach_wall_meter(run, usual_log(tmp_path))
+    run.attachment_path.write_text("{}")
+    with pytest.raises(UsageError, match=r"attached\.json"):
+        run.read_record()

@@ -1,0 +1,151 @@
+"""Short windows, few samples, and what stands behind the headline."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from builders.evidence import (
+    EPOCHS,
+    WINDOWS,
+    counter,
+    doubts,
+    evidence,
+    judged,
+    modelled_cpu,
+    power,
+)
+from builders.machine import COUNTER, CPU_MODEL, POWER
+from wbcbench import registry
+from wbcbench.core.quality import Severity, Verdict
+from wbcbench.core.records import AbsentMeter, Sampling
+from wbcbench.core.trace import Domain, Origin, Trace
+from wbcbench.core.window import Window
+from wbcbench.energy import checks
+
+
+def lasting(length_s):
+    """The windows of a run whose training lasted ``length_s``."""
+    return (WINDOWS[0], Window("train", 15.0, 15.0 + length_s), WINDOWS[-1])
+
+
+@pytest.mark.parametrize(
+    ("length_s", "severity"),
+    [(1.0, Severity.SUSPECT), (9.0, Severity.INFO), (30.0, Severity.INFO)],
+)
+def test_a_short_training_is_marked_and_suspect_if_its_interval_is_wide(length_s, severity):
+    made = evidence(counter(), power(), windows=lasting(length_s))
+    of_train = [c for c in checks.cautions(made) if c.code == "short-window" and c.window]
+    assert [c.severity for c in of_train if c.window == "train"] == [severity]
+
+
+def test_a_minute_of_training_is_long_enough():
+    made = evidence(counter(), power())
+    assert not [c for c in checks.cautions(made) if c.code.startswith("short") and c.window]
+
+
+def test_other_short_windows_share_one_caution_that_names_them():
+    made = evidence(counter(), power())
+    found = doubts(made)["short-window"]
+    assert found.severity is Severity.INFO
+    assert "idle_cold, idle_post" in found.detail
+
+
+def test_a_training_of_few_readings_is_told_and_of_very_few_suspect():
+    slow = replace(CPU_MODEL, origin=Origin.MEASURED, name="rapl/package-0/counter")
+    few = Trace(slow, [10.0 + 9 * i for i in range(11)], [405.0 * i for i in range(11)])
+    assert doubts(evidence(few))["few-samples"].severity is Severity.SUSPECT
+    some = Trace(slow, [10.0 + 2 * i for i in range(46)], [90.0 * i for i in range(46)])
+    assert doubts(evidence(some))["few-samples"].severity is Severity.INFO
+
+
+def test_a_wide_interval_is_told():
+    made = evidence(power(lambda t, w: w + 60 * (int(t * 10) % 3 - 1)), windows=lasting(5.0))
+    assert doubts(made)["wide-interval"].severity is Severity.INFO
+
+
+def test_a_machine_without_sensors_says_modelled_and_stays_valid():
+    made = evidence(
+        modelled_cpu(), absent=(AbsentMeter("nvml", "no driver"), AbsentMeter("rapl", "no files"))
+    )
+    found = doubts(made)
+    assert found["headline-modelled"].severity is Severity.INFO
+    assert "modelled (no sensor on this machine)" in found["headline-modelled"].detail
+    assert [c.detail for c in checks.cautions(made) if c.code == "meter-absent"] == [
+        "nvml: no driver",
+        "rapl: no files",
+    ]
+    assert judged(made) is Verdict.VALID
+
+
+def test_a_made_up_signal_is_called_that():
+    made_up = replace(COUNTER, origin=Origin.SYNTHETIC)
+    trace = counter()
+    made = evidence(Trace(made_up, trace.t_s, trace.value))
+    assert doubts(made)["signal-synthetic"].severity is Severity.INFO
+    assert "headline-modelled" not in doubts(made)
+
+
+def test_a_run_that_trained_without_any_joules_is_invalid():
+    assert doubts(evidence())["energy-unknown"].severity is Severity.INVALID
+    assert "energy-unknown" not in doubts(evidence(trained=False))
+
+
+def test_a_processor_that_loses_its_sensor_beside_a_good_board_is_suspect():
+    rapl = replace(COUNTER, name="rapl/package-0/counter", domain=Domain.CPU, device=None)
+    trace = counter(lambda t, j: None if t > 40 else j)
+    made = evidence(counter(), power(), Trace(rapl, trace.t_s, trace.value))
+    assert doubts(made)["energy-unknown"].severity is Severity.SUSPECT
+
+
+def test_missed_polls_are_told():
+    late = Sampling("nvml/gpu0", 0.1, 0.13, 0.4, 700, 210, 0)
+    found = doubts(evidence(counter(), power(), sampling=(late,)))["polls-missed"]
+    assert found.severity is Severity.INFO
+    assert "210 of 910" in found.detail
+
+
+# --- who weighs ----------------------------------------------------------------------------------
+
+
+def weighty(*channels):
+    return evidence(*(Trace(channel, [], []) for channel in channels), epochs=EPOCHS).weighty
+
+
+CODECARBON_RAPL = replace(CPU_MODEL, origin=Origin.MEASURED)
+RAPL = replace(CODECARBON_RAPL, name="rapl/package-0/counter", reading="package-0")
+CODECARBON_RAM = replace(CPU_MODEL, name="codecarbon/ram", domain=Domain.DRAM)
+
+
+@pytest.mark.parametrize(
+    ("channels", "names"),
+    [
+        ((COUNTER, POWER, CPU_MODEL), {COUNTER.name, POWER.name}),
+        ((CPU_MODEL, CODECARBON_RAM), {CPU_MODEL.name}),
+        ((RAPL, CODECARBON_RAPL), {RAPL.name}),
+        ((CODECARBON_RAPL,), {CODECARBON_RAPL.name}),
+        ((), set()),
+    ],
+)
+def test_only_the_most_trusted_readings_of_each_part_weigh(channels, names):
+    assert weighty(*channels) == names
+
+
+# --- the catalogue -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", registry.CHECKS)
+def test_every_check_is_a_function_of_the_evidence_and_names_its_doubts(name):
+    check = registry.load_part("check", name)
+    codes = {doubt.code for doubt in __import__(check.__module__, fromlist=["DOUBTS"]).DOUBTS}
+    assert codes
+    assert {caution.code for caution in check(evidence())} <= codes
+
+
+def test_cautions_stand_in_the_order_of_the_catalogue():
+    made = evidence(counter(lambda t, j: 5.0), power(), shared=True)
+    codes = [caution.code for caution in checks.cautions(made)]
+    assert codes.index("second-choice") < codes.index("counter-frozen")
+    assert codes.index("counter-frozen") < codes.index("shared-machine")
+    assert checks.cautions(made) == checks.cautions(made)

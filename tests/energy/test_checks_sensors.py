@@ -1,0 +1,250 @@
+"""Sensors that lie: every one is found, none ends valid, and nothing unknown becomes 0 J."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from builders.evidence import (
+    TIMES,
+    TRUE_TRAIN_J,
+    WINDOWS,
+    counter,
+    doubts,
+    evidence,
+    judged,
+    load_j,
+    modelled_cpu,
+    power,
+    without,
+)
+from builders.machine import COUNTER, POWER
+from wbcbench.core.quality import Severity, Verdict
+from wbcbench.core.trace import Origin, Trace
+from wbcbench.core.window import Window
+from wbcbench.energy.headline import headline_channel, spoken_energy_j
+
+FROZEN_FROM_40 = counter(lambda t, j: min(j, load_j(40.0)))
+RESET_AT_40 = counter(lambda t, j: j if t < 40 else j - load_j(40.0))
+JUMP_AT_40 = counter(lambda t, j: j if t < 40 else j + 90_000)
+DEAD = counter(lambda t, j: 5.0)
+
+
+def test_a_healthy_run_is_valid_and_its_headline_is_the_counter():
+    made = evidence(counter(), power(), modelled_cpu())
+    assert judged(made) is Verdict.VALID
+    assert headline_channel(made).channels == (COUNTER.name,)
+    assert spoken_energy_j(made, headline_channel(made), "train") == pytest.approx(TRUE_TRAIN_J)
+
+
+@pytest.mark.parametrize(
+    ("trace", "code"),
+    [
+        (FROZEN_FROM_40, "counter-frozen"),
+        (DEAD, "counter-frozen"),
+        (RESET_AT_40, "counter-reset"),
+        (JUMP_AT_40, "counter-jump"),
+    ],
+)
+def test_a_faulty_counter_gives_way_to_the_power_reading_and_the_run_is_suspect(trace, code):
+    made = evidence(trace, power(), modelled_cpu())
+    found = doubts(made)
+    assert found[code].severity is Severity.SUSPECT
+    assert found[code].channel == COUNTER.name
+    assert found[code].window == "train"
+    assert found["second-choice"].severity is Severity.SUSPECT
+    assert judged(made) is Verdict.SUSPECT
+    who = headline_channel(made)
+    assert who.channels == (POWER.name,)
+    assert spoken_energy_j(made, who, "train") == pytest.approx(TRUE_TRAIN_J, rel=0.01)
+    assert made.energy("train", COUNTER.name).energy_j is None
+    assert made.energy("train", COUNTER.name).reason
+
+
+@pytest.mark.parametrize("trace", [FROZEN_FROM_40, DEAD, RESET_AT_40, JUMP_AT_40])
+def test_a_faulty_counter_without_a_witness_makes_the_run_invalid(trace):
+    made = evidence(trace, modelled_cpu())
+    assert judged(made) is Verdict.INVALID
+    assert doubts(made)["energy-unknown"].severity is Severity.INVALID
+    assert made.energy("train", COUNTER.name).energy_j is None
+
+
+def test_windows_before_a_counter_froze_keep_their_joules():
+    made = evidence(counter(lambda t, j: min(j, load_j(60.0))), power())
+    assert made.energy("epoch-1", COUNTER.name).energy_j == pytest.approx(35 * 250.0)
+    assert made.energy("epoch-2", COUNTER.name).energy_j is None
+
+
+def test_a_counter_that_was_late_and_made_up_for_it_is_not_frozen():
+    made = evidence(counter(lambda t, j: load_j(40.0) if 40 <= t < 44 else j), power())
+    assert "counter-frozen" not in doubts(made)
+    assert made.energy("train", COUNTER.name).energy_j == pytest.approx(TRUE_TRAIN_J)
+
+
+def test_a_counter_that_stands_still_while_its_board_draws_nothing_is_not_frozen():
+    still = Trace(replace(COUNTER, update_s=None), TIMES, [5.0] * len(TIMES))
+    nothing = Trace(replace(POWER, origin=Origin.SYNTHETIC), TIMES, [0.0] * len(TIMES))
+    made = evidence(still, nothing, windows=(Window("idle_cold", 11.0, 14.0),), trained=False)
+    assert "counter-frozen" not in doubts(made)
+
+
+def test_no_window_of_a_dead_counter_reports_zero_or_negative_joules():
+    made = evidence(DEAD, power(lambda t, w: 0.0))
+    assert all(e.energy_j is None or e.energy_j > 0 for e in made.energies)
+    assert judged(made) is Verdict.INVALID
+
+
+def test_one_failed_read_taken_as_zero_is_a_stray_and_costs_no_joule():
+    made = evidence(counter(lambda t, j: 0.0 if 40 <= t < 40.05 else j), power())
+    assert doubts(made)["counter-stray"].severity is Severity.SUSPECT
+    assert made.energy("train", COUNTER.name).energy_j == pytest.approx(TRUE_TRAIN_J)
+
+
+@pytest.mark.parametrize("watts", [0.0, -1.0])
+def test_a_power_reading_of_nothing_is_refused_and_the_counter_speaks(watts):
+    made = evidence(counter(), power(lambda t, w: watts if 30 <= t < 60 else w))
+    assert doubts(made)["power-zero"].severity is Severity.SUSPECT
+    assert made.energy("train", POWER.name).energy_j is None
+    assert judged(made) is Verdict.SUSPECT
+    assert headline_channel(made).channels == (COUNTER.name,)
+
+
+def test_a_board_with_nothing_but_zero_power_is_invalid_and_not_free():
+    made = evidence(power(lambda t, w: 0.0))
+    assert judged(made) is Verdict.INVALID
+    assert made.energy("train", POWER.name).energy_j is None
+
+
+def test_a_power_reading_that_sticks_is_found_by_the_counter():
+    made = evidence(counter(), power(lambda t, w: 60.0 if t >= 12 else w))
+    found = doubts(made)
+    assert found["power-stuck"].severity is Severity.SUSPECT
+    assert found["witnesses-disagree"].severity is Severity.INVALID
+    assert judged(made) is Verdict.INVALID
+
+
+def test_a_power_reading_that_never_changes_is_believed_if_the_counter_agrees():
+    made = evidence(counter(), power(lambda t, w: 250.0 if 14.5 <= t < 96.5 else 60.0))
+    assert "power-stuck" not in doubts(made)
+    assert judged(made) is Verdict.VALID
+
+
+def test_a_power_reading_that_never_changes_is_suspect_without_a_witness():
+    made = evidence(power(lambda t, w: 250.0))
+    assert doubts(made)["power-stuck"].severity is Severity.SUSPECT
+    assert judged(made) is Verdict.SUSPECT
+
+
+def test_a_spike_is_pointed_out_and_stays_in_the_joules():
+    made = evidence(counter(), power(lambda t, w: 5000.0 if 40 <= t < 40.05 else w))
+    found = doubts(made)["power-spike"]
+    assert found.severity is Severity.SUSPECT
+    assert "5,000 W" in found.detail
+    assert made.energy("train", POWER.name).energy_j > TRUE_TRAIN_J + 400
+
+
+def test_a_spike_widens_the_interval_until_it_holds_the_truth():
+    made = evidence(power(lambda t, w: 50_000.0 if 40 <= t < 40.05 else w))
+    energy = made.energy("train", POWER.name)
+    assert abs(energy.energy_j - TRUE_TRAIN_J) <= energy.uncertainty_j
+    assert judged(made) is Verdict.SUSPECT
+
+
+@pytest.mark.parametrize(
+    ("reading", "watts", "is_spike"),
+    [
+        ("power_instant", 1.65 * 400, False),
+        ("power_instant", 1.75 * 400, True),
+        ("power_average", 1.05 * 400, False),
+        ("power_average", 1.15 * 400, True),
+    ],
+)
+def test_transients_are_real_and_averages_keep_to_the_limit(reading, watts, is_spike):
+    high = power(lambda t, w: watts if 40 <= t < 40.05 else w)
+    trace = Trace(replace(POWER, reading=reading), high.t_s, high.value)
+    assert ("power-spike" in doubts(evidence(counter(), trace))) is is_spike
+
+
+def test_a_fault_on_a_mere_cross_check_is_told_and_does_not_touch_the_verdict():
+    stopped = modelled_cpu()
+    frozen = Trace(stopped.channel, stopped.t_s, [min(v, 900.0) for v in stopped.value])
+    made = evidence(counter(), power(), frozen)
+    assert doubts(made)["counter-frozen"].severity is Severity.INFO
+    assert judged(made) is Verdict.VALID
+
+
+# --- gaps, failed reads, lost heartbeats ---------------------------------------------------------
+
+
+def test_a_board_lost_for_a_while_is_a_gap_with_its_covered_share():
+    def lost(t, value):
+        return None if 30 <= t < 44 else value
+
+    made = evidence(counter(lost), power(lost))
+    found = doubts(made)
+    assert found["sampling-gap"].severity is Severity.SUSPECT
+    assert "80 % are covered" in found["sampling-gap"].detail
+    assert found["reads-failed"].severity is Severity.SUSPECT
+    assert judged(made) is Verdict.SUSPECT
+    assert made.energy("train", COUNTER.name).energy_j == pytest.approx(TRUE_TRAIN_J)
+
+
+def test_a_board_lost_for_good_leaves_unknown_joules_and_an_invalid_run():
+    def lost(t, value):
+        return None if t >= 40 else value
+
+    made = evidence(counter(lost), power(lost), modelled_cpu())
+    assert judged(made) is Verdict.INVALID
+    assert doubts(made)["energy-unknown"].severity is Severity.INVALID
+    assert made.energy("train", COUNTER.name).energy_j is None
+    assert made.energy("train", POWER.name).energy_j is None
+
+
+def test_an_integral_that_is_mostly_gap_cannot_carry_the_headline():
+    made = evidence(power(lambda t, w: None if 20 <= t < 70 else w))
+    assert doubts(made)["sampling-gap"].severity is Severity.INVALID
+
+
+def test_a_driver_that_hangs_for_five_seconds_leaves_a_suspect_window():
+    made = evidence(without(counter(), 30, 35), without(power(), 30, 35))
+    assert doubts(made)["sampling-gap"].severity is Severity.SUSPECT
+    assert judged(made) is Verdict.SUSPECT
+
+
+def test_a_gap_outside_the_work_is_told_without_touching_the_verdict():
+    made = evidence(without(counter(), 12, 13), without(power(), 12, 13))
+    assert doubts(made)["sampling-gap"].severity is Severity.INFO
+    assert judged(made) is Verdict.VALID
+
+
+def test_one_failed_read_during_the_work_is_suspect():
+    made = evidence(counter(lambda t, j: None if 40 <= t < 40.05 else j), power())
+    assert doubts(made)["reads-failed"].severity is Severity.SUSPECT
+
+
+def test_a_meter_that_stopped_being_polled_makes_the_run_invalid():
+    made = evidence(without(counter(), 90, 200), without(power(), 90, 200))
+    found = doubts(made)["heartbeat-lost"]
+    assert found.severity is Severity.INVALID
+    assert judged(made) is Verdict.INVALID
+
+
+def test_a_meter_that_was_never_polled_makes_the_run_invalid():
+    made = evidence(Trace(COUNTER, [], []), power())
+    assert doubts(made)["heartbeat-lost"].severity is Severity.INVALID
+
+
+def test_polls_end_a_little_before_the_last_window_without_a_doubt():
+    made = evidence(without(counter(), 99.9, 200), without(power(), 99.9, 200))
+    assert "heartbeat-lost" not in doubts(made)
+
+
+def test_a_window_cut_in_the_middle_of_training_is_invalid():
+    made = evidence(counter(), power(), cut=("train", "epoch-2"))
+    assert doubts(made)["window-cut"].severity is Severity.INVALID
+    assert doubts(replace(made, cut=("evaluate",)))["window-cut"].severity is Severity.SUSPECT
+
+
+def test_all_windows_are_looked_at():
+    assert {e.window for e in evidence(counter()).energies} == {w.name for w in WINDOWS}

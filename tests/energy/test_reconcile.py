@@ -1,0 +1,128 @@
+"""Two readings of one part: when they agree, when they do not, and when nobody can tell."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from builders.evidence import counter, doubts, evidence, judged, modelled_cpu, power
+from builders.machine import COUNTER, POWER
+from wbcbench.core.quality import Severity, Verdict
+from wbcbench.core.trace import Domain, Origin, Trace
+from wbcbench.core.window import WindowEnergy
+from wbcbench.energy.agreement import agreement, difference_pct
+from wbcbench.energy.faults import is_pair
+
+joules = st.floats(1.0, 1e6)
+
+
+def stated(energy_j, uncertainty_j=0.0, channel="c"):
+    return WindowEnergy("train", channel, energy_j, uncertainty_j, 1.0, 100, 0.1)
+
+
+@pytest.mark.parametrize(
+    ("off_pct", "status"),
+    [(0, "ok"), (2.9, "ok"), (-2.9, "ok"), (3.1, "suspect"), (-9.9, "suspect"), (10.1, "invalid")],
+)
+def test_the_status_follows_the_difference_where_the_uncertainty_is_small(off_pct, status):
+    found = agreement(stated(1000 * (1 + off_pct / 100), 1.0), stated(1000.0, 1.0, "p"))
+    assert found.difference_pct == pytest.approx(off_pct)
+    assert found.status == status
+
+
+@given(joules, joules, st.floats(0, 1e6), st.floats(0, 1e6))
+def test_a_difference_within_the_uncertainties_is_never_held_against_anybody(a, b, ua, ub):
+    found = agreement(stated(a, ua), stated(b, ub, "p"))
+    if abs(a - b) < (ua**2 + ub**2) ** 0.5 * (1 - 1e-9):
+        assert found.status in {"ok", "cannot-tell"}
+    elif abs(a - b) > 1.0001 * (ua**2 + ub**2) ** 0.5:
+        assert found.status != "cannot-tell"
+
+
+@pytest.mark.parametrize("uncertainty_j", [None, 500.0])
+def test_what_is_uncertain_cannot_tell(uncertainty_j):
+    assert agreement(stated(1200.0, uncertainty_j), stated(1000.0, 1.0)).status == "cannot-tell"
+
+
+@pytest.mark.parametrize(("a", "b"), [(None, 5.0), (5.0, None), (5.0, 0.0), (5.0, -1.0)])
+def test_an_unknown_or_empty_side_gives_no_difference(a, b):
+    assert difference_pct(a, b) is None
+    assert agreement(stated(a), stated(b)) is None
+
+
+def test_counter_and_integral_of_one_board_are_compared_in_every_window():
+    made = evidence(counter(), power())
+    assert {each.window for each in made.agreements} == {w.name for w in made.windows}
+    assert {(each.a, each.b) for each in made.agreements} == {(COUNTER.name, POWER.name)}
+    assert {each.status for each in made.agreements} <= {"ok", "cannot-tell"}
+
+
+@pytest.mark.parametrize(
+    ("gain", "severity", "result"),
+    [
+        (1.06, Severity.SUSPECT, Verdict.SUSPECT),
+        (0.94, Severity.SUSPECT, Verdict.SUSPECT),
+        (1.15, Severity.INVALID, Verdict.INVALID),
+        (0.7, Severity.INVALID, Verdict.INVALID),
+    ],
+)
+def test_witnesses_that_disagree_in_training_are_doubted(gain, severity, result):
+    made = evidence(counter(), power(lambda t, w: gain * w))
+    assert doubts(made)["witnesses-disagree"].severity is severity
+    assert doubts(made)["witnesses-disagree"].window == "train"
+    assert judged(made) is result
+
+
+def test_witnesses_that_disagree_only_in_another_window_leave_the_run_suspect():
+    made = evidence(counter(), power(lambda t, w: 0.6 * w if 85.2 < t < 96.3 else w))
+    assert doubts(made)["witnesses-disagree"].severity is Severity.SUSPECT
+    assert doubts(made)["witnesses-disagree"].window == "evaluate"
+
+
+def test_codecarbon_is_compared_and_never_judged():
+    trace = counter()
+    own = replace(COUNTER, name="codecarbon/gpu", reading="nvml", device=None)
+    other = Trace(own, trace.t_s, [1.4 * value for value in trace.value])
+    made = evidence(counter(), power(), other, modelled_cpu())
+    [cross] = [e for e in made.agreements if e.b == "codecarbon/gpu" and e.window == "train"]
+    assert cross.status == "cross-check"
+    assert cross.difference_pct == pytest.approx(-28.6, abs=0.1)
+    assert doubts(made)["codecarbon-differs"].severity is Severity.INFO
+    assert judged(made) is Verdict.VALID
+
+
+def test_joules_of_several_boards_are_added_before_they_meet_codecarbon():
+    trace = counter()
+    second = replace(COUNTER, name="nvml/gpu1/counter", device="GPU-2")
+    whole = replace(COUNTER, name="codecarbon/gpu", reading="nvml", device=None)
+    made = evidence(
+        trace,
+        Trace(second, trace.t_s, trace.value),
+        Trace(whole, trace.t_s, [2 * value for value in trace.value]),
+    )
+    [cross] = [e for e in made.agreements if e.window == "train"]
+    assert cross.a == "nvml/gpu0/counter+nvml/gpu1/counter"
+    assert cross.difference_pct == pytest.approx(0.0, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("other", "pair"),
+    [
+        (POWER, True),
+        (replace(POWER, device="GPU-2"), False),
+        (replace(POWER, name="nvml/gpu1/power"), False),
+        (replace(POWER, domain=Domain.CPU), False),
+        (replace(COUNTER, name="nvml/gpu0/other"), False),
+    ],
+)
+def test_a_witness_is_the_other_kind_of_reading_of_the_same_board(other, pair):
+    assert is_pair(COUNTER, other) is pair
+
+
+def test_a_model_is_no_witness():
+    trace = power(lambda t, w: 0.5 * w)
+    model = Trace(replace(POWER, origin=Origin.MODELLED), trace.t_s, trace.value)
+    assert not [e for e in evidence(counter(), model).agreements if e.status != "cross-check"]

@@ -1,0 +1,260 @@
+"""``from wbcbench import Meter``: other people's code measured with the same engine."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from fakes.nvml_plugin import ScriptedNvml
+from fakes.nvml_scenario import FakeGpu, Process, Scenario
+from program import wait_for
+from wbcbench.core.errors import CannotMeasureError, UsageError
+from wbcbench.measure.api import Meter
+from wbcbench.power.meters import MeterRequest
+from wbcbench.power.simulated import SyntheticMeter, open_meters
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def measured() -> Meter:
+    """Two windows end to end inside a third, measured with a known signal."""
+    with Meter("synthetic", interval_s=0.05) as meter:
+        with meter.window("outer"):
+            with meter.window("a"):
+                time.sleep(0.6)
+            with meter.window("b"):
+                time.sleep(0.4)
+        with pytest.raises(UsageError, match="known when"):
+            _ = meter.headline
+        with pytest.raises(UsageError, match="used before"), meter.window("a"):
+            pass
+        with pytest.raises(UsageError, match="empty"), meter.window(""):
+            pass
+        with pytest.raises(UsageError, match="No window 'c' is open"):
+            meter.close("c")
+    return meter
+
+
+def truth_j(meter: Meter, name: str) -> float:
+    (known,) = open_meters(MeterRequest())
+    assert isinstance(known, SyntheticMeter)
+    (window,) = (w for w in meter.windows if w.name == name)
+    return known.true_energy_j(window.start_s, window.end_s)
+
+
+@pytest.mark.parametrize("name", ["a", "b", "outer", "whole"])
+def test_the_truth_lies_within_the_interval_of_every_window(measured: Meter, name: str) -> None:
+    mine = [energy for energy in measured.energies if energy.window == name]
+    assert {energy.channel for energy in mine} == {"synthetic/counter", "synthetic/power"}
+    for energy in mine:
+        assert energy.energy_j is not None
+        assert energy.uncertainty_j is not None
+        assert abs(energy.energy_j - truth_j(measured, name)) <= energy.uncertainty_j
+
+
+def test_windows_end_to_end_add_up_to_the_one_around_them(measured: Meter) -> None:
+    joules = {
+        energy.window: energy.energy_j or 0.0
+        for energy in measured.energies
+        if energy.channel == "synthetic/counter"
+    }
+    assert joules["a"] + joules["b"] == pytest.approx(joules["outer"], rel=0.01)
+
+
+def test_the_headline_speaks_of_the_whole_block_when_no_window_is_called_train(
+    measured: Meter,
+) -> None:
+    assert measured.headline.window == "whole"
+    assert (measured.headline.status, measured.headline.channel) == (
+        "synthetic",
+        "synthetic/counter",
+    )
+    assert measured.headline.energy_j == pytest.approx(
+        measured.span("whole").readings[0].energy.energy_j
+    )
+
+
+def test_short_windows_are_flagged_and_each_window_has_its_own_doubts(measured: Meter) -> None:
+    assert measured.verdict == "suspect"
+    for name in ("a", "outer"):
+        doubts = {c.code: c for c in measured.span(name).cautions}
+        assert f"`{name}` lasted" in doubts["short-window"].detail
+    with pytest.raises(UsageError, match="There are: a, b, outer, whole"):
+        measured.span("nowhere")
+
+
+def test_a_meter_measures_one_block(measured: Meter) -> None:
+    with pytest.raises(UsageError, match="one block"), measured:
+        pass
+    with pytest.raises(UsageError, match="outside"), measured.window("later"):
+        pass
+    assert measured.sampler_cpu_s is not None
+    assert measured.sampler_cpu_s > 0
+
+
+def test_an_error_in_the_block_passes_through_and_its_joules_are_kept() -> None:
+    meter = Meter("synthetic")
+    with pytest.raises(ZeroDivisionError), meter, meter.window("train"):
+        time.sleep(0.3)
+        raise ZeroDivisionError
+    assert meter.headline.window == "train"
+    assert meter.headline.energy_j is not None
+    assert meter.headline.energy_j > 0
+
+
+def samplers() -> list[psutil.Process]:
+    children = psutil.Process().children()
+    return [
+        each for each in children if "wbcbench.measure.sampling_process" in " ".join(each.cmdline())
+    ]
+
+
+def test_when_the_sampling_process_dies_no_joules_are_made_up() -> None:
+    with Meter("synthetic") as meter:
+        (sampler,) = samplers()
+        with meter.window("train"):
+            time.sleep(0.2)
+            sampler.kill()
+            sampler.wait()
+    assert meter.headline.energy_j is None
+    assert meter.headline.status == "absent"
+    assert meter.verdict == "invalid"
+    assert "trace-not-written" in {caution.code for caution in meter.cautions}
+    assert meter.sampler_cpu_s is None
+
+
+def test_when_the_measured_program_dies_its_sampling_process_ends_and_leaves_nothing(
+    tmp_path: Path,
+) -> None:
+    program = (
+        "import os, signal, time\nfrom wbcbench import Meter\n"
+        "with Meter('synthetic'): print('in', flush=True); time.sleep(60)"
+    )
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    victim = subprocess.Popen(
+        [sys.executable, "-c", program],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "TMPDIR": str(folder)},
+    )
+    assert victim.stdout is not None
+    assert victim.stdout.readline() == "in\n"
+    (sampler,) = psutil.Process(victim.pid).children()
+    victim.send_signal(signal.SIGKILL)
+    victim.wait()
+    _, alive = psutil.wait_procs([sampler], timeout=30)
+    assert alive == []
+    wait_for(lambda: not list(folder.glob("wbcbench-*/")), "removal of the readings")
+
+
+def test_what_cannot_be_measured_is_refused_at_the_door(scripted_nvml: ScriptedNvml) -> None:
+    scripted_nvml.play(Scenario(init_error=9))
+    with pytest.raises(UsageError, match="period"):
+        Meter(interval_s=0.001)
+    with pytest.raises(CannotMeasureError, match="driver is not loaded"), Meter("nvml"):
+        pytest.fail("the block must not begin")
+    with pytest.raises(UsageError, match="Did you mean 'nvml'"), Meter("nvlm"):
+        pytest.fail("the block must not begin")
+    assert samplers() == []
+
+
+def test_the_measured_program_is_no_stranger_on_its_gpu(scripted_nvml: ScriptedNvml) -> None:
+    gpu = FakeGpu(processes=(Process(os.getpid()), Process(1)))
+    scripted_nvml.play(Scenario((gpu,)))
+    with Meter("nvml") as meter:
+        time.sleep(1.1)
+    assert meter.headline.status == "measured"
+    (doubt,) = (c for c in meter.cautions if c.code == "foreign-process")
+    assert doubt.detail.startswith(f"Processes that are not this run's were on {gpu.uuid}: 1.")
+
+
+def test_importing_the_package_loads_nothing_else() -> None:
+    program = (
+        "import sys; before = set(sys.modules); import wbcbench; wbcbench.__version__;"
+        "import json; print(json.dumps(sorted(set(sys.modules) - before)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    loaded = {name.split(".")[0] for name in json.loads(done.stdout)} - set(sys.stdlib_module_names)
+    assert loaded == {"wbcbench"}
+    assert "wbcbench.measure.api" not in done.stdout
+
+
+def test_a_name_that_the_package_does_not_have_is_an_attribute_error() -> None:
+    import wbcbench
+
+    with pytest.raises(AttributeError, match="no attribute 'Metre'"):
+        _ = wbcbench.Metre
+
+
+def test_the_example_measures_both_precisions() -> None:
+    script = REPOSITORY / "experiments" / "measure_your_own_script.py"
+    words = [sys.executable, str(script), "--meters", "synthetic", "--seconds", "0.2"]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    lines = [line for line in done.stdout.splitlines() if "products" in line]
+    assert [line.split(":")[0] for line in lines] == ["float64", "float32"]
+    assert all("J each" in line for line in lines)
+
+
+@pytest.fixture
+def fitted() -> Iterator[Meter]:
+    """Two epochs with validation, then one without, of a tiny network."""
+    import keras
+    import numpy as np
+
+    from wbcbench.measure.keras import EpochEnergy
+
+    x, y = np.zeros((32, 4), "float32"), np.zeros(32, "float32")
+    network = keras.Sequential([keras.layers.Dense(1)])
+    network.compile(loss="mse", run_eagerly=True)  # a graph would be traced for each
+    with Meter("synthetic") as meter:
+        first = [EpochEnergy(meter)]
+        network.fit(x, y, epochs=2, validation_data=(x, y), callbacks=first, verbose=0)
+        network.fit(x, y, epochs=1, callbacks=[EpochEnergy(meter, "again/")], verbose=0)
+        network.evaluate(x, y, callbacks=[EpochEnergy(meter, "no/")], verbose=0)
+    yield meter
+
+
+@pytest.mark.tensorflow
+def test_the_keras_callback_marks_training_epochs_and_validation_apart(fitted: Meter) -> None:
+    windows = {window.name: window for window in fitted.windows}
+    assert list(windows) == [
+        "epoch-1",
+        "validate-1",
+        "epoch-2",
+        "validate-2",
+        "train",
+        "again/epoch-1",
+        "again/train",
+        "whole",
+    ]
+    assert fitted.headline.window == "train"
+    inside = [windows[name] for name in ("epoch-1", "validate-1", "epoch-2", "validate-2")]
+    for before, after in itertools.pairwise(inside):
+        assert before.end_s <= after.start_s
+    assert windows["train"].start_s <= inside[0].start_s
+    assert windows["train"].end_s >= inside[-1].end_s
+
+
+@pytest.mark.tensorflow
+def test_the_keras_callback_has_no_batch_hook() -> None:
+    import keras
+
+    from wbcbench.measure.keras import EpochEnergy
+
+    for hook in dir(keras.callbacks.Callback):
+        if "batch" in hook:
+            assert getattr(EpochEnergy, hook) is getattr(keras.callbacks.Callback, hook)

@@ -1,0 +1,333 @@
+"""``wbcbench monitor``: other people's commands, measured and left alone."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import pty
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from fakes.nvml_plugin import ScriptedNvml
+from fakes.nvml_scenario import Counter, FakeGpu, Fault, Process, Scenario
+from fakes.power_shapes import Constant
+from program import command, start, wbcbench
+from wbcbench.cli import COMMANDS, build_app
+from wbcbench.commands.monitor import document
+from wbcbench.core.clock import MonotonicClock
+from wbcbench.core.errors import CannotMeasureError, UsageError
+from wbcbench.core.trace import Channel, Domain, Kind, Origin, Trace
+from wbcbench.core.window import Window
+from wbcbench.measure.child_command import (
+    ChildCommand,
+    CommandNotFoundError,
+    CommandNotRunnableError,
+    check,
+)
+from wbcbench.measure.monitoring import Monitored, monitor_command, write_polls
+from wbcbench.measure.spans import peak_power_w
+from wbcbench.power.meters import MeterRequest
+from wbcbench.power.recording import Asked
+from wbcbench.power.simulated import SyntheticMeter, open_meters
+
+app = build_app(COMMANDS)
+
+APP = build_app(["monitor", "work"])  # with one command alone its name would be left out
+SYNTHETIC = ("monitor", "--meters", "synthetic")
+CHANNEL_KEYS = {
+    "name",
+    "domain",
+    "kind",
+    "origin",
+    "energy_j",
+    "uncertainty_j",
+    "mean_power_w",
+    "peak_power_w",
+    "samples",
+    "max_gap_s",
+}
+
+
+def measured(*words: str, meter: str = "synthetic") -> Monitored:
+    return monitor_command(Asked(meters=(meter,)), words)
+
+
+def told(done: Monitored) -> dict[str, Any]:
+    return document(done)
+
+
+def codes(done: Monitored) -> set[str]:
+    return {caution.code for caution in done.span.cautions}
+
+
+@pytest.fixture(scope="module")
+def slept() -> Monitored:
+    return measured("sleep", "1.3")
+
+
+def test_the_document_has_the_promised_shape_and_the_commands_own_words_stay_out_of_it() -> None:
+    ended = wbcbench(*SYNTHETIC, "--json", "--", "sh", "-c", "echo mine; echo err >&2; exit 7")
+    assert ended.code == 7
+    found = json.loads(ended.out, parse_constant=lambda word: pytest.fail(f"{word} is no JSON"))
+    assert list(found) == [
+        "schema",
+        "duration_s",
+        "headline",
+        "channels",
+        "verdict",
+        "cautions",
+        "exit_status",
+    ]
+    assert found["schema"] == "wbcbench.monitor/1"
+    assert found["exit_status"] == 7
+    assert set(found["headline"]) == {"energy_j", "uncertainty_j", "status", "channel"}
+    assert found["headline"]["status"] == "synthetic"
+    assert all(set(channel) == CHANNEL_KEYS for channel in found["channels"])
+    assert all(set(c) == {"code", "severity", "detail", "advice"} for c in found["cautions"])
+    assert ended.err == "mine\nerr\n"
+
+
+def test_without_json_the_commands_output_is_untouched_and_the_cost_is_told_on_stderr() -> None:
+    ended = wbcbench(*SYNTHETIC, "--", "printf", "a\\nb")
+    assert (ended.code, ended.out) == (0, "a\nb")
+    assert "synthetic/counter" in ended.err
+    assert "short-window" in ended.err
+
+
+def test_a_command_under_a_second_is_flagged_and_its_joules_lie_within_their_interval() -> None:
+    done = measured("sleep", "0.4")
+    window, headline = done.span.window, done.span.headline
+    (meter,) = open_meters(MeterRequest())
+    assert isinstance(meter, SyntheticMeter)
+    truth_j = meter.true_energy_j(window.start_s, window.end_s)
+    assert headline.energy_j is not None
+    assert headline.uncertainty_j is not None
+    assert window.duration_s >= 0.4
+    assert abs(headline.energy_j - truth_j) <= headline.uncertainty_j
+    assert {"short-window", "few-samples"} <= codes(done)
+    assert done.span.verdict == "suspect"
+
+
+def test_even_a_command_that_ends_at_once_by_a_signal_never_costs_nothing() -> None:
+    done = measured("sh", "-c", "kill -9 $$")
+    assert done.span.headline.energy_j is not None
+    assert done.span.headline.energy_j > 0
+    assert done.span.headline.uncertainty_j is not None
+    assert done.span.headline.uncertainty_j > 0
+    assert done.span.verdict != "valid"
+    assert done.exit_status == 128 + 9
+
+
+def test_a_command_that_does_not_exist_is_127_and_nothing_is_measured() -> None:
+    result = CliRunner().invoke(APP, [*SYNTHETIC, "--", "no-such-command-here"])
+    assert isinstance(result.exception, CommandNotFoundError)
+    assert result.exception.exit_code == 127
+    assert "'no-such-command-here'" in str(result.exception)
+
+
+def test_a_file_that_may_not_be_executed_is_126(tmp_path: Path) -> None:
+    script = tmp_path / "script"
+    script.write_text("#!/no/such/interpreter\n")
+    with pytest.raises(CommandNotRunnableError, match="chmod"):
+        check([str(script)])
+    script.chmod(0o755)
+    with pytest.raises(CommandNotRunnableError) as caught:
+        ChildCommand([str(script)], "command", MonotonicClock(), None)
+    assert caught.value.exit_code == 126
+
+
+def test_a_meter_that_does_not_work_here_stops_it_before_the_command(
+    scripted_nvml: ScriptedNvml, tmp_path: Path
+) -> None:
+    scripted_nvml.play(Scenario(init_error=9))
+    touched = tmp_path / "touched"
+    with pytest.raises(CannotMeasureError, match="driver is not loaded"):
+        measured("touch", str(touched), meter="nvml")
+    assert not touched.exists()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--meters", "sinthetic"),
+        ("--meters", ","),
+        ("--interval", "0"),
+        ("--interval", "nan"),
+        ("--csv", "/no/folder/x.csv"),
+    ],
+)
+def test_what_cannot_be_measured_with_is_refused_before_the_command(words: tuple[str, ...]) -> None:
+    result = CliRunner().invoke(APP, [*SYNTHETIC, *words, "--", "false"])
+    assert isinstance(result.exception, UsageError)
+
+
+def test_the_csv_holds_every_reading_and_its_joules_end_below_the_headlines(
+    slept: Monitored,
+) -> None:
+    stream = io.StringIO()
+    write_polls(stream, slept)
+    rows = list(csv.DictReader(io.StringIO(stream.getvalue())))
+    for channel in told(slept)["channels"]:
+        mine = [row for row in rows if row["channel"] == channel["name"]]
+        assert len(mine) == channel["samples"]
+        joules = [float(row["energy_j"]) for row in mine]
+        assert joules == sorted(joules)
+        assert 0 < joules[-1] < channel["energy_j"]
+    powers = [float(row["power_w"]) for row in rows if row["channel"] == "synthetic/power"]
+    (channel,) = (c for c in told(slept)["channels"] if c["kind"] == "sampled")
+    assert channel["peak_power_w"] == max(powers)
+
+
+def test_the_trace_reaches_a_second_past_both_edges_of_the_command(slept: Monitored) -> None:
+    window = slept.span.window
+    for trace in slept.recorded.traces:
+        assert trace.t_s[0] <= window.start_s - 0.9
+        assert trace.t_s[-1] >= window.end_s + 0.8
+
+
+def test_a_command_has_no_doubts_that_only_a_training_run_can_have(slept: Monitored) -> None:
+    assert codes(slept) == {"few-samples", "short-window", "wide-interval", "signal-synthetic"}
+
+
+def test_an_interrupt_goes_to_the_command_which_decides_and_its_joules_are_told() -> None:
+    program = "trap 'echo caught; exit 5' INT; echo ready; while :; do sleep 0.05; done"
+    monitor = start(*SYNTHETIC, "--", "sh", "-c", program)
+    assert monitor.stdout is not None
+    assert monitor.stdout.readline() == "ready\n"
+    monitor.send_signal(signal.SIGINT)
+    out, err = monitor.communicate(timeout=60)
+    assert out == "caught\n"
+    assert "synthetic/counter" in err
+    assert monitor.returncode == 5
+
+
+def test_the_third_interrupt_ends_a_command_that_will_not_end(tmp_path: Path) -> None:
+    heard = tmp_path / "heard"
+    heard.touch()
+    program = f"trap 'echo no >> {heard}' INT; echo ready >> {heard}; while :; do sleep 0.02; done"
+    child = ChildCommand(["sh", "-c", program], "command", MonotonicClock(), None)
+    for lines in (1, 2, 3):
+        while len(heard.read_text().splitlines()) < lines:
+            time.sleep(0.01)
+        child.hear(signal.SIGINT)
+    assert child.ended.wait(30)
+    assert child.exit_status == 128 + 9
+
+
+def test_on_a_terminal_the_commands_group_hears_ctrl_c_once() -> None:
+    """The terminal tells the whole group; a second, passed-on signal would be one too many."""
+    program = (
+        "import signal, time; heard = []\n"
+        "signal.signal(signal.SIGINT, lambda *_: heard.append(1))\n"
+        "print('ready', flush=True)\n"
+        "while not heard: time.sleep(0.01)\n"
+        "time.sleep(0.5)  # for a second one, if there were any\n"
+        "print('heard', len(heard), 'in all', flush=True)\n"
+    )
+    words = command(*SYNTHETIC, "-q", "--", sys.executable, "-c", program)
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execv(words[0], words)
+    seen = b""
+    try:
+        while b"ready" not in seen:
+            seen += os.read(terminal, 1024)
+        os.write(terminal, b"\x03")
+        while b"in all" not in seen:
+            seen += os.read(terminal, 1024)
+    finally:
+        drained = threading.Thread(target=_drain, args=(terminal,), daemon=True)
+        drained.start()
+        _, status = os.waitpid(pid, 0)
+        os.close(terminal)
+    assert b"heard 1 in all" in seen
+    assert os.waitstatus_to_exitcode(status) == 0
+
+
+def _drain(terminal: int) -> None:
+    try:
+        while os.read(terminal, 1024):
+            pass
+    except OSError:
+        return  # the other end is closed
+
+
+def test_without_a_command_it_measures_until_ctrl_c_and_ends_well() -> None:
+    monitor = start(*SYNTHETIC)
+    assert monitor.stderr is not None
+    monitor.stderr.readline()  # the first of the log's lines
+    time.sleep(0.5)
+    monitor.send_signal(signal.SIGINT)
+    time.sleep(0.1)
+    monitor.send_signal(signal.SIGINT)  # an impatient second one loses nothing
+    out, _ = monitor.communicate(timeout=60)
+    assert out.startswith("machine: ")
+    assert "synthetic/counter" in out
+    assert monitor.returncode == 0
+
+
+def test_a_measured_gpu_is_the_headline_and_its_truth_lies_within_the_interval(
+    scripted_nvml: ScriptedNvml,
+) -> None:
+    scripted_nvml.play(Scenario((FakeGpu(power=Constant(200.0), processes=(Process(pid=1),)),)))
+    done = measured("sleep", "1.5", meter="nvml")
+    headline = done.span.headline
+    assert (headline.status, headline.channel) == ("measured", "nvml/gpu0/counter")
+    assert headline.energy_j is not None
+    assert headline.uncertainty_j is not None
+    truth_j = 200.0 * done.span.window.duration_s
+    assert abs(headline.energy_j - truth_j) <= headline.uncertainty_j
+    peaks = [channel["peak_power_w"] for channel in told(done)["channels"]]
+    assert peaks == pytest.approx([200, 200], rel=0.2)
+    assert "foreign-process" in codes(done), "somebody else's process is on the GPU"
+
+
+def test_a_frozen_counter_gives_way_to_its_witness_and_is_never_zero(
+    scripted_nvml: ScriptedNvml,
+) -> None:
+    gpu = FakeGpu(power=Constant(200.0), counter=Counter(frozen_at_s=0.0))
+    scripted_nvml.play(Scenario((gpu,)))
+    done = measured("sleep", "1.5", meter="nvml")
+    assert done.span.headline.channel == "nvml/gpu0/power"
+    truth_j = 200.0 * done.span.window.duration_s
+    assert done.span.headline.energy_j == pytest.approx(truth_j, rel=0.05)
+    assert told(done)["channels"][0]["energy_j"] is None
+    assert done.span.verdict == "suspect"
+
+
+def test_a_lost_gpu_has_unknown_joules_and_no_valid_verdict(scripted_nvml: ScriptedNvml) -> None:
+    scripted_nvml.play(Scenario((FakeGpu(faults=(Fault("lost", at_s=1.5),)),)))
+    done = measured("sleep", "1.5", meter="nvml")
+    assert told(done)["headline"] == {
+        "energy_j": None,
+        "uncertainty_j": None,
+        "status": "absent",
+        "channel": "nvml/gpu0/counter",
+    }
+    assert done.span.verdict == "invalid"
+
+
+def test_a_bad_request_is_refused_in_words() -> None:
+    for asked in ({"interval_s": 0.0}, {"interval_s": float("nan")}, {"meters": ()}):
+        with pytest.raises(UsageError):
+            Asked(**asked)  # type: ignore[arg-type]
+
+
+def test_a_counters_peak_is_over_a_second_and_unknown_for_less() -> None:
+    channel = Channel("c", Kind.COUNTER, Origin.MEASURED, Domain.GPU)
+    times = [i / 10 for i in range(61)]
+    # 100 W, and 300 W from 2 s to 4 s.
+    joules = [100 * t + 200 * min(max(t - 2, 0), 2) for t in times]
+    trace = Trace(channel, times, joules)
+    assert peak_power_w(trace, Window("w", 0.05, 5.95)) == pytest.approx(300)
+    assert peak_power_w(trace, Window("w", 0.05, 1.05)) == pytest.approx(100)
+    assert peak_power_w(trace, Window("w", 0.05, 0.95)) is None

@@ -1,0 +1,109 @@
+"""A span is judged as the training of a run is, whatever its name."""
+
+from dataclasses import asdict, replace
+
+import pytest
+
+from wbcbench.core.board_state import BoardSample
+from wbcbench.core.records import Circumstances
+from wbcbench.core.trace import Channel, Domain, Kind, Origin, Trace
+from wbcbench.core.window import Window
+from wbcbench.measure.spans import Recorded
+
+GPU = "GPU-1"
+COUNTER = Channel(
+    "nvml/gpu0/counter", Kind.COUNTER, Origin.MEASURED, Domain.GPU, "total_energy",
+    limit_w=400.0, device=GPU,
+)  # fmt: skip
+POWER = replace(COUNTER, name="nvml/gpu0/power", kind=Kind.SAMPLED, reading="power_instant")
+TIMES = [0.1 * i for i in range(1000)]
+SEEN = Circumstances(started_utc="", provenance={})
+
+# A name that is nothing to a run, and names that mean something in one.
+NAMES = ("my work", "train", "idle_cold", "idle_post", "validate-1", "warmup", "evaluate")
+
+
+def counter(change=lambda t_s, energy_j: energy_j):
+    return Trace(COUNTER, TIMES, [change(t, 200.0 * t) for t in TIMES])
+
+
+def power(change=lambda t_s, power_w: power_w):
+    ripple = [200.0 + (i % 2) for i in range(len(TIMES))]
+    return Trace(POWER, TIMES, [change(t, w) for t, w in zip(TIMES, ripple, strict=True)])
+
+
+def torn(trace, start_s, end_s):
+    kept = [i for i, t in enumerate(TIMES) if not start_s < t < end_s]
+    return Trace(trace.channel, [TIMES[i] for i in kept], [trace.value[i] for i in kept])
+
+
+def busy_board(**what):
+    return {
+        GPU: [
+            BoardSample(float(t), 30.0 + t / 2, utilization=0.9, own=(1,), **what)
+            for t in range(100)
+        ]
+    }
+
+
+QUIET = {}
+LONG, SHORT = (10.0, 90.0), (50.0, 53.0)
+
+
+def span(name, traces, looks=QUIET, edges=LONG, *, is_cut=False):
+    return Recorded(tuple(traces), looks, SEEN).span(Window(name, *edges), is_cut=is_cut)
+
+
+CASES = {
+    "window-cut": ([counter(), power()], QUIET, LONG, True, "invalid"),
+    "short-window": ([power()], QUIET, SHORT, False, "info"),
+    "few-samples": ([counter(), power()], QUIET, SHORT, False, "info"),
+    "energy-unknown": ([torn(power(), 80.0, 200.0)], QUIET, LONG, False, "invalid"),
+    "second-choice": (
+        [counter(lambda t, j: j if t < 50 else 1e4), power()], QUIET, LONG, False, "suspect",
+    ),
+    "sampling-gap": ([torn(power(), 15.0, 85.0)], QUIET, LONG, False, "invalid"),
+    "reads-failed": (
+        [counter(lambda t, j: None if 30 < t < 31 else j), power()], QUIET, LONG, False, "suspect",
+    ),
+    "witnesses-disagree": ([counter(), power(lambda t, w: 1.3 * w)], QUIET, LONG, False, "invalid"),
+    "throttled": (
+        [counter(), power()], busy_board(reasons=("hw_slowdown",)), LONG, False, "invalid",
+    ),
+    "power-capped": (
+        [counter(), power()], busy_board(reasons=("sw_power_cap",)), LONG, False, "info",
+    ),
+    "began-cold": ([counter(), power()], busy_board(), LONG, False, "info"),
+    "foreign-process": (
+        [counter(), power()], busy_board(foreign=(77,)), LONG, False, "suspect",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("code", CASES)
+@pytest.mark.parametrize("name", NAMES)
+def test_a_span_is_in_the_same_doubt_under_any_name(code, name):
+    traces, looks, edges, is_cut, severity = CASES[code]
+    found = span(name, traces, looks, edges, is_cut=is_cut)
+    (doubt,) = (each for each in found.cautions if each.code == code)
+    assert (doubt.severity, doubt.window) == (severity, name)
+    plain = span("a span", traces, looks, edges, is_cut=is_cut)
+    assert repr(asdict(found)) == repr(asdict(plain)).replace("a span", name)
+
+
+@pytest.mark.parametrize("code", CASES)
+def test_no_doubt_about_a_span_speaks_of_training(code):
+    traces, looks, edges, is_cut, _ = CASES[code]
+    for doubt in span("my work", traces, looks, edges, is_cut=is_cut).cautions:
+        assert "`train`" not in doubt.detail + doubt.advice
+        assert " train." not in doubt.detail
+        assert "{" not in doubt.advice
+
+
+def test_the_advice_names_the_span():
+    (doubt,) = (
+        each for each in span("my work", [power()], edges=SHORT).cautions
+        if each.code == "short-window"
+    )  # fmt: skip
+    assert "`my work` lasted 3.0 s" in doubt.detail
+    assert "until `my work` lasts a minute" in doubt.advice

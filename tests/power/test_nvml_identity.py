@@ -1,0 +1,154 @@
+"""Which GPU is meant: words, prefixes, CUDA's numbering and MIG instances."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fakes.nvml_plugin import ScriptedNvml
+from fakes.nvml_scenario import FakeGpu, Scenario
+from wbcbench.core.errors import CannotMeasureError, UsageError
+from wbcbench.core.pci import same_bus
+from wbcbench.power import nvml_library
+from wbcbench.power.identity import Gpu, choose, list_gpus, named_gpu
+from wbcbench.power.meters import MeterRequest
+from wbcbench.power.nvml import open_meters
+
+# NVML counts them 0, 1, 2; by PCI bus they come 2, 0, 1.
+GPUS = (
+    Gpu(0, "GPU-aaaa1111-0000", "Test", "00000000:3B:00.0", mig=False),
+    Gpu(1, "GPU-aaaa2222-0000", "Test", "00000000:AF:00.0", mig=False),
+    Gpu(2, "GPU-bbbb3333-0000", "Test", "00000000:17:00.0", mig=False),
+)
+
+
+def chosen(words: tuple[str, ...] = (), **environment: str) -> list[int]:
+    return [gpu.index for gpu in choose(words, GPUS, environment)]
+
+
+def test_without_a_word_every_gpu_is_meant() -> None:
+    assert chosen() == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("word", "index"),
+    [
+        ("1", 1),
+        ("GPU-aaaa2222-0000", 1),
+        ("GPU-b", 2),
+        ("gpu-BBBB", 2),
+        ("aaaa1", 0),
+    ],
+)
+def test_an_index_a_uuid_or_a_prefix_names_one_gpu(word: str, index: int) -> None:
+    assert chosen((word,)) == [index]
+
+
+@pytest.mark.parametrize("word", ["7", "GPU-ffff", "banana"])
+def test_a_word_that_names_no_gpu_is_refused_with_the_list(word: str) -> None:
+    with pytest.raises(UsageError, match="names no GPU") as caught:
+        chosen((word,))
+    assert all(gpu.uuid in str(caught.value) for gpu in GPUS)
+
+
+def test_a_prefix_of_several_gpus_is_refused() -> None:
+    with pytest.raises(UsageError, match="names several GPUs"):
+        chosen(("GPU-aaaa",))
+
+
+def test_a_gpu_named_twice_is_measured_once() -> None:
+    assert chosen(("0", "GPU-aaaa1")) == [0]
+
+
+def test_one_gpu_is_the_first_visible_one_unless_others_are_named() -> None:
+    environment = {"CUDA_VISIBLE_DEVICES": "1,0"}
+    assert choose((), GPUS, {}, first_visible=True) == (GPUS[0],)
+    assert choose((), GPUS, environment, first_visible=True) == (GPUS[0],)
+    assert choose(("2", "1"), GPUS, {}, first_visible=True) == (GPUS[2], GPUS[1])
+
+
+def test_words_go_before_the_environment() -> None:
+    assert chosen(("1",), CUDA_VISIBLE_DEVICES="GPU-b") == [1]
+
+
+@pytest.mark.parametrize(
+    ("visible", "indices"),
+    [
+        ("0", [2]),  # CUDA's GPU 0 is the first on the bus, which NVML calls 2
+        ("1,2", [0, 1]),
+        ("GPU-aaaa2,GPU-b", [1, 2]),
+        ("2,9,0", [1]),  # CUDA stops at the first word it does not know
+        ("0,0", [2]),
+    ],
+)
+def test_cuda_visible_devices_counts_along_the_bus(visible: str, indices: list[int]) -> None:
+    assert chosen(CUDA_VISIBLE_DEVICES=visible) == indices
+
+
+@pytest.mark.parametrize("visible", ["", "-1", "NoDevFiles", "9"])
+def test_an_environment_that_hides_every_gpu_leaves_nothing_to_measure(visible: str) -> None:
+    with pytest.raises(CannotMeasureError, match="hides every GPU"):
+        chosen(CUDA_VISIBLE_DEVICES=visible)
+
+
+def test_cudas_own_order_of_different_models_is_refused_for_nobody_knows_it() -> None:
+    mixed = (GPUS[0], replace(GPUS[1], name="Other"))
+    with pytest.raises(UsageError, match="CUDA_DEVICE_ORDER=PCI_BUS_ID"):
+        choose((), mixed, {"CUDA_VISIBLE_DEVICES": "0"})
+    by_bus = {"CUDA_VISIBLE_DEVICES": "0", "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
+    assert choose((), mixed, by_bus) == (GPUS[0],)
+    assert choose((), mixed, {"CUDA_VISIBLE_DEVICES": "GPU-aaaa2"}) == (mixed[1],)
+
+
+def test_mig_is_refused_with_the_reason_however_it_is_named() -> None:
+    cut = (replace(GPUS[0], mig=True), GPUS[1])
+    with pytest.raises(CannotMeasureError, match="cut into MIG instances"):
+        choose(("0",), cut, {})
+    with pytest.raises(CannotMeasureError, match="is a MIG instance"):
+        choose(("MIG-aaaa",), cut, {})
+    with pytest.raises(CannotMeasureError, match="names the MIG instance"):
+        choose((), cut, {"CUDA_VISIBLE_DEVICES": "MIG-aaaa"})
+    assert choose(("1",), cut, {}) == (GPUS[1],)
+
+
+@given(
+    numbers=st.tuples(
+        st.integers(0, 0xFFFF), st.integers(0, 0xFF), st.integers(0, 0x1F), st.integers(0, 7)
+    )
+)
+def test_nvmls_and_cudas_spelling_of_one_bus_id_are_the_same(
+    numbers: tuple[int, int, int, int],
+) -> None:
+    domain, bus, device, function = numbers
+    nvml = f"{domain:08X}:{bus:02X}:{device:02X}.{function}"
+    cuda = f"{domain:04x}:{bus:02x}:{device:02x}.{function}"
+    assert same_bus(nvml, cuda)
+    assert not same_bus(nvml, f"{domain:04x}:{bus ^ 1:02x}:{device:02x}.{function}")
+
+
+@given(cut=st.integers(5, 17), gpu=st.sampled_from(GPUS))
+def test_a_long_enough_prefix_names_its_gpu_and_a_short_one_never_names_another(
+    cut: int, gpu: Gpu
+) -> None:
+    prefix = gpu.uuid[:cut]
+    try:
+        assert named_gpu(prefix, GPUS) is gpu
+    except UsageError:
+        assert sum(other.uuid.startswith(prefix) for other in GPUS) > 1
+
+
+def test_what_the_driver_lists_is_what_is_chosen_from(scripted_nvml: ScriptedNvml) -> None:
+    boards = (
+        FakeGpu(uuid="GPU-aa", bus="00000000:AF:00.0", mig=-1),
+        FakeGpu(uuid="GPU-bb", bus="00000000:3B:00.0", mig=1),
+    )
+    scripted_nvml.play(Scenario(boards))
+    with nvml_library.session():
+        first, second = list_gpus()
+    assert (first.uuid, first.pci_bus_id, first.mig) == ("GPU-aa", "00000000:AF:00.0", False)
+    assert (second.index, second.mig) == (1, True)
+    (meter,) = open_meters(MeterRequest(gpus=("GPU-a",)))
+    assert meter.name == "nvml/gpu0"
+    with pytest.raises(CannotMeasureError, match="MIG"):
+        open_meters(MeterRequest())

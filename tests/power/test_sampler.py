@@ -1,0 +1,103 @@
+"""The sampler: every poll on disk, a hanging meter alone, errors that reach the run."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from fakes.scripted_meter import POWER, ScriptedMeter, hanging_once
+from wbcbench.core.clock import MonotonicClock
+from wbcbench.core.local_facts import Local
+from wbcbench.core.rundir import RunDir
+from wbcbench.core.spec import RunSpec
+from wbcbench.core.trace import Channel, Domain, Kind, Origin
+from wbcbench.power.sampler import Sampler
+
+OTHER = Channel("other/power", Kind.SAMPLED, Origin.SYNTHETIC, Domain.CPU)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunDir:
+    folder = RunDir(tmp_path / "runs" / "one")
+    folder.create(RunSpec(variant="leaky-dropout"), Local())
+    return folder
+
+
+def sampled(run: RunDir, meters: list[ScriptedMeter], for_s: float) -> Sampler:
+    run.write_channels([channel for meter in meters for channel in meter.channels])
+    sampler = Sampler(meters, run, 0.02, MonotonicClock())
+    sampler.start()
+    time.sleep(for_s)
+    sampler.stop()
+    return sampler
+
+
+def test_every_poll_is_kept_even_when_the_reading_never_changes(run: RunDir) -> None:
+    sampler = sampled(run, [ScriptedMeter(lambda _: 100.0)], 0.5)
+    (trace,) = run.read_traces()
+    assert len(trace.t_s) == sampler.summaries()[0].samples >= 10
+    assert set(trace.value) == {100.0}
+
+
+def test_polls_lie_on_a_grid_that_does_not_drift(run: RunDir) -> None:
+    sampled(run, [ScriptedMeter(lambda _: 1.0)], 0.6)
+    (trace,) = run.read_traces()
+    # Each tick may jitter by JITTER of the period plus scheduling, but the ticks do not add it up.
+    ticks = [(t - trace.t_s[0]) / 0.02 for t in trace.t_s[1:]]
+    late = sorted(tick - round(tick) for tick in ticks)
+    assert abs(late[len(late) // 2]) < 0.5
+
+
+def test_a_failed_read_is_an_empty_cell_and_never_a_zero(run: RunDir) -> None:
+    sampler = sampled(run, [ScriptedMeter(lambda n: None if n % 2 else 5.0)], 0.3)
+    (trace,) = run.read_traces()
+    assert None in trace.value
+    assert 0.0 not in trace.value
+    assert sampler.summaries()[0].failed == trace.value.count(None)
+
+
+def test_a_hanging_meter_leaves_the_others_on_their_grid(run: RunDir) -> None:
+    stuck = ScriptedMeter(hanging_once(at_read=5, for_s=0.6), "stuck")
+    free = ScriptedMeter(lambda _: 1.0, "free", (OTHER,))
+    sampler = sampled(run, [stuck, free], 1.0)
+    stuck_sum, free_sum = sampler.summaries()
+    assert stuck_sum.max_gap_s is not None
+    assert stuck_sum.max_gap_s >= 0.25
+    assert stuck_sum.missed >= 10
+    assert free_sum.missed <= stuck_sum.missed / 2
+
+
+def test_a_line_torn_by_a_kill_is_left_out(run: RunDir) -> None:
+    sampled(run, [ScriptedMeter(lambda _: 2.0)], 0.2)
+    path = run.trace_path("scripted")
+    whole = len(run.read_traces()[0].t_s)
+    with path.open("a") as stream:
+        stream.write("99999.1")
+    assert len(run.read_traces()[0].t_s) == whole
+
+
+def test_a_channel_that_has_learnt_more_of_its_sensor_is_still_the_same(run: RunDir) -> None:
+    sampler = sampled(run, [ScriptedMeter(lambda _: 7.0)], 0.2)
+    assert {value for _, value in sampler.recent(replace(POWER, update_s=0.05))} == {7.0}
+    assert sampler.recent(OTHER) == []
+
+
+def test_polls_wander_over_half_a_period_and_keep_their_order(run: RunDir) -> None:
+    sampled(run, [ScriptedMeter(lambda _: 1.0)], 1.0)
+    (trace,) = run.read_traces()
+    places = [(t / 0.02) % 1 for t in trace.t_s]
+    assert trace.t_s == sorted(trace.t_s)
+    assert max(places) - min(places) > 0.4
+
+
+def test_a_disk_that_cannot_be_written_reaches_the_run(run: RunDir) -> None:
+    full = Path("/dev/full")
+    if not full.exists():
+        pytest.skip("/dev/full is not on this system")
+    run.trace_path("scripted").symlink_to(full)
+    run.write_channels([POWER])
+    with pytest.raises(OSError, match="No space left"):
+        Sampler([ScriptedMeter(lambda _: 1.0)], run, 0.02, MonotonicClock())

@@ -1,0 +1,132 @@
+"""Boards are looked at once a second, and losing that never touches a run."""
+
+from __future__ import annotations
+
+import os
+import threading
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+
+import pytest
+
+from builders.machine import COUNTER, GPU
+from wbcbench.core.clock import MonotonicClock
+from wbcbench.core.rundir import RunDir
+from wbcbench.core.trace import Domain, Origin
+from wbcbench.power.gpu_telemetry import GpuProcess, TelemetrySample
+from wbcbench.power.telemetry import TelemetryRecorder, open_boards
+
+SEEN = TelemetrySample(
+    temperature_c=61.0,
+    clock_sm_hz=1.4e9,
+    clock_memory_hz=2.6e9,
+    throttle_mask=0x008 | 0x004,
+    utilization=0.93,
+    utilization_memory=0.4,
+    memory_used_bytes=7_000_000_000,
+    memory_total_bytes=80_000_000_000,
+    power_limit_w=400.0,
+    processes=(GpuProcess(os.getpid(), "compute", None), GpuProcess(1, "compute", None)),
+)
+
+
+@dataclass
+class ScriptedBoard:
+    """A board that says ``seen``, or waits as a hanging driver does."""
+
+    uuid: str = GPU
+    seen: TelemetrySample = SEEN
+    hangs: threading.Event | None = None
+    looked: threading.Event = field(default_factory=threading.Event)
+
+    def read(self) -> TelemetrySample:
+        self.looked.set()
+        if self.hangs:
+            self.hangs.wait(30)
+        return self.seen
+
+
+@pytest.fixture
+def run(tmp_path):
+    (tmp_path / "run").mkdir()
+    return RunDir(tmp_path / "run")
+
+
+def recorded(run, *boards):
+    recorder = TelemetryRecorder(boards, run, MonotonicClock())
+    recorder.start()
+    for board in boards:
+        assert board.looked.wait(10)
+    recorder.stop()
+    return recorder
+
+
+def test_what_a_board_says_is_on_disk_when_the_recorder_stops(run):
+    recorded(run, ScriptedBoard())
+    [look] = run.read_telemetry()[GPU][:1]
+    assert look.temperature_c == 61.0
+    assert look.clock_sm_hz == 1.4e9
+    assert look.utilization == 0.93
+    assert look.memory_used_bytes == 7_000_000_000
+    assert look.power_limit_w == 400.0
+    assert look.reasons == ("sw_power_cap", "hw_slowdown")
+
+
+def test_own_processes_are_told_from_strangers(run):
+    recorded(run, ScriptedBoard())
+    look = run.read_telemetry()[GPU][0]
+    assert look.own == (os.getpid(),)
+    assert look.foreign == (1,)
+
+
+def test_a_driver_that_lists_nobody_differs_from_one_that_does_not_tell(run):
+    nobody = ScriptedBoard("GPU-2", replace(SEEN, processes=()))
+    silent = ScriptedBoard("GPU-3", replace(SEEN, processes=None, throttle_mask=None))
+    recorded(run, nobody, silent)
+    looks = run.read_telemetry()
+    assert looks["GPU-2"][0].own == ()
+    assert looks["GPU-3"][0].own is None
+    assert looks["GPU-3"][0].reasons is None
+
+
+def test_a_board_that_hangs_delays_no_other_and_does_not_keep_the_run_from_ending(run):
+    release = threading.Event()
+    hanging = ScriptedBoard("GPU-2", hangs=release)
+    try:
+        recorded(run, hanging, ScriptedBoard())
+        looks = run.read_telemetry()
+        assert looks[GPU]
+        assert looks["GPU-2"] == []
+    finally:
+        release.set()
+
+
+def test_a_disk_that_cannot_be_written_ends_the_looking_and_nothing_else(run):
+    run.telemetry_path(GPU).parent.write_text("in the way")
+    board = ScriptedBoard()
+    recorder = TelemetryRecorder([board], run, MonotonicClock())
+    recorder.start()
+    recorder.stop()
+    assert isinstance(recorder.error, OSError)
+    assert not board.looked.is_set()
+
+
+def test_a_run_without_boards_has_no_telemetry(run):
+    assert recorded(run).error is None
+    assert run.read_telemetry() == {}
+
+
+def test_only_measured_boards_with_an_identity_are_opened():
+    channels = [
+        replace(COUNTER, origin=Origin.SYNTHETIC),
+        replace(COUNTER, domain=Domain.CPU),
+        replace(COUNTER, device=None),
+    ]
+    with ExitStack() as stack:
+        assert open_boards(channels, stack) == []
+
+
+def test_a_board_that_does_not_answer_is_left_out(scripted_nvml):
+    del scripted_nvml  # without a scenario the driver is not loaded
+    with ExitStack() as stack:
+        assert open_boards([COUNTER], stack) == []

@@ -1,0 +1,134 @@
+"""The typeset paper: its sheets, numbers and references; and text that stays text."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+
+import pytest
+from pypdf import PdfReader
+
+from builders.run import make_record
+from builders.study import gather
+from wbcbench.report import Block, DataTable, Report, Statement, build
+from wbcbench.report.drawing import to_pdf
+from wbcbench.report.evidence import ReportStudy
+from wbcbench.report.paper import _figure, _width_over_height, to_paper
+from wbcbench.study.experiment import SubmissionDetails
+
+A4_PT = (595.276, 841.89)
+HOSTILE = (
+    '#panic() #include "/etc/passwd" $x^2$ *b* _i_ `raw` <label> @ref \\ // no /* no */ '
+    "[a](b) {{ x }} ]]> <script> - + = / ~ \u202e \x00 'quoted' https://example.org"
+)
+
+
+def paper(report, study=None, pictures=None):
+    study = study or ReportStudy("x", ())
+    return PdfReader(io.BytesIO(to_paper(report, study, pictures or {})))
+
+
+def text_of(pdf):
+    words = " ".join(page.extract_text() for page in pdf.pages)
+    return " ".join(words.replace("\u200b", "").split())
+
+
+@pytest.fixture(scope="module")
+def whole():
+    runs = [make_record(v, seed) for v in ("leaky-dropout", "relu-dropout") for seed in (1, 2)]
+    study = gather("runs", runs)
+    report = build(study)
+    figures = [figure for block in report.blocks for figure in block.figures]
+    return report, paper(report, study, {f"figures/{f.name}.pdf": to_pdf(f) for f in figures})
+
+
+def test_sheets_are_a4_and_numbered(whole):
+    _, pdf = whole
+    for number, page in enumerate(pdf.pages, start=1):
+        size = tuple(sorted(map(float, page.mediabox[2:])))
+        assert size == pytest.approx(A4_PT, abs=0.5)
+        assert f"{number} / {len(pdf.pages)}" in page.extract_text()
+
+
+def test_tables_figures_and_sections_are_numbered_and_references_stand_at_the_end(whole):
+    report, pdf = whole
+    words = text_of(pdf)
+    tables = sum(len(block.tables) for block in report.blocks)
+    figures = sum(len(block.figures) for block in report.blocks)
+    assert f"Table {tables}:" in words
+    assert f"Figure {figures}:" in words
+    assert f"Table {tables + 1}:" not in words
+    assert "Abstract" in words
+    assert words.index("References") > words.index(f"Table {tables}:")
+    assert "Kaplan" in words
+
+
+def test_the_paper_knows_its_title_and_no_date(whole):
+    _, pdf = whole
+    assert pdf.metadata.title == "Study runs: energy and accuracy"
+    assert pdf.metadata.creation_date is None or pdf.metadata.creation_date.year == 1970
+
+
+def hostile_report(text, rows=1):
+    table = DataTable(text, ("run", text), tuple((f"r{i}", text) for i in range(rows)))
+    claim = Statement("c1", text, "runs.csv", "r0", {})
+    block = Block("answer", text, (text,), claims=(claim,), tables=(table,))
+    return Report(text, text, (text,), (block, replace(block, key="more")))
+
+
+def test_text_of_records_is_set_as_it_is(whole):
+    words = text_of(paper(hostile_report(HOSTILE)))
+    assert "#panic()" in words
+    assert '#include "/etc/passwd"' in words
+    assert "$x^2$ *b* _i_ `raw` <label> @ref \\" in words
+    assert "root:" not in words
+
+
+def test_endless_words_are_broken_and_do_not_leave_the_sheet():
+    words = text_of(paper(hostile_report("x" * 10_000)))
+    assert words.count("x") > 3000
+
+
+def test_a_long_table_goes_on_with_its_heading_on_every_sheet():
+    pdf = paper(hostile_report("words", rows=400))
+    carrying = [page.extract_text() for page in pdf.pages if "r150" in page.extract_text()]
+    assert carrying
+    assert len(pdf.pages) > 5
+    assert all("run" in page.splitlines()[1:4] or "run words" in page for page in carrying)
+
+
+def test_a_tall_figure_stays_on_its_sheet(whole):
+    report, _ = whole
+    figure = next(figure for block in report.blocks for figure in block.figures)
+    tall = to_pdf(figure).replace(b"/MediaBox [ 0 0 403.2 ", b"/MediaBox [ 0 0 40.32 ")
+    assert _width_over_height(tall) < 0.2
+    assert _figure(figure, {f"figures/{figure.name}.pdf": tall}, False)["width"] < 4.0
+
+
+def test_the_same_report_gives_the_same_bytes():
+    report, study = hostile_report("words", rows=30), ReportStudy("x", ())
+    assert to_paper(report, study, {}) == to_paper(report, study, {})
+
+
+class Planned(ReportStudy):
+    """A study whose plan says who hands it in."""
+
+    @property
+    def plan(self):
+        class Plan:
+            submission = SubmissionDetails("A. Student #1", "Energy & Learning", None)
+
+        return Plan()
+
+
+def test_author_and_course_of_the_plan_stand_under_the_title():
+    words = text_of(paper(hostile_report("words"), Planned("x", ())))
+    assert "A. Student #1" in words
+    assert "Energy & Learning" in words
+
+
+def test_a_claim_names_the_table_it_is_from():
+    table = DataTable("c", ("run",), (("r0",),), source="runs.csv", keys=("r0",))
+    claim = Statement("c1", "A sentence.", "runs.csv", "r0", {})
+    report = Report("t", "f", (), (Block("runs", "Runs", claims=(claim,), tables=(table,)),))
+    assert "A sentence. (Table 1)" in text_of(paper(report))

@@ -1,0 +1,114 @@
+"""What stands in a trainer's environment, and that a seed decides every number of a run."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+
+from wbcbench.core.spec import RunSpec
+from wbcbench.run.execution import trainer_environment, variables
+
+SPEC = RunSpec(variant="leaky-dropout", seed=7)
+
+# Per seed: two epochs of twenty images and their metrics, as the trainer feeds and compiles them.
+TRAIN_A_LITTLE = """
+import json, sys
+import keras, numpy as np
+from wbcbench.train.input import training_batches
+from wbcbench.core.spec import RunSpec
+from wbcbench.train import device, training_network as network
+variant, *seeds = sys.argv[1:]
+drawn = np.random.default_rng(0)
+images = drawn.integers(0, 256, (20, 80, 80, 3)).astype(np.uint8)
+labels = np.eye(5, dtype=np.float32)[drawn.integers(1, 5, 20)]
+
+def metrics(seed):
+    spec = RunSpec(variant=variant, seed=seed, batch_size=8)
+    device.configure(spec)
+    model = network.build(spec)
+    batches = training_batches(images, labels, batch_size=spec.batch_size, seed=spec.seed)
+    history = model.fit(batches, epochs=2, shuffle=False, verbose=0).history
+    return [[float(x).hex() for x in history[name]] for name in ("loss", "accuracy")]
+
+print(json.dumps([metrics(int(seed)) for seed in seeds]))
+"""
+
+
+def test_the_trainer_sees_the_measured_gpu_alone_and_counts_it_as_nvml_does():
+    environment = trainer_environment(SPEC, {"CUDA_VISIBLE_DEVICES": "3"}, gpus=["GPU-1f2e"])
+    assert environment["CUDA_VISIBLE_DEVICES"] == "GPU-1f2e"
+    assert environment["CUDA_DEVICE_ORDER"] == "PCI_BUS_ID"
+
+
+def test_no_gpu_hides_all_and_no_word_leaves_the_choice_alone():
+    assert trainer_environment(SPEC, {}, gpus=[])["CUDA_VISIBLE_DEVICES"] == ""
+    assert "CUDA_VISIBLE_DEVICES" not in trainer_environment(SPEC, {})
+    assert trainer_environment(SPEC, {"CUDA_VISIBLE_DEVICES": "1"})["CUDA_VISIBLE_DEVICES"] == "1"
+
+
+def test_the_seed_fixes_pythons_hashes_even_when_it_needs_more_than_32_bits():
+    assert trainer_environment(SPEC, {"PYTHONHASHSEED": "random"})["PYTHONHASHSEED"] == "7"
+    large = trainer_environment(replace(SPEC, seed=2**32 + 5), {})
+    assert large["PYTHONHASHSEED"] == "5"
+
+
+def test_an_untuned_run_leaves_tensorflows_own_choices():
+    environment = trainer_environment(replace(SPEC, tuned=False), {})
+    assert not {"TF_ENABLE_ONEDNN_OPTS", "GLIBC_TUNABLES"} & environment.keys()
+    assert trainer_environment(SPEC, {})["TF_ENABLE_ONEDNN_OPTS"] == "1"
+
+
+def test_what_only_concerns_speed_yields_to_the_user():
+    mine = {"TF_ENABLE_ONEDNN_OPTS": "0", "GLIBC_TUNABLES": "a=1", "TF_CPP_MIN_LOG_LEVEL": "0"}
+    environment = trainer_environment(SPEC, mine)
+    assert {name: environment[name] for name in mine} == mine
+
+
+def test_a_backend_from_the_users_keras_settings_does_not_reach_the_trainer():
+    assert trainer_environment(SPEC, {"KERAS_BACKEND": "jax"})["KERAS_BACKEND"] == "tensorflow"
+
+
+def test_threads_and_determinism_follow_the_spec():
+    environment = trainer_environment(replace(SPEC, threads=3, deterministic=True), {})
+    assert environment["TF_NUM_INTRAOP_THREADS"] == environment["OMP_NUM_THREADS"] == "3"
+    assert environment["TF_DETERMINISTIC_OPS"] == "1"
+    plain = trainer_environment(SPEC, {})
+    assert not {"TF_NUM_INTRAOP_THREADS", "TF_DETERMINISTIC_OPS"} & plain.keys()
+
+
+def test_the_rest_of_the_environment_is_passed_on_and_the_base_is_not_changed():
+    base = {"PATH": "/bin", "HOME": "/home/someone"}
+    environment = trainer_environment(SPEC, base)
+    assert base.items() <= environment.items()
+    assert len(base) == 2
+
+
+def test_every_variable_has_a_reason():
+    spec = replace(SPEC, threads=2, deterministic=True)
+    for variable in variables(spec, gpus=["GPU-1f2e"]):
+        assert variable.reason.endswith("."), variable.name
+
+
+def metrics_of_a_fresh_process(spec: RunSpec, *seeds: int) -> list[list[list[str]]]:
+    """Metrics of each seed, trained one after the other; the process is one for the first."""
+    done = subprocess.run(
+        [sys.executable, "-c", TRAIN_A_LITTLE, spec.variant, *map(str, seeds)],
+        env=trainer_environment(replace(spec, seed=seeds[0]), os.environ, gpus=[]),
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    return json.loads(done.stdout)
+
+
+@pytest.mark.tensorflow
+def test_two_processes_with_one_seed_give_identical_epoch_metrics_and_another_seed_others():
+    """That of deterministic runs is shown with whole trainers, in ``test_trainer``."""
+    seven, eight = metrics_of_a_fresh_process(SPEC, 7, 8)
+    assert [seven] == metrics_of_a_fresh_process(SPEC, 7)
+    assert seven[0] != eight[0]

@@ -1,0 +1,333 @@
+"""Every number of ``stats`` against scipy, statsmodels, or what was worked out by hand."""
+
+from __future__ import annotations
+
+import gc
+import math
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.stats
+import statsmodels.formula.api as smf
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.power import TTestPower
+from statsmodels.stats.weightstats import DescrStatsW
+
+from wbcbench.energy.metrics import pareto_front
+from wbcbench.stats.correction import holm
+from wbcbench.stats.effects import d_z, share_won
+from wbcbench.stats.equivalence import equivalence_p
+from wbcbench.stats.factorial import FIRST, INTERACTION, SECOND, contrast, decompose, pair
+from wbcbench.stats.front import front_share, on_front
+from wbcbench.stats.gates import GateOutcome, blocks_to_settle, judge
+from wbcbench.stats.intervals import Interval, bootstrap_interval, interval, t_interval
+from wbcbench.stats.permutation import least_blocks, p_floor, sign_flip_p
+from wbcbench.stats.photographs import on_same_images
+from wbcbench.stats.power import detectable_effect, power
+from wbcbench.stats.shares import share_interval
+from wbcbench.stats.survival import censored_median
+
+
+@pytest.fixture(autouse=True, scope="module")
+def few_objects() -> Iterator[None]:
+    """``multipletests`` collects garbage at each call: a tenth of a second where much is loaded."""
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
+numbers = st.floats(-5, 5, allow_subnormal=False).map(lambda x: round(x, 3))
+
+
+def samples(least: int, most: int) -> st.SearchStrategy[np.ndarray]:
+    return st.integers(least, most).flatmap(lambda n: arrays(np.float64, n, elements=numbers))
+
+
+@given(samples(3, 20), st.sampled_from([0.9, 0.95]))
+def test_the_t_interval_is_that_of_scipy(differences, level):
+    assume(np.ptp(differences) > 0)
+    found = t_interval(differences, level)
+    wanted = scipy.stats.ttest_1samp(differences, 0).confidence_interval(level)
+    assert (found.low, found.high) == pytest.approx((wanted.low, wanted.high))
+    assert found.method == "t"
+
+
+def test_below_three_blocks_there_is_no_interval_and_below_fifteen_no_bootstrap():
+    assert t_interval(np.array([1.0, 2.0])) is None
+    assert bootstrap_interval(np.arange(14.0)) is None
+    found = interval(np.arange(15.0), "bootstrap")
+    assert found.method == "bootstrap"
+    assert found.low < 7 < found.high
+
+
+def test_equal_differences_give_an_interval_without_width_by_either_method():
+    same = np.full(15, 2.5)
+    assert (t_interval(same).low, t_interval(same).high) == (2.5, 2.5)
+    assert (bootstrap_interval(same).low, bootstrap_interval(same).high) == (2.5, 2.5)
+
+
+@settings(max_examples=60)
+@given(samples(2, 8))
+def test_the_sign_flip_p_is_that_of_scipys_permutation_test(differences):
+    wanted = scipy.stats.permutation_test(
+        (differences,),
+        np.mean,
+        permutation_type="samples",
+        n_resamples=np.inf,
+        vectorized=True,
+    )
+    assert sign_flip_p(differences) == pytest.approx(wanted.pvalue)
+
+
+@pytest.mark.parametrize(
+    ("blocks", "least"), [(1, 1.0), (5, 0.0625), (7, 0.015625), (8, 0.0078125)]
+)
+def test_p_cannot_fall_below_its_floor_however_large_the_effect(blocks, least):
+    assert p_floor(blocks) == least
+    assert sign_flip_p(np.full(blocks, 1e9) + np.arange(blocks)) == least
+
+
+def test_many_blocks_are_tested_by_drawn_patterns_with_a_fixed_seed():
+    differences = np.random.default_rng(3).normal(0.4, 1, 30)
+    p = sign_flip_p(differences)
+    assert p == sign_flip_p(differences)
+    assert p == pytest.approx(scipy.stats.ttest_1samp(differences, 0).pvalue, abs=0.01)
+    assert sign_flip_p(np.full(30, 1.0)) == p_floor(30)
+
+
+def test_rows_are_tested_each_by_itself():
+    rows = np.random.default_rng(5).normal(size=(4, 8))
+    assert sign_flip_p(rows) == pytest.approx([float(sign_flip_p(row)) for row in rows])
+
+
+@pytest.mark.parametrize(("level", "blocks"), [(0.05, 6), (0.05 / 3, 7), (0.05 / 6, 8)])
+def test_the_fewest_blocks_that_can_reach_a_level(level, blocks):
+    assert least_blocks(level) == blocks
+
+
+@given(arrays(np.float64, st.integers(1, 12), elements=st.floats(0, 1)))
+def test_holm_is_that_of_statsmodels(p):
+    assert holm(p) == pytest.approx(multipletests(p, method="holm")[1])
+
+
+@given(samples(3, 12), st.floats(0.1, 3))
+def test_equivalence_is_the_two_one_sided_tests_of_statsmodels(differences, half):
+    assume(np.ptp(differences) > 0.01)
+    wanted, _, _ = DescrStatsW(differences).ttost_mean(-half, half)
+    assert equivalence_p(differences, -half, half) == pytest.approx(wanted, abs=1e-12)
+
+
+@given(samples(3, 12), st.floats(0.1, 3))
+def test_equivalence_at_five_per_cent_is_the_ninety_per_cent_interval_inside(differences, half):
+    assume(np.ptp(differences) > 0.01)
+    found = t_interval(differences, 0.9)
+    p = equivalence_p(differences, -half, half)
+    assume(abs(p - 0.05) > 1e-9)
+    assert (p <= 0.05) == (-half < found.low and found.high < half)
+
+
+def test_without_spread_equivalence_is_decided_by_where_the_difference_lies():
+    assert equivalence_p(np.zeros(5), -1, 1) == 0.0
+    assert equivalence_p(np.full(5, 2.0), -1, 1) == 1.0
+    assert equivalence_p(np.zeros(2), -1, 1) is None
+
+
+def test_d_z_is_mean_over_standard_deviation_and_unknown_without_spread():
+    assert d_z(np.array([1.0, 2.0, 3.0])) == pytest.approx(2.0)
+    assert d_z(np.array([1.0, 1.0])) is None
+    assert d_z(np.array([1.0])) is None
+
+
+def test_a_tie_is_half_a_block_won():
+    differences = np.array([-1.0, 0.0, 1.0, 2.0])
+    assert share_won(differences, lower_is_better=True) == 0.375
+    assert share_won(differences, lower_is_better=False) == 0.625
+    assert share_won(np.array([]), lower_is_better=True) is None
+
+
+def test_factorial_contrasts_are_the_coefficients_of_a_linear_model_with_blocks():
+    values = np.random.default_rng(11).normal(size=(8, 4))
+    rows = [
+        {"y": values[block, arm], "block": block, "a": arm // 2, "b": arm % 2}
+        for block in range(8)
+        for arm in range(4)
+    ]
+    # Effect coding: ±½ for each factor, so that main effects are means over the other factor.
+    frame = pd.DataFrame(rows).assign(a=lambda d: d.a - 0.5, b=lambda d: d.b - 0.5)
+    fitted = smf.ols("y ~ C(block) + a * b", frame).fit().params
+    assert contrast(values, FIRST).mean() == pytest.approx(fitted["a"])
+    assert contrast(values, SECOND).mean() == pytest.approx(fitted["b"])
+    assert contrast(values, INTERACTION).mean() == pytest.approx(fitted["a:b"])
+
+
+@given(
+    arrays(np.float64, (5, 4), elements=st.floats(-3, 12)),
+    arrays(np.float64, (5, 4), elements=st.floats(-3, 8)),
+    st.sampled_from([FIRST, SECOND, INTERACTION, pair(2, 0, 4)]),
+)
+def test_time_and_power_make_up_the_whole_difference_in_energy(log_energy, log_time, weights):
+    parts = decompose(log_energy, log_time, weights)
+    assert parts.time + parts.power == pytest.approx(contrast(log_energy, weights), abs=1e-9)
+
+
+@given(st.lists(st.tuples(st.integers(1, 9), st.booleans()), min_size=1, max_size=12))
+def test_the_censored_median_is_that_of_scipys_survival_curve(runs):
+    costs = np.array([cost for cost, _ in runs], dtype=float)
+    reached = np.array([hit for _, hit in runs])
+    found = censored_median(costs, reached)
+    assert (found.reached, found.runs) == (int(reached.sum()), len(runs))
+    if not reached.any():
+        assert found.median is None
+        return
+    data = scipy.stats.CensoredData(uncensored=costs[reached], right=costs[~reached])
+    curve = scipy.stats.ecdf(data).sf
+    half = curve.quantiles[curve.probabilities <= 0.5 + 1e-9]
+    assert found.median == (half[0] if len(half) else None)
+
+
+def test_a_run_that_never_reached_the_target_raises_the_median_and_is_not_dropped():
+    assert censored_median([1, 2, 3], [True, True, True]).median == 2
+    assert censored_median([1, 2, 3, 9, 9], [True, True, True, False, False]).median == 3
+    assert censored_median([1, 9, 9], [True, False, False]).median is None
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 5), st.integers(1, 5)), min_size=1, max_size=6),
+)
+def test_the_front_is_that_of_the_report(points):
+    joules, accuracy = np.array(points, dtype=float).T
+    found = np.flatnonzero(on_front(joules, accuracy)).tolist()
+    assert found == sorted(pareto_front([(float(e), float(a)) for e, a in points]))
+
+
+def test_an_arm_that_wins_in_every_block_is_always_on_the_front():
+    rng = np.random.default_rng(2)
+    joules = np.column_stack([rng.normal(10, 0.1, 8), rng.normal(20, 0.1, 8)])
+    accuracy = np.column_stack([rng.normal(0.9, 0.01, 8), rng.normal(0.5, 0.01, 8)])
+    assert front_share(joules, accuracy).tolist() == [1.0, 0.0]
+
+
+def test_two_arms_that_trade_places_share_the_front():
+    joules = np.array([[1.0, 2.0], [2.0, 1.0]] * 4)
+    share = front_share(joules, np.full((8, 2), 0.8))
+    assert 0.3 < share[0] < 0.8
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "outcome"),
+    [
+        (-1.0, 4.9, GateOutcome.NOT_WORSE),
+        (-1.0, 5.0, GateOutcome.NOT_WORSE),
+        (5.1, 9.0, GateOutcome.WORSE),
+        (4.0, 6.0, GateOutcome.CANNOT_TELL),
+        (5.0, 6.0, GateOutcome.CANNOT_TELL),
+    ],
+)
+def test_a_gate_has_three_answers_and_its_mirror_image_the_same(low, high, outcome):
+    assert judge(Interval(low, high, 0.95, "t"), 5.0, above_is_worse=True) is outcome
+    assert judge(Interval(-high, -low, 0.95, "t"), -5.0, above_is_worse=False) is outcome
+
+
+def test_a_gate_without_an_interval_cannot_tell():
+    assert judge(None, 5.0, above_is_worse=True) is GateOutcome.CANNOT_TELL
+
+
+def test_the_number_of_further_blocks_is_the_least_that_settles_a_gate():
+    differences = np.array([0.02, 0.05, 0.03, 0.06, 0.04, 0.05, 0.02, 0.05])
+    limit = 0.05
+    more = blocks_to_settle(differences, limit)
+    mean, spread = differences.mean(), differences.std(ddof=1)
+
+    def half(n):
+        return scipy.stats.t.ppf(0.975, n - 1) * spread / math.sqrt(n)
+
+    n = len(differences) + more
+    assert half(n) < limit - mean <= half(n - 1)
+
+
+def test_no_number_of_blocks_settles_a_gate_that_is_met_exactly():
+    assert blocks_to_settle(np.array([0.04, 0.06, 0.05]), 0.05) is None
+    assert blocks_to_settle(np.array([0.04]), 0.05) is None
+
+
+def test_power_is_nothing_where_p_cannot_get_low_enough():
+    assert power(10.0, blocks=7, tests=6) == 0.0
+    assert detectable_effect(7, tests=6) is None
+    assert power(10.0, blocks=8, tests=6) > 0.99
+
+
+def test_power_without_an_effect_is_the_level_and_grows_with_the_effect():
+    assert power(0.0, 8) == pytest.approx(2 / 256, abs=0.004)
+    found = [power(effect, 8) for effect in (0.0, 0.5, 1.0, 1.5, 2.0, 3.0)]
+    assert found == sorted(found)
+
+
+def test_power_at_eight_blocks_is_the_chance_that_all_signs_agree():
+    # At the first of six corrected tests only the two patterns of equal signs are left.
+    effect = 1.5
+    agree = scipy.stats.norm.cdf(effect) ** 8
+    assert power(effect, 8) == pytest.approx(agree, abs=0.02)
+
+
+def test_power_with_many_blocks_is_that_of_the_t_test():
+    wanted = TTestPower().power(0.8, 30, 0.05 / 6)
+    assert power(0.8, 30) == pytest.approx(wanted, abs=1e-6)
+
+
+def test_the_detectable_effect_is_found_with_the_promised_chance():
+    effect = detectable_effect(9)
+    assert power(effect, 9) == pytest.approx(0.8, abs=0.015)
+
+
+@given(st.integers(1, 30).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
+def test_the_interval_of_a_share_is_scipys_exact_one(pair_):
+    hits, runs = pair_
+    wanted = scipy.stats.binomtest(hits, runs).proportion_ci(method="exact")
+    assert share_interval(hits, runs) == pytest.approx((wanted.low, wanted.high))
+
+
+def on_photographs(per_photograph: int, photographs: int = 60, seed: int = 4):
+    """Two networks that differ at random by photograph; images of one photograph agree."""
+    rng = np.random.default_rng(seed)
+    first = np.repeat(rng.random((1, photographs)) < 0.8, per_photograph, axis=1).astype(float)
+    second = np.repeat(rng.random((1, photographs)) < 0.7, per_photograph, axis=1).astype(float)
+    photo = np.repeat(np.arange(photographs), per_photograph)
+    return first, second, photo % 4, photo
+
+
+def test_copies_of_the_same_photograph_add_nothing_to_a_comparison():
+    once = on_same_images(*on_photographs(1))
+    often = on_same_images(*on_photographs(40))
+    assert often.images == 40 * once.images
+    assert often.photographs == once.photographs
+    assert often.p == pytest.approx(once.p)
+    assert (often.low, often.high) == pytest.approx((once.low, once.high))
+
+
+def test_exchanging_two_networks_turns_their_difference_round():
+    first, second, labels, photographs = on_photographs(5)
+    there = on_same_images(first, second, labels, photographs)
+    back = on_same_images(second, first, labels, photographs)
+    assert back.difference == pytest.approx(-there.difference)
+    assert (back.low, back.high) == pytest.approx((-there.high, -there.low), abs=0.01)
+    assert (back.only_first, back.only_second) == (there.only_second, there.only_first)
+    assert back.p == pytest.approx(there.p, abs=0.01)
+
+
+def test_with_one_image_a_photograph_the_test_is_mcnemars_on_discordant_images():
+    first, second, labels, photographs = on_photographs(1)
+    found = on_same_images(first, second, labels, photographs)
+    only_first, only_second = int(found.only_first), int(found.only_second)
+    wanted = scipy.stats.binomtest(only_first, only_first + only_second).pvalue
+    assert found.p == pytest.approx(wanted, abs=0.02)
+
+
+def test_a_network_against_itself_shows_no_difference():
+    first, _, labels, photographs = on_photographs(3)
+    found = on_same_images(first, first, labels, photographs)
+    assert (found.difference, found.low, found.high, found.p) == (0, 0, 0, 1)

@@ -1,0 +1,153 @@
+"""An experiment file lists what differs from the defaults; everything wrong is named by its key."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from program import wbcbench
+from wbcbench.core.errors import UsageError
+from wbcbench.study import plan
+from wbcbench.study.experiment import BLOCKS, Experiment, Pauses
+from wbcbench.study.experiment_file import read, repeated_defaults
+from wbcbench.study.experiment_model import RUN_KEYS, json_schema
+from wbcbench.study.promise import checked_contrasts
+
+EXPERIMENTS = Path(__file__).parents[2] / "experiments"
+SHIPPED = [
+    EXPERIMENTS / f"{name}.toml"
+    for name in ("quick", "published", "batch-and-precision", "power-limit", "until")
+]
+SMALLEST = '[factors]\nvariant = ["relu-dropout", "leaky-dropout"]\n'
+
+
+def written(folder: Path, text: str, name: str = "mine.toml") -> Path:
+    path = folder / name
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_a_file_that_says_little_is_filled_with_the_defaults(tmp_path: Path) -> None:
+    found = read(written(tmp_path, SMALLEST))
+    assert found == Experiment(
+        study="mine",
+        seeds=tuple(range(1001, 1001 + BLOCKS)),
+        blocks=BLOCKS,
+        factors={"variant": ("relu-dropout", "leaky-dropout")},
+    )
+    assert found.pauses == Pauses()
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("[run]\nepohcs = 3\n", "no key 'epohcs' in table [run]. Did you mean 'epochs'?"),
+        ("blokcs = 3\n", "no key 'blokcs' in the file. Did you mean 'blocks'?"),
+        ("epochs = 3\n", "'epochs' belongs into [run]"),
+        ("rest_s = 3\n", "'rest_s' belongs into [pauses]"),
+        ("[run]\nseed = 3\n", "no key 'seed'"),
+        ("[factors]\nvariants = ['relu-dropout']\n", "Did you mean 'variant'?"),
+        ("[pauses]\nrest = 3\n", "Did you mean 'rest_s'?"),
+        ("[run]\nepochs = '3'\n", "key 'run.epochs'"),
+        ("[run]\nprecision = 'float8'\n", "key 'run.precision'"),
+        ("[until]\nwidth = 1\n", "key 'until.contrast' is missing"),
+        ("blocks = 0\n", "key 'blocks'"),
+        ("[pauses]\nrest_s = -1\n" + SMALLEST, "key 'pauses.rest_s' must lie between"),
+        ("[run]\nepochs = 0\n" + SMALLEST, "key 'run.epochs' must be at least 1"),
+        ("[factors]\nvariant = ['leeky-dropout']\n", "Did you mean 'leaky-dropout'?"),
+        ("[run]\nmeters = ['nvlm']\n" + SMALLEST, "Did you mean 'nvml'?"),
+        ("[run]\nvariant = 'relu-dropout'\n" + SMALLEST, "in [run] and in [factors]"),
+        ("[factors]\nvariant = ['relu-dropout', 'relu-dropout']\n", "names a level twice"),
+        ("[factors]\nvariant = []\n", "key 'factors.variant'"),
+        ("blocks = 2\n", "key 'variant' is missing"),
+        (
+            SMALLEST + '[until]\ncontrast = "variant"\nwidth = 1\nmax_blocks = 3\n',
+            "key 'until.max_blocks' is 3, but 8 blocks",
+        ),
+        ("seeds = [1, 1]\n" + SMALLEST, "2 different seeds"),
+        ("seeds = [1, 2]\nblocks = 3\n" + SMALLEST, "3 different seeds"),
+        ("study = '../elsewhere'\n" + SMALLEST, "key 'study'"),
+        ("x =\n", "is not TOML"),
+        (
+            f"[run]\nvariant = 'relu-dropout'\n[factors]\nepochs = {list(range(1, 1200))}\n",
+            "1,199 combinations",
+        ),
+    ],
+)
+def test_what_is_wrong_is_said_with_file_and_key(text: str, says: str, tmp_path: Path) -> None:
+    path = written(tmp_path, text)
+    with pytest.raises(UsageError) as error:
+        plan.read(path)
+    assert says in str(error.value)
+    assert str(error.value).startswith(str(path))
+    assert error.value.exit_code == 2
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"none\.toml cannot be read"):
+        read(tmp_path / "none.toml")
+
+
+def test_a_file_that_is_not_text_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "x.toml"
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(UsageError, match="is not TOML"):
+        read(path)
+
+
+def test_changes_win_over_the_file_and_go_where_their_key_belongs(tmp_path: Path) -> None:
+    path = written(tmp_path, "blocks = 4\n[run]\nepochs = 2\n" + SMALLEST)
+    found = read(path, ["epochs=5", "blocks=2", "study=other", "meters=['synthetic']", "xla=true"])
+    assert (found.blocks, found.study) == (2, "other")
+    assert found.run == {"epochs": 5, "meters": ("synthetic",), "xla": True}
+
+
+def test_a_change_without_value_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="give KEY=VALUE"):
+        read(written(tmp_path, SMALLEST), ["epochs"])
+
+
+def test_the_stopping_rule_brings_a_seed_for_every_block_there_may_be(tmp_path: Path) -> None:
+    rule = '[until]\ncontrast = "activation"\nwidth = 2.0\nmax_blocks = 11\n'
+    found = read(written(tmp_path, f"blocks = 3\n{SMALLEST}{rule}"))
+    assert found.blocks == 3
+    assert found.seeds == tuple(range(1001, 1012))
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_a_shipped_file_makes_a_plan_whose_contrasts_are_as_it_says(path: Path) -> None:
+    made = plan.read(path)
+    assert made.study == path.stem
+    assert len(made.block(1)) >= 3
+    assert checked_contrasts(made)
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_a_shipped_file_lists_only_what_differs_from_the_defaults(path: Path) -> None:
+    assert repeated_defaults(path) == []
+
+
+def test_the_published_file_asks_for_the_published_design() -> None:
+    made = plan.read(EXPERIMENTS / "published.toml")
+    assert made.blocks == 8
+    assert {run.epochs for run in made.runs} == {25}
+    assert {run.dataset_id for run in made.runs} == {"bccd-kaggle"}
+    assert len(made.block(1)) == 4
+
+
+def test_the_schema_knows_every_key_and_refuses_others() -> None:
+    schema = json_schema()
+    assert set(schema["$defs"]["Run"]["properties"]) == set(RUN_KEYS)
+    for table in schema["$defs"].values():
+        assert table["additionalProperties"] is False
+    assert schema["additionalProperties"] is False
+
+
+def test_the_program_prints_the_schema_with_the_help_of_the_options() -> None:
+    ended = wbcbench("schema", "experiment")
+    assert ended.code == 0
+    keys = ended.json["$defs"]["Run"]["properties"]
+    assert keys["epochs"]["description"] == "Passes over the training images."
+    assert json.loads(ended.out)["$schema"].startswith("https://json-schema.org/")

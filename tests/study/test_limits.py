@@ -1,0 +1,66 @@
+"""What cannot be carried out is refused with the option's name and the way out."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from wbcbench.commands.spec_options import HELP
+from wbcbench.core.errors import UsageError
+from wbcbench.core.spec import SPEC_FIELDS, RunSpec
+from wbcbench.study import limits
+
+GOOD = RunSpec(variant="leaky-dropout")
+
+
+def test_the_defaults_can_be_carried_out() -> None:
+    assert limits.check(GOOD) == GOOD
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "option"),
+    [
+        ("epochs", 0, "--epochs"),
+        ("epochs", -3, "--epochs"),
+        ("batch_size", 0, "--batch-size"),
+        ("learning_rate", 0.0, "--learning-rate"),
+        ("dropout_conv", 1.0, "--dropout-conv"),
+        ("precision", "float8", "--precision"),
+        ("validation", "random", "--validation"),
+        ("interval_s", 0.0, "--interval"),
+        ("idle_s", -1.0, "--idle"),
+        ("study", "../elsewhere", "--study"),
+        ("study", "", "--study"),
+        ("country", "Germany", "--country"),
+        ("meters", (), "--meters"),
+    ],
+)
+def test_a_value_out_of_range_names_its_option(field: str, value: Any, option: str) -> None:
+    with pytest.raises(UsageError, match=option):
+        limits.check(replace(GOOD, **{field: value}))
+
+
+def test_an_unknown_variant_gets_the_nearest_match_and_the_list() -> None:
+    with pytest.raises(UsageError, match=r"Did you mean 'leaky-dropout'\?.*relu-batchnorm"):
+        limits.check(replace(GOOD, variant="leeky-dropout"))
+
+
+def test_an_unknown_meter_gets_the_nearest_match() -> None:
+    with pytest.raises(UsageError, match=r"Did you mean 'nvml'\?"):
+        limits.check(replace(GOOD, meters=("nvlm",)))
+
+
+def test_every_option_of_a_run_is_a_field_of_the_spec() -> None:
+    assert set(HELP) <= set(SPEC_FIELDS)
+    own = {"variant", "study", "block", "order_in_block", "order_global", "repeat"}
+    own |= {"block_attempt"}
+    by_data = {"dataset_id", "dataset_sha256"}
+    assert set(SPEC_FIELDS) - set(HELP) == own | by_data
+
+
+def test_equal_specs_have_one_run_id_and_any_change_another() -> None:
+    assert GOOD.run_id == RunSpec(variant="leaky-dropout").run_id
+    assert replace(GOOD, epochs=9).run_id != GOOD.run_id
+    assert GOOD.run_id.startswith("leaky-dropout-s1-")

@@ -1,0 +1,157 @@
+"""Every cell of the results table explains itself, and is worked out again from what is on disk."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from builders.evidence import counter, power
+from builders.folder import TRAIN_STEPS_J, run_folder, write_traces
+from builders.machine import COUNTER
+from builders.run import make_record, save
+from wbcbench import table
+from wbcbench.commands.explain import explain as command
+from wbcbench.core.errors import UsageError
+from wbcbench.core.rundir import RunDir
+from wbcbench.table.explain import RecountState, explain
+from wbcbench.table.files import columns_named
+from wbcbench.table.recount import Source, recount
+
+EXAMPLE = Path(__file__).parents[2] / "results" / "example"
+SUM = re.compile(r"[\d\s.e+\-*/()]+")
+
+
+def explained(run, name):
+    return explain(recount(run), columns_named([name])[0])
+
+
+def said(*words):
+    app = typer.Typer()
+    app.command()(command)
+    result = CliRunner().invoke(app, [str(word) for word in words])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result.stdout
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory):
+    return run_folder(tmp_path_factory.mktemp("kept"))
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A real run of the synthetic cells, accounted for by this version of the program."""
+    [source] = EXAMPLE.glob("*/spec.json")
+    copy = RunDir(tmp_path_factory.mktemp("trained") / "runs" / source.parent.name)
+    shutil.copytree(source.parent, copy.path)
+    again = recount(copy).again
+    copy.record_path.unlink()
+    copy.write_record(again)
+    return recount(copy)
+
+
+@pytest.mark.parametrize("column", table.COLUMNS, ids=lambda column: column.name)
+def test_every_column_explains_itself_and_holds(trained, column):
+    found = explain(trained, column)
+    assert found.formula
+    assert found.value == table.row(trained.recorded)[column.name]
+    assert found.state in {RecountState.EQUAL, RecountState.SEEN_ONCE}
+    assert (found.state is RecountState.SEEN_ONCE) == (not found.sources)
+
+
+def test_most_of_a_row_can_be_worked_out_again(trained):
+    states = [explain(trained, column).state for column in table.COLUMNS]
+    assert states.count(RecountState.EQUAL) > 90
+
+
+@pytest.mark.parametrize("machine", ["gpu", "laptop"])
+def test_formulas_with_values_put_in_come_to_the_cell(trained, tmp_path, machine):
+    if machine == "gpu":
+        save(tmp_path, make_record(test=None, test_leak_free=None))
+        [spec] = tmp_path.glob("runs/*/spec.json")
+        trained = recount(RunDir(spec.parent))
+    found = [explain(trained, column) for column in table.COLUMNS]
+    sums = [each for each in found if each.inputs and SUM.fullmatch(each.formula_with_values)]
+    assert len(sums) >= 10
+    for each in sums:
+        assert eval(each.formula_with_values) == pytest.approx(each.value), each.column.name
+
+
+def test_joules_are_taken_apart_into_window_channel_readings_edges_and_budget(kept):
+    found = explained(kept, "energy_gpu_train_j")
+    [reading] = found.readings
+    assert found.value == found.again == pytest.approx(TRAIN_STEPS_J, rel=1e-3)
+    assert found.state is RecountState.EQUAL
+    assert reading.channel == COUNTER
+    assert (reading.window.start_s, reading.window.end_s) == (15.0, 85.0)
+    assert [each.window for each in reading.passes] == ["validate-1", "validate-2"]
+    assert reading.samples.count == 700
+    assert reading.start.before.t_s <= 15.0 <= reading.start.after.t_s
+    whole_j = reading.end.energy_j - reading.start.energy_j
+    passes_j = sum(each.energy_j for each in reading.passes)
+    assert whole_j - passes_j == pytest.approx(found.value)
+    assert reading.budget.total_j == pytest.approx(reading.recorded.uncertainty_j)
+
+
+def test_the_headlines_net_joules_name_idle_windows_and_the_baseline(kept):
+    words = said(kept.path, "headline_energy_train_net_j")
+    assert "headline_energy_train_j - idle_w * time_train_s" in words
+    assert "idle_cold on nvml/gpu0/counter" in words
+    assert "net of idle adds" in words
+    assert "nvml/gpu0/counter for gpu (counter, measured)" in words
+
+
+def test_a_changed_trace_is_found_out(tmp_path):
+    run = run_folder(tmp_path)
+    write_traces(run, [counter(lambda _, j: 1.01 * j), power()])
+    assert explained(run, "energy_gpu_train_j").state is RecountState.DIFFERS
+    assert "DIFFERS from the record's" in " ".join(said(run.path, "energy_gpu_train_j").split())
+
+
+def test_a_changed_record_is_found_out(tmp_path):
+    run = run_folder(tmp_path)
+    text = run.record_path.read_text()
+    cell = explained(run, "headline_energy_train_j").value
+    run.record_path.write_text(text.replace(repr(cell), repr(cell - 500.0)))
+    assert explained(run, "headline_energy_train_j").state is RecountState.DIFFERS
+
+
+def test_without_traces_it_says_so_and_still_tells_formula_and_budget(tmp_path):
+    run = run_folder(tmp_path)
+    shutil.rmtree(run.path / "trace")
+    found = explained(run, "energy_gpu_train_j")
+    assert (found.state, found.missing) == (RecountState.NOT_KEPT, (Source.TRACES,))
+    assert found.readings[0].budget is not None
+    words = " ".join(said(run.path, "energy_gpu_train_j").split())
+    assert "trace/*.csv of this run were not kept" in words
+    assert explained(run, "time_train_s").state is RecountState.EQUAL
+
+
+def test_a_failed_channel_says_why_it_is_unknown(tmp_path):
+    run = run_folder(tmp_path, counter(lambda t, j: j if t < 60 else None))
+    found = explained(run, "energy_gpu_train_j")
+    assert found.value is None
+    assert found.state is RecountState.EQUAL
+    assert "the trace ends before the window" in said(run.path, "energy_gpu_train_j")
+
+
+def test_as_json_it_is_one_document_with_the_same_numbers(kept):
+    document = json.loads(said(kept.path, "headline_energy_train_j", "--json"))
+    assert document["schema"] == "wbcbench.explain/1"
+    assert document["again"]["state"] == "equal"
+    assert document["value"] == document["again"]["value"]
+    assert document["readings"][0]["start"]["before"]["t_s"] <= 15.0
+
+
+def test_a_run_may_be_abbreviated_and_a_wrong_column_gets_the_nearest(kept):
+    results = kept.path.parents[1]
+    assert kept.run_id in said(kept.run_id[:14], "epochs_run", "--results", results)
+    with pytest.raises(UsageError, match="Did you mean 'epochs_run'"):
+        said(kept.run_id, "epochs", "--results", results)

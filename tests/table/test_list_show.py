@@ -1,0 +1,167 @@
+"""What ``list`` and ``show`` print, for people and for programs."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from builders.machine import LAPTOP, SYNTHETIC_CHANNELS
+from builders.run import failed_record, make_record, make_spec, save
+from wbcbench import table
+from wbcbench.commands.list_runs import list_runs
+from wbcbench.commands.show import show
+from wbcbench.core.errors import UsageError
+from wbcbench.core.local_facts import Local
+from wbcbench.core.quality import Caution, Severity, Verdict
+from wbcbench.core.records import Failure
+from wbcbench.core.rundir import RunDir
+from wbcbench.registry import KINDS
+
+app = typer.Typer()
+app.command("list")(list_runs)
+app.command("show")(show)
+
+
+def said(*words, ok=True):
+    result = CliRunner().invoke(app, [str(word) for word in words])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    assert (result.exit_code == 0) is ok
+    return result.stdout
+
+
+@pytest.fixture
+def results(tmp_path):
+    save(tmp_path, make_record(channels=LAPTOP), failed_record(seed=2))
+    save(tmp_path, make_record(spec=make_spec("relu-dropout", study="pilot")))
+    return tmp_path
+
+
+def test_list_names_every_run_of_every_study_with_status_accuracy_and_joules(results):
+    text = said("list", "--results", results)
+    lines = {line.split()[1]: line for line in text.splitlines() if "-s" in line}
+    assert len(lines) == 3
+    done = lines[make_spec().run_id]
+    assert all(word in done for word in ("runs", "done", "0.800", "1.60 kJ", "cpu modelled"))
+    assert "failed" in lines[make_spec(seed=2).run_id]
+    assert "gpu measured" in lines[make_spec("relu-dropout", study="pilot").run_id]
+    assert "\x1b" not in text
+
+
+def test_list_of_one_study_leaves_the_others_out(results):
+    text = said("list", "pilot", "--results", results)
+    assert "relu-dropout" in text
+    assert "leaky-dropout" not in text
+
+
+def test_a_piped_list_is_not_folded(tmp_path):
+    save(tmp_path, make_record(spec=make_spec(study="a-study-with-a-name-" + "x" * 90)))
+    assert "x" * 90 in said("list", "--results", tmp_path)
+
+
+def test_list_shows_a_run_without_a_record_as_unfinished(tmp_path):
+    spec = make_spec()
+    RunDir(tmp_path / "runs" / spec.run_id).create(spec, Local())
+    assert "unfinished" in said("list", "--results", tmp_path)
+    entry = json.loads(said("list", "--results", tmp_path, "--json"))["runs"][0]
+    assert (entry["status"], entry["row"]) == ("unfinished", None)
+    with pytest.raises(UsageError, match="no record yet"):
+        said("show", spec.run_id, "--results", tmp_path)
+
+
+def test_list_as_json_is_one_document_with_the_rows(results):
+    document = json.loads(said("list", "--results", results, "--json"))
+    assert document["schema"] == "wbcbench.list/1"
+    assert {run["study"] for run in document["runs"]} == {"runs", "pilot"}
+    assert list(document["runs"][0]["row"]) == list(table.NAMES)
+
+
+def test_list_parts_names_every_part_of_the_catalogue_with_a_line_about_it(tmp_path):
+    parts = json.loads(said("list", "parts", "--json"))["parts"]
+    assert {(p["kind"], p["name"]) for p in parts} == {
+        (kind, name) for kind, names in KINDS.items() for name in names
+    }
+    assert all(part["about"] for part in parts)
+    assert "leaky-dropout" in said("list", "parts")
+
+
+@pytest.mark.parametrize("words", [("list",), ("list", "runs"), ("show", "x")])
+def test_without_any_run_the_message_names_the_way_to_make_one(tmp_path, words):
+    with pytest.raises(UsageError, match="wbcbench run --variant"):
+        said(*words, "--results", tmp_path / "nothing")
+
+
+def test_an_unknown_study_names_the_nearest(results):
+    with pytest.raises(UsageError, match=r"no study 'pilto'\. Did you mean 'pilot'"):
+        said("list", "pilto", "--results", results)
+
+
+def test_show_says_status_accuracy_interval_joules_and_their_status(results):
+    text = said("show", make_spec().run_id, "--results", results)
+    for words in (
+        "done, verdict valid",
+        "0.800   95 % by photograph 0.70 to 0.90 (71 photographs)",
+        "0.785   on 2,285 of 2,487 test images",
+        "1.60 kJ gross, 1.20 kJ net of idle   modelled, no sensor of it here",
+        "no NVIDIA driver",
+        "epoch-3",
+        "codecarbon/cpu",
+    ):
+        assert words in text
+    assert "measured" not in text
+
+
+def test_show_takes_the_beginning_of_an_id_if_only_one_run_has_it(results):
+    assert "relu-dropout" in said("show", "relu", "--results", results)
+    with pytest.raises(UsageError, match="fits 2 runs"):
+        said("show", "leaky", "--results", results)
+    with pytest.raises(UsageError, match="There is no run 'gelu'"):
+        said("show", "gelu", "--results", results)
+
+
+def test_show_takes_a_runs_folder(results):
+    folder = next((results / "pilot").iterdir())
+    assert "relu-dropout" in said("show", folder)
+
+
+def test_show_as_json_is_the_whole_record_and_its_row(results):
+    document = json.loads(said("show", "relu", "--results", results, "--json"))
+    assert document["schema"] == "wbcbench.show/1"
+    assert document["row"]["run_id"] == document["record"]["run_id"]
+    assert len(document["record"]["epochs"]) == 4
+
+
+def test_show_says_why_a_run_failed_and_what_it_used(results):
+    text = said("show", make_spec(seed=2).run_id, "--results", results)
+    assert "killed: The trainer was ended by signal 9" in text
+    assert "200 J gross" in text
+
+
+def test_show_gives_every_caution_that_weighs_with_its_advice(tmp_path):
+    doubts = (
+        Caution("short-window", Severity.SUSPECT, "infer-b1 lasted 3 s", "raise --inference-s"),
+        Caution("absent-meter", Severity.INFO, "rapl", ""),
+    )
+    save(tmp_path, make_record(cautions=doubts, verdict=Verdict.SUSPECT))
+    text = said("show", "leaky", "--results", tmp_path)
+    assert "suspect: short-window" in text
+    assert "advice: raise --inference-s" in text
+    assert text.index("Remarks, which change nothing") < text.index("info: absent-meter")
+
+
+def test_show_stamps_what_is_synthetic(tmp_path):
+    save(tmp_path, make_record(channels=SYNTHETIC_CHANNELS))
+    assert "SYNTHETIC" in said("show", "leaky", "--results", tmp_path)
+    assert "done synthetic" in said("list", "--results", tmp_path)
+
+
+def test_hostile_words_in_a_record_do_not_steer_the_terminal(tmp_path):
+    nasty = Failure("crash", "\x1b[2J[bold red]boo[/] \x07", 1)
+    save(tmp_path, replace(failed_record(), error=nasty))
+    text = said("show", "leaky", "--results", tmp_path)
+    assert "\x1b" not in text
+    assert "[bold red]boo[/]" in text

@@ -1,0 +1,104 @@
+"""``runs.csv`` as a file: its rules, its order, its bytes, and what it refuses."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+import pytest
+
+from builders.machine import CODECARBON_CHANNELS
+from builders.run import failed_record, make_record, make_spec, save
+from wbcbench import table
+from wbcbench.core.errors import UsageError
+from wbcbench.table import files
+
+
+def read_csv(path):
+    with path.open(encoding="utf-8", newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def test_cells_are_written_as_the_rules_say(tmp_path):
+    study = save(tmp_path, make_record(channels=CODECARBON_CHANNELS))
+    cells = read_csv(table.write_table(study))[0]
+    assert cells["synthetic"] == "false"
+    assert cells["energy_gpu_train_j"] == ""
+    assert cells["accuracy_leak_free"] == repr(0.8 - 0.015)
+    assert cells["started_utc"] == "2026-03-01T10:00:00Z"
+
+
+def test_rows_are_sorted_by_variant_block_and_run(tmp_path):
+    planned = [("relu-dropout", 1, 1), ("leaky-dropout", 2, 2)]
+    planned += [("leaky-dropout", 9, 1), ("leaky-dropout", 3, 2)]
+    specs = [make_spec(variant, seed, block=block) for variant, seed, block in planned]
+    study = save(tmp_path, *(make_record(spec=spec) for spec in specs))
+    cells = read_csv(table.write_table(study))
+    keys = [(c["variant"], int(c["block"]), c["run_id"]) for c in cells]
+    assert keys == sorted(keys)
+    assert len(keys) == 4
+
+
+def test_the_same_records_give_the_same_bytes(tmp_path):
+    records = [make_record(seed=seed) for seed in (1, 2, 3)]
+    first = table.write_table(save(tmp_path / "a", *records)).read_bytes()
+    second = table.write_table(save(tmp_path / "b", *reversed(records))).read_bytes()
+    assert first == second
+    assert b"\r" not in first
+
+
+def test_a_run_that_is_still_going_has_no_row(tmp_path):
+    study = save(tmp_path, make_record(), make_record(seed=2))
+    (study / make_spec(seed=2).run_id / "record.json").unlink()
+    assert len(read_csv(table.write_table(study))) == 1
+
+
+def test_a_table_of_a_newer_version_is_refused_and_left_alone(tmp_path):
+    study = save(tmp_path, make_record())
+    path = table.write_table(study)
+    newer = path.read_bytes().replace(b"\n1.0,", b"\n2.0,")
+    path.write_bytes(newer)
+    with pytest.raises(UsageError, match=r"runs\.csv has schema 2\.0"):
+        table.write_table(study)
+    assert path.read_bytes() == newer
+
+
+def test_a_record_of_a_newer_version_is_refused_and_the_table_left_alone(tmp_path):
+    study = save(tmp_path, make_record())
+    path = table.write_table(study)
+    before = path.read_bytes()
+    record = study / make_spec().run_id / "record.json"
+    record.write_bytes(record.read_bytes().replace(b'"schema": "1.0"', b'"schema": "7.0"'))
+    with pytest.raises(UsageError, match=r"schema 7\.0"):
+        table.write_table(study)
+    assert path.read_bytes() == before
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path):
+    study = save(tmp_path, make_record())
+    (study / "runs.csv").mkdir()
+    with pytest.raises(UsageError, match=r"runs\.csv cannot be written"):
+        table.write_table(study)
+
+
+def test_the_data_frame_has_a_type_for_every_known_column(tmp_path):
+    study = save(tmp_path, make_record(), failed_record(seed=2))
+    frame = files.frame(table.study_rows(study), table.COLUMNS)
+    assert list(frame.columns) == list(table.NAMES)
+    assert frame["energy_gpu_train_j"].dtype == frame["gpu_power_p95_w"].dtype == "Float64"
+    assert frame["epochs_run"].dtype == "Int64"
+    assert frame["synthetic"].dtype == "boolean"
+    assert frame["accuracy"].isna().sum() == 1
+
+
+def test_an_empty_study_is_a_header_and_nothing_else(tmp_path):
+    (tmp_path / "empty").mkdir()
+    assert table.study_rows(tmp_path / "empty") == []
+    assert table.to_csv([]).decode().strip() == ",".join(table.NAMES)
+
+
+def test_a_comma_in_a_name_stays_in_its_cell():
+    cells = table.row(make_record())
+    cells["cpu_model"] = 'a "quick", small\ncpu'
+    reader = csv.DictReader(io.StringIO(table.to_csv([cells]).decode(), newline=""))
+    assert next(reader)["cpu_model"] == 'a "quick", small\ncpu'

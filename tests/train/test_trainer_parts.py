@@ -1,0 +1,246 @@
+"""Parts of the trainer by themselves: what is fed, what warm-up undoes, what is written."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from data_folders import image_set
+from wbcbench.core.errors import UsageError
+from wbcbench.core.marks import Messenger
+from wbcbench.core.spec import RunSpec
+from wbcbench.data.dataset import Dataset
+from wbcbench.train import feed, training_network
+from wbcbench.train.control import Control
+from wbcbench.train.device import pci_bus_id
+from wbcbench.train.facts import environment
+from wbcbench.train.inference import WARM_UP_CALLS, InferenceLoop
+from wbcbench.train.phases import Phases
+from wbcbench.train.predictions import write_predictions
+from wbcbench.train.sets import dataset_facts, divide
+from wbcbench.train.warmup import excerpt, undone
+
+pytestmark = pytest.mark.tensorflow
+
+SIZE = 24  # the smallest image that the three poolings leave something of
+SPEC = RunSpec(variant="leaky-dropout", batch_size=4, image_size=SIZE, validation="by-photograph")
+
+
+class TickingClock:
+    """Every look takes a tenth of a second."""
+
+    def __init__(self) -> None:
+        self.t_s = 0.0
+
+    def now_s(self) -> float:
+        self.t_s += 0.1
+        return self.t_s
+
+    def sleep_until(self, deadline_s: float) -> None:
+        self.t_s = max(self.t_s, deadline_s)
+
+
+def colourful(n: int, size: int = SIZE):
+    """Images of noise, with labels in turn."""
+    images = image_set(list(range(n)), [i % 4 for i in range(n)])
+    noise = np.random.default_rng(3).integers(0, 256, (n, size, size, 3), dtype=np.uint8)
+    return replace(images, images=noise)
+
+
+def dataset(train: int, test: int, *, grouped: bool = True) -> Dataset:
+    return Dataset(
+        dataset_id="custom-0",
+        sha256="0" * 64,
+        synthetic=False,
+        grouped=grouped,
+        root=Path("nowhere"),
+        image_size=SIZE,
+        train=colourful(train),
+        test=colourful(test),
+        skipped=(),
+    )
+
+
+@pytest.fixture
+def float32_again() -> Iterator[None]:
+    yield
+    keras.config.set_dtype_policy("float32")
+
+
+def everything(model: keras.Model) -> list[np.ndarray]:
+    return [np.array(v.numpy()) for v in [*model.variables, *model.optimizer.variables]]
+
+
+@pytest.mark.usefixtures("float32_again")
+@pytest.mark.parametrize(
+    ("variant", "precision"), [("leaky-dropout", "float32"), ("relu-batchnorm", "mixed_float16")]
+)
+def test_warm_up_moves_every_kind_of_variable_and_puts_all_back(
+    variant: str, precision: str
+) -> None:
+    keras.config.set_dtype_policy(precision)
+    model = training_network.build(replace(SPEC, variant=variant))
+    model.optimizer.build(model.trainable_variables)
+    before = everything(model)
+    with undone(model):
+        model.fit(feed.training(colourful(10), SPEC), shuffle=False, verbose=0)
+        moved = [bool((a != b).any()) for a, b in zip(before, everything(model), strict=True)]
+    assert sum(moved) > len(model.trainable_variables)
+    for old, new in zip(before, everything(model), strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+def test_two_networks_of_one_spec_begin_with_equal_weights_whatever_was_drawn_before() -> None:
+    first = training_network.build(SPEC).get_weights()
+    keras.random.normal((3,))
+    for one, two in zip(first, training_network.build(SPEC).get_weights(), strict=True):
+        np.testing.assert_array_equal(one, two)
+
+
+@pytest.mark.parametrize(
+    ("images", "steps", "sizes"),
+    [
+        (30, 3, [8, 8, 6]),
+        (30, 4, [8, 8, 8, 6]),
+        (32, 3, [8, 8, 8]),
+        (30, 1, [8]),
+        (8, 1, [8]),
+        (9, 2, [8, 1]),
+    ],
+)
+def test_an_excerpt_has_the_batches_of_a_whole_epoch(
+    images: int, steps: int, sizes: list[int]
+) -> None:
+    few = excerpt(colourful(images), steps=steps, batch_size=8)
+    batches = feed.training(few, replace(SPEC, batch_size=8))
+    assert [len(labels) for _, labels in batches] == sizes
+
+
+def test_batches_hold_every_image_once_in_an_order_that_changes_with_the_epoch() -> None:
+    images = colourful(10)
+    batches = feed.training(images, SPEC)
+    orders = [[float(x) for pixels, _ in batches for x in pixels[:, 0, 0, 0]] for _ in range(2)]
+    assert sorted(orders[0]) == sorted(orders[1])
+    assert orders[0] != orders[1]
+    again = feed.training(images, SPEC)
+    assert [float(x) for pixels, _ in again for x in pixels[:, 0, 0, 0]] == orders[0]
+
+
+def test_labels_stand_one_column_to_the_right_and_pixels_between_zero_and_one() -> None:
+    pixels, labels = next(iter(feed.evaluation(colourful(4))))
+    assert np.argmax(labels, axis=1).tolist() == [1, 2, 3, 4]
+    assert labels.shape == (4, 5)
+    assert pixels.dtype == "float32"
+    assert 0 <= float(np.min(pixels)) < float(np.max(pixels)) <= 1
+
+
+def test_evaluation_batches_are_no_larger_than_the_set() -> None:
+    assert [len(labels) for _, labels in feed.evaluation(colourful(3))] == [3]
+
+
+def test_a_batch_larger_than_the_training_set_is_refused() -> None:
+    with pytest.raises(UsageError, match="--batch-size"):
+        divide(dataset(12, 8), replace(SPEC, batch_size=12))
+
+
+def test_the_published_split_trains_on_everything_and_watches_test() -> None:
+    whole = dataset(12, 8)
+    sets = divide(whole, replace(SPEC, validation="published"))
+    assert (len(sets.train), sets.validation) == (12, whole.test)
+
+
+def test_leaks_are_unknown_where_photographs_are() -> None:
+    unknown = dataset(12, 8, grouped=False)
+    facts = dataset_facts(unknown, divide(unknown, SPEC))
+    assert facts.n_test_leaky is None
+
+
+def test_equal_predictions_are_equal_bytes(tmp_path: Path) -> None:
+    outputs = np.random.default_rng(1).dirichlet(np.ones(5), 8).astype(np.float32)
+    for name in ("a", "b"):
+        write_predictions(tmp_path / name, colourful(8), outputs)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b"]
+
+
+def test_inference_goes_round_the_images_in_batches_of_one_size() -> None:
+    seen: list[np.ndarray] = []
+    clock = TickingClock()
+    told = io.StringIO()
+    loop = InferenceLoop(seen.append, np.arange(5, dtype=np.uint8))
+    made = loop.measure(
+        Phases(Messenger(told), lambda: None, clock), clock, batch_size=3, duration_s=1.0
+    )
+    assert made.window == "infer-b3"
+    assert made.images == 3 * (len(seen) - WARM_UP_CALLS)
+    assert made.images > 0
+    assert np.concatenate(seen).tolist() == [i % 5 for i in range(3 * len(seen))]
+
+
+def test_a_window_whose_work_fails_stays_open() -> None:
+    told = io.StringIO()
+    phases = Phases(Messenger(told), lambda: None, TickingClock())
+    with pytest.raises(ValueError, match="odd"), phases.window("train"):
+        raise ValueError("odd")
+    assert [json.loads(line)["mark"] for line in told.getvalue().splitlines()] == ["open"]
+
+
+def test_every_edge_is_stamped_after_the_devices_are_idle() -> None:
+    clock = TickingClock()
+    synchronised: list[float] = []
+    phases = Phases(Messenger(io.StringIO()), lambda: synchronised.append(clock.now_s()), clock)
+    assert phases.edge_s() > synchronised[-1]
+
+
+def test_words_torn_over_two_reads_are_heard() -> None:
+    ours, theirs = os.pipe()
+    control = Control(ours)
+    for part in (b"g", b"o\n"):
+        os.write(theirs, part)
+    assert control.wait_for_go()
+    control.release()
+    os.close(theirs)
+
+
+def test_stop_before_go_means_not_to_train() -> None:
+    ours, theirs = os.pipe()
+    control = Control(ours)
+    os.write(theirs, b"stop\n")
+    assert not control.wait_for_go()
+    assert control.is_stopping
+    control.release()
+    os.close(theirs)
+
+
+@pytest.mark.parametrize(
+    ("description", "bus_id"),
+    [
+        (
+            "device: 0, name: NVIDIA A100-SXM4-40GB, pci bus id: 0000:07:00.0, compute "
+            "capability: 8.0",
+            "00000000:07:00.0",
+        ),
+        (
+            "device: 0, name: X, pci bus id: 00000001:c1:00.0, compute capability: 9.0",
+            "00000001:C1:00.0",
+        ),
+        ("", None),
+    ],
+)
+def test_the_bus_id_is_found_in_tensorflows_description(
+    description: str, bus_id: str | None
+) -> None:
+    assert pci_bus_id(description) == bus_id
+
+
+def test_only_variables_that_change_the_computation_are_recorded() -> None:
+    variables = {"TF_ENABLE_ONEDNN_OPTS": "1", "TF_CLI_CONFIG_FILE": "x", "HOME": "/home/me"}
+    assert environment(variables) == {"TF_ENABLE_ONEDNN_OPTS": "1"}
