@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from wbcbench.core.rundir import RunDir, study_runs
+from wbcbench.core.run_folder import RunDir, study_runs
 
 # Short, but with every phase: what takes time is TensorFlow's own start.
 SHORT = ("--epochs", "1", "--idle", "0.5", "--inference", "0.3", "--warmup-steps", "2")

@@ -32,7 +32,7 @@ from builders.run import make_record, make_spec, save  # noqa: E402
 from builders.study import draw  # noqa: E402
 from builders.timeline import make_epochs  # noqa: E402
 from wbcbench import table  # noqa: E402
-from wbcbench.core import records  # noqa: E402
+from wbcbench.core import record  # noqa: E402
 
 LIMIT_S, LIMIT_AT = 10.0, 10_000
 LIMIT_EXPONENT = 1.15
@@ -54,7 +54,7 @@ def write_records(study: Path, first: int, count: int, epochs: int) -> None:
     """Records as runs leave them, from one of which only names and seeds are changed."""
     spec = make_spec("leaky-dropout", seed=10_000_000, study=STUDY)
     accuracies = [0.9 - 0.6 / (1 + i) for i in range(epochs)]
-    text = records.to_json(make_record(spec=spec, epochs=make_epochs(accuracies))).decode()
+    text = record.to_json(make_record(spec=spec, epochs=make_epochs(accuracies))).decode()
     for seed in range(10_000_001 + first, 10_000_001 + first + count):
         named = text.replace("10000000", str(seed))
         folder = study / spec.run_id.replace("10000000", str(seed))

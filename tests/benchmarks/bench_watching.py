@@ -180,10 +180,9 @@ def _told(cost: Cost) -> str:
 
 def reachable(where: Machine, seconds: float = 3.0) -> float:
     """Samples of both channels a second through the sampler to the trace on disk."""
-    from wbcbench.core.clock import MonotonicClock
-    from wbcbench.core.local_facts import Local
-    from wbcbench.core.rundir import RunDir
+    from wbcbench.core.run_folder import Local, RunDir
     from wbcbench.core.spec import RunSpec
+    from wbcbench.core.window import MonotonicClock
     from wbcbench.power.meters import MeterRequest
     from wbcbench.power.nvml import open_meters
     from wbcbench.power.sampler import Sampler

@@ -25,8 +25,7 @@ from builders.run import make_model
 from builders.study import VARIANTS
 from builders.timeline import make_epochs, make_windows
 from wbcbench import table
-from wbcbench.core.local_facts import Local
-from wbcbench.core.records import (
+from wbcbench.core.record import (
     AbsentMeter,
     Circumstances,
     DatasetFacts,
@@ -35,7 +34,7 @@ from wbcbench.core.records import (
     Sampling,
     Status,
 )
-from wbcbench.core.rundir import RunDir
+from wbcbench.core.run_folder import Local, RunDir
 from wbcbench.core.spec import RunSpec
 from wbcbench.core.trace import Channel
 from wbcbench.core.window import Window

@@ -9,7 +9,7 @@ from builders.machine import COUNTER, CPU_MODEL, GPU, POWER, Load
 from builders.timeline import epoch_windows, make_epochs
 from wbcbench.core.board_state import Telemetry
 from wbcbench.core.quality import Caution, Verdict, verdict
-from wbcbench.core.records import Epoch
+from wbcbench.core.record import Epoch
 from wbcbench.core.spec import RunSpec
 from wbcbench.core.trace import Trace
 from wbcbench.core.window import Window

@@ -17,9 +17,8 @@ from builders.machine import GPU, Load
 from builders.run import make_spec
 from data_folders import image_set
 from wbcbench.core.board_state import COLUMNS, BoardSample, to_line
-from wbcbench.core.local_facts import Local
-from wbcbench.core.records import Circumstances, Epoch
-from wbcbench.core.rundir import RunDir
+from wbcbench.core.record import Circumstances, Epoch
+from wbcbench.core.run_folder import Local, RunDir
 from wbcbench.core.trace import Channel, Trace
 from wbcbench.core.window import Window
 from wbcbench.energy.accounting import account

@@ -7,10 +7,9 @@ from dataclasses import replace
 from builders.machine import GPU_CHANNELS, METERS, PROVENANCE, TELEMETRY
 from builders.run import failed_record, make_model, make_record, make_spec, save
 from builders.study import Size, planned
-from wbcbench.core.local_facts import Local
 from wbcbench.core.quality import Caution, Severity
-from wbcbench.core.records import AbsentMeter, Failure
-from wbcbench.core.rundir import RunDir
+from wbcbench.core.record import AbsentMeter, Failure
+from wbcbench.core.run_folder import Local, RunDir
 from wbcbench.study.experiment import SubmissionDetails
 from wbcbench.study.plan import FILE_NAME, to_json
 

@@ -12,8 +12,7 @@ from pathlib import Path
 
 from builders.machine import GPU_MACHINE, LAPTOP, METERS, PROVENANCE, TELEMETRY, power_w
 from builders.timeline import START_S, make_epochs, make_windows
-from wbcbench.core.local_facts import Local
-from wbcbench.core.records import (
+from wbcbench.core.record import (
     AbsentMeter,
     DatasetFacts,
     Epoch,
@@ -24,7 +23,7 @@ from wbcbench.core.records import (
     Sampling,
     Scores,
 )
-from wbcbench.core.rundir import RunDir
+from wbcbench.core.run_folder import Local, RunDir
 from wbcbench.core.spec import RunSpec
 from wbcbench.core.trace import Channel, Origin
 from wbcbench.core.window import Window, WindowEnergy

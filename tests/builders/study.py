@@ -20,10 +20,8 @@ from builders.folder import write_measurements, write_predictions
 from builders.machine import GPU_CHANNELS, GPU_MACHINE
 from builders.run import failed_record, make_record, make_scores, make_spec, scaled
 from builders.timeline import make_epochs, make_windows
-from wbcbench.core.accuracy import SensorCard
-from wbcbench.core.local_facts import Local
-from wbcbench.core.records import RunRecord
-from wbcbench.core.rundir import RunDir
+from wbcbench.core.record import RunRecord, SensorCard
+from wbcbench.core.run_folder import Local, RunDir
 from wbcbench.core.spec import RunSpec
 from wbcbench.core.trace import Channel, Kind
 from wbcbench.energy.apart import budgets_alone, steps_alone

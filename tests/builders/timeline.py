@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from wbcbench.core.records import Epoch
+from wbcbench.core.record import Epoch
 from wbcbench.core.window import Window
 
 EPOCH_S = 10.0

@@ -31,9 +31,8 @@ from wbcbench.commands.submit import submit as submit_command
 from wbcbench.compare.analysis import compare
 from wbcbench.compare.document import as_csv
 from wbcbench.core.errors import UsageError
-from wbcbench.core.local_facts import Local
 from wbcbench.core.provenance import source_root
-from wbcbench.core.rundir import RunDir, study_runs
+from wbcbench.core.run_folder import Local, RunDir, study_runs
 from wbcbench.core.units import kwh_from_j
 from wbcbench.energy.carbon import intensity
 from wbcbench.report.publish import EVERY

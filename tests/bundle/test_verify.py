@@ -26,8 +26,8 @@ from wbcbench.bundle.verify.energies import _impossible
 from wbcbench.bundle.verify.inspection import Inspection, as_text, verify
 from wbcbench.commands.verify import verify as verify_command
 from wbcbench.core.errors import UsageError, VerificationError
-from wbcbench.core.local_facts import Local
-from wbcbench.core.records import RunRecord
+from wbcbench.core.record import RunRecord
+from wbcbench.core.run_folder import Local
 from wbcbench.core.spec import RunSpec
 from wbcbench.core.window import WindowEnergy
 

@@ -18,7 +18,7 @@ from wbcbench.commands.claims import claims
 from wbcbench.compare.definition import find_file, read_claims
 from wbcbench.compare.measures import MEASURES
 from wbcbench.core.errors import UsageError
-from wbcbench.core.records import RunRecord
+from wbcbench.core.record import RunRecord
 
 app = typer.Typer()
 app.command()(claims)

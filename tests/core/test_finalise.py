@@ -16,20 +16,18 @@ import pytest
 from builders.run import make_spec
 from program import wbcbench
 from wbcbench.core.errors import UsageError
-from wbcbench.core.local_facts import Local
 from wbcbench.core.lock import machine_lock
-from wbcbench.core.new_folder import remove_left_behind
-from wbcbench.core.process_identity import (
+from wbcbench.core.run_condition import RunStage, condition
+from wbcbench.core.run_folder import Local, RunDir, remove_left_behind, study_runs
+from wbcbench.core.run_state import (
     Liveness,
     ProcessIdentity,
+    RunState,
     identify,
     liveness,
     this_process,
     token_liveness,
 )
-from wbcbench.core.run_condition import RunStage, condition
-from wbcbench.core.run_state import RunState
-from wbcbench.core.rundir import RunDir, study_runs
 from wbcbench.run import finalise
 
 

@@ -27,15 +27,13 @@ from hypothesis.stateful import (
 
 from builders.run import make_spec
 from paused_processes import WHOLE, Line, Paused, Stops, fork, is_locked
-from wbcbench.core.clock import utc_now
 from wbcbench.core.errors import UsageError
-from wbcbench.core.local_facts import Local
-from wbcbench.core.process_identity import identify
-from wbcbench.core.records import Circumstances
+from wbcbench.core.record import Circumstances
 from wbcbench.core.run_condition import require_submitted
-from wbcbench.core.run_state import RunState
-from wbcbench.core.rundir import RunDir, study_runs
+from wbcbench.core.run_folder import Local, RunDir, study_runs
+from wbcbench.core.run_state import RunState, identify
 from wbcbench.core.trace import Channel, Domain, Kind, Origin
+from wbcbench.core.window import utc_now
 from wbcbench.energy.accounting import account
 from wbcbench.run import finalise
 from wbcbench.run.finalise import NEVER_BEGAN

@@ -10,12 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wbcbench.core.errors import RunExistsError, UsageError
-from wbcbench.core.local_facts import Local
-from wbcbench.core.records import RunRecord
+from wbcbench.core.files import write_whole
+from wbcbench.core.record import RunRecord
 from wbcbench.core.run_condition import RunStage, condition
-from wbcbench.core.rundir import RunDir, study_runs
+from wbcbench.core.run_folder import Local, RunDir, study_runs
 from wbcbench.core.spec import RunSpec
-from wbcbench.core.wholefile import write_whole
 
 
 def made(root: Path, spec: RunSpec | None = None) -> RunDir:

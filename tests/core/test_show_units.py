@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wbcbench.core import show_units
+from wbcbench.core.text import energy_scale, human_duration, human_energy, printable
 
 
 @pytest.mark.parametrize(
@@ -30,7 +30,7 @@ from wbcbench.core import show_units
     ],
 )
 def test_joules_scale_themselves_and_unknown_is_said(energy_j, text):
-    assert show_units.human_energy(energy_j) == text
+    assert human_energy(energy_j) == text
 
 
 @pytest.mark.parametrize(
@@ -46,21 +46,21 @@ def test_joules_scale_themselves_and_unknown_is_said(energy_j, text):
     ],
 )
 def test_seconds_become_minutes_and_hours(time_s, text):
-    assert show_units.human_duration(time_s) == text
+    assert human_duration(time_s) == text
 
 
 @given(st.floats(1e-6, 1e12))
 def test_three_digits_are_within_half_a_per_cent_of_the_truth(energy_j):
-    number, unit = show_units.human_energy(energy_j).split(" ")
+    number, unit = human_energy(energy_j).split(" ")
     scale = {"µJ": 1e-6, "mJ": 1e-3, "J": 1, "kJ": 1e3, "MJ": 1e6, "GJ": 1e9}[unit]
     assert float(number) * scale == pytest.approx(energy_j, rel=6e-3)
     assert len(number.replace(".", "").lstrip("0")) <= 4
 
 
 def test_an_axis_takes_one_unit_for_all_its_values():
-    assert show_units.energy_scale(12_320.0) == (1e3, "kJ")
-    assert show_units.energy_scale(0.0) == (1.0, "J")
+    assert energy_scale(12_320.0) == (1e3, "kJ")
+    assert energy_scale(0.0) == (1.0, "J")
 
 
 def test_control_characters_do_not_reach_the_terminal():
-    assert show_units.printable("a\x1b[31mb\x07\r\nc") == "a�[31mb��\nc"
+    assert printable("a\x1b[31mb\x07\r\nc") == "a�[31mb��\nc"

@@ -16,9 +16,9 @@ from fakes.nvml_scenario import FakeGpu, Process, Scenario
 from fakes.power_shapes import Constant
 from wbcbench.cli import COMMANDS, build_app
 from wbcbench.commands.doctor import document, print_report
-from wbcbench.core.clock import MonotonicClock
 from wbcbench.core.errors import CannotMeasureError, UsageError
 from wbcbench.core.trace import Channel, Domain, Kind, Origin
+from wbcbench.core.window import MonotonicClock
 from wbcbench.data.folder import Recipe, write_cells
 from wbcbench.doctor import Facts, Group, Line, State, count, examine
 from wbcbench.doctor.looking import look

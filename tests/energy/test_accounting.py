@@ -9,12 +9,10 @@ import pytest
 from builders.evidence import EPOCHS, VALIDATED_WINDOWS, counter, load_j, modelled_cpu, power
 from builders.folder import messages, write_looks, write_messages, write_traces
 from builders.machine import COUNTER, CPU_MODEL, POWER
-from wbcbench.core import records
 from wbcbench.core.board_state import BoardSample
-from wbcbench.core.local_facts import Local
 from wbcbench.core.quality import Verdict
-from wbcbench.core.records import Circumstances
-from wbcbench.core.rundir import RunDir
+from wbcbench.core.record import Circumstances, from_json, to_json
+from wbcbench.core.run_folder import Local, RunDir
 from wbcbench.core.spec import RunSpec
 from wbcbench.core.window import Window
 from wbcbench.energy.accounting import account
@@ -68,7 +66,7 @@ def test_a_record_with_everything_survives_its_file(run):
     watched(run, looks=looks)
     record = account(run, SEEN, "done")
     assert record.telemetry
-    assert records.from_json(records.to_json(record), "record.json") == record
+    assert from_json(to_json(record), "record.json") == record
 
 
 def test_what_a_board_did_is_in_the_record_and_weighs(run):

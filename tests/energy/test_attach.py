@@ -16,10 +16,9 @@ from builders.machine import GPU_MACHINE, LAPTOP, PROVENANCE
 from builders.run import make_record, save
 from builders.timeline import EPOCH_S
 from wbcbench.cli import COMMANDS, build_app
-from wbcbench.core.attachment import Attachment
 from wbcbench.core.errors import UsageError
-from wbcbench.core.records import RunRecord, to_json
-from wbcbench.core.rundir import RunDir
+from wbcbench.core.record import Attachment, RunRecord, to_json
+from wbcbench.core.run_folder import RunDir
 from wbcbench.core.trace import Channel, Domain, Kind, Origin
 from wbcbench.energy.attach import attach_wall_meter
 from wbcbench.energy.headline import headline_channel

@@ -19,7 +19,7 @@ from builders.evidence import (
 from builders.machine import COUNTER, CPU_MODEL, POWER
 from wbcbench import registry
 from wbcbench.core.quality import Severity, Verdict
-from wbcbench.core.records import AbsentMeter, Sampling
+from wbcbench.core.record import AbsentMeter, Sampling
 from wbcbench.core.trace import Domain, Origin, Trace
 from wbcbench.core.window import Window
 from wbcbench.energy import checks

@@ -15,7 +15,7 @@ from fakes.nvml_scenario import (
     Sensor,
 )
 from fakes.power_shapes import Constant, Ramp, Shape, Sine, Square, Telegraph
-from wbcbench.core.accuracy import SensorCard
+from wbcbench.core.record import SensorCard
 from wbcbench.core.trace import Channel, Domain, Kind, Origin, Trace
 from wbcbench.energy.sensor_card import card_of, informed
 from wbcbench.power.known_sensors import known_sensor

@@ -15,8 +15,7 @@ from typing import Protocol
 from fakes.clocks import FileClock
 from fakes.nvml_scenario import Counter, FakeGpu, Scenario, Sensor
 from fakes.power_shapes import Constant, Knots, Ramp, Shape, Sine, Square, Telegraph
-from wbcbench.core.local_facts import Local
-from wbcbench.core.rundir import RunDir
+from wbcbench.core.run_folder import Local, RunDir
 from wbcbench.core.spec import RunSpec
 from wbcbench.core.trace import Kind, Trace
 from wbcbench.energy.sensor_card import informed

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from builders.run import failed_record, make_record
 from wbcbench.core.quality import Caution, Severity, Verdict
-from wbcbench.core.records import Failure, RunRecord
-from wbcbench.core.rundir import RunDir
+from wbcbench.core.record import Failure, RunRecord
+from wbcbench.core.run_folder import RunDir
 from wbcbench.core.spec import RunSpec
 
 Script = Callable[[RunSpec], str]

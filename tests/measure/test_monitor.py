@@ -23,10 +23,9 @@ from fakes.power_shapes import Constant
 from program import command, start, wbcbench
 from wbcbench.cli import COMMANDS, build_app
 from wbcbench.commands.monitor import document
-from wbcbench.core.clock import MonotonicClock
 from wbcbench.core.errors import CannotMeasureError, UsageError
 from wbcbench.core.trace import Channel, Domain, Kind, Origin, Trace
-from wbcbench.core.window import Window
+from wbcbench.core.window import MonotonicClock, Window
 from wbcbench.measure.child_command import (
     ChildCommand,
     CommandNotFoundError,

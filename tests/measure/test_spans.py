@@ -5,7 +5,7 @@ from dataclasses import asdict, replace
 import pytest
 
 from wbcbench.core.board_state import BoardSample
-from wbcbench.core.records import Circumstances
+from wbcbench.core.record import Circumstances
 from wbcbench.core.trace import Channel, Domain, Kind, Origin, Trace
 from wbcbench.core.window import Window
 from wbcbench.measure.spans import Recorded

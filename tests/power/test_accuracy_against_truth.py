@@ -16,12 +16,10 @@ from fakes.known_load import AFTER_S, COUNTERS, LENGTHS_S, LOAD_AT_S, LOADS, SEN
 from fakes.nvml_plugin import ScriptedNvml
 from fakes.nvml_scenario import Counter, FakeGpu, Fault, Scenario, Sensor
 from fakes.power_shapes import Constant, Square, Telegraph
-from wbcbench.core.clock import MonotonicClock
-from wbcbench.core.local_facts import Local
-from wbcbench.core.rundir import RunDir
+from wbcbench.core.run_folder import Local, RunDir
 from wbcbench.core.spec import RunSpec
 from wbcbench.core.trace import Kind, Trace
-from wbcbench.core.window import Window, WindowEnergy
+from wbcbench.core.window import MonotonicClock, Window, WindowEnergy
 from wbcbench.energy import uncertainty
 from wbcbench.energy.energy import window_energy
 from wbcbench.power.meters import MeterRequest

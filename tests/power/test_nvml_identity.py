@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from fakes.nvml_plugin import ScriptedNvml
 from fakes.nvml_scenario import FakeGpu, Scenario
+from wbcbench.core.board_state import same_bus
 from wbcbench.core.errors import CannotMeasureError, UsageError
-from wbcbench.core.pci import same_bus
 from wbcbench.power import nvml_library
 from wbcbench.power.identity import Gpu, choose, list_gpus, named_gpu
 from wbcbench.power.meters import MeterRequest

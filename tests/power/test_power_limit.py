@@ -16,8 +16,7 @@ from fakes.nvml_plugin import ScriptedNvml
 from fakes.nvml_scenario import FakeGpu, Fault, Scenario
 from program import wait_for
 from wbcbench.core.errors import CannotMeasureError, UsageError
-from wbcbench.core.local_facts import Local
-from wbcbench.core.rundir import RunDir
+from wbcbench.core.run_folder import Local, RunDir
 from wbcbench.core.spec import RunSpec
 from wbcbench.power import nvml_library as nvml
 from wbcbench.power import requested_limit as power_limits

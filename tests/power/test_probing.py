@@ -8,11 +8,10 @@ from fakes.nvml_plugin import ScriptedNvml
 from fakes.nvml_scenario import Counter, FakeGpu, Fault, Scenario, Sensor
 from fakes.power_shapes import Constant
 from fakes.scripted_meter import POWER, ScriptedMeter
-from wbcbench.core.clock import MonotonicClock
-from wbcbench.core.local_facts import Local
-from wbcbench.core.rundir import RunDir
+from wbcbench.core.run_folder import Local, RunDir
 from wbcbench.core.spec import RunSpec
 from wbcbench.core.trace import Origin
+from wbcbench.core.window import MonotonicClock
 from wbcbench.power.meters import MeterRequest
 from wbcbench.power.nvml import open_meters
 from wbcbench.power.probing import channels_of, sensor_cards

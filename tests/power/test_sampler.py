@@ -9,11 +9,10 @@ from pathlib import Path
 import pytest
 
 from fakes.scripted_meter import POWER, ScriptedMeter, hanging_once
-from wbcbench.core.clock import MonotonicClock
-from wbcbench.core.local_facts import Local
-from wbcbench.core.rundir import RunDir
+from wbcbench.core.run_folder import Local, RunDir
 from wbcbench.core.spec import RunSpec
 from wbcbench.core.trace import Channel, Domain, Kind, Origin
+from wbcbench.core.window import MonotonicClock
 from wbcbench.power.sampler import Sampler
 
 OTHER = Channel("other/power", Kind.SAMPLED, Origin.SYNTHETIC, Domain.CPU)

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from builders.machine import COUNTER, GPU
-from wbcbench.core.clock import MonotonicClock
-from wbcbench.core.rundir import RunDir
+from wbcbench.core.run_folder import RunDir
 from wbcbench.core.trace import Domain, Origin
+from wbcbench.core.window import MonotonicClock
 from wbcbench.power.gpu_telemetry import GpuProcess, TelemetrySample
 from wbcbench.power.telemetry import TelemetryRecorder, open_boards
 

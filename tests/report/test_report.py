@@ -18,9 +18,8 @@ from builders.study import gather
 from reading_reports import Strict, page, published, text_of, two_variants
 from wbcbench.commands.report import report as report_command
 from wbcbench.core.errors import UsageError
-from wbcbench.core.local_facts import Local
 from wbcbench.core.quality import Caution, Severity, Verdict
-from wbcbench.core.rundir import RunDir
+from wbcbench.core.run_folder import Local, RunDir
 from wbcbench.registry import SECTIONS, load_part
 from wbcbench.report import Block
 from wbcbench.report.drawing import inline

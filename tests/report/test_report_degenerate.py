@@ -15,7 +15,7 @@ from builders.run import failed_record, make_record, make_scores, save
 from builders.study import draw
 from builders.timeline import make_epochs
 from reading_reports import page, published, text_of
-from wbcbench.core.records import Failure, RunRecord
+from wbcbench.core.record import Failure, RunRecord
 from wbcbench.report.publish import publish
 
 

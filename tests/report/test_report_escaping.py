@@ -13,7 +13,7 @@ from test_report_hostile import COMMANDS
 
 from builders.hostile import FORMULA, HOSTILE
 from reading_reports import text_of
-from wbcbench.core.show_units import printable
+from wbcbench.core.text import printable
 from wbcbench.report import Block, DataTable, Listing, Report, Statement
 from wbcbench.report.html import to_html
 from wbcbench.report.markdown import plain, to_markdown

@@ -19,7 +19,7 @@ from builders.run import failed_record, make_record, make_spec, save
 from builders.study import draw
 from wbcbench.commands.report import report as command
 from wbcbench.core.errors import UsageError
-from wbcbench.core.records import Failure
+from wbcbench.core.record import Failure
 from wbcbench.report import DataTable, build, manifest
 from wbcbench.report.publish import EVERY, publish, publish_built, read, refresh
 from wbcbench.report.tables import to_csv

@@ -11,7 +11,7 @@ import pytest
 from builders.machine import GPU_CHANNELS, GPU_MACHINE, LAPTOP
 from builders.run import failed_record, make_record
 from builders.study import gather
-from wbcbench.core.accuracy import SensorCard
+from wbcbench.core.record import SensorCard
 from wbcbench.report.drawing import to_svg
 from wbcbench.report.sections.meters import pairs, section
 

@@ -14,7 +14,7 @@ from builders.machine import GPU_CHANNELS
 from builders.run import failed_record, make_record, make_spec, run_dir, save
 from builders.study import gather
 from wbcbench.core.quality import Caution, Severity, Verdict
-from wbcbench.core.rundir import RunDir
+from wbcbench.core.run_folder import RunDir
 from wbcbench.report.drawing import to_svg
 from wbcbench.report.sections.timelines import section
 

@@ -18,8 +18,8 @@ from pathlib import Path
 import pytest
 
 from program import processes_of, start, wait_for, wbcbench
-from wbcbench.core.records import RunRecord
-from wbcbench.core.rundir import study_runs
+from wbcbench.core.record import RunRecord
+from wbcbench.core.run_folder import study_runs
 
 pytestmark = pytest.mark.tensorflow
 

@@ -16,9 +16,8 @@ from builders.evidence import EPOCHS
 from fakes.clocks import FileClock
 from fakes.nvml_scenario import Counter, FakeGpu, Fault, Scenario, Sensor
 from fakes.power_shapes import Constant
-from wbcbench.core.local_facts import Local
 from wbcbench.core.quality import Verdict, verdict
-from wbcbench.core.rundir import RunDir
+from wbcbench.core.run_folder import Local, RunDir
 from wbcbench.core.spec import RunSpec
 from wbcbench.core.window import Window
 from wbcbench.energy.appraisal import appraise

@@ -18,8 +18,8 @@ import pytest
 from fakes.faulty_machine import HEALTHY, POWER_W, environment
 from fakes.nvml_scenario import Scenario
 from program import Ended, only_run, processes_of, start, wait_for, wait_for_window, wbcbench
-from wbcbench.core.records import RunRecord
-from wbcbench.core.rundir import RunDir, study_runs
+from wbcbench.core.record import RunRecord
+from wbcbench.core.run_folder import RunDir, study_runs
 
 pytestmark = pytest.mark.tensorflow
 

@@ -21,7 +21,7 @@ from program import (
     wait_for_window,
     wbcbench,
 )
-from wbcbench.core.rundir import study_runs
+from wbcbench.core.run_folder import study_runs
 from wbcbench.energy.story import told
 
 pytestmark = pytest.mark.tensorflow

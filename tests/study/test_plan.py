@@ -16,7 +16,7 @@ from builders.run import make_record, save
 from fakes.stand_in_launcher import StandIn
 from program import wbcbench
 from wbcbench.core.errors import RunsFailedError, UsageError
-from wbcbench.core.local_facts import Local
+from wbcbench.core.run_folder import Local
 from wbcbench.core.spec import RunSpec
 from wbcbench.stats.power import detectable_effect
 from wbcbench.study import plan as plans

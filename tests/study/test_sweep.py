@@ -18,11 +18,9 @@ import pytest
 from fakes.stand_in_launcher import StandIn, record_of
 from program import processes_of, start, wait_for, wbcbench
 from wbcbench.core.errors import CannotMeasureError, UsageError
-from wbcbench.core.local_facts import Local
 from wbcbench.core.lock import machine_lock
-from wbcbench.core.process_identity import this_process
-from wbcbench.core.run_state import RunState
-from wbcbench.core.rundir import RunDir, study_runs
+from wbcbench.core.run_folder import Local, RunDir, study_runs
+from wbcbench.core.run_state import RunState, this_process
 from wbcbench.core.spec import RunSpec
 from wbcbench.run.interrupts import Interrupts
 from wbcbench.study import plan as plans

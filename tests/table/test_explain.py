@@ -18,7 +18,7 @@ from builders.run import make_record, save
 from wbcbench import table
 from wbcbench.commands.explain import explain as command
 from wbcbench.core.errors import UsageError
-from wbcbench.core.rundir import RunDir
+from wbcbench.core.run_folder import RunDir
 from wbcbench.table.explain import RecountState, explain
 from wbcbench.table.files import columns_named
 from wbcbench.table.recount import Source, recount

@@ -17,7 +17,7 @@ from builders.study import draw
 from program import wbcbench
 from wbcbench import table
 from wbcbench.core.errors import UsageError
-from wbcbench.core.formula import original_text, safe_text
+from wbcbench.core.text import original_text, safe_text
 from wbcbench.table import files as table_files
 
 

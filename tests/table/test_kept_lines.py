@@ -11,12 +11,12 @@ import pytest
 
 from builders.run import make_record, make_spec
 from wbcbench import table
-from wbcbench.core import attachment, records
-from wbcbench.core.attachment import Attachment
+from wbcbench.core import record
 from wbcbench.core.errors import UsageError
-from wbcbench.core.rundir import RunDir, study_runs
+from wbcbench.core.files import write_whole
+from wbcbench.core.record import Attachment
+from wbcbench.core.run_folder import RunDir, study_runs
 from wbcbench.core.trace import Channel, Domain, Kind, Origin
-from wbcbench.core.wholefile import write_whole
 from wbcbench.core.window import WindowEnergy
 from wbcbench.table import kept_lines
 
@@ -28,7 +28,7 @@ WALL = Channel("wall/meter", Kind.SAMPLED, Origin.MEASURED, Domain.SYSTEM)
 def made(tmp_path_factory):
     """A study just large enough, its table written once; tests take a copy."""
     study = tmp_path_factory.mktemp("kept") / "study"
-    text = records.to_json(RECORD).decode()
+    text = record.to_json(RECORD).decode()
     for i in range(kept_lines.LEAST_RUNS):
         folder = study / RECORD.run_id.replace("70000", str(70_000 + i))
         folder.mkdir(parents=True)
@@ -97,7 +97,7 @@ def test_one_run_more_is_one_record_read(kept):
     folder = kept / fresh.run_id
     folder.mkdir()
     (folder / "spec.json").write_text("{}")
-    (folder / "record.json").write_bytes(records.to_json(fresh))
+    (folder / "record.json").write_bytes(record.to_json(fresh))
     assert reads(kept) == [fresh.run_id]
     assert fresh.run_id.encode() in written(kept)
 
@@ -107,7 +107,7 @@ def test_a_run_that_was_removed_leaves_the_table(kept):
     fresh = make_record(spec=make_spec(seed=90_000))
     (kept / fresh.run_id).mkdir()
     (kept / fresh.run_id / "spec.json").write_text("{}")
-    (kept / fresh.run_id / "record.json").write_bytes(records.to_json(fresh))
+    (kept / fresh.run_id / "record.json").write_bytes(record.to_json(fresh))
     shutil.rmtree(gone.path)
     assert gone.run_id.encode() not in written(kept)
 
@@ -116,7 +116,7 @@ def test_a_meter_attached_later_shows_in_the_row(kept):
     run = run_of(kept)
     joules = WindowEnergy("train", WALL.name, 12345.0, 1.0, 300.0, 40, 1.0)
     found = Attachment("log.csv", "ab", "W", 0.0, 0.0, "2026-03-02T00:00:00Z", WALL, (joules,))
-    run.attachment_path.write_bytes(attachment.to_json(found))
+    run.attachment_path.write_bytes(record.attachment_to_json(found))
     assert reads(kept) == [run.run_id]
     assert b"12345.0" in written(kept)
 

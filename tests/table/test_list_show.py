@@ -15,10 +15,9 @@ from wbcbench import table
 from wbcbench.commands.list_runs import list_runs
 from wbcbench.commands.show import show
 from wbcbench.core.errors import UsageError
-from wbcbench.core.local_facts import Local
 from wbcbench.core.quality import Caution, Severity, Verdict
-from wbcbench.core.records import Failure
-from wbcbench.core.rundir import RunDir
+from wbcbench.core.record import Failure
+from wbcbench.core.run_folder import Local, RunDir
 from wbcbench.registry import KINDS
 
 app = typer.Typer()

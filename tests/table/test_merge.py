@@ -12,9 +12,8 @@ from builders.run import make_record, make_spec, save
 from builders.study import draw
 from program import wbcbench
 from wbcbench.core.errors import UsageError
-from wbcbench.core.local_facts import Local
-from wbcbench.core.records import to_json
-from wbcbench.core.rundir import RunDir
+from wbcbench.core.record import to_json
+from wbcbench.core.run_folder import Local, RunDir
 from wbcbench.table.merge import merge
 
 

@@ -21,7 +21,7 @@ from program import command
 from wbcbench import table
 from wbcbench.commands.tensorboard import tensorboard
 from wbcbench.core.errors import UsageError
-from wbcbench.core.rundir import RunDir
+from wbcbench.core.run_folder import RunDir
 from wbcbench.table.logs import rebuild
 from wbcbench.table.result import METRICS, SETTINGS, write_result
 from wbcbench.table.server import start

@@ -16,7 +16,7 @@ from typing import Any
 from wbcbench import table
 from wbcbench.bundle import layout
 from wbcbench.bundle.described import sha256_of
-from wbcbench.core.rundir import RunDir, study_runs
+from wbcbench.core.run_folder import RunDir, study_runs
 
 
 class Bag:

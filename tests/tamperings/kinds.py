@@ -10,8 +10,8 @@ from tamperings.bag import Bag
 from wbcbench.bundle import layout
 from wbcbench.bundle.runfiles import phases_csv
 from wbcbench.bundle.verify.accounts import again
-from wbcbench.core.records import from_json
-from wbcbench.core.rundir import RunDir
+from wbcbench.core.record import from_json
+from wbcbench.core.run_folder import RunDir
 from wbcbench.table import aftermath
 
 Tampering = Callable[[Bag, random.Random], None]
@@ -39,7 +39,7 @@ def rederive(bag: Bag, run: RunDir) -> None:
 
 def reaccount(bag: Bag, run: RunDir) -> None:
     """Make the record fit the folder again, as the program itself would."""
-    from wbcbench.core.records import to_json
+    from wbcbench.core.record import to_json
 
     record = from_json(run.record_path.read_bytes(), "record")
     run.record_path.write_bytes(to_json(again(run, record)))

@@ -9,7 +9,7 @@ from typing import Any
 
 from tamperings.bag import Bag
 from tamperings.kinds import kind, known, reaccount, rederive
-from wbcbench.core.rundir import RunDir
+from wbcbench.core.run_folder import RunDir
 
 
 @kind("joules of a window edited in the record")

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from tamperings.bag import Bag
 from tamperings.kinds import kind, reaccount, rederive
-from wbcbench.core.rundir import RunDir
+from wbcbench.core.run_folder import RunDir
 
 
 @kind("verdict changed")

@@ -13,7 +13,7 @@ from typing import Any
 from tamperings.bag import Bag
 from tamperings.kinds import kind, reaccount, rederive
 from wbcbench.bundle import layout
-from wbcbench.core.rundir import RunDir
+from wbcbench.core.run_folder import RunDir
 from wbcbench.core.spec import RunSpec
 from wbcbench.study import plan
 

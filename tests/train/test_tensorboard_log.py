@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from wbcbench.core.records import Epoch
+from wbcbench.core.record import Epoch
 from wbcbench.train.tensorboard_log import EPOCHS_FILE, ScalarLog, add_epoch, write_energy_scalars
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from wbcbench.bundle import layout
 from wbcbench.bundle.described import sha256_of
-from wbcbench.core.wholefile import write_whole
+from wbcbench.core.files import write_whole
 
 _WIDTH = 78
 _DATE = (1980, 1, 1, 0, 0, 0)

@@ -14,8 +14,8 @@ from wbcbench.bundle.described import git_state
 from wbcbench.bundle.document import GitState
 from wbcbench.bundle.redaction import Redactor, write_text
 from wbcbench.bundle.study import SubmittedStudy
+from wbcbench.core.files import write_whole
 from wbcbench.core.provenance import source_root
-from wbcbench.core.wholefile import write_whole
 
 # Runs and reports are what the code made, not the code.
 _NOT_CODE = (":(exclude)results", ":(exclude)reports")

@@ -10,7 +10,7 @@ from wbcbench.bundle import layout, redaction
 from wbcbench.bundle.redaction import Redactor
 from wbcbench.core.errors import UsageError
 from wbcbench.core.run_condition import RunStage, condition
-from wbcbench.core.rundir import study_runs
+from wbcbench.core.run_folder import study_runs
 
 _OF_RUN = (
     "spec.json", "began.json", "channels.json", "record.json", "marks.jsonl", "epochs.csv",

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from wbcbench.bundle import layout
 from wbcbench.bundle.document import Submission
 from wbcbench.bundle.study import SubmittedStudy
-from wbcbench.core.rundir import RunDir
-from wbcbench.core.wholefile import write_whole
+from wbcbench.core.files import write_whole
+from wbcbench.core.run_folder import RunDir
 from wbcbench.table.view import Run
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from wbcbench.bundle.document import (
 )
 from wbcbench.bundle.privacy import UUID
 from wbcbench.bundle.study import SubmittedStudy
-from wbcbench.core.records import RunRecord
+from wbcbench.core.record import RunRecord
 from wbcbench.report.inputs import program_sha256
 from wbcbench.study.standing import state_of
 from wbcbench.table.spent import spent, summed

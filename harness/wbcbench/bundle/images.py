@@ -19,8 +19,8 @@ from wbcbench.bundle import layout
 from wbcbench.bundle.document import DatasetState
 from wbcbench.bundle.study import SubmittedStudy
 from wbcbench.core.errors import UsageError
-from wbcbench.core.records import DatasetFacts
-from wbcbench.core.wholefile import write_whole
+from wbcbench.core.files import write_whole
+from wbcbench.core.record import DatasetFacts
 from wbcbench.data import layout as folders
 from wbcbench.data.dataset import UNKNOWN_PHOTOGRAPH
 from wbcbench.data.digest import PUBLISHED_ID, PUBLISHED_SHA256, dataset_sha256

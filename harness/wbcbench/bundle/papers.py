@@ -17,10 +17,9 @@ from wbcbench.bundle.document import Submission
 from wbcbench.bundle.impact import Impact, impact
 from wbcbench.bundle.study import SubmittedStudy
 from wbcbench.compare.sections import sections
-from wbcbench.core.show_units import count_of, human_duration, human_energy, human_mass
-from wbcbench.core.tabular import markdown
+from wbcbench.core.files import markdown, write_whole
+from wbcbench.core.text import count_of, human_duration, human_energy, human_mass
 from wbcbench.core.units import kg_from_g, kwh_from_j
-from wbcbench.core.wholefile import write_whole
 
 if TYPE_CHECKING:
     from jinja2 import Environment

@@ -21,7 +21,7 @@ from typing import Any
 from wbcbench.bundle import privacy
 from wbcbench.bundle.document import Redaction
 from wbcbench.bundle.privacy import Found, Known
-from wbcbench.core.wholefile import write_whole
+from wbcbench.core.files import write_whole
 
 # In JSON, words with none of these are values of this program's own, such as "adam".
 _FREE_TEXT = re.compile("[ /@]")

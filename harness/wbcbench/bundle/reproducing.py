@@ -14,7 +14,7 @@ from wbcbench.bundle import document, layout
 from wbcbench.bundle.document import Submission
 from wbcbench.bundle.opening import opened
 from wbcbench.core.errors import UsageError
-from wbcbench.core.wholefile import write_whole
+from wbcbench.core.files import write_whole
 from wbcbench.study import plan
 
 STEPS = "STEPS.md"

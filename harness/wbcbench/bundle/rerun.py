@@ -14,11 +14,11 @@ from statistics import stdev
 
 from wbcbench.bundle.verify.bundle import Bundle
 from wbcbench.core.errors import UsageError, unknown_name
-from wbcbench.core.local_facts import Local
 from wbcbench.core.provenance import lock_sha256
-from wbcbench.core.records import Epoch, RunRecord
-from wbcbench.core.show_units import human_energy, human_share
+from wbcbench.core.record import Epoch, RunRecord
+from wbcbench.core.run_folder import Local
 from wbcbench.core.spec import RunSpec
+from wbcbench.core.text import human_energy, human_share
 from wbcbench.run.saying import Say
 from wbcbench.study import limits
 from wbcbench.table import row

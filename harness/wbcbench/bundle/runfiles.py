@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from wbcbench.bundle import layout
-from wbcbench.core.records import RunRecord
+from wbcbench.core.record import RunRecord
 from wbcbench.core.trace import Domain
 from wbcbench.core.units import kwh_from_j
 from wbcbench.table.view import Run

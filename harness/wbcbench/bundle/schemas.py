@@ -10,8 +10,8 @@ from pydantic import TypeAdapter
 from wbcbench import table
 from wbcbench.bundle import document, layout
 from wbcbench.bundle.study import SubmittedStudy
-from wbcbench.core.records import RunRecord
-from wbcbench.core.wholefile import write_whole
+from wbcbench.core.files import write_whole
+from wbcbench.core.record import RunRecord
 from wbcbench.study.experiment_model import SCHEMA_DIALECT
 
 _TABLE_DIALECT = "https://specs.frictionlessdata.io/schemas/table-schema.json"

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from wbcbench import table
 from wbcbench.bundle import layout
 from wbcbench.core.errors import UsageError
-from wbcbench.core.records import RunRecord
+from wbcbench.core.record import RunRecord
 from wbcbench.core.spec import RunSpec
 from wbcbench.core.study_folder import pilot_study
 from wbcbench.report.evidence import ReportStudy

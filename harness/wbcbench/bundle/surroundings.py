@@ -10,7 +10,7 @@ from typing import Any
 
 from wbcbench.bundle import layout
 from wbcbench.bundle.study import SubmittedStudy
-from wbcbench.core.wholefile import write_whole
+from wbcbench.core.files import write_whole
 
 ENVIRONMENT = (
     "python_version", "tensorflow_version", "cuda_version", "cudnn_version", "driver_version", "os",

@@ -8,7 +8,7 @@ from typing import Any
 
 from wbcbench.bundle.document import EnergyTotals, RunCounts, Submission
 from wbcbench.bundle.writing import Written
-from wbcbench.core.show_units import count_of
+from wbcbench.core.text import count_of
 from wbcbench.core.units import kwh_from_j
 
 

@@ -29,9 +29,9 @@ from wbcbench.bundle.redaction import Redactor
 from wbcbench.bundle.study import SubmittedStudy, refuse_synthetic
 from wbcbench.compare.document import COLUMNS, as_csv
 from wbcbench.core.errors import UsageError
+from wbcbench.core.files import write_whole
 from wbcbench.core.study_folder import pilot_study, require_study
 from wbcbench.core.version import __version__
-from wbcbench.core.wholefile import write_whole
 from wbcbench.report.publish import EVERY, publish_built
 from wbcbench.run.finalise import finalise_abandoned
 from wbcbench.table.view import Run

@@ -11,8 +11,8 @@ import typer
 from wbcbench.commands import options
 
 if TYPE_CHECKING:
-    from wbcbench.core.attachment import Attachment
-    from wbcbench.core.rundir import RunDir
+    from wbcbench.core.record import Attachment
+    from wbcbench.core.run_folder import RunDir
 
 SCHEMA = "wbcbench.attach/1"
 
@@ -72,18 +72,18 @@ def attach(
 
 
 def _print_json(run: RunDir, done: Attachment) -> None:
-    from wbcbench.core.attachment import to_json
+    from wbcbench.core.record import attachment_to_json
 
     document: dict[str, Any] = {
         "schema": SCHEMA,
         "run_dir": str(run.path),
-        "attachment": json.loads(to_json(done)),
+        "attachment": json.loads(attachment_to_json(done)),
     }
     typer.echo(json.dumps(document, indent=1, ensure_ascii=False))
 
 
 def _print(run: RunDir, done: Attachment) -> None:
-    from wbcbench.core.show_units import human_energy, human_power, printable
+    from wbcbench.core.text import human_energy, human_power, printable
 
     typer.echo(printable(f"{run.run_id}: {done.channel.name} from {done.source} ({done.column})"))
     for each in done.energies:

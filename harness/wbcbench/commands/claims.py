@@ -50,7 +50,7 @@ def claims(
 
 def _list_measures() -> None:
     from wbcbench.compare.measures import MEASURES
-    from wbcbench.core.tabular import aligned
+    from wbcbench.core.files import aligned
 
     rows = [(name, measure.meaning) for name, measure in MEASURES.items()]
     typer.echo(aligned(("measure", "meaning"), rows))

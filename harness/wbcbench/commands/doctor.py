@@ -55,7 +55,7 @@ def doctor(
 
     Exit 3 if something must be mended before a run would work, or a requirement is not met.
     """
-    from wbcbench.core.clock import MonotonicClock
+    from wbcbench.core.window import MonotonicClock
     from wbcbench.doctor import examine
     from wbcbench.doctor.looking import look
     from wbcbench.doctor.require import requirements
@@ -84,7 +84,7 @@ def _cards(facts: Facts) -> Group:
 
 
 def _overhead(asked: Any, facts: Facts) -> Overhead | None:
-    from wbcbench.core.clock import MonotonicClock
+    from wbcbench.core.window import MonotonicClock
     from wbcbench.doctor.overhead import overhead
 
     return overhead(asked, MonotonicClock()) if facts.channels else None
@@ -175,7 +175,7 @@ def print_report(
 
 
 def _lines(line: Line) -> Iterator[str]:
-    from wbcbench.core.show_units import printable
+    from wbcbench.core.text import printable
 
     yield printable(f"  {line.state.value:<5} {line.name:<14} {line.found}")
     for word, text in (("why", line.why), ("fix", line.fix), ("undo", line.undo)):

@@ -58,7 +58,7 @@ def export(
 
 
 def _write(path: Path, data: bytes) -> None:
-    from wbcbench.core.wholefile import write_whole
+    from wbcbench.core.files import write_whole
 
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

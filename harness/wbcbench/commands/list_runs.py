@@ -12,7 +12,7 @@ from wbcbench.commands import options
 
 if TYPE_CHECKING:
     from wbcbench.core.run_condition import Condition
-    from wbcbench.core.rundir import RunDir
+    from wbcbench.core.run_folder import RunDir
 
 SCHEMA = "wbcbench.list/1"
 PARTS = "parts"
@@ -46,7 +46,7 @@ def list_runs(
 
 
 def _runs(results: Path, study: str | None) -> list[RunDir]:
-    from wbcbench.core.rundir import study_runs
+    from wbcbench.core.run_folder import study_runs
     from wbcbench.core.study_folder import all_runs, require_any, require_study
 
     if study is not None:
@@ -57,7 +57,7 @@ def _runs(results: Path, study: str | None) -> list[RunDir]:
 
 
 def _line(run: RunDir) -> tuple[str, ...]:
-    from wbcbench.core.show_units import human_duration, human_energy, human_share
+    from wbcbench.core.text import human_duration, human_energy, human_share
 
     study = run.path.parent.name
     if not run.is_finished:
@@ -123,8 +123,7 @@ def _print_table(
     from rich.table import Table
     from rich.text import Text
 
-    from wbcbench.core.show_units import printable
-    from wbcbench.core.terminal import console
+    from wbcbench.core.text import console, printable
 
     shown = Table(box=SIMPLE, pad_edge=False)
     for i, heading in enumerate(headings):

@@ -44,7 +44,7 @@ def merge(
 
 def _folder(results: Path, named: str) -> Path:
     """A folder that was named by its path, or a study under results."""
-    from wbcbench.core.rundir import study_runs
+    from wbcbench.core.run_folder import study_runs
     from wbcbench.core.study_folder import require_study
 
     path = Path(named)

@@ -67,7 +67,7 @@ def _surely(made: Plan) -> list[RunSpec]:
 
 
 def _carry_out_pilot(made: Plan, results: Path, data: Path | None) -> None:
-    from wbcbench.core.local_facts import Local
+    from wbcbench.core.run_folder import Local
     from wbcbench.study.pilot import carry_out_pilot
 
     local = Local(data=str(data) if data else None, command=("wbcbench", *sys.argv[1:]))
@@ -79,7 +79,7 @@ def print_runs(made: Plan, states: tuple[str, ...] = ()) -> None:
     from rich.box import SIMPLE
     from rich.table import Table
 
-    from wbcbench.core.terminal import console
+    from wbcbench.core.text import console
     from wbcbench.study.plan_text import table_of_runs
 
     shown = Table(box=SIMPLE, pad_edge=False)
@@ -92,7 +92,7 @@ def print_runs(made: Plan, states: tuple[str, ...] = ()) -> None:
 
 def _write(made: Plan, out: Path | None, file: Path) -> None:
     from wbcbench.core.errors import UsageError
-    from wbcbench.core.wholefile import write_whole
+    from wbcbench.core.files import write_whole
     from wbcbench.study.plan import to_json
 
     if out is None:

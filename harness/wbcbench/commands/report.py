@@ -15,7 +15,7 @@ import typer
 
 from wbcbench.commands import completion, options
 from wbcbench.core.errors import UsageError
-from wbcbench.core.show_units import count_of
+from wbcbench.core.text import count_of
 
 if TYPE_CHECKING:
     from wbcbench.report.publish import Published

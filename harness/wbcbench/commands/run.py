@@ -11,7 +11,7 @@ from wbcbench.commands.spec_options import with_spec_options
 from wbcbench.core.spec import RunSpec
 
 if TYPE_CHECKING:
-    from wbcbench.core.rundir import RunDir
+    from wbcbench.core.run_folder import RunDir
 
 SCHEMA = "wbcbench.run/1"
 
@@ -32,7 +32,7 @@ def run(
     live: options.Live = True,
 ) -> None:
     """Train one variant and measure what it costs; a row of results/STUDY/runs.csv says it."""
-    from wbcbench.core.local_facts import Local
+    from wbcbench.core.run_folder import Local
     from wbcbench.run import finalise, saying
     from wbcbench.study import limits, running
 

@@ -13,8 +13,8 @@ from wbcbench.commands import options
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from wbcbench.core.records import RunRecord
-    from wbcbench.core.rundir import RunDir
+    from wbcbench.core.record import RunRecord
+    from wbcbench.core.run_folder import RunDir
 
 SCHEMA = "wbcbench.show/1"
 
@@ -59,7 +59,7 @@ def _print_details(record: RunRecord) -> None:
 def print_run_json(run: RunDir, schema: str) -> None:
     """Print one document: where the run is, its row of the table and its cautions."""
     from wbcbench import table
-    from wbcbench.core.records import to_json
+    from wbcbench.core.record import to_json
 
     record = run.read_record()
     whole = json.loads(to_json(record))
@@ -75,7 +75,7 @@ def print_run_json(run: RunDir, schema: str) -> None:
 
 def _print_whole_json(run: RunDir) -> None:
     from wbcbench import table
-    from wbcbench.core.records import to_json
+    from wbcbench.core.record import to_json
 
     record = run.read_record()
     _print_json(
@@ -106,7 +106,7 @@ def _energies(record: RunRecord) -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    from wbcbench.core.show_units import printable
+    from wbcbench.core.text import printable
 
     shown = Table(box=SIMPLE)
     for heading in ("window", "channel", "energy", "mean power", "status"):
@@ -118,7 +118,7 @@ def _energies(record: RunRecord) -> Table:
 
 
 def _energy_lines(record: RunRecord) -> list[tuple[str, ...]]:
-    from wbcbench.core.show_units import human_energy, human_power
+    from wbcbench.core.text import human_energy, human_power
 
     status = {channel.name: channel.origin.value for channel in record.channels}
     lines: list[tuple[str, ...]] = []
@@ -137,6 +137,6 @@ def _energy_lines(record: RunRecord) -> list[tuple[str, ...]]:
 
 
 def _print_table(shown: Table) -> None:
-    from wbcbench.core.terminal import console
+    from wbcbench.core.text import console
 
     console().print(shown)

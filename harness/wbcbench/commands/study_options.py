@@ -54,7 +54,7 @@ def confirm(costs: Cost, most_j: float | None, *, yes: bool) -> None:
         GateFailedError: The answer is no.
         CannotTellError: The joules cannot be predicted.
     """
-    from wbcbench.core.show_units import human_energy
+    from wbcbench.core.text import human_energy
 
     if most_j is None or yes:
         return

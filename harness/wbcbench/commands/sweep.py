@@ -16,7 +16,7 @@ from wbcbench.commands import options, study_options
 from wbcbench.core.errors import InterruptedRunError, RunsFailedError
 
 if TYPE_CHECKING:
-    from wbcbench.core.local_facts import Local
+    from wbcbench.core.run_folder import Local
     from wbcbench.core.spec import RunSpec
     from wbcbench.study.plan import Plan
     from wbcbench.study.sweep import SweepOutcome, SweepSettings
@@ -86,7 +86,7 @@ def _setting(
 
 
 def _local(made: Plan, data: Path | None, *, skip_unreadable: bool, share: bool) -> Local:
-    from wbcbench.core.local_facts import Local
+    from wbcbench.core.run_folder import Local
 
     return Local(
         data=str(data) if data else None,

@@ -26,9 +26,9 @@ def tensorboard(
     ] = False,
 ) -> None:
     """Open TensorBoard on a study: curves over steps, seconds and joules; runs by settings."""
-    from wbcbench.core.rundir import study_runs
-    from wbcbench.core.show_units import count_of
+    from wbcbench.core.run_folder import study_runs
     from wbcbench.core.study_folder import require_study
+    from wbcbench.core.text import count_of
     from wbcbench.table import logs, server
 
     folder = require_study(results, study)

@@ -30,7 +30,7 @@ def work(
     ] = None,
 ) -> None:
     """Carry out the run that DIR asks for, and write its record."""
-    from wbcbench.core.rundir import RunDir
+    from wbcbench.core.run_folder import RunDir
     from wbcbench.run.interrupts import Interrupts
     from wbcbench.run.record_run import record_run
     from wbcbench.run.study import StudyView

@@ -8,7 +8,7 @@ from typing import Any
 from wbcbench.compare.evidence import ClaimEvidence
 from wbcbench.compare.judgement import ClaimResult
 from wbcbench.compare.measures import MEASURES
-from wbcbench.core.show_units import printable
+from wbcbench.core.text import printable
 
 SCHEMA = "wbcbench.claims/1"
 

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from typing import Any
 
 from wbcbench.compare.result import Comparison, Effect
-from wbcbench.core.formula import safe_text
+from wbcbench.core.text import safe_text
 from wbcbench.stats.intervals import Interval
 
 SCHEMA = "wbcbench.compare/1"

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
-from wbcbench.core.records import Epoch, RunRecord
+from wbcbench.core.record import Epoch, RunRecord
 from wbcbench.core.window import TRAIN
 from wbcbench.energy.metrics import mean_known
 

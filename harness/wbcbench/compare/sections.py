@@ -15,7 +15,7 @@ from wbcbench.compare.words import (
     p_words,
     status_words,
 )
-from wbcbench.core.show_units import UNKNOWN, human_duration, human_energy
+from wbcbench.core.text import UNKNOWN, human_duration, human_energy
 
 
 @dataclass(frozen=True, slots=True)

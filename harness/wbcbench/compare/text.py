@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from wbcbench.compare.result import Comparison
 from wbcbench.compare.sections import ComparisonTable, counts, headline, sections
-from wbcbench.core.show_units import printable
-from wbcbench.core.tabular import aligned, latex, latex_text, markdown
+from wbcbench.core.files import aligned, latex, latex_text, markdown
+from wbcbench.core.text import printable
 
 
 def as_text(found: Comparison) -> str:

@@ -6,7 +6,7 @@ import math
 
 from wbcbench.compare.metric import Metric
 from wbcbench.compare.result import Effect, GateResult, Level
-from wbcbench.core.show_units import UNKNOWN, human_duration, human_energy
+from wbcbench.core.text import UNKNOWN, human_duration, human_energy
 from wbcbench.stats.intervals import Interval
 
 _MOST_DIGITS = 4

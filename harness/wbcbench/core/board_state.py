@@ -1,8 +1,4 @@
-"""What a board did besides drawing power: rows of a log, and their summary for one window; pure.
-
-Knows nothing of the driver (see ``power.gpu_telemetry``), and nothing of what is too hot or whose
-process is a foreign one (see ``energy.checks``).
-"""
+"""What a board did besides drawing power: samples, their summary for one window, PCI bus ids."""
 
 from __future__ import annotations
 
@@ -14,6 +10,11 @@ from statistics import fmean
 from typing import Any
 
 from wbcbench.core.window import Window
+
+# What a board did besides drawing power: rows of a log, and their summary for one window; pure.
+#
+# Knows nothing of the driver (see ``power.gpu_telemetry``), and nothing of what is too hot or whose
+# process is a foreign one (see ``energy.checks``).
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,3 +176,20 @@ def _mean(values: Iterable[float | None]) -> float | None:
 def _most(values: Iterable[float | None]) -> int | None:
     known = _known(values)
     return int(max(known)) if known else None
+
+
+# PCI bus ids, which NVML and CUDA spell differently; pure.
+
+
+def same_bus(left: str, right: str) -> bool:
+    """Whether two spellings mean one PCI device: NVML writes eight digits of domain, CUDA four."""
+    return bus_key(left) == bus_key(right)
+
+
+def bus_key(pci_bus_id: str) -> tuple[int, ...]:
+    """A PCI bus id as numbers, for comparing and sorting; empty if it is not one."""
+    words = pci_bus_id.replace(".", ":").split(":")
+    try:
+        return tuple(int(word, 16) for word in words)
+    except ValueError:
+        return ()

@@ -11,10 +11,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from wbcbench.core.errors import UsageError
-from wbcbench.core.process_identity import Liveness, ProcessIdentity, liveness
-from wbcbench.core.run_state import RunState
-from wbcbench.core.rundir import RunDir
-from wbcbench.core.show_units import printable
+from wbcbench.core.run_folder import RunDir
+from wbcbench.core.run_state import Liveness, ProcessIdentity, RunState, liveness
+from wbcbench.core.text import printable
 
 
 class RunStage(StrEnum):

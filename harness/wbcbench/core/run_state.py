@@ -1,16 +1,22 @@
-"""How far a run is: submitted → running → its record. Kept in ``state.json`` from the first byte.
-
-``submitted`` says who asked for the run, where and when; ``running`` says which process carries it
-out. The record (done, failed, interrupted) is the end. Each step is written whole.
-"""
+"""How far a run is, and which process carries it out, so that it can be recognised later."""
 
 from __future__ import annotations
 
+import contextlib
 import getpass
+import hashlib
+import os
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from enum import StrEnum
+from pathlib import Path
 
-from wbcbench.core.clock import utc_now
-from wbcbench.core.process_identity import ProcessIdentity, this_process
+from wbcbench.core.window import utc_now
+
+# How far a run is: submitted → running → its record. Kept in ``state.json`` from the first byte.
+#
+# ``submitted`` says who asked for the run, where and when; ``running`` says which process carries
+# it out. The record (done, failed, interrupted) is the end. Each step is written whole.
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,3 +54,168 @@ def _user() -> str:
         return getpass.getuser()
     except (KeyError, OSError):  # a container may know no name for its user
         return "unknown"
+
+
+# A process that can be recognised later: whether it is alive, gone, or out of sight.
+#
+# A process id alone says nothing: it is used again, it means another process in a container, and a
+# results folder may be shared by machines. So it is kept with the host, the boot, the namespace and
+# the moment at which the process started. Only what is proven counts: a process that cannot be seen
+# from here is neither alive nor gone.
+
+
+_SALT = "wbcbench-machine-1"
+_PROC = Path("/proc")
+_MACHINE_ID = Path("/etc/machine-id")
+_STATE, _STARTTIME = 0, 19  # fields of /proc/PID/stat, counted after the command's name
+_NOT_KNOWN = "-"
+_DEAD = frozenset("ZXx")  # ended, but not yet reaped by its parent: holds no file any more
+
+
+class Liveness(StrEnum):
+    """What is known of a process."""
+
+    ALIVE = "alive"
+    GONE = "gone"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessIdentity:
+    """One process of one boot of one machine. ``None`` where the system does not say.
+
+    Attributes:
+        hostname: Name of the host.
+        machine: Salted hash of the machine's own id.
+        boot_id: The kernel's id of this boot.
+        namespace: In which process ids and start times count.
+        pid: Process id.
+        start_ticks: When it started, in clock ticks since the boot.
+    """
+
+    hostname: str
+    machine: str | None
+    boot_id: str | None
+    namespace: str | None
+    pid: int
+    start_ticks: int | None
+
+    @property
+    def token(self) -> str:
+        """This identity as a word that may stand in a file's name."""
+        parts = (self.boot_id, self.namespace, self.pid, self.start_ticks)
+        return "_".join(
+            [_host_key(self), *(_NOT_KNOWN if part is None else str(part) for part in parts)]
+        )
+
+
+def this_process() -> ProcessIdentity:
+    """Who runs this code."""
+    return identify(os.getpid())
+
+
+def identify(pid: int) -> ProcessIdentity:
+    """The identity of a process that is alive, seen from this one."""
+    state = _read_stat(pid)
+    return ProcessIdentity(
+        hostname=os.uname().nodename,
+        machine=_machine(),
+        boot_id=_text(_PROC / "sys/kernel/random/boot_id"),
+        namespace=_namespace(),
+        pid=pid,
+        start_ticks=state[1] if state else None,
+    )
+
+
+def liveness(process: ProcessIdentity) -> Liveness:
+    """Whether a process is alive or gone, as far as that can be proven from here.
+
+    A reboot is believed only of a machine that has an id of its own: two hosts may share a name.
+    """
+    here = this_process()
+    known = (process.boot_id, process.namespace, process.start_ticks, here.boot_id, here.namespace)
+    if _host_key(process) != _host_key(here) or None in known:
+        return Liveness.UNKNOWN
+    if process.boot_id != here.boot_id:
+        return Liveness.GONE if process.machine is not None else Liveness.UNKNOWN
+    if process.namespace != here.namespace:
+        return Liveness.UNKNOWN
+    return _liveness_here(process)
+
+
+def token_liveness(token: str) -> Liveness:
+    """``liveness`` of a process of which only the ``token`` is left."""
+    here = this_process()
+    try:
+        host_key, boot_id, namespace, pid, start_ticks = token.split("_")
+        if boot_id == _NOT_KNOWN:
+            return Liveness.UNKNOWN
+        process = replace(
+            here,
+            boot_id=boot_id,
+            namespace=namespace,
+            pid=int(pid),
+            start_ticks=int(start_ticks),
+        )
+    except ValueError:
+        return Liveness.UNKNOWN
+    return liveness(process) if host_key == _host_key(here) else Liveness.UNKNOWN
+
+
+def _liveness_here(process: ProcessIdentity) -> Liveness:
+    """The same for a process of this boot and namespace."""
+    with contextlib.suppress(PermissionError):  # it is there, and belongs to another user
+        try:
+            os.kill(process.pid, 0)
+        except ProcessLookupError:
+            return Liveness.GONE
+    found = _read_stat(process.pid)
+    if found is None:
+        return Liveness.UNKNOWN
+    state, start_ticks = found
+    is_same = start_ticks == process.start_ticks and state not in _DEAD
+    return Liveness.ALIVE if is_same else Liveness.GONE
+
+
+def _read_stat(pid: int) -> tuple[str, int] | None:
+    """State and start of a process; ``None`` where they cannot be read."""
+    text = _text(_PROC / str(pid) / "stat")
+    try:
+        # The command's name may hold spaces and brackets; what follows the last one does not.
+        fields = (text or "").rpartition(")")[2].split()
+        return fields[_STATE], int(fields[_STARTTIME])
+    except (IndexError, ValueError):
+        return None
+
+
+def _machine() -> str | None:
+    identity = _text(_MACHINE_ID)
+    return identity and hashlib.sha256(f"{_SALT}:{identity}".encode()).hexdigest()[:12]
+
+
+def _host_key(process: ProcessIdentity) -> str:
+    """Equal for two processes of one host."""
+    return hashlib.sha256(f"{process.hostname}:{process.machine}".encode()).hexdigest()[:12]
+
+
+def _namespace() -> str | None:
+    try:
+        return "-".join(_namespace_ids())
+    except OSError:
+        return None
+
+
+def _namespace_ids() -> Iterator[str]:
+    for kind in ("pid", "time"):
+        try:
+            link = (_PROC / "self/ns" / kind).readlink()
+            yield str(link).partition("[")[2].rstrip("]")
+        except FileNotFoundError:
+            yield "0"  # a kernel without this kind has one of it
+
+
+def _text(path: Path) -> str | None:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace").strip() or None
+    except OSError:
+        return None

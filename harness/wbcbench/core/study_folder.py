@@ -6,7 +6,7 @@ from pathlib import Path
 
 from wbcbench.core.errors import UsageError, unknown_name
 from wbcbench.core.run_condition import condition
-from wbcbench.core.rundir import RunDir, study_runs
+from wbcbench.core.run_folder import RunDir, study_runs
 
 _NAMED = 5
 _PILOT = "-pilot"

@@ -1,22 +1,27 @@
-"""Names of the windows of a run, and what a name says of its window; no other module spells one.
-
-The names are part of the format: they stand in marks, records and tables.
-
-    idle_cold     nothing of the run is on the board yet
-    startup       from the trainer's start to a network in memory
-    idle_context  the device's context is held, nothing is computed
-    warmup        steps whose effect is undone
-    train         all training steps and validation passes
-    epoch-3       the training steps of one epoch, in ``train``
-    validate-3    the validation pass after them, in ``train``
-    evaluate      one pass over TEST
-    infer-b64     inference in batches of 64
-    idle_post     the trainer has ended
-"""
+"""Windows: named spans of the monotonic clock, their names and joules, and that clock."""
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Protocol
+
+# Names of the windows of a run, and what a name says of its window; no other module spells one.
+#
+# The names are part of the format: they stand in marks, records and tables.
+#
+#     idle_cold     nothing of the run is on the board yet
+#     startup       from the trainer's start to a network in memory
+#     idle_context  the device's context is held, nothing is computed
+#     warmup        steps whose effect is undone
+#     train         all training steps and validation passes
+#     epoch-3       the training steps of one epoch, in ``train``
+#     validate-3    the validation pass after them, in ``train``
+#     evaluate      one pass over TEST
+#     infer-b64     inference in batches of 64
+#     idle_post     the trainer has ended
+
 
 STARTUP = "startup"
 WARMUP = "warmup"
@@ -124,3 +129,40 @@ class WindowEnergy:
     samples: int
     max_gap_s: float | None
     reason: str = ""
+
+
+# The monotonic clock, handed in where time matters so that tests can hand in their own.
+#
+# ``CLOCK_MONOTONIC`` is shared by all processes of a machine, so the watcher and the trainer stamp
+# on one time axis. The wall clock is read once a run, for provenance; it never enters a duration.
+
+
+class Clock(Protocol):
+    """Where a part that measures or waits takes its time from."""
+
+    def now_s(self) -> float:
+        """Seconds on a clock that never steps."""
+        ...
+
+    def sleep_until(self, deadline_s: float) -> None:
+        """Return when ``now_s() >= deadline_s``."""
+        ...
+
+
+class MonotonicClock:
+    """The machine's own monotonic clock."""
+
+    def now_s(self) -> float:
+        """Seconds since an arbitrary start, common to all processes of this machine."""
+        return time.monotonic()
+
+    def sleep_until(self, deadline_s: float) -> None:
+        """Sleep to an absolute deadline; return at once when it has passed."""
+        left_s = deadline_s - time.monotonic()
+        if left_s > 0:
+            time.sleep(left_s)
+
+
+def utc_now() -> str:
+    """The wall clock as ISO-8601 in UTC, for provenance only."""
+    return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -12,8 +12,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from wbcbench import registry
-from wbcbench.core.accuracy import SensorCard
-from wbcbench.core.records import AbsentMeter
+from wbcbench.core.record import AbsentMeter, SensorCard
 from wbcbench.core.trace import Channel
 from wbcbench.measure.spans import Recorded, Span
 

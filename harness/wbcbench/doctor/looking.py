@@ -6,11 +6,10 @@ import tempfile
 from pathlib import Path
 
 from wbcbench import registry
-from wbcbench.core.clock import Clock
 from wbcbench.core.errors import CannotMeasureError
-from wbcbench.core.records import AbsentMeter
-from wbcbench.core.rundir import RunDir
-from wbcbench.core.window import IDLE, Window
+from wbcbench.core.record import AbsentMeter
+from wbcbench.core.run_folder import RunDir
+from wbcbench.core.window import IDLE, Clock, Window
 from wbcbench.doctor import Facts
 from wbcbench.measure.spans import recorded
 from wbcbench.power.metering import NEVER_AUTO

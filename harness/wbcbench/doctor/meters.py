@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from wbcbench.core.accuracy import SensorCard
+from wbcbench.core.record import SensorCard
 from wbcbench.core.trace import Domain, Origin
 from wbcbench.doctor import Facts, Line, State
 from wbcbench.energy.headline import CODECARBON, Speaker, is_codecarbon, speakers

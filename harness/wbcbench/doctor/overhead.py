@@ -22,9 +22,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, stdev
 
-from wbcbench.core.clock import Clock
-from wbcbench.core.rundir import RunDir
+from wbcbench.core.run_folder import RunDir
 from wbcbench.core.trace import Channel, Kind
+from wbcbench.core.window import Clock
 from wbcbench.energy.budget import t_95
 from wbcbench.power.metering import open_meters
 from wbcbench.power.meters import EnergyMeter

@@ -9,12 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from wbcbench.core.clock import utc_now
 from wbcbench.core.quality import verdict
-from wbcbench.core.records import Circumstances, Failure, RunRecord, Status
-from wbcbench.core.rundir import RunDir
+from wbcbench.core.record import Circumstances, Failure, RunRecord, Status
+from wbcbench.core.run_folder import RunDir
 from wbcbench.core.trace import Channel, Origin, Trace
-from wbcbench.core.window import Window
+from wbcbench.core.window import Window, utc_now
 from wbcbench.energy.apart import budgets_alone, steps_alone
 from wbcbench.energy.appraisal import Appraisal, appraise, telemetry
 from wbcbench.energy.checks import Evidence, cautions

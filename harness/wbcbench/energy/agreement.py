@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 
-from wbcbench.core.accuracy import Agreement, AgreementStatus
+from wbcbench.core.record import Agreement, AgreementStatus
 from wbcbench.core.window import WindowEnergy
 from wbcbench.energy import thresholds
 

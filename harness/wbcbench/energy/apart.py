@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from wbcbench.core.accuracy import Budget
+from wbcbench.core.record import Budget
 from wbcbench.core.window import TRAIN, Window, WindowEnergy, is_validation
 
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from wbcbench.core.accuracy import Agreement, Budget
 from wbcbench.core.board_state import BoardSample, Telemetry, summary
+from wbcbench.core.record import Agreement, Budget
 from wbcbench.core.trace import Trace
 from wbcbench.core.window import Window, WindowEnergy
 from wbcbench.energy.baseline import with_baseline

@@ -15,14 +15,12 @@ from itertools import pairwise
 from pathlib import Path
 from statistics import median
 
-from wbcbench.core.attachment import Attachment
-from wbcbench.core.clock import utc_now
 from wbcbench.core.errors import UsageError
 from wbcbench.core.quality import Caution, Severity
-from wbcbench.core.records import RunRecord
-from wbcbench.core.rundir import RunDir
+from wbcbench.core.record import Attachment, RunRecord
+from wbcbench.core.run_folder import RunDir
 from wbcbench.core.trace import Channel, Domain, Kind, Origin, Trace
-from wbcbench.core.window import Window, WindowEnergy
+from wbcbench.core.window import Window, WindowEnergy, utc_now
 from wbcbench.energy import thresholds
 from wbcbench.energy.apart import budgets_alone, steps_alone
 from wbcbench.energy.appraisal import appraise

@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from wbcbench.core.accuracy import Budget
+from wbcbench.core.record import Budget
 from wbcbench.core.window import IDLE_AFTER, IDLE_BEFORE, Window, WindowEnergy
 
 

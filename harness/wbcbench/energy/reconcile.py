@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import combinations
 
-from wbcbench.core.accuracy import Agreement
+from wbcbench.core.record import Agreement
 from wbcbench.core.trace import Channel, Domain, Kind
 from wbcbench.core.window import WindowEnergy
 from wbcbench.energy.agreement import agreement, difference_pct

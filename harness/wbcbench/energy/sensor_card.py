@@ -12,7 +12,7 @@ from dataclasses import replace
 from itertools import pairwise
 from statistics import fmean, median
 
-from wbcbench.core.accuracy import KindGuess, SensorCard
+from wbcbench.core.record import KindGuess, SensorCard
 from wbcbench.core.trace import Channel, Kind, Trace
 
 _FEWEST_MOVES = 8

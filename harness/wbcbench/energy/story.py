@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from pydantic import TypeAdapter
 
-from wbcbench.core.records import DatasetFacts, Epoch, Failure, Inference, ModelFacts, Scores
+from wbcbench.core.record import DatasetFacts, Epoch, Failure, Inference, ModelFacts, Scores
 from wbcbench.core.window import Window
 
 T = TypeVar("T")

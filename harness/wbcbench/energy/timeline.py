@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from wbcbench.core import window
-from wbcbench.core.records import Epoch, RunRecord
+from wbcbench.core.record import Epoch, RunRecord
 from wbcbench.energy.headline import Speaker, spoken_energy_j
 from wbcbench.energy.metrics import Reached, energy_to_accuracy, sum_if_all_known
 

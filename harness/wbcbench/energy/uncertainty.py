@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from statistics import median
 
-from wbcbench.core.accuracy import Budget
+from wbcbench.core.record import Budget
 from wbcbench.core.trace import Channel, Kind, Trace
 from wbcbench.core.window import Window, WindowEnergy
 from wbcbench.energy import thresholds

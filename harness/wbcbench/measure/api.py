@@ -23,12 +23,11 @@ from typing import Self
 import psutil
 
 from wbcbench.core.board_state import BoardSample
-from wbcbench.core.clock import MonotonicClock
 from wbcbench.core.errors import UsageError
 from wbcbench.core.quality import Caution, Verdict
-from wbcbench.core.rundir import RunDir
+from wbcbench.core.run_folder import RunDir
 from wbcbench.core.trace import Trace
-from wbcbench.core.window import TRAIN, WHOLE, Window, WindowEnergy
+from wbcbench.core.window import TRAIN, WHOLE, MonotonicClock, Window, WindowEnergy
 from wbcbench.energy.appraisal import appraise
 from wbcbench.measure.device_sync import synchronise
 from wbcbench.measure.side_sampler import SideSampler

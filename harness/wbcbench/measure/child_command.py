@@ -16,9 +16,8 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 
-from wbcbench.core.clock import Clock
 from wbcbench.core.errors import UsageError
-from wbcbench.core.window import Window
+from wbcbench.core.window import Clock, Window
 
 PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 PATIENCE = 3  # the Ctrl-C that ends a command which would not end

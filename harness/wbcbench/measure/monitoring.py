@@ -14,12 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
-from wbcbench.core.clock import Clock, MonotonicClock
 from wbcbench.core.errors import InterruptedRunError
-from wbcbench.core.rundir import RunDir
+from wbcbench.core.run_folder import RunDir
 from wbcbench.core.spec import RunSpec
 from wbcbench.core.trace import Kind, Trace
-from wbcbench.core.window import COMMAND, MACHINE, Window
+from wbcbench.core.window import COMMAND, MACHINE, Clock, MonotonicClock, Window
 from wbcbench.energy.curve import EnergyCurve
 from wbcbench.energy.energy import energy_curve
 from wbcbench.energy.headline import followed

@@ -24,9 +24,9 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from wbcbench.core.clock import MonotonicClock
 from wbcbench.core.errors import WbcbenchError
-from wbcbench.core.rundir import RunDir
+from wbcbench.core.run_folder import RunDir
+from wbcbench.core.window import MonotonicClock
 from wbcbench.power.recording import Asked, Recording
 
 STOP = "stop"

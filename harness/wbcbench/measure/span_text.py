@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Iterator, Sequence
 
 from wbcbench.core.quality import Caution
-from wbcbench.core.show_units import human_duration, human_energy, human_power, printable
+from wbcbench.core.text import human_duration, human_energy, human_power, printable
 from wbcbench.measure.spans import ChannelEnergy, Headline, Span
 
 _WIDTH = 100

@@ -13,8 +13,8 @@ from typing import Literal
 
 from wbcbench.core.board_state import BoardSample
 from wbcbench.core.quality import Caution, Severity, Verdict, verdict
-from wbcbench.core.records import Circumstances
-from wbcbench.core.rundir import RunDir
+from wbcbench.core.record import Circumstances
+from wbcbench.core.run_folder import RunDir
 from wbcbench.core.trace import Channel, Kind, Origin, Trace
 from wbcbench.core.window import Window, WindowEnergy
 from wbcbench.energy import appraisal

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from wbcbench.core.clock import Clock
 from wbcbench.core.errors import CannotMeasureError
+from wbcbench.core.window import Clock
 from wbcbench.power.telemetry import Board
 
 LONGEST_S = 900.0

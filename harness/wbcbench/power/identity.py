@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import pynvml
 
+from wbcbench.core.board_state import bus_key
 from wbcbench.core.errors import CannotMeasureError, UsageError
-from wbcbench.core.pci import bus_key
 from wbcbench.power import nvml_library as nvml
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"

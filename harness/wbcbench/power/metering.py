@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from wbcbench import registry
 from wbcbench.core.errors import CannotMeasureError
-from wbcbench.core.records import AbsentMeter
+from wbcbench.core.record import AbsentMeter
 from wbcbench.power.meters import EnergyMeter, MeterRequest
 
 AUTO = "auto"

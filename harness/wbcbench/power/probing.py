@@ -8,9 +8,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Sequence
 
-from wbcbench.core.accuracy import SensorCard
-from wbcbench.core.clock import Clock
+from wbcbench.core.record import SensorCard
 from wbcbench.core.trace import Channel, Origin, Trace
+from wbcbench.core.window import Clock
 from wbcbench.energy.sensor_card import card_of, informed
 from wbcbench.power.meters import EnergyMeter
 

@@ -11,12 +11,12 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Self
 
-from wbcbench.core.clock import Clock, utc_now
 from wbcbench.core.errors import UsageError
 from wbcbench.core.lock import machine_lock
-from wbcbench.core.records import Circumstances
-from wbcbench.core.rundir import RunDir
+from wbcbench.core.record import Circumstances
+from wbcbench.core.run_folder import RunDir
 from wbcbench.core.trace import Channel
+from wbcbench.core.window import Clock, utc_now
 from wbcbench.power.metering import AUTO, open_meters
 from wbcbench.power.meters import EnergyMeter, MeterRequest
 from wbcbench.power.probing import channels_of, sensor_cards

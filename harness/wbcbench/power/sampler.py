@@ -18,11 +18,11 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import IO
 
-from wbcbench.core.clock import Clock
 from wbcbench.core.errors import CannotMeasureError
-from wbcbench.core.records import Sampling
-from wbcbench.core.rundir import RunDir, append_line
+from wbcbench.core.record import Sampling
+from wbcbench.core.run_folder import RunDir, append_line
 from wbcbench.core.trace import Channel
+from wbcbench.core.window import Clock
 from wbcbench.power.meters import EnergyMeter
 
 # Share of the period, uniform to both sides. A load that switches in step with the polls has every

@@ -11,9 +11,9 @@ from typing import Self
 
 from pydantic import JsonValue
 
-from wbcbench.core.clock import Clock, MonotonicClock
 from wbcbench.core.errors import UsageError
 from wbcbench.core.trace import Channel, Domain, Kind, Origin
+from wbcbench.core.window import Clock, MonotonicClock
 from wbcbench.power.meters import EnergyMeter, MeterRequest
 
 SHAPES = ("sine", "square")

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Protocol
 import psutil
 
 from wbcbench.core.board_state import COLUMNS, BoardSample, to_line
-from wbcbench.core.clock import Clock
 from wbcbench.core.errors import CannotMeasureError
-from wbcbench.core.rundir import RunDir, append_line
+from wbcbench.core.run_folder import RunDir, append_line
 from wbcbench.core.trace import Channel, Domain, Origin
+from wbcbench.core.window import Clock
 
 if TYPE_CHECKING:
     from wbcbench.power.gpu_telemetry import TelemetrySample

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from wbcbench.compare.result import Comparison
-from wbcbench.core.show_units import count_of
+from wbcbench.core.text import count_of
 from wbcbench.report.evidence import ReportStudy
 from wbcbench.report.sentences import metric_words
 

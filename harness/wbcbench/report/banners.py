@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from wbcbench.core.quality import Verdict
-from wbcbench.core.show_units import count_of
+from wbcbench.core.text import count_of
 from wbcbench.report.evidence import ReportStudy
 
 

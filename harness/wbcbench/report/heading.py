@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 
 from wbcbench import table
-from wbcbench.core.show_units import count_of
+from wbcbench.core.text import count_of
 from wbcbench.report.evidence import ReportStudy
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING
 
-from wbcbench.core.show_units import printable
+from wbcbench.core.text import printable
 from wbcbench.report import Report
 from wbcbench.report.anchors import anchor
 from wbcbench.report.drawing import inline, to_svg

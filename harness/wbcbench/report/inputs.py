@@ -12,7 +12,7 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from wbcbench.core.rundir import RunDir, study_runs
+from wbcbench.core.run_folder import RunDir, study_runs
 
 # What draws and sets; another version of it makes other bytes.
 RENDERERS = ("matplotlib", "jinja2", "markupsafe", "typst", "altair", "vl-convert-python", "numpy")

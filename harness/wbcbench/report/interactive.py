@@ -15,7 +15,7 @@ from importlib import resources
 from typing import Any
 
 from wbcbench.core.errors import UsageError
-from wbcbench.core.show_units import printable
+from wbcbench.core.text import printable
 from wbcbench.energy.timeline import target_score, timeline
 from wbcbench.report import Report
 from wbcbench.report.evidence import ReportStudy

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wbcbench.core.errors import WbcbenchError
-from wbcbench.core.rundir import study_runs
+from wbcbench.core.run_folder import study_runs
 from wbcbench.report.publish import refresh
 from wbcbench.report.server import Server
 

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 
 from pydantic import TypeAdapter, ValidationError
 
-from wbcbench.core.wholefile import write_whole
+from wbcbench.core.files import write_whole
 
 FILE = "files.json"
 SCHEMA = "wbcbench.report-files/1"

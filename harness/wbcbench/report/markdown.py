@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from wbcbench.core.show_units import printable
+from wbcbench.core.text import printable
 from wbcbench.report import Block, Chip, DataTable, Figure, Listing, Report, Statement
 from wbcbench.report.anchors import anchor
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from wbcbench.core.show_units import UNKNOWN
+from wbcbench.core.text import UNKNOWN
 from wbcbench.stats.intervals import t_interval
 
 T_INTERVAL = "95 % t"

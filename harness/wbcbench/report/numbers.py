@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from wbcbench.core.show_units import UNKNOWN
+from wbcbench.core.text import UNKNOWN
 
 _DIGITS = 6
 _MOST_PLACES = 6

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from wbcbench.core.errors import WbcbenchError
-from wbcbench.core.show_units import printable
+from wbcbench.core.text import printable
 from wbcbench.report import Block, DataTable, Figure, Report, Statement
 from wbcbench.report.evidence import ReportStudy
 

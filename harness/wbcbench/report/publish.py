@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wbcbench.core.errors import UsageError
+from wbcbench.core.files import write_whole
 from wbcbench.core.study_folder import require_study
-from wbcbench.core.wholefile import write_whole
 from wbcbench.report import manifest
 from wbcbench.report.inputs import inputs_sha256
 from wbcbench.report.manifest import Manifest

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from wbcbench.compare.words import decimals, p_words
-from wbcbench.core.show_units import count_of
+from wbcbench.core.text import count_of
 from wbcbench.stats.intervals import Interval
 
 Row = Mapping[str, Any]

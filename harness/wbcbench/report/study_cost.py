@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from wbcbench.core.rundir import study_runs
-from wbcbench.core.show_units import count_of, human_energy
+from wbcbench.core.run_folder import study_runs
 from wbcbench.core.study_folder import pilot_study
+from wbcbench.core.text import count_of, human_energy
 from wbcbench.core.units import kwh_from_j
 from wbcbench.report import Statement, Value
 from wbcbench.report.evidence import ReportStudy

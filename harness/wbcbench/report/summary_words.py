@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from wbcbench.compare.words import status_words
-from wbcbench.core.show_units import UNKNOWN, count_of, human_duration, human_energy, human_share
+from wbcbench.core.text import UNKNOWN, count_of, human_duration, human_energy, human_share
 from wbcbench.report.summary_rows import ENERGY, Row
 
 

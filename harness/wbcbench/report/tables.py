@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 
-from wbcbench.core.formula import safe_text
-from wbcbench.core.show_units import printable
-from wbcbench.core.tabular import latex
+from wbcbench.core.files import latex
+from wbcbench.core.text import printable, safe_text
 from wbcbench.report import DataTable, Report, Value
 
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from wbcbench.core.clock import utc_now
 from wbcbench.core.errors import UsageError
-from wbcbench.core.new_folder import remove_left_behind
-from wbcbench.core.records import Circumstances, Failure, RunRecord
+from wbcbench.core.record import Circumstances, Failure, RunRecord
 from wbcbench.core.run_condition import Condition, RunStage, condition, condition_unlocked
-from wbcbench.core.rundir import RunDir, study_runs
+from wbcbench.core.run_folder import RunDir, remove_left_behind, study_runs
+from wbcbench.core.window import utc_now
 from wbcbench.energy.accounting import account
 from wbcbench.power.requested_limit import put_back_abandoned
 

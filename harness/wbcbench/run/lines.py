@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from typing import TextIO
 
-from wbcbench.core.records import Epoch
-from wbcbench.core.show_units import human_duration, human_energy, human_power, human_share
+from wbcbench.core.record import Epoch
+from wbcbench.core.text import human_duration, human_energy, human_power, human_share
 from wbcbench.run.live import Now
 
 HEARTBEAT_S = 30.0

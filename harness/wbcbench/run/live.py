@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from wbcbench.core.records import Epoch
+from wbcbench.core.record import Epoch
 from wbcbench.core.trace import Origin
 
 REDRAW_S = 0.5

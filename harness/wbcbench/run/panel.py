@@ -9,8 +9,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from wbcbench.core.records import Epoch
-from wbcbench.core.show_units import human_duration, human_energy, human_power, human_share
+from wbcbench.core.record import Epoch
+from wbcbench.core.text import human_duration, human_energy, human_power, human_share
 from wbcbench.core.window import TRAIN
 from wbcbench.run.live import REDRAW_S, Now
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import shutil
 
-from wbcbench.core.clock import MonotonicClock, utc_now
 from wbcbench.core.errors import UsageError, WbcbenchError
-from wbcbench.core.records import Circumstances, Failure, RunRecord
+from wbcbench.core.record import Circumstances, Failure, RunRecord
 from wbcbench.core.run_condition import require_submitted
-from wbcbench.core.rundir import RunDir
+from wbcbench.core.run_folder import RunDir
+from wbcbench.core.window import MonotonicClock, utc_now
 from wbcbench.energy.accounting import account
 from wbcbench.run.interrupts import Interrupts
 from wbcbench.run.live import View

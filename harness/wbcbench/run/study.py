@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from wbcbench.core.records import Epoch
+from wbcbench.core.record import Epoch
 from wbcbench.run.live import Now, View
 
 

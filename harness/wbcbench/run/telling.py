@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
-from wbcbench.core.clock import Clock
 from wbcbench.core.spec import RunSpec
 from wbcbench.core.trace import Channel, Kind
+from wbcbench.core.window import Clock
 from wbcbench.energy.story import Story
 from wbcbench.power.sampler import Sampler
 from wbcbench.run.live import Now

@@ -17,7 +17,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from wbcbench.core.rundir import RunDir
+from wbcbench.core.run_folder import RunDir
 
 _READ_SIZE = 65536
 

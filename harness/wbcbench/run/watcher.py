@@ -14,14 +14,12 @@ from dataclasses import asdict, replace
 
 from pydantic import JsonValue
 
-from wbcbench.core.clock import Clock, utc_now
 from wbcbench.core.lock import HOST, Hold, inherited_lock, machine_lock
-from wbcbench.core.marks import Edge, Messenger, parse_lines
 from wbcbench.core.provenance import provenance
-from wbcbench.core.records import Circumstances, Failure, RunRecord, Status
-from wbcbench.core.rundir import RunDir, append_line
+from wbcbench.core.record import Circumstances, Failure, RunRecord, Status
+from wbcbench.core.run_folder import Edge, Messenger, RunDir, append_line, parse_lines
 from wbcbench.core.trace import Domain
-from wbcbench.core.window import IDLE_COLD, IDLE_POST, STARTUP, phase
+from wbcbench.core.window import IDLE_COLD, IDLE_POST, STARTUP, Clock, phase, utc_now
 from wbcbench.energy import headline
 from wbcbench.energy.accounting import account
 from wbcbench.energy.story import Story

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from wbcbench.core.show_units import human_duration, human_energy, human_power
+from wbcbench.core.text import human_duration, human_energy, human_power
 from wbcbench.run.live import Now
 from wbcbench.run.panel import sparkline
 

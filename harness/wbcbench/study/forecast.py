@@ -10,8 +10,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from wbcbench.core.records import RunRecord
-from wbcbench.core.rundir import RunDir
+from wbcbench.core.record import RunRecord
+from wbcbench.core.run_folder import RunDir
 from wbcbench.core.spec import RunSpec
 from wbcbench.core.window import TRAIN, is_validation
 from wbcbench.energy.headline import spoken_energy_j

@@ -15,7 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 from wbcbench.compare.analysis import compare
 from wbcbench.compare.metric import HEADLINE
 from wbcbench.core.errors import WbcbenchError
-from wbcbench.core.wholefile import write_whole
+from wbcbench.core.files import write_whole
 from wbcbench.study.experiment import Until
 from wbcbench.study.plan import Plan
 from wbcbench.study.promise import checked_contrasts, contrast_named, settings

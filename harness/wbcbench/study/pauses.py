@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from wbcbench.core.clock import Clock
+from wbcbench.core.window import Clock
 from wbcbench.run.interrupts import Interrupts
 
 SLICE_S = 0.2  # how soon a Ctrl-C is noticed

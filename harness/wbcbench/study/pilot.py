@@ -6,9 +6,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from wbcbench.core.local_facts import Local
 from wbcbench.core.provenance import host_id
-from wbcbench.core.rundir import RunDir
+from wbcbench.core.run_folder import Local, RunDir
 from wbcbench.core.spec import RunSpec
 from wbcbench.core.study_folder import pilot_study, studies
 from wbcbench.run.launchers import Launcher

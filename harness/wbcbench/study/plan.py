@@ -18,10 +18,10 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from wbcbench.core.clock import utc_now
 from wbcbench.core.errors import UsageError
+from wbcbench.core.files import write_whole
 from wbcbench.core.spec import RunSpec
-from wbcbench.core.wholefile import write_whole
+from wbcbench.core.window import utc_now
 from wbcbench.study import experiment_file, limits
 from wbcbench.study.experiment import Experiment, Pauses, PlannedAnalysis, SubmissionDetails, Until
 

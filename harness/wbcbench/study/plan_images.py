@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from wbcbench.core.errors import UsageError
-from wbcbench.core.local_facts import Local
+from wbcbench.core.run_folder import Local
 from wbcbench.core.spec import RunSpec
 from wbcbench.study import running
 from wbcbench.study.plan import Plan

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from wbcbench.core.show_units import count_of, human_duration, human_energy
 from wbcbench.core.spec import RunSpec
+from wbcbench.core.text import count_of, human_duration, human_energy
 from wbcbench.core.units import kwh_from_j
 from wbcbench.study.forecast import Cost
 from wbcbench.study.plan import Plan

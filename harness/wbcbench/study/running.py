@@ -20,11 +20,10 @@ from wbcbench.core.errors import (
     WbcbenchError,
     error_named,
 )
-from wbcbench.core.local_facts import Local
 from wbcbench.core.lock import HOST, machine_lock
-from wbcbench.core.records import RunRecord
+from wbcbench.core.record import RunRecord
 from wbcbench.core.run_condition import condition
-from wbcbench.core.rundir import RunDir, study_runs
+from wbcbench.core.run_folder import Local, RunDir, study_runs
 from wbcbench.core.spec import RunSpec
 from wbcbench.power import metering
 from wbcbench.power import requested_limit as power_limits

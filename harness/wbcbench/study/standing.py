@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Literal
 
 from wbcbench.core.quality import Verdict
-from wbcbench.core.records import RunRecord
+from wbcbench.core.record import RunRecord
 from wbcbench.core.run_condition import condition
-from wbcbench.core.rundir import RunDir, study_runs
+from wbcbench.core.run_folder import RunDir, study_runs
 from wbcbench.core.spec import RunSpec
 from wbcbench.study.forecast import Past, past
 from wbcbench.table.spent import Spent, spent

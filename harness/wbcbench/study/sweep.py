@@ -12,12 +12,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from wbcbench import table
-from wbcbench.core.clock import Clock, MonotonicClock
 from wbcbench.core.errors import RunsFailedError, UsageError
-from wbcbench.core.local_facts import Local
 from wbcbench.core.run_condition import Condition, RunStage, condition
-from wbcbench.core.rundir import study_runs
+from wbcbench.core.run_folder import Local, study_runs
 from wbcbench.core.spec import RunSpec
+from wbcbench.core.window import Clock, MonotonicClock
 from wbcbench.run import finalise
 from wbcbench.run.interrupts import Interrupts
 from wbcbench.run.launchers import Launcher

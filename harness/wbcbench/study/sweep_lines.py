@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from wbcbench.core.records import RunRecord
-from wbcbench.core.show_units import human_duration, human_energy, human_share
+from wbcbench.core.record import RunRecord
 from wbcbench.core.spec import RunSpec
+from wbcbench.core.text import human_duration, human_energy, human_share
 from wbcbench.study.standing import state_of
 from wbcbench.table.derived import headline_energy_j
 from wbcbench.table.identity import invalid_reason

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from wbcbench.core.show_units import count_of, human_energy
+from wbcbench.core.text import count_of, human_energy
 from wbcbench.study.plan import Plan
 from wbcbench.study.standing import State
 from wbcbench.study.study_account import Account

@@ -14,9 +14,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from wbcbench.core.errors import UsageError
-from wbcbench.core.records import RunRecord, refuse_newer
-from wbcbench.core.rundir import RunDir, study_runs
-from wbcbench.core.wholefile import write_whole
+from wbcbench.core.files import write_whole
+from wbcbench.core.record import RunRecord, refuse_newer
+from wbcbench.core.run_folder import RunDir, study_runs
 from wbcbench.table import (
     derived,
     energy_gpu,

@@ -8,10 +8,10 @@ from __future__ import annotations
 import csv
 import io
 
-from wbcbench.core.records import RunRecord
-from wbcbench.core.rundir import RunDir
+from wbcbench.core.files import write_whole
+from wbcbench.core.record import RunRecord
+from wbcbench.core.run_folder import RunDir
 from wbcbench.core.trace import Domain, Kind, Trace
-from wbcbench.core.wholefile import write_whole
 from wbcbench.energy.energy import energy_curve
 from wbcbench.energy.headline import followed, headline_channel, speaker
 from wbcbench.energy.timeline import timeline

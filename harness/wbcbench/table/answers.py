@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wbcbench.core.errors import UsageError
-from wbcbench.core.records import Scores
+from wbcbench.core.record import Scores
 from wbcbench.train.scores import score
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from wbcbench.core.records import Inference
+from wbcbench.core.record import Inference
 from wbcbench.core.window import TRAIN
 from wbcbench.energy.carbon import DEFAULT_PUE, Intensity, carbon_g, intensity
 from wbcbench.energy.headline import spoken_energy_j, spoken_uncertainty_j

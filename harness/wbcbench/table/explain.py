@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from wbcbench import table
-from wbcbench.core.records import RunRecord
+from wbcbench.core.record import RunRecord
 from wbcbench.core.window import TRAIN, Window, is_validation
 from wbcbench.energy.headline import Speaker
 from wbcbench.table.column import Cell, Column

@@ -5,8 +5,8 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator
 
-from wbcbench.core.accuracy import Budget
-from wbcbench.core.show_units import UNKNOWN, count_of, human_energy, human_power, printable
+from wbcbench.core.record import Budget
+from wbcbench.core.text import UNKNOWN, count_of, human_energy, human_power, printable
 from wbcbench.core.trace import Channel, Kind
 from wbcbench.core.window import Window, WindowEnergy
 from wbcbench.energy.headline import Speaker

@@ -17,16 +17,17 @@ from typing import TYPE_CHECKING, Any
 
 from wbcbench import table
 from wbcbench.core.errors import UsageError, unknown_name
-from wbcbench.core.formula import original_text, safe_text
-from wbcbench.core.show_units import (
+from wbcbench.core.files import latex, markdown
+from wbcbench.core.text import (
     UNKNOWN,
     human_duration,
     human_energy,
     human_power,
     human_share,
+    original_text,
     printable,
+    safe_text,
 )
-from wbcbench.core.tabular import latex, markdown
 from wbcbench.table.column import Cell, Column
 
 if TYPE_CHECKING:

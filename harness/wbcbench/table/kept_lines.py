@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from wbcbench.core.rundir import RunDir
-from wbcbench.core.wholefile import write_whole
+from wbcbench.core.files import write_whole
+from wbcbench.core.run_folder import RunDir
 
 FILE_NAME = ".runs.lines"
 LEAST_RUNS = 100

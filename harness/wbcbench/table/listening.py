@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from wbcbench.core.records import RunRecord
+from wbcbench.core.record import RunRecord
 from wbcbench.core.trace import Domain
 from wbcbench.core.window import Window, WindowEnergy
 from wbcbench.energy.headline import Speaker

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from wbcbench.core.errors import UsageError
-from wbcbench.core.rundir import RunDir
+from wbcbench.core.run_folder import RunDir
 from wbcbench.table.aftermath import wall_offset_s, write_scalars
 from wbcbench.table.result import write_result
 from wbcbench.train import tensorboard_log

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wbcbench.core.errors import UsageError
-from wbcbench.core.rundir import RunDir, study_runs
-from wbcbench.core.wholefile import sync_folder
+from wbcbench.core.files import sync_folder
+from wbcbench.core.run_folder import RunDir, study_runs
 
 _NOT_COPIED = ".lock"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from wbcbench.core.records import Scores
+from wbcbench.core.record import Scores
 from wbcbench.data.dataset import CLASSES
 from wbcbench.table.column import Cell, Column, ColumnGroup
 from wbcbench.table.view import Run

@@ -6,8 +6,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from wbcbench.core.accuracy import Budget
-from wbcbench.core.records import RunRecord
+from wbcbench.core.record import Budget, RunRecord
 from wbcbench.core.trace import Channel, Trace
 from wbcbench.core.window import TRAIN, Window, WindowEnergy, is_validation
 from wbcbench.energy.curve import EnergyCurve

@@ -11,8 +11,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from wbcbench.core.records import Circumstances, RunRecord, Scores
-from wbcbench.core.rundir import RunDir
+from wbcbench.core.record import Circumstances, RunRecord, Scores
+from wbcbench.core.run_folder import RunDir
 from wbcbench.core.trace import Trace
 from wbcbench.energy.accounting import account
 from wbcbench.energy.appraisal import appraise

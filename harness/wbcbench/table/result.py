@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wbcbench.core.records import RunRecord
+from wbcbench.core.record import RunRecord
 from wbcbench.energy.headline import headline_channel
 from wbcbench.energy.timeline import TimelinePoint, timeline
 from wbcbench.table.column import Cell

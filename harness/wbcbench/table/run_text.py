@@ -6,8 +6,8 @@ import textwrap
 from collections.abc import Iterable, Iterator
 
 from wbcbench.core.quality import Caution, Severity
-from wbcbench.core.records import RunRecord
-from wbcbench.core.show_units import (
+from wbcbench.core.record import RunRecord
+from wbcbench.core.text import (
     human_count,
     human_duration,
     human_energy,

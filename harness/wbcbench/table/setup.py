@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from wbcbench.core.records import DatasetFacts, ModelFacts
+from wbcbench.core.record import DatasetFacts, ModelFacts
 from wbcbench.table.column import Cell, Column, ColumnGroup
 from wbcbench.table.view import Run
 

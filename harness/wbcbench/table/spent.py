@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from wbcbench.core.records import RunRecord
+from wbcbench.core.record import RunRecord
 from wbcbench.energy.headline import spoken_energy_j
 from wbcbench.table.view import ABSENT, Run
 

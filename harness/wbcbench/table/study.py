@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from wbcbench.core.rundir import study_runs
+from wbcbench.core.run_folder import study_runs
 from wbcbench.table.view import Run
 
 

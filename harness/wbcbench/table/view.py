@@ -7,8 +7,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from wbcbench.core.records import Epoch, Inference, RunRecord, Sampling
-from wbcbench.core.rundir import RunDir
+from wbcbench.core.record import Epoch, Inference, RunRecord, Sampling
+from wbcbench.core.run_folder import RunDir
 from wbcbench.core.spec import RunSpec
 from wbcbench.core.trace import Domain
 from wbcbench.core.window import IDLE_AFTER, IDLE_BEFORE, TRAIN, Window, is_validation

@@ -16,7 +16,7 @@ import keras
 
 from wbcbench.core import window
 from wbcbench.core.errors import WbcbenchError
-from wbcbench.core.records import Epoch, Scores
+from wbcbench.core.record import Epoch, Scores
 from wbcbench.train.control import Control
 from wbcbench.train.phases import Phases
 from wbcbench.train.progress import Progress

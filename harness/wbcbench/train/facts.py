@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from wbcbench.core.records import ModelFacts
+from wbcbench.core.record import ModelFacts
 from wbcbench.train import device
 from wbcbench.train.layer_table import flops_per_image
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from wbcbench.core.records import Epoch, Scores
+from wbcbench.core.record import Epoch, Scores
 from wbcbench.core.window import WARMUP
 from wbcbench.data.dataset import CLASSES
 from wbcbench.train import feed

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wbcbench.core import window
-from wbcbench.core.clock import Clock
-from wbcbench.core.records import Inference
+from wbcbench.core.record import Inference
+from wbcbench.core.window import Clock
 from wbcbench.train.phases import Phases
 
 BATCH_SIZES = (1, 64)

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from wbcbench.core.clock import Clock
-from wbcbench.core.marks import Messenger
+from wbcbench.core.run_folder import Messenger
+from wbcbench.core.window import Clock
 
 
 class Phases:

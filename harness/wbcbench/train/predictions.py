@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from wbcbench.core.wholefile import write_whole
+from wbcbench.core.files import write_whole
 from wbcbench.data.dataset import CLASSES, ImageSet
 from wbcbench.train.scores import predicted
 

@@ -13,9 +13,8 @@ from typing import Any
 
 import keras
 
-from wbcbench.core.clock import Clock
-from wbcbench.core.marks import Messenger
-from wbcbench.core.window import TRAIN, VALIDATION_PHASE
+from wbcbench.core.run_folder import Messenger
+from wbcbench.core.window import TRAIN, VALIDATION_PHASE, Clock
 
 PERIOD_S = 0.5
 

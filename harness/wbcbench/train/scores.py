@@ -13,7 +13,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from wbcbench.core.records import Scores
+from wbcbench.core.record import Scores
 from wbcbench.stats.clusters import accuracy_interval, photograph_count
 
 Floats: TypeAlias = NDArray[np.float64]

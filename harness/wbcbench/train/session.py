@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from wbcbench.core.clock import MonotonicClock
-from wbcbench.core.marks import Messenger
-from wbcbench.core.rundir import RunDir
-from wbcbench.core.window import IDLE_CONTEXT
+from wbcbench.core.run_folder import Messenger, RunDir
+from wbcbench.core.window import IDLE_CONTEXT, MonotonicClock
 from wbcbench.train import device
 from wbcbench.train.control import Control
 from wbcbench.train.fitting import train, warm_up

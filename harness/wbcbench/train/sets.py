@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from wbcbench.core.errors import UsageError
-from wbcbench.core.records import DatasetFacts
+from wbcbench.core.record import DatasetFacts
 from wbcbench.core.spec import RunSpec
 from wbcbench.data.dataset import Dataset, ImageSet
 from wbcbench.data.splits import split_validation

@@ -6,10 +6,9 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from wbcbench.core.clock import Clock
-from wbcbench.core.marks import Messenger
-from wbcbench.core.rundir import RunDir
+from wbcbench.core.run_folder import Messenger, RunDir
 from wbcbench.core.spec import RunSpec
+from wbcbench.core.window import Clock
 from wbcbench.data.dataset import Dataset
 from wbcbench.train.control import Control
 from wbcbench.train.feed import Batches

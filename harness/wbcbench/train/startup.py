@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from wbcbench.core.rundir import RunDir
+from wbcbench.core.run_folder import RunDir
 from wbcbench.core.spec import RunSpec
 from wbcbench.core.window import STARTUP
 from wbcbench.data.dataset import Dataset

@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
-    from wbcbench.core.records import Epoch
+    from wbcbench.core.record import Epoch
 
 EPOCHS_FILE = "events.out.tfevents.0000000001.epochs"
 ENERGY_FILE = "events.out.tfevents.0000000002.energy"

@@ -15,9 +15,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from wbcbench.core.errors import WbcbenchError
-from wbcbench.core.marks import Messenger
-from wbcbench.core.records import Failure
-from wbcbench.core.rundir import RunDir
+from wbcbench.core.record import Failure
+from wbcbench.core.run_folder import Messenger, RunDir
 from wbcbench.train.control import Control
 
 KINDS = {

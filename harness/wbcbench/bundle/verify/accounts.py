@@ -11,8 +11,8 @@ from typing import Any
 from pydantic import JsonValue
 
 from wbcbench.bundle.verify.bundle import Bundle
-from wbcbench.core.records import Circumstances, RunRecord, to_json
-from wbcbench.core.rundir import RunDir
+from wbcbench.core.record import Circumstances, RunRecord, to_json
+from wbcbench.core.run_folder import RunDir
 from wbcbench.energy.accounting import account
 
 _TOLERANCE = 1e-9

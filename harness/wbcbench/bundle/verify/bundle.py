@@ -21,8 +21,8 @@ from wbcbench.bundle.document import Submission
 from wbcbench.bundle.names import shown
 from wbcbench.bundle.opening import plain_files
 from wbcbench.core.errors import VerificationError
-from wbcbench.core.records import RunRecord
-from wbcbench.core.rundir import RunDir
+from wbcbench.core.record import RunRecord
+from wbcbench.core.run_folder import RunDir
 from wbcbench.study import plan
 from wbcbench.study.plan import Plan
 from wbcbench.table.column import Cell

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from wbcbench.bundle.verify import Outcome, outcome
 from wbcbench.bundle.verify.bundle import Bundle
-from wbcbench.core.records import RunRecord
+from wbcbench.core.record import RunRecord
 
 
 def check(bundle: Bundle) -> Outcome:

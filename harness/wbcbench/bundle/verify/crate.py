@@ -13,7 +13,7 @@ from typing import Any
 from wbcbench.bundle import layout
 from wbcbench.bundle.verify import Outcome, outcome
 from wbcbench.bundle.verify.bundle import Bundle
-from wbcbench.core.records import RunRecord
+from wbcbench.core.record import RunRecord
 
 _NEEDED = ("instrument", "object", "result", "startTime", "endTime")
 _PROFILE = "https://w3id.org/ro/wfrun/process/"

@@ -12,9 +12,8 @@ from pydantic import JsonValue
 from wbcbench.bundle.verify import Outcome, outcome
 from wbcbench.bundle.verify.accounts import departures, differences, differs_in_joules
 from wbcbench.bundle.verify.bundle import Bundle
-from wbcbench.core import attachment
-from wbcbench.core.records import RunRecord
-from wbcbench.core.rundir import RunDir
+from wbcbench.core.record import RunRecord, attachment_from_json
+from wbcbench.core.run_folder import RunDir
 from wbcbench.core.trace import Channel, Kind, Trace
 from wbcbench.core.window import TRAIN, Window, WindowEnergy, is_validation
 from wbcbench.energy.appraisal import appraise
@@ -134,7 +133,7 @@ def _attached(run: RunDir, record: RunRecord) -> Iterator[str]:
     if not run.has_attachment:
         return
     path = run.attachment_path
-    found = attachment.from_json(path.read_bytes(), path.name)
+    found = attachment_from_json(path.read_bytes(), path.name)
     trace = run.read_attached_trace()
     if trace is None:
         yield f"{run.run_id}: an external meter is attached without its polls."

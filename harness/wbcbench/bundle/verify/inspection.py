@@ -13,7 +13,7 @@ from wbcbench.bundle.opening import opened
 from wbcbench.bundle.verify import Outcome, Status, not_checked
 from wbcbench.bundle.verify.bundle import Bundle, survey
 from wbcbench.core.errors import VerificationError, WbcbenchError
-from wbcbench.core.show_units import count_of, printable
+from wbcbench.core.text import count_of, printable
 
 SCHEMA = "wbcbench.verify/1"
 

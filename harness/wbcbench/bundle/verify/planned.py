@@ -11,7 +11,7 @@ from itertools import pairwise
 
 from wbcbench.bundle.verify import Outcome, outcome
 from wbcbench.bundle.verify.bundle import Bundle
-from wbcbench.core.records import RunRecord
+from wbcbench.core.record import RunRecord
 from wbcbench.core.spec import RunSpec
 from wbcbench.study import plan
 from wbcbench.study.plan import Plan

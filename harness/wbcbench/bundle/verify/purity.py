@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from wbcbench.bundle import layout
 from wbcbench.bundle.verify import Outcome, outcome
 from wbcbench.bundle.verify.bundle import Bundle
-from wbcbench.core.records import RunRecord
+from wbcbench.core.record import RunRecord
 from wbcbench.core.trace import Origin
 from wbcbench.energy.headline import CODECARBON, is_codecarbon
 

@@ -10,8 +10,8 @@ from wbcbench.bundle import layout, schemas
 from wbcbench.bundle.contents import strict_json
 from wbcbench.bundle.verify import Outcome, outcome
 from wbcbench.bundle.verify.bundle import Bundle
-from wbcbench.core.records import RunRecord
-from wbcbench.core.rundir import RunDir
+from wbcbench.core.record import RunRecord
+from wbcbench.core.run_folder import RunDir
 
 _PATTERNS = frozenset({"pattern", "patternProperties", "$ref", "$dynamicRef"})
 _LOCAL = "#/"

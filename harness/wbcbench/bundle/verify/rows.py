@@ -14,8 +14,8 @@ from wbcbench.bundle.runfiles import boamps_json, phases_csv
 from wbcbench.bundle.verify import Outcome, outcome
 from wbcbench.bundle.verify.accounts import departures, differs_in_joules, judged_alone
 from wbcbench.bundle.verify.bundle import Bundle
-from wbcbench.core.records import Circumstances, RunRecord
-from wbcbench.core.rundir import RunDir
+from wbcbench.core.record import Circumstances, RunRecord
+from wbcbench.core.run_folder import RunDir
 from wbcbench.table import aftermath
 from wbcbench.table.column import Cell
 from wbcbench.table.view import Run

@@ -8,8 +8,8 @@ from itertools import pairwise
 
 from wbcbench.bundle.verify import Outcome, outcome
 from wbcbench.bundle.verify.bundle import Bundle
-from wbcbench.core.records import RunRecord
-from wbcbench.core.rundir import RunDir
+from wbcbench.core.record import RunRecord
+from wbcbench.core.run_folder import RunDir
 from wbcbench.core.window import TRAIN, is_consecutive
 from wbcbench.energy import thresholds
 from wbcbench.energy.headline import headline_channel, spoken_gap_s, spoken_samples

@@ -13,8 +13,8 @@ from wbcbench.bundle.answers import Predictions
 from wbcbench.bundle.verify import Outcome, outcome
 from wbcbench.bundle.verify.accounts import differences
 from wbcbench.bundle.verify.bundle import Bundle
-from wbcbench.core.records import RunRecord, Scores
-from wbcbench.core.rundir import RunDir
+from wbcbench.core.record import RunRecord, Scores
+from wbcbench.core.run_folder import RunDir
 from wbcbench.data.dataset import UNKNOWN_PHOTOGRAPH
 from wbcbench.train.predictions import UNUSED
 from wbcbench.train.scores import predicted, score

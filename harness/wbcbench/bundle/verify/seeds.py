@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from wbcbench.bundle.verify import Outcome, outcome
 from wbcbench.bundle.verify.bundle import Bundle
-from wbcbench.core.rundir import RunDir
+from wbcbench.core.run_folder import RunDir
 
 _PREDICTIONS = "predictions.parquet"
 _UNIQUE = ("marks.jsonl", _PREDICTIONS, "trace/")

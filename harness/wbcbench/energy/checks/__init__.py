@@ -13,10 +13,9 @@ from dataclasses import dataclass
 from pydantic import JsonValue
 
 from wbcbench import registry
-from wbcbench.core.accuracy import Agreement
 from wbcbench.core.board_state import Telemetry
 from wbcbench.core.quality import Caution, Severity
-from wbcbench.core.records import AbsentMeter, Epoch, Sampling, Status
+from wbcbench.core.record import AbsentMeter, Agreement, Epoch, Sampling, Status
 from wbcbench.core.spec import RunSpec
 from wbcbench.core.trace import Channel, Domain, Trace
 from wbcbench.core.window import TRAIN, Window, WindowEnergy, is_work

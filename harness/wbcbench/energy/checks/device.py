@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from wbcbench.core.pci import same_bus
+from wbcbench.core.board_state import same_bus
 from wbcbench.core.quality import Caution, Severity
 from wbcbench.core.trace import Domain, Origin
 from wbcbench.energy.checks import Doubt, Evidence

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from wbcbench.core.accuracy import Agreement
 from wbcbench.core.quality import Caution, Severity
+from wbcbench.core.record import Agreement
 from wbcbench.energy import thresholds
 from wbcbench.energy.checks import Doubt, Evidence, listed
 

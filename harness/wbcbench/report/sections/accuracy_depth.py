@@ -7,7 +7,7 @@ from functools import partial
 
 import numpy as np
 
-from wbcbench.core.show_units import UNKNOWN, count_of
+from wbcbench.core.text import UNKNOWN, count_of
 from wbcbench.report import Block, DataTable, Figure, whiskers
 from wbcbench.report.by_photograph import MOST_RUNS
 from wbcbench.report.evidence import ReportStudy

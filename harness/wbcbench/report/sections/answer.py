@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from wbcbench.compare.document import contrast_key, contrast_row
 from wbcbench.compare.result import Comparison, ContrastResult, Effect
-from wbcbench.core.show_units import count_of
+from wbcbench.core.text import count_of
 from wbcbench.report import Block, Statement
 from wbcbench.report.evidence import ReportStudy
 from wbcbench.report.sentences import contrast_sentence

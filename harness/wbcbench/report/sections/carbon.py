@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from wbcbench.core.show_units import count_of, human_energy, human_mass, mass_scale
+from wbcbench.core.text import count_of, human_energy, human_mass, mass_scale
 from wbcbench.energy.carbon import Intensity, carbon_g, intensities
 from wbcbench.energy.metrics import mean_known
 from wbcbench.report import Block, DataTable, Figure, Statement

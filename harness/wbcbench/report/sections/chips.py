@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from wbcbench.core.show_units import count_of, human_power
+from wbcbench.core.text import count_of, human_power
 from wbcbench.core.window import IDLE_AFTER, IDLE_BEFORE
 from wbcbench.energy import thresholds
 from wbcbench.report import Chip

@@ -8,7 +8,7 @@ from wbcbench.compare.document import contrast_key
 from wbcbench.compare.result import Comparison, Effect
 from wbcbench.compare.sections import sections
 from wbcbench.compare.words import difference, p_words, status_words
-from wbcbench.core.show_units import UNKNOWN
+from wbcbench.core.text import UNKNOWN
 from wbcbench.report import Block, DataTable
 from wbcbench.report.evidence import ReportStudy
 from wbcbench.report.sections.contrasts_forest import forest

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from wbcbench.compare.metric import TIME, Metric
 from wbcbench.compare.result import Comparison
-from wbcbench.core.show_units import count_of
+from wbcbench.core.text import count_of
 from wbcbench.report import DataTable, Figure
 from wbcbench.report.drawing import WIDTH_IN, panels
 from wbcbench.report.evidence import ReportStudy

@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from wbcbench.core.records import Scores
+from wbcbench.core.record import Scores
 from wbcbench.energy.metrics import mean_known
 from wbcbench.report.by_photograph import IntervalsByPhotograph, by_photograph
 from wbcbench.report.evidence import ReportStudy

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from wbcbench.core.show_units import energy_scale
+from wbcbench.core.text import energy_scale
 from wbcbench.core.trace import Domain, Origin
 from wbcbench.report import DataTable, Figure
 from wbcbench.report.drawing import WIDTH_IN, axes

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from wbcbench.core.show_units import human_duration, human_energy, human_share
+from wbcbench.core.text import human_duration, human_energy, human_share
 from wbcbench.report import Block, DataTable
 from wbcbench.report.evidence import ReportStudy
 from wbcbench.table.view import Run

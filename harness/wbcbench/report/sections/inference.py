@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from wbcbench.compare.arms import Configuration
-from wbcbench.core.show_units import energy_scale
+from wbcbench.core.text import energy_scale
 from wbcbench.report import Block, DataTable
 from wbcbench.report.evidence import ReportStudy, known
 from wbcbench.report.means import mean_of, told

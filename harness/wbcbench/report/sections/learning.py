@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from wbcbench.core.show_units import count_of, energy_scale
+from wbcbench.core.text import count_of, energy_scale
 from wbcbench.report import Block, DataTable, Figure, Statement
 from wbcbench.report.drawing import SIZE_IN, WIDTH_IN, panels
 from wbcbench.report.evidence import ReportStudy

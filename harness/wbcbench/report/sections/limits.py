@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from wbcbench.core.show_units import count_of
+from wbcbench.core.text import count_of
 from wbcbench.report import Block
 from wbcbench.report.evidence import ReportStudy, known
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from statistics import median, stdev
 from typing import TYPE_CHECKING
 
-from wbcbench.core.accuracy import SensorCard
-from wbcbench.core.show_units import count_of, energy_scale
+from wbcbench.core.record import SensorCard
+from wbcbench.core.text import count_of, energy_scale
 from wbcbench.core.trace import Channel
 from wbcbench.core.window import TRAIN, WindowEnergy
 from wbcbench.energy import thresholds

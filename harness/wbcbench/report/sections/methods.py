@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from wbcbench.compare.sections import counts
-from wbcbench.core.show_units import count_of
 from wbcbench.core.spec import RunSpec
+from wbcbench.core.text import count_of
 from wbcbench.report import Block, DataTable
 from wbcbench.report.analysis_words import analysis
 from wbcbench.report.evidence import ReportStudy

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from wbcbench.compare.arms import TREATMENTS
-from wbcbench.core.show_units import count_of
+from wbcbench.core.text import count_of
 from wbcbench.report import Block, DataTable, Figure, Statement
 from wbcbench.report.drawing import WIDTH_IN, panels
 from wbcbench.report.evidence import ReportStudy

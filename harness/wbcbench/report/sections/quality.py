@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from wbcbench.core.quality import Caution, Severity
-from wbcbench.core.show_units import count_of
+from wbcbench.core.text import count_of
 from wbcbench.report import Block, DataTable
 from wbcbench.report.evidence import ReportStudy
 from wbcbench.report.sections.chips import chips

@@ -7,8 +7,8 @@ import shlex
 from collections.abc import Iterator
 from dataclasses import fields
 
-from wbcbench.core.show_units import count_of, human_duration
 from wbcbench.core.spec import RunSpec
+from wbcbench.core.text import count_of, human_duration
 from wbcbench.core.units import kwh_from_j
 from wbcbench.registry import VARIANTS
 from wbcbench.report import Block, Listing, Statement

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from wbcbench.core.show_units import UNKNOWN, count_of, energy_scale, human_energy, human_share
+from wbcbench.core.text import UNKNOWN, count_of, energy_scale, human_energy, human_share
 from wbcbench.report import Block, DataTable, Statement
 from wbcbench.report.evidence import ReportStudy, known
 from wbcbench.report.means import T_INTERVAL, told

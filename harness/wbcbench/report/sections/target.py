@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from wbcbench.core.show_units import energy_scale
+from wbcbench.core.text import energy_scale
 from wbcbench.report import Block, DataTable, Figure, Statement
 from wbcbench.report.drawing import WIDTH_IN, axes
 from wbcbench.report.evidence import ReportStudy

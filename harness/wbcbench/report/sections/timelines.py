@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from wbcbench.core.quality import Severity, Verdict
-from wbcbench.core.show_units import count_of, human_duration
+from wbcbench.core.text import count_of, human_duration
 from wbcbench.core.trace import Channel, Kind, Trace
 from wbcbench.core.window import Window, is_validation
 from wbcbench.energy.checks.gaps import gaps

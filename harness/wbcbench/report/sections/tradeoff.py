@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from wbcbench.core.show_units import count_of, energy_scale
+from wbcbench.core.text import count_of, energy_scale
 from wbcbench.report import Block, DataTable, Figure, Statement
 from wbcbench.report.drawing import SIZE_IN, WIDTH_IN, axes, cross
 from wbcbench.report.evidence import ReportStudy

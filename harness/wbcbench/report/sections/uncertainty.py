@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from wbcbench.core.accuracy import Budget
-from wbcbench.core.show_units import UNKNOWN, human_energy
+from wbcbench.core.record import Budget
+from wbcbench.core.text import UNKNOWN, human_energy
 from wbcbench.core.window import TRAIN
 from wbcbench.energy.metrics import mean_known, sum_if_all_known
 from wbcbench.report import Block, DataTable

@@ -9,7 +9,7 @@ from wbcbench.compare.document import contrast_key
 from wbcbench.compare.metric import TIME, Metric
 from wbcbench.compare.result import Comparison, Effect, Split
 from wbcbench.compare.words import difference, status_words
-from wbcbench.core.show_units import UNKNOWN, human_duration, human_energy, human_power
+from wbcbench.core.text import UNKNOWN, human_duration, human_energy, human_power
 from wbcbench.energy.metrics import ratio
 from wbcbench.report import Block, DataTable, Statement
 from wbcbench.report.evidence import ReportStudy, average

@@ -1,29 +1,30 @@
-"""What a run leaves behind: ``RunRecord`` and its parts, to JSON and back.
-
-A record holds what was read and seen; net energy, carbon and statistics are derived from it each
-time they are needed. Schema history (an old record under ``tests/formats/`` must load for ever):
-
-    1.0   the first
-"""
+"""What came of a run, as plain values: its record, what was attached, how good its numbers are."""
 
 from __future__ import annotations
 
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from typing import Literal
 
-from pydantic import JsonValue, TypeAdapter
+from pydantic import JsonValue, TypeAdapter, ValidationError
 
-from wbcbench.core.accuracy import Agreement, Budget, SensorCard
 from wbcbench.core.board_state import Telemetry
 from wbcbench.core.errors import UsageError
 from wbcbench.core.quality import Caution, Verdict
 from wbcbench.core.spec import RunSpec
 from wbcbench.core.trace import Channel
 from wbcbench.core.window import Window, WindowEnergy
+
+# What a run leaves behind: ``RunRecord`` and its parts, to JSON and back.
+#
+# A record holds what was read and seen; net energy, carbon and statistics are derived from it each
+# time they are needed. Schema history (an old record under ``tests/formats/`` must load for ever):
+#
+#     1.0   the first
+
 
 SCHEMA = "1.0"
 
@@ -283,3 +284,152 @@ def _finite(value: JsonValue) -> JsonValue:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
+
+
+# What was attached to a finished run: an external meter's channel, its joules and its doubts.
+#
+# A record is never written twice. An attachment stands beside it, and reading the run puts the two
+# together; the run's verdict stays the one its own meters gave it.
+
+
+ATTACHMENT_SCHEMA = "1.0"
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """An external meter's part of a run.
+
+    Attributes:
+        source: Name of the log, without its folder.
+        source_sha256: Digest of the log.
+        column: The column that was read.
+        offset_s: What the user had added to the log's times.
+        utc_minus_monotonic_s: How the log's times became the run's; includes ``offset_s``.
+        attached_utc: When.
+        channel: The meter as a channel.
+        energies: Joules of every window of the run; ``None`` where the log does not reach.
+        budgets: Where their uncertainty comes from.
+        cautions: What had to be assumed or is missing; they inform and judge nothing.
+    """
+
+    source: str
+    source_sha256: str
+    column: str
+    offset_s: float
+    utc_minus_monotonic_s: float
+    attached_utc: str
+    channel: Channel
+    energies: tuple[WindowEnergy, ...]
+    budgets: tuple[Budget, ...] = ()
+    cautions: tuple[Caution, ...] = ()
+    schema: str = ATTACHMENT_SCHEMA
+
+
+@cache
+def _attachment_adapter() -> TypeAdapter[Attachment]:
+    return TypeAdapter(Attachment)
+
+
+def attachment_to_json(attachment: Attachment) -> bytes:
+    """JSON, one field a line."""
+    return _attachment_adapter().dump_json(attachment, indent=1) + b"\n"
+
+
+def attachment_from_json(data: bytes, source: str) -> Attachment:
+    """Read an attachment; raises ``UsageError`` if ``source`` holds none, or a newer schema's."""
+    try:
+        found = _attachment_adapter().validate_json(data)
+        refuse_newer(found.schema, source)
+    except (ValueError, ValidationError) as error:
+        raise UsageError(f"{source} is not an attachment: {error}") from error
+    return found
+
+
+def merged(record: RunRecord, attachment: Attachment) -> RunRecord:
+    """The record with the attached channel among its own."""
+    return replace(
+        record,
+        channels=(*record.channels, attachment.channel),
+        energies=(*record.energies, *attachment.energies),
+        budgets=(*record.budgets, *attachment.budgets),
+        cautions=(*record.cautions, *attachment.cautions),
+    )
+
+
+# How good a number is, as plain values: its budget, how two readings agree, what a probe saw.
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """Where the uncertainty of one window's joules on one channel comes from.
+
+    Attributes:
+        window, channel: Which number.
+        quantisation_j: The counter's steps, or the resolution of the power reading.
+        edges_j: Polls, stamps and the sensor's lag at both edges of the window.
+        sampling_j: What went on between readings: gaps and sensors that look part of the time.
+        total_j: The three above in quadrature; ``None`` for a model, whose error nobody knows.
+        gain_j: Systematic error of the sensor, not in ``total_j``; ``None`` if unknown.
+        baseline_j: What subtracting the idle power would add; ``None`` without idle windows.
+    """
+
+    window: str
+    channel: str
+    quantisation_j: float
+    edges_j: float
+    sampling_j: float
+    total_j: float | None
+    gain_j: float | None = None
+    baseline_j: float | None = None
+
+
+AgreementStatus = Literal["ok", "suspect", "invalid", "cannot-tell", "cross-check"]
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """How far two readings of one part lie apart in one window.
+
+    Attributes:
+        window: Which window.
+        a, b: Channels; for a cross-check, the channels of one reading joined by ``+``.
+        difference_pct: How far ``a`` lies above ``b``, in per cent of ``b``.
+        status: ``ok``, ``suspect`` or ``invalid`` where a measured counter meets its measured
+            integral; ``cannot-tell`` where their uncertainties explain the difference;
+            ``cross-check`` where the other side is not a witness and nothing is judged.
+    """
+
+    window: str
+    a: str
+    b: str
+    difference_pct: float
+    status: AgreementStatus
+
+
+KindGuess = Literal["counter", "held", "running_average", "part_time", "unknown"]
+
+
+@dataclass(frozen=True, slots=True)
+class SensorCard:
+    """What a probe saw of one channel; ``None`` is unknown, with the reason.
+
+    Attributes:
+        channel: Name of the channel.
+        update_s: How often the value is renewed.
+        step_j: Joules a counter moves by at each renewal, at the power of the probe.
+        resolution: Smallest move seen, in joules (counter) or watts (sampled).
+        kind_guess: ``counter``; ``held`` follows the power at once; ``running_average`` creeps
+            after it; ``part_time`` is known to look only part of the time; or ``unknown``.
+        probed_s: Length of the probe.
+        polls: Good readings in it.
+        reason: What could not be told and why; empty when everything could.
+    """
+
+    channel: str
+    update_s: float | None
+    step_j: float | None
+    resolution: float | None
+    kind_guess: KindGuess
+    probed_s: float
+    polls: int
+    reason: str = ""

@@ -1,48 +1,56 @@
-"""One run's folder: the only module that knows file names.
-
-    results/<study>/<run_id>/
-        spec.json            what was asked
-        state.json           who submitted the run, and which process carries it out
-        local.json           where the images lie on this machine, and the like
-        began.json           under which circumstances
-        channels.json        what the traces hold
-        trace/<meter>.csv    every poll, appended and flushed as it happens
-        telemetry/<gpu>.csv  every look at a board: heat, clocks, throttling, load, processes
-        marks.jsonl          every message of the trainer, synced to disk at each edge
-        record.json          what came of it; its presence alone says the run is accounted for
-        attached.json        an external meter's joules, added later, and attached/ its polls
-        epochs.csv  predictions.parquet  log.txt  tb/
-
-A folder appears whole and is one run's alone. Without a record it is a run that waits, is going on,
-or was left by its runner; ``core.run_condition`` tells which.
-"""
+"""One run's folder: the only module that knows its file names, and how a folder appears whole."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
+import json
 import os
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+import secrets
+import shutil
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, is_dataclass
+from functools import cache
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Literal, TypeVar
 
-from pydantic import TypeAdapter
+from pydantic import JsonValue, TypeAdapter, ValidationError
 
-from wbcbench.core import attachment, records
-from wbcbench.core.attachment import Attachment
+from wbcbench.core import record as records
 from wbcbench.core.board_state import BoardSample, from_line
 from wbcbench.core.errors import RunExistsError, RunsFailedError, UsageError
-from wbcbench.core.json_file import read_json, to_json
-from wbcbench.core.local_facts import Local
-from wbcbench.core.marks import parse_lines
-from wbcbench.core.new_folder import is_new, new_folder
-from wbcbench.core.records import Circumstances, RunRecord
-from wbcbench.core.run_state import RunState, submitted
+from wbcbench.core.files import sync_folder, write_new, write_whole
+from wbcbench.core.record import (
+    Attachment,
+    Circumstances,
+    RunRecord,
+    attachment_from_json,
+    attachment_to_json,
+    merged,
+)
+from wbcbench.core.run_state import Liveness, RunState, submitted, this_process, token_liveness
 from wbcbench.core.spec import RunSpec
 from wbcbench.core.trace import Channel, Trace
-from wbcbench.core.tracefile import read_trace, trace_csv
-from wbcbench.core.wholefile import write_new, write_whole
+
+# One run's folder: the only module that knows file names.
+#
+#     results/<study>/<run_id>/
+#         spec.json            what was asked
+#         state.json           who submitted the run, and which process carries it out
+#         local.json           where the images lie on this machine, and the like
+#         began.json           under which circumstances
+#         channels.json        what the traces hold
+#         trace/<meter>.csv    every poll, appended and flushed as it happens
+#         telemetry/<gpu>.csv  every look at a board: heat, clocks, throttling, load, processes
+#         marks.jsonl          every message of the trainer, synced to disk at each edge
+#         record.json          what came of it; its presence alone says the run is accounted for
+#         attached.json        an external meter's joules, added later, and attached/ its polls
+#         epochs.csv  predictions.parquet  log.txt  tb/
+#
+# A folder appears whole and is one run's alone. Without a record it is a run that waits, is going
+# on, or was left by its runner; ``core.run_condition`` tells which.
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +166,7 @@ class RunDir:
         if not self.has_attachment:
             return record
         path = self.attachment_path
-        return attachment.merged(record, attachment.from_json(path.read_bytes(), str(path)))
+        return merged(record, attachment_from_json(path.read_bytes(), str(path)))
 
     def read_own_record(self) -> RunRecord:
         """The record; raises ``UsageError`` when it is missing, damaged or of a newer schema."""
@@ -182,14 +190,14 @@ class RunDir:
         folder = self.path / "attached"
         folder.mkdir(exist_ok=True)
         write_whole(folder / "wall.csv", trace_csv(trace))
-        write_whole(self.attachment_path, attachment.to_json(found))
+        write_whole(self.attachment_path, attachment_to_json(found))
 
     def read_attached_trace(self) -> Trace | None:
         """The external meter's polls; ``None`` if none was attached."""
         if not self.has_attachment:
             return None
         path = self.attachment_path
-        channel = attachment.from_json(path.read_bytes(), str(path)).channel
+        channel = attachment_from_json(path.read_bytes(), str(path)).channel
         [trace] = read_trace(self.path / "attached" / "wall.csv", {channel.name: channel})
         return trace
 
@@ -293,3 +301,200 @@ def _read_looks(path: Path) -> list[BoardSample]:
 
 def _read_channels(path: Path) -> list[Channel]:
     return read_json(path, list[Channel]) if path.exists() else []
+
+
+# What the trainer tells the watcher: one JSON line a message, over one pipe.
+#
+# The trainer stamps with the monotonic clock, which both processes share. The watcher answers on
+# the trainer's standard input with single words: ``go`` (train now) and ``stop`` (end after this
+# epoch). End of file there means the watcher is dead, and the trainer stops at once.
+#
+#     {"mark": "open",  "window": "train", "t_s": 12.3}        a window's edge
+#     {"epoch": {...}}                                          an ``Epoch``
+#     {"progress": {"phase": "train", "epoch": 3, "epochs": 25, "loss": 0.4, "accuracy": 0.8}}
+#     {"dataset": {...}}  {"model": {...}}  {"inference": {...}}
+#     {"scores": {"name": "test", ...}}                         ``Scores``; or "test_leak_free"
+#     {"failure": {...}}                                        a ``Failure``
+#     {"end": "done"}                                           or "interrupted"
+
+
+Edge = Literal["open", "close"]
+
+
+class Messenger:
+    """The trainer's end of the pipe; every message is flushed, so a kill loses at most one."""
+
+    def __init__(self, stream: IO[str]) -> None:
+        """Write to ``stream``, a text stream in line mode."""
+        self._stream = stream
+        self._lock = threading.Lock()  # the trainer tells its progress from a thread of its own
+
+    def send(self, message: dict[str, Any]) -> None:
+        """Send one message; dataclasses inside are sent as their fields."""
+        line = json.dumps(message, default=_plain) + "\n"
+        with self._lock:
+            self._stream.write(line)
+            self._stream.flush()
+
+    def mark(self, edge: Edge, window: str, t_s: float) -> None:
+        """Tell one edge of a window."""
+        self.send({"mark": edge, "window": window, "t_s": t_s})
+
+
+def _plain(value: object) -> Any:
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
+    raise TypeError(f"cannot send {type(value).__name__} over the pipe")
+
+
+def parse_lines(lines: Iterator[str]) -> Iterator[dict[str, Any]]:
+    """Messages from lines; a line torn by a kill is left out."""
+    for line in lines:
+        try:
+            message = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(message, dict):
+            yield message
+
+
+# Polls as text: ``t_s,<channel>,…``, one line a poll; an empty cell is a failed read.
+
+
+def read_trace(path: Path, channels: Mapping[str, Channel]) -> list[Trace]:
+    """Every channel of a file that ``channels`` knows; a last line torn by a kill is left out."""
+    lines = path.read_text(encoding="ascii", errors="replace").split("\n")
+    names = lines[0].split(",")[1:]
+    rows = [row for row in map(_numbers, lines[1:-1]) if row and len(row) == len(names) + 1]
+    times = [row[0] for row in rows if row[0] is not None]
+    return [
+        Trace(channels[name], times, [row[i + 1] for row in rows])
+        for i, name in enumerate(names)
+        if name in channels
+    ]
+
+
+def trace_csv(trace: Trace) -> bytes:
+    """One channel's polls as such a file."""
+    rows = zip(trace.t_s, trace.value, strict=True)
+    lines = (f"{t_s:.6f}," + ("" if value is None else repr(value)) for t_s, value in rows)
+    return "\n".join([f"t_s,{trace.channel.name}", *lines, ""]).encode()
+
+
+def _numbers(line: str) -> list[float | None]:
+    """One poll; an empty cell is a failed read, a torn or damaged line is empty."""
+    try:
+        cells = [float(cell) if cell else None for cell in line.split(",")]
+    except ValueError:
+        return []
+    return cells if cells[0] is not None else []
+
+
+# A folder that appears whole, for its maker alone; and what a killed maker left.
+#
+# The folder is made under a name that says which process makes it, and renamed when it is whole. A
+# rename onto a folder that holds something fails, so that of two makers one gets the name.
+
+
+_NEW = ".new"
+
+
+@contextlib.contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """Yield a folder to fill, which becomes ``path`` at the end; nothing stays after an error.
+
+    Raises:
+        FileExistsError: There is such a folder.
+        OSError: It cannot be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = path.parent / f"{_NEW}.{this_process().token}.{secrets.token_hex(4)}"
+    new.mkdir()
+    try:
+        yield new
+        new.rename(path)
+    except OSError as error:
+        if error.errno == errno.ENOTEMPTY:
+            raise FileExistsError(errno.EEXIST, "exists", str(path)) from error
+        raise
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+    sync_folder(path.parent)
+
+
+def is_new(path: Path) -> bool:
+    """Whether a folder is still being made, or was left while it was."""
+    return path.name.startswith(f"{_NEW}.")
+
+
+def remove_left_behind(parent: Path) -> list[Path]:
+    """Remove the folders in ``parent`` whose makers are gone; returns those of unknown makers.
+
+    Nothing was measured in them. A maker that cannot be seen from here may still be at it.
+    """
+    unknown: list[Path] = []
+    for path in sorted(parent.glob(f"{_NEW}.*")):
+        found = token_liveness(path.name.split(".")[2])
+        if found is Liveness.GONE:
+            shutil.rmtree(path, ignore_errors=True)
+        elif found is Liveness.UNKNOWN:
+            unknown.append(path)
+    return unknown
+
+
+# Small JSON files of a run's folder, read as the dataclasses that they hold.
+
+
+T = TypeVar("T")
+
+
+def to_json(value: object) -> bytes:
+    """The value as indented JSON with a line's end."""
+    return (json.dumps(value, indent=1, sort_keys=True) + "\n").encode()
+
+
+def read_json(path: Path, kind: type[T]) -> T:
+    """What a file holds.
+
+    Raises:
+        UsageError: It cannot be read, or holds something else.
+    """
+    try:
+        value: T = _adapter(kind).validate_json(path.read_bytes())  # type: ignore[arg-type]
+    except (OSError, ValidationError) as error:
+        raise UsageError(f"{path} cannot be read as {kind.__name__}: {error}") from error
+    return value
+
+
+@cache
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
+
+
+# What a run must know of this machine and what is no part of its identity.
+
+
+@dataclass(frozen=True, slots=True)
+class Local:
+    """What a run needs to know of this machine and what is no part of its identity.
+
+    Attributes:
+        data: Folder of the images; ``None`` for the embedded synthetic set.
+        skip_unreadable: Skip and record unreadable images instead of refusing them.
+        cache_dir: Where decoded images are kept; ``None`` for the user's cache folder.
+        command: The command line, for provenance.
+        share: Run although another harness uses this machine; both are marked contaminated.
+        plan_sha256: Digest of the plan that the run belongs to; ``None`` for a single run.
+    """
+
+    data: str | None = None
+    skip_unreadable: bool = False
+    cache_dir: str | None = None
+    command: tuple[str, ...] = ()
+    share: bool = False
+    plan_sha256: str | None = None
+
+    @property
+    def facts(self) -> dict[str, JsonValue]:
+        """What of this belongs into the provenance of a run."""
+        return {"plan_sha256": self.plan_sha256} if self.plan_sha256 else {}

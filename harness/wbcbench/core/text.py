@@ -1,12 +1,20 @@
-"""Quantities as people read them: units scale themselves; files and code keep J, s, W.
-
-Every function turns ``None`` and what is not finite into ``unknown``, never into zero. Numbers keep
-three significant digits, for no meter here knows a fourth.
-"""
+"""Numbers and formulas as people read them, and the width of their terminal."""
 
 from __future__ import annotations
 
 import math
+import re
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+# Quantities as people read them: units scale themselves; files and code keep J, s, W.
+#
+# Every function turns ``None`` and what is not finite into ``unknown``, never into zero. Numbers
+# keep three significant digits, for no meter here knows a fourth.
+
 
 UNKNOWN = "unknown"
 
@@ -95,3 +103,39 @@ def _three_digits(value: float) -> str:
         return "0"
     before_point = math.floor(math.log10(abs(value) * 1.0005)) + 1
     return f"{value:.{min(max(3 - before_point, 0), 6)}f}"
+
+
+# Text in a CSV cell that a spreadsheet would take for a formula, made harmless and back.
+#
+# A spreadsheet carries out a cell that begins with ``=``, ``+``, ``-``, ``@``, a tab or a line
+# break (OWASP, "CSV Injection"). Such *text* gets an apostrophe in front; numbers stay as they are.
+# The rule can be undone, so that reading gives the same text.
+
+
+_DANGEROUS = re.compile(r"'*[=+\-@\t\r\n]")
+
+
+def safe_text(text: str) -> str:
+    """Text that no spreadsheet carries out."""
+    return f"'{text}" if _DANGEROUS.match(text) else text
+
+
+def original_text(text: str) -> str:
+    """The text that :func:`safe_text` made this from."""
+    return text[1:] if text.startswith("'") and _DANGEROUS.match(text) else text
+
+
+# Standard output as a place for tables: as wide as the terminal, or as wide as needed if piped.
+
+
+# Wide enough that no table is ever folded in a file.
+_PIPED_WIDTH = 500
+
+
+def console() -> Console:
+    """A rich console on standard output; without colour and never folded when piped."""
+    from rich.console import Console
+
+    if sys.stdout.isatty():
+        return Console(highlight=False)
+    return Console(highlight=False, color_system=None, force_terminal=False, width=_PIPED_WIDTH)
