@@ -34,7 +34,7 @@ from wbcbench.compare.analysis import compare  # noqa: E402
 from wbcbench.compare.result import Comparison, Effect  # noqa: E402
 from wbcbench.compare.settings import Settings, parse_gate  # noqa: E402
 from wbcbench.core.record import RunRecord  # noqa: E402
-from wbcbench.stats.power import detectable_effect, power  # noqa: E402
+from wbcbench.stats.tests import detectable_effect, power  # noqa: E402
 from wbcbench.table.view import Run  # noqa: E402
 
 PAGE = ROOT / "harness" / "STATISTICS.md"

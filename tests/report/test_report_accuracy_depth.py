@@ -15,7 +15,7 @@ from builders.study import gather
 from wbcbench.report.drawing import to_svg
 from wbcbench.report.sections.accuracy_depth import matrix, section
 from wbcbench.report.sections.depths import accuracies, depth_of, recalls
-from wbcbench.stats.clusters import accuracy_interval
+from wbcbench.stats.bootstrap import accuracy_interval
 
 ACCURACIES = (0.78, 0.80, 0.83)
 

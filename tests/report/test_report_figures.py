@@ -22,7 +22,7 @@ from wbcbench.report.sections.centres import centres, front
 from wbcbench.report.sections.contrasts_forest import differences, forest
 from wbcbench.report.sections.curves import curves_of, medians
 from wbcbench.report.sections.parts import bars, shares
-from wbcbench.stats.ellipse import ellipse
+from wbcbench.stats.intervals import ellipse
 
 FIGURES = ("tradeoff", "target", "learning", "why")
 CPU_MODEL, RAM_MODEL = LAPTOP

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import statsmodels.api as sm
 
-from wbcbench.stats.drift import drift
+from wbcbench.stats.tests import drift
 
 PLACES = (1, 2, 3, 4, 5, 6, 7, 9)
 GROUPS = ("a", "b", "b", "a", "a", "b", "a", "b")

@@ -19,18 +19,37 @@ from statsmodels.stats.power import TTestPower
 from statsmodels.stats.weightstats import DescrStatsW
 
 from wbcbench.energy.metrics import pareto_front
-from wbcbench.stats.correction import holm
-from wbcbench.stats.effects import d_z, share_won
-from wbcbench.stats.equivalence import equivalence_p
-from wbcbench.stats.factorial import FIRST, INTERACTION, SECOND, contrast, decompose, pair
-from wbcbench.stats.front import front_share, on_front
-from wbcbench.stats.gates import GateOutcome, blocks_to_settle, judge
-from wbcbench.stats.intervals import Interval, bootstrap_interval, interval, t_interval
-from wbcbench.stats.permutation import least_blocks, p_floor, sign_flip_p
-from wbcbench.stats.photographs import on_same_images
-from wbcbench.stats.power import detectable_effect, power
-from wbcbench.stats.shares import share_interval
-from wbcbench.stats.survival import censored_median
+from wbcbench.stats.bootstrap import on_same_images
+from wbcbench.stats.intervals import (
+    Interval,
+    bootstrap_interval,
+    censored_median,
+    d_z,
+    front_share,
+    interval,
+    on_front,
+    share_interval,
+    share_won,
+    t_interval,
+)
+from wbcbench.stats.tests import (
+    FIRST,
+    INTERACTION,
+    SECOND,
+    GateOutcome,
+    blocks_to_settle,
+    contrast,
+    decompose,
+    detectable_effect,
+    equivalence_p,
+    holm,
+    judge,
+    least_blocks,
+    p_floor,
+    pair,
+    power,
+    sign_flip_p,
+)
 
 
 @pytest.fixture(autouse=True, scope="module")

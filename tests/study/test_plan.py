@@ -18,7 +18,7 @@ from program import wbcbench
 from wbcbench.core.errors import RunsFailedError, UsageError
 from wbcbench.core.run_folder import Local
 from wbcbench.core.spec import RunSpec
-from wbcbench.stats.power import detectable_effect
+from wbcbench.stats.tests import detectable_effect
 from wbcbench.study import plan as plans
 from wbcbench.study.experiment import Experiment, Pauses, PlannedAnalysis, SubmissionDetails, Until
 from wbcbench.study.forecast import cost

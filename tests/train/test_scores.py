@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wbcbench.stats.clusters import accuracy_interval
+from wbcbench.stats.bootstrap import accuracy_interval
 from wbcbench.train.scores import calibration_error, confusion, macro_f1, predicted, score
 
 CLASSES = ("A", "B", "C", "D")

@@ -11,9 +11,7 @@ from wbcbench.compare.design import ComparisonDesign
 from wbcbench.compare.metric import ACCURACY, HEADLINE, TIME, Metric
 from wbcbench.compare.photographs import CorrectAnswers
 from wbcbench.compare.result import ArmSummary, Level, Target
-from wbcbench.stats.front import front_share, on_front
-from wbcbench.stats.intervals import t_interval
-from wbcbench.stats.survival import censored_median
+from wbcbench.stats.intervals import censored_median, front_share, on_front, t_interval
 from wbcbench.table.view import Run
 
 _UNCERTAINTY = "headline_uncertainty_train_j"

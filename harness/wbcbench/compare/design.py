@@ -15,7 +15,7 @@ from typing import Literal
 
 from wbcbench.compare.arms import Configuration, Level, lower_first
 from wbcbench.core.errors import unknown_name
-from wbcbench.stats.factorial import FIRST, INTERACTION, SECOND, Weights, pair
+from wbcbench.stats.tests import FIRST, INTERACTION, SECOND, Weights, pair
 
 Family = Literal["primary", "secondary"]
 

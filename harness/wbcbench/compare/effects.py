@@ -13,12 +13,16 @@ from wbcbench.compare.metric import TIME, Metric
 from wbcbench.compare.result import ContrastResult, Effect, Split
 from wbcbench.compare.settings import Settings
 from wbcbench.core.errors import CannotMeasureError
-from wbcbench.stats.correction import holm
-from wbcbench.stats.effects import d_z, share_won
-from wbcbench.stats.equivalence import ALPHA, equivalence_p
-from wbcbench.stats.factorial import contrast, decompose
-from wbcbench.stats.intervals import Interval, interval
-from wbcbench.stats.permutation import p_floor, sign_flip_p
+from wbcbench.stats.intervals import Interval, d_z, interval, share_won
+from wbcbench.stats.tests import (
+    ALPHA,
+    contrast,
+    decompose,
+    equivalence_p,
+    holm,
+    p_floor,
+    sign_flip_p,
+)
 
 Floats = NDArray[np.float64]
 

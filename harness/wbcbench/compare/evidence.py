@@ -13,8 +13,7 @@ from wbcbench.compare.arms import Configuration, configurations
 from wbcbench.compare.blocks import complete_blocks
 from wbcbench.compare.definition import Check
 from wbcbench.compare.measures import MEASURES
-from wbcbench.stats.intervals import LEAST_FOR_T, t_interval
-from wbcbench.stats.shares import share_interval
+from wbcbench.stats.intervals import LEAST_FOR_T, share_interval, t_interval
 from wbcbench.table.view import Run
 
 

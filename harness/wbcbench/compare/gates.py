@@ -9,9 +9,8 @@ from wbcbench.compare.design import ComparisonDesign
 from wbcbench.compare.effects import matrix
 from wbcbench.compare.result import GateResult
 from wbcbench.compare.settings import Gate, Settings
-from wbcbench.stats.factorial import contrast, pair
-from wbcbench.stats.gates import GateOutcome, blocks_to_settle, judge
 from wbcbench.stats.intervals import interval
+from wbcbench.stats.tests import GateOutcome, blocks_to_settle, contrast, judge, pair
 
 
 def judged(

@@ -11,7 +11,7 @@ from wbcbench.compare.photographs import CorrectAnswers
 from wbcbench.compare.result import Effect, Energy
 from wbcbench.compare.settings import Settings
 from wbcbench.stats.intervals import LEAST_FOR_BOOTSTRAP, LEAST_FOR_T
-from wbcbench.stats.permutation import least_blocks, p_floor
+from wbcbench.stats.tests import least_blocks, p_floor
 
 _NAMED = {
     "metrics": "--metric",

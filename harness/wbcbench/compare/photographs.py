@@ -16,8 +16,7 @@ from wbcbench.compare.blocks import Blocks
 from wbcbench.compare.design import ComparisonDesign
 from wbcbench.compare.result import AccuracyByPhotograph, SameImages
 from wbcbench.core.errors import UsageError
-from wbcbench.stats.clusters import percentile_interval, resample
-from wbcbench.stats.photographs import on_same_images
+from wbcbench.stats.bootstrap import on_same_images, percentile_interval, resample
 
 Floats = NDArray[np.float64]
 Labels = NDArray[np.int64]

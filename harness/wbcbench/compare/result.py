@@ -10,9 +10,9 @@ from wbcbench.compare.blocks import Blocks
 from wbcbench.compare.design import ComparisonDesign
 from wbcbench.compare.metric import Metric
 from wbcbench.compare.settings import Gate, Settings
-from wbcbench.stats.gates import GateOutcome
+from wbcbench.stats.bootstrap import OnSameImages
 from wbcbench.stats.intervals import Interval
-from wbcbench.stats.photographs import OnSameImages
+from wbcbench.stats.tests import GateOutcome
 from wbcbench.table.column import Cell
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wbcbench.compare.photographs import ImageAnswers, read_predictions
-from wbcbench.stats.clusters import percentile_interval, resample
+from wbcbench.stats.bootstrap import percentile_interval, resample
 
 MOST_RUNS = 10
 """Of one variant: further runs change the average of a few images, and reading them takes time."""

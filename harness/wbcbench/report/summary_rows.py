@@ -10,7 +10,7 @@ from wbcbench.energy.metrics import mean_known, ratio
 from wbcbench.report import Value
 from wbcbench.report.evidence import ReportStudy, known
 from wbcbench.report.means import Mean, mean_of
-from wbcbench.stats.survival import censored_median
+from wbcbench.stats.intervals import censored_median
 from wbcbench.table.view import Run
 
 FILE = "summary.csv"

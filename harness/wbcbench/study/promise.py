@@ -11,8 +11,7 @@ from wbcbench.compare.metric import ACCURACY, HEADLINE, metric
 from wbcbench.compare.settings import Settings
 from wbcbench.core.errors import UsageError, unknown_name
 from wbcbench.core.trace import Origin
-from wbcbench.stats.permutation import least_blocks, p_floor
-from wbcbench.stats.power import ALPHA, PROMISE, detectable_effect
+from wbcbench.stats.tests import ALPHA, PROMISE, detectable_effect, least_blocks, p_floor
 from wbcbench.study.experiment import PlannedAnalysis
 from wbcbench.study.plan import Plan
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wbcbench.core.record import Scores
-from wbcbench.stats.clusters import accuracy_interval, photograph_count
+from wbcbench.stats.bootstrap import accuracy_interval, photograph_count
 
 Floats: TypeAlias = NDArray[np.float64]
 Labels: TypeAlias = NDArray[np.int64]

@@ -14,7 +14,7 @@ from wbcbench.report.drawing import WIDTH_IN, panels
 from wbcbench.report.evidence import ReportStudy
 from wbcbench.report.marks import marks
 from wbcbench.report.palette import INK
-from wbcbench.stats.drift import Drift, drift
+from wbcbench.stats.tests import Drift, drift
 from wbcbench.table.view import Run
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from wbcbench.report.numbers import number
 from wbcbench.report.palette import INK, style
 from wbcbench.report.summary_rows import FILE, summary_rows
 from wbcbench.report.summary_words import reached_words, target_sentence
-from wbcbench.stats.survival import Censored, censored_median
+from wbcbench.stats.intervals import Censored, censored_median
 from wbcbench.table.view import Run
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from wbcbench.report.numbers import number
 from wbcbench.report.palette import INK, style
 from wbcbench.report.sections.centres import Centre, blocks_used, centres, front, plotted
 from wbcbench.report.summary_rows import FILE
-from wbcbench.stats.ellipse import LEAST_FOR_ELLIPSE, ellipse
+from wbcbench.stats.intervals import LEAST_FOR_ELLIPSE, ellipse
 from wbcbench.table.view import Run
 
 if TYPE_CHECKING:

@@ -1,10 +1,4 @@
-"""What can be said when images come in clusters: a stratified bootstrap of photographs.
-
-Dozens of images are made from one photograph and are right or wrong together; an interval that
-takes them for independent is several times too narrow. Photographs are therefore drawn with
-replacement, within each class so that the mix of classes stays as it is. Photographs that show
-overlapping fields count as different photographs.
-"""
+"""Resampling whole clusters: the photographs that test images were cut from."""
 
 from __future__ import annotations
 
@@ -13,10 +7,20 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from wbcbench.stats.tests import sign_flip_p
+
+# What can be said when images come in clusters: a stratified bootstrap of photographs.
+#
+# Dozens of images are made from one photograph and are right or wrong together; an interval that
+# takes them for independent is several times too narrow. Photographs are therefore drawn with
+# replacement, within each class so that the mix of classes stays as it is. Photographs that show
+# overlapping fields count as different photographs.
+
+
 Floats = NDArray[np.float64]
 
 RESAMPLES = 2000
-SEED = 20_240_601
+CLUSTER_SEED = 20_240_601
 """Fixed: the interval is a function of the predictions alone."""
 LEVEL = 0.95
 
@@ -45,7 +49,7 @@ def accuracy_interval(
     photographs: NDArray[np.int64],
     *,
     resamples: int = RESAMPLES,
-    seed: int = SEED,
+    seed: int = CLUSTER_SEED,
 ) -> tuple[float, float]:
     """Return the 95 % percentile interval of the accuracy, by photograph.
 
@@ -78,7 +82,7 @@ def resample(
     photographs: NDArray[np.int64],
     *,
     resamples: int = RESAMPLES,
-    seed: int = SEED,
+    seed: int = CLUSTER_SEED,
 ) -> Resampled:
     """Draw photographs with replacement within each class and take the means again.
 
@@ -108,3 +112,82 @@ def resample(
         total += class_total
         balanced += class_total / class_images / len(classes)
     return Resampled(mean=total / total_images, balanced=balanced)
+
+
+# Two networks on the same test images, when dozens of images come from one photograph.
+#
+# McNemar's test counts the images on which only one of the two is right. It takes images for
+# independent; here they are not, so the test that decides flips the sign of whole photographs
+# (the paired sign-flip test with a photograph as the unit), and the interval draws photographs.
+
+
+Labels = NDArray[np.int64]
+
+# 71 photographs have more sign patterns than anybody can try; drawn ones tell p to within 0.005.
+PHOTOGRAPH_RESAMPLES = 9_999
+
+
+@dataclass(frozen=True, slots=True)
+class OnSameImages:
+    """How two networks differ on the same images.
+
+    Attributes:
+        images, photographs: How many there were; the photographs are the sample size.
+        difference: Mean of the first minus mean of the second.
+        low, high: 95 % interval of it, by photograph.
+        balanced_difference, balanced_low, balanced_high: The same of the mean over classes.
+        only_first, only_second: Images that only one has right, averaged over seeds.
+        p: Sign-flip test over photographs.
+    """
+
+    images: int
+    photographs: int
+    difference: float
+    low: float
+    high: float
+    balanced_difference: float
+    balanced_low: float
+    balanced_high: float
+    only_first: float
+    only_second: float
+    p: float
+
+
+def on_same_images(
+    first: Floats, second: Floats, labels: Labels, photographs: Labels
+) -> OnSameImages:
+    """Compare two networks image by image.
+
+    Args:
+        first: ``[seeds, n]``, 1 where that seed's network was right and 0 where it was not.
+        second: The same of the other network; row i of both is the same seed.
+        labels: ``[n]``, true classes.
+        photographs: ``[n]``, the photograph of each image.
+    """
+    differences = (first - second).mean(axis=0)
+    drawn = resample(differences, labels, photographs)
+    low, high = percentile_interval(drawn.mean)
+    balanced_low, balanced_high = percentile_interval(drawn.balanced)
+    return OnSameImages(
+        images=len(labels),
+        photographs=photograph_count(photographs),
+        difference=float(differences.mean()),
+        low=low,
+        high=high,
+        balanced_difference=_balanced(differences, labels),
+        balanced_low=balanced_low,
+        balanced_high=balanced_high,
+        only_first=float((first * (1 - second)).sum(axis=1).mean()),
+        only_second=float((second * (1 - first)).sum(axis=1).mean()),
+        p=_p_by_photograph(differences, photographs),
+    )
+
+
+def _balanced(values: Floats, labels: Labels) -> float:
+    return float(np.mean([values[labels == label].mean() for label in np.unique(labels)]))
+
+
+def _p_by_photograph(differences: Floats, photographs: Labels) -> float:
+    _, cluster = np.unique(photographs, return_inverse=True)
+    sums = np.bincount(cluster, weights=differences).astype(np.float64)
+    return float(sign_flip_p(sums, PHOTOGRAPH_RESAMPLES))

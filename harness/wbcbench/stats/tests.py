@@ -1,0 +1,352 @@
+"""Exact tests and what follows from them: correction, equivalence, power, thresholds, drift."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cache
+from itertools import product
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import special
+
+from wbcbench.stats.intervals import LEAST_FOR_T, LEVEL, Interval, standard_error, t_quantile
+
+# The exact paired sign-flip test: if nothing differs, a block's difference may as well be negated.
+#
+# With n blocks there are 2ⁿ equally likely sets of signs, so p cannot be smaller than 2 / 2ⁿ
+# however large the effect: 0.0625 for five blocks, 0.0078 for eight.
+#
+# The p are those of ``scipy.stats.permutation_test(permutation_type="samples")``, as a test checks;
+# that function is not called because importing ``scipy.stats`` takes longer than all the rest.
+
+
+Floats = NDArray[np.float64]
+
+EXACT_UP_TO = 16
+RESAMPLES = 2**EXACT_UP_TO
+PERMUTATION_SEED = 20_260_302
+# Sums of the same numbers in another order differ by rounding; equal ones must count as equal.
+_ROUNDING = 1e-12
+
+
+def sign_flip_p(differences: Floats, resamples: int = RESAMPLES) -> Floats:
+    """Two-sided p of each row of ``[..., n]`` differences; all sign patterns up to sixteen blocks.
+
+    Where 2ⁿ exceeds ``resamples``, that many patterns are drawn with a fixed seed instead, and the
+    observed one is counted among them. Rows share the patterns.
+    """
+    n = differences.shape[-1]
+    exact = 2**n <= resamples
+    signs = _all_signs(n) if exact else _drawn_signs(n, resamples)
+    sums = differences @ signs.T
+    observed = differences.sum(axis=-1, keepdims=True)
+    rounding = _ROUNDING * np.abs(differences).sum(axis=-1, keepdims=True)
+    above = (sums >= observed - rounding).sum(axis=-1)
+    below = (sums <= observed + rounding).sum(axis=-1)
+    drawn = 0 if exact else 1
+    one_sided = (np.minimum(above, below) + drawn) / (len(signs) + drawn)
+    return np.asarray(np.minimum(2 * one_sided, 1.0), dtype=np.float64)
+
+
+def p_floor(n: int) -> float:
+    """The least p that ``n`` blocks can give."""
+    return min(1.0, 2.0 / 2.0**n) if n <= EXACT_UP_TO else 2.0 / (RESAMPLES + 1)
+
+
+def least_blocks(level: float) -> int:
+    """The fewest blocks whose floor is not above ``level``."""
+    return next(n for n in range(1, EXACT_UP_TO + 1) if p_floor(n) <= level)
+
+
+@cache
+def _all_signs(n: int) -> Floats:
+    """Every pattern, ``[2ⁿ, n]``: the binary digits of 0 … 2ⁿ − 1."""
+    bits = np.arange(2**n)[:, None] >> np.arange(n) & 1
+    return np.asarray(1.0 - 2.0 * bits, dtype=np.float64)
+
+
+@cache
+def _drawn_signs(n: int, resamples: int) -> Floats:
+    return np.random.default_rng(PERMUTATION_SEED).choice((-1.0, 1.0), (resamples, n))
+
+
+# Holm's correction: the chance of even one false alarm in a family of tests stays at its level.
+
+
+def holm(p: Floats) -> Floats:
+    """Adjusted p of each of ``[m]`` tests, in their order (Holm 1979, "A simple sequentially …").
+
+    Equal to ``statsmodels.stats.multitest.multipletests(p, method="holm")``, as a test checks.
+    """
+    m = len(p)
+    order = np.argsort(p, kind="stable")
+    stepped = np.maximum.accumulate(p[order] * (m - np.arange(m)))
+    adjusted = np.empty(m)
+    adjusted[order] = np.minimum(stepped, 1.0)
+    return adjusted
+
+
+# Whether a difference is small enough not to matter: two one-sided t tests (Schuirmann 1987).
+#
+# A region of practical equivalence is fixed before the first run. "Same" is said only when both the
+# hypothesis that the difference lies below the region and the one that it lies above are rejected
+# at 5 %, which is the same as the 90 % interval lying inside. A difference that is not significant
+# is not thereby the same.
+
+
+ALPHA = 0.05
+
+
+def equivalence_p(differences: Floats, low: float, high: float) -> float | None:
+    """The larger p of the two one-sided tests; ``None`` below three blocks.
+
+    Args:
+        differences: ``[n]``, within blocks.
+        low: Lower edge of the region, in the same unit.
+        high: Upper edge.
+    """
+    n = len(differences)
+    if n < LEAST_FOR_T:
+        return None
+    mean, error = float(np.mean(differences)), standard_error(differences)
+    if error == 0:
+        return 0.0 if low < mean < high else 1.0
+    nearest = min(mean - low, high - mean)
+    return float(special.stdtr(n - 1, -nearest / error))
+
+
+# Contrasts of a 2 × 2 design as weights on its four arms.
+#
+# With arms ``(a0 b0, a0 b1, a1 b0, a1 b1)``: the effect of a factor is the mean of the two arms
+# with its upper level minus the mean of the two with its lower level, taken inside each block; the
+# interaction is the effect of b where a is upper minus the effect of b where a is lower. On
+# logarithms these are ratios and a ratio of ratios.
+
+
+Weights = tuple[float, ...]
+
+FIRST: Weights = (-0.5, -0.5, 0.5, 0.5)
+SECOND: Weights = (-0.5, 0.5, -0.5, 0.5)
+INTERACTION: Weights = (1.0, -1.0, -1.0, 1.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Decomposition:
+    """A difference of log energy split exactly: log energy = log time + log mean power.
+
+    Attributes:
+        time: ``[n]`` differences of log seconds.
+        power: ``[n]`` differences of log watts; the two add up to those of log joules.
+    """
+
+    time: Floats
+    power: Floats
+
+
+def contrast(values: Floats, weights: Weights) -> Floats:
+    """``[blocks]`` differences: the weighted sum over the arms of ``[blocks, arms]`` values."""
+    return np.asarray(values @ np.asarray(weights), dtype=np.float64)
+
+
+def pair(candidate: int, baseline: int, arms: int) -> Weights:
+    """Weights of one arm minus another."""
+    return tuple(float(i == candidate) - float(i == baseline) for i in range(arms))
+
+
+def decompose(log_energy: Floats, log_time: Floats, weights: Weights) -> Decomposition:
+    """Split a contrast of log joules ``[blocks, arms]`` by log seconds of the same shape."""
+    return Decomposition(
+        time=contrast(log_time, weights), power=contrast(log_energy - log_time, weights)
+    )
+
+
+# Is a difference within a limit? Three answers, from where its interval lies.
+
+
+MOST_BLOCKS = 1_000
+
+
+class GateOutcome(StrEnum):
+    """What an interval says of a limit."""
+
+    NOT_WORSE = "not worse"
+    WORSE = "worse"
+    CANNOT_TELL = "cannot tell"
+
+
+def judge(found: Interval | None, limit: float, *, above_is_worse: bool) -> GateOutcome:
+    """Wholly inside the limit, wholly beyond it, or astride; an interval ending on it is inside."""
+    if found is None:
+        return GateOutcome.CANNOT_TELL
+    least_bad, most_bad = (found.low, found.high) if above_is_worse else (-found.high, -found.low)
+    edge = limit if above_is_worse else -limit
+    if most_bad <= edge:
+        return GateOutcome.NOT_WORSE
+    return GateOutcome.WORSE if least_bad > edge else GateOutcome.CANNOT_TELL
+
+
+def blocks_to_settle(differences: Floats, limit: float) -> int | None:
+    """How many more blocks would settle it, were mean and spread to stay as they are.
+
+    ``None`` where no number up to a thousand would, or where one block shows no spread.
+    """
+    n = len(differences)
+    if n < 2:
+        return None
+    distance = abs(float(np.mean(differences)) - limit)
+    spread = float(np.std(differences, ddof=1))
+    for blocks in range(max(n + 1, LEAST_FOR_T), MOST_BLOCKS + 1):
+        if t_quantile(0.95, blocks) * spread / math.sqrt(blocks) < distance:
+            return blocks - n
+    return None
+
+
+# What a plan can promise before its first run.
+#
+# The promise is for one primary contrast judged as ``compare`` judges it: the exact sign-flip test
+# below the first step of Holm's correction. The other tests of the family may only help.
+
+
+PROMISE = 0.80
+SIMULATED = 5_000
+POWER_SEED = 20_260_304
+LARGEST_EFFECT = 20.0
+# The patterns of thousands of studies take too long to try from here on: a sample of them stands
+# for all, and from the second number on the t test does, to within a point.
+POWER_EXACT_UP_TO = 10
+SAMPLED_UP_TO = 16
+PATTERNS = 4_096
+
+
+def power(effect: float, blocks: int, tests: int = 6, alpha: float = ALPHA) -> float:
+    """The chance to find a difference of ``effect`` standard deviations between blocks.
+
+    Args:
+        effect: True mean of the within-block differences over their standard deviation (d_z).
+        blocks: How many blocks the plan has.
+        tests: Size of the primary family (three contrasts on two metrics are six).
+        alpha: Level of the whole family.
+    """
+    level = alpha / tests
+    if blocks < 2 or p_floor(blocks) > level:
+        return 0.0
+    if blocks > SAMPLED_UP_TO:
+        return _t_power(effect, blocks, level)
+    return _sign_flip_power(effect, blocks, level)
+
+
+def detectable_effect(
+    blocks: int, tests: int = 6, alpha: float = ALPHA, promise: float = PROMISE
+) -> float | None:
+    """The least effect (d_z) found with the promised chance; ``None`` where p cannot get there."""
+    if power(LARGEST_EFFECT, blocks, tests, alpha) < promise:
+        return None
+    low, high = 0.0, LARGEST_EFFECT
+    while high - low > 0.01:
+        middle = (low + high) / 2
+        if power(middle, blocks, tests, alpha) < promise:
+            low = middle
+        else:
+            high = middle
+    return high
+
+
+def _t_power(effect: float, blocks: int, level: float) -> float:
+    """Power of the two-sided t test: the noncentral t distribution beyond both quantiles."""
+    reach = special.stdtrit(blocks - 1, 1 - level / 2)
+    shift = effect * blocks**0.5
+    above = 1 - special.nctdtr(blocks - 1, shift, reach)
+    return float(above + special.nctdtr(blocks - 1, shift, -reach))
+
+
+@cache
+def _noise(blocks: int) -> Floats:
+    return np.random.default_rng(POWER_SEED).standard_normal((SIMULATED, blocks))
+
+
+@cache
+def _signs(blocks: int) -> Floats:
+    """Sign patterns, ``[patterns, blocks]``: all, or a sample that holds each with its mirror."""
+    if blocks <= POWER_EXACT_UP_TO:
+        return np.array(list(product((1.0, -1.0), repeat=blocks)))
+    drawn = np.random.default_rng(POWER_SEED).choice((1.0, -1.0), (PATTERNS // 2, blocks))
+    return np.vstack([drawn, -drawn])
+
+
+def _sign_flip_power(effect: float, blocks: int, level: float) -> float:
+    """Share of simulated studies whose sum of differences is among the most extreme patterns."""
+    differences = _noise(blocks) + effect
+    signs = _signs(blocks)
+    # Of all sums, `allowed` may be as extreme on either side; the next one must stay below.
+    allowed = int(level * len(signs) / 2)
+    sums = differences @ signs.T
+    sums.partition((allowed - 1, -allowed), axis=1)
+    observed = differences.sum(axis=1)
+    tolerance = 1e-9
+    above = observed >= sums[:, -allowed] - tolerance
+    below = observed <= sums[:, allowed - 1] + tolerance
+    return float((above | below).mean())
+
+
+# How a quantity drifts with the place of a run in its study, whatever was run there.
+#
+# One straight line for all groups, each group with its own level: ordinary least squares after the
+# mean of each group is taken away from both sides (the theorem of Frisch, Waugh and Lovell). What
+# is left of two groups that differ is therefore no drift.
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """A straight line through runs.
+
+    Attributes:
+        slope: Change of the quantity from one place to the next.
+        interval: 95 % of it, by Student's t; ``None`` where no degree of freedom is left.
+        runs, groups: How many there were.
+    """
+
+    slope: float
+    interval: Interval | None
+    runs: int
+    groups: int
+
+
+def drift(
+    places: Sequence[float], values: Sequence[float], groups: Sequence[Hashable]
+) -> Drift | None:
+    """The drift of ``[n]`` values over their places.
+
+    Args:
+        places: ``[n]``, the place of each run.
+        values: ``[n]``, finite.
+        groups: ``[n]``, what was run; each has its own level.
+
+    Returns:
+        ``None`` where no group stands at two places, for then drift and difference are one.
+    """
+    labels = {group: i for i, group in enumerate(dict.fromkeys(groups))}
+    member = np.array([labels[group] for group in groups], dtype=np.int64)
+    x, y = (_centred(np.asarray(each, dtype=np.float64), member) for each in (places, values))
+    spread = float(x @ x)
+    if spread <= 0:
+        return None
+    slope = float(x @ y) / spread
+    freedom = len(x) - len(labels) - 1
+    half = _half_width(y - slope * x, spread, freedom) if freedom > 0 else None
+    interval = None if half is None else Interval(slope - half, slope + half, LEVEL, "t")
+    return Drift(slope, interval, len(x), len(labels))
+
+
+def _centred(values: Floats, member: NDArray[np.int64]) -> Floats:
+    means = np.bincount(member, weights=values) / np.bincount(member)
+    centred: Floats = values - means[member]
+    return centred
+
+
+def _half_width(residuals: Floats, spread: float, freedom: int) -> float:
+    error = math.sqrt(float(residuals @ residuals) / freedom / spread)
+    return t_quantile(LEVEL, freedom + 1) * error
