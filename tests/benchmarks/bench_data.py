@@ -23,7 +23,7 @@ from pathlib import Path
 SERIAL = """
 import json, sys, time, cv2, numpy as np
 from pathlib import Path
-from wbcbench.data.layout import find_root, list_files
+from wbcbench.data.read import find_root, list_files
 files = list_files(find_root(Path(sys.argv[1])))
 start = time.perf_counter()
 images = np.empty((len(files), 80, 80, 3), np.uint8)
@@ -59,7 +59,7 @@ def default_data(scratch: Path) -> Path:
     beside = Path(given or Path(__file__).resolve().parents[3] / "shared" / "data" / "wbc")
     if beside.is_dir():
         return beside
-    from wbcbench.data.folder import Recipe, write_cells
+    from wbcbench.data.synthetic import Recipe, write_cells
 
     return write_cells(scratch / "cells", Recipe())
 

@@ -142,7 +142,7 @@ def work(job: dict[str, Any]) -> None:
     import keras
     import numpy as np
 
-    from wbcbench.data.loading import load
+    from wbcbench.data.load import load
     from wbcbench.train import device, feed, training_network
 
     spec = spec_of(job)

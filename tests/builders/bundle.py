@@ -39,8 +39,8 @@ from wbcbench.core.spec import RunSpec
 from wbcbench.core.trace import Channel
 from wbcbench.core.window import Window
 from wbcbench.data.dataset import CLASSES, ImageSet
-from wbcbench.data.digest import PUBLISHED_ID, PUBLISHED_SHA256, dataset_sha256
-from wbcbench.data.photographs import published_images
+from wbcbench.data.read import PUBLISHED_ID, PUBLISHED_SHA256, dataset_sha256
+from wbcbench.data.splits import published_images
 from wbcbench.energy.accounting import account
 from wbcbench.run.finalise import NOBODY_WATCHED
 from wbcbench.study import plan

@@ -14,9 +14,9 @@ from data_folders import REAL_SET, needs_real_set, write_folder
 from fakes.kaggle_server import KaggleServer, serving
 from wbcbench.commands.data import app
 from wbcbench.core.errors import UsageError
-from wbcbench.data.digest import PUBLISHED_SHA256
 from wbcbench.data.fetch import PUBLISHED_HANDLE, fetch
-from wbcbench.data.loading import load
+from wbcbench.data.load import load
+from wbcbench.data.read import PUBLISHED_SHA256
 
 MIB = 1 << 20
 

@@ -9,8 +9,8 @@ import pytest
 from data_folders import REAL_SET, needs_real_set
 from wbcbench.data.check import CheckReport, check
 from wbcbench.data.dataset import CLASSES, Dataset
-from wbcbench.data.digest import PUBLISHED_SHA256
-from wbcbench.data.loading import load
+from wbcbench.data.load import load
+from wbcbench.data.read import PUBLISHED_SHA256
 from wbcbench.data.splits import split_validation
 
 pytestmark = [needs_real_set, pytest.mark.real_data]

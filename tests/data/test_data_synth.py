@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from wbcbench.core.errors import UsageError
-from wbcbench.data import jpeg
+from wbcbench.data import read
 from wbcbench.data.check import check
 from wbcbench.data.dataset import CLASSES
-from wbcbench.data.folder import GENERATOR_VERSION, Recipe, default_cells, write_cells
-from wbcbench.data.loading import load
+from wbcbench.data.load import load
 from wbcbench.data.splits import split_validation
+from wbcbench.data.synthetic import GENERATOR_VERSION, Recipe, default_cells, write_cells
 
 SMALL = Recipe(seed=3, train_images=96, test_images=242, copies_train=4, copies_test=5)
 
@@ -61,7 +61,7 @@ def test_everything_drawn_is_stamped_synthetic_even_without_its_marker(small, tm
     assert marker["generator_version"] == GENERATOR_VERSION
     for name, content in contents(small).items():
         if name.endswith(".jpeg"):
-            assert jpeg.synthetic_version(content) == GENERATOR_VERSION
+            assert read.read_synthetic_version(content) == GENERATOR_VERSION
     (small / "images" / "synthetic.json").rename(tmp_path / "elsewhere")
     try:
         dataset = load(small, cache_dir=tmp_path)

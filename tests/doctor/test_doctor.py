@@ -19,7 +19,7 @@ from wbcbench.commands.doctor import document, print_report
 from wbcbench.core.errors import CannotMeasureError, UsageError
 from wbcbench.core.trace import Channel, Domain, Kind, Origin
 from wbcbench.core.window import MonotonicClock
-from wbcbench.data.folder import Recipe, write_cells
+from wbcbench.data.synthetic import Recipe, write_cells
 from wbcbench.doctor import Facts, Group, Line, State, count, examine
 from wbcbench.doctor.looking import look
 from wbcbench.doctor.outlook import outlook

@@ -21,10 +21,10 @@ from wbcbench.bundle.study import SubmittedStudy
 from wbcbench.core.errors import UsageError
 from wbcbench.core.files import write_whole
 from wbcbench.core.record import DatasetFacts
-from wbcbench.data import layout as folders
+from wbcbench.data import read as folders
 from wbcbench.data.dataset import UNKNOWN_PHOTOGRAPH
-from wbcbench.data.digest import PUBLISHED_ID, PUBLISHED_SHA256, dataset_sha256
-from wbcbench.data.photographs import UNKNOWN, Provenance, known_images, published_images
+from wbcbench.data.read import PUBLISHED_ID, PUBLISHED_SHA256, dataset_sha256
+from wbcbench.data.splits import UNKNOWN, Provenance, known_images, published_images
 
 FOLDER = "folder"
 PUBLISHED = "published table"

@@ -35,7 +35,7 @@ def synth(
     as_json: _AsJson = False,
 ) -> None:
     """Draw synthetic cells with the folders and file names of the published set."""
-    from wbcbench.data.folder import GENERATOR_VERSION, Recipe, write_cells
+    from wbcbench.data.synthetic import GENERATOR_VERSION, Recipe, write_cells
 
     recipe = Recipe(seed=seed, train_images=train, test_images=test)
     with _progress("drawing cells") as on_progress:
@@ -77,9 +77,9 @@ def fetch(
     as_json: _AsJson = False,
 ) -> None:
     """Download the published set from Kaggle (needs the extra 'kaggle', but no account)."""
-    from wbcbench.data.digest import PUBLISHED_ID, PUBLISHED_SHA256
     from wbcbench.data.fetch import PUBLISHED_HANDLE
     from wbcbench.data.fetch import fetch as fetch_set
+    from wbcbench.data.read import PUBLISHED_ID, PUBLISHED_SHA256
 
     folder = fetch_set(destination)
     document = {

@@ -6,7 +6,7 @@ Importing this package imports neither numpy nor OpenCV; they come with the firs
 from __future__ import annotations
 
 from wbcbench.data.dataset import CLASSES, Dataset, ImageSet
-from wbcbench.data.loading import load
+from wbcbench.data.load import load
 from wbcbench.data.splits import split_validation
 
 __all__ = ["CLASSES", "Dataset", "ImageSet", "load", "split_validation"]

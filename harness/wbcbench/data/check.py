@@ -12,9 +12,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from wbcbench.data import layout, photographs, reading
+from wbcbench.data import read, splits
 from wbcbench.data.dataset import CLASSES, LOADED_SPLITS, UNKNOWN_PHOTOGRAPH
-from wbcbench.data.digest import PUBLISHED_ID, dataset_id, dataset_sha256
+from wbcbench.data.read import PUBLISHED_ID, dataset_id, dataset_sha256
 
 PUBLISHED_SIZE_PX = (320, 240)
 """Width and height of every image of the published set."""
@@ -70,8 +70,8 @@ class _Image:
     """One file with everything that is known of it."""
 
     name: str
-    facts: reading.ImageFacts
-    origin: photographs.Provenance
+    facts: read.ImageFacts
+    origin: splits.Provenance
 
     @property
     def split(self) -> str:
@@ -92,7 +92,7 @@ def check(path: Path, *, on_progress: Callable[[int, int], None] | None = None) 
     Raises:
         UsageError: There is no data set, or a class folder is missing or empty.
     """
-    root = layout.find_root(path)
+    root = read.find_root(path)
     images = _read(root, on_progress)
     loaded = [i for i in images if i.split in LOADED_SPLITS]
     usable = [i for i in loaded if i.facts.complaint is None]
@@ -115,14 +115,14 @@ def check(path: Path, *, on_progress: Callable[[int, int], None] | None = None) 
 
 
 def _read(root: Path, on_progress: Callable[[int, int], None] | None) -> list[_Image]:
-    files = layout.list_files(root)
+    files = read.list_files(root)
     if (root / "TEST_SIMPLE").is_dir():
         present = tuple(c for c in CLASSES if (root / "TEST_SIMPLE" / c).is_dir())
-        files += layout.list_files(root, ("TEST_SIMPLE",), present)
-    facts = reading.read_images(files, 1, lambda _start, _pixels: None, on_progress)
-    known = photographs.known_images(root)
+        files += read.list_files(root, ("TEST_SIMPLE",), present)
+    facts = read.read_images(files, 1, lambda _start, _pixels: None, on_progress)
+    known = splits.known_images(root)
     return [
-        _Image(file.name, fact, known.get(fact.sha256 or "", photographs.UNKNOWN))
+        _Image(file.name, fact, known.get(fact.sha256 or "", splits.UNKNOWN))
         for file, fact in zip(files, facts, strict=True)
     ]
 
@@ -208,7 +208,7 @@ def _altered(loaded: Sequence[_Image]) -> list[Finding]:
 
     Names alone prove nothing, so this holds only where most contents are the published ones.
     """
-    published = {origin.name: sha256 for sha256, origin in photographs.published_images().items()}
+    published = {origin.name: sha256 for sha256, origin in splits.published_images().items()}
     unknown = [i for i in loaded if i.facts.complaint is None and not i.origin.name]
     if 2 * len(unknown) >= len(loaded):
         return []
@@ -238,7 +238,7 @@ def _notes(
             "split is random by image there and may leak."
         )
         notes.append(Finding("photograph-unknown", detail, tuple(unknown)))
-    others = layout.other_folders(root, _ALL_SPLITS)
+    others = read.other_folders(root, _ALL_SPLITS)
     if others:
         notes.append(Finding("ignored-folder", "These folders are not read.", tuple(others)))
     return notes

@@ -57,7 +57,7 @@ def with_data(spec: RunSpec, local: Local, say: Say) -> RunSpec:
 
 
 def _load(spec: RunSpec, local: Local, say: Say) -> Dataset:
-    from wbcbench.data.loading import load
+    from wbcbench.data.load import load
 
     with preparing(say) as on_progress:
         return load(

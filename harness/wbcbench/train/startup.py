@@ -9,7 +9,7 @@ from wbcbench.core.run_folder import RunDir
 from wbcbench.core.spec import RunSpec
 from wbcbench.core.window import STARTUP
 from wbcbench.data.dataset import Dataset
-from wbcbench.data.loading import load
+from wbcbench.data.load import load
 from wbcbench.train import device, feed, training_network
 from wbcbench.train.facts import model_facts
 from wbcbench.train.forward import Forward

@@ -13,8 +13,8 @@ from wbcbench.bundle import layout
 from wbcbench.bundle.answers import Predictions
 from wbcbench.bundle.verify import Outcome, not_checked, outcome
 from wbcbench.bundle.verify.bundle import Bundle
-from wbcbench.data.digest import PUBLISHED_ID, dataset_sha256
-from wbcbench.data.photographs import published_images
+from wbcbench.data.read import PUBLISHED_ID, dataset_sha256
+from wbcbench.data.splits import published_images
 
 _Image = Mapping[str, str]
 _SPLITS = ("train", "test")

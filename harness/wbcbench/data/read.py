@@ -1,0 +1,445 @@
+"""Image folders: their layout, their files read and decoded, damage found, one digest of it all."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from queue import SimpleQueue
+from typing import TYPE_CHECKING
+
+from wbcbench.core.errors import UsageError
+from wbcbench.data.dataset import CLASSES, LOADED_SPLITS
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+# Files to pixels: each file is read once, hashed, checked and decoded, on all cores at once.
+#
+# OpenCV and hashlib release the interpreter's lock while they work, so threads are enough.
+
+
+_FILES_A_BLOCK = 32
+_READ_ONLY = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
+"""A pipe among the images must not keep everybody waiting; plain files do not care."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImageFacts:
+    """What one file turned out to be.
+
+    Attributes:
+        sha256: Digest of its bytes; ``None`` if they could not be read.
+        complaint: Why it is no usable image; ``None`` if it is one.
+        height: Pixels before resizing; 0 if it could not be decoded.
+        width: Likewise.
+        synthetic_version: Version of the generator that drew it; ``None`` if none did.
+    """
+
+    sha256: str | None
+    complaint: str | None
+    height: int = 0
+    width: int = 0
+    synthetic_version: int | None = None
+
+
+def read_images(
+    files: Sequence[ListedFile],
+    image_size: int,
+    store: Callable[[int, NDArray[np.uint8]], None],
+    on_progress: Callable[[int, int], None] | None = None,
+) -> list[ImageFacts]:
+    """Read, hash, check, decode and resize every file.
+
+    Decoding is ``cv2.imdecode`` in colour, resizing is ``INTER_LINEAR``, channels are RGB: pixel
+    for pixel what ``cv2.imread``, ``cv2.resize`` and ``cv2.cvtColor`` one after another give.
+
+    Args:
+        files: ``n`` files as their folder lists them.
+        image_size: Side of the images after resizing, in pixels.
+        store: Takes the pixels away: called on several threads with the position of the first
+            image and uint8 ``[k, size, size, 3]``, which is overwritten afterwards. Rows of
+            unusable files hold anything.
+        on_progress: Called on this thread with (files done, ``n``).
+
+    Returns:
+        One :class:`ImageFacts` a file, in the order of ``files``.
+
+    Raises:
+        UsageError: A file is no longer the one that was listed.
+        OSError: Whatever ``store`` raises.
+    """
+    facts: list[ImageFacts] = [ImageFacts(None, "was not read")] * len(files)
+    done = 0
+    with all_cores() as pool:
+        read = _BlockReader(files, store, _buffers(image_size))
+        tasks = {pool.submit(read, i): i for i in range(0, len(files), _FILES_A_BLOCK)}
+        for task in as_completed(tasks):
+            found = task.result()
+            facts[tasks[task] : tasks[task] + len(found)] = found
+            done += len(found)
+            if on_progress is not None:
+                on_progress(done, len(files))
+    return facts
+
+
+def hash_files(paths: Sequence[str]) -> list[str]:
+    """Return the SHA-256 of every file.
+
+    Raises:
+        OSError: A file cannot be read.
+    """
+    with ThreadPoolExecutor(usable_cores()) as pool:
+        return list(pool.map(_hash, paths))
+
+
+def _hash(path: str) -> str:
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+
+
+def usable_cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@contextmanager
+def all_cores() -> Iterator[Executor]:
+    """Yield one thread a core; OpenCV's own threads, useless on small images, rest meanwhile."""
+    import cv2
+
+    threads_before = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    pool = ThreadPoolExecutor(usable_cores(), thread_name_prefix="wbcbench-read")
+    try:
+        yield pool
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)  # Ctrl-C does not wait for the whole set
+        cv2.setNumThreads(threads_before)
+
+
+@dataclass(frozen=True, slots=True)
+class _BlockReader:
+    """Reads one block of files; called on several threads.
+
+    Buffers are used again and again, because fresh memory costs as much as half a decoding.
+    """
+
+    files: Sequence[ListedFile]
+    store: Callable[[int, NDArray[np.uint8]], None]
+    buffers: SimpleQueue[NDArray[np.uint8]]
+
+    def __call__(self, start: int) -> list[ImageFacts]:
+        block = self.files[start : start + _FILES_A_BLOCK]
+        buffer = self.buffers.get()
+        try:
+            facts = [_read_image(file, buffer[i]) for i, file in enumerate(block)]
+            self.store(start, buffer[: len(block)])
+        finally:
+            self.buffers.put(buffer)
+        return facts
+
+
+def _buffers(image_size: int) -> SimpleQueue[NDArray[np.uint8]]:
+    """Return one buffer a thread."""
+    import numpy as np
+
+    buffers: SimpleQueue[NDArray[np.uint8]] = SimpleQueue()
+    for _ in range(usable_cores()):
+        buffers.put(np.zeros((_FILES_A_BLOCK, image_size, image_size, 3), np.uint8))
+    return buffers
+
+
+def _read_image(file: ListedFile, out: NDArray[np.uint8]) -> ImageFacts:
+    try:
+        data = _content(file)
+    except OSError as error:
+        return ImageFacts(None, f"cannot be read: {(error.strerror or str(error)).lower()}")
+    sha256 = hashlib.sha256(data).hexdigest()
+    wrong = find_damage(data)
+    if wrong is not None:
+        return ImageFacts(sha256, wrong)
+    return _decode(data, sha256, out)
+
+
+def _content(file: ListedFile) -> bytes:
+    """Return the bytes of a file, in few calls to the system.
+
+    Each call gives up the interpreter's lock, and asking for it back is what threads wait for.
+    """
+    descriptor = os.open(file.path, _READ_ONLY)
+    try:
+        content = os.read(descriptor, file.size + 1)
+        while 0 < len(content) < file.size and (more := os.read(descriptor, file.size)):
+            content += more
+        stat = os.fstat(descriptor)
+    finally:
+        os.close(descriptor)
+    if (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns) != file.state:
+        raise UsageError(
+            f"{file.path} changed while the data set was being read, so the images may be of two "
+            "states. Wait until nothing writes there any more and start again."
+        )
+    return content
+
+
+def _decode(data: bytes, sha256: str, out: NDArray[np.uint8]) -> ImageFacts:
+    import cv2
+    import numpy as np
+
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    except cv2.error as error:  # e.g. a header that claims more pixels than OpenCV allows
+        return ImageFacts(sha256, f"cannot be decoded: {error.err}")
+    if image is None:
+        return ImageFacts(sha256, "cannot be decoded: its JPEG data are damaged")
+    small = cv2.resize(image, (out.shape[1], out.shape[0]), interpolation=cv2.INTER_LINEAR)
+    cv2.cvtColor(small, cv2.COLOR_BGR2RGB, dst=out)
+    height, width = image.shape[:2]
+    return ImageFacts(sha256, None, height, width, read_synthetic_version(data))
+
+
+# What can be said of a JPEG file from its bytes alone: is it one, is it whole, who made it.
+#
+# Markers are those of ITU-T T.81, annex B: SOI opens the file, SOS opens a scan, EOI closes the
+# file. Inside a scan a 0xFF byte is always followed by 0x00 or a restart marker, so an EOI after
+# the last SOS is a real one. Some decoders fill the missing part of a cut file with grey and say
+# nothing; this is why the end is looked for here.
+
+
+_SOI, _SOS, _EOI = b"\xff\xd8\xff", b"\xff\xda", b"\xff\xd9"
+_COMMENT = b"\xff\xfe"
+_SYNTHETIC = re.compile(rb"wbcbench synthetic cells v(\d+)")
+_KNOWN_STARTS = {
+    b"\x89PNG": "a PNG image",
+    b"GIF8": "a GIF image",
+    b"BM": "a BMP image",
+    b"II*\0": "a TIFF image",
+    b"MM\0*": "a TIFF image",
+    b"RIFF": "a WebP image or other RIFF file",
+    b"PK\x03\x04": "a zip archive",
+}
+
+
+def find_damage(data: bytes) -> str | None:
+    """Return why ``data`` is not a whole JPEG file, or ``None`` if it looks like one."""
+    if not data:
+        return "is empty (0 bytes)"
+    if not data.startswith(_SOI):
+        kind = next((k for start, k in _KNOWN_STARTS.items() if data.startswith(start)), None)
+        return f"is {kind}, not a JPEG" if kind else "is not a JPEG"
+    if data.rfind(_EOI) <= data.rfind(_SOS):
+        return f"is truncated: its {len(data)} bytes stop before the end of the image"
+    return None
+
+
+def with_comment(data: bytes, text: str) -> bytes:
+    """Return the JPEG ``data`` with ``text`` as a comment right after its first segment."""
+    after_first = 4 + int.from_bytes(data[4:6], "big")
+    comment = text.encode("ascii")
+    segment = _COMMENT + (len(comment) + 2).to_bytes(2, "big") + comment
+    return data[:after_first] + segment + data[after_first:]
+
+
+def read_synthetic_version(data: bytes) -> int | None:
+    """Return the generator version that a synthetic image carries, ``None`` for other images."""
+    found = _SYNTHETIC.search(data, 0, 128)
+    return int(found[1]) if found else None
+
+
+# Where the images of a data set lie, and a cheap way to tell that none of them changed.
+
+
+PHOTOGRAPH_TABLE = "image_to_original.csv"
+"""A data set may bring this table beside TRAIN and TEST; see :mod:`wbcbench.data.splits`."""
+
+_PLACES = (
+    ".",
+    "images",
+    "dataset2-master/images",
+    "dataset2-master/dataset2-master/images",
+    "dataset2-master",
+)
+_NOT_IMAGES = {"thumbs.db", "desktop.ini"}
+
+
+@dataclass(frozen=True, slots=True)
+class ListedFile:
+    """One file of a class folder, as the folder lists it; its bytes have not been read.
+
+    ``size``, ``mtime_ns`` and ``ctime_ns`` are -1 where the file cannot even be looked at.
+    """
+
+    name: str
+    path: str
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+
+    @property
+    def state(self) -> tuple[int, int, int]:
+        """Size and times, which differ after any change."""
+        return (self.size, self.mtime_ns, self.ctime_ns)
+
+
+def find_root(path: Path) -> Path:
+    """Return the folder that holds ``TRAIN`` and ``TEST``.
+
+    Args:
+        path: That folder, the ``dataset2-master`` around it, its parent, or the doubled
+            ``dataset2-master/dataset2-master`` that unpacking the Kaggle archive makes.
+
+    Raises:
+        UsageError: There is no such folder, or it holds no data set.
+    """
+    if not path.is_dir():
+        state = "is a file, not a folder" if path.exists() else "does not exist"
+        raise UsageError(f"The data folder {path} {state}. {_way_out()}")
+    for place in _PLACES:
+        root = path / place
+        if any((root / split).is_dir() for split in LOADED_SPLITS):
+            return root.resolve()
+    raise UsageError(
+        f"The data folder {path} holds no data set: neither it nor its dataset2-master or images "
+        f"folder has a TRAIN and a TEST folder. {_way_out()}"
+    )
+
+
+def list_files(
+    root: Path,
+    splits: tuple[str, ...] = LOADED_SPLITS,
+    classes: tuple[str, ...] = CLASSES,
+) -> list[ListedFile]:
+    """Return every file of the class folders, sorted by name; hidden files are left out.
+
+    Args:
+        root: The folder that holds TRAIN and TEST.
+        splits: Which of its folders to list.
+        classes: Which class folders each of them must have.
+
+    Raises:
+        UsageError: A class folder is missing, empty or closed; all such folders are named.
+    """
+    listed: list[ListedFile] = []
+    complaints: list[str] = []
+    folders = [f"{split}/{name}" for split in splits for name in classes]
+    for folder in folders:
+        try:
+            found = _list_folder(root, folder)
+        except OSError as error:
+            complaints.append(f"{folder} ({_why(error)})")
+            continue
+        if not found:
+            complaints.append(f"{folder} (is empty)")
+        listed += found
+    if complaints:
+        raise UsageError(
+            f"The data set in {root} lacks {len(complaints)} of its {len(folders)} "
+            f"class folders: {', '.join(complaints)}. Without images of every class in TRAIN and "
+            f"TEST an accuracy means nothing. {_way_out()}"
+        )
+    return sorted(listed, key=lambda file: file.name)
+
+
+def other_folders(root: Path, splits: tuple[str, ...]) -> list[str]:
+    """Return the folders under ``root`` that are neither a split nor a class of one."""
+    places = [root, *(root / split for split in splits if (root / split).is_dir())]
+    expected = {*splits, *(f"{split}/{name}" for split in splits for name in CLASSES)}
+    found = [
+        p.relative_to(root).as_posix() for place in places for p in place.iterdir() if p.is_dir()
+    ]
+    return sorted(
+        name for name in found if name not in expected and not Path(name).name.startswith(".")
+    )
+
+
+def fingerprint(root: Path, files: list[ListedFile], *extra: object) -> str:
+    """Return a digest of names, sizes and times that changes whenever a file is written.
+
+    It is no digest of the contents; it only says whether the contents known from an earlier
+    reading still stand. The inode's change time is part of it because, unlike the modification
+    time, no program can set it back.
+
+    Args:
+        root: The folder that holds TRAIN and TEST.
+        files: What :func:`list_files` returned.
+        extra: Whatever else the remembered result depends on.
+    """
+    table = root / PHOTOGRAPH_TABLE
+    seal = table.stat() if table.is_file() else None
+    lines = [str(root), repr(extra), repr(seal and (seal.st_size, seal.st_mtime_ns))]
+    lines += [f"{f.name}\0{f.size}\0{f.mtime_ns}\0{f.ctime_ns}" for f in files]
+    return hashlib.sha256("\n".join(lines).encode(errors="surrogateescape")).hexdigest()
+
+
+def _list_folder(root: Path, folder: str) -> list[ListedFile]:
+    with os.scandir(root / folder) as entries:
+        return [_listed(folder, entry) for entry in entries if _is_wanted(entry.name)]
+
+
+def _listed(folder: str, entry: os.DirEntry[str]) -> ListedFile:
+    name = f"{folder}/{entry.name}"
+    try:
+        stat = entry.stat()
+    except OSError:  # e.g. a link to nowhere: reading it will say so
+        return ListedFile(name, entry.path, -1, -1, -1)
+    return ListedFile(name, entry.path, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
+
+
+def _is_wanted(name: str) -> bool:
+    return not name.startswith(".") and name.lower() not in _NOT_IMAGES
+
+
+def _why(error: OSError) -> str:
+    return "is missing" if isinstance(error, FileNotFoundError) else str(error.strerror).lower()
+
+
+def _way_out() -> str:
+    return (
+        "Give the folder of the Kaggle set with --data or WBCBENCH_DATA, get it with "
+        "`wbcbench data fetch`, or give neither to use the synthetic cells."
+    )
+
+
+# The digest that names a data set, and the name that follows from it.
+
+
+PUBLISHED_ID = "bccd-kaggle"
+PUBLISHED_SHA256 = "f13f3f10112111aa3db9d67766cc49321a558b81962eea6f499986d86abb1cf1"
+"""Digest of the complete TRAIN and TEST of ``paultimothymooney/blood-cells``, dataset2-master."""
+
+
+def dataset_sha256(images: Iterable[tuple[str, str]]) -> str:
+    """Return the digest of a set of images, independent of where and in which order they lie.
+
+    It is the SHA-256 of the lines ``sha256sum`` prints, so that anybody can check it in the folder
+    that holds TRAIN and TEST::
+
+        find TRAIN TEST -type f ! -name '.*' | LC_ALL=C sort | xargs sha256sum | sha256sum
+
+    Args:
+        images: Pairs of name (``"TRAIN/EOSINOPHIL/_0_1169.jpeg"``) and SHA-256 of the content.
+    """
+    lines = sorted((name.encode(errors="surrogateescape"), sha256) for name, sha256 in images)
+    digest = hashlib.sha256()
+    for name, sha256 in lines:
+        digest.update(sha256.encode() + b"  " + name + b"\n")
+    return digest.hexdigest()
+
+
+def dataset_id(sha256: str, synthetic_version: int | None) -> str:
+    """Return the short name of the data set with that digest.
+
+    Args:
+        sha256: What :func:`dataset_sha256` returned.
+        synthetic_version: Generator version if any image is synthetic, else ``None``.
+    """
+    if sha256 == PUBLISHED_SHA256:
+        return PUBLISHED_ID
+    kind = "custom" if synthetic_version is None else f"synthetic-cells-v{synthetic_version}"
+    return f"{kind}-{sha256[:8]}"
