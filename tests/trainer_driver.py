@@ -13,7 +13,7 @@ from typing import Any
 
 from wbcbench.core.run_folder import Local, RunDir
 from wbcbench.core.spec import RunSpec
-from wbcbench.energy.story import Story, told
+from wbcbench.energy.account import Story, told
 from wbcbench.run.execution import trainer_environment
 
 Message = dict[str, Any]

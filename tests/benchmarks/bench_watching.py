@@ -277,7 +277,7 @@ def our_joules(bench: Bench, gpu: FakeGpu, end_s: float) -> tuple[float | None, 
     """What would be stated, its ±, and what counter and integral say each."""
     from wbcbench.core.trace import Kind
     from wbcbench.core.window import Window
-    from wbcbench.energy.appraisal import appraise
+    from wbcbench.energy.appraise import appraise
 
     traces = list(bench.traces(gpu, end_s + AFTER_S).values())
     found = appraise(traces, [Window("train", LOAD_AT_S, end_s)])

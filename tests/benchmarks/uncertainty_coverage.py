@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from simulated_sensors import SENSORS, SIGNALS
 from wbcbench.core.window import Window
-from wbcbench.energy.energy import window_energy
+from wbcbench.energy.integrate import window_energy
 from wbcbench.energy.uncertainty import stated
 
 LENGTHS_S = (1, 10, 60)

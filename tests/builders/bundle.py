@@ -41,7 +41,7 @@ from wbcbench.core.window import Window
 from wbcbench.data.dataset import CLASSES, ImageSet
 from wbcbench.data.read import PUBLISHED_ID, PUBLISHED_SHA256, dataset_sha256
 from wbcbench.data.splits import published_images
-from wbcbench.energy.accounting import account
+from wbcbench.energy.account import account
 from wbcbench.run.finalise import NOBODY_WATCHED
 from wbcbench.study import plan
 from wbcbench.study.experiment import Experiment, Pauses, SubmissionDetails

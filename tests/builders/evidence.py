@@ -13,7 +13,7 @@ from wbcbench.core.record import Epoch
 from wbcbench.core.spec import RunSpec
 from wbcbench.core.trace import Trace
 from wbcbench.core.window import Window
-from wbcbench.energy.appraisal import appraise
+from wbcbench.energy.appraise import appraise
 from wbcbench.energy.checks import Evidence, cautions
 
 

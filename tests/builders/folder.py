@@ -21,7 +21,7 @@ from wbcbench.core.record import Circumstances, Epoch
 from wbcbench.core.run_folder import Local, RunDir
 from wbcbench.core.trace import Channel, Trace
 from wbcbench.core.window import Window
-from wbcbench.energy.accounting import account
+from wbcbench.energy.account import account
 from wbcbench.train import predictions
 
 TRAIN_STEPS_J = 250.0 * (70.0 - 4.0)  # of a `run_folder`: training without validation

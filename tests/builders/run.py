@@ -27,7 +27,7 @@ from wbcbench.core.run_folder import Local, RunDir
 from wbcbench.core.spec import RunSpec
 from wbcbench.core.trace import Channel, Origin
 from wbcbench.core.window import Window, WindowEnergy
-from wbcbench.energy.apart import steps_alone
+from wbcbench.energy.appraise import steps_alone
 
 CLASSES = ("EOSINOPHIL", "LYMPHOCYTE", "MONOCYTE", "NEUTROPHIL")
 

@@ -34,7 +34,7 @@ from wbcbench.core.errors import UsageError
 from wbcbench.core.provenance import source_root
 from wbcbench.core.run_folder import Local, RunDir, study_runs
 from wbcbench.core.units import kwh_from_j
-from wbcbench.energy.carbon import intensity
+from wbcbench.energy.metrics import intensity
 from wbcbench.report.publish import EVERY
 from wbcbench.study.experiment import SubmissionDetails as Planned
 from wbcbench.study.planned_comparison import settings_for

@@ -34,7 +34,7 @@ from wbcbench.core.run_folder import Local, RunDir, study_runs
 from wbcbench.core.run_state import RunState, identify
 from wbcbench.core.trace import Channel, Domain, Kind, Origin
 from wbcbench.core.window import utc_now
-from wbcbench.energy.accounting import account
+from wbcbench.energy.account import account
 from wbcbench.run import finalise
 from wbcbench.run.finalise import NEVER_BEGAN
 from wbcbench.study import running

@@ -15,7 +15,7 @@ from wbcbench.core.record import Circumstances, from_json, to_json
 from wbcbench.core.run_folder import Local, RunDir
 from wbcbench.core.spec import RunSpec
 from wbcbench.core.window import Window
-from wbcbench.energy.accounting import account
+from wbcbench.energy.account import account
 
 SEEN = Circumstances(started_utc="2026-01-01T00:00:00Z", provenance={})
 OPEN = math.inf

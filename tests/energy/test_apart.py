@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from wbcbench.core.trace import Channel, Domain, Kind, Origin, Trace
 from wbcbench.core.window import Window
-from wbcbench.energy.apart import steps_alone, steps_duration_s
-from wbcbench.energy.energy import window_energy
+from wbcbench.energy.appraise import steps_alone, steps_duration_s
+from wbcbench.energy.integrate import window_energy
 
 COUNTER = Channel("c", Kind.COUNTER, Origin.MEASURED, Domain.GPU)
 WINDOWS = (

@@ -21,7 +21,7 @@ from wbcbench.core.record import Attachment, RunRecord, to_json
 from wbcbench.core.run_folder import RunDir
 from wbcbench.core.trace import Channel, Domain, Kind, Origin
 from wbcbench.energy.attach import attach_wall_meter
-from wbcbench.energy.headline import headline_channel
+from wbcbench.energy.source import headline_channel
 from wbcbench.energy.wall_log import read_wall_log
 
 app = build_app(COMMANDS)

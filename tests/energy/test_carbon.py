@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wbcbench.energy.carbon import carbon_g, intensities, intensity
+from wbcbench.energy.metrics import carbon_g, intensities, intensity
 
 joules = st.floats(0, 1e9)
 

@@ -6,7 +6,7 @@ import pytest
 
 from builders.evidence import counter, doubts, evidence, judged, power
 from wbcbench.core.quality import Severity, Verdict
-from wbcbench.energy.headline import headline_channel
+from wbcbench.energy.source import headline_channel
 
 BOARD = {"nvml/gpu0": {"pci_bus_id": "00000000:3B:00.0"}}
 

@@ -10,7 +10,7 @@ from builders.evidence import counter, doubts, evidence, healthy_board, judged, 
 from builders.machine import GPU, POWER
 from wbcbench.core.quality import Severity, Verdict
 from wbcbench.core.trace import Trace
-from wbcbench.energy.checks.aliasing import mean_step_s, relation
+from wbcbench.energy.checks.sampling import mean_step_s, relation
 
 
 def with_board(*states, **fields):

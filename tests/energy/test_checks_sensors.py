@@ -23,7 +23,7 @@ from builders.machine import COUNTER, POWER
 from wbcbench.core.quality import Severity, Verdict
 from wbcbench.core.trace import Origin, Trace
 from wbcbench.core.window import Window
-from wbcbench.energy.headline import headline_channel, spoken_energy_j
+from wbcbench.energy.source import headline_channel, spoken_energy_j
 
 FROZEN_FROM_40 = counter(lambda t, j: min(j, load_j(40.0)))
 RESET_AT_40 = counter(lambda t, j: j if t < 40 else j - load_j(40.0))

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from wbcbench.core.trace import Channel, Domain, Kind, Origin, Trace
 from wbcbench.core.window import Window
-from wbcbench.energy.energy import max_gap, window_energy
+from wbcbench.energy.integrate import max_gap, window_energy
 
 POWER = Channel("p", Kind.SAMPLED, Origin.MEASURED, Domain.GPU)
 COUNTER = Channel("c", Kind.COUNTER, Origin.MEASURED, Domain.GPU)

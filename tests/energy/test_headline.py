@@ -22,7 +22,7 @@ from builders.machine import (
 from builders.run import make_record
 from wbcbench.core.quality import Caution, Severity
 from wbcbench.core.trace import Channel, Domain, Kind, Origin
-from wbcbench.energy.headline import (
+from wbcbench.energy.source import (
     headline_channel,
     is_codecarbon,
     meter_of,

@@ -13,7 +13,7 @@ from builders.machine import COUNTER, POWER
 from wbcbench.core.quality import Severity, Verdict
 from wbcbench.core.trace import Domain, Origin, Trace
 from wbcbench.core.window import WindowEnergy
-from wbcbench.energy.agreement import agreement, difference_pct
+from wbcbench.energy.cross_check import agreement, difference_pct
 from wbcbench.energy.faults import is_pair
 
 joules = st.floats(1.0, 1e6)

@@ -17,7 +17,7 @@ from fakes.nvml_scenario import (
 from fakes.power_shapes import Constant, Ramp, Shape, Sine, Square, Telegraph
 from wbcbench.core.record import SensorCard
 from wbcbench.core.trace import Channel, Domain, Kind, Origin, Trace
-from wbcbench.energy.sensor_card import card_of, informed
+from wbcbench.energy.uncertainty import card_of, informed
 from wbcbench.power.known_sensors import known_sensor
 from wbcbench.power.meters import MeterRequest
 from wbcbench.power.nvml import open_meters

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wbcbench.core.window import Window
-from wbcbench.energy.story import told
+from wbcbench.energy.account import told
 
 
 def mark(edge: str, window: str, t_s: float) -> dict[str, object]:

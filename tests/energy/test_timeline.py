@@ -7,9 +7,8 @@ from dataclasses import replace
 from builders.machine import LOAD_W
 from builders.run import make_record, make_spec
 from builders.timeline import make_epochs
-from wbcbench.energy.headline import headline_channel, spoken_energy_j
 from wbcbench.energy.metrics import Reached
-from wbcbench.energy.timeline import cost_of_target, timeline
+from wbcbench.energy.source import cost_of_target, headline_channel, spoken_energy_j, timeline
 
 
 def points(record):

@@ -14,11 +14,9 @@ from hypothesis import strategies as st
 from simulated_sensors import HIGH_W, LOW_W, SENSORS, SIGNALS, Signal
 from wbcbench.core.trace import Channel, Domain, Kind, Origin, Trace
 from wbcbench.core.window import Window
-from wbcbench.energy.baseline import Idle, baseline_w, with_baseline
-from wbcbench.energy.beat import beat_j
-from wbcbench.energy.budget import TRIANGULAR_95, t_95
-from wbcbench.energy.energy import window_energy
-from wbcbench.energy.uncertainty import budget, sensor_of, stated
+from wbcbench.energy.appraise import Idle, baseline_w, with_baseline
+from wbcbench.energy.integrate import window_energy
+from wbcbench.energy.uncertainty import TRIANGULAR_95, beat_j, budget, sensor_of, stated, t_95
 
 REPETITIONS = {1: 200, 10: 120, 60: 40}
 # Misses allowed at the 5 % level are drawn from a binomial; this many are exceeded by a true

@@ -18,7 +18,7 @@ from fakes.power_shapes import Constant, Knots, Ramp, Shape, Sine, Square, Teleg
 from wbcbench.core.run_folder import Local, RunDir
 from wbcbench.core.spec import RunSpec
 from wbcbench.core.trace import Kind, Trace
-from wbcbench.energy.sensor_card import informed
+from wbcbench.energy.uncertainty import informed
 from wbcbench.power.meters import MeterRequest
 from wbcbench.power.nvml import open_meters
 from wbcbench.power.probing import probe

@@ -21,7 +21,7 @@ from wbcbench.core.spec import RunSpec
 from wbcbench.core.trace import Kind, Trace
 from wbcbench.core.window import MonotonicClock, Window, WindowEnergy
 from wbcbench.energy import uncertainty
-from wbcbench.energy.energy import window_energy
+from wbcbench.energy.integrate import window_energy
 from wbcbench.power.meters import MeterRequest
 from wbcbench.power.nvml import open_meters
 from wbcbench.power.sampler import Sampler

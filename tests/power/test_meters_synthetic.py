@@ -8,7 +8,7 @@ from fakes.nvml_plugin import ScriptedNvml
 from wbcbench.core.errors import UsageError
 from wbcbench.core.trace import Origin, Trace
 from wbcbench.core.window import Window
-from wbcbench.energy.energy import window_energy
+from wbcbench.energy.integrate import window_energy
 from wbcbench.power.meters import MeterRequest
 from wbcbench.power.simulated import SHAPES, Signal, SyntheticMeter, open_meters
 

@@ -8,7 +8,7 @@ import pytest
 
 from builders.run import make_record
 from builders.study import gather
-from wbcbench.energy.carbon import intensities
+from wbcbench.energy.metrics import intensities
 from wbcbench.report.drawing import to_svg
 from wbcbench.report.sections.carbon import section
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from builders.evidence import counter, modelled_cpu, power, without
 from builders.machine import COUNTER, POWER
 from wbcbench.core.trace import Trace
-from wbcbench.energy.checks.gaps import gaps
-from wbcbench.energy.energy import energy_curve
+from wbcbench.energy.checks.sensors import gaps
+from wbcbench.energy.integrate import energy_curve
 from wbcbench.report.sections.power import readings, steps
 
 

@@ -20,9 +20,9 @@ from wbcbench.core.quality import Verdict, verdict
 from wbcbench.core.run_folder import Local, RunDir
 from wbcbench.core.spec import RunSpec
 from wbcbench.core.window import Window
-from wbcbench.energy.appraisal import appraise
+from wbcbench.energy.appraise import appraise
 from wbcbench.energy.checks import Evidence, cautions
-from wbcbench.energy.headline import headline_channel, spoken_energy_j, spoken_uncertainty_j
+from wbcbench.energy.source import headline_channel, spoken_energy_j, spoken_uncertainty_j
 from wbcbench.power.meters import MeterRequest
 from wbcbench.power.nvml import open_meters
 from wbcbench.power.sampler import Sampler

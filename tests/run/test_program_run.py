@@ -22,7 +22,7 @@ from program import (
     wbcbench,
 )
 from wbcbench.core.run_folder import study_runs
-from wbcbench.energy.story import told
+from wbcbench.energy.account import told
 
 pytestmark = pytest.mark.tensorflow
 

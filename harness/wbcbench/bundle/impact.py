@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from wbcbench.bundle.document import EnergyTotals, MeterState, Submission
 from wbcbench.bundle.study import SubmittedStudy
-from wbcbench.energy.carbon import DEFAULT_PUE, Intensity, carbon_g, intensities, intensity
+from wbcbench.energy.metrics import DEFAULT_PUE, Intensity, carbon_g, intensities, intensity
 
 _PARTS = {"gpu": "GPU", "cpu": "processor", "dram": "memory", "system": "whole machine"}
 ABSENT = "absent"

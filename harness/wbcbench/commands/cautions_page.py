@@ -50,8 +50,8 @@ def page() -> str:
 
 
 def doubts() -> list[Doubt]:
-    """Every kind of caution, in the order of the catalogue."""
-    modules = (path.split(":")[0] for path in registry.CHECKS.values())
+    """Every kind of caution, file by file, in the order of the registry."""
+    modules = dict.fromkeys(path.split(":")[0] for path in registry.CHECKS.values())
     return [each for name in modules for each in import_module(f"wbcbench.{name}").DOUBTS]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 
 from wbcbench.registry import KINDS, load_part
@@ -30,12 +29,11 @@ def parts() -> list[Part]:
 
 
 def about(kind: str, name: str) -> str:
-    """A variant's description, or the first line of the docstring of the part's file."""
+    """A variant's description, or the first line of the part's own docstring."""
     try:
         part = load_part(kind, name)
     except ImportError as error:
         return f"cannot be loaded: {error}"
     if isinstance(part, Variant):
         return part.description
-    module = sys.modules[part.__module__]
-    return (module.__doc__ or "").strip().partition("\n")[0]
+    return (part.__doc__ or "").strip().partition("\n")[0]

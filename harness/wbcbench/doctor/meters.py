@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from wbcbench.core.record import SensorCard
 from wbcbench.core.trace import Domain, Origin
 from wbcbench.doctor import Facts, Line, State
-from wbcbench.energy.headline import CODECARBON, Speaker, is_codecarbon, speakers
-from wbcbench.energy.reconcile import agreements
+from wbcbench.energy.cross_check import agreements
+from wbcbench.energy.source import CODECARBON, Speaker, is_codecarbon, speakers
 
 _SENSORS: Mapping[Domain, str] = {
     Domain.GPU: "nvml",

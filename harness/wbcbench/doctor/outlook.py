@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from wbcbench.core.trace import Domain, Origin
 from wbcbench.doctor import Facts
-from wbcbench.energy.headline import HEADLINE_DOMAINS, Speaker, speakers
+from wbcbench.energy.source import HEADLINE_DOMAINS, Speaker, speakers
 
 _PARTS = {Domain.GPU: "GPU board", Domain.CPU: "CPU packages", Domain.SYSTEM: "whole machine"}
 _STATUS = {

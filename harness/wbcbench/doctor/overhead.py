@@ -25,7 +25,7 @@ from statistics import fmean, stdev
 from wbcbench.core.run_folder import RunDir
 from wbcbench.core.trace import Channel, Kind
 from wbcbench.core.window import Clock
-from wbcbench.energy.budget import t_95
+from wbcbench.energy.uncertainty import t_95
 from wbcbench.power.metering import open_meters
 from wbcbench.power.meters import EnergyMeter
 from wbcbench.power.recording import Asked

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from wbcbench.core.errors import UsageError, unknown_name
 from wbcbench.core.trace import Channel, Domain, Origin
-from wbcbench.energy.headline import speakers
+from wbcbench.energy.source import speakers
 
 ABSENT = "absent"
 

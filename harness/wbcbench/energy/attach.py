@@ -22,9 +22,8 @@ from wbcbench.core.run_folder import RunDir
 from wbcbench.core.trace import Channel, Domain, Kind, Origin, Trace
 from wbcbench.core.window import Window, WindowEnergy, utc_now
 from wbcbench.energy import thresholds
-from wbcbench.energy.apart import budgets_alone, steps_alone
-from wbcbench.energy.appraisal import appraise
-from wbcbench.energy.headline import Speaker, speakers, spoken_energy_j, spoken_uncertainty_j
+from wbcbench.energy.appraise import appraise, budgets_alone, steps_alone
+from wbcbench.energy.source import Speaker, speakers, spoken_energy_j, spoken_uncertainty_j
 from wbcbench.energy.wall_log import WallLog, read_wall_log
 
 METER = "wall"

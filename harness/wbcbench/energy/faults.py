@@ -17,7 +17,7 @@ from itertools import groupby, pairwise
 from wbcbench.core.trace import Channel, Domain, Kind, Origin, Trace
 from wbcbench.core.window import Window, WindowEnergy
 from wbcbench.energy import thresholds
-from wbcbench.energy.energy import ceiling_w, energy_curve, unwrapped, window_energy
+from wbcbench.energy.integrate import ceiling_w, energy_curve, unwrapped, window_energy
 from wbcbench.energy.uncertainty import stated
 
 

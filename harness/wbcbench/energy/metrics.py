@@ -1,14 +1,20 @@
-"""What is derived from joules, seconds and accuracies: pure arithmetic on plain numbers.
-
-Unknown goes in as ``None`` and comes out as ``None``; nothing is floored and nothing is guessed.
-Knows nothing of records, channels or where a number came from (see ``headline``).
-"""
+"""Quantities that follow from joules, seconds and accuracy, and grams of CO2 equivalent."""
 
 from __future__ import annotations
 
+import csv
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+
+from wbcbench.core.units import kwh_from_j
+
+# What is derived from joules, seconds and accuracies: pure arithmetic on plain numbers.
+#
+# Unknown goes in as ``None`` and comes out as ``None``; nothing is floored and nothing is guessed.
+# Knows nothing of records, channels or where a number came from (see ``headline``).
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,3 +125,66 @@ def pareto_front(points: Sequence[tuple[float | None, float | None]]) -> list[in
         if not front or point[1] > front[-1][1] or point[:2] == front[-1][:2]:
             front.append(point)
     return [i for _, _, i in front]
+
+
+# Grams of CO2 equivalent from joules, by an offline table of grids.
+#
+# Carbon is derived from energy and never ranks anything: for runs on one host it is one multiplier.
+# No network is asked: a look-up that fails over to another country falsifies silently. The table
+# ``carbon_intensity.csv`` holds yearly means of national grids, each row with its year and source;
+# they are extracted from the data that CodeCarbon ships under the MIT licence.
+
+
+# Power usage effectiveness: what the building draws over what the machine draws. A single
+# workstation has no building to account for.
+DEFAULT_PUE = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Intensity:
+    """A grid's yearly mean.
+
+    Attributes:
+        zone: ISO 3166 alpha-3 code of the country.
+        country: Its name.
+        year: The year the mean is of.
+        g_per_kwh: Grams of CO2 equivalent per kilowatt-hour generated.
+        source: Where the number is from.
+    """
+
+    zone: str
+    country: str
+    year: int
+    g_per_kwh: float
+    source: str
+
+
+@cache
+def intensities() -> dict[str, Intensity]:
+    """Every grid of the table, by zone."""
+    text = resources.files("wbcbench.energy").joinpath("carbon_intensity.csv").read_text("utf-8")
+    rows = csv.DictReader(text.splitlines())
+    return {
+        row["zone"]: Intensity(
+            zone=row["zone"],
+            country=row["country"],
+            year=int(row["year"]),
+            g_per_kwh=float(row["g_per_kwh"]),
+            source=f"{row['source']}, {row['year']}",
+        )
+        for row in rows
+    }
+
+
+def intensity(zone: str) -> Intensity | None:
+    """The grid of a zone; ``None`` if the table has none, for no other grid stands in for it."""
+    return intensities().get(zone)
+
+
+def carbon_g(
+    energy_j: float | None, g_per_kwh: float | None, pue: float = DEFAULT_PUE
+) -> float | None:
+    """Grams of CO2 equivalent: kilowatt-hours × PUE × grid intensity; ``None`` if unknown."""
+    if energy_j is None or g_per_kwh is None:
+        return None
+    return kwh_from_j(energy_j) * pue * g_per_kwh

@@ -1,34 +1,32 @@
-"""Joules ± u for one window on one channel; pure.
-
-Counters are off by their steps and by when they were polled. Integrals of power readings are off
-by what the sensor did not see: each stretch between two readings is a stratum of which the ends
-are known, and half the squared difference of neighbours estimates the variance within it (the
-successive-difference estimator for systematic samples: Wolter, Introduction to Variance
-Estimation, ch. 8). It is small for smooth power and as wide as independent samples for bursts.
-Loads that switch in step with the looks are bounded by ``beat``. What no trace can show is a load
-as fast as the sensor itself; ``energy.checks.aliasing`` looks for that.
-
-Knows nothing of whether a channel is at fault (see ``reconcile``).
-"""
+"""How far a window's joules may be off: steps, edges, gaps, aliasing, and what a probe saw."""
 
 from __future__ import annotations
 
 import math
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from statistics import median
+from statistics import fmean, median, pstdev
 
-from wbcbench.core.record import Budget
+from wbcbench.core.record import Budget, KindGuess, SensorCard
 from wbcbench.core.trace import Channel, Kind, Trace
 from wbcbench.core.window import Window, WindowEnergy
 from wbcbench.energy import thresholds
-from wbcbench.energy.beat import beat_j
-from wbcbench.energy.budget import TRIANGULAR_95, t_95
-from wbcbench.energy.curve import EnergyCurve
-from wbcbench.energy.energy import energy_curve
-from wbcbench.energy.sensor_card import pace_s
+from wbcbench.energy.integrate import EnergyCurve, energy_curve
+
+# Joules ± u for one window on one channel; pure.
+#
+# Counters are off by their steps and by when they were polled. Integrals of power readings are off
+# by what the sensor did not see: each stretch between two readings is a stratum of which the ends
+# are known, and half the squared difference of neighbours estimates the variance within it (the
+# successive-difference estimator for systematic samples: Wolter, Introduction to Variance
+# Estimation, ch. 8). It is small for smooth power and as wide as independent samples for bursts.
+# Loads that switch in step with the looks are bounded by ``beat``. What no trace can show is a load
+# as fast as the sensor itself; ``energy.checks.sampling`` looks for that.
+#
+# Knows nothing of whether a channel is at fault (see ``reconcile``).
+
 
 _UNIFORM_SD = 1 / math.sqrt(12)  # standard deviation of an even distribution of width one
 _FEW_LEVELS = 32  # readings of more distinct values are fine-grained
@@ -255,3 +253,201 @@ def _strata_j(
     unseen_j = _UNIFORM_SD * usual_s * (max(inside) - min(inside))
     by_chance_j = t_95(last - first) * math.hypot(math.sqrt(variance), unseen_j)
     return max(by_chance_j, beat_j(times[first : last + 1], inside))
+
+
+# The parts of an uncertainty, and how they combine.
+#
+# Every part is a half-width at about 95 %. Parts are independent and add in quadrature. The gain of
+# a sensor is kept apart: it shifts every number of one card alike, cancels in ratios on that card,
+# and would hide in a sum what does not cancel.
+
+
+# Two edges, each off by an even distribution of width w: their difference is triangular, and 95 %
+# of it lie within w × (1 − √0.05).
+TRIANGULAR_95 = 1 - math.sqrt(0.05)
+
+
+def t_95(degrees: float) -> float:
+    """Two-sided 95 % quantile of Student's t for ``degrees`` of freedom, at least one.
+
+    Expansion about the normal quantile (Abramowitz and Stegun 26.7.5): right within 1 % from
+    three degrees on, 3 % low at two, a quarter low at one.
+    """
+    z, n = 1.959964, max(degrees, 1.0)
+    first = (z**3 + z) / (4 * n)
+    second = (5 * z**5 + 16 * z**3 + 3 * z) / (96 * n**2)
+    third = (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / (384 * n**3)
+    return z + first + second + third
+
+
+# How a sensor behaves, found by watching it closely for two seconds before a run.
+#
+# Counters step and power readings are renewed at a pace that no interface tells; both bound what a
+# window's joules can be worth. The pace is seen only while the value moves: a card says what it
+# could not see, and why, instead of guessing.
+
+
+_FEWEST_MOVES = 8
+_LOOSELY, _CLOSELY = 0.2, 0.05  # mean distance from whole renewals; by chance it is 0.25
+_MOST_PARTS = 5
+_ONE_JUMP = 0.5  # of the whole range within one update: the value is not a long running mean
+_WIDE_RANGE = 0.1  # of the mean: less tells nothing of averaging
+
+
+def card_of(trace: Trace) -> SensorCard:
+    """Card of one densely polled trace; pure."""
+    times, values = trace.good
+    moves = [
+        (t_s, after - before)
+        for t_s, (before, after) in zip(times[1:], pairwise(values), strict=True)
+        if after != before
+    ]
+    update_s = pace_s([t_s for t_s, _ in moves])
+    is_counter = trace.channel.kind is Kind.COUNTER
+    return SensorCard(
+        channel=trace.channel.name,
+        update_s=update_s,
+        step_j=_step_j(moves, update_s) if is_counter else None,
+        resolution=min((abs(size) for _, size in moves), default=None),
+        kind_guess="counter" if is_counter else _kind(trace.channel, update_s, values, moves),
+        probed_s=times[-1] - times[0] if times else 0.0,
+        polls=len(times),
+        reason="" if update_s is not None else _reason(len(times), len(moves)),
+    )
+
+
+def informed(channels: Iterable[Channel], cards: Iterable[SensorCard]) -> tuple[Channel, ...]:
+    """The channels with the pace that their cards found; what a card does not know is kept."""
+    paces = {card.channel: card.update_s for card in cards}
+    return tuple(
+        replace(channel, update_s=paces.get(channel.name) or channel.update_s)
+        for channel in channels
+    )
+
+
+def pace_s(moves_s: Sequence[float]) -> float | None:
+    """Time between renewals, from the times at which a value moved; ``None`` if they show none.
+
+    A value that happens to stay the same makes several renewals look like one, so the pace is the
+    time of which all intervals are whole multiples: a short interval, or a part of it if they
+    are very nearly multiples of that. Loads that switch at random times show none.
+    """
+    if len(moves_s) < _FEWEST_MOVES:
+        return None
+    intervals = sorted(b - a for a, b in pairwise(moves_s))
+    short_s = intervals[len(intervals) // 5]
+    for parts in range(1, _MOST_PARTS + 1):
+        counts = [interval * parts / short_s for interval in intervals]
+        whole = [max(round(count), 1) for count in counts]
+        off = fmean(abs(count - n) for count, n in zip(counts, whole, strict=True))
+        if off <= (_LOOSELY if parts == 1 else _CLOSELY):
+            return (moves_s[-1] - moves_s[0]) / sum(whole)
+    return None
+
+
+def _step_j(moves: Sequence[tuple[float, float]], update_s: float | None) -> float | None:
+    """Median joules of one step; a reset or a jump among them does not count."""
+    rises = [size for _, size in moves if size > 0]
+    return median(rises) if rises and update_s is not None else None
+
+
+def _kind(
+    channel: Channel,
+    update_s: float | None,
+    values: Sequence[float],
+    moves: Sequence[tuple[float, float]],
+) -> KindGuess:
+    if channel.averaging_s and channel.update_s and channel.averaging_s < channel.update_s:
+        return "part_time"
+    if update_s is None or not values:
+        return "unknown"
+    span = max(values) - min(values)
+    if span < _WIDE_RANGE * median(values):
+        return "unknown"
+    largest = max(abs(size) for _, size in moves)
+    return "held" if largest >= _ONE_JUMP * span else "running_average"
+
+
+def _reason(polls: int, moves: int) -> str:
+    """Why no pace could be told."""
+    if polls == 0:
+        return "no reading succeeded"
+    if moves >= _FEWEST_MOVES:
+        return "the value moved at no even pace; probe while the device is idle or at steady work"
+    return (
+        f"the value moved {moves} times only, too few to tell its pace; probe while the device "
+        "is at work"
+    )
+
+
+# Loads that switch in step with how they are looked at; pure.
+#
+# Where each edge of a periodic load falls between two looks is usually chance, and the errors of
+# many edges cancel. If a period lasts a whole number of looks (or a half, or a third of one), every
+# edge is cut at the same place and the errors add up instead. The trace shows that: its rising
+# edges are evenly spaced, and their spacing is in step with the looks.
+
+
+_FEWEST_EDGES = 5
+_EVEN = 0.75  # spacings of a periodic load differ by less than this many looks: rounding and jitter
+_ORDERS = (1, 2, 3)
+
+
+@dataclass(frozen=True, slots=True)
+class _Turns:
+    """A load's periods: how long in looks, how many, and how unevenly spaced."""
+
+    look_s: float
+    period: float
+    count: int
+    spread: float
+
+
+def beat_j(times: Sequence[float], power_w: Sequence[float]) -> float:
+    """Half-width at 95 % of the joules that edges in step may add or hide; 0.0 if there are none.
+
+    Args:
+        times: Seconds of each look, increasing, shape ``[n]``.
+        power_w: What was seen, same shape.
+    """
+    rises = _pace_rises(power_w)
+    if len(rises) < _FEWEST_EDGES:
+        return 0.0
+    turns = _turns(times, rises)
+    if turns.spread > _EVEN:
+        return 0.0
+    height_w = fmean(power_w[i + 1] - power_w[i] for i in rises)
+    return TRIANGULAR_95 * height_w * turns.count * turns.look_s * _in_step(turns)
+
+
+def _pace_rises(power_w: Sequence[float]) -> list[int]:
+    """Places where the power crosses the middle of its range upwards."""
+    middle_w = (max(power_w) + min(power_w)) / 2 if power_w else 0.0
+    return [i for i, (a, b) in enumerate(pairwise(power_w)) if a <= middle_w < b]
+
+
+def _turns(times: Sequence[float], rises: Sequence[int]) -> _Turns:
+    """The period of a load from its rising edges; an edge that was missed makes two periods one."""
+    steps = [b - a for a, b in pairwise(times)]
+    usual_s = median(steps)
+    look_s = fmean(step for step in steps if step < 3 * usual_s)
+    spacings = [(times[b] - times[a]) / look_s for a, b in pairwise(rises)]
+    usual = median(spacings)
+    counts = [max(round(spacing / usual), 1) for spacing in spacings]
+    period = sum(spacings) / sum(counts)
+    spread = pstdev(s - n * period for s, n in zip(spacings, counts, strict=True))
+    return _Turns(look_s, period, sum(counts), spread)
+
+
+def _in_step(turns: _Turns) -> float:
+    """The share of the edges' errors that adds up instead of cancelling, from 0 to 1.
+
+    Edges that return to the same place after ``order`` periods are cut at ``order`` places whose
+    errors cancel in part; edges that drift by several looks over the window are cut everywhere.
+    The first and the last edge are seen up to half a look off, so half a look of drift is nothing.
+    """
+    shares = list[float]()
+    for order in _ORDERS:
+        off = abs(order * turns.period - round(order * turns.period)) / order
+        shares.append(1 / (order * max(off * turns.count - 0.5, 1.0)))
+    return max(shares)

@@ -28,7 +28,7 @@ from wbcbench.core.quality import Caution, Verdict
 from wbcbench.core.run_folder import RunDir
 from wbcbench.core.trace import Trace
 from wbcbench.core.window import TRAIN, WHOLE, MonotonicClock, Window, WindowEnergy
-from wbcbench.energy.appraisal import appraise
+from wbcbench.energy.appraise import appraise
 from wbcbench.measure.device_sync import synchronise
 from wbcbench.measure.side_sampler import SideSampler
 from wbcbench.measure.spans import Headline, Recorded, Span, recorded, with_write_error

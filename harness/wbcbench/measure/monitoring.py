@@ -19,10 +19,9 @@ from wbcbench.core.run_folder import RunDir
 from wbcbench.core.spec import RunSpec
 from wbcbench.core.trace import Kind, Trace
 from wbcbench.core.window import COMMAND, MACHINE, Clock, MonotonicClock, Window
-from wbcbench.energy.curve import EnergyCurve
-from wbcbench.energy.energy import energy_curve
-from wbcbench.energy.headline import followed
-from wbcbench.energy.story import Story
+from wbcbench.energy.account import Story
+from wbcbench.energy.integrate import EnergyCurve, energy_curve
+from wbcbench.energy.source import followed
 from wbcbench.measure.child_command import ChildCommand, signals_to
 from wbcbench.measure.spans import Recorded, Span, recorded, with_write_error
 from wbcbench.power.recording import Asked, Recording

@@ -17,11 +17,10 @@ from wbcbench.core.record import Circumstances
 from wbcbench.core.run_folder import RunDir
 from wbcbench.core.trace import Channel, Kind, Origin, Trace
 from wbcbench.core.window import Window, WindowEnergy
-from wbcbench.energy import appraisal
+from wbcbench.energy import appraise
 from wbcbench.energy.checks import Evidence, cautions
-from wbcbench.energy.curve import EnergyCurve
-from wbcbench.energy.energy import energy_curve
-from wbcbench.energy.headline import spoken_power_w
+from wbcbench.energy.integrate import EnergyCurve, energy_curve
+from wbcbench.energy.source import spoken_power_w
 from wbcbench.power.recording import SHARED
 
 PEAK_OVER_S = 1.0  # a counter's steps are too coarse to tell power over less
@@ -116,7 +115,7 @@ def with_write_error(span: Span, reason: str | None) -> Span:
 
 
 def _evidence(kept: Recorded, window: Window, *, is_cut: bool) -> Evidence:
-    found = appraisal.appraise(kept.traces, [window])
+    found = appraise.appraise(kept.traces, [window])
     return Evidence(
         spec=None,
         traces=kept.traces,
@@ -129,7 +128,7 @@ def _evidence(kept: Recorded, window: Window, *, is_cut: bool) -> Evidence:
         trained=True,
         faults=found.faults,
         agreements=found.agreements,
-        telemetry=tuple(appraisal.telemetry(kept.looks, [window])),
+        telemetry=tuple(appraise.telemetry(kept.looks, [window])),
         shared=kept.seen.provenance.get(SHARED) is True,
         judged=window.name,
     )

@@ -19,7 +19,7 @@ from pydantic import JsonValue
 
 from wbcbench.core.errors import CannotMeasureError, UsageError
 from wbcbench.core.trace import Channel, Domain, Kind, Origin
-from wbcbench.energy.headline import CODECARBON
+from wbcbench.energy.source import CODECARBON
 from wbcbench.power.codecarbon_feed import PERIOD_S, FeedSettings
 from wbcbench.power.meters import EnergyMeter, MeterRequest
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from wbcbench.core.record import SensorCard
 from wbcbench.core.trace import Channel, Origin, Trace
 from wbcbench.core.window import Clock
-from wbcbench.energy.sensor_card import card_of, informed
+from wbcbench.energy.uncertainty import card_of, informed
 from wbcbench.power.meters import EnergyMeter
 
 PROBE_S = 2.0

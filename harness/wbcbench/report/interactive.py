@@ -16,7 +16,7 @@ from typing import Any
 
 from wbcbench.core.errors import UsageError
 from wbcbench.core.text import printable
-from wbcbench.energy.timeline import target_score, timeline
+from wbcbench.energy.source import target_score, timeline
 from wbcbench.report import Report
 from wbcbench.report.evidence import ReportStudy
 from wbcbench.report.palette import COLOURS

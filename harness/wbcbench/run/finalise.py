@@ -9,7 +9,7 @@ from wbcbench.core.record import Circumstances, Failure, RunRecord
 from wbcbench.core.run_condition import Condition, RunStage, condition, condition_unlocked
 from wbcbench.core.run_folder import RunDir, remove_left_behind, study_runs
 from wbcbench.core.window import utc_now
-from wbcbench.energy.accounting import account
+from wbcbench.energy.account import account
 from wbcbench.power.requested_limit import put_back_abandoned
 
 NOBODY_WATCHED = Failure(

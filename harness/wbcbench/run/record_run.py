@@ -9,7 +9,7 @@ from wbcbench.core.record import Circumstances, Failure, RunRecord
 from wbcbench.core.run_condition import require_submitted
 from wbcbench.core.run_folder import RunDir
 from wbcbench.core.window import MonotonicClock, utc_now
-from wbcbench.energy.accounting import account
+from wbcbench.energy.account import account
 from wbcbench.run.interrupts import Interrupts
 from wbcbench.run.live import View
 from wbcbench.run.watcher import Watcher

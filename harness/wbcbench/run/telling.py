@@ -8,7 +8,7 @@ from itertools import pairwise
 from wbcbench.core.spec import RunSpec
 from wbcbench.core.trace import Channel, Kind
 from wbcbench.core.window import Clock
-from wbcbench.energy.story import Story
+from wbcbench.energy.account import Story
 from wbcbench.power.sampler import Sampler
 from wbcbench.run.live import Now
 

@@ -20,9 +20,8 @@ from wbcbench.core.record import Circumstances, Failure, RunRecord, Status
 from wbcbench.core.run_folder import Edge, Messenger, RunDir, append_line, parse_lines
 from wbcbench.core.trace import Domain
 from wbcbench.core.window import IDLE_COLD, IDLE_POST, STARTUP, Clock, phase, utc_now
-from wbcbench.energy import headline
-from wbcbench.energy.accounting import account
-from wbcbench.energy.story import Story
+from wbcbench.energy import source
+from wbcbench.energy.account import Story, account
 from wbcbench.power import metering
 from wbcbench.power.cooldown import cool_down
 from wbcbench.power.meters import MeterRequest
@@ -240,7 +239,7 @@ class Watcher:
         recorder.start()
 
     def _follow(self) -> Teller:
-        followed = headline.followed(self._channels)
+        followed = source.followed(self._channels)
         return Teller(self._run.run_id, self._spec, followed, self._sampler, self._clock)
 
 

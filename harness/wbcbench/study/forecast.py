@@ -14,8 +14,8 @@ from wbcbench.core.record import RunRecord
 from wbcbench.core.run_folder import RunDir
 from wbcbench.core.spec import RunSpec
 from wbcbench.core.window import TRAIN, is_validation
-from wbcbench.energy.headline import spoken_energy_j
 from wbcbench.energy.metrics import sum_if_all_known
+from wbcbench.energy.source import spoken_energy_j
 from wbcbench.table.spent import spent
 from wbcbench.table.view import Run
 

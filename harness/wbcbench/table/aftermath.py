@@ -12,9 +12,8 @@ from wbcbench.core.files import write_whole
 from wbcbench.core.record import RunRecord
 from wbcbench.core.run_folder import RunDir
 from wbcbench.core.trace import Domain, Kind, Trace
-from wbcbench.energy.energy import energy_curve
-from wbcbench.energy.headline import followed, headline_channel, speaker
-from wbcbench.energy.timeline import timeline
+from wbcbench.energy.integrate import energy_curve
+from wbcbench.energy.source import followed, headline_channel, speaker, timeline
 from wbcbench.train import tensorboard_log
 
 EPOCH_COLUMNS = (

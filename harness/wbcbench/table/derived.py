@@ -6,9 +6,16 @@ from collections.abc import Callable
 
 from wbcbench.core.record import Inference
 from wbcbench.core.window import TRAIN
-from wbcbench.energy.carbon import DEFAULT_PUE, Intensity, carbon_g, intensity
-from wbcbench.energy.headline import spoken_energy_j, spoken_uncertainty_j
-from wbcbench.energy.metrics import Reached, energy_delay_product_js, ratio
+from wbcbench.energy.metrics import (
+    DEFAULT_PUE,
+    Intensity,
+    Reached,
+    carbon_g,
+    energy_delay_product_js,
+    intensity,
+    ratio,
+)
+from wbcbench.energy.source import spoken_energy_j, spoken_uncertainty_j
 from wbcbench.table.column import Cell, Column, ColumnGroup
 from wbcbench.table.energy_gpu import ABSENT
 from wbcbench.table.view import Run

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from wbcbench.core.trace import Domain, Kind
 from wbcbench.core.window import IDLE_AFTER, IDLE_BEFORE, STARTUP, TRAIN
-from wbcbench.energy.headline import spoken_energy_j, spoken_power_w
 from wbcbench.energy.metrics import sum_if_all_known
+from wbcbench.energy.source import spoken_energy_j, spoken_power_w
 from wbcbench.table.column import Column, ColumnGroup, unfilled
 from wbcbench.table.view import Run
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from wbcbench.core.trace import Domain
-from wbcbench.energy.headline import CODECARBON
+from wbcbench.energy.source import CODECARBON
 from wbcbench.table.column import Cell, Column, ColumnGroup
 from wbcbench.table.energy_gpu import energy_status, method
 from wbcbench.table.view import Run

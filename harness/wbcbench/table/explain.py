@@ -10,7 +10,7 @@ from enum import StrEnum
 from wbcbench import table
 from wbcbench.core.record import RunRecord
 from wbcbench.core.window import TRAIN, Window, is_validation
-from wbcbench.energy.headline import Speaker
+from wbcbench.energy.source import Speaker
 from wbcbench.table.column import Cell, Column
 from wbcbench.table.listening import Notes, listen_to
 from wbcbench.table.reading import Reading, readings

@@ -9,7 +9,7 @@ from wbcbench.core.record import Budget
 from wbcbench.core.text import UNKNOWN, count_of, human_energy, human_power, printable
 from wbcbench.core.trace import Channel, Kind
 from wbcbench.core.window import Window, WindowEnergy
-from wbcbench.energy.headline import Speaker
+from wbcbench.energy.source import Speaker
 from wbcbench.table.column import Cell
 from wbcbench.table.explain import Explanation, RecountState
 from wbcbench.table.reading import Edge, Point, Reading, Samples

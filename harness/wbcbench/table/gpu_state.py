@@ -14,7 +14,7 @@ from typing import Any
 from wbcbench.core.board_state import Telemetry
 from wbcbench.core.units import mhz_from_hz, pct_from_share
 from wbcbench.core.window import TRAIN
-from wbcbench.energy.checks.throttling import SLOWED
+from wbcbench.energy.checks.machine import SLOWED
 from wbcbench.energy.metrics import mean_known
 from wbcbench.table.column import Cell, Column
 from wbcbench.table.view import Run

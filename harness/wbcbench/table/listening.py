@@ -8,7 +8,7 @@ from typing import Any, cast
 from wbcbench.core.record import RunRecord
 from wbcbench.core.trace import Domain
 from wbcbench.core.window import Window, WindowEnergy
-from wbcbench.energy.headline import Speaker
+from wbcbench.energy.source import Speaker
 from wbcbench.table.column import Cell, Column
 from wbcbench.table.view import Run
 

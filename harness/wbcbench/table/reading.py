@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from wbcbench.core.record import Budget, RunRecord
 from wbcbench.core.trace import Channel, Trace
 from wbcbench.core.window import TRAIN, Window, WindowEnergy, is_validation
-from wbcbench.energy.curve import EnergyCurve
-from wbcbench.energy.energy import energy_curve
+from wbcbench.energy.integrate import EnergyCurve, energy_curve
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,8 +14,8 @@ from typing import Any
 from wbcbench.core.record import Circumstances, RunRecord, Scores
 from wbcbench.core.run_folder import RunDir
 from wbcbench.core.trace import Trace
-from wbcbench.energy.accounting import account
-from wbcbench.energy.appraisal import appraise
+from wbcbench.energy.account import account
+from wbcbench.energy.appraise import appraise
 
 
 class Source(StrEnum):

@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wbcbench.core.record import RunRecord
-from wbcbench.energy.headline import headline_channel
-from wbcbench.energy.timeline import TimelinePoint, timeline
+from wbcbench.energy.source import TimelinePoint, headline_channel, timeline
 from wbcbench.table.column import Cell
 from wbcbench.table.view import Run
 from wbcbench.train.tensorboard_log import RESULT_FILE, ScalarLog

@@ -17,7 +17,7 @@ from wbcbench.core.text import (
 )
 from wbcbench.core.trace import Domain, Origin
 from wbcbench.core.window import TRAIN
-from wbcbench.energy.headline import Speaker, spoken_energy_j, spoken_power_w
+from wbcbench.energy.source import Speaker, spoken_energy_j, spoken_power_w
 from wbcbench.table.column import Cell
 from wbcbench.table.view import Run
 

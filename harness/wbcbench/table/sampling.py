@@ -6,8 +6,8 @@ from wbcbench.core.quality import Severity, Verdict
 from wbcbench.core.trace import Domain
 from wbcbench.core.units import ms_from_s
 from wbcbench.core.window import TRAIN
-from wbcbench.energy.headline import Speaker, spoken_energy_j, spoken_gap_s, spoken_samples
 from wbcbench.energy.metrics import disagreement_pct
+from wbcbench.energy.source import Speaker, spoken_energy_j, spoken_gap_s, spoken_samples
 from wbcbench.table.column import Column, ColumnGroup
 from wbcbench.table.energy_gpu import integral_j
 from wbcbench.table.view import Run

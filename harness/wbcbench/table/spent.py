@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from wbcbench.core.record import RunRecord
-from wbcbench.energy.headline import spoken_energy_j
+from wbcbench.energy.source import spoken_energy_j
 from wbcbench.table.view import ABSENT, Run
 
 

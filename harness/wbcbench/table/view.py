@@ -12,18 +12,18 @@ from wbcbench.core.run_folder import RunDir
 from wbcbench.core.spec import RunSpec
 from wbcbench.core.trace import Domain
 from wbcbench.core.window import IDLE_AFTER, IDLE_BEFORE, TRAIN, Window, is_validation
-from wbcbench.energy.apart import steps_duration_s
-from wbcbench.energy.headline import (
+from wbcbench.energy.appraise import steps_duration_s
+from wbcbench.energy.metrics import Reached, mean_known, net_energy_j, sum_if_all_known
+from wbcbench.energy.source import (
     HEADLINE_DOMAINS,
     Speaker,
+    cost_of_target,
     first_knowing,
     meter_of,
     speakers,
     spoken_energy_j,
     spoken_power_w,
 )
-from wbcbench.energy.metrics import Reached, mean_known, net_energy_j, sum_if_all_known
-from wbcbench.energy.timeline import cost_of_target
 from wbcbench.registry import VARIANTS, load_part
 from wbcbench.train.models import Variant
 

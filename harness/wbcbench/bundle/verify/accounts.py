@@ -13,7 +13,7 @@ from pydantic import JsonValue
 from wbcbench.bundle.verify.bundle import Bundle
 from wbcbench.core.record import Circumstances, RunRecord, to_json
 from wbcbench.core.run_folder import RunDir
-from wbcbench.energy.accounting import account
+from wbcbench.energy.account import account
 
 _TOLERANCE = 1e-9
 _SHARED = "shared-machine"

@@ -16,7 +16,7 @@ from wbcbench.core.record import RunRecord, attachment_from_json
 from wbcbench.core.run_folder import RunDir
 from wbcbench.core.trace import Channel, Kind, Trace
 from wbcbench.core.window import TRAIN, Window, WindowEnergy, is_validation
-from wbcbench.energy.appraisal import appraise
+from wbcbench.energy.appraise import appraise
 
 _APART = 0.02
 _FEWEST = 10

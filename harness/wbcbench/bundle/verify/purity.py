@@ -9,7 +9,7 @@ from wbcbench.bundle.verify import Outcome, outcome
 from wbcbench.bundle.verify.bundle import Bundle
 from wbcbench.core.record import RunRecord
 from wbcbench.core.trace import Origin
-from wbcbench.energy.headline import CODECARBON, is_codecarbon
+from wbcbench.energy.source import CODECARBON, is_codecarbon
 
 _MODELS = ("cpu_load", "tdp_load", "constant", "tdp")
 """How CodeCarbon calls what has no sensor."""

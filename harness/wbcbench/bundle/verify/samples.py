@@ -12,7 +12,7 @@ from wbcbench.core.record import RunRecord
 from wbcbench.core.run_folder import RunDir
 from wbcbench.core.window import TRAIN, is_consecutive
 from wbcbench.energy import thresholds
-from wbcbench.energy.headline import headline_channel, spoken_gap_s, spoken_samples
+from wbcbench.energy.source import headline_channel, spoken_gap_s, spoken_samples
 
 
 def check(bundle: Bundle) -> Outcome:

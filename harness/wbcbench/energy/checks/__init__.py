@@ -20,7 +20,7 @@ from wbcbench.core.spec import RunSpec
 from wbcbench.core.trace import Channel, Domain, Trace
 from wbcbench.core.window import TRAIN, Window, WindowEnergy, is_work
 from wbcbench.energy.faults import Fault
-from wbcbench.energy.headline import (
+from wbcbench.energy.source import (
     HEADLINE_DOMAINS,
     Speaker,
     headline_channel,

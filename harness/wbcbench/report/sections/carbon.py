@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from wbcbench.core.text import count_of, human_energy, human_mass, mass_scale
-from wbcbench.energy.carbon import Intensity, carbon_g, intensities
-from wbcbench.energy.metrics import mean_known
+from wbcbench.energy.metrics import Intensity, carbon_g, intensities, mean_known
 from wbcbench.report import Block, DataTable, Figure, Statement
 from wbcbench.report.drawing import WIDTH_IN, axes
 from wbcbench.report.evidence import ReportStudy

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from wbcbench.energy.timeline import TimelinePoint, target_score, timeline
+from wbcbench.energy.source import TimelinePoint, target_score, timeline
 from wbcbench.report.evidence import ReportStudy
 from wbcbench.table.view import Run
 

@@ -16,8 +16,8 @@ from wbcbench.core.text import count_of, energy_scale
 from wbcbench.core.trace import Channel
 from wbcbench.core.window import TRAIN, WindowEnergy
 from wbcbench.energy import thresholds
+from wbcbench.energy.cross_check import agreements
 from wbcbench.energy.metrics import sum_if_all_known
-from wbcbench.energy.reconcile import agreements
 from wbcbench.report import Block, DataTable, Figure, Statement
 from wbcbench.report.drawing import WIDTH_IN, panels
 from wbcbench.report.evidence import ReportStudy

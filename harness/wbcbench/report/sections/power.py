@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from wbcbench.core.trace import Trace
-from wbcbench.energy.checks.gaps import gaps
-from wbcbench.energy.energy import energy_curve
+from wbcbench.energy.checks.sensors import gaps
+from wbcbench.energy.integrate import energy_curve
 
 MOST = 200
 """Strokes or steps in one picture; more would not be seen on a page and weigh on it."""

@@ -10,9 +10,9 @@ from wbcbench.core.quality import Severity, Verdict
 from wbcbench.core.text import count_of, human_duration
 from wbcbench.core.trace import Channel, Kind, Trace
 from wbcbench.core.window import Window, is_validation
-from wbcbench.energy.checks.gaps import gaps
-from wbcbench.energy.energy import window_energy
+from wbcbench.energy.checks.sensors import gaps
 from wbcbench.energy.faults import witness
+from wbcbench.energy.integrate import window_energy
 from wbcbench.report import Block, DataTable, Figure
 from wbcbench.report.evidence import ReportStudy
 from wbcbench.report.sections.phases import Scene, phase_name

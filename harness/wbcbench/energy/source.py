@@ -1,10 +1,4 @@
-"""Which channels speak for a part of the machine, and which part is the headline.
-
-A *speaker* is one way of reading one part of the machine: all channels of one meter with one kind
-and one reading (both sockets, every GPU). Joules are summed over the channels of one speaker and
-never across speakers: measured and modelled joules are not added, ``system`` is not added to
-anything.
-"""
+"""Which reading counts for a part of the machine, and what a run had cost after each epoch."""
 
 from __future__ import annotations
 
@@ -12,10 +6,20 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from wbcbench.core import window
 from wbcbench.core.quality import Caution, Severity
+from wbcbench.core.record import Epoch, RunRecord
 from wbcbench.core.trace import Channel, Domain, Kind, Origin
 from wbcbench.core.window import TRAIN, WindowEnergy
-from wbcbench.energy.metrics import sum_if_all_known
+from wbcbench.energy.metrics import Reached, energy_to_accuracy, sum_if_all_known
+
+# Which channels speak for a part of the machine, and which part is the headline.
+#
+# A *speaker* is one way of reading one part of the machine: all channels of one meter with one kind
+# and one reading (both sockets, every GPU). Joules are summed over the channels of one speaker and
+# never across speakers: measured and modelled joules are not added, ``system`` is not added to
+# anything.
+
 
 # The GPU is what training loads; the CPU stands in where there is no GPU, and the whole machine
 # where neither can be read. Memory alone is no headline.
@@ -199,3 +203,55 @@ def _gpu_method(channel: Channel) -> str:
 def _family(reading: str) -> str:
     """The reading without a device number: ``package-0`` and ``package-1`` are one family."""
     return reading.rstrip("0123456789").rstrip("-_")
+
+
+# Seconds and joules of training up to the end of each epoch of one run.
+#
+# Only training steps count, as in ``train``: validation is counted apart, so that a run that looks
+# more often does not seem to learn more dearly.
+
+
+@dataclass(frozen=True, slots=True)
+class TimelinePoint:
+    """The state at the end of one epoch's training steps.
+
+    Attributes:
+        epoch: The epoch; its validation metrics belong to the weights of this moment.
+        time_s: Seconds of training steps so far.
+        energy_j: Joules of the same steps; ``None`` if those of one epoch are unknown.
+    """
+
+    epoch: Epoch
+    time_s: float
+    energy_j: float | None
+
+
+def timeline(record: RunRecord, who: Speaker | None) -> list[TimelinePoint]:
+    """One point for each finished epoch, in order."""
+    costs = [spoken_energy_j(record, who, window.epoch(each.index)) for each in record.epochs]
+    times = [each.end_s - each.start_s for each in record.epochs]
+    return [
+        TimelinePoint(epoch, sum(times[: i + 1]), sum_if_all_known(costs[: i + 1]))
+        for i, epoch in enumerate(record.epochs)
+    ]
+
+
+def cost_of_target(record: RunRecord, who: Speaker | None) -> Reached | None:
+    """What it took to reach the plan's target; ``None`` if this run never did."""
+    points = timeline(record, who)
+    return energy_to_accuracy(
+        [target_score(record, point.epoch) for point in points],
+        record.spec.target_value,
+        [point.time_s for point in points],
+        [point.energy_j for point in points],
+    )
+
+
+def target_score(record: RunRecord, epoch: Epoch) -> float | None:
+    """The plan's target metric after one epoch; ``None`` if it was not worked out."""
+    scores = {
+        "accuracy": epoch.accuracy,
+        "val_accuracy": epoch.val_accuracy,
+        "val_balanced_accuracy": epoch.val_balanced_accuracy,
+    }
+    return scores.get(record.spec.target_metric)
