@@ -14,7 +14,7 @@ DOORS = {
     "tensorflow": {"train", "measure.device_sync"},
     "keras": {"train", "measure.keras"},
     "pynvml": {"power"},
-    "codecarbon": {"power.codecarbon_feed"},
+    "codecarbon": {"power.codecarbon"},
     "cv2": {"data"},
     "kagglehub": {"data"},
     "matplotlib": {"report"},

@@ -183,7 +183,7 @@ def reachable(where: Machine, seconds: float = 3.0) -> float:
     from wbcbench.core.run_folder import Local, RunDir
     from wbcbench.core.spec import RunSpec
     from wbcbench.core.window import MonotonicClock
-    from wbcbench.power.meters import MeterRequest
+    from wbcbench.power.meter import MeterRequest
     from wbcbench.power.nvml import open_meters
     from wbcbench.power.sampler import Sampler
 

@@ -27,7 +27,7 @@ from wbcbench.doctor.overhead import cost_of, overhead
 from wbcbench.doctor.quiet_machine import governor
 from wbcbench.doctor.require import requirements
 from wbcbench.power.limit_note import LimitNote, open_note
-from wbcbench.power.recording import Asked
+from wbcbench.power.session import Asked
 from wbcbench.registry import CHECKUPS
 
 app = build_app(COMMANDS)

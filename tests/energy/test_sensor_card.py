@@ -18,10 +18,10 @@ from fakes.power_shapes import Constant, Ramp, Shape, Sine, Square, Telegraph
 from wbcbench.core.record import SensorCard
 from wbcbench.core.trace import Channel, Domain, Kind, Origin, Trace
 from wbcbench.energy.uncertainty import card_of, informed
-from wbcbench.power.known_sensors import known_sensor
-from wbcbench.power.meters import MeterRequest
+from wbcbench.power.meter import MeterRequest
 from wbcbench.power.nvml import open_meters
-from wbcbench.power.probing import probe
+from wbcbench.power.nvml_device import known_sensor
+from wbcbench.power.session import probe
 
 BUSY = Telegraph(60.0, 280.0, 0.05, seed=5)
 

@@ -19,10 +19,10 @@ from wbcbench.core.run_folder import Local, RunDir
 from wbcbench.core.spec import RunSpec
 from wbcbench.core.trace import Kind, Trace
 from wbcbench.energy.uncertainty import informed
-from wbcbench.power.meters import MeterRequest
+from wbcbench.power.meter import MeterRequest
 from wbcbench.power.nvml import open_meters
-from wbcbench.power.probing import probe
 from wbcbench.power.sampler import Sampler
+from wbcbench.power.session import probe
 
 IDLE_W = 55.0
 PROBE_AT_S, START_S, LOAD_AT_S = 1.0, 3.0, 6.3

@@ -20,7 +20,7 @@ from fakes.nvml_scenario import FakeGpu, Process, Scenario
 from program import wait_for
 from wbcbench.core.errors import CannotMeasureError, UsageError
 from wbcbench.measure.api import Meter
-from wbcbench.power.meters import MeterRequest
+from wbcbench.power.meter import MeterRequest
 from wbcbench.power.simulated import SyntheticMeter, open_meters
 
 REPOSITORY = Path(__file__).parents[2]

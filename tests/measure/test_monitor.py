@@ -34,8 +34,8 @@ from wbcbench.measure.child_command import (
 )
 from wbcbench.measure.monitoring import Monitored, monitor_command, write_polls
 from wbcbench.measure.spans import peak_power_w
-from wbcbench.power.meters import MeterRequest
-from wbcbench.power.recording import Asked
+from wbcbench.power.meter import MeterRequest
+from wbcbench.power.session import Asked
 from wbcbench.power.simulated import SyntheticMeter, open_meters
 
 app = build_app(COMMANDS)

@@ -22,7 +22,7 @@ from wbcbench.core.trace import Kind, Trace
 from wbcbench.core.window import MonotonicClock, Window, WindowEnergy
 from wbcbench.energy import uncertainty
 from wbcbench.energy.integrate import window_energy
-from wbcbench.power.meters import MeterRequest
+from wbcbench.power.meter import MeterRequest
 from wbcbench.power.nvml import open_meters
 from wbcbench.power.sampler import Sampler
 

@@ -12,8 +12,8 @@ from fakes.nvml_scenario import FakeGpu, Fault, Scenario
 from wbcbench.core.errors import CannotMeasureError
 from wbcbench.core.quality import Severity
 from wbcbench.core.spec import RunSpec
-from wbcbench.power.cooldown import LONGEST_S, Cooldown, cool_down
-from wbcbench.power.gpu_telemetry import GpuTelemetry
+from wbcbench.power.nvml import GpuTelemetry
+from wbcbench.power.telemetry import LONGEST_S, Cooldown, cool_down
 
 COOLING = ((0.0, 80.0), (100.0, 40.0))  # 0.4 °C a second
 

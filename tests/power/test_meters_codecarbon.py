@@ -17,7 +17,7 @@ from fakes.power_shapes import Constant
 from wbcbench.core.errors import UsageError
 from wbcbench.core.trace import Domain, Kind, Origin
 from wbcbench.power.codecarbon import open_meters
-from wbcbench.power.meters import EnergyMeter, MeterRequest
+from wbcbench.power.meter import EnergyMeter, MeterRequest
 
 LOCK = ".codecarbon.lock"
 
@@ -47,7 +47,7 @@ def wait_for(holds: Callable[[], bool], what: str) -> None:
 def feeds() -> Iterator[psutil.Process]:
     for child in psutil.Process().children(recursive=True):
         try:
-            if "wbcbench.power.codecarbon_feed" in child.cmdline():
+            if "wbcbench.power.codecarbon" in child.cmdline():
                 yield child
         except psutil.Error:
             continue
@@ -145,7 +145,7 @@ def test_when_it_is_killed_its_channels_fall_silent_and_the_run_goes_on(
 def test_it_ends_with_the_watcher_and_leaves_no_file(temporary_folder: Path) -> None:
     program = (
         "import time\n"
-        "from wbcbench.power.meters import MeterRequest\n"
+        "from wbcbench.power.meter import MeterRequest\n"
         "from wbcbench.power.codecarbon import open_meters\n"
         "with open_meters(MeterRequest())[0]:\n"
         "    print('ready', flush=True)\n    time.sleep(600)\n"

@@ -21,9 +21,8 @@ from fakes.nvml_scenario import (
 from fakes.power_shapes import Constant, Ramp
 from wbcbench.core.errors import CannotMeasureError
 from wbcbench.core.trace import Domain, Kind, Origin
-from wbcbench.power.gpu_telemetry import GpuProcess, GpuTelemetry, throttle_reasons
-from wbcbench.power.meters import EnergyMeter, MeterRequest
-from wbcbench.power.nvml import open_meters
+from wbcbench.power.meter import EnergyMeter, MeterRequest
+from wbcbench.power.nvml import GpuProcess, GpuTelemetry, open_meters, throttle_reasons
 
 NO_COUNTER = Counter(supported=False)
 
@@ -164,7 +163,7 @@ def test_a_driver_that_does_not_open_is_told_with_the_way_out(
 def test_a_machine_without_the_library_is_told_with_the_way_out() -> None:
     # In a process of its own: this one may have the scripted library loaded already.
     program = (
-        "from wbcbench.power.meters import MeterRequest\n"
+        "from wbcbench.power.meter import MeterRequest\n"
         "from wbcbench.power.nvml import open_meters\n"
         "from wbcbench.core.errors import CannotMeasureError\n"
         "import ctypes\n"

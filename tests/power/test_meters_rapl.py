@@ -15,7 +15,7 @@ from wbcbench.core.errors import CannotMeasureError
 from wbcbench.core.trace import Domain, Kind, Origin, Trace
 from wbcbench.core.window import Window
 from wbcbench.energy.integrate import window_energy
-from wbcbench.power.meters import EnergyMeter, MeterRequest
+from wbcbench.power.meter import EnergyMeter, MeterRequest
 from wbcbench.power.rapl import find_zones, open_meters
 
 NOBODY = 65534

@@ -9,7 +9,7 @@ from wbcbench.core.errors import UsageError
 from wbcbench.core.trace import Origin, Trace
 from wbcbench.core.window import Window
 from wbcbench.energy.integrate import window_energy
-from wbcbench.power.meters import MeterRequest
+from wbcbench.power.meter import MeterRequest
 from wbcbench.power.simulated import SHAPES, Signal, SyntheticMeter, open_meters
 
 signals = st.builds(

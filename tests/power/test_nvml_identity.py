@@ -10,10 +10,10 @@ from fakes.nvml_plugin import ScriptedNvml
 from fakes.nvml_scenario import FakeGpu, Scenario
 from wbcbench.core.board_state import same_bus
 from wbcbench.core.errors import CannotMeasureError, UsageError
-from wbcbench.power import nvml_library
-from wbcbench.power.identity import Gpu, choose, list_gpus, named_gpu
-from wbcbench.power.meters import MeterRequest
+from wbcbench.power import nvml_device
+from wbcbench.power.meter import MeterRequest
 from wbcbench.power.nvml import open_meters
+from wbcbench.power.nvml_device import Gpu, choose, list_gpus, named_gpu
 
 # NVML counts them 0, 1, 2; by PCI bus they come 2, 0, 1.
 GPUS = (
@@ -144,7 +144,7 @@ def test_what_the_driver_lists_is_what_is_chosen_from(scripted_nvml: ScriptedNvm
         FakeGpu(uuid="GPU-bb", bus="00000000:3B:00.0", mig=1),
     )
     scripted_nvml.play(Scenario(boards))
-    with nvml_library.session():
+    with nvml_device.session():
         first, second = list_gpus()
     assert (first.uuid, first.pci_bus_id, first.mig) == ("GPU-aa", "00000000:AF:00.0", False)
     assert (second.index, second.mig) == (1, True)

@@ -18,7 +18,7 @@ from program import wait_for
 from wbcbench.core.errors import CannotMeasureError, UsageError
 from wbcbench.core.run_folder import Local, RunDir
 from wbcbench.core.spec import RunSpec
-from wbcbench.power import nvml_library as nvml
+from wbcbench.power import nvml_device as nvml
 from wbcbench.power import requested_limit as power_limits
 from wbcbench.power.limit_note import LimitNote, abandoned_paths, open_note
 from wbcbench.power.power_limit import power_limit, put_back_abandoned, require

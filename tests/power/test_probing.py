@@ -12,10 +12,9 @@ from wbcbench.core.run_folder import Local, RunDir
 from wbcbench.core.spec import RunSpec
 from wbcbench.core.trace import Origin
 from wbcbench.core.window import MonotonicClock
-from wbcbench.power.meters import MeterRequest
+from wbcbench.power.meter import MeterRequest
 from wbcbench.power.nvml import open_meters
-from wbcbench.power.probing import channels_of, sensor_cards
-from wbcbench.power.recording import Asked, Recording
+from wbcbench.power.session import Asked, Recording, channels_of, sensor_cards
 
 NOISY = Sensor(update_s=0.1, window_s=0.1, noise_w=1.0)
 GPU = FakeGpu(power=Constant(60.0), instant=NOISY, counter=Counter(step_s=0.05))

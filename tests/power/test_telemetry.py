@@ -13,7 +13,7 @@ from builders.machine import COUNTER, GPU
 from wbcbench.core.run_folder import RunDir
 from wbcbench.core.trace import Domain, Origin
 from wbcbench.core.window import MonotonicClock
-from wbcbench.power.gpu_telemetry import GpuProcess, TelemetrySample
+from wbcbench.power.nvml import GpuProcess, TelemetrySample
 from wbcbench.power.telemetry import TelemetryRecorder, open_boards
 
 SEEN = TelemetrySample(

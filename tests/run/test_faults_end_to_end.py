@@ -23,7 +23,7 @@ from wbcbench.core.window import Window
 from wbcbench.energy.appraise import appraise
 from wbcbench.energy.checks import Evidence, cautions
 from wbcbench.energy.source import headline_channel, spoken_energy_j, spoken_uncertainty_j
-from wbcbench.power.meters import MeterRequest
+from wbcbench.power.meter import MeterRequest
 from wbcbench.power.nvml import open_meters
 from wbcbench.power.sampler import Sampler
 

@@ -59,7 +59,7 @@ def doctor(
     from wbcbench.doctor import examine
     from wbcbench.doctor.looking import look
     from wbcbench.doctor.require import requirements
-    from wbcbench.power.recording import Asked
+    from wbcbench.power.session import Asked
 
     requirements(require or [], ())  # a word that makes no sense is refused before looking
     asked = Asked(meters=options.words(meters), gpus=options.words(gpus), interval_s=interval)

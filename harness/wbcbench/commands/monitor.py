@@ -58,7 +58,7 @@ def monitor(
     and ends as long after it.
     """
     from wbcbench.measure import child_command, monitoring
-    from wbcbench.power.recording import Asked
+    from wbcbench.power.session import Asked
 
     _refuse_csv(csv)
     asked = Asked(meters=options.words(meters), gpus=options.words(gpus), interval_s=interval)

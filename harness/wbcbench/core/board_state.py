@@ -13,7 +13,7 @@ from wbcbench.core.window import Window
 
 # What a board did besides drawing power: rows of a log, and their summary for one window; pure.
 #
-# Knows nothing of the driver (see ``power.gpu_telemetry``), and nothing of what is too hot or whose
+# Knows nothing of the driver (see ``power.nvml``), and nothing of what is too hot or whose
 # process is a foreign one (see ``energy.checks``).
 
 

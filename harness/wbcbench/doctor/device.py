@@ -11,11 +11,10 @@ from typing import Any
 
 from wbcbench.core.errors import CannotMeasureError
 from wbcbench.doctor import Facts, Line, State
-from wbcbench.power import nvml_library as nvml
-from wbcbench.power.facts import gpu_facts
-from wbcbench.power.gpu_telemetry import processes
-from wbcbench.power.identity import Gpu, choose, list_gpus
+from wbcbench.power import nvml_device as nvml
 from wbcbench.power.limit_note import abandoned_paths
+from wbcbench.power.nvml import processes
+from wbcbench.power.nvml_device import Gpu, choose, gpu_facts, list_gpus
 
 TENSORFLOW_S = 300.0  # its import takes a minute on a busy machine
 _ASK_TENSORFLOW = "import tensorflow as tf; print(len(tf.config.list_physical_devices('GPU')))"

@@ -12,8 +12,8 @@ from wbcbench.core.run_folder import RunDir
 from wbcbench.core.window import IDLE, Clock, Window
 from wbcbench.doctor import Facts
 from wbcbench.measure.spans import recorded
-from wbcbench.power.metering import NEVER_AUTO
-from wbcbench.power.recording import Asked, Recording
+from wbcbench.power.meter import NEVER_AUTO
+from wbcbench.power.session import Asked, Recording
 
 LOOK_S = 3.0
 

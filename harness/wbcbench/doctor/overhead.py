@@ -26,10 +26,9 @@ from wbcbench.core.run_folder import RunDir
 from wbcbench.core.trace import Channel, Kind
 from wbcbench.core.window import Clock
 from wbcbench.energy.uncertainty import t_95
-from wbcbench.power.metering import open_meters
-from wbcbench.power.meters import EnergyMeter
-from wbcbench.power.recording import Asked
+from wbcbench.power.meter import EnergyMeter, open_meters
 from wbcbench.power.sampler import Sampler
+from wbcbench.power.session import Asked
 
 PAIRS = 10
 BLOCK = bytes(8 << 20)  # hashing a large block lets other threads run

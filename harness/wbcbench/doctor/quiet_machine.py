@@ -11,7 +11,7 @@ from statistics import stdev
 from wbcbench.core.provenance import virtualised
 from wbcbench.core.trace import Kind
 from wbcbench.doctor import Facts, Line, State
-from wbcbench.power.recording import SHARED
+from wbcbench.power.session import SHARED
 
 BUSY_SHARE = 0.25  # of the processors, over the last minute
 CPUFREQ = Path("/sys/devices/system/cpu")

@@ -32,7 +32,7 @@ from wbcbench.energy.appraise import appraise
 from wbcbench.measure.device_sync import synchronise
 from wbcbench.measure.side_sampler import SideSampler
 from wbcbench.measure.spans import Headline, Recorded, Span, recorded, with_write_error
-from wbcbench.power.recording import Asked
+from wbcbench.power.session import Asked
 
 
 class Meter:

@@ -24,7 +24,7 @@ from wbcbench.energy.integrate import EnergyCurve, energy_curve
 from wbcbench.energy.source import followed
 from wbcbench.measure.child_command import ChildCommand, signals_to
 from wbcbench.measure.spans import Recorded, Span, recorded, with_write_error
-from wbcbench.power.recording import Asked, Recording
+from wbcbench.power.session import Asked, Recording
 from wbcbench.run.live import REDRAW_S
 from wbcbench.run.telling import Teller
 from wbcbench.run.watts import WattsView

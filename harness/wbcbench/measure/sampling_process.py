@@ -27,7 +27,7 @@ from pydantic import TypeAdapter
 from wbcbench.core.errors import WbcbenchError
 from wbcbench.core.run_folder import RunDir
 from wbcbench.core.window import MonotonicClock
-from wbcbench.power.recording import Asked, Recording
+from wbcbench.power.session import Asked, Recording
 
 STOP = "stop"
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from wbcbench.core.errors import CannotMeasureError, UsageError, WbcbenchError
 from wbcbench.measure.sampling_process import STOP
-from wbcbench.power.recording import Asked
+from wbcbench.power.session import Asked
 
 END_S = 30.0  # an edge, and a driver that hangs at the end
 

@@ -21,7 +21,7 @@ from wbcbench.energy import appraise
 from wbcbench.energy.checks import Evidence, cautions
 from wbcbench.energy.integrate import EnergyCurve, energy_curve
 from wbcbench.energy.source import spoken_power_w
-from wbcbench.power.recording import SHARED
+from wbcbench.power.session import SHARED
 
 PEAK_OVER_S = 1.0  # a counter's steps are too coarse to tell power over less
 

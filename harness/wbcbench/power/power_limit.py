@@ -18,9 +18,7 @@ import pynvml
 
 from wbcbench.core.errors import CannotMeasureError, UsageError
 from wbcbench.core.units import mw_from_w, w_from_mw
-from wbcbench.power import nvml_library as nvml
-from wbcbench.power.facts import enforced_limit_w
-from wbcbench.power.identity import Gpu, choose, list_gpus
+from wbcbench.power import nvml_device as nvml
 from wbcbench.power.limit_note import (
     LimitNote,
     NoteInUseError,
@@ -29,6 +27,7 @@ from wbcbench.power.limit_note import (
     open_abandoned,
     open_note,
 )
+from wbcbench.power.nvml_device import Gpu, choose, enforced_limit_w, list_gpus
 
 
 @dataclass(frozen=True, slots=True)

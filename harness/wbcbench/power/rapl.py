@@ -15,7 +15,7 @@ from pydantic import JsonValue
 from wbcbench.core.errors import CannotMeasureError
 from wbcbench.core.trace import Channel, Domain, Kind, Origin
 from wbcbench.core.units import j_from_uj, w_from_uw
-from wbcbench.power.meters import EnergyMeter, MeterRequest
+from wbcbench.power.meter import EnergyMeter, MeterRequest
 
 # `intel-rapl:0` is a zone and `intel-rapl:0:1` a part of it. AMD processors show the same names:
 # the kernel's driver serves both. `intel-rapl-mmio` is a second door to the same package.

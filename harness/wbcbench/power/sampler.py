@@ -23,7 +23,7 @@ from wbcbench.core.record import Sampling
 from wbcbench.core.run_folder import RunDir, append_line
 from wbcbench.core.trace import Channel
 from wbcbench.core.window import Clock
-from wbcbench.power.meters import EnergyMeter
+from wbcbench.power.meter import EnergyMeter
 
 # Share of the period, uniform to both sides. A load that switches in step with the polls has every
 # edge cut at the same place; its errors cancel only if the polls wander about a whole edge's width.

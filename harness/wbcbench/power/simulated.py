@@ -14,7 +14,7 @@ from pydantic import JsonValue
 from wbcbench.core.errors import UsageError
 from wbcbench.core.trace import Channel, Domain, Kind, Origin
 from wbcbench.core.window import Clock, MonotonicClock
-from wbcbench.power.meters import EnergyMeter, MeterRequest
+from wbcbench.power.meter import EnergyMeter, MeterRequest
 
 SHAPES = ("sine", "square")
 

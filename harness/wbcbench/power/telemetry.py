@@ -1,14 +1,10 @@
-"""Heat, clocks, throttling, load and processes of each board, looked at once a second.
-
-A thread a board, apart from the sampler's: these driver calls are slow on some machines and must
-never delay a power reading. Losing telemetry never ends a run; joules do not depend on it.
-"""
+"""Samples of what boards do besides drawing power; and waiting until they are cool."""
 
 from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
@@ -22,14 +18,20 @@ from wbcbench.core.trace import Channel, Domain, Origin
 from wbcbench.core.window import Clock
 
 if TYPE_CHECKING:
-    from wbcbench.power.gpu_telemetry import TelemetrySample
+    from wbcbench.power.nvml import TelemetrySample
+
+# Heat, clocks, throttling, load and processes of each board, looked at once a second.
+#
+# A thread a board, apart from the sampler's: these driver calls are slow on some machines and must
+# never delay a power reading. Losing telemetry never ends a run; joules do not depend on it.
+
 
 INTERVAL_S = 1.0
 JOIN_S = 2.0  # a driver that hangs longer is left behind: its thread is a daemon
 
 
 class Board(Protocol):
-    """A board that can be looked at; ``power.gpu_telemetry.GpuTelemetry`` is one."""
+    """A board that can be looked at; ``power.nvml.GpuTelemetry`` is one."""
 
     uuid: str
 
@@ -53,7 +55,7 @@ def open_boards(channels: Iterable[Channel], stack: ExitStack) -> list[Board]:
 
 
 def _opened(uuid: str, stack: ExitStack) -> Board | None:
-    from wbcbench.power.gpu_telemetry import GpuTelemetry
+    from wbcbench.power.nvml import GpuTelemetry
 
     try:
         return stack.enter_context(GpuTelemetry(uuid))
@@ -86,7 +88,7 @@ class _Looker:
             self.error = error
 
     def _look(self) -> BoardSample:
-        from wbcbench.power.gpu_telemetry import throttle_reasons
+        from wbcbench.power.nvml import throttle_reasons
 
         t_s, seen = self.clock.now_s(), self.board.read()
         mask = seen.throttle_mask
@@ -155,3 +157,63 @@ class TelemetryRecorder:
     def error(self) -> OSError | None:
         """Why looking ended early; ``None`` while all is well."""
         return next((each.error for each in self._lookers if each.error is not None), None)
+
+
+# Waiting until the measured GPUs are no warmer than asked, before a run begins.
+#
+# Energy follows temperature: runs that are to be compared should begin in one temperature band. The
+# wait has an end, for a board in a warm room may never get there; what was reached is recorded.
+
+
+LONGEST_S = 900.0
+LOOK_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Cooldown:
+    """How a wait went.
+
+    Attributes:
+        asked_c: The temperature asked for, in degrees Celsius.
+        reached_c: That of the warmest board at the end.
+        waited_s: How long it took.
+        is_reached: Whether it was reached within ``LONGEST_S``.
+    """
+
+    asked_c: float
+    reached_c: float
+    waited_s: float
+    is_reached: bool
+
+
+def cool_down(
+    boards: Sequence[Board], asked_c: float, clock: Clock, may_wait: Callable[[], bool]
+) -> Cooldown:
+    """Wait until the warmest board is at most ``asked_c``.
+
+    Args:
+        boards: Entered boards.
+        asked_c: Degrees Celsius.
+        clock: Source of time.
+        may_wait: Whether nobody has asked to stop.
+
+    Raises:
+        CannotMeasureError: No board tells its temperature.
+    """
+    start_s = clock.now_s()
+    while True:
+        warmest_c = _warmest_c(boards, asked_c)
+        waited_s = clock.now_s() - start_s
+        if warmest_c <= asked_c or waited_s >= LONGEST_S or not may_wait():
+            return Cooldown(asked_c, warmest_c, waited_s, warmest_c <= asked_c)
+        clock.sleep_until(clock.now_s() + LOOK_S)
+
+
+def _warmest_c(boards: Sequence[Board], asked_c: float) -> float:
+    told = [degrees for board in boards if (degrees := board.read().temperature_c) is not None]
+    if told:
+        return max(told)
+    raise CannotMeasureError(
+        f"--cooldown {asked_c:g} needs a GPU that tells its temperature, and none is measured "
+        "here. Leave --cooldown out, or measure a GPU with --meters nvml."
+    )

@@ -22,13 +22,11 @@ from wbcbench.core.trace import Domain
 from wbcbench.core.window import IDLE_COLD, IDLE_POST, STARTUP, Clock, phase, utc_now
 from wbcbench.energy import source
 from wbcbench.energy.account import Story, account
-from wbcbench.power import metering
-from wbcbench.power.cooldown import cool_down
-from wbcbench.power.meters import MeterRequest
-from wbcbench.power.probing import channels_of, sensor_cards
+from wbcbench.power.meter import MeterRequest, open_meters
 from wbcbench.power.requested_limit import power_limits
 from wbcbench.power.sampler import Sampler
-from wbcbench.power.telemetry import Board, TelemetryRecorder, open_boards
+from wbcbench.power.session import channels_of, sensor_cards
+from wbcbench.power.telemetry import Board, TelemetryRecorder, cool_down, open_boards
 from wbcbench.run import execution
 from wbcbench.run.interrupts import Interrupts
 from wbcbench.run.live import REDRAW_S, View
@@ -63,7 +61,7 @@ class Watcher:
         with ExitStack() as stack:
             self._holds = [self._lock_host(stack)]
             limits = stack.enter_context(power_limits(self._spec))
-            self._opened = metering.open_meters(self._spec.meters, self._request(), stack)
+            self._opened = open_meters(self._spec.meters, self._request(), stack)
             self._holds += [self._lock(uuid, stack) for uuid in self._gpus()]
             boards = open_boards(channels_of(self._opened.meters, ()), stack)
             cooled = self._cooled(boards)

@@ -25,9 +25,9 @@ from wbcbench.core.record import RunRecord
 from wbcbench.core.run_condition import condition
 from wbcbench.core.run_folder import Local, RunDir, study_runs
 from wbcbench.core.spec import RunSpec
-from wbcbench.power import metering
+from wbcbench.power import meter
 from wbcbench.power import requested_limit as power_limits
-from wbcbench.power.meters import MeterRequest
+from wbcbench.power.meter import MeterRequest
 from wbcbench.run import finalise
 from wbcbench.run.saying import Say, preparing
 from wbcbench.table import aftermath, logs
@@ -44,7 +44,7 @@ def with_data(spec: RunSpec, local: Local, say: Say) -> RunSpec:
         UsageError: The images are missing or damaged, or the batch is larger than the data.
         CannotMeasureError: A meter asked for by name does not work here.
     """
-    metering.require(spec.meters, MeterRequest(gpus=spec.gpus, country=spec.country))
+    meter.require(spec.meters, MeterRequest(gpus=spec.gpus, country=spec.country))
     power_limits.require(spec)
     dataset = _load(spec, local, say)
     if spec.batch_size > len(dataset.train.labels):
