@@ -13,10 +13,10 @@ from typing import Any
 from wbcbench.core.errors import unknown_name
 
 VARIANTS: Mapping[str, str] = {
-    "leaky-dropout": "train.leaky_dropout:VARIANT",
-    "relu-dropout": "train.relu_dropout:VARIANT",
-    "leaky-batchnorm": "train.leaky_batchnorm:VARIANT",
-    "relu-batchnorm": "train.relu_batchnorm:VARIANT",
+    "leaky-dropout": "train.variants:LEAKY_DROPOUT",
+    "relu-dropout": "train.variants:RELU_DROPOUT",
+    "leaky-batchnorm": "train.variants:LEAKY_BATCHNORM",
+    "relu-batchnorm": "train.variants:RELU_BATCHNORM",
 }
 
 # In this order `--meters auto` tries them; `synthetic` only when named.

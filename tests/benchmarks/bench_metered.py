@@ -29,13 +29,12 @@ import json, sys, time, keras
 from pathlib import Path
 from wbcbench.data import load
 from wbcbench.core.spec import RunSpec
-from wbcbench.train import device, feed, sets
-from wbcbench.train import training_network as network
+from wbcbench.train import inputs, trainer
 spec = RunSpec(**json.loads(sys.argv[1]))
-device.configure(spec)
-parts = sets.divide(load(Path(sys.argv[2]) if sys.argv[2] else None), spec)
-device.wake()
-model = network.build(spec)
+trainer.configure(spec)
+parts = inputs.divide(load(Path(sys.argv[2]) if sys.argv[2] else None), spec)
+trainer.wake()
+model = trainer.build_network(spec)
 
 class Stamps(keras.callbacks.Callback):
     seconds = []
@@ -43,7 +42,7 @@ class Stamps(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None): self.seconds.append(time.perf_counter() - self.start)
 
 stamps = Stamps()
-model.fit(feed.training(parts.train, spec), epochs=spec.epochs, shuffle=False, verbose=0,
+model.fit(inputs.training(parts.train, spec), epochs=spec.epochs, shuffle=False, verbose=0,
           callbacks=[stamps])
 print(json.dumps(stamps.seconds))
 """

@@ -143,21 +143,21 @@ def work(job: dict[str, Any]) -> None:
     import numpy as np
 
     from wbcbench.data.load import load
-    from wbcbench.train import device, feed, training_network
+    from wbcbench.train import inputs, trainer
 
     spec = spec_of(job)
-    device.configure(spec)
+    trainer.configure(spec)
     dataset = load(Path(job["data"]))
     order = np.random.default_rng(0).permutation(len(dataset.train))
     train = dataset.train.take(order[: job["images"] or None])
-    model = training_network.build(spec)
-    batches = feed.training(train, spec)
+    model = trainer.build_network(spec)
+    batches = inputs.training(train, spec)
     naive = {
         "x": train.images.astype(np.float32) / 255,
-        "y": feed.one_hot(train.labels),
+        "y": inputs.one_hot(train.labels),
         "batch_size": spec.batch_size,
     }
-    test = feed.evaluation(dataset.test)
+    test = inputs.evaluation(dataset.test)
 
     class Epochs(keras.callbacks.Callback):  # type: ignore[misc]
         def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:

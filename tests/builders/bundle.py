@@ -46,8 +46,7 @@ from wbcbench.run.finalise import NOBODY_WATCHED
 from wbcbench.study import plan
 from wbcbench.study.experiment import Experiment, Pauses, SubmissionDetails
 from wbcbench.table import aftermath
-from wbcbench.train.predictions import write_predictions
-from wbcbench.train.scores import score
+from wbcbench.train.scores import score, write_predictions
 
 PLANNED_UTC = datetime(2026, 3, 1, 9, 0, tzinfo=UTC)
 PLANNED_S = 5000.0  # the same moment on the monotonic clock

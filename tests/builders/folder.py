@@ -22,7 +22,7 @@ from wbcbench.core.run_folder import Local, RunDir
 from wbcbench.core.trace import Channel, Trace
 from wbcbench.core.window import Window
 from wbcbench.energy.account import account
-from wbcbench.train import predictions
+from wbcbench.train import scores
 
 TRAIN_STEPS_J = 250.0 * (70.0 - 4.0)  # of a `run_folder`: training without validation
 
@@ -133,7 +133,7 @@ def write_predictions(
     images = image_set([-1 if p is None else p for p in photographs], labels)
     if seen_in_train is not None:
         images = replace(images, seen_in_train=seen_in_train)
-    predictions.write_predictions(run.predictions_path, images, probabilities)
+    scores.write_predictions(run.predictions_path, images, probabilities)
 
 
 def run_folder(results: Path, *traces: Trace, study: str = "runs") -> RunDir:

@@ -19,9 +19,9 @@ SPEC = RunSpec(variant="leaky-dropout", seed=7)
 TRAIN_A_LITTLE = """
 import json, sys
 import keras, numpy as np
-from wbcbench.train.input import training_batches
+from wbcbench.train.network import training_batches
 from wbcbench.core.spec import RunSpec
-from wbcbench.train import device, training_network as network
+from wbcbench.train import trainer
 variant, *seeds = sys.argv[1:]
 drawn = np.random.default_rng(0)
 images = drawn.integers(0, 256, (20, 80, 80, 3)).astype(np.uint8)
@@ -29,8 +29,8 @@ labels = np.eye(5, dtype=np.float32)[drawn.integers(1, 5, 20)]
 
 def metrics(seed):
     spec = RunSpec(variant=variant, seed=seed, batch_size=8)
-    device.configure(spec)
-    model = network.build(spec)
+    trainer.configure(spec)
+    model = trainer.build_network(spec)
     batches = training_batches(images, labels, batch_size=spec.batch_size, seed=spec.seed)
     history = model.fit(batches, epochs=2, shuffle=False, verbose=0).history
     return [[float(x).hex() for x in history[name]] for name in ("loss", "accuracy")]

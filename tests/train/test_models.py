@@ -13,9 +13,7 @@ from typer.testing import CliRunner
 from wbcbench.cli import COMMANDS, build_app
 from wbcbench.core.errors import UsageError
 from wbcbench.registry import VARIANTS, load_part
-from wbcbench.train.backbone import builder
-from wbcbench.train.layer_table import flops_per_image, layer_table
-from wbcbench.train.models import ModelSettings, Variant
+from wbcbench.train.variants import ModelSettings, Variant, builder, flops_per_image, layer_table
 
 pytestmark = pytest.mark.tensorflow
 

@@ -8,10 +8,8 @@ import pytest
 import tensorflow as tf
 
 from wbcbench.registry import VARIANTS, load_part
-from wbcbench.train.adam import OnePassAdam
-from wbcbench.train.convolution import Conv2D
-from wbcbench.train.input import evaluation_batches, scaled, training_batches
-from wbcbench.train.models import ModelSettings
+from wbcbench.train.network import Conv2D, OnePassAdam, evaluation_batches, scaled, training_batches
+from wbcbench.train.variants import ModelSettings
 
 pytestmark = pytest.mark.tensorflow
 

@@ -13,7 +13,7 @@ from data_folders import write_folder, write_table
 from trainer_driver import Told, TrainerUnderTest, train
 from wbcbench.core.spec import RunSpec
 from wbcbench.data.dataset import CLASSES
-from wbcbench.train.control import ORPHANED
+from wbcbench.train.stage import ORPHANED
 from wbcbench.train.tensorboard_log import EPOCHS_FILE
 from wbcbench.train.trainer import failure
 

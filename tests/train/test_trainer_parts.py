@@ -18,15 +18,13 @@ from wbcbench.core.errors import UsageError
 from wbcbench.core.run_folder import Messenger
 from wbcbench.core.spec import RunSpec
 from wbcbench.data.dataset import Dataset
-from wbcbench.train import feed, training_network
-from wbcbench.train.control import Control
-from wbcbench.train.device import pci_bus_id
-from wbcbench.train.facts import environment
-from wbcbench.train.inference import WARM_UP_CALLS, InferenceLoop
-from wbcbench.train.phases import Phases
-from wbcbench.train.predictions import write_predictions
-from wbcbench.train.sets import dataset_facts, divide
-from wbcbench.train.warmup import excerpt, undone
+from wbcbench.train import inputs, trainer
+from wbcbench.train.evaluate import WARM_UP_CALLS, InferenceLoop
+from wbcbench.train.inputs import dataset_facts, divide
+from wbcbench.train.loop import excerpt, undone
+from wbcbench.train.scores import write_predictions
+from wbcbench.train.stage import Control, Phases
+from wbcbench.train.trainer import environment, pci_bus_id
 
 pytestmark = pytest.mark.tensorflow
 
@@ -87,11 +85,11 @@ def test_warm_up_moves_every_kind_of_variable_and_puts_all_back(
     variant: str, precision: str
 ) -> None:
     keras.config.set_dtype_policy(precision)
-    model = training_network.build(replace(SPEC, variant=variant))
+    model = trainer.build_network(replace(SPEC, variant=variant))
     model.optimizer.build(model.trainable_variables)
     before = everything(model)
     with undone(model):
-        model.fit(feed.training(colourful(10), SPEC), shuffle=False, verbose=0)
+        model.fit(inputs.training(colourful(10), SPEC), shuffle=False, verbose=0)
         moved = [bool((a != b).any()) for a, b in zip(before, everything(model), strict=True)]
     assert sum(moved) > len(model.trainable_variables)
     for old, new in zip(before, everything(model), strict=True):
@@ -99,9 +97,9 @@ def test_warm_up_moves_every_kind_of_variable_and_puts_all_back(
 
 
 def test_two_networks_of_one_spec_begin_with_equal_weights_whatever_was_drawn_before() -> None:
-    first = training_network.build(SPEC).get_weights()
+    first = trainer.build_network(SPEC).get_weights()
     keras.random.normal((3,))
-    for one, two in zip(first, training_network.build(SPEC).get_weights(), strict=True):
+    for one, two in zip(first, trainer.build_network(SPEC).get_weights(), strict=True):
         np.testing.assert_array_equal(one, two)
 
 
@@ -120,22 +118,22 @@ def test_an_excerpt_has_the_batches_of_a_whole_epoch(
     images: int, steps: int, sizes: list[int]
 ) -> None:
     few = excerpt(colourful(images), steps=steps, batch_size=8)
-    batches = feed.training(few, replace(SPEC, batch_size=8))
+    batches = inputs.training(few, replace(SPEC, batch_size=8))
     assert [len(labels) for _, labels in batches] == sizes
 
 
 def test_batches_hold_every_image_once_in_an_order_that_changes_with_the_epoch() -> None:
     images = colourful(10)
-    batches = feed.training(images, SPEC)
+    batches = inputs.training(images, SPEC)
     orders = [[float(x) for pixels, _ in batches for x in pixels[:, 0, 0, 0]] for _ in range(2)]
     assert sorted(orders[0]) == sorted(orders[1])
     assert orders[0] != orders[1]
-    again = feed.training(images, SPEC)
+    again = inputs.training(images, SPEC)
     assert [float(x) for pixels, _ in again for x in pixels[:, 0, 0, 0]] == orders[0]
 
 
 def test_labels_stand_one_column_to_the_right_and_pixels_between_zero_and_one() -> None:
-    pixels, labels = next(iter(feed.evaluation(colourful(4))))
+    pixels, labels = next(iter(inputs.evaluation(colourful(4))))
     assert np.argmax(labels, axis=1).tolist() == [1, 2, 3, 4]
     assert labels.shape == (4, 5)
     assert pixels.dtype == "float32"
@@ -143,7 +141,7 @@ def test_labels_stand_one_column_to_the_right_and_pixels_between_zero_and_one() 
 
 
 def test_evaluation_batches_are_no_larger_than_the_set() -> None:
-    assert [len(labels) for _, labels in feed.evaluation(colourful(3))] == [3]
+    assert [len(labels) for _, labels in inputs.evaluation(colourful(3))] == [3]
 
 
 def test_a_batch_larger_than_the_training_set_is_refused() -> None:

@@ -32,7 +32,7 @@ class Predictions:
     """What the network said of ``n`` images.
 
     Attributes:
-        file, image_sha256, split, y_true, y_pred: ``[n]``, as ``train.predictions`` has them.
+        file, image_sha256, split, y_true, y_pred: ``[n]``, as ``train.scores`` has them.
         group_id, original_id: ``[n]``; -1 = unknown.
         seen_in_train: ``[n]``.
         probabilities: ``[n, outputs]``; column 0 is the output that no label uses.

@@ -11,12 +11,12 @@ import typer
 
 from wbcbench.commands import completion
 from wbcbench.registry import VARIANTS, load_part
-from wbcbench.train.models import ModelSettings, Variant
+from wbcbench.train.variants import ModelSettings, Variant
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from wbcbench.train.layer_table import LayerRow
+    from wbcbench.train.variants import LayerRow
 
 SCHEMA = "wbcbench.models/1"
 
@@ -80,7 +80,7 @@ def _layers(variant: Variant, settings: ModelSettings) -> tuple[LayerRow, ...]:
     # TensorFlow greets on stderr with remarks about the processor; nobody asked for them here.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
-    from wbcbench.train.layer_table import layer_table
+    from wbcbench.train.variants import layer_table
 
     return layer_table(variant.build(settings))
 

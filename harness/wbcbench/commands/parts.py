@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from wbcbench.registry import KINDS, load_part
-from wbcbench.train.models import Variant
+from wbcbench.train.variants import Variant
 
 
 @dataclass(frozen=True, slots=True)

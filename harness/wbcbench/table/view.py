@@ -25,7 +25,7 @@ from wbcbench.energy.source import (
     spoken_power_w,
 )
 from wbcbench.registry import VARIANTS, load_part
-from wbcbench.train.models import Variant
+from wbcbench.train.variants import Variant
 
 ABSENT = "absent"
 

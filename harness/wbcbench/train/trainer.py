@@ -1,23 +1,45 @@
-"""The child process that trains: ``python -m wbcbench.train.trainer RUN_DIR MARK_FD``.
-
-It knows nothing of meters. What it sees it tells over the pipe ``MARK_FD`` (see ``marks``); what
-it is told comes in words on standard input; what it prints goes to the run's log. TensorFlow is
-imported after the ear is open, so that a dead watcher is noticed during the import too.
-"""
+"""The trainer: the child process that loads TensorFlow, trains one run and reports by messages."""
 
 from __future__ import annotations
 
 import contextlib
+import os
+import platform
+import re
 import signal
 import sys
+import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Literal
+
+import keras
+import numpy as np
+import tensorflow as tf
 
 from wbcbench.core.errors import WbcbenchError
-from wbcbench.core.record import Failure
+from wbcbench.core.record import Failure, ModelFacts
 from wbcbench.core.run_folder import Messenger, RunDir
-from wbcbench.train.control import Control
+from wbcbench.core.spec import RunSpec
+from wbcbench.core.window import IDLE_CONTEXT, STARTUP, MonotonicClock
+from wbcbench.data.dataset import Dataset
+from wbcbench.data.load import load
+from wbcbench.registry import load_part
+from wbcbench.train import inputs
+from wbcbench.train.evaluate import infer, score_test
+from wbcbench.train.inputs import Forward, dataset_facts, divide
+from wbcbench.train.loop import train, warm_up
+from wbcbench.train.network import OnePassAdam
+from wbcbench.train.stage import Control, Phases, Stage, Wire
+from wbcbench.train.variants import ModelSettings, Variant, flops_per_image
+
+# The child process that trains: ``python -m wbcbench.train.trainer RUN_DIR MARK_FD``.
+#
+# It knows nothing of meters. What it sees it tells over the pipe ``MARK_FD`` (see ``marks``); what
+# it is told comes in words on standard input; what it prints goes to the run's log. TensorFlow is
+# imported after the ear is open, so that a dead watcher is noticed during the import too.
+
 
 KINDS = {
     "MemoryError": "out-of-memory",
@@ -39,8 +61,6 @@ def main(arguments: Sequence[str]) -> int:
     # Keras imports it where it can, half a second of each start, for plots that no run draws.
     sys.modules["matplotlib"] = None  # type: ignore[assignment]
     try:
-        from wbcbench.train.session import carry_out
-
         end = carry_out(RunDir(Path(folder)), messenger, control)
     except WbcbenchError as error:
         _tell(messenger, error)
@@ -67,6 +87,242 @@ def failure(error: Exception) -> Failure:
         message=str(error) or name,
         traceback="".join(traceback.format_exception(error)),
     )
+
+
+# One run as the trainer lives it: start-up, idle, warm-up, training, test, inference.
+
+
+End = Literal["done", "interrupted"]
+
+
+def carry_out(run: RunDir, messenger: Messenger, control: Control) -> End:
+    """Carry out the run of a folder.
+
+    After ``stop`` the epoch in hand is finished with its validation, and the rest is left out.
+    """
+    clock = MonotonicClock()
+    wire = Wire(messenger, control, Phases(messenger, synchronise, clock), clock)
+    spec = run.read_spec()
+    stage = start_up(run, spec, wire)
+    wire.progress(IDLE_CONTEXT)
+    wire.phases.idle(IDLE_CONTEXT, spec.idle_s)
+    wire.progress("ready")
+    if not control.wait_for_go():
+        return "interrupted"
+    warm_up(stage)
+    if control.is_stopping or not train(stage) or control.is_stopping:
+        return "interrupted"
+    score_test(stage)
+    return "done" if infer(stage) else "interrupted"
+
+
+# From the process's start to a network that waits for ``go``.
+
+
+_TELL_LOADING_EVERY_S = 0.5
+
+
+def start_up(run: RunDir, spec: RunSpec, wire: Wire) -> Stage:
+    """Make data, device context and network ready, and close the ``startup`` window.
+
+    The watcher opened that window when it started this process.
+
+    Raises:
+        UsageError: The data cannot be read or does not fit the spec.
+    """
+    configure(spec)
+    dataset = _load(run, spec, wire)
+    sets = divide(dataset, spec)
+    wire.messenger.send({"dataset": dataset_facts(dataset, sets)})
+    wire.progress(STARTUP)
+    where = wake()
+    model = build_network(spec)
+    forward = Forward(model, jit_compile=spec.xla)
+    stage = Stage(run, spec, dataset, sets, model, forward, inputs.batches(sets, spec), wire)
+    facts = model_facts(model, device_name=where, steps_per_epoch=stage.steps_per_epoch)
+    wire.messenger.send({"model": facts})
+    wire.phases.close(STARTUP, wire.phases.edge_s())
+    return stage
+
+
+def _load(run: RunDir, spec: RunSpec, wire: Wire) -> Dataset:
+    local = run.read_local()
+    last_s = 0.0
+
+    def tell(done: int, images: int) -> None:
+        nonlocal last_s
+        if time.monotonic() - last_s >= _TELL_LOADING_EVERY_S:
+            last_s = time.monotonic()
+            place = {"phase": "loading", "step": done, "steps": images}
+            wire.messenger.send({"progress": place})
+
+    wire.progress("loading")
+    return load(
+        Path(local.data) if local.data else None,
+        image_size=spec.image_size,
+        cache_dir=Path(local.cache_dir) if local.cache_dir else None,
+        skip_unreadable=local.skip_unreadable,
+        on_progress=tell,
+    )
+
+
+# The network of a run, built and compiled exactly as its spec says.
+
+
+def build_network(spec: RunSpec) -> keras.Model:
+    """Build and compile the network; equal specs give equal weights.
+
+    Seeds are set here, right before the weights are drawn, so that nothing that was done earlier
+    (drawing synthetic images, reading a cache) can move them.
+    """
+    keras.utils.set_random_seed(spec.seed)
+    variant: Variant = load_part("variant", spec.variant)
+    settings = ModelSettings(
+        image_size=spec.image_size,
+        leaky_slope=spec.leaky_slope,
+        dropout_conv=spec.dropout_conv,
+        dropout_dense=spec.dropout_dense,
+        tuned=spec.tuned,
+    )
+    model = variant.build(settings)
+    adam = OnePassAdam if spec.tuned else keras.optimizers.Adam
+    model.compile(
+        optimizer=adam(spec.learning_rate, name="adam"),
+        loss=keras.losses.CategoricalCrossentropy(),
+        metrics=["accuracy"],
+        # Keras' own choice, "auto", differs between machines.
+        jit_compile=spec.xla,
+        steps_per_execution=spec.steps_per_execution,
+    )
+    return model
+
+
+# What the record says of the network and of the software that ran it.
+
+
+ENVIRONMENT_THAT_MATTERS = (
+    "CUDA_DEVICE_ORDER",
+    "CUDA_VISIBLE_DEVICES",
+    "GLIBC_TUNABLES",
+    "KERAS_BACKEND",
+    "NVIDIA_TF32_OVERRIDE",
+    "OMP_NUM_THREADS",
+    "PYTHONHASHSEED",
+    "TF_CUDNN_DETERMINISTIC",
+    "TF_CUDNN_USE_AUTOTUNE",
+    "TF_DETERMINISTIC_OPS",
+    "TF_ENABLE_ONEDNN_OPTS",
+    "TF_FORCE_GPU_ALLOW_GROWTH",
+    "TF_GPU_ALLOCATOR",
+    "TF_GPU_THREAD_COUNT",
+    "TF_GPU_THREAD_MODE",
+    "TF_NUM_INTEROP_THREADS",
+    "TF_NUM_INTRAOP_THREADS",
+    "TF_XLA_FLAGS",
+    "XLA_FLAGS",
+)
+"""They change how TensorFlow computes. A list, not a prefix: other programs use ``TF_`` too."""
+
+
+def model_facts(model: keras.Model, *, device_name: str, steps_per_epoch: int) -> ModelFacts:
+    """Return the facts of a compiled ``model``."""
+    trainable = sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
+    return ModelFacts(
+        params_total=int(model.count_params()),
+        params_trainable=trainable,
+        flops_per_image=flops_per_image(model),
+        steps_per_epoch=steps_per_epoch,
+        optimizer=_optimizer_name(model),
+        jit_compile=bool(model.jit_compile),
+        device=device_label(device_name),
+        device_pci_bus_id=device_pci_bus_id(),
+        versions=versions(),
+        environment=environment(os.environ),
+    )
+
+
+def versions() -> dict[str, str | None]:
+    """Return versions; CUDA and cuDNN are those TensorFlow was built with, ``None`` without."""
+    build = tf.sysconfig.get_build_info()
+    return {
+        "python": platform.python_version(),
+        "tensorflow": tf.__version__,
+        "keras": keras.__version__,
+        "numpy": np.__version__,
+        "cuda": build.get("cuda_version"),
+        "cudnn": build.get("cudnn_version"),
+    }
+
+
+def environment(variables: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables that change how TensorFlow computes."""
+    return {
+        name: value for name, value in sorted(variables.items()) if name in ENVIRONMENT_THAT_MATTERS
+    }
+
+
+def _optimizer_name(model: keras.Model) -> str:
+    """The optimiser itself, not the loss scaling that half precision wraps around it."""
+    inner = getattr(model.optimizer, "inner_optimizer", model.optimizer)
+    return str(inner.name)
+
+
+# How TensorFlow is set before the first operation, and what it runs on.
+
+
+def configure(spec: RunSpec) -> None:
+    """Set determinism, threads and precision. Call before anything is computed."""
+    if spec.deterministic:
+        tf.config.experimental.enable_op_determinism()
+    if spec.threads is not None:
+        tf.config.threading.set_intra_op_parallelism_threads(spec.threads)
+    keras.config.set_dtype_policy(spec.precision)
+
+
+def wake() -> str:
+    """Create the device's context by computing something small; return the device's name."""
+    name = device_name()
+    with tf.device(name):
+        tf.linalg.matmul(tf.ones((8, 8)), tf.ones((8, 8)))
+    synchronise()
+    return name
+
+
+def synchronise() -> None:
+    """Return when every device has done what it was given."""
+    tf.test.experimental.sync_devices()
+
+
+def device_name() -> str:
+    """Where TensorFlow puts the network: ``GPU:0``, or ``CPU:0`` without a visible GPU."""
+    return "GPU:0" if tf.config.get_visible_devices("GPU") else "CPU:0"
+
+
+def device_label(name: str) -> str:
+    """Return ``name`` with the GPU's model where TensorFlow knows it."""
+    for gpu in tf.config.get_visible_devices("GPU"):
+        model = tf.config.experimental.get_device_details(gpu).get("device_name")
+        return f"{name} {model}" if model else name
+    return name
+
+
+def device_pci_bus_id() -> str | None:
+    """The PCI bus id of the GPU TensorFlow uses; ``None`` without one."""
+    if not tf.config.get_visible_devices("GPU"):
+        return None
+    from tensorflow.python.client import device_lib  # the only place where TensorFlow tells it
+
+    descriptions = (device.physical_device_desc for device in device_lib.list_local_devices())
+    return next(filter(None, map(pci_bus_id, descriptions)), None)
+
+
+def pci_bus_id(description: str) -> str | None:
+    """Find the bus id in TensorFlow's description of a device, as NVML writes it.
+
+    ``device: 0, name: NVIDIA A100, pci bus id: 0000:07:00.0, …`` → ``00000000:07:00.0``
+    """
+    found = re.search(r"pci bus id: ([0-9a-fA-F]+):([0-9a-fA-F:.]+)", description)
+    return f"{found[1].zfill(8)}:{found[2]}".upper() if found else None
 
 
 if __name__ == "__main__":

@@ -16,8 +16,7 @@ from wbcbench.bundle.verify.bundle import Bundle
 from wbcbench.core.record import RunRecord, Scores
 from wbcbench.core.run_folder import RunDir
 from wbcbench.data.dataset import UNKNOWN_PHOTOGRAPH
-from wbcbench.train.predictions import UNUSED
-from wbcbench.train.scores import predicted, score
+from wbcbench.train.scores import UNUSED, predicted, score
 
 _SUM_SLACK = 0.02  # half-precision outputs
 

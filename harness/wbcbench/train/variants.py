@@ -1,0 +1,329 @@
+"""The variants: activations, regularisers and backbone by name, and their layers as a table."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from wbcbench.core.errors import unknown_name
+
+if TYPE_CHECKING:
+    import keras
+
+# What a network variant is. Each variant is one file of this folder and one line of the catalogue.
+#
+# A variant knows how to build its network and what to say about itself; it knows nothing of data,
+# training or energy. Keras is imported when a network is built, not when a variant is named.
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSettings:
+    """What may be varied within a variant; the defaults reproduce the published network.
+
+    Attributes:
+        image_size: Height and width of the images in pixels.
+        leaky_slope: Slope of LeakyReLU below zero; unused by the ``relu`` variants.
+        dropout_conv: Share dropped after the third pooling; unused by the ``batchnorm`` variants.
+        dropout_dense: Share dropped after the hidden dense layer; likewise.
+        n_outputs: Width of the softmax. Five for four classes: the published labels are 1 to 4,
+            one-hot encoded, so that column 0 is never used.
+        tuned: Use this project's convolution, which is faster on a processor and equal to Keras'
+            up to the rounding of the bias gradient (``train.network``).
+    """
+
+    image_size: int = 80
+    leaky_slope: float = 0.3
+    dropout_conv: float = 0.4
+    dropout_dense: float = 0.5
+    n_outputs: int = 5
+    tuned: bool = True
+
+
+LayerFactory: TypeAlias = "Callable[[ModelSettings, str], keras.layers.Layer]"
+Place = Literal["before-activation", "after-convolutions", "after-dense"]
+
+
+def _leaky_relu(settings: ModelSettings, name: str) -> keras.layers.Layer:
+    from keras import layers
+
+    return layers.LeakyReLU(settings.leaky_slope, name=name)
+
+
+def _relu(settings: ModelSettings, name: str) -> keras.layers.Layer:
+    from keras import layers
+
+    return layers.ReLU(name=name)
+
+
+def _batch_normalization(settings: ModelSettings, name: str) -> keras.layers.Layer:
+    from keras import layers
+
+    return layers.BatchNormalization(name=name)
+
+
+def _dropout_conv(settings: ModelSettings, name: str) -> keras.layers.Layer:
+    from keras import layers
+
+    return layers.Dropout(settings.dropout_conv, name=name)
+
+
+def _dropout_dense(settings: ModelSettings, name: str) -> keras.layers.Layer:
+    from keras import layers
+
+    return layers.Dropout(settings.dropout_dense, name=name)
+
+
+# The levels of the two factors. To add one: a layer factory and a line here.
+ACTIVATIONS: Mapping[str, LayerFactory] = {"leaky-relu": _leaky_relu, "relu": _relu}
+REGULARISERS: Mapping[str, Mapping[Place, LayerFactory]] = {
+    "dropout": {"after-convolutions": _dropout_conv, "after-dense": _dropout_dense},
+    "batchnorm": {"before-activation": _batch_normalization},
+}
+
+
+def require_factors(activation: str, regulariser: str) -> None:
+    """Refuse a level of a factor that no layer stands for.
+
+    Raises:
+        UsageError: The activation or the regulariser is unknown; the message names the known ones.
+    """
+    if activation not in ACTIVATIONS:
+        raise unknown_name("activation", activation, ACTIVATIONS)
+    if regulariser not in REGULARISERS:
+        raise unknown_name("regulariser", regulariser, REGULARISERS)
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """One network of the comparison.
+
+    Attributes:
+        name: Its name in the catalogue.
+        activation: What follows the third convolution and the hidden dense layer; a name in
+            ``ACTIVATIONS``.
+        regulariser: What keeps it from learning the training images by heart; a name in
+            ``REGULARISERS``.
+        description: One line for people.
+        build: Makes the network, with fresh weights drawn from Keras' global seed. It takes
+            float32 images ``[batch, image_size, image_size, 3]`` scaled to 0…1 and returns
+            float32 class probabilities ``[batch, n_outputs]``.
+
+    Raises:
+        UsageError: The activation or the regulariser is unknown.
+    """
+
+    name: str
+    activation: str
+    regulariser: str
+    description: str
+    build: Callable[[ModelSettings], keras.Model]
+
+    def __post_init__(self) -> None:
+        """Refuse a label that would stand in every table for layers that nobody knows."""
+        require_factors(self.activation, self.regulariser)
+
+
+# The published white-blood-cell network, with its two factors left open.
+#
+# Three blocks of convolution, activation and pooling, then one hidden dense layer:
+#
+#     Conv2D 32 → ReLU → MaxPool → Conv2D 32 → ReLU → MaxPool → Conv2D 64 → ACT → MaxPool
+#     → Dropout → Flatten → Dense 64 → ACT → Dropout → Dense 5 → softmax
+#
+# ``ACT`` is LeakyReLU or ReLU (the first factor). With batch normalisation instead of dropout (the
+# second factor) a BatchNormalization stands before each of the four activations and the two
+# Dropouts are gone. Pixels are scaled before the network, not in it: see ``train.network``.
+
+
+KERNEL_SIZE = 3
+POOL_SIZE = 2
+FILTERS = (32, 32, 64)
+DENSE_UNITS = 64
+
+
+def builder(activation: str, regulariser: str) -> Callable[[ModelSettings], keras.Model]:
+    """Return the function that builds the network for one choice of the two factors.
+
+    Raises:
+        UsageError: The activation or the regulariser is unknown.
+    """
+    require_factors(activation, regulariser)
+    return partial(_build, activation, regulariser)
+
+
+def _build(activation: str, regulariser: str, settings: ModelSettings) -> keras.Model:
+    import keras
+
+    size = settings.image_size
+    stack = [
+        keras.layers.Input((size, size, 3), name="image"),
+        *_convolutions(activation, regulariser, settings),
+        *_head(activation, regulariser, settings),
+    ]
+    return keras.Sequential(stack, name=f"{activation}-{regulariser}".replace("-", "_"))
+
+
+def _convolutions(
+    activation: str, regulariser: str, settings: ModelSettings
+) -> Iterator[keras.layers.Layer]:
+    from keras import layers
+
+    convolution = _convolution_layer(settings)
+    # Only the last block carries the factor: in the published network the first two stay ReLU.
+    block_activations: tuple[str, ...] = ("relu", "relu", activation)
+    for number, (filters, kind) in enumerate(zip(FILTERS, block_activations, strict=True), 1):
+        yield convolution(filters, KERNEL_SIZE, name=f"conv{number}")
+        yield from _activated(f"conv{number}", kind, regulariser, settings)
+        yield layers.MaxPooling2D(POOL_SIZE, name=f"pool{number}")
+
+
+def _convolution_layer(settings: ModelSettings) -> type[keras.layers.Conv2D]:
+    if settings.tuned:
+        from wbcbench.train.network import Conv2D
+
+        return Conv2D
+    from keras.layers import Conv2D as KerasConv2D
+
+    return KerasConv2D  # type: ignore[no-any-return]
+
+
+def _head(
+    activation: str, regulariser: str, settings: ModelSettings
+) -> Iterator[keras.layers.Layer]:
+    from keras import layers
+
+    yield from _regularised("after-convolutions", "dropout_conv", regulariser, settings)
+    yield layers.Flatten(name="flatten")
+    yield layers.Dense(DENSE_UNITS, name="dense")
+    yield from _activated("dense", activation, regulariser, settings)
+    yield from _regularised("after-dense", "dropout_dense", regulariser, settings)
+    yield layers.Dense(settings.n_outputs, name="output")
+    # Probabilities and the loss stay float32 when the rest runs in half precision.
+    yield layers.Activation("softmax", dtype="float32", name="softmax")
+
+
+def _activated(
+    layer: str, activation: str, regulariser: str, settings: ModelSettings
+) -> Iterator[keras.layers.Layer]:
+    yield from _regularised("before-activation", f"{layer}_norm", regulariser, settings)
+    yield ACTIVATIONS[activation](settings, f"{layer}_act")
+
+
+def _regularised(
+    place: Place, name: str, regulariser: str, settings: ModelSettings
+) -> Iterator[keras.layers.Layer]:
+    factory = REGULARISERS[regulariser].get(place)
+    if factory is not None:
+        yield factory(settings, name)
+
+
+# The published network: LeakyReLU after the third convolution and the dense layer, dropout.
+
+
+LEAKY_DROPOUT = Variant(
+    name="leaky-dropout",
+    activation="leaky-relu",
+    regulariser="dropout",
+    description="LeakyReLU with dropout: the published network",
+    build=builder("leaky-relu", "dropout"),
+)
+
+
+# The published network with ReLU in place of its two LeakyReLUs.
+
+
+RELU_DROPOUT = Variant(
+    name="relu-dropout",
+    activation="relu",
+    regulariser="dropout",
+    description="ReLU throughout, with dropout",
+    build=builder("relu", "dropout"),
+)
+
+
+# The published network with batch normalisation in place of dropout.
+
+
+LEAKY_BATCHNORM = Variant(
+    name="leaky-batchnorm",
+    activation="leaky-relu",
+    regulariser="batchnorm",
+    description="LeakyReLU with batch normalisation",
+    build=builder("leaky-relu", "batchnorm"),
+)
+
+
+# ReLU throughout and batch normalisation in place of dropout.
+
+
+RELU_BATCHNORM = Variant(
+    name="relu-batchnorm",
+    activation="relu",
+    regulariser="batchnorm",
+    description="ReLU throughout, with batch normalisation",
+    build=builder("relu", "batchnorm"),
+)
+
+
+# A network as a table: what each layer is, what it puts out, what it costs.
+
+
+@dataclass(frozen=True, slots=True)
+class LayerRow:
+    """One layer.
+
+    Attributes:
+        name: The layer's name in the network.
+        kind: Its Keras class, e.g. ``Conv2D``.
+        output_shape: Shape of what it puts out for one image, without the batch axis.
+        parameters: All its weights, trainable or not.
+        trainable: Those that the optimiser moves.
+        flops: Floating-point operations of its forward pass for one image (``flops_per_image``).
+    """
+
+    name: str
+    kind: str
+    output_shape: tuple[int, ...]
+    parameters: int
+    trainable: int
+    flops: int
+
+
+def layer_table(network: keras.Model) -> tuple[LayerRow, ...]:
+    """Return the layers of a built network, first to last."""
+    return tuple(_row(layer) for layer in network.layers)
+
+
+def flops_per_image(network: keras.Model) -> int:
+    """Return the floating-point operations of one image's forward pass.
+
+    A multiply-add counts as two operations. For output height and width ``H × W``, ``K × K``
+    kernels, ``C`` channels in and ``F`` out, a convolution costs ``2·H·W·F·K·K·C`` and a dense
+    layer ``2·inputs·outputs``. Biases, activations, pooling and normalisation are left out, as is
+    usual: together they are a few per cent here. A training step costs about three times as much
+    (forward, gradient of the inputs, gradient of the weights).
+    """
+    return sum(row.flops for row in layer_table(network))
+
+
+def _row(layer: keras.layers.Layer) -> LayerRow:
+    return LayerRow(
+        name=layer.name,
+        kind=type(layer).__name__,
+        output_shape=tuple(int(n) for n in layer.output.shape[1:]),
+        parameters=int(layer.count_params()),
+        trainable=sum(math.prod(weight.shape) for weight in layer.trainable_weights),
+        flops=_flops(layer),
+    )
+
+
+def _flops(layer: keras.layers.Layer) -> int:
+    """Two operations for each use of each kernel weight: once a pixel, or once in a dense layer."""
+    kernel = getattr(layer, "kernel", None)
+    if kernel is None:
+        return 0
+    positions = math.prod(layer.output.shape[1:-1])
+    return int(2 * positions * math.prod(kernel.shape))
