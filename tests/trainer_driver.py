@@ -14,7 +14,7 @@ from typing import Any
 from wbcbench.core.run_folder import Local, RunDir
 from wbcbench.core.spec import RunSpec
 from wbcbench.energy.account import Story, told
-from wbcbench.run.execution import trainer_environment
+from wbcbench.run.trainer_process import trainer_environment
 
 Message = dict[str, Any]
 

@@ -22,7 +22,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from wbcbench.core.spec import RunSpec
-from wbcbench.run.execution import trainer_environment
+from wbcbench.run.trainer_process import trainer_environment
 
 PLAIN = """
 import json, sys, time, keras

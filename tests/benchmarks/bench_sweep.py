@@ -21,7 +21,7 @@ sys.path.insert(0, str(ROOT / "tests"))
 
 from fakes.stand_in_launcher import StandIn  # noqa: E402
 from wbcbench.core.run_folder import Local  # noqa: E402
-from wbcbench.run.interrupts import Interrupts  # noqa: E402
+from wbcbench.run.recorder import Interrupts  # noqa: E402
 from wbcbench.study.experiment import Experiment, Pauses  # noqa: E402
 from wbcbench.study.plan import plan  # noqa: E402
 from wbcbench.study.sweep import Sweep, SweepSettings  # noqa: E402

@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from wbcbench.core.spec import RunSpec
-from wbcbench.run.execution import trainer_environment
+from wbcbench.run.trainer_process import trainer_environment
 
 PREFIXES_OF_SETTINGS = ("TF_", "ONEDNN_", "GLIBC_", "MALLOC_", "OMP_", "XLA_")
 

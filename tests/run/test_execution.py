@@ -11,7 +11,7 @@ from dataclasses import replace
 import pytest
 
 from wbcbench.core.spec import RunSpec
-from wbcbench.run.execution import trainer_environment, variables
+from wbcbench.run.trainer_process import trainer_environment, variables
 
 SPEC = RunSpec(variant="leaky-dropout", seed=7)
 

@@ -22,7 +22,7 @@ from wbcbench.core.lock import machine_lock
 from wbcbench.core.run_folder import Local, RunDir, study_runs
 from wbcbench.core.run_state import RunState, this_process
 from wbcbench.core.spec import RunSpec
-from wbcbench.run.interrupts import Interrupts
+from wbcbench.run.recorder import Interrupts
 from wbcbench.study import plan as plans
 from wbcbench.study.continuity import refuse_other_runs
 from wbcbench.study.experiment import Experiment, Pauses, PlannedAnalysis, Until

@@ -7,10 +7,8 @@ import io
 from rich.console import Console
 
 from builders.timeline import make_epochs
-from wbcbench.run.lines import LinesView
-from wbcbench.run.live import Now
+from wbcbench.run.display import LinesView, Now, StudyView
 from wbcbench.run.panel import PanelView
-from wbcbench.run.study import StudyView
 
 NOW = Now(
     run_id="relu-dropout-s1-0123abcd", variant="relu-dropout", phase="train", epoch=2, epochs=4,

@@ -19,7 +19,7 @@ from wbcbench.core.record import Epoch, RunRecord
 from wbcbench.core.run_folder import Local
 from wbcbench.core.spec import RunSpec
 from wbcbench.core.text import human_energy, human_share
-from wbcbench.run.saying import Say
+from wbcbench.run.live_state import Say
 from wbcbench.study import limits
 from wbcbench.table import row
 

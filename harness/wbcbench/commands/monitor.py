@@ -15,7 +15,7 @@ from wbcbench.commands import options
 if TYPE_CHECKING:
     from wbcbench.measure.monitoring import Monitored
     from wbcbench.measure.spans import ChannelEnergy
-    from wbcbench.run.watts import WattsView
+    from wbcbench.run.panel import WattsView
 
 SCHEMA = "wbcbench.monitor/1"
 # Options after the command's name are the command's.
@@ -104,7 +104,7 @@ def _write_csv(path: Path, done: Monitored) -> None:
 
 
 def _view(*, silent: bool, live: bool) -> WattsView:
-    from wbcbench.run.watts import WattsLine, WattsLog, WattsSilent
+    from wbcbench.run.panel import WattsLine, WattsLog, WattsSilent
 
     if silent:
         return WattsSilent()

@@ -33,7 +33,7 @@ def run(
 ) -> None:
     """Train one variant and measure what it costs; a row of results/STUDY/runs.csv says it."""
     from wbcbench.core.run_folder import Local
-    from wbcbench.run import finalise, saying
+    from wbcbench.run import finalise, live_state
     from wbcbench.study import limits, running
 
     spec = limits.check(RunSpec(variant=variant, study=study, **asked))
@@ -43,7 +43,7 @@ def run(
         command=("wbcbench", *sys.argv[1:]),
         share=share,
     )
-    say = saying.silent if quiet or as_json else saying.aloud
+    say = live_state.silent if quiet or as_json else live_state.aloud
     spec = running.with_data(spec, local, say)
     done = running.finished(results, spec)
     for sentence in finalise.unaccounted(results, study):

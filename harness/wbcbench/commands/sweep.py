@@ -98,7 +98,7 @@ def _local(made: Plan, data: Path | None, *, skip_unreadable: bool, share: bool)
 
 
 def _carry_out(made: Plan, setting: SweepSettings, *, silent: bool) -> SweepOutcome:
-    from wbcbench.run.interrupts import Interrupts
+    from wbcbench.run.recorder import Interrupts
     from wbcbench.study.continuity import refuse_other_runs
     from wbcbench.study.standing import Standing
     from wbcbench.study.sweep import Sweep

@@ -64,9 +64,9 @@ def _trained_again(
     from wbcbench.bundle import rerun
     from wbcbench.bundle.opening import opened
     from wbcbench.bundle.verify.bundle import survey
-    from wbcbench.run import saying
+    from wbcbench.run import live_state
 
-    say = saying.silent if as_json else saying.aloud
+    say = live_state.silent if as_json else live_state.aloud
     with opened(source) as root, tempfile.TemporaryDirectory(prefix="wbcbench-rerun-") as room:
         bundle = survey(root)
         records = rerun.chosen(bundle, block, run_id)

@@ -12,7 +12,7 @@ import typer
 from wbcbench.commands import options
 
 if TYPE_CHECKING:
-    from wbcbench.run.live import View
+    from wbcbench.run.display import View
 
 
 def work(
@@ -31,9 +31,8 @@ def work(
 ) -> None:
     """Carry out the run that DIR asks for, and write its record."""
     from wbcbench.core.run_folder import RunDir
-    from wbcbench.run.interrupts import Interrupts
-    from wbcbench.run.record_run import record_run
-    from wbcbench.run.study import StudyView
+    from wbcbench.run.display import StudyView
+    from wbcbench.run.recorder import Interrupts, record_run
 
     interrupts = Interrupts()
     interrupts.install(leash=leash)
@@ -45,7 +44,7 @@ def work(
 
 def _view(*, quiet: bool, live: bool) -> View:
     """The panel where somebody looks, plain lines elsewhere."""
-    from wbcbench.run.lines import LinesView, SilentView
+    from wbcbench.run.display import LinesView, SilentView
 
     if quiet:
         return SilentView(sys.stderr)

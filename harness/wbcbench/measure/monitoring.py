@@ -25,9 +25,9 @@ from wbcbench.energy.source import followed
 from wbcbench.measure.child_command import ChildCommand, signals_to
 from wbcbench.measure.spans import Recorded, Span, recorded, with_write_error
 from wbcbench.power.session import Asked, Recording
-from wbcbench.run.live import REDRAW_S
-from wbcbench.run.telling import Teller
-from wbcbench.run.watts import WattsView
+from wbcbench.run.display import REDRAW_S
+from wbcbench.run.live_state import Teller
+from wbcbench.run.panel import WattsView
 
 CSV_COLUMNS = ("time_s", "channel", "domain", "origin", "power_w", "energy_j")
 

@@ -1,10 +1,4 @@
-"""The trainer seen from outside: start it, hear its messages, tell it to stop, reap it.
-
-The child gets three things: the write end of a pipe for its messages, a pipe as standard input
-for ``go`` and ``stop`` (its end of file means nobody watches any more), and ``log.txt`` as its
-standard output and error. It runs in its own session, so a Ctrl-C on the terminal reaches the
-watcher alone, which decides.
-"""
+"""The trainer from outside: the environment it starts in, its messages, its end."""
 
 from __future__ import annotations
 
@@ -14,10 +8,19 @@ import selectors
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from wbcbench.core.run_folder import RunDir
+from wbcbench.core.spec import RunSpec
+
+# The trainer seen from outside: start it, hear its messages, tell it to stop, reap it.
+#
+# The child gets three things: the write end of a pipe for its messages, a pipe as standard input
+# for ``go`` and ``stop`` (its end of file means nobody watches any more), and ``log.txt`` as its
+# standard output and error. It runs in its own session, so a Ctrl-C on the terminal reaches the
+# watcher alone, which decides.
+
 
 _READ_SIZE = 65536
 
@@ -98,3 +101,119 @@ class TrainerProcess:
             cpu_s=usage.ru_utime + usage.ru_stime,
             rss_peak_bytes=usage.ru_maxrss * 1024,  # Linux states kibibytes
         )
+
+
+# The environment a trainer starts in, and why each variable stands there.
+#
+# TensorFlow, CUDA and the C library read these once, at their start, so they must be set before the
+# trainer's process begins. This module imports none of them. What can be set later (determinism of
+# operations, precision, XLA) is set by the trainer itself.
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """One environment variable.
+
+    Attributes:
+        name: Its name.
+        value: What it is set to.
+        reason: Why, in one sentence.
+        yields: Whether a value that the user has already set is kept. True where only speed or
+            chatter is at stake; False where the run would not be the one its spec describes.
+    """
+
+    name: str
+    value: str
+    reason: str
+    yields: bool = False
+
+
+def trainer_environment(
+    spec: RunSpec, base: Mapping[str, str], *, gpus: Sequence[str] | None = None
+) -> dict[str, str]:
+    """Return ``base`` with everything the trainer's process needs set.
+
+    Args:
+        spec: The run.
+        base: The environment to start from, usually ``os.environ``.
+        gpus: UUIDs of the GPUs the trainer may see; empty hides all of them; ``None`` leaves the
+            choice to ``base`` and the driver.
+    """
+    environment = dict(base)
+    for variable in variables(spec, gpus):
+        if not (variable.yields and base.get(variable.name)):
+            environment[variable.name] = variable.value
+    return environment
+
+
+def variables(spec: RunSpec, gpus: Sequence[str] | None = None) -> tuple[Variable, ...]:
+    """Return the variables of a run with the reason for each, in a fixed order."""
+    return (*_identity(spec), *_determinism(spec), *_devices(gpus), *_threads(spec), *_speed(spec))
+
+
+def _identity(spec: RunSpec) -> Iterator[Variable]:
+    yield Variable(
+        "PYTHONHASHSEED",
+        str(spec.seed % 2**32),
+        "The order of sets must not differ between two runs of one seed; Python takes 32 bits.",
+    )
+    yield Variable(
+        "KERAS_BACKEND",
+        "tensorflow",
+        "A backend chosen in the user's Keras settings would train another program.",
+    )
+    yield Variable(
+        "TF_CPP_MIN_LOG_LEVEL",
+        "1",
+        "TensorFlow's greetings bury the log; its warnings and errors stay.",
+        yields=True,
+    )
+
+
+def _determinism(spec: RunSpec) -> Iterator[Variable]:
+    if spec.deterministic:
+        yield Variable(
+            "TF_DETERMINISTIC_OPS",
+            "1",
+            "Libraries that look before the trainer can call enable_op_determinism must know.",
+        )
+
+
+def _devices(gpus: Sequence[str] | None) -> Iterator[Variable]:
+    yield Variable(
+        "CUDA_DEVICE_ORDER",
+        "PCI_BUS_ID",
+        "CUDA otherwise counts the fastest GPU first, and NVML would measure another one.",
+    )
+    if gpus is not None:
+        yield Variable(
+            "CUDA_VISIBLE_DEVICES",
+            ",".join(gpus),
+            "The trainer sees the GPUs that are measured and no other; a UUID cannot be confused.",
+        )
+
+
+def _threads(spec: RunSpec) -> Iterator[Variable]:
+    if spec.threads is None:
+        return
+    reason = "The spec asks for this many threads; rounding depends on how work is cut up."
+    for name in ("TF_NUM_INTRAOP_THREADS", "OMP_NUM_THREADS"):
+        yield Variable(name, str(spec.threads), reason)
+
+
+def _speed(spec: RunSpec) -> Iterator[Variable]:
+    """What ``tuned`` adds here; ``train.network`` and ``train.network`` are the rest of it."""
+    if not spec.tuned:
+        return
+    yield Variable(
+        "TF_ENABLE_ONEDNN_OPTS",
+        "1",
+        "Off by default on processors without AVX-512, where it saves almost half the CPU time.",
+        yields=True,
+    )
+    yield Variable(
+        "GLIBC_TUNABLES",
+        "glibc.malloc.hugetlb=1",
+        "Large buffers in huge pages: a fraction of the page faults. Ignored before glibc 2.35.",
+        yields=True,
+    )

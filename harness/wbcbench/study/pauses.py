@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from wbcbench.core.window import Clock
-from wbcbench.run.interrupts import Interrupts
+from wbcbench.run.recorder import Interrupts
 
 SLICE_S = 0.2  # how soon a Ctrl-C is noticed
 

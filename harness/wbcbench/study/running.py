@@ -29,7 +29,7 @@ from wbcbench.power import meter
 from wbcbench.power import requested_limit as power_limits
 from wbcbench.power.meter import MeterRequest
 from wbcbench.run import finalise
-from wbcbench.run.saying import Say, preparing
+from wbcbench.run.live_state import Say, preparing
 from wbcbench.table import aftermath, logs
 
 if TYPE_CHECKING:

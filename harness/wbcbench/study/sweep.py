@@ -18,8 +18,8 @@ from wbcbench.core.run_folder import Local, study_runs
 from wbcbench.core.spec import RunSpec
 from wbcbench.core.window import Clock, MonotonicClock
 from wbcbench.run import finalise
-from wbcbench.run.interrupts import Interrupts
 from wbcbench.run.launchers import Launcher
+from wbcbench.run.recorder import Interrupts
 from wbcbench.study import plan, running
 from wbcbench.study.forecast import Cost, Past, cost
 from wbcbench.study.looks import Look, Looks

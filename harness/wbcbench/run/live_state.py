@@ -1,8 +1,11 @@
-"""From a run's state to the moment that a view draws."""
+"""From the events of a run to what a display shows, and sentences on the way to it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import pairwise
 
 from wbcbench.core.spec import RunSpec
@@ -10,7 +13,9 @@ from wbcbench.core.trace import Channel, Kind
 from wbcbench.core.window import Clock
 from wbcbench.energy.account import Story
 from wbcbench.power.sampler import Sampler
-from wbcbench.run.live import Now
+from wbcbench.run.display import Now
+
+# From a run's state to the moment that a view draws.
 
 
 class Teller:
@@ -88,3 +93,47 @@ def _powers(channel: Channel | None, readings: Sequence[tuple[float, float]]) ->
     return tuple(
         (after[1] - before[1]) / (after[0] - before[0]) for before, after in pairwise(moves)
     )
+
+
+# Sentences on the way to a result, and the bar while images are prepared; on standard error.
+
+
+Say = Callable[[str], None]
+Progress = Callable[[int, int], None]
+
+
+def aloud(text: str) -> None:
+    """Say one sentence."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def silent(_: str) -> None:
+    """``--quiet`` and ``--json``: say nothing on the way."""
+
+
+@contextmanager
+def preparing(say: Say) -> Iterator[Progress]:
+    """Follow the preparation of images: a bar on a terminal, tenths in a file or a pipe."""
+    is_terminal = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+    if say is silent or not is_terminal:
+        yield _tenths(say)
+        return
+    from rich.console import Console
+    from rich.progress import Progress as Bar
+
+    with Bar(console=Console(stderr=True), transient=True, refresh_per_second=2) as bar:
+        task = bar.add_task("preparing images", total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _tenths(say: Say) -> Progress:
+    told = 0
+
+    def on_progress(done: int, total: int) -> None:
+        nonlocal told
+        tenth = 10 * done // max(total, 1)
+        if tenth > told:
+            told = tenth
+            say(f"preparing images: {done} of {total}")
+
+    return on_progress

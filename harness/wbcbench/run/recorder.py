@@ -1,25 +1,35 @@
-"""One run: preflight → idle → start trainer → sample → collect marks → record.
-
-The watcher owns the meters, the run folder and the record; it never imports TensorFlow and stays
-small. Whatever happens to the trainer, the record tells it with the joules used so far.
-"""
+"""One run from preflight to record; the recorder owns the meters and never loads TensorFlow."""
 
 from __future__ import annotations
 
 import os
 import resource
+import shutil
+import signal
+import threading
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, replace
+from types import FrameType
 
 from pydantic import JsonValue
 
+from wbcbench.core.errors import UsageError, WbcbenchError
 from wbcbench.core.lock import HOST, Hold, inherited_lock, machine_lock
 from wbcbench.core.provenance import provenance
 from wbcbench.core.record import Circumstances, Failure, RunRecord, Status
+from wbcbench.core.run_condition import require_submitted
 from wbcbench.core.run_folder import Edge, Messenger, RunDir, append_line, parse_lines
 from wbcbench.core.trace import Domain
-from wbcbench.core.window import IDLE_COLD, IDLE_POST, STARTUP, Clock, phase, utc_now
+from wbcbench.core.window import (
+    IDLE_COLD,
+    IDLE_POST,
+    STARTUP,
+    Clock,
+    MonotonicClock,
+    phase,
+    utc_now,
+)
 from wbcbench.energy import source
 from wbcbench.energy.account import Story, account
 from wbcbench.power.meter import MeterRequest, open_meters
@@ -27,11 +37,16 @@ from wbcbench.power.requested_limit import power_limits
 from wbcbench.power.sampler import Sampler
 from wbcbench.power.session import channels_of, sensor_cards
 from wbcbench.power.telemetry import Board, TelemetryRecorder, cool_down, open_boards
-from wbcbench.run import execution
-from wbcbench.run.interrupts import Interrupts
-from wbcbench.run.live import REDRAW_S, View
-from wbcbench.run.telling import Teller
+from wbcbench.run import trainer_process
+from wbcbench.run.display import REDRAW_S, View
+from wbcbench.run.live_state import Teller
 from wbcbench.run.trainer_process import Exit, TrainerProcess
+
+# One run: preflight → idle → start trainer → sample → collect marks → record.
+#
+# The watcher owns the meters, the run folder and the record; it never imports TensorFlow and stays
+# small. Whatever happens to the trainer, the record tells it with the joules used so far.
+
 
 EDGE_S = 1.0  # the trace reaches this far past the last window (sensor rise time)
 SLICE_S = 0.1  # how soon an interrupt or a failing sampler is noticed
@@ -201,7 +216,9 @@ class Watcher:
 
     def _environment(self) -> dict[str, str]:
         """The trainer sees the GPU that is measured and no other."""
-        return execution.trainer_environment(self._spec, os.environ, gpus=self._gpus() or None)
+        return trainer_process.trainer_environment(
+            self._spec, os.environ, gpus=self._gpus() or None
+        )
 
     def _gpus(self) -> list[str]:
         """UUIDs of the GPUs that are measured."""
@@ -247,3 +264,96 @@ def _crash(ended: Exit) -> Failure:
         return Failure("trainer-killed", text, ended.status)
     text = f"The trainer ended with status {ended.status}; see log.txt in the run's folder."
     return Failure("trainer-crashed", text, ended.status)
+
+
+# Record one run: claim its folder, measure, write its record, whatever happens on the way.
+
+
+LEAST_FREE_BYTES = 100_000_000  # trace, predictions and log of a run take a few megabytes
+
+
+def record_run(
+    run: RunDir, view: View, interrupts: Interrupts, host_lock: int | None = None
+) -> RunRecord:
+    """Carry out one run and write its record.
+
+    What keeps a run from beginning (no meter, no space, another harness) becomes a failed record.
+
+    Args:
+        run: Its folder.
+        view: Shows how it goes on.
+        interrupts: Whether the user asked to stop.
+        host_lock: The open file by which the command that started us holds this machine;
+            ``None`` to take the machine here.
+
+    Raises:
+        UsageError: Somebody else carries out this run, or did.
+        RunsFailedError: Not even the record could be written; the next command accounts for it.
+    """
+    with run.watched() as is_free:
+        if not is_free:
+            raise UsageError(f"The run {run.run_id} is being carried out by another process.")
+        state = require_submitted(run)
+        try:
+            run.write_state(state.running())
+            _require_space(run)
+            record = Watcher(run, view, interrupts, MonotonicClock(), host_lock).carry_out()
+        except (WbcbenchError, OSError) as error:
+            began = run.read_began() or Circumstances(started_utc=utc_now(), provenance={})
+            record = account(run, began, "failed", Failure(type(error).__name__, str(error)))
+        run.write_record(record)
+        return record
+
+
+def _require_space(run: RunDir) -> None:
+    free = shutil.disk_usage(run.path).free
+    if free < LEAST_FREE_BYTES:
+        raise UsageError(
+            f"The disk of {run.path} has {free / 1e6:.0f} MB left; a run wants "
+            f"{LEAST_FREE_BYTES / 1e6:.0f} MB. Training was not started. Free space or choose "
+            "another folder with --results."
+        )
+
+
+# Ctrl-C, once and twice, and the leash that ends an orphaned watcher.
+#
+# The first interrupt asks the run to end after its epoch, the second ends it at once, and so do
+# SIGTERM and the loss of the process that started the watcher.
+
+
+class Interrupts:
+    """How often the user asked to stop; install before the run starts."""
+
+    def __init__(self) -> None:
+        """Nobody has asked yet."""
+        self._asked = 0
+        self._now = threading.Event()
+
+    @property
+    def wants_stop(self) -> bool:
+        """Whether the run should end after the epoch."""
+        return self._asked > 0 or self._now.is_set()
+
+    @property
+    def wants_stop_now(self) -> bool:
+        """Whether the run should end at once."""
+        return self._asked > 1 or self._now.is_set()
+
+    def install(self, *, leash: bool) -> None:
+        """Take over SIGINT and SIGTERM; with ``leash``, end of file on stdin ends the run."""
+        signal.signal(signal.SIGINT, self._on_interrupt)
+        signal.signal(signal.SIGTERM, self._on_terminate)
+        if leash:
+            threading.Thread(target=self._hold_leash, name="leash", daemon=True).start()
+
+    def _on_interrupt(self, _: int, __: FrameType | None) -> None:
+        self._asked += 1
+
+    def _on_terminate(self, _: int, __: FrameType | None) -> None:
+        self._now.set()
+
+    def _hold_leash(self) -> None:
+        # Not sys.stdin: its lock, held by a daemon thread, aborts the interpreter at its end.
+        while os.read(0, 1024):
+            pass
+        self._now.set()
