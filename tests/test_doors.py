@@ -20,7 +20,7 @@ DOORS = {
     "matplotlib": {"report"},
     "scipy": {"stats"},
     "statsmodels": {"stats"},
-    "tensorboard": {"train.tensorboard_log", "table.server", "table.result"},
+    "tensorboard": {"train.tensorboard_log", "table.tensorboard"},
     "typst": {"report"},
     "altair": {"report"},
     "typer": {"cli", "commands"},

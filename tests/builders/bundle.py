@@ -45,7 +45,7 @@ from wbcbench.energy.account import account
 from wbcbench.run.finalise import NOBODY_WATCHED
 from wbcbench.study import plan
 from wbcbench.study.experiment import Experiment, Pauses, SubmissionDetails
-from wbcbench.table import aftermath
+from wbcbench.table import derive
 from wbcbench.train.scores import score, write_predictions
 
 PLANNED_UTC = datetime(2026, 3, 1, 9, 0, tzinfo=UTC)
@@ -249,7 +249,7 @@ def _write_run(
     record = replace(account(run, circumstances, status, error), ended_utc=_utc(end_s + 2.0))
     run.write_record(record)
     if record.epochs:
-        run.epochs_path.write_bytes(aftermath.epochs_csv(record))
+        run.epochs_path.write_bytes(derive.epochs_csv(record))
 
 
 def _epochs(

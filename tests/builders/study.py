@@ -28,7 +28,7 @@ from wbcbench.energy.appraise import appraise, budgets_alone, steps_alone
 from wbcbench.report.evidence import ReportStudy
 from wbcbench.study.experiment import Experiment, PlannedAnalysis
 from wbcbench.study.plan import FILE_NAME, Plan, plan, to_json
-from wbcbench.table import aftermath
+from wbcbench.table import derive
 from wbcbench.table.view import Run
 
 VARIANTS = ("relu-dropout", "relu-batchnorm", "leaky-dropout", "leaky-batchnorm")
@@ -187,7 +187,7 @@ def _write_run(run: RunDir, spec: RunSpec, like: RunRecord, shared: RunDir, draw
     copytree(shared.path, run.path, copy_function=_link)
     run.write_asked(spec, Local())
     run.write_record(record)
-    run.epochs_path.write_bytes(aftermath.epochs_csv(record))
+    run.epochs_path.write_bytes(derive.epochs_csv(record))
 
 
 def _write_again(run: RunDir, spec: RunSpec, like: RunDir) -> None:

@@ -38,7 +38,7 @@ from wbcbench.energy.metrics import intensity
 from wbcbench.report.publish import EVERY
 from wbcbench.study.experiment import SubmissionDetails as Planned
 from wbcbench.study.planned_comparison import settings_for
-from wbcbench.table.study import read_study
+from wbcbench.table.view import read_study
 
 TEXT = ("md",)
 """Drawing the figures takes longer than all the rest of a bundle."""

@@ -31,7 +31,7 @@ from wbcbench.study.standing import Standing, loosely
 from wbcbench.study.study_account import account
 from wbcbench.study.study_lock import study_lock
 from wbcbench.study.sweep import Sweep, SweepOutcome, SweepSettings
-from wbcbench.table.spent import spent, summed
+from wbcbench.table.derive import spent, summed
 
 VARIANTS = ("relu-dropout", "leaky-dropout")
 FOUR = ("relu-dropout", "leaky-dropout", "relu-batchnorm", "leaky-batchnorm")
@@ -205,7 +205,7 @@ def test_a_block_that_stays_invalid_is_given_up_at_the_cap_and_the_study_goes_on
 def test_the_repeated_block_is_the_one_a_comparison_uses(tmp_path: Path) -> None:
     from wbcbench.compare.analysis import compare
     from wbcbench.study.promise import settings
-    from wbcbench.table.study import read_study
+    from wbcbench.table.view import read_study
 
     last = made().block(2)[-1].variant
     ends = {(2, last, 1, 1): "invalid", (1, VARIANTS[0], 1, 1): "interrupted"}

@@ -19,9 +19,8 @@ from wbcbench import table
 from wbcbench.commands.explain import explain as command
 from wbcbench.core.errors import UsageError
 from wbcbench.core.run_folder import RunDir
-from wbcbench.table.explain import RecountState, explain
-from wbcbench.table.files import columns_named
-from wbcbench.table.recount import Source, recount
+from wbcbench.table.explain import RecountState, Source, explain, recount
+from wbcbench.table.export import columns_named
 
 EXAMPLE = Path(__file__).parents[2] / "results" / "example"
 SUM = re.compile(r"[\d\s.e+\-*/()]+")

@@ -18,7 +18,7 @@ from program import wbcbench
 from wbcbench import table
 from wbcbench.core.errors import UsageError
 from wbcbench.core.text import original_text, safe_text
-from wbcbench.table import files as table_files
+from wbcbench.table import export as table_files
 
 
 @pytest.fixture(scope="module")

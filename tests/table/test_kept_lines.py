@@ -18,7 +18,7 @@ from wbcbench.core.record import Attachment
 from wbcbench.core.run_folder import RunDir, study_runs
 from wbcbench.core.trace import Channel, Domain, Kind, Origin
 from wbcbench.core.window import WindowEnergy
-from wbcbench.table import kept_lines
+from wbcbench.table import LEAST_RUNS, LINES_FILE_NAME, TableLine, read_lines
 
 RECORD = make_record(spec=make_spec(seed=70_000))
 WALL = Channel("wall/meter", Kind.SAMPLED, Origin.MEASURED, Domain.SYSTEM)
@@ -29,7 +29,7 @@ def made(tmp_path_factory):
     """A study just large enough, its table written once; tests take a copy."""
     study = tmp_path_factory.mktemp("kept") / "study"
     text = record.to_json(RECORD).decode()
-    for i in range(kept_lines.LEAST_RUNS):
+    for i in range(LEAST_RUNS):
         folder = study / RECORD.run_id.replace("70000", str(70_000 + i))
         folder.mkdir(parents=True)
         (folder / "spec.json").write_text("{}")
@@ -56,19 +56,19 @@ def reads(study):
 
     def make(run):
         seen.append(run.run_id)
-        return kept_lines.TableLine(("", 0, run.run_id), "")
+        return TableLine(("", 0, run.run_id), "")
 
     runs = [run for run in study_runs(study.parent, study.name) if run.is_finished]
-    before = (study / kept_lines.FILE_NAME).read_bytes()
-    kept_lines.lines(study, runs, make)
-    write_whole(study / kept_lines.FILE_NAME, before)
+    before = (study / LINES_FILE_NAME).read_bytes()
+    read_lines(study, runs, make)
+    write_whole(study / LINES_FILE_NAME, before)
     return seen
 
 
 def written(study):
     """``runs.csv`` with the lines that are kept, found equal to one without."""
     with_lines = table.write_table(study).read_bytes()
-    (study / kept_lines.FILE_NAME).unlink(missing_ok=True)
+    (study / LINES_FILE_NAME).unlink(missing_ok=True)
     assert table.write_table(study).read_bytes() == with_lines
     return with_lines
 
@@ -79,7 +79,7 @@ def run_of(study, number=7):
 
 def test_nothing_is_read_again_while_nothing_changed(kept):
     assert reads(kept) == []
-    assert written(kept).count(b"\n") == kept_lines.LEAST_RUNS + 1
+    assert written(kept).count(b"\n") == LEAST_RUNS + 1
 
 
 def test_a_record_that_is_another_file_is_read_again_though_size_and_time_are_the_same(kept):
@@ -134,9 +134,9 @@ def test_a_meter_attached_later_shows_in_the_row(kept):
     ids=["torn", "one number changed", "not text", "another program's", "no head", "empty"],
 )
 def test_a_file_that_is_damaged_or_of_another_program_is_not_believed(kept, spoil):
-    path = kept / kept_lines.FILE_NAME
+    path = kept / LINES_FILE_NAME
     path.write_bytes(spoil(path.read_bytes()))
-    assert len(reads(kept)) == kept_lines.LEAST_RUNS
+    assert len(reads(kept)) == LEAST_RUNS
     assert b",0.8125," not in written(kept)
 
 
@@ -152,15 +152,15 @@ def test_a_record_of_a_newer_version_is_refused_with_lines_kept_too(kept):
 
 def test_a_small_study_keeps_no_such_file(kept):
     shutil.rmtree(run_of(kept).path)
-    (kept / kept_lines.FILE_NAME).unlink()
+    (kept / LINES_FILE_NAME).unlink()
     table.write_table(kept)
-    assert not (kept / kept_lines.FILE_NAME).exists()
+    assert not (kept / LINES_FILE_NAME).exists()
 
 
 def test_a_folder_in_which_nothing_can_be_kept_has_its_table_all_the_same(study):
-    (study / kept_lines.FILE_NAME).unlink()
-    (study / kept_lines.FILE_NAME).mkdir()
-    assert table.write_table(study).read_bytes().count(b"\n") == kept_lines.LEAST_RUNS + 1
+    (study / LINES_FILE_NAME).unlink()
+    (study / LINES_FILE_NAME).mkdir()
+    assert table.write_table(study).read_bytes().count(b"\n") == LEAST_RUNS + 1
 
 
 def test_rows_keep_the_order_of_the_table_whatever_the_order_of_the_records():

@@ -15,7 +15,7 @@ from builders.run import failed_record, make_record, make_scores, make_spec, sav
 from builders.timeline import make_epochs
 from wbcbench import table
 from wbcbench.core.quality import Caution, Severity, Verdict
-from wbcbench.table.page import page
+from wbcbench.table.export import page
 
 TRAIN_S = 40.0  # four epochs of ten seconds; the validation passes between them are counted apart
 DESCRIPTION = Path(__file__).parents[2] / "harness" / "RESULTS_TABLE.md"

@@ -22,9 +22,7 @@ from wbcbench import table
 from wbcbench.commands.tensorboard import tensorboard
 from wbcbench.core.errors import UsageError
 from wbcbench.core.run_folder import RunDir
-from wbcbench.table.logs import rebuild
-from wbcbench.table.result import METRICS, SETTINGS, write_result
-from wbcbench.table.server import start
+from wbcbench.table.tensorboard import METRICS, SETTINGS, rebuild, start, write_result
 
 
 def read(folder):

@@ -12,7 +12,7 @@ from wbcbench.bundle.runfiles import phases_csv
 from wbcbench.bundle.verify.accounts import again
 from wbcbench.core.record import from_json
 from wbcbench.core.run_folder import RunDir
-from wbcbench.table import aftermath
+from wbcbench.table import derive
 
 Tampering = Callable[[Bag, random.Random], None]
 KINDS: dict[str, Tampering] = {}
@@ -32,7 +32,7 @@ def rederive(bag: Bag, run: RunDir) -> None:
     """Make everything of one run fit its record again: epochs, phases, row."""
     record = from_json(run.record_path.read_bytes(), "record")
     if record.epochs:
-        run.epochs_path.write_bytes(aftermath.epochs_csv(record))
+        run.epochs_path.write_bytes(derive.epochs_csv(record))
     (run.path / layout.PHASES).write_bytes(phases_csv(record))
     bag.retable()
 

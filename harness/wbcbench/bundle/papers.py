@@ -113,7 +113,7 @@ def _tables(study: SubmittedStudy) -> Mapping[str, str]:
 
 def _wall_s(study: SubmittedStudy) -> float | None:
     """Wall-clock seconds of all runs together."""
-    from wbcbench.table.spent import spent
+    from wbcbench.table.derive import spent
 
     known = [time_s for r in study.records if (time_s := spent(r).time_s) is not None]
     return sum(known) if known else None

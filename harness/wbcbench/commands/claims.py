@@ -33,7 +33,7 @@ def claims(
     from wbcbench.compare.definition import find_file, read_claims
     from wbcbench.compare.judgement import judge
     from wbcbench.core.study_folder import require_study
-    from wbcbench.table.study import read_study
+    from wbcbench.table.view import read_study
 
     if measures:
         _list_measures()

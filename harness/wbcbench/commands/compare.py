@@ -139,7 +139,7 @@ def _compared(results: Path, studies: list[str], asked: dict[str, Any]) -> Compa
     from wbcbench.compare.analysis import compare as analyse
     from wbcbench.core.study_folder import require_study
     from wbcbench.study.planned_comparison import settings_for
-    from wbcbench.table.study import read_study
+    from wbcbench.table.view import read_study
 
     folders = [require_study(results, name) for name in studies]
     settings = settings_for(folders[0] if len(folders) == 1 else None, asked)

@@ -20,11 +20,10 @@ def explain(
 ) -> None:
     """Print a number's formula, window, channel, samples and uncertainty, and work it out anew."""
     from wbcbench.core.study_folder import find_run, finished_run
-    from wbcbench.table.document import document
     from wbcbench.table.explain import explain as explained
-    from wbcbench.table.explanation_text import lines
-    from wbcbench.table.files import columns_named
-    from wbcbench.table.recount import recount
+    from wbcbench.table.explain import recount
+    from wbcbench.table.export import columns_named
+    from wbcbench.table.text import document, lines
 
     [chosen] = columns_named([column])
     found = explained(recount(finished_run(find_run(results, run))), chosen)

@@ -40,7 +40,7 @@ def export(
     """Write a study's results table as CSV, Parquet, JSON, LaTeX or Markdown."""
     from wbcbench import table
     from wbcbench.core.study_folder import require_study
-    from wbcbench.table import files as table_files
+    from wbcbench.table import export as table_files
 
     names = tuple(name.strip() for name in columns.split(",") if name.strip())
     if not names and form.value in table_files.ROUNDED:

@@ -35,14 +35,14 @@ def finalise(
     from wbcbench.commands import show
     from wbcbench.core.study_folder import find_run
     from wbcbench.run.finalise import finalise as finalise_run
-    from wbcbench.table import aftermath, logs
+    from wbcbench.table import derive, tensorboard
 
     found = find_run(results, run)
     study_dir = found.path.resolve().parent
     table.refuse_newer_table(study_dir)
     finalise_run(found, force=force)
-    aftermath.derive(found)
-    logs.add_result(found)
+    derive.derive(found)
+    tensorboard.add_result(found)
     table.write_table(study_dir)
     if as_json:
         show.print_run_json(found, SCHEMA)

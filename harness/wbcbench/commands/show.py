@@ -36,7 +36,7 @@ def show(
 
 def print_summary(run: RunDir, *, verbose: bool) -> None:
     """Print a finished run for people; with ``verbose`` remarks and every window's joules, too."""
-    from wbcbench.table.run_text import summary
+    from wbcbench.table.text import summary
 
     record = run.read_record()
     typer.echo("\n".join(summary(record)))
@@ -46,7 +46,7 @@ def print_summary(run: RunDir, *, verbose: bool) -> None:
 
 
 def _print_details(record: RunRecord) -> None:
-    from wbcbench.table.run_text import remarks
+    from wbcbench.table.text import remarks
 
     noted = remarks(record)
     if noted:

@@ -29,7 +29,8 @@ def tensorboard(
     from wbcbench.core.run_folder import study_runs
     from wbcbench.core.study_folder import require_study
     from wbcbench.core.text import count_of
-    from wbcbench.table import logs, server
+    from wbcbench.table import tensorboard as logs
+    from wbcbench.table.tensorboard import start
 
     folder = require_study(results, study)
     runs = study_runs(results, study)
@@ -38,7 +39,7 @@ def tensorboard(
             if run.is_finished:
                 logs.rebuild(run)
     having = logs.require_logs(folder, runs)
-    url = server.start(folder, port)
+    url = start(folder, port)
     typer.echo(f"{url}   {count_of(having, 'run')} of {study}")
     typer.echo("SCALARS: over_joules, over_seconds, over_steps. HPARAMS: energy and accuracy.")
     typer.echo("Only this machine can reach it. Ctrl-C ends it.", err=True)

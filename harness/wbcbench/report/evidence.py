@@ -7,8 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from wbcbench.energy.metrics import mean_known
-from wbcbench.table.study import Study
-from wbcbench.table.view import Run
+from wbcbench.table.view import Run, Study
 
 if TYPE_CHECKING:
     from wbcbench.compare.arms import Configuration

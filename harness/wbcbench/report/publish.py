@@ -96,7 +96,7 @@ def read(results: Path, study: str) -> ReportStudy:
         UsageError: As for :func:`publish`.
     """
     from wbcbench.report.evidence import ReportStudy
-    from wbcbench.table.study import read_study
+    from wbcbench.table.view import read_study
 
     folder = require_study(results, study)
     found = read_study(folder)

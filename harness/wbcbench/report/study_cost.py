@@ -8,7 +8,7 @@ from wbcbench.core.text import count_of, human_energy
 from wbcbench.core.units import kwh_from_j
 from wbcbench.report import Statement, Value
 from wbcbench.report.evidence import ReportStudy
-from wbcbench.table.spent import Sum, spent, summed
+from wbcbench.table.derive import Sum, spent, summed
 
 
 def cost_claim(study: ReportStudy) -> tuple[Statement, ...]:

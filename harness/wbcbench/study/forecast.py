@@ -16,7 +16,7 @@ from wbcbench.core.spec import RunSpec
 from wbcbench.core.window import TRAIN, is_validation
 from wbcbench.energy.metrics import sum_if_all_known
 from wbcbench.energy.source import spoken_energy_j
-from wbcbench.table.spent import spent
+from wbcbench.table.derive import spent
 from wbcbench.table.view import Run
 
 _MUST_AGREE = ("image_size", "validation")

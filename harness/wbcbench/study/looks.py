@@ -19,7 +19,7 @@ from wbcbench.core.files import write_whole
 from wbcbench.study.experiment import Until
 from wbcbench.study.plan import Plan
 from wbcbench.study.promise import checked_contrasts, contrast_named, settings
-from wbcbench.table.study import read_study
+from wbcbench.table.view import read_study
 
 SCHEMA = "wbcbench.looks/1"
 FILE_NAME = "looks.json"

@@ -30,7 +30,7 @@ from wbcbench.power import requested_limit as power_limits
 from wbcbench.power.meter import MeterRequest
 from wbcbench.run import finalise
 from wbcbench.run.live_state import Say, preparing
-from wbcbench.table import aftermath, logs
+from wbcbench.table import derive, tensorboard
 
 if TYPE_CHECKING:
     from wbcbench.data.dataset import Dataset
@@ -114,8 +114,8 @@ def carry_out(
             finalise.finalise_abandoned(results, spec.study)
     if not run.is_finished:
         raise RunsFailedError(f"{run.run_id} left no record. {condition(run).text}")
-    aftermath.derive(run)
-    logs.add_result(run)
+    derive.derive(run)
+    tensorboard.add_result(run)
     table.write_table(results / spec.study)
     return run
 

@@ -16,7 +16,7 @@ from wbcbench.core.run_condition import condition
 from wbcbench.core.run_folder import RunDir, study_runs
 from wbcbench.core.spec import RunSpec
 from wbcbench.study.forecast import Past, past
-from wbcbench.table.spent import Spent, spent
+from wbcbench.table.derive import Spent, spent
 
 State = Literal["todo", "running", "done", "failed", "interrupted", "invalid"]
 

@@ -8,7 +8,7 @@ from typing import Literal
 
 from wbcbench.core.spec import RunSpec
 from wbcbench.study.standing import Carried, Standing
-from wbcbench.table.spent import Sum, summed
+from wbcbench.table.derive import Sum, summed
 
 Waste = Literal["failed", "interrupted", "invalid", "repeated block", "outside the plan", "pilot"]
 WASTES: tuple[Waste, ...] = (

@@ -9,9 +9,9 @@ from wbcbench.core.record import RunRecord
 from wbcbench.core.spec import RunSpec
 from wbcbench.core.text import human_duration, human_energy, human_share
 from wbcbench.study.standing import state_of
-from wbcbench.table.derived import headline_energy_j
-from wbcbench.table.identity import invalid_reason
-from wbcbench.table.spent import spent
+from wbcbench.table.columns_energy import headline_energy_j
+from wbcbench.table.columns_run import invalid_reason
+from wbcbench.table.derive import spent
 from wbcbench.table.view import Run
 
 

@@ -10,7 +10,7 @@ from wbcbench.study.plan import Plan
 from wbcbench.study.standing import State
 from wbcbench.study.study_account import Account
 from wbcbench.study.sweep import SweepOutcome
-from wbcbench.table.spent import Sum
+from wbcbench.table.derive import Sum
 
 _ORDER: tuple[State, ...] = ("done", "failed", "interrupted", "invalid", "running", "todo")
 

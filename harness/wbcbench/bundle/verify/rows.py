@@ -16,7 +16,7 @@ from wbcbench.bundle.verify.accounts import departures, differs_in_joules, judge
 from wbcbench.bundle.verify.bundle import Bundle
 from wbcbench.core.record import Circumstances, RunRecord
 from wbcbench.core.run_folder import RunDir
-from wbcbench.table import aftermath
+from wbcbench.table import derive
 from wbcbench.table.column import Cell
 from wbcbench.table.view import Run
 
@@ -121,7 +121,7 @@ def _folder(run: RunDir, record: RunRecord) -> Iterator[str]:
 def _derived(run: RunDir, record: RunRecord) -> Iterator[str]:
     """What is made from the record for readers."""
     whole = run.read_record()
-    made = {run.epochs_path.name: {aftermath.epochs_csv(each) for each in (record, whole)}}
+    made = {run.epochs_path.name: {derive.epochs_csv(each) for each in (record, whole)}}
     made[layout.PHASES] = {phases_csv(record)}
     for name, forms in made.items():
         path = run.path / name

@@ -9,7 +9,7 @@ from wbcbench.core.text import energy_scale
 from wbcbench.report import Block, DataTable
 from wbcbench.report.evidence import ReportStudy, known
 from wbcbench.report.means import mean_of, told
-from wbcbench.table.derived import TABLE_BATCH
+from wbcbench.table.columns_energy import TABLE_BATCH
 from wbcbench.table.view import Run
 
 _ONE = ("energy_per_infer_image_b1_j", "infer_images_per_s_b1")

@@ -14,7 +14,7 @@ from wbcbench.registry import VARIANTS
 from wbcbench.report import Block, Listing, Statement
 from wbcbench.report.evidence import ReportStudy
 from wbcbench.study.limits import option_name
-from wbcbench.table.spent import spent
+from wbcbench.table.derive import spent
 
 _MOST_RUNS = 4
 _COMMIT = re.compile(r"[0-9a-f]{7,64}")

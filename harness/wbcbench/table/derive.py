@@ -1,20 +1,26 @@
-"""What is derived from a finished record into its folder: ``epochs.csv`` and TensorBoard scalars.
-
-Both can be made again from record and trace at any time; nothing is measured here.
-"""
+"""What is derived from finished records: epochs, TensorBoard scalars, the energy that was spent."""
 
 from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
 
 from wbcbench.core.files import write_whole
 from wbcbench.core.record import RunRecord
 from wbcbench.core.run_folder import RunDir
 from wbcbench.core.trace import Domain, Kind, Trace
 from wbcbench.energy.integrate import energy_curve
-from wbcbench.energy.source import followed, headline_channel, speaker, timeline
+from wbcbench.energy.source import followed, headline_channel, speaker, spoken_energy_j, timeline
+from wbcbench.table.view import ABSENT, Run
 from wbcbench.train import tensorboard_log
+
+# What is derived from a finished record into its folder: ``epochs.csv`` and TensorBoard scalars.
+#
+# Both can be made again from record and trace at any time; nothing is measured here.
+
 
 EPOCH_COLUMNS = (
     "run_id", "epoch", "t_s", "energy_gpu_cum_j", "energy_headline_cum_j", "train_loss",
@@ -79,3 +85,74 @@ def wall_offset_s(record: RunRecord) -> float | None:
     if not isinstance(pair, dict):
         return None
     return float(str(pair["utc_s"])) - float(str(pair["monotonic_s"]))
+
+
+# Joules and seconds that went into whole runs, the good ones and the wasted ones.
+#
+# Joules of different status (measured, modelled, …) are kept apart: they are not added.
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What one run cost from its first window to its last.
+
+    Attributes:
+        energy_j: Joules of the headline's channels over all windows that are known.
+        status: Of these joules; ``absent`` when no meter worked.
+        is_whole: Whether the joules of every window are known; if not, there were more.
+        time_s: Wall-clock seconds, as far as the record tells.
+    """
+
+    energy_j: float | None
+    status: str
+    is_whole: bool
+    time_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Sum:
+    """Several runs together.
+
+    Attributes:
+        runs: How many.
+        energy_j: Status → joules of the runs that know them.
+        unknown: Runs whose joules are not known, or not wholly.
+    """
+
+    runs: int
+    energy_j: dict[str, float]
+    unknown: int
+
+
+def spent(record: RunRecord) -> Spent:
+    """What a run cost, as its record tells."""
+    run = Run(record)
+    who = run.headline
+    parts = [spoken_energy_j(record, who, window.name) for window in run.phases]
+    known = [part for part in parts if part is not None]
+    return Spent(
+        energy_j=sum(known) if known else None,
+        status=who.status.value if who else ABSENT,
+        is_whole=bool(parts) and len(known) == len(parts),
+        time_s=_wall_s(record),
+    )
+
+
+def summed(runs: Iterable[Spent]) -> Sum:
+    """Runs together, joules by status."""
+    energy_j: dict[str, float] = {}
+    count = unknown = 0
+    for each in runs:
+        count += 1
+        unknown += not each.is_whole
+        if each.energy_j is not None:
+            energy_j[each.status] = energy_j.get(each.status, 0.0) + each.energy_j
+    return Sum(count, energy_j, unknown)
+
+
+def _wall_s(record: RunRecord) -> float | None:
+    try:
+        began, ended = map(datetime.fromisoformat, (record.started_utc, record.ended_utc))
+    except ValueError:
+        return None
+    return max((ended - began).total_seconds(), 0.0)

@@ -1,24 +1,69 @@
-"""What came of a run, for TensorBoard: curves over steps, seconds and joules, and its settings.
-
-The curves count training steps alone, like ``energy_to_target_j``. The settings and results fill
-TensorBoard's HPARAMS page: one line a run, energy and accuracy as metrics.
-"""
+"""A study for TensorBoard: what came of each run, and a server on this machine alone."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from wbcbench.core.errors import UsageError
 from wbcbench.core.record import RunRecord
+from wbcbench.core.run_folder import RunDir
 from wbcbench.energy.source import TimelinePoint, headline_channel, timeline
 from wbcbench.table.column import Cell
+from wbcbench.table.derive import wall_offset_s, write_scalars
 from wbcbench.table.view import Run
+from wbcbench.train import tensorboard_log
 from wbcbench.train.tensorboard_log import RESULT_FILE, ScalarLog
 
 if TYPE_CHECKING:
     from tensorboard.compat.proto.summary_pb2 import Summary  # type: ignore[import-untyped]
+
+# Which runs of a study have logs, and how to make them again from records and traces.
+
+
+def rebuild(run: RunDir) -> None:
+    """Write all logs of a finished run from its record and traces; none if it never trained."""
+    record = run.read_record()
+    if not record.epochs:
+        return
+    offset_s = wall_offset_s(record) or 0.0
+    with tensorboard_log.ScalarLog(run.tensorboard_dir / tensorboard_log.EPOCHS_FILE) as log:
+        for epoch in record.epochs:
+            tensorboard_log.add_epoch(log, epoch, epoch.evaluate_end_s + offset_s)
+    write_scalars(run, record)
+    write_result(run.tensorboard_dir, record)
+
+
+def add_result(run: RunDir) -> None:
+    """Write what came of a finished run beside its curves; nothing if it never trained."""
+    record = run.read_record()
+    if record.epochs:
+        write_result(run.tensorboard_dir, record)
+
+
+def require_logs(study_dir: Path, runs: Sequence[RunDir]) -> int:
+    """How many runs have logs.
+
+    Raises:
+        UsageError: None has; the message names the way out.
+    """
+    having = sum(any(run.tensorboard_dir.glob("events.out.tfevents.*")) for run in runs)
+    if not having:
+        raise UsageError(
+            f"No run in {study_dir} has TensorBoard logs: studies are often kept without them. "
+            f"Make them from records and traces with: wbcbench tensorboard {study_dir.name} "
+            f"--rebuild --results {study_dir.parent}"
+        )
+    return having
+
+
+# What came of a run, for TensorBoard: curves over steps, seconds and joules, and its settings.
+#
+# The curves count training steps alone, like ``energy_to_target_j``. The settings and results fill
+# TensorBoard's HPARAMS page: one line a run, energy and accuracy as metrics.
+
 
 SETTINGS = (
     "variant",
@@ -148,3 +193,33 @@ def _summary(tag: str, **content: Any) -> Summary:
 
 def _seconds(utc: str) -> float:
     return datetime.fromisoformat(utc).replace(tzinfo=UTC).timestamp()
+
+
+# TensorBoard on the loopback interface, in this process.
+
+
+LOOPBACK = "127.0.0.1"
+
+
+def start(logs: Path, port: int | None) -> str:
+    """Start TensorBoard in the background of this process; returns its address.
+
+    Args:
+        logs: Folder under which event files lie.
+        port: To listen on; 0 is any free one, ``None`` the first free one from TensorBoard's own.
+
+    Raises:
+        UsageError: The port is taken, or the folder cannot be served.
+    """
+    from tensorboard import program  # type: ignore[import-untyped]
+
+    words = ["wbcbench", "--logdir", str(logs), "--host", LOOPBACK]
+    words += [] if port is None else ["--port", str(port)]
+    board = program.TensorBoard()
+    board.configure(argv=words)
+    try:
+        return str(board.launch())
+    except program.TensorBoardServerException as error:
+        raise UsageError(
+            f"TensorBoard cannot listen on {LOOPBACK}: {error.msg} Choose another port with --port."
+        ) from error
