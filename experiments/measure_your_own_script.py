@@ -12,7 +12,7 @@ import time
 
 import numpy as np
 
-from wbcbench.measure.api import Meter
+from wbcbench.measure.meter import Meter
 
 SIDE = 1000
 

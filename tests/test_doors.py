@@ -11,7 +11,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "harness" / "wbcbench"
 
 DOORS = {
-    "tensorflow": {"train", "measure.device_sync"},
+    "tensorflow": {"train", "measure.meter"},
     "keras": {"train", "measure.keras"},
     "pynvml": {"power"},
     "codecarbon": {"power.codecarbon"},

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from wbcbench.core.version import __version__
 
 if TYPE_CHECKING:
-    from wbcbench.measure.api import Meter
+    from wbcbench.measure.meter import Meter
 
 __all__ = ["Meter", "__version__"]
 
@@ -17,7 +17,7 @@ __all__ = ["Meter", "__version__"]
 def __getattr__(name: str) -> Any:
     """Load the public class when it is asked for: the command line must start at once."""
     if name == "Meter":
-        from wbcbench.measure.api import Meter
+        from wbcbench.measure.meter import Meter
 
         return Meter
     raise AttributeError(f"module 'wbcbench' has no attribute {name!r}")

@@ -19,7 +19,7 @@ from fakes.nvml_plugin import ScriptedNvml
 from fakes.nvml_scenario import FakeGpu, Process, Scenario
 from program import wait_for
 from wbcbench.core.errors import CannotMeasureError, UsageError
-from wbcbench.measure.api import Meter
+from wbcbench.measure.meter import Meter
 from wbcbench.power.meter import MeterRequest
 from wbcbench.power.simulated import SyntheticMeter, open_meters
 
@@ -190,7 +190,7 @@ def test_importing_the_package_loads_nothing_else() -> None:
     )
     loaded = {name.split(".")[0] for name in json.loads(done.stdout)} - set(sys.stdlib_module_names)
     assert loaded == {"wbcbench"}
-    assert "wbcbench.measure.api" not in done.stdout
+    assert "wbcbench.measure.meter" not in done.stdout
 
 
 def test_a_name_that_the_package_does_not_have_is_an_attribute_error() -> None:

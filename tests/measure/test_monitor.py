@@ -26,13 +26,15 @@ from wbcbench.commands.monitor import document
 from wbcbench.core.errors import CannotMeasureError, UsageError
 from wbcbench.core.trace import Channel, Domain, Kind, Origin, Trace
 from wbcbench.core.window import MonotonicClock, Window
-from wbcbench.measure.child_command import (
+from wbcbench.measure.command import (
     ChildCommand,
     CommandNotFoundError,
     CommandNotRunnableError,
+    Monitored,
     check,
+    monitor_command,
+    write_polls,
 )
-from wbcbench.measure.monitoring import Monitored, monitor_command, write_polls
 from wbcbench.measure.spans import peak_power_w
 from wbcbench.power.meter import MeterRequest
 from wbcbench.power.session import Asked

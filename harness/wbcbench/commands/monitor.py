@@ -13,7 +13,7 @@ import typer
 from wbcbench.commands import options
 
 if TYPE_CHECKING:
-    from wbcbench.measure.monitoring import Monitored
+    from wbcbench.measure.command import Monitored
     from wbcbench.measure.spans import ChannelEnergy
     from wbcbench.run.panel import WattsView
 
@@ -57,17 +57,17 @@ def monitor(
     output without a command or with --json. Sampling begins at least a second before the command
     and ends as long after it.
     """
-    from wbcbench.measure import child_command, monitoring
+    from wbcbench.measure.command import check, monitor_command, monitor_machine
     from wbcbench.power.session import Asked
 
     _refuse_csv(csv)
     asked = Asked(meters=options.words(meters), gpus=options.words(gpus), interval_s=interval)
     if command:
-        child_command.check(command)
+        check(command)
         stdout = sys.stderr.fileno() if as_json else None
-        done = monitoring.monitor_command(asked, command, stdout=stdout)
+        done = monitor_command(asked, command, stdout=stdout)
     else:
-        done = monitoring.monitor_machine(asked, _view(silent=quiet or as_json, live=live))
+        done = monitor_machine(asked, _view(silent=quiet or as_json, live=live))
     _print(done, as_json=as_json, quiet=quiet)
     if csv is not None:
         _write_csv(csv, done)
@@ -91,7 +91,7 @@ def _refuse_csv(path: Path | None) -> None:
 
 def _write_csv(path: Path, done: Monitored) -> None:
     from wbcbench.core.errors import UsageError
-    from wbcbench.measure.monitoring import write_polls
+    from wbcbench.measure.command import write_polls
 
     try:
         with path.open("w", encoding="utf-8", newline="") as stream:
@@ -116,7 +116,7 @@ def _view(*, silent: bool, live: bool) -> WattsView:
 
 
 def _print(done: Monitored, *, as_json: bool, quiet: bool) -> None:
-    from wbcbench.measure.span_text import headline_line, span_lines
+    from wbcbench.measure.spans import headline_line, span_lines
 
     if as_json:
         typer.echo(json.dumps(document(done), indent=1, ensure_ascii=False, allow_nan=False))

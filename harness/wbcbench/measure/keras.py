@@ -7,7 +7,7 @@ from typing import Any
 import keras
 
 from wbcbench.core import window
-from wbcbench.measure.api import Meter
+from wbcbench.measure.meter import Meter
 
 
 class EpochEnergy(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types

@@ -1,16 +1,9 @@
-"""Measure any Python code with the engine of the harness: ``from wbcbench import Meter``.
-
-    with Meter() as m:
-        with m.window("train"):
-            train()
-    print(m.headline.energy_j, m.headline.uncertainty_j, m.headline.status)
-
-Documented in harness/API.md.
-"""
+"""Energy of any Python code: ``Meter``, with the device synchronised at both edges."""
 
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -29,10 +22,18 @@ from wbcbench.core.run_folder import RunDir
 from wbcbench.core.trace import Trace
 from wbcbench.core.window import TRAIN, WHOLE, MonotonicClock, Window, WindowEnergy
 from wbcbench.energy.appraise import appraise
-from wbcbench.measure.device_sync import synchronise
-from wbcbench.measure.side_sampler import SideSampler
+from wbcbench.measure.sampling_process import SideSampler
 from wbcbench.measure.spans import Headline, Recorded, Span, recorded, with_write_error
 from wbcbench.power.session import Asked
+
+# Measure any Python code with the engine of the harness: ``from wbcbench import Meter``.
+#
+#     with Meter() as m:
+#         with m.window("train"):
+#             train()
+#     print(m.headline.energy_j, m.headline.uncertainty_j, m.headline.status)
+#
+# Documented in harness/API.md.
 
 
 class Meter:
@@ -237,3 +238,19 @@ def _mine(look: BoardSample, ours: set[int]) -> BoardSample:
         own=tuple(sorted({*look.own, *(pid for pid in look.foreign if pid in ours)})),
         foreign=tuple(pid for pid in look.foreign if pid not in ours),
     )
+
+
+# Wait until every accelerator has done what it was given, in whatever library is loaded.
+#
+# A GPU works on while Python has long gone on: an edge stamped without waiting belongs to another
+# moment. Nothing is imported here; a library that is not loaded has given nothing to do.
+
+
+def synchronise() -> None:
+    """Return when TensorFlow's and PyTorch's devices are idle, as far as they are loaded."""
+    tensorflow = sys.modules.get("tensorflow")
+    if tensorflow is not None and tensorflow.executing_eagerly():
+        tensorflow.test.experimental.sync_devices()
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        torch.cuda.synchronize()
