@@ -31,8 +31,8 @@ sys.path.insert(0, str(ROOT / "tests"))
 
 from builders.run import make_record, make_scores, make_spec, save  # noqa: E402
 from wbcbench.compare.analysis import compare  # noqa: E402
+from wbcbench.compare.metric import Settings, parse_gate  # noqa: E402
 from wbcbench.compare.result import Comparison, Effect  # noqa: E402
-from wbcbench.compare.settings import Settings, parse_gate  # noqa: E402
 from wbcbench.core.record import RunRecord  # noqa: E402
 from wbcbench.stats.tests import detectable_effect, power  # noqa: E402
 from wbcbench.table.view import Run  # noqa: E402

@@ -29,7 +29,7 @@ from wbcbench.bundle.schemas import submission_schema
 from wbcbench.bundle.writing import Order, Written, submit
 from wbcbench.commands.submit import submit as submit_command
 from wbcbench.compare.analysis import compare
-from wbcbench.compare.document import as_csv
+from wbcbench.compare.result import as_csv
 from wbcbench.core.errors import UsageError
 from wbcbench.core.provenance import source_root
 from wbcbench.core.run_folder import Local, RunDir, study_runs

@@ -15,8 +15,7 @@ from builders.study import draw
 from builders.timeline import make_epochs
 from program import wbcbench
 from wbcbench.commands.claims import claims
-from wbcbench.compare.definition import find_file, read_claims
-from wbcbench.compare.measures import MEASURES
+from wbcbench.compare.claims import MEASURES, find_file, read_claims
 from wbcbench.core.errors import UsageError
 from wbcbench.core.record import RunRecord
 

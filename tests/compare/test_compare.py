@@ -26,8 +26,8 @@ from builders.timeline import make_epochs
 from program import wbcbench
 from wbcbench import table
 from wbcbench.commands.compare import compare
-from wbcbench.compare.arms import NOT_TREATMENTS, TREATMENTS
-from wbcbench.compare.document import COLUMNS
+from wbcbench.compare.design import NOT_TREATMENTS, TREATMENTS
+from wbcbench.compare.result import COLUMNS
 from wbcbench.core.errors import CannotMeasureError, CannotTellError, GateFailedError, UsageError
 from wbcbench.core.quality import Caution, Severity, Verdict
 from wbcbench.core.spec import SPEC_FIELDS

@@ -9,7 +9,7 @@ import pytest
 from builders.machine import LAPTOP, SYNTHETIC_CHANNELS
 from builders.run import failed_record, make_record, save
 from builders.study import CLEAR, NOTHING, VARIANTS, draw
-from wbcbench.compare.document import contrast_key, contrast_row
+from wbcbench.compare.result import contrast_key, contrast_row
 from wbcbench.report import build
 from wbcbench.report.banners import banners
 from wbcbench.report.publish import read

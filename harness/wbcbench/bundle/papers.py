@@ -16,7 +16,7 @@ from wbcbench.bundle import layout
 from wbcbench.bundle.document import Submission
 from wbcbench.bundle.impact import Impact, impact
 from wbcbench.bundle.study import SubmittedStudy
-from wbcbench.compare.sections import sections
+from wbcbench.compare.render import sections
 from wbcbench.core.files import markdown, write_whole
 from wbcbench.core.text import count_of, human_duration, human_energy, human_mass
 from wbcbench.core.units import kg_from_g, kwh_from_j

@@ -27,7 +27,7 @@ from wbcbench.bundle import (
 from wbcbench.bundle.document import Author, Redaction, Submission
 from wbcbench.bundle.redaction import Redactor
 from wbcbench.bundle.study import SubmittedStudy, refuse_synthetic
-from wbcbench.compare.document import COLUMNS, as_csv
+from wbcbench.compare.result import COLUMNS, as_csv
 from wbcbench.core.errors import UsageError
 from wbcbench.core.files import write_whole
 from wbcbench.core.study_folder import pilot_study, require_study

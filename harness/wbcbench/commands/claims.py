@@ -29,9 +29,8 @@ def claims(
     as_json: options.AsJson = False,
 ) -> None:
     """Test claims against a study: evidence with intervals; supported, contradicted, or neither."""
-    from wbcbench.compare.claims_words import as_document, as_text
-    from wbcbench.compare.definition import find_file, read_claims
-    from wbcbench.compare.judgement import judge
+    from wbcbench.compare.claim_results import as_document, as_text, judge
+    from wbcbench.compare.claims import find_file, read_claims
     from wbcbench.core.study_folder import require_study
     from wbcbench.table.view import read_study
 
@@ -49,7 +48,7 @@ def claims(
 
 
 def _list_measures() -> None:
-    from wbcbench.compare.measures import MEASURES
+    from wbcbench.compare.claims import MEASURES
     from wbcbench.core.files import aligned
 
     rows = [(name, measure.meaning) for name, measure in MEASURES.items()]

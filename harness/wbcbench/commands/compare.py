@@ -113,7 +113,7 @@ def compare(
     as_latex: AsLatex = False,
 ) -> None:
     """Compare arms block by block: contrasts with intervals, exact tests, equivalence, gates."""
-    from wbcbench.compare.settings import parse_gate
+    from wbcbench.compare.metric import parse_gate
 
     asked = {
         "metrics": tuple(metric) if metric else None,
@@ -149,15 +149,15 @@ def _compared(results: Path, studies: list[str], asked: dict[str, Any]) -> Compa
 
 
 def _written(found: Comparison, form: CompareFormat) -> str:
-    from wbcbench.compare import document, text
+    from wbcbench.compare import render, result
 
     if form is CompareFormat.JSON:
-        whole = document.as_document(found)
+        whole = result.as_document(found)
         return json.dumps(whole, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     if form is CompareFormat.CSV:
-        return document.as_csv(found)
-    made = {CompareFormat.GITHUB: text.as_markdown, CompareFormat.LATEX: text.as_latex}.get(
-        form, text.as_text
+        return result.as_csv(found)
+    made = {CompareFormat.GITHUB: render.as_markdown, CompareFormat.LATEX: render.as_latex}.get(
+        form, render.as_text
     )
     return made(found) + "\n"
 

@@ -1,28 +1,56 @@
-"""Contrasts of metrics: estimate, interval, exact test, correction, equivalence, finding."""
+"""Contrasts: estimates, intervals, tests, thresholds; each configuration by itself; photographs."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from wbcbench.compare.blocks import Blocks
-from wbcbench.compare.design import ComparisonDesign, Contrast
-from wbcbench.compare.metric import TIME, Metric
-from wbcbench.compare.result import ContrastResult, Effect, Split
-from wbcbench.compare.settings import Settings
-from wbcbench.core.errors import CannotMeasureError
-from wbcbench.stats.intervals import Interval, d_z, interval, share_won
+from wbcbench.compare.design import Blocks, ComparisonDesign, Contrast
+from wbcbench.compare.metric import ACCURACY, HEADLINE, TIME, Gate, Metric, Settings
+from wbcbench.compare.result import (
+    AccuracyByPhotograph,
+    ArmSummary,
+    ContrastResult,
+    Effect,
+    GateResult,
+    Level,
+    SameImages,
+    Split,
+    Target,
+)
+from wbcbench.core.errors import CannotMeasureError, UsageError
+from wbcbench.stats.bootstrap import on_same_images, percentile_interval, resample
+from wbcbench.stats.intervals import (
+    Interval,
+    censored_median,
+    d_z,
+    front_share,
+    interval,
+    on_front,
+    share_won,
+    t_interval,
+)
 from wbcbench.stats.tests import (
     ALPHA,
+    GateOutcome,
+    blocks_to_settle,
     contrast,
     decompose,
     equivalence_p,
     holm,
+    judge,
     p_floor,
+    pair,
     sign_flip_p,
 )
+from wbcbench.table.view import Run
+
+# Contrasts of metrics: estimate, interval, exact test, correction, equivalence, finding.
+
 
 Floats = NDArray[np.float64]
 
@@ -167,3 +195,254 @@ def _split(
         power=energy.told(float(np.mean(parts.power))),
         power_interval=by_power.mapped(energy.told) if by_power else None,
     )
+
+
+# Limits: is each candidate within what was allowed, beyond it, or can nobody tell yet?
+
+
+def judged(
+    design: ComparisonDesign, blocks: Blocks, settings: Settings, statuses: Mapping[str, str]
+) -> tuple[GateResult, ...]:
+    """Every gate for every candidate."""
+    return tuple(
+        _judged(design, blocks, settings, statuses[gate.metric.name], gate, positions)
+        for gate in settings.gates
+        for positions in design.pairs
+    )
+
+
+def _judged(
+    design: ComparisonDesign,
+    blocks: Blocks,
+    settings: Settings,
+    status: str,
+    gate: Gate,
+    positions: tuple[int, int],
+) -> GateResult:
+    candidate, baseline = (design.arms[i].label for i in positions)
+    if not blocks.runs:
+        return GateResult(gate, candidate, baseline, None, GateOutcome.CANNOT_TELL, None, status)
+    weights = pair(*positions, len(design.arms))
+    differences = contrast(matrix(blocks, gate.metric), weights)
+    inner = interval(differences, settings.method)
+    told = inner.mapped(gate.metric.told) if inner else None
+    outcome = judge(told, gate.limit, above_is_worse=gate.above_is_worse)
+    more = None
+    if outcome is GateOutcome.CANNOT_TELL:
+        more = blocks_to_settle(differences, gate.metric.untold(gate.limit))
+    return GateResult(gate, candidate, baseline, told, outcome, more, status)
+
+
+# The test set's own error: what the predictions say when photographs are drawn anew.
+#
+# A seed interval says how much the runs differ. It says nothing about the few photographs the test
+# set was made from, which are the same for every run; that is what is worked out here.
+
+
+Labels = NDArray[np.int64]
+
+_COLUMNS = ("image_sha256", "original_id", "seen_in_train", "y_true", "y_pred")
+
+
+@dataclass(frozen=True, slots=True)
+class CorrectAnswers:
+    """Which images each run had right.
+
+    Attributes:
+        right: ``[arms, blocks, images]``, 1 or 0.
+        labels: ``[images]``, numbers of the true classes.
+        photographs: ``[images]``, the photograph of each image.
+    """
+
+    right: Floats
+    labels: Labels
+    photographs: Labels
+
+    def of_arm(self, arm: int) -> AccuracyByPhotograph:
+        """One arm's accuracy, averaged over its seeds."""
+        share = self.right[arm].mean(axis=0)
+        drawn = resample(share, self.labels, self.photographs)
+        by_class = [share[self.labels == label].mean() for label in np.unique(self.labels)]
+        low, high = percentile_interval(drawn.mean)
+        balanced_low, balanced_high = percentile_interval(drawn.balanced)
+        return AccuracyByPhotograph(
+            accuracy=float(share.mean()),
+            low=low,
+            high=high,
+            balanced=float(np.mean(by_class)),
+            balanced_low=balanced_low,
+            balanced_high=balanced_high,
+        )
+
+    def compare(self, design: ComparisonDesign) -> tuple[SameImages, ...]:
+        """Each candidate against its baseline, image by image."""
+        return tuple(
+            SameImages(
+                design.arms[i].label,
+                design.arms[j].label,
+                on_same_images(self.right[i], self.right[j], self.labels, self.photographs),
+            )
+            for i, j in design.pairs
+        )
+
+
+def read_answers(blocks: Blocks) -> CorrectAnswers | None:
+    """The predictions of every used run.
+
+    ``None`` where a run kept none, photographs are unknown, or the runs saw different images.
+    """
+    paths = [run.predictions_path for block in blocks.runs for run in block]
+    known = [path for path in paths if path is not None]
+    if not known or len(known) < len(paths):
+        return None
+    first = read_predictions(known[0])
+    if (first.photographs < 0).any():
+        return None
+    right = [first.right]
+    # One table at a time: the digests of a thousand runs' images would fill the memory.
+    for path in known[1:]:
+        table = read_predictions(path)
+        if table.images != first.images:
+            return None
+        right.append(table.right)
+    _, labels = np.unique(first.truth, return_inverse=True)
+    shape = (len(blocks.runs), len(blocks.runs[0]), len(labels))
+    return CorrectAnswers(
+        right=np.array(right).reshape(shape).transpose(1, 0, 2),
+        labels=labels.astype(np.int64),
+        photographs=first.photographs,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class ImageAnswers:
+    """What one run said of each test image.
+
+    Attributes:
+        images: ``[n]`` digests.
+        truth: ``[n]`` class names.
+        right: ``[n]``, 1 where it was right.
+        photographs: ``[n]``; -1 = unknown.
+        seen: ``[n]``, whether TRAIN shows the same cell.
+    """
+
+    images: list[str]
+    truth: list[str]
+    right: Floats
+    photographs: Labels
+    seen: NDArray[np.bool_]
+
+
+def read_predictions(path: Path) -> ImageAnswers:
+    """One run's predictions.
+
+    Raises:
+        UsageError: They cannot be read.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        table = pq.ParquetFile(path).read(columns=list(_COLUMNS))
+        table = table.select(list(_COLUMNS))  # what is not there was left out without a word
+    except (OSError, KeyError, pa.ArrowException) as error:
+        raise UsageError(
+            f"{path} cannot be read as predictions: {error}. Move it away to compare without the "
+            "intervals by photograph, or repeat the run."
+        ) from error
+    truth, said = (np.asarray(table[name].to_pylist()) for name in ("y_true", "y_pred"))
+    # Arrow's own ``fill_null`` imports pandas, which takes longer than all the rest.
+    photographs = table["original_id"].to_pylist()
+    return ImageAnswers(
+        images=table["image_sha256"].to_pylist(),
+        truth=truth.tolist(),
+        right=(truth == said).astype(np.float64),
+        photographs=np.asarray([-1 if p is None else p for p in photographs], dtype=np.int64),
+        seen=np.asarray(table["seen_in_train"].to_pylist(), dtype=np.bool_),
+    )
+
+
+# Each arm by itself: means with both their errors, the cost of the target, the front.
+
+
+_UNCERTAINTY = "headline_uncertainty_train_j"
+_LEAK_FREE = "balanced_accuracy_leak_free"
+
+
+def arms_alone(
+    design: ComparisonDesign,
+    blocks: Blocks,
+    metrics: Sequence[Metric],
+    energy: Metric | None,
+    answers: CorrectAnswers | None,
+) -> tuple[ArmSummary, ...]:
+    """One summary for each arm; empty without blocks."""
+    if not blocks.runs:
+        return ()
+    on, share = _front(blocks, energy)
+    columns = list(zip(*blocks.runs, strict=True))
+    return tuple(
+        ArmSummary(
+            label=arm.label,
+            levels={metric.name: _level(runs, metric) for metric in metrics},
+            target=_target(runs, by_energy=energy is not None),
+            on_front=on[i] if on else None,
+            front_share=share[i] if share else None,
+            by_photograph=answers.of_arm(i) if answers else None,
+            leak_free=_mean(runs, _LEAK_FREE),
+        )
+        for i, (arm, runs) in enumerate(zip(design.arms, columns, strict=True))
+    )
+
+
+def _level(runs: Sequence[Run], metric: Metric) -> Level:
+    values = np.array([run.number(metric.name) for run in runs], dtype=np.float64)
+    found = t_interval(values)
+    meter = _mean(runs, _UNCERTAINTY) if metric.part in {"gpu", "headline"} else None
+    is_train = metric.name.endswith("energy_gpu_train_j") or metric.name == HEADLINE
+    return Level(
+        mean=float(values.mean()),
+        runs=(found.high - found.low) / 2 if found else None,
+        # The devices' gain is the same in every run: it does not shrink with more of them.
+        meter=meter if is_train else None,
+    )
+
+
+def _target(runs: Sequence[Run], *, by_energy: bool) -> Target | None:
+    """``None`` where nobody can say whether a run reached the target, or the targets differ."""
+    if len({(run.spec.target_metric, run.spec.target_value) for run in runs}) > 1:
+        return None
+    reached = [run.row.get("target_reached") for run in runs]
+    cost, total = ("energy_to_target_j", HEADLINE) if by_energy else ("time_to_target_s", TIME)
+    costs = [run.number(cost if hit else total) for run, hit in zip(runs, reached, strict=True)]
+    known = [value for value in costs if value is not None]
+    if None in reached or len(known) < len(costs):
+        return None
+    found = censored_median(known, [bool(hit) for hit in reached])
+    return Target("J" if by_energy else "s", found.reached, found.runs, found.median)
+
+
+def _front(blocks: Blocks, energy: Metric | None) -> tuple[list[bool] | None, list[float] | None]:
+    """Whether each arm is on the front of the means, and in which share of resampled blocks."""
+    if energy is None:
+        return None, None
+    joules = _values(blocks, energy.name)
+    accuracy = _values(blocks, ACCURACY)
+    if joules is None or accuracy is None:
+        return None, None
+    on = on_front(joules.mean(axis=0), accuracy.mean(axis=0))
+    if len(joules) < 2:
+        return [bool(each) for each in on], None
+    return [bool(each) for each in on], [float(s) for s in front_share(joules, accuracy)]
+
+
+def _values(blocks: Blocks, column: str) -> np.ndarray | None:
+    cells = [[run.number(column) for run in block] for block in blocks.runs]
+    if any(value is None for row in cells for value in row):
+        return None
+    return np.array(cells, dtype=np.float64)
+
+
+def _mean(runs: Sequence[Run], column: str) -> float | None:
+    values = [value for run in runs if (value := run.number(column)) is not None]
+    return sum(values) / len(runs) if values and len(values) == len(runs) else None

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from wbcbench.compare.photographs import ImageAnswers, read_predictions
+from wbcbench.compare.effects import ImageAnswers, read_predictions
 from wbcbench.stats.bootstrap import percentile_interval, resample
 
 MOST_RUNS = 10

@@ -10,7 +10,7 @@ from wbcbench.energy.metrics import mean_known
 from wbcbench.table.view import Run, Study
 
 if TYPE_CHECKING:
-    from wbcbench.compare.arms import Configuration
+    from wbcbench.compare.design import Configuration
     from wbcbench.compare.result import Comparison
     from wbcbench.study.plan import Plan
 
@@ -103,13 +103,13 @@ class ReportStudy(Study):
 
     @cached_property
     def _labels(self) -> dict[Run, str]:
-        from wbcbench.compare.arms import label_of_runs
+        from wbcbench.compare.design import label_of_runs
 
         return label_of_runs(self._configurations)
 
     @cached_property
     def _configurations(self) -> tuple[Configuration, ...]:
-        from wbcbench.compare.arms import configurations
+        from wbcbench.compare.design import configurations
 
         return configurations(self.runs)
 

@@ -80,7 +80,7 @@ def _interactive(report: Report, study: ReportStudy) -> Files:
 
 
 def _contrasts(study: ReportStudy) -> Files:
-    from wbcbench.compare.document import as_csv
+    from wbcbench.compare.result import as_csv
 
     found = study.comparison
     return {"contrasts.csv": as_csv(found).encode()} if found and found.effects else {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from wbcbench.compare.words import decimals, p_words
+from wbcbench.compare.render import decimals, p_words
 from wbcbench.core.text import count_of
 from wbcbench.stats.intervals import Interval
 

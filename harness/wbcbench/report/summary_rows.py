@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from wbcbench.compare.arms import Configuration
+from wbcbench.compare.design import Configuration
 from wbcbench.energy.metrics import mean_known, ratio
 from wbcbench.report import Value
 from wbcbench.report.evidence import ReportStudy, known

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from wbcbench.compare.words import status_words
+from wbcbench.compare.render import status_words
 from wbcbench.core.text import UNKNOWN, count_of, human_duration, human_energy, human_share
 from wbcbench.report.summary_rows import ENERGY, Row
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from wbcbench.compare.settings import Settings
+from wbcbench.compare.metric import Settings
 
 
 def settings_for(study_dir: Path | None, asked: Mapping[str, Any]) -> Settings:

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from wbcbench.compare.arms import planned_configurations
-from wbcbench.compare.design import ComparisonDesign, Contrast, design
-from wbcbench.compare.metric import ACCURACY, HEADLINE, metric
-from wbcbench.compare.settings import Settings
+from wbcbench.compare.design import ComparisonDesign, Contrast, design, planned_configurations
+from wbcbench.compare.metric import ACCURACY, HEADLINE, Settings, metric
 from wbcbench.core.errors import UsageError, unknown_name
 from wbcbench.core.trace import Origin
 from wbcbench.stats.tests import ALPHA, PROMISE, detectable_effect, least_blocks, p_floor

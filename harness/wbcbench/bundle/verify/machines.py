@@ -11,7 +11,7 @@ from wbcbench.bundle.verify import Outcome, outcome
 from wbcbench.bundle.verify.bundle import Bundle
 from wbcbench.bundle.verify.remade import changed
 from wbcbench.bundle.verify.standing import fallen
-from wbcbench.compare.comparable import ALWAYS, ENERGY, MACHINE
+from wbcbench.compare.eligible import ALWAYS, ENERGY, MACHINE
 from wbcbench.table.column import Cell
 
 _MORE = ("gpu_uuid_hash", "gpu_power_limit_w", "lock_sha256")

@@ -19,7 +19,7 @@ from wbcbench.bundle.verify.accounts import differences
 from wbcbench.bundle.verify.bundle import Bundle
 from wbcbench.bundle.verify.remade import unsaid
 from wbcbench.bundle.verify.standing import fallen
-from wbcbench.compare.document import as_csv
+from wbcbench.compare.result import as_csv
 
 _TOLERANCE = 1e-9
 

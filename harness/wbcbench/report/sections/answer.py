@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from wbcbench.compare.document import contrast_key, contrast_row
-from wbcbench.compare.result import Comparison, ContrastResult, Effect
+from wbcbench.compare.result import Comparison, ContrastResult, Effect, contrast_key, contrast_row
 from wbcbench.core.text import count_of
 from wbcbench.report import Block, Statement
 from wbcbench.report.evidence import ReportStudy

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from wbcbench.compare.document import contrast_key
-from wbcbench.compare.result import Comparison, Effect
-from wbcbench.compare.sections import sections
-from wbcbench.compare.words import difference, p_words, status_words
+from wbcbench.compare.render import difference, p_words, sections, status_words
+from wbcbench.compare.result import Comparison, Effect, contrast_key
 from wbcbench.core.text import UNKNOWN
 from wbcbench.report import Block, DataTable
 from wbcbench.report.evidence import ReportStudy

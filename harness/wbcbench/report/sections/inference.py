@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from wbcbench.compare.arms import Configuration
+from wbcbench.compare.design import Configuration
 from wbcbench.core.text import energy_scale
 from wbcbench.report import Block, DataTable
 from wbcbench.report.evidence import ReportStudy, known

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from wbcbench.compare.sections import counts
+from wbcbench.compare.render import counts
 from wbcbench.core.spec import RunSpec
 from wbcbench.core.text import count_of
 from wbcbench.report import Block, DataTable

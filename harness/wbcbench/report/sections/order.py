@@ -7,7 +7,7 @@ from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from wbcbench.compare.arms import TREATMENTS
+from wbcbench.compare.design import TREATMENTS
 from wbcbench.core.text import count_of
 from wbcbench.report import Block, DataTable, Figure, Statement
 from wbcbench.report.drawing import WIDTH_IN, panels

@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
-from wbcbench.compare.document import contrast_key
 from wbcbench.compare.metric import TIME, Metric
-from wbcbench.compare.result import Comparison, Effect, Split
-from wbcbench.compare.words import difference, status_words
+from wbcbench.compare.render import difference, status_words
+from wbcbench.compare.result import Comparison, Effect, Split, contrast_key
 from wbcbench.core.text import UNKNOWN, human_duration, human_energy, human_power
 from wbcbench.energy.metrics import ratio
 from wbcbench.report import Block, DataTable, Statement

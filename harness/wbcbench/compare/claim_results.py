@@ -1,20 +1,22 @@
-"""One check of a claim, gathered over a study: an estimate with its interval, and where it lies."""
+"""Claims held against a study: evidence, results, words."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import StrEnum
+from typing import Any
 
 import numpy as np
 
-from wbcbench.compare.arms import Configuration, configurations
-from wbcbench.compare.blocks import complete_blocks
-from wbcbench.compare.definition import Check
-from wbcbench.compare.measures import MEASURES
+from wbcbench.compare.claims import MEASURES, Check, Claim
+from wbcbench.compare.design import Configuration, complete_blocks, configurations
+from wbcbench.core.text import printable
 from wbcbench.stats.intervals import LEAST_FOR_T, share_interval, t_interval
 from wbcbench.table.view import Run
+
+# One check of a claim, gathered over a study: an estimate with its interval, and where it lies.
 
 
 class Judgement(StrEnum):
@@ -177,3 +179,129 @@ def _by_photograph(check: Check, chosen: Sequence[Run]) -> tuple[float, float] |
     if not found:
         return None
     return sum(low for low, _ in found) / len(found), sum(high for _, high in found) / len(found)
+
+
+# The checks of a claim put together, and what keeps a study from speaking of it at all.
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimResult:
+    """A claim and what a study says of it.
+
+    Attributes:
+        claim: The claim.
+        evidence: One for each check.
+        judgement: Supported, contradicted, or cannot tell.
+        why: What keeps these runs from speaking of it; empty where nothing does.
+    """
+
+    claim: Claim
+    evidence: tuple[ClaimEvidence, ...]
+    judgement: Judgement
+    why: str
+
+
+def judge(claim: Claim, study: Sequence[Run]) -> ClaimResult:
+    """Judge one claim; the evidence is shown also where the runs may not speak of it."""
+    evidence = tuple(gather(check, study) for check in claim.check)
+    why = _unfit(claim, study)
+    judgement = Judgement.CANNOT_TELL if why else _together(evidence)
+    return ClaimResult(claim, evidence, judgement, why)
+
+
+def _together(evidence: Sequence[ClaimEvidence]) -> Judgement:
+    found = {each.judgement for each in evidence if each.check.decides}
+    if Judgement.CONTRADICTED in found:
+        return Judgement.CONTRADICTED
+    return Judgement.SUPPORTED if found == {Judgement.SUPPORTED} else Judgement.CANNOT_TELL
+
+
+def _unfit(claim: Claim, study: Sequence[Run]) -> str:
+    needs = claim.requires
+    done = [run for run in study if run.is_done]
+    if not done:
+        return "no run ended well"
+    if needs.real_images and any(
+        run.record.dataset and run.record.dataset.synthetic for run in done
+    ):
+        return "some images are drawn: they say nothing of real cells"
+    shortest = min(run.spec.epochs for run in done)
+    if shortest < needs.min_epochs:
+        return f"needs runs of {needs.min_epochs} epochs; the shortest here has {shortest}"
+    names = {str(run.row.get("gpu_name") or "no GPU") for run in done}
+    if needs.gpu and any(needs.gpu not in name for name in names):
+        return f"needs a {needs.gpu}; these runs used {', '.join(sorted(names))}"
+    return ""
+
+
+# Judged claims in words, and as plain values.
+
+
+SCHEMA = "wbcbench.claims/1"
+
+
+def as_text(found: list[ClaimResult]) -> str:
+    """Claim → evidence → judgement."""
+    return printable("\n\n".join("\n".join(_lines(each)) for each in found))
+
+
+def as_document(study: str, found: list[ClaimResult]) -> dict[str, Any]:
+    """One JSON document."""
+    return {"schema": SCHEMA, "study": study, "claims": [_plain(each) for each in found]}
+
+
+def _lines(judged: ClaimResult) -> list[str]:
+    why = f" – {judged.why}" if judged.why else ""
+    head = f"{judged.claim.id}  {judged.judgement.value.upper()}{why}\n    {judged.claim.text}"
+    return [head, *(line for each in judged.evidence for line in _evidence(each))]
+
+
+def _evidence(each: ClaimEvidence) -> list[str]:
+    mark = each.judgement.value if each.check.decides else f"beside: {each.judgement.value}"
+    why = f" ({each.why})" if each.why else ""
+    lines = [f"  - {each.check.says}", f"      {_number(each)}: {mark}{why}"]
+    if each.by_photograph:
+        low, high = each.by_photograph
+        lines.append(f"      by photograph: [{low:.3g}, {high:.3g}] for other test photographs")
+    return lines
+
+
+def _number(each: ClaimEvidence) -> str:
+    if each.estimate is None:
+        return "no evidence"
+    unit = MEASURES[each.check.measure].unit
+    counted = "runs" if each.check.kind == "share" else "blocks"
+    told = f"{each.estimate:.3g}{' ' if unit else ''}{unit}"
+    if each.low is not None and each.high is not None:
+        told += f" [{each.low:.3g}, {each.high:.3g}]"
+    return f"{told} over {each.n} {counted}; {_expected(each)}"
+
+
+def _expected(each: ClaimEvidence) -> str:
+    check = each.check
+    if check.kind == "region":
+        return f"claimed within {check.low:g} … {check.high:g}"
+    return f"claimed {check.expect} {check.limit:g}"
+
+
+def _plain(judged: ClaimResult) -> dict[str, Any]:
+    return {
+        "id": judged.claim.id,
+        "text": judged.claim.text,
+        "judgement": judged.judgement.value,
+        "why": judged.why or None,
+        "checks": [
+            {
+                **asdict(each.check),
+                "where": dict(each.check.where),
+                "n": each.n,
+                "estimate": each.estimate,
+                "ci_low": each.low,
+                "ci_high": each.high,
+                "by_photograph": list(each.by_photograph) if each.by_photograph else None,
+                "judgement": each.judgement.value,
+                "why": each.why or None,
+            }
+            for each in judged.evidence
+        ],
+    }

@@ -1,21 +1,26 @@
-"""A comparison as headed tables of words; the ways to set them know nothing of energy."""
+"""A comparison in words: tables as plain text, Markdown or LaTeX."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from wbcbench.compare.metric import Metric
-from wbcbench.compare.result import AccuracyByPhotograph, ArmSummary, Comparison, Effect, SameImages
-from wbcbench.compare.words import (
-    difference,
-    effect_words,
-    gate_words,
-    level_words,
-    p_words,
-    status_words,
+from wbcbench.compare.result import (
+    AccuracyByPhotograph,
+    ArmSummary,
+    Comparison,
+    Effect,
+    GateResult,
+    Level,
+    SameImages,
 )
-from wbcbench.core.text import UNKNOWN, human_duration, human_energy
+from wbcbench.core.files import aligned, latex, latex_text, markdown
+from wbcbench.core.text import UNKNOWN, human_duration, human_energy, printable
+from wbcbench.stats.intervals import Interval
+
+# A comparison as headed tables of words; the ways to set them know nothing of energy.
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,3 +229,139 @@ def _gates(found: Comparison) -> ComparisonTable:
         for each in found.gates
     )
     return ComparisonTable("Gates", ("Candidate", "fails if", "verdict", "95 % interval"), rows)
+
+
+# A comparison for people: plain text, GitHub's Markdown, or LaTeX.
+
+
+def as_text(found: Comparison) -> str:
+    """Tables padded for a terminal."""
+    blocks = [headline(found)]
+    for each in sections(found):
+        below = "".join(f"\n  {line}" for line in each.below)
+        blocks.append(f"{aligned(each.headings, each.rows)}{below}")
+    blocks.append("\n".join([*counts(found), *(f"Note: {note}" for note in found.notes)]))
+    return printable("\n\n".join(blocks))
+
+
+def as_markdown(found: Comparison) -> str:
+    """Headed pipe tables, fit for a job summary."""
+    blocks = [f"## Comparison of {', '.join(found.studies)}", headline(found)]
+    for each in sections(found):
+        blocks += [f"### {each.title}", markdown(each.headings, each.rows), *each.below]
+    blocks.append("\n".join(f"- {line}" for line in [*counts(found), *found.notes]))
+    return printable("\n\n".join(blocks))
+
+
+def as_latex(found: Comparison) -> str:
+    """One ``tabular`` for each table, the words around them as comments."""
+    blocks = ["\n".join(f"% {printable(line)}" for line in [headline(found), *_said(found)])]
+    blocks += [_latex(each) for each in sections(found)]
+    return "\n\n".join(blocks)
+
+
+def _said(found: Comparison) -> list[str]:
+    return [*counts(found), *found.notes]
+
+
+def _latex(each: ComparisonTable) -> str:
+    below = "".join(f"\n\n{latex_text(line)}." for line in each.below)
+    return f"% {each.title}\n{latex(each.headings, each.rows)}{below}"
+
+
+# Differences and their intervals as people read them.
+
+
+_MOST_DIGITS = 4
+
+
+def difference(value: float | None, found: Interval | None, metric: Metric) -> str:
+    """``-6.91 % [-7.31, -6.51]``; two digits of the half-width, for more would be noise."""
+    if value is None:
+        return UNKNOWN
+    digits = decimals(found)
+    unit = f" {metric.unit}" if metric.unit else ""
+    told = f"{_signed(value, digits)}{unit}"
+    return told if found is None else f"{told} {bounds(found, digits)}"
+
+
+def bounds(found: Interval, digits: int | None = None) -> str:
+    """``[-7.31, -6.51]``."""
+    places = decimals(found) if digits is None else digits
+    return f"[{_signed(found.low, places)}, {_signed(found.high, places)}]"
+
+
+def effect_words(effect: Effect) -> str:
+    """Estimate, interval, finding, and what kind of joules if they are not measured."""
+    finding = "" if effect.finding == "estimate only" else f" {effect.finding.value}"
+    return (
+        difference(effect.estimate, effect.interval, effect.metric)
+        + finding
+        + status_words(effect.status)
+    )
+
+
+def status_words(status: str) -> str:
+    """`` (modelled)``; nothing for what is measured or is no joule."""
+    return "" if status in {"", "measured"} else f" ({status})"
+
+
+def level_words(level: Level, metric: Metric, status: str) -> str:
+    """``41.2 kJ ± 0.6 kJ (runs) ± 2.1 kJ (meter)``, shares in per cent."""
+    told = quantity(level.mean, metric)
+    if level.runs is not None:
+        told += f" ± {quantity(level.runs, metric)} (runs)"
+    if level.meter is not None:
+        told += f" ± {quantity(level.meter, metric)} (meter)"
+    return told + status_words(status)
+
+
+def quantity(value: float | None, metric: Metric) -> str:
+    """A value of a column with its unit."""
+    if value is None:
+        return UNKNOWN
+    if metric.scale == "share":
+        return f"{100 * value:.2f} %"
+    if metric.name.endswith("_j"):
+        return human_energy(value)
+    return human_duration(value) if metric.name.endswith("_s") else f"{value:.4g}"
+
+
+def p_words(p: float | None) -> str:
+    """``0.0078``; two digits."""
+    return UNKNOWN if p is None else f"{p:.2g}"
+
+
+def gate_words(judged: GateResult) -> str:
+    """Where the interval lies and what it would take to settle an open gate."""
+    if judged.interval is None:
+        told = "no interval: too few complete blocks"
+    else:
+        told = bounds(judged.interval)
+    if judged.outcome == "cannot tell":
+        told += (
+            "; no number of blocks up to 1,000 would settle it at this estimate"
+            if judged.more_blocks is None and judged.interval is not None
+            else f"; about {_blocks(judged.more_blocks)} would settle it"
+            if judged.more_blocks is not None
+            else ""
+        )
+    return told + status_words(judged.status)
+
+
+def _signed(value: float, digits: int) -> str:
+    """With its sign, but for what rounds to zero."""
+    told = f"{value:+.{digits}f}"
+    return told if told.strip("+-0.") else told[1:]
+
+
+def _blocks(count: int) -> str:
+    return "1 more block" if count == 1 else f"{count} more blocks"
+
+
+def decimals(found: Interval | None) -> int:
+    """How many decimals show two digits of the half-width; two without an interval."""
+    half = (found.high - found.low) / 2 if found else 0.0
+    if half <= 0:
+        return 2
+    return min(max(1 - math.floor(math.log10(half)), 0), _MOST_DIGITS)
