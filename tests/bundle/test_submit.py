@@ -37,7 +37,7 @@ from wbcbench.core.units import kwh_from_j
 from wbcbench.energy.metrics import intensity
 from wbcbench.report.publish import EVERY
 from wbcbench.study.experiment import SubmissionDetails as Planned
-from wbcbench.study.planned_comparison import settings_for
+from wbcbench.study.plan import settings_for
 from wbcbench.table.view import read_study
 
 TEXT = ("md",)

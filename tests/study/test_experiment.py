@@ -10,10 +10,9 @@ import pytest
 from program import wbcbench
 from wbcbench.core.errors import UsageError
 from wbcbench.study import plan
-from wbcbench.study.experiment import BLOCKS, Experiment, Pauses
+from wbcbench.study.experiment import BLOCKS, RUN_KEYS, Experiment, Pauses, json_schema
 from wbcbench.study.experiment_file import read, repeated_defaults
-from wbcbench.study.experiment_model import RUN_KEYS, json_schema
-from wbcbench.study.promise import checked_contrasts
+from wbcbench.study.plan import checked_contrasts
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 SHIPPED = [

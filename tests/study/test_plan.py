@@ -22,9 +22,8 @@ from wbcbench.stats.tests import detectable_effect
 from wbcbench.study import plan as plans
 from wbcbench.study.experiment import Experiment, Pauses, PlannedAnalysis, SubmissionDetails, Until
 from wbcbench.study.forecast import cost
-from wbcbench.study.pilot import carry_out_pilot, pasts
-from wbcbench.study.plan import Plan, plan
-from wbcbench.study.promise import promise
+from wbcbench.study.plan import Plan, plan, promise
+from wbcbench.study.running import carry_out_pilot, pasts
 
 VARIANTS = ("relu-dropout", "leaky-dropout", "relu-batchnorm", "leaky-batchnorm")
 FOUR = {"variant": VARIANTS}

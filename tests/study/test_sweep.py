@@ -24,13 +24,10 @@ from wbcbench.core.run_state import RunState, this_process
 from wbcbench.core.spec import RunSpec
 from wbcbench.run.recorder import Interrupts
 from wbcbench.study import plan as plans
-from wbcbench.study.continuity import refuse_other_runs
 from wbcbench.study.experiment import Experiment, Pauses, PlannedAnalysis, Until
 from wbcbench.study.plan import Plan, plan
-from wbcbench.study.standing import Standing, loosely
-from wbcbench.study.study_account import account
-from wbcbench.study.study_lock import study_lock
-from wbcbench.study.sweep import Sweep, SweepOutcome, SweepSettings
+from wbcbench.study.progress import Standing, account, loosely
+from wbcbench.study.sweep import Sweep, SweepOutcome, SweepSettings, refuse_other_runs, study_lock
 from wbcbench.table.derive import spent, summed
 
 VARIANTS = ("relu-dropout", "leaky-dropout")
@@ -204,7 +201,7 @@ def test_a_block_that_stays_invalid_is_given_up_at_the_cap_and_the_study_goes_on
 
 def test_the_repeated_block_is_the_one_a_comparison_uses(tmp_path: Path) -> None:
     from wbcbench.compare.analysis import compare
-    from wbcbench.study.promise import settings
+    from wbcbench.study.plan import settings
     from wbcbench.table.view import read_study
 
     last = made().block(2)[-1].variant

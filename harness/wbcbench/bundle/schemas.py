@@ -12,7 +12,7 @@ from wbcbench.bundle import document, layout
 from wbcbench.bundle.study import SubmittedStudy
 from wbcbench.core.files import write_whole
 from wbcbench.core.record import RunRecord
-from wbcbench.study.experiment_model import SCHEMA_DIALECT
+from wbcbench.study.experiment import SCHEMA_DIALECT
 
 _TABLE_DIALECT = "https://specs.frictionlessdata.io/schemas/table-schema.json"
 _TYPES = {

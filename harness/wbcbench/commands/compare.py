@@ -138,7 +138,7 @@ def compare(
 def _compared(results: Path, studies: list[str], asked: dict[str, Any]) -> Comparison:
     from wbcbench.compare.analysis import compare as analyse
     from wbcbench.core.study_folder import require_study
-    from wbcbench.study.planned_comparison import settings_for
+    from wbcbench.study.plan import settings_for
     from wbcbench.table.view import read_study
 
     folders = [require_study(results, name) for name in studies]

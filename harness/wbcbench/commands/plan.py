@@ -40,10 +40,10 @@ def plan(
 ) -> None:
     """Show a study's runs in their order, what they will cost and what they can show."""
     from wbcbench.study import plan as plans
-    from wbcbench.study import plan_text
     from wbcbench.study.forecast import cost
-    from wbcbench.study.pilot import pasts
-    from wbcbench.study.promise import promise
+    from wbcbench.study.plan import promise
+    from wbcbench.study.running import pasts
+    from wbcbench.study.text import describe_plan, plan_document
 
     most_j = study_options.limit_j(confirm_over)
     made = plans.read(file, changes or [])
@@ -52,11 +52,11 @@ def plan(
         _carry_out_pilot(made, results, data)
     costs = cost(_surely(made), pasts(made, results))
     if as_json:
-        shown = {"schema": SCHEMA, **plan_text.document(made, will, costs)}
+        shown = {"schema": SCHEMA, **plan_document(made, will, costs)}
         typer.echo(json.dumps(shown, indent=1, ensure_ascii=False, allow_nan=False))
     else:
         print_runs(made)
-        typer.echo(plan_text.in_words(made, will, costs))
+        typer.echo(describe_plan(made, will, costs))
     study_options.confirm(costs, most_j, yes=yes)
     _write(made, out, file)
 
@@ -68,7 +68,7 @@ def _surely(made: Plan) -> list[RunSpec]:
 
 def _carry_out_pilot(made: Plan, results: Path, data: Path | None) -> None:
     from wbcbench.core.run_folder import Local
-    from wbcbench.study.pilot import carry_out_pilot
+    from wbcbench.study.running import carry_out_pilot
 
     local = Local(data=str(data) if data else None, command=("wbcbench", *sys.argv[1:]))
     carry_out_pilot(made, results, local, _say)
@@ -80,7 +80,7 @@ def print_runs(made: Plan, states: tuple[str, ...] = ()) -> None:
     from rich.table import Table
 
     from wbcbench.core.text import console
-    from wbcbench.study.plan_text import table_of_runs
+    from wbcbench.study.text import table_of_runs
 
     shown = Table(box=SIMPLE, pad_edge=False)
     for heading in _HEADINGS if states else _HEADINGS[:-1]:

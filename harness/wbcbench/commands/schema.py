@@ -37,7 +37,7 @@ def schema(
 def _experiment() -> dict[str, Any]:
     """With the help texts of the command line, which has the same keys as options."""
     from wbcbench.commands.spec_options import HELP
-    from wbcbench.study.experiment_model import json_schema
+    from wbcbench.study.experiment import json_schema
 
     found = json_schema()
     for table in ("Run", "Factors"):

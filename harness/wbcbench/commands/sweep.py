@@ -50,7 +50,7 @@ def sweep(
 ) -> None:
     """Carry out a study's runs in their order; finished ones are skipped, broken ones repeated."""
     from wbcbench.study import plan as plans
-    from wbcbench.study.promise import checked_contrasts
+    from wbcbench.study.plan import checked_contrasts
 
     most_j = study_options.limit_j(confirm_over)
     made = plans.read(file, changes or [])
@@ -74,7 +74,7 @@ def _setting(
     made: Plan, results: Path, launcher: str, *, silent: bool, live: bool
 ) -> SweepSettings:
     from wbcbench.registry import load_part
-    from wbcbench.study.pilot import pasts
+    from wbcbench.study.running import pasts
     from wbcbench.study.sweep import SweepSettings
 
     return SweepSettings(
@@ -99,9 +99,8 @@ def _local(made: Plan, data: Path | None, *, skip_unreadable: bool, share: bool)
 
 def _carry_out(made: Plan, setting: SweepSettings, *, silent: bool) -> SweepOutcome:
     from wbcbench.run.recorder import Interrupts
-    from wbcbench.study.continuity import refuse_other_runs
-    from wbcbench.study.standing import Standing
-    from wbcbench.study.sweep import Sweep
+    from wbcbench.study.progress import Standing
+    from wbcbench.study.sweep import Sweep, refuse_other_runs
 
     say = _silent if silent else _say
     specs = _with_images(made, setting.local, silent=silent)
@@ -112,7 +111,7 @@ def _carry_out(made: Plan, setting: SweepSettings, *, silent: bool) -> SweepOutc
 
 
 def _with_images(made: Plan, local: Local, *, silent: bool) -> list[RunSpec]:
-    from wbcbench.study.plan_images import with_images
+    from wbcbench.study.sweep import with_images
 
     return with_images(made, local, _silent if silent else _say)
 
@@ -128,8 +127,8 @@ def _confirm(made: Plan, setting: SweepSettings, most_j: float | None, *, yes: b
 
 def _states(made: Plan, setting: SweepSettings) -> list[tuple[RunSpec, str]]:
     """The runs in reach, and how far each is whatever its images; writes nothing."""
-    from wbcbench.study.continuity import refuse_other_runs
-    from wbcbench.study.standing import Standing, loosely
+    from wbcbench.study.progress import Standing, loosely
+    from wbcbench.study.sweep import refuse_other_runs
 
     standing = Standing(setting.results, made.study, by=loosely)
     bare = [replace(run, dataset_id="", dataset_sha256="") for run in made.runs]
@@ -147,35 +146,34 @@ def _states(made: Plan, setting: SweepSettings) -> list[tuple[RunSpec, str]]:
 
 def _dry_run(made: Plan, setting: SweepSettings, *, as_json: bool) -> None:
     from wbcbench.commands.plan import print_runs
-    from wbcbench.study import plan_text
     from wbcbench.study.forecast import cost
-    from wbcbench.study.promise import promise
+    from wbcbench.study.plan import promise
+    from wbcbench.study.text import describe_plan, plan_document
 
     found = _states(made, setting)
     left = [run for run, state in found if state != "done"]
     costs = cost(left, setting.pasts)
     if as_json:
-        shown = plan_text.document(made, promise(made), costs)
+        shown = plan_document(made, promise(made), costs)
         states = [{"order_global": run.order_global, "state": state} for run, state in found]
         _echo({"schema": SCHEMA, "dry_run": True, **shown, "states": states})
         return
     print_runs(replace(made, runs=tuple(r for r, _ in found)), tuple(s for _, s in found))
-    typer.echo(plan_text.in_words(made, promise(made), costs))
+    typer.echo(describe_plan(made, promise(made), costs))
     _say(f"Dry run: nothing was written. {len(left)} runs are left to do; Cost is of these.")
 
 
 def _print(made: Plan, outcome: SweepOutcome, setting: SweepSettings, *, as_json: bool) -> None:
     from wbcbench.core.study_folder import pilot_study
-    from wbcbench.study import sweep_text
-    from wbcbench.study.standing import Standing
-    from wbcbench.study.study_account import account
+    from wbcbench.study.progress import Standing, account
+    from wbcbench.study.text import describe_sweep, sweep_document
 
     pilots = Standing(setting.results, pilot_study(made.study))
     found = account(outcome.specs, outcome.standing, pilots)
     if as_json:
-        _echo({"schema": SCHEMA, "dry_run": False, **sweep_text.document(made, outcome, found)})
+        _echo({"schema": SCHEMA, "dry_run": False, **sweep_document(made, outcome, found)})
         return
-    typer.echo(sweep_text.in_words(made, outcome, found))
+    typer.echo(describe_sweep(made, outcome, found))
     typer.echo(f"Table: {setting.results / made.study / 'runs.csv'}")
     if found.counted.runs:
         typer.echo(f"Next: wbcbench compare {made.study}; wbcbench report {made.study}")

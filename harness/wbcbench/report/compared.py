@@ -10,7 +10,7 @@ from wbcbench.compare.analysis import compare
 from wbcbench.compare.result import Comparison
 from wbcbench.core.errors import CannotMeasureError, UsageError
 from wbcbench.core.trace import Origin
-from wbcbench.study.planned_comparison import settings_for
+from wbcbench.study.plan import settings_for
 from wbcbench.table.view import Run
 
 

@@ -16,12 +16,12 @@ from wbcbench.study.experiment import (
     BLOCKS,
     FIRST_SEED,
     Experiment,
+    ExperimentFile,
     Pauses,
     PlannedAnalysis,
     SubmissionDetails,
     Until,
 )
-from wbcbench.study.experiment_model import ExperimentFile
 
 LARGEST_BLOCK = 1_000
 _TABLES: Mapping[str, type[Any]] = {

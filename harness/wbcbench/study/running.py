@@ -1,11 +1,8 @@
-"""From a spec to a finished run: data, folder, launcher, table.
-
-The steps that ``run`` takes for one run and that a sweep takes for many.
-"""
+"""From a spec to a finished run, and a pilot that foretells a plan's cost."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -21,20 +18,29 @@ from wbcbench.core.errors import (
     error_named,
 )
 from wbcbench.core.lock import HOST, machine_lock
+from wbcbench.core.provenance import host_id
 from wbcbench.core.record import RunRecord
 from wbcbench.core.run_condition import condition
 from wbcbench.core.run_folder import Local, RunDir, study_runs
 from wbcbench.core.spec import RunSpec
+from wbcbench.core.study_folder import pilot_study, studies
 from wbcbench.power import meter
 from wbcbench.power import requested_limit as power_limits
 from wbcbench.power.meter import MeterRequest
 from wbcbench.run import finalise
+from wbcbench.run.launchers import Launcher
 from wbcbench.run.live_state import Say, preparing
 from wbcbench.table import derive, tensorboard
 
 if TYPE_CHECKING:
     from wbcbench.data.dataset import Dataset
     from wbcbench.run.launchers import Launcher
+    from wbcbench.study.forecast import Past
+    from wbcbench.study.plan import Plan
+
+# From a spec to a finished run: data, folder, launcher, table.
+#
+# The steps that ``run`` takes for one run and that a sweep takes for many.
 
 
 def with_data(spec: RunSpec, local: Local, say: Say) -> RunSpec:
@@ -182,3 +188,68 @@ def _attempts(results: Path, spec: RunSpec) -> list[RunDir]:
     runs = [run for run in study_runs(results, spec.study) if run.run_id.startswith(named)]
     same = [run for run in runs if run.read_spec().identity == spec.identity]
     return sorted(same, key=lambda run: run.read_spec().repeat)
+
+
+# A pilot: one epoch of the plan's first run, to know beforehand what the plan will cost.
+
+
+_MOST_OTHERS = 200  # records of other studies that are read for a forecast
+
+
+def pilot_spec(made: Plan) -> RunSpec:
+    """One epoch of the plan's first run."""
+    first = made.runs[0]
+    return replace(first.identity, study=pilot_study(made.study), epochs=1, block=0)
+
+
+def carry_out_pilot(
+    made: Plan,
+    results: Path,
+    local: Local,
+    say: Callable[[str], None],
+    launch: Launcher | None = None,
+) -> RunDir:
+    """Carry out the pilot, unless it is there already.
+
+    Raises:
+        WbcbenchError: It cannot be carried out, or ended badly.
+    """
+    spec = with_data(pilot_spec(made), local, say)
+    done = finished(results, spec)
+    if done is None:
+        say(f"pilot: one epoch of {spec.variant}")
+        done = carry_out(results, spec, local, ["--no-live"], launch)
+    raise_if_bad(done)
+    return done
+
+
+def pasts(made: Plan, results: Path) -> list[Past]:
+    """Finished runs that a forecast may learn from: the study's own and its pilots'.
+
+    Without these, runs of other studies on the images that the plan names, on this machine.
+    """
+    from wbcbench.study.progress import Standing
+
+    own = [
+        each
+        for study in (made.study, pilot_study(made.study))
+        for each in Standing(results, study).pasts
+    ]
+    if own or not made.runs[0].dataset_id:
+        return own
+    return _others(made, results)
+
+
+def _others(made: Plan, results: Path) -> list[Past]:
+    from wbcbench.study.progress import Standing
+
+    found: list[Past] = []
+    here = host_id()
+    for study in studies(results):
+        for each in Standing(results, study):
+            learnt = each.past
+            if learnt is not None and each.run.read_record().provenance.get("host_id") == here:
+                found.append(learnt)
+            if len(found) >= _MOST_OTHERS:
+                return found
+    return found

@@ -1,33 +1,40 @@
-"""Carry out a plan: block by block, run by run, whatever happens to a single run.
-
-Everything it must know to go on lies in the run folders, so a sweep that was killed at any moment
-is taken up by calling it again; at most the run that was going on is lost. Runs are started one at
-a time, because place and rest are part of the design.
-"""
+"""Carry out a plan: block by block, run by run, whatever happens to a single run."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+import fcntl
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from wbcbench import table
 from wbcbench.core.errors import RunsFailedError, UsageError
+from wbcbench.core.record import RunRecord
 from wbcbench.core.run_condition import Condition, RunStage, condition
 from wbcbench.core.run_folder import Local, study_runs
-from wbcbench.core.spec import RunSpec
+from wbcbench.core.spec import SPEC_FIELDS, RunSpec
+from wbcbench.core.text import human_duration, human_energy, human_share
 from wbcbench.core.window import Clock, MonotonicClock
 from wbcbench.run import finalise
 from wbcbench.run.launchers import Launcher
 from wbcbench.run.recorder import Interrupts
 from wbcbench.study import plan, running
 from wbcbench.study.forecast import Cost, Past, cost
-from wbcbench.study.looks import Look, Looks
-from wbcbench.study.pauses import rest
-from wbcbench.study.plan import Plan
-from wbcbench.study.standing import Standing, State
-from wbcbench.study.study_lock import study_lock
-from wbcbench.study.sweep_lines import began, blocks_repeat, ended
+from wbcbench.study.plan import FILE_NAME, Plan
+from wbcbench.study.progress import Carried, Look, Looks, Standing, State, loosely, state_of
+from wbcbench.table.columns_energy import headline_energy_j
+from wbcbench.table.columns_run import invalid_reason
+from wbcbench.table.derive import spent
+from wbcbench.table.view import Run
+
+# Carry out a plan: block by block, run by run, whatever happens to a single run.
+#
+# Everything it must know to go on lies in the run folders, so a sweep that was killed at any moment
+# is taken up by calling it again; at most the run that was going on is lost. Runs are started one
+# at a time, because place and rest are part of the design.
+
 
 SETTLE_S = 60.0  # a watcher whose sweep was killed ends its run within seconds
 LOOK_S = 0.2
@@ -290,3 +297,177 @@ def _seen(look: Look, width: float) -> str:
         f"look after block {look.blocks}: interval {look.width:.3g} {unit} wide, wanted "
         f"{width:g} {unit}: {word}"
     )
+
+
+# The rest between two runs. Cooling down is the run's own: its record tells it.
+
+
+SLICE_S = 0.2  # how soon a Ctrl-C is noticed
+
+
+def rest(length_s: float, clock: Clock, interrupts: Interrupts) -> None:
+    """Rest for so many seconds, or until the user asks to stop."""
+    end_s = clock.now_s() + length_s
+    while clock.now_s() < end_s and not interrupts.wants_stop:
+        clock.sleep_until(min(end_s, clock.now_s() + SLICE_S))
+
+
+# One sweep at a time on a study. The lock is held by the open file and ends with the process.
+
+
+@contextlib.contextmanager
+def study_lock(study_dir: Path) -> Iterator[None]:
+    """Hold a study while it is swept.
+
+    Raises:
+        UsageError: Another sweep holds it, or the folder cannot be written.
+    """
+    try:
+        study_dir.mkdir(parents=True, exist_ok=True)
+        stream = (study_dir / ".sweep.lock").open("w")
+    except OSError as error:
+        raise UsageError(
+            f"The results folder {study_dir} cannot be written: {error.strerror}. "
+            "Choose another with --results, or free space and permissions."
+        ) from error
+    with stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UsageError(
+                f"Another sweep is carrying out the study in {study_dir}. Two at once would pay "
+                "for each other's joules; wait for it, or stop it."
+            ) from error
+        yield
+
+
+# The runs of a plan with the identity of their images, and the refusal of other images.
+
+
+_CHECKED = ("image_size", "batch_size", "meters", "gpus", "country", "power_limit_w")
+"""What ``running.with_data`` looks at: each combination is checked once."""
+
+
+def with_images(made: Plan, local: Local, say: Say) -> list[RunSpec]:
+    """Every run of a plan as it will be carried out; images are decoded where that is due.
+
+    Raises:
+        UsageError: The images are missing, damaged, or not those that the plan names.
+        CannotMeasureError: A meter or a power limit that the plan names does not work here.
+    """
+    known: dict[tuple[object, ...], RunSpec] = {}
+    specs = []
+    for run in made.runs:
+        settings = tuple(getattr(run, name) for name in _CHECKED)
+        if settings not in known:
+            known[settings] = running.with_data(run, local, say)
+            _refuse_other_images(made, run, known[settings])
+        found = known[settings]
+        specs.append(replace(run, dataset_id=found.dataset_id, dataset_sha256=found.dataset_sha256))
+    return specs
+
+
+def _refuse_other_images(made: Plan, asked: RunSpec, found: RunSpec) -> None:
+    for name in ("dataset_id", "dataset_sha256"):
+        wanted, here = getattr(asked, name), getattr(found, name)
+        if wanted and wanted != here:
+            raise UsageError(
+                f"The plan of {made.study} is about other images: its key run.{name} says "
+                f"{wanted}, these are {here}. Name the folder with --data or WBCBENCH_DATA, or "
+                f"plan for these images with --set {name}={here} --set study={made.study}-other."
+            )
+
+
+# A study goes on as it began: with the runs that were planned, on the same images.
+#
+# Otherwise a default that changed, or another folder of images, would silently put runs into one
+# study that cannot be compared.
+
+
+_IMAGES = ("dataset_id", "dataset_sha256")
+_NOT_ASKED = ("repeat", "block_attempt", "order_in_block", "order_global", *_IMAGES)
+
+
+def refuse_other_runs(specs: Sequence[RunSpec], standing: Standing, study_dir: Path) -> None:
+    """See that every run the study holds is one of the plan's; single runs are passed over.
+
+    Args:
+        specs: The plan's runs; images may be unknown, then they are not looked at.
+        standing: What the study holds.
+        study_dir: Its folder, for the message.
+
+    Raises:
+        UsageError: It holds others; the message names what differs and the way out.
+    """
+    planned = {loosely(spec): spec for spec in specs}
+    for each in standing:
+        if each.spec.block == 0:
+            continue
+        spec = planned.get(loosely(replace(each.spec, block_attempt=1)))
+        if spec is None:
+            raise UsageError(_not_planned(each, specs, study_dir))
+        if spec.dataset_sha256 not in {"", each.spec.dataset_sha256}:
+            raise UsageError(
+                f"The study in {study_dir} has begun on the images {each.spec.dataset_id} "
+                f"({each.run.run_id}); these are {spec.dataset_id}. Runs on different images "
+                "cannot be compared: use the same ones, another --results, or --set study=NAME."
+            )
+
+
+def _not_planned(each: Carried, specs: Sequence[RunSpec], study_dir: Path) -> str:
+    return (
+        f"The study in {study_dir} holds {each.run.run_id}, which this plan does not ask for"
+        f"{_difference(each.spec, specs)}. Runs of two designs in one study could not be told "
+        f"apart later. Go on as it began with `wbcbench sweep {study_dir / FILE_NAME}`, or begin "
+        "another study with --set study=NAME."
+    )
+
+
+def _difference(found: RunSpec, specs: Sequence[RunSpec]) -> str:
+    """What the likest planned run asks for instead."""
+    fields = [name for name in SPEC_FIELDS if name not in _NOT_ASKED]
+    differing = [
+        [name for name in fields if getattr(found, name) != getattr(spec, name)] for spec in specs
+    ]
+    least = min(range(len(specs)), key=lambda i: len(differing[i]))
+    told = [
+        f"{name} was {getattr(found, name)!r} and is now {getattr(specs[least], name)!r}"
+        for name in differing[least]
+    ]
+    return f" ({', '.join(told)})"
+
+
+# The lines that a sweep says on the way, one when a run begins and one when it ended.
+
+
+def began(spec: RunSpec, place: str, levels: Mapping[str, Any]) -> str:
+    """``run 3/12, block 1/3: relu-dropout, batch_size 64, seed 1001``."""
+    settings = [f"{name} {value}" for name, value in levels.items() if name != "variant"]
+    again = f", attempt {spec.block_attempt}" if spec.block_attempt > 1 else ""
+    return f"{place}{again}: {', '.join([spec.variant, *settings, f'seed {spec.seed}'])}"
+
+
+def ended(record: RunRecord, place: str) -> str:
+    """``run 3/12 done  accuracy 0.902  train 41.3 kJ measured  total 52 kJ  2 min 31 s``."""
+    state = state_of(record)
+    total = spent(record)
+    words = [f"{place} {state}"]
+    if state in {"done", "invalid"}:
+        run = Run(record)
+        train_j = headline_energy_j(run)
+        words.append(f"accuracy {human_share(record.test.accuracy if record.test else None)}")
+        words.append(f"train {human_energy(train_j)} {total.status}")
+    words.append(f"{human_energy(total.energy_j)} in {human_duration(total.time_s)}")
+    why = _why(record)
+    return ", ".join(words) + (f": {why}" if why else "")
+
+
+def _why(record: RunRecord) -> str:
+    if record.error is not None:
+        return record.error.message
+    return invalid_reason(Run(record)) or ""
+
+
+def blocks_repeat(block: int, attempt: int, most: int) -> str:
+    """``block 3 holds an invalid run and is repeated whole: attempt 2 of 3``."""
+    return f"block {block} holds an invalid run and is repeated whole: attempt {attempt} of {most}"

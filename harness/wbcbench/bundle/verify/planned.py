@@ -15,7 +15,7 @@ from wbcbench.core.record import RunRecord
 from wbcbench.core.spec import RunSpec
 from wbcbench.study import plan
 from wbcbench.study.plan import Plan
-from wbcbench.study.standing import loosely
+from wbcbench.study.progress import loosely
 
 
 def check(bundle: Bundle) -> Outcome:

@@ -11,7 +11,7 @@ from wbcbench.report import Block, DataTable
 from wbcbench.report.evidence import ReportStudy
 from wbcbench.report.sections.contrasts_forest import forest
 from wbcbench.report.sentences import contrast_name, metric_words
-from wbcbench.study.promise import checked_contrasts
+from wbcbench.study.plan import checked_contrasts
 
 _BY_PHOTOGRAPH = "By photograph"
 HEADINGS = (

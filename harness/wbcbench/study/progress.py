@@ -1,0 +1,286 @@
+"""Where a study stands: what is done, what it has cost, whether to stop."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from pydantic import TypeAdapter, ValidationError
+
+from wbcbench.compare.analysis import compare
+from wbcbench.compare.metric import HEADLINE
+from wbcbench.core.errors import WbcbenchError
+from wbcbench.core.files import write_whole
+from wbcbench.core.quality import Verdict
+from wbcbench.core.record import RunRecord
+from wbcbench.core.run_condition import condition
+from wbcbench.core.run_folder import RunDir, study_runs
+from wbcbench.core.spec import RunSpec
+from wbcbench.study.experiment import Until
+from wbcbench.study.forecast import Past, past
+from wbcbench.study.plan import Plan, checked_contrasts, contrast_named, settings
+from wbcbench.table.derive import Spent, Sum, spent, summed
+from wbcbench.table.view import read_study
+
+# Where a study stands: which of its planned runs are done, as the folders on disk tell.
+#
+# Nothing is remembered anywhere else, so a sweep that was killed knows as much as one that was not.
+
+
+State = Literal["todo", "running", "done", "failed", "interrupted", "invalid"]
+
+
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """One carrying-out of a run.
+
+    Attributes:
+        run: Its folder.
+        spec: What was asked.
+        state: How it ended; ``running`` unless its runner is known to be gone.
+        spent: What it cost; ``None`` without a record.
+        past: What can be learnt from it about runs to come; ``None`` unless it is done.
+    """
+
+    run: RunDir
+    spec: RunSpec
+    state: State
+    spent: Spent | None = None
+    past: Past | None = None
+
+
+def carried(run: RunDir) -> Carried:
+    """Look at one folder."""
+    spec = run.read_spec()
+    if not run.is_finished:
+        return Carried(run, spec, "interrupted" if condition(run).may_be_finalised else "running")
+    record = run.read_record()
+    state = state_of(record)
+    learnt = past(run, record) if state in {"done", "invalid"} else None
+    return Carried(run, spec, state, spent(record), learnt)
+
+
+def state_of(record: RunRecord) -> State:
+    """How a run ended; a finished one whose verdict is invalid is invalid."""
+    spoiled = record.status == "done" and record.verdict is Verdict.INVALID
+    return "invalid" if spoiled else record.status
+
+
+def loosely(spec: RunSpec) -> RunSpec:
+    """The identity but for the images, where these are not known yet."""
+    return replace(spec.identity, dataset_id="", dataset_sha256="")
+
+
+def exactly(spec: RunSpec) -> RunSpec:
+    """The identity."""
+    return spec.identity
+
+
+class Standing:
+    """Every carrying-out of a study's runs, by what was asked."""
+
+    def __init__(
+        self, results: Path, study: str, by: Callable[[RunSpec], RunSpec] = exactly
+    ) -> None:
+        """Look at every folder of the study; writes nothing.
+
+        Args:
+            results: Where studies are kept.
+            study: Which.
+            by: What runs are told apart by.
+        """
+        self._results, self._study, self._by = results, study, by
+        self._found: dict[Path, Carried] = {}
+        self._same: dict[RunSpec, dict[Path, Carried]] = {}
+        self._attempts: dict[RunSpec, int] = {}
+        self.renew()
+
+    def renew(self) -> None:
+        """Look at new folders, and again at those that had no record."""
+        for run in study_runs(self._results, self._study):
+            known = self._found.get(run.path)
+            if known is None or known.spent is None:
+                self._enter(carried(run))
+
+    def _enter(self, found: Carried) -> None:
+        self._found[found.run.path] = found
+        self._same.setdefault(self._by(found.spec), {})[found.run.path] = found
+        first = self._by(replace(found.spec, block_attempt=1))
+        self._attempts[first] = max(self._attempts.get(first, 1), found.spec.block_attempt)
+
+    def __iter__(self) -> Iterator[Carried]:
+        """Every carrying-out, also of runs that are in no plan."""
+        return iter(self._found.values())
+
+    def of(self, spec: RunSpec) -> list[Carried]:
+        """The carryings-out of one run, the first one first."""
+        same = self._same.get(self._by(spec), {}).values()
+        return sorted(same, key=lambda each: each.spec.repeat)
+
+    def state(self, spec: RunSpec) -> State:
+        """How far a run is: what counts most of its carryings-out, or the last."""
+        states = [each.state for each in self.of(spec)]
+        for state in ("done", "invalid", "running"):
+            if state in states:
+                return state
+        return states[-1] if states else "todo"
+
+    def attempt(self, specs: Iterable[RunSpec]) -> int:
+        """The highest attempt at a block that was begun; 1 if none was."""
+        first = (self._by(replace(spec, block_attempt=1)) for spec in specs)
+        return max((self._attempts.get(each, 1) for each in first), default=1)
+
+    @property
+    def pasts(self) -> list[Past]:
+        """What the runs teach about runs to come."""
+        return [each.past for each in self if each.past is not None]
+
+
+# What a study has cost: runs that count, and joules that were wasted, by why.
+
+
+Waste = Literal["failed", "interrupted", "invalid", "repeated block", "outside the plan", "pilot"]
+WASTES: tuple[Waste, ...] = (
+    "failed", "interrupted", "invalid", "repeated block", "outside the plan", "pilot",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Joules of a study.
+
+    Attributes:
+        counted: Done runs of the plan.
+        wasted: Everything else that was carried out, by why it does not count.
+        all_wasted: The same together.
+    """
+
+    counted: Sum
+    wasted: dict[Waste, Sum]
+    all_wasted: Sum
+
+
+def account(specs: Sequence[RunSpec], standing: Standing, pilots: Iterable[Carried]) -> Account:
+    """Sort every carrying-out of a study.
+
+    Args:
+        specs: The plan's runs, as they are carried out.
+        standing: The study's folders.
+        pilots: Runs that only served to know the cost.
+    """
+    last = _last_attempts(specs, standing)
+    kinds: dict[str, list[Carried]] = {"pilot": list(pilots)}
+    for each in standing:
+        if each.spent is not None:
+            kinds.setdefault(_kind(each, last), []).append(each)
+    sums = {kind: summed(e.spent for e in found if e.spent) for kind, found in kinds.items()}
+    wasted = {kind: sums[kind] for kind in WASTES if kind in sums and sums[kind].runs}
+    spoiled = [e.spent for kind in wasted for e in kinds[kind] if e.spent]
+    return Account(sums.get("counted", summed(())), wasted, summed(spoiled))
+
+
+def _last_attempts(specs: Sequence[RunSpec], standing: Standing) -> dict[RunSpec, int]:
+    """Run at its first attempt → the last attempt at its block that was begun."""
+    blocks: dict[int, list[RunSpec]] = {}
+    for spec in specs:
+        blocks.setdefault(spec.block, []).append(spec)
+    last = {number: standing.attempt(block) for number, block in blocks.items()}
+    return {replace(spec, block_attempt=1).identity: last[spec.block] for spec in specs}
+
+
+def _kind(each: Carried, last: dict[RunSpec, int]) -> str:
+    first = replace(each.spec, block_attempt=1).identity
+    if each.state != "done":
+        return each.state
+    if first not in last:
+        return "outside the plan"
+    return "counted" if each.spec.block_attempt == last[first] else "repeated block"
+
+
+# The stopping rule: after a block, look whether the interval is narrow enough.
+#
+# Every look is written down, because looking often and stopping when one likes what one sees is a
+# choice that a reader must be able to count. The rule looks at the width alone, never at the sign.
+
+
+SCHEMA = "wbcbench.looks/1"
+FILE_NAME = "looks.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What was seen after a block.
+
+    Attributes:
+        blocks: Blocks carried out by then; complete ones are counted by ``used``.
+        used: Complete blocks the interval rests on.
+        width: Of the interval, in ``unit``; ``None`` if there is none yet.
+        unit: Per cent or percentage points.
+        stops: Whether it was narrow enough.
+        reason: Why there is no interval.
+    """
+
+    blocks: int
+    used: int
+    width: float | None
+    unit: str
+    stops: bool
+    reason: str = ""
+
+
+class Looks:
+    """The looks at one study, kept beside its runs."""
+
+    def __init__(self, study_dir: Path, made: Plan) -> None:
+        """Read the looks that were taken before under the same plan."""
+        self._path, self._dir, self._plan = study_dir / FILE_NAME, study_dir, made
+        self._taken = {each.blocks: each for each in _read(self._path, made.sha256)}
+
+    @property
+    def taken(self) -> list[Look]:
+        """Every look, in order."""
+        return [self._taken[blocks] for blocks in sorted(self._taken)]
+
+    def look(self, until: Until, blocks: int) -> Look:
+        """Look after a block; one that was taken before stands as it was."""
+        if blocks not in self._taken:
+            self._taken[blocks] = _look(self._dir, self._plan, until, blocks)
+            document = {
+                "schema": SCHEMA,
+                "plan_sha256": self._plan.sha256,
+                "looks": [asdict(each) for each in self.taken],
+            }
+            write_whole(self._path, (json.dumps(document, indent=1) + "\n").encode())
+        return self._taken[blocks]
+
+
+def _look(study_dir: Path, made: Plan, until: Until, blocks: int) -> Look:
+    contrast = contrast_named(checked_contrasts(made), until.contrast)
+    wanted = replace(settings(made.analysis), metrics=(until.metric or HEADLINE,))
+    runs = [run for run in read_study(study_dir).runs if 1 <= run.spec.block <= blocks]
+    try:
+        found = compare(runs, wanted, [made.study])
+    except WbcbenchError as error:
+        return Look(blocks, 0, None, "", stops=False, reason=str(error))
+    effect = next((e for e in found.effects if e.contrast == contrast.name), None)
+    if effect is None or effect.interval is None:
+        reason = "fewer than three complete blocks"
+        return Look(blocks, effect.n if effect else 0, None, "", stops=False, reason=reason)
+    width = effect.interval.high - effect.interval.low
+    return Look(blocks, effect.n, width, effect.metric.unit, stops=width <= until.width)
+
+
+def _read(path: Path, plan_sha256: str) -> list[Look]:
+    """Looks under the same plan; a damaged file or another plan's begins anew."""
+    if not path.exists():
+        return []
+    try:
+        document = json.loads(path.read_bytes())
+        if document["plan_sha256"] != plan_sha256:
+            return []
+        return TypeAdapter(list[Look]).validate_python(document["looks"])
+    except (ValueError, KeyError, TypeError, ValidationError):
+        return []
