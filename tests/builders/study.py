@@ -25,7 +25,7 @@ from wbcbench.core.run_folder import Local, RunDir
 from wbcbench.core.spec import RunSpec
 from wbcbench.core.trace import Channel, Kind
 from wbcbench.energy.appraise import appraise, budgets_alone, steps_alone
-from wbcbench.report.evidence import ReportStudy
+from wbcbench.report.study import ReportStudy
 from wbcbench.study.experiment import Experiment, PlannedAnalysis
 from wbcbench.study.plan import FILE_NAME, Plan, plan, to_json
 from wbcbench.table import derive

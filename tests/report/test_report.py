@@ -24,7 +24,7 @@ from wbcbench.registry import SECTIONS, load_part
 from wbcbench.report import Block
 from wbcbench.report.drawing import inline
 from wbcbench.report.publish import publish, read
-from wbcbench.report.sections.centres import centres, front
+from wbcbench.report.sections.tradeoff import centres, front
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 

@@ -13,8 +13,13 @@ from builders.folder import write_predictions
 from builders.run import CLASSES, make_record, make_scores, run_dir, save
 from builders.study import gather
 from wbcbench.report.drawing import to_svg
-from wbcbench.report.sections.accuracy_depth import matrix, section
-from wbcbench.report.sections.depths import accuracies, depth_of, recalls
+from wbcbench.report.sections.accuracy import (
+    accuracies,
+    accuracy_section,
+    depth_of,
+    matrix,
+    recalls,
+)
 from wbcbench.stats.bootstrap import accuracy_interval
 
 ACCURACIES = (0.78, 0.80, 0.83)
@@ -95,7 +100,7 @@ def test_the_unused_output_has_a_column_only_if_it_was_ever_said():
 
 def test_the_words_put_both_errors_beside_each_other(told):
     study, _ = told
-    words = " ".join(section(study).paragraphs)
+    words = " ".join(accuracy_section(study).paragraphs)
     assert "by photograph, and by seed" in words
     assert "More runs narrow the first only" in words
     assert "202 test images of 2,487 show cells that TRAIN shows as well" in words
@@ -105,7 +110,7 @@ def test_the_words_put_both_errors_beside_each_other(told):
 
 def test_the_pictures_are_the_same_twice_and_well_formed(told):
     study, _ = told
-    first, second = (section(study).figures for _ in range(2))
+    first, second = (accuracy_section(study).figures for _ in range(2))
     assert [to_svg(figure) for figure in first] == [to_svg(figure) for figure in second]
     words = " ".join(ET.fromstring(to_svg(first[0])).itertext())
     assert "what the network said" in words
@@ -113,7 +118,7 @@ def test_the_pictures_are_the_same_twice_and_well_formed(told):
 
 
 def test_without_predictions_the_missing_interval_is_said():
-    block = section(gather("x", [make_record()]))
+    block = accuracy_section(gather("x", [make_record()]))
     assert "No interval by photograph can be stated" in " ".join(block.paragraphs)
     assert "unknown" in block.tables[0].rows[0]
 
@@ -129,9 +134,9 @@ def test_unknown_photographs_give_no_interval(tmp_path, told):
 
 def test_many_variants_stand_in_several_pictures_and_untested_ones_in_none():
     records = [make_record(f"variant-{i}") for i in range(8)]
-    names = [figure.name for figure in section(gather("x", records)).figures]
+    names = [figure.name for figure in accuracy_section(gather("x", records)).figures]
     assert names == ["confusion-1", "confusion-2", "recall", "accuracy-sets"]
-    assert section(gather("x", [make_record(test=None, test_leak_free=None)])) is None
+    assert accuracy_section(gather("x", [make_record(test=None, test_leak_free=None)])) is None
 
 
 def test_a_class_without_images_has_no_recall_and_no_share():
@@ -141,6 +146,6 @@ def test_a_class_without_images_has_no_recall_and_no_share():
         recall={**scores.recall, CLASSES[0]: None},
         confusion=((0, 0, 0, 0), *scores.confusion[1:]),
     )
-    block = section(gather("x", [make_record(test=empty)]))
+    block = accuracy_section(gather("x", [make_record(test=empty)]))
     assert [row[0] for row in block.figures[1].data.rows] == [n.lower() for n in CLASSES[1:]]
     assert "–" in ET.fromstring(to_svg(block.figures[0])).itertext()

@@ -10,12 +10,12 @@ from builders.machine import LAPTOP, SYNTHETIC_CHANNELS
 from builders.run import failed_record, make_record, save
 from builders.study import CLEAR, NOTHING, VARIANTS, draw
 from wbcbench.compare.result import contrast_key, contrast_row
-from wbcbench.report import build
-from wbcbench.report.banners import banners
+from wbcbench.report import banners, build
 from wbcbench.report.publish import read
-from wbcbench.report.sections import answer, contrasts, methods, summary
-from wbcbench.report.sentences import contrast_sentence
-from wbcbench.report.summary_rows import summary_rows
+from wbcbench.report.sections import about, answer, contrasts
+from wbcbench.report.sections.answer import summary_section
+from wbcbench.report.summaries import summary_rows
+from wbcbench.report.words import contrast_sentence
 from wbcbench.study import plan
 from wbcbench.study.experiment import Experiment
 
@@ -24,7 +24,7 @@ def answered(tmp_path, records):
     """The answer's claims and the study they are of."""
     folder = save(tmp_path, *records)
     study = read(folder.parent, folder.name)
-    return answer.section(study).claims, study
+    return answer.answer_section(study).claims, study
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +112,7 @@ def test_no_sentence_depends_on_the_order_of_the_folders(tmp_path, clear):
 
 def test_the_summary_states_each_mean_with_its_interval_and_both_errors(clear):
     _, study = clear
-    first, second = summary.section(study).tables
+    first, second = summary_section(study).tables
     assert "95 % t interval [ ] over runs" in first.caption
     assert all(re.search(r"\d \[[\d.]+, [\d.]+\]", row[2]) for row in first.rows)
     assert all("(runs) ±" in row[1] and "(meter)" in row[1] for row in second.rows)
@@ -128,7 +128,7 @@ def test_the_meters_error_of_absolute_joules_holds_the_gain(tmp_path):
 
 def test_two_runs_are_told_with_lowest_and_highest(tmp_path):
     folder = save(tmp_path, *draw(2, CLEAR))
-    first = summary.section(read(folder.parent, folder.name)).tables[0]
+    first = summary_section(read(folder.parent, folder.name)).tables[0]
     assert "lowest and highest (–)" in first.caption
     assert all("–" in row[2] for row in first.rows)
 
@@ -139,7 +139,7 @@ def test_contrasts_of_a_study_whose_plan_has_more_are_not_called_planned(tmp_pat
     made = plan.plan(Experiment("study", (1001, 1002, 1003), 3, {"variant": VARIANTS}))
     plan.keep(made, folder)
     study = read(folder.parent, folder.name)
-    assert "not those of the plan" in contrasts.section(study).tables[0].caption
+    assert "not those of the plan" in contrasts.contrasts_section(study).tables[0].caption
     assert "INCOMPLETE. 6 of 12 planned runs are finished." in banners(study)
     assert study.stamp == " Incomplete study: not every run finished."
 
@@ -149,9 +149,12 @@ def test_contrasts_of_the_plan_are_called_fixed_before_the_first_run(tmp_path):
     made = plan.plan(Experiment("study", (1001, 1002, 1003), 3, {"variant": VARIANTS}))
     plan.keep(made, folder)
     study = read(folder.parent, folder.name)
-    assert "fixed before the first run" in contrasts.section(study).tables[0].caption
+    assert "fixed before the first run" in contrasts.contrasts_section(study).tables[0].caption
     assert banners(study) == ()
-    assert "every combination once a block" in dict(methods.section(study).tables[0].rows)["design"]
+    assert (
+        "every combination once a block"
+        in dict(about.methods_section(study).tables[0].rows)["design"]
+    )
 
 
 def test_every_sentence_with_a_number_is_a_claim_with_an_id_of_its_own(clear):

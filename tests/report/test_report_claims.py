@@ -7,9 +7,8 @@ import re
 import html5lib
 
 from wbcbench.report import Block, Chip, DataTable, Listing, Report, Statement
-from wbcbench.report.anchors import anchor
-from wbcbench.report.html import to_html
-from wbcbench.report.markdown import to_markdown
+from wbcbench.report.formats import to_html, to_markdown
+from wbcbench.report.words import anchor
 
 KEY = "relu <b> vs | leaky: joules"
 CLAIM = Statement("answer-1", "It used 6.9 % less <i>energy</i>.", "contrasts.csv", KEY, {"n": 8})

@@ -11,8 +11,7 @@ import pytest
 from matplotlib.figure import Figure as Canvas
 
 from wbcbench.report import DataTable, Figure
-from wbcbench.report.drawing import cross, panels, to_pdf, to_svg
-from wbcbench.report.palette import COLOURS, HATCHES, style
+from wbcbench.report.drawing import COLOURS, HATCHES, cross, panels, style, to_pdf, to_svg
 
 NOTHING = DataTable("", (), ())
 

@@ -15,9 +15,7 @@ from builders.hostile import FORMULA, HOSTILE
 from reading_reports import text_of
 from wbcbench.core.text import printable
 from wbcbench.report import Block, DataTable, Listing, Report, Statement
-from wbcbench.report.html import to_html
-from wbcbench.report.markdown import plain, to_markdown
-from wbcbench.report.tables import tables_csv, tables_tex
+from wbcbench.report.formats import plain, tables_csv, tables_tex, to_html, to_markdown
 
 # Every sign that means something to one of the formats, and any other that UTF-8 can hold.
 signs = st.sampled_from("<>&\"'`*_[]()|~$#%{}\\^=+-@!/:;\n\t\r\0 ab1\u202e\u2028\ufffe") | (

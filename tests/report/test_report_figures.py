@@ -18,10 +18,10 @@ from builders.timeline import make_epochs
 from wbcbench.registry import load_part
 from wbcbench.report.drawing import to_svg
 from wbcbench.report.publish import read
-from wbcbench.report.sections.centres import centres, front
-from wbcbench.report.sections.contrasts_forest import differences, forest
-from wbcbench.report.sections.curves import curves_of, medians
-from wbcbench.report.sections.parts import bars, shares
+from wbcbench.report.sections.breakdown import bars, shares
+from wbcbench.report.sections.contrasts import differences, forest
+from wbcbench.report.sections.learning import curves_of, medians
+from wbcbench.report.sections.tradeoff import centres, front
 from wbcbench.stats.intervals import ellipse
 
 FIGURES = ("tradeoff", "target", "learning", "why")

@@ -20,9 +20,18 @@ from builders.study import draw
 from wbcbench.commands.report import report as command
 from wbcbench.core.errors import UsageError
 from wbcbench.core.record import Failure
-from wbcbench.report import DataTable, build, manifest
-from wbcbench.report.publish import EVERY, publish, publish_built, read, refresh
-from wbcbench.report.tables import to_csv
+from wbcbench.report import DataTable, build
+from wbcbench.report.formats import to_csv
+from wbcbench.report.publish import (
+    EVERY,
+    FILE,
+    SCHEMA,
+    publish,
+    publish_built,
+    read,
+    read_manifest,
+    refresh,
+)
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +55,7 @@ def relative(folder):
 def test_every_table_and_figure_of_the_report_has_its_files(results, made):
     report = build(read(results, "study"))
     expected = {"report.html", "report.md", "report.pdf", "contrasts.csv", "summary.csv"}
-    expected.add(manifest.FILE)
+    expected.add(FILE)
     for block in report.blocks:
         for number in range(1, len(block.tables) + 1):
             expected |= {f"tables/{block.key}-{number}.{ending}" for ending in ("tex", "csv")}
@@ -166,9 +175,9 @@ def test_what_an_earlier_report_left_is_cleared_away_and_nothing_else(tmp_path):
 
 @pytest.mark.parametrize("name", ["../../precious.txt", "/tmp/precious.txt", "a/../../x"])
 def test_a_forged_list_of_files_reaches_nothing_outside(tmp_path, name):
-    forged = {"inputs": "x", "formats": [], "files": {name: ""}, "schema": manifest.SCHEMA}
-    (tmp_path / manifest.FILE).write_text(json.dumps(forged))
-    assert manifest.read(tmp_path) is None
+    forged = {"inputs": "x", "formats": [], "files": {name: ""}, "schema": SCHEMA}
+    (tmp_path / FILE).write_text(json.dumps(forged))
+    assert read_manifest(tmp_path) is None
 
 
 def test_an_unknown_format_is_refused_with_the_nearest(tmp_path):

@@ -13,7 +13,7 @@ from pypdf import PdfReader
 
 from builders.hostile import HTML, LATEX, MARKDOWN, TEMPLATES, TYPST, hostile_study
 from reading_reports import Strict, text_of
-from wbcbench.report.markdown import plain
+from wbcbench.report.formats import plain
 from wbcbench.report.publish import publish
 
 FORMATS = ("html", "md", "tex", "csv", "svg", "pdf")

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wbcbench.report.labels import labels, plain, short, spread, within
+from wbcbench.report.drawing import labels, plain, short, spread, within
 
 
 @given(st.lists(st.floats(-1e3, 1e3), max_size=12), st.floats(0.01, 10))

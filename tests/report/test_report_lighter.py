@@ -8,8 +8,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from wbcbench.report import DataTable, Figure
-from wbcbench.report.drawing import panels, to_svg
-from wbcbench.report.lighter import lighter
+from wbcbench.report.drawing import lighter, panels, to_svg
 
 HOSTILE = 'x="1.234567" style="fill: red" d="9.87654" <g>1.23456</g> rotate(-0 1 2) .c{'
 NAMESPACE = "{http://www.w3.org/2000/svg}"

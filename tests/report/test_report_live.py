@@ -19,10 +19,8 @@ from builders.run import make_record, save
 from program import command
 from wbcbench.commands.report import report as report_command
 from wbcbench.core.errors import UsageError
-from wbcbench.report import manifest
-from wbcbench.report.live import Kept, keep
-from wbcbench.report.publish import publish
-from wbcbench.report.server import LOOPBACK, listen
+from wbcbench.report.publish import Manifest, publish, read_manifest, write
+from wbcbench.report.serve import LOOPBACK, Kept, keep, listen
 
 SECRET = b"not for readers"
 
@@ -145,15 +143,15 @@ def test_nothing_else_is_shown_and_no_spelling_leads_out(server, target):
 
 
 def test_a_link_is_not_followed_even_if_the_report_lists_it(server, folder):
-    listed = manifest.read(folder)
+    listed = read_manifest(folder)
     link = folder / "tables" / "link.csv"
     link.symlink_to(folder.parent / "secret.txt")
     files = {**listed.files, "tables/link.csv": "0"}
-    manifest.write(folder, manifest.Manifest(listed.inputs, listed.formats, files))
+    write(folder, Manifest(listed.inputs, listed.formats, files))
     try:
         assert ask(server, "/tables/link.csv")[0].status == 404
     finally:
-        manifest.write(folder, listed)
+        write(folder, listed)
         link.unlink()
 
 

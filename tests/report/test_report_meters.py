@@ -13,7 +13,7 @@ from builders.run import failed_record, make_record
 from builders.study import gather
 from wbcbench.core.record import SensorCard
 from wbcbench.report.drawing import to_svg
-from wbcbench.report.sections.meters import pairs, section
+from wbcbench.report.sections.meters import meters_section, pairs
 
 COUNTER, POWER = (channel.name for channel in GPU_CHANNELS)
 ABOVE_PCT = (0.5, 1.0, 1.5, 2.2)
@@ -53,7 +53,7 @@ def test_parts_of_several_sensors_are_compared_as_their_sum(study):
 
 
 def test_the_words_name_both_readings_and_judge_only_witnesses(study):
-    first, *others = (claim.text for claim in section(study).claims)
+    first, *others = (claim.text for claim in meters_section(study).claims)
     assert first.startswith(f"{COUNTER} read 1.3 % above {POWER} in training")
     assert "All within the 3 % that count as agreement" in first
     assert all("cross-check" in words for words in others)
@@ -61,15 +61,15 @@ def test_the_words_name_both_readings_and_judge_only_witnesses(study):
 
 def test_a_wide_difference_is_said():
     study = gather("apart", [run(1, 6.0), run(2, 1.0)])
-    words = section(study).claims[0].text
+    words = meters_section(study).claims[0].text
     assert "The widest difference, 6 %, is beyond the 3 %" in words
     assert "95 % of runs" not in words
 
 
 def test_the_picture_is_the_same_twice_and_the_table_holds_its_numbers(study):
-    block = section(study)
+    block = meters_section(study)
     (figure,) = block.figures
-    assert to_svg(figure) == to_svg(section(study).figures[0])
+    assert to_svg(figure) == to_svg(meters_section(study).figures[0])
     assert f"{COUNTER} above {POWER}" in " ".join(ET.fromstring(to_svg(figure)).itertext())
     assert [row[3] for row in figure.data.rows] == [f"{pct:+.2f}" for pct in ABOVE_PCT]
     assert f"{COUNTER} measured" in figure.caption
@@ -77,7 +77,7 @@ def test_the_picture_is_the_same_twice_and_the_table_holds_its_numbers(study):
 
 
 def test_one_reading_alone_is_called_that():
-    block = section(gather("laptop", [make_record(channels=LAPTOP)]))
+    block = meters_section(gather("laptop", [make_record(channels=LAPTOP)]))
     assert block.paragraphs[0].startswith("Nothing can be compared")
     assert block.figures == ()
     assert [row[0] for row in block.tables[0].rows] == ["codecarbon/cpu", "codecarbon/ram"]
@@ -88,7 +88,7 @@ def test_a_card_tells_what_the_probe_saw_and_what_it_could_not():
         SensorCard(COUNTER, 0.1, 28.0, 0.001, "counter", 2.0, 400),
         SensorCard(POWER, None, None, None, "unknown", 2.0, 0, "no reading succeeded"),
     )
-    block = section(gather("probed", [make_record(sensor_cards=cards)]))
+    block = meters_section(gather("probed", [make_record(sensor_cards=cards)]))
     rows = {row[0]: row for row in block.tables[0].rows}
     assert rows[COUNTER][3:8] == ("0.1", "28", "0.001", "–", "5")
     assert rows[POWER][-2:] == ("unknown", "no reading succeeded")
@@ -96,5 +96,5 @@ def test_a_card_tells_what_the_probe_saw_and_what_it_could_not():
 
 
 def test_failed_runs_are_not_compared_and_no_meter_says_nothing():
-    assert section(gather("failed", [failed_record()])).figures == ()
-    assert section(gather("bare", [make_record(channels=())])) is None
+    assert meters_section(gather("failed", [failed_record()])).figures == ()
+    assert meters_section(gather("bare", [make_record(channels=())])) is None

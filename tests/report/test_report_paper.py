@@ -12,8 +12,8 @@ from builders.run import make_record
 from builders.study import gather
 from wbcbench.report import Block, DataTable, Report, Statement, build
 from wbcbench.report.drawing import to_pdf
-from wbcbench.report.evidence import ReportStudy
 from wbcbench.report.paper import _figure, _width_over_height, to_paper
+from wbcbench.report.study import ReportStudy
 from wbcbench.study.experiment import SubmissionDetails
 
 A4_PT = (595.276, 841.89)

@@ -14,7 +14,7 @@ from builders.machine import COUNTER, POWER
 from wbcbench.core.trace import Trace
 from wbcbench.energy.checks.sensors import gaps
 from wbcbench.energy.integrate import energy_curve
-from wbcbench.report.sections.power import readings, steps
+from wbcbench.report.sections.timelines import readings, steps
 
 
 def joules(drawn):

@@ -11,8 +11,8 @@ from builders.machine import LAPTOP
 from builders.run import failed_record, make_record, make_spec, save
 from builders.study import draw
 from wbcbench.report.publish import read
-from wbcbench.report.sections import citation, limits, methods, quality, reproduce, uncertainty
-from wbcbench.report.study_cost import cost_claim
+from wbcbench.report.sections import about, meters, quality
+from wbcbench.report.summaries import cost_claim
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ def test_joules_of_different_status_are_not_added(tmp_path):
 
 
 def test_chips_tell_each_part_of_the_machine_in_words(clear):
-    chips = {chip.about: chip.words for chip in quality.section(clear).chips}
+    chips = {chip.about: chip.words for chip in quality.quality_section(clear).chips}
     assert chips["GPU"] == "measured (energy counter)"
     assert chips["Processor"] == "measured (RAPL counter)"
     assert chips["Whole machine"] == "absent"
@@ -48,13 +48,13 @@ def test_chips_tell_each_part_of_the_machine_in_words(clear):
 
 def test_a_modelled_part_is_marked_and_runs_that_differ_are_counted(tmp_path):
     save(tmp_path, make_record(), make_record(seed=2, channels=LAPTOP))
-    chips = {chip.about: chip for chip in quality.section(read(tmp_path, "runs")).chips}
+    chips = {chip.about: chip for chip in quality.quality_section(read(tmp_path, "runs")).chips}
     assert chips["GPU"].mind
     assert chips["GPU"].words == "absent in 1 run; measured (energy counter) in 1 run"
 
 
 def test_the_budget_tells_what_cancels_and_what_does_not(clear):
-    block = uncertainty.section(clear)
+    block = meters.uncertainty_section(clear)
     assert "a constant gain error of the sensor cancels" in block.paragraphs[0]
     assert [row[0] for row in block.tables[0].rows] == [
         "gain",
@@ -67,14 +67,14 @@ def test_the_budget_tells_what_cancels_and_what_does_not(clear):
 
 
 def test_methods_are_of_what_the_runs_were_asked(clear):
-    told = dict(methods.section(clear).tables[0].rows)
+    told = dict(about.methods_section(clear).tables[0].rows)
     assert "No plan was kept" in told["design"]
     assert "epochs: 4" in told["training"]
     assert "6 tests" in told["primary family"]
 
 
 def test_limits_name_the_part_the_photographs_and_the_watching_of_test(clear):
-    words = " ".join(limits.section(clear).paragraphs)
+    words = " ".join(about.limits_section(clear).paragraphs)
     assert "the GPU boards alone" in words
     assert "71 photographs" in words
     assert "TEST was watched" in words
@@ -83,7 +83,7 @@ def test_limits_name_the_part_the_photographs_and_the_watching_of_test(clear):
 def test_a_run_is_reproduced_by_what_differs_from_the_defaults(tmp_path):
     spec = make_spec(seed=7, precision="mixed_float16", tuned=False, interval_s=0.2)
     save(tmp_path, make_record(spec=spec))
-    lines = reproduce.section(read(tmp_path, "runs")).listings[0].text.splitlines()
+    lines = about.reproduce_section(read(tmp_path, "runs")).listings[0].text.splitlines()
     assert lines[0] == "git checkout 0123456789abcdef && make setup"
     assert lines[1] == (
         "wbcbench run --variant leaky-dropout --seed 7 --epochs 4 --precision mixed_float16 "
@@ -95,7 +95,7 @@ def test_a_run_is_reproduced_by_what_differs_from_the_defaults(tmp_path):
 def test_words_of_records_never_reach_a_command(tmp_path):
     record = make_record(provenance={"git_commit": "$(reboot)"})
     save(tmp_path, record)
-    text = reproduce.section(read(tmp_path, "runs")).listings[0].text
+    text = about.reproduce_section(read(tmp_path, "runs")).listings[0].text
     assert "reboot" not in text
     assert text.startswith("make setup\n")
 
@@ -105,5 +105,5 @@ def test_the_reference_of_the_program_is_that_of_its_citation_file():
     title, version = (
         re.search(rf'^{key}: "?([^"\n]+)', stated, re.M)[1] for key in ("title", "version")
     )
-    assert f"title   = {{{title}}}" in citation.references()
-    assert f"version = {{{version}}}" in citation.references()
+    assert f"title   = {{{title}}}" in about.references()
+    assert f"version = {{{version}}}" in about.references()

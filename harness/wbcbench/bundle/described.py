@@ -21,7 +21,7 @@ from wbcbench.bundle.document import (
 from wbcbench.bundle.privacy import UUID
 from wbcbench.bundle.study import SubmittedStudy
 from wbcbench.core.record import RunRecord
-from wbcbench.report.inputs import program_sha256
+from wbcbench.report.publish import program_sha256
 from wbcbench.study.progress import state_of
 from wbcbench.table.derive import spent, summed
 from wbcbench.table.view import Row

@@ -18,8 +18,8 @@ from wbcbench.core.errors import UsageError
 from wbcbench.core.record import RunRecord
 from wbcbench.core.spec import RunSpec
 from wbcbench.core.study_folder import pilot_study
-from wbcbench.report.evidence import ReportStudy
 from wbcbench.report.publish import read
+from wbcbench.report.study import ReportStudy
 from wbcbench.study.plan import Plan
 from wbcbench.table.view import Run
 

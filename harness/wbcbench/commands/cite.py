@@ -13,7 +13,7 @@ SCHEMA = "wbcbench.cite/1"
 
 def cite(as_json: options.AsJson = False) -> None:
     """Print the program, the images and the methods as BibTeX."""
-    from wbcbench.report.sections.citation import references
+    from wbcbench.report.sections.about import references
 
     text = references()
     typer.echo(json.dumps({"schema": SCHEMA, "bibtex": text}, indent=1) if as_json else text)

@@ -105,8 +105,7 @@ def _keep(
 ) -> None:
     """Serve one study's report and keep it up to date until Ctrl-C."""
     from wbcbench.report.formats import known_formats
-    from wbcbench.report.live import Kept, keep
-    from wbcbench.report.server import listen
+    from wbcbench.report.serve import Kept, keep, listen
 
     if len(studies) != 1:
         raise UsageError("--live serves one study: name one, or start it once for each.")

@@ -1,24 +1,32 @@
-"""Records → a page that answers and shows its evidence: ``reports/<study>/``.
-
-A section is one file of this folder and one line of ``catalog.SECTIONS``: a function from the
-study to a ``Block`` of words, tables and figures, or ``None`` when it has nothing to say. Sections
-know nothing of HTML or Markdown; ``page`` sets them and knows nothing of energy. The same
-records give the same bytes: nothing here asks for the time, the place or the machine.
-
-A sentence with a number that a reader could quote is a ``Statement``: it says from which row of
-which table its numbers are, so that a reader can look and a program can work it out again.
-"""
+"""Records → a report that answers and shows its evidence: ``reports/<study>/``."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
+
+from wbcbench import table
+from wbcbench.core.quality import Verdict
+from wbcbench.core.text import count_of
+from wbcbench.report.study import ReportStudy
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas
 
-    from wbcbench.report.evidence import ReportStudy
+    from wbcbench.report.study import ReportStudy
+
+# Records → a page that answers and shows its evidence: ``reports/<study>/``.
+#
+# A section is one file of this folder and one line of ``catalog.SECTIONS``: a function from the
+# study to a ``Block`` of words, tables and figures, or ``None`` when it has nothing to say.
+# Sections know nothing of HTML or Markdown; ``page`` sets them and knows nothing of energy. The
+# same records give the same bytes: nothing here asks for the time, the place or the machine.
+#
+# A sentence with a number that a reader could quote is a ``Statement``: it says from which row of
+# which table its numbers are, so that a reader can look and a program can work it out again.
+
 
 Value = str | int | float | bool | None
 """What a claim's number is; ``None`` is unknown."""
@@ -186,10 +194,122 @@ class Report:
 def build(study: ReportStudy) -> Report:
     """Ask every section of the catalogue and put the report together."""
     from wbcbench.registry import SECTIONS, load_part
-    from wbcbench.report.banners import banners
-    from wbcbench.report.heading import facts
 
     sections: list[Section] = [load_part("section", name) for name in SECTIONS]
     blocks = tuple(block for section in sections if (block := section(study)))
     title = f"Study {study.name}: energy and accuracy"
     return Report(title, facts(study), banners(study), blocks)
+
+
+# The line under the title: how many runs, of when, on what, by which version.
+
+
+def facts(study: ReportStudy) -> str:
+    """One line; the date is the results' own, for a report made again must be the same."""
+    parts = [
+        _counts(study),
+        f"last run ended {max(run.record.ended_utc for run in study.runs)}",
+        _one(study, "gpu_name") or _one(study, "cpu_model"),
+        f"wbcbench {_one(study, 'wbcbench_version') or 'of unknown version'}",
+        _git(study),
+        f"results sha256 {results_sha256(study)[:12]}",
+    ]
+    return " · ".join(part for part in parts if part)
+
+
+def _counts(study: ReportStudy) -> str:
+    """``4 variants × 8 blocks = 32 runs`` where that is so."""
+    variants, runs = count_of(len(study.variants), "variant"), count_of(len(study.runs), "run")
+    blocks = len({(run.spec.block, run.spec.seed) for run in study.runs})
+    if len(study.variants) * blocks == len(study.runs) and blocks > 1:
+        return f"{variants} × {blocks} blocks = {runs}"
+    return f"{variants} · {runs}"
+
+
+def _git(study: ReportStudy) -> str:
+    """The commit and whether it was all; the banner tells which runs were made with changes."""
+    found = {(run.row["git_commit"], run.row["git_dirty"]) for run in study.runs}
+    if len(found) > 1:
+        return f"{len(found)} states of the program"
+    commit, is_dirty = found.pop()
+    state = {True: " (with uncommitted changes)", False: " (clean)"}.get(is_dirty, "")
+    return f"git {str(commit)[:12]}{state}" if commit else ""
+
+
+def results_sha256(study: ReportStudy) -> str:
+    """Digest of the results table that these records make."""
+    return hashlib.sha256(table.to_csv([run.row for run in study.runs])).hexdigest()
+
+
+def _one(study: ReportStudy, column: str) -> str:
+    found = sorted({str(run.row[column]) for run in study.runs if run.row[column] is not None})
+    return found[0] if len(found) == 1 else f"{len(found)} different {column}" if found else ""
+
+
+# What a reader must know before any number: synthetic, modelled, mixed, incomplete, unsure.
+
+
+def banners(study: ReportStudy) -> tuple[str, ...]:
+    """One sentence or two for each thing to know, the gravest first."""
+    return tuple(_banners(study))
+
+
+def _banners(study: ReportStudy) -> Iterator[str]:
+    if study.is_synthetic:
+        yield (
+            "SYNTHETIC. The images are drawn or the energy signal is made up. These numbers show "
+            "that the program works; they say nothing about real cells or real joules."
+        )
+    yield from _energy(study)
+    yield from _completeness(study)
+    if any(run.row["git_dirty"] for run in study.runs):
+        yield "DIRTY. At least one run was made with uncommitted changes to the program."
+
+
+def _energy(study: ReportStudy) -> Iterator[str]:
+    statuses = [run.row["headline_status"] for run in study.done]
+    if "modelled" in statuses:
+        yield f"MODELLED. {_modelled(statuses)}"
+    if "estimated" in statuses:
+        yield "ESTIMATED. The joules are derived from a sensor of another part of the machine."
+    if study.done and not study.comparable:
+        yield "NO ENERGY. No run of this study has joules of its training; accuracy and time stand."
+    elif study.left_out:
+        yield (
+            f"MIXED. {study.left_out} of {count_of(len(study.done), 'finished run')} read in "
+            "another way, made on another machine or of other images, or without joules: in the "
+            "table of runs but in no mean and no figure."
+        )
+
+
+def _modelled(statuses: list[str | None]) -> str:
+    count, done = statuses.count("modelled"), len(statuses)
+    where = (
+        "On this machine neither the GPU's nor the processor's energy can be read, so the joules "
+        "come from a model"
+        if count == done
+        else f"In {count} of {count_of(done, 'finished run')} the joules come from a model"
+    )
+    return (
+        f"{where} (processor power rating × load). They are no measurement, and no saving may be "
+        "claimed from them."
+    )
+
+
+def _completeness(study: ReportStudy) -> Iterator[str]:
+    spoiled = len(study.runs) - len(study.done)
+    if study.runs and not study.done:
+        yield "NOTHING FINISHED. Every run failed, was stopped or is invalid."
+    elif spoiled:
+        yield (
+            f"INCOMPLETE. {spoiled} of {count_of(len(study.runs), 'run')} failed, stopped early or "
+            "invalid; in the table of runs but in no mean."
+        )
+    if study.planned > len(study.done):
+        yield f"INCOMPLETE. {len(study.done)} of {study.planned} planned runs are finished."
+    elif study.unfinished:
+        yield f"INCOMPLETE. {count_of(study.unfinished, 'run')} without a record yet."
+    suspect = sum(run.record.verdict is Verdict.SUSPECT for run in study.done)
+    if suspect:
+        done = count_of(len(study.done), "finished run")
+        yield f"SUSPECT. {suspect} of {done} with doubts; see below."

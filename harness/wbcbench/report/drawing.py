@@ -1,23 +1,17 @@
-"""The surface figures are drawn on, and one figure as SVG and as PDF that are always the same.
-
-Matplotlib's object interface alone: no window system is asked for, and what is set is set only
-while a figure is drawn and saved. A figure holds how it is drawn, not the drawing: whoever wants a
-picture asks for it here. Text stays text, so that it can be read, searched and scaled.
-"""
+"""The surface figures are drawn on: colours, labels, and files that are always the same."""
 
 from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterator, Mapping, Sequence
+import zlib
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import lru_cache
 from html import escape
 from typing import IO, TYPE_CHECKING, Any
-
-from wbcbench.report.labels import plain
-from wbcbench.report.lighter import lighter
-from wbcbench.report.palette import INK
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,6 +19,146 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas
 
     from wbcbench.report import Figure
+
+# The same picture in half the bytes: a page of many figures has to stay small.
+#
+# Only tags are changed, never a text: what looks like a number or a style in a text is a text.
+
+
+_TAG = re.compile(r"<(?:path|use|text)\b[^>]*>")
+_STYLE = re.compile(r'(<[a-z]+\b[^<>]*?) style="([^"]*)"')
+_OFTEN = 3
+
+# A path of straight lines alone, as matplotlib writes them.
+_LINES = re.compile(r' d="((?:[ML] -?[\d.]+ -?[\d.]+ |z ?)+)"')
+_STEP = re.compile(r"([ML]) (\S+) (\S+) |z")
+_MARKS = re.compile(r'<g((?: clip-path="[^"]*")?)>((?:<use [^<>]* class="([^"]*)"/>)+)</g>')
+
+
+def lighter(svg: str, name: str) -> str:
+    """Round coordinates, and say once what is said again and again.
+
+    Args:
+        svg: A file as matplotlib writes it.
+        name: The figure's; classes are named after it, so that those of two pictures in one page
+            are told apart.
+    """
+    svg = _TAG.sub(lambda tag: _rounded(tag[0]), svg)
+    svg = re.sub(r'(<text\b[^>]*?) transform="rotate\(-0 [^)]*\)"', r"\1", svg)
+    svg = re.sub(r'<g id="text_\d+">\s*(<text\b[^<]*</text>)\s*</g>', r"\1", svg)
+    svg = re.sub(r'<g id="(?:line2d|xtick|ytick)_\d+">', "<g>", svg)
+    svg = re.sub(r">\s+<", "><", re.sub(r"\s*\n\s*", " ", svg))
+    svg = _LINES.sub(lambda path: f' d="{_lines(path[1])}"', svg)
+    return _with_classes(_with_short_ids(_without_empty_groups(svg)), name)
+
+
+def _rounded(tag: str) -> str:
+    """Coordinates to a tenth of a point: no screen shows a millionth."""
+    return re.sub(r"\d+\.\d{3,}", lambda found: f"{float(found[0]):.1f}", tag)
+
+
+def _without_empty_groups(svg: str) -> str:
+    """Groups that hold one thing and say nothing of it; those around them may then be such too."""
+    one = re.compile(r"<g>(<(?:path|use)\b[^>]*/>|<text\b[^<]*</text>)?</g>")
+    count = 1
+    while count:
+        svg, count = one.subn(lambda group: group[1] or "", svg)
+    return svg
+
+
+def _lines(path: str) -> str:
+    """Straight lines, with one number for each that runs across or upright."""
+    made, x, y = list[str](), "", ""
+    for step in _STEP.finditer(path):
+        if not step[1]:
+            made.append("z")
+        elif step[1] == "L" and step[2] == x:
+            made.append(f"V{step[3]}")
+        elif step[1] == "L" and step[3] == y:
+            made.append(f"H{step[2]}")
+        else:
+            made.append(f"{step[1]}{step[2]} {step[3]}")
+        x, y = (step[2], step[3]) if step[1] else ("", "")
+    return "".join(made)
+
+
+def _of_one_class(group: re.Match[str]) -> str:
+    """Marks that all look the same say so once."""
+    own = f' class="{group[3]}"'
+    if group[2].count(own) != group[2].count("<use "):
+        return group[0]
+    return f"<g{group[1]}{own}>{group[2].replace(own, '')}</g>"
+
+
+def _with_short_ids(svg: str) -> str:
+    """Marks and clips are named by digests, each of which is repeated at every mark."""
+    digests = dict.fromkeys(re.findall(r'<(?:path|clipPath) id="([mp][0-9a-f]{10})"', svg))
+    for i, digest in enumerate(digests):
+        svg = re.sub(rf'(id="|"#|url\(#){digest}\b', rf"\g<1>{digest[0]}{i}", svg)
+    return svg
+
+
+def _with_classes(svg: str, name: str) -> str:
+    """Styles that stand at many elements become classes."""
+    counts = Counter(style for _, style in _STYLE.findall(svg))
+    often = [style for style, count in counts.items() if count >= _OFTEN]
+    # A digest is shorter than the name and stands at every tick.
+    prefix = f"c{zlib.crc32(name.encode()):08x}"[:6]
+    classes = {style: f"{prefix}-{i}" for i, style in enumerate(often)}
+    svg = _STYLE.sub(
+        lambda tag: f'{tag[1]} class="{classes[tag[2]]}"' if tag[2] in classes else tag[0], svg
+    )
+    svg = _MARKS.sub(_of_one_class, svg)
+    rules = "".join(f".{each}{{{style}}}" for style, each in classes.items())
+    start = svg.index(">", svg.index("<svg")) + 1
+    return f"{svg[:start]}<style>{rules}</style>{svg[start:]}" if rules else svg
+
+
+# How a variant and a status look in every figure: colour, shape, dashes, hatch.
+
+
+# Okabe and Ito (2008), told apart by people with colour-blindness; those with 3:1 on both white
+# and near-black first. Shape, dashes and label say the same once more.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+SHAPES = ("o", "s", "^", "D", "v", "P")
+DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 2)))
+Dash = str | tuple[int, tuple[int, ...]]
+
+# What is not measured is not drawn as a plain surface.
+HATCHES: Mapping[str, str] = {
+    "measured": "",
+    "estimated": "//",
+    "modelled": "xx",
+    "synthetic": "..",
+}
+
+# Stands for the reader's own text colour; replaced when the picture is set into a page.
+INK = "#1b1b1f"
+
+
+@dataclass(frozen=True, slots=True)
+class Style:
+    """How one variant looks in every figure."""
+
+    colour: str
+    shape: str
+    dash: Dash
+
+
+def style(variants: Sequence[str], variant: str) -> Style:
+    """The look of a variant among the sorted ``variants`` of the study."""
+    i = list(variants).index(variant)
+    n = len(COLOURS)
+    # Beyond six the shapes shift against the colours, so that no two variants look the same.
+    return Style(COLOURS[i % n], SHAPES[(i + i // n) % n], DASHES[(i + i // n) % n])
+
+
+# The surface figures are drawn on, and one figure as SVG and as PDF that are always the same.
+#
+# Matplotlib's object interface alone: no window system is asked for, and what is set is set only
+# while a figure is drawn and saved. A figure holds how it is drawn, not the drawing: whoever wants
+# a picture asks for it here. Text stays text, so that it can be read, searched and scaled.
+
 
 # In inches: narrow, so that text stays legible when a phone shrinks the picture to its width.
 WIDTH_IN = 5.6
@@ -190,3 +324,105 @@ def _spoken(svg: str, figure: Figure) -> str:
         f'\n <desc id="{name}-desc">{escape(plain(figure.description))}</desc>'
     )
     return svg[:start] + svg[start:end] + words + spoken + svg[end + 1 :]
+
+
+# Names in pictures: short, told apart, and never on top of each other.
+
+
+Named = tuple[str, float, float]
+"""A name and the point it belongs to, in the axes' own units."""
+
+LENGTH = 26
+_TAIL = 10
+# A label is this share of a plot of the usual height high, with a little air.
+_SHARE = 0.065
+
+
+def plain(text: str) -> str:
+    """The text on one line, without signs that no picture can hold or that turn its direction."""
+    return "".join(sign for sign in " ".join(text.split()) if sign.isprintable())
+
+
+def short(name: str, length: int = LENGTH) -> str:
+    """A label that fits into a picture: its middle gives way, for names often differ at the end."""
+    flat = plain(name)
+    if len(flat) <= length:
+        return flat
+    return f"{flat[: length - _TAIL - 1]}…{flat[-_TAIL:]}"
+
+
+def labels(names: Iterable[str]) -> dict[str, str]:
+    """A short label for each name; names that look alike when cut are numbered."""
+    given: dict[str, str] = {}
+    alike: Counter[str] = Counter()
+    for name in sorted(set(names)):
+        label = short(name)
+        alike[label] += 1
+        number = f" ({alike[label]})" if alike[label] > 1 else ""
+        given[name] = label[: LENGTH - len(number)] + number
+    return given
+
+
+def in_margin(plot: Axes, named: Sequence[Named], share: float = _SHARE) -> None:
+    """Write names in the right margin, joined to their points, so that none hides a point.
+
+    Args:
+        plot: With its limits already set; they do not change any more.
+        named: Labels and their points.
+        share: Least distance of two labels, as a share of the height of the plot.
+    """
+    low, high = plot.get_ylim()
+    left, right = plot.get_xlim()
+    gap = share * (high - low)
+    places = within(spread([y for _, _, y in named], gap), gap, low + gap / 2, high - gap / 2)
+    for (name, x, y), place in zip(named, places, strict=True):
+        plot.annotate(
+            name,
+            (x, y),
+            xytext=(right + 0.03 * (right - left), place),
+            va="center",
+            annotation_clip=False,
+            arrowprops={"arrowstyle": "-", "color": INK, "linewidth": 0.6, "alpha": 0.6},
+        )
+
+
+def spread(wanted: Sequence[float], gap: float) -> list[float]:
+    """Places for labels near the wanted ones and at least ``gap`` apart, in the same order.
+
+    Neighbours that are too close become a group that is centred on its members' mean.
+    """
+    groups: list[list[tuple[float, int]]] = []
+    for value, i in sorted((value, i) for i, value in enumerate(wanted)):
+        groups.append([(value, i)])
+        while len(groups) > 1 and _first(groups[-1], gap) - _last(groups[-2], gap) < gap:
+            last = groups.pop()
+            groups[-1] += last
+    places = [0.0] * len(wanted)
+    for group in groups:
+        for rank, (_, i) in enumerate(group):
+            places[i] = _first(group, gap) + rank * gap
+    return places
+
+
+def within(places: Sequence[float], gap: float, low: float, high: float) -> list[float]:
+    """The same places moved between ``low`` and ``high``, as far as there is room for all."""
+    moved = list(places)
+    order = sorted(range(len(places)), key=lambda i: (places[i], i))
+    floor = low
+    for i in order:
+        moved[i] = max(moved[i], floor)
+        floor = moved[i] + gap
+    ceiling = high
+    for i in reversed(order):
+        moved[i] = min(moved[i], ceiling)
+        ceiling = moved[i] - gap
+    return moved
+
+
+def _first(group: list[tuple[float, int]], gap: float) -> float:
+    centre = sum(value for value, _ in group) / len(group)
+    return centre - gap * (len(group) - 1) / 2
+
+
+def _last(group: list[tuple[float, int]], gap: float) -> float:
+    return _first(group, gap) + gap * (len(group) - 1)

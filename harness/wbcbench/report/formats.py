@@ -1,16 +1,36 @@
-"""What each format of a report holds. To add one: a function and a line here."""
+"""What each format of a report holds: one page, Markdown, tables, figures."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import math
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cache
+from typing import TYPE_CHECKING
 
 from wbcbench.core.errors import unknown_name
-from wbcbench.report import Figure, Report, summary_rows
-from wbcbench.report.drawing import to_pdf, to_svg
-from wbcbench.report.evidence import ReportStudy
-from wbcbench.report.html import to_html
-from wbcbench.report.markdown import to_markdown
-from wbcbench.report.tables import figure_data, rows_csv, tables_csv, tables_tex
+from wbcbench.core.files import latex
+from wbcbench.core.text import printable, safe_text
+from wbcbench.report import (
+    Block,
+    Chip,
+    DataTable,
+    Figure,
+    Listing,
+    Report,
+    Statement,
+    Value,
+    summaries,
+)
+from wbcbench.report.drawing import inline, to_pdf, to_svg
+from wbcbench.report.study import ReportStudy
+from wbcbench.report.words import anchor
+
+if TYPE_CHECKING:
+    from jinja2 import Template
+
+# What each format of a report holds. To add one: a function and a line here.
+
 
 Files = dict[str, bytes]
 """Content by path below the report's folder."""
@@ -49,7 +69,7 @@ def _markdown(report: Report, study: ReportStudy) -> Files:
     return {"report.md": to_markdown(report), **_svg(report, study)}
 
 
-def _tex(report: Report, _: ReportStudy) -> Files:
+def _latex_files(report: Report, _: ReportStudy) -> Files:
     return tables_tex(report)
 
 
@@ -58,7 +78,7 @@ def _csv(report: Report, study: ReportStudy) -> Files:
         **tables_csv(report),
         **figure_data(report),
         **_contrasts(study),
-        summary_rows.FILE: rows_csv(summary_rows.summary_rows(study)),
+        summaries.FILE: rows_csv(summaries.summary_rows(study)),
     }
 
 
@@ -93,9 +113,208 @@ def _figures(report: Report) -> list[Figure]:
 FORMATS: Mapping[str, Callable[[Report, ReportStudy], Files]] = {
     "html": _html,
     "md": _markdown,
-    "tex": _tex,
+    "tex": _latex_files,
     "csv": _csv,
     "svg": _svg,
     "pdf": _pdf,
     "interactive": _interactive,
 }
+
+
+# The tables of a report for papers and for programs: LaTeX for booktabs, and CSV.
+
+
+def tables_tex(report: Report) -> dict[str, bytes]:
+    """``tables/<section>-<n>.tex``: one ``tabular`` a file, its caption in a comment."""
+    return {f"tables/{name}.tex": _tex(data) for name, data in _tables(report)}
+
+
+def tables_csv(report: Report) -> dict[str, bytes]:
+    """``tables/<section>-<n>.csv``: one line a row; numbers unrounded where the table has them."""
+    return {f"tables/{name}.csv": to_csv(data) for name, data in _tables(report)}
+
+
+def figure_data(report: Report) -> dict[str, bytes]:
+    """``figure-data/<figure>.csv``: the numbers behind each picture."""
+    return {
+        f"figure-data/{figure.name}.csv": to_csv(figure.data)
+        for block in report.blocks
+        for figure in block.figures
+    }
+
+
+def to_csv(data: DataTable) -> bytes:
+    """UTF-8, LF, one header line; no cell is carried out by a spreadsheet."""
+    rows: Sequence[Sequence[Value]] = data.values or data.rows
+    return _lines([data.headings, *rows])
+
+
+def rows_csv(rows: Sequence[Mapping[str, Value]]) -> bytes:
+    """Rows with their columns' names, unrounded; nothing for no rows."""
+    lines: list[Sequence[Value]] = [tuple(rows[0])] if rows else []
+    return _lines([*lines, *(tuple(row.values()) for row in rows)])
+
+
+def _lines(lines: Sequence[Sequence[Value]]) -> bytes:
+    return "".join(f"{','.join(map(_cell, line))}\n" for line in lines).encode()
+
+
+def _tables(report: Report) -> Iterator[tuple[str, DataTable]]:
+    for block in report.blocks:
+        for number, data in enumerate(block.tables, start=1):
+            yield f"{block.key}-{number}", data
+
+
+def _tex(data: DataTable) -> bytes:
+    rows = [[_flat(cell) for cell in row] for row in data.rows]
+    text = latex([_flat(heading) for heading in data.headings], rows)
+    return f"% {_flat(data.caption)}\n{text}\n".encode()
+
+
+def _flat(text: str) -> str:
+    """Text on one line and without control characters: an empty line would end a table's cell."""
+    return " ".join(printable(text).split())
+
+
+def _cell(cell: Value) -> str:
+    if cell is None or (isinstance(cell, float) and not math.isfinite(cell)):
+        return ""
+    if isinstance(cell, bool):
+        return "true" if cell else "false"
+    if isinstance(cell, str):
+        # A number needs no plus, and a cell that begins with one may be taken for a formula.
+        return _quoted(cell.removeprefix("+") if _is_number(cell) else safe_text(cell))
+    return repr(cell)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text)) and text.isascii() and text == text.strip()
+    except ValueError:
+        return False
+
+
+def _quoted(text: str) -> str:
+    if any(mark in text for mark in ',"\r\n'):
+        return '"' + text.replace('"', '""') + '"'
+    return text
+
+
+# The report as one page that needs nothing else: no script, no network, no file beside it.
+
+
+def to_html(report: Report) -> bytes:
+    """The page. Everything from records is escaped; only our own pictures are set as they are."""
+    return _template().render(report=report).encode()
+
+
+@cache
+def _template() -> Template:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+    from markupsafe import Markup
+
+    environment = Environment(
+        loader=PackageLoader("wbcbench.report", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        finalize=_readable,
+    )
+    # The picture's texts were escaped when it was drawn.
+    environment.filters["picture"] = lambda figure: Markup(inline(to_svg(figure)))
+    environment.globals["anchor"] = anchor
+    return environment.get_template("page.html.j2")
+
+
+def _readable(value: object) -> object:
+    """Text without signs that no page may hold or that turn the direction of what follows."""
+    from markupsafe import Markup
+
+    if isinstance(value, str) and not isinstance(value, Markup):
+        return printable(value.replace("\t", " "))
+    return value
+
+
+# The report as Markdown that a code host renders, with the figures beside it.
+
+
+_ANYWHERE = re.compile(r"([\\`*_\[\]|~$])")
+_AT_START = re.compile(r"^([-+#=]|\d+[.)](?=\s|$))")
+_ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
+
+
+def to_markdown(report: Report) -> bytes:
+    """The same content as the page; nothing from records can become markup."""
+    return ("\n\n".join(_parts(report)) + "\n").encode()
+
+
+def plain(text: str) -> str:
+    """Text that Markdown shows as it is: on one line, with every sign of markup disarmed."""
+    flat = printable(" ".join(text.split()))
+    safe = "".join(_ENTITIES.get(sign, sign) for sign in flat)
+    disarmed = _ANYWHERE.sub(r"\\\1", safe)
+    return _AT_START.sub(lambda found: found[0][:-1] + "\\" + found[0][-1], disarmed)
+
+
+def _parts(report: Report) -> Iterator[str]:
+    yield f"# {plain(report.title)}"
+    yield plain(report.facts)
+    for banner in report.banners:
+        yield f"> **Mind:** {plain(banner)}"
+    rows = report.rows
+    for block in report.blocks:
+        yield from _block(block, rows)
+
+
+def _block(block: Block, rows: frozenset[tuple[str, str]]) -> Iterator[str]:
+    yield f"## {plain(block.title)}"
+    yield from (_claim(claim, rows) for claim in block.claims)
+    if block.chips:
+        yield "\n".join(map(_chip, block.chips))
+    yield from (plain(paragraph) for paragraph in block.paragraphs)
+    for data in block.tables:
+        yield plain(data.caption)
+        yield _table(data)
+    for figure in block.figures:
+        yield from _figure(figure)
+    for listing in block.listings:
+        yield from _listing(listing)
+
+
+def _claim(claim: Statement, rows: frozenset[tuple[str, str]]) -> str:
+    text = plain(claim.text)
+    if (claim.source, claim.row) not in rows:
+        return text
+    return f"{text} [Row in the table](#{anchor(claim.source, claim.row)})"
+
+
+def _chip(chip: Chip) -> str:
+    mark = " (caution)" if chip.mind else ""
+    return f"- **{plain(chip.about)}:** {plain(chip.words)}{mark}"
+
+
+def _listing(listing: Listing) -> Iterator[str]:
+    """Fenced by more backticks than the lines have anywhere."""
+    yield plain(listing.caption)
+    longest = max((len(run) for run in re.findall("`+", listing.text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    yield f"{fence}text\n{printable(listing.text)}\n{fence}"
+
+
+def _figure(figure: Figure) -> Iterator[str]:
+    yield f"![{plain(figure.title)}](figures/{figure.name}.svg)"
+    yield f"*{plain(figure.caption)}*"
+    yield "<details><summary>The numbers behind this figure</summary>"
+    yield _table(figure.data)
+    yield "</details>"
+
+
+def _table(data: DataTable) -> str:
+    aligns = [":--" if i in data.words else "--:" for i in range(len(data.headings))]
+    rows = [list(map(plain, row)) for row in data.rows]
+    for row, key in zip(rows, data.keys, strict=False):
+        row[0] = f'<a id="{anchor(data.source, key)}"></a>{row[0]}'
+    lines = [map(plain, data.headings), aligns, *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -18,8 +18,8 @@ from wbcbench.core.errors import UsageError
 from wbcbench.core.text import printable
 from wbcbench.energy.source import target_score, timeline
 from wbcbench.report import Report
-from wbcbench.report.evidence import ReportStudy
-from wbcbench.report.palette import COLOURS
+from wbcbench.report.drawing import COLOURS
+from wbcbench.report.study import ReportStudy
 from wbcbench.table.view import Run
 
 FILE = "interactive.html"

@@ -18,7 +18,7 @@ from typing import Any
 from wbcbench.core.errors import WbcbenchError
 from wbcbench.core.text import printable
 from wbcbench.report import Block, DataTable, Figure, Report, Statement
-from wbcbench.report.evidence import ReportStudy
+from wbcbench.report.study import ReportStudy
 
 ABSTRACT = "answer"
 """Key of the section that is the abstract."""

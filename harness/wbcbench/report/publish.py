@@ -1,22 +1,29 @@
-"""From a study's folder to the files of its report, each written whole or not at all."""
+"""From a study's folder to the files of its report; what is still right is not made again."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
+
+from pydantic import TypeAdapter, ValidationError
 
 from wbcbench.core.errors import UsageError
 from wbcbench.core.files import write_whole
+from wbcbench.core.run_folder import RunDir, study_runs
 from wbcbench.core.study_folder import require_study
-from wbcbench.report import manifest
-from wbcbench.report.inputs import inputs_sha256
-from wbcbench.report.manifest import Manifest
 
 if TYPE_CHECKING:
     from wbcbench.report import Report
-    from wbcbench.report.evidence import ReportStudy
+    from wbcbench.report.study import ReportStudy
+
+# From a study's folder to the files of its report, each written whole or not at all.
+
 
 PAGE = ("html", "md")
 EVERY = ("html", "md", "tex", "csv", "svg", "pdf")
@@ -83,7 +90,7 @@ def refresh(
     """As :func:`publish`, but what is up to date is left alone unless ``force`` is given."""
     inputs = inputs_sha256(require_study(results, study))
     folder = out / study
-    last = manifest.read(folder)
+    last = read_manifest(folder)
     if not force and last and _is_up_to_date(last, folder, inputs, formats):
         return Published(folder, tuple(folder / name for name in _page_first(last)), built=False)
     return _made(results, study, out, formats, inputs)
@@ -95,7 +102,7 @@ def read(results: Path, study: str) -> ReportStudy:
     Raises:
         UsageError: As for :func:`publish`.
     """
-    from wbcbench.report.evidence import ReportStudy
+    from wbcbench.report.study import ReportStudy
     from wbcbench.table.view import read_study
 
     folder = require_study(results, study)
@@ -134,7 +141,7 @@ def _set(
     asked = known_formats(formats)
     made = files(report, study, asked)
     try:
-        return _placed(folder, made, Manifest(inputs, asked, manifest.digests(made)))
+        return _placed(folder, made, Manifest(inputs, asked, digests(made)))
     except OSError as error:
         raise UsageError(
             f"The report cannot be written to {folder}: {error.strerror}. Choose another folder "
@@ -147,7 +154,7 @@ def _placed(folder: Path, made: dict[str, bytes], new: Manifest) -> Published:
 
     Other formats of the same inputs stay, for they still are.
     """
-    last = manifest.read(folder)
+    last = read_manifest(folder)
     for name, data in made.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -157,6 +164,147 @@ def _placed(folder: Path, made: dict[str, bytes], new: Manifest) -> Published:
         formats = tuple(dict.fromkeys((*new.formats, *last.formats)))
         new = Manifest(new.inputs, formats, {**new.files, **last.files, **new.files})
     elif last:
-        removed = manifest.remove(folder, last.files, set(last.files) - set(made))
-    manifest.write(folder, new)
+        removed = remove(folder, last.files, set(last.files) - set(made))
+    write(folder, new)
     return Published(folder, tuple(folder / name for name in made), True, tuple(removed))
+
+
+# What a report is made from, as one digest: equal digests mean that there is nothing to redo.
+#
+# By content alone, so that the digest is the same on every machine. Runs that are going on count by
+# name: the report says only that they are there.
+
+
+# What draws and sets; another version of it makes other bytes.
+RENDERERS = ("matplotlib", "jinja2", "markupsafe", "typst", "altair", "vl-convert-python", "numpy")
+
+# No report reads these: logs, what speaks of one machine, what is derived again.
+_LEFT_OUT = frozenset({"log.txt", "local.json", "state.json", ".lock", "runs.csv"})
+_LEFT_OUT_FOLDERS = frozenset({"tb"})
+
+
+def inputs_sha256(study_dir: Path) -> str:
+    """The digest of a study, of this program, and of what draws for it."""
+    digest = hashlib.sha256()
+    for line in (*_program(), *_study(study_dir)):
+        digest.update(f"{line}\n".encode())
+    return digest.hexdigest()
+
+
+@cache
+def program_sha256() -> str:
+    """The digest of this program's own files, of whatever version they call themselves."""
+    return hashlib.sha256("\n".join(_code()).encode()).hexdigest()
+
+
+@cache
+def _program() -> tuple[str, ...]:
+    return (*(f"{name} {_version(name)}" for name in RENDERERS), *_code())
+
+
+def _code() -> list[str]:
+    package = Path(__file__).parents[1]
+    sources = sorted(p for p in package.rglob("*") if p.is_file() and p.suffix != ".pyc")
+    return [f"{path.relative_to(package)} {_digest_of(path)}" for path in sources]
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "absent"
+
+
+def _study(study_dir: Path) -> Iterator[str]:
+    yield study_dir.name
+    for path in sorted(study_dir.glob("*.json")):
+        yield f"{path.name} {_digest_of(path)}"
+    for run in study_runs(study_dir.parent, study_dir.name):
+        yield run.run_id
+        if run.is_finished:
+            yield from _run(run)
+
+
+def _run(run: RunDir) -> Iterator[str]:
+    for path in sorted(run.path.rglob("*")):
+        inside = path.relative_to(run.path)
+        is_read = inside.parts[0] not in _LEFT_OUT_FOLDERS and path.name not in _LEFT_OUT
+        if is_read and path.is_file():
+            yield f"{inside} {_digest_of(path)}"
+
+
+def _digest_of(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+# What a report wrote, in ``files.json``: so the next one knows what is its own and still right.
+
+
+FILE = "files.json"
+SCHEMA = "wbcbench.report-files/1"
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """The files of one report.
+
+    Attributes:
+        inputs: Digest of what it was made from.
+        formats: Which were asked for.
+        files: Digest of each file, by path below the report's folder.
+    """
+
+    inputs: str
+    formats: tuple[str, ...]
+    files: Mapping[str, str]
+    schema: str = SCHEMA
+
+    def is_whole(self, folder: Path, but: Iterable[str] = ()) -> bool:
+        """Whether every file, ``but`` those left out, is there as it was written."""
+        left = set(self.files) - set(but)
+        return all(_sha256(folder / name) == self.files[name] for name in left)
+
+
+def read_manifest(folder: Path) -> Manifest | None:
+    """What the last report said it wrote; ``None`` if it said nothing that can be believed."""
+    try:
+        found = TypeAdapter(Manifest).validate_json((folder / FILE).read_bytes())
+    except (OSError, ValidationError):
+        return None
+    believable = found.schema == SCHEMA and all(_is_below(name) for name in found.files)
+    return found if believable else None
+
+
+def write(folder: Path, manifest: Manifest) -> None:
+    """Keep it beside the files it speaks of."""
+    text = json.dumps(asdict(manifest), indent=1, sort_keys=True)
+    write_whole(folder / FILE, f"{text}\n".encode())
+
+
+def digests(files: Mapping[str, bytes]) -> dict[str, str]:
+    """The digest of each content."""
+    return {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
+
+
+def remove(folder: Path, left: Mapping[str, str], names: Iterable[str]) -> list[Path]:
+    """Delete those of the named files that are still as a report left them; returns them."""
+    gone = [folder / name for name in names if _sha256(folder / name) == left[name]]
+    for path in gone:
+        path.unlink()
+    return gone
+
+
+def _is_below(name: str) -> bool:
+    path = PurePosixPath(name)
+    return not path.is_absolute() and ".." not in path.parts and path.name != FILE
+
+
+def _sha256(path: Path) -> str:
+    """The digest of a file; empty if there is none to read."""
+    try:
+        if path.is_symlink():
+            return ""
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError:
+        return ""

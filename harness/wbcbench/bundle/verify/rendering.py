@@ -13,9 +13,8 @@ from wbcbench.bundle.study import SubmittedStudy
 from wbcbench.bundle.verify import Outcome, not_checked, outcome
 from wbcbench.bundle.verify.bundle import Bundle
 from wbcbench.bundle.verify.standing import fallen
-from wbcbench.report import manifest
-from wbcbench.report.publish import PAGE, publish
-from wbcbench.report.tables import figure_data
+from wbcbench.report.formats import figure_data
+from wbcbench.report.publish import FILE, PAGE, publish, read_manifest
 
 
 def check(bundle: Bundle) -> Outcome:
@@ -32,7 +31,7 @@ def check(bundle: Bundle) -> Outcome:
         return not_checked(f"Files were not compared, for {bundle.other_program}.")
     if bundle.other_program:
         return outcome("", errors)
-    formats = tuple(last.formats) if (last := manifest.read(_folder(bundle))) else PAGE
+    formats = tuple(last.formats) if (last := read_manifest(_folder(bundle))) else PAGE
     errors += _files(bundle, _drawn(bundle.data, study, digest, formats))
     return outcome("Figure data and every file of the report are equal.", errors)
 
@@ -43,7 +42,7 @@ def _folder(bundle: Bundle) -> Path:
 
 def _manifest(bundle: Bundle) -> Iterator[str]:
     """The report's own list of files is that of the bundle."""
-    last = manifest.read(_folder(bundle))
+    last = read_manifest(_folder(bundle))
     if last is None:
         yield "The report has no list of its files that can be believed."
     elif not last.is_whole(_folder(bundle), but=[n for n in last.files if _is_data(n)]):
@@ -81,7 +80,7 @@ def _drawn(data: Path, study: str, digest: str, formats: tuple[str, ...]) -> Map
 def _files(bundle: Bundle, made: Mapping[str, str]) -> Iterator[str]:
     folder = layout.report_dir(bundle.document.study).as_posix()
     there = {name[len(folder) + 1 :] for name in bundle.names(f"{folder}/")}
-    for name in sorted((made.keys() | there) - {manifest.FILE}):
+    for name in sorted((made.keys() | there) - {FILE}):
         said = bundle.digests.get(f"{layout.PAYLOAD}/{folder}/{name}")
         if said != made.get(name):
             what = "missing" if said is None else "another than drawn"

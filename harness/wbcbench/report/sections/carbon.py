@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 from wbcbench.core.text import count_of, human_energy, human_mass, mass_scale
 from wbcbench.energy.metrics import Intensity, carbon_g, intensities, mean_known
 from wbcbench.report import Block, DataTable, Figure, Statement
-from wbcbench.report.drawing import WIDTH_IN, axes
-from wbcbench.report.evidence import ReportStudy
-from wbcbench.report.palette import COLOURS, INK
+from wbcbench.report.drawing import COLOURS, INK, WIDTH_IN, axes
+from wbcbench.report.study import ReportStudy
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -34,7 +33,7 @@ class GridEmission:
     note: str = ""
 
 
-def section(study: ReportStudy) -> Block | None:
+def carbon_section(study: ReportStudy) -> Block | None:
     """The mean training's joules times each grid's intensity; ``None`` without joules."""
     energy_j = mean_known([run.train_energy_j for run in study.comparable])
     if energy_j is None:

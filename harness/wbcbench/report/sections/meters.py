@@ -1,29 +1,25 @@
-"""Two readings of one part against each other, after Bland and Altman; and every sensor's card.
-
-Readings that agree may both be wrong; readings that do not agree cannot both be right. Limits of
-agreement follow Bland and Altman (Lancet, 1986): mean difference ± 1.96 standard deviations.
-"""
+"""Two readings against each other, every sensor's card, where uncertainty comes from."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from statistics import median, stdev
 from typing import TYPE_CHECKING
 
-from wbcbench.core.record import SensorCard
-from wbcbench.core.text import count_of, energy_scale
+from wbcbench.core.record import Budget, SensorCard
+from wbcbench.core.text import UNKNOWN, count_of, energy_scale, human_energy
 from wbcbench.core.trace import Channel
 from wbcbench.core.window import TRAIN, WindowEnergy
 from wbcbench.energy import thresholds
 from wbcbench.energy.cross_check import agreements
-from wbcbench.energy.metrics import sum_if_all_known
+from wbcbench.energy.metrics import mean_known, sum_if_all_known
 from wbcbench.report import Block, DataTable, Figure, Statement
-from wbcbench.report.drawing import WIDTH_IN, panels
-from wbcbench.report.evidence import ReportStudy
-from wbcbench.report.labels import short
+from wbcbench.report.drawing import COLOURS, INK, WIDTH_IN, panels, short
 from wbcbench.report.marks import marks
-from wbcbench.report.palette import COLOURS, INK
+from wbcbench.report.study import ReportStudy, average
+from wbcbench.report.summaries import summary_rows
 from wbcbench.table.view import Run
 
 if TYPE_CHECKING:
@@ -86,8 +82,13 @@ class Pair:
         return self.bias_pct - half, self.bias_pct + half
 
 
-def section(study: ReportStudy) -> Block | None:
-    """Agreement of readings in ``train``, and what is known of every sensor."""
+def meters_section(study: ReportStudy) -> Block | None:
+    """Two readings of one part against each other, after Bland and Altman; and every sensor's card.
+
+    Readings that agree may both be wrong; readings that do not agree cannot both be right. Limits
+    of agreement follow Bland and Altman (Lancet, 1986): mean difference ± 1.96 standard
+    deviations.
+    """
     if not any(run.record.channels for run in study.runs):
         return None
     found = pairs(study.done)
@@ -226,7 +227,7 @@ def _data(study: ReportStudy, found: list[Pair]) -> DataTable:
     known = [{point.run.run_id: point for point in pair.points} for pair in found]
     run_ids = sorted({run_id for points in known for run_id in points})
     rows = tuple(
-        (run_id, *(cell for points in known for cell in _cells(points.get(run_id))))
+        (run_id, *(cell for points in known for cell in _point_cells(points.get(run_id))))
         for run_id in run_ids
     )
     sides = [(f"{p.a} (J)", f"{p.b} (J)", "difference (%)") for p in found]
@@ -238,7 +239,7 @@ def _data(study: ReportStudy, found: list[Pair]) -> DataTable:
     return DataTable(caption, headings, rows)
 
 
-def _cells(point: PairedReading | None) -> tuple[str, str, str]:
+def _point_cells(point: PairedReading | None) -> tuple[str, str, str]:
     if point is None:
         return ("–", "–", "–")
     return (f"{point.a_j:.1f}", f"{point.b_j:.1f}", f"{point.difference_pct:+.2f}")
@@ -281,11 +282,11 @@ def _sensor(channel: Channel, cards: list[SensorCard]) -> tuple[str, ...]:
         channel.name,
         f"{channel.kind}: {channel.reading}" if channel.reading else channel.kind.value,
         channel.origin.value,
-        _number(pace_s if pace_s is not None else channel.update_s),
-        _number(_middle([card.step_j for card in cards])),
-        _number(_middle([card.resolution for card in cards])),
-        _number(channel.averaging_s),
-        _number(None if gain is None else 100 * gain),
+        _rounded(pace_s if pace_s is not None else channel.update_s),
+        _rounded(_middle([card.step_j for card in cards])),
+        _rounded(_middle([card.resolution for card in cards])),
+        _rounded(channel.averaging_s),
+        _rounded(None if gain is None else 100 * gain),
         ", ".join(sorted({card.kind_guess.replace("_", " ") for card in cards})) or "not probed",
         "; ".join(sorted({card.reason for card in cards if card.reason})),
     )
@@ -296,5 +297,82 @@ def _middle(values: list[float | None]) -> float | None:
     return median(known) if known else None
 
 
-def _number(value: float | None) -> str:
+def _rounded(value: float | None) -> str:
     return "–" if value is None else f"{value:.3g}"
+
+
+_SHARED = "yes, on one machine"
+_PARTS: tuple[tuple[str, str, Callable[[Budget], float | None], str], ...] = (
+    ("gain", "the sensor reads too high or too low throughout", lambda b: b.gain_j, _SHARED),
+    ("quantisation", "steps of the counter or of the reading", lambda b: b.quantisation_j, "no"),
+    ("edges", "when the window began and ended", lambda b: b.edges_j, "no"),
+    ("sampling", "what went on between two readings", lambda b: b.sampling_j, "no"),
+    ("baseline", "the idle power, in net joules only", lambda b: b.baseline_j, "no"),
+)
+_CANCELS = (
+    "What cancels: a constant gain error of the sensor cancels in percentage differences between "
+    "runs on one machine. What does not cancel: an offset, a gain that changes with the load, "
+    "bursts that the sensor missed, and anything that differs between machines. No more is claimed."
+)
+
+
+def uncertainty_section(study: ReportStudy) -> Block:
+    """Where the uncertainty of the joules comes from, and what of it a difference is free of."""
+    runs = study.comparable
+    tables = (_table(study),) if runs else ()
+    return Block("uncertainty", "How uncertain the joules are", tuple(_words(study)), tables)
+
+
+def _words(study: ReportStudy) -> Iterator[str]:
+    if not study.comparable:
+        yield "No joules, so no uncertainty of joules."
+        return
+    if study.comparable[0].row["headline_status"] in {"modelled", "estimated"}:
+        yield (
+            f"The joules are {study.comparable[0].row['headline_status']}: nothing here knows how "
+            "far such a model is from the truth, so no ± is stated for it. Published comparisons "
+            "found such models up to 40 % off."
+        )
+    yield _CANCELS
+
+
+def _table(study: ReportStudy) -> DataTable:
+    energy_j = average(study.comparable, "headline_energy_train_j")
+    rows = [
+        (name, what, *_cells(_mean_part_j(study.comparable, read), energy_j), cancels)
+        for name, what, read, cancels in _PARTS
+    ]
+    runs_j = mean_known([_number(row["energy_runs_j"]) for row in summary_rows(study)])
+    rows.append(
+        ("runs", "run-to-run, half of the 95 % t interval", *_cells(runs_j, energy_j), "no")
+    )
+    headings = ("part", "what it is", "±", "of the joules", "cancels in differences")
+    caption = (
+        "Half-widths at about 95 %, mean over runs (for run-to-run: over variants). Energy: "
+        f"{study.energy_words}.{study.stamp}"
+    )
+    return DataTable(caption, headings, tuple(rows), frozenset({0, 1, 4}))
+
+
+def _cells(part_j: float | None, energy_j: float | None) -> tuple[str, str]:
+    if part_j is None or not energy_j:
+        return human_energy(part_j), UNKNOWN
+    percent = 100 * part_j / energy_j
+    return human_energy(part_j), f"{percent:.0f} %" if percent >= 10 else f"{percent:.2g} %"
+
+
+def _number(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) else None
+
+
+def _mean_part_j(runs: Sequence[Run], read: Callable[[Budget], float | None]) -> float | None:
+    return mean_known([_part_j(run, read) for run in runs])
+
+
+def _part_j(run: Run, read: Callable[[Budget], float | None]) -> float | None:
+    """A part of the training window's uncertainty, the headline's devices added."""
+    if run.row["headline_status"] in {"modelled", "estimated"} or run.headline is None:
+        return None
+    channels = run.headline.channels
+    budgets = [b for b in run.record.budgets if b.window == TRAIN and b.channel in channels]
+    return sum_if_all_known([read(budget) for budget in budgets]) if budgets else None

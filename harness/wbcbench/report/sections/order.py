@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING
 from wbcbench.compare.design import TREATMENTS
 from wbcbench.core.text import count_of
 from wbcbench.report import Block, DataTable, Figure, Statement
-from wbcbench.report.drawing import WIDTH_IN, panels
-from wbcbench.report.evidence import ReportStudy
+from wbcbench.report.drawing import INK, WIDTH_IN, panels
 from wbcbench.report.marks import marks
-from wbcbench.report.palette import INK
+from wbcbench.report.study import ReportStudy
 from wbcbench.stats.tests import Drift, drift
 from wbcbench.table.view import Run
 
@@ -80,7 +79,7 @@ class Seen:
     drift: Drift | None
 
 
-def section(study: ReportStudy) -> Block | None:
+def order_section(study: ReportStudy) -> Block | None:
     """Energy, GPU temperature and clock over the places of the runs, and their drift in words."""
     if len(study.comparable) < 2:
         return None

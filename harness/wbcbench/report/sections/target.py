@@ -9,13 +9,10 @@ from typing import TYPE_CHECKING
 
 from wbcbench.core.text import energy_scale
 from wbcbench.report import Block, DataTable, Figure, Statement
-from wbcbench.report.drawing import WIDTH_IN, axes
-from wbcbench.report.evidence import ReportStudy
-from wbcbench.report.labels import labels
-from wbcbench.report.numbers import number
-from wbcbench.report.palette import INK, style
-from wbcbench.report.summary_rows import FILE, summary_rows
-from wbcbench.report.summary_words import reached_words, target_sentence
+from wbcbench.report.drawing import INK, WIDTH_IN, axes, labels, style
+from wbcbench.report.study import ReportStudy
+from wbcbench.report.summaries import FILE, number, summary_rows
+from wbcbench.report.words import reached_words, target_sentence
 from wbcbench.stats.intervals import Censored, censored_median
 from wbcbench.table.view import Run
 
@@ -45,7 +42,7 @@ class Tried:
     counted: bool
 
 
-def section(study: ReportStudy) -> Block | None:
+def target_section(study: ReportStudy) -> Block | None:
     """Every run as a mark, reached or not, and the median of every arm."""
     joules = bool(study.comparable)
     found = _found(study, joules=joules)

@@ -1,9 +1,11 @@
-"""Power over time with the phases of a run: one run that stands for the study, and the worst."""
+"""Power over time with the phases of a run."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from wbcbench.core.quality import Severity, Verdict
@@ -12,14 +14,15 @@ from wbcbench.core.trace import Channel, Kind, Trace
 from wbcbench.core.window import Window, is_validation
 from wbcbench.energy.checks.sensors import gaps
 from wbcbench.energy.faults import witness
-from wbcbench.energy.integrate import window_energy
+from wbcbench.energy.integrate import energy_curve, window_energy
 from wbcbench.report import Block, DataTable, Figure
-from wbcbench.report.evidence import ReportStudy
-from wbcbench.report.sections.phases import Scene, phase_name
-from wbcbench.report.sections.power import Readings, Steps, readings, steps
+from wbcbench.report.drawing import COLOURS, INK, WIDTH_IN, panels, spread
+from wbcbench.report.marks import boxes, strokes
+from wbcbench.report.study import ReportStudy
 from wbcbench.table.view import Run
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure as Canvas
 
 _GRAVITY = (Verdict.VALID, Verdict.SUSPECT, Verdict.INVALID)
@@ -55,8 +58,8 @@ class Timeline:
     devices: int
 
 
-def section(study: ReportStudy) -> Block | None:
-    """Power with phases of two runs; a sentence where no polls were kept."""
+def timelines_section(study: ReportStudy) -> Block | None:
+    """Power over time with a run's phases: one run that stands for the study, and the worst."""
     if not study.runs:
         return None
     kept = [run for run in study.runs if _has_traces(study, run)]
@@ -255,3 +258,214 @@ def _data(line: Timeline, rows: list[tuple[str, ...]]) -> DataTable:
         "phase", "begins after (s)", "lasts (s)", "readings", "mean power (W)", "longest gap (s)"
     )  # fmt: skip
     return DataTable(caption, headings, tuple(rows))
+
+
+# From the polls of a channel to what a picture of its power shows: readings, steps and gaps; pure.
+#
+# A picture holds a few hundred points, a run thousands of polls. What is drawn for several of them
+# is said to be: lowest and highest for readings, the mean for steps of a counter. Nothing is drawn
+# across a gap, for nobody knows what happened there.
+
+
+MOST = 200
+"""Strokes or steps in one picture; more would not be seen on a page and weigh on it."""
+
+Span = tuple[float, float]
+Stroke = tuple[float, float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Readings:
+    """Readings of power.
+
+    Attributes:
+        strokes: Time, lowest and highest of each group of readings; equal for a single one.
+        each: How many readings one stroke stands for; 1 = every reading is drawn.
+        total: How many readings there were.
+    """
+
+    strokes: list[Stroke]
+    each: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """Mean power between moves of a counter.
+
+    Attributes:
+        t_s: Edges, ``[n]``.
+        power_w: Mean power from an edge to the next, ``[n]``; not a number where a gap begins and
+            at the end.
+        each: How many moves one step stands for.
+        total: How many moves there were.
+    """
+
+    t_s: list[float]
+    power_w: list[float]
+    each: int
+    total: int
+
+
+def readings(trace: Trace, most: int = MOST) -> Readings:
+    """What to draw of a sampled channel: every reading, or lowest and highest of a few."""
+    times, power_w = trace.good
+    each = -(-len(times) // most) or 1
+    strokes = [
+        _stroke(times[i:j], power_w[i:j])
+        for start, end in _stretches(times)
+        for i, j in _groups(start, end, each)
+    ]
+    return Readings(strokes, each, len(times))
+
+
+def steps(trace: Trace, most: int = MOST) -> Steps:
+    """What to draw of a counter: joules over seconds between moves, or over a few of them."""
+    curve = energy_curve(trace)
+    moves = max(len(curve.t_s) - 1, 0)
+    each = -(-moves // most) or 1
+    torn = [*gaps(trace.good[0]), *((b.before_s, b.after_s) for b in curve.breaks)]
+    edges, power_w = list[float](), list[float]()
+    for start, end in _whole(curve.t_s, torn):
+        knots = [*range(start, end - 1, each), end - 1]
+        for i, j in pairwise(knots):
+            edges.append(curve.t_s[i])
+            power_w.append((curve.energy_j[j] - curve.energy_j[i]) / (curve.t_s[j] - curve.t_s[i]))
+        edges.append(curve.t_s[end - 1])
+        power_w.append(float("nan"))
+    return Steps(edges, power_w, each, moves)
+
+
+def _stroke(times: Sequence[float], power_w: Sequence[float]) -> Stroke:
+    return (times[0] + times[-1]) / 2, min(power_w), max(power_w)
+
+
+def _groups(start: int, end: int, each: int) -> Iterator[tuple[int, int]]:
+    return ((i, min(i + each, end)) for i in range(start, end, each))
+
+
+def _stretches(times: Sequence[float]) -> Iterator[tuple[int, int]]:
+    """First and one past the last reading of each stretch without a gap."""
+    return _whole(times, gaps(times))
+
+
+def _whole(times: Sequence[float], torn: Sequence[Span]) -> Iterator[tuple[int, int]]:
+    """The times in stretches that no torn span reaches into, as first and one past the last."""
+    spans = sorted(torn)
+    start, at = 0, 0
+    for i in range(1, len(times)):
+        while at < len(spans) and spans[at][1] <= times[i - 1]:
+            at += 1
+        if at < len(spans) and spans[at][0] < times[i]:
+            yield start, i
+            start = i
+    if times:
+        yield start, len(times)
+
+
+# Power over the phases of a run, drawn: bands, dots, steps and gaps. Knows no records.
+
+
+_LABELS_IN, _PANEL_IN = 1.9, 2.5
+_GREY = "#808080"
+_LABEL_SHARE = 0.055  # of the width: an upright label with a little air
+_MINUTES_FROM_S = 600.0
+_STROKE = 1.8  # points
+_FOOT = 0.02  # height of the ticks at the foot, as a share of the plot
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """What is drawn; all times on one clock, powers in watts.
+
+    Attributes:
+        dots: Time, lowest and highest reading.
+        steps: Edges, and mean power from each edge on.
+        phases: Name, start and end.
+        passes: Spans marked at the foot.
+        gaps: Spans without a reading.
+        start_s: What the picture calls zero.
+    """
+
+    dots: Sequence[tuple[float, float, float]]
+    steps: tuple[Sequence[float], Sequence[float]]
+    phases: Sequence[tuple[str, float, float]]
+    passes: Sequence[Span]
+    gaps: Sequence[Span]
+    start_s: float
+
+    def draw(self) -> Canvas:
+        """The picture: one plot for dots and one for steps, of what there is."""
+        shown = [
+            draw for draw, known in ((self._dots, self.dots), (self._steps, self.steps[0])) if known
+        ]
+        size_in = (WIDTH_IN, _LABELS_IN + _PANEL_IN * len(shown))
+        canvas, grid = panels(len(shown), 1, size_in, share_x=True)
+        scale, unit = self._scale()
+        for draw, (plot,) in zip(shown, grid, strict=True):
+            self._bands(plot, scale)
+            draw(plot, scale)
+            plot.set_ylim(0.0, 1.06 * self._most_w())
+            plot.set_xlim(*(self._at(t, scale) for t in self._reach()))
+        self._label(grid[0][0], scale)
+        passes = [(self._at(a, scale), self._at(b, scale)) for a, b in self.passes]
+        boxes(grid[-1][0], passes, (0.0, _FOOT), INK, 0.9)
+        grid[-1][0].set_xlabel(f"time since the run began ({unit})")
+        return canvas
+
+    def _dots(self, plot: Axes, scale: float) -> None:
+        strokes(plot, [(self._at(t, scale), a, b) for t, a, b in self.dots], COLOURS[0], _STROKE)
+        plot.set_ylabel("power, as read (W)")
+
+    def _steps(self, plot: Axes, scale: float) -> None:
+        edges, power_w = self.steps
+        x = [self._at(t, scale) for t in edges]
+        plot.step(x, power_w, where="post", color=COLOURS[1], linewidth=1.3)
+        plot.set_ylabel("from counter (W)")
+
+    def _bands(self, plot: Axes, scale: float) -> None:
+        every = [(self._at(a, scale), self._at(b, scale)) for _, a, b in self.phases]
+        boxes(plot, every[::2], (0.0, 1.0), _GREY, 0.16)
+        boxes(plot, every[1::2], (0.0, 1.0), _GREY, 0.06)
+        torn = [(self._at(a, scale), self._at(b, scale)) for a, b in self.gaps]
+        boxes(plot, torn, (0.0, 1.0), COLOURS[3], 0.5)
+
+    def _label(self, plot: Axes, scale: float) -> None:
+        """Names stand upright above the plot, joined to the middle of their bands."""
+        left, right = plot.get_xlim()
+        middles = [(self._at(a, scale) + self._at(b, scale)) / 2 for _, a, b in self.phases]
+        places = spread(middles, _LABEL_SHARE * (right - left))
+        top = plot.get_ylim()[1]
+        for (name, _, _), middle, place in zip(self.phases, middles, places, strict=True):
+            plot.annotate(
+                phase_name(name),
+                (middle, top),
+                xytext=(place, 1.06 * top),
+                rotation=90,
+                ha="center",
+                va="bottom",
+                fontsize="small",
+                annotation_clip=False,
+                arrowprops={"arrowstyle": "-", "color": INK, "linewidth": 0.6, "alpha": 0.6},
+            )
+
+    def _at(self, t_s: float, scale: float) -> float:
+        return (t_s - self.start_s) / scale
+
+    def _scale(self) -> tuple[float, str]:
+        first_s, last_s = self._reach()
+        return (60.0, "min") if last_s - first_s >= _MINUTES_FROM_S else (1.0, "s")
+
+    def _reach(self) -> Span:
+        seen = [t for t, _, _ in self.dots] + list(self.steps[0])
+        every = seen + [t for _, a, b in self.phases for t in (a, b)]
+        return min(every), max(every)
+
+    def _most_w(self) -> float:
+        every = [high for _, _, high in self.dots] + [w for w in self.steps[1] if not math.isnan(w)]
+        return max(every, default=1.0) or 1.0
+
+
+def phase_name(name: str) -> str:
+    """The name of a window as a label."""
+    return name.replace("_", " ").replace("-", " ")

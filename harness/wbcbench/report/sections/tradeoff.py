@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from wbcbench.core.text import count_of, energy_scale
+from wbcbench.energy.metrics import pareto_front
 from wbcbench.report import Block, DataTable, Figure, Statement
-from wbcbench.report.drawing import SIZE_IN, WIDTH_IN, axes, cross
-from wbcbench.report.evidence import ReportStudy
-from wbcbench.report.labels import in_margin, labels
-from wbcbench.report.numbers import number
-from wbcbench.report.palette import INK, style
-from wbcbench.report.sections.centres import Centre, blocks_used, centres, front, plotted
-from wbcbench.report.summary_rows import FILE
-from wbcbench.stats.intervals import LEAST_FOR_ELLIPSE, ellipse
+from wbcbench.report.drawing import INK, SIZE_IN, WIDTH_IN, axes, cross, in_margin, labels, style
+from wbcbench.report.study import ReportStudy
+from wbcbench.report.summaries import FILE, number
+from wbcbench.stats.intervals import LEAST_FOR_ELLIPSE, ellipse, t_interval
 from wbcbench.table.view import Run
 
 if TYPE_CHECKING:
@@ -32,8 +33,8 @@ _LEAST_SPAN = {False: 0.12, True: 0.02}
 _LEAST_RATIO = {False: 0.2, True: 0.02}
 
 
-def section(study: ReportStudy) -> Block | None:
-    """Every run as a point, every arm as its mean, the front through the means."""
+def tradeoff_section(study: ReportStudy) -> Block | None:
+    """Energy against accuracy: what the joules bought, and how sure that is."""
     found = centres(study)
     if not found:
         return None
@@ -244,3 +245,84 @@ def _data(study: ReportStudy, runs: list[Run]) -> DataTable:
     headings = ("run", "variant", "energy in training (J)", "status", "balanced accuracy")
     caption = f"The points of the figure. {study.energy_words}.{study.stamp}"
     return DataTable(caption, headings, rows, frozenset({0, 1, 3}))
+
+
+# The mean of every arm in joules and balanced accuracy, how sure it is, and who is on the front.
+#
+# Where a comparison was made its complete blocks are what is averaged, so that these are the means
+# of the tables, and every arm is held against the same seeds. Without one it is all runs that may
+# stand together.
+
+
+@dataclass(frozen=True, slots=True)
+class Centre:
+    """One arm's mean.
+
+    Attributes:
+        arm: Its label.
+        energy_j: Mean joules of training.
+        accuracy: Mean balanced accuracy.
+        half_j: Half-width of the 95 % t interval of ``energy_j``; ``None`` with fewer than three.
+        half_accuracy: The same of ``accuracy``.
+        points: Joules and balanced accuracy of the runs that were averaged.
+        front_share: Share of resampled sets of blocks in which the arm is on the front; ``None``
+            without two complete blocks.
+    """
+
+    arm: str
+    energy_j: float
+    accuracy: float
+    half_j: float | None
+    half_accuracy: float | None
+    points: tuple[tuple[float, float], ...]
+    front_share: float | None = None
+
+
+def plotted(study: ReportStudy) -> list[Run]:
+    """Runs with known joules and a finite balanced accuracy that may stand on one axis."""
+    return [run for run in study.comparable if _is_known(run.row["balanced_accuracy"])]
+
+
+def centres(study: ReportStudy) -> list[Centre]:
+    """Every arm's mean, in the comparison's order; an arm without known points has none."""
+    compared = study.comparison
+    shares = {arm.label: arm.front_share for arm in compared.arms} if compared else {}
+    known = {run.run_id for run in plotted(study)}
+    used = {
+        each.label: [run for run in study.metered(each) if run.run_id in known]
+        for each in study.configurations
+    }
+    return [_centre(arm, own, shares.get(arm)) for arm, own in used.items() if own]
+
+
+def blocks_used(study: ReportStudy) -> int:
+    """How many complete blocks the means stand for; 0 where they stand for runs."""
+    return len(study.comparison.blocks.runs) if study.comparison else 0
+
+
+def front(found: Sequence[Centre]) -> list[Centre]:
+    """The means that none beats on both energy and accuracy, by rising energy."""
+    return [found[i] for i in pareto_front([(each.energy_j, each.accuracy) for each in found])]
+
+
+def _centre(arm: str, runs: Sequence[Run], share: float | None) -> Centre:
+    joules = [run.row["headline_energy_train_j"] for run in runs]
+    accuracies = [run.row["balanced_accuracy"] for run in runs]
+    return Centre(
+        arm=arm,
+        energy_j=math.fsum(joules) / len(runs),
+        accuracy=math.fsum(accuracies) / len(runs),
+        half_j=_half(joules),
+        half_accuracy=_half(accuracies),
+        points=tuple(zip(joules, accuracies, strict=True)),
+        front_share=share,
+    )
+
+
+def _half(values: Sequence[float]) -> float | None:
+    found = t_interval(np.asarray(values, dtype=np.float64))
+    return (found.high - found.low) / 2 if found else None
+
+
+def _is_known(value: float | None) -> bool:
+    return value is not None and math.isfinite(value)

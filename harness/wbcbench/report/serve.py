@@ -1,15 +1,23 @@
-"""A small server for one report: loopback alone, GET and HEAD, no listing, nothing outside."""
+"""A report on the loopback interface while its study is still being carried out."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
-from wbcbench.core.errors import UsageError
-from wbcbench.report.folder import named_file
+from wbcbench.core.errors import UsageError, WbcbenchError
+from wbcbench.core.run_folder import study_runs
+from wbcbench.report import publish
+from wbcbench.report.publish import refresh
+
+# A small server for one report: loopback alone, GET and HEAD, no listing, nothing outside.
+
 
 LOOPBACK = "127.0.0.1"
 _NAMES = (LOOPBACK, "localhost")
@@ -152,3 +160,96 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if with_body:
             self.wfile.write(data)
+
+
+# Which file of one report an address names: those the report says it wrote, and no others.
+
+
+PAGE = "report.html"
+
+
+def named_file(folder: Path, target: str) -> Path | None:
+    """The file that the target of a request names; ``None`` if the report has none of that name.
+
+    Only names in the report's own list are served, and only if no part of the way is a link, so
+    that no spelling leads out of the folder and nothing else in it is shown.
+
+    Args:
+        folder: The report's.
+        target: As in the request line: path and query, percent-encoded.
+    """
+    name = unquote(urlsplit(target).path).removeprefix("/") or PAGE
+    written = publish.read_manifest(folder)
+    if written is None or name not in written.files:
+        return None
+    try:
+        found = (folder / name).resolve(strict=True)
+    except OSError:
+        return None
+    is_plain = found == folder.resolve() / name and found.is_file()
+    return found if is_plain else None
+
+
+# Make a report again whenever a run of its study has ended, while a server shows it.
+
+
+Sign = tuple[tuple[str, int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A report that is kept up to date.
+
+    Attributes:
+        results, study, out, formats: As for ``publish``.
+        period_s: Between two looks at the study.
+    """
+
+    results: Path
+    study: str
+    out: Path
+    formats: Sequence[str]
+    period_s: float
+
+    def sign(self) -> Sign:
+        """Changes when a run begins or ends, or the plan is written anew; cheap to make."""
+        runs = study_runs(self.results, self.study)
+        plans = sorted((self.results / self.study).glob("plan*.json"))
+        paths = [*plans, *(run.record_path if run.is_finished else run.path for run in runs)]
+        return tuple(_look(path) for path in paths)
+
+    def refresh(self, tell: Callable[[str], None]) -> None:
+        """Make it if something changed; what is in the way is told and tried again later."""
+        try:
+            made = refresh(self.results, self.study, self.out, self.formats)
+        except WbcbenchError as error:
+            tell(str(error))
+        else:
+            if made.built:
+                tell(f"{made.files[0]} made anew")
+
+
+def keep(kept: Kept, server: Server, tell: Callable[[str], None], stop: threading.Event) -> None:
+    """Serve and refresh until ``stop`` is set or Ctrl-C; the socket is closed on the way out."""
+    answering = threading.Thread(target=server.serve_forever, name="report", daemon=True)
+    answering.start()
+    last: Sign | None = None
+    try:
+        while not stop.is_set():
+            now = kept.sign()
+            if now != last:
+                kept.refresh(tell)
+                last = now
+            stop.wait(kept.period_s)
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def _look(path: Path) -> tuple[str, int, int]:
+    """Name, time and size; a folder's time changes with every trace file, so it counts by name."""
+    try:
+        seen = path.stat()
+    except OSError:
+        return str(path), 0, 0
+    return (str(path), 0, 0) if path.is_dir() else (str(path), seen.st_mtime_ns, seen.st_size)

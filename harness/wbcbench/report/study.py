@@ -1,11 +1,15 @@
-"""A study as the sections of the report see it: with its plan, its comparison and its captions."""
+"""A study as the sections read it, with the comparison that the report rests on."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from wbcbench.core.errors import CannotMeasureError, UsageError
+from wbcbench.core.trace import Origin
 from wbcbench.energy.metrics import mean_known
 from wbcbench.table.view import Run, Study
 
@@ -13,6 +17,9 @@ if TYPE_CHECKING:
     from wbcbench.compare.design import Configuration
     from wbcbench.compare.result import Comparison
     from wbcbench.study.plan import Plan
+
+# A study as the sections of the report see it: with its plan, its comparison and its captions.
+
 
 _PARTS = {"gpu": "GPU energy", "cpu": "CPU energy", "system": "energy of the whole machine"}
 _STATUS = {
@@ -55,7 +62,6 @@ class ReportStudy(Study):
 
     @cached_property
     def _outcome(self) -> Comparison | str:
-        from wbcbench.report.compared import compared
 
         if self.folder is None:
             return "The runs' folder is not at hand."
@@ -158,3 +164,34 @@ def known(runs: Sequence[Run], column: str) -> list[float]:
 def average(runs: Sequence[Run], column: str) -> float | None:
     """Mean of the known values of a column; ``None`` if none is known."""
     return mean_known(known(runs, column))
+
+
+# The comparison that a report rests on: as planned, on the best joules that the study has.
+
+
+def compared(runs: Sequence[Run], unfinished: int, folder: Path) -> Comparison | str:
+    """The comparison of a study with its own plan, or why nothing can be compared.
+
+    Without a plan the joules compared are the most trustworthy ones that every arm has.
+
+    Args:
+        runs: Every run with a record.
+        unfinished: How many runs have no record.
+        folder: The study's, for its plan.
+    """
+    from wbcbench.compare.analysis import compare
+    from wbcbench.study.plan import settings_for
+
+    settings = settings_for(folder, {})
+    trusts = [settings.least_trust] if settings.plan_sha256 else list(Origin)
+    made: Comparison | str = ""
+    for trust in trusts:
+        try:
+            trusting = replace(settings, least_trust=trust)
+            made = compare(runs, trusting, [folder.name], unfinished)
+        except (CannotMeasureError, UsageError) as error:
+            made = made or str(error)
+            continue
+        if made.energy.metric is not None:
+            return made
+    return made
