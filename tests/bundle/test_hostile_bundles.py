@@ -11,9 +11,8 @@ import numpy as np
 import pytest
 
 from fakes import hostile_bundles as hostile
-from wbcbench.bundle.answers import read_predictions
 from wbcbench.bundle.bounds import BOUNDS, Bounds
-from wbcbench.bundle.opening import opened
+from wbcbench.bundle.open import opened, read_predictions
 from wbcbench.bundle.verify.bundle import survey
 from wbcbench.core.errors import UsageError, VerificationError
 
@@ -181,7 +180,7 @@ hostile.zipped(room / "values.zip", {{"data/a.json": b"[" + b"[]," * 1_900_000 +
 # The peak is that of this program alone: getrusage hands on that of the process it was started by.
 CHECKED = """
 from pathlib import Path
-from wbcbench.bundle.verify.inspection import verify
+from wbcbench.bundle.verify.inspect import verify
 for path in sorted(Path({room!r}).glob("*.zip")):
     found = verify(path)
     print(path.name, found.verified, found.found["V01"].detail)

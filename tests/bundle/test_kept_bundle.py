@@ -14,8 +14,8 @@ import pytest
 
 from wbcbench import table
 from wbcbench.bundle import document, layout
-from wbcbench.bundle.study import SubmittedStudy
-from wbcbench.bundle.verify.inspection import as_text, verify
+from wbcbench.bundle.describe import SubmittedStudy
+from wbcbench.bundle.verify.inspect import as_text, verify
 
 KEPT = Path(__file__).parents[1] / "formats" / "bundle-1.zip"
 

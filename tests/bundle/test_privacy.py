@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wbcbench.bundle.privacy import Known, find, replaced, users_and_hosts
+from wbcbench.bundle.redact import Known, find, replaced, users_and_hosts
 
 KNOWN = Known(
     folders=("/home/Alice Smith",),

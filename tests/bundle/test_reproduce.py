@@ -15,8 +15,8 @@ from typer.testing import CliRunner
 from builders.bundle import StudyDesign, bundle_study
 from wbcbench.bundle import layout
 from wbcbench.bundle.document import Author
-from wbcbench.bundle.reproducing import STEPS, reproduce
-from wbcbench.bundle.writing import Order, submit
+from wbcbench.bundle.rerun import STEPS, reproduce
+from wbcbench.bundle.write import Order, submit
 from wbcbench.commands.reproduce import reproduce as command
 from wbcbench.commands.sweep import sweep
 from wbcbench.core.errors import UsageError, VerificationError

@@ -24,9 +24,9 @@ from builders.machine import GPU, SYNTHETIC_CHANNELS
 from builders.run import make_record, make_spec, save
 from wbcbench import table
 from wbcbench.bundle import document, layout
+from wbcbench.bundle.describe import submission_schema
 from wbcbench.bundle.document import Author
-from wbcbench.bundle.schemas import submission_schema
-from wbcbench.bundle.writing import Order, Written, submit
+from wbcbench.bundle.write import Order, Written, submit
 from wbcbench.commands.submit import submit as submit_command
 from wbcbench.compare.analysis import compare
 from wbcbench.compare.result import as_csv

@@ -17,7 +17,7 @@ NAME = re.compile(
 )
 
 # The same word for something else.
-OTHER_MEANING = {("bundle/verify/leakage.py", "train")}  # a split of the images
+OTHER_MEANING = {("bundle/verify/scores.py", "train")}  # a split of the images
 
 EVERY_KIND = (
     "idle_cold", "startup", "idle_context", "warmup", "train",

@@ -15,7 +15,7 @@ from typing import Any
 
 from wbcbench import table
 from wbcbench.bundle import layout
-from wbcbench.bundle.described import sha256_of
+from wbcbench.bundle.describe import sha256_of
 from wbcbench.core.run_folder import RunDir, study_runs
 
 

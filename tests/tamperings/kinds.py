@@ -8,8 +8,8 @@ from typing import Any
 
 from tamperings.bag import Bag
 from wbcbench.bundle import layout
-from wbcbench.bundle.runfiles import phases_csv
-from wbcbench.bundle.verify.accounts import again
+from wbcbench.bundle.run_files import phases_csv
+from wbcbench.bundle.verify.records import again
 from wbcbench.core.record import from_json
 from wbcbench.core.run_folder import RunDir
 from wbcbench.table import derive

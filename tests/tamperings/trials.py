@@ -12,10 +12,10 @@ from builders.bundle import StudyDesign, bundle_study
 from tamperings import KINDS, UNCAUGHT
 from tamperings.bag import Bag
 from wbcbench.bundle.document import Author
-from wbcbench.bundle.verify import Outcome, Status, bag
+from wbcbench.bundle.verify import Outcome, Status, files
 from wbcbench.bundle.verify.bundle import survey
-from wbcbench.bundle.verify.inspection import inspect
-from wbcbench.bundle.writing import Order, submit
+from wbcbench.bundle.verify.inspect import inspect
+from wbcbench.bundle.write import Order, submit
 
 FORMATS = ("html", "md", "csv")
 """Typesetting the paper takes longer than everything else together."""
@@ -57,7 +57,7 @@ def tried(base: str, bundle_: Bag, kind: str, seed: int) -> Tried:
     """Tamper, look, and put back."""
     try:
         KINDS[kind](bundle_, random.Random(seed))
-        seen = bag.check(survey(bundle_.root)).status is Status.ERROR
+        seen = files.check_bag(survey(bundle_.root)).status is Status.ERROR
         bundle_.rehash()
         return Tried(kind, base, seed, seen, tuple(errors(bundle_.root)))
     finally:

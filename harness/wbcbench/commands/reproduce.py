@@ -20,7 +20,7 @@ def reproduce(
     bundle: Bundle, into: Into = Path("reproduced"), as_json: options.AsJson = False
 ) -> None:
     """Set a bundle's study up again in an empty folder: plan, lock, source, steps."""
-    from wbcbench.bundle.reproducing import reproduce as set_up
+    from wbcbench.bundle.rerun import reproduce as set_up
 
     made = set_up(bundle, into)
     if as_json:

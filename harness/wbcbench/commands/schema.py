@@ -48,12 +48,12 @@ def _experiment() -> dict[str, Any]:
 
 
 def _record() -> dict[str, Any]:
-    from wbcbench.bundle.schemas import record_schema
+    from wbcbench.bundle.describe import record_schema
 
     return record_schema()
 
 
 def _submission() -> dict[str, Any]:
-    from wbcbench.bundle.schemas import submission_schema
+    from wbcbench.bundle.describe import submission_schema
 
     return submission_schema()

@@ -16,7 +16,7 @@ from wbcbench.core.errors import UsageError
 
 if TYPE_CHECKING:
     from wbcbench.bundle.document import Author
-    from wbcbench.bundle.writing import Written
+    from wbcbench.bundle.write import Written
     from wbcbench.study.experiment import SubmissionDetails as Planned
 
 SCHEMA = "wbcbench.submit/1"
@@ -69,8 +69,8 @@ def submit(
     as_json: options.AsJson = False,
 ) -> None:
     """Write a study as a bundle: plan, runs, traces, report, papers, digests of everything."""
-    from wbcbench.bundle.writing import Order
-    from wbcbench.bundle.writing import submit as write
+    from wbcbench.bundle.write import Order
+    from wbcbench.bundle.write import submit as write
     from wbcbench.core.study_folder import require_study
 
     planned = _planned(require_study(results, study))
@@ -140,7 +140,7 @@ def _licence(text: str) -> str:
 
 
 def _tell(made: Written, *, as_json: bool) -> None:
-    from wbcbench.bundle.told import as_document, as_lines
+    from wbcbench.bundle.write import as_document, as_lines
 
     if as_json:
         document = {"schema": SCHEMA, **as_document(made)}

@@ -39,19 +39,19 @@ def verify(
     as_json: options.AsJson = False,
 ) -> None:
     """Check a bundle offline, work its numbers out again; exit 6 where one does not hold."""
-    from wbcbench.bundle.verify import inspection
+    from wbcbench.bundle.verify import inspect
 
     if (block is not None or run is not None) and not rerun:
         raise UsageError("--block and --run say what --rerun trains again; add --rerun.")
-    found = inspection.verify(bundle, strict=strict)
+    found = inspect.verify(bundle, strict=strict)
     again: list[Again] = []
     if not as_json:
-        typer.echo(inspection.as_text(found))
+        typer.echo(inspect.as_text(found))
     if rerun:
         again = _trained_again(bundle, block, run, data, as_json=as_json)
     if as_json:
         more = {"rerun": [_plain(each) for each in again]} if rerun else {}
-        document = inspection.as_document(found) | more
+        document = inspect.as_document(found) | more
         typer.echo(json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False))
     if not found.verified:
         raise VerificationError(f"{bundle} does not hold what it says.")
@@ -62,7 +62,7 @@ def _trained_again(
     source: Path, block: int | None, run_id: str | None, data: Path | None, *, as_json: bool
 ) -> list[Again]:
     from wbcbench.bundle import rerun
-    from wbcbench.bundle.opening import opened
+    from wbcbench.bundle.open import opened
     from wbcbench.bundle.verify.bundle import survey
     from wbcbench.run import live_state
 

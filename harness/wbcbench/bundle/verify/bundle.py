@@ -13,13 +13,10 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 
 from wbcbench import table
-from wbcbench.bundle import described, document, layout
-from wbcbench.bundle.answers import Predictions, read_predictions
-from wbcbench.bundle.bounds import BOUNDS, Bounds
-from wbcbench.bundle.contents import require_readable
+from wbcbench.bundle import describe, document, layout
+from wbcbench.bundle.bounds import BOUNDS, Bounds, require_readable, shown
 from wbcbench.bundle.document import Submission
-from wbcbench.bundle.names import shown
-from wbcbench.bundle.opening import plain_files
+from wbcbench.bundle.open import Predictions, plain_files, read_predictions
 from wbcbench.core.errors import VerificationError
 from wbcbench.core.record import RunRecord
 from wbcbench.core.run_folder import RunDir
@@ -91,7 +88,7 @@ class Bundle:
 
         Drawings may differ then, byte by byte, and are not held against the bundle.
         """
-        said, here = self.document.renderer, described.renderer()
+        said, here = self.document.renderer, describe.renderer()
         names = sorted(said.keys() | here.keys())
         other = (f"{n} {said.get(n)} ≠ {here.get(n)}" for n in names if said.get(n) != here.get(n))
         return ", ".join(other)
@@ -99,7 +96,7 @@ class Bundle:
     @property
     def is_same_source(self) -> bool:
         """Whether this very program made the bundle, so that it must make every word again."""
-        return self.document.renderer.get("source") == described.renderer()["source"]
+        return self.document.renderer.get("source") == describe.renderer()["source"]
 
     @cached_property
     def study_dir(self) -> Path:

@@ -1,34 +1,34 @@
-"""Energy integrated again: from every trace, by this program and by plain trapezoids beside it."""
+"""Checks of the energy: integrated again from every trace, sampled densely enough."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict
 from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
 from pydantic import JsonValue
 
 from wbcbench.bundle.verify import Outcome, outcome
-from wbcbench.bundle.verify.accounts import departures, differences, differs_in_joules
 from wbcbench.bundle.verify.bundle import Bundle
+from wbcbench.bundle.verify.records import departures, differences, differs_in_joules
 from wbcbench.core.record import RunRecord, attachment_from_json
 from wbcbench.core.run_folder import RunDir
 from wbcbench.core.trace import Channel, Kind, Trace
-from wbcbench.core.window import TRAIN, Window, WindowEnergy, is_validation
+from wbcbench.core.window import TRAIN, Window, WindowEnergy, is_consecutive, is_validation
+from wbcbench.energy import thresholds
 from wbcbench.energy.appraise import appraise
+from wbcbench.energy.source import headline_channel, spoken_gap_s, spoken_samples
 
-_APART = 0.02
+_TOLERANCE = 0.02
 _FEWEST = 10
 _COUNTER_APART_PCT = 5.0
 _LIMIT_SLACK = 1.2
 
 
-def check(bundle: Bundle) -> Outcome:
-    """Work out every window of every run twice, and see that the watts are possible.
-
-    Another version of this program may find a little more or less; plain trapezoids decide then.
-    """
+def check_energies(bundle: Bundle) -> Outcome:
+    """Energy integrated again: from every trace, by this program and by plain trapezoids."""
     errors, warnings, windows = list[str](), list[str](), 0
     for run in (*bundle.finished, *(pilot for pilot in bundle.pilots if pilot.is_finished)):
         record = bundle.record(run)
@@ -58,7 +58,7 @@ def _differing(run_id: str, record: RunRecord, traces: dict[str, Trace]) -> Iter
             yield f"{run_id}: {energy.window} has joules on {energy.channel} but no trace."
             continue
         edge_j = 2 * abs(energy.mean_power_w or 0.0) * _edge_s(trace.channel, energy)
-        allowed = max(_APART * abs(found_j), energy.uncertainty_j or 0.0, edge_j)
+        allowed = max(_TOLERANCE * abs(found_j), energy.uncertainty_j or 0.0, edge_j)
         if abs(energy.energy_j - found_j) > allowed:
             yield (
                 f"{run_id}: {energy.window} on {energy.channel} is said to be "
@@ -143,3 +143,53 @@ def _attached(run: RunDir, record: RunRecord) -> Iterator[str]:
     again: JsonValue = [asdict(each) for each in made.energies]
     for said in differences(told, again):
         yield f"{run.run_id}: attached{said}."
+
+
+def check_samples(bundle: Bundle) -> Outcome:
+    """Sampling dense enough: MLPerf's sixty readings, no long gap, time that goes forward."""
+    warnings, errors = list[str](), list[str]()
+    for run in bundle.finished:
+        record = bundle.record(run)
+        errors += [*_clock(run, bundle.digest_of(run)), *_overlaps(record)]
+        if record.status == "done":
+            warnings += _sparse(record)
+    least = thresholds.HEADLINE_SAMPLES
+    return outcome(
+        f"At least {least:.0f} readings in every training, no long gap.", errors, warnings
+    )
+
+
+def _sparse(record: RunRecord) -> Iterator[str]:
+    who = headline_channel(record)
+    samples, gap_s = spoken_samples(record, who, TRAIN), spoken_gap_s(record, who, TRAIN)
+    train = record.window(TRAIN)
+    if who is None or samples is None or train is None:
+        yield f"{record.run_id}: nothing was read while it trained."
+        return
+    if samples < max(thresholds.HEADLINE_SAMPLES, train.duration_s * 0.9):
+        yield f"{record.run_id}: {samples} readings in {train.duration_s:.0f} s of training."
+    period_s = next((s.period_s for s in record.sampling if s.period_s), None) or 0.0
+    least_s = max(thresholds.GAP_PERIODS * period_s, thresholds.GAP_LEAST_S)
+    if gap_s is not None and gap_s > least_s:
+        yield f"{record.run_id}: {gap_s:.1f} s without a reading while it trained."
+
+
+@lru_cache(maxsize=4096)
+def _clock(run: RunDir, digest: str) -> tuple[str, ...]:
+    return tuple(
+        f"{run.run_id}: time goes backwards on {trace.channel.name}."
+        for trace in run.read_traces()
+        if any(after <= before for before, after in pairwise(trace.t_s))
+    )
+
+
+def _overlaps(record: RunRecord) -> Iterator[str]:
+    """Phases follow each other; epochs and validation passes lie inside ``train``."""
+    phases = sorted(
+        (w for w in record.windows if is_consecutive(w.name)), key=lambda each: each.start_s
+    )
+    for before, after in pairwise(phases):
+        if after.start_s < before.end_s:
+            yield f"{record.run_id}: {after.name} begins before {before.name} ends."
+    if any(window.end_s < window.start_s for window in record.windows):
+        yield f"{record.run_id}: a window ends before it begins."

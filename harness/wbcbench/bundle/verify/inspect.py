@@ -1,4 +1,4 @@
-"""Every check in the catalogue's order, and what they add up to."""
+"""Every check in the registry's order, and what they add up to."""
 
 from __future__ import annotations
 
@@ -9,11 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from wbcbench import registry
-from wbcbench.bundle.opening import opened
-from wbcbench.bundle.verify import Outcome, Status, not_checked
+from wbcbench.bundle.open import opened
+from wbcbench.bundle.verify import Outcome, Status, energies, not_checked, records, scores
 from wbcbench.bundle.verify.bundle import Bundle, survey
 from wbcbench.core.errors import VerificationError, WbcbenchError
 from wbcbench.core.text import count_of, printable
+
+# Every check in the catalogue's order, and what they add up to.
+
 
 SCHEMA = "wbcbench.verify/1"
 
@@ -132,8 +135,20 @@ def _line(name: str, each: Outcome) -> str:
 
 
 def about(name: str) -> str:
-    """What a check is called: the first words of its file's docstring."""
-    import sys
+    """What a check is called: the first words of its docstring."""
+    check = registry.load_part("verification", name)
+    return (check.__doc__ or "").strip().split("\n")[0].split(":")[0].rstrip(".")
 
-    module = sys.modules[registry.load_part("verification", name).__module__]
-    return (module.__doc__ or "").strip().split("\n")[0].split(":")[0].rstrip(".")
+
+# Whether the results hold: what is made from results that do not, is not worth making again.
+
+
+_BEFORE = {"V03": records.check_rows, "V06": energies.check_energies, "V08": scores.check_scores}
+
+
+def fallen(bundle: Bundle) -> Outcome | None:
+    """Why nothing is made from these results; ``None`` when they hold."""
+    found = [name for name, check in _BEFORE.items() if check(bundle).status is Status.ERROR]
+    if not found:
+        return None
+    return not_checked(f"The results do not hold ({', '.join(found)}); nothing was made from them.")

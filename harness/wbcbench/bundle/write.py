@@ -5,32 +5,23 @@ from __future__ import annotations
 import errno
 import shutil
 import tempfile
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from wbcbench import table
-from wbcbench.bundle import (
-    bag,
-    code,
-    copying,
-    crate,
-    described,
-    document,
-    images,
-    layout,
-    papers,
-    redaction,
-    runfiles,
-    schemas,
-    surroundings,
-)
-from wbcbench.bundle.document import Author, Redaction, Submission
-from wbcbench.bundle.redaction import Redactor
-from wbcbench.bundle.study import SubmittedStudy, refuse_synthetic
+from wbcbench.bundle import crate, describe, document, inputs, layout, papers, run_files
+from wbcbench.bundle.crate import write_bag, write_zip
+from wbcbench.bundle.describe import SubmittedStudy, refuse_synthetic
+from wbcbench.bundle.document import Author, EnergyTotals, Redaction, RunCounts, Submission
+from wbcbench.bundle.redact import Redactor, redactor
 from wbcbench.compare.result import COLUMNS, as_csv
 from wbcbench.core.errors import UsageError
 from wbcbench.core.files import write_whole
 from wbcbench.core.study_folder import pilot_study, require_study
+from wbcbench.core.text import count_of
+from wbcbench.core.units import kwh_from_j
 from wbcbench.core.version import __version__
 from wbcbench.report.publish import EVERY, publish_built
 from wbcbench.run.finalise import finalise_abandoned
@@ -95,7 +86,7 @@ def submit(order: Order) -> Written:
             target is taken or cannot be written. Nothing is left half written.
     """
     source = require_study(order.results, order.study)
-    copying.refuse_running(source)
+    run_files.refuse_running(source)
     finalise_abandoned(order.results, order.study)
     if order.out is not None:
         _refuse_taken(order.out, force=order.force)
@@ -118,12 +109,12 @@ def _made(order: Order, source: Path, temporary: Path) -> Written:
     target = order.out or Path(top + (layout.ZIP_SUFFIX if order.as_zip else ""))
     _refuse_taken(target, force=order.force)
     made = _filled(order, study, by)
-    bag.write_bag(payload.parent, _info(made, top))
+    write_bag(payload.parent, _info(made, top))
     files = len(layout.payload_files(payload.parent))
     ready = payload.parent
     if order.as_zip:
         ready = temporary / "bag.zip"
-        bag.write_zip(payload.parent, ready, top)
+        write_zip(payload.parent, ready, top)
     _put_in_place(ready, target, temporary)
     return Written(target, _size_bytes(target), files, made)
 
@@ -132,9 +123,9 @@ def _copied(order: Order, source: Path, payload: Path) -> Redactor | None:
     """The study and its pilots, without private things."""
     pilots = order.results / pilot_study(order.study)
     folders = [source, *([pilots] if pilots.is_dir() else [])]
-    by = redaction.redactor(folders) if order.redact else None
+    by = redactor(folders) if order.redact else None
     for folder in folders:
-        copying.copy_study(folder, payload, by)
+        run_files.copy_study(folder, payload, by)
     return by
 
 
@@ -144,10 +135,10 @@ def _filled(order: Order, study: SubmittedStudy, by: Redactor | None) -> Submiss
     _write_tables(study)
     for run in study.runs:
         _write_run_files(study, run, order.licence)
-    dataset = images.write_images(study, order.data)
-    surroundings.write_surroundings(study)
-    git = code.write_code(study, by)
-    schemas.write_schemas(study)
+    dataset = inputs.write_images(study, order.data)
+    describe.write_surroundings(study)
+    git = inputs.write_code(study, by)
+    describe.write_schemas(study)
     folder = study.payload / layout.report_dir(study.name)
     publish_built(study.report, study.reported, folder, order.formats)
     made = _document(order, study, by, dataset, git)
@@ -165,8 +156,8 @@ def _write_tables(study: SubmittedStudy) -> None:
 
 def _write_run_files(study: SubmittedStudy, run: Run, licence: str) -> None:
     folder = study.folder / run.run_id
-    write_whole(folder / layout.PHASES, runfiles.phases_csv(run.record))
-    boamps = runfiles.boamps_json(run, licence)
+    write_whole(folder / layout.PHASES, run_files.phases_csv(run.record))
+    boamps = run_files.boamps_json(run, licence)
     if boamps is not None:
         write_whole(folder / layout.BOAMPS, boamps)
 
@@ -190,19 +181,19 @@ def _document(
         synthetic=study.reported.is_synthetic,
         git=git,
         dataset=dataset,
-        design=described.design(study),
-        analysis=described.analysis(study),
+        design=describe.design(study),
+        analysis=describe.analysis(study),
         host_ids=tuple(study.different("host_id")),
         gpu_name=study.fact("gpu_name"),
         driver_version=study.fact("driver_version"),
-        meter=described.meters(study.first.row),
-        n_runs=described.counts(study),
-        energy_total_j=described.totals(study.records, study.pilots),
-        results_sha256=described.results_sha256(study.payload, study.name),
-        report_sha256=described.report_sha256(study.payload, study.name),
-        renderer=described.renderer(),
-        claims=described.stated(study),
-        redaction=by.report(described.kept(study)) if by else Redaction(applied=False),
+        meter=describe.meters(study.first.row),
+        n_runs=describe.counts(study),
+        energy_total_j=describe.totals(study.records, study.pilots),
+        results_sha256=describe.results_sha256(study.payload, study.name),
+        report_sha256=describe.report_sha256(study.payload, study.name),
+        renderer=describe.renderer(),
+        claims=describe.stated(study),
+        redaction=by.report(describe.kept(study)) if by else Redaction(applied=False),
         pilot_study=pilots if study.pilots else None,
     )
 
@@ -259,3 +250,71 @@ def _unwritable(beside: Path, error: OSError) -> UsageError:
         f"The bundle cannot be written to {beside.resolve()}: {why}{room}. Nothing half written is "
         "left there. Free space or permissions, or name another place with --out."
     )
+
+
+# What `submit` says when it is done: what was taken out, where the bundle is, what it holds.
+
+
+def as_lines(made: Written) -> Iterator[str]:
+    """For a terminal."""
+    yield _redacted(made.submission)
+    said = made.submission
+    parts = [count_of(_runs(said.n_runs), "run"), *_energy(said.energy_total_j)]
+    spoiled = said.n_runs.failed + said.n_runs.interrupted + said.n_runs.invalid
+    waste = f"; {count_of(spoiled, 'spoiled run')} counted as waste" if spoiled else ""
+    yield f"{made.path}   {_megabytes(made.size_bytes)}   ({', '.join(parts)}{waste})"
+    if said.git.note:
+        yield f"Note: {said.git.note}"
+    if said.dataset is not None and not said.dataset.complete:
+        yield (
+            "Note: the list of images holds the tested ones alone; with --data FOLDER it holds "
+            "every image's digest."
+        )
+    yield f"Check it: wbcbench verify {made.path}"
+
+
+def as_document(made: Written) -> dict[str, Any]:
+    """For programs."""
+    said = made.submission
+    return {
+        "path": str(made.path),
+        "bytes": made.size_bytes,
+        "files": made.files,
+        "study": said.study,
+        "created_utc": said.created_utc,
+        "n_runs": asdict(said.n_runs),
+        "energy_total_j": asdict(said.energy_total_j),
+        "claims": len(said.claims),
+        "redaction": asdict(said.redaction),
+        "git": asdict(said.git),
+    }
+
+
+def _redacted(said: Submission) -> str:
+    if not said.redaction.applied:
+        return "Nothing was redacted: paths, names, serial numbers and UUIDs are in the bundle."
+    found = [
+        kind if count == 1 else f"{count} {_plural(kind)}"
+        for kind, count in said.redaction.counts.items()
+    ]
+    kept = f" Kept, as part of a run's identity: {', '.join(said.redaction.kept)}."
+    return f"Redacted: {', '.join(found) or 'nothing'}" + (
+        f".{kept}" if said.redaction.kept else ""
+    )
+
+
+def _plural(kind: str) -> str:
+    return f"{kind}es" if kind.endswith("s") else f"{kind}s"
+
+
+def _runs(counts: RunCounts) -> int:
+    return counts.done + counts.failed + counts.interrupted + counts.invalid
+
+
+def _energy(totals: EnergyTotals) -> Iterator[str]:
+    for status, energy_j in sorted(totals.study.items()):
+        yield f"{kwh_from_j(energy_j):.3g} kWh {status}"
+
+
+def _megabytes(size_bytes: int) -> str:
+    return f"{size_bytes / 1e6:.1f} MB"

@@ -1,25 +1,33 @@
-"""Plan kept: made before the first run, carried out in its order, nothing of it left out."""
+"""Checks of the plan: kept as planned, on one machine, nothing made up."""
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 from itertools import pairwise
 
+from wbcbench.bundle import layout
 from wbcbench.bundle.verify import Outcome, outcome
 from wbcbench.bundle.verify.bundle import Bundle
+from wbcbench.bundle.verify.inspect import fallen
+from wbcbench.bundle.verify.statements import changed
+from wbcbench.compare.eligible import ALWAYS, ENERGY, MACHINE
 from wbcbench.core.record import RunRecord
 from wbcbench.core.spec import RunSpec
+from wbcbench.core.trace import Origin
+from wbcbench.energy.source import CODECARBON, is_codecarbon
 from wbcbench.study import plan
 from wbcbench.study.plan import Plan
 from wbcbench.study.progress import loosely
+from wbcbench.table.column import Cell
 
 
-def check(bundle: Bundle) -> Outcome:
-    """Hold the runs against the plan; single runs have none."""
+def check_plan(bundle: Bundle) -> Outcome:
+    """Plan kept: made before the first run, carried out in its order, nothing of it left out."""
     made = bundle.plan
     specs = [run.read_spec() for run in bundle.runs]
     records = sorted(
@@ -132,3 +140,76 @@ def _order(made: Plan, records: Sequence[RunRecord]) -> Iterator[str]:
 
 def _moment(text: str) -> datetime:
     return datetime.fromisoformat(text)
+
+
+_MORE = ("gpu_uuid_hash", "gpu_power_limit_w", "lock_sha256")
+_SAID = (layout.RESOLVED, layout.ENVIRONMENT, layout.HOST)
+_TOLD = ("wbcbench_version", "git_commit", "python_version", "os", "cpu_governor")
+
+
+def check_machines(bundle: Bundle) -> Outcome:
+    """Machine the same: GPU, driver, limits and locked libraries of all runs that are compared."""
+    rows = [bundle.row(run) for run in bundle.finished]
+    done = [row for row in rows if row["status"] == "done"]
+    errors = [*_differing(done, (*ALWAYS, *ENERGY, *MACHINE, *_MORE)), *_lock(bundle, done)]
+    if bundle.is_same_source and fallen(bundle) is None:
+        errors += (f"{name} is not what the runs say." for name in changed(bundle, *_SAID))
+    warnings = [*_differing(done, _TOLD)]
+    return outcome(f"{len(done)} done runs on one machine with one lock.", errors, warnings)
+
+
+def _differing(rows: Sequence[dict[str, Cell]], fields: Sequence[str]) -> Iterator[str]:
+    for name in fields:
+        counts = Counter(str(row.get(name)) for row in rows)
+        if len(counts) > 1:
+            told = ", ".join(f"{value} in {count}" for value, count in counts.most_common(3))
+            yield f"{name} differs between the runs: {told}."
+
+
+def _lock(bundle: Bundle, rows: Sequence[dict[str, Cell]]) -> Iterator[str]:
+    """The lock in the bundle is the one that the runs had."""
+    if not bundle.has(layout.LOCK):
+        return
+    found = hashlib.sha256(bundle.read(layout.LOCK)).hexdigest()
+    said = {str(row["lock_sha256"]) for row in rows if row["lock_sha256"]}
+    if said and found not in said:
+        yield f"{layout.LOCK} is not the lock of the runs ({found[:12]}, not {min(said)[:12]})."
+
+
+_MODELS = ("cpu_load", "tdp_load", "constant", "tdp")
+"""How CodeCarbon calls what has no sensor."""
+
+
+def check_purity(bundle: Bundle) -> Outcome:
+    """Nothing made up: no synthetic signal or image, no change to the code that is not here."""
+    errors, warnings = list[str](), list[str]()
+    for record in bundle.records.values():
+        errors += [*_made_up(record), *_relabelled(record)]
+        if record.provenance.get("git_dirty") and not bundle.has(layout.DIFF):
+            errors.append(
+                f"{record.run_id} was made with uncommitted changes that are not in the bundle."
+            )
+    unknown = sum(r.provenance.get("git_commit") is None for r in bundle.records.values())
+    if unknown:
+        warnings.append(f"The commit of {unknown} runs is not known.")
+    return outcome("No run is synthetic; the code of every run is known.", errors, warnings)
+
+
+def _relabelled(record: RunRecord) -> Iterator[str]:
+    """CodeCarbon says of each part how it got its joules; a model never becomes a sensor."""
+    parts = getattr(record.meters.get(CODECARBON), "get", lambda _: None)("parts")
+    for channel in record.channels:
+        part = channel.name.partition("/")[2]
+        how = parts.get(part) if isinstance(parts, dict) and is_codecarbon(channel.name) else None
+        mode = how.get("mode") if isinstance(how, dict) else None
+        is_model = mode in _MODELS or channel.reading in _MODELS
+        if is_model and not channel.origin.is_model:
+            yield f"{record.run_id}: {channel.name} is a model and is said to be {channel.origin}."
+
+
+def _made_up(record: RunRecord) -> Iterator[str]:
+    signal = any(channel.origin is Origin.SYNTHETIC for channel in record.channels)
+    drawn = record.dataset is not None and record.dataset.synthetic
+    if signal or drawn or record.synthetic:
+        what = "a made-up signal" if signal else "drawn images"
+        yield f"{record.run_id} used {what}: no result about real cells."
