@@ -82,12 +82,12 @@ CHECKS: Mapping[str, str] = {
 
 # In this order `doctor` goes through the machine.
 CHECKUPS: Mapping[str, str] = {
-    "packages": "doctor.packages:check",
-    "device": "doctor.device:check",
-    "meters": "doctor.meters:check",
-    "quiet machine": "doctor.quiet_machine:check",
-    "data": "doctor.data:check",
-    "storage and time": "doctor.storage:check",
+    "packages": "doctor.environment:check_packages",
+    "device": "doctor.device:check_device",
+    "meters": "doctor.device:check_meters",
+    "quiet machine": "doctor.machine:check_quiet_machine",
+    "data": "doctor.environment:check_data",
+    "storage and time": "doctor.environment:check_storage",
 }
 
 # In this order `verify` goes through a bundle.

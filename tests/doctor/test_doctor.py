@@ -20,12 +20,9 @@ from wbcbench.core.errors import CannotMeasureError, UsageError
 from wbcbench.core.trace import Channel, Domain, Kind, Origin
 from wbcbench.core.window import MonotonicClock
 from wbcbench.data.synthetic import Recipe, write_cells
-from wbcbench.doctor import Facts, Group, Line, State, count, examine
-from wbcbench.doctor.looking import look
-from wbcbench.doctor.outlook import outlook
-from wbcbench.doctor.overhead import cost_of, overhead
-from wbcbench.doctor.quiet_machine import governor
-from wbcbench.doctor.require import requirements
+from wbcbench.doctor import Facts, Group, Line, State, count, examine, requirements
+from wbcbench.doctor.device import outlook
+from wbcbench.doctor.machine import cost_of, governor, look, overhead
 from wbcbench.power.limit_note import LimitNote, open_note
 from wbcbench.power.session import Asked
 from wbcbench.registry import CHECKUPS

@@ -15,9 +15,8 @@ import typer
 from wbcbench.commands import options
 
 if TYPE_CHECKING:
-    from wbcbench.doctor import Facts, Group, Line
-    from wbcbench.doctor.overhead import MeanDifference, Overhead
-    from wbcbench.doctor.require import Requirement
+    from wbcbench.doctor import Facts, Group, Line, Requirement
+    from wbcbench.doctor.machine import MeanDifference, Overhead
 
 SCHEMA = "wbcbench.doctor/1"
 _WIDTH = 110
@@ -56,9 +55,8 @@ def doctor(
     Exit 3 if something must be mended before a run would work, or a requirement is not met.
     """
     from wbcbench.core.window import MonotonicClock
-    from wbcbench.doctor import examine
-    from wbcbench.doctor.looking import look
-    from wbcbench.doctor.require import requirements
+    from wbcbench.doctor import examine, requirements
+    from wbcbench.doctor.machine import look
     from wbcbench.power.session import Asked
 
     requirements(require or [], ())  # a word that makes no sense is refused before looking
@@ -78,14 +76,14 @@ def doctor(
 
 def _cards(facts: Facts) -> Group:
     from wbcbench.doctor import Group
-    from wbcbench.doctor.meters import card_lines
+    from wbcbench.doctor.device import card_lines
 
     return Group("sensor cards", tuple(card_lines(facts.cards)))
 
 
 def _overhead(asked: Any, facts: Facts) -> Overhead | None:
     from wbcbench.core.window import MonotonicClock
-    from wbcbench.doctor.overhead import overhead
+    from wbcbench.doctor.machine import overhead
 
     return overhead(asked, MonotonicClock()) if facts.channels else None
 
@@ -120,7 +118,7 @@ def document(
     """Everything as plain values."""
     from wbcbench.core.version import __version__
     from wbcbench.doctor import State, count
-    from wbcbench.doctor.outlook import likely_headline, outlook
+    from wbcbench.doctor.device import likely_headline, outlook
 
     who = likely_headline(facts)
     return {
@@ -157,7 +155,7 @@ def print_report(
 ) -> None:
     """Print every line by group, the outlook and every requirement that is not met."""
     from wbcbench.doctor import State, count
-    from wbcbench.doctor.outlook import outlook
+    from wbcbench.doctor.device import outlook
 
     for group in groups:
         typer.echo(group.name.capitalize())

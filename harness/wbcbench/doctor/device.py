@@ -1,16 +1,20 @@
-"""The GPUs: which, in what state, and who else is on them."""
+"""The GPUs, the meters, and which result a report from this machine will carry."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from typing import Any
 
 from wbcbench.core.errors import CannotMeasureError
+from wbcbench.core.record import SensorCard
+from wbcbench.core.trace import Domain, Origin
 from wbcbench.doctor import Facts, Line, State
+from wbcbench.energy.cross_check import agreements
+from wbcbench.energy.source import CODECARBON, HEADLINE_DOMAINS, Speaker, is_codecarbon, speakers
 from wbcbench.power import nvml_device as nvml
 from wbcbench.power.limit_note import abandoned_paths
 from wbcbench.power.nvml import processes
@@ -20,8 +24,8 @@ TENSORFLOW_S = 300.0  # its import takes a minute on a busy machine
 _ASK_TENSORFLOW = "import tensorflow as tf; print(len(tf.config.list_physical_devices('GPU')))"
 
 
-def check(facts: Facts) -> Iterator[Line]:
-    """Every GPU that would be measured, and whether TensorFlow can use it."""
+def check_device(facts: Facts) -> Iterator[Line]:
+    """The GPUs: which, in what state, and who else is on them."""
     try:
         with nvml.session():
             gpus = choose(facts.gpus, list_gpus(), os.environ)
@@ -120,3 +124,116 @@ def _limits_left() -> Iterator[Line]:
             why="every run on that board is slower and draws less than it seems to",
             fix="start any `wbcbench run`: it puts the old limit back first",
         )
+
+
+_SENSORS: Mapping[Domain, str] = {
+    Domain.GPU: "nvml",
+    Domain.CPU: "rapl",
+    Domain.DRAM: "rapl",
+}
+_WHY: Mapping[Domain, str] = {
+    Domain.GPU: "GPU joules would be guessed; nothing may be called a measured saving",
+    Domain.CPU: "CPU joules would be a guess from TDP and load; they prove no measured saving",
+    Domain.DRAM: "memory joules would be a constant guess",
+}
+
+
+def check_meters(facts: Facts) -> Iterator[Line]:
+    """What each part of the machine can be measured with, and what its number will be worth."""
+    for domain in (Domain.GPU, Domain.CPU, Domain.DRAM):
+        yield _part(facts, domain)
+    system = speakers(facts.channels, Domain.SYSTEM)
+    if system:
+        yield Line(State.OK, "system", f"{system[0].status}   {system[0].method}")
+    yield from _rest(facts)
+
+
+def _part(facts: Facts, domain: Domain) -> Line:
+    found = speakers(facts.channels, domain)
+    best = found[0] if found else None
+    if best is not None and best.status is Origin.MEASURED:
+        text = f"measured   {best.method}{_step(facts, best)}{_agreement(facts, domain)}"
+        return Line(State.OK, domain.value, text)
+    status = f"{best.status}   {best.method}" if best else "absent"
+    lacking = _SENSORS[domain]
+    reason = next((a.reason for a in facts.absent if a.meter == lacking), "")
+    return Line(State.WARN, domain.value, status, why=_WHY[domain], fix=reason)
+
+
+def _step(facts: Facts, who: Speaker) -> str:
+    """How often the counter moves, as seen just now."""
+    mine = [card for card in facts.cards if card.channel in who.channels]
+    told = [card.update_s for card in mine if card.update_s is not None]
+    return f", renewed every {1000 * max(told):.0f} ms" if told else ""
+
+
+def _agreement(facts: Facts, domain: Domain) -> str:
+    """Counter against integral over the look just taken."""
+    if facts.idle is None:
+        return ""
+    names = {c.name for c in facts.channels if c.domain is domain}
+    energies = [reading.energy for reading in facts.idle.readings]
+    pairs = [a for a in agreements(facts.channels, energies) if a.a in names and a.b in names]
+    judged = [pair for pair in pairs if pair.status != "cross-check"]
+    if not judged:
+        return ""
+    worst = max(judged, key=lambda pair: abs(pair.difference_pct))
+    length_s = facts.idle.window.duration_s
+    return f", counter vs integral {abs(worst.difference_pct):.1f} % over {length_s:.0f} s"
+
+
+def _rest(facts: Facts) -> Iterator[Line]:
+    """Meters that are only a cross-check, and those that cannot be asked."""
+    crossing = [c for c in facts.channels if is_codecarbon(c.name)]
+    if crossing:
+        modes = ", ".join(f"{c.domain} {c.reading}" for c in crossing)
+        yield Line(State.INFO, CODECARBON, f"beside ours: {modes}")
+    for absent in facts.absent:
+        if absent.meter not in _SENSORS.values():
+            yield Line(State.INFO, absent.meter, absent.reason)
+
+
+def card_lines(cards: tuple[SensorCard, ...]) -> Iterator[Line]:
+    """Every sensor card in words, for ``--calibrate``."""
+    if not cards:
+        yield Line(State.INFO, "cards", "no sensor here whose pace could be looked at")
+    for card in cards:
+        told = [f"{card.kind_guess}, {card.polls} readings in {card.probed_s:.1f} s"]
+        if card.update_s is not None:
+            told.append(f"renewed every {1000 * card.update_s:.1f} ms")
+        if card.resolution is not None:
+            told.append(f"least step {card.resolution:g} {_unit(card)}")
+        state = State.INFO if card.reason else State.OK
+        yield Line(state, card.channel, ", ".join(told), why=card.reason)
+
+
+def _unit(card: SensorCard) -> str:
+    return "J" if card.kind_guess == "counter" else "W"
+
+
+# Which headline a report from this machine will carry, in words.
+
+
+_PARTS = {Domain.GPU: "GPU board", Domain.CPU: "CPU packages", Domain.SYSTEM: "whole machine"}
+_STATUS = {
+    Origin.MEASURED: "measured",
+    Origin.ESTIMATED: "estimated (from a sensor of something else)",
+    Origin.MODELLED: "modelled (no sensor on this machine)",
+    Origin.SYNTHETIC: "synthetic (a made-up signal)",
+}
+
+
+def likely_headline(facts: Facts) -> Speaker | None:
+    """Who will speak for a run here; ``None`` if nobody."""
+    found = (speakers(facts.channels, domain) for domain in HEADLINE_DOMAINS)
+    return next((sides[0] for sides in found if sides), None)
+
+
+def outlook(facts: Facts) -> str:
+    """``Headline energy will be: GPU board, measured.``"""  # noqa: D415
+    who = likely_headline(facts)
+    if who is None:
+        return "Headline energy will be: absent (no meter works on this machine)."
+    if who.status is Origin.MODELLED:
+        return f"Headline energy will be: {_STATUS[who.status]}."
+    return f"Headline energy will be: {_PARTS[who.domain]}, {_STATUS[who.status]}."
