@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from wbcbench.commands.cautions_page import doubts, page
+from wbcbench.commands.schema import doubts, page
 from wbcbench.energy import thresholds
 from wbcbench.energy.faults import Flaw
 
@@ -17,7 +17,7 @@ PACKAGE = Path(__file__).parents[2] / "harness" / "wbcbench"
 
 def test_the_page_is_the_one_that_the_code_makes():
     assert PAGE.read_text(encoding="utf-8") == page(), (
-        "make it anew: python -m wbcbench.commands.cautions_page > harness/CAUTIONS.md"
+        "make it anew: python -m wbcbench.commands.schema > harness/CAUTIONS.md"
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from wbcbench.commands.spec_options import HELP
+from wbcbench.commands.options import HELP
 from wbcbench.core.errors import UsageError
 from wbcbench.core.spec import SPEC_FIELDS, RunSpec
 from wbcbench.study import limits

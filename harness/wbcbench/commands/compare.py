@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from wbcbench.commands import completion, options
+from wbcbench.commands import options
+from wbcbench.commands import options as completion
 from wbcbench.core.errors import CannotTellError, GateFailedError
 from wbcbench.core.trace import Origin
 

@@ -1,18 +1,24 @@
-"""``wbcbench list [STUDY]``: the runs there are; ``wbcbench list parts``: what can be chosen."""
+"""``wbcbench list``: runs of a study, or the parts that can be chosen by name."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from wbcbench.commands import options
+from wbcbench.registry import KINDS, load_part
+from wbcbench.train.variants import Variant
 
 if TYPE_CHECKING:
     from wbcbench.core.run_condition import Condition
     from wbcbench.core.run_folder import RunDir
+
+# ``wbcbench list [STUDY]``: the runs there are; ``wbcbench list parts``: what can be chosen.
+
 
 SCHEMA = "wbcbench.list/1"
 PARTS = "parts"
@@ -103,7 +109,6 @@ def _row(run: RunDir) -> dict[str, Any]:
 
 
 def _list_parts(*, as_json: bool) -> None:
-    from wbcbench.commands.parts import parts
 
     found = parts()
     if as_json:
@@ -131,3 +136,37 @@ def _print_table(
     for line in lines:
         shown.add_row(*(Text(printable(word)) for word in line))
     console().print(shown)
+
+
+# Every part of the catalogue with one line about it, taken from the part itself.
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One entry of the catalogue.
+
+    Attributes:
+        kind: ``variant``, ``meter``, …
+        name: What the user types.
+        about: One line; for a part whose libraries are missing, which.
+    """
+
+    kind: str
+    name: str
+    about: str
+
+
+def parts() -> list[Part]:
+    """Every part, in the catalogue's order."""
+    return [Part(kind, name, about(kind, name)) for kind, names in KINDS.items() for name in names]
+
+
+def about(kind: str, name: str) -> str:
+    """A variant's description, or the first line of the part's own docstring."""
+    try:
+        part = load_part(kind, name)
+    except ImportError as error:
+        return f"cannot be loaded: {error}"
+    if isinstance(part, Variant):
+        return part.description
+    return (part.__doc__ or "").strip().partition("\n")[0]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from wbcbench.commands import completion
+from wbcbench.commands import options
 from wbcbench.registry import VARIANTS, load_part
 from wbcbench.train.variants import ModelSettings, Variant
 
@@ -27,7 +27,7 @@ def models(
         typer.Argument(
             help="Show this variant layer by layer.",
             show_default=False,
-            autocompletion=completion.variants,
+            autocompletion=options.variants,
         ),
     ] = None,
     json_output: Annotated[

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from wbcbench.commands import options, study_options
+from wbcbench.commands import options
+from wbcbench.commands.options import Changes, ConfirmOver, PlanFile, Yes, confirm, limit_j
 
 if TYPE_CHECKING:
     from wbcbench.core.spec import RunSpec
@@ -28,14 +29,14 @@ Pilot = Annotated[
 
 
 def plan(
-    file: study_options.PlanFile,
-    changes: study_options.Changes = None,
+    file: PlanFile,
+    changes: Changes = None,
     out: Out = None,
     pilot: Pilot = False,
     data: options.Data = None,
     results: options.Results = Path("results"),
-    confirm_over: study_options.ConfirmOver = None,
-    yes: study_options.Yes = False,
+    confirm_over: ConfirmOver = None,
+    yes: Yes = False,
     as_json: options.AsJson = False,
 ) -> None:
     """Show a study's runs in their order, what they will cost and what they can show."""
@@ -45,7 +46,7 @@ def plan(
     from wbcbench.study.running import pasts
     from wbcbench.study.text import describe_plan, plan_document
 
-    most_j = study_options.limit_j(confirm_over)
+    most_j = limit_j(confirm_over)
     made = plans.read(file, changes or [])
     will = promise(made)
     if pilot:
@@ -57,7 +58,7 @@ def plan(
     else:
         print_runs(made)
         typer.echo(describe_plan(made, will, costs))
-    study_options.confirm(costs, most_j, yes=yes)
+    confirm(costs, most_j, yes=yes)
     _write(made, out, file)
 
 

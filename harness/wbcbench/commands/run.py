@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wbcbench.commands import options
-from wbcbench.commands.spec_options import with_spec_options
+from wbcbench.commands.options import with_spec_options
 from wbcbench.core.spec import RunSpec
 
 if TYPE_CHECKING:

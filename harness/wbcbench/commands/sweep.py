@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from wbcbench.commands import options, study_options
+from wbcbench.commands import options
+from wbcbench.commands.options import Changes, ConfirmOver, PlanFile, Yes, confirm, limit_j
 from wbcbench.core.errors import InterruptedRunError, RunsFailedError
 
 if TYPE_CHECKING:
@@ -32,16 +33,16 @@ Launcher = Annotated[str, typer.Option("--launcher", help="What starts the runs.
 
 
 def sweep(
-    file: study_options.PlanFile,
-    changes: study_options.Changes = None,
+    file: PlanFile,
+    changes: Changes = None,
     data: options.Data = None,
     skip_unreadable: options.SkipUnreadable = False,
     results: options.Results = Path("results"),
     blocks: Blocks = None,
     retry_failed: RetryFailed = False,
     dry_run: DryRun = False,
-    confirm_over: study_options.ConfirmOver = None,
-    yes: study_options.Yes = False,
+    confirm_over: ConfirmOver = None,
+    yes: Yes = False,
     launcher: Launcher = "local",
     share: options.Share = False,
     as_json: options.AsJson = False,
@@ -52,7 +53,7 @@ def sweep(
     from wbcbench.study import plan as plans
     from wbcbench.study.plan import checked_contrasts
 
-    most_j = study_options.limit_j(confirm_over)
+    most_j = limit_j(confirm_over)
     made = plans.read(file, changes or [])
     checked_contrasts(made)
     setting = replace(
@@ -122,7 +123,7 @@ def _confirm(made: Plan, setting: SweepSettings, most_j: float | None, *, yes: b
 
     if most_j is not None:
         left = [run for run, state in _states(made, setting) if state != "done"]
-        study_options.confirm(cost(left, setting.pasts), most_j, yes=yes)
+        confirm(cost(left, setting.pasts), most_j, yes=yes)
 
 
 def _states(made: Plan, setting: SweepSettings) -> list[tuple[RunSpec, str]]:
