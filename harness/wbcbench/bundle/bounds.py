@@ -14,9 +14,6 @@ from typing import Any
 
 from wbcbench.core.errors import VerificationError
 
-# How large a bundle from a stranger may be. Said in one place, enforced while streaming.
-
-
 _MB = 1_000_000
 
 
@@ -58,9 +55,6 @@ class Bounds:
 
 
 BOUNDS = Bounds()
-
-
-# Which names a stranger's file may have: the same file on every system, inside its folder.
 
 
 _FORBIDDEN = frozenset('<>:"|?*\\')
@@ -133,9 +127,6 @@ def _part_problem(part: str, bounds: Bounds) -> str:
     return f"has a part of more than {bounds.name_bytes} bytes" if too_long else ""
 
 
-# A ceiling on memory while a stranger's file is decompressed by somebody else's library.
-
-
 _STATM = Path("/proc/self/statm")
 
 
@@ -168,8 +159,6 @@ def _used_bytes() -> int | None:
         return None
 
 
-# Is a stranger's file what its name says, and small enough to be read? Nothing is run or loaded.
-#
 # Text is UTF-8; JSON is finite, shallow, and says nothing twice; tables have no more cells than fit
 # in memory. What other programs would run when they open it (weights, pickles) is refused by name.
 

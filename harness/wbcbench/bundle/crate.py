@@ -1,4 +1,8 @@
-"""A bundle as a BagIt bag and as a Process Run Crate."""
+"""A bundle as a BagIt bag and as a Process Run Crate.
+
+https://w3id.org/ro/wfrun/process/0.5 on RO-Crate 1.1, each run one ``CreateAction``; dates are the
+results' own.
+"""
 
 from __future__ import annotations
 
@@ -17,11 +21,6 @@ from wbcbench.table.view import Run
 
 if TYPE_CHECKING:
     from rocrate.rocrate import ROCrate
-
-# The bundle described as a Process Run Crate 0.5: each run one ``CreateAction``.
-#
-# https://w3id.org/ro/wfrun/process/0.5 on RO-Crate 1.1; dates are the results' own.
-
 
 PROFILE = "https://w3id.org/ro/wfrun/process/0.5"
 _TYPES = {
@@ -167,9 +166,7 @@ def _licence_id(licence: str) -> str:
     return f"https://spdx.org/licenses/{licence}" if " " not in licence else "LICENSE#licence"
 
 
-# A folder with a ``data/`` becomes a BagIt 1.0 bag; a bag becomes a zip that is always the same.
-#
-# Four small text files, written here because the usual package writes version 0.97.
+# BagIt 1.0: four small text files, written here because the usual package writes version 0.97.
 
 
 _WIDTH = 78

@@ -1,4 +1,8 @@
-"""The study that is handed in, and the numbers that a bundle states of it."""
+"""The study that is handed in, and the numbers that a bundle states of it.
+
+Everything is read from the bundle's own copy, so that what its documents say and what a verifier
+finds come from the same files.
+"""
 
 from __future__ import annotations
 
@@ -42,11 +46,6 @@ from wbcbench.table.view import Row, Run
 if TYPE_CHECKING:
     from wbcbench.compare.result import Comparison
     from wbcbench.report import Report
-
-# A study that is handed in, read once: records, rows, plan, comparison, pilots, report.
-#
-# Everything here is read from the bundle's own copy, so that what the papers say and what a
-# verifier finds come from the same files.
 
 
 @dataclass(frozen=True)
@@ -164,9 +163,6 @@ def refuse_synthetic(study: SubmittedStudy, *, allowed: bool) -> None:
             "numbers say nothing of real cells or real joules, and `wbcbench verify` will refuse "
             "the bundle (V13). To practise, say --allow-synthetic."
         )
-
-
-# The numbers of ``submission.json``, each worked out from the study; a verifier does it again.
 
 
 CORRECTION = "holm"
@@ -323,9 +319,6 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-# Settings, environment and machine of the runs, each with every value it had.
-
-
 ENVIRONMENT = (
     "python_version", "tensorflow_version", "cuda_version", "cudnn_version", "driver_version", "os",
     "wbcbench_version", "git_commit", "git_dirty", "lock_sha256",
@@ -377,9 +370,6 @@ def _write(path: Path, document: dict[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     text = json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
     write_whole(path, (text + "\n").encode())
-
-
-# The formats of a bundle's tables and documents, as they are embedded in it.
 
 
 _TABLE_DIALECT = "https://specs.frictionlessdata.io/schemas/table-schema.json"

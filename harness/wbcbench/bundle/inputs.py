@@ -1,4 +1,10 @@
-"""What the runs were made from: every image by digest, and the code of each commit."""
+"""What the runs were made from: every image by digest, and the code of each commit.
+
+The data manifest names every image by digest, label, split and photograph, and holds no pixels. Of
+three sources the first that fits: the data folder, when its digest is that of the runs; the table
+of the published set that comes with this package, when the runs were made on that set; else the
+predictions, which know the tested images alone and say so.
+"""
 
 from __future__ import annotations
 
@@ -24,13 +30,6 @@ from wbcbench.data import read as folders
 from wbcbench.data.dataset import UNKNOWN_PHOTOGRAPH
 from wbcbench.data.read import PUBLISHED_ID, PUBLISHED_SHA256, dataset_sha256
 from wbcbench.data.splits import UNKNOWN, Provenance, known_images, published_images
-
-# The data manifest: every image by name, digest, label, split and photograph; never the pixels.
-#
-# Three sources, the first that fits: the data folder, when its digest is that of the runs; the
-# table of the published set that comes with this package, when the runs were made on that set; else
-# the predictions, which know the tested images alone and say so.
-
 
 FOLDER = "folder"
 PUBLISHED = "published table"
@@ -192,9 +191,6 @@ def _sorted(images: Iterable[Image]) -> tuple[Image, ...]:
 
 def _digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-# The code of the runs: an archive of each commit, and uncommitted changes if there are any.
 
 
 # Runs and reports are what the code made, not the code.

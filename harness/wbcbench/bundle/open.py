@@ -1,4 +1,8 @@
-"""Open a third party's bundle, folder or zip, within stated bounds."""
+"""Open a third party's bundle, folder or zip, within stated bounds.
+
+Everything else of ``verify`` reads only what came through here. A folder is read where it lies and
+nothing is written into it; a zip is unpacked into a temporary folder that goes away again.
+"""
 
 from __future__ import annotations
 
@@ -19,12 +23,6 @@ from numpy.typing import NDArray
 
 from wbcbench.bundle.bounds import BOUNDS, Bounds, at_most, require_distinct, require_safe, shown
 from wbcbench.core.errors import UsageError, VerificationError
-
-# Open a bundle that a stranger made, folder or zip: plain files inside it, or a refusal.
-#
-# Everything else of ``verify`` reads only what came through here. A folder is read where it lies
-# and nothing is written into it; a zip is unpacked into a temporary folder that goes away again.
-
 
 MARK = "bagit.txt"
 
@@ -111,7 +109,7 @@ def _size(name: str, entry: os.DirEntry[str], seen: int, bounds: Bounds) -> int:
     return facts.st_size
 
 
-# A stranger's zip → a fresh folder, or a refusal. Nothing in it is believed before it is seen.
+# Nothing in a third party's zip is believed before it is checked.
 
 
 _CHUNK = 1 << 16
@@ -238,8 +236,6 @@ def _copy(
     return written
 
 
-# A stranger's table of predictions → arrays, read within bounds whatever the file claims.
-#
 # Parquet says how many rows it holds, how long its texts are and how large its pages unpack, and
 # may lie each time. The footer is measured first, texts stay the dictionaries they are stored as
 # until these are seen to be short, and reading happens under a ceiling of memory.

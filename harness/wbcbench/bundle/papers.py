@@ -1,4 +1,8 @@
-"""The documents of a bundle, and what its study has cost the world."""
+"""The documents of a bundle, and what its study has cost the world.
+
+Each document is a template of ``templates/`` filled from ``submission.json`` and the study; what
+only a person can answer stands there as ``[author]``.
+"""
 
 from __future__ import annotations
 
@@ -20,12 +24,6 @@ from wbcbench.energy.metrics import DEFAULT_PUE, Intensity, carbon_g, intensitie
 
 if TYPE_CHECKING:
     from jinja2 import Environment
-
-# The papers of a bundle: what it is, what it cost, how to check it, how to run it again.
-#
-# Every one is a template of ``templates/`` filled from ``submission.json`` and the study; what only
-# a person can answer stands there as ``[author]``.
-
 
 PAPERS = (
     layout.README, layout.CITATION, layout.LICENCE, layout.MODEL_CARD, layout.IMPACT,
@@ -134,8 +132,6 @@ def _markdown_text(text: str) -> str:
     return re.sub(r"([\\`*_{}\[\]<>#|!~])", r"\\\1", " ".join(str(text).split()))
 
 
-# What a study has cost the world: kilowatt-hours by status, and grams of CO2 equivalent.
-#
 # Joules of different status are never added. The grams are of the status that the finished runs'
 # headline has; they are derived from energy by one multiplier and rank nothing.
 

@@ -1,4 +1,12 @@
-"""Copy a study without what speaks of a person or of one machine."""
+"""Copy a study without what speaks of a person or of one machine.
+
+Redaction comes before everything else: table, contrasts and report are made from the copy, so that
+they agree with it. What a run's id and a plan's digest are made from is never touched: a spec in
+its file or in a record, and the runs of a plan.
+
+Identities are found by their form, to take them out of a bundle and to check whether one holds any;
+what is known of this very machine (its user, its name) is handed in as :class:`Known`.
+"""
 
 from __future__ import annotations
 
@@ -16,12 +24,6 @@ from typing import Any, Literal
 
 from wbcbench.bundle.document import Redaction
 from wbcbench.core.files import write_whole
-
-# What in a text speaks of a person or of one machine: found by its form, and what stands for it.
-#
-# Used twice: to take such things out of a bundle, and to look whether one holds any. Pure; what is
-# known of this very machine (its user, its name) is handed in as :class:`Known`.
-
 
 Kind = Literal[
     "path", "GPU UUID", "serial number", "user name", "host name", "address", "coordinate", "secret"
@@ -190,13 +192,6 @@ def _short_path(match: re.Match[str]) -> str:
             return "<path>/" + "/".join(parts[parts.index(start) :]) + tail
     is_home = len(parts) == 2 and parts[0] in {"home", "Users"}
     return ("<path>" if is_home else f"<path>/{parts[-1]}") + tail
-
-
-# Copy a study without what speaks of a person or of one machine.
-#
-# Redaction comes before everything else: table, contrasts and report are made from the copy, so
-# that they agree with it. What a run's id and a plan's digest are made from is never touched: a
-# spec in its file or in a record, and the runs of a plan.
 
 
 # In JSON, words with none of these are values of this program's own, such as "adam".

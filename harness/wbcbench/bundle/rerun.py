@@ -1,4 +1,10 @@
-"""Set a bundle's study up again, or train its runs again and compare."""
+"""Set a bundle's study up again, or train its runs again and compare.
+
+The bundle tells what was asked; meters and boards are those of this machine. Accuracy may differ by
+as much as another seed makes it differ; joules are compared on the same model of GPU alone. Only
+what is needed to run a study is taken (plan, settings, lock, list of images, source), nothing of
+its results.
+"""
 
 from __future__ import annotations
 
@@ -23,12 +29,6 @@ from wbcbench.core.text import human_energy, human_share
 from wbcbench.run.live_state import Say
 from wbcbench.study import limits, plan
 from wbcbench.table import row
-
-# Train runs of a bundle again, as they were asked, and say how what comes out compares.
-#
-# The bundle tells what was asked; meters and boards are those of this machine. Accuracy may differ
-# by as much as another seed makes it differ; joules are compared on the same model of GPU alone.
-
 
 SEEDS = 2.0
 """Standard deviations between seeds that count as the same accuracy."""
@@ -211,12 +211,6 @@ def _energy(said: RunRecord, found: RunRecord) -> tuple[str, Sameness]:
         f"Energy {sameness}: {human_energy(one_j)} there, {human_energy(other_j)} here.",
         sameness,
     )
-
-
-# Set a bundle's study up again in an empty folder, ready for `wbcbench sweep`.
-#
-# Only what is needed to run it is taken: the plan, the settings, the lock, the list of images, the
-# source. Nothing of the results, so that what is measured again is new.
 
 
 STEPS = "STEPS.md"

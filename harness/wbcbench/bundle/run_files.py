@@ -1,4 +1,8 @@
-"""A run's files in a bundle: what is copied, and two more for other readers."""
+"""A run's files in a bundle: what is copied, and two more for other readers.
+
+The two other files, phases and a BoAmps report, say what the record says in other words; a verifier
+makes them again.
+"""
 
 from __future__ import annotations
 
@@ -19,11 +23,6 @@ from wbcbench.core.run_folder import study_runs
 from wbcbench.core.trace import Domain
 from wbcbench.core.units import kwh_from_j
 from wbcbench.table.view import Run
-
-# Two files a run for readers who do not have this program: its phases, and a BoAmps report.
-#
-# Both say what the record says, in other words; a verifier makes them again.
-
 
 _BOAMPS = "https://github.com/Boavizta/BoAmps/tree/main/model"
 _BITS = {"float32": "fp32", "mixed_float16": "fp16", "mixed_bfloat16": "b16"}
@@ -154,9 +153,6 @@ def _known(**fields: Any) -> dict[str, Any]:
     """The fields that are known; that schema has no null."""
     kept: Mapping[str, Any] = {name: value for name, value in fields.items() if value is not None}
     return dict(kept)
-
-
-# A study's files into the bundle: what a run leaves behind, and nothing else that lies about.
 
 
 _OF_RUN = (

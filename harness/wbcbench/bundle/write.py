@@ -252,9 +252,6 @@ def _unwritable(beside: Path, error: OSError) -> UsageError:
     )
 
 
-# What `submit` says when it is done: what was taken out, where the bundle is, what it holds.
-
-
 def as_lines(made: Written) -> Iterator[str]:
     """For a terminal."""
     yield _redacted(made.submission)

@@ -21,9 +21,6 @@ from wbcbench.stats.intervals import LEAST_FOR_BOOTSTRAP, LEAST_FOR_T
 from wbcbench.stats.tests import least_blocks, p_floor
 from wbcbench.table.view import Run
 
-# Runs → one ``Comparison``: the protocol, in its order.
-
-
 _MACHINE = ("host_id", "gpu_name", "driver_version", "cpu_model", "tensorflow_version")
 
 
@@ -79,9 +76,6 @@ def _notes(
         *notes(ready.design, ready.blocks, found, settings),
         *about_photographs(answers, ready.metrics),
     )
-
-
-# What a reader must be told in words: above all, what cannot be shown.
 
 
 _NAMED = {

@@ -16,8 +16,6 @@ from wbcbench.core.text import printable
 from wbcbench.stats.intervals import LEAST_FOR_T, share_interval, t_interval
 from wbcbench.table.view import Run
 
-# One check of a claim, gathered over a study: an estimate with its interval, and where it lies.
-
 
 class Judgement(StrEnum):
     """What runs say of a claim."""
@@ -181,9 +179,6 @@ def _by_photograph(check: Check, chosen: Sequence[Run]) -> tuple[float, float] |
     return sum(low for low, _ in found) / len(found), sum(high for _, high in found) / len(found)
 
 
-# The checks of a claim put together, and what keeps a study from speaking of it at all.
-
-
 @dataclass(frozen=True, slots=True)
 class ClaimResult:
     """A claim and what a study says of it.
@@ -232,9 +227,6 @@ def _unfit(claim: Claim, study: Sequence[Run]) -> str:
     if needs.gpu and any(needs.gpu not in name for name in names):
         return f"needs a {needs.gpu}; these runs used {', '.join(sorted(names))}"
     return ""
-
-
-# Judged claims in words, and as plain values.
 
 
 SCHEMA = "wbcbench.claims/1"

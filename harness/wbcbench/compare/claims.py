@@ -17,9 +17,6 @@ from wbcbench.core.record import Epoch, RunRecord
 from wbcbench.core.window import TRAIN
 from wbcbench.energy.metrics import mean_known
 
-# Claims as data: ``experiments/claims.toml`` → ``Claim``.
-
-
 FILE = Path("experiments") / "claims.toml"
 
 Kind = Literal["difference", "share", "region"]
@@ -136,8 +133,6 @@ def _require_whole(path: Path, claim: str, check: Check) -> None:
         )
 
 
-# What is read off one run to test a claim; ``None`` where the run cannot say.
-#
 # Accuracies of training are Keras': running means over the epoch, dropout active, so that with
 # dropout they lie below what the same weights would reach without it.
 

@@ -1,4 +1,18 @@
-"""What is compared with what: configurations, complete blocks, planned contrasts."""
+"""What is compared with what: configurations, complete blocks, planned contrasts.
+
+Contrasts are fixed by the configurations alone, before any number is seen. Two factors with two
+levels each, all four combinations present: the primary family is the two factors and their
+interaction, and the six pairs are secondary. Any other set: each against the baseline is primary,
+the remaining pairs are secondary. Several studies: each configuration of a later study against the
+same one of the first.
+
+So are the blocks: a complete block is one seed with every configuration once, all of them valid. A
+run that failed, was interrupted, is invalid or lacks a metric that is compared makes its block
+incomplete, and the block is left out whole. No run is left out for its value. A block that was
+repeated counts by its first complete attempt; inside an attempt, a run that was carried out again
+because it was interrupted or failed counts by its first valid carrying-out. Runs of no plan have no
+block to repeat: there each repeat is an attempt.
+"""
 
 from __future__ import annotations
 
@@ -14,14 +28,6 @@ from wbcbench.core.spec import RunSpec
 from wbcbench.registry import VARIANTS, load_part
 from wbcbench.stats.tests import FIRST, INTERACTION, SECOND, Weights, pair
 from wbcbench.table.view import Run
-
-# Which contrasts a comparison makes, from the arms alone: fixed before any number is seen.
-#
-# Two factors with two levels each, all four combinations present: the primary family is the two
-# factors and their interaction, and the six pairs of arms are secondary. Any other set of arms:
-# each arm against the baseline is primary, the remaining pairs are secondary. Several studies: each
-# arm of a later study against the same arm of the first.
-
 
 Family = Literal["primary", "secondary"]
 
@@ -150,9 +156,6 @@ def _pairwise(
     arms: Sequence[Configuration], pairs: Sequence[tuple[int, int]], family: Family = "secondary"
 ) -> list[Contrast]:
     return [Contrast(arms[i].label, arms[j].label, family, pair(i, j, len(arms))) for i, j in pairs]
-
-
-# What is compared with what: a variant with its settings; factors are what differs.
 
 
 Level = str | float | bool | None
@@ -295,17 +298,6 @@ def _configuration(study: str, spec: RunSpec, factors: Mapping[str, Level]) -> C
     settings = [f"{name}={factors[name]}" for name in factors if name in TREATMENTS]
     words = [f"{study}:{spec.variant}" if study else spec.variant, *settings]
     return Configuration(" ".join(words), study, factors)
-
-
-# Complete blocks: one seed with every arm once, all of them valid. Others are counted, not used.
-#
-# The rule is fixed before anybody looks at a number: a run that failed, was interrupted, is invalid
-# or lacks a metric that is compared makes its block incomplete, and the block is left out whole. No
-# run is left out for its value. A block that was repeated counts by its first complete attempt.
-#
-# Inside an attempt, a run that was carried out again because it was interrupted or failed counts by
-# its first valid carrying-out. Runs of no plan have no block to repeat: there each repeat is an
-# attempt.
 
 
 Place = tuple[int, int]

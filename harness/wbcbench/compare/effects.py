@@ -49,9 +49,6 @@ from wbcbench.stats.tests import (
 )
 from wbcbench.table.view import Run
 
-# Contrasts of metrics: estimate, interval, exact test, correction, equivalence, finding.
-
-
 Floats = NDArray[np.float64]
 
 
@@ -197,9 +194,6 @@ def _split(
     )
 
 
-# Limits: is each candidate within what was allowed, beyond it, or can nobody tell yet?
-
-
 def judged(
     design: ComparisonDesign, blocks: Blocks, settings: Settings, statuses: Mapping[str, str]
 ) -> tuple[GateResult, ...]:
@@ -233,8 +227,6 @@ def _judged(
     return GateResult(gate, candidate, baseline, told, outcome, more, status)
 
 
-# The test set's own error: what the predictions say when photographs are drawn anew.
-#
 # A seed interval says how much the runs differ. It says nothing about the few photographs the test
 # set was made from, which are the same for every run; that is what is worked out here.
 
@@ -360,9 +352,6 @@ def read_predictions(path: Path) -> ImageAnswers:
         photographs=np.asarray([-1 if p is None else p for p in photographs], dtype=np.int64),
         seen=np.asarray(table["seen_in_train"].to_pylist(), dtype=np.bool_),
     )
-
-
-# Each arm by itself: means with both their errors, the cost of the target, the front.
 
 
 _UNCERTAINTY = "headline_uncertainty_train_j"

@@ -23,9 +23,6 @@ from wbcbench.core.trace import Origin
 from wbcbench.table.column import Cell
 from wbcbench.table.view import ABSENT, Run
 
-# May these runs stand in one comparison? If not, the first field that differs is named.
-
-
 ALWAYS = ("schema_version", "synthetic", "dataset_id", "dataset_sha256", "n_test")
 ENERGY = ("headline_status", "headline_domain", "headline_method")
 MACHINE = (
@@ -113,9 +110,6 @@ def _runs(count: int) -> str:
     return "1 run" if count == 1 else f"{count} runs"
 
 
-# Which joules may be compared: measured ones, unless others are asked for by name.
-
-
 _PARTS = {"gpu": "GPU board", "cpu": "processor", "system": "whole machine"}
 
 
@@ -174,9 +168,6 @@ def status_of(metric: Metric, runs: Sequence[Run], least_trust: Origin) -> str:
 
 def _trusted(status: str, least_trust: Origin) -> bool:
     return Origin(status).rank <= least_trust.rank
-
-
-# Before any number is worked out: which arms, which metrics, which runs, which blocks.
 
 
 @dataclass(frozen=True, slots=True)

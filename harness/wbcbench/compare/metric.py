@@ -12,9 +12,6 @@ from wbcbench.core.trace import Origin
 from wbcbench.stats.intervals import Method
 from wbcbench.table import COLUMNS
 
-# What a column of the results table is when it is compared: a ratio, a share or a plain number.
-
-
 Scale = Literal["ratio", "share", "plain"]
 
 ACCURACY = "balanced_accuracy"
@@ -104,9 +101,6 @@ def metric(name: str) -> Metric:
     if name.endswith(_RATIO_ENDINGS):
         return Metric(name, "ratio", lower_is_better=True)
     return Metric(name, "plain", lower_is_better=True)
-
-
-# What may be chosen about a comparison; the defaults are the protocol's.
 
 
 GRAMMAR = (

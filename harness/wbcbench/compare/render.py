@@ -20,8 +20,6 @@ from wbcbench.core.files import aligned, latex, latex_text, markdown
 from wbcbench.core.text import UNKNOWN, human_duration, human_energy, printable
 from wbcbench.stats.intervals import Interval
 
-# A comparison as headed tables of words; the ways to set them know nothing of energy.
-
 
 @dataclass(frozen=True, slots=True)
 class ComparisonTable:
@@ -231,9 +229,6 @@ def _gates(found: Comparison) -> ComparisonTable:
     return ComparisonTable("Gates", ("Candidate", "fails if", "verdict", "95 % interval"), rows)
 
 
-# A comparison for people: plain text, GitHub's Markdown, or LaTeX.
-
-
 def as_text(found: Comparison) -> str:
     """Tables padded for a terminal."""
     blocks = [headline(found)]
@@ -267,9 +262,6 @@ def _said(found: Comparison) -> list[str]:
 def _latex(each: ComparisonTable) -> str:
     below = "".join(f"\n\n{latex_text(line)}." for line in each.below)
     return f"% {each.title}\n{latex(each.headings, each.rows)}{below}"
-
-
-# Differences and their intervals as people read them.
 
 
 _MOST_DIGITS = 4

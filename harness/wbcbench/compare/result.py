@@ -18,8 +18,6 @@ from wbcbench.stats.intervals import Interval
 from wbcbench.stats.tests import GateOutcome
 from wbcbench.table.column import Cell
 
-# What a comparison hands back. Differences are in the metric's unit: per cent, or pp.
-
 
 class ContrastResult(StrEnum):
     """What a contrast shows. There is no "same" for want of a difference."""
@@ -219,9 +217,6 @@ class Comparison:
     same_images: tuple[SameImages, ...]
     gates: tuple[GateResult, ...]
     notes: tuple[str, ...]
-
-
-# A comparison for programs: one JSON document, or ``contrasts.csv``; nothing is rounded.
 
 
 SCHEMA = "wbcbench.compare/1"

@@ -1,4 +1,7 @@
-"""What a board did besides drawing power: samples, their summary for one window, PCI bus ids."""
+"""What a board did besides drawing power: samples, their summary for one window, PCI bus ids.
+
+What is too hot, or whose process is a foreign one, is for ``energy.checks`` to judge.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +13,6 @@ from statistics import fmean
 from typing import Any
 
 from wbcbench.core.window import Window
-
-# What a board did besides drawing power: rows of a log, and their summary for one window; pure.
-#
-# Knows nothing of the driver (see ``power.nvml``), and nothing of what is too hot or whose
-# process is a foreign one (see ``energy.checks``).
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,9 +174,6 @@ def _mean(values: Iterable[float | None]) -> float | None:
 def _most(values: Iterable[float | None]) -> int | None:
     known = _known(values)
     return int(max(known)) if known else None
-
-
-# PCI bus ids, which NVML and CUDA spell differently; pure.
 
 
 def same_bus(left: str, right: str) -> bool:

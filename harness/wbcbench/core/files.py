@@ -1,4 +1,8 @@
-"""Files written whole or not at all, and tables as CSV, Markdown and LaTeX."""
+"""Files written whole or not at all, and tables as CSV, Markdown and LaTeX.
+
+Temporary file in the same folder → fsync → rename → fsync of the folder: whoever reads the name
+finds the old content or the new one, also after a power cut or on a full disk.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +12,6 @@ import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-
-# Write a file whole or not at all.
-#
-# Temporary file in the same folder → fsync → rename → fsync of the folder: whoever reads the name
-# finds the old content or the new one, also after a power cut or on a full disk.
-
 
 _NO_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK})  # as on FAT, SMB
 
@@ -71,9 +69,6 @@ def sync_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-# Headings and rows of words, set for a terminal, as Markdown or as LaTeX; pure text.
 
 
 _LATEX = {

@@ -1,4 +1,11 @@
-"""What came of a run, as plain values: its record, what was attached, how good its numbers are."""
+"""What came of a run, as plain values: its record, what was attached, how good its numbers are.
+
+A record holds what was read and seen; energy above idle, carbon and statistics are derived from it
+each time they are needed. An old record under ``tests/formats/`` must load for ever.
+
+A record is never written twice. An attachment stands beside it, and reading the run puts the two
+together; the run's verdict stays the one its own meters gave it.
+"""
 
 from __future__ import annotations
 
@@ -17,14 +24,6 @@ from wbcbench.core.quality import Caution, Verdict
 from wbcbench.core.spec import RunSpec
 from wbcbench.core.trace import Channel
 from wbcbench.core.window import Window, WindowEnergy
-
-# What a run leaves behind: ``RunRecord`` and its parts, to JSON and back.
-#
-# A record holds what was read and seen; net energy, carbon and statistics are derived from it each
-# time they are needed. Schema history (an old record under ``tests/formats/`` must load for ever):
-#
-#     1.0   the first
-
 
 SCHEMA = "1.0"
 
@@ -286,12 +285,6 @@ def _finite(value: JsonValue) -> JsonValue:
     return value
 
 
-# What was attached to a finished run: an external meter's channel, its joules and its doubts.
-#
-# A record is never written twice. An attachment stands beside it, and reading the run puts the two
-# together; the run's verdict stays the one its own meters gave it.
-
-
 ATTACHMENT_SCHEMA = "1.0"
 
 
@@ -354,9 +347,6 @@ def merged(record: RunRecord, attachment: Attachment) -> RunRecord:
         budgets=(*record.budgets, *attachment.budgets),
         cautions=(*record.cautions, *attachment.cautions),
     )
-
-
-# How good a number is, as plain values: its budget, how two readings agree, what a probe saw.
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,21 @@
-"""One run's folder: the only module that knows its file names, and how a folder appears whole."""
+"""One run's folder: the only module that knows its file names, and how a folder appears whole.
+
+    results/<study>/<run_id>/
+        spec.json            what was asked
+        state.json           who submitted the run, and which process carries it out
+        local.json           where the images lie on this machine, and the like
+        began.json           under which circumstances
+        channels.json        what the traces hold
+        trace/<meter>.csv    every poll, appended and flushed as it happens
+        telemetry/<gpu>.csv  every look at a board: heat, clocks, throttling, load, processes
+        marks.jsonl          every message of the trainer, synced to disk at each edge
+        record.json          what came of it; its presence alone says the run is accounted for
+        attached.json        an external meter's joules, added later, and attached/ its polls
+        epochs.csv  predictions.parquet  log.txt  tb/
+
+A folder appears whole and is one run's alone. Without a record it is a run that waits, is going
+on, or was left by its runner; ``core.run_condition`` tells which.
+"""
 
 from __future__ import annotations
 
@@ -33,24 +50,6 @@ from wbcbench.core.record import (
 from wbcbench.core.run_state import Liveness, RunState, submitted, this_process, token_liveness
 from wbcbench.core.spec import RunSpec
 from wbcbench.core.trace import Channel, Trace
-
-# One run's folder: the only module that knows file names.
-#
-#     results/<study>/<run_id>/
-#         spec.json            what was asked
-#         state.json           who submitted the run, and which process carries it out
-#         local.json           where the images lie on this machine, and the like
-#         began.json           under which circumstances
-#         channels.json        what the traces hold
-#         trace/<meter>.csv    every poll, appended and flushed as it happens
-#         telemetry/<gpu>.csv  every look at a board: heat, clocks, throttling, load, processes
-#         marks.jsonl          every message of the trainer, synced to disk at each edge
-#         record.json          what came of it; its presence alone says the run is accounted for
-#         attached.json        an external meter's joules, added later, and attached/ its polls
-#         epochs.csv  predictions.parquet  log.txt  tb/
-#
-# A folder appears whole and is one run's alone. Without a record it is a run that waits, is going
-# on, or was left by its runner; ``core.run_condition`` tells which.
 
 
 @dataclass(frozen=True, slots=True)
@@ -358,9 +357,6 @@ def parse_lines(lines: Iterator[str]) -> Iterator[dict[str, Any]]:
             yield message
 
 
-# Polls as text: ``t_s,<channel>,…``, one line a poll; an empty cell is a failed read.
-
-
 def read_trace(path: Path, channels: Mapping[str, Channel]) -> list[Trace]:
     """Every channel of a file that ``channels`` knows; a last line torn by a kill is left out."""
     lines = path.read_text(encoding="ascii", errors="replace").split("\n")
@@ -390,9 +386,7 @@ def _numbers(line: str) -> list[float | None]:
     return cells if cells[0] is not None else []
 
 
-# A folder that appears whole, for its maker alone; and what a killed maker left.
-#
-# The folder is made under a name that says which process makes it, and renamed when it is whole. A
+# A folder is made under a name that says which process makes it, and renamed when it is whole. A
 # rename onto a folder that holds something fails, so that of two makers one gets the name.
 
 
@@ -442,9 +436,6 @@ def remove_left_behind(parent: Path) -> list[Path]:
     return unknown
 
 
-# Small JSON files of a run's folder, read as the dataclasses that they hold.
-
-
 T = TypeVar("T")
 
 
@@ -469,9 +460,6 @@ def read_json(path: Path, kind: type[T]) -> T:
 @cache
 def _adapter(kind: Any) -> TypeAdapter[Any]:
     return TypeAdapter(kind)
-
-
-# What a run must know of this machine and what is no part of its identity.
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,13 @@
-"""How far a run is, and which process carries it out, so that it can be recognised later."""
+"""How far a run is, and which process carries it out, so that it can be recognised later.
+
+``submitted`` says who asked for the run, where and when; ``running`` says which process carries it
+out. The record (done, failed, interrupted) is the end. Each step is written whole.
+
+A process id alone says nothing: it is used again, it means another process in a container, and a
+results folder may be shared by machines. So it is kept with the host, the boot, the namespace and
+the moment at which the process started. Only what is proven counts: a process that cannot be seen
+from here is neither alive nor gone.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +21,6 @@ from enum import StrEnum
 from pathlib import Path
 
 from wbcbench.core.window import utc_now
-
-# How far a run is: submitted → running → its record. Kept in ``state.json`` from the first byte.
-#
-# ``submitted`` says who asked for the run, where and when; ``running`` says which process carries
-# it out. The record (done, failed, interrupted) is the end. Each step is written whole.
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,14 +58,6 @@ def _user() -> str:
         return getpass.getuser()
     except (KeyError, OSError):  # a container may know no name for its user
         return "unknown"
-
-
-# A process that can be recognised later: whether it is alive, gone, or out of sight.
-#
-# A process id alone says nothing: it is used again, it means another process in a container, and a
-# results folder may be shared by machines. So it is kept with the host, the boot, the namespace and
-# the moment at which the process started. Only what is proven counts: a process that cannot be seen
-# from here is neither alive nor gone.
 
 
 _SALT = "wbcbench-machine-1"

@@ -1,4 +1,9 @@
-"""Numbers and formulas as people read them, and the width of their terminal."""
+"""Numbers and formulas as people read them, and the width of their terminal.
+
+Units scale themselves; files and code keep J, s, W. Every function turns ``None`` and what is not
+finite into ``unknown``, never into zero. Numbers keep three significant digits, for no meter here
+knows a fourth.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +14,6 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-# Quantities as people read them: units scale themselves; files and code keep J, s, W.
-#
-# Every function turns ``None`` and what is not finite into ``unknown``, never into zero. Numbers
-# keep three significant digits, for no meter here knows a fourth.
-
 
 UNKNOWN = "unknown"
 
@@ -105,8 +104,6 @@ def _three_digits(value: float) -> str:
     return f"{value:.{min(max(3 - before_point, 0), 6)}f}"
 
 
-# Text in a CSV cell that a spreadsheet would take for a formula, made harmless and back.
-#
 # A spreadsheet carries out a cell that begins with ``=``, ``+``, ``-``, ``@``, a tab or a line
 # break (OWASP, "CSV Injection"). Such *text* gets an apostrophe in front; numbers stay as they are.
 # The rule can be undone, so that reading gives the same text.
@@ -123,9 +120,6 @@ def safe_text(text: str) -> str:
 def original_text(text: str) -> str:
     """The text that :func:`safe_text` made this from."""
     return text[1:] if text.startswith("'") and _DANGEROUS.match(text) else text
-
-
-# Standard output as a place for tables: as wide as the terminal, or as wide as needed if piped.
 
 
 # Wide enough that no table is ever folded in a file.

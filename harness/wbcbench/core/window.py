@@ -1,4 +1,18 @@
-"""Windows: named spans of the monotonic clock, their names and joules, and that clock."""
+"""Windows: named spans of the monotonic clock, their names and joules, and that clock.
+
+The names are part of the format: they stand in marks, records and tables.
+
+    idle_cold     nothing of the run is on the board yet
+    startup       from the trainer's start to a network in memory
+    idle_context  the device's context is held, nothing is computed
+    warmup        steps whose effect is undone
+    train         all training steps and validation passes
+    epoch-3       the training steps of one epoch, in ``train``
+    validate-3    the validation pass after them, in ``train``
+    evaluate      one pass over TEST
+    infer-b64     inference in batches of 64
+    idle_post     the trainer has ended
+"""
 
 from __future__ import annotations
 
@@ -6,22 +20,6 @@ import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
-
-# Names of the windows of a run, and what a name says of its window; no other module spells one.
-#
-# The names are part of the format: they stand in marks, records and tables.
-#
-#     idle_cold     nothing of the run is on the board yet
-#     startup       from the trainer's start to a network in memory
-#     idle_context  the device's context is held, nothing is computed
-#     warmup        steps whose effect is undone
-#     train         all training steps and validation passes
-#     epoch-3       the training steps of one epoch, in ``train``
-#     validate-3    the validation pass after them, in ``train``
-#     evaluate      one pass over TEST
-#     infer-b64     inference in batches of 64
-#     idle_post     the trainer has ended
-
 
 STARTUP = "startup"
 WARMUP = "warmup"
@@ -131,9 +129,7 @@ class WindowEnergy:
     reason: str = ""
 
 
-# The monotonic clock, handed in where time matters so that tests can hand in their own.
-#
-# ``CLOCK_MONOTONIC`` is shared by all processes of a machine, so the watcher and the trainer stamp
+# ``CLOCK_MONOTONIC`` is shared by all processes of a machine, so the recorder and the trainer stamp
 # on one time axis. The wall clock is read once a run, for provenance; it never enters a duration.
 
 

@@ -36,9 +36,6 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-# From a folder of images to a :class:`~wbcbench.data.dataset.Dataset`, through the cache.
-
-
 _log = logging.getLogger(__name__)
 _NAMED_IN_MESSAGE = 10
 _LARGEST_SIDE_PX = 4096
@@ -219,13 +216,11 @@ def _image_set(listing: FolderListing, split: str, pixels: NDArray[np.uint8]) ->
     )
 
 
-# Decoded images and what is known of them, kept between runs.
-#
-# ``listings/<fingerprint>.json`` remembers what a folder held when it had that fingerprint;
-# ``pixels/<digest>-<size>px-<how>.npy`` holds the decoded images of a content. Files are
-# written under another name and renamed, so a reader finds a whole file or none, and two processes
-# may fill the cache at once. Nothing read from here is believed: a file whose checksum differs
-# counts as absent and is made again. Deleting the folder loses nothing but time.
+# The cache: ``listings/<fingerprint>.json`` remembers what a folder held when it had that
+# fingerprint; ``pixels/<digest>-<size>px-<how>.npy`` holds the decoded images of a content. Files
+# are written under another name and renamed, so a reader finds a whole file or none, and two
+# processes may fill the cache at once. Nothing read from here is believed: a file whose checksum
+# differs counts as absent and is made again. Deleting the folder loses nothing but time.
 
 
 READER = "rgb-linear-v2"
@@ -348,10 +343,8 @@ def _columns(listing: FolderListing) -> dict[str, object]:
     return {field.name: getattr(listing, field.name) for field in fields(listing)}
 
 
-# One array of images in one ``.npy`` file: written block by block, checked and mapped on reading.
-#
-# Each block has a CRC-32 that the caller keeps elsewhere. A file whose bytes differ in any way from
-# what was written is an error on reading, never other pixels.
+# One ``.npy`` file of images is written block by block. Each block has a CRC-32 that the caller
+# keeps elsewhere: a file whose bytes differ in any way is an error on reading, never other pixels.
 
 
 Shape = tuple[int, int, int, int]

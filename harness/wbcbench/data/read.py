@@ -1,4 +1,8 @@
-"""Image folders: their layout, their files read and decoded, damage found, one digest of it all."""
+"""Image folders: their layout, their files read and decoded, damage found, one digest of it all.
+
+Each file is read once, hashed, checked and decoded, on all cores at once: OpenCV and hashlib
+release the interpreter's lock while they work, so threads are enough.
+"""
 
 from __future__ import annotations
 
@@ -19,11 +23,6 @@ from wbcbench.data.dataset import CLASSES, LOADED_SPLITS
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-
-# Files to pixels: each file is read once, hashed, checked and decoded, on all cores at once.
-#
-# OpenCV and hashlib release the interpreter's lock while they work, so threads are enough.
-
 
 _FILES_A_BLOCK = 32
 _READ_ONLY = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
@@ -204,12 +203,10 @@ def _decode(data: bytes, sha256: str, out: NDArray[np.uint8]) -> ImageFacts:
     return ImageFacts(sha256, None, height, width, read_synthetic_version(data))
 
 
-# What can be said of a JPEG file from its bytes alone: is it one, is it whole, who made it.
-#
-# Markers are those of ITU-T T.81, annex B: SOI opens the file, SOS opens a scan, EOI closes the
-# file. Inside a scan a 0xFF byte is always followed by 0x00 or a restart marker, so an EOI after
-# the last SOS is a real one. Some decoders fill the missing part of a cut file with grey and say
-# nothing; this is why the end is looked for here.
+# Markers of a JPEG are those of ITU-T T.81, annex B: SOI opens the file, SOS opens a scan, EOI
+# closes the file. Inside a scan a 0xFF byte is always followed by 0x00 or a restart marker, so an
+# EOI after the last SOS is a real one. Some decoders fill the missing part of a cut file with grey
+# and say nothing; this is why the end is checked here.
 
 
 _SOI, _SOS, _EOI = b"\xff\xd8\xff", b"\xff\xda", b"\xff\xd9"
@@ -250,9 +247,6 @@ def read_synthetic_version(data: bytes) -> int | None:
     """Return the generator version that a synthetic image carries, ``None`` for other images."""
     found = _SYNTHETIC.search(data, 0, 128)
     return int(found[1]) if found else None
-
-
-# Where the images of a data set lie, and a cheap way to tell that none of them changed.
 
 
 PHOTOGRAPH_TABLE = "image_to_original.csv"
@@ -404,9 +398,6 @@ def _way_out() -> str:
         "Give the folder of the Kaggle set with --data or WBCBENCH_DATA, get it with "
         "`wbcbench data fetch`, or give neither to use the synthetic cells."
     )
-
-
-# The digest that names a data set, and the name that follows from it.
 
 
 PUBLISHED_ID = "bccd-kaggle"

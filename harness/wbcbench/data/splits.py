@@ -1,4 +1,16 @@
-"""Splits of the images by photograph, and which image came from which photograph."""
+"""Splits of the images by photograph, and which image came from which photograph.
+
+Images of one photograph are near copies of each other (15–157 in the published set). A random split
+of images puts copies of almost every validation image into training, and its validation accuracy is
+fiction. See harness/decisions/0011-validation-by-photograph.md.
+
+The published set is augmented: 348 labelled photographs became 12,444 images, and nothing in the
+file names says which. ``tables/image_to_original.csv.gz`` says so for each image, found by aligning
+every image with every photograph (lowest correlation 0.98); ``tables/original_groups.csv.gz`` lists
+the photographs. Images are looked up by content, so renamed and moved copies are recognised.
+Another data set may bring a table of the same columns, ``image_to_original.csv``, beside its TRAIN
+and TEST.
+"""
 
 from __future__ import annotations
 
@@ -20,12 +32,6 @@ from wbcbench.data.read import PHOTOGRAPH_TABLE
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-
-# The validation split of TRAIN: by photograph, so that no photograph is on both sides.
-#
-# Images of one photograph are near copies of each other (15–157 in the published set). A random
-# split of images puts copies of almost every validation image into training, and its validation
-# accuracy is fiction. See harness/decisions/0011-validation-by-photograph.md.
 
 
 def split_validation(
@@ -108,16 +114,6 @@ def _hold_out(
         taken += 1
     at_least = min(1, len(order) - 1)
     return set(order[: min(max(taken, at_least), max(len(order) - 1, 0))])
-
-
-# Which photograph each image was made from: facts about the pixels, kept in two tables.
-#
-# The published set is augmented: 348 labelled photographs became 12,444 images, and nothing in the
-# file names says which. ``tables/image_to_original.csv.gz`` says so for each image, found by
-# aligning every image with every photograph (lowest correlation 0.98);
-# ``tables/original_groups.csv.gz`` lists the photographs. Images are looked up by content, so
-# renamed and moved copies are recognised. Another data set may bring a table of the same columns,
-# ``image_to_original.csv``, beside its TRAIN and TEST.
 
 
 COLUMNS = ("split", "class", "file", "sha256", "original_id", "group_id", "cell_seen_in_train")

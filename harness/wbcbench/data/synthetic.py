@@ -1,4 +1,9 @@
-"""Synthetic blood cells: drawn smears and cells, augmented like the published set, as a folder."""
+"""Synthetic blood cells: drawn smears and cells, augmented like the published set, as a folder.
+
+What tells the classes apart is what tells them apart under a microscope, simplified: the shape of
+the nucleus and the granules around it. Size, stain and outline vary more within a class than
+between classes, so that no single colour or count of dark pixels gives the label away.
+"""
 
 from __future__ import annotations
 
@@ -23,13 +28,6 @@ from wbcbench.data.splits import COLUMNS
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-
-# One stained white blood cell: nucleus, cytoplasm and granules, by class.
-#
-# What tells the classes apart is what tells them apart under a microscope, simplified: the shape of
-# the nucleus and the granules around it. Size, stain and outline vary more within a class than
-# between classes, so that no single colour or count of dark pixels gives the label away.
-
 
 Rng = np.random.Generator
 Colour = tuple[float, float, float]
@@ -219,9 +217,6 @@ _KINDS = (
 """In the order of the classes: eosinophil, lymphocyte, monocyte, neutrophil."""
 
 
-# A photograph of a stained smear: background, red cells, one white cell, and the camera.
-
-
 WIDTH, HEIGHT = 320, 240
 """Size of the published images in pixels."""
 
@@ -292,11 +287,6 @@ def _expose(photograph: NDArray[np.uint8], rng: Rng) -> NDArray[np.uint8]:
     return taken
 
 
-# Copies of a photograph: turned, shifted, sheared and flipped, black where nothing was taken.
-#
-# The published images were made from their photographs in this way.
-
-
 _LARGEST_TURN_DEG = 20.0
 _LARGEST_SHIFT = 0.08
 _LARGEST_SHEAR = 0.12
@@ -321,9 +311,6 @@ def _movement(rng: Rng, width: int, height: int) -> NDArray[np.float64]:
     middle = np.array([width, height]) / 2
     shift = rng.uniform(-_LARGEST_SHIFT, _LARGEST_SHIFT, 2) * (width, height)
     return np.column_stack([linear, middle - linear @ middle + shift])
-
-
-# From a recipe to a folder of synthetic cells, with the layout of the published set.
 
 
 GENERATOR_VERSION = 1

@@ -1,4 +1,8 @@
-"""What can be measured on this machine, why not, and what would fix it; nothing is changed."""
+"""What can be measured on this machine, why not, and what would fix it; nothing is changed.
+
+One file a group of checks, each ``check(facts) -> Iterator[Line]``. To add one: a file here and a
+line in ``registry.CHECKUPS``.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +17,6 @@ from wbcbench.core.record import AbsentMeter, SensorCard
 from wbcbench.core.trace import Channel, Domain, Origin
 from wbcbench.energy.source import speakers
 from wbcbench.measure.spans import Recorded, Span
-
-# What can be measured on this machine, why not, and what would fix it; nothing is changed.
-#
-# One file a group of checks, each ``check(facts) -> Iterator[Line]``. To add one: a file here and a
-# line in ``catalog.CHECKUPS``.
 
 
 class State(StrEnum):
@@ -95,9 +94,6 @@ def examine(facts: Facts, names: Sequence[str] = ()) -> tuple[Group, ...]:
 def count(groups: Iterable[Group], state: State) -> int:
     """How many lines are in a state."""
     return sum(line.state is state for group in groups for line in group.lines)
-
-
-# ``--require gpu=measured``: whether a part of the machine is read as well as was asked.
 
 
 ABSENT = "absent"

@@ -211,9 +211,6 @@ def _unit(card: SensorCard) -> str:
     return "J" if card.kind_guess == "counter" else "W"
 
 
-# Which headline a report from this machine will carry, in words.
-
-
 _PARTS = {Domain.GPU: "GPU board", Domain.CPU: "CPU packages", Domain.SYSTEM: "whole machine"}
 _STATUS = {
     Origin.MEASURED: "measured",

@@ -124,9 +124,6 @@ def governor(root: Path) -> Iterator[Line]:
     )
 
 
-# A few quiet seconds of every meter that works here, for the groups to look at.
-
-
 LOOK_S = 3.0
 
 
@@ -183,14 +180,12 @@ def _reason(name: str, asked: Asked) -> str:
     return "it did not begin just now; try again"
 
 
-# What sampling costs: a fixed piece of work with the sampler on and off, in turns; pure CPU.
-#
-# Each pair holds the work once with and once without, in an order drawn for the pair, so that drift
-# of the machine falls on both alike. The cost is the mean of the differences within pairs, with a
-# 95 % t interval. The work fills every processor, for only then does sampling take time from it.
-#
-# Joules of both halves are the difference of two single readings of a counter: the sampler's own
-# trace could not tell the half without it. A meter without a measured counter has none.
+# Cost of sampling: each pair holds a fixed piece of work once with the sampler and once without, in
+# an order drawn for the pair, so that drift of the machine falls on both alike. The cost is the
+# mean of the differences within pairs, with a 95 % t interval. The work fills every processor, for
+# only then does sampling take time from it. Joules of both halves are the difference of two single
+# readings of a counter: the sampler's own trace could not tell the half without it. A meter without
+# a measured counter has none.
 
 
 PAIRS = 10

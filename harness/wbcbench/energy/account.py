@@ -1,4 +1,8 @@
-"""A run's folder → its record: messages become windows and epochs, traces become joules."""
+"""A run's folder → its record: messages become windows and epochs, traces become joules.
+
+The recorder calls this when the trainer has ended, and the finaliser when it finds a folder whose
+recorder died. Both read the same files, so a number cannot depend on who worked it out.
+"""
 
 from __future__ import annotations
 
@@ -28,10 +32,7 @@ from wbcbench.energy.appraise import Appraisal, appraise, budgets_alone, steps_a
 from wbcbench.energy.checks import Evidence, cautions
 from wbcbench.energy.thresholds import HEARTBEAT_S
 
-# A run's folder → its record: marks and traces become windows and joules.
-#
-# The watcher calls this when the trainer has ended, and the finaliser when it finds a folder whose
-# watcher died. Both read the same files, so a number cannot depend on who lived to tell it.
+T = TypeVar("T")
 
 
 def account(
@@ -149,15 +150,6 @@ def _is_synthetic(story: Story, channels: Sequence[Channel]) -> bool:
     return known_signal or bool(story.dataset and story.dataset.synthetic)
 
 
-# What a run's messages tell: windows, epochs, facts, scores and the end.
-#
-# The same reading serves the watcher (messages as they come) and the finaliser (messages found on
-# disk), so a run whose watcher was killed is told the same way.
-
-
-T = TypeVar("T")
-
-
 @dataclass
 class Story:
     """A run as told so far; grows with ``hear``."""
@@ -259,7 +251,6 @@ _LISTENERS = {
     "progress": _progress,
     "end": _end,
 }
-
 
 # Building an adapter costs milliseconds; there are six kinds.
 _adapter: Any = cache(TypeAdapter)

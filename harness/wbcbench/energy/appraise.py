@@ -1,4 +1,7 @@
-"""Everything that traces say of windows: joules, budgets, agreement, faults, the idle baseline."""
+"""Everything that traces say of windows: joules, budgets, agreement, faults, the idle baseline.
+
+The one way from readings to stated joules, for runs, for ``monitor`` and for other people's code.
+"""
 
 from __future__ import annotations
 
@@ -14,10 +17,6 @@ from wbcbench.energy.cross_check import agreements
 from wbcbench.energy.faults import Fault, faults, refused
 from wbcbench.energy.integrate import window_energy
 from wbcbench.energy.uncertainty import budget, sensor_of
-
-# Traces and windows → joules that can be stood by: refused, uncertain, reconciled.
-#
-# The one way from readings to stated joules, for runs, for ``monitor`` and for other people's code.
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,13 +64,9 @@ def telemetry(
     return [each for each in found if each is not None]
 
 
-# Validation is counted apart: the joules of ``train`` are those of its training steps alone.
-#
 # The window ``train`` reaches from the first training step to the end of the last validation pass.
 # What the passes inside it cost is in their own windows and is taken out here, so that a run with
 # more or longer validation does not look more expensive to train.
-
-
 def steps_alone(
     energies: Iterable[WindowEnergy], windows: Sequence[Window]
 ) -> tuple[WindowEnergy, ...]:
@@ -156,12 +151,8 @@ def _combined(energies: Sequence[WindowEnergy]) -> float | None:
     return math.hypot(*known) if len(known) == len(parts) else None
 
 
-# What subtracting an idle power adds to the uncertainty of net joules; pure.
-#
-# Net joules are gross joules minus the mean idle power before and after times the duration. The
-# baseline is uncertain by its own windows' uncertainty and by its drift between them.
-
-
+# Joules above idle are joules as measured minus the mean idle power before and after times the
+# duration. The baseline is uncertain by its own windows' uncertainty and by its drift between them.
 @dataclass(frozen=True, slots=True)
 class Idle:
     """Mean power of one idle window, and its half-width at 95 %."""

@@ -1,4 +1,12 @@
-"""Two readings of one part against each other, in each window."""
+"""Two readings of one part against each other, in each window.
+
+Up to 3 % is agreement, up to 10 % a warning, beyond that one of them is wrong. A difference that
+the uncertainties explain proves nothing either way, and is called that.
+
+Counter against integral is a judgement, for both are sensors of the same board. Anything against
+CodeCarbon is a cross-check: it is shown and never makes a window invalid. Which reading counts when
+one is refused is decided in ``energy.source``.
+"""
 
 from __future__ import annotations
 
@@ -14,10 +22,7 @@ from wbcbench.energy.faults import is_pair
 from wbcbench.energy.metrics import sum_if_all_known
 from wbcbench.energy.source import Speaker, is_codecarbon, speakers
 
-# Two readings of one part in one window: how far apart, and what that means; pure.
-#
-# Up to 3 % is agreement, up to 10 % a doubt, beyond that one of them is wrong. A difference that
-# the uncertainties explain proves nothing either way, and is called that.
+_Found = dict[tuple[str, str], WindowEnergy]
 
 
 def agreement(counter: WindowEnergy, integral: WindowEnergy) -> Agreement | None:
@@ -49,16 +54,6 @@ def _status(pct: float, counter: WindowEnergy, integral: WindowEnergy) -> Agreem
     if abs(pct) <= 100.0 * slack_j / integral.energy_j:
         return "cannot-tell"
     return "suspect" if abs(pct) <= thresholds.DISAGREE_PCT else "invalid"
-
-
-# Every reading of a part against every other, window by window; pure.
-#
-# Counter against integral is a judgement, for both are sensors of the same board. Anything against
-# CodeCarbon is a cross-check: it is shown and never makes a window invalid. Who speaks for a part
-# when one reading is refused is decided in one place, ``headline``.
-
-
-_Found = dict[tuple[str, str], WindowEnergy]
 
 
 def agreements(

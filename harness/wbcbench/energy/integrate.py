@@ -1,4 +1,10 @@
-"""From a trace to the joules of a window: counters unwrapped, power integrated, edges cut."""
+"""From a trace to the joules of a window: counters unwrapped, power integrated, edges cut.
+
+One rule for every sensor: a trace is a sequence of polls with their own monotonic times; the energy
+of a window is the difference of one cumulative curve at its two edges. Windows that share an edge
+therefore add up, and a sampler never has to start or stop with a window. Pure Python on purpose:
+the recorder that uses it stays small.
+"""
 
 from __future__ import annotations
 
@@ -13,18 +19,11 @@ from wbcbench.core.trace import Channel, Domain, Kind, Trace
 from wbcbench.core.window import Window, WindowEnergy
 from wbcbench.energy import thresholds
 
-# Channels and traces, and the joules of a window: pure arithmetic, no clocks, no files.
-#
-# One rule for every sensor: a trace is a sequence of polls with their own monotonic times; the
-# energy of a window is the difference of one cumulative curve at its two edges. Windows that share
-# an edge therefore add up, and a sampler never has to start or stop with a window.
-#
-# Knows nothing of how a value was read, of what a window means, or of how certain it is (see
-# ``uncertainty`` and ``verdict``). Pure Python on purpose: the watcher that uses it stays small.
-
-
 _UNWRAPPED: WeakKeyDictionary[Trace, Unwrapped] = WeakKeyDictionary()
 _CURVES: WeakKeyDictionary[Trace, EnergyCurve] = WeakKeyDictionary()
+
+# A stray reading is believed to be one when one of this many next readings takes up the count.
+_LOOK_AHEAD = 3
 
 
 def unwrapped(trace: Trace) -> Unwrapped:
@@ -141,17 +140,9 @@ def max_gap(times: Sequence[float], window: Window) -> float | None:
     return max(steps, default=None)
 
 
-# Cumulative joule counters made whole: wraps undone, stray readings dropped, resets marked.
-#
-# Plain arithmetic on lists. What tells a wrap from a reset and a step from a jump is power: more
-# joules than the part can draw in the time cannot have been drawn, whatever the counter says. One
-# failed read taken for a wrap has been seen to turn 400 J into 262,544 J.
-
-
-# A stray reading is believed to be one when one of this many next readings takes up the count.
-_LOOK_AHEAD = 3
-
-
+# What tells a wrap from a reset and a step from a jump is power: more joules than the part can draw
+# in the time cannot have been drawn, whatever the counter says. One failed read taken for a wrap
+# has been seen to turn 400 J into 262,544 J.
 @dataclass(frozen=True, slots=True)
 class Break:
     """A place where the count starts anew: what was drawn in between is unknown.
@@ -261,9 +252,6 @@ class _Walk:
         """Whether a reading soon after goes on from the last believed one."""
         following = range(odd + 1, min(odd + 1 + _LOOK_AHEAD, len(self._times_s)))
         return any(self._step_j(place) is not None for place in following)
-
-
-# Cumulative joules over time, from the power readings or the moves of a counter.
 
 
 @dataclass(frozen=True, slots=True)

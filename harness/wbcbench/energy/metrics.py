@@ -1,4 +1,7 @@
-"""Quantities that follow from joules, seconds and accuracy, and grams of CO2 equivalent."""
+"""Quantities that follow from joules, seconds and accuracy, and grams of CO2 equivalent.
+
+Unknown goes in as ``None`` and comes out as ``None``; nothing is floored and nothing is guessed.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +14,9 @@ from importlib import resources
 
 from wbcbench.core.units import kwh_from_j
 
-# What is derived from joules, seconds and accuracies: pure arithmetic on plain numbers.
-#
-# Unknown goes in as ``None`` and comes out as ``None``; nothing is floored and nothing is guessed.
-# Knows nothing of records, channels or where a number came from (see ``headline``).
+# Power usage effectiveness: what the building draws over what the machine draws. A single
+# workstation has no building to account for.
+DEFAULT_PUE = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,19 +129,10 @@ def pareto_front(points: Sequence[tuple[float | None, float | None]]) -> list[in
     return [i for _, _, i in front]
 
 
-# Grams of CO2 equivalent from joules, by an offline table of grids.
-#
 # Carbon is derived from energy and never ranks anything: for runs on one host it is one multiplier.
-# No network is asked: a look-up that fails over to another country falsifies silently. The table
+# No network is asked: a look-up that fails over to another country falsifies silently.
 # ``carbon_intensity.csv`` holds yearly means of national grids, each row with its year and source;
 # they are extracted from the data that CodeCarbon ships under the MIT licence.
-
-
-# Power usage effectiveness: what the building draws over what the machine draws. A single
-# workstation has no building to account for.
-DEFAULT_PUE = 1.0
-
-
 @dataclass(frozen=True, slots=True)
 class Intensity:
     """A grid's yearly mean.

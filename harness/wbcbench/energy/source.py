@@ -1,4 +1,10 @@
-"""Which reading counts for a part of the machine, and what a run had cost after each epoch."""
+"""Which reading counts for a part of the machine, and what a run had cost after each epoch.
+
+A *speaker* is one way of reading one part of the machine: all channels of one meter with one kind
+and one reading (both sockets, every GPU). Joules are summed over the channels of one speaker and
+never across speakers: measured and modelled joules are not added, ``system`` is not added to
+anything.
+"""
 
 from __future__ import annotations
 
@@ -12,14 +18,6 @@ from wbcbench.core.record import Epoch, RunRecord
 from wbcbench.core.trace import Channel, Domain, Kind, Origin
 from wbcbench.core.window import TRAIN, WindowEnergy
 from wbcbench.energy.metrics import Reached, energy_to_accuracy, sum_if_all_known
-
-# Which channels speak for a part of the machine, and which part is the headline.
-#
-# A *speaker* is one way of reading one part of the machine: all channels of one meter with one kind
-# and one reading (both sockets, every GPU). Joules are summed over the channels of one speaker and
-# never across speakers: measured and modelled joules are not added, ``system`` is not added to
-# anything.
-
 
 # The GPU is what training loads; the CPU stands in where there is no GPU, and the whole machine
 # where neither can be read. Memory alone is no headline.
@@ -205,12 +203,8 @@ def _family(reading: str) -> str:
     return reading.rstrip("0123456789").rstrip("-_")
 
 
-# Seconds and joules of training up to the end of each epoch of one run.
-#
-# Only training steps count, as in ``train``: validation is counted apart, so that a run that looks
-# more often does not seem to learn more dearly.
-
-
+# Only training steps count, as in ``train``: validation is counted apart, so that a run that
+# validates more often does not seem to learn at a higher price.
 @dataclass(frozen=True, slots=True)
 class TimelinePoint:
     """The state at the end of one epoch's training steps.

@@ -8,6 +8,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+TABLE: list[Threshold] = []
+
+_MLPERF = "MLPerf power rules (arXiv 2410.12032)"
+_SC24 = "Part-time Power Measurements, SC'24 (arXiv 2312.02741)"
+_OURS = "this project; chosen, not derived"
+
 
 @dataclass(frozen=True, slots=True)
 class Threshold:
@@ -28,17 +34,10 @@ class Threshold:
     source: str
 
 
-TABLE: list[Threshold] = []
-
-
 def _limit(name: str, value: float, unit: str, meaning: str, source: str) -> float:
     TABLE.append(Threshold(name, value, unit, meaning, source))
     return value
 
-
-_MLPERF = "MLPerf power rules (arXiv 2410.12032)"
-_SC24 = "Part-time Power Measurements, SC'24 (arXiv 2312.02741)"
-_OURS = "this project; chosen, not derived"
 
 # --- windows -----------------------------------------------------------------------------------
 SHORT_WINDOW_S = _limit(

@@ -1,4 +1,17 @@
-"""How far a window's joules may be off: steps, edges, gaps, aliasing, and what a probe saw."""
+"""How far a window's joules may be off: steps, edges, gaps, aliasing, and what a probe saw.
+
+Counters are off by their steps and by when they were polled. Integrals of power readings are off by
+what the sensor did not see: each stretch between two readings is a stratum of which the ends are
+known, and half the squared difference of neighbours estimates the variance within it (the
+successive-difference estimator for systematic samples: Wolter, Introduction to Variance Estimation,
+ch. 8). It is small for smooth power and as wide as independent samples for bursts. Loads that
+switch in step with the polls are bounded by ``beat_j``. What no trace can show is a load as fast as
+the sensor itself; ``energy.checks.sampling`` checks for that.
+
+Every part is a half-width at about 95 %. Parts are independent and add in quadrature. The gain of a
+sensor is kept apart: it shifts every number of one card alike, cancels in ratios on that card, and
+would hide in a sum what does not cancel.
+"""
 
 from __future__ import annotations
 
@@ -15,23 +28,24 @@ from wbcbench.core.window import Window, WindowEnergy
 from wbcbench.energy import thresholds
 from wbcbench.energy.integrate import EnergyCurve, energy_curve
 
-# Joules ± u for one window on one channel; pure.
-#
-# Counters are off by their steps and by when they were polled. Integrals of power readings are off
-# by what the sensor did not see: each stretch between two readings is a stratum of which the ends
-# are known, and half the squared difference of neighbours estimates the variance within it (the
-# successive-difference estimator for systematic samples: Wolter, Introduction to Variance
-# Estimation, ch. 8). It is small for smooth power and as wide as independent samples for bursts.
-# Loads that switch in step with the looks are bounded by ``beat``. What no trace can show is a load
-# as fast as the sensor itself; ``energy.checks.sampling`` looks for that.
-#
-# Knows nothing of whether a channel is at fault (see ``reconcile``).
-
-
 _UNIFORM_SD = 1 / math.sqrt(12)  # standard deviation of an even distribution of width one
 _FEW_LEVELS = 32  # readings of more distinct values are fine-grained
 _COARSEST = 0.03  # of the highest reading: power sensors of boards resolve a watt or better
 _FEWEST_ON_GRID, _ON_GRID = 5, 0.01
+
+# Two edges, each off by an even distribution of width w: their difference is triangular, and 95 %
+# of it lie within w × (1 − √0.05).
+TRIANGULAR_95 = 1 - math.sqrt(0.05)
+
+_FEWEST_MOVES = 8
+_LOOSELY, _CLOSELY = 0.2, 0.05  # mean distance from whole renewals; by chance it is 0.25
+_MOST_PARTS = 5
+_ONE_JUMP = 0.5  # of the whole range within one update: the value is not a long running mean
+_WIDE_RANGE = 0.1  # of the mean: less tells nothing of averaging
+
+_FEWEST_EDGES = 5
+_EVEN = 0.75  # spacings of a periodic load differ by less than this many looks: rounding and jitter
+_ORDERS = (1, 2, 3)
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,18 +269,6 @@ def _strata_j(
     return max(by_chance_j, beat_j(times[first : last + 1], inside))
 
 
-# The parts of an uncertainty, and how they combine.
-#
-# Every part is a half-width at about 95 %. Parts are independent and add in quadrature. The gain of
-# a sensor is kept apart: it shifts every number of one card alike, cancels in ratios on that card,
-# and would hide in a sum what does not cancel.
-
-
-# Two edges, each off by an even distribution of width w: their difference is triangular, and 95 %
-# of it lie within w × (1 − √0.05).
-TRIANGULAR_95 = 1 - math.sqrt(0.05)
-
-
 def t_95(degrees: float) -> float:
     """Two-sided 95 % quantile of Student's t for ``degrees`` of freedom, at least one.
 
@@ -280,20 +282,9 @@ def t_95(degrees: float) -> float:
     return z + first + second + third
 
 
-# How a sensor behaves, found by watching it closely for two seconds before a run.
-#
-# Counters step and power readings are renewed at a pace that no interface tells; both bound what a
-# window's joules can be worth. The pace is seen only while the value moves: a card says what it
-# could not see, and why, instead of guessing.
-
-
-_FEWEST_MOVES = 8
-_LOOSELY, _CLOSELY = 0.2, 0.05  # mean distance from whole renewals; by chance it is 0.25
-_MOST_PARTS = 5
-_ONE_JUMP = 0.5  # of the whole range within one update: the value is not a long running mean
-_WIDE_RANGE = 0.1  # of the mean: less tells nothing of averaging
-
-
+# A sensor is probed for two seconds before a run. Counters step and power readings are renewed at a
+# pace that no interface tells; both bound what a window's joules can be worth. The pace is seen
+# only while the value moves: a card says what it could not see, and why, instead of guessing.
 def card_of(trace: Trace) -> SensorCard:
     """Card of one densely polled trace; pure."""
     times, values = trace.good
@@ -380,19 +371,10 @@ def _reason(polls: int, moves: int) -> str:
     )
 
 
-# Loads that switch in step with how they are looked at; pure.
-#
-# Where each edge of a periodic load falls between two looks is usually chance, and the errors of
-# many edges cancel. If a period lasts a whole number of looks (or a half, or a third of one), every
+# Where each edge of a periodic load falls between two polls is usually chance, and the errors of
+# many edges cancel. If a period lasts a whole number of polls (or a half, or a third of one), every
 # edge is cut at the same place and the errors add up instead. The trace shows that: its rising
-# edges are evenly spaced, and their spacing is in step with the looks.
-
-
-_FEWEST_EDGES = 5
-_EVEN = 0.75  # spacings of a periodic load differ by less than this many looks: rounding and jitter
-_ORDERS = (1, 2, 3)
-
-
+# edges are evenly spaced, and their spacing is in step with the polls.
 @dataclass(frozen=True, slots=True)
 class _Turns:
     """A load's periods: how long in looks, how many, and how unevenly spaced."""

@@ -38,6 +38,10 @@ _NAMES = {
     ),
 }
 
+_SPLIT = re.compile(
+    r"^(?P<name>.*?)[\s_]*(?:[\[(](?P<given>[^\])]*)[\])]|(?<![A-Za-z])(?P<bare>[A-Za-z]+))\s*$"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Unit:
@@ -62,9 +66,6 @@ _UNITS: Mapping[str, Unit] = {
     "kWh": Unit(Kind.COUNTER, units.j_from_kwh),
 }
 _FOLDED = {name.lower(): unit for name, unit in _UNITS.items() if name != "mW"}
-_SPLIT = re.compile(
-    r"^(?P<name>.*?)[\s_]*(?:[\[(](?P<given>[^\])]*)[\])]|(?<![A-Za-z])(?P<bare>[A-Za-z]+))\s*$"
-)
 
 
 @dataclass(frozen=True, slots=True)

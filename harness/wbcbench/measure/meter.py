@@ -1,4 +1,12 @@
-"""Energy of any Python code: ``Meter``, with the device synchronised at both edges."""
+"""Energy of any Python code: ``Meter``, with the device synchronised at both edges.
+
+    with Meter() as m:
+        with m.window("train"):
+            train()
+    print(m.headline.energy_j, m.headline.uncertainty_j, m.headline.status)
+
+Documented in harness/API.md.
+"""
 
 from __future__ import annotations
 
@@ -25,15 +33,6 @@ from wbcbench.energy.appraise import appraise
 from wbcbench.measure.sampling_process import SideSampler
 from wbcbench.measure.spans import Headline, Recorded, Span, recorded, with_write_error
 from wbcbench.power.session import Asked
-
-# Measure any Python code with the engine of the harness: ``from wbcbench import Meter``.
-#
-#     with Meter() as m:
-#         with m.window("train"):
-#             train()
-#     print(m.headline.energy_j, m.headline.uncertainty_j, m.headline.status)
-#
-# Documented in harness/API.md.
 
 
 class Meter:
@@ -240,8 +239,6 @@ def _mine(look: BoardSample, ours: set[int]) -> BoardSample:
     )
 
 
-# Wait until every accelerator has done what it was given, in whatever library is loaded.
-#
 # A GPU works on while Python has long gone on: an edge stamped without waiting belongs to another
 # moment. Nothing is imported here; a library that is not loaded has given nothing to do.
 

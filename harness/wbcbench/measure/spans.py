@@ -1,4 +1,8 @@
-"""A recording → joules of any stretch of it, with ±, warnings and a verdict, and in words."""
+"""A recording → joules of any stretch of it, with ±, warnings and a verdict, and in words.
+
+A span is a window outside a run: a command, a block of somebody's code. Each is judged alone, by
+the same checks as the training of a run, and its headline is chosen alike.
+"""
 
 from __future__ import annotations
 
@@ -20,12 +24,6 @@ from wbcbench.energy.checks import Evidence, cautions
 from wbcbench.energy.integrate import EnergyCurve, energy_curve
 from wbcbench.energy.source import spoken_power_w
 from wbcbench.power.session import SHARED
-
-# A recording → joules of any stretch of it, with ± , doubts and a verdict.
-#
-# A span is a window outside a run: a command, a block of somebody's code. Each is judged alone, by
-# the same checks as the training of a run, and its headline is chosen alike.
-
 
 PEAK_OVER_S = 1.0  # a counter's steps are too coarse to tell power over less
 
@@ -187,9 +185,6 @@ def _steepest_w(curve: EnergyCurve, window: Window) -> float | None:
             length_s = times[later] - start_s
             found.append((curve.at(times[later]) - curve.at(start_s)) / length_s)
     return max(found, default=None)
-
-
-# One span in words, for a terminal: its joules by channel, and how far to trust them.
 
 
 _WIDTH = 100

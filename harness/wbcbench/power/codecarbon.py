@@ -1,4 +1,16 @@
-"""CodeCarbon's estimates as a meter, fed by a process of its own."""
+"""CodeCarbon's estimates as a meter, fed by a process of its own.
+
+The only module that imports CodeCarbon. Alone in its process it can print, log, take signal
+handlers, hang or crash without the run noticing more than a silent channel, and its hundred
+megabytes of tables stay out of the watcher. It writes one JSON line a second to its standard
+output and ends when its standard input does: at the watcher's word, or at the watcher's death.
+
+    {"ready": {...facts}}          the hardware was set up and the first measurement made
+    {"cpu_j": 1.5, "gpu_j": 0.0, "ram_j": 3.0, "emissions_g": 0.1}    totals since the start
+    {"failed": "why"}              no measurement will come
+
+Totals come through an output handler, CodeCarbon's public way of being told them.
+"""
 
 from __future__ import annotations
 
@@ -24,20 +36,6 @@ from wbcbench.core.trace import Channel, Domain, Kind, Origin
 from wbcbench.core.units import g_from_kg, j_from_kwh
 from wbcbench.energy.source import CODECARBON
 from wbcbench.power.meter import EnergyMeter, MeterRequest
-
-# CodeCarbon in a process of its own: ``python -m wbcbench.power.codecarbon '<settings>'``.
-#
-# The only module that imports CodeCarbon. Alone in its process it can print, log, take signal
-# handlers, hang or crash without the run noticing more than a silent channel, and its hundred
-# megabytes of tables stay out of the watcher. It writes one JSON line a second to its standard
-# output and ends when its standard input does: at the watcher's word, or at the watcher's death.
-#
-#     {"ready": {...facts}}          the hardware was set up and the first measurement made
-#     {"cpu_j": 1.5, "gpu_j": 0.0, "ram_j": 3.0, "emissions_g": 0.1}    totals since the start
-#     {"failed": "why"}              no measurement will come
-#
-# Totals come through an output handler, CodeCarbon's public way of being told them.
-
 
 PERIOD_S = 1.0
 MOST_NOTES = 20
@@ -222,9 +220,6 @@ def main() -> None:
     gpus = words.pop("gpus")
     settings = FeedSettings(**words, gpus=None if gpus is None else tuple(gpus))
     feed(settings, _quiet_streams(), sys.stdin)
-
-
-# CodeCarbon beside our own meters: what it says of CPU, GPU and RAM, each with its mode.
 
 
 READY_S = 60.0  # importing its tables takes seconds on a busy machine

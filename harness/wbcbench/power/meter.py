@@ -1,4 +1,9 @@
-"""What a meter is, and which meters work on this machine."""
+"""What a meter is, and which meters work on this machine.
+
+A meter's module offers ``open_meters(request) -> list[EnergyMeter]``: one meter for each device it
+watches (a hanging device then blocks nobody else's channels), or ``CannotMeasureError`` that says
+why not and what would fix it. To add one: a file here and a line in ``registry.METERS``.
+"""
 
 from __future__ import annotations
 
@@ -15,12 +20,6 @@ from wbcbench import registry
 from wbcbench.core.errors import CannotMeasureError
 from wbcbench.core.record import AbsentMeter
 from wbcbench.core.trace import Channel
-
-# What a meter is: a source of channels. One file a sensor beside this one.
-#
-# A meter's module offers ``open_meters(request) -> list[EnergyMeter]``: one meter for each device
-# it watches (a hanging device then blocks nobody else's channels), or ``CannotMeasureError`` that
-# says why not and what would fix it. To add one: a file here and a line in ``catalog.METERS``.
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +78,6 @@ class EnergyMeter(Protocol):
     def describe(self) -> dict[str, JsonValue]:
         """Provenance: device, driver, limits, modes, what was chosen and why."""
         ...
-
-
-# From meter names to entered meters: what works here, and why the rest does not.
 
 
 AUTO = "auto"

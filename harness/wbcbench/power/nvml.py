@@ -1,4 +1,13 @@
-"""NVIDIA GPUs: energy counter, power reading and what else the driver says of a board."""
+"""NVIDIA GPUs: energy counter, power reading and what else the driver says of a board.
+
+Which reading a board offers is found out once, when it is opened, and kept: a trace never mixes two
+of them. Field values come in one call that reuses its buffer; a driver or board without them is
+asked by the older calls. A read that fails is ``None``.
+
+Power: ``power_instant`` is preferred. ``power_usage`` is a one-second average on Ampere and newer
+(GA100 excepted) and instantaneous before; ``power_average`` is the same average under its name.
+Source: NVML API reference, ``nvmlDeviceGetPowerUsage`` and ``nvmlFieldValueEnums``.
+"""
 
 from __future__ import annotations
 
@@ -29,9 +38,6 @@ from wbcbench.power.nvml_device import (
     known_sensor,
     list_gpus,
 )
-
-# NVIDIA GPUs: energy counter and power reading of each board, measured by its own sensor.
-
 
 # Manufacturers state ±5 %; cards of one model were found −9.5 … +6.4 % off (arXiv 2312.02741).
 GAIN_ERROR = 0.05
@@ -133,17 +139,6 @@ def _channel(gpu: Gpu, reading: str, sensor: KnownSensor, limit_w: float | None)
         update_s=sensor.update_s,
         averaging_s=sensor.averaging_s,
     )
-
-
-# One GPU's energy counter and power reading, with as few driver calls a poll as it allows.
-#
-# Which reading a board offers is found out once, when it is opened, and kept: a trace never mixes
-# two of them. Field values come in one call that reuses its buffer; a driver or board without them
-# is asked by the older calls. A read that fails is ``None``.
-#
-# Power: ``power_instant`` is preferred. ``power_usage`` is a one-second average on Ampere and newer
-# (GA100 excepted) and instantaneous before; ``power_average`` is the same average under its name.
-# Source: NVML API reference, ``nvmlDeviceGetPowerUsage`` and ``nvmlFieldValueEnums``.
 
 
 ENERGY = "total_energy"
@@ -249,10 +244,8 @@ def _way(handle: Any, reading: str) -> _Way | None:
     return None
 
 
-# What a board does besides drawing power: heat, clocks, throttling, load, memory, processes.
-#
-# One reader a GPU, polled in its own thread and at its own pace: these calls are slow on some
-# drivers, and must never delay the power channels.
+# Telemetry has one reader a GPU, polled in its own thread and at its own pace: these calls are slow
+# on some drivers, and must never delay the power channels.
 
 
 ProcessKind = Literal["compute", "graphics"]

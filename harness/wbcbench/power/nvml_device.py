@@ -1,4 +1,13 @@
-"""The one door to NVML: its library, which GPUs there are, what the driver says of them."""
+"""The one door to NVML: its library, which GPUs there are, what the driver says of them.
+
+Everything else in the package asks through ``session`` (take and give back the library) and ``ask``
+(one call; ``None`` where the driver says no). Every session holds one reference, so nested ones and
+those of other libraries in this process do not close the driver for each other.
+
+NVML counts GPUs by PCI bus, CUDA by speed unless told otherwise, and both are renumbered by
+``CUDA_VISIBLE_DEVICES``. Only the UUID means the same GPU to everybody, so all other modules use
+it; the PCI bus id lets TensorFlow's choice be checked against it.
+"""
 
 from __future__ import annotations
 
@@ -14,13 +23,6 @@ from pydantic import JsonValue
 from wbcbench.core.board_state import bus_key
 from wbcbench.core.errors import CannotMeasureError, UsageError
 from wbcbench.core.units import w_from_mw
-
-# The one door to NVML, the library of NVIDIA's driver, through ``pynvml``.
-#
-# Everything else in the package asks through ``session`` (take and give back the library) and
-# ``ask`` (one call; ``None`` where the driver says no). Every session holds one reference, so
-# nested ones and those of other libraries in this process do not close the driver for each other.
-
 
 T = TypeVar("T")
 
@@ -105,9 +107,6 @@ def device(uuid: str) -> Any:
         ) from error
 
 
-# What the driver says of a board, for provenance: asked once, unknown is ``None``.
-
-
 _ARCHITECTURES = {
     pynvml.NVML_DEVICE_ARCH_KEPLER: "Kepler",
     pynvml.NVML_DEVICE_ARCH_MAXWELL: "Maxwell",
@@ -180,9 +179,8 @@ def _cuda(number: int | None) -> str | None:
     return None if number is None else f"{number // 1000}.{number % 1000 // 10}"
 
 
-# What is known of the boards' power sensors without probing them, each with its source.
-#
-# Unknown stays ``None``: a guess about a sensor would enter every uncertainty stated from it.
+# What is known of the boards' power sensors without probing them, each with its source. Unknown
+# stays ``None``: a guess about a sensor would enter every uncertainty stated from it.
 
 
 # "nvmlDeviceGetPowerUsage: On Ampere (except GA100) or newer GPUs, the API returns power averaged
@@ -229,13 +227,6 @@ def known_sensor(name: str, architecture: str | None, reading: str) -> KnownSens
     if reading.startswith("power") and _PART_TIME.search(name):
         return KnownSensor(_PART_TIME_UPDATE_S, _PART_TIME_LOOK_S)
     return KnownSensor()
-
-
-# Which GPU is meant: indices, UUIDs and UUID prefixes become UUIDs.
-#
-# NVML counts GPUs by PCI bus, CUDA by speed unless told otherwise, and both are renumbered by
-# ``CUDA_VISIBLE_DEVICES``. Only the UUID means the same GPU to everybody, so everything past this
-# module carries it; the PCI bus id lets TensorFlow's choice be checked against it.
 
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"

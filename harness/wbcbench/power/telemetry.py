@@ -1,4 +1,11 @@
-"""Samples of what boards do besides drawing power; and waiting until they are cool."""
+"""Samples of what boards do besides drawing power; and waiting until they are cool.
+
+A thread a board, apart from the sampler's: these driver calls are slow on some machines and must
+never delay a power reading. Losing telemetry never ends a run; joules do not depend on it.
+
+Energy follows temperature: runs that are to be compared should begin in one temperature band. The
+wait has an end, for a board in a warm room may never get there; what was reached is recorded.
+"""
 
 from __future__ import annotations
 
@@ -19,12 +26,6 @@ from wbcbench.core.window import Clock
 
 if TYPE_CHECKING:
     from wbcbench.power.nvml import TelemetrySample
-
-# Heat, clocks, throttling, load and processes of each board, looked at once a second.
-#
-# A thread a board, apart from the sampler's: these driver calls are slow on some machines and must
-# never delay a power reading. Losing telemetry never ends a run; joules do not depend on it.
-
 
 INTERVAL_S = 1.0
 JOIN_S = 2.0  # a driver that hangs longer is left behind: its thread is a daemon
@@ -157,12 +158,6 @@ class TelemetryRecorder:
     def error(self) -> OSError | None:
         """Why looking ended early; ``None`` while all is well."""
         return next((each.error for each in self._lookers if each.error is not None), None)
-
-
-# Waiting until the measured GPUs are no warmer than asked, before a run begins.
-#
-# Energy follows temperature: runs that are to be compared should begin in one temperature band. The
-# wait has an end, for a board in a warm room may never get there; what was reached is recorded.
 
 
 LONGEST_S = 900.0

@@ -1,4 +1,13 @@
-"""Records → a report that answers and shows its evidence: ``reports/<study>/``."""
+"""Records → a report that answers and shows its evidence: ``reports/<study>/``.
+
+A section is one file of ``sections/`` and one line of ``registry.SECTIONS``: a function from the
+study to a ``Block`` of words, tables and figures, or ``None`` when it has nothing to say. Sections
+know nothing of HTML or Markdown; the formats set them and know nothing of energy. The same records
+give the same bytes: nothing here asks for the time, the place or the machine.
+
+A sentence with a number that a reader could quote is a ``Statement``: it says from which row of
+which table its numbers are, so that a reader can check and a program can work it out again.
+"""
 
 from __future__ import annotations
 
@@ -16,17 +25,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas
 
     from wbcbench.report.study import ReportStudy
-
-# Records → a page that answers and shows its evidence: ``reports/<study>/``.
-#
-# A section is one file of this folder and one line of ``catalog.SECTIONS``: a function from the
-# study to a ``Block`` of words, tables and figures, or ``None`` when it has nothing to say.
-# Sections know nothing of HTML or Markdown; ``page`` sets them and knows nothing of energy. The
-# same records give the same bytes: nothing here asks for the time, the place or the machine.
-#
-# A sentence with a number that a reader could quote is a ``Statement``: it says from which row of
-# which table its numbers are, so that a reader can look and a program can work it out again.
-
 
 Value = str | int | float | bool | None
 """What a claim's number is; ``None`` is unknown."""
@@ -201,9 +199,6 @@ def build(study: ReportStudy) -> Report:
     return Report(title, facts(study), banners(study), blocks)
 
 
-# The line under the title: how many runs, of when, on what, by which version.
-
-
 def facts(study: ReportStudy) -> str:
     """One line; the date is the results' own, for a report made again must be the same."""
     parts = [
@@ -244,9 +239,6 @@ def results_sha256(study: ReportStudy) -> str:
 def _one(study: ReportStudy, column: str) -> str:
     found = sorted({str(run.row[column]) for run in study.runs if run.row[column] is not None})
     return found[0] if len(found) == 1 else f"{len(found)} different {column}" if found else ""
-
-
-# What a reader must know before any number: synthetic, modelled, mixed, incomplete, unsure.
 
 
 def banners(study: ReportStudy) -> tuple[str, ...]:

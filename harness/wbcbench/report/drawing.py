@@ -20,9 +20,8 @@ if TYPE_CHECKING:
 
     from wbcbench.report import Figure
 
-# The same picture in half the bytes: a page of many figures has to stay small.
-#
-# Only tags are changed, never a text: what looks like a number or a style in a text is a text.
+# The same picture in half the bytes: a page of many figures has to stay small. Only tags are
+# changed, never a text: what looks like a number or a style in a text is a text.
 
 
 _TAG = re.compile(r"<(?:path|use|text)\b[^>]*>")
@@ -114,9 +113,6 @@ def _with_classes(svg: str, name: str) -> str:
     return f"{svg[:start]}<style>{rules}</style>{svg[start:]}" if rules else svg
 
 
-# How a variant and a status look in every figure: colour, shape, dashes, hatch.
-
-
 # Okabe and Ito (2008), told apart by people with colour-blindness; those with 3:1 on both white
 # and near-black first. Shape, dashes and label say the same once more.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -153,11 +149,9 @@ def style(variants: Sequence[str], variant: str) -> Style:
     return Style(COLOURS[i % n], SHAPES[(i + i // n) % n], DASHES[(i + i // n) % n])
 
 
-# The surface figures are drawn on, and one figure as SVG and as PDF that are always the same.
-#
 # Matplotlib's object interface alone: no window system is asked for, and what is set is set only
-# while a figure is drawn and saved. A figure holds how it is drawn, not the drawing: whoever wants
-# a picture asks for it here. Text stays text, so that it can be read, searched and scaled.
+# while a figure is drawn and saved. A figure holds how it is drawn, not the drawing. Text stays
+# text, so that it can be read, searched and scaled.
 
 
 # In inches: narrow, so that text stays legible when a phone shrinks the picture to its width.
@@ -324,9 +318,6 @@ def _spoken(svg: str, figure: Figure) -> str:
         f'\n <desc id="{name}-desc">{escape(plain(figure.description))}</desc>'
     )
     return svg[:start] + svg[start:end] + words + spoken + svg[end + 1 :]
-
-
-# Names in pictures: short, told apart, and never on top of each other.
 
 
 Named = tuple[str, float, float]

@@ -29,9 +29,6 @@ from wbcbench.report.words import anchor
 if TYPE_CHECKING:
     from jinja2 import Template
 
-# What each format of a report holds. To add one: a function and a line here.
-
-
 Files = dict[str, bytes]
 """Content by path below the report's folder."""
 
@@ -121,9 +118,6 @@ FORMATS: Mapping[str, Callable[[Report, ReportStudy], Files]] = {
 }
 
 
-# The tables of a report for papers and for programs: LaTeX for booktabs, and CSV.
-
-
 def tables_tex(report: Report) -> dict[str, bytes]:
     """``tables/<section>-<n>.tex``: one ``tabular`` a file, its caption in a comment."""
     return {f"tables/{name}.tex": _tex(data) for name, data in _tables(report)}
@@ -200,9 +194,6 @@ def _quoted(text: str) -> str:
     return text
 
 
-# The report as one page that needs nothing else: no script, no network, no file beside it.
-
-
 def to_html(report: Report) -> bytes:
     """The page. Everything from records is escaped; only our own pictures are set as they are."""
     return _template().render(report=report).encode()
@@ -235,9 +226,6 @@ def _readable(value: object) -> object:
     if isinstance(value, str) and not isinstance(value, Markup):
         return printable(value.replace("\t", " "))
     return value
-
-
-# The report as Markdown that a code host renders, with the figures beside it.
 
 
 _ANYWHERE = re.compile(r"([\\`*_\[\]|~$])")

@@ -14,9 +14,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure as Canvas
 
-# One mark a run, in its variant's colour and shape; dots of one path where runs are many.
-
-
 # More marks than this would weigh more than the rest of the page.
 _MOST = 150
 
@@ -37,8 +34,6 @@ def marks(plot: Axes, study: ReportStudy, points: Sequence[tuple[Run, float, flo
         plot.plot(x, y, look.shape, label=names[variant], **mark)  # type: ignore[arg-type]
 
 
-# Many points as one path: a figure of thousands of marks that still fits into a page.
-#
 # A mark of matplotlib weighs about a hundred bytes in an SVG; a line of no length with round ends
 # is a dot too, and thousands of them are one path.
 
@@ -89,9 +84,6 @@ def boxes(
     path = Path([corner for each in corners for corner in each], codes)
     across = plot.get_xaxis_transform()
     plot.add_patch(PathPatch(path, facecolor=colour, alpha=alpha, linewidth=0, transform=across))
-
-
-# Means with two intervals each: a thick one over runs, a thin one over photographs.
 
 
 _ROW_IN = 0.2

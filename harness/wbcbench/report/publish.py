@@ -22,9 +22,6 @@ if TYPE_CHECKING:
     from wbcbench.report import Report
     from wbcbench.report.study import ReportStudy
 
-# From a study's folder to the files of its report, each written whole or not at all.
-
-
 PAGE = ("html", "md")
 EVERY = ("html", "md", "tex", "csv", "svg", "pdf")
 """All that need nothing but the program; ``interactive`` needs an extra and scripts."""
@@ -169,10 +166,8 @@ def _placed(folder: Path, made: dict[str, bytes], new: Manifest) -> Published:
     return Published(folder, tuple(folder / name for name in made), True, tuple(removed))
 
 
-# What a report is made from, as one digest: equal digests mean that there is nothing to redo.
-#
-# By content alone, so that the digest is the same on every machine. Runs that are going on count by
-# name: the report says only that they are there.
+# What a report is made from is known by content alone, so that its digest is the same on every
+# machine. Runs that are going on count by name: the report says only that they are there.
 
 
 # What draws and sets; another version of it makes other bytes.
@@ -236,9 +231,6 @@ def _run(run: RunDir) -> Iterator[str]:
 def _digest_of(path: Path) -> str:
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-# What a report wrote, in ``files.json``: so the next one knows what is its own and still right.
 
 
 FILE = "files.json"

@@ -16,9 +16,6 @@ from wbcbench.core.run_folder import study_runs
 from wbcbench.report import publish
 from wbcbench.report.publish import refresh
 
-# A small server for one report: loopback alone, GET and HEAD, no listing, nothing outside.
-
-
 LOOPBACK = "127.0.0.1"
 _NAMES = (LOOPBACK, "localhost")
 _HTML = "text/html; charset=utf-8"
@@ -162,9 +159,6 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(data)
 
 
-# Which file of one report an address names: those the report says it wrote, and no others.
-
-
 PAGE = "report.html"
 
 
@@ -188,9 +182,6 @@ def named_file(folder: Path, target: str) -> Path | None:
         return None
     is_plain = found == folder.resolve() / name and found.is_file()
     return found if is_plain else None
-
-
-# Make a report again whenever a run of its study has ended, while a server shows it.
 
 
 Sign = tuple[tuple[str, int, int], ...]

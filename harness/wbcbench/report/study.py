@@ -18,9 +18,6 @@ if TYPE_CHECKING:
     from wbcbench.compare.result import Comparison
     from wbcbench.study.plan import Plan
 
-# A study as the sections of the report see it: with its plan, its comparison and its captions.
-
-
 _PARTS = {"gpu": "GPU energy", "cpu": "CPU energy", "system": "energy of the whole machine"}
 _STATUS = {
     "measured": "measured",
@@ -164,9 +161,6 @@ def known(runs: Sequence[Run], column: str) -> list[float]:
 def average(runs: Sequence[Run], column: str) -> float | None:
     """Mean of the known values of a column; ``None`` if none is known."""
     return mean_known(known(runs, column))
-
-
-# The comparison that a report rests on: as planned, on the best joules that the study has.
 
 
 def compared(runs: Sequence[Run], unfinished: int, folder: Path) -> Comparison | str:

@@ -20,9 +20,6 @@ from wbcbench.stats.intervals import censored_median, t_interval
 from wbcbench.table.derive import Sum, spent, summed
 from wbcbench.table.view import Run
 
-# ``summary.csv``: one row an arm, unrounded; what the summary on the page is told from.
-
-
 FILE = "summary.csv"
 
 Row = Mapping[str, Value]
@@ -122,9 +119,6 @@ def _target(used: Sequence[Run], metered: Sequence[Run]) -> dict[str, Value]:
     }
 
 
-# A mean over runs with what it leaves open, and how both are written.
-
-
 T_INTERVAL = "95 % t"
 EXTREMES = "lowest–highest"
 _DIGITS = 3
@@ -181,9 +175,6 @@ def _decimals(mean: float, low: float, high: float) -> int:
     return max(min(max(usual, finer), usual + 1), 0)
 
 
-# Numbers of the tables behind figures: enough digits to draw the figure again, none invented.
-
-
 _DATA_DIGITS = 6
 _MOST_PLACES = 6
 
@@ -200,9 +191,6 @@ def signed(value: float | None, digits: int = 4) -> str:
     """``+2.813``, ``-6.913``: a difference."""
     told = number(value, digits)
     return f"+{told}" if value is not None and value > 0 and told != UNKNOWN else told
-
-
-# What the whole study cost: good runs, failed ones, idle phases and pilots, none left out.
 
 
 def cost_claim(study: ReportStudy) -> tuple[Statement, ...]:

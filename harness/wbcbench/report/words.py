@@ -21,9 +21,6 @@ from wbcbench.report.summaries import ENERGY, Row
 from wbcbench.stats.bootstrap import percentile_interval, resample
 from wbcbench.stats.intervals import Interval
 
-# Where a claim leads: the id of a table's row, the same in the page and in the Markdown.
-
-
 _LONGEST = 40
 
 
@@ -32,9 +29,6 @@ def anchor(source: str, row: str) -> str:
     words = re.sub(r"[^a-z0-9]+", "-", f"{source.removesuffix('.csv')} {row}".lower())
     digest = hashlib.sha256(f"{source}\n{row}".encode()).hexdigest()[:8]
     return f"{words.strip('-')[:_LONGEST].strip('-')}-{digest}"
-
-
-# How the runs were compared, in words: intervals, tests, family, equivalence, carbon.
 
 
 def analysis(study: ReportStudy) -> Iterator[tuple[str, str]]:
@@ -96,9 +90,6 @@ def _intervals(found: Comparison) -> str:
         f"{how[found.settings.method]}; 95 %. Intervals of accuracy by photograph draw whole "
         "photographs within each class."
     )
-
-
-# A row of a table in one sentence; pure: the same row gives the same words.
 
 
 ContrastRow = Mapping[str, Any]
@@ -224,9 +215,6 @@ def _decimals(row: ContrastRow) -> int:
     return decimals(Interval(row["ci_low"], row["ci_high"], 0.95, row["ci_method"]))
 
 
-# A row of ``summary.csv`` in words; pure: the same row gives the same words.
-
-
 def arm_sentence(row: Row) -> str:
     """What an arm used and reached, with both errors of each."""
     energy = f"used {both_errors(row)} in" if row[ENERGY] is not None else "trained for"
@@ -297,8 +285,6 @@ def _number(row: Row, column: str) -> float | None:
     return None if value is None else float(value)
 
 
-# What a few photographs leave open: intervals of one variant's accuracies by photograph.
-#
 # The runs of a variant are averaged image by image; then photographs are drawn anew. More runs do
 # not make this interval narrower, for all of them saw the same photographs.
 

@@ -1,4 +1,8 @@
-"""What a person sees while a run goes on: plain lines, and what every display shows."""
+"""What a person sees while a run goes on: plain lines, and what every display shows.
+
+Views draw what they are given, at most twice a second, on standard error; standard output belongs
+to results.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +13,6 @@ from typing import Protocol, TextIO
 from wbcbench.core.record import Epoch
 from wbcbench.core.text import human_duration, human_energy, human_power, human_share
 from wbcbench.core.trace import Origin
-
-# What a person sees while a run goes on: a panel on a terminal, plain lines elsewhere.
-#
-# Views draw what they are given, at most twice a second, on standard error; standard output belongs
-# to results. They know nothing of meters, files or the trainer.
-
 
 REDRAW_S = 0.5
 
@@ -78,9 +76,6 @@ class View(Protocol):
     def close(self) -> None:
         """Leave the terminal as it was."""
         ...
-
-
-# Plain lines for pipes and logs: one an epoch, no control codes.
 
 
 LINE_EVERY_S = 30.0
@@ -169,9 +164,6 @@ def _now_spent(now: Now) -> str:
 def _joined(quantity: str) -> str:
     """A quantity without its space, so that a line splits at spaces."""
     return quantity.replace(" ", "")
-
-
-# A run's view inside a study: every moment also says the place and what is left of the study.
 
 
 class StudyView:

@@ -15,8 +15,6 @@ from wbcbench.energy.account import Story
 from wbcbench.power.sampler import Sampler
 from wbcbench.run.display import Now
 
-# From a run's state to the moment that a view draws.
-
 
 class Teller:
     """Follows one headline channel while the run goes on; the record is worked out elsewhere."""
@@ -93,9 +91,6 @@ def _powers(channel: Channel | None, readings: Sequence[tuple[float, float]]) ->
     return tuple(
         (after[1] - before[1]) / (after[0] - before[0]) for before, after in pairwise(moves)
     )
-
-
-# Sentences on the way to a result, and the bar while images are prepared; on standard error.
 
 
 Say = Callable[[str], None]

@@ -16,9 +16,6 @@ from wbcbench.core.text import human_duration, human_energy, human_power, human_
 from wbcbench.core.window import TRAIN
 from wbcbench.run.display import REDRAW_S, Now
 
-# The live panel on a terminal: phase, epoch, loss, accuracy, power, joules, time left.
-
-
 _BARS = "▁▂▃▄▅▆▇█"
 _SPARK = 24
 
@@ -113,9 +110,6 @@ def _study_left(now: Now) -> str:
 
 
 assert REDRAW_S >= 0.5, "drawing more often than twice a second would cost joules"
-
-
-# What a person sees while the machine is monitored: watts, and joules so far, of one channel.
 
 
 _WATTS_LINE_EVERY_S = 30.0  # between two lines in a log

@@ -1,4 +1,10 @@
-"""The trainer from outside: the environment it starts in, its messages, its end."""
+"""The trainer from outside: the environment it starts in, its messages, its end.
+
+The child gets three things: the write end of a pipe for its messages, a pipe as standard input for
+``go`` and ``stop`` (its end of file means that nobody records any more), and ``log.txt`` as its
+standard output and error. It runs in its own session, so a Ctrl-C on the terminal reaches the
+recorder alone, which decides.
+"""
 
 from __future__ import annotations
 
@@ -13,14 +19,6 @@ from dataclasses import dataclass
 
 from wbcbench.core.run_folder import RunDir
 from wbcbench.core.spec import RunSpec
-
-# The trainer seen from outside: start it, hear its messages, tell it to stop, reap it.
-#
-# The child gets three things: the write end of a pipe for its messages, a pipe as standard input
-# for ``go`` and ``stop`` (its end of file means nobody watches any more), and ``log.txt`` as its
-# standard output and error. It runs in its own session, so a Ctrl-C on the terminal reaches the
-# watcher alone, which decides.
-
 
 _READ_SIZE = 65536
 
@@ -103,11 +101,9 @@ class TrainerProcess:
         )
 
 
-# The environment a trainer starts in, and why each variable stands there.
-#
-# TensorFlow, CUDA and the C library read these once, at their start, so they must be set before the
-# trainer's process begins. This module imports none of them. What can be set later (determinism of
-# operations, precision, XLA) is set by the trainer itself.
+# TensorFlow, CUDA and the C library read these variables once, at their start, so they must be set
+# before the trainer's process begins. What can be set later (determinism of operations, precision,
+# XLA) is set by the trainer itself.
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,10 @@
-"""Resampling whole clusters: the photographs that test images were cut from."""
+"""Resampling whole clusters: the photographs that test images were cut from.
+
+Dozens of images are made from one photograph and are right or wrong together; an interval that
+takes them for independent is several times too narrow. Photographs are therefore drawn with
+replacement, within each class so that the mix of classes stays as it is. Photographs that show
+overlapping fields count as different photographs.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wbcbench.stats.tests import sign_flip_p
-
-# What can be said when images come in clusters: a stratified bootstrap of photographs.
-#
-# Dozens of images are made from one photograph and are right or wrong together; an interval that
-# takes them for independent is several times too narrow. Photographs are therefore drawn with
-# replacement, within each class so that the mix of classes stays as it is. Photographs that show
-# overlapping fields count as different photographs.
-
 
 Floats = NDArray[np.float64]
 
@@ -114,11 +112,9 @@ def resample(
     return Resampled(mean=total / total_images, balanced=balanced)
 
 
-# Two networks on the same test images, when dozens of images come from one photograph.
-#
-# McNemar's test counts the images on which only one of the two is right. It takes images for
-# independent; here they are not, so the test that decides flips the sign of whole photographs
-# (the paired sign-flip test with a photograph as the unit), and the interval draws photographs.
+# McNemar's test counts the images on which only one of two networks is right. It takes images for
+# independent; here they are not, so the test that decides flips the sign of whole photographs (the
+# paired sign-flip test with a photograph as the unit), and the interval draws photographs.
 
 
 Labels = NDArray[np.int64]

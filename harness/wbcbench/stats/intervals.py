@@ -1,4 +1,9 @@
-"""Intervals of means and ratios, effect sizes, censored costs and the Pareto front."""
+"""Intervals of means and ratios, effect sizes, censored costs and the Pareto front.
+
+At five blocks percentile and BCa bootstrap intervals cover the truth in about 83 % of studies and
+the t interval in about 94 %, hence: t from three blocks on, the bootstrap only from fifteen. Each
+interval is labelled with how it was made.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +15,6 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 from scipy import special
-
-# Confidence intervals of a mean difference within blocks, labelled with how they were made.
-#
-# At five blocks percentile and BCa bootstrap intervals cover the truth in about 83 % of studies and
-# the t interval in about 94 %, hence: t from three blocks on, the bootstrap only from fifteen.
-
 
 Method = Literal["t", "bootstrap"]
 Floats = NDArray[np.float64]
@@ -98,9 +97,6 @@ def interval(differences: Floats, method: Method = "t", level: float = LEVEL) ->
     return made(differences, level)
 
 
-# The joint 95 % region of the mean of two quantities: Hotelling's ellipse.
-
-
 LEAST_FOR_ELLIPSE = 10
 _CORNERS = 73
 
@@ -123,9 +119,6 @@ def ellipse(points: Sequence[tuple[float, float]]) -> Floats | None:
     return np.asarray(values.mean(axis=0) + outline.T)
 
 
-# How large a difference is, apart from whether it is certain.
-
-
 def d_z(differences: Floats) -> float | None:
     """Mean over standard deviation of ``[n]`` paired differences (Cohen's d_z).
 
@@ -144,9 +137,6 @@ def share_won(differences: Floats, *, lower_is_better: bool) -> float | None:
     return float(np.mean((better > 0) + 0.5 * (better == 0)))
 
 
-# The interval of a share of runs, exact: Clopper and Pearson (1934).
-
-
 def share_interval(hits: int, runs: int, level: float = 0.95) -> tuple[float, float]:
     """Return the interval of a share of which ``hits`` of ``runs`` were seen, runs ≥ 1."""
     tail = (1 - level) / 2
@@ -155,11 +145,9 @@ def share_interval(hits: int, runs: int, level: float = 0.95) -> tuple[float, fl
     return low, high
 
 
-# The cost of reaching a target when some runs never reach it.
-#
 # A run that stops at 40 kJ without reaching the target says that its cost lies above 40 kJ. Leaving
-# it out would flatter the arm, a made-up value would be made up; so it is counted as censored
-# there.
+# it out would flatter the configuration, an invented value would be invented; so it is counted as
+# censored there.
 
 
 # A share such as 1 − 5/10 comes out of a product of fractions: equal up to rounding.
@@ -201,9 +189,6 @@ def _median(costs: Floats, reached: NDArray[np.bool_]) -> float | None:
         if left <= 0.5 + _ROUNDING:
             return float(cost)
     return None
-
-
-# Who is on the Pareto front of energy and accuracy, and how sure that is.
 
 
 Booleans = NDArray[np.bool_]

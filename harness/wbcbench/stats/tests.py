@@ -15,13 +15,10 @@ from scipy import special
 
 from wbcbench.stats.intervals import LEAST_FOR_T, LEVEL, Interval, standard_error, t_quantile
 
-# The exact paired sign-flip test: if nothing differs, a block's difference may as well be negated.
-#
 # With n blocks there are 2ⁿ equally likely sets of signs, so p cannot be smaller than 2 / 2ⁿ
-# however large the effect: 0.0625 for five blocks, 0.0078 for eight.
-#
-# The p are those of ``scipy.stats.permutation_test(permutation_type="samples")``, as a test checks;
-# that function is not called because importing ``scipy.stats`` takes longer than all the rest.
+# however large the effect: 0.0625 for five blocks, 0.0078 for eight. The p are those of
+# ``scipy.stats.permutation_test(permutation_type="samples")``, as a test checks; that function is
+# not called because importing ``scipy.stats`` takes longer than all the rest.
 
 
 Floats = NDArray[np.float64]
@@ -74,9 +71,6 @@ def _drawn_signs(n: int, resamples: int) -> Floats:
     return np.random.default_rng(PERMUTATION_SEED).choice((-1.0, 1.0), (resamples, n))
 
 
-# Holm's correction: the chance of even one false alarm in a family of tests stays at its level.
-
-
 def holm(p: Floats) -> Floats:
     """Adjusted p of each of ``[m]`` tests, in their order (Holm 1979, "A simple sequentially …").
 
@@ -90,12 +84,10 @@ def holm(p: Floats) -> Floats:
     return adjusted
 
 
-# Whether a difference is small enough not to matter: two one-sided t tests (Schuirmann 1987).
-#
-# A region of practical equivalence is fixed before the first run. "Same" is said only when both the
-# hypothesis that the difference lies below the region and the one that it lies above are rejected
-# at 5 %, which is the same as the 90 % interval lying inside. A difference that is not significant
-# is not thereby the same.
+# Two one-sided t tests (Schuirmann 1987). A region of practical equivalence is fixed before the
+# first run. "Same" is said only when both the hypothesis that the difference lies below the region
+# and the one that it lies above are rejected at 5 %, which is the same as the 90 % interval lying
+# inside. A difference that is not significant is not thereby the same.
 
 
 ALPHA = 0.05
@@ -119,12 +111,10 @@ def equivalence_p(differences: Floats, low: float, high: float) -> float | None:
     return float(special.stdtr(n - 1, -nearest / error))
 
 
-# Contrasts of a 2 × 2 design as weights on its four arms.
-#
-# With arms ``(a0 b0, a0 b1, a1 b0, a1 b1)``: the effect of a factor is the mean of the two arms
-# with its upper level minus the mean of the two with its lower level, taken inside each block; the
-# interaction is the effect of b where a is upper minus the effect of b where a is lower. On
-# logarithms these are ratios and a ratio of ratios.
+# Contrasts of a 2 × 2 design with configurations ``(a0 b0, a0 b1, a1 b0, a1 b1)``: the effect of a
+# factor is the mean of the two with its upper level minus the mean of the two with its lower level,
+# taken inside each block; the interaction is the effect of b where a is upper minus the effect of b
+# where a is lower. On logarithms these are ratios and a ratio of ratios.
 
 
 Weights = tuple[float, ...]
@@ -162,9 +152,6 @@ def decompose(log_energy: Floats, log_time: Floats, weights: Weights) -> Decompo
     return Decomposition(
         time=contrast(log_time, weights), power=contrast(log_energy - log_time, weights)
     )
-
-
-# Is a difference within a limit? Three answers, from where its interval lies.
 
 
 MOST_BLOCKS = 1_000
@@ -205,10 +192,9 @@ def blocks_to_settle(differences: Floats, limit: float) -> int | None:
     return None
 
 
-# What a plan can promise before its first run.
-#
-# The promise is for one primary contrast judged as ``compare`` judges it: the exact sign-flip test
-# below the first step of Holm's correction. The other tests of the family may only help.
+# The power of a plan is that of one primary contrast judged as ``compare`` judges it: the exact
+# sign-flip test below the first step of Holm's correction. The other tests of the family may only
+# help.
 
 
 PROMISE = 0.80
@@ -292,11 +278,9 @@ def _sign_flip_power(effect: float, blocks: int, level: float) -> float:
     return float((above | below).mean())
 
 
-# How a quantity drifts with the place of a run in its study, whatever was run there.
-#
-# One straight line for all groups, each group with its own level: ordinary least squares after the
-# mean of each group is taken away from both sides (the theorem of Frisch, Waugh and Lovell). What
-# is left of two groups that differ is therefore no drift.
+# Drift: one straight line for all groups, each group with its own level: ordinary least squares
+# after the mean of each group is taken away from both sides (the theorem of Frisch, Waugh and
+# Lovell). What is left of two groups that differ is therefore no drift.
 
 
 @dataclass(frozen=True, slots=True)

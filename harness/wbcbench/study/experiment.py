@@ -1,4 +1,9 @@
-"""What a study is asked to do, and the shape of the file that says so."""
+"""What a study is asked to do, and the shape of the file that says so.
+
+Only what differs from the defaults stands in the file: those of a run are in ``core.spec.RunSpec``,
+those of a study are here. The file's shape is made from the dataclasses that the rest works with,
+so that a new field of ``RunSpec`` is a key of the file, and of its JSON Schema, by itself.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +15,6 @@ from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from wbcbench.core.spec import SPEC_FIELDS, RunSpec
 from wbcbench.registry import METERS, VARIANTS
-
-# What a study is asked to do, as an experiment file says it; a plan is made from it.
-#
-# Only what differs from the defaults stands in the file: those of a run are in ``study.RunSpec``,
-# those of a study are here. Reading the file is ``experiment_file``'s.
-
 
 Channel = Literal["measured", "estimated", "modelled", "synthetic"]
 
@@ -118,12 +117,6 @@ class Experiment:
     analysis: PlannedAnalysis = PlannedAnalysis()
     until: Until | None = None
     submission: SubmissionDetails = SubmissionDetails()
-
-
-# The shape of an experiment file: which tables and keys there are, and of which type.
-#
-# Made from the dataclasses that the rest works with, so that a new field of ``RunSpec`` is a key of
-# the file, and of its JSON Schema, by itself.
 
 
 SCHEMA_DIALECT = "https://json-schema.org/draft/2020-12/schema"

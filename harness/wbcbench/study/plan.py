@@ -1,4 +1,9 @@
-"""An experiment → its plan: every run in a seeded, blocked order, and what the plan can show."""
+"""An experiment → its plan: every run in a seeded, blocked order, and what the plan can show.
+
+A block holds every combination of the factors once, all with the block's seed, in an order drawn
+from ``order_seed`` and the block alone: neither the order in the file nor anything else about the
+study moves a run, and blocks that are added later leave the earlier ones where they were.
+"""
 
 from __future__ import annotations
 
@@ -23,13 +28,6 @@ from wbcbench.core.window import utc_now
 from wbcbench.stats.tests import ALPHA, PROMISE, detectable_effect, least_blocks, p_floor
 from wbcbench.study import experiment_file, limits
 from wbcbench.study.experiment import Experiment, Pauses, PlannedAnalysis, SubmissionDetails, Until
-
-# An experiment → its plan: every run in a seeded, blocked order, and a digest of all of it.
-#
-# A block holds every combination of the factors once, all with the block's seed, in an order drawn
-# from ``order_seed`` and the block alone: neither the order in the file nor anything else about the
-# study moves a run, and blocks that are added later leave the earlier ones where they were.
-
 
 SCHEMA = "wbcbench.plan/1"
 FILE_NAME = "plan.json"
@@ -225,9 +223,6 @@ def keep(made: Plan, study_dir: Path) -> str | None:
     return before
 
 
-# The settings of a comparison: as planned before the first run, but for what is asked for now.
-
-
 def settings_for(study_dir: Path | None, asked: Mapping[str, Any]) -> Settings:
     """Settings of a comparison of one study, or of several.
 
@@ -252,9 +247,6 @@ def _planned(study_dir: Path) -> Settings | None:
         return None
     made = from_json(path)
     return replace(settings(made.analysis), plan_sha256=made.sha256)
-
-
-# What a plan can show, worked out before its first run: contrasts, least p, detectable effect.
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,8 @@
-"""Where a study stands: what is done, what it has cost, whether to stop."""
+"""Where a study stands: what is done, what it has cost, whether to stop.
+
+The folders on disk tell it all; nothing is remembered anywhere else, so a sweep that was killed
+knows as much as one that was not.
+"""
 
 from __future__ import annotations
 
@@ -24,11 +28,6 @@ from wbcbench.study.forecast import Past, past
 from wbcbench.study.plan import Plan, checked_contrasts, contrast_named, settings
 from wbcbench.table.derive import Spent, Sum, spent, summed
 from wbcbench.table.view import read_study
-
-# Where a study stands: which of its planned runs are done, as the folders on disk tell.
-#
-# Nothing is remembered anywhere else, so a sweep that was killed knows as much as one that was not.
-
 
 State = Literal["todo", "running", "done", "failed", "interrupted", "invalid"]
 
@@ -139,9 +138,6 @@ class Standing:
         return [each.past for each in self if each.past is not None]
 
 
-# What a study has cost: runs that count, and joules that were wasted, by why.
-
-
 Waste = Literal["failed", "interrupted", "invalid", "repeated block", "outside the plan", "pilot"]
 WASTES: tuple[Waste, ...] = (
     "failed", "interrupted", "invalid", "repeated block", "outside the plan", "pilot",
@@ -200,10 +196,9 @@ def _kind(each: Carried, last: dict[RunSpec, int]) -> str:
     return "counted" if each.spec.block_attempt == last[first] else "repeated block"
 
 
-# The stopping rule: after a block, look whether the interval is narrow enough.
-#
-# Every look is written down, because looking often and stopping when one likes what one sees is a
-# choice that a reader must be able to count. The rule looks at the width alone, never at the sign.
+# Every check of the stopping rule is written down, because checking often and stopping when one
+# likes what one sees is a choice that a reader must be able to count. The rule judges the width of
+# the interval alone, never the sign.
 
 
 SCHEMA = "wbcbench.looks/1"

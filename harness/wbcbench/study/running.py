@@ -38,10 +38,6 @@ if TYPE_CHECKING:
     from wbcbench.study.forecast import Past
     from wbcbench.study.plan import Plan
 
-# From a spec to a finished run: data, folder, launcher, table.
-#
-# The steps that ``run`` takes for one run and that a sweep takes for many.
-
 
 def with_data(spec: RunSpec, local: Local, say: Say) -> RunSpec:
     """The spec with the identity of its images; decodes and caches them when needed.
@@ -188,9 +184,6 @@ def _attempts(results: Path, spec: RunSpec) -> list[RunDir]:
     runs = [run for run in study_runs(results, spec.study) if run.run_id.startswith(named)]
     same = [run for run in runs if run.read_spec().identity == spec.identity]
     return sorted(same, key=lambda run: run.read_spec().repeat)
-
-
-# A pilot: one epoch of the plan's first run, to know beforehand what the plan will cost.
 
 
 _MOST_OTHERS = 200  # records of other studies that are read for a forecast

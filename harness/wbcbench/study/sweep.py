@@ -1,4 +1,9 @@
-"""Carry out a plan: block by block, run by run, whatever happens to a single run."""
+"""Carry out a plan: block by block, run by run, whatever happens to a single run.
+
+Everything it must know to go on lies in the run folders, so a sweep that was killed at any moment
+is taken up by calling it again; at most the run that was going on is lost. Runs are started one at
+a time, because place and rest are part of the design.
+"""
 
 from __future__ import annotations
 
@@ -28,13 +33,6 @@ from wbcbench.table.columns_energy import headline_energy_j
 from wbcbench.table.columns_run import invalid_reason
 from wbcbench.table.derive import spent
 from wbcbench.table.view import Run
-
-# Carry out a plan: block by block, run by run, whatever happens to a single run.
-#
-# Everything it must know to go on lies in the run folders, so a sweep that was killed at any moment
-# is taken up by calling it again; at most the run that was going on is lost. Runs are started one
-# at a time, because place and rest are part of the design.
-
 
 SETTLE_S = 60.0  # a watcher whose sweep was killed ends its run within seconds
 LOOK_S = 0.2
@@ -299,9 +297,6 @@ def _seen(look: Look, width: float) -> str:
     )
 
 
-# The rest between two runs. Cooling down is the run's own: its record tells it.
-
-
 SLICE_S = 0.2  # how soon a Ctrl-C is noticed
 
 
@@ -310,9 +305,6 @@ def rest(length_s: float, clock: Clock, interrupts: Interrupts) -> None:
     end_s = clock.now_s() + length_s
     while clock.now_s() < end_s and not interrupts.wants_stop:
         clock.sleep_until(min(end_s, clock.now_s() + SLICE_S))
-
-
-# One sweep at a time on a study. The lock is held by the open file and ends with the process.
 
 
 @contextlib.contextmanager
@@ -339,9 +331,6 @@ def study_lock(study_dir: Path) -> Iterator[None]:
                 "for each other's joules; wait for it, or stop it."
             ) from error
         yield
-
-
-# The runs of a plan with the identity of their images, and the refusal of other images.
 
 
 _CHECKED = ("image_size", "batch_size", "meters", "gpus", "country", "power_limit_w")
@@ -378,10 +367,8 @@ def _refuse_other_images(made: Plan, asked: RunSpec, found: RunSpec) -> None:
             )
 
 
-# A study goes on as it began: with the runs that were planned, on the same images.
-#
-# Otherwise a default that changed, or another folder of images, would silently put runs into one
-# study that cannot be compared.
+# A study goes on as it began: otherwise a default that changed, or another folder of images, would
+# silently put runs into one study that cannot be compared.
 
 
 _IMAGES = ("dataset_id", "dataset_sha256")
@@ -435,9 +422,6 @@ def _difference(found: RunSpec, specs: Sequence[RunSpec]) -> str:
         for name in differing[least]
     ]
     return f" ({', '.join(told)})"
-
-
-# The lines that a sweep says on the way, one when a run begins and one when it ended.
 
 
 def began(spec: RunSpec, place: str, levels: Mapping[str, Any]) -> str:

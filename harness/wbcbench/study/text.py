@@ -15,9 +15,6 @@ from wbcbench.study.progress import Account, State
 from wbcbench.study.sweep import SweepOutcome
 from wbcbench.table.derive import Sum
 
-# A plan in words and as a document: its runs, what they will cost, what they can show.
-
-
 UNKNOWN_COST = "unknown: no finished run to learn from; --pilot carries out one epoch"
 
 
@@ -143,9 +140,6 @@ def _run(made: Plan, run: RunSpec) -> dict[str, Any]:
         "variant": run.variant,
         "levels": dict(made.levels(run)),
     }
-
-
-# What a sweep has come to, in words and as a document.
 
 
 _ORDER: tuple[State, ...] = ("done", "failed", "interrupted", "invalid", "running", "todo")

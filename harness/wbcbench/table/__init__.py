@@ -134,12 +134,11 @@ def refuse_newer_table(study_dir: Path) -> None:
         refuse_newer(schema, str(path))
 
 
-# Lines of the results table kept from the last time, so that one more run costs one more row.
-#
-# A large study keeps them in ``results/<study>/.runs.lines``. A line is taken from there only while
-# everything it was made from is the same: its record and attachment (size, time and inode: neither
-# is ever written in place) and this program's own files. A file that is torn, changed or of another
-# program is no file, and every row is worked out again; deleting it costs time and nothing else.
+# Lines of the last table are kept, so that one more run costs one more row. A large study keeps
+# them in ``results/<study>/.runs.lines``. A line is taken from there only while everything it was
+# made from is the same: its record and attachment (size, time and inode: neither is ever written in
+# place) and this program's own files. A file that is torn, changed or of another program is no
+# file, and every row is worked out again; deleting it costs time and nothing else.
 
 
 LINES_FILE_NAME = ".runs.lines"

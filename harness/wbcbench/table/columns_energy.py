@@ -21,9 +21,6 @@ from wbcbench.energy.source import CODECARBON, spoken_energy_j, spoken_power_w, 
 from wbcbench.table.column import Cell, Column, ColumnGroup, unfilled
 from wbcbench.table.view import Run
 
-# Columns: the joules of the GPU. Only channels of the GPU fill them.
-
-
 GPU_UNKNOWN = "no GPU meter, or its trace cannot say"
 ABSENT = "absent"
 
@@ -159,9 +156,6 @@ ENERGY_GPU = ColumnGroup(
 )
 
 
-# Columns: the joules of processor, memory and wall, and CodeCarbon's as a second opinion.
-
-
 UNKNOWN = "no meter, or its trace cannot say"
 NO_CODECARBON = "CodeCarbon did not run, or has no such part"
 
@@ -281,7 +275,7 @@ ENERGY_REST = ColumnGroup(
 )
 
 
-# Columns: what follows from joules, seconds and images. Joules here are the headline's.
+# What follows from joules, seconds and images. Joules here are the headline's.
 
 
 TABLE_BATCH = 64

@@ -1,4 +1,10 @@
-"""Columns: the machine, its software, and what its GPU did in training."""
+"""Columns: the machine, its software, and what its GPU did in training.
+
+Identity of the GPU comes from what the meter said of each board, state from the telemetry in
+``train``. Several boards: names and reasons are listed, temperatures and limits are the worst,
+shares and clocks the mean. The provenance of a record holds most facts of the machine under the
+column's own name.
+"""
 
 from __future__ import annotations
 
@@ -13,13 +19,6 @@ from wbcbench.energy.checks.machine import SLOWED
 from wbcbench.energy.metrics import mean_known
 from wbcbench.table.column import Cell, Column, ColumnGroup, from_provenance
 from wbcbench.table.view import Run
-
-# Columns: the GPU and what it did in training besides drawing power.
-#
-# Identity comes from what the meter said of each board, state from the looks at it in ``train``.
-# Several boards: names and reasons are listed, temperatures and limits are the worst, shares and
-# clocks the mean.
-
 
 NO_GPU = "no GPU, or the driver does not say"
 _METER = "nvml/"
@@ -199,11 +198,6 @@ COLUMNS = (
 )
 
 DRIVER = Column("driver_version", "str", NO_GPU, "of the GPU driver", _listed("driver"))
-
-
-# Columns: the machine, its state during the run, and the software.
-#
-# The provenance of a record holds most of them under the column's own name.
 
 
 NOT_SAID = "the system does not say"

@@ -16,9 +16,6 @@ from wbcbench.table.column import Cell, Column, ColumnGroup
 from wbcbench.table.columns_energy import integral_j
 from wbcbench.table.view import Run
 
-# Columns: how good the trained network is.
-
-
 NOT_TESTED = "not tested"
 NO_VALIDATION = "no validation"
 NO_PHOTOGRAPHS = "not tested, or photographs unknown"
@@ -171,9 +168,6 @@ QUALITY = ColumnGroup(
         ),
     ),
 )
-
-
-# Columns: how well the headline was sampled, and what doubts there are.
 
 
 NO_METER = "no meter"

@@ -10,9 +10,6 @@ from wbcbench.core.window import STARTUP, TRAIN, WARMUP
 from wbcbench.table.column import Cell, Column, ColumnGroup, from_provenance, unfilled
 from wbcbench.table.view import Run
 
-# Columns: which run this is, of which plan, and how it ended.
-
-
 TABLE_SCHEMA = "1.0"
 
 
@@ -115,9 +112,6 @@ IDENTITY = ColumnGroup(
         ),
     ),
 )
-
-
-# Columns: the data and the network, and how it was trained.
 
 
 NO_DATA = "ended before the data was read"
@@ -236,9 +230,6 @@ SETUP = ColumnGroup(
         ),
     ),
 )
-
-
-# Columns: how long each phase took, on the monotonic clock.
 
 
 def _total_s(run: Run) -> float | None:

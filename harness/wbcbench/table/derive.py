@@ -1,4 +1,8 @@
-"""What is derived from finished records: epochs, TensorBoard scalars, the energy that was spent."""
+"""What is derived from finished records: epochs, TensorBoard scalars, the energy that was spent.
+
+All of it can be made again from record and trace at any time; nothing is measured here. Joules of
+different status (measured, modelled, …) are kept apart: they are not added.
+"""
 
 from __future__ import annotations
 
@@ -16,11 +20,6 @@ from wbcbench.energy.integrate import energy_curve
 from wbcbench.energy.source import followed, headline_channel, speaker, spoken_energy_j, timeline
 from wbcbench.table.view import ABSENT, Run
 from wbcbench.train import tensorboard_log
-
-# What is derived from a finished record into its folder: ``epochs.csv`` and TensorBoard scalars.
-#
-# Both can be made again from record and trace at any time; nothing is measured here.
-
 
 EPOCH_COLUMNS = (
     "run_id", "epoch", "t_s", "energy_gpu_cum_j", "energy_headline_cum_j", "train_loss",
@@ -85,11 +84,6 @@ def wall_offset_s(record: RunRecord) -> float | None:
     if not isinstance(pair, dict):
         return None
     return float(str(pair["utc_s"])) - float(str(pair["monotonic_s"]))
-
-
-# Joules and seconds that went into whole runs, the good ones and the wasted ones.
-#
-# Joules of different status (measured, modelled, …) are kept apart: they are not added.
 
 
 @dataclass(frozen=True, slots=True)

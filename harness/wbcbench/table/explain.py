@@ -21,9 +21,6 @@ from wbcbench.table.column import Cell, Column
 from wbcbench.table.explain_reading import Reading, readings
 from wbcbench.table.view import Run
 
-# One cell of the results table, explained: formula, what it rests on, and whether it holds.
-
-
 _NAME = re.compile(r"\{(\w+)\}")
 
 
@@ -160,8 +157,7 @@ def _plain(cell: Cell) -> str:
     return f"{cell:.12g}" if isinstance(cell, float) else str(cell)
 
 
-# A run's record, made once more from what is on disk: marks, traces, looks and predictions.
-#
+# A run's record is made once more from what is on disk: marks, traces, telemetry and predictions.
 # What was not kept is left as the record has it, and said.
 
 
@@ -303,9 +299,6 @@ def _with_attached(record: RunRecord, trace: Trace) -> RunRecord:
         energies=(*record.energies, *found.energies),
         budgets=(*record.budgets, *found.budgets),
     )
-
-
-# A run that notes what is read from it: which fields, windows, joules and speakers a cell uses.
 
 
 # Parts of a record whose own fields are worth naming.

@@ -17,8 +17,6 @@ from wbcbench.core.window import TRAIN, Window, WindowEnergy, is_validation
 from wbcbench.energy.integrate import EnergyCurve, energy_curve
 from wbcbench.train.scores import score
 
-# The joules of one window on one channel, taken apart: readings, edges, passes, budget.
-
 
 @dataclass(frozen=True, slots=True)
 class Point:
@@ -170,9 +168,6 @@ def _edge(curve: EnergyCurve, at_s: float) -> Edge:
 
 def _knot(curve: EnergyCurve, i: int) -> Point | None:
     return Point(curve.t_s[i], curve.energy_j[i]) if 0 <= i < len(curve.t_s) else None
-
-
-# What the network said of every test image, read back and scored once more.
 
 
 @dataclass(frozen=True, slots=True)

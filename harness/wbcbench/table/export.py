@@ -1,4 +1,9 @@
-"""The results table as a file for others, and its description for readers."""
+"""The results table as a file for others, and its description for readers.
+
+What is written unrounded (CSV, Parquet, JSON) can be read back with :func:`read`: same columns,
+same types, same numbers. What is not finite is unknown. Text that a spreadsheet would carry out is
+made harmless (see ``core.text``).
+"""
 
 from __future__ import annotations
 
@@ -28,13 +33,6 @@ from wbcbench.table.column import Cell, Column, ColumnGroup
 
 if TYPE_CHECKING:
     import pandas as pd
-
-# The results table as a file for others: CSV, Parquet and JSON unrounded, LaTeX and Markdown set.
-#
-# What is written unrounded can be read back with :func:`read`: same columns, same types, same
-# numbers. What is not finite is unknown. Text that a spreadsheet would carry out is made harmless
-# (see ``formula``).
-
 
 SCHEMA = "wbcbench.export/1"
 
@@ -221,9 +219,6 @@ def _scaled(value: float, name: str) -> str:
                 return told(value)
     shares = ("accuracy", "recall_", "macro_f1", "ece")
     return human_share(value) if any(word in name for word in shares) else f"{value:.4g}"
-
-
-# The table's description for readers, made from the columns themselves.
 
 
 INTRODUCTION = """\

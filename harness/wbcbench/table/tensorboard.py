@@ -20,8 +20,6 @@ from wbcbench.train.tensorboard_log import RESULT_FILE, ScalarLog
 if TYPE_CHECKING:
     from tensorboard.compat.proto.summary_pb2 import Summary  # type: ignore[import-untyped]
 
-# Which runs of a study have logs, and how to make them again from records and traces.
-
 
 def rebuild(run: RunDir) -> None:
     """Write all logs of a finished run from its record and traces; none if it never trained."""
@@ -59,8 +57,6 @@ def require_logs(study_dir: Path, runs: Sequence[RunDir]) -> int:
     return having
 
 
-# What came of a run, for TensorBoard: curves over steps, seconds and joules, and its settings.
-#
 # The curves count training steps alone, like ``energy_to_target_j``. The settings and results fill
 # TensorBoard's HPARAMS page: one line a run, energy and accuracy as metrics.
 
@@ -193,9 +189,6 @@ def _summary(tag: str, **content: Any) -> Summary:
 
 def _seconds(utc: str) -> float:
     return datetime.fromisoformat(utc).replace(tzinfo=UTC).timestamp()
-
-
-# TensorBoard on the loopback interface, in this process.
 
 
 LOOPBACK = "127.0.0.1"

@@ -28,9 +28,6 @@ from wbcbench.table.explain import Explanation, RecountState
 from wbcbench.table.explain_reading import Edge, Point, Reading, Samples
 from wbcbench.table.view import Run
 
-# One run in words, for a terminal: what it reached, what it cost, and how far to trust that.
-
-
 _RUN_LABEL_WIDTH = 20
 _RUN_WIDTH = 110
 _PARTS = {Domain.GPU: "GPU", Domain.CPU: "CPU", Domain.DRAM: "memory", Domain.SYSTEM: "machine"}
@@ -184,9 +181,6 @@ def _absent(record: RunRecord) -> Iterator[tuple[str, str]]:
         yield f"no {absent.meter}", absent.reason
 
 
-# An explanation as one JSON document.
-
-
 SCHEMA = "wbcbench.explain/1"
 
 
@@ -214,9 +208,6 @@ def document(found: Explanation) -> bytes:
         },
     }
     return to_json(whole, indent=1, inf_nan_mode="null")
-
-
-# An explanation in words, for a terminal.
 
 
 _WIDTH = 100

@@ -29,9 +29,6 @@ from wbcbench.energy.source import (
 from wbcbench.registry import VARIANTS, load_part
 from wbcbench.train.variants import Variant
 
-# One view of a run, for columns, comparison, claims, report and bundle.
-
-
 ABSENT = "absent"
 
 # Joules of runs that differ in one of these are not put on one axis.
@@ -266,9 +263,6 @@ class Run:
 def _validation(epoch: Epoch) -> float | None:
     balanced = epoch.val_balanced_accuracy
     return epoch.val_accuracy if balanced is None else balanced
-
-
-# One view of a study, for comparison, claims, report and bundle.
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,6 @@ from wbcbench.train.network import scaled
 from wbcbench.train.scores import score, write_predictions
 from wbcbench.train.stage import Phases, Stage
 
-# What the trained network can do: TEST once, then inference in a closed loop.
-
 
 def score_test(stage: Stage) -> None:
     """Predict TEST, keep the predictions, tell the scores.
@@ -64,9 +62,6 @@ def infer(stage: Stage) -> bool:
         )
         stage.wire.messenger.send({"inference": made})
     return True
-
-
-# Joules of inference: forward passes in a closed loop, one image or 64 at a time.
 
 
 BATCH_SIZES = (1, 64)

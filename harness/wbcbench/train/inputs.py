@@ -21,11 +21,6 @@ from wbcbench.train.network import evaluation_batches, training_batches
 if TYPE_CHECKING:
     import tensorflow as tf
 
-# The pipelines of one run: which images go where, with labels as the published network wants them.
-#
-# How batches are made is ``train.network``'s affair.
-
-
 EVALUATION_BATCH_SIZE = 128
 """Part of no spec: it changes neither weights nor predictions, and runs stay comparable."""
 
@@ -61,9 +56,6 @@ def evaluation(images: ImageSet) -> tf.data.Dataset:
 def one_hot(labels: NDArray[np.int64]) -> NDArray[np.float32]:
     """Return ``[n, 5]`` for labels 0–3: class ``c`` in column ``c + 1``, column 0 never used."""
     return np.eye(len(CLASSES) + 1, dtype=np.float32)[labels + 1]
-
-
-# Which images a run trains on, validates on and is tested on.
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -112,8 +104,6 @@ def dataset_facts(dataset: Dataset, sets: Sets) -> DatasetFacts:
     )
 
 
-# The forward pass: images in, class probabilities out, compiled once.
-#
 # Validation, test and the inference windows all use this one function, so they cannot differ.
 
 

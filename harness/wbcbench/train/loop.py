@@ -22,8 +22,6 @@ from wbcbench.train.scores import score
 from wbcbench.train.stage import Control, Phases, Progress, Stage
 from wbcbench.train.tensorboard_log import EPOCHS_FILE, ScalarLog, add_epoch
 
-# Warm-up and training of one run.
-
 
 def warm_up(stage: Stage) -> None:
     """Make ``warmup_steps`` training steps and a forward pass, and undo them; 0 leaves it out."""
@@ -78,8 +76,6 @@ def _listeners(stage: Stage, log: ScalarLog) -> EpochListeners:
     return EpochListeners(validate, tell)
 
 
-# Training, epoch by epoch: marks at the edges, validation, the end after a bad loss or a stop.
-#
 # Only epoch hooks are overridden here: a batch hook would make Keras wait for every batch
 # (harness/decisions/0051-epoch-marks-and-progress.md). The validation pass runs inside
 # ``on_epoch_end``, after the training steps have been stamped, so that the two never share a
@@ -188,8 +184,6 @@ class EpochMarks(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has n
         )
 
 
-# Trace, compile and autotune before the clock starts, then undo it.
-#
 # The first steps of a process cost many times a later one. They are made on real batches, with the
 # very functions, batch shapes and optimiser that training uses; then every variable they moved is
 # put back, so that training goes exactly as if there had been no warm-up.

@@ -11,8 +11,6 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-# Batches for training and evaluation from images that stay uint8 in memory.
-#
 # As float32 the published set takes 0.96 GB and ``fit`` copies it; as uint8 it takes 0.24 GB and a
 # batch is scaled when it is made. Pixels are divided by 255 here and not in the network, so that
 # the layer table is the published one.

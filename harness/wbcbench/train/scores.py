@@ -1,4 +1,9 @@
-"""Scores with their intervals, and the table of predictions they come from."""
+"""Scores with their intervals, and the table of predictions they come from.
+
+The network has one output more than there are classes: labels are one-hot encoded as ``label + 1``
+and column 0 is never used (as published). A prediction of that column is wrong for every image; it
+stands in a last column of the confusion matrix, so that no image is lost from its row.
+"""
 
 from __future__ import annotations
 
@@ -16,13 +21,6 @@ from wbcbench.core.files import write_whole
 from wbcbench.core.record import Scores
 from wbcbench.data.dataset import CLASSES, ImageSet
 from wbcbench.stats.bootstrap import accuracy_interval, photograph_count
-
-# How good predictions are: pure numpy on probabilities and true labels.
-#
-# The network has one output more than there are classes: labels are one-hot encoded as ``label +
-# 1`` and column 0 is never used (as published). A prediction of that column is wrong for every
-# image; it stands in a last column of the confusion matrix, so that no image is lost from its row.
-
 
 Floats: TypeAlias = NDArray[np.float64]
 Labels: TypeAlias = NDArray[np.int64]
@@ -133,11 +131,9 @@ def calibration_error(probabilities: Floats, right: NDArray[np.bool_]) -> float:
     return float(np.abs(excess).sum() / len(right))
 
 
-# What the network said of every test image, as a table that others can test hypotheses on.
-#
-# One row an image: ``file``, ``image_sha256``, ``split``, ``group_id`` and ``original_id`` (the
-# photograph; empty = unknown), ``seen_in_train``, ``y_true``, ``y_pred`` (class names;
-# ``UNUSED`` is the output that no label uses), ``p_unused`` and ``p_<class>``.
+# Predictions have one row an image: ``file``, ``image_sha256``, ``split``, ``group_id`` and
+# ``original_id`` (the photograph; empty = unknown), ``seen_in_train``, ``y_true``, ``y_pred``
+# (class names; ``UNUSED`` is the output that no label uses), ``p_unused`` and ``p_<class>``.
 
 
 UNUSED = "UNUSED"

@@ -21,8 +21,6 @@ from wbcbench.train.inputs import Batches, Forward, Sets
 if TYPE_CHECKING:
     import keras
 
-# Everything one run's phases work with, once start-up is over.
-
 
 @dataclass(frozen=True, slots=True)
 class Wire:
@@ -66,8 +64,6 @@ class Stage:
         return math.ceil(len(self.sets.train) / self.spec.batch_size)
 
 
-# Windows as the trainer sees them: synchronise the device, stamp, tell.
-#
 # TensorFlow returns before an accelerator has done its work. Every edge therefore waits for all
 # devices first: work that was started inside a window is paid for inside it.
 
@@ -110,9 +106,6 @@ class Phases:
         if duration_s > 0:
             with self.window(name):
                 self._clock.sleep_until(self._clock.now_s() + duration_s)
-
-
-# What the watcher says: single words on standard input, and silence when it is dead.
 
 
 ORPHANED = 70
@@ -167,12 +160,9 @@ class Control:
             self._changed.notify_all()
 
 
-# Where training stands inside a long epoch, told at most twice a second.
-#
 # Keras calls batch hooks in step with training unless a callback says ``async_safe``: then it hands
 # the numbers, which it fetches after every batch anyway, to a thread of its own. So this costs
-# training nothing; only epochs are *marked*, here is only told
-# (harness/decisions/0051-epoch-marks-and-progress.md).
+# training nothing (harness/decisions/0051-epoch-marks-and-progress.md).
 
 
 PERIOD_S = 0.5

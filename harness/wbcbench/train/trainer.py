@@ -1,4 +1,10 @@
-"""The trainer: the child process that loads TensorFlow, trains one run and reports by messages."""
+"""The trainer: the child process that loads TensorFlow, trains one run and reports by messages.
+
+``python -m wbcbench.train.trainer RUN_DIR MARK_FD``. It knows nothing of meters. Messages go over
+the pipe ``MARK_FD`` (see ``core.run_folder``); commands come in words on standard input; what it
+prints goes to the run's log. TensorFlow is imported after standard input is being read, so that a
+dead recorder is noticed during the import too.
+"""
 
 from __future__ import annotations
 
@@ -33,13 +39,6 @@ from wbcbench.train.loop import train, warm_up
 from wbcbench.train.network import OnePassAdam
 from wbcbench.train.stage import Control, Phases, Stage, Wire
 from wbcbench.train.variants import ModelSettings, Variant, flops_per_image
-
-# The child process that trains: ``python -m wbcbench.train.trainer RUN_DIR MARK_FD``.
-#
-# It knows nothing of meters. What it sees it tells over the pipe ``MARK_FD`` (see ``marks``); what
-# it is told comes in words on standard input; what it prints goes to the run's log. TensorFlow is
-# imported after the ear is open, so that a dead watcher is noticed during the import too.
-
 
 KINDS = {
     "MemoryError": "out-of-memory",
@@ -89,9 +88,6 @@ def failure(error: Exception) -> Failure:
     )
 
 
-# One run as the trainer lives it: start-up, idle, warm-up, training, test, inference.
-
-
 End = Literal["done", "interrupted"]
 
 
@@ -114,9 +110,6 @@ def carry_out(run: RunDir, messenger: Messenger, control: Control) -> End:
         return "interrupted"
     score_test(stage)
     return "done" if infer(stage) else "interrupted"
-
-
-# From the process's start to a network that waits for ``go``.
 
 
 _TELL_LOADING_EVERY_S = 0.5
@@ -166,9 +159,6 @@ def _load(run: RunDir, spec: RunSpec, wire: Wire) -> Dataset:
     )
 
 
-# The network of a run, built and compiled exactly as its spec says.
-
-
 def build_network(spec: RunSpec) -> keras.Model:
     """Build and compile the network; equal specs give equal weights.
 
@@ -195,9 +185,6 @@ def build_network(spec: RunSpec) -> keras.Model:
         steps_per_execution=spec.steps_per_execution,
     )
     return model
-
-
-# What the record says of the network and of the software that ran it.
 
 
 ENVIRONMENT_THAT_MATTERS = (
@@ -265,9 +252,6 @@ def _optimizer_name(model: keras.Model) -> str:
     """The optimiser itself, not the loss scaling that half precision wraps around it."""
     inner = getattr(model.optimizer, "inner_optimizer", model.optimizer)
     return str(inner.name)
-
-
-# How TensorFlow is set before the first operation, and what it runs on.
 
 
 def configure(spec: RunSpec) -> None:

@@ -1,4 +1,8 @@
-"""The variants: activations, regularisers and backbone by name, and their layers as a table."""
+"""The variants: activations, regularisers and backbone by name, and their layers as a table.
+
+A variant knows how to build its network and what to say about itself; it knows nothing of data,
+training or energy. Keras is imported when a network is built, not when a variant is named.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +16,6 @@ from wbcbench.core.errors import unknown_name
 
 if TYPE_CHECKING:
     import keras
-
-# What a network variant is. Each variant is one file of this folder and one line of the catalogue.
-#
-# A variant knows how to build its network and what to say about itself; it knows nothing of data,
-# training or energy. Keras is imported when a network is built, not when a variant is named.
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,9 +219,6 @@ def _regularised(
         yield factory(settings, name)
 
 
-# The published network: LeakyReLU after the third convolution and the dense layer, dropout.
-
-
 LEAKY_DROPOUT = Variant(
     name="leaky-dropout",
     activation="leaky-relu",
@@ -230,9 +226,6 @@ LEAKY_DROPOUT = Variant(
     description="LeakyReLU with dropout: the published network",
     build=builder("leaky-relu", "dropout"),
 )
-
-
-# The published network with ReLU in place of its two LeakyReLUs.
 
 
 RELU_DROPOUT = Variant(
@@ -244,9 +237,6 @@ RELU_DROPOUT = Variant(
 )
 
 
-# The published network with batch normalisation in place of dropout.
-
-
 LEAKY_BATCHNORM = Variant(
     name="leaky-batchnorm",
     activation="leaky-relu",
@@ -256,9 +246,6 @@ LEAKY_BATCHNORM = Variant(
 )
 
 
-# ReLU throughout and batch normalisation in place of dropout.
-
-
 RELU_BATCHNORM = Variant(
     name="relu-batchnorm",
     activation="relu",
@@ -266,9 +253,6 @@ RELU_BATCHNORM = Variant(
     description="ReLU throughout, with batch normalisation",
     build=builder("relu", "batchnorm"),
 )
-
-
-# A network as a table: what each layer is, what it puts out, what it costs.
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,9 +15,6 @@ from wbcbench.bundle.verify.bundle import Bundle, survey
 from wbcbench.core.errors import VerificationError, WbcbenchError
 from wbcbench.core.text import count_of, printable
 
-# Every check in the catalogue's order, and what they add up to.
-
-
 SCHEMA = "wbcbench.verify/1"
 
 _SIGN = {
@@ -140,7 +137,7 @@ def about(name: str) -> str:
     return (check.__doc__ or "").strip().split("\n")[0].split(":")[0].rstrip(".")
 
 
-# Whether the results hold: what is made from results that do not, is not worth making again.
+# What is made from results is made again only once the results hold.
 
 
 _BEFORE = {"V03": records.check_rows, "V06": energies.check_energies, "V08": scores.check_scores}

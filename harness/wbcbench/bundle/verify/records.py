@@ -134,9 +134,6 @@ def _derived(run: RunDir, record: RunRecord) -> Iterator[str]:
             yield f"{run.run_id}: {name} is not what the record makes."
 
 
-# A run's record, worked out anew from its trace, marks and telemetry: kept by digest.
-
-
 _TOLERANCE = 1e-9
 _SHARED = "shared-machine"
 _SEEN = tuple(each.name for each in fields(Circumstances) if each.name != "shared")

@@ -226,9 +226,6 @@ def _files(bundle: Bundle, made: Mapping[str, str]) -> Iterator[str]:
             yield f"{name} of the report is {what if name in made else 'not made from the runs'}."
 
 
-# What surrounds the results, made from them once more: papers, settings, machine.
-
-
 _REMADE_FROM = ("results/", "code/", layout.LOCK, layout.SUBMISSION)
 """What papers and settings are made from."""
 _TO_FILL = "[author]"

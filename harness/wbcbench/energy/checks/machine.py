@@ -25,6 +25,12 @@ UNUSED = Doubt(
     "found no GPU), or measure the processor: --meters rapl,codecarbon.",
 )
 
+_ALONE = "Joules of a board are those of everybody on it. Stop the others and repeat the run."
+
+# Names as in NVML's clock-event reasons. A power cap is how a board keeps to its limit: reported.
+SLOWED = ("hw_slowdown", "hw_thermal_slowdown", "sw_thermal_slowdown", "hw_power_brake")
+CAPPED = "sw_power_cap"
+
 
 def check_device(evidence: Evidence) -> Iterator[Caution]:
     """Whether the GPU that was measured is the one that trained."""
@@ -57,8 +63,6 @@ def _each(evidence: Evidence, doubt: Doubt, detail: str) -> Iterator[Caution]:
                 Severity.INVALID, detail, window=evidence.judged, channel=channel.name
             )
 
-
-_ALONE = "Joules of a board are those of everybody on it. Stop the others and repeat the run."
 
 FOREIGN = Doubt("foreign-process", "suspect", _ALONE)
 BUSY = Doubt("busy-before", "suspect", _ALONE, ("busy_share",))
@@ -121,10 +125,6 @@ def _busy(evidence: Evidence, device: str, seen: list[Telemetry]) -> Iterator[Ca
             detail = f"{device} was busy for {100 * load:.0f} % of the time before the run began."
             yield BUSY.caution(Severity.SUSPECT, detail, window=IDLE_COLD)
 
-
-# Names as in NVML's clock-event reasons. A power cap is how a board keeps to its limit: reported.
-SLOWED = ("hw_slowdown", "hw_thermal_slowdown", "sw_thermal_slowdown", "hw_power_brake")
-CAPPED = "sw_power_cap"
 
 THROTTLED = Doubt(
     "throttled",

@@ -317,9 +317,6 @@ def _inference_line(
     return (configuration.label, str(len(used)), *cells)
 
 
-# Confusion matrices of several variants beside each other: counts, and shares of each row.
-
-
 COLUMNS = 2
 _DEEPEST = 0.6  # of the fill: text stays legible on it in light and dark
 _SHORT = 3
@@ -399,9 +396,6 @@ def _cell(plot: Axes, at: tuple[int, int], share: float | None, count: int) -> N
         plot.text(x, y + 0.24, f"{count:,}", fontsize=8.5, **words),  # type: ignore[arg-type]
     ):
         artist.set_in_layout(False)  # inside the axes whatever they say; asking takes a second
-
-
-# The tested runs of one variant, and its means with both of their intervals.
 
 
 ALL_IMAGES, LEAK_FREE = "all test images", "without leaks"

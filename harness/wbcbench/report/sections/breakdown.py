@@ -140,8 +140,6 @@ def _told(value: float, found: Interval | None) -> str:
     return difference(value, found, _PER_CENT)
 
 
-# The joules of every part of the machine in training, idle and active, by how they are known.
-#
 # Idle is what the part would have drawn anyway: its idle power times the time of training; active
 # is the rest. Joules of one status may be stacked; measured and modelled ones never stand in one
 # sum, and those of the whole machine hold the parts and stand beside them.
@@ -239,9 +237,6 @@ def _idle_j(run: Run, domain: Domain) -> float | None:
 
 def _is_known(energy_j: float | None) -> bool:
     return energy_j is not None and math.isfinite(energy_j)
-
-
-# Stacked energy: which part of the machine drew the joules, idle and active, how well known.
 
 
 NAME = "energy-parts"

@@ -135,9 +135,6 @@ def _won(effect: Effect) -> str:
     return f"{effect.share_won * effect.n:g} of {effect.n}"
 
 
-# Forest plot of the paired contrasts: how large each difference is, and how sure.
-
-
 NAME = "contrasts"
 TITLE = "Paired differences within blocks"
 MOST_ROWS = 24

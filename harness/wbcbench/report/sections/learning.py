@@ -256,9 +256,6 @@ def _list(values: tuple[float, ...]) -> str:
     return " ".join(number(value, 5) for value in values)
 
 
-# Every run's validation metric over what it had cost, and the median of several runs.
-
-
 @dataclass(frozen=True, slots=True)
 class Curve:
     """One run's validation metric at the end of its epochs.

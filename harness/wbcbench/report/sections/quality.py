@@ -101,9 +101,6 @@ def _cell(value: object) -> str:
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
-# The circumstances of a study, each in a few words: who read what, how often, in what peace.
-
-
 _PARTS = {"gpu": "GPU", "cpu": "Processor", "dram": "Memory", "wall": "Whole machine"}
 _METHODS = {
     "counter": "energy counter",

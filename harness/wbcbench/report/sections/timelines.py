@@ -260,8 +260,6 @@ def _data(line: Timeline, rows: list[tuple[str, ...]]) -> DataTable:
     return DataTable(caption, headings, tuple(rows))
 
 
-# From the polls of a channel to what a picture of its power shows: readings, steps and gaps; pure.
-#
 # A picture holds a few hundred points, a run thousands of polls. What is drawn for several of them
 # is said to be: lowest and highest for readings, the mean for steps of a counter. Nothing is drawn
 # across a gap, for nobody knows what happened there.
@@ -361,9 +359,6 @@ def _whole(times: Sequence[float], torn: Sequence[Span]) -> Iterator[tuple[int, 
             start = i
     if times:
         yield start, len(times)
-
-
-# Power over the phases of a run, drawn: bands, dots, steps and gaps. Knows no records.
 
 
 _LABELS_IN, _PANEL_IN = 1.9, 2.5

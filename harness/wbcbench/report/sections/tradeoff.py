@@ -247,11 +247,9 @@ def _data(study: ReportStudy, runs: list[Run]) -> DataTable:
     return DataTable(caption, headings, rows, frozenset({0, 1, 3}))
 
 
-# The mean of every arm in joules and balanced accuracy, how sure it is, and who is on the front.
-#
 # Where a comparison was made its complete blocks are what is averaged, so that these are the means
-# of the tables, and every arm is held against the same seeds. Without one it is all runs that may
-# stand together.
+# of the tables, and every configuration is held against the same seeds. Without one it is all runs
+# that may stand together.
 
 
 @dataclass(frozen=True, slots=True)
