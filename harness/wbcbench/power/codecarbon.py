@@ -47,6 +47,20 @@ _UNKNOWN_COUNTRY = "Does not support country"
 # What it logs because ``allow_multiple_runs`` is set: that is wanted.
 _MULTIPLE_RUNS = "Multiple instances of codecarbon are allowed"
 
+READY_S = 60.0  # importing its tables takes seconds on a busy machine
+STALE_S = 5 * PERIOD_S
+STOP_S = 5.0
+
+_DOMAINS = {"cpu": Domain.CPU, "gpu": Domain.GPU, "ram": Domain.DRAM}
+
+# CodeCarbon's mode of a part → our word for the reading, and how far it is from a sensor.
+_MODES = {
+    "intel_rapl": ("rapl", Origin.MEASURED),
+    "nvml": ("nvml", Origin.MEASURED),
+    "cpu_load": ("tdp_load", Origin.MODELLED),
+    "constant": ("constant", Origin.MODELLED),
+}
+
 
 @dataclass(frozen=True, slots=True)
 class FeedSettings:
@@ -220,21 +234,6 @@ def main() -> None:
     gpus = words.pop("gpus")
     settings = FeedSettings(**words, gpus=None if gpus is None else tuple(gpus))
     feed(settings, _quiet_streams(), sys.stdin)
-
-
-READY_S = 60.0  # importing its tables takes seconds on a busy machine
-STALE_S = 5 * PERIOD_S
-STOP_S = 5.0
-
-_DOMAINS = {"cpu": Domain.CPU, "gpu": Domain.GPU, "ram": Domain.DRAM}
-
-# CodeCarbon's mode of a part → our word for the reading, and how far it is from a sensor.
-_MODES = {
-    "intel_rapl": ("rapl", Origin.MEASURED),
-    "nvml": ("nvml", Origin.MEASURED),
-    "cpu_load": ("tdp_load", Origin.MODELLED),
-    "constant": ("constant", Origin.MODELLED),
-}
 
 
 def open_meters(request: MeterRequest) -> list[EnergyMeter]:

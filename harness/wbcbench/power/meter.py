@@ -21,6 +21,9 @@ from wbcbench.core.errors import CannotMeasureError
 from wbcbench.core.record import AbsentMeter
 from wbcbench.core.trace import Channel
 
+AUTO = "auto"
+NEVER_AUTO = ("synthetic",)  # a known signal must be asked for by name
+
 
 @dataclass(frozen=True, slots=True)
 class MeterRequest:
@@ -78,10 +81,6 @@ class EnergyMeter(Protocol):
     def describe(self) -> dict[str, JsonValue]:
         """Provenance: device, driver, limits, modes, what was chosen and why."""
         ...
-
-
-AUTO = "auto"
-NEVER_AUTO = ("synthetic",)  # a known signal must be asked for by name
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,6 +42,48 @@ from wbcbench.power.nvml_device import (
 # Manufacturers state ±5 %; cards of one model were found −9.5 … +6.4 % off (arXiv 2312.02741).
 GAIN_ERROR = 0.05
 
+ENERGY = "total_energy"
+POWER_READINGS = ("power_instant", "power_average", "power_usage")
+
+_FIELDS = {
+    ENERGY: pynvml.NVML_FI_DEV_TOTAL_ENERGY_CONSUMPTION,
+    "power_instant": pynvml.NVML_FI_DEV_POWER_INSTANT,
+    "power_average": pynvml.NVML_FI_DEV_POWER_AVERAGE,
+}
+_CALLS: dict[str, Callable[[Any], int]] = {
+    ENERGY: pynvml.nvmlDeviceGetTotalEnergyConsumption,
+    "power_usage": pynvml.nvmlDeviceGetPowerUsage,
+}
+_MEMBERS = {
+    pynvml.NVML_VALUE_TYPE_DOUBLE: "dVal",
+    pynvml.NVML_VALUE_TYPE_UNSIGNED_INT: "uiVal",
+    pynvml.NVML_VALUE_TYPE_UNSIGNED_LONG: "ulVal",
+    pynvml.NVML_VALUE_TYPE_UNSIGNED_LONG_LONG: "ullVal",
+    pynvml.NVML_VALUE_TYPE_SIGNED_LONG_LONG: "sllVal",
+    pynvml.NVML_VALUE_TYPE_SIGNED_INT: "siVal",
+    pynvml.NVML_VALUE_TYPE_UNSIGNED_SHORT: "usVal",
+}
+_TRIES = 3  # a driver that stumbles once while it is asked what it can do is asked again
+
+_Way = tuple[str, Callable[[Any], int] | None]
+
+ProcessKind = Literal["compute", "graphics"]
+
+# Names of the bits of the clock-event mask; source: NVML API reference, nvmlClocksEventReasons.
+THROTTLE_REASONS = {
+    0x001: "gpu_idle",
+    0x002: "application_clocks",
+    0x004: "sw_power_cap",
+    0x008: "hw_slowdown",
+    0x010: "sync_boost",
+    0x020: "sw_thermal_slowdown",
+    0x040: "hw_thermal_slowdown",
+    0x080: "hw_power_brake",
+    0x100: "display_clock",
+    0x200: "board_limit",
+    0x400: "reliability",
+}
+
 
 def open_meters(request: MeterRequest) -> list[EnergyMeter]:
     """One meter for each GPU asked for, or for each visible one.
@@ -141,30 +183,6 @@ def _channel(gpu: Gpu, reading: str, sensor: KnownSensor, limit_w: float | None)
     )
 
 
-ENERGY = "total_energy"
-POWER_READINGS = ("power_instant", "power_average", "power_usage")
-
-_FIELDS = {
-    ENERGY: pynvml.NVML_FI_DEV_TOTAL_ENERGY_CONSUMPTION,
-    "power_instant": pynvml.NVML_FI_DEV_POWER_INSTANT,
-    "power_average": pynvml.NVML_FI_DEV_POWER_AVERAGE,
-}
-_CALLS: dict[str, Callable[[Any], int]] = {
-    ENERGY: pynvml.nvmlDeviceGetTotalEnergyConsumption,
-    "power_usage": pynvml.nvmlDeviceGetPowerUsage,
-}
-_MEMBERS = {
-    pynvml.NVML_VALUE_TYPE_DOUBLE: "dVal",
-    pynvml.NVML_VALUE_TYPE_UNSIGNED_INT: "uiVal",
-    pynvml.NVML_VALUE_TYPE_UNSIGNED_LONG: "ulVal",
-    pynvml.NVML_VALUE_TYPE_UNSIGNED_LONG_LONG: "ullVal",
-    pynvml.NVML_VALUE_TYPE_SIGNED_LONG_LONG: "sllVal",
-    pynvml.NVML_VALUE_TYPE_SIGNED_INT: "siVal",
-    pynvml.NVML_VALUE_TYPE_UNSIGNED_SHORT: "usVal",
-}
-_TRIES = 3  # a driver that stumbles once while it is asked what it can do is asked again
-
-
 class BoardPower:
     """What one board offers, ready to be polled.
 
@@ -225,9 +243,6 @@ def _in_si(reading: str, raw: float | None) -> float | None:
     return j_from_mj(raw) if reading == ENERGY else w_from_mw(raw)
 
 
-_Way = tuple[str, Callable[[Any], int] | None]
-
-
 def _first_way(handle: Any, readings: tuple[str, ...]) -> _Way | None:
     ways = (_way(handle, reading) for reading in readings)
     return next((way for way in ways if way is not None), None)
@@ -246,26 +261,6 @@ def _way(handle: Any, reading: str) -> _Way | None:
 
 # Telemetry has one reader a GPU, polled in its own thread and at its own pace: these calls are slow
 # on some drivers, and must never delay the power channels.
-
-
-ProcessKind = Literal["compute", "graphics"]
-
-# Names of the bits of the clock-event mask; source: NVML API reference, nvmlClocksEventReasons.
-THROTTLE_REASONS = {
-    0x001: "gpu_idle",
-    0x002: "application_clocks",
-    0x004: "sw_power_cap",
-    0x008: "hw_slowdown",
-    0x010: "sync_boost",
-    0x020: "sw_thermal_slowdown",
-    0x040: "hw_thermal_slowdown",
-    0x080: "hw_power_brake",
-    0x100: "display_clock",
-    0x200: "board_limit",
-    0x400: "reliability",
-}
-
-
 @dataclass(frozen=True, slots=True)
 class GpuProcess:
     """A process on the board; ``memory_bytes`` is ``None`` where the driver does not tell."""

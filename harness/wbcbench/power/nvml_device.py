@@ -45,6 +45,33 @@ _WAY_OUT = {
     ),
 }
 
+_ARCHITECTURES = {
+    pynvml.NVML_DEVICE_ARCH_KEPLER: "Kepler",
+    pynvml.NVML_DEVICE_ARCH_MAXWELL: "Maxwell",
+    pynvml.NVML_DEVICE_ARCH_PASCAL: "Pascal",
+    pynvml.NVML_DEVICE_ARCH_VOLTA: "Volta",
+    pynvml.NVML_DEVICE_ARCH_TURING: "Turing",
+    pynvml.NVML_DEVICE_ARCH_AMPERE: "Ampere",
+    pynvml.NVML_DEVICE_ARCH_ADA: "Ada",
+    pynvml.NVML_DEVICE_ARCH_HOPPER: "Hopper",
+    pynvml.NVML_DEVICE_ARCH_BLACKWELL: "Blackwell",
+}
+
+# "nvmlDeviceGetPowerUsage: On Ampere (except GA100) or newer GPUs, the API returns power averaged
+# over 1 sec interval." NVML API reference.
+_AVERAGE_S = 1.0
+_AVERAGING_ARCHITECTURES = ("Ampere", "Ada", "Hopper", "Blackwell")
+
+# A100 and H100 renew their reading every 100 ms and look at 25 ms of them: "Part-time Power
+# Measurements", SC'24, arXiv 2312.02741. A30 and A100 carry the same GA100 chip.
+_PART_TIME = re.compile(r"\b(A100|A30|A800|H100|H200|H800)\b", re.IGNORECASE)
+_PART_TIME_UPDATE_S = 0.1
+_PART_TIME_LOOK_S = 0.025
+_GA100 = re.compile(r"\b(A100|A30|A800)\b", re.IGNORECASE)
+
+VISIBLE = "CUDA_VISIBLE_DEVICES"
+ORDER = "CUDA_DEVICE_ORDER"
+
 
 def acquire() -> None:
     """Take the library.
@@ -105,19 +132,6 @@ def device(uuid: str) -> Any:
             f"The GPU {uuid} does not answer: {error}. Its energy cannot be read. "
             "Check `nvidia-smi -L`; a GPU that fell off the bus needs a reset or a reboot."
         ) from error
-
-
-_ARCHITECTURES = {
-    pynvml.NVML_DEVICE_ARCH_KEPLER: "Kepler",
-    pynvml.NVML_DEVICE_ARCH_MAXWELL: "Maxwell",
-    pynvml.NVML_DEVICE_ARCH_PASCAL: "Pascal",
-    pynvml.NVML_DEVICE_ARCH_VOLTA: "Volta",
-    pynvml.NVML_DEVICE_ARCH_TURING: "Turing",
-    pynvml.NVML_DEVICE_ARCH_AMPERE: "Ampere",
-    pynvml.NVML_DEVICE_ARCH_ADA: "Ada",
-    pynvml.NVML_DEVICE_ARCH_HOPPER: "Hopper",
-    pynvml.NVML_DEVICE_ARCH_BLACKWELL: "Blackwell",
-}
 
 
 def gpu_facts(gpu: Gpu, handle: Any) -> dict[str, JsonValue]:
@@ -181,21 +195,6 @@ def _cuda(number: int | None) -> str | None:
 
 # What is known of the boards' power sensors without probing them, each with its source. Unknown
 # stays ``None``: a guess about a sensor would enter every uncertainty stated from it.
-
-
-# "nvmlDeviceGetPowerUsage: On Ampere (except GA100) or newer GPUs, the API returns power averaged
-# over 1 sec interval." NVML API reference.
-_AVERAGE_S = 1.0
-_AVERAGING_ARCHITECTURES = ("Ampere", "Ada", "Hopper", "Blackwell")
-
-# A100 and H100 renew their reading every 100 ms and look at 25 ms of them: "Part-time Power
-# Measurements", SC'24, arXiv 2312.02741. A30 and A100 carry the same GA100 chip.
-_PART_TIME = re.compile(r"\b(A100|A30|A800|H100|H200|H800)\b", re.IGNORECASE)
-_PART_TIME_UPDATE_S = 0.1
-_PART_TIME_LOOK_S = 0.025
-_GA100 = re.compile(r"\b(A100|A30|A800)\b", re.IGNORECASE)
-
-
 @dataclass(frozen=True, slots=True)
 class KnownSensor:
     """Pace of one power reading; ``None`` is unknown.
@@ -227,10 +226,6 @@ def known_sensor(name: str, architecture: str | None, reading: str) -> KnownSens
     if reading.startswith("power") and _PART_TIME.search(name):
         return KnownSensor(_PART_TIME_UPDATE_S, _PART_TIME_LOOK_S)
     return KnownSensor()
-
-
-VISIBLE = "CUDA_VISIBLE_DEVICES"
-ORDER = "CUDA_DEVICE_ORDER"
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 INTERVAL_S = 1.0
 JOIN_S = 2.0  # a driver that hangs longer is left behind: its thread is a daemon
 
+LONGEST_S = 900.0
+LOOK_S = 1.0
+
 
 class Board(Protocol):
     """A board that can be looked at; ``power.nvml.GpuTelemetry`` is one."""
@@ -158,10 +161,6 @@ class TelemetryRecorder:
     def error(self) -> OSError | None:
         """Why looking ended early; ``None`` while all is well."""
         return next((each.error for each in self._lookers if each.error is not None), None)
-
-
-LONGEST_S = 900.0
-LOOK_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
