@@ -14,6 +14,8 @@ from typing import Any
 
 from wbcbench.core.window import Window
 
+_NONE_LISTED = "-"
+
 
 @dataclass(frozen=True, slots=True)
 class BoardSample:
@@ -73,7 +75,6 @@ class Telemetry:
 
 
 COLUMNS = tuple(each.name for each in fields(BoardSample))
-_NONE_LISTED = "-"
 
 
 def to_line(look: BoardSample) -> str:

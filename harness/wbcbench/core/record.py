@@ -29,6 +29,12 @@ SCHEMA = "1.0"
 
 Status = Literal["done", "failed", "interrupted", "invalid"]
 
+ATTACHMENT_SCHEMA = "1.0"
+
+AgreementStatus = Literal["ok", "suspect", "invalid", "cannot-tell", "cross-check"]
+
+KindGuess = Literal["counter", "held", "running_average", "part_time", "unknown"]
+
 
 @dataclass(frozen=True, slots=True)
 class Epoch:
@@ -285,9 +291,6 @@ def _finite(value: JsonValue) -> JsonValue:
     return value
 
 
-ATTACHMENT_SCHEMA = "1.0"
-
-
 @dataclass(frozen=True, slots=True)
 class Attachment:
     """An external meter's part of a run.
@@ -373,9 +376,6 @@ class Budget:
     baseline_j: float | None = None
 
 
-AgreementStatus = Literal["ok", "suspect", "invalid", "cannot-tell", "cross-check"]
-
-
 @dataclass(frozen=True, slots=True)
 class Agreement:
     """How far two readings of one part lie apart in one window.
@@ -394,9 +394,6 @@ class Agreement:
     b: str
     difference_pct: float
     status: AgreementStatus
-
-
-KindGuess = Literal["counter", "held", "running_average", "part_time", "unknown"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,6 +51,12 @@ from wbcbench.core.run_state import Liveness, RunState, submitted, this_process,
 from wbcbench.core.spec import RunSpec
 from wbcbench.core.trace import Channel, Trace
 
+Edge = Literal["open", "close"]
+
+_NEW = ".new"
+
+T = TypeVar("T")
+
 
 @dataclass(frozen=True, slots=True)
 class RunDir:
@@ -302,11 +308,11 @@ def _read_channels(path: Path) -> list[Channel]:
     return read_json(path, list[Channel]) if path.exists() else []
 
 
-# What the trainer tells the watcher: one JSON line a message, over one pipe.
+# What the trainer tells the recorder: one JSON line a message, over one pipe.
 #
-# The trainer stamps with the monotonic clock, which both processes share. The watcher answers on
+# The trainer stamps with the monotonic clock, which both processes share. The recorder answers on
 # the trainer's standard input with single words: ``go`` (train now) and ``stop`` (end after this
-# epoch). End of file there means the watcher is dead, and the trainer stops at once.
+# epoch). End of file there means the recorder is dead, and the trainer stops at once.
 #
 #     {"mark": "open",  "window": "train", "t_s": 12.3}        a window's edge
 #     {"epoch": {...}}                                          an ``Epoch``
@@ -315,11 +321,6 @@ def _read_channels(path: Path) -> list[Channel]:
 #     {"scores": {"name": "test", ...}}                         ``Scores``; or "test_leak_free"
 #     {"failure": {...}}                                        a ``Failure``
 #     {"end": "done"}                                           or "interrupted"
-
-
-Edge = Literal["open", "close"]
-
-
 class Messenger:
     """The trainer's end of the pipe; every message is flushed, so a kill loses at most one."""
 
@@ -388,11 +389,6 @@ def _numbers(line: str) -> list[float | None]:
 
 # A folder is made under a name that says which process makes it, and renamed when it is whole. A
 # rename onto a folder that holds something fails, so that of two makers one gets the name.
-
-
-_NEW = ".new"
-
-
 @contextlib.contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
     """Yield a folder to fill, which becomes ``path`` at the end; nothing stays after an error.
@@ -434,9 +430,6 @@ def remove_left_behind(parent: Path) -> list[Path]:
         elif found is Liveness.UNKNOWN:
             unknown.append(path)
     return unknown
-
-
-T = TypeVar("T")
 
 
 def to_json(value: object) -> bytes:

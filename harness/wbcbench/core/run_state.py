@@ -22,6 +22,13 @@ from pathlib import Path
 
 from wbcbench.core.window import utc_now
 
+_SALT = "wbcbench-machine-1"
+_PROC = Path("/proc")
+_MACHINE_ID = Path("/etc/machine-id")
+_STATE, _STARTTIME = 0, 19  # fields of /proc/PID/stat, counted after the command's name
+_NOT_KNOWN = "-"
+_DEAD = frozenset("ZXx")  # ended, but not yet reaped by its parent: holds no file any more
+
 
 @dataclass(frozen=True, slots=True)
 class RunState:
@@ -58,14 +65,6 @@ def _user() -> str:
         return getpass.getuser()
     except (KeyError, OSError):  # a container may know no name for its user
         return "unknown"
-
-
-_SALT = "wbcbench-machine-1"
-_PROC = Path("/proc")
-_MACHINE_ID = Path("/etc/machine-id")
-_STATE, _STARTTIME = 0, 19  # fields of /proc/PID/stat, counted after the command's name
-_NOT_KNOWN = "-"
-_DEAD = frozenset("ZXx")  # ended, but not yet reaped by its parent: holds no file any more
 
 
 class Liveness(StrEnum):

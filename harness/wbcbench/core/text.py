@@ -19,6 +19,11 @@ UNKNOWN = "unknown"
 
 _PREFIXES = ((1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""), (1e-3, "m"), (1e-6, "µ"))
 
+_DANGEROUS = re.compile(r"'*[=+\-@\t\r\n]")
+
+# Wide enough that no table is ever folded in a file.
+_PIPED_WIDTH = 500
+
 
 def human_energy(energy_j: float | None) -> str:
     """``41.3 kJ``."""
@@ -107,11 +112,6 @@ def _three_digits(value: float) -> str:
 # A spreadsheet carries out a cell that begins with ``=``, ``+``, ``-``, ``@``, a tab or a line
 # break (OWASP, "CSV Injection"). Such *text* gets an apostrophe in front; numbers stay as they are.
 # The rule can be undone, so that reading gives the same text.
-
-
-_DANGEROUS = re.compile(r"'*[=+\-@\t\r\n]")
-
-
 def safe_text(text: str) -> str:
     """Text that no spreadsheet carries out."""
     return f"'{text}" if _DANGEROUS.match(text) else text
@@ -120,10 +120,6 @@ def safe_text(text: str) -> str:
 def original_text(text: str) -> str:
     """The text that :func:`safe_text` made this from."""
     return text[1:] if text.startswith("'") and _DANGEROUS.match(text) else text
-
-
-# Wide enough that no table is ever folded in a file.
-_PIPED_WIDTH = 500
 
 
 def console() -> Console:

@@ -131,8 +131,6 @@ class WindowEnergy:
 
 # ``CLOCK_MONOTONIC`` is shared by all processes of a machine, so the recorder and the trainer stamp
 # on one time axis. The wall clock is read once a run, for provenance; it never enters a duration.
-
-
 class Clock(Protocol):
     """Where a part that measures or waits takes its time from."""
 
