@@ -43,6 +43,13 @@ GROUPS = (
 COLUMNS = tuple(column for group in GROUPS for column in group.columns)
 NAMES = tuple(column.name for column in COLUMNS)
 
+LINES_FILE_NAME = ".runs.lines"
+LEAST_RUNS = 100
+"""Below it all records are read in a fraction of a second, and no file is left behind."""
+
+Stamp = tuple[int, ...]
+Place = tuple[str, int, str]
+
 
 def row(record: RunRecord) -> dict[str, Cell]:
     """One run's cells by column, in the table's order; ``None`` is unknown."""
@@ -139,16 +146,6 @@ def refuse_newer_table(study_dir: Path) -> None:
 # made from is the same: its record and attachment (size, time and inode: neither is ever written in
 # place) and this program's own files. A file that is torn, changed or of another program is no
 # file, and every row is worked out again; deleting it costs time and nothing else.
-
-
-LINES_FILE_NAME = ".runs.lines"
-LEAST_RUNS = 100
-"""Below it all records are read in a fraction of a second, and no file is left behind."""
-
-Stamp = tuple[int, ...]
-Place = tuple[str, int, str]
-
-
 @dataclass(frozen=True, slots=True)
 class TableLine:
     """One run's line.

@@ -24,6 +24,15 @@ from wbcbench.table.view import Run
 GPU_UNKNOWN = "no GPU meter, or its trace cannot say"
 ABSENT = "absent"
 
+UNKNOWN = "no meter, or its trace cannot say"
+NO_CODECARBON = "CodeCarbon did not run, or has no such part"
+
+TABLE_BATCH = 64
+
+NO_INFERENCE = "inference was not timed"
+NOT_REACHED = "target not reached"
+NO_GRID = "no row for this place"
+
 
 def method(run: Run, domain: Domain) -> str:
     """How a part was read; ``none`` if it was not."""
@@ -156,10 +165,6 @@ ENERGY_GPU = ColumnGroup(
 )
 
 
-UNKNOWN = "no meter, or its trace cannot say"
-NO_CODECARBON = "CodeCarbon did not run, or has no such part"
-
-
 def _codecarbon(domain: Domain) -> Callable[[Run], Cell]:
     return lambda run: run.meter_energy_j(CODECARBON, domain)
 
@@ -276,16 +281,6 @@ ENERGY_REST = ColumnGroup(
 
 
 # What follows from joules, seconds and images. Joules here are the headline's.
-
-
-TABLE_BATCH = 64
-
-
-NO_INFERENCE = "inference was not timed"
-NOT_REACHED = "target not reached"
-NO_GRID = "no row for this place"
-
-
 def headline_energy_j(run: Run, window: str = TRAIN) -> float | None:
     """Joules of one window on the headline's channels."""
     return spoken_energy_j(run.record, run.headline, window)

@@ -24,6 +24,9 @@ NO_GPU = "no GPU, or the driver does not say"
 _METER = "nvml/"
 _SALT = "wbcbench-gpu-1"
 
+NOT_SAID = "the system does not say"
+NO_TENSORFLOW = "ended before TensorFlow was up, or does not apply"
+
 
 def _boards(run: Run) -> list[Mapping[str, Any]]:
     meters = sorted(run.record.meters.items())
@@ -198,10 +201,6 @@ COLUMNS = (
 )
 
 DRIVER = Column("driver_version", "str", NO_GPU, "of the GPU driver", _listed("driver"))
-
-
-NOT_SAID = "the system does not say"
-NO_TENSORFLOW = "ended before TensorFlow was up, or does not apply"
 
 
 def _version(column: str, package: str, meaning: str) -> Column:

@@ -20,6 +20,10 @@ NOT_TESTED = "not tested"
 NO_VALIDATION = "no validation"
 NO_PHOTOGRAPHS = "not tested, or photographs unknown"
 
+NO_METER = "no meter"
+
+_QUALITY = {Verdict.VALID: "ok", Verdict.SUSPECT: "warn", Verdict.INVALID: "bad"}
+
 
 def _test(read: Callable[[Scores], Cell]) -> Callable[[Run], Cell]:
     return lambda run: read(run.record.test) if run.record.test else None
@@ -168,11 +172,6 @@ QUALITY = ColumnGroup(
         ),
     ),
 )
-
-
-NO_METER = "no meter"
-
-_QUALITY = {Verdict.VALID: "ok", Verdict.SUSPECT: "warn", Verdict.INVALID: "bad"}
 
 
 def _period_ms(run: Run) -> float | None:

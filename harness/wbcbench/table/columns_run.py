@@ -12,6 +12,11 @@ from wbcbench.table.view import Run
 
 TABLE_SCHEMA = "1.0"
 
+NO_DATA = "ended before the data was read"
+NO_MODEL = "ended before the network was built"
+
+NOT_THERE = "the run did not get there"
+
 
 def status(run: Run) -> str:
     """How the run ended; a finished run whose verdict is invalid counts as invalid."""
@@ -112,10 +117,6 @@ IDENTITY = ColumnGroup(
         ),
     ),
 )
-
-
-NO_DATA = "ended before the data was read"
-NO_MODEL = "ended before the network was built"
 
 
 def _dataset(read: Callable[[DatasetFacts], Cell]) -> Callable[[Run], Cell]:
@@ -238,8 +239,6 @@ def _total_s(run: Run) -> float | None:
         return None
     return max(w.end_s for w in windows) - min(w.start_s for w in windows)
 
-
-NOT_THERE = "the run did not get there"
 
 TIME = ColumnGroup(
     "Time",

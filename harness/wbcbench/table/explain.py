@@ -23,6 +23,9 @@ from wbcbench.table.view import Run
 
 _NAME = re.compile(r"\{(\w+)\}")
 
+# Parts of a record whose own fields are worth naming.
+_NESTED = frozenset({"spec", "dataset", "model", "test", "test_leak_free"})
+
 
 class RecountState(StrEnum):
     """What came of working a cell out again."""
@@ -159,8 +162,6 @@ def _plain(cell: Cell) -> str:
 
 # A run's record is made once more from what is on disk: marks, traces, telemetry and predictions.
 # What was not kept is left as the record has it, and said.
-
-
 class Source(StrEnum):
     """Where a field of a record is worked out from."""
 
@@ -299,10 +300,6 @@ def _with_attached(record: RunRecord, trace: Trace) -> RunRecord:
         energies=(*record.energies, *found.energies),
         budgets=(*record.budgets, *found.budgets),
     )
-
-
-# Parts of a record whose own fields are worth naming.
-_NESTED = frozenset({"spec", "dataset", "model", "test", "test_leak_free"})
 
 
 @dataclass

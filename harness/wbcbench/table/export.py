@@ -56,6 +56,27 @@ Rows = Sequence[Mapping[str, Cell]]
 _BY_NAME = {column.name: column for column in table.COLUMNS}
 _PANDAS = {"int": "Int64", "float": "Float64", "bool": "boolean"}
 
+ROUNDED = ("latex", "md")
+
+INTRODUCTION = """\
+# The results table: `results/<study>/runs.csv`
+
+One row a run, rebuilt from the records after every run; failed and interrupted runs stay in it.
+Rules: an empty cell is *unknown*, never zero; booleans are `true` and `false`; floats are written
+so that reading them gives the same number; times of day are UTC in ISO 8601. Units stand last in
+the name: `_j` joules, `_w` watts, `_s` seconds, `_ms` milliseconds, `_js` joule-seconds, `_g`
+grams of CO2 equivalent, `_c` degrees Celsius, `_mhz` megahertz, `_bytes`, `_pct` per cent. Rows
+are sorted by `variant`, `block`, `run_id`. A new column at the end of a group raises the minor
+version in `schema_version`; a renamed one raises the major version.
+
+Every joule has a status. *measured*: from a sensor of that part. *estimated*: from a sensor of
+something else. *modelled*: from a model without a sensor. *synthetic*: a made-up signal. *absent*:
+nothing read it. The *headline* is the most trusted reading of the part that matters most: the GPU,
+else the processor, else the whole machine. Columns named `energy_gpu_…` hold GPU channels alone.
+
+This page is written by `python -m wbcbench.table.export > harness/RESULTS_TABLE.md`.
+"""
+
 
 def columns_named(names: Sequence[str]) -> tuple[Column, ...]:
     """The columns of these names; all for none.
@@ -110,7 +131,6 @@ FORMATS: Mapping[str, Callable[[Rows, Sequence[Column]], bytes]] = {
     "latex": to_latex,
     "md": to_markdown,
 }
-ROUNDED = ("latex", "md")
 
 
 def frame(rows: Rows, columns: Sequence[Column]) -> pd.DataFrame:
@@ -219,26 +239,6 @@ def _scaled(value: float, name: str) -> str:
                 return told(value)
     shares = ("accuracy", "recall_", "macro_f1", "ece")
     return human_share(value) if any(word in name for word in shares) else f"{value:.4g}"
-
-
-INTRODUCTION = """\
-# The results table: `results/<study>/runs.csv`
-
-One row a run, rebuilt from the records after every run; failed and interrupted runs stay in it.
-Rules: an empty cell is *unknown*, never zero; booleans are `true` and `false`; floats are written
-so that reading them gives the same number; times of day are UTC in ISO 8601. Units stand last in
-the name: `_j` joules, `_w` watts, `_s` seconds, `_ms` milliseconds, `_js` joule-seconds, `_g`
-grams of CO2 equivalent, `_c` degrees Celsius, `_mhz` megahertz, `_bytes`, `_pct` per cent. Rows
-are sorted by `variant`, `block`, `run_id`. A new column at the end of a group raises the minor
-version in `schema_version`; a renamed one raises the major version.
-
-Every joule has a status. *measured*: from a sensor of that part. *estimated*: from a sensor of
-something else. *modelled*: from a model without a sensor. *synthetic*: a made-up signal. *absent*:
-nothing read it. The *headline* is the most trusted reading of the part that matters most: the GPU,
-else the processor, else the whole machine. Columns named `energy_gpu_…` hold GPU channels alone.
-
-This page is written by `python -m wbcbench.table.export > harness/RESULTS_TABLE.md`.
-"""
 
 
 def page() -> str:

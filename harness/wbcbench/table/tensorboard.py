@@ -21,6 +21,39 @@ if TYPE_CHECKING:
     from tensorboard.compat.proto.summary_pb2 import Summary  # type: ignore[import-untyped]
 
 
+SETTINGS = (
+    "variant",
+    "activation",
+    "regulariser",
+    "block",
+    "seed",
+    "epochs_planned",
+    "batch_size",
+    "learning_rate",
+    "precision",
+    "xla",
+    "deterministic_ops",
+    "headline_domain",
+    "headline_status",
+    "synthetic",
+)
+METRICS: Mapping[str, str] = {
+    "headline_energy_train_j": "energy, training (J, gross)",
+    "headline_energy_train_net_j": "energy, training (J, net of idle)",
+    "energy_to_target_j": "energy to target (J)",
+    "energy_per_train_image_j": "energy per image seen (J)",
+    "time_train_s": "time, training (s)",
+    "balanced_accuracy": "balanced accuracy, TEST",
+    "accuracy": "accuracy, TEST",
+    "macro_f1": "macro-F1, TEST",
+}
+"""Columns of ``runs.csv``: what HPARAMS may sort by and draw axes of."""
+
+_CURVES = ("loss", "accuracy", "val_loss", "val_accuracy", "val_balanced_accuracy")
+
+LOOPBACK = "127.0.0.1"
+
+
 def rebuild(run: RunDir) -> None:
     """Write all logs of a finished run from its record and traces; none if it never trained."""
     record = run.read_record()
@@ -59,39 +92,6 @@ def require_logs(study_dir: Path, runs: Sequence[RunDir]) -> int:
 
 # The curves count training steps alone, like ``energy_to_target_j``. The settings and results fill
 # TensorBoard's HPARAMS page: one line a run, energy and accuracy as metrics.
-
-
-SETTINGS = (
-    "variant",
-    "activation",
-    "regulariser",
-    "block",
-    "seed",
-    "epochs_planned",
-    "batch_size",
-    "learning_rate",
-    "precision",
-    "xla",
-    "deterministic_ops",
-    "headline_domain",
-    "headline_status",
-    "synthetic",
-)
-METRICS: Mapping[str, str] = {
-    "headline_energy_train_j": "energy, training (J, gross)",
-    "headline_energy_train_net_j": "energy, training (J, net of idle)",
-    "energy_to_target_j": "energy to target (J)",
-    "energy_per_train_image_j": "energy per image seen (J)",
-    "time_train_s": "time, training (s)",
-    "balanced_accuracy": "balanced accuracy, TEST",
-    "accuracy": "accuracy, TEST",
-    "macro_f1": "macro-F1, TEST",
-}
-"""Columns of ``runs.csv``: what HPARAMS may sort by and draw axes of."""
-
-_CURVES = ("loss", "accuracy", "val_loss", "val_accuracy", "val_balanced_accuracy")
-
-
 def write_result(folder: Path, record: RunRecord) -> None:
     """Write the curves and the line of the HPARAMS page of a finished run to ``folder``."""
     cells, end_s = Run(record).row, _seconds(record.ended_utc)
@@ -189,9 +189,6 @@ def _summary(tag: str, **content: Any) -> Summary:
 
 def _seconds(utc: str) -> float:
     return datetime.fromisoformat(utc).replace(tzinfo=UTC).timestamp()
-
-
-LOOPBACK = "127.0.0.1"
 
 
 def start(logs: Path, port: int | None) -> str:

@@ -33,6 +33,18 @@ _RUN_WIDTH = 110
 _PARTS = {Domain.GPU: "GPU", Domain.CPU: "CPU", Domain.DRAM: "memory", Domain.SYSTEM: "machine"}
 _STATUS = {Origin.MODELLED: "modelled, no sensor of it here"}
 
+SCHEMA = "wbcbench.explain/1"
+
+_WIDTH = 100
+_LABEL_WIDTH = 11
+_TAKEN_APART = 3  # more numbers of joules than this get one line each
+
+CURVE = (
+    "E(w) is the cumulative energy at the end of window w less that at its start. A counter's "
+    "curve joins its moves, wraps undone; a power reading's is integrated by trapezoids. Edges "
+    "are interpolated. Cumulative joules count from the first reading."
+)
+
 
 def summary(record: RunRecord) -> list[str]:
     """The result in a few lines: title, quality, joules, seconds, doubts."""
@@ -181,9 +193,6 @@ def _absent(record: RunRecord) -> Iterator[tuple[str, str]]:
         yield f"no {absent.meter}", absent.reason
 
 
-SCHEMA = "wbcbench.explain/1"
-
-
 def document(found: Explanation) -> bytes:
     """What ``wbcbench explain --json`` prints; what is not finite is unknown."""
     column = found.column
@@ -208,17 +217,6 @@ def document(found: Explanation) -> bytes:
         },
     }
     return to_json(whole, indent=1, inf_nan_mode="null")
-
-
-_WIDTH = 100
-_LABEL_WIDTH = 11
-_TAKEN_APART = 3  # more numbers of joules than this get one line each
-
-CURVE = (
-    "E(w) is the cumulative energy at the end of window w less that at its start. A counter's "
-    "curve joins its moves, wraps undone; a power reading's is integrated by trapezoids. Edges "
-    "are interpolated. Cumulative joules count from the first reading."
-)
 
 
 def lines(found: Explanation) -> list[str]:
