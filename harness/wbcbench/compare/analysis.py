@@ -23,6 +23,15 @@ from wbcbench.table.view import Run
 
 _MACHINE = ("host_id", "gpu_name", "driver_version", "cpu_model", "tensorflow_version")
 
+_NAMED = {
+    "metrics": "--metric",
+    "baseline": "--baseline",
+    "least_trust": "--channel",
+    "region_pct": "--equivalent-pct",
+    "region_pp": "--equivalent-pp",
+    "method": "--interval",
+}
+
 
 def compare(
     runs: Sequence[Run], settings: Settings, studies: Sequence[str], unfinished: int = 0
@@ -76,16 +85,6 @@ def _notes(
         *notes(ready.design, ready.blocks, found, settings),
         *about_photographs(answers, ready.metrics),
     )
-
-
-_NAMED = {
-    "metrics": "--metric",
-    "baseline": "--baseline",
-    "least_trust": "--channel",
-    "region_pct": "--equivalent-pct",
-    "region_pp": "--equivalent-pp",
-    "method": "--interval",
-}
 
 
 def notes(

@@ -16,6 +16,8 @@ from wbcbench.core.text import printable
 from wbcbench.stats.intervals import LEAST_FOR_T, share_interval, t_interval
 from wbcbench.table.view import Run
 
+SCHEMA = "wbcbench.claims/1"
+
 
 class Judgement(StrEnum):
     """What runs say of a claim."""
@@ -227,9 +229,6 @@ def _unfit(claim: Claim, study: Sequence[Run]) -> str:
     if needs.gpu and any(needs.gpu not in name for name in names):
         return f"needs a {needs.gpu}; these runs used {', '.join(sorted(names))}"
     return ""
-
-
-SCHEMA = "wbcbench.claims/1"
 
 
 def as_text(found: list[ClaimResult]) -> str:

@@ -135,8 +135,6 @@ def _require_whole(path: Path, claim: str, check: Check) -> None:
 
 # Accuracies of training are Keras': running means over the epoch, dropout active, so that with
 # dropout they lie below what the same weights would reach without it.
-
-
 @dataclass(frozen=True, slots=True)
 class Measure:
     """One quantity of a run.

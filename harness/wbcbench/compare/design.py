@@ -31,6 +31,59 @@ from wbcbench.table.view import Run
 
 Family = Literal["primary", "secondary"]
 
+Level = str | float | bool | None
+
+TREATMENTS = (
+    "epochs",
+    "batch_size",
+    "learning_rate",
+    "leaky_slope",
+    "dropout_conv",
+    "dropout_dense",
+    "image_size",
+    "precision",
+    "xla",
+    "deterministic",
+    "steps_per_execution",
+    "threads",
+    "tuned",
+    "validation",
+    "validation_fraction",
+    "power_limit_w",
+)
+"""Fields of a spec that make another configuration."""
+
+NOT_TREATMENTS = (
+    "variant",
+    "seed",
+    "study",
+    "block",
+    "block_attempt",
+    "order_in_block",
+    "order_global",
+    "repeat",
+    "dataset_id",
+    "dataset_sha256",
+    "split_seed",
+    "target_metric",
+    "target_value",
+    "meters",
+    "gpus",
+    "interval_s",
+    "idle_s",
+    "warmup_steps",
+    "inference_s",
+    "cooldown_c",
+    "country",
+)
+"""Fields that say which run it is, what it is fed, or how it is watched."""
+
+_LOWER: tuple[Level, ...] = ("relu", "dropout", "float32", "by-photograph", None)
+"""Levels that are the ones to compare with, whatever their place in the alphabet."""
+
+Place = tuple[int, int]
+"""Block and seed."""
+
 
 @dataclass(frozen=True, slots=True)
 class Contrast:
@@ -158,57 +211,6 @@ def _pairwise(
     return [Contrast(arms[i].label, arms[j].label, family, pair(i, j, len(arms))) for i, j in pairs]
 
 
-Level = str | float | bool | None
-
-TREATMENTS = (
-    "epochs",
-    "batch_size",
-    "learning_rate",
-    "leaky_slope",
-    "dropout_conv",
-    "dropout_dense",
-    "image_size",
-    "precision",
-    "xla",
-    "deterministic",
-    "steps_per_execution",
-    "threads",
-    "tuned",
-    "validation",
-    "validation_fraction",
-    "power_limit_w",
-)
-"""Fields of a spec that make another configuration."""
-
-NOT_TREATMENTS = (
-    "variant",
-    "seed",
-    "study",
-    "block",
-    "block_attempt",
-    "order_in_block",
-    "order_global",
-    "repeat",
-    "dataset_id",
-    "dataset_sha256",
-    "split_seed",
-    "target_metric",
-    "target_value",
-    "meters",
-    "gpus",
-    "interval_s",
-    "idle_s",
-    "warmup_steps",
-    "inference_s",
-    "cooldown_c",
-    "country",
-)
-"""Fields that say which run it is, what it is fed, or how it is watched."""
-
-_LOWER: tuple[Level, ...] = ("relu", "dropout", "float32", "by-photograph", None)
-"""Levels that are the ones to compare with, whatever their place in the alphabet."""
-
-
 @dataclass(frozen=True, slots=True)
 class Configuration:
     """One thing that is compared, and its runs.
@@ -298,10 +300,6 @@ def _configuration(study: str, spec: RunSpec, factors: Mapping[str, Level]) -> C
     settings = [f"{name}={factors[name]}" for name in factors if name in TREATMENTS]
     words = [f"{study}:{spec.variant}" if study else spec.variant, *settings]
     return Configuration(" ".join(words), study, factors)
-
-
-Place = tuple[int, int]
-"""Block and seed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,6 +51,13 @@ from wbcbench.table.view import Run
 
 Floats = NDArray[np.float64]
 
+Labels = NDArray[np.int64]
+
+_COLUMNS = ("image_sha256", "original_id", "seen_in_train", "y_true", "y_pred")
+
+_UNCERTAINTY = "headline_uncertainty_train_j"
+_LEAK_FREE = "balanced_accuracy_leak_free"
+
 
 def matrix(blocks: Blocks, metric: Metric) -> Floats:
     """``[blocks, arms]`` values on the scale on which differences are taken.
@@ -229,13 +236,6 @@ def _judged(
 
 # A seed interval says how much the runs differ. It says nothing about the few photographs the test
 # set was made from, which are the same for every run; that is what is worked out here.
-
-
-Labels = NDArray[np.int64]
-
-_COLUMNS = ("image_sha256", "original_id", "seen_in_train", "y_true", "y_pred")
-
-
 @dataclass(frozen=True, slots=True)
 class CorrectAnswers:
     """Which images each run had right.
@@ -352,10 +352,6 @@ def read_predictions(path: Path) -> ImageAnswers:
         photographs=np.asarray([-1 if p is None else p for p in photographs], dtype=np.int64),
         seen=np.asarray(table["seen_in_train"].to_pylist(), dtype=np.bool_),
     )
-
-
-_UNCERTAINTY = "headline_uncertainty_train_j"
-_LEAK_FREE = "balanced_accuracy_leak_free"
 
 
 def arms_alone(

@@ -38,6 +38,9 @@ NEVER_ALLOWED = ("synthetic", "headline_status")
 """Measured, modelled and made-up joules never stand in one comparison, whoever asks."""
 
 
+_PARTS = {"gpu": "GPU board", "cpu": "processor", "system": "whole machine"}
+
+
 def require_comparable(
     runs: Sequence[Run], allowed: Collection[str], *, energy: bool, speed: bool
 ) -> tuple[str, ...]:
@@ -108,9 +111,6 @@ def _word(value: Cell) -> str:
 
 def _runs(count: int) -> str:
     return "1 run" if count == 1 else f"{count} runs"
-
-
-_PARTS = {"gpu": "GPU board", "cpu": "processor", "system": "whole machine"}
 
 
 def headline_joules(runs: Sequence[Run], least_trust: Origin) -> Energy:

@@ -25,6 +25,14 @@ _CENSORED = ("energy_to_target_j", "time_to_target_s", "epochs_to_target")
 _CROSS_CHECK = "codecarbon_"
 _DESIGN = ("block", "order_in_block", "order_global", "seed", "split_seed")
 
+GRAMMAR = (
+    "A limit is METRIC, then > or <, then a signed number, then % (joules, seconds, watts) or pp "
+    "(accuracies): 'energy_gpu_train_j > +5%', 'balanced_accuracy < -1pp'."
+)
+_LIMIT = re.compile(
+    r"\s*(?P<metric>\w+)\s*(?P<sign>[<>])\s*(?P<limit>[+-]?(?:\d+\.?\d*|\.\d+))\s*(?P<unit>%|pp)?\s*"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Metric:
@@ -101,15 +109,6 @@ def metric(name: str) -> Metric:
     if name.endswith(_RATIO_ENDINGS):
         return Metric(name, "ratio", lower_is_better=True)
     return Metric(name, "plain", lower_is_better=True)
-
-
-GRAMMAR = (
-    "A limit is METRIC, then > or <, then a signed number, then % (joules, seconds, watts) or pp "
-    "(accuracies): 'energy_gpu_train_j > +5%', 'balanced_accuracy < -1pp'."
-)
-_LIMIT = re.compile(
-    r"\s*(?P<metric>\w+)\s*(?P<sign>[<>])\s*(?P<limit>[+-]?(?:\d+\.?\d*|\.\d+))\s*(?P<unit>%|pp)?\s*"
-)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,8 @@ from wbcbench.core.files import aligned, latex, latex_text, markdown
 from wbcbench.core.text import UNKNOWN, human_duration, human_energy, printable
 from wbcbench.stats.intervals import Interval
 
+_MOST_DIGITS = 4
+
 
 @dataclass(frozen=True, slots=True)
 class ComparisonTable:
@@ -262,9 +264,6 @@ def _said(found: Comparison) -> list[str]:
 def _latex(each: ComparisonTable) -> str:
     below = "".join(f"\n\n{latex_text(line)}." for line in each.below)
     return f"% {each.title}\n{latex(each.headings, each.rows)}{below}"
-
-
-_MOST_DIGITS = 4
 
 
 def difference(value: float | None, found: Interval | None, metric: Metric) -> str:

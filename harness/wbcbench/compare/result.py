@@ -18,6 +18,31 @@ from wbcbench.stats.intervals import Interval
 from wbcbench.stats.tests import GateOutcome
 from wbcbench.table.column import Cell
 
+SCHEMA = "wbcbench.compare/1"
+
+COLUMNS = (
+    "contrast",
+    "metric",
+    "unit",
+    "n",
+    "estimate",
+    "ci_low",
+    "ci_high",
+    "ci_method",
+    "p",
+    "p_floor",
+    "p_holm",
+    "family",
+    "d_z",
+    "prob_outperform",
+    "rope_low",
+    "rope_high",
+    "verdict",
+    "against",
+    "p_equivalence",
+    "energy_status",
+)
+
 
 class ContrastResult(StrEnum):
     """What a contrast shows. There is no "same" for want of a difference."""
@@ -217,32 +242,6 @@ class Comparison:
     same_images: tuple[SameImages, ...]
     gates: tuple[GateResult, ...]
     notes: tuple[str, ...]
-
-
-SCHEMA = "wbcbench.compare/1"
-
-COLUMNS = (
-    "contrast",
-    "metric",
-    "unit",
-    "n",
-    "estimate",
-    "ci_low",
-    "ci_high",
-    "ci_method",
-    "p",
-    "p_floor",
-    "p_holm",
-    "family",
-    "d_z",
-    "prob_outperform",
-    "rope_low",
-    "rope_high",
-    "verdict",
-    "against",
-    "p_equivalence",
-    "energy_status",
-)
 
 
 def contrast_row(effect: Effect) -> dict[str, Any]:
