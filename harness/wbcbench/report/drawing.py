@@ -20,10 +20,6 @@ if TYPE_CHECKING:
 
     from wbcbench.report import Figure
 
-# The same picture in half the bytes: a page of many figures has to stay small. Only tags are
-# changed, never a text: what looks like a number or a style in a text is a text.
-
-
 _TAG = re.compile(r"<(?:path|use|text)\b[^>]*>")
 _STYLE = re.compile(r'(<[a-z]+\b[^<>]*?) style="([^"]*)"')
 _OFTEN = 3
@@ -33,7 +29,62 @@ _LINES = re.compile(r' d="((?:[ML] -?[\d.]+ -?[\d.]+ |z ?)+)"')
 _STEP = re.compile(r"([ML]) (\S+) (\S+) |z")
 _MARKS = re.compile(r'<g((?: clip-path="[^"]*")?)>((?:<use [^<>]* class="([^"]*)"/>)+)</g>')
 
+# Okabe and Ito (2008), told apart by people with colour-blindness; those with 3:1 on both white
+# and near-black first. Shape, dashes and label say the same once more.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+SHAPES = ("o", "s", "^", "D", "v", "P")
+DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 2)))
+Dash = str | tuple[int, tuple[int, ...]]
 
+# What is not measured is not drawn as a plain surface.
+HATCHES: Mapping[str, str] = {
+    "measured": "",
+    "estimated": "//",
+    "modelled": "xx",
+    "synthetic": "..",
+}
+
+# Stands for the reader's own text colour; replaced when the picture is set into a page.
+INK = "#1b1b1f"
+
+# In inches: narrow, so that text stays legible when a phone shrinks the picture to its width.
+WIDTH_IN = 5.6
+SIZE_IN = (WIDTH_IN, 4.2)
+
+_SETTINGS = {
+    "svg.hashsalt": "wbcbench",
+    "svg.fonttype": "none",
+    "pdf.fonttype": 42,
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],
+    "font.size": 12.0,
+    "text.color": INK,
+    "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "text.parse_math": False,
+    "axes.unicode_minus": False,
+    "hatch.linewidth": 0.8,
+}
+
+# Points: what both formats are always saved at.
+_DPI = 72
+
+# One figure stands in the page and beside it: drawn once, however often it is asked for.
+_KEPT = 64
+
+Named = tuple[str, float, float]
+"""A name and the point it belongs to, in the axes' own units."""
+
+LENGTH = 26
+_TAIL = 10
+# A label is this share of a plot of the usual height high, with a little air.
+_SHARE = 0.065
+
+
+# The same picture in half the bytes: a page of many figures has to stay small. Only tags are
+# changed, never a text: what looks like a number or a style in a text is a text.
 def lighter(svg: str, name: str) -> str:
     """Round coordinates, and say once what is said again and again.
 
@@ -113,25 +164,6 @@ def _with_classes(svg: str, name: str) -> str:
     return f"{svg[:start]}<style>{rules}</style>{svg[start:]}" if rules else svg
 
 
-# Okabe and Ito (2008), told apart by people with colour-blindness; those with 3:1 on both white
-# and near-black first. Shape, dashes and label say the same once more.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-SHAPES = ("o", "s", "^", "D", "v", "P")
-DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 2)))
-Dash = str | tuple[int, tuple[int, ...]]
-
-# What is not measured is not drawn as a plain surface.
-HATCHES: Mapping[str, str] = {
-    "measured": "",
-    "estimated": "//",
-    "modelled": "xx",
-    "synthetic": "..",
-}
-
-# Stands for the reader's own text colour; replaced when the picture is set into a page.
-INK = "#1b1b1f"
-
-
 @dataclass(frozen=True, slots=True)
 class Style:
     """How one variant looks in every figure."""
@@ -152,36 +184,6 @@ def style(variants: Sequence[str], variant: str) -> Style:
 # Matplotlib's object interface alone: no window system is asked for, and what is set is set only
 # while a figure is drawn and saved. A figure holds how it is drawn, not the drawing. Text stays
 # text, so that it can be read, searched and scaled.
-
-
-# In inches: narrow, so that text stays legible when a phone shrinks the picture to its width.
-WIDTH_IN = 5.6
-SIZE_IN = (WIDTH_IN, 4.2)
-
-_SETTINGS = {
-    "svg.hashsalt": "wbcbench",
-    "svg.fonttype": "none",
-    "pdf.fonttype": 42,
-    "font.family": "sans-serif",
-    "font.sans-serif": ["DejaVu Sans"],
-    "font.size": 12.0,
-    "text.color": INK,
-    "axes.edgecolor": INK,
-    "axes.labelcolor": INK,
-    "xtick.color": INK,
-    "ytick.color": INK,
-    "text.parse_math": False,
-    "axes.unicode_minus": False,
-    "hatch.linewidth": 0.8,
-}
-
-# Points: what both formats are always saved at.
-_DPI = 72
-
-# One figure stands in the page and beside it: drawn once, however often it is asked for.
-_KEPT = 64
-
-
 def axes(size_in: tuple[float, float] = SIZE_IN) -> tuple[Canvas, Axes]:
     """One plot, ready to draw on; to be called while a figure is being drawn."""
     canvas, grid = panels(1, 1, size_in)
@@ -318,15 +320,6 @@ def _spoken(svg: str, figure: Figure) -> str:
         f'\n <desc id="{name}-desc">{escape(plain(figure.description))}</desc>'
     )
     return svg[:start] + svg[start:end] + words + spoken + svg[end + 1 :]
-
-
-Named = tuple[str, float, float]
-"""A name and the point it belongs to, in the axes' own units."""
-
-LENGTH = 26
-_TAIL = 10
-# A label is this share of a plot of the usual height high, with a little air.
-_SHARE = 0.065
 
 
 def plain(text: str) -> str:

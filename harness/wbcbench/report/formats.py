@@ -33,6 +33,11 @@ Files = dict[str, bytes]
 """Content by path below the report's folder."""
 
 
+_ANYWHERE = re.compile(r"([\\`*_\[\]|~$])")
+_AT_START = re.compile(r"^([-+#=]|\d+[.)](?=\s|$))")
+_ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
+
+
 def files(report: Report, study: ReportStudy, formats: Iterable[str]) -> Files:
     """Every file of the formats, the page first; nothing is written.
 
@@ -226,11 +231,6 @@ def _readable(value: object) -> object:
     if isinstance(value, str) and not isinstance(value, Markup):
         return printable(value.replace("\t", " "))
     return value
-
-
-_ANYWHERE = re.compile(r"([\\`*_\[\]|~$])")
-_AT_START = re.compile(r"^([-+#=]|\d+[.)](?=\s|$))")
-_ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 
 
 def to_markdown(report: Report) -> bytes:

@@ -17,6 +17,13 @@ if TYPE_CHECKING:
 # More marks than this would weigh more than the rest of the page.
 _MOST = 150
 
+DOT = 3.0  # points
+
+_ROW_IN = 0.2
+_GROUP_IN = 0.22
+
+Pair = tuple[float, float]
+
 
 def marks(plot: Axes, study: ReportStudy, points: Sequence[tuple[Run, float, float]]) -> None:
     """Draw ``[n]`` runs at their points; each variant is labelled once, for a legend."""
@@ -36,11 +43,6 @@ def marks(plot: Axes, study: ReportStudy, points: Sequence[tuple[Run, float, flo
 
 # A mark of matplotlib weighs about a hundred bytes in an SVG; a line of no length with round ends
 # is a dot too, and thousands of them are one path.
-
-
-DOT = 3.0  # points
-
-
 def dots(
     plot: Axes, x: Sequence[float], y: Sequence[float], colour: str, size: float = DOT
 ) -> None:
@@ -84,12 +86,6 @@ def boxes(
     path = Path([corner for each in corners for corner in each], codes)
     across = plot.get_xaxis_transform()
     plot.add_patch(PathPatch(path, facecolor=colour, alpha=alpha, linewidth=0, transform=across))
-
-
-_ROW_IN = 0.2
-_GROUP_IN = 0.22
-
-Pair = tuple[float, float]
 
 
 @dataclass(frozen=True, slots=True)

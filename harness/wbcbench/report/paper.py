@@ -33,7 +33,6 @@ _LINE = 135  # letters of a table on an upright page
 _GAP = 3  # letters between two columns
 _WIDEST_CM, _TALLEST_CM, _TALLEST_ON_ITS_SIDE_CM = 11.2, 18.0, 13.5
 
-
 _SIZE = re.compile(rb"/MediaBox \[ 0 0 ([\d.]+) ([\d.]+) \]")
 
 

@@ -27,6 +27,17 @@ EVERY = ("html", "md", "tex", "csv", "svg", "pdf")
 """All that need nothing but the program; ``interactive`` needs an extra and scripts."""
 
 
+# What draws and sets; another version of it makes other bytes.
+RENDERERS = ("matplotlib", "jinja2", "markupsafe", "typst", "altair", "vl-convert-python", "numpy")
+
+# No report reads these: logs, what speaks of one machine, what is derived again.
+_LEFT_OUT = frozenset({"log.txt", "local.json", "state.json", ".lock", "runs.csv"})
+_LEFT_OUT_FOLDERS = frozenset({"tb"})
+
+FILE = "files.json"
+SCHEMA = "wbcbench.report-files/1"
+
+
 @dataclass(frozen=True, slots=True)
 class Published:
     """A report on disk.
@@ -168,16 +179,6 @@ def _placed(folder: Path, made: dict[str, bytes], new: Manifest) -> Published:
 
 # What a report is made from is known by content alone, so that its digest is the same on every
 # machine. Runs that are going on count by name: the report says only that they are there.
-
-
-# What draws and sets; another version of it makes other bytes.
-RENDERERS = ("matplotlib", "jinja2", "markupsafe", "typst", "altair", "vl-convert-python", "numpy")
-
-# No report reads these: logs, what speaks of one machine, what is derived again.
-_LEFT_OUT = frozenset({"log.txt", "local.json", "state.json", ".lock", "runs.csv"})
-_LEFT_OUT_FOLDERS = frozenset({"tb"})
-
-
 def inputs_sha256(study_dir: Path) -> str:
     """The digest of a study, of this program, and of what draws for it."""
     digest = hashlib.sha256()
@@ -231,10 +232,6 @@ def _run(run: RunDir) -> Iterator[str]:
 def _digest_of(path: Path) -> str:
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-FILE = "files.json"
-SCHEMA = "wbcbench.report-files/1"
 
 
 @dataclass(frozen=True, slots=True)

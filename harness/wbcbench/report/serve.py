@@ -49,6 +49,10 @@ _WAITING = (
     "study has a record yet. This page looks again by itself.</p></body></html>"
 )
 
+PAGE = "report.html"
+
+Sign = tuple[tuple[str, int, int], ...]
+
 
 class Server(ThreadingHTTPServer):
     """The listening socket; closes at once, whoever is still reading."""
@@ -159,9 +163,6 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(data)
 
 
-PAGE = "report.html"
-
-
 def named_file(folder: Path, target: str) -> Path | None:
     """The file that the target of a request names; ``None`` if the report has none of that name.
 
@@ -182,9 +183,6 @@ def named_file(folder: Path, target: str) -> Path | None:
         return None
     is_plain = found == folder.resolve() / name and found.is_file()
     return found if is_plain else None
-
-
-Sign = tuple[tuple[str, int, int], ...]
 
 
 @dataclass(frozen=True, slots=True)

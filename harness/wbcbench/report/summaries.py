@@ -28,6 +28,13 @@ ENERGY = "headline_energy_train_j"
 _OF_ENERGY = (ENERGY, "headline_energy_train_net_j", "energy_per_train_image_j")
 _OF_ALL = ("balanced_accuracy", "accuracy", "time_train_s")
 
+T_INTERVAL = "95 % t"
+EXTREMES = "lowest–highest"
+_DIGITS = 3
+
+_DATA_DIGITS = 6
+_MOST_PLACES = 6
+
 
 def summary_rows(study: ReportStudy) -> list[Row]:
     """One row for each arm, in order."""
@@ -119,11 +126,6 @@ def _target(used: Sequence[Run], metered: Sequence[Run]) -> dict[str, Value]:
     }
 
 
-T_INTERVAL = "95 % t"
-EXTREMES = "lowest–highest"
-_DIGITS = 3
-
-
 @dataclass(frozen=True, slots=True)
 class Mean:
     """Over runs.
@@ -173,10 +175,6 @@ def _decimals(mean: float, low: float, high: float) -> int:
     half = (high - low) / 2
     finer = 1 - math.floor(math.log10(half)) if half > 0 else usual
     return max(min(max(usual, finer), usual + 1), 0)
-
-
-_DATA_DIGITS = 6
-_MOST_PLACES = 6
 
 
 def number(value: float | None, digits: int = _DATA_DIGITS) -> str:

@@ -23,6 +23,30 @@ from wbcbench.stats.intervals import Interval
 
 _LONGEST = 40
 
+ContrastRow = Mapping[str, Any]
+
+_METRICS = {
+    "headline_energy_train_j": "energy in training",
+    "energy_gpu_train_j": "GPU energy in training",
+    "time_train_s": "time in training",
+    "balanced_accuracy": "balanced accuracy",
+    "accuracy": "accuracy",
+    "macro_f1": "macro-F1",
+}
+_UNITS = {"%": " %", "pp": " percentage points", "": ""}
+_NO_MEASUREMENT = {
+    "modelled": "the joules are modelled, not measured, so no saving or cost is shown",
+    "estimated": "the joules are estimated from another part's sensor",
+    "synthetic": "the joules are a made-up signal, so this shows nothing about energy",
+    "measured": "the joules are measured",
+}
+
+MOST_RUNS = 10
+"""Of one variant: further runs change the average of a few images, and reading them takes time."""
+
+Pair = tuple[float, float]
+Floats = NDArray[np.float64]
+
 
 def anchor(source: str, row: str) -> str:
     """An id of letters, digits and hyphens, different for each row of each table."""
@@ -90,25 +114,6 @@ def _intervals(found: Comparison) -> str:
         f"{how[found.settings.method]}; 95 %. Intervals of accuracy by photograph draw whole "
         "photographs within each class."
     )
-
-
-ContrastRow = Mapping[str, Any]
-
-_METRICS = {
-    "headline_energy_train_j": "energy in training",
-    "energy_gpu_train_j": "GPU energy in training",
-    "time_train_s": "time in training",
-    "balanced_accuracy": "balanced accuracy",
-    "accuracy": "accuracy",
-    "macro_f1": "macro-F1",
-}
-_UNITS = {"%": " %", "pp": " percentage points", "": ""}
-_NO_MEASUREMENT = {
-    "modelled": "the joules are modelled, not measured, so no saving or cost is shown",
-    "estimated": "the joules are estimated from another part's sensor",
-    "synthetic": "the joules are a made-up signal, so this shows nothing about energy",
-    "measured": "the joules are measured",
-}
 
 
 def metric_words(name: str) -> str:
@@ -287,15 +292,6 @@ def _number(row: Row, column: str) -> float | None:
 
 # The runs of a variant are averaged image by image; then photographs are drawn anew. More runs do
 # not make this interval narrower, for all of them saw the same photographs.
-
-
-MOST_RUNS = 10
-"""Of one variant: further runs change the average of a few images, and reading them takes time."""
-
-Pair = tuple[float, float]
-Floats = NDArray[np.float64]
-
-
 @dataclass(frozen=True, slots=True)
 class IntervalsByPhotograph:
     """95 % intervals of one variant, photographs drawn anew.

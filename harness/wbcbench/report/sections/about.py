@@ -32,6 +32,78 @@ _SOFTWARE = (
 
 Line = tuple[str, str]
 
+COLUMNS = (
+    "dataset_id",
+    "dataset_sha256",
+    "n_train",
+    "n_val",
+    "n_test",
+    "n_test_photographs",
+    "epochs_planned",
+    "batch_size",
+    "learning_rate",
+    "optimizer",
+    "params_total",
+    "flops_per_image",
+    "precision",
+    "xla",
+    "deterministic_ops",
+    "steps_per_execution",
+    "target_metric",
+    "target_value",
+    "host_id",
+    "gpu_name",
+    "gpu_count",
+    "gpu_power_limit_w",
+    "driver_version",
+    "cpu_model",
+    "cpu_count",
+    "ram_bytes",
+    "in_container",
+    "virtualised",
+    "os",
+    "python_version",
+    "tensorflow_version",
+    "cuda_version",
+    "cudnn_version",
+    "codecarbon_version",
+    "codecarbon_cpu_mode",
+    "wbcbench_version",
+    "git_commit",
+    "git_dirty",
+    "lock_sha256",
+)
+
+_PARTS = {
+    "gpu": "the GPU boards alone: not the processor, the memory, the cooling or the building",
+    "cpu": "the processor alone: not the memory, a GPU, the cooling or the building",
+    "system": "the whole machine: not the cooling or the building",
+}
+
+HEADINGS = (
+    "run",
+    "status",
+    "verdict",
+    "why",
+    "accuracy",
+    "95 % by photograph",
+    "without leaks",
+    "energy, training",
+    "read as",
+    "time, training",
+    "epochs",
+)
+_WORDS = frozenset({0, 1, 2, 3, 8})
+
+_MOST_RUNS = 4
+_COMMIT = re.compile(r"[0-9a-f]{7,64}")
+_NO_OPTION = (
+    "variant", "study", "block", "block_attempt", "order_in_block", "order_global", "repeat",
+    "dataset_id", "dataset_sha256",
+)  # fmt: skip
+
+FILE = "references.bib"
+
 
 def methods_section(study: ReportStudy) -> Block:
     """What was done and how, from the plan and the specs: nothing here is written by hand."""
@@ -155,49 +227,6 @@ def _each(study: ReportStudy, read: Callable[[RunSpec], object]) -> str:
     return " or ".join(found)
 
 
-COLUMNS = (
-    "dataset_id",
-    "dataset_sha256",
-    "n_train",
-    "n_val",
-    "n_test",
-    "n_test_photographs",
-    "epochs_planned",
-    "batch_size",
-    "learning_rate",
-    "optimizer",
-    "params_total",
-    "flops_per_image",
-    "precision",
-    "xla",
-    "deterministic_ops",
-    "steps_per_execution",
-    "target_metric",
-    "target_value",
-    "host_id",
-    "gpu_name",
-    "gpu_count",
-    "gpu_power_limit_w",
-    "driver_version",
-    "cpu_model",
-    "cpu_count",
-    "ram_bytes",
-    "in_container",
-    "virtualised",
-    "os",
-    "python_version",
-    "tensorflow_version",
-    "cuda_version",
-    "cudnn_version",
-    "codecarbon_version",
-    "codecarbon_cpu_mode",
-    "wbcbench_version",
-    "git_commit",
-    "git_dirty",
-    "lock_sha256",
-)
-
-
 def environment_section(study: ReportStudy) -> Block:
     """What made the numbers: data, settings, machine, software, as the results table has them."""
     rows = tuple((name, values) for name in COLUMNS if (values := _values(study, name)))
@@ -209,13 +238,6 @@ def environment_section(study: ReportStudy) -> Block:
 def _values(study: ReportStudy, name: str) -> str:
     found = {str(run.row[name]) for run in study.runs if run.row[name] is not None}
     return ", ".join(sorted(found))
-
-
-_PARTS = {
-    "gpu": "the GPU boards alone: not the processor, the memory, the cooling or the building",
-    "cpu": "the processor alone: not the memory, a GPU, the cooling or the building",
-    "system": "the whole machine: not the cooling or the building",
-}
 
 
 def limits_section(study: ReportStudy) -> Block:
@@ -274,22 +296,6 @@ def _test_set(study: ReportStudy) -> Iterator[str]:
         )
 
 
-HEADINGS = (
-    "run",
-    "status",
-    "verdict",
-    "why",
-    "accuracy",
-    "95 % by photograph",
-    "without leaks",
-    "energy, training",
-    "read as",
-    "time, training",
-    "epochs",
-)
-_WORDS = frozenset({0, 1, 2, 3, 8})
-
-
 def every_run_section(study: ReportStudy) -> Block:
     """Every run, failed ones included: nothing that was tried is left out."""
     rows = tuple(_line(run) for run in study.runs)
@@ -320,14 +326,6 @@ def _line(run: Run) -> tuple[str, ...]:
 def _interval(run: Run) -> str:
     low, high = run.row["accuracy_ci_low"], run.row["accuracy_ci_high"]
     return "unknown" if low is None or high is None else f"{low:.2f}–{high:.2f}"
-
-
-_MOST_RUNS = 4
-_COMMIT = re.compile(r"[0-9a-f]{7,64}")
-_NO_OPTION = (
-    "variant", "study", "block", "block_attempt", "order_in_block", "order_global", "repeat",
-    "dataset_id", "dataset_sha256",
-)  # fmt: skip
 
 
 def reproduce_section(study: ReportStudy) -> Block:
@@ -406,9 +404,6 @@ def _options(spec: RunSpec) -> Iterator[str]:
         else:
             told = ",".join(value) if isinstance(value, tuple) else str(value)
             yield f"{option} {shlex.quote(told)}"
-
-
-FILE = "references.bib"
 
 
 def citation_section(study: ReportStudy) -> Block:

@@ -30,6 +30,20 @@ if TYPE_CHECKING:
 UNUSED = "UNUSED"
 MOST_MATRICES = 6  # in one picture: what a printed page holds
 
+_ONE = ("energy_per_infer_image_b1_j", "infer_images_per_s_b1")
+_MANY = ("energy_per_infer_image_j", "infer_images_per_s")
+_IMAGES = 1000
+_WANTED_S = 60.0
+
+COLUMNS = 2
+_DEEPEST = 0.6  # of the fill: text stays legible on it in light and dark
+_SHORT = 3
+
+ALL_IMAGES, LEAK_FREE = "all test images", "without leaks"
+
+Pair = tuple[float, float]
+Which = Literal["test", "test_leak_free"]
+
 
 def accuracy_section(study: ReportStudy) -> Block | None:
     """Accuracy in depth: which classes are confused, how sure that is, leaks and calibration."""
@@ -245,12 +259,6 @@ def _told(pair: Pair | None, digits: int) -> str:
     return f"{pair[0]:.{digits}f}–{pair[1]:.{digits}f}" if pair else UNKNOWN
 
 
-_ONE = ("energy_per_infer_image_b1_j", "infer_images_per_s_b1")
-_MANY = ("energy_per_infer_image_j", "infer_images_per_s")
-_IMAGES = 1000
-_WANTED_S = 60.0
-
-
 def inference_section(study: ReportStudy) -> Block | None:
     """What using the trained network costs: joules an image, one at a time and in batches."""
     timed = [run for run in study.done if _times_s(run)]
@@ -315,11 +323,6 @@ def _inference_line(
         )
     ]
     return (configuration.label, str(len(used)), *cells)
-
-
-COLUMNS = 2
-_DEEPEST = 0.6  # of the fill: text stays legible on it in light and dark
-_SHORT = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -396,12 +399,6 @@ def _cell(plot: Axes, at: tuple[int, int], share: float | None, count: int) -> N
         plot.text(x, y + 0.24, f"{count:,}", fontsize=8.5, **words),  # type: ignore[arg-type]
     ):
         artist.set_in_layout(False)  # inside the axes whatever they say; asking takes a second
-
-
-ALL_IMAGES, LEAK_FREE = "all test images", "without leaks"
-
-Pair = tuple[float, float]
-Which = Literal["test", "test_leak_free"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,24 @@ _RANK = (
 )
 _FEWEST_BLOCKS = 3
 
+HEADINGS = (
+    "variant",
+    "runs",
+    "energy ({})",
+    "balanced accuracy",
+    "time (s)",
+    "mean power (W)",
+    "per image ({})",
+    "to target",
+)
+_HOW = " with its 95 % t interval [ ] over runs"
+_WORDS = (
+    "Energy is power times time; a joule (J) is one watt for one second, and 3.6 MJ are one "
+    "kilowatt-hour. Balanced accuracy is the mean of the shares found of each kind of cell, so "
+    "that a rare kind counts as much as a common one. TEST is the part of the images that no run "
+    "was trained on."
+)
+
 
 def answer_section(study: ReportStudy) -> Block:
     """The answer: at most three sentences, each from one row of a table; plainly none if none.
@@ -135,25 +153,6 @@ def _limits(found: Comparison) -> Iterator[str]:
 
 def _are(blocks: int) -> str:
     return f"{'is' if blocks == 1 else 'are'} {count_of(blocks, 'complete block')}"
-
-
-HEADINGS = (
-    "variant",
-    "runs",
-    "energy ({})",
-    "balanced accuracy",
-    "time (s)",
-    "mean power (W)",
-    "per image ({})",
-    "to target",
-)
-_HOW = " with its 95 % t interval [ ] over runs"
-_WORDS = (
-    "Energy is power times time; a joule (J) is one watt for one second, and 3.6 MJ are one "
-    "kilowatt-hour. Balanced accuracy is the mean of the shares found of each kind of cell, so "
-    "that a rare kind counts as much as a common one. TEST is the part of the images that no run "
-    "was trained on."
-)
 
 
 def summary_section(study: ReportStudy) -> Block:

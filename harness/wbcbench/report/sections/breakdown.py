@@ -33,6 +33,18 @@ _WORDS = (
 )
 _PER_CENT = Metric(TIME, "ratio", lower_is_better=True)
 
+PARTS = {Domain.GPU: "GPU", Domain.CPU: "CPU", Domain.DRAM: "DRAM", Domain.SYSTEM: "whole machine"}
+
+NAME = "energy-parts"
+TITLE = "Energy in training by part of the machine"
+MOST_ARMS = 12
+
+_IDLE, _UNDIVIDED, _ACTIVE = 0.4, 0.7, 1.0
+_BAR_IN, _NAME_IN, _AROUND_IN = 0.56, 0.3, 1.0
+_BAR_HEIGHT = 0.46
+
+Segment = tuple[float, Domain, float]
+
 
 def why_section(study: ReportStudy) -> Block | None:
     """Why the joules differ: energy is mean power times time; which part of the machine drew it."""
@@ -143,11 +155,6 @@ def _told(value: float, found: Interval | None) -> str:
 # Idle is what the part would have drawn anyway: its idle power times the time of training; active
 # is the rest. Joules of one status may be stacked; measured and modelled ones never stand in one
 # sum, and those of the whole machine hold the parts and stand beside them.
-
-
-PARTS = {Domain.GPU: "GPU", Domain.CPU: "CPU", Domain.DRAM: "DRAM", Domain.SYSTEM: "whole machine"}
-
-
 @dataclass(frozen=True, slots=True)
 class Share:
     """Mean joules of one part in training, over the runs of one arm that know them.
@@ -239,16 +246,8 @@ def _is_known(energy_j: float | None) -> bool:
     return energy_j is not None and math.isfinite(energy_j)
 
 
-NAME = "energy-parts"
-TITLE = "Energy in training by part of the machine"
-MOST_ARMS = 12
-
 _COLOUR = dict(zip(PARTS, COLOURS, strict=False))
-_IDLE, _UNDIVIDED, _ACTIVE = 0.4, 0.7, 1.0
-_BAR_IN, _NAME_IN, _AROUND_IN = 0.56, 0.3, 1.0
-_BAR_HEIGHT = 0.46
 
-Segment = tuple[float, Domain, float]
 """Joules, part, and how solid its colour is."""
 
 

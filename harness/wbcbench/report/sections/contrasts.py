@@ -37,6 +37,18 @@ HEADINGS = (
 )
 _WORDS = frozenset({0, 1, 3})
 
+NAME = "contrasts"
+TITLE = "Paired differences within blocks"
+MOST_ROWS = 24
+MOST_COLUMNS = 4
+
+_ROW_IN = 0.46
+_AROUND_IN = 1.0
+_LIFT = 0.42  # of a row: the name stands above its marks
+_NAME_LENGTH = 56
+
+_UNITS = {"%": "%", "pp": "percentage points", "": "own unit"}
+
 
 def contrasts_section(study: ReportStudy) -> Block | None:
     """The planned contrasts: differences within blocks, with interval, test and what they show."""
@@ -135,17 +147,7 @@ def _won(effect: Effect) -> str:
     return f"{effect.share_won * effect.n:g} of {effect.n}"
 
 
-NAME = "contrasts"
-TITLE = "Paired differences within blocks"
-MOST_ROWS = 24
-MOST_COLUMNS = 4
-
-_ROW_IN = 0.46
-_AROUND_IN = 1.0
-_LIFT = 0.42  # of a row: the name stands above its marks
-_NAME_LENGTH = 56
 _TIME = Metric(TIME, "ratio", lower_is_better=True)
-_UNITS = {"%": "%", "pp": "percentage points", "": "own unit"}
 
 
 @dataclass(frozen=True, slots=True)

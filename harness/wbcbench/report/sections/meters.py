@@ -33,6 +33,14 @@ _FEWEST_FOR_LIMITS = 3
 _LEAST_SPAN_PCT = 2.0
 _PANEL_IN = 2.5
 
+_SHARED = "yes, on one machine"
+
+_CANCELS = (
+    "What cancels: a constant gain error of the sensor cancels in percentage differences between "
+    "runs on one machine. What does not cancel: an offset, a gain that changes with the load, "
+    "bursts that the sensor missed, and anything that differs between machines. No more is claimed."
+)
+
 
 @dataclass(frozen=True, slots=True)
 class PairedReading:
@@ -301,18 +309,12 @@ def _rounded(value: float | None) -> str:
     return "–" if value is None else f"{value:.3g}"
 
 
-_SHARED = "yes, on one machine"
 _PARTS: tuple[tuple[str, str, Callable[[Budget], float | None], str], ...] = (
     ("gain", "the sensor reads too high or too low throughout", lambda b: b.gain_j, _SHARED),
     ("quantisation", "steps of the counter or of the reading", lambda b: b.quantisation_j, "no"),
     ("edges", "when the window began and ended", lambda b: b.edges_j, "no"),
     ("sampling", "what went on between two readings", lambda b: b.sampling_j, "no"),
     ("baseline", "the idle power, in net joules only", lambda b: b.baseline_j, "no"),
-)
-_CANCELS = (
-    "What cancels: a constant gain error of the sensor cancels in percentage differences between "
-    "runs on one machine. What does not cancel: an offset, a gain that changes with the load, "
-    "bursts that the sensor missed, and anything that differs between machines. No more is claimed."
 )
 
 

@@ -21,6 +21,27 @@ _WORDS = (
     "and not zero."
 )
 
+_COLUMNS = (
+    ("headline_method", "how the energy was read"),
+    ("headline_status", "status"),
+    ("samples_train", "samples in training"),
+    ("sample_gap_max_ms", "longest gap (ms)"),
+    ("counter_vs_integral_pct", "counter vs integral (%)"),
+    ("watcher_cpu_s", "watcher's CPU (s)"),
+)
+
+_PARTS = {"gpu": "GPU", "cpu": "Processor", "dram": "Memory", "wall": "Whole machine"}
+_METHODS = {
+    "counter": "energy counter",
+    "integral_instant": "power readings",
+    "integral_average": "averaged power readings",
+    "integral_unnamed": "power readings",
+    "rapl_package": "RAPL counter",
+    "rapl_dram": "RAPL counter",
+    "codecarbon_tdp_load": "rated power × load",
+    "codecarbon_constant": "a constant power",
+}
+
 
 def quality_section(study: ReportStudy) -> Block:
     """How far the numbers can be trusted: circumstances, doubts with advice, what is absent."""
@@ -73,16 +94,6 @@ def _absent(study: ReportStudy) -> DataTable:
     return DataTable(caption, ("meter", "absent in", "why"), rows, frozenset({0, 1, 2}))
 
 
-_COLUMNS = (
-    ("headline_method", "how the energy was read"),
-    ("headline_status", "status"),
-    ("samples_train", "samples in training"),
-    ("sample_gap_max_ms", "longest gap (ms)"),
-    ("counter_vs_integral_pct", "counter vs integral (%)"),
-    ("watcher_cpu_s", "watcher's CPU (s)"),
-)
-
-
 def sampling_section(study: ReportStudy) -> Block:
     """How the headline energy of each run was sampled, and what watching cost."""
     rows = tuple(
@@ -99,19 +110,6 @@ def _cell(value: object) -> str:
     if value is None:
         return "–"
     return f"{value:.3g}" if isinstance(value, float) else str(value)
-
-
-_PARTS = {"gpu": "GPU", "cpu": "Processor", "dram": "Memory", "wall": "Whole machine"}
-_METHODS = {
-    "counter": "energy counter",
-    "integral_instant": "power readings",
-    "integral_average": "averaged power readings",
-    "integral_unnamed": "power readings",
-    "rapl_package": "RAPL counter",
-    "rapl_dram": "RAPL counter",
-    "codecarbon_tdp_load": "rated power × load",
-    "codecarbon_constant": "a constant power",
-}
 
 
 def chips(study: ReportStudy) -> Iterator[Chip]:

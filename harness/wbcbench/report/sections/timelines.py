@@ -27,6 +27,19 @@ if TYPE_CHECKING:
 
 _GRAVITY = (Verdict.VALID, Verdict.SUSPECT, Verdict.INVALID)
 
+MOST = 200
+"""Strokes or steps in one picture; more would not be seen on a page and weigh on it."""
+
+Span = tuple[float, float]
+Stroke = tuple[float, float, float]
+
+_LABELS_IN, _PANEL_IN = 1.9, 2.5
+_GREY = "#808080"
+_LABEL_SHARE = 0.055  # of the width: an upright label with a little air
+_MINUTES_FROM_S = 600.0
+_STROKE = 1.8  # points
+_FOOT = 0.02  # height of the ticks at the foot, as a share of the plot
+
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
@@ -263,15 +276,6 @@ def _data(line: Timeline, rows: list[tuple[str, ...]]) -> DataTable:
 # A picture holds a few hundred points, a run thousands of polls. What is drawn for several of them
 # is said to be: lowest and highest for readings, the mean for steps of a counter. Nothing is drawn
 # across a gap, for nobody knows what happened there.
-
-
-MOST = 200
-"""Strokes or steps in one picture; more would not be seen on a page and weigh on it."""
-
-Span = tuple[float, float]
-Stroke = tuple[float, float, float]
-
-
 @dataclass(frozen=True, slots=True)
 class Readings:
     """Readings of power.
@@ -359,14 +363,6 @@ def _whole(times: Sequence[float], torn: Sequence[Span]) -> Iterator[tuple[int, 
             start = i
     if times:
         yield start, len(times)
-
-
-_LABELS_IN, _PANEL_IN = 1.9, 2.5
-_GREY = "#808080"
-_LABEL_SHARE = 0.055  # of the width: an upright label with a little air
-_MINUTES_FROM_S = 600.0
-_STROKE = 1.8  # points
-_FOOT = 0.02  # height of the ticks at the foot, as a share of the plot
 
 
 @dataclass(frozen=True, slots=True)

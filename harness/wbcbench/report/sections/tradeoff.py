@@ -250,8 +250,6 @@ def _data(study: ReportStudy, runs: list[Run]) -> DataTable:
 # Where a comparison was made its complete blocks are what is averaged, so that these are the means
 # of the tables, and every configuration is held against the same seeds. Without one it is all runs
 # that may stand together.
-
-
 @dataclass(frozen=True, slots=True)
 class Centre:
     """One arm's mean.
