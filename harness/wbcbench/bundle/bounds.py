@@ -16,6 +16,24 @@ from wbcbench.core.errors import VerificationError
 
 _MB = 1_000_000
 
+_FORBIDDEN = frozenset('<>:"|?*\\')
+
+_STATM = Path("/proc/self/statm")
+
+_LOADED = frozenset(
+    (
+        ".keras", ".h5", ".hdf5", ".pkl", ".pickle", ".joblib", ".pt", ".pth", ".ckpt", ".pb",
+        ".onnx", ".tflite", ".npy", ".npz", ".so", ".pyc", ".exe", ".dll",
+    )
+)  # fmt: skip
+_TEXT = frozenset(
+    (
+        "", ".md", ".txt", ".cff", ".html", ".svg", ".tex", ".bib", ".lock", ".toml", ".yaml",
+        ".yml", ".diff", ".patch", ".log", ".typ", ".css",
+    )
+)  # fmt: skip
+_AS_THEY_ARE = frozenset((".tar", ".pdf", ".png", ".parquet"))
+
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
@@ -56,8 +74,6 @@ class Bounds:
 
 BOUNDS = Bounds()
 
-
-_FORBIDDEN = frozenset('<>:"|?*\\')
 _DEVICES = frozenset(
     ("con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(10)))
 )
@@ -127,9 +143,6 @@ def _part_problem(part: str, bounds: Bounds) -> str:
     return f"has a part of more than {bounds.name_bytes} bytes" if too_long else ""
 
 
-_STATM = Path("/proc/self/statm")
-
-
 @contextmanager
 def at_most(extra_bytes: int) -> Iterator[None]:
     """Let this process take ``extra_bytes`` more of memory and no more.
@@ -161,23 +174,6 @@ def _used_bytes() -> int | None:
 
 # Text is UTF-8; JSON is finite, shallow, and says nothing twice; tables have no more cells than fit
 # in memory. What other programs would run when they open it (weights, pickles) is refused by name.
-
-
-_LOADED = frozenset(
-    (
-        ".keras", ".h5", ".hdf5", ".pkl", ".pickle", ".joblib", ".pt", ".pth", ".ckpt", ".pb",
-        ".onnx", ".tflite", ".npy", ".npz", ".so", ".pyc", ".exe", ".dll",
-    )
-)  # fmt: skip
-_TEXT = frozenset(
-    (
-        "", ".md", ".txt", ".cff", ".html", ".svg", ".tex", ".bib", ".lock", ".toml", ".yaml",
-        ".yml", ".diff", ".patch", ".log", ".typ", ".css",
-    )
-)  # fmt: skip
-_AS_THEY_ARE = frozenset((".tar", ".pdf", ".png", ".parquet"))
-
-
 def require_readable(path: Path, name: str, bounds: Bounds = BOUNDS) -> None:
     """Refuse a file that later readers could not read safely.
 

@@ -35,6 +35,12 @@ _STATUS = {
     "interrupted": "http://schema.org/FailedActionStatus",
 }
 
+_WIDTH = 78
+_DATE = (1980, 1, 1, 0, 0, 0)
+_MODE = 0o100644 << 16
+_UNIX = 3
+_CHUNK_BYTES = 1 << 20
+
 
 def write_crate(study: SubmittedStudy, made: Submission) -> None:
     """Write ``ro-crate-metadata.json`` over everything that is in the bundle by now."""
@@ -167,15 +173,6 @@ def _licence_id(licence: str) -> str:
 
 
 # BagIt 1.0: four small text files, written here because the usual package writes version 0.97.
-
-
-_WIDTH = 78
-_DATE = (1980, 1, 1, 0, 0, 0)
-_MODE = 0o100644 << 16
-_UNIX = 3
-_CHUNK_BYTES = 1 << 20
-
-
 def write_bag(bag: Path, info: Mapping[str, str]) -> None:
     """Write the bag's own files around ``data/``.
 

@@ -48,6 +48,36 @@ if TYPE_CHECKING:
     from wbcbench.report import Report
 
 
+CORRECTION = "holm"
+RENDERERS = ("wbcbench", "matplotlib", "jinja2", "typst")
+_METHODS = {
+    "headline": "headline_method",
+    "gpu": "gpu_energy_method",
+    "cpu": "cpu_energy_method",
+    "dram": "dram_energy_method",
+}
+
+ENVIRONMENT = (
+    "python_version", "tensorflow_version", "cuda_version", "cudnn_version", "driver_version", "os",
+    "wbcbench_version", "git_commit", "git_dirty", "lock_sha256",
+)  # fmt: skip
+HOST = (
+    "host_id", "gpu_name", "gpu_count", "gpu_uuid_hash", "gpu_power_limit_w", "mig", "cpu_model",
+    "cpu_count", "cpu_governor", "ram_bytes", "in_container", "virtualised",
+)  # fmt: skip
+_OF_ONE_RUN = ("variant", "seed", "block", "block_attempt", "order_in_block", "order_global")
+
+_TABLE_DIALECT = "https://specs.frictionlessdata.io/schemas/table-schema.json"
+_TYPES = {
+    "str": "string",
+    "enum": "string",
+    "int": "integer",
+    "float": "number",
+    "bool": "boolean",
+    "datetime": "datetime",
+}
+
+
 @dataclass(frozen=True)
 class SubmittedStudy:
     """One study under a payload folder, ``data/`` of a bundle.
@@ -163,16 +193,6 @@ def refuse_synthetic(study: SubmittedStudy, *, allowed: bool) -> None:
             "numbers say nothing of real cells or real joules, and `wbcbench verify` will refuse "
             "the bundle (V13). To practise, say --allow-synthetic."
         )
-
-
-CORRECTION = "holm"
-RENDERERS = ("wbcbench", "matplotlib", "jinja2", "typst")
-_METHODS = {
-    "headline": "headline_method",
-    "gpu": "gpu_energy_method",
-    "cpu": "cpu_energy_method",
-    "dram": "dram_energy_method",
-}
 
 
 def counts(study: SubmittedStudy) -> RunCounts:
@@ -319,17 +339,6 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-ENVIRONMENT = (
-    "python_version", "tensorflow_version", "cuda_version", "cudnn_version", "driver_version", "os",
-    "wbcbench_version", "git_commit", "git_dirty", "lock_sha256",
-)  # fmt: skip
-HOST = (
-    "host_id", "gpu_name", "gpu_count", "gpu_uuid_hash", "gpu_power_limit_w", "mig", "cpu_model",
-    "cpu_count", "cpu_governor", "ram_bytes", "in_container", "virtualised",
-)  # fmt: skip
-_OF_ONE_RUN = ("variant", "seed", "block", "block_attempt", "order_in_block", "order_global")
-
-
 def write_surroundings(study: SubmittedStudy) -> None:
     """Write ``config/resolved.json``, ``env/environment.json`` and ``env/host.json``."""
     _write(study.payload / layout.RESOLVED, _settings(study))
@@ -370,17 +379,6 @@ def _write(path: Path, document: dict[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     text = json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
     write_whole(path, (text + "\n").encode())
-
-
-_TABLE_DIALECT = "https://specs.frictionlessdata.io/schemas/table-schema.json"
-_TYPES = {
-    "str": "string",
-    "enum": "string",
-    "int": "integer",
-    "float": "number",
-    "bool": "boolean",
-    "datetime": "datetime",
-}
 
 
 def write_schemas(study: SubmittedStudy) -> None:

@@ -40,6 +40,10 @@ _LICENCES = {
 }
 _UNKNOWN_LICENCE = "unknown; the images are not part of this bundle"
 
+# Runs and reports are what the code made, not the code.
+_NOT_CODE = (":(exclude)results", ":(exclude)reports")
+_ARCHIVE_S = 120.0
+
 
 @dataclass(frozen=True, slots=True)
 class Image:
@@ -191,11 +195,6 @@ def _sorted(images: Iterable[Image]) -> tuple[Image, ...]:
 
 def _digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-# Runs and reports are what the code made, not the code.
-_NOT_CODE = (":(exclude)results", ":(exclude)reports")
-_ARCHIVE_S = 120.0
 
 
 def write_code(study: SubmittedStudy, by: Redactor | None) -> GitState:

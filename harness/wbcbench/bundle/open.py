@@ -26,6 +26,19 @@ from wbcbench.core.errors import UsageError, VerificationError
 
 MARK = "bagit.txt"
 
+_CHUNK = 1 << 16
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+_UNREADABLE = 0x1 | 0x20 | 0x40 | 0x2000
+"""Flags of a member that is encrypted, a patch of another file, or has its header masked."""
+
+_MAGIC = b"PAR1"
+_FOOTER_BYTES = 1_000_000
+_THRIFT = ("thrift_string_size_limit", "thrift_container_size_limit")
+_LONGEST_TEXT = 400
+_TEXTS = ("file", "image_sha256", "split", "y_true", "y_pred")
+_WHOLE = ("group_id", "original_id")
+_SEEN = "seen_in_train"
+
 
 @contextmanager
 def opened(source: Path, bounds: Bounds = BOUNDS) -> Iterator[Path]:
@@ -110,14 +123,6 @@ def _size(name: str, entry: os.DirEntry[str], seen: int, bounds: Bounds) -> int:
 
 
 # Nothing in a third party's zip is believed before it is checked.
-
-
-_CHUNK = 1 << 16
-_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-_UNREADABLE = 0x1 | 0x20 | 0x40 | 0x2000
-"""Flags of a member that is encrypted, a patch of another file, or has its header masked."""
-
-
 def unpack(source: Path, into: Path, bounds: Bounds) -> None:
     """Unpack ``source`` into the empty folder ``into``.
 
@@ -239,17 +244,6 @@ def _copy(
 # Parquet says how many rows it holds, how long its texts are and how large its pages unpack, and
 # may lie each time. The footer is measured first, texts stay the dictionaries they are stored as
 # until these are seen to be short, and reading happens under a ceiling of memory.
-
-
-_MAGIC = b"PAR1"
-_FOOTER_BYTES = 1_000_000
-_THRIFT = ("thrift_string_size_limit", "thrift_container_size_limit")
-_LONGEST_TEXT = 400
-_TEXTS = ("file", "image_sha256", "split", "y_true", "y_pred")
-_WHOLE = ("group_id", "original_id")
-_SEEN = "seen_in_train"
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Predictions:
     """What the network said of ``n`` images.

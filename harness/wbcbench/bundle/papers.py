@@ -31,6 +31,9 @@ PAPERS = (
 )  # fmt: skip
 _MIT = "MIT"
 
+_PARTS = {"gpu": "GPU", "cpu": "processor", "dram": "memory", "system": "whole machine"}
+ABSENT = "absent"
+
 
 def write_papers(study: SubmittedStudy, made: Submission) -> None:
     """Write every paper."""
@@ -134,12 +137,6 @@ def _markdown_text(text: str) -> str:
 
 # Joules of different status are never added. The grams are of the status that the finished runs'
 # headline has; they are derived from energy by one multiplier and rank nothing.
-
-
-_PARTS = {"gpu": "GPU", "cpu": "processor", "dram": "memory", "system": "whole machine"}
-ABSENT = "absent"
-
-
 @dataclass(frozen=True, slots=True)
 class Impact:
     """What the statement of impact says; ``None`` is unknown.

@@ -64,6 +64,16 @@ _SHARED_NAMES = (
 COMMON_NAMES = frozenset(_SHARED_NAMES.split())
 _LEAST_NAME = 3
 
+Instead = Callable[[re.Match[str]], str]
+
+# In JSON, words with none of these are values of this program's own, such as "adam".
+_FREE_TEXT = re.compile("[ /@]")
+_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"')
+
+_NO_NUMBER = re.compile(r"[^0-9eE+.,;\n-]")
+_UNTOUCHED = frozenset({"spec.json"})
+_SHORTEST_SERIAL = 6
+
 
 @dataclass(frozen=True, slots=True)
 class Known:
@@ -132,9 +142,6 @@ def salted(value: str, salt: str) -> str:
     return hashlib.sha256(f"{salt}:{value.lower()}".encode()).hexdigest()[:12]
 
 
-Instead = Callable[[re.Match[str]], str]
-
-
 @cache
 def _rules(known: Known, salt: str) -> tuple[tuple[re.Pattern[str], Kind, Instead], ...]:
     return tuple(_every_rule(known, salt))
@@ -194,14 +201,8 @@ def _short_path(match: re.Match[str]) -> str:
     return ("<path>" if is_home else f"<path>/{parts[-1]}") + tail
 
 
-# In JSON, words with none of these are values of this program's own, such as "adam".
-_FREE_TEXT = re.compile("[ /@]")
-_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"')
 _SERIAL = re.compile(rf'"(?:{"|".join(SERIAL_KEYS)})"\s*:\s*("(?:[^"\\]|\\.)*"|[^,\s}}]+)')
 _COORDINATE = re.compile(rf'"(?:{"|".join(COORDINATE_KEYS)})"\s*:\s*-?\d')
-_NO_NUMBER = re.compile(r"[^0-9eE+.,;\n-]")
-_UNTOUCHED = frozenset({"spec.json"})
-_SHORTEST_SERIAL = 6
 
 
 @dataclass

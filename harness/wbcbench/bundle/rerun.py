@@ -34,6 +34,11 @@ SEEDS = 2.0
 """Standard deviations between seeds that count as the same accuracy."""
 _APART = 0.05  # of the joules: the accuracy that NVIDIA states for its sensors
 
+Train = Callable[[RunSpec, Local], RunRecord]
+
+STEPS = "STEPS.md"
+_TAKEN = (layout.LOCK, layout.RESOLVED, layout.DATASET, layout.IMAGES, layout.SOURCE, layout.DIFF)
+
 
 class Sameness(StrEnum):
     """How a run trained again compares."""
@@ -73,9 +78,6 @@ class Again:
             f"{self.run_id}: {self.sameness} (balanced accuracy {human_share(self.accuracy)} in "
             f"the bundle, {human_share(self.accuracy_again)} here{slack}). {self.energy}"
         )
-
-
-Train = Callable[[RunSpec, Local], RunRecord]
 
 
 def chosen(bundle: Bundle, block: int | None, run_id: str | None) -> list[RunRecord]:
@@ -211,10 +213,6 @@ def _energy(said: RunRecord, found: RunRecord) -> tuple[str, Sameness]:
         f"Energy {sameness}: {human_energy(one_j)} there, {human_energy(other_j)} here.",
         sameness,
     )
-
-
-STEPS = "STEPS.md"
-_TAKEN = (layout.LOCK, layout.RESOLVED, layout.DATASET, layout.IMAGES, layout.SOURCE, layout.DIFF)
 
 
 @dataclass(frozen=True, slots=True)

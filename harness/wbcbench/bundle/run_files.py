@@ -28,6 +28,13 @@ _BOAMPS = "https://github.com/Boavizta/BoAmps/tree/main/model"
 _BITS = {"float32": "fp32", "mixed_float16": "fp16", "mixed_bfloat16": "b16"}
 _UNTRACKED = "not counted"
 
+_OF_RUN = (
+    "spec.json", "began.json", "channels.json", "record.json", "marks.jsonl", "epochs.csv",
+    "predictions.parquet", "attached.json", "log.txt", "trace/*.csv", "telemetry/*.csv",
+    "attached/*.csv",
+)  # fmt: skip
+_OF_STUDY = ("plan.json", "plan-*.json")
+
 
 def phases_csv(record: RunRecord) -> bytes:
     """The record's windows, in the order of their start."""
@@ -153,14 +160,6 @@ def _known(**fields: Any) -> dict[str, Any]:
     """The fields that are known; that schema has no null."""
     kept: Mapping[str, Any] = {name: value for name, value in fields.items() if value is not None}
     return dict(kept)
-
-
-_OF_RUN = (
-    "spec.json", "began.json", "channels.json", "record.json", "marks.jsonl", "epochs.csv",
-    "predictions.parquet", "attached.json", "log.txt", "trace/*.csv", "telemetry/*.csv",
-    "attached/*.csv",
-)  # fmt: skip
-_OF_STUDY = ("plan.json", "plan-*.json")
 
 
 def copy_study(source: Path, payload: Path, by: Redactor | None) -> None:

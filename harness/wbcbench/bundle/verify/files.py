@@ -23,6 +23,37 @@ from wbcbench.core.run_folder import RunDir
 _FETCH = "fetch.txt"
 _OXUM = "Payload-Oxum"
 
+_PATTERNS = frozenset({"pattern", "patternProperties", "$ref", "$dynamicRef"})
+_LOCAL = "#/"
+
+_KINDS = {
+    "a private key": r"-----BEGIN [A-Z ]{0,20}PRIVATE KEY-----",
+    "an access key": r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b",
+    "a token": r"\b(?:ghp_|gho_|github_pat_|glpat-|hf_|xox[abpr]-|sk-|npm_|pypi-)[\w-]{20,}",
+    "a password": r"(?i)\b(?:password|passwd|api[_-]?key|secret|token)\b[\"']?\s*[=:]\s*[\"']?"
+    r"(?!null\b|none\b|true\b|false\b|<)[^\s\"',;]{8,}",
+    "a password in an address": r"\b[a-z][a-z0-9+.-]{1,10}://[^\s/@:]+:[^\s/@]+@",
+    "a home folder": r"(?:/home/|/Users/)[\w.-]+|/root/[\w.-]|[A-Za-z]:\\\\?Users\\\\?[\w.-]+",
+    "an address of a machine": r"\b(?:10\.\d{1,3}|192\.168|172\.(?:1[6-9]|2\d|3[01]))"
+    r"\.\d{1,3}\.\d{1,3}\b",
+    "the name of a machine": r"\b[\w-]+@[\w-]+:|\b[\w-]+\.(?:local|lan|internal|localdomain)\b",
+    "a place": r"(?i)\"?\b(?:latitude|longitude|lat|lon)\b\"?\s*[=:]\s*-?\d{1,3}\.\d{2,}",
+}
+
+_TEXTS = frozenset(
+    (
+        ".json", ".jsonl", ".csv", ".md", ".txt", ".cff", ".html", ".svg", ".tex", ".toml",
+        ".log", ".diff",
+    )
+)  # fmt: skip
+_NUMBERS_ALONE = ("trace", "telemetry", "attached")
+
+_ACTION_KEYS = ("instrument", "object", "result", "startTime", "endTime")
+_PROFILE = "https://w3id.org/ro/wfrun/process/"
+
+_CITATION_KEYS = ("cff-version", "message", "title", "authors")
+_KEY = re.compile(r"^\"?([A-Za-z][\w-]*)\"?\s*:(.*)$")
+
 
 def check_bag(bundle: Bundle) -> Outcome:
     """Bag whole: every file is there, none is added, and each has the digest of the manifest."""
@@ -74,10 +105,6 @@ def _size(bundle: Bundle, payload: Mapping[str, str]) -> Iterator[str]:
     size = sum((bundle.root / name).stat().st_size for name in payload)
     if said is not None and said != f"{size}.{len(payload)}":
         yield f"{layout.BAG_INFO} speaks of {said} (bytes.files); there are {size}.{len(payload)}."
-
-
-_PATTERNS = frozenset({"pattern", "patternProperties", "$ref", "$dynamicRef"})
-_LOCAL = "#/"
 
 
 def check_required(bundle: Bundle) -> Outcome:
@@ -170,27 +197,7 @@ def _violations(schema: Any, value: Any) -> Iterator[str]:
         yield f"submission.json breaks its embedded schema: {error.message[:120]}."
 
 
-_KINDS = {
-    "a private key": r"-----BEGIN [A-Z ]{0,20}PRIVATE KEY-----",
-    "an access key": r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b",
-    "a token": r"\b(?:ghp_|gho_|github_pat_|glpat-|hf_|xox[abpr]-|sk-|npm_|pypi-)[\w-]{20,}",
-    "a password": r"(?i)\b(?:password|passwd|api[_-]?key|secret|token)\b[\"']?\s*[=:]\s*[\"']?"
-    r"(?!null\b|none\b|true\b|false\b|<)[^\s\"',;]{8,}",
-    "a password in an address": r"\b[a-z][a-z0-9+.-]{1,10}://[^\s/@:]+:[^\s/@]+@",
-    "a home folder": r"(?:/home/|/Users/)[\w.-]+|/root/[\w.-]|[A-Za-z]:\\\\?Users\\\\?[\w.-]+",
-    "an address of a machine": r"\b(?:10\.\d{1,3}|192\.168|172\.(?:1[6-9]|2\d|3[01]))"
-    r"\.\d{1,3}\.\d{1,3}\b",
-    "the name of a machine": r"\b[\w-]+@[\w-]+:|\b[\w-]+\.(?:local|lan|internal|localdomain)\b",
-    "a place": r"(?i)\"?\b(?:latitude|longitude|lat|lon)\b\"?\s*[=:]\s*-?\d{1,3}\.\d{2,}",
-}
 _RULES = tuple((kind, re.compile(rule)) for kind, rule in _KINDS.items())
-_TEXTS = frozenset(
-    (
-        ".json", ".jsonl", ".csv", ".md", ".txt", ".cff", ".html", ".svg", ".tex", ".toml",
-        ".log", ".diff",
-    )
-)  # fmt: skip
-_NUMBERS_ALONE = ("trace", "telemetry", "attached")
 
 
 def check_secrets(bundle: Bundle) -> Outcome:
@@ -222,10 +229,6 @@ def _search(text: str) -> Iterator[str]:
         hit = rule.search(text)
         if hit:
             yield f"holds {kind} (line {text.count(chr(10), 0, hit.start()) + 1})."
-
-
-_ACTION_KEYS = ("instrument", "object", "result", "startTime", "endTime")
-_PROFILE = "https://w3id.org/ro/wfrun/process/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,10 +299,6 @@ def _action(said: Mapping[str, Any], record: RunRecord) -> Iterator[str]:
     times = (said.get("startTime"), said.get("endTime"))
     if not missing and times != (record.started_utc, record.ended_utc):
         yield f"its action ran from {times[0]} to {times[1]}; the record says otherwise."
-
-
-_CITATION_KEYS = ("cff-version", "message", "title", "authors")
-_KEY = re.compile(r"^\"?([A-Za-z][\w-]*)\"?\s*:(.*)$")
 
 
 def check_citation(bundle: Bundle) -> Outcome:

@@ -30,6 +30,8 @@ _SPOILT = (
     RecursionError, MemoryError, csv.Error,
 )  # fmt: skip
 
+_BEFORE = {"V03": records.check_rows, "V06": energies.check_energies, "V08": scores.check_scores}
+
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
@@ -138,11 +140,6 @@ def about(name: str) -> str:
 
 
 # What is made from results is made again only once the results hold.
-
-
-_BEFORE = {"V03": records.check_rows, "V06": energies.check_energies, "V08": scores.check_scores}
-
-
 def fallen(bundle: Bundle) -> Outcome | None:
     """Why nothing is made from these results; ``None`` when they hold."""
     found = [name for name, check in _BEFORE.items() if check(bundle).status is Status.ERROR]

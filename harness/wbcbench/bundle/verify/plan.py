@@ -25,6 +25,13 @@ from wbcbench.study.plan import Plan
 from wbcbench.study.progress import loosely
 from wbcbench.table.column import Cell
 
+_MORE = ("gpu_uuid_hash", "gpu_power_limit_w", "lock_sha256")
+_SAID = (layout.RESOLVED, layout.ENVIRONMENT, layout.HOST)
+_TOLD = ("wbcbench_version", "git_commit", "python_version", "os", "cpu_governor")
+
+_MODELS = ("cpu_load", "tdp_load", "constant", "tdp")
+"""How CodeCarbon calls what has no sensor."""
+
 
 def check_plan(bundle: Bundle) -> Outcome:
     """Plan kept: made before the first run, carried out in its order, nothing of it left out."""
@@ -142,11 +149,6 @@ def _moment(text: str) -> datetime:
     return datetime.fromisoformat(text)
 
 
-_MORE = ("gpu_uuid_hash", "gpu_power_limit_w", "lock_sha256")
-_SAID = (layout.RESOLVED, layout.ENVIRONMENT, layout.HOST)
-_TOLD = ("wbcbench_version", "git_commit", "python_version", "os", "cpu_governor")
-
-
 def check_machines(bundle: Bundle) -> Outcome:
     """Machine the same: GPU, driver, limits and locked libraries of all runs that are compared."""
     rows = [bundle.row(run) for run in bundle.finished]
@@ -174,10 +176,6 @@ def _lock(bundle: Bundle, rows: Sequence[dict[str, Cell]]) -> Iterator[str]:
     said = {str(row["lock_sha256"]) for row in rows if row["lock_sha256"]}
     if said and found not in said:
         yield f"{layout.LOCK} is not the lock of the runs ({found[:12]}, not {min(said)[:12]})."
-
-
-_MODELS = ("cpu_load", "tdp_load", "constant", "tdp")
-"""How CodeCarbon calls what has no sensor."""
 
 
 def check_purity(bundle: Bundle) -> Outcome:

@@ -31,6 +31,17 @@ _AFTER = frozenset(
 """Circumstances that are known only when the run has ended."""
 
 
+_TOLERANCE = 1e-9
+_SHARED = "shared-machine"
+
+_JUDGED = ("cautions", "verdict", "budgets", "agreements")
+
+_MEASURED = ("energies", "budgets", "windows", "channels", "agreements", "telemetry")
+
+_PREDICTIONS = "predictions.parquet"
+_UNIQUE = ("marks.jsonl", _PREDICTIONS, "trace/")
+
+
 def check_rows(bundle: Bundle) -> Outcome:
     """Runs, records, table: every row follows from its record, every record from its folder."""
     errors, warnings = [*_table(bundle)], list[str]()
@@ -134,12 +145,8 @@ def _derived(run: RunDir, record: RunRecord) -> Iterator[str]:
             yield f"{run.run_id}: {name} is not what the record makes."
 
 
-_TOLERANCE = 1e-9
-_SHARED = "shared-machine"
 _SEEN = tuple(each.name for each in fields(Circumstances) if each.name != "shared")
-_JUDGED = ("cautions", "verdict", "budgets", "agreements")
 """What another version may judge otherwise; the joules it must find again."""
-_MEASURED = ("energies", "budgets", "windows", "channels", "agreements", "telemetry")
 
 
 def departures(bundle: Bundle, run: RunDir) -> tuple[str, ...]:
@@ -211,10 +218,6 @@ def _is_number(value: JsonValue) -> bool:
 def _short(value: JsonValue) -> str:
     text = json.dumps(value, ensure_ascii=False)
     return text if len(text) <= 60 else f"{text[:57]}…"
-
-
-_PREDICTIONS = "predictions.parquet"
-_UNIQUE = ("marks.jsonl", _PREDICTIONS, "trace/")
 
 
 def check_seeds(bundle: Bundle) -> Outcome:

@@ -27,6 +27,9 @@ from wbcbench.train.scores import UNUSED, predicted, score
 
 _SUM_SLACK = 0.02  # half-precision outputs
 
+_Image = Mapping[str, str]
+_SPLITS = ("train", "test")
+
 
 def check_scores(bundle: Bundle) -> Outcome:
     """Scores from predictions: accuracy, recall, calibration, interval, image by image."""
@@ -105,10 +108,6 @@ def _plain(scores: Scores) -> Any:
 
 def _lists(value: Any) -> Any:
     return [_lists(item) for item in value] if isinstance(value, tuple | list) else value
-
-
-_Image = Mapping[str, str]
-_SPLITS = ("train", "test")
 
 
 def check_leakage(bundle: Bundle) -> Outcome:

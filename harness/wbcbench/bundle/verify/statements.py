@@ -26,6 +26,12 @@ from wbcbench.report.publish import FILE, PAGE, publish, read_manifest
 
 _TOLERANCE = 1e-9
 
+_REMADE_FROM = ("results/", "code/", layout.LOCK, layout.SUBMISSION)
+"""What papers and settings are made from."""
+
+_TO_FILL = "[author]"
+_SIZE = re.compile(r"[\d.,]+ MB\b")
+
 
 def check_statements(bundle: Bundle) -> Outcome:
     """Statements true: contrasts, totals and every sentence with a number follow from the runs."""
@@ -224,12 +230,6 @@ def _files(bundle: Bundle, made: Mapping[str, str]) -> Iterator[str]:
         if said != made.get(name):
             what = "missing" if said is None else "another than drawn"
             yield f"{name} of the report is {what if name in made else 'not made from the runs'}."
-
-
-_REMADE_FROM = ("results/", "code/", layout.LOCK, layout.SUBMISSION)
-"""What papers and settings are made from."""
-_TO_FILL = "[author]"
-_SIZE = re.compile(r"[\d.,]+ MB\b")
 
 
 def remade(bundle: Bundle) -> Mapping[str, bytes]:
