@@ -22,6 +22,11 @@ CLUSTER_SEED = 20_240_601
 """Fixed: the interval is a function of the predictions alone."""
 LEVEL = 0.95
 
+Labels = NDArray[np.int64]
+
+# 71 photographs have more sign patterns than anybody can try; drawn ones tell p to within 0.005.
+PHOTOGRAPH_RESAMPLES = 9_999
+
 
 @dataclass(frozen=True, slots=True)
 class Resampled:
@@ -115,14 +120,6 @@ def resample(
 # McNemar's test counts the images on which only one of two networks is right. It takes images for
 # independent; here they are not, so the test that decides flips the sign of whole photographs (the
 # paired sign-flip test with a photograph as the unit), and the interval draws photographs.
-
-
-Labels = NDArray[np.int64]
-
-# 71 photographs have more sign patterns than anybody can try; drawn ones tell p to within 0.005.
-PHOTOGRAPH_RESAMPLES = 9_999
-
-
 @dataclass(frozen=True, slots=True)
 class OnSameImages:
     """How two networks differ on the same images.

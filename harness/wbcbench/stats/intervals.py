@@ -27,6 +27,18 @@ SEED = 20_260_301
 """Fixed: an interval is a function of the runs alone."""
 
 
+LEAST_FOR_ELLIPSE = 10
+_CORNERS = 73
+
+# A share such as 1 − 5/10 comes out of a product of fractions: equal up to rounding.
+_ROUNDING = 1e-12
+
+Booleans = NDArray[np.bool_]
+
+FRONT_RESAMPLES = 2_000
+FRONT_SEED = 20_260_303
+
+
 @dataclass(frozen=True, slots=True)
 class Interval:
     """What the data leave open at a stated level.
@@ -97,10 +109,6 @@ def interval(differences: Floats, method: Method = "t", level: float = LEVEL) ->
     return made(differences, level)
 
 
-LEAST_FOR_ELLIPSE = 10
-_CORNERS = 73
-
-
 def ellipse(points: Sequence[tuple[float, float]]) -> Floats | None:
     """Outline ``[n, 2]`` of the joint 95 % region of a mean; ``None`` with fewer than ten points.
 
@@ -148,12 +156,6 @@ def share_interval(hits: int, runs: int, level: float = 0.95) -> tuple[float, fl
 # A run that stops at 40 kJ without reaching the target says that its cost lies above 40 kJ. Leaving
 # it out would flatter the configuration, an invented value would be invented; so it is counted as
 # censored there.
-
-
-# A share such as 1 − 5/10 comes out of a product of fractions: equal up to rounding.
-_ROUNDING = 1e-12
-
-
 @dataclass(frozen=True, slots=True)
 class Censored:
     """Costs of reaching a target, some of them only known from below.
@@ -189,12 +191,6 @@ def _median(costs: Floats, reached: NDArray[np.bool_]) -> float | None:
         if left <= 0.5 + _ROUNDING:
             return float(cost)
     return None
-
-
-Booleans = NDArray[np.bool_]
-
-FRONT_RESAMPLES = 2_000
-FRONT_SEED = 20_260_303
 
 
 def on_front(energy_j: Floats, accuracy: Floats) -> Booleans:

@@ -15,12 +15,6 @@ from scipy import special
 
 from wbcbench.stats.intervals import LEAST_FOR_T, LEVEL, Interval, standard_error, t_quantile
 
-# With n blocks there are 2ⁿ equally likely sets of signs, so p cannot be smaller than 2 / 2ⁿ
-# however large the effect: 0.0625 for five blocks, 0.0078 for eight. The p are those of
-# ``scipy.stats.permutation_test(permutation_type="samples")``, as a test checks; that function is
-# not called because importing ``scipy.stats`` takes longer than all the rest.
-
-
 Floats = NDArray[np.float64]
 
 EXACT_UP_TO = 16
@@ -29,7 +23,31 @@ PERMUTATION_SEED = 20_260_302
 # Sums of the same numbers in another order differ by rounding; equal ones must count as equal.
 _ROUNDING = 1e-12
 
+ALPHA = 0.05
 
+Weights = tuple[float, ...]
+
+FIRST: Weights = (-0.5, -0.5, 0.5, 0.5)
+SECOND: Weights = (-0.5, 0.5, -0.5, 0.5)
+INTERACTION: Weights = (1.0, -1.0, -1.0, 1.0)
+
+MOST_BLOCKS = 1_000
+
+PROMISE = 0.80
+SIMULATED = 5_000
+POWER_SEED = 20_260_304
+LARGEST_EFFECT = 20.0
+# The patterns of thousands of studies take too long to try from here on: a sample of them stands
+# for all, and from the second number on the t test does, to within a point.
+POWER_EXACT_UP_TO = 10
+SAMPLED_UP_TO = 16
+PATTERNS = 4_096
+
+
+# With n blocks there are 2ⁿ equally likely sets of signs, so p cannot be smaller than 2 / 2ⁿ
+# however large the effect: 0.0625 for five blocks, 0.0078 for eight. The p are those of
+# ``scipy.stats.permutation_test(permutation_type="samples")``, as a test checks; that function is
+# not called because importing ``scipy.stats`` takes longer than all the rest.
 def sign_flip_p(differences: Floats, resamples: int = RESAMPLES) -> Floats:
     """Two-sided p of each row of ``[..., n]`` differences; all sign patterns up to sixteen blocks.
 
@@ -88,11 +106,6 @@ def holm(p: Floats) -> Floats:
 # first run. "Same" is said only when both the hypothesis that the difference lies below the region
 # and the one that it lies above are rejected at 5 %, which is the same as the 90 % interval lying
 # inside. A difference that is not significant is not thereby the same.
-
-
-ALPHA = 0.05
-
-
 def equivalence_p(differences: Floats, low: float, high: float) -> float | None:
     """The larger p of the two one-sided tests; ``None`` below three blocks.
 
@@ -115,15 +128,6 @@ def equivalence_p(differences: Floats, low: float, high: float) -> float | None:
 # factor is the mean of the two with its upper level minus the mean of the two with its lower level,
 # taken inside each block; the interaction is the effect of b where a is upper minus the effect of b
 # where a is lower. On logarithms these are ratios and a ratio of ratios.
-
-
-Weights = tuple[float, ...]
-
-FIRST: Weights = (-0.5, -0.5, 0.5, 0.5)
-SECOND: Weights = (-0.5, 0.5, -0.5, 0.5)
-INTERACTION: Weights = (1.0, -1.0, -1.0, 1.0)
-
-
 @dataclass(frozen=True, slots=True)
 class Decomposition:
     """A difference of log energy split exactly: log energy = log time + log mean power.
@@ -152,9 +156,6 @@ def decompose(log_energy: Floats, log_time: Floats, weights: Weights) -> Decompo
     return Decomposition(
         time=contrast(log_time, weights), power=contrast(log_energy - log_time, weights)
     )
-
-
-MOST_BLOCKS = 1_000
 
 
 class GateOutcome(StrEnum):
@@ -195,19 +196,6 @@ def blocks_to_settle(differences: Floats, limit: float) -> int | None:
 # The power of a plan is that of one primary contrast judged as ``compare`` judges it: the exact
 # sign-flip test below the first step of Holm's correction. The other tests of the family may only
 # help.
-
-
-PROMISE = 0.80
-SIMULATED = 5_000
-POWER_SEED = 20_260_304
-LARGEST_EFFECT = 20.0
-# The patterns of thousands of studies take too long to try from here on: a sample of them stands
-# for all, and from the second number on the t test does, to within a point.
-POWER_EXACT_UP_TO = 10
-SAMPLED_UP_TO = 16
-PATTERNS = 4_096
-
-
 def power(effect: float, blocks: int, tests: int = 6, alpha: float = ALPHA) -> float:
     """The chance to find a difference of ``effect`` standard deviations between blocks.
 
@@ -281,8 +269,6 @@ def _sign_flip_power(effect: float, blocks: int, level: float) -> float:
 # Drift: one straight line for all groups, each group with its own level: ordinary least squares
 # after the mean of each group is taken away from both sides (the theorem of Frisch, Waugh and
 # Lovell). What is left of two groups that differ is therefore no drift.
-
-
 @dataclass(frozen=True, slots=True)
 class Drift:
     """A straight line through runs.
