@@ -43,6 +43,13 @@ _LARGEST_SIDE_PX = 4096
 Progress = Callable[[int, int], None]
 Store = Callable[[int, "NDArray[np.uint8]"], None]
 
+READER = "rgb-linear-v2"
+"""Names how files become pixels; a change of decoding, resizing or of the listing renames it."""
+
+Shape = tuple[int, int, int, int]
+Checksums = dict[int, int]
+"""CRC-32 of each block by the position of its first image; a block ends where the next begins."""
+
 
 def load(
     path: Path | None,
@@ -221,12 +228,6 @@ def _image_set(listing: FolderListing, split: str, pixels: NDArray[np.uint8]) ->
 # are written under another name and renamed, so a reader finds a whole file or none, and two
 # processes may fill the cache at once. Nothing read from here is believed: a file whose checksum
 # differs counts as absent and is made again. Deleting the folder loses nothing but time.
-
-
-READER = "rgb-linear-v2"
-"""Names how files become pixels; a change of decoding, resizing or of the listing renames it."""
-
-
 @dataclass(frozen=True, slots=True)
 class FolderListing:
     """What a folder held: parallel columns for the usable images of TRAIN and TEST, by name.
@@ -345,13 +346,6 @@ def _columns(listing: FolderListing) -> dict[str, object]:
 
 # One ``.npy`` file of images is written block by block. Each block has a CRC-32 that the caller
 # keeps elsewhere: a file whose bytes differ in any way is an error on reading, never other pixels.
-
-
-Shape = tuple[int, int, int, int]
-Checksums = dict[int, int]
-"""CRC-32 of each block by the position of its first image; a block ends where the next begins."""
-
-
 @dataclass(frozen=True, slots=True)
 class PixelWriter:
     """An array on disk that is being filled, by several threads at once.

@@ -29,6 +29,36 @@ _READ_ONLY = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK"
 """A pipe among the images must not keep everybody waiting; plain files do not care."""
 
 
+_SOI, _SOS, _EOI = b"\xff\xd8\xff", b"\xff\xda", b"\xff\xd9"
+_COMMENT = b"\xff\xfe"
+_SYNTHETIC = re.compile(rb"wbcbench synthetic cells v(\d+)")
+_KNOWN_STARTS = {
+    b"\x89PNG": "a PNG image",
+    b"GIF8": "a GIF image",
+    b"BM": "a BMP image",
+    b"II*\0": "a TIFF image",
+    b"MM\0*": "a TIFF image",
+    b"RIFF": "a WebP image or other RIFF file",
+    b"PK\x03\x04": "a zip archive",
+}
+
+PHOTOGRAPH_TABLE = "image_to_original.csv"
+"""A data set may bring this table beside TRAIN and TEST; see :mod:`wbcbench.data.splits`."""
+
+_PLACES = (
+    ".",
+    "images",
+    "dataset2-master/images",
+    "dataset2-master/dataset2-master/images",
+    "dataset2-master",
+)
+_NOT_IMAGES = {"thumbs.db", "desktop.ini"}
+
+PUBLISHED_ID = "bccd-kaggle"
+PUBLISHED_SHA256 = "f13f3f10112111aa3db9d67766cc49321a558b81962eea6f499986d86abb1cf1"
+"""Digest of the complete TRAIN and TEST of ``paultimothymooney/blood-cells``, dataset2-master."""
+
+
 @dataclass(frozen=True, slots=True)
 class ImageFacts:
     """What one file turned out to be.
@@ -207,22 +237,6 @@ def _decode(data: bytes, sha256: str, out: NDArray[np.uint8]) -> ImageFacts:
 # closes the file. Inside a scan a 0xFF byte is always followed by 0x00 or a restart marker, so an
 # EOI after the last SOS is a real one. Some decoders fill the missing part of a cut file with grey
 # and say nothing; this is why the end is checked here.
-
-
-_SOI, _SOS, _EOI = b"\xff\xd8\xff", b"\xff\xda", b"\xff\xd9"
-_COMMENT = b"\xff\xfe"
-_SYNTHETIC = re.compile(rb"wbcbench synthetic cells v(\d+)")
-_KNOWN_STARTS = {
-    b"\x89PNG": "a PNG image",
-    b"GIF8": "a GIF image",
-    b"BM": "a BMP image",
-    b"II*\0": "a TIFF image",
-    b"MM\0*": "a TIFF image",
-    b"RIFF": "a WebP image or other RIFF file",
-    b"PK\x03\x04": "a zip archive",
-}
-
-
 def find_damage(data: bytes) -> str | None:
     """Return why ``data`` is not a whole JPEG file, or ``None`` if it looks like one."""
     if not data:
@@ -247,19 +261,6 @@ def read_synthetic_version(data: bytes) -> int | None:
     """Return the generator version that a synthetic image carries, ``None`` for other images."""
     found = _SYNTHETIC.search(data, 0, 128)
     return int(found[1]) if found else None
-
-
-PHOTOGRAPH_TABLE = "image_to_original.csv"
-"""A data set may bring this table beside TRAIN and TEST; see :mod:`wbcbench.data.splits`."""
-
-_PLACES = (
-    ".",
-    "images",
-    "dataset2-master/images",
-    "dataset2-master/dataset2-master/images",
-    "dataset2-master",
-)
-_NOT_IMAGES = {"thumbs.db", "desktop.ini"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -398,11 +399,6 @@ def _way_out() -> str:
         "Give the folder of the Kaggle set with --data or WBCBENCH_DATA, get it with "
         "`wbcbench data fetch`, or give neither to use the synthetic cells."
     )
-
-
-PUBLISHED_ID = "bccd-kaggle"
-PUBLISHED_SHA256 = "f13f3f10112111aa3db9d67766cc49321a558b81962eea6f499986d86abb1cf1"
-"""Digest of the complete TRAIN and TEST of ``paultimothymooney/blood-cells``, dataset2-master."""
 
 
 def dataset_sha256(images: Iterable[tuple[str, str]]) -> str:

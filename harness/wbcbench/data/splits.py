@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+COLUMNS = ("split", "class", "file", "sha256", "original_id", "group_id", "cell_seen_in_train")
+
+
 def split_validation(
     train: ImageSet, *, fraction: float, seed: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -114,9 +117,6 @@ def _hold_out(
         taken += 1
     at_least = min(1, len(order) - 1)
     return set(order[: min(max(taken, at_least), max(len(order) - 1, 0))])
-
-
-COLUMNS = ("split", "class", "file", "sha256", "original_id", "group_id", "cell_seen_in_train")
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,6 +38,21 @@ _OUTLINE_POINTS = 48
 _ANGLES = np.linspace(0, 2 * np.pi, _OUTLINE_POINTS, endpoint=False)
 _REACH = 1.3  # radii from the centre within which everything of a cell lies
 
+WIDTH, HEIGHT = 320, 240
+"""Size of the published images in pixels."""
+
+_LARGEST_TURN_DEG = 20.0
+_LARGEST_SHIFT = 0.08
+_LARGEST_SHEAR = 0.12
+
+GENERATOR_VERSION = 1
+"""Raised whenever a change alters the images of a recipe."""
+
+MARKER = "synthetic.json"
+_JPEG_QUALITY = 90
+
+_LEAKING_EVERY = 12  # one in twelve TEST photographs shows a TRAIN cell; published: six of 71
+
 
 @dataclass(frozen=True, slots=True)
 class Place:
@@ -217,9 +232,6 @@ _KINDS = (
 """In the order of the classes: eosinophil, lymphocyte, monocyte, neutrophil."""
 
 
-WIDTH, HEIGHT = 320, 240
-"""Size of the published images in pixels."""
-
 _ACROSS = np.linspace(-1, 1, WIDTH, dtype=np.float32)[None, :, None]
 _DOWN = np.linspace(-1, 1, HEIGHT, dtype=np.float32)[:, None, None]
 
@@ -287,11 +299,6 @@ def _expose(photograph: NDArray[np.uint8], rng: Rng) -> NDArray[np.uint8]:
     return taken
 
 
-_LARGEST_TURN_DEG = 20.0
-_LARGEST_SHIFT = 0.08
-_LARGEST_SHEAR = 0.12
-
-
 def augment(photograph: NDArray[np.uint8], rng: Rng) -> NDArray[np.uint8]:
     """Return one randomly moved copy of ``photograph``, of the same shape."""
     height, width = photograph.shape[:2]
@@ -313,13 +320,7 @@ def _movement(rng: Rng, width: int, height: int) -> NDArray[np.float64]:
     return np.column_stack([linear, middle - linear @ middle + shift])
 
 
-GENERATOR_VERSION = 1
-"""Raised whenever a change alters the images of a recipe."""
-
-MARKER = "synthetic.json"
-_JPEG_QUALITY = 90
 _CELL, _FIELD, _COPIES, _NAMES = range(4)  # independent streams of random numbers
-_LEAKING_EVERY = 12  # one in twelve TEST photographs shows a TRAIN cell; published: six of 71
 
 
 @dataclass(frozen=True, slots=True)
