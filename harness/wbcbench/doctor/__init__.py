@@ -18,6 +18,8 @@ from wbcbench.core.trace import Channel, Domain, Origin
 from wbcbench.energy.source import speakers
 from wbcbench.measure.spans import Recorded, Span
 
+ABSENT = "absent"
+
 
 class State(StrEnum):
     """What a line says; never told by colour alone."""
@@ -94,9 +96,6 @@ def examine(facts: Facts, names: Sequence[str] = ()) -> tuple[Group, ...]:
 def count(groups: Iterable[Group], state: State) -> int:
     """How many lines are in a state."""
     return sum(line.state is state for group in groups for line in group.lines)
-
-
-ABSENT = "absent"
 
 
 @dataclass(frozen=True, slots=True)

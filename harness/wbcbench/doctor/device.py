@@ -23,6 +23,25 @@ from wbcbench.power.nvml_device import Gpu, choose, gpu_facts, list_gpus
 TENSORFLOW_S = 300.0  # its import takes a minute on a busy machine
 _ASK_TENSORFLOW = "import tensorflow as tf; print(len(tf.config.list_physical_devices('GPU')))"
 
+_SENSORS: Mapping[Domain, str] = {
+    Domain.GPU: "nvml",
+    Domain.CPU: "rapl",
+    Domain.DRAM: "rapl",
+}
+_WHY: Mapping[Domain, str] = {
+    Domain.GPU: "GPU joules would be guessed; nothing may be called a measured saving",
+    Domain.CPU: "CPU joules would be a guess from TDP and load; they prove no measured saving",
+    Domain.DRAM: "memory joules would be a constant guess",
+}
+
+_PARTS = {Domain.GPU: "GPU board", Domain.CPU: "CPU packages", Domain.SYSTEM: "whole machine"}
+_STATUS = {
+    Origin.MEASURED: "measured",
+    Origin.ESTIMATED: "estimated (from a sensor of something else)",
+    Origin.MODELLED: "modelled (no sensor on this machine)",
+    Origin.SYNTHETIC: "synthetic (a made-up signal)",
+}
+
 
 def check_device(facts: Facts) -> Iterator[Line]:
     """The GPUs: which, in what state, and who else is on them."""
@@ -126,18 +145,6 @@ def _limits_left() -> Iterator[Line]:
         )
 
 
-_SENSORS: Mapping[Domain, str] = {
-    Domain.GPU: "nvml",
-    Domain.CPU: "rapl",
-    Domain.DRAM: "rapl",
-}
-_WHY: Mapping[Domain, str] = {
-    Domain.GPU: "GPU joules would be guessed; nothing may be called a measured saving",
-    Domain.CPU: "CPU joules would be a guess from TDP and load; they prove no measured saving",
-    Domain.DRAM: "memory joules would be a constant guess",
-}
-
-
 def check_meters(facts: Facts) -> Iterator[Line]:
     """What each part of the machine can be measured with, and what its number will be worth."""
     for domain in (Domain.GPU, Domain.CPU, Domain.DRAM):
@@ -209,15 +216,6 @@ def card_lines(cards: tuple[SensorCard, ...]) -> Iterator[Line]:
 
 def _unit(card: SensorCard) -> str:
     return "J" if card.kind_guess == "counter" else "W"
-
-
-_PARTS = {Domain.GPU: "GPU board", Domain.CPU: "CPU packages", Domain.SYSTEM: "whole machine"}
-_STATUS = {
-    Origin.MEASURED: "measured",
-    Origin.ESTIMATED: "estimated (from a sensor of something else)",
-    Origin.MODELLED: "modelled (no sensor on this machine)",
-    Origin.SYNTHETIC: "synthetic (a made-up signal)",
-}
 
 
 def likely_headline(facts: Facts) -> Speaker | None:

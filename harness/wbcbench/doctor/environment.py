@@ -20,6 +20,11 @@ from wbcbench.doctor import Facts, Line, State
 
 DISTRIBUTION = "wbcbench"
 
+LEAST_BYTES = 100_000_000  # a run is not begun with less
+LITTLE_BYTES = 2_000_000_000  # a study of some dozen runs with its cache
+_UNSYNCHRONISED = 5  # TIME_ERROR of <sys/timex.h>
+_TIMEX_BYTES = 512  # more than any kernel's struct timex
+
 
 def check_packages(facts: Facts) -> Iterator[Line]:
     """The Python packages: there, and of versions that this one was written for."""
@@ -103,12 +108,6 @@ def check_data(facts: Facts) -> Iterator[Line]:
         )
     for finding in report.notes:
         yield Line(State.INFO, finding.code, finding.detail)
-
-
-LEAST_BYTES = 100_000_000  # a run is not begun with less
-LITTLE_BYTES = 2_000_000_000  # a study of some dozen runs with its cache
-_UNSYNCHRONISED = 5  # TIME_ERROR of <sys/timex.h>
-_TIMEX_BYTES = 512  # more than any kernel's struct timex
 
 
 def check_storage(facts: Facts) -> Iterator[Line]:

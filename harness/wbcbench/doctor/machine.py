@@ -32,6 +32,13 @@ from wbcbench.power.session import SHARED, Asked, Recording
 BUSY_SHARE = 0.25  # of the processors, over the last minute
 CPUFREQ = Path("/sys/devices/system/cpu")
 
+LOOK_S = 3.0
+
+PAIRS = 10
+
+WORK_S = 0.5
+REST_S = 3.0
+
 
 def check_quiet_machine(facts: Facts) -> Iterator[Line]:
     """Whether the machine is quiet enough, and equally quiet, for its joules to be a run's."""
@@ -124,9 +131,6 @@ def governor(root: Path) -> Iterator[Line]:
     )
 
 
-LOOK_S = 3.0
-
-
 def look(
     asked: Asked, results: Path, data: Path | None, clock: Clock, for_s: float = LOOK_S
 ) -> Facts:
@@ -180,20 +184,15 @@ def _reason(name: str, asked: Asked) -> str:
     return "it did not begin just now; try again"
 
 
+BLOCK = bytes(8 << 20)  # hashing a large block lets other threads run
+
+
 # Cost of sampling: each pair holds a fixed piece of work once with the sampler and once without, in
 # an order drawn for the pair, so that drift of the machine falls on both alike. The cost is the
 # mean of the differences within pairs, with a 95 % t interval. The work fills every processor, for
 # only then does sampling take time from it. Joules of both halves are the difference of two single
 # readings of a counter: the sampler's own trace could not tell the half without it. A meter without
 # a measured counter has none.
-
-
-PAIRS = 10
-BLOCK = bytes(8 << 20)  # hashing a large block lets other threads run
-WORK_S = 0.5
-REST_S = 3.0
-
-
 @dataclass(frozen=True, slots=True)
 class MeanDifference:
     """A mean difference, on minus off, and the half-width of its 95 % t interval."""
