@@ -241,8 +241,6 @@ def _mine(look: BoardSample, ours: set[int]) -> BoardSample:
 
 # A GPU works on while Python has long gone on: an edge stamped without waiting belongs to another
 # moment. Nothing is imported here; a library that is not loaded has given nothing to do.
-
-
 def synchronise() -> None:
     """Return when TensorFlow's and PyTorch's devices are idle, as far as they are loaded."""
     tensorflow = sys.modules.get("tensorflow")

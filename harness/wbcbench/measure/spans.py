@@ -29,6 +29,9 @@ PEAK_OVER_S = 1.0  # a counter's steps are too coarse to tell power over less
 
 Status = Origin | Literal["absent"]
 
+_WIDTH = 100
+_HEADINGS = ("channel", "energy", "mean", "peak", "status", "readings", "longest gap")
+
 
 @dataclass(frozen=True, slots=True)
 class Headline:
@@ -185,10 +188,6 @@ def _steepest_w(curve: EnergyCurve, window: Window) -> float | None:
             length_s = times[later] - start_s
             found.append((curve.at(times[later]) - curve.at(start_s)) / length_s)
     return max(found, default=None)
-
-
-_WIDTH = 100
-_HEADINGS = ("channel", "energy", "mean", "peak", "status", "readings", "longest gap")
 
 
 def span_lines(span: Span) -> list[str]:
