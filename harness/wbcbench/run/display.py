@@ -16,6 +16,8 @@ from wbcbench.core.trace import Origin
 
 REDRAW_S = 0.5
 
+LINE_EVERY_S = 30.0
+
 
 @dataclass(frozen=True, slots=True)
 class Now:
@@ -76,9 +78,6 @@ class View(Protocol):
     def close(self) -> None:
         """Leave the terminal as it was."""
         ...
-
-
-LINE_EVERY_S = 30.0
 
 
 class LinesView:

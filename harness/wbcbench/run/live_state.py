@@ -15,6 +15,9 @@ from wbcbench.energy.account import Story
 from wbcbench.power.sampler import Sampler
 from wbcbench.run.display import Now
 
+Say = Callable[[str], None]
+Progress = Callable[[int, int], None]
+
 
 class Teller:
     """Follows one headline channel while the run goes on; the record is worked out elsewhere."""
@@ -91,10 +94,6 @@ def _powers(channel: Channel | None, readings: Sequence[tuple[float, float]]) ->
     return tuple(
         (after[1] - before[1]) / (after[0] - before[0]) for before, after in pairwise(moves)
     )
-
-
-Say = Callable[[str], None]
-Progress = Callable[[int, int], None]
 
 
 def aloud(text: str) -> None:

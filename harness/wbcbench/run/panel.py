@@ -19,6 +19,8 @@ from wbcbench.run.display import REDRAW_S, Now
 _BARS = "▁▂▃▄▅▆▇█"
 _SPARK = 24
 
+_WATTS_LINE_EVERY_S = 30.0  # between two lines in a log
+
 
 class PanelView:
     """One panel, redrawn in place."""
@@ -110,9 +112,6 @@ def _study_left(now: Now) -> str:
 
 
 assert REDRAW_S >= 0.5, "drawing more often than twice a second would cost joules"
-
-
-_WATTS_LINE_EVERY_S = 30.0  # between two lines in a log
 
 
 class WattsView(Protocol):

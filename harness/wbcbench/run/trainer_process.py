@@ -104,8 +104,6 @@ class TrainerProcess:
 # TensorFlow, CUDA and the C library read these variables once, at their start, so they must be set
 # before the trainer's process begins. What can be set later (determinism of operations, precision,
 # XLA) is set by the trainer itself.
-
-
 @dataclass(frozen=True, slots=True)
 class Variable:
     """One environment variable.
