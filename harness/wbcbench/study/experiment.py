@@ -22,6 +22,12 @@ BLOCKS = 8
 FIRST_SEED = 1001
 ORDER_SEED = 20_260_301
 
+SCHEMA_DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
+_BY_PLAN = {
+    "study", "seed", "block", "block_attempt", "order_in_block", "order_global", "repeat",
+}  # fmt: skip
+
 
 @dataclass(frozen=True, slots=True)
 class Pauses:
@@ -119,11 +125,6 @@ class Experiment:
     submission: SubmissionDetails = SubmissionDetails()
 
 
-SCHEMA_DIALECT = "https://json-schema.org/draft/2020-12/schema"
-
-_BY_PLAN = {
-    "study", "seed", "block", "block_attempt", "order_in_block", "order_global", "repeat",
-}  # fmt: skip
 RUN_KEYS = tuple(name for name in SPEC_FIELDS if name not in _BY_PLAN)
 """Fields of ``RunSpec`` that a file may set; the others follow from the plan."""
 

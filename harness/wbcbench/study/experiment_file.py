@@ -32,6 +32,14 @@ _TABLES: Mapping[str, type[Any]] = {
 }
 _PLAIN = ("about", "order_seed", "block_repeats")
 
+_RANGES = (
+    ("pauses", "rest_s", 0.0, 86_400.0),
+    ("analysis", "equivalent_pct", 0.01, 50.0),
+    ("analysis", "equivalent_pp", 0.01, 50.0),
+    ("until", "width", 0.001, 1_000.0),
+    ("until", "max_blocks", 3, 1_000),
+)
+
 
 def read(path: Path, changes: Sequence[str] = ()) -> Experiment:
     """Read an experiment file.
@@ -156,15 +164,6 @@ def _check_factors(
             f"{path}: [factors] makes {combinations:,} combinations, and every block holds each "
             f"once; at most {LARGEST_BLOCK:,} are carried out. Vary fewer things at a time."
         )
-
-
-_RANGES = (
-    ("pauses", "rest_s", 0.0, 86_400.0),
-    ("analysis", "equivalent_pct", 0.01, 50.0),
-    ("analysis", "equivalent_pp", 0.01, 50.0),
-    ("until", "width", 0.001, 1_000.0),
-    ("until", "max_blocks", 3, 1_000),
-)
 
 
 def _check_ranges(path: Path, found: Mapping[str, Any]) -> None:

@@ -31,6 +31,14 @@ from wbcbench.table.view import read_study
 
 State = Literal["todo", "running", "done", "failed", "interrupted", "invalid"]
 
+Waste = Literal["failed", "interrupted", "invalid", "repeated block", "outside the plan", "pilot"]
+WASTES: tuple[Waste, ...] = (
+    "failed", "interrupted", "invalid", "repeated block", "outside the plan", "pilot",
+)  # fmt: skip
+
+SCHEMA = "wbcbench.looks/1"
+FILE_NAME = "looks.json"
+
 
 @dataclass(frozen=True, slots=True)
 class Carried:
@@ -138,12 +146,6 @@ class Standing:
         return [each.past for each in self if each.past is not None]
 
 
-Waste = Literal["failed", "interrupted", "invalid", "repeated block", "outside the plan", "pilot"]
-WASTES: tuple[Waste, ...] = (
-    "failed", "interrupted", "invalid", "repeated block", "outside the plan", "pilot",
-)  # fmt: skip
-
-
 @dataclass(frozen=True, slots=True)
 class Account:
     """Joules of a study.
@@ -199,12 +201,6 @@ def _kind(each: Carried, last: dict[RunSpec, int]) -> str:
 # Every check of the stopping rule is written down, because checking often and stopping when one
 # likes what one sees is a choice that a reader must be able to count. The rule judges the width of
 # the interval alone, never the sign.
-
-
-SCHEMA = "wbcbench.looks/1"
-FILE_NAME = "looks.json"
-
-
 @dataclass(frozen=True, slots=True)
 class Look:
     """What was seen after a block.

@@ -39,6 +39,9 @@ if TYPE_CHECKING:
     from wbcbench.study.plan import Plan
 
 
+_MOST_OTHERS = 200  # records of other studies that are read for a forecast
+
+
 def with_data(spec: RunSpec, local: Local, say: Say) -> RunSpec:
     """The spec with the identity of its images; decodes and caches them when needed.
 
@@ -184,9 +187,6 @@ def _attempts(results: Path, spec: RunSpec) -> list[RunDir]:
     runs = [run for run in study_runs(results, spec.study) if run.run_id.startswith(named)]
     same = [run for run in runs if run.read_spec().identity == spec.identity]
     return sorted(same, key=lambda run: run.read_spec().repeat)
-
-
-_MOST_OTHERS = 200  # records of other studies that are read for a forecast
 
 
 def pilot_spec(made: Plan) -> RunSpec:

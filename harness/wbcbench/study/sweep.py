@@ -39,6 +39,14 @@ LOOK_S = 0.2
 
 Say = Callable[[str], None]
 
+SLICE_S = 0.2  # how soon a Ctrl-C is noticed
+
+_CHECKED = ("image_size", "batch_size", "meters", "gpus", "country", "power_limit_w")
+"""What ``running.with_data`` looks at: each combination is checked once."""
+
+_IMAGES = ("dataset_id", "dataset_sha256")
+_NOT_ASKED = ("repeat", "block_attempt", "order_in_block", "order_global", *_IMAGES)
+
 
 @dataclass(frozen=True, slots=True)
 class SweepSettings:
@@ -297,9 +305,6 @@ def _seen(look: Look, width: float) -> str:
     )
 
 
-SLICE_S = 0.2  # how soon a Ctrl-C is noticed
-
-
 def rest(length_s: float, clock: Clock, interrupts: Interrupts) -> None:
     """Rest for so many seconds, or until the user asks to stop."""
     end_s = clock.now_s() + length_s
@@ -331,10 +336,6 @@ def study_lock(study_dir: Path) -> Iterator[None]:
                 "for each other's joules; wait for it, or stop it."
             ) from error
         yield
-
-
-_CHECKED = ("image_size", "batch_size", "meters", "gpus", "country", "power_limit_w")
-"""What ``running.with_data`` looks at: each combination is checked once."""
 
 
 def with_images(made: Plan, local: Local, say: Say) -> list[RunSpec]:
@@ -369,12 +370,6 @@ def _refuse_other_images(made: Plan, asked: RunSpec, found: RunSpec) -> None:
 
 # A study goes on as it began: otherwise a default that changed, or another folder of images, would
 # silently put runs into one study that cannot be compared.
-
-
-_IMAGES = ("dataset_id", "dataset_sha256")
-_NOT_ASKED = ("repeat", "block_attempt", "order_in_block", "order_global", *_IMAGES)
-
-
 def refuse_other_runs(specs: Sequence[RunSpec], standing: Standing, study_dir: Path) -> None:
     """See that every run the study holds is one of the plan's; single runs are passed over.
 

@@ -17,6 +17,8 @@ from wbcbench.table.derive import Sum
 
 UNKNOWN_COST = "unknown: no finished run to learn from; --pilot carries out one epoch"
 
+_ORDER: tuple[State, ...] = ("done", "failed", "interrupted", "invalid", "running", "todo")
+
 
 def describe_plan(made: Plan, will: Promise, costs: Cost) -> str:
     """Everything but the table of runs."""
@@ -140,9 +142,6 @@ def _run(made: Plan, run: RunSpec) -> dict[str, Any]:
         "variant": run.variant,
         "levels": dict(made.levels(run)),
     }
-
-
-_ORDER: tuple[State, ...] = ("done", "failed", "interrupted", "invalid", "running", "todo")
 
 
 def describe_sweep(made: Plan, outcome: SweepOutcome, account: Account) -> str:
