@@ -16,6 +16,10 @@ from wbcbench.train.network import scaled
 from wbcbench.train.scores import score, write_predictions
 from wbcbench.train.stage import Phases, Stage
 
+BATCH_SIZES = (1, 64)
+WARM_UP_CALLS = 3
+"""Untold calls before each window: the first one of a batch size compiles or picks kernels."""
+
 
 def score_test(stage: Stage) -> None:
     """Predict TEST, keep the predictions, tell the scores.
@@ -62,11 +66,6 @@ def infer(stage: Stage) -> bool:
         )
         stage.wire.messenger.send({"inference": made})
     return True
-
-
-BATCH_SIZES = (1, 64)
-WARM_UP_CALLS = 3
-"""Untold calls before each window: the first one of a batch size compiles or picks kernels."""
 
 
 class InferenceLoop:

@@ -105,8 +105,6 @@ def dataset_facts(dataset: Dataset, sets: Sets) -> DatasetFacts:
 
 
 # Validation, test and the inference windows all use this one function, so they cannot differ.
-
-
 class Forward:
     """A network in inference mode."""
 

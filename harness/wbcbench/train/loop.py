@@ -80,8 +80,6 @@ def _listeners(stage: Stage, log: ScalarLog) -> EpochListeners:
 # (harness/decisions/0051-epoch-marks-and-progress.md). The validation pass runs inside
 # ``on_epoch_end``, after the training steps have been stamped, so that the two never share a
 # window.
-
-
 class NanLossError(WbcbenchError):
     """The training loss is no longer a number; nothing after it means anything."""
 
@@ -187,8 +185,6 @@ class EpochMarks(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has n
 # The first steps of a process cost many times a later one. They are made on real batches, with the
 # very functions, batch shapes and optimiser that training uses; then every variable they moved is
 # put back, so that training goes exactly as if there had been no warm-up.
-
-
 @contextmanager
 def undone(model: keras.Model) -> Iterator[None]:
     """Put back all that training moves, on leaving: a compiled ``model`` is as it was.

@@ -11,14 +11,12 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-# As float32 the published set takes 0.96 GB and ``fit`` copies it; as uint8 it takes 0.24 GB and a
-# batch is scaled when it is made. Pixels are divided by 255 here and not in the network, so that
-# the layer table is the published one.
-
-
 BATCHES_AHEAD = 2
 
 
+# As float32 the published set takes 0.96 GB and ``fit`` copies it; as uint8 it takes 0.24 GB and a
+# batch is scaled when it is made. Pixels are divided by 255 here and not in the network, so that
+# the layer table is the published one.
 def scaled(images: tf.Tensor) -> tf.Tensor:
     """Return float32 pixels from 0 to 1 for uint8 pixels from 0 to 255, any shape."""
     return tf.cast(images, tf.float32) / 255.0
@@ -73,8 +71,6 @@ def _gathered(
 # bias is not vectorised: a tenth of a whole training step of this network, for 128 numbers
 # (harness/decisions/0020-execution-settings.md). The outputs are those of Keras' layer bit for bit;
 # the bias gradient is the same sum in another order.
-
-
 @keras.saving.register_keras_serializable(package="wbcbench")
 class Conv2D(keras.layers.Conv2D):  # type: ignore[misc]  # Keras has no types
     """``keras.layers.Conv2D`` with a bias, channels last and no activation of its own."""
@@ -101,8 +97,6 @@ def _add_bias(features: tf.Tensor, bias: tf.Tensor) -> Any:
 # Keras writes Adam as some fifteen operations, each of which reads and writes all the weights once;
 # TensorFlow also has it as one kernel. Both compute the same formula, so only rounding differs
 # (harness/decisions/0020-execution-settings.md).
-
-
 @keras.saving.register_keras_serializable(package="wbcbench")
 class OnePassAdam(keras.optimizers.Adam):  # type: ignore[misc]  # Keras has no types
     """``keras.optimizers.Adam`` without AMSGrad, carried out by TensorFlow's fused kernel."""

@@ -30,6 +30,9 @@ PROBABILITY_FLOOR = 1e-7
 """Probabilities are clipped here before the logarithm, as Keras does (``keras.config.epsilon``)."""
 
 
+UNUSED = "UNUSED"
+
+
 def score(
     probabilities: NDArray[np.floating],
     labels: Labels,
@@ -134,11 +137,6 @@ def calibration_error(probabilities: Floats, right: NDArray[np.bool_]) -> float:
 # Predictions have one row an image: ``file``, ``image_sha256``, ``split``, ``group_id`` and
 # ``original_id`` (the photograph; empty = unknown), ``seen_in_train``, ``y_true``, ``y_pred``
 # (class names; ``UNUSED`` is the output that no label uses), ``p_unused`` and ``p_<class>``.
-
-
-UNUSED = "UNUSED"
-
-
 def write_predictions(path: Path, images: ImageSet, probabilities: NDArray[np.float32]) -> None:
     """Write the table whole or not at all; equal predictions give equal bytes.
 

@@ -22,6 +22,12 @@ if TYPE_CHECKING:
     import keras
 
 
+ORPHANED = 70
+"""Exit status of a trainer whose watcher died (nobody is left to see it)."""
+
+PERIOD_S = 0.5
+
+
 @dataclass(frozen=True, slots=True)
 class Wire:
     """How a phase talks: marks and messages out, words in, the clock."""
@@ -66,8 +72,6 @@ class Stage:
 
 # TensorFlow returns before an accelerator has done its work. Every edge therefore waits for all
 # devices first: work that was started inside a window is paid for inside it.
-
-
 class Phases:
     """Tells the edges of windows."""
 
@@ -106,10 +110,6 @@ class Phases:
         if duration_s > 0:
             with self.window(name):
                 self._clock.sleep_until(self._clock.now_s() + duration_s)
-
-
-ORPHANED = 70
-"""Exit status of a trainer whose watcher died (nobody is left to see it)."""
 
 
 class Control:
@@ -163,11 +163,6 @@ class Control:
 # Keras calls batch hooks in step with training unless a callback says ``async_safe``: then it hands
 # the numbers, which it fetches after every batch anyway, to a thread of its own. So this costs
 # training nothing (harness/decisions/0051-epoch-marks-and-progress.md).
-
-
-PERIOD_S = 0.5
-
-
 class Progress(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types
     """Tells the step, and the loss and accuracy of the epoch so far."""
 

@@ -48,6 +48,34 @@ KINDS = {
 """Failures with a name of their own; all others are named after their class."""
 
 
+End = Literal["done", "interrupted"]
+
+_TELL_LOADING_EVERY_S = 0.5
+
+ENVIRONMENT_THAT_MATTERS = (
+    "CUDA_DEVICE_ORDER",
+    "CUDA_VISIBLE_DEVICES",
+    "GLIBC_TUNABLES",
+    "KERAS_BACKEND",
+    "NVIDIA_TF32_OVERRIDE",
+    "OMP_NUM_THREADS",
+    "PYTHONHASHSEED",
+    "TF_CUDNN_DETERMINISTIC",
+    "TF_CUDNN_USE_AUTOTUNE",
+    "TF_DETERMINISTIC_OPS",
+    "TF_ENABLE_ONEDNN_OPTS",
+    "TF_FORCE_GPU_ALLOW_GROWTH",
+    "TF_GPU_ALLOCATOR",
+    "TF_GPU_THREAD_COUNT",
+    "TF_GPU_THREAD_MODE",
+    "TF_NUM_INTEROP_THREADS",
+    "TF_NUM_INTRAOP_THREADS",
+    "TF_XLA_FLAGS",
+    "XLA_FLAGS",
+)
+"""They change how TensorFlow computes. A list, not a prefix: other programs use ``TF_`` too."""
+
+
 def main(arguments: Sequence[str]) -> int:
     """Carry out one run and return the exit status: 0, or that of the error."""
     # Ctrl-C on the terminal is the watcher's to decide.
@@ -88,9 +116,6 @@ def failure(error: Exception) -> Failure:
     )
 
 
-End = Literal["done", "interrupted"]
-
-
 def carry_out(run: RunDir, messenger: Messenger, control: Control) -> End:
     """Carry out the run of a folder.
 
@@ -110,9 +135,6 @@ def carry_out(run: RunDir, messenger: Messenger, control: Control) -> End:
         return "interrupted"
     score_test(stage)
     return "done" if infer(stage) else "interrupted"
-
-
-_TELL_LOADING_EVERY_S = 0.5
 
 
 def start_up(run: RunDir, spec: RunSpec, wire: Wire) -> Stage:
@@ -185,30 +207,6 @@ def build_network(spec: RunSpec) -> keras.Model:
         steps_per_execution=spec.steps_per_execution,
     )
     return model
-
-
-ENVIRONMENT_THAT_MATTERS = (
-    "CUDA_DEVICE_ORDER",
-    "CUDA_VISIBLE_DEVICES",
-    "GLIBC_TUNABLES",
-    "KERAS_BACKEND",
-    "NVIDIA_TF32_OVERRIDE",
-    "OMP_NUM_THREADS",
-    "PYTHONHASHSEED",
-    "TF_CUDNN_DETERMINISTIC",
-    "TF_CUDNN_USE_AUTOTUNE",
-    "TF_DETERMINISTIC_OPS",
-    "TF_ENABLE_ONEDNN_OPTS",
-    "TF_FORCE_GPU_ALLOW_GROWTH",
-    "TF_GPU_ALLOCATOR",
-    "TF_GPU_THREAD_COUNT",
-    "TF_GPU_THREAD_MODE",
-    "TF_NUM_INTEROP_THREADS",
-    "TF_NUM_INTRAOP_THREADS",
-    "TF_XLA_FLAGS",
-    "XLA_FLAGS",
-)
-"""They change how TensorFlow computes. A list, not a prefix: other programs use ``TF_`` too."""
 
 
 def model_facts(model: keras.Model, *, device_name: str, steps_per_epoch: int) -> ModelFacts:

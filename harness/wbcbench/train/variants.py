@@ -18,6 +18,15 @@ if TYPE_CHECKING:
     import keras
 
 
+LayerFactory: TypeAlias = "Callable[[ModelSettings, str], keras.layers.Layer]"
+Place = Literal["before-activation", "after-convolutions", "after-dense"]
+
+KERNEL_SIZE = 3
+POOL_SIZE = 2
+FILTERS = (32, 32, 64)
+DENSE_UNITS = 64
+
+
 @dataclass(frozen=True, slots=True)
 class ModelSettings:
     """What may be varied within a variant; the defaults reproduce the published network.
@@ -39,10 +48,6 @@ class ModelSettings:
     dropout_dense: float = 0.5
     n_outputs: int = 5
     tuned: bool = True
-
-
-LayerFactory: TypeAlias = "Callable[[ModelSettings, str], keras.layers.Layer]"
-Place = Literal["before-activation", "after-convolutions", "after-dense"]
 
 
 def _leaky_relu(settings: ModelSettings, name: str) -> keras.layers.Layer:
@@ -135,14 +140,6 @@ class Variant:
 # ``ACT`` is LeakyReLU or ReLU (the first factor). With batch normalisation instead of dropout (the
 # second factor) a BatchNormalization stands before each of the four activations and the two
 # Dropouts are gone. Pixels are scaled before the network, not in it: see ``train.network``.
-
-
-KERNEL_SIZE = 3
-POOL_SIZE = 2
-FILTERS = (32, 32, 64)
-DENSE_UNITS = 64
-
-
 def builder(activation: str, regulariser: str) -> Callable[[ModelSettings], keras.Model]:
     """Return the function that builds the network for one choice of the two factors.
 
@@ -227,7 +224,6 @@ LEAKY_DROPOUT = Variant(
     build=builder("leaky-relu", "dropout"),
 )
 
-
 RELU_DROPOUT = Variant(
     name="relu-dropout",
     activation="relu",
@@ -236,7 +232,6 @@ RELU_DROPOUT = Variant(
     build=builder("relu", "dropout"),
 )
 
-
 LEAKY_BATCHNORM = Variant(
     name="leaky-batchnorm",
     activation="leaky-relu",
@@ -244,7 +239,6 @@ LEAKY_BATCHNORM = Variant(
     description="LeakyReLU with batch normalisation",
     build=builder("leaky-relu", "batchnorm"),
 )
-
 
 RELU_BATCHNORM = Variant(
     name="relu-batchnorm",
