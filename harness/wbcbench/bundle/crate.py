@@ -13,9 +13,9 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from wbcbench.bundle import layout
-from wbcbench.bundle.describe import SubmittedStudy, sha256_of
+from wbcbench.bundle.describe import SubmittedStudy
 from wbcbench.bundle.document import Submission
-from wbcbench.core.files import write_whole
+from wbcbench.core.files import sha256_of, write_whole
 from wbcbench.core.run_folder import RunDir
 from wbcbench.table.view import Run
 

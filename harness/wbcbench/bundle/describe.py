@@ -6,7 +6,6 @@ finds come from the same files.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -31,7 +30,7 @@ from wbcbench.bundle.document import (
 )
 from wbcbench.bundle.redact import UUID
 from wbcbench.core.errors import UsageError
-from wbcbench.core.files import write_whole
+from wbcbench.core.files import sha256_of, write_whole
 from wbcbench.core.record import RunRecord
 from wbcbench.core.spec import RunSpec
 from wbcbench.core.study_folder import pilot_study
@@ -331,12 +330,6 @@ def renderer() -> dict[str, str]:
     """What sets the report, and which version of it; of this program also which source."""
     versions = {name: metadata.version(name) for name in RENDERERS}
     return {**versions, "source": program_sha256()[:12]}
-
-
-def sha256_of(path: Path) -> str:
-    """Digest of a file."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def write_surroundings(study: SubmittedStudy) -> None:

@@ -23,7 +23,7 @@ from wbcbench.bundle.describe import SubmittedStudy, git_state
 from wbcbench.bundle.document import DatasetState, GitState
 from wbcbench.bundle.redact import Redactor, write_text
 from wbcbench.core.errors import UsageError
-from wbcbench.core.files import write_whole
+from wbcbench.core.files import sha256_of, write_whole
 from wbcbench.core.provenance import source_root
 from wbcbench.core.record import DatasetFacts
 from wbcbench.data import read as folders
@@ -151,7 +151,7 @@ def _of_folder(data: Path, facts: DatasetFacts) -> Listed | None:
     images = []
     for file in files:
         if file.name not in skipped:
-            sha256 = _digest(Path(file.path))
+            sha256 = sha256_of(Path(file.path))
             images.append(_image(known.get(sha256, UNKNOWN), sha256, file.size, file.name))
     found = Listed(_sorted(images), FOLDER)
     return found if found.sha256 == facts.sha256 else None
@@ -193,10 +193,6 @@ def _sorted(images: Iterable[Image]) -> tuple[Image, ...]:
     return tuple(sorted(images, key=lambda image: image.path))
 
 
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
 def write_code(study: SubmittedStudy, by: Redactor | None) -> GitState:
     """Write ``code/`` and the lock of the last commit; returns what is there of the code."""
     commits = _commits(study)
@@ -234,8 +230,6 @@ def _write_diff(root: Path, commit: str, target: Path, by: Redactor | None) -> N
 
 def _write_lock(root: Path, study: SubmittedStudy) -> None:
     """The lock that the runs were made with, known by its digest; else none."""
-    import hashlib
-
     wanted = study.fact("lock_sha256")
     candidates: Sequence[bytes | None] = (
         *(_git(root, "show", f"{commit}:requirements.lock") for commit in _commits(study)),

@@ -17,8 +17,8 @@ from wbcbench.bundle import layout
 from wbcbench.bundle.describe import SubmittedStudy
 from wbcbench.bundle.document import EnergyTotals, MeterState, Submission
 from wbcbench.compare.render import sections
-from wbcbench.core.files import markdown, write_whole
-from wbcbench.core.text import count_of, human_duration, human_energy, human_mass
+from wbcbench.core.files import write_whole
+from wbcbench.core.text import count_of, human_duration, human_energy, human_mass, markdown
 from wbcbench.core.units import kg_from_g, kwh_from_j
 from wbcbench.energy.metrics import DEFAULT_PUE, Intensity, carbon_g, intensities, intensity
 

@@ -27,7 +27,7 @@ def config() -> None:
 def show(origin: Origin = False, as_json: options.AsJson = False) -> None:
     """Show every setting's value: of the environment, a file, or the default."""
     from wbcbench.core import settings
-    from wbcbench.core.files import aligned
+    from wbcbench.core.text import aligned
 
     found = settings.resolve(os.environ, Path())
     if as_json:

@@ -25,7 +25,9 @@ from wbcbench.compare.result import (
 from wbcbench.core.errors import CannotMeasureError, UsageError
 from wbcbench.stats.bootstrap import on_same_images, percentile_interval, resample
 from wbcbench.stats.intervals import (
+    Floats,
     Interval,
+    Labels,
     censored_median,
     d_z,
     front_share,
@@ -48,10 +50,6 @@ from wbcbench.stats.tests import (
     sign_flip_p,
 )
 from wbcbench.table.view import Run
-
-Floats = NDArray[np.float64]
-
-Labels = NDArray[np.int64]
 
 _COLUMNS = ("image_sha256", "original_id", "seen_in_train", "y_true", "y_pred")
 

@@ -16,8 +16,16 @@ from wbcbench.compare.result import (
     Level,
     SameImages,
 )
-from wbcbench.core.files import aligned, latex, latex_text, markdown
-from wbcbench.core.text import UNKNOWN, human_duration, human_energy, printable
+from wbcbench.core.text import (
+    UNKNOWN,
+    aligned,
+    human_duration,
+    human_energy,
+    latex,
+    latex_text,
+    markdown,
+    printable,
+)
 from wbcbench.stats.intervals import Interval
 
 _MOST_DIGITS = 4

@@ -1,4 +1,4 @@
-"""Files written whole or not at all, and tables as CSV, Markdown and LaTeX.
+"""Files written whole or not at all, and small ones read.
 
 Temporary file in the same folder → fsync → rename → fsync of the folder: whoever reads the name
 finds the old content or the new one, also after a power cut or on a full disk.
@@ -8,31 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 _NO_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK})  # as on FAT, SMB
-
-_LATEX = {
-    "\\": r"\textbackslash{}",
-    "&": r"\&",
-    "%": r"\%",
-    "$": r"\$",
-    "#": r"\#",
-    "_": r"\_",
-    "{": r"\{",
-    "}": r"\}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "±": r"$\pm$",
-    "×": r"$\times$",
-    "–": "--",
-    "·": r"$\cdot$",
-}
-
-Rows = Sequence[Sequence[str]]
 
 
 def write_whole(path: Path, data: bytes) -> None:
@@ -90,49 +72,15 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def aligned(headings: Sequence[str], rows: Rows) -> str:
-    """Columns padded with spaces, two between; lines end without spaces."""
-    table = [headings, *rows]
-    widths = [max(len(line[i]) for line in table) for i in range(len(headings))]
-    return "\n".join(
-        "  ".join(word.ljust(width) for word, width in zip(line, widths, strict=True)).rstrip()
-        for line in table
-    )
+def sha256_of(path: Path) -> str:
+    """Digest of a file."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def markdown(headings: Sequence[str], rows: Rows) -> str:
-    """A pipe table as GitHub renders it."""
-    lines = [headings, ["---"] * len(headings), *rows]
-    return "\n".join(f"| {' | '.join(_markdown(word) for word in line)} |" for line in lines)
-
-
-def latex(headings: Sequence[str], rows: Rows) -> str:
-    """A ``tabular`` that needs the package booktabs; the first column is left, others right."""
-    columns = "l" + "r" * (len(headings) - 1)
-    return "\n".join(
-        [
-            rf"\begin{{tabular}}{{{columns}}}",
-            r"\toprule",
-            _latex_line(headings),
-            r"\midrule",
-            *(_latex_line(row) for row in rows),
-            r"\bottomrule",
-            r"\end{tabular}",
-        ]
-    )
-
-
-def latex_text(text: str) -> str:
-    """Text with every character that LaTeX gives a meaning written so that it has none."""
-    return "".join(_LATEX.get(character, character) for character in text)
-
-
-def _latex_line(words: Sequence[str]) -> str:
-    return " & ".join(latex_text(word) for word in words) + r" \\"
-
-
-def _markdown(word: str) -> str:
-    plain = word if set(word) == {"-"} else word.replace("\\", "\\\\")
-    for mark in ("|", "<", "*", "`", "["):
-        plain = plain.replace(mark, f"\\{mark}")
-    return plain.replace("\n", " ")
+def read_if_any(path: Path) -> str | None:
+    """What a small file says, spaces around it left out; ``None`` if nothing can be read."""
+    try:
+        return path.read_text(encoding="utf-8", errors="replace").strip() or None
+    except OSError:
+        return None

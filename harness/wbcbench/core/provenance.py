@@ -19,6 +19,7 @@ from pathlib import Path
 import psutil
 from pydantic import JsonValue
 
+from wbcbench.core.files import read_if_any
 from wbcbench.core.version import __version__
 
 PACKAGES = ("tensorflow", "keras", "numpy", "opencv-python-headless", "nvidia-ml-py", "codecarbon")
@@ -48,7 +49,7 @@ def clock_pair() -> dict[str, JsonValue]:
 
 def host_id() -> str:
     """Salted hash of the machine's identity, twelve hexadecimal digits."""
-    identity = _text(Path("/etc/machine-id")) or platform.node()
+    identity = read_if_any(Path("/etc/machine-id")) or platform.node()
     return hashlib.sha256(f"{_SALT}:{identity}".encode()).hexdigest()[:12]
 
 
@@ -95,7 +96,7 @@ def _machine() -> dict[str, JsonValue]:
     return {
         "cpu_model": _cpu_model(),
         "cpu_count": os.cpu_count(),
-        "cpu_governor": _text(Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")),
+        "cpu_governor": read_if_any(Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")),
         "ram_bytes": psutil.virtual_memory().total,
         "loadavg_start": os.getloadavg()[0],
         "in_container": _in_container(),
@@ -105,24 +106,18 @@ def _machine() -> dict[str, JsonValue]:
 
 
 def _cpu_model() -> str | None:
-    lines = (_text(Path("/proc/cpuinfo")) or "").splitlines()
+    lines = (read_if_any(Path("/proc/cpuinfo")) or "").splitlines()
     names = (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
     return next(names, platform.processor() or None)
 
 
 def virtualised() -> bool | None:
     """Whether a hypervisor is underneath; ``None`` if the system does not say."""
-    flags = _text(Path("/proc/cpuinfo"))
+    flags = read_if_any(Path("/proc/cpuinfo"))
     return None if flags is None else " hypervisor" in flags
 
 
 def _in_container() -> bool:
     marks = (Path("/.dockerenv"), Path("/run/.containerenv"))
-    return any(mark.exists() for mark in marks) or "docker" in (_text(Path("/proc/1/cgroup")) or "")
-
-
-def _text(path: Path) -> str | None:
-    try:
-        return path.read_text(encoding="utf-8", errors="replace").strip() or None
-    except OSError:
-        return None
+    groups = read_if_any(Path("/proc/1/cgroup")) or ""
+    return any(mark.exists() for mark in marks) or "docker" in groups

@@ -20,6 +20,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
+from wbcbench.core.files import read_if_any
 from wbcbench.core.window import utc_now
 
 _SALT = "wbcbench-machine-1"
@@ -115,7 +116,7 @@ def identify(pid: int) -> ProcessIdentity:
     return ProcessIdentity(
         hostname=os.uname().nodename,
         machine=_machine(),
-        boot_id=_text(_PROC / "sys/kernel/random/boot_id"),
+        boot_id=read_if_any(_PROC / "sys/kernel/random/boot_id"),
         namespace=_namespace(),
         pid=pid,
         start_ticks=state[1] if state else None,
@@ -174,7 +175,7 @@ def _liveness_here(process: ProcessIdentity) -> Liveness:
 
 def _read_stat(pid: int) -> tuple[str, int] | None:
     """State and start of a process; ``None`` where they cannot be read."""
-    text = _text(_PROC / str(pid) / "stat")
+    text = read_if_any(_PROC / str(pid) / "stat")
     try:
         # The command's name may hold spaces and brackets; what follows the last one does not.
         fields = (text or "").rpartition(")")[2].split()
@@ -184,7 +185,7 @@ def _read_stat(pid: int) -> tuple[str, int] | None:
 
 
 def _machine() -> str | None:
-    identity = _text(_MACHINE_ID)
+    identity = read_if_any(_MACHINE_ID)
     return identity and hashlib.sha256(f"{_SALT}:{identity}".encode()).hexdigest()[:12]
 
 
@@ -207,10 +208,3 @@ def _namespace_ids() -> Iterator[str]:
             yield str(link).partition("[")[2].rstrip("]")
         except FileNotFoundError:
             yield "0"  # a kernel without this kind has one of it
-
-
-def _text(path: Path) -> str | None:
-    try:
-        return path.read_text(encoding="utf-8", errors="replace").strip() or None
-    except OSError:
-        return None

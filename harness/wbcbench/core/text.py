@@ -1,4 +1,4 @@
-"""Numbers and formulas as people read them, and the width of their terminal.
+"""Numbers and tables as people read them, text that is safe in a cell, the width of a terminal.
 
 Units scale themselves; files and code keep J, s, W. Every function turns ``None`` and what is not
 finite into ``unknown``, never into zero. Numbers keep three significant digits, for no meter here
@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import re
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -23,6 +24,26 @@ _DANGEROUS = re.compile(r"'*[=+\-@\t\r\n]")
 
 # Wide enough that no table is ever folded in a file.
 _PIPED_WIDTH = 500
+
+
+Rows = Sequence[Sequence[str]]
+
+_LATEX = {
+    "\\": r"\textbackslash{}",
+    "&": r"\&",
+    "%": r"\%",
+    "$": r"\$",
+    "#": r"\#",
+    "_": r"\_",
+    "{": r"\{",
+    "}": r"\}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "±": r"$\pm$",
+    "×": r"$\times$",
+    "–": "--",
+    "·": r"$\cdot$",
+}
 
 
 def human_energy(energy_j: float | None) -> str:
@@ -129,3 +150,58 @@ def console() -> Console:
     if sys.stdout.isatty():
         return Console(highlight=False)
     return Console(highlight=False, color_system=None, force_terminal=False, width=_PIPED_WIDTH)
+
+
+def aligned(headings: Sequence[str], rows: Rows) -> str:
+    """Columns padded with spaces, two between; lines end without spaces."""
+    table = [headings, *rows]
+    widths = [max(len(line[i]) for line in table) for i in range(len(headings))]
+    return "\n".join(
+        "  ".join(word.ljust(width) for word, width in zip(line, widths, strict=True)).rstrip()
+        for line in table
+    )
+
+
+def markdown(headings: Sequence[str], rows: Rows) -> str:
+    """A pipe table as GitHub renders it."""
+    lines = [headings, ["---"] * len(headings), *rows]
+    return "\n".join(f"| {' | '.join(_markdown(word) for word in line)} |" for line in lines)
+
+
+def latex(headings: Sequence[str], rows: Rows) -> str:
+    """A ``tabular`` that needs the package booktabs; the first column is left, others right."""
+    columns = "l" + "r" * (len(headings) - 1)
+    return "\n".join(
+        [
+            rf"\begin{{tabular}}{{{columns}}}",
+            r"\toprule",
+            _latex_line(headings),
+            r"\midrule",
+            *(_latex_line(row) for row in rows),
+            r"\bottomrule",
+            r"\end{tabular}",
+        ]
+    )
+
+
+def latex_text(text: str) -> str:
+    """Text with every character that LaTeX gives a meaning written so that it has none."""
+    return "".join(_LATEX.get(character, character) for character in text)
+
+
+def _latex_line(words: Sequence[str]) -> str:
+    return " & ".join(latex_text(word) for word in words) + r" \\"
+
+
+def _markdown(word: str) -> str:
+    plain = word if set(word) == {"-"} else word.replace("\\", "\\\\")
+    for mark in ("|", "<", "*", "`", "["):
+        plain = plain.replace(mark, f"\\{mark}")
+    return plain.replace("\n", " ")
+
+
+def csv_quoted(text: str) -> str:
+    """As RFC 4180; the standard library's writer leaves a lone carriage return unquoted."""
+    if any(mark in text for mark in ',"\r\n'):
+        return '"' + text.replace('"', '""') + '"'
+    return text

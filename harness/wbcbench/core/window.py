@@ -160,3 +160,8 @@ class MonotonicClock:
 def utc_now() -> str:
     """The wall clock as ISO-8601 in UTC, for provenance only."""
     return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def unix_s(utc: str) -> float:
+    """Seconds since 1970 of a moment as ``utc_now`` writes it."""
+    return datetime.fromisoformat(utc).replace(tzinfo=UTC).timestamp()

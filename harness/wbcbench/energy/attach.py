@@ -20,7 +20,7 @@ from wbcbench.core.quality import Caution, Severity
 from wbcbench.core.record import Attachment, RunRecord
 from wbcbench.core.run_folder import RunDir
 from wbcbench.core.trace import Channel, Domain, Kind, Origin, Trace
-from wbcbench.core.window import Window, WindowEnergy, utc_now
+from wbcbench.core.window import Window, WindowEnergy, unix_s, utc_now
 from wbcbench.energy import thresholds
 from wbcbench.energy.appraise import appraise, budgets_alone, steps_alone
 from wbcbench.energy.source import Speaker, speakers, spoken_energy_j, spoken_uncertainty_j
@@ -197,12 +197,8 @@ def _long_gap_s(trace: Trace) -> float:
 def _clock_stepped(record: RunRecord, clock_s: float) -> bool:
     """Whether the end of the run by the wall clock is not where the monotonic clock puts it."""
     end_s = max(window.end_s for window in record.windows) + clock_s
-    late_s = _epoch_s(record.ended_utc) - end_s
+    late_s = unix_s(record.ended_utc) - end_s
     return not -1.0 <= late_s <= CLOCK_SLACK_S
-
-
-def _epoch_s(utc: str) -> float:
-    return datetime.fromisoformat(utc).replace(tzinfo=UTC).timestamp()
 
 
 def _refuse_impossible(record: RunRecord, attachment: Attachment) -> None:

@@ -13,6 +13,7 @@ from typing import Self
 from pydantic import JsonValue
 
 from wbcbench.core.errors import CannotMeasureError
+from wbcbench.core.files import read_if_any
 from wbcbench.core.trace import Channel, Domain, Kind, Origin
 from wbcbench.core.units import j_from_uj, w_from_uw
 from wbcbench.power.meter import EnergyMeter, MeterRequest
@@ -112,12 +113,12 @@ def _zones(root: Path) -> Iterator[Zone]:
 
 def _zone(path: Path, driver: str, numbers: list[str]) -> Zone | None:
     """A zone by its own name and, for a part of a package, by its package's."""
-    name = _text(path / "name")
+    name = read_if_any(path / "name")
     if name is None:
         return None
     part, _, place = name.partition("-")
     if len(numbers) > 1 and not place:
-        package = _text(path.parent / f"{driver}:{numbers[0]}" / "name") or _text(
+        package = read_if_any(path.parent / f"{driver}:{numbers[0]}" / "name") or read_if_any(
             path.parent / "name"
         )
         place = (package or "").partition("-")[2]
@@ -220,15 +221,8 @@ def _is_readable(path: Path) -> bool:
 
 
 def _number(path: Path) -> int | None:
-    text = _text(path) or ""
+    text = read_if_any(path) or ""
     return int(text) if text.isdigit() else None
-
-
-def _text(path: Path) -> str | None:
-    try:
-        return path.read_text().strip() or None
-    except OSError:
-        return None
 
 
 def _no_tree(root: Path) -> str:

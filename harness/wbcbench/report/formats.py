@@ -9,8 +9,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from wbcbench.core.errors import unknown_name
-from wbcbench.core.files import latex
-from wbcbench.core.text import printable, safe_text
+from wbcbench.core.text import csv_quoted, latex, printable, safe_text
 from wbcbench.report import (
     Block,
     Chip,
@@ -182,7 +181,7 @@ def _cell(cell: Value) -> str:
         return "true" if cell else "false"
     if isinstance(cell, str):
         # A number needs no plus, and a cell that begins with one may be taken for a formula.
-        return _quoted(cell.removeprefix("+") if _is_number(cell) else safe_text(cell))
+        return csv_quoted(cell.removeprefix("+") if _is_number(cell) else safe_text(cell))
     return repr(cell)
 
 
@@ -191,12 +190,6 @@ def _is_number(text: str) -> bool:
         return math.isfinite(float(text)) and text.isascii() and text == text.strip()
     except ValueError:
         return False
-
-
-def _quoted(text: str) -> str:
-    if any(mark in text for mark in ',"\r\n'):
-        return '"' + text.replace('"', '""') + '"'
-    return text
 
 
 def to_html(report: Report) -> bytes:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from pydantic import TypeAdapter, ValidationError
 
 from wbcbench.core.errors import UsageError
-from wbcbench.core.files import write_whole
+from wbcbench.core.files import sha256_of, write_whole
 from wbcbench.core.run_folder import RunDir, study_runs
 from wbcbench.core.study_folder import require_study
 
@@ -201,7 +201,7 @@ def _program() -> tuple[str, ...]:
 def _code() -> list[str]:
     package = Path(__file__).parents[1]
     sources = sorted(p for p in package.rglob("*") if p.is_file() and p.suffix != ".pyc")
-    return [f"{path.relative_to(package)} {_digest_of(path)}" for path in sources]
+    return [f"{path.relative_to(package)} {sha256_of(path)}" for path in sources]
 
 
 def _version(name: str) -> str:
@@ -214,7 +214,7 @@ def _version(name: str) -> str:
 def _study(study_dir: Path) -> Iterator[str]:
     yield study_dir.name
     for path in sorted(study_dir.glob("*.json")):
-        yield f"{path.name} {_digest_of(path)}"
+        yield f"{path.name} {sha256_of(path)}"
     for run in study_runs(study_dir.parent, study_dir.name):
         yield run.run_id
         if run.is_finished:
@@ -226,12 +226,7 @@ def _run(run: RunDir) -> Iterator[str]:
         inside = path.relative_to(run.path)
         is_read = inside.parts[0] not in _LEFT_OUT_FOLDERS and path.name not in _LEFT_OUT
         if is_read and path.is_file():
-            yield f"{inside} {_digest_of(path)}"
-
-
-def _digest_of(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+            yield f"{inside} {sha256_of(path)}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,10 +59,14 @@ class ReportStudy(Study):
 
     @cached_property
     def _outcome(self) -> Comparison | str:
-
         if self.folder is None:
             return "The runs' folder is not at hand."
         return compared(self.runs, self.unfinished, self.folder)
+
+    @property
+    def blocks_used(self) -> int:
+        """How many complete blocks the means stand for; 0 where they stand for runs."""
+        return len(self.comparison.blocks.runs) if self.comparison else 0
 
     @property
     def energy_words(self) -> str:

@@ -19,7 +19,7 @@ from wbcbench.core.text import UNKNOWN, count_of, human_duration, human_energy, 
 from wbcbench.report.study import ReportStudy
 from wbcbench.report.summaries import ENERGY, Row
 from wbcbench.stats.bootstrap import percentile_interval, resample
-from wbcbench.stats.intervals import Interval
+from wbcbench.stats.intervals import Floats, Interval
 
 _LONGEST = 40
 
@@ -45,7 +45,6 @@ MOST_RUNS = 10
 """Of one variant: further runs change the average of a few images, and reading them takes time."""
 
 Pair = tuple[float, float]
-Floats = NDArray[np.float64]
 
 
 def anchor(source: str, row: str) -> str:

@@ -13,16 +13,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from wbcbench.stats.intervals import LEVEL, Floats, Labels
 from wbcbench.stats.tests import sign_flip_p
-
-Floats = NDArray[np.float64]
 
 RESAMPLES = 2000
 CLUSTER_SEED = 20_240_601
 """Fixed: the interval is a function of the predictions alone."""
-LEVEL = 0.95
 
-Labels = NDArray[np.int64]
 
 # 71 photographs have more sign patterns than anybody can try; drawn ones tell p to within 0.005.
 PHOTOGRAPH_RESAMPLES = 9_999
@@ -41,15 +38,15 @@ class Resampled:
     balanced: Floats
 
 
-def photograph_count(photographs: NDArray[np.int64]) -> int:
+def photograph_count(photographs: Labels) -> int:
     """Return how many different photographs there are."""
     return len(np.unique(photographs))
 
 
 def accuracy_interval(
     right: NDArray[np.bool_],
-    labels: NDArray[np.int64],
-    photographs: NDArray[np.int64],
+    labels: Labels,
+    photographs: Labels,
     *,
     resamples: int = RESAMPLES,
     seed: int = CLUSTER_SEED,
@@ -81,8 +78,8 @@ def percentile_interval(draws: Floats) -> tuple[float, float]:
 
 def resample(
     values: Floats,
-    labels: NDArray[np.int64],
-    photographs: NDArray[np.int64],
+    labels: Labels,
+    photographs: Labels,
     *,
     resamples: int = RESAMPLES,
     seed: int = CLUSTER_SEED,

@@ -18,6 +18,7 @@ from scipy import special
 
 Method = Literal["t", "bootstrap"]
 Floats = NDArray[np.float64]
+Labels = NDArray[np.int64]
 
 LEVEL = 0.95
 LEAST_FOR_T = 3

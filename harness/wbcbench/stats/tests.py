@@ -10,12 +10,17 @@ from functools import cache
 from itertools import product
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import special
 
-from wbcbench.stats.intervals import LEAST_FOR_T, LEVEL, Interval, standard_error, t_quantile
-
-Floats = NDArray[np.float64]
+from wbcbench.stats.intervals import (
+    LEAST_FOR_T,
+    LEVEL,
+    Floats,
+    Interval,
+    Labels,
+    standard_error,
+    t_quantile,
+)
 
 EXACT_UP_TO = 16
 RESAMPLES = 2**EXACT_UP_TO
@@ -311,7 +316,7 @@ def drift(
     return Drift(slope, interval, len(x), len(labels))
 
 
-def _centred(values: Floats, member: NDArray[np.int64]) -> Floats:
+def _centred(values: Floats, member: Labels) -> Floats:
     means = np.bincount(member, weights=values) / np.bincount(member)
     centred: Floats = values - means[member]
     return centred

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from wbcbench.core.text import human_duration, human_energy, human_share
 from wbcbench.core.window import Clock, MonotonicClock
 from wbcbench.run import finalise
 from wbcbench.run.launchers import Launcher
+from wbcbench.run.live_state import Say
 from wbcbench.run.recorder import Interrupts
 from wbcbench.study import plan, running
 from wbcbench.study.forecast import Cost, Past, cost
@@ -37,7 +38,6 @@ from wbcbench.table.view import Run
 SETTLE_S = 60.0  # a watcher whose sweep was killed ends its run within seconds
 LOOK_S = 0.2
 
-Say = Callable[[str], None]
 
 SLICE_S = 0.2  # how soon a Ctrl-C is noticed
 

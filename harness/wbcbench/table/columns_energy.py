@@ -19,10 +19,10 @@ from wbcbench.energy.metrics import (
 )
 from wbcbench.energy.source import CODECARBON, spoken_energy_j, spoken_power_w, spoken_uncertainty_j
 from wbcbench.table.column import Cell, Column, ColumnGroup, unfilled
-from wbcbench.table.view import Run
+from wbcbench.table.columns_run import images_seen
+from wbcbench.table.view import ABSENT, Run
 
 GPU_UNKNOWN = "no GPU meter, or its trace cannot say"
-ABSENT = "absent"
 
 UNKNOWN = "no meter, or its trace cannot say"
 NO_CODECARBON = "CodeCarbon did not run, or has no such part"
@@ -319,10 +319,6 @@ def _co2e_g(run: Run) -> float | None:
     return carbon_g(headline_energy_j(run), grid.g_per_kwh if grid else None)
 
 
-def _images_seen(run: Run) -> int:
-    return sum(epoch.images_seen for epoch in run.record.epochs)
-
-
 def _target_reached(run: Run) -> bool | None:
     return run.reached is not None if run.record.epochs else None
 
@@ -534,7 +530,7 @@ DERIVED = ColumnGroup(
             "float",
             UNKNOWN,
             "headline joules of `train` over images seen",
-            lambda r: ratio(headline_energy_j(r), _images_seen(r)),
+            lambda r: ratio(headline_energy_j(r), images_seen(r)),
             formula="{headline_energy_train_j} / {images_seen_train}",
         ),
         *INFERENCE,

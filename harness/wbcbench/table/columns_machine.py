@@ -15,7 +15,7 @@ from typing import Any
 from wbcbench.core.board_state import Telemetry
 from wbcbench.core.units import mhz_from_hz, pct_from_share
 from wbcbench.core.window import TRAIN
-from wbcbench.energy.checks.machine import SLOWED
+from wbcbench.energy.checks.machine import slowed_s
 from wbcbench.energy.metrics import mean_known
 from wbcbench.table.column import Cell, Column, ColumnGroup, from_provenance
 from wbcbench.table.view import Run
@@ -78,11 +78,6 @@ def _most(read: Callable[[Telemetry], float | None]) -> Callable[[Run], Cell]:
 
 def _mhz(frequency_hz: float | None) -> float | None:
     return None if frequency_hz is None else mhz_from_hz(frequency_hz)
-
-
-def _slowed_s(state: Telemetry) -> float:
-    """Reasons overlap, so the longest stands for all."""
-    return max((state.throttled_s.get(reason, 0.0) for reason in SLOWED), default=0.0)
 
 
 def _reasons(run: Run) -> str | None:
@@ -165,7 +160,7 @@ COLUMNS = (
     _float(
         "gpu_throttle_s",
         "time slowed by heat or power in `train`",
-        _most(_slowed_s),
+        _most(slowed_s),
         formula="longest of the times that one reason slowed a board in train",
     ),
     Column(

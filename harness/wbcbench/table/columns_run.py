@@ -136,7 +136,8 @@ def _steps(run: Run) -> int | None:
     return model.steps_per_epoch * len(run.record.epochs) if model else None
 
 
-def _images_seen(run: Run) -> int:
+def images_seen(run: Run) -> int:
+    """Images that the training steps of all epochs took in."""
     return sum(epoch.images_seen for epoch in run.record.epochs)
 
 
@@ -200,7 +201,7 @@ SETUP = ColumnGroup(
             "int",
             "",
             "images in finished epochs, repeats counted",
-            _images_seen,
+            images_seen,
             formula="sum of the images of all finished epochs",
         ),
         Column("precision", "str", "", "Keras dtype policy", lambda r: r.record.spec.precision),

@@ -17,13 +17,15 @@ from typing import TYPE_CHECKING, Any
 
 from wbcbench import table
 from wbcbench.core.errors import UsageError, unknown_name
-from wbcbench.core.files import latex, markdown
 from wbcbench.core.text import (
     UNKNOWN,
+    csv_quoted,
     human_duration,
     human_energy,
     human_power,
     human_share,
+    latex,
+    markdown,
     original_text,
     printable,
     safe_text,
@@ -185,14 +187,7 @@ def _csv_cell(cell: Cell) -> str:
         return ""
     if isinstance(cell, bool):
         return "true" if cell else "false"
-    return _quoted(safe_text(cell)) if isinstance(cell, str) else repr(cell)
-
-
-def _quoted(text: str) -> str:
-    """As RFC 4180; the standard library's writer leaves a lone carriage return unquoted."""
-    if any(mark in text for mark in ',"\r\n'):
-        return '"' + text.replace('"', '""') + '"'
-    return text
+    return csv_quoted(safe_text(cell)) if isinstance(cell, str) else repr(cell)
 
 
 def _parsed(text: str, column: Column) -> Cell:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wbcbench.core.errors import UsageError
 from wbcbench.core.record import RunRecord
 from wbcbench.core.run_folder import RunDir
+from wbcbench.core.window import unix_s
 from wbcbench.energy.source import TimelinePoint, headline_channel, timeline
 from wbcbench.table.column import Cell
 from wbcbench.table.derive import wall_offset_s, write_scalars
@@ -94,7 +94,7 @@ def require_logs(study_dir: Path, runs: Sequence[RunDir]) -> int:
 # TensorBoard's HPARAMS page: one line a run, energy and accuracy as metrics.
 def write_result(folder: Path, record: RunRecord) -> None:
     """Write the curves and the line of the HPARAMS page of a finished run to ``folder``."""
-    cells, end_s = Run(record).row, _seconds(record.ended_utc)
+    cells, end_s = Run(record).row, unix_s(record.ended_utc)
     with ScalarLog(folder / RESULT_FILE) as log:
         _add_curves(log, record, end_s)
         for name in METRICS:
@@ -149,7 +149,7 @@ def _start(record: RunRecord, cells: Mapping[str, Cell]) -> Summary:
     from tensorboard.plugins.hparams import metadata, plugin_data_pb2
 
     info = plugin_data_pb2.SessionStartInfo(
-        group_name=record.run_id, start_time_secs=_seconds(record.started_utc)
+        group_name=record.run_id, start_time_secs=unix_s(record.started_utc)
     )
     for name in SETTINGS:
         _set(info.hparams[name], cells[name])
@@ -185,10 +185,6 @@ def _summary(tag: str, **content: Any) -> Summary:
         tag=tag, metadata=metadata.create_summary_metadata(data), tensor=metadata.NULL_TENSOR
     )
     return summary
-
-
-def _seconds(utc: str) -> float:
-    return datetime.fromisoformat(utc).replace(tzinfo=UTC).timestamp()
 
 
 def start(logs: Path, port: int | None) -> str:

@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from wbcbench.bundle import describe, document, layout, papers
-from wbcbench.bundle.describe import SubmittedStudy, sha256_of
+from wbcbench.bundle.describe import SubmittedStudy
 from wbcbench.bundle.papers import PAPERS
 from wbcbench.bundle.verify import Outcome, not_checked, outcome
 from wbcbench.bundle.verify.bundle import Bundle
 from wbcbench.bundle.verify.inspect import fallen
 from wbcbench.bundle.verify.records import differences
 from wbcbench.compare.result import as_csv
+from wbcbench.core.files import sha256_of
 from wbcbench.report.formats import figure_data
 from wbcbench.report.publish import FILE, PAGE, publish, read_manifest
 

@@ -53,17 +53,13 @@ def answer_section(study: ReportStudy) -> Block:
     such and never as a saving.
     """
     plainly = list(_plainly(study))[: _MOST - 1]
-    values = {"runs": len(study.runs), "done": len(study.done), "blocks": _blocks(study)}
+    values = {"runs": len(study.runs), "done": len(study.done), "blocks": study.blocks_used}
     claims = [
         Statement(f"cannot-{place}", text, "runs.csv", "", values)
         for place, text in enumerate(plainly, start=1)
     ]
     claims += list(_claims(study))[: _MOST - len(plainly)]
     return Block("answer", "Answer", claims=tuple(claims))
-
-
-def _blocks(study: ReportStudy) -> int:
-    return len(study.comparison.blocks.runs) if study.comparison else 0
 
 
 def _claims(study: ReportStudy) -> Iterator[Statement]:

@@ -64,7 +64,7 @@ def _claims(study: ReportStudy, found: list[Centre]) -> Iterator[Statement]:
     shares = {each.arm: each.front_share for each in found if each.front_share is not None}
     if shares:
         told = ", ".join(f"{arm} in {100 * share:.0f} %" for arm, share in shares.items())
-        blocks = count_of(blocks_used(study), "block")
+        blocks = count_of(study.blocks_used, "block")
         text = (
             f"When {blocks} of runs are drawn anew with replacement, 2,000 times, these are on the "
             f"front: {told}."
@@ -106,7 +106,7 @@ def _means(study: ReportStudy, found: list[Centre]) -> DataTable:
 
 
 def _over(study: ReportStudy) -> str:
-    blocks = blocks_used(study)
+    blocks = study.blocks_used
     return f"over {count_of(blocks, 'complete block')}" if blocks else "over runs"
 
 
@@ -289,11 +289,6 @@ def centres(study: ReportStudy) -> list[Centre]:
         for each in study.configurations
     }
     return [_centre(arm, own, shares.get(arm)) for arm, own in used.items() if own]
-
-
-def blocks_used(study: ReportStudy) -> int:
-    """How many complete blocks the means stand for; 0 where they stand for runs."""
-    return len(study.comparison.blocks.runs) if study.comparison else 0
 
 
 def front(found: Sequence[Centre]) -> list[Centre]:
