@@ -27,7 +27,7 @@ from wbcbench.energy.uncertainty import t_95
 from wbcbench.measure.spans import recorded
 from wbcbench.power.meter import NEVER_AUTO, EnergyMeter, open_meters
 from wbcbench.power.sampler import Sampler
-from wbcbench.power.session import SHARED, Asked, Recording
+from wbcbench.power.session import Asked, sampling
 
 BUSY_SHARE = 0.25  # of the processors, over the last minute
 CPUFREQ = Path("/sys/devices/system/cpu")
@@ -44,7 +44,7 @@ def check_quiet_machine(facts: Facts) -> Iterator[Line]:
     """Whether the machine is quiet enough, and equally quiet, for its joules to be a run's."""
     yield from _idle(facts)
     yield _load(os.getloadavg()[0], os.cpu_count() or 1)
-    if facts.recorded and facts.recorded.seen.provenance.get(SHARED):
+    if facts.recorded and facts.recorded.seen.shared:
         yield Line(
             State.WARN,
             "other-run",
@@ -143,12 +143,12 @@ def look(
     with tempfile.TemporaryDirectory(prefix="wbcbench-") as folder:
         run = RunDir(Path(folder))
         try:
-            with Recording(run, asked, clock) as recording:
-                recording.rest()
+            with sampling(run, asked, clock) as session:
+                session.rest()
                 start_s = clock.now_s()
                 clock.sleep_until(start_s + for_s)
                 window = Window(IDLE, start_s, clock.now_s())
-                recording.rest()
+                session.rest()
         except CannotMeasureError:
             if asked.meters != ("auto",):
                 raise
@@ -283,7 +283,6 @@ class _Bench:
 
     def _start(self, stack: ExitStack) -> None:
         run = RunDir(Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="wbcbench-"))))
-        run.trace_path("").parent.mkdir(parents=True)
         sampler = Sampler(self.meters, run, self.interval_s, self.clock)
         stack.callback(sampler.stop)
         sampler.start()

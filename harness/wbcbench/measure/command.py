@@ -25,7 +25,7 @@ from wbcbench.energy.account import Story
 from wbcbench.energy.integrate import EnergyCurve, energy_curve
 from wbcbench.energy.source import followed
 from wbcbench.measure.spans import Recorded, Span, recorded, with_write_error
-from wbcbench.power.session import Asked, Recording
+from wbcbench.power.session import Asked, MeteringSession, sampling
 from wbcbench.run.display import REDRAW_S
 from wbcbench.run.live_state import Teller
 from wbcbench.run.panel import WattsView
@@ -195,11 +195,11 @@ def monitor_command(
     clock = clock or MonotonicClock()
     with tempfile.TemporaryDirectory(prefix="wbcbench-") as folder:
         run = RunDir(Path(folder))
-        with _until_interrupted(), Recording(run, asked, clock) as recording:
-            recording.rest()
-            child = _carried_out(recording, command, clock, stdout)
+        with _until_interrupted(), sampling(run, asked, clock) as session:
+            session.rest()
+            child = _carried_out(session, command, clock, stdout)
         kept = recorded(run)
-    span = with_write_error(kept.span(child.window), _reason(recording))
+    span = with_write_error(kept.span(child.window), session.error)
     return Monitored(span, child.exit_status, kept)
 
 
@@ -218,11 +218,11 @@ def monitor_machine(asked: Asked, view: WattsView, clock: Clock | None = None) -
     clock = clock or MonotonicClock()
     with tempfile.TemporaryDirectory(prefix="wbcbench-") as folder:
         run = RunDir(Path(folder))
-        with _until_interrupted(), Recording(run, asked, clock) as recording:
-            recording.rest()
-            window = _watched(recording, view, clock)
+        with _until_interrupted(), sampling(run, asked, clock) as session:
+            session.rest()
+            window = _watched(session, view, clock)
         kept = recorded(run)
-    return Monitored(with_write_error(kept.span(window), _reason(recording)), None, kept)
+    return Monitored(with_write_error(kept.span(window), session.error), None, kept)
 
 
 @contextlib.contextmanager
@@ -235,7 +235,7 @@ def _until_interrupted() -> Iterator[None]:
 
 
 def _carried_out(
-    recording: Recording, command: Sequence[str], clock: Clock, stdout: int | None
+    session: MeteringSession, command: Sequence[str], clock: Clock, stdout: int | None
 ) -> ChildCommand:
     """Run the command to its end and past it; signals are its own to answer."""
     early: list[int] = []
@@ -245,32 +245,28 @@ def _carried_out(
             for number in early:
                 child.hear(number)
             child.ended.wait()
-        recording.rest()
+        session.rest()
     return child
 
 
-def _watched(recording: Recording, view: WattsView, clock: Clock) -> Window:
+def _watched(session: MeteringSession, view: WattsView, clock: Clock) -> Window:
     """Show the power until a signal comes, and sample past it."""
     asked_to_stop = threading.Event()
     with signals_to(lambda _: asked_to_stop.set()), contextlib.closing(view):
         start_s = clock.now_s()
-        _show(recording, view, clock, asked_to_stop)
+        _show(session, view, clock, asked_to_stop)
         window = Window(MACHINE, start_s, clock.now_s())
-        recording.rest()
+        session.rest()
     return window
 
 
 def _show(
-    recording: Recording, view: WattsView, clock: Clock, asked_to_stop: threading.Event
+    session: MeteringSession, view: WattsView, clock: Clock, asked_to_stop: threading.Event
 ) -> None:
-    channel, start_s = followed(recording.channels), clock.now_s()
-    teller = Teller(MACHINE, RunSpec(variant=""), channel, recording.sampler, clock)
-    while not asked_to_stop.wait(REDRAW_S) and recording.error is None:
+    channel, start_s = followed(session.channels), clock.now_s()
+    teller = Teller(MACHINE, RunSpec(variant=""), channel, session.sampler, clock)
+    while not asked_to_stop.wait(REDRAW_S) and session.error is None:
         view.show(clock.now_s() - start_s, teller.now(Story(), MACHINE))
-
-
-def _reason(recording: Recording) -> str | None:
-    return recording.error.strerror if recording.error else None
 
 
 def write_polls(stream: TextIO, done: Monitored) -> None:

@@ -19,7 +19,7 @@ from pydantic import TypeAdapter
 from wbcbench.core.errors import CannotMeasureError, UsageError, WbcbenchError
 from wbcbench.core.run_folder import RunDir
 from wbcbench.core.window import MonotonicClock
-from wbcbench.power.session import Asked, Recording
+from wbcbench.power.session import Asked, sampling
 
 # Sampling in a process of its own: ``python -m wbcbench.measure.sampling_process FOLDER ASKED``.
 #
@@ -53,16 +53,15 @@ def main(folder: str, asked: str) -> None:
 
 def _record(run: RunDir, asked: Asked) -> bool:
     """Sample until told to stop; returns whether somebody is there to read the result."""
-    with Recording(run, asked, MonotonicClock()) as recording:
-        recording.rest()
-        _say({"ready": {"edge_s": recording.edge_s}})
+    with sampling(run, asked, MonotonicClock()) as session:
+        session.rest()
+        _say({"ready": {"edge_s": session.edge_s}})
         was_asked = sys.stdin.readline().strip() == STOP
         if was_asked:
-            recording.rest()
+            session.rest()
     if was_asked:
         usage = resource.getrusage(resource.RUSAGE_SELF)
-        error = recording.error.strerror if recording.error else None
-        _say({"ended": {"error": error, "cpu_s": usage.ru_utime + usage.ru_stime}})
+        _say({"ended": {"error": session.error, "cpu_s": usage.ru_utime + usage.ru_stime}})
     return was_asked
 
 

@@ -23,7 +23,6 @@ from wbcbench.energy import appraise
 from wbcbench.energy.checks import Evidence, cautions
 from wbcbench.energy.integrate import EnergyCurve, energy_curve
 from wbcbench.energy.source import spoken_power_w
-from wbcbench.power.session import SHARED
 
 PEAK_OVER_S = 1.0  # a counter's steps are too coarse to tell power over less
 
@@ -134,7 +133,7 @@ def _evidence(kept: Recorded, window: Window, *, is_cut: bool) -> Evidence:
         faults=found.faults,
         agreements=found.agreements,
         telemetry=tuple(appraise.telemetry(kept.looks, [window])),
-        shared=kept.seen.provenance.get(SHARED) is True,
+        shared=kept.seen.shared,
         judged=window.name,
     )
 

@@ -138,6 +138,7 @@ class Sampler:
         self, meter: EnergyMeter, run: RunDir, interval_s: float, clock: Clock
     ) -> _MeterReader:
         path = run.trace_path(meter.name)
+        path.parent.mkdir(exist_ok=True)
         stream = self._files.enter_context(path.open("w", encoding="ascii"))
         append_line(stream, ",".join(["t_s", *(c.name for c in meter.channels)]))
         return _MeterReader(meter, stream, meter.interval_s or interval_s, clock, self._stop)

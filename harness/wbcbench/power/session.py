@@ -1,15 +1,16 @@
-"""Meters and boards opened, probed and sampled into a folder, as one context."""
+"""One metering session: meters and boards opened, probed, sampled into a folder, closed."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass, field
-from typing import Self
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+
+from pydantic import JsonValue
 
 from wbcbench.core.errors import UsageError
-from wbcbench.core.lock import machine_lock
+from wbcbench.core.lock import HOST, machine_lock
 from wbcbench.core.record import Circumstances, SensorCard
 from wbcbench.core.run_folder import RunDir
 from wbcbench.core.trace import Channel, Origin, Trace
@@ -17,20 +18,19 @@ from wbcbench.core.window import Clock, utc_now
 from wbcbench.energy.uncertainty import card_of, informed
 from wbcbench.power.meter import AUTO, EnergyMeter, MeterRequest, open_meters
 from wbcbench.power.sampler import Sampler
-from wbcbench.power.telemetry import TelemetryRecorder, open_boards
+from wbcbench.power.telemetry import Board, TelemetryRecorder, open_boards
 
-# Every meter sampled into a folder, outside a run: for ``monitor``, ``doctor`` and the API.
+# One class under a run, ``monitor``, ``doctor`` and ``Meter``: all of them leave the same files.
 #
 # Sampling begins a while before what is to be measured and ends a while after it, so that no edge
 # lies at the edge of the trace: a power sensor needs up to a second to follow, and a counter states
-# a joule only at its next step. What is read goes to the same files as a run's.
+# a joule only at its next step.
 
 
 EDGE_S = 1.0  # rise time of board power sensors is 0.1–1 s
 MOST_EDGE_S = 5.0
 UPDATES_PAST_EDGE = 2  # one may be lost to a slow poll
 INTERVALS_S = (0.01, 10.0)
-SHARED = "shared"  # fact among the circumstances: another harness was measuring, too
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,68 +71,69 @@ class Asked:
         return MeterRequest(gpus=self.gpus, seed=self.seed, options=self.options)
 
 
-class Recording:
-    """Meters and boards, sampled from ``__enter__`` to ``__exit__``."""
+class MeteringSession:
+    """Meters and boards, sampled into a run's folder: ``open``, ``probe``, ``start``, ``stop``.
 
-    def __init__(self, run: RunDir, asked: Asked, clock: Clock) -> None:
-        """Prepare to record into the folder of ``run``; nothing is opened yet."""
-        self._run, self._asked, self._clock = run, asked, clock
-        self._stack = ExitStack()
-        self.meters: list[EnergyMeter] = []
-        self.sampler: Sampler
-        self.channels: tuple[Channel, ...] = ()
+    A run takes its locks and cools down between opening and probing.
+    """
 
-    def __enter__(self) -> Self:
-        """Open the meters and start sampling.
+    meters: list[EnergyMeter]
+    boards: list[Board]
+    channels: tuple[Channel, ...]
+    sampler: Sampler
+
+    def __init__(self, run: RunDir, clock: Clock, stack: ExitStack) -> None:
+        """Prepare; ``stack`` will stop sampling and close what was opened."""
+        self._run, self._clock, self._stack = run, clock, stack
+
+    def open(self, names: Sequence[str], request: MeterRequest) -> None:
+        """Open the meters of these names, and the boards whose power they read.
 
         Raises:
             CannotMeasureError: A meter asked for by name does not work here, or none at all does.
             UsageError: There is no meter or no GPU of that name.
         """
-        with ExitStack() as stack:
-            self._open(stack)
-            self._stack = stack.pop_all()
-        return self
+        opened = open_meters(names, request, self._stack)
+        self.meters, self._absent = opened.meters, tuple(opened.absent)
+        self.channels = channels_of(self.meters, ())
+        self.boards = open_boards(self.channels, self._stack)
 
-    def _open(self, stack: ExitStack) -> None:
-        # Held for a moment only: a run may well be what is monitored, and must not be refused.
-        with machine_lock("host", share=True) as hold:
-            shared = not hold.alone
-        opened = open_meters(self._asked.meters, self._asked.request, stack)
-        self.meters = opened.meters
-        cards = sensor_cards(opened.meters, self._clock)
-        self.channels = channels_of(opened.meters, cards)
-        self._run.trace_path("").parent.mkdir(parents=True, exist_ok=True)
-        self._run.write_channels(self.channels)
+    def probe(self) -> None:
+        """Find the pace of every sensor; the channels have it from then on."""
+        self._cards = sensor_cards(self.meters, self._clock)
+        self.channels = channels_of(self.meters, self._cards)
+
+    def start(self, interval_s: float, provenance: Mapping[str, JsonValue]) -> None:
+        """Write circumstances and channels, then sample; raises as ``Sampler.start`` does."""
         self._began = Circumstances(
-            utc_now(), {SHARED: shared}, absent=tuple(opened.absent), sensor_cards=cards
+            started_utc=utc_now(),
+            provenance=provenance,
+            meters=self._descriptions(),
+            absent=self._absent,
+            sensor_cards=self._cards,
         )
-        self.sampler = Sampler(opened.meters, self._run, self._asked.interval_s, self._clock)
-        boards = open_boards(self.channels, stack)
-        self._telemetry = TelemetryRecorder(boards, self._run, self._clock)
-        stack.callback(self._telemetry.stop)
-        stack.callback(self.sampler.stop)
+        self._run.write_began(self._began)
+        self._run.write_channels(self.channels)
+        telemetry = TelemetryRecorder(self.boards, self._run, self._clock)
+        self._stack.callback(telemetry.stop)
+        telemetry.start()
+        self.sampler = Sampler(self.meters, self._run, interval_s, self._clock)
+        self._stack.callback(self.sampler.stop)
         self.sampler.start()
-        self._telemetry.start()
 
-    def __exit__(self, *_: object) -> None:
-        """Stop sampling, let the meters go and write what was seen."""
-        described = {meter.name: meter.describe() for meter in self.meters}
-        self._stack.close()
-        seen = Circumstances(
-            started_utc=self._began.started_utc,
-            provenance=self._began.provenance,
-            absent=self._began.absent,
-            meters=described,
-            sensor_cards=self._began.sensor_cards,
-            sampling=self.sampler.summaries(),
-        )
-        self._run.write_began(seen)
+    def stop(self) -> Circumstances:
+        """Stop sampling; returns the circumstances as they are at the end."""
+        self.sampler.stop()
+        return replace(self._began, meters=self._descriptions(), sampling=self.sampler.summaries())
+
+    def _descriptions(self) -> dict[str, JsonValue]:
+        return {meter.name: meter.describe() for meter in self.meters}
 
     @property
-    def error(self) -> OSError | None:
-        """Why sampling ended early; ``None`` while all is well."""
-        return self.sampler.error
+    def error(self) -> str | None:
+        """Why the traces could not be written; ``None`` while all is well."""
+        error = self.sampler.error
+        return None if error is None else error.strerror or str(error)
 
     @property
     def edge_s(self) -> float:
@@ -143,6 +144,23 @@ class Recording:
     def rest(self) -> None:
         """Sample for the length of an edge."""
         self._clock.sleep_until(self._clock.now_s() + self.edge_s)
+
+
+@contextmanager
+def sampling(run: RunDir, asked: Asked, clock: Clock) -> Iterator[MeteringSession]:
+    """A session around other people's work; raises as ``MeteringSession`` does."""
+    # Held for a moment only: a run may well be what is monitored, and must not be refused.
+    with machine_lock(HOST, share=True) as hold:
+        is_shared = not hold.alone
+    with ExitStack() as stack:
+        session = MeteringSession(run, clock, stack)
+        session.open(asked.meters, asked.request)
+        session.probe()
+        session.start(asked.interval_s, provenance={})
+        try:
+            yield session
+        finally:
+            run.write_began(replace(session.stop(), shared=is_shared))
 
 
 # A close look at every sensor of its own before anything is measured; all meters at once.

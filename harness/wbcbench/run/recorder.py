@@ -7,7 +7,6 @@ import resource
 import shutil
 import signal
 import threading
-from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, replace
 from types import FrameType
@@ -32,11 +31,10 @@ from wbcbench.core.window import (
 )
 from wbcbench.energy import source
 from wbcbench.energy.account import Story, account
-from wbcbench.power.meter import MeterRequest, open_meters
+from wbcbench.power.meter import MeterRequest
 from wbcbench.power.requested_limit import power_limits
-from wbcbench.power.sampler import Sampler
-from wbcbench.power.session import channels_of, sensor_cards
-from wbcbench.power.telemetry import Board, TelemetryRecorder, cool_down, open_boards
+from wbcbench.power.session import EDGE_S, MeteringSession
+from wbcbench.power.telemetry import cool_down
 from wbcbench.run import trainer_process
 from wbcbench.run.display import REDRAW_S, View
 from wbcbench.run.live_state import Teller
@@ -44,15 +42,14 @@ from wbcbench.run.trainer_process import Exit, TrainerProcess
 
 # One run: preflight → idle → start trainer → sample → collect marks → record.
 #
-# The watcher owns the meters, the run folder and the record; it never imports TensorFlow and stays
+# The recorder owns the meters, the run folder and the record; it never imports TensorFlow and stays
 # small. Whatever happens to the trainer, the record tells it with the joules used so far.
 
 
-EDGE_S = 1.0  # the trace reaches this far past the last window (sensor rise time)
 SLICE_S = 0.1  # how soon an interrupt or a failing sampler is noticed
 
 
-class Watcher:
+class Recorder:
     """The state of one run while it goes on."""
 
     def __init__(
@@ -71,70 +68,58 @@ class Watcher:
         self._phase = "preflight"
         self._drawn_s = 0.0
 
-    def carry_out(self) -> RunRecord:
+    def record(self) -> RunRecord:
         """Do the run from idle to its account."""
         with ExitStack() as stack:
             self._holds = [self._lock_host(stack)]
             limits = stack.enter_context(power_limits(self._spec))
-            self._opened = open_meters(self._spec.meters, self._request(), stack)
+            self._session = MeteringSession(self._run, self._clock, stack)
+            self._session.open(self._spec.meters, self._request())
             self._holds += [self._lock(uuid, stack) for uuid in self._gpus()]
-            boards = open_boards(channels_of(self._opened.meters, ()), stack)
-            cooled = self._cooled(boards)
-            cards = sensor_cards(self._opened.meters, self._clock)
-            self._channels = channels_of(self._opened.meters, cards)
-            self._began = Circumstances(
-                started_utc=utc_now(),
-                provenance=provenance(self._local.command) | self._local.facts | limits | cooled,
-                meters={meter.name: meter.describe() for meter in self._opened.meters},
-                absent=tuple(self._opened.absent),
-                sensor_cards=cards,
-            )
-            self._run.write_began(self._began)
+            cooldown = self._cool_down()
+            self._session.probe()
+            facts = provenance(self._local.command) | self._local.facts | limits | cooldown
             self._marks = stack.enter_context(self._run.marks_path.open("a", encoding="utf-8"))
-            self._look_at(boards, stack)
-            ended = self._sampled(stack)
-            seen = self._circumstances(ended)
-        return account(self._run, seen, *self._verdict(ended))
+            stack.callback(self._view.close)
+            self._session.start(self._spec.interval_s, facts)
+            trainer_exit = self._measure()
+            seen = self._with_costs(self._session.stop(), trainer_exit)
+        return account(self._run, seen, *self._outcome(trainer_exit))
 
-    def _sampled(self, stack: ExitStack) -> Exit | None:
-        """Everything that happens while the meters are sampled."""
-        self._run.write_channels(self._channels)
-        self._sampler = Sampler(self._opened.meters, self._run, self._spec.interval_s, self._clock)
-        stack.callback(self._view.close)
-        stack.callback(self._sampler.stop)
-        self._teller = self._follow()
-        self._sampler.start()
+    def _measure(self) -> Exit | None:
+        """Everything that happens while the meters are sampled; ``None`` without a trainer."""
+        channel, sampler = source.followed(self._session.channels), self._session.sampler
+        self._teller = Teller(self._run.run_id, self._spec, channel, sampler, self._clock)
         self._idle(IDLE_COLD)
-        ended = None if self._must_end else self._trained()
-        if not self._must_end:
+        trainer_exit = None if self._should_end else self._train()
+        if not self._should_end:
             self._idle(IDLE_POST)
         self._rest(EDGE_S)
-        self._sampler.stop()
-        return ended
+        return trainer_exit
 
-    def _trained(self) -> Exit:
-        """Start the trainer, hear it to its end, reap it."""
+    def _train(self) -> Exit:
+        """Start the trainer, follow it to its end, reap it."""
         self._mark("open", STARTUP)
         trainer = TrainerProcess(self._run, self._environment())
         try:
-            self._hear(trainer)
+            self._follow_trainer(trainer)
         finally:
             trainer.kill()
-            ended = trainer.reap()
-        return ended
+            trainer_exit = trainer.reap()
+        return trainer_exit
 
-    def _hear(self, trainer: TrainerProcess) -> None:
-        told_stop = False
-        while not trainer.is_silent and not self._must_end:
+    def _follow_trainer(self, trainer: TrainerProcess) -> None:
+        is_stop_sent = False
+        while not trainer.is_silent and not self._should_end:
             for line in trainer.lines(SLICE_S):
-                self._enter(line, trainer)
-            if self._interrupts.wants_stop and not told_stop:
-                told_stop = True
+                self._handle_message(line, trainer)
+            if self._interrupts.wants_stop and not is_stop_sent:
+                is_stop_sent = True
                 trainer.say("stop")
                 self._view.note("stopping after this epoch; press Ctrl-C again to stop now")
             self._draw()
 
-    def _enter(self, line: str, trainer: TrainerProcess) -> None:
+    def _handle_message(self, line: str, trainer: TrainerProcess) -> None:
         """Keep one message on disk, then act on it."""
         for message in parse_lines(iter([line])):
             if "progress" not in message:
@@ -148,9 +133,9 @@ class Watcher:
                 self._view.epoch(self._story.epochs[-1], self._teller.now(self._story, self._phase))
 
     @property
-    def _must_end(self) -> bool:
-        """Whether nothing more may be started: stopped by the user, or nobody is measuring."""
-        return self._interrupts.wants_stop_now or self._sampler.error is not None
+    def _should_end(self) -> bool:
+        """Whether nothing more may be started: stopped by the user, or nothing is measured."""
+        return self._interrupts.wants_stop_now or self._session.error is not None
 
     def _idle(self, window: str) -> None:
         """An idle window of ``spec.idle_s`` seconds; left out when that is zero."""
@@ -163,7 +148,7 @@ class Watcher:
 
     def _rest(self, length_s: float) -> None:
         end_s = self._clock.now_s() + length_s
-        while self._clock.now_s() < end_s and not self._must_end:
+        while self._clock.now_s() < end_s and not self._should_end:
             self._draw()
             self._clock.sleep_until(min(end_s, self._clock.now_s() + SLICE_S))
 
@@ -178,31 +163,29 @@ class Watcher:
             self._drawn_s = self._clock.now_s()
             self._view.show(self._teller.now(self._story, self._phase))
 
-    def _verdict(self, ended: Exit | None) -> tuple[Status, Failure | None]:
+    def _outcome(self, trainer_exit: Exit | None) -> tuple[Status, Failure | None]:
         """How the run ended, and why not well."""
-        error = self._sampler.error
-        if error is not None:
-            message = f"The trace could not be written: {error.strerror}. The run is not complete."
+        if (error := self._session.error) is not None:
+            message = f"The trace could not be written: {error}. The run is not complete."
             return "failed", Failure("trace-not-written", message)
-        if ended is None or self._interrupts.wants_stop_now or self._story.end == "interrupted":
+        is_stopped = self._interrupts.wants_stop_now or self._story.end == "interrupted"
+        if trainer_exit is None or is_stopped:
             return "interrupted", Failure("interrupted", "Stopped by the user.")
         if self._story.failure is not None:
             return "failed", self._story.failure
-        if ended.status != 0 or self._story.end != "done":
-            return "failed", _crash(ended)
+        if trainer_exit.status != 0 or self._story.end != "done":
+            return "failed", _crash(trainer_exit.status)
         return "done", None
 
-    def _circumstances(self, ended: Exit | None) -> Circumstances:
-        """What was seen, with the cost of watching and of training."""
+    def _with_costs(self, seen: Circumstances, trainer_exit: Exit | None) -> Circumstances:
+        """The circumstances with the cost of recording and of training."""
         usage = resource.getrusage(resource.RUSAGE_SELF)
         return replace(
-            self._began,
-            meters={meter.name: meter.describe() for meter in self._opened.meters},
-            sampling=self._sampler.summaries(),
+            seen,
             shared=any(hold.is_shared for hold in self._holds),
             watcher_cpu_s=usage.ru_utime + usage.ru_stime,
-            trainer_cpu_s=ended.cpu_s if ended else None,
-            trainer_rss_peak_bytes=ended.rss_peak_bytes if ended else None,
+            trainer_cpu_s=trainer_exit.cpu_s if trainer_exit else None,
+            trainer_rss_peak_bytes=trainer_exit.rss_peak_bytes if trainer_exit else None,
         )
 
     def _request(self) -> MeterRequest:
@@ -222,7 +205,7 @@ class Watcher:
 
     def _gpus(self) -> list[str]:
         """UUIDs of the GPUs that are measured."""
-        channels = [channel for meter in self._opened.meters for channel in meter.channels]
+        channels = self._session.channels
         boards = [c.device for c in channels if c.domain is Domain.GPU and c.device]
         return list(dict.fromkeys(boards))
 
@@ -236,34 +219,22 @@ class Watcher:
         """One harness at a time on a device, unless both are to be marked."""
         return stack.enter_context(machine_lock(device, share=self._local.share))
 
-    def _cooled(self, boards: Sequence[Board]) -> dict[str, JsonValue]:
+    def _cool_down(self) -> dict[str, JsonValue]:
         """Wait for the temperature that was asked for, if one was; facts for the provenance."""
         if self._spec.cooldown_c is None:
             return {}
         self._view.note(f"waiting until the GPU is no warmer than {self._spec.cooldown_c:g} °C")
-        waits = cool_down(boards, self._spec.cooldown_c, self._clock, self._may_wait)
-        return {"cooldown": asdict(waits)}
-
-    def _may_wait(self) -> bool:
-        return not self._interrupts.wants_stop
-
-    def _look_at(self, boards: Sequence[Board], stack: ExitStack) -> None:
-        """Heat, clocks, throttling and processes of the boards, beside their joules."""
-        recorder = TelemetryRecorder(boards, self._run, self._clock)
-        stack.callback(recorder.stop)
-        recorder.start()
-
-    def _follow(self) -> Teller:
-        followed = source.followed(self._channels)
-        return Teller(self._run.run_id, self._spec, followed, self._sampler, self._clock)
+        boards, limit_c = self._session.boards, self._spec.cooldown_c
+        wait = cool_down(boards, limit_c, self._clock, lambda: not self._interrupts.wants_stop)
+        return {"cooldown": asdict(wait)}
 
 
-def _crash(ended: Exit) -> Failure:
-    if ended.status < 0:
-        text = f"The trainer was ended by signal {-ended.status}; see log.txt in the run's folder."
-        return Failure("trainer-killed", text, ended.status)
-    text = f"The trainer ended with status {ended.status}; see log.txt in the run's folder."
-    return Failure("trainer-crashed", text, ended.status)
+def _crash(status: int) -> Failure:
+    if status < 0:
+        text = f"The trainer was ended by signal {-status}; see log.txt in the run's folder."
+        return Failure("trainer-killed", text, status)
+    text = f"The trainer ended with status {status}; see log.txt in the run's folder."
+    return Failure("trainer-crashed", text, status)
 
 
 # Record one run: claim its folder, measure, write its record, whatever happens on the way.
@@ -297,7 +268,7 @@ def record_run(
         try:
             run.write_state(state.running())
             _require_space(run)
-            record = Watcher(run, view, interrupts, MonotonicClock(), host_lock).carry_out()
+            record = Recorder(run, view, interrupts, MonotonicClock(), host_lock).record()
         except (WbcbenchError, OSError) as error:
             began = run.read_began() or Circumstances(started_utc=utc_now(), provenance={})
             record = account(run, began, "failed", Failure(type(error).__name__, str(error)))
@@ -315,10 +286,10 @@ def _require_space(run: RunDir) -> None:
         )
 
 
-# Ctrl-C, once and twice, and the leash that ends an orphaned watcher.
+# Ctrl-C, once and twice, and the leash that ends an orphaned recorder.
 #
 # The first interrupt asks the run to end after its epoch, the second ends it at once, and so do
-# SIGTERM and the loss of the process that started the watcher.
+# SIGTERM and the loss of the process that started the recorder.
 
 
 class Interrupts:
