@@ -237,7 +237,9 @@ def main() -> None:
 
 
 def open_meters(request: MeterRequest) -> list[EnergyMeter]:
-    """The one meter that CodeCarbon is; it is started when entered.
+    """CodeCarbon beside our own meters: what it says of CPU, GPU and RAM, each with its mode.
+
+    One meter; its process is started when the meter is entered.
 
     Raises:
         CannotMeasureError: The package is not installed.

@@ -86,7 +86,9 @@ THROTTLE_REASONS = {
 
 
 def open_meters(request: MeterRequest) -> list[EnergyMeter]:
-    """One meter for each GPU asked for, or for each visible one.
+    """NVIDIA GPUs: energy counter and power reading of each board, measured by its own sensor.
+
+    One meter for each GPU asked for, or for each visible one.
 
     Raises:
         CannotMeasureError: No library, no driver, no GPU, a MIG instance, or a board without any

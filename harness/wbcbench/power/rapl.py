@@ -57,7 +57,9 @@ class Zone:
 
 
 def open_meters(request: MeterRequest) -> list[EnergyMeter]:
-    """One meter for all sockets; what may not be read is named in its description.
+    """CPU packages and memory by the kernel's powercap tree (RAPL of Intel and AMD processors).
+
+    One meter for all sockets; what may not be read is named in its description.
 
     Raises:
         CannotMeasureError: No such tree, no counter in it, or none that this user may read; the

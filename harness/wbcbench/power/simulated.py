@@ -60,7 +60,9 @@ class Signal:
 
 
 def open_meters(request: MeterRequest) -> list[EnergyMeter]:
-    """The synthetic meter; ``request.seed`` shifts its signal.
+    """A known signal in place of a sensor, for demonstrations and tests; never chosen by itself.
+
+    One meter; ``request.seed`` shifts its signal.
 
     Options: ``synthetic.idle_w``, ``synthetic.load_w``, ``synthetic.period_s`` and
     ``synthetic.shape`` (``sine`` or ``square``).

@@ -34,7 +34,10 @@ class GridEmission:
 
 
 def carbon_section(study: ReportStudy) -> Block | None:
-    """The mean training's joules times each grid's intensity; ``None`` without joules."""
+    """Grams of CO2 equivalent by place: what the same joules would have meant on other grids.
+
+    The mean training's joules times each grid's intensity; ``None`` without joules.
+    """
     energy_j = mean_known([run.train_energy_j for run in study.comparable])
     if energy_j is None:
         return None

@@ -80,7 +80,10 @@ class Seen:
 
 
 def order_section(study: ReportStudy) -> Block | None:
-    """Energy, GPU temperature and clock over the places of the runs, and their drift in words."""
+    """Runs in the order in which they were carried out: whether the machine drifted meanwhile.
+
+    Energy, GPU temperature and clock over the places of the runs, and their drift in words.
+    """
     if len(study.comparable) < 2:
         return None
     numbers = places(study.runs)

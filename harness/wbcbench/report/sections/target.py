@@ -43,7 +43,10 @@ class Tried:
 
 
 def target_section(study: ReportStudy) -> Block | None:
-    """Every run as a mark, reached or not, and the median of every arm."""
+    """Energy to target: what it cost each run to become good enough, or that it never did.
+
+    Every run is a mark, reached or not, beside the median of its arm.
+    """
     joules = bool(study.comparable)
     found = _found(study, joules=joules)
     targets = {

@@ -11,7 +11,7 @@ from types import FrameType
 
 
 class LocalLauncher:
-    """Starts runs on this machine and waits for each."""
+    """Runs on this machine, one after the other, each recorded by a process of its own."""
 
     is_queue = False
 
