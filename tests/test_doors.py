@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections import defaultdict
 from pathlib import Path
 
@@ -67,3 +68,39 @@ def test_vendor_units_are_converted_in_one_place() -> None:
         if isinstance(node, ast.Constant) and node.value in {3.6e6}
     }
     assert places <= {"units.py"}
+
+
+FILE = re.compile(
+    r"(?:[\w.*{}-]+/)*([\w.*-]+\.(?:json|jsonl|csv|parquet|txt|md|cff|diff|tar|lock|html|pdf))"
+)
+
+
+def file_names(text: object) -> str | None:
+    """The file that a string names, if it is a name or a path and no sentence."""
+    found = FILE.fullmatch(text) if isinstance(text, str) else None
+    return found[1] if found else None
+
+
+def literals(path: Path) -> set[object]:
+    """Every constant of a module's code, docstrings left out."""
+    tree = ast.parse(path.read_text())
+    words = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    constants = (node for node in ast.walk(tree) if isinstance(node, ast.Constant))
+    return {node.value for node in constants if id(node) not in words}
+
+
+OWNERS = ["core/run_folder.py", "core/study_folder.py", "bundle/layout.py", "report/__init__.py"]
+
+
+@pytest.mark.parametrize("owner", OWNERS)
+def test_one_module_knows_the_file_names_of_a_folder(owner: str) -> None:
+    """A run's folder, a study's, a bundle, a report: nothing else spells their names."""
+    names = {file_names(value) for value in literals(PACKAGE / owner)} - {None}
+    assert len(names) >= 3
+    elsewhere = {
+        (str(path.relative_to(PACKAGE)), file_names(value))
+        for path in PACKAGE.rglob("*.py")
+        for value in literals(path)
+        if path != PACKAGE / owner and file_names(value) in names
+    }
+    assert not elsewhere

@@ -133,3 +133,8 @@ def load_part(kind: str, name: str) -> Any:
         raise unknown_name(kind, name, parts)
     module, attribute = parts[name].split(":")
     return getattr(import_module(f"wbcbench.{module}"), attribute)
+
+
+def summary(kind: str, name: str) -> str:
+    """The first line of a part's own docstring."""
+    return (load_part(kind, name).__doc__ or "").strip().partition("\n")[0]

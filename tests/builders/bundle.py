@@ -36,6 +36,7 @@ from wbcbench.core.record import (
 )
 from wbcbench.core.run_folder import Local, RunDir
 from wbcbench.core.spec import RunSpec
+from wbcbench.core.study_folder import PLAN
 from wbcbench.core.trace import Channel
 from wbcbench.core.window import Window
 from wbcbench.data.dataset import CLASSES, ImageSet
@@ -112,7 +113,7 @@ def bundle_study(results: Path, design: StudyDesign | None = None) -> Path:
     folder = results / design.study
     folder.mkdir(parents=True)
     if design.planned:
-        (folder / plan.FILE_NAME).write_bytes(plan.to_json(the_plan, _utc(PLANNED_S)))
+        (folder / PLAN).write_bytes(plan.to_json(the_plan, _utc(PLANNED_S)))
     plan_sha256 = the_plan.sha256 if design.planned else None
     for place, (spec, end) in enumerate(_runs(design, the_plan)):
         _write_run(results, spec, design, PLANNED_S + 60.0 + EVERY_S * place, end, plan_sha256)

@@ -10,8 +10,9 @@ from builders.study import Size, planned
 from wbcbench.core.quality import Caution, Severity
 from wbcbench.core.record import AbsentMeter, Failure
 from wbcbench.core.run_folder import Local, RunDir
+from wbcbench.core.study_folder import PLAN
 from wbcbench.study.experiment import SubmissionDetails
-from wbcbench.study.plan import FILE_NAME, to_json
+from wbcbench.study.plan import to_json
 
 HTML = "<script>alert(1)</script> <img src=x onerror=alert(1)> </style> ]]> --> &amp; \"quote'"
 TEMPLATES = "{{ 7*7 }} {% raw %} ${HOME}"
@@ -46,7 +47,7 @@ def hostile_study(results):
         planned(Size(blocks=1), about=HOSTILE),
         submission=SubmissionDetails(FORMULA, HOSTILE, HOSTILE),
     )
-    (results / "runs" / FILE_NAME).write_bytes(to_json(made))
+    (results / "runs" / PLAN).write_bytes(to_json(made))
     return results
 
 

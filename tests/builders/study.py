@@ -23,11 +23,12 @@ from builders.timeline import make_epochs, make_windows
 from wbcbench.core.record import RunRecord, SensorCard
 from wbcbench.core.run_folder import Local, RunDir
 from wbcbench.core.spec import RunSpec
+from wbcbench.core.study_folder import PLAN
 from wbcbench.core.trace import Channel, Kind
 from wbcbench.energy.appraise import appraise, budgets_alone, steps_alone
 from wbcbench.report.study import ReportStudy
 from wbcbench.study.experiment import Experiment, PlannedAnalysis
-from wbcbench.study.plan import FILE_NAME, Plan, plan, to_json
+from wbcbench.study.plan import Plan, plan, to_json
 from wbcbench.table import derive
 from wbcbench.table.view import Run
 
@@ -114,7 +115,7 @@ def write_study(
     size = size or Size()
     the_plan = planned(size, study)
     (results / study).mkdir(parents=True)
-    (results / study / FILE_NAME).write_bytes(to_json(the_plan, "2026-03-01T09:00:00Z"))
+    (results / study / PLAN).write_bytes(to_json(the_plan, "2026-03-01T09:00:00Z"))
     done = len(the_plan.runs) - failed
     _write_finished(results, the_plan.runs[:done], size)
     for spec in the_plan.runs[done:]:

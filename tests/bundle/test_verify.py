@@ -23,7 +23,7 @@ from wbcbench.bundle.rerun import Sameness
 from wbcbench.bundle.verify import Status, outcome
 from wbcbench.bundle.verify.bundle import Bundle, survey
 from wbcbench.bundle.verify.energies import _impossible
-from wbcbench.bundle.verify.inspect import Inspection, as_text, verify
+from wbcbench.bundle.verify.inspect import Inspection, about, as_text, verify
 from wbcbench.commands.verify import verify as verify_command
 from wbcbench.core.errors import UsageError, VerificationError
 from wbcbench.core.record import RunRecord
@@ -179,6 +179,7 @@ def test_a_slow_counter_may_put_a_second_into_half_a_second():
 def test_every_check_has_a_name_of_its_own():
     assert list(registry.VERIFICATIONS) == IDS
     assert len(set(registry.VERIFICATIONS.values())) == len(IDS)
+    assert len({about(name) for name in IDS}) == len(IDS)
 
 
 # --- training again ----------------------------------------------------------------------------

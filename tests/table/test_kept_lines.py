@@ -16,9 +16,10 @@ from wbcbench.core.errors import UsageError
 from wbcbench.core.files import write_whole
 from wbcbench.core.record import Attachment
 from wbcbench.core.run_folder import RunDir, study_runs
+from wbcbench.core.study_folder import TABLE_LINES
 from wbcbench.core.trace import Channel, Domain, Kind, Origin
 from wbcbench.core.window import WindowEnergy
-from wbcbench.table import LEAST_RUNS, LINES_FILE_NAME, TableLine, read_lines
+from wbcbench.table import LEAST_RUNS, TableLine, read_lines
 
 RECORD = make_record(spec=make_spec(seed=70_000))
 WALL = Channel("wall/meter", Kind.SAMPLED, Origin.MEASURED, Domain.SYSTEM)
@@ -59,16 +60,16 @@ def reads(study):
         return TableLine(("", 0, run.run_id), "")
 
     runs = [run for run in study_runs(study.parent, study.name) if run.is_finished]
-    before = (study / LINES_FILE_NAME).read_bytes()
+    before = (study / TABLE_LINES).read_bytes()
     read_lines(study, runs, make)
-    write_whole(study / LINES_FILE_NAME, before)
+    write_whole(study / TABLE_LINES, before)
     return seen
 
 
 def written(study):
     """``runs.csv`` with the lines that are kept, found equal to one without."""
     with_lines = table.write_table(study).read_bytes()
-    (study / LINES_FILE_NAME).unlink(missing_ok=True)
+    (study / TABLE_LINES).unlink(missing_ok=True)
     assert table.write_table(study).read_bytes() == with_lines
     return with_lines
 
@@ -134,7 +135,7 @@ def test_a_meter_attached_later_shows_in_the_row(kept):
     ids=["torn", "one number changed", "not text", "another program's", "no head", "empty"],
 )
 def test_a_file_that_is_damaged_or_of_another_program_is_not_believed(kept, spoil):
-    path = kept / LINES_FILE_NAME
+    path = kept / TABLE_LINES
     path.write_bytes(spoil(path.read_bytes()))
     assert len(reads(kept)) == LEAST_RUNS
     assert b",0.8125," not in written(kept)
@@ -152,14 +153,14 @@ def test_a_record_of_a_newer_version_is_refused_with_lines_kept_too(kept):
 
 def test_a_small_study_keeps_no_such_file(kept):
     shutil.rmtree(run_of(kept).path)
-    (kept / LINES_FILE_NAME).unlink()
+    (kept / TABLE_LINES).unlink()
     table.write_table(kept)
-    assert not (kept / LINES_FILE_NAME).exists()
+    assert not (kept / TABLE_LINES).exists()
 
 
 def test_a_folder_in_which_nothing_can_be_kept_has_its_table_all_the_same(study):
-    (study / LINES_FILE_NAME).unlink()
-    (study / LINES_FILE_NAME).mkdir()
+    (study / TABLE_LINES).unlink()
+    (study / TABLE_LINES).mkdir()
     assert table.write_table(study).read_bytes().count(b"\n") == LEAST_RUNS + 1
 
 

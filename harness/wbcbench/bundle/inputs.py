@@ -24,7 +24,7 @@ from wbcbench.bundle.document import DatasetState, GitState
 from wbcbench.bundle.redact import Redactor, write_text
 from wbcbench.core.errors import UsageError
 from wbcbench.core.files import sha256_of, write_whole
-from wbcbench.core.provenance import source_root
+from wbcbench.core.provenance import LOCK_FILE, source_root
 from wbcbench.core.record import DatasetFacts
 from wbcbench.data import read as folders
 from wbcbench.data.dataset import UNKNOWN_PHOTOGRAPH
@@ -232,10 +232,8 @@ def _write_lock(root: Path, study: SubmittedStudy) -> None:
     """The lock that the runs were made with, known by its digest; else none."""
     wanted = study.fact("lock_sha256")
     candidates: Sequence[bytes | None] = (
-        *(_git(root, "show", f"{commit}:requirements.lock") for commit in _commits(study)),
-        (root / "requirements.lock").read_bytes()
-        if (root / "requirements.lock").exists()
-        else None,
+        *(_git(root, "show", f"{commit}:{LOCK_FILE}") for commit in _commits(study)),
+        (root / LOCK_FILE).read_bytes() if (root / LOCK_FILE).exists() else None,
     )
     for data in candidates:
         if data is not None and hashlib.sha256(data).hexdigest() == wanted:

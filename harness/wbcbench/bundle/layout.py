@@ -21,6 +21,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 
+from wbcbench import report
+from wbcbench.core import run_folder, study_folder
+from wbcbench.core.provenance import LOCK_FILE
+
 SCHEMA = "wbcbench.submission/1"
 """Of the bundle; the number rises when what an older verifier checks would mean something else."""
 
@@ -49,7 +53,7 @@ CHECKLIST = "CHECKLIST.md"
 RESOLVED = "config/resolved.json"
 ENVIRONMENT = "env/environment.json"
 HOST = "env/host.json"
-LOCK = "env/requirements.lock"
+LOCK = f"env/{LOCK_FILE}"
 DATASET = "data-manifest/dataset.json"
 IMAGES = "data-manifest/files.csv"
 GIT = "code/git.json"
@@ -60,22 +64,21 @@ SUBMISSION_SCHEMA = f"{SCHEMAS}/submission.schema.json"
 RECORD_SCHEMA = f"{SCHEMAS}/record.schema.json"
 
 # The study; relative to its folder.
-PLAN = "plan.json"
-RUNS_TABLE = "runs.csv"
+PLAN = study_folder.PLAN
+RUNS_TABLE = study_folder.RUNS_TABLE
 RUNS_SCHEMA = "runs.schema.json"
-CONTRASTS = "contrasts.csv"
+CONTRASTS = study_folder.CONTRASTS
 
-# A run; relative to its folder. The others are those of ``rundir``.
-RECORD = "record.json"
-SPEC = "spec.json"
+# A run; relative to its folder. The others are those of ``core.run_folder``.
+RECORD = run_folder.RECORD
+SPEC = run_folder.SPEC
 PHASES = "phases.csv"
 BOAMPS = "boamps.json"
 
 # The report; relative to its folder.
-REPORT_PAGE = "report.html"
-REPORT_TEXT = "report.md"
-FIGURES = "figures"
-FIGURE_DATA = "figure-data"
+REPORT_PAGE = report.PAGE
+REPORT_TEXT = report.TEXT
+FIGURE_DATA = report.FIGURE_DATA
 
 IMAGE_COLUMNS = ("path", "sha256", "bytes", "label", "split", "original_id", "group_id")
 """Of ``data-manifest/files.csv``; an empty cell is unknown."""
@@ -91,11 +94,13 @@ REQUIRED = (
 
 REQUIRED_OF_STUDY = (RUNS_TABLE, RUNS_SCHEMA, CONTRASTS)
 REQUIRED_OF_REPORT = (REPORT_PAGE, REPORT_TEXT)
-REQUIRED_OF_RUN = (SPEC, RECORD, "began.json", "channels.json", "marks.jsonl", PHASES)
+REQUIRED_OF_RUN = (
+    SPEC, RECORD, run_folder.BEGAN, run_folder.CHANNELS, run_folder.MARKS, PHASES,
+)  # fmt: skip
 """Of every run; ``predictions.parquet`` and ``epochs.csv`` of every done one, and a file in
 ``trace/`` for every meter that worked."""
 
-NOT_BUNDLED = ("local.json", "state.json", ".lock", "tb")
+NOT_BUNDLED = (run_folder.LOCAL, run_folder.STATE, run_folder.LOCK, run_folder.TENSORBOARD)
 """What stays behind: it speaks of one machine, or can be made again from the rest."""
 
 

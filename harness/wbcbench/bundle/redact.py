@@ -23,6 +23,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 from wbcbench.bundle.document import Redaction
+from wbcbench.core import run_folder, study_folder
 from wbcbench.core.files import write_whole
 
 Kind = Literal[
@@ -71,7 +72,7 @@ _FREE_TEXT = re.compile("[ /@]")
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"')
 
 _NO_NUMBER = re.compile(r"[^0-9eE+.,;\n-]")
-_UNTOUCHED = frozenset({"spec.json"})
+_UNTOUCHED = frozenset({run_folder.SPEC})
 _SHORTEST_SERIAL = 6
 
 
@@ -314,7 +315,7 @@ def _redacted(source: Path, data: bytes, by: Redactor) -> bytes:
     if source.suffix == ".parquet":
         return _parquet(data, by)
     text = data.decode("utf-8", errors="replace")
-    if source.name.startswith("plan") and source.suffix == ".json":
+    if source.match(study_folder.PLANS):
         new = _plan(text, by)
     elif source.suffix == ".json":
         new = _document(text, by)
@@ -435,5 +436,7 @@ def _folders() -> tuple[str, ...]:
 
 
 def _salt(folders: Sequence[Path]) -> str:
-    runs = sorted(path.parent.name for folder in folders for path in folder.glob("*/spec.json"))
+    runs = sorted(
+        path.parent.name for folder in folders for path in folder.glob(f"*/{run_folder.SPEC}")
+    )
     return hashlib.sha256("\n".join(["wbcbench-bundle-1", *runs]).encode()).hexdigest()

@@ -16,6 +16,7 @@ from typing import Any
 
 from wbcbench.bundle import layout, redact
 from wbcbench.bundle.redact import Redactor
+from wbcbench.core import run_folder, study_folder
 from wbcbench.core.errors import UsageError
 from wbcbench.core.record import RunRecord
 from wbcbench.core.run_condition import RunStage, condition
@@ -29,11 +30,11 @@ _BITS = {"float32": "fp32", "mixed_float16": "fp16", "mixed_bfloat16": "b16"}
 _UNTRACKED = "not counted"
 
 _OF_RUN = (
-    "spec.json", "began.json", "channels.json", "record.json", "marks.jsonl", "epochs.csv",
-    "predictions.parquet", "attached.json", "log.txt", "trace/*.csv", "telemetry/*.csv",
-    "attached/*.csv",
+    run_folder.SPEC, run_folder.BEGAN, run_folder.CHANNELS, run_folder.RECORD, run_folder.MARKS,
+    run_folder.EPOCHS, run_folder.PREDICTIONS, run_folder.ATTACHMENT, run_folder.LOG,
+    f"{run_folder.TRACES}/*.csv", f"{run_folder.TELEMETRY}/*.csv", f"{run_folder.ATTACHED}/*.csv",
 )  # fmt: skip
-_OF_STUDY = ("plan.json", "plan-*.json")
+_OF_STUDY = (study_folder.PLAN, study_folder.EARLIER_PLANS)
 
 
 def phases_csv(record: RunRecord) -> bytes:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from wbcbench.commands import options
-from wbcbench.registry import KINDS, load_part
+from wbcbench.registry import KINDS, load_part, summary
 from wbcbench.train.variants import Variant
 
 if TYPE_CHECKING:
@@ -138,12 +138,12 @@ def _print_table(
     console().print(shown)
 
 
-# Every part of the catalogue with one line about it, taken from the part itself.
+# Every part of the registry with one line about it, taken from the part itself.
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One entry of the catalogue.
+    """One entry of the registry.
 
     Attributes:
         kind: ``variant``, ``meter``, …
@@ -157,7 +157,7 @@ class Part:
 
 
 def parts() -> list[Part]:
-    """Every part, in the catalogue's order."""
+    """Every part, in the registry's order."""
     return [Part(kind, name, about(kind, name)) for kind, names in KINDS.items() for name in names]
 
 
@@ -169,4 +169,4 @@ def about(kind: str, name: str) -> str:
         return f"cannot be loaded: {error}"
     if isinstance(part, Variant):
         return part.description
-    return (part.__doc__ or "").strip().partition("\n")[0]
+    return summary(kind, name)

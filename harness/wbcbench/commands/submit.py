@@ -96,10 +96,11 @@ def submit(
 
 def _planned(folder: Path) -> Planned:
     """What the experiment file says of the submission."""
+    from wbcbench.core.study_folder import PLAN
     from wbcbench.study import plan
     from wbcbench.study.experiment import SubmissionDetails
 
-    path = folder / plan.FILE_NAME
+    path = folder / PLAN
     return plan.from_json(path).submission if path.exists() else SubmissionDetails()
 
 

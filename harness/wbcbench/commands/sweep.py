@@ -165,7 +165,7 @@ def _dry_run(made: Plan, setting: SweepSettings, *, as_json: bool) -> None:
 
 
 def _print(made: Plan, outcome: SweepOutcome, setting: SweepSettings, *, as_json: bool) -> None:
-    from wbcbench.core.study_folder import pilot_study
+    from wbcbench.core.study_folder import RUNS_TABLE, pilot_study
     from wbcbench.study.progress import Standing, account
     from wbcbench.study.text import describe_sweep, sweep_document
 
@@ -175,7 +175,7 @@ def _print(made: Plan, outcome: SweepOutcome, setting: SweepSettings, *, as_json
         _echo({"schema": SCHEMA, "dry_run": False, **sweep_document(made, outcome, found)})
         return
     typer.echo(describe_sweep(made, outcome, found))
-    typer.echo(f"Table: {setting.results / made.study / 'runs.csv'}")
+    typer.echo(f"Table: {setting.results / made.study / RUNS_TABLE}")
     if found.counted.runs:
         typer.echo(f"Next: wbcbench compare {made.study}; wbcbench report {made.study}")
 

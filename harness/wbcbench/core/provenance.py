@@ -22,6 +22,9 @@ from pydantic import JsonValue
 from wbcbench.core.files import read_if_any
 from wbcbench.core.version import __version__
 
+LOCK_FILE = "requirements.lock"
+"""At the root of a checkout: the packages that it is installed with."""
+
 PACKAGES = ("tensorflow", "keras", "numpy", "opencv-python-headless", "nvidia-ml-py", "codecarbon")
 _SALT = "wbcbench-host-1"
 
@@ -69,7 +72,7 @@ def source_root() -> Path | None:
 def lock_sha256() -> str | None:
     """Digest of the lock that this checkout's packages came from; ``None`` outside of one."""
     root = source_root()
-    lock = root / "requirements.lock" if root else None
+    lock = root / LOCK_FILE if root else None
     return hashlib.sha256(lock.read_bytes()).hexdigest() if lock and lock.exists() else None
 
 

@@ -57,6 +57,28 @@ _NEW = ".new"
 
 T = TypeVar("T")
 
+# The names in ``results/<study>/<run_id>/``. Everything else asks for them here; so does
+# ``bundle.layout``, for a bundle holds the same folders.
+
+SPEC = "spec.json"  # what was asked
+STATE = "state.json"  # who submitted the run, and which process carries it out
+LOCAL = "local.json"  # where the images lie on this machine, and the like
+BEGAN = "began.json"  # under which circumstances
+CHANNELS = "channels.json"  # what the traces hold
+TRACES = "trace"  # a CSV file a meter: every poll, appended and flushed as it happens
+TELEMETRY = "telemetry"  # a CSV file a board: heat, clocks, throttling, load, processes
+MARKS = "marks.jsonl"  # every message of the trainer, synced to disk at each edge
+RECORD = "record.json"  # what came of it; its presence alone says the run is accounted for
+ATTACHMENT = "attached.json"  # an external meter's joules, added later
+ATTACHED = "attached"  # that meter's polls
+_WALL = "wall.csv"
+EPOCHS = "epochs.csv"
+PREDICTIONS = "predictions.parquet"
+LOG = "log.txt"
+TENSORBOARD = "tb"
+LOCK = ".lock"
+_GROWING = frozenset({TRACES, TELEMETRY, ATTACHED, TENSORBOARD})
+
 
 @dataclass(frozen=True, slots=True)
 class RunDir:
@@ -72,27 +94,27 @@ class RunDir:
     @property
     def record_path(self) -> Path:
         """``record.json``."""
-        return self.path / "record.json"
+        return self.path / RECORD
 
     @property
     def epochs_path(self) -> Path:
         """``epochs.csv``."""
-        return self.path / "epochs.csv"
+        return self.path / EPOCHS
 
     @property
     def predictions_path(self) -> Path:
         """``predictions.parquet``."""
-        return self.path / "predictions.parquet"
+        return self.path / PREDICTIONS
 
     @property
     def log_path(self) -> Path:
         """``log.txt``: what the trainer and its libraries printed."""
-        return self.path / "log.txt"
+        return self.path / LOG
 
     @property
     def tensorboard_dir(self) -> Path:
         """``tb/``."""
-        return self.path / "tb"
+        return self.path / TENSORBOARD
 
     @property
     def is_finished(self) -> bool:
@@ -114,7 +136,7 @@ class RunDir:
         try:
             with new_folder(self.path) as folder:
                 new = RunDir(folder)
-                (folder / "trace").mkdir()
+                (folder / TRACES).mkdir()
                 new.write_asked(spec, local)
                 new.write_state(submitted(is_queued=is_queued))
         except OSError as error:
@@ -127,25 +149,25 @@ class RunDir:
 
     def write_asked(self, spec: RunSpec, local: Local) -> None:
         """Write what was asked."""
-        write_whole(self.path / "spec.json", to_json(asdict(spec)))
-        write_whole(self.path / "local.json", to_json(asdict(local)))
+        write_whole(self.path / SPEC, to_json(asdict(spec)))
+        write_whole(self.path / LOCAL, to_json(asdict(local)))
 
     def read_state(self) -> RunState | None:
         """How far the run is; ``None`` in a folder of an older version, which did not say."""
-        path = self.path / "state.json"
+        path = self.path / STATE
         return read_json(path, RunState) if path.exists() else None
 
     def write_state(self, state: RunState) -> None:
         """Say how far the run is."""
-        write_whole(self.path / "state.json", to_json(asdict(state)))
+        write_whole(self.path / STATE, to_json(asdict(state)))
 
     def read_spec(self) -> RunSpec:
         """What was asked."""
-        return read_json(self.path / "spec.json", RunSpec)
+        return read_json(self.path / SPEC, RunSpec)
 
     def read_local(self) -> Local:
         """What belongs to this machine."""
-        return read_json(self.path / "local.json", Local)
+        return read_json(self.path / LOCAL, Local)
 
     def write_record(self, record: RunRecord) -> None:
         """Write the record whole; a finished one is never overwritten.
@@ -183,7 +205,7 @@ class RunDir:
     @property
     def attachment_path(self) -> Path:
         """``attached.json``."""
-        return self.path / "attached.json"
+        return self.path / ATTACHMENT
 
     @property
     def has_attachment(self) -> bool:
@@ -192,9 +214,9 @@ class RunDir:
 
     def write_attachment(self, found: Attachment, trace: Trace) -> None:
         """Keep an external meter's polls and, once they are whole, its joules."""
-        folder = self.path / "attached"
+        folder = self.path / ATTACHED
         folder.mkdir(exist_ok=True)
-        write_whole(folder / "wall.csv", trace_csv(trace))
+        write_whole(folder / _WALL, trace_csv(trace))
         write_whole(self.attachment_path, attachment_to_json(found))
 
     def read_attached_trace(self) -> Trace | None:
@@ -203,52 +225,57 @@ class RunDir:
             return None
         path = self.attachment_path
         channel = attachment_from_json(path.read_bytes(), str(path)).channel
-        [trace] = read_trace(self.path / "attached" / "wall.csv", {channel.name: channel})
+        [trace] = read_trace(self.path / ATTACHED / _WALL, {channel.name: channel})
         return trace
 
     def write_channels(self, channels: Sequence[Channel]) -> None:
         """Say what the traces hold, before the first sample."""
-        write_whole(self.path / "channels.json", to_json([asdict(c) for c in channels]))
+        write_whole(self.path / CHANNELS, to_json([asdict(c) for c in channels]))
 
     def write_began(self, began: Circumstances) -> None:
         """Say under which circumstances the run began, in case nobody lives to see its end."""
-        write_whole(self.path / "began.json", TypeAdapter(Circumstances).dump_json(began, indent=1))
+        write_whole(self.path / BEGAN, TypeAdapter(Circumstances).dump_json(began, indent=1))
 
     def read_began(self) -> Circumstances | None:
         """The circumstances; ``None`` when the watcher died before it wrote them."""
-        path = self.path / "began.json"
+        path = self.path / BEGAN
         return read_json(path, Circumstances) if path.exists() else None
 
     def trace_path(self, meter: str) -> Path:
         """Where one meter's polls are appended; ``meter`` may hold slashes."""
-        return self.path / "trace" / f"{meter.replace('/', '-')}.csv"
+        return self.path / TRACES / f"{meter.replace('/', '-')}.csv"
 
     @property
     def has_traces(self) -> bool:
         """Whether any meter's polls are kept."""
-        return any((self.path / "trace").glob("*.csv"))
+        return any((self.path / TRACES).glob("*.csv"))
 
     def read_traces(self) -> list[Trace]:
         """Every channel's polls, from disk; a last line torn by a kill is left out."""
-        channels = {c.name: c for c in _read_channels(self.path / "channels.json")}
+        channels = {c.name: c for c in _read_channels(self.path / CHANNELS)}
         traces: list[Trace] = []
-        for path in sorted((self.path / "trace").glob("*.csv")):
+        for path in sorted((self.path / TRACES).glob("*.csv")):
             traces += read_trace(path, channels)
         return traces
 
     def telemetry_path(self, device: str) -> Path:
         """Where the looks at one board are appended."""
-        return self.path / "telemetry" / f"{device.replace('/', '-')}.csv"
+        return self.path / TELEMETRY / f"{device.replace('/', '-')}.csv"
+
+    @property
+    def has_telemetry(self) -> bool:
+        """Whether any sample of any board is kept."""
+        return any((self.path / TELEMETRY).glob("*.csv"))
 
     def read_telemetry(self) -> dict[str, list[BoardSample]]:
         """Every look at every board, by its name; a line torn by a kill is left out."""
-        paths = sorted((self.path / "telemetry").glob("*.csv"))
+        paths = sorted((self.path / TELEMETRY).glob("*.csv"))
         return {path.stem: _read_looks(path) for path in paths}
 
     @property
     def marks_path(self) -> Path:
         """``marks.jsonl``."""
-        return self.path / "marks.jsonl"
+        return self.path / MARKS
 
     def read_messages(self) -> list[dict[str, Any]]:
         """The trainer's messages, from disk."""
@@ -262,7 +289,7 @@ class RunDir:
         growing = fixed = 0
         for path in self.path.rglob("*"):
             if path.is_file():
-                grows = path.parent.name in {"trace", "telemetry", "attached", "tb"}
+                grows = path.parent.name in _GROWING
                 growing += grows * path.stat().st_size
                 fixed += (not grows) * path.stat().st_size
         return growing, fixed
@@ -270,7 +297,7 @@ class RunDir:
     @contextlib.contextmanager
     def watched(self) -> Iterator[bool]:
         """Hold the folder's lock; yields ``False`` when somebody else watches this run."""
-        with (self.path / ".lock").open("w") as stream:
+        with (self.path / LOCK).open("w") as stream:
             yield _try_lock(stream)
 
 
@@ -287,7 +314,7 @@ def study_runs(results: Path, study: str) -> list[RunDir]:
     folder = results / study
     if not folder.is_dir():
         return []
-    specs = sorted(folder.glob("*/spec.json"))
+    specs = sorted(folder.glob(f"*/{SPEC}"))
     return [RunDir(spec.parent) for spec in specs if not is_new(spec.parent)]
 
 

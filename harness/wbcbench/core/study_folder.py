@@ -1,4 +1,4 @@
-"""Finding studies and runs under a results folder by what a person typed."""
+"""A study's folder: its file names, known only here, and finding studies and runs by name."""
 
 from __future__ import annotations
 
@@ -6,7 +6,17 @@ from pathlib import Path
 
 from wbcbench.core.errors import UsageError, unknown_name
 from wbcbench.core.run_condition import condition
-from wbcbench.core.run_folder import RunDir, study_runs
+from wbcbench.core.run_folder import SPEC, RunDir, study_runs
+
+# The names in ``results/<study>/`` beside the folders of the runs.
+PLAN = "plan.json"
+PLANS = "plan*.json"  # as a pattern: the plan, and those that it replaced
+EARLIER_PLANS = "plan-*.json"
+LOOKS = "looks.json"  # what the stopping rule saw
+SWEEP_LOCK = ".sweep.lock"
+RUNS_TABLE = "runs.csv"
+TABLE_LINES = ".runs.lines"  # lines of the table, kept so that it is made quickly again
+CONTRASTS = "contrasts.csv"  # beside the table in a bundle, and beside the page of a report
 
 _NAMED = 5
 _PILOT = "-pilot"
@@ -16,6 +26,11 @@ _LONGEST = 64  # characters in the name of a study
 def pilot_study(study: str) -> str:
     """Where the pilots of a study lie: apart from its runs, so that no comparison sees them."""
     return study[: _LONGEST - len(_PILOT)] + _PILOT
+
+
+def earlier_plan(sha256: str) -> str:
+    """The name under which a plan is kept once another takes its place."""
+    return EARLIER_PLANS.replace("*", sha256[:12])
 
 
 def studies(results: Path) -> list[str]:
@@ -54,7 +69,7 @@ def find_run(results: Path, wanted: str) -> RunDir:
         UsageError: No run or more than one fits.
     """
     folder = RunDir(Path(wanted))
-    if (folder.path / "spec.json").is_file():
+    if (folder.path / SPEC).is_file():
         return folder
     runs = all_runs(results)
     exact = [run for run in runs if run.run_id == wanted]

@@ -26,6 +26,13 @@ if TYPE_CHECKING:
 
     from wbcbench.report.study import ReportStudy
 
+PAGE = "report.html"
+TEXT = "report.md"
+PAPER = "report.pdf"
+FIGURES = "figures"
+FIGURE_DATA = "figure-data"
+"""Files and folders of a report, below its own folder."""
+
 Value = str | int | float | bool | None
 """What a claim's number is; ``None`` is unknown."""
 

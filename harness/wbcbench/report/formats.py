@@ -9,8 +9,14 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from wbcbench.core.errors import unknown_name
+from wbcbench.core.study_folder import CONTRASTS
 from wbcbench.core.text import csv_quoted, latex, printable, safe_text
 from wbcbench.report import (
+    FIGURE_DATA,
+    FIGURES,
+    PAGE,
+    PAPER,
+    TEXT,
     Block,
     Chip,
     DataTable,
@@ -62,12 +68,12 @@ def known_formats(formats: Iterable[str]) -> tuple[str, ...]:
 
 
 def _html(report: Report, _: ReportStudy) -> Files:
-    return {"report.html": to_html(report)}
+    return {PAGE: to_html(report)}
 
 
 def _markdown(report: Report, study: ReportStudy) -> Files:
     """The Markdown shows the pictures beside it."""
-    return {"report.md": to_markdown(report), **_svg(report, study)}
+    return {TEXT: to_markdown(report), **_svg(report, study)}
 
 
 def _latex_files(report: Report, _: ReportStudy) -> Files:
@@ -84,14 +90,14 @@ def _csv(report: Report, study: ReportStudy) -> Files:
 
 
 def _svg(report: Report, _: ReportStudy) -> Files:
-    return {f"figures/{each.name}.svg": to_svg(each).encode() for each in _figures(report)}
+    return {f"{FIGURES}/{each.name}.svg": to_svg(each).encode() for each in _figures(report)}
 
 
 def _pdf(report: Report, study: ReportStudy) -> Files:
     from wbcbench.report.paper import to_paper
 
-    pictures = {f"figures/{each.name}.pdf": to_pdf(each) for each in _figures(report)}
-    return {"report.pdf": to_paper(report, study, pictures), **pictures}
+    pictures = {f"{FIGURES}/{each.name}.pdf": to_pdf(each) for each in _figures(report)}
+    return {PAPER: to_paper(report, study, pictures), **pictures}
 
 
 def _interactive(report: Report, study: ReportStudy) -> Files:
@@ -104,7 +110,7 @@ def _contrasts(study: ReportStudy) -> Files:
     from wbcbench.compare.result import as_csv
 
     found = study.comparison
-    return {"contrasts.csv": as_csv(found).encode()} if found and found.effects else {}
+    return {CONTRASTS: as_csv(found).encode()} if found and found.effects else {}
 
 
 def _figures(report: Report) -> list[Figure]:
@@ -135,7 +141,7 @@ def tables_csv(report: Report) -> dict[str, bytes]:
 def figure_data(report: Report) -> dict[str, bytes]:
     """``figure-data/<figure>.csv``: the numbers behind each picture."""
     return {
-        f"figure-data/{figure.name}.csv": to_csv(figure.data)
+        f"{FIGURE_DATA}/{figure.name}.csv": to_csv(figure.data)
         for block in report.blocks
         for figure in block.figures
     }

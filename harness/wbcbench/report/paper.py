@@ -17,7 +17,7 @@ from typing import Any
 
 from wbcbench.core.errors import WbcbenchError
 from wbcbench.core.text import printable
-from wbcbench.report import Block, DataTable, Figure, Report, Statement
+from wbcbench.report import FIGURES, Block, DataTable, Figure, Report, Statement
 from wbcbench.report.study import ReportStudy
 
 ABSTRACT = "answer"
@@ -47,7 +47,7 @@ def to_paper(report: Report, study: ReportStudy, pictures: Mapping[str, bytes]) 
     page = resources.files("wbcbench.report")
     with tempfile.TemporaryDirectory(prefix="wbcbench-paper-") as name:
         folder = Path(name)
-        (folder / "figures").mkdir()
+        (folder / FIGURES).mkdir()
         for path, data in pictures.items():
             (folder / path).write_bytes(data)
         (folder / "paper.json").write_text(
@@ -172,7 +172,7 @@ def _is_wide(data: DataTable) -> bool:
 
 
 def _figure(figure: Figure, pictures: Mapping[str, bytes], is_wide: bool) -> dict[str, Any]:
-    path = f"figures/{figure.name}.pdf"
+    path = f"{FIGURES}/{figure.name}.pdf"
     tallest_cm = _TALLEST_ON_ITS_SIDE_CM if is_wide else _TALLEST_CM
     return {
         "path": path,

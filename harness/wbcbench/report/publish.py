@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 
 from pydantic import TypeAdapter, ValidationError
 
+from wbcbench.core import run_folder
 from wbcbench.core.errors import UsageError
 from wbcbench.core.files import sha256_of, write_whole
 from wbcbench.core.run_folder import RunDir, study_runs
-from wbcbench.core.study_folder import require_study
+from wbcbench.core.study_folder import RUNS_TABLE, require_study
 
 if TYPE_CHECKING:
     from wbcbench.report import Report
@@ -31,8 +32,10 @@ EVERY = ("html", "md", "tex", "csv", "svg", "pdf")
 RENDERERS = ("matplotlib", "jinja2", "markupsafe", "typst", "altair", "vl-convert-python", "numpy")
 
 # No report reads these: logs, what speaks of one machine, what is derived again.
-_LEFT_OUT = frozenset({"log.txt", "local.json", "state.json", ".lock", "runs.csv"})
-_LEFT_OUT_FOLDERS = frozenset({"tb"})
+_LEFT_OUT = frozenset(
+    {run_folder.LOG, run_folder.LOCAL, run_folder.STATE, run_folder.LOCK, RUNS_TABLE}
+)
+_LEFT_OUT_FOLDERS = frozenset({run_folder.TENSORBOARD})
 
 FILE = "files.json"
 SCHEMA = "wbcbench.report-files/1"

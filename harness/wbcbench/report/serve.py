@@ -13,7 +13,8 @@ from urllib.parse import unquote, urlsplit
 
 from wbcbench.core.errors import UsageError, WbcbenchError
 from wbcbench.core.run_folder import study_runs
-from wbcbench.report import publish
+from wbcbench.core.study_folder import PLANS
+from wbcbench.report import PAGE, publish
 from wbcbench.report.publish import refresh
 
 LOOPBACK = "127.0.0.1"
@@ -49,7 +50,6 @@ _WAITING = (
     "study has a record yet. This page looks again by itself.</p></body></html>"
 )
 
-PAGE = "report.html"
 
 Sign = tuple[tuple[str, int, int], ...]
 
@@ -203,7 +203,7 @@ class Kept:
     def sign(self) -> Sign:
         """Changes when a run begins or ends, or the plan is written anew; cheap to make."""
         runs = study_runs(self.results, self.study)
-        plans = sorted((self.results / self.study).glob("plan*.json"))
+        plans = sorted((self.results / self.study).glob(PLANS))
         paths = [*plans, *(run.record_path if run.is_finished else run.path for run in runs)]
         return tuple(_look(path) for path in paths)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wbcbench.core.errors import CannotMeasureError, UsageError
+from wbcbench.core.study_folder import PLAN
 from wbcbench.core.trace import Origin
 from wbcbench.energy.metrics import mean_known
 from wbcbench.table.view import Run, Study
@@ -35,7 +36,7 @@ class ReportStudy(Study):
         """What was fixed before the first run; ``None`` for single runs."""
         from wbcbench.study import plan
 
-        path = self.folder / plan.FILE_NAME if self.folder else None
+        path = self.folder / PLAN if self.folder else None
         return plan.from_json(path) if path and path.exists() else None
 
     @property

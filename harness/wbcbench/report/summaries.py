@@ -10,7 +10,7 @@ import numpy as np
 
 from wbcbench.compare.design import Configuration
 from wbcbench.core.run_folder import study_runs
-from wbcbench.core.study_folder import pilot_study
+from wbcbench.core.study_folder import RUNS_TABLE, pilot_study
 from wbcbench.core.text import UNKNOWN, count_of, human_energy
 from wbcbench.core.units import kwh_from_j
 from wbcbench.energy.metrics import mean_known, ratio
@@ -206,7 +206,7 @@ def cost_claim(study: ReportStudy) -> tuple[Statement, ...]:
         **{f"energy_wasted_{status}_j": j for status, j in sorted(wasted.energy_j.items())},
         **{f"energy_pilots_{status}_j": j for status, j in sorted(pilots.energy_j.items())},
     }
-    return (Statement("cost", _words(all_runs, wasted, pilots), "runs.csv", "", values),)
+    return (Statement("cost", _words(all_runs, wasted, pilots), RUNS_TABLE, "", values),)
 
 
 def _words(all_runs: Sum, wasted: Sum, pilots: Sum) -> str:

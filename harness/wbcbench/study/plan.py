@@ -23,6 +23,7 @@ from wbcbench.compare.metric import ACCURACY, HEADLINE, Settings, metric
 from wbcbench.core.errors import UsageError, unknown_name
 from wbcbench.core.files import write_whole
 from wbcbench.core.spec import RunSpec
+from wbcbench.core.study_folder import PLAN, earlier_plan
 from wbcbench.core.trace import Origin
 from wbcbench.core.window import utc_now
 from wbcbench.stats.tests import ALPHA, PROMISE, detectable_effect, least_blocks, p_floor
@@ -30,7 +31,6 @@ from wbcbench.study import experiment_file, limits
 from wbcbench.study.experiment import Experiment, Pauses, PlannedAnalysis, SubmissionDetails, Until
 
 SCHEMA = "wbcbench.plan/1"
-FILE_NAME = "plan.json"
 _NOT_DESIGN = ("about", "submission")
 
 
@@ -212,13 +212,13 @@ def keep(made: Plan, study_dir: Path) -> str | None:
     Returns:
         The digest of the plan that was there before, if it was another.
     """
-    path = study_dir / FILE_NAME
+    path = study_dir / PLAN
     before = from_json(path).sha256 if path.exists() else None
     if before == made.sha256:
         return None
     study_dir.mkdir(parents=True, exist_ok=True)
     if before is not None:
-        write_whole(study_dir / f"plan-{before[:12]}.json", path.read_bytes())
+        write_whole(study_dir / earlier_plan(before), path.read_bytes())
     write_whole(path, to_json(made, utc_now()))
     return before
 
@@ -242,7 +242,7 @@ def settings_for(study_dir: Path | None, asked: Mapping[str, Any]) -> Settings:
 
 
 def _planned(study_dir: Path) -> Settings | None:
-    path = study_dir / FILE_NAME
+    path = study_dir / PLAN
     if not path.exists():
         return None
     made = from_json(path)

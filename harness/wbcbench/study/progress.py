@@ -23,6 +23,7 @@ from wbcbench.core.record import RunRecord
 from wbcbench.core.run_condition import condition
 from wbcbench.core.run_folder import RunDir, study_runs
 from wbcbench.core.spec import RunSpec
+from wbcbench.core.study_folder import LOOKS
 from wbcbench.study.experiment import Until
 from wbcbench.study.forecast import Past, past
 from wbcbench.study.plan import Plan, checked_contrasts, contrast_named, settings
@@ -227,7 +228,7 @@ class Looks:
 
     def __init__(self, study_dir: Path, made: Plan) -> None:
         """Read the looks that were taken before under the same plan."""
-        self._path, self._dir, self._plan = study_dir / FILE_NAME, study_dir, made
+        self._path, self._dir, self._plan = study_dir / LOOKS, study_dir, made
         self._taken = {each.blocks: each for each in _read(self._path, made.sha256)}
 
     @property

@@ -20,6 +20,7 @@ from wbcbench.core.record import RunRecord
 from wbcbench.core.run_condition import Condition, RunStage, condition
 from wbcbench.core.run_folder import Local, study_runs
 from wbcbench.core.spec import SPEC_FIELDS, RunSpec
+from wbcbench.core.study_folder import PLAN, SWEEP_LOCK
 from wbcbench.core.text import human_duration, human_energy, human_share
 from wbcbench.core.window import Clock, MonotonicClock
 from wbcbench.run import finalise
@@ -28,7 +29,7 @@ from wbcbench.run.live_state import Say
 from wbcbench.run.recorder import Interrupts
 from wbcbench.study import plan, running
 from wbcbench.study.forecast import Cost, Past, cost
-from wbcbench.study.plan import FILE_NAME, Plan
+from wbcbench.study.plan import Plan
 from wbcbench.study.progress import Carried, Look, Looks, Standing, State, loosely, state_of
 from wbcbench.table.columns_energy import headline_energy_j
 from wbcbench.table.columns_run import invalid_reason
@@ -321,7 +322,7 @@ def study_lock(study_dir: Path) -> Iterator[None]:
     """
     try:
         study_dir.mkdir(parents=True, exist_ok=True)
-        stream = (study_dir / ".sweep.lock").open("w")
+        stream = (study_dir / SWEEP_LOCK).open("w")
     except OSError as error:
         raise UsageError(
             f"The results folder {study_dir} cannot be written: {error.strerror}. "
@@ -400,7 +401,7 @@ def _not_planned(each: Carried, specs: Sequence[RunSpec], study_dir: Path) -> st
     return (
         f"The study in {study_dir} holds {each.run.run_id}, which this plan does not ask for"
         f"{_difference(each.spec, specs)}. Runs of two designs in one study could not be told "
-        f"apart later. Go on as it began with `wbcbench sweep {study_dir / FILE_NAME}`, or begin "
+        f"apart later. Go on as it began with `wbcbench sweep {study_dir / PLAN}`, or begin "
         "another study with --set study=NAME."
     )
 

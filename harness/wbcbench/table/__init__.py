@@ -22,11 +22,10 @@ from wbcbench.core.errors import UsageError
 from wbcbench.core.files import write_whole
 from wbcbench.core.record import RunRecord, refuse_newer
 from wbcbench.core.run_folder import RunDir, study_runs
+from wbcbench.core.study_folder import RUNS_TABLE, TABLE_LINES
 from wbcbench.table import columns_energy, columns_machine, columns_quality, columns_run
 from wbcbench.table.column import Cell
 from wbcbench.table.view import Run
-
-FILE_NAME = "runs.csv"
 
 GROUPS = (
     columns_run.IDENTITY,
@@ -87,7 +86,7 @@ def write_table(study_dir: Path) -> Path:
     Raises:
         UsageError: A newer version wrote here, or the folder cannot be written.
     """
-    path = study_dir / FILE_NAME
+    path = study_dir / RUNS_TABLE
     lines = read_lines(study_dir, _accounted_for(study_dir), _line)
     data = _csv(line.text for line in sorted(lines, key=lambda line: line.place))
     refuse_newer_table(study_dir)
@@ -131,7 +130,7 @@ def _text(cell: Cell) -> str:
 
 def refuse_newer_table(study_dir: Path) -> None:
     """Raise ``UsageError`` when a newer version wrote this study's table."""
-    path = study_dir / FILE_NAME
+    path = study_dir / RUNS_TABLE
     if not path.is_file():
         return
     with path.open(encoding="utf-8", newline="") as stream:
@@ -174,7 +173,7 @@ def read_lines(
     """
     if len(runs) < LEAST_RUNS:
         return [make(run) for run in runs]
-    kept = _read(study_dir / LINES_FILE_NAME)
+    kept = _read(study_dir / TABLE_LINES)
     current: Kept = {}
     for run in runs:
         stamp, known = _stamp(run), kept.get(run.run_id)
@@ -182,7 +181,7 @@ def read_lines(
     if current != kept:
         # A folder that cannot be written has no table either; that error is told by who writes it.
         with contextlib.suppress(OSError):
-            write_whole(study_dir / LINES_FILE_NAME, _written(current))
+            write_whole(study_dir / TABLE_LINES, _written(current))
     return [line for _, line in current.values()]
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from wbcbench import table
+from wbcbench.core import run_folder
 from wbcbench.core.record import Circumstances, RunRecord, Scores
 from wbcbench.core.run_folder import RunDir
 from wbcbench.core.trace import Domain, Trace
@@ -165,11 +166,11 @@ def _plain(cell: Cell) -> str:
 class Source(StrEnum):
     """Where a field of a record is worked out from."""
 
-    SPEC = "spec.json"
-    MARKS = "marks.jsonl"
-    TRACES = "trace/*.csv"
-    LOOKS = "telemetry/*.csv"
-    PREDICTIONS = "predictions.parquet"
+    SPEC = run_folder.SPEC
+    MARKS = run_folder.MARKS
+    TRACES = f"{run_folder.TRACES}/*.csv"
+    LOOKS = f"{run_folder.TELEMETRY}/*.csv"
+    PREDICTIONS = run_folder.PREDICTIONS
 
 
 _JOULES = (Source.TRACES, Source.MARKS)
@@ -236,15 +237,11 @@ def _kept(run: RunDir, own: RunRecord) -> frozenset[Source]:
     there = {
         Source.SPEC: True,
         Source.MARKS: run.marks_path.is_file() or not own.windows,
-        Source.TRACES: _holds_lines(run.path / "trace") or not own.channels,
-        Source.LOOKS: _holds_lines(run.path / "telemetry") or not own.telemetry,
+        Source.TRACES: run.has_traces or not own.channels,
+        Source.LOOKS: run.has_telemetry or not own.telemetry,
         Source.PREDICTIONS: run.predictions_path.is_file() or own.test is None,
     }
     return frozenset(source for source, is_kept in there.items() if is_kept)
-
-
-def _holds_lines(folder: Path) -> bool:
-    return any(folder.glob("*.csv"))
 
 
 def _retold(run: RunDir, own: RunRecord, kept: frozenset[Source]) -> dict[str, Any]:

@@ -13,9 +13,7 @@ from pathlib import Path
 
 from wbcbench.core.errors import UsageError
 from wbcbench.core.files import sync_folder
-from wbcbench.core.run_folder import RunDir, study_runs
-
-_NOT_COPIED = ".lock"
+from wbcbench.core.run_folder import LOCK, RunDir, study_runs
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +88,7 @@ def _copy(runs: Sequence[RunDir], into: Path) -> None:
         for run in runs:
             beside = into / f".{run.run_id}.tmp"
             shutil.rmtree(beside, ignore_errors=True)
-            shutil.copytree(run.path, beside, ignore=shutil.ignore_patterns(_NOT_COPIED))
+            shutil.copytree(run.path, beside, ignore=shutil.ignore_patterns(LOCK))
             target = into / run.run_id
             shutil.rmtree(target, ignore_errors=True)  # only ever an unfinished one
             beside.rename(target)

@@ -17,6 +17,7 @@ from wbcbench.bundle import describe, document, layout
 from wbcbench.bundle.bounds import BOUNDS, Bounds, require_readable, shown
 from wbcbench.bundle.document import Submission
 from wbcbench.bundle.open import Predictions, plain_files, read_predictions
+from wbcbench.core import run_folder, study_folder
 from wbcbench.core.errors import VerificationError
 from wbcbench.core.record import RunRecord
 from wbcbench.core.run_folder import RunDir
@@ -25,7 +26,6 @@ from wbcbench.study.plan import Plan
 from wbcbench.table.column import Cell
 
 _KEPT = 4096
-_LOG = "/log.txt"
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Bundle:
         """One digest of all the payload's files below these folders, logs apart: none is read."""
         total = hashlib.sha256()
         for name in sorted({name for each in below for name in self.names(each)}):
-            if name.endswith(_LOG):
+            if name.endswith(f"/{run_folder.LOG}"):
                 continue
             total.update(f"{name}\0{self.digests[f'{layout.PAYLOAD}/{name}']}\n".encode())
         return total.hexdigest()
@@ -134,7 +134,7 @@ class Bundle:
     @cached_property
     def plan(self) -> Plan | None:
         """What was fixed before the first run; ``None`` for single runs."""
-        path = self.study_dir / plan.FILE_NAME
+        path = self.study_dir / study_folder.PLAN
         return plan.from_json(path) if path.is_file() else None
 
     def digest_of(self, run: RunDir) -> str:

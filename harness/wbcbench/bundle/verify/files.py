@@ -16,6 +16,7 @@ from wbcbench.bundle import describe, layout
 from wbcbench.bundle.bounds import shown, strict_json
 from wbcbench.bundle.verify import Outcome, outcome
 from wbcbench.bundle.verify.bundle import Bundle
+from wbcbench.core import run_folder
 from wbcbench.core.errors import VerificationError
 from wbcbench.core.record import RunRecord
 from wbcbench.core.run_folder import RunDir
@@ -46,7 +47,7 @@ _TEXTS = frozenset(
         ".log", ".diff",
     )
 )  # fmt: skip
-_NUMBERS_ALONE = ("trace", "telemetry", "attached")
+_NUMBERS_ALONE = (run_folder.TRACES, run_folder.TELEMETRY, run_folder.ATTACHED)
 
 _ACTION_KEYS = ("instrument", "object", "result", "startTime", "endTime")
 _PROFILE = "https://w3id.org/ro/wfrun/process/"
@@ -136,9 +137,9 @@ def _run(bundle: Bundle, run: RunDir) -> Iterator[str]:
     record = bundle.record(run)
     needed = [layout.SPEC, layout.PHASES]
     if run.read_began() is not None and record.windows:
-        needed += ["channels.json", "marks.jsonl"]
+        needed += [run_folder.CHANNELS, run_folder.MARKS]
     if record.status == "done":
-        needed += ["predictions.parquet", "epochs.csv", "began.json"]
+        needed += [run_folder.PREDICTIONS, run_folder.EPOCHS, run_folder.BEGAN]
     yield from (
         f"{folder}/{name} is missing." for name in needed if not bundle.has(f"{folder}/{name}")
     )
@@ -148,7 +149,7 @@ def _run(bundle: Bundle, run: RunDir) -> Iterator[str]:
 def _traces(bundle: Bundle, run: RunDir, record: RunRecord) -> Iterator[str]:
     folder = run.path.relative_to(bundle.data).as_posix()
     for sampling in record.sampling:
-        name = f"{folder}/trace/{run.trace_path(sampling.meter).name}"
+        name = f"{folder}/{run.trace_path(sampling.meter).relative_to(run.path).as_posix()}"
         if sampling.samples and not bundle.has(name):
             yield f"{name} is missing: joules without a trace cannot be checked."
 

@@ -78,7 +78,7 @@ def verify(source: Path, *, strict: bool = False) -> Inspection:
 
 
 def inspect(bundle: Bundle) -> dict[str, Outcome]:
-    """Every check of the catalogue on an opened bundle."""
+    """Every check of the registry on an opened bundle."""
     found = dict[str, Outcome]()
     for name in registry.VERIFICATIONS:
         found[name] = _carried_out(name, bundle)
@@ -135,8 +135,7 @@ def _line(name: str, each: Outcome) -> str:
 
 def about(name: str) -> str:
     """What a check is called: the first words of its docstring."""
-    check = registry.load_part("verification", name)
-    return (check.__doc__ or "").strip().split("\n")[0].split(":")[0].rstrip(".")
+    return registry.summary("verification", name).partition(":")[0].rstrip(".")
 
 
 # What is made from results is made again only once the results hold.

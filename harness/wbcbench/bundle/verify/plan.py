@@ -16,6 +16,7 @@ from wbcbench.bundle.verify.bundle import Bundle
 from wbcbench.bundle.verify.inspect import fallen
 from wbcbench.bundle.verify.statements import changed
 from wbcbench.compare.eligible import ALWAYS, ENERGY, MACHINE
+from wbcbench.core import study_folder
 from wbcbench.core.record import RunRecord
 from wbcbench.core.spec import RunSpec
 from wbcbench.core.trace import Origin
@@ -50,7 +51,7 @@ def check_plan(bundle: Bundle) -> Outcome:
 
 
 def _kept(bundle: Bundle, records: Sequence[RunRecord]) -> Iterator[str]:
-    document = json.loads((bundle.study_dir / plan.FILE_NAME).read_bytes())
+    document = json.loads((bundle.study_dir / study_folder.PLAN).read_bytes())
     kept = document.get("kept_utc")
     if kept is None:
         yield "The plan does not say since when it is kept with the study."
@@ -67,11 +68,11 @@ def _kept(bundle: Bundle, records: Sequence[RunRecord]) -> Iterator[str]:
 
 
 def _digests(bundle: Bundle) -> set[str]:
-    return {plan.from_json(path).sha256 for path in bundle.study_dir.glob("plan*.json")}
+    return {plan.from_json(path).sha256 for path in bundle.study_dir.glob(study_folder.PLANS)}
 
 
 def _other_plans(bundle: Bundle) -> Iterator[str]:
-    count = len(list(bundle.study_dir.glob("plan-*.json")))
+    count = len(list(bundle.study_dir.glob(study_folder.EARLIER_PLANS)))
     if count:
         yield f"The plan was replaced {count} time(s); the earlier ones are in the bundle."
 

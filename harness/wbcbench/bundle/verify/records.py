@@ -18,6 +18,7 @@ from wbcbench.bundle import layout
 from wbcbench.bundle.run_files import boamps_json, phases_csv
 from wbcbench.bundle.verify import Outcome, outcome
 from wbcbench.bundle.verify.bundle import Bundle
+from wbcbench.core import run_folder
 from wbcbench.core.record import Circumstances, RunRecord, to_json
 from wbcbench.core.run_folder import RunDir
 from wbcbench.energy.account import account
@@ -38,8 +39,7 @@ _JUDGED = ("cautions", "verdict", "budgets", "agreements")
 
 _MEASURED = ("energies", "budgets", "windows", "channels", "agreements", "telemetry")
 
-_PREDICTIONS = "predictions.parquet"
-_UNIQUE = ("marks.jsonl", _PREDICTIONS, "trace/")
+_UNIQUE = (run_folder.MARKS, run_folder.PREDICTIONS, f"{run_folder.TRACES}/")
 
 
 def check_rows(bundle: Bundle) -> Outcome:
@@ -263,7 +263,7 @@ def _twice(bundle: Bundle) -> Iterator[str]:
     for run in (*bundle.runs, *bundle.pilots):
         for digest, name in sorted(_measured(bundle, run.path.relative_to(bundle.root).as_posix())):
             before = first.setdefault(digest, run)
-            again = name == _PREDICTIONS and _network(before) == _network(run)
+            again = name == run_folder.PREDICTIONS and _network(before) == _network(run)
             if before != run and not again:
                 yield f"{run.run_id} has the {name} of {before.run_id}: one run stands twice."
 

@@ -10,6 +10,7 @@ from importlib import resources
 
 from wbcbench.compare.render import counts
 from wbcbench.core.spec import RunSpec
+from wbcbench.core.study_folder import RUNS_TABLE
 from wbcbench.core.text import count_of, human_duration, human_energy, human_share
 from wbcbench.core.units import kwh_from_j
 from wbcbench.registry import VARIANTS
@@ -301,7 +302,7 @@ def every_run_section(study: ReportStudy) -> Block:
     rows = tuple(_line(run) for run in study.runs)
     caption = f"Every run of the study with a record. Energy is gross.{study.energy_stamp}"
     keys = tuple(run.run_id for run in study.runs)
-    table = DataTable(caption, HEADINGS, rows, _WORDS, "runs.csv", keys)
+    table = DataTable(caption, HEADINGS, rows, _WORDS, RUNS_TABLE, keys)
     return Block("runs", "Every run", tables=(table,), folded=True)
 
 
@@ -358,7 +359,7 @@ def _cost(study: ReportStudy) -> tuple[Statement, ...]:
     if len(statuses) == 1:
         text += f" and {kwh_from_j(energy_j):.2g} kWh ({statuses[0]})"
     values = {"done": len(done), "time_s": time_s, "energy_j": energy_j if statuses else None}
-    return (Statement("effort", f"{text}.", "runs.csv", "", values),)
+    return (Statement("effort", f"{text}.", RUNS_TABLE, "", values),)
 
 
 def _commands(study: ReportStudy) -> Iterator[str]:

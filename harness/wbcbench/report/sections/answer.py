@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from wbcbench.compare.result import Comparison, ContrastResult, Effect, contrast_key, contrast_row
+from wbcbench.core.study_folder import CONTRASTS, RUNS_TABLE
 from wbcbench.core.text import UNKNOWN, count_of, energy_scale, human_energy, human_share
 from wbcbench.report import Block, DataTable, Statement
 from wbcbench.report.study import ReportStudy, known
@@ -55,7 +56,7 @@ def answer_section(study: ReportStudy) -> Block:
     plainly = list(_plainly(study))[: _MOST - 1]
     values = {"runs": len(study.runs), "done": len(study.done), "blocks": study.blocks_used}
     claims = [
-        Statement(f"cannot-{place}", text, "runs.csv", "", values)
+        Statement(f"cannot-{place}", text, RUNS_TABLE, "", values)
         for place, text in enumerate(plainly, start=1)
     ]
     claims += list(_claims(study))[: _MOST - len(plainly)]
@@ -68,7 +69,7 @@ def _claims(study: ReportStudy) -> Iterator[Statement]:
     for place, effect in enumerate(_chosen(primary), start=1):
         row = contrast_row(effect)
         text = contrast_sentence(row) + _mark(study)
-        yield Statement(f"answer-{place}", text, "contrasts.csv", contrast_key(effect), row)
+        yield Statement(f"answer-{place}", text, CONTRASTS, contrast_key(effect), row)
     if not primary:
         yield from _alone(study)
 
@@ -179,7 +180,7 @@ def _what_ran(study: ReportStudy, arms: int) -> Statement:
         f"{values['done']} of {count_of(values['runs'], 'run')} finished, of "
         f"{count_of(values['arms'], 'variant')}{on}. Energy: {study.energy_words}."
     )
-    return Statement("runs", text, "runs.csv", "", values)
+    return Statement("runs", text, RUNS_TABLE, "", values)
 
 
 def _summary(study: ReportStudy, rows: Sequence[Row]) -> DataTable:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from wbcbench.compare.metric import TIME, Metric
 from wbcbench.compare.render import difference, status_words
 from wbcbench.compare.result import Comparison, Effect, Split, contrast_key
+from wbcbench.core.study_folder import CONTRASTS
 from wbcbench.core.text import UNKNOWN, energy_scale, human_duration, human_energy, human_power
 from wbcbench.core.trace import Domain, Origin
 from wbcbench.core.window import TRAIN
@@ -76,7 +77,7 @@ def _claims(study: ReportStudy) -> Iterator[Statement]:
         values = {"energy": each.energy, "time": each.time, "power": each.power}
         effect = next(e for e in compared.effects if _is_of(e, each, compared))
         text = _sentence(each, compared.energy.status)
-        yield Statement(f"why-{place}", text, "contrasts.csv", contrast_key(effect), values)
+        yield Statement(f"why-{place}", text, CONTRASTS, contrast_key(effect), values)
 
 
 def _is_of(effect: Effect, split: Split, compared: Comparison) -> bool:

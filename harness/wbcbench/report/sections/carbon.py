@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from wbcbench.core.study_folder import RUNS_TABLE
 from wbcbench.core.text import count_of, human_energy, human_mass, mass_scale
 from wbcbench.energy.metrics import Intensity, carbon_g, intensities, mean_known
 from wbcbench.report import Block, DataTable, Figure, Statement
@@ -96,7 +97,7 @@ def _claim(study: ReportStudy, energy_j: float, everywhere: list[GridEmission]) 
         "co2e_lowest_g": low.co2e_g,
         "co2e_highest_g": high.co2e_g,
     }
-    return Statement("carbon", text, "runs.csv", "", values)
+    return Statement("carbon", text, RUNS_TABLE, "", values)
 
 
 def _words(pue: float) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from wbcbench.compare.metric import TIME, Metric
 from wbcbench.compare.render import difference, p_words, sections, status_words
 from wbcbench.compare.result import Comparison, Effect, contrast_key
+from wbcbench.core.study_folder import CONTRASTS
 from wbcbench.core.text import UNKNOWN, count_of
 from wbcbench.report import Block, DataTable, Figure
 from wbcbench.report.drawing import COLOURS, INK, WIDTH_IN, panels, short
@@ -99,7 +100,7 @@ def _tables(study: ReportStudy, found: Comparison) -> Iterator[DataTable]:
             rows = tuple(_line(effect) for effect in effects)
             keys = tuple(contrast_key(effect) for effect in effects)
             folded = family == "secondary"
-            yield DataTable(caption, HEADINGS, rows, _WORDS, "contrasts.csv", keys, folded)
+            yield DataTable(caption, HEADINGS, rows, _WORDS, CONTRASTS, keys, folded)
     yield from _photographs(study, found)
 
 

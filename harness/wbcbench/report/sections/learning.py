@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from wbcbench.core.study_folder import RUNS_TABLE
 from wbcbench.core.text import count_of, energy_scale
 from wbcbench.energy.source import TimelinePoint, target_score, timeline
 from wbcbench.report import Block, DataTable, Figure, Statement
@@ -79,7 +80,7 @@ def _claim(curves: list[Curve]) -> Statement:
         else f"Target fixed before the runs: {_metric(curves)} of {_target(curves):g}. "
         f"{reached} of {count_of(len(curves), 'run')} reached it."
     )
-    return Statement("reached", text, "runs.csv", "", values)
+    return Statement("reached", text, RUNS_TABLE, "", values)
 
 
 def _metric(curves: list[Curve]) -> str:

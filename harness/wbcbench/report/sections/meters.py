@@ -9,6 +9,7 @@ from statistics import median, stdev
 from typing import TYPE_CHECKING
 
 from wbcbench.core.record import Budget, SensorCard
+from wbcbench.core.study_folder import RUNS_TABLE
 from wbcbench.core.text import UNKNOWN, count_of, energy_scale, human_energy
 from wbcbench.core.trace import Channel
 from wbcbench.core.window import TRAIN, WindowEnergy
@@ -112,7 +113,7 @@ def _claims(found: list[Pair]) -> tuple[Statement, ...]:
         Statement(
             f"meters-{place}",
             told(pair),
-            "runs.csv",
+            RUNS_TABLE,
             "",
             {"runs": len(pair.points), "difference_pct": pair.bias_pct},
         )

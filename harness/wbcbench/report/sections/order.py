@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from wbcbench.compare.design import TREATMENTS
+from wbcbench.core.study_folder import RUNS_TABLE
 from wbcbench.core.text import count_of
 from wbcbench.report import Block, DataTable, Figure, Statement
 from wbcbench.report.drawing import INK, WIDTH_IN, panels
@@ -180,7 +181,7 @@ def _claims(seen: list[Seen]) -> Iterator[Statement]:
             "low": interval.low if interval else None,
             "high": interval.high if interval else None,
         }
-        yield Statement(f"drift-{place}", told(each), "runs.csv", "", values)
+        yield Statement(f"drift-{place}", told(each), RUNS_TABLE, "", values)
 
 
 def _is_shown(found: Drift | None) -> bool:
