@@ -5,7 +5,9 @@ from __future__ import annotations
 import ast
 import re
 from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -59,15 +61,48 @@ def test_a_library_is_imported_through_its_doors_alone(library: str) -> None:
     assert not others
 
 
-def test_vendor_units_are_converted_in_one_place() -> None:
-    """3.6e6 joules a kilowatt-hour stands in ``units`` and nowhere else in code."""
-    places = {
-        path.name
+FACTORS = {1e-9, 1e-6, 1e-3, 1e3, 1e6, 1e9, 1024, 3600, 3.6e6}
+NO_UNITS = {
+    "power/nvml_device.py": "the digits of a CUDA version",
+    "run/recorder.py": "megabytes in a message",
+}
+
+
+def test_units_are_converted_in_one_place() -> None:
+    """Nothing but ``core.units`` multiplies or divides by what one unit has of another."""
+
+    def converts(node: ast.AST) -> bool:
+        is_product = isinstance(node, ast.BinOp) and isinstance(
+            node.op, ast.Mult | ast.Div | ast.FloorDiv
+        )
+        return is_product and any(
+            isinstance(side, ast.Constant) and side.value in FACTORS
+            for side in (node.left, node.right)
+        )
+
+    assert places_of(converts) <= {"core/units.py", *NO_UNITS}
+
+
+def places_of(is_sought: Callable[[Any], bool]) -> set[str]:
+    """The modules that hold such a node."""
+    return {
+        str(path.relative_to(PACKAGE))
         for path in PACKAGE.rglob("*.py")
-        for node in ast.walk(ast.parse(path.read_text()))
-        if isinstance(node, ast.Constant) and node.value in {3.6e6}
+        if any(map(is_sought, ast.walk(ast.parse(path.read_text()))))
     }
-    assert places <= {"units.py"}
+
+
+def test_errors_become_exit_codes_at_the_door_of_each_program() -> None:
+    """The command line's, and the trainer's, which is a process of its own."""
+
+    def reads_exit_code(node: ast.AST) -> bool:
+        return isinstance(node, ast.Attribute) and node.attr == "exit_code"
+
+    def ends_the_process(node: ast.AST) -> bool:
+        return isinstance(node, ast.Call) and ast.unparse(node.func) in {"sys.exit", "exit"}
+
+    assert places_of(reads_exit_code) == {"cli.py", "train/trainer.py"}
+    assert places_of(ends_the_process) == {"cli.py", "train/trainer.py"}
 
 
 FILE = re.compile(

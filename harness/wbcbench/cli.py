@@ -1,4 +1,4 @@
-"""The command line: every command in one table; errors become exit codes here and nowhere else.
+"""The command line: every command in one table; only here do errors become exit codes.
 
 Only the command that was asked for is imported, and ``--help`` is the table itself: answering it
 imports nothing, not even Typer.
@@ -71,7 +71,8 @@ def main() -> None:
             _apply_settings(words)
             build_app(_needed(words))()
     except WbcbenchError as error:
-        print(f"error: {error}", file=sys.stderr)
+        if str(error):  # without words, the command has printed all there is to say
+            print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
     except BrokenPipeError:
         # The reader of our output went away, e.g. `wbcbench list | head`: nothing is wrong.

@@ -8,6 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from data_folders import jpeg_bytes, write_folder, write_table
+from program import wbcbench
 from wbcbench.commands.data import app
 from wbcbench.core.errors import UsageError
 from wbcbench.data.check import CheckReport, check
@@ -122,9 +123,10 @@ def test_the_command_prints_one_json_document_and_exits_0_for_a_sound_set(folder
 
 def test_the_command_exits_2_and_lists_what_is_wrong(folder):
     (folder / "TRAIN/MONOCYTE/a.jpeg").write_bytes(b"")
-    done = CliRunner().invoke(app, ["check", str(folder)])
-    assert done.exit_code == 2
-    assert "TRAIN/MONOCYTE/a.jpeg is empty (0 bytes)" in done.stdout
+    done = wbcbench("data", "check", str(folder))
+    assert done.code == 2
+    assert done.err == ""
+    assert "TRAIN/MONOCYTE/a.jpeg is empty (0 bytes)" in done.out
     document = json.loads(CliRunner().invoke(app, ["check", str(folder), "--json"]).stdout)
     assert document["ok"] is False and document["problems"][0]["code"] == "unreadable"
 

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from fakes.nvml_plugin import ScriptedNvml
 from fakes.nvml_scenario import FakeGpu, Process, Scenario
 from fakes.power_shapes import Constant
+from program import wbcbench
 from wbcbench.cli import COMMANDS, build_app
 from wbcbench.commands.doctor import document, print_report
 from wbcbench.core.errors import CannotMeasureError, UsageError
@@ -72,9 +73,10 @@ def test_the_document_holds_every_group_the_headline_the_counts_and_what_was_req
 ) -> None:
     words = ["doctor", "--meters", "synthetic", "--results", str(tmp_path), "--json"]
     required = ["--require", "gpu=measured", "--require", "gpu=synthetic"]
-    result = CliRunner().invoke(APP, [*words, *required])
-    assert result.exit_code == CannotMeasureError.exit_code
-    told = json.loads(result.stdout, parse_constant=lambda word: pytest.fail(f"{word} is no JSON"))
+    result = wbcbench(*words, *required)
+    assert result.code == CannotMeasureError.exit_code
+    assert "error" not in result.err
+    told = json.loads(result.out, parse_constant=lambda word: pytest.fail(f"{word} is no JSON"))
     assert told["schema"] == "wbcbench.doctor/1"
     assert [group["name"] for group in told["groups"]] == list(CHECKUPS)
     assert told["headline"]["status"] == "synthetic"

@@ -22,7 +22,7 @@ from wbcbench.core.record import RunRecord
 from wbcbench.core.run_condition import RunStage, condition
 from wbcbench.core.run_folder import study_runs
 from wbcbench.core.trace import Domain
-from wbcbench.core.units import kwh_from_j
+from wbcbench.core.units import billions, kwh_from_j, share_from_pct
 from wbcbench.table.view import Run
 
 _BOAMPS = "https://github.com/Boavizta/BoAmps/tree/main/model"
@@ -90,7 +90,7 @@ def _task(run: Run) -> dict[str, Any]:
         algorithmName="cnn",
         framework="tensorflow",
         frameworkVersion=row["tensorflow_version"],
-        parametersNumber=row["params_total"] / 1e9 if row["params_total"] else None,
+        parametersNumber=billions(row["params_total"]) if row["params_total"] else None,
         epochsNumber=row["epochs_run"],
         optimizer=row["optimizer"],
         quantization=_BITS.get(record.spec.precision),
@@ -154,7 +154,7 @@ def _components(run: Run) -> list[dict[str, Any]]:
 
 
 def _share(percent: float | None) -> float | None:
-    return None if percent is None else percent / 100
+    return None if percent is None else share_from_pct(percent)
 
 
 def _known(**fields: Any) -> dict[str, Any]:

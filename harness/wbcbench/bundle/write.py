@@ -21,7 +21,7 @@ from wbcbench.core.errors import UsageError
 from wbcbench.core.files import write_whole
 from wbcbench.core.study_folder import pilot_study, require_study
 from wbcbench.core.text import count_of
-from wbcbench.core.units import kwh_from_j
+from wbcbench.core.units import kwh_from_j, mb_from_bytes
 from wbcbench.core.version import __version__
 from wbcbench.report.publish import EVERY, publish_built
 from wbcbench.run.finalise import finalise_abandoned
@@ -244,7 +244,7 @@ def _size_bytes(target: Path) -> int:
 def _unwritable(beside: Path, error: OSError) -> UsageError:
     full = error.errno in {errno.ENOSPC, errno.EDQUOT}
     free = shutil.disk_usage(beside).free if full and beside.exists() else None
-    room = f" ({free / 1e6:.0f} MB are free)" if free is not None else ""
+    room = f" ({mb_from_bytes(free):.0f} MB are free)" if free is not None else ""
     why = "the disk is full" if full else (error.strerror or str(error))
     return UsageError(
         f"The bundle cannot be written to {beside.resolve()}: {why}{room}. Nothing half written is "
@@ -314,4 +314,4 @@ def _energy(totals: EnergyTotals) -> Iterator[str]:
 
 
 def _megabytes(size_bytes: int) -> str:
-    return f"{size_bytes / 1e6:.1f} MB"
+    return f"{mb_from_bytes(size_bytes):.1f} MB"

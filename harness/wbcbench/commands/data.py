@@ -66,7 +66,7 @@ def check(
     else:
         typer.echo("\n".join(_lines(report)))
     if report.problems:
-        raise typer.Exit(UsageError.exit_code)
+        raise UsageError
 
 
 @app.command()

@@ -93,7 +93,7 @@ def _exit(groups: tuple[Group, ...], wanted: tuple[Requirement, ...]) -> None:
     from wbcbench.doctor import State, count
 
     if count(groups, State.FAIL) or not all(each.is_met for each in wanted):
-        raise typer.Exit(CannotMeasureError.exit_code)
+        raise CannotMeasureError
 
 
 def _print_json(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from wbcbench.commands import options
+from wbcbench.core.units import millions
 from wbcbench.registry import VARIANTS, load_part
 from wbcbench.train.variants import ModelSettings, Variant
 
@@ -71,7 +72,7 @@ def _print_layers(variant: Variant, json_output: bool) -> None:
         f"{variant.name}: {variant.description}.\n"
         f"Parameters: {totals['parameters']:,} ({totals['trainable']:,} trainable, "
         f"{totals['non_trainable']:,} not).\n"
-        f"Forward pass of one image: {totals['flops_per_image'] / 1e6:.1f} million operations "
+        f"Forward pass of one image: {millions(totals['flops_per_image']):.1f} million operations "
         "(a multiply-add counts as two)."
     )
 

@@ -1,7 +1,7 @@
-"""Vendor units to SI, at the door.
+"""Units of vendors and of readers to SI and back: the only module that holds their factors.
 
-The only module that holds 1e3, 1e6 and 3.6e6. Inside wbcbench energy is in joules, power in watts,
-time in seconds, carbon in grams.
+Inside wbcbench energy is in joules, power in watts, time in seconds, carbon in grams, sizes in
+bytes. Shares become per cent where they are printed; ``core.text`` chooses prefixes for people.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ _MILLI = 1e-3
 _MICRO = 1e-6
 _NANO = 1e-9
 _MEGA = 1e6
+_GIGA = 1e9
+_KIBI = 1024
 _J_PER_KWH = 3.6e6
 _G_PER_KG = 1e3
 _PER_CENT = 100.0
@@ -107,6 +109,31 @@ def mhz_from_hz(frequency_hz: float) -> float:
     return frequency_hz / _MEGA
 
 
+def mb_from_bytes(size_bytes: float) -> float:
+    """Bytes to megabytes, for people."""
+    return size_bytes / _MEGA
+
+
+def gb_from_bytes(size_bytes: float) -> float:
+    """Bytes to gigabytes, for people."""
+    return size_bytes / _GIGA
+
+
+def bytes_from_kib(size_kib: int) -> int:
+    """Kibibytes (Linux's ``ru_maxrss``) to bytes."""
+    return size_kib * _KIBI
+
+
+def millions(count: float) -> float:
+    """A count in millions."""
+    return count / _MEGA
+
+
+def billions(count: float) -> float:
+    """A count in thousands of millions."""
+    return count / _GIGA
+
+
 def j_from_text(text: str) -> float:
     """Joules of ``0.5kWh``, ``300 kJ``, ``1.8MJ``, ``200Wh`` or ``5000J``.
 
@@ -116,8 +143,13 @@ def j_from_text(text: str) -> float:
     found = re.fullmatch(r"\s*(\d+\.?\d*|\.\d+)\s*(kWh|Wh|MJ|kJ|J)\s*", text)
     if found is None:
         raise ValueError(f"'{text}' is not an amount of energy such as 0.5kWh or 300kJ")
-    factors = {"kWh": 3.6e6, "Wh": 3.6e3, "MJ": 1e6, "kJ": 1e3, "J": 1.0}
+    factors = {"kWh": _J_PER_KWH, "Wh": _J_PER_KWH * _MILLI, "MJ": _MEGA, "kJ": 1e3, "J": 1.0}
     return float(found[1]) * factors[found[2]]
+
+
+def share_from_pct(percent: float) -> float:
+    """Per cent (NVML's loads) to a share in [0, 1]."""
+    return percent / _PER_CENT
 
 
 def pct_from_share(share: float) -> float:

@@ -12,6 +12,7 @@ from typing import Any
 from wbcbench.core.errors import CannotMeasureError
 from wbcbench.core.record import SensorCard
 from wbcbench.core.trace import Domain, Origin
+from wbcbench.core.units import ms_from_s
 from wbcbench.doctor import Facts, Line, State
 from wbcbench.energy.cross_check import agreements
 from wbcbench.energy.source import CODECARBON, HEADLINE_DOMAINS, Speaker, is_codecarbon, speakers
@@ -171,7 +172,7 @@ def _step(facts: Facts, who: Speaker) -> str:
     """How often the counter moves, as seen just now."""
     mine = [card for card in facts.cards if card.channel in who.channels]
     told = [card.update_s for card in mine if card.update_s is not None]
-    return f", renewed every {1000 * max(told):.0f} ms" if told else ""
+    return f", renewed every {ms_from_s(max(told)):.0f} ms" if told else ""
 
 
 def _agreement(facts: Facts, domain: Domain) -> str:
@@ -207,7 +208,7 @@ def card_lines(cards: tuple[SensorCard, ...]) -> Iterator[Line]:
     for card in cards:
         told = [f"{card.kind_guess}, {card.polls} readings in {card.probed_s:.1f} s"]
         if card.update_s is not None:
-            told.append(f"renewed every {1000 * card.update_s:.1f} ms")
+            told.append(f"renewed every {ms_from_s(card.update_s):.1f} ms")
         if card.resolution is not None:
             told.append(f"least step {card.resolution:g} {_unit(card)}")
         state = State.INFO if card.reason else State.OK

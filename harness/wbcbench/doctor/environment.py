@@ -15,6 +15,7 @@ from pathlib import Path
 from packaging.requirements import Requirement
 
 from wbcbench.core.errors import UsageError
+from wbcbench.core.units import gb_from_bytes
 from wbcbench.core.version import __version__
 from wbcbench.doctor import Facts, Line, State
 
@@ -129,7 +130,7 @@ def _folder(name: str, wanted: Path, option: str) -> Iterator[Line]:
         )
         return
     free = shutil.disk_usage(folder).free
-    text = f"{free / 1e9:.1f} GB free in {folder}"
+    text = f"{gb_from_bytes(free):.1f} GB free in {folder}"
     if free >= LITTLE_BYTES:
         yield Line(State.OK, name, text)
         return

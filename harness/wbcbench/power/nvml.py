@@ -24,7 +24,7 @@ from pydantic import JsonValue
 
 from wbcbench.core.errors import CannotMeasureError
 from wbcbench.core.trace import Channel, Domain, Kind, Origin
-from wbcbench.core.units import hz_from_mhz, j_from_mj, w_from_mw
+from wbcbench.core.units import hz_from_mhz, j_from_mj, share_from_pct, w_from_mw
 from wbcbench.power import nvml_device as library
 from wbcbench.power import nvml_device as nvml
 from wbcbench.power.meter import EnergyMeter, MeterRequest
@@ -340,8 +340,8 @@ class GpuTelemetry:
             clock_sm_hz=_clock(handle, pynvml.NVML_CLOCK_SM),
             clock_memory_hz=_clock(handle, pynvml.NVML_CLOCK_MEM),
             throttle_mask=_throttle(handle),
-            utilization=load.gpu / 100 if load is not None else None,
-            utilization_memory=load.memory / 100 if load is not None else None,
+            utilization=share_from_pct(load.gpu) if load is not None else None,
+            utilization_memory=share_from_pct(load.memory) if load is not None else None,
             memory_used_bytes=memory.used if memory is not None else None,
             memory_total_bytes=memory.total if memory is not None else None,
             power_limit_w=enforced_limit_w(handle),

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 
 from wbcbench.core.run_folder import RunDir
 from wbcbench.core.spec import RunSpec
+from wbcbench.core.units import bytes_from_kib
 
 _READ_SIZE = 65536
 
@@ -97,7 +98,7 @@ class TrainerProcess:
         return Exit(
             status=self._process.returncode,
             cpu_s=usage.ru_utime + usage.ru_stime,
-            rss_peak_bytes=usage.ru_maxrss * 1024,  # Linux states kibibytes
+            rss_peak_bytes=bytes_from_kib(usage.ru_maxrss),
         )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from wbcbench.core.spec import RunSpec
 from wbcbench.core.text import count_of, human_duration, human_energy
-from wbcbench.core.units import kwh_from_j
+from wbcbench.core.units import kwh_from_j, mb_from_bytes
 from wbcbench.study.forecast import Cost
 from wbcbench.study.plan import Plan, Promise
 from wbcbench.study.progress import Account, State
@@ -61,7 +61,7 @@ def _cost(made: Plan, costs: Cost) -> str:
     return (
         f"about {human_duration(costs.time_s + rest_s)} (training "
         f"{human_duration(costs.train_s)}, rest {human_duration(rest_s)}) · {energy} · "
-        f"{(costs.disk_bytes or 0) / 1e6:.2g} MB of disk; from "
+        f"{mb_from_bytes(costs.disk_bytes or 0):.2g} MB of disk; from "
         f"{count_of(costs.based_on, 'finished run')}"
     )
 

@@ -13,6 +13,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from wbcbench.core.units import ms_from_s
+
 if TYPE_CHECKING:
     from wbcbench.core.record import Epoch
 
@@ -145,7 +147,7 @@ def _add_series(
             log.add(
                 tag,
                 value,
-                step=round(1000 * (t_s - start_s)),
+                step=round(ms_from_s(t_s - start_s)),
                 wall_s=t_s + wall_offset_s,
                 description="Step: milliseconds since the first poll.",
             )

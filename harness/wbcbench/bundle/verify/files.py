@@ -20,6 +20,7 @@ from wbcbench.core import run_folder
 from wbcbench.core.errors import VerificationError
 from wbcbench.core.record import RunRecord
 from wbcbench.core.run_folder import RunDir
+from wbcbench.core.units import mb_from_bytes
 
 _FETCH = "fetch.txt"
 _OXUM = "Payload-Oxum"
@@ -68,7 +69,9 @@ def check_bag(bundle: Bundle) -> Outcome:
         *_size(bundle, payload),
     ]
     size = sum((bundle.root / name).stat().st_size for name in payload)
-    return outcome(f"{len(payload)} files of {size / 1e6:.1f} MB as in the manifest.", errors)
+    return outcome(
+        f"{len(payload)} files of {mb_from_bytes(size):.1f} MB as in the manifest.", errors
+    )
 
 
 def _declared(bundle: Bundle) -> Iterator[str]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from wbcbench.core.quality import Caution, Severity
 from wbcbench.core.trace import Kind, Origin, Trace
+from wbcbench.core.units import ms_from_s
 from wbcbench.energy import thresholds
 from wbcbench.energy.checks import Doubt, Evidence, listed
 from wbcbench.energy.source import spoken_samples
@@ -35,8 +36,8 @@ def check_aliasing(evidence: Evidence) -> Iterator[Caution]:
         rests_on_it = bool(who and trace.channel.name in who.channels)
         yield ALIAS.caution(
             Severity.SUSPECT if sensor.is_part_time and rests_on_it else Severity.INFO,
-            f"A step takes {1000 * step_s:.1f} ms, {kin} the {1000 * sensor.update_s:.0f} ms in "
-            f"which {trace.channel.name} is renewed.",
+            f"A step takes {ms_from_s(step_s):.1f} ms, {kin} the "
+            f"{ms_from_s(sensor.update_s):.0f} ms in which {trace.channel.name} is renewed.",
             window=evidence.judged,
             channel=trace.channel.name,
         )

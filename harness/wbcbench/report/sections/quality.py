@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from wbcbench.core.quality import Caution, Severity
 from wbcbench.core.text import count_of, human_power
+from wbcbench.core.units import ms_from_s
 from wbcbench.core.window import IDLE_AFTER, IDLE_BEFORE
 from wbcbench.energy import thresholds
 from wbcbench.report import Block, Chip, DataTable
@@ -152,7 +153,7 @@ def _samples(study: ReportStudy) -> Chip | None:
 
 def _gap(study: ReportStudy) -> Chip | None:
     found = known(study.done, "sample_gap_max_ms")
-    limit_ms = 1000 * thresholds.GAP_LEAST_S
+    limit_ms = ms_from_s(thresholds.GAP_LEAST_S)
     return Chip("Longest gap", f"{max(found):.0f} ms", max(found) > limit_ms) if found else None
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from wbcbench.core.quality import Severity, Verdict
 from wbcbench.core.text import count_of, human_duration
 from wbcbench.core.trace import Channel, Kind, Trace
+from wbcbench.core.units import s_from_ms
 from wbcbench.core.window import Window, is_validation
 from wbcbench.energy.checks.sensors import gaps
 from wbcbench.energy.faults import witness
@@ -139,7 +140,7 @@ def _why(run: Run) -> str:
         return "another run; none is in doubt"
     return (
         f"none is in doubt; this one has the longest time without a reading in training, "
-        f"{human_duration(gap_ms / 1000)}"
+        f"{human_duration(s_from_ms(gap_ms))}"
     )
 
 
