@@ -24,8 +24,6 @@ from numpy.typing import NDArray
 from wbcbench.bundle.bounds import BOUNDS, Bounds, at_most, require_distinct, require_safe, shown
 from wbcbench.core.errors import UsageError, VerificationError
 
-MARK = "bagit.txt"
-
 _CHUNK = 1 << 16
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _UNREADABLE = 0x1 | 0x20 | 0x40 | 0x2000

@@ -38,7 +38,6 @@ WASTES: tuple[Waste, ...] = (
 )  # fmt: skip
 
 SCHEMA = "wbcbench.looks/1"
-FILE_NAME = "looks.json"
 
 
 @dataclass(frozen=True, slots=True)
