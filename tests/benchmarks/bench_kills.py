@@ -13,4 +13,4 @@ import pytest
 
 if __name__ == "__main__":
     os.environ["WBCBENCH_TEST_KILLS"] = "20"
-    sys.exit(pytest.main(["-q", str(Path(__file__).parents[1] / "test_faults_by_kill.py")]))
+    sys.exit(pytest.main(["-q", str(Path(__file__).parents[1] / "run" / "test_faults_by_kill.py")]))

@@ -132,7 +132,7 @@ def test_only_the_most_trusted_readings_of_each_part_weigh(channels, names):
     assert weighty(*channels) == names
 
 
-# --- the catalogue -------------------------------------------------------------------------------
+# --- the registry --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", registry.CHECKS)
@@ -143,7 +143,7 @@ def test_every_check_is_a_function_of_the_evidence_and_names_its_doubts(name):
     assert {caution.code for caution in check(evidence())} <= codes
 
 
-def test_cautions_stand_in_the_order_of_the_catalogue():
+def test_cautions_stand_in_the_order_of_the_registry():
     made = evidence(counter(lambda t, j: 5.0), power(), shared=True)
     codes = [caution.code for caution in checks.cautions(made)]
     assert codes.index("second-choice") < codes.index("counter-frozen")

@@ -203,7 +203,7 @@ def test_the_command_names_the_files_it_wrote(tmp_path):
 
 
 @pytest.mark.parametrize("name", SECTIONS)
-def test_every_section_of_the_catalogue_says_something_about_a_sound_study(tmp_path, name):
+def test_every_section_of_the_registry_says_something_about_a_sound_study(tmp_path, name):
     study = read(two_variants(tmp_path), "runs")
     block = load_part("section", name)(study)
     assert isinstance(block, Block)

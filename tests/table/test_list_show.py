@@ -79,7 +79,7 @@ def test_list_as_json_is_one_document_with_the_rows(results):
     assert list(document["runs"][0]["row"]) == list(table.NAMES)
 
 
-def test_list_parts_names_every_part_of_the_catalogue_with_a_line_about_it(tmp_path):
+def test_list_parts_names_every_part_of_the_registry_with_a_line_about_it(tmp_path):
     parts = json.loads(said("list", "parts", "--json"))["parts"]
     assert {(p["kind"], p["name"]) for p in parts} == {
         (kind, name) for kind, names in KINDS.items() for name in names

@@ -184,7 +184,7 @@ def confirm(costs: Cost, most_j: float | None, *, yes: bool) -> None:
 
 
 def variants(incomplete: str) -> list[str]:
-    """Names of the catalogue."""
+    """Names in the registry."""
     from wbcbench.registry import VARIANTS
 
     return [name for name in VARIANTS if name.startswith(incomplete)]

@@ -98,7 +98,7 @@ This page is made from the code: `python -m wbcbench.commands.schema > harness/C
 _LIMITS = """\
 ## Limits
 
-Every limit at which a doubt begins (`thresholds.py`).
+Every limit at which a doubt begins (`energy/thresholds.py`).
 
 | Limit | Value | Meaning | Source |
 |---|---|---|---|"""

@@ -78,7 +78,7 @@ def error_named(kind: str) -> type[WbcbenchError]:
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> UsageError:
-    """Return the error for a name that is not in the catalogue, with the nearest match.
+    """Return the error for a name that is not known, with the nearest match.
 
     Args:
         kind: What the name should have named, e.g. ``"variant"``.

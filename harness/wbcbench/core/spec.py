@@ -23,7 +23,7 @@ class RunSpec:
 
     Attributes:
         study: The study the run belongs to; a folder name under ``results/``.
-        variant: A name in ``catalog.VARIANTS``.
+        variant: A name in ``registry.VARIANTS``.
         seed: Sets initialisation, shuffling and dropout together.
         block: Which block of the study (one seed, every variant once); 0 for a single run.
         block_attempt: 1, or higher when an invalid run made the whole block repeat.
@@ -40,7 +40,7 @@ class RunSpec:
             did; ``by-photograph`` holds out photographs of TRAIN and leaves TEST for the end.
         validation_fraction, split_seed: Size and draw of the held-out part.
         target_metric, target_value: For energy-to-accuracy; fixed before the run.
-        meters: Names in ``catalog.METERS``, or ``("auto",)``.
+        meters: Names in ``registry.METERS``, or ``("auto",)``.
         gpus: Which GPUs to use and to measure; empty = the first visible one, if any.
         interval_s: Sampling period.
         idle_s: Length of each idle window; 0 leaves them out.

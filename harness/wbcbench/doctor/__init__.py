@@ -88,7 +88,7 @@ class Group:
 
 
 def examine(facts: Facts, names: Sequence[str] = ()) -> tuple[Group, ...]:
-    """Every group, or those that are named, in the order of the catalogue."""
+    """Every group, or those that are named, in the order of the registry."""
     wanted = names or tuple(registry.CHECKUPS)
     return tuple(Group(name, tuple(registry.load_part("checkup", name)(facts))) for name in wanted)
 

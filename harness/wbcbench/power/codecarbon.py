@@ -260,7 +260,7 @@ def open_meters(request: MeterRequest) -> list[EnergyMeter]:
 
 
 class CodeCarbonMeter:
-    """CodeCarbon's totals as counters in joules; see ``codecarbon_feed`` for how they come."""
+    """CodeCarbon's totals as counters in joules, from the process above."""
 
     name = CODECARBON
     # Its totals move once a second; looking four times as often tells well enough when.

@@ -132,7 +132,7 @@ def _found(name: str, request: MeterRequest) -> list[EnergyMeter]:
 
 
 def _wanted(names: Sequence[str]) -> list[str]:
-    """Names in the order given; ``auto`` stands for the whole catalogue but the synthetic one."""
+    """Names in the order given; ``auto`` stands for all meters but the synthetic one."""
     every = [name for name in registry.METERS if name not in NEVER_AUTO]
     wanted = [one for name in names for one in (every if name == AUTO else [name])]
     return list(dict.fromkeys(wanted))

@@ -209,7 +209,7 @@ class KnownSensor:
 
 
 def known_sensor(name: str, architecture: str | None, reading: str) -> KnownSensor:
-    """What is known of ``reading`` (a name of ``board_power``) on a board.
+    """What is known of ``reading`` (a name of ``power.nvml``) on a board.
 
     Args:
         name: Product name, as the driver tells it.

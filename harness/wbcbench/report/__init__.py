@@ -176,7 +176,7 @@ class Report:
         title: Of the page.
         facts: One line under the title: runs, machine, version, digest of the results.
         banners: What a reader must know before any number.
-        blocks: The sections that had something to say, in the catalogue's order.
+        blocks: The sections that had something to say, in the registry's order.
     """
 
     title: str
@@ -197,7 +197,7 @@ class Report:
 
 
 def build(study: ReportStudy) -> Report:
-    """Ask every section of the catalogue and put the report together."""
+    """Ask every section of the registry and put the report together."""
     from wbcbench.registry import SECTIONS, load_part
 
     sections: list[Section] = [load_part("section", name) for name in SECTIONS]

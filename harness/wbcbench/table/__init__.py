@@ -2,8 +2,8 @@
 
 The table is rebuilt from the records each time, so it never disagrees with them; failed and
 interrupted runs stay in it. Units are in the names, unknown is an empty cell, and the same records
-give the same bytes. What each column means stands beside its function in this folder's files and,
-for readers, in ``harness/RESULTS_TABLE.md``.
+give the same bytes. What each column means stands beside its function in ``table.columns_*``
+and, for readers, in ``harness/RESULTS_TABLE.md``.
 """
 
 from __future__ import annotations

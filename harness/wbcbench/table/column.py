@@ -1,4 +1,4 @@
-"""What a column of the results table is; the groups of columns stand in the files beside this."""
+"""What a column of the results table is; the columns themselves are in ``table.columns_*``."""
 
 from __future__ import annotations
 

@@ -127,7 +127,7 @@ class Run:
 
     @cached_property
     def variant(self) -> Variant | None:
-        """The catalogue's entry; ``None`` for a variant this version does not know."""
+        """The variant itself; ``None`` for a variant this version does not know."""
         name = self.record.spec.variant
         found: Variant | None = load_part("variant", name) if name in VARIANTS else None
         return found

@@ -105,7 +105,7 @@ class Variant:
     """One network of the comparison.
 
     Attributes:
-        name: Its name in the catalogue.
+        name: Its name in the registry.
         activation: What follows the third convolution and the hidden dense layer; a name in
             ``ACTIVATIONS``.
         regulariser: What keeps it from learning the training images by heart; a name in

@@ -1,9 +1,9 @@
-"""Does a bundle hold what it says? One file a check, each ``check(bundle) -> Outcome``.
+"""Does a bundle hold what it says? Each check is ``check(bundle) -> Outcome``.
 
 A check looks at one thing, works it out again from what lies beneath it, and believes nothing that
 it can work out. It reads the bundle alone: no network, no TensorFlow, no meter, nothing written. To
-add one: a file here and a line in ``catalog.VERIFICATIONS``. What cannot be found out this way is
-in ``harness/VERIFICATION.md``.
+add one: a function in a file here and a line in ``registry.VERIFICATIONS``. What cannot be found
+out this way is in ``harness/VERIFICATION.md``.
 """
 
 from __future__ import annotations

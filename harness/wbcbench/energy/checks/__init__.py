@@ -1,8 +1,8 @@
-"""The doubts a window gives rise to: one file a check, ``check(evidence) -> Iterable[Caution]``.
+"""The doubts a window gives rise to: a check is ``check(evidence) -> Iterable[Caution]``.
 
 One window is judged: the training of a run, or a span of somebody's code. Checks look at what was
-measured and never change it. A check's file names its doubts in ``DOUBTS``, from which the
-documentation is made. To add one: a file here and a line in ``catalog.CHECKS``.
+measured and never change it. A file of checks names its doubts in ``DOUBTS``, from which
+the documentation is made. To add one: a function in a file here, a line in ``registry.CHECKS``.
 """
 
 from __future__ import annotations
@@ -180,7 +180,7 @@ def listed(names: Iterable[str], most: int = 4) -> str:
 
 
 def cautions(evidence: Evidence) -> tuple[Caution, ...]:
-    """Every doubt, in the order of the catalogue."""
+    """Every doubt, in the order of the registry."""
     return tuple(
         caution
         for name in registry.CHECKS

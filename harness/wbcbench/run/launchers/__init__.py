@@ -2,7 +2,7 @@
 
 A launcher runs ``wbcbench work DIR`` for every folder and says only *ended*; what came of it is
 in the folder. No record there means the run failed. To add an engine: one file here and a line in
-``catalog.LAUNCHERS``.
+``registry.LAUNCHERS``.
 """
 
 from __future__ import annotations
