@@ -13,7 +13,7 @@ from typing import Any
 
 from wbcbench.core.run_folder import Local, RunDir
 from wbcbench.core.spec import RunSpec
-from wbcbench.energy.account import Story, told
+from wbcbench.energy.account import Story, replay
 from wbcbench.run.trainer_process import trainer_environment
 
 Message = dict[str, Any]
@@ -29,7 +29,7 @@ class Told:
 
     @property
     def story(self) -> Story:
-        return told([{"mark": "open", "window": "startup", "t_s": 0.0}, *self.messages])
+        return replay([{"mark": "open", "window": "startup", "t_s": 0.0}, *self.messages])
 
     def all(self, kind: str) -> list[Any]:
         return [message[kind] for message in self.messages if kind in message]

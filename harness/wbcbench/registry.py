@@ -64,7 +64,7 @@ CHECKS: Mapping[str, str] = {
     "heartbeat": "energy.checks.sensors:check_heartbeat",
     "cut-window": "energy.checks.sampling:check_cut_window",
     "sensor-faults": "energy.checks.sensors:check_sensor_faults",
-    "witnesses": "energy.checks.sources:check_counter_against_integral",
+    "witnesses": "energy.checks.sources:check_agreement",
     "gaps": "energy.checks.sensors:check_gaps",
     "failed-reads": "energy.checks.sensors:check_failed_reads",
     "strangers": "energy.checks.machine:check_foreign_processes",
@@ -75,7 +75,7 @@ CHECKS: Mapping[str, str] = {
     "short-window": "energy.checks.sampling:check_short_window",
     "wide-interval": "energy.checks.sampling:check_wide_interval",
     "idle-drift": "energy.checks.machine:check_idle_drift",
-    "cross-check": "energy.checks.sources:check_cross_check",
+    "cross-check": "energy.checks.sources:check_codecarbon",
     "status-of-headline": "energy.checks.sources:check_status",
     "validated-on-test": "energy.checks.sources:check_validated_on_test",
 }

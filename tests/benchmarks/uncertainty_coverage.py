@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from simulated_sensors import SENSORS, SIGNALS
 from wbcbench.core.window import Window
 from wbcbench.energy.integrate import window_energy
-from wbcbench.energy.uncertainty import stated
+from wbcbench.energy.uncertainty import with_uncertainty
 
 LENGTHS_S = (1, 10, 60)
 
@@ -29,7 +29,7 @@ def one(sensor: str, signal: str, length_s: int, repetition: int) -> tuple[float
     window = Window("w", start_s, start_s + length_s)
     power = SIGNALS[signal](rng, length_s + 9.0)
     trace = SENSORS[sensor].trace(power, rng, length_s + 8.0, poll_s=0.1)
-    found = stated(trace, window, window_energy(trace, window))
+    found = with_uncertainty(trace, window, window_energy(trace, window))
     true_j = power.energy_j(window.end_s) - power.energy_j(window.start_s)
     assert found.energy_j is not None
     assert found.uncertainty_j is not None

@@ -14,7 +14,7 @@ from wbcbench.core.spec import RunSpec
 from wbcbench.core.trace import Trace
 from wbcbench.core.window import Window
 from wbcbench.energy.appraise import appraise
-from wbcbench.energy.checks import Evidence, cautions
+from wbcbench.energy.checks import Evidence, run_checks
 
 
 def _windows(epochs: tuple[Epoch, ...]) -> tuple[Window, ...]:
@@ -111,10 +111,10 @@ def healthy_board(window: str = "train", **fields: object) -> Telemetry:
 def doubts(whole: Evidence) -> dict[str, Caution]:
     """The cautions by code; the worst of one code counts."""
     order = ("info", "suspect", "invalid")
-    ranked = sorted(cautions(whole), key=lambda caution: order.index(caution.severity))
+    ranked = sorted(run_checks(whole), key=lambda caution: order.index(caution.severity))
     return {caution.code: caution for caution in ranked}
 
 
 def judged(whole: Evidence) -> Verdict:
     """The verdict on a run with this evidence."""
-    return verdict(cautions(whole))
+    return verdict(run_checks(whole))

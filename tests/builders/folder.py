@@ -16,7 +16,7 @@ from builders.evidence import VALIDATED_EPOCHS, VALIDATED_WINDOWS, counter, powe
 from builders.machine import GPU, Load
 from builders.run import make_spec
 from data_folders import image_set
-from wbcbench.core.board_state import COLUMNS, BoardSample, to_line
+from wbcbench.core.board_state import COLUMNS, BoardSample, sample_to_line
 from wbcbench.core.record import Circumstances, Epoch
 from wbcbench.core.run_folder import Local, RunDir
 from wbcbench.core.trace import Channel, Trace
@@ -54,7 +54,9 @@ def write_looks(run: RunDir, looks: Iterable[BoardSample]) -> None:
     """The log of the board's state."""
     path = run.telemetry_path(GPU)
     path.parent.mkdir(exist_ok=True)
-    path.write_text("\n".join([",".join(COLUMNS), *map(to_line, looks), ""]), encoding="ascii")
+    path.write_text(
+        "\n".join([",".join(COLUMNS), *map(sample_to_line, looks), ""]), encoding="ascii"
+    )
 
 
 def write_measurements(

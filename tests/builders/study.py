@@ -25,7 +25,7 @@ from wbcbench.core.run_folder import Local, RunDir
 from wbcbench.core.spec import RunSpec
 from wbcbench.core.study_folder import PLAN
 from wbcbench.core.trace import Channel, Kind
-from wbcbench.energy.appraise import appraise, budgets_alone, steps_alone
+from wbcbench.energy.appraise import appraise, budgets_without_validation, without_validation
 from wbcbench.report.study import ReportStudy
 from wbcbench.study.experiment import Experiment, PlannedAnalysis
 from wbcbench.study.plan import Plan, plan, to_json
@@ -165,8 +165,8 @@ def _first_of(
     record = make_record(
         spec=spec,
         epochs=epochs,
-        energies=steps_alone(appraisal.energies, windows),
-        budgets=budgets_alone(appraisal.budgets, windows),
+        energies=without_validation(appraisal.energies, windows),
+        budgets=budgets_without_validation(appraisal.budgets, windows),
         agreements=appraisal.agreements,
         sensor_cards=tuple(map(_card, GPU_CHANNELS)),
     )

@@ -14,7 +14,7 @@ from builders.timeline import make_epochs
 from wbcbench import table
 from wbcbench.core.errors import UsageError
 from wbcbench.core.quality import Caution, Severity, Verdict
-from wbcbench.core.record import SCHEMA, from_json, to_json
+from wbcbench.core.record import RECORD_SCHEMA, from_json, to_json
 
 OLD = sorted((Path(__file__).parents[1] / "formats").glob("record-*.json"))
 
@@ -61,7 +61,7 @@ def test_a_record_of_every_schema_so_far_loads_and_has_its_row(path):
 
 
 def test_there_is_a_record_of_the_present_schema_among_them():
-    assert f"record-{SCHEMA}" in [path.stem for path in OLD]
+    assert f"record-{RECORD_SCHEMA}" in [path.stem for path in OLD]
 
 
 def test_a_field_that_a_later_minor_version_added_is_passed_over():

@@ -36,13 +36,13 @@ def lasting(length_s):
 )
 def test_a_short_training_is_marked_and_suspect_if_its_interval_is_wide(length_s, severity):
     made = evidence(counter(), power(), windows=lasting(length_s))
-    of_train = [c for c in checks.cautions(made) if c.code == "short-window" and c.window]
+    of_train = [c for c in checks.run_checks(made) if c.code == "short-window" and c.window]
     assert [c.severity for c in of_train if c.window == "train"] == [severity]
 
 
 def test_a_minute_of_training_is_long_enough():
     made = evidence(counter(), power())
-    assert not [c for c in checks.cautions(made) if c.code.startswith("short") and c.window]
+    assert not [c for c in checks.run_checks(made) if c.code.startswith("short") and c.window]
 
 
 def test_other_short_windows_share_one_caution_that_names_them():
@@ -72,7 +72,7 @@ def test_a_machine_without_sensors_says_modelled_and_stays_valid():
     found = doubts(made)
     assert found["headline-modelled"].severity is Severity.INFO
     assert "modelled (no sensor on this machine)" in found["headline-modelled"].detail
-    assert [c.detail for c in checks.cautions(made) if c.code == "meter-absent"] == [
+    assert [c.detail for c in checks.run_checks(made) if c.code == "meter-absent"] == [
         "nvml: no driver",
         "rapl: no files",
     ]
@@ -145,7 +145,7 @@ def test_every_check_is_a_function_of_the_evidence_and_names_its_doubts(name):
 
 def test_cautions_stand_in_the_order_of_the_registry():
     made = evidence(counter(lambda t, j: 5.0), power(), shared=True)
-    codes = [caution.code for caution in checks.cautions(made)]
+    codes = [caution.code for caution in checks.run_checks(made)]
     assert codes.index("second-choice") < codes.index("counter-frozen")
     assert codes.index("counter-frozen") < codes.index("shared-machine")
-    assert checks.cautions(made) == checks.cautions(made)
+    assert checks.run_checks(made) == checks.run_checks(made)

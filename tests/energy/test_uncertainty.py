@@ -14,9 +14,16 @@ from hypothesis import strategies as st
 from simulated_sensors import HIGH_W, LOW_W, SENSORS, SIGNALS, Signal
 from wbcbench.core.trace import Channel, Domain, Kind, Origin, Trace
 from wbcbench.core.window import Window
-from wbcbench.energy.appraise import Idle, baseline_w, with_baseline
+from wbcbench.energy.appraise import Idle, baseline_uncertainty_w, with_baseline
 from wbcbench.energy.integrate import window_energy
-from wbcbench.energy.uncertainty import TRIANGULAR_95, beat_j, budget, sensor_of, stated, t_95
+from wbcbench.energy.uncertainty import (
+    TRIANGULAR_95,
+    aliasing_j,
+    sensor_of,
+    t_95,
+    uncertainty_budget,
+    with_uncertainty,
+)
 
 REPETITIONS = {1: 200, 10: 120, 60: 40}
 # Misses allowed at the 5 % level are drawn from a binomial; this many are exceeded by a true
@@ -30,7 +37,7 @@ def seeded(sensor, signal, length_s, repetition):
     window = Window("w", start := 4 + rng.random(), start + length_s)
     power = SIGNALS[signal](rng, length_s + 9.0)
     trace = SENSORS[sensor].trace(power, rng, length_s + 8.0, poll_s=0.1)
-    found = stated(trace, window, window_energy(trace, window))
+    found = with_uncertainty(trace, window, window_energy(trace, window))
     return found, power.energy_j(window.end_s) - power.energy_j(window.start_s)
 
 
@@ -85,7 +92,7 @@ def test_a_window_whose_edges_are_steps_of_the_load_is_covered(sensor, length_s)
         edges = [(0.0, LOW_W), (start, LOW_W), (start, HIGH_W)]
         edges += [(window.end_s, HIGH_W), (window.end_s, LOW_W), (window.end_s + 5, LOW_W)]
         trace = SENSORS[sensor].trace(Signal.through(edges), rng, window.end_s + 4, poll_s=0.1)
-        found = stated(trace, window, window_energy(trace, window))
+        found = with_uncertainty(trace, window, window_energy(trace, window))
         misses += abs(found.energy_j - HIGH_W * length_s) > found.uncertainty_j
     assert misses <= 9
 
@@ -95,7 +102,7 @@ def test_edges_in_step_with_the_looks_add_up_instead_of_cancelling(looks):
     times = [0.1 * i for i in range(600)]
     power_w = [280.0 if (i % looks) < looks / 2 else 90.0 for i in range(600)]
     edges = int(600 / looks)
-    assert beat_j(times, power_w) == pytest.approx(
+    assert aliasing_j(times, power_w) == pytest.approx(
         TRIANGULAR_95 * edges * 190 * 0.1 / (1 if looks % 1 == 0 else 2), rel=0.1
     )
 
@@ -103,12 +110,12 @@ def test_edges_in_step_with_the_looks_add_up_instead_of_cancelling(looks):
 def test_edges_that_drift_against_the_looks_hardly_add_up():
     times = [0.1 * i for i in range(600)]
     power_w = [280.0 if (0.1 * i % 1.733) < 0.8665 else 90.0 for i in range(600)]
-    assert 0 < beat_j(times, power_w) < 0.25 * TRIANGULAR_95 * 34 * 190 * 0.1 * 2
+    assert 0 < aliasing_j(times, power_w) < 0.25 * TRIANGULAR_95 * 34 * 190 * 0.1 * 2
 
 
 @pytest.mark.parametrize("power_w", [[], [5.0] * 50, [float(i) for i in range(50)]])
 def test_a_load_without_edges_has_no_beat(power_w):
-    assert beat_j([0.1 * i for i in range(len(power_w))], power_w) == 0.0
+    assert aliasing_j([0.1 * i for i in range(len(power_w))], power_w) == 0.0
 
 
 # --- single parts of the budget ----------------------------------------------------------------
@@ -119,7 +126,7 @@ POWER = Channel("p", Kind.SAMPLED, Origin.MEASURED, Domain.GPU, "power_instant",
 def parts(values, channel=POWER, window=None, period_s=0.1):
     trace = Trace(channel, [period_s * i for i in range(len(values))], values)
     window = window or Window("w", 1.0, period_s * len(values) - 1.0)
-    return budget(trace, window, window_energy(trace, window), sensor_of(trace))
+    return uncertainty_budget(trace, window, window_energy(trace, window), sensor_of(trace))
 
 
 def test_the_gain_is_stated_apart_and_not_in_the_total():
@@ -157,37 +164,37 @@ def test_a_counter_step_costs_less_the_longer_the_window():
 def test_a_model_has_no_stated_uncertainty_for_its_error_is_unknown(origin):
     trace = Trace(replace(POWER, origin=origin), [float(i) for i in range(20)], [50.0] * 20)
     window = Window("w", 1.0, 18.0)
-    assert stated(trace, window, window_energy(trace, window)).uncertainty_j is None
+    assert with_uncertainty(trace, window, window_energy(trace, window)).uncertainty_j is None
 
 
 def test_unknown_joules_have_no_budget():
     trace = Trace(POWER, [0.0, 1.0], [5.0, 5.0])
     window = Window("w", 0.5, 3.0)
     energy = window_energy(trace, window)
-    assert budget(trace, window, energy, sensor_of(trace)) is None
-    assert stated(trace, window, energy) == energy
+    assert uncertainty_budget(trace, window, energy, sensor_of(trace)) is None
+    assert with_uncertainty(trace, window, energy) == energy
 
 
 @given(st.floats(0, 100), st.floats(0, 5), st.floats(0, 100), st.floats(0, 5))
 def test_the_baseline_is_at_least_as_uncertain_as_its_drift(a_w, ua_w, b_w, ub_w):
-    found = baseline_w(Idle(a_w, ua_w), Idle(b_w, ub_w))
+    found = baseline_uncertainty_w(Idle(a_w, ua_w), Idle(b_w, ub_w))
     assert found >= abs(a_w - b_w) / 2
     assert found <= abs(a_w - b_w) / 2 + max(ua_w, ub_w)
 
 
 def test_a_baseline_without_idle_windows_is_unknown():
-    assert baseline_w(None, None) is None
-    assert baseline_w(Idle(60.0, 1.0), None) == 1.0
+    assert baseline_uncertainty_w(None, None) is None
+    assert baseline_uncertainty_w(Idle(60.0, 1.0), None) == 1.0
 
 
 def test_the_baseline_grows_with_the_window_it_is_subtracted_from():
     values = [60.0 + (i % 3) for i in range(700)]
     trace = Trace(POWER, [0.1 * i for i in range(700)], values)
     windows = [Window("idle_cold", 1, 6), Window("train", 6, 60), Window("idle_post", 61, 66)]
-    energies = [stated(trace, each, window_energy(trace, each)) for each in windows]
+    energies = [with_uncertainty(trace, each, window_energy(trace, each)) for each in windows]
     sensor = sensor_of(trace)
     pairs = zip(windows, energies, strict=True)
-    plain = [budget(trace, window, energy, sensor) for window, energy in pairs]
+    plain = [uncertainty_budget(trace, window, energy, sensor) for window, energy in pairs]
     found = {each.window: each for each in with_baseline(plain, energies, windows)}
     assert found["train"].baseline_j == pytest.approx(found["idle_cold"].baseline_j * 54 / 5)
 
@@ -221,5 +228,5 @@ def test_watts_of_a_coarse_sensor_are_its_resolution():
 def test_a_minute_of_a_switching_load_is_stated_within_a_few_per_cent():
     trace = switching(4.0, polls=800)
     window = Window("w", 10.0, 70.0)
-    found = stated(trace, window, window_energy(trace, window))
+    found = with_uncertainty(trace, window, window_energy(trace, window))
     assert abs(found.energy_j - 185.0 * 60) <= found.uncertainty_j <= 0.05 * found.energy_j

@@ -33,7 +33,7 @@ def bench(scripted_nvml: ScriptedNvml, tmp_path: Path) -> Bench:
 
 
 def stated(trace: Trace, window: Window) -> WindowEnergy:
-    return uncertainty.stated(trace, window, window_energy(trace, window))
+    return uncertainty.with_uncertainty(trace, window, window_energy(trace, window))
 
 
 def measure(

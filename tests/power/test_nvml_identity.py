@@ -13,7 +13,7 @@ from wbcbench.core.errors import CannotMeasureError, UsageError
 from wbcbench.power import nvml_device
 from wbcbench.power.meter import MeterRequest
 from wbcbench.power.nvml import open_meters
-from wbcbench.power.nvml_device import Gpu, choose, list_gpus, named_gpu
+from wbcbench.power.nvml_device import Gpu, choose_gpus, list_gpus, named_gpu
 
 # NVML counts them 0, 1, 2; by PCI bus they come 2, 0, 1.
 GPUS = (
@@ -24,7 +24,7 @@ GPUS = (
 
 
 def chosen(words: tuple[str, ...] = (), **environment: str) -> list[int]:
-    return [gpu.index for gpu in choose(words, GPUS, environment)]
+    return [gpu.index for gpu in choose_gpus(words, GPUS, environment)]
 
 
 def test_without_a_word_every_gpu_is_meant() -> None:
@@ -63,9 +63,9 @@ def test_a_gpu_named_twice_is_measured_once() -> None:
 
 def test_one_gpu_is_the_first_visible_one_unless_others_are_named() -> None:
     environment = {"CUDA_VISIBLE_DEVICES": "1,0"}
-    assert choose((), GPUS, {}, first_visible=True) == (GPUS[0],)
-    assert choose((), GPUS, environment, first_visible=True) == (GPUS[0],)
-    assert choose(("2", "1"), GPUS, {}, first_visible=True) == (GPUS[2], GPUS[1])
+    assert choose_gpus((), GPUS, {}, first_visible=True) == (GPUS[0],)
+    assert choose_gpus((), GPUS, environment, first_visible=True) == (GPUS[0],)
+    assert choose_gpus(("2", "1"), GPUS, {}, first_visible=True) == (GPUS[2], GPUS[1])
 
 
 def test_words_go_before_the_environment() -> None:
@@ -95,21 +95,21 @@ def test_an_environment_that_hides_every_gpu_leaves_nothing_to_measure(visible: 
 def test_cudas_own_order_of_different_models_is_refused_for_nobody_knows_it() -> None:
     mixed = (GPUS[0], replace(GPUS[1], name="Other"))
     with pytest.raises(UsageError, match="CUDA_DEVICE_ORDER=PCI_BUS_ID"):
-        choose((), mixed, {"CUDA_VISIBLE_DEVICES": "0"})
+        choose_gpus((), mixed, {"CUDA_VISIBLE_DEVICES": "0"})
     by_bus = {"CUDA_VISIBLE_DEVICES": "0", "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
-    assert choose((), mixed, by_bus) == (GPUS[0],)
-    assert choose((), mixed, {"CUDA_VISIBLE_DEVICES": "GPU-aaaa2"}) == (mixed[1],)
+    assert choose_gpus((), mixed, by_bus) == (GPUS[0],)
+    assert choose_gpus((), mixed, {"CUDA_VISIBLE_DEVICES": "GPU-aaaa2"}) == (mixed[1],)
 
 
 def test_mig_is_refused_with_the_reason_however_it_is_named() -> None:
     cut = (replace(GPUS[0], mig=True), GPUS[1])
     with pytest.raises(CannotMeasureError, match="cut into MIG instances"):
-        choose(("0",), cut, {})
+        choose_gpus(("0",), cut, {})
     with pytest.raises(CannotMeasureError, match="is a MIG instance"):
-        choose(("MIG-aaaa",), cut, {})
+        choose_gpus(("MIG-aaaa",), cut, {})
     with pytest.raises(CannotMeasureError, match="names the MIG instance"):
-        choose((), cut, {"CUDA_VISIBLE_DEVICES": "MIG-aaaa"})
-    assert choose(("1",), cut, {}) == (GPUS[1],)
+        choose_gpus((), cut, {"CUDA_VISIBLE_DEVICES": "MIG-aaaa"})
+    assert choose_gpus(("1",), cut, {}) == (GPUS[1],)
 
 
 @given(

@@ -21,7 +21,7 @@ from wbcbench.core.run_folder import Local, RunDir
 from wbcbench.core.spec import RunSpec
 from wbcbench.core.window import Window
 from wbcbench.energy.appraise import appraise
-from wbcbench.energy.checks import Evidence, cautions
+from wbcbench.energy.checks import Evidence, run_checks
 from wbcbench.energy.source import headline_channel, spoken_energy_j, spoken_uncertainty_j
 from wbcbench.power.meter import MeterRequest
 from wbcbench.power.nvml import open_meters
@@ -83,7 +83,7 @@ def evidence(run, sampler):
 
 
 def judged(made):
-    doubts = cautions(made)
+    doubts = run_checks(made)
     return verdict(doubts), {doubt.code for doubt in doubts}, replace(made, cautions=doubts)
 
 

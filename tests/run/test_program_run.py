@@ -22,7 +22,7 @@ from program import (
     wbcbench,
 )
 from wbcbench.core.run_folder import study_runs
-from wbcbench.energy.account import told
+from wbcbench.energy.account import replay
 
 pytestmark = pytest.mark.tensorflow
 
@@ -155,7 +155,7 @@ def test_the_first_interrupt_finishes_the_epoch_and_keeps_the_joules(
     assert record.test is None
     names = {window.name for window in record.windows}
     assert not names & {f"epoch-{len(record.epochs) + 1}", "evaluate", "infer-b1", "infer-b64"}
-    story = told(run.read_messages())
+    story = replay(run.read_messages())
     assert story.end == "interrupted"
     assert not story.opened
 

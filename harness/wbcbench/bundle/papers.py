@@ -18,7 +18,7 @@ from wbcbench.bundle.describe import SubmittedStudy
 from wbcbench.bundle.document import EnergyTotals, MeterState, Submission
 from wbcbench.compare.render import sections
 from wbcbench.core.files import write_whole
-from wbcbench.core.text import count_of, human_duration, human_energy, human_mass, markdown
+from wbcbench.core.text import count_of, human_duration, human_energy, human_mass, markdown_table
 from wbcbench.core.units import kg_from_g, kwh_from_j
 from wbcbench.energy.metrics import DEFAULT_PUE, Intensity, carbon_g, intensities, intensity
 
@@ -110,7 +110,7 @@ def _tables(study: SubmittedStudy) -> Mapping[str, str]:
     if study.comparison is None:
         return {}
     return {
-        each.title: "\n\n".join([markdown(each.headings, each.rows), *each.below])
+        each.title: "\n\n".join([markdown_table(each.headings, each.rows), *each.below])
         for each in sections(study.comparison)
     }
 

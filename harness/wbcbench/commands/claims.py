@@ -49,7 +49,7 @@ def claims(
 
 def _list_measures() -> None:
     from wbcbench.compare.claims import MEASURES
-    from wbcbench.core.text import aligned
+    from wbcbench.core.text import aligned_table
 
     rows = [(name, measure.meaning) for name, measure in MEASURES.items()]
-    typer.echo(aligned(("measure", "meaning"), rows))
+    typer.echo(aligned_table(("measure", "meaning"), rows))

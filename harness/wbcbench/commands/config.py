@@ -27,7 +27,7 @@ def config() -> None:
 def show(origin: Origin = False, as_json: options.AsJson = False) -> None:
     """Show every setting's value: of the environment, a file, or the default."""
     from wbcbench.core import settings
-    from wbcbench.core.text import aligned
+    from wbcbench.core.text import aligned_table
 
     found = settings.resolve(os.environ, Path())
     if as_json:
@@ -37,4 +37,6 @@ def show(origin: Origin = False, as_json: options.AsJson = False) -> None:
     headings = ("setting", "value", "origin", "meaning")
     rows = [(e.setting.name, e.value, e.origin, e.setting.meaning) for e in found]
     shown = (0, 1, 2, 3) if origin else (0, 1, 3)
-    typer.echo(aligned([headings[i] for i in shown], [[row[i] for i in shown] for row in rows]))
+    typer.echo(
+        aligned_table([headings[i] for i in shown], [[row[i] for i in shown] for row in rows])
+    )

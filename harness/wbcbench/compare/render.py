@@ -18,12 +18,12 @@ from wbcbench.compare.result import (
 )
 from wbcbench.core.text import (
     UNKNOWN,
-    aligned,
+    aligned_table,
     human_duration,
     human_energy,
-    latex,
+    latex_table,
     latex_text,
-    markdown,
+    markdown_table,
     printable,
 )
 from wbcbench.stats.intervals import Interval
@@ -244,7 +244,7 @@ def as_text(found: Comparison) -> str:
     blocks = [headline(found)]
     for each in sections(found):
         below = "".join(f"\n  {line}" for line in each.below)
-        blocks.append(f"{aligned(each.headings, each.rows)}{below}")
+        blocks.append(f"{aligned_table(each.headings, each.rows)}{below}")
     blocks.append("\n".join([*counts(found), *(f"Note: {note}" for note in found.notes)]))
     return printable("\n\n".join(blocks))
 
@@ -253,7 +253,7 @@ def as_markdown(found: Comparison) -> str:
     """Headed pipe tables, fit for a job summary."""
     blocks = [f"## Comparison of {', '.join(found.studies)}", headline(found)]
     for each in sections(found):
-        blocks += [f"### {each.title}", markdown(each.headings, each.rows), *each.below]
+        blocks += [f"### {each.title}", markdown_table(each.headings, each.rows), *each.below]
     blocks.append("\n".join(f"- {line}" for line in [*counts(found), *found.notes]))
     return printable("\n\n".join(blocks))
 
@@ -271,7 +271,7 @@ def _said(found: Comparison) -> list[str]:
 
 def _latex(each: ComparisonTable) -> str:
     below = "".join(f"\n\n{latex_text(line)}." for line in each.below)
-    return f"% {each.title}\n{latex(each.headings, each.rows)}{below}"
+    return f"% {each.title}\n{latex_table(each.headings, each.rows)}{below}"
 
 
 def difference(value: float | None, found: Interval | None, metric: Metric) -> str:

@@ -77,12 +77,12 @@ class Telemetry:
 COLUMNS = tuple(each.name for each in fields(BoardSample))
 
 
-def to_line(look: BoardSample) -> str:
+def sample_to_line(look: BoardSample) -> str:
     """One line of the log: empty is unknown, ``-`` an empty list."""
     return ",".join(_cell(getattr(look, name)) for name in COLUMNS)
 
 
-def from_line(line: str) -> BoardSample | None:
+def sample_from_line(line: str) -> BoardSample | None:
     """The look of one line; ``None`` for a header, a torn or a damaged line."""
     cells = line.split(",")
     if len(cells) != len(COLUMNS) or not cells[0]:
@@ -115,7 +115,7 @@ def _ids(cell: str) -> tuple[int, ...]:
 _PARSERS: Mapping[str, Callable[[str], Any]] = {"reasons": _words, "own": _ids, "foreign": _ids}
 
 
-def summary(device: str, looks: Sequence[BoardSample], window: Window) -> Telemetry | None:
+def summarise_window(device: str, looks: Sequence[BoardSample], window: Window) -> Telemetry | None:
     """What a board did in one window; ``None`` if nobody looked.
 
     Args:

@@ -25,7 +25,7 @@ from wbcbench.core.spec import RunSpec
 from wbcbench.core.trace import Channel
 from wbcbench.core.window import Window, WindowEnergy
 
-SCHEMA = "1.0"
+RECORD_SCHEMA = "1.0"
 
 Status = Literal["done", "failed", "interrupted", "invalid"]
 
@@ -189,7 +189,7 @@ class RunRecord:
     started_utc: str
     ended_utc: str
     provenance: Mapping[str, JsonValue]
-    schema: str = SCHEMA
+    schema: str = RECORD_SCHEMA
     synthetic: bool = False
     dataset: DatasetFacts | None = None
     model: ModelFacts | None = None
@@ -274,9 +274,9 @@ def refuse_newer(schema: str, source: str) -> None:
     Raises:
         UsageError: The major version is above ours.
     """
-    if int(schema.split(".", maxsplit=1)[0]) > int(SCHEMA.split(".", maxsplit=1)[0]):
+    if int(schema.split(".", maxsplit=1)[0]) > int(RECORD_SCHEMA.split(".", maxsplit=1)[0]):
         raise UsageError(
-            f"{source} has schema {schema}; this wbcbench reads up to {SCHEMA}. "
+            f"{source} has schema {schema}; this wbcbench reads up to {RECORD_SCHEMA}. "
             "Nothing was changed. Use the wbcbench that wrote it, or a newer one."
         )
 
@@ -341,7 +341,7 @@ def attachment_from_json(data: bytes, source: str) -> Attachment:
     return found
 
 
-def merged(record: RunRecord, attachment: Attachment) -> RunRecord:
+def with_attachment(record: RunRecord, attachment: Attachment) -> RunRecord:
     """The record with the attached channel among its own."""
     return replace(
         record,

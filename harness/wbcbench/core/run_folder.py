@@ -36,7 +36,7 @@ from typing import IO, Any, Literal, TypeVar
 from pydantic import JsonValue, TypeAdapter, ValidationError
 
 from wbcbench.core import record as records
-from wbcbench.core.board_state import BoardSample, from_line
+from wbcbench.core.board_state import BoardSample, sample_from_line
 from wbcbench.core.errors import RunExistsError, RunsFailedError, UsageError
 from wbcbench.core.files import sync_folder, write_new, write_whole
 from wbcbench.core.record import (
@@ -45,7 +45,7 @@ from wbcbench.core.record import (
     RunRecord,
     attachment_from_json,
     attachment_to_json,
-    merged,
+    with_attachment,
 )
 from wbcbench.core.run_state import Liveness, RunState, submitted, this_process, token_liveness
 from wbcbench.core.spec import RunSpec
@@ -193,7 +193,7 @@ class RunDir:
         if not self.has_attachment:
             return record
         path = self.attachment_path
-        return merged(record, attachment_from_json(path.read_bytes(), str(path)))
+        return with_attachment(record, attachment_from_json(path.read_bytes(), str(path)))
 
     def read_own_record(self) -> RunRecord:
         """The record; raises ``UsageError`` when it is missing, damaged or of a newer schema."""
@@ -328,7 +328,7 @@ def append_line(stream: IO[str], line: str, *, sync: bool = False) -> None:
 
 def _read_looks(path: Path) -> list[BoardSample]:
     lines = path.read_text(encoding="ascii", errors="replace").split("\n")
-    return [look for look in map(from_line, lines[1:-1]) if look is not None]
+    return [look for look in map(sample_from_line, lines[1:-1]) if look is not None]
 
 
 def _read_channels(path: Path) -> list[Channel]:

@@ -152,7 +152,7 @@ def console() -> Console:
     return Console(highlight=False, color_system=None, force_terminal=False, width=_PIPED_WIDTH)
 
 
-def aligned(headings: Sequence[str], rows: Rows) -> str:
+def aligned_table(headings: Sequence[str], rows: Rows) -> str:
     """Columns padded with spaces, two between; lines end without spaces."""
     table = [headings, *rows]
     widths = [max(len(line[i]) for line in table) for i in range(len(headings))]
@@ -162,13 +162,13 @@ def aligned(headings: Sequence[str], rows: Rows) -> str:
     )
 
 
-def markdown(headings: Sequence[str], rows: Rows) -> str:
+def markdown_table(headings: Sequence[str], rows: Rows) -> str:
     """A pipe table as GitHub renders it."""
     lines = [headings, ["---"] * len(headings), *rows]
     return "\n".join(f"| {' | '.join(_markdown(word) for word in line)} |" for line in lines)
 
 
-def latex(headings: Sequence[str], rows: Rows) -> str:
+def latex_table(headings: Sequence[str], rows: Rows) -> str:
     """A ``tabular`` that needs the package booktabs; the first column is left, others right."""
     columns = "l" + "r" * (len(headings) - 1)
     return "\n".join(

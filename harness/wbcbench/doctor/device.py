@@ -19,7 +19,7 @@ from wbcbench.energy.source import CODECARBON, HEADLINE_DOMAINS, Speaker, is_cod
 from wbcbench.power import nvml_device as nvml
 from wbcbench.power.limit_note import abandoned_paths
 from wbcbench.power.nvml import processes
-from wbcbench.power.nvml_device import Gpu, choose, gpu_facts, list_gpus
+from wbcbench.power.nvml_device import Gpu, choose_gpus, gpu_facts, list_gpus
 
 TENSORFLOW_S = 300.0  # its import takes a minute on a busy machine
 _ASK_TENSORFLOW = "import tensorflow as tf; print(len(tf.config.list_physical_devices('GPU')))"
@@ -48,7 +48,7 @@ def check_device(facts: Facts) -> Iterator[Line]:
     """The GPUs: which, in what state, and who else is on them."""
     try:
         with nvml.session():
-            gpus = choose(facts.gpus, list_gpus(), os.environ)
+            gpus = choose_gpus(facts.gpus, list_gpus(), os.environ)
             for gpu in gpus:
                 yield from _gpu(gpu)
     except CannotMeasureError as error:

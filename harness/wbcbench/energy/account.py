@@ -28,8 +28,14 @@ from wbcbench.core.record import (
 from wbcbench.core.run_folder import RunDir
 from wbcbench.core.trace import Channel, Origin, Trace
 from wbcbench.core.window import Window, utc_now
-from wbcbench.energy.appraise import Appraisal, appraise, budgets_alone, steps_alone, telemetry
-from wbcbench.energy.checks import Evidence, cautions
+from wbcbench.energy.appraise import (
+    Appraisal,
+    appraise,
+    budgets_without_validation,
+    telemetry_by_window,
+    without_validation,
+)
+from wbcbench.energy.checks import Evidence, run_checks
 from wbcbench.energy.thresholds import HEARTBEAT_S
 
 T = TypeVar("T")
@@ -47,14 +53,14 @@ def account(
         error: Why it did not end well.
     """
     traces = run.read_traces()
-    story = told(run.read_messages())
+    story = replay(run.read_messages())
     cut = story.close_open(_trace_end_s(traces))
     appraisal = _apart(appraise(traces, story.windows), story.windows)
     evidence = replace(
         _evidence(run, seen, traces, story, appraisal),
         cut=cut,
         status=status,
-        telemetry=tuple(telemetry(run.read_telemetry(), story.windows)),
+        telemetry=tuple(telemetry_by_window(run.read_telemetry(), story.windows)),
     )
     record = _record(run, status, seen, story, evidence)
     return replace(
@@ -69,7 +75,7 @@ def account(
 def _record(
     run: RunDir, status: Status, seen: Circumstances, story: Story, evidence: Evidence
 ) -> RunRecord:
-    doubts = cautions(evidence)
+    doubts = run_checks(evidence)
     return RunRecord(
         run_id=run.run_id,
         spec=run.read_spec(),
@@ -130,8 +136,8 @@ def _evidence(
 def _apart(found: Appraisal, windows: Sequence[Window]) -> Appraisal:
     return replace(
         found,
-        energies=steps_alone(found.energies, windows),
-        budgets=budgets_alone(found.budgets, windows),
+        energies=without_validation(found.energies, windows),
+        budgets=budgets_without_validation(found.budgets, windows),
     )
 
 
@@ -191,7 +197,7 @@ def _until(window: Window, end_s: float) -> Window:
     return replace(window, end_s=min(window.end_s, end_s))
 
 
-def told(messages: Iterable[Mapping[str, Any]]) -> Story:
+def replay(messages: Iterable[Mapping[str, Any]]) -> Story:
     """The story of messages in their order."""
     story = Story()
     for message in messages:

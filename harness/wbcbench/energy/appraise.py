@@ -9,14 +9,14 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from wbcbench.core.board_state import BoardSample, Telemetry, summary
+from wbcbench.core.board_state import BoardSample, Telemetry, summarise_window
 from wbcbench.core.record import Agreement, Budget
 from wbcbench.core.trace import Trace
 from wbcbench.core.window import IDLE_AFTER, IDLE_BEFORE, TRAIN, Window, WindowEnergy, is_validation
 from wbcbench.energy.cross_check import agreements
-from wbcbench.energy.faults import Fault, faults, refused
+from wbcbench.energy.faults import Fault, find_faults, refuse_spoilt
 from wbcbench.energy.integrate import window_energy
-from wbcbench.energy.uncertainty import budget, sensor_of
+from wbcbench.energy.uncertainty import sensor_of, uncertainty_budget
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +39,13 @@ class Appraisal:
 
 def appraise(traces: Sequence[Trace], windows: Sequence[Window]) -> Appraisal:
     """State the joules of every window on every trace, and how far they can be trusted."""
-    found = faults(traces)
+    found = find_faults(traces)
     sensors = [sensor_of(trace) for trace in traces]
     energies, budgets = list[WindowEnergy](), list[Budget]()
     for window in windows:
         for trace, sensor in zip(traces, sensors, strict=True):
-            [energy] = refused([window_energy(trace, window)], [window], found)
-            part = budget(trace, window, energy, sensor)
+            [energy] = refuse_spoilt([window_energy(trace, window)], [window], found)
+            part = uncertainty_budget(trace, window, energy, sensor)
             energies.append(replace(energy, uncertainty_j=part.total_j if part else None))
             budgets += [part] if part else []
     return Appraisal(
@@ -56,18 +56,18 @@ def appraise(traces: Sequence[Trace], windows: Sequence[Window]) -> Appraisal:
     )
 
 
-def telemetry(
+def telemetry_by_window(
     logs: Mapping[str, Sequence[BoardSample]], windows: Sequence[Window]
 ) -> list[Telemetry]:
     """What each board did in each window, from the looks at it."""
-    found = (summary(device, looks, w) for w in windows for device, looks in logs.items())
+    found = (summarise_window(device, looks, w) for w in windows for device, looks in logs.items())
     return [each for each in found if each is not None]
 
 
 # The window ``train`` reaches from the first training step to the end of the last validation pass.
 # What the passes inside it cost is in their own windows and is taken out here, so that a run with
 # more or longer validation does not look more expensive to train.
-def steps_alone(
+def without_validation(
     energies: Iterable[WindowEnergy], windows: Sequence[Window]
 ) -> tuple[WindowEnergy, ...]:
     """The same energies, with the validation passes taken out of ``train``."""
@@ -78,7 +78,9 @@ def steps_alone(
     )
 
 
-def budgets_alone(budgets: Iterable[Budget], windows: Sequence[Window]) -> tuple[Budget, ...]:
+def budgets_without_validation(
+    budgets: Iterable[Budget], windows: Sequence[Window]
+) -> tuple[Budget, ...]:
     """The same budgets, with that of ``train`` standing behind its energy without the passes.
 
     A channel whose passes are not all known has no such energy, and so no budget for it.
@@ -92,11 +94,11 @@ def budgets_alone(budgets: Iterable[Budget], windows: Sequence[Window]) -> tuple
         if each.window != TRAIN:
             alone.append(each)
         elif len(parts) == len(passes):
-            alone.append(_less(each, parts, lengths))
+            alone.append(_budget_without(each, parts, lengths))
     return tuple(alone)
 
 
-def _less(whole: Budget, parts: Sequence[Budget], lengths: Mapping[str, float]) -> Budget:
+def _budget_without(whole: Budget, parts: Sequence[Budget], lengths: Mapping[str, float]) -> Budget:
     """Independent parts add in squares; gain and baseline go with joules and seconds."""
     every = [whole, *parts]
     gains = [each.gain_j for each in parts if each.gain_j is not None]
@@ -161,7 +163,7 @@ class Idle:
     uncertainty_w: float
 
 
-def idle(
+def idle_power(
     energies: Iterable[WindowEnergy], windows: Sequence[Window], channel: str, names: Sequence[str]
 ) -> Idle | None:
     """The idle power in the first of the named windows that is known on a channel."""
@@ -174,7 +176,7 @@ def idle(
     return next((known[name] for name in names if name in known), None)
 
 
-def baseline_w(before: Idle | None, after: Idle | None) -> float | None:
+def baseline_uncertainty_w(before: Idle | None, after: Idle | None) -> float | None:
     """Half-width at 95 % of the mean of the idle powers; ``None`` if neither is known.
 
     Half the difference of the two is its drift: neither is more right for the time in between.
@@ -192,9 +194,9 @@ def with_baseline(
     """The budgets with what subtracting idle power would add to each."""
     lengths = {window.name: window.duration_s for window in windows}
     off_w = {
-        channel: baseline_w(
-            idle(energies, windows, channel, IDLE_BEFORE),
-            idle(energies, windows, channel, IDLE_AFTER),
+        channel: baseline_uncertainty_w(
+            idle_power(energies, windows, channel, IDLE_BEFORE),
+            idle_power(energies, windows, channel, IDLE_AFTER),
         )
         for channel in {each.channel for each in budgets}
     }

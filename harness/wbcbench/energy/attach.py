@@ -22,7 +22,7 @@ from wbcbench.core.run_folder import RunDir
 from wbcbench.core.trace import Channel, Domain, Kind, Origin, Trace
 from wbcbench.core.window import Window, WindowEnergy, unix_s, utc_now
 from wbcbench.energy import thresholds
-from wbcbench.energy.appraise import appraise, budgets_alone, steps_alone
+from wbcbench.energy.appraise import appraise, budgets_without_validation, without_validation
 from wbcbench.energy.source import Speaker, speakers, spoken_energy_j, spoken_uncertainty_j
 from wbcbench.energy.wall_log import WallLog, read_wall_log
 
@@ -129,7 +129,7 @@ def _attachment(
 ) -> Attachment:
     found = appraise([trace], record.windows)
     # As in the record: what validation cost is not training's.
-    energies = steps_alone(found.energies, record.windows)
+    energies = without_validation(found.energies, record.windows)
     told = [each for each in energies if each.energy_j is not None]
     if not told:
         reasons = ", ".join(sorted({each.reason for each in energies}))
@@ -146,7 +146,7 @@ def _attachment(
         attached_utc=utc_now(),
         channel=trace.channel,
         energies=energies,
-        budgets=budgets_alone(found.budgets, record.windows),
+        budgets=budgets_without_validation(found.budgets, record.windows),
         cautions=tuple(_cautions(record, trace, log, energies, shift_s + offset_s)),
     )
 

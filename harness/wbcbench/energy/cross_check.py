@@ -70,11 +70,16 @@ def agreements(
     return tuple(
         each
         for window in windows
-        for each in (*_witnessed(channels, found, window), *_cross(channels, found, window))
+        for each in (
+            *_counters_against_integrals(channels, found, window),
+            *_against_codecarbon(channels, found, window),
+        )
     )
 
 
-def _witnessed(channels: Sequence[Channel], found: _Found, window: str) -> Iterator[Agreement]:
+def _counters_against_integrals(
+    channels: Sequence[Channel], found: _Found, window: str
+) -> Iterator[Agreement]:
     for one, other in combinations(channels, 2):
         if not is_pair(one, other) or one.origin.is_model or other.origin.is_model:
             continue
@@ -85,7 +90,9 @@ def _witnessed(channels: Sequence[Channel], found: _Found, window: str) -> Itera
             yield judged
 
 
-def _cross(channels: Sequence[Channel], found: _Found, window: str) -> Iterator[Agreement]:
+def _against_codecarbon(
+    channels: Sequence[Channel], found: _Found, window: str
+) -> Iterator[Agreement]:
     for domain in Domain:
         sides = speakers(channels, domain)
         ours = next((s for s in sides if not _is_cross_check(s)), None)

@@ -1,7 +1,7 @@
 """Where a sensor lied: frozen, reset and jumping counters; stuck, zero and absurd power readings.
 
 A fault is a stretch of one channel's trace. Some spoil the joules of every window they touch
-(``refused``); all of them become cautions (``checks``). The trace itself is never changed.
+(``refuse_spoilt``); all of them become cautions (``checks``). The trace itself is never changed.
 
 What proves a fault is a *witness*: the other reading of the same part by the same meter, counter
 for power and power for counter. Without one, only what no part can do is a fault.
@@ -18,7 +18,7 @@ from wbcbench.core.trace import Channel, Domain, Kind, Origin, Trace
 from wbcbench.core.window import Window, WindowEnergy
 from wbcbench.energy import thresholds
 from wbcbench.energy.integrate import ceiling_w, energy_curve, unwrapped, window_energy
-from wbcbench.energy.uncertainty import stated
+from wbcbench.energy.uncertainty import with_uncertainty
 
 
 class Flaw(StrEnum):
@@ -51,12 +51,14 @@ class Fault:
         return min(self.end_s, window.end_s) - max(self.start_s, window.start_s)
 
 
-def faults(traces: Sequence[Trace]) -> tuple[Fault, ...]:
+def find_faults(traces: Sequence[Trace]) -> tuple[Fault, ...]:
     """Every fault of every trace, by channel and time."""
     return tuple(
         fault
         for trace in traces
-        for fault in sorted(_of(trace, witness(trace, traces)), key=lambda each: each.start_s)
+        for fault in sorted(
+            _faults_of(trace, witness(trace, traces)), key=lambda each: each.start_s
+        )
     )
 
 
@@ -75,7 +77,7 @@ def is_pair(one: Channel, other: Channel) -> bool:
     )
 
 
-def _of(trace: Trace, other: Trace | None) -> Iterator[Fault]:
+def _faults_of(trace: Trace, other: Trace | None) -> Iterator[Fault]:
     if len(trace.good[0]) < 2:
         return
     if trace.channel.kind is Kind.COUNTER:
@@ -203,7 +205,7 @@ def _stuck(trace: Trace, other: Trace | None) -> Iterator[Fault]:
 def _disbelief(value_w: float, other: Trace | None, window: Window) -> str:
     """Why a power reading that does not change is not believed; empty if it may be true."""
     if other is not None:
-        seen = stated(other, window, window_energy(other, window))
+        seen = with_uncertainty(other, window, window_energy(other, window))
         if seen.energy_j is not None and window.duration_s >= thresholds.FROZEN_S:
             apart_j = abs(seen.energy_j - value_w * window.duration_s) - (seen.uncertainty_j or 0.0)
             wrong = apart_j > thresholds.DISAGREE_PCT / 100 * abs(seen.energy_j)
@@ -215,7 +217,7 @@ def _disbelief(value_w: float, other: Trace | None, window: Window) -> str:
 # --- what the faults do to joules --------------------------------------------------------------
 
 
-def refused(
+def refuse_spoilt(
     energies: Iterable[WindowEnergy], windows: Sequence[Window], found: Sequence[Fault]
 ) -> list[WindowEnergy]:
     """The joules, with those that a fault spoils made unknown: never 0 for unknown."""

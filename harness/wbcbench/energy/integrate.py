@@ -41,9 +41,9 @@ def energy_curve(trace: Trace) -> EnergyCurve:
     if trace not in _CURVES:
         if trace.channel.kind is Kind.SAMPLED:
             age_s = reading_age_s(trace.channel)
-            _CURVES[trace] = integral(*_recentred(*trace.good, age_s))
+            _CURVES[trace] = integrate_power(*_recentred(*trace.good, age_s))
         else:
-            _CURVES[trace] = staircase(unwrapped(trace), count_age_s(trace))
+            _CURVES[trace] = counter_curve(unwrapped(trace), count_age_s(trace))
     return _CURVES[trace]
 
 
@@ -281,7 +281,7 @@ class EnergyCurve:
         return self.energy_j[i] + into_s * (self.power_w[i] + 0.5 * slope * into_s)
 
 
-def integral(times: list[float], power_w: list[float]) -> EnergyCurve:
+def integrate_power(times: list[float], power_w: list[float]) -> EnergyCurve:
     """Trapezoids between all good readings."""
     energy = [0.0] if times else []
     for i in range(1, len(times)):
@@ -290,7 +290,7 @@ def integral(times: list[float], power_w: list[float]) -> EnergyCurve:
     return EnergyCurve(times, energy, power_w)
 
 
-def staircase(counter: Unwrapped, age_s: float) -> EnergyCurve:
+def counter_curve(counter: Unwrapped, age_s: float) -> EnergyCurve:
     """Knots where the counter moved: between two moves energy is taken to grow evenly.
 
     A counter polled faster than it updates repeats its value; joining the moves instead of the

@@ -5,8 +5,8 @@ what the sensor did not see: each stretch between two readings is a stratum of w
 known, and half the squared difference of neighbours estimates the variance within it (the
 successive-difference estimator for systematic samples: Wolter, Introduction to Variance Estimation,
 ch. 8). It is small for smooth power and as wide as independent samples for bursts. Loads that
-switch in step with the polls are bounded by ``beat_j``. What no trace can show is a load as fast as
-the sensor itself; ``energy.checks.sampling`` checks for that.
+switch in step with the polls are bounded by ``aliasing_j``. What no trace can show is a load as
+fast as the sensor itself; ``energy.checks.sampling`` checks for that.
 
 Every part is a half-width at about 95 %. Parts are independent and add in quadrature. The gain of a
 sensor is kept apart: it shifts every number of one card alike, cancels in ratios on that card, and
@@ -67,15 +67,17 @@ class Sensor:
     is_part_time: bool
 
 
-def stated(
+def with_uncertainty(
     trace: Trace, window: Window, energy: WindowEnergy, sensor: Sensor | None = None
 ) -> WindowEnergy:
     """The same joules with their uncertainty; unknown joules and models have none."""
-    found = budget(trace, window, energy, sensor or sensor_of(trace))
+    found = uncertainty_budget(trace, window, energy, sensor or sensor_of(trace))
     return replace(energy, uncertainty_j=found.total_j if found else None)
 
 
-def budget(trace: Trace, window: Window, energy: WindowEnergy, sensor: Sensor) -> Budget | None:
+def uncertainty_budget(
+    trace: Trace, window: Window, energy: WindowEnergy, sensor: Sensor
+) -> Budget | None:
     """Where the uncertainty of ``energy`` comes from; ``None`` if the joules are unknown.
 
     Args:
@@ -141,12 +143,14 @@ def _resolution(values: Sequence[float]) -> float:
     if not 2 <= len(levels) <= _FEW_LEVELS:
         return 0.0
     step_w = min(b - a for a, b in pairwise(levels))
-    on_grid = all(abs(x / step_w - round(x / step_w)) < _ON_GRID for x in _rises(levels))
+    on_grid = all(
+        abs(x / step_w - round(x / step_w)) < _ON_GRID for x in _steps_above_lowest(levels)
+    )
     is_close = step_w <= _COARSEST * max(map(abs, levels))
     return step_w if is_close or (on_grid and len(levels) >= _FEWEST_ON_GRID) else 0.0
 
 
-def _rises(levels: Sequence[float]) -> list[float]:
+def _steps_above_lowest(levels: Sequence[float]) -> list[float]:
     return [level - levels[0] for level in levels[1:]]
 
 
@@ -180,7 +184,7 @@ def _local_step(curve: EnergyCurve, at_s: float, sensor: Sensor) -> tuple[float,
 
 
 def _knot_sampling_j(trace: Trace, window: Window) -> float:
-    """Sampling error of a counter that is fed by a part-time sensor: each move is one look."""
+    """Sampling error of a counter that is fed by a part-time sensor: each move is one sample."""
     curve = energy_curve(trace)
     middles = [(a + b) / 2 for a, b in pairwise(curve.t_s)]
     power_w = [
@@ -266,7 +270,7 @@ def _strata_j(
         return 0.0
     unseen_j = _UNIFORM_SD * usual_s * (max(inside) - min(inside))
     by_chance_j = t_95(last - first) * math.hypot(math.sqrt(variance), unseen_j)
-    return max(by_chance_j, beat_j(times[first : last + 1], inside))
+    return max(by_chance_j, aliasing_j(times[first : last + 1], inside))
 
 
 def t_95(degrees: float) -> float:
@@ -300,10 +304,10 @@ def card_of(trace: Trace) -> SensorCard:
         update_s=update_s,
         step_j=_step_j(moves, update_s) if is_counter else None,
         resolution=min((abs(size) for _, size in moves), default=None),
-        kind_guess="counter" if is_counter else _kind(trace.channel, update_s, values, moves),
+        kind_guess="counter" if is_counter else _guess_kind(trace.channel, update_s, values, moves),
         probed_s=times[-1] - times[0] if times else 0.0,
         polls=len(times),
-        reason="" if update_s is not None else _reason(len(times), len(moves)),
+        reason="" if update_s is not None else _why_no_pace(len(times), len(moves)),
     )
 
 
@@ -342,7 +346,7 @@ def _step_j(moves: Sequence[tuple[float, float]], update_s: float | None) -> flo
     return median(rises) if rises and update_s is not None else None
 
 
-def _kind(
+def _guess_kind(
     channel: Channel,
     update_s: float | None,
     values: Sequence[float],
@@ -359,7 +363,7 @@ def _kind(
     return "held" if largest >= _ONE_JUMP * span else "running_average"
 
 
-def _reason(polls: int, moves: int) -> str:
+def _why_no_pace(polls: int, moves: int) -> str:
     """Why no pace could be told."""
     if polls == 0:
         return "no reading succeeded"
@@ -376,7 +380,7 @@ def _reason(polls: int, moves: int) -> str:
 # edge is cut at the same place and the errors add up instead. The trace shows that: its rising
 # edges are evenly spaced, and their spacing is in step with the polls.
 @dataclass(frozen=True, slots=True)
-class _Turns:
+class _Periods:
     """A load's periods: how long in looks, how many, and how unevenly spaced."""
 
     look_s: float
@@ -385,30 +389,30 @@ class _Turns:
     spread: float
 
 
-def beat_j(times: Sequence[float], power_w: Sequence[float]) -> float:
+def aliasing_j(times: Sequence[float], power_w: Sequence[float]) -> float:
     """Half-width at 95 % of the joules that edges in step may add or hide; 0.0 if there are none.
 
     Args:
         times: Seconds of each look, increasing, shape ``[n]``.
         power_w: What was seen, same shape.
     """
-    rises = _pace_rises(power_w)
+    rises = _upward_crossings(power_w)
     if len(rises) < _FEWEST_EDGES:
         return 0.0
-    turns = _turns(times, rises)
+    turns = _find_periods(times, rises)
     if turns.spread > _EVEN:
         return 0.0
     height_w = fmean(power_w[i + 1] - power_w[i] for i in rises)
     return TRIANGULAR_95 * height_w * turns.count * turns.look_s * _in_step(turns)
 
 
-def _pace_rises(power_w: Sequence[float]) -> list[int]:
+def _upward_crossings(power_w: Sequence[float]) -> list[int]:
     """Places where the power crosses the middle of its range upwards."""
     middle_w = (max(power_w) + min(power_w)) / 2 if power_w else 0.0
     return [i for i, (a, b) in enumerate(pairwise(power_w)) if a <= middle_w < b]
 
 
-def _turns(times: Sequence[float], rises: Sequence[int]) -> _Turns:
+def _find_periods(times: Sequence[float], rises: Sequence[int]) -> _Periods:
     """The period of a load from its rising edges; an edge that was missed makes two periods one."""
     steps = [b - a for a, b in pairwise(times)]
     usual_s = median(steps)
@@ -418,10 +422,10 @@ def _turns(times: Sequence[float], rises: Sequence[int]) -> _Turns:
     counts = [max(round(spacing / usual), 1) for spacing in spacings]
     period = sum(spacings) / sum(counts)
     spread = pstdev(s - n * period for s, n in zip(spacings, counts, strict=True))
-    return _Turns(look_s, period, sum(counts), spread)
+    return _Periods(look_s, period, sum(counts), spread)
 
 
-def _in_step(turns: _Turns) -> float:
+def _in_step(turns: _Periods) -> float:
     """The share of the edges' errors that adds up instead of cancelling, from 0 to 1.
 
     Edges that return to the same place after ``order`` periods are cut at ``order`` places whose

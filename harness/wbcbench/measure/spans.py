@@ -20,7 +20,7 @@ from wbcbench.core.text import human_duration, human_energy, human_power, printa
 from wbcbench.core.trace import Channel, Kind, Origin, Trace
 from wbcbench.core.window import Window, WindowEnergy
 from wbcbench.energy import appraise
-from wbcbench.energy.checks import Evidence, cautions
+from wbcbench.energy.checks import Evidence, run_checks
 from wbcbench.energy.integrate import EnergyCurve, energy_curve
 from wbcbench.energy.source import spoken_power_w
 
@@ -88,7 +88,7 @@ class Recorded:
     def span(self, window: Window, *, is_cut: bool = False) -> Span:
         """Work out one span; with ``is_cut`` it was still open when the trace ended."""
         evidence = _evidence(self, window, is_cut=is_cut)
-        doubts = cautions(evidence)
+        doubts = run_checks(evidence)
         return Span(
             window=window,
             readings=tuple(_reading(trace, evidence, window) for trace in self.traces),
@@ -132,7 +132,7 @@ def _evidence(kept: Recorded, window: Window, *, is_cut: bool) -> Evidence:
         trained=True,
         faults=found.faults,
         agreements=found.agreements,
-        telemetry=tuple(appraise.telemetry(kept.looks, [window])),
+        telemetry=tuple(appraise.telemetry_by_window(kept.looks, [window])),
         shared=kept.seen.shared,
         judged=window.name,
     )

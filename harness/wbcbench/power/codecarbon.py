@@ -112,7 +112,7 @@ def tracker_settings(settings: FeedSettings) -> dict[str, Any]:
     }
 
 
-class _Notes(logging.Handler):
+class _KeptWarnings(logging.Handler):
     """Keeps CodeCarbon's warnings instead of printing them."""
 
     def __init__(self) -> None:
@@ -125,7 +125,7 @@ class _Notes(logging.Handler):
             self.lines.append(line)
 
 
-class _Teller:
+class _LineWriter:
     """An output handler that writes each total as one line."""
 
     def __init__(self, stream: IO[str]) -> None:
@@ -142,7 +142,7 @@ class _Teller:
             "emissions_g": g_from_kg(total.emissions),
         }
         self.told += 1
-        tell(self._stream, totals)
+        write_line(self._stream, totals)
 
     def out(self, total: Any, delta: Any) -> None:
         """Called once more when CodeCarbon stops."""
@@ -155,7 +155,7 @@ class _Teller:
         """Nothing to close."""
 
 
-def tell(stream: IO[str], message: dict[str, Any]) -> None:
+def write_line(stream: IO[str], message: dict[str, Any]) -> None:
     """Write one line; a watcher that is gone is noticed at standard input."""
     try:
         stream.write(json.dumps(message) + "\n")
@@ -211,19 +211,19 @@ def _parts(tracker: Any) -> dict[str, dict[str, Any]]:
 
 def feed(settings: FeedSettings, stream: IO[str], until_end_of: IO[str]) -> None:
     """Measure and tell until ``until_end_of`` ends."""
-    notes = _Notes()
+    notes = _KeptWarnings()
     logger = logging.getLogger("codecarbon")
     logger.addHandler(notes)
     from codecarbon import OfflineEmissionsTracker
 
-    teller = _Teller(stream)
+    teller = _LineWriter(stream)
     tracker = OfflineEmissionsTracker(**tracker_settings(settings), output_handlers=[teller])
     tracker.start()
     if teller.told == 0:  # it swallows its own errors: having told nothing is the only sign
-        tell(stream, {"failed": f"CodeCarbon made no measurement. {' '.join(notes.lines)}"})
+        write_line(stream, {"failed": f"CodeCarbon made no measurement. {' '.join(notes.lines)}"})
         tracker.stop()
         return
-    tell(stream, {"ready": _facts(tracker, notes.lines, settings)})
+    write_line(stream, {"ready": _facts(tracker, notes.lines, settings)})
     until_end_of.read()
     tracker.stop()
 
@@ -260,7 +260,7 @@ def open_meters(request: MeterRequest) -> list[EnergyMeter]:
 
 
 class CodeCarbonMeter:
-    """CodeCarbon's totals as counters in joules, from the process above."""
+    """CodeCarbon's totals as counters in joules; they come from ``feed`` in its own process."""
 
     name = CODECARBON
     # Its totals move once a second; looking four times as often tells well enough when.
@@ -397,11 +397,11 @@ def _gpu_indices(request: MeterRequest) -> tuple[int, ...] | None:
     one by one, and so finds no GPU by one that begins with ``GPU-``.
     """
     from wbcbench.power import nvml_device
-    from wbcbench.power.nvml_device import choose, list_gpus
+    from wbcbench.power.nvml_device import choose_gpus, list_gpus
 
     try:
         with nvml_device.session():
-            gpus = choose(request.gpus, list_gpus(), os.environ, first_visible=request.one_gpu)
+            gpus = choose_gpus(request.gpus, list_gpus(), os.environ, first_visible=request.one_gpu)
             return tuple(gpu.index for gpu in gpus)
     except CannotMeasureError:
         return None

@@ -32,7 +32,7 @@ from wbcbench.power.nvml_device import (
     Gpu,
     KnownSensor,
     architecture,
-    choose,
+    choose_gpus,
     enforced_limit_w,
     gpu_facts,
     known_sensor,
@@ -96,7 +96,7 @@ def open_meters(request: MeterRequest) -> list[EnergyMeter]:
         UsageError: ``request.gpus`` names no GPU of this machine, or several.
     """
     with library.session():
-        gpus = choose(request.gpus, list_gpus(), os.environ, first_visible=request.one_gpu)
+        gpus = choose_gpus(request.gpus, list_gpus(), os.environ, first_visible=request.one_gpu)
         return [NvmlMeter(gpu, BoardPower(library.device(gpu.uuid)).readings) for gpu in gpus]
 
 

@@ -270,7 +270,7 @@ def _gpu(index: int) -> Gpu | None:
     )
 
 
-def choose(
+def choose_gpus(
     words: Sequence[str],
     gpus: Sequence[Gpu],
     environment: Mapping[str, str],
@@ -290,7 +290,7 @@ def choose(
         CannotMeasureError: No GPU is left, or a chosen one is cut into MIG instances.
     """
     named = [named_gpu(word, gpus) for word in words]
-    shown = () if words else visible(gpus, environment)[: 1 if first_visible else None]
+    shown = () if words else visible_gpus(gpus, environment)[: 1 if first_visible else None]
     chosen = tuple(dict.fromkeys(named)) or shown
     if not chosen:
         raise CannotMeasureError(_none_left(gpus, environment))
@@ -321,7 +321,7 @@ def named_gpu(word: str, gpus: Sequence[Gpu]) -> Gpu:
     )
 
 
-def visible(gpus: Sequence[Gpu], environment: Mapping[str, str]) -> tuple[Gpu, ...]:
+def visible_gpus(gpus: Sequence[Gpu], environment: Mapping[str, str]) -> tuple[Gpu, ...]:
     """The GPUs that CUDA would show to a program started in this environment, in its order.
 
     CUDA stops at the first word of ``CUDA_VISIBLE_DEVICES`` that it does not know.

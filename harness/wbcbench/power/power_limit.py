@@ -27,7 +27,7 @@ from wbcbench.power.limit_note import (
     open_abandoned,
     open_note,
 )
-from wbcbench.power.nvml_device import Gpu, choose, enforced_limit_w, list_gpus
+from wbcbench.power.nvml_device import Gpu, choose_gpus, enforced_limit_w, list_gpus
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ def require(words: Sequence[str], limit_w: float) -> None:
         UsageError: Outside the board's range, or ``words`` name no GPU.
     """
     with nvml.session():
-        for gpu in choose(words, list_gpus(), os.environ):
+        for gpu in choose_gpus(words, list_gpus(), os.environ):
             handle = nvml.device(gpu.uuid)
             _check_range(gpu, handle, limit_w)
             # Setting what is set already changes nothing and tells whether we may.
@@ -76,7 +76,7 @@ def power_limit(words: Sequence[str], limit_w: float) -> Iterator[tuple[PowerLim
         UsageError: Outside the board's range, or ``words`` name no GPU.
     """
     with nvml.session(), ExitStack() as stack:
-        gpus = choose(words, list_gpus(), os.environ)
+        gpus = choose_gpus(words, list_gpus(), os.environ)
         yield tuple([stack.enter_context(_held(gpu, limit_w)) for gpu in gpus])
 
 

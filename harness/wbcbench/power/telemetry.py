@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import psutil
 
-from wbcbench.core.board_state import COLUMNS, BoardSample, to_line
+from wbcbench.core.board_state import COLUMNS, BoardSample, sample_to_line
 from wbcbench.core.errors import CannotMeasureError
 from wbcbench.core.run_folder import RunDir, append_line
 from wbcbench.core.trace import Channel, Domain, Origin
@@ -86,7 +86,7 @@ class _Looker:
             with path.open("w", encoding="ascii") as stream:
                 append_line(stream, ",".join(COLUMNS))
                 while not self.stop.is_set():
-                    append_line(stream, to_line(self._look()))
+                    append_line(stream, sample_to_line(self._look()))
                     self.stop.wait(INTERVAL_S)
         except OSError as error:
             self.error = error

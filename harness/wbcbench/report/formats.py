@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from wbcbench.core.errors import unknown_name
 from wbcbench.core.study_folder import CONTRASTS
-from wbcbench.core.text import csv_quoted, latex, printable, safe_text
+from wbcbench.core.text import csv_quoted, latex_table, printable, safe_text
 from wbcbench.report import (
     FIGURE_DATA,
     FIGURES,
@@ -171,7 +171,7 @@ def _tables(report: Report) -> Iterator[tuple[str, DataTable]]:
 
 def _tex(data: DataTable) -> bytes:
     rows = [[_flat(cell) for cell in row] for row in data.rows]
-    text = latex([_flat(heading) for heading in data.headings], rows)
+    text = latex_table([_flat(heading) for heading in data.headings], rows)
     return f"% {_flat(data.caption)}\n{text}\n".encode()
 
 

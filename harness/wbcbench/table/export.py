@@ -24,8 +24,8 @@ from wbcbench.core.text import (
     human_energy,
     human_power,
     human_share,
-    latex,
-    markdown,
+    latex_table,
+    markdown_table,
     original_text,
     printable,
     safe_text,
@@ -118,12 +118,12 @@ def to_parquet(rows: Rows, columns: Sequence[Column]) -> bytes:
 
 def to_latex(rows: Rows, columns: Sequence[Column]) -> bytes:
     """A ``tabular`` for booktabs; three digits, units scaled."""
-    return f"{latex(_headings(columns), _words(rows, columns))}\n".encode()
+    return f"{latex_table(_headings(columns), _words(rows, columns))}\n".encode()
 
 
 def to_markdown(rows: Rows, columns: Sequence[Column]) -> bytes:
     """A pipe table; three digits, units scaled."""
-    return f"{markdown(_headings(columns), _words(rows, columns))}\n".encode()
+    return f"{markdown_table(_headings(columns), _words(rows, columns))}\n".encode()
 
 
 FORMATS: Mapping[str, Callable[[Rows, Sequence[Column]], bytes]] = {

@@ -172,14 +172,14 @@ def _weighty(channels: Sequence[Channel]) -> frozenset[str]:
     return frozenset(names)
 
 
-def listed(names: Iterable[str], most: int = 4) -> str:
+def list_some(names: Iterable[str], most: int = 4) -> str:
     """``epoch-1, epoch-2, epoch-3, epoch-4 and 6 more``."""
     every = list(dict.fromkeys(names))
     rest = len(every) - most
     return ", ".join(every[:most]) + (f" and {rest} more" if rest > 0 else "")
 
 
-def cautions(evidence: Evidence) -> tuple[Caution, ...]:
+def run_checks(evidence: Evidence) -> tuple[Caution, ...]:
     """Every doubt, in the order of the registry."""
     return tuple(
         caution

@@ -9,8 +9,8 @@ from wbcbench.core.quality import Caution, Severity
 from wbcbench.core.trace import Domain, Origin
 from wbcbench.core.window import IDLE_AFTER, IDLE_BEFORE, IDLE_COLD
 from wbcbench.energy import thresholds
-from wbcbench.energy.appraise import idle
-from wbcbench.energy.checks import Doubt, Evidence, listed
+from wbcbench.energy.appraise import idle_power
+from wbcbench.energy.checks import Doubt, Evidence, list_some
 
 WRONG = Doubt(
     "wrong-gpu",
@@ -39,13 +39,13 @@ def check_device(evidence: Evidence) -> Iterator[Caution]:
         return
     if "GPU" not in evidence.device.upper():
         detail = f"TensorFlow trained on {evidence.device}, not on the GPU that was measured."
-        yield from _each(evidence, UNUSED, detail)
+        yield from _of_measured_gpus(evidence, UNUSED, detail)
     elif evidence.device_bus and not any(same_bus(evidence.device_bus, bus) for bus in measured):
         detail = (
             f"TensorFlow trained on the GPU at {evidence.device_bus}; measured was the one at "
             f"{', '.join(measured)}."
         )
-        yield from _each(evidence, WRONG, detail)
+        yield from _of_measured_gpus(evidence, WRONG, detail)
 
 
 def _buses(evidence: Evidence) -> list[str]:
@@ -56,7 +56,7 @@ def _buses(evidence: Evidence) -> list[str]:
     return [bus for bus in told if isinstance(bus, str) and bus]
 
 
-def _each(evidence: Evidence, doubt: Doubt, detail: str) -> Iterator[Caution]:
+def _of_measured_gpus(evidence: Evidence, doubt: Doubt, detail: str) -> Iterator[Caution]:
     for channel in evidence.channels:
         if channel.domain is Domain.GPU and channel.origin is Origin.MEASURED:
             yield doubt.caution(
@@ -100,8 +100,8 @@ def _processes(evidence: Evidence, device: str, seen: list[Telemetry]) -> Iterat
     if strangers:
         pids = sorted({pid for each in strangers for pid in each.foreign_pids})
         detail = (
-            f"Processes that are not this run's were on {device}: {listed(map(str, pids))}. "
-            f"Windows: {listed(each.window for each in strangers)}."
+            f"Processes that are not this run's were on {device}: {list_some(map(str, pids))}. "
+            f"Windows: {list_some(each.window for each in strangers)}."
         )
         yield FOREIGN.caution(Severity.SUSPECT, detail, window=strangers[0].window)
     if uses_board and not sees_own:
@@ -254,8 +254,8 @@ def check_idle_drift(evidence: Evidence) -> Iterator[Caution]:
     """Idle power that is not the same after the run as before."""
     for trace in evidence.weighty_traces:
         name = trace.channel.name
-        before = idle(evidence.energies, evidence.windows, name, IDLE_BEFORE)
-        after = idle(evidence.energies, evidence.windows, name, IDLE_AFTER)
+        before = idle_power(evidence.energies, evidence.windows, name, IDLE_BEFORE)
+        after = idle_power(evidence.energies, evidence.windows, name, IDLE_AFTER)
         if before is None or after is None or before.power_w <= 0:
             continue
         apart_w = abs(after.power_w - before.power_w)

@@ -8,7 +8,7 @@ from wbcbench.core.quality import Caution, Severity
 from wbcbench.core.trace import Kind, Origin, Trace
 from wbcbench.core.units import ms_from_s
 from wbcbench.energy import thresholds
-from wbcbench.energy.checks import Doubt, Evidence, listed
+from wbcbench.energy.checks import Doubt, Evidence, list_some
 from wbcbench.energy.source import spoken_samples
 from wbcbench.energy.uncertainty import sensor_of
 
@@ -122,7 +122,7 @@ def check_short_window(evidence: Evidence) -> Iterator[Caution]:
         if window.name != evidence.judged and window.duration_s < thresholds.SHORT_WINDOW_S
     ]
     if others:
-        detail = f"Shorter than {thresholds.SHORT_WINDOW_S:.0f} s: {listed(others)}."
+        detail = f"Shorter than {thresholds.SHORT_WINDOW_S:.0f} s: {list_some(others)}."
         yield SHORT.caution(Severity.INFO, detail, window=others[0] if len(others) == 1 else "")
 
 
@@ -173,7 +173,7 @@ def check_cut_window(evidence: Evidence) -> Iterator[Caution]:
         is_judged = evidence.judged in evidence.cut
         yield CUT.caution(
             Severity.INVALID if is_judged else Severity.SUSPECT,
-            f"Still open when the trace ended, and cut there: {listed(evidence.cut)}.",
+            f"Still open when the trace ended, and cut there: {list_some(evidence.cut)}.",
             window=evidence.judged if is_judged else evidence.cut[0],
         )
 

@@ -10,7 +10,7 @@ from wbcbench.core.quality import Caution, Severity
 from wbcbench.core.trace import Kind, Trace
 from wbcbench.core.window import Window
 from wbcbench.energy import thresholds
-from wbcbench.energy.checks import Doubt, Evidence, listed
+from wbcbench.energy.checks import Doubt, Evidence, list_some
 from wbcbench.energy.faults import Fault, Flaw
 
 _WEIGHS = "suspect, or info on a channel that does not carry the joules of a part"
@@ -93,7 +93,7 @@ def _severity(evidence: Evidence, channel: str, flaw: Flaw, touched: list[str]) 
 def _detail(channel: str, faults: list[Fault], touched: list[str]) -> str:
     longest = max(faults, key=lambda fault: fault.end_s - fault.start_s)
     times = f" ({len(faults)} times; the longest is told)" if len(faults) > 1 else ""
-    where = listed(touched) if touched else "no window"
+    where = list_some(touched) if touched else "no window"
     return f"{channel}: {longest.detail}{times}. Windows touched: {where}."
 
 
@@ -137,7 +137,7 @@ def _failed(evidence: Evidence, trace: Trace) -> Iterator[Caution]:
     yield FAILED.caution(
         Severity.SUSPECT if matters else Severity.INFO,
         f"{trace.channel.name}: {len(lost)} of {len(trace.t_s)} reads failed. "
-        f"Windows touched: {listed(touched) or 'none'}.",
+        f"Windows touched: {list_some(touched) or 'none'}.",
         window=next(iter([*worked, *touched]), ""),
         channel=trace.channel.name,
     )
@@ -175,7 +175,7 @@ def check_gaps(evidence: Evidence) -> Iterator[Caution]:
             else Severity.INFO,
             f"{trace.channel.name} gave no good reading for up to {longest_s:.1f} s; of "
             f"{worst.name}, {100 * (1 - share):.0f} % are covered. "
-            f"Windows with gaps: {listed(w.name for w in torn)}.",
+            f"Windows with gaps: {list_some(w.name for w in torn)}.",
             window=worst.name,
             channel=trace.channel.name,
         )

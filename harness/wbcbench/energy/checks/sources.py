@@ -8,7 +8,7 @@ from wbcbench.core.quality import Caution, Severity
 from wbcbench.core.record import Agreement
 from wbcbench.core.trace import Origin
 from wbcbench.energy import thresholds
-from wbcbench.energy.checks import Doubt, Evidence, listed
+from wbcbench.energy.checks import Doubt, Evidence, list_some
 from wbcbench.energy.source import (
     HEADLINE_DOMAINS,
     Speaker,
@@ -28,7 +28,7 @@ DISAGREE = Doubt(
 )
 
 
-def check_counter_against_integral(evidence: Evidence) -> Iterator[Caution]:
+def check_agreement(evidence: Evidence) -> Iterator[Caution]:
     """Counter against integral, in every window where both are known."""
     bad = [each for each in evidence.agreements if each.status in {"suspect", "invalid"}]
     for pair in dict.fromkeys((each.a, each.b) for each in bad):
@@ -41,7 +41,7 @@ def _caution(judged: str, bad: list[Agreement]) -> Caution:
     return DISAGREE.caution(
         Severity.INVALID if spoils else Severity.SUSPECT,
         f"In {worst.window}, {worst.a} is {worst.difference_pct:+.1f} % off {worst.b}; up to "
-        f"{thresholds.AGREE_PCT:.0f} % is agreement. Windows: {listed(e.window for e in bad)}.",
+        f"{thresholds.AGREE_PCT:.0f} % is agreement. Windows: {list_some(e.window for e in bad)}.",
         window=worst.window,
         judged=judged,
     )
@@ -56,7 +56,7 @@ DIFFERS = Doubt(
 )
 
 
-def check_cross_check(evidence: Evidence) -> Iterator[Caution]:
+def check_codecarbon(evidence: Evidence) -> Iterator[Caution]:
     """CodeCarbon's joules beside ours."""
     measured = {c.name for c in evidence.channels if c.origin is Origin.MEASURED}
     for each in evidence.agreements:
