@@ -34,7 +34,7 @@ from wbcbench.compare.analysis import compare  # noqa: E402
 from wbcbench.compare.metric import Settings, parse_gate  # noqa: E402
 from wbcbench.compare.result import Comparison, Effect  # noqa: E402
 from wbcbench.core.record import RunRecord  # noqa: E402
-from wbcbench.stats.tests import detectable_effect, power  # noqa: E402
+from wbcbench.stats.tests import detectable_effect, detection_power  # noqa: E402
 from wbcbench.table.view import Run  # noqa: E402
 
 PAGE = ROOT / "harness" / "STATISTICS.md"
@@ -205,7 +205,7 @@ def promised_power(blocks: int, effect: float, studies: int, seed: int) -> Line:
         is_called_different(effect_of(found, ENERGY))
         for found in simulated(world, studies, seed, Settings())
     )
-    share, promise = hits / studies, power(effect, blocks)
+    share, promise = hits / studies, detection_power(effect, blocks)
     return Line(
         f"{blocks} blocks, true difference {effect:.2f} × its block-to-block sd: found",
         percent(share, studies),

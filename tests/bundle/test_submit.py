@@ -29,7 +29,7 @@ from wbcbench.bundle.document import Author
 from wbcbench.bundle.write import Order, Written, submit
 from wbcbench.commands.submit import submit as submit_command
 from wbcbench.compare.analysis import compare
-from wbcbench.compare.result import as_csv
+from wbcbench.compare.result import contrasts_csv
 from wbcbench.core.errors import UsageError
 from wbcbench.core.provenance import source_root
 from wbcbench.core.run_folder import Local, RunDir, study_runs
@@ -133,7 +133,7 @@ def test_the_program_reads_a_bundle_as_it_reads_a_study(study, payload):
             k: v for k, v in theirs.items() if k not in differ
         }
     found = compare(read_study(inside).runs, settings_for(inside, {}), ["study"], 0)
-    assert (inside / layout.CONTRASTS).read_text() == as_csv(found)
+    assert (inside / layout.CONTRASTS).read_text() == contrasts_csv(found)
 
 
 def test_specs_plans_traces_and_predictions_are_copied_byte_by_byte(study, payload):

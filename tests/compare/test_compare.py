@@ -77,7 +77,7 @@ def nothing(tmp_path_factory):
 
 
 def log_joules(results):
-    frame = export.frame(table.study_rows(results / "study"), table.COLUMNS)
+    frame = export.to_frame(table.study_rows(results / "study"), table.COLUMNS)
     frame["log_j"] = np.log(frame[ENERGY].astype(float))
     return frame
 
@@ -96,7 +96,7 @@ def test_the_activation_contrast_is_a_t_test_worked_out_independently(clear):
 
 
 def test_the_interaction_of_accuracies_is_that_of_a_linear_model_with_blocks(clear):
-    frame = export.frame(table.study_rows(clear / "study"), table.COLUMNS)
+    frame = export.to_frame(table.study_rows(clear / "study"), table.COLUMNS)
     rows = pd.DataFrame(
         {
             "y": frame["balanced_accuracy"].astype(float),

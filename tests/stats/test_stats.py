@@ -38,16 +38,16 @@ from wbcbench.stats.tests import (
     SECOND,
     GateOutcome,
     blocks_to_settle,
-    contrast,
+    contrast_values,
     decompose,
     detectable_effect,
+    detection_power,
     equivalence_p,
     holm,
-    judge,
+    judge_limit,
     least_blocks,
     p_floor,
-    pair,
-    power,
+    pair_weights,
     sign_flip_p,
 )
 
@@ -179,19 +179,19 @@ def test_factorial_contrasts_are_the_coefficients_of_a_linear_model_with_blocks(
     # Effect coding: ±½ for each factor, so that main effects are means over the other factor.
     frame = pd.DataFrame(rows).assign(a=lambda d: d.a - 0.5, b=lambda d: d.b - 0.5)
     fitted = smf.ols("y ~ C(block) + a * b", frame).fit().params
-    assert contrast(values, FIRST).mean() == pytest.approx(fitted["a"])
-    assert contrast(values, SECOND).mean() == pytest.approx(fitted["b"])
-    assert contrast(values, INTERACTION).mean() == pytest.approx(fitted["a:b"])
+    assert contrast_values(values, FIRST).mean() == pytest.approx(fitted["a"])
+    assert contrast_values(values, SECOND).mean() == pytest.approx(fitted["b"])
+    assert contrast_values(values, INTERACTION).mean() == pytest.approx(fitted["a:b"])
 
 
 @given(
     arrays(np.float64, (5, 4), elements=st.floats(-3, 12)),
     arrays(np.float64, (5, 4), elements=st.floats(-3, 8)),
-    st.sampled_from([FIRST, SECOND, INTERACTION, pair(2, 0, 4)]),
+    st.sampled_from([FIRST, SECOND, INTERACTION, pair_weights(2, 0, 4)]),
 )
 def test_time_and_power_make_up_the_whole_difference_in_energy(log_energy, log_time, weights):
     parts = decompose(log_energy, log_time, weights)
-    assert parts.time + parts.power == pytest.approx(contrast(log_energy, weights), abs=1e-9)
+    assert parts.time + parts.power == pytest.approx(contrast_values(log_energy, weights), abs=1e-9)
 
 
 @given(st.lists(st.tuples(st.integers(1, 9), st.booleans()), min_size=1, max_size=12))
@@ -248,12 +248,12 @@ def test_two_arms_that_trade_places_share_the_front():
     ],
 )
 def test_a_gate_has_three_answers_and_its_mirror_image_the_same(low, high, outcome):
-    assert judge(Interval(low, high, 0.95, "t"), 5.0, above_is_worse=True) is outcome
-    assert judge(Interval(-high, -low, 0.95, "t"), -5.0, above_is_worse=False) is outcome
+    assert judge_limit(Interval(low, high, 0.95, "t"), 5.0, above_is_worse=True) is outcome
+    assert judge_limit(Interval(-high, -low, 0.95, "t"), -5.0, above_is_worse=False) is outcome
 
 
 def test_a_gate_without_an_interval_cannot_tell():
-    assert judge(None, 5.0, above_is_worse=True) is GateOutcome.CANNOT_TELL
+    assert judge_limit(None, 5.0, above_is_worse=True) is GateOutcome.CANNOT_TELL
 
 
 def test_the_number_of_further_blocks_is_the_least_that_settles_a_gate():
@@ -275,14 +275,14 @@ def test_no_number_of_blocks_settles_a_gate_that_is_met_exactly():
 
 
 def test_power_is_nothing_where_p_cannot_get_low_enough():
-    assert power(10.0, blocks=7, tests=6) == 0.0
+    assert detection_power(10.0, blocks=7, tests=6) == 0.0
     assert detectable_effect(7, tests=6) is None
-    assert power(10.0, blocks=8, tests=6) > 0.99
+    assert detection_power(10.0, blocks=8, tests=6) > 0.99
 
 
 def test_power_without_an_effect_is_the_level_and_grows_with_the_effect():
-    assert power(0.0, 8) == pytest.approx(2 / 256, abs=0.004)
-    found = [power(effect, 8) for effect in (0.0, 0.5, 1.0, 1.5, 2.0, 3.0)]
+    assert detection_power(0.0, 8) == pytest.approx(2 / 256, abs=0.004)
+    found = [detection_power(effect, 8) for effect in (0.0, 0.5, 1.0, 1.5, 2.0, 3.0)]
     assert found == sorted(found)
 
 
@@ -290,17 +290,17 @@ def test_power_at_eight_blocks_is_the_chance_that_all_signs_agree():
     # At the first of six corrected tests only the two patterns of equal signs are left.
     effect = 1.5
     agree = scipy.stats.norm.cdf(effect) ** 8
-    assert power(effect, 8) == pytest.approx(agree, abs=0.02)
+    assert detection_power(effect, 8) == pytest.approx(agree, abs=0.02)
 
 
 def test_power_with_many_blocks_is_that_of_the_t_test():
     wanted = TTestPower().power(0.8, 30, 0.05 / 6)
-    assert power(0.8, 30) == pytest.approx(wanted, abs=1e-6)
+    assert detection_power(0.8, 30) == pytest.approx(wanted, abs=1e-6)
 
 
 def test_the_detectable_effect_is_found_with_the_promised_chance():
     effect = detectable_effect(9)
-    assert power(effect, 9) == pytest.approx(0.8, abs=0.015)
+    assert detection_power(effect, 9) == pytest.approx(0.8, abs=0.015)
 
 
 @given(st.integers(1, 30).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))

@@ -28,7 +28,7 @@ from wbcbench.study.experiment import Experiment, Pauses, PlannedAnalysis, Until
 from wbcbench.study.plan import Plan, plan
 from wbcbench.study.progress import Standing, account, loosely
 from wbcbench.study.sweep import Sweep, SweepOutcome, SweepSettings, refuse_other_runs, study_lock
-from wbcbench.table.derive import spent, summed
+from wbcbench.table.derive import spent, sum_spent
 
 VARIANTS = ("relu-dropout", "leaky-dropout")
 FOUR = ("relu-dropout", "leaky-dropout", "relu-batchnorm", "leaky-batchnorm")
@@ -430,7 +430,7 @@ def test_joules_of_different_status_are_not_added(tmp_path: Path) -> None:
     found = account(outcome.specs, outcome.standing, ())
     assert set(found.counted.energy_j) == {"measured"}
     assert set(found.all_wasted.energy_j) == {"modelled"}
-    together = summed(each.spent for each in outcome.standing if each.spent)
+    together = sum_spent(each.spent for each in outcome.standing if each.spent)
     assert set(together.energy_j) == {"measured", "modelled"}
 
 

@@ -40,8 +40,8 @@ def test_an_exported_table_reads_back_as_the_same_table(results, tmp_path, form)
     path = tmp_path / f"table.{form}"
     path.write_bytes(exported(results, form))
     pd.testing.assert_frame_equal(
-        table_files.read(path),
-        table_files.frame(table.study_rows(results / "study"), table.COLUMNS),
+        table_files.read_export(path),
+        table_files.to_frame(table.study_rows(results / "study"), table.COLUMNS),
         check_exact=True,
     )
 
@@ -83,7 +83,7 @@ def test_what_is_not_finite_is_unknown(tmp_path, form):
     columns = table_files.columns_named(("val_loss", "ece"))
     rows = with_cells(val_loss=float("nan"), ece=float("inf"))
     path.write_bytes(table_files.FORMATS[form](rows, columns))
-    assert table_files.read(path).isna().all().all()
+    assert table_files.read_export(path).isna().all().all()
 
 
 def test_latex_and_markdown_are_rounded_and_escaped(results):
@@ -109,7 +109,7 @@ def test_the_program_writes_a_file_or_standard_output(results, tmp_path):
     out = tmp_path / "deep" / "t.parquet"
     words = ("export", "study", "--results", str(results))
     assert wbcbench(*words, "--format", "parquet", "--out", str(out)).code == 0
-    assert len(table_files.read(out)) == 13
+    assert len(table_files.read_export(out)) == 13
     ended = wbcbench(*words, "--format", "json", "--columns", "run_id,accuracy")
     assert ended.json["schema"] == "wbcbench.export/1"
     assert [column["name"] for column in ended.json["columns"]] == ["run_id", "accuracy"]
@@ -129,7 +129,7 @@ def test_a_file_that_is_no_exported_table_is_refused(tmp_path, name, content):
     path = tmp_path / name
     path.write_text(content, encoding="utf-8")
     with pytest.raises(UsageError):
-        table_files.read(path)
+        table_files.read_export(path)
 
 
 def test_the_json_says_what_each_column_means(results):

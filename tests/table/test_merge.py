@@ -14,7 +14,7 @@ from program import wbcbench
 from wbcbench.core.errors import UsageError
 from wbcbench.core.record import to_json
 from wbcbench.core.run_folder import Local, RunDir
-from wbcbench.table.merge import merge
+from wbcbench.table.merge import merge_studies
 
 
 def content(folder: Path) -> dict[str, bytes]:
@@ -28,7 +28,7 @@ def content(folder: Path) -> dict[str, bytes]:
 def test_runs_of_two_machines_come_together_byte_by_byte(tmp_path):
     here = save(tmp_path / "here", *draw(2))
     there = save(tmp_path / "there", *[r for r in draw(4, seed=7) if r.spec.block > 2])
-    done = merge([here, there], tmp_path / "all" / "both")
+    done = merge_studies([here, there], tmp_path / "all" / "both")
     assert (done.copied, done.same, done.unfinished) == (16, 0, 0)
     assert content(tmp_path / "all" / "both") == content(here) | content(there)
 
@@ -36,9 +36,9 @@ def test_runs_of_two_machines_come_together_byte_by_byte(tmp_path):
 def test_the_same_run_twice_is_kept_once(tmp_path):
     first = save(tmp_path / "a", *draw(2))
     second = save(tmp_path / "b", *draw(2))
-    done = merge([first, second], tmp_path / "all")
+    done = merge_studies([first, second], tmp_path / "all")
     assert (done.copied, done.same) == (8, 8)
-    again = merge([first], tmp_path / "all")
+    again = merge_studies([first], tmp_path / "all")
     assert (again.copied, again.same) == (0, 8)
 
 
@@ -47,7 +47,7 @@ def test_one_name_with_two_contents_is_refused_and_nothing_is_copied(tmp_path):
     other = [replace(r, provenance={**PROVENANCE, "host_id": "77aa00"}) for r in draw(1)]
     second = save(tmp_path / "b", *other)
     with pytest.raises(UsageError, match="twice with different content") as caught:
-        merge([first, second], tmp_path / "all")
+        merge_studies([first, second], tmp_path / "all")
     assert str(first) in str(caught.value)
     assert str(second) in str(caught.value)
     assert not (tmp_path / "all").exists()
@@ -59,20 +59,20 @@ def test_different_predictions_of_equal_records_are_refused_too(tmp_path):
         run = RunDir(next(folder.iterdir()))
         run.predictions_path.write_bytes(str(folder).encode())
     with pytest.raises(UsageError, match="predictions"):
-        merge(folders, tmp_path / "all")
+        merge_studies(folders, tmp_path / "all")
 
 
 def test_a_run_that_differs_from_one_already_there_is_refused(tmp_path):
-    merge([save(tmp_path / "a", *draw(1))], tmp_path / "all")
+    merge_studies([save(tmp_path / "a", *draw(1))], tmp_path / "all")
     with pytest.raises(UsageError, match="twice with different content"):
-        merge([save(tmp_path / "b", *draw(1, seed=5))], tmp_path / "all")
+        merge_studies([save(tmp_path / "b", *draw(1, seed=5))], tmp_path / "all")
 
 
 def test_runs_without_a_record_stay_where_they_are_and_are_counted(tmp_path):
     folder = save(tmp_path / "a", *draw(1))
     spec = make_spec("leaky-dropout", 77, study="study")
     RunDir(folder / spec.run_id).create(spec, Local())
-    done = merge([folder], tmp_path / "all")
+    done = merge_studies([folder], tmp_path / "all")
     assert (done.copied, done.unfinished) == (4, 1)
     assert not (tmp_path / "all" / spec.run_id).exists()
 
@@ -84,14 +84,14 @@ def test_a_record_of_a_newer_version_is_refused_before_anything_is_copied(tmp_pa
     run.create(newer.spec, Local())
     run.record_path.write_bytes(to_json(newer))
     with pytest.raises(UsageError, match=r"schema 9\.0"):
-        merge([folder], tmp_path / "all")
+        merge_studies([folder], tmp_path / "all")
     assert not (tmp_path / "all").exists()
 
 
 def test_a_study_is_not_merged_into_itself(tmp_path):
     folder = save(tmp_path, *draw(1))
     with pytest.raises(UsageError, match="into itself"):
-        merge([folder], folder)
+        merge_studies([folder], folder)
 
 
 def test_a_merged_study_is_compared_once_its_hosts_are_allowed_to_differ(tmp_path):

@@ -15,7 +15,7 @@ from builders.run import failed_record, make_record, make_scores, make_spec, sav
 from builders.timeline import make_epochs
 from wbcbench import table
 from wbcbench.core.quality import Caution, Severity, Verdict
-from wbcbench.table.export import page
+from wbcbench.table.export import describe_table
 
 TRAIN_S = 40.0  # four epochs of ten seconds; the validation passes between them are counted apart
 DESCRIPTION = Path(__file__).parents[2] / "harness" / "RESULTS_TABLE.md"
@@ -63,7 +63,7 @@ def test_the_columns_are_the_agreed_ones_in_the_agreed_order():
 
 
 def test_the_page_for_readers_is_what_the_columns_say():
-    assert DESCRIPTION.read_text(encoding="utf-8") == page()
+    assert DESCRIPTION.read_text(encoding="utf-8") == describe_table()
 
 
 def test_energy_columns_of_a_gpu_run_hold_power_times_duration():

@@ -83,7 +83,7 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path):
 
 def test_the_data_frame_has_a_type_for_every_known_column(tmp_path):
     study = save(tmp_path, make_record(), failed_record(seed=2))
-    frame = export.frame(table.study_rows(study), table.COLUMNS)
+    frame = export.to_frame(table.study_rows(study), table.COLUMNS)
     assert list(frame.columns) == list(table.NAMES)
     assert frame["energy_gpu_train_j"].dtype == frame["gpu_power_p95_w"].dtype == "Float64"
     assert frame["epochs_run"].dtype == "Int64"

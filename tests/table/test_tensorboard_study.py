@@ -22,7 +22,7 @@ from wbcbench import table
 from wbcbench.commands.tensorboard import tensorboard
 from wbcbench.core.errors import UsageError
 from wbcbench.core.run_folder import RunDir
-from wbcbench.table.tensorboard import METRICS, SETTINGS, rebuild, start, write_result
+from wbcbench.table.tensorboard import METRICS, SETTINGS, rebuild_logs, start_server, write_result
 
 
 def read(folder):
@@ -86,7 +86,7 @@ def test_unknown_joules_are_left_out(tmp_path):
 
 def test_logs_can_be_made_again_from_record_and_traces(tmp_path):
     run = run_folder(tmp_path)
-    rebuild(run)
+    rebuild_logs(run)
     events = read(run.tensorboard_dir)
     tags = set(events.Tags()["tensors"])
     assert {"epoch/loss", "over_joules/accuracy", "result/headline_energy_train_j"} <= tags
@@ -104,7 +104,7 @@ def test_a_study_without_logs_names_the_way_out(tmp_path):
 def test_a_taken_port_is_refused_with_the_way_out(tmp_path):
     refused = pytest.raises(UsageError, match=r"127\.0\.0\.1.*--port")
     with socket.create_server(("127.0.0.1", 0)) as taken, refused:
-        start(tmp_path, taken.getsockname()[1])
+        start_server(tmp_path, taken.getsockname()[1])
 
 
 def test_the_command_serves_the_study_on_loopback_until_interrupted(tmp_path):

@@ -39,7 +39,7 @@ from wbcbench.report.study import ReportStudy
 from wbcbench.study.experiment import SCHEMA_DIALECT
 from wbcbench.study.plan import Plan
 from wbcbench.study.progress import state_of
-from wbcbench.table.derive import spent, summed
+from wbcbench.table.derive import spent, sum_spent
 from wbcbench.table.view import Row, Run
 
 if TYPE_CHECKING:
@@ -213,7 +213,7 @@ def totals(records: Iterable[RunRecord], pilots: Iterable[RunRecord]) -> EnergyT
     every = list(records)
     spoiled = [record for record in every if state_of(record) != "done"]
     of_study, wasted, of_pilots = (
-        summed(spent(record) for record in found) for found in (every, spoiled, pilots)
+        sum_spent(spent(record) for record in found) for found in (every, spoiled, pilots)
     )
     return EnergyTotals(
         study=of_study.energy_j,

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from wbcbench.bundle import layout
 from wbcbench.bundle.describe import SubmittedStudy
 from wbcbench.bundle.document import EnergyTotals, MeterState, Submission
-from wbcbench.compare.render import sections
+from wbcbench.compare.render import comparison_tables
 from wbcbench.core.files import write_whole
 from wbcbench.core.text import count_of, human_duration, human_energy, human_mass, markdown_table
 from wbcbench.core.units import kg_from_g, kwh_from_j
@@ -111,7 +111,7 @@ def _tables(study: SubmittedStudy) -> Mapping[str, str]:
         return {}
     return {
         each.title: "\n\n".join([markdown_table(each.headings, each.rows), *each.below])
-        for each in sections(study.comparison)
+        for each in comparison_tables(study.comparison)
     }
 
 

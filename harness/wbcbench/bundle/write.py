@@ -16,7 +16,7 @@ from wbcbench.bundle.crate import write_bag, write_zip
 from wbcbench.bundle.describe import SubmittedStudy, refuse_synthetic
 from wbcbench.bundle.document import Author, EnergyTotals, Redaction, RunCounts, Submission
 from wbcbench.bundle.redact import Redactor, redactor
-from wbcbench.compare.result import COLUMNS, as_csv
+from wbcbench.compare.result import COLUMNS, contrasts_csv
 from wbcbench.core.errors import UsageError
 from wbcbench.core.files import write_whole
 from wbcbench.core.study_folder import pilot_study, require_study
@@ -150,7 +150,7 @@ def _filled(order: Order, study: SubmittedStudy, by: Redactor | None) -> Submiss
 
 def _write_tables(study: SubmittedStudy) -> None:
     found = study.comparison
-    text = ",".join(COLUMNS) + "\n" if found is None else as_csv(found)
+    text = ",".join(COLUMNS) + "\n" if found is None else contrasts_csv(found)
     write_whole(study.folder / layout.CONTRASTS, text.encode())
 
 

@@ -153,10 +153,10 @@ def _written(found: Comparison, form: CompareFormat) -> str:
     from wbcbench.compare import render, result
 
     if form is CompareFormat.JSON:
-        whole = result.as_document(found)
+        whole = result.comparison_document(found)
         return json.dumps(whole, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     if form is CompareFormat.CSV:
-        return result.as_csv(found)
+        return result.contrasts_csv(found)
     made = {CompareFormat.GITHUB: render.as_markdown, CompareFormat.LATEX: render.as_latex}.get(
         form, render.as_text
     )

@@ -23,11 +23,11 @@ def explain(
     from wbcbench.table.explain import explain as explained
     from wbcbench.table.explain import recount
     from wbcbench.table.export import columns_named
-    from wbcbench.table.text import document, lines
+    from wbcbench.table.text import explanation_document, explanation_lines
 
     [chosen] = columns_named([column])
     found = explained(recount(finished_run(find_run(results, run))), chosen)
     if as_json:
-        typer.echo(document(found))
+        typer.echo(explanation_document(found))
     else:
-        typer.echo("\n".join(lines(found)))
+        typer.echo("\n".join(explanation_lines(found)))

@@ -26,7 +26,7 @@ def merge(
 ) -> None:
     """Copy the runs of several studies into one; runs of one name must be the same run."""
     from wbcbench.table import write_table
-    from wbcbench.table.merge import merge as bring_together
+    from wbcbench.table.merge import merge_studies as bring_together
 
     target = results / into
     done = bring_together([_folder(results, name) for name in studies], target)

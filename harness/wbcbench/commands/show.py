@@ -36,10 +36,10 @@ def show(
 
 def print_summary(run: RunDir, *, verbose: bool) -> None:
     """Print a finished run for people; with ``verbose`` remarks and every window's joules, too."""
-    from wbcbench.table.text import summary
+    from wbcbench.table.text import run_summary
 
     record = run.read_record()
-    typer.echo("\n".join(summary(record)))
+    typer.echo("\n".join(run_summary(record)))
     if verbose:
         _print_details(record)
     typer.echo(f"\nSaved in {run.path}")

@@ -30,16 +30,16 @@ def tensorboard(
     from wbcbench.core.study_folder import require_study
     from wbcbench.core.text import count_of
     from wbcbench.table import tensorboard as logs
-    from wbcbench.table.tensorboard import start
+    from wbcbench.table.tensorboard import start_server
 
     folder = require_study(results, study)
     runs = study_runs(results, study)
     if rebuild:
         for run in runs:
             if run.is_finished:
-                logs.rebuild(run)
+                logs.rebuild_logs(run)
     having = logs.require_logs(folder, runs)
-    url = start(folder, port)
+    url = start_server(folder, port)
     typer.echo(f"{url}   {count_of(having, 'run')} of {study}")
     typer.echo("SCALARS: over_joules, over_seconds, over_steps. HPARAMS: energy and accuracy.")
     typer.echo("Only this machine can reach it. Ctrl-C ends it.", err=True)

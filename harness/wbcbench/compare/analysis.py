@@ -7,11 +7,11 @@ from collections.abc import Iterator, Sequence
 from wbcbench.compare.design import Blocks, ComparisonDesign
 from wbcbench.compare.effects import (
     CorrectAnswers,
-    arms_alone,
     effects,
-    judged,
+    judge_gates,
     read_answers,
-    splits,
+    split_energy,
+    summarise_arms,
 )
 from wbcbench.compare.eligible import Prepared, prepare
 from wbcbench.compare.metric import ACCURACY, Metric, Settings
@@ -67,10 +67,10 @@ def compare(
         energy=ready.energy,
         machine={name: runs[0].row.get(name) for name in _MACHINE},
         effects=found,
-        splits=splits(plan, blocks, joules, settings) if joules else (),
-        arms=arms_alone(plan, blocks, ready.metrics, joules, answers),
+        splits=split_energy(plan, blocks, joules, settings) if joules else (),
+        arms=summarise_arms(plan, blocks, ready.metrics, joules, answers),
         same_images=answers.compare(plan) if answers else (),
-        gates=judged(plan, blocks, settings, ready.statuses),
+        gates=judge_gates(plan, blocks, settings, ready.statuses),
         notes=_notes(ready, found, answers, settings),
     )
 

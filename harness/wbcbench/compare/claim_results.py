@@ -52,7 +52,7 @@ class ClaimEvidence:
     why: str
 
 
-def gather(check: Check, study: Sequence[Run]) -> ClaimEvidence:
+def gather_evidence(check: Check, study: Sequence[Run]) -> ClaimEvidence:
     """The evidence of a study's finished runs for one check."""
     done = [run for run in study if run.is_done]
     if check.kind == "difference":
@@ -65,12 +65,12 @@ def _difference(check: Check, study: Sequence[Run]) -> ClaimEvidence:
     compared = configurations(study)
     weights = _weights(check, compared)
     if weights is None:
-        return _nothing(check, f"not every {check.factor} was run with the same other settings")
+        return _no_evidence(check, f"not every {check.factor} was run with the same other settings")
     blocks = complete_blocks(study, compared, (), one_host=True)
     rows = [[_value(check, run) for run in block] for block in blocks.runs]
     known = np.array([row for row in rows if None not in row], dtype=np.float64)
     if not len(known):
-        return _nothing(check, "no complete block")
+        return _no_evidence(check, "no complete block")
     return _mean(check, known @ np.array(weights))
 
 
@@ -100,7 +100,7 @@ def _region(check: Check, chosen: Sequence[Run]) -> ClaimEvidence:
         if value is not None:
             by_block.setdefault((run.spec.block, run.spec.seed), []).append(value)
     if not by_block:
-        return _nothing(check, "no run that could say")
+        return _no_evidence(check, "no run that could say")
     means = np.array([sum(values) / len(values) for values in by_block.values()])
     return _mean(check, means, _by_photograph(check, chosen))
 
@@ -108,7 +108,7 @@ def _region(check: Check, chosen: Sequence[Run]) -> ClaimEvidence:
 def _share(check: Check, chosen: Sequence[Run]) -> ClaimEvidence:
     known = [value for run in chosen if (value := _value(check, run)) is not None]
     if not known:
-        return _nothing(check, "no run that could say")
+        return _no_evidence(check, "no run that could say")
     hits = round(sum(known))
     low, high = share_interval(hits, len(known))
     return _judged(check, len(known), hits / len(known), (low, high))
@@ -158,7 +158,7 @@ def _where(check: Check, low: float, high: float) -> Judgement:
     return Judgement.CONTRADICTED if outside else Judgement.CANNOT_TELL
 
 
-def _nothing(check: Check, why: str) -> ClaimEvidence:
+def _no_evidence(check: Check, why: str) -> ClaimEvidence:
     return ClaimEvidence(check, 0, None, None, None, None, Judgement.CANNOT_TELL, why)
 
 
@@ -198,9 +198,9 @@ class ClaimResult:
     why: str
 
 
-def judge(claim: Claim, study: Sequence[Run]) -> ClaimResult:
+def judge_claim(claim: Claim, study: Sequence[Run]) -> ClaimResult:
     """Judge one claim; the evidence is shown also where the runs may not speak of it."""
-    evidence = tuple(gather(check, study) for check in claim.check)
+    evidence = tuple(gather_evidence(check, study) for check in claim.check)
     why = _unfit(claim, study)
     judgement = Judgement.CANNOT_TELL if why else _together(evidence)
     return ClaimResult(claim, evidence, judgement, why)
@@ -231,12 +231,12 @@ def _unfit(claim: Claim, study: Sequence[Run]) -> str:
     return ""
 
 
-def as_text(found: list[ClaimResult]) -> str:
+def claims_text(found: list[ClaimResult]) -> str:
     """Claim → evidence → judgement."""
     return printable("\n\n".join("\n".join(_lines(each)) for each in found))
 
 
-def as_document(study: str, found: list[ClaimResult]) -> dict[str, Any]:
+def claims_document(study: str, found: list[ClaimResult]) -> dict[str, Any]:
     """One JSON document."""
     return {"schema": SCHEMA, "study": study, "claims": [_plain(each) for each in found]}
 

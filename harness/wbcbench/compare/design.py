@@ -26,7 +26,7 @@ from wbcbench.compare.metric import Metric
 from wbcbench.core.errors import unknown_name
 from wbcbench.core.spec import RunSpec
 from wbcbench.registry import VARIANTS, load_part
-from wbcbench.stats.tests import FIRST, INTERACTION, SECOND, Weights, pair
+from wbcbench.stats.tests import FIRST, INTERACTION, SECOND, Weights, pair_weights
 from wbcbench.table.view import Run
 
 Family = Literal["primary", "secondary"]
@@ -123,7 +123,7 @@ class ComparisonDesign:
     pairs: tuple[tuple[int, int], ...]
 
 
-def design(
+def make_design(
     arms: Sequence[Configuration], baseline: str | None, studies: Sequence[str]
 ) -> ComparisonDesign:
     """The design that these arms make.
@@ -208,7 +208,10 @@ def _factor(name: str, upper: Level, lower: Level, weights: Weights) -> Contrast
 def _pairwise(
     arms: Sequence[Configuration], pairs: Sequence[tuple[int, int]], family: Family = "secondary"
 ) -> list[Contrast]:
-    return [Contrast(arms[i].label, arms[j].label, family, pair(i, j, len(arms))) for i, j in pairs]
+    return [
+        Contrast(arms[i].label, arms[j].label, family, pair_weights(i, j, len(arms)))
+        for i, j in pairs
+    ]
 
 
 @dataclass(frozen=True, slots=True)

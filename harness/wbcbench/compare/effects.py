@@ -40,13 +40,13 @@ from wbcbench.stats.tests import (
     ALPHA,
     GateOutcome,
     blocks_to_settle,
-    contrast,
+    contrast_values,
     decompose,
     equivalence_p,
     holm,
-    judge,
+    judge_limit,
     p_floor,
-    pair,
+    pair_weights,
     sign_flip_p,
 )
 from wbcbench.table.view import Run
@@ -57,7 +57,7 @@ _UNCERTAINTY = "headline_uncertainty_train_j"
 _LEAK_FREE = "balanced_accuracy_leak_free"
 
 
-def matrix(blocks: Blocks, metric: Metric) -> Floats:
+def value_matrix(blocks: Blocks, metric: Metric) -> Floats:
     """``[blocks, arms]`` values on the scale on which differences are taken.
 
     Raises:
@@ -90,7 +90,7 @@ def effects(
     """Every contrast of every metric, the primary family first; empty without blocks."""
     if not blocks.runs:
         return ()
-    values = {metric.name: matrix(blocks, metric) for metric in metrics}
+    values = {metric.name: value_matrix(blocks, metric) for metric in metrics}
     found: list[Effect] = []
     for family in ("primary", "secondary"):
         asked = [
@@ -100,7 +100,7 @@ def effects(
             for metric in metrics
         ]
         if asked:
-            differences = np.stack([contrast(values[m.name], c.weights) for c, m in asked])
+            differences = np.stack([contrast_values(values[m.name], c.weights) for c, m in asked])
             found += _family(asked, differences, statuses, settings)
     return tuple(found)
 
@@ -167,14 +167,14 @@ def _finding(
     return ContrastResult.LESS if inner.high < 0 else ContrastResult.MORE
 
 
-def splits(
+def split_energy(
     design: ComparisonDesign, blocks: Blocks, energy: Metric, settings: Settings
 ) -> tuple[Split, ...]:
     """How much of each primary difference in joules is time and how much is power, exactly."""
     if not blocks.runs:
         return ()
     time = Metric(TIME, "ratio", lower_is_better=True)
-    log_energy, log_time = matrix(blocks, energy), matrix(blocks, time)
+    log_energy, log_time = value_matrix(blocks, energy), value_matrix(blocks, time)
     return tuple(
         _split(each, log_energy, log_time, energy, settings)
         for each in design.contrasts
@@ -199,7 +199,7 @@ def _split(
     )
 
 
-def judged(
+def judge_gates(
     design: ComparisonDesign, blocks: Blocks, settings: Settings, statuses: Mapping[str, str]
 ) -> tuple[GateResult, ...]:
     """Every gate for every candidate."""
@@ -221,11 +221,11 @@ def _judged(
     candidate, baseline = (design.arms[i].label for i in positions)
     if not blocks.runs:
         return GateResult(gate, candidate, baseline, None, GateOutcome.CANNOT_TELL, None, status)
-    weights = pair(*positions, len(design.arms))
-    differences = contrast(matrix(blocks, gate.metric), weights)
+    weights = pair_weights(*positions, len(design.arms))
+    differences = contrast_values(value_matrix(blocks, gate.metric), weights)
     inner = interval(differences, settings.method)
     told = inner.mapped(gate.metric.told) if inner else None
-    outcome = judge(told, gate.limit, above_is_worse=gate.above_is_worse)
+    outcome = judge_limit(told, gate.limit, above_is_worse=gate.above_is_worse)
     more = None
     if outcome is GateOutcome.CANNOT_TELL:
         more = blocks_to_settle(differences, gate.metric.untold(gate.limit))
@@ -285,13 +285,13 @@ def read_answers(blocks: Blocks) -> CorrectAnswers | None:
     known = [path for path in paths if path is not None]
     if not known or len(known) < len(paths):
         return None
-    first = read_predictions(known[0])
+    first = read_image_answers(known[0])
     if (first.photographs < 0).any():
         return None
     right = [first.right]
     # One table at a time: the digests of a thousand runs' images would fill the memory.
     for path in known[1:]:
-        table = read_predictions(path)
+        table = read_image_answers(path)
         if table.images != first.images:
             return None
         right.append(table.right)
@@ -323,7 +323,7 @@ class ImageAnswers:
     seen: NDArray[np.bool_]
 
 
-def read_predictions(path: Path) -> ImageAnswers:
+def read_image_answers(path: Path) -> ImageAnswers:
     """One run's predictions.
 
     Raises:
@@ -352,7 +352,7 @@ def read_predictions(path: Path) -> ImageAnswers:
     )
 
 
-def arms_alone(
+def summarise_arms(
     design: ComparisonDesign,
     blocks: Blocks,
     metrics: Sequence[Metric],

@@ -12,10 +12,10 @@ from wbcbench.compare.design import (
     Configuration,
     complete_blocks,
     configurations,
-    design,
     label_of_runs,
+    make_design,
 )
-from wbcbench.compare.metric import ACCURACY, HEADLINE, Metric, Settings, metric
+from wbcbench.compare.metric import ACCURACY, HEADLINE, Metric, Settings, metric_named
 from wbcbench.compare.result import Energy
 from wbcbench.core.errors import CannotMeasureError, unknown_name
 from wbcbench.core.errors import UsageError as Usage
@@ -214,7 +214,7 @@ def prepare(runs: Sequence[Run], settings: Settings, studies: Sequence[str]) -> 
         energy=any(each.part is not None for each in asked),
         speed=any(each.is_speed for each in asked),
     )
-    plan = design(found, settings.baseline, studies)
+    plan = make_design(found, settings.baseline, studies)
     allowed = [f"{field} differs between the runs, as allowed." for field in differing]
     return Prepared(
         design=plan,
@@ -230,7 +230,7 @@ def _metrics(done: Sequence[Run], settings: Settings) -> tuple[Energy, tuple[Met
     """Energy and balanced accuracy, or what was asked for."""
     energy = headline_joules(done, settings.least_trust)
     names = settings.metrics or tuple(name for name in (energy.metric, ACCURACY) if name)
-    return energy, tuple(metric(name) for name in dict.fromkeys(names))
+    return energy, tuple(metric_named(name) for name in dict.fromkeys(names))
 
 
 def _configurations(runs: Sequence[Run]) -> tuple[tuple[Configuration, ...], list[str]]:

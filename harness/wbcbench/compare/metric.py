@@ -86,7 +86,7 @@ class Metric:
         return told / 100.0 if self.scale == "share" else told
 
 
-def metric(name: str) -> Metric:
+def metric_named(name: str) -> Metric:
     """The metric of a column.
 
     Raises:
@@ -173,7 +173,7 @@ def parse_gate(text: str) -> Gate:
     found = _LIMIT.fullmatch(text)
     if found is None:
         raise UsageError(f"'{text}' is not a limit. {GRAMMAR}")
-    of = metric(found["metric"])
+    of = metric_named(found["metric"])
     unit = found["unit"] or ""
     if unit != of.unit:
         raise UsageError(

@@ -54,7 +54,7 @@ def headline(found: Comparison) -> str:
     return " · ".join(parts)
 
 
-def sections(found: Comparison) -> Iterator[ComparisonTable]:
+def comparison_tables(found: Comparison) -> Iterator[ComparisonTable]:
     """Every table that has something in it, in the order of the protocol."""
     for made in (_contrasts, _splits, _against, _arms, _same_images, _gates):
         section = made(found)
@@ -62,7 +62,7 @@ def sections(found: Comparison) -> Iterator[ComparisonTable]:
             yield section
 
 
-def counts(found: Comparison) -> list[str]:
+def count_lines(found: Comparison) -> list[str]:
     """How many runs there were, which blocks were left out and why."""
     states = found.blocks.states
     total = sum(states.values()) + found.unfinished
@@ -93,14 +93,14 @@ def _contrasts(found: Comparison) -> ComparisonTable:
 
 def _effect_rows(effects: list[Effect], found: Comparison) -> Iterator[tuple[str, ...]]:
     for name, against in dict.fromkeys((e.contrast, e.against) for e in effects):
-        own = [_of(effects, name, against, metric) for metric in found.metrics]
+        own = [_effect_of(effects, name, against, metric) for metric in found.metrics]
         words = [effect_words(effect) for effect in own]
         p = ", ".join(f"{p_words(e.p)} ({p_words(e.p_holm)})" for e in own)
         between = "of" if name == "interaction" else "vs"
         yield (f"{name} {between} {against}", *words, p)
 
 
-def _of(effects: list[Effect], name: str, against: str, metric: Metric) -> Effect:
+def _effect_of(effects: list[Effect], name: str, against: str, metric: Metric) -> Effect:
     return next(
         e for e in effects if (e.contrast, e.against) == (name, against) and e.metric == metric
     )
@@ -113,9 +113,9 @@ def _splits(found: Comparison) -> ComparisonTable:
     rows = tuple(
         (
             f"{split.contrast} vs {split.against}",
-            difference(split.energy, None, percent) + status_words(found.energy.status),
-            difference(split.time, split.time_interval, percent),
-            difference(split.power, split.power_interval, percent)
+            difference_words(split.energy, None, percent) + status_words(found.energy.status),
+            difference_words(split.time, split.time_interval, percent),
+            difference_words(split.power, split.power_interval, percent)
             + status_words(found.energy.status),
         )
         for split in found.splits
@@ -135,7 +135,8 @@ def _against(found: Comparison) -> ComparisonTable:
         own = [e for e in found.effects if (e.contrast, e.against) == (candidate, baseline)]
         if own:
             words = (
-                difference(e.estimate, e.interval, e.metric) + status_words(e.status) for e in own
+                difference_words(e.estimate, e.interval, e.metric) + status_words(e.status)
+                for e in own
             )
             rows.append((candidate, baseline, *words, ", ".join(_won(e) for e in own)))
     names = (metric.name for metric in found.metrics)
@@ -242,31 +243,31 @@ def _gates(found: Comparison) -> ComparisonTable:
 def as_text(found: Comparison) -> str:
     """Tables padded for a terminal."""
     blocks = [headline(found)]
-    for each in sections(found):
+    for each in comparison_tables(found):
         below = "".join(f"\n  {line}" for line in each.below)
         blocks.append(f"{aligned_table(each.headings, each.rows)}{below}")
-    blocks.append("\n".join([*counts(found), *(f"Note: {note}" for note in found.notes)]))
+    blocks.append("\n".join([*count_lines(found), *(f"Note: {note}" for note in found.notes)]))
     return printable("\n\n".join(blocks))
 
 
 def as_markdown(found: Comparison) -> str:
     """Headed pipe tables, fit for a job summary."""
     blocks = [f"## Comparison of {', '.join(found.studies)}", headline(found)]
-    for each in sections(found):
+    for each in comparison_tables(found):
         blocks += [f"### {each.title}", markdown_table(each.headings, each.rows), *each.below]
-    blocks.append("\n".join(f"- {line}" for line in [*counts(found), *found.notes]))
+    blocks.append("\n".join(f"- {line}" for line in [*count_lines(found), *found.notes]))
     return printable("\n\n".join(blocks))
 
 
 def as_latex(found: Comparison) -> str:
     """One ``tabular`` for each table, the words around them as comments."""
     blocks = ["\n".join(f"% {printable(line)}" for line in [headline(found), *_said(found)])]
-    blocks += [_latex(each) for each in sections(found)]
+    blocks += [_latex(each) for each in comparison_tables(found)]
     return "\n\n".join(blocks)
 
 
 def _said(found: Comparison) -> list[str]:
-    return [*counts(found), *found.notes]
+    return [*count_lines(found), *found.notes]
 
 
 def _latex(each: ComparisonTable) -> str:
@@ -274,17 +275,17 @@ def _latex(each: ComparisonTable) -> str:
     return f"% {each.title}\n{latex_table(each.headings, each.rows)}{below}"
 
 
-def difference(value: float | None, found: Interval | None, metric: Metric) -> str:
+def difference_words(value: float | None, found: Interval | None, metric: Metric) -> str:
     """``-6.91 % [-7.31, -6.51]``; two digits of the half-width, for more would be noise."""
     if value is None:
         return UNKNOWN
     digits = decimals(found)
     unit = f" {metric.unit}" if metric.unit else ""
     told = f"{_signed(value, digits)}{unit}"
-    return told if found is None else f"{told} {bounds(found, digits)}"
+    return told if found is None else f"{told} {bounds_words(found, digits)}"
 
 
-def bounds(found: Interval, digits: int | None = None) -> str:
+def bounds_words(found: Interval, digits: int | None = None) -> str:
     """``[-7.31, -6.51]``."""
     places = decimals(found) if digits is None else digits
     return f"[{_signed(found.low, places)}, {_signed(found.high, places)}]"
@@ -294,7 +295,7 @@ def effect_words(effect: Effect) -> str:
     """Estimate, interval, finding, and what kind of joules if they are not measured."""
     finding = "" if effect.finding == "estimate only" else f" {effect.finding.value}"
     return (
-        difference(effect.estimate, effect.interval, effect.metric)
+        difference_words(effect.estimate, effect.interval, effect.metric)
         + finding
         + status_words(effect.status)
     )
@@ -307,15 +308,15 @@ def status_words(status: str) -> str:
 
 def level_words(level: Level, metric: Metric, status: str) -> str:
     """``41.2 kJ ± 0.6 kJ (runs) ± 2.1 kJ (meter)``, shares in per cent."""
-    told = quantity(level.mean, metric)
+    told = quantity_words(level.mean, metric)
     if level.runs is not None:
-        told += f" ± {quantity(level.runs, metric)} (runs)"
+        told += f" ± {quantity_words(level.runs, metric)} (runs)"
     if level.meter is not None:
-        told += f" ± {quantity(level.meter, metric)} (meter)"
+        told += f" ± {quantity_words(level.meter, metric)} (meter)"
     return told + status_words(status)
 
 
-def quantity(value: float | None, metric: Metric) -> str:
+def quantity_words(value: float | None, metric: Metric) -> str:
     """A value of a column with its unit."""
     if value is None:
         return UNKNOWN
@@ -336,7 +337,7 @@ def gate_words(judged: GateResult) -> str:
     if judged.interval is None:
         told = "no interval: too few complete blocks"
     else:
-        told = bounds(judged.interval)
+        told = bounds_words(judged.interval)
     if judged.outcome == "cannot tell":
         told += (
             "; no number of blocks up to 1,000 would settle it at this estimate"

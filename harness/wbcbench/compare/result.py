@@ -276,7 +276,7 @@ def contrast_key(effect: Effect) -> str:
     return f"{effect.contrast} vs {effect.against}: {effect.metric.name}"
 
 
-def as_csv(found: Comparison) -> str:
+def contrasts_csv(found: Comparison) -> str:
     """``contrasts.csv``: one line a contrast and metric, floats as Python writes them."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
@@ -286,7 +286,7 @@ def as_csv(found: Comparison) -> str:
     return out.getvalue()
 
 
-def as_document(found: Comparison) -> dict[str, Any]:
+def comparison_document(found: Comparison) -> dict[str, Any]:
     """The whole comparison as plain values; what is not finite becomes unknown."""
     return {
         "schema": SCHEMA,

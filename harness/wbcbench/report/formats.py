@@ -107,10 +107,10 @@ def _interactive(report: Report, study: ReportStudy) -> Files:
 
 
 def _contrasts(study: ReportStudy) -> Files:
-    from wbcbench.compare.result import as_csv
+    from wbcbench.compare.result import contrasts_csv
 
     found = study.comparison
-    return {CONTRASTS: as_csv(found).encode()} if found and found.effects else {}
+    return {CONTRASTS: contrasts_csv(found).encode()} if found and found.effects else {}
 
 
 def _figures(report: Report) -> list[Figure]:

@@ -17,7 +17,7 @@ from wbcbench.energy.metrics import mean_known, ratio
 from wbcbench.report import Statement, Value
 from wbcbench.report.study import ReportStudy, known
 from wbcbench.stats.intervals import censored_median, t_interval
-from wbcbench.table.derive import Sum, spent, summed
+from wbcbench.table.derive import Sum, spent, sum_spent
 from wbcbench.table.view import Run
 
 FILE = "summary.csv"
@@ -235,13 +235,13 @@ def _joules(found: Sum) -> str:
 def _sums(study: ReportStudy) -> tuple[Sum, Sum]:
     bad = [run for run in study.runs if not run.is_done]
     return (
-        summed(spent(run.record) for run in study.runs),
-        summed(spent(run.record) for run in bad),
+        sum_spent(spent(run.record) for run in study.runs),
+        sum_spent(spent(run.record) for run in bad),
     )
 
 
 def _pilots(study: ReportStudy) -> Sum:
     if study.folder is None:
-        return summed(())
+        return sum_spent(())
     runs = study_runs(study.folder.parent, pilot_study(study.name))
-    return summed(spent(run.read_record()) for run in runs if run.is_finished)
+    return sum_spent(spent(run.read_record()) for run in runs if run.is_finished)

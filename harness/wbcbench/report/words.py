@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from wbcbench.compare.effects import ImageAnswers, read_predictions
+from wbcbench.compare.effects import ImageAnswers, read_image_answers
 from wbcbench.compare.render import decimals, p_words, status_words
 from wbcbench.compare.result import Comparison
 from wbcbench.core.text import UNKNOWN, count_of, human_duration, human_energy, human_share
@@ -316,7 +316,7 @@ def by_photograph(paths: Sequence[Path]) -> IntervalsByPhotograph | None:
     Raises:
         UsageError: A file of predictions is damaged.
     """
-    read = [read_predictions(path) for path in paths[:MOST_RUNS]]
+    read = [read_image_answers(path) for path in paths[:MOST_RUNS]]
     if not read or any(each.images != read[0].images for each in read):
         return None
     first = read[0]

@@ -146,12 +146,12 @@ class Decomposition:
     power: Floats
 
 
-def contrast(values: Floats, weights: Weights) -> Floats:
+def contrast_values(values: Floats, weights: Weights) -> Floats:
     """``[blocks]`` differences: the weighted sum over the arms of ``[blocks, arms]`` values."""
     return np.asarray(values @ np.asarray(weights), dtype=np.float64)
 
 
-def pair(candidate: int, baseline: int, arms: int) -> Weights:
+def pair_weights(candidate: int, baseline: int, arms: int) -> Weights:
     """Weights of one arm minus another."""
     return tuple(float(i == candidate) - float(i == baseline) for i in range(arms))
 
@@ -159,7 +159,8 @@ def pair(candidate: int, baseline: int, arms: int) -> Weights:
 def decompose(log_energy: Floats, log_time: Floats, weights: Weights) -> Decomposition:
     """Split a contrast of log joules ``[blocks, arms]`` by log seconds of the same shape."""
     return Decomposition(
-        time=contrast(log_time, weights), power=contrast(log_energy - log_time, weights)
+        time=contrast_values(log_time, weights),
+        power=contrast_values(log_energy - log_time, weights),
     )
 
 
@@ -171,7 +172,7 @@ class GateOutcome(StrEnum):
     CANNOT_TELL = "cannot tell"
 
 
-def judge(found: Interval | None, limit: float, *, above_is_worse: bool) -> GateOutcome:
+def judge_limit(found: Interval | None, limit: float, *, above_is_worse: bool) -> GateOutcome:
     """Wholly inside the limit, wholly beyond it, or astride; an interval ending on it is inside."""
     if found is None:
         return GateOutcome.CANNOT_TELL
@@ -201,7 +202,7 @@ def blocks_to_settle(differences: Floats, limit: float) -> int | None:
 # The power of a plan is that of one primary contrast judged as ``compare`` judges it: the exact
 # sign-flip test below the first step of Holm's correction. The other tests of the family may only
 # help.
-def power(effect: float, blocks: int, tests: int = 6, alpha: float = ALPHA) -> float:
+def detection_power(effect: float, blocks: int, tests: int = 6, alpha: float = ALPHA) -> float:
     """The chance to find a difference of ``effect`` standard deviations between blocks.
 
     Args:
@@ -222,12 +223,12 @@ def detectable_effect(
     blocks: int, tests: int = 6, alpha: float = ALPHA, promise: float = PROMISE
 ) -> float | None:
     """The least effect (d_z) found with the promised chance; ``None`` where p cannot get there."""
-    if power(LARGEST_EFFECT, blocks, tests, alpha) < promise:
+    if detection_power(LARGEST_EFFECT, blocks, tests, alpha) < promise:
         return None
     low, high = 0.0, LARGEST_EFFECT
     while high - low > 0.01:
         middle = (low + high) / 2
-        if power(middle, blocks, tests, alpha) < promise:
+        if detection_power(middle, blocks, tests, alpha) < promise:
             low = middle
         else:
             high = middle
@@ -290,7 +291,7 @@ class Drift:
     groups: int
 
 
-def drift(
+def fit_drift(
     places: Sequence[float], values: Sequence[float], groups: Sequence[Hashable]
 ) -> Drift | None:
     """The drift of ``[n]`` values over their places.

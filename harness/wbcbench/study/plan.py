@@ -18,8 +18,8 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from wbcbench.compare.design import ComparisonDesign, Contrast, design, planned_configurations
-from wbcbench.compare.metric import ACCURACY, HEADLINE, Settings, metric
+from wbcbench.compare.design import ComparisonDesign, Contrast, make_design, planned_configurations
+from wbcbench.compare.metric import ACCURACY, HEADLINE, Settings, metric_named
 from wbcbench.core.errors import UsageError, unknown_name
 from wbcbench.core.files import write_whole
 from wbcbench.core.spec import RunSpec
@@ -306,7 +306,7 @@ def promise(made: Plan, blocks: int | None = None) -> Promise:
 
 def metrics_of(analysis: PlannedAnalysis) -> tuple[str, ...]:
     """The columns that will be compared; raises ``UsageError`` for one that cannot be."""
-    return tuple(metric(name).name for name in analysis.metrics or (HEADLINE, ACCURACY))
+    return tuple(metric_named(name).name for name in analysis.metrics or (HEADLINE, ACCURACY))
 
 
 def settings(analysis: PlannedAnalysis) -> Settings:
@@ -337,7 +337,7 @@ def checked_contrasts(made: Plan) -> list[Contrast]:
         )
     if made.until is not None:
         contrast_named(found, made.until.contrast)
-        metric(made.until.metric or HEADLINE)
+        metric_named(made.until.metric or HEADLINE)
     return found
 
 
@@ -357,4 +357,4 @@ def contrast_named(contrasts: Sequence[Contrast], wanted: str) -> Contrast:
 def design_of(made: Plan) -> ComparisonDesign:
     """The design that ``compare`` will see in the runs of this plan."""
     found = planned_configurations(made.study, made.block(1))
-    return design(found, made.analysis.baseline, [made.study])
+    return make_design(found, made.analysis.baseline, [made.study])

@@ -27,7 +27,7 @@ from wbcbench.core.study_folder import LOOKS
 from wbcbench.study.experiment import Until
 from wbcbench.study.forecast import Past, past
 from wbcbench.study.plan import Plan, checked_contrasts, contrast_named, settings
-from wbcbench.table.derive import Spent, Sum, spent, summed
+from wbcbench.table.derive import Spent, Sum, spent, sum_spent
 from wbcbench.table.view import read_study
 
 State = Literal["todo", "running", "done", "failed", "interrupted", "invalid"]
@@ -174,10 +174,10 @@ def account(specs: Sequence[RunSpec], standing: Standing, pilots: Iterable[Carri
     for each in standing:
         if each.spent is not None:
             kinds.setdefault(_kind(each, last), []).append(each)
-    sums = {kind: summed(e.spent for e in found if e.spent) for kind, found in kinds.items()}
+    sums = {kind: sum_spent(e.spent for e in found if e.spent) for kind, found in kinds.items()}
     wasted = {kind: sums[kind] for kind in WASTES if kind in sums and sums[kind].runs}
     spoiled = [e.spent for kind in wasted for e in kinds[kind] if e.spent]
-    return Account(sums.get("counted", summed(())), wasted, summed(spoiled))
+    return Account(sums.get("counted", sum_spent(())), wasted, sum_spent(spoiled))
 
 
 def _last_attempts(specs: Sequence[RunSpec], standing: Standing) -> dict[RunSpec, int]:

@@ -42,7 +42,7 @@ GROUPS = (
 COLUMNS = tuple(column for group in GROUPS for column in group.columns)
 NAMES = tuple(column.name for column in COLUMNS)
 
-LINES_FILE_NAME = ".runs.lines"
+KEPT_LINES_FILE = ".runs.lines"
 LEAST_RUNS = 100
 """Below it all records are read in a fraction of a second, and no file is left behind."""
 
@@ -173,7 +173,7 @@ def read_lines(
     """
     if len(runs) < LEAST_RUNS:
         return [make(run) for run in runs]
-    kept = _read(study_dir / TABLE_LINES)
+    kept = _read_kept(study_dir / TABLE_LINES)
     current: Kept = {}
     for run in runs:
         stamp, known = _stamp(run), kept.get(run.run_id)
@@ -181,16 +181,18 @@ def read_lines(
     if current != kept:
         # A folder that cannot be written has no table either; that error is told by who writes it.
         with contextlib.suppress(OSError):
-            write_whole(study_dir / TABLE_LINES, _written(current))
+            write_whole(study_dir / TABLE_LINES, _kept_bytes(current))
     return [line for _, line in current.values()]
 
 
 def _stamp(run: RunDir) -> Stamp:
     """What tells this record and attachment from any other that stood here."""
-    return tuple(number for path in (run.record_path, run.attachment_path) for number in _of(path))
+    return tuple(
+        number for path in (run.record_path, run.attachment_path) for number in _stat_numbers(path)
+    )
 
 
-def _of(path: Path) -> Stamp:
+def _stat_numbers(path: Path) -> Stamp:
     try:
         found = path.stat()
     except FileNotFoundError:
@@ -198,33 +200,33 @@ def _of(path: Path) -> Stamp:
     return (found.st_size, found.st_mtime_ns, found.st_ino)
 
 
-def _program() -> str:
+def _program_digest() -> str:
     """Digest over the sizes and times of this package's files: what works the rows out."""
     root = Path(__file__).parents[1]
     files = sorted(path for path in root.rglob("*") if "__pycache__" not in path.parts)
-    stamps = [(str(path), *_of(path)) for path in files if path.is_file()]
+    stamps = [(str(path), *_stat_numbers(path)) for path in files if path.is_file()]
     return hashlib.sha256(json.dumps(stamps).encode()).hexdigest()
 
 
-def _written(kept: Kept) -> bytes:
+def _kept_bytes(kept: Kept) -> bytes:
     """A line that says for whom the rest is and what it sums up to, then a JSON array a run."""
     rest = "".join(
         json.dumps([run_id, stamp, line.place, line.text]) + "\n"
         for run_id, (stamp, line) in kept.items()
     ).encode()
-    head = {"program": _program(), "sha256": hashlib.sha256(rest).hexdigest()}
+    head = {"program": _program_digest(), "sha256": hashlib.sha256(rest).hexdigest()}
     return json.dumps(head).encode() + b"\n" + rest
 
 
-def _read(path: Path) -> Kept:
+def _read_kept(path: Path) -> Kept:
     """What is kept; nothing if there is no such file, or none that can be believed."""
     try:
         with path.open("rb") as stream:
             head = json.loads(stream.readline())
-            if head["program"] != _program():
+            if head["program"] != _program_digest():
                 return {}
             digest = hashlib.sha256()
-            kept = dict(_parsed(_digested(stream, digest.update)))
+            kept = dict(_parse_kept(_digested(stream, digest.update)))
             return kept if head["sha256"] == digest.hexdigest() else {}
     except (OSError, ValueError, KeyError, TypeError):
         return {}
@@ -236,7 +238,7 @@ def _digested(stream: IO[bytes], update: Callable[[bytes], None]) -> Iterator[by
         yield each
 
 
-def _parsed(written: Iterable[bytes]) -> Iterator[tuple[str, tuple[Stamp, TableLine]]]:
+def _parse_kept(written: Iterable[bytes]) -> Iterator[tuple[str, tuple[Stamp, TableLine]]]:
     for each in written:
         run_id, stamp, place, text = json.loads(each)
         yield run_id, (tuple(stamp), TableLine(tuple(place), text))

@@ -132,7 +132,7 @@ def spent(record: RunRecord) -> Spent:
     )
 
 
-def summed(runs: Iterable[Spent]) -> Sum:
+def sum_spent(runs: Iterable[Spent]) -> Sum:
     """Runs together, joules by status."""
     energy_j: dict[str, float] = {}
     count = unknown = 0

@@ -19,7 +19,7 @@ from wbcbench.energy.account import account
 from wbcbench.energy.appraise import appraise
 from wbcbench.energy.source import Speaker
 from wbcbench.table.column import Cell, Column
-from wbcbench.table.explain_reading import Reading, readings
+from wbcbench.table.explain_reading import Reading, explain_readings
 from wbcbench.table.view import Run
 
 _NAME = re.compile(r"\{(\w+)\}")
@@ -139,7 +139,7 @@ def _inputs(record: RunRecord, column: Column) -> dict[str, Cell]:
 
 def _readings(found: Recount, notes: Notes) -> tuple[Reading, ...]:
     has_traces = {Source.TRACES, Source.MARKS} <= found.kept
-    return readings(
+    return explain_readings(
         list(notes.energies),
         found.recorded,
         found.again if has_traces else None,
@@ -275,11 +275,11 @@ def _circumstances(run: RunDir, own: RunRecord) -> Circumstances:
 
 
 def _scores(run: RunDir, own: RunRecord) -> dict[str, Scores | None]:
-    from wbcbench.table.explain_reading import read_answers
+    from wbcbench.table.explain_reading import read_test_predictions
 
     if own.test is None:
         return {}
-    answers = read_answers(run.predictions_path, own.test.classes)
+    answers = read_test_predictions(run.predictions_path, own.test.classes)
     grouped = own.test.photographs is not None
     clean = answers.unseen() if own.test_leak_free else None
     return {

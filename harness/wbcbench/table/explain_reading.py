@@ -76,7 +76,7 @@ class Reading:
     end: Edge | None = None
 
 
-def readings(
+def explain_readings(
     lookups: Sequence[tuple[str, str]],
     recorded: RunRecord,
     again: RunRecord | None,
@@ -207,7 +207,7 @@ class TestPredictions:
         )
 
 
-def read_answers(path: Path, classes: Sequence[str]) -> TestPredictions:
+def read_test_predictions(path: Path, classes: Sequence[str]) -> TestPredictions:
     """Read a predictions table.
 
     Raises:

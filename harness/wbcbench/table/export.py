@@ -1,8 +1,8 @@
 """The results table as a file for others, and its description for readers.
 
-What is written unrounded (CSV, Parquet, JSON) can be read back with :func:`read`: same columns,
-same types, same numbers. What is not finite is unknown. Text that a spreadsheet would carry out is
-made harmless (see ``core.text``).
+What is written unrounded (CSV, Parquet, JSON) can be read back with :func:`read_export`: same
+columns, same types, same numbers. What is not finite is unknown. Text that a spreadsheet would
+carry out is made harmless (see ``core.text``).
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ def to_json(rows: Rows, columns: Sequence[Column]) -> bytes:
 def to_parquet(rows: Rows, columns: Sequence[Column]) -> bytes:
     """Typed columns, also where they are empty; equal rows give equal bytes."""
     out = io.BytesIO()
-    frame(rows, columns).to_parquet(out, engine="pyarrow", compression="zstd", index=False)
+    to_frame(rows, columns).to_parquet(out, engine="pyarrow", compression="zstd", index=False)
     return out.getvalue()
 
 
@@ -135,7 +135,7 @@ FORMATS: Mapping[str, Callable[[Rows, Sequence[Column]], bytes]] = {
 }
 
 
-def frame(rows: Rows, columns: Sequence[Column]) -> pd.DataFrame:
+def to_frame(rows: Rows, columns: Sequence[Column]) -> pd.DataFrame:
     """A data frame in which every column has its type and unknown is NA."""
     import pandas as pd
 
@@ -145,7 +145,7 @@ def frame(rows: Rows, columns: Sequence[Column]) -> pd.DataFrame:
     return raw.astype({column.name: _PANDAS.get(column.type, "string") for column in columns})
 
 
-def read(path: Path) -> pd.DataFrame:
+def read_export(path: Path) -> pd.DataFrame:
     """Read back what was exported as CSV, Parquet or JSON.
 
     Raises:
@@ -166,13 +166,13 @@ def _read_csv(path: Path) -> pd.DataFrame:
         lines = csv.DictReader(stream)
         columns = columns_named(lines.fieldnames or ())
         rows = [{c.name: _parsed(line[c.name], c) for c in columns} for line in lines]
-    return frame(rows, columns)
+    return to_frame(rows, columns)
 
 
 def _read_json(path: Path) -> pd.DataFrame:
     document = json.loads(path.read_bytes())
     columns = columns_named([column["name"] for column in document["columns"]])
-    return frame(document["rows"], columns)
+    return to_frame(document["rows"], columns)
 
 
 def _read_parquet(path: Path) -> pd.DataFrame:
@@ -236,7 +236,7 @@ def _scaled(value: float, name: str) -> str:
     return human_share(value) if any(word in name for word in shares) else f"{value:.4g}"
 
 
-def page() -> str:
+def describe_table() -> str:
     """The whole page in Markdown."""
     return "\n".join([INTRODUCTION, *(_section(group) for group in GROUPS)])
 
@@ -256,4 +256,4 @@ def _line(column: Column) -> str:
 
 
 if __name__ == "__main__":
-    print(page(), end="")
+    print(describe_table(), end="")

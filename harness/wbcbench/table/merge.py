@@ -31,7 +31,7 @@ class Merged:
     unfinished: int
 
 
-def merge(studies: Sequence[Path], into: Path) -> Merged:
+def merge_studies(studies: Sequence[Path], into: Path) -> Merged:
     """Copy every accounted-for run of these study folders into one.
 
     Raises:

@@ -54,7 +54,7 @@ _CURVES = ("loss", "accuracy", "val_loss", "val_accuracy", "val_balanced_accurac
 LOOPBACK = "127.0.0.1"
 
 
-def rebuild(run: RunDir) -> None:
+def rebuild_logs(run: RunDir) -> None:
     """Write all logs of a finished run from its record and traces; none if it never trained."""
     record = run.read_record()
     if not record.epochs:
@@ -187,7 +187,7 @@ def _summary(tag: str, **content: Any) -> Summary:
     return summary
 
 
-def start(logs: Path, port: int | None) -> str:
+def start_server(logs: Path, port: int | None) -> str:
     """Start TensorBoard in the background of this process; returns its address.
 
     Args:

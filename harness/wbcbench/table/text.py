@@ -33,10 +33,10 @@ _RUN_WIDTH = 110
 _PARTS = {Domain.GPU: "GPU", Domain.CPU: "CPU", Domain.DRAM: "memory", Domain.SYSTEM: "machine"}
 _STATUS = {Origin.MODELLED: "modelled, no sensor of it here"}
 
-SCHEMA = "wbcbench.explain/1"
+EXPLANATION_SCHEMA = "wbcbench.explain/1"
 
-_WIDTH = 100
-_LABEL_WIDTH = 11
+_EXPLANATION_WIDTH = 100
+_EXPLANATION_LABEL_WIDTH = 11
 _TAKEN_APART = 3  # more numbers of joules than this get one line each
 
 CURVE = (
@@ -46,7 +46,7 @@ CURVE = (
 )
 
 
-def summary(record: RunRecord) -> list[str]:
+def run_summary(record: RunRecord) -> list[str]:
     """The result in a few lines: title, quality, joules, seconds, doubts."""
     run = Run(record)
     cells = run.row
@@ -193,11 +193,11 @@ def _absent(record: RunRecord) -> Iterator[tuple[str, str]]:
         yield f"no {absent.meter}", absent.reason
 
 
-def document(found: Explanation) -> bytes:
+def explanation_document(found: Explanation) -> bytes:
     """What ``wbcbench explain --json`` prints; what is not finite is unknown."""
     column = found.column
     whole = {
-        "schema": SCHEMA,
+        "schema": EXPLANATION_SCHEMA,
         "run_id": found.run_id,
         "run_dir": found.path,
         "column": {"name": column.name, "type": column.type, "meaning": column.meaning},
@@ -219,7 +219,7 @@ def document(found: Explanation) -> bytes:
     return to_json(whole, indent=1, inf_nan_mode="null")
 
 
-def lines(found: Explanation) -> list[str]:
+def explanation_lines(found: Explanation) -> list[str]:
     """The whole explanation, one line an item."""
     told = [f"{found.column.name} of {found.run_id}: {_cell(found.value)}"]
     told += [line for label, text in _facts(found) for line in _labelled(label, text)]
@@ -236,14 +236,14 @@ def _facts(found: Explanation) -> Iterator[tuple[str, str]]:
         yield "  so", found.formula_with_values
     for who in found.speakers:
         yield "speaker", _speaker(who)
-    yield "again", _again(found)
+    yield "again", _recount_words(found)
 
 
 def _speaker(who: Speaker) -> str:
     return f"{', '.join(who.channels)} for {who.domain.value} ({who.method}, {who.status.value})"
 
 
-def _again(found: Explanation) -> str:
+def _recount_words(found: Explanation) -> str:
     if found.state is RecountState.SEEN_ONCE:
         return "not worked out again: a fact seen once, of which the record is the only witness"
     if found.state is RecountState.NOT_KEPT:
@@ -275,16 +275,16 @@ def _span(window: Window) -> str:
 def _joules(readings: tuple[Reading, ...]) -> list[str]:
     if not readings:
         return []
-    told = ["", "Joules it rests on", *textwrap.wrap(CURVE, _WIDTH)]
+    told = ["", "Joules it rests on", *textwrap.wrap(CURVE, _EXPLANATION_WIDTH)]
     for reading in readings:
         title = f"  {reading.recorded.window} on {reading.channel.name}"
         told.append(f"{title}: {_energy(reading.recorded)}")
-        detail = _detail(reading) if len(readings) <= _TAKEN_APART else _short(reading)
+        detail = _detail(reading) if len(readings) <= _TAKEN_APART else _overview(reading)
         told += [line for label, text in detail for line in _labelled(label, text, indent=4)]
     return told
 
 
-def _short(reading: Reading) -> Iterator[tuple[str, str]]:
+def _overview(reading: Reading) -> Iterator[tuple[str, str]]:
     if reading.window:
         yield "window", _span(reading.window)
     yield "again", _compared(reading)
@@ -385,10 +385,10 @@ def _cell(cell: Cell) -> str:
 
 
 def _labelled(label: str, text: str, indent: int = 2) -> list[str]:
-    first = " " * indent + f"{label:<{_LABEL_WIDTH}}"
+    first = " " * indent + f"{label:<{_EXPLANATION_LABEL_WIDTH}}"
     return textwrap.wrap(
         text or "–",
-        _WIDTH,
+        _EXPLANATION_WIDTH,
         initial_indent=first,
         subsequent_indent=" " * len(first),
         break_long_words=False,

@@ -20,7 +20,7 @@ from wbcbench.bundle.verify import Outcome, not_checked, outcome
 from wbcbench.bundle.verify.bundle import Bundle
 from wbcbench.bundle.verify.inspect import fallen
 from wbcbench.bundle.verify.records import differences
-from wbcbench.compare.result import as_csv
+from wbcbench.compare.result import contrasts_csv
 from wbcbench.core.files import sha256_of
 from wbcbench.report.formats import figure_data
 from wbcbench.report.publish import FILE, PAGE, publish, read_manifest
@@ -113,7 +113,7 @@ def _plain_or_none(value: Any) -> Any:
 @lru_cache(maxsize=256)
 def _comparison_csv(data: Path, name: str, digest: str) -> str | None:
     found = SubmittedStudy(data, name).comparison
-    return None if found is None else as_csv(found)
+    return None if found is None else contrasts_csv(found)
 
 
 def _contrasts(bundle: Bundle) -> Iterator[str]:

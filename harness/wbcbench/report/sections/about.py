@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import fields
 from importlib import resources
 
-from wbcbench.compare.render import counts
+from wbcbench.compare.render import count_lines
 from wbcbench.core.spec import RunSpec
 from wbcbench.core.study_folder import RUNS_TABLE
 from wbcbench.core.text import count_of, human_duration, human_energy, human_share
@@ -209,7 +209,7 @@ def _exclusions(study: ReportStudy) -> str:
         "No run is left out for its value. A run that failed, was stopped or is invalid by the "
         "rules fixed beforehand leaves its whole block out."
     )
-    told = counts(study.comparison) if study.comparison else []
+    told = count_lines(study.comparison) if study.comparison else []
     return " ".join([rule, *told])
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from wbcbench.compare.metric import TIME, Metric
-from wbcbench.compare.render import difference, status_words
+from wbcbench.compare.render import difference_words, status_words
 from wbcbench.compare.result import Comparison, Effect, Split, contrast_key
 from wbcbench.core.study_folder import CONTRASTS
 from wbcbench.core.text import UNKNOWN, energy_scale, human_duration, human_energy, human_power
@@ -93,8 +93,8 @@ def _is_sure(each: Split) -> bool:
 
 
 def _sentence(each: Split, status: str) -> str:
-    time = difference(each.time, each.time_interval, _PER_CENT)
-    power = difference(each.power, each.power_interval, _PER_CENT)
+    time = difference_words(each.time, each.time_interval, _PER_CENT)
+    power = difference_words(each.power, each.power_interval, _PER_CENT)
     kind = status_words(status)
     return f"{contrast_name(each.contrast, each.against)}: time {time}, mean power {power}{kind}."
 
@@ -150,7 +150,7 @@ def _splits(study: ReportStudy, compared: Comparison) -> DataTable:
 def _told(value: float, found: Interval | None) -> str:
     if not math.isfinite(value):
         return UNKNOWN
-    return difference(value, found, _PER_CENT)
+    return difference_words(value, found, _PER_CENT)
 
 
 # Idle is what the part would have drawn anyway: its idle power times the time of training; active

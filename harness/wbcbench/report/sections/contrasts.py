@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from wbcbench.compare.metric import TIME, Metric
-from wbcbench.compare.render import difference, p_words, sections, status_words
+from wbcbench.compare.render import comparison_tables, difference_words, p_words, status_words
 from wbcbench.compare.result import Comparison, Effect, contrast_key
 from wbcbench.core.study_folder import CONTRASTS
 from wbcbench.core.text import UNKNOWN, count_of
@@ -116,7 +116,7 @@ def _fixed(study: ReportStudy, found: Comparison) -> str:
 
 def _photographs(study: ReportStudy, found: Comparison) -> Iterator[DataTable]:
     """What the few photographs behind the test set leave open; nothing where they are unknown."""
-    for each in sections(found):
+    for each in comparison_tables(found):
         if each.title == _BY_PHOTOGRAPH:
             caption = f"{'. '.join(each.below)}.{study.stamp}"
             yield DataTable(caption, each.headings, each.rows, frozenset({0, 1}))
@@ -131,7 +131,7 @@ def _line(effect: Effect) -> tuple[str, ...]:
     return (
         contrast_name(effect.contrast, effect.against),
         metric_words(effect.metric.name) + status_words(effect.status),
-        difference(effect.estimate, effect.interval, effect.metric),
+        difference_words(effect.estimate, effect.interval, effect.metric),
         effect.finding.value,
         p_words(effect.p),
         p_words(effect.p_holm),

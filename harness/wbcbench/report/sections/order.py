@@ -14,7 +14,7 @@ from wbcbench.report import Block, DataTable, Figure, Statement
 from wbcbench.report.drawing import INK, WIDTH_IN, panels
 from wbcbench.report.marks import marks
 from wbcbench.report.study import ReportStudy
-from wbcbench.stats.tests import Drift, drift
+from wbcbench.stats.tests import Drift, fit_drift
 from wbcbench.table.view import Run
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ def look(quantity: Quantity, runs: list[Placed]) -> Seen | None:
     groups = [each.group for each in kept]
     where = [float(each.place) for each in kept]
     drawn = _against_own_mean(values, groups) if quantity.relative else values
-    found = drift(where, drawn, groups)
+    found = fit_drift(where, drawn, groups)
     # One run of a variant stands at its own mean, which says nothing.
     return None if found is None and quantity.relative else Seen(quantity, kept, drawn, found)
 
