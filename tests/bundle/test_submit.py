@@ -35,7 +35,7 @@ from wbcbench.core.provenance import source_root
 from wbcbench.core.run_folder import Local, RunDir, study_runs
 from wbcbench.core.units import kwh_from_j
 from wbcbench.energy.metrics import intensity
-from wbcbench.report.publish import EVERY
+from wbcbench.report.publish import ALL_FORMATS
 from wbcbench.study.experiment import SubmissionDetails as Planned
 from wbcbench.study.plan import settings_for
 from wbcbench.table.view import read_study
@@ -61,7 +61,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def written(study: Path, tmp_path_factory: pytest.TempPathFactory) -> Written:
     out = tmp_path_factory.mktemp("out") / "bundle"
-    return submit(order(study.parent, out, formats=EVERY))
+    return submit(order(study.parent, out, formats=ALL_FORMATS))
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +95,7 @@ def test_every_file_that_a_bundle_must_have_is_there(payload):
 
 
 def test_the_same_study_makes_the_same_bytes(study, written, payload, tmp_path):
-    again = submit(order(study.parent, tmp_path / "again", formats=EVERY)).path
+    again = submit(order(study.parent, tmp_path / "again", formats=ALL_FORMATS)).path
     files = [path.relative_to(written.path) for path in written.path.rglob("*") if path.is_file()]
     assert sorted(files) == sorted(p.relative_to(again) for p in again.rglob("*") if p.is_file())
     assert not [f for f in files if (again / f).read_bytes() != (written.path / f).read_bytes()]

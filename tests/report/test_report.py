@@ -22,9 +22,9 @@ from wbcbench.core.quality import Caution, Severity, Verdict
 from wbcbench.core.run_folder import Local, RunDir
 from wbcbench.registry import SECTIONS, load_part
 from wbcbench.report import Block
-from wbcbench.report.drawing import inline
-from wbcbench.report.publish import publish, read
-from wbcbench.report.sections.tradeoff import centres, front
+from wbcbench.report.drawing import inline_svg
+from wbcbench.report.publish import publish, read_report_study
+from wbcbench.report.sections.tradeoff import means_on_front, variant_means
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 
@@ -93,7 +93,7 @@ def test_figures_are_well_formed_pictures_with_selectable_text(usual, name):
 
 
 def test_a_picture_in_the_page_takes_the_readers_colour_and_width(usual):
-    svg = inline(usual["energy-accuracy.svg"])
+    svg = inline_svg(usual["energy-accuracy.svg"])
     assert svg.startswith("<svg")
     assert "currentColor" in svg
     assert "#1b1b1f" not in svg
@@ -204,7 +204,7 @@ def test_the_command_names_the_files_it_wrote(tmp_path):
 
 @pytest.mark.parametrize("name", SECTIONS)
 def test_every_section_of_the_registry_says_something_about_a_sound_study(tmp_path, name):
-    study = read(two_variants(tmp_path), "runs")
+    study = read_report_study(two_variants(tmp_path), "runs")
     block = load_part("section", name)(study)
     assert isinstance(block, Block)
     assert re.fullmatch(r"[a-z-]+", block.key)
@@ -215,7 +215,7 @@ def test_every_section_of_the_registry_says_something_about_a_sound_study(tmp_pa
 def test_means_and_front_are_of_the_variants_runs(tmp_path):
     reached = [("leaky-dropout", 1, 0.8), ("leaky-dropout", 2, 0.9), ("relu-dropout", 1, 0.7)]
     study = gather("runs", [make_record(v, seed, accuracy=a) for v, seed, a in reached])
-    found = centres(study)
+    found = variant_means(study)
     assert [each.arm for each in found] == ["leaky-dropout", "relu-dropout"]
     assert found[0].accuracy == pytest.approx(0.86)
-    assert [each.arm for each in front(found)] == ["leaky-dropout"]
+    assert [each.arm for each in means_on_front(found)] == ["leaky-dropout"]

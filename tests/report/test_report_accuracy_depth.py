@@ -16,8 +16,8 @@ from wbcbench.report.drawing import to_svg
 from wbcbench.report.sections.accuracy import (
     accuracies,
     accuracy_section,
+    confusion_matrix,
     depth_of,
-    matrix,
     recalls,
 )
 from wbcbench.stats.bootstrap import accuracy_interval
@@ -84,7 +84,7 @@ def test_recall_has_both_intervals_for_each_class(told):
 
 def test_counts_are_summed_over_runs_and_rows_are_shares(told):
     study, _ = told
-    made = matrix(depth_of(study, "leaky-dropout"), "x")
+    made = confusion_matrix(depth_of(study, "leaky-dropout"), "x")
     single = np.array(make_scores().confusion)
     assert np.array_equal(made.counts, 3 * single)
     assert np.allclose([sum(row) for row in made.shares()], 1.0)
@@ -94,7 +94,7 @@ def test_the_unused_output_has_a_column_only_if_it_was_ever_said():
     wide = tuple((*row, 2) for row in make_scores().confusion)
     for confusion, columns in ((wide, 5), (tuple((*r[:-1], 0) for r in wide), 4)):
         record = make_record(test=replace(make_scores(), confusion=confusion))
-        made = matrix(depth_of(gather("x", [record]), "leaky-dropout"), "x")
+        made = confusion_matrix(depth_of(gather("x", [record]), "leaky-dropout"), "x")
         assert len(made.said) == columns
 
 

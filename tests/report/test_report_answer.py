@@ -11,7 +11,7 @@ from builders.run import failed_record, make_record, save
 from builders.study import CLEAR, NOTHING, VARIANTS, draw
 from wbcbench.compare.result import contrast_key, contrast_row
 from wbcbench.report import banners, build
-from wbcbench.report.publish import read
+from wbcbench.report.publish import read_report_study
 from wbcbench.report.sections import about, answer, contrasts
 from wbcbench.report.sections.answer import summary_section
 from wbcbench.report.summaries import summary_rows
@@ -23,7 +23,7 @@ from wbcbench.study.experiment import Experiment
 def answered(tmp_path, records):
     """The answer's claims and the study they are of."""
     folder = save(tmp_path, *records)
-    study = read(folder.parent, folder.name)
+    study = read_report_study(folder.parent, folder.name)
     return answer.answer_section(study).claims, study
 
 
@@ -121,14 +121,14 @@ def test_the_summary_states_each_mean_with_its_interval_and_both_errors(clear):
 
 def test_the_meters_error_of_absolute_joules_holds_the_gain(tmp_path):
     save(tmp_path, make_record())
-    row = summary_rows(read(tmp_path, "runs"))[0]
+    row = summary_rows(read_report_study(tmp_path, "runs"))[0]
     energy_j, own = row["headline_energy_train_j"], 0.05
     assert row["energy_meter_j"] > own * energy_j
 
 
 def test_two_runs_are_told_with_lowest_and_highest(tmp_path):
     folder = save(tmp_path, *draw(2, CLEAR))
-    first = summary_section(read(folder.parent, folder.name)).tables[0]
+    first = summary_section(read_report_study(folder.parent, folder.name)).tables[0]
     assert "lowest and highest (–)" in first.caption
     assert all("–" in row[2] for row in first.rows)
 
@@ -138,7 +138,7 @@ def test_contrasts_of_a_study_whose_plan_has_more_are_not_called_planned(tmp_pat
     folder = save(tmp_path, *records)
     made = plan.plan(Experiment("study", (1001, 1002, 1003), 3, {"variant": VARIANTS}))
     plan.keep(made, folder)
-    study = read(folder.parent, folder.name)
+    study = read_report_study(folder.parent, folder.name)
     assert "not those of the plan" in contrasts.contrasts_section(study).tables[0].caption
     assert "INCOMPLETE. 6 of 12 planned runs are finished." in banners(study)
     assert study.stamp == " Incomplete study: not every run finished."
@@ -148,7 +148,7 @@ def test_contrasts_of_the_plan_are_called_fixed_before_the_first_run(tmp_path):
     folder = save(tmp_path, *draw(3))
     made = plan.plan(Experiment("study", (1001, 1002, 1003), 3, {"variant": VARIANTS}))
     plan.keep(made, folder)
-    study = read(folder.parent, folder.name)
+    study = read_report_study(folder.parent, folder.name)
     assert "fixed before the first run" in contrasts.contrasts_section(study).tables[0].caption
     assert banners(study) == ()
     assert (

@@ -15,7 +15,7 @@ from builders.hostile import hostile_study
 from builders.study import write_study
 from reading_reports import published
 from wbcbench.report import build
-from wbcbench.report.publish import read
+from wbcbench.report.publish import read_report_study
 
 DESKTOP = (1280, 1024)
 PHONE = (380, 800)
@@ -51,7 +51,7 @@ def axe_violations(page, **options):
 
 
 def test_the_page_is_as_many_parts_from_top_to_bottom_as_the_report_has(page):
-    report = build(read(page.results, "runs"))
+    report = build(read_report_study(page.results, "runs"))
     wanted = [block.key for block in report.blocks]
     for size in (DESKTOP, PHONE):
         page.seen(*size)

@@ -11,15 +11,23 @@ import pytest
 from matplotlib.figure import Figure as Canvas
 
 from wbcbench.report import DataTable, Figure
-from wbcbench.report.drawing import COLOURS, HATCHES, cross, panels, style, to_pdf, to_svg
+from wbcbench.report.drawing import (
+    COLOURS,
+    HATCHES,
+    draw_cross,
+    new_plots,
+    to_pdf,
+    to_svg,
+    variant_style,
+)
 
 NOTHING = DataTable("", (), ())
 
 
 def picture():
-    canvas, ((left, right),) = panels(1, 2, share_y=True)
+    canvas, ((left, right),) = new_plots(1, 2, share_y=True)
     left.bar([0, 1], [1.0, 2.0], hatch=HATCHES["modelled"], edgecolor="#1b1b1f")
-    cross(right, (1.0, 1.0), (0.5, None), COLOURS[0])
+    draw_cross(right, (1.0, 1.0), (0.5, None), COLOURS[0])
     right.set_xlabel("energy (kJ), $not$ mathematics")
     return canvas
 
@@ -86,5 +94,5 @@ def test_a_pdf_is_one_page_with_its_fonts_inside_and_no_date():
 
 def test_no_two_of_thirty_variants_look_the_same():
     names = [f"v{i}" for i in range(30)]
-    looks = {style(names, name) for name in names}
+    looks = {variant_style(names, name) for name in names}
     assert len(looks) == 30

@@ -15,7 +15,7 @@ from builders.hostile import FORMULA, HOSTILE
 from reading_reports import text_of
 from wbcbench.core.text import printable
 from wbcbench.report import Block, DataTable, Listing, Report, Statement
-from wbcbench.report.formats import plain, tables_csv, tables_tex, to_html, to_markdown
+from wbcbench.report.formats import plain_markdown, tables_csv, tables_tex, to_html, to_markdown
 
 # Every sign that means something to one of the formats, and any other that UTF-8 can hold.
 signs = st.sampled_from("<>&\"'`*_[]()|~$#%{}\\^=+-@!/:;\n\t\r\0 ab1\u202e\u2028\ufffe") | (
@@ -74,7 +74,7 @@ def is_number(text):
 @given(words)
 @settings(deadline=None)
 def test_any_text_is_one_line_of_markdown_without_markup(text):
-    shown = plain(text)
+    shown = plain_markdown(text)
     assert "\n" not in shown
     assert not re.search(r"[<>]", shown)
     bare = re.sub(r"\\.", "", shown)

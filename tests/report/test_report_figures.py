@@ -17,11 +17,11 @@ from builders.study import CLEAR, VARIANTS, draw, gather
 from builders.timeline import make_epochs
 from wbcbench.registry import load_part
 from wbcbench.report.drawing import to_svg
-from wbcbench.report.publish import read
-from wbcbench.report.sections.breakdown import bars, shares
-from wbcbench.report.sections.contrasts import differences, forest
+from wbcbench.report.publish import read_report_study
+from wbcbench.report.sections.breakdown import part_shares, stack_bars
+from wbcbench.report.sections.contrasts import differences, forest_figure
 from wbcbench.report.sections.learning import curves_of, medians
-from wbcbench.report.sections.tradeoff import centres, front
+from wbcbench.report.sections.tradeoff import means_on_front, variant_means
 from wbcbench.stats.intervals import ellipse
 
 FIGURES = ("tradeoff", "target", "learning", "why")
@@ -33,7 +33,7 @@ def study(tmp_path_factory):
     """Four variants in ten blocks: enough for everything there is to draw."""
     results = tmp_path_factory.mktemp("results")
     save(results, *draw(10, CLEAR))
-    return read(results, "study")
+    return read_report_study(results, "study")
 
 
 def of(records, **fields):
@@ -92,7 +92,7 @@ def test_the_points_of_the_figure_are_the_runs(study):
 
 def test_the_share_on_the_front_is_the_comparisons(study):
     known = {arm.label: arm.front_share for arm in study.comparison.arms}
-    assert {each.arm: each.front_share for each in centres(study)} == known
+    assert {each.arm: each.front_share for each in variant_means(study)} == known
     told = load_part("section", "tradeoff")(study).claims[1].text
     assert all(f"{arm} in {100 * share:.0f} %" in told for arm, share in known.items())
 
@@ -100,8 +100,8 @@ def test_the_share_on_the_front_is_the_comparisons(study):
 def test_means_stand_for_the_complete_blocks_alone(tmp_path):
     records = [r for r in draw(4) if not (r.spec.block == 4 and r.spec.variant == "relu-dropout")]
     save(tmp_path, *records)
-    study = read(tmp_path, "study")
-    assert {len(each.points) for each in centres(study)} == {3}
+    study = read_report_study(tmp_path, "study")
+    assert {len(each.points) for each in variant_means(study)} == {3}
     assert "over 3 complete blocks" in figure(study, "tradeoff").caption
 
 
@@ -121,7 +121,7 @@ def test_an_ellipse_needs_ten_points_and_covers_the_true_mean_as_often_as_it_say
 
 
 def test_the_forest_shows_what_the_comparison_found(study):
-    made = forest(study)
+    made = forest_figure(study)
     table = made.data
     effects = {
         (f"{e.contrast} vs {e.against}", e.metric.name): e
@@ -187,7 +187,7 @@ def test_a_variant_that_seldom_reaches_the_target_has_no_median():
 def test_a_run_outside_every_complete_block_is_drawn_and_not_counted(tmp_path):
     records = [r for r in draw(3) if not (r.spec.block == 3 and r.spec.variant == "relu-dropout")]
     save(tmp_path, *records)
-    made = figure(read(tmp_path, "study"), "target")
+    made = figure(read_report_study(tmp_path, "study"), "target")
     assert len(made.data.rows) == 11
     assert "drawn and not counted" in made.caption
     words = " ".join(ET.fromstring(to_svg(made)).itertext())
@@ -232,12 +232,12 @@ def test_time_and_power_make_the_energy_of_every_contrast(study):
 
 def test_parts_are_idle_and_active_joules_of_each_status():
     study = of([make_record(channels=(*GPU_CHANNELS, CPU_MODEL, RAM_MODEL))])
-    found = {each.domain.value: each for each in shares(study)}
+    found = {each.domain.value: each for each in part_shares(study)}
     # 40 s of training steps at 280 W and 60 W idle, the processor at 40 W and 10 W.
     assert found["gpu"].energy_j == pytest.approx(11200.0)
     assert found["gpu"].idle_j == pytest.approx(2400.0)
     assert found["cpu"].active_j == pytest.approx(1200.0)
-    assert [[each.domain.value for each in bar] for bar in bars(shares(study))] == [
+    assert [[each.domain.value for each in bar] for bar in stack_bars(part_shares(study))] == [
         ["gpu"],
         ["cpu", "dram"],
     ]
@@ -262,11 +262,11 @@ def test_a_part_without_idle_power_is_drawn_undivided_and_its_idle_joules_are_un
 def test_settings_that_differ_make_arms_of_their_own():
     specs = [make_spec(seed=s, batch_size=b) for s in (1, 2) for b in (32, 64)]
     study = of([make_record(spec=spec) for spec in specs])
-    assert [each.arm for each in centres(study)] == [
+    assert [each.arm for each in variant_means(study)] == [
         "leaky-dropout batch_size=32",
         "leaky-dropout batch_size=64",
     ]
-    assert len(front(centres(study))) == 2
+    assert len(means_on_front(variant_means(study))) == 2
 
 
 LITTLE = {
@@ -284,10 +284,10 @@ LITTLE = {
 def test_little_or_odd_evidence_makes_a_sound_figure_or_none(tmp_path, records):
     name = records[0].spec.study
     save(tmp_path, *records)
-    study = read(tmp_path, name)
+    study = read_report_study(tmp_path, name)
     blocks = [load_part("section", section)(study) for section in FIGURES]
     figures = [each for block in blocks if block for each in block.figures]
-    for made in [*figures, forest(study)]:
+    for made in [*figures, forest_figure(study)]:
         if made:
             ET.fromstring(to_svg(made))
             cells = " ".join(cell for row in made.data.rows for cell in row)
@@ -312,6 +312,6 @@ def test_of_a_thousand_runs_some_lines_are_drawn_and_all_are_counted():
 def test_what_is_not_a_number_is_drawn_nowhere():
     nothing = replace(make_scores(), balanced_accuracy=float("nan"))
     study = of([make_record(test=nothing, epochs=make_epochs((float("nan"),) * 3))])
-    assert centres(study) == []
+    assert variant_means(study) == []
     assert load_part("section", "tradeoff")(study) is None
     assert load_part("section", "learning")(study) is None

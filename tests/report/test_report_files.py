@@ -23,13 +23,13 @@ from wbcbench.core.record import Failure
 from wbcbench.report import DataTable, build
 from wbcbench.report.formats import to_csv
 from wbcbench.report.publish import (
-    EVERY,
-    FILE,
+    ALL_FORMATS,
+    MANIFEST_FILE,
     SCHEMA,
     publish,
     publish_built,
-    read,
     read_manifest,
+    read_report_study,
     refresh,
 )
 
@@ -44,7 +44,7 @@ def results(tmp_path_factory):
 @pytest.fixture(scope="module")
 def made(results):
     """The whole report, every format."""
-    publish(results, "study", results / "reports", EVERY)
+    publish(results, "study", results / "reports", ALL_FORMATS)
     return results / "reports" / "study"
 
 
@@ -53,9 +53,9 @@ def relative(folder):
 
 
 def test_every_table_and_figure_of_the_report_has_its_files(results, made):
-    report = build(read(results, "study"))
+    report = build(read_report_study(results, "study"))
     expected = {"report.html", "report.md", "report.pdf", "contrasts.csv", "summary.csv"}
-    expected.add(FILE)
+    expected.add(MANIFEST_FILE)
     for block in report.blocks:
         for number in range(1, len(block.tables) + 1):
             expected |= {f"tables/{block.key}-{number}.{ending}" for ending in ("tex", "csv")}
@@ -66,7 +66,7 @@ def test_every_table_and_figure_of_the_report_has_its_files(results, made):
 
 
 def test_a_second_report_elsewhere_has_the_same_bytes(results, made, tmp_path):
-    publish(results, "study", tmp_path, EVERY)
+    publish(results, "study", tmp_path, ALL_FORMATS)
     again = tmp_path / "study"
     assert relative(again) == relative(made)
     for name in relative(made):
@@ -74,7 +74,7 @@ def test_a_second_report_elsewhere_has_the_same_bytes(results, made, tmp_path):
 
 
 def test_a_report_that_is_built_already_has_the_same_files(results, made, tmp_path):
-    study = read(results, "study")
+    study = read_report_study(results, "study")
     for path in publish_built(build(study), study, tmp_path / "study", ["csv"]):
         assert path.read_bytes() == (made / path.relative_to(tmp_path / "study")).read_bytes()
     assert not refresh(results, "study", tmp_path, ["csv"]).built
@@ -176,7 +176,7 @@ def test_what_an_earlier_report_left_is_cleared_away_and_nothing_else(tmp_path):
 @pytest.mark.parametrize("name", ["../../precious.txt", "/tmp/precious.txt", "a/../../x"])
 def test_a_forged_list_of_files_reaches_nothing_outside(tmp_path, name):
     forged = {"inputs": "x", "formats": [], "files": {name: ""}, "schema": SCHEMA}
-    (tmp_path / FILE).write_text(json.dumps(forged))
+    (tmp_path / MANIFEST_FILE).write_text(json.dumps(forged))
     assert read_manifest(tmp_path) is None
 
 

@@ -8,14 +8,14 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from wbcbench.report import DataTable, Figure
-from wbcbench.report.drawing import lighter, panels, to_svg
+from wbcbench.report.drawing import lighten_svg, new_plots, to_svg
 
 HOSTILE = 'x="1.234567" style="fill: red" d="9.87654" <g>1.23456</g> rotate(-0 1 2) .c{'
 NAMESPACE = "{http://www.w3.org/2000/svg}"
 
 
 def picture():
-    canvas, ((plot,),) = panels(1, 1)
+    canvas, ((plot,),) = new_plots(1, 1)
     plot.plot([0.0, 1.0, 2.0], [0.123456, 1.0, 3.3333], "o", label=HOSTILE)
     plot.set_title(HOSTILE)
     return canvas
@@ -55,7 +55,7 @@ def test_every_reference_leads_to_an_id_of_the_same_picture():
 
 def test_a_picture_without_repeats_gets_no_rules():
     plain = '<svg a="1"><g><path style="fill: red" d="M 1.23456 2"/></g></svg>'
-    assert lighter(plain, "x") == '<svg a="1"><path style="fill: red" d="M 1.2 2"/></svg>'
+    assert lighten_svg(plain, "x") == '<svg a="1"><path style="fill: red" d="M 1.2 2"/></svg>'
 
 
 @pytest.mark.parametrize(
@@ -68,9 +68,9 @@ def test_a_picture_without_repeats_gets_no_rules():
     ],
 )
 def test_straight_lines_lose_no_point(long, short):
-    assert lighter(f'<svg><path d="{long}"/></svg>', "x") == f'<svg><path d="{short}"/></svg>'
+    assert lighten_svg(f'<svg><path d="{long}"/></svg>', "x") == f'<svg><path d="{short}"/></svg>'
 
 
 def test_curves_are_left_as_they_are():
     svg = '<svg><path d="M 1 2 C 1 2 3 4 5 6 L 1 2 "/></svg>'
-    assert lighter(svg, "x") == svg
+    assert lighten_svg(svg, "x") == svg

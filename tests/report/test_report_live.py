@@ -19,8 +19,8 @@ from builders.run import make_record, save
 from program import command
 from wbcbench.commands.report import report as report_command
 from wbcbench.core.errors import UsageError
-from wbcbench.report.publish import Manifest, publish, read_manifest, write
-from wbcbench.report.serve import LOOPBACK, Kept, keep, listen
+from wbcbench.report.publish import Manifest, publish, read_manifest, write_manifest
+from wbcbench.report.serve import LOOPBACK, Kept, keep_up_to_date, listen
 
 SECRET = b"not for readers"
 
@@ -147,11 +147,11 @@ def test_a_link_is_not_followed_even_if_the_report_lists_it(server, folder):
     link = folder / "tables" / "link.csv"
     link.symlink_to(folder.parent / "secret.txt")
     files = {**listed.files, "tables/link.csv": "0"}
-    write(folder, Manifest(listed.inputs, listed.formats, files))
+    write_manifest(folder, Manifest(listed.inputs, listed.formats, files))
     try:
         assert ask(server, "/tables/link.csv")[0].status == 404
     finally:
-        write(folder, listed)
+        write_manifest(folder, listed)
         link.unlink()
 
 
@@ -185,7 +185,7 @@ def test_the_report_is_made_anew_when_a_run_ends_and_only_then(tmp_path):
     save(tmp_path, make_record())
     kept = Kept(tmp_path, "runs", tmp_path / "reports", ("html",), 0.05)
     server, stop, told = listen(tmp_path / "reports" / "runs", 0, 5.0), threading.Event(), []
-    thread = threading.Thread(target=keep, args=(kept, server, told.append, stop))
+    thread = threading.Thread(target=keep_up_to_date, args=(kept, server, told.append, stop))
     thread.start()
     try:
         _wait(lambda: len(told) == 1)

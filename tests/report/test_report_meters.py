@@ -13,7 +13,7 @@ from builders.run import failed_record, make_record
 from builders.study import gather
 from wbcbench.core.record import SensorCard
 from wbcbench.report.drawing import to_svg
-from wbcbench.report.sections.meters import meters_section, pairs
+from wbcbench.report.sections.meters import meters_section, paired_readings
 
 COUNTER, POWER = (channel.name for channel in GPU_CHANNELS)
 ABOVE_PCT = (0.5, 1.0, 1.5, 2.2)
@@ -36,7 +36,9 @@ def study():
 
 
 def test_bias_and_limits_are_mean_and_deviations_of_the_differences(study):
-    pair = next(each for each in pairs(study.done) if (each.a, each.b) == (COUNTER, POWER))
+    pair = next(
+        each for each in paired_readings(study.done) if (each.a, each.b) == (COUNTER, POWER)
+    )
     assert pair.judged
     assert pair.bias_pct == pytest.approx(mean(ABOVE_PCT))
     half = 1.96 * stdev(ABOVE_PCT)
@@ -46,7 +48,7 @@ def test_bias_and_limits_are_mean_and_deviations_of_the_differences(study):
 
 
 def test_parts_of_several_sensors_are_compared_as_their_sum(study):
-    pair = next(each for each in pairs(study.done) if each.b == "codecarbon/cpu")
+    pair = next(each for each in paired_readings(study.done) if each.b == "codecarbon/cpu")
     assert pair.a == "rapl/package-0+rapl/package-1"
     assert not pair.judged
     assert pair.bias_pct == pytest.approx(100.0)

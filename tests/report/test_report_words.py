@@ -10,7 +10,7 @@ import pytest
 from builders.machine import LAPTOP
 from builders.run import failed_record, make_record, make_spec, save
 from builders.study import draw
-from wbcbench.report.publish import read
+from wbcbench.report.publish import read_report_study
 from wbcbench.report.sections import about, meters, quality
 from wbcbench.report.summaries import cost_claim
 
@@ -18,13 +18,13 @@ from wbcbench.report.summaries import cost_claim
 @pytest.fixture(scope="module")
 def clear(tmp_path_factory):
     folder = save(tmp_path_factory.mktemp("clear"), *draw(3))
-    return read(folder.parent, folder.name)
+    return read_report_study(folder.parent, folder.name)
 
 
 def test_the_study_costs_what_all_its_runs_cost_the_failed_ones_and_pilots_too(tmp_path):
     pilot = make_spec(study="runs-pilot", epochs=1)
     save(tmp_path, make_record(), failed_record(seed=2), make_record(spec=pilot))
-    (claim,) = cost_claim(read(tmp_path, "runs"))
+    (claim,) = cost_claim(read_report_study(tmp_path, "runs"))
     assert "2 runs, idle phases and failed runs included" in claim.text
     assert "went into 1 run without result" in claim.text
     assert "1 pilot run used" in claim.text
@@ -33,7 +33,7 @@ def test_the_study_costs_what_all_its_runs_cost_the_failed_ones_and_pilots_too(t
 
 def test_joules_of_different_status_are_not_added(tmp_path):
     save(tmp_path, make_record(), make_record(seed=2, channels=LAPTOP))
-    (claim,) = cost_claim(read(tmp_path, "runs"))
+    (claim,) = cost_claim(read_report_study(tmp_path, "runs"))
     assert ", measured) and " in claim.text
     assert ", modelled)" in claim.text
 
@@ -48,7 +48,10 @@ def test_chips_tell_each_part_of_the_machine_in_words(clear):
 
 def test_a_modelled_part_is_marked_and_runs_that_differ_are_counted(tmp_path):
     save(tmp_path, make_record(), make_record(seed=2, channels=LAPTOP))
-    chips = {chip.about: chip for chip in quality.quality_section(read(tmp_path, "runs")).chips}
+    chips = {
+        chip.about: chip
+        for chip in quality.quality_section(read_report_study(tmp_path, "runs")).chips
+    }
     assert chips["GPU"].mind
     assert chips["GPU"].words == "absent in 1 run; measured (energy counter) in 1 run"
 
@@ -83,7 +86,9 @@ def test_limits_name_the_part_the_photographs_and_the_watching_of_test(clear):
 def test_a_run_is_reproduced_by_what_differs_from_the_defaults(tmp_path):
     spec = make_spec(seed=7, precision="mixed_float16", tuned=False, interval_s=0.2)
     save(tmp_path, make_record(spec=spec))
-    lines = about.reproduce_section(read(tmp_path, "runs")).listings[0].text.splitlines()
+    lines = (
+        about.reproduce_section(read_report_study(tmp_path, "runs")).listings[0].text.splitlines()
+    )
     assert lines[0] == "git checkout 0123456789abcdef && make setup"
     assert lines[1] == (
         "wbcbench run --variant leaky-dropout --seed 7 --epochs 4 --precision mixed_float16 "
@@ -95,7 +100,7 @@ def test_a_run_is_reproduced_by_what_differs_from_the_defaults(tmp_path):
 def test_words_of_records_never_reach_a_command(tmp_path):
     record = make_record(provenance={"git_commit": "$(reboot)"})
     save(tmp_path, record)
-    text = about.reproduce_section(read(tmp_path, "runs")).listings[0].text
+    text = about.reproduce_section(read_report_study(tmp_path, "runs")).listings[0].text
     assert "reboot" not in text
     assert text.startswith("make setup\n")
 

@@ -34,7 +34,7 @@ from wbcbench.core.files import sha256_of, write_whole
 from wbcbench.core.record import RunRecord
 from wbcbench.core.spec import RunSpec
 from wbcbench.core.study_folder import pilot_study
-from wbcbench.report.publish import program_sha256, read
+from wbcbench.report.publish import program_sha256, read_report_study
 from wbcbench.report.study import ReportStudy
 from wbcbench.study.experiment import SCHEMA_DIALECT
 from wbcbench.study.plan import Plan
@@ -97,7 +97,7 @@ class SubmittedStudy:
     @cached_property
     def reported(self) -> ReportStudy:
         """As the report sees it; raises ``UsageError`` where no run has a record."""
-        return read(self.payload / "results", self.name)
+        return read_report_study(self.payload / "results", self.name)
 
     @property
     def runs(self) -> tuple[Run, ...]:

@@ -23,7 +23,7 @@ from wbcbench.core.study_folder import pilot_study, require_study
 from wbcbench.core.text import count_of
 from wbcbench.core.units import kwh_from_j, mb_from_bytes
 from wbcbench.core.version import __version__
-from wbcbench.report.publish import EVERY, publish_built
+from wbcbench.report.publish import ALL_FORMATS, publish_built
 from wbcbench.run.finalise import finalise_abandoned
 from wbcbench.table.view import Run
 
@@ -58,7 +58,7 @@ class Order:
     redact: bool = True
     allow_synthetic: bool = False
     force: bool = False
-    formats: tuple[str, ...] = EVERY
+    formats: tuple[str, ...] = ALL_FORMATS
 
 
 @dataclass(frozen=True, slots=True)

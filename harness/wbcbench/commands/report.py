@@ -87,10 +87,10 @@ def report(
 
 def _asked(formats: list[str] | None, *, live: bool) -> tuple[str, ...]:
     """Every format, but the page alone while it is made again and again."""
-    from wbcbench.report.publish import EVERY
+    from wbcbench.report.publish import ALL_FORMATS
 
     words = options.words(",".join(formats or ()))
-    return words or (("html",) if live else EVERY)
+    return words or (("html",) if live else ALL_FORMATS)
 
 
 def _made(
@@ -106,7 +106,7 @@ def _keep(
 ) -> None:
     """Serve one study's report and keep it up to date until Ctrl-C."""
     from wbcbench.report.formats import known_formats
-    from wbcbench.report.serve import Kept, keep, listen
+    from wbcbench.report.serve import Kept, keep_up_to_date, listen
 
     if len(studies) != 1:
         raise UsageError("--live serves one study: name one, or start it once for each.")
@@ -118,7 +118,7 @@ def _keep(
     if opened:
         _open(server.url)
     with contextlib.suppress(KeyboardInterrupt):
-        keep(kept, server, lambda words: typer.echo(words, err=True), threading.Event())
+        keep_up_to_date(kept, server, lambda words: typer.echo(words, err=True), threading.Event())
 
 
 def _lines(made: Published) -> list[str]:

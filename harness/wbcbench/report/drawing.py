@@ -77,15 +77,15 @@ _KEPT = 64
 Named = tuple[str, float, float]
 """A name and the point it belongs to, in the axes' own units."""
 
-LENGTH = 26
-_TAIL = 10
+LABEL_LENGTH = 26
+_LABEL_TAIL = 10
 # A label is this share of a plot of the usual height high, with a little air.
-_SHARE = 0.065
+_LABEL_SHARE = 0.065
 
 
 # The same picture in half the bytes: a page of many figures has to stay small. Only tags are
 # changed, never a text: what looks like a number or a style in a text is a text.
-def lighter(svg: str, name: str) -> str:
+def lighten_svg(svg: str, name: str) -> str:
     """Round coordinates, and say once what is said again and again.
 
     Args:
@@ -173,7 +173,7 @@ class Style:
     dash: Dash
 
 
-def style(variants: Sequence[str], variant: str) -> Style:
+def variant_style(variants: Sequence[str], variant: str) -> Style:
     """The look of a variant among the sorted ``variants`` of the study."""
     i = list(variants).index(variant)
     n = len(COLOURS)
@@ -184,13 +184,13 @@ def style(variants: Sequence[str], variant: str) -> Style:
 # Matplotlib's object interface alone: no window system is asked for, and what is set is set only
 # while a figure is drawn and saved. A figure holds how it is drawn, not the drawing. Text stays
 # text, so that it can be read, searched and scaled.
-def axes(size_in: tuple[float, float] = SIZE_IN) -> tuple[Canvas, Axes]:
+def new_plot(size_in: tuple[float, float] = SIZE_IN) -> tuple[Canvas, Axes]:
     """One plot, ready to draw on; to be called while a figure is being drawn."""
-    canvas, grid = panels(1, 1, size_in)
+    canvas, grid = new_plots(1, 1, size_in)
     return canvas, grid[0][0]
 
 
-def panels(
+def new_plots(
     rows: int,
     columns: int,
     size_in: tuple[float, float] = SIZE_IN,
@@ -227,7 +227,7 @@ def panels(
     return canvas, [list(row) for row in grid]
 
 
-def cross(
+def draw_cross(
     plot: Axes,
     at: tuple[float, float],
     half: tuple[float | None, float | None],
@@ -252,7 +252,7 @@ def to_svg(figure: Figure) -> str:
     with _settings():
         _save(figure.draw(), FigureCanvasSVG, out, nothing)
     text = re.sub(r"<metadata>.*?</metadata>\s*", "", out.getvalue(), flags=re.DOTALL)
-    return _spoken(_prefixed(lighter(text, figure.name), figure.name), figure)
+    return _spoken(_prefixed(lighten_svg(text, figure.name), figure.name), figure)
 
 
 @lru_cache(maxsize=_KEPT)
@@ -261,13 +261,18 @@ def to_pdf(figure: Figure) -> bytes:
     from matplotlib.backends.backend_pdf import FigureCanvasPdf
 
     out = io.BytesIO()
-    words = {"Title": plain(figure.title), "CreationDate": None, "Creator": None, "Producer": None}
+    words = {
+        "Title": one_line(figure.title),
+        "CreationDate": None,
+        "Creator": None,
+        "Producer": None,
+    }
     with _settings():
         _save(figure.draw(), FigureCanvasPdf, out, words)
     return out.getvalue()
 
 
-def inline(svg: str) -> str:
+def inline_svg(svg: str) -> str:
     """The same picture for a page: no prologue, no ground, ink in the reader's text colour."""
     body = svg[svg.index("<svg") :]
     body = re.sub(r' (width|height)="[\d.]+pt"', "", body, count=2)
@@ -316,38 +321,38 @@ def _spoken(svg: str, figure: Figure) -> str:
     start, end = svg.index("<svg"), svg.index(">", svg.index("<svg"))
     words = f' role="img" aria-labelledby="{name}-title {name}-desc">'
     spoken = (
-        f'\n <title id="{name}-title">{escape(plain(figure.title))}</title>'
-        f'\n <desc id="{name}-desc">{escape(plain(figure.description))}</desc>'
+        f'\n <title id="{name}-title">{escape(one_line(figure.title))}</title>'
+        f'\n <desc id="{name}-desc">{escape(one_line(figure.description))}</desc>'
     )
     return svg[:start] + svg[start:end] + words + spoken + svg[end + 1 :]
 
 
-def plain(text: str) -> str:
+def one_line(text: str) -> str:
     """The text on one line, without signs that no picture can hold or that turn its direction."""
     return "".join(sign for sign in " ".join(text.split()) if sign.isprintable())
 
 
-def short(name: str, length: int = LENGTH) -> str:
+def shorten_label(name: str, length: int = LABEL_LENGTH) -> str:
     """A label that fits into a picture: its middle gives way, for names often differ at the end."""
-    flat = plain(name)
+    flat = one_line(name)
     if len(flat) <= length:
         return flat
-    return f"{flat[: length - _TAIL - 1]}…{flat[-_TAIL:]}"
+    return f"{flat[: length - _LABEL_TAIL - 1]}…{flat[-_LABEL_TAIL:]}"
 
 
-def labels(names: Iterable[str]) -> dict[str, str]:
+def short_labels(names: Iterable[str]) -> dict[str, str]:
     """A short label for each name; names that look alike when cut are numbered."""
     given: dict[str, str] = {}
     alike: Counter[str] = Counter()
     for name in sorted(set(names)):
-        label = short(name)
+        label = shorten_label(name)
         alike[label] += 1
         number = f" ({alike[label]})" if alike[label] > 1 else ""
-        given[name] = label[: LENGTH - len(number)] + number
+        given[name] = label[: LABEL_LENGTH - len(number)] + number
     return given
 
 
-def in_margin(plot: Axes, named: Sequence[Named], share: float = _SHARE) -> None:
+def in_margin(plot: Axes, named: Sequence[Named], share: float = _LABEL_SHARE) -> None:
     """Write names in the right margin, joined to their points, so that none hides a point.
 
     Args:
@@ -358,7 +363,9 @@ def in_margin(plot: Axes, named: Sequence[Named], share: float = _SHARE) -> None
     low, high = plot.get_ylim()
     left, right = plot.get_xlim()
     gap = share * (high - low)
-    places = within(spread([y for _, _, y in named], gap), gap, low + gap / 2, high - gap / 2)
+    places = keep_within(
+        spread_out([y for _, _, y in named], gap), gap, low + gap / 2, high - gap / 2
+    )
     for (name, x, y), place in zip(named, places, strict=True):
         plot.annotate(
             name,
@@ -370,7 +377,7 @@ def in_margin(plot: Axes, named: Sequence[Named], share: float = _SHARE) -> None
         )
 
 
-def spread(wanted: Sequence[float], gap: float) -> list[float]:
+def spread_out(wanted: Sequence[float], gap: float) -> list[float]:
     """Places for labels near the wanted ones and at least ``gap`` apart, in the same order.
 
     Neighbours that are too close become a group that is centred on its members' mean.
@@ -378,17 +385,17 @@ def spread(wanted: Sequence[float], gap: float) -> list[float]:
     groups: list[list[tuple[float, int]]] = []
     for value, i in sorted((value, i) for i, value in enumerate(wanted)):
         groups.append([(value, i)])
-        while len(groups) > 1 and _first(groups[-1], gap) - _last(groups[-2], gap) < gap:
+        while len(groups) > 1 and _lowest(groups[-1], gap) - _highest(groups[-2], gap) < gap:
             last = groups.pop()
             groups[-1] += last
     places = [0.0] * len(wanted)
     for group in groups:
         for rank, (_, i) in enumerate(group):
-            places[i] = _first(group, gap) + rank * gap
+            places[i] = _lowest(group, gap) + rank * gap
     return places
 
 
-def within(places: Sequence[float], gap: float, low: float, high: float) -> list[float]:
+def keep_within(places: Sequence[float], gap: float, low: float, high: float) -> list[float]:
     """The same places moved between ``low`` and ``high``, as far as there is room for all."""
     moved = list(places)
     order = sorted(range(len(places)), key=lambda i: (places[i], i))
@@ -403,10 +410,10 @@ def within(places: Sequence[float], gap: float, low: float, high: float) -> list
     return moved
 
 
-def _first(group: list[tuple[float, int]], gap: float) -> float:
+def _lowest(group: list[tuple[float, int]], gap: float) -> float:
     centre = sum(value for value, _ in group) / len(group)
     return centre - gap * (len(group) - 1) / 2
 
 
-def _last(group: list[tuple[float, int]], gap: float) -> float:
-    return _first(group, gap) + gap * (len(group) - 1)
+def _highest(group: list[tuple[float, int]], gap: float) -> float:
+    return _lowest(group, gap) + gap * (len(group) - 1)

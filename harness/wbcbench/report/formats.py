@@ -27,7 +27,7 @@ from wbcbench.report import (
     Value,
     summaries,
 )
-from wbcbench.report.drawing import inline, to_pdf, to_svg
+from wbcbench.report.drawing import inline_svg, to_pdf, to_svg
 from wbcbench.report.study import ReportStudy
 from wbcbench.report.words import anchor
 
@@ -38,12 +38,12 @@ Files = dict[str, bytes]
 """Content by path below the report's folder."""
 
 
-_ANYWHERE = re.compile(r"([\\`*_\[\]|~$])")
-_AT_START = re.compile(r"^([-+#=]|\d+[.)](?=\s|$))")
+_MARKUP = re.compile(r"([\\`*_\[\]|~$])")
+_MARKUP_AT_START = re.compile(r"^([-+#=]|\d+[.)](?=\s|$))")
 _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 
 
-def files(report: Report, study: ReportStudy, formats: Iterable[str]) -> Files:
+def report_files(report: Report, study: ReportStudy, formats: Iterable[str]) -> Files:
     """Every file of the formats, the page first; nothing is written.
 
     Raises:
@@ -85,7 +85,7 @@ def _csv(report: Report, study: ReportStudy) -> Files:
         **tables_csv(report),
         **figure_data(report),
         **_contrasts(study),
-        summaries.FILE: rows_csv(summaries.summary_rows(study)),
+        summaries.SUMMARY_FILE: rows_csv(summaries.summary_rows(study)),
     }
 
 
@@ -101,9 +101,9 @@ def _pdf(report: Report, study: ReportStudy) -> Files:
 
 
 def _interactive(report: Report, study: ReportStudy) -> Files:
-    from wbcbench.report.interactive import FILE, to_interactive
+    from wbcbench.report.interactive import INTERACTIVE_FILE, to_interactive
 
-    return {FILE: to_interactive(report, study)}
+    return {INTERACTIVE_FILE: to_interactive(report, study)}
 
 
 def _contrasts(study: ReportStudy) -> Files:
@@ -218,7 +218,7 @@ def _template() -> Template:
         finalize=_readable,
     )
     # The picture's texts were escaped when it was drawn.
-    environment.filters["picture"] = lambda figure: Markup(inline(to_svg(figure)))
+    environment.filters["picture"] = lambda figure: Markup(inline_svg(to_svg(figure)))
     environment.globals["anchor"] = anchor
     return environment.get_template("page.html.j2")
 
@@ -237,32 +237,32 @@ def to_markdown(report: Report) -> bytes:
     return ("\n\n".join(_parts(report)) + "\n").encode()
 
 
-def plain(text: str) -> str:
+def plain_markdown(text: str) -> str:
     """Text that Markdown shows as it is: on one line, with every sign of markup disarmed."""
     flat = printable(" ".join(text.split()))
     safe = "".join(_ENTITIES.get(sign, sign) for sign in flat)
-    disarmed = _ANYWHERE.sub(r"\\\1", safe)
-    return _AT_START.sub(lambda found: found[0][:-1] + "\\" + found[0][-1], disarmed)
+    disarmed = _MARKUP.sub(r"\\\1", safe)
+    return _MARKUP_AT_START.sub(lambda found: found[0][:-1] + "\\" + found[0][-1], disarmed)
 
 
 def _parts(report: Report) -> Iterator[str]:
-    yield f"# {plain(report.title)}"
-    yield plain(report.facts)
+    yield f"# {plain_markdown(report.title)}"
+    yield plain_markdown(report.facts)
     for banner in report.banners:
-        yield f"> **Mind:** {plain(banner)}"
+        yield f"> **Mind:** {plain_markdown(banner)}"
     rows = report.rows
     for block in report.blocks:
         yield from _block(block, rows)
 
 
 def _block(block: Block, rows: frozenset[tuple[str, str]]) -> Iterator[str]:
-    yield f"## {plain(block.title)}"
+    yield f"## {plain_markdown(block.title)}"
     yield from (_claim(claim, rows) for claim in block.claims)
     if block.chips:
         yield "\n".join(map(_chip, block.chips))
-    yield from (plain(paragraph) for paragraph in block.paragraphs)
+    yield from (plain_markdown(paragraph) for paragraph in block.paragraphs)
     for data in block.tables:
-        yield plain(data.caption)
+        yield plain_markdown(data.caption)
         yield _table(data)
     for figure in block.figures:
         yield from _figure(figure)
@@ -271,7 +271,7 @@ def _block(block: Block, rows: frozenset[tuple[str, str]]) -> Iterator[str]:
 
 
 def _claim(claim: Statement, rows: frozenset[tuple[str, str]]) -> str:
-    text = plain(claim.text)
+    text = plain_markdown(claim.text)
     if (claim.source, claim.row) not in rows:
         return text
     return f"{text} [Row in the table](#{anchor(claim.source, claim.row)})"
@@ -279,20 +279,20 @@ def _claim(claim: Statement, rows: frozenset[tuple[str, str]]) -> str:
 
 def _chip(chip: Chip) -> str:
     mark = " (caution)" if chip.mind else ""
-    return f"- **{plain(chip.about)}:** {plain(chip.words)}{mark}"
+    return f"- **{plain_markdown(chip.about)}:** {plain_markdown(chip.words)}{mark}"
 
 
 def _listing(listing: Listing) -> Iterator[str]:
     """Fenced by more backticks than the lines have anywhere."""
-    yield plain(listing.caption)
+    yield plain_markdown(listing.caption)
     longest = max((len(run) for run in re.findall("`+", listing.text)), default=0)
     fence = "`" * max(3, longest + 1)
     yield f"{fence}text\n{printable(listing.text)}\n{fence}"
 
 
 def _figure(figure: Figure) -> Iterator[str]:
-    yield f"![{plain(figure.title)}](figures/{figure.name}.svg)"
-    yield f"*{plain(figure.caption)}*"
+    yield f"![{plain_markdown(figure.title)}](figures/{figure.name}.svg)"
+    yield f"*{plain_markdown(figure.caption)}*"
     yield "<details><summary>The numbers behind this figure</summary>"
     yield _table(figure.data)
     yield "</details>"
@@ -300,8 +300,8 @@ def _figure(figure: Figure) -> Iterator[str]:
 
 def _table(data: DataTable) -> str:
     aligns = [":--" if i in data.words else "--:" for i in range(len(data.headings))]
-    rows = [list(map(plain, row)) for row in data.rows]
+    rows = [list(map(plain_markdown, row)) for row in data.rows]
     for row, key in zip(rows, data.keys, strict=False):
         row[0] = f'<a id="{anchor(data.source, key)}"></a>{row[0]}'
-    lines = [map(plain, data.headings), aligns, *rows]
+    lines = [map(plain_markdown, data.headings), aligns, *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -22,7 +22,7 @@ from wbcbench.report.drawing import COLOURS
 from wbcbench.report.study import ReportStudy
 from wbcbench.table.view import Run
 
-FILE = "interactive.html"
+INTERACTIVE_FILE = "interactive.html"
 
 _AXES = {"joules": "spent_j", "seconds": "spent_s", "epochs": "epoch"}
 _SIDE = 460

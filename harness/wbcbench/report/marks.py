@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from wbcbench.report.drawing import INK, WIDTH_IN, axes, labels, style
+from wbcbench.report.drawing import INK, WIDTH_IN, new_plot, short_labels, variant_style
 from wbcbench.report.study import ReportStudy
 from wbcbench.table.view import Run
 
@@ -25,17 +25,17 @@ _GROUP_IN = 0.22
 Pair = tuple[float, float]
 
 
-def marks(plot: Axes, study: ReportStudy, points: Sequence[tuple[Run, float, float]]) -> None:
+def draw_runs(plot: Axes, study: ReportStudy, points: Sequence[tuple[Run, float, float]]) -> None:
     """Draw ``[n]`` runs at their points; each variant is labelled once, for a legend."""
-    names = labels(study.variants)
+    names = short_labels(study.variants)
     for variant in study.variants:
         own = [(x, y) for run, x, y in points if run.spec.variant == variant]
         if not own:
             continue
-        look = style(study.variants, variant)
+        look = variant_style(study.variants, variant)
         x, y = ([point[i] for point in own] for i in (0, 1))
         if len(points) > _MOST:
-            dots(plot, x, y, look.colour)
+            draw_dots(plot, x, y, look.colour)
             x, y = [], []
         mark = {"color": look.colour, "markersize": 6, "markeredgewidth": 0}
         plot.plot(x, y, look.shape, label=names[variant], **mark)  # type: ignore[arg-type]
@@ -43,14 +43,14 @@ def marks(plot: Axes, study: ReportStudy, points: Sequence[tuple[Run, float, flo
 
 # A mark of matplotlib weighs about a hundred bytes in an SVG; a line of no length with round ends
 # is a dot too, and thousands of them are one path.
-def dots(
+def draw_dots(
     plot: Axes, x: Sequence[float], y: Sequence[float], colour: str, size: float = DOT
 ) -> None:
     """Round dots at ``[n]`` points, in the axes' own units; nothing for none."""
-    strokes(plot, zip(x, y, y, strict=True), colour, size)
+    draw_strokes(plot, zip(x, y, y, strict=True), colour, size)
 
 
-def strokes(
+def draw_strokes(
     plot: Axes, spans: Iterable[tuple[float, float, float]], colour: str, size: float = DOT
 ) -> None:
     """Upright strokes with round ends: ``x``, from, to; one of no length is a dot."""
@@ -67,7 +67,7 @@ def strokes(
     plot.add_patch(PathPatch(path, facecolor="none", **ends))
 
 
-def boxes(
+def draw_boxes(
     plot: Axes,
     spans: Iterable[tuple[float, float]],
     heights: tuple[float, float],
@@ -106,16 +106,16 @@ class Whisker:
     by_photograph: Pair | None
 
 
-def picture(variants: Sequence[str], found: Sequence[Whisker], axis: str) -> Canvas:
+def draw_whiskers(variants: Sequence[str], found: Sequence[Whisker], axis: str) -> Canvas:
     """Groups from the top down, in each the variants in order; a share from 0 to 1 across."""
     groups = list(dict.fromkeys(each.group for each in found))
     shown = [v for v in variants if any(each.variant == v for each in found)]
     height_in = 0.9 + 0.25 * len(shown) / 2
     height_in += len(groups) * (_GROUP_IN + _ROW_IN * len(shown))
-    canvas, plot = axes((WIDTH_IN, height_in))
+    canvas, plot = new_plot((WIDTH_IN, height_in))
     room = len(shown) + _GROUP_IN / _ROW_IN
     for each in found:
-        look = style(variants, each.variant)
+        look = variant_style(variants, each.variant)
         y = groups.index(each.group) * room + shown.index(each.variant)
         if each.by_photograph:
             plot.plot(each.by_photograph, [y, y], color=look.colour, linewidth=1.1)
@@ -135,9 +135,9 @@ def picture(variants: Sequence[str], found: Sequence[Whisker], axis: str) -> Can
     plot.set_yticks([i * room + middle for i in range(len(groups))], groups)
     plot.set_ylim(len(groups) * room - _GROUP_IN / _ROW_IN / 2 - 0.5, -1.0)
     plot.set_xlabel(axis)
-    names = labels(shown)
+    names = short_labels(shown)
     for variant in shown:
-        look = style(variants, variant)
+        look = variant_style(variants, variant)
         plot.plot([], [], look.shape, color=look.colour, label=names[variant])
     canvas.legend(loc="outside upper left", ncols=2, frameon=False)
     return canvas

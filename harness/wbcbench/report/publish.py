@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from wbcbench.report import Report
     from wbcbench.report.study import ReportStudy
 
-PAGE = ("html", "md")
-EVERY = ("html", "md", "tex", "csv", "svg", "pdf")
+PAGE_FORMATS = ("html", "md")
+ALL_FORMATS = ("html", "md", "tex", "csv", "svg", "pdf")
 """All that need nothing but the program; ``interactive`` needs an extra and scripts."""
 
 
@@ -37,7 +37,7 @@ _LEFT_OUT = frozenset(
 )
 _LEFT_OUT_FOLDERS = frozenset({run_folder.TENSORBOARD})
 
-FILE = "files.json"
+MANIFEST_FILE = "files.json"
 SCHEMA = "wbcbench.report-files/1"
 
 
@@ -58,7 +58,9 @@ class Published:
     removed: tuple[Path, ...] = ()
 
 
-def publish(results: Path, study: str, out: Path, formats: Sequence[str] = PAGE) -> list[Path]:
+def publish(
+    results: Path, study: str, out: Path, formats: Sequence[str] = PAGE_FORMATS
+) -> list[Path]:
     """Make the report of a study and write it to ``out/<study>/``.
 
     Args:
@@ -74,17 +76,19 @@ def publish(results: Path, study: str, out: Path, formats: Sequence[str] = PAGE)
         UsageError: There is no such study or format, none of its runs is accounted for, a record
             is of a newer version, or ``out`` cannot be written.
     """
-    return list(_made(results, study, out, formats, inputs_sha256(results / study)).files)
+    return list(
+        _build_and_write(results, study, out, formats, inputs_sha256(results / study)).files
+    )
 
 
 def publish_built(
-    report: Report, study: ReportStudy, folder: Path, formats: Sequence[str] = PAGE
+    report: Report, study: ReportStudy, folder: Path, formats: Sequence[str] = PAGE_FORMATS
 ) -> list[Path]:
     """As :func:`publish`, of a report that its caller needs too: to build it takes long.
 
     Args:
         report: Built of ``study``.
-        study: Read from a folder by :func:`read`.
+        study: Read from a folder by :func:`read_report_study`.
         folder: Where the files go.
         formats: Names in ``files.formats.FORMATS``.
 
@@ -92,7 +96,7 @@ def publish_built(
         UsageError: There is no such format, or ``folder`` cannot be written.
     """
     inputs = inputs_sha256(study.folder) if study.folder else ""
-    return list(_set(report, study, folder, formats, inputs).files)
+    return list(_write_formats(report, study, folder, formats, inputs).files)
 
 
 def refresh(
@@ -104,10 +108,10 @@ def refresh(
     last = read_manifest(folder)
     if not force and last and _is_up_to_date(last, folder, inputs, formats):
         return Published(folder, tuple(folder / name for name in _page_first(last)), built=False)
-    return _made(results, study, out, formats, inputs)
+    return _build_and_write(results, study, out, formats, inputs)
 
 
-def read(results: Path, study: str) -> ReportStudy:
+def read_report_study(results: Path, study: str) -> ReportStudy:
     """The study as the sections see it.
 
     Raises:
@@ -135,24 +139,26 @@ def _page_first(last: Manifest) -> list[str]:
     return sorted(last.files, key=lambda name: (not name.startswith("report."), name))
 
 
-def _made(results: Path, study: str, out: Path, formats: Sequence[str], inputs: str) -> Published:
+def _build_and_write(
+    results: Path, study: str, out: Path, formats: Sequence[str], inputs: str
+) -> Published:
     from wbcbench.report import build
     from wbcbench.report.formats import known_formats
 
     known_formats(formats)
-    evidence = read(results, study)
-    return _set(build(evidence), evidence, out / study, formats, inputs)
+    evidence = read_report_study(results, study)
+    return _write_formats(build(evidence), evidence, out / study, formats, inputs)
 
 
-def _set(
+def _write_formats(
     report: Report, study: ReportStudy, folder: Path, formats: Sequence[str], inputs: str
 ) -> Published:
-    from wbcbench.report.formats import files, known_formats
+    from wbcbench.report.formats import known_formats, report_files
 
     asked = known_formats(formats)
-    made = files(report, study, asked)
+    made = report_files(report, study, asked)
     try:
-        return _placed(folder, made, Manifest(inputs, asked, digests(made)))
+        return _put_in_place(folder, made, Manifest(inputs, asked, content_digests(made)))
     except OSError as error:
         raise UsageError(
             f"The report cannot be written to {folder}: {error.strerror}. Choose another folder "
@@ -160,7 +166,7 @@ def _set(
         ) from error
 
 
-def _placed(folder: Path, made: dict[str, bytes], new: Manifest) -> Published:
+def _put_in_place(folder: Path, made: dict[str, bytes], new: Manifest) -> Published:
     """Write the files, and clear away what an earlier report left that is no longer true.
 
     Other formats of the same inputs stay, for they still are.
@@ -175,8 +181,8 @@ def _placed(folder: Path, made: dict[str, bytes], new: Manifest) -> Published:
         formats = tuple(dict.fromkeys((*new.formats, *last.formats)))
         new = Manifest(new.inputs, formats, {**new.files, **last.files, **new.files})
     elif last:
-        removed = remove(folder, last.files, set(last.files) - set(made))
-    write(folder, new)
+        removed = remove_unchanged(folder, last.files, set(last.files) - set(made))
+    write_manifest(folder, new)
     return Published(folder, tuple(folder / name for name in made), True, tuple(removed))
 
 
@@ -185,7 +191,7 @@ def _placed(folder: Path, made: dict[str, bytes], new: Manifest) -> Published:
 def inputs_sha256(study_dir: Path) -> str:
     """The digest of a study, of this program, and of what draws for it."""
     digest = hashlib.sha256()
-    for line in (*_program(), *_study(study_dir)):
+    for line in (*_program_lines(), *_study_lines(study_dir)):
         digest.update(f"{line}\n".encode())
     return digest.hexdigest()
 
@@ -193,15 +199,15 @@ def inputs_sha256(study_dir: Path) -> str:
 @cache
 def program_sha256() -> str:
     """The digest of this program's own files, of whatever version they call themselves."""
-    return hashlib.sha256("\n".join(_code()).encode()).hexdigest()
+    return hashlib.sha256("\n".join(_code_lines()).encode()).hexdigest()
 
 
 @cache
-def _program() -> tuple[str, ...]:
-    return (*(f"{name} {_version(name)}" for name in RENDERERS), *_code())
+def _program_lines() -> tuple[str, ...]:
+    return (*(f"{name} {_version(name)}" for name in RENDERERS), *_code_lines())
 
 
-def _code() -> list[str]:
+def _code_lines() -> list[str]:
     package = Path(__file__).parents[1]
     sources = sorted(p for p in package.rglob("*") if p.is_file() and p.suffix != ".pyc")
     return [f"{path.relative_to(package)} {sha256_of(path)}" for path in sources]
@@ -214,17 +220,17 @@ def _version(name: str) -> str:
         return "absent"
 
 
-def _study(study_dir: Path) -> Iterator[str]:
+def _study_lines(study_dir: Path) -> Iterator[str]:
     yield study_dir.name
     for path in sorted(study_dir.glob("*.json")):
         yield f"{path.name} {sha256_of(path)}"
     for run in study_runs(study_dir.parent, study_dir.name):
         yield run.run_id
         if run.is_finished:
-            yield from _run(run)
+            yield from _run_lines(run)
 
 
-def _run(run: RunDir) -> Iterator[str]:
+def _run_lines(run: RunDir) -> Iterator[str]:
     for path in sorted(run.path.rglob("*")):
         inside = path.relative_to(run.path)
         is_read = inside.parts[0] not in _LEFT_OUT_FOLDERS and path.name not in _LEFT_OUT
@@ -250,33 +256,33 @@ class Manifest:
     def is_whole(self, folder: Path, but: Iterable[str] = ()) -> bool:
         """Whether every file, ``but`` those left out, is there as it was written."""
         left = set(self.files) - set(but)
-        return all(_sha256(folder / name) == self.files[name] for name in left)
+        return all(_sha256_or_empty(folder / name) == self.files[name] for name in left)
 
 
 def read_manifest(folder: Path) -> Manifest | None:
     """What the last report said it wrote; ``None`` if it said nothing that can be believed."""
     try:
-        found = TypeAdapter(Manifest).validate_json((folder / FILE).read_bytes())
+        found = TypeAdapter(Manifest).validate_json((folder / MANIFEST_FILE).read_bytes())
     except (OSError, ValidationError):
         return None
     believable = found.schema == SCHEMA and all(_is_below(name) for name in found.files)
     return found if believable else None
 
 
-def write(folder: Path, manifest: Manifest) -> None:
+def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Keep it beside the files it speaks of."""
     text = json.dumps(asdict(manifest), indent=1, sort_keys=True)
-    write_whole(folder / FILE, f"{text}\n".encode())
+    write_whole(folder / MANIFEST_FILE, f"{text}\n".encode())
 
 
-def digests(files: Mapping[str, bytes]) -> dict[str, str]:
+def content_digests(files: Mapping[str, bytes]) -> dict[str, str]:
     """The digest of each content."""
     return {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
 
 
-def remove(folder: Path, left: Mapping[str, str], names: Iterable[str]) -> list[Path]:
+def remove_unchanged(folder: Path, left: Mapping[str, str], names: Iterable[str]) -> list[Path]:
     """Delete those of the named files that are still as a report left them; returns them."""
-    gone = [folder / name for name in names if _sha256(folder / name) == left[name]]
+    gone = [folder / name for name in names if _sha256_or_empty(folder / name) == left[name]]
     for path in gone:
         path.unlink()
     return gone
@@ -284,10 +290,10 @@ def remove(folder: Path, left: Mapping[str, str], names: Iterable[str]) -> list[
 
 def _is_below(name: str) -> bool:
     path = PurePosixPath(name)
-    return not path.is_absolute() and ".." not in path.parts and path.name != FILE
+    return not path.is_absolute() and ".." not in path.parts and path.name != MANIFEST_FILE
 
 
-def _sha256(path: Path) -> str:
+def _sha256_or_empty(path: Path) -> str:
     """The digest of a file; empty if there is none to read."""
     try:
         if path.is_symlink():

@@ -218,7 +218,9 @@ class Kept:
                 tell(f"{made.files[0]} made anew")
 
 
-def keep(kept: Kept, server: Server, tell: Callable[[str], None], stop: threading.Event) -> None:
+def keep_up_to_date(
+    kept: Kept, server: Server, tell: Callable[[str], None], stop: threading.Event
+) -> None:
     """Serve and refresh until ``stop`` is set or Ctrl-C; the socket is closed on the way out."""
     answering = threading.Thread(target=server.serve_forever, name="report", daemon=True)
     answering.start()

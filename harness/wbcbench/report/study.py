@@ -62,7 +62,7 @@ class ReportStudy(Study):
     def _outcome(self) -> Comparison | str:
         if self.folder is None:
             return "The runs' folder is not at hand."
-        return compared(self.runs, self.unfinished, self.folder)
+        return compare_study(self.runs, self.unfinished, self.folder)
 
     @property
     def blocks_used(self) -> int:
@@ -158,17 +158,17 @@ class ReportStudy(Study):
         return frozenset(self.comparable)
 
 
-def known(runs: Sequence[Run], column: str) -> list[float]:
+def known_values(runs: Sequence[Run], column: str) -> list[float]:
     """The known values of a column, in order."""
     return [run.row[column] for run in runs if run.row[column] is not None]
 
 
-def average(runs: Sequence[Run], column: str) -> float | None:
+def mean_of_known(runs: Sequence[Run], column: str) -> float | None:
     """Mean of the known values of a column; ``None`` if none is known."""
-    return mean_known(known(runs, column))
+    return mean_known(known_values(runs, column))
 
 
-def compared(runs: Sequence[Run], unfinished: int, folder: Path) -> Comparison | str:
+def compare_study(runs: Sequence[Run], unfinished: int, folder: Path) -> Comparison | str:
     """The comparison of a study with its own plan, or why nothing can be compared.
 
     Without a plan the joules compared are the most trustworthy ones that every arm has.

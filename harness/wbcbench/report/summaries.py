@@ -15,12 +15,12 @@ from wbcbench.core.text import UNKNOWN, count_of, human_energy
 from wbcbench.core.units import kwh_from_j
 from wbcbench.energy.metrics import mean_known, ratio
 from wbcbench.report import Statement, Value
-from wbcbench.report.study import ReportStudy, known
+from wbcbench.report.study import ReportStudy, known_values
 from wbcbench.stats.intervals import censored_median, t_interval
 from wbcbench.table.derive import Sum, spent, sum_spent
 from wbcbench.table.view import Run
 
-FILE = "summary.csv"
+SUMMARY_FILE = "summary.csv"
 
 Row = Mapping[str, Value]
 
@@ -58,18 +58,18 @@ def _row(study: ReportStudy, configuration: Configuration) -> Row:
         "energy_status": _status(metered),
     }
     for column in _OF_ENERGY:
-        row |= _mean(column, known(metered, column))
-    row |= _mean("power_mean_w", _powers_w(metered))
+        row |= _mean_cells(column, known_values(metered, column))
+    row |= _mean_cells("power_mean_w", _powers_w(metered))
     for column in _OF_ALL:
-        row |= _mean(column, known(used, column))
-    return row | _errors(row, used, metered) | _target(used, metered)
+        row |= _mean_cells(column, known_values(used, column))
+    return row | _error_cells(row, used, metered) | _target_cells(used, metered)
 
 
 def _status(runs: Sequence[Run]) -> str | None:
     return str(runs[0].row["headline_status"]) if runs else None
 
 
-def _mean(column: str, values: Sequence[float]) -> dict[str, Value]:
+def _mean_cells(column: str, values: Sequence[float]) -> dict[str, Value]:
     found = mean_of(values)
     parts = (found.mean, found.low, found.high) if found else (None, None, None)
     ends = ("", "_low", "_high")
@@ -82,22 +82,22 @@ def _powers_w(runs: Sequence[Run]) -> list[float]:
     return [power_w for power_w in found if power_w is not None]
 
 
-def _errors(row: Row, used: Sequence[Run], metered: Sequence[Run]) -> dict[str, Value]:
+def _error_cells(row: Row, used: Sequence[Run], metered: Sequence[Run]) -> dict[str, Value]:
     """What the interval over runs does not hold: the meter's error, and the few photographs."""
     energy = mean_in(row, ENERGY)
-    lows, highs = (known(used, f"accuracy_ci_{end}") for end in ("low", "high"))
+    lows, highs = (known_values(used, f"accuracy_ci_{end}") for end in ("low", "high"))
     return {
         "energy_runs_j": (energy.high - energy.low) / 2 if energy and energy.n > 2 else None,
         "energy_meter_j": _meter_j(metered),
         "accuracy_photographs_low": min(lows, default=None),
         "accuracy_photographs_high": max(highs, default=None),
-        "accuracy_leak_free": mean_known(known(used, "accuracy_leak_free")),
+        "accuracy_leak_free": mean_known(known_values(used, "accuracy_leak_free")),
     }
 
 
 def _meter_j(runs: Sequence[Run]) -> float | None:
     """The meter's half-width for the mean: its own, and the sensor's gain, which all runs share."""
-    own_j = mean_known(known(runs, "headline_uncertainty_train_j"))
+    own_j = mean_known(known_values(runs, "headline_uncertainty_train_j"))
     gains = [run.gain_error for run in runs]
     energies = [run.train_energy_j for run in runs]
     gain_j = mean_known(
@@ -106,7 +106,7 @@ def _meter_j(runs: Sequence[Run]) -> float | None:
     return own_j if own_j is None or gain_j is None else math.hypot(own_j, gain_j)
 
 
-def _target(used: Sequence[Run], metered: Sequence[Run]) -> dict[str, Value]:
+def _target_cells(used: Sequence[Run], metered: Sequence[Run]) -> dict[str, Value]:
     """Cost of the target: k of n, and Kaplan and Meier's median; in seconds without joules."""
     runs = metered or used
     by_energy = bool(metered)
@@ -157,7 +157,7 @@ def mean_of(values: Sequence[float]) -> Mean | None:
     return Mean(len(found), float(found.mean()), float(low), float(high))
 
 
-def told(found: Mean | None, divisor: float = 1.0) -> str:
+def mean_words(found: Mean | None, divisor: float = 1.0) -> str:
     """``41.2 [40.6, 41.8]``; of two runs ``41.2 (40.9–41.5)``, of one ``41.2``."""
     if found is None:
         return UNKNOWN
@@ -177,7 +177,7 @@ def _decimals(mean: float, low: float, high: float) -> int:
     return max(min(max(usual, finer), usual + 1), 0)
 
 
-def number(value: float | None, digits: int = _DATA_DIGITS) -> str:
+def number_words(value: float | None, digits: int = _DATA_DIGITS) -> str:
     """``5303.74``, ``0.799556``; what is not known or not finite is ``unknown``, never zero."""
     if value is None or not math.isfinite(value):
         return UNKNOWN
@@ -185,9 +185,9 @@ def number(value: float | None, digits: int = _DATA_DIGITS) -> str:
     return f"{value:.{min(max(digits - max(size, 0), 0), _MOST_PLACES)}f}"
 
 
-def signed(value: float | None, digits: int = 4) -> str:
+def signed_words(value: float | None, digits: int = 4) -> str:
     """``+2.813``, ``-6.913``: a difference."""
-    told = number(value, digits)
+    told = number_words(value, digits)
     return f"+{told}" if value is not None and value > 0 and told != UNKNOWN else told
 
 
@@ -206,10 +206,10 @@ def cost_claim(study: ReportStudy) -> tuple[Statement, ...]:
         **{f"energy_wasted_{status}_j": j for status, j in sorted(wasted.energy_j.items())},
         **{f"energy_pilots_{status}_j": j for status, j in sorted(pilots.energy_j.items())},
     }
-    return (Statement("cost", _words(all_runs, wasted, pilots), RUNS_TABLE, "", values),)
+    return (Statement("cost", _cost_words(all_runs, wasted, pilots), RUNS_TABLE, "", values),)
 
 
-def _words(all_runs: Sum, wasted: Sum, pilots: Sum) -> str:
+def _cost_words(all_runs: Sum, wasted: Sum, pilots: Sum) -> str:
     told = (
         f"The whole study used {_joules(all_runs)}: {count_of(all_runs.runs, 'run')}, idle phases "
         "and failed runs included"

@@ -54,7 +54,7 @@ def anchor(source: str, row: str) -> str:
     return f"{words.strip('-')[:_LONGEST].strip('-')}-{digest}"
 
 
-def analysis(study: ReportStudy) -> Iterator[tuple[str, str]]:
+def analysis_lines(study: ReportStudy) -> Iterator[tuple[str, str]]:
     """Question and answer; nothing but the reason where nothing was compared."""
     found = study.comparison
     if found is None:
@@ -323,10 +323,10 @@ def by_photograph(paths: Sequence[Path]) -> IntervalsByPhotograph | None:
     if not first.images or (first.photographs < 0).any():
         return None
     share = np.mean([each.right for each in read], axis=0)
-    return _photograph_intervals(first, share, len(read))
+    return _intervals_from_answers(first, share, len(read))
 
 
-def _photograph_intervals(first: ImageAnswers, share: Floats, runs: int) -> IntervalsByPhotograph:
+def _intervals_from_answers(first: ImageAnswers, share: Floats, runs: int) -> IntervalsByPhotograph:
     names, labels = np.unique(first.truth, return_inverse=True)
     every = np.ones(len(labels), dtype=np.bool_)
 

@@ -23,7 +23,7 @@ from wbcbench.bundle.verify.records import differences
 from wbcbench.compare.result import contrasts_csv
 from wbcbench.core.files import sha256_of
 from wbcbench.report.formats import figure_data
-from wbcbench.report.publish import FILE, PAGE, publish, read_manifest
+from wbcbench.report.publish import MANIFEST_FILE, PAGE_FORMATS, publish, read_manifest
 
 _TOLERANCE = 1e-9
 
@@ -177,7 +177,7 @@ def check_rendering(bundle: Bundle) -> Outcome:
         return not_checked(f"Files were not compared, for {bundle.other_program}.")
     if bundle.other_program:
         return outcome("", errors)
-    formats = tuple(last.formats) if (last := read_manifest(_folder(bundle))) else PAGE
+    formats = tuple(last.formats) if (last := read_manifest(_folder(bundle))) else PAGE_FORMATS
     errors += _files(bundle, _drawn(bundle.data, study, digest, formats))
     return outcome("Figure data and every file of the report are equal.", errors)
 
@@ -226,7 +226,7 @@ def _drawn(data: Path, study: str, digest: str, formats: tuple[str, ...]) -> Map
 def _files(bundle: Bundle, made: Mapping[str, str]) -> Iterator[str]:
     folder = layout.report_dir(bundle.document.study).as_posix()
     there = {name[len(folder) + 1 :] for name in bundle.names(f"{folder}/")}
-    for name in sorted((made.keys() | there) - {FILE}):
+    for name in sorted((made.keys() | there) - {MANIFEST_FILE}):
         said = bundle.digests.get(f"{layout.PAYLOAD}/{folder}/{name}")
         if said != made.get(name):
             what = "missing" if said is None else "another than drawn"

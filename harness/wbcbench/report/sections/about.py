@@ -15,8 +15,8 @@ from wbcbench.core.text import count_of, human_duration, human_energy, human_sha
 from wbcbench.core.units import kwh_from_j
 from wbcbench.registry import VARIANTS
 from wbcbench.report import Block, DataTable, Listing, Statement, results_sha256
-from wbcbench.report.study import ReportStudy, known
-from wbcbench.report.words import analysis
+from wbcbench.report.study import ReportStudy, known_values
+from wbcbench.report.words import analysis_lines
 from wbcbench.study.limits import option_name
 from wbcbench.study.plan import Plan
 from wbcbench.table.derive import spent
@@ -128,7 +128,7 @@ def _lines(study: ReportStudy) -> Iterator[Line]:
         ),
     )
     yield "exclusions", _exclusions(study)
-    yield from analysis(study)
+    yield from analysis_lines(study)
     yield "software", _software(study)
 
 
@@ -283,7 +283,7 @@ def _energy(study: ReportStudy) -> Iterator[str]:
 
 
 def _test_set(study: ReportStudy) -> Iterator[str]:
-    photographs = [n for n in known(study.done, "n_test_photographs") if n]
+    photographs = [n for n in known_values(study.done, "n_test_photographs") if n]
     if photographs:
         yield (
             f"The test images come from {photographs[0]:g} photographs, made many by turning and "

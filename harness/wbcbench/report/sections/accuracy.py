@@ -14,10 +14,10 @@ from wbcbench.core.record import Scores
 from wbcbench.core.text import UNKNOWN, count_of, energy_scale
 from wbcbench.energy.metrics import mean_known
 from wbcbench.report import Block, DataTable, Figure, marks
-from wbcbench.report.drawing import COLOURS, WIDTH_IN, labels, panels
+from wbcbench.report.drawing import COLOURS, WIDTH_IN, new_plots, short_labels
 from wbcbench.report.marks import Whisker
-from wbcbench.report.study import ReportStudy, known
-from wbcbench.report.summaries import mean_of, told
+from wbcbench.report.study import ReportStudy, known_values
+from wbcbench.report.summaries import mean_of, mean_words
 from wbcbench.report.words import MOST_RUNS, IntervalsByPhotograph, by_photograph
 from wbcbench.stats.intervals import t_interval
 from wbcbench.table.columns_energy import TABLE_BATCH
@@ -35,7 +35,7 @@ _MANY = ("energy_per_infer_image_j", "infer_images_per_s")
 _IMAGES = 1000
 _WANTED_S = 60.0
 
-COLUMNS = 2
+MATRICES_ACROSS = 2
 _DEEPEST = 0.6  # of the fill: text stays legible on it in light and dark
 _SHORT = 3
 
@@ -50,7 +50,11 @@ def accuracy_section(study: ReportStudy) -> Block | None:
     depths = [depth for variant in study.variants if (depth := depth_of(study, variant))]
     if not depths:
         return None
-    figures = (*_confusions(study, depths), _recall(study, depths), _sets(study, depths))
+    figures = (
+        *_confusions(study, depths),
+        _recall_figure(study, depths),
+        _accuracies_figure(study, depths),
+    )
     return Block(
         "accuracy", "Accuracy in depth", tuple(_words(depths)), (_table(study, depths),), figures
     )
@@ -59,7 +63,7 @@ def accuracy_section(study: ReportStudy) -> Block | None:
 # --- confusion ---------------------------------------------------------------------------------
 
 
-def matrix(depth: Depth, title: str) -> Matrix:
+def confusion_matrix(depth: Depth, title: str) -> Matrix:
     """The variant's counts, summed over its runs; the unused output only if it was ever said."""
     tables = [np.asarray(scores.confusion) for scores in depth.scores("test")]
     total = np.sum(tables, axis=0)
@@ -70,8 +74,8 @@ def matrix(depth: Depth, title: str) -> Matrix:
 
 
 def _confusions(study: ReportStudy, depths: list[Depth]) -> Iterator[Figure]:
-    names = labels(study.variants)
-    every = [matrix(depth, names[depth.variant]) for depth in depths]
+    names = short_labels(study.variants)
+    every = [confusion_matrix(depth, names[depth.variant]) for depth in depths]
     for part, start in enumerate(range(0, len(every), MOST_MATRICES)):
         number = f"-{part + 1}" if len(every) > MOST_MATRICES else ""
         yield _confusion(study, every[start : start + MOST_MATRICES], f"confusion{number}")
@@ -86,7 +90,7 @@ def _confusion(study: ReportStudy, matrices: list[Matrix], name: str) -> Figure:
         f"the number of answers, summed over the runs of a variant. {keys}. Right answers stand "
         f"on the diagonal.{study.stamp}"
     )
-    draw = partial(picture, matrices)
+    draw = partial(draw_matrices, matrices)
     return Figure(name, draw, title, description, caption, _counts(study, matrices))
 
 
@@ -117,14 +121,14 @@ def _counts(study: ReportStudy, matrices: list[Matrix]) -> DataTable:
 # --- recall and accuracy -----------------------------------------------------------------------
 
 
-def _recall(study: ReportStudy, depths: list[Depth]) -> Figure:
+def _recall_figure(study: ReportStudy, depths: list[Depth]) -> Figure:
     return _dots(
         study, "recall", "Recall of each class", "recall: share of a class that was found",
         [each for depth in depths for each in recalls(depth)],
     )  # fmt: skip
 
 
-def _sets(study: ReportStudy, depths: list[Depth]) -> Figure:
+def _accuracies_figure(study: ReportStudy, depths: list[Depth]) -> Figure:
     return _dots(
         study, "accuracy-sets", "Accuracy with and without leaked images", "accuracy",
         [each for depth in depths for each in accuracies(depth)],
@@ -140,12 +144,18 @@ def _dots(study: ReportStudy, name: str, title: str, axis: str, found: list[Whis
         f"were alike.{study.stamp}"
     )
     rows = tuple(
-        (e.group, e.variant, f"{e.mean:.4f}", _told(e.by_seed, 4), _told(e.by_photograph, 4))
+        (
+            e.group,
+            e.variant,
+            f"{e.mean:.4f}",
+            _range_words(e.by_seed, 4),
+            _range_words(e.by_photograph, 4),
+        )
         for e in found
     )
     headings = ("what", "variant", "mean", "95 % by seed", "95 % by photograph")
     data = DataTable(f"The marks of the figure.{study.stamp}", headings, rows, frozenset({0, 1}))
-    draw = partial(marks.picture, study.variants, found, axis)
+    draw = partial(marks.draw_whiskers, study.variants, found, axis)
     return Figure(name, draw, title, description, caption, data)
 
 
@@ -181,11 +191,11 @@ def _two_errors(depths: list[Depth]) -> Iterator[str]:
         return
     widest = max(known, key=lambda depth: _width(accuracies(depth)[0].by_photograph))
     first = accuracies(widest)[0]
-    seeds = f", and by seed {_told(first.by_seed, 3)}" if first.by_seed else ""
+    seeds = f", and by seed {_range_words(first.by_seed, 3)}" if first.by_seed else ""
     yield (
         f"Two errors of an accuracy, {widest.variant} as the widest: the test images leave open "
-        f"{_told(first.by_photograph, 3)} by photograph{seeds}. They are different questions: "
-        "other seeds of the same network, and other photographs. More runs narrow the first only."
+        f"{_range_words(first.by_photograph, 3)} by photograph{seeds}. They are different "
+        "questions: other seeds of the same network, and other photographs. More runs narrow the first only."
     )
     if any(len(d.runs) > MOST_RUNS for d in known):
         yield f"The intervals by photograph are of the first {MOST_RUNS} runs of each variant."
@@ -247,15 +257,15 @@ def _line(depth: Depth) -> tuple[str, ...]:
         depth.variant,
         str(len(depth.runs)),
         f"{first.mean:.3f}",
-        _told(first.by_seed, 3),
-        _told(first.by_photograph, 3),
+        _range_words(first.by_seed, 3),
+        _range_words(first.by_photograph, 3),
         f"{rest.mean:.3f}" if rest else UNKNOWN,
-        _told(rest.by_photograph if rest else None, 3),
+        _range_words(rest.by_photograph if rest else None, 3),
         *(UNKNOWN if mean is None else f"{mean:.3f}" for mean in means),
     )
 
 
-def _told(pair: Pair | None, digits: int) -> str:
+def _range_words(pair: Pair | None, digits: int) -> str:
     return f"{pair[0]:.{digits}f}–{pair[1]:.{digits}f}" if pair else UNKNOWN
 
 
@@ -265,7 +275,7 @@ def inference_section(study: ReportStudy) -> Block | None:
     if not timed:
         return None
     one, many = (
-        energy_scale(_IMAGES * max(known(timed, columns[0]), default=0.0))
+        energy_scale(_IMAGES * max(known_values(timed, columns[0]), default=0.0))
         for columns in (_ONE, _MANY)
     )
     headings = (
@@ -278,14 +288,14 @@ def inference_section(study: ReportStudy) -> Block | None:
     )
     caption = (
         f"Energy for {_IMAGES} images, and speed, mean over runs [95 % t from three runs] "
-        f"(lowest–highest of two). {_of(study)}{study.stamp}"
+        f"(lowest–highest of two). {_energy_note(study)}{study.stamp}"
     )
-    rows = tuple(_inference_line(study, each, (one[0], many[0])) for each in study.configurations)
+    rows = tuple(_inference_cells(study, each, (one[0], many[0])) for each in study.configurations)
     table = DataTable(caption, headings, rows)
     return Block("inference", "Using the trained network", _inference_words(timed), (table,))
 
 
-def _of(study: ReportStudy) -> str:
+def _energy_note(study: ReportStudy) -> str:
     words = study.energy_words.replace("in training", "in the inference window")
     return f"Energy: {words}."
 
@@ -310,7 +320,7 @@ def _times_s(run: Run) -> list[float]:
     return [time_s for time_s in found if time_s is not None]
 
 
-def _inference_line(
+def _inference_cells(
     study: ReportStudy, configuration: Configuration, divisors: tuple[float, float]
 ) -> tuple[str, ...]:
     used, metered = study.used(configuration), study.metered(configuration)
@@ -318,8 +328,8 @@ def _inference_line(
         cell
         for (energy, speed), divisor in zip((_ONE, _MANY), divisors, strict=True)
         for cell in (
-            told(mean_of([_IMAGES * j for j in known(metered, energy)]), divisor),
-            told(mean_of(known(used, speed))),
+            mean_words(mean_of([_IMAGES * j for j in known_values(metered, energy)]), divisor),
+            mean_words(mean_of(known_values(used, speed))),
         )
     ]
     return (configuration.label, str(len(used)), *cells)
@@ -355,12 +365,12 @@ def abbreviated(name: str) -> str:
     return name[:_SHORT].upper()
 
 
-def picture(matrices: Sequence[Matrix]) -> Canvas:
+def draw_matrices(matrices: Sequence[Matrix]) -> Canvas:
     """Two in a row; one alone takes the whole width."""
-    columns = min(COLUMNS, len(matrices))
+    columns = min(MATRICES_ACROSS, len(matrices))
     rows = -(-len(matrices) // columns)
-    height_in = 3.0 if columns == COLUMNS else 3.8
-    canvas, grid = panels(rows, columns, (WIDTH_IN, height_in * rows))
+    height_in = 3.0 if columns == MATRICES_ACROSS else 3.8
+    canvas, grid = new_plots(rows, columns, (WIDTH_IN, height_in * rows))
     plots = [plot for line in grid for plot in line]
     for plot in plots[len(matrices) :]:
         plot.remove()

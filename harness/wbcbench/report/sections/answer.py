@@ -8,8 +8,16 @@ from wbcbench.compare.result import Comparison, ContrastResult, Effect, contrast
 from wbcbench.core.study_folder import CONTRASTS, RUNS_TABLE
 from wbcbench.core.text import UNKNOWN, count_of, energy_scale, human_energy, human_share
 from wbcbench.report import Block, DataTable, Statement
-from wbcbench.report.study import ReportStudy, known
-from wbcbench.report.summaries import ENERGY, FILE, T_INTERVAL, Row, mean_in, summary_rows, told
+from wbcbench.report.study import ReportStudy, known_values
+from wbcbench.report.summaries import (
+    ENERGY,
+    SUMMARY_FILE,
+    T_INTERVAL,
+    Row,
+    mean_in,
+    mean_words,
+    summary_rows,
+)
 from wbcbench.report.words import (
     arm_sentence,
     both_errors,
@@ -79,7 +87,7 @@ def _alone(study: ReportStudy) -> Iterator[Statement]:
     for place, row in enumerate(summary_rows(study), start=1):
         if row["n"]:
             text = arm_sentence(row) + _mark(study)
-            yield Statement(f"answer-{place}", text, FILE, str(row["arm"]), row)
+            yield Statement(f"answer-{place}", text, SUMMARY_FILE, str(row["arm"]), row)
 
 
 def _mark(study: ReportStudy) -> str:
@@ -162,7 +170,7 @@ def summary_section(study: ReportStudy) -> Block:
 
 
 def _words(study: ReportStudy) -> tuple[str, ...]:
-    photographs = [n for n in known(study.done, "n_test_photographs") if n]
+    photographs = [n for n in known_values(study.done, "n_test_photographs") if n]
     if not photographs:
         return (_WORDS,)
     few = (
@@ -197,7 +205,7 @@ def _summary(study: ReportStudy, rows: Sequence[Row]) -> DataTable:
         f"(the median, runs that never did counted as such), and how many runs did.{study.stamp}",
         headings,
         tuple(_line(row, divisor, per_image) for row in rows),
-        source=FILE,
+        source=SUMMARY_FILE,
         keys=tuple(str(row["arm"]) for row in rows),
     )
 
@@ -226,11 +234,11 @@ def _line(row: Row, divisor: float, per_image: float) -> tuple[str, ...]:
     return (
         str(row["arm"]),
         f"{row['n']} of {row['runs_tried']}",
-        told(mean_in(row, ENERGY), divisor),
-        told(mean_in(row, "balanced_accuracy")),
-        told(mean_in(row, "time_train_s")),
-        told(mean_in(row, "power_mean_w")),
-        told(mean_in(row, "energy_per_train_image_j"), per_image),
+        mean_words(mean_in(row, ENERGY), divisor),
+        mean_words(mean_in(row, "balanced_accuracy")),
+        mean_words(mean_in(row, "time_train_s")),
+        mean_words(mean_in(row, "power_mean_w")),
+        mean_words(mean_in(row, "energy_per_train_image_j"), per_image),
         target_words(row),
     )
 
@@ -261,7 +269,7 @@ def _error_line(row: Row) -> tuple[str, ...]:
         str(row["arm"]),
         both_errors(row) if row[ENERGY] is not None else UNKNOWN,
         human_energy(net.mean if net else None),
-        told(mean_in(row, "accuracy")),
+        mean_words(mean_in(row, "accuracy")),
         photographs_words(row),
         human_share(None if leak_free is None else float(leak_free)),
     )

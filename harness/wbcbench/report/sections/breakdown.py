@@ -17,9 +17,9 @@ from wbcbench.core.trace import Domain, Origin
 from wbcbench.core.window import TRAIN
 from wbcbench.energy.metrics import mean_known, ratio
 from wbcbench.report import Block, DataTable, Figure, Statement
-from wbcbench.report.drawing import COLOURS, HATCHES, INK, WIDTH_IN, axes, labels
-from wbcbench.report.study import ReportStudy, average
-from wbcbench.report.summaries import number
+from wbcbench.report.drawing import COLOURS, HATCHES, INK, WIDTH_IN, new_plot, short_labels
+from wbcbench.report.study import ReportStudy, mean_of_known
+from wbcbench.report.summaries import number_words
 from wbcbench.report.words import contrast_name
 from wbcbench.stats.intervals import Interval
 from wbcbench.table.view import Run
@@ -32,7 +32,7 @@ _WORDS = (
     "Energy is mean power times time. A network that needs fewer joules either draws less power or "
     "is done sooner, and the two call for different remedies."
 )
-_PER_CENT = Metric(TIME, "ratio", lower_is_better=True)
+_TIME = Metric(TIME, "ratio", lower_is_better=True)
 
 PARTS = {Domain.GPU: "GPU", Domain.CPU: "CPU", Domain.DRAM: "DRAM", Domain.SYSTEM: "whole machine"}
 
@@ -53,8 +53,8 @@ def why_section(study: ReportStudy) -> Block | None:
     compared = study.comparison
     if compared is not None and compared.splits:
         tables.append(_splits(study, compared))
-    found = shares(study)
-    figures = (figure(study, found),) if found else ()
+    found = part_shares(study)
+    figures = (parts_figure(study, found),) if found else ()
     if not tables and not figures:
         return None
     return Block(
@@ -93,8 +93,8 @@ def _is_sure(each: Split) -> bool:
 
 
 def _sentence(each: Split, status: str) -> str:
-    time = difference_words(each.time, each.time_interval, _PER_CENT)
-    power = difference_words(each.power, each.power_interval, _PER_CENT)
+    time = difference_words(each.time, each.time_interval, _TIME)
+    power = difference_words(each.power, each.power_interval, _TIME)
     kind = status_words(status)
     return f"{contrast_name(each.contrast, each.against)}: time {time}, mean power {power}{kind}."
 
@@ -112,8 +112,8 @@ def _levels(study: ReportStudy) -> DataTable:
 
 def _level(arm: str, runs: Sequence[Run]) -> tuple[str, ...]:
     timed = [run for run in runs if run.row["time_train_s"] is not None]
-    energy_j = average(timed, "headline_energy_train_j")
-    time_s = average(timed, "time_train_s")
+    energy_j = mean_of_known(timed, "headline_energy_train_j")
+    time_s = mean_of_known(timed, "time_train_s")
     return (
         arm,
         str(len(timed)),
@@ -150,7 +150,7 @@ def _splits(study: ReportStudy, compared: Comparison) -> DataTable:
 def _told(value: float, found: Interval | None) -> str:
     if not math.isfinite(value):
         return UNKNOWN
-    return difference_words(value, found, _PER_CENT)
+    return difference_words(value, found, _TIME)
 
 
 # Idle is what the part would have drawn anyway: its idle power times the time of training; active
@@ -190,7 +190,7 @@ class Share:
         return active_j is not None and active_j >= 0 and (self.idle_j or 0.0) >= 0
 
 
-def shares(study: ReportStudy) -> list[Share]:
+def part_shares(study: ReportStudy) -> list[Share]:
     """By arm, then status with the most trusted first, then part; unknown parts are left out."""
     found: list[Share] = []
     for each in study.configurations:
@@ -200,7 +200,7 @@ def shares(study: ReportStudy) -> list[Share]:
     return found
 
 
-def bars(found: Sequence[Share]) -> list[list[Share]]:
+def stack_bars(found: Sequence[Share]) -> list[list[Share]]:
     """What may be stacked on each other: one arm, one status; the whole machine by itself."""
     groups: dict[tuple[str, str, bool], list[Share]] = {}
     for each in found:
@@ -252,7 +252,7 @@ _COLOUR = dict(zip(PARTS, COLOURS, strict=False))
 """Joules, part, and how solid its colour is."""
 
 
-def figure(study: ReportStudy, found: Sequence[Share]) -> Figure:
+def parts_figure(study: ReportStudy, found: Sequence[Share]) -> Figure:
     """The figure of these shares, of which there is at least one."""
     description = "; ".join(
         f"{each.arm}, {PARTS[each.domain]}: {each.energy_j:.4g} J, {each.status}" for each in found
@@ -293,9 +293,9 @@ def _and(words: Sequence[str]) -> str:
 def _picture(found: Sequence[Share]) -> Canvas:
     arms = list(dict.fromkeys(each.arm for each in found))[:MOST_ARMS]
     drawn = [each for each in found if each.arm in arms]
-    stacked = bars(drawn)
+    stacked = stack_bars(drawn)
     height_in = len(stacked) * _BAR_IN + len(arms) * _NAME_IN + _AROUND_IN
-    canvas, plot = axes((WIDTH_IN, height_in))
+    canvas, plot = new_plot((WIDTH_IN, height_in))
     longest_j = max(sum(max(each.energy_j, 0.0) for each in bar) for bar in stacked)
     divisor, unit = energy_scale(longest_j)
     plot.set_xlim(0.0, 1.02 * longest_j / divisor or 1.0)
@@ -309,7 +309,7 @@ def _picture(found: Sequence[Share]) -> Canvas:
 
 def _draw(plot: Axes, arms: Sequence[str], stacked: Sequence[list[Share]], divisor: float) -> float:
     """Arm by arm, its name above its bars; heights are inches. Returns where it ends."""
-    names = labels(arms)
+    names = short_labels(arms)
     y = 0.0
     for arm in arms:
         _write(plot, 0.0, y, names[arm])
@@ -371,9 +371,9 @@ def _data(study: ReportStudy, found: Sequence[Share]) -> DataTable:
             each.status,
             each.method,
             str(each.runs),
-            number(each.energy_j),
-            number(each.idle_j),
-            number(each.active_j),
+            number_words(each.energy_j),
+            number_words(each.idle_j),
+            number_words(each.active_j),
         )
         for each in found
     )

@@ -9,7 +9,7 @@ from wbcbench.core.study_folder import RUNS_TABLE
 from wbcbench.core.text import count_of, human_energy, human_mass, mass_scale
 from wbcbench.energy.metrics import Intensity, carbon_g, intensities, mean_known
 from wbcbench.report import Block, DataTable, Figure, Statement
-from wbcbench.report.drawing import COLOURS, INK, WIDTH_IN, axes
+from wbcbench.report.drawing import COLOURS, INK, WIDTH_IN, new_plot
 from wbcbench.report.study import ReportStudy
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def carbon_section(study: ReportStudy) -> Block | None:
         return None
     pue = float(study.comparable[0].row["pue"])
     own = {str(run.row["carbon_zone"]) for run in study.comparable}
-    everywhere = places(energy_j, pue, own)
+    everywhere = emissions_by_place(energy_j, pue, own)
     figure = _figure(study, everywhere, pue)
     claims = (_claim(study, energy_j, everywhere),)
     return Block(
@@ -52,7 +52,7 @@ def carbon_section(study: ReportStudy) -> Block | None:
     )
 
 
-def places(energy_j: float, pue: float, own: set[str]) -> list[GridEmission]:
+def emissions_by_place(energy_j: float, pue: float, own: set[str]) -> list[GridEmission]:
     """Every grid of the table by rising intensity, with a word for the ones that stand out."""
     grids = sorted(intensities().values(), key=lambda grid: (grid.g_per_kwh, grid.zone))
     notes = {grids[-1].zone: "highest", grids[len(grids) // 2].zone: "median"}
@@ -70,7 +70,7 @@ def _joined(first: str | None, second: str) -> str:
     return f"{first}, {second}" if first else second
 
 
-def chosen(everywhere: list[GridEmission]) -> list[GridEmission]:
+def drawn_places(everywhere: list[GridEmission]) -> list[GridEmission]:
     """Those that are drawn: the ones with a note and the named ones."""
     return [place for place in everywhere if place.note or place.grid.zone in NAMED]
 
@@ -109,7 +109,7 @@ def _words(pue: float) -> str:
 
 
 def _figure(study: ReportStudy, everywhere: list[GridEmission], pue: float) -> Figure:
-    drawn = chosen(everywhere)
+    drawn = drawn_places(everywhere)
     description = "; ".join(f"{_label(place)}: {human_mass(place.co2e_g)}" for place in drawn)
     caption = (
         f"CO2e of one training, modelled, on the grids of {len(drawn)} of {len(everywhere)} "
@@ -135,7 +135,7 @@ def _label(place: GridEmission) -> str:
 
 
 def _picture(drawn: list[GridEmission]) -> Canvas:
-    canvas, plot = axes((WIDTH_IN, 1.0 + _ROW_IN * len(drawn)))
+    canvas, plot = new_plot((WIDTH_IN, 1.0 + _ROW_IN * len(drawn)))
     divisor, unit = mass_scale(max(place.co2e_g for place in drawn))
     for row, place in enumerate(drawn):
         _mark(plot, place, place.co2e_g / divisor, row)

@@ -13,9 +13,9 @@ from wbcbench.compare.result import Comparison, Effect, contrast_key
 from wbcbench.core.study_folder import CONTRASTS
 from wbcbench.core.text import UNKNOWN, count_of
 from wbcbench.report import Block, DataTable, Figure
-from wbcbench.report.drawing import COLOURS, INK, WIDTH_IN, panels, short
+from wbcbench.report.drawing import COLOURS, INK, WIDTH_IN, new_plots, shorten_label
 from wbcbench.report.study import ReportStudy
-from wbcbench.report.summaries import number, signed
+from wbcbench.report.summaries import number_words, signed_words
 from wbcbench.report.words import contrast_name, metric_words
 from wbcbench.stats.intervals import Interval
 from wbcbench.study.plan import checked_contrasts
@@ -57,7 +57,7 @@ def contrasts_section(study: ReportStudy) -> Block | None:
     if found is None or not found.effects:
         return None
     tables = tuple(_tables(study, found))
-    drawn = forest(study)
+    drawn = forest_figure(study)
     figures = (drawn,) if drawn else ()
     return Block("contrasts", "What differs", tuple(_words(found)), tables, figures)
 
@@ -178,7 +178,7 @@ class Difference:
     finding: str
 
 
-def forest(study: ReportStudy) -> Figure | None:
+def forest_figure(study: ReportStudy) -> Figure | None:
     """The figure; ``None`` where nothing was compared."""
     compared = study.comparison
     if compared is None:
@@ -187,7 +187,8 @@ def forest(study: ReportStudy) -> Figure | None:
     if not found:
         return None
     description = "; ".join(
-        f"{each.contrast}, {words(each.metric)}: {_told(each)}" for each in found[:MOST_ROWS]
+        f"{each.contrast}, {short_metric_name(each.metric)}: {_told(each)}"
+        for each in found[:MOST_ROWS]
     )
     caption = "".join(_caption(study, compared, found))
     return Figure(
@@ -201,7 +202,7 @@ def differences(compared: Comparison) -> list[Difference]:
     return [each for each in made if math.isfinite(each.estimate)]
 
 
-def words(metric: Metric) -> str:
+def short_metric_name(metric: Metric) -> str:
     """The metric's name for people."""
     if metric.name == TIME:
         return "time"
@@ -247,9 +248,9 @@ def _seconds(compared: Comparison) -> Iterator[Difference]:
 def _told(each: Difference) -> str:
     unit = f" {each.metric.unit}" if each.metric.unit else ""
     if each.interval is None:
-        return f"{signed(each.estimate)}{unit}, interval unknown"
-    low, high = signed(each.interval.low), signed(each.interval.high)
-    return f"{signed(each.estimate)}{unit} [{low}, {high}]"
+        return f"{signed_words(each.estimate)}{unit}, interval unknown"
+    low, high = signed_words(each.interval.low), signed_words(each.interval.high)
+    return f"{signed_words(each.estimate)}{unit} [{low}, {high}]"
 
 
 def _caption(
@@ -298,7 +299,7 @@ def _picture(found: Sequence[Difference]) -> Canvas:
     rows = sorted(_rows(found), key=lambda row: row[0] != "primary")[:MOST_ROWS]
     columns = _columns(found)[:MOST_COLUMNS]
     height_in = len(rows) * _ROW_IN + _AROUND_IN
-    canvas, (plots,) = panels(1, len(columns), (WIDTH_IN, height_in), share_y=True)
+    canvas, (plots,) = new_plots(1, len(columns), (WIDTH_IN, height_in), share_y=True)
     for plot, metric in zip(plots, columns, strict=True):
         _draw(plot, rows, [each for each in found if each.metric == metric])
     _name_rows(plots[0], rows)
@@ -322,7 +323,9 @@ def _draw(plot: Axes, rows: Sequence[tuple[str, str]], found: Sequence[Differenc
     plot.xaxis.set_major_locator(MaxNLocator(nbins=3))
     plot.tick_params(axis="x", labelsize="small")
     status = f",\n{found[0].status}" if found[0].status else ""
-    plot.set_xlabel(f"{words(metric)}{status}\n({_UNITS[metric.unit]})", fontsize="small")
+    plot.set_xlabel(
+        f"{short_metric_name(metric)}{status}\n({_UNITS[metric.unit]})", fontsize="small"
+    )
     plot.set_facecolor("none")
     plot.spines["left"].set_visible(False)
     plot.grid(visible=False, axis="y")
@@ -354,7 +357,7 @@ def _name_rows(plot: Axes, rows: Sequence[tuple[str, str]]) -> None:
     left = plot.get_xlim()[0]
     for row, (_, name) in enumerate(rows):
         text = plot.annotate(
-            short(name, _NAME_LENGTH),
+            shorten_label(name, _NAME_LENGTH),
             (left, row - _LIFT),
             fontsize="small",
             va="center",
@@ -371,11 +374,11 @@ def _data(study: ReportStudy, compared: Comparison, found: Sequence[Difference])
             each.family,
             each.metric.name,
             str(each.n),
-            signed(each.estimate),
-            signed(each.interval.low if each.interval else None),
-            signed(each.interval.high if each.interval else None),
+            signed_words(each.estimate),
+            signed_words(each.interval.low if each.interval else None),
+            signed_words(each.interval.high if each.interval else None),
             each.metric.unit,
-            number(each.region[1], 2) if each.region else "none",
+            number_words(each.region[1], 2) if each.region else "none",
             each.finding or "not tested",
             each.status or "–",
         )

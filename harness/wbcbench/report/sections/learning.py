@@ -14,9 +14,17 @@ from wbcbench.core.study_folder import RUNS_TABLE
 from wbcbench.core.text import count_of, energy_scale
 from wbcbench.energy.source import TimelinePoint, target_score, timeline
 from wbcbench.report import Block, DataTable, Figure, Statement
-from wbcbench.report.drawing import INK, SIZE_IN, WIDTH_IN, in_margin, labels, panels, style
+from wbcbench.report.drawing import (
+    INK,
+    SIZE_IN,
+    WIDTH_IN,
+    in_margin,
+    new_plots,
+    short_labels,
+    variant_style,
+)
 from wbcbench.report.study import ReportStudy
-from wbcbench.report.summaries import number
+from wbcbench.report.summaries import number_words
 from wbcbench.table.view import Run
 
 if TYPE_CHECKING:
@@ -172,7 +180,7 @@ def _picture(
         SIZE_IN[1] if len(axes) == 1 else _TWO_PANELS_IN,
         len(_by_arm(curves)) * len(axes) * _LINE_IN / 0.7,
     )
-    canvas, grid = panels(len(axes), 1, (WIDTH_IN, height_in))
+    canvas, grid = new_plots(len(axes), 1, (WIDTH_IN, height_in))
     for (plot,), axis in zip(grid, axes, strict=True):
         _draw(plot, study, curves, axis, _LINE_IN / (0.75 * height_in / len(axes)))
     if power_w:
@@ -186,7 +194,7 @@ def _draw(plot: Axes, study: ReportStudy, curves: list[Curve], axis: Axis, share
     arms = _by_arm(curves)
     alone = all(len(own) == 1 for own in arms.values())
     for curve in _drawn(curves):
-        look = style(study.labels, curve.arm)
+        look = variant_style(study.labels, curve.arm)
         x = [cost / axis.divisor for cost in curve.cost(joules=joules)]
         width, alpha = (1.4, 1.0) if alone else (0.8, 0.55)
         plot.plot(x, curve.score, color=look.colour, linewidth=width, alpha=alpha)
@@ -195,7 +203,7 @@ def _draw(plot: Axes, study: ReportStudy, curves: list[Curve], axis: Axis, share
     for arm, own in arms.items():
         ends.append(_draw_median(plot, study, arm, own, axis))
     _finish(plot, curves, axis)
-    names = labels(arms)
+    names = short_labels(arms)
     in_margin(plot, [(names[arm], x, y) for arm, x, y in ends], share)
 
 
@@ -209,7 +217,7 @@ def _draw_median(
     plot: Axes, study: ReportStudy, arm: str, own: list[Curve], axis: Axis
 ) -> tuple[str, float, float]:
     """The median step line of one arm; returns the arm and where its label belongs."""
-    look = style(study.labels, arm)
+    look = variant_style(study.labels, arm)
     costs, scores = medians(own, joules=axis.cost == "joules")
     if len(own) == 1 or len(costs) < 2:
         longest = max(own, key=lambda curve: curve.cost(joules=axis.cost == "joules")[-1])
@@ -254,7 +262,7 @@ def _data(study: ReportStudy, curves: list[Curve], joules: bool) -> DataTable:
 
 
 def _list(values: tuple[float, ...]) -> str:
-    return " ".join(number(value, 5) for value in values)
+    return " ".join(number_words(value, 5) for value in values)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,9 +17,9 @@ from wbcbench.energy import thresholds
 from wbcbench.energy.cross_check import agreements
 from wbcbench.energy.metrics import mean_known, sum_if_all_known
 from wbcbench.report import Block, DataTable, Figure, Statement
-from wbcbench.report.drawing import COLOURS, INK, WIDTH_IN, panels, short
-from wbcbench.report.marks import marks
-from wbcbench.report.study import ReportStudy, average
+from wbcbench.report.drawing import COLOURS, INK, WIDTH_IN, new_plots, shorten_label
+from wbcbench.report.marks import draw_runs
+from wbcbench.report.study import ReportStudy, mean_of_known
 from wbcbench.report.summaries import summary_rows
 from wbcbench.table.view import Run
 
@@ -100,11 +100,16 @@ def meters_section(study: ReportStudy) -> Block | None:
     """
     if not any(run.record.channels for run in study.runs):
         return None
-    found = pairs(study.done)
+    found = paired_readings(study.done)
     words = () if found else (_nothing(study),)
     figures = (_figure(study, found),) if found else ()
     return Block(
-        "meters", "Do the meters agree?", words, (sensors(study),), figures, claims=_claims(found)
+        "meters",
+        "Do the meters agree?",
+        words,
+        (sensor_table(study),),
+        figures,
+        claims=_claims(found),
     )
 
 
@@ -112,7 +117,7 @@ def _claims(found: list[Pair]) -> tuple[Statement, ...]:
     return tuple(
         Statement(
             f"meters-{place}",
-            told(pair),
+            describe_pair(pair),
             RUNS_TABLE,
             "",
             {"runs": len(pair.points), "difference_pct": pair.bias_pct},
@@ -128,7 +133,7 @@ def _nothing(study: ReportStudy) -> str:
     )
 
 
-def pairs(runs: tuple[Run, ...]) -> list[Pair]:
+def paired_readings(runs: tuple[Run, ...]) -> list[Pair]:
     """Every two ways in which one part was read in ``train``, over all runs."""
     found: dict[tuple[str, str, bool], list[PairedReading]] = {}
     for run in runs:
@@ -151,7 +156,7 @@ def _joules(energies: list[WindowEnergy], side: str) -> float | None:
     return sum_if_all_known([known.get(name) for name in side.split("+")])
 
 
-def told(pair: Pair) -> str:
+def describe_pair(pair: Pair) -> str:
     """How far two readings lie apart, as a sentence."""
     n = len(pair.points)
     where = "above" if pair.bias_pct >= 0 else "below"
@@ -177,7 +182,7 @@ def _meaning(pair: Pair) -> str:
 
 
 def _figure(study: ReportStudy, found: list[Pair]) -> Figure:
-    description = " ".join(told(pair) for pair in found)
+    description = " ".join(describe_pair(pair) for pair in found)
     caption = (
         "One mark a run, training alone. Across: the mean of the two readings; up: how far the "
         "first lies above the second. Solid line: mean; dashed: mean ± 1.96 standard deviations "
@@ -195,7 +200,7 @@ def _statuses(found: list[Pair]) -> str:
 
 
 def _picture(study: ReportStudy, found: list[Pair]) -> Canvas:
-    canvas, grid = panels(len(found), 1, (WIDTH_IN, 0.6 + _PANEL_IN * len(found)))
+    canvas, grid = new_plots(len(found), 1, (WIDTH_IN, 0.6 + _PANEL_IN * len(found)))
     for pair, (plot,) in zip(found, grid, strict=True):
         _draw(plot, study, pair)
     handles = grid[0][0].get_legend_handles_labels()
@@ -205,7 +210,7 @@ def _picture(study: ReportStudy, found: list[Pair]) -> Canvas:
 
 def _draw(plot: Axes, study: ReportStudy, pair: Pair) -> None:
     divisor, unit = energy_scale(max(point.mean_j for point in pair.points))
-    marks(plot, study, [(p.run, p.mean_j / divisor, p.difference_pct) for p in pair.points])
+    draw_runs(plot, study, [(p.run, p.mean_j / divisor, p.difference_pct) for p in pair.points])
     plot.axhline(pair.bias_pct, color=INK, linewidth=1.1)
     for limit in pair.limits_pct or ():
         plot.axhline(limit, color=INK, linewidth=1.0, linestyle="--")
@@ -214,7 +219,9 @@ def _draw(plot: Axes, study: ReportStudy, pair: Pair) -> None:
         for limit in (-thresholds.AGREE_PCT, thresholds.AGREE_PCT):
             plot.axhline(limit, color=COLOURS[1], linewidth=1.2, linestyle=":")
     _frame(plot, pair, [p.mean_j / divisor for p in pair.points])
-    plot.set_title(f"{short(pair.a)} above {short(pair.b)}", fontsize="small", loc="left")
+    plot.set_title(
+        f"{shorten_label(pair.a)} above {shorten_label(pair.b)}", fontsize="small", loc="left"
+    )
     plot.set_xlabel(f"mean of the two ({unit})")
     plot.set_ylabel("difference (%)")
 
@@ -236,7 +243,7 @@ def _data(study: ReportStudy, found: list[Pair]) -> DataTable:
     known = [{point.run.run_id: point for point in pair.points} for pair in found]
     run_ids = sorted({run_id for points in known for run_id in points})
     rows = tuple(
-        (run_id, *(cell for points in known for cell in _point_cells(points.get(run_id))))
+        (run_id, *(cell for points in known for cell in _reading_cells(points.get(run_id))))
         for run_id in run_ids
     )
     sides = [(f"{p.a} (J)", f"{p.b} (J)", "difference (%)") for p in found]
@@ -248,13 +255,13 @@ def _data(study: ReportStudy, found: list[Pair]) -> DataTable:
     return DataTable(caption, headings, rows)
 
 
-def _point_cells(point: PairedReading | None) -> tuple[str, str, str]:
+def _reading_cells(point: PairedReading | None) -> tuple[str, str, str]:
     if point is None:
         return ("–", "–", "–")
     return (f"{point.a_j:.1f}", f"{point.b_j:.1f}", f"{point.difference_pct:+.2f}")
 
 
-def sensors(study: ReportStudy) -> DataTable:
+def sensor_table(study: ReportStudy) -> DataTable:
     """One line a channel: its pace as probed or known, its step, its averaging, its error."""
     channels: dict[str, list[Channel]] = {}
     cards: dict[str, list[SensorCard]] = {}
@@ -285,15 +292,15 @@ def sensors(study: ReportStudy) -> DataTable:
 
 
 def _sensor(channel: Channel, cards: list[SensorCard]) -> tuple[str, ...]:
-    pace_s = _middle([card.update_s for card in cards])
+    pace_s = _median_known([card.update_s for card in cards])
     gain = channel.gain_error
     return (
         channel.name,
         f"{channel.kind}: {channel.reading}" if channel.reading else channel.kind.value,
         channel.origin.value,
         _rounded(pace_s if pace_s is not None else channel.update_s),
-        _rounded(_middle([card.step_j for card in cards])),
-        _rounded(_middle([card.resolution for card in cards])),
+        _rounded(_median_known([card.step_j for card in cards])),
+        _rounded(_median_known([card.resolution for card in cards])),
         _rounded(channel.averaging_s),
         _rounded(None if gain is None else 100 * gain),
         ", ".join(sorted({card.kind_guess.replace("_", " ") for card in cards})) or "not probed",
@@ -301,7 +308,7 @@ def _sensor(channel: Channel, cards: list[SensorCard]) -> tuple[str, ...]:
     )
 
 
-def _middle(values: list[float | None]) -> float | None:
+def _median_known(values: list[float | None]) -> float | None:
     known = [value for value in values if value is not None]
     return median(known) if known else None
 
@@ -340,7 +347,7 @@ def _words(study: ReportStudy) -> Iterator[str]:
 
 
 def _table(study: ReportStudy) -> DataTable:
-    energy_j = average(study.comparable, "headline_energy_train_j")
+    energy_j = mean_of_known(study.comparable, "headline_energy_train_j")
     rows = [
         (name, what, *_cells(_mean_part_j(study.comparable, read), energy_j), cancels)
         for name, what, read, cancels in _PARTS

@@ -11,8 +11,8 @@ from wbcbench.compare.design import TREATMENTS
 from wbcbench.core.study_folder import RUNS_TABLE
 from wbcbench.core.text import count_of
 from wbcbench.report import Block, DataTable, Figure, Statement
-from wbcbench.report.drawing import INK, WIDTH_IN, panels
-from wbcbench.report.marks import marks
+from wbcbench.report.drawing import INK, WIDTH_IN, new_plots
+from wbcbench.report.marks import draw_runs
 from wbcbench.report.study import ReportStudy
 from wbcbench.stats.tests import Drift, fit_drift
 from wbcbench.table.view import Run
@@ -87,13 +87,13 @@ def order_section(study: ReportStudy) -> Block | None:
     """
     if len(study.comparable) < 2:
         return None
-    numbers = places(study.runs)
+    numbers = run_places(study.runs)
     if numbers is None:
         return _block(("The order of the runs is not known, so drift cannot be looked for.",))
     order = {run.run_id: place for run, place in zip(study.runs, numbers, strict=True)}
-    runs = [Placed(run, order[run.run_id], group(run)) for run in study.comparable]
+    runs = [Placed(run, order[run.run_id], run_group(run)) for run in study.comparable]
     runs.sort(key=lambda each: each.place)
-    seen = [found for quantity in QUANTITIES if (found := look(quantity, runs))]
+    seen = [found for quantity in QUANTITIES if (found := quantity_over_places(quantity, runs))]
     spare = sorted(set(numbers) - {each.place for each in runs})
     figures = (_figure(study, seen, spare),) if seen else ()
     return _block(tuple(_words(study, seen)), figures, tuple(_claims(seen)))
@@ -107,7 +107,7 @@ def _block(
     return Block("order", "Run order and drift", words, figures=figures, claims=claims)
 
 
-def places(runs: tuple[Run, ...]) -> list[int] | None:
+def run_places(runs: tuple[Run, ...]) -> list[int] | None:
     """The place of each run: as planned, else by its start; ``None`` where neither tells."""
     planned = [run.spec.order_global for run in runs]
     if len(set(planned)) == len(runs):
@@ -117,13 +117,13 @@ def places(runs: tuple[Run, ...]) -> list[int] | None:
     return [ranks[start] for start in starts] if len(ranks) == len(runs) else None
 
 
-def group(run: Run) -> Hashable:
+def run_group(run: Run) -> Hashable:
     """The variant with its settings: runs of one group should be alike."""
     spec = run.spec
     return (spec.variant, *(getattr(spec, name) for name in TREATMENTS))
 
 
-def look(quantity: Quantity, runs: list[Placed]) -> Seen | None:
+def quantity_over_places(quantity: Quantity, runs: list[Placed]) -> Seen | None:
     """One quantity of the runs that know it; ``None`` if none does or there is nothing to see."""
     known = [(each, value) for each in runs if (value := _value(each.run, quantity)) is not None]
     if not known:
@@ -181,14 +181,14 @@ def _claims(seen: list[Seen]) -> Iterator[Statement]:
             "low": interval.low if interval else None,
             "high": interval.high if interval else None,
         }
-        yield Statement(f"drift-{place}", told(each), RUNS_TABLE, "", values)
+        yield Statement(f"drift-{place}", describe_drift(each), RUNS_TABLE, "", values)
 
 
 def _is_shown(found: Drift | None) -> bool:
     return bool(found and found.interval and found.interval.excludes(0.0))
 
 
-def told(seen: Seen) -> str:
+def describe_drift(seen: Seen) -> str:
     """One drift as a sentence, with what it adds up to over the study."""
     found, unit = seen.drift, seen.quantity.unit
     if found is None:
@@ -205,7 +205,7 @@ def told(seen: Seen) -> str:
 def _figure(study: ReportStudy, seen: list[Seen], spare: list[int]) -> Figure:
     names = [each.quantity.name for each in seen]
     title = f"{', '.join(names)} in the order of the runs"
-    description = " ".join(told(each) for each in seen)
+    description = " ".join(describe_drift(each) for each in seen)
     caption = " ".join((*_legend(seen, spare), f"Energy: {study.energy_words}.{study.stamp}"))
     data = _data(study, seen)
     return Figure(NAME, lambda: _picture(study, seen, spare), title, description, caption, data)
@@ -232,7 +232,7 @@ def _picture(study: ReportStudy, seen: list[Seen], spare: list[int]) -> Canvas:
     from matplotlib.ticker import MaxNLocator
 
     size_in = (WIDTH_IN, 1.0 + _PANEL_IN * len(seen))
-    canvas, grid = panels(len(seen), 1, size_in, share_x=True)
+    canvas, grid = new_plots(len(seen), 1, size_in, share_x=True)
     for each, (plot,) in zip(seen, grid, strict=True):
         _draw(plot, study, each)
     lowest = grid[-1][0]
@@ -246,7 +246,7 @@ def _picture(study: ReportStudy, seen: list[Seen], spare: list[int]) -> Canvas:
 
 
 def _draw(plot: Axes, study: ReportStudy, seen: Seen) -> None:
-    marks(plot, study, [(each.run, each.place, value) for each, value in _pairs(seen)])
+    draw_runs(plot, study, [(each.run, each.place, value) for each, value in _pairs(seen)])
     _draw_drift(plot, seen)
     plot.set_ylabel(seen.quantity.axis)
     _frame(plot, seen)

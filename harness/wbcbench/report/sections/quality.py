@@ -11,7 +11,7 @@ from wbcbench.core.units import ms_from_s
 from wbcbench.core.window import IDLE_AFTER, IDLE_BEFORE
 from wbcbench.energy import thresholds
 from wbcbench.report import Block, Chip, DataTable
-from wbcbench.report.study import ReportStudy, known
+from wbcbench.report.study import ReportStudy, known_values
 from wbcbench.report.summaries import cost_claim
 
 _WEIGHT = {Severity.INVALID: 0, Severity.SUSPECT: 1, Severity.INFO: 2}
@@ -143,7 +143,7 @@ def _how(row: dict[str, object], part: str) -> str:
 
 
 def _samples(study: ReportStudy) -> Chip | None:
-    found = known(study.done, "samples_train")
+    found = known_values(study.done, "samples_train")
     if not found:
         return None
     least = thresholds.HEADLINE_SAMPLES
@@ -152,13 +152,13 @@ def _samples(study: ReportStudy) -> Chip | None:
 
 
 def _gap(study: ReportStudy) -> Chip | None:
-    found = known(study.done, "sample_gap_max_ms")
+    found = known_values(study.done, "sample_gap_max_ms")
     limit_ms = ms_from_s(thresholds.GAP_LEAST_S)
     return Chip("Longest gap", f"{max(found):.0f} ms", max(found) > limit_ms) if found else None
 
 
 def _agreement(study: ReportStudy) -> Chip | None:
-    found = [abs(pct) for pct in known(study.done, "counter_vs_integral_pct")]
+    found = [abs(pct) for pct in known_values(study.done, "counter_vs_integral_pct")]
     if not found:
         return None
     told = f"at most {max(found):.1f} % apart"
@@ -180,7 +180,7 @@ def _idle(study: ReportStudy) -> Chip | None:
 
 
 def _throttled(study: ReportStudy) -> Chip | None:
-    found = known(study.done, "gpu_throttle_s")
+    found = known_values(study.done, "gpu_throttle_s")
     hit = [time_s for time_s in found if time_s > 0]
     told = f"in {len(hit)} of {count_of(len(found), 'run')}"
     longest = f", at most {max(hit):.1f} s" if hit else ""
@@ -188,19 +188,19 @@ def _throttled(study: ReportStudy) -> Chip | None:
 
 
 def _strangers(study: ReportStudy) -> Chip | None:
-    found = known(study.done, "gpu_other_processes")
+    found = known_values(study.done, "gpu_other_processes")
     hit = sum(count > 0 for count in found)
     told = f"in {hit} of {count_of(len(found), 'run')}"
     return Chip("Other processes on the GPU", told, mind=bool(hit)) if found else None
 
 
 def _clock(study: ReportStudy) -> Chip | None:
-    found = known(study.done, "gpu_clock_mean_mhz")
+    found = known_values(study.done, "gpu_clock_mean_mhz")
     return Chip("GPU clock", f"{_span(found)} MHz on average") if found else None
 
 
 def _watching(study: ReportStudy) -> Chip | None:
-    found = known(study.done, "watcher_cpu_s")
+    found = known_values(study.done, "watcher_cpu_s")
     return (
         Chip("Watching cost", f"{_span(found, '.1f')} s of processor time a run") if found else None
     )

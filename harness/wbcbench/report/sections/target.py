@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from wbcbench.core.text import energy_scale
 from wbcbench.report import Block, DataTable, Figure, Statement
-from wbcbench.report.drawing import INK, WIDTH_IN, axes, labels, style
+from wbcbench.report.drawing import INK, WIDTH_IN, new_plot, short_labels, variant_style
 from wbcbench.report.study import ReportStudy
-from wbcbench.report.summaries import FILE, number, summary_rows
+from wbcbench.report.summaries import SUMMARY_FILE, number_words, summary_rows
 from wbcbench.report.words import reached_words, target_sentence
 from wbcbench.stats.intervals import Censored, censored_median
 from wbcbench.table.view import Run
@@ -121,7 +121,7 @@ def _words(found: dict[str, list[Tried]]) -> str:
 def _claims(study: ReportStudy, found: dict[str, list[Tried]]) -> Iterator[Statement]:
     rows = [row for row in summary_rows(study) if row["arm"] in found and row["target_runs"]]
     for place, row in enumerate(rows[:MOST_ARMS], start=1):
-        yield Statement(f"target-{place}", target_sentence(row), FILE, str(row["arm"]), row)
+        yield Statement(f"target-{place}", target_sentence(row), SUMMARY_FILE, str(row["arm"]), row)
 
 
 def _told(each: Censored, *, joules: bool) -> str:
@@ -161,12 +161,12 @@ def _caption(study: ReportStudy, found: dict[str, list[Tried]], *, joules: bool)
 
 def _picture(study: ReportStudy, found: dict[str, list[Tried]], *, joules: bool) -> Canvas:
     drawn = dict(list(found.items())[:MOST_ARMS])
-    canvas, plot = axes((WIDTH_IN, len(drawn) * _ROW_IN + _AROUND_IN))
+    canvas, plot = new_plot((WIDTH_IN, len(drawn) * _ROW_IN + _AROUND_IN))
     largest = max(each.cost for own in drawn.values() for each in own)
     divisor, unit = energy_scale(largest) if joules else (1.0, "s")
     plot.set_xlim(0.0, 1.12 * largest / divisor)
     told = medians(drawn)
-    names = labels(drawn)
+    names = short_labels(drawn)
     for row, (arm, own) in enumerate(drawn.items()):
         _draw_runs(plot, study, row, own, divisor)
         _draw_median(plot, row, told[arm], divisor)
@@ -187,7 +187,7 @@ def _picture(study: ReportStudy, found: dict[str, list[Tried]], *, joules: bool)
 
 
 def _draw_runs(plot: Axes, study: ReportStudy, row: int, own: list[Tried], divisor: float) -> None:
-    look = style(study.labels, study.label_of(own[0].run))
+    look = variant_style(study.labels, study.label_of(own[0].run))
     hit = [each.cost / divisor for each in own if each.reached]
     missed = [each.cost / divisor for each in own if not each.reached]
     mark = {"color": look.colour, "markersize": 7.0, "alpha": 0.85}
@@ -214,8 +214,8 @@ def _data(study: ReportStudy, found: dict[str, list[Tried]], *, joules: bool) ->
             each.run.run_id,
             arm,
             "reached" if each.reached else "not reached",
-            number(each.cost),
-            number(told[arm].median),
+            number_words(each.cost),
+            number_words(told[arm].median),
         )
         for arm, own in found.items()
         for each in own

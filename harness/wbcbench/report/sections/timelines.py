@@ -17,8 +17,8 @@ from wbcbench.energy.checks.sensors import gaps
 from wbcbench.energy.faults import witness
 from wbcbench.energy.integrate import energy_curve, window_energy
 from wbcbench.report import Block, DataTable, Figure
-from wbcbench.report.drawing import COLOURS, INK, WIDTH_IN, panels, spread
-from wbcbench.report.marks import boxes, strokes
+from wbcbench.report.drawing import COLOURS, INK, WIDTH_IN, new_plots, spread_out
+from wbcbench.report.marks import draw_boxes, draw_strokes
 from wbcbench.report.study import ReportStudy
 from wbcbench.table.view import Run
 
@@ -77,7 +77,7 @@ def timelines_section(study: ReportStudy) -> Block | None:
     if not study.runs:
         return None
     kept = [run for run in study.runs if _has_traces(study, run)]
-    lines = [line for each in choose(study, kept) if (line := timeline(study, each))]
+    lines = [line for each in choose_runs(study, kept) if (line := read_timeline(study, each))]
     if not lines:
         words = (
             "No power is drawn over time: no run of this study kept the polls of a channel that "
@@ -96,7 +96,7 @@ def _has_traces(study: ReportStudy, run: Run) -> bool:
     return bool(folder and folder.has_traces and run.headline)
 
 
-def choose(study: ReportStudy, kept: list[Run]) -> list[Chosen]:
+def choose_runs(study: ReportStudy, kept: list[Run]) -> list[Chosen]:
     """The run of median energy and, of the others, the one in the gravest doubt."""
     usual = _usual(study, kept)
     others = [run for run in kept if run is not usual]
@@ -144,7 +144,7 @@ def _why(run: Run) -> str:
     )
 
 
-def timeline(study: ReportStudy, chosen: Chosen) -> Timeline | None:
+def read_timeline(study: ReportStudy, chosen: Chosen) -> Timeline | None:
     """Read the polls of one run; ``None`` where none of the headline's channel can be read."""
     folder, who = chosen.run.folder, chosen.run.headline
     if folder is None or who is None:
@@ -165,7 +165,7 @@ def timeline(study: ReportStudy, chosen: Chosen) -> Timeline | None:
     )
 
 
-def drawn(line: Timeline) -> tuple[Readings | None, Steps | None]:
+def drawn_readings(line: Timeline) -> tuple[Readings | None, Steps | None]:
     """What of the channels is drawn: dots of a power reading, steps of a counter."""
     dots = next((t for t in line.traces if not is_counter(t.channel)), None)
     counts = next((t for t in line.traces if is_counter(t.channel)), None)
@@ -185,10 +185,10 @@ def _figure(study: ReportStudy, line: Timeline) -> Figure:
     caption = " ".join(
         (
             f"{run_id}, {line.chosen.why}.",
-            *_shown(line),
+            *_legend_words(line),
             "Grey bands: phases; white: between them, when nothing is counted.",
             *(["Ticks at the foot: validation passes."] if line.passes else []),
-            _torn(line),
+            _gap_words(line),
             f"{_status(line)}.{study.stamp}",
         )
     )
@@ -197,10 +197,10 @@ def _figure(study: ReportStudy, line: Timeline) -> Figure:
     )
 
 
-def _shown(line: Timeline) -> Iterator[str]:
+def _legend_words(line: Timeline) -> Iterator[str]:
     """What dots and steps are, and what was left out to draw them."""
     names = {is_counter(trace.channel): trace.channel.name for trace in line.traces}
-    dots, counts = drawn(line)
+    dots, counts = drawn_readings(line)
     if dots:
         what = (
             f"Dots: every reading of {names[False]}"
@@ -213,7 +213,7 @@ def _shown(line: Timeline) -> Iterator[str]:
         yield f"Steps: mean power {over}, of the counter {names[True]}."
 
 
-def _torn(line: Timeline) -> str:
+def _gap_words(line: Timeline) -> str:
     """How many gaps there are, of the channel the joules rest on."""
     found = gaps(line.traces[0].good[0])
     if not found:
@@ -232,7 +232,7 @@ def _status(line: Timeline) -> str:
 
 
 def _picture(line: Timeline) -> Canvas:
-    dots, counts = drawn(line)
+    dots, counts = drawn_readings(line)
     scene = Scene(
         dots=dots.strokes if dots else [],
         steps=(counts.t_s, counts.power_w) if counts else ([], []),
@@ -392,7 +392,7 @@ class Scene:
             draw for draw, known in ((self._dots, self.dots), (self._steps, self.steps[0])) if known
         ]
         size_in = (WIDTH_IN, _LABELS_IN + _PANEL_IN * len(shown))
-        canvas, grid = panels(len(shown), 1, size_in, share_x=True)
+        canvas, grid = new_plots(len(shown), 1, size_in, share_x=True)
         scale, unit = self._scale()
         for draw, (plot,) in zip(shown, grid, strict=True):
             self._bands(plot, scale)
@@ -401,12 +401,14 @@ class Scene:
             plot.set_xlim(*(self._at(t, scale) for t in self._reach()))
         self._label(grid[0][0], scale)
         passes = [(self._at(a, scale), self._at(b, scale)) for a, b in self.passes]
-        boxes(grid[-1][0], passes, (0.0, _FOOT), INK, 0.9)
+        draw_boxes(grid[-1][0], passes, (0.0, _FOOT), INK, 0.9)
         grid[-1][0].set_xlabel(f"time since the run began ({unit})")
         return canvas
 
     def _dots(self, plot: Axes, scale: float) -> None:
-        strokes(plot, [(self._at(t, scale), a, b) for t, a, b in self.dots], COLOURS[0], _STROKE)
+        draw_strokes(
+            plot, [(self._at(t, scale), a, b) for t, a, b in self.dots], COLOURS[0], _STROKE
+        )
         plot.set_ylabel("power, as read (W)")
 
     def _steps(self, plot: Axes, scale: float) -> None:
@@ -417,16 +419,16 @@ class Scene:
 
     def _bands(self, plot: Axes, scale: float) -> None:
         every = [(self._at(a, scale), self._at(b, scale)) for _, a, b in self.phases]
-        boxes(plot, every[::2], (0.0, 1.0), _GREY, 0.16)
-        boxes(plot, every[1::2], (0.0, 1.0), _GREY, 0.06)
+        draw_boxes(plot, every[::2], (0.0, 1.0), _GREY, 0.16)
+        draw_boxes(plot, every[1::2], (0.0, 1.0), _GREY, 0.06)
         torn = [(self._at(a, scale), self._at(b, scale)) for a, b in self.gaps]
-        boxes(plot, torn, (0.0, 1.0), COLOURS[3], 0.5)
+        draw_boxes(plot, torn, (0.0, 1.0), COLOURS[3], 0.5)
 
     def _label(self, plot: Axes, scale: float) -> None:
         """Names stand upright above the plot, joined to the middle of their bands."""
         left, right = plot.get_xlim()
         middles = [(self._at(a, scale) + self._at(b, scale)) / 2 for _, a, b in self.phases]
-        places = spread(middles, _LABEL_SHARE * (right - left))
+        places = spread_out(middles, _LABEL_SHARE * (right - left))
         top = plot.get_ylim()[1]
         for (name, _, _), middle, place in zip(self.phases, middles, places, strict=True):
             plot.annotate(

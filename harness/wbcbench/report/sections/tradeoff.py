@@ -12,9 +12,18 @@ import numpy as np
 from wbcbench.core.text import count_of, energy_scale
 from wbcbench.energy.metrics import pareto_front
 from wbcbench.report import Block, DataTable, Figure, Statement
-from wbcbench.report.drawing import INK, SIZE_IN, WIDTH_IN, axes, cross, in_margin, labels, style
+from wbcbench.report.drawing import (
+    INK,
+    SIZE_IN,
+    WIDTH_IN,
+    draw_cross,
+    in_margin,
+    new_plot,
+    short_labels,
+    variant_style,
+)
 from wbcbench.report.study import ReportStudy
-from wbcbench.report.summaries import FILE, number
+from wbcbench.report.summaries import SUMMARY_FILE, number_words
 from wbcbench.stats.intervals import LEAST_FOR_ELLIPSE, ellipse, t_interval
 from wbcbench.table.view import Run
 
@@ -35,7 +44,7 @@ _LEAST_RATIO = {False: 0.2, True: 0.02}
 
 def tradeoff_section(study: ReportStudy) -> Block | None:
     """Energy against accuracy: what the joules bought, and how sure that is."""
-    found = centres(study)
+    found = variant_means(study)
     if not found:
         return None
     return Block(
@@ -51,13 +60,13 @@ def _claims(study: ReportStudy, found: list[Centre]) -> Iterator[Statement]:
     """Who is on the front, and how sure that is; nothing of a single arm."""
     if len(found) < 2:
         return
-    on_front = {each.arm for each in front(found)}
-    names = ", ".join(each.arm for each in front(found))
+    on_front = {each.arm for each in means_on_front(found)}
+    names = ", ".join(each.arm for each in means_on_front(found))
     yield Statement(
         "front",
         f"Beaten by none on both {study.energy_kind}energy and accuracy, on average: {names}. The "
         "means are uncertain, and so is this front.",
-        FILE,
+        SUMMARY_FILE,
         "",
         {each.arm: each.arm in on_front for each in found},
     )
@@ -69,19 +78,19 @@ def _claims(study: ReportStudy, found: list[Centre]) -> Iterator[Statement]:
             f"When {blocks} of runs are drawn anew with replacement, 2,000 times, these are on the "
             f"front: {told}."
         )
-        yield Statement("front-share", text, FILE, "", shares)
+        yield Statement("front-share", text, SUMMARY_FILE, "", shares)
 
 
 def _means(study: ReportStudy, found: list[Centre]) -> DataTable:
-    on_front = {each.arm for each in front(found)}
+    on_front = {each.arm for each in means_on_front(found)}
     rows = tuple(
         (
             each.arm,
             str(len(each.points)),
-            number(each.energy_j),
-            number(each.half_j),
-            number(each.accuracy),
-            number(each.half_accuracy),
+            number_words(each.energy_j),
+            number_words(each.half_j),
+            number_words(each.accuracy),
+            number_words(each.half_accuracy),
             "yes" if each.arm in on_front else "no",
             "unknown" if each.front_share is None else f"{100 * each.front_share:.1f} %",
         )
@@ -115,7 +124,7 @@ def _figure(study: ReportStudy, found: list[Centre]) -> Figure:
         f"{each.arm}: {each.energy_j:.4g} J, balanced accuracy {each.accuracy:.3f}"
         for each in found
     )
-    runs = plotted(study)
+    runs = plotted_runs(study)
     caption = (
         f"{''.join(_legend(study, runs, found))}Further left costs less, further up is better. "
         f"The axes need not start at zero. Energy: {study.energy_words}.{study.stamp}"
@@ -131,7 +140,7 @@ def _legend(study: ReportStudy, runs: list[Run], found: list[Centre]) -> Iterato
         yield "Crosses: 95 % t intervals of the means. "
     if any(len(each.points) >= LEAST_FOR_ELLIPSE for each in found):
         yield "Ellipses: joint 95 % regions of the means. "
-    if len(front(found)) > 1:
+    if len(means_on_front(found)) > 1:
         yield "Dashed: means that none beats on both axes. "
     if _tells_share(found):
         yield "Per cent: how often a variant is on that front when blocks are drawn anew. "
@@ -144,7 +153,7 @@ def _tells_share(found: Sequence[Centre]) -> bool:
 def _picture(study: ReportStudy, runs: list[Run], found: list[Centre]) -> Canvas:
     lines = len(found) * (2 if _tells_share(found) else 1)
     height_in = max(SIZE_IN[1], lines * _LINE_IN / _PLOT_SHARE)
-    canvas, plot = axes((WIDTH_IN, height_in))
+    canvas, plot = new_plot((WIDTH_IN, height_in))
     divisor, unit = energy_scale(max(run.row["headline_energy_train_j"] for run in runs))
     _frame(plot, runs, found, divisor)
     plot.set_xlabel(f"energy in training ({unit})")
@@ -179,7 +188,7 @@ def _limits(values: list[float], least_span: float) -> tuple[float, float]:
 
 def _draw_runs(plot: Axes, study: ReportStudy, runs: list[Run], divisor: float) -> None:
     for arm, own in study.by_label(runs).items():
-        look = style(study.labels, arm)
+        look = variant_style(study.labels, arm)
         plot.plot(
             [run.row["headline_energy_train_j"] / divisor for run in own],
             [run.row["balanced_accuracy"] for run in own],
@@ -192,17 +201,17 @@ def _draw_runs(plot: Axes, study: ReportStudy, runs: list[Run], divisor: float) 
 
 
 def _draw_front(plot: Axes, found: list[Centre], divisor: float) -> None:
-    steps = front(found)
+    steps = means_on_front(found)
     if len(steps) > 1:
         x, y = [each.energy_j / divisor for each in steps], [each.accuracy for each in steps]
         plot.step(x, y, where="post", color=INK, linestyle="--", linewidth=1.0, alpha=0.7)
 
 
 def _draw_mean(plot: Axes, study: ReportStudy, each: Centre, divisor: float) -> None:
-    look = style(study.labels, each.arm)
+    look = variant_style(study.labels, each.arm)
     at = (each.energy_j / divisor, each.accuracy)
     half_j = None if each.half_j is None else each.half_j / divisor
-    cross(plot, at, (half_j, each.half_accuracy), look.colour)
+    draw_cross(plot, at, (half_j, each.half_accuracy), look.colour)
     outline = ellipse(each.points)
     if outline is not None:
         plot.plot(outline[:, 0] / divisor, outline[:, 1], color=look.colour, linewidth=0.9)
@@ -217,7 +226,7 @@ def _draw_mean(plot: Axes, study: ReportStudy, each: Centre, divisor: float) -> 
 
 
 def _label(plot: Axes, found: list[Centre], divisor: float, height_in: float) -> None:
-    names = labels(each.arm for each in found)
+    names = short_labels(each.arm for each in found)
     tells = _tells_share(found)
     told = {
         each.arm: f"\nfront: {100 * each.front_share:.0f} %"
@@ -236,9 +245,9 @@ def _data(study: ReportStudy, runs: list[Run]) -> DataTable:
         (
             run.run_id,
             study.label_of(run),
-            number(run.row["headline_energy_train_j"]),
+            number_words(run.row["headline_energy_train_j"]),
             str(run.row["headline_status"]),
-            number(run.row["balanced_accuracy"]),
+            number_words(run.row["balanced_accuracy"]),
         )
         for run in runs
     )
@@ -274,16 +283,16 @@ class Centre:
     front_share: float | None = None
 
 
-def plotted(study: ReportStudy) -> list[Run]:
+def plotted_runs(study: ReportStudy) -> list[Run]:
     """Runs with known joules and a finite balanced accuracy that may stand on one axis."""
     return [run for run in study.comparable if _is_known(run.row["balanced_accuracy"])]
 
 
-def centres(study: ReportStudy) -> list[Centre]:
+def variant_means(study: ReportStudy) -> list[Centre]:
     """Every arm's mean, in the comparison's order; an arm without known points has none."""
     compared = study.comparison
     shares = {arm.label: arm.front_share for arm in compared.arms} if compared else {}
-    known = {run.run_id for run in plotted(study)}
+    known = {run.run_id for run in plotted_runs(study)}
     used = {
         each.label: [run for run in study.metered(each) if run.run_id in known]
         for each in study.configurations
@@ -291,7 +300,7 @@ def centres(study: ReportStudy) -> list[Centre]:
     return [_centre(arm, own, shares.get(arm)) for arm, own in used.items() if own]
 
 
-def front(found: Sequence[Centre]) -> list[Centre]:
+def means_on_front(found: Sequence[Centre]) -> list[Centre]:
     """The means that none beats on both energy and accuracy, by rising energy."""
     return [found[i] for i in pareto_front([(each.energy_j, each.accuracy) for each in found])]
 
