@@ -23,7 +23,7 @@ from fakes.stand_in_launcher import StandIn  # noqa: E402
 from wbcbench.core.run_folder import Local  # noqa: E402
 from wbcbench.run.recorder import Interrupts  # noqa: E402
 from wbcbench.study.experiment import Experiment, Pauses  # noqa: E402
-from wbcbench.study.plan import plan  # noqa: E402
+from wbcbench.study.plan import make_plan  # noqa: E402
 from wbcbench.study.sweep import Sweep, SweepSettings  # noqa: E402
 
 LIMIT_S = 1.0
@@ -55,7 +55,7 @@ def between_runs_s(blocks: int, results: Path) -> list[float]:
         factors={"variant": ("relu-dropout", "leaky-dropout", "relu-batchnorm", "leaky-batchnorm")},
         pauses=Pauses(rest_s=0.0),
     )
-    made, launcher = plan(asked), Timed()
+    made, launcher = make_plan(asked), Timed()
     setting = SweepSettings(results, launcher, Local(plan_sha256=made.sha256))
     Sweep(made, made.runs, setting, Interrupts(), lambda _: None).carry_out()
     pairs = zip(launcher.ended_s, launcher.began_s[1:], strict=False)

@@ -146,7 +146,7 @@ def work(job: dict[str, Any]) -> None:
     from wbcbench.train import inputs, trainer
 
     spec = spec_of(job)
-    trainer.configure(spec)
+    trainer.configure_tensorflow(spec)
     dataset = load(Path(job["data"]))
     order = np.random.default_rng(0).permutation(len(dataset.train))
     train = dataset.train.take(order[: job["images"] or None])

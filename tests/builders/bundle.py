@@ -109,7 +109,7 @@ class StudyDesign:
 def bundle_study(results: Path, design: StudyDesign | None = None) -> Path:
     """Write a whole study; returns its folder, ``results/<study>``."""
     design = design or StudyDesign()
-    the_plan = plan.plan(_experiment(design))
+    the_plan = plan.make_plan(_experiment(design))
     folder = results / design.study
     folder.mkdir(parents=True)
     if design.planned:

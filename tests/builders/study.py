@@ -28,7 +28,7 @@ from wbcbench.core.trace import Channel, Kind
 from wbcbench.energy.appraise import appraise, budgets_without_validation, without_validation
 from wbcbench.report.study import ReportStudy
 from wbcbench.study.experiment import Experiment, PlannedAnalysis
-from wbcbench.study.plan import Plan, plan, to_json
+from wbcbench.study.plan import Plan, make_plan, to_json
 from wbcbench.table import derive
 from wbcbench.table.view import Run
 
@@ -95,7 +95,7 @@ def planned(size: Size, study: str = "runs", about: str = "") -> Plan:
     """The plan of four variants in so many blocks."""
     spec = make_spec(epochs=size.epochs)
     names = ("epochs", "dataset_id", "dataset_sha256", "target_value")
-    return plan(
+    return make_plan(
         Experiment(
             study=study,
             seeds=tuple(range(1001, 1001 + size.blocks)),

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wbcbench.bundle.redact import Known, find, replaced, users_and_hosts
+from wbcbench.bundle.redact import Known, find_private, replace_private, users_and_hosts
 
 KNOWN = Known(
     folders=("/home/Alice Smith",),
@@ -18,7 +18,7 @@ UUID = "GPU-1b2c3d4e-5f60-7182-93a4-b5c6d7e8f901"
 
 
 def clean(text: str, salt: str = "salt") -> str:
-    return replaced(text, KNOWN, salt, lambda _: None)
+    return replace_private(text, KNOWN, salt, lambda _: None)
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_names_that_a_text_gives_away_are_known_and_common_ones_are_not():
 
 
 def test_what_was_found_is_told_with_its_kind():
-    kinds = [found.kind for found in find(f"/home/alice/x {UUID} alice", KNOWN, "s")]
+    kinds = [found.kind for found in find_private(f"/home/alice/x {UUID} alice", KNOWN, "s")]
     assert kinds == ["path", "GPU UUID", "user name"]
 
 

@@ -202,7 +202,7 @@ def trainer(change) -> rerun.Train:
 
 
 def test_a_run_that_gives_the_same_epochs_and_scores_is_reproduced(whole):
-    records = rerun.chosen(whole, None, None)
+    records = rerun.chosen_runs(whole, None, None)
     assert {record.spec.block for record in records} == {1}
     same = {record.spec.variant: record for record in records}
     found = rerun.rerun(whole, records, None, trainer(lambda spec: same[spec.variant]))
@@ -212,7 +212,7 @@ def test_a_run_that_gives_the_same_epochs_and_scores_is_reproduced(whole):
 
 
 def test_accuracy_may_differ_by_twice_what_seeds_differ_by(whole):
-    [record] = rerun.chosen(whole, None, rerun.chosen(whole, 2, None)[0].run_id)
+    [record] = rerun.chosen_runs(whole, None, rerun.chosen_runs(whole, 2, None)[0].run_id)
     slack = rerun._tolerance(whole, record)
     assert slack is not None
 
@@ -229,9 +229,9 @@ def test_accuracy_may_differ_by_twice_what_seeds_differ_by(whole):
 
 def test_a_block_or_run_that_is_not_there_is_named_with_those_that_are(whole):
     with pytest.raises(UsageError, match="it has: 1, 2"):
-        rerun.chosen(whole, 7, None)
+        rerun.chosen_runs(whole, 7, None)
     with pytest.raises(UsageError, match="no done run of the bundle 'x'"):
-        rerun.chosen(whole, None, "x")
+        rerun.chosen_runs(whole, None, "x")
     with pytest.raises(UsageError, match="add --rerun"):
         verify_command(Path("x"), block=1)
 

@@ -579,7 +579,7 @@ def planned(results, **analysis):
         blocks=3,
         analysis=PlannedAnalysis(**analysis),
     )
-    plan.keep(plan.plan(experiment), folder)
+    plan.keep_plan(plan.make_plan(experiment), folder)
     return results
 
 

@@ -11,7 +11,7 @@ from data_folders import jpeg_bytes, write_folder, write_table
 from program import wbcbench
 from wbcbench.commands.data import app
 from wbcbench.core.errors import UsageError
-from wbcbench.data.check import CheckReport, check
+from wbcbench.data.check import CheckReport, check_folder
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def names_in(folder: Path) -> list[str]:
 
 
 def test_a_sound_set_has_no_problems_and_its_missing_photographs_are_a_note(folder):
-    report = check(folder)
+    report = check_folder(folder)
     assert report.problems == ()
     assert [note.code for note in report.notes] == ["photograph-unknown"]
     assert report.photographs == {"TRAIN": None, "TEST": None} and report.leaking is None
@@ -40,7 +40,7 @@ def test_unreadable_images_are_all_named(folder):
     bad = [folder / "TRAIN/MONOCYTE/a.jpeg", folder / "TEST/LYMPHOCYTE/b.jpeg"]
     bad[0].write_bytes(b"")
     bad[1].write_bytes(jpeg_bytes(1)[:900])
-    report = check(folder)
+    report = check_folder(folder)
     assert codes(report) == ["unreadable", "unreadable"]
     assert {f for p in report.problems for f in p.files} == {
         p.relative_to(folder).as_posix() for p in bad
@@ -49,7 +49,7 @@ def test_unreadable_images_are_all_named(folder):
 
 def test_images_of_another_size_are_named(folder):
     (folder / "TRAIN/MONOCYTE/small.jpeg").write_bytes(jpeg_bytes(1, width=100, height=50))
-    (problem,) = check(folder).problems
+    (problem,) = check_folder(folder).problems
     assert problem.code == "wrong-size" and "100 × 50" in problem.detail
 
 
@@ -68,7 +68,7 @@ def test_copies_across_splits_or_classes_are_wrong_and_others_a_note(
     original = next((folder / source).iterdir())
     (folder / copy).mkdir(parents=True, exist_ok=True)
     shutil.copy(original, folder / copy / "copy.jpeg")
-    report = check(folder)
+    report = check_folder(folder)
     assert codes(report) == (["duplicate-across-folders"] if is_problem else [])
     assert ("duplicate" in [note.code for note in report.notes]) == (not is_problem)
 
@@ -78,7 +78,7 @@ def test_a_photograph_in_both_splits_is_wrong(folder):
     numbers = {name: i for i, name in enumerate(names)}
     numbers[names[0]] = numbers[names[-1]] = 99
     write_table(folder, {name: (i, i, False) for name, i in numbers.items()})
-    (problem,) = check(folder).problems
+    (problem,) = check_folder(folder).problems
     assert problem.code == "photograph-in-two-splits"
     assert set(problem.files) == {names[0], names[-1]}
 
@@ -86,7 +86,7 @@ def test_a_photograph_in_both_splits_is_wrong(folder):
 def test_declared_leaks_are_listed_but_not_wrong(folder):
     names = names_in(folder)
     write_table(folder, {n: (i, i, n.startswith("TEST/M")) for i, n in enumerate(names)})
-    report = check(folder)
+    report = check_folder(folder)
     assert report.problems == ()
     assert report.leaking == tuple(n for n in names if n.startswith("TEST/M"))
     assert report.photographs == {"TRAIN": 8, "TEST": 8}
@@ -96,21 +96,21 @@ def test_an_image_in_another_class_than_its_table_says_is_wrong(folder):
     write_table(folder, {name: (i, i, False) for i, name in enumerate(names_in(folder))})
     moved = next((folder / "TRAIN/MONOCYTE").iterdir())
     moved.rename(folder / "TRAIN/NEUTROPHIL" / moved.name)
-    (problem,) = check(folder).problems
+    (problem,) = check_folder(folder).problems
     assert problem.code == "misplaced" and "TRAIN/MONOCYTE" in problem.detail
 
 
 def test_folders_that_are_not_read_are_a_note(folder):
     (folder / "TRAIN/BASOPHIL").mkdir()
     (folder / "EXTRA").mkdir()
-    (note,) = [n for n in check(folder).notes if n.code == "ignored-folder"]
+    (note,) = [n for n in check_folder(folder).notes if n.code == "ignored-folder"]
     assert note.files == ("EXTRA", "TRAIN/BASOPHIL")
 
 
 def test_a_missing_class_is_refused(folder):
     shutil.rmtree(folder / "TEST/NEUTROPHIL")
     with pytest.raises(UsageError, match="TEST/NEUTROPHIL"):
-        check(folder)
+        check_folder(folder)
 
 
 def test_the_command_prints_one_json_document_and_exits_0_for_a_sound_set(folder):
@@ -137,6 +137,6 @@ def test_the_command_draws_synthetic_cells_and_says_so(tmp_path):
     done = CliRunner().invoke(app, arguments)
     document = json.loads(done.stdout)
     assert document["schema"] == "wbcbench.data-synth/1" and document["seed"] == 5
-    assert check(target).synthetic
+    assert check_folder(target).synthetic
     again = CliRunner().invoke(app, arguments)
     assert isinstance(again.exception, UsageError)

@@ -192,7 +192,9 @@ BAD_CONTENTS = {
     "truncated by two bytes": lambda good: good[:-2],
     "header only": lambda good: good[:200],
     "truncated, a thumbnail's end inside": lambda good: (
-        read.with_comment(good, "x")[:24] + b"\xff\xd8\xff\xda\xff\xd9" + good[20 : len(good) // 2]
+        read.add_jpeg_comment(good, "x")[:24]
+        + b"\xff\xd8\xff\xda\xff\xd9"
+        + good[20 : len(good) // 2]
     ),
     "PNG": png_named_jpeg,
     "zero bytes": lambda good: b"",
@@ -255,12 +257,12 @@ def test_a_class_without_any_readable_image_is_refused_even_when_skipping(folder
 @settings(max_examples=40)
 def test_no_part_of_a_jpeg_passes_for_the_whole(cut):
     whole = jpeg_bytes(5)
-    assert read.find_damage(whole) is None
-    assert read.find_damage(whole[: int(cut * len(whole))]) is not None
+    assert read.jpeg_damage(whole) is None
+    assert read.jpeg_damage(whole[: int(cut * len(whole))]) is not None
 
 
 def test_bytes_after_the_end_of_an_image_do_no_harm():
-    assert read.find_damage(jpeg_bytes(5) + b"\0" * 50) is None
+    assert read.jpeg_damage(jpeg_bytes(5) + b"\0" * 50) is None
 
 
 def test_hidden_files_and_other_splits_are_left_alone(folder, cache):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from data_folders import REAL_SET, needs_real_set
-from wbcbench.data.check import CheckReport, check
+from wbcbench.data.check import CheckReport, check_folder
 from wbcbench.data.dataset import CLASSES, Dataset
 from wbcbench.data.load import load
 from wbcbench.data.read import PUBLISHED_SHA256
@@ -23,7 +23,7 @@ def published(tmp_path_factory) -> Dataset:
 
 @pytest.fixture(scope="module")
 def report() -> CheckReport:
-    return check(REAL_SET)
+    return check_folder(REAL_SET)
 
 
 def test_the_published_set_is_recognised_and_complete(published):

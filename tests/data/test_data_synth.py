@@ -11,7 +11,7 @@ import pytest
 
 from wbcbench.core.errors import UsageError
 from wbcbench.data import read
-from wbcbench.data.check import check
+from wbcbench.data.check import check_folder
 from wbcbench.data.dataset import CLASSES
 from wbcbench.data.load import load
 from wbcbench.data.splits import split_validation
@@ -95,7 +95,7 @@ def test_the_table_names_every_image_with_its_digest(small):
     with (small / "images" / "image_to_original.csv").open(newline="") as stream:
         rows = list(csv.DictReader(stream))
     assert len(rows) == 96 + 242
-    report = check(small)
+    report = check_folder(small)
     assert report.problems == () and report.synthetic
 
 

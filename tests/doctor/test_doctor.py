@@ -21,9 +21,9 @@ from wbcbench.core.errors import CannotMeasureError, UsageError
 from wbcbench.core.trace import Channel, Domain, Kind, Origin
 from wbcbench.core.window import MonotonicClock
 from wbcbench.data.synthetic import Recipe, write_cells
-from wbcbench.doctor import Facts, Group, Line, State, count, examine, requirements
+from wbcbench.doctor import Facts, Group, Line, State, count_lines, examine, requirements
 from wbcbench.doctor.device import outlook
-from wbcbench.doctor.machine import cost_of, governor, look, overhead
+from wbcbench.doctor.machine import check_governor, mean_cost, measure_overhead, record_idle
 from wbcbench.power.limit_note import LimitNote, open_note
 from wbcbench.power.session import Asked
 from wbcbench.registry import CHECKUPS
@@ -132,7 +132,7 @@ def test_a_gpu_is_told_with_its_sensor_its_idle_power_and_its_strangers(
 ) -> None:
     gpu = FakeGpu(power=Constant(60.0), persistence=False, processes=(Process(1),))
     scripted_nvml.play(Scenario((gpu,)))
-    facts = look(Asked(meters=("nvml",)), tmp_path, None, MonotonicClock(), for_s=1.0)
+    facts = record_idle(Asked(meters=("nvml",)), tmp_path, None, MonotonicClock(), for_s=1.0)
     device = lines(facts, "device")
     assert "NVIDIA Test GPU (driver 580.95.05, power limit 300 W, persistence off)" in (
         line(device, "gpu").found
@@ -236,7 +236,7 @@ def governors(root: Path, names: Sequence[str]) -> Path:
 
 
 def test_a_governor_that_saves_power_is_told_with_fix_and_undo(tmp_path: Path) -> None:
-    (found,) = governor(governors(tmp_path, ["powersave", "powersave", "performance"]))
+    (found,) = check_governor(governors(tmp_path, ["powersave", "powersave", "performance"]))
     assert found.state is State.WARN
     assert found.found == "governor is 'powersave' on 2 of 3 processors"
     assert found.fix == "sudo cpupower frequency-set -g performance"
@@ -244,9 +244,9 @@ def test_a_governor_that_saves_power_is_told_with_fix_and_undo(tmp_path: Path) -
 
 
 def test_a_governor_for_performance_is_ok_and_none_at_all_is_silence(tmp_path: Path) -> None:
-    (found,) = governor(governors(tmp_path / "a", ["performance"]))
+    (found,) = check_governor(governors(tmp_path / "a", ["performance"]))
     assert found.state is State.OK
-    assert list(governor(tmp_path / "none")) == []
+    assert list(check_governor(tmp_path / "none")) == []
 
 
 def test_a_results_folder_that_cannot_be_written_is_a_failure(tmp_path: Path) -> None:
@@ -254,7 +254,7 @@ def test_a_results_folder_that_cannot_be_written_is_a_failure(tmp_path: Path) ->
     found = examine(Facts(tmp_path / "file" / "results"), ("storage and time",))
     assert line(found[0].lines, "results").state is State.FAIL
     assert "--results" in line(found[0].lines, "results").fix
-    assert count(found, State.FAIL) == 1
+    assert count_lines(found, State.FAIL) == 1
 
 
 def test_a_results_folder_that_is_yet_to_be_made_is_fine(tmp_path: Path) -> None:
@@ -302,7 +302,7 @@ def test_the_interval_of_the_cost_is_that_of_a_paired_t_test(
     from scipy import stats
 
     on, off = [a for a, _ in pairs], [b for _, b in pairs]
-    found = cost_of(on, off)
+    found = mean_cost(on, off)
     base = sum(off) / len(off)
     differences = [(a - b) / base for a, b in pairs]
     if len(set(differences)) == 1:
@@ -314,7 +314,7 @@ def test_the_interval_of_the_cost_is_that_of_a_paired_t_test(
 
 
 def test_overhead_is_told_in_time_and_in_joules_of_a_counter() -> None:
-    found = overhead(Asked(meters=("synthetic",)), MonotonicClock(), pairs=3, work_s=0.1)
+    found = measure_overhead(Asked(meters=("synthetic",)), MonotonicClock(), pairs=3, work_s=0.1)
     assert found.pairs == 3
     assert found.work_s > 0
     assert found.energy_channel == "synthetic/counter"

@@ -136,8 +136,8 @@ def test_two_runs_are_told_with_lowest_and_highest(tmp_path):
 def test_contrasts_of_a_study_whose_plan_has_more_are_not_called_planned(tmp_path):
     records = [r for r in draw(3) if r.spec.variant.startswith("relu")]
     folder = save(tmp_path, *records)
-    made = plan.plan(Experiment("study", (1001, 1002, 1003), 3, {"variant": VARIANTS}))
-    plan.keep(made, folder)
+    made = plan.make_plan(Experiment("study", (1001, 1002, 1003), 3, {"variant": VARIANTS}))
+    plan.keep_plan(made, folder)
     study = read_report_study(folder.parent, folder.name)
     assert "not those of the plan" in contrasts.contrasts_section(study).tables[0].caption
     assert "INCOMPLETE. 6 of 12 planned runs are finished." in banners(study)
@@ -146,8 +146,8 @@ def test_contrasts_of_a_study_whose_plan_has_more_are_not_called_planned(tmp_pat
 
 def test_contrasts_of_the_plan_are_called_fixed_before_the_first_run(tmp_path):
     folder = save(tmp_path, *draw(3))
-    made = plan.plan(Experiment("study", (1001, 1002, 1003), 3, {"variant": VARIANTS}))
-    plan.keep(made, folder)
+    made = plan.make_plan(Experiment("study", (1001, 1002, 1003), 3, {"variant": VARIANTS}))
+    plan.keep_plan(made, folder)
     study = read_report_study(folder.parent, folder.name)
     assert "fixed before the first run" in contrasts.contrasts_section(study).tables[0].caption
     assert banners(study) == ()

@@ -11,7 +11,7 @@ from program import wbcbench
 from wbcbench.core.errors import UsageError
 from wbcbench.study import plan
 from wbcbench.study.experiment import BLOCKS, RUN_KEYS, Experiment, Pauses, json_schema
-from wbcbench.study.experiment_file import read, repeated_defaults
+from wbcbench.study.experiment_file import read_experiment, repeated_defaults
 from wbcbench.study.plan import checked_contrasts
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
@@ -29,7 +29,7 @@ def written(folder: Path, text: str, name: str = "mine.toml") -> Path:
 
 
 def test_a_file_that_says_little_is_filled_with_the_defaults(tmp_path: Path) -> None:
-    found = read(written(tmp_path, SMALLEST))
+    found = read_experiment(written(tmp_path, SMALLEST))
     assert found == Experiment(
         study="mine",
         seeds=tuple(range(1001, 1001 + BLOCKS)),
@@ -78,7 +78,7 @@ def test_a_file_that_says_little_is_filled_with_the_defaults(tmp_path: Path) -> 
 def test_what_is_wrong_is_said_with_file_and_key(text: str, says: str, tmp_path: Path) -> None:
     path = written(tmp_path, text)
     with pytest.raises(UsageError) as error:
-        plan.read(path)
+        plan.read_plan(path)
     assert says in str(error.value)
     assert str(error.value).startswith(str(path))
     assert error.value.exit_code == 2
@@ -86,38 +86,40 @@ def test_what_is_wrong_is_said_with_file_and_key(text: str, says: str, tmp_path:
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"none\.toml cannot be read"):
-        read(tmp_path / "none.toml")
+        read_experiment(tmp_path / "none.toml")
 
 
 def test_a_file_that_is_not_text_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "x.toml"
     path.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(UsageError, match="is not TOML"):
-        read(path)
+        read_experiment(path)
 
 
 def test_changes_win_over_the_file_and_go_where_their_key_belongs(tmp_path: Path) -> None:
     path = written(tmp_path, "blocks = 4\n[run]\nepochs = 2\n" + SMALLEST)
-    found = read(path, ["epochs=5", "blocks=2", "study=other", "meters=['synthetic']", "xla=true"])
+    found = read_experiment(
+        path, ["epochs=5", "blocks=2", "study=other", "meters=['synthetic']", "xla=true"]
+    )
     assert (found.blocks, found.study) == (2, "other")
     assert found.run == {"epochs": 5, "meters": ("synthetic",), "xla": True}
 
 
 def test_a_change_without_value_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="give KEY=VALUE"):
-        read(written(tmp_path, SMALLEST), ["epochs"])
+        read_experiment(written(tmp_path, SMALLEST), ["epochs"])
 
 
 def test_the_stopping_rule_brings_a_seed_for_every_block_there_may_be(tmp_path: Path) -> None:
     rule = '[until]\ncontrast = "activation"\nwidth = 2.0\nmax_blocks = 11\n'
-    found = read(written(tmp_path, f"blocks = 3\n{SMALLEST}{rule}"))
+    found = read_experiment(written(tmp_path, f"blocks = 3\n{SMALLEST}{rule}"))
     assert found.blocks == 3
     assert found.seeds == tuple(range(1001, 1012))
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
 def test_a_shipped_file_makes_a_plan_whose_contrasts_are_as_it_says(path: Path) -> None:
-    made = plan.read(path)
+    made = plan.read_plan(path)
     assert made.study == path.stem
     assert len(made.block(1)) >= 3
     assert checked_contrasts(made)
@@ -129,7 +131,7 @@ def test_a_shipped_file_lists_only_what_differs_from_the_defaults(path: Path) ->
 
 
 def test_the_published_file_asks_for_the_published_design() -> None:
-    made = plan.read(EXPERIMENTS / "published.toml")
+    made = plan.read_plan(EXPERIMENTS / "published.toml")
     assert made.blocks == 8
     assert {run.epochs for run in made.runs} == {25}
     assert {run.dataset_id for run in made.runs} == {"bccd-kaggle"}

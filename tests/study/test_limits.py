@@ -16,7 +16,7 @@ GOOD = RunSpec(variant="leaky-dropout")
 
 
 def test_the_defaults_can_be_carried_out() -> None:
-    assert limits.check(GOOD) == GOOD
+    assert limits.check_spec(GOOD) == GOOD
 
 
 @pytest.mark.parametrize(
@@ -39,17 +39,17 @@ def test_the_defaults_can_be_carried_out() -> None:
 )
 def test_a_value_out_of_range_names_its_option(field: str, value: Any, option: str) -> None:
     with pytest.raises(UsageError, match=option):
-        limits.check(replace(GOOD, **{field: value}))
+        limits.check_spec(replace(GOOD, **{field: value}))
 
 
 def test_an_unknown_variant_gets_the_nearest_match_and_the_list() -> None:
     with pytest.raises(UsageError, match=r"Did you mean 'leaky-dropout'\?.*relu-batchnorm"):
-        limits.check(replace(GOOD, variant="leeky-dropout"))
+        limits.check_spec(replace(GOOD, variant="leeky-dropout"))
 
 
 def test_an_unknown_meter_gets_the_nearest_match() -> None:
     with pytest.raises(UsageError, match=r"Did you mean 'nvml'\?"):
-        limits.check(replace(GOOD, meters=("nvlm",)))
+        limits.check_spec(replace(GOOD, meters=("nvlm",)))
 
 
 def test_every_option_of_a_run_is_a_field_of_the_spec() -> None:

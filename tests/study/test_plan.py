@@ -21,8 +21,8 @@ from wbcbench.core.spec import RunSpec
 from wbcbench.stats.tests import detectable_effect
 from wbcbench.study import plan as plans
 from wbcbench.study.experiment import Experiment, Pauses, PlannedAnalysis, SubmissionDetails, Until
-from wbcbench.study.forecast import cost
-from wbcbench.study.plan import Plan, plan, promise
+from wbcbench.study.forecast import forecast_cost
+from wbcbench.study.plan import Plan, make_plan, promise
 from wbcbench.study.running import carry_out_pilot, pasts
 
 VARIANTS = ("relu-dropout", "leaky-dropout", "relu-batchnorm", "leaky-batchnorm")
@@ -53,7 +53,7 @@ def test_every_block_holds_every_combination_once_with_its_own_seed(
     levels: dict[str, Any], order_seed: int, blocks: int
 ) -> None:
     seeds = tuple(range(100, 100 + blocks))
-    made = plan(experiment(factors=levels, order_seed=order_seed, seeds=seeds, blocks=blocks))
+    made = make_plan(experiment(factors=levels, order_seed=order_seed, seeds=seeds, blocks=blocks))
     size = 1
     for each in levels.values():
         size *= len(each)
@@ -70,7 +70,7 @@ def test_every_block_holds_every_combination_once_with_its_own_seed(
 def test_the_order_depends_on_the_order_seed_alone(
     levels: dict[str, Any], order_seed: int, listing: list[int], epochs: int
 ) -> None:
-    made = plan(experiment(factors=levels, order_seed=order_seed))
+    made = make_plan(experiment(factors=levels, order_seed=order_seed))
     listed = {
         name: tuple(each[i] for i in listing if i < len(each))
         for name, each in reversed(levels.items())
@@ -79,13 +79,13 @@ def test_the_order_depends_on_the_order_seed_alone(
         factors=listed, order_seed=order_seed, study="other", run={"epochs": epochs},
         seeds=(7, 8, 9), pauses=Pauses(rest_s=1.0), about="something else",
     )  # fmt: skip
-    assert order(plan(other)) == order(made)
+    assert order(make_plan(other)) == order(made)
 
 
 def test_another_order_seed_gives_another_order_and_blocks_differ() -> None:
     seeds = tuple(range(20))
-    made = plan(experiment(order_seed=1, seeds=seeds, blocks=20))
-    other = plan(experiment(order_seed=2, seeds=seeds, blocks=20))
+    made = make_plan(experiment(order_seed=1, seeds=seeds, blocks=20))
+    other = make_plan(experiment(order_seed=2, seeds=seeds, blocks=20))
     assert order(made) != order(other)
     shuffles = {tuple(run.variant for run in made.block(n)) for n in range(1, 21)}
     assert len(shuffles) > 8
@@ -94,20 +94,20 @@ def test_another_order_seed_gives_another_order_and_blocks_differ() -> None:
 def test_every_place_is_taken_about_as_often_by_every_variant() -> None:
     """Of 600 blocks, each of 4 variants comes first in 150; 5 standard deviations are 53."""
     seeds = tuple(range(600))
-    made = plan(experiment(seeds=seeds, blocks=600))
+    made = make_plan(experiment(seeds=seeds, blocks=600))
     first = Counter(run.variant for run in made.runs if run.order_in_block == 1)
     assert all(97 < first[variant] < 203 for variant in VARIANTS)
 
 
 def test_blocks_that_are_added_leave_the_others_where_they_were() -> None:
-    short = plan(experiment())
-    long = plan(experiment(seeds=(11, 12, 13, 14), blocks=4))
+    short = make_plan(experiment())
+    long = make_plan(experiment(seeds=(11, 12, 13, 14), blocks=4))
     assert long.runs[: len(short.runs)] == short.runs
 
 
 def test_a_variant_that_is_added_leaves_the_finished_runs_what_they_are() -> None:
-    three = plan(experiment(factors={"variant": VARIANTS[:3]}))
-    four = plan(experiment())
+    three = make_plan(experiment(factors={"variant": VARIANTS[:3]}))
+    four = make_plan(experiment())
     assert {run.identity for run in three.runs} <= {run.identity for run in four.runs}
 
 
@@ -123,10 +123,10 @@ def test_the_place_of_a_run_is_no_part_of_its_identity() -> None:
 @settings(max_examples=25)
 def test_the_digest_is_that_of_the_content(order_seed: int, epochs: int) -> None:
     asked = experiment(order_seed=order_seed, run={"epochs": epochs})
-    assert plan(asked).sha256 == plan(asked).sha256
-    assert plan(replace(asked, about="x", submission=SubmissionDetails(author="A"))).sha256 == (
-        plan(asked).sha256
-    )
+    assert make_plan(asked).sha256 == make_plan(asked).sha256
+    assert make_plan(
+        replace(asked, about="x", submission=SubmissionDetails(author="A"))
+    ).sha256 == (make_plan(asked).sha256)
     for changed in (
         replace(asked, order_seed=order_seed + 1),
         replace(asked, run={"epochs": epochs + 1}),
@@ -136,57 +136,59 @@ def test_the_digest_is_that_of_the_content(order_seed: int, epochs: int) -> None
         replace(asked, analysis=PlannedAnalysis(equivalent_pct=3.0)),
         replace(asked, until=Until("activation", 1.0, 3)),
     ):
-        assert plan(changed).sha256 != plan(asked).sha256
+        assert make_plan(changed).sha256 != make_plan(asked).sha256
 
 
 def test_a_written_plan_is_read_back_as_it_was(tmp_path: Path) -> None:
-    made = plan(experiment(until=Until("activation", 1.5, 3), factors={**FOUR, "xla": (True,)}))
+    made = make_plan(
+        experiment(until=Until("activation", 1.5, 3), factors={**FOUR, "xla": (True,)})
+    )
     path = tmp_path / "plan.json"
     path.write_bytes(plans.to_json(made))
     assert plans.from_json(path) == made
-    assert plans.read(path) == made
+    assert plans.read_plan(path) == made
 
 
 def test_a_plan_that_was_changed_by_hand_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "plan.json"
-    document = json.loads(plans.to_json(plan(experiment())))
+    document = json.loads(plans.to_json(make_plan(experiment())))
     document["plan"]["runs"][0]["epochs"] = 99
     path.write_text(json.dumps(document))
     with pytest.raises(UsageError, match="was changed after it was made"):
-        plans.read(path)
+        plans.read_plan(path)
     path.write_text("[]")
     with pytest.raises(UsageError, match="is not a plan"):
-        plans.read(path)
+        plans.read_plan(path)
     with pytest.raises(UsageError, match="--set cannot change it"):
-        plans.read(path, ["epochs=3"])
+        plans.read_plan(path, ["epochs=3"])
 
 
 def test_a_plan_that_changed_is_kept_beside_the_new_one(tmp_path: Path) -> None:
-    first, second = plan(experiment()), plan(experiment(order_seed=5))
-    assert plans.keep(first, tmp_path) is None
+    first, second = make_plan(experiment()), make_plan(experiment(order_seed=5))
+    assert plans.keep_plan(first, tmp_path) is None
     kept = (tmp_path / "plan.json").read_bytes()
-    assert plans.keep(first, tmp_path) is None
+    assert plans.keep_plan(first, tmp_path) is None
     assert (tmp_path / "plan.json").read_bytes() == kept
     assert json.loads(kept)["kept_utc"].endswith("Z")
-    assert plans.keep(second, tmp_path) == first.sha256
+    assert plans.keep_plan(second, tmp_path) == first.sha256
     assert plans.from_json(tmp_path / "plan.json") == second
     assert plans.from_json(tmp_path / f"plan-{first.sha256[:12]}.json") == first
 
 
 def test_eight_blocks_can_show_the_six_primary_tests_and_three_cannot() -> None:
-    eight = promise(plan(experiment(seeds=tuple(range(8)), blocks=8)))
+    eight = promise(make_plan(experiment(seeds=tuple(range(8)), blocks=8)))
     assert eight.contrasts == ("activation leaky-relu", "regulariser batchnorm", "interaction")
     assert (eight.p_floor, eight.level) == (2 / 2**8, 0.05 / 6)
     assert eight.can_show
     assert eight.detectable_d_z == detectable_effect(8, 6)
-    three = promise(plan(experiment()))
+    three = promise(make_plan(experiment()))
     assert not three.can_show
     assert three.detectable_d_z is None
     assert three.blocks_wanted == 8
 
 
 def test_a_single_arm_has_nothing_to_show() -> None:
-    alone = promise(plan(experiment(factors={"variant": ("relu-dropout",)})))
+    alone = promise(make_plan(experiment(factors={"variant": ("relu-dropout",)})))
     assert alone.contrasts == () and not alone.can_show
 
 
@@ -204,15 +206,15 @@ def test_an_analysis_that_the_design_cannot_answer_is_refused(
     analysis: PlannedAnalysis, until: Until | None, says: str
 ) -> None:
     with pytest.raises(UsageError, match=says):
-        promise(plan(experiment(analysis=analysis, until=until)))
+        promise(make_plan(experiment(analysis=analysis, until=until)))
 
 
 def test_costs_are_those_of_past_runs_scaled_by_epochs(tmp_path: Path) -> None:
     """The builder's run: 75 s on the wall; epochs are 4 × 11 s at 280 W of its 280 W or 60 W."""
-    made = plan(experiment(run={"epochs": 8}))
+    made = make_plan(experiment(run={"epochs": 8}))
     past = make_record(spec=replace(made.runs[0], epochs=4))
     save(tmp_path, past)
-    found = cost(made.runs, pasts(made, tmp_path))
+    found = forecast_cost(made.runs, pasts(made, tmp_path))
     assert found.based_on == 1 and found.status == "measured"
     assert found.train_s == pytest.approx(12 * 8 * 11)
     assert found.time_s == pytest.approx(12 * (75 - 44 + 88))
@@ -222,7 +224,7 @@ def test_costs_are_those_of_past_runs_scaled_by_epochs(tmp_path: Path) -> None:
 
 
 def test_costs_without_a_past_run_are_unknown_not_zero(tmp_path: Path) -> None:
-    found = cost(plan(experiment()).runs, pasts(plan(experiment()), tmp_path))
+    found = forecast_cost(make_plan(experiment()).runs, pasts(make_plan(experiment()), tmp_path))
     assert (found.time_s, found.energy_j, found.disk_bytes) == (None, None, None)
 
 
@@ -242,7 +244,7 @@ def test_the_program_writes_a_hashed_plan_when_asked(tmp_path: Path) -> None:
     file.write_text('blocks = 2\n[factors]\nvariant = ["relu-dropout", "leaky-dropout"]\n')
     ended = wbcbench("plan", str(file), "--out", str(out), "--set", "epochs=1", "--json")
     assert ended.code == 0, ended.err
-    made = plans.read(out)
+    made = plans.read_plan(out)
     assert ended.json["plan_sha256"] == made.sha256
     assert {run.epochs for run in made.runs} == {1}
     assert ended.json["cost"]["energy_j"] is None
@@ -270,7 +272,7 @@ def test_a_plan_that_cannot_be_made_ends_with_its_code(
 def test_a_plan_above_the_limit_is_refused_off_a_terminal_unless_yes(tmp_path: Path) -> None:
     file = tmp_path / "mine.toml"
     file.write_text('blocks = 2\n[factors]\nvariant = ["relu-dropout", "leaky-dropout"]\n')
-    made = plans.read(file)
+    made = plans.read_plan(file)
     save(tmp_path / "results", make_record(spec=made.runs[0]))
     ended = wbcbench("plan", str(file), "--confirm-over", "1kJ", "--out", "p.json", cwd=tmp_path)
     assert ended.code == 4, ended.err
@@ -286,19 +288,19 @@ def test_a_plan_above_the_limit_is_refused_off_a_terminal_unless_yes(tmp_path: P
 def test_a_pilot_is_one_epoch_in_a_study_of_its_own_and_is_carried_out_once(
     cells: Path, tmp_path: Path
 ) -> None:
-    made = plan(experiment(run={"epochs": 8, "meters": ("synthetic",)}))
+    made = make_plan(experiment(run={"epochs": 8, "meters": ("synthetic",)}))
     launcher = StandIn()
     local = Local(data=str(cells))
     for _ in range(2):
         carry_out_pilot(made, tmp_path, local, lambda _: None, launcher)
     (spec,) = launcher.started
     assert (spec.study, spec.epochs, spec.block) == ("mine-pilot", 1, 0)
-    assert cost(made.runs, pasts(made, tmp_path)).based_on == 1
+    assert forecast_cost(made.runs, pasts(made, tmp_path)).based_on == 1
 
 
 def test_a_pilot_that_failed_is_no_basis_for_a_forecast(cells: Path, tmp_path: Path) -> None:
-    made = plan(experiment(run={"meters": ("synthetic",)}))
+    made = make_plan(experiment(run={"meters": ("synthetic",)}))
     launcher = StandIn(lambda _: "failed")
     with pytest.raises(RunsFailedError):
         carry_out_pilot(made, tmp_path, Local(data=str(cells)), lambda _: None, launcher)
-    assert cost(made.runs, pasts(made, tmp_path)).time_s is None
+    assert forecast_cost(made.runs, pasts(made, tmp_path)).time_s is None

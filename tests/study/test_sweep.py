@@ -25,8 +25,8 @@ from wbcbench.core.spec import RunSpec
 from wbcbench.run.recorder import Interrupts
 from wbcbench.study import plan as plans
 from wbcbench.study.experiment import Experiment, Pauses, PlannedAnalysis, Until
-from wbcbench.study.plan import Plan, plan
-from wbcbench.study.progress import Standing, account, loosely
+from wbcbench.study.plan import Plan, make_plan
+from wbcbench.study.progress import Standing, loosely, study_account
 from wbcbench.study.sweep import Sweep, SweepOutcome, SweepSettings, refuse_other_runs, study_lock
 from wbcbench.table.derive import spent, sum_spent
 
@@ -58,7 +58,7 @@ def made(blocks: int = 2, variants: tuple[str, ...] = VARIANTS, **changes: Any) 
         run={"epochs": 4, "dataset_id": "bccd-kaggle", "dataset_sha256": "ab" * 32},
         pauses=Pauses(rest_s=0.0),
     )
-    return plan(replace(base, **changes))
+    return make_plan(replace(base, **changes))
 
 
 class Study:
@@ -171,7 +171,7 @@ def test_an_invalid_run_makes_its_whole_block_repeat_at_once(tmp_path: Path) -> 
         (1, 1), (1, 2), (1, 2), (2, 1), (2, 1),
     ]  # fmt: skip
     assert outcome.states() == {"done": 4}
-    found = account(outcome.specs, outcome.standing, ())
+    found = study_account(outcome.specs, outcome.standing, ())
     assert {kind: each.runs for kind, each in found.wasted.items()} == {"invalid": 1}
 
 
@@ -179,7 +179,7 @@ def test_valid_runs_of_a_repeated_block_are_counted_as_wasted(tmp_path: Path) ->
     last = made().block(1)[-1].variant
     study = Study(tmp_path, made(), where("invalid", block=1, variant=last, block_attempt=1))
     outcome = study.sweep()
-    found = account(outcome.specs, outcome.standing, ())
+    found = study_account(outcome.specs, outcome.standing, ())
     assert {k: v.runs for k, v in found.wasted.items()} == {"invalid": 1, "repeated block": 1}
     assert found.counted.runs == 4
     assert found.all_wasted.runs == 2
@@ -201,7 +201,7 @@ def test_a_block_that_stays_invalid_is_given_up_at_the_cap_and_the_study_goes_on
 
 def test_the_repeated_block_is_the_one_a_comparison_uses(tmp_path: Path) -> None:
     from wbcbench.compare.analysis import compare
-    from wbcbench.study.plan import settings
+    from wbcbench.study.plan import analysis_settings
     from wbcbench.table.view import read_study
 
     last = made().block(2)[-1].variant
@@ -213,7 +213,9 @@ def test_the_repeated_block_is_the_one_a_comparison_uses(tmp_path: Path) -> None
     study = Study(tmp_path, made(blocks=3), script)
     study.sweep()
     study.sweep()
-    found = compare(read_study(tmp_path / "mine").runs, settings(PlannedAnalysis()), ["mine"])
+    found = compare(
+        read_study(tmp_path / "mine").runs, analysis_settings(PlannedAnalysis()), ["mine"]
+    )
     assert len(found.blocks.runs) == 3 and not found.blocks.left_out
     used = [run.spec for block in found.blocks.runs for run in block]
     assert {s.block_attempt for s in used if s.block == 2} == {2}
@@ -427,7 +429,7 @@ def test_a_look_that_cannot_be_made_says_why_and_does_not_stop(tmp_path: Path) -
 def test_joules_of_different_status_are_not_added(tmp_path: Path) -> None:
     study = Study(tmp_path, made(), where("failed", block=1, variant=VARIANTS[0]))
     outcome = study.sweep()
-    found = account(outcome.specs, outcome.standing, ())
+    found = study_account(outcome.specs, outcome.standing, ())
     assert set(found.counted.energy_j) == {"measured"}
     assert set(found.all_wasted.energy_j) == {"modelled"}
     together = sum_spent(each.spent for each in outcome.standing if each.spent)
@@ -439,7 +441,7 @@ def test_runs_outside_the_plan_and_pilots_are_wasted_joules(tmp_path: Path) -> N
     study = Study(tmp_path, made(), always("done"))
     outcome = study.sweep()
     pilots = [next(iter(outcome.standing))]
-    found = account(outcome.specs, outcome.standing, pilots)
+    found = study_account(outcome.specs, outcome.standing, pilots)
     assert {k: v.runs for k, v in found.wasted.items()} == {"outside the plan": 4, "pilot": 1}
     assert found.counted.runs == 4
 
@@ -530,7 +532,7 @@ def test_a_sweep_that_was_killed_is_taken_up_and_loses_one_run_at_most(
     with (results / "tiny" / "runs.csv").open() as stream:
         rows = list(csv.DictReader(stream))
     assert sorted(row["status"] for row in rows) == ["done"] * 2 + ["interrupted"]
-    asked = plans.read(file, ["blocks=1"])
+    asked = plans.read_plan(file, ["blocks=1"])
     assert {row["plan_sha256"] for row in rows} == {asked.sha256}
 
 

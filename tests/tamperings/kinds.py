@@ -9,7 +9,7 @@ from typing import Any
 from tamperings.bag import Bag
 from wbcbench.bundle import layout
 from wbcbench.bundle.run_files import phases_csv
-from wbcbench.bundle.verify.records import again
+from wbcbench.bundle.verify.records import remade_record
 from wbcbench.core.record import from_json
 from wbcbench.core.run_folder import RunDir
 from wbcbench.table import derive
@@ -42,7 +42,7 @@ def reaccount(bag: Bag, run: RunDir) -> None:
     from wbcbench.core.record import to_json
 
     record = from_json(run.record_path.read_bytes(), "record")
-    run.record_path.write_bytes(to_json(again(run, record)))
+    run.record_path.write_bytes(to_json(remade_record(run, record)))
     rederive(bag, run)
 
 

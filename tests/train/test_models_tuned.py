@@ -8,7 +8,13 @@ import pytest
 import tensorflow as tf
 
 from wbcbench.registry import VARIANTS, load_part
-from wbcbench.train.network import Conv2D, OnePassAdam, evaluation_batches, scaled, training_batches
+from wbcbench.train.network import (
+    Conv2D,
+    OnePassAdam,
+    evaluation_batches,
+    scale_pixels,
+    training_batches,
+)
 from wbcbench.train.variants import ModelSettings
 
 pytestmark = pytest.mark.tensorflow
@@ -91,7 +97,7 @@ def test_a_tuned_network_can_be_saved_and_loaded(tmp_path, batch):
 
 def test_pixels_are_scaled_exactly_as_numpy_scales_them():
     pixels = np.arange(256, dtype=np.uint8)
-    np.testing.assert_array_equal(np.asarray(scaled(pixels)), pixels.astype(np.float32) / 255)
+    np.testing.assert_array_equal(np.asarray(scale_pixels(pixels)), pixels.astype(np.float32) / 255)
 
 
 def numbered(n: int):

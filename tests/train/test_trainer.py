@@ -15,7 +15,7 @@ from wbcbench.core.spec import RunSpec
 from wbcbench.data.dataset import CLASSES
 from wbcbench.train.stage import ORPHANED
 from wbcbench.train.tensorboard_log import EPOCHS_FILE
-from wbcbench.train.trainer import failure
+from wbcbench.train.trainer import failure_of
 
 pytestmark = pytest.mark.tensorflow
 
@@ -190,6 +190,6 @@ class ResourceExhaustedError(Exception):
     ],
 )
 def test_a_failure_is_named_after_what_happened(error: Callable[[], Exception], kind: str) -> None:
-    said = failure(error())
+    said = failure_of(error())
     assert said.kind == kind
     assert said.message

@@ -20,11 +20,11 @@ from wbcbench.core.spec import RunSpec
 from wbcbench.data.dataset import Dataset
 from wbcbench.train import inputs, trainer
 from wbcbench.train.evaluate import WARM_UP_CALLS, InferenceLoop
-from wbcbench.train.inputs import dataset_facts, divide
-from wbcbench.train.loop import excerpt, undone
+from wbcbench.train.inputs import dataset_facts, divide_dataset
+from wbcbench.train.loop import undo_training, warm_up_excerpt
 from wbcbench.train.scores import write_predictions
 from wbcbench.train.stage import Control, Phases
-from wbcbench.train.trainer import environment, pci_bus_id
+from wbcbench.train.trainer import pci_bus_id, relevant_environment
 
 pytestmark = pytest.mark.tensorflow
 
@@ -88,7 +88,7 @@ def test_warm_up_moves_every_kind_of_variable_and_puts_all_back(
     model = trainer.build_network(replace(SPEC, variant=variant))
     model.optimizer.build(model.trainable_variables)
     before = everything(model)
-    with undone(model):
+    with undo_training(model):
         model.fit(inputs.training(colourful(10), SPEC), shuffle=False, verbose=0)
         moved = [bool((a != b).any()) for a, b in zip(before, everything(model), strict=True)]
     assert sum(moved) > len(model.trainable_variables)
@@ -117,7 +117,7 @@ def test_two_networks_of_one_spec_begin_with_equal_weights_whatever_was_drawn_be
 def test_an_excerpt_has_the_batches_of_a_whole_epoch(
     images: int, steps: int, sizes: list[int]
 ) -> None:
-    few = excerpt(colourful(images), steps=steps, batch_size=8)
+    few = warm_up_excerpt(colourful(images), steps=steps, batch_size=8)
     batches = inputs.training(few, replace(SPEC, batch_size=8))
     assert [len(labels) for _, labels in batches] == sizes
 
@@ -146,18 +146,18 @@ def test_evaluation_batches_are_no_larger_than_the_set() -> None:
 
 def test_a_batch_larger_than_the_training_set_is_refused() -> None:
     with pytest.raises(UsageError, match="--batch-size"):
-        divide(dataset(12, 8), replace(SPEC, batch_size=12))
+        divide_dataset(dataset(12, 8), replace(SPEC, batch_size=12))
 
 
 def test_the_published_split_trains_on_everything_and_watches_test() -> None:
     whole = dataset(12, 8)
-    sets = divide(whole, replace(SPEC, validation="published"))
+    sets = divide_dataset(whole, replace(SPEC, validation="published"))
     assert (len(sets.train), sets.validation) == (12, whole.test)
 
 
 def test_leaks_are_unknown_where_photographs_are() -> None:
     unknown = dataset(12, 8, grouped=False)
-    facts = dataset_facts(unknown, divide(unknown, SPEC))
+    facts = dataset_facts(unknown, divide_dataset(unknown, SPEC))
     assert facts.n_test_leaky is None
 
 
@@ -241,4 +241,4 @@ def test_the_bus_id_is_found_in_tensorflows_description(
 
 def test_only_variables_that_change_the_computation_are_recorded() -> None:
     variables = {"TF_ENABLE_ONEDNN_OPTS": "1", "TF_CLI_CONFIG_FILE": "x", "HOME": "/home/me"}
-    assert environment(variables) == {"TF_ENABLE_ONEDNN_OPTS": "1"}
+    assert relevant_environment(variables) == {"TF_ENABLE_ONEDNN_OPTS": "1"}

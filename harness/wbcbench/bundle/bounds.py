@@ -90,7 +90,7 @@ def require_safe(name: str, bounds: Bounds) -> None:
     )
     if problem:
         raise VerificationError(
-            f"The bundle names a file {shown(name)}, which {problem}. Such a file may be written "
+            f"The bundle names a file {quoted(name)}, which {problem}. Such a file may be written "
             "or read outside the bundle, so none of it was opened."
         )
 
@@ -106,13 +106,13 @@ def require_distinct(names: Iterable[str]) -> None:
         key = unicodedata.normalize("NFC", unicodedata.normalize("NFKC", name).casefold())
         if key in seen:
             raise VerificationError(
-                f"The bundle holds {shown(seen[key])} and {shown(name)}: one file on systems that "
-                "do not tell the names apart. Which of the two was meant cannot be known."
+                f"The bundle holds {quoted(seen[key])} and {quoted(name)}: one file on systems "
+                "that do not tell the names apart. Which of the two was meant cannot be known."
             )
         seen[key] = name
 
 
-def shown(name: str) -> str:
+def quoted(name: str) -> str:
     """A name as it may be printed: quoted, short, nothing that steers a terminal."""
     text = ascii(name)
     return text if len(text) <= 120 else f"{text[:110]}…'"
@@ -144,7 +144,7 @@ def _part_problem(part: str, bounds: Bounds) -> str:
 
 
 @contextmanager
-def at_most(extra_bytes: int) -> Iterator[None]:
+def memory_ceiling(extra_bytes: int) -> Iterator[None]:
     """Let this process take ``extra_bytes`` more of memory and no more.
 
     Beyond it the library's allocation fails, which it reports, instead of the machine swapping.
@@ -239,7 +239,7 @@ def _json(data: bytes, name: str, bounds: Bounds) -> None:
     try:
         found = strict_json(data)
     except (ValueError, RecursionError) as error:
-        raise _refused(name, f"is not the JSON ({shown(str(error))})") from error
+        raise _refused(name, f"is not the JSON ({quoted(str(error))})") from error
     if _is_deeper(found, bounds.json_depth):
         raise _refused(name, f"is nested more than {bounds.json_depth} deep and is none")
 
@@ -259,7 +259,7 @@ _READERS: Mapping[str, Callable[[bytes, str, Bounds], None]] = {
 
 
 def _refused(name: str, problem: str) -> VerificationError:
-    return VerificationError(f"{shown(name)} {problem} of a bundle.")
+    return VerificationError(f"{quoted(name)} {problem} of a bundle.")
 
 
 def _not_finite(word: str) -> None:

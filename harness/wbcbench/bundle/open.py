@@ -21,7 +21,14 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from wbcbench.bundle.bounds import BOUNDS, Bounds, at_most, require_distinct, require_safe, shown
+from wbcbench.bundle.bounds import (
+    BOUNDS,
+    Bounds,
+    memory_ceiling,
+    quoted,
+    require_distinct,
+    require_safe,
+)
 from wbcbench.core.errors import UsageError, VerificationError
 
 _CHUNK = 1 << 16
@@ -47,7 +54,7 @@ def opened(source: Path, bounds: Bounds = BOUNDS) -> Iterator[Path]:
         VerificationError: It holds what a bundle never does.
     """
     if source.is_dir():
-        yield _bag(source, bounds)
+        yield _find_bag(source, bounds)
         return
     if not source.is_file():
         raise UsageError(f"There is no bundle {source}: neither a folder nor a zip.")
@@ -59,10 +66,10 @@ def opened(source: Path, bounds: Bounds = BOUNDS) -> Iterator[Path]:
                 f"{source} cannot be unpacked: {error.strerror}. Free space in {room}, or set "
                 "TMPDIR to a larger disk."
             ) from error
-        yield _bag(Path(room), bounds)
+        yield _find_bag(Path(room), bounds)
 
 
-def _bag(folder: Path, bounds: Bounds) -> Path:
+def _find_bag(folder: Path, bounds: Bounds) -> Path:
     """The bag itself: the folder, or the only folder in it."""
     inside = list(folder.iterdir())
     if len(inside) == 1 and inside[0].is_dir() and not inside[0].is_symlink():
@@ -105,17 +112,17 @@ def _size(name: str, entry: os.DirEntry[str], seen: int, bounds: Bounds) -> int:
         return 0
     if not stat.S_ISREG(facts.st_mode):
         raise VerificationError(
-            f"The bundle holds {shown(name)}, which is a link, a device or a pipe. A bundle holds "
+            f"The bundle holds {quoted(name)}, which is a link, a device or a pipe. A bundle holds "
             "files and folders alone."
         )
     if facts.st_nlink > 1:
         raise VerificationError(
-            f"{shown(name)} is a hard link: another name of it lies elsewhere, so that it can "
+            f"{quoted(name)} is a hard link: another name of it lies elsewhere, so that it can "
             "change while it is checked. Copy the bundle and check the copy."
         )
     if facts.st_size > bounds.file_bytes:
         raise VerificationError(
-            f"{shown(name)} has {facts.st_size:,} bytes; up to {bounds.file_bytes:,} are read."
+            f"{quoted(name)} has {facts.st_size:,} bytes; up to {bounds.file_bytes:,} are read."
         )
     return facts.st_size
 
@@ -138,7 +145,7 @@ def unpack(source: Path, into: Path, bounds: Bounds) -> None:
             _require_apart(members, source.stat().st_size)
             _write(packed, members, into, bounds)
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, ValueError) as error:
-        raise VerificationError(f"The zip is damaged or no zip: {shown(str(error))}.") from error
+        raise VerificationError(f"The zip is damaged or no zip: {quoted(str(error))}.") from error
 
 
 class _BoundedReader(io.BufferedReader):
@@ -173,7 +180,8 @@ def _require_tree(files: Set[str], members: Sequence[zipfile.ZipInfo]) -> None:
     for member in members:
         if above := next((str(p) for p in _above(member) if str(p) in files), None):
             raise VerificationError(
-                f"The zip holds {shown(above)} as a file and as a folder; one of them is not meant."
+                f"The zip holds {quoted(above)} as a file and as a folder; "
+                "one of them is not meant."
             )
 
 
@@ -185,12 +193,12 @@ def _require_file(member: zipfile.ZipInfo) -> None:
     kind = stat.S_IFMT(member.external_attr >> 16)
     if kind not in {0, stat.S_IFREG, stat.S_IFDIR} or (kind == stat.S_IFDIR) > member.is_dir():
         raise VerificationError(
-            f"The zip holds {shown(member.filename)}, which is a link, a device or a pipe. A "
+            f"The zip holds {quoted(member.filename)}, which is a link, a device or a pipe. A "
             "bundle holds files and folders alone."
         )
     if member.flag_bits & _UNREADABLE or member.compress_type not in _METHODS:
         raise VerificationError(
-            f"{shown(member.filename)} is encrypted or packed in another way than deflate, so "
+            f"{quoted(member.filename)} is encrypted or packed in another way than deflate, so "
             "that it cannot be checked."
         )
 
@@ -226,13 +234,13 @@ def _copy(
         written += len(chunk)
         if written > most:
             raise VerificationError(
-                f"{shown(member.filename)} unpacks to more than {most:,} bytes, which is more than "
-                "a bundle may hold."
+                f"{quoted(member.filename)} unpacks to more than {most:,} bytes, which is more "
+                "than a bundle may hold."
             )
         packed = max(member.compress_size, 1)
         if written > bounds.ratio_from_bytes and written > bounds.ratio * packed:
             raise VerificationError(
-                f"{shown(member.filename)} unpacks to more than {bounds.ratio} times its size: "
+                f"{quoted(member.filename)} unpacks to more than {bounds.ratio} times its size: "
                 "a zip bomb, or nothing that was measured."
             )
         out.write(chunk)
@@ -277,7 +285,7 @@ def read_predictions(path: Path, bounds: Bounds = BOUNDS) -> Predictions:
 
     _require_footer(path)
     try:
-        with at_most(bounds.predictions_bytes):
+        with memory_ceiling(bounds.predictions_bytes):
             limits = dict.fromkeys(_THRIFT, _FOOTER_BYTES)
             _require_shape(path, pq.ParquetFile(path, **limits), bounds)
             held = pq.ParquetFile(path, read_dictionary=list(_TEXTS), **limits)

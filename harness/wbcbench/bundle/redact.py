@@ -102,14 +102,14 @@ class Found:
     instead: str
 
 
-def find(text: str, known: Known, salt: str) -> Iterator[Found]:
+def find_private(text: str, known: Known, salt: str) -> Iterator[Found]:
     """Every private thing of a text, in the order in which they are replaced."""
     found: list[Found] = []
-    replaced(text, known, salt, found.append)
+    replace_private(text, known, salt, found.append)
     yield from found
 
 
-def replaced(text: str, known: Known, salt: str, tell: Callable[[Found], None]) -> str:
+def replace_private(text: str, known: Known, salt: str, tell: Callable[[Found], None]) -> str:
     """The text with something else in the place of every private thing.
 
     Args:
@@ -202,8 +202,8 @@ def _short_path(match: re.Match[str]) -> str:
     return ("<path>" if is_home else f"<path>/{parts[-1]}") + tail
 
 
-_SERIAL = re.compile(rf'"(?:{"|".join(SERIAL_KEYS)})"\s*:\s*("(?:[^"\\]|\\.)*"|[^,\s}}]+)')
-_COORDINATE = re.compile(rf'"(?:{"|".join(COORDINATE_KEYS)})"\s*:\s*-?\d')
+_SERIAL_FIELD = re.compile(rf'"(?:{"|".join(SERIAL_KEYS)})"\s*:\s*("(?:[^"\\]|\\.)*"|[^,\s}}]+)')
+_COORDINATE_FIELD = re.compile(rf'"(?:{"|".join(COORDINATE_KEYS)})"\s*:\s*-?\d')
 
 
 @dataclass
@@ -224,7 +224,7 @@ class Redactor:
 
     def text(self, text: str) -> str:
         """A text without private things."""
-        return replaced(text, self.known, self.salt, self._tell)
+        return replace_private(text, self.known, self.salt, self._tell)
 
     def column(self, text: str) -> str:
         """A table's column of words, joined; every run has the same images."""
@@ -237,7 +237,7 @@ class Redactor:
         if word not in self._words:
             # User and host names may be words, so they are looked for in free text alone.
             known = self.known if _FREE_TEXT.search(word) else Known(serials=self.known.serials)
-            self._words[word] = replaced(word, known, self.salt, self._tell)
+            self._words[word] = replace_private(word, known, self.salt, self._tell)
         return self._words[word]
 
     def value(self, value: Any, key: str = "") -> Any:
@@ -265,7 +265,7 @@ class Redactor:
         self.seen.setdefault(found.kind, set()).add(found.text)
 
 
-def redactor(folders: Sequence[Path]) -> Redactor:
+def make_redactor(folders: Sequence[Path]) -> Redactor:
     """The redactor for these study folders, after a look at what they give away."""
     users, hosts = {getpass.getuser(), Path.home().name}, {platform.node()}
     hosts.add(platform.node().split(".", maxsplit=1)[0])
@@ -275,7 +275,7 @@ def redactor(folders: Sequence[Path]) -> Redactor:
         more_users, more_hosts = users_and_hosts(text)
         users |= more_users
         hosts |= more_hosts
-        if _SERIAL.search(text) and path.suffix == ".json":
+        if _SERIAL_FIELD.search(text) and path.suffix == ".json":
             serials |= set(_serials(_parsed(text)))
     known = Known(
         folders=_folders(),
@@ -353,7 +353,9 @@ def _document(text: str, by: Redactor) -> str:
     value = _parsed(text)
     if value is None:
         return by.text(text)
-    if _COORDINATE.search(text) or any(not _is_known(v, by) for v in _SERIAL.findall(text)):
+    if _COORDINATE_FIELD.search(text) or any(
+        not _is_known(v, by) for v in _SERIAL_FIELD.findall(text)
+    ):
         return _canonical(by.value(value))
     changed = _changed_words(text, by)
     spec = value.get("spec") if isinstance(value, dict) else None

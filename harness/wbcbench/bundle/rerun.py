@@ -80,7 +80,7 @@ class Again:
         )
 
 
-def chosen(bundle: Bundle, block: int | None, run_id: str | None) -> list[RunRecord]:
+def chosen_runs(bundle: Bundle, block: int | None, run_id: str | None) -> list[RunRecord]:
     """The done runs of a block, in their last attempt, or the run that is named.
 
     Raises:
@@ -127,7 +127,9 @@ def rerun(
         UsageError: The images here are others than those of the runs.
     """
     local = Local(data=str(data) if data else None, command=("wbcbench", "verify", "--rerun"))
-    return [_compared(bundle, record, train(_here(record.spec), local)) for record in records]
+    return [
+        _compared(bundle, record, train(_on_this_machine(record.spec), local)) for record in records
+    ]
 
 
 def carry_out(results: Path, work_options: Sequence[str], say: Say) -> Train:
@@ -135,7 +137,7 @@ def carry_out(results: Path, work_options: Sequence[str], say: Say) -> Train:
     from wbcbench.study import running
 
     def train(spec: RunSpec, local: Local) -> RunRecord:
-        asked = limits.check(replace(spec, dataset_id="", dataset_sha256=""))
+        asked = limits.check_spec(replace(spec, dataset_id="", dataset_sha256=""))
         fed = running.with_data(asked, local, say)
         if fed.dataset_sha256 != spec.dataset_sha256:
             raise UsageError(
@@ -149,7 +151,7 @@ def carry_out(results: Path, work_options: Sequence[str], say: Say) -> Train:
     return train
 
 
-def _here(spec: RunSpec) -> RunSpec:
+def _on_this_machine(spec: RunSpec) -> RunSpec:
     """The same training under this machine's meters and boards."""
     return replace(spec, meters=("auto",), gpus=(), power_limit_w=None, cooldown_c=None, repeat=1)
 

@@ -15,7 +15,7 @@ from wbcbench.bundle import crate, describe, document, inputs, layout, papers, r
 from wbcbench.bundle.crate import write_bag, write_zip
 from wbcbench.bundle.describe import SubmittedStudy, refuse_synthetic
 from wbcbench.bundle.document import Author, EnergyTotals, Redaction, RunCounts, Submission
-from wbcbench.bundle.redact import Redactor, redactor
+from wbcbench.bundle.redact import Redactor, make_redactor
 from wbcbench.compare.result import COLUMNS, contrasts_csv
 from wbcbench.core.errors import UsageError
 from wbcbench.core.files import write_whole
@@ -94,21 +94,21 @@ def submit(order: Order) -> Written:
     try:
         beside.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=beside, prefix=".wbcbench-submit-") as temporary:
-            return _made(order, source, Path(temporary))
+            return _make_bundle(order, source, Path(temporary))
     except OSError as error:
         raise _unwritable(beside, error) from error
 
 
-def _made(order: Order, source: Path, temporary: Path) -> Written:
+def _make_bundle(order: Order, source: Path, temporary: Path) -> Written:
     payload = temporary / "bag" / layout.PAYLOAD
     payload.mkdir(parents=True)
-    by = _copied(order, source, payload)
+    by = _copy_studies(order, source, payload)
     study = SubmittedStudy(payload, order.study)
     refuse_synthetic(study, allowed=order.allow_synthetic)
     top = f"submission-{order.study}-{study.ended_utc[:10]}"
     target = order.out or Path(top + (layout.ZIP_SUFFIX if order.as_zip else ""))
     _refuse_taken(target, force=order.force)
-    made = _filled(order, study, by)
+    made = _write_contents(order, study, by)
     write_bag(payload.parent, _info(made, top))
     files = len(layout.payload_files(payload.parent))
     ready = payload.parent
@@ -119,17 +119,17 @@ def _made(order: Order, source: Path, temporary: Path) -> Written:
     return Written(target, _size_bytes(target), files, made)
 
 
-def _copied(order: Order, source: Path, payload: Path) -> Redactor | None:
+def _copy_studies(order: Order, source: Path, payload: Path) -> Redactor | None:
     """The study and its pilots, without private things."""
     pilots = order.results / pilot_study(order.study)
     folders = [source, *([pilots] if pilots.is_dir() else [])]
-    by = redactor(folders) if order.redact else None
+    by = make_redactor(folders) if order.redact else None
     for folder in folders:
         run_files.copy_study(folder, payload, by)
     return by
 
 
-def _filled(order: Order, study: SubmittedStudy, by: Redactor | None) -> Submission:
+def _write_contents(order: Order, study: SubmittedStudy, by: Redactor | None) -> Submission:
     """Everything that is made from the copy, each from what was made before it."""
     table.write_table(study.folder)
     _write_tables(study)
@@ -252,7 +252,7 @@ def _unwritable(beside: Path, error: OSError) -> UsageError:
     )
 
 
-def as_lines(made: Written) -> Iterator[str]:
+def submitted_lines(made: Written) -> Iterator[str]:
     """For a terminal."""
     yield _redacted(made.submission)
     said = made.submission
@@ -270,7 +270,7 @@ def as_lines(made: Written) -> Iterator[str]:
     yield f"Check it: wbcbench verify {made.path}"
 
 
-def as_document(made: Written) -> dict[str, Any]:
+def submitted_document(made: Written) -> dict[str, Any]:
     """For programs."""
     said = made.submission
     return {

@@ -56,7 +56,7 @@ def check(
     as_json: _AsJson = False,
 ) -> None:
     """Say what a data set holds and what is wrong with it; exit 2 when something is."""
-    from wbcbench.data.check import check as check_folder
+    from wbcbench.data.check import check_folder
 
     with _progress("reading images") as on_progress:
         report = check_folder(path, on_progress=on_progress)

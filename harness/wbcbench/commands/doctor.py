@@ -56,14 +56,14 @@ def doctor(
     """
     from wbcbench.core.window import MonotonicClock
     from wbcbench.doctor import examine, requirements
-    from wbcbench.doctor.machine import look
+    from wbcbench.doctor.machine import record_idle
     from wbcbench.power.session import Asked
 
     requirements(require or [], ())  # a word that makes no sense is refused before looking
     asked = Asked(meters=options.words(meters), gpus=options.words(gpus), interval_s=interval)
     if not as_json:
         print("looking for a few seconds …", file=sys.stderr)
-    facts = look(asked, results, data, MonotonicClock())
+    facts = record_idle(asked, results, data, MonotonicClock())
     groups = examine(facts)
     wanted = requirements(require or [], facts.channels)
     if calibrate:
@@ -83,16 +83,16 @@ def _cards(facts: Facts) -> Group:
 
 def _overhead(asked: Any, facts: Facts) -> Overhead | None:
     from wbcbench.core.window import MonotonicClock
-    from wbcbench.doctor.machine import overhead
+    from wbcbench.doctor.machine import measure_overhead
 
-    return overhead(asked, MonotonicClock()) if facts.channels else None
+    return measure_overhead(asked, MonotonicClock()) if facts.channels else None
 
 
 def _exit(groups: tuple[Group, ...], wanted: tuple[Requirement, ...]) -> None:
     from wbcbench.core.errors import CannotMeasureError
-    from wbcbench.doctor import State, count
+    from wbcbench.doctor import State, count_lines
 
-    if count(groups, State.FAIL) or not all(each.is_met for each in wanted):
+    if count_lines(groups, State.FAIL) or not all(each.is_met for each in wanted):
         raise CannotMeasureError
 
 
@@ -117,7 +117,7 @@ def document(
 ) -> dict[str, Any]:
     """Everything as plain values."""
     from wbcbench.core.version import __version__
-    from wbcbench.doctor import State, count
+    from wbcbench.doctor import State, count_lines
     from wbcbench.doctor.device import likely_headline, outlook
 
     who = likely_headline(facts)
@@ -142,8 +142,8 @@ def document(
         ],
         "sensor_cards": [asdict(card) for card in facts.cards],
         "overhead": asdict(cost) if cost else None,
-        "warnings": count(groups, State.WARN),
-        "failures": count(groups, State.FAIL),
+        "warnings": count_lines(groups, State.WARN),
+        "failures": count_lines(groups, State.FAIL),
     }
 
 
@@ -154,7 +154,7 @@ def print_report(
     cost: Overhead | None,
 ) -> None:
     """Print every line by group, the outlook and every requirement that is not met."""
-    from wbcbench.doctor import State, count
+    from wbcbench.doctor import State, count_lines
     from wbcbench.doctor.device import outlook
 
     for group in groups:
@@ -163,7 +163,7 @@ def print_report(
             typer.echo("\n".join(_lines(line)))
     if cost is not None:
         typer.echo("\n".join(_cost_lines(cost)))
-    warnings, failures = count(groups, State.WARN), count(groups, State.FAIL)
+    warnings, failures = count_lines(groups, State.WARN), count_lines(groups, State.FAIL)
     typer.echo(f"\n{outlook(facts)}     {warnings} warnings, {failures} failures")
     for each in wanted:
         if not each.is_met:

@@ -41,17 +41,17 @@ def plan(
 ) -> None:
     """Show a study's runs in their order, what they will cost and what they can show."""
     from wbcbench.study import plan as plans
-    from wbcbench.study.forecast import cost
+    from wbcbench.study.forecast import forecast_cost
     from wbcbench.study.plan import promise
     from wbcbench.study.running import pasts
     from wbcbench.study.text import describe_plan, plan_document
 
     most_j = limit_j(confirm_over)
-    made = plans.read(file, changes or [])
+    made = plans.read_plan(file, changes or [])
     will = promise(made)
     if pilot:
         _carry_out_pilot(made, results, data)
-    costs = cost(_surely(made), pasts(made, results))
+    costs = forecast_cost(_surely(made), pasts(made, results))
     if as_json:
         shown = {"schema": SCHEMA, **plan_document(made, will, costs)}
         typer.echo(json.dumps(shown, indent=1, ensure_ascii=False, allow_nan=False))

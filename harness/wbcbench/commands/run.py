@@ -36,7 +36,7 @@ def run(
     from wbcbench.run import finalise, live_state
     from wbcbench.study import limits, running
 
-    spec = limits.check(RunSpec(variant=variant, study=study, **asked))
+    spec = limits.check_spec(RunSpec(variant=variant, study=study, **asked))
     local = Local(
         data=str(data) if data else None,
         skip_unreadable=skip_unreadable,
@@ -45,7 +45,7 @@ def run(
     )
     say = live_state.silent if quiet or as_json else live_state.aloud
     spec = running.with_data(spec, local, say)
-    done = running.finished(results, spec)
+    done = running.finished_run_of(results, spec)
     for sentence in finalise.unaccounted(results, study):
         say(sentence)
     if done is None or again:

@@ -141,10 +141,10 @@ def _licence(text: str) -> str:
 
 
 def _tell(made: Written, *, as_json: bool) -> None:
-    from wbcbench.bundle.write import as_document, as_lines
+    from wbcbench.bundle.write import submitted_document, submitted_lines
 
     if as_json:
-        document = {"schema": SCHEMA, **as_document(made)}
+        document = {"schema": SCHEMA, **submitted_document(made)}
         typer.echo(json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False))
     else:
-        typer.echo("\n".join(as_lines(made)))
+        typer.echo("\n".join(submitted_lines(made)))

@@ -54,7 +54,7 @@ def sweep(
     from wbcbench.study.plan import checked_contrasts
 
     most_j = limit_j(confirm_over)
-    made = plans.read(file, changes or [])
+    made = plans.read_plan(file, changes or [])
     checked_contrasts(made)
     setting = replace(
         _setting(made, results, launcher, silent=quiet or as_json, live=live),
@@ -119,11 +119,11 @@ def _with_images(made: Plan, local: Local, *, silent: bool) -> list[RunSpec]:
 
 def _confirm(made: Plan, setting: SweepSettings, most_j: float | None, *, yes: bool) -> None:
     """Ask about what is left, not about what is done."""
-    from wbcbench.study.forecast import cost
+    from wbcbench.study.forecast import forecast_cost
 
     if most_j is not None:
         left = [run for run, state in _states(made, setting) if state != "done"]
-        confirm(cost(left, setting.pasts), most_j, yes=yes)
+        confirm(forecast_cost(left, setting.pasts), most_j, yes=yes)
 
 
 def _states(made: Plan, setting: SweepSettings) -> list[tuple[RunSpec, str]]:
@@ -147,13 +147,13 @@ def _states(made: Plan, setting: SweepSettings) -> list[tuple[RunSpec, str]]:
 
 def _dry_run(made: Plan, setting: SweepSettings, *, as_json: bool) -> None:
     from wbcbench.commands.plan import print_runs
-    from wbcbench.study.forecast import cost
+    from wbcbench.study.forecast import forecast_cost
     from wbcbench.study.plan import promise
     from wbcbench.study.text import describe_plan, plan_document
 
     found = _states(made, setting)
     left = [run for run, state in found if state != "done"]
-    costs = cost(left, setting.pasts)
+    costs = forecast_cost(left, setting.pasts)
     if as_json:
         shown = plan_document(made, promise(made), costs)
         states = [{"order_global": run.order_global, "state": state} for run, state in found]
@@ -166,11 +166,11 @@ def _dry_run(made: Plan, setting: SweepSettings, *, as_json: bool) -> None:
 
 def _print(made: Plan, outcome: SweepOutcome, setting: SweepSettings, *, as_json: bool) -> None:
     from wbcbench.core.study_folder import RUNS_TABLE, pilot_study
-    from wbcbench.study.progress import Standing, account
+    from wbcbench.study.progress import Standing, study_account
     from wbcbench.study.text import describe_sweep, sweep_document
 
     pilots = Standing(setting.results, pilot_study(made.study))
-    found = account(outcome.specs, outcome.standing, pilots)
+    found = study_account(outcome.specs, outcome.standing, pilots)
     if as_json:
         _echo({"schema": SCHEMA, "dry_run": False, **sweep_document(made, outcome, found)})
         return

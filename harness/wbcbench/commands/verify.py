@@ -69,7 +69,7 @@ def _trained_again(
     say = live_state.silent if as_json else live_state.aloud
     with opened(source) as root, tempfile.TemporaryDirectory(prefix="wbcbench-rerun-") as room:
         bundle = survey(root)
-        records = rerun.chosen(bundle, block, run_id)
+        records = rerun.chosen_runs(bundle, block, run_id)
         say(rerun.about_lock(bundle))
         train = rerun.carry_out(Path(room), ["--quiet"] if as_json else [], say)
         again = rerun.rerun(bundle, records, data, train)

@@ -39,7 +39,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class CheckReport:
-    """What :func:`check` found.
+    """What :func:`check_folder` found.
 
     Attributes:
         root: The folder that holds TRAIN and TEST.
@@ -82,7 +82,9 @@ class _Image:
         return self.name.rsplit("/", 1)[0]
 
 
-def check(path: Path, *, on_progress: Callable[[int, int], None] | None = None) -> CheckReport:
+def check_folder(
+    path: Path, *, on_progress: Callable[[int, int], None] | None = None
+) -> CheckReport:
     """Read every image of the data set at ``path`` and say what is there.
 
     Args:

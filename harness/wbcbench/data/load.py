@@ -26,7 +26,7 @@ from wbcbench.data.read import (
     dataset_id,
     dataset_sha256,
     find_root,
-    fingerprint,
+    folder_fingerprint,
     list_files,
     read_images,
     usable_cores,
@@ -81,9 +81,9 @@ def load(
             "pixels. The published network takes 80."
         )
     kept_in = cache_root(cache_dir)
-    root = find_root(_chosen(path, kept_in, on_progress))
+    root = find_root(_chosen_folder(path, kept_in, on_progress))
     files = list_files(root)
-    seal = fingerprint(root, files, image_size, READER)
+    seal = folder_fingerprint(root, files, image_size, READER)
     shelf = Shelf(kept_in, seal, image_size)
     found = shelf.recall()
     if found is None:
@@ -93,7 +93,7 @@ def load(
     return _dataset(root, image_size, listing, pixels)
 
 
-def _chosen(path: Path | None, kept_in: Path, on_progress: Progress | None) -> Path:
+def _chosen_folder(path: Path | None, kept_in: Path, on_progress: Progress | None) -> Path:
     named = path or os.environ.get("WBCBENCH_DATA")
     if named:
         return Path(named).expanduser()
@@ -134,7 +134,7 @@ def _read(shelf: Shelf, read: _Reading) -> tuple[FolderListing, NDArray[np.uint8
             listing = read(shelf.image_size, blank.store)
             if not listing.refused:
                 return listing, shelf.keep(listing, blank)
-            every = mapped(blank.path, blank.shape)
+            every = map_pixels(blank.path, blank.shape)
             with shelf.blank(len(listing.files)) as rest:
                 rest.store(0, every[read.usable(listing)])
                 return listing, shelf.keep(listing, rest)
@@ -319,14 +319,14 @@ class Shelf:
         with temporary_beside(self._listing_path()) as path:
             path.write_text(json.dumps(document), encoding="ascii")
             path.replace(self._listing_path())
-        return mapped(target, written.shape)
+        return map_pixels(target, written.shape)
 
     def _recall(self) -> tuple[FolderListing, NDArray[np.uint8]]:
         raw = json.loads(self._listing_path().read_bytes())
         refused = [(name, reason) for name, reason in raw["listing"]["refused"]]
         listing = FolderListing(**{**raw["listing"], "refused": refused})
         shape = self._shape(len(listing.files))
-        return listing, read(self._pixel_path(listing), shape, dict(raw["crc32"]))
+        return listing, read_pixels(self._pixel_path(listing), shape, dict(raw["crc32"]))
 
     def _shape(self, count: int) -> Shape:
         return (count, self.image_size, self.image_size, 3)
@@ -384,7 +384,7 @@ class PixelWriter:
         self.checksums[start] = zlib.crc32(block)
 
 
-def read(path: Path, shape: Shape, checksums: Checksums) -> NDArray[np.uint8]:
+def read_pixels(path: Path, shape: Shape, checksums: Checksums) -> NDArray[np.uint8]:
     """Return the images in ``path``, memory-mapped and read-only.
 
     Args:
@@ -400,7 +400,7 @@ def read(path: Path, shape: Shape, checksums: Checksums) -> NDArray[np.uint8]:
     with path.open("rb") as stream:
         if stream.read(len(header)) != header:
             raise ValueError(f"{path.name} does not begin as it was written")
-    images = mapped(path, shape)
+    images = map_pixels(path, shape)
     blocks = list(pairwise([*sorted(checksums), shape[0]]))
     with ThreadPoolExecutor(usable_cores()) as pool:  # zlib releases the interpreter's lock
         found = pool.map(lambda block: zlib.crc32(images[slice(*block)].data), blocks)
@@ -409,7 +409,7 @@ def read(path: Path, shape: Shape, checksums: Checksums) -> NDArray[np.uint8]:
     return images
 
 
-def mapped(path: Path, shape: Shape) -> NDArray[np.uint8]:
+def map_pixels(path: Path, shape: Shape) -> NDArray[np.uint8]:
     """Return the images in a file that was written just now: memory-mapped, not checked."""
     import numpy as np
 

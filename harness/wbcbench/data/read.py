@@ -190,7 +190,7 @@ def _read_image(file: ListedFile, out: NDArray[np.uint8]) -> ImageFacts:
     except OSError as error:
         return ImageFacts(None, f"cannot be read: {(error.strerror or str(error)).lower()}")
     sha256 = hashlib.sha256(data).hexdigest()
-    wrong = find_damage(data)
+    wrong = jpeg_damage(data)
     if wrong is not None:
         return ImageFacts(sha256, wrong)
     return _decode(data, sha256, out)
@@ -237,7 +237,7 @@ def _decode(data: bytes, sha256: str, out: NDArray[np.uint8]) -> ImageFacts:
 # closes the file. Inside a scan a 0xFF byte is always followed by 0x00 or a restart marker, so an
 # EOI after the last SOS is a real one. Some decoders fill the missing part of a cut file with grey
 # and say nothing; this is why the end is checked here.
-def find_damage(data: bytes) -> str | None:
+def jpeg_damage(data: bytes) -> str | None:
     """Return why ``data`` is not a whole JPEG file, or ``None`` if it looks like one."""
     if not data:
         return "is empty (0 bytes)"
@@ -249,7 +249,7 @@ def find_damage(data: bytes) -> str | None:
     return None
 
 
-def with_comment(data: bytes, text: str) -> bytes:
+def add_jpeg_comment(data: bytes, text: str) -> bytes:
     """Return the JPEG ``data`` with ``text`` as a comment right after its first segment."""
     after_first = 4 + int.from_bytes(data[4:6], "big")
     comment = text.encode("ascii")
@@ -353,7 +353,7 @@ def other_folders(root: Path, splits: tuple[str, ...]) -> list[str]:
     )
 
 
-def fingerprint(root: Path, files: list[ListedFile], *extra: object) -> str:
+def folder_fingerprint(root: Path, files: list[ListedFile], *extra: object) -> str:
     """Return a digest of names, sizes and times that changes whenever a file is written.
 
     It is no digest of the contents; it only says whether the contents known from an earlier

@@ -503,4 +503,4 @@ def _encoded(image: NDArray[np.uint8], seed: int) -> bytes:
 
     _, data = cv2.imencode(".jpeg", image, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
     text = f"wbcbench synthetic cells v{GENERATOR_VERSION} seed {seed}"
-    return read.with_comment(data.tobytes(), text)
+    return read.add_jpeg_comment(data.tobytes(), text)

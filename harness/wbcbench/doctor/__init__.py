@@ -93,7 +93,7 @@ def examine(facts: Facts, names: Sequence[str] = ()) -> tuple[Group, ...]:
     return tuple(Group(name, tuple(registry.load_part("checkup", name)(facts))) for name in wanted)
 
 
-def count(groups: Iterable[Group], state: State) -> int:
+def count_lines(groups: Iterable[Group], state: State) -> int:
     """How many lines are in a state."""
     return sum(line.state is state for group in groups for line in group.lines)
 

@@ -92,7 +92,7 @@ def check_data(facts: Facts) -> Iterator[Line]:
             fix="wbcbench data fetch DIR, then --data DIR/dataset2-master",
         )
         return
-    from wbcbench.data.check import check as check_folder
+    from wbcbench.data.check import check_folder
 
     try:
         report = check_folder(facts.data)

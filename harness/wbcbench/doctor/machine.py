@@ -52,7 +52,7 @@ def check_quiet_machine(facts: Facts) -> Iterator[Line]:
             why="each would be charged the other's joules",
             fix="wait for it to end",
         )
-    yield from governor(CPUFREQ)
+    yield from check_governor(CPUFREQ)
     if virtualised():
         yield Line(
             State.WARN,
@@ -107,7 +107,7 @@ def _load(load: float, processors: int) -> Line:
     )
 
 
-def governor(root: Path) -> Iterator[Line]:
+def check_governor(root: Path) -> Iterator[Line]:
     """The frequency governor of each processor below ``root``, where the system has any."""
     found = Counter(
         path.read_text().strip() for path in root.glob("cpu[0-9]*/cpufreq/scaling_governor")
@@ -131,7 +131,7 @@ def governor(root: Path) -> Iterator[Line]:
     )
 
 
-def look(
+def record_idle(
     asked: Asked, results: Path, data: Path | None, clock: Clock, for_s: float = LOOK_S
 ) -> Facts:
     """Record for ``for_s`` seconds with what works; without any meter, say why none does.
@@ -222,7 +222,9 @@ class Overhead:
     sampler_cpu_share: float
 
 
-def overhead(asked: Asked, clock: Clock, pairs: int = PAIRS, work_s: float = WORK_S) -> Overhead:
+def measure_overhead(
+    asked: Asked, clock: Clock, pairs: int = PAIRS, work_s: float = WORK_S
+) -> Overhead:
     """Do the work ``pairs`` times (two or more) with the sampler on and as often with it off.
 
     Raises:
@@ -240,7 +242,7 @@ def overhead(asked: Asked, clock: Clock, pairs: int = PAIRS, work_s: float = WOR
     return Overhead(
         pairs=pairs,
         work_s=fmean(half.time_s for half in without),
-        time_share=cost_of([h.time_s for h in with_it], [h.time_s for h in without]),
+        time_share=mean_cost([h.time_s for h in with_it], [h.time_s for h in without]),
         energy_share=_energy_cost(with_it, without),
         energy_channel=counter[1].name if counter else "",
         sampler_cpu_share=cpu_share,
@@ -334,10 +336,10 @@ def _energy_cost(with_it: Sequence[_Half], without: Sequence[_Half]) -> MeanDiff
     known = [(on, off) for on, off in pairs if on is not None and off is not None]
     if len(known) < 2:
         return None
-    return cost_of([on for on, _ in known], [off for _, off in known])
+    return mean_cost([on for on, _ in known], [off for _, off in known])
 
 
-def cost_of(with_it: Sequence[float], without: Sequence[float]) -> MeanDifference:
+def mean_cost(with_it: Sequence[float], without: Sequence[float]) -> MeanDifference:
     """Mean difference within pairs as a share of the mean without, and its half-width."""
     base = fmean(without)
     shares = [(on - off) / base for on, off in zip(with_it, without, strict=True)]

@@ -41,7 +41,7 @@ _RANGES = (
 )
 
 
-def read(path: Path, changes: Sequence[str] = ()) -> Experiment:
+def read_experiment(path: Path, changes: Sequence[str] = ()) -> Experiment:
     """Read an experiment file.
 
     Args:

@@ -72,7 +72,7 @@ class Cost:
     based_on: int
 
 
-def past(run: RunDir, record: RunRecord) -> Past | None:
+def past_of(run: RunDir, record: RunRecord) -> Past | None:
     """What a run teaches; ``None`` when it finished no epoch."""
     total = spent(record)
     if not record.epochs or total.time_s is None:
@@ -103,7 +103,7 @@ def _epochs_j(record: RunRecord) -> float | None:
     )
 
 
-def cost(specs: Iterable[RunSpec], pasts: Sequence[Past]) -> Cost:
+def forecast_cost(specs: Iterable[RunSpec], pasts: Sequence[Past]) -> Cost:
     """The cost of runs to come; unknown as soon as one of them has no past run to learn from."""
     wanted = list(specs)
     found = [_expected(spec, nearest(spec, pasts)) for spec in wanted]

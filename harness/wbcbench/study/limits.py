@@ -53,7 +53,7 @@ _RULES = (
 )  # fmt: skip
 
 
-def check(spec: RunSpec, named: Callable[[str], str] | None = None) -> RunSpec:
+def check_spec(spec: RunSpec, named: Callable[[str], str] | None = None) -> RunSpec:
     """Return ``spec`` if it can be carried out.
 
     Args:

@@ -80,7 +80,7 @@ class Plan:
         return {name: getattr(run, name) for name in self.factors}
 
 
-def plan(experiment: Experiment, named: Callable[[str], str] | None = None) -> Plan:
+def make_plan(experiment: Experiment, named: Callable[[str], str] | None = None) -> Plan:
     """The plan of an experiment.
 
     Args:
@@ -92,7 +92,7 @@ def plan(experiment: Experiment, named: Callable[[str], str] | None = None) -> P
     """
     runs = _runs(experiment)
     for run in runs:
-        limits.check(run, named)
+        limits.check_spec(run, named)
     return Plan(
         study=experiment.study,
         runs=runs,
@@ -113,7 +113,9 @@ def _runs(experiment: Experiment) -> tuple[RunSpec, ...]:
     combinations = _combinations(experiment.factors)
     runs: list[RunSpec] = []
     for block, seed in enumerate(experiment.seeds, start=1):
-        ordered = sorted(combinations, key=lambda each: _draw(experiment.order_seed, block, each))
+        ordered = sorted(
+            combinations, key=lambda each: _shuffle_key(experiment.order_seed, block, each)
+        )
         for place, levels in enumerate(ordered, start=1):
             run = RunSpec(
                 **{**experiment.run, **levels},
@@ -134,7 +136,7 @@ def _combinations(factors: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
     ]
 
 
-def _draw(order_seed: int, block: int, levels: Mapping[str, Any]) -> bytes:
+def _shuffle_key(order_seed: int, block: int, levels: Mapping[str, Any]) -> bytes:
     """A number as good as random for each combination; sorting by it shuffles.
 
     A digest instead of a generator: it is the same on every version of Python, and a combination
@@ -144,7 +146,7 @@ def _draw(order_seed: int, block: int, levels: Mapping[str, Any]) -> bytes:
     return hashlib.sha256(text.encode()).digest()
 
 
-def read(path: Path, changes: Sequence[str] = ()) -> Plan:
+def read_plan(path: Path, changes: Sequence[str] = ()) -> Plan:
     """The plan of an experiment file, or a plan that was written before.
 
     Raises:
@@ -157,14 +159,14 @@ def read(path: Path, changes: Sequence[str] = ()) -> Plan:
                 "and make a new plan."
             )
         return from_json(path)
-    experiment = experiment_file.read(path, changes)
+    experiment = experiment_file.read_experiment(path, changes)
 
     def named(name: str) -> str:
         table = "factors" if name in experiment.factors else "run"
         return f"{path}: key '{name if name == 'study' else f'{table}.{name}'}'"
 
     try:
-        return plan(experiment, named)
+        return make_plan(experiment, named)
     except UsageError as error:
         text = str(error)
         raise UsageError(text if text.startswith(str(path)) else f"{path}: {text}") from error
@@ -206,7 +208,7 @@ def from_json(path: Path) -> Plan:
     return found
 
 
-def keep(made: Plan, study_dir: Path) -> str | None:
+def keep_plan(made: Plan, study_dir: Path) -> str | None:
     """Keep the plan beside its runs; an older, different one is kept under its digest.
 
     Returns:
@@ -246,7 +248,7 @@ def _planned(study_dir: Path) -> Settings | None:
     if not path.exists():
         return None
     made = from_json(path)
-    return replace(settings(made.analysis), plan_sha256=made.sha256)
+    return replace(analysis_settings(made.analysis), plan_sha256=made.sha256)
 
 
 @dataclass(frozen=True, slots=True)
@@ -309,7 +311,7 @@ def metrics_of(analysis: PlannedAnalysis) -> tuple[str, ...]:
     return tuple(metric_named(name).name for name in analysis.metrics or (HEADLINE, ACCURACY))
 
 
-def settings(analysis: PlannedAnalysis) -> Settings:
+def analysis_settings(analysis: PlannedAnalysis) -> Settings:
     """The plan's analysis in the words of a comparison."""
     return Settings(
         metrics=analysis.metrics,

@@ -25,8 +25,8 @@ from wbcbench.core.run_folder import RunDir, study_runs
 from wbcbench.core.spec import RunSpec
 from wbcbench.core.study_folder import LOOKS
 from wbcbench.study.experiment import Until
-from wbcbench.study.forecast import Past, past
-from wbcbench.study.plan import Plan, checked_contrasts, contrast_named, settings
+from wbcbench.study.forecast import Past, past_of
+from wbcbench.study.plan import Plan, analysis_settings, checked_contrasts, contrast_named
 from wbcbench.table.derive import Spent, Sum, spent, sum_spent
 from wbcbench.table.view import read_study
 
@@ -66,7 +66,7 @@ def carried(run: RunDir) -> Carried:
         return Carried(run, spec, "interrupted" if condition(run).may_be_finalised else "running")
     record = run.read_record()
     state = state_of(record)
-    learnt = past(run, record) if state in {"done", "invalid"} else None
+    learnt = past_of(run, record) if state in {"done", "invalid"} else None
     return Carried(run, spec, state, spent(record), learnt)
 
 
@@ -161,7 +161,9 @@ class Account:
     all_wasted: Sum
 
 
-def account(specs: Sequence[RunSpec], standing: Standing, pilots: Iterable[Carried]) -> Account:
+def study_account(
+    specs: Sequence[RunSpec], standing: Standing, pilots: Iterable[Carried]
+) -> Account:
     """Sort every carrying-out of a study.
 
     Args:
@@ -250,7 +252,7 @@ class Looks:
 
 def _look(study_dir: Path, made: Plan, until: Until, blocks: int) -> Look:
     contrast = contrast_named(checked_contrasts(made), until.contrast)
-    wanted = replace(settings(made.analysis), metrics=(until.metric or HEADLINE,))
+    wanted = replace(analysis_settings(made.analysis), metrics=(until.metric or HEADLINE,))
     runs = [run for run in read_study(study_dir).runs if 1 <= run.spec.block <= blocks]
     try:
         found = compare(runs, wanted, [made.study])

@@ -74,7 +74,7 @@ def _load(spec: RunSpec, local: Local, say: Say) -> Dataset:
         )
 
 
-def finished(results: Path, spec: RunSpec) -> RunDir | None:
+def finished_run_of(results: Path, spec: RunSpec) -> RunDir | None:
     """The run of this spec that is done, whatever its repeat; ``None`` if there is none.
 
     The table is brought up to date then: runs whose command was killed may have ended since.
@@ -208,7 +208,7 @@ def carry_out_pilot(
         WbcbenchError: It cannot be carried out, or ended badly.
     """
     spec = with_data(pilot_spec(made), local, say)
-    done = finished(results, spec)
+    done = finished_run_of(results, spec)
     if done is None:
         say(f"pilot: one epoch of {spec.variant}")
         done = carry_out(results, spec, local, ["--no-live"], launch)

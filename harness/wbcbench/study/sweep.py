@@ -28,7 +28,7 @@ from wbcbench.run.launchers import Launcher
 from wbcbench.run.live_state import Say
 from wbcbench.run.recorder import Interrupts
 from wbcbench.study import plan, running
-from wbcbench.study.forecast import Cost, Past, cost
+from wbcbench.study.forecast import Cost, Past, forecast_cost
 from wbcbench.study.plan import Plan
 from wbcbench.study.progress import Carried, Look, Looks, Standing, State, loosely, state_of
 from wbcbench.table.columns_energy import headline_energy_j
@@ -140,7 +140,7 @@ class Sweep:
             self._settle()
             self._standing = Standing(self._setting.results, self._plan.study)
             self._looks = Looks(self._dir, self._plan)
-            before = plan.keep(self._plan, self._dir)
+            before = plan.keep_plan(self._plan, self._dir)
             if before is not None:
                 self._say(f"the plan has changed; the one before is plan-{before[:12]}.json")
             reached = self._carry_out_blocks()
@@ -174,7 +174,7 @@ class Sweep:
             if not self._attempt(tried, is_last=attempt == most):
                 return
             if self._standing.attempt(self._blocks[number]) == attempt:
-                self._say(blocks_repeat(number, attempt + 1, most))
+                self._say(repeat_line(number, attempt + 1, most))
 
     def _attempt(self, specs: Sequence[RunSpec], *, is_last: bool) -> bool:
         """Carry out a block; returns whether it must be repeated.
@@ -206,13 +206,13 @@ class Sweep:
     def _run(self, spec: RunSpec) -> None:
         setting = self._setting
         if self._tried:
-            rest(self._plan.pauses.rest_s, setting.clock, self._interrupts)
+            rest_between_runs(self._plan.pauses.rest_s, setting.clock, self._interrupts)
         if self._interrupts.wants_stop:
             return
         self._tried.add(spec.identity)
         place = f"run {spec.order_global}/{self._most}, block {spec.block}/{self._reach}"
         after = self._left()
-        self._say(began(spec, place, self._plan.levels(spec)))
+        self._say(began_line(spec, place, self._plan.levels(spec)))
         self._launch(spec, [*setting.work_options, *_placed(place, after, self._plan)])
 
     def _launch(self, spec: RunSpec, options: Sequence[str]) -> None:
@@ -224,7 +224,7 @@ class Sweep:
             self._standing.renew()
             return
         self._standing.renew()
-        self._say(ended(run.read_record(), f"run {spec.order_global}/{self._most}"))
+        self._say(ended_line(run.read_record(), f"run {spec.order_global}/{self._most}"))
 
     @property
     def _most(self) -> int:
@@ -238,7 +238,7 @@ class Sweep:
             for spec in self._latest(number)
             if self._is_due(spec)
         ]
-        return cost(left, [*self._standing.pasts, *self._setting.pasts])
+        return forecast_cost(left, [*self._standing.pasts, *self._setting.pasts])
 
     def _latest(self, number: int) -> list[RunSpec]:
         """A block at the last attempt that was begun."""
@@ -306,7 +306,7 @@ def _seen(look: Look, width: float) -> str:
     )
 
 
-def rest(length_s: float, clock: Clock, interrupts: Interrupts) -> None:
+def rest_between_runs(length_s: float, clock: Clock, interrupts: Interrupts) -> None:
     """Rest for so many seconds, or until the user asks to stop."""
     end_s = clock.now_s() + length_s
     while clock.now_s() < end_s and not interrupts.wants_stop:
@@ -420,14 +420,14 @@ def _difference(found: RunSpec, specs: Sequence[RunSpec]) -> str:
     return f" ({', '.join(told)})"
 
 
-def began(spec: RunSpec, place: str, levels: Mapping[str, Any]) -> str:
+def began_line(spec: RunSpec, place: str, levels: Mapping[str, Any]) -> str:
     """``run 3/12, block 1/3: relu-dropout, batch_size 64, seed 1001``."""
     settings = [f"{name} {value}" for name, value in levels.items() if name != "variant"]
     again = f", attempt {spec.block_attempt}" if spec.block_attempt > 1 else ""
     return f"{place}{again}: {', '.join([spec.variant, *settings, f'seed {spec.seed}'])}"
 
 
-def ended(record: RunRecord, place: str) -> str:
+def ended_line(record: RunRecord, place: str) -> str:
     """``run 3/12 done  accuracy 0.902  train 41.3 kJ measured  total 52 kJ  2 min 31 s``."""
     state = state_of(record)
     total = spent(record)
@@ -448,6 +448,6 @@ def _why(record: RunRecord) -> str:
     return invalid_reason(Run(record)) or ""
 
 
-def blocks_repeat(block: int, attempt: int, most: int) -> str:
+def repeat_line(block: int, attempt: int, most: int) -> str:
     """``block 3 holds an invalid run and is repeated whole: attempt 2 of 3``."""
     return f"block {block} holds an invalid run and is repeated whole: attempt {attempt} of {most}"

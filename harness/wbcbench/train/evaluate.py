@@ -12,7 +12,7 @@ from wbcbench.core import window
 from wbcbench.core.record import Inference
 from wbcbench.core.window import Clock
 from wbcbench.data.dataset import CLASSES
-from wbcbench.train.network import scaled
+from wbcbench.train.network import scale_pixels
 from wbcbench.train.scores import score, write_predictions
 from wbcbench.train.stage import Phases, Stage
 
@@ -47,12 +47,12 @@ def _tell_scores(
     stage.wire.messenger.send({"scores": {"name": name, **asdict(found)}})
 
 
-def infer(stage: Stage) -> bool:
+def measure_inference(stage: Stage) -> bool:
     """Run the inference windows; return whether all that were asked for were made."""
     if stage.spec.inference_s <= 0:
         return True
     loop = InferenceLoop(
-        lambda images: stage.forward(scaled(images)).numpy(), stage.sets.test.images
+        lambda images: stage.forward(scale_pixels(images)).numpy(), stage.sets.test.images
     )
     for batch_size in BATCH_SIZES:
         if stage.wire.control.is_stopping:

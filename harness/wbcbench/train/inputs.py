@@ -67,7 +67,7 @@ class Sets:
     test: ImageSet
 
 
-def divide(dataset: Dataset, spec: RunSpec) -> Sets:
+def divide_dataset(dataset: Dataset, spec: RunSpec) -> Sets:
     """Divide a data set as ``spec.validation`` says.
 
     Raises:

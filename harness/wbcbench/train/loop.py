@@ -29,8 +29,8 @@ def warm_up(stage: Stage) -> None:
     if steps == 0:
         return
     stage.wire.progress(WARMUP)
-    few = excerpt(stage.sets.train, steps=steps, batch_size=stage.spec.batch_size)
-    with stage.wire.phases.window(WARMUP), undone(stage.model):
+    few = warm_up_excerpt(stage.sets.train, steps=steps, batch_size=stage.spec.batch_size)
+    with stage.wire.phases.window(WARMUP), undo_training(stage.model):
         stage.model.fit(inputs.training(few, stage.spec), shuffle=False, verbose=0)
         stage.forward.probabilities(inputs.evaluation(few))
 
@@ -186,7 +186,7 @@ class EpochMarks(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has n
 # very functions, batch shapes and optimiser that training uses; then every variable they moved is
 # put back, so that training goes exactly as if there had been no warm-up.
 @contextmanager
-def undone(model: keras.Model) -> Iterator[None]:
+def undo_training(model: keras.Model) -> Iterator[None]:
     """Put back all that training moves, on leaving: a compiled ``model`` is as it was.
 
     That is: weights, moving averages, the state of dropout's generators, the optimiser's moments
@@ -209,12 +209,12 @@ def run_discarded_steps(
     model: keras.Model, train: Callable[[], None], validate: Callable[[], None]
 ) -> None:
     """Run ``train`` and ``validate`` and undo their effect on ``model``."""
-    with undone(model):
+    with undo_training(model):
         train()
         validate()
 
 
-def excerpt(images: ImageSet, *, steps: int, batch_size: int) -> ImageSet:
+def warm_up_excerpt(images: ImageSet, *, steps: int, batch_size: int) -> ImageSet:
     """Return images for ``steps`` batches whose last is as small as the last of a whole epoch.
 
     An epoch's last batch is smaller than the others, and a compiled step is compiled once for

@@ -17,7 +17,7 @@ BATCHES_AHEAD = 2
 # As float32 the published set takes 0.96 GB and ``fit`` copies it; as uint8 it takes 0.24 GB and a
 # batch is scaled when it is made. Pixels are divided by 255 here and not in the network, so that
 # the layer table is the published one.
-def scaled(images: tf.Tensor) -> tf.Tensor:
+def scale_pixels(images: tf.Tensor) -> tf.Tensor:
     """Return float32 pixels from 0 to 1 for uint8 pixels from 0 to 255, any shape."""
     return tf.cast(images, tf.float32) / 255.0
 
@@ -60,7 +60,7 @@ def _gathered(
         pixels, targets = tf.constant(images), tf.constant(labels)
 
     def batch(indices: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        return scaled(tf.gather(pixels, indices)), tf.gather(targets, indices)
+        return scale_pixels(tf.gather(pixels, indices)), tf.gather(targets, indices)
 
     return positions.map(batch).prefetch(BATCHES_AHEAD)
 

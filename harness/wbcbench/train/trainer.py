@@ -33,8 +33,8 @@ from wbcbench.data.dataset import Dataset
 from wbcbench.data.load import load
 from wbcbench.registry import load_part
 from wbcbench.train import inputs
-from wbcbench.train.evaluate import infer, score_test
-from wbcbench.train.inputs import Forward, dataset_facts, divide
+from wbcbench.train.evaluate import measure_inference, score_test
+from wbcbench.train.inputs import Forward, dataset_facts, divide_dataset
 from wbcbench.train.loop import train, warm_up
 from wbcbench.train.network import OnePassAdam
 from wbcbench.train.stage import Control, Phases, Stage, Wire
@@ -103,10 +103,10 @@ def main(arguments: Sequence[str]) -> int:
 
 def _tell(messenger: Messenger, error: Exception) -> None:
     with contextlib.suppress(BrokenPipeError):
-        messenger.send({"failure": failure(error)})
+        messenger.send({"failure": failure_of(error)})
 
 
-def failure(error: Exception) -> Failure:
+def failure_of(error: Exception) -> Failure:
     """Say why a run failed."""
     name = type(error).__name__
     return Failure(
@@ -134,7 +134,7 @@ def carry_out(run: RunDir, messenger: Messenger, control: Control) -> End:
     if control.is_stopping or not train(stage) or control.is_stopping:
         return "interrupted"
     score_test(stage)
-    return "done" if infer(stage) else "interrupted"
+    return "done" if measure_inference(stage) else "interrupted"
 
 
 def start_up(run: RunDir, spec: RunSpec, wire: Wire) -> Stage:
@@ -145,12 +145,12 @@ def start_up(run: RunDir, spec: RunSpec, wire: Wire) -> Stage:
     Raises:
         UsageError: The data cannot be read or does not fit the spec.
     """
-    configure(spec)
+    configure_tensorflow(spec)
     dataset = _load(run, spec, wire)
-    sets = divide(dataset, spec)
+    sets = divide_dataset(dataset, spec)
     wire.messenger.send({"dataset": dataset_facts(dataset, sets)})
     wire.progress(STARTUP)
-    where = wake()
+    where = wake_device()
     model = build_network(spec)
     forward = Forward(model, jit_compile=spec.xla)
     stage = Stage(run, spec, dataset, sets, model, forward, inputs.batches(sets, spec), wire)
@@ -221,12 +221,12 @@ def model_facts(model: keras.Model, *, device_name: str, steps_per_epoch: int) -
         jit_compile=bool(model.jit_compile),
         device=device_label(device_name),
         device_pci_bus_id=device_pci_bus_id(),
-        versions=versions(),
-        environment=environment(os.environ),
+        versions=software_versions(),
+        environment=relevant_environment(os.environ),
     )
 
 
-def versions() -> dict[str, str | None]:
+def software_versions() -> dict[str, str | None]:
     """Return versions; CUDA and cuDNN are those TensorFlow was built with, ``None`` without."""
     build = tf.sysconfig.get_build_info()
     return {
@@ -239,7 +239,7 @@ def versions() -> dict[str, str | None]:
     }
 
 
-def environment(variables: Mapping[str, str]) -> dict[str, str]:
+def relevant_environment(variables: Mapping[str, str]) -> dict[str, str]:
     """Return the variables that change how TensorFlow computes."""
     return {
         name: value for name, value in sorted(variables.items()) if name in ENVIRONMENT_THAT_MATTERS
@@ -252,7 +252,7 @@ def _optimizer_name(model: keras.Model) -> str:
     return str(inner.name)
 
 
-def configure(spec: RunSpec) -> None:
+def configure_tensorflow(spec: RunSpec) -> None:
     """Set determinism, threads and precision. Call before anything is computed."""
     if spec.deterministic:
         tf.config.experimental.enable_op_determinism()
@@ -261,7 +261,7 @@ def configure(spec: RunSpec) -> None:
     keras.config.set_dtype_policy(spec.precision)
 
 
-def wake() -> str:
+def wake_device() -> str:
     """Create the device's context by computing something small; return the device's name."""
     name = device_name()
     with tf.device(name):

@@ -41,9 +41,9 @@ def outcome(good: str, errors: Sequence[str] = (), warnings: Sequence[str] = ())
         warnings: What should be known.
     """
     if errors:
-        return Outcome(Status.ERROR, _listed([*errors, *warnings]))
+        return Outcome(Status.ERROR, _join_first([*errors, *warnings]))
     if warnings:
-        return Outcome(Status.WARNING, _listed(warnings))
+        return Outcome(Status.WARNING, _join_first(warnings))
     return Outcome(Status.OK, good)
 
 
@@ -52,7 +52,7 @@ def not_checked(why: str) -> Outcome:
     return Outcome(Status.NOT_CHECKED, why)
 
 
-def _listed(problems: Sequence[str]) -> str:
+def _join_first(problems: Sequence[str]) -> str:
     more = len(problems) - _NAMED
     told = " ".join(problems[:_NAMED])
     return f"{told} And {more:,} more." if more > 0 else told

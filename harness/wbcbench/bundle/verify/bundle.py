@@ -14,7 +14,7 @@ from pathlib import Path
 
 from wbcbench import table
 from wbcbench.bundle import describe, document, layout
-from wbcbench.bundle.bounds import BOUNDS, Bounds, require_readable, shown
+from wbcbench.bundle.bounds import BOUNDS, Bounds, quoted, require_readable
 from wbcbench.bundle.document import Submission
 from wbcbench.bundle.open import Predictions, plain_files, read_predictions
 from wbcbench.core import run_folder, study_folder
@@ -79,7 +79,7 @@ class Bundle:
         found = document.from_json(self.read(layout.SUBMISSION), layout.SUBMISSION)
         for name in (found.study, found.pilot_study):
             if name is not None and (name in {"", ".", ".."} or "/" in name):
-                raise VerificationError(f"{shown(name)} is no name of a study.")
+                raise VerificationError(f"{quoted(name)} is no name of a study.")
         return found
 
     @cached_property

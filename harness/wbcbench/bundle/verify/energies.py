@@ -12,7 +12,7 @@ from pydantic import JsonValue
 
 from wbcbench.bundle.verify import Outcome, outcome
 from wbcbench.bundle.verify.bundle import Bundle
-from wbcbench.bundle.verify.records import departures, differences, differs_in_joules
+from wbcbench.bundle.verify.records import differences, differs_in_joules, record_departures
 from wbcbench.core.record import RunRecord, attachment_from_json
 from wbcbench.core.run_folder import RunDir
 from wbcbench.core.trace import Channel, Kind, Trace
@@ -33,7 +33,7 @@ def check_energies(bundle: Bundle) -> Outcome:
     for run in (*bundle.finished, *(pilot for pilot in bundle.pilots if pilot.is_finished)):
         record = bundle.record(run)
         windows += len(record.energies)
-        for path in filter(differs_in_joules, departures(bundle, run)):
+        for path in filter(differs_in_joules, record_departures(bundle, run)):
             (errors if bundle.is_same_source else warnings).append(f"{run.run_id}: {path}.")
         found = _second_opinion(run, bundle.digest_of(run))
         errors += [*found, *_impossible(record), *_attached(run, record)]

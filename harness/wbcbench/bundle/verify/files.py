@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from wbcbench.bundle import describe, layout
-from wbcbench.bundle.bounds import shown, strict_json
+from wbcbench.bundle.bounds import quoted, strict_json
 from wbcbench.bundle.verify import Outcome, outcome
 from wbcbench.bundle.verify.bundle import Bundle
 from wbcbench.core import run_folder
@@ -88,7 +88,7 @@ def _manifest(bundle: Bundle, name: str) -> Mapping[str, str]:
     for line in (bundle.root / name).read_text(encoding="utf-8").splitlines():
         digest, _, path = line.partition("  ")
         if len(digest) != 64 or not path or unquote(path) in found:
-            raise VerificationError(f"{name} holds a line that is none: {shown(line)}.")
+            raise VerificationError(f"{name} holds a line that is none: {quoted(line)}.")
         found[unquote(path)] = digest.lower()
     return found
 
@@ -96,11 +96,11 @@ def _manifest(bundle: Bundle, name: str) -> Mapping[str, str]:
 def _differing(listed: Mapping[str, str], found: Mapping[str, str]) -> Iterator[str]:
     for name in sorted(listed.keys() | found.keys()):
         if name not in found:
-            yield f"{shown(name)} is missing."
+            yield f"{quoted(name)} is missing."
         elif name not in listed:
-            yield f"{shown(name)} is not in the manifest: it was added later."
+            yield f"{quoted(name)} is not in the manifest: it was added later."
         elif listed[name] != found[name]:
-            yield f"{shown(name)} was changed: its digest is not that of the manifest."
+            yield f"{quoted(name)} was changed: its digest is not that of the manifest."
 
 
 def _size(bundle: Bundle, payload: Mapping[str, str]) -> Iterator[str]:
@@ -160,11 +160,14 @@ def _traces(bundle: Bundle, run: RunDir, record: RunRecord) -> Iterator[str]:
 def _schemas(bundle: Bundle) -> Iterator[str]:
     """Where the embedded schema is this version's, reading the document has checked it already."""
     runs_schema = f"{layout.study_dir(bundle.document.study)}/{layout.RUNS_SCHEMA}"
-    for name, made in ((layout.RECORD_SCHEMA, _record()), (runs_schema, describe.runs_schema())):
+    for name, made in (
+        (layout.RECORD_SCHEMA, _record_schema()),
+        (runs_schema, describe.runs_schema()),
+    ):
         if strict_json(bundle.read(name)) != made:
             yield f"{name} is another version's; records and table are of this one's."
     embedded = strict_json(bundle.read(layout.SUBMISSION_SCHEMA))
-    if embedded == _built_in():
+    if embedded == _submission_schema():
         return
     yield "The embedded schema of submission.json is another version's."
     if _is_safe(embedded):
@@ -172,12 +175,12 @@ def _schemas(bundle: Bundle) -> Iterator[str]:
 
 
 @cache
-def _built_in() -> dict[str, Any]:
+def _submission_schema() -> dict[str, Any]:
     return describe.submission_schema()
 
 
 @cache
-def _record() -> dict[str, Any]:
+def _record_schema() -> dict[str, Any]:
     return describe.record_schema()
 
 
@@ -210,7 +213,7 @@ def check_secrets(bundle: Bundle) -> Outcome:
     searched = [name for name in bundle.names() if _is_text(PurePosixPath(name))]
     for name in searched:
         digest = bundle.digests[f"{layout.PAYLOAD}/{name}"]
-        errors += (f"{shown(name)} {said}" for said in _found(bundle.data / name, digest))
+        errors += (f"{quoted(name)} {said}" for said in _secrets_in(bundle.data / name, digest))
     said = (
         "" if bundle.document.redaction.applied else " The bundle says that nothing was taken out."
     )
@@ -223,11 +226,11 @@ def _is_text(path: PurePosixPath) -> bool:
 
 
 @lru_cache(maxsize=8192)
-def _found(path: Path, digest: str) -> tuple[str, ...]:
-    return tuple(_search(path.read_text(encoding="utf-8")))
+def _secrets_in(path: Path, digest: str) -> tuple[str, ...]:
+    return tuple(_find_secrets(path.read_text(encoding="utf-8")))
 
 
-def _search(text: str) -> Iterator[str]:
+def _find_secrets(text: str) -> Iterator[str]:
     """What was found is told by kind and line, not repeated."""
     for kind, rule in _RULES:
         hit = rule.search(text)
@@ -258,8 +261,8 @@ def _read(data: Path, digest: str) -> _Crate:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         crate = ROCrate(str(data))
-    actions = [each for each in crate.get_entities() if "CreateAction" in _listed(each.type)]
-    stated = _listed(crate.root_dataset.properties().get("conformsTo") or [])
+    actions = [each for each in crate.get_entities() if "CreateAction" in _as_list(each.type)]
+    stated = _as_list(crate.root_dataset.properties().get("conformsTo") or [])
     return _Crate(
         profiles=tuple(str(each.get("@id", "")) for each in stated),
         files=tuple(str(each.id) for each in crate.data_entities),
@@ -267,7 +270,7 @@ def _read(data: Path, digest: str) -> _Crate:
     )
 
 
-def _listed(value: Any) -> list[Any]:
+def _as_list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
@@ -309,7 +312,9 @@ def check_citation(bundle: Bundle) -> Outcome:
     """Citation usable: CITATION.cff has version, message, title and authors."""
     text = bundle.read(layout.CITATION).decode("utf-8")
     return outcome(
-        "CITATION.cff names title and authors.", [], [*_missing(text), *_others(bundle, text)]
+        "CITATION.cff names title and authors.",
+        [],
+        [*_missing(text), *_missing_authors(bundle, text)],
     )
 
 
@@ -320,7 +325,7 @@ def _missing(text: str) -> Iterator[str]:
             yield f"CITATION.cff has no {key}."
 
 
-def _others(bundle: Bundle, text: str) -> Iterator[str]:
+def _missing_authors(bundle: Bundle, text: str) -> Iterator[str]:
     for author in bundle.document.authors:
         family = author.name.split()[-1] if author.name.split() else ""
         if family and family not in text:

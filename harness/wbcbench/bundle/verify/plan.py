@@ -13,8 +13,8 @@ from itertools import pairwise
 from wbcbench.bundle import layout
 from wbcbench.bundle.verify import Outcome, outcome
 from wbcbench.bundle.verify.bundle import Bundle
-from wbcbench.bundle.verify.inspect import fallen
-from wbcbench.bundle.verify.statements import changed
+from wbcbench.bundle.verify.inspect import why_not_made_again
+from wbcbench.bundle.verify.statements import changed_papers
 from wbcbench.compare.eligible import ALWAYS, ENERGY, MACHINE
 from wbcbench.core import study_folder
 from wbcbench.core.record import RunRecord
@@ -155,8 +155,8 @@ def check_machines(bundle: Bundle) -> Outcome:
     rows = [bundle.row(run) for run in bundle.finished]
     done = [row for row in rows if row["status"] == "done"]
     errors = [*_differing(done, (*ALWAYS, *ENERGY, *MACHINE, *_MORE)), *_lock(bundle, done)]
-    if bundle.is_same_source and fallen(bundle) is None:
-        errors += (f"{name} is not what the runs say." for name in changed(bundle, *_SAID))
+    if bundle.is_same_source and why_not_made_again(bundle) is None:
+        errors += (f"{name} is not what the runs say." for name in changed_papers(bundle, *_SAID))
     warnings = [*_differing(done, _TOLD)]
     return outcome(f"{len(done)} done runs on one machine with one lock.", errors, warnings)
 

@@ -50,7 +50,7 @@ def check_rows(bundle: Bundle) -> Outcome:
         errors += (said for run in bundle.finished for said in _boamps(bundle, run, licence))
     for run in (*bundle.finished, *(pilot for pilot in bundle.pilots if pilot.is_finished)):
         errors += _of_folder(run, bundle.digest_of(run))
-        for path in departures(bundle, run):
+        for path in record_departures(bundle, run):
             if not differs_in_joules(path):
                 known = judged_alone(path) and not bundle.is_same_source
                 (warnings if known else errors).append(f"{run.run_id}: {path}.")
@@ -149,7 +149,7 @@ _SEEN = tuple(each.name for each in fields(Circumstances) if each.name != "share
 """What another version may judge otherwise; the joules it must find again."""
 
 
-def departures(bundle: Bundle, run: RunDir) -> tuple[str, ...]:
+def record_departures(bundle: Bundle, run: RunDir) -> tuple[str, ...]:
     """Where a run's record says other than its folder, as paths with both values."""
     return _departures(run, bundle.digest_of(run))
 
@@ -157,10 +157,10 @@ def departures(bundle: Bundle, run: RunDir) -> tuple[str, ...]:
 @lru_cache(maxsize=4096)
 def _departures(run: RunDir, digest: str) -> tuple[str, ...]:
     record = run.read_own_record()
-    return tuple(differences(_plain(record), _plain(again(run, record))))
+    return tuple(differences(_plain(record), _plain(remade_record(run, record))))
 
 
-def again(run: RunDir, record: RunRecord) -> RunRecord:
+def remade_record(run: RunDir, record: RunRecord) -> RunRecord:
     """The record of a run as its folder has it; what only the watcher saw is taken on trust.
 
     Whether another harness was measuring is in no file but as a doubt of the record.

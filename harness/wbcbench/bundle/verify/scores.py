@@ -115,7 +115,7 @@ def check_leakage(bundle: Bundle) -> Outcome:
     dataset = bundle.document.dataset
     if dataset is None:
         return not_checked("No run got as far as its images.")
-    images = _listed(bundle)
+    images = _read_images(bundle)
     errors = [*_twice(images), *_published(images, dataset.dataset_id), *_digest(bundle, images)]
     leaks = set[str]()
     for run in bundle.finished:
@@ -126,7 +126,7 @@ def check_leakage(bundle: Bundle) -> Outcome:
                 s for s, seen in zip(found.image_sha256, found.seen_in_train, strict=True) if seen
             }
     shared = list(_shared(images, leaks))
-    warnings = [*_told(bundle, leaks), *_incomplete(bundle)]
+    warnings = [*_leak_notes(bundle, leaks), *_incomplete(bundle)]
     if dataset.dataset_id == PUBLISHED_ID and shared:
         # As published: fields that overlap without showing the same cell.
         warnings.append(f"{len(shared)} more test images are of photographs near those of TRAIN.")
@@ -135,7 +135,7 @@ def check_leakage(bundle: Bundle) -> Outcome:
     return outcome(f"{len(images):,} images, each photograph on one side.", errors, warnings)
 
 
-def _listed(bundle: Bundle) -> list[_Image]:
+def _read_images(bundle: Bundle) -> list[_Image]:
     text = bundle.read(layout.IMAGES).decode("utf-8")
     rows = csv.DictReader(io.StringIO(text, newline=""))
     if tuple(rows.fieldnames or ()) != layout.IMAGE_COLUMNS:
@@ -221,7 +221,7 @@ def _digest(bundle: Bundle, images: Sequence[_Image]) -> Iterator[str]:
             yield f"{record.run_id} was fed other images than the bundle lists."
 
 
-def _told(bundle: Bundle, leaks: set[str]) -> Iterator[str]:
+def _leak_notes(bundle: Bundle, leaks: set[str]) -> Iterator[str]:
     if leaks:
         yield f"{len(leaks)} test images show cells of TRAIN; scores without them stand beside."
     if any(record.spec.validation == "published" for record in bundle.records.values()):

@@ -195,7 +195,8 @@ def _two_errors(depths: list[Depth]) -> Iterator[str]:
     yield (
         f"Two errors of an accuracy, {widest.variant} as the widest: the test images leave open "
         f"{_range_words(first.by_photograph, 3)} by photograph{seeds}. They are different "
-        "questions: other seeds of the same network, and other photographs. More runs narrow the first only."
+        "questions: other seeds of the same network, and other photographs. More runs narrow the "
+        "first only."
     )
     if any(len(d.runs) > MOST_RUNS for d in known):
         yield f"The intervals by photograph are of the first {MOST_RUNS} runs of each variant."
