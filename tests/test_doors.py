@@ -14,18 +14,18 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "harness" / "wbcbench"
 
 DOORS = {
-    "tensorflow": {"train", "measure.meter"},
+    "tensorflow": {"train"},
     "keras": {"train", "measure.keras"},
-    "pynvml": {"power"},
+    "pynvml": {"power.nvml", "power.nvml_device", "power.power_limit"},
     "codecarbon": {"power.codecarbon"},
-    "cv2": {"data"},
+    "cv2": {"data.read", "data.synthetic"},
     "kagglehub": {"data"},
-    "matplotlib": {"report"},
+    "matplotlib": {"report.drawing", "report.marks", "report.sections"},
     "scipy": {"stats"},
     "statsmodels": {"stats"},
     "tensorboard": {"train.tensorboard_log", "table.tensorboard"},
-    "typst": {"report"},
-    "altair": {"report"},
+    "typst": {"report.paper"},
+    "altair": {"report.interactive"},
     "typer": {"cli", "commands"},
     "rocrate": {"bundle"},
 }
@@ -90,6 +90,13 @@ def places_of(is_sought: Callable[[Any], bool]) -> set[str]:
         for path in PACKAGE.rglob("*.py")
         if any(map(is_sought, ast.walk(ast.parse(path.read_text()))))
     }
+
+
+def test_nvml_is_opened_and_closed_in_one_place() -> None:
+    def opens(node: ast.AST) -> bool:
+        return isinstance(node, ast.Attribute) and node.attr in {"nvmlInit", "nvmlShutdown"}
+
+    assert places_of(opens) == {"power/nvml_device.py"}
 
 
 def test_errors_become_exit_codes_at_the_door_of_each_program() -> None:

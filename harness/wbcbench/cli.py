@@ -1,4 +1,4 @@
-"""The command line: every command in one table; only here do errors become exit codes.
+"""The command line: every command in one table; its errors become exit codes here alone.
 
 Only the command that was asked for is imported, and ``--help`` is the table itself: answering it
 imports nothing, not even Typer.

@@ -97,7 +97,7 @@ class SubmittedStudy:
     @cached_property
     def reported(self) -> ReportStudy:
         """As the report sees it; raises ``UsageError`` where no run has a record."""
-        return read_report_study(self.payload / "results", self.name)
+        return read_report_study(self.payload / layout.RESULTS, self.name)
 
     @property
     def runs(self) -> tuple[Run, ...]:

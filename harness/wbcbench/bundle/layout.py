@@ -63,6 +63,9 @@ SCHEMAS = "schemas"
 SUBMISSION_SCHEMA = f"{SCHEMAS}/submission.schema.json"
 RECORD_SCHEMA = f"{SCHEMAS}/record.schema.json"
 
+RESULTS = "results"
+"""The folder of the study, its pilots and nothing else."""
+
 # The study; relative to its folder.
 PLAN = study_folder.PLAN
 RUNS_TABLE = study_folder.RUNS_TABLE
@@ -106,7 +109,7 @@ NOT_BUNDLED = (run_folder.LOCAL, run_folder.STATE, run_folder.LOCK, run_folder.T
 
 def study_dir(study: str) -> PurePosixPath:
     """The study's folder; a run's is in it, by its id."""
-    return PurePosixPath("results", study)
+    return PurePosixPath(RESULTS, study)
 
 
 def report_dir(study: str) -> PurePosixPath:

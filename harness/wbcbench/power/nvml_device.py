@@ -1,8 +1,10 @@
-"""The one door to NVML: its library, which GPUs there are, what the driver says of them.
+"""NVML, opened and closed here alone: which GPUs there are, what the driver says of them.
 
-Everything else in the package asks through ``session`` (take and give back the library) and ``ask``
-(one call; ``None`` where the driver says no). Every session holds one reference, so nested ones and
-those of other libraries in this process do not close the driver for each other.
+``pynvml`` calls the library of NVIDIA's driver. Whoever needs it takes it and gives it back by
+``session``, and calls it by ``ask`` (``None`` where the driver says no), but for the poll of a
+meter and the setting of a limit, which look at the return code themselves. Every session holds one
+reference, so nested ones and those of other libraries in this process do not close the driver for
+each other.
 
 NVML counts GPUs by PCI bus, CUDA by speed unless told otherwise, and both are renumbered by
 ``CUDA_VISIBLE_DEVICES``. Only the UUID means the same GPU to everybody, so all other modules use

@@ -1,1 +1,1 @@
-"""The child process that trains: variants, network, loop, scores. TensorFlow lives here alone."""
+"""The child process that trains: variants, network, loop, scores. Only it imports TensorFlow."""

@@ -126,9 +126,12 @@ def check_required(bundle: Bundle) -> Outcome:
 def _strangers(bundle: Bundle) -> Iterator[str]:
     """Studies of which ``submission.json`` knows nothing."""
     said = {bundle.document.study, bundle.document.pilot_study}
-    found = {name.split("/")[1] for name in bundle.names("results/") if name.count("/") > 1}
+    found = {
+        name.split("/")[1] for name in bundle.names(f"{layout.RESULTS}/") if name.count("/") > 1
+    }
     yield from (
-        f"results/{name} belongs to no study of this bundle." for name in sorted(found - said)
+        f"{layout.RESULTS}/{name} belongs to no study of this bundle."
+        for name in sorted(found - said)
     )
 
 

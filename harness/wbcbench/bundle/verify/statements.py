@@ -27,7 +27,7 @@ from wbcbench.report.publish import MANIFEST_FILE, PAGE_FORMATS, publish, read_m
 
 _TOLERANCE = 1e-9
 
-_REMADE_FROM = ("results/", "code/", layout.LOCK, layout.SUBMISSION)
+_REMADE_FROM = (f"{layout.RESULTS}/", "code/", layout.LOCK, layout.SUBMISSION)
 """What papers and settings are made from."""
 
 _TO_FILL = "[author]"
@@ -78,7 +78,7 @@ def _short(line: str) -> str:
 def restated_fields(bundle: Bundle) -> dict[str, Any]:
     """The fields of ``submission.json`` that follow from the study."""
     study = bundle.document.study
-    folders = ("results/", "code/", f"{layout.report_dir(study)}/")
+    folders = (f"{layout.RESULTS}/", "code/", f"{layout.report_dir(study)}/")
     return _restated(bundle.data, study, bundle.digest(*folders))
 
 
@@ -119,7 +119,7 @@ def _comparison_csv(data: Path, name: str, digest: str) -> str | None:
 def _contrasts(bundle: Bundle) -> Iterator[str]:
     """``contrasts.csv`` cell by cell; numbers to one part in 10⁹."""
     study = bundle.document.study
-    made = _comparison_csv(bundle.data, study, bundle.digest("results/"))
+    made = _comparison_csv(bundle.data, study, bundle.digest(f"{layout.RESULTS}/"))
     said = (bundle.study_dir / layout.CONTRASTS).read_text(encoding="utf-8")
     if made is None or said == made:
         return
@@ -169,7 +169,7 @@ def check_rendering(bundle: Bundle) -> Outcome:
     if before is not None:
         return before
     study = bundle.document.study
-    digest = bundle.digest("results/")
+    digest = bundle.digest(f"{layout.RESULTS}/")
     errors = list(_manifest(bundle))
     if bundle.is_same_source:
         errors += _data(bundle, _figures(bundle.data, study, digest))
@@ -219,7 +219,7 @@ def _drawn(data: Path, study: str, digest: str, formats: tuple[str, ...]) -> Map
     """Every file that the report is made of → its SHA-256."""
     with tempfile.TemporaryDirectory(prefix="wbcbench-drawn-") as room:
         out = Path(room)
-        made = publish(data / "results", study, out, formats)
+        made = publish(data / layout.RESULTS, study, out, formats)
         return {path.relative_to(out / study).as_posix(): sha256_of(path) for path in made}
 
 
