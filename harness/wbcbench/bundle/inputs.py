@@ -26,9 +26,8 @@ from wbcbench.core.errors import UsageError
 from wbcbench.core.files import sha256_of, write_whole
 from wbcbench.core.provenance import LOCK_FILE, source_root
 from wbcbench.core.record import DatasetFacts
-from wbcbench.data import read as folders
 from wbcbench.data.dataset import UNKNOWN_PHOTOGRAPH
-from wbcbench.data.read import PUBLISHED_ID, PUBLISHED_SHA256, dataset_sha256
+from wbcbench.data.read import PUBLISHED_ID, PUBLISHED_SHA256, dataset_sha256, find_root, list_files
 from wbcbench.data.splits import UNKNOWN, Provenance, known_images, published_images
 
 FOLDER = "folder"
@@ -142,8 +141,8 @@ def _state(study: SubmittedStudy, facts: DatasetFacts, found: Listed) -> Dataset
 def _of_folder(data: Path, facts: DatasetFacts) -> Listed | None:
     """What lies in the folder; ``None`` unless that is what the runs were made on."""
     try:
-        root = folders.find_root(data)
-        files = folders.list_files(root)
+        root = find_root(data)
+        files = list_files(root)
         known = known_images(root)
     except UsageError:
         return None

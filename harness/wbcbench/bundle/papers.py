@@ -21,6 +21,7 @@ from wbcbench.core.files import write_whole
 from wbcbench.core.text import count_of, human_duration, human_energy, human_mass, markdown_table
 from wbcbench.core.units import kg_from_g, kwh_from_j
 from wbcbench.energy.metrics import DEFAULT_PUE, Intensity, carbon_g, intensities, intensity
+from wbcbench.table.derive import spent
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -117,8 +118,6 @@ def _tables(study: SubmittedStudy) -> Mapping[str, str]:
 
 def _wall_s(study: SubmittedStudy) -> float | None:
     """Wall-clock seconds of all runs together."""
-    from wbcbench.table.derive import spent
-
     known = [time_s for r in study.records if (time_s := spent(r).time_s) is not None]
     return sum(known) if known else None
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from wbcbench import table
-from wbcbench.bundle import crate, describe, document, inputs, layout, papers, run_files
-from wbcbench.bundle.crate import write_bag, write_zip
+from wbcbench.bundle import describe, document, inputs, layout, papers, run_files
+from wbcbench.bundle.crate import write_bag, write_crate, write_zip
 from wbcbench.bundle.describe import SubmittedStudy, refuse_synthetic
 from wbcbench.bundle.document import Author, EnergyTotals, Redaction, RunCounts, Submission
 from wbcbench.bundle.redact import Redactor, make_redactor
@@ -144,7 +144,7 @@ def _write_contents(order: Order, study: SubmittedStudy, by: Redactor | None) ->
     made = _document(order, study, by, dataset, git)
     papers.write_papers(study, made)
     write_whole(study.payload / layout.SUBMISSION, document.to_json(made))
-    crate.write_crate(study, made)
+    write_crate(study, made)
     return made
 
 

@@ -12,9 +12,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from wbcbench.data import read, splits
+from wbcbench.data import splits
 from wbcbench.data.dataset import CLASSES, LOADED_SPLITS, UNKNOWN_PHOTOGRAPH
-from wbcbench.data.read import PUBLISHED_ID, dataset_id, dataset_sha256
+from wbcbench.data.read import (
+    PUBLISHED_ID,
+    ImageFacts,
+    dataset_id,
+    dataset_sha256,
+    find_root,
+    list_files,
+    other_folders,
+    read_images,
+)
 
 PUBLISHED_SIZE_PX = (320, 240)
 """Width and height of every image of the published set."""
@@ -70,7 +79,7 @@ class _Image:
     """One file with everything that is known of it."""
 
     name: str
-    facts: read.ImageFacts
+    facts: ImageFacts
     origin: splits.Provenance
 
     @property
@@ -94,7 +103,7 @@ def check_folder(
     Raises:
         UsageError: There is no data set, or a class folder is missing or empty.
     """
-    root = read.find_root(path)
+    root = find_root(path)
     images = _read(root, on_progress)
     loaded = [i for i in images if i.split in LOADED_SPLITS]
     usable = [i for i in loaded if i.facts.complaint is None]
@@ -117,11 +126,11 @@ def check_folder(
 
 
 def _read(root: Path, on_progress: Callable[[int, int], None] | None) -> list[_Image]:
-    files = read.list_files(root)
+    files = list_files(root)
     if (root / "TEST_SIMPLE").is_dir():
         present = tuple(c for c in CLASSES if (root / "TEST_SIMPLE" / c).is_dir())
-        files += read.list_files(root, ("TEST_SIMPLE",), present)
-    facts = read.read_images(files, 1, lambda _start, _pixels: None, on_progress)
+        files += list_files(root, ("TEST_SIMPLE",), present)
+    facts = read_images(files, 1, lambda _start, _pixels: None, on_progress)
     known = splits.known_images(root)
     return [
         _Image(file.name, fact, known.get(fact.sha256 or "", splits.UNKNOWN))
@@ -240,7 +249,7 @@ def _notes(
             "split is random by image there and may leak."
         )
         notes.append(Finding("photograph-unknown", detail, tuple(unknown)))
-    others = read.other_folders(root, _ALL_SPLITS)
+    others = other_folders(root, _ALL_SPLITS)
     if others:
         notes.append(Finding("ignored-folder", "These folders are not read.", tuple(others)))
     return notes

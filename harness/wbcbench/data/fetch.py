@@ -19,8 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from wbcbench.core.errors import UsageError
-from wbcbench.data import read
-from wbcbench.data.read import PUBLISHED_SHA256, dataset_sha256
+from wbcbench.data.read import PUBLISHED_SHA256, dataset_sha256, find_root, hash_files, list_files
 
 PUBLISHED_HANDLE = "paultimothymooney/blood-cells/versions/6"
 """Owner, data set and version: the version is pinned, so that later uploads change nothing."""
@@ -126,9 +125,9 @@ def _imported() -> Any:
 
 
 def _verify(folder: Path, expected_sha256: str) -> None:
-    root = read.find_root(folder)
-    files = read.list_files(root)
-    digests = read.hash_files([file.path for file in files])
+    root = find_root(folder)
+    files = list_files(root)
+    digests = hash_files([file.path for file in files])
     sha256 = dataset_sha256((f.name, d) for f, d in zip(files, digests, strict=True))
     if sha256 != expected_sha256:
         raise UsageError(
@@ -142,7 +141,7 @@ def _verify(folder: Path, expected_sha256: str) -> None:
 def _put_in_place(downloaded: Path, target: Path, partial: Path) -> None:
     """Move the folder with the images to ``target`` and drop everything else that came."""
     try:
-        found = read.find_root(downloaded).parent
+        found = find_root(downloaded).parent
         if partial.resolve() in found.parents:
             found.rename(target)
         else:  # on Kaggle's own machines nothing is downloaded: the set is mounted read-only

@@ -14,20 +14,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from wbcbench.core.errors import UsageError
-from wbcbench.data import read
 from wbcbench.data.dataset import CLASSES, LOADED_SPLITS
-from wbcbench.data.read import PHOTOGRAPH_TABLE, all_cores
+from wbcbench.data.read import PHOTOGRAPH_TABLE, add_jpeg_comment, all_cores
 from wbcbench.data.splits import COLUMNS
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 Rng = np.random.Generator
 Colour = tuple[float, float, float]
@@ -469,8 +464,6 @@ def _photographs(recipe: Recipe) -> Iterator[_Photograph]:
 
 def _names(recipe: Recipe, split: str, label: int, size: int) -> list[str]:
     """Return file names like the published ones, which say nothing about the photograph."""
-    import numpy as np
-
     count = size // len(CLASSES) + (label < size % len(CLASSES))
     stream = np.random.default_rng([recipe.seed, _NAMES, LOADED_SPLITS.index(split), label])
     tails = stream.permutation(max(10_000, count))[:count]
@@ -481,8 +474,6 @@ def _write_copies(
     recipe: Recipe, photograph: _Photograph, images: Path
 ) -> list[tuple[object, ...]]:
     """Draw one photograph, write its copies, and return their rows of the table."""
-    import numpy as np
-
     cell = np.random.default_rng([recipe.seed, _CELL, photograph.cell])
     field = np.random.default_rng([recipe.seed, _FIELD, photograph.number])
     moves = np.random.default_rng([recipe.seed, _COPIES, photograph.number])
@@ -499,8 +490,6 @@ def _write_copies(
 
 
 def _encoded(image: NDArray[np.uint8], seed: int) -> bytes:
-    import cv2
-
     _, data = cv2.imencode(".jpeg", image, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
     text = f"wbcbench synthetic cells v{GENERATOR_VERSION} seed {seed}"
-    return read.add_jpeg_comment(data.tobytes(), text)
+    return add_jpeg_comment(data.tobytes(), text)

@@ -396,11 +396,10 @@ def _gpu_indices(request: MeterRequest) -> tuple[int, ...] | None:
     CodeCarbon is given indices because it strips the letters ``MIG-`` from the front of a UUID
     one by one, and so finds no GPU by one that begins with ``GPU-``.
     """
-    from wbcbench.power import nvml_device
-    from wbcbench.power.nvml_device import choose_gpus, list_gpus
+    from wbcbench.power.nvml_device import choose_gpus, list_gpus, session
 
     try:
-        with nvml_device.session():
+        with session():
             gpus = choose_gpus(request.gpus, list_gpus(), os.environ, first_visible=request.one_gpu)
             return tuple(gpu.index for gpu in gpus)
     except CannotMeasureError:

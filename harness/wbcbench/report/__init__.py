@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING, Protocol
 from wbcbench import table
 from wbcbench.core.quality import Verdict
 from wbcbench.core.text import count_of
+from wbcbench.registry import SECTIONS, load_part
 from wbcbench.report.study import ReportStudy
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas
 
-    from wbcbench.report.study import ReportStudy
 
 PAGE = "report.html"
 TEXT = "report.md"
@@ -198,8 +198,6 @@ class Report:
 
 def build(study: ReportStudy) -> Report:
     """Ask every section of the registry and put the report together."""
-    from wbcbench.registry import SECTIONS, load_part
-
     sections: list[Section] = [load_part("section", name) for name in SECTIONS]
     blocks = tuple(block for section in sections if (block := section(study)))
     title = f"Study {study.name}: energy and accuracy"

@@ -25,10 +25,10 @@ from wbcbench.report import (
     Report,
     Statement,
     Value,
-    summaries,
 )
 from wbcbench.report.drawing import inline_svg, to_pdf, to_svg
 from wbcbench.report.study import ReportStudy
+from wbcbench.report.summaries import SUMMARY_FILE, summary_rows
 from wbcbench.report.words import anchor
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def _csv(report: Report, study: ReportStudy) -> Files:
         **tables_csv(report),
         **figure_data(report),
         **_contrasts(study),
-        summaries.SUMMARY_FILE: rows_csv(summaries.summary_rows(study)),
+        SUMMARY_FILE: rows_csv(summary_rows(study)),
     }
 
 

@@ -14,8 +14,8 @@ from urllib.parse import unquote, urlsplit
 from wbcbench.core.errors import UsageError, WbcbenchError
 from wbcbench.core.run_folder import study_runs
 from wbcbench.core.study_folder import PLANS
-from wbcbench.report import PAGE, publish
-from wbcbench.report.publish import refresh
+from wbcbench.report import PAGE
+from wbcbench.report.publish import read_manifest, refresh
 
 LOOPBACK = "127.0.0.1"
 _NAMES = (LOOPBACK, "localhost")
@@ -174,7 +174,7 @@ def named_file(folder: Path, target: str) -> Path | None:
         target: As in the request line: path and query, percent-encoded.
     """
     name = unquote(urlsplit(target).path).removeprefix("/") or PAGE
-    written = publish.read_manifest(folder)
+    written = read_manifest(folder)
     if written is None or name not in written.files:
         return None
     try:

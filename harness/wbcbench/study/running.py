@@ -34,7 +34,6 @@ from wbcbench.table import derive, tensorboard
 
 if TYPE_CHECKING:
     from wbcbench.data.dataset import Dataset
-    from wbcbench.run.launchers import Launcher
     from wbcbench.study.forecast import Past
     from wbcbench.study.plan import Plan
 

@@ -19,7 +19,7 @@ from wbcbench.energy.account import account
 from wbcbench.energy.appraise import appraise
 from wbcbench.energy.source import Speaker
 from wbcbench.table.column import Cell, Column
-from wbcbench.table.explain_reading import Reading, explain_readings
+from wbcbench.table.explain_reading import Reading, explain_readings, read_test_predictions
 from wbcbench.table.view import Run
 
 _NAME = re.compile(r"\{(\w+)\}")
@@ -275,8 +275,6 @@ def _circumstances(run: RunDir, own: RunRecord) -> Circumstances:
 
 
 def _scores(run: RunDir, own: RunRecord) -> dict[str, Scores | None]:
-    from wbcbench.table.explain_reading import read_test_predictions
-
     if own.test is None:
         return {}
     answers = read_test_predictions(run.predictions_path, own.test.classes)

@@ -14,8 +14,7 @@ from wbcbench.energy.source import TimelinePoint, headline_channel, timeline
 from wbcbench.table.column import Cell
 from wbcbench.table.derive import wall_offset_s, write_scalars
 from wbcbench.table.view import Run
-from wbcbench.train import tensorboard_log
-from wbcbench.train.tensorboard_log import RESULT_FILE, ScalarLog
+from wbcbench.train.tensorboard_log import EPOCHS_FILE, RESULT_FILE, ScalarLog, add_epoch
 
 if TYPE_CHECKING:
     from tensorboard.compat.proto.summary_pb2 import Summary  # type: ignore[import-untyped]
@@ -60,9 +59,9 @@ def rebuild_logs(run: RunDir) -> None:
     if not record.epochs:
         return
     offset_s = wall_offset_s(record) or 0.0
-    with tensorboard_log.ScalarLog(run.tensorboard_dir / tensorboard_log.EPOCHS_FILE) as log:
+    with ScalarLog(run.tensorboard_dir / EPOCHS_FILE) as log:
         for epoch in record.epochs:
-            tensorboard_log.add_epoch(log, epoch, epoch.evaluate_end_s + offset_s)
+            add_epoch(log, epoch, epoch.evaluate_end_s + offset_s)
     write_scalars(run, record)
     write_result(run.tensorboard_dir, record)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import keras
 import numpy as np
@@ -17,9 +17,6 @@ from wbcbench.core.spec import RunSpec
 from wbcbench.data.dataset import CLASSES, Dataset, ImageSet
 from wbcbench.data.splits import split_validation
 from wbcbench.train.network import evaluation_batches, training_batches
-
-if TYPE_CHECKING:
-    import tensorflow as tf
 
 EVALUATION_BATCH_SIZE = 128
 """Part of no spec: it changes neither weights nor predictions, and runs stay comparable."""

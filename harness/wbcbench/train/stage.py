@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import keras
 
@@ -17,10 +17,6 @@ from wbcbench.core.spec import RunSpec
 from wbcbench.core.window import TRAIN, VALIDATION_PHASE, Clock
 from wbcbench.data.dataset import Dataset
 from wbcbench.train.inputs import Batches, Forward, Sets
-
-if TYPE_CHECKING:
-    import keras
-
 
 ORPHANED = 70
 """Exit status of a trainer whose watcher died (nobody is left to see it)."""

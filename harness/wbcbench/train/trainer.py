@@ -32,9 +32,8 @@ from wbcbench.core.window import IDLE_CONTEXT, STARTUP, MonotonicClock
 from wbcbench.data.dataset import Dataset
 from wbcbench.data.load import load
 from wbcbench.registry import load_part
-from wbcbench.train import inputs
 from wbcbench.train.evaluate import measure_inference, score_test
-from wbcbench.train.inputs import Forward, dataset_facts, divide_dataset
+from wbcbench.train.inputs import Forward, batches, dataset_facts, divide_dataset
 from wbcbench.train.loop import train, warm_up
 from wbcbench.train.network import OnePassAdam
 from wbcbench.train.stage import Control, Phases, Stage, Wire
@@ -153,7 +152,7 @@ def start_up(run: RunDir, spec: RunSpec, wire: Wire) -> Stage:
     where = wake_device()
     model = build_network(spec)
     forward = Forward(model, jit_compile=spec.xla)
-    stage = Stage(run, spec, dataset, sets, model, forward, inputs.batches(sets, spec), wire)
+    stage = Stage(run, spec, dataset, sets, model, forward, batches(sets, spec), wire)
     facts = model_facts(model, device_name=where, steps_per_epoch=stage.steps_per_epoch)
     wire.messenger.send({"model": facts})
     wire.phases.close(STARTUP, wire.phases.edge_s())

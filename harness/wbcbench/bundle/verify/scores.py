@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from wbcbench.bundle import layout
-from wbcbench.bundle.open import Predictions
+from wbcbench.bundle.open import Predictions, read_predictions
 from wbcbench.bundle.verify import Outcome, not_checked, outcome
 from wbcbench.bundle.verify.bundle import Bundle
 from wbcbench.bundle.verify.records import differences
@@ -51,8 +51,6 @@ def check_scores(bundle: Bundle) -> Outcome:
 
 @lru_cache(maxsize=4096)
 def _scored(run: RunDir, digest: str) -> tuple[str, ...]:
-    from wbcbench.bundle.open import read_predictions
-
     found = read_predictions(run.predictions_path)
     return tuple(f"{run.run_id}: {said}." for said in _problems(run.read_own_record(), found))
 

@@ -13,9 +13,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from wbcbench.bundle import describe, document, layout, papers
+from wbcbench.bundle import describe, document, layout
 from wbcbench.bundle.describe import SubmittedStudy
-from wbcbench.bundle.papers import PAPERS
+from wbcbench.bundle.papers import PAPERS, write_papers
 from wbcbench.bundle.verify import Outcome, not_checked, outcome
 from wbcbench.bundle.verify.bundle import Bundle
 from wbcbench.bundle.verify.inspect import why_not_made_again
@@ -247,7 +247,7 @@ def _remade(data: Path, digest: str) -> Mapping[str, bytes]:
             (payload / name).parent.mkdir(exist_ok=True)
             (payload / name.rstrip("/")).symlink_to((data / name).resolve())
         study = SubmittedStudy(payload, made.study)
-        papers.write_papers(study, made)
+        write_papers(study, made)
         describe.write_surroundings(study)
         files = [p for p in payload.rglob("*") if p.is_file() and not p.is_symlink()]
         return {path.relative_to(payload).as_posix(): path.read_bytes() for path in files}

@@ -13,9 +13,9 @@ from wbcbench.compare.design import Configuration
 from wbcbench.core.record import Scores
 from wbcbench.core.text import UNKNOWN, count_of, energy_scale
 from wbcbench.energy.metrics import mean_known
-from wbcbench.report import Block, DataTable, Figure, marks
+from wbcbench.report import Block, DataTable, Figure
 from wbcbench.report.drawing import COLOURS, WIDTH_IN, new_plots, short_labels
-from wbcbench.report.marks import Whisker
+from wbcbench.report.marks import Whisker, draw_whiskers
 from wbcbench.report.study import ReportStudy, known_values
 from wbcbench.report.summaries import mean_of, mean_words
 from wbcbench.report.words import MOST_RUNS, IntervalsByPhotograph, by_photograph
@@ -155,7 +155,7 @@ def _dots(study: ReportStudy, name: str, title: str, axis: str, found: list[Whis
     )
     headings = ("what", "variant", "mean", "95 % by seed", "95 % by photograph")
     data = DataTable(f"The marks of the figure.{study.stamp}", headings, rows, frozenset({0, 1}))
-    draw = partial(marks.draw_whiskers, study.variants, found, axis)
+    draw = partial(draw_whiskers, study.variants, found, axis)
     return Figure(name, draw, title, description, caption, data)
 
 
