@@ -7,7 +7,7 @@ BIN    := $(VENV)/bin
 LOCK   ?= $(if $(wildcard /proc/driver/nvidia/version),requirements-cuda.lock,requirements.lock)
 STAMP  := $(VENV)/.installed-$(notdir $(basename $(LOCK)))
 
-.PHONY: run test check setup bench bench-stats bench-verify format-lint-types-imports lint format types imports lock clean help
+.PHONY: run test check setup bench bench-stats bench-verify format-lint-types-imports lint format types imports map lock clean help
 
 help:            ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -60,6 +60,9 @@ types:
 
 imports:
 	$(BIN)/lint-imports
+
+map:             ## Write the map of rooms into harness/ARCHITECTURE.md
+	$(BIN)/python tests/house_map.py
 
 lock:            ## Renew both locks from pyproject.toml
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
