@@ -12,7 +12,7 @@ import time
 
 import numpy as np
 
-from wbcbench.measure.meter import Meter
+from wbcbench import Meter
 
 SIDE = 1000
 
