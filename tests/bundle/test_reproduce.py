@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from builders.bundle import StudyDesign, bundle_study
 from wbcbench.bundle import layout
 from wbcbench.bundle.document import Author
-from wbcbench.bundle.rerun import STEPS, reproduce
+from wbcbench.bundle.rerun import STEPS_FILE, reproduce
 from wbcbench.bundle.write import Order, submit
 from wbcbench.commands.reproduce import reproduce as command
 from wbcbench.commands.sweep import sweep
@@ -68,7 +68,7 @@ def test_the_plan_is_there_and_sweep_takes_it_up(bundle, tmp_path):
 
 def test_the_steps_say_what_is_needed_and_what_to_type(bundle, tmp_path):
     made = reproduce(bundle, tmp_path / "again")
-    steps = (tmp_path / "again" / STEPS).read_text()
+    steps = (tmp_path / "again" / STEPS_FILE).read_text()
     assert all(command in steps for command in made.commands)
     assert made.submission.dataset is not None
     assert made.submission.dataset.sha256 in steps

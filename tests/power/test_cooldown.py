@@ -13,7 +13,7 @@ from wbcbench.core.errors import CannotMeasureError
 from wbcbench.core.quality import Severity
 from wbcbench.core.spec import RunSpec
 from wbcbench.power.nvml import GpuTelemetry
-from wbcbench.power.telemetry import LONGEST_S, Cooldown, cool_down
+from wbcbench.power.telemetry import LONGEST_COOLDOWN_S, Cooldown, cool_down
 
 COOLING = ((0.0, 80.0), (100.0, 40.0))  # 0.4 °C a second
 
@@ -41,7 +41,7 @@ def test_a_board_that_never_gets_there_is_not_waited_for_for_ever(
 ) -> None:
     found = waited(scripted_nvml, FakeGpu(), 30.0)
     assert not found.is_reached
-    assert LONGEST_S <= found.waited_s <= LONGEST_S + 2
+    assert LONGEST_COOLDOWN_S <= found.waited_s <= LONGEST_COOLDOWN_S + 2
 
 
 def test_ctrl_c_ends_the_wait(scripted_nvml: ScriptedNvml) -> None:

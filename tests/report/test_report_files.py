@@ -25,7 +25,7 @@ from wbcbench.report.formats import to_csv
 from wbcbench.report.publish import (
     ALL_FORMATS,
     MANIFEST_FILE,
-    SCHEMA,
+    MANIFEST_SCHEMA,
     publish,
     publish_built,
     read_manifest,
@@ -175,7 +175,7 @@ def test_what_an_earlier_report_left_is_cleared_away_and_nothing_else(tmp_path):
 
 @pytest.mark.parametrize("name", ["../../precious.txt", "/tmp/precious.txt", "a/../../x"])
 def test_a_forged_list_of_files_reaches_nothing_outside(tmp_path, name):
-    forged = {"inputs": "x", "formats": [], "files": {name: ""}, "schema": SCHEMA}
+    forged = {"inputs": "x", "formats": [], "files": {name: ""}, "schema": MANIFEST_SCHEMA}
     (tmp_path / MANIFEST_FILE).write_text(json.dumps(forged))
     assert read_manifest(tmp_path) is None
 

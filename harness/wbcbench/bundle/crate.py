@@ -35,10 +35,10 @@ _STATUS = {
     "interrupted": "http://schema.org/FailedActionStatus",
 }
 
-_WIDTH = 78
-_DATE = (1980, 1, 1, 0, 0, 0)
-_MODE = 0o100644 << 16
-_UNIX = 3
+_LINE_WIDTH = 78
+_ZIP_DATE = (1980, 1, 1, 0, 0, 0)
+_ZIP_MODE = 0o100644 << 16
+_ZIP_UNIX = 3
 _CHUNK_BYTES = 1 << 20
 
 
@@ -204,10 +204,10 @@ def write_zip(bag: Path, target: Path, top: str) -> None:
 
 
 def _add(archive: zipfile.ZipFile, path: Path, name: str) -> None:
-    entry = zipfile.ZipInfo(name, _DATE)
+    entry = zipfile.ZipInfo(name, _ZIP_DATE)
     entry.compress_type = zipfile.ZIP_DEFLATED
-    entry.create_system = _UNIX
-    entry.external_attr = _MODE
+    entry.create_system = _ZIP_UNIX
+    entry.external_attr = _ZIP_MODE
     entry.file_size = path.stat().st_size
     with path.open("rb") as source, archive.open(entry, "w") as sink:
         while chunk := source.read(_CHUNK_BYTES):

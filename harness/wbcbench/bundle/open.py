@@ -31,7 +31,7 @@ from wbcbench.bundle.bounds import (
 )
 from wbcbench.core.errors import UsageError, VerificationError
 
-_CHUNK = 1 << 16
+_CHUNK_BYTES = 1 << 16
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _UNREADABLE = 0x1 | 0x20 | 0x40 | 0x2000
 """Flags of a member that is encrypted, a patch of another file, or has its header masked."""
@@ -230,7 +230,7 @@ def _copy(
 ) -> int:
     """Copy one member; counts what comes out, whatever the header says."""
     written = 0
-    while chunk := stream.read(_CHUNK):
+    while chunk := stream.read(_CHUNK_BYTES):
         written += len(chunk)
         if written > most:
             raise VerificationError(

@@ -30,13 +30,13 @@ from wbcbench.run.live_state import Say
 from wbcbench.study import limits, plan
 from wbcbench.table import row
 
-SEEDS = 2.0
+SEED_DEVIATIONS = 2.0
 """Standard deviations between seeds that count as the same accuracy."""
 _APART = 0.05  # of the joules: the accuracy that NVIDIA states for its sensors
 
 Train = Callable[[RunSpec, Local], RunRecord]
 
-STEPS = "STEPS.md"
+STEPS_FILE = "STEPS.md"
 _TAKEN = (layout.LOCK, layout.RESOLVED, layout.DATASET, layout.IMAGES, layout.SOURCE, layout.DIFF)
 
 
@@ -191,7 +191,7 @@ def _tolerance(bundle: Bundle, said: RunRecord) -> float | None:
         for record in bundle.records.values()
         if record.status == "done" and record.test and record.spec.variant == said.spec.variant
     }
-    return SEEDS * stdev(by_seed.values()) if len(by_seed) > 1 else None
+    return SEED_DEVIATIONS * stdev(by_seed.values()) if len(by_seed) > 1 else None
 
 
 def _accuracy(record: RunRecord) -> float:
@@ -270,8 +270,8 @@ def _set_up(payload: Path, kept: Path, into: Path, said: Submission) -> SetUp:
         target = into / PurePosixPath(name).name
         shutil.copyfile(payload / name, target)
     commands = tuple(_commands(said, with_lock=layout.LOCK in taken))
-    write_whole(into / STEPS, _steps(said, commands).encode())
-    names = (layout.PLAN, STEPS, *(PurePosixPath(name).name for name in taken))
+    write_whole(into / STEPS_FILE, _steps(said, commands).encode())
+    names = (layout.PLAN, STEPS_FILE, *(PurePosixPath(name).name for name in taken))
     return SetUp(into, names, commands, said)
 
 

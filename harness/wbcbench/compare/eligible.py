@@ -116,7 +116,7 @@ def _runs(count: int) -> str:
 def headline_joules(runs: Sequence[Run], least_trust: Origin) -> Energy:
     """The joules that speak for these finished runs, or why none do.
 
-    Where statuses differ the joules are named nevertheless, for ``comparable`` to refuse them.
+    Where statuses differ the joules are named, for ``require_comparable`` to refuse them.
     """
     if not runs:
         return Energy(None, "no run ended well", "")

@@ -1,6 +1,6 @@
 """What can be measured on this machine, why not, and what would fix it; nothing is changed.
 
-One file a group of checks, each ``check(facts) -> Iterator[Line]``. To add one: a file here and a
+A group of checks is ``check_…(facts) -> Iterator[Line]``. To add one: a file here and a
 line in ``registry.CHECKUPS``.
 """
 

@@ -32,12 +32,12 @@ from wbcbench.power.session import Asked, sampling
 BUSY_SHARE = 0.25  # of the processors, over the last minute
 CPUFREQ = Path("/sys/devices/system/cpu")
 
-LOOK_S = 3.0
+IDLE_RECORDING_S = 3.0
 
-PAIRS = 10
+OVERHEAD_PAIRS = 10
 
-WORK_S = 0.5
-REST_S = 3.0
+OVERHEAD_WORK_S = 0.5
+OVERHEAD_REST_S = 3.0
 
 
 def check_quiet_machine(facts: Facts) -> Iterator[Line]:
@@ -132,7 +132,7 @@ def check_governor(root: Path) -> Iterator[Line]:
 
 
 def record_idle(
-    asked: Asked, results: Path, data: Path | None, clock: Clock, for_s: float = LOOK_S
+    asked: Asked, results: Path, data: Path | None, clock: Clock, for_s: float = IDLE_RECORDING_S
 ) -> Facts:
     """Record for ``for_s`` seconds with what works; without any meter, say why none does.
 
@@ -184,7 +184,7 @@ def _reason(name: str, asked: Asked) -> str:
     return "it did not begin just now; try again"
 
 
-BLOCK = bytes(8 << 20)  # hashing a large block lets other threads run
+HASHED_BLOCK = bytes(8 << 20)  # hashing a large block lets other threads run
 
 
 # Cost of sampling: each pair holds a fixed piece of work once with the sampler and once without, in
@@ -223,7 +223,7 @@ class Overhead:
 
 
 def measure_overhead(
-    asked: Asked, clock: Clock, pairs: int = PAIRS, work_s: float = WORK_S
+    asked: Asked, clock: Clock, pairs: int = OVERHEAD_PAIRS, work_s: float = OVERHEAD_WORK_S
 ) -> Overhead:
     """Do the work ``pairs`` times (two or more) with the sampler on and as often with it off.
 
@@ -280,7 +280,7 @@ class _Bench:
         with ExitStack() as stack:
             self._start(stack)
             start_s, used_s = self.clock.now_s(), time.process_time()
-            self.clock.sleep_until(start_s + REST_S)
+            self.clock.sleep_until(start_s + OVERHEAD_REST_S)
             return (time.process_time() - used_s) / (self.clock.now_s() - start_s)
 
     def _start(self, stack: ExitStack) -> None:
@@ -328,7 +328,7 @@ def _work(pool: ThreadPoolExecutor, rounds: int) -> None:
 
 def _hash(rounds: int) -> None:
     for _ in range(rounds):
-        hashlib.sha256(BLOCK).digest()
+        hashlib.sha256(HASHED_BLOCK).digest()
 
 
 def _energy_cost(with_it: Sequence[_Half], without: Sequence[_Half]) -> MeanDifference | None:

@@ -39,13 +39,15 @@ TRIANGULAR_95 = 1 - math.sqrt(0.05)
 
 _FEWEST_MOVES = 8
 _LOOSELY, _CLOSELY = 0.2, 0.05  # mean distance from whole renewals; by chance it is 0.25
-_MOST_PARTS = 5
-_ONE_JUMP = 0.5  # of the whole range within one update: the value is not a long running mean
-_WIDE_RANGE = 0.1  # of the mean: less tells nothing of averaging
+_MOST_PACE_PARTS = 5
+_JUMP_SHARE = 0.5  # of the whole range within one update: the value is not a long running mean
+_WIDE_RANGE_SHARE = 0.1  # of the mean: less tells nothing of averaging
 
 _FEWEST_EDGES = 5
-_EVEN = 0.75  # spacings of a periodic load differ by less than this many looks: rounding and jitter
-_ORDERS = (1, 2, 3)
+_EVEN_SPACING_POLLS = (
+    0.75  # spacings of a periodic load differ by less than this many looks: rounding and jitter
+)
+_ALIAS_ORDERS = (1, 2, 3)
 
 
 @dataclass(frozen=True, slots=True)
@@ -331,7 +333,7 @@ def pace_s(moves_s: Sequence[float]) -> float | None:
         return None
     intervals = sorted(b - a for a, b in pairwise(moves_s))
     short_s = intervals[len(intervals) // 5]
-    for parts in range(1, _MOST_PARTS + 1):
+    for parts in range(1, _MOST_PACE_PARTS + 1):
         counts = [interval * parts / short_s for interval in intervals]
         whole = [max(round(count), 1) for count in counts]
         off = fmean(abs(count - n) for count, n in zip(counts, whole, strict=True))
@@ -357,10 +359,10 @@ def _guess_kind(
     if update_s is None or not values:
         return "unknown"
     span = max(values) - min(values)
-    if span < _WIDE_RANGE * median(values):
+    if span < _WIDE_RANGE_SHARE * median(values):
         return "unknown"
     largest = max(abs(size) for _, size in moves)
-    return "held" if largest >= _ONE_JUMP * span else "running_average"
+    return "held" if largest >= _JUMP_SHARE * span else "running_average"
 
 
 def _why_no_pace(polls: int, moves: int) -> str:
@@ -400,7 +402,7 @@ def aliasing_j(times: Sequence[float], power_w: Sequence[float]) -> float:
     if len(rises) < _FEWEST_EDGES:
         return 0.0
     turns = _find_periods(times, rises)
-    if turns.spread > _EVEN:
+    if turns.spread > _EVEN_SPACING_POLLS:
         return 0.0
     height_w = fmean(power_w[i + 1] - power_w[i] for i in rises)
     return TRIANGULAR_95 * height_w * turns.count * turns.look_s * _in_step(turns)
@@ -433,7 +435,7 @@ def _in_step(turns: _Periods) -> float:
     The first and the last edge are seen up to half a look off, so half a look of drift is nothing.
     """
     shares = list[float]()
-    for order in _ORDERS:
+    for order in _ALIAS_ORDERS:
         off = abs(order * turns.period - round(order * turns.period)) / order
         shares.append(1 / (order * max(off * turns.count - 0.5, 1.0)))
     return max(shares)

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 INTERVAL_S = 1.0
 JOIN_S = 2.0  # a driver that hangs longer is left behind: its thread is a daemon
 
-LONGEST_S = 900.0
-LOOK_S = 1.0
+LONGEST_COOLDOWN_S = 900.0
+COOLDOWN_POLL_S = 1.0
 
 
 class Board(Protocol):
@@ -171,7 +171,7 @@ class Cooldown:
         asked_c: The temperature asked for, in degrees Celsius.
         reached_c: That of the warmest board at the end.
         waited_s: How long it took.
-        is_reached: Whether it was reached within ``LONGEST_S``.
+        is_reached: Whether it was reached within ``LONGEST_COOLDOWN_S``.
     """
 
     asked_c: float
@@ -198,9 +198,9 @@ def cool_down(
     while True:
         warmest_c = _warmest_c(boards, asked_c)
         waited_s = clock.now_s() - start_s
-        if warmest_c <= asked_c or waited_s >= LONGEST_S or not may_wait():
+        if warmest_c <= asked_c or waited_s >= LONGEST_COOLDOWN_S or not may_wait():
             return Cooldown(asked_c, warmest_c, waited_s, warmest_c <= asked_c)
-        clock.sleep_until(clock.now_s() + LOOK_S)
+        clock.sleep_until(clock.now_s() + COOLDOWN_POLL_S)
 
 
 def _warmest_c(boards: Sequence[Board], asked_c: float) -> float:

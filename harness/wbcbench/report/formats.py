@@ -56,7 +56,7 @@ def report_files(report: Report, study: ReportStudy, formats: Iterable[str]) -> 
 
 
 def known_formats(formats: Iterable[str]) -> tuple[str, ...]:
-    """The formats that were named, each once, in this module's order.
+    """The formats that were named, each once, in the order of ``FORMATS``.
 
     Raises:
         UsageError: There is no such format.

@@ -38,7 +38,7 @@ _LEFT_OUT = frozenset(
 _LEFT_OUT_FOLDERS = frozenset({run_folder.TENSORBOARD})
 
 MANIFEST_FILE = "files.json"
-SCHEMA = "wbcbench.report-files/1"
+MANIFEST_SCHEMA = "wbcbench.report-files/1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,7 +251,7 @@ class Manifest:
     inputs: str
     formats: tuple[str, ...]
     files: Mapping[str, str]
-    schema: str = SCHEMA
+    schema: str = MANIFEST_SCHEMA
 
     def is_whole(self, folder: Path, but: Iterable[str] = ()) -> bool:
         """Whether every file, ``but`` those left out, is there as it was written."""
@@ -265,7 +265,7 @@ def read_manifest(folder: Path) -> Manifest | None:
         found = TypeAdapter(Manifest).validate_json((folder / MANIFEST_FILE).read_bytes())
     except (OSError, ValidationError):
         return None
-    believable = found.schema == SCHEMA and all(_is_below(name) for name in found.files)
+    believable = found.schema == MANIFEST_SCHEMA and all(_is_below(name) for name in found.files)
     return found if believable else None
 
 

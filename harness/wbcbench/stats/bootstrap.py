@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from wbcbench.stats.intervals import LEVEL, Floats, Labels
 from wbcbench.stats.tests import sign_flip_p
 
-RESAMPLES = 2000
+CLUSTER_RESAMPLES = 2000
 CLUSTER_SEED = 20_240_601
 """Fixed: the interval is a function of the predictions alone."""
 
@@ -48,7 +48,7 @@ def accuracy_interval(
     labels: Labels,
     photographs: Labels,
     *,
-    resamples: int = RESAMPLES,
+    resamples: int = CLUSTER_RESAMPLES,
     seed: int = CLUSTER_SEED,
 ) -> tuple[float, float]:
     """Return the 95 % percentile interval of the accuracy, by photograph.
@@ -81,7 +81,7 @@ def resample(
     labels: Labels,
     photographs: Labels,
     *,
-    resamples: int = RESAMPLES,
+    resamples: int = CLUSTER_RESAMPLES,
     seed: int = CLUSTER_SEED,
 ) -> Resampled:
     """Draw photographs with replacement within each class and take the means again.

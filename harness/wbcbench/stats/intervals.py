@@ -23,13 +23,13 @@ Labels = NDArray[np.int64]
 LEVEL = 0.95
 LEAST_FOR_T = 3
 LEAST_FOR_BOOTSTRAP = 15
-RESAMPLES = 9_999
-SEED = 20_260_301
+BOOTSTRAP_RESAMPLES = 9_999
+BOOTSTRAP_SEED = 20_260_301
 """Fixed: an interval is a function of the runs alone."""
 
 
 LEAST_FOR_ELLIPSE = 10
-_CORNERS = 73
+_ELLIPSE_CORNERS = 73
 
 # A share such as 1 − 5/10 comes out of a product of fractions: equal up to rounding.
 _ROUNDING = 1e-12
@@ -97,9 +97,9 @@ def bootstrap_interval(differences: Floats, level: float = LEVEL) -> Interval | 
         (differences,),
         np.mean,
         confidence_level=level,
-        n_resamples=RESAMPLES,
+        n_resamples=BOOTSTRAP_RESAMPLES,
         method="BCa",
-        rng=np.random.default_rng(SEED),
+        rng=np.random.default_rng(BOOTSTRAP_SEED),
     ).confidence_interval
     return Interval(float(found.low), float(found.high), level, "bootstrap")
 
@@ -122,7 +122,7 @@ def ellipse(points: Sequence[tuple[float, float]]) -> Floats | None:
     quantile = special.fdtri(2, n - 2, LEVEL)
     radius = math.sqrt(2 * (n - 1) / (n * (n - 2)) * quantile)
     sizes, axes = np.linalg.eigh(np.cov(values.T))
-    angle = np.linspace(0.0, 2 * math.pi, _CORNERS)
+    angle = np.linspace(0.0, 2 * math.pi, _ELLIPSE_CORNERS)
     circle = np.stack([np.cos(angle), np.sin(angle)])
     outline = axes @ (np.sqrt(np.maximum(sizes, 0.0))[:, None] * circle) * radius
     return np.asarray(values.mean(axis=0) + outline.T)

@@ -23,7 +23,7 @@ from wbcbench.stats.intervals import (
 )
 
 EXACT_UP_TO = 16
-RESAMPLES = 2**EXACT_UP_TO
+SIGN_RESAMPLES = 2**EXACT_UP_TO
 PERMUTATION_SEED = 20_260_302
 # Sums of the same numbers in another order differ by rounding; equal ones must count as equal.
 _ROUNDING = 1e-12
@@ -36,24 +36,24 @@ FIRST: Weights = (-0.5, -0.5, 0.5, 0.5)
 SECOND: Weights = (-0.5, 0.5, -0.5, 0.5)
 INTERACTION: Weights = (1.0, -1.0, -1.0, 1.0)
 
-MOST_BLOCKS = 1_000
+MOST_BLOCKS_TO_SETTLE = 1_000
 
-PROMISE = 0.80
-SIMULATED = 5_000
+PROMISED_POWER = 0.80
+SIMULATED_STUDIES = 5_000
 POWER_SEED = 20_260_304
 LARGEST_EFFECT = 20.0
 # The patterns of thousands of studies take too long to try from here on: a sample of them stands
 # for all, and from the second number on the t test does, to within a point.
 POWER_EXACT_UP_TO = 10
 SAMPLED_UP_TO = 16
-PATTERNS = 4_096
+SIGN_PATTERNS = 4_096
 
 
 # With n blocks there are 2ⁿ equally likely sets of signs, so p cannot be smaller than 2 / 2ⁿ
 # however large the effect: 0.0625 for five blocks, 0.0078 for eight. The p are those of
 # ``scipy.stats.permutation_test(permutation_type="samples")``, as a test checks; that function is
 # not called because importing ``scipy.stats`` takes longer than all the rest.
-def sign_flip_p(differences: Floats, resamples: int = RESAMPLES) -> Floats:
+def sign_flip_p(differences: Floats, resamples: int = SIGN_RESAMPLES) -> Floats:
     """Two-sided p of each row of ``[..., n]`` differences; all sign patterns up to sixteen blocks.
 
     Where 2ⁿ exceeds ``resamples``, that many patterns are drawn with a fixed seed instead, and the
@@ -74,7 +74,7 @@ def sign_flip_p(differences: Floats, resamples: int = RESAMPLES) -> Floats:
 
 def p_floor(n: int) -> float:
     """The least p that ``n`` blocks can give."""
-    return min(1.0, 2.0 / 2.0**n) if n <= EXACT_UP_TO else 2.0 / (RESAMPLES + 1)
+    return min(1.0, 2.0 / 2.0**n) if n <= EXACT_UP_TO else 2.0 / (SIGN_RESAMPLES + 1)
 
 
 def least_blocks(level: float) -> int:
@@ -193,7 +193,7 @@ def blocks_to_settle(differences: Floats, limit: float) -> int | None:
         return None
     distance = abs(float(np.mean(differences)) - limit)
     spread = float(np.std(differences, ddof=1))
-    for blocks in range(max(n + 1, LEAST_FOR_T), MOST_BLOCKS + 1):
+    for blocks in range(max(n + 1, LEAST_FOR_T), MOST_BLOCKS_TO_SETTLE + 1):
         if t_quantile(0.95, blocks) * spread / math.sqrt(blocks) < distance:
             return blocks - n
     return None
@@ -220,7 +220,7 @@ def detection_power(effect: float, blocks: int, tests: int = 6, alpha: float = A
 
 
 def detectable_effect(
-    blocks: int, tests: int = 6, alpha: float = ALPHA, promise: float = PROMISE
+    blocks: int, tests: int = 6, alpha: float = ALPHA, promise: float = PROMISED_POWER
 ) -> float | None:
     """The least effect (d_z) found with the promised chance; ``None`` where p cannot get there."""
     if detection_power(LARGEST_EFFECT, blocks, tests, alpha) < promise:
@@ -245,7 +245,7 @@ def _t_power(effect: float, blocks: int, level: float) -> float:
 
 @cache
 def _noise(blocks: int) -> Floats:
-    return np.random.default_rng(POWER_SEED).standard_normal((SIMULATED, blocks))
+    return np.random.default_rng(POWER_SEED).standard_normal((SIMULATED_STUDIES, blocks))
 
 
 @cache
@@ -253,7 +253,7 @@ def _signs(blocks: int) -> Floats:
     """Sign patterns, ``[patterns, blocks]``: all, or a sample that holds each with its mirror."""
     if blocks <= POWER_EXACT_UP_TO:
         return np.array(list(product((1.0, -1.0), repeat=blocks)))
-    drawn = np.random.default_rng(POWER_SEED).choice((1.0, -1.0), (PATTERNS // 2, blocks))
+    drawn = np.random.default_rng(POWER_SEED).choice((1.0, -1.0), (SIGN_PATTERNS // 2, blocks))
     return np.vstack([drawn, -drawn])
 
 

@@ -26,7 +26,7 @@ from wbcbench.core.spec import RunSpec
 from wbcbench.core.study_folder import PLAN, earlier_plan
 from wbcbench.core.trace import Origin
 from wbcbench.core.window import utc_now
-from wbcbench.stats.tests import ALPHA, PROMISE, detectable_effect, least_blocks, p_floor
+from wbcbench.stats.tests import ALPHA, PROMISED_POWER, detectable_effect, least_blocks, p_floor
 from wbcbench.study import experiment_file, limits
 from wbcbench.study.experiment import Experiment, Pauses, PlannedAnalysis, SubmissionDetails, Until
 
@@ -274,7 +274,7 @@ class Promise:
     level: float | None
     blocks_wanted: int | None
     detectable_d_z: float | None
-    promise: float = PROMISE
+    promise: float = PROMISED_POWER
 
     @property
     def can_show(self) -> bool:

@@ -37,7 +37,7 @@ WASTES: tuple[Waste, ...] = (
     "failed", "interrupted", "invalid", "repeated block", "outside the plan", "pilot",
 )  # fmt: skip
 
-SCHEMA = "wbcbench.looks/1"
+LOOKS_SCHEMA = "wbcbench.looks/1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,7 +242,7 @@ class Looks:
         if blocks not in self._taken:
             self._taken[blocks] = _look(self._dir, self._plan, until, blocks)
             document = {
-                "schema": SCHEMA,
+                "schema": LOOKS_SCHEMA,
                 "plan_sha256": self._plan.sha256,
                 "looks": [asdict(each) for each in self.taken],
             }

@@ -37,10 +37,10 @@ from wbcbench.table.derive import spent
 from wbcbench.table.view import Run
 
 SETTLE_S = 60.0  # a watcher whose sweep was killed ends its run within seconds
-LOOK_S = 0.2
+SETTLE_POLL_S = 0.2
 
 
-SLICE_S = 0.2  # how soon a Ctrl-C is noticed
+REST_SLICE_S = 0.2  # how soon a Ctrl-C is noticed
 
 _CHECKED = ("image_size", "batch_size", "meters", "gpus", "country", "power_limit_w")
 """What ``running.with_data`` looks at: each combination is checked once."""
@@ -264,7 +264,7 @@ class Sweep:
                     "machine with every run of this sweep. Wait for it, or stop it. "
                     f"{found.text}"
                 )
-            clock.sleep_until(clock.now_s() + LOOK_S)
+            clock.sleep_until(clock.now_s() + SETTLE_POLL_S)
         table.refuse_newer_table(self._dir)
         finalise.finalise_abandoned(self._setting.results, self._plan.study)
 
@@ -310,7 +310,7 @@ def rest_between_runs(length_s: float, clock: Clock, interrupts: Interrupts) -> 
     """Rest for so many seconds, or until the user asks to stop."""
     end_s = clock.now_s() + length_s
     while clock.now_s() < end_s and not interrupts.wants_stop:
-        clock.sleep_until(min(end_s, clock.now_s() + SLICE_S))
+        clock.sleep_until(min(end_s, clock.now_s() + REST_SLICE_S))
 
 
 @contextlib.contextmanager

@@ -21,7 +21,7 @@ from wbcbench.train.inputs import Batches, Forward, Sets
 ORPHANED = 70
 """Exit status of a trainer whose watcher died (nobody is left to see it)."""
 
-PERIOD_S = 0.5
+PROGRESS_PERIOD_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +181,7 @@ class Progress(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no 
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Tell where the epoch stands, unless that was told a moment ago."""
-        if self._clock.now_s() - self._told_s >= PERIOD_S:
+        if self._clock.now_s() - self._told_s >= PROGRESS_PERIOD_S:
             self._tell(TRAIN, batch + 1, logs or {})
 
     def validating(self) -> None:

@@ -1,8 +1,8 @@
-"""The doubts a window gives rise to: a check is ``check(evidence) -> Iterable[Caution]``.
+"""The doubts a window gives rise to: each check is ``check_…(evidence) -> Iterator[Caution]``.
 
 One window is judged: the training of a run, or a span of somebody's code. Checks look at what was
-measured and never change it. A file of checks names its doubts in ``DOUBTS``, from which
-the documentation is made. To add one: a function in a file here, a line in ``registry.CHECKS``.
+measured and never change it. A file names the doubts of its checks in ``DOUBTS``, from which the
+documentation is made. To add one: a function in a file here, a line in ``registry.CHECKS``.
 """
 
 from __future__ import annotations
