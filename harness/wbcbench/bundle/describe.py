@@ -46,7 +46,6 @@ if TYPE_CHECKING:
     from wbcbench.compare.result import Comparison
     from wbcbench.report import Report
 
-
 CORRECTION = "holm"
 RENDERERS = ("wbcbench", "matplotlib", "jinja2", "typst")
 _METHODS = {

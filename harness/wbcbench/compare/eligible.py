@@ -37,7 +37,6 @@ MACHINE = (
 NEVER_ALLOWED = ("synthetic", "headline_status")
 """Measured, modelled and made-up joules never stand in one comparison, whoever asks."""
 
-
 _PARTS = {"gpu": "GPU board", "cpu": "processor", "system": "whole machine"}
 
 

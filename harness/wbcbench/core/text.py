@@ -25,7 +25,6 @@ _DANGEROUS = re.compile(r"'*[=+\-@\t\r\n]")
 # Wide enough that no table is ever folded in a file.
 _PIPED_WIDTH = 500
 
-
 Rows = Sequence[Sequence[str]]
 
 _LATEX = {

@@ -28,7 +28,6 @@ _FILES_A_BLOCK = 32
 _READ_ONLY = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
 """A pipe among the images must not keep everybody waiting; plain files do not care."""
 
-
 _SOI, _SOS, _EOI = b"\xff\xd8\xff", b"\xff\xda", b"\xff\xd9"
 _COMMENT = b"\xff\xfe"
 _SYNTHETIC = re.compile(rb"wbcbench synthetic cells v(\d+)")

@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-
 COLUMNS = ("split", "class", "file", "sha256", "original_id", "group_id", "cell_seen_in_train")
 
 

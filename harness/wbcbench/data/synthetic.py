@@ -226,7 +226,6 @@ _KINDS = (
 )
 """In the order of the classes: eosinophil, lymphocyte, monocyte, neutrophil."""
 
-
 _ACROSS = np.linspace(-1, 1, WIDTH, dtype=np.float32)[None, :, None]
 _DOWN = np.linspace(-1, 1, HEIGHT, dtype=np.float32)[:, None, None]
 

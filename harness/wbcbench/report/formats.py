@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 Files = dict[str, bytes]
 """Content by path below the report's folder."""
 
-
 _MARKUP = re.compile(r"([\\`*_\[\]|~$])")
 _MARKUP_AT_START = re.compile(r"^([-+#=]|\d+[.)](?=\s|$))")
 _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}

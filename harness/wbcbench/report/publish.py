@@ -27,7 +27,6 @@ PAGE_FORMATS = ("html", "md")
 ALL_FORMATS = ("html", "md", "tex", "csv", "svg", "pdf")
 """All that need nothing but the program; ``interactive`` needs an extra and scripts."""
 
-
 # What draws and sets; another version of it makes other bytes.
 RENDERERS = ("matplotlib", "jinja2", "markupsafe", "typst", "altair", "vl-convert-python", "numpy")
 

@@ -20,7 +20,6 @@ CLUSTER_RESAMPLES = 2000
 CLUSTER_SEED = 20_240_601
 """Fixed: the interval is a function of the predictions alone."""
 
-
 # 71 photographs have more sign patterns than anybody can try; drawn ones tell p to within 0.005.
 PHOTOGRAPH_RESAMPLES = 9_999
 

@@ -27,7 +27,6 @@ BOOTSTRAP_RESAMPLES = 9_999
 BOOTSTRAP_SEED = 20_260_301
 """Fixed: an interval is a function of the runs alone."""
 
-
 LEAST_FOR_ELLIPSE = 10
 _ELLIPSE_CORNERS = 73
 

@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from wbcbench.study.forecast import Past
     from wbcbench.study.plan import Plan
 
-
 _MOST_OTHERS = 200  # records of other studies that are read for a forecast
 
 

@@ -9,19 +9,16 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from wbcbench import table
 from wbcbench.core.errors import RunsFailedError, UsageError
-from wbcbench.core.record import RunRecord
 from wbcbench.core.run_condition import Condition, RunStage, condition
 from wbcbench.core.run_folder import Local, study_runs
 from wbcbench.core.spec import SPEC_FIELDS, RunSpec
 from wbcbench.core.study_folder import PLAN, SWEEP_LOCK
-from wbcbench.core.text import human_duration, human_energy, human_share
 from wbcbench.core.window import Clock, MonotonicClock
 from wbcbench.run import finalise
 from wbcbench.run.launchers import Launcher
@@ -30,15 +27,11 @@ from wbcbench.run.recorder import Interrupts
 from wbcbench.study import plan, running
 from wbcbench.study.forecast import Cost, Past, forecast_cost
 from wbcbench.study.plan import Plan
-from wbcbench.study.progress import Carried, Look, Looks, Standing, State, loosely, state_of
-from wbcbench.table.columns_energy import headline_energy_j
-from wbcbench.table.columns_run import invalid_reason
-from wbcbench.table.derive import spent
-from wbcbench.table.view import Run
+from wbcbench.study.progress import Carried, Look, Looks, Standing, State, loosely
+from wbcbench.study.text import began_line, ended_line, repeat_line
 
 SETTLE_S = 60.0  # a watcher whose sweep was killed ends its run within seconds
 SETTLE_POLL_S = 0.2
-
 
 REST_SLICE_S = 0.2  # how soon a Ctrl-C is noticed
 
@@ -418,36 +411,3 @@ def _difference(found: RunSpec, specs: Sequence[RunSpec]) -> str:
         for name in differing[least]
     ]
     return f" ({', '.join(told)})"
-
-
-def began_line(spec: RunSpec, place: str, levels: Mapping[str, Any]) -> str:
-    """``run 3/12, block 1/3: relu-dropout, batch_size 64, seed 1001``."""
-    settings = [f"{name} {value}" for name, value in levels.items() if name != "variant"]
-    again = f", attempt {spec.block_attempt}" if spec.block_attempt > 1 else ""
-    return f"{place}{again}: {', '.join([spec.variant, *settings, f'seed {spec.seed}'])}"
-
-
-def ended_line(record: RunRecord, place: str) -> str:
-    """``run 3/12 done  accuracy 0.902  train 41.3 kJ measured  total 52 kJ  2 min 31 s``."""
-    state = state_of(record)
-    total = spent(record)
-    words = [f"{place} {state}"]
-    if state in {"done", "invalid"}:
-        run = Run(record)
-        train_j = headline_energy_j(run)
-        words.append(f"accuracy {human_share(record.test.accuracy if record.test else None)}")
-        words.append(f"train {human_energy(train_j)} {total.status}")
-    words.append(f"{human_energy(total.energy_j)} in {human_duration(total.time_s)}")
-    why = _why(record)
-    return ", ".join(words) + (f": {why}" if why else "")
-
-
-def _why(record: RunRecord) -> str:
-    if record.error is not None:
-        return record.error.message
-    return invalid_reason(Run(record)) or ""
-
-
-def repeat_line(block: int, attempt: int, most: int) -> str:
-    """``block 3 holds an invalid run and is repeated whole: attempt 2 of 3``."""
-    return f"block {block} holds an invalid run and is repeated whole: attempt {attempt} of {most}"

@@ -1,19 +1,25 @@
-"""A plan and a sweep in words and as documents."""
+"""A plan and a sweep in words and as documents, and the lines that a sweep says on the way."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from wbcbench.core.record import RunRecord
 from wbcbench.core.spec import RunSpec
-from wbcbench.core.text import count_of, human_duration, human_energy
+from wbcbench.core.text import count_of, human_duration, human_energy, human_share
 from wbcbench.core.units import kwh_from_j, mb_from_bytes
 from wbcbench.study.forecast import Cost
 from wbcbench.study.plan import Plan, Promise
-from wbcbench.study.progress import Account, State
-from wbcbench.study.sweep import SweepOutcome
-from wbcbench.table.derive import Sum
+from wbcbench.study.progress import Account, State, state_of
+from wbcbench.table.columns_energy import headline_energy_j
+from wbcbench.table.columns_run import invalid_reason
+from wbcbench.table.derive import Sum, spent
+from wbcbench.table.view import Run
+
+if TYPE_CHECKING:
+    from wbcbench.study.sweep import SweepOutcome
 
 UNKNOWN_COST = "unknown: no finished run to learn from; --pilot carries out one epoch"
 
@@ -196,3 +202,36 @@ def sweep_document(made: Plan, outcome: SweepOutcome, account: Account) -> dict[
         "all_wasted": asdict(account.all_wasted),
         "looks": [asdict(look) for look in outcome.looks],
     }
+
+
+def began_line(spec: RunSpec, place: str, levels: Mapping[str, Any]) -> str:
+    """``run 3/12, block 1/3: relu-dropout, batch_size 64, seed 1001``."""
+    settings = [f"{name} {value}" for name, value in levels.items() if name != "variant"]
+    again = f", attempt {spec.block_attempt}" if spec.block_attempt > 1 else ""
+    return f"{place}{again}: {', '.join([spec.variant, *settings, f'seed {spec.seed}'])}"
+
+
+def ended_line(record: RunRecord, place: str) -> str:
+    """``run 3/12 done  accuracy 0.902  train 41.3 kJ measured  total 52 kJ  2 min 31 s``."""
+    state = state_of(record)
+    total = spent(record)
+    words = [f"{place} {state}"]
+    if state in {"done", "invalid"}:
+        run = Run(record)
+        train_j = headline_energy_j(run)
+        words.append(f"accuracy {human_share(record.test.accuracy if record.test else None)}")
+        words.append(f"train {human_energy(train_j)} {total.status}")
+    words.append(f"{human_energy(total.energy_j)} in {human_duration(total.time_s)}")
+    why = _why_bad(record)
+    return ", ".join(words) + (f": {why}" if why else "")
+
+
+def _why_bad(record: RunRecord) -> str:
+    if record.error is not None:
+        return record.error.message
+    return invalid_reason(Run(record)) or ""
+
+
+def repeat_line(block: int, attempt: int, most: int) -> str:
+    """``block 3 holds an invalid run and is repeated whole: attempt 2 of 3``."""
+    return f"block {block} holds an invalid run and is repeated whole: attempt {attempt} of {most}"

@@ -19,7 +19,6 @@ from wbcbench.train.tensorboard_log import EPOCHS_FILE, RESULT_FILE, ScalarLog, 
 if TYPE_CHECKING:
     from tensorboard.compat.proto.summary_pb2 import Summary  # type: ignore[import-untyped]
 
-
 SETTINGS = (
     "variant",
     "activation",

@@ -29,7 +29,6 @@ ECE_BINS = 15
 PROBABILITY_FLOOR = 1e-7
 """Probabilities are clipped here before the logarithm, as Keras does (``keras.config.epsilon``)."""
 
-
 UNUSED = "UNUSED"
 
 

@@ -46,7 +46,6 @@ KINDS = {
 }
 """Failures with a name of their own; all others are named after their class."""
 
-
 End = Literal["done", "interrupted"]
 
 _TELL_LOADING_EVERY_S = 0.5

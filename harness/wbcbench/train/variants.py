@@ -17,7 +17,6 @@ from wbcbench.core.errors import unknown_name
 if TYPE_CHECKING:
     import keras
 
-
 LayerFactory: TypeAlias = "Callable[[ModelSettings, str], keras.layers.Layer]"
 Place = Literal["before-activation", "after-convolutions", "after-dense"]
 

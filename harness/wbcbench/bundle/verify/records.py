@@ -31,7 +31,6 @@ _AFTER = frozenset(
 )
 """Circumstances that are known only when the run has ended."""
 
-
 _TOLERANCE = 1e-9
 _SHARED = "shared-machine"
 
