@@ -35,7 +35,6 @@ _STATUS = {
     "interrupted": "http://schema.org/FailedActionStatus",
 }
 
-_LINE_WIDTH = 78
 _ZIP_DATE = (1980, 1, 1, 0, 0, 0)
 _ZIP_MODE = 0o100644 << 16
 _ZIP_UNIX = 3

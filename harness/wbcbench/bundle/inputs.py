@@ -88,7 +88,7 @@ def write_images(study: SubmittedStudy, data: Path | None) -> DatasetState | Non
     facts = next((run.record.dataset for run in study.done if run.record.dataset), None)
     if facts is None:
         facts = next((r.dataset for r in study.records if r.dataset), None)
-    found = Listed((), PREDICTIONS) if facts is None else list_images(study, facts, data)
+    found = Listed((), PREDICTIONS) if facts is None else _list_images(study, facts, data)
     state = None if facts is None else _state(study, facts, found)
     folder = (study.payload / layout.IMAGES).parent
     folder.mkdir(parents=True, exist_ok=True)
@@ -99,7 +99,7 @@ def write_images(study: SubmittedStudy, data: Path | None) -> DatasetState | Non
     return state
 
 
-def list_images(study: SubmittedStudy, facts: DatasetFacts, data: Path | None) -> Listed:
+def _list_images(study: SubmittedStudy, facts: DatasetFacts, data: Path | None) -> Listed:
     """Every image of the data set that is known of."""
     from_folder = _of_folder(data, facts) if data else None
     if from_folder is not None:

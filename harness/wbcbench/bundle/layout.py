@@ -103,9 +103,6 @@ REQUIRED_OF_RUN = (
 """Of every run; ``predictions.parquet`` and ``epochs.csv`` of every done one, and a file in
 ``trace/`` for every meter that worked."""
 
-NOT_BUNDLED = (run_folder.LOCAL, run_folder.STATE, run_folder.LOCK, run_folder.TENSORBOARD)
-"""What stays behind: it speaks of one machine, or can be made again from the rest."""
-
 
 def study_dir(study: str) -> PurePosixPath:
     """The study's folder; a run's is in it, by its id."""

@@ -130,10 +130,10 @@ def users_and_hosts(text: str) -> tuple[set[str], set[str]]:
     for match in AT_HOST.finditer(text):
         users.add(match[1])
         hosts.add(match[2])
-    return names_worth_hiding(users), names_worth_hiding(hosts)
+    return _names_worth_hiding(users), _names_worth_hiding(hosts)
 
 
-def names_worth_hiding(names: Iterable[str]) -> set[str]:
+def _names_worth_hiding(names: Iterable[str]) -> set[str]:
     """Those that would tell something and are not taken for ordinary words."""
     return {n for n in names if len(n) >= _LEAST_NAME and n.lower() not in COMMON_NAMES}
 
@@ -279,8 +279,8 @@ def make_redactor(folders: Sequence[Path]) -> Redactor:
             serials |= set(_serials(_parsed(text)))
     known = Known(
         folders=_folders(),
-        users=tuple(sorted(names_worth_hiding(users))),
-        hosts=tuple(sorted(names_worth_hiding(hosts))),
+        users=tuple(sorted(_names_worth_hiding(users))),
+        hosts=tuple(sorted(_names_worth_hiding(hosts))),
         serials=tuple(sorted(serials)),
     )
     return Redactor(known, _salt(folders))

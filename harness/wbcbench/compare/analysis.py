@@ -79,11 +79,11 @@ def _notes(
     ready: Prepared, found: tuple[Effect, ...], answers: CorrectAnswers | None, settings: Settings
 ) -> tuple[str, ...]:
     return (
-        *about_plan(settings),
-        *about_energy(ready.energy, ready.metrics),
+        *_about_plan(settings),
+        *_about_energy(ready.energy, ready.metrics),
         *ready.told,
         *notes(ready.design, ready.blocks, found, settings),
-        *about_photographs(answers, ready.metrics),
+        *_about_photographs(answers, ready.metrics),
     )
 
 
@@ -115,7 +115,7 @@ def notes(
         )
 
 
-def about_photographs(answers: CorrectAnswers | None, metrics: Sequence[Metric]) -> Iterator[str]:
+def _about_photographs(answers: CorrectAnswers | None, metrics: Sequence[Metric]) -> Iterator[str]:
     """What the intervals over blocks leave out."""
     if all(metric.scale != "share" for metric in metrics):
         return
@@ -132,7 +132,7 @@ def about_photographs(answers: CorrectAnswers | None, metrics: Sequence[Metric])
         )
 
 
-def about_energy(energy: Energy, metrics: Sequence[Metric]) -> Iterator[str]:
+def _about_energy(energy: Energy, metrics: Sequence[Metric]) -> Iterator[str]:
     """Why joules are missing, or that they are no measurement."""
     if energy.metric is None and all(metric.part is None for metric in metrics):
         yield f"Energy: {energy.words}."
@@ -140,7 +140,7 @@ def about_energy(energy: Energy, metrics: Sequence[Metric]) -> Iterator[str]:
         yield f"Every joule here is {energy.status}, not measured."
 
 
-def about_plan(settings: Settings) -> Iterator[str]:
+def _about_plan(settings: Settings) -> Iterator[str]:
     """Whether this is what was planned, and what is not."""
     if not settings.plan_sha256:
         return

@@ -52,7 +52,7 @@ class ClaimEvidence:
     why: str
 
 
-def gather_evidence(check: Check, study: Sequence[Run]) -> ClaimEvidence:
+def _gather_evidence(check: Check, study: Sequence[Run]) -> ClaimEvidence:
     """The evidence of a study's finished runs for one check."""
     done = [run for run in study if run.is_done]
     if check.kind == "difference":
@@ -200,7 +200,7 @@ class ClaimResult:
 
 def judge_claim(claim: Claim, study: Sequence[Run]) -> ClaimResult:
     """Judge one claim; the evidence is shown also where the runs may not speak of it."""
-    evidence = tuple(gather_evidence(check, study) for check in claim.check)
+    evidence = tuple(_gather_evidence(check, study) for check in claim.check)
     why = _unfit(claim, study)
     judgement = Judgement.CANNOT_TELL if why else _together(evidence)
     return ClaimResult(claim, evidence, judgement, why)

@@ -170,7 +170,7 @@ def _between_studies(
 def _ordered(arms: Sequence[Configuration]) -> tuple[Configuration, ...]:
     """By the levels of their factors, lower levels first."""
     names = list(arms[0].factors)
-    ranks = {name: lower_first({arm.factors[name] for arm in arms}) for name in names}
+    ranks = {name: _lower_first({arm.factors[name] for arm in arms}) for name in names}
     return tuple(
         sorted(arms, key=lambda arm: [ranks[name].index(arm.factors[name]) for name in names])
     )
@@ -256,7 +256,7 @@ def label_of_runs(found: Iterable[Configuration]) -> dict[Run, str]:
     return {run: configuration.label for configuration in found for run in configuration.runs}
 
 
-def lower_first(levels: Iterable[Level]) -> list[Level]:
+def _lower_first(levels: Iterable[Level]) -> list[Level]:
     """Levels of a factor, the one to compare with first."""
     return sorted(levels, key=lambda level: (level not in _LOWER, _sortable(level)))
 

@@ -57,7 +57,7 @@ _UNCERTAINTY = "headline_uncertainty_train_j"
 _LEAK_FREE = "balanced_accuracy_leak_free"
 
 
-def value_matrix(blocks: Blocks, metric: Metric) -> Floats:
+def _value_matrix(blocks: Blocks, metric: Metric) -> Floats:
     """``[blocks, arms]`` values on the scale on which differences are taken.
 
     Raises:
@@ -90,7 +90,7 @@ def effects(
     """Every contrast of every metric, the primary family first; empty without blocks."""
     if not blocks.runs:
         return ()
-    values = {metric.name: value_matrix(blocks, metric) for metric in metrics}
+    values = {metric.name: _value_matrix(blocks, metric) for metric in metrics}
     found: list[Effect] = []
     for family in ("primary", "secondary"):
         asked = [
@@ -174,7 +174,7 @@ def split_energy(
     if not blocks.runs:
         return ()
     time = Metric(TIME, "ratio", lower_is_better=True)
-    log_energy, log_time = value_matrix(blocks, energy), value_matrix(blocks, time)
+    log_energy, log_time = _value_matrix(blocks, energy), _value_matrix(blocks, time)
     return tuple(
         _split(each, log_energy, log_time, energy, settings)
         for each in design.contrasts
@@ -222,7 +222,7 @@ def _judged(
     if not blocks.runs:
         return GateResult(gate, candidate, baseline, None, GateOutcome.CANNOT_TELL, None, status)
     weights = pair_weights(*positions, len(design.arms))
-    differences = contrast_values(value_matrix(blocks, gate.metric), weights)
+    differences = contrast_values(_value_matrix(blocks, gate.metric), weights)
     inner = interval(differences, settings.method)
     told = inner.mapped(gate.metric.told) if inner else None
     outcome = judge_limit(told, gate.limit, above_is_worse=gate.above_is_worse)

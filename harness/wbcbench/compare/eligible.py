@@ -112,7 +112,7 @@ def _runs(count: int) -> str:
     return "1 run" if count == 1 else f"{count} runs"
 
 
-def headline_joules(runs: Sequence[Run], least_trust: Origin) -> Energy:
+def _headline_joules(runs: Sequence[Run], least_trust: Origin) -> Energy:
     """The joules that speak for these finished runs, or why none do.
 
     Where statuses differ the joules are named, for ``require_comparable`` to refuse them.
@@ -137,7 +137,7 @@ def headline_joules(runs: Sequence[Run], least_trust: Origin) -> Energy:
     return Energy("energy_gpu_train_j" if part == "gpu" else HEADLINE, words, status)
 
 
-def status_of(metric: Metric, runs: Sequence[Run], least_trust: Origin) -> str:
+def _status_of(metric: Metric, runs: Sequence[Run], least_trust: Origin) -> str:
     """Measured, estimated, modelled or synthetic, for joules; empty for anything else.
 
     Raises:
@@ -220,14 +220,14 @@ def prepare(runs: Sequence[Run], settings: Settings, studies: Sequence[str]) -> 
         blocks=complete_blocks(runs, plan.arms, asked, one_host=len(studies) == 1),
         energy=energy,
         metrics=metrics,
-        statuses={each.name: status_of(each, done, settings.least_trust) for each in asked},
+        statuses={each.name: _status_of(each, done, settings.least_trust) for each in asked},
         told=(*allowed, *set_aside),
     )
 
 
 def _metrics(done: Sequence[Run], settings: Settings) -> tuple[Energy, tuple[Metric, ...]]:
     """Energy and balanced accuracy, or what was asked for."""
-    energy = headline_joules(done, settings.least_trust)
+    energy = _headline_joules(done, settings.least_trust)
     names = settings.metrics or tuple(name for name in (energy.metric, ACCURACY) if name)
     return energy, tuple(metric_named(name) for name in dict.fromkeys(names))
 

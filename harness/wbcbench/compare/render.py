@@ -94,7 +94,7 @@ def _contrasts(found: Comparison) -> ComparisonTable:
 def _effect_rows(effects: list[Effect], found: Comparison) -> Iterator[tuple[str, ...]]:
     for name, against in dict.fromkeys((e.contrast, e.against) for e in effects):
         own = [_effect_of(effects, name, against, metric) for metric in found.metrics]
-        words = [effect_words(effect) for effect in own]
+        words = [_effect_words(effect) for effect in own]
         p = ", ".join(f"{p_words(e.p)} ({p_words(e.p_holm)})" for e in own)
         between = "of" if name == "interaction" else "vs"
         yield (f"{name} {between} {against}", *words, p)
@@ -164,7 +164,7 @@ def _arms(found: Comparison) -> ComparisonTable:
         (
             arm.label,
             *(
-                level_words(arm.levels[metric.name], metric, status.get(metric.name, ""))
+                _level_words(arm.levels[metric.name], metric, status.get(metric.name, ""))
                 for metric in found.metrics
             ),
             _target(arm, found.energy.status),
@@ -234,7 +234,7 @@ def _same_row(each: SameImages) -> tuple[str, ...]:
 
 def _gates(found: Comparison) -> ComparisonTable:
     rows = tuple(
-        (each.candidate, each.gate.text, each.outcome.value, gate_words(each))
+        (each.candidate, each.gate.text, each.outcome.value, _gate_words(each))
         for each in found.gates
     )
     return ComparisonTable("Gates", ("Candidate", "fails if", "verdict", "95 % interval"), rows)
@@ -282,16 +282,16 @@ def difference_words(value: float | None, found: Interval | None, metric: Metric
     digits = decimals(found)
     unit = f" {metric.unit}" if metric.unit else ""
     told = f"{_signed(value, digits)}{unit}"
-    return told if found is None else f"{told} {bounds_words(found, digits)}"
+    return told if found is None else f"{told} {_bounds_words(found, digits)}"
 
 
-def bounds_words(found: Interval, digits: int | None = None) -> str:
+def _bounds_words(found: Interval, digits: int | None = None) -> str:
     """``[-7.31, -6.51]``."""
     places = decimals(found) if digits is None else digits
     return f"[{_signed(found.low, places)}, {_signed(found.high, places)}]"
 
 
-def effect_words(effect: Effect) -> str:
+def _effect_words(effect: Effect) -> str:
     """Estimate, interval, finding, and what kind of joules if they are not measured."""
     finding = "" if effect.finding == "estimate only" else f" {effect.finding.value}"
     return (
@@ -306,17 +306,17 @@ def status_words(status: str) -> str:
     return "" if status in {"", "measured"} else f" ({status})"
 
 
-def level_words(level: Level, metric: Metric, status: str) -> str:
+def _level_words(level: Level, metric: Metric, status: str) -> str:
     """``41.2 kJ ± 0.6 kJ (runs) ± 2.1 kJ (meter)``, shares in per cent."""
-    told = quantity_words(level.mean, metric)
+    told = _quantity_words(level.mean, metric)
     if level.runs is not None:
-        told += f" ± {quantity_words(level.runs, metric)} (runs)"
+        told += f" ± {_quantity_words(level.runs, metric)} (runs)"
     if level.meter is not None:
-        told += f" ± {quantity_words(level.meter, metric)} (meter)"
+        told += f" ± {_quantity_words(level.meter, metric)} (meter)"
     return told + status_words(status)
 
 
-def quantity_words(value: float | None, metric: Metric) -> str:
+def _quantity_words(value: float | None, metric: Metric) -> str:
     """A value of a column with its unit."""
     if value is None:
         return UNKNOWN
@@ -332,12 +332,12 @@ def p_words(p: float | None) -> str:
     return UNKNOWN if p is None else f"{p:.2g}"
 
 
-def gate_words(judged: GateResult) -> str:
+def _gate_words(judged: GateResult) -> str:
     """Where the interval lies and what it would take to settle an open gate."""
     if judged.interval is None:
         told = "no interval: too few complete blocks"
     else:
-        told = bounds_words(judged.interval)
+        told = _bounds_words(judged.interval)
     if judged.outcome == "cannot tell":
         told += (
             "; no number of blocks up to 1,000 would settle it at this estimate"

@@ -134,7 +134,7 @@ class RunDir:
             UsageError: The folder cannot be written.
         """
         try:
-            with new_folder(self.path) as folder:
+            with _new_folder(self.path) as folder:
                 new = RunDir(folder)
                 (folder / TRACES).mkdir()
                 new.write_asked(spec, local)
@@ -155,7 +155,7 @@ class RunDir:
     def read_state(self) -> RunState | None:
         """How far the run is; ``None`` in a folder of an older version, which did not say."""
         path = self.path / STATE
-        return read_json(path, RunState) if path.exists() else None
+        return _read_json(path, RunState) if path.exists() else None
 
     def write_state(self, state: RunState) -> None:
         """Say how far the run is."""
@@ -163,11 +163,11 @@ class RunDir:
 
     def read_spec(self) -> RunSpec:
         """What was asked."""
-        return read_json(self.path / SPEC, RunSpec)
+        return _read_json(self.path / SPEC, RunSpec)
 
     def read_local(self) -> Local:
         """What belongs to this machine."""
-        return read_json(self.path / LOCAL, Local)
+        return _read_json(self.path / LOCAL, Local)
 
     def write_record(self, record: RunRecord) -> None:
         """Write the record whole; a finished one is never overwritten.
@@ -216,7 +216,7 @@ class RunDir:
         """Keep an external meter's polls and, once they are whole, its joules."""
         folder = self.path / ATTACHED
         folder.mkdir(exist_ok=True)
-        write_whole(folder / _WALL, trace_csv(trace))
+        write_whole(folder / _WALL, _trace_csv(trace))
         write_whole(self.attachment_path, attachment_to_json(found))
 
     def read_attached_trace(self) -> Trace | None:
@@ -225,7 +225,7 @@ class RunDir:
             return None
         path = self.attachment_path
         channel = attachment_from_json(path.read_bytes(), str(path)).channel
-        [trace] = read_trace(self.path / ATTACHED / _WALL, {channel.name: channel})
+        [trace] = _read_trace(self.path / ATTACHED / _WALL, {channel.name: channel})
         return trace
 
     def write_channels(self, channels: Sequence[Channel]) -> None:
@@ -239,7 +239,7 @@ class RunDir:
     def read_began(self) -> Circumstances | None:
         """The circumstances; ``None`` when the watcher died before it wrote them."""
         path = self.path / BEGAN
-        return read_json(path, Circumstances) if path.exists() else None
+        return _read_json(path, Circumstances) if path.exists() else None
 
     def trace_path(self, meter: str) -> Path:
         """Where one meter's polls are appended; ``meter`` may hold slashes."""
@@ -255,7 +255,7 @@ class RunDir:
         channels = {c.name: c for c in _read_channels(self.path / CHANNELS)}
         traces: list[Trace] = []
         for path in sorted((self.path / TRACES).glob("*.csv")):
-            traces += read_trace(path, channels)
+            traces += _read_trace(path, channels)
         return traces
 
     def telemetry_path(self, device: str) -> Path:
@@ -315,7 +315,7 @@ def study_runs(results: Path, study: str) -> list[RunDir]:
     if not folder.is_dir():
         return []
     specs = sorted(folder.glob(f"*/{SPEC}"))
-    return [RunDir(spec.parent) for spec in specs if not is_new(spec.parent)]
+    return [RunDir(spec.parent) for spec in specs if not _is_new(spec.parent)]
 
 
 def append_line(stream: IO[str], line: str, *, sync: bool = False) -> None:
@@ -332,7 +332,7 @@ def _read_looks(path: Path) -> list[BoardSample]:
 
 
 def _read_channels(path: Path) -> list[Channel]:
-    return read_json(path, list[Channel]) if path.exists() else []
+    return _read_json(path, list[Channel]) if path.exists() else []
 
 
 # What the trainer tells the recorder: one JSON line a message, over one pipe.
@@ -385,7 +385,7 @@ def parse_lines(lines: Iterator[str]) -> Iterator[dict[str, Any]]:
             yield message
 
 
-def read_trace(path: Path, channels: Mapping[str, Channel]) -> list[Trace]:
+def _read_trace(path: Path, channels: Mapping[str, Channel]) -> list[Trace]:
     """Every channel of a file that ``channels`` knows; a last line torn by a kill is left out."""
     lines = path.read_text(encoding="ascii", errors="replace").split("\n")
     names = lines[0].split(",")[1:]
@@ -398,7 +398,7 @@ def read_trace(path: Path, channels: Mapping[str, Channel]) -> list[Trace]:
     ]
 
 
-def trace_csv(trace: Trace) -> bytes:
+def _trace_csv(trace: Trace) -> bytes:
     """One channel's polls as such a file."""
     rows = zip(trace.t_s, trace.value, strict=True)
     lines = (f"{t_s:.6f}," + ("" if value is None else repr(value)) for t_s, value in rows)
@@ -417,7 +417,7 @@ def _numbers(line: str) -> list[float | None]:
 # A folder is made under a name that says which process makes it, and renamed when it is whole. A
 # rename onto a folder that holds something fails, so that of two makers one gets the name.
 @contextlib.contextmanager
-def new_folder(path: Path) -> Iterator[Path]:
+def _new_folder(path: Path) -> Iterator[Path]:
     """Yield a folder to fill, which becomes ``path`` at the end; nothing stays after an error.
 
     Raises:
@@ -439,7 +439,7 @@ def new_folder(path: Path) -> Iterator[Path]:
     sync_folder(path.parent)
 
 
-def is_new(path: Path) -> bool:
+def _is_new(path: Path) -> bool:
     """Whether a folder is still being made, or was left while it was."""
     return path.name.startswith(f"{_NEW}.")
 
@@ -464,7 +464,7 @@ def to_json(value: object) -> bytes:
     return (json.dumps(value, indent=1, sort_keys=True) + "\n").encode()
 
 
-def read_json(path: Path, kind: type[T]) -> T:
+def _read_json(path: Path, kind: type[T]) -> T:
     """What a file holds.
 
     Raises:

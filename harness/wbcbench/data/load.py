@@ -134,7 +134,7 @@ def _read(shelf: Shelf, read: _Reading) -> tuple[FolderListing, NDArray[np.uint8
             listing = read(shelf.image_size, blank.store)
             if not listing.refused:
                 return listing, shelf.keep(listing, blank)
-            every = map_pixels(blank.path, blank.shape)
+            every = _map_pixels(blank.path, blank.shape)
             with shelf.blank(len(listing.files)) as rest:
                 rest.store(0, every[read.usable(listing)])
                 return listing, shelf.keep(listing, rest)
@@ -300,7 +300,7 @@ class Shelf:
         Raises:
             OSError: The cache folder cannot be written.
         """
-        with temporary_beside(self.root / "pixels" / "new") as path:
+        with _temporary_beside(self.root / "pixels" / "new") as path:
             writer = PixelWriter(path, self._shape(count))
             writer.begin()
             yield writer
@@ -316,17 +316,17 @@ class Shelf:
         target = self._pixel_path(listing)
         written.path.replace(target)
         document = {"crc32": list(written.checksums.items()), "listing": _columns(listing)}
-        with temporary_beside(self._listing_path()) as path:
+        with _temporary_beside(self._listing_path()) as path:
             path.write_text(json.dumps(document), encoding="ascii")
             path.replace(self._listing_path())
-        return map_pixels(target, written.shape)
+        return _map_pixels(target, written.shape)
 
     def _recall(self) -> tuple[FolderListing, NDArray[np.uint8]]:
         raw = json.loads(self._listing_path().read_bytes())
         refused = [(name, reason) for name, reason in raw["listing"]["refused"]]
         listing = FolderListing(**{**raw["listing"], "refused": refused})
         shape = self._shape(len(listing.files))
-        return listing, read_pixels(self._pixel_path(listing), shape, dict(raw["crc32"]))
+        return listing, _read_pixels(self._pixel_path(listing), shape, dict(raw["crc32"]))
 
     def _shape(self, count: int) -> Shape:
         return (count, self.image_size, self.image_size, 3)
@@ -384,7 +384,7 @@ class PixelWriter:
         self.checksums[start] = zlib.crc32(block)
 
 
-def read_pixels(path: Path, shape: Shape, checksums: Checksums) -> NDArray[np.uint8]:
+def _read_pixels(path: Path, shape: Shape, checksums: Checksums) -> NDArray[np.uint8]:
     """Return the images in ``path``, memory-mapped and read-only.
 
     Args:
@@ -400,7 +400,7 @@ def read_pixels(path: Path, shape: Shape, checksums: Checksums) -> NDArray[np.ui
     with path.open("rb") as stream:
         if stream.read(len(header)) != header:
             raise ValueError(f"{path.name} does not begin as it was written")
-    images = map_pixels(path, shape)
+    images = _map_pixels(path, shape)
     blocks = list(pairwise([*sorted(checksums), shape[0]]))
     with ThreadPoolExecutor(usable_cores()) as pool:  # zlib releases the interpreter's lock
         found = pool.map(lambda block: zlib.crc32(images[slice(*block)].data), blocks)
@@ -409,7 +409,7 @@ def read_pixels(path: Path, shape: Shape, checksums: Checksums) -> NDArray[np.ui
     return images
 
 
-def map_pixels(path: Path, shape: Shape) -> NDArray[np.uint8]:
+def _map_pixels(path: Path, shape: Shape) -> NDArray[np.uint8]:
     """Return the images in a file that was written just now: memory-mapped, not checked."""
     import numpy as np
 
@@ -417,7 +417,7 @@ def map_pixels(path: Path, shape: Shape) -> NDArray[np.uint8]:
 
 
 @contextmanager
-def temporary_beside(path: Path) -> Iterator[Path]:
+def _temporary_beside(path: Path) -> Iterator[Path]:
     """Yield an empty file in the folder of ``path``; it is gone afterwards unless renamed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")

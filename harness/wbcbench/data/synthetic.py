@@ -79,7 +79,7 @@ class _Kind:
     nucleus: Callable[[NDArray[np.uint8], Rng, Place], None]
 
 
-def paint_cell(canvas: NDArray[np.uint8], rng: Rng, label: int, x: float, y: float) -> None:
+def _paint_cell(canvas: NDArray[np.uint8], rng: Rng, label: int, x: float, y: float) -> None:
     """Paint a white cell of class ``label`` onto ``canvas``.
 
     Args:
@@ -96,7 +96,7 @@ def paint_cell(canvas: NDArray[np.uint8], rng: Rng, label: int, x: float, y: flo
     place = Place(x - left, y - top, radius, turn)
     stain = rng.normal(0, 7, 3)
     body = np.zeros(canvas.shape[:2], np.uint8)
-    fill_outline(
+    _fill_outline(
         body, outline(rng, (place.x, place.y), radius, wobble=0.05, squeeze=rng.uniform(0.82, 1.0))
     )
     _tint(canvas, body, kind.cytoplasm + stain, rng.uniform(0.75, 0.95))
@@ -131,7 +131,7 @@ def outline(
     return np.stack([x, y], axis=1)
 
 
-def fill_outline(mask: NDArray[np.uint8], curve: NDArray[np.float64], value: int = 255) -> None:
+def _fill_outline(mask: NDArray[np.uint8], curve: NDArray[np.float64], value: int = 255) -> None:
     """Fill ``curve`` in ``mask`` with smooth edges."""
     points = np.round(curve * (1 << _SUBPIXEL_BITS)).astype(np.int32)
     cv2.fillPoly(mask, [points], (value,), cv2.LINE_AA, _SUBPIXEL_BITS)
@@ -186,7 +186,7 @@ def _lobes(mask: NDArray[np.uint8], rng: Rng, place: Place, count: int, size: fl
     ]
     for centre in centres:
         radius = place.radius * size * rng.uniform(0.85, 1.15)
-        fill_outline(
+        _fill_outline(
             mask, outline(rng, centre, radius, wobble=0.06, squeeze=rng.uniform(0.72, 1.0))
         )
     thread = max(2, round(place.radius * rng.uniform(0.08, 0.3)))
@@ -205,17 +205,17 @@ def _neutrophil_nucleus(mask: NDArray[np.uint8], rng: Rng, place: Place) -> None
 def _lymphocyte_nucleus(mask: NDArray[np.uint8], rng: Rng, place: Place) -> None:
     centre = place.at(rng.uniform(0, 0.12), rng.uniform(0, 2 * np.pi))
     radius = place.radius * rng.uniform(0.7, 0.9)
-    fill_outline(mask, outline(rng, centre, radius, wobble=0.05, squeeze=rng.uniform(0.84, 1.0)))
+    _fill_outline(mask, outline(rng, centre, radius, wobble=0.05, squeeze=rng.uniform(0.84, 1.0)))
 
 
 def _monocyte_nucleus(mask: NDArray[np.uint8], rng: Rng, place: Place) -> None:
     """Draw a kidney: an oval with a bite taken out of one side."""
     centre = place.at(rng.uniform(0, 0.15), rng.uniform(0, 2 * np.pi))
     radius = place.radius * rng.uniform(0.64, 0.8)
-    fill_outline(mask, outline(rng, centre, radius, wobble=0.07, squeeze=rng.uniform(0.75, 0.95)))
+    _fill_outline(mask, outline(rng, centre, radius, wobble=0.07, squeeze=rng.uniform(0.75, 0.95)))
     side = place.at(rng.uniform(0.5, 0.75), 0.0)
     bite = outline(rng, side, place.radius * rng.uniform(0.26, 0.44), wobble=0.08)
-    fill_outline(mask, bite, value=0)
+    _fill_outline(mask, bite, value=0)
 
 
 _KINDS = (
@@ -230,7 +230,7 @@ _ACROSS = np.linspace(-1, 1, WIDTH, dtype=np.float32)[None, :, None]
 _DOWN = np.linspace(-1, 1, HEIGHT, dtype=np.float32)[:, None, None]
 
 
-def draw_photograph(label: int, cell: Rng, field: Rng) -> NDArray[np.uint8]:
+def _draw_photograph(label: int, cell: Rng, field: Rng) -> NDArray[np.uint8]:
     """Draw one photograph.
 
     Args:
@@ -247,7 +247,7 @@ def draw_photograph(label: int, cell: Rng, field: Rng) -> NDArray[np.uint8]:
     _paint_red_cells(photograph, field, int(field.integers(6, 24)))
     x = WIDTH / 2 + field.uniform(-36, 36)
     y = HEIGHT / 2 + field.uniform(-24, 24)
-    paint_cell(photograph, cell, label, x, y)
+    _paint_cell(photograph, cell, label, x, y)
     _paint_red_cells(photograph, field, int(field.integers(0, 2)))
     _paint_platelets(photograph, field)
     return _expose(photograph, field)
@@ -293,7 +293,7 @@ def _expose(photograph: NDArray[np.uint8], rng: Rng) -> NDArray[np.uint8]:
     return taken
 
 
-def augment(photograph: NDArray[np.uint8], rng: Rng) -> NDArray[np.uint8]:
+def _augment(photograph: NDArray[np.uint8], rng: Rng) -> NDArray[np.uint8]:
     """Return one randomly moved copy of ``photograph``, of the same shape."""
     height, width = photograph.shape[:2]
     moved: NDArray[np.uint8] = cv2.warpAffine(
@@ -476,10 +476,10 @@ def _write_copies(
     cell = np.random.default_rng([recipe.seed, _CELL, photograph.cell])
     field = np.random.default_rng([recipe.seed, _FIELD, photograph.number])
     moves = np.random.default_rng([recipe.seed, _COPIES, photograph.number])
-    picture = draw_photograph(photograph.label, cell, field)
+    picture = _draw_photograph(photograph.label, cell, field)
     rows: list[tuple[object, ...]] = []
     for file in photograph.files:
-        data = _encoded(augment(picture, moves), recipe.seed)
+        data = _encoded(_augment(picture, moves), recipe.seed)
         split, name = photograph.split, CLASSES[photograph.label]
         (images / split / name / file).write_bytes(data)
         origin = (sha256(data).hexdigest(), photograph.number, photograph.cell)

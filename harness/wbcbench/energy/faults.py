@@ -151,7 +151,7 @@ def _expected(
 # --- power readings ----------------------------------------------------------------------------
 
 
-def most_w(channel: Channel) -> float:
+def _most_w(channel: Channel) -> float:
     """The highest reading that is believed: transients are real, more is a spike."""
     if channel.limit_w is None or channel.domain is not Domain.GPU:
         return ceiling_w(channel)
@@ -161,7 +161,7 @@ def most_w(channel: Channel) -> float:
 
 
 def _spikes(trace: Trace) -> Iterator[Fault]:
-    most = most_w(trace.channel)
+    most = _most_w(trace.channel)
     for start_s, end_s, values in _runs(trace, lambda value: value > most):
         detail = f"{max(values):,.0f} W were read where at most {most:,.0f} W are plausible"
         yield Fault(Flaw.SPIKE, trace.channel.name, start_s, end_s, detail)

@@ -40,14 +40,14 @@ def energy_curve(trace: Trace) -> EnergyCurve:
     """Cumulative joules over time since the first good reading, worked out once a trace."""
     if trace not in _CURVES:
         if trace.channel.kind is Kind.SAMPLED:
-            age_s = reading_age_s(trace.channel)
-            _CURVES[trace] = integrate_power(*_recentred(*trace.good, age_s))
+            age_s = _reading_age_s(trace.channel)
+            _CURVES[trace] = _integrate_power(*_recentred(*trace.good, age_s))
         else:
-            _CURVES[trace] = counter_curve(unwrapped(trace), count_age_s(trace))
+            _CURVES[trace] = _counter_curve(unwrapped(trace), _count_age_s(trace))
     return _CURVES[trace]
 
 
-def reading_age_s(channel: Channel) -> float:
+def _reading_age_s(channel: Channel) -> float:
     """How long ago, on average, a power reading was true; 0.0 where its pace is not known.
 
     A mean over ``averaging_s`` speaks of the middle of that time, and a value that is renewed
@@ -57,7 +57,7 @@ def reading_age_s(channel: Channel) -> float:
     return 0.5 * ((channel.averaging_s or 0.0) + (channel.update_s or 0.0))
 
 
-def count_age_s(trace: Trace) -> float:
+def _count_age_s(trace: Trace) -> float:
     """How long ago, on average, a counter had moved when it was first seen to have.
 
     It moved at any moment since the poll before, or, if it moves faster than it is polled, since
@@ -96,7 +96,7 @@ def window_energy(trace: Trace, window: Window) -> WindowEnergy:
     counter was reset inside the window.
     """
     times, _ = trace.good
-    reason = why_unknown(trace, window)
+    reason = _why_unknown(trace, window)
     inside = bisect_right(times, window.end_s) - bisect_right(times, window.start_s)
     energy_j = (
         None
@@ -116,7 +116,7 @@ def window_energy(trace: Trace, window: Window) -> WindowEnergy:
     )
 
 
-def why_unknown(trace: Trace, window: Window) -> str:
+def _why_unknown(trace: Trace, window: Window) -> str:
     """Why this trace cannot state this window's joules; empty when it can."""
     times, _ = trace.good
     if len(times) < 2:
@@ -281,7 +281,7 @@ class EnergyCurve:
         return self.energy_j[i] + into_s * (self.power_w[i] + 0.5 * slope * into_s)
 
 
-def integrate_power(times: list[float], power_w: list[float]) -> EnergyCurve:
+def _integrate_power(times: list[float], power_w: list[float]) -> EnergyCurve:
     """Trapezoids between all good readings."""
     energy = [0.0] if times else []
     for i in range(1, len(times)):
@@ -290,7 +290,7 @@ def integrate_power(times: list[float], power_w: list[float]) -> EnergyCurve:
     return EnergyCurve(times, energy, power_w)
 
 
-def counter_curve(counter: Unwrapped, age_s: float) -> EnergyCurve:
+def _counter_curve(counter: Unwrapped, age_s: float) -> EnergyCurve:
     """Knots where the counter moved: between two moves energy is taken to grow evenly.
 
     A counter polled faster than it updates repeats its value; joining the moves instead of the

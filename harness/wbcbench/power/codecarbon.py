@@ -78,7 +78,7 @@ class FeedSettings:
     ram_power_w: float | None = None
 
 
-def tracker_settings(settings: FeedSettings) -> dict[str, Any]:
+def _tracker_settings(settings: FeedSettings) -> dict[str, Any]:
     """Arguments for ``OfflineEmissionsTracker``; what is not named here could come from a file.
 
     CodeCarbon fills arguments that are left out from ``~/.codecarbon.config`` and from
@@ -142,7 +142,7 @@ class _LineWriter:
             "emissions_g": g_from_kg(total.emissions),
         }
         self.told += 1
-        write_line(self._stream, totals)
+        _write_line(self._stream, totals)
 
     def out(self, total: Any, delta: Any) -> None:
         """Called once more when CodeCarbon stops."""
@@ -155,7 +155,7 @@ class _LineWriter:
         """Nothing to close."""
 
 
-def write_line(stream: IO[str], message: dict[str, Any]) -> None:
+def _write_line(stream: IO[str], message: dict[str, Any]) -> None:
     """Write one line; a watcher that is gone is noticed at standard input."""
     try:
         stream.write(json.dumps(message) + "\n")
@@ -217,13 +217,13 @@ def feed(settings: FeedSettings, stream: IO[str], until_end_of: IO[str]) -> None
     from codecarbon import OfflineEmissionsTracker
 
     teller = _LineWriter(stream)
-    tracker = OfflineEmissionsTracker(**tracker_settings(settings), output_handlers=[teller])
+    tracker = OfflineEmissionsTracker(**_tracker_settings(settings), output_handlers=[teller])
     tracker.start()
     if teller.told == 0:  # it swallows its own errors: having told nothing is the only sign
-        write_line(stream, {"failed": f"CodeCarbon made no measurement. {' '.join(notes.lines)}"})
+        _write_line(stream, {"failed": f"CodeCarbon made no measurement. {' '.join(notes.lines)}"})
         tracker.stop()
         return
-    write_line(stream, {"ready": _facts(tracker, notes.lines, settings)})
+    _write_line(stream, {"ready": _facts(tracker, notes.lines, settings)})
     until_end_of.read()
     tracker.stop()
 

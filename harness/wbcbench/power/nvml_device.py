@@ -292,7 +292,7 @@ def choose_gpus(
         CannotMeasureError: No GPU is left, or a chosen one is cut into MIG instances.
     """
     named = [named_gpu(word, gpus) for word in words]
-    shown = () if words else visible_gpus(gpus, environment)[: 1 if first_visible else None]
+    shown = () if words else _visible_gpus(gpus, environment)[: 1 if first_visible else None]
     chosen = tuple(dict.fromkeys(named)) or shown
     if not chosen:
         raise CannotMeasureError(_none_left(gpus, environment))
@@ -323,7 +323,7 @@ def named_gpu(word: str, gpus: Sequence[Gpu]) -> Gpu:
     )
 
 
-def visible_gpus(gpus: Sequence[Gpu], environment: Mapping[str, str]) -> tuple[Gpu, ...]:
+def _visible_gpus(gpus: Sequence[Gpu], environment: Mapping[str, str]) -> tuple[Gpu, ...]:
     """The GPUs that CUDA would show to a program started in this environment, in its order.
 
     CUDA stops at the first word of ``CUDA_VISIBLE_DEVICES`` that it does not know.

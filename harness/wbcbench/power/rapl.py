@@ -73,12 +73,12 @@ def open_meters(request: MeterRequest) -> list[EnergyMeter]:
     if len(barred) == len(counted):
         raise CannotMeasureError(
             f"RAPL's counters under {request.powercap_root} cannot be read by this user, so CPU "
-            f"energy is not measured. {permission_fix(zone.counter for zone in barred)}"
+            f"energy is not measured. {_permission_fix(zone.counter for zone in barred)}"
         )
     return [RaplMeter(zones, barred)]
 
 
-def permission_fix(files: Iterable[Path]) -> str:
+def _permission_fix(files: Iterable[Path]) -> str:
     """The commands that let everybody read the counters, and take it back."""
     names = " ".join(str(path) for path in files)
     return (
@@ -151,7 +151,7 @@ class RaplMeter:
             self._close()
             raise CannotMeasureError(
                 f"RAPL's counter {error.filename} cannot be opened: {error.strerror}. "
-                f"{permission_fix([Path(error.filename)])}"
+                f"{_permission_fix([Path(error.filename)])}"
             ) from error
         return self
 
@@ -181,7 +181,7 @@ class RaplMeter:
             "files": {channel.name: str(zone.counter) for channel, zone in pairs},
             "inside_package_not_added": [zone.label for zone in self._inside],
             "not_permitted": [str(zone.counter) for zone in self._barred],
-            "fix": permission_fix(z.counter for z in self._barred) if self._barred else None,
+            "fix": _permission_fix(z.counter for z in self._barred) if self._barred else None,
         }
 
 

@@ -201,10 +201,10 @@ def build(study: ReportStudy) -> Report:
     sections: list[Section] = [load_part("section", name) for name in SECTIONS]
     blocks = tuple(block for section in sections if (block := section(study)))
     title = f"Study {study.name}: energy and accuracy"
-    return Report(title, facts_line(study), banners(study), blocks)
+    return Report(title, _facts_line(study), banners(study), blocks)
 
 
-def facts_line(study: ReportStudy) -> str:
+def _facts_line(study: ReportStudy) -> str:
     """One line; the date is the results' own, for a report made again must be the same."""
     parts = [
         _counts(study),

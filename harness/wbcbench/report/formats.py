@@ -84,7 +84,7 @@ def _csv(report: Report, study: ReportStudy) -> Files:
         **tables_csv(report),
         **figure_data(report),
         **_contrasts(study),
-        SUMMARY_FILE: rows_csv(summary_rows(study)),
+        SUMMARY_FILE: _rows_csv(summary_rows(study)),
     }
 
 
@@ -152,7 +152,7 @@ def to_csv(data: DataTable) -> bytes:
     return _lines([data.headings, *rows])
 
 
-def rows_csv(rows: Sequence[Mapping[str, Value]]) -> bytes:
+def _rows_csv(rows: Sequence[Mapping[str, Value]]) -> bytes:
     """Rows with their columns' names, unrounded; nothing for no rows."""
     lines: list[Sequence[Value]] = [tuple(rows[0])] if rows else []
     return _lines([*lines, *(tuple(row.values()) for row in rows)])

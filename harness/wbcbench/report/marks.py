@@ -35,7 +35,7 @@ def draw_runs(plot: Axes, study: ReportStudy, points: Sequence[tuple[Run, float,
         look = variant_style(study.variants, variant)
         x, y = ([point[i] for point in own] for i in (0, 1))
         if len(points) > _MOST:
-            draw_dots(plot, x, y, look.colour)
+            _draw_dots(plot, x, y, look.colour)
             x, y = [], []
         mark = {"color": look.colour, "markersize": 6, "markeredgewidth": 0}
         plot.plot(x, y, look.shape, label=names[variant], **mark)  # type: ignore[arg-type]
@@ -43,7 +43,7 @@ def draw_runs(plot: Axes, study: ReportStudy, points: Sequence[tuple[Run, float,
 
 # A mark of matplotlib weighs about a hundred bytes in an SVG; a line of no length with round ends
 # is a dot too, and thousands of them are one path.
-def draw_dots(
+def _draw_dots(
     plot: Axes, x: Sequence[float], y: Sequence[float], colour: str, size: float = DOT
 ) -> None:
     """Round dots at ``[n]`` points, in the axes' own units; nothing for none."""

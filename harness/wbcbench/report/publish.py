@@ -76,7 +76,7 @@ def publish(
             is of a newer version, or ``out`` cannot be written.
     """
     return list(
-        _build_and_write(results, study, out, formats, inputs_sha256(results / study)).files
+        _build_and_write(results, study, out, formats, _inputs_sha256(results / study)).files
     )
 
 
@@ -94,7 +94,7 @@ def publish_built(
     Raises:
         UsageError: There is no such format, or ``folder`` cannot be written.
     """
-    inputs = inputs_sha256(study.folder) if study.folder else ""
+    inputs = _inputs_sha256(study.folder) if study.folder else ""
     return list(_write_formats(report, study, folder, formats, inputs).files)
 
 
@@ -102,7 +102,7 @@ def refresh(
     results: Path, study: str, out: Path, formats: Sequence[str], *, force: bool = False
 ) -> Published:
     """As :func:`publish`, but what is up to date is left alone unless ``force`` is given."""
-    inputs = inputs_sha256(require_study(results, study))
+    inputs = _inputs_sha256(require_study(results, study))
     folder = out / study
     last = read_manifest(folder)
     if not force and last and _is_up_to_date(last, folder, inputs, formats):
@@ -157,7 +157,7 @@ def _write_formats(
     asked = known_formats(formats)
     made = report_files(report, study, asked)
     try:
-        return _put_in_place(folder, made, Manifest(inputs, asked, content_digests(made)))
+        return _put_in_place(folder, made, Manifest(inputs, asked, _content_digests(made)))
     except OSError as error:
         raise UsageError(
             f"The report cannot be written to {folder}: {error.strerror}. Choose another folder "
@@ -180,14 +180,14 @@ def _put_in_place(folder: Path, made: dict[str, bytes], new: Manifest) -> Publis
         formats = tuple(dict.fromkeys((*new.formats, *last.formats)))
         new = Manifest(new.inputs, formats, {**new.files, **last.files, **new.files})
     elif last:
-        removed = remove_unchanged(folder, last.files, set(last.files) - set(made))
+        removed = _remove_unchanged(folder, last.files, set(last.files) - set(made))
     write_manifest(folder, new)
     return Published(folder, tuple(folder / name for name in made), True, tuple(removed))
 
 
 # What a report is made from is known by content alone, so that its digest is the same on every
 # machine. Runs that are going on count by name: the report says only that they are there.
-def inputs_sha256(study_dir: Path) -> str:
+def _inputs_sha256(study_dir: Path) -> str:
     """The digest of a study, of this program, and of what draws for it."""
     digest = hashlib.sha256()
     for line in (*_program_lines(), *_study_lines(study_dir)):
@@ -274,12 +274,12 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
     write_whole(folder / MANIFEST_FILE, f"{text}\n".encode())
 
 
-def content_digests(files: Mapping[str, bytes]) -> dict[str, str]:
+def _content_digests(files: Mapping[str, bytes]) -> dict[str, str]:
     """The digest of each content."""
     return {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
 
 
-def remove_unchanged(folder: Path, left: Mapping[str, str], names: Iterable[str]) -> list[Path]:
+def _remove_unchanged(folder: Path, left: Mapping[str, str], names: Iterable[str]) -> list[Path]:
     """Delete those of the named files that are still as a report left them; returns them."""
     gone = [folder / name for name in names if _sha256_or_empty(folder / name) == left[name]]
     for path in gone:

@@ -120,7 +120,7 @@ class _Handler(BaseHTTPRequestHandler):
         if not self._is_asked_here():
             self._say(HTTPStatus.FORBIDDEN, b"Ask for it by its own address.\n", {}, with_body)
             return
-        path = named_file(self._folder, self.path)
+        path = _named_file(self._folder, self.path)
         if path is not None:
             self._send(path, with_body)
         elif self.path == "/":
@@ -163,7 +163,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(data)
 
 
-def named_file(folder: Path, target: str) -> Path | None:
+def _named_file(folder: Path, target: str) -> Path | None:
     """The file that the target of a request names; ``None`` if the report has none of that name.
 
     Only names in the report's own list are served, and only if no part of the way is a link, so

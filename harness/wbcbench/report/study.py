@@ -62,7 +62,7 @@ class ReportStudy(Study):
     def _outcome(self) -> Comparison | str:
         if self.folder is None:
             return "The runs' folder is not at hand."
-        return compare_study(self.runs, self.unfinished, self.folder)
+        return _compare_study(self.runs, self.unfinished, self.folder)
 
     @property
     def blocks_used(self) -> int:
@@ -168,7 +168,7 @@ def mean_of_known(runs: Sequence[Run], column: str) -> float | None:
     return mean_known(known_values(runs, column))
 
 
-def compare_study(runs: Sequence[Run], unfinished: int, folder: Path) -> Comparison | str:
+def _compare_study(runs: Sequence[Run], unfinished: int, folder: Path) -> Comparison | str:
     """The comparison of a study with its own plan, or why nothing can be compared.
 
     Without a plan the joules compared are the most trustworthy ones that every arm has.

@@ -48,7 +48,7 @@ class PanelView:
         self._live.stop()
 
 
-def sparkline(values: tuple[float, ...]) -> str:
+def _sparkline(values: tuple[float, ...]) -> str:
     """Bars from zero to the highest value: a flat line means constant power, high or low."""
     recent = values[-_SPARK:]
     top = max(recent, default=0.0)
@@ -92,7 +92,7 @@ def _quality(now: Now) -> Text:
 def _power(now: Now) -> Text:
     power = human_power(now.power_w[-1] if now.power_w else None)
     age = "" if now.age_s is None else f", {now.age_s:.1f} s ago"
-    return Text(f"{sparkline(now.power_w)} {power}  {now.channel}{age}")
+    return Text(f"{_sparkline(now.power_w)} {power}  {now.channel}{age}")
 
 
 def _worth(now: Now) -> str:
@@ -136,7 +136,7 @@ class WattsLine:
 
     def show(self, time_s: float, now: Now) -> None:
         """Redraw."""
-        bars = sparkline(now.power_w)
+        bars = _sparkline(now.power_w)
         text = Text(f"{bars} {_said(time_s, now)}  (Ctrl-C ends)", no_wrap=True)
         self._live.update(text, refresh=True)
 

@@ -289,7 +289,7 @@ def promise(made: Plan, blocks: int | None = None) -> Promise:
         UsageError: The analysis names a contrast, an arm or a column that the plan does not have.
     """
     names = tuple(each.name for each in checked_contrasts(made))
-    metrics = metrics_of(made.analysis)
+    metrics = _metrics_of(made.analysis)
     blocks = made.blocks if blocks is None else blocks
     tests = len(names) * len(metrics)
     if not tests:
@@ -306,7 +306,7 @@ def promise(made: Plan, blocks: int | None = None) -> Promise:
     )
 
 
-def metrics_of(analysis: PlannedAnalysis) -> tuple[str, ...]:
+def _metrics_of(analysis: PlannedAnalysis) -> tuple[str, ...]:
     """The columns that will be compared; raises ``UsageError`` for one that cannot be."""
     return tuple(metric_named(name).name for name in analysis.metrics or (HEADLINE, ACCURACY))
 
@@ -328,7 +328,7 @@ def checked_contrasts(made: Plan) -> list[Contrast]:
     Raises:
         UsageError: It is not; the message has the contrasts that the factors make.
     """
-    found = [each for each in design_of(made).contrasts if each.family == "primary"]
+    found = [each for each in _design_of(made).contrasts if each.family == "primary"]
     said = made.analysis.contrasts
     meant = [contrast_named(found, name).name for name in said]
     missing = [each.name for each in found if each.name not in meant]
@@ -356,7 +356,7 @@ def contrast_named(contrasts: Sequence[Contrast], wanted: str) -> Contrast:
     return fitting[0]
 
 
-def design_of(made: Plan) -> ComparisonDesign:
+def _design_of(made: Plan) -> ComparisonDesign:
     """The design that ``compare`` will see in the runs of this plan."""
     found = planned_configurations(made.study, made.block(1))
     return make_design(found, made.analysis.baseline, [made.study])

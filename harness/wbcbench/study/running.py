@@ -187,7 +187,7 @@ def _attempts(results: Path, spec: RunSpec) -> list[RunDir]:
     return sorted(same, key=lambda run: run.read_spec().repeat)
 
 
-def pilot_spec(made: Plan) -> RunSpec:
+def _pilot_spec(made: Plan) -> RunSpec:
     """One epoch of the plan's first run."""
     first = made.runs[0]
     return replace(first.identity, study=pilot_study(made.study), epochs=1, block=0)
@@ -205,7 +205,7 @@ def carry_out_pilot(
     Raises:
         WbcbenchError: It cannot be carried out, or ended badly.
     """
-    spec = with_data(pilot_spec(made), local, say)
+    spec = with_data(_pilot_spec(made), local, say)
     done = finished_run_of(results, spec)
     if done is None:
         say(f"pilot: one epoch of {spec.variant}")

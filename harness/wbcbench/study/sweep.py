@@ -199,7 +199,7 @@ class Sweep:
     def _run(self, spec: RunSpec) -> None:
         setting = self._setting
         if self._tried:
-            rest_between_runs(self._plan.pauses.rest_s, setting.clock, self._interrupts)
+            _rest_between_runs(self._plan.pauses.rest_s, setting.clock, self._interrupts)
         if self._interrupts.wants_stop:
             return
         self._tried.add(spec.identity)
@@ -299,7 +299,7 @@ def _seen(look: Look, width: float) -> str:
     )
 
 
-def rest_between_runs(length_s: float, clock: Clock, interrupts: Interrupts) -> None:
+def _rest_between_runs(length_s: float, clock: Clock, interrupts: Interrupts) -> None:
     """Rest for so many seconds, or until the user asks to stop."""
     end_s = clock.now_s() + length_s
     while clock.now_s() < end_s and not interrupts.wants_stop:

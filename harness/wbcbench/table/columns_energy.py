@@ -34,7 +34,7 @@ NOT_REACHED = "target not reached"
 NO_GRID = "no row for this place"
 
 
-def energy_method(run: Run, domain: Domain) -> str:
+def _energy_method(run: Run, domain: Domain) -> str:
     """How a part was read; ``none`` if it was not."""
     who = run.speaker(domain)
     return who.method if who else "none"
@@ -73,7 +73,7 @@ ENERGY_GPU = ColumnGroup(
             "enum",
             "",
             "counter, integral_instant, integral_average or none",
-            lambda r: energy_method(r, Domain.GPU),
+            lambda r: _energy_method(r, Domain.GPU),
             formula="most trusted way of reading the part that knows E(train); counter "
             "before integral",
         ),
@@ -177,7 +177,7 @@ ENERGY_REST = ColumnGroup(
             "enum",
             "",
             "rapl_package, codecarbon_<mode>, …, none",
-            lambda r: energy_method(r, Domain.CPU),
+            lambda r: _energy_method(r, Domain.CPU),
             formula="most trusted way of reading the part that knows E(train); counter "
             "before integral",
         ),
@@ -202,7 +202,7 @@ ENERGY_REST = ColumnGroup(
             "enum",
             "",
             "rapl_dram, codecarbon_<mode>, …, none",
-            lambda r: energy_method(r, Domain.DRAM),
+            lambda r: _energy_method(r, Domain.DRAM),
             formula="most trusted way of reading the part that knows E(train); counter "
             "before integral",
         ),
@@ -227,7 +227,7 @@ ENERGY_REST = ColumnGroup(
             "enum",
             "",
             "meter of the whole machine, or none",
-            lambda r: energy_method(r, Domain.SYSTEM),
+            lambda r: _energy_method(r, Domain.SYSTEM),
             formula="most trusted way of reading the whole machine that knows E(train)",
         ),
         Column(

@@ -81,7 +81,7 @@ class Explanation:
 def explain(found: Recount, column: Column) -> Explanation:
     """Explain one cell of a run that was counted again."""
     record = found.recorded
-    value, notes = listen_to(record, column)
+    value, notes = _listen_to(record, column)
     sources = _sources(notes)
     missing = tuple(source for source in sources if source not in found.kept)
     again = column.value(Run(found.again))
@@ -314,7 +314,7 @@ class Notes:
     speakers: dict[Speaker, None] = field(default_factory=dict)
 
 
-def listen_to(record: RunRecord, column: Column) -> tuple[Cell, Notes]:
+def _listen_to(record: RunRecord, column: Column) -> tuple[Cell, Notes]:
     """The cell, and what it was made from."""
     notes = Notes()
     run = _ListeningRun(record, notes)

@@ -109,7 +109,7 @@ def to_json(rows: Rows, columns: Sequence[Column]) -> bytes:
     return (json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
-def to_parquet(rows: Rows, columns: Sequence[Column]) -> bytes:
+def _to_parquet(rows: Rows, columns: Sequence[Column]) -> bytes:
     """Typed columns, also where they are empty; equal rows give equal bytes."""
     out = io.BytesIO()
     to_frame(rows, columns).to_parquet(out, engine="pyarrow", compression="zstd", index=False)
@@ -128,7 +128,7 @@ def to_markdown(rows: Rows, columns: Sequence[Column]) -> bytes:
 
 FORMATS: Mapping[str, Callable[[Rows, Sequence[Column]], bytes]] = {
     "csv": to_csv,
-    "parquet": to_parquet,
+    "parquet": _to_parquet,
     "json": to_json,
     "latex": to_latex,
     "md": to_markdown,

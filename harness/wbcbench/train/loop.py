@@ -205,15 +205,6 @@ def undo_training(model: keras.Model) -> Iterator[None]:
     np.random.set_state(numpy)
 
 
-def run_discarded_steps(
-    model: keras.Model, train: Callable[[], None], validate: Callable[[], None]
-) -> None:
-    """Run ``train`` and ``validate`` and undo their effect on ``model``."""
-    with undo_training(model):
-        train()
-        validate()
-
-
 def warm_up_excerpt(images: ImageSet, *, steps: int, batch_size: int) -> ImageSet:
     """Return images for ``steps`` batches whose last is as small as the last of a whole epoch.
 

@@ -64,7 +64,7 @@ def score(
         accuracy=float(right.mean()),
         balanced_accuracy=balanced_accuracy(table),
         macro_f1=macro_f1(table),
-        loss=cross_entropy(wide, labels),
+        loss=_cross_entropy(wide, labels),
         ece=calibration_error(wide, right),
         correct=int(right.sum()),
         recall={
@@ -114,7 +114,7 @@ def macro_f1(table: NDArray[np.int64]) -> float:
     return float(f1.mean())
 
 
-def cross_entropy(probabilities: Floats, labels: Labels) -> float:
+def _cross_entropy(probabilities: Floats, labels: Labels) -> float:
     """Return the mean of −ln p(true class), in nats."""
     true = probabilities[np.arange(len(labels)), labels + 1]
     return float(-np.log(np.clip(true, PROBABILITY_FLOOR, 1 - PROBABILITY_FLOOR)).mean())

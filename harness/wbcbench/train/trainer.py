@@ -122,7 +122,7 @@ def carry_out(run: RunDir, messenger: Messenger, control: Control) -> End:
     clock = MonotonicClock()
     wire = Wire(messenger, control, Phases(messenger, synchronise, clock), clock)
     spec = run.read_spec()
-    stage = start_up(run, spec, wire)
+    stage = _start_up(run, spec, wire)
     wire.progress(IDLE_CONTEXT)
     wire.phases.idle(IDLE_CONTEXT, spec.idle_s)
     wire.progress("ready")
@@ -135,7 +135,7 @@ def carry_out(run: RunDir, messenger: Messenger, control: Control) -> End:
     return "done" if measure_inference(stage) else "interrupted"
 
 
-def start_up(run: RunDir, spec: RunSpec, wire: Wire) -> Stage:
+def _start_up(run: RunDir, spec: RunSpec, wire: Wire) -> Stage:
     """Make data, device context and network ready, and close the ``startup`` window.
 
     The watcher opened that window when it started this process.
@@ -148,11 +148,11 @@ def start_up(run: RunDir, spec: RunSpec, wire: Wire) -> Stage:
     sets = divide_dataset(dataset, spec)
     wire.messenger.send({"dataset": dataset_facts(dataset, sets)})
     wire.progress(STARTUP)
-    where = wake_device()
+    where = _wake_device()
     model = build_network(spec)
     forward = Forward(model, jit_compile=spec.xla)
     stage = Stage(run, spec, dataset, sets, model, forward, batches(sets, spec), wire)
-    facts = model_facts(model, device_name=where, steps_per_epoch=stage.steps_per_epoch)
+    facts = _model_facts(model, device_name=where, steps_per_epoch=stage.steps_per_epoch)
     wire.messenger.send({"model": facts})
     wire.phases.close(STARTUP, wire.phases.edge_s())
     return stage
@@ -207,7 +207,7 @@ def build_network(spec: RunSpec) -> keras.Model:
     return model
 
 
-def model_facts(model: keras.Model, *, device_name: str, steps_per_epoch: int) -> ModelFacts:
+def _model_facts(model: keras.Model, *, device_name: str, steps_per_epoch: int) -> ModelFacts:
     """Return the facts of a compiled ``model``."""
     trainable = sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
     return ModelFacts(
@@ -217,14 +217,14 @@ def model_facts(model: keras.Model, *, device_name: str, steps_per_epoch: int) -
         steps_per_epoch=steps_per_epoch,
         optimizer=_optimizer_name(model),
         jit_compile=bool(model.jit_compile),
-        device=device_label(device_name),
+        device=_device_label(device_name),
         device_pci_bus_id=device_pci_bus_id(),
-        versions=software_versions(),
+        versions=_software_versions(),
         environment=relevant_environment(os.environ),
     )
 
 
-def software_versions() -> dict[str, str | None]:
+def _software_versions() -> dict[str, str | None]:
     """Return versions; CUDA and cuDNN are those TensorFlow was built with, ``None`` without."""
     build = tf.sysconfig.get_build_info()
     return {
@@ -259,9 +259,9 @@ def configure_tensorflow(spec: RunSpec) -> None:
     keras.config.set_dtype_policy(spec.precision)
 
 
-def wake_device() -> str:
+def _wake_device() -> str:
     """Create the device's context by computing something small; return the device's name."""
-    name = device_name()
+    name = _device_name()
     with tf.device(name):
         tf.linalg.matmul(tf.ones((8, 8)), tf.ones((8, 8)))
     synchronise()
@@ -273,12 +273,12 @@ def synchronise() -> None:
     tf.test.experimental.sync_devices()
 
 
-def device_name() -> str:
+def _device_name() -> str:
     """Where TensorFlow puts the network: ``GPU:0``, or ``CPU:0`` without a visible GPU."""
     return "GPU:0" if tf.config.get_visible_devices("GPU") else "CPU:0"
 
 
-def device_label(name: str) -> str:
+def _device_label(name: str) -> str:
     """Return ``name`` with the GPU's model where TensorFlow knows it."""
     for gpu in tf.config.get_visible_devices("GPU"):
         model = tf.config.experimental.get_device_details(gpu).get("device_name")

@@ -87,7 +87,7 @@ REGULARISERS: Mapping[str, Mapping[Place, LayerFactory]] = {
 }
 
 
-def require_factors(activation: str, regulariser: str) -> None:
+def _require_factors(activation: str, regulariser: str) -> None:
     """Refuse a level of a factor that no layer stands for.
 
     Raises:
@@ -126,7 +126,7 @@ class Variant:
 
     def __post_init__(self) -> None:
         """Refuse a label that would stand in every table for layers that nobody knows."""
-        require_factors(self.activation, self.regulariser)
+        _require_factors(self.activation, self.regulariser)
 
 
 # The published white-blood-cell network, with its two factors left open.
@@ -145,7 +145,7 @@ def builder(activation: str, regulariser: str) -> Callable[[ModelSettings], kera
     Raises:
         UsageError: The activation or the regulariser is unknown.
     """
-    require_factors(activation, regulariser)
+    _require_factors(activation, regulariser)
     return partial(_build, activation, regulariser)
 
 

@@ -51,7 +51,7 @@ def check_rows(bundle: Bundle) -> Outcome:
         errors += _of_folder(run, bundle.digest_of(run))
         for path in record_departures(bundle, run):
             if not differs_in_joules(path):
-                known = judged_alone(path) and not bundle.is_same_source
+                known = _judged_alone(path) and not bundle.is_same_source
                 (warnings if known else errors).append(f"{run.run_id}: {path}.")
     good = f"{len(bundle.finished)} records make the {len(bundle.finished)} rows of the table."
     return outcome(good, errors, warnings)
@@ -177,7 +177,7 @@ def differs_in_joules(path: str) -> bool:
     return _field(path) in _MEASURED
 
 
-def judged_alone(path: str) -> bool:
+def _judged_alone(path: str) -> bool:
     """Whether a difference is one of judgement."""
     return _field(path) in _JUDGED
 

@@ -28,7 +28,6 @@ from wbcbench.train.scores import UNUSED, predicted, score
 _SUM_SLACK = 0.02  # half-precision outputs
 
 _Image = Mapping[str, str]
-_SPLITS = ("train", "test")
 
 
 def check_scores(bundle: Bundle) -> Outcome:

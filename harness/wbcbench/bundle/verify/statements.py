@@ -42,7 +42,7 @@ def check_statements(bundle: Bundle) -> Outcome:
     errors = [*_contrasts(bundle), *_document(bundle), *_words(bundle), *_git(bundle)]
     warnings = list[str]()
     for name in PAPERS if bundle.is_same_source else ():
-        lacking, own = differing_lines(bundle, name)
+        lacking, own = _differing_lines(bundle, name)
         errors += (f"{name} does not say what the results make: {_short(line)}" for line in lacking)
         warnings += [f"{name} has {len(own)} lines of the author's own."] if own else []
     count = len(bundle.document.claims)
@@ -52,11 +52,11 @@ def check_statements(bundle: Bundle) -> Outcome:
 
 def _document(bundle: Bundle) -> Iterator[str]:
     """Field by field; another version may put a sentence in other words, but not its numbers."""
-    made = dict(restated_fields(bundle))
+    made = dict(_restated_fields(bundle))
     said = json.loads(bundle.read(layout.SUBMISSION))
     if not bundle.is_same_source:
         made["claims"] = _numbers(made["claims"], said["claims"])
-        said["claims"] = _numbers(said["claims"], restated_fields(bundle)["claims"])
+        said["claims"] = _numbers(said["claims"], _restated_fields(bundle)["claims"])
     for path in differences({name: said.get(name) for name in made}, made):
         yield f"submission.json: {path}."
 
@@ -75,7 +75,7 @@ def _short(line: str) -> str:
     return line.strip() if len(line) <= 80 else f"{line.strip()[:79]}…"
 
 
-def restated_fields(bundle: Bundle) -> dict[str, Any]:
+def _restated_fields(bundle: Bundle) -> dict[str, Any]:
     """The fields of ``submission.json`` that follow from the study."""
     study = bundle.document.study
     folders = (f"{layout.RESULTS}/", "code/", f"{layout.report_dir(study)}/")
@@ -233,7 +233,7 @@ def _files(bundle: Bundle, made: Mapping[str, str]) -> Iterator[str]:
             yield f"{name} of the report is {what if name in made else 'not made from the runs'}."
 
 
-def remade_files(bundle: Bundle) -> Mapping[str, bytes]:
+def _remade_files(bundle: Bundle) -> Mapping[str, bytes]:
     """Every such file by its path in the payload, from the results and ``submission.json``."""
     return _remade(bundle.data, bundle.digest(*_REMADE_FROM))
 
@@ -255,19 +255,19 @@ def _remade(data: Path, digest: str) -> Mapping[str, bytes]:
 
 def changed_papers(bundle: Bundle, *names: str) -> Iterator[str]:
     """Names of files that are not what the results make."""
-    made = remade_files(bundle)
+    made = _remade_files(bundle)
     for name in names:
         if not bundle.has(name) or bundle.read(name) != made[name]:
             yield name
 
 
-def differing_lines(bundle: Bundle, name: str) -> tuple[list[str], list[str]]:
+def _differing_lines(bundle: Bundle, name: str) -> tuple[list[str], list[str]]:
     """Lines that the results make and a paper lacks, and lines that it has beyond them.
 
     Lines that are left to the author may say anything.
     """
     said = bundle.read(name).decode("utf-8").splitlines()
-    made = remade_files(bundle)[name].decode("utf-8").splitlines()
+    made = _remade_files(bundle)[name].decode("utf-8").splitlines()
     kept, known = set(map(_sizeless, said)), set(map(_sizeless, made))
     lacking = [line for line in made if _TO_FILL not in line and _sizeless(line) not in kept]
     return lacking, [line for line in said if _sizeless(line) not in known]

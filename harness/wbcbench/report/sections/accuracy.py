@@ -90,7 +90,7 @@ def _confusion(study: ReportStudy, matrices: list[Matrix], name: str) -> Figure:
         f"the number of answers, summed over the runs of a variant. {keys}. Right answers stand "
         f"on the diagonal.{study.stamp}"
     )
-    draw = partial(draw_matrices, matrices)
+    draw = partial(_draw_matrices, matrices)
     return Figure(name, draw, title, description, caption, _counts(study, matrices))
 
 
@@ -366,7 +366,7 @@ def abbreviated(name: str) -> str:
     return name[:_SHORT].upper()
 
 
-def draw_matrices(matrices: Sequence[Matrix]) -> Canvas:
+def _draw_matrices(matrices: Sequence[Matrix]) -> Canvas:
     """Two in a row; one alone takes the whole width."""
     columns = min(MATRICES_ACROSS, len(matrices))
     rows = -(-len(matrices) // columns)

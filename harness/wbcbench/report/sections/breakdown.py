@@ -54,7 +54,7 @@ def why_section(study: ReportStudy) -> Block | None:
     if compared is not None and compared.splits:
         tables.append(_splits(study, compared))
     found = part_shares(study)
-    figures = (parts_figure(study, found),) if found else ()
+    figures = (_parts_figure(study, found),) if found else ()
     if not tables and not figures:
         return None
     return Block(
@@ -252,7 +252,7 @@ _COLOUR = dict(zip(PARTS, COLOURS, strict=False))
 """Joules, part, and how solid its colour is."""
 
 
-def parts_figure(study: ReportStudy, found: Sequence[Share]) -> Figure:
+def _parts_figure(study: ReportStudy, found: Sequence[Share]) -> Figure:
     """The figure of these shares, of which there is at least one."""
     description = "; ".join(
         f"{each.arm}, {PARTS[each.domain]}: {each.energy_j:.4g} J, {each.status}" for each in found

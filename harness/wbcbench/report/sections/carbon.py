@@ -44,7 +44,7 @@ def carbon_section(study: ReportStudy) -> Block | None:
         return None
     pue = float(study.comparable[0].row["pue"])
     own = {str(run.row["carbon_zone"]) for run in study.comparable}
-    everywhere = emissions_by_place(energy_j, pue, own)
+    everywhere = _emissions_by_place(energy_j, pue, own)
     figure = _figure(study, everywhere, pue)
     claims = (_claim(study, energy_j, everywhere),)
     return Block(
@@ -52,7 +52,7 @@ def carbon_section(study: ReportStudy) -> Block | None:
     )
 
 
-def emissions_by_place(energy_j: float, pue: float, own: set[str]) -> list[GridEmission]:
+def _emissions_by_place(energy_j: float, pue: float, own: set[str]) -> list[GridEmission]:
     """Every grid of the table by rising intensity, with a word for the ones that stand out."""
     grids = sorted(intensities().values(), key=lambda grid: (grid.g_per_kwh, grid.zone))
     notes = {grids[-1].zone: "highest", grids[len(grids) // 2].zone: "median"}
@@ -70,7 +70,7 @@ def _joined(first: str | None, second: str) -> str:
     return f"{first}, {second}" if first else second
 
 
-def drawn_places(everywhere: list[GridEmission]) -> list[GridEmission]:
+def _drawn_places(everywhere: list[GridEmission]) -> list[GridEmission]:
     """Those that are drawn: the ones with a note and the named ones."""
     return [place for place in everywhere if place.note or place.grid.zone in NAMED]
 
@@ -109,7 +109,7 @@ def _words(pue: float) -> str:
 
 
 def _figure(study: ReportStudy, everywhere: list[GridEmission], pue: float) -> Figure:
-    drawn = drawn_places(everywhere)
+    drawn = _drawn_places(everywhere)
     description = "; ".join(f"{_label(place)}: {human_mass(place.co2e_g)}" for place in drawn)
     caption = (
         f"CO2e of one training, modelled, on the grids of {len(drawn)} of {len(everywhere)} "

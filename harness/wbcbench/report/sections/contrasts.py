@@ -187,7 +187,7 @@ def forest_figure(study: ReportStudy) -> Figure | None:
     if not found:
         return None
     description = "; ".join(
-        f"{each.contrast}, {short_metric_name(each.metric)}: {_told(each)}"
+        f"{each.contrast}, {_short_metric_name(each.metric)}: {_told(each)}"
         for each in found[:MOST_ROWS]
     )
     caption = "".join(_caption(study, compared, found))
@@ -202,7 +202,7 @@ def differences(compared: Comparison) -> list[Difference]:
     return [each for each in made if math.isfinite(each.estimate)]
 
 
-def short_metric_name(metric: Metric) -> str:
+def _short_metric_name(metric: Metric) -> str:
     """The metric's name for people."""
     if metric.name == TIME:
         return "time"
@@ -324,7 +324,7 @@ def _draw(plot: Axes, rows: Sequence[tuple[str, str]], found: Sequence[Differenc
     plot.tick_params(axis="x", labelsize="small")
     status = f",\n{found[0].status}" if found[0].status else ""
     plot.set_xlabel(
-        f"{short_metric_name(metric)}{status}\n({_UNITS[metric.unit]})", fontsize="small"
+        f"{_short_metric_name(metric)}{status}\n({_UNITS[metric.unit]})", fontsize="small"
     )
     plot.set_facecolor("none")
     plot.spines["left"].set_visible(False)

@@ -107,7 +107,7 @@ def meters_section(study: ReportStudy) -> Block | None:
         "meters",
         "Do the meters agree?",
         words,
-        (sensor_table(study),),
+        (_sensor_table(study),),
         figures,
         claims=_claims(found),
     )
@@ -117,7 +117,7 @@ def _claims(found: list[Pair]) -> tuple[Statement, ...]:
     return tuple(
         Statement(
             f"meters-{place}",
-            describe_pair(pair),
+            _describe_pair(pair),
             RUNS_TABLE,
             "",
             {"runs": len(pair.points), "difference_pct": pair.bias_pct},
@@ -156,7 +156,7 @@ def _joules(energies: list[WindowEnergy], side: str) -> float | None:
     return sum_if_all_known([known.get(name) for name in side.split("+")])
 
 
-def describe_pair(pair: Pair) -> str:
+def _describe_pair(pair: Pair) -> str:
     """How far two readings lie apart, as a sentence."""
     n = len(pair.points)
     where = "above" if pair.bias_pct >= 0 else "below"
@@ -182,7 +182,7 @@ def _meaning(pair: Pair) -> str:
 
 
 def _figure(study: ReportStudy, found: list[Pair]) -> Figure:
-    description = " ".join(describe_pair(pair) for pair in found)
+    description = " ".join(_describe_pair(pair) for pair in found)
     caption = (
         "One mark a run, training alone. Across: the mean of the two readings; up: how far the "
         "first lies above the second. Solid line: mean; dashed: mean ± 1.96 standard deviations "
@@ -261,7 +261,7 @@ def _reading_cells(point: PairedReading | None) -> tuple[str, str, str]:
     return (f"{point.a_j:.1f}", f"{point.b_j:.1f}", f"{point.difference_pct:+.2f}")
 
 
-def sensor_table(study: ReportStudy) -> DataTable:
+def _sensor_table(study: ReportStudy) -> DataTable:
     """One line a channel: its pace as probed or known, its step, its averaging, its error."""
     channels: dict[str, list[Channel]] = {}
     cards: dict[str, list[SensorCard]] = {}

@@ -87,13 +87,13 @@ def order_section(study: ReportStudy) -> Block | None:
     """
     if len(study.comparable) < 2:
         return None
-    numbers = run_places(study.runs)
+    numbers = _run_places(study.runs)
     if numbers is None:
         return _block(("The order of the runs is not known, so drift cannot be looked for.",))
     order = {run.run_id: place for run, place in zip(study.runs, numbers, strict=True)}
-    runs = [Placed(run, order[run.run_id], run_group(run)) for run in study.comparable]
+    runs = [Placed(run, order[run.run_id], _run_group(run)) for run in study.comparable]
     runs.sort(key=lambda each: each.place)
-    seen = [found for quantity in QUANTITIES if (found := quantity_over_places(quantity, runs))]
+    seen = [found for quantity in QUANTITIES if (found := _quantity_over_places(quantity, runs))]
     spare = sorted(set(numbers) - {each.place for each in runs})
     figures = (_figure(study, seen, spare),) if seen else ()
     return _block(tuple(_words(study, seen)), figures, tuple(_claims(seen)))
@@ -107,7 +107,7 @@ def _block(
     return Block("order", "Run order and drift", words, figures=figures, claims=claims)
 
 
-def run_places(runs: tuple[Run, ...]) -> list[int] | None:
+def _run_places(runs: tuple[Run, ...]) -> list[int] | None:
     """The place of each run: as planned, else by its start; ``None`` where neither tells."""
     planned = [run.spec.order_global for run in runs]
     if len(set(planned)) == len(runs):
@@ -117,13 +117,13 @@ def run_places(runs: tuple[Run, ...]) -> list[int] | None:
     return [ranks[start] for start in starts] if len(ranks) == len(runs) else None
 
 
-def run_group(run: Run) -> Hashable:
+def _run_group(run: Run) -> Hashable:
     """The variant with its settings: runs of one group should be alike."""
     spec = run.spec
     return (spec.variant, *(getattr(spec, name) for name in TREATMENTS))
 
 
-def quantity_over_places(quantity: Quantity, runs: list[Placed]) -> Seen | None:
+def _quantity_over_places(quantity: Quantity, runs: list[Placed]) -> Seen | None:
     """One quantity of the runs that know it; ``None`` if none does or there is nothing to see."""
     known = [(each, value) for each in runs if (value := _value(each.run, quantity)) is not None]
     if not known:
@@ -181,14 +181,14 @@ def _claims(seen: list[Seen]) -> Iterator[Statement]:
             "low": interval.low if interval else None,
             "high": interval.high if interval else None,
         }
-        yield Statement(f"drift-{place}", describe_drift(each), RUNS_TABLE, "", values)
+        yield Statement(f"drift-{place}", _describe_drift(each), RUNS_TABLE, "", values)
 
 
 def _is_shown(found: Drift | None) -> bool:
     return bool(found and found.interval and found.interval.excludes(0.0))
 
 
-def describe_drift(seen: Seen) -> str:
+def _describe_drift(seen: Seen) -> str:
     """One drift as a sentence, with what it adds up to over the study."""
     found, unit = seen.drift, seen.quantity.unit
     if found is None:
@@ -205,7 +205,7 @@ def describe_drift(seen: Seen) -> str:
 def _figure(study: ReportStudy, seen: list[Seen], spare: list[int]) -> Figure:
     names = [each.quantity.name for each in seen]
     title = f"{', '.join(names)} in the order of the runs"
-    description = " ".join(describe_drift(each) for each in seen)
+    description = " ".join(_describe_drift(each) for each in seen)
     caption = " ".join((*_legend(seen, spare), f"Energy: {study.energy_words}.{study.stamp}"))
     data = _data(study, seen)
     return Figure(NAME, lambda: _picture(study, seen, spare), title, description, caption, data)

@@ -77,7 +77,7 @@ def timelines_section(study: ReportStudy) -> Block | None:
     if not study.runs:
         return None
     kept = [run for run in study.runs if _has_traces(study, run)]
-    lines = [line for each in choose_runs(study, kept) if (line := read_timeline(study, each))]
+    lines = [line for each in _choose_runs(study, kept) if (line := _read_timeline(study, each))]
     if not lines:
         words = (
             "No power is drawn over time: no run of this study kept the polls of a channel that "
@@ -96,7 +96,7 @@ def _has_traces(study: ReportStudy, run: Run) -> bool:
     return bool(folder and folder.has_traces and run.headline)
 
 
-def choose_runs(study: ReportStudy, kept: list[Run]) -> list[Chosen]:
+def _choose_runs(study: ReportStudy, kept: list[Run]) -> list[Chosen]:
     """The run of median energy and, of the others, the one in the gravest doubt."""
     usual = _usual(study, kept)
     others = [run for run in kept if run is not usual]
@@ -144,7 +144,7 @@ def _why(run: Run) -> str:
     )
 
 
-def read_timeline(study: ReportStudy, chosen: Chosen) -> Timeline | None:
+def _read_timeline(study: ReportStudy, chosen: Chosen) -> Timeline | None:
     """Read the polls of one run; ``None`` where none of the headline's channel can be read."""
     folder, who = chosen.run.folder, chosen.run.headline
     if folder is None or who is None:
@@ -165,7 +165,7 @@ def read_timeline(study: ReportStudy, chosen: Chosen) -> Timeline | None:
     )
 
 
-def drawn_readings(line: Timeline) -> tuple[Readings | None, Steps | None]:
+def _drawn_readings(line: Timeline) -> tuple[Readings | None, Steps | None]:
     """What of the channels is drawn: dots of a power reading, steps of a counter."""
     dots = next((t for t in line.traces if not is_counter(t.channel)), None)
     counts = next((t for t in line.traces if is_counter(t.channel)), None)
@@ -200,7 +200,7 @@ def _figure(study: ReportStudy, line: Timeline) -> Figure:
 def _legend_words(line: Timeline) -> Iterator[str]:
     """What dots and steps are, and what was left out to draw them."""
     names = {is_counter(trace.channel): trace.channel.name for trace in line.traces}
-    dots, counts = drawn_readings(line)
+    dots, counts = _drawn_readings(line)
     if dots:
         what = (
             f"Dots: every reading of {names[False]}"
@@ -232,7 +232,7 @@ def _status(line: Timeline) -> str:
 
 
 def _picture(line: Timeline) -> Canvas:
-    dots, counts = drawn_readings(line)
+    dots, counts = _drawn_readings(line)
     scene = Scene(
         dots=dots.strokes if dots else [],
         steps=(counts.t_s, counts.power_w) if counts else ([], []),
@@ -253,7 +253,7 @@ def _row(trace: Trace, window: Window, start_s: float) -> tuple[str, ...]:
     found = window_energy(trace, window)
     gap_s = found.max_gap_s
     return (
-        phase_name(window.name),
+        _phase_name(window.name),
         f"{window.start_s - start_s:.1f}",
         f"{window.duration_s:.1f}",
         str(found.samples),
@@ -432,7 +432,7 @@ class Scene:
         top = plot.get_ylim()[1]
         for (name, _, _), middle, place in zip(self.phases, middles, places, strict=True):
             plot.annotate(
-                phase_name(name),
+                _phase_name(name),
                 (middle, top),
                 xytext=(place, 1.06 * top),
                 rotation=90,
@@ -460,6 +460,6 @@ class Scene:
         return max(every, default=1.0) or 1.0
 
 
-def phase_name(name: str) -> str:
+def _phase_name(name: str) -> str:
     """The name of a window as a label."""
     return name.replace("_", " ").replace("-", " ")

@@ -124,7 +124,7 @@ def _figure(study: ReportStudy, found: list[Centre]) -> Figure:
         f"{each.arm}: {each.energy_j:.4g} J, balanced accuracy {each.accuracy:.3f}"
         for each in found
     )
-    runs = plotted_runs(study)
+    runs = _plotted_runs(study)
     caption = (
         f"{''.join(_legend(study, runs, found))}Further left costs less, further up is better. "
         f"The axes need not start at zero. Energy: {study.energy_words}.{study.stamp}"
@@ -283,7 +283,7 @@ class Centre:
     front_share: float | None = None
 
 
-def plotted_runs(study: ReportStudy) -> list[Run]:
+def _plotted_runs(study: ReportStudy) -> list[Run]:
     """Runs with known joules and a finite balanced accuracy that may stand on one axis."""
     return [run for run in study.comparable if _is_known(run.row["balanced_accuracy"])]
 
@@ -292,7 +292,7 @@ def variant_means(study: ReportStudy) -> list[Centre]:
     """Every arm's mean, in the comparison's order; an arm without known points has none."""
     compared = study.comparison
     shares = {arm.label: arm.front_share for arm in compared.arms} if compared else {}
-    known = {run.run_id for run in plotted_runs(study)}
+    known = {run.run_id for run in _plotted_runs(study)}
     used = {
         each.label: [run for run in study.metered(each) if run.run_id in known]
         for each in study.configurations
