@@ -31,9 +31,9 @@ from wbcbench.data import load
 from wbcbench.core.spec import RunSpec
 from wbcbench.train import inputs, trainer
 spec = RunSpec(**json.loads(sys.argv[1]))
-trainer.configure(spec)
-parts = inputs.divide(load(Path(sys.argv[2]) if sys.argv[2] else None), spec)
-trainer.wake()
+trainer.configure_tensorflow(spec)
+parts = inputs.divide_dataset(load(Path(sys.argv[2]) if sys.argv[2] else None), spec)
+trainer.wake_device()
 model = trainer.build_network(spec)
 
 class Stamps(keras.callbacks.Callback):

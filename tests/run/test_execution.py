@@ -29,7 +29,7 @@ labels = np.eye(5, dtype=np.float32)[drawn.integers(1, 5, 20)]
 
 def metrics(seed):
     spec = RunSpec(variant=variant, seed=seed, batch_size=8)
-    trainer.configure(spec)
+    trainer.configure_tensorflow(spec)
     model = trainer.build_network(spec)
     batches = training_batches(images, labels, batch_size=spec.batch_size, seed=spec.seed)
     history = model.fit(batches, epochs=2, shuffle=False, verbose=0).history

@@ -272,7 +272,7 @@ class Shelf:
 
     Attributes:
         root: The cache folder.
-        fingerprint: What :func:`wbcbench.data.read.fingerprint` returned.
+        fingerprint: What :func:`wbcbench.data.read.folder_fingerprint` returned.
         image_size: Side of the images in pixels.
     """
 

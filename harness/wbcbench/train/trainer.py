@@ -148,7 +148,7 @@ def _start_up(run: RunDir, spec: RunSpec, wire: Wire) -> Stage:
     sets = divide_dataset(dataset, spec)
     wire.messenger.send({"dataset": dataset_facts(dataset, sets)})
     wire.progress(STARTUP)
-    where = _wake_device()
+    where = wake_device()
     model = build_network(spec)
     forward = Forward(model, jit_compile=spec.xla)
     stage = Stage(run, spec, dataset, sets, model, forward, batches(sets, spec), wire)
@@ -259,7 +259,7 @@ def configure_tensorflow(spec: RunSpec) -> None:
     keras.config.set_dtype_policy(spec.precision)
 
 
-def _wake_device() -> str:
+def wake_device() -> str:
     """Create the device's context by computing something small; return the device's name."""
     name = _device_name()
     with tf.device(name):
