@@ -26,8 +26,8 @@ from wbcbench.run.recorder import Interrupts
 from wbcbench.study import plan as plans
 from wbcbench.study.experiment import Experiment, Pauses, PlannedAnalysis, Until
 from wbcbench.study.plan import Plan, make_plan
-from wbcbench.study.progress import Standing, loosely, study_account
-from wbcbench.study.sweep import Sweep, SweepOutcome, SweepSettings, refuse_other_runs, study_lock
+from wbcbench.study.progress import Standing, SweepOutcome, loosely, study_account
+from wbcbench.study.sweep import Sweep, SweepSettings, refuse_other_runs, study_lock
 from wbcbench.table.derive import spent, sum_spent
 
 VARIANTS = ("relu-dropout", "leaky-dropout")

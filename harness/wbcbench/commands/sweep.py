@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from wbcbench.core.run_folder import Local
     from wbcbench.core.spec import RunSpec
     from wbcbench.study.plan import Plan
-    from wbcbench.study.sweep import SweepOutcome, SweepSettings
+    from wbcbench.study.progress import SweepOutcome
+    from wbcbench.study.sweep import SweepSettings
 
 SCHEMA = "wbcbench.sweep/1"
 

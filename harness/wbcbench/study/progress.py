@@ -277,3 +277,30 @@ def _read(path: Path, plan_sha256: str) -> list[Look]:
         return TypeAdapter(list[Look]).validate_python(document["looks"])
     except (ValueError, KeyError, TypeError, ValidationError):
         return []
+
+
+@dataclass(frozen=True, slots=True)
+class SweepOutcome:
+    """What a sweep left.
+
+    Attributes:
+        specs: The runs of the blocks that were in reach, at the last attempt at their block.
+        standing: Where the study stands now.
+        carried_out: How many runs this sweep carried out.
+        looks: Every look of the stopping rule.
+        interrupted: Whether the user stopped it.
+    """
+
+    specs: tuple[RunSpec, ...]
+    standing: Standing
+    carried_out: int
+    looks: tuple[Look, ...]
+    interrupted: bool
+
+    def states(self) -> dict[State, int]:
+        """How many planned runs are in which state."""
+        found: dict[State, int] = {}
+        for spec in self.specs:
+            state = self.standing.state(spec)
+            found[state] = found.get(state, 0) + 1
+        return found

@@ -27,7 +27,7 @@ from wbcbench.run.recorder import Interrupts
 from wbcbench.study import plan, running
 from wbcbench.study.forecast import Cost, Past, forecast_cost
 from wbcbench.study.plan import Plan
-from wbcbench.study.progress import Carried, Look, Looks, Standing, State, loosely
+from wbcbench.study.progress import Carried, Look, Looks, Standing, SweepOutcome, loosely
 from wbcbench.study.text import began_line, ended_line, repeat_line
 
 SETTLE_S = 60.0  # a watcher whose sweep was killed ends its run within seconds
@@ -65,33 +65,6 @@ class SweepSettings:
     blocks: int | None = None
     pasts: tuple[Past, ...] = ()
     clock: Clock = field(default_factory=MonotonicClock)
-
-
-@dataclass(frozen=True, slots=True)
-class SweepOutcome:
-    """What a sweep left.
-
-    Attributes:
-        specs: The runs of the blocks that were in reach, at the last attempt at their block.
-        standing: Where the study stands now.
-        carried_out: How many runs this sweep carried out.
-        looks: Every look of the stopping rule.
-        interrupted: Whether the user stopped it.
-    """
-
-    specs: tuple[RunSpec, ...]
-    standing: Standing
-    carried_out: int
-    looks: tuple[Look, ...]
-    interrupted: bool
-
-    def states(self) -> dict[State, int]:
-        """How many planned runs are in which state."""
-        found: dict[State, int] = {}
-        for spec in self.specs:
-            state = self.standing.state(spec)
-            found[state] = found.get(state, 0) + 1
-        return found
 
 
 class Sweep:

@@ -19,7 +19,7 @@ from wbcbench.table.derive import Sum, spent
 from wbcbench.table.view import Run
 
 if TYPE_CHECKING:
-    from wbcbench.study.sweep import SweepOutcome
+    from wbcbench.study.progress import SweepOutcome
 
 UNKNOWN_COST = "unknown: no finished run to learn from; --pilot carries out one epoch"
 
