@@ -81,6 +81,7 @@ BOAMPS = "boamps.json"
 # The report; relative to its folder.
 REPORT_PAGE = report.PAGE
 REPORT_TEXT = report.TEXT
+FIGURES = report.FIGURES
 FIGURE_DATA = report.FIGURE_DATA
 
 IMAGE_COLUMNS = ("path", "sha256", "bytes", "label", "split", "original_id", "group_id")
