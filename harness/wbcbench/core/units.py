@@ -10,7 +10,6 @@ import re
 
 _MILLI = 1e-3
 _MICRO = 1e-6
-_NANO = 1e-9
 _MEGA = 1e6
 _GIGA = 1e9
 _KIBI = 1024
@@ -87,16 +86,6 @@ def s_from_ms(time_ms: float) -> float:
 def ms_from_s(time_s: float) -> float:
     """Seconds to milliseconds."""
     return time_s / _MILLI
-
-
-def s_from_ns(time_ns: float) -> float:
-    """Nanoseconds to seconds."""
-    return time_ns * _NANO
-
-
-def s_from_us(time_us: float) -> float:
-    """Microseconds to seconds."""
-    return time_us * _MICRO
 
 
 def hz_from_mhz(frequency_mhz: float) -> float:

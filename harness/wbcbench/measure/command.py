@@ -183,7 +183,7 @@ def monitor_command(
 
     Args:
         asked: The meters.
-        command: Program and arguments; see ``child_command.check``.
+        command: Program and arguments; see ``check``.
         stdout: File descriptor for its standard output; ``None`` for ours.
         clock: Source of time; the machine's own unless another is handed in.
 

@@ -38,7 +38,7 @@ class Asked:
     """What to measure with.
 
     Attributes:
-        meters: Names in ``catalog.METERS``, or ``("auto",)``.
+        meters: Names in ``registry.METERS``, or ``("auto",)``.
         gpus: GPU indices, UUIDs or UUID prefixes; empty = every visible one.
         interval_s: Sampling period in seconds, 0.01 to 10.
         seed: For the synthetic meter's signal.

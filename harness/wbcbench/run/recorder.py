@@ -20,6 +20,7 @@ from wbcbench.core.record import Circumstances, Failure, RunRecord, Status
 from wbcbench.core.run_condition import require_submitted
 from wbcbench.core.run_folder import Edge, Messenger, RunDir, append_line, parse_lines
 from wbcbench.core.trace import Domain
+from wbcbench.core.units import mb_from_bytes
 from wbcbench.core.window import (
     IDLE_COLD,
     IDLE_POST,
@@ -280,9 +281,9 @@ def _require_space(run: RunDir) -> None:
     free = shutil.disk_usage(run.path).free
     if free < LEAST_FREE_BYTES:
         raise UsageError(
-            f"The disk of {run.path} has {free / 1e6:.0f} MB left; a run wants "
-            f"{LEAST_FREE_BYTES / 1e6:.0f} MB. Training was not started. Free space or choose "
-            "another folder with --results."
+            f"The disk of {run.path} has {mb_from_bytes(free):.0f} MB left; a run wants "
+            f"{mb_from_bytes(LEAST_FREE_BYTES):.0f} MB. Training was not started. Free space or "
+            "choose another folder with --results."
         )
 
 
