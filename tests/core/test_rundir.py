@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import threading
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from builders.run import make_spec
 from wbcbench.core.errors import RunExistsError, UsageError
 from wbcbench.core.files import write_whole
 from wbcbench.core.record import RunRecord
 from wbcbench.core.run_condition import RunStage, condition
-from wbcbench.core.run_folder import Local, RunDir, study_runs
+from wbcbench.core.run_folder import LOOK_OVER_S, Local, RunDir, study_runs
 from wbcbench.core.spec import RunSpec
 
 
@@ -113,3 +116,25 @@ def test_damaged_traces_and_marks_never_stop_a_reader(tmp_path_factory, junk: by
     run.marks_path.write_bytes(junk)
     run.read_traces()
     run.read_messages()
+
+
+def test_a_look_at_a_run_leaves_nothing_in_its_folder(tmp_path):
+    run = RunDir(tmp_path / "runs" / "a-run")
+    run.create(make_spec(), Local())
+    before = sorted(run.path.rglob("*"))
+    condition(run)
+    assert not run.is_locked
+    assert sorted(run.path.rglob("*")) == before
+
+
+def test_a_runner_is_not_turned_away_by_somebody_who_looks(tmp_path):
+    run = RunDir(tmp_path / "runs" / "a-run")
+    run.create(make_spec(), Local())
+    with run.watched() as is_free:
+        assert is_free
+        assert run.is_locked
+    with (run.path / ".lock").open() as look:
+        fcntl.flock(look, fcntl.LOCK_SH)
+        threading.Timer(0.1, fcntl.flock, (look.fileno(), fcntl.LOCK_UN)).start()
+        with run.watched(LOOK_OVER_S) as is_free:
+            assert is_free

@@ -49,19 +49,17 @@ class Condition:
 
 
 def condition(run: RunDir) -> Condition:
-    """Look at a run without a record; changes nothing.
+    """Look at a run without a record; changes nothing, and works in a folder of others.
 
-    The lock is tried only where no process is known to be alive, so that a look never gets in the
-    way of a runner that is about to take it.
+    The lock is looked at only where no process is known to be alive; a runner that is about to
+    take it waits longer than a look takes.
     """
     found = condition_unlocked(run)
     if found.is_alive or found.stage is RunStage.WAITING:
         return found
-    with run.watched() as is_free:
-        if not is_free:
-            return Condition(
-                RunStage.RUNNING, "It is being carried out: its folder is locked.", is_alive=True
-            )
+    if run.is_locked:
+        text = "It is being carried out: its folder is locked."
+        return Condition(RunStage.RUNNING, text, is_alive=True)
     return found
 
 

@@ -27,6 +27,7 @@ import os
 import secrets
 import shutil
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, is_dataclass
 from functools import cache
@@ -77,6 +78,8 @@ PREDICTIONS = "predictions.parquet"
 LOG = "log.txt"
 TENSORBOARD = "tb"
 LOCK = ".lock"
+LOOK_OVER_S = 2.0  # nobody who looks at a lock holds it as long
+_RETRY_S = 0.02
 _GROWING = frozenset({TRACES, TELEMETRY, ATTACHED, TENSORBOARD})
 
 
@@ -295,15 +298,35 @@ class RunDir:
         return growing, fixed
 
     @contextlib.contextmanager
-    def watched(self) -> Iterator[bool]:
-        """Hold the folder's lock; yields ``False`` when somebody else watches this run."""
+    def watched(self, wait_s: float = 0.0) -> Iterator[bool]:
+        """Hold the folder's lock; yields ``False`` when somebody else does, even after ``wait_s``.
+
+        Who must not be turned away by somebody that only looks waits for ``LOOK_OVER_S``.
+        """
         with (self.path / LOCK).open("w") as stream:
-            yield _try_lock(stream)
+            end_s = time.monotonic() + wait_s
+            is_ours = _try_lock(stream, fcntl.LOCK_EX)
+            while not is_ours and time.monotonic() < end_s:
+                time.sleep(_RETRY_S)
+                is_ours = _try_lock(stream, fcntl.LOCK_EX)
+            yield is_ours
+
+    @property
+    def is_locked(self) -> bool:
+        """Whether somebody holds the lock; a look that writes nothing and needs no permission to.
+
+        ``False`` where there is no lock or none that may be read: nobody is seen to hold it.
+        """
+        try:
+            with (self.path / LOCK).open() as stream:
+                return not _try_lock(stream, fcntl.LOCK_SH)
+        except OSError:
+            return False
 
 
-def _try_lock(stream: IO[str]) -> bool:
+def _try_lock(stream: IO[str], kind: int) -> bool:
     try:
-        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(stream, kind | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     return True

@@ -7,7 +7,7 @@ from pathlib import Path
 from wbcbench.core.errors import UsageError
 from wbcbench.core.record import Circumstances, Failure, RunRecord
 from wbcbench.core.run_condition import Condition, RunStage, condition, condition_unlocked
-from wbcbench.core.run_folder import RunDir, remove_left_behind, study_runs
+from wbcbench.core.run_folder import LOOK_OVER_S, RunDir, remove_left_behind, study_runs
 from wbcbench.core.window import utc_now
 from wbcbench.energy.account import account
 from wbcbench.power.requested_limit import put_back_abandoned
@@ -35,7 +35,7 @@ def finalise_ended(run: RunDir) -> None:
 
     The launcher's word counts where the runner cannot be seen; a living one is left alone.
     """
-    with run.watched() as is_free:
+    with run.watched(LOOK_OVER_S) as is_free:
         if not is_free or run.is_finished:
             return
         found = condition_unlocked(run)

@@ -18,7 +18,7 @@ from wbcbench.core.lock import HOST, Hold, inherited_lock, machine_lock
 from wbcbench.core.provenance import provenance
 from wbcbench.core.record import Circumstances, Failure, RunRecord, Status
 from wbcbench.core.run_condition import require_submitted
-from wbcbench.core.run_folder import Edge, Messenger, RunDir, append_line, parse_lines
+from wbcbench.core.run_folder import LOOK_OVER_S, Edge, Messenger, RunDir, append_line, parse_lines
 from wbcbench.core.trace import Domain
 from wbcbench.core.units import mb_from_bytes
 from wbcbench.core.window import (
@@ -262,7 +262,7 @@ def record_run(
         UsageError: Somebody else carries out this run, or did.
         RunsFailedError: Not even the record could be written; the next command accounts for it.
     """
-    with run.watched() as is_free:
+    with run.watched(LOOK_OVER_S) as is_free:
         if not is_free:
             raise UsageError(f"The run {run.run_id} is being carried out by another process.")
         state = require_submitted(run)
