@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -102,3 +103,16 @@ def test_a_comma_in_a_name_stays_in_its_cell():
     cells["cpu_model"] = 'a "quick", small\ncpu'
     reader = csv.DictReader(io.StringIO(table.to_csv([cells]).decode(), newline=""))
     assert next(reader)["cpu_model"] == 'a "quick", small\ncpu'
+
+
+def test_commands_that_end_together_leave_every_row(tmp_path):
+    """Each lists the runs, then replaces the file: the last one must not miss another's run."""
+    study = save(tmp_path, make_record(seed=0))
+
+    def finish(seed):
+        save(tmp_path, make_record(seed=seed))
+        table.write_table(study)
+
+    with ThreadPoolExecutor(4) as commands:
+        list(commands.map(finish, range(1, 25)))
+    assert {int(row["seed"]) for row in read_csv(study / "runs.csv")} == set(range(25))

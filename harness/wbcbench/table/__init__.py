@@ -83,11 +83,23 @@ def _accounted_for(study_dir: Path) -> list[RunDir]:
 def write_table(study_dir: Path) -> Path:
     """Write ``runs.csv`` whole or not at all; returns its path.
 
+    A run that another command finished meanwhile would be missing, so the runs are counted again
+    once the table is written: of two commands that end together, the last one writes every row.
+
     Raises:
         UsageError: A newer version wrote here, or the folder cannot be written.
     """
+    runs = _accounted_for(study_dir)
+    path = _write_rows(study_dir, runs)
+    while (now := _accounted_for(study_dir)) != runs:
+        runs = now
+        path = _write_rows(study_dir, runs)
+    return path
+
+
+def _write_rows(study_dir: Path, runs: Sequence[RunDir]) -> Path:
     path = study_dir / RUNS_TABLE
-    lines = read_lines(study_dir, _accounted_for(study_dir), _line)
+    lines = read_lines(study_dir, runs, _line)
     data = _csv(line.text for line in sorted(lines, key=lambda line: line.place))
     refuse_newer_table(study_dir)
     try:
