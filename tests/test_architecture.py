@@ -67,7 +67,21 @@ def test_the_steps_of_a_walk_hang_together(walk: str) -> None:
 
 
 def _calls(here: Step, there: Step) -> bool:
-    return there.function.rsplit(".", 1)[-1] in _names(here)
+    """Whether ``here`` names ``there``, and its file is the same or imports from that module."""
+    is_known = here.file == there.file or _module(there) in _imported(here)
+    return is_known and there.function.rsplit(".", 1)[-1] in _names(here)
+
+
+def _module(step: Step) -> str:
+    dotted = step.file.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+    return f"wbcbench.{dotted}"
+
+
+def _imported(step: Step) -> set[str]:
+    """Every module that the file of a step imports, or imports from."""
+    froms = [n for n in ast.walk(ast.parse(step.path.read_text())) if isinstance(n, ast.ImportFrom)]
+    names = {f"{node.module}.{alias.name}" for node in froms for alias in node.names}
+    return names | {str(node.module) for node in froms}
 
 
 def _names(step: Step) -> set[str]:

@@ -30,7 +30,7 @@ class Check:
     Attributes:
         says: In words.
         kind: ``difference`` within blocks, ``share`` of runs, or mean in a ``region``.
-        measure: A name of ``measures.MEASURES``.
+        measure: A name of ``MEASURES``.
         at: The measure's number, where it has one.
         factor, upper, lower: Of a difference.
         where: Factor → level: which runs a share or a region speaks of.

@@ -34,7 +34,7 @@ class RunSpec:
         image_size: Side of the square input in pixels.
         precision, xla, deterministic, steps_per_execution: How TensorFlow carries it out.
         threads: Intra-op threads; ``None`` lets TensorFlow take every core.
-        tuned: The faster execution settings of ``execution.py`` (rounding may differ).
+        tuned: The faster execution settings of ``run.trainer_process`` (rounding may differ).
         dataset_id, dataset_sha256: Which images; the digest is of their content.
         validation: ``published`` trains on all of TRAIN and watches TEST, as the published report
             did; ``by-photograph`` holds out photographs of TRAIN and leaves TEST for the end.

@@ -88,7 +88,7 @@ class Dataset:
             ``"synthetic-cells-v<generator>-<digest8>"`` or ``"custom-<digest8>"``.
         sha256: Digest of the contents and relative names of the TRAIN and TEST images; it does
             not depend on where the folder is. See :func:`wbcbench.data.read.dataset_sha256`.
-        synthetic: Whether any image was drawn by :mod:`wbcbench.data.synth`.
+        synthetic: Whether any image was drawn by :mod:`wbcbench.data.synthetic`.
         grouped: Whether the photograph of every image is known. If not, a validation split is
             random by image and may leak, and whoever reports it must say so.
         root: The folder that holds ``TRAIN`` and ``TEST``.

@@ -118,7 +118,7 @@ class Figure:
     Attributes:
         name: File name without ending; also the prefix of the ids inside the picture.
         draw: Draws it; called when, and only when, somebody wants a picture of it. What makes one
-            is ``page.drawing``: ``to_svg`` and ``to_pdf``.
+            is ``report.drawing``: ``to_svg`` and ``to_pdf``.
         title: For ``<title>``.
         description: For ``<desc>``: what a reader who cannot see it should know.
         caption: Below it; says measured, modelled or synthetic.

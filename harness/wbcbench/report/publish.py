@@ -66,7 +66,7 @@ def publish(
         results: Where studies are.
         study: Which one.
         out: Where reports are.
-        formats: Names in ``files.formats.FORMATS``.
+        formats: Names in ``report.formats.FORMATS``.
 
     Returns:
         The files, the page first.
@@ -89,7 +89,7 @@ def publish_built(
         report: Built of ``study``.
         study: Read from a folder by :func:`read_report_study`.
         folder: Where the files go.
-        formats: Names in ``files.formats.FORMATS``.
+        formats: Names in ``report.formats.FORMATS``.
 
     Raises:
         UsageError: There is no such format, or ``folder`` cannot be written.

@@ -197,7 +197,7 @@ def _threads(spec: RunSpec) -> Iterator[Variable]:
 
 
 def _speed(spec: RunSpec) -> Iterator[Variable]:
-    """What ``tuned`` adds here; ``train.network`` and ``train.network`` are the rest of it."""
+    """What ``tuned`` adds here; ``train.network`` is the rest of it."""
     if not spec.tuned:
         return
     yield Variable(

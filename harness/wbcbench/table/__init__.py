@@ -42,7 +42,6 @@ GROUPS = (
 COLUMNS = tuple(column for group in GROUPS for column in group.columns)
 NAMES = tuple(column.name for column in COLUMNS)
 
-KEPT_LINES_FILE = ".runs.lines"
 LEAST_RUNS = 100
 """Below it all records are read in a fraction of a second, and no file is left behind."""
 
