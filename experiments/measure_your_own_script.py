@@ -43,18 +43,18 @@ def main() -> None:
 
     for dtype, times in done.items():
         span = meter.span(dtype)
-        energy_j, uncertainty_j = span.headline.energy_j, span.headline.uncertainty_j
+        energy_j, uncertainty_j = span.primary.energy_j, span.primary.uncertainty_j
         if energy_j is None:
             print(f"{dtype}: joules unknown")
             continue
         spread = "" if uncertainty_j is None else f" ± {uncertainty_j:.1f}"
         print(
-            f"{dtype}: {energy_j:.1f} J{spread} {span.headline.status}, {times} products, "
+            f"{dtype}: {energy_j:.1f} J{spread} {span.primary.status}, {times} products, "
             f"{energy_j / times:.3g} J each; verdict {span.verdict}"
         )
-        for caution in span.cautions:
-            if caution.severity != "info":
-                print(f"  {caution.severity}: {caution.detail}")
+        for warning in span.warnings:
+            if warning.severity != "info":
+                print(f"  {warning.severity}: {warning.detail}")
 
 
 if __name__ == "__main__":

@@ -46,7 +46,7 @@ def cells(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def finished_words(cells: Path, results: Path) -> list[str]:
     """The command of the finished run, but for how it is printed."""
-    where = ("--data", str(cells), "--results", str(results), "--meters", "synthetic,codecarbon")
+    where = ("--data", str(cells), "--results", str(results), "--meters", "simulated,codecarbon")
     return [*FINISHED, *where]
 
 

@@ -66,5 +66,5 @@ def image_set(groups: list[int], labels: list[int]) -> ImageSet:
         sha256=tuple(hashlib.sha256(str(i).encode()).hexdigest() for i in range(n)),
         group_id=np.array(groups, dtype=np.int64),
         original_id=np.array(groups, dtype=np.int64),
-        seen_in_train=np.zeros(n, dtype=np.bool_),
+        also_in_train=np.zeros(n, dtype=np.bool_),
     )

@@ -13,7 +13,7 @@ from typing import Any
 
 from wbcbench.core.run_folder import Local, RunDir
 from wbcbench.core.spec import RunSpec
-from wbcbench.energy.account import Story, replay
+from wbcbench.energy.account import RunEvents, replay
 from wbcbench.run.trainer_process import trainer_environment
 
 Message = dict[str, Any]
@@ -28,7 +28,7 @@ class Told:
     status: int
 
     @property
-    def story(self) -> Story:
+    def events(self) -> RunEvents:
         return replay([{"mark": "open", "window": "startup", "t_s": 0.0}, *self.messages])
 
     def all(self, kind: str) -> list[Any]:

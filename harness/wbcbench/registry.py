@@ -19,12 +19,12 @@ VARIANTS: Mapping[str, str] = {
     "relu-batchnorm": "train.variants:RELU_BATCHNORM",
 }
 
-# In this order `--meters auto` tries them; `synthetic` only when named.
+# In this order `--meters auto` tries them; `simulated` only when named.
 METERS: Mapping[str, str] = {
     "nvml": "power.nvml:open_meters",
     "rapl": "power.rapl:open_meters",
     "codecarbon": "power.codecarbon:open_meters",
-    "synthetic": "power.simulated:open_meters",
+    "simulated": "power.simulated:open_meters",
 }
 
 LAUNCHERS: Mapping[str, str] = {
@@ -67,7 +67,7 @@ CHECKS: Mapping[str, str] = {
     "witnesses": "energy.checks.sources:check_agreement",
     "gaps": "energy.checks.sensors:check_gaps",
     "failed-reads": "energy.checks.sensors:check_failed_reads",
-    "strangers": "energy.checks.machine:check_foreign_processes",
+    "foreign-processes": "energy.checks.machine:check_foreign_processes",
     "throttling": "energy.checks.machine:check_throttling",
     "temperature": "energy.checks.machine:check_temperature",
     "aliasing": "energy.checks.sampling:check_aliasing",

@@ -27,7 +27,7 @@ from wbcbench.core.run_folder import study_runs  # noqa: E402
 PAIRS = 10
 TIMEOUT_S = 300
 SHORT = (
-    "run", "--variant", "leaky-dropout", "--meters", "synthetic", "--epochs", "1", "--idle", "0.5",
+    "run", "--variant", "leaky-dropout", "--meters", "simulated", "--epochs", "1", "--idle", "0.5",
     "--inference", "0.2", "--warmup-steps", "1", "--batch-size", "32", "--quiet",
 )  # fmt: skip
 REFUSED = "one done, one refused without a folder"
@@ -74,7 +74,7 @@ def start_together(cells: Path, results: Path, *more: str) -> Pair:
         codes=tuple(sorted(process.returncode for process in processes)),
         errors=tuple(error for error in errors if error),
         statuses=tuple(record.status for record in records),
-        shared=sum(any(c.code == "shared-machine" for c in r.cautions) for r in records),
+        shared=sum(any(c.code == "shared-machine" for c in r.warnings) for r in records),
         folders=sum(path.is_dir() for path in (results / "runs").iterdir()),
     )
 

@@ -78,7 +78,7 @@ def metered(spec: RunSpec, data: str) -> tuple[list[float], float]:
     seconds = [epoch["end_s"] - epoch["start_s"] for epoch in record["epochs"]]
     ends = [window["end_s"] for window in record["windows"]]
     starts = [window["start_s"] for window in record["windows"]]
-    return seconds[1:], record["watcher_cpu_s"] / (max(ends) - min(starts))
+    return seconds[1:], record["recorder_cpu_s"] / (max(ends) - min(starts))
 
 
 def report(plain_s: Sequence[float], metered_s: Sequence[float], shares: Sequence[float]) -> None:

@@ -31,7 +31,7 @@ sys.path.insert(0, str(ROOT / "tests"))
 
 from builders.run import make_record, make_scores, make_spec, save  # noqa: E402
 from wbcbench.compare.analysis import compare  # noqa: E402
-from wbcbench.compare.metric import Settings, parse_gate  # noqa: E402
+from wbcbench.compare.metric import Settings, parse_threshold  # noqa: E402
 from wbcbench.compare.result import Comparison, Effect  # noqa: E402
 from wbcbench.core.record import RunRecord  # noqa: E402
 from wbcbench.stats.tests import detectable_effect, detection_power  # noqa: E402
@@ -104,11 +104,11 @@ class Line:
 def templates(blocks: int) -> dict[tuple[int, int], Run]:
     """One row for each block and arm, as a real record gives it."""
     return {
-        (block, arm): Run(
+        (block, variant): Run(
             make_record(spec=make_spec(variant, block + 1, block=block + 1)), study="simulated"
         )
         for block in range(blocks)
-        for arm, variant in enumerate(VARIANTS)
+        for variant, variant in enumerate(VARIANTS)
     }
 
 
@@ -132,7 +132,7 @@ def with_cells(run: Run, cells: dict[str, float]) -> Run:
 def drawn(log_j: float, share: float) -> dict[str, float]:
     """The cells that a study's truth decides."""
     joules = JOULES * math.exp(log_j)
-    return {ENERGY: joules, "headline_energy_train_j": joules, "balanced_accuracy": float(share)}
+    return {ENERGY: joules, "primary_energy_train_j": joules, "balanced_accuracy": float(share)}
 
 
 def primary(found: Comparison) -> list[Effect]:
@@ -217,16 +217,16 @@ def promised_power(blocks: int, effect: float, studies: int, seed: int) -> Line:
 def at_the_edge(studies: int, seed: int) -> list[Line]:
     """A difference exactly on the edge of the region, and exactly on a gate's limit."""
     world = World(sd=0.004, leaky_log=math.log(1.02), leaky_share=0.01)
-    gates = (parse_gate(f"{ENERGY} > +2%"),)
-    settings = Settings(gates=gates, baseline="relu-dropout")
+    thresholds = (parse_threshold(f"{ENERGY} > +2%"),)
+    settings = Settings(thresholds=thresholds, baseline="relu-dropout")
     same = {ENERGY: 0, "balanced_accuracy": 0}
     judged = {"worse": 0, "not worse": 0}
     for found in simulated(world, studies, seed, settings):
         for metric in same:
             same[metric] += effect_of(found, metric).finding == "equivalent"
-        gate = next(each for each in found.gates if each.candidate == "leaky-dropout")
-        if gate.outcome.value in judged:
-            judged[gate.outcome.value] += 1
+        threshold = next(each for each in found.thresholds if each.candidate == "leaky-dropout")
+        if threshold.outcome.value in judged:
+            judged[threshold.outcome.value] += 1
     lines = [
         Line(
             f"True difference of {metric} on the edge of the region: called equivalent",
@@ -254,10 +254,10 @@ def through_the_command(studies: int, seed: int) -> Line:
     worst = 0.0
     for number in range(studies):
         records = [
-            as_record(block, arm, log_j, share)
+            as_record(block, variant, log_j, share)
             for log_js, shares in [World().draw(rng)]
             for block in range(len(log_js))
-            for arm, (log_j, share) in enumerate(zip(log_js[block], shares[block], strict=True))
+            for variant, (log_j, share) in enumerate(zip(log_js[block], shares[block], strict=True))
         ]
         study = f"simulated-{number}"
         runs = [Run(record, study=study) for record in records]
@@ -274,9 +274,9 @@ def through_the_command(studies: int, seed: int) -> Line:
     )
 
 
-def as_record(block: int, arm: int, log_j: float, share: float) -> RunRecord:
+def as_record(block: int, variant: int, log_j: float, share: float) -> RunRecord:
     """A whole record with this truth."""
-    spec = make_spec(VARIANTS[arm], block + 1, block=block + 1)
+    spec = make_spec(VARIANTS[variant], block + 1, block=block + 1)
     record = make_record(spec=spec, test=make_scores(share - 0.01))
     factor = math.exp(log_j)
     scaled = tuple(

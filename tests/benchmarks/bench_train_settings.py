@@ -204,10 +204,10 @@ def print_table(
             f"{setting.name:28} {cpu_s[setting.name]:11.2f} {wall_s:7.2f} {faults:7.0f} "
             f"{ratio:6.2f} {train:6.3f} {test:6.3f}"
         )
-    print_headlines(cpu_s)
+    print_energies(cpu_s)
 
 
-def print_headlines(cpu_s: Mapping[str, float]) -> None:
+def print_energies(cpu_s: Mapping[str, float]) -> None:
     """Print what the settings save against the naive fit, batch size apart."""
     naive, tuned, _, default, without_onednn = (setting.name for setting in SETTINGS)
     for slow, fast in (

@@ -258,11 +258,11 @@ def errors(where: Machine, gpu: FakeGpu, length_s: float) -> tuple[float | None,
     load = Loaded(gpu.power, length_s)
     loaded = replace(gpu, power=load)
     true_j = load.energy_j(LOAD_AT_S, load.end_s)
-    headline, u_j, *ours = our_joules(Bench(where, where.folder), loaded, load.end_s)
+    primary, u_j, *ours = our_joules(Bench(where, where.folder), loaded, load.end_s)
     clock = FileClock(where.folder / "clock", LOAD_AT_S)
     where.play(Scenario((loaded,), clock=clock.path))
     others = (codecarbon_joules(clock, load.end_s), loop_joules(clock, load.end_s))
-    joules = (headline, None if u_j is None else true_j + u_j, *ours, *others)
+    joules = (primary, None if u_j is None else true_j + u_j, *ours, *others)
     return tuple(None if j is None else j / true_j - 1 for j in joules)
 
 

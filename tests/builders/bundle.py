@@ -161,7 +161,7 @@ class Listed:
     sha256: str
     original_id: int
     group_id: int
-    seen_in_train: bool
+    also_in_train: bool
 
 
 @cache
@@ -169,7 +169,7 @@ def listed(*, published: bool) -> tuple[Listed, ...]:
     """Every image of TRAIN and TEST, by name."""
     if published:
         known = published_images().items()
-        rows = [Listed(p.name, sha, p.original_id, p.group_id, p.seen_in_train) for sha, p in known]
+        rows = [Listed(p.name, sha, p.original_id, p.group_id, p.also_in_train) for sha, p in known]
         return tuple(sorted((r for r in rows if "_SIMPLE" not in r.name), key=lambda r: r.name))
     return tuple(sorted(_own_images(), key=lambda image: image.name))
 
@@ -211,7 +211,7 @@ def _test_images(design: StudyDesign) -> ImageSet:
         sha256=tuple(image.sha256 for image in images),
         group_id=np.array([image.group_id for image in images]),
         original_id=np.array([image.original_id for image in images]),
-        seen_in_train=np.array([image.seen_in_train for image in images]),
+        also_in_train=np.array([image.also_in_train for image in images]),
     )
 
 
@@ -279,7 +279,7 @@ def _results(spec: RunSpec, design: StudyDesign, windows: Sequence[Window]) -> I
         n_train=len(_split("TRAIN", design)),
         n_val=len(test),
         n_test=len(test),
-        n_test_leaky=sum(image.seen_in_train for image in test),
+        n_test_leaky=sum(image.also_in_train for image in test),
     )
     model = make_model() if design.gpu else replace(make_model(), device="CPU:0")
     yield at["startup"].end_s - 0.8, {"dataset": asdict(dataset)}
@@ -304,7 +304,7 @@ def _scores(
     write_predictions(run.predictions_path, images, probabilities)
     for name, chosen in (
         ("test", np.ones(len(images), bool)),
-        ("test_leak_free", ~images.seen_in_train),
+        ("test_leakage_free", ~images.also_in_train),
     ):
         photographs = images.original_id[chosen]
         scores = score(probabilities[chosen], images.labels[chosen], photographs, CLASSES)
@@ -342,7 +342,7 @@ def _at_end(began: Circumstances, channels: Sequence[Channel], length_s: float) 
     return replace(
         began,
         sampling=sampling,
-        watcher_cpu_s=0.6,
+        recorder_cpu_s=0.6,
         trainer_cpu_s=0.9 * length_s,
         trainer_rss_peak_bytes=1_500_000_000,
     )

@@ -8,7 +8,7 @@ from dataclasses import replace
 from builders.machine import COUNTER, CPU_MODEL, GPU, POWER, Load
 from builders.timeline import epoch_windows, make_epochs
 from wbcbench.core.board_state import Telemetry
-from wbcbench.core.quality import Caution, Verdict, verdict
+from wbcbench.core.quality import Quality, QualityWarning, quality
 from wbcbench.core.record import Epoch
 from wbcbench.core.spec import RunSpec
 from wbcbench.core.trace import Trace
@@ -58,7 +58,7 @@ def power(change: Callable[[float, float], float | None] = lambda _, w: w) -> Tr
     return Trace(POWER, TIMES, [change(t, load_w(t)) for t in TIMES])
 
 
-def modelled_cpu(polls: int = 94) -> Trace:
+def estimated_cpu(polls: int = 94) -> Trace:
     """CodeCarbon's model: 45 W, told once a second."""
     return Trace(CPU_MODEL, [9.0 + i for i in range(polls)], [45.0 * i for i in range(polls)])
 
@@ -108,13 +108,13 @@ def healthy_board(window: str = "train", **fields: object) -> Telemetry:
     return replace(telemetry, **fields)  # type: ignore[arg-type]
 
 
-def doubts(whole: Evidence) -> dict[str, Caution]:
+def doubts(whole: Evidence) -> dict[str, QualityWarning]:
     """The cautions by code; the worst of one code counts."""
     order = ("info", "suspect", "invalid")
-    ranked = sorted(run_checks(whole), key=lambda caution: order.index(caution.severity))
-    return {caution.code: caution for caution in ranked}
+    ranked = sorted(run_checks(whole), key=lambda warning: order.index(warning.severity))
+    return {warning.code: warning for warning in ranked}
 
 
-def judged(whole: Evidence) -> Verdict:
+def judged(whole: Evidence) -> Quality:
     """The verdict on a run with this evidence."""
-    return verdict(run_checks(whole))
+    return quality(run_checks(whole))

@@ -50,7 +50,7 @@ def meter_of(channel: Channel) -> str:
     return f"{first}/{second}" if first == "nvml" else first
 
 
-def write_looks(run: RunDir, looks: Iterable[BoardSample]) -> None:
+def write_telemetry(run: RunDir, looks: Iterable[BoardSample]) -> None:
     """The log of the board's state."""
     path = run.telemetry_path(GPU)
     path.parent.mkdir(exist_ok=True)
@@ -84,7 +84,7 @@ def write_measurements(
     write_traces(run, traces)
     for channel, load in loads.items():
         if channel.device == GPU:
-            write_looks(run, _looks(load, start_s, end_s))
+            write_telemetry(run, _looks(load, start_s, end_s))
     return traces
 
 
@@ -125,7 +125,7 @@ def write_predictions(
     run: RunDir,
     right: Sequence[bool] | np.ndarray,
     photographs: Sequence[int | None] | np.ndarray,
-    seen_in_train: np.ndarray | None = None,
+    also_in_train: np.ndarray | None = None,
 ) -> None:
     """Predictions in which image ``i`` is right or not; classes go round by photograph."""
     labels = [(p or 0) % 4 for p in photographs]
@@ -133,8 +133,8 @@ def write_predictions(
     probabilities = np.full((len(labels), 5), 0.05, np.float32)
     probabilities[np.arange(len(labels)), np.array(chosen) + 1] = 0.8
     images = image_set([-1 if p is None else p for p in photographs], labels)
-    if seen_in_train is not None:
-        images = replace(images, seen_in_train=seen_in_train)
+    if also_in_train is not None:
+        images = replace(images, also_in_train=also_in_train)
     scores.write_predictions(run.predictions_path, images, probabilities)
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from builders.machine import GPU_CHANNELS, METERS, PROVENANCE, TELEMETRY
 from builders.run import failed_record, make_model, make_record, make_spec, save
 from builders.study import Size, planned
-from wbcbench.core.quality import Caution, Severity
+from wbcbench.core.quality import QualityWarning, Severity
 from wbcbench.core.record import AbsentMeter, Failure
 from wbcbench.core.run_folder import Local, RunDir
 from wbcbench.core.study_folder import PLAN
@@ -27,11 +27,11 @@ LONG = HOSTILE + "y" * 10_000
 
 def hostile_study(results):
     """Write it as study ``runs``; returns the results folder."""
-    doubt = Caution("x", Severity.SUSPECT, HOSTILE, FORMULA, window=FORMULA)
+    doubt = QualityWarning("x", Severity.SUSPECT, HOSTILE, FORMULA, window=FORMULA)
     spec = make_spec("leaky-dropout", study="runs", dataset_id=FORMULA)
     record = make_record(
         spec=spec,
-        cautions=(doubt,),
+        warnings=(doubt,),
         provenance={**PROVENANCE, "cpu_model": FORMULA, "os": LONG, "host_id": HOSTILE},
         absent=(AbsentMeter("rapl", FORMULA),),
         channels=tuple(replace(each, reading=FORMULA) for each in GPU_CHANNELS),

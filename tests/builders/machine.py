@@ -22,7 +22,7 @@ POWER = replace(
     COUNTER, name="nvml/gpu0/power", kind=Kind.SAMPLED, reading="power_instant", update_s=None
 )
 CPU_MODEL = Channel(
-    "codecarbon/cpu", Kind.COUNTER, Origin.MODELLED, Domain.CPU, "tdp_load", update_s=1.0
+    "codecarbon/cpu", Kind.COUNTER, Origin.ESTIMATED, Domain.CPU, "tdp_load", update_s=1.0
 )
 RAM_MODEL = replace(CPU_MODEL, name="codecarbon/ram", domain=Domain.DRAM, reading="constant")
 
@@ -37,7 +37,7 @@ RAPL_CHANNELS = tuple(
 )
 CODECARBON_CHANNELS = (CPU_MODEL, RAM_MODEL)
 SYNTHETIC_CHANNELS = (
-    Channel("synthetic/gpu0/counter", Kind.COUNTER, Origin.SYNTHETIC, Domain.GPU),
+    Channel("simulated/gpu0/counter", Kind.COUNTER, Origin.SIMULATED, Domain.GPU),
 )
 GPU_MACHINE = GPU_CHANNELS + RAPL_CHANNELS + CODECARBON_CHANNELS
 LAPTOP = CODECARBON_CHANNELS

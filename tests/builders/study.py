@@ -186,7 +186,7 @@ def _write_run(run: RunDir, spec: RunSpec, like: RunRecord, shared: RunDir, draw
         scaled(like, math.exp(log_j)), run_id=spec.run_id, spec=spec, test=make_scores(accuracy)
     )
     copytree(shared.path, run.path, copy_function=_link)
-    run.write_asked(spec, Local())
+    run.write_requested(spec, Local())
     run.write_record(record)
     run.epochs_path.write_bytes(derive.epochs_csv(record))
 
@@ -195,7 +195,7 @@ def _write_again(run: RunDir, spec: RunSpec, like: RunDir) -> None:
     """The same run with another spec, set in the text: to write a record anew takes long."""
     own = ignore_patterns(like.record_path.name, like.epochs_path.name)
     copytree(like.path, run.path, copy_function=_link, ignore=own)
-    run.write_asked(spec, Local())
+    run.write_requested(spec, Local())
     spec_text = json.dumps(asdict(spec), indent=1, sort_keys=True).replace("\n", "\n ")
     text = like.record_path.read_text(encoding="utf-8").replace(like.run_id, run.run_id)
     start = text.index('"spec": {') + len('"spec": ')

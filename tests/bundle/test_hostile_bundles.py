@@ -1,4 +1,4 @@
-"""A verifier opens strangers' files: each of these is refused in a clear line and does no harm."""
+"""A verifier opens hostile files: each is refused in a clear line and does no harm."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ def table(rows: int) -> dict[str, object]:
     """The columns of predictions."""
     texts = {name: ["x"] * rows for name in ("file", "image_sha256", "split", "y_true", "y_pred")}
     whole = {name: [1] * rows for name in ("group_id", "original_id")}
-    return {**texts, **whole, "seen_in_train": [False] * rows, "p_unused": [0.5] * rows}
+    return {**texts, **whole, "also_in_train": [False] * rows, "p_unused": [0.5] * rows}
 
 
 def refused_table(path: Path, bounds: Bounds = BOUNDS) -> str:
@@ -158,7 +158,7 @@ def test_reading_predictions_never_takes_more_memory_than_is_said(tmp_path):
     texts = {name: ["x"] * rows for name in ("file", "image_sha256", "split", "y_true", "y_pred")}
     whole = {name: np.ones(rows, np.int64) for name in ("group_id", "original_id")}
     outputs = {f"p_{i}": np.zeros(rows, np.float64) for i in range(80)}
-    columns = {**texts, **whole, "seen_in_train": np.zeros(rows, np.bool_), **outputs}
+    columns = {**texts, **whole, "also_in_train": np.zeros(rows, np.bool_), **outputs}
     path = hostile.wide_parquet(tmp_path / "predictions.parquet", columns)
     assert path.stat().st_size < 100_000  # 64 MB once it is read
     said = refused_table(path, Bounds(predictions_bytes=10_000_000))

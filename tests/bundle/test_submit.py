@@ -156,7 +156,7 @@ def test_the_document_counts_what_was_done_and_what_was_wasted(payload):
     assert made.design.kept_utc is not None
     assert made.design.kept_utc < min(run.read_record().started_utc for run in runs_of(payload))
     assert made.meter["headline"].status == "measured"
-    assert made.meter["cpu"].status == "modelled"
+    assert made.meter["cpu"].status == "estimated"
 
 
 def test_the_document_fits_its_schema(payload):
@@ -209,7 +209,7 @@ def _words(payload: Path, name: str) -> str:
 def test_the_papers_say_what_is_measured_and_leave_to_the_author_what_is_his(payload):
     impact = _words(payload, layout.IMPACT)
     assert "GPU energy, measured (counter) on Example GPU" in impact
-    assert "processor: modelled (codecarbon\\_tdp\\_load), in the records, not added here" in (
+    assert "processor: estimated (codecarbon\\_tdp\\_load), in the records, not added here" in (
         impact.replace("codecarbon_tdp_load", "codecarbon\\_tdp\\_load")
     )
     assert "Embodied" in impact or "embodied" in impact
@@ -222,13 +222,13 @@ def test_the_papers_say_what_is_measured_and_leave_to_the_author_what_is_his(pay
     assert "wbcbench reproduce" in readme
 
 
-def test_modelled_joules_are_never_called_measured(tmp_path):
+def test_estimated_joules_are_never_called_measured(tmp_path):
     study = bundle_study(tmp_path / "results", replace(SMALL, gpu=False))
     payload = submit(order(study.parent, tmp_path / "bundle")).path / "data"
     impact = _words(payload, layout.IMPACT)
-    assert "**modelled, not measured**" in impact
+    assert "**estimated, not measured**" in impact
     assert "processor energy" in impact
-    assert "from **modelled** joules" in _words(payload, layout.MODEL_CARD)
+    assert "from **estimated** joules" in _words(payload, layout.MODEL_CARD)
     assert said(payload).meter["gpu"].status == "absent"
 
 

@@ -120,21 +120,21 @@ def test_batch_normalisation_that_wobbles_and_overfits_supports_both_halves(tmp_
 
 def test_short_runs_say_nothing_of_claims_about_long_ones(tmp_path):
     found = judged(study(tmp_path))
-    assert of(found, "C4")["judgement"] == "cannot tell"
+    assert of(found, "C4")["judgement"] == "inconclusive"
     assert of(found, "C4")["why"] == "needs runs of 20 epochs; the shortest here has 10"
     assert of(found, "C4")["checks"][0]["estimate"] is not None
 
 
 def test_accuracies_on_test_stand_beside_the_interval_by_photograph(tmp_path):
     found = of(judged(study(tmp_path, epochs=20)), "C4")
-    train, test, leak_free = found["checks"]
+    train, test, leakage_free = found["checks"]
     assert train["judgement"] == "supported"
     low, high = test["by_photograph"]
     assert (low, high) == (
         pytest.approx(test["estimate"] - 0.1),
         pytest.approx(test["estimate"] + 0.1),
     )
-    assert leak_free["decides"] is False
+    assert leakage_free["decides"] is False
 
 
 def test_another_gpu_says_nothing_of_a_claim_about_a_k80(tmp_path):
@@ -146,13 +146,13 @@ def test_drawn_cells_say_nothing_of_real_ones(tmp_path):
     drawn = replace(make_record().dataset, synthetic=True)
     save(tmp_path, *changed(draw(3), lambda _: True, dataset=drawn))
     found = judged(tmp_path)
-    assert {claim["judgement"] for claim in found["claims"]} == {"cannot tell"}
+    assert {claim["judgement"] for claim in found["claims"]} == {"inconclusive"}
     assert "drawn" in of(found, "C1")["why"]
 
 
 def test_two_blocks_give_an_estimate_and_no_judgement(tmp_path):
     claim = of(judged(study(tmp_path, blocks=2)), "C3")
-    assert claim["judgement"] == "cannot tell"
+    assert claim["judgement"] == "inconclusive"
     assert claim["checks"][0]["ci_low"] is None
     assert "an interval needs 3" in said(tmp_path)
 

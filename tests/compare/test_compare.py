@@ -28,8 +28,13 @@ from wbcbench import table
 from wbcbench.commands.compare import compare
 from wbcbench.compare.design import NOT_TREATMENTS, TREATMENTS
 from wbcbench.compare.result import COLUMNS
-from wbcbench.core.errors import CannotMeasureError, CannotTellError, GateFailedError, UsageError
-from wbcbench.core.quality import Caution, Severity, Verdict
+from wbcbench.core.errors import (
+    CannotMeasureError,
+    InconclusiveError,
+    ThresholdExceededError,
+    UsageError,
+)
+from wbcbench.core.quality import Quality, QualityWarning, Severity
 from wbcbench.core.spec import SPEC_FIELDS
 from wbcbench.study import plan
 from wbcbench.study.experiment import Experiment, PlannedAnalysis
@@ -137,15 +142,17 @@ def test_joules_split_exactly_into_seconds_and_watts(clear):
 
 
 def test_arms_carry_both_errors_the_front_and_the_cost_of_the_target(clear):
-    arms = {arm["label"]: arm for arm in document(clear)["arms"]}
-    assert arms["relu-batchnorm"]["on_front"]
-    assert not arms["relu-dropout"]["on_front"]
-    assert arms["relu-batchnorm"]["front_share"] == 1.0
-    level = arms["leaky-dropout"]["levels"][ENERGY]
+    configurations = {
+        configuration["label"]: configuration for configuration in document(clear)["arms"]
+    }
+    assert configurations["relu-batchnorm"]["on_front"]
+    assert not configurations["relu-dropout"]["on_front"]
+    assert configurations["relu-batchnorm"]["front_share"] == 1.0
+    level = configurations["leaky-dropout"]["levels"][ENERGY]
     assert level["runs"] > 0
     # The meter's gain is shared by all runs: its error does not shrink with their number.
     assert level["meter"] == pytest.approx(0.05 * 280 * 44, rel=0.01)
-    assert arms["leaky-dropout"]["target"] == {
+    assert configurations["leaky-dropout"]["target"] == {
         "unit": "J",
         "reached": 8,
         "runs": 8,
@@ -157,15 +164,22 @@ def test_a_run_that_never_reaches_the_target_is_censored(tmp_path):
     never = make_epochs((0.3, 0.4, 0.5, 0.6))
     records = changed(draw(4), lambda r: r.spec.variant == "relu-dropout", epochs=never)
     save(tmp_path, *changed(records, lambda r: r.spec.seed == 1001, epochs=never))
-    arms = {arm["label"]: arm for arm in document(tmp_path)["arms"]}
-    assert arms["relu-dropout"]["target"] == {"unit": "J", "reached": 0, "runs": 4, "median": None}
-    assert arms["leaky-dropout"]["target"]["reached"] == 3
+    configurations = {
+        configuration["label"]: configuration for configuration in document(tmp_path)["arms"]
+    }
+    assert configurations["relu-dropout"]["target"] == {
+        "unit": "J",
+        "reached": 0,
+        "runs": 4,
+        "median": None,
+    }
+    assert configurations["leaky-dropout"]["target"]["reached"] == 3
     assert "not reached by half (0 of 4)" in said(tmp_path, "study")
 
 
 def test_where_nothing_differs_nothing_is_called(nothing):
     verdicts = {row["verdict"] for row in document(nothing)["contrasts"]}
-    assert verdicts <= {"equivalent", "cannot tell", "estimate only"}
+    assert verdicts <= {"equivalent", "inconclusive", "estimate only"}
 
 
 def test_no_run_is_left_out_for_its_value(tmp_path):
@@ -184,13 +198,15 @@ def test_equal_records_give_equal_bytes(clear):
 
 
 def test_an_invalid_or_failed_run_leaves_its_whole_block_out_and_is_counted(tmp_path):
-    doubt = Caution("gpu-counter-reset", Severity.INVALID, "went backwards", "repeat", "train")
+    doubt = QualityWarning(
+        "gpu-counter-reset", Severity.INVALID, "went backwards", "repeat", "train"
+    )
     records = draw(5)
     records = changed(
         records,
         lambda r: (r.spec.block, r.spec.variant) == (2, "relu-dropout"),
-        verdict=Verdict.INVALID,
-        cautions=(doubt,),
+        verdict=Quality.INVALID,
+        warnings=(doubt,),
     )
     records = changed(
         records, lambda r: (r.spec.block, r.spec.variant) == (4, "leaky-dropout"), status="failed"
@@ -224,7 +240,7 @@ def test_two_blocks_give_estimates_and_say_what_they_cannot_show(tmp_path):
     save(tmp_path, *draw(2))
     found = document(tmp_path)
     assert contrast(found, "activation leaky-relu")["ci_low"] is None
-    assert {r["verdict"] for r in found["contrasts"]} <= {"cannot tell", "estimate only"}
+    assert {r["verdict"] for r in found["contrasts"]} <= {"inconclusive", "estimate only"}
     text = said(tmp_path, "study")
     assert "2 complete blocks: estimates only" in text
     assert "p cannot fall below 0.5" in text
@@ -290,40 +306,40 @@ def laptop(tmp_path_factory):
     return results
 
 
-def test_modelled_joules_are_not_compared_unless_asked_for(laptop):
+def test_estimated_joules_are_not_compared_unless_asked_for(laptop):
     text = said(laptop, "study")
     assert "no joules compared" in text
-    assert "--channel modelled" in text
+    assert "--channel estimated" in text
     assert {row["metric"] for row in document(laptop)["contrasts"]} == {"balanced_accuracy"}
 
 
-def test_modelled_joules_say_so_in_every_line(laptop):
-    gate = ("--fail-if", "headline_energy_train_j > +50%")
-    text = said(laptop, "study", "--channel", "modelled", *gate)
+def test_estimated_joules_say_so_in_every_line(laptop):
+    threshold = ("--fail-if", "primary_energy_train_j > +50%")
+    text = said(laptop, "study", "--channel", "estimated", *threshold)
     lines = [
         line
         for line in text.splitlines()
         if line.startswith(("activation", "regul", "inter", *VARIANTS))
     ]
     assert len(lines) >= 15
-    assert all("modelled" in line for line in lines)
-    assert "Every joule here is modelled, not measured." in text
-    rows = csv.DictReader(io.StringIO(said(laptop, "study", "--csv", "--channel", "modelled")))
+    assert all("estimated" in line for line in lines)
+    assert "Every joule here is estimated, not measured." in text
+    rows = csv.DictReader(io.StringIO(said(laptop, "study", "--csv", "--channel", "estimated")))
     status = {(row["metric"], row["energy_status"]) for row in rows}
-    assert status == {("headline_energy_train_j", "modelled"), ("balanced_accuracy", "")}
+    assert status == {("primary_energy_train_j", "estimated"), ("balanced_accuracy", "")}
 
 
-def test_naming_joules_that_are_modelled_is_refused_with_the_way_out(laptop):
-    with pytest.raises(CannotMeasureError, match="--channel modelled"):
-        said(laptop, "study", "--metric", "headline_energy_train_j")
+def test_naming_joules_that_are_estimated_is_refused_with_the_way_out(laptop):
+    with pytest.raises(CannotMeasureError, match="--channel estimated"):
+        said(laptop, "study", "--metric", "primary_energy_train_j")
     with pytest.raises(CannotMeasureError, match="nothing read these joules"):
-        said(laptop, "study", "--fail-if", f"{ENERGY} > +5%", "--channel", "modelled")
+        said(laptop, "study", "--fail-if", f"{ENERGY} > +5%", "--channel", "estimated")
 
 
 def test_a_made_up_signal_is_compared_only_as_such(tmp_path):
     save(tmp_path, *draw(3, channels=SYNTHETIC_CHANNELS))
-    assert "no joules compared" in said(tmp_path, "study", "--channel", "modelled")
-    assert "(synthetic)" in said(tmp_path, "study", "--channel", "synthetic")
+    assert "no joules compared" in said(tmp_path, "study", "--channel", "estimated")
+    assert "(synthetic)" in said(tmp_path, "study", "--channel", "simulated")
 
 
 # -- comparable or not ----------------------------------------------------------------------------
@@ -368,13 +384,13 @@ def test_a_block_whose_runs_come_from_two_machines_is_left_out(tmp_path):
     assert "its runs come from several machines" in text
 
 
-def test_measured_and_modelled_joules_never_stand_together(tmp_path):
+def test_measured_and_estimated_joules_never_stand_together(tmp_path):
     save(tmp_path, *draw(4, channels=LAPTOP)[:8] + draw(4)[8:])
-    for channel in ("measured", "modelled"):
-        with pytest.raises(CannotMeasureError, match="headline_status differs"):
+    for channel in ("measured", "estimated"):
+        with pytest.raises(CannotMeasureError, match="primary_status differs"):
             said(tmp_path, "study", "--channel", channel)
     with pytest.raises(UsageError, match="never stand in"):
-        said(tmp_path, "study", "--allow-different", "headline_status")
+        said(tmp_path, "study", "--allow-different", "primary_status")
 
 
 def test_other_images_are_another_study(tmp_path):
@@ -436,7 +452,7 @@ def test_two_studies_are_compared_arm_by_arm(tmp_path):
         ("after:relu-dropout", "before:relu-dropout"),
     ]
     assert all(15 < row["ci_low"] < row["ci_high"] < 30 for row in rows)
-    with pytest.raises(GateFailedError, match="after:relu-dropout"):
+    with pytest.raises(ThresholdExceededError, match="after:relu-dropout"):
         said(tmp_path, "before", "after", "--fail-if", f"{ENERGY} > +5%")
 
 
@@ -512,16 +528,16 @@ def test_a_failed_limit_exits_4_names_the_arm_and_still_prints_the_comparison(cl
     ended = run(clear, "--fail-if", f"{ENERGY} > +2%", "--json")
     assert ended.code == 4
     assert "leaky-dropout" in ended.err
-    verdicts = {gate["candidate"]: gate["verdict"] for gate in ended.json["gates"]}
+    verdicts = {threshold["candidate"]: threshold["verdict"] for threshold in ended.json["gates"]}
     assert verdicts["leaky-dropout"] == "worse"
     assert verdicts["relu-batchnorm"] == "not worse"
 
 
 def test_an_open_limit_exits_0_or_5_when_strict_and_says_how_many_blocks(nothing):
-    gate = ("--fail-if", "balanced_accuracy < -0.2pp")
-    relaxed, strict = run(nothing, *gate), run(nothing, *gate, "--strict")
+    threshold = ("--fail-if", "balanced_accuracy < -0.2pp")
+    relaxed, strict = run(nothing, *threshold), run(nothing, *threshold, "--strict")
     assert (relaxed.code, strict.code) == (0, 5)
-    assert "cannot tell" in relaxed.out
+    assert "inconclusive" in relaxed.out
     assert "would settle it" in relaxed.out
     assert "straddles" in strict.err
 
@@ -552,7 +568,7 @@ def test_an_unknown_study_exits_2_and_names_the_nearest(clear):
 
 def test_fewer_than_three_blocks_leave_a_gate_open(tmp_path):
     save(tmp_path, *draw(2))
-    with pytest.raises(CannotTellError):
+    with pytest.raises(InconclusiveError):
         said(tmp_path, "study", "--strict", "--fail-if", f"{ENERGY} > +5%")
 
 
@@ -584,14 +600,14 @@ def planned(results, **analysis):
 
 
 def test_what_is_not_asked_for_is_as_planned(tmp_path):
-    found = document(planned(tmp_path, channel="modelled", equivalent_pct=4.0))
-    assert contrast(found, "interaction", "headline_energy_train_j")["rope_high"] == 4.0
+    found = document(planned(tmp_path, channel="estimated", equivalent_pct=4.0))
+    assert contrast(found, "interaction", "primary_energy_train_j")["rope_high"] == 4.0
     assert any("as planned before the first run" in note for note in found["notes"])
     assert found["settings"]["departures"] == []
 
 
 def test_a_departure_from_the_plan_is_told(tmp_path):
-    planned(tmp_path, channel="modelled")
+    planned(tmp_path, channel="estimated")
     found = document(tmp_path, "--equivalent-pct", "9", "--metric", "accuracy")
     assert found["settings"]["departures"] == ["metrics", "region_pct"]
     assert any("but for --metric, --equivalent-pct." in note for note in found["notes"])

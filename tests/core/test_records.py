@@ -13,14 +13,14 @@ from builders.run import failed_record, make_record, make_scores
 from builders.timeline import make_epochs
 from wbcbench import table
 from wbcbench.core.errors import UsageError
-from wbcbench.core.quality import Caution, Severity, Verdict
+from wbcbench.core.quality import Quality, QualityWarning, Severity
 from wbcbench.core.record import RECORD_SCHEMA, from_json, to_json
 
 OLD = sorted((Path(__file__).parents[1] / "formats").glob("record-*.json"))
 
 DOUBTED = make_record(
-    cautions=(Caution("short-window", Severity.SUSPECT, "3 s", "train longer", "infer-b1"),),
-    verdict=Verdict.SUSPECT,
+    warnings=(QualityWarning("short-window", Severity.SUSPECT, "3 s", "train longer", "infer-b1"),),
+    quality=Quality.SUSPECT,
 )
 
 
@@ -55,8 +55,8 @@ def test_a_record_of_every_schema_so_far_loads_and_has_its_row(path):
     record = from_json(path.read_bytes(), str(path))
     cells = table.row(record)
     assert cells["run_id"] == record.run_id
-    assert cells["headline_status"] == "modelled"
-    assert cells["headline_energy_train_j"] == pytest.approx(1600.0)
+    assert cells["primary_status"] == "estimated"
+    assert cells["primary_energy_train_j"] == pytest.approx(1600.0)
     assert cells["accuracy"] == pytest.approx(0.8)
 
 

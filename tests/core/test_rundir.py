@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from builders.run import make_spec
 from wbcbench.core.errors import RunExistsError, UsageError
-from wbcbench.core.files import write_whole
+from wbcbench.core.files import write_atomically
 from wbcbench.core.record import RunRecord
 from wbcbench.core.run_condition import RunStage, condition
 from wbcbench.core.run_folder import LOOK_OVER_S, Local, RunDir, study_runs
@@ -101,10 +101,10 @@ def test_a_results_folder_that_is_a_file_is_refused_with_a_way_out(tmp_path: Pat
 
 def test_a_write_that_fails_leaves_the_old_file_and_no_leavings(tmp_path: Path) -> None:
     path = tmp_path / "table.csv"
-    write_whole(path, b"old")
+    write_atomically(path, b"old")
     path.with_suffix(".dir").mkdir()
     with pytest.raises(OSError, match=r"table\.dir"):
-        write_whole(path.with_suffix(".dir"), b"new")
+        write_atomically(path.with_suffix(".dir"), b"new")
     assert path.read_bytes() == b"old"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["table.csv", "table.dir"]
 

@@ -5,37 +5,37 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wbcbench.core.quality import Caution, Severity, Verdict, verdict
+from wbcbench.core.quality import Quality, QualityWarning, Severity, quality
 
 severities = st.lists(st.sampled_from(Severity))
 
 
-def cautions(found):
-    return [Caution("code", severity, "what was seen", "what to do") for severity in found]
+def warnings(found):
+    return [QualityWarning("code", severity, "what was seen", "what to do") for severity in found]
 
 
 def test_no_doubt_is_valid():
-    assert verdict([]) is Verdict.VALID
+    assert quality([]) is Quality.VALID
 
 
 @given(severities)
 def test_the_worst_severity_decides(found):
     worst = max(found, key=list(Severity).index, default=Severity.INFO)
     expected = {
-        Severity.INFO: Verdict.VALID,
-        Severity.SUSPECT: Verdict.SUSPECT,
-        Severity.INVALID: Verdict.INVALID,
+        Severity.INFO: Quality.VALID,
+        Severity.SUSPECT: Quality.SUSPECT,
+        Severity.INVALID: Quality.INVALID,
     }
-    assert verdict(cautions(found)) is expected[worst]
+    assert quality(warnings(found)) is expected[worst]
 
 
 @given(severities, st.sampled_from(Severity))
 def test_one_more_doubt_never_makes_a_run_better(found, more):
-    order = list(Verdict)
-    before, after = verdict(cautions(found)), verdict(cautions([*found, more]))
+    order = list(Quality)
+    before, after = quality(warnings(found)), quality(warnings([*found, more]))
     assert order.index(after) >= order.index(before)
 
 
 @given(severities)
 def test_the_order_of_doubts_does_not_matter(found):
-    assert verdict(cautions(found)) is verdict(cautions(reversed(found)))
+    assert quality(warnings(found)) is quality(warnings(reversed(found)))

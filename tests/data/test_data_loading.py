@@ -325,7 +325,7 @@ def test_a_table_beside_the_splits_says_which_images_belong_together(folder, cac
     write_table(folder, {n: (i, i // 2, n.startswith("TEST/E")) for i, n in enumerate(names)})
     dataset = load(folder, cache_dir=cache)
     assert dataset.grouped
-    assert dataset.test.seen_in_train.sum() == 3
+    assert dataset.test.also_in_train.sum() == 3
     position = dataset.test.files.index(names[2])
     assert dataset.test.original_id[position] == 2 and dataset.test.group_id[position] == 1
 
@@ -348,9 +348,9 @@ def test_the_shipped_tables_are_complete():
     images = published_images()
     photographs = {p.original_id: p for p in published_photographs()}
     assert len(images) == 12_515 - 2 and len(photographs) == 351  # two pairs are equal files
-    assert sum(image.seen_in_train for image in images.values()) == 202
+    assert sum(image.also_in_train for image in images.values()) == 202
     assert all(image.original_id in photographs for image in images.values())
-    leaking = {i.original_id for i in images.values() if i.seen_in_train}
+    leaking = {i.original_id for i in images.values() if i.also_in_train}
     assert leaking == {p.original_id for p in photographs.values() if p.leaks_to}
 
 

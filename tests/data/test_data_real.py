@@ -38,8 +38,8 @@ def test_the_published_set_has_348_photographs_and_202_leaking_images(published)
     photographs = [set(s.original_id.tolist()) for s in (published.train, published.test)]
     assert [len(p) for p in photographs] == [277, 71]
     assert not photographs[0] & photographs[1]
-    assert published.test.seen_in_train.sum() == 202
-    assert not published.train.seen_in_train.any()
+    assert published.test.also_in_train.sum() == 202
+    assert not published.train.also_in_train.any()
 
 
 def test_pixels_are_those_of_plain_imread_and_resize(published):

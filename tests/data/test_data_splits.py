@@ -92,7 +92,7 @@ def test_images_without_photographs_are_split_at_random_but_copies_stay_together
     copies = (*plain.sha256[:36], *plain.sha256[:4])  # the last four repeat the first four
     train = ImageSet(
         plain.images, plain.labels, plain.files, copies,
-        plain.group_id, plain.original_id, plain.seen_in_train,
+        plain.group_id, plain.original_id, plain.also_in_train,
     )  # fmt: skip
     for seed in range(30):
         training, validation = split_validation(train, fraction=0.25, seed=seed)

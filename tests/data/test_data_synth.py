@@ -84,7 +84,7 @@ def test_photographs_are_known_and_splits_do_not_leak(small, tmp_path):
 def test_a_few_test_images_show_a_cell_of_train_and_only_those_share_a_group(small, tmp_path):
     dataset = load(small, cache_dir=tmp_path)
     shared = np.isin(dataset.test.group_id, dataset.train.group_id)
-    assert np.array_equal(shared, dataset.test.seen_in_train)
+    assert np.array_equal(shared, dataset.test.also_in_train)
     assert 0.02 < shared.mean() < 0.15
     for position in np.flatnonzero(shared):
         twins = dataset.train.group_id == dataset.test.group_id[position]

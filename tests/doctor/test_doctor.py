@@ -25,7 +25,7 @@ from wbcbench.doctor import Facts, Group, Line, State, count_lines, examine, req
 from wbcbench.doctor.device import outlook
 from wbcbench.doctor.machine import check_governor, mean_cost, measure_overhead, record_idle
 from wbcbench.power.limit_note import LimitNote, open_note
-from wbcbench.power.session import Asked
+from wbcbench.power.session import MeteringRequest
 from wbcbench.registry import CHECKUPS
 
 app = build_app(COMMANDS)
@@ -71,7 +71,7 @@ def channel(origin: Origin, domain: Domain = Domain.GPU) -> Channel:
 def test_the_document_holds_every_group_the_headline_the_counts_and_what_was_required(
     tmp_path: Path,
 ) -> None:
-    words = ["doctor", "--meters", "synthetic", "--results", str(tmp_path), "--json"]
+    words = ["doctor", "--meters", "simulated", "--results", str(tmp_path), "--json"]
     required = ["--require", "gpu=measured", "--require", "gpu=synthetic"]
     result = wbcbench(*words, *required)
     assert result.code == CannotMeasureError.exit_code
@@ -79,14 +79,14 @@ def test_the_document_holds_every_group_the_headline_the_counts_and_what_was_req
     told = json.loads(result.out, parse_constant=lambda word: pytest.fail(f"{word} is no JSON"))
     assert told["schema"] == "wbcbench.doctor/1"
     assert [group["name"] for group in told["groups"]] == list(CHECKUPS)
-    assert told["headline"]["status"] == "synthetic"
+    assert told["headline"]["status"] == "simulated"
     states = [found["state"] for group in told["groups"] for found in group["lines"]]
     assert told["warnings"] == states.count("warn")
     assert told["failures"] == states.count("FAIL") == 0
     assert told["overhead"] is None
     assert told["requirements"] == [
-        {"domain": "gpu", "required": "measured", "found": "synthetic", "is_met": False},
-        {"domain": "gpu", "required": "synthetic", "found": "synthetic", "is_met": True},
+        {"domain": "gpu", "required": "measured", "found": "simulated", "is_met": False},
+        {"domain": "gpu", "required": "simulated", "found": "simulated", "is_met": True},
     ]
 
 
@@ -132,7 +132,9 @@ def test_a_gpu_is_told_with_its_sensor_its_idle_power_and_its_strangers(
 ) -> None:
     gpu = FakeGpu(power=Constant(60.0), persistence=False, processes=(Process(1),))
     scripted_nvml.play(Scenario((gpu,)))
-    facts = record_idle(Asked(meters=("nvml",)), tmp_path, None, MonotonicClock(), for_s=1.0)
+    facts = record_idle(
+        MeteringRequest(meters=("nvml",)), tmp_path, None, MonotonicClock(), for_s=1.0
+    )
     device = lines(facts, "device")
     assert "NVIDIA Test GPU (driver 580.95.05, power limit 300 W, persistence off)" in (
         line(device, "gpu").found
@@ -189,11 +191,11 @@ def test_without_a_driver_the_way_out_is_told(scripted_nvml: ScriptedNvml, tmp_p
     [
         ((), "absent (no meter works on this machine)"),
         ((channel(Origin.MEASURED),), "GPU board, measured"),
-        ((channel(Origin.MODELLED, Domain.CPU),), "modelled (no sensor on this machine)"),
+        ((channel(Origin.ESTIMATED, Domain.CPU),), "estimated (no sensor on this machine)"),
         ((channel(Origin.MEASURED, Domain.CPU),), "CPU packages, measured"),
         ((channel(Origin.MEASURED, Domain.SYSTEM),), "whole machine, measured"),
         (
-            (channel(Origin.MODELLED, Domain.CPU), channel(Origin.MEASURED)),
+            (channel(Origin.ESTIMATED, Domain.CPU), channel(Origin.MEASURED)),
             "GPU board, measured",
         ),
     ],
@@ -211,8 +213,8 @@ def test_the_headline_is_said_beforehand(
         ("gpu=measured", Origin.MEASURED, True),
         ("gpu=estimated", Origin.MEASURED, True),
         ("gpu=measured", Origin.ESTIMATED, False),
-        ("gpu=measured", Origin.SYNTHETIC, False),
-        ("gpu=modelled", Origin.SYNTHETIC, False),
+        ("gpu=measured", Origin.SIMULATED, False),
+        ("gpu=estimated", Origin.SIMULATED, False),
     ],
 )
 def test_better_than_required_is_good_enough_and_worse_is_not(
@@ -314,10 +316,12 @@ def test_the_interval_of_the_cost_is_that_of_a_paired_t_test(
 
 
 def test_overhead_is_told_in_time_and_in_joules_of_a_counter() -> None:
-    found = measure_overhead(Asked(meters=("synthetic",)), MonotonicClock(), pairs=3, work_s=0.1)
+    found = measure_overhead(
+        MeteringRequest(meters=("simulated",)), MonotonicClock(), pairs=3, work_s=0.1
+    )
     assert found.pairs == 3
     assert found.work_s > 0
-    assert found.energy_channel == "synthetic/counter"
+    assert found.energy_channel == "simulated/counter"
     assert found.energy_share is not None
     assert found.time_share.half_width > 0
     assert found.sampler_cpu_share > 0

@@ -6,11 +6,11 @@ import math
 
 import pytest
 
-from builders.evidence import EPOCHS, VALIDATED_WINDOWS, counter, load_j, modelled_cpu, power
-from builders.folder import messages, write_looks, write_messages, write_traces
+from builders.evidence import EPOCHS, VALIDATED_WINDOWS, counter, estimated_cpu, load_j, power
+from builders.folder import messages, write_messages, write_telemetry, write_traces
 from builders.machine import COUNTER, CPU_MODEL, POWER
 from wbcbench.core.board_state import BoardSample
-from wbcbench.core.quality import Verdict
+from wbcbench.core.quality import Quality
 from wbcbench.core.record import Circumstances, from_json, to_json
 from wbcbench.core.run_folder import Local, RunDir
 from wbcbench.core.spec import RunSpec
@@ -31,15 +31,15 @@ def run(tmp_path):
 
 def watched(run, *traces, windows=VALIDATED_WINDOWS, looks=()):
     """Write what a watcher leaves: traces, marks and the log of a board."""
-    write_traces(run, traces or (counter(), power(), modelled_cpu()))
+    write_traces(run, traces or (counter(), power(), estimated_cpu()))
     write_messages(run, messages(windows, EPOCHS))
-    write_looks(run, looks)
+    write_telemetry(run, looks)
 
 
 def test_a_healthy_run_has_joules_budgets_agreements_and_a_valid_verdict(run):
     watched(run)
     record = account(run, SEEN, "done")
-    assert record.verdict is Verdict.VALID
+    assert record.quality is Quality.VALID
     train = record.energy("train", COUNTER.name)
     assert train.energy_j == pytest.approx(66 * 250.0, rel=1e-3)
     assert 0 < train.uncertainty_j < 0.01 * train.energy_j
@@ -75,17 +75,17 @@ def test_what_a_board_did_is_in_the_record_and_weighs(run):
     record = account(run, SEEN, "done")
     [train] = [t for t in record.telemetry if t.window == "train"]
     assert train.throttled_s["hw_thermal_slowdown"] == pytest.approx(59.0)
-    assert record.verdict is Verdict.INVALID
+    assert record.quality is Quality.INVALID
 
 
 def test_a_frozen_counter_leaves_unknown_joules_and_a_reason_in_the_record(run):
-    watched(run, counter(lambda t, _: load_j(min(t, 40.0))), power(), modelled_cpu())
+    watched(run, counter(lambda t, _: load_j(min(t, 40.0))), power(), estimated_cpu())
     record = account(run, SEEN, "done")
     train = record.energy("train", COUNTER.name)
     assert train.energy_j is None
     assert "stood still" in train.reason
     assert record.energy("train", POWER.name).energy_j == pytest.approx(66 * 250.0, rel=0.01)
-    assert record.verdict is Verdict.SUSPECT
+    assert record.quality is Quality.SUSPECT
 
 
 def test_a_killed_trainer_leaves_the_joules_so_far_and_an_invalid_run(run):
@@ -97,13 +97,13 @@ def test_a_killed_trainer_leaves_the_joules_so_far_and_an_invalid_run(run):
     watched(run, windows=(VALIDATED_WINDOWS[0], *cut))
     record = account(run, SEEN, "failed")
     assert record.energy("train", COUNTER.name).energy_j > 15_000
-    assert record.verdict is Verdict.INVALID
-    assert "window-cut" in {caution.code for caution in record.cautions}
+    assert record.quality is Quality.INVALID
+    assert "window-cut" in {warning.code for warning in record.warnings}
 
 
 def test_a_channel_lost_early_does_not_shorten_the_cut_windows_of_the_others(run):
     cut = [Window("train", 15.0, OPEN)]
-    watched(run, counter(), power(), modelled_cpu(polls=20), windows=cut)
+    watched(run, counter(), power(), estimated_cpu(polls=20), windows=cut)
     record = account(run, SEEN, "failed")
     assert record.window("train").end_s == pytest.approx(101.0)
 
@@ -114,4 +114,4 @@ def test_a_folder_without_any_trace_is_accounted_for_without_joules(run):
         path.unlink()
     record = account(run, SEEN, "done")
     assert record.energies == ()
-    assert record.verdict is Verdict.INVALID
+    assert record.quality is Quality.INVALID

@@ -21,7 +21,7 @@ from wbcbench.core.record import Attachment, RunRecord, to_json
 from wbcbench.core.run_folder import RunDir
 from wbcbench.core.trace import Channel, Domain, Kind, Origin
 from wbcbench.energy.attach import attach_wall_meter
-from wbcbench.energy.source import headline_channel
+from wbcbench.energy.source import primary_source
 from wbcbench.energy.wall_log import read_wall_log
 
 app = build_app(COMMANDS)
@@ -113,8 +113,8 @@ def test_the_headline_and_the_verdict_stay_those_of_the_runs_own_meters(
     own = run.read_record()
     attach_wall_meter(run, usual_log(tmp_path))
     found = run.read_record()
-    assert headline_channel(found) == headline_channel(own)
-    assert found.verdict == own.verdict
+    assert primary_source(found) == primary_source(own)
+    assert found.quality == own.quality
 
 
 def test_the_polls_are_kept_on_the_runs_clock(run: RunDir, tmp_path: Path) -> None:
@@ -166,7 +166,7 @@ def test_headers_units_zones_and_delimiters_of_all_sorts_give_the_same_joules(
 ) -> None:
     done = attach_wall_meter(run, write(tmp_path / "log.csv", header, cells, rows(0.5)))
     assert joules(done) == pytest.approx(TRUE_J, rel=0.03)
-    assert done.cautions == ()
+    assert done.warnings == ()
 
 
 def test_columns_can_be_named_and_what_is_assumed_is_told(run: RunDir, tmp_path: Path) -> None:
@@ -178,10 +178,10 @@ def test_columns_can_be_named_and_what_is_assumed_is_told(run: RunDir, tmp_path:
     )
     done = attach_wall_meter(run, log, time_column="When", value_column="outlet 2")
     assert joules(done) == pytest.approx(TRUE_J, rel=0.03)
-    told = " ".join(caution.detail for caution in done.cautions)
+    told = " ".join(warning.detail for warning in done.warnings)
     assert "taken for UTC" in told
     assert "taken for watts" in told
-    assert {caution.severity for caution in done.cautions} == {"info"}
+    assert {warning.severity for warning in done.warnings} == {"info"}
 
 
 @pytest.mark.parametrize("slow_s", [3600.0, -7200.0, 4.25])
@@ -237,7 +237,7 @@ def test_gaps_widen_the_interval_and_are_told(run: RunDir, tmp_path: Path) -> No
         return f"{epoch(t)!r},{'' if 110 < t < 125 else power_w(t)}"
 
     done = attach_wall_meter(run, write(tmp_path / "log.csv", "time,power_w", cells, rows()))
-    (doubt,) = (c for c in done.cautions if c.code == "wall-log-gap")
+    (doubt,) = (c for c in done.warnings if c.code == "wall-log-gap")
     assert "15 s (train)" in doubt.detail
     train = next(each for each in done.energies if each.window == "train")
     assert train.uncertainty_j is not None
@@ -258,7 +258,7 @@ def test_windows_that_the_log_does_not_reach_are_unknown_and_never_zero(
     assert joules(done) == pytest.approx(TRUE_J, rel=0.03)
     assert joules(done, "idle_cold") is None
     assert joules(done, "idle_post") is None
-    assert "wall-log-short" in {caution.code for caution in done.cautions}
+    assert "wall-log-short" in {warning.code for warning in done.warnings}
 
 
 def test_a_log_that_tells_no_window_is_refused(run: RunDir, tmp_path: Path) -> None:
@@ -299,7 +299,7 @@ def test_where_nothing_else_was_measured_a_low_reading_cannot_be_refuted(tmp_pat
 def test_a_wall_clock_that_was_set_during_the_run_is_told(tmp_path: Path) -> None:
     run = saved(tmp_path, record(ended_utc="2026-03-01T13:01:15Z"))
     done = attach_wall_meter(run, usual_log(tmp_path))
-    assert "wall-clock-stepped" in {caution.code for caution in done.cautions}
+    assert "wall-clock-stepped" in {warning.code for warning in done.warnings}
     assert joules(done) == pytest.approx(TRUE_J, rel=0.03)
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from builders.evidence import counter, doubts, evidence, judged, power
-from wbcbench.core.quality import Severity, Verdict
-from wbcbench.energy.source import headline_channel
+from wbcbench.core.quality import Quality, Severity
+from wbcbench.energy.source import primary_source
 
 BOARD = {"nvml/gpu0": {"pci_bus_id": "00000000:3B:00.0"}}
 
@@ -26,16 +26,16 @@ def test_training_on_another_board_is_invalid_and_names_both():
     assert found.severity is Severity.INVALID
     assert "AF:00.0" in found.detail
     assert "3B:00.0" in found.detail
-    assert judged(made) is Verdict.INVALID
+    assert judged(made) is Quality.INVALID
 
 
 def test_training_on_the_processor_makes_a_measured_gpu_no_answer():
     made = trained_on("CPU:0", None)
     assert doubts(made)["gpu-not-used"].severity is Severity.INVALID
-    assert judged(made) is Verdict.INVALID
+    assert judged(made) is Quality.INVALID
 
 
 def test_without_a_measured_gpu_the_processor_is_where_training_belongs():
     made = trained_on("CPU:0", None, meters={"rapl": {"zones": 2}})
     assert "gpu-not-used" not in doubts(made)
-    assert headline_channel(made) is not None
+    assert primary_source(made) is not None

@@ -11,14 +11,14 @@ from builders.evidence import (
     WINDOWS,
     counter,
     doubts,
+    estimated_cpu,
     evidence,
     judged,
-    modelled_cpu,
     power,
 )
 from builders.machine import COUNTER, CPU_MODEL, POWER
 from wbcbench import registry
-from wbcbench.core.quality import Severity, Verdict
+from wbcbench.core.quality import Quality, Severity
 from wbcbench.core.record import AbsentMeter, Sampling
 from wbcbench.core.trace import Domain, Origin, Trace
 from wbcbench.core.window import Window
@@ -65,26 +65,26 @@ def test_a_wide_interval_is_told():
     assert doubts(made)["wide-interval"].severity is Severity.INFO
 
 
-def test_a_machine_without_sensors_says_modelled_and_stays_valid():
+def test_a_machine_without_sensors_says_estimated_and_stays_valid():
     made = evidence(
-        modelled_cpu(), absent=(AbsentMeter("nvml", "no driver"), AbsentMeter("rapl", "no files"))
+        estimated_cpu(), absent=(AbsentMeter("nvml", "no driver"), AbsentMeter("rapl", "no files"))
     )
     found = doubts(made)
-    assert found["headline-modelled"].severity is Severity.INFO
-    assert "modelled (no sensor on this machine)" in found["headline-modelled"].detail
+    assert found["headline-estimated"].severity is Severity.INFO
+    assert "estimated (no sensor on this machine)" in found["headline-estimated"].detail
     assert [c.detail for c in checks.run_checks(made) if c.code == "meter-absent"] == [
         "nvml: no driver",
         "rapl: no files",
     ]
-    assert judged(made) is Verdict.VALID
+    assert judged(made) is Quality.VALID
 
 
 def test_a_made_up_signal_is_called_that():
-    made_up = replace(COUNTER, origin=Origin.SYNTHETIC)
+    made_up = replace(COUNTER, origin=Origin.SIMULATED)
     trace = counter()
     made = evidence(Trace(made_up, trace.t_s, trace.value))
     assert doubts(made)["signal-synthetic"].severity is Severity.INFO
-    assert "headline-modelled" not in doubts(made)
+    assert "headline-estimated" not in doubts(made)
 
 
 def test_a_run_that_trained_without_any_joules_is_invalid():
@@ -140,12 +140,12 @@ def test_every_check_is_a_function_of_the_evidence_and_names_its_doubts(name):
     check = registry.load_part("check", name)
     codes = {doubt.code for doubt in __import__(check.__module__, fromlist=["DOUBTS"]).DOUBTS}
     assert codes
-    assert {caution.code for caution in check(evidence())} <= codes
+    assert {warning.code for warning in check(evidence())} <= codes
 
 
 def test_cautions_stand_in_the_order_of_the_registry():
     made = evidence(counter(lambda t, j: 5.0), power(), shared=True)
-    codes = [caution.code for caution in checks.run_checks(made)]
+    codes = [warning.code for warning in checks.run_checks(made)]
     assert codes.index("second-choice") < codes.index("counter-frozen")
     assert codes.index("counter-frozen") < codes.index("shared-machine")
     assert checks.run_checks(made) == checks.run_checks(made)

@@ -8,7 +8,7 @@ import pytest
 
 from builders.evidence import counter, doubts, evidence, healthy_board, judged, power
 from builders.machine import GPU, POWER
-from wbcbench.core.quality import Severity, Verdict
+from wbcbench.core.quality import Quality, Severity
 from wbcbench.core.trace import Trace
 from wbcbench.energy.checks.sampling import mean_step_s, relation
 
@@ -19,7 +19,7 @@ def with_board(*states, **fields):
 
 def test_a_healthy_board_raises_no_doubt():
     made = with_board(healthy_board("idle_cold", sees_own=False), healthy_board())
-    assert judged(made) is Verdict.VALID
+    assert judged(made) is Quality.VALID
     assert not set(doubts(made)) & {"foreign-process", "pids-hidden", "throttled", "began-cold"}
 
 
@@ -41,7 +41,7 @@ def test_any_process_is_foreign_while_training_runs_on_the_processor():
 def test_one_process_of_another_namespace_is_taken_for_the_trainer_and_said_so():
     made = with_board(healthy_board(foreign_pids=(4242,), sees_own=False, processes_most=1))
     assert doubts(made)["pids-hidden"].severity is Severity.INFO
-    assert judged(made) is Verdict.VALID
+    assert judged(made) is Quality.VALID
 
 
 @pytest.mark.parametrize(

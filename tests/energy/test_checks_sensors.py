@@ -12,18 +12,18 @@ from builders.evidence import (
     WINDOWS,
     counter,
     doubts,
+    estimated_cpu,
     evidence,
     judged,
     load_j,
-    modelled_cpu,
     power,
     without,
 )
 from builders.machine import COUNTER, POWER
-from wbcbench.core.quality import Severity, Verdict
+from wbcbench.core.quality import Quality, Severity
 from wbcbench.core.trace import Origin, Trace
 from wbcbench.core.window import Window
-from wbcbench.energy.source import headline_channel, spoken_energy_j
+from wbcbench.energy.source import primary_source, source_energy_j
 
 FROZEN_FROM_40 = counter(lambda t, j: min(j, load_j(40.0)))
 RESET_AT_40 = counter(lambda t, j: j if t < 40 else j - load_j(40.0))
@@ -32,10 +32,10 @@ DEAD = counter(lambda t, j: 5.0)
 
 
 def test_a_healthy_run_is_valid_and_its_headline_is_the_counter():
-    made = evidence(counter(), power(), modelled_cpu())
-    assert judged(made) is Verdict.VALID
-    assert headline_channel(made).channels == (COUNTER.name,)
-    assert spoken_energy_j(made, headline_channel(made), "train") == pytest.approx(TRUE_TRAIN_J)
+    made = evidence(counter(), power(), estimated_cpu())
+    assert judged(made) is Quality.VALID
+    assert primary_source(made).channels == (COUNTER.name,)
+    assert source_energy_j(made, primary_source(made), "train") == pytest.approx(TRUE_TRAIN_J)
 
 
 @pytest.mark.parametrize(
@@ -48,24 +48,24 @@ def test_a_healthy_run_is_valid_and_its_headline_is_the_counter():
     ],
 )
 def test_a_faulty_counter_gives_way_to_the_power_reading_and_the_run_is_suspect(trace, code):
-    made = evidence(trace, power(), modelled_cpu())
+    made = evidence(trace, power(), estimated_cpu())
     found = doubts(made)
     assert found[code].severity is Severity.SUSPECT
     assert found[code].channel == COUNTER.name
     assert found[code].window == "train"
     assert found["second-choice"].severity is Severity.SUSPECT
-    assert judged(made) is Verdict.SUSPECT
-    who = headline_channel(made)
+    assert judged(made) is Quality.SUSPECT
+    who = primary_source(made)
     assert who.channels == (POWER.name,)
-    assert spoken_energy_j(made, who, "train") == pytest.approx(TRUE_TRAIN_J, rel=0.01)
+    assert source_energy_j(made, who, "train") == pytest.approx(TRUE_TRAIN_J, rel=0.01)
     assert made.energy("train", COUNTER.name).energy_j is None
     assert made.energy("train", COUNTER.name).reason
 
 
 @pytest.mark.parametrize("trace", [FROZEN_FROM_40, DEAD, RESET_AT_40, JUMP_AT_40])
 def test_a_faulty_counter_without_a_witness_makes_the_run_invalid(trace):
-    made = evidence(trace, modelled_cpu())
-    assert judged(made) is Verdict.INVALID
+    made = evidence(trace, estimated_cpu())
+    assert judged(made) is Quality.INVALID
     assert doubts(made)["energy-unknown"].severity is Severity.INVALID
     assert made.energy("train", COUNTER.name).energy_j is None
 
@@ -84,7 +84,7 @@ def test_a_counter_that_was_late_and_made_up_for_it_is_not_frozen():
 
 def test_a_counter_that_stands_still_while_its_board_draws_nothing_is_not_frozen():
     still = Trace(replace(COUNTER, update_s=None), TIMES, [5.0] * len(TIMES))
-    nothing = Trace(replace(POWER, origin=Origin.SYNTHETIC), TIMES, [0.0] * len(TIMES))
+    nothing = Trace(replace(POWER, origin=Origin.SIMULATED), TIMES, [0.0] * len(TIMES))
     made = evidence(still, nothing, windows=(Window("idle_cold", 11.0, 14.0),), trained=False)
     assert "counter-frozen" not in doubts(made)
 
@@ -92,7 +92,7 @@ def test_a_counter_that_stands_still_while_its_board_draws_nothing_is_not_frozen
 def test_no_window_of_a_dead_counter_reports_zero_or_negative_joules():
     made = evidence(DEAD, power(lambda t, w: 0.0))
     assert all(e.energy_j is None or e.energy_j > 0 for e in made.energies)
-    assert judged(made) is Verdict.INVALID
+    assert judged(made) is Quality.INVALID
 
 
 def test_one_failed_read_taken_as_zero_is_a_stray_and_costs_no_joule():
@@ -106,13 +106,13 @@ def test_a_power_reading_of_nothing_is_refused_and_the_counter_speaks(watts):
     made = evidence(counter(), power(lambda t, w: watts if 30 <= t < 60 else w))
     assert doubts(made)["power-zero"].severity is Severity.SUSPECT
     assert made.energy("train", POWER.name).energy_j is None
-    assert judged(made) is Verdict.SUSPECT
-    assert headline_channel(made).channels == (COUNTER.name,)
+    assert judged(made) is Quality.SUSPECT
+    assert primary_source(made).channels == (COUNTER.name,)
 
 
 def test_a_board_with_nothing_but_zero_power_is_invalid_and_not_free():
     made = evidence(power(lambda t, w: 0.0))
-    assert judged(made) is Verdict.INVALID
+    assert judged(made) is Quality.INVALID
     assert made.energy("train", POWER.name).energy_j is None
 
 
@@ -121,19 +121,19 @@ def test_a_power_reading_that_sticks_is_found_by_the_counter():
     found = doubts(made)
     assert found["power-stuck"].severity is Severity.SUSPECT
     assert found["witnesses-disagree"].severity is Severity.INVALID
-    assert judged(made) is Verdict.INVALID
+    assert judged(made) is Quality.INVALID
 
 
 def test_a_power_reading_that_never_changes_is_believed_if_the_counter_agrees():
     made = evidence(counter(), power(lambda t, w: 250.0 if 14.5 <= t < 96.5 else 60.0))
     assert "power-stuck" not in doubts(made)
-    assert judged(made) is Verdict.VALID
+    assert judged(made) is Quality.VALID
 
 
 def test_a_power_reading_that_never_changes_is_suspect_without_a_witness():
     made = evidence(power(lambda t, w: 250.0))
     assert doubts(made)["power-stuck"].severity is Severity.SUSPECT
-    assert judged(made) is Verdict.SUSPECT
+    assert judged(made) is Quality.SUSPECT
 
 
 def test_a_spike_is_pointed_out_and_stays_in_the_joules():
@@ -148,7 +148,7 @@ def test_a_spike_widens_the_interval_until_it_holds_the_truth():
     made = evidence(power(lambda t, w: 50_000.0 if 40 <= t < 40.05 else w))
     energy = made.energy("train", POWER.name)
     assert abs(energy.energy_j - TRUE_TRAIN_J) <= energy.uncertainty_j
-    assert judged(made) is Verdict.SUSPECT
+    assert judged(made) is Quality.SUSPECT
 
 
 @pytest.mark.parametrize(
@@ -167,11 +167,11 @@ def test_transients_are_real_and_averages_keep_to_the_limit(reading, watts, is_s
 
 
 def test_a_fault_on_a_mere_cross_check_is_told_and_does_not_touch_the_verdict():
-    stopped = modelled_cpu()
+    stopped = estimated_cpu()
     frozen = Trace(stopped.channel, stopped.t_s, [min(v, 900.0) for v in stopped.value])
     made = evidence(counter(), power(), frozen)
     assert doubts(made)["counter-frozen"].severity is Severity.INFO
-    assert judged(made) is Verdict.VALID
+    assert judged(made) is Quality.VALID
 
 
 # --- gaps, failed reads, lost heartbeats ---------------------------------------------------------
@@ -186,7 +186,7 @@ def test_a_board_lost_for_a_while_is_a_gap_with_its_covered_share():
     assert found["sampling-gap"].severity is Severity.SUSPECT
     assert "80 % are covered" in found["sampling-gap"].detail
     assert found["reads-failed"].severity is Severity.SUSPECT
-    assert judged(made) is Verdict.SUSPECT
+    assert judged(made) is Quality.SUSPECT
     assert made.energy("train", COUNTER.name).energy_j == pytest.approx(TRUE_TRAIN_J)
 
 
@@ -194,8 +194,8 @@ def test_a_board_lost_for_good_leaves_unknown_joules_and_an_invalid_run():
     def lost(t, value):
         return None if t >= 40 else value
 
-    made = evidence(counter(lost), power(lost), modelled_cpu())
-    assert judged(made) is Verdict.INVALID
+    made = evidence(counter(lost), power(lost), estimated_cpu())
+    assert judged(made) is Quality.INVALID
     assert doubts(made)["energy-unknown"].severity is Severity.INVALID
     assert made.energy("train", COUNTER.name).energy_j is None
     assert made.energy("train", POWER.name).energy_j is None
@@ -209,13 +209,13 @@ def test_an_integral_that_is_mostly_gap_cannot_carry_the_headline():
 def test_a_driver_that_hangs_for_five_seconds_leaves_a_suspect_window():
     made = evidence(without(counter(), 30, 35), without(power(), 30, 35))
     assert doubts(made)["sampling-gap"].severity is Severity.SUSPECT
-    assert judged(made) is Verdict.SUSPECT
+    assert judged(made) is Quality.SUSPECT
 
 
 def test_a_gap_outside_the_work_is_told_without_touching_the_verdict():
     made = evidence(without(counter(), 12, 13), without(power(), 12, 13))
     assert doubts(made)["sampling-gap"].severity is Severity.INFO
-    assert judged(made) is Verdict.VALID
+    assert judged(made) is Quality.VALID
 
 
 def test_one_failed_read_during_the_work_is_suspect():
@@ -227,7 +227,7 @@ def test_a_meter_that_stopped_being_polled_makes_the_run_invalid():
     made = evidence(without(counter(), 90, 200), without(power(), 90, 200))
     found = doubts(made)["heartbeat-lost"]
     assert found.severity is Severity.INVALID
-    assert judged(made) is Verdict.INVALID
+    assert judged(made) is Quality.INVALID
 
 
 def test_a_meter_that_was_never_polled_makes_the_run_invalid():

@@ -20,16 +20,16 @@ from builders.machine import (
     SYNTHETIC_CHANNELS,
 )
 from builders.run import make_record
-from wbcbench.core.quality import Caution, Severity
+from wbcbench.core.quality import QualityWarning, Severity
 from wbcbench.core.trace import Channel, Domain, Kind, Origin
 from wbcbench.energy.source import (
-    headline_channel,
+    choose_source,
     is_codecarbon,
     meter_of,
-    speaker,
-    speakers,
-    spoken_energy_j,
-    spoken_power_w,
+    primary_source,
+    rank_sources,
+    source_energy_j,
+    source_power_w,
 )
 
 TRAIN_S = 40.0  # four epochs of ten seconds; the validation passes between them are counted apart
@@ -44,89 +44,89 @@ def without_energy(record, channel, energy_j=None):
 
 
 def test_with_a_gpu_the_measured_counter_is_the_headline():
-    headline = headline_channel(make_record(channels=GPU_MACHINE))
-    assert (headline.domain, headline.method, headline.status) == ("gpu", "counter", "measured")
-    assert headline.channels == ("nvml/gpu0/counter",)
+    primary = primary_source(make_record(channels=GPU_MACHINE))
+    assert (primary.domain, primary.method, primary.status) == ("gpu", "counter", "measured")
+    assert primary.channels == ("nvml/gpu0/counter",)
 
 
 def test_without_a_counter_the_integrated_power_is_the_headline():
-    headline = headline_channel(make_record(channels=GPU_CHANNELS[1:] + CODECARBON_CHANNELS))
-    assert (headline.method, headline.status) == ("integral_instant", "measured")
+    primary = primary_source(make_record(channels=GPU_CHANNELS[1:] + CODECARBON_CHANNELS))
+    assert (primary.method, primary.status) == ("integral_instant", "measured")
 
 
 @pytest.mark.parametrize("energy_j", [None, 0.0])
 def test_a_counter_that_knows_nothing_or_stood_still_gives_way_to_the_integral(energy_j):
     record = without_energy(make_record(), "nvml/gpu0/counter", energy_j)
-    assert headline_channel(record).method == "integral_instant"
+    assert primary_source(record).method == "integral_instant"
 
 
 def test_a_counter_with_an_invalid_training_window_gives_way_to_the_integral():
-    fault = Caution("counter-frozen", Severity.INVALID, "", "", "train", "nvml/gpu0/counter")
-    assert headline_channel(make_record(cautions=(fault,))).method == "integral_instant"
+    fault = QualityWarning("counter-frozen", Severity.INVALID, "", "", "train", "nvml/gpu0/counter")
+    assert primary_source(make_record(warnings=(fault,))).method == "integral_instant"
 
 
-def test_without_gpu_and_rapl_the_headline_is_codecarbon_and_says_modelled():
-    headline = headline_channel(make_record(channels=LAPTOP))
-    assert headline.domain is Domain.CPU
-    assert headline.method == "codecarbon_tdp_load"
-    assert headline.status is Origin.MODELLED
+def test_without_gpu_and_rapl_the_headline_is_codecarbon_and_says_estimated():
+    primary = primary_source(make_record(channels=LAPTOP))
+    assert primary.domain is Domain.CPU
+    assert primary.method == "codecarbon_tdp_load"
+    assert primary.status is Origin.ESTIMATED
 
 
 def test_with_rapl_codecarbon_stays_the_second_opinion():
-    found = speakers(CODECARBON_CHANNELS + RAPL_CHANNELS, Domain.CPU)
+    found = rank_sources(CODECARBON_CHANNELS + RAPL_CHANNELS, Domain.CPU)
     assert [each.method for each in found] == ["rapl_package", "codecarbon_tdp_load"]
 
 
 def test_codecarbon_reading_the_same_counter_is_not_taken_before_rapl():
     same = Channel("codecarbon/cpu", Kind.COUNTER, Origin.MEASURED, Domain.CPU, reading="rapl")
     record = make_record(channels=(same, *RAPL_CHANNELS))
-    assert speaker(record, Domain.CPU).method == "rapl_package"
+    assert choose_source(record, Domain.CPU).method == "rapl_package"
 
 
 def test_both_sockets_are_added_and_no_other_meter():
     record = make_record(channels=GPU_MACHINE)
-    cpu = speaker(record, Domain.CPU)
+    cpu = choose_source(record, Domain.CPU)
     assert cpu.channels == ("rapl/package-0", "rapl/package-1")
-    assert spoken_energy_j(record, cpu, "train") == 2 * 40.0 * TRAIN_S
+    assert source_energy_j(record, cpu, "train") == 2 * 40.0 * TRAIN_S
 
 
 def test_two_gpus_are_added_when_both_are_known_and_unknown_when_one_is_not():
     second = replace(GPU_CHANNELS[0], name="nvml/gpu1/counter", device="GPU-2d3e")
     record = make_record(channels=(GPU_CHANNELS[0], second))
-    gpu = speaker(record, Domain.GPU)
-    assert spoken_energy_j(record, gpu, "train") == 2 * LOAD_W * TRAIN_S
-    assert spoken_power_w(record, gpu, "train") == 2 * LOAD_W
+    gpu = choose_source(record, Domain.GPU)
+    assert source_energy_j(record, gpu, "train") == 2 * LOAD_W * TRAIN_S
+    assert source_power_w(record, gpu, "train") == 2 * LOAD_W
     blind = without_energy(record, "nvml/gpu1/counter")
-    assert spoken_energy_j(blind, speaker(blind, Domain.GPU), "train") is None
+    assert source_energy_j(blind, choose_source(blind, Domain.GPU), "train") is None
 
 
 def test_a_wall_meter_is_the_headline_only_where_neither_gpu_nor_cpu_can_be_read():
     wall = Channel("wall/plug", Kind.SAMPLED, Origin.MEASURED, Domain.SYSTEM)
-    assert headline_channel(make_record(channels=(wall, *LAPTOP))).domain is Domain.CPU
-    assert headline_channel(make_record(channels=(wall,))).domain is Domain.SYSTEM
+    assert primary_source(make_record(channels=(wall, *LAPTOP))).domain is Domain.CPU
+    assert primary_source(make_record(channels=(wall,))).domain is Domain.SYSTEM
 
 
 def test_a_demonstration_says_synthetic():
-    assert headline_channel(make_record(channels=SYNTHETIC_CHANNELS)).status is Origin.SYNTHETIC
+    assert primary_source(make_record(channels=SYNTHETIC_CHANNELS)).status is Origin.SIMULATED
 
 
 def test_without_any_meter_there_is_no_headline():
     record = make_record(channels=())
-    assert headline_channel(record) is None
-    assert spoken_energy_j(record, None, "train") is None
+    assert primary_source(record) is None
+    assert source_energy_j(record, None, "train") is None
 
 
 def test_what_is_nearest_to_a_sensor_is_trusted_most():
-    in_order = (Origin.MEASURED, Origin.ESTIMATED, Origin.MODELLED, Origin.SYNTHETIC)
+    in_order = (Origin.MEASURED, Origin.ESTIMATED, Origin.ESTIMATED, Origin.SIMULATED)
     assert [origin.rank for origin in in_order] == [0, 1, 2, 3]
-    assert [origin for origin in in_order if origin.is_model] == ["estimated", "modelled"]
+    assert [origin for origin in in_order if origin.is_estimated] == ["estimated", "estimated"]
 
 
 @pytest.mark.parametrize(("first", "second"), tuple(pairwise(Origin)))
 def test_each_reading_goes_before_one_of_the_next_lower_trust(first, second):
     low = Channel("a/gpu0/counter", Kind.COUNTER, second, Domain.GPU)
     high = Channel("b/gpu0/power_average", Kind.SAMPLED, first, Domain.GPU, "power_average")
-    assert [who.status for who in speakers([low, high], Domain.GPU)] == [first, second]
+    assert [who.status for who in rank_sources([low, high], Domain.GPU)] == [first, second]
 
 
 @pytest.mark.parametrize(

@@ -20,17 +20,17 @@ points = st.lists(st.tuples(maybe_joules, accuracies), max_size=12)
 
 @given(joules, watts, seconds)
 def test_net_is_gross_minus_idle_power_times_duration(gross_j, idle_w, duration_s):
-    net_j = metrics.net_energy_j(gross_j, idle_w, duration_s)
+    net_j = metrics.energy_above_idle_j(gross_j, idle_w, duration_s)
     assert net_j + idle_w * duration_s == pytest.approx(gross_j, abs=1e-6 * (1 + idle_w * 1e6))
 
 
 def test_a_load_below_the_baseline_gives_a_negative_net_energy():
-    assert metrics.net_energy_j(100.0, 60.0, 2.0) == -20.0
+    assert metrics.energy_above_idle_j(100.0, 60.0, 2.0) == -20.0
 
 
 @pytest.mark.parametrize(("gross_j", "idle_w"), [(None, 60.0), (100.0, None), (None, None)])
 def test_net_energy_is_unknown_when_a_part_is(gross_j, idle_w):
-    assert metrics.net_energy_j(gross_j, idle_w, 2.0) is None
+    assert metrics.energy_above_idle_j(gross_j, idle_w, 2.0) is None
 
 
 def test_the_energy_delay_product_of_3_joules_in_2_seconds_is_6():

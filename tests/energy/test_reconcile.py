@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from builders.evidence import counter, doubts, evidence, judged, modelled_cpu, power
+from builders.evidence import counter, doubts, estimated_cpu, evidence, judged, power
 from builders.machine import COUNTER, POWER
-from wbcbench.core.quality import Severity, Verdict
+from wbcbench.core.quality import Quality, Severity
 from wbcbench.core.trace import Domain, Origin, Trace
 from wbcbench.core.window import WindowEnergy
 from wbcbench.energy.cross_check import agreement, difference_pct
@@ -37,14 +37,14 @@ def test_the_status_follows_the_difference_where_the_uncertainty_is_small(off_pc
 def test_a_difference_within_the_uncertainties_is_never_held_against_anybody(a, b, ua, ub):
     found = agreement(stated(a, ua), stated(b, ub, "p"))
     if abs(a - b) < (ua**2 + ub**2) ** 0.5 * (1 - 1e-9):
-        assert found.status in {"ok", "cannot-tell"}
+        assert found.status in {"ok", "inconclusive"}
     elif abs(a - b) > 1.0001 * (ua**2 + ub**2) ** 0.5:
-        assert found.status != "cannot-tell"
+        assert found.status != "inconclusive"
 
 
 @pytest.mark.parametrize("uncertainty_j", [None, 500.0])
 def test_what_is_uncertain_cannot_tell(uncertainty_j):
-    assert agreement(stated(1200.0, uncertainty_j), stated(1000.0, 1.0)).status == "cannot-tell"
+    assert agreement(stated(1200.0, uncertainty_j), stated(1000.0, 1.0)).status == "inconclusive"
 
 
 @pytest.mark.parametrize(("a", "b"), [(None, 5.0), (5.0, None), (5.0, 0.0), (5.0, -1.0)])
@@ -57,16 +57,16 @@ def test_counter_and_integral_of_one_board_are_compared_in_every_window():
     made = evidence(counter(), power())
     assert {each.window for each in made.agreements} == {w.name for w in made.windows}
     assert {(each.a, each.b) for each in made.agreements} == {(COUNTER.name, POWER.name)}
-    assert {each.status for each in made.agreements} <= {"ok", "cannot-tell"}
+    assert {each.status for each in made.agreements} <= {"ok", "inconclusive"}
 
 
 @pytest.mark.parametrize(
     ("gain", "severity", "result"),
     [
-        (1.06, Severity.SUSPECT, Verdict.SUSPECT),
-        (0.94, Severity.SUSPECT, Verdict.SUSPECT),
-        (1.15, Severity.INVALID, Verdict.INVALID),
-        (0.7, Severity.INVALID, Verdict.INVALID),
+        (1.06, Severity.SUSPECT, Quality.SUSPECT),
+        (0.94, Severity.SUSPECT, Quality.SUSPECT),
+        (1.15, Severity.INVALID, Quality.INVALID),
+        (0.7, Severity.INVALID, Quality.INVALID),
     ],
 )
 def test_witnesses_that_disagree_in_training_are_doubted(gain, severity, result):
@@ -86,12 +86,12 @@ def test_codecarbon_is_compared_and_never_judged():
     trace = counter()
     own = replace(COUNTER, name="codecarbon/gpu", reading="nvml", device=None)
     other = Trace(own, trace.t_s, [1.4 * value for value in trace.value])
-    made = evidence(counter(), power(), other, modelled_cpu())
+    made = evidence(counter(), power(), other, estimated_cpu())
     [cross] = [e for e in made.agreements if e.b == "codecarbon/gpu" and e.window == "train"]
     assert cross.status == "cross-check"
     assert cross.difference_pct == pytest.approx(-28.6, abs=0.1)
     assert doubts(made)["codecarbon-differs"].severity is Severity.INFO
-    assert judged(made) is Verdict.VALID
+    assert judged(made) is Quality.VALID
 
 
 def test_joules_of_several_boards_are_added_before_they_meet_codecarbon():
@@ -124,5 +124,5 @@ def test_a_witness_is_the_other_kind_of_reading_of_the_same_board(other, pair):
 
 def test_a_model_is_no_witness():
     trace = power(lambda t, w: 0.5 * w)
-    model = Trace(replace(POWER, origin=Origin.MODELLED), trace.t_s, trace.value)
+    model = Trace(replace(POWER, origin=Origin.ESTIMATED), trace.t_s, trace.value)
     assert not [e for e in evidence(counter(), model).agreements if e.status != "cross-check"]

@@ -14,33 +14,33 @@ def mark(edge: str, window: str, t_s: float) -> dict[str, object]:
 
 
 def test_two_edges_make_a_window() -> None:
-    story = replay([mark("open", "train", 1.0), mark("close", "train", 4.0)])
-    assert story.windows == [Window("train", 1.0, 4.0)]
+    events = replay([mark("open", "train", 1.0), mark("close", "train", 4.0)])
+    assert events.windows == [Window("train", 1.0, 4.0)]
 
 
 def test_a_window_cut_by_a_kill_ends_where_the_trace_ends() -> None:
-    story = replay([mark("open", "train", 1.0), mark("open", "epoch-1", 2.0)])
-    assert story.close_open(5.0) == ("train", "epoch-1")
-    assert story.windows == [Window("train", 1.0, 5.0), Window("epoch-1", 2.0, 5.0)]
+    events = replay([mark("open", "train", 1.0), mark("open", "epoch-1", 2.0)])
+    assert events.close_open(5.0) == ("train", "epoch-1")
+    assert events.windows == [Window("train", 1.0, 5.0), Window("epoch-1", 2.0, 5.0)]
 
 
 def test_a_window_that_opens_after_the_trace_ended_is_dropped() -> None:
-    story = replay([mark("open", "train", 9.0)])
-    assert story.close_open(5.0) == ()
-    assert story.windows == []
+    events = replay([mark("open", "train", 9.0)])
+    assert events.close_open(5.0) == ()
+    assert events.windows == []
 
 
 def test_a_window_closed_between_the_last_poll_and_a_kill_ends_with_the_trace() -> None:
     closed = [mark("open", "validate-1", 3.0), mark("close", "validate-1", 5.1)]
-    story = replay([mark("open", "train", 1.0), *closed, mark("open", "epoch-2", 5.1)])
-    assert story.close_open(5.0) == ("train",)
-    assert story.windows == [Window("validate-1", 3.0, 5.0), Window("train", 1.0, 5.0)]
+    events = replay([mark("open", "train", 1.0), *closed, mark("open", "epoch-2", 5.1)])
+    assert events.close_open(5.0) == ("train",)
+    assert events.windows == [Window("validate-1", 3.0, 5.0), Window("train", 1.0, 5.0)]
 
 
 def test_without_a_kill_a_trace_that_ends_early_shortens_no_window() -> None:
-    story = replay([mark("open", "train", 1.0), mark("close", "train", 9.0)])
-    assert story.close_open(5.0) == ()
-    assert story.windows == [Window("train", 1.0, 9.0)]
+    events = replay([mark("open", "train", 1.0), mark("close", "train", 9.0)])
+    assert events.close_open(5.0) == ()
+    assert events.windows == [Window("train", 1.0, 9.0)]
 
 
 def test_a_close_without_an_open_says_nothing() -> None:
@@ -53,6 +53,6 @@ def test_messages_of_a_later_version_are_passed_over() -> None:
 
 @given(st.lists(st.sampled_from(["a", "b", "c"]), max_size=20))
 def test_every_opened_window_is_accounted_for_once(names: list[str]) -> None:
-    story = replay([mark("open", name, float(i)) for i, name in enumerate(names)])
-    story.close_open(100.0)
-    assert sorted(w.name for w in story.windows) == sorted(set(names))
+    events = replay([mark("open", name, float(i)) for i, name in enumerate(names)])
+    events.close_open(100.0)
+    assert sorted(w.name for w in events.windows) == sorted(set(names))

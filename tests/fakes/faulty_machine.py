@@ -37,14 +37,14 @@ class Measured:
         """Caution → its worst severity."""
         order = ("info", "suspect", "invalid")
         found = sorted(self.document["cautions"], key=lambda c: order.index(c["severity"]))
-        return {caution["code"]: caution["severity"] for caution in found}
+        return {warning["code"]: warning["severity"] for warning in found}
 
     @property
     def verdict(self) -> str:
         return str(self.document["verdict"])
 
     @property
-    def headline(self) -> Mapping[str, Any]:
+    def primary(self) -> Mapping[str, Any]:
         found: Mapping[str, Any] = self.document["headline"]
         return found
 
@@ -59,7 +59,7 @@ class Measured:
 
     def states_the_truth(self) -> bool:
         """Whether the headline's joules lie within their ± of the truth."""
-        energy_j, u_j = self.headline["energy_j"], self.headline["uncertainty_j"]
+        energy_j, u_j = self.primary["energy_j"], self.primary["uncertainty_j"]
         return energy_j is not None and abs(energy_j - self.true_j) <= u_j
 
     def invents_nothing(self) -> bool:

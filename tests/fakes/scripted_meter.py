@@ -8,7 +8,7 @@ from typing import Self
 
 from wbcbench.core.trace import Channel, Domain, Kind, Origin
 
-POWER = Channel("scripted/power", Kind.SAMPLED, Origin.SYNTHETIC, Domain.GPU)
+POWER = Channel("scripted/power", Kind.SAMPLED, Origin.SIMULATED, Domain.GPU)
 
 
 class ScriptedMeter:

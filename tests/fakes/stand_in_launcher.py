@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from builders.run import failed_record, make_record
-from wbcbench.core.quality import Caution, Severity, Verdict
+from wbcbench.core.quality import Quality, QualityWarning, Severity
 from wbcbench.core.record import Failure, RunRecord
 from wbcbench.core.run_folder import RunDir
 from wbcbench.core.spec import RunSpec
@@ -56,6 +56,6 @@ def record_of(run: RunDir, end: str) -> RunRecord:
         why = Failure("interrupted", "Stopped by the user.")
         return replace(found, status="interrupted", error=why)
     if end == "invalid":
-        doubt = Caution("gaps", Severity.INVALID, "a hole in the trace", "repeat the run")
-        return replace(found, cautions=(doubt,), verdict=Verdict.INVALID)
+        doubt = QualityWarning("gaps", Severity.INVALID, "a hole in the trace", "repeat the run")
+        return replace(found, warnings=(doubt,), verdict=Quality.INVALID)
     return found

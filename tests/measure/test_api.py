@@ -21,7 +21,7 @@ from program import wait_for
 from wbcbench.core.errors import CannotMeasureError, UsageError
 from wbcbench.measure.meter import Meter
 from wbcbench.power.meter import MeterRequest
-from wbcbench.power.simulated import SyntheticMeter, open_meters
+from wbcbench.power.simulated import SimulatedMeter, open_meters
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -29,14 +29,14 @@ REPOSITORY = Path(__file__).parents[2]
 @pytest.fixture(scope="module")
 def measured() -> Meter:
     """Two windows end to end inside a third, measured with a known signal."""
-    with Meter("synthetic", interval_s=0.05) as meter:
+    with Meter("simulated", interval_s=0.05) as meter:
         with meter.window("outer"):
             with meter.window("a"):
                 time.sleep(0.6)
             with meter.window("b"):
                 time.sleep(0.4)
         with pytest.raises(UsageError, match="known when"):
-            _ = meter.headline
+            _ = meter.energy
         with pytest.raises(UsageError, match="used before"), meter.window("a"):
             pass
         with pytest.raises(UsageError, match="empty"), meter.window(""):
@@ -48,7 +48,7 @@ def measured() -> Meter:
 
 def truth_j(meter: Meter, name: str) -> float:
     (known,) = open_meters(MeterRequest())
-    assert isinstance(known, SyntheticMeter)
+    assert isinstance(known, SimulatedMeter)
     (window,) = (w for w in meter.windows if w.name == name)
     return known.true_energy_j(window.start_s, window.end_s)
 
@@ -56,7 +56,7 @@ def truth_j(meter: Meter, name: str) -> float:
 @pytest.mark.parametrize("name", ["a", "b", "outer", "whole"])
 def test_the_truth_lies_within_the_interval_of_every_window(measured: Meter, name: str) -> None:
     mine = [energy for energy in measured.energies if energy.window == name]
-    assert {energy.channel for energy in mine} == {"synthetic/counter", "synthetic/power"}
+    assert {energy.channel for energy in mine} == {"simulated/counter", "simulated/power"}
     for energy in mine:
         assert energy.energy_j is not None
         assert energy.uncertainty_j is not None
@@ -67,7 +67,7 @@ def test_windows_end_to_end_add_up_to_the_one_around_them(measured: Meter) -> No
     joules = {
         energy.window: energy.energy_j or 0.0
         for energy in measured.energies
-        if energy.channel == "synthetic/counter"
+        if energy.channel == "simulated/counter"
     }
     assert joules["a"] + joules["b"] == pytest.approx(joules["outer"], rel=0.01)
 
@@ -75,20 +75,20 @@ def test_windows_end_to_end_add_up_to_the_one_around_them(measured: Meter) -> No
 def test_the_headline_speaks_of_the_whole_block_when_no_window_is_called_train(
     measured: Meter,
 ) -> None:
-    assert measured.headline.window == "whole"
-    assert (measured.headline.status, measured.headline.channel) == (
-        "synthetic",
-        "synthetic/counter",
+    assert measured.energy.window == "whole"
+    assert (measured.energy.status, measured.energy.channel) == (
+        "simulated",
+        "simulated/counter",
     )
-    assert measured.headline.energy_j == pytest.approx(
+    assert measured.energy.energy_j == pytest.approx(
         measured.span("whole").readings[0].energy.energy_j
     )
 
 
 def test_short_windows_are_flagged_and_each_window_has_its_own_doubts(measured: Meter) -> None:
-    assert measured.verdict == "suspect"
+    assert measured.quality == "suspect"
     for name in ("a", "outer"):
-        doubts = {c.code: c for c in measured.span(name).cautions}
+        doubts = {c.code: c for c in measured.span(name).warnings}
         assert f"`{name}` lasted" in doubts["short-window"].detail
     with pytest.raises(UsageError, match="There are: a, b, outer, whole"):
         measured.span("nowhere")
@@ -104,13 +104,13 @@ def test_a_meter_measures_one_block(measured: Meter) -> None:
 
 
 def test_an_error_in_the_block_passes_through_and_its_joules_are_kept() -> None:
-    meter = Meter("synthetic")
+    meter = Meter("simulated")
     with pytest.raises(ZeroDivisionError), meter, meter.window("train"):
         time.sleep(0.3)
         raise ZeroDivisionError
-    assert meter.headline.window == "train"
-    assert meter.headline.energy_j is not None
-    assert meter.headline.energy_j > 0
+    assert meter.energy.window == "train"
+    assert meter.energy.energy_j is not None
+    assert meter.energy.energy_j > 0
 
 
 def samplers() -> list[psutil.Process]:
@@ -121,16 +121,16 @@ def samplers() -> list[psutil.Process]:
 
 
 def test_when_the_sampling_process_dies_no_joules_are_made_up() -> None:
-    with Meter("synthetic") as meter:
+    with Meter("simulated") as meter:
         (sampler,) = samplers()
         with meter.window("train"):
             time.sleep(0.2)
             sampler.kill()
             sampler.wait()
-    assert meter.headline.energy_j is None
-    assert meter.headline.status == "absent"
-    assert meter.verdict == "invalid"
-    assert "trace-not-written" in {caution.code for caution in meter.cautions}
+    assert meter.energy.energy_j is None
+    assert meter.energy.status == "absent"
+    assert meter.quality == "invalid"
+    assert "trace-not-written" in {warning.code for warning in meter.warnings}
     assert meter.sampler_cpu_s is None
 
 
@@ -175,8 +175,8 @@ def test_the_measured_program_is_no_stranger_on_its_gpu(scripted_nvml: ScriptedN
     scripted_nvml.play(Scenario((gpu,)))
     with Meter("nvml") as meter:
         time.sleep(1.1)
-    assert meter.headline.status == "measured"
-    (doubt,) = (c for c in meter.cautions if c.code == "foreign-process")
+    assert meter.energy.status == "measured"
+    (doubt,) = (c for c in meter.warnings if c.code == "foreign-process")
     assert doubt.detail.startswith(f"Processes that are not this run's were on {gpu.uuid}: 1.")
 
 
@@ -202,7 +202,7 @@ def test_a_name_that_the_package_does_not_have_is_an_attribute_error() -> None:
 
 def test_the_example_measures_both_precisions() -> None:
     script = REPOSITORY / "experiments" / "measure_your_own_script.py"
-    words = [sys.executable, str(script), "--meters", "synthetic", "--seconds", "0.2"]
+    words = [sys.executable, str(script), "--meters", "simulated", "--seconds", "0.2"]
     done = subprocess.run(words, capture_output=True, text=True, check=True)
     lines = [line for line in done.stdout.splitlines() if "products" in line]
     assert [line.split(":")[0] for line in lines] == ["float64", "float32"]
@@ -220,7 +220,7 @@ def fitted() -> Iterator[Meter]:
     x, y = np.zeros((32, 4), "float32"), np.zeros(32, "float32")
     network = keras.Sequential([keras.layers.Dense(1)])
     network.compile(loss="mse", run_eagerly=True)  # a graph would be traced for each
-    with Meter("synthetic") as meter:
+    with Meter("simulated") as meter:
         first = [EpochEnergy(meter)]
         network.fit(x, y, epochs=2, validation_data=(x, y), callbacks=first, verbose=0)
         network.fit(x, y, epochs=1, callbacks=[EpochEnergy(meter, "again/")], verbose=0)
@@ -241,7 +241,7 @@ def test_the_keras_callback_marks_training_epochs_and_validation_apart(fitted: M
         "again/train",
         "whole",
     ]
-    assert fitted.headline.window == "train"
+    assert fitted.energy.window == "train"
     inside = [windows[name] for name in ("epoch-1", "validate-1", "epoch-2", "validate-2")]
     for before, after in itertools.pairwise(inside):
         assert before.end_s <= after.start_s

@@ -37,13 +37,13 @@ from wbcbench.measure.command import (
 )
 from wbcbench.measure.spans import peak_power_w
 from wbcbench.power.meter import MeterRequest
-from wbcbench.power.session import Asked
-from wbcbench.power.simulated import SyntheticMeter, open_meters
+from wbcbench.power.session import MeteringRequest
+from wbcbench.power.simulated import SimulatedMeter, open_meters
 
 app = build_app(COMMANDS)
 
 APP = build_app(["monitor", "work"])  # with one command alone its name would be left out
-SYNTHETIC = ("monitor", "--meters", "synthetic")
+SIMULATED = ("monitor", "--meters", "simulated")
 CHANNEL_KEYS = {
     "name",
     "domain",
@@ -58,8 +58,8 @@ CHANNEL_KEYS = {
 }
 
 
-def measured(*words: str, meter: str = "synthetic") -> Monitored:
-    return monitor_command(Asked(meters=(meter,)), words)
+def measured(*words: str, meter: str = "simulated") -> Monitored:
+    return monitor_command(MeteringRequest(meters=(meter,)), words)
 
 
 def told(done: Monitored) -> dict[str, Any]:
@@ -67,7 +67,7 @@ def told(done: Monitored) -> dict[str, Any]:
 
 
 def codes(done: Monitored) -> set[str]:
-    return {caution.code for caution in done.span.cautions}
+    return {warning.code for warning in done.span.warnings}
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +76,7 @@ def slept() -> Monitored:
 
 
 def test_the_document_has_the_promised_shape_and_the_commands_own_words_stay_out_of_it() -> None:
-    ended = wbcbench(*SYNTHETIC, "--json", "--", "sh", "-c", "echo mine; echo err >&2; exit 7")
+    ended = wbcbench(*SIMULATED, "--json", "--", "sh", "-c", "echo mine; echo err >&2; exit 7")
     assert ended.code == 7
     found = json.loads(ended.out, parse_constant=lambda word: pytest.fail(f"{word} is no JSON"))
     assert list(found) == [
@@ -91,45 +91,45 @@ def test_the_document_has_the_promised_shape_and_the_commands_own_words_stay_out
     assert found["schema"] == "wbcbench.monitor/1"
     assert found["exit_status"] == 7
     assert set(found["headline"]) == {"energy_j", "uncertainty_j", "status", "channel"}
-    assert found["headline"]["status"] == "synthetic"
+    assert found["headline"]["status"] == "simulated"
     assert all(set(channel) == CHANNEL_KEYS for channel in found["channels"])
     assert all(set(c) == {"code", "severity", "detail", "advice"} for c in found["cautions"])
     assert ended.err == "mine\nerr\n"
 
 
 def test_without_json_the_commands_output_is_untouched_and_the_cost_is_told_on_stderr() -> None:
-    ended = wbcbench(*SYNTHETIC, "--", "printf", "a\\nb")
+    ended = wbcbench(*SIMULATED, "--", "printf", "a\\nb")
     assert (ended.code, ended.out) == (0, "a\nb")
-    assert "synthetic/counter" in ended.err
+    assert "simulated/counter" in ended.err
     assert "short-window" in ended.err
 
 
 def test_a_command_under_a_second_is_flagged_and_its_joules_lie_within_their_interval() -> None:
     done = measured("sleep", "0.4")
-    window, headline = done.span.window, done.span.headline
+    window, energy = done.span.window, done.span.energy
     (meter,) = open_meters(MeterRequest())
-    assert isinstance(meter, SyntheticMeter)
+    assert isinstance(meter, SimulatedMeter)
     truth_j = meter.true_energy_j(window.start_s, window.end_s)
-    assert headline.energy_j is not None
-    assert headline.uncertainty_j is not None
+    assert energy.energy_j is not None
+    assert energy.uncertainty_j is not None
     assert window.duration_s >= 0.4
-    assert abs(headline.energy_j - truth_j) <= headline.uncertainty_j
+    assert abs(energy.energy_j - truth_j) <= energy.uncertainty_j
     assert {"short-window", "few-samples"} <= codes(done)
-    assert done.span.verdict == "suspect"
+    assert done.span.quality == "suspect"
 
 
 def test_even_a_command_that_ends_at_once_by_a_signal_never_costs_nothing() -> None:
     done = measured("sh", "-c", "kill -9 $$")
-    assert done.span.headline.energy_j is not None
-    assert done.span.headline.energy_j > 0
-    assert done.span.headline.uncertainty_j is not None
-    assert done.span.headline.uncertainty_j > 0
-    assert done.span.verdict != "valid"
+    assert done.span.energy.energy_j is not None
+    assert done.span.energy.energy_j > 0
+    assert done.span.energy.uncertainty_j is not None
+    assert done.span.energy.uncertainty_j > 0
+    assert done.span.quality != "valid"
     assert done.exit_status == 128 + 9
 
 
 def test_a_command_that_does_not_exist_is_127_and_nothing_is_measured() -> None:
-    result = CliRunner().invoke(APP, [*SYNTHETIC, "--", "no-such-command-here"])
+    result = CliRunner().invoke(APP, [*SIMULATED, "--", "no-such-command-here"])
     assert isinstance(result.exception, CommandNotFoundError)
     assert result.exception.exit_code == 127
     assert "'no-such-command-here'" in str(result.exception)
@@ -167,7 +167,7 @@ def test_a_meter_that_does_not_work_here_stops_it_before_the_command(
     ],
 )
 def test_what_cannot_be_measured_with_is_refused_before_the_command(words: tuple[str, ...]) -> None:
-    result = CliRunner().invoke(APP, [*SYNTHETIC, *words, "--", "false"])
+    result = CliRunner().invoke(APP, [*SIMULATED, *words, "--", "false"])
     assert isinstance(result.exception, UsageError)
 
 
@@ -183,7 +183,7 @@ def test_the_csv_holds_every_reading_and_its_joules_end_below_the_headlines(
         joules = [float(row["energy_j"]) for row in mine]
         assert joules == sorted(joules)
         assert 0 < joules[-1] < channel["energy_j"]
-    powers = [float(row["power_w"]) for row in rows if row["channel"] == "synthetic/power"]
+    powers = [float(row["power_w"]) for row in rows if row["channel"] == "simulated/power"]
     (channel,) = (c for c in told(slept)["channels"] if c["kind"] == "sampled")
     assert channel["peak_power_w"] == max(powers)
 
@@ -201,13 +201,13 @@ def test_a_command_has_no_doubts_that_only_a_training_run_can_have(slept: Monito
 
 def test_an_interrupt_goes_to_the_command_which_decides_and_its_joules_are_told() -> None:
     program = "trap 'echo caught; exit 5' INT; echo ready; while :; do sleep 0.05; done"
-    monitor = start(*SYNTHETIC, "--", "sh", "-c", program)
+    monitor = start(*SIMULATED, "--", "sh", "-c", program)
     assert monitor.stdout is not None
     assert monitor.stdout.readline() == "ready\n"
     monitor.send_signal(signal.SIGINT)
     out, err = monitor.communicate(timeout=60)
     assert out == "caught\n"
-    assert "synthetic/counter" in err
+    assert "simulated/counter" in err
     assert monitor.returncode == 5
 
 
@@ -234,7 +234,7 @@ def test_on_a_terminal_the_commands_group_hears_ctrl_c_once() -> None:
         "time.sleep(0.5)  # for a second one, if there were any\n"
         "print('heard', len(heard), 'in all', flush=True)\n"
     )
-    words = command(*SYNTHETIC, "-q", "--", sys.executable, "-c", program)
+    words = command(*SIMULATED, "-q", "--", sys.executable, "-c", program)
     pid, terminal = pty.fork()
     if pid == 0:
         os.execv(words[0], words)
@@ -263,7 +263,7 @@ def _drain(terminal: int) -> None:
 
 
 def test_without_a_command_it_measures_until_ctrl_c_and_ends_well() -> None:
-    monitor = start(*SYNTHETIC)
+    monitor = start(*SIMULATED)
     assert monitor.stderr is not None
     monitor.stderr.readline()  # the first of the log's lines
     time.sleep(0.5)
@@ -272,7 +272,7 @@ def test_without_a_command_it_measures_until_ctrl_c_and_ends_well() -> None:
     monitor.send_signal(signal.SIGINT)  # an impatient second one loses nothing
     out, _ = monitor.communicate(timeout=60)
     assert out.startswith("machine: ")
-    assert "synthetic/counter" in out
+    assert "simulated/counter" in out
     assert monitor.returncode == 0
 
 
@@ -281,12 +281,12 @@ def test_a_measured_gpu_is_the_headline_and_its_truth_lies_within_the_interval(
 ) -> None:
     scripted_nvml.play(Scenario((FakeGpu(power=Constant(200.0), processes=(Process(pid=1),)),)))
     done = measured("sleep", "1.5", meter="nvml")
-    headline = done.span.headline
-    assert (headline.status, headline.channel) == ("measured", "nvml/gpu0/counter")
-    assert headline.energy_j is not None
-    assert headline.uncertainty_j is not None
+    energy = done.span.energy
+    assert (energy.status, energy.channel) == ("measured", "nvml/gpu0/counter")
+    assert energy.energy_j is not None
+    assert energy.uncertainty_j is not None
     truth_j = 200.0 * done.span.window.duration_s
-    assert abs(headline.energy_j - truth_j) <= headline.uncertainty_j
+    assert abs(energy.energy_j - truth_j) <= energy.uncertainty_j
     peaks = [channel["peak_power_w"] for channel in told(done)["channels"]]
     assert peaks == pytest.approx([200, 200], rel=0.2)
     assert "foreign-process" in codes(done), "somebody else's process is on the GPU"
@@ -298,11 +298,11 @@ def test_a_frozen_counter_gives_way_to_its_witness_and_is_never_zero(
     gpu = FakeGpu(power=Constant(200.0), counter=Counter(frozen_at_s=0.0))
     scripted_nvml.play(Scenario((gpu,)))
     done = measured("sleep", "1.5", meter="nvml")
-    assert done.span.headline.channel == "nvml/gpu0/power"
+    assert done.span.energy.channel == "nvml/gpu0/power"
     truth_j = 200.0 * done.span.window.duration_s
-    assert done.span.headline.energy_j == pytest.approx(truth_j, rel=0.05)
+    assert done.span.energy.energy_j == pytest.approx(truth_j, rel=0.05)
     assert told(done)["channels"][0]["energy_j"] is None
-    assert done.span.verdict == "suspect"
+    assert done.span.quality == "suspect"
 
 
 def test_a_lost_gpu_has_unknown_joules_and_no_valid_verdict(scripted_nvml: ScriptedNvml) -> None:
@@ -314,13 +314,13 @@ def test_a_lost_gpu_has_unknown_joules_and_no_valid_verdict(scripted_nvml: Scrip
         "status": "absent",
         "channel": "nvml/gpu0/counter",
     }
-    assert done.span.verdict == "invalid"
+    assert done.span.quality == "invalid"
 
 
 def test_a_bad_request_is_refused_in_words() -> None:
     for asked in ({"interval_s": 0.0}, {"interval_s": float("nan")}, {"meters": ()}):
         with pytest.raises(UsageError):
-            Asked(**asked)  # type: ignore[arg-type]
+            MeteringRequest(**asked)  # type: ignore[arg-type]
 
 
 def test_a_counters_peak_is_over_a_second_and_unknown_for_less() -> None:

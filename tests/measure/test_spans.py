@@ -85,7 +85,7 @@ CASES = {
 def test_a_span_is_in_the_same_doubt_under_any_name(code, name):
     traces, looks, edges, is_cut, severity = CASES[code]
     found = span(name, traces, looks, edges, is_cut=is_cut)
-    (doubt,) = (each for each in found.cautions if each.code == code)
+    (doubt,) = (each for each in found.warnings if each.code == code)
     assert (doubt.severity, doubt.window) == (severity, name)
     plain = span("a span", traces, looks, edges, is_cut=is_cut)
     assert repr(asdict(found)) == repr(asdict(plain)).replace("a span", name)
@@ -94,7 +94,7 @@ def test_a_span_is_in_the_same_doubt_under_any_name(code, name):
 @pytest.mark.parametrize("code", CASES)
 def test_no_doubt_about_a_span_speaks_of_training(code):
     traces, looks, edges, is_cut, _ = CASES[code]
-    for doubt in span("my work", traces, looks, edges, is_cut=is_cut).cautions:
+    for doubt in span("my work", traces, looks, edges, is_cut=is_cut).warnings:
         assert "`train`" not in doubt.detail + doubt.advice
         assert " train." not in doubt.detail
         assert "{" not in doubt.advice
@@ -102,7 +102,7 @@ def test_no_doubt_about_a_span_speaks_of_training(code):
 
 def test_the_advice_names_the_span():
     (doubt,) = (
-        each for each in span("my work", [power()], edges=SHORT).cautions
+        each for each in span("my work", [power()], edges=SHORT).warnings
         if each.code == "short-window"
     )  # fmt: skip
     assert "`my work` lasted 3.0 s" in doubt.detail

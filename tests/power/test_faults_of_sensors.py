@@ -105,8 +105,8 @@ SENSOR_CODES = {
 @of("nothing")
 def test_without_a_fault_none_is_told(seen: Measured) -> None:
     assert not set(seen.codes) & SENSOR_CODES
-    assert seen.headline["channel"] == COUNTER
-    assert seen.headline["status"] == "measured"
+    assert seen.primary["channel"] == COUNTER
+    assert seen.primary["status"] == "measured"
     assert seen.states_the_truth()
 
 
@@ -119,22 +119,22 @@ def test_no_fault_becomes_zero_or_negative_joules_or_ends_the_command(seen: Meas
 
 @pytest.mark.parametrize("seen", FAULTS, indirect=True)
 def test_no_fault_ends_valid(seen: Measured) -> None:
-    if seen.headline["channel"] == COUNTER and not set(seen.codes) & SENSOR_CODES:
+    if seen.primary["channel"] == COUNTER and not set(seen.codes) & SENSOR_CODES:
         # Without a power reading there is no witness; that is no fault of the counter.
         assert [c["name"] for c in seen.document["channels"]] == [COUNTER]
         return
-    assert seen.verdict in ("suspect", "invalid")
+    assert seen.quality in ("suspect", "invalid")
 
 
 @pytest.mark.parametrize("seen", [n for n in SCENARIOS if n != "lost for good"], indirect=True)
 def test_joules_are_within_their_interval_of_the_truth_or_unknown(seen: Measured) -> None:
-    assert seen.headline["energy_j"] is None or seen.states_the_truth()
+    assert seen.primary["energy_j"] is None or seen.states_the_truth()
 
 
 @of("counter unsupported")
 def test_without_a_counter_the_integral_is_the_headline(seen: Measured) -> None:
     assert [c["name"] for c in seen.document["channels"]] == [POWER]
-    assert seen.headline["channel"] == POWER
+    assert seen.primary["channel"] == POWER
     assert seen.states_the_truth()
 
 
@@ -157,7 +157,7 @@ def test_a_counter_at_fault_is_told_and_gives_way_to_its_witness(seen: Measured,
     assert seen.codes[code] == "suspect"
     assert "second-choice" in seen.codes
     assert seen.channel("gpu0/counter")["energy_j"] is None
-    assert seen.headline["channel"] == POWER
+    assert seen.primary["channel"] == POWER
 
 
 @pytest.mark.parametrize(
@@ -172,7 +172,7 @@ def test_a_counter_at_fault_is_told_and_gives_way_to_its_witness(seen: Measured,
 )
 def test_a_power_reading_at_fault_is_told_and_the_counter_speaks(seen: Measured, code: str) -> None:
     assert seen.codes[code] == "suspect"
-    assert seen.headline["channel"] == COUNTER
+    assert seen.primary["channel"] == COUNTER
     assert seen.states_the_truth()
 
 
@@ -189,8 +189,8 @@ def test_a_gpu_lost_for_a_while_leaves_a_gap_that_is_told(seen: Measured) -> Non
 
 @of("lost for good", "both unsupported")
 def test_a_gpu_lost_for_good_has_unknown_joules(seen: Measured) -> None:
-    assert seen.headline["energy_j"] is None
-    assert seen.headline["status"] == "absent"
+    assert seen.primary["energy_j"] is None
+    assert seen.primary["status"] == "absent"
     assert seen.codes["energy-unknown"] == "invalid"
 
 

@@ -65,10 +65,10 @@ def test_its_joules_grow_and_each_part_says_how_far_it_is_from_a_sensor(
         wait_for(lambda: (meter.read()[place] or 0.0) > first_j + 7.0, "another second's joules")
         facts = meter.describe()
     ram, cpu = by_name["codecarbon/ram"], by_name["codecarbon/cpu"]
-    assert (ram.kind, ram.domain, ram.origin) == (Kind.COUNTER, Domain.DRAM, Origin.MODELLED)
+    assert (ram.kind, ram.domain, ram.origin) == (Kind.COUNTER, Domain.DRAM, Origin.ESTIMATED)
     assert cpu.domain is Domain.CPU
     measured = cpu.reading == "rapl"
-    assert cpu.origin is (Origin.MEASURED if measured else Origin.MODELLED)
+    assert cpu.origin is (Origin.MEASURED if measured else Origin.ESTIMATED)
     assert facts["country"] == "FRA"
     assert facts["codecarbon_version"]
     assert isinstance(facts["emissions_g"], float)

@@ -1,4 +1,4 @@
-"""The synthetic meter plays a signal whose joules are known in closed form."""
+"""The simulated meter plays a signal whose joules are known in closed form."""
 
 import pytest
 from hypothesis import given
@@ -10,7 +10,7 @@ from wbcbench.core.trace import Origin, Trace
 from wbcbench.core.window import Window
 from wbcbench.energy.integrate import window_energy
 from wbcbench.power.meter import MeterRequest
-from wbcbench.power.simulated import SHAPES, Signal, SyntheticMeter, open_meters
+from wbcbench.power.simulated import SHAPES, Signal, SimulatedMeter, open_meters
 
 signals = st.builds(
     Signal,
@@ -48,7 +48,7 @@ def test_both_channels_state_the_true_joules_of_a_window(
     shape: str, scripted_nvml: ScriptedNvml
 ) -> None:
     clock = scripted_nvml.clock(start_s=100.0)
-    with SyntheticMeter(Signal(shape=shape), clock) as meter:
+    with SimulatedMeter(Signal(shape=shape), clock) as meter:
         polls = []
         for tick in range(1, 301):
             clock.sleep_until(100.0 + 0.05 * tick)
@@ -58,7 +58,7 @@ def test_both_channels_state_the_true_joules_of_a_window(
     true_j = meter.true_energy_j(102.0, 113.0)
     for place, channel in enumerate(meter.channels):
         trace = Trace(channel, times, [poll[place + 1] for poll in polls])
-        assert channel.origin is Origin.SYNTHETIC
+        assert channel.origin is Origin.SIMULATED
         assert window_energy(trace, window).energy_j == pytest.approx(true_j, rel=0.005)
 
 
@@ -66,11 +66,11 @@ def test_the_seed_shifts_the_signal_and_the_description_tells_it_whole() -> None
     (one,), (same,), (other,) = (open_meters(MeterRequest(seed=s)) for s in (1, 1, 2))
     assert one.describe() == same.describe()
     assert one.describe() != other.describe()
-    assert one.describe()["synthetic"] is True
+    assert one.describe()["simulated"] is True
 
 
 def test_options_change_the_signal() -> None:
-    options = {"synthetic.idle_w": "10", "synthetic.load_w": "90", "synthetic.shape": "square"}
+    options = {"simulated.idle_w": "10", "simulated.load_w": "90", "simulated.shape": "square"}
     (meter,) = open_meters(MeterRequest(options=options))
     facts = meter.describe()
     assert (facts["idle_w"], facts["load_w"], facts["shape"]) == (10.0, 90.0, "square")
@@ -82,5 +82,5 @@ def test_options_change_the_signal() -> None:
     [("shape", "sawtooth"), ("idle_w", "-1"), ("period_s", "0"), ("load_w", "much")],
 )
 def test_an_option_out_of_range_is_refused_by_name(option: str, value: str) -> None:
-    with pytest.raises(UsageError, match=f"synthetic.{option}"):
-        open_meters(MeterRequest(options={f"synthetic.{option}": value}))
+    with pytest.raises(UsageError, match=f"simulated.{option}"):
+        open_meters(MeterRequest(options={f"simulated.{option}": value}))

@@ -14,7 +14,7 @@ from wbcbench.core.trace import Origin
 from wbcbench.core.window import MonotonicClock
 from wbcbench.power.meter import MeterRequest
 from wbcbench.power.nvml import open_meters
-from wbcbench.power.session import Asked, channels_of, sampling, sensor_cards
+from wbcbench.power.session import MeteringRequest, channels_of, sampling, sensor_cards
 
 NOISY = Sensor(update_s=0.1, window_s=0.1, noise_w=1.0)
 GPU = FakeGpu(power=Constant(60.0), instant=NOISY, counter=Counter(step_s=0.05))
@@ -27,7 +27,7 @@ def test_a_recording_keeps_the_cards_and_its_channels_know_their_pace(
     scripted_nvml.play(Scenario((GPU,)))
     run = RunDir(tmp_path / "run")
     run.create(RunSpec(variant="leaky-dropout"), Local())
-    with sampling(run, Asked(meters=("nvml",)), MonotonicClock()):
+    with sampling(run, MeteringRequest(meters=("nvml",)), MonotonicClock()):
         pass
     began = run.read_began()
     assert began is not None

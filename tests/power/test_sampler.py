@@ -15,7 +15,7 @@ from wbcbench.core.trace import Channel, Domain, Kind, Origin
 from wbcbench.core.window import MonotonicClock
 from wbcbench.power.sampler import Sampler
 
-OTHER = Channel("other/power", Kind.SAMPLED, Origin.SYNTHETIC, Domain.CPU)
+OTHER = Channel("other/power", Kind.SAMPLED, Origin.SIMULATED, Domain.CPU)
 
 
 @pytest.fixture

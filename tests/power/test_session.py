@@ -19,9 +19,9 @@ from wbcbench.core.run_folder import Local, RunDir
 from wbcbench.core.spec import RunSpec
 from wbcbench.measure.command import monitor_command
 from wbcbench.measure.sampling_process import SideSampler
-from wbcbench.power.session import Asked
+from wbcbench.power.session import MeteringRequest
 
-METERS = ("synthetic", "nvml")
+METERS = ("simulated", "nvml")
 SPEC = RunSpec("leaky-dropout", seed=0, meters=METERS, idle_s=60.0)
 
 
@@ -80,7 +80,7 @@ def test_a_run_a_monitor_and_a_meter_leave_the_same_files(
     monitored = monitor_and_copy(tmp_path / "monitor")
     (tmp_path / "meter").mkdir()
     metered = RunDir(tmp_path / "meter")
-    assert SideSampler(metered.path, Asked(METERS)).stop() is None
+    assert SideSampler(metered.path, MeteringRequest(METERS)).stop() is None
 
     assert set(columns(run)) == {
         "trace/synthetic.csv", "trace/nvml-gpu0.csv", f"telemetry/{HEALTHY.uuid}.csv",
@@ -102,5 +102,5 @@ def test_a_monitor_beside_another_harness_says_that_the_machine_is_shared(
 ) -> None:
     monkeypatch.setenv("WBCBENCH_LOCK_DIR", str(tmp_path))
     with machine_lock(HOST if is_shared else "another-machine", share=False):
-        done = monitor_command(Asked(("synthetic",)), ["true"])
-    assert ("shared-machine" in {caution.code for caution in done.span.cautions}) is is_shared
+        done = monitor_command(MeteringRequest(("simulated",)), ["true"])
+    assert ("shared-machine" in {warning.code for warning in done.span.warnings}) is is_shared

@@ -118,7 +118,7 @@ def test_a_run_without_boards_has_no_telemetry(run):
 
 def test_only_measured_boards_with_an_identity_are_opened():
     channels = [
-        replace(COUNTER, origin=Origin.SYNTHETIC),
+        replace(COUNTER, origin=Origin.SIMULATED),
         replace(COUNTER, domain=Domain.CPU),
         replace(COUNTER, device=None),
     ]

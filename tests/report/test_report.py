@@ -18,7 +18,7 @@ from builders.study import gather
 from reading_reports import Strict, page, published, text_of, two_variants
 from wbcbench.commands.report import report as report_command
 from wbcbench.core.errors import UsageError
-from wbcbench.core.quality import Caution, Severity, Verdict
+from wbcbench.core.quality import Quality, QualityWarning, Severity
 from wbcbench.core.run_folder import Local, RunDir
 from wbcbench.registry import SECTIONS, load_part
 from wbcbench.report import Block
@@ -105,11 +105,11 @@ def test_a_picture_in_the_page_takes_the_readers_colour_and_width(usual):
 @pytest.mark.parametrize(
     ("channels", "words"),
     [
-        (LAPTOP, "modelled, not measured"),
+        (LAPTOP, "estimated, not measured"),
         (SYNTHETIC_CHANNELS, "Synthetic data: no result about real cells."),
     ],
 )
-def test_every_caption_says_modelled_or_synthetic(tmp_path, channels, words):
+def test_every_caption_says_estimated_or_synthetic(tmp_path, channels, words):
     html = page(two_variants(tmp_path, channels=channels))
     captions = re.findall(r"<figcaption>(.*?)</figcaption>", html)
     of_joules = [caption for caption in captions if "Energy:" in caption]
@@ -121,14 +121,14 @@ def test_every_caption_says_modelled_or_synthetic(tmp_path, channels, words):
 @pytest.mark.parametrize(
     ("record", "banner"),
     [
-        (make_record(channels=LAPTOP), "MODELLED"),
+        (make_record(channels=LAPTOP), "ESTIMATED"),
         (make_record(channels=SYNTHETIC_CHANNELS), "SYNTHETIC"),
         (make_record(channels=()), "NO ENERGY"),
         (failed_record(), "NOTHING FINISHED"),
         (make_record(provenance={"git_dirty": True}), "DIRTY"),
-        (make_record(verdict=Verdict.SUSPECT), "SUSPECT"),
+        (make_record(quality=Quality.SUSPECT), "SUSPECT"),
     ],
-    ids=["modelled", "synthetic", "no-energy", "failed", "dirty", "suspect"],
+    ids=["estimated", "synthetic", "no-energy", "failed", "dirty", "suspect"],
 )
 def test_what_a_reader_must_know_first_stands_in_a_banner(tmp_path, record, banner):
     save(tmp_path, record)
@@ -141,7 +141,7 @@ def test_a_sound_measured_study_has_no_banner(usual):
     assert 'class="banner"' not in usual["report.html"]
 
 
-def test_measured_and_modelled_runs_are_never_put_on_one_axis(tmp_path):
+def test_measured_and_estimated_runs_are_never_put_on_one_axis(tmp_path):
     two_variants(tmp_path)
     save(tmp_path, make_record(seed=9, channels=LAPTOP))
     made = published(tmp_path)
@@ -161,8 +161,10 @@ def test_failed_runs_stand_in_the_table_with_their_reason_and_in_no_mean(tmp_pat
 
 
 def test_doubts_are_told_with_their_advice(tmp_path):
-    doubt = Caution("short-window", Severity.SUSPECT, "it lasted 3 s", "train longer", "train")
-    save(tmp_path, make_record(cautions=(doubt,), verdict=Verdict.SUSPECT))
+    doubt = QualityWarning(
+        "short-window", Severity.SUSPECT, "it lasted 3 s", "train longer", "train"
+    )
+    save(tmp_path, make_record(warnings=(doubt,), quality=Quality.SUSPECT))
     words = text_of(page(tmp_path))
     assert (
         f"short-window suspect train 1 it lasted 3 s ({make_spec().run_id}) train longer" in words
@@ -216,6 +218,6 @@ def test_means_and_front_are_of_the_variants_runs(tmp_path):
     reached = [("leaky-dropout", 1, 0.8), ("leaky-dropout", 2, 0.9), ("relu-dropout", 1, 0.7)]
     study = gather("runs", [make_record(v, seed, accuracy=a) for v, seed, a in reached])
     found = variant_means(study)
-    assert [each.arm for each in found] == ["leaky-dropout", "relu-dropout"]
+    assert [each.variant for each in found] == ["leaky-dropout", "relu-dropout"]
     assert found[0].accuracy == pytest.approx(0.86)
-    assert [each.arm for each in means_on_front(found)] == ["leaky-dropout"]
+    assert [each.variant for each in means_on_front(found)] == ["leaky-dropout"]

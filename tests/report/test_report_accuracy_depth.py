@@ -36,7 +36,7 @@ def predictions(rng, images=240, photographs=24):
 def keep(folder, record, table):
     photograph, truth, said = table
     run = run_dir(folder.parent, record)
-    write_predictions(run, said == truth, photograph, seen_in_train=photograph < 4)
+    write_predictions(run, said == truth, photograph, also_in_train=photograph < 4)
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +72,7 @@ def test_the_interval_by_photograph_of_one_run_is_that_of_its_record(tmp_path, t
     assert depth.photographs.accuracy == pytest.approx(want)
     unseen = photograph >= 4
     want = accuracy_interval((truth == said)[unseen], names[unseen], photograph[unseen])
-    assert depth.photographs.leak_free == pytest.approx(want)
+    assert depth.photographs.leakage_free == pytest.approx(want)
 
 
 def test_recall_has_both_intervals_for_each_class(told):
@@ -136,7 +136,7 @@ def test_many_variants_stand_in_several_pictures_and_untested_ones_in_none():
     records = [make_record(f"variant-{i}") for i in range(8)]
     names = [figure.name for figure in accuracy_section(gather("x", records)).figures]
     assert names == ["confusion-1", "confusion-2", "recall", "accuracy-sets"]
-    assert accuracy_section(gather("x", [make_record(test=None, test_leak_free=None)])) is None
+    assert accuracy_section(gather("x", [make_record(test=None, test_leakage_free=None)])) is None
 
 
 def test_a_class_without_images_has_no_recall_and_no_share():

@@ -52,14 +52,14 @@ def test_each_sentence_can_be_made_again_from_its_row(clear):
         assert claim.text == contrast_sentence(rows[claim.row])
 
 
-def test_modelled_joules_are_never_told_as_a_saving(tmp_path):
+def test_estimated_joules_are_never_told_as_a_saving(tmp_path):
     claims, _ = answered(tmp_path, draw(8, channels=LAPTOP))
     joules = [claim.text for claim in claims if "energy" in claim.text]
     assert len(joules) == 2
     for text in joules:
-        assert "modelled energy in training" in text
+        assert "estimated energy in training" in text
         assert text.endswith(
-            "the joules are modelled, not measured, so no saving or cost is shown."
+            "the joules are estimated, not measured, so no saving or cost is shown."
         )
 
 
@@ -86,7 +86,7 @@ def test_without_a_difference_only_what_is_shown_is_called_the_same(tmp_path):
         ([make_record(), make_record("relu-dropout", 2)], "no block (one seed with every variant"),
         (
             [make_record(), make_record("relu-dropout", channels=LAPTOP)],
-            "Not comparable: headline_status differs",
+            "Not comparable: primary_status differs",
         ),
     ],
     ids=["5", "2", "1", "no-energy", "one-arm", "failed", "incomplete", "mixed"],
@@ -122,7 +122,7 @@ def test_the_summary_states_each_mean_with_its_interval_and_both_errors(clear):
 def test_the_meters_error_of_absolute_joules_holds_the_gain(tmp_path):
     save(tmp_path, make_record())
     row = summary_rows(read_report_study(tmp_path, "runs"))[0]
-    energy_j, own = row["headline_energy_train_j"], 0.05
+    energy_j, own = row["primary_energy_train_j"], 0.05
     assert row["energy_meter_j"] > own * energy_j
 
 

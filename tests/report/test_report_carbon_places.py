@@ -17,7 +17,7 @@ STUDY = gather("study", [make_record(seed=seed) for seed in (1, 2)])
 
 def test_grams_are_kilowatt_hours_times_the_grid():
     block = carbon_section(STUDY)
-    joules = STUDY.runs[0].row["headline_energy_train_j"]
+    joules = STUDY.runs[0].row["primary_energy_train_j"]
     rows = {row[0]: row for row in block.figures[0].data.rows}
     assert len(rows) == len(intensities())
     germany = intensities()["DEU"]
@@ -34,12 +34,12 @@ def test_places_rise_and_the_ends_and_the_own_place_are_named():
     assert block.folded
 
 
-def test_the_words_say_modelled_operational_and_where_the_table_is_from():
+def test_the_words_say_estimated_operational_and_where_the_table_is_from():
     block = carbon_section(STUDY)
-    assert "Modelled" in block.paragraphs[0]
+    assert "Estimated" in block.paragraphs[0]
     assert "Operational energy" in block.paragraphs[0]
     caption = block.figures[0].caption
-    assert "modelled" in caption
+    assert "estimated" in caption
     assert "CodeCarbon" in caption
     assert "MIT licence" in caption
 

@@ -49,13 +49,13 @@ def test_anchors_are_plain_and_tell_every_row_apart():
 
 
 def test_chips_and_listings_stand_in_both():
-    chips = (Chip("GPU", "measured"), Chip("DRAM", "modelled", mind=True))
+    chips = (Chip("GPU", "measured"), Chip("DRAM", "estimated", mind=True))
     report = _report(chips=chips, listings=(Listing("Run this", "echo ```` <x>\n  two"),))
     html, text = to_html(report).decode(), to_markdown(report).decode()
     html5lib.HTMLParser(strict=True).parse(html)
-    assert '<li class="mind"><strong>DRAM:</strong> modelled (caution)</li>' in html
+    assert '<li class="mind"><strong>DRAM:</strong> estimated (caution)</li>' in html
     assert "<pre>echo ```` &lt;x&gt;\n  two</pre>" in html
-    assert "- **DRAM:** modelled (caution)" in text
+    assert "- **DRAM:** estimated (caution)" in text
     assert "`````text\necho ```` <x>\n  two\n`````" in text
 
 

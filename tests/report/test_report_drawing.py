@@ -26,7 +26,7 @@ NOTHING = DataTable("", (), ())
 
 def picture():
     canvas, ((left, right),) = new_plots(1, 2, share_y=True)
-    left.bar([0, 1], [1.0, 2.0], hatch=HATCHES["modelled"], edgecolor="#1b1b1f")
+    left.bar([0, 1], [1.0, 2.0], hatch=HATCHES["estimated"], edgecolor="#1b1b1f")
     draw_cross(right, (1.0, 1.0), (0.5, None), COLOURS[0])
     right.set_xlabel("energy (kJ), $not$ mathematics")
     return canvas

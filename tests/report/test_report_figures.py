@@ -67,18 +67,19 @@ def test_a_figure_says_its_title_and_names_every_variant(study, section):
 def test_means_of_joules_and_accuracy_are_those_of_the_runs_with_students_interval(study):
     table = load_part("section", "tradeoff")(study).tables[0]
     joules = {
-        arm: [run.train_energy_j for run in own] for arm, own in study.by_label(study.done).items()
+        variant: [run.train_energy_j for run in own]
+        for variant, own in study.by_label(study.done).items()
     }
-    for arm, mean, half in zip(
+    for variant, mean, half in zip(
         column(table, "variant"),
         numbers(table, "energy in training (J)"),
         numbers(table, "± 95 % (J)"),
         strict=True,
     ):
         low, high = scipy.stats.t.interval(
-            0.95, 9, np.mean(joules[arm]), scipy.stats.sem(joules[arm])
+            0.95, 9, np.mean(joules[variant]), scipy.stats.sem(joules[variant])
         )
-        assert mean == pytest.approx(np.mean(joules[arm]), rel=1e-5)
+        assert mean == pytest.approx(np.mean(joules[variant]), rel=1e-5)
         assert half == pytest.approx((high - low) / 2, rel=1e-4)
 
 
@@ -91,10 +92,10 @@ def test_the_points_of_the_figure_are_the_runs(study):
 
 
 def test_the_share_on_the_front_is_the_comparisons(study):
-    known = {arm.label: arm.front_share for arm in study.comparison.arms}
-    assert {each.arm: each.front_share for each in variant_means(study)} == known
+    known = {variant.label: variant.front_share for variant in study.comparison.configurations}
+    assert {each.variant: each.front_share for each in variant_means(study)} == known
     told = load_part("section", "tradeoff")(study).claims[1].text
-    assert all(f"{arm} in {100 * share:.0f} %" in told for arm, share in known.items())
+    assert all(f"{variant} in {100 * share:.0f} %" in told for variant, share in known.items())
 
 
 def test_means_stand_for_the_complete_blocks_alone(tmp_path):
@@ -243,12 +244,12 @@ def test_parts_are_idle_and_active_joules_of_each_status():
     ]
 
 
-def test_measured_and_modelled_joules_are_bars_of_their_own_and_modelled_ones_are_hatched():
+def test_measured_and_estimated_joules_are_bars_of_their_own_and_estimated_ones_are_hatched():
     mixed = of([make_record(channels=(*GPU_CHANNELS, CPU_MODEL))])
     sensors = of([make_record(channels=(*GPU_CHANNELS, *RAPL_CHANNELS))])
     assert "<pattern" in to_svg(figure(mixed, "why"))
     assert "<pattern" not in to_svg(figure(sensors, "why"))
-    assert "Hatched: modelled, not measured." in figure(mixed, "why").caption
+    assert "Hatched: estimated, not measured." in figure(mixed, "why").caption
 
 
 def test_a_part_without_idle_power_is_drawn_undivided_and_its_idle_joules_are_unknown():
@@ -262,7 +263,7 @@ def test_a_part_without_idle_power_is_drawn_undivided_and_its_idle_joules_are_un
 def test_settings_that_differ_make_arms_of_their_own():
     specs = [make_spec(seed=s, batch_size=b) for s in (1, 2) for b in (32, 64)]
     study = of([make_record(spec=spec) for spec in specs])
-    assert [each.arm for each in variant_means(study)] == [
+    assert [each.variant for each in variant_means(study)] == [
         "leaky-dropout batch_size=32",
         "leaky-dropout batch_size=64",
     ]

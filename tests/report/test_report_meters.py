@@ -75,7 +75,7 @@ def test_the_picture_is_the_same_twice_and_the_table_holds_its_numbers(study):
     assert f"{COUNTER} above {POWER}" in " ".join(ET.fromstring(to_svg(figure)).itertext())
     assert [row[3] for row in figure.data.rows] == [f"{pct:+.2f}" for pct in ABOVE_PCT]
     assert f"{COUNTER} measured" in figure.caption
-    assert "codecarbon/cpu modelled" in figure.caption
+    assert "codecarbon/cpu estimated" in figure.caption
 
 
 def test_one_reading_alone_is_called_that():

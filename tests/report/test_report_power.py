@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from builders.evidence import counter, modelled_cpu, power, without
+from builders.evidence import counter, estimated_cpu, power, without
 from builders.machine import COUNTER, POWER
 from wbcbench.core.trace import Trace
 from wbcbench.energy.checks.sensors import gaps
@@ -87,6 +87,6 @@ def test_too_few_readings_draw_what_there_is(n):
 
 
 def test_the_model_of_the_processor_is_one_step_a_second():
-    drawn = steps(modelled_cpu())
+    drawn = steps(estimated_cpu())
     assert drawn.each == 1
     assert [w for w in drawn.power_w if not math.isnan(w)] == pytest.approx([45.0] * 93)

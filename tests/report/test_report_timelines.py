@@ -13,7 +13,7 @@ from builders.folder import write_measurements, write_traces
 from builders.machine import GPU_CHANNELS
 from builders.run import failed_record, make_record, make_spec, run_dir, save
 from builders.study import gather
-from wbcbench.core.quality import Caution, Severity, Verdict
+from wbcbench.core.quality import Quality, QualityWarning, Severity
 from wbcbench.core.run_folder import RunDir
 from wbcbench.report.drawing import to_svg
 from wbcbench.report.sections.timelines import timelines_section
@@ -35,8 +35,8 @@ def kept(tmp_path, *records, torn=()):
 
 
 def doubtful(record):
-    doubt = Caution("sampling-gap", Severity.SUSPECT, "4.0 s", "Repeat.", "train", COUNTER)
-    return replace(record, verdict=Verdict.SUSPECT, cautions=(doubt,))
+    doubt = QualityWarning("sampling-gap", Severity.SUSPECT, "4.0 s", "Repeat.", "train", COUNTER)
+    return replace(record, quality=Quality.SUSPECT, warnings=(doubt,))
 
 
 @pytest.fixture(scope="module")

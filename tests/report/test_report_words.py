@@ -28,14 +28,14 @@ def test_the_study_costs_what_all_its_runs_cost_the_failed_ones_and_pilots_too(t
     assert "2 runs, idle phases and failed runs included" in claim.text
     assert "went into 1 run without result" in claim.text
     assert "1 pilot run used" in claim.text
-    assert claim.values["energy_measured_j"] > claim.values["energy_wasted_modelled_j"] > 0
+    assert claim.values["energy_measured_j"] > claim.values["energy_wasted_estimated_j"] > 0
 
 
 def test_joules_of_different_status_are_not_added(tmp_path):
     save(tmp_path, make_record(), make_record(seed=2, channels=LAPTOP))
     (claim,) = cost_claim(read_report_study(tmp_path, "runs"))
     assert ", measured) and " in claim.text
-    assert ", modelled)" in claim.text
+    assert ", estimated)" in claim.text
 
 
 def test_chips_tell_each_part_of_the_machine_in_words(clear):
@@ -46,7 +46,7 @@ def test_chips_tell_each_part_of_the_machine_in_words(clear):
     assert chips["Samples a run"] == "400 in training, 60 wanted"
 
 
-def test_a_modelled_part_is_marked_and_runs_that_differ_are_counted(tmp_path):
+def test_a_estimated_part_is_marked_and_runs_that_differ_are_counted(tmp_path):
     save(tmp_path, make_record(), make_record(seed=2, channels=LAPTOP))
     chips = {
         chip.about: chip

@@ -37,7 +37,7 @@ EXPECTED = {"done": {0}, "failed": {7}, "interrupted": {130}}
 def words(cells: Path, results: Path, seed: int) -> list[str]:
     return [
         "run", "--variant", "leaky-dropout", "--data", str(cells), "--results", str(results),
-        "--meters", "synthetic", "--epochs", "2", "--idle", "0.3", "--inference", "0.2",
+        "--meters", "simulated", "--epochs", "2", "--idle", "0.3", "--inference", "0.2",
         "--warmup-steps", "1", "--batch-size", "32", "--seed", str(seed), "-q",
     ]  # fmt: skip
 
@@ -128,7 +128,7 @@ def test_an_unfinished_run_says_why_and_is_never_valid(aftermath: Aftermath) -> 
     for record in aftermath.records.values():
         if record.status != "done":
             assert record.error is not None
-            assert record.verdict == "invalid"
+            assert record.quality == "invalid"
             for each in record.energies:
                 assert each.reason if each.energy_j is None else each.energy_j > 0
 

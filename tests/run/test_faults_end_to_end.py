@@ -16,13 +16,13 @@ from builders.evidence import EPOCHS
 from fakes.clocks import FileClock
 from fakes.nvml_scenario import Counter, FakeGpu, Fault, Scenario, Sensor
 from fakes.power_shapes import Constant
-from wbcbench.core.quality import Verdict, verdict
+from wbcbench.core.quality import Quality, quality
 from wbcbench.core.run_folder import Local, RunDir
 from wbcbench.core.spec import RunSpec
 from wbcbench.core.window import Window
 from wbcbench.energy.appraise import appraise
 from wbcbench.energy.checks import Evidence, run_checks
-from wbcbench.energy.source import headline_channel, spoken_energy_j, spoken_uncertainty_j
+from wbcbench.energy.source import primary_source, source_energy_j, source_uncertainty_j
 from wbcbench.power.meter import MeterRequest
 from wbcbench.power.nvml import open_meters
 from wbcbench.power.sampler import Sampler
@@ -84,14 +84,14 @@ def evidence(run, sampler):
 
 def judged(made):
     doubts = run_checks(made)
-    return verdict(doubts), {doubt.code for doubt in doubts}, replace(made, cautions=doubts)
+    return quality(doubts), {doubt.code for doubt in doubts}, replace(made, warnings=doubts)
 
 
 @pytest.mark.parametrize("gpu", [GPU, replace(GPU, counter=NO_COUNTER)])
 def test_a_sound_gpu_is_valid_with_or_without_a_counter(gpu, watched):
     result, codes, made = judged(watched(gpu))
-    assert result is Verdict.VALID, codes
-    train_j = spoken_energy_j(made, headline_channel(made), "train")
+    assert result is Quality.VALID, codes
+    train_j = source_energy_j(made, primary_source(made), "train")
     assert train_j == pytest.approx(70 * POWER_W, rel=0.01)
 
 
@@ -148,10 +148,10 @@ def test_no_fault_ends_valid_or_states_a_wrong_number(fault, watched):
     change, code = FAULTS[fault]
     result, codes, made = judged(watched(replace(GPU, **change)))
     assert code in codes
-    assert result is not Verdict.VALID
+    assert result is not Quality.VALID
     assert all(e.energy_j is None or e.energy_j > 0 for e in made.energies)
     assert all(e.reason for e in made.energies if e.energy_j is None)
-    train_j = spoken_energy_j(made, headline_channel(made), "train")
-    width_j = spoken_uncertainty_j(made, headline_channel(made), "train")
-    if result is Verdict.SUSPECT and code != "witnesses-disagree":
+    train_j = source_energy_j(made, primary_source(made), "train")
+    width_j = source_uncertainty_j(made, primary_source(made), "train")
+    if result is Quality.SUSPECT and code != "witnesses-disagree":
         assert abs(train_j - 70 * POWER_W) <= width_j + 0.001 * train_j

@@ -28,7 +28,7 @@ RUN = ("run", "--variant", "leaky-dropout")
 
 def words(cells: Path, results: Path, *more: str) -> list[str]:
     return [
-        *RUN, "--data", str(cells), "--results", str(results), "--meters", "synthetic",
+        *RUN, "--data", str(cells), "--results", str(results), "--meters", "simulated",
         "--epochs", "500", "--idle", "0", "--inference", "0", "--batch-size", "8", *more,
     ]  # fmt: skip
 
@@ -75,9 +75,9 @@ def test_a_trainer_that_dies_leaves_a_failed_record_with_its_joules(
     assert record.status == "failed"
     assert record.error is not None
     assert record.error.exit_status in statuses
-    assert record.verdict == "invalid"
+    assert record.quality == "invalid"
     assert all((energy_j or 0) > 0 for energy_j in joules(record, "train"))
-    assert {"window-cut", "not-finished"} <= {caution.code for caution in record.cautions}
+    assert {"window-cut", "not-finished"} <= {warning.code for warning in record.warnings}
     assert (tmp_path / "runs" / "runs.csv").exists()
 
 
@@ -94,9 +94,9 @@ def test_a_loss_that_is_no_number_fails_the_run_and_keeps_its_joules(
     assert record.error is not None
     assert record.error.kind == "nan-loss"
     assert "NanLossError" in record.error.traceback
-    assert record.verdict == "invalid"
+    assert record.quality == "invalid"
     assert len(record.epochs) < 500
-    assert "window-cut" not in {caution.code for caution in record.cautions}
+    assert "window-cut" not in {warning.code for warning in record.warnings}
     assert all((energy_j or 0) > 0 for energy_j in joules(record, "startup"))
     assert all((energy_j or 0) > 0 for energy_j in joules(record, "train"))
 
@@ -116,7 +116,7 @@ def test_a_second_ctrl_c_stops_at_once_and_the_joules_so_far_are_kept(
     assert process.returncode == 130, err
     record = whole(run)
     assert record.status == "interrupted"
-    assert record.verdict == "invalid"
+    assert record.quality == "invalid"
     for each in record.energies:  # stopped at once, the last poll may lie before the last mark
         assert each.reason if each.energy_j is None else each.energy_j > 0
     assert not processes_of(run, "wbcbench.train.trainer")
@@ -160,8 +160,8 @@ def test_a_second_harness_is_refused_and_one_that_shares_marks_both(
         stop(process)
     for name in ("first", "third"):
         record = whole(only_run(tmp_path / name))
-        assert "shared-machine" in {caution.code for caution in record.cautions}
-        assert record.verdict != "valid"
+        assert "shared-machine" in {warning.code for warning in record.warnings}
+        assert record.quality != "valid"
 
 
 # --- the disk ----------------------------------------------------------------------------------
@@ -239,7 +239,7 @@ def test_a_disk_that_fills_up_fails_the_run_whole_and_the_next_command_accounts_
     stop(another)
     record = whole(run)
     assert record.status in ("failed", "interrupted")
-    assert record.verdict == "invalid"
+    assert record.quality == "invalid"
 
 
 # --- a scripted GPU under a whole run ----------------------------------------------------------
@@ -264,9 +264,9 @@ def test_a_run_on_a_frozen_counter_has_the_integrals_joules(
     on_a_frozen_counter: tuple[Path, RunRecord, Ended],
 ) -> None:
     _, record, _ = on_a_frozen_counter
-    codes = {caution.code for caution in record.cautions}
+    codes = {warning.code for warning in record.warnings}
     assert {"counter-frozen", "gpu-not-used"} <= codes
-    assert record.verdict == "invalid"
+    assert record.quality == "invalid"
     for window in ("idle_cold", "train"):
         counter = record.energy(window, "nvml/gpu0/counter")
         power = record.energy(window, "nvml/gpu0/power")

@@ -66,7 +66,7 @@ def test_auto_goes_on_with_what_is_there_and_says_what_is_missing(
     assert any("may not talk to the NVIDIA driver" in detail for detail in absent)
     assert not any(channel["name"].startswith("nvml") for channel in document["channels"])
     assert all(c["energy_j"] is None or c["energy_j"] > 0 for c in document["channels"])
-    assert document["headline"]["status"] in ("measured", "modelled")
+    assert document["headline"]["status"] in ("measured", "estimated")
 
 
 def test_gpus_that_cuda_may_not_see_are_not_measured(nvml_folder: Path, tmp_path: Path) -> None:
@@ -129,7 +129,7 @@ def test_a_full_disk_costs_monitor_its_csv_but_not_its_joules() -> None:
     if not Path("/dev/full").exists():
         pytest.skip("/dev/full is not on this system")
     ended = wbcbench(
-        "monitor", "--meters", "synthetic", "--json", "--csv", "/dev/full", "--", "true"
+        "monitor", "--meters", "simulated", "--json", "--csv", "/dev/full", "--", "true"
     )
     assert ended.code == 2
     assert "No space left" in ended.err

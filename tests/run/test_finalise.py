@@ -137,7 +137,7 @@ def test_a_command_that_is_refused_leaves_no_folder_and_says_what_it_cannot_acco
 ) -> None:
     monkeypatch.setenv("WBCBENCH_LOCK_DIR", str(tmp_path))
     run = unfinished(tmp_path / "results", elsewhere())
-    words = ("--data", str(cells), "--results", str(tmp_path / "results"), "--meters", "synthetic")
+    words = ("--data", str(cells), "--results", str(tmp_path / "results"), "--meters", "simulated")
     with machine_lock("host", share=False):
         ended = wbcbench("run", "--variant", "relu-dropout", *words)
     assert ended.code == 3, ended.err

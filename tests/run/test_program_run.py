@@ -37,7 +37,7 @@ def test_json_is_one_document_on_stdout_although_libraries_chatter(
     assert document["schema"] == "wbcbench.run/1"
     assert Path(document["run_dir"]) == only_run(results).path
     assert document["row"]["status"] == "done"
-    assert document["row"]["synthetic"] is True
+    assert document["row"]["simulated"] is True
     assert {"code", "severity", "detail", "advice"} <= set(document["cautions"][0])
 
 
@@ -132,7 +132,7 @@ def test_a_table_of_a_newer_schema_is_refused_and_left_alone(cells: Path, tmp_pa
 
 def running(cells: Path, results: Path, *more: str) -> list[str]:
     return [
-        *VARIANT, "--data", str(cells), "--results", str(results), "--meters", "synthetic",
+        *VARIANT, "--data", str(cells), "--results", str(results), "--meters", "simulated",
         "--epochs", "500", "--idle", "0", "--inference", "0", "--batch-size", "8", *more,
     ]  # fmt: skip
 
@@ -155,9 +155,9 @@ def test_the_first_interrupt_finishes_the_epoch_and_keeps_the_joules(
     assert record.test is None
     names = {window.name for window in record.windows}
     assert not names & {f"epoch-{len(record.epochs) + 1}", "evaluate", "infer-b1", "infer-b64"}
-    story = replay(run.read_messages())
-    assert story.end == "interrupted"
-    assert not story.opened
+    events = replay(run.read_messages())
+    assert events.end == "interrupted"
+    assert not events.opened
 
 
 def test_a_killed_watcher_stops_the_trainer_and_the_next_command_accounts_for_it(

@@ -40,7 +40,7 @@ from wbcbench.run.finalise import NEVER_BEGAN
 from wbcbench.study import running
 
 SPEC = make_spec("leaky-dropout", idle_s=0.0)
-CHANNEL = Channel("synthetic/gpu0/counter", Kind.COUNTER, Origin.SYNTHETIC, Domain.GPU)
+CHANNEL = Channel("simulated/gpu0/counter", Kind.COUNTER, Origin.SIMULATED, Domain.GPU)
 POLLS = 12
 WATTS = 50.0
 TOUCHED = st.one_of(st.integers(1, 12), st.integers(1, 60), st.just(WHOLE))
@@ -70,10 +70,10 @@ def record(run: RunDir) -> str:
         run.write_state(require_submitted(run).running())
         run.write_began(Circumstances(started_utc=utc_now(), provenance={}))
         run.write_channels([CHANNEL])
-        run.trace_path("synthetic").write_text(f"t_s,{CHANNEL.name}\n")
+        run.trace_path("simulated").write_text(f"t_s,{CHANNEL.name}\n")
         _mark(run, "open", 1.0)
         for second in range(POLLS):
-            with run.trace_path("synthetic").open("a") as stream:
+            with run.trace_path("simulated").open("a") as stream:
                 stream.write(f"{second},{second * WATTS}\n")
         _mark(run, "close", POLLS - 2.0)
         began = run.read_began()
@@ -226,7 +226,7 @@ class Lifecycle(RuleBasedStateMachine):
             run.write_state(state)
         run.write_channels([CHANNEL])
         lines = [f"{second},{second * WATTS}" for second in range(POLLS)]
-        run.trace_path("synthetic").write_text("\n".join([f"t_s,{CHANNEL.name}", *lines, ""]))
+        run.trace_path("simulated").write_text("\n".join([f"t_s,{CHANNEL.name}", *lines, ""]))
         _mark(run, "open", 1.0)
         return run.path
 
@@ -379,7 +379,7 @@ def _unused_pid() -> int:
 
 def _measured(run: RunDir) -> list[bytes]:
     """What was measured and said, byte by byte."""
-    paths = [run.trace_path("synthetic"), run.marks_path]
+    paths = [run.trace_path("simulated"), run.marks_path]
     return [path.read_bytes() for path in paths if path.exists()]
 
 
@@ -390,7 +390,7 @@ def _accounted(run: RunDir) -> list[bytes]:
 
 def _assert_joules(run: RunDir) -> None:
     """A record has the joules of every poll between the first mark and the last poll or mark."""
-    trace = run.trace_path("synthetic")
+    trace = run.trace_path("simulated")
     polls = trace.read_text().count("\n") - 1 if trace.exists() else 0
     if polls < 4 or not run.read_messages():
         return

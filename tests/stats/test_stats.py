@@ -36,7 +36,7 @@ from wbcbench.stats.tests import (
     FIRST,
     INTERACTION,
     SECOND,
-    GateOutcome,
+    ThresholdOutcome,
     blocks_to_settle,
     contrast_values,
     decompose,
@@ -172,9 +172,9 @@ def test_a_tie_is_half_a_block_won():
 def test_factorial_contrasts_are_the_coefficients_of_a_linear_model_with_blocks():
     values = np.random.default_rng(11).normal(size=(8, 4))
     rows = [
-        {"y": values[block, arm], "block": block, "a": arm // 2, "b": arm % 2}
+        {"y": values[block, variant], "block": block, "a": variant // 2, "b": variant % 2}
         for block in range(8)
-        for arm in range(4)
+        for variant in range(4)
     ]
     # Effect coding: ±½ for each factor, so that main effects are means over the other factor.
     frame = pd.DataFrame(rows).assign(a=lambda d: d.a - 0.5, b=lambda d: d.b - 0.5)
@@ -240,11 +240,11 @@ def test_two_arms_that_trade_places_share_the_front():
 @pytest.mark.parametrize(
     ("low", "high", "outcome"),
     [
-        (-1.0, 4.9, GateOutcome.NOT_WORSE),
-        (-1.0, 5.0, GateOutcome.NOT_WORSE),
-        (5.1, 9.0, GateOutcome.WORSE),
-        (4.0, 6.0, GateOutcome.CANNOT_TELL),
-        (5.0, 6.0, GateOutcome.CANNOT_TELL),
+        (-1.0, 4.9, ThresholdOutcome.NOT_WORSE),
+        (-1.0, 5.0, ThresholdOutcome.NOT_WORSE),
+        (5.1, 9.0, ThresholdOutcome.WORSE),
+        (4.0, 6.0, ThresholdOutcome.INCONCLUSIVE),
+        (5.0, 6.0, ThresholdOutcome.INCONCLUSIVE),
     ],
 )
 def test_a_gate_has_three_answers_and_its_mirror_image_the_same(low, high, outcome):
@@ -253,7 +253,7 @@ def test_a_gate_has_three_answers_and_its_mirror_image_the_same(low, high, outco
 
 
 def test_a_gate_without_an_interval_cannot_tell():
-    assert judge_limit(None, 5.0, above_is_worse=True) is GateOutcome.CANNOT_TELL
+    assert judge_limit(None, 5.0, above_is_worse=True) is ThresholdOutcome.INCONCLUSIVE
 
 
 def test_the_number_of_further_blocks_is_the_least_that_settles_a_gate():

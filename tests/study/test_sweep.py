@@ -26,7 +26,7 @@ from wbcbench.run.recorder import Interrupts
 from wbcbench.study import plan as plans
 from wbcbench.study.experiment import Experiment, Pauses, PlannedAnalysis, Until
 from wbcbench.study.plan import Plan, make_plan
-from wbcbench.study.progress import Standing, SweepOutcome, loosely, study_account
+from wbcbench.study.progress import Progress, SweepOutcome, loosely, study_account
 from wbcbench.study.sweep import Sweep, SweepSettings, refuse_other_runs, study_lock
 from wbcbench.table.derive import spent, sum_spent
 
@@ -344,15 +344,15 @@ def test_a_study_does_not_go_on_with_other_images(tmp_path: Path) -> None:
     study.sweep(blocks=1)
     others = [replace(spec, dataset_sha256="cd" * 32) for spec in study.plan.runs]
     with pytest.raises(UsageError, match="cannot be compared"):
-        refuse_other_runs(others, Standing(tmp_path, "mine"), tmp_path / "mine")
-    refuse_other_runs(study.plan.runs, Standing(tmp_path, "mine"), tmp_path / "mine")
+        refuse_other_runs(others, Progress(tmp_path, "mine"), tmp_path / "mine")
+    refuse_other_runs(study.plan.runs, Progress(tmp_path, "mine"), tmp_path / "mine")
 
 
 def test_a_study_does_not_go_on_with_another_design_but_with_its_own_plan(tmp_path: Path) -> None:
     """As when a default changed between two calls of the same command."""
     study = Study(tmp_path, made(), always("done"))
     study.sweep(blocks=1)
-    standing, folder = Standing(tmp_path, "mine"), tmp_path / "mine"
+    standing, folder = Progress(tmp_path, "mine"), tmp_path / "mine"
     changed = [replace(spec, learning_rate=0.5) for spec in study.plan.runs]
     with pytest.raises(UsageError, match=r"learning_rate was 0\.\d+ and is now 0\.5") as error:
         refuse_other_runs(changed, standing, folder)
@@ -365,7 +365,7 @@ def test_a_dry_look_knows_finished_runs_whatever_their_images(tmp_path: Path) ->
     study = Study(tmp_path, made(), always("done"))
     study.sweep(blocks=1)
     unknown = [replace(s, dataset_id="", dataset_sha256="") for s in study.plan.runs]
-    standing = Standing(tmp_path, "mine", by=loosely)
+    standing = Progress(tmp_path, "mine", by=loosely)
     assert [standing.state(s) for s in unknown] == ["done", "done", "todo", "todo"]
 
 
@@ -431,9 +431,9 @@ def test_joules_of_different_status_are_not_added(tmp_path: Path) -> None:
     outcome = study.sweep()
     found = study_account(outcome.specs, outcome.standing, ())
     assert set(found.counted.energy_j) == {"measured"}
-    assert set(found.all_wasted.energy_j) == {"modelled"}
+    assert set(found.all_wasted.energy_j) == {"estimated"}
     together = sum_spent(each.spent for each in outcome.standing if each.spent)
-    assert set(together.energy_j) == {"measured", "modelled"}
+    assert set(together.energy_j) == {"measured", "estimated"}
 
 
 def test_runs_outside_the_plan_and_pilots_are_wasted_joules(tmp_path: Path) -> None:

@@ -73,7 +73,7 @@ def test_most_of_a_row_can_be_worked_out_again(trained):
 @pytest.mark.parametrize("machine", ["gpu", "laptop"])
 def test_formulas_with_values_put_in_come_to_the_cell(trained, tmp_path, machine):
     if machine == "gpu":
-        save(tmp_path, make_record(test=None, test_leak_free=None))
+        save(tmp_path, make_record(test=None, test_leakage_free=None))
         [spec] = tmp_path.glob("runs/*/spec.json")
         trained = recount(RunDir(spec.parent))
     found = [explain(trained, column) for column in table.COLUMNS]
@@ -100,8 +100,8 @@ def test_joules_are_taken_apart_into_window_channel_readings_edges_and_budget(ke
 
 
 def test_the_headlines_net_joules_name_idle_windows_and_the_baseline(kept):
-    words = said(kept.path, "headline_energy_train_net_j")
-    assert "headline_energy_train_j - idle_w * time_train_s" in words
+    words = said(kept.path, "primary_energy_train_above_idle_j")
+    assert "primary_energy_train_j - idle_w * time_train_s" in words
     assert "idle_cold on nvml/gpu0/counter" in words
     assert "net of idle adds" in words
     assert "nvml/gpu0/counter for gpu (counter, measured)" in words
@@ -117,9 +117,9 @@ def test_a_changed_trace_is_found_out(tmp_path):
 def test_a_changed_record_is_found_out(tmp_path):
     run = run_folder(tmp_path)
     text = run.record_path.read_text()
-    cell = explained(run, "headline_energy_train_j").value
+    cell = explained(run, "primary_energy_train_j").value
     run.record_path.write_text(text.replace(repr(cell), repr(cell - 500.0)))
-    assert explained(run, "headline_energy_train_j").state is RecountState.DIFFERS
+    assert explained(run, "primary_energy_train_j").state is RecountState.DIFFERS
 
 
 def test_without_traces_it_says_so_and_still_tells_formula_and_budget(tmp_path):
@@ -142,7 +142,7 @@ def test_a_failed_channel_says_why_it_is_unknown(tmp_path):
 
 
 def test_as_json_it_is_one_document_with_the_same_numbers(kept):
-    document = json.loads(said(kept.path, "headline_energy_train_j", "--json"))
+    document = json.loads(said(kept.path, "primary_energy_train_j", "--json"))
     assert document["schema"] == "wbcbench.explain/1"
     assert document["again"]["state"] == "equal"
     assert document["value"] == document["again"]["value"]

@@ -71,9 +71,9 @@ def test_making_text_safe_can_be_undone(text):
 
 @given(st.floats(allow_nan=False, allow_infinity=False))
 def test_any_number_survives_the_csv_also_a_negative_one(number):
-    rows = with_cells(energy_gpu_train_net_j=number)
+    rows = with_cells(energy_gpu_train_above_idle_j=number)
     data = table_files.to_csv(rows, table.COLUMNS).decode()
-    cell = next(csv.DictReader(io.StringIO(data)))["energy_gpu_train_net_j"]
+    cell = next(csv.DictReader(io.StringIO(data)))["energy_gpu_train_above_idle_j"]
     assert float(cell) == number
 
 

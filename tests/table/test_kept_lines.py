@@ -13,7 +13,7 @@ from builders.run import make_record, make_spec
 from wbcbench import table
 from wbcbench.core import record
 from wbcbench.core.errors import UsageError
-from wbcbench.core.files import write_whole
+from wbcbench.core.files import write_atomically
 from wbcbench.core.record import Attachment
 from wbcbench.core.run_folder import RunDir, study_runs
 from wbcbench.core.study_folder import TABLE_LINES
@@ -62,7 +62,7 @@ def reads(study):
     runs = [run for run in study_runs(study.parent, study.name) if run.is_finished]
     before = (study / TABLE_LINES).read_bytes()
     read_lines(study, runs, make)
-    write_whole(study / TABLE_LINES, before)
+    write_atomically(study / TABLE_LINES, before)
     return seen
 
 
@@ -87,7 +87,7 @@ def test_a_record_that_is_another_file_is_read_again_though_size_and_time_are_th
     run = run_of(kept)
     data = run.record_path.read_bytes()
     stat = run.record_path.stat()
-    write_whole(run.record_path, data.replace(b'"accuracy": 0.8,', b'"accuracy": 0.7,'))
+    write_atomically(run.record_path, data.replace(b'"accuracy": 0.8,', b'"accuracy": 0.7,'))
     os.utime(run.record_path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
     assert reads(kept) == [run.run_id]
     assert b",0.7," in written(kept)
@@ -144,7 +144,7 @@ def test_a_file_that_is_damaged_or_of_another_program_is_not_believed(kept, spoi
 def test_a_record_of_a_newer_version_is_refused_with_lines_kept_too(kept):
     run = run_of(kept)
     newer = json.loads(run.record_path.read_bytes()) | {"schema": "2.0"}
-    write_whole(run.record_path, json.dumps(newer).encode())
+    write_atomically(run.record_path, json.dumps(newer).encode())
     before = (kept / "runs.csv").read_bytes()
     with pytest.raises(UsageError, match=r"record\.json has schema 2\.0"):
         table.write_table(kept)

@@ -15,7 +15,7 @@ from wbcbench import table
 from wbcbench.commands.list_runs import list_runs
 from wbcbench.commands.show import show
 from wbcbench.core.errors import UsageError
-from wbcbench.core.quality import Caution, Severity, Verdict
+from wbcbench.core.quality import Quality, QualityWarning, Severity
 from wbcbench.core.record import Failure
 from wbcbench.core.run_folder import Local, RunDir
 from wbcbench.registry import KINDS
@@ -45,7 +45,7 @@ def test_list_names_every_run_of_every_study_with_status_accuracy_and_joules(res
     lines = {line.split()[1]: line for line in text.splitlines() if "-s" in line}
     assert len(lines) == 3
     done = lines[make_spec().run_id]
-    assert all(word in done for word in ("runs", "done", "0.800", "1.60 kJ", "cpu modelled"))
+    assert all(word in done for word in ("runs", "done", "0.800", "1.60 kJ", "cpu estimated"))
     assert "failed" in lines[make_spec(seed=2).run_id]
     assert "gpu measured" in lines[make_spec("relu-dropout", study="pilot").run_id]
     assert "\x1b" not in text
@@ -105,7 +105,7 @@ def test_show_says_status_accuracy_interval_joules_and_their_status(results):
         "done, verdict valid",
         "0.800   95 % by photograph 0.70 to 0.90 (71 photographs)",
         "0.785   on 2,285 of 2,487 test images",
-        "1.60 kJ gross, 1.20 kJ net of idle   modelled, no sensor of it here",
+        "1.60 kJ gross, 1.20 kJ net of idle   estimated, no sensor of it here",
         "no NVIDIA driver",
         "epoch-3",
         "codecarbon/cpu",
@@ -142,10 +142,12 @@ def test_show_says_why_a_run_failed_and_what_it_used(results):
 
 def test_show_gives_every_caution_that_weighs_with_its_advice(tmp_path):
     doubts = (
-        Caution("short-window", Severity.SUSPECT, "infer-b1 lasted 3 s", "raise --inference-s"),
-        Caution("absent-meter", Severity.INFO, "rapl", ""),
+        QualityWarning(
+            "short-window", Severity.SUSPECT, "infer-b1 lasted 3 s", "raise --inference-s"
+        ),
+        QualityWarning("absent-meter", Severity.INFO, "rapl", ""),
     )
-    save(tmp_path, make_record(cautions=doubts, verdict=Verdict.SUSPECT))
+    save(tmp_path, make_record(warnings=doubts, quality=Quality.SUSPECT))
     text = said("show", "leaky", "--results", tmp_path)
     assert "suspect: short-window" in text
     assert "advice: raise --inference-s" in text

@@ -14,7 +14,7 @@ from builders.machine import GPU, GPU_MACHINE, LAPTOP, LOAD_W, SYNTHETIC_CHANNEL
 from builders.run import failed_record, make_record, make_scores, make_spec, save
 from builders.timeline import make_epochs
 from wbcbench import table
-from wbcbench.core.quality import Caution, Severity, Verdict
+from wbcbench.core.quality import Quality, QualityWarning, Severity
 from wbcbench.table.export import describe_table
 
 TRAIN_S = 40.0  # four epochs of ten seconds; the validation passes between them are counted apart
@@ -29,9 +29,11 @@ epochs_planned epochs_run steps_train images_seen_train precision xla determinis
 learning_rate config_sha256 + steps_per_execution
 | best_epoch val_balanced_accuracy val_loss balanced_accuracy accuracy macro_f1 recall_eosinophil
 recall_lymphocyte recall_monocyte recall_neutrophil test_correct ece + n_test_photographs
-accuracy_ci_low accuracy_ci_high n_test_leak_free accuracy_leak_free balanced_accuracy_leak_free
+accuracy_ci_low accuracy_ci_high n_test_leakage_free accuracy_leakage_free
+balanced_accuracy_leakage_free
 | time_total_s time_train_s time_eval_s time_setup_s time_warmup_s time_step_median_ms
-| gpu_energy_method gpu_energy_status energy_gpu_train_j energy_gpu_train_net_j energy_gpu_eval_j
+| gpu_energy_method gpu_energy_status energy_gpu_train_j energy_gpu_train_above_idle_j
+energy_gpu_eval_j
 energy_gpu_setup_j energy_gpu_total_j energy_gpu_train_integral_j gpu_idle_before_w
 gpu_idle_after_w gpu_power_mean_w gpu_power_p95_w gpu_power_max_w
 | cpu_energy_method cpu_energy_status energy_cpu_train_j dram_energy_method dram_energy_status
@@ -39,14 +41,14 @@ energy_dram_train_j wall_energy_method energy_wall_train_j codecarbon_version co
 codecarbon_energy_gpu_j codecarbon_energy_cpu_j codecarbon_energy_ram_j
 | energy_per_train_image_j infer_batch_size infer_images infer_window_s energy_per_infer_image_j
 infer_images_per_s target_metric target_value target_reached energy_to_target_j time_to_target_s
-epochs_to_target edp_js co2e_g carbon_zone carbon_g_per_kwh carbon_source pue + headline_domain
-headline_method headline_status headline_energy_train_j headline_energy_train_net_j
-headline_uncertainty_train_j energy_per_infer_image_b1_j infer_images_per_s_b1
+epochs_to_target edp_js co2e_g carbon_zone carbon_g_per_kwh carbon_source pue + primary_domain
+primary_method primary_status primary_energy_train_j primary_energy_train_above_idle_j
+primary_uncertainty_train_j energy_per_infer_image_b1_j infer_images_per_s_b1
 | samples_train sample_period_ms sample_gap_max_ms counter_vs_integral_pct quality quality_flags
-+ verdict watcher_cpu_s
++ verdict recorder_cpu_s
 | host_id gpu_name gpu_count gpu_uuid_hash mig gpu_power_limit_w gpu_clock_mean_mhz
 gpu_mem_clock_mhz gpu_temp_start_c gpu_temp_mean_c gpu_temp_max_c gpu_throttle_s
-gpu_throttle_reasons gpu_util_mean_pct gpu_mem_peak_bytes gpu_other_processes cpu_model cpu_count
+gpu_throttle_reasons gpu_util_mean_pct gpu_mem_peak_bytes gpu_foreign_processes cpu_model cpu_count
 cpu_governor ram_bytes cpu_util_mean_pct rss_peak_bytes loadavg_start in_container virtualised
 | wbcbench_version git_commit git_dirty python_version tensorflow_version cuda_version
 cudnn_version driver_version os lock_sha256
@@ -71,14 +73,14 @@ def test_energy_columns_of_a_gpu_run_hold_power_times_duration():
     assert cells["gpu_energy_method"] == "counter"
     assert cells["gpu_energy_status"] == "measured"
     assert cells["energy_gpu_train_j"] == LOAD_W * TRAIN_S
-    assert cells["energy_gpu_train_net_j"] == pytest.approx((LOAD_W - 60.0) * TRAIN_S)
+    assert cells["energy_gpu_train_above_idle_j"] == pytest.approx((LOAD_W - 60.0) * TRAIN_S)
     assert cells["energy_gpu_train_integral_j"] == LOAD_W * TRAIN_S
     assert cells["counter_vs_integral_pct"] == 0.0
     assert (cells["gpu_idle_before_w"], cells["gpu_idle_after_w"]) == (60.0, 60.0)
     assert cells["cpu_energy_method"] == "rapl_package"
     assert cells["energy_cpu_train_j"] == 80.0 * TRAIN_S
     assert cells["codecarbon_energy_cpu_j"] == 40.0 * TRAIN_S
-    assert cells["headline_energy_train_j"] == cells["energy_gpu_train_j"]
+    assert cells["primary_energy_train_j"] == cells["energy_gpu_train_j"]
     assert cells["energy_wall_train_j"] is None
     assert cells["wall_energy_method"] == "none"
 
@@ -90,49 +92,49 @@ def test_the_total_is_every_phase_once_and_no_phase_twice():
     assert total_j == pytest.approx(60.0 * idle_s + LOAD_W * load_s)
 
 
-def test_without_a_gpu_no_gpu_column_is_filled_and_the_headline_says_modelled():
+def test_without_a_gpu_no_gpu_column_is_filled_and_the_headline_says_estimated():
     cells = table.row(make_record(channels=LAPTOP))
     gpu = {name: cells[name] for name in table.NAMES if name.startswith("energy_gpu_")}
     assert set(gpu.values()) == {None}
     assert cells["gpu_energy_method"] == "none"
     assert cells["gpu_energy_status"] == "absent"
     assert cells["cpu_energy_method"] == "codecarbon_tdp_load"
-    assert cells["cpu_energy_status"] == "modelled"
-    assert cells["headline_domain"] == "cpu"
-    assert cells["headline_status"] == "modelled"
-    assert cells["headline_energy_train_j"] == 40.0 * TRAIN_S
+    assert cells["cpu_energy_status"] == "estimated"
+    assert cells["primary_domain"] == "cpu"
+    assert cells["primary_status"] == "estimated"
+    assert cells["primary_energy_train_j"] == 40.0 * TRAIN_S
 
 
 def test_without_any_meter_joules_are_unknown_and_nothing_is_zero():
     cells = table.row(make_record(channels=()))
     energies = [name for name in table.NAMES if name.endswith(("_j", "_js")) or name == "co2e_g"]
     assert {name: cells[name] for name in energies} == dict.fromkeys(energies)
-    assert cells["headline_status"] == "absent"
-    assert cells["headline_domain"] is None
+    assert cells["primary_status"] == "absent"
+    assert cells["primary_domain"] is None
 
 
 def test_a_demonstration_says_synthetic_in_every_status_it_fills():
     cells = table.row(make_record(channels=SYNTHETIC_CHANNELS))
     assert cells["synthetic"] is True
-    assert cells["gpu_energy_status"] == cells["headline_status"] == "synthetic"
+    assert cells["gpu_energy_status"] == cells["primary_status"] == "synthetic"
 
 
 def test_accuracy_stands_beside_its_leak_free_self_and_its_interval_by_photograph():
     cells = table.row(make_record(accuracy=0.8))
     assert cells["accuracy"] == 0.8
-    assert cells["accuracy_leak_free"] == pytest.approx(0.785)
+    assert cells["accuracy_leakage_free"] == pytest.approx(0.785)
     assert cells["accuracy_ci_low"] == pytest.approx(0.7)
     assert cells["accuracy_ci_high"] == pytest.approx(0.9)
-    assert (cells["n_test"], cells["n_test_leak_free"]) == (2487, 2285)
+    assert (cells["n_test"], cells["n_test_leakage_free"]) == (2487, 2285)
     assert cells["n_test_photographs"] == 71
     assert cells["recall_monocyte"] == 0.8
 
 
 def test_without_photographs_the_interval_is_unknown():
     scores = replace(make_scores(), interval=None, photographs=None)
-    cells = table.row(make_record(test=scores, test_leak_free=None))
+    cells = table.row(make_record(test=scores, test_leakage_free=None))
     assert cells["accuracy"] is not None
-    assert cells["accuracy_ci_low"] is cells["accuracy_leak_free"] is None
+    assert cells["accuracy_ci_low"] is cells["accuracy_leakage_free"] is None
     assert cells["n_test_photographs"] is None
 
 
@@ -177,11 +179,11 @@ def test_carbon_is_kilowatt_hours_times_the_grid():
 
 def test_a_finished_run_with_an_invalid_verdict_is_invalid_in_the_table():
     doubts = (
-        Caution("no-energy", Severity.INVALID, "", ""),
-        Caution("short-window", Severity.SUSPECT, "", ""),
-        Caution("absent-meter", Severity.INFO, "", ""),
+        QualityWarning("no-energy", Severity.INVALID, "", ""),
+        QualityWarning("short-window", Severity.SUSPECT, "", ""),
+        QualityWarning("absent-meter", Severity.INFO, "", ""),
     )
-    cells = table.row(make_record(cautions=doubts, verdict=Verdict.INVALID))
+    cells = table.row(make_record(warnings=doubts, quality=Quality.INVALID))
     assert (cells["status"], cells["invalid_reason"]) == ("invalid", "no-energy")
     assert (cells["quality"], cells["quality_flags"]) == ("bad", "no-energy;short-window")
 
@@ -195,7 +197,7 @@ def test_the_gpu_is_told_by_name_and_by_what_it_did_in_training():
     assert cells["gpu_util_mean_pct"] == pytest.approx(90.0)
     assert cells["gpu_throttle_s"] == 0.5
     assert cells["gpu_throttle_reasons"] == "hw_thermal_slowdown;sw_power_cap"
-    assert cells["gpu_other_processes"] == 0
+    assert cells["gpu_foreign_processes"] == 0
     assert GPU not in cells.values()
     assert len(cells["gpu_uuid_hash"]) == 12
 
@@ -221,7 +223,7 @@ def test_a_killed_run_keeps_its_row_with_the_joules_it_used(tmp_path):
     study = save(tmp_path, make_record(channels=LAPTOP), failed_record(seed=2))
     done, failed = sorted(read_csv(table.write_table(study)), key=lambda cells: cells["status"])
     assert (done["status"], failed["status"]) == ("done", "failed")
-    assert float(failed["headline_energy_train_j"]) == 40.0 * 5.0
+    assert float(failed["primary_energy_train_j"]) == 40.0 * 5.0
     assert failed["accuracy"] == failed["params_total"] == ""
 
 

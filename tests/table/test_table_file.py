@@ -25,7 +25,7 @@ def test_cells_are_written_as_the_rules_say(tmp_path):
     cells = read_csv(table.write_table(study))[0]
     assert cells["synthetic"] == "false"
     assert cells["energy_gpu_train_j"] == ""
-    assert cells["accuracy_leak_free"] == repr(0.8 - 0.015)
+    assert cells["accuracy_leakage_free"] == repr(0.8 - 0.015)
     assert cells["started_utc"] == "2026-03-01T10:00:00Z"
 
 

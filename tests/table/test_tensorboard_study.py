@@ -66,7 +66,7 @@ def test_a_run_is_one_line_of_settings_with_energy_and_accuracy_as_metrics(event
     assert start_info.hparams["variant"].string_value == "leaky-dropout"
     assert start_info.hparams["seed"].number_value == 1
     assert start_info.hparams["xla"].WhichOneof("kind") == "bool_value"
-    assert start_info.hparams["headline_status"].string_value == "measured"
+    assert start_info.hparams["primary_status"].string_value == "measured"
     experiment = plugin_data(events, metadata.EXPERIMENT_TAG).experiment
     assert [info.name for info in experiment.hparam_infos] == list(SETTINGS)
     tags = [info.name.tag for info in experiment.metric_infos]
@@ -89,7 +89,7 @@ def test_logs_can_be_made_again_from_record_and_traces(tmp_path):
     rebuild_logs(run)
     events = read(run.tensorboard_dir)
     tags = set(events.Tags()["tensors"])
-    assert {"epoch/loss", "over_joules/accuracy", "result/headline_energy_train_j"} <= tags
+    assert {"epoch/loss", "over_joules/accuracy", "result/primary_energy_train_j"} <= tags
 
 
 def test_a_study_without_logs_names_the_way_out(tmp_path):

@@ -49,7 +49,7 @@ def more_samples(bag: Bag, rng: random.Random) -> None:
     bag.edit_record(bag.run(rng), lambda record: known(record, rng).update(samples=5000))
 
 
-@kind("modelled re-labelled as measured in the record")
+@kind("estimated re-labelled as measured in the record")
 def relabelled(bag: Bag, rng: random.Random) -> None:
     def change(record: Any) -> None:
         for channel in record["channels"]:
@@ -60,7 +60,7 @@ def relabelled(bag: Bag, rng: random.Random) -> None:
     rederive(bag, run)
 
 
-@kind("modelled re-labelled as measured everywhere, and the run accounted again")
+@kind("estimated re-labelled as measured everywhere, and the run accounted again")
 def relabelled_whole(bag: Bag, rng: random.Random) -> None:
     run = bag.run(rng)
 

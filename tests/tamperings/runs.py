@@ -163,7 +163,7 @@ def other_accuracy(bag: Bag, rng: random.Random) -> None:
     bag.edit_messages(run, change)
 
     def changed(record: Any) -> None:
-        for name in ("test", "test_leak_free"):
+        for name in ("test", "test_leakage_free"):
             record[name]["balanced_accuracy"] += 0.02
 
     bag.edit_record(run, changed)

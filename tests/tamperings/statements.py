@@ -31,7 +31,7 @@ def other_finding(bag: Bag, rng: random.Random) -> None:
     path = bag.results / layout.CONTRASTS
     text = path.read_text()
     word = rng.choice(
-        [w for w in ("cannot tell", "less", "more", "equivalent") if f",{w}," in text]
+        [w for w in ("inconclusive", "less", "more", "equivalent") if f",{w}," in text]
     )
     bag.write(path, text.replace(f",{word},", ",equivalent," if word != "equivalent" else ",less,"))
 

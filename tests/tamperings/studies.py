@@ -120,7 +120,7 @@ def duplicated_block(bag: Bag, rng: random.Random) -> None:
 
 @kind("row of the table edited")
 def other_cell(bag: Bag, rng: random.Random) -> None:
-    column = rng.choice(["headline_energy_train_j", "balanced_accuracy", "time_train_s", "seed"])
+    column = rng.choice(["primary_energy_train_j", "balanced_accuracy", "time_train_s", "seed"])
     path = bag.results / layout.RUNS_TABLE
     rows = list(csv.DictReader(io.StringIO(path.read_text())))
     row = rng.choice([r for r in rows if r[column]])

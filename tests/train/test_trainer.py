@@ -62,9 +62,9 @@ def test_an_undisturbed_run_ends_done_with_status_zero(undisturbed: Told) -> Non
 
 
 def test_windows_come_in_order_and_all_are_closed(undisturbed: Told) -> None:
-    story = undisturbed.story
-    assert not story.opened
-    assert [window.name for window in story.windows] == [
+    events = undisturbed.events
+    assert not events.opened
+    assert [window.name for window in events.windows] == [
         "startup",
         "idle_context",
         "warmup",
@@ -77,14 +77,14 @@ def test_windows_come_in_order_and_all_are_closed(undisturbed: Told) -> None:
         "infer-b1",
         "infer-b64",
     ]
-    assert all(window.duration_s >= 0 for window in story.windows)
+    assert all(window.duration_s >= 0 for window in events.windows)
 
 
 def test_train_spans_its_epochs_and_validations_which_share_their_edges(undisturbed: Told) -> None:
-    windows = {window.name: window for window in undisturbed.story.windows}
+    windows = {window.name: window for window in undisturbed.events.windows}
     assert windows["train"].start_s == windows["epoch-1"].start_s
     assert windows["train"].end_s == windows["validate-2"].end_s
-    for epoch in undisturbed.story.epochs:
+    for epoch in undisturbed.events.epochs:
         steps, validation = windows[f"epoch-{epoch.index}"], windows[f"validate-{epoch.index}"]
         assert (steps.start_s, steps.end_s) == (epoch.start_s, epoch.end_s)
         assert (validation.start_s, validation.end_s) == (epoch.end_s, epoch.evaluate_end_s)
@@ -97,12 +97,12 @@ def test_two_processes_learn_exactly_the_same_with_and_without_warm_up(
     told = train(tmp_path / "cold", cold, data)
     assert metrics(told) == metrics(undisturbed)
     assert told.all("scores") == undisturbed.all("scores")
-    names = {window.name for window in told.story.windows}
+    names = {window.name for window in told.events.windows}
     assert not names & {"warmup", "idle_context", "infer-b1", "infer-b64"}
 
 
 def test_the_facts_say_what_was_fed_and_what_was_built(undisturbed: Told) -> None:
-    data, model = undisturbed.story.dataset, undisturbed.story.model
+    data, model = undisturbed.events.dataset, undisturbed.events.model
     assert data is not None
     assert model is not None
     assert (data.n_train + data.n_val, data.n_test, data.n_test_leaky) == (28, 28, 1)
@@ -114,29 +114,29 @@ def test_the_facts_say_what_was_fed_and_what_was_built(undisturbed: Told) -> Non
 
 
 def test_every_epoch_sees_every_training_image(undisturbed: Told) -> None:
-    data = undisturbed.story.dataset
+    data = undisturbed.events.dataset
     assert data is not None
-    assert [epoch.images_seen for epoch in undisturbed.story.epochs] == [data.n_train] * 2
+    assert [epoch.images_seen for epoch in undisturbed.events.epochs] == [data.n_train] * 2
 
 
 def test_test_is_scored_as_published_and_without_the_leak(undisturbed: Told) -> None:
-    scores = undisturbed.story.scores
+    scores = undisturbed.events.scores
     assert (scores["test"].images, scores["test"].photographs) == (28, 28)
-    assert scores["test_leak_free"].images == 27
+    assert scores["test_leakage_free"].images == 27
 
 
 def test_predictions_agree_with_the_scores(undisturbed: Told) -> None:
     table = pq.read_table(undisturbed.run.predictions_path).to_pydict()
     right = [a == b for a, b in zip(table["y_true"], table["y_pred"], strict=True)]
-    assert sum(right) == undisturbed.story.scores["test"].correct
+    assert sum(right) == undisturbed.events.scores["test"].correct
     assert table["file"] == sorted(table["file"])
-    assert sum(table["seen_in_train"]) == 1
+    assert sum(table["also_in_train"]) == 1
     outputs = [table[f"p_{name.lower()}"] for name in ("unused", *CLASSES)]
     assert [sum(row) for row in zip(*outputs, strict=True)] == pytest.approx([1.0] * 28, abs=1e-5)
 
 
 def test_inference_counts_whole_batches(undisturbed: Told) -> None:
-    one, many = undisturbed.story.inference
+    one, many = undisturbed.events.inference
     assert (one.batch_size, many.batch_size) == (1, 64)
     assert one.images >= 1
     assert many.images >= 64
@@ -170,11 +170,11 @@ def test_the_published_split_watches_test_itself_with_other_settings(
     )
     told = train(tmp_path / "run", spec, data)
     assert told.status == 0, told.run.log_path.read_text()
-    story = told.story
-    assert story.dataset is not None
-    assert (story.dataset.n_train, story.dataset.n_val) == (28, 28)
-    assert story.epochs[0].val_accuracy == story.scores["test"].accuracy
-    assert story.epochs[0].images_seen == 28
+    events = told.events
+    assert events.dataset is not None
+    assert (events.dataset.n_train, events.dataset.n_val) == (28, 28)
+    assert events.epochs[0].val_accuracy == events.scores["test"].accuracy
+    assert events.epochs[0].images_seen == 28
 
 
 class ResourceExhaustedError(Exception):

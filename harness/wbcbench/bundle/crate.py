@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from wbcbench.bundle import layout
 from wbcbench.bundle.describe import SubmittedStudy
 from wbcbench.bundle.document import Submission
-from wbcbench.core.files import sha256_of, write_whole
+from wbcbench.core.files import sha256_of, write_atomically
 from wbcbench.core.run_folder import RunDir
 from wbcbench.table.view import Run
 
@@ -52,7 +52,7 @@ def write_crate(study: SubmittedStudy, made: Submission) -> None:
     document = crate.metadata.generate()
     document["@graph"] = sorted(document["@graph"], key=lambda entity: entity["@id"])
     text = json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False)
-    write_whole(study.payload / layout.CRATE, (text + "\n").encode())
+    write_atomically(study.payload / layout.CRATE, (text + "\n").encode())
 
 
 def _crate(made: Submission) -> ROCrate:
@@ -189,9 +189,9 @@ def write_bag(bag: Path, info: Mapping[str, str]) -> None:
         layout.MANIFEST: layout.manifest_text(digests),
     }
     for name, text in texts.items():
-        write_whole(bag / name, text.encode())
+        write_atomically(bag / name, text.encode())
     tags = [(name, sha256_of(bag / name)) for name in layout.TAG_FILES]
-    write_whole(bag / layout.TAG_MANIFEST, layout.manifest_text(tags).encode())
+    write_atomically(bag / layout.TAG_MANIFEST, layout.manifest_text(tags).encode())
 
 
 def write_zip(bag: Path, target: Path, top: str) -> None:

@@ -30,7 +30,7 @@ from wbcbench.bundle.document import (
 )
 from wbcbench.bundle.redact import UUID
 from wbcbench.core.errors import UsageError
-from wbcbench.core.files import sha256_of, write_whole
+from wbcbench.core.files import sha256_of, write_atomically
 from wbcbench.core.record import RunRecord
 from wbcbench.core.spec import RunSpec
 from wbcbench.core.study_folder import pilot_study
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 CORRECTION = "holm"
 RENDERERS = ("wbcbench", "matplotlib", "jinja2", "typst")
 _METHODS = {
-    "headline": "headline_method",
+    "headline": "primary_method",
     "gpu": "gpu_energy_method",
     "cpu": "cpu_energy_method",
     "dram": "dram_energy_method",
@@ -370,7 +370,7 @@ def _meters(study: SubmittedStudy) -> dict[str, Any]:
 def _write(path: Path, document: dict[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     text = json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
-    write_whole(path, (text + "\n").encode())
+    write_atomically(path, (text + "\n").encode())
 
 
 def write_schemas(study: SubmittedStudy) -> None:
@@ -383,7 +383,7 @@ def write_schemas(study: SubmittedStudy) -> None:
     for path, schema in files.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         text = json.dumps(schema, indent=1, sort_keys=True, ensure_ascii=False)
-        write_whole(path, (text + "\n").encode())
+        write_atomically(path, (text + "\n").encode())
 
 
 def submission_schema() -> dict[str, Any]:

@@ -132,7 +132,7 @@ class RunCounts:
 
 @dataclass(frozen=True, slots=True)
 class EnergyTotals:
-    """Joules of whole runs on the headline's channels, by status (measured, modelled, …).
+    """Joules of whole runs on the headline's channels, by status (measured, estimated, …).
 
     Attributes:
         study: Of every run of the study, the spoiled ones with them.

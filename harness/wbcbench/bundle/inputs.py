@@ -23,7 +23,7 @@ from wbcbench.bundle.describe import SubmittedStudy, git_state
 from wbcbench.bundle.document import DatasetState, GitState
 from wbcbench.bundle.redact import Redactor, write_text
 from wbcbench.core.errors import UsageError
-from wbcbench.core.files import sha256_of, write_whole
+from wbcbench.core.files import sha256_of, write_atomically
 from wbcbench.core.provenance import LOCK_FILE, source_root
 from wbcbench.core.record import DatasetFacts
 from wbcbench.data.dataset import UNKNOWN_PHOTOGRAPH
@@ -92,10 +92,10 @@ def write_images(study: SubmittedStudy, data: Path | None) -> DatasetState | Non
     state = None if facts is None else _state(study, facts, found)
     folder = (study.payload / layout.IMAGES).parent
     folder.mkdir(parents=True, exist_ok=True)
-    write_whole(study.payload / layout.IMAGES, to_csv(found.images))
+    write_atomically(study.payload / layout.IMAGES, to_csv(found.images))
     document = {} if state is None else asdict(state) | {"facts": asdict(facts)}  # type: ignore[arg-type]
     text = json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False)
-    write_whole(study.payload / layout.DATASET, (text + "\n").encode())
+    write_atomically(study.payload / layout.DATASET, (text + "\n").encode())
     return state
 
 
@@ -205,7 +205,7 @@ def write_code(study: SubmittedStudy, by: Redactor | None) -> GitState:
         _write_lock(root, study)
     state = git_state(study, study.payload)
     text = json.dumps(asdict(state), indent=1, sort_keys=True)
-    write_whole(study.payload / layout.GIT, (text + "\n").encode())
+    write_atomically(study.payload / layout.GIT, (text + "\n").encode())
     return state
 
 
@@ -218,7 +218,7 @@ def _archive(root: Path, commit: str, target: Path) -> None:
     """A tar of the commit, the same each time; nothing where the commit is not at hand."""
     data = _git(root, "archive", "--format=tar", commit, "--", ".", *_NOT_CODE)
     if data is not None:
-        write_whole(target, data)
+        write_atomically(target, data)
 
 
 def _write_diff(root: Path, commit: str, target: Path, by: Redactor | None) -> None:
@@ -237,7 +237,7 @@ def _write_lock(root: Path, study: SubmittedStudy) -> None:
     for data in candidates:
         if data is not None and hashlib.sha256(data).hexdigest() == wanted:
             (study.payload / layout.LOCK).parent.mkdir(parents=True, exist_ok=True)
-            write_whole(study.payload / layout.LOCK, data)
+            write_atomically(study.payload / layout.LOCK, data)
             return
 
 

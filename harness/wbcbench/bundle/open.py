@@ -42,7 +42,7 @@ _THRIFT = ("thrift_string_size_limit", "thrift_container_size_limit")
 _LONGEST_TEXT = 400
 _TEXTS = ("file", "image_sha256", "split", "y_true", "y_pred")
 _WHOLE = ("group_id", "original_id")
-_SEEN = "seen_in_train"
+_SEEN = "also_in_train"
 
 
 @contextmanager
@@ -257,7 +257,7 @@ class Predictions:
     Attributes:
         file, image_sha256, split, y_true, y_pred: ``[n]``, as ``train.scores`` has them.
         group_id, original_id: ``[n]``; -1 = unknown.
-        seen_in_train: ``[n]``.
+        also_in_train: ``[n]``.
         probabilities: ``[n, outputs]``; column 0 is the output that no label uses.
         outputs: Names of the columns, ``p_unused`` first.
     """
@@ -269,7 +269,7 @@ class Predictions:
     y_pred: list[str]
     group_id: NDArray[np.int64]
     original_id: NDArray[np.int64]
-    seen_in_train: NDArray[np.bool_]
+    also_in_train: NDArray[np.bool_]
     probabilities: NDArray[np.float32]
     outputs: tuple[str, ...]
 
@@ -355,7 +355,7 @@ def _predictions(table: Any) -> Predictions:
         y_pred=y_pred,
         group_id=group_id,
         original_id=original_id,
-        seen_in_train=np.asarray(table[_SEEN].to_pylist(), dtype=np.bool_),
+        also_in_train=np.asarray(table[_SEEN].to_pylist(), dtype=np.bool_),
         probabilities=np.stack(columns, axis=1),
         outputs=outputs,
     )

@@ -17,7 +17,7 @@ from wbcbench.bundle import layout
 from wbcbench.bundle.describe import SubmittedStudy
 from wbcbench.bundle.document import EnergyTotals, MeterState, Submission
 from wbcbench.compare.render import comparison_tables
-from wbcbench.core.files import write_whole
+from wbcbench.core.files import write_atomically
 from wbcbench.core.text import count_of, human_duration, human_energy, human_mass, markdown_table
 from wbcbench.core.units import kg_from_g, kwh_from_j
 from wbcbench.energy.metrics import DEFAULT_PUE, Intensity, carbon_g, intensities, intensity
@@ -41,7 +41,7 @@ def write_papers(study: SubmittedStudy, made: Submission) -> None:
     facts = _facts(study, made)
     for name in PAPERS:
         text = _environment().get_template(f"{name}.j2").render(facts)
-        write_whole(study.payload / name, text.encode())
+        write_atomically(study.payload / name, text.encode())
 
 
 @cache
@@ -169,15 +169,15 @@ class Impact:
 
 def impact(study: SubmittedStudy, made: Submission) -> Impact:
     """Work the statement out."""
-    headline = made.meter["headline"]
-    totals, status = made.energy_total_j, headline.status
+    primary = made.meter["headline"]
+    totals, status = made.energy_total_j, primary.status
     energy_j = _all_of(totals, status)
     grid = intensity(study.spec.country)
     grids = sorted(intensities().values(), key=lambda each: (each.g_per_kwh, each.zone))
-    domain = str(study.fact("headline_domain"))
+    domain = str(study.fact("primary_domain"))
     return Impact(
         part=_PARTS.get(domain, domain),
-        method=headline.method,
+        method=primary.method,
         status=status,
         energy_j=energy_j,
         wasted_j=totals.wasted.get(status, 0.0),

@@ -24,7 +24,7 @@ from typing import Any, Literal
 
 from wbcbench.bundle.document import Redaction
 from wbcbench.core import run_folder, study_folder
-from wbcbench.core.files import write_whole
+from wbcbench.core.files import write_atomically
 
 Kind = Literal[
     "path", "GPU UUID", "serial number", "user name", "host name", "address", "coordinate", "secret"
@@ -307,7 +307,7 @@ def name_of(path: PurePosixPath, by: Redactor | None) -> PurePosixPath:
 def write_text(path: Path, text: str, by: Redactor | None) -> None:
     """Write a text that was made here, without private things."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, (by.text(text) if by else text).encode())
+    write_atomically(path, (by.text(text) if by else text).encode())
 
 
 def _redacted(source: Path, data: bytes, by: Redactor) -> bytes:

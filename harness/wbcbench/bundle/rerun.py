@@ -20,7 +20,7 @@ from wbcbench.bundle.document import Submission
 from wbcbench.bundle.open import opened
 from wbcbench.bundle.verify.bundle import Bundle
 from wbcbench.core.errors import UsageError, unknown_name
-from wbcbench.core.files import write_whole
+from wbcbench.core.files import write_atomically
 from wbcbench.core.provenance import lock_sha256
 from wbcbench.core.record import Epoch, RunRecord
 from wbcbench.core.run_folder import Local
@@ -46,7 +46,7 @@ class Sameness(StrEnum):
     REPRODUCED = "reproduced"  # every epoch and the test, digit by digit
     WITHIN = "within tolerance"
     DIFFERENT = "different"
-    CANNOT_TELL = "cannot tell"
+    INCONCLUSIVE = "inconclusive"
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +174,7 @@ def _sameness(said: RunRecord, found: RunRecord, tolerance: float | None) -> Sam
     if said.test == found.test and _learnt(said.epochs) == _learnt(found.epochs):
         return Sameness.REPRODUCED
     if tolerance is None:
-        return Sameness.CANNOT_TELL
+        return Sameness.INCONCLUSIVE
     apart = abs(_accuracy(said) - _accuracy(found))
     return Sameness.WITHIN if apart <= tolerance else Sameness.DIFFERENT
 
@@ -206,9 +206,9 @@ def _energy(said: RunRecord, found: RunRecord) -> tuple[str, Sameness]:
     one_j, other_j = one["energy_gpu_train_j"], other["energy_gpu_train_j"]
     if boards[0] is None or boards[0] != boards[1] or statuses != {"measured"}:
         told = f"{boards[0] or 'no GPU'} there, {boards[1] or 'no GPU'} here"
-        return f"Energy was not compared ({told}).", Sameness.CANNOT_TELL
+        return f"Energy was not compared ({told}).", Sameness.INCONCLUSIVE
     if not isinstance(one_j, float) or not isinstance(other_j, float):
-        return "Energy is not known on both sides.", Sameness.CANNOT_TELL
+        return "Energy is not known on both sides.", Sameness.INCONCLUSIVE
     apart = abs(one_j - other_j) / one_j
     sameness = Sameness.WITHIN if apart <= _APART else Sameness.DIFFERENT
     return (
@@ -270,7 +270,7 @@ def _set_up(payload: Path, kept: Path, into: Path, said: Submission) -> SetUp:
         target = into / PurePosixPath(name).name
         shutil.copyfile(payload / name, target)
     commands = tuple(_commands(said, with_lock=layout.LOCK in taken))
-    write_whole(into / STEPS_FILE, _steps(said, commands).encode())
+    write_atomically(into / STEPS_FILE, _steps(said, commands).encode())
     names = (layout.PLAN, STEPS_FILE, *(PurePosixPath(name).name for name in taken))
     return SetUp(into, names, commands, said)
 

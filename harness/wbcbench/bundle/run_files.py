@@ -50,7 +50,7 @@ def phases_csv(record: RunRecord) -> bytes:
 def boamps_json(run: Run, licence: str) -> bytes | None:
     """The run in the schema of BoAmps (Boavizta), training alone; ``None`` without joules.
 
-    That schema wants kilowatt-hours and a date without time zone; it has no word for "modelled"
+    That schema wants kilowatt-hours and a date without time zone; it has no word for "estimated"
     but its tracking modes.
     """
     if run.train_energy_j is None or run.record.model is None or run.record.dataset is None:
@@ -130,9 +130,9 @@ def _measure(run: Run, energy_j: float) -> dict[str, Any]:
 
 def _mode(run: Run, domain: Domain) -> str:
     """The word of the headline's part says where the joules are from; others are not in them."""
-    if run.row["headline_domain"] != domain.value:
+    if run.row["primary_domain"] != domain.value:
         return _UNTRACKED
-    return f"{run.row['headline_method']} ({run.row['headline_status']})"
+    return f"{run.row['primary_method']} ({run.row['primary_status']})"
 
 
 def _components(run: Run) -> list[dict[str, Any]]:

@@ -18,7 +18,7 @@ from wbcbench.bundle.document import Author, EnergyTotals, Redaction, RunCounts,
 from wbcbench.bundle.redact import Redactor, make_redactor
 from wbcbench.compare.result import COLUMNS, contrasts_csv
 from wbcbench.core.errors import UsageError
-from wbcbench.core.files import write_whole
+from wbcbench.core.files import write_atomically
 from wbcbench.core.study_folder import pilot_study, require_study
 from wbcbench.core.text import count_of
 from wbcbench.core.units import kwh_from_j, mb_from_bytes
@@ -143,7 +143,7 @@ def _write_contents(order: Order, study: SubmittedStudy, by: Redactor | None) ->
     publish_built(study.report, study.reported, folder, order.formats)
     made = _document(order, study, by, dataset, git)
     papers.write_papers(study, made)
-    write_whole(study.payload / layout.SUBMISSION, document.to_json(made))
+    write_atomically(study.payload / layout.SUBMISSION, document.to_json(made))
     write_crate(study, made)
     return made
 
@@ -151,15 +151,15 @@ def _write_contents(order: Order, study: SubmittedStudy, by: Redactor | None) ->
 def _write_tables(study: SubmittedStudy) -> None:
     found = study.comparison
     text = ",".join(COLUMNS) + "\n" if found is None else contrasts_csv(found)
-    write_whole(study.folder / layout.CONTRASTS, text.encode())
+    write_atomically(study.folder / layout.CONTRASTS, text.encode())
 
 
 def _write_run_files(study: SubmittedStudy, run: Run, licence: str) -> None:
     folder = study.folder / run.run_id
-    write_whole(folder / layout.PHASES, run_files.phases_csv(run.record))
+    write_atomically(folder / layout.PHASES, run_files.phases_csv(run.record))
     boamps = run_files.boamps_json(run, licence)
     if boamps is not None:
-        write_whole(folder / layout.BOAMPS, boamps)
+        write_atomically(folder / layout.BOAMPS, boamps)
 
 
 def _document(

@@ -93,5 +93,5 @@ def _print(run: RunDir, done: Attachment) -> None:
             or f"{human_energy(each.energy_j)}{spread}, {human_power(each.mean_power_w)}"
         )
         typer.echo(printable(f"  {each.window:<14} {text}"))
-    for caution in done.cautions:
-        typer.echo(printable(f"  {caution.severity.value}: {caution.detail}"))
+    for warning in done.warnings:
+        typer.echo(printable(f"  {warning.severity.value}: {warning.detail}"))

@@ -11,7 +11,7 @@ import typer
 
 from wbcbench.commands import options
 from wbcbench.commands import options as completion
-from wbcbench.core.errors import CannotTellError, GateFailedError
+from wbcbench.core.errors import InconclusiveError, ThresholdExceededError
 from wbcbench.core.trace import Origin
 
 if TYPE_CHECKING:
@@ -114,14 +114,14 @@ def compare(
     as_latex: AsLatex = False,
 ) -> None:
     """Compare arms block by block: contrasts with intervals, exact tests, equivalence, gates."""
-    from wbcbench.compare.metric import parse_gate
+    from wbcbench.compare.metric import parse_threshold
 
     asked = {
         "metrics": tuple(metric) if metric else None,
         "baseline": baseline,
         "least_trust": channel,
         "allow_different": tuple(allow_different or ()),
-        "gates": tuple(parse_gate(text) for text in fail_if or ()),
+        "gates": tuple(parse_threshold(text) for text in fail_if or ()),
         "region_pct": equivalent_pct,
         "region_pp": equivalent_pp,
         "method": interval.value,
@@ -167,12 +167,16 @@ def _exit_by_gates(found: Comparison, *, strict: bool) -> None:
     """Worse weighs more than undecided.
 
     Raises:
-        GateFailedError: A limit is exceeded by the whole interval.
-        CannotTellError: ``strict``, and an interval straddles its limit.
+        ThresholdExceededError: A limit is exceeded by the whole interval.
+        InconclusiveError: ``strict``, and an interval straddles its limit.
     """
-    worse = [f"{g.candidate} ({g.gate.text})" for g in found.gates if g.outcome == "worse"]
+    worse = [f"{g.variant} ({g.threshold.text})" for g in found.thresholds if g.outcome == "worse"]
     if worse:
-        raise GateFailedError(f"beyond the limit with the whole interval: {', '.join(worse)}.")
-    open_ = [f"{g.candidate} ({g.gate.text})" for g in found.gates if g.outcome == "cannot tell"]
+        raise ThresholdExceededError(
+            f"beyond the limit with the whole interval: {', '.join(worse)}."
+        )
+    open_ = [
+        f"{g.variant} ({g.threshold.text})" for g in found.thresholds if g.outcome == "inconclusive"
+    ]
     if strict and open_:
-        raise CannotTellError(f"the interval straddles the limit: {', '.join(open_)}.")
+        raise InconclusiveError(f"the interval straddles the limit: {', '.join(open_)}.")

@@ -57,10 +57,12 @@ def doctor(
     from wbcbench.core.window import MonotonicClock
     from wbcbench.doctor import examine, requirements
     from wbcbench.doctor.machine import record_idle
-    from wbcbench.power.session import Asked
+    from wbcbench.power.session import MeteringRequest
 
     requirements(require or [], ())  # a word that makes no sense is refused before looking
-    asked = Asked(meters=options.words(meters), gpus=options.words(gpus), interval_s=interval)
+    asked = MeteringRequest(
+        meters=options.words(meters), gpus=options.words(gpus), interval_s=interval
+    )
     if not as_json:
         print("looking for a few seconds …", file=sys.stderr)
     facts = record_idle(asked, results, data, MonotonicClock())
@@ -118,9 +120,9 @@ def document(
     """Everything as plain values."""
     from wbcbench.core.version import __version__
     from wbcbench.doctor import State, count_lines
-    from wbcbench.doctor.device import likely_headline, outlook
+    from wbcbench.doctor.device import likely_primary_source, outlook
 
-    who = likely_headline(facts)
+    who = likely_primary_source(facts)
     return {
         "schema": SCHEMA,
         "wbcbench_version": __version__,

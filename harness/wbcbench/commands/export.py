@@ -58,11 +58,11 @@ def export(
 
 
 def _write(path: Path, data: bytes) -> None:
-    from wbcbench.core.files import write_whole
+    from wbcbench.core.files import write_atomically
 
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, data)
+        write_atomically(path, data)
     except OSError as error:
         raise UsageError(
             f"{path} cannot be written: {error.strerror}. Name another file with --out."

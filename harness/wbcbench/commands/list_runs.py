@@ -76,8 +76,8 @@ def _line(run: RunDir) -> tuple[str, ...]:
         str(cells["status"]) + (" synthetic" if cells["synthetic"] else ""),
         str(cells["verdict"]),
         human_share(cells["accuracy"]),
-        human_energy(cells["headline_energy_train_j"]),
-        " ".join(str(cells[name] or "") for name in ("headline_domain", "headline_status")).strip(),
+        human_energy(cells["primary_energy_train_j"]),
+        " ".join(str(cells[name] or "") for name in ("primary_domain", "primary_status")).strip(),
         human_duration(cells["time_train_s"]),
     )
 

@@ -58,10 +58,12 @@ def monitor(
     and ends as long after it.
     """
     from wbcbench.measure.command import check, monitor_command, monitor_machine
-    from wbcbench.power.session import Asked
+    from wbcbench.power.session import MeteringRequest
 
     _refuse_csv(csv)
-    asked = Asked(meters=options.words(meters), gpus=options.words(gpus), interval_s=interval)
+    asked = MeteringRequest(
+        meters=options.words(meters), gpus=options.words(gpus), interval_s=interval
+    )
     if command:
         check(command)
         stdout = sys.stderr.fileno() if as_json else None
@@ -116,32 +118,32 @@ def _view(*, silent: bool, live: bool) -> WattsView:
 
 
 def _print(done: Monitored, *, as_json: bool, quiet: bool) -> None:
-    from wbcbench.measure.spans import headline_line, span_lines
+    from wbcbench.measure.spans import describe_energy, span_lines
 
     if as_json:
         typer.echo(json.dumps(document(done), indent=1, ensure_ascii=False, allow_nan=False))
         return
-    lines = [headline_line(done.span.headline)] if quiet else span_lines(done.span)
+    lines = [describe_energy(done.span.energy)] if quiet else span_lines(done.span)
     typer.echo("\n".join(lines), err=done.exit_status is not None)
 
 
 def document(done: Monitored) -> dict[str, Any]:
     """The whole result as plain values; joules, watts and seconds, ``None`` for unknown."""
-    headline = done.span.headline
+    energy = done.span.energy
     return {
         "schema": SCHEMA,
         "duration_s": done.span.window.duration_s,
         "headline": {
-            "energy_j": headline.energy_j,
-            "uncertainty_j": headline.uncertainty_j,
-            "status": str(headline.status),
-            "channel": headline.channel,
+            "energy_j": energy.energy_j,
+            "uncertainty_j": energy.uncertainty_j,
+            "status": str(energy.status),
+            "channel": energy.channel,
         },
         "channels": [_channel(reading) for reading in done.span.readings],
-        "verdict": done.span.verdict.value,
+        "verdict": done.span.quality.value,
         "cautions": [
             {"code": c.code, "severity": c.severity.value, "detail": c.detail, "advice": c.advice}
-            for c in done.span.cautions
+            for c in done.span.warnings
         ],
         "exit_status": done.exit_status,
     }

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
-from wbcbench.core.errors import CannotTellError, GateFailedError, UsageError
+from wbcbench.core.errors import InconclusiveError, ThresholdExceededError, UsageError
 from wbcbench.core.spec import RunSpec
 from wbcbench.study.limits import option_name
 
@@ -159,15 +159,15 @@ def confirm(costs: Cost, most_j: float | None, *, yes: bool) -> None:
     """Ask when the predicted joules are above the limit.
 
     Raises:
-        GateFailedError: The answer is no.
-        CannotTellError: The joules cannot be predicted.
+        ThresholdExceededError: The answer is no.
+        InconclusiveError: The joules cannot be predicted.
     """
     from wbcbench.core.text import human_energy
 
     if most_j is None or yes:
         return
     if costs.energy_j is None:
-        raise CannotTellError(
+        raise InconclusiveError(
             "--confirm-over: the joules cannot be predicted, for there is no finished run to "
             "learn from. Make one with `wbcbench plan FILE --pilot`, or say --yes."
         )
@@ -177,7 +177,7 @@ def confirm(costs: Cost, most_j: float | None, *, yes: bool) -> None:
     text += human_energy(most_j)
     if sys.stdin.isatty() and sys.stderr.isatty() and typer.confirm(f"{text}. Go on?", err=True):
         return
-    raise GateFailedError(f"{text}. Nothing was started. Say --yes, or plan less.")
+    raise ThresholdExceededError(f"{text}. Nothing was started. Say --yes, or plan less.")
 
 
 # What a shell offers for a word that is half typed: variants, studies, runs. Never an error.

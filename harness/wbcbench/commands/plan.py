@@ -93,14 +93,14 @@ def print_runs(made: Plan, states: tuple[str, ...] = ()) -> None:
 
 def _write(made: Plan, out: Path | None, file: Path) -> None:
     from wbcbench.core.errors import UsageError
-    from wbcbench.core.files import write_whole
+    from wbcbench.core.files import write_atomically
     from wbcbench.study.plan import to_json
 
     if out is None:
         _say(f"Nothing was written. Start: wbcbench sweep {file}")
         return
     try:
-        write_whole(out, to_json(made))
+        write_atomically(out, to_json(made))
     except OSError as error:
         raise UsageError(f"--out {out} cannot be written: {error.strerror}.") from error
     _say(f"{out} written (sha256 {made.sha256[:12]}…). Start: wbcbench sweep {out}")

@@ -43,7 +43,7 @@ def run(
         command=("wbcbench", *sys.argv[1:]),
         share=share,
     )
-    say = live_state.silent if quiet or as_json else live_state.aloud
+    say = live_state.silent if quiet or as_json else live_state.print_progress
     spec = running.with_data(spec, local, say)
     done = running.finished_run_of(results, spec)
     for sentence in finalise.unaccounted(results, study):

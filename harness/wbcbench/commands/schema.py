@@ -87,7 +87,7 @@ line, the results table and the report. Its severity decides the run's verdict:
 
 No run is dropped: invalid ones stay in the table with their reasons. A reading *carries the joules
 of a part* if no other reading of that part of the machine is more trusted (measured before
-estimated before modelled); what is only modelled carries them only where nothing has a sensor, and
+estimated); what is only estimated carries them only where nothing has a sensor, and
 CodeCarbon only where it stands alone.
 
 This page is made from the code: `python -m wbcbench.commands.schema > harness/CAUTIONS.md`.

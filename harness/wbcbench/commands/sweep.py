@@ -101,12 +101,12 @@ def _local(made: Plan, data: Path | None, *, skip_unreadable: bool, share: bool)
 
 def _carry_out(made: Plan, setting: SweepSettings, *, silent: bool) -> SweepOutcome:
     from wbcbench.run.recorder import Interrupts
-    from wbcbench.study.progress import Standing
+    from wbcbench.study.progress import Progress
     from wbcbench.study.sweep import Sweep, refuse_other_runs
 
     say = _silent if silent else _say
     specs = _with_images(made, setting.local, silent=silent)
-    refuse_other_runs(specs, Standing(setting.results, made.study), setting.results / made.study)
+    refuse_other_runs(specs, Progress(setting.results, made.study), setting.results / made.study)
     interrupts = Interrupts()
     interrupts.install(leash=False)
     return Sweep(made, specs, setting, interrupts, say).carry_out()
@@ -129,10 +129,10 @@ def _confirm(made: Plan, setting: SweepSettings, most_j: float | None, *, yes: b
 
 def _states(made: Plan, setting: SweepSettings) -> list[tuple[RunSpec, str]]:
     """The runs in reach, and how far each is whatever its images; writes nothing."""
-    from wbcbench.study.progress import Standing, loosely
+    from wbcbench.study.progress import Progress, loosely
     from wbcbench.study.sweep import refuse_other_runs
 
-    standing = Standing(setting.results, made.study, by=loosely)
+    standing = Progress(setting.results, made.study, by=loosely)
     bare = [replace(run, dataset_id="", dataset_sha256="") for run in made.runs]
     refuse_other_runs(bare, standing, setting.results / made.study)
     reach = setting.blocks or made.blocks
@@ -167,10 +167,10 @@ def _dry_run(made: Plan, setting: SweepSettings, *, as_json: bool) -> None:
 
 def _print(made: Plan, outcome: SweepOutcome, setting: SweepSettings, *, as_json: bool) -> None:
     from wbcbench.core.study_folder import RUNS_TABLE, pilot_study
-    from wbcbench.study.progress import Standing, study_account
+    from wbcbench.study.progress import Progress, study_account
     from wbcbench.study.text import describe_sweep, sweep_document
 
-    pilots = Standing(setting.results, pilot_study(made.study))
+    pilots = Progress(setting.results, pilot_study(made.study))
     found = study_account(outcome.specs, outcome.standing, pilots)
     if as_json:
         _echo({"schema": SCHEMA, "dry_run": False, **sweep_document(made, outcome, found)})

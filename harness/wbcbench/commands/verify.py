@@ -66,7 +66,7 @@ def _trained_again(
     from wbcbench.bundle.verify.bundle import survey
     from wbcbench.run import live_state
 
-    say = live_state.silent if as_json else live_state.aloud
+    say = live_state.silent if as_json else live_state.print_progress
     with opened(source) as root, tempfile.TemporaryDirectory(prefix="wbcbench-rerun-") as room:
         bundle = survey(root)
         records = rerun.chosen_runs(bundle, block, run_id)

@@ -7,11 +7,11 @@ from collections.abc import Iterator, Sequence
 from wbcbench.compare.design import Blocks, ComparisonDesign
 from wbcbench.compare.effects import (
     CorrectAnswers,
+    check_thresholds,
     effects,
-    judge_gates,
     read_answers,
     split_energy,
-    summarise_arms,
+    summarise_configurations,
 )
 from wbcbench.compare.eligible import Prepared, prepare
 from wbcbench.compare.metric import ACCURACY, Metric, Settings
@@ -68,9 +68,9 @@ def compare(
         machine={name: runs[0].row.get(name) for name in _MACHINE},
         effects=found,
         splits=split_energy(plan, blocks, joules, settings) if joules else (),
-        arms=summarise_arms(plan, blocks, ready.metrics, joules, answers),
+        configurations=summarise_configurations(plan, blocks, ready.metrics, joules, answers),
         same_images=answers.compare(plan) if answers else (),
-        gates=judge_gates(plan, blocks, settings, ready.statuses),
+        thresholds=check_thresholds(plan, blocks, settings, ready.statuses),
         notes=_notes(ready, found, answers, settings),
     )
 
@@ -94,8 +94,8 @@ def notes(
     settings: Settings,
 ) -> Iterator[str]:
     """Whole sentences about blocks, tests and spread."""
-    if len(design.arms) == 1:
-        yield f"There is one arm, {design.arms[0].label}: nothing to compare it with."
+    if len(design.configurations) == 1:
+        yield f"There is one arm, {design.configurations[0].label}: nothing to compare it with."
     elif not design.pairs:
         yield "No arm of one study has its like in the other: nothing is compared."
     yield from _about_blocks(blocks)

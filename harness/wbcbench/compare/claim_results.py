@@ -24,7 +24,7 @@ class Judgement(StrEnum):
 
     SUPPORTED = "supported"
     CONTRADICTED = "contradicted"
-    CANNOT_TELL = "cannot tell"
+    INCONCLUSIVE = "inconclusive"
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,12 +131,12 @@ def _judged(
 ) -> ClaimEvidence:
     if bounds is None:
         why = f"{n} {'block' if n == 1 else 'blocks'}; an interval needs {LEAST_FOR_T}"
-        judgement = Judgement.CANNOT_TELL
+        judgement = Judgement.INCONCLUSIVE
         low = high = None
     else:
         low, high = bounds
         judgement = _where(check, low, high)
-        why = "the interval holds both answers" if judgement is Judgement.CANNOT_TELL else ""
+        why = "the interval holds both answers" if judgement is Judgement.INCONCLUSIVE else ""
     return ClaimEvidence(check, n, estimate, low, high, by_photograph, judgement, why)
 
 
@@ -155,11 +155,11 @@ def _where(check: Check, low: float, high: float) -> Judgement:
             inside, outside = high < check.limit, low >= check.limit
     if inside:
         return Judgement.SUPPORTED
-    return Judgement.CONTRADICTED if outside else Judgement.CANNOT_TELL
+    return Judgement.CONTRADICTED if outside else Judgement.INCONCLUSIVE
 
 
 def _no_evidence(check: Check, why: str) -> ClaimEvidence:
-    return ClaimEvidence(check, 0, None, None, None, None, Judgement.CANNOT_TELL, why)
+    return ClaimEvidence(check, 0, None, None, None, None, Judgement.INCONCLUSIVE, why)
 
 
 def _value(check: Check, run: Run) -> float | None:
@@ -173,7 +173,7 @@ def _fits(run: Run, where: Mapping[str, str]) -> bool:
 def _by_photograph(check: Check, chosen: Sequence[Run]) -> tuple[float, float] | None:
     scores = {
         "test_accuracy": [run.record.test for run in chosen],
-        "test_accuracy_leak_free": [run.record.test_leak_free for run in chosen],
+        "test_accuracy_leakage_free": [run.record.test_leakage_free for run in chosen],
     }.get(check.measure, [])
     found = [score.interval for score in scores if score and score.interval]
     if not found:
@@ -202,7 +202,7 @@ def judge_claim(claim: Claim, study: Sequence[Run]) -> ClaimResult:
     """Judge one claim; the evidence is shown also where the runs may not speak of it."""
     evidence = tuple(_gather_evidence(check, study) for check in claim.check)
     why = _unfit(claim, study)
-    judgement = Judgement.CANNOT_TELL if why else _together(evidence)
+    judgement = Judgement.INCONCLUSIVE if why else _together(evidence)
     return ClaimResult(claim, evidence, judgement, why)
 
 
@@ -210,7 +210,7 @@ def _together(evidence: Sequence[ClaimEvidence]) -> Judgement:
     found = {each.judgement for each in evidence if each.check.decides}
     if Judgement.CONTRADICTED in found:
         return Judgement.CONTRADICTED
-    return Judgement.SUPPORTED if found == {Judgement.SUPPORTED} else Judgement.CANNOT_TELL
+    return Judgement.SUPPORTED if found == {Judgement.SUPPORTED} else Judgement.INCONCLUSIVE
 
 
 def _unfit(claim: Claim, study: Sequence[Run]) -> str:

@@ -188,7 +188,7 @@ def _test_accuracy(record: RunRecord, _: float) -> float | None:
 
 
 def _test_accuracy_leak_free(record: RunRecord, _: float) -> float | None:
-    return record.test_leak_free.accuracy if record.test_leak_free else None
+    return record.test_leakage_free.accuracy if record.test_leakage_free else None
 
 
 def _epochs_until_near_best(record: RunRecord, within: float) -> float | None:
@@ -232,7 +232,7 @@ MEASURES: Mapping[str, Measure] = {
         needs_at=True,
     ),
     "test_accuracy": Measure("accuracy on TEST as published", _test_accuracy),
-    "test_accuracy_leak_free": Measure(
+    "test_accuracy_leakage_free": Measure(
         "accuracy on TEST without cells that TRAIN shows", _test_accuracy_leak_free
     ),
     "epochs_until_near_best": Measure(

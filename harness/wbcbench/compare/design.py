@@ -116,7 +116,7 @@ class ComparisonDesign:
         pairs: Candidate and baseline positions, for gates and for the reader.
     """
 
-    arms: tuple[Configuration, ...]
+    configurations: tuple[Configuration, ...]
     factors: tuple[str, ...]
     baseline: str
     contrasts: tuple[Contrast, ...]
@@ -124,12 +124,12 @@ class ComparisonDesign:
 
 
 def make_design(
-    arms: Sequence[Configuration], baseline: str | None, studies: Sequence[str]
+    configurations: Sequence[Configuration], baseline: str | None, studies: Sequence[str]
 ) -> ComparisonDesign:
-    """The design that these arms make.
+    """The design that these configurations make.
 
     Args:
-        arms: At least one.
+        configurations: At least one.
         baseline: Label of an arm, or name of a study; ``None`` lets the lower levels decide.
         studies: In the order they were given.
 
@@ -137,8 +137,8 @@ def make_design(
         UsageError: There is no arm or study of the baseline's name.
     """
     if len(studies) > 1:
-        return _between_studies(arms, baseline, studies)
-    ordered = _ordered(arms)
+        return _between_studies(configurations, baseline, studies)
+    ordered = _ordered(configurations)
     chosen = _chosen(ordered, baseline)
     factors = _two_by_two(ordered)
     pairs = tuple((i, chosen) for i in range(len(ordered)) if i != chosen)
@@ -151,33 +151,50 @@ def make_design(
 
 
 def _between_studies(
-    arms: Sequence[Configuration], baseline: str | None, studies: Sequence[str]
+    configurations: Sequence[Configuration], baseline: str | None, studies: Sequence[str]
 ) -> ComparisonDesign:
     first = baseline if baseline is not None else studies[0]
     if first not in studies:
         raise unknown_name("study to compare with", first, studies)
-    ordered = tuple(sorted(arms, key=lambda arm: (arm.study != first, arm.study, arm.label)))
-    olds = [i for i, arm in enumerate(ordered) if arm.study == first]
+    ordered = tuple(
+        sorted(
+            configurations,
+            key=lambda configuration: (
+                configuration.study != first,
+                configuration.study,
+                configuration.label,
+            ),
+        )
+    )
+    olds = [i for i, configuration in enumerate(ordered) if configuration.study == first]
     pairs = tuple(
         (i, old)
-        for i, arm in enumerate(ordered)
+        for i, configuration in enumerate(ordered)
         for old in olds
-        if arm.study != first and arm.matching == ordered[old].matching
+        if configuration.study != first and configuration.matching == ordered[old].matching
     )
     return ComparisonDesign(ordered, (), first, tuple(_pairwise(ordered, pairs, "primary")), pairs)
 
 
-def _ordered(arms: Sequence[Configuration]) -> tuple[Configuration, ...]:
+def _ordered(configurations: Sequence[Configuration]) -> tuple[Configuration, ...]:
     """By the levels of their factors, lower levels first."""
-    names = list(arms[0].factors)
-    ranks = {name: _lower_first({arm.factors[name] for arm in arms}) for name in names}
+    names = list(configurations[0].factors)
+    ranks = {
+        name: _lower_first({configuration.factors[name] for configuration in configurations})
+        for name in names
+    }
     return tuple(
-        sorted(arms, key=lambda arm: [ranks[name].index(arm.factors[name]) for name in names])
+        sorted(
+            configurations,
+            key=lambda configuration: [
+                ranks[name].index(configuration.factors[name]) for name in names
+            ],
+        )
     )
 
 
-def _chosen(arms: Sequence[Configuration], baseline: str | None) -> int:
-    labels = [arm.label for arm in arms]
+def _chosen(configurations: Sequence[Configuration], baseline: str | None) -> int:
+    labels = [configuration.label for configuration in configurations]
     if baseline is None:
         return 0
     if baseline not in labels:
@@ -185,18 +202,20 @@ def _chosen(arms: Sequence[Configuration], baseline: str | None) -> int:
     return labels.index(baseline)
 
 
-def _two_by_two(arms: Sequence[Configuration]) -> tuple[str, ...]:
-    names = tuple(arms[0].factors)
-    levels = [{arm.factors[name] for arm in arms} for name in names]
-    is_full = len(arms) == 4 and [len(found) for found in levels] == [2, 2]
+def _two_by_two(configurations: Sequence[Configuration]) -> tuple[str, ...]:
+    names = tuple(configurations[0].factors)
+    levels = [{configuration.factors[name] for configuration in configurations} for name in names]
+    is_full = len(configurations) == 4 and [len(found) for found in levels] == [2, 2]
     return names if is_full else ()
 
 
-def _factorial(arms: Sequence[Configuration], factors: tuple[str, ...]) -> list[Contrast]:
+def _factorial(configurations: Sequence[Configuration], factors: tuple[str, ...]) -> list[Contrast]:
     first, second = factors
     return [
-        _factor(first, arms[2].factors[first], arms[0].factors[first], FIRST),
-        _factor(second, arms[1].factors[second], arms[0].factors[second], SECOND),
+        _factor(first, configurations[2].factors[first], configurations[0].factors[first], FIRST),
+        _factor(
+            second, configurations[1].factors[second], configurations[0].factors[second], SECOND
+        ),
         Contrast("interaction", f"{first} × {second}", "primary", INTERACTION, is_interaction=True),
     ]
 
@@ -206,10 +225,17 @@ def _factor(name: str, upper: Level, lower: Level, weights: Weights) -> Contrast
 
 
 def _pairwise(
-    arms: Sequence[Configuration], pairs: Sequence[tuple[int, int]], family: Family = "secondary"
+    configurations: Sequence[Configuration],
+    pairs: Sequence[tuple[int, int]],
+    family: Family = "secondary",
 ) -> list[Contrast]:
     return [
-        Contrast(arms[i].label, arms[j].label, family, pair_weights(i, j, len(arms)))
+        Contrast(
+            configurations[i].label,
+            configurations[j].label,
+            family,
+            pair_weights(i, j, len(configurations)),
+        )
         for i, j in pairs
     ]
 

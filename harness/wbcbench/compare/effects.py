@@ -10,17 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wbcbench.compare.design import Blocks, ComparisonDesign, Contrast
-from wbcbench.compare.metric import ACCURACY, HEADLINE, TIME, Gate, Metric, Settings
+from wbcbench.compare.metric import ACCURACY, PRIMARY, TIME, Metric, Settings, Threshold
 from wbcbench.compare.result import (
     AccuracyByPhotograph,
-    ArmSummary,
+    ConfigurationSummary,
     ContrastResult,
     Effect,
-    GateResult,
     Level,
     SameImages,
     Split,
     Target,
+    ThresholdResult,
 )
 from wbcbench.core.errors import CannotMeasureError, UsageError
 from wbcbench.stats.bootstrap import on_same_images, percentile_interval, resample
@@ -38,7 +38,7 @@ from wbcbench.stats.intervals import (
 )
 from wbcbench.stats.tests import (
     ALPHA,
-    GateOutcome,
+    ThresholdOutcome,
     blocks_to_settle,
     contrast_values,
     decompose,
@@ -51,10 +51,10 @@ from wbcbench.stats.tests import (
 )
 from wbcbench.table.view import Run
 
-_COLUMNS = ("image_sha256", "original_id", "seen_in_train", "y_true", "y_pred")
+_COLUMNS = ("image_sha256", "original_id", "also_in_train", "y_true", "y_pred")
 
-_UNCERTAINTY = "headline_uncertainty_train_j"
-_LEAK_FREE = "balanced_accuracy_leak_free"
+_UNCERTAINTY = "primary_uncertainty_train_j"
+_LEAK_FREE = "balanced_accuracy_leakage_free"
 
 
 def _value_matrix(blocks: Blocks, metric: Metric) -> Floats:
@@ -163,7 +163,7 @@ def _finding(
     if same_p is not None and same_p <= ALPHA:
         return ContrastResult.EQUIVALENT
     if inner is None or p_holm > alpha or not inner.excludes(0.0):
-        return ContrastResult.CANNOT_TELL
+        return ContrastResult.INCONCLUSIVE
     return ContrastResult.LESS if inner.high < 0 else ContrastResult.MORE
 
 
@@ -199,13 +199,13 @@ def _split(
     )
 
 
-def judge_gates(
+def check_thresholds(
     design: ComparisonDesign, blocks: Blocks, settings: Settings, statuses: Mapping[str, str]
-) -> tuple[GateResult, ...]:
+) -> tuple[ThresholdResult, ...]:
     """Every gate for every candidate."""
     return tuple(
-        _judged(design, blocks, settings, statuses[gate.metric.name], gate, positions)
-        for gate in settings.gates
+        _judged(design, blocks, settings, statuses[threshold.metric.name], threshold, positions)
+        for threshold in settings.thresholds
         for positions in design.pairs
     )
 
@@ -215,21 +215,23 @@ def _judged(
     blocks: Blocks,
     settings: Settings,
     status: str,
-    gate: Gate,
+    threshold: Threshold,
     positions: tuple[int, int],
-) -> GateResult:
-    candidate, baseline = (design.arms[i].label for i in positions)
+) -> ThresholdResult:
+    candidate, baseline = (design.configurations[i].label for i in positions)
     if not blocks.runs:
-        return GateResult(gate, candidate, baseline, None, GateOutcome.CANNOT_TELL, None, status)
-    weights = pair_weights(*positions, len(design.arms))
-    differences = contrast_values(_value_matrix(blocks, gate.metric), weights)
+        return ThresholdResult(
+            threshold, candidate, baseline, None, ThresholdOutcome.INCONCLUSIVE, None, status
+        )
+    weights = pair_weights(*positions, len(design.configurations))
+    differences = contrast_values(_value_matrix(blocks, threshold.metric), weights)
     inner = interval(differences, settings.method)
-    told = inner.mapped(gate.metric.told) if inner else None
-    outcome = judge_limit(told, gate.limit, above_is_worse=gate.above_is_worse)
+    told = inner.mapped(threshold.metric.told) if inner else None
+    outcome = judge_limit(told, threshold.limit, above_is_worse=threshold.above_is_worse)
     more = None
-    if outcome is GateOutcome.CANNOT_TELL:
-        more = blocks_to_settle(differences, gate.metric.untold(gate.limit))
-    return GateResult(gate, candidate, baseline, told, outcome, more, status)
+    if outcome is ThresholdOutcome.INCONCLUSIVE:
+        more = blocks_to_settle(differences, threshold.metric.untold(threshold.limit))
+    return ThresholdResult(threshold, candidate, baseline, told, outcome, more, status)
 
 
 # A seed interval says how much the runs differ. It says nothing about the few photographs the test
@@ -248,9 +250,9 @@ class CorrectAnswers:
     labels: Labels
     photographs: Labels
 
-    def of_arm(self, arm: int) -> AccuracyByPhotograph:
+    def of_configuration(self, configuration: int) -> AccuracyByPhotograph:
         """One arm's accuracy, averaged over its seeds."""
-        share = self.right[arm].mean(axis=0)
+        share = self.right[configuration].mean(axis=0)
         drawn = resample(share, self.labels, self.photographs)
         by_class = [share[self.labels == label].mean() for label in np.unique(self.labels)]
         low, high = percentile_interval(drawn.mean)
@@ -268,8 +270,8 @@ class CorrectAnswers:
         """Each candidate against its baseline, image by image."""
         return tuple(
             SameImages(
-                design.arms[i].label,
-                design.arms[j].label,
+                design.configurations[i].label,
+                design.configurations[j].label,
                 on_same_images(self.right[i], self.right[j], self.labels, self.photographs),
             )
             for i, j in design.pairs
@@ -348,33 +350,33 @@ def read_image_answers(path: Path) -> ImageAnswers:
         truth=truth.tolist(),
         right=(truth == said).astype(np.float64),
         photographs=np.asarray([-1 if p is None else p for p in photographs], dtype=np.int64),
-        seen=np.asarray(table["seen_in_train"].to_pylist(), dtype=np.bool_),
+        seen=np.asarray(table["also_in_train"].to_pylist(), dtype=np.bool_),
     )
 
 
-def summarise_arms(
+def summarise_configurations(
     design: ComparisonDesign,
     blocks: Blocks,
     metrics: Sequence[Metric],
     energy: Metric | None,
     answers: CorrectAnswers | None,
-) -> tuple[ArmSummary, ...]:
+) -> tuple[ConfigurationSummary, ...]:
     """One summary for each arm; empty without blocks."""
     if not blocks.runs:
         return ()
     on, share = _front(blocks, energy)
     columns = list(zip(*blocks.runs, strict=True))
     return tuple(
-        ArmSummary(
-            label=arm.label,
+        ConfigurationSummary(
+            label=configuration.label,
             levels={metric.name: _level(runs, metric) for metric in metrics},
             target=_target(runs, by_energy=energy is not None),
             on_front=on[i] if on else None,
             front_share=share[i] if share else None,
-            by_photograph=answers.of_arm(i) if answers else None,
-            leak_free=_mean(runs, _LEAK_FREE),
+            by_photograph=answers.of_configuration(i) if answers else None,
+            leakage_free=_mean(runs, _LEAK_FREE),
         )
-        for i, (arm, runs) in enumerate(zip(design.arms, columns, strict=True))
+        for i, (configuration, runs) in enumerate(zip(design.configurations, columns, strict=True))
     )
 
 
@@ -382,7 +384,7 @@ def _level(runs: Sequence[Run], metric: Metric) -> Level:
     values = np.array([run.number(metric.name) for run in runs], dtype=np.float64)
     found = t_interval(values)
     meter = _mean(runs, _UNCERTAINTY) if metric.part in {"gpu", "headline"} else None
-    is_train = metric.name.endswith("energy_gpu_train_j") or metric.name == HEADLINE
+    is_train = metric.name.endswith("energy_gpu_train_j") or metric.name == PRIMARY
     return Level(
         mean=float(values.mean()),
         runs=(found.high - found.low) / 2 if found else None,
@@ -396,7 +398,7 @@ def _target(runs: Sequence[Run], *, by_energy: bool) -> Target | None:
     if len({(run.spec.target_metric, run.spec.target_value) for run in runs}) > 1:
         return None
     reached = [run.row.get("target_reached") for run in runs]
-    cost, total = ("energy_to_target_j", HEADLINE) if by_energy else ("time_to_target_s", TIME)
+    cost, total = ("energy_to_target_j", PRIMARY) if by_energy else ("time_to_target_s", TIME)
     costs = [run.number(cost if hit else total) for run, hit in zip(runs, reached, strict=True)]
     known = [value for value in costs if value is not None]
     if None in reached or len(known) < len(costs):

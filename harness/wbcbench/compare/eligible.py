@@ -15,7 +15,7 @@ from wbcbench.compare.design import (
     label_of_runs,
     make_design,
 )
-from wbcbench.compare.metric import ACCURACY, HEADLINE, Metric, Settings, metric_named
+from wbcbench.compare.metric import ACCURACY, PRIMARY, Metric, Settings, metric_named
 from wbcbench.compare.result import Energy
 from wbcbench.core.errors import CannotMeasureError, unknown_name
 from wbcbench.core.errors import UsageError as Usage
@@ -24,7 +24,7 @@ from wbcbench.table.column import Cell
 from wbcbench.table.view import ABSENT, Run
 
 ALWAYS = ("schema_version", "synthetic", "dataset_id", "dataset_sha256", "n_test")
-ENERGY = ("headline_status", "headline_domain", "headline_method")
+ENERGY = ("primary_status", "primary_domain", "primary_method")
 MACHINE = (
     "host_id",
     "gpu_name",
@@ -34,8 +34,8 @@ MACHINE = (
     "tensorflow_version",
     "cuda_version",
 )
-NEVER_ALLOWED = ("synthetic", "headline_status")
-"""Measured, modelled and made-up joules never stand in one comparison, whoever asks."""
+NEVER_ALLOWED = ("synthetic", "primary_status")
+"""Measured, estimated and made-up joules never stand in one comparison, whoever asks."""
 
 _PARTS = {"gpu": "GPU board", "cpu": "processor", "system": "whole machine"}
 
@@ -71,7 +71,7 @@ def _check_allowed(allowed: Collection[str]) -> None:
     for field in allowed:
         if field in NEVER_ALLOWED:
             raise Usage(
-                f"'{field}' may not differ: measured, modelled and made-up numbers never stand in "
+                f"'{field}' may not differ: measured, estimated and made-up numbers never stand in "
                 "one comparison. Compare the runs of one kind, or choose with --channel."
             )
         if field not in ALWAYS + ENERGY + MACHINE:
@@ -112,7 +112,7 @@ def _runs(count: int) -> str:
     return "1 run" if count == 1 else f"{count} runs"
 
 
-def _headline_joules(runs: Sequence[Run], least_trust: Origin) -> Energy:
+def _primary_energy(runs: Sequence[Run], least_trust: Origin) -> Energy:
     """The joules that speak for these finished runs, or why none do.
 
     Where statuses differ the joules are named, for ``require_comparable`` to refuse them.
@@ -120,7 +120,7 @@ def _headline_joules(runs: Sequence[Run], least_trust: Origin) -> Energy:
     if not runs:
         return Energy(None, "no run ended well", "")
     if len({run.origins["headline"] for run in runs}) > 1:
-        return Energy(HEADLINE, "joules of several kinds", "")
+        return Energy(PRIMARY, "joules of several kinds", "")
     status = runs[0].origins["headline"]
     if status == ABSENT:
         return Energy(None, "no meter worked, so no joules are compared", "")
@@ -132,13 +132,13 @@ def _headline_joules(runs: Sequence[Run], least_trust: Origin) -> Energy:
             "",
         )
     cells = runs[0].row
-    part = str(cells["headline_domain"])
-    words = f"{_PARTS.get(part, part)} energy, {status} ({cells['headline_method']})"
-    return Energy("energy_gpu_train_j" if part == "gpu" else HEADLINE, words, status)
+    part = str(cells["primary_domain"])
+    words = f"{_PARTS.get(part, part)} energy, {status} ({cells['primary_method']})"
+    return Energy("energy_gpu_train_j" if part == "gpu" else PRIMARY, words, status)
 
 
 def _status_of(metric: Metric, runs: Sequence[Run], least_trust: Origin) -> str:
-    """Measured, estimated, modelled or synthetic, for joules; empty for anything else.
+    """Measured, estimated or synthetic, for joules; empty for anything else.
 
     Raises:
         CannotMeasureError: Nothing read these joules, or they are further from a sensor than was
@@ -178,7 +178,7 @@ class Prepared:
         blocks: What is used and what is not.
         energy: Which joules.
         metrics: Of the primary family.
-        statuses: Metric → measured, modelled, …; empty for what is no joule.
+        statuses: Metric → measured, estimated, …; empty for what is no joule.
         told: Whole sentences about what was allowed or set aside.
     """
 
@@ -206,7 +206,7 @@ def prepare(runs: Sequence[Run], settings: Settings, studies: Sequence[str]) -> 
     chosen = label_of_runs(found)
     done = [run for run in runs if run.is_done and run in chosen]
     energy, metrics = _metrics(done, settings)
-    asked = [*metrics, *(gate.metric for gate in settings.gates)]
+    asked = [*metrics, *(threshold.metric for threshold in settings.thresholds)]
     differing = require_comparable(
         done,
         settings.allow_different,
@@ -217,7 +217,7 @@ def prepare(runs: Sequence[Run], settings: Settings, studies: Sequence[str]) -> 
     allowed = [f"{field} differs between the runs, as allowed." for field in differing]
     return Prepared(
         design=plan,
-        blocks=complete_blocks(runs, plan.arms, asked, one_host=len(studies) == 1),
+        blocks=complete_blocks(runs, plan.configurations, asked, one_host=len(studies) == 1),
         energy=energy,
         metrics=metrics,
         statuses={each.name: _status_of(each, done, settings.least_trust) for each in asked},
@@ -227,7 +227,7 @@ def prepare(runs: Sequence[Run], settings: Settings, studies: Sequence[str]) -> 
 
 def _metrics(done: Sequence[Run], settings: Settings) -> tuple[Energy, tuple[Metric, ...]]:
     """Energy and balanced accuracy, or what was asked for."""
-    energy = _headline_joules(done, settings.least_trust)
+    energy = _primary_energy(done, settings.least_trust)
     names = settings.metrics or tuple(name for name in (energy.metric, ACCURACY) if name)
     return energy, tuple(metric_named(name) for name in dict.fromkeys(names))
 

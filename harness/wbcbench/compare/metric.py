@@ -16,7 +16,7 @@ Scale = Literal["ratio", "share", "plain"]
 
 ACCURACY = "balanced_accuracy"
 TIME = "time_train_s"
-HEADLINE = "headline_energy_train_j"
+PRIMARY = "primary_energy_train_j"
 
 _RATIO_ENDINGS = ("_j", "_js", "_s", "_ms", "_w", "_g", "_bytes", "_mhz")
 _RATES = ("infer_images_per_s", "infer_images_per_s_b1")
@@ -99,7 +99,7 @@ def metric_named(name: str) -> Metric:
             "Every comparison lists it by itself, with how many runs reached the target."
         )
     if name.startswith(_CROSS_CHECK):
-        raise UsageError(f"'{name}' is a second opinion, not a metric; use '{HEADLINE}'.")
+        raise UsageError(f"'{name}' is a second opinion, not a metric; use '{PRIMARY}'.")
     if name not in numbers:
         raise unknown_name("metric", name, numbers - set(_CENSORED))
     if name.removeprefix("val_").startswith(_SHARES):
@@ -112,7 +112,7 @@ def metric_named(name: str) -> Metric:
 
 
 @dataclass(frozen=True, slots=True)
-class Gate:
+class Threshold:
     """A limit on how much worse a candidate may be than its baseline.
 
     Attributes:
@@ -150,7 +150,7 @@ class Settings:
     baseline: str | None = None
     least_trust: Origin = Origin.MEASURED
     allow_different: tuple[str, ...] = ()
-    gates: tuple[Gate, ...] = ()
+    thresholds: tuple[Threshold, ...] = ()
     region_pct: float = 2.0
     region_pp: float = 1.0
     alpha: float = 0.05
@@ -164,7 +164,7 @@ class Settings:
         return None if half is None else (-half, half)
 
 
-def parse_gate(text: str) -> Gate:
+def parse_threshold(text: str) -> Threshold:
     """Read a limit such as ``energy_gpu_train_j > +5%``.
 
     Raises:
@@ -183,4 +183,4 @@ def parse_gate(text: str) -> Gate:
     limit = float(found["limit"])
     if of.scale == "ratio" and limit <= -100:
         raise UsageError(f"'{text}': nothing falls by 100 % or more. {GRAMMAR}")
-    return Gate(text.strip(), of, limit, above_is_worse=found["sign"] == ">")
+    return Threshold(text.strip(), of, limit, above_is_worse=found["sign"] == ">")

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from wbcbench.compare.metric import Metric
 from wbcbench.compare.result import (
     AccuracyByPhotograph,
-    ArmSummary,
     Comparison,
+    ConfigurationSummary,
     Effect,
-    GateResult,
     Level,
     SameImages,
+    ThresholdResult,
 )
 from wbcbench.core.text import (
     UNKNOWN,
@@ -41,7 +41,7 @@ class ComparisonTable:
     below: tuple[str, ...] = ()
 
 
-def headline(found: Comparison) -> str:
+def render_headline(found: Comparison) -> str:
     """One line: blocks, what kind of energy, machine, intervals."""
     n = len(found.blocks.runs)
     uses_joules = any(metric.part for metric in found.metrics)
@@ -68,7 +68,7 @@ def count_lines(found: Comparison) -> list[str]:
     total = sum(states.values()) + found.unfinished
     told = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
     unfinished = f", {found.unfinished} without a record" if found.unfinished else ""
-    used = len(found.blocks.runs) * len(found.design.arms)
+    used = len(found.blocks.runs) * len(found.design.configurations)
     lines = [f"Runs: {total} ({told}{unfinished}); {used} used, {found.blocks.suspect} suspect."]
     if found.blocks.spare:
         lines.append(f"{found.blocks.spare} valid runs repeat a complete block and are not used.")
@@ -128,17 +128,18 @@ def _splits(found: Comparison) -> ComparisonTable:
 
 def _against(found: Comparison) -> ComparisonTable:
     pairs = [
-        (found.design.arms[i].label, found.design.arms[j].label) for i, j in found.design.pairs
+        (found.design.configurations[i].label, found.design.configurations[j].label)
+        for i, j in found.design.pairs
     ]
     rows = []
-    for candidate, baseline in pairs:
-        own = [e for e in found.effects if (e.contrast, e.against) == (candidate, baseline)]
+    for variant, baseline in pairs:
+        own = [e for e in found.effects if (e.contrast, e.against) == (variant, baseline)]
         if own:
             words = (
                 difference_words(e.estimate, e.interval, e.metric) + status_words(e.status)
                 for e in own
             )
-            rows.append((candidate, baseline, *words, ", ".join(_won(e) for e in own)))
+            rows.append((variant, baseline, *words, ", ".join(_won(e) for e in own)))
     names = (metric.name for metric in found.metrics)
     headings = ("Candidate", "against", *names, "better in the same block")
     return ComparisonTable("Against the baseline", headings, tuple(rows))
@@ -162,17 +163,19 @@ def _arms(found: Comparison) -> ComparisonTable:
     )
     rows = tuple(
         (
-            arm.label,
+            configuration.label,
             *(
-                _level_words(arm.levels[metric.name], metric, status.get(metric.name, ""))
+                _level_words(configuration.levels[metric.name], metric, status.get(metric.name, ""))
                 for metric in found.metrics
             ),
-            _target(arm, found.energy.status),
-            _front(arm),
-            _photographs(arm.by_photograph),
-            UNKNOWN if arm.leak_free is None else f"{100 * arm.leak_free:.2f} %",
+            _target(configuration, found.energy.status),
+            _front(configuration),
+            _photographs(configuration.by_photograph),
+            UNKNOWN
+            if configuration.leakage_free is None
+            else f"{100 * configuration.leakage_free:.2f} %",
         )
-        for arm in found.arms
+        for configuration in found.configurations
     )
     below = (
         "Front: yes or no on the means, and the share of resampled sets of blocks. Target: "
@@ -181,8 +184,8 @@ def _arms(found: Comparison) -> ComparisonTable:
     return ComparisonTable("Arms", headings, rows, below)
 
 
-def _target(arm: ArmSummary, status: str) -> str:
-    target = arm.target
+def _target(configuration: ConfigurationSummary, status: str) -> str:
+    target = configuration.target
     if target is None:
         return UNKNOWN
     of = f"({target.reached} of {target.runs})"
@@ -193,11 +196,13 @@ def _target(arm: ArmSummary, status: str) -> str:
     return f"{human_duration(target.median)} {of}"
 
 
-def _front(arm: ArmSummary) -> str:
-    if arm.on_front is None:
+def _front(configuration: ConfigurationSummary) -> str:
+    if configuration.on_front is None:
         return UNKNOWN
-    share = "" if arm.front_share is None else f", {100 * arm.front_share:.0f} %"
-    return ("yes" if arm.on_front else "no") + share
+    share = (
+        "" if configuration.front_share is None else f", {100 * configuration.front_share:.0f} %"
+    )
+    return ("yes" if configuration.on_front else "no") + share
 
 
 def _photographs(found: AccuracyByPhotograph | None) -> str:
@@ -223,7 +228,7 @@ def _same_images(found: Comparison) -> ComparisonTable:
 def _same_row(each: SameImages) -> tuple[str, ...]:
     same = each.found
     return (
-        each.candidate,
+        each.variant,
         each.baseline,
         f"{100 * same.balanced_difference:+.2f} pp "
         f"[{100 * same.balanced_low:+.2f}, {100 * same.balanced_high:+.2f}]",
@@ -234,15 +239,15 @@ def _same_row(each: SameImages) -> tuple[str, ...]:
 
 def _gates(found: Comparison) -> ComparisonTable:
     rows = tuple(
-        (each.candidate, each.gate.text, each.outcome.value, _gate_words(each))
-        for each in found.gates
+        (each.variant, each.threshold.text, each.outcome.value, _gate_words(each))
+        for each in found.thresholds
     )
     return ComparisonTable("Gates", ("Candidate", "fails if", "verdict", "95 % interval"), rows)
 
 
 def as_text(found: Comparison) -> str:
     """Tables padded for a terminal."""
-    blocks = [headline(found)]
+    blocks = [render_headline(found)]
     for each in comparison_tables(found):
         below = "".join(f"\n  {line}" for line in each.below)
         blocks.append(f"{aligned_table(each.headings, each.rows)}{below}")
@@ -252,7 +257,7 @@ def as_text(found: Comparison) -> str:
 
 def as_markdown(found: Comparison) -> str:
     """Headed pipe tables, fit for a job summary."""
-    blocks = [f"## Comparison of {', '.join(found.studies)}", headline(found)]
+    blocks = [f"## Comparison of {', '.join(found.studies)}", render_headline(found)]
     for each in comparison_tables(found):
         blocks += [f"### {each.title}", markdown_table(each.headings, each.rows), *each.below]
     blocks.append("\n".join(f"- {line}" for line in [*count_lines(found), *found.notes]))
@@ -261,7 +266,7 @@ def as_markdown(found: Comparison) -> str:
 
 def as_latex(found: Comparison) -> str:
     """One ``tabular`` for each table, the words around them as comments."""
-    blocks = ["\n".join(f"% {printable(line)}" for line in [headline(found), *_said(found)])]
+    blocks = ["\n".join(f"% {printable(line)}" for line in [render_headline(found), *_said(found)])]
     blocks += [_latex(each) for each in comparison_tables(found)]
     return "\n\n".join(blocks)
 
@@ -302,7 +307,7 @@ def _effect_words(effect: Effect) -> str:
 
 
 def status_words(status: str) -> str:
-    """`` (modelled)``; nothing for what is measured or is no joule."""
+    """`` (estimated)``; nothing for what is measured or is no joule."""
     return "" if status in {"", "measured"} else f" ({status})"
 
 
@@ -332,13 +337,13 @@ def p_words(p: float | None) -> str:
     return UNKNOWN if p is None else f"{p:.2g}"
 
 
-def _gate_words(judged: GateResult) -> str:
+def _gate_words(judged: ThresholdResult) -> str:
     """Where the interval lies and what it would take to settle an open gate."""
     if judged.interval is None:
         told = "no interval: too few complete blocks"
     else:
         told = _bounds_words(judged.interval)
-    if judged.outcome == "cannot tell":
+    if judged.outcome == "inconclusive":
         told += (
             "; no number of blocks up to 1,000 would settle it at this estimate"
             if judged.more_blocks is None and judged.interval is not None

@@ -11,11 +11,11 @@ from enum import StrEnum
 from typing import Any
 
 from wbcbench.compare.design import Blocks, ComparisonDesign
-from wbcbench.compare.metric import Gate, Metric, Settings
+from wbcbench.compare.metric import Metric, Settings, Threshold
 from wbcbench.core.text import safe_text
 from wbcbench.stats.bootstrap import OnSameImages
 from wbcbench.stats.intervals import Interval
-from wbcbench.stats.tests import GateOutcome
+from wbcbench.stats.tests import ThresholdOutcome
 from wbcbench.table.column import Cell
 
 SCHEMA = "wbcbench.compare/1"
@@ -50,7 +50,7 @@ class ContrastResult(StrEnum):
     LESS = "less"
     MORE = "more"
     EQUIVALENT = "equivalent"  # shown to lie inside the region that does not matter
-    CANNOT_TELL = "cannot tell"
+    INCONCLUSIVE = "inconclusive"
     ESTIMATE = "estimate only"  # secondary: nothing is called different on its account
 
 
@@ -61,7 +61,7 @@ class Effect:
     Attributes:
         contrast, against, family: As in the design.
         metric: What is compared.
-        status: For joules: measured, estimated, modelled or synthetic; else empty.
+        status: For joules: measured, estimated or synthetic; else empty.
         n: Blocks.
         estimate: Difference in the metric's unit; ``None`` without a block.
         interval: 95 %; ``None`` with fewer than three blocks.
@@ -150,7 +150,7 @@ class AccuracyByPhotograph:
 
 
 @dataclass(frozen=True, slots=True)
-class ArmSummary:
+class ConfigurationSummary:
     """One arm by itself."""
 
     label: str
@@ -159,20 +159,20 @@ class ArmSummary:
     front_share: float | None
     on_front: bool | None
     by_photograph: AccuracyByPhotograph | None
-    leak_free: float | None
+    leakage_free: float | None
 
 
 @dataclass(frozen=True, slots=True)
 class SameImages:
     """Two arms on the same test images."""
 
-    candidate: str
+    variant: str
     baseline: str
     found: OnSameImages
 
 
 @dataclass(frozen=True, slots=True)
-class GateResult:
+class ThresholdResult:
     """One gate for one candidate.
 
     Attributes:
@@ -183,11 +183,11 @@ class GateResult:
         status: Of the joules; else empty.
     """
 
-    gate: Gate
-    candidate: str
+    threshold: Threshold
+    variant: str
     baseline: str
     interval: Interval | None
-    outcome: GateOutcome
+    outcome: ThresholdOutcome
     more_blocks: int | None
     status: str
 
@@ -199,7 +199,7 @@ class Energy:
     Attributes:
         metric: The column; ``None`` where joules are not compared.
         words: What they are, or why there are none.
-        status: measured, estimated, modelled or synthetic; empty without.
+        status: measured, estimated or synthetic; empty without.
     """
 
     metric: str | None
@@ -238,9 +238,9 @@ class Comparison:
     machine: Mapping[str, Cell]
     effects: tuple[Effect, ...]
     splits: tuple[Split, ...]
-    arms: tuple[ArmSummary, ...]
+    configurations: tuple[ConfigurationSummary, ...]
     same_images: tuple[SameImages, ...]
-    gates: tuple[GateResult, ...]
+    thresholds: tuple[ThresholdResult, ...]
     notes: tuple[str, ...]
 
 
@@ -298,7 +298,7 @@ def comparison_document(found: Comparison) -> dict[str, Any]:
         "factors": list(found.design.factors),
         "contrasts": [_plain(contrast_row(effect)) for effect in found.effects],
         "splits": [_plain(asdict(split)) for split in found.splits],
-        "arms": [_plain(asdict(arm)) for arm in found.arms],
+        "arms": [_plain(asdict(configuration)) for configuration in found.configurations],
         "same_images": [_plain(asdict(each)) for each in found.same_images],
         "gates": _gates(found),
         "settings": _settings(found),
@@ -321,17 +321,17 @@ def _blocks(found: Comparison) -> dict[str, Any]:
 def _gates(found: Comparison) -> list[dict[str, Any]]:
     return [
         {
-            "gate": each.gate.text,
-            "candidate": each.candidate,
+            "gate": each.threshold.text,
+            "candidate": each.variant,
             "baseline": each.baseline,
             "ci_low": each.interval.low if each.interval else None,
             "ci_high": each.interval.high if each.interval else None,
-            "unit": each.gate.metric.unit,
+            "unit": each.threshold.metric.unit,
             "verdict": each.outcome.value,
             "more_blocks": each.more_blocks,
             "energy_status": each.status or None,
         }
-        for each in found.gates
+        for each in found.thresholds
     ]
 
 

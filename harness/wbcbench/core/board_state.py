@@ -52,7 +52,7 @@ class Telemetry:
         power_limit_w: Lowest limit in force.
         foreign_pids: Processes on the board that this run did not start.
         sees_own: Whether the trainer's own process was listed: without that, process ids of
-            another namespace are shown and nothing is known of strangers. ``None`` if no look
+            another namespace are shown and nothing is known of foreign ones. ``None`` if no look
             listed processes.
         processes_most: Most processes listed at once.
     """

@@ -4,8 +4,8 @@
     ├── UsageError             2   bad option, bad file, bad data
     │   └── RunExistsError     2   a run's folder is there already
     ├── CannotMeasureError     3   the meter asked for does not work here; runs not comparable
-    ├── GateFailedError        4   a `--fail-if` limit is exceeded
-    ├── CannotTellError        5   `--strict` and the interval straddles the limit
+    ├── ThresholdExceededError        4   a `--fail-if` limit is exceeded
+    ├── InconclusiveError        5   `--strict` and the interval straddles the limit
     ├── VerificationError      6   a bundle does not hold what it claims
     ├── RunsFailedError        7   some runs of a study failed; the others are kept
     └── InterruptedRunError  130   Ctrl-C
@@ -41,13 +41,13 @@ class CannotMeasureError(WbcbenchError):
     exit_code = 3
 
 
-class GateFailedError(WbcbenchError):
+class ThresholdExceededError(WbcbenchError):
     """A limit given with ``--fail-if`` is exceeded by the whole interval."""
 
     exit_code = 4
 
 
-class CannotTellError(WbcbenchError):
+class InconclusiveError(WbcbenchError):
     """The interval straddles the limit and ``--strict`` was given."""
 
     exit_code = 5

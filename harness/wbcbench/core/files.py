@@ -17,7 +17,7 @@ from pathlib import Path
 _NO_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK})  # as on FAT, SMB
 
 
-def write_whole(path: Path, data: bytes) -> None:
+def write_atomically(path: Path, data: bytes) -> None:
     """Replace ``path`` by ``data`` in one step; on any error the old file stays.
 
     Raises:
@@ -33,7 +33,7 @@ def write_new(path: Path, data: bytes) -> None:
 
     Raises:
         FileExistsError: There is such a file; it stays as it is.
-        OSError: As ``write_whole``.
+        OSError: As ``write_atomically``.
     """
     if path.exists():
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))

@@ -15,7 +15,7 @@ class Severity(StrEnum):
     INVALID = "invalid"  # the number must not be used
 
 
-class Verdict(StrEnum):
+class Quality(StrEnum):
     """What the cautions of a run add up to."""
 
     VALID = "valid"
@@ -24,7 +24,7 @@ class Verdict(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Caution:
+class QualityWarning:
     """A doubt, stored with the record.
 
     Attributes:
@@ -44,9 +44,9 @@ class Caution:
     channel: str = ""
 
 
-def verdict(cautions: Iterable[Caution]) -> Verdict:
+def worst_quality(warnings: Iterable[QualityWarning]) -> Quality:
     """The worst severity decides; cautions that only inform leave a run valid."""
-    found = {caution.severity for caution in cautions}
+    found = {warning.severity for warning in warnings}
     if Severity.INVALID in found:
-        return Verdict.INVALID
-    return Verdict.SUSPECT if Severity.SUSPECT in found else Verdict.VALID
+        return Quality.INVALID
+    return Quality.SUSPECT if Severity.SUSPECT in found else Quality.VALID

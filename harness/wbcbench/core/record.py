@@ -20,7 +20,7 @@ from pydantic import JsonValue, TypeAdapter, ValidationError
 
 from wbcbench.core.board_state import Telemetry
 from wbcbench.core.errors import UsageError
-from wbcbench.core.quality import Caution, Verdict
+from wbcbench.core.quality import Quality, QualityWarning
 from wbcbench.core.spec import RunSpec
 from wbcbench.core.trace import Channel
 from wbcbench.core.window import Window, WindowEnergy
@@ -31,7 +31,7 @@ Status = Literal["done", "failed", "interrupted", "invalid"]
 
 ATTACHMENT_SCHEMA = "1.0"
 
-AgreementStatus = Literal["ok", "suspect", "invalid", "cannot-tell", "cross-check"]
+AgreementStatus = Literal["ok", "suspect", "invalid", "inconclusive", "cross-check"]
 
 KindGuess = Literal["counter", "held", "running_average", "part_time", "unknown"]
 
@@ -172,7 +172,7 @@ class Circumstances:
     meters: Mapping[str, JsonValue] = field(default_factory=dict)
     absent: tuple[AbsentMeter, ...] = ()
     sampling: tuple[Sampling, ...] = ()
-    watcher_cpu_s: float | None = None
+    recorder_cpu_s: float | None = None
     trainer_cpu_s: float | None = None
     trainer_rss_peak_bytes: int | None = None
     shared: bool = False
@@ -201,13 +201,13 @@ class RunRecord:
     energies: tuple[WindowEnergy, ...] = ()
     epochs: tuple[Epoch, ...] = ()
     test: Scores | None = None
-    test_leak_free: Scores | None = None
+    test_leakage_free: Scores | None = None
     inference: tuple[Inference, ...] = ()
-    watcher_cpu_s: float | None = None
+    recorder_cpu_s: float | None = None
     trainer_cpu_s: float | None = None
     trainer_rss_peak_bytes: int | None = None
-    cautions: tuple[Caution, ...] = ()
-    verdict: Verdict = Verdict.VALID
+    warnings: tuple[QualityWarning, ...] = ()
+    quality: Quality = Quality.VALID
     error: Failure | None = None
     budgets: tuple[Budget, ...] = ()
     agreements: tuple[Agreement, ...] = ()
@@ -317,7 +317,7 @@ class Attachment:
     channel: Channel
     energies: tuple[WindowEnergy, ...]
     budgets: tuple[Budget, ...] = ()
-    cautions: tuple[Caution, ...] = ()
+    warnings: tuple[QualityWarning, ...] = ()
     schema: str = ATTACHMENT_SCHEMA
 
 
@@ -348,7 +348,7 @@ def with_attachment(record: RunRecord, attachment: Attachment) -> RunRecord:
         channels=(*record.channels, attachment.channel),
         energies=(*record.energies, *attachment.energies),
         budgets=(*record.budgets, *attachment.budgets),
-        cautions=(*record.cautions, *attachment.cautions),
+        warnings=(*record.warnings, *attachment.warnings),
     )
 
 
@@ -385,7 +385,7 @@ class Agreement:
         a, b: Channels; for a cross-check, the channels of one reading joined by ``+``.
         difference_pct: How far ``a`` lies above ``b``, in per cent of ``b``.
         status: ``ok``, ``suspect`` or ``invalid`` where a measured counter meets its measured
-            integral; ``cannot-tell`` where their uncertainties explain the difference;
+            integral; ``inconclusive`` where their uncertainties explain the difference;
             ``cross-check`` where the other side is not a witness and nothing is judged.
     """
 

@@ -39,7 +39,7 @@ from pydantic import JsonValue, TypeAdapter, ValidationError
 from wbcbench.core import record as records
 from wbcbench.core.board_state import BoardSample, sample_from_line
 from wbcbench.core.errors import RunExistsError, RunsFailedError, UsageError
-from wbcbench.core.files import sync_folder, write_new, write_whole
+from wbcbench.core.files import sync_folder, write_atomically, write_new
 from wbcbench.core.record import (
     Attachment,
     Circumstances,
@@ -140,7 +140,7 @@ class RunDir:
             with _new_folder(self.path) as folder:
                 new = RunDir(folder)
                 (folder / TRACES).mkdir()
-                new.write_asked(spec, local)
+                new.write_requested(spec, local)
                 new.write_state(submitted(is_queued=is_queued))
         except OSError as error:
             if isinstance(error, FileExistsError) and self.path.is_dir():
@@ -150,10 +150,10 @@ class RunDir:
                 "Choose another with --results, or free space and permissions."
             ) from error
 
-    def write_asked(self, spec: RunSpec, local: Local) -> None:
+    def write_requested(self, spec: RunSpec, local: Local) -> None:
         """Write what was asked."""
-        write_whole(self.path / SPEC, to_json(asdict(spec)))
-        write_whole(self.path / LOCAL, to_json(asdict(local)))
+        write_atomically(self.path / SPEC, to_json(asdict(spec)))
+        write_atomically(self.path / LOCAL, to_json(asdict(local)))
 
     def read_state(self) -> RunState | None:
         """How far the run is; ``None`` in a folder of an older version, which did not say."""
@@ -162,7 +162,7 @@ class RunDir:
 
     def write_state(self, state: RunState) -> None:
         """Say how far the run is."""
-        write_whole(self.path / STATE, to_json(asdict(state)))
+        write_atomically(self.path / STATE, to_json(asdict(state)))
 
     def read_spec(self) -> RunSpec:
         """What was asked."""
@@ -219,8 +219,8 @@ class RunDir:
         """Keep an external meter's polls and, once they are whole, its joules."""
         folder = self.path / ATTACHED
         folder.mkdir(exist_ok=True)
-        write_whole(folder / _WALL, _trace_csv(trace))
-        write_whole(self.attachment_path, attachment_to_json(found))
+        write_atomically(folder / _WALL, _trace_csv(trace))
+        write_atomically(self.attachment_path, attachment_to_json(found))
 
     def read_attached_trace(self) -> Trace | None:
         """The external meter's polls; ``None`` if none was attached."""
@@ -233,11 +233,11 @@ class RunDir:
 
     def write_channels(self, channels: Sequence[Channel]) -> None:
         """Say what the traces hold, before the first sample."""
-        write_whole(self.path / CHANNELS, to_json([asdict(c) for c in channels]))
+        write_atomically(self.path / CHANNELS, to_json([asdict(c) for c in channels]))
 
     def write_began(self, began: Circumstances) -> None:
         """Say under which circumstances the run began, in case nobody lives to see its end."""
-        write_whole(self.path / BEGAN, TypeAdapter(Circumstances).dump_json(began, indent=1))
+        write_atomically(self.path / BEGAN, TypeAdapter(Circumstances).dump_json(began, indent=1))
 
     def read_began(self) -> Circumstances | None:
         """The circumstances; ``None`` when the watcher died before it wrote them."""
@@ -273,7 +273,7 @@ class RunDir:
     def read_telemetry(self) -> dict[str, list[BoardSample]]:
         """Every look at every board, by its name; a line torn by a kill is left out."""
         paths = sorted((self.path / TELEMETRY).glob("*.csv"))
-        return {path.stem: _read_looks(path) for path in paths}
+        return {path.stem: _read_telemetry(path) for path in paths}
 
     @property
     def marks_path(self) -> Path:
@@ -349,7 +349,7 @@ def append_line(stream: IO[str], line: str, *, sync: bool = False) -> None:
         os.fsync(stream.fileno())
 
 
-def _read_looks(path: Path) -> list[BoardSample]:
+def _read_telemetry(path: Path) -> list[BoardSample]:
     lines = path.read_text(encoding="ascii", errors="replace").split("\n")
     return [look for look in map(sample_from_line, lines[1:-1]) if look is not None]
 
@@ -368,7 +368,7 @@ def _read_channels(path: Path) -> list[Channel]:
 #     {"epoch": {...}}                                          an ``Epoch``
 #     {"progress": {"phase": "train", "epoch": 3, "epochs": 25, "loss": 0.4, "accuracy": 0.8}}
 #     {"dataset": {...}}  {"model": {...}}  {"inference": {...}}
-#     {"scores": {"name": "test", ...}}                         ``Scores``; or "test_leak_free"
+#     {"scores": {"name": "test", ...}}                         ``Scores``; or "test_leakage_free"
 #     {"failure": {...}}                                        a ``Failure``
 #     {"end": "done"}                                           or "interrupted"
 class Messenger:

@@ -20,9 +20,8 @@ class Origin(StrEnum):
     """How far a number is from a sensor of that component; in order of trust, the nearest first."""
 
     MEASURED = "measured"  # a sensor of that component
-    ESTIMATED = "estimated"  # derived from a sensor of something else
-    MODELLED = "modelled"  # a model without a sensor, e.g. TDP × load
-    SYNTHETIC = "synthetic"  # a known signal, for demonstrations and tests
+    ESTIMATED = "estimated"  # a model without a sensor, e.g. TDP × load
+    SIMULATED = "simulated"  # a known signal, for demonstrations and tests
 
     @property
     def rank(self) -> int:
@@ -30,9 +29,9 @@ class Origin(StrEnum):
         return tuple(Origin).index(self)
 
     @property
-    def is_model(self) -> bool:
+    def is_estimated(self) -> bool:
         """Whether nothing of that component was read; the error is then not known."""
-        return self in (Origin.ESTIMATED, Origin.MODELLED)
+        return self is Origin.ESTIMATED
 
 
 class Domain(StrEnum):
@@ -51,7 +50,7 @@ class Channel:
     Attributes:
         name: ``meter/part/reading``, e.g. ``nvml/gpu0/counter``; unique in a run.
         kind: Whether readings are cumulative joules or watts.
-        origin: Measured, estimated, modelled or synthetic.
+        origin: Measured, estimated or simulated.
         domain: The part of the machine.
         reading: Which reading exactly, e.g. ``power_instant``, ``tdp_load``.
         wrap_j: Joules at which a counter starts again at zero; ``None`` if it does not wrap.

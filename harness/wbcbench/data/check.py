@@ -111,7 +111,7 @@ def check_folder(
     sha256 = dataset_sha256((i.name, str(i.facts.sha256)) for i in usable)
     name = dataset_id(sha256, max(versions, default=None))
     known = all(i.origin.group_id != UNKNOWN_PHOTOGRAPH for i in usable)
-    leaking = tuple(i.name for i in usable if i.split == "TEST" and i.origin.seen_in_train)
+    leaking = tuple(i.name for i in usable if i.split == "TEST" and i.origin.also_in_train)
     return CheckReport(
         root=root,
         dataset_id=name,

@@ -37,7 +37,7 @@ class ImageSet:
         group_id: int64 ``[n]``, the photograph group: photographs that overlap share one;
             -1 = unknown.
         original_id: int64 ``[n]``, the photograph itself; -1 = unknown.
-        seen_in_train: bool ``[n]``, true for a TEST image of a cell that TRAIN shows as well.
+        also_in_train: bool ``[n]``, true for a TEST image of a cell that TRAIN shows as well.
     """
 
     images: NDArray[np.uint8]
@@ -46,7 +46,7 @@ class ImageSet:
     sha256: tuple[str, ...] = field(repr=False)
     group_id: NDArray[np.int64]
     original_id: NDArray[np.int64]
-    seen_in_train: NDArray[np.bool_]
+    also_in_train: NDArray[np.bool_]
 
     def __len__(self) -> int:
         return len(self.files)
@@ -75,7 +75,7 @@ class ImageSet:
             sha256=tuple(self.sha256[i] for i in chosen),
             group_id=self.group_id[chosen],
             original_id=self.original_id[chosen],
-            seen_in_train=self.seen_in_train[chosen],
+            also_in_train=self.also_in_train[chosen],
         )
 
 

@@ -166,7 +166,7 @@ def _listing(
         digests=digests,
         group_ids=[origin.group_id for origin in origins],
         original_ids=[origin.original_id for origin in origins],
-        seen_in_train=[origin.seen_in_train for origin in origins],
+        also_in_train=[origin.also_in_train for origin in origins],
         refused=refused,
     )
 
@@ -219,7 +219,7 @@ def _image_set(listing: FolderListing, split: str, pixels: NDArray[np.uint8]) ->
         sha256=tuple(listing.digests[span]),
         group_id=np.array(listing.group_ids[span], dtype=np.int64),
         original_id=np.array(listing.original_ids[span], dtype=np.int64),
-        seen_in_train=np.array(listing.seen_in_train[span], dtype=np.bool_),
+        also_in_train=np.array(listing.also_in_train[span], dtype=np.bool_),
     )
 
 
@@ -239,7 +239,7 @@ class FolderListing:
         digests: SHA-256 of each file.
         group_ids: Photograph group of each; -1 = unknown.
         original_ids: Photograph of each; -1 = unknown.
-        seen_in_train: Whether a TEST image shows a cell of TRAIN.
+        also_in_train: Whether a TEST image shows a cell of TRAIN.
         refused: Name and reason of each unusable file.
     """
 
@@ -249,7 +249,7 @@ class FolderListing:
     digests: list[str]
     group_ids: list[int]
     original_ids: list[int]
-    seen_in_train: list[bool]
+    also_in_train: list[bool]
     refused: list[tuple[str, str]]
 
     def span(self, split: str) -> slice:

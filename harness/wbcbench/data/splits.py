@@ -126,13 +126,13 @@ class Provenance:
         name: The image's name in the set it belongs to, ``"TEST/EOSINOPHIL/_0_1616.jpeg"``.
         original_id: Its photograph; -1 = unknown.
         group_id: Its group of overlapping photographs; -1 = unknown.
-        seen_in_train: Whether TRAIN shows the same cell.
+        also_in_train: Whether TRAIN shows the same cell.
     """
 
     name: str
     original_id: int
     group_id: int
-    seen_in_train: bool
+    also_in_train: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +156,7 @@ class Photograph:
     leaks_to: tuple[int, ...]
 
 
-UNKNOWN = Provenance("", UNKNOWN_PHOTOGRAPH, UNKNOWN_PHOTOGRAPH, seen_in_train=False)
+UNKNOWN = Provenance("", UNKNOWN_PHOTOGRAPH, UNKNOWN_PHOTOGRAPH, also_in_train=False)
 
 
 def known_images(root: Path) -> dict[str, Provenance]:

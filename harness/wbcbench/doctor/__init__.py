@@ -15,7 +15,7 @@ from wbcbench import registry
 from wbcbench.core.errors import UsageError, unknown_name
 from wbcbench.core.record import AbsentMeter, SensorCard
 from wbcbench.core.trace import Channel, Domain, Origin
-from wbcbench.energy.source import speakers
+from wbcbench.energy.source import rank_sources
 from wbcbench.measure.spans import Recorded, Span
 
 ABSENT = "absent"
@@ -129,5 +129,5 @@ def _requirement(word: str, channels: Sequence[Channel]) -> Requirement:
         raise unknown_name("part of the machine", part, list(Domain))
     if status not in list(Origin):
         raise unknown_name("status", status, list(Origin))
-    found = speakers(channels, Domain(part))
+    found = rank_sources(channels, Domain(part))
     return Requirement(Domain(part), Origin(status), found[0].status.value if found else ABSENT)

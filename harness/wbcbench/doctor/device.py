@@ -15,7 +15,13 @@ from wbcbench.core.trace import Domain, Origin
 from wbcbench.core.units import ms_from_s
 from wbcbench.doctor import Facts, Line, State
 from wbcbench.energy.cross_check import agreements
-from wbcbench.energy.source import CODECARBON, HEADLINE_DOMAINS, Speaker, is_codecarbon, speakers
+from wbcbench.energy.source import (
+    CODECARBON,
+    PRIMARY_DOMAINS,
+    EnergySource,
+    is_codecarbon,
+    rank_sources,
+)
 from wbcbench.power import nvml_device as nvml
 from wbcbench.power.limit_note import abandoned_paths
 from wbcbench.power.nvml import processes
@@ -38,9 +44,8 @@ _WHY: Mapping[Domain, str] = {
 _PARTS = {Domain.GPU: "GPU board", Domain.CPU: "CPU packages", Domain.SYSTEM: "whole machine"}
 _STATUS = {
     Origin.MEASURED: "measured",
-    Origin.ESTIMATED: "estimated (from a sensor of something else)",
-    Origin.MODELLED: "modelled (no sensor on this machine)",
-    Origin.SYNTHETIC: "synthetic (a made-up signal)",
+    Origin.ESTIMATED: "estimated (no sensor on this machine)",
+    Origin.SIMULATED: "synthetic (a made-up signal)",
 }
 
 
@@ -150,14 +155,14 @@ def check_meters(facts: Facts) -> Iterator[Line]:
     """What each part of the machine can be measured with, and what its number will be worth."""
     for domain in (Domain.GPU, Domain.CPU, Domain.DRAM):
         yield _part(facts, domain)
-    system = speakers(facts.channels, Domain.SYSTEM)
+    system = rank_sources(facts.channels, Domain.SYSTEM)
     if system:
         yield Line(State.OK, "system", f"{system[0].status}   {system[0].method}")
     yield from _rest(facts)
 
 
 def _part(facts: Facts, domain: Domain) -> Line:
-    found = speakers(facts.channels, domain)
+    found = rank_sources(facts.channels, domain)
     best = found[0] if found else None
     if best is not None and best.status is Origin.MEASURED:
         text = f"measured   {best.method}{_step(facts, best)}{_agreement(facts, domain)}"
@@ -168,7 +173,7 @@ def _part(facts: Facts, domain: Domain) -> Line:
     return Line(State.WARN, domain.value, status, why=_WHY[domain], fix=reason)
 
 
-def _step(facts: Facts, who: Speaker) -> str:
+def _step(facts: Facts, who: EnergySource) -> str:
     """How often the counter moves, as seen just now."""
     mine = [card for card in facts.cards if card.channel in who.channels]
     told = [card.update_s for card in mine if card.update_s is not None]
@@ -219,17 +224,17 @@ def _unit(card: SensorCard) -> str:
     return "J" if card.kind_guess == "counter" else "W"
 
 
-def likely_headline(facts: Facts) -> Speaker | None:
+def likely_primary_source(facts: Facts) -> EnergySource | None:
     """Who will speak for a run here; ``None`` if nobody."""
-    found = (speakers(facts.channels, domain) for domain in HEADLINE_DOMAINS)
+    found = (rank_sources(facts.channels, domain) for domain in PRIMARY_DOMAINS)
     return next((sides[0] for sides in found if sides), None)
 
 
 def outlook(facts: Facts) -> str:
     """``Headline energy will be: GPU board, measured.``"""  # noqa: D415
-    who = likely_headline(facts)
+    who = likely_primary_source(facts)
     if who is None:
         return "Headline energy will be: absent (no meter works on this machine)."
-    if who.status is Origin.MODELLED:
+    if who.status is Origin.ESTIMATED:
         return f"Headline energy will be: {_STATUS[who.status]}."
     return f"Headline energy will be: {_PARTS[who.domain]}, {_STATUS[who.status]}."

@@ -27,7 +27,7 @@ from wbcbench.energy.uncertainty import t_95
 from wbcbench.measure.spans import recorded
 from wbcbench.power.meter import NEVER_AUTO, EnergyMeter, open_meters
 from wbcbench.power.sampler import Sampler
-from wbcbench.power.session import Asked, sampling
+from wbcbench.power.session import MeteringRequest, sampling
 
 BUSY_SHARE = 0.25  # of the processors, over the last minute
 CPUFREQ = Path("/sys/devices/system/cpu")
@@ -66,18 +66,18 @@ def check_quiet_machine(facts: Facts) -> Iterator[Line]:
 def _idle(facts: Facts) -> Iterator[Line]:
     if facts.idle is None or facts.recorded is None:
         return
-    headline = facts.idle.headline
-    if headline.mean_power_w is None:
+    primary = facts.idle.energy
+    if primary.mean_power_w is None:
         return
-    text = f"idle {headline.domain} {headline.mean_power_w:.1f} W{_spread(facts)}{_heat(facts)}"
-    yield Line(State.OK, "idle", f"{text}, {headline.status}")
+    text = f"idle {primary.domain} {primary.mean_power_w:.1f} W{_spread(facts)}{_heat(facts)}"
+    yield Line(State.OK, "idle", f"{text}, {primary.status}")
 
 
 def _spread(facts: Facts) -> str:
     """Standard deviation of the headline part's power readings."""
     assert facts.idle is not None
     assert facts.recorded is not None
-    window, domain = facts.idle.window, facts.idle.headline.domain
+    window, domain = facts.idle.window, facts.idle.energy.domain
     for trace in facts.recorded.traces:
         if trace.channel.kind is Kind.SAMPLED and trace.channel.domain == domain:
             pairs = zip(*trace.good, strict=True)
@@ -132,7 +132,11 @@ def check_governor(root: Path) -> Iterator[Line]:
 
 
 def record_idle(
-    asked: Asked, results: Path, data: Path | None, clock: Clock, for_s: float = IDLE_RECORDING_S
+    asked: MeteringRequest,
+    results: Path,
+    data: Path | None,
+    clock: Clock,
+    for_s: float = IDLE_RECORDING_S,
 ) -> Facts:
     """Record for ``for_s`` seconds with what works; without any meter, say why none does.
 
@@ -165,7 +169,7 @@ def record_idle(
     )
 
 
-def _reasons(asked: Asked) -> tuple[AbsentMeter, ...]:
+def _reasons(asked: MeteringRequest) -> tuple[AbsentMeter, ...]:
     """Why each meter does not work, where none does."""
     return tuple(
         AbsentMeter(name, _reason(name, asked))
@@ -174,7 +178,7 @@ def _reasons(asked: Asked) -> tuple[AbsentMeter, ...]:
     )
 
 
-def _reason(name: str, asked: Asked) -> str:
+def _reason(name: str, asked: MeteringRequest) -> str:
     try:
         for meter in registry.load_part("meter", name)(asked.request):
             with meter:
@@ -223,7 +227,10 @@ class Overhead:
 
 
 def measure_overhead(
-    asked: Asked, clock: Clock, pairs: int = OVERHEAD_PAIRS, work_s: float = OVERHEAD_WORK_S
+    asked: MeteringRequest,
+    clock: Clock,
+    pairs: int = OVERHEAD_PAIRS,
+    work_s: float = OVERHEAD_WORK_S,
 ) -> Overhead:
     """Do the work ``pairs`` times (two or more) with the sampler on and as often with it off.
 
@@ -310,7 +317,9 @@ def _counter(meters: Sequence[EnergyMeter]) -> tuple[EnergyMeter, Channel] | Non
         (meter, channel)
         for meter in meters
         for channel in meter.channels
-        if channel.kind is Kind.COUNTER and not channel.origin.is_model and meter.interval_s is None
+        if channel.kind is Kind.COUNTER
+        and not channel.origin.is_estimated
+        and meter.interval_s is None
     )
     return next(found, None)
 

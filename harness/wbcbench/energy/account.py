@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from pydantic import TypeAdapter
 
-from wbcbench.core.quality import verdict
+from wbcbench.core.quality import worst_quality
 from wbcbench.core.record import (
     Circumstances,
     DatasetFacts,
@@ -53,27 +53,27 @@ def account(
         error: Why it did not end well.
     """
     traces = run.read_traces()
-    story = replay(run.read_messages())
-    cut = story.close_open(_trace_end_s(traces))
-    appraisal = _apart(appraise(traces, story.windows), story.windows)
+    events = replay(run.read_messages())
+    cut = events.close_open(_trace_end_s(traces))
+    appraisal = _apart(appraise(traces, events.windows), events.windows)
     evidence = replace(
-        _evidence(run, seen, traces, story, appraisal),
+        _evidence(run, seen, traces, events, appraisal),
         cut=cut,
         status=status,
-        telemetry=tuple(telemetry_by_window(run.read_telemetry(), story.windows)),
+        telemetry=tuple(telemetry_by_window(run.read_telemetry(), events.windows)),
     )
-    record = _record(run, status, seen, story, evidence)
+    record = _record(run, status, seen, events, evidence)
     return replace(
         record,
         energies=appraisal.energies,
         budgets=appraisal.budgets,
         agreements=appraisal.agreements,
-        error=error or story.failure,
+        error=error or events.failure,
     )
 
 
 def _record(
-    run: RunDir, status: Status, seen: Circumstances, story: Story, evidence: Evidence
+    run: RunDir, status: Status, seen: Circumstances, events: RunEvents, evidence: Evidence
 ) -> RunRecord:
     doubts = run_checks(evidence)
     return RunRecord(
@@ -83,23 +83,23 @@ def _record(
         started_utc=seen.started_utc,
         ended_utc=utc_now(),
         provenance=seen.provenance,
-        synthetic=_is_synthetic(story, evidence.channels),
-        dataset=story.dataset,
-        model=story.model,
+        synthetic=_is_synthetic(events, evidence.channels),
+        dataset=events.dataset,
+        model=events.model,
         channels=evidence.channels,
         meters=seen.meters,
         absent=seen.absent,
         sampling=seen.sampling,
         windows=evidence.windows,
         epochs=evidence.epochs,
-        test=story.scores.get("test"),
-        test_leak_free=story.scores.get("test_leak_free"),
-        inference=tuple(story.inference),
-        watcher_cpu_s=seen.watcher_cpu_s,
+        test=events.scores.get("test"),
+        test_leakage_free=events.scores.get("test_leakage_free"),
+        inference=tuple(events.inference),
+        recorder_cpu_s=seen.recorder_cpu_s,
         trainer_cpu_s=seen.trainer_cpu_s,
         trainer_rss_peak_bytes=seen.trainer_rss_peak_bytes,
-        cautions=doubts,
-        verdict=verdict(doubts),
+        warnings=doubts,
+        quality=worst_quality(doubts),
         telemetry=evidence.telemetry,
         sensor_cards=seen.sensor_cards,
     )
@@ -109,23 +109,23 @@ def _evidence(
     run: RunDir,
     seen: Circumstances,
     traces: Sequence[Trace],
-    story: Story,
+    events: RunEvents,
     appraisal: Appraisal,
 ) -> Evidence:
-    model = story.model
+    model = events.model
     return Evidence(
         spec=run.read_spec(),
         traces=tuple(traces),
-        windows=tuple(story.windows),
+        windows=tuple(events.windows),
         energies=appraisal.energies,
         cut=(),
         sampling=seen.sampling,
         absent=seen.absent,
         meters=seen.meters,
-        trained=bool(story.epochs),
+        trained=bool(events.epochs),
         faults=appraisal.faults,
         agreements=appraisal.agreements,
-        epochs=tuple(story.epochs),
+        epochs=tuple(events.epochs),
         steps_per_epoch=model.steps_per_epoch if model else None,
         device=model.device if model else "",
         device_bus=model.device_pci_bus_id if model else None,
@@ -151,13 +151,13 @@ def _trace_end_s(traces: Sequence[Trace]) -> float:
     return min((end for end in ends if end >= latest_s - HEARTBEAT_S), default=0.0)
 
 
-def _is_synthetic(story: Story, channels: Sequence[Channel]) -> bool:
-    known_signal = any(channel.origin is Origin.SYNTHETIC for channel in channels)
-    return known_signal or bool(story.dataset and story.dataset.synthetic)
+def _is_synthetic(events: RunEvents, channels: Sequence[Channel]) -> bool:
+    known_signal = any(channel.origin is Origin.SIMULATED for channel in channels)
+    return known_signal or bool(events.dataset and events.dataset.synthetic)
 
 
 @dataclass
-class Story:
+class RunEvents:
     """A run as told so far; grows with ``hear``."""
 
     windows: list[Window] = field(default_factory=list)
@@ -197,53 +197,53 @@ def _until(window: Window, end_s: float) -> Window:
     return replace(window, end_s=min(window.end_s, end_s))
 
 
-def replay(messages: Iterable[Mapping[str, Any]]) -> Story:
+def replay(messages: Iterable[Mapping[str, Any]]) -> RunEvents:
     """The story of messages in their order."""
-    story = Story()
+    events = RunEvents()
     for message in messages:
-        story.hear(message)
-    return story
+        events.hear(message)
+    return events
 
 
-def _mark(story: Story, edge: str, message: Mapping[str, Any]) -> None:
+def _mark(events: RunEvents, edge: str, message: Mapping[str, Any]) -> None:
     name, t_s = str(message["window"]), float(message["t_s"])
     if edge == "open":
-        story.opened[name] = t_s
-    elif name in story.opened:
-        story.windows.append(Window(name, story.opened.pop(name), t_s))
+        events.opened[name] = t_s
+    elif name in events.opened:
+        events.windows.append(Window(name, events.opened.pop(name), t_s))
 
 
-def _epoch(story: Story, content: Any, _: Mapping[str, Any]) -> None:
-    story.epochs.append(_as(Epoch, content))
+def _epoch(events: RunEvents, content: Any, _: Mapping[str, Any]) -> None:
+    events.epochs.append(_as(Epoch, content))
 
 
-def _dataset(story: Story, content: Any, _: Mapping[str, Any]) -> None:
-    story.dataset = _as(DatasetFacts, content)
+def _dataset(events: RunEvents, content: Any, _: Mapping[str, Any]) -> None:
+    events.dataset = _as(DatasetFacts, content)
 
 
-def _model(story: Story, content: Any, _: Mapping[str, Any]) -> None:
-    story.model = _as(ModelFacts, content)
+def _model(events: RunEvents, content: Any, _: Mapping[str, Any]) -> None:
+    events.model = _as(ModelFacts, content)
 
 
-def _scores(story: Story, content: Any, _: Mapping[str, Any]) -> None:
+def _scores(events: RunEvents, content: Any, _: Mapping[str, Any]) -> None:
     fields = dict(content)
-    story.scores[str(fields.pop("name"))] = _as(Scores, fields)
+    events.scores[str(fields.pop("name"))] = _as(Scores, fields)
 
 
-def _inference(story: Story, content: Any, _: Mapping[str, Any]) -> None:
-    story.inference.append(_as(Inference, content))
+def _inference(events: RunEvents, content: Any, _: Mapping[str, Any]) -> None:
+    events.inference.append(_as(Inference, content))
 
 
-def _failure(story: Story, content: Any, _: Mapping[str, Any]) -> None:
-    story.failure = _as(Failure, content)
+def _failure(events: RunEvents, content: Any, _: Mapping[str, Any]) -> None:
+    events.failure = _as(Failure, content)
 
 
-def _progress(story: Story, content: Any, _: Mapping[str, Any]) -> None:
-    story.progress = dict(content)
+def _progress(events: RunEvents, content: Any, _: Mapping[str, Any]) -> None:
+    events.progress = dict(content)
 
 
-def _end(story: Story, content: Any, _: Mapping[str, Any]) -> None:
-    story.end = str(content)
+def _end(events: RunEvents, content: Any, _: Mapping[str, Any]) -> None:
+    events.end = str(content)
 
 
 _LISTENERS = {

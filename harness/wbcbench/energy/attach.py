@@ -16,14 +16,14 @@ from pathlib import Path
 from statistics import median
 
 from wbcbench.core.errors import UsageError
-from wbcbench.core.quality import Caution, Severity
+from wbcbench.core.quality import QualityWarning, Severity
 from wbcbench.core.record import Attachment, RunRecord
 from wbcbench.core.run_folder import RunDir
 from wbcbench.core.trace import Channel, Domain, Kind, Origin, Trace
 from wbcbench.core.window import Window, WindowEnergy, unix_s, utc_now
 from wbcbench.energy import thresholds
 from wbcbench.energy.appraise import appraise, budgets_without_validation, without_validation
-from wbcbench.energy.source import Speaker, speakers, spoken_energy_j, spoken_uncertainty_j
+from wbcbench.energy.source import EnergySource, rank_sources, source_energy_j, source_uncertainty_j
 from wbcbench.energy.wall_log import WallLog, read_wall_log
 
 METER = "wall"
@@ -147,7 +147,7 @@ def _attachment(
         channel=trace.channel,
         energies=energies,
         budgets=budgets_without_validation(found.budgets, record.windows),
-        cautions=tuple(_cautions(record, trace, log, energies, shift_s + offset_s)),
+        warnings=tuple(_cautions(record, trace, log, energies, shift_s + offset_s)),
     )
 
 
@@ -157,9 +157,9 @@ def _cautions(
     log: WallLog,
     energies: tuple[WindowEnergy, ...],
     clock_s: float,
-) -> Iterator[Caution]:
-    def doubt(code: str, detail: str, advice: str = ADVICE) -> Caution:
-        return Caution(code, Severity.INFO, detail, advice, channel=trace.channel.name)
+) -> Iterator[QualityWarning]:
+    def doubt(code: str, detail: str, advice: str = ADVICE) -> QualityWarning:
+        return QualityWarning(code, Severity.INFO, detail, advice, channel=trace.channel.name)
 
     for note in log.notes:
         yield doubt("wall-log-assumed", note)
@@ -231,16 +231,16 @@ def _parts_j(record: RunRecord, window: Window) -> float | None:
     """The least joules that the run's own sensors leave possible; ``None`` if there is none."""
     least = list[float]()
     for domain in (Domain.GPU, Domain.CPU):
-        measured = [s for s in speakers(record.channels, domain) if s.status is Origin.MEASURED]
+        measured = [s for s in rank_sources(record.channels, domain) if s.status is Origin.MEASURED]
         for who in measured[:1]:
-            energy_j = spoken_energy_j(record, who, window.name)
+            energy_j = source_energy_j(record, who, window.name)
             gain_j = _gain_error(record, who) * (energy_j or 0.0)
-            width_j = spoken_uncertainty_j(record, who, window.name) or 0.0
+            width_j = source_uncertainty_j(record, who, window.name) or 0.0
             least += [energy_j - width_j - gain_j] if energy_j is not None else []
     return sum(least) if least else None
 
 
-def _gain_error(record: RunRecord, who: Speaker) -> float:
+def _gain_error(record: RunRecord, who: EnergySource) -> float:
     """How far the speaker's sensors may be off, as a share."""
     gains = (c.gain_error or 0.0 for c in record.channels if c.name in who.channels)
     return max(gains, default=0.0)

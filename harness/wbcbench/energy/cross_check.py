@@ -20,7 +20,7 @@ from wbcbench.core.window import WindowEnergy
 from wbcbench.energy import thresholds
 from wbcbench.energy.faults import is_pair
 from wbcbench.energy.metrics import sum_if_all_known
-from wbcbench.energy.source import Speaker, is_codecarbon, speakers
+from wbcbench.energy.source import EnergySource, is_codecarbon, rank_sources
 
 _Found = dict[tuple[str, str], WindowEnergy]
 
@@ -49,10 +49,10 @@ def _status(pct: float, counter: WindowEnergy, integral: WindowEnergy) -> Agreem
     if abs(pct) <= thresholds.AGREE_PCT:
         return "ok"
     if counter.uncertainty_j is None or integral.uncertainty_j is None or not integral.energy_j:
-        return "cannot-tell"
+        return "inconclusive"
     slack_j = math.hypot(counter.uncertainty_j, integral.uncertainty_j)
     if abs(pct) <= 100.0 * slack_j / integral.energy_j:
-        return "cannot-tell"
+        return "inconclusive"
     return "suspect" if abs(pct) <= thresholds.DISAGREE_PCT else "invalid"
 
 
@@ -81,7 +81,7 @@ def _counters_against_integrals(
     channels: Sequence[Channel], found: _Found, window: str
 ) -> Iterator[Agreement]:
     for one, other in combinations(channels, 2):
-        if not is_pair(one, other) or one.origin.is_model or other.origin.is_model:
+        if not is_pair(one, other) or one.origin.is_estimated or other.origin.is_estimated:
             continue
         counter, integral = (one, other) if one.kind is Kind.COUNTER else (other, one)
         a, b = found.get((window, counter.name)), found.get((window, integral.name))
@@ -94,7 +94,7 @@ def _against_codecarbon(
     channels: Sequence[Channel], found: _Found, window: str
 ) -> Iterator[Agreement]:
     for domain in Domain:
-        sides = speakers(channels, domain)
+        sides = rank_sources(channels, domain)
         ours = next((s for s in sides if not _is_cross_check(s)), None)
         for other in filter(_is_cross_check, sides):
             if ours is None:
@@ -104,14 +104,14 @@ def _against_codecarbon(
                 yield Agreement(window, _named(ours), _named(other), pct, "cross-check")
 
 
-def _is_cross_check(who: Speaker) -> bool:
+def _is_cross_check(who: EnergySource) -> bool:
     return is_codecarbon(who.channels[0])
 
 
-def _joules(who: Speaker, found: _Found, window: str) -> float | None:
+def _joules(who: EnergySource, found: _Found, window: str) -> float | None:
     each = (found.get((window, name)) for name in who.channels)
     return sum_if_all_known([energy.energy_j if energy else None for energy in each])
 
 
-def _named(who: Speaker) -> str:
+def _named(who: EnergySource) -> str:
     return "+".join(who.channels)

@@ -34,7 +34,9 @@ class Reached:
     energy_j: float | None
 
 
-def net_energy_j(gross_j: float | None, idle_w: float | None, duration_s: float) -> float | None:
+def energy_above_idle_j(
+    gross_j: float | None, idle_w: float | None, duration_s: float
+) -> float | None:
     """Gross joules minus what the idle machine would have drawn in the same time.
 
     Negative when the baseline was higher than the load, and then it stays negative: a floor at

@@ -2,7 +2,7 @@
 
 A *speaker* is one way of reading one part of the machine: all channels of one meter with one kind
 and one reading (both sockets, every GPU). Joules are summed over the channels of one speaker and
-never across speakers: measured and modelled joules are not added, ``system`` is not added to
+never across sources: measured and estimated joules are not added, ``system`` is not added to
 anything.
 """
 
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from wbcbench.core import window
-from wbcbench.core.quality import Caution, Severity
+from wbcbench.core.quality import QualityWarning, Severity
 from wbcbench.core.record import Epoch, RunRecord
 from wbcbench.core.trace import Channel, Domain, Kind, Origin
 from wbcbench.core.window import TRAIN, WindowEnergy
@@ -21,7 +21,7 @@ from wbcbench.energy.metrics import Reached, energy_to_accuracy, sum_if_all_know
 
 # The GPU is what training loads; the CPU stands in where there is no GPU, and the whole machine
 # where neither can be read. Memory alone is no headline.
-HEADLINE_DOMAINS = (Domain.GPU, Domain.CPU, Domain.SYSTEM)
+PRIMARY_DOMAINS = (Domain.GPU, Domain.CPU, Domain.SYSTEM)
 
 CODECARBON = "codecarbon"
 
@@ -45,7 +45,7 @@ class Measured(Protocol):
         ...
 
     @property
-    def cautions(self) -> Sequence[Caution]:
+    def warnings(self) -> Sequence[QualityWarning]:
         """The doubts known so far."""
         ...
 
@@ -55,7 +55,7 @@ class Measured(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Speaker:
+class EnergySource:
     """Channels whose joules together are the joules of one part of the machine.
 
     Attributes:
@@ -63,7 +63,7 @@ class Speaker:
         channels: Names, one for each device of the part.
         method: How it is read: ``counter``, ``integral_instant``, ``rapl_package``,
             ``codecarbon_tdp_load``, …
-        status: ``measured``, ``estimated``, ``modelled`` or ``synthetic``.
+        status: ``measured``, ``estimated``, ``estimated`` or ``synthetic``.
     """
 
     domain: Domain
@@ -72,7 +72,7 @@ class Speaker:
     status: Origin
 
 
-def speakers(channels: Iterable[Channel], domain: Domain) -> list[Speaker]:
+def rank_sources(channels: Iterable[Channel], domain: Domain) -> list[EnergySource]:
     """Every way these channels read a part of the machine, the most trusted first.
 
     In the order of trust of ``Origin``; among equals a counter before an integral, an
@@ -86,91 +86,91 @@ def speakers(channels: Iterable[Channel], domain: Domain) -> list[Speaker]:
     return [_speaker(group) for group in sorted(groups.values(), key=_rank)]
 
 
-def followed(channels: Sequence[Channel]) -> Channel | None:
+def live_channel(channels: Sequence[Channel]) -> Channel | None:
     """The channel to show while nothing is settled yet: the first of the likely headline."""
     named = {channel.name: channel for channel in channels}
-    likely = (who for domain in HEADLINE_DOMAINS for who in speakers(channels, domain))
+    likely = (who for domain in PRIMARY_DOMAINS for who in rank_sources(channels, domain))
     return next((named[who.channels[0]] for who in likely), None)
 
 
-def speaker(record: Measured, domain: Domain, window: str = TRAIN) -> Speaker | None:
+def choose_source(record: Measured, domain: Domain, window: str = TRAIN) -> EnergySource | None:
     """Who speaks for a part: the most trusted that knows the joules of ``window``.
 
     A counter that stood still, a sensor that is invalid in that window or a trace that ends
     early gives way to the next. If nobody knows, the most trusted is returned nevertheless, so
     that the row can say which meter was there.
     """
-    return first_knowing(record, speakers(record.channels, domain), window)
+    return first_with_energy(record, rank_sources(record.channels, domain), window)
 
 
-def headline_channel(record: Measured, window: str = TRAIN) -> Speaker | None:
+def primary_source(record: Measured, window: str = TRAIN) -> EnergySource | None:
     """Who speaks for a window: GPU first, then CPU, then whole machine; ``None`` if nobody."""
-    found = (speaker(record, domain, window) for domain in HEADLINE_DOMAINS)
-    return first_knowing(record, [each for each in found if each], window)
+    found = (choose_source(record, domain, window) for domain in PRIMARY_DOMAINS)
+    return first_with_energy(record, [each for each in found if each], window)
 
 
-def first_knowing(
-    record: Measured, found: Sequence[Speaker], window: str = TRAIN
-) -> Speaker | None:
+def first_with_energy(
+    record: Measured, found: Sequence[EnergySource], window: str = TRAIN
+) -> EnergySource | None:
     """The first that knows the joules of ``window``, else the first; ``None`` if there is none."""
     knowing = (each for each in found if _has_energy(record, each, window))
     return next(knowing, found[0] if found else None)
 
 
-def spoken_energy_j(record: Measured, who: Speaker | None, window: str) -> float | None:
+def source_energy_j(record: Measured, who: EnergySource | None, window: str) -> float | None:
     """Joules of one window, summed over the speaker's devices; ``None`` if one is unknown."""
     return sum_if_all_known(
         [each.energy_j if each else None for each in _energies(record, who, window)]
     )
 
 
-def spoken_power_w(record: Measured, who: Speaker | None, window: str) -> float | None:
+def source_power_w(record: Measured, who: EnergySource | None, window: str) -> float | None:
     """Mean power of one window, summed over the speaker's devices; ``None`` if one is unknown."""
     return sum_if_all_known(
         [each.mean_power_w if each else None for each in _energies(record, who, window)]
     )
 
 
-def spoken_uncertainty_j(record: Measured, who: Speaker | None, window: str) -> float | None:
+def source_uncertainty_j(record: Measured, who: EnergySource | None, window: str) -> float | None:
     """Uncertainty of a window's joules: the devices' added, for a gain error is shared."""
     found = _energies(record, who, window)
     return sum_if_all_known([each.uncertainty_j if each else None for each in found])
 
 
-def spoken_samples(record: Measured, who: Speaker | None, window: str) -> int | None:
+def source_samples(record: Measured, who: EnergySource | None, window: str) -> int | None:
     """Good readings inside a window, of the device with the fewest."""
     return min((each.samples for each in _energies(record, who, window) if each), default=None)
 
 
-def spoken_gap_s(record: Measured, who: Speaker | None, window: str) -> float | None:
+def source_gap_s(record: Measured, who: EnergySource | None, window: str) -> float | None:
     """Longest time without a good reading, of the device with the longest."""
     gaps = [each.max_gap_s for each in _energies(record, who, window) if each]
     return max((gap for gap in gaps if gap is not None), default=None)
 
 
-def _energies(record: Measured, who: Speaker | None, window: str) -> list[WindowEnergy | None]:
+def _energies(record: Measured, who: EnergySource | None, window: str) -> list[WindowEnergy | None]:
     return [record.energy(window, name) for name in who.channels] if who else []
 
 
-def _has_energy(record: Measured, who: Speaker, window: str) -> bool:
-    energy_j = spoken_energy_j(record, who, window)
+def _has_energy(record: Measured, who: EnergySource, window: str) -> bool:
+    energy_j = source_energy_j(record, who, window)
     return energy_j is not None and energy_j > 0 and not _is_invalid(record, who, window)
 
 
-def _is_invalid(record: Measured, who: Speaker, window: str) -> bool:
+def _is_invalid(record: Measured, who: EnergySource, window: str) -> bool:
     return any(
-        caution.severity is Severity.INVALID
-        and caution.channel in who.channels
-        and caution.window in {"", window}
-        for caution in record.cautions
+        warning.severity is Severity.INVALID
+        and warning.channel in who.channels
+        and warning.window in {"", window}
+        for warning in record.warnings
     )
 
 
-def _speaker(group: Iterable[Channel]) -> Speaker:
+def _speaker(group: Iterable[Channel]) -> EnergySource:
     channels = sorted(group, key=lambda channel: channel.name)
     worst = max(channels, key=lambda channel: channel.origin.rank)
     names = tuple(channel.name for channel in channels)
-    return Speaker(worst.domain, names, _method(channels[0]), worst.origin)
+    return EnergySource(worst.domain, names, _method(channels[0]), worst.origin)
 
 
 def _rank(group: list[Channel]) -> tuple[int, bool, bool, bool, str]:
@@ -220,9 +220,9 @@ class TimelinePoint:
     energy_j: float | None
 
 
-def timeline(record: RunRecord, who: Speaker | None) -> list[TimelinePoint]:
+def timeline(record: RunRecord, who: EnergySource | None) -> list[TimelinePoint]:
     """One point for each finished epoch, in order."""
-    costs = [spoken_energy_j(record, who, window.epoch(each.index)) for each in record.epochs]
+    costs = [source_energy_j(record, who, window.epoch(each.index)) for each in record.epochs]
     times = [each.end_s - each.start_s for each in record.epochs]
     return [
         TimelinePoint(epoch, sum(times[: i + 1]), sum_if_all_known(costs[: i + 1]))
@@ -230,7 +230,7 @@ def timeline(record: RunRecord, who: Speaker | None) -> list[TimelinePoint]:
     ]
 
 
-def cost_of_target(record: RunRecord, who: Speaker | None) -> Reached | None:
+def cost_of_target(record: RunRecord, who: EnergySource | None) -> Reached | None:
     """What it took to reach the plan's target; ``None`` if this run never did."""
     points = timeline(record, who)
     return energy_to_accuracy(

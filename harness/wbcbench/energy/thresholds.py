@@ -47,11 +47,11 @@ SHORT_WINDOW_S = _limit(
     "a shorter window is marked; below it a 100 ms counter step is over 1 % of the joules",
     "step / duration with the 20–100 ms steps of NVML counters",
 )
-HEADLINE_WINDOW_S = _limit(
-    "headline_window_s", 60.0, "s", "`train` should last at least this long", _MLPERF
+PRIMARY_WINDOW_S = _limit(
+    "primary_window_s", 60.0, "s", "`train` should last at least this long", _MLPERF
 )
-HEADLINE_SAMPLES = _limit(
-    "headline_samples", 60, "1", "`train` should hold at least this many good readings", _MLPERF
+PRIMARY_SAMPLES = _limit(
+    "primary_samples", 60, "1", "`train` should hold at least this many good readings", _MLPERF
 )
 FEWEST_SAMPLES = _limit(
     "fewest_samples",

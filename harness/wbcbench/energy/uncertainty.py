@@ -97,7 +97,7 @@ def uncertainty_budget(
         window.name,
         trace.channel.name,
         *found,
-        total_j=None if trace.channel.origin.is_model else math.hypot(*found),
+        total_j=None if trace.channel.origin.is_estimated else math.hypot(*found),
         gain_j=None if gain is None else gain * abs(energy.energy_j),
     )
 

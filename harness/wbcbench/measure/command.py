@@ -21,13 +21,13 @@ from wbcbench.core.run_folder import RunDir
 from wbcbench.core.spec import RunSpec
 from wbcbench.core.trace import Kind, Trace
 from wbcbench.core.window import COMMAND, MACHINE, Clock, MonotonicClock, Window
-from wbcbench.energy.account import Story
+from wbcbench.energy.account import RunEvents
 from wbcbench.energy.integrate import EnergyCurve, energy_curve
-from wbcbench.energy.source import followed
+from wbcbench.energy.source import live_channel
 from wbcbench.measure.spans import Recorded, Span, recorded, with_write_error
-from wbcbench.power.session import Asked, MeteringSession, sampling
+from wbcbench.power.session import MeteringRequest, MeteringSession, sampling
 from wbcbench.run.display import REDRAW_S
-from wbcbench.run.live_state import Teller
+from wbcbench.run.live_state import LiveProgress
 from wbcbench.run.panel import WattsView
 
 # A user's command as a child: found, started, told of signals, waited for.
@@ -177,7 +177,11 @@ class Monitored:
 
 
 def monitor_command(
-    asked: Asked, command: Sequence[str], *, stdout: int | None = None, clock: Clock | None = None
+    asked: MeteringRequest,
+    command: Sequence[str],
+    *,
+    stdout: int | None = None,
+    clock: Clock | None = None,
 ) -> Monitored:
     """Measure ``command`` from its start to its end.
 
@@ -203,7 +207,9 @@ def monitor_command(
     return Monitored(span, child.exit_status, kept)
 
 
-def monitor_machine(asked: Asked, view: WattsView, clock: Clock | None = None) -> Monitored:
+def monitor_machine(
+    asked: MeteringRequest, view: WattsView, clock: Clock | None = None
+) -> Monitored:
     """Measure until the first Ctrl-C or SIGTERM.
 
     Args:
@@ -251,22 +257,22 @@ def _carried_out(
 
 def _watched(session: MeteringSession, view: WattsView, clock: Clock) -> Window:
     """Show the power until a signal comes, and sample past it."""
-    asked_to_stop = threading.Event()
-    with signals_to(lambda _: asked_to_stop.set()), contextlib.closing(view):
+    stop_requested = threading.Event()
+    with signals_to(lambda _: stop_requested.set()), contextlib.closing(view):
         start_s = clock.now_s()
-        _show(session, view, clock, asked_to_stop)
+        _show(session, view, clock, stop_requested)
         window = Window(MACHINE, start_s, clock.now_s())
         session.rest()
     return window
 
 
 def _show(
-    session: MeteringSession, view: WattsView, clock: Clock, asked_to_stop: threading.Event
+    session: MeteringSession, view: WattsView, clock: Clock, stop_requested: threading.Event
 ) -> None:
-    channel, start_s = followed(session.channels), clock.now_s()
-    teller = Teller(MACHINE, RunSpec(variant=""), channel, session.sampler, clock)
-    while not asked_to_stop.wait(REDRAW_S) and session.error is None:
-        view.show(clock.now_s() - start_s, teller.now(Story(), MACHINE))
+    channel, start_s = live_channel(session.channels), clock.now_s()
+    live_progress = LiveProgress(MACHINE, RunSpec(variant=""), channel, session.sampler, clock)
+    while not stop_requested.wait(REDRAW_S) and session.error is None:
+        view.show(clock.now_s() - start_s, live_progress.now(RunEvents(), MACHINE))
 
 
 def write_polls(stream: TextIO, done: Monitored) -> None:

@@ -25,14 +25,14 @@ import psutil
 
 from wbcbench.core.board_state import BoardSample
 from wbcbench.core.errors import UsageError
-from wbcbench.core.quality import Caution, Verdict
+from wbcbench.core.quality import Quality, QualityWarning
 from wbcbench.core.run_folder import RunDir
 from wbcbench.core.trace import Trace
 from wbcbench.core.window import TRAIN, WHOLE, MonotonicClock, Window, WindowEnergy
 from wbcbench.energy.appraise import appraise
 from wbcbench.measure.sampling_process import SideSampler
-from wbcbench.measure.spans import Headline, Recorded, Span, recorded, with_write_error
-from wbcbench.power.session import Asked
+from wbcbench.measure.spans import EnergyResult, Recorded, Span, recorded, with_write_error
+from wbcbench.power.session import MeteringRequest
 
 
 class Meter:
@@ -58,14 +58,14 @@ class Meter:
             meters: Names of meters (``wbcbench list parts``), or ``"auto"`` for all that work.
             gpus: GPU indices, UUIDs or UUID prefixes; empty = every visible one.
             interval_s: Sampling period in seconds, 0.01 to 10.
-            seed: For the synthetic meter's signal.
-            options: Further words for one meter, e.g. ``{"synthetic.load_w": "100"}``.
+            seed: For the simulated meter's signal.
+            options: Further words for one meter, e.g. ``{"simulated.load_w": "100"}``.
 
         Raises:
             UsageError: No meter is named, or the period is out of its range.
         """
         names = (meters,) if isinstance(meters, str) else tuple(meters)
-        self._asked = Asked(names, tuple(gpus), interval_s, seed, options or {})
+        self._asked = MeteringRequest(names, tuple(gpus), interval_s, seed, options or {})
         self._clock = MonotonicClock()
         self._sampler: SideSampler | None = None
         self._recorded: Recorded | None = None
@@ -181,19 +181,19 @@ class Meter:
         return tuple(self._windows.values())
 
     @property
-    def headline(self) -> Headline:
+    def energy(self) -> EnergyResult:
         """The joules to quote: of the window ``train`` if there is one, else of the whole block."""
-        return self._main.headline
+        return self._main.energy
 
     @property
-    def cautions(self) -> tuple[Caution, ...]:
+    def warnings(self) -> tuple[QualityWarning, ...]:
         """Every doubt about the headline's window, each with its advice."""
-        return self._main.cautions
+        return self._main.warnings
 
     @property
-    def verdict(self) -> Verdict:
+    def quality(self) -> Quality:
         """What the cautions add up to: valid, suspect or invalid."""
-        return self._main.verdict
+        return self._main.quality
 
     @property
     def traces(self) -> tuple[Trace, ...]:
@@ -221,7 +221,7 @@ class Meter:
 
 
 def _told_apart(looks: Iterable[BoardSample]) -> list[BoardSample]:
-    """The looks with this process and its children told from strangers.
+    """The looks with this process and its children told from foreign ones.
 
     The sampling process, which is a child of this one, cannot know whom it works for.
     """

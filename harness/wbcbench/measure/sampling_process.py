@@ -19,7 +19,7 @@ from pydantic import TypeAdapter
 from wbcbench.core.errors import CannotMeasureError, UsageError, WbcbenchError
 from wbcbench.core.run_folder import RunDir
 from wbcbench.core.window import MonotonicClock
-from wbcbench.power.session import Asked, sampling
+from wbcbench.power.session import MeteringRequest, sampling
 
 # Sampling in a process of its own: ``python -m wbcbench.measure.sampling_process FOLDER ASKED``.
 #
@@ -43,7 +43,7 @@ def main(folder: str, asked: str) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever asked decides when to end
     run = RunDir(Path(folder))
     try:
-        was_asked = _record(run, TypeAdapter(Asked).validate_json(asked))
+        was_asked = _record(run, TypeAdapter(MeteringRequest).validate_json(asked))
     except WbcbenchError as error:
         _say({"refused": {"kind": type(error).__name__, "message": str(error)}})
         return
@@ -51,7 +51,7 @@ def main(folder: str, asked: str) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _record(run: RunDir, asked: Asked) -> bool:
+def _record(run: RunDir, asked: MeteringRequest) -> bool:
     """Sample until told to stop; returns whether somebody is there to read the result."""
     with sampling(run, asked, MonotonicClock()) as session:
         session.rest()
@@ -82,7 +82,7 @@ _ERRORS: Mapping[str, type[WbcbenchError]] = {
 class SideSampler:
     """A running sampling process."""
 
-    def __init__(self, folder: Path, asked: Asked) -> None:
+    def __init__(self, folder: Path, asked: MeteringRequest) -> None:
         """Start it and wait until it samples.
 
         Raises:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from wbcbench.core.board_state import BoardSample
-from wbcbench.core.quality import Caution, Severity, Verdict, verdict
+from wbcbench.core.quality import Quality, QualityWarning, Severity, worst_quality
 from wbcbench.core.record import Circumstances
 from wbcbench.core.run_folder import RunDir
 from wbcbench.core.text import human_duration, human_energy, human_power, printable
@@ -22,7 +22,7 @@ from wbcbench.core.window import Window, WindowEnergy
 from wbcbench.energy import appraise
 from wbcbench.energy.checks import Evidence, run_checks
 from wbcbench.energy.integrate import EnergyCurve, energy_curve
-from wbcbench.energy.source import spoken_power_w
+from wbcbench.energy.source import source_power_w
 
 PEAK_OVER_S = 1.0  # a counter's steps are too coarse to tell power over less
 
@@ -33,7 +33,7 @@ _HEADINGS = ("channel", "energy", "mean", "peak", "status", "readings", "longest
 
 
 @dataclass(frozen=True, slots=True)
-class Headline:
+class EnergyResult:
     """The joules to quote for one span.
 
     Attributes:
@@ -41,7 +41,7 @@ class Headline:
         energy_j: Joules, gross; ``None`` if no meter knows.
         uncertainty_j: Half-width at about 95 %; ``None`` for a model, whose error nobody knows.
         mean_power_w: Joules over the span's duration.
-        status: ``measured``, ``estimated``, ``modelled``, ``synthetic`` or ``absent``.
+        status: ``measured``, ``estimated``, ``estimated``, ``synthetic`` or ``absent``.
         channel: Name of the channel, or of several joined by ``+`` (one for each device).
         method: How it was read: ``counter``, ``integral_instant``, ``codecarbon_tdp_load``, …
         domain: The part of the machine: ``gpu``, ``cpu`` or ``system``.
@@ -72,9 +72,9 @@ class Span:
 
     window: Window
     readings: tuple[ChannelEnergy, ...]
-    headline: Headline
-    cautions: tuple[Caution, ...]
-    verdict: Verdict
+    energy: EnergyResult
+    warnings: tuple[QualityWarning, ...]
+    quality: Quality
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +92,9 @@ class Recorded:
         return Span(
             window=window,
             readings=tuple(_reading(trace, evidence, window) for trace in self.traces),
-            headline=_headline(replace(evidence, cautions=doubts)),
-            cautions=doubts,
-            verdict=verdict(doubts),
+            energy=_headline(replace(evidence, warnings=doubts)),
+            warnings=doubts,
+            quality=worst_quality(doubts),
         )
 
 
@@ -108,14 +108,14 @@ def with_write_error(span: Span, reason: str | None) -> Span:
     """The span, never valid if its readings are not complete, as ``reason`` says."""
     if reason is None:
         return span
-    doubt = Caution(
+    doubt = QualityWarning(
         "trace-not-written",
         Severity.INVALID,
         f"The readings are not complete: {reason}.",
         "Free space for temporary files (or set TMPDIR to a disk that has some) and repeat.",
         window=span.window.name,
     )
-    return replace(span, cautions=(doubt, *span.cautions), verdict=Verdict.INVALID)
+    return replace(span, warnings=(doubt, *span.warnings), quality=Quality.INVALID)
 
 
 def _evidence(kept: Recorded, window: Window, *, is_cut: bool) -> Evidence:
@@ -145,16 +145,16 @@ def _reading(trace: Trace, evidence: Evidence, window: Window) -> ChannelEnergy:
     return ChannelEnergy(trace.channel, energy, peak_w)
 
 
-def _headline(evidence: Evidence) -> Headline:
-    who = evidence.headline
+def _headline(evidence: Evidence) -> EnergyResult:
+    who = evidence.primary
     if who is None:
-        return Headline(evidence.judged, None, None, None, "absent", None, None, None)
-    energy_j, uncertainty_j = evidence.headline_j
-    return Headline(
+        return EnergyResult(evidence.judged, None, None, None, "absent", None, None, None)
+    energy_j, uncertainty_j = evidence.primary_j
+    return EnergyResult(
         window=evidence.judged,
         energy_j=energy_j,
         uncertainty_j=uncertainty_j,
-        mean_power_w=spoken_power_w(evidence, who, evidence.judged),
+        mean_power_w=source_power_w(evidence, who, evidence.judged),
         status="absent" if energy_j is None else who.status,
         channel="+".join(who.channels),
         method=who.method,
@@ -191,22 +191,22 @@ def _steepest_w(curve: EnergyCurve, window: Window) -> float | None:
 
 def span_lines(span: Span) -> list[str]:
     """Title, headline, one line a channel, every caution with its advice."""
-    title = f"{span.window.name}: {human_duration(span.window.duration_s)}, verdict {span.verdict}"
+    title = f"{span.window.name}: {human_duration(span.window.duration_s)}, verdict {span.quality}"
     rows = [_HEADINGS, *(_row(reading) for reading in span.readings)]
     return [
         printable(line)
-        for line in (title, headline_line(span.headline), "", *_aligned(rows), *_doubts(span))
+        for line in (title, describe_energy(span.energy), "", *_aligned(rows), *_doubts(span))
     ]
 
 
-def headline_line(headline: Headline) -> str:
+def describe_energy(energy: EnergyResult) -> str:
     """``energy 241 J ± 3 J, mean 120 W  (gpu, counter, measured)``."""
-    if headline.energy_j is None:
+    if energy.energy_j is None:
         return "  energy unknown: no meter can tell (see below)"
     return (
-        f"  energy {_energy(headline.energy_j, headline.uncertainty_j)}, mean "
-        f"{human_power(headline.mean_power_w)}  "
-        f"({headline.domain}, {headline.method}, {headline.status})"
+        f"  energy {_energy(energy.energy_j, energy.uncertainty_j)}, mean "
+        f"{human_power(energy.mean_power_w)}  "
+        f"({energy.domain}, {energy.method}, {energy.status})"
     )
 
 
@@ -236,11 +236,11 @@ def _aligned(rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
 
 
 def _doubts(span: Span) -> Iterator[str]:
-    for caution in span.cautions:
-        yield from _doubt(caution)
+    for warning in span.warnings:
+        yield from _doubt(warning)
 
 
-def _doubt(caution: Caution) -> Iterator[str]:
-    yield f"  {caution.severity.value}: {caution.code}"
-    for text in (caution.detail, f"advice: {caution.advice}"):
+def _doubt(warning: QualityWarning) -> Iterator[str]:
+    yield f"  {warning.severity.value}: {warning.code}"
+    for text in (warning.detail, f"advice: {warning.advice}"):
         yield from textwrap.wrap(text, _WIDTH, initial_indent=" " * 6, subsequent_indent=" " * 6)

@@ -57,8 +57,8 @@ _DOMAINS = {"cpu": Domain.CPU, "gpu": Domain.GPU, "ram": Domain.DRAM}
 _MODES = {
     "intel_rapl": ("rapl", Origin.MEASURED),
     "nvml": ("nvml", Origin.MEASURED),
-    "cpu_load": ("tdp_load", Origin.MODELLED),
-    "constant": ("constant", Origin.MODELLED),
+    "cpu_load": ("tdp_load", Origin.ESTIMATED),
+    "constant": ("constant", Origin.ESTIMATED),
 }
 
 
@@ -216,10 +216,12 @@ def feed(settings: FeedSettings, stream: IO[str], until_end_of: IO[str]) -> None
     logger.addHandler(notes)
     from codecarbon import OfflineEmissionsTracker
 
-    teller = _LineWriter(stream)
-    tracker = OfflineEmissionsTracker(**_tracker_settings(settings), output_handlers=[teller])
+    live_progress = _LineWriter(stream)
+    tracker = OfflineEmissionsTracker(
+        **_tracker_settings(settings), output_handlers=[live_progress]
+    )
     tracker.start()
-    if teller.told == 0:  # it swallows its own errors: having told nothing is the only sign
+    if live_progress.told == 0:  # it swallows its own errors: having told nothing is the only sign
         _write_line(stream, {"failed": f"CodeCarbon made no measurement. {' '.join(notes.lines)}"})
         tracker.stop()
         return
@@ -374,7 +376,7 @@ def _close(stream: IO[str] | None) -> None:
 
 
 def _channel(part: str, how: Mapping[str, Any]) -> Channel:
-    reading, origin = _MODES.get(how["mode"], (str(how["mode"]), Origin.MODELLED))
+    reading, origin = _MODES.get(how["mode"], (str(how["mode"]), Origin.ESTIMATED))
     return Channel(
         name=f"{CODECARBON}/{part}",
         kind=Kind.COUNTER,

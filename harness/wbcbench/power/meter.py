@@ -22,7 +22,7 @@ from wbcbench.core.record import AbsentMeter
 from wbcbench.core.trace import Channel
 
 AUTO = "auto"
-NEVER_AUTO = ("synthetic",)  # a known signal must be asked for by name
+NEVER_AUTO = ("simulated",)  # a known signal must be asked for by name
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +36,8 @@ class MeterRequest:
         country: ISO 3166 alpha-3 code for CodeCarbon's offline table.
         powercap_root: Where the kernel shows RAPL.
         output_dir: A folder a meter may write its own log to; ``None`` = nowhere.
-        seed: For the synthetic meter's signal.
-        options: Further words for one meter, e.g. ``{"synthetic.power_w": "250"}``.
+        seed: For the simulated meter's signal.
+        options: Further words for one meter, e.g. ``{"simulated.power_w": "250"}``.
     """
 
     gpus: tuple[str, ...] = ()
@@ -121,7 +121,7 @@ def open_meters(names: Sequence[str], request: MeterRequest, stack: ExitStack) -
         reasons = " ".join(f"{a.meter}: {a.reason}" for a in opened.absent)
         raise CannotMeasureError(
             f"No meter works on this machine, so a run would have no joules. {reasons} "
-            "See `wbcbench doctor`, or use --meters synthetic for a demonstration."
+            "See `wbcbench doctor`, or use --meters simulated for a demonstration."
         )
     return opened
 

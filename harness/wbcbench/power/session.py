@@ -34,14 +34,14 @@ INTERVALS_S = (0.01, 10.0)
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class MeteringRequest:
     """What to measure with.
 
     Attributes:
         meters: Names in ``registry.METERS``, or ``("auto",)``.
         gpus: GPU indices, UUIDs or UUID prefixes; empty = every visible one.
         interval_s: Sampling period in seconds, 0.01 to 10.
-        seed: For the synthetic meter's signal.
+        seed: For the simulated meter's signal.
         options: Further words for one meter; see ``MeterRequest``.
 
     Raises:
@@ -147,7 +147,7 @@ class MeteringSession:
 
 
 @contextmanager
-def sampling(run: RunDir, asked: Asked, clock: Clock) -> Iterator[MeteringSession]:
+def sampling(run: RunDir, asked: MeteringRequest, clock: Clock) -> Iterator[MeteringSession]:
     """A session around other people's work; raises as ``MeteringSession`` does."""
     # Held for a moment only: a run may well be what is monitored, and must not be refused.
     with machine_lock(HOST, share=True) as hold:

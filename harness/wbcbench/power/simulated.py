@@ -64,17 +64,17 @@ def open_meters(request: MeterRequest) -> list[EnergyMeter]:
 
     One meter; ``request.seed`` shifts its signal.
 
-    Options: ``synthetic.idle_w``, ``synthetic.load_w``, ``synthetic.period_s`` and
-    ``synthetic.shape`` (``sine`` or ``square``).
+    Options: ``simulated.idle_w``, ``simulated.load_w``, ``simulated.period_s`` and
+    ``simulated.shape`` (``sine`` or ``square``).
 
     Raises:
         UsageError: An option is out of its range.
     """
     usual = Signal()
     period_s = _number(request, "period_s", usual.period_s, lambda v: v > 0)
-    shape = request.options.get("synthetic.shape", usual.shape)
+    shape = request.options.get("simulated.shape", usual.shape)
     if shape not in SHAPES:
-        raise UsageError(f"synthetic.shape must be one of {', '.join(SHAPES)}; it is {shape!r}.")
+        raise UsageError(f"simulated.shape must be one of {', '.join(SHAPES)}; it is {shape!r}.")
     signal = Signal(
         idle_w=_number(request, "idle_w", usual.idle_w, lambda v: v >= 0),
         load_w=_number(request, "load_w", usual.load_w, lambda v: v >= 0),
@@ -82,13 +82,13 @@ def open_meters(request: MeterRequest) -> list[EnergyMeter]:
         phase_s=random.Random(request.seed).uniform(0.0, period_s),
         shape=shape,
     )
-    return [SyntheticMeter(signal)]
+    return [SimulatedMeter(signal)]
 
 
-class SyntheticMeter:
+class SimulatedMeter:
     """The signal as a counter and as a sampled power, both exact at every poll."""
 
-    name = "synthetic"
+    name = "simulated"
     interval_s: float | None = None
 
     def __init__(self, signal: Signal, clock: Clock | None = None) -> None:
@@ -126,7 +126,7 @@ class SyntheticMeter:
     def describe(self) -> dict[str, JsonValue]:
         """The signal, whole: its joules can be worked out again from it."""
         return {
-            "synthetic": True,
+            "simulated": True,
             "shape": self.signal.shape,
             "idle_w": self.signal.idle_w,
             "load_w": self.signal.load_w,
@@ -137,9 +137,9 @@ class SyntheticMeter:
 
 def _channel(part: str, kind: Kind, signal: Signal) -> Channel:
     return Channel(
-        name=f"synthetic/{part}",
+        name=f"simulated/{part}",
         kind=kind,
-        origin=Origin.SYNTHETIC,
+        origin=Origin.SIMULATED,
         domain=Domain.GPU,
         reading="total_energy" if kind is Kind.COUNTER else "power_instant",
         gain_error=0.0,
@@ -150,7 +150,7 @@ def _channel(part: str, kind: Kind, signal: Signal) -> Channel:
 def _number(
     request: MeterRequest, word: str, otherwise: float, holds: Callable[[float], bool]
 ) -> float:
-    text = request.options.get(f"synthetic.{word}")
+    text = request.options.get(f"simulated.{word}")
     if text is None:
         return otherwise
     try:
@@ -158,5 +158,5 @@ def _number(
     except ValueError:
         value = math.nan
     if not (math.isfinite(value) and holds(value)):
-        raise UsageError(f"synthetic.{word} must be a number in its range; it is {text!r}.")
+        raise UsageError(f"simulated.{word} must be a number in its range; it is {text!r}.")
     return value

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from wbcbench import table
-from wbcbench.core.quality import Verdict
+from wbcbench.core.quality import Quality
 from wbcbench.core.text import count_of
 from wbcbench.registry import SECTIONS, load_part
 from wbcbench.report.study import ReportStudy
@@ -91,7 +91,7 @@ class DataTable:
     """Cells ready to read.
 
     Attributes:
-        caption: What the table holds; says measured, modelled or synthetic where it holds joules.
+        caption: What the table holds; says measured, estimated or synthetic where it holds joules.
         headings: One for each column.
         rows: Cells; the first of each row names it.
         words: Positions of columns that hold words; the others are set as numbers.
@@ -121,7 +121,7 @@ class Figure:
             is ``report.drawing``: ``to_svg`` and ``to_pdf``.
         title: For ``<title>``.
         description: For ``<desc>``: what a reader who cannot see it should know.
-        caption: Below it; says measured, modelled or synthetic.
+        caption: Below it; says measured, estimated or synthetic.
         data: The numbers behind it.
     """
 
@@ -264,9 +264,9 @@ def _banners(study: ReportStudy) -> Iterator[str]:
 
 
 def _energy(study: ReportStudy) -> Iterator[str]:
-    statuses = [run.row["headline_status"] for run in study.done]
-    if "modelled" in statuses:
-        yield f"MODELLED. {_modelled(statuses)}"
+    statuses = [run.row["primary_status"] for run in study.done]
+    if "estimated" in statuses:
+        yield f"ESTIMATED. {_estimated(statuses)}"
     if "estimated" in statuses:
         yield "ESTIMATED. The joules are derived from a sensor of another part of the machine."
     if study.done and not study.comparable:
@@ -279,8 +279,8 @@ def _energy(study: ReportStudy) -> Iterator[str]:
         )
 
 
-def _modelled(statuses: list[str | None]) -> str:
-    count, done = statuses.count("modelled"), len(statuses)
+def _estimated(statuses: list[str | None]) -> str:
+    count, done = statuses.count("estimated"), len(statuses)
     where = (
         "On this machine neither the GPU's nor the processor's energy can be read, so the joules "
         "come from a model"
@@ -306,7 +306,7 @@ def _completeness(study: ReportStudy) -> Iterator[str]:
         yield f"INCOMPLETE. {len(study.done)} of {study.planned} planned runs are finished."
     elif study.unfinished:
         yield f"INCOMPLETE. {count_of(study.unfinished, 'run')} without a record yet."
-    suspect = sum(run.record.verdict is Verdict.SUSPECT for run in study.done)
+    suspect = sum(run.record.quality is Quality.SUSPECT for run in study.done)
     if suspect:
         done = count_of(len(study.done), "finished run")
         yield f"SUSPECT. {suspect} of {done} with doubts; see below."

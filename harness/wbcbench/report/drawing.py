@@ -39,9 +39,8 @@ Dash = str | tuple[int, tuple[int, ...]]
 # What is not measured is not drawn as a plain surface.
 HATCHES: Mapping[str, str] = {
     "measured": "",
-    "estimated": "//",
-    "modelled": "xx",
-    "synthetic": "..",
+    "estimated": "xx",
+    "simulated": "..",
 }
 
 # Stands for the reader's own text colour; replaced when the picture is set into a page.

@@ -185,7 +185,7 @@ def _lines(run: Run) -> list[dict[str, Any]]:
             "spent_s": point.time_s,
             "score": target_score(run.record, point.epoch),
         }
-        for point in timeline(run.record, run.headline)
+        for point in timeline(run.record, run.primary)
     ]
 
 

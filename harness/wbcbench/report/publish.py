@@ -15,7 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from wbcbench.core import run_folder
 from wbcbench.core.errors import UsageError
-from wbcbench.core.files import sha256_of, write_whole
+from wbcbench.core.files import sha256_of, write_atomically
 from wbcbench.core.run_folder import RunDir, study_runs
 from wbcbench.core.study_folder import RUNS_TABLE, require_study
 
@@ -174,7 +174,7 @@ def _put_in_place(folder: Path, made: dict[str, bytes], new: Manifest) -> Publis
     for name, data in made.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, data)
+        write_atomically(path, data)
     removed: list[Path] = []
     if last and last.inputs == new.inputs and last.is_whole(folder, but=made):
         formats = tuple(dict.fromkeys((*new.formats, *last.formats)))
@@ -271,7 +271,7 @@ def read_manifest(folder: Path) -> Manifest | None:
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Keep it beside the files it speaks of."""
     text = json.dumps(asdict(manifest), indent=1, sort_keys=True)
-    write_whole(folder / MANIFEST_FILE, f"{text}\n".encode())
+    write_atomically(folder / MANIFEST_FILE, f"{text}\n".encode())
 
 
 def _content_digests(files: Mapping[str, bytes]) -> dict[str, str]:

@@ -22,9 +22,8 @@ if TYPE_CHECKING:
 _PARTS = {"gpu": "GPU energy", "cpu": "CPU energy", "system": "energy of the whole machine"}
 _STATUS = {
     "measured": "measured",
-    "estimated": "estimated from another part's sensor",
-    "modelled": "modelled, not measured: no sensor on this machine",
-    "synthetic": "synthetic: a made-up signal",
+    "estimated": "estimated, not measured: no sensor on this machine",
+    "simulated": "simulated sensor",
 }
 
 
@@ -75,14 +74,14 @@ class ReportStudy(Study):
         if not self.comparable:
             return "no energy was read" if self.done else "of no finished run"
         row = self.comparable[0].row
-        part = _PARTS.get(row["headline_domain"], "energy")
-        status = _STATUS.get(row["headline_status"], str(row["headline_status"]))
-        return f"{part} in training, gross, {status} ({row['headline_method']})"
+        part = _PARTS.get(row["primary_domain"], "energy")
+        status = _STATUS.get(row["primary_status"], str(row["primary_status"]))
+        return f"{part} in training, gross, {status} ({row['primary_method']})"
 
     @property
     def energy_kind(self) -> str:
-        """``modelled `` and the like before the word energy; nothing where it is measured."""
-        statuses = sorted({str(run.row["headline_status"]) for run in self.comparable})
+        """``estimated `` and the like before the word energy; nothing where it is measured."""
+        statuses = sorted({str(run.row["primary_status"]) for run in self.comparable})
         return "".join(f"{status} " for status in statuses if status != "measured")
 
     @property
@@ -104,7 +103,7 @@ class ReportStudy(Study):
     @cached_property
     def configurations(self) -> tuple[Configuration, ...]:
         """Every configuration with a record, in the comparison's order."""
-        compared = self.comparison.design.arms if self.comparison else ()
+        compared = self.comparison.design.configurations if self.comparison else ()
         order = {configuration.label: place for place, configuration in enumerate(compared)}
         found = sorted(self._configurations, key=lambda configuration: configuration.label)
         return tuple(sorted(found, key=lambda each: order.get(each.label, len(order))))

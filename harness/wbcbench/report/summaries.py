@@ -24,8 +24,8 @@ SUMMARY_FILE = "summary.csv"
 
 Row = Mapping[str, Value]
 
-ENERGY = "headline_energy_train_j"
-_OF_ENERGY = (ENERGY, "headline_energy_train_net_j", "energy_per_train_image_j")
+ENERGY = "primary_energy_train_j"
+_OF_ENERGY = (ENERGY, "primary_energy_train_above_idle_j", "energy_per_train_image_j")
 _OF_ALL = ("balanced_accuracy", "accuracy", "time_train_s")
 
 T_INTERVAL = "95 % t"
@@ -66,7 +66,7 @@ def _row(study: ReportStudy, configuration: Configuration) -> Row:
 
 
 def _status(runs: Sequence[Run]) -> str | None:
-    return str(runs[0].row["headline_status"]) if runs else None
+    return str(runs[0].row["primary_status"]) if runs else None
 
 
 def _mean_cells(column: str, values: Sequence[float]) -> dict[str, Value]:
@@ -91,13 +91,13 @@ def _error_cells(row: Row, used: Sequence[Run], metered: Sequence[Run]) -> dict[
         "energy_meter_j": _meter_j(metered),
         "accuracy_photographs_low": min(lows, default=None),
         "accuracy_photographs_high": max(highs, default=None),
-        "accuracy_leak_free": mean_known(known_values(used, "accuracy_leak_free")),
+        "accuracy_leakage_free": mean_known(known_values(used, "accuracy_leakage_free")),
     }
 
 
 def _meter_j(runs: Sequence[Run]) -> float | None:
     """The meter's half-width for the mean: its own, and the sensor's gain, which all runs share."""
-    own_j = mean_known(known_values(runs, "headline_uncertainty_train_j"))
+    own_j = mean_known(known_values(runs, "primary_uncertainty_train_j"))
     gains = [run.gain_error for run in runs]
     energies = [run.train_energy_j for run in runs]
     gain_j = mean_known(

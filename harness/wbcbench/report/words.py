@@ -26,7 +26,7 @@ _LONGEST = 40
 ContrastRow = Mapping[str, Any]
 
 _METRICS = {
-    "headline_energy_train_j": "energy in training",
+    "primary_energy_train_j": "energy in training",
     "energy_gpu_train_j": "GPU energy in training",
     "time_train_s": "time in training",
     "balanced_accuracy": "balanced accuracy",
@@ -35,9 +35,8 @@ _METRICS = {
 }
 _UNITS = {"%": " %", "pp": " percentage points", "": ""}
 _NO_MEASUREMENT = {
-    "modelled": "the joules are modelled, not measured, so no saving or cost is shown",
-    "estimated": "the joules are estimated from another part's sensor",
-    "synthetic": "the joules are a made-up signal, so this shows nothing about energy",
+    "estimated": "the joules are estimated, not measured, so no saving or cost is shown",
+    "simulated": "the joules are those of a simulated sensor, so this shows nothing about energy",
     "measured": "the joules are measured",
 }
 
@@ -219,7 +218,7 @@ def _decimals(row: ContrastRow) -> int:
     return decimals(Interval(row["ci_low"], row["ci_high"], 0.95, row["ci_method"]))
 
 
-def arm_sentence(row: Row) -> str:
+def variant_sentence(row: Row) -> str:
     """What an arm used and reached, with both errors of each."""
     energy = f"used {both_errors(row)} in" if row[ENERGY] is not None else "trained for"
     return (
@@ -297,13 +296,13 @@ class IntervalsByPhotograph:
 
     Attributes:
         accuracy: On all test images.
-        leak_free: On those of cells that TRAIN does not show; ``None`` if there are none.
+        leakage_free: On those of cells that TRAIN does not show; ``None`` if there are none.
         recall: By class name.
         runs: How many runs were averaged.
     """
 
     accuracy: Pair
-    leak_free: Pair | None
+    leakage_free: Pair | None
     recall: Mapping[str, Pair]
     runs: int
 
@@ -336,7 +335,7 @@ def _intervals_from_answers(first: ImageAnswers, share: Floats, runs: int) -> In
 
     return IntervalsByPhotograph(
         accuracy=interval(every),
-        leak_free=None if first.seen.all() else interval(~first.seen),
+        leakage_free=None if first.seen.all() else interval(~first.seen),
         recall={str(name): interval(labels == i) for i, name in enumerate(names)},
         runs=runs,
     )

@@ -11,7 +11,7 @@ from itertools import pairwise
 from wbcbench.core.spec import RunSpec
 from wbcbench.core.trace import Channel, Kind
 from wbcbench.core.window import Clock
-from wbcbench.energy.account import Story
+from wbcbench.energy.account import RunEvents
 from wbcbench.power.sampler import Sampler
 from wbcbench.run.display import Now
 
@@ -19,7 +19,7 @@ Say = Callable[[str], None]
 Progress = Callable[[int, int], None]
 
 
-class Teller:
+class LiveProgress:
     """Follows one headline channel while the run goes on; the record is worked out elsewhere."""
 
     def __init__(
@@ -31,19 +31,19 @@ class Teller:
         self._energy_j = 0.0
         self._last: tuple[float, float] | None = None
 
-    def now(self, story: Story, phase: str) -> Now:
+    def now(self, events: RunEvents, phase: str) -> Now:
         """This moment."""
         readings = self._readings()
         self._add(readings)
-        progress = story.progress
-        last = story.epochs[-1] if story.epochs else None
-        left_s = self._left_s(story)
+        progress = events.progress
+        last = events.epochs[-1] if events.epochs else None
+        left_s = self._left_s(events)
         power_w = _powers(self._channel, readings)
         return Now(
             run_id=self._run_id,
             variant=self._spec.variant,
             phase=phase,
-            epoch=int(progress.get("epoch") or len(story.epochs)),
+            epoch=int(progress.get("epoch") or len(events.epochs)),
             epochs=self._spec.epochs,
             step=int(progress.get("step") or 0),
             steps=int(progress.get("steps") or 0),
@@ -73,14 +73,14 @@ class Teller:
             if self._last is None or t_s > self._last[0]:
                 self._last = (t_s, value)
 
-    def _left_s(self, story: Story) -> float | None:
+    def _left_s(self, events: RunEvents) -> float | None:
         """Epochs still to come × the mean epoch with its validation."""
-        if not story.epochs:
+        if not events.epochs:
             return None
-        first, last = story.epochs[0], story.epochs[-1]
-        mean_s = (last.evaluate_end_s - first.start_s) / len(story.epochs)
+        first, last = events.epochs[0], events.epochs[-1]
+        mean_s = (last.evaluate_end_s - first.start_s) / len(events.epochs)
         since_s = self._clock.now_s() - last.evaluate_end_s
-        return max((self._spec.epochs - len(story.epochs)) * mean_s - since_s, 0.0)
+        return max((self._spec.epochs - len(events.epochs)) * mean_s - since_s, 0.0)
 
 
 def _powers(channel: Channel | None, readings: Sequence[tuple[float, float]]) -> tuple[float, ...]:
@@ -96,7 +96,7 @@ def _powers(channel: Channel | None, readings: Sequence[tuple[float, float]]) ->
     )
 
 
-def aloud(text: str) -> None:
+def print_progress(text: str) -> None:
     """Say one sentence."""
     print(text, file=sys.stderr, flush=True)
 

@@ -31,14 +31,14 @@ from wbcbench.core.window import (
     utc_now,
 )
 from wbcbench.energy import source
-from wbcbench.energy.account import Story, account
+from wbcbench.energy.account import RunEvents, account
 from wbcbench.power.meter import MeterRequest
 from wbcbench.power.requested_limit import power_limits
 from wbcbench.power.session import EDGE_S, MeteringSession
 from wbcbench.power.telemetry import cool_down
 from wbcbench.run import trainer_process
 from wbcbench.run.display import REDRAW_S, View
-from wbcbench.run.live_state import Teller
+from wbcbench.run.live_state import LiveProgress
 from wbcbench.run.trainer_process import Exit, TrainerProcess
 
 # One run: preflight → idle → start trainer → sample → collect marks → record.
@@ -65,7 +65,7 @@ class Recorder:
         self._run, self._view, self._interrupts, self._clock = run, view, interrupts, clock
         self._host_lock = host_lock
         self._spec, self._local = run.read_spec(), run.read_local()
-        self._story = Story()
+        self._story = RunEvents()
         self._phase = "preflight"
         self._drawn_s = 0.0
 
@@ -89,8 +89,8 @@ class Recorder:
 
     def _measure(self) -> Exit | None:
         """Everything that happens while the meters are sampled; ``None`` without a trainer."""
-        channel, sampler = source.followed(self._session.channels), self._session.sampler
-        self._teller = Teller(self._run.run_id, self._spec, channel, sampler, self._clock)
+        channel, sampler = source.live_channel(self._session.channels), self._session.sampler
+        self._teller = LiveProgress(self._run.run_id, self._spec, channel, sampler, self._clock)
         self._idle(IDLE_COLD)
         trainer_exit = None if self._should_end else self._train()
         if not self._should_end:
@@ -184,7 +184,7 @@ class Recorder:
         return replace(
             seen,
             shared=any(hold.is_shared for hold in self._holds),
-            watcher_cpu_s=usage.ru_utime + usage.ru_stime,
+            recorder_cpu_s=usage.ru_utime + usage.ru_stime,
             trainer_cpu_s=trainer_exit.cpu_s if trainer_exit else None,
             trainer_rss_peak_bytes=trainer_exit.rss_peak_bytes if trainer_exit else None,
         )

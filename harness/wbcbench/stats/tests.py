@@ -151,9 +151,9 @@ def contrast_values(values: Floats, weights: Weights) -> Floats:
     return np.asarray(values @ np.asarray(weights), dtype=np.float64)
 
 
-def pair_weights(candidate: int, baseline: int, arms: int) -> Weights:
+def pair_weights(candidate: int, baseline: int, size: int) -> Weights:
     """Weights of one arm minus another."""
-    return tuple(float(i == candidate) - float(i == baseline) for i in range(arms))
+    return tuple(float(i == candidate) - float(i == baseline) for i in range(size))
 
 
 def decompose(log_energy: Floats, log_time: Floats, weights: Weights) -> Decomposition:
@@ -164,23 +164,23 @@ def decompose(log_energy: Floats, log_time: Floats, weights: Weights) -> Decompo
     )
 
 
-class GateOutcome(StrEnum):
+class ThresholdOutcome(StrEnum):
     """What an interval says of a limit."""
 
     NOT_WORSE = "not worse"
     WORSE = "worse"
-    CANNOT_TELL = "cannot tell"
+    INCONCLUSIVE = "inconclusive"
 
 
-def judge_limit(found: Interval | None, limit: float, *, above_is_worse: bool) -> GateOutcome:
+def judge_limit(found: Interval | None, limit: float, *, above_is_worse: bool) -> ThresholdOutcome:
     """Wholly inside the limit, wholly beyond it, or astride; an interval ending on it is inside."""
     if found is None:
-        return GateOutcome.CANNOT_TELL
+        return ThresholdOutcome.INCONCLUSIVE
     least_bad, most_bad = (found.low, found.high) if above_is_worse else (-found.high, -found.low)
     edge = limit if above_is_worse else -limit
     if most_bad <= edge:
-        return GateOutcome.NOT_WORSE
-    return GateOutcome.WORSE if least_bad > edge else GateOutcome.CANNOT_TELL
+        return ThresholdOutcome.NOT_WORSE
+    return ThresholdOutcome.WORSE if least_bad > edge else ThresholdOutcome.INCONCLUSIVE
 
 
 def blocks_to_settle(differences: Floats, limit: float) -> int | None:

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, create_model
 from wbcbench.core.spec import SPEC_FIELDS, RunSpec
 from wbcbench.registry import METERS, VARIANTS
 
-Channel = Literal["measured", "estimated", "modelled", "synthetic"]
+Channel = Literal["measured", "estimated", "simulated"]
 
 BLOCKS = 8
 FIRST_SEED = 1001

@@ -1,7 +1,7 @@
 """What runs to come will cost, from runs that were: time, joules and disk.
 
 A run costs something once and something each epoch; both are read off finished runs with the
-nearest settings. Nothing is modelled: without a past run the forecast is unknown.
+nearest settings. Nothing is estimated: without a past run the forecast is unknown.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from wbcbench.core.run_folder import RunDir
 from wbcbench.core.spec import RunSpec
 from wbcbench.core.window import TRAIN, is_validation
 from wbcbench.energy.metrics import sum_if_all_known
-from wbcbench.energy.source import spoken_energy_j
+from wbcbench.energy.source import source_energy_j
 from wbcbench.table.derive import spent
 from wbcbench.table.view import Run
 
@@ -99,7 +99,7 @@ def _epochs_j(record: RunRecord) -> float | None:
     view = Run(record)
     passes = [w.name for w in record.windows if is_validation(w.name)]
     return sum_if_all_known(
-        [spoken_energy_j(record, view.headline, name) for name in (TRAIN, *passes)]
+        [source_energy_j(record, view.primary, name) for name in (TRAIN, *passes)]
     )
 
 
@@ -121,7 +121,7 @@ def forecast_cost(specs: Iterable[RunSpec], pasts: Sequence[Past]) -> Cost:
 
 
 def _energy_j(each_j: Sequence[float | None], statuses: Sequence[str]) -> float | None:
-    """Joules of one status only: measured and modelled ones are not added."""
+    """Joules of one status only: measured and estimated ones are not added."""
     if not each_j:
         return 0.0
     return sum_if_all_known(list(each_j)) if len(statuses) == 1 else None

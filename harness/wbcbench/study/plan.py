@@ -19,9 +19,9 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from wbcbench.compare.design import ComparisonDesign, Contrast, make_design, planned_configurations
-from wbcbench.compare.metric import ACCURACY, HEADLINE, Settings, metric_named
+from wbcbench.compare.metric import ACCURACY, PRIMARY, Settings, metric_named
 from wbcbench.core.errors import UsageError, unknown_name
-from wbcbench.core.files import write_whole
+from wbcbench.core.files import write_atomically
 from wbcbench.core.spec import RunSpec
 from wbcbench.core.study_folder import PLAN, earlier_plan
 from wbcbench.core.trace import Origin
@@ -220,8 +220,8 @@ def keep_plan(made: Plan, study_dir: Path) -> str | None:
         return None
     study_dir.mkdir(parents=True, exist_ok=True)
     if before is not None:
-        write_whole(study_dir / earlier_plan(before), path.read_bytes())
-    write_whole(path, to_json(made, utc_now()))
+        write_atomically(study_dir / earlier_plan(before), path.read_bytes())
+    write_atomically(path, to_json(made, utc_now()))
     return before
 
 
@@ -252,7 +252,7 @@ def _planned(study_dir: Path) -> Settings | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Promise:
+class PowerAnalysis:
     """What the primary family of a plan can show.
 
     Attributes:
@@ -282,7 +282,7 @@ class Promise:
         return self.p_floor is not None and self.level is not None and self.p_floor <= self.level
 
 
-def promise(made: Plan, blocks: int | None = None) -> Promise:
+def promise(made: Plan, blocks: int | None = None) -> PowerAnalysis:
     """What a plan can show with its blocks, or with another number of them.
 
     Raises:
@@ -293,9 +293,9 @@ def promise(made: Plan, blocks: int | None = None) -> Promise:
     blocks = made.blocks if blocks is None else blocks
     tests = len(names) * len(metrics)
     if not tests:
-        return Promise((), metrics, blocks, None, None, None, None)
+        return PowerAnalysis((), metrics, blocks, None, None, None, None)
     level = ALPHA / tests
-    return Promise(
+    return PowerAnalysis(
         contrasts=names,
         metrics=metrics,
         blocks=blocks,
@@ -308,7 +308,7 @@ def promise(made: Plan, blocks: int | None = None) -> Promise:
 
 def _metrics_of(analysis: PlannedAnalysis) -> tuple[str, ...]:
     """The columns that will be compared; raises ``UsageError`` for one that cannot be."""
-    return tuple(metric_named(name).name for name in analysis.metrics or (HEADLINE, ACCURACY))
+    return tuple(metric_named(name).name for name in analysis.metrics or (PRIMARY, ACCURACY))
 
 
 def analysis_settings(analysis: PlannedAnalysis) -> Settings:
@@ -339,7 +339,7 @@ def checked_contrasts(made: Plan) -> list[Contrast]:
         )
     if made.until is not None:
         contrast_named(found, made.until.contrast)
-        metric_named(made.until.metric or HEADLINE)
+        metric_named(made.until.metric or PRIMARY)
     return found
 
 

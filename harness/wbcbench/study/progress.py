@@ -15,10 +15,10 @@ from typing import Literal
 from pydantic import TypeAdapter, ValidationError
 
 from wbcbench.compare.analysis import compare
-from wbcbench.compare.metric import HEADLINE
+from wbcbench.compare.metric import PRIMARY
 from wbcbench.core.errors import WbcbenchError
-from wbcbench.core.files import write_whole
-from wbcbench.core.quality import Verdict
+from wbcbench.core.files import write_atomically
+from wbcbench.core.quality import Quality
 from wbcbench.core.record import RunRecord
 from wbcbench.core.run_condition import condition
 from wbcbench.core.run_folder import RunDir, study_runs
@@ -41,7 +41,7 @@ LOOKS_SCHEMA = "wbcbench.looks/1"
 
 
 @dataclass(frozen=True, slots=True)
-class Carried:
+class Attempt:
     """One carrying-out of a run.
 
     Attributes:
@@ -59,20 +59,20 @@ class Carried:
     past: Past | None = None
 
 
-def carried(run: RunDir) -> Carried:
+def carried(run: RunDir) -> Attempt:
     """Look at one folder."""
     spec = run.read_spec()
     if not run.is_finished:
-        return Carried(run, spec, "interrupted" if condition(run).may_be_finalised else "running")
+        return Attempt(run, spec, "interrupted" if condition(run).may_be_finalised else "running")
     record = run.read_record()
     state = state_of(record)
     learnt = past_of(run, record) if state in {"done", "invalid"} else None
-    return Carried(run, spec, state, spent(record), learnt)
+    return Attempt(run, spec, state, spent(record), learnt)
 
 
 def state_of(record: RunRecord) -> State:
     """How a run ended; a finished one whose verdict is invalid is invalid."""
-    spoiled = record.status == "done" and record.verdict is Verdict.INVALID
+    spoiled = record.status == "done" and record.quality is Quality.INVALID
     return "invalid" if spoiled else record.status
 
 
@@ -86,7 +86,7 @@ def exactly(spec: RunSpec) -> RunSpec:
     return spec.identity
 
 
-class Standing:
+class Progress:
     """Every carrying-out of a study's runs, by what was asked."""
 
     def __init__(
@@ -100,8 +100,8 @@ class Standing:
             by: What runs are told apart by.
         """
         self._results, self._study, self._by = results, study, by
-        self._found: dict[Path, Carried] = {}
-        self._same: dict[RunSpec, dict[Path, Carried]] = {}
+        self._found: dict[Path, Attempt] = {}
+        self._same: dict[RunSpec, dict[Path, Attempt]] = {}
         self._attempts: dict[RunSpec, int] = {}
         self.renew()
 
@@ -112,17 +112,17 @@ class Standing:
             if known is None or known.spent is None:
                 self._enter(carried(run))
 
-    def _enter(self, found: Carried) -> None:
+    def _enter(self, found: Attempt) -> None:
         self._found[found.run.path] = found
         self._same.setdefault(self._by(found.spec), {})[found.run.path] = found
         first = self._by(replace(found.spec, block_attempt=1))
         self._attempts[first] = max(self._attempts.get(first, 1), found.spec.block_attempt)
 
-    def __iter__(self) -> Iterator[Carried]:
+    def __iter__(self) -> Iterator[Attempt]:
         """Every carrying-out, also of runs that are in no plan."""
         return iter(self._found.values())
 
-    def of(self, spec: RunSpec) -> list[Carried]:
+    def of(self, spec: RunSpec) -> list[Attempt]:
         """The carryings-out of one run, the first one first."""
         same = self._same.get(self._by(spec), {}).values()
         return sorted(same, key=lambda each: each.spec.repeat)
@@ -162,7 +162,7 @@ class Account:
 
 
 def study_account(
-    specs: Sequence[RunSpec], standing: Standing, pilots: Iterable[Carried]
+    specs: Sequence[RunSpec], standing: Progress, pilots: Iterable[Attempt]
 ) -> Account:
     """Sort every carrying-out of a study.
 
@@ -172,7 +172,7 @@ def study_account(
         pilots: Runs that only served to know the cost.
     """
     last = _last_attempts(specs, standing)
-    kinds: dict[str, list[Carried]] = {"pilot": list(pilots)}
+    kinds: dict[str, list[Attempt]] = {"pilot": list(pilots)}
     for each in standing:
         if each.spent is not None:
             kinds.setdefault(_kind(each, last), []).append(each)
@@ -182,7 +182,7 @@ def study_account(
     return Account(sums.get("counted", sum_spent(())), wasted, sum_spent(spoiled))
 
 
-def _last_attempts(specs: Sequence[RunSpec], standing: Standing) -> dict[RunSpec, int]:
+def _last_attempts(specs: Sequence[RunSpec], standing: Progress) -> dict[RunSpec, int]:
     """Run at its first attempt → the last attempt at its block that was begun."""
     blocks: dict[int, list[RunSpec]] = {}
     for spec in specs:
@@ -191,7 +191,7 @@ def _last_attempts(specs: Sequence[RunSpec], standing: Standing) -> dict[RunSpec
     return {replace(spec, block_attempt=1).identity: last[spec.block] for spec in specs}
 
 
-def _kind(each: Carried, last: dict[RunSpec, int]) -> str:
+def _kind(each: Attempt, last: dict[RunSpec, int]) -> str:
     first = replace(each.spec, block_attempt=1).identity
     if each.state != "done":
         return each.state
@@ -246,13 +246,13 @@ class Looks:
                 "plan_sha256": self._plan.sha256,
                 "looks": [asdict(each) for each in self.taken],
             }
-            write_whole(self._path, (json.dumps(document, indent=1) + "\n").encode())
+            write_atomically(self._path, (json.dumps(document, indent=1) + "\n").encode())
         return self._taken[blocks]
 
 
 def _look(study_dir: Path, made: Plan, until: Until, blocks: int) -> Look:
     contrast = contrast_named(checked_contrasts(made), until.contrast)
-    wanted = replace(analysis_settings(made.analysis), metrics=(until.metric or HEADLINE,))
+    wanted = replace(analysis_settings(made.analysis), metrics=(until.metric or PRIMARY,))
     runs = [run for run in read_study(study_dir).runs if 1 <= run.spec.block <= blocks]
     try:
         found = compare(runs, wanted, [made.study])
@@ -292,7 +292,7 @@ class SweepOutcome:
     """
 
     specs: tuple[RunSpec, ...]
-    standing: Standing
+    standing: Progress
     carried_out: int
     looks: tuple[Look, ...]
     interrupted: bool

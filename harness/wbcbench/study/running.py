@@ -172,7 +172,7 @@ def raise_if_bad(run: RunDir) -> None:
 
 def _failure(run: RunDir, record: RunRecord) -> WbcbenchError:
     if record.error is None:
-        return RunsFailedError(f"The joules of {run.run_id} must not be used: {record.verdict}.")
+        return RunsFailedError(f"The joules of {run.run_id} must not be used: {record.quality}.")
     log = f" Log: {run.log_path}" if run.log_path.exists() else ""
     return error_named(record.error.kind)(
         f"{run.run_id} ended as {record.status}. {record.error.message}{log}"
@@ -219,12 +219,12 @@ def pasts(made: Plan, results: Path) -> list[Past]:
 
     Without these, runs of other studies on the images that the plan names, on this machine.
     """
-    from wbcbench.study.progress import Standing
+    from wbcbench.study.progress import Progress
 
     own = [
         each
         for study in (made.study, pilot_study(made.study))
-        for each in Standing(results, study).pasts
+        for each in Progress(results, study).pasts
     ]
     if own or not made.runs[0].dataset_id:
         return own
@@ -232,12 +232,12 @@ def pasts(made: Plan, results: Path) -> list[Past]:
 
 
 def _others(made: Plan, results: Path) -> list[Past]:
-    from wbcbench.study.progress import Standing
+    from wbcbench.study.progress import Progress
 
     found: list[Past] = []
     here = host_id()
     for study in studies(results):
-        for each in Standing(results, study):
+        for each in Progress(results, study):
             learnt = each.past
             if learnt is not None and each.run.read_record().provenance.get("host_id") == here:
                 found.append(learnt)

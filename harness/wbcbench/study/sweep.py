@@ -27,7 +27,7 @@ from wbcbench.run.recorder import Interrupts
 from wbcbench.study import plan, running
 from wbcbench.study.forecast import Cost, Past, forecast_cost
 from wbcbench.study.plan import Plan
-from wbcbench.study.progress import Carried, Look, Looks, Standing, SweepOutcome, loosely
+from wbcbench.study.progress import Attempt, Look, Looks, Progress, SweepOutcome, loosely
 from wbcbench.study.text import began_line, ended_line, repeat_line
 
 SETTLE_S = 60.0  # a watcher whose sweep was killed ends its run within seconds
@@ -104,7 +104,7 @@ class Sweep:
         """
         with study_lock(self._dir):
             self._settle()
-            self._standing = Standing(self._setting.results, self._plan.study)
+            self._standing = Progress(self._setting.results, self._plan.study)
             self._looks = Looks(self._dir, self._plan)
             before = plan.keep_plan(self._plan, self._dir)
             if before is not None:
@@ -337,7 +337,7 @@ def _refuse_other_images(made: Plan, asked: RunSpec, found: RunSpec) -> None:
 
 # A study goes on as it began: otherwise a default that changed, or another folder of images, would
 # silently put runs into one study that cannot be compared.
-def refuse_other_runs(specs: Sequence[RunSpec], standing: Standing, study_dir: Path) -> None:
+def refuse_other_runs(specs: Sequence[RunSpec], standing: Progress, study_dir: Path) -> None:
     """See that every run the study holds is one of the plan's; single runs are passed over.
 
     Args:
@@ -363,7 +363,7 @@ def refuse_other_runs(specs: Sequence[RunSpec], standing: Standing, study_dir: P
             )
 
 
-def _not_planned(each: Carried, specs: Sequence[RunSpec], study_dir: Path) -> str:
+def _not_planned(each: Attempt, specs: Sequence[RunSpec], study_dir: Path) -> str:
     return (
         f"The study in {study_dir} holds {each.run.run_id}, which this plan does not ask for"
         f"{_difference(each.spec, specs)}. Runs of two designs in one study could not be told "

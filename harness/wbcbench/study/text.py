@@ -11,9 +11,9 @@ from wbcbench.core.spec import RunSpec
 from wbcbench.core.text import count_of, human_duration, human_energy, human_share
 from wbcbench.core.units import kwh_from_j, mb_from_bytes
 from wbcbench.study.forecast import Cost
-from wbcbench.study.plan import Plan, Promise
+from wbcbench.study.plan import Plan, PowerAnalysis
 from wbcbench.study.progress import Account, State, state_of
-from wbcbench.table.columns_energy import headline_energy_j
+from wbcbench.table.columns_energy import primary_energy_j
 from wbcbench.table.columns_run import invalid_reason
 from wbcbench.table.derive import Sum, spent
 from wbcbench.table.view import Run
@@ -26,7 +26,7 @@ UNKNOWN_COST = "unknown: no finished run to learn from; --pilot carries out one 
 _ORDER: tuple[State, ...] = ("done", "failed", "interrupted", "invalid", "running", "todo")
 
 
-def describe_plan(made: Plan, will: Promise, costs: Cost) -> str:
+def describe_plan(made: Plan, will: PowerAnalysis, costs: Cost) -> str:
     """Everything but the table of runs."""
     lines = [
         ("Study", f"{made.study}: {made.about}" if made.about else made.study),
@@ -49,7 +49,7 @@ def _design(made: Plan) -> str:
     return f"{factors}, {count_of(made.blocks, 'block')}, {runs}, order seed {made.order_seed}"
 
 
-def _primary(will: Promise, made: Plan) -> str:
+def _primary(will: PowerAnalysis, made: Plan) -> str:
     if not will.contrasts:
         return "no contrast: a single arm"
     metrics = ", ".join(will.metrics)
@@ -72,7 +72,7 @@ def _cost(made: Plan, costs: Cost) -> str:
     )
 
 
-def _shows(will: Promise) -> str:
+def _shows(will: PowerAnalysis) -> str:
     if will.p_floor is None or will.level is None:
         return "nothing is tested"
     text = f"least p with {count_of(will.blocks, 'block')} {will.p_floor:.2g}; Holm's first step "
@@ -108,7 +108,7 @@ def table_of_runs(made: Plan, states: Sequence[str] = ()) -> list[tuple[str, ...
     return lines
 
 
-def plan_document(made: Plan, will: Promise, costs: Cost) -> dict[str, Any]:
+def plan_document(made: Plan, will: PowerAnalysis, costs: Cost) -> dict[str, Any]:
     """The plan for programs."""
     rest_s = made.pauses.rest_s * max(costs.runs - 1, 0)
     return {
@@ -218,7 +218,7 @@ def ended_line(record: RunRecord, place: str) -> str:
     words = [f"{place} {state}"]
     if state in {"done", "invalid"}:
         run = Run(record)
-        train_j = headline_energy_j(run)
+        train_j = primary_energy_j(run)
         words.append(f"accuracy {human_share(record.test.accuracy if record.test else None)}")
         words.append(f"train {human_energy(train_j)} {total.status}")
     words.append(f"{human_energy(total.energy_j)} in {human_duration(total.time_s)}")

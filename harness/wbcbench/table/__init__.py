@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import IO
 
 from wbcbench.core.errors import UsageError
-from wbcbench.core.files import write_whole
+from wbcbench.core.files import write_atomically
 from wbcbench.core.record import RunRecord, refuse_newer
 from wbcbench.core.run_folder import RunDir, study_runs
 from wbcbench.core.study_folder import RUNS_TABLE, TABLE_LINES
@@ -102,7 +102,7 @@ def _write_rows(study_dir: Path, runs: Sequence[RunDir]) -> Path:
     data = _csv(line.text for line in sorted(lines, key=lambda line: line.place))
     refuse_newer_table(study_dir)
     try:
-        write_whole(path, data)
+        write_atomically(path, data)
     except OSError as error:
         raise UsageError(
             f"The results table {path} cannot be written: {error.strerror}. The records beside it "
@@ -192,7 +192,7 @@ def read_lines(
     if current != kept:
         # A folder that cannot be written has no table either; that error is told by who writes it.
         with contextlib.suppress(OSError):
-            write_whole(study_dir / TABLE_LINES, _kept_bytes(current))
+            write_atomically(study_dir / TABLE_LINES, _kept_bytes(current))
     return [line for _, line in current.values()]
 
 

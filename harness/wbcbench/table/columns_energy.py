@@ -17,7 +17,7 @@ from wbcbench.energy.metrics import (
     ratio,
     sum_if_all_known,
 )
-from wbcbench.energy.source import CODECARBON, spoken_energy_j, spoken_power_w, spoken_uncertainty_j
+from wbcbench.energy.source import CODECARBON, source_energy_j, source_power_w, source_uncertainty_j
 from wbcbench.table.column import Cell, Column, ColumnGroup, unfilled
 from wbcbench.table.columns_run import images_seen
 from wbcbench.table.view import ABSENT, Run
@@ -36,13 +36,13 @@ NO_GRID = "no row for this place"
 
 def _energy_method(run: Run, domain: Domain) -> str:
     """How a part was read; ``none`` if it was not."""
-    who = run.speaker(domain)
+    who = run.source(domain)
     return who.method if who else "none"
 
 
 def energy_status(run: Run, domain: Domain) -> str:
     """How far the part's joules are from a sensor; ``absent`` if nothing read it."""
-    who = run.speaker(domain)
+    who = run.source(domain)
     return who.status.value if who else ABSENT
 
 
@@ -50,7 +50,7 @@ def integral_j(run: Run) -> float | None:
     """Joules of ``train`` from integrated GPU power, whether or not a counter speaks."""
     sampled = {c.name for c in run.record.channels if c.kind is Kind.SAMPLED}
     witnesses = (
-        spoken_energy_j(run.record, who, TRAIN)
+        source_energy_j(run.record, who, TRAIN)
         for who in run.readings[Domain.GPU]
         if sampled.issuperset(who.channels)
     )
@@ -81,7 +81,7 @@ ENERGY_GPU = ColumnGroup(
             "gpu_energy_status",
             "enum",
             "",
-            "measured, estimated, modelled, absent or synthetic",
+            "measured, estimated absent or synthetic",
             lambda r: energy_status(r, Domain.GPU),
             formula="origin of that way's channels; of several the least trusted",
         ),
@@ -94,13 +94,13 @@ ENERGY_GPU = ColumnGroup(
             formula="E(train) - sum of E(validate-k), added up over the GPUs",
         ),
         Column(
-            "energy_gpu_train_net_j",
+            "energy_gpu_train_above_idle_j",
             "float",
             f"{GPU_UNKNOWN}, or no idle window",
             "gross minus mean idle power before and after × duration; never floored",
-            lambda r: r.net_energy_j(r.speaker(Domain.GPU)),
+            lambda r: r.energy_above_idle_j(r.source(Domain.GPU)),
             formula="{energy_gpu_train_j} - {idle_w} * {time_train_s}",
-            terms={"idle_w": lambda r: r.idle_mean_w(r.speaker(Domain.GPU))},
+            terms={"idle_w": lambda r: r.idle_mean_w(r.source(Domain.GPU))},
         ),
         Column(
             "energy_gpu_eval_j",
@@ -140,7 +140,7 @@ ENERGY_GPU = ColumnGroup(
             "float",
             GPU_UNKNOWN,
             "mean power in `idle_context`, else `idle_cold`",
-            lambda r: r.idle_w(r.speaker(Domain.GPU), IDLE_BEFORE),
+            lambda r: r.idle_w(r.source(Domain.GPU), IDLE_BEFORE),
             formula="E(idle_context) / its seconds, else of idle_cold, added up over the GPUs",
         ),
         Column(
@@ -148,7 +148,7 @@ ENERGY_GPU = ColumnGroup(
             "float",
             GPU_UNKNOWN,
             "mean power in `idle_post`",
-            lambda r: r.idle_w(r.speaker(Domain.GPU), IDLE_AFTER),
+            lambda r: r.idle_w(r.source(Domain.GPU), IDLE_AFTER),
             formula="E(idle_post) / its seconds, added up over the GPUs",
         ),
         Column(
@@ -156,7 +156,7 @@ ENERGY_GPU = ColumnGroup(
             "float",
             GPU_UNKNOWN,
             "mean power in `train`",
-            lambda r: spoken_power_w(r.record, r.speaker(Domain.GPU), TRAIN),
+            lambda r: source_power_w(r.record, r.source(Domain.GPU), TRAIN),
             formula="{energy_gpu_train_j} / {time_train_s}",
         ),
         unfilled("gpu_power_p95_w", "float", "95th percentile in `train`"),
@@ -281,9 +281,9 @@ ENERGY_REST = ColumnGroup(
 
 
 # What follows from joules, seconds and images. Joules here are the headline's.
-def headline_energy_j(run: Run, window: str = TRAIN) -> float | None:
+def primary_energy_j(run: Run, window: str = TRAIN) -> float | None:
     """Joules of one window on the headline's channels."""
-    return spoken_energy_j(run.record, run.headline, window)
+    return source_energy_j(run.record, run.primary, window)
 
 
 def _inference(batch_size: int, read: Callable[[Run, Inference], Cell]) -> Callable[[Run], Cell]:
@@ -295,7 +295,7 @@ def _inference(batch_size: int, read: Callable[[Run, Inference], Cell]) -> Calla
 
 
 def _per_image_j(run: Run, inference: Inference) -> float | None:
-    return ratio(headline_energy_j(run, inference.window), inference.images)
+    return ratio(primary_energy_j(run, inference.window), inference.images)
 
 
 def _images_per_s(run: Run, inference: Inference) -> float | None:
@@ -316,7 +316,7 @@ def _grid(read: Callable[[Intensity], Cell]) -> Callable[[Run], Cell]:
 
 def _co2e_g(run: Run) -> float | None:
     grid = intensity(run.record.spec.country)
-    return carbon_g(headline_energy_j(run), grid.g_per_kwh if grid else None)
+    return carbon_g(primary_energy_j(run), grid.g_per_kwh if grid else None)
 
 
 def _target_reached(run: Run) -> bool | None:
@@ -355,7 +355,7 @@ INFERENCE = (
         _inference(TABLE_BATCH, _per_image_j),
         formula="{infer_energy_j} / {infer_images}",
         terms={
-            "infer_energy_j": _inference(TABLE_BATCH, lambda r, i: headline_energy_j(r, i.window))
+            "infer_energy_j": _inference(TABLE_BATCH, lambda r, i: primary_energy_j(r, i.window))
         },
     ),
     Column(
@@ -416,7 +416,7 @@ CARBON = (
         f"{UNKNOWN}; {NO_GRID}",
         "headline joules of `train` × PUE × grid",
         _co2e_g,
-        formula="{headline_energy_train_j} / 3600000 * {pue} * {carbon_g_per_kwh}",
+        formula="{primary_energy_train_j} / 3600000 * {pue} * {carbon_g_per_kwh}",
     ),
     Column("carbon_zone", "str", "", "country of the grid", lambda r: r.record.spec.country),
     Column(
@@ -445,54 +445,54 @@ CARBON = (
     ),
 )
 
-HEADLINE = (
+PRIMARY = (
     Column(
-        "headline_domain",
+        "primary_domain",
         "enum",
         "no meter",
         "part the headline speaks of: gpu, cpu or system",
-        lambda r: r.headline.domain.value if r.headline else None,
+        lambda r: r.primary.domain.value if r.primary else None,
         formula="gpu, else cpu, else system: the first part whose E(train) is known",
     ),
     Column(
-        "headline_method",
+        "primary_method",
         "enum",
         "no meter",
         "how that part was read",
-        lambda r: r.headline.method if r.headline else None,
+        lambda r: r.primary.method if r.primary else None,
         formula="most trusted way of reading that part that knows E(train)",
     ),
     Column(
-        "headline_status",
+        "primary_status",
         "enum",
         "",
-        "measured, estimated, modelled, absent or synthetic",
-        lambda r: r.headline.status.value if r.headline else ABSENT,
+        "measured, estimated absent or synthetic",
+        lambda r: r.primary.status.value if r.primary else ABSENT,
         formula="origin of that way's channels; of several the least trusted",
     ),
     Column(
-        "headline_energy_train_j",
+        "primary_energy_train_j",
         "float",
         UNKNOWN,
         "window `train`, gross",
-        headline_energy_j,
+        primary_energy_j,
         formula="E(train) - sum of E(validate-k), added up over the headline's channels",
     ),
     Column(
-        "headline_energy_train_net_j",
+        "primary_energy_train_above_idle_j",
         "float",
         f"{UNKNOWN}, or no idle window",
         "gross minus idle power × duration; never floored",
-        lambda r: r.net_energy_j(r.headline),
-        formula="{headline_energy_train_j} - {idle_w} * {time_train_s}",
-        terms={"idle_w": lambda r: r.idle_mean_w(r.headline)},
+        lambda r: r.energy_above_idle_j(r.primary),
+        formula="{primary_energy_train_j} - {idle_w} * {time_train_s}",
+        terms={"idle_w": lambda r: r.idle_mean_w(r.primary)},
     ),
     Column(
-        "headline_uncertainty_train_j",
+        "primary_uncertainty_train_j",
         "float",
         UNKNOWN,
         "half-width of the gross joules' interval, about 95 %",
-        lambda r: spoken_uncertainty_j(r.record, r.headline, TRAIN),
+        lambda r: source_uncertainty_j(r.record, r.primary, TRAIN),
         formula="root of the sum of squares of the budgets of train and of each "
         "validation pass; devices added up",
     ),
@@ -504,7 +504,7 @@ HEADLINE = (
         _inference(1, _per_image_j),
         formula="{infer_energy_j} / {images}",
         terms={
-            "infer_energy_j": _inference(1, lambda r, i: headline_energy_j(r, i.window)),
+            "infer_energy_j": _inference(1, lambda r, i: primary_energy_j(r, i.window)),
             "images": _inference(1, lambda _, i: i.images),
         },
     ),
@@ -530,8 +530,8 @@ DERIVED = ColumnGroup(
             "float",
             UNKNOWN,
             "headline joules of `train` over images seen",
-            lambda r: ratio(headline_energy_j(r), images_seen(r)),
-            formula="{headline_energy_train_j} / {images_seen_train}",
+            lambda r: ratio(primary_energy_j(r), images_seen(r)),
+            formula="{primary_energy_train_j} / {images_seen_train}",
         ),
         *INFERENCE,
         *TARGET,
@@ -540,10 +540,10 @@ DERIVED = ColumnGroup(
             "float",
             UNKNOWN,
             "headline joules of `train` × its seconds",
-            lambda r: energy_delay_product_js(headline_energy_j(r), r.duration_s(TRAIN)),
-            formula="{headline_energy_train_j} * {time_train_s}",
+            lambda r: energy_delay_product_js(primary_energy_j(r), r.duration_s(TRAIN)),
+            formula="{primary_energy_train_j} * {time_train_s}",
         ),
         *CARBON,
-        *HEADLINE,
+        *PRIMARY,
     ),
 )

@@ -186,7 +186,7 @@ COLUMNS = (
         formula="highest look in train, of any board",
     ),
     Column(
-        "gpu_other_processes",
+        "gpu_foreign_processes",
         "int",
         NO_GPU,
         "processes in `train` not ours",

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from wbcbench.core.quality import Severity, Verdict
+from wbcbench.core.quality import Quality, Severity
 from wbcbench.core.record import Scores
 from wbcbench.core.trace import Domain
 from wbcbench.core.units import ms_from_s
 from wbcbench.core.window import TRAIN
 from wbcbench.data.dataset import CLASSES
 from wbcbench.energy.metrics import disagreement_pct
-from wbcbench.energy.source import Speaker, spoken_energy_j, spoken_gap_s, spoken_samples
+from wbcbench.energy.source import EnergySource, source_energy_j, source_gap_s, source_samples
 from wbcbench.table.column import Cell, Column, ColumnGroup
 from wbcbench.table.columns_energy import integral_j
 from wbcbench.table.view import Run
@@ -22,7 +22,7 @@ NO_PHOTOGRAPHS = "not tested, or photographs unknown"
 
 NO_METER = "no meter"
 
-_QUALITY = {Verdict.VALID: "ok", Verdict.SUSPECT: "warn", Verdict.INVALID: "bad"}
+_QUALITY = {Quality.VALID: "ok", Quality.SUSPECT: "warn", Quality.INVALID: "bad"}
 
 
 def _test(read: Callable[[Scores], Cell]) -> Callable[[Run], Cell]:
@@ -30,7 +30,7 @@ def _test(read: Callable[[Scores], Cell]) -> Callable[[Run], Cell]:
 
 
 def _leak_free(read: Callable[[Scores], Cell]) -> Callable[[Run], Cell]:
-    return lambda run: read(run.record.test_leak_free) if run.record.test_leak_free else None
+    return lambda run: read(run.record.test_leakage_free) if run.record.test_leakage_free else None
 
 
 def _recall(name: str) -> Callable[[Run], Cell]:
@@ -147,7 +147,7 @@ QUALITY = ColumnGroup(
             "replacement, within classes",
         ),
         Column(
-            "n_test_leak_free",
+            "n_test_leakage_free",
             "int",
             NO_PHOTOGRAPHS,
             "TEST images of cells that TRAIN does not show",
@@ -155,7 +155,7 @@ QUALITY = ColumnGroup(
             formula="test images that are not marked as seen in TRAIN",
         ),
         Column(
-            "accuracy_leak_free",
+            "accuracy_leakage_free",
             "float",
             NO_PHOTOGRAPHS,
             "on those images",
@@ -163,7 +163,7 @@ QUALITY = ColumnGroup(
             formula="share of those images classified right",
         ),
         Column(
-            "balanced_accuracy_leak_free",
+            "balanced_accuracy_leakage_free",
             "float",
             NO_PHOTOGRAPHS,
             "on those images",
@@ -180,22 +180,22 @@ def _period_ms(run: Run) -> float | None:
 
 
 def _gap_ms(run: Run) -> float | None:
-    gap_s = spoken_gap_s(run.record, run.headline, TRAIN)
+    gap_s = source_gap_s(run.record, run.primary, TRAIN)
     return None if gap_s is None else ms_from_s(gap_s)
 
 
-def _counter(run: Run) -> Speaker | None:
-    who = run.speaker(Domain.GPU)
+def _counter(run: Run) -> EnergySource | None:
+    who = run.source(Domain.GPU)
     return who if who and who.method == "counter" else None
 
 
 def _counter_vs_integral_pct(run: Run) -> float | None:
-    counter_j = spoken_energy_j(run.record, _counter(run), TRAIN)
+    counter_j = source_energy_j(run.record, _counter(run), TRAIN)
     return disagreement_pct(counter_j, integral_j(run))
 
 
 def _flags(run: Run) -> str:
-    doubts = {c.code for c in run.record.cautions if c.severity is not Severity.INFO}
+    doubts = {c.code for c in run.record.warnings if c.severity is not Severity.INFO}
     return ";".join(sorted(doubts))
 
 
@@ -207,7 +207,7 @@ SAMPLING = ColumnGroup(
             "int",
             NO_METER,
             "good readings of the headline in `train`",
-            lambda r: spoken_samples(r.record, r.headline, TRAIN),
+            lambda r: source_samples(r.record, r.primary, TRAIN),
             formula="good readings inside train less those inside validate-k; of several "
             "devices the fewest",
         ),
@@ -242,7 +242,7 @@ SAMPLING = ColumnGroup(
             "enum",
             "",
             "ok, warn or bad",
-            lambda r: _QUALITY[r.record.verdict],
+            lambda r: _QUALITY[r.record.quality],
             formula="ok, warn or bad as {verdict} is valid, suspect or invalid",
         ),
         Column(
@@ -258,15 +258,15 @@ SAMPLING = ColumnGroup(
             "enum",
             "",
             "valid, suspect or invalid",
-            lambda r: r.record.verdict.value,
+            lambda r: r.record.quality.value,
             formula="valid without cautions that weigh, else as the gravest of them",
         ),
         Column(
-            "watcher_cpu_s",
+            "recorder_cpu_s",
             "float",
             "the watcher died",
             "processor time that watching cost",
-            lambda r: r.record.watcher_cpu_s,
+            lambda r: r.record.recorder_cpu_s,
         ),
     ),
 )

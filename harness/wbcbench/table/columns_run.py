@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from wbcbench.core.quality import Severity, Verdict
+from wbcbench.core.quality import Quality, Severity
 from wbcbench.core.record import DatasetFacts, ModelFacts
 from wbcbench.core.window import STARTUP, TRAIN, WARMUP
 from wbcbench.table.column import Cell, Column, ColumnGroup, from_provenance, unfilled
@@ -21,13 +21,13 @@ NOT_THERE = "the run did not get there"
 def status(run: Run) -> str:
     """How the run ended; a finished run whose verdict is invalid counts as invalid."""
     ended = run.record.status
-    spoiled = ended == "done" and run.record.verdict is Verdict.INVALID
+    spoiled = ended == "done" and run.record.quality is Quality.INVALID
     return "invalid" if spoiled else ended
 
 
 def invalid_reason(run: Run) -> str | None:
     """Code of the first caution that makes a run invalid; ``None`` if none does."""
-    codes = sorted(c.code for c in run.record.cautions if c.severity is Severity.INVALID)
+    codes = sorted(c.code for c in run.record.warnings if c.severity is Severity.INVALID)
     return codes[0] if codes else None
 
 

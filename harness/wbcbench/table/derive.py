@@ -1,7 +1,7 @@
 """What is derived from finished records: epochs, TensorBoard scalars, the energy that was spent.
 
 All of it can be made again from record and trace at any time; nothing is measured here. Joules of
-different status (measured, modelled, …) are kept apart: they are not added.
+different status (measured, estimated, …) are kept apart: they are not added.
 """
 
 from __future__ import annotations
@@ -12,17 +12,23 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from wbcbench.core.files import write_whole
+from wbcbench.core.files import write_atomically
 from wbcbench.core.record import RunRecord
 from wbcbench.core.run_folder import RunDir
 from wbcbench.core.trace import Domain, Kind, Trace
 from wbcbench.energy.integrate import energy_curve
-from wbcbench.energy.source import followed, headline_channel, speaker, spoken_energy_j, timeline
+from wbcbench.energy.source import (
+    choose_source,
+    live_channel,
+    primary_source,
+    source_energy_j,
+    timeline,
+)
 from wbcbench.table.view import ABSENT, Run
 from wbcbench.train import tensorboard_log
 
 EPOCH_COLUMNS = (
-    "run_id", "epoch", "t_s", "energy_gpu_cum_j", "energy_headline_cum_j", "train_loss",
+    "run_id", "epoch", "t_s", "energy_gpu_cum_j", "energy_primary_cum_j", "train_loss",
     "train_acc", "val_loss", "val_acc", "val_balanced_accuracy", "lr",
 )  # fmt: skip
 
@@ -31,7 +37,7 @@ def derive(run: RunDir) -> None:
     """Write what is derived from a run's record; a run that never trained has nothing."""
     record = run.read_record()
     if record.epochs:
-        write_whole(run.epochs_path, epochs_csv(record))
+        write_atomically(run.epochs_path, epochs_csv(record))
         write_scalars(run, record)
 
 
@@ -40,8 +46,8 @@ def epochs_csv(record: RunRecord) -> bytes:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(EPOCH_COLUMNS)
-    gpu = timeline(record, speaker(record, Domain.GPU))
-    for on_gpu, point in zip(gpu, timeline(record, headline_channel(record)), strict=True):
+    gpu = timeline(record, choose_source(record, Domain.GPU))
+    for on_gpu, point in zip(gpu, timeline(record, primary_source(record)), strict=True):
         e = point.epoch
         cells = (
             record.run_id, e.index, point.time_s, on_gpu.energy_j, point.energy_j, e.loss,
@@ -53,7 +59,7 @@ def epochs_csv(record: RunRecord) -> bytes:
 
 def write_scalars(run: RunDir, record: RunRecord) -> None:
     """Power and joules of the channel that the live display followed."""
-    channel = followed(record.channels)
+    channel = live_channel(record.channels)
     trace = next((t for t in run.read_traces() if t.channel == channel), None)
     offset_s = wall_offset_s(record)
     if trace is None or not energy_curve(trace).t_s or offset_s is None:
@@ -121,8 +127,8 @@ class Sum:
 def spent(record: RunRecord) -> Spent:
     """What a run cost, as its record tells."""
     run = Run(record)
-    who = run.headline
-    parts = [spoken_energy_j(record, who, window.name) for window in run.phases]
+    who = run.primary
+    parts = [source_energy_j(record, who, window.name) for window in run.phases]
     known = [part for part in parts if part is not None]
     return Spent(
         energy_j=sum(known) if known else None,

@@ -17,7 +17,7 @@ from wbcbench.core.trace import Domain, Trace
 from wbcbench.core.window import TRAIN, Window, WindowEnergy, is_validation
 from wbcbench.energy.account import account
 from wbcbench.energy.appraise import appraise
-from wbcbench.energy.source import Speaker
+from wbcbench.energy.source import EnergySource
 from wbcbench.table.column import Cell, Column
 from wbcbench.table.explain_reading import Reading, explain_readings, read_test_predictions
 from wbcbench.table.view import Run
@@ -25,7 +25,7 @@ from wbcbench.table.view import Run
 _NAME = re.compile(r"\{(\w+)\}")
 
 # Parts of a record whose own fields are worth naming.
-_NESTED = frozenset({"spec", "dataset", "model", "test", "test_leak_free"})
+_NESTED = frozenset({"spec", "dataset", "model", "test", "test_leakage_free"})
 
 
 class RecountState(StrEnum):
@@ -48,7 +48,7 @@ class Explanation:
         formula: How it is worked out; names in braces are in ``inputs``.
         inputs: Values of the formula's columns and terms.
         fields: Fields of the record that were read.
-        speakers: Who spoke for the run or the part of the machine.
+        energy_sources: Who spoke for the run or the part of the machine.
         readings: The joules it rests on.
         spans: Windows whose length it rests on; those of ``train`` with its validation passes.
         again: The cell worked out anew; means something where ``state`` is equal or differs.
@@ -64,7 +64,7 @@ class Explanation:
     formula: str
     inputs: dict[str, Cell]
     fields: tuple[str, ...]
-    speakers: tuple[Speaker, ...]
+    energy_sources: tuple[EnergySource, ...]
     readings: tuple[Reading, ...]
     spans: tuple[Window, ...]
     again: Cell
@@ -93,7 +93,7 @@ def explain(found: Recount, column: Column) -> Explanation:
         formula=column.formula or _read_only(notes),
         inputs=_inputs(record, column),
         fields=tuple(notes.fields),
-        speakers=tuple(notes.speakers),
+        energy_sources=tuple(notes.energy_sources),
         readings=_readings(found, notes),
         spans=tuple(_spans(record, notes)),
         again=again,
@@ -116,7 +116,7 @@ def _state(
 def _sources(notes: Notes) -> tuple[Source, ...]:
     """The files that what was read is worked out from."""
     fields = {path.split(".", maxsplit=1)[0] for path in notes.fields}
-    if notes.energies or notes.speakers:
+    if notes.energies or notes.energy_sources:
         fields.add("energies")
     used = {source for name in fields for source in SOURCES.get(name, ())}
     return tuple(source for source in Source if source in used)
@@ -189,7 +189,7 @@ SOURCES: Mapping[str, tuple[Source, ...]] = {
     "inference": (Source.MARKS,),
     "telemetry": (Source.LOOKS, Source.MARKS),
     "test": (Source.PREDICTIONS,),
-    "test_leak_free": (Source.PREDICTIONS,),
+    "test_leakage_free": (Source.PREDICTIONS,),
 }
 """Fields that can be worked out again. Every other was seen once, by the watcher."""
 
@@ -266,7 +266,7 @@ def _circumstances(run: RunDir, own: RunRecord) -> Circumstances:
         meters=own.meters,
         absent=own.absent,
         sampling=own.sampling,
-        watcher_cpu_s=own.watcher_cpu_s,
+        recorder_cpu_s=own.recorder_cpu_s,
         trainer_cpu_s=own.trainer_cpu_s,
         trainer_rss_peak_bytes=own.trainer_rss_peak_bytes,
         shared=began.shared if began else False,
@@ -279,10 +279,10 @@ def _scores(run: RunDir, own: RunRecord) -> dict[str, Scores | None]:
         return {}
     answers = read_test_predictions(run.predictions_path, own.test.classes)
     grouped = own.test.photographs is not None
-    clean = answers.unseen() if own.test_leak_free else None
+    clean = answers.unseen() if own.test_leakage_free else None
     return {
         "test": answers.scores(grouped=grouped),
-        "test_leak_free": clean.scores(grouped=grouped) if clean else None,
+        "test_leakage_free": clean.scores(grouped=grouped) if clean else None,
     }
 
 
@@ -305,13 +305,13 @@ class Notes:
         fields: Of the record, by dotted path.
         energies: Window and channel of each number of joules.
         windows: Whose length was asked for.
-        speakers: Who spoke for the run or for a part of the machine.
+        energy_sources: Who spoke for the run or for a part of the machine.
     """
 
     fields: dict[str, None] = field(default_factory=dict)
     energies: dict[tuple[str, str], None] = field(default_factory=dict)
     windows: dict[str, None] = field(default_factory=dict)
-    speakers: dict[Speaker, None] = field(default_factory=dict)
+    energy_sources: dict[EnergySource, None] = field(default_factory=dict)
 
 
 def _listen_to(record: RunRecord, column: Column) -> tuple[Cell, Notes]:
@@ -333,13 +333,13 @@ class _ListeningRun(Run):
         super().__init__(cast("RunRecord", _Noted(record, notes)))
 
     @property
-    def headline(self) -> Speaker | None:
+    def primary(self) -> EnergySource | None:
         """Who speaks for the run."""
-        return self._noted(self._settled.headline)
+        return self._noted(self._settled.primary)
 
-    def speaker(self, domain: Domain) -> Speaker | None:
+    def source(self, domain: Domain) -> EnergySource | None:
         """Who speaks for one part of the machine."""
-        return self._noted(self._settled.speaker(domain))
+        return self._noted(self._settled.source(domain))
 
     def fact(self, name: str) -> str | int | float | bool | None:
         """One plain value of the provenance."""
@@ -356,9 +356,9 @@ class _ListeningRun(Run):
         self._notes.windows[window] = None
         return super().duration_s(window)
 
-    def _noted(self, who: Speaker | None) -> Speaker | None:
+    def _noted(self, who: EnergySource | None) -> EnergySource | None:
         if who is not None:
-            self._notes.speakers[who] = None
+            self._notes.energy_sources[who] = None
         return who
 
 

@@ -178,14 +178,14 @@ class TestPredictions:
         probabilities: ``[n, classes + 1]``; column 0 is the output that is never used.
         labels: ``[n]``, true classes.
         photographs: ``[n]``; -1 is unknown.
-        seen_in_train: ``[n]``, whether TRAIN shows the same cell.
+        also_in_train: ``[n]``, whether TRAIN shows the same cell.
         classes: Names.
     """
 
     probabilities: NDArray[np.float32]
     labels: NDArray[np.int64]
     photographs: NDArray[np.int64]
-    seen_in_train: NDArray[np.bool_]
+    also_in_train: NDArray[np.bool_]
     classes: tuple[str, ...]
 
     def scores(self, *, grouped: bool) -> Scores:
@@ -195,14 +195,14 @@ class TestPredictions:
 
     def unseen(self) -> TestPredictions | None:
         """The images of cells that TRAIN does not show; ``None`` if there are none."""
-        chosen = ~self.seen_in_train
+        chosen = ~self.also_in_train
         if not chosen.any():
             return None
         return TestPredictions(
             self.probabilities[chosen],
             self.labels[chosen],
             self.photographs[chosen],
-            self.seen_in_train[chosen],
+            self.also_in_train[chosen],
             self.classes,
         )
 
@@ -221,7 +221,7 @@ def read_test_predictions(path: Path, classes: Sequence[str]) -> TestPredictions
         columns = [table[name].to_numpy() for name in names]
         labels = [classes.index(name) for name in table["y_true"].to_pylist()]
         photographs = [-1 if p is None else p for p in table["original_id"].to_pylist()]
-        seen = table["seen_in_train"].to_numpy()
+        seen = table["also_in_train"].to_numpy()
     except (OSError, ValueError, KeyError) as error:
         raise UsageError(
             f"{path} cannot be read as predictions ({error}), so the scores cannot be worked out "

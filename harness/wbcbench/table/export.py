@@ -45,9 +45,9 @@ SUMMARY = (
     "status",
     "accuracy",
     "balanced_accuracy",
-    "accuracy_leak_free",
-    "headline_energy_train_j",
-    "headline_status",
+    "accuracy_leakage_free",
+    "primary_energy_train_j",
+    "primary_status",
     "time_train_s",
     "energy_to_target_j",
 )
@@ -72,7 +72,7 @@ are sorted by `variant`, `block`, `run_id`. A new column at the end of a group r
 version in `schema_version`; a renamed one raises the major version.
 
 Every joule has a status. *measured*: from a sensor of that part. *estimated*: from a sensor of
-something else. *modelled*: from a model without a sensor. *synthetic*: a made-up signal. *absent*:
+something else. *estimated*: from a model without a sensor. *synthetic*: a made-up signal. *absent*:
 nothing read it. The *headline* is the most trusted reading of the part that matters most: the GPU,
 else the processor, else the whole machine. Columns named `energy_gpu_…` hold GPU channels alone.
 

@@ -10,7 +10,7 @@ from wbcbench.core.errors import UsageError
 from wbcbench.core.record import RunRecord
 from wbcbench.core.run_folder import RunDir
 from wbcbench.core.window import unix_s
-from wbcbench.energy.source import TimelinePoint, headline_channel, timeline
+from wbcbench.energy.source import TimelinePoint, primary_source, timeline
 from wbcbench.table.column import Cell
 from wbcbench.table.derive import wall_offset_s, write_scalars
 from wbcbench.table.view import Run
@@ -31,13 +31,13 @@ SETTINGS = (
     "precision",
     "xla",
     "deterministic_ops",
-    "headline_domain",
-    "headline_status",
+    "primary_domain",
+    "primary_status",
     "synthetic",
 )
 METRICS: Mapping[str, str] = {
-    "headline_energy_train_j": "energy, training (J, gross)",
-    "headline_energy_train_net_j": "energy, training (J, net of idle)",
+    "primary_energy_train_j": "energy, training (J, gross)",
+    "primary_energy_train_above_idle_j": "energy, training (J, net of idle)",
     "energy_to_target_j": "energy to target (J)",
     "energy_per_train_image_j": "energy per image seen (J)",
     "time_train_s": "time, training (s)",
@@ -110,7 +110,7 @@ def _add_curves(log: ScalarLog, record: RunRecord, end_s: float) -> None:
         "over_seconds": ("seconds of training steps", lambda p: p.time_s),
         "over_joules": ("joules of training steps", lambda p: p.energy_j),
     }
-    for point in timeline(record, headline_channel(record)):
+    for point in timeline(record, primary_source(record)):
         for axis, (words, place) in axes.items():
             _add_point(log, f"{axis}/", f"Step: {words}.", place(point), point, end_s)
 

@@ -8,7 +8,7 @@ from dataclasses import asdict
 
 from pydantic_core import to_json
 
-from wbcbench.core.quality import Caution, Severity
+from wbcbench.core.quality import QualityWarning, Severity
 from wbcbench.core.record import Budget, RunRecord
 from wbcbench.core.text import (
     UNKNOWN,
@@ -22,7 +22,7 @@ from wbcbench.core.text import (
 )
 from wbcbench.core.trace import Channel, Domain, Kind, Origin
 from wbcbench.core.window import TRAIN, Window, WindowEnergy
-from wbcbench.energy.source import Speaker, spoken_energy_j, spoken_power_w
+from wbcbench.energy.source import EnergySource, source_energy_j, source_power_w
 from wbcbench.table.column import Cell
 from wbcbench.table.explain import Explanation, RecountState
 from wbcbench.table.explain_reading import Edge, Point, Reading, Samples
@@ -31,7 +31,7 @@ from wbcbench.table.view import Run
 _RUN_LABEL_WIDTH = 20
 _RUN_WIDTH = 110
 _PARTS = {Domain.GPU: "GPU", Domain.CPU: "CPU", Domain.DRAM: "memory", Domain.SYSTEM: "machine"}
-_STATUS = {Origin.MODELLED: "modelled, no sensor of it here"}
+_STATUS = {Origin.ESTIMATED: "estimated, no sensor of it here"}
 
 EXPLANATION_SCHEMA = "wbcbench.explain/1"
 
@@ -61,22 +61,22 @@ def run_summary(record: RunRecord) -> list[str]:
 
 def doubts(record: RunRecord) -> list[str]:
     """Every caution that weighs, with its advice."""
-    return _cautions(c for c in record.cautions if c.severity is not Severity.INFO)
+    return _cautions(c for c in record.warnings if c.severity is not Severity.INFO)
 
 
 def remarks(record: RunRecord) -> list[str]:
     """Every caution that only informs, with its advice."""
-    return _cautions(c for c in record.cautions if c.severity is Severity.INFO)
+    return _cautions(c for c in record.warnings if c.severity is Severity.INFO)
 
 
-def _cautions(found: Iterable[Caution]) -> list[str]:
+def _cautions(found: Iterable[QualityWarning]) -> list[str]:
     lines: list[str] = []
-    for caution in found:
-        where = " ".join(word for word in (caution.window, caution.channel) if word)
-        head = f"{caution.severity.value}: {caution.code}" + (f" ({where})" if where else "")
+    for warning in found:
+        where = " ".join(word for word in (warning.window, warning.channel) if word)
+        head = f"{warning.severity.value}: {warning.code}" + (f" ({where})" if where else "")
         lines.append(f"  {printable(head)}")
-        lines += _wrapped(caution.detail)
-        lines += _wrapped(f"advice: {caution.advice}") if caution.advice else []
+        lines += _wrapped(warning.detail)
+        lines += _wrapped(f"advice: {warning.advice}") if warning.advice else []
     return lines
 
 
@@ -88,7 +88,7 @@ def _wrapped(text: str) -> list[str]:
 
 
 def _title(record: RunRecord, cells: dict[str, Cell]) -> str:
-    return printable(f"{record.run_id}   {cells['status']}, verdict {record.verdict.value}")
+    return printable(f"{record.run_id}   {cells['status']}, verdict {record.quality.value}")
 
 
 def _line(label: str, text: str) -> str:
@@ -116,7 +116,7 @@ def _quality(record: RunRecord) -> Iterator[tuple[str, str]]:
     if test is None:
         return
     yield "accuracy", human_share(test.accuracy) + _interval(record)
-    clean = record.test_leak_free
+    clean = record.test_leakage_free
     if clean is not None:
         share = f"{human_count(clean.images)} of {human_count(test.images)} test images"
         yield "  without leaks", f"{human_share(clean.accuracy)}   on {share}"
@@ -133,21 +133,21 @@ def _interval(record: RunRecord) -> str:
 
 
 def _energies(run: Run) -> Iterator[tuple[str, str]]:
-    if run.headline is None:
+    if run.primary is None:
         yield "energy, train", "unknown: no meter worked here"
         return
-    yield f"{_PARTS[run.headline.domain]} energy, train", _source_energy(run, run.headline)
-    others = (s for d in Domain if (s := run.speaker(d)) and s is not run.headline)
+    yield f"{_PARTS[run.primary.domain]} energy, train", _source_energy(run, run.primary)
+    others = (s for d in Domain if (s := run.source(d)) and s is not run.primary)
     for other in others:
-        if other.domain is not run.headline.domain:
+        if other.domain is not run.primary.domain:
             yield f"  {_PARTS[other.domain]}, apart", _source_energy(run, other)
 
 
-def _source_energy(run: Run, who: Speaker) -> str:
-    energy_j = spoken_energy_j(run.record, who, TRAIN)
+def _source_energy(run: Run, who: EnergySource) -> str:
+    energy_j = source_energy_j(run.record, who, TRAIN)
     if energy_j is None:
         return f"unknown ({who.method})"
-    net_j = run.net_energy_j(who)
+    net_j = run.energy_above_idle_j(who)
     net = "" if net_j is None else f", {human_energy(net_j)} net of idle"
     status = _STATUS.get(who.status, who.status.value)
     return f"{human_energy(energy_j)} gross{net}   {status} ({who.method})"
@@ -157,7 +157,7 @@ def _time(run: Run) -> Iterator[tuple[str, str]]:
     time_s = run.duration_s(TRAIN)
     if time_s is None:
         return
-    power_w = spoken_power_w(run.record, run.headline, TRAIN)
+    power_w = source_power_w(run.record, run.primary, TRAIN)
     power = "" if power_w is None else f"   mean {human_power(power_w)}"
     epochs = f"{len(run.record.epochs)} of {run.record.spec.epochs} epochs"
     yield "time, train", f"{human_duration(time_s)} for {epochs}{power}"
@@ -206,7 +206,7 @@ def explanation_document(found: Explanation) -> bytes:
         "formula_with_values": found.formula_with_values,
         "inputs": found.inputs,
         "fields": found.fields,
-        "speakers": [asdict(who) for who in found.speakers],
+        "energy_sources": [asdict(who) for who in found.energy_sources],
         "spans": [asdict(window) for window in found.spans],
         "readings": [asdict(reading) for reading in found.readings],
         "again": {
@@ -234,12 +234,12 @@ def _facts(found: Explanation) -> Iterator[tuple[str, str]]:
     if found.inputs:
         yield "  with", ", ".join(f"{name} = {_cell(v)}" for name, v in found.inputs.items())
         yield "  so", found.formula_with_values
-    for who in found.speakers:
+    for who in found.energy_sources:
         yield "speaker", _speaker(who)
     yield "again", _recount_words(found)
 
 
-def _speaker(who: Speaker) -> str:
+def _speaker(who: EnergySource) -> str:
     return f"{', '.join(who.channels)} for {who.domain.value} ({who.method}, {who.status.value})"
 
 

@@ -15,16 +15,16 @@ from wbcbench.core.spec import RunSpec
 from wbcbench.core.trace import Domain
 from wbcbench.core.window import IDLE_AFTER, IDLE_BEFORE, TRAIN, Window, is_validation
 from wbcbench.energy.appraise import steps_duration_s
-from wbcbench.energy.metrics import Reached, mean_known, net_energy_j, sum_if_all_known
+from wbcbench.energy.metrics import Reached, energy_above_idle_j, mean_known, sum_if_all_known
 from wbcbench.energy.source import (
-    HEADLINE_DOMAINS,
-    Speaker,
+    PRIMARY_DOMAINS,
+    EnergySource,
     cost_of_target,
-    first_knowing,
+    first_with_energy,
     meter_of,
-    speakers,
-    spoken_energy_j,
-    spoken_power_w,
+    rank_sources,
+    source_energy_j,
+    source_power_w,
 )
 from wbcbench.registry import VARIANTS, load_part
 from wbcbench.train.variants import Variant
@@ -33,9 +33,9 @@ ABSENT = "absent"
 
 # Joules of runs that differ in one of these are not put on one axis.
 COMPARABLE = (
-    "headline_domain",
-    "headline_method",
-    "headline_status",
+    "primary_domain",
+    "primary_method",
+    "primary_status",
     "synthetic",
     "dataset_sha256",
     "host_id",
@@ -99,7 +99,7 @@ class Run:
     @property
     def train_energy_j(self) -> float | None:
         """Headline joules of ``train``, as the table has them."""
-        energy_j: float | None = self.row["headline_energy_train_j"]
+        energy_j: float | None = self.row["primary_energy_train_j"]
         return energy_j
 
     @property
@@ -133,63 +133,63 @@ class Run:
         return found
 
     @cached_property
-    def headline(self) -> Speaker | None:
+    def primary(self) -> EnergySource | None:
         """Who speaks for the run."""
-        found = (self.speaker(domain) for domain in HEADLINE_DOMAINS)
-        return first_knowing(self.record, [each for each in found if each])
+        found = (self.source(domain) for domain in PRIMARY_DOMAINS)
+        return first_with_energy(self.record, [each for each in found if each])
 
     @cached_property
     def origins(self) -> Mapping[str, str]:
-        """Part of the machine, or ``headline`` → measured, estimated, modelled, … or absent."""
-        sources = {domain.value: self.speaker(domain) for domain in Domain}
-        sources["headline"] = self.headline
+        """Part of the machine, or ``headline`` → measured, estimated … or absent."""
+        sources = {domain.value: self.source(domain) for domain in Domain}
+        sources["headline"] = self.primary
         return {part: who.status.value if who else ABSENT for part, who in sources.items()}
 
     @property
     def gain_error(self) -> float | None:
         """Relative error of the headline's sensor that all runs on it share; ``None`` = unknown."""
         gains = {channel.name: channel.gain_error for channel in self.record.channels}
-        channels = self.headline.channels if self.headline else ()
+        channels = self.primary.channels if self.primary else ()
         known = [gain for name in channels if (gain := gains[name]) is not None]
         return max(known) if known and len(known) == len(channels) else None
 
     @cached_property
-    def _speakers(self) -> dict[Domain, Speaker | None]:
-        return {domain: first_knowing(self.record, self.readings[domain]) for domain in Domain}
+    def _speakers(self) -> dict[Domain, EnergySource | None]:
+        return {domain: first_with_energy(self.record, self.readings[domain]) for domain in Domain}
 
     @cached_property
-    def readings(self) -> dict[Domain, list[Speaker]]:
+    def readings(self) -> dict[Domain, list[EnergySource]]:
         """Every way each part of the machine was read, the most trusted first."""
-        return {domain: speakers(self.record.channels, domain) for domain in Domain}
+        return {domain: rank_sources(self.record.channels, domain) for domain in Domain}
 
-    def speaker(self, domain: Domain) -> Speaker | None:
+    def source(self, domain: Domain) -> EnergySource | None:
         """Who speaks for one part of the machine."""
         return self._speakers[domain]
 
     def energy_j(self, domain: Domain, window: str = TRAIN) -> float | None:
         """Joules of one part in one window."""
-        return spoken_energy_j(self.record, self.speaker(domain), window)
+        return source_energy_j(self.record, self.source(domain), window)
 
     def meter_energy_j(self, meter: str, domain: Domain, window: str = TRAIN) -> float | None:
         """Joules of one part in one window as one meter saw it, whoever speaks for the part."""
         own = (s for s in self.readings[domain] if meter_of(s.channels[0]) == meter)
-        return spoken_energy_j(self.record, next(own, None), window)
+        return source_energy_j(self.record, next(own, None), window)
 
-    def idle_w(self, who: Speaker | None, windows: tuple[str, ...]) -> float | None:
+    def idle_w(self, who: EnergySource | None, windows: tuple[str, ...]) -> float | None:
         """Mean power of the first of these idle windows that is known."""
-        found = (spoken_power_w(self.record, who, name) for name in windows)
+        found = (source_power_w(self.record, who, name) for name in windows)
         return next((power_w for power_w in found if power_w is not None), None)
 
-    def net_energy_j(self, who: Speaker | None) -> float | None:
+    def energy_above_idle_j(self, who: EnergySource | None) -> float | None:
         """Joules of ``train`` above idle: the mean of the idle power before and after."""
         train_s = self.duration_s(TRAIN)
         if train_s is None:
             return None
-        return net_energy_j(
-            spoken_energy_j(self.record, who, TRAIN), self.idle_mean_w(who), train_s
+        return energy_above_idle_j(
+            source_energy_j(self.record, who, TRAIN), self.idle_mean_w(who), train_s
         )
 
-    def idle_mean_w(self, who: Speaker | None) -> float | None:
+    def idle_mean_w(self, who: EnergySource | None) -> float | None:
         """Mean of the idle power before and after; of the one that is known, else ``None``."""
         return mean_known([self.idle_w(who, IDLE_BEFORE), self.idle_w(who, IDLE_AFTER)])
 
@@ -243,7 +243,7 @@ class Run:
     @cached_property
     def reached(self) -> Reached | None:
         """What it took to reach the plan's target on the headline's joules."""
-        return cost_of_target(self.record, self.headline)
+        return cost_of_target(self.record, self.primary)
 
     def inference(self, batch_size: int) -> Inference | None:
         """The inference window of one batch size."""
@@ -253,9 +253,9 @@ class Run:
     @cached_property
     def sampling(self) -> Sampling | None:
         """How well the headline's meter was sampled."""
-        if self.headline is None:
+        if self.primary is None:
             return None
-        meter = meter_of(self.headline.channels[0])
+        meter = meter_of(self.primary.channels[0])
         found = (s for s in self.record.sampling if meter_of(s.meter) == meter)
         return next(found, None)
 

@@ -33,9 +33,9 @@ def score_test(stage: Stage) -> None:
         probabilities = stage.forward.probabilities(stage.batches.test)
     write_predictions(stage.run.predictions_path, images, probabilities)
     _tell_scores(stage, "test", probabilities, np.ones(len(images), dtype=np.bool_))
-    unseen = ~images.seen_in_train
+    unseen = ~images.also_in_train
     if stage.dataset.grouped and unseen.any():
-        _tell_scores(stage, "test_leak_free", probabilities, unseen)
+        _tell_scores(stage, "test_leakage_free", probabilities, unseen)
 
 
 def _tell_scores(

@@ -87,7 +87,7 @@ def divide_dataset(dataset: Dataset, spec: RunSpec) -> Sets:
 
 def dataset_facts(dataset: Dataset, sets: Sets) -> DatasetFacts:
     """Return what the record says of the data."""
-    leaky = int(np.count_nonzero(dataset.test.seen_in_train))
+    leaky = int(np.count_nonzero(dataset.test.also_in_train))
     return DatasetFacts(
         dataset_id=dataset.dataset_id,
         sha256=dataset.sha256,

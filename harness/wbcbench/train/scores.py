@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from wbcbench.core.files import write_whole
+from wbcbench.core.files import write_atomically
 from wbcbench.core.record import Scores
 from wbcbench.data.dataset import CLASSES, ImageSet
 from wbcbench.stats.bootstrap import accuracy_interval, photograph_count
@@ -134,7 +134,7 @@ def calibration_error(probabilities: Floats, right: NDArray[np.bool_]) -> float:
 
 
 # Predictions have one row an image: ``file``, ``image_sha256``, ``split``, ``group_id`` and
-# ``original_id`` (the photograph; empty = unknown), ``seen_in_train``, ``y_true``, ``y_pred``
+# ``original_id`` (the photograph; empty = unknown), ``also_in_train``, ``y_true``, ``y_pred``
 # (class names; ``UNUSED`` is the output that no label uses), ``p_unused`` and ``p_<class>``.
 def write_predictions(path: Path, images: ImageSet, probabilities: NDArray[np.float32]) -> None:
     """Write the table whole or not at all; equal predictions give equal bytes.
@@ -147,7 +147,7 @@ def write_predictions(path: Path, images: ImageSet, probabilities: NDArray[np.fl
     buffer = io.BytesIO()
     # Codec and version are named, not left to the defaults of the pyarrow at hand.
     pq.write_table(_table(images, probabilities), buffer, compression="zstd", version="2.6")
-    write_whole(path, buffer.getvalue())
+    write_atomically(path, buffer.getvalue())
 
 
 def _table(images: ImageSet, probabilities: NDArray[np.float32]) -> Any:
@@ -158,7 +158,7 @@ def _table(images: ImageSet, probabilities: NDArray[np.float32]) -> Any:
         "split": [name.split("/", maxsplit=1)[0].lower() for name in images.files],
         "group_id": _known(images.group_id),
         "original_id": _known(images.original_id),
-        "seen_in_train": pa.array(images.seen_in_train),
+        "also_in_train": pa.array(images.also_in_train),
         "y_true": [names[label] for label in images.labels],
         "y_pred": [names[label] for label in predicted(probabilities)],
     }

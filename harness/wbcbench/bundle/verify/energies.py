@@ -19,7 +19,7 @@ from wbcbench.core.trace import Channel, Kind, Trace
 from wbcbench.core.window import TRAIN, Window, WindowEnergy, is_consecutive, is_validation
 from wbcbench.energy import thresholds
 from wbcbench.energy.appraise import appraise
-from wbcbench.energy.source import headline_channel, spoken_gap_s, spoken_samples
+from wbcbench.energy.source import primary_source, source_gap_s, source_samples
 
 _TOLERANCE = 0.02
 _FEWEST = 10
@@ -120,7 +120,7 @@ def _impossible(record: RunRecord) -> Iterator[str]:
 
 def _witnesses(record: RunRecord) -> Iterator[str]:
     for each in record.agreements:
-        judged = each.window == TRAIN and each.status not in {"cross-check", "cannot-tell"}
+        judged = each.window == TRAIN and each.status not in {"cross-check", "inconclusive"}
         if judged and abs(each.difference_pct) > _COUNTER_APART_PCT:
             yield (
                 f"{record.run_id}: counter and integral of {TRAIN} differ by "
@@ -153,20 +153,20 @@ def check_samples(bundle: Bundle) -> Outcome:
         errors += [*_clock(run, bundle.digest_of(run)), *_overlaps(record)]
         if record.status == "done":
             warnings += _sparse(record)
-    least = thresholds.HEADLINE_SAMPLES
+    least = thresholds.PRIMARY_SAMPLES
     return outcome(
         f"At least {least:.0f} readings in every training, no long gap.", errors, warnings
     )
 
 
 def _sparse(record: RunRecord) -> Iterator[str]:
-    who = headline_channel(record)
-    samples, gap_s = spoken_samples(record, who, TRAIN), spoken_gap_s(record, who, TRAIN)
+    who = primary_source(record)
+    samples, gap_s = source_samples(record, who, TRAIN), source_gap_s(record, who, TRAIN)
     train = record.window(TRAIN)
     if who is None or samples is None or train is None:
         yield f"{record.run_id}: nothing was read while it trained."
         return
-    if samples < max(thresholds.HEADLINE_SAMPLES, train.duration_s * 0.9):
+    if samples < max(thresholds.PRIMARY_SAMPLES, train.duration_s * 0.9):
         yield f"{record.run_id}: {samples} readings in {train.duration_s:.0f} s of training."
     period_s = next((s.period_s for s in record.sampling if s.period_s), None) or 0.0
     least_s = max(thresholds.GAP_PERIODS * period_s, thresholds.GAP_LEAST_S)

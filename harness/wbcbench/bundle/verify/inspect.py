@@ -139,7 +139,7 @@ def about(name: str) -> str:
 
 
 # What is made from results is made again only once the results hold.
-def why_not_made_again(bundle: Bundle) -> Outcome | None:
+def why_not_rebuilt(bundle: Bundle) -> Outcome | None:
     """Why nothing is made from these results; ``None`` when they hold."""
     found = [name for name, check in _BEFORE.items() if check(bundle).status is Status.ERROR]
     if not found:

@@ -13,7 +13,7 @@ from itertools import pairwise
 from wbcbench.bundle import layout
 from wbcbench.bundle.verify import Outcome, outcome
 from wbcbench.bundle.verify.bundle import Bundle
-from wbcbench.bundle.verify.inspect import why_not_made_again
+from wbcbench.bundle.verify.inspect import why_not_rebuilt
 from wbcbench.bundle.verify.statements import changed_papers
 from wbcbench.compare.eligible import ALWAYS, ENERGY, MACHINE
 from wbcbench.core import study_folder
@@ -155,7 +155,7 @@ def check_machines(bundle: Bundle) -> Outcome:
     rows = [bundle.row(run) for run in bundle.finished]
     done = [row for row in rows if row["status"] == "done"]
     errors = [*_differing(done, (*ALWAYS, *ENERGY, *MACHINE, *_MORE)), *_lock(bundle, done)]
-    if bundle.is_same_source and why_not_made_again(bundle) is None:
+    if bundle.is_same_source and why_not_rebuilt(bundle) is None:
         errors += (f"{name} is not what the runs say." for name in changed_papers(bundle, *_SAID))
     warnings = [*_differing(done, _TOLD)]
     return outcome(f"{len(done)} done runs on one machine with one lock.", errors, warnings)
@@ -201,13 +201,13 @@ def _relabelled(record: RunRecord) -> Iterator[str]:
         part = channel.name.partition("/")[2]
         how = parts.get(part) if isinstance(parts, dict) and is_codecarbon(channel.name) else None
         mode = how.get("mode") if isinstance(how, dict) else None
-        is_model = mode in _MODELS or channel.reading in _MODELS
-        if is_model and not channel.origin.is_model:
+        is_estimated = mode in _MODELS or channel.reading in _MODELS
+        if is_estimated and not channel.origin.is_estimated:
             yield f"{record.run_id}: {channel.name} is a model and is said to be {channel.origin}."
 
 
 def _made_up(record: RunRecord) -> Iterator[str]:
-    signal = any(channel.origin is Origin.SYNTHETIC for channel in record.channels)
+    signal = any(channel.origin is Origin.SIMULATED for channel in record.channels)
     drawn = record.dataset is not None and record.dataset.synthetic
     if signal or drawn or record.synthetic:
         what = "a made-up signal" if signal else "drawn images"

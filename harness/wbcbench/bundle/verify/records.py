@@ -27,7 +27,7 @@ from wbcbench.table.column import Cell
 from wbcbench.table.view import Run
 
 _AFTER = frozenset(
-    ("meters", "sampling", "shared", "watcher_cpu_s", "trainer_cpu_s", "trainer_rss_peak_bytes")
+    ("meters", "sampling", "shared", "recorder_cpu_s", "trainer_cpu_s", "trainer_rss_peak_bytes")
 )
 """Circumstances that are known only when the run has ended."""
 
@@ -166,7 +166,7 @@ def remade_record(run: RunDir, record: RunRecord) -> RunRecord:
     """
     seen = Circumstances(
         **{name: getattr(record, name) for name in _SEEN},
-        shared=any(caution.code == _SHARED for caution in record.cautions),
+        shared=any(warning.code == _SHARED for warning in record.warnings),
     )
     made = account(run, seen, record.status, record.error)
     return replace(made, ended_utc=record.ended_utc)

@@ -71,9 +71,11 @@ def _problems(record: RunRecord, found: Predictions) -> Iterator[str]:
     if said != found.y_pred:
         yield "y_pred is not the most probable output of every image"
     yield from _compared("test", record.test, found, np.ones(len(said), dtype=np.bool_))
-    if record.test_leak_free is not None:
-        yield from _compared("test_leak_free", record.test_leak_free, found, ~found.seen_in_train)
-    elif found.seen_in_train.any() and record.dataset is not None and record.dataset.grouped:
+    if record.test_leakage_free is not None:
+        yield from _compared(
+            "test_leakage_free", record.test_leakage_free, found, ~found.also_in_train
+        )
+    elif found.also_in_train.any() and record.dataset is not None and record.dataset.grouped:
         yield "images that TRAIN shows are tested on, and no scores leave them out"
 
 
@@ -120,7 +122,7 @@ def check_leakage(bundle: Bundle) -> Outcome:
         if found is not None:
             errors += (f"{run.run_id}: {said}" for said in _tested(images, found))
             leaks |= {
-                s for s, seen in zip(found.image_sha256, found.seen_in_train, strict=True) if seen
+                s for s, seen in zip(found.image_sha256, found.also_in_train, strict=True) if seen
             }
     shared = list(_shared(images, leaks))
     warnings = [*_leak_notes(bundle, leaks), *_incomplete(bundle)]

@@ -18,7 +18,7 @@ from wbcbench.bundle.describe import SubmittedStudy
 from wbcbench.bundle.papers import PAPERS, write_papers
 from wbcbench.bundle.verify import Outcome, not_checked, outcome
 from wbcbench.bundle.verify.bundle import Bundle
-from wbcbench.bundle.verify.inspect import why_not_made_again
+from wbcbench.bundle.verify.inspect import why_not_rebuilt
 from wbcbench.bundle.verify.records import differences
 from wbcbench.compare.result import contrasts_csv
 from wbcbench.core.files import sha256_of
@@ -36,7 +36,7 @@ _SIZE = re.compile(r"[\d.,]+ MB\b")
 
 def check_statements(bundle: Bundle) -> Outcome:
     """Statements true: contrasts, totals and every sentence with a number follow from the runs."""
-    before = why_not_made_again(bundle)
+    before = why_not_rebuilt(bundle)
     if before is not None:
         return before
     errors = [*_contrasts(bundle), *_document(bundle), *_words(bundle), *_git(bundle)]
@@ -165,7 +165,7 @@ def _words(bundle: Bundle) -> Iterator[str]:
 
 def check_rendering(bundle: Bundle) -> Outcome:
     """Report re-made: the numbers behind every figure; the files byte by byte where possible."""
-    before = why_not_made_again(bundle)
+    before = why_not_rebuilt(bundle)
     if before is not None:
         return before
     study = bundle.document.study

@@ -14,20 +14,20 @@ from pydantic import JsonValue
 
 from wbcbench import registry
 from wbcbench.core.board_state import Telemetry
-from wbcbench.core.quality import Caution, Severity
+from wbcbench.core.quality import QualityWarning, Severity
 from wbcbench.core.record import AbsentMeter, Agreement, Epoch, Sampling, Status
 from wbcbench.core.spec import RunSpec
 from wbcbench.core.trace import Channel, Domain, Trace
 from wbcbench.core.window import TRAIN, Window, WindowEnergy, is_work
 from wbcbench.energy.faults import Fault
 from wbcbench.energy.source import (
-    HEADLINE_DOMAINS,
-    Speaker,
-    headline_channel,
+    PRIMARY_DOMAINS,
+    EnergySource,
     is_codecarbon,
-    speakers,
-    spoken_energy_j,
-    spoken_uncertainty_j,
+    primary_source,
+    rank_sources,
+    source_energy_j,
+    source_uncertainty_j,
 )
 
 
@@ -47,7 +47,7 @@ class Doubt:
     advice: str
     limits: tuple[str, ...] = ()
 
-    def caution(
+    def warning(
         self,
         severity: Severity,
         detail: str,
@@ -55,9 +55,9 @@ class Doubt:
         window: str = "",
         channel: str = "",
         judged: str = TRAIN,
-    ) -> Caution:
+    ) -> QualityWarning:
         """This doubt about one run or span; ``detail`` is a whole sentence with numbers."""
-        return Caution(self.code, severity, detail, self.advice_on(judged), window, channel)
+        return QualityWarning(self.code, severity, detail, self.advice_on(judged), window, channel)
 
     def advice_on(self, judged: str = TRAIN) -> str:
         """The advice, naming the window that is judged."""
@@ -104,7 +104,7 @@ class Evidence:
     device_bus: str | None = None
     shared: bool = False
     status: Status = "done"
-    cautions: tuple[Caution, ...] = ()
+    warnings: tuple[QualityWarning, ...] = ()
     judged: str = TRAIN
 
     @property
@@ -126,24 +126,24 @@ class Evidence:
         return window == self.judged or is_work(window)
 
     @property
-    def headline(self) -> Speaker | None:
+    def primary(self) -> EnergySource | None:
         """Who speaks for the judged window; ``None`` if nobody."""
-        return headline_channel(self, self.judged)
+        return primary_source(self, self.judged)
 
     @property
-    def headline_j(self) -> tuple[float | None, float | None]:
+    def primary_j(self) -> tuple[float | None, float | None]:
         """Joules of the judged window and their ±, as its headline states them."""
-        who = self.headline
+        who = self.primary
         return (
-            spoken_energy_j(self, who, self.judged),
-            spoken_uncertainty_j(self, who, self.judged),
+            source_energy_j(self, who, self.judged),
+            source_uncertainty_j(self, who, self.judged),
         )
 
     @property
     def weighty(self) -> frozenset[str]:
         """Names of the channels whose faults are faults of the run.
 
-        In each part of the machine these are the most trusted readings. What is only modelled
+        In each part of the machine these are the most trusted readings. What is only estimated
         weighs only where nothing has a sensor, and CodeCarbon only where it stands alone.
         """
         return _weighty(self.channels)
@@ -156,14 +156,14 @@ class Evidence:
 
 
 def _weighty(channels: Sequence[Channel]) -> frozenset[str]:
-    any_sensor = not all(channel.origin.is_model for channel in channels)
+    any_sensor = not all(channel.origin.is_estimated for channel in channels)
     names = set[str]()
     for domain in Domain:
-        sides = speakers(channels, domain)
+        sides = rank_sources(channels, domain)
         best = sides[0] if sides else None
-        if best is None or (any_sensor and best.status.is_model):
+        if best is None or (any_sensor and best.status.is_estimated):
             continue
-        if best.status.is_model and domain not in HEADLINE_DOMAINS:
+        if best.status.is_estimated and domain not in PRIMARY_DOMAINS:
             continue
         alone = is_codecarbon(best.channels[0])
         for side in sides:
@@ -179,10 +179,10 @@ def list_some(names: Iterable[str], most: int = 4) -> str:
     return ", ".join(every[:most]) + (f" and {rest} more" if rest > 0 else "")
 
 
-def run_checks(evidence: Evidence) -> tuple[Caution, ...]:
+def run_checks(evidence: Evidence) -> tuple[QualityWarning, ...]:
     """Every doubt, in the order of the registry."""
     return tuple(
-        caution
+        warning
         for name in registry.CHECKS
-        for caution in registry.load_part("check", name)(evidence)
+        for warning in registry.load_part("check", name)(evidence)
     )

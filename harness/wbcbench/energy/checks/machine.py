@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from wbcbench.core.board_state import Telemetry, same_bus
-from wbcbench.core.quality import Caution, Severity
+from wbcbench.core.quality import QualityWarning, Severity
 from wbcbench.core.trace import Domain, Origin
 from wbcbench.core.window import IDLE_AFTER, IDLE_BEFORE, IDLE_COLD
 from wbcbench.energy import thresholds
@@ -32,7 +32,7 @@ SLOWED = ("hw_slowdown", "hw_thermal_slowdown", "sw_thermal_slowdown", "hw_power
 CAPPED = "sw_power_cap"
 
 
-def check_device(evidence: Evidence) -> Iterator[Caution]:
+def check_device(evidence: Evidence) -> Iterator[QualityWarning]:
     """Whether the GPU that was measured is the one that trained."""
     measured = _buses(evidence)
     if not measured or not evidence.device:
@@ -56,10 +56,10 @@ def _buses(evidence: Evidence) -> list[str]:
     return [bus for bus in told if isinstance(bus, str) and bus]
 
 
-def _of_measured_gpus(evidence: Evidence, doubt: Doubt, detail: str) -> Iterator[Caution]:
+def _of_measured_gpus(evidence: Evidence, doubt: Doubt, detail: str) -> Iterator[QualityWarning]:
     for channel in evidence.channels:
         if channel.domain is Domain.GPU and channel.origin is Origin.MEASURED:
-            yield doubt.caution(
+            yield doubt.warning(
                 Severity.INVALID, detail, window=evidence.judged, channel=channel.name
             )
 
@@ -80,32 +80,32 @@ SHARED = Doubt(
 )
 
 
-def check_foreign_processes(evidence: Evidence) -> Iterator[Caution]:
+def check_foreign_processes(evidence: Evidence) -> Iterator[QualityWarning]:
     """Other people's work on the machine, which a board's counter charges to this run."""
     if evidence.shared:
-        yield SHARED.caution(Severity.SUSPECT, "Another harness held this machine as well.")
+        yield SHARED.warning(Severity.SUSPECT, "Another harness held this machine as well.")
     for device in dict.fromkeys(each.device for each in evidence.telemetry):
         seen = [each for each in evidence.telemetry if each.device == device]
         yield from _processes(evidence, device, seen)
         yield from _busy(evidence, device, seen)
 
 
-def _processes(evidence: Evidence, device: str, seen: list[Telemetry]) -> Iterator[Caution]:
+def _processes(evidence: Evidence, device: str, seen: list[Telemetry]) -> Iterator[QualityWarning]:
     uses_board = "GPU" in evidence.device.upper()
     sees_own = any(each.sees_own for each in seen)
     certain = sees_own or not uses_board
-    strangers = [
+    foreign_processes = [
         each for each in seen if each.foreign_pids and (certain or _is_strange(evidence, each))
     ]
-    if strangers:
-        pids = sorted({pid for each in strangers for pid in each.foreign_pids})
+    if foreign_processes:
+        pids = sorted({pid for each in foreign_processes for pid in each.foreign_pids})
         detail = (
             f"Processes that are not this run's were on {device}: {list_some(map(str, pids))}. "
-            f"Windows: {list_some(each.window for each in strangers)}."
+            f"Windows: {list_some(each.window for each in foreign_processes)}."
         )
-        yield FOREIGN.caution(Severity.SUSPECT, detail, window=strangers[0].window)
+        yield FOREIGN.warning(Severity.SUSPECT, detail, window=foreign_processes[0].window)
     if uses_board and not sees_own:
-        yield HIDDEN.caution(Severity.INFO, f"The trainer's process was never listed on {device}.")
+        yield HIDDEN.warning(Severity.INFO, f"The trainer's process was never listed on {device}.")
 
 
 def _is_strange(evidence: Evidence, state: Telemetry) -> bool:
@@ -118,12 +118,12 @@ def _is_before(evidence: Evidence, state: Telemetry) -> bool:
     return state.window == IDLE_COLD != evidence.judged
 
 
-def _busy(evidence: Evidence, device: str, seen: list[Telemetry]) -> Iterator[Caution]:
+def _busy(evidence: Evidence, device: str, seen: list[Telemetry]) -> Iterator[QualityWarning]:
     for each in seen:
         load = each.utilization or 0.0
         if _is_before(evidence, each) and load > thresholds.BUSY_SHARE:
             detail = f"{device} was busy for {100 * load:.0f} % of the time before the run began."
-            yield BUSY.caution(Severity.SUSPECT, detail, window=IDLE_COLD)
+            yield BUSY.warning(Severity.SUSPECT, detail, window=IDLE_COLD)
 
 
 THROTTLED = Doubt(
@@ -141,7 +141,7 @@ POWER_CAPPED = Doubt(
 )
 
 
-def check_throttling(evidence: Evidence) -> Iterator[Caution]:
+def check_throttling(evidence: Evidence) -> Iterator[QualityWarning]:
     """Clocks that the board or its driver held down."""
     for device in dict.fromkeys(each.device for each in evidence.telemetry):
         seen = [t for t in evidence.telemetry if t.device == device and evidence.is_work(t.window)]
@@ -154,7 +154,7 @@ def slowed_s(state: Telemetry) -> float:
     return max((state.throttled_s.get(reason, 0.0) for reason in SLOWED), default=0.0)
 
 
-def _slowed(evidence: Evidence, seen: list[Telemetry]) -> Iterator[Caution]:
+def _slowed(evidence: Evidence, seen: list[Telemetry]) -> Iterator[QualityWarning]:
     slowed = [state for state in seen if slowed_s(state) > 0]
     if not slowed:
         return
@@ -162,7 +162,7 @@ def _slowed(evidence: Evidence, seen: list[Telemetry]) -> Iterator[Caution]:
     share = _share(evidence, worst, slowed_s(worst))
     is_most = worst.window == evidence.judged and share > thresholds.THROTTLED_SHARE
     reasons = ", ".join(reason for reason in worst.throttled_s if reason in SLOWED)
-    yield THROTTLED.caution(
+    yield THROTTLED.warning(
         Severity.INVALID if is_most else Severity.SUSPECT,
         f"{worst.device} was slowed down for {slowed_s(worst):.0f} s ({100 * share:.0f} %) of "
         f"{worst.window}: {reasons}.",
@@ -170,13 +170,13 @@ def _slowed(evidence: Evidence, seen: list[Telemetry]) -> Iterator[Caution]:
     )
 
 
-def _capped(evidence: Evidence, seen: list[Telemetry]) -> Iterator[Caution]:
+def _capped(evidence: Evidence, seen: list[Telemetry]) -> Iterator[QualityWarning]:
     for state in seen:
         capped_s = state.throttled_s.get(CAPPED, 0.0)
         if state.window == evidence.judged and capped_s > 0:
             share = 100 * _share(evidence, state, capped_s)
             detail = f"{state.device} was at its power limit for {share:.0f} % of `{state.window}`."
-            yield POWER_CAPPED.caution(Severity.INFO, detail, window=state.window)
+            yield POWER_CAPPED.warning(Severity.INFO, detail, window=state.window)
 
 
 def _share(evidence: Evidence, state: Telemetry, held_s: float) -> float:
@@ -207,7 +207,7 @@ WARM = Doubt(
 )
 
 
-def check_temperature(evidence: Evidence) -> Iterator[Caution]:
+def check_temperature(evidence: Evidence) -> Iterator[QualityWarning]:
     """Boards that began too cold or got too hot."""
     yield from _warm(evidence)
     for each in evidence.telemetry:
@@ -223,13 +223,13 @@ def check_temperature(evidence: Evidence) -> Iterator[Caution]:
                 f"{each.device} began `{each.window}` at {start_c:.0f} °C; "
                 f"its mean is {mean_c:.0f}."
             )
-            yield COLD.caution(Severity.INFO, detail, window=each.window)
+            yield COLD.warning(Severity.INFO, detail, window=each.window)
         if max_c is not None and max_c >= thresholds.HOT_C:
             detail = f"{each.device} reached {max_c:.0f} °C in `{each.window}`."
-            yield HOT.caution(Severity.INFO, detail, window=each.window)
+            yield HOT.warning(Severity.INFO, detail, window=each.window)
 
 
-def _warm(evidence: Evidence) -> Iterator[Caution]:
+def _warm(evidence: Evidence) -> Iterator[QualityWarning]:
     """Compare each board's first temperature with what was asked for."""
     asked_c = evidence.spec.cooldown_c if evidence.spec else None
     firsts = {each.device: each for each in reversed(evidence.telemetry)}
@@ -238,7 +238,7 @@ def _warm(evidence: Evidence) -> Iterator[Caution]:
         if asked_c is None or began_c is None or began_c <= asked_c + thresholds.BAND_C:
             continue
         detail = f"{device} began at {began_c:.0f} °C; --cooldown asked for {asked_c:g} °C."
-        yield WARM.caution(Severity.SUSPECT, detail, window=first.window)
+        yield WARM.warning(Severity.SUSPECT, detail, window=first.window)
 
 
 DRIFT = Doubt(
@@ -250,7 +250,7 @@ DRIFT = Doubt(
 )
 
 
-def check_idle_drift(evidence: Evidence) -> Iterator[Caution]:
+def check_idle_drift(evidence: Evidence) -> Iterator[QualityWarning]:
     """Idle power that is not the same after the run as before."""
     for trace in evidence.weighty_traces:
         name = trace.channel.name
@@ -264,7 +264,7 @@ def check_idle_drift(evidence: Evidence) -> Iterator[Caution]:
             detail = (
                 f"{name} read {before.power_w:.1f} W idle before and {after.power_w:.1f} W after."
             )
-            yield DRIFT.caution(Severity.INFO, detail, window=IDLE_AFTER[0], channel=name)
+            yield DRIFT.warning(Severity.INFO, detail, window=IDLE_AFTER[0], channel=name)
 
 
 DOUBTS = (

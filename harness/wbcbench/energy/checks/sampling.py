@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from wbcbench.core.quality import Caution, Severity
+from wbcbench.core.quality import QualityWarning, Severity
 from wbcbench.core.trace import Kind, Origin, Trace
 from wbcbench.core.units import ms_from_s
 from wbcbench.energy import thresholds
 from wbcbench.energy.checks import Doubt, Evidence, list_some
-from wbcbench.energy.source import spoken_samples
+from wbcbench.energy.source import source_samples
 from wbcbench.energy.uncertainty import sensor_of
 
 ALIAS = Doubt(
@@ -22,10 +22,10 @@ ALIAS = Doubt(
 )
 
 
-def check_aliasing(evidence: Evidence) -> Iterator[Caution]:
+def check_aliasing(evidence: Evidence) -> Iterator[QualityWarning]:
     """Training steps in step with the power sensor."""
     step_s = mean_step_s(evidence)
-    who = evidence.headline
+    who = evidence.primary
     if step_s is None:
         return
     for trace in evidence.weighty_traces:
@@ -34,7 +34,7 @@ def check_aliasing(evidence: Evidence) -> Iterator[Caution]:
         if not _may_alias(trace) or not kin:
             continue
         rests_on_it = bool(who and trace.channel.name in who.channels)
-        yield ALIAS.caution(
+        yield ALIAS.warning(
             Severity.SUSPECT if sensor.is_part_time and rests_on_it else Severity.INFO,
             f"A step takes {ms_from_s(step_s):.1f} ms, {kin} the "
             f"{ms_from_s(sensor.update_s):.0f} ms in which {trace.channel.name} is renewed.",
@@ -78,21 +78,21 @@ FEW = Doubt(
     "few-samples",
     "suspect under 10 good readings in `train`, info under 60",
     "Train longer or sample faster (--interval).",
-    ("fewest_samples", "headline_samples"),
+    ("fewest_samples", "primary_samples"),
 )
 
 
-def check_few_samples(evidence: Evidence) -> Iterator[Caution]:
+def check_few_samples(evidence: Evidence) -> Iterator[QualityWarning]:
     """Training windows with too few good readings."""
-    samples = spoken_samples(evidence, evidence.headline, evidence.judged)
-    if samples is None or samples >= thresholds.HEADLINE_SAMPLES:
+    samples = source_samples(evidence, evidence.primary, evidence.judged)
+    if samples is None or samples >= thresholds.PRIMARY_SAMPLES:
         return
     severity = Severity.SUSPECT if samples < thresholds.FEWEST_SAMPLES else Severity.INFO
     detail = (
         f"`{evidence.judged}` holds {samples} good readings; a headline wants "
-        f"{thresholds.HEADLINE_SAMPLES:.0f}."
+        f"{thresholds.PRIMARY_SAMPLES:.0f}."
     )
-    yield FEW.caution(severity, detail, window=evidence.judged)
+    yield FEW.warning(severity, detail, window=evidence.judged)
 
 
 SHORT = Doubt(
@@ -101,21 +101,21 @@ SHORT = Doubt(
     "any other window under 10 s",
     "Train more epochs or on more data until `{judged}` lasts a minute; do not compare single "
     "short epochs, add them up.",
-    ("short_window_s", "headline_window_s", "wide_share"),
+    ("short_window_s", "primary_window_s", "wide_share"),
 )
 
 
-def check_short_window(evidence: Evidence) -> Iterator[Caution]:
+def check_short_window(evidence: Evidence) -> Iterator[QualityWarning]:
     """Windows too short for the sensor's steps."""
     judged = evidence.window(evidence.judged)
-    if judged is not None and judged.duration_s < thresholds.HEADLINE_WINDOW_S:
+    if judged is not None and judged.duration_s < thresholds.PRIMARY_WINDOW_S:
         is_short = judged.duration_s < thresholds.SHORT_WINDOW_S
         severity = Severity.SUSPECT if is_short and _is_vague(evidence) else Severity.INFO
         detail = (
             f"`{judged.name}` lasted {judged.duration_s:.1f} s; a headline wants "
-            f"{thresholds.HEADLINE_WINDOW_S:.0f} s."
+            f"{thresholds.PRIMARY_WINDOW_S:.0f} s."
         )
-        yield SHORT.caution(severity, detail, window=judged.name, judged=judged.name)
+        yield SHORT.warning(severity, detail, window=judged.name, judged=judged.name)
     others = [
         window.name
         for window in evidence.windows
@@ -123,11 +123,11 @@ def check_short_window(evidence: Evidence) -> Iterator[Caution]:
     ]
     if others:
         detail = f"Shorter than {thresholds.SHORT_WINDOW_S:.0f} s: {list_some(others)}."
-        yield SHORT.caution(Severity.INFO, detail, window=others[0] if len(others) == 1 else "")
+        yield SHORT.warning(Severity.INFO, detail, window=others[0] if len(others) == 1 else "")
 
 
 def _is_vague(evidence: Evidence) -> bool:
-    energy_j, width_j = evidence.headline_j
+    energy_j, width_j = evidence.primary_j
     return energy_j is None or width_j is None or width_j > thresholds.WIDE_SHARE * energy_j
 
 
@@ -140,14 +140,14 @@ WIDE = Doubt(
 )
 
 
-def check_wide_interval(evidence: Evidence) -> Iterator[Caution]:
+def check_wide_interval(evidence: Evidence) -> Iterator[QualityWarning]:
     """Joules of training that the sensor can only tell roughly."""
-    energy_j, width_j = evidence.headline_j
+    energy_j, width_j = evidence.primary_j
     if energy_j is None or width_j is None or width_j <= thresholds.WIDE_SHARE * energy_j:
         return
     share_pct = 100 * width_j / energy_j
     detail = f"`{evidence.judged}` took {energy_j:,.0f} J ± {width_j:,.0f} ({share_pct:.0f} %)."
-    yield WIDE.caution(Severity.INFO, detail, window=evidence.judged)
+    yield WIDE.warning(Severity.INFO, detail, window=evidence.judged)
 
 
 CUT = Doubt(
@@ -164,14 +164,14 @@ UNFINISHED = Doubt(
 )
 
 
-def check_cut_window(evidence: Evidence) -> Iterator[Caution]:
+def check_cut_window(evidence: Evidence) -> Iterator[QualityWarning]:
     """Runs that did not come to their end, and windows that they did not get to close."""
     if evidence.status != "done":
         detail = f"The run ended as {evidence.status} after {len(evidence.epochs)} of its epochs."
-        yield UNFINISHED.caution(Severity.INVALID, detail)
+        yield UNFINISHED.warning(Severity.INVALID, detail)
     if evidence.cut:
         is_judged = evidence.judged in evidence.cut
-        yield CUT.caution(
+        yield CUT.warning(
             Severity.INVALID if is_judged else Severity.SUSPECT,
             f"Still open when the trace ended, and cut there: {list_some(evidence.cut)}.",
             window=evidence.judged if is_judged else evidence.cut[0],

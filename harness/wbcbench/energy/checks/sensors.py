@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby, pairwise
 from statistics import median
 
-from wbcbench.core.quality import Caution, Severity
+from wbcbench.core.quality import QualityWarning, Severity
 from wbcbench.core.trace import Kind, Trace
 from wbcbench.core.window import Window
 from wbcbench.energy import thresholds
@@ -61,13 +61,13 @@ _DOUBTS = {
 }
 
 
-def check_sensor_faults(evidence: Evidence) -> Iterator[Caution]:
+def check_sensor_faults(evidence: Evidence) -> Iterator[QualityWarning]:
     """Counters that froze, fell or jumped; power readings that stuck, were zero or absurd."""
     found = sorted(evidence.faults, key=lambda fault: (fault.channel, fault.flaw, fault.start_s))
     for (channel, flaw), group in groupby(found, key=lambda fault: (fault.channel, fault.flaw)):
         faults = list(group)
         touched = [w.name for w in evidence.windows if any(_touches(f, w) for f in faults)]
-        yield _DOUBTS[flaw].caution(
+        yield _DOUBTS[flaw].warning(
             _severity(evidence, channel, flaw, touched),
             _detail(channel, faults, touched),
             window=evidence.judged if evidence.judged in touched else next(iter(touched), ""),
@@ -113,7 +113,7 @@ MISSED = Doubt(
 )
 
 
-def check_failed_reads(evidence: Evidence) -> Iterator[Caution]:
+def check_failed_reads(evidence: Evidence) -> Iterator[QualityWarning]:
     """Reads that gave no value, and polls that came too late."""
     for trace in evidence.traces:
         yield from _failed(evidence, trace)
@@ -124,17 +124,17 @@ def check_failed_reads(evidence: Evidence) -> Iterator[Caution]:
                 f"{each.meter} missed {each.missed} of {polls} polls; asked for one in "
                 f"{each.interval_s:g} s."
             )
-            yield MISSED.caution(Severity.INFO, detail)
+            yield MISSED.warning(Severity.INFO, detail)
 
 
-def _failed(evidence: Evidence, trace: Trace) -> Iterator[Caution]:
+def _failed(evidence: Evidence, trace: Trace) -> Iterator[QualityWarning]:
     lost = [t for t, value in zip(trace.t_s, trace.value, strict=True) if value is None]
     if not lost:
         return
     touched = [window.name for window in evidence.windows if _holds(window, lost)]
     worked = [name for name in touched if evidence.is_work(name)]
     matters = bool(worked) and trace.channel.name in evidence.weighty
-    yield FAILED.caution(
+    yield FAILED.warning(
         Severity.SUSPECT if matters else Severity.INFO,
         f"{trace.channel.name}: {len(lost)} of {len(trace.t_s)} reads failed. "
         f"Windows touched: {list_some(touched) or 'none'}.",
@@ -157,7 +157,7 @@ GAP = Doubt(
 )
 
 
-def check_gaps(evidence: Evidence) -> Iterator[Caution]:
+def check_gaps(evidence: Evidence) -> Iterator[QualityWarning]:
     """Stretches without a good reading."""
     weighty = evidence.weighty
     for trace in evidence.traces:
@@ -169,7 +169,7 @@ def check_gaps(evidence: Evidence) -> Iterator[Caution]:
         worst = max(torn, key=lambda w: (*_weight(evidence, w.name), lost_s[w.name]))
         share = lost_s[worst.name] / worst.duration_s
         longest_s = max(end - start for start, end in found)
-        yield GAP.caution(
+        yield GAP.warning(
             _gap_severity(evidence, trace, worst, share)
             if trace.channel.name in weighty
             else Severity.INFO,
@@ -216,7 +216,7 @@ LOST = Doubt(
 )
 
 
-def check_heartbeat(evidence: Evidence) -> Iterator[Caution]:
+def check_heartbeat(evidence: Evidence) -> Iterator[QualityWarning]:
     """Meters that stopped being sampled before the run ended."""
     end_s = max((window.end_s for window in evidence.windows), default=None)
     if end_s is None:
@@ -227,7 +227,7 @@ def check_heartbeat(evidence: Evidence) -> Iterator[Caution]:
             continue
         early = "was never polled" if last_s is None else f"was last polled {end_s - last_s:.1f} s"
         severity = Severity.INVALID if trace.channel.name in evidence.weighty else Severity.INFO
-        yield LOST.caution(
+        yield LOST.warning(
             severity,
             f"{trace.channel.name} {early} before the last window ended.",
             channel=trace.channel.name,

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from wbcbench.core.quality import Caution, Severity
+from wbcbench.core.quality import QualityWarning, Severity
 from wbcbench.core.record import Agreement
 from wbcbench.core.trace import Origin
 from wbcbench.energy import thresholds
 from wbcbench.energy.checks import Doubt, Evidence, list_some
 from wbcbench.energy.source import (
-    HEADLINE_DOMAINS,
-    Speaker,
+    PRIMARY_DOMAINS,
+    EnergySource,
+    choose_source,
     is_codecarbon,
-    speaker,
-    speakers,
-    spoken_energy_j,
+    rank_sources,
+    source_energy_j,
 )
 
 DISAGREE = Doubt(
@@ -28,17 +28,17 @@ DISAGREE = Doubt(
 )
 
 
-def check_agreement(evidence: Evidence) -> Iterator[Caution]:
+def check_agreement(evidence: Evidence) -> Iterator[QualityWarning]:
     """Counter against integral, in every window where both are known."""
     bad = [each for each in evidence.agreements if each.status in {"suspect", "invalid"}]
     for pair in dict.fromkeys((each.a, each.b) for each in bad):
         yield _caution(evidence.judged, [each for each in bad if (each.a, each.b) == pair])
 
 
-def _caution(judged: str, bad: list[Agreement]) -> Caution:
+def _caution(judged: str, bad: list[Agreement]) -> QualityWarning:
     worst = max(bad, key=lambda each: (each.window == judged, abs(each.difference_pct)))
     spoils = worst.window == judged and worst.status == "invalid"
-    return DISAGREE.caution(
+    return DISAGREE.warning(
         Severity.INVALID if spoils else Severity.SUSPECT,
         f"In {worst.window}, {worst.a} is {worst.difference_pct:+.1f} % off {worst.b}; up to "
         f"{thresholds.AGREE_PCT:.0f} % is agreement. Windows: {list_some(e.window for e in bad)}.",
@@ -56,7 +56,7 @@ DIFFERS = Doubt(
 )
 
 
-def check_codecarbon(evidence: Evidence) -> Iterator[Caution]:
+def check_codecarbon(evidence: Evidence) -> Iterator[QualityWarning]:
     """CodeCarbon's joules beside ours."""
     measured = {c.name for c in evidence.channels if c.origin is Origin.MEASURED}
     for each in evidence.agreements:
@@ -67,7 +67,7 @@ def check_codecarbon(evidence: Evidence) -> Iterator[Caution]:
             detail = (
                 f"{each.a} is {each.difference_pct:+.0f} % off {each.b} in `{evidence.judged}`."
             )
-            yield DIFFERS.caution(Severity.INFO, detail, window=evidence.judged, channel=each.b)
+            yield DIFFERS.warning(Severity.INFO, detail, window=evidence.judged, channel=each.b)
 
 
 UNKNOWN = Doubt(
@@ -85,13 +85,15 @@ FALLBACK = Doubt(
 )
 
 
-def check_unknown_energy(evidence: Evidence) -> Iterator[Caution]:
+def check_unknown_energy(evidence: Evidence) -> Iterator[QualityWarning]:
     """Training whose joules are not known, or known only from the second choice."""
     if not evidence.trained:
         return
-    spoken = [(domain, speaker(evidence, domain, evidence.judged)) for domain in HEADLINE_DOMAINS]
+    spoken = [
+        (domain, choose_source(evidence, domain, evidence.judged)) for domain in PRIMARY_DOMAINS
+    ]
     if not any(_knows(evidence, who) for _, who in spoken):
-        yield UNKNOWN.caution(
+        yield UNKNOWN.warning(
             Severity.INVALID,
             f"No meter knows the joules of `{evidence.judged}`. {_why(evidence)}",
             window=evidence.judged,
@@ -99,22 +101,22 @@ def check_unknown_energy(evidence: Evidence) -> Iterator[Caution]:
         return
     severity = Severity.INVALID
     for domain, who in spoken:
-        first = next(iter(speakers(evidence.channels, domain)), None)
+        first = next(iter(rank_sources(evidence.channels, domain)), None)
         if first is None or first.status is not Origin.MEASURED:
             continue
         if not _knows(evidence, who) or (who and who.status is not Origin.MEASURED):
             what = f"The sensor of the {domain} has no joules for `{evidence.judged}`."
             detail = f"{what} {_why(evidence)}"
-            yield UNKNOWN.caution(severity, detail, window=evidence.judged)
+            yield UNKNOWN.warning(severity, detail, window=evidence.judged)
         elif who is not None and who != first:
             yield _second(evidence, first, who)
         severity = Severity.SUSPECT
 
 
-def _second(evidence: Evidence, first: Speaker, who: Speaker) -> Caution:
+def _second(evidence: Evidence, first: EnergySource, who: EnergySource) -> QualityWarning:
     reasons = {_reason(evidence, name) for name in first.channels} - {""}
     why = "; ".join(sorted(reasons)) or "it is in doubt"
-    return FALLBACK.caution(
+    return FALLBACK.warning(
         Severity.SUSPECT,
         f"The joules of `{evidence.judged}` come from {', '.join(who.channels)} ({who.method}) "
         f"and not from {', '.join(first.channels)}: {why}.",
@@ -123,8 +125,8 @@ def _second(evidence: Evidence, first: Speaker, who: Speaker) -> Caution:
     )
 
 
-def _knows(evidence: Evidence, who: Speaker | None) -> bool:
-    return spoken_energy_j(evidence, who, evidence.judged) is not None
+def _knows(evidence: Evidence, who: EnergySource | None) -> bool:
+    return source_energy_j(evidence, who, evidence.judged) is not None
 
 
 def _why(evidence: Evidence) -> str:
@@ -137,13 +139,13 @@ def _reason(evidence: Evidence, channel: str) -> str:
     return energy.reason if energy else "it has no such window"
 
 
-MODELLED = Doubt(
-    "headline-modelled",
+ESTIMATED = Doubt(
+    "headline-estimated",
     "info",
     "Nothing here may be called a measured saving. For measured joules use a machine with an "
     "NVIDIA GPU or readable RAPL; `wbcbench doctor` says what this one lacks.",
 )
-SYNTHETIC = Doubt(
+SIMULATED = Doubt(
     "signal-synthetic",
     "info",
     "The joules are those of a made-up signal, for demonstrations and tests. They say nothing "
@@ -156,20 +158,20 @@ ABSENT = Doubt(
 )
 
 
-def check_status(evidence: Evidence) -> Iterator[Caution]:
+def check_status(evidence: Evidence) -> Iterator[QualityWarning]:
     """Headlines that no sensor stands behind, and meters that are not there."""
-    who = evidence.headline
-    if who is not None and who.status.is_model:
+    who = evidence.primary
+    if who is not None and who.status.is_estimated:
         detail = f"The headline is {who.status} (no sensor on this machine): {who.method}."
-        yield MODELLED.caution(
+        yield ESTIMATED.warning(
             Severity.INFO, detail, window=evidence.judged, channel=who.channels[0]
         )
-    made_up = [c.name for c in evidence.channels if c.origin is Origin.SYNTHETIC]
+    made_up = [c.name for c in evidence.channels if c.origin is Origin.SIMULATED]
     if made_up:
         detail = f"A known signal was read instead of a sensor: {', '.join(made_up)}."
-        yield SYNTHETIC.caution(Severity.INFO, detail, channel=made_up[0])
+        yield SIMULATED.warning(Severity.INFO, detail, channel=made_up[0])
     for each in evidence.absent:
-        yield ABSENT.caution(Severity.INFO, f"{each.meter}: {each.reason}")
+        yield ABSENT.warning(Severity.INFO, f"{each.meter}: {each.reason}")
 
 
 ON_TEST = Doubt(
@@ -181,11 +183,11 @@ ON_TEST = Doubt(
 )
 
 
-def check_validated_on_test(evidence: Evidence) -> Iterator[Caution]:
+def check_validated_on_test(evidence: Evidence) -> Iterator[QualityWarning]:
     """Scores that were watched on the very images they are stated for."""
     spec = evidence.spec
     if evidence.trained and spec and spec.validation == "published":
-        yield ON_TEST.caution(Severity.INFO, "The validation scores of each epoch are of TEST.")
+        yield ON_TEST.warning(Severity.INFO, "The validation scores of each epoch are of TEST.")
 
 
-DOUBTS = (DISAGREE, DIFFERS, UNKNOWN, FALLBACK, MODELLED, SYNTHETIC, ABSENT, ON_TEST)
+DOUBTS = (DISAGREE, DIFFERS, UNKNOWN, FALLBACK, ESTIMATED, SIMULATED, ABSENT, ON_TEST)

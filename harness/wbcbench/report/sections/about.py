@@ -274,10 +274,10 @@ def _energy(study: ReportStudy) -> Iterator[str]:
         yield "No joules were read, so nothing is said about energy."
         return
     row = study.comparable[0].row
-    yield f"The energy is of {_PARTS.get(row['headline_domain'], 'one part of the machine')}."
-    if row["headline_status"] != "measured":
+    yield f"The energy is of {_PARTS.get(row['primary_domain'], 'one part of the machine')}."
+    if row["primary_status"] != "measured":
         yield (
-            f"The joules are {row['headline_status']}, not measured. They follow the time a run "
+            f"The joules are {row['primary_status']}, not measured. They follow the time a run "
             "takes and the load it shows, not what the hardware drew: no saving may be claimed."
         )
 
@@ -308,7 +308,7 @@ def every_run_section(study: ReportStudy) -> Block:
 
 def _line(run: Run) -> tuple[str, ...]:
     row, error = run.row, run.record.error
-    read_as = " ".join(str(row[n] or "") for n in ("headline_domain", "headline_status"))
+    read_as = " ".join(str(row[n] or "") for n in ("primary_domain", "primary_status"))
     return (
         run.run_id,
         str(row["status"]) + (", synthetic" if row["synthetic"] else ""),
@@ -316,7 +316,7 @@ def _line(run: Run) -> tuple[str, ...]:
         f"{error.kind}: {error.message}" if error else "–",
         human_share(row["accuracy"]),
         _interval(run),
-        human_share(row["accuracy_leak_free"]),
+        human_share(row["accuracy_leakage_free"]),
         human_energy(run.train_energy_j),
         read_as.strip(),
         human_duration(row["time_train_s"]),

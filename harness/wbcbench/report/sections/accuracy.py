@@ -42,7 +42,7 @@ _SHORT = 3
 ALL_IMAGES, LEAK_FREE = "all test images", "without leaks"
 
 Pair = tuple[float, float]
-Which = Literal["test", "test_leak_free"]
+Which = Literal["test", "test_leakage_free"]
 
 
 def accuracy_section(study: ReportStudy) -> Block | None:
@@ -470,7 +470,11 @@ def accuracies(depth: Depth) -> list[Whisker]:
     """Accuracy on all test images and on those without leaks, averaged over runs."""
     sets: list[tuple[str, Which, Pair | None]] = [
         (ALL_IMAGES, "test", depth.photographs.accuracy if depth.photographs else None),
-        (LEAK_FREE, "test_leak_free", depth.photographs.leak_free if depth.photographs else None),
+        (
+            LEAK_FREE,
+            "test_leakage_free",
+            depth.photographs.leakage_free if depth.photographs else None,
+        ),
     ]
     found: list[Whisker] = []
     for group, which, interval in sets:

@@ -19,11 +19,11 @@ from wbcbench.report.summaries import (
     summary_rows,
 )
 from wbcbench.report.words import (
-    arm_sentence,
     both_errors,
     contrast_sentence,
     photographs_words,
     target_words,
+    variant_sentence,
 )
 
 _MOST = 3
@@ -31,7 +31,7 @@ _RANK = (
     ContrastResult.LESS,
     ContrastResult.MORE,
     ContrastResult.EQUIVALENT,
-    ContrastResult.CANNOT_TELL,
+    ContrastResult.INCONCLUSIVE,
     ContrastResult.ESTIMATE,
 )
 _FEWEST_BLOCKS = 3
@@ -58,7 +58,7 @@ _WORDS = (
 def answer_section(study: ReportStudy) -> Block:
     """The answer: at most three sentences, each from one row of a table; plainly none if none.
 
-    A difference is told only from the comparison's primary family. Modelled joules are told as
+    A difference is told only from the comparison's primary family. Estimated joules are told as
     such and never as a saving.
     """
     plainly = list(_plainly(study))[: _MOST - 1]
@@ -86,7 +86,7 @@ def _alone(study: ReportStudy) -> Iterator[Statement]:
     """What each arm came to, where nothing is compared."""
     for place, row in enumerate(summary_rows(study), start=1):
         if row["n"]:
-            text = arm_sentence(row) + _mark(study)
+            text = variant_sentence(row) + _mark(study)
             yield Statement(f"answer-{place}", text, SUMMARY_FILE, str(row["arm"]), row)
 
 
@@ -180,9 +180,9 @@ def _words(study: ReportStudy) -> tuple[str, ...]:
     return (_WORDS, few)
 
 
-def _what_ran(study: ReportStudy, arms: int) -> Statement:
+def _what_ran(study: ReportStudy, configurations: int) -> Statement:
     images = sorted({str(run.row["dataset_id"]) for run in study.runs if run.row["dataset_id"]})
-    values = {"done": len(study.done), "runs": len(study.runs), "arms": arms}
+    values = {"done": len(study.done), "runs": len(study.runs), "arms": configurations}
     on = f" on {' and '.join(images)}" if images else ""
     text = (
         f"{values['done']} of {count_of(values['runs'], 'run')} finished, of "
@@ -263,13 +263,13 @@ def _errors(study: ReportStudy, rows: Sequence[Row]) -> DataTable:
 
 
 def _error_line(row: Row) -> tuple[str, ...]:
-    net = mean_in(row, "headline_energy_train_net_j")
-    leak_free = row["accuracy_leak_free"]
+    net = mean_in(row, "primary_energy_train_above_idle_j")
+    leakage_free = row["accuracy_leakage_free"]
     return (
         str(row["arm"]),
         both_errors(row) if row[ENERGY] is not None else UNKNOWN,
         human_energy(net.mean if net else None),
         mean_words(mean_in(row, "accuracy")),
         photographs_words(row),
-        human_share(None if leak_free is None else float(leak_free)),
+        human_share(None if leakage_free is None else float(leakage_free)),
     )

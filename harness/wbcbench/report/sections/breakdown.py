@@ -38,7 +38,7 @@ PARTS = {Domain.GPU: "GPU", Domain.CPU: "CPU", Domain.DRAM: "DRAM", Domain.SYSTE
 
 NAME = "energy-parts"
 TITLE = "Energy in training by part of the machine"
-MOST_ARMS = 12
+MOST_VARIANTS = 12
 
 _IDLE, _UNDIVIDED, _ACTIVE = 0.4, 0.7, 1.0
 _BAR_IN, _NAME_IN, _AROUND_IN = 0.56, 0.3, 1.0
@@ -110,12 +110,12 @@ def _levels(study: ReportStudy) -> DataTable:
     return DataTable(caption, headings, rows)
 
 
-def _level(arm: str, runs: Sequence[Run]) -> tuple[str, ...]:
+def _level(variant: str, runs: Sequence[Run]) -> tuple[str, ...]:
     timed = [run for run in runs if run.row["time_train_s"] is not None]
-    energy_j = mean_of_known(timed, "headline_energy_train_j")
+    energy_j = mean_of_known(timed, "primary_energy_train_j")
     time_s = mean_of_known(timed, "time_train_s")
     return (
-        arm,
+        variant,
         str(len(timed)),
         human_duration(time_s),
         human_power(ratio(energy_j, time_s)),
@@ -154,7 +154,7 @@ def _told(value: float, found: Interval | None) -> str:
 
 
 # Idle is what the part would have drawn anyway: its idle power times the time of training; active
-# is the rest. Joules of one status may be stacked; measured and modelled ones never stand in one
+# is the rest. Joules of one status may be stacked; measured and estimated ones never stand in one
 # sum, and those of the whole machine hold the parts and stand beside them.
 @dataclass(frozen=True, slots=True)
 class Share:
@@ -163,14 +163,14 @@ class Share:
     Attributes:
         arm: Label.
         domain: The part.
-        status: measured, estimated, modelled or synthetic.
+        status: measured, estimated or synthetic.
         method: How it was read.
         runs: How many runs were averaged.
         energy_j: All of it, gross.
         idle_j: What it would have drawn idle; ``None`` where no idle power is known.
     """
 
-    arm: str
+    variant: str
     domain: Domain
     status: str
     method: str
@@ -204,14 +204,14 @@ def stack_bars(found: Sequence[Share]) -> list[list[Share]]:
     """What may be stacked on each other: one arm, one status; the whole machine by itself."""
     groups: dict[tuple[str, str, bool], list[Share]] = {}
     for each in found:
-        key = (each.arm, each.status, each.domain is Domain.SYSTEM)
+        key = (each.variant, each.status, each.domain is Domain.SYSTEM)
         groups.setdefault(key, []).append(each)
     return list(groups.values())
 
 
-def _share(arm: str, runs: Sequence[Run], domain: Domain) -> Share | None:
+def _share(variant: str, runs: Sequence[Run], domain: Domain) -> Share | None:
     """``None`` where no run knows the part's joules; the most frequent way of reading counts."""
-    read = [(run, who) for run in runs if (who := run.speaker(domain))]
+    read = [(run, who) for run in runs if (who := run.source(domain))]
     known = [
         (run, (who.status.value, who.method))
         for run, who in read
@@ -226,7 +226,7 @@ def _share(arm: str, runs: Sequence[Run], domain: Domain) -> Share | None:
     idle_j = [_idle_j(run, domain) for run in own]
     complete = all(each is not None for each in idle_j)
     return Share(
-        arm=arm,
+        variant=variant,
         domain=domain,
         status=status,
         method=method,
@@ -239,7 +239,7 @@ def _share(arm: str, runs: Sequence[Run], domain: Domain) -> Share | None:
 def _idle_j(run: Run, domain: Domain) -> float | None:
     """Gross minus net, so that this is the idle energy of the results table."""
     gross_j = run.energy_j(domain, TRAIN)
-    net_j = run.net_energy_j(run.speaker(domain))
+    net_j = run.energy_above_idle_j(run.source(domain))
     return None if gross_j is None or net_j is None else gross_j - net_j
 
 
@@ -255,7 +255,8 @@ _COLOUR = dict(zip(PARTS, COLOURS, strict=False))
 def _parts_figure(study: ReportStudy, found: Sequence[Share]) -> Figure:
     """The figure of these shares, of which there is at least one."""
     description = "; ".join(
-        f"{each.arm}, {PARTS[each.domain]}: {each.energy_j:.4g} J, {each.status}" for each in found
+        f"{each.variant}, {PARTS[each.domain]}: {each.energy_j:.4g} J, {each.status}"
+        for each in found
     )
     caption = "".join(_caption(study, found))
     return Figure(NAME, lambda: _picture(found), TITLE, description, caption, _data(study, found))
@@ -280,9 +281,9 @@ def _caption(study: ReportStudy, found: Sequence[Share]) -> Iterator[str]:
     absent = [PARTS[d] for d in PARTS if not any(each.domain is d for each in found)]
     if absent:
         yield f"Not known, and so not drawn: {_and(absent)}. "
-    arms = len({each.arm for each in found})
-    if arms > MOST_ARMS:
-        yield f"The first {MOST_ARMS} of {arms} variants are drawn. "
+    configurations = len({each.variant for each in found})
+    if configurations > MOST_VARIANTS:
+        yield f"The first {MOST_VARIANTS} of {configurations} variants are drawn. "
     yield study.stamp.strip()
 
 
@@ -291,15 +292,15 @@ def _and(words: Sequence[str]) -> str:
 
 
 def _picture(found: Sequence[Share]) -> Canvas:
-    arms = list(dict.fromkeys(each.arm for each in found))[:MOST_ARMS]
-    drawn = [each for each in found if each.arm in arms]
+    configurations = list(dict.fromkeys(each.variant for each in found))[:MOST_VARIANTS]
+    drawn = [each for each in found if each.variant in configurations]
     stacked = stack_bars(drawn)
-    height_in = len(stacked) * _BAR_IN + len(arms) * _NAME_IN + _AROUND_IN
+    height_in = len(stacked) * _BAR_IN + len(configurations) * _NAME_IN + _AROUND_IN
     canvas, plot = new_plot((WIDTH_IN, height_in))
     longest_j = max(sum(max(each.energy_j, 0.0) for each in bar) for bar in stacked)
     divisor, unit = energy_scale(longest_j)
     plot.set_xlim(0.0, 1.02 * longest_j / divisor or 1.0)
-    bottom = _draw(plot, arms, stacked, divisor)
+    bottom = _draw(plot, configurations, stacked, divisor)
     plot.set_ylim(bottom, -_NAME_IN)
     plot.set_yticks([])
     plot.grid(visible=False, axis="y")
@@ -307,15 +308,17 @@ def _picture(found: Sequence[Share]) -> Canvas:
     return canvas
 
 
-def _draw(plot: Axes, arms: Sequence[str], stacked: Sequence[list[Share]], divisor: float) -> float:
+def _draw(
+    plot: Axes, configurations: Sequence[str], stacked: Sequence[list[Share]], divisor: float
+) -> float:
     """Arm by arm, its name above its bars; heights are inches. Returns where it ends."""
-    names = short_labels(arms)
+    names = short_labels(configurations)
     y = 0.0
-    for arm in arms:
-        _write(plot, 0.0, y, names[arm])
+    for variant in configurations:
+        _write(plot, 0.0, y, names[variant])
         y += _NAME_IN
         for bar in stacked:
-            if bar[0].arm == arm:
+            if bar[0].variant == variant:
                 _draw_bar(plot, y, bar, divisor)
                 y += _BAR_IN
     return y
@@ -366,7 +369,7 @@ def _segments(bar: Sequence[Share]) -> Iterator[Segment]:
 def _data(study: ReportStudy, found: Sequence[Share]) -> DataTable:
     rows = tuple(
         (
-            each.arm,
+            each.variant,
             PARTS[each.domain],
             each.status,
             each.method,

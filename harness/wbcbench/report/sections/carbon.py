@@ -93,7 +93,7 @@ def _claim(study: ReportStudy, energy_j: float, everywhere: list[GridEmission]) 
     )
     values = {
         "runs": len(study.comparable),
-        "headline_energy_train_j": energy_j,
+        "primary_energy_train_j": energy_j,
         "co2e_lowest_g": low.co2e_g,
         "co2e_highest_g": high.co2e_g,
     }
@@ -102,7 +102,7 @@ def _claim(study: ReportStudy, energy_j: float, everywhere: list[GridEmission]) 
 
 def _words(pue: float) -> str:
     return (
-        f"Modelled: joules / 3.6e6 × PUE {pue:g} × yearly mean of the grid. Operational energy of "
+        f"Estimated: joules / 3.6e6 × PUE {pue:g} × yearly mean of the grid. Operational energy of "
         "the part named above alone: not the rest of the machine, not the building beyond the "
         "PUE, not the making of the hardware; and a yearly mean says nothing of the hour."
     )
@@ -112,7 +112,7 @@ def _figure(study: ReportStudy, everywhere: list[GridEmission], pue: float) -> F
     drawn = _drawn_places(everywhere)
     description = "; ".join(f"{_label(place)}: {human_mass(place.co2e_g)}" for place in drawn)
     caption = (
-        f"CO2e of one training, modelled, on the grids of {len(drawn)} of {len(everywhere)} "
+        f"CO2e of one training, estimated, on the grids of {len(drawn)} of {len(everywhere)} "
         "countries; the horizontal axis grows tenfold at each line. Square: set for this study; "
         "diamond: lowest, median and highest of the table; circle: some large grids. "
         f"Energy: {study.energy_words}. PUE {pue:g}. {_source(everywhere)}{study.stamp}"
@@ -164,7 +164,7 @@ def _data(study: ReportStudy, everywhere: list[GridEmission]) -> DataTable:
     )
     headings = ("place (zone, year)", "grid (g/kWh)", "CO2e of one training (g)")
     caption = (
-        f"Every grid of the table that comes with wbcbench. {_source(everywhere)} CO2e: modelled, "
+        f"Every grid of the table that comes with wbcbench. {_source(everywhere)} CO2e: estimated, "
         f"from the mean of {study.energy_words}.{study.stamp}"
     )
     return DataTable(caption, headings, rows)

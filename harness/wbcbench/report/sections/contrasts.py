@@ -159,7 +159,7 @@ class Difference:
         contrast: What is compared, with what.
         family: ``primary`` or ``secondary``.
         metric: Of what.
-        status: Of joules: measured, modelled, …; else empty.
+        status: Of joules: measured, estimated, …; else empty.
         n: Blocks.
         estimate: In the metric's unit.
         interval: 95 %; ``None`` with too few blocks.

@@ -162,15 +162,15 @@ def _common_power_w(curves: list[Curve]) -> float | None:
 def _by_arm(curves: list[Curve]) -> dict[str, list[Curve]]:
     found: dict[str, list[Curve]] = {}
     for curve in curves:
-        found.setdefault(curve.arm, []).append(curve)
+        found.setdefault(curve.variant, []).append(curve)
     return found
 
 
 def _drawn(curves: list[Curve]) -> list[Curve]:
     """All curves, or as many as say something, evenly over the arms."""
-    arms = _by_arm(curves)
-    most = max(MOST_LINES // len(arms), 1)
-    return [curve for own in arms.values() for curve in own[:: -(-len(own) // most)]]
+    configurations = _by_arm(curves)
+    most = max(MOST_LINES // len(configurations), 1)
+    return [curve for own in configurations.values() for curve in own[:: -(-len(own) // most)]]
 
 
 def _picture(
@@ -191,20 +191,20 @@ def _picture(
 
 def _draw(plot: Axes, study: ReportStudy, curves: list[Curve], axis: Axis, share: float) -> None:
     joules = axis.cost == "joules"
-    arms = _by_arm(curves)
-    alone = all(len(own) == 1 for own in arms.values())
+    configurations = _by_arm(curves)
+    alone = all(len(own) == 1 for own in configurations.values())
     for curve in _drawn(curves):
-        look = variant_style(study.labels, curve.arm)
+        look = variant_style(study.labels, curve.variant)
         x = [cost / axis.divisor for cost in curve.cost(joules=joules)]
         width, alpha = (1.4, 1.0) if alone else (0.8, 0.55)
         plot.plot(x, curve.score, color=look.colour, linewidth=width, alpha=alpha)
         plot.plot(x[-1:], curve.score[-1:], look.shape, color=look.colour, markersize=4)
     ends = []
-    for arm, own in arms.items():
-        ends.append(_draw_median(plot, study, arm, own, axis))
+    for variant, own in configurations.items():
+        ends.append(_draw_median(plot, study, variant, own, axis))
     _finish(plot, curves, axis)
-    names = short_labels(arms)
-    in_margin(plot, [(names[arm], x, y) for arm, x, y in ends], share)
+    names = short_labels(configurations)
+    in_margin(plot, [(names[variant], x, y) for variant, x, y in ends], share)
 
 
 def _conversion(axis: Axis, power_w: float) -> tuple[Conversion, Conversion]:
@@ -214,17 +214,21 @@ def _conversion(axis: Axis, power_w: float) -> tuple[Conversion, Conversion]:
 
 
 def _draw_median(
-    plot: Axes, study: ReportStudy, arm: str, own: list[Curve], axis: Axis
+    plot: Axes, study: ReportStudy, variant: str, own: list[Curve], axis: Axis
 ) -> tuple[str, float, float]:
     """The median step line of one arm; returns the arm and where its label belongs."""
-    look = variant_style(study.labels, arm)
+    look = variant_style(study.labels, variant)
     costs, scores = medians(own, joules=axis.cost == "joules")
     if len(own) == 1 or len(costs) < 2:
         longest = max(own, key=lambda curve: curve.cost(joules=axis.cost == "joules")[-1])
-        return arm, longest.cost(joules=axis.cost == "joules")[-1] / axis.divisor, longest.score[-1]
+        return (
+            variant,
+            longest.cost(joules=axis.cost == "joules")[-1] / axis.divisor,
+            longest.score[-1],
+        )
     x = [cost / axis.divisor for cost in costs]
     plot.step(x, scores, where="post", color=look.colour, linestyle=look.dash, linewidth=2.2)
-    return arm, x[-1], scores[-1]
+    return variant, x[-1], scores[-1]
 
 
 def _finish(plot: Axes, curves: list[Curve], axis: Axis) -> None:
@@ -243,7 +247,7 @@ def _data(study: ReportStudy, curves: list[Curve], joules: bool) -> DataTable:
     rows = tuple(
         (
             curve.run.run_id,
-            curve.arm,
+            curve.variant,
             " ".join(map(str, curve.epochs)),
             *((_list(curve.energy_j),) if joules else ()),
             _list(curve.time_s),
@@ -279,7 +283,7 @@ class Curve:
     """
 
     run: Run
-    arm: str
+    variant: str
     epochs: tuple[int, ...]
     energy_j: tuple[float, ...]
     time_s: tuple[float, ...]
@@ -299,7 +303,7 @@ def curves_of(study: ReportStudy, runs: Iterable[Run], *, joules: bool) -> list[
 def _curve(study: ReportStudy, run: Run, *, joules: bool) -> Curve | None:
     points = [
         (point, score)
-        for point in timeline(run.record, run.headline)
+        for point in timeline(run.record, run.primary)
         if (score := target_score(run.record, point.epoch)) is not None
         and math.isfinite(score)
         and point.time_s > 0
@@ -309,7 +313,7 @@ def _curve(study: ReportStudy, run: Run, *, joules: bool) -> Curve | None:
         return None
     return Curve(
         run=run,
-        arm=study.label_of(run),
+        variant=study.label_of(run),
         epochs=tuple(point.epoch.index for point, _ in points),
         energy_j=tuple(_joules(point) for point, _ in points) if joules else (),
         time_s=tuple(point.time_s for point, _ in points),

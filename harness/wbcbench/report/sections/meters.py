@@ -337,9 +337,9 @@ def _words(study: ReportStudy) -> Iterator[str]:
     if not study.comparable:
         yield "No joules, so no uncertainty of joules."
         return
-    if study.comparable[0].row["headline_status"] in {"modelled", "estimated"}:
+    if study.comparable[0].row["primary_status"] == "estimated":
         yield (
-            f"The joules are {study.comparable[0].row['headline_status']}: nothing here knows how "
+            f"The joules are {study.comparable[0].row['primary_status']}: nothing here knows how "
             "far such a model is from the truth, so no ± is stated for it. Published comparisons "
             "found such models up to 40 % off."
         )
@@ -347,7 +347,7 @@ def _words(study: ReportStudy) -> Iterator[str]:
 
 
 def _table(study: ReportStudy) -> DataTable:
-    energy_j = mean_of_known(study.comparable, "headline_energy_train_j")
+    energy_j = mean_of_known(study.comparable, "primary_energy_train_j")
     rows = [
         (name, what, *_cells(_mean_part_j(study.comparable, read), energy_j), cancels)
         for name, what, read, cancels in _PARTS
@@ -381,8 +381,8 @@ def _mean_part_j(runs: Sequence[Run], read: Callable[[Budget], float | None]) ->
 
 def _part_j(run: Run, read: Callable[[Budget], float | None]) -> float | None:
     """A part of the training window's uncertainty, the headline's devices added."""
-    if run.row["headline_status"] in {"modelled", "estimated"} or run.headline is None:
+    if run.row["primary_status"] == "estimated" or run.primary is None:
         return None
-    channels = run.headline.channels
+    channels = run.primary.channels
     budgets = [b for b in run.record.budgets if b.window == TRAIN and b.channel in channels]
     return sum_if_all_known([read(budget) for budget in budgets]) if budgets else None

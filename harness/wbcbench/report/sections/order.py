@@ -48,7 +48,7 @@ class Quantity:
 
 
 QUANTITIES = (
-    Quantity("headline_energy_train_j", "Energy", "energy (± %)", "%", relative=True),
+    Quantity("primary_energy_train_j", "Energy", "energy (± %)", "%", relative=True),
     Quantity("gpu_temp_mean_c", "GPU temperature", "GPU (°C)", "°C", relative=False),
     Quantity("gpu_clock_mean_mhz", "GPU clock", "clock (± %)", "%", relative=True),
 )

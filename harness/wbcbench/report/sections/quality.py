@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from wbcbench.core.quality import Caution, Severity
+from wbcbench.core.quality import QualityWarning, Severity
 from wbcbench.core.text import count_of, human_power
 from wbcbench.core.units import ms_from_s
 from wbcbench.core.window import IDLE_AFTER, IDLE_BEFORE
@@ -18,17 +18,17 @@ _WEIGHT = {Severity.INVALID: 0, Severity.SUSPECT: 1, Severity.INFO: 2}
 _TOLD_APART = "meter-absent"  # has a table of its own, one line a meter
 _WORDS = (
     "Measured: read from a sensor of that part. Estimated: from a sensor of another part. "
-    "Modelled: worked out from a rated power and the load, without a sensor. Absent: not known, "
+    "Estimated: worked out from a rated power and the load, without a sensor. Absent: not known, "
     "and not zero."
 )
 
 _COLUMNS = (
-    ("headline_method", "how the energy was read"),
-    ("headline_status", "status"),
+    ("primary_method", "how the energy was read"),
+    ("primary_status", "status"),
     ("samples_train", "samples in training"),
     ("sample_gap_max_ms", "longest gap (ms)"),
     ("counter_vs_integral_pct", "counter vs integral (%)"),
-    ("watcher_cpu_s", "watcher's CPU (s)"),
+    ("recorder_cpu_s", "watcher's CPU (s)"),
 )
 
 _PARTS = {"gpu": "GPU", "cpu": "Processor", "dram": "Memory", "wall": "Whole machine"}
@@ -59,12 +59,12 @@ def quality_section(study: ReportStudy) -> Block:
 
 def _doubts(study: ReportStudy) -> DataTable:
     """Each kind of doubt once, the gravest first, with the first run that has it."""
-    found: dict[tuple[int, str, str, str], list[tuple[str, Caution]]] = {}
+    found: dict[tuple[int, str, str, str], list[tuple[str, QualityWarning]]] = {}
     for run in study.runs:
-        for caution in run.record.cautions:
-            if caution.code != _TOLD_APART:
-                key = (_WEIGHT[caution.severity], caution.code, caution.window, caution.channel)
-                found.setdefault(key, []).append((run.run_id, caution))
+        for warning in run.record.warnings:
+            if warning.code != _TOLD_APART:
+                key = (_WEIGHT[warning.severity], warning.code, warning.window, warning.channel)
+                found.setdefault(key, []).append((run.run_id, warning))
     rows = tuple(_doubt_line(*found[key][0], _runs(found[key])) for key in sorted(found))
     headings = ("doubt", "weight", "window", "runs", "what was seen, and where", "what to do")
     caption = (
@@ -74,15 +74,15 @@ def _doubts(study: ReportStudy) -> DataTable:
     return DataTable(caption, headings, rows, frozenset({0, 1, 2, 4, 5}))
 
 
-def _runs(found: list[tuple[str, Caution]]) -> int:
+def _runs(found: list[tuple[str, QualityWarning]]) -> int:
     return len({run_id for run_id, _ in found})
 
 
-def _doubt_line(run_id: str, caution: Caution, runs: int) -> tuple[str, ...]:
-    window = caution.window or "whole run"
-    weight = caution.severity.value
-    seen = f"{caution.detail} ({run_id})"
-    return (caution.code, weight, window, str(runs), seen, caution.advice)
+def _doubt_line(run_id: str, warning: QualityWarning, runs: int) -> tuple[str, ...]:
+    window = warning.window or "whole run"
+    weight = warning.severity.value
+    seen = f"{warning.detail} ({run_id})"
+    return (warning.code, weight, window, str(runs), seen, warning.advice)
 
 
 def _absent(study: ReportStudy) -> DataTable:
@@ -124,7 +124,7 @@ def chips(study: ReportStudy) -> Iterator[Chip]:
 
 
 def _part(study: ReportStudy, part: str) -> Chip:
-    """Measured, estimated, modelled or absent; in how many runs, where they differ."""
+    """Measured, estimated or absent; in how many runs, where they differ."""
     counts = Counter(_how(run.row, part) for run in study.runs)
     several = len(counts) > 1
     told = [
@@ -146,7 +146,7 @@ def _samples(study: ReportStudy) -> Chip | None:
     found = known_values(study.done, "samples_train")
     if not found:
         return None
-    least = thresholds.HEADLINE_SAMPLES
+    least = thresholds.PRIMARY_SAMPLES
     told = f"{_span(found)} in training, {least:g} wanted"
     return Chip("Samples a run", told, mind=min(found) < least)
 
@@ -168,7 +168,7 @@ def _agreement(study: ReportStudy) -> Chip | None:
 def _idle(study: ReportStudy) -> Chip | None:
     """Idle power before and after, of the headline's part."""
     ends = [
-        [w for run in study.done if (w := run.idle_w(run.headline, names)) is not None]
+        [w for run in study.done if (w := run.idle_w(run.primary, names)) is not None]
         for names in (IDLE_BEFORE, IDLE_AFTER)
     ]
     before, after = (sum(end) / len(end) if end else None for end in ends)
@@ -188,7 +188,7 @@ def _throttled(study: ReportStudy) -> Chip | None:
 
 
 def _strangers(study: ReportStudy) -> Chip | None:
-    found = known_values(study.done, "gpu_other_processes")
+    found = known_values(study.done, "gpu_foreign_processes")
     hit = sum(count > 0 for count in found)
     told = f"in {hit} of {count_of(len(found), 'run')}"
     return Chip("Other processes on the GPU", told, mind=bool(hit)) if found else None
@@ -200,7 +200,7 @@ def _clock(study: ReportStudy) -> Chip | None:
 
 
 def _watching(study: ReportStudy) -> Chip | None:
-    found = known_values(study.done, "watcher_cpu_s")
+    found = known_values(study.done, "recorder_cpu_s")
     return (
         Chip("Watching cost", f"{_span(found, '.1f')} s of processor time a run") if found else None
     )

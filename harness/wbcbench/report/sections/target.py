@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas
 
 NAME = "energy-to-target"
-MOST_ARMS = 24
+MOST_VARIANTS = 24
 
 _ROW_IN = 0.62
 _AROUND_IN = 1.0
@@ -73,22 +73,22 @@ def _found(study: ReportStudy, *, joules: bool) -> dict[str, list[Tried]]:
     }
     runs = study.comparable if joules else study.done
     tried = {
-        arm: [
+        variant: [
             each
             for run in own
             if (each := _tried(run, joules=joules, counted=run.run_id in counted))
         ]
-        for arm, own in study.by_label(runs).items()
+        for variant, own in study.by_label(runs).items()
     }
-    return {arm: own for arm, own in tried.items() if own}
+    return {variant: own for variant, own in tried.items() if own}
 
 
 def medians(found: dict[str, list[Tried]]) -> dict[str, Censored]:
     """How many counted runs reached the target, and the Kaplan–Meier median of the cost."""
-    counted = {arm: [each for each in own if each.counted] for arm, own in found.items()}
+    counted = {variant: [each for each in own if each.counted] for variant, own in found.items()}
     return {
-        arm: censored_median([each.cost for each in own], [each.reached for each in own])
-        for arm, own in counted.items()
+        variant: censored_median([each.cost for each in own], [each.reached for each in own])
+        for variant, own in counted.items()
     }
 
 
@@ -98,7 +98,7 @@ def _tried(run: Run, *, joules: bool, counted: bool) -> Tried | None:
     if reached is None:
         return None
     to_target, whole = (
-        ("energy_to_target_j", "headline_energy_train_j")
+        ("energy_to_target_j", "primary_energy_train_j")
         if joules
         else ("time_to_target_s", "time_train_s")
     )
@@ -120,7 +120,7 @@ def _words(found: dict[str, list[Tried]]) -> str:
 
 def _claims(study: ReportStudy, found: dict[str, list[Tried]]) -> Iterator[Statement]:
     rows = [row for row in summary_rows(study) if row["arm"] in found and row["target_runs"]]
-    for place, row in enumerate(rows[:MOST_ARMS], start=1):
+    for place, row in enumerate(rows[:MOST_VARIANTS], start=1):
         yield Statement(f"target-{place}", target_sentence(row), SUMMARY_FILE, str(row["arm"]), row)
 
 
@@ -132,7 +132,9 @@ def _told(each: Censored, *, joules: bool) -> str:
 def _figure(study: ReportStudy, found: dict[str, list[Tried]], *, joules: bool) -> Figure:
     title = "Energy to target" if joules else "Time to target"
     told = medians(found)
-    description = "; ".join(f"{arm}: {_told(each, joules=joules)}" for arm, each in told.items())
+    description = "; ".join(
+        f"{variant}: {_told(each, joules=joules)}" for variant, each in told.items()
+    )
     return Figure(
         NAME,
         lambda: _picture(study, found, joules=joules),
@@ -153,26 +155,26 @@ def _caption(study: ReportStudy, found: dict[str, list[Tried]], *, joules: bool)
         yield "Upright bar: median of a variant, unreached runs counted (Kaplan–Meier). "
     if not all(each.counted for each in runs):
         yield "Runs of blocks that are not complete are drawn and not counted. "
-    if len(found) > MOST_ARMS:
-        yield f"The first {MOST_ARMS} of {len(found)} variants are drawn. "
+    if len(found) > MOST_VARIANTS:
+        yield f"The first {MOST_VARIANTS} of {len(found)} variants are drawn. "
     energy = f"Energy: {study.energy_words}" if joules else "Seconds, because no energy was read"
     yield f"{energy}.{study.stamp}"
 
 
 def _picture(study: ReportStudy, found: dict[str, list[Tried]], *, joules: bool) -> Canvas:
-    drawn = dict(list(found.items())[:MOST_ARMS])
+    drawn = dict(list(found.items())[:MOST_VARIANTS])
     canvas, plot = new_plot((WIDTH_IN, len(drawn) * _ROW_IN + _AROUND_IN))
     largest = max(each.cost for own in drawn.values() for each in own)
     divisor, unit = energy_scale(largest) if joules else (1.0, "s")
     plot.set_xlim(0.0, 1.12 * largest / divisor)
     told = medians(drawn)
     names = short_labels(drawn)
-    for row, (arm, own) in enumerate(drawn.items()):
+    for row, (variant, own) in enumerate(drawn.items()):
         _draw_runs(plot, study, row, own, divisor)
-        _draw_median(plot, row, told[arm], divisor)
-        count = f"{told[arm].reached} of {told[arm].runs} reached"
+        _draw_median(plot, row, told[variant], divisor)
+        count = f"{told[variant].reached} of {told[variant].runs} reached"
         plot.annotate(
-            f"{names[arm]}: {count}",
+            f"{names[variant]}: {count}",
             (0.0, row - _LIFT),
             (4, 0),
             textcoords="offset points",
@@ -212,12 +214,12 @@ def _data(study: ReportStudy, found: dict[str, list[Tried]], *, joules: bool) ->
     rows = tuple(
         (
             each.run.run_id,
-            arm,
+            variant,
             "reached" if each.reached else "not reached",
             number_words(each.cost),
-            number_words(told[arm].median),
+            number_words(told[variant].median),
         )
-        for arm, own in found.items()
+        for variant, own in found.items()
         for each in own
     )
     unit = "J" if joules else "s"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from wbcbench.core.quality import Severity, Verdict
+from wbcbench.core.quality import Quality, Severity
 from wbcbench.core.text import count_of, human_duration
 from wbcbench.core.trace import Channel, Kind, Trace
 from wbcbench.core.units import s_from_ms
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure as Canvas
 
-_GRAVITY = (Verdict.VALID, Verdict.SUSPECT, Verdict.INVALID)
+_GRAVITY = (Quality.VALID, Quality.SUSPECT, Quality.INVALID)
 
 MOST = 200
 """Strokes or steps in one picture; more would not be seen on a page and weigh on it."""
@@ -93,7 +93,7 @@ def timelines_section(study: ReportStudy) -> Block | None:
 
 def _has_traces(study: ReportStudy, run: Run) -> bool:
     folder = run.folder
-    return bool(folder and folder.has_traces and run.headline)
+    return bool(folder and folder.has_traces and run.primary)
 
 
 def _choose_runs(study: ReportStudy, kept: list[Run]) -> list[Chosen]:
@@ -121,18 +121,18 @@ def _usual(study: ReportStudy, kept: list[Run]) -> Run | None:
 
 def _gravity(run: Run) -> tuple[int, bool, int, float]:
     gap_ms = run.row["sample_gap_max_ms"] or 0.0
-    return _GRAVITY.index(run.record.verdict), not run.is_done, len(_doubts(run)), gap_ms
+    return _GRAVITY.index(run.record.quality), not run.is_done, len(_doubts(run)), gap_ms
 
 
 def _doubts(run: Run) -> list[str]:
-    weighty = [c for c in run.record.cautions if c.severity is not Severity.INFO]
-    return sorted({caution.code for caution in weighty})
+    weighty = [c for c in run.record.warnings if c.severity is not Severity.INFO]
+    return sorted({warning.code for warning in weighty})
 
 
 def _why(run: Run) -> str:
     doubts = ", ".join(_doubts(run))
     if doubts:
-        return f"of the others the one in the gravest doubt ({run.record.verdict}: {doubts})"
+        return f"of the others the one in the gravest doubt ({run.record.quality}: {doubts})"
     if not run.is_done:
         return f"of the others the one that went worst ({run.record.status})"
     gap_ms = run.row["sample_gap_max_ms"]
@@ -146,7 +146,7 @@ def _why(run: Run) -> str:
 
 def _read_timeline(study: ReportStudy, chosen: Chosen) -> Timeline | None:
     """Read the polls of one run; ``None`` where none of the headline's channel can be read."""
-    folder, who = chosen.run.folder, chosen.run.headline
+    folder, who = chosen.run.folder, chosen.run.primary
     if folder is None or who is None:
         return None
     found = [trace for trace in folder.read_traces() if trace.good[0]]

@@ -60,19 +60,19 @@ def _claims(study: ReportStudy, found: list[Centre]) -> Iterator[Statement]:
     """Who is on the front, and how sure that is; nothing of a single arm."""
     if len(found) < 2:
         return
-    on_front = {each.arm for each in means_on_front(found)}
-    names = ", ".join(each.arm for each in means_on_front(found))
+    on_front = {each.variant for each in means_on_front(found)}
+    names = ", ".join(each.variant for each in means_on_front(found))
     yield Statement(
         "front",
         f"Beaten by none on both {study.energy_kind}energy and accuracy, on average: {names}. The "
         "means are uncertain, and so is this front.",
         SUMMARY_FILE,
         "",
-        {each.arm: each.arm in on_front for each in found},
+        {each.variant: each.variant in on_front for each in found},
     )
-    shares = {each.arm: each.front_share for each in found if each.front_share is not None}
+    shares = {each.variant: each.front_share for each in found if each.front_share is not None}
     if shares:
-        told = ", ".join(f"{arm} in {100 * share:.0f} %" for arm, share in shares.items())
+        told = ", ".join(f"{variant} in {100 * share:.0f} %" for variant, share in shares.items())
         blocks = count_of(study.blocks_used, "block")
         text = (
             f"When {blocks} of runs are drawn anew with replacement, 2,000 times, these are on the "
@@ -82,16 +82,16 @@ def _claims(study: ReportStudy, found: list[Centre]) -> Iterator[Statement]:
 
 
 def _means(study: ReportStudy, found: list[Centre]) -> DataTable:
-    on_front = {each.arm for each in means_on_front(found)}
+    on_front = {each.variant for each in means_on_front(found)}
     rows = tuple(
         (
-            each.arm,
+            each.variant,
             str(len(each.points)),
             number_words(each.energy_j),
             number_words(each.half_j),
             number_words(each.accuracy),
             number_words(each.half_accuracy),
-            "yes" if each.arm in on_front else "no",
+            "yes" if each.variant in on_front else "no",
             "unknown" if each.front_share is None else f"{100 * each.front_share:.1f} %",
         )
         for each in found
@@ -121,7 +121,7 @@ def _over(study: ReportStudy) -> str:
 
 def _figure(study: ReportStudy, found: list[Centre]) -> Figure:
     description = "; ".join(
-        f"{each.arm}: {each.energy_j:.4g} J, balanced accuracy {each.accuracy:.3f}"
+        f"{each.variant}: {each.energy_j:.4g} J, balanced accuracy {each.accuracy:.3f}"
         for each in found
     )
     runs = _plotted_runs(study)
@@ -154,7 +154,7 @@ def _picture(study: ReportStudy, runs: list[Run], found: list[Centre]) -> Canvas
     lines = len(found) * (2 if _tells_share(found) else 1)
     height_in = max(SIZE_IN[1], lines * _LINE_IN / _PLOT_SHARE)
     canvas, plot = new_plot((WIDTH_IN, height_in))
-    divisor, unit = energy_scale(max(run.row["headline_energy_train_j"] for run in runs))
+    divisor, unit = energy_scale(max(run.row["primary_energy_train_j"] for run in runs))
     _frame(plot, runs, found, divisor)
     plot.set_xlabel(f"energy in training ({unit})")
     plot.set_ylabel("balanced accuracy, TEST")
@@ -169,7 +169,7 @@ def _picture(study: ReportStudy, runs: list[Run], found: list[Centre]) -> Canvas
 def _frame(plot: Axes, runs: list[Run], found: list[Centre], divisor: float) -> None:
     """Room around points and intervals, and never so little that noise looks like a difference."""
     known = all(each.half_j is not None for each in found)
-    energies = [run.row["headline_energy_train_j"] / divisor for run in runs]
+    energies = [run.row["primary_energy_train_j"] / divisor for run in runs]
     accuracies = [run.row["balanced_accuracy"] for run in runs]
     for each in found:
         half_j, half = each.half_j or 0.0, each.half_accuracy or 0.0
@@ -187,10 +187,10 @@ def _limits(values: list[float], least_span: float) -> tuple[float, float]:
 
 
 def _draw_runs(plot: Axes, study: ReportStudy, runs: list[Run], divisor: float) -> None:
-    for arm, own in study.by_label(runs).items():
-        look = variant_style(study.labels, arm)
+    for variant, own in study.by_label(runs).items():
+        look = variant_style(study.labels, variant)
         plot.plot(
-            [run.row["headline_energy_train_j"] / divisor for run in own],
+            [run.row["primary_energy_train_j"] / divisor for run in own],
             [run.row["balanced_accuracy"] for run in own],
             look.shape,
             color=look.colour,
@@ -208,7 +208,7 @@ def _draw_front(plot: Axes, found: list[Centre], divisor: float) -> None:
 
 
 def _draw_mean(plot: Axes, study: ReportStudy, each: Centre, divisor: float) -> None:
-    look = variant_style(study.labels, each.arm)
+    look = variant_style(study.labels, each.variant)
     at = (each.energy_j / divisor, each.accuracy)
     half_j = None if each.half_j is None else each.half_j / divisor
     draw_cross(plot, at, (half_j, each.half_accuracy), look.colour)
@@ -226,15 +226,15 @@ def _draw_mean(plot: Axes, study: ReportStudy, each: Centre, divisor: float) -> 
 
 
 def _label(plot: Axes, found: list[Centre], divisor: float, height_in: float) -> None:
-    names = short_labels(each.arm for each in found)
+    names = short_labels(each.variant for each in found)
     tells = _tells_share(found)
     told = {
-        each.arm: f"\nfront: {100 * each.front_share:.0f} %"
+        each.variant: f"\nfront: {100 * each.front_share:.0f} %"
         for each in found
         if tells and each.front_share is not None
     }
     named = [
-        (names[each.arm] + told.get(each.arm, ""), each.energy_j / divisor, each.accuracy)
+        (names[each.variant] + told.get(each.variant, ""), each.energy_j / divisor, each.accuracy)
         for each in found
     ]
     in_margin(plot, named, (2 if tells else 1) * _LINE_IN / (_PLOT_SHARE * height_in))
@@ -245,8 +245,8 @@ def _data(study: ReportStudy, runs: list[Run]) -> DataTable:
         (
             run.run_id,
             study.label_of(run),
-            number_words(run.row["headline_energy_train_j"]),
-            str(run.row["headline_status"]),
+            number_words(run.row["primary_energy_train_j"]),
+            str(run.row["primary_status"]),
             number_words(run.row["balanced_accuracy"]),
         )
         for run in runs
@@ -274,7 +274,7 @@ class Centre:
             without two complete blocks.
     """
 
-    arm: str
+    variant: str
     energy_j: float
     accuracy: float
     half_j: float | None
@@ -291,13 +291,17 @@ def _plotted_runs(study: ReportStudy) -> list[Run]:
 def variant_means(study: ReportStudy) -> list[Centre]:
     """Every arm's mean, in the comparison's order; an arm without known points has none."""
     compared = study.comparison
-    shares = {arm.label: arm.front_share for arm in compared.arms} if compared else {}
+    shares = (
+        {variant.label: variant.front_share for variant in compared.configurations}
+        if compared
+        else {}
+    )
     known = {run.run_id for run in _plotted_runs(study)}
     used = {
         each.label: [run for run in study.metered(each) if run.run_id in known]
         for each in study.configurations
     }
-    return [_centre(arm, own, shares.get(arm)) for arm, own in used.items() if own]
+    return [_centre(variant, own, shares.get(variant)) for variant, own in used.items() if own]
 
 
 def means_on_front(found: Sequence[Centre]) -> list[Centre]:
@@ -305,11 +309,11 @@ def means_on_front(found: Sequence[Centre]) -> list[Centre]:
     return [found[i] for i in pareto_front([(each.energy_j, each.accuracy) for each in found])]
 
 
-def _centre(arm: str, runs: Sequence[Run], share: float | None) -> Centre:
-    joules = [run.row["headline_energy_train_j"] for run in runs]
+def _centre(variant: str, runs: Sequence[Run], share: float | None) -> Centre:
+    joules = [run.row["primary_energy_train_j"] for run in runs]
     accuracies = [run.row["balanced_accuracy"] for run in runs]
     return Centre(
-        arm=arm,
+        variant=variant,
         energy_j=math.fsum(joules) / len(runs),
         accuracy=math.fsum(accuracies) / len(runs),
         half_j=_half(joules),
