@@ -11,7 +11,7 @@ from wbcbench.core.record import RunRecord
 from wbcbench.core.run_folder import RunDir
 from wbcbench.core.window import unix_s
 from wbcbench.energy.source import TimelinePoint, primary_source, timeline
-from wbcbench.table.column import Cell
+from wbcbench.table.columns import Cell
 from wbcbench.table.derive import wall_offset_s, write_scalars
 from wbcbench.table.view import Run
 from wbcbench.train.tensorboard_log import EPOCHS_FILE, RESULT_FILE, ScalarLog, add_epoch
