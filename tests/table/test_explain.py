@@ -104,7 +104,7 @@ def test_joules_are_taken_apart_into_window_channel_readings_edges_and_budget(ke
 
 
 def test_primary_energy_above_idle_names_idle_windows_and_the_baseline(kept):
-    words = said(kept.path, "primary_energy_train_above_idle_j")
+    words = " ".join(said(kept.path, "primary_energy_train_above_idle_j").split())
     assert "primary_energy_train_j - idle_w * time_train_s" in words
     assert "idle_cold on nvml/gpu0/counter" in words
     assert "subtracting idle power adds" in words
