@@ -70,15 +70,15 @@ def study_records(study_dir: Path) -> list[RunRecord]:
     Raises:
         UsageError: A record is damaged or was written by a newer version.
     """
-    return [run.read_record() for run in _finished_runs(study_dir)]
+    return [run.read_record() for run in _find_finished_runs(study_dir)]
 
 
 def study_rows(study_dir: Path) -> list[dict[str, Cell]]:
     """The rows of a study; raises like :func:`study_records`, and holds one record at a time."""
-    return rows(run.read_record() for run in _finished_runs(study_dir))
+    return rows(run.read_record() for run in _find_finished_runs(study_dir))
 
 
-def _finished_runs(study_dir: Path) -> list[RunDir]:
+def _find_finished_runs(study_dir: Path) -> list[RunDir]:
     runs = study_runs(study_dir.parent, study_dir.name)
     return [run for run in runs if run.is_finished]
 
@@ -94,7 +94,7 @@ def write_table(study_dir: Path) -> Path:
     """
     path = study_dir / RUNS_TABLE
     written: list[RunDir] | None = None
-    while (runs := _finished_runs(study_dir)) != written:
+    while (runs := _find_finished_runs(study_dir)) != written:
         data = to_csv(rows(run.read_record() for run in runs))
         refuse_newer_table(study_dir)
         try:
@@ -113,11 +113,11 @@ def to_csv(table_rows: Iterable[dict[str, Cell]]) -> bytes:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(load_columns())
-    writer.writerows([_csv_text(cells[name]) for name in load_columns()] for cells in table_rows)
+    writer.writerows([_format_cell(cells[name]) for name in load_columns()] for cells in table_rows)
     return out.getvalue().encode()
 
 
-def _csv_text(cell: Cell) -> str:
+def _format_cell(cell: Cell) -> str:
     if cell is None:
         return ""
     if isinstance(cell, bool):

@@ -102,7 +102,7 @@ def explain(counted: Recount, column: Column) -> Explanation:
         inputs={name: cells[name] for name in _NAME.findall(column.formula)},
         fields=tuple(inputs.fields),
         energy_sources=tuple(inputs.energy_sources),
-        readings=tuple(explain_readings(counted, inputs.energies)),
+        readings=tuple(describe_readings(counted, inputs.energies)),
         spans=tuple(
             window
             for window in record.windows
@@ -235,7 +235,7 @@ class Reading:
     end: Edge | None = None
 
 
-def explain_readings(counted: Recount, lookups: Iterable[tuple[str, str]]) -> Iterator[Reading]:
+def describe_readings(counted: Recount, lookups: Iterable[tuple[str, str]]) -> Iterator[Reading]:
     """Explain energies by window and channel; those the record does not know are left out."""
     channels = {channel.name: channel for channel in counted.recorded.channels}
     has_traces = {Source.TRACES, Source.MARKS} <= counted.available
@@ -243,10 +243,10 @@ def explain_readings(counted: Recount, lookups: Iterable[tuple[str, str]]) -> It
         energy = counted.recorded.energy(window, name)
         if energy and name in channels:
             trace = counted.traces.get(name) if has_traces else None
-            yield _explain_reading(energy, channels[name], counted, trace)
+            yield _describe_reading(energy, channels[name], counted, trace)
 
 
-def _explain_reading(
+def _describe_reading(
     energy: WindowEnergy, channel: Channel, counted: Recount, trace: Trace | None
 ) -> Reading:
     record = counted.again if trace else counted.recorded

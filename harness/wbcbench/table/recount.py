@@ -86,7 +86,7 @@ def recount(run: RunDir) -> Recount:
         Source.PREDICTIONS: run.predictions_path.is_file() or own.test is None,
     }
     available = frozenset(source for source in Source if is_available[source])
-    again = replace(own, **_recompute_fields(run, own, available))
+    again = replace(own, **_compute_fields(run, own, available))
     traces = list(run.read_traces())
     attached = run.read_attached_trace()
     if attached:
@@ -107,14 +107,14 @@ def recount(run: RunDir) -> Recount:
     )
 
 
-def _recompute_fields(run: RunDir, own: RunRecord, available: frozenset[Source]) -> dict[str, Any]:
+def _compute_fields(run: RunDir, own: RunRecord, available: frozenset[Source]) -> dict[str, Any]:
     """The fields that can be computed again, by name."""
     fields: dict[str, Any] = {}
     if run.marks_path.is_file():
         accounted = account(run, _read_circumstances(run, own), own.status, own.error)
         fields |= {name: getattr(accounted, name) for name in SOURCES}
     if own.test and run.predictions_path.is_file():
-        fields |= _recompute_scores(run.predictions_path, own, own.test)
+        fields |= _compute_scores(run.predictions_path, own, own.test)
     if own.status != "done" and Source.TRACES not in available:
         fields.pop("windows", None)  # those that were cut end where the trace did
     return {name: value for name, value in fields.items() if available.issuperset(SOURCES[name])}
@@ -137,7 +137,7 @@ def _read_circumstances(run: RunDir, own: RunRecord) -> Circumstances:
     )
 
 
-def _recompute_scores(path: Path, own: RunRecord, test: Scores) -> dict[str, Scores | None]:
+def _compute_scores(path: Path, own: RunRecord, test: Scores) -> dict[str, Scores | None]:
     """The scores on all test images and on the leakage-free ones.
 
     Raises:

@@ -52,8 +52,8 @@ def run_summary(record: RunRecord) -> list[str]:
     lines = [printable(f"{record.run_id}   {Run(record).status}, quality {record.quality.value}")]
     if record.synthetic:
         lines.append("  SYNTHETIC: synthetic images or a simulated sensor, not a result to quote")
-    for label, text in _run_facts(Run(record)):
-        lines += _wrap(label, text, 20, _RUN_WIDTH)
+    for label, text in _list_run_facts(Run(record)):
+        lines += _format_fact(label, text, 20, _RUN_WIDTH)
     return lines + _format_warnings(record, Severity.SUSPECT, Severity.INVALID)
 
 
@@ -71,13 +71,13 @@ def _format_warnings(record: RunRecord, *severities: Severity) -> list[str]:
             lines.append(printable(f"  {code} ({place})" if place else f"  {code}"))
             advice = f"advice: {warning.advice}" if warning.advice else ""
             for text in filter(None, (warning.detail, advice)):
-                lines += _wrap("", text, 4, _RUN_WIDTH)
+                lines += _format_fact("", text, 4, _RUN_WIDTH)
     return lines
 
 
-def _run_facts(run: Run) -> Iterator[tuple[str, str]]:
-    yield from _accuracy_facts(run.record)
-    yield from _energy_facts(run)
+def _list_run_facts(run: Run) -> Iterator[tuple[str, str]]:
+    yield from _list_accuracy(run.record)
+    yield from _list_energies(run)
     time_s = run.duration_s(TRAIN)
     if time_s is not None:
         power_w = source_power_w(run.record, run.primary, TRAIN)
@@ -100,7 +100,7 @@ def _run_facts(run: Run) -> Iterator[tuple[str, str]]:
         yield "why", f"{run.record.error.kind}: {run.record.error.message}"
 
 
-def _accuracy_facts(record: RunRecord) -> Iterator[tuple[str, str]]:
+def _list_accuracy(record: RunRecord) -> Iterator[tuple[str, str]]:
     test, subset = record.test, record.test_leakage_free
     if test is None:
         return
@@ -117,7 +117,7 @@ def _accuracy_facts(record: RunRecord) -> Iterator[tuple[str, str]]:
     yield "balanced accuracy", f"{human_share(test.balanced_accuracy)}   macro-F1 {f1}"
 
 
-def _energy_facts(run: Run) -> Iterator[tuple[str, str]]:
+def _list_energies(run: Run) -> Iterator[tuple[str, str]]:
     if run.primary is None:
         yield "energy, train", "unknown: no meter worked on this machine"
         return
@@ -168,8 +168,8 @@ def explanation_lines(explanation: Explanation) -> list[str]:
     """The whole explanation, one line an item."""
     column = explanation.column
     lines = [f"{column.name} of {explanation.run_id}: {_format_cell(explanation.value)}"]
-    for label, text in _explanation_facts(explanation):
-        lines += _wrap(label, text, 11)
+    for label, text in _list_explanation_facts(explanation):
+        lines += _format_fact(label, text, 11)
     if explanation.spans:
         lines += ["", "Windows whose length it uses, by their marks on the monotonic clock"]
         lines += [f"  {window.name:<14}{_format_span(window)}" for window in explanation.spans]
@@ -179,12 +179,12 @@ def explanation_lines(explanation: Explanation) -> list[str]:
         title = f"  {reading.recorded.window} on {reading.channel.name}"
         lines.append(f"{title}: {_format_energy(reading.recorded)}")
         is_detailed = len(explanation.readings) <= _MOST_DETAILED
-        for label, text in _reading_facts(reading, is_detailed=is_detailed):
-            lines += _wrap(label, text, 11, indent=4)
+        for label, text in _list_reading_facts(reading, is_detailed=is_detailed):
+            lines += _format_fact(label, text, 11, indent=4)
     return [printable(line) for line in lines]
 
 
-def _explanation_facts(explanation: Explanation) -> Iterator[tuple[str, str]]:
+def _list_explanation_facts(explanation: Explanation) -> Iterator[tuple[str, str]]:
     yield "meaning", explanation.column.meaning
     yield "formula", explanation.formula.replace("{", "").replace("}", "")
     if explanation.inputs:
@@ -217,7 +217,7 @@ def _format_recount(explanation: Explanation) -> str:
     )
 
 
-def _reading_facts(reading: Reading, *, is_detailed: bool) -> Iterator[tuple[str, str]]:
+def _list_reading_facts(reading: Reading, *, is_detailed: bool) -> Iterator[tuple[str, str]]:
     if reading.window:
         yield "window", _format_span(reading.window)
     if is_detailed:
@@ -308,7 +308,7 @@ def _format_cell(cell: Cell) -> str:
     return repr(cell) if isinstance(cell, float) else str(cell)
 
 
-def _wrap(
+def _format_fact(
     label: str, text: str, label_width: int, width: int = _EXPLANATION_WIDTH, indent: int = 2
 ) -> list[str]:
     """One fact; a long one goes on under its own beginning."""

@@ -10,7 +10,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from wbcbench.core.board_state import Telemetry
 from wbcbench.core.quality import Quality, Severity
 from wbcbench.core.record import Epoch, Inference, RunRecord, Sampling
 from wbcbench.core.run_folder import RunDir, study_runs
@@ -24,14 +23,12 @@ from wbcbench.core.window import (
     epoch,
     is_validation,
 )
-from wbcbench.energy.appraise import steps_duration_s
 from wbcbench.energy.metrics import (
     DEFAULT_PUE,
     Intensity,
     Reached,
     energy_above_idle_j,
     intensity,
-    mean_known,
 )
 from wbcbench.energy.source import (
     PRIMARY_DOMAINS,
@@ -44,7 +41,7 @@ from wbcbench.energy.source import (
     source_power_w,
 )
 from wbcbench.registry import VARIANTS, load_part
-from wbcbench.table.rows import build_row
+from wbcbench.table.rows import build_row, duration_s, mean_power_w
 from wbcbench.train.variants import Variant
 
 ABSENT = "absent"
@@ -251,8 +248,7 @@ class Run:
 
     def idle_w(self, source: EnergySource | None, *periods: str) -> float | None:
         """Mean of the idle power in these periods (see :meth:`idle_windows`)."""
-        windows = self.idle_windows(source, *periods)
-        return mean_known([source_power_w(self.record, source, name) for name in windows])
+        return mean_power_w(self.record, source, self.idle_windows(source, *periods))
 
     def energy_above_idle_j(self, source: EnergySource | None) -> float | None:
         """Energy of ``train`` above idle: the mean of the idle power before and after."""
@@ -269,14 +265,8 @@ class Run:
 
     # Time and windows.
     def duration_s(self, window: str) -> float | None:
-        """Length of a window; ``None`` if the run ended before.
-
-        That of ``train`` excludes the validation passes, as its energy does.
-        """
-        if window == TRAIN:
-            return steps_duration_s(self.record.windows)
-        marked = self.record.window(window)
-        return marked.duration_s if marked else None
+        """Length of a window, ``train`` without its validation passes; ``None`` if missing."""
+        return duration_s(self.record, window)
 
     @property
     def total_s(self) -> float | None:
@@ -322,7 +312,12 @@ class Run:
     @cached_property
     def best_epoch(self) -> Epoch | None:
         """The epoch with the best validation; the first of equals; ``None`` without validation."""
-        scores = [(score, e) for e in self.record.epochs if (score := _validation(e)) is not None]
+        scores: list[tuple[float, Epoch]] = []
+        for e in self.record.epochs:
+            balanced = e.val_balanced_accuracy
+            score = e.val_accuracy if balanced is None else balanced
+            if score is not None:
+                scores.append((score, e))
         return max(scores, key=lambda pair: pair[0])[1] if scores else None
 
     @cached_property
@@ -344,23 +339,6 @@ class Run:
     def inference(self, batch_size: int) -> Inference | None:
         """The inference window of one batch size."""
         return next((i for i in self.record.inference if i.batch_size == batch_size), None)
-
-    # GPUs.
-    @cached_property
-    def boards(self) -> list[Mapping[str, Any]]:
-        """What the meter reported of each GPU at the start."""
-        meters = sorted(self.record.meters.items())
-        return [b for name, b in meters if name.startswith("nvml/") and isinstance(b, Mapping)]
-
-    @cached_property
-    def train_telemetry(self) -> list[Telemetry]:
-        """What each GPU did in ``train``."""
-        return [state for state in self.record.telemetry if state.window == TRAIN]
-
-
-def _validation(epoch: Epoch) -> float | None:
-    balanced = epoch.val_balanced_accuracy
-    return epoch.val_accuracy if balanced is None else balanced
 
 
 @dataclass(frozen=True)
