@@ -118,7 +118,7 @@ def _load_evaluators() -> dict[str, Evaluator]:
 
 
 def _read(value: Any, name: str) -> Any:
-    if isinstance(value, Mapping):
+    if type(value) is dict:
         return value.get(name)
     return None if type(value) in _JSON_TYPES else getattr(value, name)
 
@@ -128,7 +128,7 @@ def _apply(function: Callable[[Any, Any], Any], left: Any, right: Any) -> Any:
 
 
 def _plain(value: Any) -> Cell:
-    return value if isinstance(value, str | int | float | bool) else None
+    return value if isinstance(value, (str, int, float)) else None
 
 
 # What expressions call, besides the methods of ``Run``.
