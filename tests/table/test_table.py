@@ -274,7 +274,7 @@ def test_the_unit_of_a_column_is_what_its_name_ends_with(column):
 
 @pytest.mark.parametrize(
     "text",
-    ["__import__('os').system('x')", "record.run_id.upper()", "[1]", "lambda: 1", "a if b else c"],
+    ["__import__('os').system('x')", "record.run_id.upper()", "record.__class__", "2 ** 9", "[1]"],
 )
 def test_an_expression_holds_paths_calls_and_arithmetic_and_nothing_else(text):
     with pytest.raises(ValueError, match="not allowed"):

@@ -82,9 +82,9 @@ def compile_expression(node: ast.expr) -> Evaluator:
             return lambda cells: constant
         case ast.Attribute(value=ast.Name(id="cell"), attr=name):
             return lambda cells: cells[name]
-        case ast.Name(id=name):
+        case ast.Name(id=name) if not name.startswith("_"):
             return lambda cells: getattr(cells.run, name)
-        case ast.Attribute(value=parent, attr=name):
+        case ast.Attribute(value=parent, attr=name) if not name.startswith("_"):
             read_parent = compile_expression(parent)
             return lambda cells: _read(read_parent(cells), name)
         case ast.Subscript(value=parent, slice=ast.Constant(value=index)):
@@ -102,9 +102,10 @@ def _compile_operation(node: ast.expr) -> Evaluator:
                 function = FUNCTIONS[name]
                 return lambda cells: function(cells.run.record, *[read(cells) for read in readers])
             return lambda cells: getattr(cells.run, name)(*[read(cells) for read in readers])
-        case ast.BinOp(left=left, op=sign, right=right):
+        case ast.BinOp(left=left, op=sign, right=right) if type(sign) in _OPERATORS:
+            function = _OPERATORS[type(sign)]
             sides = compile_expression(left), compile_expression(right)
-            return lambda cells: _apply(_OPERATORS[type(sign)], *[side(cells) for side in sides])
+            return lambda cells: _apply(function, *[side(cells) for side in sides])
         case ast.BoolOp(op=ast.Or(), values=values):
             choices = [compile_expression(value) for value in values]
             return lambda cells: next((v for choice in choices if (v := choice(cells))), None)
