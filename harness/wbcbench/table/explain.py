@@ -33,8 +33,8 @@ class RecountState(StrEnum):
 
     EQUAL = "equal"
     DIFFERS = "differs"
-    NOT_KEPT = "not kept"  # what it is computed from is not on disk
-    SEEN_ONCE = "seen once"  # a fact of the record that no other file holds
+    FILES_MISSING = "files missing"  # what it is computed from is not on disk
+    RECORDED_ONCE = "recorded once"  # a fact of the record that no other file holds
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,9 +90,9 @@ def explain(counted: Recount, column: Column) -> Explanation:
     fields = ", ".join(inputs.fields) or "a constant of this version"
     state = RecountState.EQUAL if again == value else RecountState.DIFFERS
     if not sources:
-        state = RecountState.SEEN_ONCE
+        state = RecountState.RECORDED_ONCE
     elif missing:
-        state = RecountState.NOT_KEPT
+        state = RecountState.FILES_MISSING
     return Explanation(
         run_id=record.run_id,
         path=str(counted.path),

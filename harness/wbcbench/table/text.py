@@ -201,9 +201,9 @@ def _list_explanation_facts(explanation: Explanation) -> Iterator[tuple[str, str
 def _format_recount(explanation: Explanation) -> str:
     files, again = ", ".join(explanation.sources), _format_cell(explanation.again)
     match explanation.state:
-        case RecountState.SEEN_ONCE:
+        case RecountState.RECORDED_ONCE:
             return "not possible: observed once during the run and stored only in the record"
-        case RecountState.NOT_KEPT:
+        case RecountState.FILES_MISSING:
             return (
                 f"not possible: {', '.join(explanation.missing)} of this run were not kept. They "
                 "may still exist on the machine where the study ran."
