@@ -39,6 +39,7 @@ from wbcbench.core.spec import SPEC_FIELDS
 from wbcbench.study import plan
 from wbcbench.study.experiment import Experiment, PlannedAnalysis
 from wbcbench.table import export
+from wbcbench.table.columns import load_columns
 
 app = typer.Typer()
 app.command()(compare)
@@ -82,7 +83,7 @@ def nothing(tmp_path_factory):
 
 
 def log_joules(results):
-    frame = export.to_frame(table.study_rows(results / "study"), table.COLUMNS)
+    frame = export.to_frame(table.study_rows(results / "study"), tuple(load_columns().values()))
     frame["log_j"] = np.log(frame[ENERGY].astype(float))
     return frame
 
@@ -101,7 +102,7 @@ def test_the_activation_contrast_is_a_t_test_worked_out_independently(clear):
 
 
 def test_the_interaction_of_accuracies_is_that_of_a_linear_model_with_blocks(clear):
-    frame = export.to_frame(table.study_rows(clear / "study"), table.COLUMNS)
+    frame = export.to_frame(table.study_rows(clear / "study"), tuple(load_columns().values()))
     rows = pd.DataFrame(
         {
             "y": frame["balanced_accuracy"].astype(float),

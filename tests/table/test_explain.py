@@ -19,8 +19,12 @@ from wbcbench import table
 from wbcbench.commands.explain import explain as command
 from wbcbench.core.errors import UsageError
 from wbcbench.core.run_folder import RunDir
-from wbcbench.table.explain import RecountState, Source, explain, recount
+from wbcbench.table.columns import load_columns
+from wbcbench.table.explain import RecountState, explain
 from wbcbench.table.export import columns_named
+from wbcbench.table.recount import Source, recount
+
+COLUMNS = tuple(load_columns().values())
 
 EXAMPLE = Path(__file__).parents[2] / "results" / "example"
 SUM = re.compile(r"[\d\s.e+\-*/()]+")
@@ -30,7 +34,7 @@ def explained(run, name):
     return explain(recount(run), columns_named([name])[0])
 
 
-def said(*words):
+def run_command(*words):
     app = typer.Typer()
     app.command()(command)
     result = CliRunner().invoke(app, [str(word) for word in words])
@@ -56,17 +60,17 @@ def trained(tmp_path_factory):
     return recount(copy)
 
 
-@pytest.mark.parametrize("column", table.COLUMNS, ids=lambda column: column.name)
+@pytest.mark.parametrize("column", COLUMNS, ids=lambda column: column.name)
 def test_every_column_explains_itself_and_holds(trained, column):
     found = explain(trained, column)
     assert found.formula
     assert found.value == table.row(trained.recorded)[column.name]
-    assert found.state in {RecountState.EQUAL, RecountState.SEEN_ONCE}
-    assert (found.state is RecountState.SEEN_ONCE) == (not found.sources)
+    assert found.state in {RecountState.EQUAL, RecountState.RECORDED_ONCE}
+    assert (found.state is RecountState.RECORDED_ONCE) == (not found.sources)
 
 
 def test_most_of_a_row_can_be_worked_out_again(trained):
-    states = [explain(trained, column).state for column in table.COLUMNS]
+    states = [explain(trained, column).state for column in COLUMNS]
     assert states.count(RecountState.EQUAL) > 90
 
 
@@ -76,7 +80,7 @@ def test_formulas_with_values_put_in_come_to_the_cell(trained, tmp_path, machine
         save(tmp_path, make_record(test=None, test_leakage_free=None))
         [spec] = tmp_path.glob("runs/*/spec.json")
         trained = recount(RunDir(spec.parent))
-    found = [explain(trained, column) for column in table.COLUMNS]
+    found = [explain(trained, column) for column in COLUMNS]
     sums = [each for each in found if each.inputs and SUM.fullmatch(each.formula_with_values)]
     assert len(sums) >= 10
     for each in sums:
@@ -99,11 +103,11 @@ def test_joules_are_taken_apart_into_window_channel_readings_edges_and_budget(ke
     assert reading.budget.total_j == pytest.approx(reading.recorded.uncertainty_j)
 
 
-def test_the_headlines_net_joules_name_idle_windows_and_the_baseline(kept):
-    words = said(kept.path, "primary_energy_train_above_idle_j")
+def test_primary_energy_above_idle_names_idle_windows_and_the_baseline(kept):
+    words = " ".join(run_command(kept.path, "primary_energy_train_above_idle_j").split())
     assert "primary_energy_train_j - idle_w * time_train_s" in words
     assert "idle_cold on nvml/gpu0/counter" in words
-    assert "net of idle adds" in words
+    assert "subtracting idle power adds" in words
     assert "nvml/gpu0/counter for gpu (counter, measured)" in words
 
 
@@ -111,7 +115,9 @@ def test_a_changed_trace_is_found_out(tmp_path):
     run = run_folder(tmp_path)
     write_traces(run, [counter(lambda _, j: 1.01 * j), power()])
     assert explained(run, "energy_gpu_train_j").state is RecountState.DIFFERS
-    assert "DIFFERS from the record's" in " ".join(said(run.path, "energy_gpu_train_j").split())
+    assert "DIFFERS from the record's" in " ".join(
+        run_command(run.path, "energy_gpu_train_j").split()
+    )
 
 
 def test_a_changed_record_is_found_out(tmp_path):
@@ -126,9 +132,9 @@ def test_without_traces_it_says_so_and_still_tells_formula_and_budget(tmp_path):
     run = run_folder(tmp_path)
     shutil.rmtree(run.path / "trace")
     found = explained(run, "energy_gpu_train_j")
-    assert (found.state, found.missing) == (RecountState.NOT_KEPT, (Source.TRACES,))
+    assert (found.state, found.missing) == (RecountState.FILES_MISSING, (Source.TRACES,))
     assert found.readings[0].budget is not None
-    words = " ".join(said(run.path, "energy_gpu_train_j").split())
+    words = " ".join(run_command(run.path, "energy_gpu_train_j").split())
     assert "trace/*.csv of this run were not kept" in words
     assert explained(run, "time_train_s").state is RecountState.EQUAL
 
@@ -138,11 +144,11 @@ def test_a_failed_channel_says_why_it_is_unknown(tmp_path):
     found = explained(run, "energy_gpu_train_j")
     assert found.value is None
     assert found.state is RecountState.EQUAL
-    assert "the trace ends before the window" in said(run.path, "energy_gpu_train_j")
+    assert "the trace ends before the window" in run_command(run.path, "energy_gpu_train_j")
 
 
 def test_as_json_it_is_one_document_with_the_same_numbers(kept):
-    document = json.loads(said(kept.path, "primary_energy_train_j", "--json"))
+    document = json.loads(run_command(kept.path, "primary_energy_train_j", "--json"))
     assert document["schema"] == "wbcbench.explain/1"
     assert document["again"]["state"] == "equal"
     assert document["value"] == document["again"]["value"]
@@ -151,6 +157,6 @@ def test_as_json_it_is_one_document_with_the_same_numbers(kept):
 
 def test_a_run_may_be_abbreviated_and_a_wrong_column_gets_the_nearest(kept):
     results = kept.path.parents[1]
-    assert kept.run_id in said(kept.run_id[:14], "epochs_run", "--results", results)
+    assert kept.run_id in run_command(kept.run_id[:14], "epochs_run", "--results", results)
     with pytest.raises(UsageError, match="Did you mean 'epochs_run'"):
-        said(kept.run_id, "epochs", "--results", results)
+        run_command(kept.run_id, "epochs", "--results", results)

@@ -46,7 +46,7 @@ def test_one_name_with_two_contents_is_refused_and_nothing_is_copied(tmp_path):
     first = save(tmp_path / "a", *draw(2))
     other = [replace(r, provenance={**PROVENANCE, "host_id": "77aa00"}) for r in draw(1)]
     second = save(tmp_path / "b", *other)
-    with pytest.raises(UsageError, match="twice with different content") as caught:
+    with pytest.raises(UsageError, match="Two runs named") as caught:
         merge_studies([first, second], tmp_path / "all")
     assert str(first) in str(caught.value)
     assert str(second) in str(caught.value)
@@ -64,7 +64,7 @@ def test_different_predictions_of_equal_records_are_refused_too(tmp_path):
 
 def test_a_run_that_differs_from_one_already_there_is_refused(tmp_path):
     merge_studies([save(tmp_path / "a", *draw(1))], tmp_path / "all")
-    with pytest.raises(UsageError, match="twice with different content"):
+    with pytest.raises(UsageError, match="Two runs named"):
         merge_studies([save(tmp_path / "b", *draw(1, seed=5))], tmp_path / "all")
 
 

@@ -6,6 +6,7 @@ import csv
 import subprocess
 import sys
 from dataclasses import replace
+from importlib import resources
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,12 @@ from builders.run import failed_record, make_record, make_scores, make_spec, sav
 from builders.timeline import make_epochs
 from wbcbench import table
 from wbcbench.core.quality import Quality, QualityWarning, Severity
+from wbcbench.table.columns import load_columns
 from wbcbench.table.export import describe_table
+from wbcbench.table.rows import Cells, compile_expression, parse_expression
+from wbcbench.table.view import Run
+
+COLUMNS = tuple(load_columns().values())
 
 TRAIN_S = 40.0  # four epochs of ten seconds; the validation passes between them are counted apart
 DESCRIPTION = Path(__file__).parents[2] / "harness" / "RESULTS_TABLE.md"
@@ -31,21 +37,22 @@ learning_rate config_sha256 + steps_per_execution
 recall_lymphocyte recall_monocyte recall_neutrophil test_correct ece + n_test_photographs
 accuracy_ci_low accuracy_ci_high n_test_leakage_free accuracy_leakage_free
 balanced_accuracy_leakage_free
-| time_total_s time_train_s time_eval_s time_setup_s time_warmup_s time_step_median_ms
+| time_total_s time_train_s time_validation_s time_setup_s time_warmup_s
+| primary_domain primary_method primary_status primary_energy_train_j
+primary_energy_train_above_idle_j primary_uncertainty_train_j
 | gpu_energy_method gpu_energy_status energy_gpu_train_j energy_gpu_train_above_idle_j
-energy_gpu_eval_j
-energy_gpu_setup_j energy_gpu_total_j energy_gpu_train_integral_j gpu_idle_before_w
-gpu_idle_after_w gpu_power_mean_w gpu_power_p95_w gpu_power_max_w
+energy_gpu_validation_j
+energy_gpu_setup_j energy_gpu_run_j energy_gpu_train_integral_j gpu_idle_before_w
+gpu_idle_after_w gpu_power_mean_w
 | cpu_energy_method cpu_energy_status energy_cpu_train_j dram_energy_method dram_energy_status
 energy_dram_train_j wall_energy_method energy_wall_train_j codecarbon_version codecarbon_cpu_mode
 codecarbon_energy_gpu_j codecarbon_energy_cpu_j codecarbon_energy_ram_j
 | energy_per_train_image_j infer_batch_size infer_images infer_window_s energy_per_infer_image_j
 infer_images_per_s target_metric target_value target_reached energy_to_target_j time_to_target_s
-epochs_to_target edp_js co2e_g carbon_zone carbon_g_per_kwh carbon_source pue + primary_domain
-primary_method primary_status primary_energy_train_j primary_energy_train_above_idle_j
-primary_uncertainty_train_j energy_per_infer_image_b1_j infer_images_per_s_b1
-| samples_train sample_period_ms sample_gap_max_ms counter_vs_integral_pct quality quality_flags
-+ verdict recorder_cpu_s
+epochs_to_target edp_js co2e_g carbon_zone carbon_g_per_kwh carbon_source pue
++ energy_per_infer_image_b1_j infer_images_per_s_b1
+| samples_train sample_period_ms sample_gap_max_ms counter_vs_integral_pct quality warnings
++ recorder_cpu_s
 | host_id gpu_name gpu_count gpu_uuid_hash mig gpu_power_limit_w gpu_clock_mean_mhz
 gpu_mem_clock_mhz gpu_temp_start_c gpu_temp_mean_c gpu_temp_max_c gpu_throttle_s
 gpu_throttle_reasons gpu_util_mean_pct gpu_mem_peak_bytes gpu_foreign_processes cpu_model cpu_count
@@ -61,7 +68,7 @@ def read_csv(path):
 
 
 def test_the_columns_are_the_agreed_ones_in_the_agreed_order():
-    assert list(table.NAMES) == [word for word in AGREED.split() if word not in "|+"]
+    assert list(load_columns()) == [word for word in AGREED.split() if word not in "|+"]
 
 
 def test_the_page_for_readers_is_what_the_columns_say():
@@ -88,13 +95,13 @@ def test_energy_columns_of_a_gpu_run_hold_power_times_duration():
 def test_the_total_is_every_phase_once_and_no_phase_twice():
     validation_s = 4.0
     idle_s, load_s = 3 + 3 + 3, 12 + 2 + TRAIN_S + validation_s + 2 + 3 + 3
-    total_j = table.row(make_record())["energy_gpu_total_j"]
+    total_j = table.row(make_record())["energy_gpu_run_j"]
     assert total_j == pytest.approx(60.0 * idle_s + LOAD_W * load_s)
 
 
-def test_without_a_gpu_no_gpu_column_is_filled_and_the_headline_says_estimated():
+def test_without_a_gpu_no_gpu_column_is_filled_and_the_primary_status_is_estimated():
     cells = table.row(make_record(channels=LAPTOP))
-    gpu = {name: cells[name] for name in table.NAMES if name.startswith("energy_gpu_")}
+    gpu = {name: cells[name] for name in load_columns() if name.startswith("energy_gpu_")}
     assert set(gpu.values()) == {None}
     assert cells["gpu_energy_method"] == "none"
     assert cells["gpu_energy_status"] == "absent"
@@ -107,19 +114,19 @@ def test_without_a_gpu_no_gpu_column_is_filled_and_the_headline_says_estimated()
 
 def test_without_any_meter_joules_are_unknown_and_nothing_is_zero():
     cells = table.row(make_record(channels=()))
-    energies = [name for name in table.NAMES if name.endswith(("_j", "_js")) or name == "co2e_g"]
+    energies = [name for name in load_columns() if name.endswith(("_j", "_js")) or name == "co2e_g"]
     assert {name: cells[name] for name in energies} == dict.fromkeys(energies)
     assert cells["primary_status"] == "absent"
     assert cells["primary_domain"] is None
 
 
-def test_a_demonstration_says_synthetic_in_every_status_it_fills():
+def test_a_demonstration_says_simulated_in_every_status_it_fills():
     cells = table.row(make_record(channels=SYNTHETIC_CHANNELS))
     assert cells["synthetic"] is True
-    assert cells["gpu_energy_status"] == cells["primary_status"] == "synthetic"
+    assert cells["gpu_energy_status"] == cells["primary_status"] == "simulated"
 
 
-def test_accuracy_stands_beside_its_leak_free_self_and_its_interval_by_photograph():
+def test_accuracy_stands_beside_its_leakage_free_self_and_its_interval_over_photographs():
     cells = table.row(make_record(accuracy=0.8))
     assert cells["accuracy"] == 0.8
     assert cells["accuracy_leakage_free"] == pytest.approx(0.785)
@@ -177,18 +184,18 @@ def test_carbon_is_kilowatt_hours_times_the_grid():
     assert table.row(make_record(spec=make_spec(country="XXX")))["co2e_g"] is None
 
 
-def test_a_finished_run_with_an_invalid_verdict_is_invalid_in_the_table():
-    doubts = (
+def test_a_finished_run_of_invalid_quality_is_invalid_in_the_table():
+    warnings = (
         QualityWarning("no-energy", Severity.INVALID, "", ""),
         QualityWarning("short-window", Severity.SUSPECT, "", ""),
         QualityWarning("absent-meter", Severity.INFO, "", ""),
     )
-    cells = table.row(make_record(warnings=doubts, quality=Quality.INVALID))
+    cells = table.row(make_record(warnings=warnings, quality=Quality.INVALID))
     assert (cells["status"], cells["invalid_reason"]) == ("invalid", "no-energy")
-    assert (cells["quality"], cells["quality_flags"]) == ("bad", "no-energy;short-window")
+    assert (cells["quality"], cells["warnings"]) == ("invalid", "no-energy;short-window")
 
 
-def test_the_gpu_is_told_by_name_and_by_what_it_did_in_training():
+def test_the_gpu_is_described_by_name_and_by_its_state_in_training():
     cells = table.row(make_record(channels=GPU_MACHINE))
     assert (cells["gpu_name"], cells["gpu_count"], cells["mig"]) == ("Example GPU", 1, False)
     assert cells["driver_version"] == "555.1"
@@ -202,13 +209,13 @@ def test_the_gpu_is_told_by_name_and_by_what_it_did_in_training():
     assert len(cells["gpu_uuid_hash"]) == 12
 
 
-def test_without_a_gpu_nothing_is_said_of_one():
+def test_without_a_gpu_its_columns_are_empty():
     cells = table.row(make_record(channels=LAPTOP))
-    names = [name for name in table.NAMES if name.startswith("gpu_") and "energy" not in name]
+    names = [name for name in load_columns() if name.startswith("gpu_") and "energy" not in name]
     assert {cells[name] for name in names} == {None}
 
 
-def test_codecarbon_is_told_by_version_and_by_how_it_comes_to_its_joules():
+def test_codecarbon_columns_hold_its_version_and_its_cpu_mode():
     cells = table.row(make_record(channels=LAPTOP))
     assert (cells["codecarbon_version"], cells["codecarbon_cpu_mode"]) == ("3.3.2", "cpu_load")
 
@@ -229,17 +236,17 @@ def test_a_killed_run_keeps_its_row_with_the_joules_it_used(tmp_path):
 
 def test_every_cell_that_is_never_empty_is_filled_in_a_finished_run():
     cells = table.row(make_record())
-    empty = [c.name for c in table.COLUMNS if not c.null and cells[c.name] is None]
+    empty = [c.name for c in COLUMNS if not c.empty_when and cells[c.name] is None]
     assert empty == []
 
 
 @pytest.mark.parametrize("record", [make_record(), failed_record()], ids=["done", "failed"])
 def test_a_cell_is_empty_only_where_the_page_says_so_and_of_its_type_otherwise(record):
     kinds = {"str": str, "enum": str, "datetime": str, "int": int, "float": (int, float)}
-    for column in table.COLUMNS:
+    for column in COLUMNS:
         value = table.row(record)[column.name]
         if value is None:
-            assert column.null, column.name
+            assert column.empty_when, column.name
         else:
             assert isinstance(value, kinds.get(column.type, bool)), column.name
 
@@ -251,3 +258,38 @@ def test_a_row_needs_no_heavy_library():
     )
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("column", COLUMNS, ids=lambda column: column.name)
+def test_the_unit_of_a_column_is_what_its_name_ends_with(column):
+    endings = {
+        "J": "_j", "W": "_w", "s": "_s", "ms": "_ms", "J s": "_js", "g": "_g", "°C": "_c",
+        "MHz": "_mhz", "B": "_bytes", "%": "_pct",
+    }  # fmt: skip
+    if column.unit in endings:
+        assert column.name.endswith(endings[column.unit])
+    else:
+        assert "per_" in column.name if column.unit else not column.name.endswith(("_j", "_w"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["__import__('os').system('x')", "record.run_id.upper()", "record.__class__", "2 ** 9", "[1]"],
+)
+def test_an_expression_holds_paths_calls_and_arithmetic_and_nothing_else(text):
+    with pytest.raises(ValueError, match="not allowed"):
+        compile_expression(parse_expression(text))
+
+
+def test_what_follows_from_an_unknown_value_is_unknown():
+    cells = Cells(Run(failed_record()))
+    for text in (
+        "record.test.accuracy * 2",
+        "2 / (record.spec.block * 0)",
+        "record.test.interval[0]",
+    ):
+        assert compile_expression(parse_expression(text))(cells) is None
+
+
+def test_the_description_of_the_columns_is_part_of_the_package():
+    assert resources.files("wbcbench.table").joinpath("columns.toml").is_file()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 
@@ -12,7 +13,14 @@ from builders.machine import CODECARBON_CHANNELS
 from builders.run import failed_record, make_record, make_spec, save
 from wbcbench import table
 from wbcbench.core.errors import UsageError
+from wbcbench.core.record import Attachment, attachment_to_json, to_json
+from wbcbench.core.run_folder import study_runs
+from wbcbench.core.trace import Channel, Domain, Kind, Origin
+from wbcbench.core.window import WindowEnergy
 from wbcbench.table import export
+from wbcbench.table.columns import load_columns
+
+COLUMNS = tuple(load_columns().values())
 
 
 def read_csv(path):
@@ -84,9 +92,9 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path):
 
 def test_the_data_frame_has_a_type_for_every_known_column(tmp_path):
     study = save(tmp_path, make_record(), failed_record(seed=2))
-    frame = export.to_frame(table.study_rows(study), table.COLUMNS)
-    assert list(frame.columns) == list(table.NAMES)
-    assert frame["energy_gpu_train_j"].dtype == frame["gpu_power_p95_w"].dtype == "Float64"
+    frame = export.to_frame(table.study_rows(study), COLUMNS)
+    assert list(frame.columns) == list(load_columns())
+    assert frame["energy_gpu_train_j"].dtype == frame["gpu_idle_after_w"].dtype == "Float64"
     assert frame["epochs_run"].dtype == "Int64"
     assert frame["synthetic"].dtype == "boolean"
     assert frame["accuracy"].isna().sum() == 1
@@ -95,7 +103,7 @@ def test_the_data_frame_has_a_type_for_every_known_column(tmp_path):
 def test_an_empty_study_is_a_header_and_nothing_else(tmp_path):
     (tmp_path / "empty").mkdir()
     assert table.study_rows(tmp_path / "empty") == []
-    assert table.to_csv([]).decode().strip() == ",".join(table.NAMES)
+    assert table.to_csv([]).decode().strip() == ",".join(load_columns())
 
 
 def test_a_comma_in_a_name_stays_in_its_cell():
@@ -116,3 +124,42 @@ def test_commands_that_end_together_leave_every_row(tmp_path):
     with ThreadPoolExecutor(4) as commands:
         list(commands.map(finish, range(1, 25)))
     assert {int(row["seed"]) for row in read_csv(study / "runs.csv")} == set(range(25))
+
+
+def test_load_runs_gives_a_typed_data_frame_with_units(tmp_path):
+    study = save(tmp_path, make_record(), failed_record(seed=2))
+    frame = table.load_runs(study)
+    assert list(frame.columns) == list(load_columns())
+    assert set(frame["status"]) == {"done", "failed"}
+    assert frame["primary_energy_train_j"].dtype == "Float64"
+    assert frame.attrs["units"]["primary_energy_train_j"] == "J"
+    assert table.load_runs(str(study)).equals(frame)
+    with pytest.raises(UsageError, match="no study folder"):
+        table.load_runs(tmp_path / "nothing")
+
+
+def test_a_large_study_leaves_no_other_file_beside_its_table(tmp_path):
+    text = to_json(make_record(spec=make_spec(seed=70_000))).decode()
+    for seed in range(70_000, 70_110):
+        folder = tmp_path / "study" / make_spec(seed=70_000).run_id.replace("70000", str(seed))
+        folder.mkdir(parents=True)
+        (folder / "spec.json").write_text("{}")
+        (folder / "record.json").write_text(text.replace("70000", str(seed)))
+    assert len(read_csv(table.write_table(tmp_path / "study"))) == 110
+    assert [path.name for path in (tmp_path / "study").iterdir() if path.is_file()] == ["runs.csv"]
+
+
+def test_a_meter_attached_later_shows_in_the_row(tmp_path):
+    study = save(tmp_path, make_record())
+    [run] = study_runs(tmp_path, study.name)
+    channel = Channel("wall/meter", Kind.SAMPLED, Origin.MEASURED, Domain.SYSTEM)
+    joules = WindowEnergy("train", channel.name, 12345.0, 1.0, 300.0, 40, 1.0)
+    made = Attachment("log.csv", "ab", "W", 0.0, 0.0, "2026-03-02T00:00:00Z", channel, (joules,))
+    run.attachment_path.write_bytes(attachment_to_json(made))
+    assert read_csv(table.write_table(study))[0]["energy_wall_train_j"] == "12345.0"
+
+
+def test_rows_keep_the_order_of_the_table_whatever_the_order_of_the_records():
+    record = make_record()
+    late = replace(record, run_id="z", spec=replace(record.spec, block=2))
+    assert [row["run_id"] for row in table.rows([late, record])] == [record.run_id, "z"]

@@ -39,6 +39,7 @@ from wbcbench.report.study import ReportStudy
 from wbcbench.study.experiment import SCHEMA_DIALECT
 from wbcbench.study.plan import Plan
 from wbcbench.study.progress import state_of
+from wbcbench.table.columns import load_columns
 from wbcbench.table.derive import spent, sum_spent
 from wbcbench.table.view import Row, Run
 
@@ -403,8 +404,8 @@ def runs_schema() -> dict[str, Any]:
             "name": column.name,
             "type": _TYPES[column.type],
             "description": column.meaning,
-            "constraints": {"required": not column.null},
+            "constraints": {"required": not column.empty_when},
         }
-        for column in table.COLUMNS
+        for column in load_columns().values()
     ]
     return {"$schema": _TABLE_DIALECT, "fields": fields, "missingValues": [""]}

@@ -21,8 +21,8 @@ def explain(
     """Print a number's formula, window, channel, samples and uncertainty, and work it out anew."""
     from wbcbench.core.study_folder import find_run, finished_run
     from wbcbench.table.explain import explain as explained
-    from wbcbench.table.explain import recount
     from wbcbench.table.export import columns_named
+    from wbcbench.table.recount import recount
     from wbcbench.table.text import explanation_document, explanation_lines
 
     [chosen] = columns_named([column])

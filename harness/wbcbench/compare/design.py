@@ -396,7 +396,7 @@ def complete_blocks(
         else:
             left_out.append(LeftOut(_name(place), str(tried[-1])))
     states = Counter(str(run.row["status"]) for run in runs)
-    suspect = sum(run.row["verdict"] == "suspect" for block in kept for run in block)
+    suspect = sum(run.row["quality"] == "suspect" for block in kept for run in block)
     return Blocks(tuple(names), tuple(kept), tuple(left_out), spare, dict(states), suspect)
 
 

@@ -383,7 +383,7 @@ def summarise_configurations(
 def _level(runs: Sequence[Run], metric: Metric) -> Level:
     values = np.array([run.number(metric.name) for run in runs], dtype=np.float64)
     found = t_interval(values)
-    meter = _mean(runs, _UNCERTAINTY) if metric.part in {"gpu", "headline"} else None
+    meter = _mean(runs, _UNCERTAINTY) if metric.part in {"gpu", "primary"} else None
     is_train = metric.name.endswith("energy_gpu_train_j") or metric.name == PRIMARY
     return Level(
         mean=float(values.mean()),

@@ -20,7 +20,7 @@ from wbcbench.compare.result import Energy
 from wbcbench.core.errors import CannotMeasureError, unknown_name
 from wbcbench.core.errors import UsageError as Usage
 from wbcbench.core.trace import Origin
-from wbcbench.table.column import Cell
+from wbcbench.table.columns import Cell
 from wbcbench.table.view import ABSENT, Run
 
 ALWAYS = ("schema_version", "synthetic", "dataset_id", "dataset_sha256", "n_test")
@@ -119,9 +119,9 @@ def _primary_energy(runs: Sequence[Run], least_trust: Origin) -> Energy:
     """
     if not runs:
         return Energy(None, "no run ended well", "")
-    if len({run.origins["headline"] for run in runs}) > 1:
+    if len({run.origins["primary"] for run in runs}) > 1:
         return Energy(PRIMARY, "joules of several kinds", "")
-    status = runs[0].origins["headline"]
+    status = runs[0].origins["primary"]
     if status == ABSENT:
         return Energy(None, "no meter worked, so no joules are compared", "")
     if not _trusted(status, least_trust):

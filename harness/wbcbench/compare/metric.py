@@ -10,7 +10,7 @@ from typing import Literal
 from wbcbench.core.errors import UsageError, unknown_name
 from wbcbench.core.trace import Origin
 from wbcbench.stats.intervals import Method
-from wbcbench.table import COLUMNS
+from wbcbench.table.columns import load_columns
 
 Scale = Literal["ratio", "share", "plain"]
 
@@ -62,7 +62,7 @@ class Metric:
                 return part
         if self.name.startswith("energy_wall_"):
             return "system"
-        return "headline" if self.name.endswith(("_j", "_js")) or self.name == "co2e_g" else None
+        return "primary" if self.name.endswith(("_j", "_js")) or self.name == "co2e_g" else None
 
     @property
     def is_speed(self) -> bool:
@@ -92,7 +92,7 @@ def metric_named(name: str) -> Metric:
     Raises:
         UsageError: There is no such column, or it cannot be compared as a mean.
     """
-    numbers = {c.name for c in COLUMNS if c.type in {"int", "float"}} - set(_DESIGN)
+    numbers = {c.name for c in load_columns().values() if c.type in {"int", "float"}} - set(_DESIGN)
     if name in _CENSORED:
         raise UsageError(
             f"'{name}' has no mean: runs that never reach the target cost more than was seen. "

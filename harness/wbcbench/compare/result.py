@@ -16,7 +16,7 @@ from wbcbench.core.text import safe_text
 from wbcbench.stats.bootstrap import OnSameImages
 from wbcbench.stats.intervals import Interval
 from wbcbench.stats.tests import ThresholdOutcome
-from wbcbench.table.column import Cell
+from wbcbench.table.columns import Cell
 
 SCHEMA = "wbcbench.compare/1"
 

@@ -15,7 +15,6 @@ EARLIER_PLANS = "plan-*.json"
 LOOKS = "looks.json"  # what the stopping rule saw
 SWEEP_LOCK = ".sweep.lock"
 RUNS_TABLE = "runs.csv"
-TABLE_LINES = ".runs.lines"  # lines of the table, kept so that it is made quickly again
 CONTRASTS = "contrasts.csv"  # beside the table in a bundle, and beside the page of a report
 
 _NAMED = 5

@@ -13,8 +13,6 @@ from wbcbench.core.units import kwh_from_j, mb_from_bytes
 from wbcbench.study.forecast import Cost
 from wbcbench.study.plan import Plan, PowerAnalysis
 from wbcbench.study.progress import Account, State, state_of
-from wbcbench.table.columns_energy import primary_energy_j
-from wbcbench.table.columns_run import invalid_reason
 from wbcbench.table.derive import Sum, spent
 from wbcbench.table.view import Run
 
@@ -218,7 +216,7 @@ def ended_line(record: RunRecord, place: str) -> str:
     words = [f"{place} {state}"]
     if state in {"done", "invalid"}:
         run = Run(record)
-        train_j = primary_energy_j(run)
+        train_j = run.train_energy_j
         words.append(f"accuracy {human_share(record.test.accuracy if record.test else None)}")
         words.append(f"train {human_energy(train_j)} {total.status}")
     words.append(f"{human_energy(total.energy_j)} in {human_duration(total.time_s)}")
@@ -229,7 +227,7 @@ def ended_line(record: RunRecord, place: str) -> str:
 def _why_bad(record: RunRecord) -> str:
     if record.error is not None:
         return record.error.message
-    return invalid_reason(Run(record)) or ""
+    return Run(record).invalid_reason or ""
 
 
 def repeat_line(block: int, attempt: int, most: int) -> str:

@@ -1,7 +1,7 @@
-"""What is derived from finished records: epochs, TensorBoard scalars, the energy that was spent.
+"""What is derived from finished records: epochs, TensorBoard scalars, the energy of runs.
 
-All of it can be made again from record and trace at any time; nothing is measured here. Joules of
-different status (measured, estimated, …) are kept apart: they are not added.
+All of it can be made again from record and trace at any time; nothing is measured here. Energies of
+different status (measured, estimated, …) are never added.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def epochs_csv(record: RunRecord) -> bytes:
 
 
 def write_scalars(run: RunDir, record: RunRecord) -> None:
-    """Power and joules of the channel that the live display followed."""
+    """Write power and energy of the channel that the live display followed."""
     channel = live_channel(record.channels)
     trace = next((t for t in run.read_traces() if t.channel == channel), None)
     offset_s = wall_offset_s(record)
@@ -67,14 +67,14 @@ def write_scalars(run: RunDir, record: RunRecord) -> None:
     curve = energy_curve(trace)
     tensorboard_log.write_energy_scalars(
         run.tensorboard_dir,
-        power_w=_power(trace),
+        power_w=_compute_power_w(trace),
         energy_j=list(zip(curve.t_s, curve.energy_j, strict=True)),
         wall_offset_s=offset_s,
     )
 
 
-def _power(trace: Trace) -> list[tuple[float, float | None]]:
-    """Watts of each poll; a counter's are the slopes between its moves."""
+def _compute_power_w(trace: Trace) -> list[tuple[float, float | None]]:
+    """Power at each poll; of a counter, the slopes between its readings."""
     if trace.channel.kind is Kind.SAMPLED:
         return list(zip(trace.t_s, trace.value, strict=True))
     times, energy = energy_curve(trace).t_s, energy_curve(trace).energy_j
@@ -97,10 +97,10 @@ class Spent:
     """What one run cost from its first window to its last.
 
     Attributes:
-        energy_j: Joules of the headline's channels over all windows that are known.
-        status: Of these joules; ``absent`` when no meter worked.
-        is_whole: Whether the joules of every window are known; if not, there were more.
-        time_s: Wall-clock seconds, as far as the record tells.
+        energy_j: Primary energy over all windows in which it is known.
+        status: Of this energy; ``absent`` when no meter worked.
+        is_whole: Whether the energy of every window is known; if not, there was more.
+        time_s: Wall-clock seconds; ``None`` if the record does not hold them.
     """
 
     energy_j: float | None
@@ -115,8 +115,8 @@ class Sum:
 
     Attributes:
         runs: How many.
-        energy_j: Status → joules of the runs that know them.
-        unknown: Runs whose joules are not known, or not wholly.
+        energy_j: Status → energy of the runs where it is known.
+        unknown: Runs whose energy is unknown in some window.
     """
 
     runs: int
@@ -125,34 +125,34 @@ class Sum:
 
 
 def spent(record: RunRecord) -> Spent:
-    """What a run cost, as its record tells."""
+    """What a run cost according to its record."""
     run = Run(record)
-    who = run.primary
-    parts = [source_energy_j(record, who, window.name) for window in run.phases]
+    source = run.primary
+    parts = [source_energy_j(record, source, name) for name in run.phase_names]
     known = [part for part in parts if part is not None]
     return Spent(
         energy_j=sum(known) if known else None,
-        status=who.status.value if who else ABSENT,
+        status=source.status.value if source else ABSENT,
         is_whole=bool(parts) and len(known) == len(parts),
-        time_s=_wall_s(record),
+        time_s=_read_wall_s(record),
     )
 
 
 def sum_spent(runs: Iterable[Spent]) -> Sum:
-    """Runs together, joules by status."""
+    """Runs together, energy by status."""
     energy_j: dict[str, float] = {}
     count = unknown = 0
-    for each in runs:
+    for run in runs:
         count += 1
-        unknown += not each.is_whole
-        if each.energy_j is not None:
-            energy_j[each.status] = energy_j.get(each.status, 0.0) + each.energy_j
+        unknown += not run.is_whole
+        if run.energy_j is not None:
+            energy_j[run.status] = energy_j.get(run.status, 0.0) + run.energy_j
     return Sum(count, energy_j, unknown)
 
 
-def _wall_s(record: RunRecord) -> float | None:
+def _read_wall_s(record: RunRecord) -> float | None:
     try:
-        began, ended = map(datetime.fromisoformat, (record.started_utc, record.ended_utc))
+        start, end = map(datetime.fromisoformat, (record.started_utc, record.ended_utc))
     except ValueError:
         return None
-    return max((ended - began).total_seconds(), 0.0)
+    return max((end - start).total_seconds(), 0.0)

@@ -2,39 +2,39 @@
 
 from __future__ import annotations
 
+import ast
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from enum import StrEnum
-from pathlib import Path
-from typing import Any, cast
 
-from wbcbench import table
-from wbcbench.core import run_folder
-from wbcbench.core.record import Circumstances, RunRecord, Scores
-from wbcbench.core.run_folder import RunDir
-from wbcbench.core.trace import Domain, Trace
+from wbcbench.core.record import Budget
+from wbcbench.core.trace import Channel, Trace
 from wbcbench.core.window import TRAIN, Window, WindowEnergy, is_validation
-from wbcbench.energy.account import account
-from wbcbench.energy.appraise import appraise
+from wbcbench.energy.integrate import EnergyCurve, energy_curve
 from wbcbench.energy.source import EnergySource
-from wbcbench.table.column import Cell, Column
-from wbcbench.table.explain_reading import Reading, explain_readings, read_test_predictions
+from wbcbench.table.columns import Cell, Column, load_expressions, load_record_fields
+from wbcbench.table.recount import SOURCES, Recount, Source
+from wbcbench.table.rows import (
+    FUNCTIONS,
+    Cells,
+    compile_expression,
+    list_windows,
+    parse_expression,
+)
 from wbcbench.table.view import Run
 
 _NAME = re.compile(r"\{(\w+)\}")
 
-# Parts of a record whose own fields are worth naming.
-_NESTED = frozenset({"spec", "dataset", "model", "test", "test_leakage_free"})
-
 
 class RecountState(StrEnum):
-    """What came of working a cell out again."""
+    """Whether a cell could be computed again, and whether it is the same."""
 
     EQUAL = "equal"
     DIFFERS = "differs"
-    NOT_KEPT = "not kept"  # what it is worked out from is not on disk
-    SEEN_ONCE = "seen once"  # a fact of the record that nothing else on disk can tell
+    FILES_MISSING = "files missing"  # what it is computed from is not on disk
+    RECORDED_ONCE = "recorded once"  # a fact of the record that no other file holds
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,16 +45,16 @@ class Explanation:
         run_id, path: The run.
         column: Of the results table.
         value: The cell as the record gives it.
-        formula: How it is worked out; names in braces are in ``inputs``.
+        formula: How it is computed; names in braces are in ``inputs``.
         inputs: Values of the formula's columns and terms.
-        fields: Fields of the record that were read.
-        energy_sources: Who spoke for the run or the part of the machine.
-        readings: The joules it rests on.
-        spans: Windows whose length it rests on; those of ``train`` with its validation passes.
-        again: The cell worked out anew; means something where ``state`` is equal or differs.
+        fields: Fields of the record that it is computed from.
+        energy_sources: Energy sources of the run or of the part of the machine.
+        readings: The energies it is computed from.
+        spans: Windows whose length it uses; those of ``train`` with its validation passes.
+        again: The cell computed again; means something where ``state`` is equal or differs.
         state: Whether the two agree.
-        sources: Files it was worked out from.
-        missing: Files that it takes and that were not kept.
+        sources: Files it was computed from.
+        missing: Files that it takes and that are not on disk.
     """
 
     run_id: str
@@ -75,237 +75,62 @@ class Explanation:
     @property
     def formula_with_values(self) -> str:
         """The formula with values put in."""
-        return _NAME.sub(lambda found: _plain(self.inputs[found[1]]), self.formula)
+        return _NAME.sub(lambda match: _format_value(self.inputs[match[1]]), self.formula)
 
 
-def explain(found: Recount, column: Column) -> Explanation:
+def explain(counted: Recount, column: Column) -> Explanation:
     """Explain one cell of a run that was counted again."""
-    record = found.recorded
-    value, notes = _listen_to(record, column)
-    sources = _sources(notes)
-    missing = tuple(source for source in sources if source not in found.kept)
-    again = column.value(Run(found.again))
+    record, run = counted.recorded, Run(counted.recorded)
+    cells = Cells(run)
+    inputs = Inputs()
+    inputs.collect(load_expressions()[column.name], cells)
+    sources = inputs.list_sources()
+    missing = tuple(source for source in sources if source not in counted.available)
+    value, again = run.row[column.name], Run(counted.again).row[column.name]
+    fields = ", ".join(inputs.fields) or "a constant of this version"
+    state = RecountState.EQUAL if again == value else RecountState.DIFFERS
+    if not sources:
+        state = RecountState.RECORDED_ONCE
+    elif missing:
+        state = RecountState.FILES_MISSING
     return Explanation(
         run_id=record.run_id,
-        path=str(found.path),
+        path=str(counted.path),
         column=column,
         value=value,
-        formula=column.formula or _read_only(notes),
-        inputs=_inputs(record, column),
-        fields=tuple(notes.fields),
-        energy_sources=tuple(notes.energy_sources),
-        readings=_readings(found, notes),
-        spans=tuple(_spans(record, notes)),
+        formula=column.formula or f"read from the record: {fields}",
+        inputs={name: cells[name] for name in _NAME.findall(column.formula)},
+        fields=tuple(inputs.fields),
+        energy_sources=tuple(inputs.energy_sources),
+        readings=tuple(describe_readings(counted, inputs.energies)),
+        spans=tuple(
+            window
+            for window in record.windows
+            if window.name in inputs.windows
+            or (TRAIN in inputs.windows and is_validation(window.name))
+        ),
         again=again,
-        state=_state(value, again, sources, missing),
+        state=state,
         sources=sources,
         missing=missing,
     )
 
 
-def _state(
-    value: Cell, again: Cell, sources: tuple[Source, ...], missing: tuple[Source, ...]
-) -> RecountState:
-    if not sources:
-        return RecountState.SEEN_ONCE
-    if missing:
-        return RecountState.NOT_KEPT
-    return RecountState.EQUAL if again == value else RecountState.DIFFERS
-
-
-def _sources(notes: Notes) -> tuple[Source, ...]:
-    """The files that what was read is worked out from."""
-    fields = {path.split(".", maxsplit=1)[0] for path in notes.fields}
-    if notes.energies or notes.energy_sources:
-        fields.add("energies")
-    used = {source for name in fields for source in SOURCES.get(name, ())}
-    return tuple(source for source in Source if source in used)
-
-
-def _read_only(notes: Notes) -> str:
-    names = ", ".join(notes.fields) or "a constant of this version"
-    return f"read as it stands: {names}"
-
-
-def _inputs(record: RunRecord, column: Column) -> dict[str, Cell]:
-    run = Run(record)
-    named = {each.name: each for each in table.COLUMNS}
-    names = dict.fromkeys(_NAME.findall(column.formula))
-    return {
-        name: column.terms[name](run) if name in column.terms else named[name].value(run)
-        for name in names
-    }
-
-
-def _readings(found: Recount, notes: Notes) -> tuple[Reading, ...]:
-    has_traces = {Source.TRACES, Source.MARKS} <= found.kept
-    return explain_readings(
-        list(notes.energies),
-        found.recorded,
-        found.again if has_traces else None,
-        found.traces if has_traces else {},
-    )
-
-
-def _spans(record: RunRecord, notes: Notes) -> Iterable[Window]:
-    names = set(notes.windows)
-    for window in record.windows:
-        is_pass = is_validation(window.name)
-        if window.name in names or (is_pass and TRAIN in names):
-            yield window
-
-
-def _plain(cell: Cell) -> str:
+def _format_value(cell: Cell) -> str:
     if cell is None:
         return "unknown"
     return f"{cell:.12g}" if isinstance(cell, float) else str(cell)
 
 
-# A run's record is made once more from what is on disk: marks, traces, telemetry and predictions.
-# What was not kept is left as the record has it, and said.
-class Source(StrEnum):
-    """Where a field of a record is worked out from."""
-
-    SPEC = run_folder.SPEC
-    MARKS = run_folder.MARKS
-    TRACES = f"{run_folder.TRACES}/*.csv"
-    LOOKS = f"{run_folder.TELEMETRY}/*.csv"
-    PREDICTIONS = run_folder.PREDICTIONS
-
-
-_JOULES = (Source.TRACES, Source.MARKS)
-SOURCES: Mapping[str, tuple[Source, ...]] = {
-    "spec": (Source.SPEC,),
-    "synthetic": (Source.MARKS,),
-    "energies": _JOULES,
-    "budgets": _JOULES,
-    "agreements": _JOULES,
-    "cautions": _JOULES,
-    "verdict": _JOULES,
-    "windows": (Source.MARKS,),
-    "epochs": (Source.MARKS,),
-    "dataset": (Source.MARKS,),
-    "model": (Source.MARKS,),
-    "inference": (Source.MARKS,),
-    "telemetry": (Source.LOOKS, Source.MARKS),
-    "test": (Source.PREDICTIONS,),
-    "test_leakage_free": (Source.PREDICTIONS,),
-}
-"""Fields that can be worked out again. Every other was seen once, by the watcher."""
-
-
-@dataclass(frozen=True, slots=True)
-class Recount:
-    """A record, and the same made again.
-
-    Attributes:
-        path: The run's folder.
-        recorded: The record as it stands, with what was attached later.
-        again: Fields whose sources were kept are new, the others the record's own.
-        kept: Which sources are on disk, or have nothing to hold.
-        traces: Every poll, by name of the channel.
-    """
-
-    path: Path
-    recorded: RunRecord
-    again: RunRecord
-    kept: frozenset[Source]
-    traces: Mapping[str, Trace]
-
-
-def recount(run: RunDir) -> Recount:
-    """Make the record of a finished run again.
-
-    Raises:
-        UsageError: The record, or a file it is made from, is damaged.
-    """
-    own = run.read_own_record()
-    kept = _kept(run, own)
-    again = replace(own, **_retold(run, own, kept))
-    attached = run.read_attached_trace()
-    traces = [*run.read_traces(), *([attached] if attached else [])]
-    return Recount(
-        path=run.path,
-        recorded=run.read_record(),
-        again=_with_attached(again, attached) if attached else again,
-        kept=kept,
-        traces={trace.channel.name: trace for trace in traces},
-    )
-
-
-def _kept(run: RunDir, own: RunRecord) -> frozenset[Source]:
-    there = {
-        Source.SPEC: True,
-        Source.MARKS: run.marks_path.is_file() or not own.windows,
-        Source.TRACES: run.has_traces or not own.channels,
-        Source.LOOKS: run.has_telemetry or not own.telemetry,
-        Source.PREDICTIONS: run.predictions_path.is_file() or own.test is None,
-    }
-    return frozenset(source for source, is_kept in there.items() if is_kept)
-
-
-def _retold(run: RunDir, own: RunRecord, kept: frozenset[Source]) -> dict[str, Any]:
-    """The fields that can be worked out again, by name."""
-    fields: dict[str, Any] = {}
-    if run.marks_path.is_file():
-        told = account(run, _circumstances(run, own), own.status, own.error)
-        fields |= {name: getattr(told, name) for name in SOURCES}
-    if run.predictions_path.is_file():
-        fields |= _scores(run, own)
-    if own.status != "done" and Source.TRACES not in kept:
-        fields.pop("windows", None)  # those that were cut end where the trace did
-    return {name: value for name, value in fields.items() if kept.issuperset(SOURCES[name])}
-
-
-def _circumstances(run: RunDir, own: RunRecord) -> Circumstances:
-    """What only the watcher saw, from the record; that others ran beside it, from its beginning."""
-    began = run.read_began()
-    return Circumstances(
-        started_utc=own.started_utc,
-        provenance=own.provenance,
-        meters=own.meters,
-        absent=own.absent,
-        sampling=own.sampling,
-        recorder_cpu_s=own.recorder_cpu_s,
-        trainer_cpu_s=own.trainer_cpu_s,
-        trainer_rss_peak_bytes=own.trainer_rss_peak_bytes,
-        shared=began.shared if began else False,
-        sensor_cards=own.sensor_cards,
-    )
-
-
-def _scores(run: RunDir, own: RunRecord) -> dict[str, Scores | None]:
-    if own.test is None:
-        return {}
-    answers = read_test_predictions(run.predictions_path, own.test.classes)
-    grouped = own.test.photographs is not None
-    clean = answers.unseen() if own.test_leakage_free else None
-    return {
-        "test": answers.scores(grouped=grouped),
-        "test_leakage_free": clean.scores(grouped=grouped) if clean else None,
-    }
-
-
-def _with_attached(record: RunRecord, trace: Trace) -> RunRecord:
-    """The record with an external meter's joules, from its own polls."""
-    found = appraise([trace], record.windows)
-    return replace(
-        record,
-        channels=(*record.channels, trace.channel),
-        energies=(*record.energies, *found.energies),
-        budgets=(*record.budgets, *found.budgets),
-    )
-
-
 @dataclass
-class Notes:
-    """What was read, in order, each once.
+class Inputs:
+    """What an expression is computed from, in order, each once.
 
     Attributes:
         fields: Of the record, by dotted path.
-        energies: Window and channel of each number of joules.
-        windows: Whose length was asked for.
-        energy_sources: Who spoke for the run or for a part of the machine.
+        energies: Window and channel of each energy.
+        windows: Windows whose length counts.
+        energy_sources: Of the run or of a part of the machine.
     """
 
     fields: dict[str, None] = field(default_factory=dict)
@@ -313,79 +138,146 @@ class Notes:
     windows: dict[str, None] = field(default_factory=dict)
     energy_sources: dict[EnergySource, None] = field(default_factory=dict)
 
+    def collect(self, expression: str, cells: Cells) -> None:
+        """Add what an expression names, and what the columns in it are computed from."""
+        self._collect_node(parse_expression(expression), cells)
 
-def _listen_to(record: RunRecord, column: Column) -> tuple[Cell, Notes]:
-    """The cell, and what it was made from."""
-    notes = Notes()
-    run = _ListeningRun(record, notes)
-    cell = column.value(run)
-    for term in column.terms.values():
-        term(run)
-    return cell, notes
+    def _collect_node(self, node: ast.AST, cells: Cells) -> None:
+        match node:
+            case ast.Attribute(value=ast.Name(id="cell"), attr=name):
+                self.collect(load_expressions()[name], cells)
+            case ast.Attribute() | ast.Subscript() if ast.unparse(node).startswith("record."):
+                self.fields[ast.unparse(node).removeprefix("record.")] = None
+            case ast.Name(id=name) | ast.Call(func=ast.Name(id=name)):
+                self._add_value(name, node, cells)
+                for argument in getattr(node, "args", ()):
+                    self._collect_node(argument, cells)
+            case _:
+                for child in ast.iter_child_nodes(node):
+                    self._collect_node(child, cells)
 
+    def _add_value(self, name: str, node: ast.Name | ast.Call, cells: Cells) -> None:
+        self.fields |= dict.fromkeys(load_record_fields().get(name, ()))
+        value = compile_expression(node)(cells)
+        if isinstance(value, EnergySource):
+            self.energy_sources[value] = None
+        if isinstance(node, ast.Call) and name in FUNCTIONS:
+            match [compile_expression(argument)(cells) for argument in node.args]:
+                case [EnergySource(channels=channels), windows]:
+                    for window in list_windows(windows):
+                        self.energies |= dict.fromkeys((window, name) for name in channels)
+                case [windows] if name == "duration_s":
+                    self.windows |= dict.fromkeys(list_windows(windows))
 
-class _ListeningRun(Run):
-    """The view that columns read; who speaks is settled before it listens."""
-
-    def __init__(self, record: RunRecord, notes: Notes) -> None:
-        settled = Run(record)
-        self._settled, self._notes = settled, notes
-        super().__init__(cast("RunRecord", _Noted(record, notes)))
-
-    @property
-    def primary(self) -> EnergySource | None:
-        """Who speaks for the run."""
-        return self._noted(self._settled.primary)
-
-    def source(self, domain: Domain) -> EnergySource | None:
-        """Who speaks for one part of the machine."""
-        return self._noted(self._settled.source(domain))
-
-    def fact(self, name: str) -> str | int | float | bool | None:
-        """One plain value of the provenance."""
-        self._notes.fields[f"provenance.{name}"] = None
-        return self._settled.fact(name)
-
-    def meter_fact(self, meter: str, *path: str) -> str | None:
-        """One word of what a meter said of itself."""
-        self._notes.fields[".".join(("meters", meter, *path))] = None
-        return self._settled.meter_fact(meter, *path)
-
-    def duration_s(self, window: str) -> float | None:
-        """Length of a window."""
-        self._notes.windows[window] = None
-        return super().duration_s(window)
-
-    def _noted(self, who: EnergySource | None) -> EnergySource | None:
-        if who is not None:
-            self._notes.energy_sources[who] = None
-        return who
+    def list_sources(self) -> tuple[Source, ...]:
+        """The files that the inputs are computed from."""
+        names = {path.split(".", maxsplit=1)[0] for path in self.fields}
+        if self.energies or self.energy_sources:
+            names.add("energies")
+        return tuple(s for s in Source if any(s in SOURCES.get(name, ()) for name in names))
 
 
-class _Noted:
-    """A record, or a part of one, that notes which fields are read."""
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One reading: joules of a counter, or watts."""
 
-    def __init__(self, value: Any, notes: Notes, path: str = "") -> None:
-        self._value, self._notes, self._path = value, notes, path
+    t_s: float
+    value: float
 
-    def __getattr__(self, name: str) -> Any:
-        value = getattr(self._value, name)
-        path = f"{self._path}{name}"
-        if callable(value):
-            return value
-        if path in _NESTED and value is not None:
-            return _Noted(value, self._notes, f"{path}.")
-        self._notes.fields[path] = None
-        return value
 
-    def energy(self, window: str, channel: str) -> WindowEnergy | None:
-        """The joules of one window on one channel."""
-        self._notes.energies[(window, channel)] = None
-        found: WindowEnergy | None = self._value.energy(window, channel)
-        return found
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """An edge of a window on the cumulative curve of a trace.
 
-    def window(self, name: str) -> Window | None:
-        """The window of that name."""
-        self._notes.fields["windows"] = None
-        found: Window | None = self._value.window(name)
-        return found
+    Attributes:
+        t_s: The mark.
+        before, after: Knots of the curve around it; ``None`` where the curve ends.
+        energy_j: Cumulative joules at the mark, interpolated between the two.
+    """
+
+    t_s: float
+    before: Point | None
+    after: Point | None
+    energy_j: float
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """The good readings inside a window; ``first`` and ``last`` are ``None`` if there are none."""
+
+    count: int
+    first: Point | None
+    last: Point | None
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """The energy of one window on one channel, and all it is computed from.
+
+    Attributes:
+        window: The span between its marks; ``None`` if the run ended before.
+        channel: What was read.
+        recorded: The energy as the record has it.
+        again: The energy computed from the trace; ``None`` without a trace.
+        budget: Where its uncertainty comes from, as just computed, else as recorded.
+        passes: Validation passes that ``train`` excludes, as just computed, else as recorded.
+        samples, start, end: From the trace; ``None`` without one.
+    """
+
+    window: Window | None
+    channel: Channel
+    recorded: WindowEnergy
+    again: WindowEnergy | None
+    budget: Budget | None
+    passes: tuple[WindowEnergy, ...] = ()
+    samples: Samples | None = None
+    start: Edge | None = None
+    end: Edge | None = None
+
+
+def describe_readings(counted: Recount, lookups: Iterable[tuple[str, str]]) -> Iterator[Reading]:
+    """Explain energies by window and channel; those the record does not know are left out."""
+    channels = {channel.name: channel for channel in counted.recorded.channels}
+    has_traces = {Source.TRACES, Source.MARKS} <= counted.available
+    for window, name in lookups:
+        energy = counted.recorded.energy(window, name)
+        if energy and name in channels:
+            trace = counted.traces.get(name) if has_traces else None
+            yield _describe_reading(energy, channels[name], counted, trace)
+
+
+def _describe_reading(
+    energy: WindowEnergy, channel: Channel, counted: Recount, trace: Trace | None
+) -> Reading:
+    record = counted.again if trace else counted.recorded
+    window = record.window(energy.window)
+    budgets = (b for b in record.budgets if (b.window, b.channel) == (energy.window, channel.name))
+    passes = (e for e in record.energies if e.channel == channel.name and is_validation(e.window))
+    curve = energy_curve(trace) if trace and window else None
+    return Reading(
+        window=window,
+        channel=channel,
+        recorded=energy,
+        again=record.energy(energy.window, channel.name) if trace else None,
+        budget=next(budgets, None),
+        passes=tuple(passes) if energy.window == TRAIN else (),
+        samples=_find_samples(trace, window) if trace and window else None,
+        start=_find_edge(curve, window.start_s) if window and curve and curve.t_s else None,
+        end=_find_edge(curve, window.end_s) if window and curve and curve.t_s else None,
+    )
+
+
+def _find_samples(trace: Trace, window: Window) -> Samples:
+    points = [Point(*pair) for pair in zip(*trace.good, strict=True)]
+    times = trace.good[0]
+    inside = points[bisect_right(times, window.start_s) : bisect_right(times, window.end_s)]
+    return Samples(len(inside), inside[0], inside[-1]) if inside else Samples(0, None, None)
+
+
+def _find_edge(curve: EnergyCurve, at_s: float) -> Edge:
+    after = bisect_left(curve.t_s, at_s)
+    before, following = (
+        Point(curve.t_s[i], curve.energy_j[i]) if 0 <= i < len(curve.t_s) else None
+        for i in (after - 1, after)
+    )
+    return Edge(at_s, before, following, curve.at(at_s))

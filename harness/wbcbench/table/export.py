@@ -1,8 +1,8 @@
 """The results table as a file for others, and its description for readers.
 
 What is written unrounded (CSV, Parquet, JSON) can be read back with :func:`read_export`: same
-columns, same types, same numbers. What is not finite is unknown. Text that a spreadsheet would
-carry out is made harmless (see ``core.text``).
+columns, same types, same numbers. What is not finite is unknown. Text that a spreadsheet would run
+as a formula is made harmless (see ``core.text``).
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ import io
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from wbcbench import table
 from wbcbench.core.errors import UsageError, unknown_name
 from wbcbench.core.text import (
     UNKNOWN,
@@ -30,8 +30,7 @@ from wbcbench.core.text import (
     printable,
     safe_text,
 )
-from wbcbench.table import GROUPS
-from wbcbench.table.column import Cell, Column, ColumnGroup
+from wbcbench.table.columns import Cell, Column, load_columns
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -55,7 +54,6 @@ SUMMARY = (
 
 Rows = Sequence[Mapping[str, Cell]]
 
-_BY_NAME = {column.name: column for column in table.COLUMNS}
 _PANDAS = {"int": "Int64", "float": "Float64", "bool": "boolean"}
 
 ROUNDED = ("latex", "md")
@@ -71,10 +69,11 @@ grams of CO2 equivalent, `_c` degrees Celsius, `_mhz` megahertz, `_bytes`, `_pct
 are sorted by `variant`, `block`, `run_id`. A new column at the end of a group raises the minor
 version in `schema_version`; a renamed one raises the major version.
 
-Every joule has a status. *measured*: from a sensor of that part. *estimated*: from a sensor of
-something else. *estimated*: from a model without a sensor. *synthetic*: a made-up signal. *absent*:
-nothing read it. The *headline* is the most trusted reading of the part that matters most: the GPU,
-else the processor, else the whole machine. Columns named `energy_gpu_…` hold GPU channels alone.
+Every energy has a status. *measured*: from a sensor of that component. *estimated*: no sensor of
+that component, from a model. *simulated*: from the demonstration sensor. *absent*: nothing read it.
+The *primary energy metric* is the energy of training that comparisons use: of the GPU, else of the
+processor, else of the whole machine, from its most trusted reading. Columns named `energy_gpu_…`
+hold GPU channels alone. *As measured* means that idle power is not subtracted.
 
 This page is written by `python -m wbcbench.table.export > harness/RESULTS_TABLE.md`.
 """
@@ -86,30 +85,40 @@ def columns_named(names: Sequence[str]) -> tuple[Column, ...]:
     Raises:
         UsageError: There is no such column.
     """
+    columns = load_columns()
     for name in names:
-        if name not in _BY_NAME:
-            raise unknown_name("column", name, _BY_NAME)
-    return tuple(_BY_NAME[name] for name in names) or table.COLUMNS
+        if name not in columns:
+            raise unknown_name("column", name, columns)
+    return tuple(columns[name] for name in names or columns)
 
 
 def to_csv(rows: Rows, columns: Sequence[Column]) -> bytes:
     """UTF-8 with one header line; floats as Python writes them, unknown empty."""
     lines = [[column.name for column in columns]]
-    lines += [[_csv_cell(row[column.name]) for column in columns] for row in rows]
+    lines += [[_format_csv(row[column.name]) for column in columns] for row in rows]
     return "".join(f"{','.join(line)}\n" for line in lines).encode()
+
+
+def _format_csv(cell: Cell) -> str:
+    if _finite(cell) is None:
+        return ""
+    if isinstance(cell, bool):
+        return "true" if cell else "false"
+    return csv_quoted(safe_text(cell)) if isinstance(cell, str) else repr(cell)
 
 
 def to_json(rows: Rows, columns: Sequence[Column]) -> bytes:
     """One document: schema, what each column means, and the rows."""
+    keys = ("name", "type", "unit", "meaning")
     document = {
         "schema": SCHEMA,
-        "columns": [{"name": c.name, "type": c.type, "meaning": c.meaning} for c in columns],
+        "columns": [{key: getattr(column, key) for key in keys} for column in columns],
         "rows": [{c.name: _finite(row[c.name]) for c in columns} for row in rows],
     }
     return (json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
-def _to_parquet(rows: Rows, columns: Sequence[Column]) -> bytes:
+def to_parquet(rows: Rows, columns: Sequence[Column]) -> bytes:
     """Typed columns, also where they are empty; equal rows give equal bytes."""
     out = io.BytesIO()
     to_frame(rows, columns).to_parquet(out, engine="pyarrow", compression="zstd", index=False)
@@ -118,17 +127,17 @@ def _to_parquet(rows: Rows, columns: Sequence[Column]) -> bytes:
 
 def to_latex(rows: Rows, columns: Sequence[Column]) -> bytes:
     """A ``tabular`` for booktabs; three digits, units scaled."""
-    return f"{latex_table(_headings(columns), _words(rows, columns))}\n".encode()
+    return f"{latex_table([c.name for c in columns], _format_rows(rows, columns))}\n".encode()
 
 
 def to_markdown(rows: Rows, columns: Sequence[Column]) -> bytes:
     """A pipe table; three digits, units scaled."""
-    return f"{markdown_table(_headings(columns), _words(rows, columns))}\n".encode()
+    return f"{markdown_table([c.name for c in columns], _format_rows(rows, columns))}\n".encode()
 
 
 FORMATS: Mapping[str, Callable[[Rows, Sequence[Column]], bytes]] = {
     "csv": to_csv,
-    "parquet": _to_parquet,
+    "parquet": to_parquet,
     "json": to_json,
     "latex": to_latex,
     "md": to_markdown,
@@ -154,7 +163,7 @@ def read_export(path: Path) -> pd.DataFrame:
     readers = {".csv": _read_csv, ".json": _read_json, ".parquet": _read_parquet}
     reader = readers.get(path.suffix)
     if reader is None:
-        raise UsageError(f"{path} is no exported table: read are {', '.join(readers)}.")
+        raise UsageError(f"{path} cannot be read: exported tables end in {', '.join(readers)}.")
     try:
         return reader(path)
     except (OSError, ValueError, KeyError) as error:
@@ -165,7 +174,7 @@ def _read_csv(path: Path) -> pd.DataFrame:
     with path.open(encoding="utf-8", newline="") as stream:
         lines = csv.DictReader(stream)
         columns = columns_named(lines.fieldnames or ())
-        rows = [{c.name: _parsed(line[c.name], c) for c in columns} for line in lines]
+        rows = [{c.name: _parse_csv(line[c.name], c) for c in columns} for line in lines]
     return to_frame(rows, columns)
 
 
@@ -179,80 +188,58 @@ def _read_parquet(path: Path) -> pd.DataFrame:
     import pandas as pd
 
     raw = pd.read_parquet(path, engine="pyarrow", dtype_backend="numpy_nullable")
-    return raw.astype({name: _PANDAS.get(_BY_NAME[name].type, "string") for name in raw.columns})
+    return raw.astype(
+        {name: _PANDAS.get(load_columns()[name].type, "string") for name in raw.columns}
+    )
 
 
-def _csv_cell(cell: Cell) -> str:
-    if _finite(cell) is None:
-        return ""
-    if isinstance(cell, bool):
-        return "true" if cell else "false"
-    return csv_quoted(safe_text(cell)) if isinstance(cell, str) else repr(cell)
-
-
-def _parsed(text: str, column: Column) -> Cell:
-    if text == "":
-        # A text that is never unknown may be empty: no doubts, for instance.
-        return "" if column.null == "" and column.type in {"str", "enum"} else None
-    readers: Mapping[str, Callable[[str], Any]] = {
+def _parse_csv(text: str, column: Column) -> Cell:
+    if not text and (column.empty_when or column.type not in {"str", "enum"}):
+        return None
+    readers: Mapping[str, Callable[[str], Cell]] = {
         "int": int,
         "float": float,
         "bool": lambda word: word == "true",
     }
-    value: Cell = readers.get(column.type, original_text)(text)
-    return value
+    return readers.get(column.type, original_text)(text)
 
 
 def _finite(cell: Cell) -> Cell:
     return None if isinstance(cell, float) and not math.isfinite(cell) else cell
 
 
-def _headings(columns: Sequence[Column]) -> list[str]:
-    return [column.name for column in columns]
+def _format_rows(rows: Rows, columns: Sequence[Column]) -> list[list[str]]:
+    return [[_format_cell(row[column.name], column) for column in columns] for row in rows]
 
 
-def _words(rows: Rows, columns: Sequence[Column]) -> list[list[str]]:
-    return [[_word(row[column.name], column) for column in columns] for row in rows]
-
-
-def _word(cell: Cell, column: Column) -> str:
+def _format_cell(cell: Cell, column: Column) -> str:
     """A cell as people read it."""
     if _finite(cell) is None:
         return UNKNOWN
     if isinstance(cell, bool):
         return "yes" if cell else "no"
-    if isinstance(cell, float):
-        return _scaled(cell, column.name)
-    return printable(str(cell))
-
-
-def _scaled(value: float, name: str) -> str:
-    scales = (("_j", human_energy), ("_w", human_power), ("_s", human_duration))
-    if "per_s" not in name:
-        for ending, told in scales:
-            if name.endswith(ending):
-                return told(value)
-    shares = ("accuracy", "recall_", "macro_f1", "ece")
-    return human_share(value) if any(word in name for word in shares) else f"{value:.4g}"
+    if not isinstance(cell, float):
+        return printable(str(cell))
+    scales = {"J": human_energy, "W": human_power, "s": human_duration}
+    if column.unit in scales:
+        return scales[column.unit](cell)
+    is_share = any(word in column.name for word in ("accuracy", "recall_", "macro_f1", "ece"))
+    return human_share(cell) if is_share else f"{cell:.4g}"
 
 
 def describe_table() -> str:
-    """The whole page in Markdown."""
-    return "\n".join([INTRODUCTION, *(_section(group) for group in GROUPS)])
+    """The page for readers in Markdown."""
+    groups = groupby(load_columns().values(), key=lambda column: column.group)
+    return "\n".join([INTRODUCTION, *(_describe_group(title, list(g)) for title, g in groups)])
 
 
-def _section(group: ColumnGroup) -> str:
-    lines = [
-        f"## {group.title}",
-        "",
-        "| Column | Type | Empty when | Meaning |",
-        "|---|---|---|---|",
+def _describe_group(title: str, columns: Sequence[Column]) -> str:
+    rows = [
+        f"| `{c.name}` | {c.type} | {c.unit} | {c.empty_when or 'never'} | {c.meaning} |"
+        for c in columns
     ]
-    return "\n".join([*lines, *(_line(column) for column in group.columns), ""])
-
-
-def _line(column: Column) -> str:
-    return f"| `{column.name}` | {column.type} | {column.null or 'never'} | {column.meaning} |"
+    headings = "| Column | Type | Unit | Empty when | Meaning |\n|---|---|---|---|---|"
+    return "\n".join([f"## {title}\n", headings, *rows, ""])
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Run folders of several studies brought together in one, none of them changed.
+"""Run folders of several studies copied into one, none of them changed.
 
-Records are copied as they are: each still says which study it was planned in and which machine it
-ran on. Two runs of one name must be the same run; otherwise nothing is copied at all.
+Records are copied as they are: each still holds the study it was planned in and the machine it ran
+on. Two runs of one name must be the same run; otherwise nothing is copied at all.
 """
 
 from __future__ import annotations
@@ -37,22 +37,26 @@ def merge_studies(studies: Sequence[Path], into: Path) -> Merged:
     Raises:
         UsageError: Two runs of one name differ, a record cannot be read, a study is the target
             itself, or the target cannot be written. Nothing was copied then, except on a full
-            disk: what was copied by then is whole.
+            disk: what was copied by then is complete.
     """
     if into.resolve() in {study.resolve() for study in studies}:
         raise UsageError(f"{into} cannot be merged into itself. Name another study with --into.")
-    found = [run for study in studies for run in study_runs(study.parent, study.name)]
-    finished = [run for run in found if run.is_finished]
-    chosen = _chosen(finished, into)
+    runs = [run for study in studies for run in study_runs(study.parent, study.name)]
+    finished = [run for run in runs if run.is_finished]
+    chosen = _choose_runs(finished, into)
     new = [run for run in chosen if not RunDir(into / run.run_id).is_finished]
     for run in new:
         run.read_record()  # a damaged or newer one is refused before anything is copied
     _copy(new, into)
-    return Merged(len(new), len(finished) - len(new), len(found) - len(finished))
+    return Merged(len(new), len(finished) - len(new), len(runs) - len(finished))
 
 
-def _chosen(runs: Sequence[RunDir], into: Path) -> list[RunDir]:
-    """One run of each name, after all of that name were found equal."""
+def _choose_runs(runs: Sequence[RunDir], into: Path) -> list[RunDir]:
+    """One run of each name; all runs of that name are equal.
+
+    Raises:
+        UsageError: Two of one name differ.
+    """
     known = {run.run_id: run for run in study_runs(into.parent, into.name) if run.is_finished}
     chosen: dict[str, RunDir] = {}
     for run in runs:
@@ -69,20 +73,19 @@ def _require_same(run: RunDir, other: RunDir) -> None:
         (run.predictions_path, other.predictions_path),
         (run.epochs_path, other.epochs_path),
     ):
-        if _content(own) != _content(theirs):
+        if _read_content(own) != _read_content(theirs):
             raise UsageError(
-                f"{run.run_id} is there twice with different content: {own} and {theirs}. Equal "
-                "specs are one run, so one of them was run again elsewhere. Nothing was copied. "
-                "Leave one of the two out, or give the second its own seed or --again."
+                f"Two runs named {run.run_id} differ: {own} and {theirs}. Nothing was copied. "
+                "Leave one out, or repeat the second with another seed or with --again."
             )
 
 
-def _content(path: Path) -> bytes | None:
+def _read_content(path: Path) -> bytes | None:
     return path.read_bytes() if path.exists() else None
 
 
 def _copy(runs: Sequence[RunDir], into: Path) -> None:
-    """Each run whole or not at all: copied beside, then renamed."""
+    """Copy each run completely or not at all: to a temporary folder, then renamed."""
     try:
         into.mkdir(parents=True, exist_ok=True)
         for run in runs:
@@ -95,6 +98,6 @@ def _copy(runs: Sequence[RunDir], into: Path) -> None:
         sync_folder(into)
     except OSError as error:
         raise UsageError(
-            f"{into} cannot be written: {error.strerror or error}. Runs copied so far are whole; "
-            "free space or permissions and merge again."
+            f"{into} cannot be written: {error.strerror or error}. Runs copied so far are "
+            "complete; free space or fix the permissions and merge again."
         ) from error

@@ -1,8 +1,9 @@
-"""A study for TensorBoard: what came of each run, and a server on this machine alone."""
+"""A study for TensorBoard: the result of each run, and a server on this machine alone."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,8 +11,8 @@ from wbcbench.core.errors import UsageError
 from wbcbench.core.record import RunRecord
 from wbcbench.core.run_folder import RunDir
 from wbcbench.core.window import unix_s
-from wbcbench.energy.source import TimelinePoint, primary_source, timeline
-from wbcbench.table.column import Cell
+from wbcbench.energy.source import primary_source, timeline
+from wbcbench.table.columns import Cell
 from wbcbench.table.derive import wall_offset_s, write_scalars
 from wbcbench.table.view import Run
 from wbcbench.train.tensorboard_log import EPOCHS_FILE, RESULT_FILE, ScalarLog, add_epoch
@@ -36,8 +37,8 @@ SETTINGS = (
     "synthetic",
 )
 METRICS: Mapping[str, str] = {
-    "primary_energy_train_j": "energy, training (J, gross)",
-    "primary_energy_train_above_idle_j": "energy, training (J, net of idle)",
+    "primary_energy_train_j": "energy, training (J, as measured)",
+    "primary_energy_train_above_idle_j": "energy, training (J, above idle)",
     "energy_to_target_j": "energy to target (J)",
     "energy_per_train_image_j": "energy per image seen (J)",
     "time_train_s": "time, training (s)",
@@ -45,7 +46,7 @@ METRICS: Mapping[str, str] = {
     "accuracy": "accuracy, TEST",
     "macro_f1": "macro-F1, TEST",
 }
-"""Columns of ``runs.csv``: what HPARAMS may sort by and draw axes of."""
+"""Columns of ``runs.csv`` that the HPARAMS page sorts by and draws axes of, with their labels."""
 
 _CURVES = ("loss", "accuracy", "val_loss", "val_accuracy", "val_balanced_accuracy")
 
@@ -66,7 +67,7 @@ def rebuild_logs(run: RunDir) -> None:
 
 
 def add_result(run: RunDir) -> None:
-    """Write what came of a finished run beside its curves; nothing if it never trained."""
+    """Write the result of a finished run beside its curves; nothing if it never trained."""
     record = run.read_record()
     if record.epochs:
         write_result(run.tensorboard_dir, record)
@@ -76,19 +77,18 @@ def require_logs(study_dir: Path, runs: Sequence[RunDir]) -> int:
     """How many runs have logs.
 
     Raises:
-        UsageError: None has; the message names the way out.
+        UsageError: None has.
     """
-    having = sum(any(run.tensorboard_dir.glob("events.out.tfevents.*")) for run in runs)
-    if not having:
+    count = sum(any(run.tensorboard_dir.glob("events.out.tfevents.*")) for run in runs)
+    if not count:
         raise UsageError(
-            f"No run in {study_dir} has TensorBoard logs: studies are often kept without them. "
-            f"Make them from records and traces with: wbcbench tensorboard {study_dir.name} "
-            f"--rebuild --results {study_dir.parent}"
+            f"No run in {study_dir} has TensorBoard logs. Make them from records and traces: "
+            f"wbcbench tensorboard {study_dir.name} --rebuild --results {study_dir.parent}"
         )
-    return having
+    return count
 
 
-# The curves count training steps alone, like ``energy_to_target_j``. The settings and results fill
+# The curves count training steps only, like ``energy_to_target_j``. The settings and results fill
 # TensorBoard's HPARAMS page: one line a run, energy and accuracy as metrics.
 def write_result(folder: Path, record: RunRecord) -> None:
     """Write the curves and the line of the HPARAMS page of a finished run to ``folder``."""
@@ -99,38 +99,30 @@ def write_result(folder: Path, record: RunRecord) -> None:
             value = cells[name]
             if isinstance(value, int | float):
                 log.add(f"result/{name}", value, step=0, wall_s=end_s, description=METRICS[name])
-        for summary in (_experiment(), _start(record, cells), _end(record, end_s)):
+        for summary in (
+            _build_experiment(),
+            _build_start(record, cells),
+            _build_end(record, end_s),
+        ):
             log.add_summary(summary, wall_s=end_s)
 
 
 def _add_curves(log: ScalarLog, record: RunRecord, end_s: float) -> None:
     steps = record.model.steps_per_epoch if record.model else None
-    axes: Mapping[str, tuple[str, Callable[[TimelinePoint], float | None]]] = {
-        "over_steps": ("optimiser steps", lambda p: steps * p.epoch.index if steps else None),
-        "over_seconds": ("seconds of training steps", lambda p: p.time_s),
-        "over_joules": ("joules of training steps", lambda p: p.energy_j),
-    }
     for point in timeline(record, primary_source(record)):
-        for axis, (words, place) in axes.items():
-            _add_point(log, f"{axis}/", f"Step: {words}.", place(point), point, end_s)
+        axes = {
+            "over_steps": ("optimiser steps", steps and steps * point.epoch.index),
+            "over_seconds": ("seconds of training steps", point.time_s),
+            "over_joules": ("joules of training steps", point.energy_j),
+        }
+        for (axis, (label, position)), name in product(axes.items(), _CURVES):
+            value = getattr(point.epoch, name)
+            if value is not None and position is not None:
+                tag, step = f"{axis}/{name}", round(position)
+                log.add(tag, value, step=step, wall_s=end_s, description=f"Step: {label}.")
 
 
-def _add_point(
-    log: ScalarLog,
-    prefix: str,
-    words: str,
-    place: float | None,
-    point: TimelinePoint,
-    wall_s: float,
-) -> None:
-    for name in _CURVES if place is not None else ():
-        value = getattr(point.epoch, name)
-        if value is not None and place is not None:
-            tag, step = f"{prefix}{name}", round(place)
-            log.add(tag, value, step=step, wall_s=wall_s, description=words)
-
-
-def _experiment() -> Summary:
+def _build_experiment() -> Summary:
     """Which settings and metrics there are; every run's file says the same."""
     from tensorboard.plugins.hparams import api_pb2, metadata  # type: ignore[import-untyped]
 
@@ -140,40 +132,40 @@ def _experiment() -> Summary:
     for name, words in METRICS.items():
         metric = experiment.metric_infos.add(display_name=words)
         metric.name.tag = f"result/{name}"
-    return _summary(metadata.EXPERIMENT_TAG, experiment=experiment)
+    return _build_summary(metadata.EXPERIMENT_TAG, experiment=experiment)
 
 
-def _start(record: RunRecord, cells: Mapping[str, Cell]) -> Summary:
+def _build_start(record: RunRecord, cells: Mapping[str, Cell]) -> Summary:
     from tensorboard.plugins.hparams import metadata, plugin_data_pb2
 
     info = plugin_data_pb2.SessionStartInfo(
         group_name=record.run_id, start_time_secs=unix_s(record.started_utc)
     )
     for name in SETTINGS:
-        _set(info.hparams[name], cells[name])
-    return _summary(metadata.SESSION_START_INFO_TAG, session_start_info=info)
+        _set_value(info.hparams[name], cells[name])
+    return _build_summary(metadata.SESSION_START_INFO_TAG, session_start_info=info)
 
 
-def _set(place: Any, cell: Cell) -> None:
+def _set_value(message: Any, cell: Cell) -> None:
     """Put a cell into a protocol buffer's value; unknown stays empty."""
     if isinstance(cell, bool):
-        place.bool_value = cell
+        message.bool_value = cell
     elif isinstance(cell, int | float):
-        place.number_value = cell
+        message.number_value = cell
     elif cell is not None:
-        place.string_value = cell
+        message.string_value = cell
 
 
-def _end(record: RunRecord, end_s: float) -> Summary:
+def _build_end(record: RunRecord, end_s: float) -> Summary:
     from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
 
     done = record.status == "done"
     status = api_pb2.STATUS_SUCCESS if done else api_pb2.STATUS_FAILURE
     info = plugin_data_pb2.SessionEndInfo(status=status, end_time_secs=end_s)
-    return _summary(metadata.SESSION_END_INFO_TAG, session_end_info=info)
+    return _build_summary(metadata.SESSION_END_INFO_TAG, session_end_info=info)
 
 
-def _summary(tag: str, **content: Any) -> Summary:
+def _build_summary(tag: str, **content: Any) -> Summary:
     from tensorboard.compat.proto.summary_pb2 import Summary
     from tensorboard.plugins.hparams import metadata, plugin_data_pb2
 
@@ -197,10 +189,10 @@ def start_server(logs: Path, port: int | None) -> str:
     """
     from tensorboard import program  # type: ignore[import-untyped]
 
-    words = ["wbcbench", "--logdir", str(logs), "--host", LOOPBACK]
-    words += [] if port is None else ["--port", str(port)]
+    arguments = ["wbcbench", "--logdir", str(logs), "--host", LOOPBACK]
+    arguments += [] if port is None else ["--port", str(port)]
     board = program.TensorBoard()
-    board.configure(argv=words)
+    board.configure(argv=arguments)
     try:
         return str(board.launch())
     except program.TensorBoardServerException as error:

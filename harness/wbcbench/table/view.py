@@ -6,16 +6,30 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from wbcbench.core.quality import Quality, Severity
 from wbcbench.core.record import Epoch, Inference, RunRecord, Sampling
 from wbcbench.core.run_folder import RunDir, study_runs
 from wbcbench.core.spec import RunSpec
-from wbcbench.core.trace import Domain
-from wbcbench.core.window import IDLE_AFTER, IDLE_BEFORE, TRAIN, Window, is_validation
-from wbcbench.energy.appraise import steps_duration_s
-from wbcbench.energy.metrics import Reached, energy_above_idle_j, mean_known, sum_if_all_known
+from wbcbench.core.trace import Domain, Kind
+from wbcbench.core.window import (
+    IDLE_AFTER,
+    IDLE_BEFORE,
+    TRAIN,
+    Window,
+    epoch,
+    is_validation,
+)
+from wbcbench.energy.metrics import (
+    DEFAULT_PUE,
+    Intensity,
+    Reached,
+    energy_above_idle_j,
+    intensity,
+)
 from wbcbench.energy.source import (
     PRIMARY_DOMAINS,
     EnergySource,
@@ -27,11 +41,12 @@ from wbcbench.energy.source import (
     source_power_w,
 )
 from wbcbench.registry import VARIANTS, load_part
+from wbcbench.table.rows import build_row, duration_s, mean_power_w
 from wbcbench.train.variants import Variant
 
 ABSENT = "absent"
 
-# Joules of runs that differ in one of these are not put on one axis.
+# Energies of runs that differ in one of these are not comparable.
 COMPARABLE = (
     "primary_domain",
     "primary_method",
@@ -42,7 +57,8 @@ COMPARABLE = (
     "gpu_name",
 )
 
-_PLAIN = (str, int, float, bool)
+TABLE_BATCH = 64
+"""Batch size of the inference columns whose names state none."""
 
 Row = dict[str, Any]
 """Cells by column; ``None`` is unknown."""
@@ -51,13 +67,17 @@ Row = dict[str, Any]
 class Run:
     """A run: its record, what follows from it, and its folder.
 
-    Whatever takes work is worked out when it is first asked for, and once.
+    What takes work is computed when it is first needed, and once. ``columns.toml`` names these
+    attributes in its expressions.
 
     Attributes:
         record: What came of the run.
         folder: Where it lies; ``None`` where there is the record alone.
         study: Name of the study it was read from, which a renamed folder decides.
+        pue: Power usage effectiveness that its emissions are computed with.
     """
+
+    pue = DEFAULT_PUE
 
     def __init__(self, record: RunRecord, folder: RunDir | None = None, study: str = "") -> None:
         self.record = record
@@ -71,7 +91,7 @@ class Run:
 
     @property
     def spec(self) -> RunSpec:
-        """What was asked."""
+        """Its settings."""
         return self.record.spec
 
     @property
@@ -82,9 +102,7 @@ class Run:
     @cached_property
     def row(self) -> Row:
         """Its row of the results table, in the table's order."""
-        from wbcbench.table import COLUMNS  # the columns are functions of a run
-
-        return {column.name: column.value(self) for column in COLUMNS}
+        return build_row(self)
 
     def number(self, column: str) -> float | None:
         """A cell that holds a number."""
@@ -92,177 +110,235 @@ class Run:
         return float(cell) if isinstance(cell, int | float) else None
 
     @property
+    def status(self) -> str:
+        """How the run ended; a finished run of invalid quality counts as invalid."""
+        is_spoiled = self.record.status == "done" and self.record.quality is Quality.INVALID
+        return "invalid" if is_spoiled else self.record.status
+
+    @property
     def is_done(self) -> bool:
         """Whether it ended well and its numbers may be used."""
-        return bool(self.row["status"] == "done")
+        return self.status == "done"
+
+    @property
+    def invalid_reason(self) -> str | None:
+        """The alphabetically first code of the warnings that make it invalid."""
+        warnings = self.record.warnings
+        return min((w.code for w in warnings if w.severity is Severity.INVALID), default=None)
+
+    @property
+    def warning_codes(self) -> str:
+        """Codes of all warnings that are suspect or invalid, by ``;``."""
+        warnings = self.record.warnings
+        return ";".join(sorted({w.code for w in warnings if w.severity is not Severity.INFO}))
 
     @property
     def train_energy_j(self) -> float | None:
-        """Headline joules of ``train``, as the table has them."""
-        energy_j: float | None = self.row["primary_energy_train_j"]
-        return energy_j
+        """Energy of ``train`` on the primary energy source."""
+        return source_energy_j(self.record, self.primary, TRAIN)
 
     @property
     def comparable_by(self) -> tuple[Any, ...]:
-        """What must agree before joules are put beside each other."""
+        """What must agree before energies are compared."""
         return tuple(self.row[name] for name in COMPARABLE)
 
     @cached_property
     def predictions_path(self) -> Path | None:
-        """Where its predictions lie; ``None`` if they were not kept."""
+        """Where its predictions lie; ``None`` if there are none."""
         path = self.folder.predictions_path if self.folder else None
         return path if path and path.exists() else None
 
     def fact(self, name: str) -> str | int | float | bool | None:
         """One plain value of the provenance; ``None`` if it is not there."""
         value = self.record.provenance.get(name)
-        return value if isinstance(value, _PLAIN) else None
-
-    def meter_fact(self, meter: str, *path: str) -> str | None:
-        """One word of what a meter said of itself; ``None`` if it did not."""
-        value: object = self.record.meters.get(meter)
-        for name in path:
-            value = value.get(name) if isinstance(value, Mapping) else None
-        return None if value is None else str(value)
+        return value if isinstance(value, str | int | float | bool) else None
 
     @cached_property
     def variant(self) -> Variant | None:
         """The variant itself; ``None`` for a variant this version does not know."""
-        name = self.record.spec.variant
-        found: Variant | None = load_part("variant", name) if name in VARIANTS else None
-        return found
+        name = self.spec.variant
+        variant: Variant | None = load_part("variant", name) if name in VARIANTS else None
+        return variant
+
+    # Energy sources.
+    @cached_property
+    def readings(self) -> dict[Domain, list[EnergySource]]:
+        """Every way each part of the machine was read, the most trusted first."""
+        return {domain: rank_sources(self.record.channels, domain) for domain in Domain}
+
+    @cached_property
+    def _sources(self) -> dict[str, EnergySource | None]:
+        return {domain: first_with_energy(self.record, self.readings[domain]) for domain in Domain}
+
+    def source(self, domain: str) -> EnergySource | None:
+        """The energy source of one part of the machine."""
+        return self._sources[domain]
 
     @cached_property
     def primary(self) -> EnergySource | None:
-        """Who speaks for the run."""
-        found = (self.source(domain) for domain in PRIMARY_DOMAINS)
-        return first_with_energy(self.record, [each for each in found if each])
+        """The primary energy source."""
+        sources = (self.source(domain) for domain in PRIMARY_DOMAINS)
+        return first_with_energy(self.record, [source for source in sources if source])
+
+    @property
+    def counter_source(self) -> EnergySource | None:
+        """The energy source of the GPU if it is a counter."""
+        source = self.source(Domain.GPU)
+        return source if source and source.method == "counter" else None
+
+    @property
+    def integral_source(self) -> EnergySource | None:
+        """The most trusted power readings of the GPU whose integral over ``train`` is known."""
+        sampled = {c.name for c in self.record.channels if c.kind is Kind.SAMPLED}
+        sources = (s for s in self.readings[Domain.GPU] if sampled.issuperset(s.channels))
+        known = (s for s in sources if source_energy_j(self.record, s, TRAIN) is not None)
+        return next(known, None)
+
+    def meter_source(self, meter: str, domain: str) -> EnergySource | None:
+        """What one meter read of one part, whichever source that part has."""
+        sources = self.readings[Domain(domain)]
+        return next((s for s in sources if meter_of(s.channels[0]) == meter), None)
 
     @cached_property
     def origins(self) -> Mapping[str, str]:
-        """Part of the machine, or ``headline`` → measured, estimated … or absent."""
-        sources = {domain.value: self.source(domain) for domain in Domain}
-        sources["headline"] = self.primary
-        return {part: who.status.value if who else ABSENT for part, who in sources.items()}
+        """Part of the machine, or ``primary`` → measured, estimated, simulated or absent."""
+        sources = {**self._sources, "primary": self.primary}
+        return {part: source.status.value if source else ABSENT for part, source in sources.items()}
 
     @property
     def gain_error(self) -> float | None:
-        """Relative error of the headline's sensor that all runs on it share; ``None`` = unknown."""
+        """Relative error of the primary sensor that all runs on it share; ``None`` = unknown."""
         gains = {channel.name: channel.gain_error for channel in self.record.channels}
         channels = self.primary.channels if self.primary else ()
         known = [gain for name in channels if (gain := gains[name]) is not None]
         return max(known) if known and len(known) == len(channels) else None
 
     @cached_property
-    def _speakers(self) -> dict[Domain, EnergySource | None]:
-        return {domain: first_with_energy(self.record, self.readings[domain]) for domain in Domain}
+    def sampling(self) -> Sampling | None:
+        """How well the meter of the primary energy source was sampled."""
+        if self.primary is None:
+            return None
+        meter = meter_of(self.primary.channels[0])
+        return next((s for s in self.record.sampling if meter_of(s.meter) == meter), None)
 
-    @cached_property
-    def readings(self) -> dict[Domain, list[EnergySource]]:
-        """Every way each part of the machine was read, the most trusted first."""
-        return {domain: rank_sources(self.record.channels, domain) for domain in Domain}
-
-    def source(self, domain: Domain) -> EnergySource | None:
-        """Who speaks for one part of the machine."""
-        return self._speakers[domain]
-
+    # Energy and power.
     def energy_j(self, domain: Domain, window: str = TRAIN) -> float | None:
-        """Joules of one part in one window."""
+        """Energy of one part in one window."""
         return source_energy_j(self.record, self.source(domain), window)
 
     def meter_energy_j(self, meter: str, domain: Domain, window: str = TRAIN) -> float | None:
-        """Joules of one part in one window as one meter saw it, whoever speaks for the part."""
-        own = (s for s in self.readings[domain] if meter_of(s.channels[0]) == meter)
-        return source_energy_j(self.record, next(own, None), window)
+        """Energy of one part in one window as one meter read it."""
+        return source_energy_j(self.record, self.meter_source(meter, domain), window)
 
-    def idle_w(self, who: EnergySource | None, windows: tuple[str, ...]) -> float | None:
-        """Mean power of the first of these idle windows that is known."""
-        found = (source_power_w(self.record, who, name) for name in windows)
-        return next((power_w for power_w in found if power_w is not None), None)
+    def idle_windows(self, source: EnergySource | None, *periods: str) -> list[str]:
+        """The idle windows ``before`` and ``after`` training whose power this source knows.
 
-    def energy_above_idle_j(self, who: EnergySource | None) -> float | None:
-        """Joules of ``train`` above idle: the mean of the idle power before and after."""
+        At most one of each period; without ``periods``, of both.
+        """
+        candidates = {"before": IDLE_BEFORE, "after": IDLE_AFTER}
+        windows: list[str] = []
+        for period in periods or candidates:
+            names = (
+                name
+                for name in candidates[period]
+                if source_power_w(self.record, source, name) is not None
+            )
+            windows.extend(islice(names, 1))
+        return windows
+
+    def idle_w(self, source: EnergySource | None, *periods: str) -> float | None:
+        """Mean of the idle power in these periods (see :meth:`idle_windows`)."""
+        return mean_power_w(self.record, source, self.idle_windows(source, *periods))
+
+    def energy_above_idle_j(self, source: EnergySource | None) -> float | None:
+        """Energy of ``train`` above idle: the mean of the idle power before and after."""
         train_s = self.duration_s(TRAIN)
-        if train_s is None:
-            return None
-        return energy_above_idle_j(
-            source_energy_j(self.record, who, TRAIN), self.idle_mean_w(who), train_s
+        train_j = source_energy_j(self.record, source, TRAIN)
+        return (
+            None if train_s is None else energy_above_idle_j(train_j, self.idle_w(source), train_s)
         )
 
-    def idle_mean_w(self, who: EnergySource | None) -> float | None:
-        """Mean of the idle power before and after; of the one that is known, else ``None``."""
-        return mean_known([self.idle_w(who, IDLE_BEFORE), self.idle_w(who, IDLE_AFTER)])
+    @property
+    def grid(self) -> Intensity | None:
+        """The grid of the run's country."""
+        return intensity(self.spec.country)
 
-    def validation_j(self, domain: Domain) -> float | None:
-        """Joules of one part in all validation passes; ``None`` if there was none."""
-        return sum_if_all_known([self.energy_j(domain, name) for name in self._passes])
+    # Time and windows.
+    def duration_s(self, window: str) -> float | None:
+        """Length of a window, ``train`` without its validation passes; ``None`` if missing."""
+        return duration_s(self.record, window)
 
     @property
-    def validation_s(self) -> float | None:
-        """Seconds of all validation passes; ``None`` if there was none."""
-        return sum_if_all_known([self.duration_s(name) for name in self._passes])
+    def total_s(self) -> float | None:
+        """From the start of the first window to the end of the last."""
+        windows = self.record.windows
+        return max(w.end_s for w in windows) - min(w.start_s for w in windows) if windows else None
 
     @cached_property
-    def _passes(self) -> list[str]:
+    def validation_names(self) -> list[str]:
+        """The windows of all validation passes."""
         return [w.name for w in self.record.windows if is_validation(w.name)]
-
-    def duration_s(self, window: str) -> float | None:
-        """Length of a window; ``None`` if the run did not get there.
-
-        That of ``train`` leaves out the validation passes, as its joules do.
-        """
-        if window == TRAIN:
-            return steps_duration_s(self.record.windows)
-        found = self.record.window(window)
-        return found.duration_s if found else None
 
     @cached_property
     def phases(self) -> list[Window]:
-        """Windows whose joules add up to the run's.
+        """Windows whose energies add up to the run's.
 
-        None lies in another but the validation passes, which are counted apart from ``train``.
+        None lies in another but the validation passes, which ``train`` excludes.
         """
         windows = self.record.windows
-        return [w for w in windows if is_validation(w.name) or not self._is_part(w)]
+        return [
+            w
+            for w in windows
+            if is_validation(w.name)
+            or not any(
+                other.start_s <= w.start_s
+                and w.end_s <= other.end_s
+                and other.duration_s > w.duration_s
+                for other in windows
+            )
+        ]
 
-    def _is_part(self, window: Window) -> bool:
-        start_s, end_s = window.start_s, window.end_s
-        return any(
-            other.start_s <= start_s
-            and end_s <= other.end_s
-            and other.duration_s > window.duration_s
-            for other in self.record.windows
-        )
+    @property
+    def phase_names(self) -> list[str]:
+        """Names of :attr:`phases`."""
+        return [window.name for window in self.phases]
+
+    # Training.
+    @property
+    def images_seen(self) -> int:
+        """Images in the training steps of all epochs."""
+        return sum(e.images_seen for e in self.record.epochs)
 
     @cached_property
     def best_epoch(self) -> Epoch | None:
         """The epoch with the best validation; the first of equals; ``None`` without validation."""
-        scored = [(s, e) for e in self.record.epochs if (s := _validation(e)) is not None]
-        return max(scored, key=lambda pair: pair[0])[1] if scored else None
+        scores: list[tuple[float, Epoch]] = []
+        for e in self.record.epochs:
+            balanced = e.val_balanced_accuracy
+            score = e.val_accuracy if balanced is None else balanced
+            if score is not None:
+                scores.append((score, e))
+        return max(scores, key=lambda pair: pair[0])[1] if scores else None
 
     @cached_property
     def reached(self) -> Reached | None:
-        """What it took to reach the plan's target on the headline's joules."""
+        """The cost of reaching the plan's target on the primary energy source."""
         return cost_of_target(self.record, self.primary)
+
+    @property
+    def is_target_reached(self) -> bool | None:
+        """Whether any epoch reached it; ``None`` without a finished epoch."""
+        return self.reached is not None if self.record.epochs else None
+
+    @property
+    def target_epochs(self) -> list[str]:
+        """Windows of the epochs up to the one that reached the target."""
+        epochs = self.record.epochs[: self.reached.epochs if self.reached else 0]
+        return [epoch(e.index) for e in epochs]
 
     def inference(self, batch_size: int) -> Inference | None:
         """The inference window of one batch size."""
-        windows = (i for i in self.record.inference if i.batch_size == batch_size)
-        return next(windows, None)
-
-    @cached_property
-    def sampling(self) -> Sampling | None:
-        """How well the headline's meter was sampled."""
-        if self.primary is None:
-            return None
-        meter = meter_of(self.primary.channels[0])
-        found = (s for s in self.record.sampling if meter_of(s.meter) == meter)
-        return next(found, None)
-
-
-def _validation(epoch: Epoch) -> float | None:
-    balanced = epoch.val_balanced_accuracy
-    return epoch.val_accuracy if balanced is None else balanced
+        return next((i for i in self.record.inference if i.batch_size == batch_size), None)
 
 
 @dataclass(frozen=True)
@@ -288,7 +364,7 @@ class Study:
 
     @cached_property
     def comparable(self) -> tuple[Run, ...]:
-        """Finished runs with joules that may stand on one axis: the largest such set."""
+        """Finished runs with comparable energies: the largest such set."""
         known = [run for run in self.done if run.train_energy_j is not None]
         counts = Counter(run.comparable_by for run in known)
         if not counts:
@@ -298,12 +374,12 @@ class Study:
 
     @property
     def left_out(self) -> int:
-        """Finished runs whose joules may not stand beside the others, or are unknown."""
+        """Finished runs whose energy is unknown or not comparable with the others."""
         return len(self.done) - len(self.comparable)
 
     @cached_property
     def is_synthetic(self) -> bool:
-        """Whether any run used drawn images or a made-up signal."""
+        """Whether any run used synthetic images or a simulated sensor."""
         return any(run.record.synthetic for run in self.runs)
 
     @property
@@ -319,6 +395,6 @@ def read_study(folder: Path) -> Study:
         UsageError: A record is damaged or was written by a newer version.
     """
     run_dirs = study_runs(folder.parent, folder.name)
-    runs = [Run(each.read_record(), each, folder.name) for each in run_dirs if each.is_finished]
+    runs = [Run(run.read_record(), run, folder.name) for run in run_dirs if run.is_finished]
     ordered = tuple(sorted(runs, key=lambda run: run.place))
     return Study(folder.name, ordered, len(run_dirs) - len(runs), folder)

@@ -23,7 +23,7 @@ from wbcbench.core.record import RunRecord
 from wbcbench.core.run_folder import RunDir
 from wbcbench.study import plan
 from wbcbench.study.plan import Plan
-from wbcbench.table.column import Cell
+from wbcbench.table.columns import Cell
 
 _KEPT = 4096
 

@@ -24,7 +24,7 @@ from wbcbench.energy.source import CODECARBON, is_codecarbon
 from wbcbench.study import plan
 from wbcbench.study.plan import Plan
 from wbcbench.study.progress import loosely
-from wbcbench.table.column import Cell
+from wbcbench.table.columns import Cell
 
 _MORE = ("gpu_uuid_hash", "gpu_power_limit_w", "lock_sha256")
 _SAID = (layout.RESOLVED, layout.ENVIRONMENT, layout.HOST)

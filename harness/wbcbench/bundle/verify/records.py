@@ -23,7 +23,7 @@ from wbcbench.core.record import Circumstances, RunRecord, to_json
 from wbcbench.core.run_folder import RunDir
 from wbcbench.energy.account import account
 from wbcbench.table import derive
-from wbcbench.table.column import Cell
+from wbcbench.table.columns import Cell
 from wbcbench.table.view import Run
 
 _AFTER = frozenset(

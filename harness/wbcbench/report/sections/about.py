@@ -312,7 +312,7 @@ def _line(run: Run) -> tuple[str, ...]:
     return (
         run.run_id,
         str(row["status"]) + (", synthetic" if row["synthetic"] else ""),
-        str(row["verdict"]),
+        str(row["quality"]),
         f"{error.kind}: {error.message}" if error else "–",
         human_share(row["accuracy"]),
         _interval(run),

@@ -20,8 +20,7 @@ from wbcbench.report.study import ReportStudy, known_values
 from wbcbench.report.summaries import mean_of, mean_words
 from wbcbench.report.words import MOST_RUNS, IntervalsByPhotograph, by_photograph
 from wbcbench.stats.intervals import t_interval
-from wbcbench.table.columns_energy import TABLE_BATCH
-from wbcbench.table.view import Run
+from wbcbench.table.view import TABLE_BATCH, Run
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

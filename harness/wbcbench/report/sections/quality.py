@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from wbcbench.core.quality import QualityWarning, Severity
 from wbcbench.core.text import count_of, human_power
 from wbcbench.core.units import ms_from_s
-from wbcbench.core.window import IDLE_AFTER, IDLE_BEFORE
 from wbcbench.energy import thresholds
 from wbcbench.report import Block, Chip, DataTable
 from wbcbench.report.study import ReportStudy, known_values
@@ -168,8 +167,8 @@ def _agreement(study: ReportStudy) -> Chip | None:
 def _idle(study: ReportStudy) -> Chip | None:
     """Idle power before and after, of the headline's part."""
     ends = [
-        [w for run in study.done if (w := run.idle_w(run.primary, names)) is not None]
-        for names in (IDLE_BEFORE, IDLE_AFTER)
+        [w for run in study.done if (w := run.idle_w(run.primary, period)) is not None]
+        for period in ("before", "after")
     ]
     before, after = (sum(end) / len(end) if end else None for end in ends)
     if before is None and after is None:

@@ -1,0 +1,172 @@
+"""A run's record, made once more from its marks, traces, telemetry and predictions.
+
+What is not on disk stays as the record has it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from wbcbench.core import run_folder
+from wbcbench.core.errors import UsageError
+from wbcbench.core.record import Circumstances, RunRecord, Scores
+from wbcbench.core.run_folder import RunDir
+from wbcbench.core.trace import Trace
+from wbcbench.energy.account import account
+from wbcbench.energy.appraise import appraise
+from wbcbench.train.scores import score
+
+
+class Source(StrEnum):
+    """Files from which a field of a record is computed."""
+
+    SPEC = run_folder.SPEC
+    MARKS = run_folder.MARKS
+    TRACES = f"{run_folder.TRACES}/*.csv"
+    TELEMETRY = f"{run_folder.TELEMETRY}/*.csv"
+    PREDICTIONS = run_folder.PREDICTIONS
+
+
+_ENERGY = (Source.TRACES, Source.MARKS)
+SOURCES: Mapping[str, tuple[Source, ...]] = {
+    "spec": (Source.SPEC,),
+    "synthetic": (Source.MARKS,),
+    "energies": _ENERGY,
+    "budgets": _ENERGY,
+    "agreements": _ENERGY,
+    "warnings": _ENERGY,
+    "quality": _ENERGY,
+    "windows": (Source.MARKS,),
+    "epochs": (Source.MARKS,),
+    "dataset": (Source.MARKS,),
+    "model": (Source.MARKS,),
+    "inference": (Source.MARKS,),
+    "telemetry": (Source.TELEMETRY, Source.MARKS),
+    "test": (Source.PREDICTIONS,),
+    "test_leakage_free": (Source.PREDICTIONS,),
+}
+"""Fields that can be computed again. All others were observed once, by the recorder."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recount:
+    """A record, and the same made again.
+
+    Attributes:
+        path: The run's folder.
+        recorded: The record as it stands, with what was attached later.
+        again: Fields whose sources are on disk are new, the others the record's own.
+        available: Which sources are on disk, or have nothing to hold.
+        traces: Every poll, by name of the channel.
+    """
+
+    path: Path
+    recorded: RunRecord
+    again: RunRecord
+    available: frozenset[Source]
+    traces: Mapping[str, Trace]
+
+
+def recount(run: RunDir) -> Recount:
+    """Make the record of a finished run again.
+
+    Raises:
+        UsageError: The record, or a file it is made from, is damaged.
+    """
+    own = run.read_own_record()
+    is_available = {
+        Source.SPEC: True,
+        Source.MARKS: run.marks_path.is_file() or not own.windows,
+        Source.TRACES: run.has_traces or not own.channels,
+        Source.TELEMETRY: run.has_telemetry or not own.telemetry,
+        Source.PREDICTIONS: run.predictions_path.is_file() or own.test is None,
+    }
+    available = frozenset(source for source in Source if is_available[source])
+    again = replace(own, **_compute_fields(run, own, available))
+    traces = list(run.read_traces())
+    attached = run.read_attached_trace()
+    if attached:
+        traces.append(attached)
+        appraisal = appraise([attached], again.windows)
+        again = replace(
+            again,
+            channels=(*again.channels, attached.channel),
+            energies=(*again.energies, *appraisal.energies),
+            budgets=(*again.budgets, *appraisal.budgets),
+        )
+    return Recount(
+        path=run.path,
+        recorded=run.read_record(),
+        again=again,
+        available=available,
+        traces={trace.channel.name: trace for trace in traces},
+    )
+
+
+def _compute_fields(run: RunDir, own: RunRecord, available: frozenset[Source]) -> dict[str, Any]:
+    """The fields that can be computed again, by name."""
+    fields: dict[str, Any] = {}
+    if run.marks_path.is_file():
+        accounted = account(run, _read_circumstances(run, own), own.status, own.error)
+        fields |= {name: getattr(accounted, name) for name in SOURCES}
+    if own.test and run.predictions_path.is_file():
+        fields |= _compute_scores(run.predictions_path, own, own.test)
+    if own.status != "done" and Source.TRACES not in available:
+        fields.pop("windows", None)  # those that were cut end where the trace did
+    return {name: value for name, value in fields.items() if available.issuperset(SOURCES[name])}
+
+
+def _read_circumstances(run: RunDir, own: RunRecord) -> Circumstances:
+    """What only the recorder saw, from the record; from its beginning, whether others ran too."""
+    began = run.read_began()
+    return Circumstances(
+        started_utc=own.started_utc,
+        provenance=own.provenance,
+        meters=own.meters,
+        absent=own.absent,
+        sampling=own.sampling,
+        recorder_cpu_s=own.recorder_cpu_s,
+        trainer_cpu_s=own.trainer_cpu_s,
+        trainer_rss_peak_bytes=own.trainer_rss_peak_bytes,
+        shared=began.shared if began else False,
+        sensor_cards=own.sensor_cards,
+    )
+
+
+def _compute_scores(path: Path, own: RunRecord, test: Scores) -> dict[str, Scores | None]:
+    """The scores on all test images and on the leakage-free ones.
+
+    Raises:
+        UsageError: The predictions are damaged, or are of other classes.
+    """
+    import numpy as np
+    import pyarrow.parquet as pq
+
+    classes = test.classes
+    try:
+        table = pq.read_table(path)
+        names = ["p_unused", *(f"p_{name.lower()}" for name in classes)]
+        probabilities = np.column_stack([table[name].to_numpy() for name in names])
+        labels = np.array([classes.index(name) for name in table["y_true"].to_pylist()], np.int64)
+        originals = table["original_id"].to_pylist()
+        is_unseen = ~table["also_in_train"].to_numpy().astype(bool)
+    except (OSError, ValueError, KeyError) as error:
+        raise UsageError(
+            f"{path} cannot be read as predictions ({error}), so the scores cannot be computed "
+            "again. Restore the file from the study it came with."
+        ) from error
+    photographs = np.array([-1 if name is None else name for name in originals], np.int64)
+
+    def score_subset(chosen: Any) -> Scores:
+        grouped = photographs[chosen] if test.photographs is not None else None
+        return score(probabilities[chosen], labels[chosen], grouped, classes)
+
+    has_subset = own.test_leakage_free is not None and is_unseen.any()
+    return {
+        "test": score_subset(np.ones(len(labels), dtype=bool)),
+        "test_leakage_free": score_subset(is_unseen) if has_subset else None,
+    }
