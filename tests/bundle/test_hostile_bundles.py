@@ -183,7 +183,7 @@ from pathlib import Path
 from wbcbench.bundle.verify.inspect import verify
 for path in sorted(Path({room!r}).glob("*.zip")):
     found = verify(path)
-    print(path.name, found.verified, found.found["V01"].detail)
+    print(path.name, found.verified, found.outcomes["V01"].detail)
 status = dict(line.split(":", 1) for line in open("/proc/self/status"))
 print(int(status["VmHWM"].split()[0]) * 1024)
 """

@@ -43,6 +43,9 @@ from wbcbench.table.view import read_study
 TEXT = ("md",)
 """Drawing the figures takes longer than all the rest of a bundle."""
 ADA = Author("Ada Lovelace", "0000-0002-1825-0097")
+RUN_FILES = (
+    "spec.json", "record.json", "began.json", "channels.json", "marks.jsonl", "phases.csv",
+)  # fmt: skip
 SMALL = StudyDesign(blocks=2, variants=("leaky-dropout", "relu-dropout"), epochs=2)
 
 
@@ -89,9 +92,9 @@ def test_the_bundle_is_a_valid_bag_of_version_one(written):
 
 
 def test_every_file_that_a_bundle_must_have_is_there(payload):
-    assert not [name for name in layout.required("study") if not (payload / name).is_file()]
+    assert not [name for name in layout.required_files("study") if not (payload / name).is_file()]
     for run in runs_of(payload):
-        assert not [name for name in layout.REQUIRED_OF_RUN if not (run.path / name).is_file()]
+        assert not [name for name in RUN_FILES if not (run.path / name).is_file()]
 
 
 def test_the_same_study_makes_the_same_bytes(study, written, payload, tmp_path):
@@ -153,9 +156,11 @@ def test_the_document_counts_what_was_done_and_what_was_wasted(payload):
     assert made.energy_total_j.wasted["measured"] > 0
     assert made.energy_total_j.study["measured"] > 5 * made.energy_total_j.wasted["measured"]
     assert made.design.planned
-    assert made.design.kept_utc is not None
-    assert made.design.kept_utc < min(run.read_record().started_utc for run in runs_of(payload))
-    assert made.meter["headline"].status == "measured"
+    assert made.design.plan_saved_utc is not None
+    assert made.design.plan_saved_utc < min(
+        run.read_record().started_utc for run in runs_of(payload)
+    )
+    assert made.meter["primary"].status == "measured"
     assert made.meter["cpu"].status == "estimated"
 
 
@@ -183,7 +188,7 @@ def test_figures_have_the_numbers_behind_them_as_tables(payload):
     assert drawn <= {path.stem for path in (folder / layout.FIGURE_DATA).glob("*.csv")}
 
 
-# --- papers ------------------------------------------------------------------------------------
+# --- documents ------------------------------------------------------------------------------------
 
 
 def test_the_model_card_states_grams_a_thousand_times_the_kilograms(payload):
@@ -206,10 +211,10 @@ def _words(payload: Path, name: str) -> str:
     return " ".join((payload / name).read_text().split())
 
 
-def test_the_papers_say_what_is_measured_and_leave_to_the_author_what_is_his(payload):
+def test_the_documents_say_what_is_measured_and_leave_to_the_author_what_is_his(payload):
     impact = _words(payload, layout.IMPACT)
     assert "GPU energy, measured (counter) on Example GPU" in impact
-    assert "processor: estimated (codecarbon\\_tdp\\_load), in the records, not added here" in (
+    assert "processor: estimated (codecarbon\\_tdp\\_load), in the records, not included here" in (
         impact.replace("codecarbon_tdp_load", "codecarbon\\_tdp\\_load")
     )
     assert "Embodied" in impact or "embodied" in impact
@@ -317,7 +322,7 @@ def test_a_uuid_that_a_run_was_asked_for_stays_and_is_named(tmp_path):
     made = replace(SMALL, blocks=1, changes={"gpus": (GPU,)})
     study = bundle_study(tmp_path / "results", made)
     found = submit(order(study.parent, tmp_path / "bundle"))
-    assert found.submission.redaction.kept == ("GPU UUID in spec.gpus",)
+    assert found.submission.redaction.retained == ("GPU UUID in spec.gpus",)
     for run in runs_of(found.path / "data"):
         assert run.read_spec().run_id == run.run_id
 
@@ -372,8 +377,8 @@ def test_a_dirty_commit_without_its_changes_is_said_plainly(tmp_path):
     git = submit(order(study.parent, tmp_path / "bundle")).submission.git
     assert git.dirty
     assert not git.source
-    assert "not at hand" in git.note
-    assert "not known any more" in git.note
+    assert "not available" in git.note
+    assert "no longer available" in git.note
 
 
 # --- what is refused ---------------------------------------------------------------------------
@@ -475,7 +480,7 @@ def test_without_an_author_or_a_licence_and_nobody_to_ask_nothing_is_made(study,
     assert not (tmp_path / "bundle").exists()
 
 
-def test_the_experiment_file_says_who_hands_in(tmp_path):
+def test_the_experiment_file_says_who_submits(tmp_path):
     planned = Planned(
         author="Ada; Bob, 0000-0002-1825-0097", course="Green AI", licence="CC-BY-4.0"
     )

@@ -20,10 +20,10 @@ from wbcbench import registry
 from wbcbench.bundle import rerun
 from wbcbench.bundle.crate import write_zip
 from wbcbench.bundle.rerun import Sameness
-from wbcbench.bundle.verify import Status, outcome
+from wbcbench.bundle.verify import Status, report_outcome
 from wbcbench.bundle.verify.bundle import Bundle, survey
-from wbcbench.bundle.verify.energies import _impossible
-from wbcbench.bundle.verify.inspect import Inspection, about, as_text, verify
+from wbcbench.bundle.verify.energies import _check_plausible
+from wbcbench.bundle.verify.inspect import Inspection, as_text, get_title, verify
 from wbcbench.commands.verify import verify as verify_command
 from wbcbench.core.errors import UsageError, VerificationError
 from wbcbench.core.record import RunRecord
@@ -61,7 +61,7 @@ def test_an_honest_bundle_is_verified_in_a_line_a_check_and_nothing_is_written(i
     lines = as_text(inspected).splitlines()
     assert [line.split()[1] for line in lines[:-1]] == IDS
     assert lines[-1].endswith("warnings, 0 errors: VERIFIED")
-    assert lines[0].startswith("[x] V01 Bag whole: ")
+    assert lines[0].startswith("[x] V01 Bag complete: ")
     assert {line.split()[0] for line in lines[:-1]} <= {"[x]", "[!]"}
 
 
@@ -76,7 +76,7 @@ def test_a_zip_is_checked_as_its_folder_is(bag, inspected, tmp_path):
     target = tmp_path / "bundle.zip"
     write_zip(bag.root, target, "bundle")
     before = target.read_bytes()
-    assert verify(target).found == inspected.found
+    assert verify(target).outcomes == inspected.outcomes
     assert target.read_bytes() == before
 
 
@@ -120,9 +120,9 @@ def test_a_bundle_that_is_refused_says_so_in_the_same_form(tmp_path):
     (tmp_path / "odd").mkdir()
     (tmp_path / "odd" / "link").symlink_to("/etc/passwd")
     found = verify(tmp_path / "odd")
-    assert list(found.found) == IDS
-    assert found.found["V01"].status is Status.ERROR
-    assert {each.status for name, each in found.found.items() if name != "V01"} == {
+    assert list(found.outcomes) == IDS
+    assert found.outcomes["V01"].status is Status.ERROR
+    assert {each.status for name, each in found.outcomes.items() if name != "V01"} == {
         Status.NOT_CHECKED
     }
     with pytest.raises(UsageError, match="no bundle"):
@@ -130,20 +130,20 @@ def test_a_bundle_that_is_refused_says_so_in_the_same_form(tmp_path):
 
 
 def test_words_from_a_bundle_cannot_steer_a_terminal():
-    found = Inspection({"V01": outcome("", ["\x1b[2J<script>\r\nOK"])})
+    found = Inspection({"V01": report_outcome("", ["\x1b[2J<script>\r\nOK"])})
     text = as_text(found)
     assert text.replace("\n", "").isprintable()
     assert len(text.splitlines()) == 2
 
 
 def test_html_in_texts_stays_text(opened):
-    """Author and title are a stranger's; what is made of them again is compared, not shown."""
+    """Author and title are a third party's; what is made of them again is compared, not shown."""
     evil = "<script>alert(1)</script>"
     opened.edit_json(opened.data / "submission.json", lambda d: d.update(title=evil))
     opened.rehash()
     found = verify(opened.root)
     assert not found.verified
-    assert found.found["V11"].status is Status.ERROR
+    assert found.outcomes["V11"].status is Status.ERROR
 
 
 def test_another_version_of_what_draws_is_told_and_not_held_against_the_bundle(opened):
@@ -151,7 +151,7 @@ def test_another_version_of_what_draws_is_told_and_not_held_against_the_bundle(o
         opened.data / "submission.json", lambda d: d["renderer"].update(matplotlib="3.9.0")
     )
     opened.rehash()
-    found = verify(opened.root).found
+    found = verify(opened.root).outcomes
     assert found["V12"].status is Status.NOT_CHECKED
     assert "matplotlib 3.9.0 ≠" in found["V12"].detail
 
@@ -162,7 +162,7 @@ def test_another_version_of_this_program_is_held_to_numbers_alone(opened):
         lambda d: (d["renderer"].update(source="0" * 12), d["claims"][0].update(text="Else.")),
     )
     opened.rehash()
-    found = verify(opened.root).found
+    found = verify(opened.root).outcomes
     assert found["V12"].status is Status.NOT_CHECKED
     assert found["V06"].status is Status.OK
 
@@ -171,15 +171,15 @@ def test_a_slow_counter_may_put_a_second_into_half_a_second():
     slow = replace(CODECARBON_CHANNELS[0], limit_w=8.0, update_s=1.0)
     record = make_record(channels=(slow,))
     short = WindowEnergy("idle_cold", slow.name, 6.5, None, 13.0, 1, 1.0)
-    assert list(_impossible(replace(record, energies=(short,)))) == []
+    assert list(_check_plausible(replace(record, energies=(short,)))) == []
     long = replace(short, energy_j=650.0)
-    assert "13 W" in next(_impossible(replace(record, energies=(long,))))
+    assert "13 W" in next(_check_plausible(replace(record, energies=(long,))))
 
 
 def test_every_check_has_a_name_of_its_own():
     assert list(registry.VERIFICATIONS) == IDS
     assert len(set(registry.VERIFICATIONS.values())) == len(IDS)
-    assert len({about(name) for name in IDS}) == len(IDS)
+    assert len({get_title(name) for name in IDS}) == len(IDS)
 
 
 # --- training again ----------------------------------------------------------------------------
@@ -213,7 +213,8 @@ def test_a_run_that_gives_the_same_epochs_and_scores_is_reproduced(whole):
 
 def test_accuracy_may_differ_by_twice_what_seeds_differ_by(whole):
     [record] = rerun.chosen_runs(whole, None, rerun.chosen_runs(whole, 2, None)[0].run_id)
-    slack = rerun._tolerance(whole, record)
+    [same] = rerun.rerun(whole, [record], None, trainer(lambda _: record))
+    slack = same.tolerance
     assert slack is not None
 
     def off(by: float) -> rerun.Again:

@@ -1,4 +1,4 @@
-"""Zips and folders that a stranger with bad intentions would send, each as small as can be."""
+"""Zips and folders that a third party with bad intentions would send, each as small as can be."""
 
 from __future__ import annotations
 
