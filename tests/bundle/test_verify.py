@@ -17,7 +17,7 @@ from program import wbcbench
 from tamperings.bag import Bag
 from tamperings.trials import TWO, bundle
 from wbcbench import registry
-from wbcbench.bundle import rerun
+from wbcbench.bundle import document, layout, rerun
 from wbcbench.bundle.crate import write_zip
 from wbcbench.bundle.rerun import Sameness
 from wbcbench.bundle.verify import Status, report_outcome
@@ -127,6 +127,22 @@ def test_a_bundle_that_is_refused_says_so_in_the_same_form(tmp_path):
     }
     with pytest.raises(UsageError, match="no bundle"):
         verify(tmp_path / "none")
+
+
+@pytest.mark.parametrize(
+    ("by", "way_out"), [(-1, "again with `wbcbench submit`"), (1, "newer one")]
+)
+def test_a_bundle_of_another_format_is_refused_with_the_way_out(opened, by, way_out):
+    name, _, number = layout.SCHEMA.rpartition("/")
+    path = opened.data / layout.SUBMISSION
+    opened.edit_json(path, lambda d: d.update(schema=f"{name}/{int(number) + by}"))
+    first, *others = verify(opened.root).outcomes.values()
+    assert first.status is Status.ERROR
+    assert way_out in first.detail
+    assert len(first.detail) < 240
+    assert {outcome.status for outcome in others} == {Status.NOT_CHECKED}
+    with pytest.raises(UsageError, match=way_out):
+        document.from_json(path.read_bytes(), layout.SUBMISSION)
 
 
 def test_words_from_a_bundle_cannot_steer_a_terminal():

@@ -8,7 +8,7 @@ from typing import Any
 
 from tamperings.bag import Bag
 from wbcbench.bundle import layout
-from wbcbench.bundle.run_files import format_phases
+from wbcbench.bundle.crate import format_phases
 from wbcbench.bundle.verify.records import remake_record
 from wbcbench.core.record import from_json
 from wbcbench.core.run_folder import RunDir

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import Any
 
+from builders.folder import meter_of
 from tamperings.bag import Bag
 from tamperings.kinds import kind, known, reaccount, rederive
-from wbcbench.core.run_folder import RunDir
+from wbcbench.core.trace import Trace
 
 
 @kind("joules of a window edited in the record")
@@ -80,60 +80,70 @@ def other_pace(bag: Bag, rng: random.Random) -> None:
     bag.edit_json(bag.run(rng).path / "channels.json", change)
 
 
-def trace_path(run: RunDir, rng: random.Random) -> Path:
-    return rng.choice(sorted((run.path / "trace").glob("*.csv")))
+Poll = tuple[float, float | None]
 
 
-def each_poll(change: Callable[[list[str]], list[str]]) -> Callable[[list[str]], list[str]]:
-    def changed(lines: list[str]) -> list[str]:
-        polls = [",".join(change(line.split(","))) for line in lines[1:] if line]
-        return [lines[0], *polls, ""]
+def edit_polls(
+    bag: Bag, rng: random.Random, change: Callable[[list[Poll]], Sequence[Poll]]
+) -> None:
+    """Change the polls of one meter in one run."""
+    run = bag.run(rng)
+    meter = rng.choice(sorted({meter_of(trace.channel) for trace in run.read_traces()}))
 
-    return changed
+    def changed(trace: Trace) -> Trace:
+        if meter_of(trace.channel) != meter:
+            return trace
+        polls = change(list(zip(trace.t_s, trace.value, strict=True)))
+        return Trace(trace.channel, [t_s for t_s, _ in polls], [value for _, value in polls])
+
+    bag.edit_traces(run, lambda traces: list(map(changed, traces)))
 
 
 @kind("trace shifted in time")
 def shifted(bag: Bag, rng: random.Random) -> None:
     by_s = rng.choice([-2.0, 0.7, 3.0])
-    change = each_poll(lambda cells: [f"{float(cells[0]) + by_s:.6f}", *cells[1:]])
-    bag.edit_lines(trace_path(bag.run(rng), rng), change)
+    edit_polls(bag, rng, lambda polls: [(t_s + by_s, value) for t_s, value in polls])
 
 
 @kind("trace scaled")
 def scaled(bag: Bag, rng: random.Random) -> None:
     by = rng.choice([0.5, 0.95, 0.99, 1.1])
-    change = each_poll(lambda cells: [cells[0], *(repr(float(c) * by) for c in cells[1:])])
-    bag.edit_lines(trace_path(bag.run(rng), rng), change)
+    edit_polls(bag, rng, lambda polls: [(t_s, value and value * by) for t_s, value in polls])
 
 
 @kind("hole cut into a trace")
 def holed(bag: Bag, rng: random.Random) -> None:
-    def change(lines: list[str]) -> list[str]:
-        at = rng.randrange(len(lines) // 3, len(lines) // 2)
-        return lines[:at] + lines[at + 30 :]
+    share = rng.uniform(1 / 3, 1 / 2)
 
-    bag.edit_lines(trace_path(bag.run(rng), rng), change)
+    def change(polls: list[Poll]) -> list[Poll]:
+        at = int(share * len(polls))
+        return polls[:at] + polls[at + 30 :]
+
+    edit_polls(bag, rng, change)
 
 
 @kind("polls of a trace in another order")
 def disordered(bag: Bag, rng: random.Random) -> None:
-    def change(lines: list[str]) -> list[str]:
-        at = len(lines) // 2
-        return [*lines[:at], lines[at + 1], lines[at], *lines[at + 2 :]]
+    def change(polls: list[Poll]) -> list[Poll]:
+        at = len(polls) // 2
+        return [*polls[:at], polls[at + 1], polls[at], *polls[at + 2 :]]
 
-    bag.edit_lines(trace_path(bag.run(rng), rng), change)
+    edit_polls(bag, rng, change)
 
 
-@kind("trace of another run put in its place")
-def borrowed_trace(bag: Bag, rng: random.Random) -> None:
+@kind("traces of another run put in their place")
+def borrowed_traces(bag: Bag, rng: random.Random) -> None:
     one, other = bag.two(rng)
-    path = trace_path(one, rng)
-    bag.write(path, (other.path / "trace" / path.name).read_bytes())
+    bag.edit_traces(one, lambda _: other.read_traces())
 
 
 @kind("trace removed")
 def no_trace(bag: Bag, rng: random.Random) -> None:
-    bag.remove(trace_path(bag.run(rng), rng))
+    def change(traces: list[Trace]) -> list[Trace]:
+        meter = rng.choice(sorted({meter_of(trace.channel) for trace in traces}))
+        return [trace for trace in traces if meter_of(trace.channel) != meter]
+
+    bag.edit_traces(bag.run(rng), change)
 
 
 @kind("edge of a window moved")

@@ -143,7 +143,7 @@ def _find_part_problem(part: str, bounds: Bounds) -> str:
 
 
 @contextmanager
-def limit_memory(extra_bytes: int) -> Iterator[None]:
+def cap_memory(extra_bytes: int) -> Iterator[None]:
     """Let this process allocate at most ``extra_bytes`` more memory.
 
     Beyond it an allocation fails, which the library reports, and the machine does not swap. Without

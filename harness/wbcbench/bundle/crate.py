@@ -1,11 +1,13 @@
-"""A bundle as a BagIt bag and as a Process Run Crate.
+"""A bundle for other programs: a BagIt bag, a Process Run Crate, and two files of each run.
 
-https://w3id.org/ro/wfrun/process/0.5 on RO-Crate 1.1, each run one ``CreateAction``; dates are the
-results' own.
+The crate is https://w3id.org/ro/wfrun/process/0.5 on RO-Crate 1.1, each run one ``CreateAction``;
+dates are the results' own. A run's phases as CSV and its BoAmps report follow from its record.
 """
 
 from __future__ import annotations
 
+import csv
+import io
 import shutil
 import zipfile
 from collections.abc import Mapping
@@ -14,8 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 from wbcbench.bundle import layout
 from wbcbench.bundle.describe import SubmittedStudy
-from wbcbench.bundle.document import Submission, write_json
+from wbcbench.bundle.document import Submission, to_json, write_json
 from wbcbench.core.files import sha256_of, write_atomically
+from wbcbench.core.record import RunRecord
+from wbcbench.core.trace import Domain
+from wbcbench.core.units import billions, kwh_from_j, share_from_pct
 from wbcbench.table.view import Run
 
 if TYPE_CHECKING:
@@ -30,6 +35,10 @@ _TYPES = {
 }  # fmt: skip
 _COMPLETED = "http://schema.org/CompletedActionStatus"
 _FAILED = "http://schema.org/FailedActionStatus"
+
+_BOAMPS = "https://github.com/Boavizta/BoAmps/tree/main/model"
+_BITS = {"float32": "fp32", "mixed_float16": "fp16", "mixed_bfloat16": "b16"}
+_UNTRACKED = "not counted"
 
 _ZIP_DATE = (1980, 1, 1, 0, 0, 0)
 _ZIP_MODE = 0o100644 << 16
@@ -72,8 +81,7 @@ def _create_crate(submission: Submission) -> ROCrate:
 def _add_files(crate: ROCrate, study: SubmittedStudy) -> Mapping[str, Any]:
     """Every file of the payload as a part of the crate, by its path."""
     entities = {}
-    for path in layout.list_payload(study.payload.parent):
-        name = path.relative_to(study.payload).as_posix()
+    for name, path in layout.list_files(study.payload).items():
         if name != layout.CRATE:
             kind = _TYPES.get(path.suffix, "application/octet-stream")
             properties = {"encodingFormat": kind, "contentSize": str(path.stat().st_size)}
@@ -142,9 +150,9 @@ def write_bag(bag: Path, info: Mapping[str, str]) -> None:
         bag: The folder that holds ``data/``.
         info: Label → value for ``bag-info.txt``; the octets and the count of files are added.
     """
-    files = layout.list_payload(bag)
-    digests = [(path.relative_to(bag).as_posix(), sha256_of(path)) for path in files]
-    octets = sum(path.stat().st_size for path in files)
+    files = layout.list_files(bag / layout.PAYLOAD)
+    digests = [(f"{layout.PAYLOAD}/{name}", sha256_of(path)) for name, path in files.items()]
+    octets = sum(path.stat().st_size for path in files.values())
     # A value has no line breaks, which would begin another label.
     lines = {label: " ".join(value.split()) for label, value in info.items()}
     lines["Payload-Oxum"] = f"{octets}.{len(files)}"
@@ -161,13 +169,126 @@ def write_bag(bag: Path, info: Mapping[str, str]) -> None:
 
 def write_zip(bag: Path, target: Path, top: str) -> None:
     """Write the bag as a zip with one folder ``top`` in it; equal bags give equal bytes."""
-    files = sorted(path for path in bag.rglob("*") if path.is_file())
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as archive:
-        for path in files:
-            entry = zipfile.ZipInfo(f"{top}/{path.relative_to(bag).as_posix()}", _ZIP_DATE)
+        for name, path in layout.list_files(bag).items():
+            entry = zipfile.ZipInfo(f"{top}/{name}", _ZIP_DATE)
             entry.compress_type = zipfile.ZIP_DEFLATED
             entry.create_system = _ZIP_UNIX
             entry.external_attr = _ZIP_MODE
             entry.file_size = path.stat().st_size
             with path.open("rb") as source, archive.open(entry, "w") as sink:
                 shutil.copyfileobj(source, sink)
+
+
+def format_phases(record: RunRecord) -> bytes:
+    """``phases.csv``: the record's windows, in the order of their start."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(layout.PHASE_COLUMNS)
+    for w in sorted(record.windows, key=lambda w: (w.start_s, w.end_s, w.name)):
+        writer.writerow((w.name, repr(w.start_s), repr(w.end_s), repr(w.duration_s)))
+    return out.getvalue().encode()
+
+
+def format_boamps(run: Run, licence: str) -> bytes | None:
+    """The training of a run in the schema of BoAmps (Boavizta); ``None`` without its energy.
+
+    That schema uses kilowatt-hours and dates without time zone; whether energy is measured or
+    estimated can only be stated in its tracking modes.
+    """
+    record, row = run.record, run.row
+    if run.train_energy_j is None or record.model is None or record.dataset is None:
+        return None
+    tracking_modes = {
+        domain: f"{row['primary_method']} ({row['primary_status']})"
+        if row["primary_domain"] == domain.value
+        else _UNTRACKED
+        for domain in (Domain.GPU, Domain.CPU)
+    }
+    gpu_util_pct, ram_bytes = row["gpu_util_mean_pct"], row["ram_bytes"]
+    components = [
+        _drop_unknown(componentType="cpu", nbComponent=1, componentName=row["cpu_model"]),
+        _drop_unknown(
+            componentType="ram",
+            nbComponent=1,
+            memorySize=round(ram_bytes / 2**30) if ram_bytes else None,
+        ),
+    ]
+    if row["gpu_name"]:
+        components.append(
+            {
+                "componentType": "gpu",
+                "nbComponent": row["gpu_count"] or 1,
+                "componentName": row["gpu_name"],
+            }
+        )
+    measure = _drop_unknown(
+        measurementMethod="wbcbench",
+        manufacturer="wbcbench",
+        version=row["wbcbench_version"],
+        gpuTrackingMode=tracking_modes[Domain.GPU],
+        cpuTrackingMode=tracking_modes[Domain.CPU],
+        averageUtilizationGpu=None if gpu_util_pct is None else share_from_pct(gpu_util_pct),
+        powerConsumption=kwh_from_j(run.train_energy_j),
+        measurementDuration=row["time_train_s"],
+        measurementDateTime=_format_date(record.started_utc),
+    )
+    return to_json(
+        {
+            "header": {
+                "licensing": licence,
+                "formatVersionSpecificationUri": _BOAMPS,
+                "reportId": run.run_id,
+                "reportDatetime": _format_date(record.ended_utc),
+                "reportStatus": "final",
+                "publisher": {"projectName": run.spec.study, "confidentialityLevel": "public"},
+            },
+            "task": _describe_task(run),
+            "measures": [measure],
+            "system": {"os": str(row["os"])},
+            "software": {"language": "python", "version": str(row["python_version"])},
+            "infrastructure": {"infraType": "other", "components": components},
+            "environment": _drop_unknown(
+                country=row["carbon_zone"] or run.spec.country,
+                powerSourceCarbonIntensity=row["carbon_g_per_kwh"],
+            ),
+        }
+    )
+
+
+def _describe_task(run: Run) -> dict[str, Any]:
+    row = run.row
+    algorithm = _drop_unknown(
+        trainingType="supervisedLearning",
+        algorithmType="neural network",
+        algorithmName="cnn",
+        framework="tensorflow",
+        frameworkVersion=row["tensorflow_version"],
+        parametersNumber=billions(row["params_total"]) if row["params_total"] else None,
+        epochsNumber=row["epochs_run"],
+        optimizer=row["optimizer"],
+        quantization=_BITS.get(run.spec.precision),
+    )
+    images = {
+        "dataUsage": "input",
+        "dataType": "image",
+        "dataFormat": "jpeg",
+        "dataQuantity": row["n_train"],
+    }
+    return _drop_unknown(
+        taskStage="training",
+        taskFamily="image classification",
+        algorithms=[algorithm],
+        dataset=[images],
+        measuredAccuracy=row["accuracy"],
+        taskDescription=f"variant {run.spec.variant}, seed {run.spec.seed}",
+    )
+
+
+def _format_date(utc: str) -> str:
+    return utc.replace("T", " ").removesuffix("Z")
+
+
+def _drop_unknown(**fields: Any) -> dict[str, Any]:
+    """The known fields; that schema has no null."""
+    return {name: value for name, value in fields.items() if value is not None}

@@ -19,20 +19,7 @@ from pydantic import TypeAdapter
 
 from wbcbench import table
 from wbcbench.bundle import document, layout
-from wbcbench.bundle.document import (
-    Analysis,
-    Author,
-    DatasetState,
-    Design,
-    EnergyTotals,
-    GitState,
-    MeterState,
-    Redaction,
-    RunCounts,
-    Stated,
-    Submission,
-    write_json,
-)
+from wbcbench.bundle.document import Submission, write_json
 from wbcbench.bundle.redact import UUID
 from wbcbench.core.errors import UsageError
 from wbcbench.core.files import sha256_of
@@ -53,12 +40,8 @@ if TYPE_CHECKING:
     from wbcbench.report import Report
 
 RENDERERS = ("wbcbench", "matplotlib", "jinja2", "typst")
-_METHODS = {
-    "primary": "primary_method",
-    "gpu": "gpu_energy_method",
-    "cpu": "cpu_energy_method",
-    "dram": "dram_energy_method",
-}
+_METERS = {"primary": "primary", "gpu": "gpu_energy", "cpu": "cpu_energy", "dram": "dram_energy"}
+"""``primary`` or a part of the machine → how its columns begin."""
 
 ENVIRONMENT = (
     "python_version", "tensorflow_version", "cuda_version", "cudnn_version", "driver_version", "os",
@@ -71,14 +54,7 @@ HOST = (
 _RUN_FIELDS = ("variant", "seed", "block", "block_attempt", "order_in_block", "order_global")
 
 _TABLE_DIALECT = "https://specs.frictionlessdata.io/schemas/table-schema.json"
-_TYPES = {
-    "str": "string",
-    "enum": "string",
-    "int": "integer",
-    "float": "number",
-    "bool": "boolean",
-    "datetime": "datetime",
-}
+_TYPES = {"str": "string", "enum": "string", "int": "integer", "float": "number", "bool": "boolean"}
 
 
 @dataclass(frozen=True)
@@ -198,11 +174,11 @@ def build_submission(
     study: SubmittedStudy,
     *,
     title: str,
-    authors: tuple[Author, ...],
+    authors: tuple[document.Author, ...],
     licence: str,
     course: str | None,
-    dataset: DatasetState | None,
-    redaction: Redaction,
+    dataset: document.DatasetState | None,
+    redaction: document.Redaction,
 ) -> Submission:
     """The document of a study: what its author states, and what follows from its files."""
     first, comparison = study.first.row, study.comparison
@@ -226,50 +202,45 @@ def build_submission(
         gpu_name=first["gpu_name"],
         driver_version=first["driver_version"],
         meter={
-            part: MeterState(str(first[method]), str(first[method.replace("_method", "_status")]))
-            for part, method in _METHODS.items()
+            part: document.MeterState(str(first[f"{name}_method"]), str(first[f"{name}_status"]))
+            for part, name in _METERS.items()
         },
         n_runs=_count_runs(study),
         energy_total_j=_sum_energy(study),
         results_sha256=sha256_of(study.folder / layout.RUNS_TABLE),
         report_sha256={
-            path.relative_to(report_dir).as_posix(): sha256_of(path)
-            for path in sorted(report_dir.rglob("*"))
-            if path.is_file()
+            name: sha256_of(path) for name, path in layout.list_files(report_dir).items()
         },
         claims=tuple(
-            Stated(claim.id, claim.text, claim.source, claim.row, dict(claim.values))
+            document.Stated(claim.id, claim.text, claim.source, claim.row, dict(claim.values))
             for claim in study.report.claims
         ),
         pilot_study=pilot_study(study.name) if study.pilots else None,
     )
 
 
-def _count_runs(study: SubmittedStudy) -> RunCounts:
+def _count_runs(study: SubmittedStudy) -> document.RunCounts:
     states = Counter(state_of(record) for record in study.records)
     plan = study.plan
-    return RunCounts(
+    return document.RunCounts(
         planned=None if plan is None else sum(run.block <= plan.blocks for run in plan.runs),
-        done=states["done"],
-        failed=states["failed"],
-        interrupted=states["interrupted"],
-        invalid=states["invalid"],
+        **{name: states[name] for name in ("done", "failed", "interrupted", "invalid")},
         unfinished=study.reported.unfinished,
     )
 
 
-def _sum_energy(study: SubmittedStudy) -> EnergyTotals:
+def _sum_energy(study: SubmittedStudy) -> document.EnergyTotals:
     spoiled = [record for record in study.records if state_of(record) != "done"]
     total, wasted, pilots = (
         sum_spent(map(spent, records)) for records in (study.records, spoiled, study.pilots)
     )
-    return EnergyTotals(total.energy_j, wasted.energy_j, pilots.energy_j, total.unknown)
+    return document.EnergyTotals(total.energy_j, wasted.energy_j, pilots.energy_j, total.unknown)
 
 
-def _describe_design(study: SubmittedStudy) -> Design:
+def _describe_design(study: SubmittedStudy) -> document.Design:
     plan, path = study.plan, study.folder / layout.PLAN
     specs = plan.runs if plan else tuple(record.spec for record in study.records)
-    return Design(
+    return document.Design(
         planned=plan is not None,
         plan_sha256=plan.sha256 if plan else None,
         plan_saved_utc=json.loads(path.read_bytes()).get("kept_utc") if plan else None,
@@ -281,9 +252,9 @@ def _describe_design(study: SubmittedStudy) -> Design:
     )
 
 
-def _describe_analysis(study: SubmittedStudy, comparison: Comparison) -> Analysis:
+def _describe_analysis(study: SubmittedStudy, comparison: Comparison) -> document.Analysis:
     contrasts, settings = comparison.design.contrasts, comparison.settings
-    return Analysis(
+    return document.Analysis(
         primary_metrics=tuple(metric.name for metric in comparison.metrics),
         primary_contrasts=tuple(c.name for c in contrasts if c.family == "primary"),
         target_metric=study.spec.target_metric,
@@ -296,7 +267,7 @@ def _describe_analysis(study: SubmittedStudy, comparison: Comparison) -> Analysi
     )
 
 
-def describe_git(study: SubmittedStudy) -> GitState:
+def describe_git(study: SubmittedStudy) -> document.GitState:
     """The code of the runs, and how much of it is in the bundle."""
     dirty_states = {record.provenance.get("git_dirty") for record in study.records}
     dirty = True if True in dirty_states else None if None in dirty_states else False
@@ -312,7 +283,7 @@ def describe_git(study: SubmittedStudy) -> GitState:
         notes.append("The uncommitted changes are those found when the bundle was made.")
     elif dirty:
         notes.append("The runs were made with uncommitted changes that are no longer available.")
-    return GitState(study.commits, dirty, source, diff, " ".join(notes))
+    return document.GitState(study.commits, dirty, source, diff, " ".join(notes))
 
 
 def list_retained(study: SubmittedStudy) -> tuple[str, ...]:
@@ -364,7 +335,7 @@ def write_schemas(study: SubmittedStudy) -> None:
 
 def submission_schema() -> dict[str, Any]:
     """JSON Schema of ``submission.json``."""
-    return {"$schema": SCHEMA_DIALECT, **document.json_schema()}
+    return {"$schema": SCHEMA_DIALECT, **TypeAdapter(Submission).json_schema()}
 
 
 def record_schema() -> dict[str, Any]:
@@ -377,7 +348,7 @@ def runs_schema() -> dict[str, Any]:
     fields = [
         {
             "name": column.name,
-            "type": _TYPES[column.type],
+            "type": _TYPES.get(column.type, column.type),
             "description": column.meaning,
             "constraints": {"required": not column.null},
         }

@@ -284,8 +284,3 @@ def describe_format_problem(schema: str) -> str:
         f"The format {schema} is unknown; this wbcbench reads {SCHEMA}. Use the wbcbench that "
         "wrote the bundle, or a newer one."
     )
-
-
-def json_schema() -> dict[str, Any]:
-    """The JSON Schema of the document, as every bundle holds it."""
-    return TypeAdapter(Submission).json_schema()

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +18,7 @@ from wbcbench.compare.render import comparison_tables
 from wbcbench.core.files import write_atomically
 from wbcbench.core.text import count_of, human_duration, human_energy, human_mass, markdown_table
 from wbcbench.core.units import kg_from_g, kwh_from_j
-from wbcbench.energy.metrics import DEFAULT_PUE, Intensity, carbon_g, intensities, intensity
+from wbcbench.energy.metrics import DEFAULT_PUE, carbon_g, intensities, intensity
 from wbcbench.table.derive import spent
 from wbcbench.table.view import ABSENT
 
@@ -70,17 +68,13 @@ def _load_environment() -> Environment:
 
 
 def _list_values(study: SubmittedStudy, submission: Submission) -> dict[str, Any]:
-    impact = compute_impact(study, submission)
-    files = layout.list_payload(study.payload.parent)
+    files = layout.list_files(study.payload).values()
     times = [time_s for r in study.records if (time_s := spent(r).time_s) is not None]
     tables = comparison_tables(study.comparison) if study.comparison else ()
     return {
         "submission": submission,
         "study": study,
-        "spec": study.spec,
-        "fact": study.fact,
-        "list_values": study.list_values,
-        "impact": impact,
+        "impact": _compute_impact(study, submission),
         "hardware": study.fact("gpu_name") or study.fact("cpu_model") or "unknown",
         "tables": {
             table.title: "\n\n".join([markdown_table(table.headings, table.rows), *table.below])
@@ -93,45 +87,15 @@ def _list_values(study: SubmittedStudy, submission: Submission) -> dict[str, Any
         "results_folder": layout.study_dir(study.name).as_posix(),
         "report_folder": layout.report_dir(study.name).as_posix(),
         "n_skipped": sum(len(r.dataset.skipped) for r in study.records if r.dataset),
-        "n_runs": len(study.runs),
     }
 
 
-# Joules of different status are never added. The grams have the status of the finished runs'
-# primary energy; they are derived from energy by one multiplier and rank nothing.
-@dataclass(frozen=True, slots=True)
-class Impact:
-    """The numbers of the statement of impact; ``None`` is unknown.
+def _compute_impact(study: SubmittedStudy, submission: Submission) -> dict[str, Any]:
+    """Energy and emissions of a study, for the statement of impact; ``None`` is unknown.
 
-    Attributes:
-        part: Of the machine whose joules these are.
-        method, status: How they were obtained.
-        energy_j: Of every run and pilot.
-        wasted_j, pilot_j: Of failed or discarded runs, and of pilots; included in the first.
-        other_j: Joules of other status, by status; never added to the first.
-        grid: The grid of the plan's country.
-        co2e_g: Grams of CO2 equivalent.
-        cleanest, dirtiest: The grids at both ends of the table, with the grams there.
-        others: A clause for each part that these joules do not include.
+    Joules of different status are never added. The grams have the status of the primary energy;
+    they are derived from energy by one multiplier and rank nothing.
     """
-
-    part: str
-    method: str
-    status: str
-    energy_j: float | None
-    wasted_j: float
-    pilot_j: float
-    other_j: Mapping[str, float]
-    grid: Intensity | None
-    co2e_g: float | None
-    cleanest: tuple[Intensity, float | None]
-    dirtiest: tuple[Intensity, float | None]
-    others: tuple[str, ...]
-    pue: float = DEFAULT_PUE
-
-
-def compute_impact(study: SubmittedStudy, submission: Submission) -> Impact:
-    """Energy and emissions of a study."""
     primary, totals = submission.meter["primary"], submission.energy_total_j
     domain = str(study.fact("primary_domain"))
     energies_j = {
@@ -152,17 +116,18 @@ def compute_impact(study: SubmittedStudy, submission: Submission) -> Impact:
             text = f"{state.status} ({state.method}), in the records, not included here"
         if part != domain:
             others.append(f"{_PARTS[part]}: {text}")
-    return Impact(
-        part=_PARTS.get(domain, domain),
-        method=primary.method,
-        status=primary.status,
-        energy_j=energy_j,
-        wasted_j=totals.wasted.get(primary.status, 0.0),
-        pilot_j=totals.pilot.get(primary.status, 0.0),
-        other_j=energies_j,
-        grid=grid,
-        co2e_g=carbon_g(energy_j, grid.g_per_kwh if grid else None),
-        cleanest=cleanest,
-        dirtiest=dirtiest,
-        others=tuple(others),
-    )
+    return {
+        "part": _PARTS.get(domain, domain),
+        "method": primary.method,
+        "status": primary.status,
+        "energy_j": energy_j,
+        "wasted_j": totals.wasted.get(primary.status, 0.0),
+        "pilot_j": totals.pilot.get(primary.status, 0.0),
+        "other_j": energies_j,
+        "grid": grid,
+        "co2e_g": carbon_g(energy_j, grid.g_per_kwh if grid else None),
+        "cleanest": cleanest,
+        "dirtiest": dirtiest,
+        "other_parts": others,
+        "pue": DEFAULT_PUE,
+    }

@@ -118,10 +118,10 @@ def source_archive(commit: str, commits: Sequence[str]) -> str:
     return SOURCE if commit == commits[-1] else f"code/source-{commit[:12]}.tar"
 
 
-def list_payload(bag: Path) -> list[Path]:
-    """Every file under ``data/`` of a bag, sorted by its name in the manifest."""
-    files = (path for path in (bag / PAYLOAD).rglob("*") if path.is_file())
-    return sorted(files, key=lambda path: path.relative_to(bag).as_posix())
+def list_files(folder: Path) -> dict[str, Path]:
+    """Every file below a folder by its relative path, sorted."""
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return dict(sorted((path.relative_to(folder).as_posix(), path) for path in files))
 
 
 def format_manifest(digests: Iterable[tuple[str, str]]) -> str:

@@ -16,19 +16,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from wbcbench.bundle.bounds import (
-    BOUNDS,
-    Bounds,
-    limit_memory,
-    quote,
-    require_distinct,
-    require_safe,
-)
+from wbcbench.bundle.bounds import BOUNDS, Bounds, cap_memory, quote, require_distinct, require_safe
 from wbcbench.core.errors import UsageError, VerificationError
 
 _CHUNK_BYTES = 1 << 16
@@ -205,6 +198,7 @@ def _require_no_overlap(members: Sequence[zipfile.ZipInfo], size_bytes: int) -> 
 def _write_members(
     archive: zipfile.ZipFile, members: Sequence[zipfile.ZipInfo], into: Path, bounds: Bounds
 ) -> None:
+    """Write the files; counts the bytes that come out, not those of the headers."""
     remaining_bytes = bounds.total_bytes
     for member in members:
         target = into / member.orig_filename.removesuffix("/")
@@ -212,31 +206,23 @@ def _write_members(
             target.mkdir(parents=True, exist_ok=True)
             continue
         target.parent.mkdir(parents=True, exist_ok=True)
-        most_bytes = min(remaining_bytes, bounds.file_bytes)
+        written, most_bytes = 0, min(remaining_bytes, bounds.file_bytes)
+        ratio_bytes = max(bounds.ratio_from_bytes, bounds.ratio * max(member.compress_size, 1))
         with archive.open(member) as stream, target.open("xb") as out:
-            remaining_bytes -= _copy_member(stream, out, member, most_bytes, bounds)
-
-
-def _copy_member(
-    stream: IO[bytes], out: IO[bytes], member: zipfile.ZipInfo, most_bytes: int, bounds: Bounds
-) -> int:
-    """Copy one member; counts the bytes that come out, not those of its header."""
-    written = 0
-    ratio_bytes = max(bounds.ratio_from_bytes, bounds.ratio * max(member.compress_size, 1))
-    while chunk := stream.read(_CHUNK_BYTES):
-        written += len(chunk)
-        if written > most_bytes:
-            raise VerificationError(
-                f"{quote(member.filename)} unpacks to more than {most_bytes:,} bytes, which is "
-                "more than a bundle may hold."
-            )
-        if written > ratio_bytes:
-            raise VerificationError(
-                f"{quote(member.filename)} unpacks to more than {bounds.ratio} times its size, as "
-                "a zip bomb does and measurements do not."
-            )
-        out.write(chunk)
-    return written
+            while chunk := stream.read(_CHUNK_BYTES):
+                written += len(chunk)
+                if written > most_bytes:
+                    raise VerificationError(
+                        f"{quote(member.filename)} unpacks to more than {most_bytes:,} bytes, "
+                        "which is more than a bundle may hold."
+                    )
+                if written > ratio_bytes:
+                    raise VerificationError(
+                        f"{quote(member.filename)} unpacks to more than {bounds.ratio} times its "
+                        "size, as a zip bomb does and measurements do not."
+                    )
+                out.write(chunk)
+        remaining_bytes -= written
 
 
 # A Parquet file states how many rows it holds, how long its texts are and how large its pages
@@ -281,7 +267,7 @@ def read_predictions(path: Path, bounds: Bounds = BOUNDS) -> Predictions:
         "thrift_container_size_limit": _FOOTER_BYTES,
     }
     try:
-        with limit_memory(bounds.predictions_bytes):
+        with cap_memory(bounds.predictions_bytes):
             _require_shape(path, pq.ParquetFile(path, **limits), bounds)
             file = pq.ParquetFile(path, read_dictionary=list(_TEXTS), **limits)
             table = file.read(use_threads=False)

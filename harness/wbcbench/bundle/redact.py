@@ -148,33 +148,28 @@ def hash_salted(value: str, salt: str) -> str:
 
 @cache
 def _load_rules(known: Known, salt: str) -> tuple[_Rule, ...]:
-    rules = [_Rule(pattern, "secret", lambda _: "<secret>") for pattern in SECRETS]
-    if known.folders:
-        folders = _match_any(known.folders, _START, rf"(?:/{_PART})*/?")
-        rules.append(_Rule(folders, "path", _shorten_path))
-    rules += [
+    users, hosts, serials = map(_match_any, (known.users, known.hosts, known.serials))
+    folders = _match_any(known.folders, _START, rf"(?:/{_PART})*/?")
+    return (
+        *(_Rule(pattern, "secret", lambda _: "<secret>") for pattern in SECRETS),
+        _Rule(folders, "path", _shorten_path),
         _Rule(PATH, "path", _shorten_path),
         _Rule(UUID, "GPU UUID", lambda match: f"{match[1]}-{hash_salted(match[0], salt)}"),
-    ]
-    if known.serials:
-        serials = _match_any(known.serials, r"\b", r"\b")
-        rules.append(_Rule(serials, "serial number", lambda _: "<serial>"))
-    rules += [
+        _Rule(serials, "serial number", lambda _: "<serial>"),
         _Rule(COORDINATE, "coordinate", lambda match: f"{match[1]}{match[2]}<coordinate>"),
         _Rule(MAC, "address", lambda _: "<address>"),
-    ]
-    if known.users:
-        rules.append(_Rule(_match_any(known.users), "user name", lambda _: "<user>"))
-    if known.hosts:
-        rules.append(_Rule(_match_any(known.hosts), "host name", lambda _: "<host>"))
-    return (*rules, _Rule(AT_HOST, "user name", lambda _: "<user>@<host>"))
+        _Rule(users, "user name", lambda _: "<user>"),
+        _Rule(hosts, "host name", lambda _: "<host>"),
+        _Rule(AT_HOST, "user name", lambda _: "<user>@<host>"),
+    )
 
 
 def _match_any(
     values: Iterable[str], before: str = r"(?<![\w.-])", after: str = r"(?![\w-])"
 ) -> re.Pattern[str]:
+    """A pattern of these values; without values it matches nothing."""
     longest_first = sorted(values, key=lambda value: (-len(value), value))
-    return re.compile(f"{before}(?:{'|'.join(map(re.escape, longest_first))}){after}")
+    return re.compile(f"{before}(?:{'|'.join(map(re.escape, longest_first)) or '(?!)'}){after}")
 
 
 def _shorten_path(match: re.Match[str]) -> str:
@@ -206,20 +201,13 @@ class Redactor:
     salt: str
     replaced: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     _words: dict[str, str] = field(default_factory=dict)
-    _columns: dict[str, str] = field(default_factory=dict)
 
     def replace_in_text(self, text: str) -> str:
         """A text without private values."""
         return replace_private(text, self.known, self.salt, self._add)
 
-    def replace_in_column(self, text: str) -> str:
-        """A table's column of words, joined; every run has the same images."""
-        if text not in self._columns:
-            self._columns[text] = self.replace_in_text(text)
-        return self._columns[text]
-
     def replace_in_word(self, word: str) -> str:
-        """A word of a JSON document; the same ones recur in every run."""
+        """A word of a JSON document or a cell of a table; the same ones recur in every run."""
         if word not in self._words:
             # User and host names may be words, so they are replaced in free text only.
             known = self.known if _FREE_TEXT.search(word) else Known(serials=self.known.serials)
@@ -381,12 +369,11 @@ def _redact_parquet(data: bytes, redactor: Redactor) -> bytes:
 
     table = unchanged = pq.read_table(io.BytesIO(data))
     for i, column in enumerate(table.schema):
-        words = table.column(i).unique().to_pylist() if pa.types.is_string(column.type) else []
-        joined = "\n".join(word for word in words if word)
-        if redactor.replace_in_column(joined) != joined:
-            new_words = {word: redactor.replace_in_text(word) for word in words if word}
-            cells = [new_words.get(cell, cell) for cell in table.column(i).to_pylist()]
-            table = table.set_column(i, column, pa.array(cells, column.type))
+        if pa.types.is_string(column.type):
+            cells = table.column(i).to_pylist()
+            new = [cell and redactor.replace_in_word(cell) for cell in cells]
+            if new != cells:
+                table = table.set_column(i, column, pa.array(new, column.type))
     if table is unchanged:
         return data
     out = io.BytesIO()

@@ -264,14 +264,11 @@ def _copy_setup(payload: Path, plan_path: Path, into: Path, submission: Submissi
 
 def _list_commands(submission: Submission, *, with_lock: bool) -> list[str]:
     """Install the source of the runs first, if it is there; then run the study itself."""
-    install = []
-    if submission.git.source:
-        install = ["mkdir source && tar -xf source.tar -C source"]
-        if with_lock:
-            install += ["pip install --require-hashes -r requirements.lock"]
-        install += [f"pip install {'--no-deps ' if with_lock else ''}./source"]
+    lock = ["pip install --require-hashes -r requirements.lock"] if with_lock else []
+    program = f"pip install {'--no-deps ' if with_lock else ''}./source"
+    install = ["mkdir source && tar -xf source.tar -C source", *lock, program]
     return [
-        *install,
+        *(install if submission.git.source else []),
         f"wbcbench sweep {layout.PLAN} --data FOLDER_OF_THE_IMAGES",
         f"wbcbench compare {submission.study}",
         f"wbcbench report {submission.study}",

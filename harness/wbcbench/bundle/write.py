@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from wbcbench import table
-from wbcbench.bundle import describe, documents, inputs, layout, run_files
-from wbcbench.bundle.crate import write_bag, write_crate, write_zip
+from wbcbench.bundle import describe, documents, inputs, layout
+from wbcbench.bundle.crate import format_boamps, format_phases, write_bag, write_crate, write_zip
 from wbcbench.bundle.describe import SubmittedStudy
 from wbcbench.bundle.document import Author, Redaction, Submission, write_json
 from wbcbench.bundle.redact import Redactor, copy_file, make_redactor
@@ -148,8 +148,8 @@ def _make_bundle(order: Order, source: Path, temporary: Path) -> Written:
             "Bag-Group-Identifier": layout.SCHEMA,
         },
     )
-    files = len(layout.list_payload(bag))
-    size_bytes = sum(path.stat().st_size for path in bag.rglob("*") if path.is_file())
+    files = len(layout.list_files(payload))
+    size_bytes = sum(path.stat().st_size for path in layout.list_files(bag).values())
     if order.as_zip:
         folder, bag = bag, temporary / "bag.zip"
         write_zip(folder, bag, top)
@@ -183,8 +183,8 @@ def _write_contents(order: Order, study: SubmittedStudy, redactor: Redactor | No
     write_atomically(study.folder / layout.CONTRASTS, contrasts.encode())
     for run in study.runs:
         folder = study.folder / run.run_id
-        write_atomically(folder / layout.PHASES, run_files.format_phases(run.record))
-        if (boamps := run_files.format_boamps(run, order.licence)) is not None:
+        write_atomically(folder / layout.PHASES, format_phases(run.record))
+        if (boamps := format_boamps(run, order.licence)) is not None:
             write_atomically(folder / layout.BOAMPS, boamps)
     dataset = inputs.write_images(study, order.data)
     describe.write_settings(study)
@@ -265,16 +265,12 @@ def submitted_lines(written: Written) -> Iterator[str]:
 
 def submitted_document(written: Written) -> dict[str, Any]:
     """For programs."""
-    submission = written.submission
+    submission = asdict(written.submission)
+    names = ("study", "created_utc", "n_runs", "energy_total_j", "redaction", "git")
     return {
         "path": str(written.path),
         "bytes": written.size_bytes,
         "files": written.files,
-        "study": submission.study,
-        "created_utc": submission.created_utc,
-        "n_runs": asdict(submission.n_runs),
-        "energy_total_j": asdict(submission.energy_total_j),
-        "claims": len(submission.claims),
-        "redaction": asdict(submission.redaction),
-        "git": asdict(submission.git),
+        "claims": len(written.submission.claims),
+        **{name: submission[name] for name in names},
     }

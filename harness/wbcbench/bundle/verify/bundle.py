@@ -13,7 +13,6 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TypeVar
 
-from wbcbench import table
 from wbcbench.bundle import describe, document, layout
 from wbcbench.bundle.bounds import BOUNDS, Bounds, parse_json, quote, require_readable
 from wbcbench.bundle.document import Submission
@@ -24,7 +23,7 @@ from wbcbench.core.record import RunRecord
 from wbcbench.core.run_folder import RunDir
 from wbcbench.study import plan
 from wbcbench.study.plan import Plan
-from wbcbench.table.column import Cell
+from wbcbench.table.view import Run
 
 _CACHED = 4096
 
@@ -151,9 +150,9 @@ class Bundle:
         """A run's record, without what was attached to it."""
         return _read_record(self, run)
 
-    def row(self, run: RunDir) -> dict[str, Cell]:
-        """A run's row of the results table, what was attached to it included."""
-        return _compute_row(self, run)
+    def view(self, run: RunDir) -> Run:
+        """A run as the results table has it, what was attached to it included."""
+        return _load_run(self, run)
 
     def predictions(self, run: RunDir) -> Predictions | None:
         """The network's output for the test images; ``None`` if there are no predictions."""
@@ -176,8 +175,8 @@ def _read_record(run: RunDir) -> RunRecord:
 
 
 @cache_by_files
-def _compute_row(run: RunDir) -> dict[str, Cell]:
-    return table.row(run.read_record())
+def _load_run(run: RunDir) -> Run:
+    return Run(run.read_record(), run)
 
 
 @cache_by_files

@@ -27,7 +27,7 @@ _LIMIT_TOLERANCE = 1.2
 
 
 @dataclass(frozen=True, slots=True)
-class _TraceCheck:
+class TraceCheck:
     """Results of reading a run's traces once.
 
     Attributes:
@@ -42,9 +42,10 @@ class _TraceCheck:
 
 
 @cache_by_files
-def _check_traces(run: RunDir) -> _TraceCheck:
+def check_traces(run: RunDir) -> TraceCheck:
+    """Read a run's traces, integrate them, and look for disorder."""
     traces = {trace.channel.name: trace for trace in run.read_traces()}
-    return _TraceCheck(
+    return TraceCheck(
         channels=tuple(traces),
         differences=tuple(_integrate_again(run.read_own_record(), traces)),
         disorder=tuple(
@@ -55,11 +56,6 @@ def _check_traces(run: RunDir) -> _TraceCheck:
     )
 
 
-def list_trace_channels(bundle: Bundle, run: RunDir) -> tuple[str, ...]:
-    """The channels of a run that have a trace."""
-    return _check_traces(bundle, run).channels
-
-
 def check_energies(bundle: Bundle) -> Outcome:
     """Energy integrated again: from every trace, by wbcbench and by plain trapezoids."""
     errors, warnings, windows = list[str](), list[str](), 0
@@ -68,7 +64,7 @@ def check_energies(bundle: Bundle) -> Outcome:
         windows += len(record.energies)
         changed = [f"{run.run_id}: {d}." for d in compare_records(bundle, run) if is_measured(d)]
         (errors if bundle.is_same_source else warnings).extend(changed)
-        errors += _check_traces(bundle, run).differences
+        errors += check_traces(bundle, run).differences
         errors += [*_check_plausible(record), *_check_attachment(run, record)]
         warnings += _check_agreement(record)
     return report_outcome(f"{windows} energies computed again from their traces.", errors, warnings)
@@ -176,7 +172,7 @@ def check_samples(bundle: Bundle) -> Outcome:
     warnings, errors = list[str](), list[str]()
     for run in bundle.finished:
         record = bundle.record(run)
-        errors += [*_check_traces(bundle, run).disorder, *_check_overlaps(record)]
+        errors += [*check_traces(bundle, run).disorder, *_check_overlaps(record)]
         if record.status == "done":
             warnings += _check_density(record)
     good = f"At least {thresholds.PRIMARY_SAMPLES:.0f} readings in every training, no long gap."

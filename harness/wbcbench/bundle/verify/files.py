@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 import warnings
+from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -15,7 +15,7 @@ from wbcbench.bundle import describe, layout
 from wbcbench.bundle.bounds import parse_json, quote
 from wbcbench.bundle.verify import Outcome, report_outcome
 from wbcbench.bundle.verify.bundle import Bundle
-from wbcbench.bundle.verify.energies import list_trace_channels
+from wbcbench.bundle.verify.energies import check_traces
 from wbcbench.core import run_folder
 from wbcbench.core.errors import VerificationError
 from wbcbench.core.record import RunRecord
@@ -136,7 +136,7 @@ def _check_run_files(bundle: Bundle, run: RunDir) -> Iterator[str]:
     yield from (
         f"{folder}/{name} is missing." for name in needed if not bundle.has(f"{folder}/{name}")
     )
-    channels = list_trace_channels(bundle, run)
+    channels = check_traces(bundle, run).channels
     for sampling in record.sampling:
         if sampling.samples and not any(c.startswith(f"{sampling.meter}/") for c in channels):
             yield f"{folder} has no trace of {sampling.meter}, so its energy cannot be checked."
@@ -205,70 +205,55 @@ def _find_secrets(path: Path, digest: str) -> tuple[str, ...]:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Crate:
-    """What ``rocrate`` reads: profiles of the root, files, and actions with their properties."""
-
-    profiles: tuple[str, ...]
-    files: tuple[str, ...]
-    actions: tuple[tuple[str, Mapping[str, Any]], ...]
-
-
 def check_crate(bundle: Bundle) -> Outcome:
     """Research object: the RO-Crate parses and has one action for every run, with its times."""
     crate = _read_crate(bundle.data, bundle.digests[f"{layout.PAYLOAD}/{layout.CRATE}"])
     errors = list[str]()
-    if not any(profile.startswith(_PROFILE) for profile in crate.profiles):
+    profiles = _as_list(crate.root_dataset.properties().get("conformsTo") or [])
+    if not any(str(profile.get("@id", "")).startswith(_PROFILE) for profile in profiles):
         errors.append("The crate does not state that it is a Process Run Crate.")
     errors += (
         f"The crate lists {name}, which is not there."
-        for name in crate.files
+        for name in (str(entity.id) for entity in crate.data_entities)
         if not ("://" in name or name.endswith("/") or bundle.has(name.removeprefix("./")))
     )
-    run_ids = [run_id for run_id, _ in crate.actions]
-    for run_id, action in crate.actions:
-        if run_id in bundle.records:
-            errors += (f"{run_id}: {e}" for e in _check_action(action, bundle.records[run_id]))
-        else:
-            errors.append(f"The crate lists {run_id}, a run that is not there.")
+    counts = Counter[str]()
+    for entity in crate.get_entities():
+        if "CreateAction" in _as_list(entity.type):
+            run_id = str(entity.id).removeprefix("#")
+            counts[run_id] += 1
+            problem = _find_action_problem(entity.properties(), bundle.records.get(run_id))
+            errors += [f"{run_id}: {problem}."] if problem else []
     errors += (
-        f"{run_id} is {run_ids.count(run_id)} actions of the crate, not one."
+        f"{run_id} is {counts[run_id]} actions of the crate, not one."
         for run_id in bundle.records
-        if run_ids.count(run_id) != 1
+        if counts[run_id] != 1
     )
-    return report_outcome(f"{len(crate.actions)} actions, one a run.", errors)
+    return report_outcome(f"{counts.total()} actions, one a run.", errors)
 
 
-@lru_cache(maxsize=64)
-def _read_crate(data: Path, digest: str) -> _Crate:
+@lru_cache(maxsize=8)
+def _read_crate(data: Path, digest: str) -> Any:
     from rocrate.rocrate import ROCrate
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        crate = ROCrate(str(data))
-    profiles = _as_list(crate.root_dataset.properties().get("conformsTo") or [])
-    return _Crate(
-        profiles=tuple(str(profile.get("@id", "")) for profile in profiles),
-        files=tuple(str(entity.id) for entity in crate.data_entities),
-        actions=tuple(
-            (str(entity.id).removeprefix("#"), entity.properties())
-            for entity in crate.get_entities()
-            if "CreateAction" in _as_list(entity.type)
-        ),
-    )
+        return ROCrate(str(data))
 
 
 def _as_list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
-def _check_action(action: Mapping[str, Any], record: RunRecord) -> Iterator[str]:
-    missing = [name for name in _ACTION_KEYS if not action.get(name)]
+def _find_action_problem(action: Mapping[str, Any], record: RunRecord | None) -> str:
+    if record is None:
+        return "the crate lists this run, which is not there"
+    if missing := [name for name in _ACTION_KEYS if not action.get(name)]:
+        return f"its action in the crate has no {', '.join(missing)}"
     times = (action.get("startTime"), action.get("endTime"))
-    if missing:
-        yield f"its action has no {', '.join(missing)}."
-    elif times != (record.started_utc, record.ended_utc):
-        yield f"its action ran from {times[0]} to {times[1]}, unlike its record."
+    if times != (record.started_utc, record.ended_utc):
+        return f"its action in the crate ran from {times[0]} to {times[1]}, unlike its record"
+    return ""
 
 
 def check_citation(bundle: Bundle) -> Outcome:

@@ -17,12 +17,7 @@ from wbcbench.core.text import count_of, printable
 
 SCHEMA = "wbcbench.verify/1"
 
-_SIGN = {
-    Status.OK: "[x]",
-    Status.WARNING: "[!]",
-    Status.NOT_CHECKED: "[ ]",
-    Status.ERROR: "FAIL",
-}
+_SIGN = {Status.OK: "[x]", Status.WARNING: "[!]", Status.NOT_CHECKED: "[ ]", Status.ERROR: "FAIL"}
 
 # A third party's file can fail in any of these ways under a reader that expects an honest one.
 _READ_ERRORS = (
@@ -30,11 +25,7 @@ _READ_ERRORS = (
     RecursionError, MemoryError, csv.Error,
 )  # fmt: skip
 
-_RESULT_CHECKS = {
-    "V03": records.check_rows,
-    "V06": energies.check_energies,
-    "V08": scores.check_scores,
-}
+_RESULTS = {"V03": records.check_rows, "V06": energies.check_energies, "V08": scores.check_scores}
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +128,7 @@ def get_title(name: str) -> str:
 # What is made from results is made again only once the results are correct.
 def why_not_rebuilt(bundle: Bundle) -> Outcome | None:
     """Why nothing is made from these results; ``None`` when they are correct."""
-    failed = [n for n, check in _RESULT_CHECKS.items() if check(bundle).status is Status.ERROR]
+    failed = [n for n, check in _RESULTS.items() if check(bundle).status is Status.ERROR]
     if not failed:
         return None
     return report_not_checked(f"The results are wrong ({', '.join(failed)}), see there.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -14,6 +14,7 @@ from wbcbench.bundle import layout
 from wbcbench.bundle.verify import Outcome, report_outcome
 from wbcbench.bundle.verify.bundle import Bundle
 from wbcbench.bundle.verify.inspect import why_not_rebuilt
+from wbcbench.bundle.verify.records import group_values
 from wbcbench.bundle.verify.statements import list_changed_files
 from wbcbench.compare.eligible import ALWAYS, ENERGY, MACHINE
 from wbcbench.core import study_folder
@@ -60,10 +61,8 @@ def check_plan(bundle: Bundle) -> Outcome:
 
 def _find_missing_attempts(specs: Sequence[RunSpec]) -> Iterator[str]:
     """Numbers of repetitions have no gap, for a failed one is never removed."""
-    repeats, attempts = defaultdict[str, set[int]](set), defaultdict[int, set[int]](set)
-    for spec in specs:
-        repeats[repr(spec.identity)].add(spec.repeat)
-        attempts[spec.block].add(spec.block_attempt)
+    repeats = group_values((repr(spec.identity), spec.repeat) for spec in specs)
+    attempts = group_values((spec.block, spec.block_attempt) for spec in specs)
     for spec in specs:
         if missing := set(range(1, spec.repeat)) - repeats[repr(spec.identity)]:
             yield f"{spec.run_id} is repetition {spec.repeat}; number {min(missing)} is missing."
@@ -126,7 +125,7 @@ def _make_key(spec: RunSpec) -> str:
 
 def check_machines(bundle: Bundle) -> Outcome:
     """Same machine: GPU, driver, limits and locked libraries of all runs that are compared."""
-    done = [row for row in map(bundle.row, bundle.finished) if row["status"] == "done"]
+    done = [run.row for run in map(bundle.view, bundle.finished) if run.is_done]
     errors = list(_find_differing(done, _REQUIRED_EQUAL))
     if bundle.has(layout.LOCK):
         sha256 = hashlib.sha256(bundle.read(layout.LOCK)).hexdigest()

@@ -6,15 +6,17 @@ import csv
 import io
 import json
 import math
+import re
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import fields, replace
+from typing import TypeVar
 
 from pydantic import JsonValue
 
 from wbcbench import table
 from wbcbench.bundle import layout
-from wbcbench.bundle.run_files import format_boamps, format_phases
+from wbcbench.bundle.crate import format_boamps, format_phases
 from wbcbench.bundle.verify import Outcome, report_outcome
 from wbcbench.bundle.verify.bundle import Bundle, cache_by_files
 from wbcbench.core import run_folder
@@ -22,7 +24,6 @@ from wbcbench.core.record import Circumstances, RunRecord, to_json
 from wbcbench.core.run_folder import RunDir
 from wbcbench.energy.account import account
 from wbcbench.table import derive
-from wbcbench.table.view import Run
 
 _AT_END = frozenset(
     ("meters", "sampling", "shared", "recorder_cpu_s", "trainer_cpu_s", "trainer_rss_peak_bytes")
@@ -39,6 +40,9 @@ _MEASURED = ("energies", "budgets", "windows", "channels", "agreements", "teleme
 
 _UNIQUE = (run_folder.MARKS, run_folder.PREDICTIONS, f"{run_folder.TRACES}/")
 
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V", bound=Hashable)
+
 Cells = Mapping[str, Mapping[str, str]]
 """Rows of a CSV file by their key, then by column."""
 
@@ -49,7 +53,7 @@ def check_rows(bundle: Bundle) -> Outcome:
     licence = bundle.document.licence
     for run in bundle.finished if bundle.is_same_source else ():
         path = run.path / layout.BOAMPS
-        boamps = format_boamps(_read_run(bundle, run), licence)
+        boamps = format_boamps(bundle.view(run), licence)
         if (path.read_bytes() if path.is_file() else None) != boamps:
             errors.append(f"{run.run_id}: {layout.BOAMPS} does not follow from the record.")
     for run in bundle.finished_and_pilots:
@@ -65,15 +69,11 @@ def check_rows(bundle: Bundle) -> Outcome:
 def _check_table(bundle: Bundle) -> Iterator[str]:
     """``runs.csv`` cell by cell; a later version may have added columns."""
     data = (bundle.study_dir / layout.RUNS_TABLE).read_bytes()
-    # In the table's order, which compares blocks as numbers.
-    rows = sorted(
-        map(bundle.row, bundle.finished),
-        key=lambda row: (str(row["variant"]), int(str(row["block"])), str(row["run_id"])),
-    )
-    made = table.to_csv(rows)
+    runs = sorted(map(bundle.view, bundle.finished), key=lambda run: run.place)
+    made = table.to_csv([run.row for run in runs])
     if data == made:
         return
-    stated, expected = (read_rows(csv_file.decode("utf-8"), "run_id") for csv_file in (data, made))
+    stated, expected = (read_rows(text.decode("utf-8"), "run_id") for text in (data, made))
     yield from compare_rows(layout.RUNS_TABLE, stated, expected, str.__eq__)
     if bundle.is_same_source and data.partition(b"\n")[0] == made.partition(b"\n")[0]:
         yield f"{layout.RUNS_TABLE} differs from the table that its records give."
@@ -102,11 +102,6 @@ def compare_rows(
                         f"{name}, row {key}: {column} = {old[column] or 'unknown'}; the records "
                         f"give {new[column] or 'unknown'}."
                     )
-
-
-@cache_by_files
-def _read_run(run: RunDir) -> Run:
-    return Run(run.read_record(), run)
 
 
 @cache_by_files
@@ -145,15 +140,11 @@ def _check_derived(run: RunDir, record: RunRecord) -> Iterator[str]:
 
 
 @cache_by_files
-def _compare_records(run: RunDir) -> tuple[str, ...]:
+def compare_records(run: RunDir) -> tuple[str, ...]:
+    """Where a run's record differs from its folder, as paths with both values."""
     record = run.read_own_record()
     stated, remade = (json.loads(to_json(r)) for r in (record, remake_record(run, record)))
     return tuple(find_differences(stated, remade))
-
-
-def compare_records(bundle: Bundle, run: RunDir) -> tuple[str, ...]:
-    """Where a run's record differs from its folder, as paths with both values."""
-    return _compare_records(bundle, run)
 
 
 def remake_record(run: RunDir, record: RunRecord) -> RunRecord:
@@ -175,7 +166,7 @@ def is_measured(difference: str) -> bool:
 
 
 def _get_field(difference: str) -> str:
-    return difference.split(":", maxsplit=1)[0].split(".", maxsplit=1)[0].split("[", maxsplit=1)[0]
+    return re.split(r"[:.\[]", difference, maxsplit=1)[0]
 
 
 def find_differences(stated: JsonValue, expected: JsonValue, path: str = "") -> Iterator[str]:
@@ -201,6 +192,14 @@ def _is_equal(stated: JsonValue, expected: JsonValue) -> bool:
     return type(stated) is type(expected) and stated == expected
 
 
+def group_values(pairs: Iterable[tuple[K, V]]) -> dict[K, set[V]]:
+    """The different values of each key."""
+    groups = defaultdict[K, set[V]](set)
+    for key, value in pairs:
+        groups[key].add(value)
+    return groups
+
+
 def is_close(stated: float, expected: float) -> bool:
     """Whether two numbers are equal to one part in 10⁹."""
     return math.isclose(stated, expected, rel_tol=_TOLERANCE)
@@ -209,25 +208,19 @@ def is_close(stated: float, expected: float) -> bool:
 def check_seeds(bundle: Bundle) -> Outcome:
     """Seeds and identities: ids follow from specs, seeds pair in blocks, no run occurs twice."""
     specs = {run.run_id: run.read_spec() for run in bundle.runs}
-    errors, seeds, blocks = (
-        list[str](),
-        defaultdict[int, set[int]](set),
-        defaultdict[int, set[int]](set),
-    )
+    errors = list[str]()
     for run_id, spec in specs.items():
         if spec.run_id != run_id:
             errors.append(f"{run_id} has the spec of {spec.run_id}: its spec was changed.")
         if spec.study != bundle.document.study:
             errors.append(f"{run_id} belongs to the study {spec.study}.")
-        if spec.block:
-            seeds[spec.block].add(spec.seed)
-            blocks[spec.seed].add(spec.block)
-    for block, numbers in sorted(seeds.items()):
-        if len(numbers) > 1:
-            errors.append(f"Block {block} has the seeds {_join(numbers)}: its runs are not paired.")
-    for seed, numbers in sorted(blocks.items()):
-        if len(numbers) > 1:
-            errors.append(f"Seed {seed} occurs in the blocks {_join(numbers)}.")
+    pairs = [(spec.block, spec.seed) for spec in specs.values() if spec.block]
+    for block, seeds in sorted(group_values(pairs).items()):
+        if len(seeds) > 1:
+            errors.append(f"Block {block} has the seeds {_join(seeds)}: its runs are not paired.")
+    for seed, blocks in sorted(group_values((seed, block) for block, seed in pairs).items()):
+        if len(blocks) > 1:
+            errors.append(f"Seed {seed} occurs in the blocks {_join(blocks)}.")
     errors += _find_copies(bundle)
     count = len({spec.seed for spec in specs.values()})
     return report_outcome(f"{len(specs)} runs with {count} seeds; ids follow from specs.", errors)

@@ -5,19 +5,19 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from wbcbench.bundle import layout
 from wbcbench.bundle.document import to_plain
 from wbcbench.bundle.open import Predictions, read_predictions
 from wbcbench.bundle.verify import Outcome, report_not_checked, report_outcome
 from wbcbench.bundle.verify.bundle import Bundle, cache_by_files
-from wbcbench.bundle.verify.records import find_differences
+from wbcbench.bundle.verify.records import find_differences, group_values
 from wbcbench.core.record import RunRecord, Scores
 from wbcbench.core.run_folder import RunDir
 from wbcbench.data.dataset import UNKNOWN_PHOTOGRAPH
@@ -82,17 +82,14 @@ def _find_problems(record: RunRecord, predictions: Predictions) -> Iterator[str]
 
 
 def _compare_scores(
-    name: str,
-    stated: Scores,
-    predictions: Predictions,
-    chosen: np.ndarray[Any, np.dtype[np.bool_]],
+    name: str, stated: Scores, table: Predictions, chosen: NDArray[np.bool_]
 ) -> Iterator[str]:
-    photographs = predictions.original_id[chosen]
+    photographs = table.original_id[chosen]
     is_known = bool((photographs != UNKNOWN_PHOTOGRAPH).all())
     label_of = {name: label for label, name in enumerate(stated.classes)}
-    labels = np.array([label_of[name] for name in predictions.y_true], dtype=np.int64)
+    labels = np.array([label_of[name] for name in table.y_true], dtype=np.int64)
     expected = score(
-        predictions.probabilities[chosen],
+        table.probabilities[chosen],
         labels[chosen],
         photographs if is_known and stated.interval is not None else None,
         stated.classes,
@@ -139,13 +136,9 @@ def check_leakage(bundle: Bundle) -> Outcome:
 
 def _find_duplicates(images: Sequence[_Image]) -> Iterator[str]:
     """The published set repeats images inside a split; across splits none may be repeated."""
-    splits = defaultdict[str, set[str]](set)
-    paths = set[str]()
-    for image in images:
-        if image["path"] in paths:
-            yield f"{image['path']} is listed twice."
-        paths.add(image["path"])
-        splits[image["sha256"]].add(image["split"].lower())
+    paths = Counter(image["path"] for image in images)
+    yield from (f"{path} is listed twice." for path, count in paths.items() if count > 1)
+    splits = group_values((image["sha256"], image["split"].lower()) for image in images)
     for sha256, names in splits.items():
         if len(names) > 1:
             yield f"The image {sha256[:12]} is in {' and '.join(sorted(names))}."
@@ -163,17 +156,10 @@ def _find_unmarked(images: Sequence[_Image], leaks: set[str]) -> list[str]:
     ]
 
 
-def _compare_list(images: Sequence[_Image], predictions: Predictions) -> Iterator[str]:
+def _compare_list(images: Sequence[_Image], table: Predictions) -> Iterator[str]:
     images_by_sha256 = {image["sha256"]: image for image in images}
-    rows = zip(
-        predictions.image_sha256,
-        predictions.file,
-        predictions.split,
-        predictions.y_true,
-        predictions.group_id,
-        strict=True,
-    )
-    for sha256, file, split, label, group in rows:
+    columns = (table.image_sha256, table.file, table.split, table.y_true, table.group_id)
+    for sha256, file, split, label, group in zip(*columns, strict=True):
         image = images_by_sha256.get(sha256)
         if image is None:
             yield f"{file} is predicted but not listed."
@@ -183,7 +169,7 @@ def _compare_list(images: Sequence[_Image], predictions: Predictions) -> Iterato
             yield f"{file} is predicted as {label} and listed as {image['label']}."
         elif image["group_id"] and image["group_id"] != str(group):
             yield f"{file} has photograph group {group}, but {image['group_id']} in the list."
-    if len(set(predictions.file)) < len(predictions.file):
+    if len(set(table.file)) < len(table.file):
         yield "an image is predicted twice."
 
 

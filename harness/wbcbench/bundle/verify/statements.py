@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import tempfile
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 from wbcbench.bundle import describe, document, layout
 from wbcbench.bundle.describe import SubmittedStudy
@@ -35,17 +35,9 @@ def check_statements(bundle: Bundle) -> Outcome:
     reason = why_not_rebuilt(bundle)
     if reason is not None:
         return reason
-    errors = [
-        *_check_contrasts(bundle),
-        *_check_submission(bundle),
-        *_check_claims(bundle),
-        *(
-            f"{layout.GIT}: {difference}."
-            for difference in find_differences(
-                json.loads(bundle.read(layout.GIT)), to_plain(bundle.document.git)
-            )
-        ),
-    ]
+    git = find_differences(json.loads(bundle.read(layout.GIT)), to_plain(bundle.document.git))
+    errors = [f"{layout.GIT}: {difference}." for difference in git]
+    errors += [*_check_contrasts(bundle), *_check_submission(bundle), *_check_claims(bundle)]
     warnings = list[str]()
     for name in DOCUMENTS if bundle.is_same_source else ():
         missing, added = _compare_lines(bundle, name)
@@ -61,13 +53,24 @@ def check_statements(bundle: Bundle) -> Outcome:
     return report_outcome(good, errors, warnings)
 
 
+def _load_study(bundle: Bundle) -> SubmittedStudy:
+    """The study; its comparison and report are computed once while the results stay the same."""
+    digest = bundle.compute_digest(f"{layout.RESULTS}/")
+    return _create_study(bundle.data, bundle.document.study, digest)
+
+
+@lru_cache(maxsize=64)
+def _create_study(data: Path, name: str, digest: str) -> SubmittedStudy:
+    return SubmittedStudy(data, name)
+
+
 def _check_contrasts(bundle: Bundle) -> Iterator[str]:
     """``contrasts.csv`` cell by cell; numbers to one part in 10⁹."""
-    study = bundle.document.study
-    expected = _compare_again(bundle.data, study, bundle.compute_digest(f"{layout.RESULTS}/"))
-    stated = (bundle.study_dir / layout.CONTRASTS).read_text(encoding="utf-8")
-    if expected is None or stated == expected:
+    comparison = _load_study(bundle).comparison
+    if comparison is None:
         return
+    expected = contrasts_csv(comparison)
+    stated = (bundle.study_dir / layout.CONTRASTS).read_text(encoding="utf-8")
     header, expected_header = (text.partition("\n")[0].split(",") for text in (stated, expected))
     yield from (
         f"{layout.CONTRASTS} has no column {column}."
@@ -76,12 +79,6 @@ def _check_contrasts(bundle: Bundle) -> Iterator[str]:
     )
     old, new = (read_rows(text, "contrast", "metric") for text in (stated, expected))
     yield from compare_rows(layout.CONTRASTS, old, new, _is_equal_cell)
-
-
-@lru_cache(maxsize=256)
-def _compare_again(data: Path, name: str, digest: str) -> str | None:
-    comparison = SubmittedStudy(data, name).comparison
-    return None if comparison is None else contrasts_csv(comparison)
 
 
 def _is_equal_cell(stated: str, expected: str) -> bool:
@@ -93,12 +90,19 @@ def _is_equal_cell(stated: str, expected: str) -> bool:
 
 def _check_submission(bundle: Bundle) -> Iterator[str]:
     """Field by field; another version may phrase a sentence differently, but not its numbers."""
-    study = bundle.document.study
-    folders = (f"{layout.RESULTS}/", "code/", f"{layout.report_dir(study)}/")
-    submission = json.loads(bundle.read(layout.SUBMISSION))
-    digest = bundle.compute_digest(*folders)
-    expected = dict(_restate(bundle.data, bundle.read(layout.SUBMISSION), digest))
-    stated = {name: submission.get(name) for name in expected}
+    submission = bundle.document
+    restated = describe.build_submission(
+        _load_study(bundle),
+        title=submission.title,
+        authors=submission.authors,
+        licence=submission.licence,
+        course=submission.course,
+        dataset=submission.dataset,
+        redaction=submission.redaction,
+    )
+    expected, stated = to_plain(restated), json.loads(bundle.read(layout.SUBMISSION))
+    del expected["renderer"]
+    stated = {name: stated.get(name) for name in expected}
     if not bundle.is_same_source:
         claims = [{c["id"]: c["values"] for c in d["claims"]} for d in (stated, expected)]
         ids = claims[0].keys() & claims[1].keys()
@@ -110,34 +114,17 @@ def _check_submission(bundle: Bundle) -> Iterator[str]:
         yield f"{layout.SUBMISSION}: {difference}."
 
 
-@lru_cache(maxsize=256)
-def _restate(data: Path, submission: bytes, digest: str) -> dict[str, Any]:
-    """The fields of ``submission.json`` that follow from the study."""
-    stated = document.from_json(submission, layout.SUBMISSION)
-    study = SubmittedStudy(data, stated.study)
-    restated = describe.build_submission(
-        study,
-        title=stated.title,
-        authors=stated.authors,
-        licence=stated.licence,
-        course=stated.course,
-        dataset=stated.dataset,
-        redaction=stated.redaction,
-    )
-    plain: dict[str, Any] = to_plain(restated)
-    return {name: value for name, value in plain.items() if name != "renderer"}
-
-
 def _check_claims(bundle: Bundle) -> Iterator[str]:
     """Each sentence is in the report as it is in the document."""
     path = bundle.data / layout.report_dir(bundle.document.study) / layout.REPORT_TEXT
-    report, *sentences = (
-        " ".join(text.replace("\\", "").split())
-        for text in (path.read_text(encoding="utf-8"), *(c.text for c in bundle.document.claims))
-    )
-    for claim, sentence in zip(bundle.document.claims, sentences, strict=True):
-        if sentence not in report:
+    report = _drop_markup(path.read_text(encoding="utf-8"))
+    for claim in bundle.document.claims:
+        if _drop_markup(claim.text) not in report:
             yield f"The report lacks the sentence of claim {claim.id}."
+
+
+def _drop_markup(text: str) -> str:
+    return " ".join(text.replace("\\", "").split())
 
 
 def check_rendering(bundle: Bundle) -> Outcome:
@@ -145,22 +132,29 @@ def check_rendering(bundle: Bundle) -> Outcome:
     reason = why_not_rebuilt(bundle)
     if reason is not None:
         return reason
-    study = bundle.document.study
-    digest = bundle.compute_digest(f"{layout.RESULTS}/")
-    folder = bundle.data / layout.report_dir(study)
+    folder = bundle.data / layout.report_dir(bundle.document.study)
     manifest = read_manifest(folder)
     errors = list[str]()
     if manifest is None:
         errors.append("The report has no valid list of its files.")
     elif not manifest.is_whole(folder, but=[n for n in manifest.files if _is_figure_data(n)]):
         errors.append("A file of the report differs from the report's list of files.")
+    start = f"{layout.PAYLOAD}/{layout.report_dir(bundle.document.study)}/"
+    digests = {n.removeprefix(start): d for n, d in bundle.digests.items() if n.startswith(start)}
+    digests.pop(MANIFEST_FILE, None)
     if bundle.is_same_source:
-        errors += _check_figure_data(bundle, _compute_figure_data(bundle.data, study, digest))
+        numbers = figure_data(_load_study(bundle).report)
+        errors += _compare_files(
+            {name: digest for name, digest in digests.items() if _is_figure_data(name)},
+            {name: hashlib.sha256(data).hexdigest() for name, data in numbers.items()},
+        )
     if bundle.version_differences:
         reason = report_not_checked(f"Files not compared because of {bundle.version_differences}.")
         return report_outcome("", errors) if errors else reason
     formats = tuple(manifest.formats) if manifest else PAGE_FORMATS
-    errors += _check_report_files(bundle, _render(bundle.data, study, digest, formats))
+    results = bundle.compute_digest(f"{layout.RESULTS}/")
+    rendered = _render(bundle.data, bundle.document.study, results, formats)
+    errors += _compare_files(digests, rendered)
     return report_outcome("Figure data and every file of the report are equal.", errors)
 
 
@@ -168,45 +162,23 @@ def _is_figure_data(name: str) -> bool:
     return name.startswith(f"{layout.FIGURE_DATA}/")
 
 
-@lru_cache(maxsize=64)
-def _compute_figure_data(data: Path, study: str, digest: str) -> Mapping[str, bytes]:
-    return figure_data(SubmittedStudy(data, study).report)
-
-
-def _check_figure_data(bundle: Bundle, expected: Mapping[str, bytes]) -> Iterator[str]:
-    folder = layout.report_dir(bundle.document.study).as_posix()
-    there = set(filter(_is_figure_data, _list_report_files(bundle)))
-    for name in sorted(there | expected.keys()):
-        if name not in expected or name not in there:
-            yield f"{name} is {'of no figure of the report' if name in there else 'missing'}."
-        elif bundle.read(f"{folder}/{name}") != expected[name]:
-            yield f"The numbers in {name} are not those of the runs."
-
-
-def _list_report_files(bundle: Bundle) -> list[str]:
-    folder = f"{layout.report_dir(bundle.document.study)}/"
-    return [name.removeprefix(folder) for name in bundle.list_names(folder)]
+def _compare_files(stated: Mapping[str, str], expected: Mapping[str, str]) -> Iterator[str]:
+    for name in sorted(stated.keys() | expected.keys()):
+        if name not in expected:
+            yield f"{name} of the report does not follow from the runs."
+        elif name not in stated:
+            yield f"{name} of the report is missing."
+        elif stated[name] != expected[name]:
+            yield f"{name} of the report differs from the one made here."
 
 
 @lru_cache(maxsize=64)
 def _render(data: Path, study: str, digest: str, formats: tuple[str, ...]) -> Mapping[str, str]:
     """Every file that the report consists of → its SHA-256."""
     with tempfile.TemporaryDirectory(prefix="wbcbench-drawn-") as room:
-        out = Path(room)
-        paths = publish(data / layout.RESULTS, study, out, formats)
-        return {path.relative_to(out / study).as_posix(): sha256_of(path) for path in paths}
-
-
-def _check_report_files(bundle: Bundle, expected: Mapping[str, str]) -> Iterator[str]:
-    folder = f"{layout.PAYLOAD}/{layout.report_dir(bundle.document.study)}"
-    there = {name: bundle.digests[f"{folder}/{name}"] for name in _list_report_files(bundle)}
-    for name in sorted((expected.keys() | there.keys()) - {MANIFEST_FILE}):
-        if name not in expected:
-            yield f"{name} of the report does not follow from the runs."
-        elif name not in there:
-            yield f"{name} of the report is missing."
-        elif there[name] != expected[name]:
-            yield f"{name} of the report differs from the one rendered here."
+        publish(data / layout.RESULTS, study, Path(room), formats)
+        files = layout.list_files(Path(room) / study)
+        return {name: sha256_of(path) for name, path in files.items() if name != MANIFEST_FILE}
 
 
 def _remake_files(bundle: Bundle) -> Mapping[str, bytes]:
@@ -225,8 +197,8 @@ def _remake(data: Path, digest: str) -> Mapping[str, bytes]:
         study = SubmittedStudy(payload, submission.study)
         write_documents(study, submission)
         describe.write_settings(study)
-        files = [p for p in payload.rglob("*") if p.is_file() and not p.is_symlink()]
-        return {path.relative_to(payload).as_posix(): path.read_bytes() for path in files}
+        files = layout.list_files(payload).items()
+        return {name: path.read_bytes() for name, path in files if not path.is_symlink()}
 
 
 def list_changed_files(bundle: Bundle, *names: str) -> list[str]:
