@@ -19,7 +19,6 @@ from wbcbench.bundle.describe import SubmittedStudy
 from wbcbench.bundle.document import Submission, to_json, write_json
 from wbcbench.core.files import sha256_of, write_atomically
 from wbcbench.core.record import RunRecord
-from wbcbench.core.trace import Domain
 from wbcbench.core.units import billions, kwh_from_j, share_from_pct
 from wbcbench.table.view import Run
 
@@ -199,12 +198,7 @@ def format_boamps(run: Run, licence: str) -> bytes | None:
     record, row = run.record, run.row
     if run.train_energy_j is None or record.model is None or record.dataset is None:
         return None
-    tracking_modes = {
-        domain: f"{row['primary_method']} ({row['primary_status']})"
-        if row["primary_domain"] == domain.value
-        else _UNTRACKED
-        for domain in (Domain.GPU, Domain.CPU)
-    }
+    domain, mode = row["primary_domain"], f"{row['primary_method']} ({row['primary_status']})"
     gpu_util_pct, ram_bytes = row["gpu_util_mean_pct"], row["ram_bytes"]
     components = [
         _drop_unknown(componentType="cpu", nbComponent=1, componentName=row["cpu_model"]),
@@ -215,19 +209,14 @@ def format_boamps(run: Run, licence: str) -> bytes | None:
         ),
     ]
     if row["gpu_name"]:
-        components.append(
-            {
-                "componentType": "gpu",
-                "nbComponent": row["gpu_count"] or 1,
-                "componentName": row["gpu_name"],
-            }
-        )
+        gpu = {"componentType": "gpu", "nbComponent": row["gpu_count"] or 1}
+        components.append(gpu | {"componentName": row["gpu_name"]})
     measure = _drop_unknown(
         measurementMethod="wbcbench",
         manufacturer="wbcbench",
         version=row["wbcbench_version"],
-        gpuTrackingMode=tracking_modes[Domain.GPU],
-        cpuTrackingMode=tracking_modes[Domain.CPU],
+        gpuTrackingMode=mode if domain == "gpu" else _UNTRACKED,
+        cpuTrackingMode=mode if domain == "cpu" else _UNTRACKED,
         averageUtilizationGpu=None if gpu_util_pct is None else share_from_pct(gpu_util_pct),
         powerConsumption=kwh_from_j(run.train_energy_j),
         measurementDuration=row["time_train_s"],
@@ -269,17 +258,12 @@ def _describe_task(run: Run) -> dict[str, Any]:
         optimizer=row["optimizer"],
         quantization=_BITS.get(run.spec.precision),
     )
-    images = {
-        "dataUsage": "input",
-        "dataType": "image",
-        "dataFormat": "jpeg",
-        "dataQuantity": row["n_train"],
-    }
+    images = {"dataUsage": "input", "dataType": "image", "dataFormat": "jpeg"}
     return _drop_unknown(
         taskStage="training",
         taskFamily="image classification",
         algorithms=[algorithm],
-        dataset=[images],
+        dataset=[images | {"dataQuantity": row["n_train"]}],
         measuredAccuracy=row["accuracy"],
         taskDescription=f"variant {run.spec.variant}, seed {run.spec.seed}",
     )

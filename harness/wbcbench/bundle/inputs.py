@@ -82,9 +82,8 @@ def write_images(study: SubmittedStudy, data: Path | None) -> DatasetState | Non
     images, source = _list_images(study, facts, data) if facts else ([], PREDICTIONS)
     images = sorted(images, key=lambda image: image.path)
     out = io.StringIO()
-    csv.writer(out, lineterminator="\n").writerows(
-        (layout.IMAGE_COLUMNS, *(image.cells for image in images))
-    )
+    rows = (layout.IMAGE_COLUMNS, *(image.cells for image in images))
+    csv.writer(out, lineterminator="\n").writerows(rows)
     path = study.payload / layout.IMAGES
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, out.getvalue().encode(errors="surrogateescape"))

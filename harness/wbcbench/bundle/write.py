@@ -137,17 +137,15 @@ def _make_bundle(order: Order, source: Path, temporary: Path) -> Written:
     target = order.out or Path(top + (layout.ZIP_SUFFIX if order.as_zip else ""))
     _refuse_existing(target, force=order.force)
     submission = _write_contents(order, study, redactor)
-    write_bag(
-        bag,
-        {
-            "Bagging-Date": submission.created_utc[:10],
-            "Bag-Software-Agent": f"wbcbench {__version__}",
-            "Contact-Name": ", ".join(author.name for author in submission.authors),
-            "External-Description": submission.title,
-            "External-Identifier": top,
-            "Bag-Group-Identifier": layout.SCHEMA,
-        },
-    )
+    info = {
+        "Bagging-Date": submission.created_utc[:10],
+        "Bag-Software-Agent": f"wbcbench {__version__}",
+        "Contact-Name": ", ".join(author.name for author in submission.authors),
+        "External-Description": submission.title,
+        "External-Identifier": top,
+        "Bag-Group-Identifier": layout.SCHEMA,
+    }
+    write_bag(bag, info)
     files = len(layout.list_files(payload))
     size_bytes = sum(path.stat().st_size for path in layout.list_files(bag).values())
     if order.as_zip:

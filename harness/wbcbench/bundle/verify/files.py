@@ -67,9 +67,8 @@ def check_bag(bundle: Bundle) -> Outcome:
     errors = list(_check_declaration(bundle, oxum))
     for manifest, digests in ((layout.MANIFEST, payload), (layout.TAG_MANIFEST, tags)):
         errors += _compare_digests(_read_manifest(bundle, manifest), digests)
-    return report_outcome(
-        f"{len(payload)} files of {mb_from_bytes(size_bytes):.1f} MB as in the manifest.", errors
-    )
+    size_mb = mb_from_bytes(size_bytes)
+    return report_outcome(f"{len(payload)} files of {size_mb:.1f} MB as in the manifest.", errors)
 
 
 def _check_declaration(bundle: Bundle, oxum: str) -> Iterator[str]:
@@ -188,10 +187,8 @@ def check_secrets(bundle: Bundle) -> Outcome:
         for secret in _find_secrets(bundle.data / path, bundle.digests[f"{layout.PAYLOAD}/{path}"])
     ]
     is_redacted = bundle.document.redaction.applied
-    warning = "The bundle was made without redaction."
-    return report_outcome(
-        f"Nothing found in {len(texts)} texts.", errors, [] if is_redacted else [warning]
-    )
+    warnings = [] if is_redacted else ["The bundle was made without redaction."]
+    return report_outcome(f"Nothing found in {len(texts)} texts.", errors, warnings)
 
 
 @lru_cache(maxsize=8192)
