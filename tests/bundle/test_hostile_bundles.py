@@ -34,7 +34,7 @@ def nothing_outside(tmp_path, monkeypatch):
 
 
 def refusal(bundle: Path, bounds: Bounds = BOUNDS) -> str:
-    """Why a bundle is refused: one printable line that is a whole sentence."""
+    """Why a bundle is refused: one printable line that is a sentence."""
     with pytest.raises(VerificationError) as caught, opened(bundle, bounds) as root:
         survey(root, bounds)
     text = str(caught.value)
@@ -51,8 +51,8 @@ def test_a_name_that_leads_elsewhere_is_refused(tmp_path, name):
 
 @pytest.mark.parametrize("mode", hostile.MODES.values(), ids=list(hostile.MODES))
 def test_a_member_that_is_no_file_is_refused(tmp_path, mode):
-    said = refusal(hostile.of_kind(tmp_path / "b.zip", mode))
-    assert "a link, a device or a pipe" in said
+    message = refusal(hostile.of_kind(tmp_path / "b.zip", mode))
+    assert "a link, a device or a pipe" in message
 
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")
@@ -65,8 +65,8 @@ def test_two_names_for_one_file_are_refused(tmp_path, pair):
 def test_a_file_that_is_not_what_its_name_says_is_refused(tmp_path, text):
     name, data = text
     roomy = Bounds(ratio=10**9)  # the contents are meant here, not how well they pack
-    said = refusal(hostile.zipped(tmp_path / "b.zip", {name: data}), roomy)
-    assert name in said
+    message = refusal(hostile.zipped(tmp_path / "b.zip", {name: data}), roomy)
+    assert name in message
 
 
 def test_folders_are_looked_at_as_zips_are(tmp_path):
@@ -131,8 +131,8 @@ def test_a_network_is_never_loaded(tmp_path):
 def table(rows: int) -> dict[str, object]:
     """The columns of predictions."""
     texts = {name: ["x"] * rows for name in ("file", "image_sha256", "split", "y_true", "y_pred")}
-    whole = {name: [1] * rows for name in ("group_id", "original_id")}
-    return {**texts, **whole, "also_in_train": [False] * rows, "p_unused": [0.5] * rows}
+    numbers = {name: [1] * rows for name in ("group_id", "original_id")}
+    return {**texts, **numbers, "also_in_train": [False] * rows, "p_unused": [0.5] * rows}
 
 
 def refused_table(path: Path, bounds: Bounds = BOUNDS) -> str:
@@ -156,13 +156,13 @@ def test_a_table_of_predictions_that_lies_about_its_size_is_refused(tmp_path):
 def test_reading_predictions_never_takes_more_memory_than_is_said(tmp_path):
     rows = 100_000
     texts = {name: ["x"] * rows for name in ("file", "image_sha256", "split", "y_true", "y_pred")}
-    whole = {name: np.ones(rows, np.int64) for name in ("group_id", "original_id")}
+    numbers = {name: np.ones(rows, np.int64) for name in ("group_id", "original_id")}
     outputs = {f"p_{i}": np.zeros(rows, np.float64) for i in range(80)}
-    columns = {**texts, **whole, "also_in_train": np.zeros(rows, np.bool_), **outputs}
+    columns = {**texts, **numbers, "also_in_train": np.zeros(rows, np.bool_), **outputs}
     path = hostile.wide_parquet(tmp_path / "predictions.parquet", columns)
     assert path.stat().st_size < 100_000  # 64 MB once it is read
-    said = refused_table(path, Bounds(predictions_bytes=10_000_000))
-    assert "cannot be read as predictions" in said
+    message = refused_table(path, Bounds(predictions_bytes=10_000_000))
+    assert "cannot be read as predictions" in message
     assert "unpacks to" in refused_table(path, Bounds(predictions_bytes=10_000))
 
 

@@ -1,4 +1,4 @@
-"""What in a text speaks of a person or a machine is found, and nothing else is."""
+"""What identifies a person or a machine in a text is replaced, and nothing else is."""
 
 from __future__ import annotations
 

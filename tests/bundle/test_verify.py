@@ -1,4 +1,4 @@
-"""``wbcbench verify``: what it says of an honest bundle, and what it says of others."""
+"""``wbcbench verify``: its results for an honest bundle, and for others."""
 
 from __future__ import annotations
 
@@ -202,7 +202,7 @@ def test_every_check_has_a_name_of_its_own():
 
 
 @pytest.fixture(scope="module")
-def whole(bag: Bag) -> Bundle:
+def loaded(bag: Bag) -> Bundle:
     return survey(bag.root)
 
 
@@ -217,19 +217,19 @@ def trainer(change) -> rerun.Train:
     return train
 
 
-def test_a_run_that_gives_the_same_epochs_and_scores_is_reproduced(whole):
-    records = rerun.chosen_runs(whole, None, None)
+def test_a_run_that_gives_the_same_epochs_and_scores_is_reproduced(loaded):
+    records = rerun.chosen_runs(loaded, None, None)
     assert {record.spec.block for record in records} == {1}
     same = {record.spec.variant: record for record in records}
-    found = rerun.rerun(whole, records, None, trainer(lambda spec: same[spec.variant]))
+    found = rerun.rerun(loaded, records, None, trainer(lambda spec: same[spec.variant]))
     assert [each.sameness for each in found] == [Sameness.REPRODUCED] * 2
     assert [each.energy_sameness for each in found] == [Sameness.WITHIN] * 2
     assert "reproduced" in found[0].text
 
 
-def test_accuracy_may_differ_by_twice_what_seeds_differ_by(whole):
-    [record] = rerun.chosen_runs(whole, None, rerun.chosen_runs(whole, 2, None)[0].run_id)
-    [same] = rerun.rerun(whole, [record], None, trainer(lambda _: record))
+def test_accuracy_may_differ_by_twice_what_seeds_differ_by(loaded):
+    [record] = rerun.chosen_runs(loaded, None, rerun.chosen_runs(loaded, 2, None)[0].run_id)
+    [same] = rerun.rerun(loaded, [record], None, trainer(lambda _: record))
     slack = same.tolerance
     assert slack is not None
 
@@ -237,25 +237,25 @@ def test_accuracy_may_differ_by_twice_what_seeds_differ_by(whole):
         assert record.test is not None
         test = replace(record.test, balanced_accuracy=record.test.balanced_accuracy + by)
         other = replace(record, test=test, channels=())
-        return rerun.rerun(whole, [record], None, trainer(lambda _: other))[0]
+        return rerun.rerun(loaded, [record], None, trainer(lambda _: other))[0]
 
     assert off(0.9 * slack).sameness is Sameness.WITHIN
     assert off(1.1 * slack).sameness is Sameness.DIFFERENT
     assert "not compared" in off(0.0).energy
 
 
-def test_a_block_or_run_that_is_not_there_is_named_with_those_that_are(whole):
+def test_a_block_or_run_that_is_not_there_is_named_with_those_that_are(loaded):
     with pytest.raises(UsageError, match="it has: 1, 2"):
-        rerun.chosen_runs(whole, 7, None)
+        rerun.chosen_runs(loaded, 7, None)
     with pytest.raises(UsageError, match="no done run of the bundle 'x'"):
-        rerun.chosen_runs(whole, None, "x")
+        rerun.chosen_runs(loaded, None, "x")
     with pytest.raises(UsageError, match="add --rerun"):
         verify_command(Path("x"), block=1)
 
 
 @pytest.mark.tensorflow
 def test_a_real_run_of_a_bundle_is_trained_again(finished, cells, tmp_path):
-    """Drawn cells: the bundle is not verified (V13), but its run can be repeated."""
+    """Synthetic images: the bundle is not verified (V13), but its run can be repeated."""
     results, _ = finished
     bag = tmp_path / "bag"
     sent = wbcbench(

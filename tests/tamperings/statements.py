@@ -1,4 +1,4 @@
-"""What is said of the runs: contrasts, documents, report."""
+"""Statements about the runs: contrasts, documents, report."""
 
 from __future__ import annotations
 

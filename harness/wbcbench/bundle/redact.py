@@ -97,7 +97,7 @@ class Known:
 
 
 @dataclass(frozen=True, slots=True)
-class _Rule:
+class _Replacement:
     """What to replace, its kind, and the placeholder for a match."""
 
     pattern: re.Pattern[str]
@@ -147,20 +147,20 @@ def hash_salted(value: str, salt: str) -> str:
 
 
 @cache
-def _load_rules(known: Known, salt: str) -> tuple[_Rule, ...]:
+def _load_rules(known: Known, salt: str) -> tuple[_Replacement, ...]:
     users, hosts, serials = map(_match_any, (known.users, known.hosts, known.serials))
     folders = _match_any(known.folders, _START, rf"(?:/{_PART})*/?")
     return (
-        *(_Rule(pattern, "secret", lambda _: "<secret>") for pattern in SECRETS),
-        _Rule(folders, "path", _shorten_path),
-        _Rule(PATH, "path", _shorten_path),
-        _Rule(UUID, "GPU UUID", lambda match: f"{match[1]}-{hash_salted(match[0], salt)}"),
-        _Rule(serials, "serial number", lambda _: "<serial>"),
-        _Rule(COORDINATE, "coordinate", lambda match: f"{match[1]}{match[2]}<coordinate>"),
-        _Rule(MAC, "address", lambda _: "<address>"),
-        _Rule(users, "user name", lambda _: "<user>"),
-        _Rule(hosts, "host name", lambda _: "<host>"),
-        _Rule(AT_HOST, "user name", lambda _: "<user>@<host>"),
+        *(_Replacement(pattern, "secret", lambda _: "<secret>") for pattern in SECRETS),
+        _Replacement(folders, "path", _shorten_path),
+        _Replacement(PATH, "path", _shorten_path),
+        _Replacement(UUID, "GPU UUID", lambda match: f"{match[1]}-{hash_salted(match[0], salt)}"),
+        _Replacement(serials, "serial number", lambda _: "<serial>"),
+        _Replacement(COORDINATE, "coordinate", lambda match: f"{match[1]}{match[2]}<coordinate>"),
+        _Replacement(MAC, "address", lambda _: "<address>"),
+        _Replacement(users, "user name", lambda _: "<user>"),
+        _Replacement(hosts, "host name", lambda _: "<host>"),
+        _Replacement(AT_HOST, "user name", lambda _: "<user>@<host>"),
     )
 
 

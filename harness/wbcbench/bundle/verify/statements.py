@@ -175,7 +175,7 @@ def _compare_files(stated: Mapping[str, str], expected: Mapping[str, str]) -> It
 @lru_cache(maxsize=64)
 def _render(data: Path, study: str, digest: str, formats: tuple[str, ...]) -> Mapping[str, str]:
     """Every file that the report consists of → its SHA-256."""
-    with tempfile.TemporaryDirectory(prefix="wbcbench-drawn-") as room:
+    with tempfile.TemporaryDirectory(prefix="wbcbench-report-") as room:
         publish(data / layout.RESULTS, study, Path(room), formats)
         files = layout.list_files(Path(room) / study)
         return {name: sha256_of(path) for name, path in files.items() if name != MANIFEST_FILE}
