@@ -15,7 +15,7 @@ import pytest
 
 from data_folders import image_set
 from wbcbench.core.errors import UsageError
-from wbcbench.core.run_folder import Messenger
+from wbcbench.core.messages import Messenger
 from wbcbench.core.spec import RunSpec
 from wbcbench.data.dataset import Dataset
 from wbcbench.train import inputs, trainer

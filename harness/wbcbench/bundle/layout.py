@@ -101,8 +101,8 @@ REQUIRED_OF_REPORT = (REPORT_PAGE, REPORT_TEXT)
 REQUIRED_OF_RUN = (
     SPEC, RECORD, run_folder.BEGAN, run_folder.CHANNELS, run_folder.MARKS, PHASES,
 )  # fmt: skip
-"""Of every run; ``predictions.parquet`` and ``epochs.csv`` of every done one, and a file in
-``trace/`` for every meter that worked."""
+"""Of every run; ``predictions.parquet`` and ``epochs.csv`` of every done one, and
+``traces.parquet`` wherever a meter worked."""
 
 
 def study_dir(study: str) -> PurePosixPath:

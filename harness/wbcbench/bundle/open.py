@@ -30,6 +30,7 @@ from wbcbench.bundle.bounds import (
     require_safe,
 )
 from wbcbench.core.errors import UsageError, VerificationError
+from wbcbench.core.trace_file import read_parquet_polls
 
 _CHUNK_BYTES = 1 << 16
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
@@ -295,6 +296,31 @@ def read_predictions(path: Path, bounds: Bounds = BOUNDS) -> Predictions:
     except (pa.ArrowException, OSError, MemoryError, LookupError, ValueError, TypeError) as error:
         reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
         raise _refused(path, f"cannot be read as predictions: {reason}") from error
+
+
+def require_readable_traces(path: Path, bounds: Bounds = BOUNDS) -> None:
+    """Refuse a Parquet file of traces that is damaged, or larger than it may be.
+
+    Raises:
+        VerificationError: It cannot be read safely.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    _require_footer(path)
+    try:
+        with memory_ceiling(bounds.traces_bytes):
+            facts = pq.ParquetFile(path, **dict.fromkeys(_THRIFT, _FOOTER_BYTES)).metadata
+            groups = [facts.row_group(i) for i in range(facts.num_row_groups)]
+            cells = sum(g.column(j).num_values for g in groups for j in range(g.num_columns))
+            unpacked = sum(group.total_byte_size for group in groups)
+            if cells > bounds.table_cells or unpacked > bounds.traces_bytes:
+                raise _refused(path, f"unpacks to {unpacked:,} bytes in {cells:,} cells")
+            read_parquet_polls(path)
+    except (pa.ArrowException, OSError, MemoryError, LookupError, UsageError) as error:
+        raise _refused(
+            path, f"cannot be read as traces: {str(error).partition('. ')[0]}"
+        ) from error
 
 
 def _require_footer(path: Path) -> None:

@@ -32,7 +32,7 @@ _UNTRACKED = "not counted"
 _OF_RUN = (
     run_folder.SPEC, run_folder.BEGAN, run_folder.CHANNELS, run_folder.RECORD, run_folder.MARKS,
     run_folder.EPOCHS, run_folder.PREDICTIONS, run_folder.ATTACHMENT, run_folder.LOG,
-    f"{run_folder.TRACES}/*.csv", f"{run_folder.TELEMETRY}/*.csv", f"{run_folder.ATTACHED}/*.csv",
+    run_folder.TRACES, run_folder.ATTACHED_TRACE, f"{run_folder.TELEMETRY}/*.csv",
 )  # fmt: skip
 _OF_STUDY = (study_folder.PLAN, study_folder.EARLIER_PLANS)
 
@@ -172,6 +172,7 @@ def copy_study(source: Path, payload: Path, by: Redactor | None) -> None:
     """
     target = payload / layout.study_dir(source.name)
     for run in study_runs(source.parent, source.name):
+        run.pack_traces()
         _copy(run.path, target / run.run_id, _OF_RUN, by)
     _copy(source, target, _OF_STUDY, by)
 

@@ -12,7 +12,8 @@ from typing import Any
 
 import keras
 
-from wbcbench.core.run_folder import Messenger, RunDir
+from wbcbench.core.messages import Messenger
+from wbcbench.core.run_folder import RunDir
 from wbcbench.core.spec import RunSpec
 from wbcbench.core.window import TRAIN, VALIDATION_PHASE, Clock
 from wbcbench.data.dataset import Dataset

@@ -25,8 +25,9 @@ import numpy as np
 import tensorflow as tf
 
 from wbcbench.core.errors import WbcbenchError
+from wbcbench.core.messages import Messenger
 from wbcbench.core.record import Failure, ModelFacts
-from wbcbench.core.run_folder import Messenger, RunDir
+from wbcbench.core.run_folder import RunDir
 from wbcbench.core.spec import RunSpec
 from wbcbench.core.window import IDLE_CONTEXT, STARTUP, MonotonicClock
 from wbcbench.data.dataset import Dataset

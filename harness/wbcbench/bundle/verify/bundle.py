@@ -16,7 +16,7 @@ from wbcbench import table
 from wbcbench.bundle import describe, document, layout
 from wbcbench.bundle.bounds import BOUNDS, Bounds, quoted, require_readable
 from wbcbench.bundle.document import Submission
-from wbcbench.bundle.open import Predictions, plain_files, read_predictions
+from wbcbench.bundle.open import Predictions, plain_files, read_predictions, require_readable_traces
 from wbcbench.core import run_folder, study_folder
 from wbcbench.core.errors import VerificationError
 from wbcbench.core.record import RunRecord
@@ -175,6 +175,8 @@ def survey(root: Path, bounds: Bounds = BOUNDS) -> Bundle:
 def _require_readable(path: Path, name: str, digest: str, bounds: Bounds) -> None:
     """Look at a file once as long as its digest stays."""
     require_readable(path, name, bounds)
+    if path.name in (run_folder.TRACES, run_folder.ATTACHED_TRACE):
+        require_readable_traces(path, bounds)
 
 
 @lru_cache(maxsize=_KEPT)

@@ -48,7 +48,7 @@ _TEXTS = frozenset(
         ".log", ".diff",
     )
 )  # fmt: skip
-_NUMBERS_ALONE = (run_folder.TRACES, run_folder.TELEMETRY, run_folder.ATTACHED)
+_NUMBERS_ALONE = (run_folder.TELEMETRY,)
 
 _ACTION_KEYS = ("instrument", "object", "result", "startTime", "endTime")
 _PROFILE = "https://w3id.org/ro/wfrun/process/"
@@ -154,10 +154,9 @@ def _run(bundle: Bundle, run: RunDir) -> Iterator[str]:
 
 def _traces(bundle: Bundle, run: RunDir, record: RunRecord) -> Iterator[str]:
     folder = run.path.relative_to(bundle.data).as_posix()
-    for sampling in record.sampling:
-        name = f"{folder}/{run.trace_path(sampling.meter).relative_to(run.path).as_posix()}"
-        if sampling.samples and not bundle.has(name):
-            yield f"{name} is missing: joules without a trace cannot be checked."
+    name = f"{folder}/{run_folder.TRACES}"
+    if any(sampling.samples for sampling in record.sampling) and not bundle.has(name):
+        yield f"{name} is missing: joules without a trace cannot be checked."
 
 
 def _schemas(bundle: Bundle) -> Iterator[str]:

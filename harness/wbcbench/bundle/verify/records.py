@@ -38,7 +38,7 @@ _JUDGED = ("cautions", "verdict", "budgets", "agreements")
 
 _MEASURED = ("energies", "budgets", "windows", "channels", "agreements", "telemetry")
 
-_UNIQUE = (run_folder.MARKS, run_folder.PREDICTIONS, f"{run_folder.TRACES}/")
+_UNIQUE = (run_folder.MARKS, run_folder.PREDICTIONS, run_folder.TRACES)
 
 
 def check_rows(bundle: Bundle) -> Outcome:
