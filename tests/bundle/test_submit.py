@@ -140,7 +140,7 @@ def test_specs_plans_traces_and_predictions_are_copied_byte_by_byte(study, paylo
     inside = payload / layout.study_dir("study")
     assert (inside / "plan.json").read_bytes() == (study / "plan.json").read_bytes()
     for run in study_runs(study.parent, "study"):
-        for name in ("spec.json", "epochs.csv", "predictions.parquet", "trace/nvml-gpu0.csv"):
+        for name in ("spec.json", "epochs.csv", "predictions.parquet", "traces.parquet"):
             copied = inside / run.run_id / name
             if (run.path / name).exists():
                 assert copied.read_bytes() == (run.path / name).read_bytes()

@@ -379,8 +379,9 @@ def _unused_pid() -> int:
 
 def _measured(run: RunDir) -> list[bytes]:
     """What was measured and said, byte by byte."""
-    paths = [run.trace_path("simulated"), run.marks_path]
-    return [path.read_bytes() for path in paths if path.exists()]
+    polls = [(trace.channel.name, trace.t_s, trace.value) for trace in run.read_traces()]
+    marks = run.marks_path.read_bytes() if run.marks_path.exists() else b""
+    return [repr(polls).encode(), marks]
 
 
 def _accounted(run: RunDir) -> list[bytes]:
@@ -390,8 +391,7 @@ def _accounted(run: RunDir) -> list[bytes]:
 
 def _assert_joules(run: RunDir) -> None:
     """A record has the joules of every poll between the first mark and the last poll or mark."""
-    trace = run.trace_path("simulated")
-    polls = trace.read_text().count("\n") - 1 if trace.exists() else 0
+    polls = sum(len(trace.t_s) for trace in run.read_traces())
     if polls < 4 or not run.read_messages():
         return
     energy = run.read_record().energy("train", CHANNEL.name)
