@@ -14,11 +14,17 @@ from __future__ import annotations
 import io
 from collections.abc import Collection, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from wbcbench.core.errors import UsageError
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 Polls = tuple[str, Sequence[float], Sequence[float | None]]
 """Name of a channel, the time of every poll, what each gave."""
+
+_COLUMNS = ["channel", "t_s", "value"]
 
 
 def read_csv_polls(path: Path) -> list[Polls]:
@@ -44,12 +50,16 @@ def parquet_from_polls(polls: Sequence[Polls]) -> bytes:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    numbers = pa.list_(pa.float64())
-    schema = pa.schema([("channel", pa.string()), ("t_s", numbers), ("value", numbers)])
     columns = zip(*polls, strict=True) if polls else ([], [], [])
-    table = pa.table(dict(zip(schema.names, map(list, columns), strict=True)), schema=schema)
+    arrays = [pa.array(column, kind) for column, kind in zip(columns, _types(), strict=True)]
     out = io.BytesIO()
-    pq.write_table(table, out, row_group_size=1, compression="zstd", use_dictionary=False)
+    pq.write_table(
+        pa.table(arrays, names=_COLUMNS),
+        out,
+        row_group_size=1,
+        compression="zstd",
+        use_dictionary=False,
+    )
     return out.getvalue()
 
 
@@ -63,10 +73,24 @@ def read_parquet_polls(path: Path, names: Collection[str] | None = None) -> list
 
     filters = None if names is None else [("channel", "in", list(names))]
     try:
-        table = pq.read_table(path, columns=["channel", "t_s", "value"], filters=filters)
-        return list(zip(*(column.to_pylist() for column in table.columns), strict=True))
+        return _polls(pq.read_table(path, columns=_COLUMNS, filters=filters, use_threads=False))
     except (OSError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise UsageError(
             f"{path} is damaged ({reason}). Restore it from a copy, or repeat the run."
         ) from error
+
+
+def _polls(table: pa.Table) -> list[Polls]:
+    if table.schema.types != _types():
+        raise ValueError("it has other columns than traces have")
+    polls = list(zip(*(column.to_pylist() for column in table.columns), strict=True))
+    if any(None in each or None in each[1] or len(each[1]) != len(each[2]) for each in polls):
+        raise ValueError("a channel has other times than values")
+    return polls
+
+
+def _types() -> list[pa.DataType]:
+    import pyarrow as pa
+
+    return [pa.string(), pa.list_(pa.float64()), pa.list_(pa.float64())]
