@@ -68,13 +68,8 @@ def condition_unlocked(run: RunDir) -> Condition:
     try:
         state = run.read_state()
     except UsageError:
-        return Condition(RunStage.UNKNOWN, f"Its state.json is damaged. {_way_out(run)}")
-    if state is None:
-        return Condition(
-            RunStage.UNKNOWN,
-            "An older wbcbench began it and did not say which process carries it out. "
-            + _way_out(run),
-        )
+        text = f"Its state.json is missing or damaged. {_way_out(run)}"
+        return Condition(RunStage.UNKNOWN, text)
     if state.runner is not None:
         return _of_runner(run, state.runner, state.running_utc)
     return _of_submitted(run, state)
@@ -91,7 +86,7 @@ def require_submitted(run: RunDir) -> RunState:
     if run.is_finished:
         raise UsageError(f"The run {run.run_id} has its record already.")
     state = run.read_state()
-    if state is None or state.runner is not None:
+    if state.runner is not None:
         raise UsageError(
             f"{run.run_id} was begun by another process. {condition_unlocked(run).text}"
         )

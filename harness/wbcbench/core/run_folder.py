@@ -184,13 +184,12 @@ class RunDir:
         write_atomically(self.path / SPEC, to_json(asdict(spec)))
         write_atomically(self.path / LOCAL, to_json(asdict(local)))
 
-    def read_state(self) -> RunState | None:
-        """How far the run is; ``None`` in a folder of an older version, which did not say."""
-        path = self.path / STATE
-        return _read_json(path, RunState) if path.exists() else None
+    def read_state(self) -> RunState:
+        """How far the run is."""
+        return _read_json(self.path / STATE, RunState)
 
     def write_state(self, state: RunState) -> None:
-        """Say how far the run is."""
+        """Write how far the run is."""
         write_atomically(self.path / STATE, to_json(asdict(state)))
 
     def read_spec(self) -> RunSpec:
@@ -261,15 +260,15 @@ class RunDir:
         return Trace(channel, t_s, value)
 
     def write_channels(self, channels: Sequence[Channel]) -> None:
-        """Say what the traces hold, before the first sample."""
+        """Write what the traces hold, before the first sample."""
         write_atomically(self.path / CHANNELS, to_json([asdict(c) for c in channels]))
 
     def write_began(self, began: Circumstances) -> None:
-        """Say under which circumstances the run began, in case nobody lives to see its end."""
+        """Write under which circumstances the run began, in case the recorder is killed."""
         write_atomically(self.path / BEGAN, TypeAdapter(Circumstances).dump_json(began, indent=1))
 
     def read_began(self) -> Circumstances | None:
-        """The circumstances; ``None`` when the watcher died before it wrote them."""
+        """The circumstances; ``None`` when the recorder died before it wrote them."""
         path = self.path / BEGAN
         return _read_json(path, Circumstances) if path.exists() else None
 
@@ -464,12 +463,11 @@ def _read_json(path: Path, kind: type[T]) -> T:
         UsageError: It cannot be read, or holds something else.
     """
     try:
-        value: T = _adapter(kind).validate_json(path.read_bytes())  # type: ignore[arg-type]
+        value: T = _adapter(kind).validate_json(path.read_bytes())
     except (OSError, ValidationError) as error:
-        raise UsageError(f"{path} cannot be read as {kind.__name__}: {error}") from error
+        reason = error.strerror if isinstance(error, OSError) else records.first_problem(error)
+        raise UsageError(f"{path} cannot be read: {reason}.") from error
     return value
 
 
-@cache
-def _adapter(kind: Any) -> TypeAdapter[Any]:
-    return TypeAdapter(kind)
+_adapter: Any = cache(TypeAdapter)
