@@ -8,13 +8,15 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from fakes import hostile_bundles as hostile
 from wbcbench.bundle.bounds import BOUNDS, Bounds
-from wbcbench.bundle.open import opened, read_predictions
+from wbcbench.bundle.open import opened, read_predictions, require_readable_traces
 from wbcbench.bundle.verify.bundle import survey
 from wbcbench.core.errors import UsageError, VerificationError
+from wbcbench.core.trace_file import parquet_from_polls
 
 
 @pytest.fixture(autouse=True)
@@ -164,6 +166,34 @@ def test_reading_predictions_never_takes_more_memory_than_is_said(tmp_path):
     message = refused_table(path, Bounds(predictions_bytes=10_000_000))
     assert "cannot be read as predictions" in message
     assert "unpacks to" in refused_table(path, Bounds(predictions_bytes=10_000))
+
+
+def test_traces_that_are_damaged_or_larger_than_they_may_be_are_refused(tmp_path):
+    def refused(bounds: Bounds = BOUNDS) -> str:
+        with pytest.raises(VerificationError, match="traces") as caught:
+            require_readable_traces(path, bounds)
+        return str(caught.value)
+
+    path = tmp_path / "traces.parquet"
+    hostile.lying_parquet(path)
+    assert "lies about its size" in refused()
+    zeros = [0.0] * 100_000
+    data = parquet_from_polls([("meter/part/power", zeros, zeros)])
+    path.write_bytes(data)
+    require_readable_traces(path)
+    assert "200,001 cells" in refused(Bounds(table_cells=100_000))
+    assert "unpacks to" in refused(Bounds(traces_bytes=10_000_000, table_cells=1_000))
+    path.write_bytes(data[:200] + bytes(20) + data[220:])
+    assert "cannot be read as traces" in refused()
+    hostile.wide_parquet(path, {"channel": ["a"], "t_s": [0.0], "value": ["1"]})
+    assert "other columns" in refused()
+    for t_s, value in (([0.0], [1.0, 2.0]), ([None], [1.0]), (None, [1.0])):
+        columns = {"channel": ["a"], "t_s": [t_s], "value": [value]}
+        lists = {n: pa.array(columns[n], pa.list_(pa.float64())) for n in ("t_s", "value")}
+        hostile.wide_parquet(path, columns | lists)
+        assert "other times than values" in refused()
+    hostile.wide_parquet(path, {"channel": ["a"]})
+    refused()
 
 
 WORST = """

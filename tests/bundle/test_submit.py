@@ -32,7 +32,7 @@ from wbcbench.compare.analysis import compare
 from wbcbench.compare.result import contrasts_csv
 from wbcbench.core.errors import UsageError
 from wbcbench.core.provenance import source_root
-from wbcbench.core.run_folder import TRACES, Local, RunDir, study_runs
+from wbcbench.core.run_folder import Local, RunDir, study_runs
 from wbcbench.core.units import kwh_from_j
 from wbcbench.energy.metrics import intensity
 from wbcbench.report.publish import ALL_FORMATS
@@ -145,8 +145,7 @@ def test_specs_plans_traces_and_predictions_are_copied_byte_by_byte(study, paylo
     inside = payload / layout.study_dir("study")
     assert (inside / "plan.json").read_bytes() == (study / "plan.json").read_bytes()
     for run in study_runs(study.parent, "study"):
-        traces = [f"{TRACES}/{path.name}" for path in (run.path / TRACES).iterdir()]
-        for name in ("spec.json", "epochs.csv", "predictions.parquet", *traces):
+        for name in ("spec.json", "epochs.csv", "predictions.parquet", "traces.parquet"):
             copied = inside / run.run_id / name
             if (run.path / name).exists():
                 assert copied.read_bytes() == (run.path / name).read_bytes()

@@ -143,10 +143,10 @@ def test_a_file_that_is_damaged_or_of_another_program_is_not_believed(kept, spoi
 
 def test_a_record_of_a_newer_version_is_refused_with_lines_kept_too(kept):
     run = run_of(kept)
-    newer = json.loads(run.record_path.read_bytes()) | {"schema": "2.0"}
+    newer = json.loads(run.record_path.read_bytes()) | {"schema": "3.0"}
     write_atomically(run.record_path, json.dumps(newer).encode())
     before = (kept / "runs.csv").read_bytes()
-    with pytest.raises(UsageError, match=r"record\.json has schema 2\.0"):
+    with pytest.raises(UsageError, match=r"record\.json has schema 3\.0"):
         table.write_table(kept)
     assert (kept / "runs.csv").read_bytes() == before
 

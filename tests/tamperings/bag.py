@@ -13,13 +13,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from builders.folder import write_traces
 from wbcbench import table
 from wbcbench.bundle import layout
-from wbcbench.core import run_folder
 from wbcbench.core.files import sha256_of
 from wbcbench.core.run_folder import RunDir, study_runs
-from wbcbench.core.trace import Trace
 
 
 class Bag:
@@ -106,18 +103,6 @@ class Bag:
         for message in messages:
             change(message)
         self.write(run.marks_path, "".join(json.dumps(each) + "\n" for each in messages))
-
-    def edit_traces(self, run: RunDir, change: Callable[[list[Trace]], list[Trace]]) -> None:
-        """Change a run's traces, in the form in which a run stores them."""
-        before = run.read_traces()
-        after = change(before)
-        polls = [[(t.channel, [*t.t_s], [*t.value]) for t in traces] for traces in (before, after)]
-        assert polls[0] != polls[1], f"the traces of {run.run_id} would stay as they are"
-        self._touched = True
-        folder = run.path / run_folder.TRACES
-        shutil.rmtree(folder)
-        folder.mkdir()
-        write_traces(run, after)
 
     def remove(self, path: Path) -> None:
         self._touched = True

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
-from builders.folder import meter_of
 from tamperings.bag import Bag
 from tamperings.kinds import kind, known, reaccount, rederive
-from wbcbench.core.trace import Trace
+from wbcbench.core.run_folder import TRACES
+from wbcbench.core.trace_file import parquet_from_polls, read_parquet_polls
 
 
 @kind("joules of a window edited in the record")
@@ -83,43 +83,36 @@ def other_pace(bag: Bag, rng: random.Random) -> None:
 Poll = tuple[float, float | None]
 
 
-def edit_polls(
-    bag: Bag, rng: random.Random, change: Callable[[list[Poll]], Sequence[Poll]]
-) -> None:
-    """Change the polls of one meter in one run."""
-    run = bag.run(rng)
-    meter = rng.choice(sorted({meter_of(trace.channel) for trace in run.read_traces()}))
-
-    def changed(trace: Trace) -> Trace:
-        if meter_of(trace.channel) != meter:
-            return trace
-        polls = change(list(zip(trace.t_s, trace.value, strict=True)))
-        return Trace(trace.channel, [t_s for t_s, _ in polls], [value for _, value in polls])
-
-    bag.edit_traces(run, lambda traces: list(map(changed, traces)))
+def edit_trace(bag: Bag, rng: random.Random, change: Callable[[list[Poll]], list[Poll]]) -> None:
+    """Change the polls of one channel of a run."""
+    path = bag.run(rng).path / TRACES
+    traces = read_parquet_polls(path)
+    at = rng.randrange(len(traces))
+    name, t_s, value = traces[at]
+    changed = change(list(zip(t_s, value, strict=True)))
+    traces[at] = (name, [t for t, _ in changed], [v for _, v in changed])
+    bag.write(path, parquet_from_polls(traces))
 
 
 @kind("trace shifted in time")
 def shifted(bag: Bag, rng: random.Random) -> None:
     by_s = rng.choice([-2.0, 0.7, 3.0])
-    edit_polls(bag, rng, lambda polls: [(t_s + by_s, value) for t_s, value in polls])
+    edit_trace(bag, rng, lambda polls: [(t_s + by_s, value) for t_s, value in polls])
 
 
 @kind("trace scaled")
 def scaled(bag: Bag, rng: random.Random) -> None:
     by = rng.choice([0.5, 0.95, 0.99, 1.1])
-    edit_polls(bag, rng, lambda polls: [(t_s, value and value * by) for t_s, value in polls])
+    edit_trace(bag, rng, lambda polls: [(t_s, value and by * value) for t_s, value in polls])
 
 
 @kind("hole cut into a trace")
 def holed(bag: Bag, rng: random.Random) -> None:
-    share = rng.uniform(1 / 3, 1 / 2)
-
     def change(polls: list[Poll]) -> list[Poll]:
-        at = int(share * len(polls))
+        at = rng.randrange(len(polls) // 3, len(polls) // 2)
         return polls[:at] + polls[at + 30 :]
 
-    edit_polls(bag, rng, change)
+    edit_trace(bag, rng, change)
 
 
 @kind("polls of a trace in another order")
@@ -128,22 +121,26 @@ def disordered(bag: Bag, rng: random.Random) -> None:
         at = len(polls) // 2
         return [*polls[:at], polls[at + 1], polls[at], *polls[at + 2 :]]
 
-    edit_polls(bag, rng, change)
+    edit_trace(bag, rng, change)
 
 
 @kind("traces of another run put in their place")
-def borrowed_traces(bag: Bag, rng: random.Random) -> None:
-    one, other = bag.two(rng)
-    bag.edit_traces(one, lambda _: other.read_traces())
+def borrowed_trace(bag: Bag, rng: random.Random) -> None:
+    run, other = bag.two(rng)
+    bag.write(run.path / TRACES, (other.path / TRACES).read_bytes())
 
 
 @kind("trace removed")
 def no_trace(bag: Bag, rng: random.Random) -> None:
-    def change(traces: list[Trace]) -> list[Trace]:
-        meter = rng.choice(sorted({meter_of(trace.channel) for trace in traces}))
-        return [trace for trace in traces if meter_of(trace.channel) != meter]
+    path = bag.run(rng).path / TRACES
+    traces = read_parquet_polls(path)
+    traces.pop(rng.randrange(len(traces)))
+    bag.write(path, parquet_from_polls(traces))
 
-    bag.edit_traces(bag.run(rng), change)
+
+@kind("file of traces removed")
+def no_traces(bag: Bag, rng: random.Random) -> None:
+    bag.remove(bag.run(rng).path / TRACES)
 
 
 @kind("edge of a window moved")

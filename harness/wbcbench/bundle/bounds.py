@@ -55,6 +55,7 @@ class Bounds:
         table_lines, table_cells: Of one CSV or one log of messages.
         predictions: Rows of a table of predictions.
         predictions_bytes: Memory that reading one may take.
+        traces_bytes: Memory that reading the traces of one run may take.
     """
 
     files: int = 20_000
@@ -74,6 +75,7 @@ class Bounds:
     table_cells: int = 4_000_000
     predictions: int = 200_000
     predictions_bytes: int = 200 * _MB
+    traces_bytes: int = 400 * _MB
 
 
 BOUNDS = Bounds()

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from wbcbench.bundle.bounds import BOUNDS, Bounds, cap_memory, quote, require_distinct, require_safe
 from wbcbench.core.errors import UsageError, VerificationError
+from wbcbench.core.trace_file import read_parquet_polls
 
 _CHUNK_BYTES = 1 << 16
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
@@ -31,6 +32,7 @@ _UNREADABLE = 0x1 | 0x20 | 0x40 | 0x2000
 
 _MAGIC = b"PAR1"
 _FOOTER_BYTES = 1_000_000
+_LIMITS = dict.fromkeys(("thrift_string_size_limit", "thrift_container_size_limit"), _FOOTER_BYTES)
 _COLUMNS = 200
 _TEXT_BYTES = 400  # of one text in a table of predictions
 _TEXTS = ("file", "image_sha256", "split", "y_true", "y_pred")
@@ -262,20 +264,40 @@ def read_predictions(path: Path, bounds: Bounds = BOUNDS) -> Predictions:
     import pyarrow.parquet as pq
 
     _require_footer(path)
-    limits = {
-        "thrift_string_size_limit": _FOOTER_BYTES,
-        "thrift_container_size_limit": _FOOTER_BYTES,
-    }
     try:
         with cap_memory(bounds.predictions_bytes):
-            _require_shape(path, pq.ParquetFile(path, **limits), bounds)
-            file = pq.ParquetFile(path, read_dictionary=list(_TEXTS), **limits)
+            _require_shape(path, pq.ParquetFile(path, **_LIMITS), bounds)
+            file = pq.ParquetFile(path, read_dictionary=list(_TEXTS), **_LIMITS)
             table = file.read(use_threads=False)
             _require_short_texts(path, table)
             return _convert_predictions(table)
     except (pa.ArrowException, OSError, MemoryError, LookupError, ValueError, TypeError) as error:
         reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
         raise _refuse_table(path, f"cannot be read as predictions: {reason}") from error
+
+
+def require_readable_traces(path: Path, bounds: Bounds = BOUNDS) -> None:
+    """Refuse a Parquet file of traces that is damaged, or larger than it may be.
+
+    Raises:
+        VerificationError: It cannot be read safely.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    _require_footer(path)
+    try:
+        with cap_memory(bounds.traces_bytes):
+            metadata = pq.ParquetFile(path, **_LIMITS).metadata
+            groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
+            cells = sum(g.column(i).num_values for g in groups for i in range(g.num_columns))
+            size_bytes = sum(group.total_byte_size for group in groups)
+            if cells > bounds.table_cells or size_bytes > bounds.traces_bytes:
+                raise _refuse_table(path, f"unpacks to {size_bytes:,} bytes in {cells:,} cells")
+            read_parquet_polls(path)
+    except (pa.ArrowException, OSError, MemoryError, LookupError, UsageError) as error:
+        reason = str(error).partition(". ")[0]
+        raise _refuse_table(path, f"cannot be read as traces: {reason}") from error
 
 
 def _require_footer(path: Path) -> None:

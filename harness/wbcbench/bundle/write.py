@@ -32,7 +32,7 @@ from wbcbench.run.finalise import finalise_abandoned
 _RUN_FILES = (
     run_folder.SPEC, run_folder.BEGAN, run_folder.CHANNELS, run_folder.RECORD, run_folder.MARKS,
     run_folder.EPOCHS, run_folder.PREDICTIONS, run_folder.ATTACHMENT, run_folder.LOG,
-    f"{run_folder.TRACES}/*.csv", f"{run_folder.TELEMETRY}/*.csv", f"{run_folder.ATTACHED}/*.csv",
+    run_folder.TRACES, run_folder.ATTACHED_TRACE, f"{run_folder.TELEMETRY}/*.csv",
 )  # fmt: skip
 _STUDY_FILES = (study_folder.PLAN, study_folder.EARLIER_PLANS)
 
@@ -162,6 +162,8 @@ def _copy_study(source: Path, payload: Path, redactor: Redactor | None) -> None:
     """Copy plans and runs of one study folder to ``results/<its name>`` of the bundle."""
     target = payload / layout.study_dir(source.name)
     runs = study_runs(source.parent, source.name)
+    for run in runs:
+        run.pack_traces()
     folders = [(run.path, target / run.run_id, _RUN_FILES) for run in runs]
     for folder, into, patterns in (*folders, (source, target, _STUDY_FILES)):
         for path in sorted(path for pattern in patterns for path in folder.glob(pattern)):

@@ -20,7 +20,7 @@ from typing import IO
 
 from wbcbench.core.errors import UsageError
 from wbcbench.core.files import write_atomically
-from wbcbench.core.record import RunRecord, refuse_newer
+from wbcbench.core.record import RunRecord, require_schema
 from wbcbench.core.run_folder import RunDir, study_runs
 from wbcbench.core.study_folder import RUNS_TABLE, TABLE_LINES
 from wbcbench.table import columns_energy, columns_machine, columns_quality, columns_run
@@ -140,15 +140,14 @@ def _text(cell: Cell) -> str:
 
 
 def refuse_newer_table(study_dir: Path) -> None:
-    """Raise ``UsageError`` when a newer version wrote this study's table."""
+    """Raise ``UsageError`` when another major version wrote this study's table."""
     path = study_dir / RUNS_TABLE
     if not path.is_file():
         return
     with path.open(encoding="utf-8", newline="") as stream:
         first = next(csv.DictReader(stream), {})
-    schema = first.get("schema_version") or "0"
-    if schema.split(".", maxsplit=1)[0].isdigit():
-        refuse_newer(schema, str(path))
+    with contextlib.suppress(KeyError, ValueError):  # an empty table, or none of ours
+        require_schema(first["schema_version"], str(path))
 
 
 # Lines of the last table are kept, so that one more run costs one more row. A large study keeps

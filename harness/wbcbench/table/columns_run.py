@@ -10,7 +10,7 @@ from wbcbench.core.window import STARTUP, TRAIN, WARMUP
 from wbcbench.table.column import Cell, Column, ColumnGroup, from_provenance, unfilled
 from wbcbench.table.view import Run
 
-TABLE_SCHEMA = "1.0"
+TABLE_SCHEMA = "2.0"
 
 NO_DATA = "ended before the data was read"
 NO_MODEL = "ended before the network was built"

@@ -16,7 +16,12 @@ from typing import TypeVar
 from wbcbench.bundle import describe, document, layout
 from wbcbench.bundle.bounds import BOUNDS, Bounds, parse_json, quote, require_readable
 from wbcbench.bundle.document import Submission
-from wbcbench.bundle.open import Predictions, list_plain_files, read_predictions
+from wbcbench.bundle.open import (
+    Predictions,
+    list_plain_files,
+    read_predictions,
+    require_readable_traces,
+)
 from wbcbench.core import run_folder, study_folder
 from wbcbench.core.errors import VerificationError
 from wbcbench.core.record import RunRecord
@@ -209,3 +214,5 @@ def survey(root: Path, bounds: Bounds = BOUNDS) -> Bundle:
 def _require_readable(path: Path, name: str, digest: str, bounds: Bounds) -> None:
     """Check a file once for as long as its digest stays the same."""
     require_readable(path, name, bounds)
+    if path.name in {run_folder.TRACES, run_folder.ATTACHED_TRACE}:
+        require_readable_traces(path, bounds)

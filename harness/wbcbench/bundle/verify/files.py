@@ -48,7 +48,7 @@ _TEXTS = frozenset(
         ".log", ".diff",
     )
 )  # fmt: skip
-_NUMBER_FOLDERS = (run_folder.TRACES, run_folder.TELEMETRY, run_folder.ATTACHED)
+_NUMBER_FOLDERS = (run_folder.TELEMETRY,)
 
 _ACTION_KEYS = ("instrument", "object", "result", "startTime", "endTime")
 _PROFILE = "https://w3id.org/ro/wfrun/process/"

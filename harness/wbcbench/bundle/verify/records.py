@@ -38,7 +38,7 @@ _TOLERANCE = 1e-9
 _APPRAISED = ("warnings", "quality", "budgets", "agreements")
 _MEASURED = ("energies", "budgets", "windows", "channels", "agreements", "telemetry")
 
-_UNIQUE = (run_folder.MARKS, run_folder.PREDICTIONS, f"{run_folder.TRACES}/")
+_UNIQUE = (run_folder.MARKS, run_folder.PREDICTIONS, run_folder.TRACES)
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V", bound=Hashable)
