@@ -1,5 +1,7 @@
 """Honest studies without training: folders whose every number follows from what lies beside.
 
+`python -m builders.bundle formats/bundle-N.zip`, in `tests/`, writes the reference bundle.
+
 Only the outermost edges are invented: what a GPU's sensor reads of a known load, and what a network
 predicts. Everything else is the program's own work on them: the plan, the run folders, joules and
 cautions from traces and marks, scores from predictions, the table. Nothing in them is marked
@@ -10,6 +12,8 @@ from __future__ import annotations
 
 import hashlib
 import math
+import sys
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -25,6 +29,9 @@ from builders.run import make_model
 from builders.study import VARIANTS
 from builders.timeline import make_epochs, make_windows
 from wbcbench import table
+from wbcbench.bundle import layout
+from wbcbench.bundle.document import Author
+from wbcbench.bundle.write import Order, submit
 from wbcbench.core.record import (
     AbsentMeter,
     Circumstances,
@@ -119,6 +126,30 @@ def bundle_study(results: Path, design: StudyDesign | None = None) -> Path:
         _write_run(results, spec, design, PLANNED_S + 60.0 + EVERY_S * place, end, plan_sha256)
     table.write_table(folder)
     return folder
+
+
+def write_reference_bundle(target: Path) -> Path:
+    """Write the bundle that later versions must verify: two blocks, the last run failed."""
+    design = StudyDesign(
+        blocks=2,
+        variants=("leaky-dropout", "relu-dropout"),
+        epochs=2,
+        ends=lambda spec: "failed" if spec.order_global == 4 else "done",
+    )
+    with tempfile.TemporaryDirectory() as room:
+        study = bundle_study(Path(room) / "results", design)
+        order = Order(
+            study.parent,
+            study.name,
+            (Author("Ada Lovelace", "0000-0002-1825-0097"),),
+            "MIT",
+            title=f"Reference bundle of {layout.SCHEMA}",
+            out=target,
+            as_zip=True,
+            force=True,
+            formats=("html", "md", "csv"),
+        )
+        return submit(order).path
 
 
 def _experiment(design: StudyDesign) -> Experiment:
@@ -346,3 +377,7 @@ def _at_end(began: Circumstances, channels: Sequence[Channel], length_s: float) 
         trainer_cpu_s=0.9 * length_s,
         trainer_rss_peak_bytes=1_500_000_000,
     )
+
+
+if __name__ == "__main__":
+    print(write_reference_bundle(Path(sys.argv[1])))

@@ -18,7 +18,7 @@ from builders.run import make_spec
 from data_folders import image_set
 from wbcbench.core.board_state import COLUMNS, BoardSample, sample_to_line
 from wbcbench.core.record import Circumstances, Epoch
-from wbcbench.core.run_folder import Local, RunDir
+from wbcbench.core.run_folder import GROWING_TRACES, TRACES, Local, RunDir
 from wbcbench.core.trace import Channel, Trace
 from wbcbench.core.window import Window
 from wbcbench.energy.account import account
@@ -30,7 +30,9 @@ Timed = tuple[float, dict[str, Any]]
 
 
 def write_traces(run: RunDir, traces: Iterable[Trace]) -> None:
-    """One file a meter, a column a channel; an empty cell is a failed read."""
+    """One file a meter, a column a channel, or what a finished run has instead of them."""
+    (run.path / TRACES).unlink(missing_ok=True)
+    (run.path / GROWING_TRACES).mkdir(exist_ok=True)
     by_meter = defaultdict[str, list[Trace]](list)
     for trace in traces:
         by_meter[meter_of(trace.channel)].append(trace)
@@ -42,6 +44,8 @@ def write_traces(run: RunDir, traces: Iterable[Trace]) -> None:
         ]
         header = ",".join(["t_s", *(trace.channel.name for trace in own)])
         run.trace_path(meter).write_text("\n".join([header, *lines, ""]), encoding="ascii")
+    if run.is_finished:
+        run.pack_traces()
 
 
 def meter_of(channel: Channel) -> str:

@@ -8,13 +8,15 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from fakes import hostile_bundles as hostile
 from wbcbench.bundle.bounds import BOUNDS, Bounds
-from wbcbench.bundle.open import opened, read_predictions
+from wbcbench.bundle.open import opened, read_predictions, require_readable_traces
 from wbcbench.bundle.verify.bundle import survey
 from wbcbench.core.errors import UsageError, VerificationError
+from wbcbench.core.trace_file import parquet_from_polls
 
 
 @pytest.fixture(autouse=True)
@@ -34,7 +36,7 @@ def nothing_outside(tmp_path, monkeypatch):
 
 
 def refusal(bundle: Path, bounds: Bounds = BOUNDS) -> str:
-    """Why a bundle is refused: one printable line that is a whole sentence."""
+    """Why a bundle is refused: one printable line that is a sentence."""
     with pytest.raises(VerificationError) as caught, opened(bundle, bounds) as root:
         survey(root, bounds)
     text = str(caught.value)
@@ -51,8 +53,8 @@ def test_a_name_that_leads_elsewhere_is_refused(tmp_path, name):
 
 @pytest.mark.parametrize("mode", hostile.MODES.values(), ids=list(hostile.MODES))
 def test_a_member_that_is_no_file_is_refused(tmp_path, mode):
-    said = refusal(hostile.of_kind(tmp_path / "b.zip", mode))
-    assert "a link, a device or a pipe" in said
+    message = refusal(hostile.of_kind(tmp_path / "b.zip", mode))
+    assert "a link, a device or a pipe" in message
 
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")
@@ -65,8 +67,8 @@ def test_two_names_for_one_file_are_refused(tmp_path, pair):
 def test_a_file_that_is_not_what_its_name_says_is_refused(tmp_path, text):
     name, data = text
     roomy = Bounds(ratio=10**9)  # the contents are meant here, not how well they pack
-    said = refusal(hostile.zipped(tmp_path / "b.zip", {name: data}), roomy)
-    assert name in said
+    message = refusal(hostile.zipped(tmp_path / "b.zip", {name: data}), roomy)
+    assert name in message
 
 
 def test_folders_are_looked_at_as_zips_are(tmp_path):
@@ -131,8 +133,8 @@ def test_a_network_is_never_loaded(tmp_path):
 def table(rows: int) -> dict[str, object]:
     """The columns of predictions."""
     texts = {name: ["x"] * rows for name in ("file", "image_sha256", "split", "y_true", "y_pred")}
-    whole = {name: [1] * rows for name in ("group_id", "original_id")}
-    return {**texts, **whole, "also_in_train": [False] * rows, "p_unused": [0.5] * rows}
+    numbers = {name: [1] * rows for name in ("group_id", "original_id")}
+    return {**texts, **numbers, "also_in_train": [False] * rows, "p_unused": [0.5] * rows}
 
 
 def refused_table(path: Path, bounds: Bounds = BOUNDS) -> str:
@@ -156,14 +158,42 @@ def test_a_table_of_predictions_that_lies_about_its_size_is_refused(tmp_path):
 def test_reading_predictions_never_takes_more_memory_than_is_said(tmp_path):
     rows = 100_000
     texts = {name: ["x"] * rows for name in ("file", "image_sha256", "split", "y_true", "y_pred")}
-    whole = {name: np.ones(rows, np.int64) for name in ("group_id", "original_id")}
+    numbers = {name: np.ones(rows, np.int64) for name in ("group_id", "original_id")}
     outputs = {f"p_{i}": np.zeros(rows, np.float64) for i in range(80)}
-    columns = {**texts, **whole, "also_in_train": np.zeros(rows, np.bool_), **outputs}
+    columns = {**texts, **numbers, "also_in_train": np.zeros(rows, np.bool_), **outputs}
     path = hostile.wide_parquet(tmp_path / "predictions.parquet", columns)
     assert path.stat().st_size < 100_000  # 64 MB once it is read
-    said = refused_table(path, Bounds(predictions_bytes=10_000_000))
-    assert "cannot be read as predictions" in said
+    message = refused_table(path, Bounds(predictions_bytes=10_000_000))
+    assert "cannot be read as predictions" in message
     assert "unpacks to" in refused_table(path, Bounds(predictions_bytes=10_000))
+
+
+def test_traces_that_are_damaged_or_larger_than_they_may_be_are_refused(tmp_path):
+    def refused(bounds: Bounds = BOUNDS) -> str:
+        with pytest.raises(VerificationError, match="traces") as caught:
+            require_readable_traces(path, bounds)
+        return str(caught.value)
+
+    path = tmp_path / "traces.parquet"
+    hostile.lying_parquet(path)
+    assert "lies about its size" in refused()
+    zeros = [0.0] * 100_000
+    data = parquet_from_polls([("meter/part/power", zeros, zeros)])
+    path.write_bytes(data)
+    require_readable_traces(path)
+    assert "200,001 cells" in refused(Bounds(table_cells=100_000))
+    assert "unpacks to" in refused(Bounds(traces_bytes=10_000_000, table_cells=1_000))
+    path.write_bytes(data[:200] + bytes(20) + data[220:])
+    assert "cannot be read as traces" in refused()
+    hostile.wide_parquet(path, {"channel": ["a"], "t_s": [0.0], "value": ["1"]})
+    assert "other columns" in refused()
+    for t_s, value in (([0.0], [1.0, 2.0]), ([None], [1.0]), (None, [1.0])):
+        columns = {"channel": ["a"], "t_s": [t_s], "value": [value]}
+        lists = {n: pa.array(columns[n], pa.list_(pa.float64())) for n in ("t_s", "value")}
+        hostile.wide_parquet(path, columns | lists)
+        assert "other times than values" in refused()
+    hostile.wide_parquet(path, {"channel": ["a"]})
+    refused()
 
 
 WORST = """
@@ -183,7 +213,7 @@ from pathlib import Path
 from wbcbench.bundle.verify.inspect import verify
 for path in sorted(Path({room!r}).glob("*.zip")):
     found = verify(path)
-    print(path.name, found.verified, found.found["V01"].detail)
+    print(path.name, found.verified, found.outcomes["V01"].detail)
 status = dict(line.split(":", 1) for line in open("/proc/self/status"))
 print(int(status["VmHWM"].split()[0]) * 1024)
 """

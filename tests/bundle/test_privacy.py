@@ -1,4 +1,4 @@
-"""What in a text speaks of a person or a machine is found, and nothing else is."""
+"""What identifies a person or a machine in a text is replaced, and nothing else is."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wbcbench.bundle.redact import Known, find_private, replace_private, users_and_hosts
+from wbcbench.bundle.redact import Known, find_names, replace_private
 
 KNOWN = Known(
     folders=("/home/Alice Smith",),
@@ -18,7 +18,7 @@ UUID = "GPU-1b2c3d4e-5f60-7182-93a4-b5c6d7e8f901"
 
 
 def clean(text: str, salt: str = "salt") -> str:
-    return replace_private(text, KNOWN, salt, lambda _: None)
+    return replace_private(text, KNOWN, salt, lambda *_: None)
 
 
 @pytest.mark.parametrize(
@@ -75,14 +75,15 @@ def test_a_uuid_becomes_one_salted_hash():
 
 
 def test_names_that_a_text_gives_away_are_known_and_common_ones_are_not():
-    users, hosts = users_and_hosts("/home/carol/x root@localhost dave@big-box.lab")
+    users, hosts = find_names("/home/carol/x root@localhost dave@big-box.lab")
     assert users == {"carol", "dave"}
     assert hosts == {"big-box.lab"}
 
 
-def test_what_was_found_is_told_with_its_kind():
-    kinds = [found.kind for found in find_private(f"/home/alice/x {UUID} alice", KNOWN, "s")]
-    assert kinds == ["path", "GPU UUID", "user name"]
+def test_each_replacement_is_reported_with_its_kind():
+    replaced = []
+    replace_private(f"/home/alice/x {UUID} alice", KNOWN, "s", lambda *pair: replaced.append(pair))
+    assert replaced == [("path", "/home/alice/x"), ("GPU UUID", UUID), ("user name", "alice")]
 
 
 @settings(deadline=None)

@@ -55,9 +55,9 @@ def run(function, *words: str) -> tuple[int, str]:
 
 def test_the_plan_is_there_and_sweep_takes_it_up(bundle, tmp_path):
     made = reproduce(bundle, tmp_path / "again")
-    kept = bundle / layout.PAYLOAD / layout.study_dir("study") / layout.PLAN
+    stored = bundle / layout.PAYLOAD / layout.study_dir("study") / layout.PLAN
     again = tmp_path / "again" / layout.PLAN
-    assert plan.from_json(again) == plan.from_json(kept)
+    assert plan.from_json(again) == plan.from_json(stored)
     assert made.commands[-3] == "wbcbench sweep plan.json --data FOLDER_OF_THE_IMAGES"
     code, out = run(
         sweep, str(again), "--dry-run", "--json", "--results", str(tmp_path / "again" / "results")
@@ -126,8 +126,8 @@ def test_the_command_says_where_it_is_and_what_to_type(bundle, tmp_path):
     into = str(tmp_path / "again")
     code, out = run(command, str(bundle), "--into", into, "--json")
     assert code == 0
-    told = json.loads(out)
-    assert (told["schema"], told["study"], told["folder"]) == (
+    result = json.loads(out)
+    assert (result["schema"], result["study"], result["folder"]) == (
         "wbcbench.reproduce/1",
         "study",
         into,

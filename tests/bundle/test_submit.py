@@ -1,4 +1,4 @@
-"""A study as a bundle: whole, the same each time, readable as a study, and silent about people."""
+"""A study as a bundle: complete, the same each time, readable as a study, without private data."""
 
 from __future__ import annotations
 
@@ -43,6 +43,9 @@ from wbcbench.table.view import read_study
 TEXT = ("md",)
 """Drawing the figures takes longer than all the rest of a bundle."""
 ADA = Author("Ada Lovelace", "0000-0002-1825-0097")
+RUN_FILES = (
+    "spec.json", "record.json", "began.json", "channels.json", "marks.jsonl", "phases.csv",
+)  # fmt: skip
 SMALL = StudyDesign(blocks=2, variants=("leaky-dropout", "relu-dropout"), epochs=2)
 
 
@@ -69,7 +72,7 @@ def payload(written: Written) -> Path:
     return written.path / layout.PAYLOAD
 
 
-def said(payload: Path) -> document.Submission:
+def load_document(payload: Path) -> document.Submission:
     path = payload / layout.SUBMISSION
     return document.from_json(path.read_bytes(), str(path))
 
@@ -85,13 +88,13 @@ def test_the_bundle_is_a_valid_bag_of_version_one(written):
     bag = bagit.Bag(str(written.path))
     assert bag.validate()
     assert bag.version == "1.0"
-    assert bag.info["Bagging-Date"] == said(written.path / "data").created_utc[:10]
+    assert bag.info["Bagging-Date"] == load_document(written.path / "data").created_utc[:10]
 
 
 def test_every_file_that_a_bundle_must_have_is_there(payload):
-    assert not [name for name in layout.required("study") if not (payload / name).is_file()]
+    assert not [name for name in layout.required_files("study") if not (payload / name).is_file()]
     for run in runs_of(payload):
-        assert not [name for name in layout.REQUIRED_OF_RUN if not (run.path / name).is_file()]
+        assert not [name for name in RUN_FILES if not (run.path / name).is_file()]
 
 
 def test_the_same_study_makes_the_same_bytes(study, written, payload, tmp_path):
@@ -117,7 +120,9 @@ def test_a_zip_is_the_same_bytes_whatever_it_is_called_and_when(study, tmp_path)
 
 
 def test_nothing_in_a_bundle_is_newer_than_its_results(payload):
-    assert said(payload).created_utc == max(run.read_record().ended_utc for run in runs_of(payload))
+    assert load_document(payload).created_utc == max(
+        run.read_record().ended_utc for run in runs_of(payload)
+    )
 
 
 # --- the study in it ---------------------------------------------------------------------------
@@ -140,7 +145,7 @@ def test_specs_plans_traces_and_predictions_are_copied_byte_by_byte(study, paylo
     inside = payload / layout.study_dir("study")
     assert (inside / "plan.json").read_bytes() == (study / "plan.json").read_bytes()
     for run in study_runs(study.parent, "study"):
-        for name in ("spec.json", "epochs.csv", "predictions.parquet", "trace/nvml-gpu0.csv"):
+        for name in ("spec.json", "epochs.csv", "predictions.parquet", "traces.parquet"):
             copied = inside / run.run_id / name
             if (run.path / name).exists():
                 assert copied.read_bytes() == (run.path / name).read_bytes()
@@ -148,14 +153,16 @@ def test_specs_plans_traces_and_predictions_are_copied_byte_by_byte(study, paylo
 
 
 def test_the_document_counts_what_was_done_and_what_was_wasted(payload):
-    made = said(payload)
+    made = load_document(payload)
     assert (made.n_runs.planned, made.n_runs.done, made.n_runs.failed) == (4, 5, 1)
     assert made.energy_total_j.wasted["measured"] > 0
     assert made.energy_total_j.study["measured"] > 5 * made.energy_total_j.wasted["measured"]
     assert made.design.planned
-    assert made.design.kept_utc is not None
-    assert made.design.kept_utc < min(run.read_record().started_utc for run in runs_of(payload))
-    assert made.meter["headline"].status == "measured"
+    assert made.design.plan_saved_utc is not None
+    assert made.design.plan_saved_utc < min(
+        run.read_record().started_utc for run in runs_of(payload)
+    )
+    assert made.meter["primary"].status == "measured"
     assert made.meter["cpu"].status == "estimated"
 
 
@@ -169,7 +176,7 @@ def test_the_document_fits_its_schema(payload):
 
 def test_every_sentence_with_a_number_is_tied_to_a_row(payload):
     report = (payload / layout.report_dir("study") / layout.REPORT_PAGE).read_text()
-    claims = said(payload).claims
+    claims = load_document(payload).claims
     assert {claim.source for claim in claims} >= {"runs.csv", "summary.csv"}
     for claim in claims:
         assert claim.values
@@ -178,19 +185,19 @@ def test_every_sentence_with_a_number_is_tied_to_a_row(payload):
 
 def test_figures_have_the_numbers_behind_them_as_tables(payload):
     folder = payload / layout.report_dir("study")
-    drawn = {path.stem for path in (folder / layout.FIGURES).glob("*.svg")}
-    assert drawn
-    assert drawn <= {path.stem for path in (folder / layout.FIGURE_DATA).glob("*.csv")}
+    figures = {path.stem for path in (folder / layout.FIGURES).glob("*.svg")}
+    assert figures
+    assert figures <= {path.stem for path in (folder / layout.FIGURE_DATA).glob("*.csv")}
 
 
-# --- papers ------------------------------------------------------------------------------------
+# --- documents ------------------------------------------------------------------------------------
 
 
 def test_the_model_card_states_grams_a_thousand_times_the_kilograms(payload):
     front = (payload / layout.MODEL_CARD).read_text().split("---")[1]
     found = re.search(r"emissions: ([\d.e-]+)\n", front)
     assert found
-    energy_j = said(payload).energy_total_j.study["measured"]
+    energy_j = load_document(payload).energy_total_j.study["measured"]
     grid = intensity("DEU")
     assert grid is not None
     emissions_kg = kwh_from_j(energy_j) * grid.g_per_kwh / 1000
@@ -206,10 +213,10 @@ def _words(payload: Path, name: str) -> str:
     return " ".join((payload / name).read_text().split())
 
 
-def test_the_papers_say_what_is_measured_and_leave_to_the_author_what_is_his(payload):
+def test_the_documents_say_what_is_measured_and_leave_to_the_author_what_is_his(payload):
     impact = _words(payload, layout.IMPACT)
     assert "GPU energy, measured (counter) on Example GPU" in impact
-    assert "processor: estimated (codecarbon\\_tdp\\_load), in the records, not added here" in (
+    assert "processor: estimated (codecarbon\\_tdp\\_load), in the records, not included here" in (
         impact.replace("codecarbon_tdp_load", "codecarbon\\_tdp\\_load")
     )
     assert "Embodied" in impact or "embodied" in impact
@@ -229,7 +236,7 @@ def test_estimated_joules_are_never_called_measured(tmp_path):
     assert "**estimated, not measured**" in impact
     assert "processor energy" in impact
     assert "from **estimated** joules" in _words(payload, layout.MODEL_CARD)
-    assert said(payload).meter["gpu"].status == "absent"
+    assert load_document(payload).meter["gpu"].status == "absent"
 
 
 def test_the_licence_is_written_out_and_the_citation_names_the_authors(payload):
@@ -303,21 +310,21 @@ def test_without_redaction_everything_stays(study, tmp_path):
 def test_words_of_a_parquet_file_are_redacted_too(tmp_path):
     study = bundle_study(tmp_path / "results", replace(SMALL, blocks=1))
     run = study_runs(study.parent, "study")[0]
-    told = pq.read_table(run.predictions_path)
-    named = [f"{HOME}/cells/{name}" for name in told.column("file").to_pylist()]
-    at = told.schema.get_field_index("file")
-    pq.write_table(told.set_column(at, "file", [named]), run.predictions_path)
+    table_ = pq.read_table(run.predictions_path)
+    named = [f"{HOME}/cells/{name}" for name in table_.column("file").to_pylist()]
+    at = table_.schema.get_field_index("file")
+    pq.write_table(table_.set_column(at, "file", [named]), run.predictions_path)
     payload = submit(order(study.parent, tmp_path / "bundle")).path / "data"
     again = pq.read_table(RunDir(payload / "results" / "study" / run.run_id).predictions_path)
     assert all(name.startswith("<path>/") for name in again.column("file").to_pylist())
-    assert again.column("p_monocyte") == told.column("p_monocyte")
+    assert again.column("p_monocyte") == table_.column("p_monocyte")
 
 
 def test_a_uuid_that_a_run_was_asked_for_stays_and_is_named(tmp_path):
     made = replace(SMALL, blocks=1, changes={"gpus": (GPU,)})
     study = bundle_study(tmp_path / "results", made)
     found = submit(order(study.parent, tmp_path / "bundle"))
-    assert found.submission.redaction.kept == ("GPU UUID in spec.gpus",)
+    assert found.submission.redaction.retained == ("GPU UUID in spec.gpus",)
     for run in runs_of(found.path / "data"):
         assert run.read_spec().run_id == run.run_id
 
@@ -334,7 +341,7 @@ def test_the_published_images_are_listed_whole_without_being_at_hand(tmp_path):
 
 
 def test_images_of_another_set_are_those_that_were_tested(payload):
-    found = said(payload).dataset
+    found = load_document(payload).dataset
     assert found is not None
     assert (found.listed_from, found.complete, found.n_images) == ("predictions", False, 120)
     lines = (payload / layout.IMAGES).read_text().splitlines()
@@ -372,8 +379,8 @@ def test_a_dirty_commit_without_its_changes_is_said_plainly(tmp_path):
     git = submit(order(study.parent, tmp_path / "bundle")).submission.git
     assert git.dirty
     assert not git.source
-    assert "not at hand" in git.note
-    assert "not known any more" in git.note
+    assert "not available" in git.note
+    assert "no longer available" in git.note
 
 
 # --- what is refused ---------------------------------------------------------------------------
@@ -397,10 +404,10 @@ def test_a_synthetic_study_is_for_practice_alone(tmp_path):
 
 def test_synthetic_and_real_runs_are_never_in_one_bundle(tmp_path):
     real = make_record(spec=make_spec("relu-dropout", 1, study="study"))
-    drawn = make_record(
+    synthetic = make_record(
         spec=make_spec("relu-dropout", 2, study="study"), channels=SYNTHETIC_CHANNELS
     )
-    save(tmp_path / "results", real, drawn)
+    save(tmp_path / "results", real, synthetic)
     with pytest.raises(UsageError, match="mixes 1 synthetic with 1 real"):
         submit(order(tmp_path / "results", tmp_path / "bundle", allow_synthetic=True))
 
@@ -475,7 +482,7 @@ def test_without_an_author_or_a_licence_and_nobody_to_ask_nothing_is_made(study,
     assert not (tmp_path / "bundle").exists()
 
 
-def test_the_experiment_file_says_who_hands_in(tmp_path):
+def test_the_experiment_file_says_who_submits(tmp_path):
     planned = Planned(
         author="Ada; Bob, 0000-0002-1825-0097", course="Green AI", licence="CC-BY-4.0"
     )
@@ -484,10 +491,10 @@ def test_the_experiment_file_says_who_hands_in(tmp_path):
         "study", "--results", str(study.parent), "--out", str(tmp_path / "bundle"), "--json"
     )
     assert code == 0
-    told = json.loads(out)
-    assert told["schema"] == "wbcbench.submit/1"
-    assert told["n_runs"]["done"] == 2
-    made = said(Path(told["path"]) / "data")
+    result = json.loads(out)
+    assert result["schema"] == "wbcbench.submit/1"
+    assert result["n_runs"]["done"] == 2
+    made = load_document(Path(result["path"]) / "data")
     assert [author.name for author in made.authors] == ["Ada", "Bob"]
     assert (made.course, made.licence) == ("Green AI", "CC-BY-4.0")
     licence = (tmp_path / "bundle" / "data" / layout.LICENCE).read_text()

@@ -1,4 +1,4 @@
-"""``wbcbench verify``: what it says of an honest bundle, and what it says of others."""
+"""``wbcbench verify``: its results for an honest bundle, and for others."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from program import wbcbench
 from tamperings.bag import Bag
 from tamperings.trials import TWO, bundle
 from wbcbench import registry
-from wbcbench.bundle import rerun
+from wbcbench.bundle import document, layout, rerun
 from wbcbench.bundle.crate import write_zip
 from wbcbench.bundle.rerun import Sameness
-from wbcbench.bundle.verify import Status, outcome
+from wbcbench.bundle.verify import Status, report_outcome
 from wbcbench.bundle.verify.bundle import Bundle, survey
-from wbcbench.bundle.verify.energies import _impossible
-from wbcbench.bundle.verify.inspect import Inspection, about, as_text, verify
+from wbcbench.bundle.verify.energies import _check_plausible
+from wbcbench.bundle.verify.inspect import Inspection, as_text, get_title, verify
 from wbcbench.commands.verify import verify as verify_command
 from wbcbench.core.errors import UsageError, VerificationError
 from wbcbench.core.record import RunRecord
@@ -61,7 +61,7 @@ def test_an_honest_bundle_is_verified_in_a_line_a_check_and_nothing_is_written(i
     lines = as_text(inspected).splitlines()
     assert [line.split()[1] for line in lines[:-1]] == IDS
     assert lines[-1].endswith("warnings, 0 errors: VERIFIED")
-    assert lines[0].startswith("[x] V01 Bag whole: ")
+    assert lines[0].startswith("[x] V01 Bag complete: ")
     assert {line.split()[0] for line in lines[:-1]} <= {"[x]", "[!]"}
 
 
@@ -76,7 +76,7 @@ def test_a_zip_is_checked_as_its_folder_is(bag, inspected, tmp_path):
     target = tmp_path / "bundle.zip"
     write_zip(bag.root, target, "bundle")
     before = target.read_bytes()
-    assert verify(target).found == inspected.found
+    assert verify(target).outcomes == inspected.outcomes
     assert target.read_bytes() == before
 
 
@@ -120,30 +120,46 @@ def test_a_bundle_that_is_refused_says_so_in_the_same_form(tmp_path):
     (tmp_path / "odd").mkdir()
     (tmp_path / "odd" / "link").symlink_to("/etc/passwd")
     found = verify(tmp_path / "odd")
-    assert list(found.found) == IDS
-    assert found.found["V01"].status is Status.ERROR
-    assert {each.status for name, each in found.found.items() if name != "V01"} == {
+    assert list(found.outcomes) == IDS
+    assert found.outcomes["V01"].status is Status.ERROR
+    assert {each.status for name, each in found.outcomes.items() if name != "V01"} == {
         Status.NOT_CHECKED
     }
     with pytest.raises(UsageError, match="no bundle"):
         verify(tmp_path / "none")
 
 
+@pytest.mark.parametrize(
+    ("by", "way_out"), [(-1, "again with `wbcbench submit`"), (1, "newer one")]
+)
+def test_a_bundle_of_another_format_is_refused_with_the_way_out(opened, by, way_out):
+    name, _, number = layout.SCHEMA.rpartition("/")
+    path = opened.data / layout.SUBMISSION
+    opened.edit_json(path, lambda d: d.update(schema=f"{name}/{int(number) + by}"))
+    first, *others = verify(opened.root).outcomes.values()
+    assert first.status is Status.ERROR
+    assert way_out in first.detail
+    assert len(first.detail) < 240
+    assert {outcome.status for outcome in others} == {Status.NOT_CHECKED}
+    with pytest.raises(UsageError, match=way_out):
+        document.from_json(path.read_bytes(), layout.SUBMISSION)
+
+
 def test_words_from_a_bundle_cannot_steer_a_terminal():
-    found = Inspection({"V01": outcome("", ["\x1b[2J<script>\r\nOK"])})
+    found = Inspection({"V01": report_outcome("", ["\x1b[2J<script>\r\nOK"])})
     text = as_text(found)
     assert text.replace("\n", "").isprintable()
     assert len(text.splitlines()) == 2
 
 
 def test_html_in_texts_stays_text(opened):
-    """Author and title are a stranger's; what is made of them again is compared, not shown."""
+    """Author and title are a third party's; what is made of them again is compared, not shown."""
     evil = "<script>alert(1)</script>"
     opened.edit_json(opened.data / "submission.json", lambda d: d.update(title=evil))
     opened.rehash()
     found = verify(opened.root)
     assert not found.verified
-    assert found.found["V11"].status is Status.ERROR
+    assert found.outcomes["V11"].status is Status.ERROR
 
 
 def test_another_version_of_what_draws_is_told_and_not_held_against_the_bundle(opened):
@@ -151,7 +167,7 @@ def test_another_version_of_what_draws_is_told_and_not_held_against_the_bundle(o
         opened.data / "submission.json", lambda d: d["renderer"].update(matplotlib="3.9.0")
     )
     opened.rehash()
-    found = verify(opened.root).found
+    found = verify(opened.root).outcomes
     assert found["V12"].status is Status.NOT_CHECKED
     assert "matplotlib 3.9.0 ≠" in found["V12"].detail
 
@@ -162,7 +178,7 @@ def test_another_version_of_this_program_is_held_to_numbers_alone(opened):
         lambda d: (d["renderer"].update(source="0" * 12), d["claims"][0].update(text="Else.")),
     )
     opened.rehash()
-    found = verify(opened.root).found
+    found = verify(opened.root).outcomes
     assert found["V12"].status is Status.NOT_CHECKED
     assert found["V06"].status is Status.OK
 
@@ -171,22 +187,22 @@ def test_a_slow_counter_may_put_a_second_into_half_a_second():
     slow = replace(CODECARBON_CHANNELS[0], limit_w=8.0, update_s=1.0)
     record = make_record(channels=(slow,))
     short = WindowEnergy("idle_cold", slow.name, 6.5, None, 13.0, 1, 1.0)
-    assert list(_impossible(replace(record, energies=(short,)))) == []
+    assert list(_check_plausible(replace(record, energies=(short,)))) == []
     long = replace(short, energy_j=650.0)
-    assert "13 W" in next(_impossible(replace(record, energies=(long,))))
+    assert "13 W" in next(_check_plausible(replace(record, energies=(long,))))
 
 
 def test_every_check_has_a_name_of_its_own():
     assert list(registry.VERIFICATIONS) == IDS
     assert len(set(registry.VERIFICATIONS.values())) == len(IDS)
-    assert len({about(name) for name in IDS}) == len(IDS)
+    assert len({get_title(name) for name in IDS}) == len(IDS)
 
 
 # --- training again ----------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
-def whole(bag: Bag) -> Bundle:
+def loaded(bag: Bag) -> Bundle:
     return survey(bag.root)
 
 
@@ -201,44 +217,45 @@ def trainer(change) -> rerun.Train:
     return train
 
 
-def test_a_run_that_gives_the_same_epochs_and_scores_is_reproduced(whole):
-    records = rerun.chosen_runs(whole, None, None)
+def test_a_run_that_gives_the_same_epochs_and_scores_is_reproduced(loaded):
+    records = rerun.chosen_runs(loaded, None, None)
     assert {record.spec.block for record in records} == {1}
     same = {record.spec.variant: record for record in records}
-    found = rerun.rerun(whole, records, None, trainer(lambda spec: same[spec.variant]))
+    found = rerun.rerun(loaded, records, None, trainer(lambda spec: same[spec.variant]))
     assert [each.sameness for each in found] == [Sameness.REPRODUCED] * 2
     assert [each.energy_sameness for each in found] == [Sameness.WITHIN] * 2
     assert "reproduced" in found[0].text
 
 
-def test_accuracy_may_differ_by_twice_what_seeds_differ_by(whole):
-    [record] = rerun.chosen_runs(whole, None, rerun.chosen_runs(whole, 2, None)[0].run_id)
-    slack = rerun._tolerance(whole, record)
+def test_accuracy_may_differ_by_twice_what_seeds_differ_by(loaded):
+    [record] = rerun.chosen_runs(loaded, None, rerun.chosen_runs(loaded, 2, None)[0].run_id)
+    [same] = rerun.rerun(loaded, [record], None, trainer(lambda _: record))
+    slack = same.tolerance
     assert slack is not None
 
     def off(by: float) -> rerun.Again:
         assert record.test is not None
         test = replace(record.test, balanced_accuracy=record.test.balanced_accuracy + by)
         other = replace(record, test=test, channels=())
-        return rerun.rerun(whole, [record], None, trainer(lambda _: other))[0]
+        return rerun.rerun(loaded, [record], None, trainer(lambda _: other))[0]
 
     assert off(0.9 * slack).sameness is Sameness.WITHIN
     assert off(1.1 * slack).sameness is Sameness.DIFFERENT
     assert "not compared" in off(0.0).energy
 
 
-def test_a_block_or_run_that_is_not_there_is_named_with_those_that_are(whole):
+def test_a_block_or_run_that_is_not_there_is_named_with_those_that_are(loaded):
     with pytest.raises(UsageError, match="it has: 1, 2"):
-        rerun.chosen_runs(whole, 7, None)
+        rerun.chosen_runs(loaded, 7, None)
     with pytest.raises(UsageError, match="no done run of the bundle 'x'"):
-        rerun.chosen_runs(whole, None, "x")
+        rerun.chosen_runs(loaded, None, "x")
     with pytest.raises(UsageError, match="add --rerun"):
         verify_command(Path("x"), block=1)
 
 
 @pytest.mark.tensorflow
 def test_a_real_run_of_a_bundle_is_trained_again(finished, cells, tmp_path):
-    """Drawn cells: the bundle is not verified (V13), but its run can be repeated."""
+    """Synthetic images: the bundle is not verified (V13), but its run can be repeated."""
     results, _ = finished
     bag = tmp_path / "bag"
     sent = wbcbench(

@@ -1,4 +1,4 @@
-"""Zips and folders that a stranger with bad intentions would send, each as small as can be."""
+"""Zips and folders that a third party with bad intentions would send, each as small as can be."""
 
 from __future__ import annotations
 
@@ -50,13 +50,13 @@ def bomb(path: Path, megabytes: int) -> Path:
     return path
 
 
-def lying(path: Path, said: int = 10) -> Path:
+def lying(path: Path, stated: int = 10) -> Path:
     """A member whose headers say it has ten bytes, and which unpacks to five million."""
     bomb(path, 5)
     data = bytearray(path.read_bytes())
     true = struct.pack("<I", 5_000_000)
     while (at := data.find(true)) >= 0:
-        data[at : at + 4] = struct.pack("<I", said)
+        data[at : at + 4] = struct.pack("<I", stated)
     path.write_bytes(bytes(data))
     return path
 

@@ -49,10 +49,10 @@ def monitor_and_copy(folder: Path) -> RunDir:
     return RunDir(copied)
 
 
-def columns(run: RunDir) -> dict[str, str]:
-    """The first line of every table, by its file's name."""
-    paths = [*run.path.glob("trace/*.csv"), *run.path.glob("telemetry/*.csv")]
-    return {str(path.relative_to(run.path)): path.read_text().splitlines()[0] for path in paths}
+def contents(run: RunDir) -> tuple[set[str], dict[str, str]]:
+    """The channels that have a trace, and the first line of every log, by its file's name."""
+    logs = {path.name: path.read_text().splitlines()[0] for path in run.path.glob("telemetry/*")}
+    return {trace.channel.name for trace in run.read_traces() if trace.t_s}, logs
 
 
 def channels(run: RunDir) -> list[dict[str, Any]]:
@@ -82,10 +82,12 @@ def test_a_run_a_monitor_and_a_meter_leave_the_same_files(
     metered = RunDir(tmp_path / "meter")
     assert SideSampler(metered.path, MeteringRequest(METERS)).stop() is None
 
-    assert set(columns(run)) == {
-        "trace/synthetic.csv", "trace/nvml-gpu0.csv", f"telemetry/{HEALTHY.uuid}.csv",
-    }  # fmt: skip
-    assert columns(monitored) == columns(metered) == columns(run)
+    measured, logs = contents(run)
+    assert {name.partition("/")[0] for name in measured} == {"simulated", "nvml"}
+    assert set(logs) == {f"{HEALTHY.uuid}.csv"}
+    assert contents(monitored) == contents(metered) == (measured, logs)
+    assert not (run.path / "trace").exists()
+    assert all(any(folder.path.glob("trace/*.csv")) for folder in (monitored, metered))
     assert channels(monitored) == channels(metered) == channels(run)
     began = circumstances(run.read_began())
     assert len(began["cards"]) == 2

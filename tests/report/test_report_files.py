@@ -14,7 +14,8 @@ import typer
 from pypdf import PdfReader
 from typer.testing import CliRunner
 
-from builders.folder import run_folder
+from builders.evidence import counter
+from builders.folder import run_folder, write_traces
 from builders.run import failed_record, make_record, make_spec, save
 from builders.study import draw
 from wbcbench.commands.report import report as command
@@ -146,7 +147,7 @@ def test_what_changed_is_made_again(tmp_path, change):
         text = run.record_path.read_text()
         run.record_path.write_text(text.replace('"cpu_count": 2', '"cpu_count": 4'))
     elif change == "trace":
-        next((run.path / "trace").glob("*.csv")).write_text("t_s,nvml/gpu0/counter\n")
+        write_traces(run, [counter()])
     elif change == "new run":
         save(tmp_path, make_record(seed=7))
     elif change == "page":

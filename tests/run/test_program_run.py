@@ -69,7 +69,7 @@ def test_the_row_in_the_table_is_the_row_that_was_printed(finished: tuple[Path, 
 def test_the_run_leaves_what_the_layout_promises(finished: tuple[Path, Ended]) -> None:
     names = {path.name for path in only_run(finished[0]).path.iterdir()}
     promised = {"spec.json", "record.json", "epochs.csv", "predictions.parquet", "log.txt"}
-    assert promised | {"trace", "marks.jsonl", "tb"} <= names
+    assert promised | {"traces.parquet", "marks.jsonl", "tb"} <= names
 
 
 def test_a_finished_run_is_not_repeated_unless_asked(

@@ -57,7 +57,7 @@ UNKNOWN: tuple[dict[str, str | None], ...] = (
     {"machine": None, "boot_id": "another"},
 )
 GONE = ("no such process", "id used again", "rebooted")
-KINDS = (*GONE, "older version", "queued by the living", "queued by the dead")
+KINDS = (*GONE, "no state", "queued by the living", "queued by the dead")
 MOST_AT_ONCE, MOST_FROM_ELSEWHERE = 3, 4
 ENDS = ("ended: done", "ended: CannotMeasureError", "ended: RunsFailedError", "ended: UsageError")
 
@@ -241,7 +241,7 @@ class Lifecycle(RuleBasedStateMachine):
         queued = partial(RunState, user="somebody", submitted_utc=utc_now(), is_queued=True)
         begun = partial(RunState, unseen, "somebody", utc_now())
         states = {
-            "older version": None,
+            "no state": None,
             "queued by the living": queued(here),
             "queued by the dead": queued(dead),
             "no such process": begun(runner=dead),
@@ -300,8 +300,9 @@ class Lifecycle(RuleBasedStateMachine):
 
     def _has_living_owner(self, run: RunDir) -> bool:
         """Whether the process that carries it out, or else the one that submitted it, lives."""
+        if not (run.path / "state.json").exists():
+            return False
         state = run.read_state()
-        assert state is not None
         owner = self._processes().get((state.runner or state.submitter).pid)
         return owner is not None and owner.is_alive
 
@@ -330,9 +331,9 @@ class Lifecycle(RuleBasedStateMachine):
         for run in self._runs():
             assert run.path not in self.elsewhere or not run.is_finished
             is_ours = run.path not in self.gone | self.elsewhere
-            state = run.read_state()
-            if not (is_ours and run.is_finished and state and self._has_living_owner(run)):
+            if not (is_ours and run.is_finished and self._has_living_owner(run)):
                 continue
+            state = run.read_state()
             if state.runner is not None:
                 assert run.read_record().status == "done"  # its own word, on its way out
             else:  # its launcher's word: the recorder ended before it began
@@ -343,8 +344,8 @@ class Lifecycle(RuleBasedStateMachine):
     @invariant()
     def a_folder_is_one_commands_alone(self) -> None:
         """A refused command left none; nobody has two."""
-        states = [run.read_state() for run in self._runs()]
-        submitters = [state.submitter.pid for state in states if state is not None]
+        runs = [run for run in self._runs() if (run.path / "state.json").exists()]
+        submitters = [run.read_state().submitter.pid for run in runs]
         for command in self.commands:
             most = 0 if command.process.end.startswith("ended: CannotMeasureError") else 1
             assert submitters.count(command.process.pid) <= most
@@ -379,8 +380,9 @@ def _unused_pid() -> int:
 
 def _measured(run: RunDir) -> list[bytes]:
     """What was measured and said, byte by byte."""
-    paths = [run.trace_path("simulated"), run.marks_path]
-    return [path.read_bytes() for path in paths if path.exists()]
+    polls = [(trace.channel.name, trace.t_s, trace.value) for trace in run.read_traces()]
+    marks = run.marks_path.read_bytes() if run.marks_path.exists() else b""
+    return [repr(polls).encode(), marks]
 
 
 def _accounted(run: RunDir) -> list[bytes]:
@@ -390,8 +392,7 @@ def _accounted(run: RunDir) -> list[bytes]:
 
 def _assert_joules(run: RunDir) -> None:
     """A record has the joules of every poll between the first mark and the last poll or mark."""
-    trace = run.trace_path("simulated")
-    polls = trace.read_text().count("\n") - 1 if trace.exists() else 0
+    polls = sum(len(trace.t_s) for trace in run.read_traces())
     if polls < 4 or not run.read_messages():
         return
     energy = run.read_record().energy("train", CHANNEL.name)

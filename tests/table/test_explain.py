@@ -130,12 +130,12 @@ def test_a_changed_record_is_found_out(tmp_path):
 
 def test_without_traces_it_says_so_and_still_tells_formula_and_budget(tmp_path):
     run = run_folder(tmp_path)
-    shutil.rmtree(run.path / "trace")
+    (run.path / "traces.parquet").unlink()
     found = explained(run, "energy_gpu_train_j")
     assert (found.state, found.missing) == (RecountState.FILES_MISSING, (Source.TRACES,))
     assert found.readings[0].budget is not None
     words = " ".join(run_command(run.path, "energy_gpu_train_j").split())
-    assert "trace/*.csv of this run were not kept" in words
+    assert "traces.parquet of this run were not kept" in words
     assert explained(run, "time_train_s").state is RecountState.EQUAL
 
 

@@ -65,9 +65,9 @@ def test_a_run_that_is_still_going_has_no_row(tmp_path):
 def test_a_table_of_a_newer_version_is_refused_and_left_alone(tmp_path):
     study = save(tmp_path, make_record())
     path = table.write_table(study)
-    newer = path.read_bytes().replace(b"\n1.0,", b"\n2.0,")
+    newer = path.read_bytes().replace(b"\n2.0,", b"\n3.0,")
     path.write_bytes(newer)
-    with pytest.raises(UsageError, match=r"runs\.csv has schema 2\.0"):
+    with pytest.raises(UsageError, match=r"runs\.csv has schema 3\.0"):
         table.write_table(study)
     assert path.read_bytes() == newer
 
@@ -77,7 +77,7 @@ def test_a_record_of_a_newer_version_is_refused_and_the_table_left_alone(tmp_pat
     path = table.write_table(study)
     before = path.read_bytes()
     record = study / make_spec().run_id / "record.json"
-    record.write_bytes(record.read_bytes().replace(b'"schema": "1.0"', b'"schema": "7.0"'))
+    record.write_bytes(record.read_bytes().replace(b'"schema": "2.0"', b'"schema": "7.0"'))
     with pytest.raises(UsageError, match=r"schema 7\.0"):
         table.write_table(study)
     assert path.read_bytes() == before

@@ -1,4 +1,4 @@
-"""Ways to tamper with a bundle: each a function that changes one thing, drawn anew by its seed."""
+"""Ways to tamper with a bundle: each a function that changes one thing, chosen by its seed."""
 
 from __future__ import annotations
 

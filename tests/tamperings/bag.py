@@ -15,7 +15,7 @@ from typing import Any
 
 from wbcbench import table
 from wbcbench.bundle import layout
-from wbcbench.bundle.describe import sha256_of
+from wbcbench.core.files import sha256_of
 from wbcbench.core.run_folder import RunDir, study_runs
 
 
@@ -124,11 +124,11 @@ class Bag:
         """Make manifests and size fit what is there."""
         files = [path for path in sorted(self.data.rglob("*")) if path.is_file()]
         pairs = [(path.relative_to(self.root).as_posix(), sha256_of(path)) for path in files]
-        (self.root / layout.MANIFEST).write_text(layout.manifest_text(pairs))
+        (self.root / layout.MANIFEST).write_text(layout.format_manifest(pairs))
         octets = sum(path.stat().st_size for path in files)
         info = (self.root / layout.BAG_INFO).read_text().splitlines()
         kept = [line for line in info if not line.startswith("Payload-Oxum")]
         text = "\n".join(sorted([*kept, f"Payload-Oxum: {octets}.{len(files)}"])) + "\n"
         (self.root / layout.BAG_INFO).write_text(text)
         tags = [(name, sha256_of(self.root / name)) for name in layout.TAG_FILES]
-        (self.root / layout.TAG_MANIFEST).write_text(layout.manifest_text(tags))
+        (self.root / layout.TAG_MANIFEST).write_text(layout.format_manifest(tags))

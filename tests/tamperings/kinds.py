@@ -8,8 +8,8 @@ from typing import Any
 
 from tamperings.bag import Bag
 from wbcbench.bundle import layout
-from wbcbench.bundle.run_files import phases_csv
-from wbcbench.bundle.verify.records import remade_record
+from wbcbench.bundle.crate import format_phases
+from wbcbench.bundle.verify.records import remake_record
 from wbcbench.core.record import from_json
 from wbcbench.core.run_folder import RunDir
 from wbcbench.table import derive
@@ -33,7 +33,7 @@ def rederive(bag: Bag, run: RunDir) -> None:
     record = from_json(run.record_path.read_bytes(), "record")
     if record.epochs:
         run.epochs_path.write_bytes(derive.epochs_csv(record))
-    (run.path / layout.PHASES).write_bytes(phases_csv(record))
+    (run.path / layout.PHASES).write_bytes(format_phases(record))
     bag.retable()
 
 
@@ -42,7 +42,7 @@ def reaccount(bag: Bag, run: RunDir) -> None:
     from wbcbench.core.record import to_json
 
     record = from_json(run.record_path.read_bytes(), "record")
-    run.record_path.write_bytes(to_json(remade_record(run, record)))
+    run.record_path.write_bytes(to_json(remake_record(run, record)))
     rederive(bag, run)
 
 

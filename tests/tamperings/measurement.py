@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from tamperings.bag import Bag
 from tamperings.kinds import kind, known, reaccount, rederive
-from wbcbench.core.run_folder import RunDir
+from wbcbench.core.run_folder import TRACES
+from wbcbench.core.trace_file import parquet_from_polls, read_parquet_polls
 
 
 @kind("joules of a window edited in the record")
@@ -80,60 +80,67 @@ def other_pace(bag: Bag, rng: random.Random) -> None:
     bag.edit_json(bag.run(rng).path / "channels.json", change)
 
 
-def trace_path(run: RunDir, rng: random.Random) -> Path:
-    return rng.choice(sorted((run.path / "trace").glob("*.csv")))
+Poll = tuple[float, float | None]
 
 
-def each_poll(change: Callable[[list[str]], list[str]]) -> Callable[[list[str]], list[str]]:
-    def changed(lines: list[str]) -> list[str]:
-        polls = [",".join(change(line.split(","))) for line in lines[1:] if line]
-        return [lines[0], *polls, ""]
-
-    return changed
+def edit_trace(bag: Bag, rng: random.Random, change: Callable[[list[Poll]], list[Poll]]) -> None:
+    """Change the polls of one channel of a run."""
+    path = bag.run(rng).path / TRACES
+    traces = read_parquet_polls(path)
+    at = rng.randrange(len(traces))
+    name, t_s, value = traces[at]
+    changed = change(list(zip(t_s, value, strict=True)))
+    traces[at] = (name, [t for t, _ in changed], [v for _, v in changed])
+    bag.write(path, parquet_from_polls(traces))
 
 
 @kind("trace shifted in time")
 def shifted(bag: Bag, rng: random.Random) -> None:
     by_s = rng.choice([-2.0, 0.7, 3.0])
-    change = each_poll(lambda cells: [f"{float(cells[0]) + by_s:.6f}", *cells[1:]])
-    bag.edit_lines(trace_path(bag.run(rng), rng), change)
+    edit_trace(bag, rng, lambda polls: [(t_s + by_s, value) for t_s, value in polls])
 
 
 @kind("trace scaled")
 def scaled(bag: Bag, rng: random.Random) -> None:
     by = rng.choice([0.5, 0.95, 0.99, 1.1])
-    change = each_poll(lambda cells: [cells[0], *(repr(float(c) * by) for c in cells[1:])])
-    bag.edit_lines(trace_path(bag.run(rng), rng), change)
+    edit_trace(bag, rng, lambda polls: [(t_s, value and by * value) for t_s, value in polls])
 
 
 @kind("hole cut into a trace")
 def holed(bag: Bag, rng: random.Random) -> None:
-    def change(lines: list[str]) -> list[str]:
-        at = rng.randrange(len(lines) // 3, len(lines) // 2)
-        return lines[:at] + lines[at + 30 :]
+    def change(polls: list[Poll]) -> list[Poll]:
+        at = rng.randrange(len(polls) // 3, len(polls) // 2)
+        return polls[:at] + polls[at + 30 :]
 
-    bag.edit_lines(trace_path(bag.run(rng), rng), change)
+    edit_trace(bag, rng, change)
 
 
 @kind("polls of a trace in another order")
 def disordered(bag: Bag, rng: random.Random) -> None:
-    def change(lines: list[str]) -> list[str]:
-        at = len(lines) // 2
-        return [*lines[:at], lines[at + 1], lines[at], *lines[at + 2 :]]
+    def change(polls: list[Poll]) -> list[Poll]:
+        at = len(polls) // 2
+        return [*polls[:at], polls[at + 1], polls[at], *polls[at + 2 :]]
 
-    bag.edit_lines(trace_path(bag.run(rng), rng), change)
+    edit_trace(bag, rng, change)
 
 
-@kind("trace of another run put in its place")
+@kind("traces of another run put in their place")
 def borrowed_trace(bag: Bag, rng: random.Random) -> None:
-    one, other = bag.two(rng)
-    path = trace_path(one, rng)
-    bag.write(path, (other.path / "trace" / path.name).read_bytes())
+    run, other = bag.two(rng)
+    bag.write(run.path / TRACES, (other.path / TRACES).read_bytes())
 
 
 @kind("trace removed")
 def no_trace(bag: Bag, rng: random.Random) -> None:
-    bag.remove(trace_path(bag.run(rng), rng))
+    path = bag.run(rng).path / TRACES
+    traces = read_parquet_polls(path)
+    traces.pop(rng.randrange(len(traces)))
+    bag.write(path, parquet_from_polls(traces))
+
+
+@kind("file of traces removed")
+def no_traces(bag: Bag, rng: random.Random) -> None:
+    bag.remove(bag.run(rng).path / TRACES)
 
 
 @kind("edge of a window moved")

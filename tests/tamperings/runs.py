@@ -1,4 +1,4 @@
-"""What a run states of itself: verdict, epochs, surroundings, predictions, scores."""
+"""What a run states of itself: quality, epochs, surroundings, predictions, scores."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from tamperings.kinds import kind, reaccount, rederive
 from wbcbench.core.run_folder import RunDir
 
 
-@kind("verdict changed")
-def other_verdict(bag: Bag, rng: random.Random) -> None:
+@kind("quality changed")
+def other_quality(bag: Bag, rng: random.Random) -> None:
     worse = rng.choice(["suspect", "invalid"])
     bag.edit_record(
-        bag.run(rng), lambda r: r.update(verdict="valid" if r["verdict"] == worse else worse)
+        bag.run(rng), lambda r: r.update(quality="valid" if r["quality"] == worse else worse)
     )
 
 
-@kind("doubts removed")
-def undoubted(bag: Bag, rng: random.Random) -> None:
-    run = rng.choice([r for r in bag.runs() if bag.json(r.record_path)["cautions"]])
-    bag.edit_record(run, lambda r: r["cautions"].pop(rng.randrange(len(r["cautions"]))))
+@kind("warnings removed")
+def no_warnings(bag: Bag, rng: random.Random) -> None:
+    run = rng.choice([r for r in bag.runs() if bag.json(r.record_path)["warnings"]])
+    bag.edit_record(run, lambda r: r["warnings"].pop(rng.randrange(len(r["warnings"]))))
     rederive(bag, run)
 
 
@@ -170,7 +170,7 @@ def other_accuracy(bag: Bag, rng: random.Random) -> None:
     rederive(bag, run)
 
 
-@kind("interval by photograph narrowed")
+@kind("interval over photographs narrowed")
 def other_interval(bag: Bag, rng: random.Random) -> None:
     def change(record: Any) -> None:
         low, high = record["test"]["interval"]

@@ -1,4 +1,4 @@
-"""What is said of the runs: contrasts, documents, papers, report."""
+"""Statements about the runs: contrasts, documents, report."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ def other_grams(bag: Bag, rng: random.Random) -> None:
 
 
 @kind("a number of README, IMPACT or the appendix edited")
-def other_paper(bag: Bag, rng: random.Random) -> None:
+def other_document(bag: Bag, rng: random.Random) -> None:
     name = rng.choice([layout.README, layout.IMPACT, layout.APPENDIX])
     edit_number(bag, bag.data / name, rng, r"\b\d+\.\d+(?= kWh| kJ| J| g)")
 

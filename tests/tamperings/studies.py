@@ -69,7 +69,7 @@ def swapped_runs(bag: Bag, rng: random.Random) -> None:
 
 
 def _exchange(bag: Bag, one: RunDir, other: RunDir, a: RunSpec, b: RunSpec) -> None:
-    """What was measured of ``a`` is said of ``b``, and the other way round."""
+    """The measurements of ``a`` get the name of ``b``, and the other way round."""
     from dataclasses import asdict
 
     spare = bag.results / "spare"

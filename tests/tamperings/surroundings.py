@@ -1,4 +1,4 @@
-"""Images, machine, commit, crate, papers, logs, and what is private."""
+"""Images, machine, commit, crate, documents, logs, and what is private."""
 
 from __future__ import annotations
 
@@ -86,8 +86,8 @@ def no_action(bag: Bag, rng: random.Random) -> None:
     bag.edit_json(bag.data / layout.CRATE, change)
 
 
-@kind("a paper removed")
-def no_paper(bag: Bag, rng: random.Random) -> None:
+@kind("a document removed")
+def no_document(bag: Bag, rng: random.Random) -> None:
     bag.remove(bag.data / rng.choice([layout.README, layout.CITATION, layout.CHECKLIST]))
 
 

@@ -54,7 +54,7 @@ class Tried:
 
 
 def tried(base: str, bundle_: Bag, kind: str, seed: int) -> Tried:
-    """Tamper, look, and put back."""
+    """Tamper, check, and put back."""
     try:
         KINDS[kind](bundle_, random.Random(seed))
         seen = files.check_bag(survey(bundle_.root)).status is Status.ERROR

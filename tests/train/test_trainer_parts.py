@@ -15,13 +15,12 @@ import pytest
 
 from data_folders import image_set
 from wbcbench.core.errors import UsageError
-from wbcbench.core.run_folder import Messenger
+from wbcbench.core.messages import Messenger
 from wbcbench.core.spec import RunSpec
 from wbcbench.data.dataset import Dataset
 from wbcbench.train import inputs, trainer
-from wbcbench.train.evaluate import WARM_UP_CALLS, InferenceLoop
 from wbcbench.train.inputs import dataset_facts, divide_dataset
-from wbcbench.train.loop import undo_training, warm_up_excerpt
+from wbcbench.train.loop import WARM_UP_CALLS, InferenceLoop, undo_training, warm_up_excerpt
 from wbcbench.train.scores import write_predictions
 from wbcbench.train.stage import Control, Phases
 from wbcbench.train.trainer import pci_bus_id, relevant_environment
@@ -174,9 +173,7 @@ def test_inference_goes_round_the_images_in_batches_of_one_size() -> None:
     clock = TickingClock()
     told = io.StringIO()
     loop = InferenceLoop(seen.append, np.arange(5, dtype=np.uint8))
-    made = loop.measure(
-        Phases(Messenger(told), lambda: None, clock), clock, batch_size=3, duration_s=1.0
-    )
+    made = loop.measure(Phases(Messenger(told), lambda: None, clock), clock, 3, 1.0)
     assert made.window == "infer-b3"
     assert made.images == 3 * (len(seen) - WARM_UP_CALLS)
     assert made.images > 0

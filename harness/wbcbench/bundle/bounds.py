@@ -1,4 +1,4 @@
-"""How large a bundle may be, which names its files may have, what they may hold."""
+"""Limits on a third party's bundle: its size, the names of its files, and what they may hold."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import math
 import resource
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -15,24 +15,28 @@ from typing import Any
 from wbcbench.core.errors import VerificationError
 
 _MB = 1_000_000
-
-_FORBIDDEN = frozenset('<>:"|?*\\')
-
 _STATM = Path("/proc/self/statm")
 
-_LOADED = frozenset(
+_FORBIDDEN = frozenset('<>:"|?*\\')
+_DEVICES = frozenset(
+    ("con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(10)))
+)
+
+_EXECUTABLE = frozenset(
     (
         ".keras", ".h5", ".hdf5", ".pkl", ".pickle", ".joblib", ".pt", ".pth", ".ckpt", ".pb",
         ".onnx", ".tflite", ".npy", ".npz", ".so", ".pyc", ".exe", ".dll",
     )
 )  # fmt: skip
+_JSON = frozenset((".json", ".jsonld"))
+_TABLES = frozenset((".csv", ".jsonl"))
 _TEXT = frozenset(
     (
         "", ".md", ".txt", ".cff", ".html", ".svg", ".tex", ".bib", ".lock", ".toml", ".yaml",
         ".yml", ".diff", ".patch", ".log", ".typ", ".css",
     )
 )  # fmt: skip
-_AS_THEY_ARE = frozenset((".tar", ".pdf", ".png", ".parquet"))
+_BINARY = frozenset((".tar", ".pdf", ".png", ".parquet"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,14 +47,15 @@ class Bounds:
         files: Files and folders together.
         total_bytes, file_bytes: Of everything unpacked, and of one file.
         ratio: Unpacked over packed bytes of one file that is larger than ``ratio_from_bytes``.
-        index_bytes: Of a zip's own table of contents, which is read whole.
+        index_bytes: Of a zip's own table of contents, which is read at once.
         depth: Folders inside folders.
-        name_bytes, path_bytes: Of one name and of a whole path, in UTF-8.
+        name_bytes, path_bytes: Of one name and of a complete path, in UTF-8.
         json_bytes, json_values, json_depth: Of one JSON file; values count brackets and commas.
         text_bytes: Of any other text.
         table_lines, table_cells: Of one CSV or one log of messages.
         predictions: Rows of a table of predictions.
         predictions_bytes: Memory that reading one may take.
+        traces_bytes: Memory that reading the traces of one run may take.
     """
 
     files: int = 20_000
@@ -70,13 +75,10 @@ class Bounds:
     table_cells: int = 4_000_000
     predictions: int = 200_000
     predictions_bytes: int = 200 * _MB
+    traces_bytes: int = 400 * _MB
 
 
 BOUNDS = Bounds()
-
-_DEVICES = frozenset(
-    ("con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(10)))
-)
 
 
 def require_safe(name: str, bounds: Bounds) -> None:
@@ -85,58 +87,57 @@ def require_safe(name: str, bounds: Bounds) -> None:
     Raises:
         VerificationError: It leads out of the bundle, or is another file on another system.
     """
-    problem = _path_problem(name, bounds) or next(
-        (found for part in name.split("/") if (found := _part_problem(part, bounds))), ""
+    problems = (
+        _find_path_problem(name, bounds),
+        *(_find_part_problem(part, bounds) for part in name.split("/")),
     )
-    if problem:
+    if problem := next(filter(None, problems), None):
         raise VerificationError(
-            f"The bundle names a file {quoted(name)}, which {problem}. Such a file may be written "
-            "or read outside the bundle, so none of it was opened."
+            f"The bundle names a file {quote(name)}, which {problem}. Such a file may be written "
+            "or read outside the bundle, so nothing was opened."
         )
 
 
 def require_distinct(names: Iterable[str]) -> None:
-    """Refuse names that are one file on some system: twice, in other case, or written otherwise.
+    """Refuse names that are one file on some system: equal, in other case, or written otherwise.
 
     Raises:
         VerificationError: Two of them are.
     """
-    seen: dict[str, str] = {}
+    names_by_key: dict[str, str] = {}
     for name in names:
         key = unicodedata.normalize("NFC", unicodedata.normalize("NFKC", name).casefold())
-        if key in seen:
+        if key in names_by_key:
             raise VerificationError(
-                f"The bundle holds {quoted(seen[key])} and {quoted(name)}: one file on systems "
-                "that do not tell the names apart. Which of the two was meant cannot be known."
+                f"The bundle holds {quote(names_by_key[key])} and {quote(name)}: they are one file "
+                "on systems that do not distinguish the names, so either may be meant."
             )
-        seen[key] = name
+        names_by_key[key] = name
 
 
-def quoted(name: str) -> str:
+def quote(name: str) -> str:
     """A name as it may be printed: quoted, short, nothing that steers a terminal."""
     text = ascii(name)
     return text if len(text) <= 120 else f"{text[:110]}…'"
 
 
-def _path_problem(name: str, bounds: Bounds) -> str:
+def _find_path_problem(name: str, bounds: Bounds) -> str:
     if name.startswith("/"):
         return "is an absolute path"
     if len(name.encode("utf-8", "replace")) > bounds.path_bytes:
         return f"has more than {bounds.path_bytes} bytes"
-    if name.count("/") >= bounds.depth:
-        return f"lies more than {bounds.depth} folders deep"
-    return ""
+    return f"lies more than {bounds.depth} folders deep" if name.count("/") >= bounds.depth else ""
 
 
-def _part_problem(part: str, bounds: Bounds) -> str:
+def _find_part_problem(part: str, bounds: Bounds) -> str:
     if part in {"", ".", ".."}:
         return "does not stay in its folder"
     if any(unicodedata.category(character).startswith("C") for character in part):
         return "holds a control character"
     if _FORBIDDEN.intersection(part):
-        return "holds a backslash, a colon or another mark that some systems take for a path"
+        return "holds a backslash, a colon or another mark that is part of a path on some systems"
     if part.endswith((".", " ")) or part.startswith(" "):
-        return "begins or ends with what some systems drop"
+        return "begins or ends with a character that some systems drop"
     if part.split(".", maxsplit=1)[0].rstrip().casefold() in _DEVICES:
         return "is the name of a device on some systems"
     too_long = len(part.encode("utf-8", "replace")) > bounds.name_bytes
@@ -144,36 +145,30 @@ def _part_problem(part: str, bounds: Bounds) -> str:
 
 
 @contextmanager
-def memory_ceiling(extra_bytes: int) -> Iterator[None]:
-    """Let this process take ``extra_bytes`` more of memory and no more.
+def cap_memory(extra_bytes: int) -> Iterator[None]:
+    """Let this process allocate at most ``extra_bytes`` more memory.
 
-    Beyond it the library's allocation fails, which it reports, instead of the machine swapping.
-    Where the system does not say how much is in use (no ``/proc``) there is no ceiling.
+    Beyond it an allocation fails, which the library reports, and the machine does not swap. Without
+    ``/proc`` the memory in use is unknown and there is no limit.
     """
-    used = _used_bytes()
-    if used is None:
+    try:
+        # Private writable memory, as the kernel counts it against the limit.
+        used_bytes = int(_STATM.read_text(encoding="ascii").split()[5]) * resource.getpagesize()
+    except (OSError, IndexError, ValueError):
         yield
         return
     soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
-    ceiling = used + extra_bytes
-    known = [limit for limit in (ceiling, soft, hard) if limit != resource.RLIM_INFINITY]
-    resource.setrlimit(resource.RLIMIT_DATA, (min(known), hard))
+    limits = (used_bytes + extra_bytes, soft, hard)
+    lowest = min(limit for limit in limits if limit != resource.RLIM_INFINITY)
+    resource.setrlimit(resource.RLIMIT_DATA, (lowest, hard))
     try:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
 
 
-def _used_bytes() -> int | None:
-    """Private writable memory of this process, as the kernel holds it against the limit."""
-    try:
-        return int(_STATM.read_text(encoding="ascii").split()[5]) * resource.getpagesize()
-    except (OSError, IndexError, ValueError):
-        return None
-
-
-# Text is UTF-8; JSON is finite, shallow, and says nothing twice; tables have no more cells than fit
-# in memory. What other programs would run when they open it (weights, pickles) is refused by name.
+# Text is UTF-8; JSON is finite, shallow, and has each key once; tables have no more cells than fit
+# in memory. Files that other programs would run when they open them are refused by name.
 def require_readable(path: Path, name: str, bounds: Bounds = BOUNDS) -> None:
     """Refuse a file that later readers could not read safely.
 
@@ -186,115 +181,85 @@ def require_readable(path: Path, name: str, bounds: Bounds = BOUNDS) -> None:
         VerificationError: It is none of a bundle's kinds, too large, or not what its name says.
     """
     suffix = PurePosixPath(name).suffix.lower()
-    reader = _READERS.get(suffix, _text if suffix in _TEXT else None)
-    if suffix in _LOADED:
-        raise _refused(name, "would be loaded or run by whoever opens it; weights are no part")
-    if reader is None and suffix not in _AS_THEY_ARE:
-        raise _refused(name, f"is of a kind ({suffix}) that cannot be checked and is no part")
-    if reader is not None:
-        reader(_bytes(path, name, bounds, suffix), name, bounds)
+    if suffix in _EXECUTABLE:
+        raise _refuse(name, "would be loaded or run by programs that open it")
+    if suffix in _BINARY:
+        return
+    if suffix not in _JSON | _TABLES | _TEXT:
+        raise _refuse(name, f"is of a kind ({suffix}) that cannot be checked")
+    data = _read_text(path, name, bounds.json_bytes if suffix in _JSON else bounds.text_bytes)
+    if suffix in _TABLES:
+        lines, cells = data.count(b"\n"), data.count(b",") + data.count(b"\n")
+        if lines > bounds.table_lines or cells > bounds.table_cells:
+            raise _refuse(name, f"has {lines:,} lines and {cells:,} cells, which is too many")
+    if suffix in _JSON:
+        _require_json(data, name, bounds)
+    elif suffix == ".jsonl":
+        for number, line in enumerate(data.splitlines(), start=1):
+            _require_json(line, f"{name}, line {number}", bounds)
 
 
-def strict_json(data: bytes | str) -> Any:
-    """Read JSON that says one thing only.
-
-    Raises:
-        ValueError: It is not UTF-8, names a key twice, or holds a number that is not finite.
-    """
-    text = data.decode("utf-8") if isinstance(data, bytes) else data
-    return json.loads(
-        text, parse_constant=_not_finite, parse_float=_finite, object_pairs_hook=_once
-    )
-
-
-def _bytes(path: Path, name: str, bounds: Bounds, suffix: str) -> bytes:
-    most = bounds.json_bytes if suffix in {".json", ".jsonld"} else bounds.text_bytes
-    size = path.stat().st_size
-    if size > most:
-        raise _refused(name, f"has {size:,} bytes, more than the {most:,}")
+def _read_text(path: Path, name: str, most_bytes: int) -> bytes:
+    size_bytes = path.stat().st_size
+    if size_bytes > most_bytes:
+        raise _refuse(name, f"has {size_bytes:,} bytes; up to {most_bytes:,} are read")
     data = path.read_bytes()
     if b"\0" in data:
-        raise _refused(name, "holds a zero byte, which no text does; it is none")
-    return data
-
-
-def _text(data: bytes, name: str, _: Bounds) -> None:
+        raise _refuse(name, "holds a zero byte, so it is not text")
     try:
         data.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise _refused(name, f"is not UTF-8 (byte {error.start:,}) and so is none") from error
+        raise _refuse(name, f"is not UTF-8 (byte {error.start:,})") from error
+    return data
 
 
-def _table(data: bytes, name: str, bounds: Bounds) -> None:
-    _text(data, name, bounds)
-    lines, cells = data.count(b"\n"), data.count(b",") + data.count(b"\n")
-    if lines > bounds.table_lines or cells > bounds.table_cells:
-        raise _refused(name, f"has {lines:,} lines and {cells:,} cells, more than the largest")
-
-
-def _json(data: bytes, name: str, bounds: Bounds) -> None:
+def _require_json(data: bytes, name: str, bounds: Bounds) -> None:
     values = data.count(b",") + data.count(b"[") + data.count(b"{")
     if values > bounds.json_values:
-        raise _refused(name, f"has some {values:,} values, more than the {bounds.json_values:,}")
+        raise _refuse(name, f"has some {values:,} values; up to {bounds.json_values:,} are read")
     try:
-        found = strict_json(data)
+        level = [parse_json(data)]
     except (ValueError, RecursionError) as error:
-        raise _refused(name, f"is not the JSON ({quoted(str(error))})") from error
-    if _is_deeper(found, bounds.json_depth):
-        raise _refused(name, f"is nested more than {bounds.json_depth} deep and is none")
+        raise _refuse(name, f"is not valid JSON ({quote(str(error))})") from error
+    for _ in range(bounds.json_depth + 1):
+        level = [
+            item
+            for value in level
+            if isinstance(value, dict | list)
+            for item in (value.values() if isinstance(value, dict) else value)
+        ]
+    if level:
+        raise _refuse(name, f"is nested more than {bounds.json_depth} levels deep")
 
 
-def _messages(data: bytes, name: str, bounds: Bounds) -> None:
-    _table(data, name, bounds)
-    for number, line in enumerate(data.splitlines(), start=1):
-        _json(line, f"{name}, line {number}", bounds)
+def parse_json(data: bytes | str) -> Any:
+    """Read JSON that has one meaning only.
+
+    Raises:
+        ValueError: It is not UTF-8, has a key twice, or holds a number that is not finite.
+    """
+    return json.loads(
+        data.decode("utf-8") if isinstance(data, bytes) else data,
+        parse_constant=_parse_finite,
+        parse_float=_parse_finite,
+        object_pairs_hook=_build_object,
+    )
 
 
-_READERS: Mapping[str, Callable[[bytes, str, Bounds], None]] = {
-    ".json": _json,
-    ".jsonld": _json,
-    ".jsonl": _messages,
-    ".csv": _table,
-}
-
-
-def _refused(name: str, problem: str) -> VerificationError:
-    return VerificationError(f"{quoted(name)} {problem} of a bundle.")
-
-
-def _not_finite(word: str) -> None:
-    raise ValueError(f"{word} is no number")
-
-
-def _finite(word: str) -> float:
+def _parse_finite(word: str) -> float:
     value = float(word)
     if not math.isfinite(value):
-        raise ValueError(f"{word[:20]} is too large a number")
+        raise ValueError(f"{word[:20]} is not a finite number")
     return value
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"the key {twice[:60]!r} stands there twice")
-    return found
+def _build_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    names = [name for name, _ in pairs]
+    if len(set(names)) < len(names):
+        duplicate = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the key {duplicate[:60]!r} occurs twice")
+    return dict(pairs)
 
 
-def _is_deeper(value: Any, depth: int) -> bool:
-    """Whether lists and objects lie more than ``depth`` deep in each other."""
-    level = [value]
-    for _ in range(depth):
-        level = [item for each in level for item in _inside(each)]
-        if not level:
-            return False
-    return bool(level)
-
-
-def _inside(value: Any) -> list[Any]:
-    if isinstance(value, dict):
-        return [item for item in value.values() if isinstance(item, dict | list)]
-    return (
-        [item for item in value if isinstance(item, dict | list)] if isinstance(value, list) else []
-    )
+def _refuse(name: str, problem: str) -> VerificationError:
+    return VerificationError(f"{quote(name)} {problem}. It cannot be part of a bundle.")

@@ -1,22 +1,25 @@
-"""A bundle as a BagIt bag and as a Process Run Crate.
+"""A bundle for other programs: a BagIt bag, a Process Run Crate, and two files of each run.
 
-https://w3id.org/ro/wfrun/process/0.5 on RO-Crate 1.1, each run one ``CreateAction``; dates are the
-results' own.
+The crate is https://w3id.org/ro/wfrun/process/0.5 on RO-Crate 1.1, each run one ``CreateAction``;
+dates are the results' own. A run's phases as CSV and its BoAmps report follow from its record.
 """
 
 from __future__ import annotations
 
-import json
+import csv
+import io
+import shutil
 import zipfile
-from collections.abc import Mapping, Sequence
-from pathlib import Path, PurePosixPath
+from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wbcbench.bundle import layout
 from wbcbench.bundle.describe import SubmittedStudy
-from wbcbench.bundle.document import Submission
+from wbcbench.bundle.document import Submission, to_json, write_json
 from wbcbench.core.files import sha256_of, write_atomically
-from wbcbench.core.run_folder import RunDir
+from wbcbench.core.record import RunRecord
+from wbcbench.core.units import billions, kwh_from_j, share_from_pct
 from wbcbench.table.view import Run
 
 if TYPE_CHECKING:
@@ -29,146 +32,113 @@ _TYPES = {
     ".jsonl": "application/jsonl", ".parquet": "application/vnd.apache.parquet",
     ".tex": "application/x-tex", ".cff": "application/yaml", ".tar": "application/x-tar",
 }  # fmt: skip
-_STATUS = {
-    "done": "http://schema.org/CompletedActionStatus",
-    "failed": "http://schema.org/FailedActionStatus",
-    "interrupted": "http://schema.org/FailedActionStatus",
-}
+_COMPLETED = "http://schema.org/CompletedActionStatus"
+_FAILED = "http://schema.org/FailedActionStatus"
+
+_BOAMPS = "https://github.com/Boavizta/BoAmps/tree/main/model"
+_BITS = {"float32": "fp32", "mixed_float16": "fp16", "mixed_bfloat16": "b16"}
+_UNTRACKED = "not counted"
 
 _ZIP_DATE = (1980, 1, 1, 0, 0, 0)
 _ZIP_MODE = 0o100644 << 16
 _ZIP_UNIX = 3
-_CHUNK_BYTES = 1 << 20
 
 
-def write_crate(study: SubmittedStudy, made: Submission) -> None:
-    """Write ``ro-crate-metadata.json`` over everything that is in the bundle by now."""
-    crate = _crate(made)
-    files = _files(crate, study)
-    people = _people(crate, made)
+def write_crate(study: SubmittedStudy, submission: Submission) -> None:
+    """Write ``ro-crate-metadata.json`` over everything that is in the bundle so far."""
+    crate = _create_crate(submission)
+    files = _add_files(crate, study)
+    people = _add_people(crate, submission)
     crate.root_dataset["author"] = people
-    actions = [_action(crate, study, run, files, people) for run in study.runs]
-    crate.root_dataset["mentions"] = actions
+    crate.root_dataset["mentions"] = [
+        _add_action(crate, study, run, files, people) for run in study.runs
+    ]
     document = crate.metadata.generate()
     document["@graph"] = sorted(document["@graph"], key=lambda entity: entity["@id"])
-    text = json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False)
-    write_atomically(study.payload / layout.CRATE, (text + "\n").encode())
+    write_json(study.payload / layout.CRATE, document)
 
 
-def _crate(made: Submission) -> ROCrate:
+def _create_crate(submission: Submission) -> ROCrate:
     from rocrate.model.contextentity import ContextEntity
     from rocrate.rocrate import ROCrate
 
     crate = ROCrate(version="1.1")
-    crate.name = made.title
-    crate.description = f"wbcbench study {made.study}: runs, joules, comparison and report."
-    crate.datePublished = made.created_utc
-    licence = {"@type": "CreativeWork", "name": made.licence, "description": "See LICENSE."}
-    crate.root_dataset["license"] = crate.add(
-        ContextEntity(crate, _licence_id(made.licence), properties=licence)
-    )
-    profile = {"@type": "CreativeWork", "name": "Process Run Crate", "version": "0.5"}
-    crate.root_dataset["conformsTo"] = crate.add(ContextEntity(crate, PROFILE, properties=profile))
+    crate.name = submission.title
+    crate.description = f"wbcbench study {submission.study}: runs, energy, comparison and report."
+    crate.datePublished = submission.created_utc
+    licence = submission.licence
+    url = f"https://spdx.org/licenses/{licence}" if " " not in licence else "LICENSE#licence"
+    for name, identifier, properties in (
+        ("license", url, {"name": licence, "description": "See LICENSE."}),
+        ("conformsTo", PROFILE, {"name": "Process Run Crate", "version": "0.5"}),
+    ):
+        entity = ContextEntity(crate, identifier, properties={"@type": "CreativeWork"} | properties)
+        crate.root_dataset[name] = crate.add(entity)
     return crate
 
 
-def _files(crate: ROCrate, study: SubmittedStudy) -> Mapping[str, Any]:
+def _add_files(crate: ROCrate, study: SubmittedStudy) -> Mapping[str, Any]:
     """Every file of the payload as a part of the crate, by its path."""
-    found = {}
-    for path in layout.payload_files(study.payload.parent):
-        name = path.relative_to(study.payload).as_posix()
+    entities = {}
+    for name, path in layout.list_files(study.payload).items():
         if name != layout.CRATE:
             kind = _TYPES.get(path.suffix, "application/octet-stream")
             properties = {"encodingFormat": kind, "contentSize": str(path.stat().st_size)}
-            found[name] = crate.add_file(path, name, properties=properties)
-    return found
+            entities[name] = crate.add_file(path, name, properties=properties)
+    return entities
 
 
-def _people(crate: ROCrate, made: Submission) -> list[Any]:
+def _add_people(crate: ROCrate, submission: Submission) -> list[Any]:
     from rocrate.model.person import Person
 
-    return [
-        crate.add(
-            Person(
-                crate,
-                f"https://orcid.org/{author.orcid}" if author.orcid else f"#author-{number}",
-                properties={"name": author.name},
-            )
-        )
-        for number, author in enumerate(made.authors, start=1)
-    ]
+    people = []
+    for number, author in enumerate(submission.authors, start=1):
+        url = f"https://orcid.org/{author.orcid}" if author.orcid else f"#author-{number}"
+        people.append(crate.add(Person(crate, url, properties={"name": author.name})))
+    return people
 
 
-def _action(
-    crate: ROCrate, study: SubmittedStudy, run: Run, files: Mapping[str, Any], people: Sequence[Any]
+def _add_action(
+    crate: ROCrate, study: SubmittedStudy, run: Run, files: Mapping[str, Any], people: list[Any]
 ) -> Any:
-    record = run.record
-    folder = layout.study_dir(study.name) / record.run_id
+    record, spec = run.record, run.spec
+    command = record.provenance.get("command")
+    words = " ".join(map(str, command)) if isinstance(command, list) else ""
     properties = {
-        "name": f"Train {record.spec.variant}, seed {record.spec.seed}",
-        "description": _description(run),
+        "name": f"Train {spec.variant}, seed {spec.seed}",
+        "description": f"Block {spec.block}, run {spec.order_in_block} of it. {words}".strip(),
         "startTime": record.started_utc,
         "endTime": record.ended_utc,
-        "actionStatus": _STATUS.get(record.status, _STATUS["failed"]),
+        "actionStatus": _COMPLETED if record.status == "done" else _FAILED,
     }
     if record.error is not None and record.status != "done":
         properties["error"] = record.error.message
+    folder = layout.study_dir(study.name)
+    spec_path = f"{folder}/{record.run_id}/{layout.SPEC}"
+    inputs = (spec_path, f"{folder}/{layout.PLAN}", layout.DATASET, layout.IMAGES)
     action = crate.add_action(
-        _instrument(crate, str(run.row["wbcbench_version"] or "unknown")),
+        _add_instrument(crate, str(run.row["wbcbench_version"] or "unknown")),
         identifier=f"#{record.run_id}",
-        object=_present(files, folder, _asked(study)),
-        result=_present(files, folder, _left(study, record.run_id)),
+        object=[files[path] for path in inputs if path in files],
+        result=[
+            entity
+            for path, entity in files.items()
+            if path.startswith(f"{folder}/{record.run_id}/") and path != spec_path
+        ],
         properties=properties,
     )
     action["agent"] = list(people)
     return action
 
 
-def _instrument(crate: ROCrate, version: str) -> Any:
+def _add_instrument(crate: ROCrate, version: str) -> Any:
     from rocrate.model.softwareapplication import SoftwareApplication
 
     identifier = f"#wbcbench-{version}"
-    known = crate.dereference(identifier)
-    if known is not None:
-        return known
     properties = {"name": "wbcbench", "softwareVersion": version}
-    return crate.add(SoftwareApplication(crate, identifier, properties=properties))
-
-
-def _asked(study: SubmittedStudy) -> list[str]:
-    """What a run is given: its spec, the plan, the images."""
-    plan = f"../{layout.PLAN}" if study.plan else ""
-    return [layout.SPEC, plan, f"/{layout.DATASET}", f"/{layout.IMAGES}"]
-
-
-def _left(study: SubmittedStudy, run_id: str) -> list[str]:
-    """What a run leaves behind: everything in its folder but what it was given."""
-    run = RunDir(study.folder / run_id).path
-    inside = (path.relative_to(run).as_posix() for path in sorted(run.rglob("*")) if path.is_file())
-    return [name for name in inside if name != layout.SPEC]
-
-
-def _present(files: Mapping[str, Any], folder: PurePosixPath, names: Sequence[str]) -> list[Any]:
-    """Entities of these names: in the run's folder, beside it (``../``), or in the root (``/``)."""
-    paths = (
-        name[1:]
-        if name.startswith("/")
-        else (folder.parent / name[3:] if name.startswith("../") else folder / name).as_posix()
-        for name in names
-        if name
+    return crate.dereference(identifier) or crate.add(
+        SoftwareApplication(crate, identifier, properties=properties)
     )
-    return [files[path] for path in paths if path in files]
-
-
-def _description(run: Run) -> str:
-    command = run.record.provenance.get("command")
-    words = " ".join(map(str, command)) if isinstance(command, list) else ""
-    spec = run.spec
-    return f"Block {spec.block}, run {spec.order_in_block} of it. {words}".strip()
-
-
-def _licence_id(licence: str) -> str:
-    return f"https://spdx.org/licenses/{licence}" if " " not in licence else "LICENSE#licence"
 
 
 # BagIt 1.0: four small text files, written here because the usual package writes version 0.97.
@@ -179,40 +149,130 @@ def write_bag(bag: Path, info: Mapping[str, str]) -> None:
         bag: The folder that holds ``data/``.
         info: Label → value for ``bag-info.txt``; the octets and the count of files are added.
     """
-    files = layout.payload_files(bag)
-    digests = [(path.relative_to(bag).as_posix(), sha256_of(path)) for path in files]
-    octets = sum(path.stat().st_size for path in files)
-    full = {**info, "Payload-Oxum": f"{octets}.{len(files)}"}
+    files = layout.list_files(bag / layout.PAYLOAD)
+    digests = [(f"{layout.PAYLOAD}/{name}", sha256_of(path)) for name, path in files.items()]
+    octets = sum(path.stat().st_size for path in files.values())
+    # A value has no line breaks, which would begin another label.
+    lines = {label: " ".join(value.split()) for label, value in info.items()}
+    lines["Payload-Oxum"] = f"{octets}.{len(files)}"
     texts = {
         layout.BAGIT: layout.BAGIT_TEXT,
-        layout.BAG_INFO: "".join(f"{label}: {_one_line(full[label])}\n" for label in sorted(full)),
-        layout.MANIFEST: layout.manifest_text(digests),
+        layout.BAG_INFO: "".join(f"{label}: {value}\n" for label, value in sorted(lines.items())),
+        layout.MANIFEST: layout.format_manifest(digests),
     }
     for name, text in texts.items():
         write_atomically(bag / name, text.encode())
     tags = [(name, sha256_of(bag / name)) for name in layout.TAG_FILES]
-    write_atomically(bag / layout.TAG_MANIFEST, layout.manifest_text(tags).encode())
+    write_atomically(bag / layout.TAG_MANIFEST, layout.format_manifest(tags).encode())
 
 
 def write_zip(bag: Path, target: Path, top: str) -> None:
     """Write the bag as a zip with one folder ``top`` in it; equal bags give equal bytes."""
-    files = sorted(path for path in bag.rglob("*") if path.is_file())
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as archive:
-        for path in files:
-            _add(archive, path, f"{top}/{path.relative_to(bag).as_posix()}")
+        for name, path in layout.list_files(bag).items():
+            entry = zipfile.ZipInfo(f"{top}/{name}", _ZIP_DATE)
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            entry.create_system = _ZIP_UNIX
+            entry.external_attr = _ZIP_MODE
+            entry.file_size = path.stat().st_size
+            with path.open("rb") as source, archive.open(entry, "w") as sink:
+                shutil.copyfileobj(source, sink)
 
 
-def _add(archive: zipfile.ZipFile, path: Path, name: str) -> None:
-    entry = zipfile.ZipInfo(name, _ZIP_DATE)
-    entry.compress_type = zipfile.ZIP_DEFLATED
-    entry.create_system = _ZIP_UNIX
-    entry.external_attr = _ZIP_MODE
-    entry.file_size = path.stat().st_size
-    with path.open("rb") as source, archive.open(entry, "w") as sink:
-        while chunk := source.read(_CHUNK_BYTES):
-            sink.write(chunk)
+def format_phases(record: RunRecord) -> bytes:
+    """``phases.csv``: the record's windows, in the order of their start."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(layout.PHASE_COLUMNS)
+    for w in sorted(record.windows, key=lambda w: (w.start_s, w.end_s, w.name)):
+        writer.writerow((w.name, repr(w.start_s), repr(w.end_s), repr(w.duration_s)))
+    return out.getvalue().encode()
 
 
-def _one_line(value: str) -> str:
-    """A value without the line breaks that would begin another label."""
-    return " ".join(value.split())
+def format_boamps(run: Run, licence: str) -> bytes | None:
+    """The training of a run in the schema of BoAmps (Boavizta); ``None`` without its energy.
+
+    That schema uses kilowatt-hours and dates without time zone; whether energy is measured or
+    estimated can only be stated in its tracking modes.
+    """
+    record, row = run.record, run.row
+    if run.train_energy_j is None or record.model is None or record.dataset is None:
+        return None
+    domain, mode = row["primary_domain"], f"{row['primary_method']} ({row['primary_status']})"
+    gpu_util_pct, ram_bytes = row["gpu_util_mean_pct"], row["ram_bytes"]
+    components = [
+        _drop_unknown(componentType="cpu", nbComponent=1, componentName=row["cpu_model"]),
+        _drop_unknown(
+            componentType="ram",
+            nbComponent=1,
+            memorySize=round(ram_bytes / 2**30) if ram_bytes else None,
+        ),
+    ]
+    if row["gpu_name"]:
+        gpu = {"componentType": "gpu", "nbComponent": row["gpu_count"] or 1}
+        components.append(gpu | {"componentName": row["gpu_name"]})
+    measure = _drop_unknown(
+        measurementMethod="wbcbench",
+        manufacturer="wbcbench",
+        version=row["wbcbench_version"],
+        gpuTrackingMode=mode if domain == "gpu" else _UNTRACKED,
+        cpuTrackingMode=mode if domain == "cpu" else _UNTRACKED,
+        averageUtilizationGpu=None if gpu_util_pct is None else share_from_pct(gpu_util_pct),
+        powerConsumption=kwh_from_j(run.train_energy_j),
+        measurementDuration=row["time_train_s"],
+        measurementDateTime=_format_date(record.started_utc),
+    )
+    return to_json(
+        {
+            "header": {
+                "licensing": licence,
+                "formatVersionSpecificationUri": _BOAMPS,
+                "reportId": run.run_id,
+                "reportDatetime": _format_date(record.ended_utc),
+                "reportStatus": "final",
+                "publisher": {"projectName": run.spec.study, "confidentialityLevel": "public"},
+            },
+            "task": _describe_task(run),
+            "measures": [measure],
+            "system": {"os": str(row["os"])},
+            "software": {"language": "python", "version": str(row["python_version"])},
+            "infrastructure": {"infraType": "other", "components": components},
+            "environment": _drop_unknown(
+                country=row["carbon_zone"] or run.spec.country,
+                powerSourceCarbonIntensity=row["carbon_g_per_kwh"],
+            ),
+        }
+    )
+
+
+def _describe_task(run: Run) -> dict[str, Any]:
+    row = run.row
+    algorithm = _drop_unknown(
+        trainingType="supervisedLearning",
+        algorithmType="neural network",
+        algorithmName="cnn",
+        framework="tensorflow",
+        frameworkVersion=row["tensorflow_version"],
+        parametersNumber=billions(row["params_total"]) if row["params_total"] else None,
+        epochsNumber=row["epochs_run"],
+        optimizer=row["optimizer"],
+        quantization=_BITS.get(run.spec.precision),
+    )
+    images = {"dataUsage": "input", "dataType": "image", "dataFormat": "jpeg"}
+    return _drop_unknown(
+        taskStage="training",
+        taskFamily="image classification",
+        algorithms=[algorithm],
+        dataset=[images | {"dataQuantity": row["n_train"]}],
+        measuredAccuracy=row["accuracy"],
+        taskDescription=f"variant {run.spec.variant}, seed {run.spec.seed}",
+    )
+
+
+def _format_date(utc: str) -> str:
+    return utc.replace("T", " ").removesuffix("Z")
+
+
+def _drop_unknown(**fields: Any) -> dict[str, Any]:
+    """The known fields; that schema has no null."""
+    return {name: value for name, value in fields.items() if value is not None}

@@ -1,27 +1,27 @@
-"""``submission.json``: what a bundle says it holds, to JSON and back.
+"""``submission.json``: what a bundle states about its study, to JSON and back.
 
-A verifier works every number of it out again from the study beside it. ``None`` is unknown, never
-zero. History of the format (an old bundle under ``tests/formats/`` must verify for ever):
-
-    wbcbench.submission/1   the first
+A verifier computes every number of it again from the study beside it. ``None`` is unknown, never
+zero. A reference bundle of the format, which must always verify, is in ``tests/formats/``.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, is_dataclass
+from pathlib import Path
 from typing import Any
 
-from pydantic import JsonValue, TypeAdapter, ValidationError
+from pydantic import JsonValue, TypeAdapter
 
 from wbcbench.bundle.layout import SCHEMA
 from wbcbench.core.errors import UsageError
+from wbcbench.core.files import write_atomically
 
 
 @dataclass(frozen=True, slots=True)
 class Author:
-    """Who hands the study in."""
+    """Who submits the study."""
 
     name: str
     orcid: str | None = None
@@ -57,7 +57,7 @@ class DatasetState:
         n_classes: Classes of them.
         validation, validation_fraction, split_seed: As in every spec.
         listed_from: What ``files.csv`` was made from: ``folder``, ``published table`` or
-            ``predictions``, which know the tested images alone.
+            ``predictions``, which hold the tested images only.
         complete: Whether ``files.csv`` lists every image, so that ``sha256`` follows from it.
     """
 
@@ -75,16 +75,17 @@ class DatasetState:
 
 @dataclass(frozen=True, slots=True)
 class Design:
-    """What was planned, or, without a plan, what was done.
+    """What was planned or, without a plan, what was done.
 
     Attributes:
-        planned: Whether there is a plan; its digest and since when it is kept with the study.
+        planned: Whether there is a plan.
+        plan_sha256, plan_saved_utc: Its digest, and since when it is stored with the study.
         factors, variants, blocks, seeds, order_seed: Of the plan, else of the runs.
     """
 
     planned: bool
     plan_sha256: str | None
-    kept_utc: str | None
+    plan_saved_utc: str | None
     factors: tuple[str, ...]
     variants: tuple[str, ...]
     blocks: int
@@ -94,7 +95,11 @@ class Design:
 
 @dataclass(frozen=True, slots=True)
 class Analysis:
-    """How the study is compared, as ``contrasts.csv`` was made."""
+    """How the study is compared, as ``contrasts.csv`` was made.
+
+    ``lowest_status`` is the least reliable status (measured, estimated, simulated) of energy that
+    is compared.
+    """
 
     primary_metrics: tuple[str, ...]
     primary_contrasts: tuple[str, ...]
@@ -104,12 +109,12 @@ class Analysis:
     correction: str
     region_pct: float
     region_pp: float
-    least_trust: str
+    lowest_status: str
 
 
 @dataclass(frozen=True, slots=True)
 class MeterState:
-    """How far the joules of one part are from a sensor: method, and measured … absent."""
+    """How the energy of one part was obtained: method, and measured, estimated or absent."""
 
     method: str
     status: str
@@ -119,7 +124,7 @@ class MeterState:
 class RunCounts:
     """Runs by how they ended; ``planned`` is ``None`` without a plan.
 
-    ``invalid`` counts done runs whose verdict is invalid; ``unfinished`` have no record.
+    ``invalid`` counts done runs of invalid quality; ``unfinished`` have no record.
     """
 
     planned: int | None
@@ -129,16 +134,21 @@ class RunCounts:
     invalid: int
     unfinished: int
 
+    @property
+    def spoiled(self) -> int:
+        """Runs that used energy without a usable result."""
+        return self.failed + self.interrupted + self.invalid
+
 
 @dataclass(frozen=True, slots=True)
 class EnergyTotals:
-    """Joules of whole runs on the headline's channels, by status (measured, estimated, …).
+    """Joules of complete runs from the primary energy source, by status (measured, estimated, …).
 
     Attributes:
-        study: Of every run of the study, the spoiled ones with them.
-        wasted: Of those that failed, were broken off, or are invalid.
+        study: Of every run of the study, the spoiled ones included.
+        wasted: Of those that failed, were interrupted, or are invalid.
         pilot: Of the pilots.
-        unknown_runs: Runs whose joules are not known, or not wholly.
+        unknown_runs: Runs whose joules are unknown, or only known in part.
     """
 
     study: Mapping[str, float]
@@ -149,13 +159,13 @@ class EnergyTotals:
 
 @dataclass(frozen=True, slots=True)
 class Stated:
-    """A sentence with a number, and the row of a table that it stands on.
+    """A sentence with a number, and the row of a table that it is based on.
 
     Attributes:
         id: Unique in the report.
         text: The sentence, as the report has it.
         source: The table: ``contrasts.csv``, ``summary.csv`` or ``runs.csv``, as in the report.
-        row: Key of the row there; empty where the table as a whole is counted or summed.
+        row: Key of the row there; empty where all of the table is counted or summed.
         values: The numbers of that row which the sentence uses, by column.
     """
 
@@ -168,30 +178,31 @@ class Stated:
 
 @dataclass(frozen=True, slots=True)
 class Redaction:
-    """What was taken out.
+    """What was replaced.
 
     Attributes:
         applied: Whether redaction was on.
         counts: Kind → how many different values were replaced.
-        kept: Kinds that are part of a run's identity and therefore stay, with where.
+        retained: Kinds that are part of a run's identity and therefore stay, with the place.
     """
 
     applied: bool
     counts: Mapping[str, int] = field(default_factory=dict)
-    kept: tuple[str, ...] = ()
+    retained: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """The whole document; dates are the results' own.
+    """The complete document; dates are the results' own.
 
     Attributes:
         study: Name of the folder under ``results/`` and ``reports/``.
         created_utc: When the last run ended, so that a bundle made again is the same.
         results_sha256: Of ``results/<study>/runs.csv``.
         report_sha256: File of the report, relative to ``reports/<study>/`` → its SHA-256.
-        renderer: Package that sets the report → its version.
-        meter: Part of the machine → how its joules were got, from the first done run.
+        renderer: Package that renders the report → its version.
+        meter: ``primary`` or part of the machine → how its joules were obtained, from the first
+            done run.
     """
 
     title: str
@@ -221,10 +232,26 @@ class Submission:
     schema: str = SCHEMA
 
 
-def to_json(made: Submission) -> bytes:
-    """Canonical: sorted keys, UTF-8, LF; raises ``ValueError`` where a number is not finite."""
-    text = json.dumps(asdict(made), indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
+def to_json(value: Any) -> bytes:
+    """Canonical JSON of a dataclass or a plain value: sorted keys, UTF-8, LF.
+
+    Raises:
+        ValueError: A number is not finite.
+    """
+    plain = asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
+    text = json.dumps(plain, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
     return (text + "\n").encode()
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write canonical JSON; makes the folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, to_json(value))
+
+
+def to_plain(value: Any) -> Any:
+    """A dataclass, or a plain value, as reading its JSON gives it: lists, not tuples."""
+    return json.loads(to_json(value))
 
 
 def from_json(data: bytes, source: str) -> Submission:
@@ -235,17 +262,25 @@ def from_json(data: bytes, source: str) -> Submission:
     """
     try:
         plain = json.loads(data)
-        found = str(plain["schema"])
-        if found != SCHEMA:
-            raise UsageError(
-                f"{source} is of the format {found}; this wbcbench reads {SCHEMA}. Use the "
-                "wbcbench that wrote it, or a newer one."
-            )
+        if problem := describe_format_problem(str(plain["schema"])):
+            raise UsageError(f"{source}: {problem}")
         return TypeAdapter(Submission).validate_python(plain)
-    except (ValueError, KeyError, TypeError, ValidationError) as error:
-        raise UsageError(f"{source} is not the document of a bundle: {error}") from error
+    except (ValueError, KeyError, TypeError) as error:
+        reason = " ".join(str(error).split())[:160]
+        raise UsageError(f"{source} is not the document of a bundle: {reason}") from error
 
 
-def json_schema() -> dict[str, Any]:
-    """The JSON Schema of the document, as it is embedded in every bundle."""
-    return TypeAdapter(Submission).json_schema()
+def describe_format_problem(schema: str) -> str:
+    """Why this version cannot read a format, and the way out; empty if it can."""
+    if schema == SCHEMA:
+        return ""
+    (name, number), (own_name, own_number) = (s.rpartition("/")[::2] for s in (schema, SCHEMA))
+    if name == own_name and number.isdigit() and int(number) < int(own_number):
+        return (
+            f"Format {number} was written by a development version only; this wbcbench reads "
+            f"format {own_number}. Make the bundle again with `wbcbench submit`."
+        )
+    return (
+        f"The format {schema} is unknown; this wbcbench reads {SCHEMA}. Use the wbcbench that "
+        "wrote the bundle, or a newer one."
+    )

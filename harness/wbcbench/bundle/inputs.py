@@ -3,7 +3,7 @@
 The data manifest names every image by digest, label, split and photograph, and holds no pixels. Of
 three sources the first that fits: the data folder, when its digest is that of the runs; the table
 of the published set that comes with this package, when the runs were made on that set; else the
-predictions, which know the tested images alone and say so.
+predictions, which hold the tested images only.
 """
 
 from __future__ import annotations
@@ -11,16 +11,16 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
-import json
 import shutil
 import subprocess
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from wbcbench.bundle import layout
-from wbcbench.bundle.describe import SubmittedStudy, git_state
-from wbcbench.bundle.document import DatasetState, GitState
+from wbcbench.bundle.describe import SubmittedStudy, describe_git
+from wbcbench.bundle.document import DatasetState, write_json
+from wbcbench.bundle.open import read_predictions
 from wbcbench.bundle.redact import Redactor, write_text
 from wbcbench.core.errors import UsageError
 from wbcbench.core.files import sha256_of, write_atomically
@@ -28,7 +28,7 @@ from wbcbench.core.provenance import LOCK_FILE, source_root
 from wbcbench.core.record import DatasetFacts
 from wbcbench.data.dataset import UNKNOWN_PHOTOGRAPH
 from wbcbench.data.read import PUBLISHED_ID, PUBLISHED_SHA256, dataset_sha256, find_root, list_files
-from wbcbench.data.splits import UNKNOWN, Provenance, known_images, published_images
+from wbcbench.data.splits import UNKNOWN, known_images, published_images
 
 FOLDER = "folder"
 PUBLISHED = "published table"
@@ -41,209 +41,155 @@ _UNKNOWN_LICENCE = "unknown; the images are not part of this bundle"
 
 # Runs and reports are what the code made, not the code.
 _NOT_CODE = (":(exclude)results", ":(exclude)reports")
-_ARCHIVE_S = 120.0
+_GIT_TIMEOUT_S = 120.0
 
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """One row of ``files.csv``; ``None`` is unknown."""
+    """One row of ``files.csv``; ``None`` bytes and ``UNKNOWN_PHOTOGRAPH`` are unknown."""
 
     path: str
     sha256: str
     bytes: int | None
-    original_id: int | None
-    group_id: int | None
-
-    @property
-    def split(self) -> str:
-        """``TRAIN`` or ``TEST``."""
-        return self.path.split("/", maxsplit=1)[0]
+    original_id: int
+    group_id: int
 
     @property
     def label(self) -> str:
         """The name of its class."""
         return self.path.split("/")[1]
 
-
-@dataclass(frozen=True, slots=True)
-class Listed:
-    """Images of a data set, sorted by path, and where they were listed from."""
-
-    images: tuple[Image, ...]
-    source: str
-
     @property
-    def sha256(self) -> str:
-        """Digest of the data set that these images make."""
-        return dataset_sha256((image.path, image.sha256) for image in self.images)
+    def cells(self) -> tuple[object, ...]:
+        """Its cells in the order of ``layout.IMAGE_COLUMNS``."""
+        photograph = [
+            "" if number == UNKNOWN_PHOTOGRAPH else number
+            for number in (self.original_id, self.group_id)
+        ]
+        split = self.path.split("/", maxsplit=1)[0]
+        return self.path, self.sha256, self.bytes, self.label, split, *photograph
 
 
 def write_images(study: SubmittedStudy, data: Path | None) -> DatasetState | None:
-    """Write ``data-manifest/``; ``None`` where no run came as far as reading images.
+    """Write ``data-manifest/``; ``None`` where no run got as far as reading images.
 
     Args:
         study: In the bundle.
-        data: The data folder, if it is at hand.
+        data: The data folder, if it is available.
     """
-    facts = next((run.record.dataset for run in study.done if run.record.dataset), None)
-    if facts is None:
-        facts = next((r.dataset for r in study.records if r.dataset), None)
-    found = Listed((), PREDICTIONS) if facts is None else _list_images(study, facts, data)
-    state = None if facts is None else _state(study, facts, found)
-    folder = (study.payload / layout.IMAGES).parent
-    folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(study.payload / layout.IMAGES, to_csv(found.images))
-    document = {} if state is None else asdict(state) | {"facts": asdict(facts)}  # type: ignore[arg-type]
-    text = json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False)
-    write_atomically(study.payload / layout.DATASET, (text + "\n").encode())
+    records = (*(run.record for run in study.done), *study.records)
+    facts = next((record.dataset for record in records if record.dataset), None)
+    images, source = _list_images(study, facts, data) if facts else ([], PREDICTIONS)
+    images = sorted(images, key=lambda image: image.path)
+    out = io.StringIO()
+    rows = (layout.IMAGE_COLUMNS, *(image.cells for image in images))
+    csv.writer(out, lineterminator="\n").writerows(rows)
+    path = study.payload / layout.IMAGES
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, out.getvalue().encode(errors="surrogateescape"))
+    state = _describe_dataset(study, facts, images, source) if facts else None
+    document = asdict(state) | {"facts": asdict(facts)} if state and facts else {}
+    write_json(study.payload / layout.DATASET, document)
     return state
 
 
-def _list_images(study: SubmittedStudy, facts: DatasetFacts, data: Path | None) -> Listed:
-    """Every image of the data set that is known of."""
-    from_folder = _of_folder(data, facts) if data else None
-    if from_folder is not None:
-        return from_folder
+def _list_images(
+    study: SubmittedStudy, facts: DatasetFacts, data: Path | None
+) -> tuple[list[Image], str]:
+    """Every known image of the data set, and where it was listed from."""
+    if data is not None and (images := _list_folder(data, facts)):
+        return images, FOLDER
     if facts.sha256 == PUBLISHED_SHA256:
         known = published_images().items()
-        wanted = (_image(p, sha, None) for sha, p in known if _is_loaded(p.name))
-        return Listed(_sorted(wanted), PUBLISHED)
-    return Listed(_sorted(_of_predictions(study)), PREDICTIONS)
+        return [
+            Image(origin.name, sha256, None, origin.original_id, origin.group_id)
+            for sha256, origin in known
+            if origin.name.split("/", maxsplit=1)[0] in {"TRAIN", "TEST"}
+        ], PUBLISHED
+    path = next((run.predictions_path for run in study.done if run.predictions_path), None)
+    if path is None:
+        return [], PREDICTIONS
+    table = read_predictions(path)
+    columns = (table.file, table.image_sha256, table.original_id, table.group_id)
+    return [
+        Image(name, sha256, None, int(original_id), int(group_id))
+        for name, sha256, original_id, group_id in zip(*columns, strict=True)
+    ], PREDICTIONS
 
 
-def to_csv(images: Sequence[Image]) -> bytes:
-    """``files.csv``: UTF-8, LF, unknown cells empty."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(layout.IMAGE_COLUMNS)
-    for image in images:
-        cells = [getattr(image, name) for name in layout.IMAGE_COLUMNS]
-        writer.writerow(["" if cell is None else cell for cell in cells])
-    return out.getvalue().encode(errors="surrogateescape")
-
-
-def _state(study: SubmittedStudy, facts: DatasetFacts, found: Listed) -> DatasetState:
-    spec = study.spec
-    return DatasetState(
-        dataset_id=facts.dataset_id,
-        sha256=facts.sha256,
-        licence=_LICENCES.get(facts.dataset_id, _UNKNOWN_LICENCE),
-        n_images=len(found.images),
-        n_classes=len({image.label for image in found.images}),
-        validation=spec.validation,
-        validation_fraction=spec.validation_fraction,
-        split_seed=spec.split_seed,
-        listed_from=found.source,
-        complete=bool(found.images) and found.sha256 == facts.sha256,
-    )
-
-
-def _of_folder(data: Path, facts: DatasetFacts) -> Listed | None:
-    """What lies in the folder; ``None`` unless that is what the runs were made on."""
+def _list_folder(data: Path, facts: DatasetFacts) -> list[Image]:
+    """The images in the folder; none unless they are those of the runs."""
     try:
         root = find_root(data)
         files = list_files(root)
         known = known_images(root)
     except UsageError:
-        return None
-    skipped = {each.split(": ", maxsplit=1)[0] for each in facts.skipped}
+        return []
+    skipped = {line.split(": ", maxsplit=1)[0] for line in facts.skipped}
     images = []
     for file in files:
         if file.name not in skipped:
             sha256 = sha256_of(Path(file.path))
-            images.append(_image(known.get(sha256, UNKNOWN), sha256, file.size, file.name))
-    found = Listed(_sorted(images), FOLDER)
-    return found if found.sha256 == facts.sha256 else None
+            origin = known.get(sha256, UNKNOWN)
+            images.append(Image(file.name, sha256, file.size, origin.original_id, origin.group_id))
+    return images if _compute_sha256(images) == facts.sha256 else []
 
 
-def _of_predictions(study: SubmittedStudy) -> Iterator[Image]:
-    """The tested images, as the first run that predicted them lists them."""
-    import pyarrow.parquet as pq
-
-    columns = ["file", "image_sha256", "original_id", "group_id"]
-    for run in study.done:
-        path = run.predictions_path
-        if path:
-            table = pq.read_table(path, columns=columns).to_pydict()
-            for name, sha256, original, group in zip(*table.values(), strict=True):
-                yield Image(name, sha256, None, original, group)
-            return
+def _compute_sha256(images: Sequence[Image]) -> str:
+    return dataset_sha256((image.path, image.sha256) for image in images)
 
 
-def _image(origin: Provenance, sha256: str, size: int | None, name: str = "") -> Image:
-    return Image(
-        path=name or origin.name,
-        sha256=sha256,
-        bytes=size,
-        original_id=_known(origin.original_id),
-        group_id=_known(origin.group_id),
+def _describe_dataset(
+    study: SubmittedStudy, facts: DatasetFacts, images: Sequence[Image], source: str
+) -> DatasetState:
+    return DatasetState(
+        dataset_id=facts.dataset_id,
+        sha256=facts.sha256,
+        licence=_LICENCES.get(facts.dataset_id, _UNKNOWN_LICENCE),
+        n_images=len(images),
+        n_classes=len({image.label for image in images}),
+        validation=study.spec.validation,
+        validation_fraction=study.spec.validation_fraction,
+        split_seed=study.spec.split_seed,
+        listed_from=source,
+        complete=bool(images) and _compute_sha256(images) == facts.sha256,
     )
 
 
-def _known(number: int) -> int | None:
-    return None if number == UNKNOWN_PHOTOGRAPH else number
-
-
-def _is_loaded(name: str) -> bool:
-    return name.split("/", maxsplit=1)[0] in {"TRAIN", "TEST"}
-
-
-def _sorted(images: Iterable[Image]) -> tuple[Image, ...]:
-    return tuple(sorted(images, key=lambda image: image.path))
-
-
-def write_code(study: SubmittedStudy, by: Redactor | None) -> GitState:
-    """Write ``code/`` and the lock of the last commit; returns what is there of the code."""
-    commits = _commits(study)
+def write_code(study: SubmittedStudy, redactor: Redactor | None) -> None:
+    """Write ``code/``, and the lock of the runs, as far as this checkout has them."""
     root = source_root()
     (study.payload / layout.GIT).parent.mkdir(parents=True, exist_ok=True)
     if root is not None and (root / ".git").exists() and shutil.which("git"):
-        for commit in commits:
-            _archive(root, commit, study.payload / layout.source_of(commit, commits))
-        if commits and any(r.provenance.get("git_dirty") for r in study.records):
-            _write_diff(root, commits[-1], study.payload / layout.DIFF, by)
-        _write_lock(root, study)
-    state = git_state(study, study.payload)
-    text = json.dumps(asdict(state), indent=1, sort_keys=True)
-    write_atomically(study.payload / layout.GIT, (text + "\n").encode())
-    return state
+        for commit in study.commits:
+            archive = _run_git(root, "archive", "--format=tar", commit, "--", ".", *_NOT_CODE)
+            if archive is not None:
+                name = layout.source_archive(commit, study.commits)
+                write_atomically(study.payload / name, archive)
+        if study.commits and any(r.provenance.get("git_dirty") for r in study.records):
+            words = ("diff", "--no-color", "--no-ext-diff", study.commits[-1], "--", ".")
+            if diff := _run_git(root, *words, *_NOT_CODE):
+                write_text(study.payload / layout.DIFF, diff.decode(errors="replace"), redactor)
+        for lock in _find_locks(root, study.commits):
+            if hashlib.sha256(lock).hexdigest() == study.fact("lock_sha256"):
+                (study.payload / layout.LOCK).parent.mkdir(parents=True, exist_ok=True)
+                write_atomically(study.payload / layout.LOCK, lock)
+                break
+    write_json(study.payload / layout.GIT, describe_git(study))
 
 
-def _commits(study: SubmittedStudy) -> tuple[str, ...]:
-    found = (record.provenance.get("git_commit") for record in study.records)
-    return tuple(dict.fromkeys(str(commit) for commit in found if commit))
+def _find_locks(root: Path, commits: Sequence[str]) -> Iterator[bytes]:
+    """The lock of each commit, then the one in the checkout."""
+    for commit in commits:
+        if (lock := _run_git(root, "show", f"{commit}:{LOCK_FILE}")) is not None:
+            yield lock
+    if (root / LOCK_FILE).exists():
+        yield (root / LOCK_FILE).read_bytes()
 
 
-def _archive(root: Path, commit: str, target: Path) -> None:
-    """A tar of the commit, the same each time; nothing where the commit is not at hand."""
-    data = _git(root, "archive", "--format=tar", commit, "--", ".", *_NOT_CODE)
-    if data is not None:
-        write_atomically(target, data)
-
-
-def _write_diff(root: Path, commit: str, target: Path, by: Redactor | None) -> None:
-    data = _git(root, "diff", "--no-color", "--no-ext-diff", commit, "--", ".", *_NOT_CODE)
-    if data:
-        write_text(target, data.decode(errors="replace"), by)
-
-
-def _write_lock(root: Path, study: SubmittedStudy) -> None:
-    """The lock that the runs were made with, known by its digest; else none."""
-    wanted = study.fact("lock_sha256")
-    candidates: Sequence[bytes | None] = (
-        *(_git(root, "show", f"{commit}:{LOCK_FILE}") for commit in _commits(study)),
-        (root / LOCK_FILE).read_bytes() if (root / LOCK_FILE).exists() else None,
-    )
-    for data in candidates:
-        if data is not None and hashlib.sha256(data).hexdigest() == wanted:
-            (study.payload / layout.LOCK).parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(study.payload / layout.LOCK, data)
-            return
-
-
-def _git(root: Path, *words: str) -> bytes | None:
-    """What git says; ``None`` where it does not know the commit."""
+def _run_git(root: Path, *words: str) -> bytes | None:
+    """The output of git; ``None`` where it does not know the commit."""
     done = subprocess.run(
-        ["git", "-C", str(root), *words], check=False, capture_output=True, timeout=_ARCHIVE_S
+        ["git", "-C", str(root), *words], check=False, capture_output=True, timeout=_GIT_TIMEOUT_S
     )
     return done.stdout if done.returncode == 0 else None

@@ -2,7 +2,7 @@
 
 A bundle is a BagIt 1.0 bag, as a folder or as a zip whose one top folder is the bag. Under
 ``data/`` the study lies exactly as the program keeps it, so that everything that reads a study
-reads a bundle; around it stand the papers that speak of it. Every path here is POSIX and, unless
+reads a bundle; the documents that describe it stand around it. Every path here is POSIX and, unless
 it says otherwise, relative to ``data/``. For readers: ``harness/BUNDLE.md``.
 
     <bag>/
@@ -38,7 +38,7 @@ TAG_FILES = (BAGIT, BAG_INFO, MANIFEST)
 BAGIT_TEXT = "BagIt-Version: 1.0\nTag-File-Character-Encoding: UTF-8\n"
 ZIP_SUFFIX = ".zip"
 
-# The papers.
+# The documents.
 README = "README.md"
 SUBMISSION = "submission.json"
 CRATE = "ro-crate-metadata.json"
@@ -49,7 +49,7 @@ IMPACT = "IMPACT.md"
 APPENDIX = "ARTIFACT_APPENDIX.md"
 CHECKLIST = "CHECKLIST.md"
 
-# What was asked, where it ran, on which images, by which code.
+# Settings, machine, images and code.
 RESOLVED = "config/resolved.json"
 ENVIRONMENT = "env/environment.json"
 HOST = "env/host.json"
@@ -59,9 +59,8 @@ IMAGES = "data-manifest/files.csv"
 GIT = "code/git.json"
 SOURCE = "code/source.tar"
 DIFF = "code/uncommitted.diff"
-SCHEMAS = "schemas"
-SUBMISSION_SCHEMA = f"{SCHEMAS}/submission.schema.json"
-RECORD_SCHEMA = f"{SCHEMAS}/record.schema.json"
+SUBMISSION_SCHEMA = "schemas/submission.schema.json"
+RECORD_SCHEMA = "schemas/record.schema.json"
 
 RESULTS = "results"
 """The folder of the study, its pilots and nothing else."""
@@ -94,15 +93,7 @@ REQUIRED = (
     README, SUBMISSION, CRATE, CITATION, LICENCE, MODEL_CARD, IMPACT, APPENDIX, CHECKLIST,
     RESOLVED, ENVIRONMENT, HOST, DATASET, IMAGES, GIT, SUBMISSION_SCHEMA, RECORD_SCHEMA,
 )  # fmt: skip
-"""Files that every bundle has; ``LOCK``, ``SOURCE`` and ``DIFF`` where they are known."""
-
-REQUIRED_OF_STUDY = (RUNS_TABLE, RUNS_SCHEMA, CONTRASTS)
-REQUIRED_OF_REPORT = (REPORT_PAGE, REPORT_TEXT)
-REQUIRED_OF_RUN = (
-    SPEC, RECORD, run_folder.BEGAN, run_folder.CHANNELS, run_folder.MARKS, PHASES,
-)  # fmt: skip
-"""Of every run; ``predictions.parquet`` and ``epochs.csv`` of every done one, and a file in
-``trace/`` for every meter that worked."""
+"""Files of every bundle; ``LOCK``, ``SOURCE`` and ``DIFF`` are optional."""
 
 
 def study_dir(study: str) -> PurePosixPath:
@@ -115,31 +106,25 @@ def report_dir(study: str) -> PurePosixPath:
     return PurePosixPath("reports", study)
 
 
-def figure_data(study: str, figure: str) -> PurePosixPath:
-    """The numbers behind one figure."""
-    return report_dir(study) / FIGURE_DATA / f"{figure}.csv"
+def required_files(study: str) -> list[str]:
+    """Every file that a bundle of this study must have; those of its runs are not included."""
+    of_study = (study_dir(study) / name for name in (RUNS_TABLE, RUNS_SCHEMA, CONTRASTS))
+    of_report = (report_dir(study) / name for name in (REPORT_PAGE, REPORT_TEXT))
+    return [*REQUIRED, *map(str, of_study), *map(str, of_report)]
 
 
-def required(study: str) -> tuple[PurePosixPath, ...]:
-    """Every file that a bundle of this study must have, those of its runs apart."""
-    papers = map(PurePosixPath, REQUIRED)
-    of_study = (study_dir(study) / name for name in REQUIRED_OF_STUDY)
-    of_report = (report_dir(study) / name for name in REQUIRED_OF_REPORT)
-    return (*papers, *of_study, *of_report)
-
-
-def source_of(commit: str, commits: Sequence[str]) -> str:
+def source_archive(commit: str, commits: Sequence[str]) -> str:
     """The archive of one commit's source; those before the last have the commit in the name."""
     return SOURCE if commit == commits[-1] else f"code/source-{commit[:12]}.tar"
 
 
-def payload_files(bag: Path) -> list[Path]:
-    """Every file under ``data/`` of a bag, sorted by its name in the manifest."""
-    found = (path for path in (bag / PAYLOAD).rglob("*") if path.is_file())
-    return sorted(found, key=lambda path: path.relative_to(bag).as_posix())
+def list_files(folder: Path) -> dict[str, Path]:
+    """Every file below a folder by its relative path, sorted."""
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return dict(sorted((path.relative_to(folder).as_posix(), path) for path in files))
 
 
-def manifest_text(digests: Iterable[tuple[str, str]]) -> str:
+def format_manifest(digests: Iterable[tuple[str, str]]) -> str:
     """A manifest: ``digest  path`` a line, sorted by path.
 
     RFC 8493 has line feeds, carriage returns and per cent signs of a path percent-encoded.
@@ -147,9 +132,5 @@ def manifest_text(digests: Iterable[tuple[str, str]]) -> str:
     Args:
         digests: Pairs of path, relative to the bag, and SHA-256.
     """
-    lines = (f"{digest}  {_encoded(path)}\n" for path, digest in sorted(digests))
-    return "".join(lines)
-
-
-def _encoded(path: str) -> str:
-    return path.replace("%", "%25").replace("\n", "%0A").replace("\r", "%0D")
+    escapes = str.maketrans({"%": "%25", "\n": "%0A", "\r": "%0D"})
+    return "".join(f"{digest}  {path.translate(escapes)}\n" for path, digest in sorted(digests))

@@ -1,4 +1,4 @@
-"""Make a bundle: beside its place, whole, then renamed into it; or not at all."""
+"""Make a bundle: completely beside its target, then renamed into it; or not at all."""
 
 from __future__ import annotations
 
@@ -11,39 +11,48 @@ from pathlib import Path
 from typing import Any
 
 from wbcbench import table
-from wbcbench.bundle import describe, document, inputs, layout, papers, run_files
-from wbcbench.bundle.crate import write_bag, write_crate, write_zip
-from wbcbench.bundle.describe import SubmittedStudy, refuse_synthetic
-from wbcbench.bundle.document import Author, EnergyTotals, Redaction, RunCounts, Submission
-from wbcbench.bundle.redact import Redactor, make_redactor
+from wbcbench.bundle import describe, documents, inputs, layout
+from wbcbench.bundle.crate import format_boamps, format_phases, write_bag, write_crate, write_zip
+from wbcbench.bundle.describe import SubmittedStudy
+from wbcbench.bundle.document import Author, Redaction, Submission, write_json
+from wbcbench.bundle.redact import Redactor, copy_file, make_redactor
 from wbcbench.compare.result import COLUMNS, contrasts_csv
+from wbcbench.core import run_folder, study_folder
 from wbcbench.core.errors import UsageError
 from wbcbench.core.files import write_atomically
+from wbcbench.core.run_condition import RunStage, condition
+from wbcbench.core.run_folder import study_runs
 from wbcbench.core.study_folder import pilot_study, require_study
 from wbcbench.core.text import count_of
 from wbcbench.core.units import kwh_from_j, mb_from_bytes
 from wbcbench.core.version import __version__
 from wbcbench.report.publish import ALL_FORMATS, publish_built
 from wbcbench.run.finalise import finalise_abandoned
-from wbcbench.table.view import Run
+
+_RUN_FILES = (
+    run_folder.SPEC, run_folder.BEGAN, run_folder.CHANNELS, run_folder.RECORD, run_folder.MARKS,
+    run_folder.EPOCHS, run_folder.PREDICTIONS, run_folder.ATTACHMENT, run_folder.LOG,
+    run_folder.TRACES, run_folder.ATTACHED_TRACE, f"{run_folder.TELEMETRY}/*.csv",
+)  # fmt: skip
+_STUDY_FILES = (study_folder.PLAN, study_folder.EARLIER_PLANS)
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What is asked for.
+    """The options of one submission.
 
     Attributes:
-        results: Where studies are kept.
+        results: The folder of the studies.
         study: Which one.
         authors, licence, title, course: Of the bundle.
         out: The folder or zip to write; ``None`` = named after study and date, here.
         as_zip: A zip instead of a folder.
-        data: The folder of the images, if it is at hand: for their sizes, and for sets whose
-            images are known in no other way.
-        redact: Whether private things are taken out.
-        allow_synthetic: Whether a synthetic study may be handed in, for practice.
-        force: Whether a bundle in the place of the new one is replaced.
-        formats: Of the report; all that need nothing but the program.
+        data: The folder of the images, if it is available: for their sizes, and for sets whose
+            images are not listed elsewhere.
+        redact: Whether private values are replaced.
+        allow_synthetic: Whether a synthetic study may be submitted, for practice.
+        force: Whether an existing bundle is replaced.
+        formats: Of the report; by default all that need only wbcbench.
     """
 
     results: Path
@@ -63,7 +72,7 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What was made.
+    """A bundle on disk.
 
     Attributes:
         path: The bundle.
@@ -83,135 +92,124 @@ def submit(order: Order) -> Written:
 
     Raises:
         UsageError: There is no such study, a run of it is going on, it is synthetic or mixed, the
-            target is taken or cannot be written. Nothing is left half written.
+            target exists or cannot be written. Nothing is left half written.
     """
     source = require_study(order.results, order.study)
-    run_files.refuse_running(source)
+    _refuse_running(source)
     finalise_abandoned(order.results, order.study)
     if order.out is not None:
-        _refuse_taken(order.out, force=order.force)
-    beside = (order.out or Path(order.study)).parent
+        _refuse_existing(order.out, force=order.force)
+    parent = (order.out or Path(order.study)).parent
     try:
-        beside.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=beside, prefix=".wbcbench-submit-") as temporary:
+        parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=parent, prefix=".wbcbench-submit-") as temporary:
             return _make_bundle(order, source, Path(temporary))
     except OSError as error:
-        raise _unwritable(beside, error) from error
+        raise _explain_write_error(parent, error) from error
+
+
+def _refuse_running(source: Path) -> None:
+    for run in study_runs(source.parent, source.name):
+        if run.is_finished:
+            continue
+        state = condition(run)
+        if state.stage is RunStage.UNKNOWN:
+            raise UsageError(f"The run {run.path} has no record. {state.text}")
+        if not state.may_be_finalised:
+            raise UsageError(
+                f"The run {run.path} is going on. Wait for it, or stop it with Ctrl-C where it was "
+                f"started, and submit again. {state.text}"
+            )
 
 
 def _make_bundle(order: Order, source: Path, temporary: Path) -> Written:
-    payload = temporary / "bag" / layout.PAYLOAD
+    bag = temporary / "bag"
+    payload = bag / layout.PAYLOAD
     payload.mkdir(parents=True)
-    by = _copy_studies(order, source, payload)
-    study = SubmittedStudy(payload, order.study)
-    refuse_synthetic(study, allowed=order.allow_synthetic)
-    top = f"submission-{order.study}-{study.ended_utc[:10]}"
-    target = order.out or Path(top + (layout.ZIP_SUFFIX if order.as_zip else ""))
-    _refuse_taken(target, force=order.force)
-    made = _write_contents(order, study, by)
-    write_bag(payload.parent, _info(made, top))
-    files = len(layout.payload_files(payload.parent))
-    ready = payload.parent
-    if order.as_zip:
-        ready = temporary / "bag.zip"
-        write_zip(payload.parent, ready, top)
-    _put_in_place(ready, target, temporary)
-    return Written(target, _size_bytes(target), files, made)
-
-
-def _copy_studies(order: Order, source: Path, payload: Path) -> Redactor | None:
-    """The study and its pilots, without private things."""
     pilots = order.results / pilot_study(order.study)
     folders = [source, *([pilots] if pilots.is_dir() else [])]
-    by = make_redactor(folders) if order.redact else None
+    redactor = make_redactor(folders) if order.redact else None
     for folder in folders:
-        run_files.copy_study(folder, payload, by)
-    return by
-
-
-def _write_contents(order: Order, study: SubmittedStudy, by: Redactor | None) -> Submission:
-    """Everything that is made from the copy, each from what was made before it."""
-    table.write_table(study.folder)
-    _write_tables(study)
-    for run in study.runs:
-        _write_run_files(study, run, order.licence)
-    dataset = inputs.write_images(study, order.data)
-    describe.write_surroundings(study)
-    git = inputs.write_code(study, by)
-    describe.write_schemas(study)
-    folder = study.payload / layout.report_dir(study.name)
-    publish_built(study.report, study.reported, folder, order.formats)
-    made = _document(order, study, by, dataset, git)
-    papers.write_papers(study, made)
-    write_atomically(study.payload / layout.SUBMISSION, document.to_json(made))
-    write_crate(study, made)
-    return made
-
-
-def _write_tables(study: SubmittedStudy) -> None:
-    found = study.comparison
-    text = ",".join(COLUMNS) + "\n" if found is None else contrasts_csv(found)
-    write_atomically(study.folder / layout.CONTRASTS, text.encode())
-
-
-def _write_run_files(study: SubmittedStudy, run: Run, licence: str) -> None:
-    folder = study.folder / run.run_id
-    write_atomically(folder / layout.PHASES, run_files.phases_csv(run.record))
-    boamps = run_files.boamps_json(run, licence)
-    if boamps is not None:
-        write_atomically(folder / layout.BOAMPS, boamps)
-
-
-def _document(
-    order: Order,
-    study: SubmittedStudy,
-    by: Redactor | None,
-    dataset: document.DatasetState | None,
-    git: document.GitState,
-) -> Submission:
-    pilots = pilot_study(study.name)
-    return Submission(
-        title=order.title or f"What {study.name} costs in joules, and what it buys",
-        study=study.name,
-        authors=order.authors,
-        course=order.course,
-        licence=order.licence,
-        created_utc=study.ended_utc,
-        wbcbench_version=str(study.fact("wbcbench_version") or __version__),
-        synthetic=study.reported.is_synthetic,
-        git=git,
-        dataset=dataset,
-        design=describe.design(study),
-        analysis=describe.analysis(study),
-        host_ids=tuple(study.different("host_id")),
-        gpu_name=study.fact("gpu_name"),
-        driver_version=study.fact("driver_version"),
-        meter=describe.meters(study.first.row),
-        n_runs=describe.counts(study),
-        energy_total_j=describe.totals(study.records, study.pilots),
-        results_sha256=describe.results_sha256(study.payload, study.name),
-        report_sha256=describe.report_sha256(study.payload, study.name),
-        renderer=describe.renderer(),
-        claims=describe.stated(study),
-        redaction=by.report(describe.kept(study)) if by else Redaction(applied=False),
-        pilot_study=pilots if study.pilots else None,
-    )
-
-
-def _info(made: Submission, top: str) -> dict[str, str]:
-    names = ", ".join(author.name for author in made.authors)
-    return {
-        "Bagging-Date": made.created_utc[:10],
+        _copy_study(folder, payload, redactor)
+    study = SubmittedStudy(payload, order.study)
+    describe.refuse_synthetic(study, allowed=order.allow_synthetic)
+    top = f"submission-{order.study}-{study.ended_utc[:10]}"
+    target = order.out or Path(top + (layout.ZIP_SUFFIX if order.as_zip else ""))
+    _refuse_existing(target, force=order.force)
+    submission = _write_contents(order, study, redactor)
+    info = {
+        "Bagging-Date": submission.created_utc[:10],
         "Bag-Software-Agent": f"wbcbench {__version__}",
-        "Contact-Name": names,
-        "External-Description": made.title,
+        "Contact-Name": ", ".join(author.name for author in submission.authors),
+        "External-Description": submission.title,
         "External-Identifier": top,
         "Bag-Group-Identifier": layout.SCHEMA,
     }
+    write_bag(bag, info)
+    files = len(layout.list_files(payload))
+    size_bytes = sum(path.stat().st_size for path in layout.list_files(bag).values())
+    if order.as_zip:
+        folder, bag = bag, temporary / "bag.zip"
+        write_zip(folder, bag, top)
+        size_bytes = bag.stat().st_size
+    if target.exists():
+        target.rename(temporary / "before")
+    bag.rename(target)
+    return Written(target, size_bytes, files, submission)
 
 
-def _refuse_taken(target: Path, *, force: bool) -> None:
-    """Raise ``UsageError`` when something is there that may not be replaced."""
+def _copy_study(source: Path, payload: Path, redactor: Redactor | None) -> None:
+    """Copy plans and runs of one study folder to ``results/<its name>`` of the bundle."""
+    target = payload / layout.study_dir(source.name)
+    runs = study_runs(source.parent, source.name)
+    for run in runs:
+        run.pack_traces()
+    folders = [(run.path, target / run.run_id, _RUN_FILES) for run in runs]
+    for folder, into, patterns in (*folders, (source, target, _STUDY_FILES)):
+        for path in sorted(path for pattern in patterns for path in folder.glob(pattern)):
+            if path.is_symlink() or path.parent.is_symlink():
+                raise UsageError(
+                    f"{path} is a link, and a bundle holds no files from outside the study. Put "
+                    "the file itself there, or remove the link."
+                )
+            copy_file(path, into, path.relative_to(folder).as_posix(), redactor)
+
+
+def _write_contents(order: Order, study: SubmittedStudy, redactor: Redactor | None) -> Submission:
+    """Everything that is made from the copy, in the order in which one depends on another."""
+    table.write_table(study.folder)
+    comparison = study.comparison
+    contrasts = contrasts_csv(comparison) if comparison else ",".join(COLUMNS) + "\n"
+    write_atomically(study.folder / layout.CONTRASTS, contrasts.encode())
+    for run in study.runs:
+        folder = study.folder / run.run_id
+        write_atomically(folder / layout.PHASES, format_phases(run.record))
+        if (boamps := format_boamps(run, order.licence)) is not None:
+            write_atomically(folder / layout.BOAMPS, boamps)
+    dataset = inputs.write_images(study, order.data)
+    describe.write_settings(study)
+    inputs.write_code(study, redactor)
+    describe.write_schemas(study)
+    folder = study.payload / layout.report_dir(study.name)
+    publish_built(study.report, study.reported, folder, order.formats)
+    retained = describe.list_retained(study)
+    submission = describe.build_submission(
+        study,
+        title=order.title or f"Energy and accuracy of {study.name}",
+        authors=order.authors,
+        licence=order.licence,
+        course=order.course,
+        dataset=dataset,
+        redaction=redactor.summary(retained) if redactor else Redaction(applied=False),
+    )
+    documents.write_documents(study, submission)
+    write_json(study.payload / layout.SUBMISSION, submission)
+    write_crate(study, submission)
+    return submission
+
+
+def _refuse_existing(target: Path, *, force: bool) -> None:
+    """Raise ``UsageError`` if the target exists and may not be replaced."""
     if not target.exists() and not target.is_symlink():
         return
     if not force:
@@ -219,99 +217,60 @@ def _refuse_taken(target: Path, *, force: bool) -> None:
             f"{target} is there already and is not overwritten. Name another place with --out, "
             "or replace it with --force."
         )
-    is_bundle = (target / layout.BAGIT).is_file() or (
-        target.is_file() and target.suffix == layout.ZIP_SUFFIX
-    )
-    if not is_bundle:
+    is_zip = target.is_file() and target.suffix == layout.ZIP_SUFFIX
+    if not is_zip and not (target / layout.BAGIT).is_file():
         raise UsageError(
             f"{target} is no bundle, so --force does not replace it: that would delete what is "
             "in it. Name another place with --out."
         )
 
 
-def _put_in_place(ready: Path, target: Path, temporary: Path) -> None:
-    if target.exists():
-        target.rename(temporary / "before")
-    ready.rename(target)
-
-
-def _size_bytes(target: Path) -> int:
-    if target.is_file():
-        return target.stat().st_size
-    return sum(path.stat().st_size for path in target.rglob("*") if path.is_file())
-
-
-def _unwritable(beside: Path, error: OSError) -> UsageError:
-    full = error.errno in {errno.ENOSPC, errno.EDQUOT}
-    free = shutil.disk_usage(beside).free if full and beside.exists() else None
-    room = f" ({mb_from_bytes(free):.0f} MB are free)" if free is not None else ""
-    why = "the disk is full" if full else (error.strerror or str(error))
+def _explain_write_error(parent: Path, error: OSError) -> UsageError:
+    is_full = error.errno in {errno.ENOSPC, errno.EDQUOT}
+    reason = "the disk is full" if is_full else (error.strerror or str(error))
+    if is_full and parent.exists():
+        reason += f" ({mb_from_bytes(shutil.disk_usage(parent).free):.0f} MB are free)"
     return UsageError(
-        f"The bundle cannot be written to {beside.resolve()}: {why}{room}. Nothing half written is "
-        "left there. Free space or permissions, or name another place with --out."
+        f"The bundle cannot be written to {parent.resolve()}: {reason}. No partial bundle is left "
+        "there. Free space, change permissions, or name another place with --out."
     )
 
 
-def submitted_lines(made: Written) -> Iterator[str]:
+def submitted_lines(written: Written) -> Iterator[str]:
     """For a terminal."""
-    yield _redacted(made.submission)
-    said = made.submission
-    parts = [count_of(_runs(said.n_runs), "run"), *_energy(said.energy_total_j)]
-    spoiled = said.n_runs.failed + said.n_runs.interrupted + said.n_runs.invalid
-    waste = f"; {count_of(spoiled, 'spoiled run')} counted as waste" if spoiled else ""
-    yield f"{made.path}   {_megabytes(made.size_bytes)}   ({', '.join(parts)}{waste})"
-    if said.git.note:
-        yield f"Note: {said.git.note}"
-    if said.dataset is not None and not said.dataset.complete:
-        yield (
-            "Note: the list of images holds the tested ones alone; with --data FOLDER it holds "
-            "every image's digest."
+    submission = written.submission
+    runs, redaction, dataset = submission.n_runs, submission.redaction, submission.dataset
+    if redaction.applied:
+        replaced = ", ".join(
+            kind if count == 1 else f"{count} {kind}{'es' if kind.endswith('s') else 's'}"
+            for kind, count in redaction.counts.items()
         )
-    yield f"Check it: wbcbench verify {made.path}"
-
-
-def submitted_document(made: Written) -> dict[str, Any]:
-    """For programs."""
-    said = made.submission
-    return {
-        "path": str(made.path),
-        "bytes": made.size_bytes,
-        "files": made.files,
-        "study": said.study,
-        "created_utc": said.created_utc,
-        "n_runs": asdict(said.n_runs),
-        "energy_total_j": asdict(said.energy_total_j),
-        "claims": len(said.claims),
-        "redaction": asdict(said.redaction),
-        "git": asdict(said.git),
-    }
-
-
-def _redacted(said: Submission) -> str:
-    if not said.redaction.applied:
-        return "Nothing was redacted: paths, names, serial numbers and UUIDs are in the bundle."
-    found = [
-        kind if count == 1 else f"{count} {_plural(kind)}"
-        for kind, count in said.redaction.counts.items()
+        retained = f". Retained, as part of a run's identity: {', '.join(redaction.retained)}."
+        yield f"Redacted: {replaced or 'nothing'}{retained if redaction.retained else ''}"
+    else:
+        yield "Nothing was redacted: paths, names, serial numbers and UUIDs are in the bundle."
+    energies = [
+        f"{kwh_from_j(energy_j):.3g} kWh {status}"
+        for status, energy_j in sorted(submission.energy_total_j.study.items())
     ]
-    kept = f" Kept, as part of a run's identity: {', '.join(said.redaction.kept)}."
-    return f"Redacted: {', '.join(found) or 'nothing'}" + (
-        f".{kept}" if said.redaction.kept else ""
-    )
+    contents = ", ".join([count_of(runs.done + runs.spoiled, "run"), *energies])
+    waste = f"; {count_of(runs.spoiled, 'spoiled run')} counted as waste" if runs.spoiled else ""
+    yield f"{written.path}   {mb_from_bytes(written.size_bytes):.1f} MB   ({contents}{waste})"
+    if submission.git.note:
+        yield f"Note: {submission.git.note}"
+    if dataset is not None and not dataset.complete:
+        yield "Note: only tested images are listed by digest; --data FOLDER lists all of them."
+    yield f"Check it: wbcbench verify {written.path}"
 
 
-def _plural(kind: str) -> str:
-    return f"{kind}es" if kind.endswith("s") else f"{kind}s"
-
-
-def _runs(counts: RunCounts) -> int:
-    return counts.done + counts.failed + counts.interrupted + counts.invalid
-
-
-def _energy(totals: EnergyTotals) -> Iterator[str]:
-    for status, energy_j in sorted(totals.study.items()):
-        yield f"{kwh_from_j(energy_j):.3g} kWh {status}"
-
-
-def _megabytes(size_bytes: int) -> str:
-    return f"{mb_from_bytes(size_bytes):.1f} MB"
+def submitted_document(written: Written) -> dict[str, Any]:
+    """For programs."""
+    submission = asdict(written.submission)
+    names = ("study", "created_utc", "n_runs", "energy_total_j", "redaction", "git")
+    return {
+        "path": str(written.path),
+        "bytes": written.size_bytes,
+        "files": written.files,
+        "claims": len(written.submission.claims),
+        **{name: submission[name] for name in names},
+    }

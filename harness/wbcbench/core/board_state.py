@@ -6,7 +6,8 @@ What is too hot, or whose process is a foreign one, is for ``energy.checks`` to 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from itertools import pairwise
 from statistics import fmean
@@ -43,7 +44,7 @@ class Telemetry:
 
     Attributes:
         window, device: Which window of which board (its UUID).
-        samples: How many looks lie in the window.
+        samples: How many samples lie in the window.
         temperature_start_c, temperature_mean_c, temperature_max_c: Die temperature.
         clock_sm_hz, clock_memory_hz: Mean clocks.
         throttled_s: Reason → seconds in which the driver gave it.
@@ -52,8 +53,8 @@ class Telemetry:
         power_limit_w: Lowest limit in force.
         foreign_pids: Processes on the board that this run did not start.
         sees_own: Whether the trainer's own process was listed: without that, process ids of
-            another namespace are shown and nothing is known of foreign ones. ``None`` if no look
-            listed processes.
+            another namespace are shown and nothing is known of foreign ones. ``None`` if no
+            sample listed processes.
         processes_most: Most processes listed at once.
     """
 
@@ -74,107 +75,101 @@ class Telemetry:
     processes_most: int | None = None
 
 
-COLUMNS = tuple(each.name for each in fields(BoardSample))
+COLUMNS = tuple(column.name for column in fields(BoardSample))
 
 
-def sample_to_line(look: BoardSample) -> str:
+def sample_to_line(sample: BoardSample) -> str:
     """One line of the log: empty is unknown, ``-`` an empty list."""
-    return ",".join(_cell(getattr(look, name)) for name in COLUMNS)
+    cells = []
+    for name in COLUMNS:
+        value = getattr(sample, name)
+        if isinstance(value, tuple):
+            cells.append(";".join(map(str, value)) or _NONE_LISTED)
+        else:
+            cells.append("" if value is None else repr(value))
+    return ",".join(cells)
 
 
 def sample_from_line(line: str) -> BoardSample | None:
-    """The look of one line; ``None`` for a header, a torn or a damaged line."""
+    """The sample of one line; ``None`` for a header, a torn or a damaged line."""
     cells = line.split(",")
     if len(cells) != len(COLUMNS) or not cells[0]:
         return None
-    parsed: dict[str, Any] = {}
     try:
-        for name, cell in zip(COLUMNS, cells, strict=True):
-            parsed[name] = _PARSERS.get(name, float)(cell) if cell else None
+        values: dict[str, Any] = {
+            name: _PARSERS.get(name, float)(cell) if cell else None
+            for name, cell in zip(COLUMNS, cells, strict=True)
+        }
     except ValueError:
         return None
-    return BoardSample(**parsed)
+    return BoardSample(**values)
 
 
-def _cell(value: float | tuple[object, ...] | None) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, tuple):
-        return ";".join(map(str, value)) or _NONE_LISTED
-    return repr(value)
-
-
-def _words(cell: str) -> tuple[str, ...]:
+def _parse_words(cell: str) -> tuple[str, ...]:
     return () if cell == _NONE_LISTED else tuple(cell.split(";"))
 
 
-def _ids(cell: str) -> tuple[int, ...]:
-    return tuple(int(word) for word in _words(cell))
+def _parse_ids(cell: str) -> tuple[int, ...]:
+    return tuple(map(int, _parse_words(cell)))
 
 
-_PARSERS: Mapping[str, Callable[[str], Any]] = {"reasons": _words, "own": _ids, "foreign": _ids}
+_PARSERS: Mapping[str, Callable[[str], Any]] = {
+    "reasons": _parse_words, "own": _parse_ids, "foreign": _parse_ids,
+}  # fmt: skip
 
 
-def summarise_window(device: str, looks: Sequence[BoardSample], window: Window) -> Telemetry | None:
-    """What a board did in one window; ``None`` if nobody looked.
+def summarise_window(
+    device: str, samples: Sequence[BoardSample], window: Window
+) -> Telemetry | None:
+    """What a board did in one window; ``None`` without a sample in it.
 
     Args:
         device: The board's UUID.
-        looks: In order of time.
-        window: The span; the look just before it counts as its start.
+        samples: In order of time.
+        window: The span; the sample just before it counts as its start.
     """
-    times = [look.t_s for look in looks]
+    times = [sample.t_s for sample in samples]
     first, last = bisect_right(times, window.start_s), bisect_right(times, window.end_s)
-    inside = looks[first:last]
+    inside, before = samples[first:last], max(first - 1, 0)
     if not inside:
         return None
-    temperatures = _known(look.temperature_c for look in inside)
-    listed = [look for look in inside if look.own is not None and look.foreign is not None]
+
+    def known(name: str, samples: Sequence[BoardSample] = inside) -> list[Any]:
+        return [v for sample in samples if (v := getattr(sample, name)) is not None]
+
+    def mean(name: str) -> float | None:
+        return fmean(known(name)) if known(name) else None
+
+    memory = max(known("memory_used_bytes"), default=None)
+    listed = [s for s in inside if s.own is not None and s.foreign is not None]
+    processes = [len(s.own or ()) + len(s.foreign or ()) for s in listed]
     return Telemetry(
         window=window.name,
         device=device,
         samples=len(inside),
-        temperature_start_c=_first(look.temperature_c for look in looks[max(first - 1, 0) : last]),
-        temperature_mean_c=fmean(temperatures) if temperatures else None,
-        temperature_max_c=max(temperatures, default=None),
-        clock_sm_hz=_mean(look.clock_sm_hz for look in inside),
-        clock_memory_hz=_mean(look.clock_memory_hz for look in inside),
-        throttled_s=_throttled_s(looks[max(first - 1, 0) : last + 1], window),
-        utilization=_mean(look.utilization for look in inside),
-        memory_peak_bytes=_most(look.memory_used_bytes for look in inside),
-        power_limit_w=min(_known(look.power_limit_w for look in inside), default=None),
-        foreign_pids=tuple(sorted({pid for look in listed for pid in look.foreign or ()})),
-        sees_own=any(look.own for look in listed) if listed else None,
-        processes_most=_most(len(look.own or ()) + len(look.foreign or ()) for look in listed),
+        temperature_start_c=next(iter(known("temperature_c", samples[before:last])), None),
+        temperature_mean_c=mean("temperature_c"),
+        temperature_max_c=max(known("temperature_c"), default=None),
+        clock_sm_hz=mean("clock_sm_hz"),
+        clock_memory_hz=mean("clock_memory_hz"),
+        throttled_s=_throttled_s(samples[before : last + 1], window),
+        utilization=mean("utilization"),
+        memory_peak_bytes=None if memory is None else int(memory),
+        power_limit_w=min(known("power_limit_w"), default=None),
+        foreign_pids=tuple(sorted({pid for s in listed for pid in s.foreign or ()})),
+        sees_own=any(s.own for s in listed) if listed else None,
+        processes_most=max(processes, default=None),
     )
 
 
-def _throttled_s(looks: Sequence[BoardSample], window: Window) -> dict[str, float]:
-    """Seconds of each reason: what one look says holds until the next."""
-    found: dict[str, float] = {}
-    for look, following in pairwise(looks):
-        held_s = min(following.t_s, window.end_s) - max(look.t_s, window.start_s)
-        for reason in look.reasons or ():
-            found[reason] = found.get(reason, 0.0) + max(held_s, 0.0)
-    return {reason: held_s for reason, held_s in sorted(found.items()) if held_s > 0}
-
-
-def _known(values: Iterable[float | None]) -> list[float]:
-    return [value for value in values if value is not None]
-
-
-def _first(values: Iterable[float | None]) -> float | None:
-    return next(iter(_known(values)), None)
-
-
-def _mean(values: Iterable[float | None]) -> float | None:
-    known = _known(values)
-    return fmean(known) if known else None
-
-
-def _most(values: Iterable[float | None]) -> int | None:
-    known = _known(values)
-    return int(max(known)) if known else None
+def _throttled_s(samples: Sequence[BoardSample], window: Window) -> dict[str, float]:
+    """Seconds of each reason: what one sample has holds until the next."""
+    seconds = defaultdict[str, float](float)
+    for sample, following in pairwise(samples):
+        held_s = min(following.t_s, window.end_s) - max(sample.t_s, window.start_s)
+        for reason in sample.reasons or ():
+            seconds[reason] += max(held_s, 0.0)
+    return {reason: held_s for reason, held_s in sorted(seconds.items()) if held_s > 0}
 
 
 def same_bus(left: str, right: str) -> bool:

@@ -1,11 +1,11 @@
 """The few errors a user can meet, each with its exit code.
 
-    WbcbenchError              1   a bug, or something nobody foresaw
+    WbcbenchError              1   a bug
     ├── UsageError             2   bad option, bad file, bad data
     │   └── RunExistsError     2   a run's folder is there already
     ├── CannotMeasureError     3   the meter asked for does not work here; runs not comparable
-    ├── ThresholdExceededError        4   a `--fail-if` limit is exceeded
-    ├── InconclusiveError        5   `--strict` and the interval straddles the limit
+    ├── ThresholdExceededError 4   a `--fail-if` limit is exceeded
+    ├── InconclusiveError      5   `--strict` and the interval straddles the limit
     ├── VerificationError      6   a bundle does not hold what it claims
     ├── RunsFailedError        7   some runs of a study failed; the others are kept
     └── InterruptedRunError  130   Ctrl-C
@@ -20,7 +20,7 @@ from collections.abc import Iterable
 
 
 class WbcbenchError(Exception):
-    """Base of everything a user is told; ``exit_code`` is the process's exit status."""
+    """Base of every error a user meets; ``exit_code`` is the process's exit status."""
 
     exit_code = 1
 
@@ -72,9 +72,9 @@ class InterruptedRunError(WbcbenchError):
 
 
 def error_named(kind: str) -> type[WbcbenchError]:
-    """The error class a stored failure speaks of; a failed run where the kind is none of ours."""
-    ours = {error.__name__: error for error in WbcbenchError.__subclasses__()}
-    return ours.get(kind, RunsFailedError)
+    """The error class of a stored failure; ``RunsFailedError`` where the kind is another."""
+    known = {error.__name__: error for error in WbcbenchError.__subclasses__()}
+    return known.get(kind, RunsFailedError)
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> UsageError:

@@ -1,9 +1,9 @@
-"""One harness at a time on a machine: two would pay for each other's joules.
+"""One harness at a time on a machine: two would each be charged the other's joules.
 
 The lock is advisory and held by the open file: it ends with the last process that has it open,
-however that ends. A command takes it before it makes a run's folder and hands it to the run's
-recorder, so that nobody gets it in between. Who joins with ``--share`` leaves a mark beside it, so
-that the first one knows, too.
+however that ends. A command takes it before it makes a run's folder and passes it to the run's
+recorder, so that no other process gets it in between. A run that joins with ``--share`` leaves a
+file beside it, from which the first one knows.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ class Hold:
     """A device while we measure on it.
 
     Attributes:
-        alone: Whether nobody held it when we came.
-        joined: The file that somebody who joins us leaves.
+        alone: Whether no other run held it when this one came.
+        joined: The file that a run which joins leaves.
         handle: The open file that holds the lock, for a process that is to go on holding it.
     """
 
@@ -37,7 +37,7 @@ class Hold:
 
     @property
     def is_shared(self) -> bool:
-        """Whether somebody else has measured on this device in our time."""
+        """Whether another run has measured on this device at the same time."""
         return not self.alone or self.joined.exists()
 
 
@@ -52,38 +52,39 @@ def machine_lock(device: str, *, share: bool) -> Iterator[Hold]:
     """Hold ``device`` while a run is measured.
 
     Raises:
-        CannotMeasureError: Somebody else holds it and ``share`` was not asked for.
+        CannotMeasureError: Another run holds it and ``share`` was not requested.
     """
     path = lock_path(device)
     joined = path.with_suffix(".joined")
-    handle = _open(path)
+    handle = _open_shared(path)
     try:
-        alone = _try(handle)
-        if not alone and not share:
+        is_exclusive = _try_lock(handle)
+        if not is_exclusive and not share:
+            place = "this machine" if device == HOST else device
             raise CannotMeasureError(
-                f"Another wbcbench run is measuring on {_where(device)} (lock {path}). Two at once "
+                f"Another wbcbench run is measuring on {place} (lock {path}). Two at once "
                 "would each be charged the other's joules. Wait for it, or use --share: "
                 "then both runs are marked contaminated."
             )
-        if alone:
+        if is_exclusive:
             joined.unlink(missing_ok=True)
         else:
-            os.close(_open(joined))
-        yield Hold(alone, joined, handle)
+            os.close(_open_shared(joined))
+        yield Hold(is_exclusive, joined, handle)
     finally:
         os.close(handle)
 
 
 @contextlib.contextmanager
 def inherited_lock(device: str, handle: int) -> Iterator[Hold]:
-    """Go on holding what the process that started this one holds, also after its end.
+    """Keep the lock that the process that started this one holds, also after its end.
 
     Raises:
         CannotMeasureError: The open file is not that lock, or does not hold it.
     """
     path = lock_path(device)
     try:
-        is_lock = os.path.samestat(os.fstat(handle), path.stat()) and _try(handle)
+        is_lock = os.path.samestat(os.fstat(handle), path.stat()) and _try_lock(handle)
     except OSError:
         is_lock = False
     if not is_lock:
@@ -98,18 +99,14 @@ def inherited_lock(device: str, handle: int) -> Iterator[Hold]:
         os.close(handle)
 
 
-def _where(device: str) -> str:
-    return "this machine" if device == HOST else device
-
-
-def _open(path: Path) -> int:
+def _open_shared(path: Path) -> int:
     handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     with contextlib.suppress(OSError):
         path.chmod(0o666)
     return handle
 
 
-def _try(handle: int) -> bool:
+def _try_lock(handle: int) -> bool:
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -38,10 +38,10 @@ def provenance(command: tuple[str, ...]) -> dict[str, JsonValue]:
         "os": platform.platform(),
         "host_id": host_id(),
         "clock_pair": clock_pair(),
-        "packages": {name: _version(name) for name in PACKAGES},
+        "packages": {name: _read_version(name) for name in PACKAGES},
         "lock_sha256": lock_sha256(),
-        **_git(),
-        **_machine(),
+        **_read_commit(),
+        **_describe_machine(),
     }
 
 
@@ -56,7 +56,7 @@ def host_id() -> str:
     return hashlib.sha256(f"{_SALT}:{identity}".encode()).hexdigest()[:12]
 
 
-def _version(package: str) -> str | None:
+def _read_version(package: str) -> str | None:
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
@@ -76,51 +76,43 @@ def lock_sha256() -> str | None:
     return hashlib.sha256(lock.read_bytes()).hexdigest() if lock and lock.exists() else None
 
 
-def _git() -> dict[str, JsonValue]:
+def _read_commit() -> dict[str, JsonValue]:
     root = source_root()
     if root is None or shutil.which("git") is None or not (root / ".git").exists():
         return {"git_commit": None, "git_dirty": None}
-    commit = _git_says(root, "rev-parse", "HEAD")
+    commit = _run_git(root, "rev-parse", "HEAD")
     # Results and reports are what a run makes; they do not change what the code does.
-    changes = _git_says(
+    changes = _run_git(
         root, "status", "--porcelain", "--", ".", ":!results", ":!reports", ":!experiments"
     )
     return {"git_commit": commit or None, "git_dirty": None if changes is None else bool(changes)}
 
 
-def _git_says(root: Path, *words: str) -> str | None:
-    done = subprocess.run(
+def _run_git(root: Path, *words: str) -> str | None:
+    process = subprocess.run(
         ["git", "-C", str(root), *words], check=False, capture_output=True, text=True
     )
-    return done.stdout.strip() if done.returncode == 0 else None
+    return process.stdout.strip() if process.returncode == 0 else None
 
 
-def _machine() -> dict[str, JsonValue]:
+def _describe_machine() -> dict[str, JsonValue]:
+    lines = (read_if_any(Path("/proc/cpuinfo")) or "").splitlines()
+    models = (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    marks = (Path("/.dockerenv"), Path("/run/.containerenv"))
+    groups = read_if_any(Path("/proc/1/cgroup")) or ""
     return {
-        "cpu_model": _cpu_model(),
+        "cpu_model": next(models, platform.processor() or None),
         "cpu_count": os.cpu_count(),
         "cpu_governor": read_if_any(Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")),
         "ram_bytes": psutil.virtual_memory().total,
         "loadavg_start": os.getloadavg()[0],
-        "in_container": _in_container(),
+        "in_container": any(mark.exists() for mark in marks) or "docker" in groups,
         "virtualised": virtualised(),
         "python_executable_in_venv": sys.prefix != sys.base_prefix,
     }
-
-
-def _cpu_model() -> str | None:
-    lines = (read_if_any(Path("/proc/cpuinfo")) or "").splitlines()
-    names = (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    return next(names, platform.processor() or None)
 
 
 def virtualised() -> bool | None:
     """Whether a hypervisor is underneath; ``None`` if the system does not say."""
     flags = read_if_any(Path("/proc/cpuinfo"))
     return None if flags is None else " hypervisor" in flags
-
-
-def _in_container() -> bool:
-    marks = (Path("/.dockerenv"), Path("/run/.containerenv"))
-    groups = read_if_any(Path("/proc/1/cgroup")) or ""
-    return any(mark.exists() for mark in marks) or "docker" in groups

@@ -1,20 +1,19 @@
-"""What came of a run, as plain values: its record, what was attached, how good its numbers are.
+"""The result of a run as plain values: its record, what was attached, how good its numbers are.
 
-A record holds what was read and seen; energy above idle, carbon and statistics are derived from it
-each time they are needed. An old record under ``tests/formats/`` must load for ever.
-
-A record is never written twice. An attachment stands beside it, and reading the run puts the two
-together; the run's verdict stays the one its own meters gave it.
+A record holds what was read; energy above idle, carbon and statistics are derived from it each
+time they are needed. A record is never written twice. An attachment stands beside it, and reading
+the run puts the two together; the run's quality stays the one that its own meters gave it.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
-from typing import Literal
+from typing import Any, Literal, TypeVar
 
 from pydantic import JsonValue, TypeAdapter, ValidationError
 
@@ -25,15 +24,14 @@ from wbcbench.core.spec import RunSpec
 from wbcbench.core.trace import Channel
 from wbcbench.core.window import Window, WindowEnergy
 
-RECORD_SCHEMA = "1.0"
+RECORD_SCHEMA = "2.0"
+ATTACHMENT_SCHEMA = "2.0"
 
 Status = Literal["done", "failed", "interrupted", "invalid"]
-
-ATTACHMENT_SCHEMA = "1.0"
-
 AgreementStatus = Literal["ok", "suspect", "invalid", "inconclusive", "cross-check"]
-
 KindGuess = Literal["counter", "held", "running_average", "part_time", "unknown"]
+
+T = TypeVar("T", "RunRecord", "Attachment")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +68,8 @@ class Scores:
         recall: Class name → recall; ``None`` for a class without images.
         confusion: ``[true][predicted]`` counts in the order of ``classes``; a last column counts
             predictions of the output that no label uses.
-        interval: 95 % interval of the accuracy by photograph (stratified cluster bootstrap);
-            ``None`` where photographs are unknown.
+        interval: 95 % CI of the accuracy over photographs (stratified cluster bootstrap); ``None``
+            where photographs are unknown.
     """
 
     images: int
@@ -140,7 +138,7 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How well one meter was sampled over the run, and what watching cost.
+    """How well one meter was sampled over the run.
 
     ``period_s`` is the achieved mean period; ``missed`` counts ticks that were skipped because a
     read took longer than the period; ``failed`` counts reads that gave no value.
@@ -165,7 +163,7 @@ class AbsentMeter:
 
 @dataclass(frozen=True, slots=True)
 class Circumstances:
-    """What only the watcher saw of a run; its first half is on disk before the trainer starts."""
+    """What only the recorder knows; the first half is on disk before the trainer starts."""
 
     started_utc: str
     provenance: Mapping[str, JsonValue]
@@ -181,7 +179,7 @@ class Circumstances:
 
 @dataclass(frozen=True)
 class RunRecord:
-    """Everything one run left, finished or not."""
+    """Everything that is kept of one run, finished or not."""
 
     run_id: str
     spec: RunSpec
@@ -216,68 +214,76 @@ class RunRecord:
 
     def energy(self, window: str, channel: str) -> WindowEnergy | None:
         """The joules of one window on one channel; ``None`` if the record has none."""
-        return self._joules.get((window, channel))
+        return self._energies.get((window, channel))
 
     def window(self, name: str) -> Window | None:
         """The window of that name; ``None`` if the run did not get there."""
         return next((w for w in self.windows if w.name == name), None)
 
     @cached_property
-    def _joules(self) -> dict[tuple[str, str], WindowEnergy]:
-        """Joules by window and channel, the first of equals; the table asks hundreds of times."""
-        return {(each.window, each.channel): each for each in reversed(self.energies)}
+    def _energies(self) -> dict[tuple[str, str], WindowEnergy]:
+        """By window and channel, the first of equals: the table needs them hundreds of times."""
+        return {(e.window, e.channel): e for e in reversed(self.energies)}
 
 
-@cache
-def _adapter() -> TypeAdapter[RunRecord]:
-    return TypeAdapter(RunRecord)
+_adapter: Any = cache(TypeAdapter)
 
 
 def to_json(record: RunRecord) -> bytes:
     """Canonical JSON: sorted keys, UTF-8, LF; NaN and infinity become ``null``, unknown."""
-    plain = _adapter().dump_python(record, mode="json")
+    plain = _adapter(RunRecord).dump_python(record, mode="json")
     text = json.dumps(_finite(plain), sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False)
     return (text + "\n").encode()
 
 
 def from_json(data: bytes, source: str) -> RunRecord:
-    """Read a record of this or an older schema.
+    """Read a record.
 
     Args:
         data: The file's bytes.
         source: Name of the file, for the message.
 
     Raises:
-        UsageError: Newer schema, or not a record at all.
+        UsageError: Another schema's, or not a record at all.
     """
+    return _validate(RunRecord, data, source, "a run record")
+
+
+def _validate(kind: type[T], data: bytes, source: str, name: str) -> T:
     try:
-        record = _adapter().validate_json(data)
-        refuse_newer(record.schema, source)
-    except ValueError as error:
-        refuse_newer(_schema_of(data), source)
-        raise UsageError(f"{source} is not a run record: {error}") from error
-    return record
+        document: T = _adapter(kind).validate_json(data)
+    except ValidationError as error:
+        with contextlib.suppress(ValueError, KeyError, TypeError):
+            require_schema(str(json.loads(data)["schema"]), source)
+        raise UsageError(f"{source} is not {name}: {first_problem(error)}.") from error
+    require_schema(document.schema, source)
+    return document
 
 
-def _schema_of(data: bytes) -> str:
-    """The schema that a document of any shape names; 0, older than all, if it names none."""
-    try:
-        schema = str(json.loads(data)["schema"])
-    except (ValueError, KeyError, TypeError):
-        return "0"
-    return schema if schema.split(".", maxsplit=1)[0].isdigit() else "0"
+def first_problem(error: ValidationError) -> str:
+    """Where a document differs from what it must be, and how; the first of several."""
+    problem = error.errors()[0]
+    place = ".".join(map(str, problem["loc"]))
+    return f"{place}: {problem['msg']}" if place else problem["msg"]
 
 
-def refuse_newer(schema: str, source: str) -> None:
-    """Refuse what a newer wbcbench wrote, for its meaning is not known here.
+def require_schema(schema: str, source: str) -> None:
+    """Refuse what another major version wrote, for its meaning is not known here.
 
     Raises:
-        UsageError: The major version is above ours.
+        UsageError: The major version is not ours.
+        ValueError: It is no version.
     """
-    if int(schema.split(".", maxsplit=1)[0]) > int(RECORD_SCHEMA.split(".", maxsplit=1)[0]):
+    major, ours = (int(version.partition(".")[0]) for version in (schema, RECORD_SCHEMA))
+    if major < ours:
         raise UsageError(
-            f"{source} has schema {schema}; this wbcbench reads up to {RECORD_SCHEMA}. "
-            "Nothing was changed. Use the wbcbench that wrote it, or a newer one."
+            f"{source} has schema {schema} of a development version; this wbcbench reads {ours}.x. "
+            "Run it again, or use the commit named in CHANGELOG.md."
+        )
+    if major > ours:
+        raise UsageError(
+            f"{source} has schema {schema}; this wbcbench reads {ours}.x. Nothing was changed. "
+            "Use the wbcbench that wrote it, or a newer one."
         )
 
 
@@ -305,7 +311,7 @@ class Attachment:
         channel: The meter as a channel.
         energies: Joules of every window of the run; ``None`` where the log does not reach.
         budgets: Where their uncertainty comes from.
-        cautions: What had to be assumed or is missing; they inform and judge nothing.
+        warnings: What had to be assumed or is missing; they inform and judge nothing.
     """
 
     source: str
@@ -321,24 +327,15 @@ class Attachment:
     schema: str = ATTACHMENT_SCHEMA
 
 
-@cache
-def _attachment_adapter() -> TypeAdapter[Attachment]:
-    return TypeAdapter(Attachment)
-
-
 def attachment_to_json(attachment: Attachment) -> bytes:
     """JSON, one field a line."""
-    return _attachment_adapter().dump_json(attachment, indent=1) + b"\n"
+    data: bytes = _adapter(Attachment).dump_json(attachment, indent=1)
+    return data + b"\n"
 
 
 def attachment_from_json(data: bytes, source: str) -> Attachment:
-    """Read an attachment; raises ``UsageError`` if ``source`` holds none, or a newer schema's."""
-    try:
-        found = _attachment_adapter().validate_json(data)
-        refuse_newer(found.schema, source)
-    except (ValueError, ValidationError) as error:
-        raise UsageError(f"{source} is not an attachment: {error}") from error
-    return found
+    """Read an attachment; raises like ``from_json``."""
+    return _validate(Attachment, data, source, "an attachment")
 
 
 def with_attachment(record: RunRecord, attachment: Attachment) -> RunRecord:
@@ -360,8 +357,8 @@ class Budget:
         window, channel: Which number.
         quantisation_j: The counter's steps, or the resolution of the power reading.
         edges_j: Polls, stamps and the sensor's lag at both edges of the window.
-        sampling_j: What went on between readings: gaps and sensors that look part of the time.
-        total_j: The three above in quadrature; ``None`` for a model, whose error nobody knows.
+        sampling_j: What happened between readings: gaps and sensors that measure part of the time.
+        total_j: The three above in quadrature; ``None`` for a model, whose error is unknown.
         gain_j: Systematic error of the sensor, not in ``total_j``; ``None`` if unknown.
         baseline_j: What subtracting the idle power would add; ``None`` without idle windows.
     """
@@ -386,7 +383,7 @@ class Agreement:
         difference_pct: How far ``a`` lies above ``b``, in per cent of ``b``.
         status: ``ok``, ``suspect`` or ``invalid`` where a measured counter meets its measured
             integral; ``inconclusive`` where their uncertainties explain the difference;
-            ``cross-check`` where the other side is not a witness and nothing is judged.
+            ``cross-check`` where the two differ in kind and nothing is judged.
     """
 
     window: str
@@ -398,18 +395,18 @@ class Agreement:
 
 @dataclass(frozen=True, slots=True)
 class SensorCard:
-    """What a probe saw of one channel; ``None`` is unknown, with the reason.
+    """What a probe found of one channel; ``None`` is unknown, with the reason.
 
     Attributes:
         channel: Name of the channel.
         update_s: How often the value is renewed.
         step_j: Joules a counter moves by at each renewal, at the power of the probe.
-        resolution: Smallest move seen, in joules (counter) or watts (sampled).
+        resolution: Smallest move, in joules (counter) or watts (sampled).
         kind_guess: ``counter``; ``held`` follows the power at once; ``running_average`` creeps
-            after it; ``part_time`` is known to look only part of the time; or ``unknown``.
+            after it; ``part_time`` measures only part of the time; or ``unknown``.
         probed_s: Length of the probe.
         polls: Good readings in it.
-        reason: What could not be told and why; empty when everything could.
+        reason: What is not known and why; empty when everything is.
     """
 
     channel: str

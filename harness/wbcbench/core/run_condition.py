@@ -1,8 +1,8 @@
 """What is known of a run without a record, and whether it may be finalised.
 
 A run is *gone* only when its runner is proven to be: the same host and boot, and no such process
-any more. Whoever holds the folder's lock is alive, whatever else is known. Everything else is
-unknown, and only ``wbcbench finalise RUN --force`` ends it.
+any more. A process that holds the folder's lock is alive, whatever else is known. Everything else
+is unknown, and only ``wbcbench finalise RUN --force`` ends it.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Condition:
 
     Attributes:
         stage: How far it is.
-        text: What is known of who carries it out, and what to do; a sentence or two.
+        text: What is known of its process, and what to do; a sentence or two.
         is_alive: Whether a process of this host is proven to be at it, so that not even force
             may end it.
         was_started: Whether a runner ever began.
@@ -44,44 +44,65 @@ class Condition:
 
     @property
     def may_be_finalised(self) -> bool:
-        """Whether the record may be made by whoever comes by."""
+        """Whether any command may write the record."""
         return self.stage is RunStage.GONE
 
 
 def condition(run: RunDir) -> Condition:
-    """Look at a run without a record; changes nothing, and works in a folder of others.
+    """The condition of a run without a record; changes nothing, and needs no right to write.
 
-    The lock is looked at only where no process is known to be alive; a runner that is about to
-    take it waits longer than a look takes.
+    The lock is tested only where no process is known to be alive; a runner that is about to take
+    it waits longer than a test takes.
     """
-    found = condition_unlocked(run)
-    if found.is_alive or found.stage is RunStage.WAITING:
-        return found
-    if run.is_locked:
-        text = "It is being carried out: its folder is locked."
-        return Condition(RunStage.RUNNING, text, is_alive=True)
-    return found
+    unlocked = condition_unlocked(run)
+    if unlocked.is_alive or unlocked.stage is RunStage.WAITING or not run.is_locked:
+        return unlocked
+    text = "It is being carried out: its folder is locked."
+    return Condition(RunStage.RUNNING, text, is_alive=True)
 
 
 def condition_unlocked(run: RunDir) -> Condition:
-    """The same for a caller who holds the folder's lock, or knows that nobody does."""
+    """The same for a caller who holds the folder's lock, or knows that it is free."""
+    force = f"wbcbench finalise {run.path} --force"
+    way_out = f"When you know that no process carries it out any more: {force}"
+    next_command = (
+        f"The next `wbcbench run` of this study writes its record, or: wbcbench finalise {run.path}"
+    )
     try:
         state = run.read_state()
     except UsageError:
-        return Condition(RunStage.UNKNOWN, f"Its state.json is damaged. {_way_out(run)}")
-    if state is None:
-        return Condition(
-            RunStage.UNKNOWN,
-            "An older wbcbench began it and did not say which process carries it out. "
-            + _way_out(run),
-        )
-    if state.runner is not None:
-        return _of_runner(run, state.runner, state.running_utc)
-    return _of_submitted(run, state)
+        text = f"Its state.json is missing or damaged. {way_out}"
+        return Condition(RunStage.UNKNOWN, text)
+    is_begun = state.runner is not None
+    life = liveness(state.runner or state.submitter)
+    name = _format_process(state.runner or state.submitter)
+    since = f"submitted by {printable(state.user)} ({name}) at {state.submitted_utc}"
+    if not is_begun and state.is_queued:
+        text = f"It waits in a queue, {since}. If the queue has lost it: {force}"
+        return Condition(RunStage.WAITING, text, was_started=False)
+    match life, is_begun:
+        case Liveness.ALIVE, True:
+            stage = RunStage.RUNNING
+            text = f"It is being carried out by {name}, since {state.running_utc}."
+        case Liveness.ALIVE, False:
+            stage, text = RunStage.WAITING, f"It is about to begin, {since}."
+        case Liveness.GONE, True:
+            stage, text = RunStage.GONE, f"Its runner, {name}, is gone. {next_command}"
+        case Liveness.GONE, False:
+            stage = RunStage.GONE
+            text = f"It never began: the process that submitted it, {name}, is gone. {next_command}"
+        case _, True:
+            stage = RunStage.UNKNOWN
+            since = f"since {state.running_utc}"
+            text = f"Its runner, {name} {since}, cannot be seen from here. {way_out}"
+        case _:
+            stage = RunStage.UNKNOWN
+            text = f"It was {since}, which cannot be seen from here. {way_out}"
+    return Condition(stage, text, is_alive=life is Liveness.ALIVE, was_started=is_begun)
 
 
 def require_submitted(run: RunDir) -> RunState:
-    """The state of a run that nobody has begun.
+    """The state of a run that no process has begun.
 
     For a runner that holds the folder's lock and is about to begin.
 
@@ -91,57 +112,12 @@ def require_submitted(run: RunDir) -> RunState:
     if run.is_finished:
         raise UsageError(f"The run {run.run_id} has its record already.")
     state = run.read_state()
-    if state is None or state.runner is not None:
+    if state.runner is not None:
         raise UsageError(
             f"{run.run_id} was begun by another process. {condition_unlocked(run).text}"
         )
     return state
 
 
-def _of_runner(run: RunDir, runner: ProcessIdentity, since_utc: str | None) -> Condition:
-    name = _name(runner)
-    match liveness(runner):
-        case Liveness.ALIVE:
-            text = f"It is being carried out by {name}, since {since_utc}."
-            return Condition(RunStage.RUNNING, text, is_alive=True)
-        case Liveness.GONE:
-            return Condition(RunStage.GONE, f"Its runner, {name}, is gone. {_next_command(run)}")
-        case _:
-            text = f"Its runner, {name} since {since_utc}, cannot be seen from here."
-            return Condition(RunStage.UNKNOWN, f"{text} {_way_out(run)}")
-
-
-def _of_submitted(run: RunDir, state: RunState) -> Condition:
-    name = f"{printable(state.user)} ({_name(state.submitter)})"
-    since = f"submitted by {name} at {state.submitted_utc}"
-    if state.is_queued:
-        text = f"It waits in a queue, {since}. If the queue has lost it: {_force(run)}"
-        return Condition(RunStage.WAITING, text, was_started=False)
-    match liveness(state.submitter):
-        case Liveness.ALIVE:
-            text = f"It is about to begin, {since}."
-            return Condition(RunStage.WAITING, text, is_alive=True, was_started=False)
-        case Liveness.GONE:
-            text = f"It never began: {name}, who submitted it, is gone. {_next_command(run)}"
-            return Condition(RunStage.GONE, text, was_started=False)
-        case _:
-            text = f"It was {since}, who cannot be seen from here. {_way_out(run)}"
-            return Condition(RunStage.UNKNOWN, text, was_started=False)
-
-
-def _name(process: ProcessIdentity) -> str:
+def _format_process(process: ProcessIdentity) -> str:
     return f"process {process.pid} on {printable(process.hostname)}"
-
-
-def _next_command(run: RunDir) -> str:
-    return (
-        f"The next `wbcbench run` of this study accounts for it, or: wbcbench finalise {run.path}"
-    )
-
-
-def _way_out(run: RunDir) -> str:
-    return f"When you know that nothing runs it any more: {_force(run)}"
-
-
-def _force(run: RunDir) -> str:
-    return f"wbcbench finalise {run.path} --force"

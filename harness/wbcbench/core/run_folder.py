@@ -1,20 +1,21 @@
-"""One run's folder: the only module that knows its file names, and how a folder appears whole.
+"""One run's folder: the only module that knows its file names, and how it appears complete.
 
     results/<study>/<run_id>/
-        spec.json            what was asked
+        spec.json            what was requested
         state.json           who submitted the run, and which process carries it out
         local.json           where the images lie on this machine, and the like
         began.json           under which circumstances
         channels.json        what the traces hold
-        trace/<meter>.csv    every poll, appended and flushed as it happens
-        telemetry/<gpu>.csv  every look at a board: heat, clocks, throttling, load, processes
+        trace/<meter>.csv    every poll, appended and flushed as it happens; until the record is
+        traces.parquet       written: then the same in one file (see ``core.trace_file``)
+        telemetry/<gpu>.csv  a board's samples: temperature, clocks, throttling, load, processes
         marks.jsonl          every message of the trainer, synced to disk at each edge
-        record.json          what came of it; its presence alone says the run is accounted for
-        attached.json        an external meter's joules, added later, and attached/ its polls
+        record.json          the result; its presence alone says that the run is accounted for
+        attached.json        an external meter's joules, added later; its polls: attached.parquet
         epochs.csv  predictions.parquet  log.txt  tb/
 
-A folder appears whole and is one run's alone. Without a record it is a run that waits, is going
-on, or was left by its runner; ``core.run_condition`` tells which.
+A folder appears complete and belongs to one run. Without a record the run waits, goes on, or was
+left by its runner; ``core.run_condition`` tells which.
 """
 
 from __future__ import annotations
@@ -23,16 +24,14 @@ import contextlib
 import errno
 import fcntl
 import json
-import os
 import secrets
 import shutil
-import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, is_dataclass
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
-from typing import IO, Any, Literal, TypeVar
+from typing import IO, Any, TypeVar
 
 from pydantic import JsonValue, TypeAdapter, ValidationError
 
@@ -40,6 +39,7 @@ from wbcbench.core import record as records
 from wbcbench.core.board_state import BoardSample, sample_from_line
 from wbcbench.core.errors import RunExistsError, RunsFailedError, UsageError
 from wbcbench.core.files import sync_folder, write_atomically, write_new
+from wbcbench.core.messages import parse_lines
 from wbcbench.core.record import (
     Attachment,
     Circumstances,
@@ -51,36 +51,65 @@ from wbcbench.core.record import (
 from wbcbench.core.run_state import Liveness, RunState, submitted, this_process, token_liveness
 from wbcbench.core.spec import RunSpec
 from wbcbench.core.trace import Channel, Trace
-
-Edge = Literal["open", "close"]
-
-_NEW = ".new"
+from wbcbench.core.trace_file import (
+    Polls,
+    parquet_from_polls,
+    read_csv_polls,
+    read_parquet_polls,
+)
 
 T = TypeVar("T")
 
-# The names in ``results/<study>/<run_id>/``. Everything else asks for them here; so does
-# ``bundle.layout``, for a bundle holds the same folders.
-
-SPEC = "spec.json"  # what was asked
-STATE = "state.json"  # who submitted the run, and which process carries it out
-LOCAL = "local.json"  # where the images lie on this machine, and the like
-BEGAN = "began.json"  # under which circumstances
-CHANNELS = "channels.json"  # what the traces hold
-TRACES = "trace"  # a CSV file a meter: every poll, appended and flushed as it happens
-TELEMETRY = "telemetry"  # a CSV file a board: heat, clocks, throttling, load, processes
-MARKS = "marks.jsonl"  # every message of the trainer, synced to disk at each edge
-RECORD = "record.json"  # what came of it; its presence alone says the run is accounted for
-ATTACHMENT = "attached.json"  # an external meter's joules, added later
-ATTACHED = "attached"  # that meter's polls
-_WALL = "wall.csv"
+# The names in a run's folder. Everything else takes them from here; so does ``bundle.layout``, for
+# a bundle holds the same folders.
+SPEC = "spec.json"
+STATE = "state.json"
+LOCAL = "local.json"
+BEGAN = "began.json"
+CHANNELS = "channels.json"
+GROWING_TRACES = "trace"
+TRACES = "traces.parquet"
+TELEMETRY = "telemetry"
+MARKS = "marks.jsonl"
+RECORD = "record.json"
+ATTACHMENT = "attached.json"
+ATTACHED_TRACE = "attached.parquet"
 EPOCHS = "epochs.csv"
 PREDICTIONS = "predictions.parquet"
 LOG = "log.txt"
 TENSORBOARD = "tb"
 LOCK = ".lock"
-LOOK_OVER_S = 2.0  # nobody who looks at a lock holds it as long
+
+LOOK_OVER_S = 2.0  # nobody who only tests a lock holds it as long
 _RETRY_S = 0.02
-_GROWING = frozenset({TRACES, TELEMETRY, ATTACHED, TENSORBOARD})
+_NEW = ".new"  # begins the name of a folder that is not complete yet
+_GROWING = frozenset({GROWING_TRACES, TRACES, TELEMETRY, ATTACHED_TRACE, TENSORBOARD})
+
+
+@dataclass(frozen=True, slots=True)
+class Local:
+    """What a run needs to know of this machine and what is no part of its identity.
+
+    Attributes:
+        data: Folder of the images; ``None`` for the embedded synthetic set.
+        skip_unreadable: Skip and record unreadable images instead of refusing them.
+        cache_dir: Where decoded images are kept; ``None`` for the user's cache folder.
+        command: The command line, for provenance.
+        share: Run although another harness uses this machine; both are marked contaminated.
+        plan_sha256: Digest of the plan that the run belongs to; ``None`` for a single run.
+    """
+
+    data: str | None = None
+    skip_unreadable: bool = False
+    cache_dir: str | None = None
+    command: tuple[str, ...] = ()
+    share: bool = False
+    plan_sha256: str | None = None
+
+    @property
+    def facts(self) -> dict[str, JsonValue]:
+        """What of this belongs into the provenance of a run."""
+        return {"plan_sha256": self.plan_sha256} if self.plan_sha256 else {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +168,7 @@ class RunDir:
         try:
             with _new_folder(self.path) as folder:
                 new = RunDir(folder)
-                (folder / TRACES).mkdir()
+                (folder / GROWING_TRACES).mkdir()
                 new.write_requested(spec, local)
                 new.write_state(submitted(is_queued=is_queued))
         except OSError as error:
@@ -151,21 +180,20 @@ class RunDir:
             ) from error
 
     def write_requested(self, spec: RunSpec, local: Local) -> None:
-        """Write what was asked."""
+        """Write what was requested."""
         write_atomically(self.path / SPEC, to_json(asdict(spec)))
         write_atomically(self.path / LOCAL, to_json(asdict(local)))
 
-    def read_state(self) -> RunState | None:
-        """How far the run is; ``None`` in a folder of an older version, which did not say."""
-        path = self.path / STATE
-        return _read_json(path, RunState) if path.exists() else None
+    def read_state(self) -> RunState:
+        """How far the run is."""
+        return _read_json(self.path / STATE, RunState)
 
     def write_state(self, state: RunState) -> None:
-        """Say how far the run is."""
+        """Write how far the run is."""
         write_atomically(self.path / STATE, to_json(asdict(state)))
 
     def read_spec(self) -> RunSpec:
-        """What was asked."""
+        """What was requested."""
         return _read_json(self.path / SPEC, RunSpec)
 
     def read_local(self) -> Local:
@@ -173,12 +201,12 @@ class RunDir:
         return _read_json(self.path / LOCAL, Local)
 
     def write_record(self, record: RunRecord) -> None:
-        """Write the record whole; a finished one is never overwritten.
+        """Write the record, then pack the traces; a finished record is never overwritten.
 
         Raises:
             UsageError: There is one already.
             RunsFailedError: It cannot be written; traces and marks stay, and the next command
-                makes it from them.
+                writes it from them.
         """
         try:
             write_new(self.record_path, records.to_json(record))
@@ -187,8 +215,9 @@ class RunDir:
         except OSError as error:
             raise RunsFailedError(
                 f"{self.record_path} cannot be written: {error.strerror}. What was measured so far "
-                "is kept; free space, and the next command accounts for the run."
+                "is kept. Free space; the next command writes the record."
             ) from error
+        self.pack_traces()
 
     def read_record(self) -> RunRecord:
         """The record with what was attached to it later; raises like ``read_own_record``."""
@@ -199,7 +228,7 @@ class RunDir:
         return with_attachment(record, attachment_from_json(path.read_bytes(), str(path)))
 
     def read_own_record(self) -> RunRecord:
-        """The record; raises ``UsageError`` when it is missing, damaged or of a newer schema."""
+        """The record; raises ``UsageError`` if it is missing, damaged or of another schema."""
         try:
             return records.from_json(self.record_path.read_bytes(), str(self.record_path))
         except OSError as error:
@@ -215,12 +244,11 @@ class RunDir:
         """Whether an external meter was attached."""
         return self.attachment_path.exists()
 
-    def write_attachment(self, found: Attachment, trace: Trace) -> None:
-        """Keep an external meter's polls and, once they are whole, its joules."""
-        folder = self.path / ATTACHED
-        folder.mkdir(exist_ok=True)
-        write_atomically(folder / _WALL, _trace_csv(trace))
-        write_atomically(self.attachment_path, attachment_to_json(found))
+    def write_attachment(self, attachment: Attachment, trace: Trace) -> None:
+        """Write an external meter's polls and, once they are on disk, its joules."""
+        polls = [(trace.channel.name, trace.t_s, trace.value)]
+        write_atomically(self.path / ATTACHED_TRACE, parquet_from_polls(polls))
+        write_atomically(self.attachment_path, attachment_to_json(attachment))
 
     def read_attached_trace(self) -> Trace | None:
         """The external meter's polls; ``None`` if none was attached."""
@@ -228,41 +256,75 @@ class RunDir:
             return None
         path = self.attachment_path
         channel = attachment_from_json(path.read_bytes(), str(path)).channel
-        [trace] = _read_trace(self.path / ATTACHED / _WALL, {channel.name: channel})
-        return trace
+        [(_, t_s, value)] = read_parquet_polls(self.path / ATTACHED_TRACE, [channel.name])
+        return Trace(channel, t_s, value)
 
     def write_channels(self, channels: Sequence[Channel]) -> None:
-        """Say what the traces hold, before the first sample."""
+        """Write what the traces hold, before the first sample."""
         write_atomically(self.path / CHANNELS, to_json([asdict(c) for c in channels]))
 
     def write_began(self, began: Circumstances) -> None:
-        """Say under which circumstances the run began, in case nobody lives to see its end."""
+        """Write under which circumstances the run began, in case the recorder is killed."""
         write_atomically(self.path / BEGAN, TypeAdapter(Circumstances).dump_json(began, indent=1))
 
     def read_began(self) -> Circumstances | None:
-        """The circumstances; ``None`` when the watcher died before it wrote them."""
+        """The circumstances; ``None`` when the recorder died before it wrote them."""
         path = self.path / BEGAN
         return _read_json(path, Circumstances) if path.exists() else None
 
     def trace_path(self, meter: str) -> Path:
         """Where one meter's polls are appended; ``meter`` may hold slashes."""
-        return self.path / TRACES / f"{meter.replace('/', '-')}.csv"
+        return self.path / GROWING_TRACES / f"{meter.replace('/', '-')}.csv"
 
     @property
     def has_traces(self) -> bool:
         """Whether any meter's polls are kept."""
-        return any((self.path / TRACES).glob("*.csv"))
+        return (self.path / TRACES).exists() or any((self.path / GROWING_TRACES).glob("*.csv"))
 
-    def read_traces(self) -> list[Trace]:
-        """Every channel's polls, from disk; a last line torn by a kill is left out."""
-        channels = {c.name: c for c in _read_channels(self.path / CHANNELS)}
-        traces: list[Trace] = []
-        for path in sorted((self.path / TRACES).glob("*.csv")):
-            traces += _read_trace(path, channels)
-        return traces
+    def read_traces(self, names: Collection[str] | None = None) -> list[Trace]:
+        """The polls of the channels of these names, or of every one.
+
+        Raises:
+            UsageError: The file is damaged.
+        """
+        path = self.path / CHANNELS
+        channels = _read_json(path, list[Channel]) if path.exists() else []
+        known = {c.name: c for c in channels if names is None or c.name in names}
+        polls = self._read_polls(None if names is None else known)
+        return [Trace(known[name], t_s, value) for name, t_s, value in polls if name in known]
+
+    def _read_polls(self, names: Collection[str] | None = None) -> list[Polls]:
+        parquet = self.path / TRACES
+        with contextlib.suppress(FileNotFoundError):  # another process packed them meanwhile
+            if not parquet.exists():
+                polls = self._read_growing_polls()
+                if not parquet.exists():
+                    return polls
+        return read_parquet_polls(parquet, names)
+
+    def _read_growing_polls(self) -> list[Polls]:
+        paths = sorted((self.path / GROWING_TRACES).glob("*.csv"))
+        return [polls for path in paths for polls in read_csv_polls(path)]
+
+    def pack_traces(self) -> None:
+        """Put the traces of a finished run into one Parquet file, then remove the CSV files.
+
+        A kill at any moment leaves a folder that reads the same, and the next call completes it.
+        Where the disk is full or read-only, the CSV files stay.
+        """
+        growing, parquet = self.path / GROWING_TRACES, self.path / TRACES
+        if not growing.exists():
+            return
+        with contextlib.suppress(OSError, UsageError):
+            polls = self._read_growing_polls()
+            if polls and not parquet.exists():
+                write_new(parquet, parquet_from_polls(polls))
+            if polls:
+                read_parquet_polls(parquet)  # raises unless it can be read
+            shutil.rmtree(growing)
 
     def telemetry_path(self, device: str) -> Path:
-        """Where the looks at one board are appended."""
+        """Where the samples of one board are appended."""
         return self.path / TELEMETRY / f"{device.replace('/', '-')}.csv"
 
     @property
@@ -271,9 +333,12 @@ class RunDir:
         return any((self.path / TELEMETRY).glob("*.csv"))
 
     def read_telemetry(self) -> dict[str, list[BoardSample]]:
-        """Every look at every board, by its name; a line torn by a kill is left out."""
-        paths = sorted((self.path / TELEMETRY).glob("*.csv"))
-        return {path.stem: _read_telemetry(path) for path in paths}
+        """Every sample of every board, by its name; a line torn by a kill is left out."""
+        telemetry: dict[str, list[BoardSample]] = {}
+        for path in sorted((self.path / TELEMETRY).glob("*.csv")):
+            lines = path.read_text(encoding="ascii", errors="replace").split("\n")[1:-1]
+            telemetry[path.stem] = [s for s in map(sample_from_line, lines) if s is not None]
+        return telemetry
 
     @property
     def marks_path(self) -> Path:
@@ -292,7 +357,7 @@ class RunDir:
         growing = fixed = 0
         for path in self.path.rglob("*"):
             if path.is_file():
-                grows = path.parent.name in _GROWING
+                grows = path.parent.name in _GROWING or path.name in _GROWING
                 growing += grows * path.stat().st_size
                 fixed += (not grows) * path.stat().st_size
         return growing, fixed
@@ -339,102 +404,6 @@ def study_runs(results: Path, study: str) -> list[RunDir]:
         return []
     specs = sorted(folder.glob(f"*/{SPEC}"))
     return [RunDir(spec.parent) for spec in specs if not _is_new(spec.parent)]
-
-
-def append_line(stream: IO[str], line: str, *, sync: bool = False) -> None:
-    """Append one line and flush it; with ``sync`` it is on disk when this returns."""
-    stream.write(line + "\n")
-    stream.flush()
-    if sync:
-        os.fsync(stream.fileno())
-
-
-def _read_telemetry(path: Path) -> list[BoardSample]:
-    lines = path.read_text(encoding="ascii", errors="replace").split("\n")
-    return [look for look in map(sample_from_line, lines[1:-1]) if look is not None]
-
-
-def _read_channels(path: Path) -> list[Channel]:
-    return _read_json(path, list[Channel]) if path.exists() else []
-
-
-# What the trainer tells the recorder: one JSON line a message, over one pipe.
-#
-# The trainer stamps with the monotonic clock, which both processes share. The recorder answers on
-# the trainer's standard input with single words: ``go`` (train now) and ``stop`` (end after this
-# epoch). End of file there means the recorder is dead, and the trainer stops at once.
-#
-#     {"mark": "open",  "window": "train", "t_s": 12.3}        a window's edge
-#     {"epoch": {...}}                                          an ``Epoch``
-#     {"progress": {"phase": "train", "epoch": 3, "epochs": 25, "loss": 0.4, "accuracy": 0.8}}
-#     {"dataset": {...}}  {"model": {...}}  {"inference": {...}}
-#     {"scores": {"name": "test", ...}}                         ``Scores``; or "test_leakage_free"
-#     {"failure": {...}}                                        a ``Failure``
-#     {"end": "done"}                                           or "interrupted"
-class Messenger:
-    """The trainer's end of the pipe; every message is flushed, so a kill loses at most one."""
-
-    def __init__(self, stream: IO[str]) -> None:
-        """Write to ``stream``, a text stream in line mode."""
-        self._stream = stream
-        self._lock = threading.Lock()  # the trainer tells its progress from a thread of its own
-
-    def send(self, message: dict[str, Any]) -> None:
-        """Send one message; dataclasses inside are sent as their fields."""
-        line = json.dumps(message, default=_plain) + "\n"
-        with self._lock:
-            self._stream.write(line)
-            self._stream.flush()
-
-    def mark(self, edge: Edge, window: str, t_s: float) -> None:
-        """Tell one edge of a window."""
-        self.send({"mark": edge, "window": window, "t_s": t_s})
-
-
-def _plain(value: object) -> Any:
-    if is_dataclass(value) and not isinstance(value, type):
-        return asdict(value)
-    raise TypeError(f"cannot send {type(value).__name__} over the pipe")
-
-
-def parse_lines(lines: Iterator[str]) -> Iterator[dict[str, Any]]:
-    """Messages from lines; a line torn by a kill is left out."""
-    for line in lines:
-        try:
-            message = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(message, dict):
-            yield message
-
-
-def _read_trace(path: Path, channels: Mapping[str, Channel]) -> list[Trace]:
-    """Every channel of a file that ``channels`` knows; a last line torn by a kill is left out."""
-    lines = path.read_text(encoding="ascii", errors="replace").split("\n")
-    names = lines[0].split(",")[1:]
-    rows = [row for row in map(_numbers, lines[1:-1]) if row and len(row) == len(names) + 1]
-    times = [row[0] for row in rows if row[0] is not None]
-    return [
-        Trace(channels[name], times, [row[i + 1] for row in rows])
-        for i, name in enumerate(names)
-        if name in channels
-    ]
-
-
-def _trace_csv(trace: Trace) -> bytes:
-    """One channel's polls as such a file."""
-    rows = zip(trace.t_s, trace.value, strict=True)
-    lines = (f"{t_s:.6f}," + ("" if value is None else repr(value)) for t_s, value in rows)
-    return "\n".join([f"t_s,{trace.channel.name}", *lines, ""]).encode()
-
-
-def _numbers(line: str) -> list[float | None]:
-    """One poll; an empty cell is a failed read, a torn or damaged line is empty."""
-    try:
-        cells = [float(cell) if cell else None for cell in line.split(",")]
-    except ValueError:
-        return []
-    return cells if cells[0] is not None else []
 
 
 # A folder is made under a name that says which process makes it, and renamed when it is whole. A
@@ -494,38 +463,11 @@ def _read_json(path: Path, kind: type[T]) -> T:
         UsageError: It cannot be read, or holds something else.
     """
     try:
-        value: T = _adapter(kind).validate_json(path.read_bytes())  # type: ignore[arg-type]
+        value: T = _adapter(kind).validate_json(path.read_bytes())
     except (OSError, ValidationError) as error:
-        raise UsageError(f"{path} cannot be read as {kind.__name__}: {error}") from error
+        reason = error.strerror if isinstance(error, OSError) else records.first_problem(error)
+        raise UsageError(f"{path} cannot be read: {reason}.") from error
     return value
 
 
-@cache
-def _adapter(kind: Any) -> TypeAdapter[Any]:
-    return TypeAdapter(kind)
-
-
-@dataclass(frozen=True, slots=True)
-class Local:
-    """What a run needs to know of this machine and what is no part of its identity.
-
-    Attributes:
-        data: Folder of the images; ``None`` for the embedded synthetic set.
-        skip_unreadable: Skip and record unreadable images instead of refusing them.
-        cache_dir: Where decoded images are kept; ``None`` for the user's cache folder.
-        command: The command line, for provenance.
-        share: Run although another harness uses this machine; both are marked contaminated.
-        plan_sha256: Digest of the plan that the run belongs to; ``None`` for a single run.
-    """
-
-    data: str | None = None
-    skip_unreadable: bool = False
-    cache_dir: str | None = None
-    command: tuple[str, ...] = ()
-    share: bool = False
-    plan_sha256: str | None = None
-
-    @property
-    def facts(self) -> dict[str, JsonValue]:
-        """What of this belongs into the provenance of a run."""
-        return {"plan_sha256": self.plan_sha256} if self.plan_sha256 else {}
+_adapter: Any = cache(TypeAdapter)

@@ -1,12 +1,12 @@
 """How far a run is, and which process carries it out, so that it can be recognised later.
 
-``submitted`` says who asked for the run, where and when; ``running`` says which process carries it
-out. The record (done, failed, interrupted) is the end. Each step is written whole.
+``submitted`` says who submitted the run, where and when; ``running`` says which process carries it
+out. The record (done, failed, interrupted) is the end.
 
-A process id alone says nothing: it is used again, it means another process in a container, and a
-results folder may be shared by machines. So it is kept with the host, the boot, the namespace and
-the moment at which the process started. Only what is proven counts: a process that cannot be seen
-from here is neither alive nor gone.
+A process id alone identifies nothing: it is used again, it means another process in a container,
+and machines may share a results folder. So it is stored with the host, the boot, the namespace and
+the moment at which the process started. Only what is proven counts: a process that cannot be
+observed from here is neither alive nor gone.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ import contextlib
 import getpass
 import hashlib
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
@@ -27,7 +26,7 @@ _SALT = "wbcbench-machine-1"
 _PROC = Path("/proc")
 _MACHINE_ID = Path("/etc/machine-id")
 _STATE, _STARTTIME = 0, 19  # fields of /proc/PID/stat, counted after the command's name
-_NOT_KNOWN = "-"
+_UNKNOWN = "-"
 _DEAD = frozenset("ZXx")  # ended, but not yet reaped by its parent: holds no file any more
 
 
@@ -58,14 +57,11 @@ class RunState:
 
 def submitted(*, is_queued: bool) -> RunState:
     """The first state: this process submits the run."""
-    return RunState(this_process(), _user(), utc_now(), is_queued)
-
-
-def _user() -> str:
     try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container may know no name for its user
-        return "unknown"
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a container may have no name for its user
+        user = "unknown"
+    return RunState(this_process(), user, utc_now(), is_queued)
 
 
 class Liveness(StrEnum):
@@ -100,26 +96,30 @@ class ProcessIdentity:
     def token(self) -> str:
         """This identity as a word that may stand in a file's name."""
         parts = (self.boot_id, self.namespace, self.pid, self.start_ticks)
-        return "_".join(
-            [_host_key(self), *(_NOT_KNOWN if part is None else str(part) for part in parts)]
-        )
+        return "_".join([self.host_key, *(_UNKNOWN if p is None else str(p) for p in parts)])
+
+    @property
+    def host_key(self) -> str:
+        """Equal for two processes of one host."""
+        return hashlib.sha256(f"{self.hostname}:{self.machine}".encode()).hexdigest()[:12]
 
 
 def this_process() -> ProcessIdentity:
-    """Who runs this code."""
+    """The identity of the process that runs this code."""
     return identify(os.getpid())
 
 
 def identify(pid: int) -> ProcessIdentity:
-    """The identity of a process that is alive, seen from this one."""
-    state = _read_stat(pid)
+    """The identity of a process that is alive, as this process sees it."""
+    stat = _read_stat(pid)
+    machine = read_if_any(_MACHINE_ID)
     return ProcessIdentity(
         hostname=os.uname().nodename,
-        machine=_machine(),
+        machine=machine and hashlib.sha256(f"{_SALT}:{machine}".encode()).hexdigest()[:12],
         boot_id=read_if_any(_PROC / "sys/kernel/random/boot_id"),
-        namespace=_namespace(),
+        namespace=_read_namespace(),
         pid=pid,
-        start_ticks=state[1] if state else None,
+        start_ticks=stat[1] if stat else None,
     )
 
 
@@ -130,13 +130,23 @@ def liveness(process: ProcessIdentity) -> Liveness:
     """
     here = this_process()
     known = (process.boot_id, process.namespace, process.start_ticks, here.boot_id, here.namespace)
-    if _host_key(process) != _host_key(here) or None in known:
+    if process.host_key != here.host_key or None in known:
         return Liveness.UNKNOWN
     if process.boot_id != here.boot_id:
         return Liveness.GONE if process.machine is not None else Liveness.UNKNOWN
     if process.namespace != here.namespace:
         return Liveness.UNKNOWN
-    return _liveness_here(process)
+    with contextlib.suppress(PermissionError):  # it exists, and belongs to another user
+        try:
+            os.kill(process.pid, 0)
+        except ProcessLookupError:
+            return Liveness.GONE
+    stat = _read_stat(process.pid)
+    if stat is None:
+        return Liveness.UNKNOWN
+    state, start_ticks = stat
+    is_same = start_ticks == process.start_ticks and state not in _DEAD
+    return Liveness.ALIVE if is_same else Liveness.GONE
 
 
 def token_liveness(token: str) -> Liveness:
@@ -144,33 +154,16 @@ def token_liveness(token: str) -> Liveness:
     here = this_process()
     try:
         host_key, boot_id, namespace, pid, start_ticks = token.split("_")
-        if boot_id == _NOT_KNOWN:
-            return Liveness.UNKNOWN
         process = replace(
             here,
-            boot_id=boot_id,
+            boot_id=None if boot_id == _UNKNOWN else boot_id,
             namespace=namespace,
             pid=int(pid),
             start_ticks=int(start_ticks),
         )
     except ValueError:
         return Liveness.UNKNOWN
-    return liveness(process) if host_key == _host_key(here) else Liveness.UNKNOWN
-
-
-def _liveness_here(process: ProcessIdentity) -> Liveness:
-    """The same for a process of this boot and namespace."""
-    with contextlib.suppress(PermissionError):  # it is there, and belongs to another user
-        try:
-            os.kill(process.pid, 0)
-        except ProcessLookupError:
-            return Liveness.GONE
-    found = _read_stat(process.pid)
-    if found is None:
-        return Liveness.UNKNOWN
-    state, start_ticks = found
-    is_same = start_ticks == process.start_ticks and state not in _DEAD
-    return Liveness.ALIVE if is_same else Liveness.GONE
+    return liveness(process) if host_key == here.host_key else Liveness.UNKNOWN
 
 
 def _read_stat(pid: int) -> tuple[str, int] | None:
@@ -184,27 +177,15 @@ def _read_stat(pid: int) -> tuple[str, int] | None:
         return None
 
 
-def _machine() -> str | None:
-    identity = read_if_any(_MACHINE_ID)
-    return identity and hashlib.sha256(f"{_SALT}:{identity}".encode()).hexdigest()[:12]
-
-
-def _host_key(process: ProcessIdentity) -> str:
-    """Equal for two processes of one host."""
-    return hashlib.sha256(f"{process.hostname}:{process.machine}".encode()).hexdigest()[:12]
-
-
-def _namespace() -> str | None:
-    try:
-        return "-".join(_namespace_ids())
-    except OSError:
-        return None
-
-
-def _namespace_ids() -> Iterator[str]:
+def _read_namespace() -> str | None:
+    """In which namespaces process ids and start times count; ``None`` where it cannot be read."""
+    ids = []
     for kind in ("pid", "time"):
         try:
             link = (_PROC / "self/ns" / kind).readlink()
-            yield str(link).partition("[")[2].rstrip("]")
+            ids.append(str(link).partition("[")[2].rstrip("]"))
         except FileNotFoundError:
-            yield "0"  # a kernel without this kind has one of it
+            ids.append("0")  # a kernel without this kind has one of it
+        except OSError:
+            return None
+    return "-".join(ids)

@@ -1,11 +1,11 @@
-"""Settings: what a user would otherwise say again with every command.
+"""Settings: what a user would otherwise repeat with every command.
 
     command line > WBCBENCH_… > ./wbcbench.toml > [tool.wbcbench] of ./pyproject.toml
     > wbcbench.toml in the user's configuration folder > the command's own default
 
-A setting is an environment variable with a name in files. What a file says is put into the
-environment where that does not speak itself, so that options have one place to look, and so have
-the processes that a command starts. What was asked of a run is kept in its ``spec.json``.
+A setting is an environment variable with a name in files. What a file sets is put into the
+environment where the variable is not set, so that options and the processes that a command starts
+read one place. What was requested of a run is in its ``spec.json``.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Setting:
     Attributes:
         name: Its key in files.
         kind: A folder (relative to the file that names it), a word, or words joined by commas.
-        default: What commands do when nobody says anything.
+        default: What commands do when it is not set.
         meaning: One line for people.
     """
 
@@ -47,24 +47,24 @@ class Setting:
 
 
 SETTINGS = (
-    Setting("data", "folder", "the embedded synthetic cells", "folder of the images"),
+    Setting("data", "folder", "the embedded synthetic images", "folder of the images"),
     Setting("results", "folder", "results", "where runs are kept"),
     Setting("reports", "folder", "reports", "where reports are kept"),
     Setting("study", "word", "runs", "the study of commands that name none"),
     Setting("meters", "words", "auto", "meters of `run` and `monitor`"),
     Setting("gpus", "words", "every visible one", "GPUs of `run` and `monitor`"),
     Setting("country", "word", "DEU", "ISO 3166 code of the grid of `run`"),
-    Setting("author", "word", "the experiment file's", "who hands in: NAME[, ORCID], joined by ;"),
-    Setting("licence", "word", "the experiment file's", "SPDX name of what is handed in"),
+    Setting("author", "word", "the experiment file's", "who submits: NAME[, ORCID], joined by ;"),
+    Setting("licence", "word", "the experiment file's", "SPDX name for what is submitted"),
     Setting("cache", "folder", "the user's cache folder", "where decoded images are kept"),
     Setting("lock_dir", "folder", "the system's temporary folder", "where this machine is locked"),
 )
-_BY_NAME = {each.name: each for each in SETTINGS}
+_BY_NAME = {setting.name: setting for setting in SETTINGS}
 
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """What holds for one setting, and who said so: ``default``, a variable or a file."""
+    """The value of one setting, and where it is from: ``default``, a variable or a file."""
 
     setting: Setting
     value: str
@@ -72,79 +72,73 @@ class Resolved:
 
 
 def apply(environment: MutableMapping[str, str], here: Path) -> None:
-    """Let the files speak where the environment does not.
+    """Put what the files set into the environment where it is not set there.
 
     Raises:
-        UsageError: A file is no TOML, or says what is no setting.
+        UsageError: A file is not TOML, or names an unknown setting.
     """
-    for found in resolve(environment, here):
-        if found.origin not in (DEFAULT, found.setting.variable):
-            environment[found.setting.variable] = found.value
+    for resolved in resolve(environment, here):
+        if resolved.origin not in (DEFAULT, resolved.setting.variable):
+            environment[resolved.setting.variable] = resolved.value
 
 
 def resolve(environment: Mapping[str, str], here: Path) -> list[Resolved]:
-    """What holds for every setting; raises like :func:`apply`.
+    """The value of every setting; raises like :func:`apply`.
 
     Args:
-        environment: Where variables are looked up; an empty one says nothing.
+        environment: Where variables are looked up; an empty one sets nothing.
         here: The folder whose files are read.
     """
-    said = list(_files(here))
-    return [_resolved(each, environment, said) for each in SETTINGS]
+    files = list(_read_files(here))
+    resolved = []
+    for setting in SETTINGS:
+        variable = setting.variable
+        sources = [(values[setting.name], path) for path, values in files if setting.name in values]
+        if environment.get(variable):
+            resolved.append(Resolved(setting, environment[variable], variable))
+        else:
+            resolved.append(Resolved(setting, *next(iter(sources), (setting.default, DEFAULT))))
+    return resolved
 
 
-def _resolved(
-    setting: Setting, environment: Mapping[str, str], said: list[tuple[Path, dict[str, str]]]
-) -> Resolved:
-    if environment.get(setting.variable):
-        return Resolved(setting, environment[setting.variable], setting.variable)
-    for path, values in said:
-        if setting.name in values:
-            return Resolved(setting, values[setting.name], str(path))
-    return Resolved(setting, setting.default, DEFAULT)
-
-
-def _files(here: Path) -> Iterator[tuple[Path, dict[str, str]]]:
-    """Every file that there is with what it says, the strongest first."""
+def _read_files(here: Path) -> Iterator[tuple[str, dict[str, str]]]:
+    """Every file that sets something with its values, the strongest first."""
     import platformdirs
 
-    yield from _said(here / FILE_NAME, _toml(here / FILE_NAME))
-    project = here / "pyproject.toml"
-    yield from _said(project, _toml(project).get("tool", {}).get("wbcbench", {}))
+    own, project = here / FILE_NAME, here / "pyproject.toml"
     user = Path(platformdirs.user_config_dir("wbcbench")) / FILE_NAME
-    yield from _said(user, _toml(user))
+    tables = {
+        own: _read_toml(own),
+        project: _read_toml(project).get("tool", {}).get("wbcbench", {}),
+        user: _read_toml(user),
+    }
+    for path, keys in tables.items():
+        if not isinstance(keys, dict):
+            raise UsageError(
+                f"{path}: tool.wbcbench is not a table; write [tool.wbcbench] above its keys."
+            )
+        yield str(path), {name: _parse_value(path, name, value) for name, value in keys.items()}
 
 
-def _toml(path: Path) -> dict[str, Any]:
-    """The file's keys; none if it is not there."""
+def _read_toml(path: Path) -> dict[str, Any]:
+    """The file's keys; none if there is no file."""
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
         raise UsageError(
-            f"The settings in {path} cannot be read: {error}. Mend the file, or move it away."
+            f"The settings in {path} cannot be read: {error}. Repair the file, or remove it."
         ) from error
 
 
-def _said(path: Path, keys: Any) -> Iterator[tuple[Path, dict[str, str]]]:
-    if not isinstance(keys, dict):
-        raise UsageError(
-            f"{path}: tool.wbcbench is no table; write [tool.wbcbench] above its keys."
-        )
-    if keys:
-        yield path, {name: _text(path, name, value) for name, value in keys.items()}
-
-
-def _text(path: Path, name: str, value: Any) -> str:
+def _parse_value(path: Path, name: str, value: Any) -> str:
     """One key's value as the variable would hold it."""
-    try:
-        setting = _BY_NAME[name]
-    except KeyError:
-        error = unknown_name("setting", name, _BY_NAME)
-        raise UsageError(f"{path}: {error}") from None
+    if name not in _BY_NAME:
+        raise UsageError(f"{path}: {unknown_name('setting', name, _BY_NAME)}")
+    setting = _BY_NAME[name]
     if setting.kind == "words" and isinstance(value, list):
         value = ",".join(map(str, value))
     if not isinstance(value, str) or not value.strip():
-        raise UsageError(f"{path}: {name} is {value!r}, and must be text: {setting.meaning}.")
+        raise UsageError(f"{path}: {name} is {value!r}, but must be text: {setting.meaning}.")
     return str(path.parent / Path(value).expanduser()) if setting.kind == "folder" else value

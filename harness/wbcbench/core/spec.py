@@ -1,6 +1,6 @@
-"""What a run is asked to do. A ``RunSpec`` says it completely; equal specs are the same run.
+"""What is requested of a run. A ``RunSpec`` is complete: equal specs are the same run.
 
-Knows nothing of how a run is carried out or where it is kept.
+Knows nothing of how a run is carried out or where it is stored.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ Precision = Literal["float32", "mixed_float16", "mixed_bfloat16"]
 Split = Literal["by-photograph", "published"]
 
 PLACE = ("order_in_block", "order_global")
-"""Fields that say when a run is carried out, not what it is asked."""
+"""Fields that say when a run is carried out, not what is requested."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunSpec:
-    """One run, whole: everything that could change its numbers.
+    """One run: everything that could change its numbers.
 
     Attributes:
         study: The study the run belongs to; a folder name under ``results/``.
@@ -28,7 +28,7 @@ class RunSpec:
         block: Which block of the study (one seed, every variant once); 0 for a single run.
         block_attempt: 1, or higher when an invalid run made the whole block repeat.
         order_in_block, order_global: Place in the planned order; 0 for a single run. Where a run
-            stands says nothing of what it is asked, so it is no part of its identity.
+            stands changes nothing of what is requested, so it is no part of its identity.
         repeat: 1, or higher when the same run is carried out again.
         epochs, batch_size, learning_rate, leaky_slope, dropout_conv, dropout_dense: The training.
         image_size: Side of the square input in pixels.
@@ -36,8 +36,8 @@ class RunSpec:
         threads: Intra-op threads; ``None`` lets TensorFlow take every core.
         tuned: The faster execution settings of ``run.trainer_process`` (rounding may differ).
         dataset_id, dataset_sha256: Which images; the digest is of their content.
-        validation: ``published`` trains on all of TRAIN and watches TEST, as the published report
-            did; ``by-photograph`` holds out photographs of TRAIN and leaves TEST for the end.
+        validation: ``published`` trains on all of TRAIN and validates on TEST, as the published
+            report did; ``by-photograph`` holds out photographs of TRAIN and uses TEST at the end.
         validation_fraction, split_seed: Size and draw of the held-out part.
         target_metric, target_value: For energy-to-accuracy; fixed before the run.
         meters: Names in ``registry.METERS``, or ``("auto",)``.
@@ -91,9 +91,9 @@ class RunSpec:
 
     @property
     def digest(self) -> str:
-        """SHA-256 over what is asked, in canonical JSON: every field but the place."""
-        asked = {name: getattr(self, name) for name in SPEC_FIELDS if name not in PLACE}
-        text = json.dumps(asked, sort_keys=True, separators=(",", ":"))
+        """SHA-256 over what is requested, in canonical JSON: every field but the place."""
+        requested = {name: getattr(self, name) for name in SPEC_FIELDS if name not in PLACE}
+        text = json.dumps(requested, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
 
     @property

@@ -12,7 +12,7 @@ from wbcbench.core.run_folder import SPEC, RunDir, study_runs
 PLAN = "plan.json"
 PLANS = "plan*.json"  # as a pattern: the plan, and those that it replaced
 EARLIER_PLANS = "plan-*.json"
-LOOKS = "looks.json"  # what the stopping rule saw
+LOOKS = "looks.json"  # the interim analyses of the stopping rule
 SWEEP_LOCK = ".sweep.lock"
 RUNS_TABLE = "runs.csv"
 CONTRASTS = "contrasts.csv"  # beside the table in a bundle, and beside the page of a report
@@ -23,7 +23,7 @@ _LONGEST = 64  # characters in the name of a study
 
 
 def pilot_study(study: str) -> str:
-    """Where the pilots of a study lie: apart from its runs, so that no comparison sees them."""
+    """The study of a study's pilots: a folder of its own, so that no comparison reads them."""
     return study[: _LONGEST - len(_PILOT)] + _PILOT
 
 
@@ -53,8 +53,8 @@ def require_study(results: Path, study: str) -> Path:
     known = studies(results)
     if not known:
         raise UsageError(
-            f"There are no runs under {results}/. Make one with: wbcbench run --variant "
-            "leaky-dropout; or say with --results where they are."
+            f"There are no runs under {results}/. Start one with `wbcbench run --variant "
+            "leaky-dropout`, or give their folder with --results."
         )
     if study not in known:
         raise unknown_name("study", study, known)

@@ -20,7 +20,7 @@ UNKNOWN = "unknown"
 
 _PREFIXES = ((1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""), (1e-3, "m"), (1e-6, "µ"))
 
-_DANGEROUS = re.compile(r"'*[=+\-@\t\r\n]")
+_FORMULA_START = re.compile(r"'*[=+\-@\t\r\n]")
 
 # Wide enough that no table is ever folded in a file.
 _PIPED_WIDTH = 500
@@ -134,12 +134,12 @@ def _three_digits(value: float) -> str:
 # The rule can be undone, so that reading gives the same text.
 def safe_text(text: str) -> str:
     """Text that no spreadsheet carries out."""
-    return f"'{text}" if _DANGEROUS.match(text) else text
+    return f"'{text}" if _FORMULA_START.match(text) else text
 
 
 def original_text(text: str) -> str:
     """The text that :func:`safe_text` made this from."""
-    return text[1:] if text.startswith("'") and _DANGEROUS.match(text) else text
+    return text[1:] if text.startswith("'") and _FORMULA_START.match(text) else text
 
 
 def console() -> Console:
@@ -170,26 +170,14 @@ def markdown_table(headings: Sequence[str], rows: Rows) -> str:
 def latex_table(headings: Sequence[str], rows: Rows) -> str:
     """A ``tabular`` that needs the package booktabs; the first column is left, others right."""
     columns = "l" + "r" * (len(headings) - 1)
-    return "\n".join(
-        [
-            rf"\begin{{tabular}}{{{columns}}}",
-            r"\toprule",
-            _latex_line(headings),
-            r"\midrule",
-            *(_latex_line(row) for row in rows),
-            r"\bottomrule",
-            r"\end{tabular}",
-        ]
-    )
+    head, *body = (" & ".join(map(latex_text, row)) + r" \\" for row in (headings, *rows))
+    lines = [rf"\begin{{tabular}}{{{columns}}}", r"\toprule", head, r"\midrule", *body]
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"])
 
 
 def latex_text(text: str) -> str:
     """Text with every character that LaTeX gives a meaning written so that it has none."""
     return "".join(_LATEX.get(character, character) for character in text)
-
-
-def _latex_line(words: Sequence[str]) -> str:
-    return " & ".join(latex_text(word) for word in words) + r" \\"
 
 
 def _markdown(word: str) -> str:

@@ -35,7 +35,7 @@ class Origin(StrEnum):
 
 
 class Domain(StrEnum):
-    """Which part of the machine a channel speaks of."""
+    """Which part of the machine a channel measures."""
 
     GPU = "gpu"
     CPU = "cpu"
@@ -59,7 +59,7 @@ class Channel:
         limit_w: Power limit or TDP of the part, for sanity bounds; ``None`` if unknown.
         device: Stable identity of the part, e.g. a GPU's UUID; ``None`` if there is none.
         averaging_s: The time one power reading is the mean of: shorter than ``update_s`` for a
-            sensor that looks only part of the time; ``None`` if unknown.
+            sensor that measures only part of the time; ``None`` if unknown.
     """
 
     name: str

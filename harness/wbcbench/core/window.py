@@ -38,7 +38,7 @@ IDLE_AFTER = (IDLE_POST,)
 WHOLE = "whole"  # the block of a ``Meter``
 COMMAND = "command"  # what ``monitor`` started
 MACHINE = "machine"  # ``monitor`` without a command
-IDLE = "idle"  # what ``doctor`` looks at
+IDLE = "idle"  # what ``doctor`` samples
 
 # Phases of the live display that span several windows.
 VALIDATION_PHASE = "validate"
@@ -67,7 +67,7 @@ def infer(batch_size: int) -> str:
 
 
 def is_validation(name: str) -> bool:
-    """Whether it is a validation pass: inside ``train``, and counted apart from it."""
+    """Whether it is a validation pass: inside ``train``, and not counted in it."""
     return name.startswith(_VALIDATE)
 
 
@@ -111,7 +111,7 @@ class WindowEnergy:
     Attributes:
         window: Name of the window.
         channel: Name of the channel.
-        energy_j: Joules, gross; ``None`` where the trace cannot say.
+        energy_j: Joules, as measured; ``None`` where the trace does not tell.
         uncertainty_j: Half-width of the stated interval at about 95 %; ``None`` if not worked out.
         mean_power_w: ``energy_j`` over the window's duration.
         samples: Good readings inside the window.

@@ -8,12 +8,12 @@ Nothing is taken from the cache: a check reads every file.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from wbcbench.data import splits
-from wbcbench.data.dataset import CLASSES, LOADED_SPLITS, UNKNOWN_PHOTOGRAPH
+from wbcbench.data.dataset import CLASSES, LOADED_SPLITS, UNKNOWN_PHOTOGRAPH, Progress
 from wbcbench.data.read import (
     PUBLISHED_ID,
     ImageFacts,
@@ -91,9 +91,7 @@ class _Image:
         return self.name.rsplit("/", 1)[0]
 
 
-def check_folder(
-    path: Path, *, on_progress: Callable[[int, int], None] | None = None
-) -> CheckReport:
+def check_folder(path: Path, *, on_progress: Progress | None = None) -> CheckReport:
     """Read every image of the data set at ``path`` and say what is there.
 
     Args:
@@ -110,6 +108,9 @@ def check_folder(
     versions = [v for i in usable if (v := i.facts.synthetic_version) is not None]
     sha256 = dataset_sha256((i.name, str(i.facts.sha256)) for i in usable)
     name = dataset_id(sha256, max(versions, default=None))
+    photographs = {
+        split: {i.origin.original_id for i in usable if i.split == split} for split in LOADED_SPLITS
+    }
     known = all(i.origin.group_id != UNKNOWN_PHOTOGRAPH for i in usable)
     leaking = tuple(i.name for i in usable if i.split == "TEST" and i.origin.also_in_train)
     return CheckReport(
@@ -118,14 +119,17 @@ def check_folder(
         sha256=sha256,
         synthetic=bool(versions),
         counts=_counts(images),
-        photographs={split: _photograph_count(usable, split) for split in LOADED_SPLITS},
+        photographs={
+            split: None if UNKNOWN_PHOTOGRAPH in ids else len(ids)
+            for split, ids in photographs.items()
+        },
         leaking=leaking if known else None,
         problems=tuple(_problems(images, loaded)),
         notes=tuple(_notes(root, images, usable, leaking, name)),
     )
 
 
-def _read(root: Path, on_progress: Callable[[int, int], None] | None) -> list[_Image]:
+def _read(root: Path, on_progress: Progress | None) -> list[_Image]:
     files = list_files(root)
     if (root / "TEST_SIMPLE").is_dir():
         present = tuple(c for c in CLASSES if (root / "TEST_SIMPLE" / c).is_dir())
@@ -146,35 +150,36 @@ def _counts(images: Sequence[_Image]) -> dict[str, dict[str, int]]:
     return {split: counts[split] for split in _ALL_SPLITS if split in counts}
 
 
-def _photograph_count(usable: Sequence[_Image], split: str) -> int | None:
-    numbers = {i.origin.original_id for i in usable if i.split == split}
-    return None if UNKNOWN_PHOTOGRAPH in numbers else len(numbers)
-
-
-def _problems(images: Sequence[_Image], loaded: Sequence[_Image]) -> list[Finding]:
-    unreadable = [i for i in images if i.facts.complaint is not None]
-    findings = [
-        Finding("unreadable", f"{i.name} {i.facts.complaint}.", (i.name,)) for i in unreadable
-    ]
-    findings += _wrong_sizes(images)
+def _problems(images: Sequence[_Image], loaded: Sequence[_Image]) -> Iterator[Finding]:
+    for image in images:
+        size = (image.facts.width, image.facts.height)
+        if image.facts.complaint is not None:
+            yield Finding("unreadable", f"{image.name} {image.facts.complaint}.", (image.name,))
+        elif size != PUBLISHED_SIZE_PX:
+            detail = f"{image.name} has {size[0]} × {size[1]} pixels instead of 320 × 240."
+            yield Finding("wrong-size", detail, (image.name,))
     for copies in _duplicates(loaded):
         if len({i.folder for i in copies}) > 1:
             detail = f"{len(copies)} files of different folders have the same content."
-            findings.append(Finding("duplicate-across-folders", detail, _names(copies)))
-    findings += _shared_photographs(loaded)
-    findings += _misplaced(loaded)
-    findings += _altered(loaded)
-    return findings
-
-
-def _wrong_sizes(images: Sequence[_Image]) -> list[Finding]:
-    findings = []
-    for image in images:
-        size = (image.facts.width, image.facts.height)
-        if image.facts.complaint is None and size != PUBLISHED_SIZE_PX:
-            detail = f"{image.name} has {size[0]} × {size[1]} pixels instead of 320 × 240."
-            findings.append(Finding("wrong-size", detail, (image.name,)))
-    return findings
+            yield Finding("duplicate-across-folders", detail, _names(copies))
+    by_photograph = defaultdict[int, list[_Image]](list)
+    for image in loaded:
+        by_photograph[image.origin.original_id].append(image)
+    for number, shown in sorted(by_photograph.items()):
+        if number != UNKNOWN_PHOTOGRAPH and len({i.split for i in shown}) > 1:
+            detail = f"Images of photograph {number} are in both TRAIN and TEST."
+            yield Finding("photograph-in-two-splits", detail, _names(shown))
+    for image in loaded:
+        if image.origin.name and image.origin.name.rsplit("/", 1)[0] != image.folder:
+            detail = f"{image.name} is known as {image.origin.name}: another split or class."
+            yield Finding("misplaced", detail, (image.name,))
+    # Names alone prove nothing, so this holds only where most contents are the published ones.
+    published = {origin.name for origin in splits.published_images().values()}
+    unknown = [i for i in loaded if i.facts.complaint is None and not i.origin.name]
+    altered = _names([i for i in unknown if i.name in published])
+    if altered and 2 * len(unknown) < len(loaded):
+        detail = f"{len(altered)} file(s) differ from the published ones of the same name."
+        yield Finding("altered", detail, altered)
 
 
 def _duplicates(images: Sequence[_Image]) -> list[list[_Image]]:
@@ -186,82 +191,36 @@ def _duplicates(images: Sequence[_Image]) -> list[list[_Image]]:
     return [copies for copies in same.values() if len(copies) > 1]
 
 
-def _shared_photographs(loaded: Sequence[_Image]) -> list[Finding]:
-    """Find photographs with images in both TRAIN and TEST."""
-    by_photograph = defaultdict[int, list[_Image]](list)
-    for image in loaded:
-        if image.origin.original_id != UNKNOWN_PHOTOGRAPH:
-            by_photograph[image.origin.original_id].append(image)
-    return [
-        Finding(
-            "photograph-in-two-splits",
-            f"Images of photograph {number} are in both TRAIN and TEST, so TEST is no test.",
-            _names(images),
-        )
-        for number, images in sorted(by_photograph.items())
-        if len({i.split for i in images}) > 1
-    ]
-
-
-def _misplaced(loaded: Sequence[_Image]) -> list[Finding]:
-    """Find images that lie in another split or class than their table says."""
-    findings = []
-    for image in loaded:
-        belongs = image.origin.name.rsplit("/", 1)[0]
-        if belongs not in ("", image.folder):
-            detail = f"{image.name} is known as {image.origin.name}: another split or class."
-            findings.append(Finding("misplaced", detail, (image.name,)))
-    return findings
-
-
-def _altered(loaded: Sequence[_Image]) -> list[Finding]:
-    """Find files of the published set, known by name, whose content is another one.
-
-    Names alone prove nothing, so this holds only where most contents are the published ones.
-    """
-    published = {origin.name: sha256 for sha256, origin in splits.published_images().items()}
-    unknown = [i for i in loaded if i.facts.complaint is None and not i.origin.name]
-    if 2 * len(unknown) >= len(loaded):
-        return []
-    changed = _names([i for i in unknown if i.name in published])
-    detail = f"{len(changed)} file(s) differ from the published ones of the same name."
-    return [Finding("altered", detail, changed)] if changed else []
-
-
 def _notes(
     root: Path,
     images: Sequence[_Image],
     usable: Sequence[_Image],
     leaking: Sequence[str],
     name: str,
-) -> list[Finding]:
-    notes = [
-        Finding("duplicate", f"{len(copies)} files have the same content.", _names(copies))
-        for copies in _duplicates(images)
-        if len({i.folder for i in copies}) == 1 or any(i.split == "TEST_SIMPLE" for i in copies)
-    ]
+) -> Iterator[Finding]:
+    for copies in _duplicates(images):
+        if len({i.folder for i in copies}) == 1 or any(i.split == "TEST_SIMPLE" for i in copies):
+            yield Finding(
+                "duplicate", f"{len(copies)} files have the same content.", _names(copies)
+            )
     if leaking:
-        notes.append(_leak_note(leaking, sum(i.split == "TEST" for i in usable), name))
-    unknown = [i.name for i in usable if i.origin.group_id == UNKNOWN_PHOTOGRAPH]
+        tested = sum(i.split == "TEST" for i in usable)
+        known = ", as is known of the published set" if name == PUBLISHED_ID else ""
+        detail = (
+            f"{len(leaking)} of {tested} TEST images show a cell that TRAIN shows as well{known}; "
+            "accuracy is reported with and without them."
+        )
+        yield Finding("cell-seen-in-train", detail, tuple(leaking))
+    unknown = _names([i for i in usable if i.origin.group_id == UNKNOWN_PHOTOGRAPH])
     if unknown:
         detail = (
             f"The photograph of {len(unknown)} of {len(usable)} images is unknown: a validation "
             "split is random by image there and may leak."
         )
-        notes.append(Finding("photograph-unknown", detail, tuple(unknown)))
+        yield Finding("photograph-unknown", detail, unknown)
     others = other_folders(root, _ALL_SPLITS)
     if others:
-        notes.append(Finding("ignored-folder", "These folders are not read.", tuple(others)))
-    return notes
-
-
-def _leak_note(leaking: Sequence[str], tested: int, name: str) -> Finding:
-    known = ", as is known of the published set" if name == PUBLISHED_ID else ""
-    detail = (
-        f"{len(leaking)} of {tested} TEST images show a cell that TRAIN shows as well{known}; "
-        "accuracy is reported with and without them."
-    )
-    return Finding("cell-seen-in-train", detail, tuple(leaking))
+        yield Finding("ignored-folder", "These folders are not read.", tuple(others))
 
 
 def _names(images: Sequence[_Image]) -> tuple[str, ...]:

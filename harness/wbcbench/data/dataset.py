@@ -5,7 +5,7 @@ Nothing here reads files; numpy is named in annotations only, so that importing 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,7 +21,10 @@ LOADED_SPLITS = ("TRAIN", "TEST")
 """The splits that are trained and tested on; a ``TEST_SIMPLE`` folder is left alone."""
 
 UNKNOWN_PHOTOGRAPH = -1
-"""Stands for "nobody knows which photograph this image was made from"."""
+"""Stands for: it is not known which photograph this image was made from."""
+
+Progress = Callable[[int, int], None]
+"""Called with (files done, files in all)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,8 +1,8 @@
-"""Download the published set with kagglehub, check it, and put it in place whole.
+"""Download the published set with kagglehub, check it, and move it into place.
 
 kagglehub resumes an archive of which a part is there already, so the part is kept between tries:
 in ``<destination>/.partial``, on the disk where the images will lie. Only a set with the right
-digest leaves that folder. kagglehub prints to stdout; here everything it says goes to stderr.
+digest leaves that folder. What kagglehub prints to stdout goes to stderr here.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def fetch(
 
     Raises:
         UsageError: kagglehub is not installed, the transfer failed, or the data set that came is
-            not the one expected (it is thrown away).
+            not the one expected (it is deleted).
     """
     target = destination / _FOLDER
     if target.exists():
@@ -60,7 +60,11 @@ def fetch(
         partial.mkdir(parents=True, exist_ok=True)
         downloaded = _download(handle, partial)
     except OSError as error:
-        raise _interrupted(handle, destination, error) from error
+        raise UsageError(
+            f"{handle} could not be downloaded into {destination}: {error}. What came so far is "
+            f"kept in {partial}; the same command goes on from there. Without a network, download "
+            "the data set elsewhere and give its folder with --data."
+        ) from error
     try:
         _verify(downloaded, expected_sha256)
     except UsageError:
@@ -85,9 +89,9 @@ def _download(handle: str, partial: Path) -> Path:
             except unusable as error:
                 shutil.rmtree(partial)
                 raise UsageError(
-                    f"What came for {handle} cannot be unpacked ({error}), so it was thrown away. "
-                    "Try again; if it happens again, download the data set in a browser and give "
-                    "its folder with --data."
+                    f"The download of {handle} cannot be unpacked ({error}), so it was deleted. "
+                    "Try again, or download the data set in a browser and give its folder with "
+                    "--data."
                 ) from error
 
 
@@ -132,9 +136,8 @@ def _verify(folder: Path, expected_sha256: str) -> None:
     if sha256 != expected_sha256:
         raise UsageError(
             f"The data set in {root} is not the published one: its TRAIN and TEST have the digest "
-            f"{sha256}, and the published have {expected_sha256}. Results from it would not "
-            "compare with anybody's. Fetch into another folder, or look at it with "
-            "`wbcbench data check`."
+            f"{sha256}, and the published have {expected_sha256}. Fetch into another folder, or "
+            "check it with `wbcbench data check`."
         )
 
 
@@ -149,11 +152,3 @@ def _put_in_place(downloaded: Path, target: Path, partial: Path) -> None:
         shutil.rmtree(partial)
     except OSError as error:
         raise UsageError(f"The data set cannot be put into {target}: {error}.") from error
-
-
-def _interrupted(handle: str, destination: Path, error: OSError) -> UsageError:
-    return UsageError(
-        f"{handle} could not be downloaded into {destination}: {error}. What has come so far is "
-        f"kept in {destination / _PARTIAL}; the same command takes it up again. Without a "
-        "network, download the data set elsewhere and give its folder with --data."
-    )

@@ -18,7 +18,8 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 from wbcbench.core.errors import UsageError
-from wbcbench.data.dataset import CLASSES, LOADED_SPLITS
+from wbcbench.core.files import sha256_of
+from wbcbench.data.dataset import CLASSES, LOADED_SPLITS, Progress
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 _FILES_A_BLOCK = 32
 _READ_ONLY = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
-"""A pipe among the images must not keep everybody waiting; plain files do not care."""
+"""A pipe among the images must not block the reader; it changes nothing for plain files."""
 
 _SOI, _SOS, _EOI = b"\xff\xd8\xff", b"\xff\xda", b"\xff\xd9"
 _COMMENT = b"\xff\xfe"
@@ -45,13 +46,14 @@ PHOTOGRAPH_TABLE = "image_to_original.csv"
 """A data set may bring this table beside TRAIN and TEST; see :mod:`wbcbench.data.splits`."""
 
 _PLACES = (
-    ".",
-    "images",
-    "dataset2-master/images",
-    "dataset2-master/dataset2-master/images",
+    ".", "images", "dataset2-master/images", "dataset2-master/dataset2-master/images",
     "dataset2-master",
-)
+)  # fmt: skip
 _NOT_IMAGES = {"thumbs.db", "desktop.ini"}
+_WAY_OUT = (
+    "Give the folder of the Kaggle set with --data or WBCBENCH_DATA, get it with "
+    "`wbcbench data fetch`, or give neither to use the synthetic images."
+)
 
 PUBLISHED_ID = "bccd-kaggle"
 PUBLISHED_SHA256 = "f13f3f10112111aa3db9d67766cc49321a558b81962eea6f499986d86abb1cf1"
@@ -60,7 +62,7 @@ PUBLISHED_SHA256 = "f13f3f10112111aa3db9d67766cc49321a558b81962eea6f499986d86abb
 
 @dataclass(frozen=True, slots=True)
 class ImageFacts:
-    """What one file turned out to be.
+    """What is known of one file once it was read.
 
     Attributes:
         sha256: Digest of its bytes; ``None`` if they could not be read.
@@ -81,7 +83,7 @@ def read_images(
     files: Sequence[ListedFile],
     image_size: int,
     store: Callable[[int, NDArray[np.uint8]], None],
-    on_progress: Callable[[int, int], None] | None = None,
+    on_progress: Progress | None = None,
 ) -> list[ImageFacts]:
     """Read, hash, check, decode and resize every file.
 
@@ -103,15 +105,31 @@ def read_images(
         UsageError: A file is no longer the one that was listed.
         OSError: Whatever ``store`` raises.
     """
+    import numpy as np
+
+    # Used again and again: fresh memory costs as much as half a decoding.
+    buffers: SimpleQueue[NDArray[np.uint8]] = SimpleQueue()
+    for _ in range(usable_cores()):
+        buffers.put(np.zeros((_FILES_A_BLOCK, image_size, image_size, 3), np.uint8))
+
+    def read_block(start: int) -> list[ImageFacts]:
+        block = files[start : start + _FILES_A_BLOCK]
+        buffer = buffers.get()
+        try:
+            facts = [_read_image(file, buffer[i]) for i, file in enumerate(block)]
+            store(start, buffer[: len(block)])
+        finally:
+            buffers.put(buffer)
+        return facts
+
     facts: list[ImageFacts] = [ImageFacts(None, "was not read")] * len(files)
     done = 0
     with all_cores() as pool:
-        read = _BlockReader(files, store, _buffers(image_size))
-        tasks = {pool.submit(read, i): i for i in range(0, len(files), _FILES_A_BLOCK)}
+        tasks = {pool.submit(read_block, i): i for i in range(0, len(files), _FILES_A_BLOCK)}
         for task in as_completed(tasks):
-            found = task.result()
-            facts[tasks[task] : tasks[task] + len(found)] = found
-            done += len(found)
+            block = task.result()
+            facts[tasks[task] : tasks[task] + len(block)] = block
+            done += len(block)
             if on_progress is not None:
                 on_progress(done, len(files))
     return facts
@@ -124,11 +142,7 @@ def hash_files(paths: Sequence[str]) -> list[str]:
         OSError: A file cannot be read.
     """
     with ThreadPoolExecutor(usable_cores()) as pool:
-        return list(pool.map(_hash, paths))
-
-
-def _hash(path: str) -> str:
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+        return list(pool.map(sha256_of, map(Path, paths)))
 
 
 def usable_cores() -> int:
@@ -151,51 +165,31 @@ def all_cores() -> Iterator[Executor]:
         cv2.setNumThreads(threads_before)
 
 
-@dataclass(frozen=True, slots=True)
-class _BlockReader:
-    """Reads one block of files; called on several threads.
-
-    Buffers are used again and again, because fresh memory costs as much as half a decoding.
-    """
-
-    files: Sequence[ListedFile]
-    store: Callable[[int, NDArray[np.uint8]], None]
-    buffers: SimpleQueue[NDArray[np.uint8]]
-
-    def __call__(self, start: int) -> list[ImageFacts]:
-        block = self.files[start : start + _FILES_A_BLOCK]
-        buffer = self.buffers.get()
-        try:
-            facts = [_read_image(file, buffer[i]) for i, file in enumerate(block)]
-            self.store(start, buffer[: len(block)])
-        finally:
-            self.buffers.put(buffer)
-        return facts
-
-
-def _buffers(image_size: int) -> SimpleQueue[NDArray[np.uint8]]:
-    """Return one buffer a thread."""
+def _read_image(file: ListedFile, out: NDArray[np.uint8]) -> ImageFacts:
+    import cv2
     import numpy as np
 
-    buffers: SimpleQueue[NDArray[np.uint8]] = SimpleQueue()
-    for _ in range(usable_cores()):
-        buffers.put(np.zeros((_FILES_A_BLOCK, image_size, image_size, 3), np.uint8))
-    return buffers
-
-
-def _read_image(file: ListedFile, out: NDArray[np.uint8]) -> ImageFacts:
     try:
-        data = _content(file)
+        data = _read_content(file)
     except OSError as error:
         return ImageFacts(None, f"cannot be read: {(error.strerror or str(error)).lower()}")
     sha256 = hashlib.sha256(data).hexdigest()
-    wrong = jpeg_damage(data)
-    if wrong is not None:
-        return ImageFacts(sha256, wrong)
-    return _decode(data, sha256, out)
+    if (damage := jpeg_damage(data)) is not None:
+        return ImageFacts(sha256, damage)
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    except cv2.error as error:  # e.g. a header that claims more pixels than OpenCV allows
+        return ImageFacts(sha256, f"cannot be decoded: {error.err}")
+    if image is None:
+        return ImageFacts(sha256, "cannot be decoded: its JPEG data are damaged")
+    small = cv2.resize(image, (out.shape[1], out.shape[0]), interpolation=cv2.INTER_LINEAR)
+    cv2.cvtColor(small, cv2.COLOR_BGR2RGB, dst=out)
+    height, width = image.shape[:2]
+    marker = _SYNTHETIC.search(data, 0, 128)
+    return ImageFacts(sha256, None, height, width, int(marker[1]) if marker else None)
 
 
-def _content(file: ListedFile) -> bytes:
+def _read_content(file: ListedFile) -> bytes:
     """Return the bytes of a file, in few calls to the system.
 
     Each call gives up the interpreter's lock, and asking for it back is what threads wait for.
@@ -214,22 +208,6 @@ def _content(file: ListedFile) -> bytes:
             "states. Wait until nothing writes there any more and start again."
         )
     return content
-
-
-def _decode(data: bytes, sha256: str, out: NDArray[np.uint8]) -> ImageFacts:
-    import cv2
-    import numpy as np
-
-    try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-    except cv2.error as error:  # e.g. a header that claims more pixels than OpenCV allows
-        return ImageFacts(sha256, f"cannot be decoded: {error.err}")
-    if image is None:
-        return ImageFacts(sha256, "cannot be decoded: its JPEG data are damaged")
-    small = cv2.resize(image, (out.shape[1], out.shape[0]), interpolation=cv2.INTER_LINEAR)
-    cv2.cvtColor(small, cv2.COLOR_BGR2RGB, dst=out)
-    height, width = image.shape[:2]
-    return ImageFacts(sha256, None, height, width, read_synthetic_version(data))
 
 
 # Markers of a JPEG are those of ITU-T T.81, annex B: SOI opens the file, SOS opens a scan, EOI
@@ -254,12 +232,6 @@ def add_jpeg_comment(data: bytes, text: str) -> bytes:
     comment = text.encode("ascii")
     segment = _COMMENT + (len(comment) + 2).to_bytes(2, "big") + comment
     return data[:after_first] + segment + data[after_first:]
-
-
-def read_synthetic_version(data: bytes) -> int | None:
-    """Return the generator version that a synthetic image carries, ``None`` for other images."""
-    found = _SYNTHETIC.search(data, 0, 128)
-    return int(found[1]) if found else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,14 +265,14 @@ def find_root(path: Path) -> Path:
     """
     if not path.is_dir():
         state = "is a file, not a folder" if path.exists() else "does not exist"
-        raise UsageError(f"The data folder {path} {state}. {_way_out()}")
+        raise UsageError(f"The data folder {path} {state}. {_WAY_OUT}")
     for place in _PLACES:
         root = path / place
         if any((root / split).is_dir() for split in LOADED_SPLITS):
             return root.resolve()
     raise UsageError(
         f"The data folder {path} holds no data set: neither it nor its dataset2-master or images "
-        f"folder has a TRAIN and a TEST folder. {_way_out()}"
+        f"folder has a TRAIN and a TEST folder. {_WAY_OUT}"
     )
 
 
@@ -324,18 +296,20 @@ def list_files(
     folders = [f"{split}/{name}" for split in splits for name in classes]
     for folder in folders:
         try:
-            found = _list_folder(root, folder)
+            with os.scandir(root / folder) as entries:
+                files = [_listed(folder, entry) for entry in entries if _is_wanted(entry.name)]
+        except FileNotFoundError:
+            complaints.append(f"{folder} (is missing)")
         except OSError as error:
-            complaints.append(f"{folder} ({_why(error)})")
-            continue
-        if not found:
-            complaints.append(f"{folder} (is empty)")
-        listed += found
+            complaints.append(f"{folder} ({str(error.strerror).lower()})")
+        else:
+            listed += files
+            if not files:
+                complaints.append(f"{folder} (is empty)")
     if complaints:
         raise UsageError(
             f"The data set in {root} lacks {len(complaints)} of its {len(folders)} "
-            f"class folders: {', '.join(complaints)}. Without images of every class in TRAIN and "
-            f"TEST an accuracy means nothing. {_way_out()}"
+            f"class folders: {', '.join(complaints)}. {_WAY_OUT}"
         )
     return sorted(listed, key=lambda file: file.name)
 
@@ -365,15 +339,10 @@ def folder_fingerprint(root: Path, files: list[ListedFile], *extra: object) -> s
         extra: Whatever else the remembered result depends on.
     """
     table = root / PHOTOGRAPH_TABLE
-    seal = table.stat() if table.is_file() else None
-    lines = [str(root), repr(extra), repr(seal and (seal.st_size, seal.st_mtime_ns))]
+    stat = table.stat() if table.is_file() else None
+    lines = [str(root), repr(extra), repr(stat and (stat.st_size, stat.st_mtime_ns))]
     lines += [f"{f.name}\0{f.size}\0{f.mtime_ns}\0{f.ctime_ns}" for f in files]
     return hashlib.sha256("\n".join(lines).encode(errors="surrogateescape")).hexdigest()
-
-
-def _list_folder(root: Path, folder: str) -> list[ListedFile]:
-    with os.scandir(root / folder) as entries:
-        return [_listed(folder, entry) for entry in entries if _is_wanted(entry.name)]
 
 
 def _listed(folder: str, entry: os.DirEntry[str]) -> ListedFile:
@@ -387,17 +356,6 @@ def _listed(folder: str, entry: os.DirEntry[str]) -> ListedFile:
 
 def _is_wanted(name: str) -> bool:
     return not name.startswith(".") and name.lower() not in _NOT_IMAGES
-
-
-def _why(error: OSError) -> str:
-    return "is missing" if isinstance(error, FileNotFoundError) else str(error.strerror).lower()
-
-
-def _way_out() -> str:
-    return (
-        "Give the folder of the Kaggle set with --data or WBCBENCH_DATA, get it with "
-        "`wbcbench data fetch`, or give neither to use the synthetic cells."
-    )
 
 
 def dataset_sha256(images: Iterable[tuple[str, str]]) -> str:

@@ -61,47 +61,31 @@ def split_validation(
     """
     import numpy as np
 
-    _refuse_impossible(fraction)
-    members = _photographs(train)
-    held_out = set[str]()
-    for photographs in _by_class(train, members).values():
-        held_out |= _hold_out(photographs, members, fraction, seed)
+    if not 0 < fraction < 1:
+        raise UsageError(
+            f"The validation fraction is {fraction:g}, but it must lie between 0 and 1 (both "
+            "excluded): validation images are taken from TRAIN and some must be left to train on."
+        )
+    members = defaultdict[str, list[int]](list)  # positions of the images of each photograph
+    for position, group in enumerate(train.group_id.tolist()):
+        is_known = group != UNKNOWN_PHOTOGRAPH
+        name = f"group {group}" if is_known else f"image {train.sha256[position]}"
+        members[name].append(position)
+    labels = train.labels.tolist()
+    classes = defaultdict[int, list[str]](list)  # one with several labels goes with the commonest
+    for photograph, positions in members.items():
+        votes = Counter(labels[i] for i in positions)
+        classes[min(votes, key=lambda label: (-votes[label], label))].append(photograph)
     chosen = np.zeros(len(train), dtype=np.bool_)
-    for photograph in held_out:
-        chosen[members[photograph]] = True
+    for photographs in classes.values():
+        for photograph in _hold_out(photographs, members, fraction, seed):
+            chosen[members[photograph]] = True
     if chosen.all() or not chosen.any():
         raise UsageError(
             f"TRAIN has {len(members)} photograph(s), too few to hold any out for validation "
             "without showing the network the same photograph. Give more images."
         )
     return np.flatnonzero(~chosen), np.flatnonzero(chosen)
-
-
-def _refuse_impossible(fraction: float) -> None:
-    if not 0 < fraction < 1:
-        raise UsageError(
-            f"The validation fraction is {fraction:g}, but it must lie between 0 and 1 (both "
-            "excluded): validation images are taken from TRAIN and some must be left to train on."
-        )
-
-
-def _photographs(train: ImageSet) -> dict[str, list[int]]:
-    """Return the positions of the images of each photograph."""
-    members = defaultdict[str, list[int]](list)
-    for position, group in enumerate(train.group_id.tolist()):
-        known = group != UNKNOWN_PHOTOGRAPH
-        members[f"group {group}" if known else f"image {train.sha256[position]}"].append(position)
-    return members
-
-
-def _by_class(train: ImageSet, members: dict[str, list[int]]) -> dict[int, list[str]]:
-    """Return the photographs of each class; one with several labels goes with its commonest."""
-    labels = train.labels.tolist()
-    classes = defaultdict[int, list[str]](list)
-    for photograph, positions in members.items():
-        votes = Counter(labels[i] for i in positions)
-        classes[min(votes, key=lambda label: (-votes[label], label))].append(photograph)
-    return classes
 
 
 def _hold_out(
@@ -135,34 +119,13 @@ class Provenance:
     also_in_train: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Photograph:
-    """One labelled photograph of the published set.
-
-    Attributes:
-        original_id: Its number.
-        file: Its file name in the original collection.
-        label: Its class.
-        split: ``TRAIN`` or ``TEST``; empty if none of its images is in either.
-        group_id: The group of photographs that overlap with it.
-        leaks_to: The TRAIN photographs that show the same cell; empty for most.
-    """
-
-    original_id: int
-    file: str
-    label: str
-    split: str
-    group_id: int
-    leaks_to: tuple[int, ...]
-
-
 UNKNOWN = Provenance("", UNKNOWN_PHOTOGRAPH, UNKNOWN_PHOTOGRAPH, also_in_train=False)
 
 
 def known_images(root: Path) -> dict[str, Provenance]:
     """Return where images come from, by the SHA-256 of their bytes.
 
-    The data set's own table speaks for the images it lists, the shipped table for all others.
+    The data set's own table counts for the images it lists, the shipped table for all others.
 
     Args:
         root: The folder that holds TRAIN and TEST.
@@ -170,44 +133,26 @@ def known_images(root: Path) -> dict[str, Provenance]:
     Raises:
         UsageError: The data set's own table is unusable.
     """
-    return {**published_images(), **_own_table(root / PHOTOGRAPH_TABLE)}
+    path = root / PHOTOGRAPH_TABLE
+    if not path.is_file():
+        return published_images()
+    try:
+        return {**published_images(), **_parse_table(path.read_text(encoding="utf-8"))}
+    except (OSError, UnicodeDecodeError, csv.Error, IndexError, ValueError) as error:
+        raise UsageError(
+            f"The table of photographs {path} cannot be used ({error!r}). It says which images "
+            "must not be split between training and validation. Repair it (it needs the columns "
+            f"{', '.join(COLUMNS)}), or remove it to go on without photographs."
+        ) from error
 
 
 def published_images() -> dict[str, Provenance]:
     """Return every image of the published set, by the SHA-256 of its bytes."""
-    return _by_content(_shipped_text("image_to_original"))
+    packed = files("wbcbench.data").joinpath("tables", "image_to_original.csv.gz").read_bytes()
+    return _parse_table(gzip.decompress(packed).decode("utf-8"))
 
 
-def published_photographs() -> list[Photograph]:
-    """Return the 351 labelled photographs of the published set."""
-    return [
-        Photograph(
-            original_id=int(row["original_id"]),
-            file=row["file"],
-            label=row["label"],
-            split=row["split"],
-            group_id=int(row["group_id"]),
-            leaks_to=tuple(int(i) for i in row["leaks_to_train_originals"].split()),
-        )
-        for row in csv.DictReader(io.StringIO(_shipped_text("original_groups")))
-    ]
-
-
-def _own_table(path: Path) -> dict[str, Provenance]:
-    if not path.is_file():
-        return {}
-    try:
-        return _by_content(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, csv.Error, IndexError, ValueError) as error:
-        raise UsageError(
-            f"The table of photographs {path} cannot be used ({error!r}). It says which images "
-            "must not be split between training and validation, so nothing is read without it. "
-            f"It needs the columns {', '.join(COLUMNS)}; repair it, or remove it to go on "
-            "without photographs."
-        ) from error
-
-
-def _by_content(text: str) -> dict[str, Provenance]:
+def _parse_table(text: str) -> dict[str, Provenance]:
     """Return the rows of a table by digest; several times as fast as ``csv.DictReader``."""
     reader = csv.reader(io.StringIO(text))
     heading = next(reader, [])
@@ -216,8 +161,3 @@ def _by_content(text: str) -> dict[str, Provenance]:
         sha256: Provenance(f"{split}/{name}/{file}", int(original), int(group), seen == "true")
         for split, name, file, sha256, original, group, seen in map(wanted, reader)
     }
-
-
-def _shipped_text(table: str) -> str:
-    packed = files("wbcbench.data").joinpath("tables", f"{table}.csv.gz").read_bytes()
-    return gzip.decompress(packed).decode("utf-8")

@@ -19,8 +19,9 @@ from dataclasses import dataclass, field
 from typing import IO
 
 from wbcbench.core.errors import CannotMeasureError
+from wbcbench.core.messages import append_line
 from wbcbench.core.record import Sampling
-from wbcbench.core.run_folder import RunDir, append_line
+from wbcbench.core.run_folder import RunDir
 from wbcbench.core.trace import Channel
 from wbcbench.core.window import Clock
 from wbcbench.power.meter import EnergyMeter

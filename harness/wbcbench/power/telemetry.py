@@ -20,7 +20,8 @@ import psutil
 
 from wbcbench.core.board_state import COLUMNS, BoardSample, sample_to_line
 from wbcbench.core.errors import CannotMeasureError
-from wbcbench.core.run_folder import RunDir, append_line
+from wbcbench.core.messages import append_line
+from wbcbench.core.run_folder import RunDir
 from wbcbench.core.trace import Channel, Domain, Origin
 from wbcbench.core.window import Clock
 

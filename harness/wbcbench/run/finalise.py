@@ -23,11 +23,16 @@ NEVER_BEGAN = Failure(
 def finalise_abandoned(results: Path, study: str) -> list[RunDir]:
     """Write the record of every run of a study whose runner is gone; returns those it wrote.
 
-    A power limit that a killed run left behind is put back, whatever study it was of.
+    A power limit that a killed run left behind is put back, whatever study it was of. Traces that
+    a kill left as CSV files are packed.
     """
     put_back_abandoned()
     remove_left_behind(results / study)
-    return [run for run in study_runs(results, study) if _finalise_if_gone(run)]
+    runs = study_runs(results, study)
+    for run in runs:
+        if run.is_finished:
+            run.pack_traces()
+    return [run for run in runs if _finalise_if_gone(run)]
 
 
 def finalise_ended(run: RunDir) -> None:

@@ -15,10 +15,11 @@ from pydantic import JsonValue
 
 from wbcbench.core.errors import UsageError, WbcbenchError
 from wbcbench.core.lock import HOST, Hold, inherited_lock, machine_lock
+from wbcbench.core.messages import Edge, Messenger, append_line, parse_lines
 from wbcbench.core.provenance import provenance
 from wbcbench.core.record import Circumstances, Failure, RunRecord, Status
 from wbcbench.core.run_condition import require_submitted
-from wbcbench.core.run_folder import LOOK_OVER_S, Edge, Messenger, RunDir, append_line, parse_lines
+from wbcbench.core.run_folder import LOOK_OVER_S, RunDir
 from wbcbench.core.trace import Domain
 from wbcbench.core.units import mb_from_bytes
 from wbcbench.core.window import (

@@ -8,6 +8,7 @@ for readers is ``harness/RESULTS_TABLE.md``.
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 from collections.abc import Iterable
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from wbcbench.core.errors import UsageError
 from wbcbench.core.files import write_atomically
-from wbcbench.core.record import RunRecord, refuse_newer
+from wbcbench.core.record import RunRecord, require_schema
 from wbcbench.core.run_folder import RunDir, study_runs
 from wbcbench.core.study_folder import RUNS_TABLE
 from wbcbench.table.columns import Cell, load_columns
@@ -126,12 +127,11 @@ def _format_cell(cell: Cell) -> str:
 
 
 def refuse_newer_table(study_dir: Path) -> None:
-    """Raise ``UsageError`` when a newer version wrote this study's table."""
+    """Raise ``UsageError`` when another major version wrote this study's table."""
     path = study_dir / RUNS_TABLE
     if not path.is_file():
         return
     with path.open(encoding="utf-8", newline="") as stream:
         first = next(csv.DictReader(stream), {})
-    schema = first.get("schema_version") or "0"
-    if schema.split(".", maxsplit=1)[0].isdigit():
-        refuse_newer(schema, str(path))
+    with contextlib.suppress(KeyError, ValueError):  # an empty table, or none of ours
+        require_schema(first["schema_version"], str(path))

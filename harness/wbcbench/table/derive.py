@@ -60,7 +60,7 @@ def epochs_csv(record: RunRecord) -> bytes:
 def write_scalars(run: RunDir, record: RunRecord) -> None:
     """Write power and energy of the channel that the live display followed."""
     channel = live_channel(record.channels)
-    trace = next((t for t in run.read_traces() if t.channel == channel), None)
+    trace = next(iter(run.read_traces([channel.name])), None) if channel else None
     offset_s = wall_offset_s(record)
     if trace is None or not energy_curve(trace).t_s or offset_s is None:
         return

@@ -26,7 +26,7 @@ class Source(StrEnum):
 
     SPEC = run_folder.SPEC
     MARKS = run_folder.MARKS
-    TRACES = f"{run_folder.TRACES}/*.csv"
+    TRACES = run_folder.TRACES
     TELEMETRY = f"{run_folder.TELEMETRY}/*.csv"
     PREDICTIONS = run_folder.PREDICTIONS
 

@@ -1,4 +1,4 @@
-"""Warm-up and training, epoch by epoch."""
+"""Warm-up, training epoch by epoch, the scores of TEST, and inference in batches."""
 
 from __future__ import annotations
 
@@ -6,21 +6,27 @@ import math
 import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, replace
 from typing import Any
 
 import keras
 import numpy as np
+from numpy.typing import NDArray
 
 from wbcbench.core import window
 from wbcbench.core.errors import WbcbenchError
-from wbcbench.core.record import Epoch, Scores
-from wbcbench.core.window import WARMUP
+from wbcbench.core.record import Epoch, Inference
+from wbcbench.core.window import WARMUP, Clock
 from wbcbench.data.dataset import CLASSES, ImageSet
 from wbcbench.train import inputs
-from wbcbench.train.scores import score
-from wbcbench.train.stage import Control, Phases, Progress, Stage
+from wbcbench.train.network import scale_pixels
+from wbcbench.train.scores import score, write_predictions
+from wbcbench.train.stage import Phases, Progress, Stage
 from wbcbench.train.tensorboard_log import EPOCHS_FILE, ScalarLog, add_epoch
+
+BATCH_SIZES = (1, 64)
+WARM_UP_CALLS = 3
+"""Calls before each window: the first one of a batch size compiles or picks kernels."""
 
 
 def warm_up(stage: Stage) -> None:
@@ -28,7 +34,7 @@ def warm_up(stage: Stage) -> None:
     steps = min(stage.spec.warmup_steps, stage.steps_per_epoch)
     if steps == 0:
         return
-    stage.wire.progress(WARMUP)
+    stage.wire.send_phase(WARMUP)
     few = warm_up_excerpt(stage.sets.train, steps=steps, batch_size=stage.spec.batch_size)
     with stage.wire.phases.window(WARMUP), undo_training(stage.model):
         stage.model.fit(inputs.training(few, stage.spec), shuffle=False, verbose=0)
@@ -44,14 +50,7 @@ def train(stage: Stage) -> bool:
     spec, wire = stage.spec, stage.wire
     progress = Progress(wire.messenger, wire.clock, epochs=spec.epochs, steps=stage.steps_per_epoch)
     with ScalarLog(stage.run.tensorboard_dir / EPOCHS_FILE) as log:
-        marks = EpochMarks(
-            wire.phases,
-            wire.control,
-            progress,
-            _listeners(stage, log),
-            epochs=spec.epochs,
-            images=len(stage.sets.train),
-        )
+        marks = EpochMarks(stage, progress, log)
         stage.model.fit(
             stage.batches.train,
             epochs=spec.epochs,
@@ -62,62 +61,22 @@ def train(stage: Stage) -> bool:
     return marks.finished == spec.epochs
 
 
-def _listeners(stage: Stage, log: ScalarLog) -> EpochListeners:
-    labels = stage.sets.validation.labels
-
-    def validate() -> Scores:
-        probabilities = stage.forward.probabilities(stage.batches.validation)
-        return score(probabilities, labels, None, CLASSES)
-
-    def tell(epoch: Epoch) -> None:
-        stage.wire.messenger.send({"epoch": epoch})
-        add_epoch(log, epoch)
-
-    return EpochListeners(validate, tell)
+class NanLossError(WbcbenchError):
+    """The training loss is no longer a number; nothing after it means anything."""
 
 
 # Only epoch hooks are overridden here: a batch hook would make Keras wait for every batch
 # (harness/decisions/0051-epoch-marks-and-progress.md). The validation pass runs inside
 # ``on_epoch_end``, after the training steps have been stamped, so that the two never share a
 # window.
-class NanLossError(WbcbenchError):
-    """The training loss is no longer a number; nothing after it means anything."""
-
-
-@dataclass(frozen=True, slots=True)
-class EpochListeners:
-    """Who is asked and told at the end of an epoch.
-
-    Attributes:
-        validate: Scores the network on the validation images.
-        tell: Takes the finished epoch.
-    """
-
-    validate: Callable[[], Scores]
-    tell: Callable[[Epoch], None]
-
-
 class EpochMarks(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types
     """Marks ``train``, ``epoch-<k>`` and ``validate-<k>``, counting epochs from 1."""
 
-    def __init__(
-        self,
-        phases: Phases,
-        control: Control,
-        progress: Progress,
-        listeners: EpochListeners,
-        *,
-        epochs: int,
-        images: int,
-    ) -> None:
-        """Mark ``epochs`` epochs of ``images`` images each."""
+    def __init__(self, stage: Stage, progress: Progress, log: ScalarLog) -> None:
+        """Mark the epochs of ``stage`` and send each when it has ended."""
         super().__init__()
-        self._phases = phases
-        self._control = control
-        self._progress = progress
-        self._listeners = listeners
-        self._epochs = epochs
-        self._images = images
+        self._stage, self._progress, self._log = stage, progress, log
+        self._phases = stage.wire.phases
         self._start_s = 0.0
         self.finished = 0
 
@@ -129,57 +88,55 @@ class EpochMarks(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has n
         self._phases.open(window.epoch(epoch + 1), self._start_s)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Close the training steps, validate, tell the epoch."""
-        end_s = self._phases.edge_s()
-        self._phases.close(window.epoch(epoch + 1), end_s)
-        told = logs or {}
-        loss, accuracy = float(told["loss"]), float(told["accuracy"])
-        if not math.isfinite(loss):
-            self._give_up(epoch + 1, end_s, loss, accuracy)
-        scores = self._validated(epoch + 1, end_s)
-        evaluate_end_s = self._phases.edge_s()
-        self._phases.close(window.validate(epoch + 1), evaluate_end_s)
-        self.finished = epoch + 1
-        if self._control.is_stopping or self.finished == self._epochs:
-            self._phases.close(window.TRAIN, evaluate_end_s)
-            self.model.stop_training = True
-        self._listeners.tell(
-            self._epoch(epoch + 1, (end_s, evaluate_end_s), (loss, accuracy), scores)
-        )
-
-    def _validated(self, index: int, start_s: float) -> Scores:
-        self._phases.open(window.validate(index), start_s)
-        self._progress.validating()
-        return self._listeners.validate()
-
-    def _give_up(self, index: int, end_s: float, loss: float, accuracy: float) -> None:
-        self._phases.close(window.TRAIN, end_s)
-        self._listeners.tell(self._epoch(index, (end_s, end_s), (loss, accuracy), None))
-        raise NanLossError(
-            f"The training loss is {loss} at the end of epoch {index}: training has diverged and "
-            "cannot recover. Try a smaller --learning-rate, or float32 instead of half precision."
-        )
-
-    def _epoch(
-        self,
-        index: int,
-        ends_s: tuple[float, float],
-        fitted: tuple[float, float],
-        scores: Scores | None,
-    ) -> Epoch:
-        return Epoch(
+        """Close the training steps, validate, send the epoch."""
+        stage, phases, index = self._stage, self._phases, epoch + 1
+        end_s = phases.edge_s()
+        phases.close(window.epoch(index), end_s)
+        means = logs or {}
+        trained = Epoch(
             index=index,
             start_s=self._start_s,
-            end_s=ends_s[0],
-            evaluate_end_s=ends_s[1],
-            loss=fitted[0],
-            accuracy=fitted[1],
-            val_loss=scores.loss if scores else None,
-            val_accuracy=scores.accuracy if scores else None,
-            val_balanced_accuracy=scores.balanced_accuracy if scores else None,
-            images_seen=self._images,
+            end_s=end_s,
+            evaluate_end_s=end_s,
+            loss=float(means["loss"]),
+            accuracy=float(means["accuracy"]),
+            val_loss=None,
+            val_accuracy=None,
+            val_balanced_accuracy=None,
+            images_seen=len(stage.sets.train),
             learning_rate=float(self.model.optimizer.learning_rate.numpy()),
         )
+        if not math.isfinite(float(means["loss"])):
+            phases.close(window.TRAIN, end_s)
+            self._send(trained)
+            raise NanLossError(
+                f"The training loss is {trained.loss} at the end of epoch {index}: training has "
+                "diverged and cannot recover. Try a smaller --learning-rate, or float32 instead "
+                "of half precision."
+            )
+        phases.open(window.validate(index), end_s)
+        self._progress.send_validation()
+        probabilities = stage.forward.probabilities(stage.batches.validation)
+        scores = score(probabilities, stage.sets.validation.labels, None, CLASSES)
+        evaluate_end_s = phases.edge_s()
+        phases.close(window.validate(index), evaluate_end_s)
+        self.finished = index
+        if stage.wire.control.is_stopping or index == stage.spec.epochs:
+            phases.close(window.TRAIN, evaluate_end_s)
+            self.model.stop_training = True
+        self._send(
+            replace(
+                trained,
+                evaluate_end_s=evaluate_end_s,
+                val_loss=scores.loss,
+                val_accuracy=scores.accuracy,
+                val_balanced_accuracy=scores.balanced_accuracy,
+            )
+        )
+
+    def _send(self, epoch: Epoch) -> None:
+        self._stage.wire.messenger.send({"epoch": epoch})
+        add_epoch(self._log, epoch)
 
 
 # The first steps of a process cost many times a later one. They are made on real batches, with the
@@ -219,3 +176,73 @@ def warm_up_excerpt(images: ImageSet, *, steps: int, batch_size: int) -> ImageSe
     if last and steps > 1:
         positions = np.append(positions, np.arange(len(images) - last, len(images)))
     return images.take(positions)
+
+
+def score_test(stage: Stage) -> None:
+    """Predict TEST, keep the predictions, send the scores.
+
+    Scores are sent for TEST as published and, where photographs are known, for TEST without the
+    images of cells that TRAIN shows as well.
+    """
+    stage.wire.send_phase(window.EVALUATE)
+    images = stage.sets.test
+    with stage.wire.phases.window(window.EVALUATE):
+        probabilities = stage.forward.probabilities(stage.batches.test)
+    write_predictions(stage.run.predictions_path, images, probabilities)
+    subsets = {"test": np.ones(len(images), dtype=np.bool_)}
+    if stage.dataset.grouped and not images.also_in_train.all():
+        subsets["test_leakage_free"] = ~images.also_in_train
+    for name, chosen in subsets.items():
+        photographs = images.original_id[chosen] if stage.dataset.grouped else None
+        scores = score(probabilities[chosen], images.labels[chosen], photographs, CLASSES)
+        stage.wire.messenger.send({"scores": {"name": name, **asdict(scores)}})
+
+
+def measure_inference(stage: Stage) -> bool:
+    """Measure the inference windows; return whether all that were requested were measured."""
+    if stage.spec.inference_s <= 0:
+        return True
+    loop = InferenceLoop(
+        lambda images: stage.forward(scale_pixels(images)).numpy(), stage.sets.test.images
+    )
+    for batch_size in BATCH_SIZES:
+        if stage.wire.control.is_stopping:
+            return False
+        stage.wire.send_phase(window.infer(batch_size))
+        inference = loop.measure(
+            stage.wire.phases, stage.wire.clock, batch_size, stage.spec.inference_s
+        )
+        stage.wire.messenger.send({"inference": inference})
+    return True
+
+
+class InferenceLoop:
+    """Predicts one batch after the other, each when the one before is done."""
+
+    def __init__(
+        self, predict: Callable[[NDArray[np.uint8]], object], images: NDArray[np.uint8]
+    ) -> None:
+        """Feed ``predict`` from ``images`` in their order, again and again."""
+        self._predict = predict
+        self._images = images
+        self._next = 0
+
+    def predict_batch(self, batch_size: int) -> None:
+        """Predict one batch of exactly ``batch_size`` images."""
+        positions = np.arange(self._next, self._next + batch_size) % len(self._images)
+        self._predict(self._images[positions])
+        self._next = int(positions[-1] + 1)
+
+    def measure(
+        self, phases: Phases, clock: Clock, batch_size: int, duration_s: float
+    ) -> Inference:
+        """Predict for at least ``duration_s`` in a window ``infer-b<batch_size>``."""
+        for _ in range(WARM_UP_CALLS):
+            self.predict_batch(batch_size)
+        name, images = window.infer(batch_size), 0
+        with phases.window(name):
+            end_s = clock.now_s() + duration_s
+            while clock.now_s() < end_s:
+                self.predict_batch(batch_size)
+                images += batch_size
+        return Inference(name, batch_size, images)

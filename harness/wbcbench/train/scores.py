@@ -10,11 +10,9 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from wbcbench.core.files import write_atomically
@@ -144,29 +142,23 @@ def write_predictions(path: Path, images: ImageSet, probabilities: NDArray[np.fl
         images: The ``n`` images that were predicted.
         probabilities: ``[n, 5]``; column 0 is the output that is never used.
     """
-    buffer = io.BytesIO()
-    # Codec and version are named, not left to the defaults of the pyarrow at hand.
-    pq.write_table(_table(images, probabilities), buffer, compression="zstd", version="2.6")
-    write_atomically(path, buffer.getvalue())
+    import pyarrow as pa
+    import pyarrow.parquet as pq
 
-
-def _table(images: ImageSet, probabilities: NDArray[np.float32]) -> Any:
     names = (*CLASSES, UNUSED)  # index -1 is the unused output
     columns = {
-        "file": list(images.files),
-        "image_sha256": list(images.sha256),
+        "file": images.files,
+        "image_sha256": images.sha256,
         "split": [name.split("/", maxsplit=1)[0].lower() for name in images.files],
-        "group_id": _known(images.group_id),
-        "original_id": _known(images.original_id),
-        "also_in_train": pa.array(images.also_in_train),
+        "group_id": pa.array(images.group_id, mask=images.group_id < 0),
+        "original_id": pa.array(images.original_id, mask=images.original_id < 0),
+        "also_in_train": images.also_in_train,
         "y_true": [names[label] for label in images.labels],
         "y_pred": [names[label] for label in predicted(probabilities)],
     }
     for column, name in enumerate((UNUSED, *CLASSES)):
-        values = np.ascontiguousarray(probabilities[:, column], dtype=np.float32)
-        columns[f"p_{name.lower()}"] = pa.array(values)
-    return pa.table(columns)
-
-
-def _known(identities: NDArray[np.int64]) -> Any:
-    return pa.array(identities, mask=identities < 0)
+        columns[f"p_{name.lower()}"] = probabilities[:, column].astype(np.float32)
+    buffer = io.BytesIO()
+    # Codec and version are named, not left to the defaults of the pyarrow at hand.
+    pq.write_table(pa.table(columns), buffer, compression="zstd", version="2.6")
+    write_atomically(path, buffer.getvalue())

@@ -12,43 +12,44 @@ from typing import Any
 
 import keras
 
-from wbcbench.core.run_folder import Messenger, RunDir
+from wbcbench.core.messages import Messenger
+from wbcbench.core.run_folder import RunDir
 from wbcbench.core.spec import RunSpec
 from wbcbench.core.window import TRAIN, VALIDATION_PHASE, Clock
 from wbcbench.data.dataset import Dataset
 from wbcbench.train.inputs import Batches, Forward, Sets
 
 ORPHANED = 70
-"""Exit status of a trainer whose watcher died (nobody is left to see it)."""
+"""Exit status of a trainer whose recorder died."""
 
 PROGRESS_PERIOD_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class Wire:
-    """How a phase talks: marks and messages out, words in, the clock."""
+    """The connection to the recorder: marks and messages out, commands in, the clock."""
 
     messenger: Messenger
     control: Control
     phases: Phases
     clock: Clock
 
-    def progress(self, phase: str) -> None:
-        """Tell that ``phase`` begins."""
+    def send_phase(self, phase: str) -> None:
+        """Send that ``phase`` begins."""
         self.messenger.send({"progress": {"phase": phase}})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Stage:
-    """Data, network and wire of one run.
+    """Data, network and connection of one run.
 
     Attributes:
-        run, spec: The folder and what was asked.
+        run, spec: The folder and what was requested.
         dataset, sets: All images, and which of them are for what.
         model: The compiled network.
         forward: Its forward pass.
         batches: The pipelines that feed both.
-        wire: How to talk.
+        wire: The connection to the recorder.
     """
 
     run: RunDir
@@ -69,13 +70,11 @@ class Stage:
 # TensorFlow returns before an accelerator has done its work. Every edge therefore waits for all
 # devices first: work that was started inside a window is paid for inside it.
 class Phases:
-    """Tells the edges of windows."""
+    """Sends the edges of windows."""
 
     def __init__(self, messenger: Messenger, synchronise: Callable[[], None], clock: Clock) -> None:
-        """Tell through ``messenger``; ``synchronise`` returns when the devices are idle."""
-        self._messenger = messenger
-        self._synchronise = synchronise
-        self._clock = clock
+        """Send by ``messenger``; ``synchronise`` returns when the devices are idle."""
+        self._messenger, self._synchronise, self._clock = messenger, synchronise, clock
 
     def edge_s(self) -> float:
         """Wait until all devices are idle and return the time of that."""
@@ -83,19 +82,19 @@ class Phases:
         return self._clock.now_s()
 
     def open(self, window: str, t_s: float) -> None:
-        """Tell that ``window`` began at ``t_s``."""
+        """Send that ``window`` began at ``t_s``."""
         self._messenger.mark("open", window, t_s)
 
     def close(self, window: str, t_s: float) -> None:
-        """Tell that ``window`` ended at ``t_s``."""
+        """Send that ``window`` ended at ``t_s``."""
         self._messenger.mark("close", window, t_s)
 
     @contextmanager
     def window(self, name: str) -> Iterator[None]:
         """Open ``name``, do the work, close it.
 
-        When the work raises, the window stays open: the watcher closes it where the trace ends,
-        for the joules of a failed phase were spent until then.
+        When the work raises, the window stays open: the recorder closes it where the trace ends,
+        because a failed phase used energy until then.
         """
         self.open(name, self.edge_s())
         yield
@@ -112,8 +111,7 @@ class Control:
     """Listens on a file descriptor in a thread of its own, also while TensorFlow computes.
 
     ``go`` lets training start, ``stop`` asks to end after this epoch. End of file means that the
-    watcher is dead: nobody measures any more, so the process ends at once, in the middle of
-    whatever it does.
+    recorder is dead and nothing is measured any more, so the process ends at once.
     """
 
     def __init__(self, fd: int = 0) -> None:
@@ -127,69 +125,65 @@ class Control:
 
     @property
     def is_stopping(self) -> bool:
-        """Whether the watcher asked to stop."""
+        """Whether the recorder asked to stop."""
         return self._stop
 
     def wait_for_go(self) -> bool:
-        """Wait until the watcher says ``go`` or ``stop``; return whether to train."""
+        """Wait until the recorder sends ``go`` or ``stop``; return whether to train."""
         with self._changed:
             self._changed.wait_for(lambda: self._go or self._stop)
         return not self._stop
 
     def release(self) -> None:
-        """From now on the watcher may go away: everything has been told."""
+        """From now on the recorder may end: everything has been sent."""
         self._released = True
 
     def _listen(self) -> None:
         # Raw reads: a buffered stdin held by this thread would block the interpreter's exit.
         rest = b""
         while chunk := os.read(self._fd, 4096):
-            *words, rest = (rest + chunk).split(b"\n")
-            self._hear({word.strip() for word in words})
+            *lines, rest = (rest + chunk).split(b"\n")
+            commands = {line.strip() for line in lines}
+            with self._changed:
+                self._go |= b"go" in commands
+                self._stop |= b"stop" in commands
+                self._changed.notify_all()
         if not self._released:
             os._exit(ORPHANED)
-
-    def _hear(self, words: set[bytes]) -> None:
-        with self._changed:
-            self._go = self._go or b"go" in words
-            self._stop = self._stop or b"stop" in words
-            self._changed.notify_all()
 
 
 # Keras calls batch hooks in step with training unless a callback says ``async_safe``: then it hands
 # the numbers, which it fetches after every batch anyway, to a thread of its own. So this costs
 # training nothing (harness/decisions/0051-epoch-marks-and-progress.md).
 class Progress(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types
-    """Tells the step, and the loss and accuracy of the epoch so far."""
+    """Sends the step, and the loss and accuracy of the epoch so far."""
 
     async_safe = True  # Keras may call on_train_batch_end from another thread, and late
 
     def __init__(self, messenger: Messenger, clock: Clock, *, epochs: int, steps: int) -> None:
-        """Tell of ``epochs`` epochs of ``steps`` steps each."""
+        """Report on ``epochs`` epochs of ``steps`` steps each."""
         super().__init__()
-        self._messenger = messenger
-        self._clock = clock
-        self._epochs = epochs
-        self._steps = steps
+        self._messenger, self._clock = messenger, clock
+        self._epochs, self._steps = epochs, steps
         self._epoch = 0
-        self._told_s = 0.0
+        self._sent_s = 0.0
 
     def on_epoch_begin(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
-        """Tell that the steps of an epoch begin."""
+        """Send that the steps of an epoch begin."""
         self._epoch = epoch + 1
-        self._tell(TRAIN, 0, {})
+        self._send(TRAIN, 0, {})
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
-        """Tell where the epoch stands, unless that was told a moment ago."""
-        if self._clock.now_s() - self._told_s >= PROGRESS_PERIOD_S:
-            self._tell(TRAIN, batch + 1, logs or {})
+        """Send how far the epoch is, unless that was sent a moment ago."""
+        if self._clock.now_s() - self._sent_s >= PROGRESS_PERIOD_S:
+            self._send(TRAIN, batch + 1, logs or {})
 
-    def validating(self) -> None:
-        """Tell that the epoch's validation begins."""
-        self._tell(VALIDATION_PHASE, self._steps, {})
+    def send_validation(self) -> None:
+        """Send that the epoch's validation begins."""
+        self._send(VALIDATION_PHASE, self._steps, {})
 
-    def _tell(self, phase: str, step: int, logs: Mapping[str, Any]) -> None:
-        self._told_s = self._clock.now_s()
+    def _send(self, phase: str, step: int, logs: Mapping[str, Any]) -> None:
+        self._sent_s = self._clock.now_s()
         place = {
             "phase": phase,
             "epoch": self._epoch,

@@ -1,8 +1,8 @@
-"""TensorBoard event files without TensorFlow, for the trainer and the watcher alike.
+"""TensorBoard event files without TensorFlow, for the trainer and the recorder alike.
 
-TensorBoard's own writer loads TensorFlow where that is installed; the watcher must stay small. So
+TensorBoard's own writer loads TensorFlow where that is installed; the recorder must stay small. So
 the records are framed by TensorBoard's record writer and hold its own protocol buffers. Nothing
-here is a result: the numbers live in the record and the trace.
+here is a result: the numbers are in the record and the trace.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ class ScalarLog:
         self._write(self._event(wall_time=wall_s, step=0, summary=summary))
 
     def flush(self) -> None:
-        """Make all points visible to a TensorBoard that is looking on."""
+        """Make all points visible to a TensorBoard that is open."""
         self._writer.flush()
 
     def _write(self, event: Any) -> None:
@@ -132,22 +132,17 @@ def write_energy_scalars(
         energy_j: Monotonic seconds and cumulative joules, times increasing.
         wall_offset_s: What to add to monotonic seconds to get seconds since 1970.
     """
+    curves = {"energy/power_w": power_w, "energy/joules_cum": energy_j}
     with ScalarLog(folder / ENERGY_FILE) as log:
-        _add_series(log, "energy/power_w", power_w, wall_offset_s)
-        _add_series(log, "energy/joules_cum", energy_j, wall_offset_s)
-
-
-def _add_series(
-    log: ScalarLog, tag: str, points: Iterable[tuple[float, float | None]], wall_offset_s: float
-) -> None:
-    start_s: float | None = None
-    for t_s, value in points:
-        start_s = t_s if start_s is None else start_s
-        if value is not None:
-            log.add(
-                tag,
-                value,
-                step=round(ms_from_s(t_s - start_s)),
-                wall_s=t_s + wall_offset_s,
-                description="Step: milliseconds since the first poll.",
-            )
+        for tag, points in curves.items():
+            start_s: float | None = None
+            for t_s, value in points:
+                start_s = t_s if start_s is None else start_s
+                if value is not None:
+                    log.add(
+                        tag,
+                        value,
+                        step=round(ms_from_s(t_s - start_s)),
+                        wall_s=t_s + wall_offset_s,
+                        description="Step: milliseconds since the first poll.",
+                    )

@@ -1,7 +1,7 @@
 """The trainer: the child process that loads TensorFlow, trains one run and reports by messages.
 
 ``python -m wbcbench.train.trainer RUN_DIR MARK_FD``. It knows nothing of meters. Messages go over
-the pipe ``MARK_FD`` (see ``core.run_folder``); commands come in words on standard input; what it
+the pipe ``MARK_FD`` (see ``core.messages``); commands come in words on standard input; what it
 prints goes to the run's log. TensorFlow is imported after standard input is being read, so that a
 dead recorder is noticed during the import too.
 """
@@ -16,7 +16,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -25,16 +25,15 @@ import numpy as np
 import tensorflow as tf
 
 from wbcbench.core.errors import WbcbenchError
+from wbcbench.core.messages import Messenger
 from wbcbench.core.record import Failure, ModelFacts
-from wbcbench.core.run_folder import Messenger, RunDir
+from wbcbench.core.run_folder import RunDir
 from wbcbench.core.spec import RunSpec
 from wbcbench.core.window import IDLE_CONTEXT, STARTUP, MonotonicClock
-from wbcbench.data.dataset import Dataset
 from wbcbench.data.load import load
 from wbcbench.registry import load_part
-from wbcbench.train.evaluate import measure_inference, score_test
 from wbcbench.train.inputs import Forward, batches, dataset_facts, divide_dataset
-from wbcbench.train.loop import train, warm_up
+from wbcbench.train.loop import measure_inference, score_test, train, warm_up
 from wbcbench.train.network import OnePassAdam
 from wbcbench.train.stage import Control, Phases, Stage, Wire
 from wbcbench.train.variants import ModelSettings, Variant, flops_per_image
@@ -48,64 +47,45 @@ KINDS = {
 
 End = Literal["done", "interrupted"]
 
-_TELL_LOADING_EVERY_S = 0.5
+_LOADING_PERIOD_S = 0.5
 
 ENVIRONMENT_THAT_MATTERS = (
-    "CUDA_DEVICE_ORDER",
-    "CUDA_VISIBLE_DEVICES",
-    "GLIBC_TUNABLES",
-    "KERAS_BACKEND",
-    "NVIDIA_TF32_OVERRIDE",
-    "OMP_NUM_THREADS",
-    "PYTHONHASHSEED",
-    "TF_CUDNN_DETERMINISTIC",
-    "TF_CUDNN_USE_AUTOTUNE",
-    "TF_DETERMINISTIC_OPS",
-    "TF_ENABLE_ONEDNN_OPTS",
-    "TF_FORCE_GPU_ALLOW_GROWTH",
-    "TF_GPU_ALLOCATOR",
-    "TF_GPU_THREAD_COUNT",
-    "TF_GPU_THREAD_MODE",
-    "TF_NUM_INTEROP_THREADS",
-    "TF_NUM_INTRAOP_THREADS",
-    "TF_XLA_FLAGS",
-    "XLA_FLAGS",
-)
+    "CUDA_DEVICE_ORDER", "CUDA_VISIBLE_DEVICES", "GLIBC_TUNABLES", "KERAS_BACKEND",
+    "NVIDIA_TF32_OVERRIDE", "OMP_NUM_THREADS", "PYTHONHASHSEED", "TF_CUDNN_DETERMINISTIC",
+    "TF_CUDNN_USE_AUTOTUNE", "TF_DETERMINISTIC_OPS", "TF_ENABLE_ONEDNN_OPTS",
+    "TF_FORCE_GPU_ALLOW_GROWTH", "TF_GPU_ALLOCATOR", "TF_GPU_THREAD_COUNT", "TF_GPU_THREAD_MODE",
+    "TF_NUM_INTEROP_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_XLA_FLAGS", "XLA_FLAGS",
+)  # fmt: skip
 """They change how TensorFlow computes. A list, not a prefix: other programs use ``TF_`` too."""
 
 
 def main(arguments: Sequence[str]) -> int:
     """Carry out one run and return the exit status: 0, or that of the error."""
-    # Ctrl-C on the terminal is the watcher's to decide.
+    # The recorder decides what Ctrl-C on the terminal does.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     control = Control()
     folder, descriptor = arguments
-    # The pipe stays open until the process is gone: its end tells the watcher that we are.
+    # The pipe stays open until the process is gone: its end tells the recorder that it is.
     stream = open(int(descriptor), "w", encoding="utf-8", closefd=False)  # noqa: SIM115
     messenger = Messenger(stream)
     # Keras imports it where it can, half a second of each start, for plots that no run draws.
     sys.modules["matplotlib"] = None  # type: ignore[assignment]
     try:
         end = carry_out(RunDir(Path(folder)), messenger, control)
-    except WbcbenchError as error:
-        _tell(messenger, error)
+    except Exception as error:
+        with contextlib.suppress(BrokenPipeError):
+            messenger.send({"failure": failure_of(error)})
+        if not isinstance(error, WbcbenchError):
+            raise
         traceback.print_exc()
         return error.exit_code
-    except Exception as error:
-        _tell(messenger, error)
-        raise
     control.release()
     messenger.send({"end": end})
     return 0
 
 
-def _tell(messenger: Messenger, error: Exception) -> None:
-    with contextlib.suppress(BrokenPipeError):
-        messenger.send({"failure": failure_of(error)})
-
-
 def failure_of(error: Exception) -> Failure:
-    """Say why a run failed."""
+    """Return why a run failed."""
     name = type(error).__name__
     return Failure(
         kind=KINDS.get(name, name),
@@ -123,9 +103,9 @@ def carry_out(run: RunDir, messenger: Messenger, control: Control) -> End:
     wire = Wire(messenger, control, Phases(messenger, synchronise, clock), clock)
     spec = run.read_spec()
     stage = _start_up(run, spec, wire)
-    wire.progress(IDLE_CONTEXT)
+    wire.send_phase(IDLE_CONTEXT)
     wire.phases.idle(IDLE_CONTEXT, spec.idle_s)
-    wire.progress("ready")
+    wire.send_phase("ready")
     if not control.wait_for_go():
         return "interrupted"
     warm_up(stage)
@@ -138,16 +118,24 @@ def carry_out(run: RunDir, messenger: Messenger, control: Control) -> End:
 def _start_up(run: RunDir, spec: RunSpec, wire: Wire) -> Stage:
     """Make data, device context and network ready, and close the ``startup`` window.
 
-    The watcher opened that window when it started this process.
+    The recorder opened that window when it started this process.
 
     Raises:
         UsageError: The data cannot be read or does not fit the spec.
     """
     configure_tensorflow(spec)
-    dataset = _load(run, spec, wire)
+    local = run.read_local()
+    wire.send_phase("loading")
+    dataset = load(
+        Path(local.data) if local.data else None,
+        image_size=spec.image_size,
+        cache_dir=Path(local.cache_dir) if local.cache_dir else None,
+        skip_unreadable=local.skip_unreadable,
+        on_progress=_report_loading(wire),
+    )
     sets = divide_dataset(dataset, spec)
     wire.messenger.send({"dataset": dataset_facts(dataset, sets)})
-    wire.progress(STARTUP)
+    wire.send_phase(STARTUP)
     where = wake_device()
     model = build_network(spec)
     forward = Forward(model, jit_compile=spec.xla)
@@ -158,25 +146,17 @@ def _start_up(run: RunDir, spec: RunSpec, wire: Wire) -> Stage:
     return stage
 
 
-def _load(run: RunDir, spec: RunSpec, wire: Wire) -> Dataset:
-    local = run.read_local()
+def _report_loading(wire: Wire) -> Callable[[int, int], None]:
     last_s = 0.0
 
-    def tell(done: int, images: int) -> None:
+    def report(done: int, images: int) -> None:
         nonlocal last_s
-        if time.monotonic() - last_s >= _TELL_LOADING_EVERY_S:
+        if time.monotonic() - last_s >= _LOADING_PERIOD_S:
             last_s = time.monotonic()
-            place = {"phase": "loading", "step": done, "steps": images}
-            wire.messenger.send({"progress": place})
+            progress = {"phase": "loading", "step": done, "steps": images}
+            wire.messenger.send({"progress": progress})
 
-    wire.progress("loading")
-    return load(
-        Path(local.data) if local.data else None,
-        image_size=spec.image_size,
-        cache_dir=Path(local.cache_dir) if local.cache_dir else None,
-        skip_unreadable=local.skip_unreadable,
-        on_progress=tell,
-    )
+    return report
 
 
 def build_network(spec: RunSpec) -> keras.Model:
@@ -209,32 +189,28 @@ def build_network(spec: RunSpec) -> keras.Model:
 
 def _model_facts(model: keras.Model, *, device_name: str, steps_per_epoch: int) -> ModelFacts:
     """Return the facts of a compiled ``model``."""
-    trainable = sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
+    build = tf.sysconfig.get_build_info()  # CUDA and cuDNN are those TensorFlow was built with
+    # The optimiser itself, not the loss scaling that half precision wraps around it.
+    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
     return ModelFacts(
         params_total=int(model.count_params()),
-        params_trainable=trainable,
+        params_trainable=sum(int(np.prod(weight.shape)) for weight in model.trainable_weights),
         flops_per_image=flops_per_image(model),
         steps_per_epoch=steps_per_epoch,
-        optimizer=_optimizer_name(model),
+        optimizer=str(optimizer.name),
         jit_compile=bool(model.jit_compile),
         device=_device_label(device_name),
         device_pci_bus_id=device_pci_bus_id(),
-        versions=_software_versions(),
+        versions={
+            "python": platform.python_version(),
+            "tensorflow": tf.__version__,
+            "keras": keras.__version__,
+            "numpy": np.__version__,
+            "cuda": build.get("cuda_version"),
+            "cudnn": build.get("cudnn_version"),
+        },
         environment=relevant_environment(os.environ),
     )
-
-
-def _software_versions() -> dict[str, str | None]:
-    """Return versions; CUDA and cuDNN are those TensorFlow was built with, ``None`` without."""
-    build = tf.sysconfig.get_build_info()
-    return {
-        "python": platform.python_version(),
-        "tensorflow": tf.__version__,
-        "keras": keras.__version__,
-        "numpy": np.__version__,
-        "cuda": build.get("cuda_version"),
-        "cudnn": build.get("cudnn_version"),
-    }
 
 
 def relevant_environment(variables: Mapping[str, str]) -> dict[str, str]:
@@ -242,12 +218,6 @@ def relevant_environment(variables: Mapping[str, str]) -> dict[str, str]:
     return {
         name: value for name, value in sorted(variables.items()) if name in ENVIRONMENT_THAT_MATTERS
     }
-
-
-def _optimizer_name(model: keras.Model) -> str:
-    """The optimiser itself, not the loss scaling that half precision wraps around it."""
-    inner = getattr(model.optimizer, "inner_optimizer", model.optimizer)
-    return str(inner.name)
 
 
 def configure_tensorflow(spec: RunSpec) -> None:
@@ -260,8 +230,8 @@ def configure_tensorflow(spec: RunSpec) -> None:
 
 
 def wake_device() -> str:
-    """Create the device's context by computing something small; return the device's name."""
-    name = _device_name()
+    """Create the device's context by computing something small; ``GPU:0``, or ``CPU:0``."""
+    name = "GPU:0" if tf.config.get_visible_devices("GPU") else "CPU:0"
     with tf.device(name):
         tf.linalg.matmul(tf.ones((8, 8)), tf.ones((8, 8)))
     synchronise()
@@ -271,11 +241,6 @@ def wake_device() -> str:
 def synchronise() -> None:
     """Return when every device has done what it was given."""
     tf.test.experimental.sync_devices()
-
-
-def _device_name() -> str:
-    """Where TensorFlow puts the network: ``GPU:0``, or ``CPU:0`` without a visible GPU."""
-    return "GPU:0" if tf.config.get_visible_devices("GPU") else "CPU:0"
 
 
 def _device_label(name: str) -> str:
@@ -290,7 +255,7 @@ def device_pci_bus_id() -> str | None:
     """The PCI bus id of the GPU TensorFlow uses; ``None`` without one."""
     if not tf.config.get_visible_devices("GPU"):
         return None
-    from tensorflow.python.client import device_lib  # the only place where TensorFlow tells it
+    from tensorflow.python.client import device_lib  # the only place where TensorFlow has it
 
     descriptions = (device.physical_device_desc for device in device_lib.list_local_devices())
     return next(filter(None, map(pci_bus_id, descriptions)), None)

@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
+from types import ModuleType
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from wbcbench.core.errors import unknown_name
@@ -17,7 +18,7 @@ from wbcbench.core.errors import unknown_name
 if TYPE_CHECKING:
     import keras
 
-LayerFactory: TypeAlias = "Callable[[ModelSettings, str], keras.layers.Layer]"
+LayerFactory: TypeAlias = "Callable[[ModuleType, ModelSettings, str], keras.layers.Layer]"
 Place = Literal["before-activation", "after-convolutions", "after-dense"]
 
 KERNEL_SIZE = 3
@@ -33,8 +34,8 @@ class ModelSettings:
     Attributes:
         image_size: Height and width of the images in pixels.
         leaky_slope: Slope of LeakyReLU below zero; unused by the ``relu`` variants.
-        dropout_conv: Share dropped after the third pooling; unused by the ``batchnorm`` variants.
-        dropout_dense: Share dropped after the hidden dense layer; likewise.
+        dropout_conv: Dropout rate after the third pooling; unused by the ``batchnorm`` variants.
+        dropout_dense: Dropout rate after the hidden dense layer; likewise.
         n_outputs: Width of the softmax. Five for four classes: the published labels are 1 to 4,
             one-hot encoded, so that column 0 is never used.
         tuned: Use this project's convolution, which is faster on a processor and equal to Keras'
@@ -49,41 +50,20 @@ class ModelSettings:
     tuned: bool = True
 
 
-def _leaky_relu(settings: ModelSettings, name: str) -> keras.layers.Layer:
-    from keras import layers
-
-    return layers.LeakyReLU(settings.leaky_slope, name=name)
-
-
-def _relu(settings: ModelSettings, name: str) -> keras.layers.Layer:
-    from keras import layers
-
-    return layers.ReLU(name=name)
-
-
-def _batch_normalization(settings: ModelSettings, name: str) -> keras.layers.Layer:
-    from keras import layers
-
-    return layers.BatchNormalization(name=name)
-
-
-def _dropout_conv(settings: ModelSettings, name: str) -> keras.layers.Layer:
-    from keras import layers
-
-    return layers.Dropout(settings.dropout_conv, name=name)
-
-
-def _dropout_dense(settings: ModelSettings, name: str) -> keras.layers.Layer:
-    from keras import layers
-
-    return layers.Dropout(settings.dropout_dense, name=name)
-
-
-# The levels of the two factors. To add one: a layer factory and a line here.
-ACTIVATIONS: Mapping[str, LayerFactory] = {"leaky-relu": _leaky_relu, "relu": _relu}
+# The levels of the two factors. To add one: a line with a layer factory, which is given
+# ``keras.layers``, the settings and the layer's name.
+ACTIVATIONS: Mapping[str, LayerFactory] = {
+    "leaky-relu": lambda layers, settings, name: layers.LeakyReLU(settings.leaky_slope, name=name),
+    "relu": lambda layers, _, name: layers.ReLU(name=name),
+}
 REGULARISERS: Mapping[str, Mapping[Place, LayerFactory]] = {
-    "dropout": {"after-convolutions": _dropout_conv, "after-dense": _dropout_dense},
-    "batchnorm": {"before-activation": _batch_normalization},
+    "dropout": {
+        "after-convolutions": lambda layers, s, name: layers.Dropout(s.dropout_conv, name=name),
+        "after-dense": lambda layers, s, name: layers.Dropout(s.dropout_dense, name=name),
+    },
+    "batchnorm": {
+        "before-activation": lambda layers, _, name: layers.BatchNormalization(name=name)
+    },
 }
 
 
@@ -152,99 +132,55 @@ def builder(activation: str, regulariser: str) -> Callable[[ModelSettings], kera
 def _build(activation: str, regulariser: str, settings: ModelSettings) -> keras.Model:
     import keras
 
-    size = settings.image_size
-    stack = [
-        keras.layers.Input((size, size, 3), name="image"),
-        *_convolutions(activation, regulariser, settings),
-        *_head(activation, regulariser, settings),
-    ]
-    return keras.Sequential(stack, name=f"{activation}-{regulariser}".replace("-", "_"))
+    stack = _stack(keras.layers, activation, regulariser, settings)
+    return keras.Sequential(list(stack), name=f"{activation}-{regulariser}".replace("-", "_"))
 
 
-def _convolutions(
-    activation: str, regulariser: str, settings: ModelSettings
+def _stack(
+    layers: ModuleType, activation: str, regulariser: str, settings: ModelSettings
 ) -> Iterator[keras.layers.Layer]:
-    from keras import layers
+    def regularise(place: Place, name: str) -> Iterator[keras.layers.Layer]:
+        if place in REGULARISERS[regulariser]:
+            yield REGULARISERS[regulariser][place](layers, settings, name)
 
-    convolution = _convolution_layer(settings)
-    # Only the last block carries the factor: in the published network the first two stay ReLU.
-    block_activations: tuple[str, ...] = ("relu", "relu", activation)
-    for number, (filters, kind) in enumerate(zip(FILTERS, block_activations, strict=True), 1):
-        yield convolution(filters, KERNEL_SIZE, name=f"conv{number}")
-        yield from _activated(f"conv{number}", kind, regulariser, settings)
-        yield layers.MaxPooling2D(POOL_SIZE, name=f"pool{number}")
+    def activate(layer: str, kind: str) -> Iterator[keras.layers.Layer]:
+        yield from regularise("before-activation", f"{layer}_norm")
+        yield ACTIVATIONS[kind](layers, settings, f"{layer}_act")
 
-
-def _convolution_layer(settings: ModelSettings) -> type[keras.layers.Conv2D]:
+    convolution = layers.Conv2D
     if settings.tuned:
-        from wbcbench.train.network import Conv2D
+        from wbcbench.train.network import Conv2D as convolution  # noqa: N813
 
-        return Conv2D
-    from keras.layers import Conv2D as KerasConv2D
-
-    return KerasConv2D  # type: ignore[no-any-return]
-
-
-def _head(
-    activation: str, regulariser: str, settings: ModelSettings
-) -> Iterator[keras.layers.Layer]:
-    from keras import layers
-
-    yield from _regularised("after-convolutions", "dropout_conv", regulariser, settings)
+    yield layers.Input((settings.image_size, settings.image_size, 3), name="image")
+    # Only the last block carries the factor: in the published network the first two stay ReLU.
+    kinds = ("relu", "relu", activation)
+    for number, (filters, kind) in enumerate(zip(FILTERS, kinds, strict=True), 1):
+        yield convolution(filters, KERNEL_SIZE, name=f"conv{number}")
+        yield from activate(f"conv{number}", kind)
+        yield layers.MaxPooling2D(POOL_SIZE, name=f"pool{number}")
+    yield from regularise("after-convolutions", "dropout_conv")
     yield layers.Flatten(name="flatten")
     yield layers.Dense(DENSE_UNITS, name="dense")
-    yield from _activated("dense", activation, regulariser, settings)
-    yield from _regularised("after-dense", "dropout_dense", regulariser, settings)
+    yield from activate("dense", activation)
+    yield from regularise("after-dense", "dropout_dense")
     yield layers.Dense(settings.n_outputs, name="output")
     # Probabilities and the loss stay float32 when the rest runs in half precision.
     yield layers.Activation("softmax", dtype="float32", name="softmax")
 
 
-def _activated(
-    layer: str, activation: str, regulariser: str, settings: ModelSettings
-) -> Iterator[keras.layers.Layer]:
-    yield from _regularised("before-activation", f"{layer}_norm", regulariser, settings)
-    yield ACTIVATIONS[activation](settings, f"{layer}_act")
+def _published(name: str, activation: str, regulariser: str, description: str) -> Variant:
+    return Variant(name, activation, regulariser, description, builder(activation, regulariser))
 
 
-def _regularised(
-    place: Place, name: str, regulariser: str, settings: ModelSettings
-) -> Iterator[keras.layers.Layer]:
-    factory = REGULARISERS[regulariser].get(place)
-    if factory is not None:
-        yield factory(settings, name)
-
-
-LEAKY_DROPOUT = Variant(
-    name="leaky-dropout",
-    activation="leaky-relu",
-    regulariser="dropout",
-    description="LeakyReLU with dropout: the published network",
-    build=builder("leaky-relu", "dropout"),
+LEAKY_DROPOUT = _published(
+    "leaky-dropout", "leaky-relu", "dropout", "LeakyReLU with dropout: the published network"
 )
-
-RELU_DROPOUT = Variant(
-    name="relu-dropout",
-    activation="relu",
-    regulariser="dropout",
-    description="ReLU throughout, with dropout",
-    build=builder("relu", "dropout"),
+RELU_DROPOUT = _published("relu-dropout", "relu", "dropout", "ReLU throughout, with dropout")
+LEAKY_BATCHNORM = _published(
+    "leaky-batchnorm", "leaky-relu", "batchnorm", "LeakyReLU with batch normalisation"
 )
-
-LEAKY_BATCHNORM = Variant(
-    name="leaky-batchnorm",
-    activation="leaky-relu",
-    regulariser="batchnorm",
-    description="LeakyReLU with batch normalisation",
-    build=builder("leaky-relu", "batchnorm"),
-)
-
-RELU_BATCHNORM = Variant(
-    name="relu-batchnorm",
-    activation="relu",
-    regulariser="batchnorm",
-    description="ReLU throughout, with batch normalisation",
-    build=builder("relu", "batchnorm"),
+RELU_BATCHNORM = _published(
+    "relu-batchnorm", "relu", "batchnorm", "ReLU throughout, with batch normalisation"
 )
 
 
@@ -271,7 +207,17 @@ class LayerRow:
 
 def layer_table(network: keras.Model) -> tuple[LayerRow, ...]:
     """Return the layers of a built network, first to last."""
-    return tuple(_row(layer) for layer in network.layers)
+    return tuple(
+        LayerRow(
+            name=layer.name,
+            kind=type(layer).__name__,
+            output_shape=tuple(int(n) for n in layer.output.shape[1:]),
+            parameters=int(layer.count_params()),
+            trainable=sum(math.prod(weight.shape) for weight in layer.trainable_weights),
+            flops=_flops(layer),
+        )
+        for layer in network.layers
+    )
 
 
 def flops_per_image(network: keras.Model) -> int:
@@ -284,17 +230,6 @@ def flops_per_image(network: keras.Model) -> int:
     (forward, gradient of the inputs, gradient of the weights).
     """
     return sum(row.flops for row in layer_table(network))
-
-
-def _row(layer: keras.layers.Layer) -> LayerRow:
-    return LayerRow(
-        name=layer.name,
-        kind=type(layer).__name__,
-        output_shape=tuple(int(n) for n in layer.output.shape[1:]),
-        parameters=int(layer.count_params()),
-        trainable=sum(math.prod(weight.shape) for weight in layer.trainable_weights),
-        flops=_flops(layer),
-    )
 
 
 def _flops(layer: keras.layers.Layer) -> int:

@@ -1,9 +1,9 @@
-"""Does a bundle hold what it says? Each check is ``check(bundle) -> Outcome``.
+"""Whether a bundle's statements are true. Each check is ``check(bundle) -> Outcome``.
 
-A check looks at one thing, works it out again from what lies beneath it, and believes nothing that
-it can work out. It reads the bundle alone: no network, no TensorFlow, no meter, nothing written. To
-add one: a function in a file here and a line in ``registry.VERIFICATIONS``. What cannot be found
-out this way is in ``harness/VERIFICATION.md``.
+A check looks at one thing and computes it again from the data beneath, trusting nothing that can be
+computed. It reads the bundle only: no network, no TensorFlow, no meter, nothing written. To add
+one: a function in a file here and a line in ``registry.VERIFICATIONS``. What cannot be checked this
+way is in ``harness/VERIFICATION.md``.
 """
 
 from __future__ import annotations
@@ -12,47 +12,42 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-_NAMED = 3
+_PROBLEMS = 3
 
 
 class Status(StrEnum):
-    """What a check came to."""
+    """The result of a check."""
 
     OK = "ok"
-    WARNING = "warning"  # worth knowing; the bundle may still be what it says
-    ERROR = "error"  # the bundle is not what it says
-    NOT_CHECKED = "not_checked"  # cannot be found out here, and why
+    WARNING = "warning"  # worth knowing; the bundle's statements may still be true
+    ERROR = "error"  # a statement of the bundle is false
+    NOT_CHECKED = "not_checked"  # cannot be checked here, and why
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What one check found, in one line."""
+    """The result of one check, with one line of detail."""
 
     status: Status
     detail: str
 
 
-def outcome(good: str, errors: Sequence[str] = (), warnings: Sequence[str] = ()) -> Outcome:
-    """The worst of what was found, or that all is well.
+def report_outcome(good: str, errors: Sequence[str] = (), warnings: Sequence[str] = ()) -> Outcome:
+    """The most severe status, with its first problems.
 
     Args:
-        good: What was seen to be so, with numbers.
-        errors: What the bundle says and is not so; whole sentences.
-        warnings: What should be known.
+        good: What holds, with numbers.
+        errors: Statements of the bundle that are false; sentences.
+        warnings: What a reader should know.
     """
-    if errors:
-        return Outcome(Status.ERROR, _join_first([*errors, *warnings]))
-    if warnings:
-        return Outcome(Status.WARNING, _join_first(warnings))
+    if errors or warnings:
+        problems = [*errors, *warnings]
+        more = len(problems) - _PROBLEMS
+        detail = " ".join(problems[:_PROBLEMS]) + (f" And {more:,} more." if more > 0 else "")
+        return Outcome(Status.ERROR if errors else Status.WARNING, detail)
     return Outcome(Status.OK, good)
 
 
-def not_checked(why: str) -> Outcome:
-    """Nothing was found out, for this reason."""
-    return Outcome(Status.NOT_CHECKED, why)
-
-
-def _join_first(problems: Sequence[str]) -> str:
-    more = len(problems) - _NAMED
-    told = " ".join(problems[:_NAMED])
-    return f"{told} And {more:,} more." if more > 0 else told
+def report_not_checked(reason: str) -> Outcome:
+    """A check that could not be made."""
+    return Outcome(Status.NOT_CHECKED, reason)

@@ -1,31 +1,38 @@
-"""A bundle as the checks see it: its files with their digests, and what is read from them once.
+"""A bundle as the checks see it: its files with their digests, and the objects read from them.
 
-Whatever is worked out from files is kept by their digests, so that checking a bundle again after a
-change works out again only what the change touches.
+Results that follow from files are cached by the files' digests, so that a bundle that is checked
+again after a change computes only what the change affects.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
+from typing import TypeVar
 
-from wbcbench import table
 from wbcbench.bundle import describe, document, layout
-from wbcbench.bundle.bounds import BOUNDS, Bounds, quoted, require_readable
+from wbcbench.bundle.bounds import BOUNDS, Bounds, parse_json, quote, require_readable
 from wbcbench.bundle.document import Submission
-from wbcbench.bundle.open import Predictions, plain_files, read_predictions
+from wbcbench.bundle.open import (
+    Predictions,
+    list_plain_files,
+    read_predictions,
+    require_readable_traces,
+)
 from wbcbench.core import run_folder, study_folder
 from wbcbench.core.errors import VerificationError
 from wbcbench.core.record import RunRecord
 from wbcbench.core.run_folder import RunDir
 from wbcbench.study import plan
 from wbcbench.study.plan import Plan
-from wbcbench.table.columns import Cell
+from wbcbench.table.view import Run
 
-_KEPT = 4096
+_CACHED = 4096
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -49,18 +56,17 @@ class Bundle:
         """Whether the payload holds this file."""
         return f"{layout.PAYLOAD}/{name}" in self.digests
 
-    def names(self, below: str = "") -> list[str]:
+    def list_names(self, folder: str = "") -> list[str]:
         """Every file of the payload below a folder, by its path in the payload."""
-        start = f"{layout.PAYLOAD}/{below}"
-        return [name[len(layout.PAYLOAD) + 1 :] for name in self.digests if name.startswith(start)]
+        start = f"{layout.PAYLOAD}/"
+        return [n.removeprefix(start) for n in self.digests if n.startswith(start + folder)]
 
-    def digest(self, *below: str) -> str:
-        """One digest of all the payload's files below these folders, logs apart: none is read."""
+    def compute_digest(self, *folders: str) -> str:
+        """One digest of the payload's files below these folders; logs are left out."""
         total = hashlib.sha256()
-        for name in sorted({name for each in below for name in self.names(each)}):
-            if name.endswith(f"/{run_folder.LOG}"):
-                continue
-            total.update(f"{name}\0{self.digests[f'{layout.PAYLOAD}/{name}']}\n".encode())
+        for name in sorted({name for folder in folders for name in self.list_names(folder)}):
+            if not name.endswith(f"/{run_folder.LOG}"):
+                total.update(f"{name}\0{self.digests[f'{layout.PAYLOAD}/{name}']}\n".encode())
         return total.hexdigest()
 
     def read(self, name: str) -> bytes:
@@ -76,55 +82,59 @@ class Bundle:
     @cached_property
     def document(self) -> Submission:
         """``submission.json``."""
-        found = document.from_json(self.read(layout.SUBMISSION), layout.SUBMISSION)
-        for name in (found.study, found.pilot_study):
+        submission = document.from_json(self.read(layout.SUBMISSION), layout.SUBMISSION)
+        for name in (submission.study, submission.pilot_study):
             if name is not None and (name in {"", ".", ".."} or "/" in name):
-                raise VerificationError(f"{quoted(name)} is no name of a study.")
-        return found
+                raise VerificationError(f"{quote(name)} is not a name of a study.")
+        return submission
 
     @cached_property
-    def other_program(self) -> str:
-        """What made the bundle and is another version here; empty where all is the same.
+    def version_differences(self) -> str:
+        """The renderers that have another version here than where the bundle was made.
 
-        Drawings may differ then, byte by byte, and are not held against the bundle.
+        Figures may then differ byte by byte, which is not an error of the bundle.
         """
-        said, here = self.document.renderer, describe.renderer()
-        names = sorted(said.keys() | here.keys())
-        other = (f"{n} {said.get(n)} ≠ {here.get(n)}" for n in names if said.get(n) != here.get(n))
-        return ", ".join(other)
+        stated, here = self.document.renderer, describe.list_renderers()
+        return ", ".join(
+            f"{name} {stated.get(name)} ≠ {here.get(name)}"
+            for name in sorted(stated.keys() | here.keys())
+            if stated.get(name) != here.get(name)
+        )
 
     @property
     def is_same_source(self) -> bool:
-        """Whether this very program made the bundle, so that it must make every word again."""
-        return self.document.renderer.get("source") == describe.renderer()["source"]
+        """Whether this very source made the bundle, so that it must make every word again."""
+        return self.document.renderer.get("source") == describe.list_renderers()["source"]
 
     @cached_property
     def study_dir(self) -> Path:
-        """The study, as the program keeps one."""
+        """The study, as wbcbench stores one."""
         return self.data / layout.study_dir(self.document.study)
 
     @cached_property
     def runs(self) -> tuple[RunDir, ...]:
         """Every run of the study."""
-        return self._runs_of(self.document.study)
+        return self._list_runs(self.document.study)
 
     @cached_property
     def pilots(self) -> tuple[RunDir, ...]:
-        """Runs that were made only to know the cost."""
-        pilot = self.document.pilot_study
-        return self._runs_of(pilot) if pilot else ()
+        """Runs that were made only to forecast the cost."""
+        return self._list_runs(self.document.pilot_study or "")
 
-    def _runs_of(self, study: str) -> tuple[RunDir, ...]:
-        folder = f"{layout.study_dir(study)}/"
-        found = {
-            name[len(folder) :].split("/")[0] for name in self.names(folder) if name.count("/") > 2
-        }
-        return tuple(RunDir(self.data / folder / name) for name in sorted(found))
+    def _list_runs(self, study: str) -> tuple[RunDir, ...]:
+        parts = [name.split("/") for name in self.list_names(f"{layout.RESULTS}/")]
+        run_ids = {path[2] for path in parts if path[1] == study and len(path) > 3}
+        return tuple(RunDir(self.data / layout.study_dir(study) / name) for name in sorted(run_ids))
 
     @cached_property
     def finished(self) -> tuple[RunDir, ...]:
         """Runs of the study that have a record."""
         return tuple(run for run in self.runs if run.is_finished)
+
+    @cached_property
+    def finished_and_pilots(self) -> tuple[RunDir, ...]:
+        """Runs and pilots that have a record."""
+        return (*self.finished, *(run for run in self.pilots if run.is_finished))
 
     @cached_property
     def records(self) -> Mapping[str, RunRecord]:
@@ -137,56 +147,72 @@ class Bundle:
         path = self.study_dir / study_folder.PLAN
         return plan.from_json(path) if path.is_file() else None
 
-    def digest_of(self, run: RunDir) -> str:
-        """One digest of everything in a run's folder."""
-        return self.digest(f"{run.path.relative_to(self.data).as_posix()}/")
+    def name_of(self, run: RunDir) -> str:
+        """The path of a run's folder in the payload."""
+        return run.path.relative_to(self.data).as_posix()
 
     def record(self, run: RunDir) -> RunRecord:
         """A run's record, without what was attached to it."""
-        return _record(run, self.digest_of(run))
+        return _read_record(self, run)
 
-    def row(self, run: RunDir) -> dict[str, Cell]:
-        """A run's row of the results table, what was attached to it included."""
-        return _row(run, self.digest_of(run))
+    def view(self, run: RunDir) -> Run:
+        """A run as the results table has it, what was attached to it included."""
+        return _load_run(self, run)
 
     def predictions(self, run: RunDir) -> Predictions | None:
-        """What the network said of the test images; ``None`` if the run kept none."""
-        if not run.predictions_path.is_file():
-            return None
-        name = run.predictions_path.relative_to(self.root).as_posix()
-        return _predictions(run.predictions_path, self.digests[name])
+        """The network's output for the test images; ``None`` if there are no predictions."""
+        return _read_predictions(self, run)
 
 
-def survey(root: Path, bounds: Bounds = BOUNDS) -> Bundle:
-    """See that every file of an opened bundle can be read safely, and take its digest.
+def cache_by_files(compute: Callable[[RunDir], T]) -> Callable[[Bundle, RunDir], T]:
+    """Compute a result of a run once for as long as the run's files stay the same."""
 
-    Raises:
-        VerificationError: A file is not what a bundle holds.
-    """
-    digests = dict[str, str]()
-    for name in plain_files(root, bounds):
-        with (root / name).open("rb") as stream:
-            digests[name] = hashlib.file_digest(stream, "sha256").hexdigest()
-        _require_readable(root / name, name, digests[name], bounds)
-    return Bundle(root, digests)
+    @lru_cache(maxsize=_CACHED)
+    def compute_once(run: RunDir, digest: str) -> T:
+        return compute(run)
+
+    return lambda bundle, run: compute_once(run, bundle.compute_digest(f"{bundle.name_of(run)}/"))
 
 
-@lru_cache(maxsize=_KEPT)
-def _require_readable(path: Path, name: str, digest: str, bounds: Bounds) -> None:
-    """Look at a file once as long as its digest stays."""
-    require_readable(path, name, bounds)
-
-
-@lru_cache(maxsize=_KEPT)
-def _record(run: RunDir, digest: str) -> RunRecord:
+@cache_by_files
+def _read_record(run: RunDir) -> RunRecord:
     return run.read_own_record()
 
 
-@lru_cache(maxsize=_KEPT)
-def _row(run: RunDir, digest: str) -> dict[str, Cell]:
-    return table.row(run.read_record())
+@cache_by_files
+def _load_run(run: RunDir) -> Run:
+    return Run(run.read_record(), run)
 
 
-@lru_cache(maxsize=_KEPT)
-def _predictions(path: Path, digest: str) -> Predictions:
-    return read_predictions(path)
+@cache_by_files
+def _read_predictions(run: RunDir) -> Predictions | None:
+    path = run.predictions_path
+    return read_predictions(path) if path.is_file() else None
+
+
+def survey(root: Path, bounds: Bounds = BOUNDS) -> Bundle:
+    """Require that every file of an opened bundle can be read safely, and take its digest.
+
+    Raises:
+        VerificationError: A file is not what a bundle holds, or the format is not this version's.
+    """
+    digests = dict[str, str]()
+    for name in list_plain_files(root, bounds):
+        with (root / name).open("rb") as stream:
+            digests[name] = hashlib.file_digest(stream, "sha256").hexdigest()
+        _require_readable(root / name, name, digests[name], bounds)
+    bundle = Bundle(root, digests)
+    if bundle.has(layout.SUBMISSION):
+        plain = parse_json(bundle.read(layout.SUBMISSION))
+        schema = plain.get("schema") if isinstance(plain, dict) else None
+        if isinstance(schema, str) and (problem := document.describe_format_problem(schema)):
+            raise VerificationError(problem)
+    return bundle
+
+
+@lru_cache(maxsize=_CACHED)
+def _require_readable(path: Path, name: str, digest: str, bounds: Bounds) -> None:
+    """Check a file once for as long as its digest stays the same."""
+    require_readable(path, name, bounds)
+    if path.name in {run_folder.TRACES, run_folder.ATTACHED_TRACE}:
+        require_readable_traces(path, bounds)

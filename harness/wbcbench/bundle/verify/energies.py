@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict
-from functools import lru_cache
+from dataclasses import asdict, dataclass
 from itertools import pairwise
 
 import numpy as np
-from pydantic import JsonValue
 
-from wbcbench.bundle.verify import Outcome, outcome
-from wbcbench.bundle.verify.bundle import Bundle
-from wbcbench.bundle.verify.records import differences, differs_in_joules, record_departures
+from wbcbench.bundle.document import to_plain
+from wbcbench.bundle.verify import Outcome, report_outcome
+from wbcbench.bundle.verify.bundle import Bundle, cache_by_files
+from wbcbench.bundle.verify.records import compare_records, find_differences, is_measured
 from wbcbench.core.record import RunRecord, attachment_from_json
 from wbcbench.core.run_folder import RunDir
 from wbcbench.core.trace import Channel, Kind, Trace
@@ -22,75 +21,96 @@ from wbcbench.energy.appraise import appraise
 from wbcbench.energy.source import primary_source, source_gap_s, source_samples
 
 _TOLERANCE = 0.02
-_FEWEST = 10
-_COUNTER_APART_PCT = 5.0
-_LIMIT_SLACK = 1.2
+_FEWEST_SAMPLES = 10
+_CROSS_CHECK_PCT = 5.0
+_LIMIT_TOLERANCE = 1.2
+
+
+@dataclass(frozen=True, slots=True)
+class TraceCheck:
+    """Results of reading a run's traces once.
+
+    Attributes:
+        channels: Names of the channels that have a trace.
+        differences: Energies of the record that plain arithmetic does not confirm.
+        disorder: Channels whose time goes backwards.
+    """
+
+    channels: tuple[str, ...]
+    differences: tuple[str, ...]
+    disorder: tuple[str, ...]
+
+
+@cache_by_files
+def check_traces(run: RunDir) -> TraceCheck:
+    """Read a run's traces, integrate them, and look for disorder."""
+    traces = {trace.channel.name: trace for trace in run.read_traces()}
+    return TraceCheck(
+        channels=tuple(traces),
+        differences=tuple(_integrate_again(run.read_own_record(), traces)),
+        disorder=tuple(
+            f"{run.run_id}: time goes backwards on {name}."
+            for name, trace in traces.items()
+            if any(after <= before for before, after in pairwise(trace.t_s))
+        ),
+    )
 
 
 def check_energies(bundle: Bundle) -> Outcome:
-    """Energy integrated again: from every trace, by this program and by plain trapezoids."""
+    """Energy integrated again: from every trace, by wbcbench and by plain trapezoids."""
     errors, warnings, windows = list[str](), list[str](), 0
-    for run in (*bundle.finished, *(pilot for pilot in bundle.pilots if pilot.is_finished)):
+    for run in bundle.finished_and_pilots:
         record = bundle.record(run)
         windows += len(record.energies)
-        for path in filter(differs_in_joules, record_departures(bundle, run)):
-            (errors if bundle.is_same_source else warnings).append(f"{run.run_id}: {path}.")
-        found = _second_opinion(run, bundle.digest_of(run))
-        errors += [*found, *_impossible(record), *_attached(run, record)]
-        warnings += _witnesses(record)
-    return outcome(f"{windows} joules of windows found again from their traces.", errors, warnings)
+        changed = [f"{run.run_id}: {d}." for d in compare_records(bundle, run) if is_measured(d)]
+        (errors if bundle.is_same_source else warnings).extend(changed)
+        errors += check_traces(bundle, run).differences
+        errors += [*_check_plausible(record), *_check_attachment(run, record)]
+        warnings += _check_agreement(record)
+    return report_outcome(f"{windows} energies computed again from their traces.", errors, warnings)
 
 
-@lru_cache(maxsize=4096)
-def _second_opinion(run: RunDir, digest: str) -> tuple[str, ...]:
-    record = run.read_own_record()
-    traces = {trace.channel.name: trace for trace in run.read_traces()}
-    return tuple(_differing(run.run_id, record, traces))
-
-
-def _differing(run_id: str, record: RunRecord, traces: dict[str, Trace]) -> Iterator[str]:
+def _integrate_again(record: RunRecord, traces: dict[str, Trace]) -> Iterator[str]:
     for energy in record.energies:
-        if energy.energy_j is None or energy.samples < _FEWEST:
+        if energy.energy_j is None or energy.samples < _FEWEST_SAMPLES:
             continue
         trace = traces.get(energy.channel)
-        found_j = _joules(trace, energy.window, record) if trace else None
-        if trace is None or found_j is None:
-            yield f"{run_id}: {energy.window} has joules on {energy.channel} but no trace."
+        energy_j = _compute_energy(trace, energy.window, record) if trace else None
+        if trace is None or energy_j is None:
+            yield f"{record.run_id}: {energy.window} has energy on {energy.channel} but no trace."
             continue
         edge_j = 2 * abs(energy.mean_power_w or 0.0) * _edge_s(trace.channel, energy)
-        allowed = max(_TOLERANCE * abs(found_j), energy.uncertainty_j or 0.0, edge_j)
-        if abs(energy.energy_j - found_j) > allowed:
+        allowed_j = max(_TOLERANCE * abs(energy_j), energy.uncertainty_j or 0.0, edge_j)
+        if abs(energy.energy_j - energy_j) > allowed_j:
             yield (
-                f"{run_id}: {energy.window} on {energy.channel} is said to be "
-                f"{energy.energy_j:.1f} J; its trace makes {found_j:.1f} J."
+                f"{record.run_id}: {energy.window} on {energy.channel} has {energy.energy_j:.1f} J "
+                f"in the record; its trace gives {energy_j:.1f} J."
             )
 
 
 def _edge_s(channel: Channel | None, energy: WindowEnergy) -> float:
-    """How far from a window's edge a reading may speak of: one poll, one update, one average."""
-    paces = (channel.update_s, channel.averaging_s) if channel else ()
-    return (energy.max_gap_s or 0.0) + sum(pace or 0.0 for pace in paces)
+    """How far from a window's edge a reading may be: one poll, one update, one average."""
+    periods_s = (channel.update_s, channel.averaging_s) if channel else ()
+    return (energy.max_gap_s or 0.0) + sum(period_s or 0.0 for period_s in periods_s)
 
 
-def _joules(trace: Trace, window: str, record: RunRecord) -> float | None:
-    """Joules of a window by numpy alone; those of ``train`` without the validation passes."""
-    found = record.window(window)
-    times, values = (np.asarray(each, dtype=np.float64) for each in trace.good)
-    if found is None or len(times) < 2:
+def _compute_energy(trace: Trace, name: str, record: RunRecord) -> float | None:
+    """Energy of a window by numpy only; that of ``train`` without the validation passes."""
+    window = record.window(name)
+    times, values = (np.asarray(series, dtype=np.float64) for series in trace.good)
+    if window is None or len(times) < 2:
         return None
-    whole_j = _between(trace, times, values, found)
-    if window != TRAIN:
-        return whole_j
-    passes = [each for each in record.windows if is_validation(each.name)]
-    return whole_j - sum(_between(trace, times, values, each) for each in passes)
+    windows = [window, *(w for w in record.windows if name == TRAIN and is_validation(w.name))]
+    total_j, *validation_j = (_integrate(trace.channel, times, values, w) for w in windows)
+    return total_j - sum(validation_j)
 
 
-def _between(trace: Trace, times: np.ndarray, values: np.ndarray, window: Window) -> float:
+def _integrate(channel: Channel, times: np.ndarray, values: np.ndarray, window: Window) -> float:
     edges = np.array([window.start_s, window.end_s])
-    if trace.channel.kind is Kind.COUNTER:
+    if channel.kind is Kind.COUNTER:
         steps = np.diff(values, prepend=values[0])
-        if trace.channel.wrap_j:
-            steps = np.where(steps < 0, steps + trace.channel.wrap_j, steps)
+        if channel.wrap_j:
+            steps = np.where(steps < 0, steps + channel.wrap_j, steps)
         first, last = np.interp(edges, times, np.cumsum(steps))
         return float(last - first)
     inside = (times > edges[0]) & (times < edges[1])
@@ -98,10 +118,10 @@ def _between(trace: Trace, times: np.ndarray, values: np.ndarray, window: Window
     return float(np.trapezoid(np.interp(t_s, times, values), t_s))
 
 
-def _impossible(record: RunRecord) -> Iterator[str]:
-    """More watts than the part's limit allows, or joules of training that are none.
+def _check_plausible(record: RunRecord) -> Iterator[str]:
+    """Power above the part's limit, or training without energy.
 
-    A counter that moves once a second may put the joules of that second into a shorter window.
+    A counter that is updated once a second may put the energy of that second into a shorter window.
     """
     channels = {channel.name: channel for channel in record.channels}
     for energy in record.energies:
@@ -109,40 +129,42 @@ def _impossible(record: RunRecord) -> Iterator[str]:
         limit_w = channel.limit_w if channel else None
         if limit_w and mean_w and energy.energy_j:
             length_s = energy.energy_j / mean_w + 2 * _edge_s(channel, energy)
-            if energy.energy_j > _LIMIT_SLACK * limit_w * length_s:
+            if energy.energy_j > _LIMIT_TOLERANCE * limit_w * length_s:
                 yield (
                     f"{record.run_id}: {energy.window} drew {mean_w:.0f} W on {energy.channel}, "
                     f"whose limit is {limit_w:.0f} W."
                 )
         if energy.window == TRAIN and energy.energy_j is not None and energy.energy_j <= 0:
-            yield f"{record.run_id}: training took {energy.energy_j:g} J on {energy.channel}."
+            yield f"{record.run_id}: training used {energy.energy_j:g} J on {energy.channel}."
 
 
-def _witnesses(record: RunRecord) -> Iterator[str]:
-    for each in record.agreements:
-        judged = each.window == TRAIN and each.status not in {"cross-check", "inconclusive"}
-        if judged and abs(each.difference_pct) > _COUNTER_APART_PCT:
+def _check_agreement(record: RunRecord) -> Iterator[str]:
+    for agreement in record.agreements:
+        is_counter = agreement.status not in {"cross-check", "inconclusive"}
+        difference_pct = agreement.difference_pct
+        if agreement.window == TRAIN and is_counter and abs(difference_pct) > _CROSS_CHECK_PCT:
             yield (
                 f"{record.run_id}: counter and integral of {TRAIN} differ by "
-                f"{each.difference_pct:.1f} %, more than {_COUNTER_APART_PCT:g} %."
+                f"{difference_pct:.1f} %, more than {_CROSS_CHECK_PCT:g} %."
             )
 
 
-def _attached(run: RunDir, record: RunRecord) -> Iterator[str]:
-    """An external meter's joules from its polls."""
+def _check_attachment(run: RunDir, record: RunRecord) -> Iterator[str]:
+    """An external meter's energy from its polls."""
     if not run.has_attachment:
         return
     path = run.attachment_path
-    found = attachment_from_json(path.read_bytes(), path.name)
+    attachment = attachment_from_json(path.read_bytes(), path.name)
     trace = run.read_attached_trace()
     if trace is None:
         yield f"{run.run_id}: an external meter is attached without its polls."
         return
-    made = appraise([trace], record.windows)
-    told: JsonValue = [asdict(each) for each in found.energies]
-    again: JsonValue = [asdict(each) for each in made.energies]
-    for said in differences(told, again):
-        yield f"{run.run_id}: attached{said}."
+    stated, again = (
+        to_plain([asdict(energy) for energy in energies])
+        for energies in (attachment.energies, appraise([trace], record.windows).energies)
+    )
+    for difference in find_differences(stated, again):
+        yield f"{run.run_id}: attached{difference}."
 
 
 def check_samples(bundle: Bundle) -> Outcome:
@@ -150,43 +172,34 @@ def check_samples(bundle: Bundle) -> Outcome:
     warnings, errors = list[str](), list[str]()
     for run in bundle.finished:
         record = bundle.record(run)
-        errors += [*_clock(run, bundle.digest_of(run)), *_overlaps(record)]
+        errors += [*check_traces(bundle, run).disorder, *_check_overlaps(record)]
         if record.status == "done":
-            warnings += _sparse(record)
-    least = thresholds.PRIMARY_SAMPLES
-    return outcome(
-        f"At least {least:.0f} readings in every training, no long gap.", errors, warnings
-    )
+            warnings += _check_density(record)
+    good = f"At least {thresholds.PRIMARY_SAMPLES:.0f} readings in every training, no long gap."
+    return report_outcome(good, errors, warnings)
 
 
-def _sparse(record: RunRecord) -> Iterator[str]:
-    who = primary_source(record)
-    samples, gap_s = source_samples(record, who, TRAIN), source_gap_s(record, who, TRAIN)
+def _check_density(record: RunRecord) -> Iterator[str]:
+    source = primary_source(record)
+    samples = source_samples(record, source, TRAIN)
+    gap_s = source_gap_s(record, source, TRAIN)
     train = record.window(TRAIN)
-    if who is None or samples is None or train is None:
-        yield f"{record.run_id}: nothing was read while it trained."
+    if source is None or samples is None or train is None:
+        yield f"{record.run_id}: no energy was read during training."
         return
     if samples < max(thresholds.PRIMARY_SAMPLES, train.duration_s * 0.9):
         yield f"{record.run_id}: {samples} readings in {train.duration_s:.0f} s of training."
     period_s = next((s.period_s for s in record.sampling if s.period_s), None) or 0.0
-    least_s = max(thresholds.GAP_PERIODS * period_s, thresholds.GAP_LEAST_S)
-    if gap_s is not None and gap_s > least_s:
-        yield f"{record.run_id}: {gap_s:.1f} s without a reading while it trained."
+    longest_s = max(thresholds.GAP_PERIODS * period_s, thresholds.GAP_LEAST_S)
+    if gap_s is not None and gap_s > longest_s:
+        yield f"{record.run_id}: {gap_s:.1f} s without a reading during training."
 
 
-@lru_cache(maxsize=4096)
-def _clock(run: RunDir, digest: str) -> tuple[str, ...]:
-    return tuple(
-        f"{run.run_id}: time goes backwards on {trace.channel.name}."
-        for trace in run.read_traces()
-        if any(after <= before for before, after in pairwise(trace.t_s))
-    )
-
-
-def _overlaps(record: RunRecord) -> Iterator[str]:
-    """Phases follow each other; epochs and validation passes lie inside ``train``."""
+def _check_overlaps(record: RunRecord) -> Iterator[str]:
+    """Phases follow each other."""
     phases = sorted(
-        (w for w in record.windows if is_consecutive(w.name)), key=lambda each: each.start_s
+        (window for window in record.windows if is_consecutive(window.name)),
+        key=lambda window: window.start_s,
     )
     for before, after in pairwise(phases):
         if after.start_s < before.end_s:

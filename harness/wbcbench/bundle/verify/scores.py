@@ -1,23 +1,23 @@
-"""Checks of the scores: recomputed image by image, splits apart, training plausible."""
+"""Checks of the scores: recomputed image by image, splits disjoint, training plausible."""
 
 from __future__ import annotations
 
 import csv
 import io
 import json
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
-from functools import lru_cache
-from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from wbcbench.bundle import layout
+from wbcbench.bundle.document import to_plain
 from wbcbench.bundle.open import Predictions, read_predictions
-from wbcbench.bundle.verify import Outcome, not_checked, outcome
-from wbcbench.bundle.verify.bundle import Bundle
-from wbcbench.bundle.verify.records import differences
+from wbcbench.bundle.verify import Outcome, report_not_checked, report_outcome
+from wbcbench.bundle.verify.bundle import Bundle, cache_by_files
+from wbcbench.bundle.verify.records import find_differences, group_values
 from wbcbench.core.record import RunRecord, Scores
 from wbcbench.core.run_folder import RunDir
 from wbcbench.data.dataset import UNKNOWN_PHOTOGRAPH
@@ -25,7 +25,7 @@ from wbcbench.data.read import PUBLISHED_ID, dataset_sha256
 from wbcbench.data.splits import published_images
 from wbcbench.train.scores import UNUSED, predicted, score
 
-_SUM_SLACK = 0.02  # half-precision outputs
+_SUM_TOLERANCE = 0.02  # half-precision outputs
 
 _Image = Mapping[str, str]
 
@@ -34,228 +34,201 @@ def check_scores(bundle: Bundle) -> Outcome:
     """Scores from predictions: accuracy, recall, calibration, interval, image by image."""
     errors, warnings, images = list[str](), list[str](), 0
     for run in bundle.finished:
-        record = bundle.record(run)
-        found = bundle.predictions(run)
-        if record.test is None and found is None:
-            continue
-        if record.test is None or found is None:
-            what = "scores without predictions" if found is None else "predictions without scores"
-            killed = record.status != "done" and record.test is None
-            (warnings if killed else errors).append(f"{run.run_id} has {what}.")
-            continue
-        images += len(found.y_true)
-        errors += _scored(run, bundle.digest_of(run))
-    return outcome(f"Scores of {images:,} predictions found again.", errors, warnings)
+        record, predictions = bundle.record(run), bundle.predictions(run)
+        if record.test is not None and predictions is not None:
+            images += len(predictions.y_true)
+            errors += _check_predictions(bundle, run)
+        elif predictions is not None:
+            problem = f"{run.run_id} has predictions without scores."
+            (errors if record.status == "done" else warnings).append(problem)
+        elif record.test is not None:
+            errors.append(f"{run.run_id} has scores without predictions.")
+    good = f"Scores computed again from {images:,} predictions."
+    return report_outcome(good, errors, warnings)
 
 
-@lru_cache(maxsize=4096)
-def _scored(run: RunDir, digest: str) -> tuple[str, ...]:
-    found = read_predictions(run.predictions_path)
-    return tuple(f"{run.run_id}: {said}." for said in _problems(run.read_own_record(), found))
+@cache_by_files
+def _check_predictions(run: RunDir) -> tuple[str, ...]:
+    problems = _find_problems(run.read_own_record(), read_predictions(run.predictions_path))
+    return tuple(f"{run.run_id}: {problem}." for problem in problems)
 
 
-def _problems(record: RunRecord, found: Predictions) -> Iterator[str]:
+def _find_problems(record: RunRecord, predictions: Predictions) -> Iterator[str]:
     if record.test is None:
         return
     classes = record.test.classes
-    if found.outputs != ("p_unused", *(f"p_{name.lower()}" for name in classes)):
-        yield f"the predictions have other outputs ({', '.join(found.outputs)}) than classes"
+    if predictions.outputs != ("p_unused", *(f"p_{name.lower()}" for name in classes)):
+        outputs = ", ".join(predictions.outputs)
+        yield f"the predictions have other outputs ({outputs}) than classes"
         return
-    strange = set(found.y_true) - set(classes)
-    if strange:
-        yield f"images of the class {sorted(strange)[0]!r}, which the scores do not know"
+    unknown = set(predictions.y_true) - set(classes)
+    if unknown:
+        yield f"images have the class {min(unknown)!r}, which the scores do not have"
         return
-    if np.abs(found.probabilities.sum(axis=1, dtype=np.float64) - 1).max(initial=0) > _SUM_SLACK:
+    sums = predictions.probabilities.sum(axis=1, dtype=np.float64)
+    if np.abs(sums - 1).max(initial=0) > _SUM_TOLERANCE:
         yield "the probabilities of an image do not add up to one"
-    said = [(*classes, UNUSED)[label] for label in predicted(found.probabilities)]
-    if said != found.y_pred:
+    labels = [(*classes, UNUSED)[label] for label in predicted(predictions.probabilities)]
+    if labels != predictions.y_pred:
         yield "y_pred is not the most probable output of every image"
-    yield from _compared("test", record.test, found, np.ones(len(said), dtype=np.bool_))
+    every_image = np.ones(len(labels), dtype=np.bool_)
+    yield from _compare_scores("test", record.test, predictions, every_image)
     if record.test_leakage_free is not None:
-        yield from _compared(
-            "test_leakage_free", record.test_leakage_free, found, ~found.also_in_train
+        yield from _compare_scores(
+            "test_leakage_free", record.test_leakage_free, predictions, ~predictions.also_in_train
         )
-    elif found.also_in_train.any() and record.dataset is not None and record.dataset.grouped:
-        yield "images that TRAIN shows are tested on, and no scores leave them out"
+    elif predictions.also_in_train.any() and record.dataset is not None and record.dataset.grouped:
+        yield "TRAIN shows some test images, and there are no leakage-free scores"
 
 
-def _compared(
-    name: str, said: Scores, found: Predictions, chosen: np.ndarray[Any, np.dtype[np.bool_]]
+def _compare_scores(
+    name: str, stated: Scores, table: Predictions, chosen: NDArray[np.bool_]
 ) -> Iterator[str]:
-    photographs = found.original_id[chosen]
-    known = bool((photographs != UNKNOWN_PHOTOGRAPH).all())
-    made = score(
-        found.probabilities[chosen],
-        _labels(found.y_true, said.classes)[chosen],
-        photographs if known and said.interval is not None else None,
-        said.classes,
+    photographs = table.original_id[chosen]
+    is_known = bool((photographs != UNKNOWN_PHOTOGRAPH).all())
+    label_of = {name: label for label, name in enumerate(stated.classes)}
+    labels = np.array([label_of[name] for name in table.y_true], dtype=np.int64)
+    expected = score(
+        table.probabilities[chosen],
+        labels[chosen],
+        photographs if is_known and stated.interval is not None else None,
+        stated.classes,
     )
-    yield from differences(_plain(said), _plain(made), name)
-
-
-def _labels(names: Sequence[str], classes: Sequence[str]) -> np.ndarray[Any, np.dtype[np.int64]]:
-    place = {name: label for label, name in enumerate(classes)}
-    return np.array([place[name] for name in names], dtype=np.int64)
-
-
-def _plain(scores: Scores) -> Any:
-    plain = asdict(scores)
-    for name in ("confusion", "classes", "interval"):
-        plain[name] = _lists(plain[name])
-    return plain
-
-
-def _lists(value: Any) -> Any:
-    return [_lists(item) for item in value] if isinstance(value, tuple | list) else value
+    yield from find_differences(to_plain(stated), to_plain(expected), name)
 
 
 def check_leakage(bundle: Bundle) -> Outcome:
-    """Splits apart: no image, and no photograph unannounced, on both sides of a split."""
+    """Splits disjoint: no image, and no unmarked photograph, on both sides of a split."""
     dataset = bundle.document.dataset
     if dataset is None:
-        return not_checked("No run got as far as its images.")
-    images = _read_images(bundle)
-    errors = [*_twice(images), *_published(images, dataset.dataset_id), *_digest(bundle, images)]
-    leaks = set[str]()
-    for run in bundle.finished:
-        found = bundle.predictions(run)
-        if found is not None:
-            errors += (f"{run.run_id}: {said}" for said in _tested(images, found))
-            leaks |= {
-                s for s, seen in zip(found.image_sha256, found.also_in_train, strict=True) if seen
-            }
-    shared = list(_shared(images, leaks))
-    warnings = [*_leak_notes(bundle, leaks), *_incomplete(bundle)]
-    if dataset.dataset_id == PUBLISHED_ID and shared:
-        # As published: fields that overlap without showing the same cell.
-        warnings.append(f"{len(shared)} more test images are of photographs near those of TRAIN.")
-    else:
-        errors += shared
-    return outcome(f"{len(images):,} images, each photograph on one side.", errors, warnings)
-
-
-def _read_images(bundle: Bundle) -> list[_Image]:
-    text = bundle.read(layout.IMAGES).decode("utf-8")
-    rows = csv.DictReader(io.StringIO(text, newline=""))
+        return report_not_checked("No run read its images.")
+    rows = csv.DictReader(io.StringIO(bundle.read(layout.IMAGES).decode("utf-8"), newline=""))
     if tuple(rows.fieldnames or ()) != layout.IMAGE_COLUMNS:
         raise ValueError(
             f"{layout.IMAGES} has other columns than {', '.join(layout.IMAGE_COLUMNS)}"
         )
-    return list(rows)
+    images = list(rows)
+    errors = [*_find_duplicates(images), *_check_dataset(bundle, images)]
+    if dataset.dataset_id == PUBLISHED_ID:
+        errors += _compare_published(images)
+    leaks = set[str]()
+    for run in bundle.finished:
+        if (predictions := bundle.predictions(run)) is not None:
+            errors += (f"{run.run_id}: {problem}" for problem in _compare_list(images, predictions))
+            pairs = zip(predictions.image_sha256, predictions.also_in_train, strict=True)
+            leaks |= {sha256 for sha256, in_train in pairs if in_train}
+    warnings = []
+    if leaks:
+        warnings.append(f"TRAIN shows cells of {len(leaks)} test images; see leakage-free scores.")
+    if any(record.spec.validation == "published" for record in bundle.records.values()):
+        warnings.append("Validation is TEST, as published, so energy to target uses the test set.")
+    if not dataset.complete:
+        warnings.append(f"Images outside TEST are not listed (source: {dataset.listed_from}).")
+    unmarked = _find_unmarked(images, leaks)
+    if dataset.dataset_id == PUBLISHED_ID and unmarked:
+        # As published: fields that overlap without showing the same cell.
+        warnings.append(f"{len(unmarked)} more test images are of photographs near those of TRAIN.")
+    else:
+        errors += unmarked
+    good = f"{len(images):,} images, each photograph on one side."
+    return report_outcome(good, errors, warnings)
 
 
-def _twice(images: Sequence[_Image]) -> Iterator[str]:
-    """The published set repeats images inside a split; across splits nothing may be repeated."""
-    splits = defaultdict[str, set[str]](set)
-    paths = set[str]()
-    for image in images:
-        if image["path"] in paths:
-            yield f"{image['path']} is listed twice."
-        paths.add(image["path"])
-        splits[image["sha256"]].add(image["split"].lower())
-    for sha256, found in splits.items():
-        if len(found) > 1:
-            yield f"The image {sha256[:12]} is in {' and '.join(sorted(found))}."
+def _find_duplicates(images: Sequence[_Image]) -> Iterator[str]:
+    """The published set repeats images inside a split; across splits none may be repeated."""
+    paths = Counter(image["path"] for image in images)
+    yield from (f"{path} is listed twice." for path, count in paths.items() if count > 1)
+    splits = group_values((image["sha256"], image["split"].lower()) for image in images)
+    for sha256, names in splits.items():
+        if len(names) > 1:
+            yield f"The image {sha256[:12]} is in {' and '.join(sorted(names))}."
 
 
-def _shared(images: Sequence[_Image], leaks: set[str]) -> Iterator[str]:
-    """A test image of a photograph group that TRAIN shows must be marked as seen."""
+def _find_unmarked(images: Sequence[_Image], leaks: set[str]) -> list[str]:
+    """Test images of a photograph group that TRAIN shows, which are not marked as such."""
     train = {i["group_id"] for i in images if i["split"].lower() == "train" and i["group_id"]}
-    for image in images:
-        is_test = image["split"].lower() == "test"
-        if is_test and image["group_id"] in train and image["sha256"] not in leaks:
-            yield f"{image['path']} shows photograph group {image['group_id']}, which TRAIN shows."
+    return [
+        f"{image['path']} is of photograph group {image['group_id']}, which TRAIN shows."
+        for image in images
+        if image["split"].lower() == "test"
+        and image["group_id"] in train
+        and image["sha256"] not in leaks
+    ]
 
 
-def _tested(images: Sequence[_Image], found: Predictions) -> Iterator[str]:
-    known = {image["sha256"]: image for image in images}
-    rows = zip(
-        found.image_sha256, found.file, found.split, found.y_true, found.group_id, strict=True
-    )
-    for sha256, file, split, label, group in rows:
-        image = known.get(sha256)
+def _compare_list(images: Sequence[_Image], table: Predictions) -> Iterator[str]:
+    images_by_sha256 = {image["sha256"]: image for image in images}
+    columns = (table.image_sha256, table.file, table.split, table.y_true, table.group_id)
+    for sha256, file, split, label, group in zip(*columns, strict=True):
+        image = images_by_sha256.get(sha256)
         if image is None:
-            yield f"{file} is predicted and in no list of images."
+            yield f"{file} is predicted but not listed."
         elif split != "test" or image["split"].lower() != "test":
             yield f"{file} is predicted as {split} and listed as {image['split']}."
         elif image["label"] != label:
             yield f"{file} is predicted as {label} and listed as {image['label']}."
         elif image["group_id"] and image["group_id"] != str(group):
-            yield f"{file} is of photograph group {group} here and {image['group_id']} there."
-    if len(set(found.file)) < len(found.file):
+            yield f"{file} has photograph group {group}, but {image['group_id']} in the list."
+    if len(set(table.file)) < len(table.file):
         yield "an image is predicted twice."
 
 
-def _published(images: Sequence[_Image], dataset_id: str) -> Iterator[str]:
-    """What is known of the published set, whatever the bundle says of it."""
-    if dataset_id != PUBLISHED_ID:
-        return
+def _compare_published(images: Sequence[_Image]) -> Iterator[str]:
     known = published_images()
     for image in images:
         origin = known.get(image["sha256"])
         if origin is None:
-            yield f"{image['path']} is no image of the published set."
+            yield f"{image['path']} is not an image of the published set."
             continue
         split, label, _ = origin.name.split("/", maxsplit=2)
-        told = (image["split"].upper(), image["label"], image["original_id"], image["group_id"])
-        if told != (split, label, str(origin.original_id), str(origin.group_id)):
+        stated = (image["split"].upper(), image["label"], image["original_id"], image["group_id"])
+        if stated != (split, label, str(origin.original_id), str(origin.group_id)):
             yield f"{image['path']} is {origin.name} of photograph {origin.original_id}."
 
 
-def _digest(bundle: Bundle, images: Sequence[_Image]) -> Iterator[str]:
+def _check_dataset(bundle: Bundle, images: Sequence[_Image]) -> Iterator[str]:
     dataset = bundle.document.dataset
-    if dataset is not None and dataset.complete:
-        found = dataset_sha256((image["path"], image["sha256"]) for image in images)
-        if found != dataset.sha256:
-            yield f"The images make the digest {found[:12]}, not {dataset.sha256[:12]}."
-    plain = json.loads(bundle.read(layout.DATASET))
-    told = {k: v for k, v in plain.items() if k != "facts"}
-    if dataset is not None and told != json.loads(json.dumps(asdict(dataset))):
-        yield f"{layout.DATASET} says other than submission.json."
-    facts = [asdict(r.dataset) for r in bundle.records.values() if r.dataset is not None]
-    if plain.get("facts") not in json.loads(json.dumps(facts)):
-        yield f"{layout.DATASET} says of the images what no run says."
+    if dataset is None:
+        return
+    if dataset.complete:
+        sha256 = dataset_sha256((image["path"], image["sha256"]) for image in images)
+        if sha256 != dataset.sha256:
+            yield f"The images have the digest {sha256[:12]}, not {dataset.sha256[:12]}."
+    stated = json.loads(bundle.read(layout.DATASET))
+    facts = stated.pop("facts", None)
+    if stated != to_plain(dataset):
+        yield f"{layout.DATASET} differs from submission.json."
+    datasets = [record.dataset for record in bundle.records.values() if record.dataset]
+    if facts not in to_plain(list(map(asdict, datasets))):
+        yield f"{layout.DATASET} has facts about the images that no run has."
     for record in bundle.records.values():
-        if dataset is not None and record.dataset and record.dataset.sha256 != dataset.sha256:
-            yield f"{record.run_id} was fed other images than the bundle lists."
-
-
-def _leak_notes(bundle: Bundle, leaks: set[str]) -> Iterator[str]:
-    if leaks:
-        yield f"{len(leaks)} test images show cells of TRAIN; scores without them stand beside."
-    if any(record.spec.validation == "published" for record in bundle.records.values()):
-        yield "Validation is TEST itself, as published: energy to the target knows the test set."
-
-
-def _incomplete(bundle: Bundle) -> Iterator[str]:
-    dataset = bundle.document.dataset
-    if dataset is not None and not dataset.complete:
-        yield f"Images outside TEST are not listed (known from {dataset.listed_from})."
+        if record.dataset and record.dataset.sha256 != dataset.sha256:
+            yield f"{record.run_id} was trained on other images than the bundle lists."
 
 
 def check_convergence(bundle: Bundle) -> Outcome:
-    """Training plausible: networks learnt more than the commonest class, and no loss was lost."""
-    warnings = list[str]()
+    """Training plausible: networks beat the commonest class, and losses are finite."""
     done = [record for record in bundle.records.values() if record.status == "done"]
-    for record in done:
-        warnings += _doubts(record)
-    return outcome(f"{len(done)} done runs beat the commonest class.", [], warnings)
+    warnings = [
+        f"{record.run_id}: {problem}." for record in done for problem in _check_training(record)
+    ]
+    return report_outcome(f"{len(done)} done runs beat the commonest class.", [], warnings)
 
 
-def _doubts(record: RunRecord) -> Iterator[str]:
+def _check_training(record: RunRecord) -> Iterator[str]:
     if any(epoch.loss is None for epoch in record.epochs):
-        yield f"{record.run_id}: the loss of an epoch was not finite."
+        yield "the loss of an epoch was not finite"
     if len(record.epochs) < record.spec.epochs:
-        yield f"{record.run_id}: {len(record.epochs)} of {record.spec.epochs} epochs."
+        yield f"{len(record.epochs)} of {record.spec.epochs} epochs"
     if record.test is None:
-        yield f"{record.run_id}: was not tested."
+        yield "was not tested"
         return
-    commonest = max(sum(row) for row in record.test.confusion) / max(record.test.images, 1)
+    commonest = max(map(sum, record.test.confusion)) / max(record.test.images, 1)
     if record.test.accuracy <= commonest:
         yield (
-            f"{record.run_id}: accuracy {record.test.accuracy:.3f} is not above the share of the "
-            f"commonest class ({commonest:.3f})."
+            f"accuracy {record.test.accuracy:.3f} is not above the share of the commonest class "
+            f"({commonest:.3f})"
         )
     best = max((e.val_accuracy for e in record.epochs if e.val_accuracy is not None), default=None)
     if best is not None and best <= commonest:
-        yield f"{record.run_id}: no epoch validated above the commonest class."
+        yield "no epoch validated above the commonest class"

@@ -149,7 +149,9 @@ def _read_timeline(study: ReportStudy, chosen: Chosen) -> Timeline | None:
     folder, who = chosen.run.folder, chosen.run.primary
     if folder is None or who is None:
         return None
-    found = [trace for trace in folder.read_traces() if trace.good[0]]
+    part = who.channels[0].rpartition("/")[0]
+    names = [c.name for c in chosen.run.record.channels if c.name.rpartition("/")[0] == part]
+    found = [trace for trace in folder.read_traces(names) if trace.good[0]]
     own = next((trace for trace in found if trace.channel.name == who.channels[0]), None)
     if own is None:
         return None

@@ -1,7 +1,6 @@
-"""A bundle of every version of the format is kept, and is understood for ever.
+"""The reference bundle of a format is read and verified by every later version.
 
-`bundle-1.zip` was written on the day the format was fixed, from two blocks of made runs (see
-`builders/bundle.py`), of which the last failed. It is never written again.
+It was written once when the format was fixed (`builders.bundle.write_reference_bundle`).
 """
 
 from __future__ import annotations
@@ -17,13 +16,14 @@ from wbcbench.bundle import document, layout
 from wbcbench.bundle.describe import SubmittedStudy
 from wbcbench.bundle.verify.inspect import as_text, verify
 
-KEPT = Path(__file__).parents[1] / "formats" / "bundle-1.zip"
+FORMAT = layout.SCHEMA.rpartition("/")[2]
+REFERENCE = Path(__file__).parents[1] / "formats" / f"bundle-{FORMAT}.zip"
 
 
 @pytest.fixture(scope="module")
 def bag(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    room = tmp_path_factory.mktemp("kept")
-    with zipfile.ZipFile(KEPT) as archive:
+    room = tmp_path_factory.mktemp("reference")
+    with zipfile.ZipFile(REFERENCE) as archive:
         archive.extractall(room)
     (folder,) = room.iterdir()
     return folder
@@ -36,7 +36,7 @@ def test_it_is_as_it_was_written(bag):
 def test_its_document_and_its_records_are_still_read(bag):
     path = bag / layout.PAYLOAD / layout.SUBMISSION
     made = document.from_json(path.read_bytes(), str(path))
-    assert (made.schema, made.study) == ("wbcbench.submission/1", "study")
+    assert (made.schema, made.study) == (layout.SCHEMA, "study")
     assert (made.n_runs.planned, made.n_runs.done, made.n_runs.failed) == (4, 3, 1)
     study = SubmittedStudy(bag / layout.PAYLOAD, made.study)
     assert len(table.study_records(study.folder)) == 4
@@ -46,5 +46,5 @@ def test_its_document_and_its_records_are_still_read(bag):
 
 
 def test_it_still_verifies():
-    found = verify(KEPT)
-    assert found.verified, as_text(found)
+    inspection = verify(REFERENCE)
+    assert inspection.verified, as_text(inspection)

@@ -1,0 +1,133 @@
+"""The documents of a bundle, and the impact of its study in energy and emissions.
+
+Each document is a template of ``templates/`` filled from ``submission.json`` and the study; answers
+that only a person can give are ``[author]``.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from wbcbench.bundle import layout
+from wbcbench.bundle.describe import SubmittedStudy
+from wbcbench.bundle.document import Submission
+from wbcbench.compare.render import comparison_tables
+from wbcbench.core.files import write_atomically
+from wbcbench.core.text import count_of, human_duration, human_energy, human_mass, markdown_table
+from wbcbench.core.units import kg_from_g, kwh_from_j
+from wbcbench.energy.metrics import DEFAULT_PUE, carbon_g, intensities, intensity
+from wbcbench.table.derive import spent
+from wbcbench.table.view import ABSENT
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+DOCUMENTS = (
+    layout.README, layout.CITATION, layout.LICENCE, layout.MODEL_CARD, layout.IMPACT,
+    layout.APPENDIX, layout.CHECKLIST,
+)  # fmt: skip
+_PARTS = {"gpu": "GPU", "cpu": "processor", "dram": "DRAM", "system": "whole machine"}
+
+
+def write_documents(study: SubmittedStudy, submission: Submission) -> None:
+    """Write every document."""
+    values = _list_values(study, submission)
+    for name in DOCUMENTS:
+        text = _load_environment().get_template(f"{name}.j2").render(values)
+        write_atomically(study.payload / name, text.encode())
+
+
+@cache
+def _load_environment() -> Environment:
+    """Templates of plain text, not HTML: filters escape a value for its place."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("wbcbench.bundle", "templates"),
+        autoescape=False,  # Markdown and YAML; see the filters
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters |= {
+        "yaml": lambda value: json.dumps(value, ensure_ascii=False),
+        "md": lambda text: re.sub(r"([\\`*_{}\[\]<>#|!~])", r"\\\1", " ".join(str(text).split())),
+        "j": human_energy,
+        "s": human_duration,
+        "g": human_mass,
+        "kwh": lambda energy_j: f"{kwh_from_j(energy_j):.3g} kWh",
+        "kg": lambda mass_g: f"{kg_from_g(mass_g):.3g} kg",
+        "count": count_of,
+        "yes_or_no": lambda value: "Yes" if value else "No",
+    }
+    return environment
+
+
+def _list_values(study: SubmittedStudy, submission: Submission) -> dict[str, Any]:
+    files = layout.list_files(study.payload).values()
+    times = [time_s for r in study.records if (time_s := spent(r).time_s) is not None]
+    tables = comparison_tables(study.comparison) if study.comparison else ()
+    return {
+        "submission": submission,
+        "study": study,
+        "impact": _compute_impact(study, submission),
+        "hardware": study.fact("gpu_name") or study.fact("cpu_model") or "unknown",
+        "tables": {
+            table.title: "\n\n".join([markdown_table(table.headings, table.rows), *table.below])
+            for table in tables
+        },
+        "wall_s": sum(times) if times else None,
+        "payload_bytes": sum(path.stat().st_size for path in files),
+        "date": submission.created_utc[:10],
+        "has_lock": (study.payload / layout.LOCK).exists(),
+        "results_folder": layout.study_dir(study.name).as_posix(),
+        "report_folder": layout.report_dir(study.name).as_posix(),
+        "n_skipped": sum(len(r.dataset.skipped) for r in study.records if r.dataset),
+    }
+
+
+def _compute_impact(study: SubmittedStudy, submission: Submission) -> dict[str, Any]:
+    """Energy and emissions of a study, for the statement of impact; ``None`` is unknown.
+
+    Joules of different status are never added. The grams have the status of the primary energy;
+    they are derived from energy by one multiplier and rank nothing.
+    """
+    primary, totals = submission.meter["primary"], submission.energy_total_j
+    domain = str(study.fact("primary_domain"))
+    energies_j = {
+        status: totals.study.get(status, 0.0) + totals.pilot.get(status, 0.0)
+        for status in totals.study.keys() | totals.pilot.keys()
+    }
+    total_j = energies_j.pop(primary.status, None)
+    energy_j = total_j if primary.status in totals.study else None
+    grid = intensity(study.spec.country)
+    grids = sorted(intensities().values(), key=lambda i: (i.g_per_kwh, i.zone))
+    cleanest, *_, dirtiest = ((i, carbon_g(energy_j, i.g_per_kwh)) for i in grids)
+    others = []
+    for part in ("gpu", "cpu", "dram"):
+        state = submission.meter[part]
+        if state.status == ABSENT:
+            text = "not counted"
+        else:
+            text = f"{state.status} ({state.method}), in the records, not included here"
+        if part != domain:
+            others.append(f"{_PARTS[part]}: {text}")
+    return {
+        "part": _PARTS.get(domain, domain),
+        "method": primary.method,
+        "status": primary.status,
+        "energy_j": energy_j,
+        "wasted_j": totals.wasted.get(primary.status, 0.0),
+        "pilot_j": totals.pilot.get(primary.status, 0.0),
+        "other_j": energies_j,
+        "grid": grid,
+        "co2e_g": carbon_g(energy_j, grid.g_per_kwh if grid else None),
+        "cleanest": cleanest,
+        "dirtiest": dirtiest,
+        "other_parts": others,
+        "pue": DEFAULT_PUE,
+    }

@@ -1,0 +1,96 @@
+"""Traces on disk: CSV while they grow, Parquet once the run has its record.
+
+A CSV file is one meter's: ``t_s`` and a column a channel, a line a poll, an empty cell for a read
+that failed. A Parquet file holds one row a channel, each in a row group of its own:
+
+    channel: string    t_s: list<double>    value: list<double>, null where the read failed
+
+so that one channel is read without the others. Both give the same traces, bit by bit. What a
+channel is (kind, origin, part of the machine) stands beside them in ``channels.json``.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from wbcbench.core.errors import UsageError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Polls = tuple[str, Sequence[float], Sequence[float | None]]
+"""Name of a channel, the time of every poll, what each gave."""
+
+_COLUMNS = ["channel", "t_s", "value"]
+
+
+def read_csv_polls(path: Path) -> list[Polls]:
+    """Every channel of one meter's file; a line that a kill tore is left out."""
+    lines = path.read_text(encoding="ascii", errors="replace").split("\n")
+    names = lines[0].split(",")[1:]
+    rows = [row for row in map(_parse_line, lines[1:-1]) if len(row) == len(names) + 1]
+    times = [row[0] for row in rows if row[0] is not None]
+    return [(name, times, [row[i] for row in rows]) for i, name in enumerate(names, start=1)]
+
+
+def _parse_line(line: str) -> list[float | None]:
+    """One poll; an empty cell is a failed read, a torn or damaged line is empty."""
+    try:
+        cells = [float(cell) if cell else None for cell in line.split(",")]
+    except ValueError:
+        return []
+    return cells if cells[0] is not None else []
+
+
+def parquet_from_polls(polls: Sequence[Polls]) -> bytes:
+    """The channels as a Parquet file."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    columns = zip(*polls, strict=True) if polls else ([], [], [])
+    arrays = [pa.array(column, kind) for column, kind in zip(columns, _types(), strict=True)]
+    out = io.BytesIO()
+    pq.write_table(
+        pa.table(arrays, names=_COLUMNS),
+        out,
+        row_group_size=1,
+        compression="zstd",
+        use_dictionary=False,
+    )
+    return out.getvalue()
+
+
+def read_parquet_polls(path: Path, names: Collection[str] | None = None) -> list[Polls]:
+    """The channels of these names, or every one, in their order; no other is read.
+
+    Raises:
+        UsageError: The file is damaged.
+    """
+    import pyarrow.parquet as pq
+
+    filters = None if names is None else [("channel", "in", list(names))]
+    try:
+        return _polls(pq.read_table(path, columns=_COLUMNS, filters=filters, use_threads=False))
+    except (OSError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise UsageError(
+            f"{path} is damaged ({reason}). Restore it from a copy, or repeat the run."
+        ) from error
+
+
+def _polls(table: pa.Table) -> list[Polls]:
+    if table.schema.types != _types():
+        raise ValueError("it has other columns than traces have")
+    polls = list(zip(*(column.to_pylist() for column in table.columns), strict=True))
+    if any(None in each or None in each[1] or len(each[1]) != len(each[2]) for each in polls):
+        raise ValueError("a channel has other times than values")
+    return polls
+
+
+def _types() -> list[pa.DataType]:
+    import pyarrow as pa
+
+    return [pa.string(), pa.list_(pa.float64()), pa.list_(pa.float64())]

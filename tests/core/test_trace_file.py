@@ -1,0 +1,180 @@
+"""Traces: CSV while they grow, Parquet once the record is there, the same polls at any moment."""
+
+from __future__ import annotations
+
+import shutil
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from builders.evidence import counter, power
+from builders.folder import run_folder, write_traces
+from builders.run import make_spec
+from paused_processes import WHOLE, Line, Paused, fork
+from wbcbench.core.errors import UsageError
+from wbcbench.core.record import RunRecord
+from wbcbench.core.run_folder import Local, RunDir
+from wbcbench.core.trace import Trace
+from wbcbench.core.trace_file import (
+    Polls,
+    parquet_from_polls,
+    read_csv_polls,
+    read_parquet_polls,
+)
+from wbcbench.run.finalise import finalise_abandoned
+
+NUMBERS = st.floats(width=64)
+
+
+def bits(value: float | None) -> bytes | None:
+    return None if value is None else struct.pack("<d", value)
+
+
+def exact(traces: list[Trace] | list[Polls]) -> list[tuple[str, list[bytes], list[bytes | None]]]:
+    """Everything of traces that a comparison could miss: the sign of zero, not-a-number, null."""
+    polls = [(t.channel.name, t.t_s, t.value) if isinstance(t, Trace) else t for t in traces]
+    return [(name, list(map(bits, t_s)), list(map(bits, value))) for name, t_s, value in polls]
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunDir:
+    """A run that was measured by two meters and has no record yet."""
+    spec = make_spec()
+    run = RunDir(tmp_path / spec.study / spec.run_id)
+    run.create(spec, Local())
+    traces = (counter(), power())
+    run.write_channels([trace.channel for trace in traces])
+    write_traces(run, traces)
+    longer = run.trace_path("codecarbon").with_name("codecarbon.csv")
+    longer.write_text("t_s,codecarbon/cpu\n0.1,\n0.30000000000000004,-0.0\n0.5,nan\n0.7,1e-320\n0.")
+    return run
+
+
+def record_of(run: RunDir) -> RunRecord:
+    return RunRecord(run.run_id, run.read_spec(), "done", "then", "now", {})
+
+
+@settings(max_examples=60)
+@given(
+    st.lists(st.tuples(NUMBERS, st.none() | NUMBERS, st.none() | NUMBERS).map(list), max_size=20)
+)
+def test_a_csv_file_and_its_parquet_file_hold_the_same_bits(tmp_path_factory, rows):
+    folder = tmp_path_factory.mktemp("traces")
+    lines = [",".join("" if cell is None else repr(cell) for cell in row) for row in rows]
+    (folder / "meter.csv").write_text("\n".join(["t_s,meter/a,meter/b", *lines, ""]))
+    polls = read_csv_polls(folder / "meter.csv")
+    assert [len(t_s) for _, t_s, _ in polls] == [len(rows)] * 2
+    (folder / "traces.parquet").write_bytes(parquet_from_polls(polls))
+    assert exact(read_parquet_polls(folder / "traces.parquet")) == exact(polls)
+
+
+def test_a_record_packs_the_traces_and_every_reader_finds_the_same_polls(run):
+    before, growing = run.read_traces(), run.path / "trace"
+    polls = [p for path in sorted(growing.glob("*.csv")) for p in read_csv_polls(path)]
+    run.write_record(record_of(run))
+    assert not growing.exists()
+    assert run.has_traces
+    assert exact(run.read_traces()) == exact(before)
+    assert exact(read_parquet_polls(run.path / "traces.parquet")) == exact(polls)
+    assert {len(t_s) for _, t_s, _ in polls} > {4}  # of unlike length
+
+
+def test_one_channel_is_read_without_the_others(run):
+    [expected] = [trace for trace in run.read_traces() if trace.channel == power().channel]
+    run.write_record(record_of(run))
+    [trace] = run.read_traces([power().channel.name])
+    assert exact([trace]) == exact([expected])
+    file = pq.ParquetFile(run.path / "traces.parquet")
+    assert file.num_row_groups == file.metadata.num_rows == 3
+
+
+def test_a_run_that_measured_nothing_keeps_no_file_of_traces(tmp_path):
+    spec = make_spec()
+    run = RunDir(tmp_path / spec.study / spec.run_id)
+    run.create(spec, Local())
+    run.write_record(record_of(run))
+    assert not run.has_traces
+    assert run.read_traces() == []
+    assert not (run.path / "trace").exists()
+
+
+def test_traces_of_a_killed_run_stay_csv_until_it_is_finalised(run):
+    assert len(run.read_traces()) == 2
+    assert not (run.path / "traces.parquet").exists()
+
+
+def test_a_kill_between_any_two_files_leaves_the_same_traces_and_the_next_command_packs_them(run):
+    expected = exact(run.read_traces())
+    spare, kills = run.path.parents[1] / "spare", 0
+    shutil.copytree(run.path, spare)
+    while True:
+        shutil.rmtree(run.path)
+        shutil.copytree(spare, run.path)
+        line = Line()
+        process = Paused(
+            fork(lambda _: run.write_record(record_of(run)) or "done", line, run.path), line
+        )
+        line.parent_side()
+        process.follow()
+        if process.advance(kills).startswith("ended"):
+            assert process.end == "ended: done"
+            break
+        process.kill()
+        kills += 1
+        assert exact(run.read_traces()) == expected
+        if run.is_finished:
+            finalise_abandoned(run.path.parents[1], run.path.parent.name)
+            assert exact(run.read_traces()) == expected
+            assert not (run.path / "trace").exists()
+            assert [p.name for p in run.path.glob("*.parquet")] == ["traces.parquet"]
+    assert kills > 12
+    assert exact(run.read_traces()) == expected
+
+
+def test_two_commands_that_pack_at_once_lose_nothing(run):
+    expected = exact(run.read_traces())
+    spare = run.path.parents[1] / "spare"
+    run.record_path.write_bytes(b"{}")
+    shutil.copytree(run.path, spare)
+    for stop in range(20):
+        shutil.rmtree(run.path)
+        shutil.copytree(spare, run.path)
+        line = Line()
+        process = Paused(fork(lambda _: run.pack_traces() or "done", line, run.path), line)
+        line.parent_side()
+        process.follow()
+        process.advance(stop)
+        run.pack_traces()
+        if process.is_alive:
+            process.advance(WHOLE)
+        run.pack_traces()
+        assert exact(run.read_traces()) == expected
+        assert not (run.path / "trace").exists()
+
+
+@pytest.mark.parametrize("keep", [0, 4, 100, -1])
+def test_a_torn_file_of_traces_is_refused_with_a_way_out(tmp_path, keep):
+    run = run_folder(tmp_path)
+    path = run.path / "traces.parquet"
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(UsageError, match=r"traces\.parquet is damaged .*Restore it") as caught:
+        run.read_traces()
+    assert len(str(caught.value).replace(str(path), "traces.parquet")) < 240
+
+
+@pytest.mark.parametrize(
+    ("module", "library"),
+    [
+        ("wbcbench.run.recorder", "pyarrow"),
+        ("wbcbench.train.trainer", "pyarrow.parquet"),  # Keras itself loads pandas and pyarrow
+    ],
+)
+def test_nothing_that_only_the_end_needs_is_loaded_before(module, library):
+    program = f"import sys, {module}; sys.exit('{library}' in sys.modules)"
+    subprocess.run([sys.executable, "-c", program], check=True)
