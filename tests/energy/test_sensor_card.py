@@ -19,8 +19,7 @@ from wbcbench.core.record import SensorCard
 from wbcbench.core.trace import Channel, Domain, Kind, Origin, Trace
 from wbcbench.energy.uncertainty import card_of, informed
 from wbcbench.power.meter import MeterRequest
-from wbcbench.power.nvml import open_meters
-from wbcbench.power.nvml_device import known_sensor
+from wbcbench.power.nvml import known_sensor, open_meters
 from wbcbench.power.session import probe
 
 BUSY = Telegraph(60.0, 280.0, 0.05, seed=5)

@@ -83,7 +83,7 @@ def test_a_run_a_monitor_and_a_meter_leave_the_same_files(
     assert SideSampler(metered.path, MeteringRequest(METERS)).stop() is None
 
     assert set(columns(run)) == {
-        "trace/synthetic.csv", "trace/nvml-gpu0.csv", f"telemetry/{HEALTHY.uuid}.csv",
+        "trace/simulated.csv", "trace/nvml-gpu0.csv", f"telemetry/{HEALTHY.uuid}.csv",
     }  # fmt: skip
     assert columns(monitored) == columns(metered) == columns(run)
     assert channels(monitored) == channels(metered) == channels(run)

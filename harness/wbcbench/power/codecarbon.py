@@ -26,7 +26,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from queue import Empty, Queue
-from types import TracebackType
 from typing import IO, Any, Self
 
 from pydantic import JsonValue
@@ -261,7 +260,7 @@ def open_meters(request: MeterRequest) -> list[EnergyMeter]:
     return [CodeCarbonMeter(settings)]
 
 
-class CodeCarbonMeter:
+class CodeCarbonMeter(EnergyMeter):
     """CodeCarbon's totals as counters in joules; they come from ``feed`` in its own process."""
 
     name = CODECARBON
@@ -293,12 +292,7 @@ class CodeCarbonMeter:
         self.channels = tuple(_channel(part, how) for part, how in self._facts["parts"].items())
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Stop CodeCarbon; one that does not stop is killed."""
         self._stop()
 
@@ -398,7 +392,7 @@ def _gpu_indices(request: MeterRequest) -> tuple[int, ...] | None:
     CodeCarbon is given indices because it strips the letters ``MIG-`` from the front of a UUID
     one by one, and so finds no GPU by one that begins with ``GPU-``.
     """
-    from wbcbench.power.nvml_device import choose_gpus, list_gpus, session
+    from wbcbench.power.nvml import choose_gpus, list_gpus, session
 
     try:
         with session():

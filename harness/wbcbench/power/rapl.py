@@ -7,7 +7,6 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from pydantic import JsonValue
@@ -128,11 +127,10 @@ def _zone(path: Path, driver: str, numbers: list[str]) -> Zone | None:
     return Zone(part, "0" if part == "psys" else place or numbers[0], driver, path)
 
 
-class RaplMeter:
+class RaplMeter(EnergyMeter):
     """All counters of the machine that this user may read, held open."""
 
     name = "rapl"
-    interval_s: float | None = None
 
     def __init__(self, zones: Sequence[Zone], barred: Sequence[Zone] = ()) -> None:
         """Read the packages, memories and platform among ``zones`` that are not ``barred``."""
@@ -155,12 +153,7 @@ class RaplMeter:
             ) from error
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Close the files."""
         self._close()
 

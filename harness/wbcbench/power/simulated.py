@@ -6,7 +6,6 @@ import math
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Self
 
 from pydantic import JsonValue
@@ -85,11 +84,10 @@ def open_meters(request: MeterRequest) -> list[EnergyMeter]:
     return [SimulatedMeter(signal)]
 
 
-class SimulatedMeter:
+class SimulatedMeter(EnergyMeter):
     """The signal as a counter and as a sampled power, both exact at every poll."""
 
     name = "simulated"
-    interval_s: float | None = None
 
     def __init__(self, signal: Signal, clock: Clock | None = None) -> None:
         """Play ``signal`` by ``clock``, the machine's own unless another is handed in."""
@@ -106,12 +104,7 @@ class SimulatedMeter:
         self._start_s = self._clock.now_s()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Nothing to let go."""
 
     def read(self) -> Sequence[float | None]:

@@ -10,7 +10,7 @@ from wbcbench.core.run_condition import Condition, RunStage, condition, conditio
 from wbcbench.core.run_folder import LOOK_OVER_S, RunDir, remove_left_behind, study_runs
 from wbcbench.core.window import utc_now
 from wbcbench.energy.account import account
-from wbcbench.power.requested_limit import put_back_abandoned
+from wbcbench.power.power_limit import restore_abandoned
 
 NOBODY_WATCHED = Failure(
     "watcher-died", "The watcher ended without a record; this one was made from what is on disk."
@@ -25,7 +25,7 @@ def finalise_abandoned(results: Path, study: str) -> list[RunDir]:
 
     A power limit that a killed run left behind is put back, whatever study it was of.
     """
-    put_back_abandoned()
+    restore_abandoned()
     remove_left_behind(results / study)
     return [run for run in study_runs(results, study) if _finalise_if_gone(run)]
 
@@ -70,7 +70,7 @@ def finalise(run: RunDir, *, force: bool) -> RunRecord:
     Raises:
         UsageError: A process is at it, or may be and ``force`` was not given.
     """
-    put_back_abandoned()
+    restore_abandoned()
     with run.watched() as is_free:
         if run.is_finished:
             raise UsageError(f"{run.run_id} has its record already; it is never overwritten.")

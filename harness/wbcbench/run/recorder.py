@@ -19,7 +19,6 @@ from wbcbench.core.provenance import provenance
 from wbcbench.core.record import Circumstances, Failure, RunRecord, Status
 from wbcbench.core.run_condition import require_submitted
 from wbcbench.core.run_folder import LOOK_OVER_S, Edge, Messenger, RunDir, append_line, parse_lines
-from wbcbench.core.trace import Domain
 from wbcbench.core.units import mb_from_bytes
 from wbcbench.core.window import (
     IDLE_COLD,
@@ -33,7 +32,7 @@ from wbcbench.core.window import (
 from wbcbench.energy import source
 from wbcbench.energy.account import RunEvents, account
 from wbcbench.power.meter import MeterRequest
-from wbcbench.power.requested_limit import power_limits
+from wbcbench.power.power_limit import hold_run_limit
 from wbcbench.power.session import EDGE_S, MeteringSession
 from wbcbench.power.telemetry import cool_down
 from wbcbench.run import trainer_process
@@ -73,10 +72,10 @@ class Recorder:
         """Do the run from idle to its account."""
         with ExitStack() as stack:
             self._holds = [self._lock_host(stack)]
-            limits = stack.enter_context(power_limits(self._spec))
+            limits = stack.enter_context(hold_run_limit(self._spec))
             self._session = MeteringSession(self._run, self._clock, stack)
             self._session.open(self._spec.meters, self._request())
-            self._holds += [self._lock(uuid, stack) for uuid in self._gpus()]
+            self._holds += [self._lock(device.gpu.uuid, stack) for device in self._session.devices]
             cooldown = self._cool_down()
             self._session.probe()
             facts = provenance(self._local.command) | self._local.facts | limits | cooldown
@@ -193,6 +192,7 @@ class Recorder:
         return MeterRequest(
             gpus=self._spec.gpus,
             one_gpu=True,
+            for_training=True,
             country=self._spec.country,
             output_dir=self._run.path,
             seed=self._spec.seed,
@@ -200,15 +200,11 @@ class Recorder:
 
     def _environment(self) -> dict[str, str]:
         """The trainer sees the GPU that is measured and no other."""
-        return trainer_process.trainer_environment(
-            self._spec, os.environ, gpus=self._gpus() or None
-        )
-
-    def _gpus(self) -> list[str]:
-        """UUIDs of the GPUs that are measured."""
-        channels = self._session.channels
-        boards = [c.device for c in channels if c.domain is Domain.GPU and c.device]
-        return list(dict.fromkeys(boards))
+        visible: dict[str, str] = {}
+        for device in self._session.devices:
+            name, entry = device.visible_as
+            visible[name] = f"{visible[name]},{entry}" if name in visible else entry
+        return trainer_process.trainer_environment(self._spec, os.environ, visible)
 
     def _lock_host(self, stack: ExitStack) -> Hold:
         """This machine, which the command that started us may hold already."""
@@ -225,7 +221,7 @@ class Recorder:
         if self._spec.cooldown_c is None:
             return {}
         self._view.note(f"waiting until the GPU is no warmer than {self._spec.cooldown_c:g} °C")
-        boards, limit_c = self._session.boards, self._spec.cooldown_c
+        boards, limit_c = self._session.devices, self._spec.cooldown_c
         wait = cool_down(boards, limit_c, self._clock, lambda: not self._interrupts.wants_stop)
         return {"cooldown": asdict(wait)}
 

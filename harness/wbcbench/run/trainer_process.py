@@ -14,7 +14,7 @@ import selectors
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from wbcbench.core.run_folder import RunDir
@@ -124,26 +124,32 @@ class Variable:
 
 
 def trainer_environment(
-    spec: RunSpec, base: Mapping[str, str], *, gpus: Sequence[str] | None = None
+    spec: RunSpec, base: Mapping[str, str], visible: Mapping[str, str] | None = None
 ) -> dict[str, str]:
     """Return ``base`` with everything the trainer's process needs set.
 
     Args:
         spec: The run.
         base: The environment to start from, usually ``os.environ``.
-        gpus: UUIDs of the GPUs the trainer may see; empty hides all of them; ``None`` leaves the
+        visible: Variables that hide all GPUs but those that are measured; ``None`` leaves the
             choice to ``base`` and the driver.
     """
     environment = dict(base)
-    for variable in variables(spec, gpus):
+    for variable in variables(spec, visible or {}):
         if not (variable.yields and base.get(variable.name)):
             environment[variable.name] = variable.value
     return environment
 
 
-def variables(spec: RunSpec, gpus: Sequence[str] | None = None) -> tuple[Variable, ...]:
+def variables(spec: RunSpec, visible: Mapping[str, str]) -> tuple[Variable, ...]:
     """Return the variables of a run with the reason for each, in a fixed order."""
-    return (*_identity(spec), *_determinism(spec), *_devices(gpus), *_threads(spec), *_speed(spec))
+    return (
+        *_identity(spec),
+        *_determinism(spec),
+        *_devices(visible),
+        *_threads(spec),
+        *_speed(spec),
+    )
 
 
 def _identity(spec: RunSpec) -> Iterator[Variable]:
@@ -174,18 +180,15 @@ def _determinism(spec: RunSpec) -> Iterator[Variable]:
         )
 
 
-def _devices(gpus: Sequence[str] | None) -> Iterator[Variable]:
+def _devices(visible: Mapping[str, str]) -> Iterator[Variable]:
     yield Variable(
         "CUDA_DEVICE_ORDER",
         "PCI_BUS_ID",
         "CUDA otherwise counts the fastest GPU first, and NVML would measure another one.",
     )
-    if gpus is not None:
-        yield Variable(
-            "CUDA_VISIBLE_DEVICES",
-            ",".join(gpus),
-            "The trainer sees the GPUs that are measured and no other; a UUID cannot be confused.",
-        )
+    for name, setting in visible.items():
+        reason = "The trainer sees the GPUs that are measured and no other; a UUID is unambiguous."
+        yield Variable(name, setting, reason)
 
 
 def _threads(spec: RunSpec) -> Iterator[Variable]:

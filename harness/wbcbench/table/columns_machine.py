@@ -21,7 +21,6 @@ from wbcbench.table.column import Cell, Column, ColumnGroup, from_provenance
 from wbcbench.table.view import Run
 
 NO_GPU = "no GPU, or the driver does not say"
-_METER = "nvml/"
 _SALT = "wbcbench-gpu-1"
 
 NOT_SAID = "the system does not say"
@@ -30,7 +29,7 @@ NO_TENSORFLOW = "ended before TensorFlow was up, or does not apply"
 
 def _boards(run: Run) -> list[Mapping[str, Any]]:
     meters = sorted(run.record.meters.items())
-    return [said for name, said in meters if name.startswith(_METER) and isinstance(said, Mapping)]
+    return [facts for _, facts in meters if isinstance(facts, Mapping) and "uuid" in facts]
 
 
 def _listed(name: str) -> Callable[[Run], Cell]:

@@ -1,0 +1,390 @@
+"""AMD GPUs by ROCm's ``amdsmi``: energy counter, power reading, identity, telemetry, power limit.
+
+For ``monitor`` and ``Meter``. The locked TensorFlow has no ROCm build, so a run cannot train on
+these GPUs and does not measure them.
+
+``amdsmi`` loads ``libamd_smi.so`` (from ``$ROCM_PATH/lib``) while it is imported, and prints to
+standard output if it finds none. It is imported here alone, when it is needed, with standard output
+redirected. The library does not count its users, so this module does.
+
+Units by AMD's API reference: the counter's steps are microjoules, power is in watts, power limits
+in microwatts, clocks in megahertz, memory in mebibytes, temperature in degrees Celsius.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, redirect_stdout
+from dataclasses import dataclass, replace
+from functools import cache
+from importlib.metadata import version
+from typing import Any, Self
+
+from pydantic import JsonValue
+
+from wbcbench.core.errors import CannotMeasureError
+from wbcbench.core.trace import Channel, Domain, Kind, Origin
+from wbcbench.core.units import (
+    bytes_from_mib,
+    hz_from_mhz,
+    j_from_uj,
+    share_from_pct,
+    uw_from_w,
+    w_from_uw,
+)
+from wbcbench.power.device import Gpu, TelemetrySample, format_gpus, named_gpus, visible_gpus
+from wbcbench.power.meter import EnergyMeter, MeterRequest
+
+# ROCr hides GPUs first; HIP then counts those that are left.
+VISIBLE = ("ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES")
+ENERGY = "total_energy"
+POWER_READINGS = ("current_socket_power", "average_socket_power")
+
+# AMD's violations by NVML's name for the same thing, so that one check judges both vendors.
+THROTTLE_REASONS = {
+    "active_ppt_pwr": "sw_power_cap",
+    "active_socket_thrm": "sw_thermal_slowdown",
+    "active_hbm_thrm": "sw_thermal_slowdown",
+    "active_prochot_thrm": "hw_thermal_slowdown",
+    "active_vr_thrm": "hw_thermal_slowdown",
+}
+
+_UNKNOWN = "N/A"  # what amdsmi returns in place of a number
+
+_lock = threading.Lock()
+_users = 0
+
+
+def open_meters(request: MeterRequest) -> list[EnergyMeter]:
+    """AMD GPUs: energy counter and power reading of each board, for `monitor` and `Meter`.
+
+    One meter for each GPU asked for, or for each visible one.
+
+    Raises:
+        CannotMeasureError: No package, library, driver or GPU, a board without any energy or power
+            reading, or a training is to be measured.
+        UsageError: ``request.gpus`` names no GPU of this machine, or several.
+    """
+    if request.for_training:
+        raise CannotMeasureError(
+            "AMD GPUs are not measured in a run: the locked TensorFlow has no ROCm build and "
+            "cannot train on them. Use `wbcbench monitor` or `Meter` with your own program."
+        )
+    with session():
+        boards = _list_boards()
+        by_gpu = {board.gpu: board for board in boards}
+        chosen = named_gpus(request.gpus, [*by_gpu]) or _visible_gpus(boards)
+        return [
+            AmdMeter(by_gpu[gpu], _find_readings(by_gpu[gpu].handle))
+            for gpu in (chosen[:1] if request.one_gpu and not request.gpus else chosen)
+        ]
+
+
+@cache
+def _import_amdsmi() -> Any:
+    """Import the package, with standard output redirected; a failed import is tried again.
+
+    Raises:
+        CannotMeasureError: The package or the library is missing.
+    """
+    stdout, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 1)
+        with redirect_stdout(io.StringIO()):
+            import amdsmi
+    except ModuleNotFoundError as error:
+        raise CannotMeasureError(
+            "AMD GPUs cannot be measured: the package amdsmi is not installed. Install it "
+            "(`pip install 'wbcbench[amd]'`), or leave the amd meter out."
+        ) from error
+    except (ImportError, KeyError, OSError, AttributeError) as error:
+        raise CannotMeasureError(
+            "AMD GPUs cannot be measured: libamd_smi.so was not found or is too old. Install "
+            "ROCm's amd-smi-lib and set ROCM_PATH, or leave the amd meter out."
+        ) from error
+    finally:
+        os.dup2(stdout, 1)
+        os.close(stdout)
+        os.close(nowhere)
+    return amdsmi
+
+
+@contextmanager
+def session() -> Iterator[None]:
+    """Hold the library; the first user opens it and the last closes it.
+
+    Raises:
+        CannotMeasureError: There is no package, no library or no driver.
+    """
+    global _users  # noqa: PLW0603
+    amdsmi = _import_amdsmi()
+    with _lock:
+        if _users == 0:
+            try:
+                amdsmi.amdsmi_init(amdsmi.AmdSmiInitFlags.INIT_AMD_GPUS)
+            except amdsmi.AmdSmiException as error:
+                raise CannotMeasureError(
+                    f"AMD GPUs cannot be measured: {_reason(error)}. Load the driver "
+                    "(`sudo modprobe amdgpu`) or check `amd-smi list`."
+                ) from error
+        _users += 1
+    try:
+        yield
+    finally:
+        with _lock:
+            _users -= 1
+            if _users == 0:
+                query("amdsmi_shut_down")
+
+
+def query(name: str, *arguments: Any) -> Any:
+    """The answer of one function of ``amdsmi``; ``None`` where it is not supported or fails."""
+    import amdsmi
+
+    try:
+        answer = getattr(amdsmi, name)(*arguments)
+    except amdsmi.AmdSmiException:
+        return None
+    if isinstance(answer, dict):
+        return {key: None if value == _UNKNOWN else value for key, value in answer.items()}
+    return answer
+
+
+def _reason(error: Exception) -> str:
+    """``AMDSMI_STATUS_DRIVER_NOT_LOADED - Driver not loaded``, without line breaks."""
+    return getattr(error, "err_info", None) or " ".join(str(error).split())
+
+
+@dataclass(frozen=True, slots=True)
+class Board:
+    """One GPU as the library and ROCm's runtime list it; ``hip_…`` are HIP's names for it."""
+
+    gpu: Gpu
+    handle: Any
+    hip_id: int | None
+    hip_uuid: str
+
+
+def _list_boards() -> list[Board]:
+    """Every GPU that answers, in the library's order; needs an open session."""
+    boards: list[Board] = []
+    for index, handle in enumerate(query("amdsmi_get_processor_handles") or ()):
+        if uuid := query("amdsmi_get_gpu_device_uuid", handle):
+            asic = query("amdsmi_get_gpu_asic_info", handle) or {}
+            runtime = query("amdsmi_get_gpu_enumeration_info", handle) or {}
+            bus_id = query("amdsmi_get_gpu_device_bdf", handle) or ""
+            gpu = Gpu(index, uuid, asic.get("market_name") or "", bus_id)
+            boards.append(Board(gpu, handle, runtime.get("hip_id"), runtime.get("hip_uuid") or ""))
+    return boards
+
+
+def _visible_gpus(boards: Sequence[Board]) -> tuple[Gpu, ...]:
+    """The GPUs that ROCm would show to a program started in this environment.
+
+    Raises:
+        CannotMeasureError: There is none, or the driver does not report HIP's order.
+    """
+    gpus = [board.gpu for board in boards]
+    settings = {name: os.environ[name] for name in VISIBLE if name in os.environ}
+    stated = " ".join(f"{name}={setting!r}" for name, setting in settings.items())
+    way_out = f"Unset it, or name GPUs with --gpus: {format_gpus(gpus)}."
+    if not gpus:
+        raise CannotMeasureError("The AMD driver is loaded but shows no GPU. See `amd-smi list`.")
+    if settings and any(board.hip_id is None for board in boards):
+        raise CannotMeasureError(
+            f"{stated} counts GPUs in HIP's order, which this driver does not report. {way_out}"
+        )
+    in_order = sorted(boards, key=lambda board: board.hip_id or 0)
+    left = tuple(replace(board.gpu, uuid=board.hip_uuid) for board in in_order)
+    for setting in settings.values():
+        left = visible_gpus(setting, left)
+    if not left:
+        raise CannotMeasureError(f"{stated} hides every AMD GPU of this machine. {way_out}")
+    by_index = {gpu.index: gpu for gpu in gpus}
+    return tuple(by_index[gpu.index] for gpu in (left if settings else gpus))
+
+
+def _find_readings(handle: Any) -> tuple[str, ...]:
+    """What a board offers: at most the counter and the first power reading that it knows."""
+    power = query("amdsmi_get_power_info", handle) or {}
+    known = [name for name in POWER_READINGS if power.get(name) is not None]
+    counter = [ENERGY] if query("amdsmi_get_energy_count", handle) else []
+    return (*counter, *known[:1])
+
+
+class AmdDevice:
+    """One AMD GPU."""
+
+    def __init__(self, gpu: Gpu, hip_uuid: str) -> None:
+        """Prepare; nothing is opened yet."""
+        self.gpu = gpu
+        self.visible_as = (VISIBLE[0], hip_uuid)
+        self._handle: Any = None
+        self._session = ExitStack()
+
+    def __enter__(self) -> Self:
+        """Open the device; raises ``CannotMeasureError`` when the GPU does not answer."""
+        with ExitStack() as stack:
+            stack.enter_context(session())
+            handles = {board.gpu.uuid: board.handle for board in _list_boards()}
+            if self.gpu.uuid not in handles:
+                raise CannotMeasureError(
+                    f"{self.gpu} ({self.gpu.uuid}) does not answer. Check `amd-smi list`; a GPU "
+                    "that fell off the bus needs a reset or a reboot."
+                )
+            self._handle = handles[self.gpu.uuid]
+            self._session = stack.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the device."""
+        self._handle = None
+        self._session.close()
+
+    def query(self, name: str, *arguments: Any) -> Any:
+        """The answer of one function about this GPU; ``{}`` where it fails or is closed."""
+        return (query(name, self._handle, *arguments) if self._handle else None) or {}
+
+    def describe(self) -> dict[str, JsonValue]:
+        """Identity, driver and limits in watts."""
+        asic, cap = self.query("amdsmi_get_gpu_asic_info"), self._power_cap_w()
+        return {
+            "index": self.gpu.index,
+            "name": self.gpu.name,
+            "uuid": self.gpu.uuid,
+            "pci_bus_id": self.gpu.pci_bus_id,
+            "serial": asic.get("asic_serial"),
+            "architecture": asic.get("target_graphics_version"),
+            "driver": self.query("amdsmi_get_gpu_driver_info").get("driver_version"),
+            "amdsmi": version("amdsmi"),
+            "power_limit_enforced_w": cap.get("power_cap"),
+            "power_limit_default_w": cap.get("default_power_cap"),
+            "power_limit_min_w": cap.get("min_power_cap"),
+            "power_limit_max_w": cap.get("max_power_cap"),
+        }
+
+    def read_telemetry(self) -> TelemetrySample:
+        """Read the state; may block as long as the driver does, never raises for a failed call."""
+        import amdsmi
+
+        sensor = amdsmi.AmdSmiTemperatureType.HOTSPOT, amdsmi.AmdSmiTemperatureMetric.CURRENT
+        temperature_c = query("amdsmi_get_temp_metric", self._handle, *sensor)
+        load = self.query("amdsmi_get_gpu_activity").get("gfx_activity")
+        used_mib = self.query("amdsmi_get_gpu_vram_usage").get("vram_used")
+        violations = self.query("amdsmi_get_violation_status")
+        active = {name for name in THROTTLE_REASONS if violations.get(name)}
+        processes = query("amdsmi_get_gpu_process_list", self._handle)
+        return TelemetrySample(
+            temperature_c=None if temperature_c is None else float(temperature_c),
+            clock_sm_hz=self._clock_hz(amdsmi.AmdSmiClkType.GFX),
+            clock_memory_hz=self._clock_hz(amdsmi.AmdSmiClkType.MEM),
+            utilization=None if load is None else share_from_pct(load),
+            memory_used_bytes=None if used_mib is None else bytes_from_mib(used_mib),
+            power_limit_w=self.power_limit_w(),
+            throttle_reasons=tuple(sorted({THROTTLE_REASONS[name] for name in active}))
+            if violations
+            else None,
+            pids=None if processes is None else tuple(process["pid"] for process in processes),
+        )
+
+    def _clock_hz(self, clock: Any) -> float | None:
+        frequency_mhz = self.query("amdsmi_get_clock_info", clock).get("clk")
+        return None if frequency_mhz is None else hz_from_mhz(frequency_mhz)
+
+    def _power_cap_w(self) -> dict[str, float]:
+        cap_uw = self.query("amdsmi_get_power_cap_info")
+        return {name: w_from_uw(value) for name, value in cap_uw.items()}
+
+    def power_limit_w(self) -> float | None:
+        """The power limit that is set, in watts; ``None`` if unknown."""
+        return self._power_cap_w().get("power_cap")
+
+    def power_limit_range_w(self) -> tuple[float, float] | None:
+        """Lowest and highest power limit in watts; ``None`` if unknown."""
+        cap_w = self._power_cap_w()
+        return (cap_w["min_power_cap"], cap_w["max_power_cap"]) if cap_w else None
+
+    def set_power_limit(self, limit_w: float) -> None:
+        """Set the power limit in watts; raises ``CannotMeasureError`` where that fails."""
+        import amdsmi
+
+        try:
+            amdsmi.amdsmi_set_power_cap(self._handle, 0, round(uw_from_w(limit_w)))
+        except amdsmi.AmdSmiException as error:
+            raise CannotMeasureError(
+                f"The power limit of {self.gpu} could not be set to {limit_w:g} W: "
+                f"{_reason(error)}. Run as root, or have it set (`sudo amd-smi set -g "
+                f"{self.gpu.index} -o {limit_w:g}`)."
+            ) from error
+
+
+class AmdMeter(EnergyMeter):
+    """The energy counter and the power reading of one GPU."""
+
+    device: AmdDevice
+
+    def __init__(self, board: Board, readings: Sequence[str]) -> None:
+        """Measure a board that offers ``readings``.
+
+        Raises:
+            CannotMeasureError: It offers none.
+        """
+        if not readings:
+            raise CannotMeasureError(
+                f"{board.gpu} has neither an energy counter nor a power reading, as some "
+                "integrated GPUs. Use another GPU, or leave the amd meter out."
+            )
+        self.device = AmdDevice(board.gpu, board.hip_uuid)
+        self.name = f"amd/gpu{board.gpu.index}"
+        self._readings = tuple(readings)
+        self.channels = self._channels(None)
+        self._facts: dict[str, JsonValue] = {}
+
+    def _channels(self, limit_w: float | None) -> tuple[Channel, ...]:
+        return tuple(
+            Channel(
+                name=f"{self.name}/{'counter' if reading == ENERGY else 'power'}",
+                kind=Kind.COUNTER if reading == ENERGY else Kind.SAMPLED,
+                origin=Origin.MEASURED,
+                domain=Domain.GPU,
+                reading=reading,
+                limit_w=limit_w,
+                device=self.device.gpu.uuid,
+            )
+            for reading in self._readings
+        )
+
+    def __enter__(self) -> Self:
+        """Open the GPU; raises ``CannotMeasureError`` when it does not answer."""
+        self.device.__enter__()
+        self.channels = self._channels(self.device.power_limit_w())
+        names = (channel.name for channel in self.channels)
+        self._facts = self.device.describe() | {
+            "readings": dict(zip(names, self._readings, strict=True))
+        }
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the GPU."""
+        self.device.__exit__()
+
+    def read(self) -> Sequence[float | None]:
+        """Joules since the driver was loaded and watts, in the order of ``channels``."""
+        return tuple(
+            _energy_j(self.device.query("amdsmi_get_energy_count"))
+            if reading == ENERGY
+            else self.device.query("amdsmi_get_power_info").get(reading)
+            for reading in self._readings
+        )
+
+    def describe(self) -> dict[str, JsonValue]:
+        """Identity, driver, limits, and which reading each channel holds."""
+        return self._facts
+
+
+def _energy_j(count: Mapping[str, float]) -> float | None:
+    """The counter's steps × their size in microjoules."""
+    return j_from_uj(count["energy_accumulator"] * count["counter_resolution"]) if count else None
