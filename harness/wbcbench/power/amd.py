@@ -275,7 +275,7 @@ class AmdDevice:
         load = self.query("amdsmi_get_gpu_activity").get("gfx_activity")
         used_mib = self.query("amdsmi_get_gpu_vram_usage").get("vram_used")
         violations = self.query("amdsmi_get_violation_status")
-        active = {name for name in THROTTLE_REASONS if violations.get(name)}
+        reasons = [reason for name, reason in THROTTLE_REASONS.items() if violations.get(name)]
         processes = query("amdsmi_get_gpu_process_list", self._handle)
         return TelemetrySample(
             temperature_c=None if temperature_c is None else float(temperature_c),
@@ -284,9 +284,7 @@ class AmdDevice:
             utilization=None if load is None else share_from_pct(load),
             memory_used_bytes=None if used_mib is None else bytes_from_mib(used_mib),
             power_limit_w=self.power_limit_w(),
-            throttle_reasons=tuple(sorted({THROTTLE_REASONS[name] for name in active}))
-            if violations
-            else None,
+            throttle_reasons=tuple(dict.fromkeys(reasons)) if violations else None,
             pids=None if processes is None else tuple(process["pid"] for process in processes),
         )
 

@@ -16,7 +16,7 @@ from typing import Protocol, Self
 from pydantic import JsonValue
 
 from wbcbench import registry
-from wbcbench.core.errors import CannotMeasureError
+from wbcbench.core.errors import CannotMeasureError, UsageError
 from wbcbench.core.record import AbsentMeter
 from wbcbench.core.trace import Channel
 from wbcbench.power.device import Device, UnknownGpuError
@@ -127,7 +127,7 @@ def find_meters(names: Sequence[str], request: MeterRequest) -> FoundMeters:
         if not meters:
             found.absent.append(AbsentMeter(name, str(error)))
     if errors and not known.issuperset(request.gpus):
-        raise errors[0]
+        raise UsageError(str(errors[0])) from errors[0]
     return found
 
 
