@@ -198,7 +198,8 @@ def test_a_gpu_is_chosen_by_index_uuid_or_prefix(bench: GpuBench) -> None:
         (meter,) = bench.open(gpus=(name,))
         assert meter.device is not None
         assert meter.device.gpu.uuid == second.uuid
-        assert {channel.device for channel in meter.channels} == {second.uuid}
+        with meter:
+            assert {channel.device for channel in meter.channels} == {second.uuid}
     both = [meter.device.gpu.uuid for meter in bench.open() if meter.device]
     assert both == [first.uuid, second.uuid]
     assert len(bench.open(one_gpu=True)) == 1

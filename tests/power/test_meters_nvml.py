@@ -21,15 +21,16 @@ from fakes.nvml_scenario import (
 from fakes.power_shapes import Constant, Ramp
 from wbcbench.core.errors import CannotMeasureError
 from wbcbench.core.trace import Domain, Kind, Origin
+from wbcbench.power.device import GpuMeter
 from wbcbench.power.meter import MeterRequest
-from wbcbench.power.nvml import NvmlMeter, decode_throttle_reasons, open_meters
+from wbcbench.power.nvml import decode_throttle_reasons, open_meters
 
 NO_COUNTER = Counter(supported=False)
 
 
-def only_meter(request: MeterRequest | None = None) -> NvmlMeter:
+def only_meter(request: MeterRequest | None = None) -> GpuMeter:
     (meter,) = open_meters(request or MeterRequest())
-    assert isinstance(meter, NvmlMeter)
+    assert isinstance(meter, GpuMeter)
     return meter
 
 

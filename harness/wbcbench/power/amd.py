@@ -16,17 +16,16 @@ from __future__ import annotations
 import io
 import os
 import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, redirect_stdout
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.metadata import version
-from typing import Any, Self
+from typing import Any
 
 from pydantic import JsonValue
 
 from wbcbench.core.errors import CannotMeasureError
-from wbcbench.core.trace import Channel, Domain, Kind, Origin
 from wbcbench.core.units import (
     bytes_from_mib,
     hz_from_mhz,
@@ -35,12 +34,20 @@ from wbcbench.core.units import (
     uw_from_w,
     w_from_uw,
 )
-from wbcbench.power.device import Gpu, TelemetrySample, format_gpus, named_gpus, visible_gpus
+from wbcbench.power.device import (
+    ENERGY,
+    Device,
+    Gpu,
+    GpuMeter,
+    TelemetrySample,
+    format_gpus,
+    named_gpus,
+    visible_gpus,
+)
 from wbcbench.power.meter import EnergyMeter, MeterRequest
 
 # ROCr hides GPUs first; HIP then counts those that are left.
 VISIBLE = ("ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES")
-ENERGY = "total_energy"
 POWER_READINGS = ("current_socket_power", "average_socket_power")
 
 # AMD's violations by NVML's name for the same thing, so that one check judges both vendors.
@@ -74,13 +81,11 @@ def open_meters(request: MeterRequest) -> list[EnergyMeter]:
             "cannot train on them. Use `wbcbench monitor` or `Meter` with your own program."
         )
     with session():
-        boards = _list_boards()
+        boards = list_boards()
         by_gpu = {board.gpu: board for board in boards}
         chosen = named_gpus(request.gpus, [*by_gpu]) or _visible_gpus(boards)
-        return [
-            AmdMeter(by_gpu[gpu], _find_readings(by_gpu[gpu].handle))
-            for gpu in (chosen[:1] if request.one_gpu and not request.gpus else chosen)
-        ]
+        chosen = chosen[:1] if request.one_gpu and not request.gpus else chosen
+        return [GpuMeter.checked(AmdDevice(by_gpu[gpu])) for gpu in chosen]
 
 
 @cache
@@ -168,7 +173,7 @@ class Board:
     hip_uuid: str
 
 
-def _list_boards() -> list[Board]:
+def list_boards() -> list[Board]:
     """Every GPU that answers, in the library's order; needs an open session."""
     boards: list[Board] = []
     for index, handle in enumerate(query("amdsmi_get_processor_handles") or ()):
@@ -207,63 +212,64 @@ def _visible_gpus(boards: Sequence[Board]) -> tuple[Gpu, ...]:
     return tuple(by_index[gpu.index] for gpu in (left if settings else gpus))
 
 
-def _find_readings(handle: Any) -> tuple[str, ...]:
-    """What a board offers: at most the counter and the first power reading that it knows."""
-    power = query("amdsmi_get_power_info", handle) or {}
-    known = [name for name in POWER_READINGS if power.get(name) is not None]
-    counter = [ENERGY] if query("amdsmi_get_energy_count", handle) else []
-    return (*counter, *known[:1])
-
-
-class AmdDevice:
+class AmdDevice(Device):
     """One AMD GPU."""
 
-    def __init__(self, gpu: Gpu, hip_uuid: str) -> None:
-        """Prepare; nothing is opened yet."""
-        self.gpu = gpu
-        self.visible_as = (VISIBLE[0], hip_uuid)
-        self._handle: Any = None
-        self._session = ExitStack()
+    vendor = "amd"
 
-    def __enter__(self) -> Self:
-        """Open the device; raises ``CannotMeasureError`` when the GPU does not answer."""
-        with ExitStack() as stack:
-            stack.enter_context(session())
-            handles = {board.gpu.uuid: board.handle for board in _list_boards()}
+    def __init__(self, board: Board) -> None:
+        """Prepare; nothing is opened yet."""
+        super().__init__(board.gpu, (VISIBLE[0], board.hip_uuid))
+
+    @contextmanager
+    def open(self) -> Iterator[Any]:
+        """Hold the library and yield the handle.
+
+        Raises:
+            CannotMeasureError: The driver does not know the GPU (any more).
+        """
+        with session():
+            handles = {board.gpu.uuid: board.handle for board in list_boards()}
             if self.gpu.uuid not in handles:
                 raise CannotMeasureError(
                     f"{self.gpu} ({self.gpu.uuid}) does not answer. Check `amd-smi list`; a GPU "
                     "that fell off the bus needs a reset or a reboot."
                 )
-            self._handle = handles[self.gpu.uuid]
-            self._session = stack.pop_all()
-        return self
+            yield handles[self.gpu.uuid]
 
-    def __exit__(self, *_: object) -> None:
-        """Close the device."""
-        self._handle = None
-        self._session.close()
+    def find_readings(self) -> tuple[str, ...]:
+        """At most the counter and the first power reading that the board knows."""
+        power = self.query("amdsmi_get_power_info")
+        known = [name for name in POWER_READINGS if power.get(name) is not None]
+        counter = [ENERGY] if self.query("amdsmi_get_energy_count") else []
+        return (*counter, *known[:1])
+
+    def read(self) -> Sequence[float | None]:
+        """Joules since the driver was loaded and watts; ``None`` on failure or if closed."""
+        return tuple(
+            self._energy_j() if name == ENERGY else self.query("amdsmi_get_power_info").get(name)
+            for name in self.readings
+        )
+
+    def _energy_j(self) -> float | None:
+        """The counter's steps × their size in microjoules."""
+        count = self.query("amdsmi_get_energy_count")
+        steps, step_uj = count.get("energy_accumulator"), count.get("counter_resolution")
+        return None if steps is None or step_uj is None else j_from_uj(steps * step_uj)
 
     def query(self, name: str, *arguments: Any) -> Any:
         """The answer of one function about this GPU; ``{}`` where it fails or is closed."""
-        return (query(name, self._handle, *arguments) if self._handle else None) or {}
+        return (query(name, self.handle, *arguments) if self.handle else None) or {}
 
     def describe(self) -> dict[str, JsonValue]:
-        """Identity, driver and limits in watts."""
-        asic, cap = self.query("amdsmi_get_gpu_asic_info"), self._power_cap_w()
+        """Driver and default power limit in watts."""
+        asic = self.query("amdsmi_get_gpu_asic_info")
         return {
-            "index": self.gpu.index,
-            "name": self.gpu.name,
-            "uuid": self.gpu.uuid,
-            "pci_bus_id": self.gpu.pci_bus_id,
             "serial": asic.get("asic_serial"),
             "architecture": asic.get("target_graphics_version"),
             "driver": self.query("amdsmi_get_gpu_driver_info").get("driver_version"),
             "amdsmi": version("amdsmi"),
-            "power_limit_enforced_w": cap.get("power_cap"),
-            "power_limit_default_w": cap.get("default_power_cap"),
-            "power_limit_min_w": cap.get("min_power_cap"),
-            "power_limit_max_w": cap.get("max_power_cap"),
+            "power_limit_default_w": self._power_cap_w().get("default_power_cap"),
         }
 
     def read_telemetry(self) -> TelemetrySample:
@@ -271,12 +277,12 @@ class AmdDevice:
         import amdsmi
 
         sensor = amdsmi.AmdSmiTemperatureType.HOTSPOT, amdsmi.AmdSmiTemperatureMetric.CURRENT
-        temperature_c = query("amdsmi_get_temp_metric", self._handle, *sensor)
+        temperature_c = query("amdsmi_get_temp_metric", self.handle, *sensor)
         load = self.query("amdsmi_get_gpu_activity").get("gfx_activity")
         used_mib = self.query("amdsmi_get_gpu_vram_usage").get("vram_used")
         violations = self.query("amdsmi_get_violation_status")
         reasons = [reason for name, reason in THROTTLE_REASONS.items() if violations.get(name)]
-        processes = query("amdsmi_get_gpu_process_list", self._handle)
+        processes = query("amdsmi_get_gpu_process_list", self.handle)
         return TelemetrySample(
             temperature_c=None if temperature_c is None else float(temperature_c),
             clock_sm_hz=self._clock_hz(amdsmi.AmdSmiClkType.GFX),
@@ -310,79 +316,10 @@ class AmdDevice:
         import amdsmi
 
         try:
-            amdsmi.amdsmi_set_power_cap(self._handle, 0, round(uw_from_w(limit_w)))
+            amdsmi.amdsmi_set_power_cap(self.handle, 0, round(uw_from_w(limit_w)))
         except amdsmi.AmdSmiException as error:
             raise CannotMeasureError(
                 f"The power limit of {self.gpu} could not be set to {limit_w:g} W: "
                 f"{_reason(error)}. Run as root, or have it set (`sudo amd-smi set -g "
                 f"{self.gpu.index} -o {limit_w:g}`)."
             ) from error
-
-
-class AmdMeter(EnergyMeter):
-    """The energy counter and the power reading of one GPU."""
-
-    device: AmdDevice
-
-    def __init__(self, board: Board, readings: Sequence[str]) -> None:
-        """Measure a board that offers ``readings``.
-
-        Raises:
-            CannotMeasureError: It offers none.
-        """
-        if not readings:
-            raise CannotMeasureError(
-                f"{board.gpu} has neither an energy counter nor a power reading, as some "
-                "integrated GPUs. Use another GPU, or leave the amd meter out."
-            )
-        self.device = AmdDevice(board.gpu, board.hip_uuid)
-        self.name = f"amd/gpu{board.gpu.index}"
-        self._readings = tuple(readings)
-        self.channels = self._channels(None)
-        self._facts: dict[str, JsonValue] = {}
-
-    def _channels(self, limit_w: float | None) -> tuple[Channel, ...]:
-        return tuple(
-            Channel(
-                name=f"{self.name}/{'counter' if reading == ENERGY else 'power'}",
-                kind=Kind.COUNTER if reading == ENERGY else Kind.SAMPLED,
-                origin=Origin.MEASURED,
-                domain=Domain.GPU,
-                reading=reading,
-                limit_w=limit_w,
-                device=self.device.gpu.uuid,
-            )
-            for reading in self._readings
-        )
-
-    def __enter__(self) -> Self:
-        """Open the GPU; raises ``CannotMeasureError`` when it does not answer."""
-        self.device.__enter__()
-        self.channels = self._channels(self.device.power_limit_w())
-        names = (channel.name for channel in self.channels)
-        self._facts = self.device.describe() | {
-            "readings": dict(zip(names, self._readings, strict=True))
-        }
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Close the GPU."""
-        self.device.__exit__()
-
-    def read(self) -> Sequence[float | None]:
-        """Joules since the driver was loaded and watts, in the order of ``channels``."""
-        return tuple(
-            _energy_j(self.device.query("amdsmi_get_energy_count"))
-            if reading == ENERGY
-            else self.device.query("amdsmi_get_power_info").get(reading)
-            for reading in self._readings
-        )
-
-    def describe(self) -> dict[str, JsonValue]:
-        """Identity, driver, limits, and which reading each channel holds."""
-        return self._facts
-
-
-def _energy_j(count: Mapping[str, float]) -> float | None:
-    """The counter's steps × their size in microjoules."""
-    return j_from_uj(count["energy_accumulator"] * count["counter_resolution"]) if count else None

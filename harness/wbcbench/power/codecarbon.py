@@ -2,14 +2,14 @@
 
 The only module that imports CodeCarbon. Alone in its process it can print, log, take signal
 handlers, hang or crash without the run noticing more than a silent channel, and its hundred
-megabytes of tables stay out of the watcher. It writes one JSON line a second to its standard
-output and ends when its standard input does: at the watcher's word, or at the watcher's death.
+megabytes of tables stay out of the recorder. It writes one JSON line a second to its standard
+output and ends when its standard input does: when the recorder closes it or dies.
 
     {"ready": {...facts}}          the hardware was set up and the first measurement made
     {"cpu_j": 1.5, "gpu_j": 0.0, "ram_j": 3.0, "emissions_g": 0.1}    totals since the start
     {"failed": "why"}              no measurement will come
 
-Totals come through an output handler, CodeCarbon's public way of being told them.
+Totals come through an output handler, CodeCarbon's public interface for them.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from queue import Empty, Queue
@@ -37,7 +38,7 @@ from wbcbench.energy.source import CODECARBON
 from wbcbench.power.meter import EnergyMeter, MeterRequest
 
 PERIOD_S = 1.0
-MOST_NOTES = 20
+MOST_WARNINGS = 20
 
 # What CodeCarbon logs when the processor is not in its table of thermal design powers.
 _UNKNOWN_CPU = "but we don't know it"
@@ -52,7 +53,7 @@ STOP_S = 5.0
 
 _DOMAINS = {"cpu": Domain.CPU, "gpu": Domain.GPU, "ram": Domain.DRAM}
 
-# CodeCarbon's mode of a part → our word for the reading, and how far it is from a sensor.
+# CodeCarbon's mode of a part → our word for the reading, and whether a sensor measures it.
 _MODES = {
     "intel_rapl": ("rapl", Origin.MEASURED),
     "nvml": ("nvml", Origin.MEASURED),
@@ -63,11 +64,11 @@ _MODES = {
 
 @dataclass(frozen=True, slots=True)
 class FeedSettings:
-    """What the watcher asks of CodeCarbon.
+    """What the recorder asks of CodeCarbon.
 
     Attributes:
         country: ISO 3166 alpha-3 code for its offline table of grids.
-        gpus: NVML indices to track; ``None`` = no GPU is to be told apart.
+        gpus: NVML indices to track; ``None`` = no GPU is selected.
         cpu_power_w, ram_power_w: Replace CodeCarbon's own guesses; ``None`` leaves them.
     """
 
@@ -111,8 +112,8 @@ def _tracker_settings(settings: FeedSettings) -> dict[str, Any]:
     }
 
 
-class _KeptWarnings(logging.Handler):
-    """Keeps CodeCarbon's warnings instead of printing them."""
+class _WarningList(logging.Handler):
+    """Collects CodeCarbon's warnings instead of printing them."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -120,7 +121,7 @@ class _KeptWarnings(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         line = " ".join(record.getMessage().split())
-        if len(self.lines) < MOST_NOTES and _MULTIPLE_RUNS not in line:
+        if len(self.lines) < MOST_WARNINGS and _MULTIPLE_RUNS not in line:
             self.lines.append(line)
 
 
@@ -129,7 +130,7 @@ class _LineWriter:
 
     def __init__(self, stream: IO[str]) -> None:
         self._stream = stream
-        self.told = 0
+        self.count = 0
 
     def live_out(self, total: Any, delta: Any) -> None:
         """Called by CodeCarbon after each of its measurements."""
@@ -140,7 +141,7 @@ class _LineWriter:
             "ram_j": j_from_kwh(total.ram_energy),
             "emissions_g": g_from_kg(total.emissions),
         }
-        self.told += 1
+        self.count += 1
         _write_line(self._stream, totals)
 
     def out(self, total: Any, delta: Any) -> None:
@@ -155,24 +156,13 @@ class _LineWriter:
 
 
 def _write_line(stream: IO[str], message: dict[str, Any]) -> None:
-    """Write one line; a watcher that is gone is noticed at standard input."""
-    try:
+    """Write one line; a recorder that is gone is noticed at standard input."""
+    with suppress(BrokenPipeError):
         stream.write(json.dumps(message) + "\n")
         stream.flush()
-    except BrokenPipeError:
-        return
 
 
-def _quiet_streams() -> IO[str]:
-    """Keep standard output for the feed; whatever prints goes nowhere."""
-    feed = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 1)
-    os.dup2(nowhere, 2)
-    return feed
-
-
-def _facts(tracker: Any, notes: list[str], settings: FeedSettings) -> dict[str, Any]:
+def _describe(tracker: Any, warnings: list[str], settings: FeedSettings) -> dict[str, Any]:
     """What CodeCarbon found, with the mode of each part it will state energy for."""
     from codecarbon import __version__
 
@@ -186,59 +176,60 @@ def _facts(tracker: Any, notes: list[str], settings: FeedSettings) -> dict[str, 
         "ram_gib": hardware["ram_total_size"],
         "measure_power_s": PERIOD_S,
         "pue": 1.0,
-        "parts": _parts(tracker),
-        "cpu_tdp_known": not any(_UNKNOWN_CPU in note for note in notes),
-        "country_known": not any(_UNKNOWN_COUNTRY in note for note in notes),
-        "notes": notes,
+        "parts": _list_parts(tracker),
+        "cpu_tdp_known": not any(_UNKNOWN_CPU in line for line in warnings),
+        "country_known": not any(_UNKNOWN_COUNTRY in line for line in warnings),
+        "notes": warnings,
     }
 
 
-def _parts(tracker: Any) -> dict[str, dict[str, Any]]:
+def _list_parts(tracker: Any) -> dict[str, dict[str, Any]]:
     """Part → its mode and constant watts. CodeCarbon has no public name for its modes."""
     parts: dict[str, dict[str, Any]] = {}
     for item in getattr(tracker, "_hardware", []):
-        kind = type(item).__name__.lower()
-        if kind == "cpu":
+        part = type(item).__name__.lower()
+        if part == "cpu":
             tdp_w = getattr(item, "_tdp", None)
-            parts["cpu"] = {"mode": getattr(item, "_mode", None), "tdp_w": tdp_w}
-        elif kind == "ram":
-            parts["ram"] = {"mode": "constant", "power_w": item.total_power().W}
-        elif kind == "gpu":
-            parts["gpu"] = {"mode": "nvml", "tdp_w": None}
+            parts[part] = {"mode": getattr(item, "_mode", None), "tdp_w": tdp_w}
+        elif part == "ram":
+            parts[part] = {"mode": "constant", "power_w": item.total_power().W}
+        elif part == "gpu":
+            parts[part] = {"mode": "nvml", "tdp_w": None}
     return parts
 
 
 def feed(settings: FeedSettings, stream: IO[str], until_end_of: IO[str]) -> None:
-    """Measure and tell until ``until_end_of`` ends."""
-    notes = _KeptWarnings()
-    logger = logging.getLogger("codecarbon")
-    logger.addHandler(notes)
+    """Measure and write totals until ``until_end_of`` ends."""
+    warnings = _WarningList()
+    logging.getLogger("codecarbon").addHandler(warnings)
     from codecarbon import OfflineEmissionsTracker
 
-    live_progress = _LineWriter(stream)
-    tracker = OfflineEmissionsTracker(
-        **_tracker_settings(settings), output_handlers=[live_progress]
-    )
+    writer = _LineWriter(stream)
+    tracker = OfflineEmissionsTracker(**_tracker_settings(settings), output_handlers=[writer])
     tracker.start()
-    if live_progress.told == 0:  # it swallows its own errors: having told nothing is the only sign
-        _write_line(stream, {"failed": f"CodeCarbon made no measurement. {' '.join(notes.lines)}"})
-        tracker.stop()
-        return
-    _write_line(stream, {"ready": _facts(tracker, notes.lines, settings)})
-    until_end_of.read()
+    if writer.count == 0:  # it swallows its own errors: writing no total is the only sign
+        failed = f"CodeCarbon made no measurement. {' '.join(warnings.lines)}"
+        _write_line(stream, {"failed": failed})
+    else:
+        _write_line(stream, {"ready": _describe(tracker, warnings.lines, settings)})
+        until_end_of.read()
     tracker.stop()
 
 
 def main() -> None:
     """Entry point: settings as one JSON argument."""
-    words = json.loads(sys.argv[1])
-    gpus = words.pop("gpus")
-    settings = FeedSettings(**words, gpus=None if gpus is None else tuple(gpus))
-    feed(settings, _quiet_streams(), sys.stdin)
+    settings = json.loads(sys.argv[1])
+    gpus = settings.pop("gpus")
+    # Standard output is the feed's; whatever CodeCarbon prints goes nowhere.
+    stream = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.dup2(nowhere, 2)
+    feed(FeedSettings(**settings, gpus=None if gpus is None else tuple(gpus)), stream, sys.stdin)
 
 
 def open_meters(request: MeterRequest) -> list[EnergyMeter]:
-    """CodeCarbon beside our own meters: what it says of CPU, GPU and RAM, each with its mode.
+    """CodeCarbon's estimates of CPU, GPU and RAM as a cross-check, each with its mode.
 
     One meter; its process is started when the meter is entered.
 
@@ -248,8 +239,8 @@ def open_meters(request: MeterRequest) -> list[EnergyMeter]:
     """
     if find_spec("codecarbon") is None:
         raise CannotMeasureError(
-            "CodeCarbon is not installed, so it cannot be asked. Install it (`pip install "
-            "codecarbon`), or leave the codecarbon meter out."
+            "CodeCarbon is not installed. Install it (`pip install codecarbon`), or leave the "
+            "codecarbon meter out."
         )
     settings = FeedSettings(
         country=request.country,
@@ -264,7 +255,7 @@ class CodeCarbonMeter(EnergyMeter):
     """CodeCarbon's totals as counters in joules; they come from ``feed`` in its own process."""
 
     name = CODECARBON
-    # Its totals move once a second; looking four times as often tells well enough when.
+    # Its totals move once a second; reading four times as often shows well enough when.
     interval_s: float | None = PERIOD_S / 4
 
     def __init__(self, settings: FeedSettings) -> None:
@@ -274,34 +265,47 @@ class CodeCarbonMeter(EnergyMeter):
         self._process: subprocess.Popen[str] | None = None
         self._facts: dict[str, Any] = {}
         self._totals: Mapping[str, float] = {}
-        self._told_s = 0.0
+        self._updated_s = 0.0
 
     def __enter__(self) -> Self:
         """Start CodeCarbon; raises ``CannotMeasureError`` when it does not measure here."""
-        process = _start(self._settings)
-        self._process = process
+        self._process = process = _start(self._settings)
         answers: Queue[dict[str, Any]] = Queue()
-        threading.Thread(
-            target=self._listen, args=(process, answers), name="codecarbon-feed", daemon=True
-        ).start()
+        threading.Thread(target=self._listen, args=(process, answers), daemon=True).start()
         try:
-            self._facts = _ready(answers)
-        except CannotMeasureError:
-            self._stop()
-            raise
+            answer = answers.get(timeout=READY_S)
+        except Empty:
+            answer = {"failed": f"it was not ready after {READY_S:.0f} s"}
+        if "ready" not in answer:
+            self.__exit__()
+            raise CannotMeasureError(
+                f"CodeCarbon does not measure here: {answer['failed']}. It is only a cross-check: "
+                "leave the codecarbon meter out to go on without it."
+            )
+        self._facts = answer["ready"]
         self.channels = tuple(_channel(part, how) for part, how in self._facts["parts"].items())
         return self
 
     def __exit__(self, *_: object) -> None:
         """Stop CodeCarbon; one that does not stop is killed."""
-        self._stop()
+        process, self._process = self._process, None
+        if process is None or process.stdin is None:
+            return
+        with suppress(BrokenPipeError):
+            process.stdin.close()
+        try:
+            process.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
 
     def read(self) -> Sequence[float | None]:
-        """Joules since the start, as last told; ``None`` once it has fallen silent."""
-        if time.monotonic() - self._told_s > STALE_S:
+        """Joules since the start, as last written; ``None`` once it has fallen silent."""
+        if time.monotonic() - self._updated_s > STALE_S:
             return (None,) * len(self.channels)
         totals = self._totals
-        return tuple(totals.get(f"{_part(channel)}_j") for channel in self.channels)
+        parts = (channel.name.partition("/")[2] for channel in self.channels)
+        return tuple(totals.get(f"{part}_j") for part in parts)
 
     def describe(self) -> dict[str, JsonValue]:
         """Version, country, what each part's joules are made of, and emissions so far in grams."""
@@ -315,25 +319,14 @@ class CodeCarbonMeter(EnergyMeter):
         for line in process.stdout:
             message = json.loads(line)
             if "cpu_j" in message:
-                self._totals, self._told_s = message, time.monotonic()
+                self._totals, self._updated_s = message, time.monotonic()
             else:
                 answers.put(message)
         answers.put({"failed": "its process ended"})
 
-    def _stop(self) -> None:
-        process, self._process = self._process, None
-        if process is None:
-            return
-        _close(process.stdin)
-        try:
-            process.wait(STOP_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
 
 def _start(settings: FeedSettings) -> subprocess.Popen[str]:
-    """A session of its own keeps Ctrl-C from it: it ends when the watcher lets it."""
+    """A session of its own keeps Ctrl-C from it: it ends when its standard input does."""
     return subprocess.Popen(
         [sys.executable, "-m", "wbcbench.power.codecarbon", json.dumps(asdict(settings))],
         stdin=subprocess.PIPE,
@@ -341,32 +334,9 @@ def _start(settings: FeedSettings) -> subprocess.Popen[str]:
         stderr=subprocess.DEVNULL,
         text=True,
         start_new_session=True,
-        # One allocator arena and one BLAS thread: it shares the machine with what it watches.
+        # One allocator arena and one BLAS thread: it shares the machine with what it measures.
         env={**os.environ, "MALLOC_ARENA_MAX": "1", "OPENBLAS_NUM_THREADS": "1"},
     )
-
-
-def _ready(answers: Queue[dict[str, Any]]) -> dict[str, Any]:
-    try:
-        answer = answers.get(timeout=READY_S)
-    except Empty:
-        answer = {"failed": f"it was not ready after {READY_S:.0f} s"}
-    if "ready" in answer:
-        facts: dict[str, Any] = answer["ready"]
-        return facts
-    raise CannotMeasureError(
-        f"CodeCarbon does not measure here: {answer['failed']}. Its figures are a cross-check "
-        "only; leave the codecarbon meter out to go on without."
-    )
-
-
-def _close(stream: IO[str] | None) -> None:
-    if stream is None:
-        return
-    try:
-        stream.close()
-    except BrokenPipeError:
-        return
 
 
 def _channel(part: str, how: Mapping[str, Any]) -> Channel:
@@ -380,10 +350,6 @@ def _channel(part: str, how: Mapping[str, Any]) -> Channel:
         update_s=PERIOD_S,
         limit_w=how.get("tdp_w"),
     )
-
-
-def _part(channel: Channel) -> str:
-    return channel.name.split("/")[1]
 
 
 def _gpu_indices(request: MeterRequest) -> tuple[int, ...] | None:

@@ -1,18 +1,23 @@
-"""One GPU as a facet of its meter: identity, what hides it, state and power limit.
+"""One GPU as a facet of its meter: identity, what hides it, readings, state and power limit.
 
 Telemetry, the power limit, ``doctor`` and the trainer's environment use a ``Device`` and know no
-vendor. To support another vendor: a meter in a file here whose ``device`` is one.
+vendor. To support another vendor: a ``Device`` in a file here, and ``GpuMeter`` measures it.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
-from typing import Protocol, Self
+from typing import Any, ClassVar, Self
 
 from pydantic import JsonValue
 
-from wbcbench.core.errors import UsageError
+from wbcbench.core.errors import CannotMeasureError, UsageError
+from wbcbench.core.trace import Channel, Domain, Kind, Origin
+
+ENERGY = "total_energy"  # the name of every counter's reading; all others are power
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,39 +72,153 @@ class TelemetrySample:
     pids: tuple[int, ...] | None = None
 
 
-class Device(Protocol):
-    """One GPU; a context manager that holds the vendor's library."""
+class Device(ABC):
+    """One GPU; a context manager that holds the vendor's library.
 
-    gpu: Gpu
-    visible_as: tuple[str, str]  # environment variable and entry that hide all other GPUs
+    Attributes:
+        vendor: Name of its meter.
+        gain_error: Relative systematic error of its sensors; ``None`` if no figure is published.
+        gpu: Its identity.
+        visible_as: Environment variable and entry that hide all other GPUs from a program.
+        handle: The library's handle while the device is open, ``None`` otherwise.
+        readings: What ``read`` returns, in its order: at most the counter and one power reading.
+    """
+
+    vendor: ClassVar[str]
+    gain_error: ClassVar[float | None] = None
+
+    def __init__(self, gpu: Gpu, visible_as: tuple[str, str]) -> None:
+        """Prepare; nothing is opened yet."""
+        self.gpu, self.visible_as = gpu, visible_as
+        self.handle: Any = None
+        self.readings: tuple[str, ...] = ()
+        self._session = ExitStack()
 
     def __enter__(self) -> Self:
         """Open the device; raises ``CannotMeasureError`` when it does not answer."""
-        ...
+        with ExitStack() as stack:
+            self.handle = stack.enter_context(self.open())
+            self.readings = self.find_readings()
+            self._session = stack.pop_all()
+        return self
 
     def __exit__(self, *_: object) -> None:
         """Close the device."""
-        ...
+        self.handle = None
+        self._session.close()
 
+    @abstractmethod
+    def open(self) -> AbstractContextManager[Any]:
+        """Hold the library and yield the handle; raises ``CannotMeasureError``."""
+
+    @abstractmethod
+    def find_readings(self) -> tuple[str, ...]:
+        """What the open device can be read by; empty if by nothing."""
+
+    @abstractmethod
+    def read(self) -> Sequence[float | None]:
+        """Joules since the driver was loaded and watts; ``None`` on failure or if closed."""
+
+    def sensor_pace_s(self, reading: str) -> tuple[float | None, float | None]:
+        """How often a reading is renewed and what time it is the mean of, where published."""
+        del reading
+        return None, None
+
+    @abstractmethod
     def describe(self) -> dict[str, JsonValue]:
-        """Identity, driver, limits in watts and modes."""
-        ...
+        """Driver, default power limit in watts and modes."""
 
+    @abstractmethod
     def read_telemetry(self) -> TelemetrySample:
         """Read the state; may block as long as the driver does, never raises for a failed call."""
-        ...
 
+    @abstractmethod
     def power_limit_w(self) -> float | None:
         """The power limit that is set, in watts; ``None`` if unknown."""
-        ...
 
+    def enforced_limit_w(self) -> float | None:
+        """The power limit in force, in watts, where that can be another; ``None`` if unknown."""
+        return self.power_limit_w()
+
+    @abstractmethod
     def power_limit_range_w(self) -> tuple[float, float] | None:
         """Lowest and highest power limit in watts; ``None`` if unknown."""
-        ...
 
+    @abstractmethod
     def set_power_limit(self, limit_w: float) -> None:
         """Set the power limit in watts; raises ``CannotMeasureError`` where that fails."""
-        ...
+
+
+class GpuMeter:
+    """The energy counter and the power reading of one device."""
+
+    interval_s: float | None = None
+
+    def __init__(self, device: Device) -> None:
+        """Prepare; nothing is opened yet."""
+        self.device = device
+        self.name = f"{device.vendor}/gpu{device.gpu.index}"
+        self.channels: tuple[Channel, ...] = ()
+        self._facts: dict[str, JsonValue] = {}
+
+    @classmethod
+    def checked(cls, device: Device) -> Self:
+        """The meter of a device that was opened once; raises as ``__enter__`` does."""
+        with cls(device) as meter:
+            return meter
+
+    def __enter__(self) -> Self:
+        """Open the device; raises ``CannotMeasureError`` when it has no reading."""
+        device, gpu = self.device, self.device.gpu
+        with ExitStack() as stack:
+            stack.enter_context(device)
+            if not device.readings:
+                raise CannotMeasureError(
+                    f"{gpu} has neither an energy counter nor a power reading, like some virtual "
+                    f"and integrated GPUs. Use another GPU, or leave the {device.vendor} meter out."
+                )
+            limit_w = device.enforced_limit_w()
+            self.channels = tuple(self._make_channel(name, limit_w) for name in device.readings)
+            low_w, high_w = device.power_limit_range_w() or (None, None)
+            self._facts = device.describe() | {
+                "index": gpu.index,
+                "name": gpu.name,
+                "uuid": gpu.uuid,
+                "pci_bus_id": gpu.pci_bus_id,
+                "power_limit_enforced_w": limit_w,
+                "power_limit_min_w": low_w,
+                "power_limit_max_w": high_w,
+                "readings": {channel.name: channel.reading for channel in self.channels},
+            }
+            stack.pop_all()
+        return self
+
+    def _make_channel(self, reading: str, limit_w: float | None) -> Channel:
+        update_s, averaging_s = self.device.sensor_pace_s(reading)
+        return Channel(
+            name=f"{self.name}/{'counter' if reading == ENERGY else 'power'}",
+            kind=Kind.COUNTER if reading == ENERGY else Kind.SAMPLED,
+            origin=Origin.MEASURED,
+            domain=Domain.GPU,
+            reading=reading,
+            gain_error=self.device.gain_error,
+            limit_w=limit_w,
+            device=self.device.gpu.uuid,
+            update_s=update_s,
+            averaging_s=averaging_s,
+        )
+
+    def __exit__(self, *_: object) -> None:
+        """Close the device."""
+        self.device.__exit__()
+
+    def read(self) -> Sequence[float | None]:
+        """Joules since the driver was loaded and watts, in the order of ``channels``."""
+        return self.device.read()
+
+    def describe(self) -> dict[str, JsonValue]:
+        """Identity, driver, limits, modes, and which reading each channel holds."""
+        return self._facts
 
 
 class UnknownGpuError(UsageError):

@@ -62,7 +62,11 @@ class EnergyMeter(Protocol):
     name: str
     channels: tuple[Channel, ...]
     interval_s: float | None = None  # own period where the sensor wants one; None = the run's
-    device: Device | None = None  # the GPU that it measures; open while the meter is
+
+    @property
+    def device(self) -> Device | None:
+        """The GPU that it measures; open while the meter is."""
+        return None
 
     def __enter__(self) -> Self:
         """Open the sensor; raises ``CannotMeasureError`` when it does not work."""

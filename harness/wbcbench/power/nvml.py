@@ -22,18 +22,25 @@ import ctypes
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
-from typing import Any, Self, TypeVar
+from contextlib import contextmanager
+from typing import Any, TypeVar
 
 import pynvml
 from pydantic import JsonValue
 
 from wbcbench.core.board_state import bus_key
 from wbcbench.core.errors import CannotMeasureError, UsageError
-from wbcbench.core.trace import Channel, Domain, Kind, Origin
 from wbcbench.core.units import hz_from_mhz, j_from_mj, mw_from_w, share_from_pct, w_from_mw
-from wbcbench.power.device import Gpu, TelemetrySample, format_gpus, named_gpus, visible_gpus
+from wbcbench.power.device import (
+    ENERGY,
+    Device,
+    Gpu,
+    GpuMeter,
+    TelemetrySample,
+    format_gpus,
+    named_gpus,
+    visible_gpus,
+)
 from wbcbench.power.meter import EnergyMeter, MeterRequest
 
 T = TypeVar("T")
@@ -41,7 +48,6 @@ T = TypeVar("T")
 # Manufacturers state ±5 %; cards of one model were found −9.5 … +6.4 % off (arXiv 2312.02741).
 GAIN_ERROR = 0.05
 
-ENERGY = "total_energy"
 POWER_READINGS = ("power_instant", "power_average", "power_usage")
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
@@ -133,7 +139,7 @@ def open_meters(request: MeterRequest) -> list[EnergyMeter]:
     """
     with session():
         gpus = choose_gpus(request.gpus, list_gpus(), os.environ, first_visible=request.one_gpu)
-        return [NvmlMeter(gpu, PowerReader(find_handle(gpu.uuid)).readings) for gpu in gpus]
+        return [GpuMeter.checked(NvmlDevice(gpu)) for gpu in gpus]
 
 
 @contextmanager
@@ -163,21 +169,6 @@ def query(call: Callable[..., T], *arguments: Any) -> T | None:
         return call(*arguments)
     except pynvml.NVMLError:
         return None
-
-
-def find_handle(uuid: str) -> Any:
-    """The handle of one GPU; needs an open session.
-
-    Raises:
-        CannotMeasureError: The driver does not know the GPU (any more).
-    """
-    try:
-        return pynvml.nvmlDeviceGetHandleByUUID(uuid)
-    except pynvml.NVMLError as error:
-        raise CannotMeasureError(
-            f"The GPU {uuid} does not answer: {error}. Its energy cannot be read. "
-            "Check `nvidia-smi -L`; a GPU that fell off the bus needs a reset or a reboot."
-        ) from error
 
 
 def list_gpus() -> tuple[Gpu, ...]:
@@ -267,43 +258,78 @@ def _mig_message(problem: str) -> str:
     )
 
 
-class NvmlDevice:
+class NvmlDevice(Device):
     """One NVIDIA GPU."""
+
+    vendor = "nvml"
+    gain_error = GAIN_ERROR
 
     def __init__(self, gpu: Gpu) -> None:
         """Prepare; nothing is opened yet."""
-        self.gpu = gpu
-        self.visible_as = (VISIBLE, gpu.uuid)
-        self.handle: Any = None
-        self._session = ExitStack()
+        super().__init__(gpu, (VISIBLE, gpu.uuid))
 
-    def __enter__(self) -> Self:
-        """Open the device; raises ``CannotMeasureError`` when the GPU does not answer."""
-        with ExitStack() as stack:
-            stack.enter_context(session())
-            self.handle = find_handle(self.gpu.uuid)
-            self._session = stack.pop_all()
-        return self
+    @contextmanager
+    def open(self) -> Iterator[Any]:
+        """Hold the library and yield the handle.
 
-    def __exit__(self, *_: object) -> None:
-        """Close the device."""
-        self.handle = None
-        self._session.close()
+        Raises:
+            CannotMeasureError: The driver does not know the GPU (any more).
+        """
+        with session():
+            try:
+                handle = pynvml.nvmlDeviceGetHandleByUUID(self.gpu.uuid)
+            except pynvml.NVMLError as error:
+                raise CannotMeasureError(
+                    f"{self.gpu} ({self.gpu.uuid}) does not answer: {error}. Check `nvidia-smi "
+                    "-L`; a GPU that fell off the bus needs a reset or a reboot."
+                ) from error
+            yield handle
+
+    def find_readings(self) -> tuple[str, ...]:
+        """At most ``total_energy`` and one of ``POWER_READINGS``, each with how it is read."""
+        power = next(filter(None, map(self._find_method, POWER_READINGS)), {})
+        self._methods = self._find_method(ENERGY) | power
+        by_field = [name for name, method in self._methods.items() if method == "field"]
+        self._fields = _FieldBuffer(self.handle, by_field)
+        return tuple(self._methods)
+
+    def _find_method(self, reading: str) -> dict[str, str]:
+        """``{reading: "field" or "call"}``; empty if the board does not offer it."""
+        for _ in range(_TRIES):
+            buffer = _FieldBuffer(self.handle, [reading] if reading in _FIELDS else [])
+            if buffer.read().get(reading) is not None:
+                return {reading: "field"}
+            if reading in _CALLS and query(_CALLS[reading], self.handle) is not None:
+                return {reading: "call"}
+        return {}
+
+    def read(self) -> Sequence[float | None]:
+        """Joules since the driver was loaded and watts; ``None`` on failure or if closed."""
+        if self.handle is None:
+            return (None,) * len(self.readings)
+        values = self._fields.read()
+        for name, method in self._methods.items():
+            if method == "call":
+                values[name] = query(_CALLS[name], self.handle)
+        return tuple(
+            None if value is None else j_from_mj(value) if name == ENERGY else w_from_mw(value)
+            for name, value in ((name, values.get(name)) for name in self.readings)
+        )
+
+    def sensor_pace_s(self, reading: str) -> tuple[float | None, float | None]:
+        """How often a reading is renewed and what time it is the mean of, where published."""
+        architecture = _ARCHITECTURES.get(query(pynvml.nvmlDeviceGetArchitecture, self.handle))
+        return known_pace_s(self.gpu.name, architecture, reading)
 
     def describe(self) -> dict[str, JsonValue]:
-        """Identity, driver, limits in watts and modes."""
+        """Driver, default power limit in watts and modes."""
         handle = self.handle
         cuda = query(pynvml.nvmlSystemGetCudaDriverVersion_v2)
         persistence = query(pynvml.nvmlDeviceGetPersistenceMode, handle)
         ecc = query(pynvml.nvmlDeviceGetEccMode, handle)
-        low_w, high_w = self.power_limit_range_w() or (None, None)
         return {
-            "index": self.gpu.index,
-            "name": self.gpu.name,
-            "uuid": self.gpu.uuid,
-            "pci_bus_id": self.gpu.pci_bus_id,
             "serial": query(pynvml.nvmlDeviceGetSerial, handle),
-            "architecture": self.architecture,
+            "architecture": _ARCHITECTURES.get(query(pynvml.nvmlDeviceGetArchitecture, handle)),
             "driver": query(pynvml.nvmlSystemGetDriverVersion),
             "nvml": query(pynvml.nvmlSystemGetNVMLVersion),
             # 12040 means 12.4: thousands are the major version, tens the minor.
@@ -311,21 +337,9 @@ class NvmlDevice:
             "persistence_mode": None if persistence is None else bool(persistence),
             "ecc_mode": bool(ecc[0]) if ecc else None,
             "mig_mode": self.gpu.is_partitioned,
-            "power_limit_enforced_w": self.enforced_limit_w,
             "power_limit_default_w": self._query_w(pynvml.nvmlDeviceGetPowerManagementDefaultLimit),
-            "power_limit_min_w": low_w,
-            "power_limit_max_w": high_w,
+            "read_by": dict(self._methods),
         }
-
-    @property
-    def architecture(self) -> str | None:
-        """The chip's generation by name; ``None`` if unknown."""
-        return _ARCHITECTURES.get(query(pynvml.nvmlDeviceGetArchitecture, self.handle))
-
-    @property
-    def enforced_limit_w(self) -> float | None:
-        """The power limit in force, in watts."""
-        return self._query_w(pynvml.nvmlDeviceGetEnforcedPowerLimit)
 
     def _query_w(self, call: Callable[[Any], float]) -> float | None:
         power_mw = query(call, self.handle)
@@ -362,7 +376,7 @@ class NvmlDevice:
             clock_memory_hz=self._query_hz(pynvml.NVML_CLOCK_MEM),
             utilization=None if load is None else share_from_pct(load.gpu),
             memory_used_bytes=None if memory is None else memory.used,
-            power_limit_w=self.enforced_limit_w,
+            power_limit_w=self.enforced_limit_w(),
             throttle_reasons=None if throttle is None else decode_throttle_reasons(throttle),
             pids=self._list_pids(),
         )
@@ -380,6 +394,10 @@ class NvmlDevice:
     def power_limit_w(self) -> float | None:
         """The power limit that is set, in watts; ``None`` if unknown."""
         return self._query_w(pynvml.nvmlDeviceGetPowerManagementLimit)
+
+    def enforced_limit_w(self) -> float | None:
+        """The power limit in force, in watts; ``None`` if unknown."""
+        return self._query_w(pynvml.nvmlDeviceGetEnforcedPowerLimit)
 
     def power_limit_range_w(self) -> tuple[float, float] | None:
         """Lowest and highest power limit in watts; ``None`` if unknown."""
@@ -409,82 +427,12 @@ def decode_throttle_reasons(mask: int) -> tuple[str, ...]:
     return tuple(THROTTLE_REASONS.get(bit, f"bit_{bit:#x}") for bit in bits)
 
 
-class NvmlMeter(EnergyMeter):
-    """The energy counter and the power reading of one GPU."""
+def known_pace_s(
+    name: str, architecture: str | None, reading: str
+) -> tuple[float | None, float | None]:
+    """What is published about a reading: how often it is renewed, and the time it is the mean of.
 
-    device: NvmlDevice
-
-    def __init__(self, gpu: Gpu, readings: Sequence[str]) -> None:
-        """Measure ``gpu``, which offers ``readings``.
-
-        Raises:
-            CannotMeasureError: It offers none.
-        """
-        if not readings:
-            raise CannotMeasureError(
-                f"{gpu} has neither an energy counter nor a power reading, as some virtual GPUs "
-                "and laptop boards. Use another GPU, or leave the nvml meter out."
-            )
-        self.device = NvmlDevice(gpu)
-        self.name = f"nvml/gpu{gpu.index}"
-        self.channels = tuple(_channel(gpu, reading, KnownSensor(), None) for reading in readings)
-        self._reader: PowerReader | None = None
-        self._facts: dict[str, JsonValue] = {}
-
-    def __enter__(self) -> Self:
-        """Open the GPU and choose its readings; raises ``CannotMeasureError``."""
-        gpu, device = self.device.gpu, self.device
-        with ExitStack() as stack:
-            stack.enter_context(device)
-            reader = PowerReader(device.handle)
-            if not reader.readings:
-                raise CannotMeasureError(
-                    f"{gpu} gives no reading any more. Check `nvidia-smi`; a GPU that fell off "
-                    "the bus needs a reset or a reboot."
-                )
-            stack.pop_all()
-        limit_w, architecture = device.enforced_limit_w, device.architecture
-        self.channels = tuple(
-            _channel(gpu, reading, known_sensor(gpu.name, architecture, reading), limit_w)
-            for reading in reader.readings
-        )
-        names = (channel.name for channel in self.channels)
-        self._facts = device.describe() | {
-            "readings": dict(zip(names, reader.readings, strict=True)),
-            "read_by": dict(reader.methods),
-        }
-        self._reader = reader
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Close the GPU."""
-        self._reader = None
-        self.device.__exit__()
-
-    def read(self) -> Sequence[float | None]:
-        """Joules since the driver was loaded and watts, in the order of ``channels``."""
-        return self._reader.read() if self._reader else (None,) * len(self.channels)
-
-    def describe(self) -> dict[str, JsonValue]:
-        """Identity, driver, limits, modes, and which reading each channel holds."""
-        return self._facts
-
-
-@dataclass(frozen=True, slots=True)
-class KnownSensor:
-    """Pace of one power reading; ``None`` is unknown: a guess would enter every uncertainty.
-
-    Attributes:
-        update_s: How often the value is renewed.
-        averaging_s: The time one value is the mean of; below ``update_s`` it is blind in between.
-    """
-
-    update_s: float | None = None
-    averaging_s: float | None = None
-
-
-def known_sensor(name: str, architecture: str | None, reading: str) -> KnownSensor:
-    """What is published about a reading of a board.
+    ``None`` is unknown: a guess would enter every uncertainty.
 
     Args:
         name: Product name, as the driver gives it.
@@ -497,66 +445,10 @@ def known_sensor(name: str, architecture: str | None, reading: str) -> KnownSens
         and not _GA100.search(name)
     )
     if is_mean:
-        return KnownSensor(averaging_s=_AVERAGE_S)
+        return None, _AVERAGE_S
     if reading.startswith("power") and _PART_TIME.search(name):
-        return KnownSensor(_PART_TIME_UPDATE_S, _PART_TIME_AVERAGING_S)
-    return KnownSensor()
-
-
-def _channel(gpu: Gpu, reading: str, sensor: KnownSensor, limit_w: float | None) -> Channel:
-    is_counter = reading == ENERGY
-    return Channel(
-        name=f"nvml/gpu{gpu.index}/{'counter' if is_counter else 'power'}",
-        kind=Kind.COUNTER if is_counter else Kind.SAMPLED,
-        origin=Origin.MEASURED,
-        domain=Domain.GPU,
-        reading=reading,
-        gain_error=GAIN_ERROR,
-        limit_w=limit_w,
-        device=gpu.uuid,
-        update_s=sensor.update_s,
-        averaging_s=sensor.averaging_s,
-    )
-
-
-class PowerReader:
-    """The energy counter and power reading that one board offers, ready to be polled.
-
-    Attributes:
-        readings: What ``read`` returns, in its order: at most ``total_energy`` and one of
-            ``POWER_READINGS``; empty if the board offers neither.
-        methods: Whether each is read as a ``field`` or by its own ``call``.
-    """
-
-    def __init__(self, handle: Any) -> None:
-        """Find what the board offers; ``handle`` is NVML's, in an open session."""
-        self._handle = handle
-        power = next(filter(None, (_find_method(handle, name) for name in POWER_READINGS)), {})
-        self.methods = (_find_method(handle, ENERGY) or {}) | power
-        self.readings = tuple(self.methods)
-        by_field = [name for name, method in self.methods.items() if method == "field"]
-        self._fields = _FieldBuffer(handle, by_field)
-        self._calls = [name for name in self.readings if name not in by_field]
-
-    def read(self) -> tuple[float | None, ...]:
-        """Joules since the driver was loaded and watts, as far as offered; ``None`` on failure."""
-        raw = self._fields.read()
-        raw |= {name: query(_CALLS[name], self._handle) for name in self._calls}
-        values = ((name, raw.get(name)) for name in self.readings)
-        return tuple(
-            None if value is None else j_from_mj(value) if name == ENERGY else w_from_mw(value)
-            for name, value in values
-        )
-
-
-def _find_method(handle: Any, reading: str) -> dict[str, str]:
-    """``{reading: "field" or "call"}``; empty if the board does not offer it."""
-    for _ in range(_TRIES):
-        if reading in _FIELDS and _FieldBuffer(handle, [reading]).read().get(reading) is not None:
-            return {reading: "field"}
-        if reading in _CALLS and query(_CALLS[reading], handle) is not None:
-            return {reading: "call"}
-    return {}
+        return _PART_TIME_UPDATE_S, _PART_TIME_AVERAGING_S
+    return None, None
 
 
 class _FieldBuffer:

@@ -121,7 +121,7 @@ def _hold(device: Device, limit_w: float) -> Iterator[PowerLimit]:
         note.write(limit)
         try:
             device.set_power_limit(limit_w)
-            yield replace(limit, enforced_w=device.read_telemetry().power_limit_w)
+            yield replace(limit, enforced_w=device.enforced_limit_w())
         finally:
             # A driver that has gone must not cost the run its record: then the note stays, and
             # the next command tries again.

@@ -4,8 +4,8 @@ A meter that hangs delays only its own channels. Deadlines do not drift: a late 
 ticks it missed, which are counted, and the next one is on the grid again. Each deadline carries a
 small random jitter so that polling cannot beat with a periodic workload (aliasing).
 
-Knows nothing of windows or of the trainer. A sampler that cannot write says so through ``error``:
-the run must end, for nobody is measuring.
+It knows no windows and no trainer. A sampler that cannot write says so by ``error``: the run must
+end, because nothing is measured any more.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ RECENT = 64  # polls kept in memory for the live display
 
 @dataclass
 class _Tally:
-    """What the sampling of one meter came to."""
+    """Counts of one meter's polls."""
 
     samples: int = 0
     missed: int = 0
@@ -46,7 +46,7 @@ class _Tally:
     max_gap_s: float | None = None
 
     def count(self, t_s: float, values: Sequence[float | None]) -> None:
-        """Enter one poll."""
+        """Count one poll."""
         if self.last_s is not None:
             self.max_gap_s = max(self.max_gap_s or 0.0, t_s - self.last_s)
         self.first_s = t_s if self.first_s is None else self.first_s
@@ -79,7 +79,7 @@ class _MeterReader:
     error: OSError | None = None
 
     def run(self) -> None:
-        """Poll until told to stop; a failing disk ends it with ``error`` set."""
+        """Poll until ``stop`` is set; a failing disk ends it with ``error`` set."""
         rng = random.Random(self.meter.name)
         tick, start_s = 0, self.clock.now_s()
         while not self.stop.is_set():
@@ -95,11 +95,12 @@ class _MeterReader:
             self.clock.sleep_until(start_s + tick * self.interval_s + jitter_s)
 
     def _poll(self) -> None:
-        # The middle of the call is the best guess at when the driver looked.
+        # The middle of the call is the best guess at when the driver read its sensor.
         before_s = self.clock.now_s()
         values = tuple(self.meter.read())
         t_s = 0.5 * (before_s + self.clock.now_s())
-        append_line(self.stream, _line(t_s, values))
+        cells = ("" if value is None else repr(float(value)) for value in values)
+        append_line(self.stream, f"{t_s:.6f}," + ",".join(cells))
         self.tally.count(t_s, values)
         self.recent.append((t_s, values))
 
@@ -108,11 +109,6 @@ class _MeterReader:
         due = int((self.clock.now_s() - start_s) / self.interval_s) + 1
         self.tally.missed += max(due - tick - 1, 0)
         return max(due, tick + 1)
-
-
-def _line(t_s: float, values: Sequence[float | None]) -> str:
-    cells = ("" if value is None else repr(float(value)) for value in values)
-    return f"{t_s:.6f}," + ",".join(cells)
 
 
 class Sampler:
@@ -147,7 +143,7 @@ class Sampler:
         """Start every thread and wait for each meter's first poll.
 
         Raises:
-            CannotMeasureError: A meter gave no first sample in time; nothing may train unwatched.
+            CannotMeasureError: A meter gave no first sample in time.
         """
         for reader in self._readers:
             thread = threading.Thread(target=reader.run, name=reader.meter.name, daemon=True)
@@ -157,7 +153,7 @@ class Sampler:
             if not reader.started.wait(HANDSHAKE_S):
                 raise CannotMeasureError(
                     f"The meter {reader.meter.name} gave no first sample within "
-                    f"{HANDSHAKE_S:.0f} s. Training was not started, for nobody would measure it. "
+                    f"{HANDSHAKE_S:.0f} s. Nothing was started because nothing would be measured. "
                     "Check the driver, or leave the meter out with --meters."
                 )
 
@@ -176,12 +172,13 @@ class Sampler:
 
     def recent(self, channel: Channel) -> list[tuple[float, float | None]]:
         """The last polls of the channel of that name, for the live display."""
-        for reader in self._readers:
-            names = [each.name for each in reader.meter.channels]
-            if channel.name in names:
-                place = names.index(channel.name)
-                return [(t_s, values[place]) for t_s, values in list(reader.recent)]
-        return []
+        return [
+            (t_s, values[place])
+            for reader in self._readers
+            for place, known in enumerate(reader.meter.channels)
+            if known.name == channel.name
+            for t_s, values in list(reader.recent)
+        ]
 
     def summaries(self) -> tuple[Sampling, ...]:
         """How well each meter was sampled."""
