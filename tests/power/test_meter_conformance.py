@@ -262,7 +262,7 @@ def test_telemetry_is_in_si_units(bench: GpuBench) -> None:
     assert sample.utilization == 0.75
     assert sample.memory_used_bytes == 2 << 30
     assert sample.power_limit_w == 280.0
-    assert sample.throttle_reasons == ("sw_power_cap", "hw_thermal_slowdown")
+    assert sample.reasons == ("sw_power_cap", "hw_thermal_slowdown")
     assert sample.pids == (4242,)
 
 

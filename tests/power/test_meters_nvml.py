@@ -247,7 +247,7 @@ def test_telemetry_tells_heat_clocks_load_memory_throttling_and_guests(
     assert sample.temperature_c == 61.0
     assert sample.clock_sm_hz == 1.41e9
     assert sample.clock_memory_hz == 1.215e9
-    assert sample.throttle_reasons == ("hw_slowdown", "hw_thermal_slowdown")
+    assert sample.reasons == ("hw_slowdown", "hw_thermal_slowdown")
     assert sample.utilization == 0.75
     assert sample.memory_used_bytes == 2 << 30
     assert sample.power_limit_w == 300.0

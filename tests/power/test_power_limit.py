@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 
 import pynvml
@@ -41,6 +42,10 @@ def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
     yield notes
 
 
+def limited(limit_w: float, *gpus: str) -> RunSpec:
+    return RunSpec("leaky-dropout", power_limit_w=limit_w, gpus=gpus)
+
+
 def limit_w(index: int = 0) -> float:
     with nvml.session():
         handle = pynvml.nvmlDeviceGetHandleByIndex(index)
@@ -49,26 +54,25 @@ def limit_w(index: int = 0) -> float:
 
 def test_a_limit_holds_inside_and_the_old_one_comes_back(scripted_nvml: ScriptedNvml) -> None:
     scripted_nvml.play(Scenario((GPU,)))
-    with hold_power_limit((), 180.0) as (set_,):
+    with hold_power_limit(limited(180.0)) as facts:
         assert limit_w() == 180.0
-        assert (set_.asked_w, set_.enforced_w, set_.before_w) == (180.0, 180.0, 300.0)
-        assert set_.uuid == GPU.uuid
+        assert facts["power_limits"] == [asdict(PowerLimit(GPU.uuid, 300.0, 180.0, 180.0))]
     assert limit_w() == 300.0
     assert abandoned_paths() == []
 
 
 def test_it_comes_back_after_an_error_too(scripted_nvml: ScriptedNvml) -> None:
     scripted_nvml.play(Scenario((GPU,)))
-    with pytest.raises(ZeroDivisionError), hold_power_limit((), 180.0):
+    with pytest.raises(ZeroDivisionError), hold_power_limit(limited(180.0)):
         raise ZeroDivisionError
     assert limit_w() == 300.0
 
 
 def test_only_the_gpus_that_are_named_are_touched(scripted_nvml: ScriptedNvml) -> None:
     scripted_nvml.play(Scenario((GPU, OTHER)))
-    with hold_power_limit(("1",), 150.0):
+    with hold_power_limit(limited(150.0, "1")):
         assert (limit_w(0), limit_w(1)) == (300.0, 150.0)
-    with hold_power_limit((), 150.0):
+    with hold_power_limit(limited(150.0)):
         assert (limit_w(0), limit_w(1)) == (150.0, 150.0)
     assert (limit_w(0), limit_w(1)) == (300.0, 300.0)
 
@@ -76,7 +80,7 @@ def test_only_the_gpus_that_are_named_are_touched(scripted_nvml: ScriptedNvml) -
 def test_when_the_second_gpu_refuses_the_first_is_put_back(scripted_nvml: ScriptedNvml) -> None:
     refusing = FakeGpu(uuid="GPU-2222", bus="00000000:5E:00.0")
     scripted_nvml.play(Scenario((GPU, refusing)))
-    with pytest.raises(CannotMeasureError), hold_power_limit((), 150.0):
+    with pytest.raises(CannotMeasureError), hold_power_limit(limited(150.0)):
         pass
     assert limit_w() == 300.0
     assert abandoned_paths() == []
@@ -85,8 +89,8 @@ def test_when_the_second_gpu_refuses_the_first_is_put_back(scripted_nvml: Script
 def test_not_permitted_is_an_error_with_the_way_out(scripted_nvml: ScriptedNvml) -> None:
     scripted_nvml.play(Scenario((FakeGpu(),)))
     for attempt in (
-        lambda: require_power_limit(RunSpec("leaky-dropout", power_limit_w=180.0)),
-        lambda: hold_power_limit((), 180.0).__enter__(),
+        lambda: require_power_limit(limited(180.0)),
+        lambda: hold_power_limit(limited(180.0)).__enter__(),
     ):
         with pytest.raises(CannotMeasureError, match="may not set the power limit") as caught:
             attempt()
@@ -101,8 +105,8 @@ def test_a_limit_out_of_the_boards_range_is_refused_with_the_range(
 ) -> None:
     scripted_nvml.play(Scenario((GPU,)))
     with pytest.raises(UsageError, match="between 100 and 300 W"):
-        require_power_limit(RunSpec("leaky-dropout", power_limit_w=asked_w))
-    with pytest.raises(UsageError), hold_power_limit((), asked_w):
+        require_power_limit(limited(asked_w))
+    with pytest.raises(UsageError), hold_power_limit(limited(asked_w)):
         pass
     assert limit_w() == 300.0
 
@@ -110,21 +114,21 @@ def test_a_limit_out_of_the_boards_range_is_refused_with_the_range(
 def test_a_board_without_limits_cannot_be_limited(scripted_nvml: ScriptedNvml) -> None:
     scripted_nvml.play(Scenario((FakeGpu(faults=(Fault("unsupported", on="limits"),)),)))
     with pytest.raises(CannotMeasureError, match="does not report its power limit"):
-        require_power_limit(RunSpec("leaky-dropout", power_limit_w=180.0))
+        require_power_limit(limited(180.0))
 
 
 def test_without_a_gpu_it_is_an_error_and_not_a_warning(scripted_nvml: ScriptedNvml) -> None:
     scripted_nvml.play(Scenario(init_error=9))
     with pytest.raises(CannotMeasureError):
-        require_power_limit(RunSpec(variant="leaky-dropout", power_limit_w=200.0))
+        require_power_limit(limited(200.0))
 
 
 def test_a_second_run_may_not_change_a_limit_that_is_held(scripted_nvml: ScriptedNvml) -> None:
     scripted_nvml.play(Scenario((GPU,)))
     with (
-        hold_power_limit((), 180.0),
+        hold_power_limit(limited(180.0)),
         pytest.raises(CannotMeasureError, match="Another run holds"),
-        hold_power_limit((), 200.0),
+        hold_power_limit(limited(200.0)),
     ):
         pass
     assert limit_w() == 300.0
@@ -134,7 +138,7 @@ def test_a_limit_that_is_held_is_not_put_back_by_another_command(
     scripted_nvml: ScriptedNvml,
 ) -> None:
     scripted_nvml.play(Scenario((GPU,)))
-    with hold_power_limit((), 180.0):
+    with hold_power_limit(limited(180.0)):
         assert restore_abandoned() == []
         assert limit_w() == 180.0
 
@@ -142,8 +146,10 @@ def test_a_limit_that_is_held_is_not_put_back_by_another_command(
 def killed_while_holding(limit: str) -> None:
     """A process that sets a limit and is killed at once."""
     program = (
-        "import os, signal\nfrom wbcbench.power.power_limit import hold_power_limit\n"
-        f"with hold_power_limit((), {limit}): os.kill(os.getpid(), signal.SIGKILL)"
+        "import os, signal\nfrom wbcbench.core.spec import RunSpec\n"
+        "from wbcbench.power.power_limit import hold_power_limit\n"
+        f"spec = RunSpec('leaky-dropout', power_limit_w={limit})\n"
+        "with hold_power_limit(spec): os.kill(os.getpid(), signal.SIGKILL)"
     )
     done = subprocess.run([sys.executable, "-c", program], check=False)
     assert done.returncode == -signal.SIGKILL
@@ -163,8 +169,8 @@ def test_after_a_kill_the_next_limited_run_remembers_the_first_limit_not_the_kil
 ) -> None:
     scripted_nvml.play(Scenario((GPU,)))
     killed_while_holding("180.0")
-    with hold_power_limit((), 150.0) as (set_,):
-        assert set_.before_w == 300.0
+    with hold_power_limit(limited(150.0)) as facts:
+        assert facts["power_limits"] == [asdict(PowerLimit(GPU.uuid, 300.0, 150.0, 150.0))]
     assert limit_w() == 300.0
 
 

@@ -24,7 +24,7 @@ SEEN = TelemetrySample(
     utilization=0.93,
     memory_used_bytes=7_000_000_000,
     power_limit_w=400.0,
-    throttle_reasons=("sw_power_cap", "hw_slowdown"),
+    reasons=("sw_power_cap", "hw_slowdown"),
     pids=(os.getpid(), 1),
 )
 
@@ -84,7 +84,7 @@ def test_own_processes_are_told_from_strangers(run):
 
 def test_a_driver_that_lists_nobody_differs_from_one_that_does_not_tell(run):
     nobody = ScriptedDevice("GPU-2", replace(SEEN, pids=()))
-    silent = ScriptedDevice("GPU-3", replace(SEEN, pids=None, throttle_reasons=None))
+    silent = ScriptedDevice("GPU-3", replace(SEEN, pids=None, reasons=None))
     recorded(run, nobody, silent)
     looks = run.read_telemetry()
     assert looks["GPU-2"][0].own == ()

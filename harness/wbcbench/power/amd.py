@@ -290,7 +290,7 @@ class AmdDevice(Device):
             utilization=None if load is None else share_from_pct(load),
             memory_used_bytes=None if used_mib is None else bytes_from_mib(used_mib),
             power_limit_w=self.power_limit_w(),
-            throttle_reasons=tuple(dict.fromkeys(reasons)) if violations else None,
+            reasons=tuple(dict.fromkeys(reasons)) if violations else None,
             pids=None if processes is None else tuple(process["pid"] for process in processes),
         )
 

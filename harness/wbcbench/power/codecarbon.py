@@ -24,7 +24,6 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from queue import Empty, Queue
 from typing import IO, Any, Self
@@ -60,56 +59,6 @@ _MODES = {
     "cpu_load": ("tdp_load", Origin.ESTIMATED),
     "constant": ("constant", Origin.ESTIMATED),
 }
-
-
-@dataclass(frozen=True, slots=True)
-class FeedSettings:
-    """What the recorder asks of CodeCarbon.
-
-    Attributes:
-        country: ISO 3166 alpha-3 code for its offline table of grids.
-        gpus: NVML indices to track; ``None`` = no GPU is selected.
-        cpu_power_w, ram_power_w: Replace CodeCarbon's own guesses; ``None`` leaves them.
-    """
-
-    country: str
-    gpus: tuple[int, ...] | None = None
-    cpu_power_w: float | None = None
-    ram_power_w: float | None = None
-
-
-def _tracker_settings(settings: FeedSettings) -> dict[str, Any]:
-    """Arguments for ``OfflineEmissionsTracker``; what is not named here could come from a file.
-
-    CodeCarbon fills arguments that are left out from ``~/.codecarbon.config`` and from
-    ``CODECARBON_…`` variables; a run must not depend on either, nor on a network. Nor on another
-    CodeCarbon: without ``allow_multiple_runs`` it refuses to start while a lock file lies in the
-    temporary folder, which it leaves there when it is killed.
-    """
-    return {
-        "country_iso_code": settings.country,
-        "region": None,
-        "cloud_provider": None,
-        "cloud_region": None,
-        "measure_power_secs": PERIOD_S,
-        "api_call_interval": 1,
-        "allow_multiple_runs": True,
-        "pue": 1.0,
-        "wue": 0.0,
-        "tracking_mode": "machine",
-        "gpu_ids": None if settings.gpus is None else list(settings.gpus),
-        "force_cpu_power": settings.cpu_power_w,
-        "force_ram_power": settings.ram_power_w,
-        "force_mode_cpu_load": False,
-        "force_carbon_intensity_g_co2e_kwh": None,
-        "rapl_include_dram": False,
-        "rapl_prefer_psys": False,
-        "output_methods": [],
-        "output_dir": tempfile.gettempdir(),
-        "emissions_endpoint": False,
-        "electricitymaps_api_token": "",
-        "log_level": "warning",
-    }
 
 
 class _WarningList(logging.Handler):
@@ -162,17 +111,17 @@ def _write_line(stream: IO[str], message: dict[str, Any]) -> None:
         stream.flush()
 
 
-def _describe(tracker: Any, warnings: list[str], settings: FeedSettings) -> dict[str, Any]:
+def _describe(tracker: Any, warnings: list[str], settings: Mapping[str, Any]) -> dict[str, Any]:
     """What CodeCarbon found, with the mode of each part it will state energy for."""
     from codecarbon import __version__
 
     hardware = tracker.get_detected_hardware()
     return {
         "codecarbon_version": __version__,
-        "country": settings.country,
+        "country": settings["country_iso_code"],
         "cpu_model": hardware["cpu_model"],
         "gpu_model": hardware["gpu_model"] or None,
-        "gpu_ids": None if settings.gpus is None else list(settings.gpus),
+        "gpu_ids": settings["gpu_ids"],
         "ram_gib": hardware["ram_total_size"],
         "measure_power_s": PERIOD_S,
         "pue": 1.0,
@@ -198,14 +147,14 @@ def _list_parts(tracker: Any) -> dict[str, dict[str, Any]]:
     return parts
 
 
-def feed(settings: FeedSettings, stream: IO[str], until_end_of: IO[str]) -> None:
+def feed(settings: Mapping[str, Any], stream: IO[str], until_end_of: IO[str]) -> None:
     """Measure and write totals until ``until_end_of`` ends."""
     warnings = _WarningList()
     logging.getLogger("codecarbon").addHandler(warnings)
     from codecarbon import OfflineEmissionsTracker
 
     writer = _LineWriter(stream)
-    tracker = OfflineEmissionsTracker(**_tracker_settings(settings), output_handlers=[writer])
+    tracker = OfflineEmissionsTracker(**settings, output_handlers=[writer])
     tracker.start()
     if writer.count == 0:  # it swallows its own errors: writing no total is the only sign
         failed = f"CodeCarbon made no measurement. {' '.join(warnings.lines)}"
@@ -217,15 +166,13 @@ def feed(settings: FeedSettings, stream: IO[str], until_end_of: IO[str]) -> None
 
 
 def main() -> None:
-    """Entry point: settings as one JSON argument."""
-    settings = json.loads(sys.argv[1])
-    gpus = settings.pop("gpus")
+    """Entry point: the tracker's settings as one JSON argument."""
     # Standard output is the feed's; whatever CodeCarbon prints goes nowhere.
     stream = os.fdopen(os.dup(1), "w", encoding="utf-8")
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
     os.dup2(nowhere, 2)
-    feed(FeedSettings(**settings, gpus=None if gpus is None else tuple(gpus)), stream, sys.stdin)
+    feed(json.loads(sys.argv[1]), stream, sys.stdin)
 
 
 def open_meters(request: MeterRequest) -> list[EnergyMeter]:
@@ -242,13 +189,41 @@ def open_meters(request: MeterRequest) -> list[EnergyMeter]:
             "CodeCarbon is not installed. Install it (`pip install codecarbon`), or leave the "
             "codecarbon meter out."
         )
-    settings = FeedSettings(
-        country=request.country,
-        gpus=_gpu_indices(request),
-        cpu_power_w=_option(request, "codecarbon.cpu_power_w"),
-        ram_power_w=_option(request, "codecarbon.ram_power_w"),
-    )
-    return [CodeCarbonMeter(settings)]
+    return [CodeCarbonMeter(_tracker_settings(request))]
+
+
+def _tracker_settings(request: MeterRequest) -> dict[str, Any]:
+    """Arguments for ``OfflineEmissionsTracker``; what is not named here could come from a file.
+
+    CodeCarbon fills arguments that are left out from ``~/.codecarbon.config`` and from
+    ``CODECARBON_…`` variables; a run must not depend on either, nor on a network. Nor on another
+    CodeCarbon: without ``allow_multiple_runs`` it refuses to start while a lock file lies in the
+    temporary folder, which it leaves there when it is killed.
+    """
+    return {
+        "country_iso_code": request.country,
+        "region": None,
+        "cloud_provider": None,
+        "cloud_region": None,
+        "measure_power_secs": PERIOD_S,
+        "api_call_interval": 1,
+        "allow_multiple_runs": True,
+        "pue": 1.0,
+        "wue": 0.0,
+        "tracking_mode": "machine",
+        "gpu_ids": _gpu_indices(request),
+        "force_cpu_power": _parse_option(request, "codecarbon.cpu_power_w"),
+        "force_ram_power": _parse_option(request, "codecarbon.ram_power_w"),
+        "force_mode_cpu_load": False,
+        "force_carbon_intensity_g_co2e_kwh": None,
+        "rapl_include_dram": False,
+        "rapl_prefer_psys": False,
+        "output_methods": [],
+        "output_dir": tempfile.gettempdir(),
+        "emissions_endpoint": False,
+        "electricitymaps_api_token": "",
+        "log_level": "warning",
+    }
 
 
 class CodeCarbonMeter(EnergyMeter):
@@ -258,7 +233,7 @@ class CodeCarbonMeter(EnergyMeter):
     # Its totals move once a second; reading four times as often shows well enough when.
     interval_s: float | None = PERIOD_S / 4
 
-    def __init__(self, settings: FeedSettings) -> None:
+    def __init__(self, settings: Mapping[str, Any]) -> None:
         """Prepare; nothing is started yet."""
         self.channels: tuple[Channel, ...] = ()
         self._settings = settings
@@ -269,7 +244,18 @@ class CodeCarbonMeter(EnergyMeter):
 
     def __enter__(self) -> Self:
         """Start CodeCarbon; raises ``CannotMeasureError`` when it does not measure here."""
-        self._process = process = _start(self._settings)
+        # A session of its own keeps Ctrl-C from it: it ends when its standard input does.
+        process = subprocess.Popen(
+            [sys.executable, "-m", "wbcbench.power.codecarbon", json.dumps(self._settings)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            start_new_session=True,
+            # One allocator arena and one BLAS thread: it shares the machine with what it measures.
+            env={**os.environ, "MALLOC_ARENA_MAX": "1", "OPENBLAS_NUM_THREADS": "1"},
+        )
+        self._process = process
         answers: Queue[dict[str, Any]] = Queue()
         threading.Thread(target=self._listen, args=(process, answers), daemon=True).start()
         try:
@@ -283,7 +269,9 @@ class CodeCarbonMeter(EnergyMeter):
                 "leave the codecarbon meter out to go on without it."
             )
         self._facts = answer["ready"]
-        self.channels = tuple(_channel(part, how) for part, how in self._facts["parts"].items())
+        self.channels = tuple(
+            _make_channel(part, how) for part, how in self._facts["parts"].items()
+        )
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -325,21 +313,7 @@ class CodeCarbonMeter(EnergyMeter):
         answers.put({"failed": "its process ended"})
 
 
-def _start(settings: FeedSettings) -> subprocess.Popen[str]:
-    """A session of its own keeps Ctrl-C from it: it ends when its standard input does."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "wbcbench.power.codecarbon", json.dumps(asdict(settings))],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        start_new_session=True,
-        # One allocator arena and one BLAS thread: it shares the machine with what it measures.
-        env={**os.environ, "MALLOC_ARENA_MAX": "1", "OPENBLAS_NUM_THREADS": "1"},
-    )
-
-
-def _channel(part: str, how: Mapping[str, Any]) -> Channel:
+def _make_channel(part: str, how: Mapping[str, Any]) -> Channel:
     reading, origin = _MODES.get(how["mode"], (str(how["mode"]), Origin.ESTIMATED))
     return Channel(
         name=f"{CODECARBON}/{part}",
@@ -352,8 +326,8 @@ def _channel(part: str, how: Mapping[str, Any]) -> Channel:
     )
 
 
-def _gpu_indices(request: MeterRequest) -> tuple[int, ...] | None:
-    """NVML indices of the GPUs that are measured; ``None`` where there are none to measure.
+def _gpu_indices(request: MeterRequest) -> list[int] | None:
+    """NVML indices of the GPUs that are measured; ``None`` where there are none.
 
     CodeCarbon is given indices because it strips the letters ``MIG-`` from the front of a UUID
     one by one, and so finds no GPU by one that begins with ``GPU-``.
@@ -363,12 +337,12 @@ def _gpu_indices(request: MeterRequest) -> tuple[int, ...] | None:
     try:
         with session():
             gpus = choose_gpus(request.gpus, list_gpus(), os.environ, first_visible=request.one_gpu)
-            return tuple(gpu.index for gpu in gpus)
+            return [gpu.index for gpu in gpus]
     except CannotMeasureError:
         return None
 
 
-def _option(request: MeterRequest, name: str) -> float | None:
+def _parse_option(request: MeterRequest, name: str) -> float | None:
     text = request.options.get(name)
     try:
         return None if text is None else float(text)

@@ -57,7 +57,7 @@ class TelemetrySample:
         utilization: Share of the driver's last period in [0, 1] in which a kernel ran.
         memory_used_bytes: Device memory in use, without the driver's own where that is known.
         power_limit_w: The limit in force.
-        throttle_reasons: Why the clocks are lowered, in NVML's names.
+        reasons: Why the clocks are lowered, in NVML's names.
         pids: Processes on the board; ``None`` if the driver lists none at all. ``()`` in a
             container may only mean that none is visible from inside it.
     """
@@ -68,7 +68,7 @@ class TelemetrySample:
     utilization: float | None = None
     memory_used_bytes: int | None = None
     power_limit_w: float | None = None
-    throttle_reasons: tuple[str, ...] | None = None
+    reasons: tuple[str, ...] | None = None
     pids: tuple[int, ...] | None = None
 
 

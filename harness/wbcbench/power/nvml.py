@@ -377,7 +377,7 @@ class NvmlDevice(Device):
             utilization=None if load is None else share_from_pct(load.gpu),
             memory_used_bytes=None if memory is None else memory.used,
             power_limit_w=self.enforced_limit_w(),
-            throttle_reasons=None if throttle is None else decode_throttle_reasons(throttle),
+            reasons=None if throttle is None else decode_throttle_reasons(throttle),
             pids=self._list_pids(),
         )
 

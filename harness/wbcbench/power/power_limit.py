@@ -7,12 +7,11 @@ that was killed: the next command puts its limit back, by ``restore_abandoned``.
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import json
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -45,10 +44,6 @@ class PowerLimit:
     enforced_w: float | None = None
 
 
-class NoteInUseError(Exception):
-    """Another process holds the note: its limit is in force."""
-
-
 def require_power_limit(spec: RunSpec) -> None:
     """Check that a run's limit can be set, before anything else is done; changes nothing.
 
@@ -64,40 +59,25 @@ def require_power_limit(spec: RunSpec) -> None:
                 device.set_power_limit(_present_limit_w(device))
 
 
-@contextlib.contextmanager
-def hold_run_limit(spec: RunSpec) -> Iterator[dict[str, JsonValue]]:
-    """Hold the limit that a run asks for; yields facts for its provenance.
+@contextmanager
+def hold_power_limit(spec: RunSpec) -> Iterator[dict[str, JsonValue]]:
+    """Hold the limit that a run asks for on every chosen GPU; yields facts for its provenance.
 
     Raises:
-        CannotMeasureError: It cannot be set here; never a warning, for the run would be another.
-        UsageError: It is out of the board's range.
+        CannotMeasureError: It cannot be set here, or another run holds one; nothing is left
+            changed. Never a warning, for the run would be another.
+        UsageError: Outside the board's range, or ``spec.gpus`` name no GPU.
     """
     if spec.power_limit_w is None:
         yield {}
         return
-    with hold_power_limit(spec.gpus, spec.power_limit_w) as limits:
+    with ExitStack() as stack:
+        devices = _find_devices(spec.gpus)
+        limits = [stack.enter_context(_hold(device, spec.power_limit_w)) for device in devices]
         yield {
             "power_limits": [asdict(limit) for limit in limits],
             "gpu_power_limit_w": limits[0].enforced_w,
         }
-
-
-@contextlib.contextmanager
-def hold_power_limit(names: Sequence[str], limit_w: float) -> Iterator[tuple[PowerLimit, ...]]:
-    """Hold the limit of every chosen GPU at ``limit_w`` watts.
-
-    Args:
-        names: GPU indices, UUIDs or UUID prefixes; empty = every visible one.
-        limit_w: The limit in watts.
-
-    Raises:
-        CannotMeasureError: No GPU, one without power limits, no permission, or another run holds
-            its limit; nothing is left changed.
-        UsageError: Outside the board's range, or ``names`` match no GPU.
-    """
-    with ExitStack() as stack:
-        devices = _find_devices(names)
-        yield tuple([stack.enter_context(_hold(device, limit_w)) for device in devices])
 
 
 def _find_devices(names: Sequence[str]) -> list[Device]:
@@ -108,9 +88,20 @@ def _find_devices(names: Sequence[str]) -> list[Device]:
     raise CannotMeasureError(f"--power-limit needs a GPU that can be trained on. {reasons}")
 
 
-@contextlib.contextmanager
+@contextmanager
 def _hold(device: Device, limit_w: float) -> Iterator[PowerLimit]:
-    with device, _open_device_note(device) as note:
+    with device, ExitStack() as stack:
+        try:
+            note = stack.enter_context(open_note(device.gpu.uuid))
+        except BlockingIOError as error:
+            raise CannotMeasureError(
+                f"Another run holds the power limit of {device.gpu}. Wait for it to end."
+            ) from error
+        except OSError as error:
+            raise CannotMeasureError(
+                f"The power limit of {device.gpu} was not changed: no note of the old one can be "
+                f"kept ({error}). Set WBCBENCH_LOCK_DIR to a folder of your own."
+            ) from error
         abandoned = note.read()
         if abandoned is not None:
             device.set_power_limit(abandoned.before_w)
@@ -125,7 +116,7 @@ def _hold(device: Device, limit_w: float) -> Iterator[PowerLimit]:
         finally:
             # A driver that has gone must not cost the run its record: then the note stays, and
             # the next command tries again.
-            with contextlib.suppress(CannotMeasureError):
+            with suppress(CannotMeasureError):
                 if _present_limit_w(device) != before_w:
                     device.set_power_limit(before_w)
                 note.clear()
@@ -167,7 +158,7 @@ def _restore(path: Path) -> PowerLimit | None:
                     device.set_power_limit(abandoned.before_w)
                     note.clear()
                     return abandoned
-    except (NoteInUseError, OSError, WbcbenchError):
+    except (OSError, WbcbenchError):
         pass
     return None
 
@@ -208,49 +199,28 @@ def _is_abandoned(path: Path) -> bool:
     try:
         with _open_locked(path) as note:
             return note.read() is not None
-    except (NoteInUseError, OSError):
+    except OSError:
         return False
 
 
-def open_note(uuid: str) -> contextlib.AbstractContextManager[OpenNote]:
+def open_note(uuid: str) -> AbstractContextManager[OpenNote]:
     """Hold the note of one board.
 
     Raises:
-        NoteInUseError: Another process holds it.
+        BlockingIOError: Another process holds it: its limit is in force.
         OSError: It cannot be opened, or belongs to another user.
     """
     return _open_locked(lock_path(_PREFIX + uuid), os.O_CREAT)
 
 
-@contextlib.contextmanager
-def _open_device_note(device: Device) -> Iterator[OpenNote]:
-    with ExitStack() as stack:
-        try:
-            note = stack.enter_context(open_note(device.gpu.uuid))
-        except NoteInUseError as error:
-            raise CannotMeasureError(
-                f"Another run holds the power limit of {device.gpu} (note {error}). Wait for it "
-                "to end."
-            ) from error
-        except OSError as error:
-            raise CannotMeasureError(
-                f"The power limit of {device.gpu} was not changed: no note of the old one can be "
-                f"kept ({error}). Set WBCBENCH_LOCK_DIR to a folder of your own."
-            ) from error
-        yield note
-
-
-@contextlib.contextmanager
+@contextmanager
 def _open_locked(path: Path, flags: int = 0) -> Iterator[OpenNote]:
     """Open and lock; a link or another user's file could make us set what we never changed."""
     handle = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | flags, 0o600)
     try:
         if os.fstat(handle).st_uid != os.geteuid():
             raise PermissionError(f"{path} belongs to another user")
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise NoteInUseError(str(path)) from error
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield OpenNote(handle)
     finally:
         os.close(handle)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
 
 import psutil
@@ -72,20 +72,11 @@ class TelemetryRecorder:
             self.error = error
 
     def _read(self, device: Device) -> BoardSample:
-        t_s, sample = self._clock.now_s(), device.read_telemetry()
-        own = {pid for pid in sample.pids or () if _descends_from(pid, os.getpid())}
-        return BoardSample(
-            t_s=t_s,
-            temperature_c=sample.temperature_c,
-            clock_sm_hz=sample.clock_sm_hz,
-            clock_memory_hz=sample.clock_memory_hz,
-            utilization=sample.utilization,
-            memory_used_bytes=sample.memory_used_bytes,
-            power_limit_w=sample.power_limit_w,
-            reasons=sample.throttle_reasons,
-            own=None if sample.pids is None else tuple(sorted(own)),
-            foreign=None if sample.pids is None else tuple(sorted({*sample.pids} - own)),
-        )
+        t_s, state = self._clock.now_s(), asdict(device.read_telemetry())
+        if (pids := state.pop("pids")) is not None:
+            own = {pid for pid in pids if _descends_from(pid, os.getpid())}
+            state |= {"own": tuple(sorted(own)), "foreign": tuple(sorted({*pids} - own))}
+        return BoardSample(t_s, **state)
 
 
 @cache

@@ -32,7 +32,7 @@ from wbcbench.core.window import (
 from wbcbench.energy import source
 from wbcbench.energy.account import RunEvents, account
 from wbcbench.power.meter import MeterRequest
-from wbcbench.power.power_limit import hold_run_limit
+from wbcbench.power.power_limit import hold_power_limit
 from wbcbench.power.session import EDGE_S, MeteringSession
 from wbcbench.power.telemetry import cool_down
 from wbcbench.run import trainer_process
@@ -72,7 +72,7 @@ class Recorder:
         """Do the run from idle to its account."""
         with ExitStack() as stack:
             self._holds = [self._lock_host(stack)]
-            limits = stack.enter_context(hold_run_limit(self._spec))
+            limits = stack.enter_context(hold_power_limit(self._spec))
             self._session = MeteringSession(self._run, self._clock, stack)
             self._session.open(self._spec.meters, self._request())
             self._holds += [self._lock(device.gpu.uuid, stack) for device in self._session.devices]
