@@ -44,10 +44,10 @@ def work(
 
 def _view(*, quiet: bool, live: bool) -> View:
     """The panel where somebody looks, plain lines elsewhere."""
-    from wbcbench.run.display import LinesView, SilentView
+    from wbcbench.run.display import LinesView, View
 
     if quiet:
-        return SilentView(sys.stderr)
+        return View(sys.stderr)
     if not live or not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
         return LinesView(sys.stderr)
     from rich.console import Console

@@ -1,7 +1,7 @@
 """The trainer from outside: the environment it starts in, its messages, its end.
 
 The child gets three things: the write end of a pipe for its messages, a pipe as standard input for
-``go`` and ``stop`` (its end of file means that nobody records any more), and ``log.txt`` as its
+``go`` and ``stop`` (its end of file means that the recorder is gone), and ``log.txt`` as its
 standard output and error. It runs in its own session, so a Ctrl-C on the terminal reaches the
 recorder alone, which decides.
 """
@@ -38,30 +38,30 @@ class TrainerProcess:
 
     def __init__(self, run: RunDir, environment: Mapping[str, str]) -> None:
         """Start it on ``run`` with ``environment`` (complete, set before TensorFlow loads)."""
-        self._pipe, theirs = os.pipe()
+        self._pipe, child_end = os.pipe()
         with run.log_path.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "wbcbench.train.trainer", str(run.path), str(theirs)],
+                [sys.executable, "-m", "wbcbench.train.trainer", str(run.path), str(child_end)],
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,
                 env=dict(environment),
-                pass_fds=(theirs,),
+                pass_fds=(child_end,),
                 start_new_session=True,
             )
-        os.close(theirs)
+        os.close(child_end)
         os.set_blocking(self._pipe, False)
-        self._torn = b""
+        self._partial_line = b""
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._pipe, selectors.EVENT_READ)
         self.is_silent = False  # the pipe is at its end: no message can follow
 
     @property
     def pid(self) -> int:
-        """Process id, for telling our GPU process from foreign ones."""
+        """Process id, to separate our GPU process from foreign ones."""
         return self._process.pid
 
-    def lines(self, wait_s: float) -> list[str]:
+    def read_lines(self, wait_s: float) -> list[str]:
         """Messages that came within ``wait_s`` seconds, one line each."""
         if self.is_silent or not self._selector.select(wait_s):
             return []
@@ -70,11 +70,11 @@ class TrainerProcess:
         except BlockingIOError:
             return []
         self.is_silent = not data
-        *whole, self._torn = (self._torn + data).split(b"\n")
-        return [line.decode(errors="replace") for line in whole]
+        *lines, self._partial_line = (self._partial_line + data).split(b"\n")
+        return [line.decode(errors="replace") for line in lines]
 
-    def say(self, word: str) -> None:
-        """Send ``go`` or ``stop``; a trainer that is gone hears nothing."""
+    def send(self, word: str) -> None:
+        """Send ``go`` or ``stop``; nothing happens where the trainer is gone."""
         if self._process.stdin is None:
             return
         with contextlib.suppress(OSError):
@@ -113,8 +113,8 @@ class Variable:
         name: Its name.
         value: What it is set to.
         reason: Why, in one sentence.
-        yields: Whether a value that the user has already set is kept. True where only speed or
-            chatter is at stake; False where the run would not be the one its spec describes.
+        yields: Whether a value that the user has already set stays. True where only speed or
+            logging changes; False where the run would not be the one its spec describes.
     """
 
     name: str
@@ -166,7 +166,7 @@ def _identity(spec: RunSpec) -> Iterator[Variable]:
     yield Variable(
         "TF_CPP_MIN_LOG_LEVEL",
         "1",
-        "TensorFlow's greetings bury the log; its warnings and errors stay.",
+        "TensorFlow's start-up messages fill the log; its warnings and errors stay.",
         yields=True,
     )
 
@@ -176,7 +176,7 @@ def _determinism(spec: RunSpec) -> Iterator[Variable]:
         yield Variable(
             "TF_DETERMINISTIC_OPS",
             "1",
-            "Libraries that look before the trainer can call enable_op_determinism must know.",
+            "Libraries read it before the trainer can call enable_op_determinism.",
         )
 
 
@@ -194,7 +194,7 @@ def _devices(visible: Mapping[str, str]) -> Iterator[Variable]:
 def _threads(spec: RunSpec) -> Iterator[Variable]:
     if spec.threads is None:
         return
-    reason = "The spec asks for this many threads; rounding depends on how work is cut up."
+    reason = "The spec asks for this many threads; rounding depends on how work is divided."
     for name in ("TF_NUM_INTRAOP_THREADS", "OMP_NUM_THREADS"):
         yield Variable(name, str(spec.threads), reason)
 
