@@ -11,7 +11,7 @@ from dataclasses import replace
 import pytest
 
 from wbcbench.core.spec import RunSpec
-from wbcbench.run.trainer_process import trainer_environment, variables
+from wbcbench.run.trainer_process import trainer_environment
 
 SPEC = RunSpec(variant="leaky-dropout", seed=7)
 
@@ -88,12 +88,6 @@ def test_the_rest_of_the_environment_is_passed_on_and_the_base_is_not_changed():
     environment = trainer_environment(SPEC, base)
     assert base.items() <= environment.items()
     assert len(base) == 2
-
-
-def test_every_variable_has_a_reason():
-    spec = replace(SPEC, threads=2, deterministic=True)
-    for variable in variables(spec, {"CUDA_VISIBLE_DEVICES": "GPU-1f2e"}):
-        assert variable.reason.endswith("."), variable.name
 
 
 def metrics_of_a_fresh_process(spec: RunSpec, *seeds: int) -> list[list[list[str]]]:

@@ -18,7 +18,7 @@ import os
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import version
 from typing import Any
@@ -40,6 +40,7 @@ from wbcbench.power.device import (
     Gpu,
     GpuMeter,
     TelemetrySample,
+    begins_with,
     format_gpus,
     named_gpus,
     visible_gpus,
@@ -81,11 +82,10 @@ def open_meters(request: MeterRequest) -> list[EnergyMeter]:
             "cannot train on them. Use `wbcbench monitor` or `Meter` with your own program."
         )
     with session():
-        boards = list_boards()
-        by_gpu = {board.gpu: board for board in boards}
-        chosen = named_gpus(request.gpus, [*by_gpu]) or _visible_gpus(boards)
+        gpus = list_gpus()
+        chosen = named_gpus(request.gpus, gpus) or _visible_gpus(gpus)
         chosen = chosen[:1] if request.one_gpu and not request.gpus else chosen
-        return [GpuMeter.checked(AmdDevice(by_gpu[gpu])) for gpu in chosen]
+        return [GpuMeter.checked(AmdDevice(gpu)) for gpu in chosen]
 
 
 @cache
@@ -163,53 +163,55 @@ def _reason(error: Exception) -> str:
     return getattr(error, "err_info", None) or " ".join(str(error).split())
 
 
-@dataclass(frozen=True, slots=True)
-class Board:
-    """One GPU as the library and ROCm's runtime list it; ``hip_…`` are HIP's names for it."""
+@dataclass(frozen=True)
+class AmdGpu(Gpu):
+    """One GPU with its handle while a session is open, and HIP's number and UUID for it."""
 
-    gpu: Gpu
-    handle: Any
-    hip_id: int | None
-    hip_uuid: str
+    handle: Any = field(default=None, compare=False)
+    hip_id: int | None = None
+    hip_uuid: str = ""
+
+    def has_prefix(self, prefix: str) -> bool:
+        """Whether either UUID begins with ``prefix``."""
+        return super().has_prefix(prefix) or begins_with(self.hip_uuid, prefix)
 
 
-def list_boards() -> list[Board]:
+def list_gpus() -> list[AmdGpu]:
     """Every GPU that answers, in the library's order; needs an open session."""
-    boards: list[Board] = []
+    gpus: list[AmdGpu] = []
     for index, handle in enumerate(query("amdsmi_get_processor_handles") or ()):
         if uuid := query("amdsmi_get_gpu_device_uuid", handle):
-            asic = query("amdsmi_get_gpu_asic_info", handle) or {}
-            runtime = query("amdsmi_get_gpu_enumeration_info", handle) or {}
+            name = (query("amdsmi_get_gpu_asic_info", handle) or {}).get("market_name") or ""
             bus_id = query("amdsmi_get_gpu_device_bdf", handle) or ""
-            gpu = Gpu(index, uuid, asic.get("market_name") or "", bus_id)
-            boards.append(Board(gpu, handle, runtime.get("hip_id"), runtime.get("hip_uuid") or ""))
-    return boards
+            hip = query("amdsmi_get_gpu_enumeration_info", handle) or {}
+            hip_id, hip_uuid = hip.get("hip_id"), hip.get("hip_uuid") or ""
+            gpus.append(AmdGpu(index, uuid, name, bus_id, False, handle, hip_id, hip_uuid))
+    return gpus
 
 
-def _visible_gpus(boards: Sequence[Board]) -> tuple[Gpu, ...]:
+def _visible_gpus(gpus: Sequence[AmdGpu]) -> tuple[AmdGpu, ...]:
     """The GPUs that ROCm would show to a program started in this environment.
 
     Raises:
         CannotMeasureError: There is none, or the driver does not report HIP's order.
     """
-    gpus = [board.gpu for board in boards]
     settings = {name: os.environ[name] for name in VISIBLE if name in os.environ}
     stated = " ".join(f"{name}={setting!r}" for name, setting in settings.items())
     way_out = f"Unset it, or name GPUs with --gpus: {format_gpus(gpus)}."
     if not gpus:
         raise CannotMeasureError("The AMD driver is loaded but shows no GPU. See `amd-smi list`.")
-    if settings and any(board.hip_id is None for board in boards):
+    if settings and any(gpu.hip_id is None for gpu in gpus):
         raise CannotMeasureError(
             f"{stated} counts GPUs in HIP's order, which this driver does not report. {way_out}"
         )
-    in_order = sorted(boards, key=lambda board: board.hip_id or 0)
-    left = tuple(replace(board.gpu, uuid=board.hip_uuid) for board in in_order)
+    visible = tuple(gpus)
+    if settings:
+        visible = tuple(sorted(gpus, key=lambda gpu: gpu.hip_id or 0))
     for setting in settings.values():
-        left = visible_gpus(setting, left)
-    if not left:
+        visible = visible_gpus(setting, visible)
+    if not visible:
         raise CannotMeasureError(f"{stated} hides every AMD GPU of this machine. {way_out}")
-    by_index = {gpu.index: gpu for gpu in gpus}
-    return tuple(by_index[gpu.index] for gpu in (left if settings else gpus))
+    return visible
 
 
 class AmdDevice(Device):
@@ -217,9 +219,9 @@ class AmdDevice(Device):
 
     vendor = "amd"
 
-    def __init__(self, board: Board) -> None:
+    def __init__(self, gpu: AmdGpu) -> None:
         """Prepare; nothing is opened yet."""
-        super().__init__(board.gpu, (VISIBLE[0], board.hip_uuid))
+        super().__init__(gpu, (VISIBLE[0], gpu.hip_uuid))
 
     @contextmanager
     def open(self) -> Iterator[Any]:
@@ -229,7 +231,7 @@ class AmdDevice(Device):
             CannotMeasureError: The driver does not know the GPU (any more).
         """
         with session():
-            handles = {board.gpu.uuid: board.handle for board in list_boards()}
+            handles = {gpu.uuid: gpu.handle for gpu in list_gpus()}
             if self.gpu.uuid not in handles:
                 raise CannotMeasureError(
                     f"{self.gpu} ({self.gpu.uuid}) does not answer. Check `amd-smi list`; a GPU "

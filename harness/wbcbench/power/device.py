@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, TypeVar
 
 from pydantic import JsonValue
 
@@ -43,8 +43,20 @@ class Gpu:
 
     def has_prefix(self, prefix: str) -> bool:
         """Whether the UUID begins with ``prefix``, with or without ``GPU-`` before it."""
-        start = prefix.lower().removeprefix("gpu-")
-        return bool(start) and self.uuid.lower().removeprefix("gpu-").startswith(start)
+        return begins_with(self.uuid, prefix)
+
+    def is_named(self, name: str) -> bool:
+        """Whether an index, a UUID or the beginning of one is this GPU's."""
+        return self.index == int(name) if name.isdigit() else self.has_prefix(name)
+
+
+def begins_with(uuid: str, prefix: str) -> bool:
+    """Whether a UUID begins with ``prefix``, which is not empty, in any case of letters."""
+    start = prefix.lower().removeprefix("gpu-")
+    return bool(start) and uuid.lower().removeprefix("gpu-").startswith(start)
+
+
+G = TypeVar("G", bound=Gpu)
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,14 +242,14 @@ class UnknownGpuError(UsageError):
         self.known = known
 
 
-def named_gpus(names: Sequence[str], gpus: Sequence[Gpu]) -> tuple[Gpu, ...]:
+def named_gpus(names: Sequence[str], gpus: Sequence[G]) -> tuple[G, ...]:
     """The GPUs that indices, UUIDs or UUID prefixes name, each once.
 
     Raises:
         UnknownGpuError: A name matches no GPU; the message lists all GPUs.
         UsageError: A name matches several.
     """
-    matches = {name: [gpu for gpu in gpus if _is_named(gpu, name)] for name in names}
+    matches = {name: [gpu for gpu in gpus if gpu.is_named(name)] for name in names}
     for name, matching in matches.items():
         if len(matching) != 1:
             problem = "names several GPUs" if matching else "names no GPU of this machine"
@@ -251,11 +263,7 @@ def named_gpus(names: Sequence[str], gpus: Sequence[Gpu]) -> tuple[Gpu, ...]:
     return tuple(dict.fromkeys(gpu for (gpu,) in matches.values()))
 
 
-def _is_named(gpu: Gpu, name: str) -> bool:
-    return gpu.index == int(name) if name.isdigit() else gpu.has_prefix(name)
-
-
-def visible_gpus(setting: str, gpus: Sequence[Gpu]) -> tuple[Gpu, ...]:
+def visible_gpus(setting: str, gpus: Sequence[G]) -> tuple[G, ...]:
     """The GPUs that a variable such as ``CUDA_VISIBLE_DEVICES`` leaves, in its order.
 
     CUDA, HIP and ROCr all stop at the first entry that they do not know.
@@ -264,7 +272,7 @@ def visible_gpus(setting: str, gpus: Sequence[Gpu]) -> tuple[Gpu, ...]:
         setting: The variable's value: numbers, UUIDs or UUID prefixes.
         gpus: The GPUs in the order in which the runtime counts them.
     """
-    visible: list[Gpu] = []
+    visible: list[G] = []
     for entry in map(str.strip, setting.split(",")):
         if entry.isdigit():
             matches = list(gpus[int(entry) : int(entry) + 1])

@@ -36,7 +36,6 @@ class MeterRequest:
         for_training: Only GPUs that TensorFlow can train on.
         country: ISO 3166 alpha-3 code for CodeCarbon's offline table.
         powercap_root: Where the kernel shows RAPL.
-        output_dir: A folder a meter may write its own log to; ``None`` = nowhere.
         seed: For the simulated meter's signal.
         options: Options of one meter, e.g. ``{"simulated.power_w": "250"}``.
     """
@@ -46,7 +45,6 @@ class MeterRequest:
     for_training: bool = False
     country: str = "DEU"
     powercap_root: Path = Path("/sys/class/powercap")
-    output_dir: Path | None = None
     seed: int = 0
     options: Mapping[str, str] = field(default_factory=dict)
 

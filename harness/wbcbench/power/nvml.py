@@ -8,8 +8,8 @@ NVML counts GPUs by PCI bus, CUDA by speed unless told otherwise, and both are r
 ``CUDA_VISIBLE_DEVICES``. Only the UUID means the same GPU everywhere, so all other modules use it.
 
 Which reading a board offers is decided once, when it is opened: a trace never mixes two of them.
-Field values come in one call that reuses its buffer; a driver or board without them is read by the
-older calls. A read that fails is ``None``.
+Field values come in one call; a driver or board without them is read by the older calls. A read
+that fails is ``None``.
 
 Power: ``power_instant`` is preferred. ``power_usage`` is a one-second average on Ampere and newer
 (GA100 excepted) and instantaneous before; ``power_average`` is the same average under its name.
@@ -18,7 +18,6 @@ Source: NVML API reference, ``nvmlDeviceGetPowerUsage`` and ``nvmlFieldValueEnum
 
 from __future__ import annotations
 
-import ctypes
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -62,31 +61,16 @@ _CALLS: dict[str, Callable[[Any], int]] = {
     ENERGY: pynvml.nvmlDeviceGetTotalEnergyConsumption,
     "power_usage": pynvml.nvmlDeviceGetPowerUsage,
 }
-_MEMBERS = {
-    pynvml.NVML_VALUE_TYPE_DOUBLE: "dVal",
-    pynvml.NVML_VALUE_TYPE_UNSIGNED_INT: "uiVal",
-    pynvml.NVML_VALUE_TYPE_UNSIGNED_LONG: "ulVal",
-    pynvml.NVML_VALUE_TYPE_UNSIGNED_LONG_LONG: "ullVal",
-    pynvml.NVML_VALUE_TYPE_SIGNED_LONG_LONG: "sllVal",
-    pynvml.NVML_VALUE_TYPE_SIGNED_INT: "siVal",
-    pynvml.NVML_VALUE_TYPE_UNSIGNED_SHORT: "usVal",
-}
+# Members of a field value by its type; source: NVML API reference, nvmlValueType_t.
+_MEMBERS = ("dVal", "uiVal", "ulVal", "ullVal", "sllVal", "siVal", "usVal")
 _TRIES = 3  # a driver that fails once while its readings are listed is asked again
 
-# Names of the bits of the clock-event mask; source: NVML API reference, nvmlClocksEventReasons.
-THROTTLE_REASONS = {
-    0x001: "gpu_idle",
-    0x002: "application_clocks",
-    0x004: "sw_power_cap",
-    0x008: "hw_slowdown",
-    0x010: "sync_boost",
-    0x020: "sw_thermal_slowdown",
-    0x040: "hw_thermal_slowdown",
-    0x080: "hw_power_brake",
-    0x100: "display_clock",
-    0x200: "board_limit",
-    0x400: "reliability",
-}
+# Bits of the clock-event mask, lowest first; source: NVML API reference, nvmlClocksEventReasons.
+THROTTLE_REASONS = (
+    "gpu_idle", "application_clocks", "sw_power_cap", "hw_slowdown", "sync_boost",
+    "sw_thermal_slowdown", "hw_thermal_slowdown", "hw_power_brake", "display_clock",
+    "board_limit", "reliability",
+)  # fmt: skip
 
 _ARCHITECTURES = {
     getattr(pynvml, f"NVML_DEVICE_ARCH_{name.upper()}"): name
@@ -208,51 +192,46 @@ def choose_gpus(
             variable counts GPUs of different models in CUDA's own order, which only CUDA knows.
         CannotMeasureError: No GPU is left, or a chosen one is divided into MIG instances.
     """
-    setting = environment.get(VISIBLE)
-    for name in names or (setting or "").split(","):
-        if name.strip().startswith("MIG-"):
-            problem = (
-                f"{name} is a MIG instance" if names else f"{VISIBLE} names the MIG instance {name}"
-            )
-            raise CannotMeasureError(_mig_message(problem))
-    if names:
-        chosen = named_gpus(names, gpus)
-    elif setting is None:
-        chosen = tuple(gpus)
-    else:
-        has_number = any(entry.strip().isdigit() for entry in setting.split(","))
-        # CUDA counts the fastest GPU first; equal ones by bus. Which is faster, only CUDA knows.
-        if (
-            has_number
-            and environment.get(ORDER) != "PCI_BUS_ID"
-            and len({g.name for g in gpus}) > 1
-        ):
-            raise UsageError(
-                f"{VISIBLE}={setting} counts GPUs of different models in CUDA's own order, so the "
-                "wrong one might be measured. Set CUDA_DEVICE_ORDER=PCI_BUS_ID, or name the GPU "
-                f"by UUID: {format_gpus(gpus)}."
-            )
-        chosen = visible_gpus(setting, sorted(gpus, key=lambda gpu: bus_key(gpu.pci_bus_id)))
-    if not chosen and gpus:
-        raise CannotMeasureError(
-            f"{VISIBLE}={setting!r} hides every GPU of this machine, so none is measured. Unset "
-            f"it or name one of: {format_gpus(gpus)}."
-        )
-    if not chosen:
-        raise CannotMeasureError(
-            "The NVIDIA driver is loaded but shows no GPU. Check `nvidia-smi -L`."
-        )
+    for name in names:
+        if name.startswith("MIG-"):
+            raise _mig_error(f"{name} is a MIG instance")
+    chosen = named_gpus(names, gpus) if names else _visible_gpus(gpus, environment)
     chosen = chosen[:1] if first_visible and not names else chosen
     for gpu in chosen:
         if gpu.is_partitioned:
-            raise CannotMeasureError(
-                _mig_message(f"GPU {gpu.index} ({gpu.uuid}) is divided into MIG instances")
-            )
+            raise _mig_error(f"GPU {gpu.index} ({gpu.uuid}) is divided into MIG instances")
     return chosen
 
 
-def _mig_message(problem: str) -> str:
-    return (
+def _visible_gpus(gpus: Sequence[Gpu], environment: Mapping[str, str]) -> tuple[Gpu, ...]:
+    """The GPUs that CUDA would show to a program started in this environment, in its order."""
+    if not gpus:
+        raise CannotMeasureError("The NVIDIA driver shows no GPU. Check `nvidia-smi -L`.")
+    setting = environment.get(VISIBLE)
+    if setting is None:
+        return tuple(gpus)
+    entries = [entry.strip() for entry in setting.split(",")]
+    if any(entry.startswith("MIG-") for entry in entries):
+        raise _mig_error(f"{VISIBLE}={setting} names the MIG instance of a GPU")
+    # CUDA counts the fastest GPU first; equal ones by bus. Which is faster, only CUDA knows.
+    is_order_known = environment.get(ORDER) == "PCI_BUS_ID" or len({gpu.name for gpu in gpus}) == 1
+    if not is_order_known and any(entry.isdigit() for entry in entries):
+        raise UsageError(
+            f"{VISIBLE}={setting} counts GPUs of different models in CUDA's own order, so the "
+            "wrong one might be measured. Set CUDA_DEVICE_ORDER=PCI_BUS_ID, or name the GPU "
+            f"by UUID: {format_gpus(gpus)}."
+        )
+    visible = visible_gpus(setting, sorted(gpus, key=lambda gpu: bus_key(gpu.pci_bus_id)))
+    if not visible:
+        raise CannotMeasureError(
+            f"{VISIBLE}={setting!r} hides every GPU of this machine. Unset it or name one of: "
+            f"{format_gpus(gpus)}."
+        )
+    return visible
+
+
+def _mig_error(problem: str) -> CannotMeasureError:
+    return CannotMeasureError(
         f"{problem}. Its counter includes what runs on the board's other instances. Use a GPU "
         "without MIG, or switch MIG off (`sudo nvidia-smi -mig 0`)."
     )
@@ -289,28 +268,33 @@ class NvmlDevice(Device):
         """At most ``total_energy`` and one of ``POWER_READINGS``, each with how it is read."""
         power = next(filter(None, map(self._find_method, POWER_READINGS)), {})
         self._methods = self._find_method(ENERGY) | power
-        by_field = [name for name, method in self._methods.items() if method == "field"]
-        self._fields = _FieldBuffer(self.handle, by_field)
+        self._by_field = [name for name, method in self._methods.items() if method == "field"]
         return tuple(self._methods)
 
     def _find_method(self, reading: str) -> dict[str, str]:
         """``{reading: "field" or "call"}``; empty if the board does not offer it."""
         for _ in range(_TRIES):
-            buffer = _FieldBuffer(self.handle, [reading] if reading in _FIELDS else [])
-            if buffer.read().get(reading) is not None:
+            if reading in _FIELDS and self._read_fields([reading]).get(reading) is not None:
                 return {reading: "field"}
             if reading in _CALLS and query(_CALLS[reading], self.handle) is not None:
                 return {reading: "call"}
         return {}
 
+    def _read_fields(self, readings: Sequence[str]) -> dict[str, float | None]:
+        """Vendor units by reading, from one driver call; empty if it fails as a whole."""
+        fields = [_FIELDS[reading] for reading in readings]
+        values = query(pynvml.nvmlDeviceGetFieldValues, self.handle, fields) if fields else None
+        return (
+            {} if values is None else dict(zip(readings, map(_decode_field, values), strict=True))
+        )
+
     def read(self) -> Sequence[float | None]:
         """Joules since the driver was loaded and watts; ``None`` on failure or if closed."""
         if self.handle is None:
             return (None,) * len(self.readings)
-        values = self._fields.read()
-        for name, method in self._methods.items():
-            if method == "call":
-                values[name] = query(_CALLS[name], self.handle)
+        values = self._read_fields(self._by_field)
+        for name in set(self.readings).difference(self._by_field):
+            values[name] = query(_CALLS[name], self.handle)
         return tuple(
             None if value is None else j_from_mj(value) if name == ENERGY else w_from_mw(value)
             for name, value in ((name, values.get(name)) for name in self.readings)
@@ -423,8 +407,12 @@ class NvmlDevice(Device):
 
 def decode_throttle_reasons(mask: int) -> tuple[str, ...]:
     """Names of the reasons in a mask, bits of newer drivers by number."""
-    bits = (1 << place for place in range(mask.bit_length()) if mask >> place & 1)
-    return tuple(THROTTLE_REASONS.get(bit, f"bit_{bit:#x}") for bit in bits)
+    names = THROTTLE_REASONS
+    return tuple(
+        names[bit] if bit < len(names) else f"bit_{1 << bit:#x}"
+        for bit in range(mask.bit_length())
+        if mask >> bit & 1
+    )
 
 
 def known_pace_s(
@@ -451,29 +439,9 @@ def known_pace_s(
     return None, None
 
 
-class _FieldBuffer:
-    """One ``nvmlDeviceGetFieldValues`` call for several readings; its buffer is reused."""
-
-    def __init__(self, handle: Any, readings: list[str]) -> None:
-        self._readings = readings
-        self._values = (pynvml.c_nvmlFieldValue_t * len(readings))()
-        for value, reading in zip(self._values, readings, strict=True):
-            value.fieldId = _FIELDS[reading]
-        self._fill = getattr(pynvml.nvmlLib, "nvmlDeviceGetFieldValues", None)
-        self._arguments = (handle, ctypes.c_int(len(readings)), ctypes.byref(self._values))
-
-    def read(self) -> dict[str, float | None]:
-        """Vendor units by reading; empty if the call fails as a whole."""
-        if not self._readings or self._fill is None:
-            return {}
-        if self._fill(*self._arguments) != pynvml.NVML_SUCCESS:
-            return {}
-        return {r: _decode_field(v) for r, v in zip(self._readings, self._values, strict=True)}
-
-
 def _decode_field(value: Any) -> float | None:
     """What a field value holds, by its own return code and type; ``None`` if it holds nothing."""
-    if value.nvmlReturn != pynvml.NVML_SUCCESS:
+    if value.nvmlReturn != pynvml.NVML_SUCCESS or value.valueType >= len(_MEMBERS):
         return None
-    member = _MEMBERS.get(value.valueType)
-    return None if member is None else getattr(value.value, member)
+    number: float = getattr(value.value, _MEMBERS[value.valueType])
+    return number

@@ -35,48 +35,25 @@ RECENT = 64  # polls kept in memory for the live display
 
 
 @dataclass
-class _Tally:
-    """Counts of one meter's polls."""
-
-    samples: int = 0
-    missed: int = 0
-    failed: int = 0
-    first_s: float | None = None
-    last_s: float | None = None
-    max_gap_s: float | None = None
-
-    def count(self, t_s: float, values: Sequence[float | None]) -> None:
-        """Count one poll."""
-        if self.last_s is not None:
-            self.max_gap_s = max(self.max_gap_s or 0.0, t_s - self.last_s)
-        self.first_s = t_s if self.first_s is None else self.first_s
-        self.last_s = t_s
-        self.samples += 1
-        self.failed += any(value is None for value in values)
-
-    @property
-    def period_s(self) -> float | None:
-        """Achieved mean period."""
-        if self.first_s is None or self.last_s is None or self.samples < 2:
-            return None
-        return (self.last_s - self.first_s) / (self.samples - 1)
-
-
-@dataclass
 class _MeterReader:
-    """One meter, its file and its thread."""
+    """One meter, its file, its thread and the counts of its polls."""
 
     meter: EnergyMeter
     stream: IO[str]
     interval_s: float
     clock: Clock
     stop: threading.Event
-    tally: _Tally = field(default_factory=_Tally)
     recent: deque[tuple[float, tuple[float | None, ...]]] = field(
         default_factory=lambda: deque(maxlen=RECENT)
     )
     started: threading.Event = field(default_factory=threading.Event)
     error: OSError | None = None
+    samples: int = 0
+    missed: int = 0
+    failed: int = 0
+    first_s: float = 0.0
+    last_s: float = 0.0
+    max_gap_s: float | None = None
 
     def run(self) -> None:
         """Poll until ``stop`` is set; a failing disk ends it with ``error`` set."""
@@ -90,7 +67,10 @@ class _MeterReader:
                 return
             finally:
                 self.started.set()
-            tick = self._next_tick(tick, start_s)
+            # The next tick of the grid that is not over yet; those in between were missed.
+            due = int((self.clock.now_s() - start_s) / self.interval_s) + 1
+            self.missed += max(due - tick - 1, 0)
+            tick = max(due, tick + 1)
             jitter_s = rng.uniform(-JITTER, JITTER) * self.interval_s
             self.clock.sleep_until(start_s + tick * self.interval_s + jitter_s)
 
@@ -101,14 +81,27 @@ class _MeterReader:
         t_s = 0.5 * (before_s + self.clock.now_s())
         cells = ("" if value is None else repr(float(value)) for value in values)
         append_line(self.stream, f"{t_s:.6f}," + ",".join(cells))
-        self.tally.count(t_s, values)
+        if self.samples:
+            self.max_gap_s = max(self.max_gap_s or 0.0, t_s - self.last_s)
+        else:
+            self.first_s = t_s
+        self.last_s = t_s
+        self.samples += 1
+        self.failed += None in values
         self.recent.append((t_s, values))
 
-    def _next_tick(self, tick: int, start_s: float) -> int:
-        """The next tick of the grid that is not over yet; those in between were missed."""
-        due = int((self.clock.now_s() - start_s) / self.interval_s) + 1
-        self.tally.missed += max(due - tick - 1, 0)
-        return max(due, tick + 1)
+    def summary(self) -> Sampling:
+        """How well the meter was sampled."""
+        span_s = self.last_s - self.first_s
+        return Sampling(
+            meter=self.meter.name,
+            interval_s=self.interval_s,
+            period_s=span_s / (self.samples - 1) if self.samples > 1 else None,
+            max_gap_s=self.max_gap_s,
+            samples=self.samples,
+            missed=self.missed,
+            failed=self.failed,
+        )
 
 
 class Sampler:
@@ -182,15 +175,4 @@ class Sampler:
 
     def summaries(self) -> tuple[Sampling, ...]:
         """How well each meter was sampled."""
-        return tuple(
-            Sampling(
-                meter=r.meter.name,
-                interval_s=r.interval_s,
-                period_s=r.tally.period_s,
-                max_gap_s=r.tally.max_gap_s,
-                samples=r.tally.samples,
-                missed=r.tally.missed,
-                failed=r.tally.failed,
-            )
-            for r in self._readers
-        )
+        return tuple(reader.summary() for reader in self._readers)

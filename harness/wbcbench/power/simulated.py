@@ -110,11 +110,8 @@ class SimulatedMeter(EnergyMeter):
     def read(self) -> Sequence[float | None]:
         """True joules since the start, and true watts."""
         now_s = self._clock.now_s()
-        return self.true_energy_j(self._start_s, now_s), self.signal.power_w(now_s)
-
-    def true_energy_j(self, start_s: float, end_s: float) -> float:
-        """Joules between two moments of the monotonic clock, for comparison."""
-        return self.signal.true_energy_j(start_s, end_s)
+        energy_j = self.signal.true_energy_j(self._start_s, now_s)
+        return energy_j, self.signal.power_w(now_s)
 
     def describe(self) -> dict[str, JsonValue]:
         """The signal: its joules can be computed again from it."""

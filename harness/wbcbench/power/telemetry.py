@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cache
 
@@ -46,7 +47,6 @@ class TelemetryRecorder:
         self._threads = [
             threading.Thread(target=self._record, args=(device,), daemon=True) for device in devices
         ]
-        self.error: OSError | None = None  # why recording ended early
 
     def start(self) -> None:
         """Start a thread for each device, without waiting for the first sample."""
@@ -61,15 +61,13 @@ class TelemetryRecorder:
 
     def _record(self, device: Device) -> None:
         path = self._run.telemetry_path(device.gpu.uuid)
-        try:
+        with suppress(OSError):  # a disk that cannot be written ends telemetry and nothing else
             path.parent.mkdir(exist_ok=True)
             with path.open("w", encoding="ascii") as stream:
                 append_line(stream, ",".join(COLUMNS))
                 while not self._should_stop.is_set():
                     append_line(stream, sample_to_line(self._read(device)))
                     self._should_stop.wait(INTERVAL_S)
-        except OSError as error:
-            self.error = error
 
     def _read(self, device: Device) -> BoardSample:
         t_s, state = self._clock.now_s(), asdict(device.read_telemetry())

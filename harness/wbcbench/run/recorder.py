@@ -123,7 +123,6 @@ class Recorder:
                     one_gpu=True,
                     for_training=True,
                     country=self._spec.country,
-                    output_dir=self._run.path,
                     seed=self._spec.seed,
                 ),
             )

@@ -14,7 +14,7 @@ import selectors
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from wbcbench.core.run_folder import RunDir
@@ -102,31 +102,13 @@ class TrainerProcess:
         )
 
 
-# TensorFlow, CUDA and the C library read these variables once, at their start, so they must be set
-# before the trainer's process begins. What can be set later (determinism of operations, precision,
-# XLA) is set by the trainer itself.
-@dataclass(frozen=True, slots=True)
-class Variable:
-    """One environment variable.
-
-    Attributes:
-        name: Its name.
-        value: What it is set to.
-        reason: Why, in one sentence.
-        yields: Whether a value that the user has already set stays. True where only speed or
-            logging changes; False where the run would not be the one its spec describes.
-    """
-
-    name: str
-    value: str
-    reason: str
-    yields: bool = False
-
-
 def trainer_environment(
     spec: RunSpec, base: Mapping[str, str], visible: Mapping[str, str] | None = None
 ) -> dict[str, str]:
     """Return ``base`` with everything the trainer's process needs set.
+
+    TensorFlow, CUDA and the C library read these variables once, at their start. What can be set
+    later (determinism of operations, precision, XLA) is set by the trainer itself.
 
     Args:
         spec: The run.
@@ -134,84 +116,24 @@ def trainer_environment(
         visible: Variables that hide all GPUs but those that are measured; ``None`` leaves the
             choice to ``base`` and the driver.
     """
-    environment = dict(base)
-    for variable in variables(spec, visible or {}):
-        if not (variable.yields and base.get(variable.name)):
-            environment[variable.name] = variable.value
-    return environment
-
-
-def variables(spec: RunSpec, visible: Mapping[str, str]) -> tuple[Variable, ...]:
-    """Return the variables of a run with the reason for each, in a fixed order."""
-    return (
-        *_identity(spec),
-        *_determinism(spec),
-        *_devices(visible),
-        *_threads(spec),
-        *_speed(spec),
-    )
-
-
-def _identity(spec: RunSpec) -> Iterator[Variable]:
-    yield Variable(
-        "PYTHONHASHSEED",
-        str(spec.seed % 2**32),
-        "The order of sets must not differ between two runs of one seed; Python takes 32 bits.",
-    )
-    yield Variable(
-        "KERAS_BACKEND",
-        "tensorflow",
-        "A backend chosen in the user's Keras settings would train another program.",
-    )
-    yield Variable(
-        "TF_CPP_MIN_LOG_LEVEL",
-        "1",
-        "TensorFlow's start-up messages fill the log; its warnings and errors stay.",
-        yields=True,
-    )
-
-
-def _determinism(spec: RunSpec) -> Iterator[Variable]:
-    if spec.deterministic:
-        yield Variable(
-            "TF_DETERMINISTIC_OPS",
-            "1",
-            "Libraries read it before the trainer can call enable_op_determinism.",
-        )
-
-
-def _devices(visible: Mapping[str, str]) -> Iterator[Variable]:
-    yield Variable(
-        "CUDA_DEVICE_ORDER",
-        "PCI_BUS_ID",
-        "CUDA otherwise counts the fastest GPU first, and NVML would measure another one.",
-    )
-    for name, setting in visible.items():
-        reason = "The trainer sees the GPUs that are measured and no other; a UUID is unambiguous."
-        yield Variable(name, setting, reason)
-
-
-def _threads(spec: RunSpec) -> Iterator[Variable]:
-    if spec.threads is None:
-        return
-    reason = "The spec asks for this many threads; rounding depends on how work is divided."
-    for name in ("TF_NUM_INTRAOP_THREADS", "OMP_NUM_THREADS"):
-        yield Variable(name, str(spec.threads), reason)
-
-
-def _speed(spec: RunSpec) -> Iterator[Variable]:
-    """What ``tuned`` adds here; ``train.network`` is the rest of it."""
-    if not spec.tuned:
-        return
-    yield Variable(
-        "TF_ENABLE_ONEDNN_OPTS",
-        "1",
-        "Off by default on processors without AVX-512, where it saves almost half the CPU time.",
-        yields=True,
-    )
-    yield Variable(
-        "GLIBC_TUNABLES",
-        "glibc.malloc.hugetlb=1",
-        "Large buffers in huge pages: a fraction of the page faults. Ignored before glibc 2.35.",
-        yields=True,
-    )
+    # What the user has set stays where only speed or logging changes.
+    defaults = {"TF_CPP_MIN_LOG_LEVEL": "1"}  # start-up messages fill the log; warnings stay
+    if spec.tuned:  # the rest of it is in ``train.network``
+        # Off by default on processors without AVX-512, where it saves almost half the CPU time.
+        defaults["TF_ENABLE_ONEDNN_OPTS"] = "1"
+        # Large buffers in huge pages: a fraction of the page faults. Ignored before glibc 2.35.
+        defaults["GLIBC_TUNABLES"] = "glibc.malloc.hugetlb=1"
+    required = {
+        # The order of sets must not differ between two runs of one seed; Python takes 32 bits.
+        "PYTHONHASHSEED": str(spec.seed % 2**32),
+        # A backend chosen in the user's Keras settings would train another program.
+        "KERAS_BACKEND": "tensorflow",
+        # CUDA otherwise counts the fastest GPU first, and NVML would measure another one.
+        "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
+    }
+    if spec.deterministic:  # libraries read it before the trainer can enable_op_determinism
+        required["TF_DETERMINISTIC_OPS"] = "1"
+    if spec.threads is not None:  # rounding depends on how work is divided
+        required |= dict.fromkeys(("TF_NUM_INTRAOP_THREADS", "OMP_NUM_THREADS"), str(spec.threads))
+    chosen = {name: value for name, value in base.items() if value or name not in defaults}
+    return {**defaults, **chosen, **required, **(visible or {})}
