@@ -69,8 +69,7 @@ def check_device(facts: Facts) -> Iterator[Line]:
 
 
 def _gpu(device: Device) -> Iterator[Line]:
-    gpu, facts = device.gpu, device.describe()
-    limit = facts["power_limit_enforced_w"]
+    gpu, facts, limit = device.gpu, device.describe(), device.enforced_limit_w()
     persistence = facts.get("persistence_mode")
     state = "" if persistence is None else f", persistence {'on' if persistence else 'off'}"
     yield Line(

@@ -74,14 +74,14 @@ class TelemetrySample:
             container may only mean that none is visible from inside it.
     """
 
-    temperature_c: float | None = None
-    clock_sm_hz: float | None = None
-    clock_memory_hz: float | None = None
-    utilization: float | None = None
-    memory_used_bytes: int | None = None
-    power_limit_w: float | None = None
-    reasons: tuple[str, ...] | None = None
-    pids: tuple[int, ...] | None = None
+    temperature_c: float | None
+    clock_sm_hz: float | None
+    clock_memory_hz: float | None
+    utilization: float | None
+    memory_used_bytes: int | None
+    power_limit_w: float | None
+    reasons: tuple[str, ...] | None
+    pids: tuple[int, ...] | None
 
 
 class Device(ABC):

@@ -84,7 +84,7 @@ class EnergyMeter(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class FoundMeters:
+class MeterSet:
     """Meters that work here, and why others do not."""
 
     meters: list[EnergyMeter] = field(default_factory=list)
@@ -95,42 +95,37 @@ class FoundMeters:
         """The GPUs among them."""
         return [meter.device for meter in self.meters if meter.device is not None]
 
-    @property
-    def reasons(self) -> str:
-        """Why the absent meters do not work, for messages."""
-        return " ".join(f"{absent.meter}: {absent.reason}" for absent in self.absent)
 
-
-def find_meters(names: Sequence[str], request: MeterRequest) -> FoundMeters:
+def find_meters(names: Sequence[str], request: MeterRequest) -> MeterSet:
     """The meters of these names (``auto``: all but the simulated one), not yet entered.
 
-    A GPU that is named must be known to one of them, not to each: vendors share a machine.
+    A GPU that is named must be known to one of them, not to all: vendors share a machine.
 
     Raises:
         CannotMeasureError: A meter asked for by name does not work; the message says why.
         UsageError: There is no meter or no GPU of that name.
     """
     automatic = [name for name in registry.METERS if name not in NEVER_AUTO]
-    found, errors, known = FoundMeters(), list[UnknownGpuError](), set[str]()
+    available, errors, known = MeterSet(), list[UnknownGpuError](), set[str]()
     for name in dict.fromkeys(n for word in names for n in (automatic if word == AUTO else [word])):
         try:
             meters, error = _open_known(registry.load_part("meter", name), request)
         except CannotMeasureError as reason:
             if name in names:
                 raise
-            found.absent.append(AbsentMeter(name, str(reason)))
+            available.absent.append(AbsentMeter(name, str(reason)))
             continue
-        found.meters.extend(meters)
+        available.meters.extend(meters)
         if error is not None:
             errors.append(error)
             known.update(error.known)
         elif any(meter.device for meter in meters):
             known.update(request.gpus)
         if not meters:
-            found.absent.append(AbsentMeter(name, str(error)))
+            available.absent.append(AbsentMeter(name, str(error)))
     if errors and not known.issuperset(request.gpus):
         raise UsageError(str(errors[0])) from errors[0]
-    return found
+    return available
 
 
 def _open_known(
@@ -144,16 +139,16 @@ def _open_known(
         return (open_part(replace(request, gpus=known)) if known else []), error
 
 
-def open_meters(names: Sequence[str], request: MeterRequest, stack: ExitStack) -> FoundMeters:
+def open_meters(names: Sequence[str], request: MeterRequest, stack: ExitStack) -> MeterSet:
     """Enter every meter that is asked for; ``stack`` closes them.
 
     Raises:
         CannotMeasureError: A meter asked for by name does not work, or none at all does.
         UsageError: There is no meter or no GPU of that name.
     """
-    found = find_meters(names, request)
-    opened = FoundMeters(absent=found.absent)
-    for meter in found.meters:
+    available = find_meters(names, request)
+    opened = MeterSet(absent=available.absent)
+    for meter in available.meters:
         try:
             opened.meters.append(stack.enter_context(meter))
         except CannotMeasureError as error:
@@ -162,8 +157,9 @@ def open_meters(names: Sequence[str], request: MeterRequest, stack: ExitStack) -
                 raise
             opened.absent.append(AbsentMeter(name, str(error)))
     if not opened.meters:
+        reasons = " ".join(f"{absent.meter}: {absent.reason}" for absent in opened.absent)
         raise CannotMeasureError(
-            f"No meter works on this machine, so a run would have no joules. {opened.reasons} "
+            f"No meter works on this machine, so nothing can be measured. {reasons} "
             "See `wbcbench doctor`, or use --meters simulated for a demonstration."
         )
     return opened

@@ -4,7 +4,7 @@
 reference, so nested ones and those of other libraries in this process do not close the driver for
 each other.
 
-NVML counts GPUs by PCI bus, CUDA by speed unless told otherwise, and both are renumbered by
+NVML counts GPUs by PCI bus, CUDA by speed unless configured otherwise, and both are renumbered by
 ``CUDA_VISIBLE_DEVICES``. Only the UUID means the same GPU everywhere, so all other modules use it.
 
 Which reading a board offers is decided once, when it is opened: a trace never mixes two of them.

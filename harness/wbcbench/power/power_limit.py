@@ -81,10 +81,10 @@ def hold_power_limit(spec: RunSpec) -> Iterator[dict[str, JsonValue]]:
 
 
 def _find_devices(names: Sequence[str]) -> list[Device]:
-    found = find_meters((AUTO,), MeterRequest(gpus=tuple(names), for_training=True))
-    if found.devices:
-        return found.devices
-    reasons = " ".join(absent.reason for absent in found.absent if absent.meter == "nvml")
+    available = find_meters((AUTO,), MeterRequest(gpus=tuple(names), for_training=True))
+    if available.devices:
+        return available.devices
+    reasons = " ".join(absent.reason for absent in available.absent if absent.meter == "nvml")
     raise CannotMeasureError(f"--power-limit needs a GPU that can be trained on. {reasons}")
 
 

@@ -23,8 +23,8 @@ class Signal:
     """Power that swings between idle and idle + load, by the monotonic clock.
 
     Attributes:
-        idle_w: Least power.
-        load_w: What is added at most.
+        idle_w: Lowest power.
+        load_w: Highest power above it.
         period_s: Length of one swing.
         phase_s: Shift of the swing.
         shape: ``sine`` or ``square`` (load in the first half of each period).
