@@ -334,6 +334,14 @@ def test_rocms_variables_hide_gpus_one_after_the_other(
             find_meters(("amd",), MeterRequest())
 
 
+def test_auto_does_not_list_a_vendor_whose_software_is_not_installed(
+    tmp_path: Path,
+) -> None:
+    ended = wbcbench("monitor", "--json", "--", "true", env={"ROCM_PATH": str(tmp_path)})
+    assert ended.code == 0, ended.err
+    assert "libamd_smi" not in ended.out
+
+
 def test_a_run_does_not_measure_a_gpu_that_it_cannot_train_on(scripted_amd: ScriptedAmd) -> None:
     scripted_amd.play(Scenario(AMD_GPUS))
     training = MeterRequest(for_training=True)

@@ -55,9 +55,10 @@ def check_device(facts: Facts) -> Iterator[Line]:
                 yield from _gpu(device)
         except CannotMeasureError as error:
             yield Line(State.INFO, "gpu", f"{device.gpu} does not answer", fix=str(error))
-    if found.devices:
-        yield _tensorflow(len(found.devices))
-    else:
+    trainable = sum(device.can_train for device in found.devices)
+    if trainable:
+        yield _tensorflow(trainable)
+    if not found.devices:
         yield Line(
             State.INFO,
             "gpu",

@@ -39,6 +39,7 @@ from wbcbench.power.device import (
     Device,
     Gpu,
     GpuMeter,
+    NotInstalledError,
     TelemetrySample,
     begins_with,
     format_gpus,
@@ -76,6 +77,7 @@ def open_meters(request: MeterRequest) -> list[EnergyMeter]:
             reading, or a training is to be measured.
         UsageError: ``request.gpus`` names no GPU of this machine, or several.
     """
+    _import_amdsmi()
     if request.for_training:
         raise CannotMeasureError(
             "AMD GPUs are not measured in a run: the locked TensorFlow has no ROCm build and "
@@ -93,7 +95,7 @@ def _import_amdsmi() -> Any:
     """Import the package, with standard output redirected; a failed import is tried again.
 
     Raises:
-        CannotMeasureError: The package or the library is missing.
+        NotInstalledError: The package or the library is missing.
     """
     stdout, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)
     try:
@@ -101,12 +103,12 @@ def _import_amdsmi() -> Any:
         with redirect_stdout(io.StringIO()):
             import amdsmi
     except ModuleNotFoundError as error:
-        raise CannotMeasureError(
+        raise NotInstalledError(
             "AMD GPUs cannot be measured: the package amdsmi is not installed. Install it "
             "(`pip install 'wbcbench[amd]'`), or leave the amd meter out."
         ) from error
     except (ImportError, KeyError, OSError, AttributeError) as error:
-        raise CannotMeasureError(
+        raise NotInstalledError(
             "AMD GPUs cannot be measured: libamd_smi.so was not found or is too old. Install "
             "ROCm's amd-smi-lib and set ROCM_PATH, or leave the amd meter out."
         ) from error

@@ -89,6 +89,7 @@ class Device(ABC):
 
     Attributes:
         vendor: Name of its meter.
+        can_train: Whether the locked TensorFlow can train on it.
         gain_error: Relative systematic error of its sensors; ``None`` if no figure is published.
         gpu: Its identity.
         visible_as: Environment variable and entry that hide all other GPUs from a program.
@@ -97,6 +98,7 @@ class Device(ABC):
     """
 
     vendor: ClassVar[str]
+    can_train: ClassVar[bool] = False
     gain_error: ClassVar[float | None] = None
 
     def __init__(self, gpu: Gpu, visible_as: tuple[str, str]) -> None:
@@ -231,6 +233,10 @@ class GpuMeter:
     def describe(self) -> dict[str, JsonValue]:
         """Identity, driver, limits, modes, and which reading each channel holds."""
         return self._facts
+
+
+class NotInstalledError(CannotMeasureError):
+    """The software of a vendor is not here at all: ``auto`` does not list it as missing."""
 
 
 class UnknownGpuError(UsageError):

@@ -19,7 +19,7 @@ from wbcbench import registry
 from wbcbench.core.errors import CannotMeasureError, UsageError
 from wbcbench.core.record import AbsentMeter
 from wbcbench.core.trace import Channel
-from wbcbench.power.device import Device, UnknownGpuError
+from wbcbench.power.device import Device, NotInstalledError, UnknownGpuError
 
 AUTO = "auto"
 NEVER_AUTO = ("simulated",)  # a known signal must be asked for by name
@@ -112,8 +112,9 @@ def find_meters(names: Sequence[str], request: MeterRequest) -> MeterSet:
             meters, error = _open_known(registry.load_part("meter", name), request)
         except CannotMeasureError as reason:
             if name in names:
-                raise
-            available.absent.append(AbsentMeter(name, str(reason)))
+                raise CannotMeasureError(str(reason)) from reason
+            if not isinstance(reason, NotInstalledError):
+                available.absent.append(AbsentMeter(name, str(reason)))
             continue
         available.meters.extend(meters)
         if error is not None:

@@ -241,6 +241,7 @@ class NvmlDevice(Device):
     """One NVIDIA GPU."""
 
     vendor = "nvml"
+    can_train = True
     gain_error = GAIN_ERROR
 
     def __init__(self, gpu: Gpu) -> None:

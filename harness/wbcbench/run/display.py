@@ -30,7 +30,8 @@ class View:
         """Draw the state; called at most every ``REDRAW_S`` seconds."""
 
     def show_epoch(self, epoch: Epoch, state: LiveState) -> None:
-        """Show an epoch that ended."""
+        """Show an epoch that ended; a view without a history redraws."""
+        self.show(state)
 
     def note(self, text: str) -> None:
         """Print one sentence."""

@@ -24,7 +24,7 @@ class LiveState:
     """One moment of a run.
 
     Attributes:
-        run_id, variant: Which run.
+        run_id: Which run.
         phase: ``idle``, ``startup``, ``warmup``, ``train``, ``evaluate``, ``inference`` …
         epoch, epochs: One-based place in training; 0 before it.
         step, steps: Place in the epoch; 0 if unknown.
@@ -39,7 +39,6 @@ class LiveState:
     """
 
     run_id: str
-    variant: str
     phase: str
     epoch: int
     epochs: int
@@ -85,7 +84,6 @@ class LiveProgress:
         power_w = _recent_power_w(channel, readings)
         return LiveState(
             run_id=self._run_id,
-            variant=self._spec.variant,
             phase=phase,
             epoch=int(progress.get("epoch") or len(events.epochs)),
             epochs=self._spec.epochs,

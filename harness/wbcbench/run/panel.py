@@ -11,16 +11,13 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from wbcbench.core.record import Epoch
 from wbcbench.core.text import human_duration, human_energy, human_power, human_share
 from wbcbench.core.window import TRAIN
-from wbcbench.run.display import View
+from wbcbench.run.display import LINE_EVERY_S, View
 from wbcbench.run.live_state import LiveState
 
 _BARS = "▁▂▃▄▅▆▇█"
 _SPARK = 24
-
-_WATTS_LINE_EVERY_S = 30.0  # between two lines in a log
 
 
 class PanelView(View):
@@ -35,10 +32,6 @@ class PanelView(View):
     def show(self, state: LiveState) -> None:
         """Redraw."""
         self._live.update(_render_panel(state), refresh=True)
-
-    def show_epoch(self, epoch: Epoch, state: LiveState) -> None:
-        """Redraw; the panel has no history."""
-        self.show(state)
 
     def note(self, text: str) -> None:
         """Print one line above the panel."""
@@ -137,7 +130,7 @@ class WattsLog(WattsView):
     def show(self, time_s: float, state: LiveState) -> None:
         """Print the first state, then one every half minute."""
         if time_s >= self._due_s:
-            self._due_s += _WATTS_LINE_EVERY_S
+            self._due_s += LINE_EVERY_S
             print(_format_watts(time_s, state), file=self._stream, flush=True)
 
 
