@@ -106,10 +106,10 @@ def _write_csv(path: Path, done: Monitored) -> None:
 
 
 def _view(*, silent: bool, live: bool) -> WattsView:
-    from wbcbench.run.panel import WattsLine, WattsLog, WattsView
+    from wbcbench.run.panel import WattsLine, WattsLog, WattsSilent
 
     if silent:
-        return WattsView()
+        return WattsSilent()
     if not live or not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
         return WattsLog(sys.stderr)
     from rich.console import Console

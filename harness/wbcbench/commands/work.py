@@ -44,10 +44,10 @@ def work(
 
 def _view(*, quiet: bool, live: bool) -> View:
     """The panel where somebody looks, plain lines elsewhere."""
-    from wbcbench.run.display import LinesView, View
+    from wbcbench.run.display import LinesView, SilentView
 
     if quiet:
-        return View(sys.stderr)
+        return SilentView(sys.stderr)
     if not live or not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
         return LinesView(sys.stderr)
     from rich.console import Console

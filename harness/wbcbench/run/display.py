@@ -20,7 +20,7 @@ LINE_EVERY_S = 30.0
 
 
 class View:
-    """Shows a run; this one prints notes alone, for ``--quiet``."""
+    """Shows a run."""
 
     def __init__(self, stream: TextIO) -> None:
         """Write to ``stream``."""
@@ -39,6 +39,10 @@ class View:
 
     def close(self) -> None:
         """Leave the terminal as it was."""
+
+
+class SilentView(View):
+    """``--quiet``: notes alone."""
 
 
 class LinesView(View):

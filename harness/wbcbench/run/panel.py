@@ -92,13 +92,17 @@ def _render_power(state: LiveState) -> Text:
 
 
 class WattsView:
-    """Shows power while it is measured; this one shows nothing, for ``--quiet`` and ``--json``."""
+    """Shows power while it is measured."""
 
     def show(self, time_s: float, state: LiveState) -> None:
         """Draw the state, ``time_s`` seconds after the start."""
 
     def close(self) -> None:
         """Leave the terminal as it was."""
+
+
+class WattsSilent(WattsView):
+    """``--quiet`` and ``--json``: nothing."""
 
 
 class WattsLine(WattsView):
