@@ -93,9 +93,7 @@ class _LineWriter:
         self.count += 1
         _write_line(self._stream, totals)
 
-    def out(self, total: Any, delta: Any) -> None:
-        """Called once more when CodeCarbon stops."""
-        self.live_out(total, delta)
+    out = live_out  # called once more when CodeCarbon stops
 
     def task_out(self, data: Any, experiment_name: str) -> None:
         """Tasks are not used."""

@@ -17,6 +17,9 @@ from pydantic import JsonValue
 from wbcbench.core.errors import CannotMeasureError, UsageError
 from wbcbench.core.trace import Channel, Domain, Kind, Origin
 
+# How often a reading is renewed and the time it is the mean of, in seconds; ``None`` is unknown.
+Pace = tuple[float | None, float | None]
+
 ENERGY = "total_energy"  # the name of every counter's reading; all others are power
 
 
@@ -133,7 +136,7 @@ class Device(ABC):
     def read(self) -> Sequence[float | None]:
         """Joules since the driver was loaded and watts; ``None`` on failure or if closed."""
 
-    def sensor_pace_s(self, reading: str) -> tuple[float | None, float | None]:
+    def sensor_pace_s(self, reading: str) -> Pace:
         """How often a reading is renewed and what time it is the mean of, where published."""
         del reading
         return None, None

@@ -35,6 +35,7 @@ from wbcbench.power.device import (
     Device,
     Gpu,
     GpuMeter,
+    Pace,
     TelemetrySample,
     format_gpus,
     named_gpus,
@@ -301,10 +302,12 @@ class NvmlDevice(Device):
             for name, value in ((name, values.get(name)) for name in self.readings)
         )
 
-    def sensor_pace_s(self, reading: str) -> tuple[float | None, float | None]:
+    def sensor_pace_s(self, reading: str) -> Pace:
         """How often a reading is renewed and what time it is the mean of, where published."""
-        architecture = _ARCHITECTURES.get(query(pynvml.nvmlDeviceGetArchitecture, self.handle))
-        return known_pace_s(self.gpu.name, architecture, reading)
+        return known_pace_s(self.gpu.name, self._architecture(), reading)
+
+    def _architecture(self) -> str | None:
+        return _ARCHITECTURES.get(query(pynvml.nvmlDeviceGetArchitecture, self.handle))
 
     def describe(self) -> dict[str, JsonValue]:
         """Driver, default power limit in watts and modes."""
@@ -314,7 +317,7 @@ class NvmlDevice(Device):
         ecc = query(pynvml.nvmlDeviceGetEccMode, handle)
         return {
             "serial": query(pynvml.nvmlDeviceGetSerial, handle),
-            "architecture": _ARCHITECTURES.get(query(pynvml.nvmlDeviceGetArchitecture, handle)),
+            "architecture": self._architecture(),
             "driver": query(pynvml.nvmlSystemGetDriverVersion),
             "nvml": query(pynvml.nvmlSystemGetNVMLVersion),
             # 12040 means 12.4: thousands are the major version, tens the minor.
@@ -416,9 +419,7 @@ def decode_throttle_reasons(mask: int) -> tuple[str, ...]:
     )
 
 
-def known_pace_s(
-    name: str, architecture: str | None, reading: str
-) -> tuple[float | None, float | None]:
+def known_pace_s(name: str, architecture: str | None, reading: str) -> Pace:
     """What is published about a reading: how often it is renewed, and the time it is the mean of.
 
     ``None`` is unknown: a guess would enter every uncertainty.

@@ -148,18 +148,14 @@ def restore_abandoned() -> list[PowerLimit]:
 
 
 def _restore(path: Path) -> PowerLimit | None:
-    try:
-        with _open_locked(path) as note:
-            abandoned = note.read()
-            if abandoned is None:
-                return None
-            for device in find_meters((AUTO,), MeterRequest(gpus=(abandoned.uuid,))).devices:
-                with device:
-                    device.set_power_limit(abandoned.before_w)
-                    note.clear()
-                    return abandoned
-    except (OSError, WbcbenchError):
-        pass
+    with suppress(OSError, WbcbenchError), _open_locked(path) as note:
+        if (abandoned := note.read()) is None:
+            return None
+        for device in find_meters((AUTO,), MeterRequest(gpus=(abandoned.uuid,))).devices:
+            with device:
+                device.set_power_limit(abandoned.before_w)
+                note.clear()
+                return abandoned
     return None
 
 
