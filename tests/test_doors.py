@@ -16,7 +16,8 @@ PACKAGE = Path(__file__).parents[1] / "harness" / "wbcbench"
 DOORS = {
     "tensorflow": {"train"},
     "keras": {"train", "measure.keras"},
-    "pynvml": {"power.nvml", "power.nvml_device", "power.power_limit"},
+    "pynvml": {"power.nvml"},
+    "amdsmi": {"power.amd"},
     "codecarbon": {"power.codecarbon"},
     "cv2": {"data.read", "data.synthetic"},
     "kagglehub": {"data"},
@@ -62,7 +63,7 @@ def test_a_library_is_imported_through_its_doors_alone(library: str) -> None:
 
 
 FACTORS = {1e-9, 1e-6, 1e-3, 1e3, 1e6, 1e9, 1024, 3600, 3.6e6}
-NO_UNITS = {"power/nvml_device.py": "the digits of a CUDA version"}
+NO_UNITS = {"power/nvml.py": "the digits of a CUDA version"}
 
 
 def test_units_are_converted_in_one_place() -> None:
@@ -93,7 +94,7 @@ def test_nvml_is_opened_and_closed_in_one_place() -> None:
     def opens(node: ast.AST) -> bool:
         return isinstance(node, ast.Attribute) and node.attr in {"nvmlInit", "nvmlShutdown"}
 
-    assert places_of(opens) == {"power/nvml_device.py"}
+    assert places_of(opens) == {"power/nvml.py"}
 
 
 def test_errors_become_exit_codes_at_the_door_of_each_program() -> None:

@@ -48,7 +48,7 @@ class TrainerUnderTest:
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,
-                env=trainer_environment(spec, os.environ, gpus=[]),
+                env=trainer_environment(spec, os.environ, {"CUDA_VISIBLE_DEVICES": ""}),
                 pass_fds=(theirs,),
                 start_new_session=True,
             )

@@ -22,6 +22,7 @@ VARIANTS: Mapping[str, str] = {
 # In this order `--meters auto` tries them; `simulated` only when named.
 METERS: Mapping[str, str] = {
     "nvml": "power.nvml:open_meters",
+    "amd": "power.amd:open_meters",
     "rapl": "power.rapl:open_meters",
     "codecarbon": "power.codecarbon:open_meters",
     "simulated": "power.simulated:open_meters",

@@ -109,7 +109,7 @@ def measured(setting: Setting, options: argparse.Namespace) -> list[dict[str, An
     clean = {k: v for k, v in os.environ.items() if not k.startswith(PREFIXES_OF_SETTINGS)}
     environment = clean | {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
     if setting.tuned:
-        environment = trainer_environment(spec_of(job), environment, gpus=[])
+        environment = trainer_environment(spec_of(job), environment, {"CUDA_VISIBLE_DEVICES": ""})
     done = subprocess.run(
         [sys.executable, __file__, "--worker", json.dumps(job)],
         env=environment | dict(setting.environment),

@@ -50,7 +50,7 @@ from wbcbench.data.dataset import CLASSES, ImageSet
 from wbcbench.data.read import PUBLISHED_ID, PUBLISHED_SHA256, dataset_sha256
 from wbcbench.data.splits import published_images
 from wbcbench.energy.account import account
-from wbcbench.run.finalise import NOBODY_WATCHED
+from wbcbench.run.finalise import RECORDER_DIED
 from wbcbench.study import plan
 from wbcbench.study.experiment import Experiment, Pauses, SubmissionDetails
 from wbcbench.table import derive
@@ -70,7 +70,7 @@ ENDS: Mapping[str, tuple[Status, Failure | None]] = {
     "done": ("done", None),
     "failed": ("failed", Failure("killed", "The trainer was ended by signal 9 (SIGKILL).", -9)),
     "interrupted": ("interrupted", Failure("interrupted", "Stopped by the user.")),
-    "unwatched": ("interrupted", NOBODY_WATCHED),
+    "unwatched": ("interrupted", RECORDER_DIED),
 }
 
 

@@ -24,7 +24,7 @@ from wbcbench.data.synthetic import Recipe, write_cells
 from wbcbench.doctor import Facts, Group, Line, State, count_lines, examine, requirements
 from wbcbench.doctor.device import outlook
 from wbcbench.doctor.machine import check_governor, mean_cost, measure_overhead, record_idle
-from wbcbench.power.limit_note import LimitNote, open_note
+from wbcbench.power.power_limit import PowerLimit, open_note
 from wbcbench.power.session import MeteringRequest
 from wbcbench.registry import CHECKUPS
 
@@ -168,12 +168,12 @@ def test_a_power_limit_that_a_killed_run_left_is_told_and_not_touched(
 ) -> None:
     scripted_nvml.play(Scenario())
     with open_note("GPU-1") as note:
-        note.write(LimitNote("GPU-1", 300.0, 200.0))
+        note.write(PowerLimit("GPU-1", 300.0, 200.0))
     left = line(lines(Facts(tmp_path), "device"), "power-limit")
     assert left.state is State.WARN
     assert "wbcbench run" in left.fix
     with open_note("GPU-1") as note:
-        assert note.read() == LimitNote("GPU-1", 300.0, 200.0)
+        assert note.read() == PowerLimit("GPU-1", 300.0, 200.0)
 
 
 def test_without_a_driver_the_way_out_is_told(scripted_nvml: ScriptedNvml, tmp_path: Path) -> None:

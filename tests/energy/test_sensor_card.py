@@ -19,8 +19,7 @@ from wbcbench.core.record import SensorCard
 from wbcbench.core.trace import Channel, Domain, Kind, Origin, Trace
 from wbcbench.energy.uncertainty import card_of, informed
 from wbcbench.power.meter import MeterRequest
-from wbcbench.power.nvml import open_meters
-from wbcbench.power.nvml_device import known_sensor
+from wbcbench.power.nvml import known_pace_s, open_meters
 from wbcbench.power.session import probe
 
 BUSY = Telegraph(60.0, 280.0, 0.05, seed=5)
@@ -129,8 +128,7 @@ def test_what_is_known_of_a_sensor_depends_on_board_and_reading(
     update_s: float | None,
     averaging_s: float | None,
 ) -> None:
-    sensor = known_sensor(name, architecture, reading)
-    assert (sensor.update_s, sensor.averaging_s) == (update_s, averaging_s)
+    assert known_pace_s(name, architecture, reading) == (update_s, averaging_s)
 
 
 def test_a_card_informs_its_channel_and_leaves_what_it_does_not_know(

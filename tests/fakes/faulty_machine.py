@@ -40,7 +40,7 @@ class Measured:
         return {warning["code"]: warning["severity"] for warning in found}
 
     @property
-    def verdict(self) -> str:
+    def quality(self) -> str:
         return str(self.document["verdict"])
 
     @property

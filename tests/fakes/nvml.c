@@ -14,6 +14,10 @@
 
 #include "nvml_calls.h"
 
+#ifndef SCENARIO_VARIABLE
+#define SCENARIO_VARIABLE "WBCBENCH_FAKE_NVML"
+#endif
+
 Scenario nvml_scenario_now;
 static int users;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -81,11 +85,11 @@ static Return text_out(const char *text, char *out, unsigned size) {
 /* ---- library ---- */
 
 static Return read_scenario(void) {
-    const char *path = getenv("WBCBENCH_FAKE_NVML");
+    const char *path = getenv(SCENARIO_VARIABLE);
     if (!path || !*path) return DRIVER_NOT_LOADED;
     int line = scenario_read(&scenario, path);
     if (line == 0) return scenario.init_error;
-    fprintf(stderr, "scripted NVML: %s, line %d is not understood\n", path, line);
+    fprintf(stderr, "scripted GPUs: %s, line %d is not understood\n", path, line);
     return UNKNOWN;
 }
 

@@ -15,6 +15,7 @@ class ScriptedMeter:
     """Reads what ``value`` says; ``value`` may sleep, as a hanging driver does."""
 
     interval_s: float | None = None
+    device = None
 
     def __init__(
         self,

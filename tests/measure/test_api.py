@@ -50,7 +50,7 @@ def truth_j(meter: Meter, name: str) -> float:
     (known,) = open_meters(MeterRequest())
     assert isinstance(known, SimulatedMeter)
     (window,) = (w for w in meter.windows if w.name == name)
-    return known.true_energy_j(window.start_s, window.end_s)
+    return known.signal.true_energy_j(window.start_s, window.end_s)
 
 
 @pytest.mark.parametrize("name", ["a", "b", "outer", "whole"])

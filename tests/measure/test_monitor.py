@@ -109,7 +109,7 @@ def test_a_command_under_a_second_is_flagged_and_its_joules_lie_within_their_int
     window, energy = done.span.window, done.span.energy
     (meter,) = open_meters(MeterRequest())
     assert isinstance(meter, SimulatedMeter)
-    truth_j = meter.true_energy_j(window.start_s, window.end_s)
+    truth_j = meter.signal.true_energy_j(window.start_s, window.end_s)
     assert energy.energy_j is not None
     assert energy.uncertainty_j is not None
     assert window.duration_s >= 0.4

@@ -12,7 +12,7 @@ from fakes.nvml_scenario import FakeGpu, Fault, Scenario
 from wbcbench.core.errors import CannotMeasureError
 from wbcbench.core.quality import Severity
 from wbcbench.core.spec import RunSpec
-from wbcbench.power.nvml import GpuTelemetry
+from wbcbench.power.nvml import NvmlDevice, list_gpus, session
 from wbcbench.power.telemetry import LONGEST_COOLDOWN_S, Cooldown, cool_down
 
 COOLING = ((0.0, 80.0), (100.0, 40.0))  # 0.4 °C a second
@@ -21,8 +21,10 @@ COOLING = ((0.0, 80.0), (100.0, 40.0))  # 0.4 °C a second
 def waited(nvml: ScriptedNvml, gpu: FakeGpu, asked_c: float, *, stop: bool = False) -> Cooldown:
     clock = nvml.clock()
     nvml.play(Scenario((gpu,), clock=clock.path))
-    with GpuTelemetry(gpu.uuid) as board:
-        return cool_down([board], asked_c, clock, lambda: not stop)
+    with session():
+        [identity] = list_gpus()
+    with NvmlDevice(identity) as device:
+        return cool_down([device], asked_c, clock, lambda: not stop)
 
 
 def test_it_waits_until_the_board_is_cool_enough(scripted_nvml: ScriptedNvml) -> None:

@@ -21,14 +21,16 @@ from fakes.nvml_scenario import (
 from fakes.power_shapes import Constant, Ramp
 from wbcbench.core.errors import CannotMeasureError
 from wbcbench.core.trace import Domain, Kind, Origin
-from wbcbench.power.meter import EnergyMeter, MeterRequest
-from wbcbench.power.nvml import GpuProcess, GpuTelemetry, open_meters, throttle_reasons
+from wbcbench.power.device import GpuMeter
+from wbcbench.power.meter import MeterRequest
+from wbcbench.power.nvml import decode_throttle_reasons, open_meters
 
 NO_COUNTER = Counter(supported=False)
 
 
-def only_meter(request: MeterRequest | None = None) -> EnergyMeter:
+def only_meter(request: MeterRequest | None = None) -> GpuMeter:
     (meter,) = open_meters(request or MeterRequest())
+    assert isinstance(meter, GpuMeter)
     return meter
 
 
@@ -131,12 +133,12 @@ def test_a_lost_gpu_is_a_gap_and_not_an_error_or_a_zero(scripted_nvml: ScriptedN
     clock = scripted_nvml.clock()
     gpu = FakeGpu(faults=(Fault("lost", at_s=1.0, until_s=2.0),))
     scripted_nvml.play(Scenario((gpu,), clock=clock.path))
-    with only_meter() as meter, GpuTelemetry(gpu.uuid) as telemetry:
+    with only_meter() as meter:
         clock.set_s(1.5)
         assert tuple(meter.read()) == (None, None)
-        sample = telemetry.read()
+        sample = meter.device.read_telemetry()
         assert sample.temperature_c is None
-        assert sample.processes is None
+        assert sample.pids is None
         clock.set_s(2.5)
         assert None not in meter.read()
 
@@ -240,20 +242,16 @@ def test_telemetry_tells_heat_clocks_load_memory_throttling_and_guests(
         instant=FULL_TIME,
     )
     scripted_nvml.play(Scenario((gpu,)))
-    with GpuTelemetry(gpu.uuid) as telemetry:
-        sample = telemetry.read()
+    with only_meter() as meter:
+        sample = meter.device.read_telemetry()
     assert sample.temperature_c == 61.0
     assert sample.clock_sm_hz == 1.41e9
     assert sample.clock_memory_hz == 1.215e9
-    assert sample.throttle_mask is not None
-    assert throttle_reasons(sample.throttle_mask) == ("hw_slowdown", "hw_thermal_slowdown")
+    assert sample.reasons == ("hw_slowdown", "hw_thermal_slowdown")
     assert sample.utilization == 0.75
     assert sample.memory_used_bytes == 2 << 30
     assert sample.power_limit_w == 300.0
-    assert sample.processes == (
-        GpuProcess(4242, "compute", 1 << 30),
-        GpuProcess(77, "graphics", 1 << 30),
-    )
+    assert sample.pids == (4242, 77)
 
 
 def test_telemetry_of_a_board_that_tells_nothing_is_unknown_and_not_zero(
@@ -262,12 +260,12 @@ def test_telemetry_of_a_board_that_tells_nothing_is_unknown_and_not_zero(
     groups = ("temperature", "clocks", "utilization", "memory", "throttle", "processes", "limits")
     gpu = FakeGpu(faults=tuple(Fault("unsupported", on=group) for group in groups))
     scripted_nvml.play(Scenario((gpu,)))
-    with GpuTelemetry(gpu.uuid) as telemetry:
-        sample = telemetry.read()
+    with only_meter() as meter:
+        sample = meter.device.read_telemetry()
     names = sample.__slots__
     assert {name: getattr(sample, name) for name in names} == dict.fromkeys(names)
 
 
 def test_bits_of_newer_drivers_are_named_by_their_number() -> None:
-    assert throttle_reasons(0x1004) == ("sw_power_cap", "bit_0x1000")
-    assert throttle_reasons(0) == ()
+    assert decode_throttle_reasons(0x1004) == ("sw_power_cap", "bit_0x1000")
+    assert decode_throttle_reasons(0) == ()

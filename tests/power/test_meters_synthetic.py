@@ -55,7 +55,7 @@ def test_both_channels_state_the_true_joules_of_a_window(
             polls.append((clock.now_s(), *meter.read()))
     times = [poll[0] for poll in polls]
     window = Window("train", 102.0, 113.0)
-    true_j = meter.true_energy_j(102.0, 113.0)
+    true_j = meter.signal.true_energy_j(102.0, 113.0)
     for place, channel in enumerate(meter.channels):
         trace = Trace(channel, times, [poll[place + 1] for poll in polls])
         assert channel.origin is Origin.SIMULATED

@@ -10,16 +10,16 @@ from fakes.nvml_plugin import ScriptedNvml
 from fakes.nvml_scenario import FakeGpu, Scenario
 from wbcbench.core.board_state import same_bus
 from wbcbench.core.errors import CannotMeasureError, UsageError
-from wbcbench.power import nvml_device
+from wbcbench.power import nvml
+from wbcbench.power.device import Gpu, named_gpus
 from wbcbench.power.meter import MeterRequest
-from wbcbench.power.nvml import open_meters
-from wbcbench.power.nvml_device import Gpu, choose_gpus, list_gpus, named_gpu
+from wbcbench.power.nvml import choose_gpus, list_gpus, open_meters
 
 # NVML counts them 0, 1, 2; by PCI bus they come 2, 0, 1.
 GPUS = (
-    Gpu(0, "GPU-aaaa1111-0000", "Test", "00000000:3B:00.0", mig=False),
-    Gpu(1, "GPU-aaaa2222-0000", "Test", "00000000:AF:00.0", mig=False),
-    Gpu(2, "GPU-bbbb3333-0000", "Test", "00000000:17:00.0", mig=False),
+    Gpu(0, "GPU-aaaa1111-0000", "Test", "00000000:3B:00.0"),
+    Gpu(1, "GPU-aaaa2222-0000", "Test", "00000000:AF:00.0"),
+    Gpu(2, "GPU-bbbb3333-0000", "Test", "00000000:17:00.0"),
 )
 
 
@@ -102,8 +102,8 @@ def test_cudas_own_order_of_different_models_is_refused_for_nobody_knows_it() ->
 
 
 def test_mig_is_refused_with_the_reason_however_it_is_named() -> None:
-    cut = (replace(GPUS[0], mig=True), GPUS[1])
-    with pytest.raises(CannotMeasureError, match="cut into MIG instances"):
+    cut = (replace(GPUS[0], is_partitioned=True), GPUS[1])
+    with pytest.raises(CannotMeasureError, match="divided into MIG instances"):
         choose_gpus(("0",), cut, {})
     with pytest.raises(CannotMeasureError, match="is a MIG instance"):
         choose_gpus(("MIG-aaaa",), cut, {})
@@ -121,10 +121,10 @@ def test_nvmls_and_cudas_spelling_of_one_bus_id_are_the_same(
     numbers: tuple[int, int, int, int],
 ) -> None:
     domain, bus, device, function = numbers
-    nvml = f"{domain:08X}:{bus:02X}:{device:02X}.{function}"
-    cuda = f"{domain:04x}:{bus:02x}:{device:02x}.{function}"
-    assert same_bus(nvml, cuda)
-    assert not same_bus(nvml, f"{domain:04x}:{bus ^ 1:02x}:{device:02x}.{function}")
+    by_nvml = f"{domain:08X}:{bus:02X}:{device:02X}.{function}"
+    by_cuda = f"{domain:04x}:{bus:02x}:{device:02x}.{function}"
+    assert same_bus(by_nvml, by_cuda)
+    assert not same_bus(by_nvml, f"{domain:04x}:{bus ^ 1:02x}:{device:02x}.{function}")
 
 
 @given(cut=st.integers(5, 17), gpu=st.sampled_from(GPUS))
@@ -133,7 +133,7 @@ def test_a_long_enough_prefix_names_its_gpu_and_a_short_one_never_names_another(
 ) -> None:
     prefix = gpu.uuid[:cut]
     try:
-        assert named_gpu(prefix, GPUS) is gpu
+        assert named_gpus((prefix,), GPUS) == (gpu,)
     except UsageError:
         assert sum(other.uuid.startswith(prefix) for other in GPUS) > 1
 
@@ -144,10 +144,14 @@ def test_what_the_driver_lists_is_what_is_chosen_from(scripted_nvml: ScriptedNvm
         FakeGpu(uuid="GPU-bb", bus="00000000:3B:00.0", mig=1),
     )
     scripted_nvml.play(Scenario(boards))
-    with nvml_device.session():
+    with nvml.session():
         first, second = list_gpus()
-    assert (first.uuid, first.pci_bus_id, first.mig) == ("GPU-aa", "00000000:AF:00.0", False)
-    assert (second.index, second.mig) == (1, True)
+    assert (first.uuid, first.pci_bus_id, first.is_partitioned) == (
+        "GPU-aa",
+        "00000000:AF:00.0",
+        False,
+    )
+    assert (second.index, second.is_partitioned) == (1, True)
     (meter,) = open_meters(MeterRequest(gpus=("GPU-a",)))
     assert meter.name == "nvml/gpu0"
     with pytest.raises(CannotMeasureError, match="MIG"):

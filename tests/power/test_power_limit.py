@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 
 import pynvml
@@ -18,10 +19,15 @@ from program import wait_for
 from wbcbench.core.errors import CannotMeasureError, UsageError
 from wbcbench.core.run_folder import Local, RunDir
 from wbcbench.core.spec import RunSpec
-from wbcbench.power import nvml_device as nvml
-from wbcbench.power import requested_limit as power_limits
-from wbcbench.power.limit_note import LimitNote, abandoned_paths, open_note
-from wbcbench.power.power_limit import power_limit, put_back_abandoned, require
+from wbcbench.power import nvml
+from wbcbench.power.power_limit import (
+    PowerLimit,
+    abandoned_paths,
+    hold_power_limit,
+    open_note,
+    require_power_limit,
+    restore_abandoned,
+)
 from wbcbench.run import finalise
 
 GPU = FakeGpu(limit_settable=True)
@@ -36,6 +42,10 @@ def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
     yield notes
 
 
+def limited(limit_w: float, *gpus: str) -> RunSpec:
+    return RunSpec("leaky-dropout", power_limit_w=limit_w, gpus=gpus)
+
+
 def limit_w(index: int = 0) -> float:
     with nvml.session():
         handle = pynvml.nvmlDeviceGetHandleByIndex(index)
@@ -44,26 +54,25 @@ def limit_w(index: int = 0) -> float:
 
 def test_a_limit_holds_inside_and_the_old_one_comes_back(scripted_nvml: ScriptedNvml) -> None:
     scripted_nvml.play(Scenario((GPU,)))
-    with power_limit((), 180.0) as (set_,):
+    with hold_power_limit(limited(180.0)) as facts:
         assert limit_w() == 180.0
-        assert (set_.asked_w, set_.enforced_w, set_.before_w) == (180.0, 180.0, 300.0)
-        assert set_.uuid == GPU.uuid
+        assert facts["power_limits"] == [asdict(PowerLimit(GPU.uuid, 300.0, 180.0, 180.0))]
     assert limit_w() == 300.0
     assert abandoned_paths() == []
 
 
 def test_it_comes_back_after_an_error_too(scripted_nvml: ScriptedNvml) -> None:
     scripted_nvml.play(Scenario((GPU,)))
-    with pytest.raises(ZeroDivisionError), power_limit((), 180.0):
+    with pytest.raises(ZeroDivisionError), hold_power_limit(limited(180.0)):
         raise ZeroDivisionError
     assert limit_w() == 300.0
 
 
 def test_only_the_gpus_that_are_named_are_touched(scripted_nvml: ScriptedNvml) -> None:
     scripted_nvml.play(Scenario((GPU, OTHER)))
-    with power_limit(("1",), 150.0):
+    with hold_power_limit(limited(150.0, "1")):
         assert (limit_w(0), limit_w(1)) == (300.0, 150.0)
-    with power_limit((), 150.0):
+    with hold_power_limit(limited(150.0)):
         assert (limit_w(0), limit_w(1)) == (150.0, 150.0)
     assert (limit_w(0), limit_w(1)) == (300.0, 300.0)
 
@@ -71,7 +80,7 @@ def test_only_the_gpus_that_are_named_are_touched(scripted_nvml: ScriptedNvml) -
 def test_when_the_second_gpu_refuses_the_first_is_put_back(scripted_nvml: ScriptedNvml) -> None:
     refusing = FakeGpu(uuid="GPU-2222", bus="00000000:5E:00.0")
     scripted_nvml.play(Scenario((GPU, refusing)))
-    with pytest.raises(CannotMeasureError), power_limit((), 150.0):
+    with pytest.raises(CannotMeasureError), hold_power_limit(limited(150.0)):
         pass
     assert limit_w() == 300.0
     assert abandoned_paths() == []
@@ -79,7 +88,10 @@ def test_when_the_second_gpu_refuses_the_first_is_put_back(scripted_nvml: Script
 
 def test_not_permitted_is_an_error_with_the_way_out(scripted_nvml: ScriptedNvml) -> None:
     scripted_nvml.play(Scenario((FakeGpu(),)))
-    for attempt in (lambda: require((), 180.0), lambda: power_limit((), 180.0).__enter__()):
+    for attempt in (
+        lambda: require_power_limit(limited(180.0)),
+        lambda: hold_power_limit(limited(180.0)).__enter__(),
+    ):
         with pytest.raises(CannotMeasureError, match="may not set the power limit") as caught:
             attempt()
         assert caught.value.exit_code == 3
@@ -93,30 +105,30 @@ def test_a_limit_out_of_the_boards_range_is_refused_with_the_range(
 ) -> None:
     scripted_nvml.play(Scenario((GPU,)))
     with pytest.raises(UsageError, match="between 100 and 300 W"):
-        require((), asked_w)
-    with pytest.raises(UsageError), power_limit((), asked_w):
+        require_power_limit(limited(asked_w))
+    with pytest.raises(UsageError), hold_power_limit(limited(asked_w)):
         pass
     assert limit_w() == 300.0
 
 
 def test_a_board_without_limits_cannot_be_limited(scripted_nvml: ScriptedNvml) -> None:
     scripted_nvml.play(Scenario((FakeGpu(faults=(Fault("unsupported", on="limits"),)),)))
-    with pytest.raises(CannotMeasureError, match="does not tell its power limit"):
-        require((), 180.0)
+    with pytest.raises(CannotMeasureError, match="does not report its power limit"):
+        require_power_limit(limited(180.0))
 
 
 def test_without_a_gpu_it_is_an_error_and_not_a_warning(scripted_nvml: ScriptedNvml) -> None:
     scripted_nvml.play(Scenario(init_error=9))
     with pytest.raises(CannotMeasureError):
-        power_limits.require(RunSpec(variant="leaky-dropout", power_limit_w=200.0))
+        require_power_limit(limited(200.0))
 
 
 def test_a_second_run_may_not_change_a_limit_that_is_held(scripted_nvml: ScriptedNvml) -> None:
     scripted_nvml.play(Scenario((GPU,)))
     with (
-        power_limit((), 180.0),
+        hold_power_limit(limited(180.0)),
         pytest.raises(CannotMeasureError, match="Another run holds"),
-        power_limit((), 200.0),
+        hold_power_limit(limited(200.0)),
     ):
         pass
     assert limit_w() == 300.0
@@ -126,16 +138,18 @@ def test_a_limit_that_is_held_is_not_put_back_by_another_command(
     scripted_nvml: ScriptedNvml,
 ) -> None:
     scripted_nvml.play(Scenario((GPU,)))
-    with power_limit((), 180.0):
-        assert put_back_abandoned() == []
+    with hold_power_limit(limited(180.0)):
+        assert restore_abandoned() == []
         assert limit_w() == 180.0
 
 
 def killed_while_holding(limit: str) -> None:
     """A process that sets a limit and is killed at once."""
     program = (
-        "import os, signal\nfrom wbcbench.power.power_limit import power_limit\n"
-        f"with power_limit((), {limit}): os.kill(os.getpid(), signal.SIGKILL)"
+        "import os, signal\nfrom wbcbench.core.spec import RunSpec\n"
+        "from wbcbench.power.power_limit import hold_power_limit\n"
+        f"spec = RunSpec('leaky-dropout', power_limit_w={limit})\n"
+        "with hold_power_limit(spec): os.kill(os.getpid(), signal.SIGKILL)"
     )
     done = subprocess.run([sys.executable, "-c", program], check=False)
     assert done.returncode == -signal.SIGKILL
@@ -145,9 +159,9 @@ def test_after_a_kill_the_next_command_puts_the_limit_back(scripted_nvml: Script
     scripted_nvml.play(Scenario((GPU,)))
     killed_while_holding("180.0")
     assert limit_w() == 180.0
-    assert put_back_abandoned() == [LimitNote(GPU.uuid, 300.0, 180.0)]
+    assert restore_abandoned() == [PowerLimit(GPU.uuid, 300.0, 180.0)]
     assert limit_w() == 300.0
-    assert put_back_abandoned() == []
+    assert restore_abandoned() == []
 
 
 def test_after_a_kill_the_next_limited_run_remembers_the_first_limit_not_the_killed_ones(
@@ -155,8 +169,8 @@ def test_after_a_kill_the_next_limited_run_remembers_the_first_limit_not_the_kil
 ) -> None:
     scripted_nvml.play(Scenario((GPU,)))
     killed_while_holding("180.0")
-    with power_limit((), 150.0) as (set_,):
-        assert set_.before_w == 300.0
+    with hold_power_limit(limited(150.0)) as facts:
+        assert facts["power_limits"] == [asdict(PowerLimit(GPU.uuid, 300.0, 150.0, 150.0))]
     assert limit_w() == 300.0
 
 
@@ -166,7 +180,7 @@ def test_a_driver_that_is_gone_keeps_the_note_for_the_next_command(
     scripted_nvml.play(Scenario((GPU,)))
     killed_while_holding("180.0")
     scripted_nvml.play(Scenario((GPU,), init_error=9))
-    assert put_back_abandoned() == []
+    assert restore_abandoned() == []
     assert len(abandoned_paths()) == 1
 
 
@@ -195,7 +209,7 @@ def test_a_note_of_another_user_is_not_believed(folder: Path) -> None:
     assert abandoned_paths() == []
 
 
-def test_a_watcher_that_is_killed_leaves_a_limit_that_the_finaliser_puts_back(
+def test_a_recorder_that_is_killed_leaves_a_limit_that_the_finaliser_puts_back(
     scripted_nvml: ScriptedNvml, tmp_path: Path
 ) -> None:
     scripted_nvml.play(Scenario((GPU,)))
@@ -203,11 +217,11 @@ def test_a_watcher_that_is_killed_leaves_a_limit_that_the_finaliser_puts_back(
     run = RunDir(tmp_path / "results" / "runs" / spec.run_id)
     run.create(spec, Local())
     words = [sys.executable, "-m", "wbcbench", "work", str(run.path), "--quiet"]
-    watcher = subprocess.Popen(words, stdin=subprocess.DEVNULL)
+    recorder = subprocess.Popen(words, stdin=subprocess.DEVNULL)
     wait_for(lambda: bool(run.read_messages()), "the first mark")
     assert limit_w() == 180.0
-    watcher.kill()
-    watcher.wait()
+    recorder.kill()
+    recorder.wait()
     assert limit_w() == 180.0
     finalise.finalise_abandoned(tmp_path / "results", "runs")
     assert limit_w() == 300.0
@@ -218,7 +232,7 @@ def test_a_watcher_that_is_killed_leaves_a_limit_that_the_finaliser_puts_back(
     assert provenance["gpu_power_limit_w"] == 180.0
 
 
-def test_a_watcher_that_is_terminated_puts_the_limit_back_itself(
+def test_a_recorder_that_is_terminated_puts_the_limit_back_itself(
     scripted_nvml: ScriptedNvml, tmp_path: Path
 ) -> None:
     scripted_nvml.play(Scenario((GPU,)))
@@ -226,9 +240,9 @@ def test_a_watcher_that_is_terminated_puts_the_limit_back_itself(
     run = RunDir(tmp_path / "results" / "runs" / spec.run_id)
     run.create(spec, Local())
     words = [sys.executable, "-m", "wbcbench", "work", str(run.path), "--quiet"]
-    watcher = subprocess.Popen(words, stdin=subprocess.DEVNULL)
+    recorder = subprocess.Popen(words, stdin=subprocess.DEVNULL)
     wait_for(lambda: bool(run.read_messages()), "the first mark")
-    watcher.terminate()
-    watcher.wait(60)
+    recorder.terminate()
+    recorder.wait(60)
     assert limit_w() == 300.0
     assert run.read_record().status == "interrupted"

@@ -14,7 +14,7 @@ from wbcbench.core.trace import Origin
 from wbcbench.core.window import MonotonicClock
 from wbcbench.power.meter import MeterRequest
 from wbcbench.power.nvml import open_meters
-from wbcbench.power.session import MeteringRequest, channels_of, sampling, sensor_cards
+from wbcbench.power.session import MeteringRequest, channels_of, probe_sensors, sampling
 
 NOISY = Sensor(update_s=0.1, window_s=0.1, noise_w=1.0)
 GPU = FakeGpu(power=Constant(60.0), instant=NOISY, counter=Counter(step_s=0.05))
@@ -42,7 +42,7 @@ def test_known_signals_and_meters_with_a_period_of_their_own_are_not_probed() ->
     synthetic = ScriptedMeter(lambda _: 5.0)
     paced = ScriptedMeter(lambda _: 5.0, "paced", (MEASURED,))
     paced.interval_s = 0.25
-    assert sensor_cards([synthetic, paced], MonotonicClock()) == ()
+    assert probe_sensors([synthetic, paced], MonotonicClock()) == ()
     assert channels_of([synthetic, paced], ()) == (POWER, MEASURED)
 
 
@@ -53,7 +53,7 @@ def test_meters_are_probed_at_once_and_one_that_hangs_has_no_card(
     scripted_nvml.play(Scenario((GPU, stuck)))
     meters = open_meters(MeterRequest())
     with meters[0], meters[1]:
-        cards = sensor_cards(meters, MonotonicClock())
+        cards = probe_sensors(meters, MonotonicClock())
         probes = [each for each in threading.enumerate() if each.name.startswith("probe")]
         assert {card.channel for card in cards} == {"nvml/gpu0/counter", "nvml/gpu0/power"}
         assert probes  # the one that hangs still does: nobody waited for it

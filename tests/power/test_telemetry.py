@@ -9,37 +9,40 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from builders.machine import COUNTER, GPU
+from builders.machine import GPU
+from fakes.nvml_scenario import FakeGpu, Scenario
 from wbcbench.core.run_folder import RunDir
-from wbcbench.core.trace import Domain, Origin
 from wbcbench.core.window import MonotonicClock
-from wbcbench.power.nvml import GpuProcess, TelemetrySample
-from wbcbench.power.telemetry import TelemetryRecorder, open_boards
+from wbcbench.power.device import Gpu, TelemetrySample
+from wbcbench.power.meter import MeterRequest, open_meters
+from wbcbench.power.telemetry import TelemetryRecorder
 
 SEEN = TelemetrySample(
     temperature_c=61.0,
     clock_sm_hz=1.4e9,
     clock_memory_hz=2.6e9,
-    throttle_mask=0x008 | 0x004,
     utilization=0.93,
-    utilization_memory=0.4,
     memory_used_bytes=7_000_000_000,
-    memory_total_bytes=80_000_000_000,
     power_limit_w=400.0,
-    processes=(GpuProcess(os.getpid(), "compute", None), GpuProcess(1, "compute", None)),
+    reasons=("sw_power_cap", "hw_slowdown"),
+    pids=(os.getpid(), 1),
 )
 
 
 @dataclass
-class ScriptedBoard:
-    """A board that says ``seen``, or waits as a hanging driver does."""
+class ScriptedDevice:
+    """A device that says ``seen``, or waits as a hanging driver does."""
 
     uuid: str = GPU
     seen: TelemetrySample = SEEN
     hangs: threading.Event | None = None
     looked: threading.Event = field(default_factory=threading.Event)
 
-    def read(self) -> TelemetrySample:
+    @property
+    def gpu(self) -> Gpu:
+        return Gpu(0, self.uuid, "Test GPU", "")
+
+    def read_telemetry(self) -> TelemetrySample:
         self.looked.set()
         if self.hangs:
             self.hangs.wait(30)
@@ -62,7 +65,7 @@ def recorded(run, *boards):
 
 
 def test_what_a_board_says_is_on_disk_when_the_recorder_stops(run):
-    recorded(run, ScriptedBoard())
+    recorded(run, ScriptedDevice())
     [look] = run.read_telemetry()[GPU][:1]
     assert look.temperature_c == 61.0
     assert look.clock_sm_hz == 1.4e9
@@ -72,16 +75,16 @@ def test_what_a_board_says_is_on_disk_when_the_recorder_stops(run):
     assert look.reasons == ("sw_power_cap", "hw_slowdown")
 
 
-def test_own_processes_are_told_from_strangers(run):
-    recorded(run, ScriptedBoard())
+def test_own_processes_are_separated_from_foreign_ones(run):
+    recorded(run, ScriptedDevice())
     look = run.read_telemetry()[GPU][0]
     assert look.own == (os.getpid(),)
     assert look.foreign == (1,)
 
 
 def test_a_driver_that_lists_nobody_differs_from_one_that_does_not_tell(run):
-    nobody = ScriptedBoard("GPU-2", replace(SEEN, processes=()))
-    silent = ScriptedBoard("GPU-3", replace(SEEN, processes=None, throttle_mask=None))
+    nobody = ScriptedDevice("GPU-2", replace(SEEN, pids=()))
+    silent = ScriptedDevice("GPU-3", replace(SEEN, pids=None, reasons=None))
     recorded(run, nobody, silent)
     looks = run.read_telemetry()
     assert looks["GPU-2"][0].own == ()
@@ -91,9 +94,9 @@ def test_a_driver_that_lists_nobody_differs_from_one_that_does_not_tell(run):
 
 def test_a_board_that_hangs_delays_no_other_and_does_not_keep_the_run_from_ending(run):
     release = threading.Event()
-    hanging = ScriptedBoard("GPU-2", hangs=release)
+    hanging = ScriptedDevice("GPU-2", hangs=release)
     try:
-        recorded(run, hanging, ScriptedBoard())
+        recorded(run, hanging, ScriptedDevice())
         looks = run.read_telemetry()
         assert looks[GPU]
         assert looks["GPU-2"] == []
@@ -101,32 +104,23 @@ def test_a_board_that_hangs_delays_no_other_and_does_not_keep_the_run_from_endin
         release.set()
 
 
-def test_a_disk_that_cannot_be_written_ends_the_looking_and_nothing_else(run):
+def test_a_disk_that_cannot_be_written_ends_telemetry_and_nothing_else(run):
     run.telemetry_path(GPU).parent.write_text("in the way")
-    board = ScriptedBoard()
+    board = ScriptedDevice()
     recorder = TelemetryRecorder([board], run, MonotonicClock())
     recorder.start()
     recorder.stop()
-    assert isinstance(recorder.error, OSError)
     assert not board.looked.is_set()
 
 
 def test_a_run_without_boards_has_no_telemetry(run):
-    assert recorded(run).error is None
+    recorded(run)
     assert run.read_telemetry() == {}
 
 
-def test_only_measured_boards_with_an_identity_are_opened():
-    channels = [
-        replace(COUNTER, origin=Origin.SIMULATED),
-        replace(COUNTER, domain=Domain.CPU),
-        replace(COUNTER, device=None),
-    ]
+def test_only_meters_of_a_gpu_have_telemetry(scripted_nvml):
+    scripted_nvml.play(Scenario((FakeGpu(),)))
     with ExitStack() as stack:
-        assert open_boards(channels, stack) == []
-
-
-def test_a_board_that_does_not_answer_is_left_out(scripted_nvml):
-    del scripted_nvml  # without a scenario the driver is not loaded
-    with ExitStack() as stack:
-        assert open_boards([COUNTER], stack) == []
+        found = open_meters(("nvml", "simulated"), MeterRequest(), stack)
+        assert [meter.name for meter in found.meters] == ["nvml/gpu0", "simulated"]
+        assert [device.gpu.uuid for device in found.devices] == [FakeGpu().uuid]

@@ -16,7 +16,7 @@ from builders.evidence import EPOCHS
 from fakes.clocks import FileClock
 from fakes.nvml_scenario import Counter, FakeGpu, Fault, Scenario, Sensor
 from fakes.power_shapes import Constant
-from wbcbench.core.quality import Quality, quality
+from wbcbench.core.quality import Quality, worst_quality
 from wbcbench.core.run_folder import Local, RunDir
 from wbcbench.core.spec import RunSpec
 from wbcbench.core.window import Window
@@ -84,7 +84,7 @@ def evidence(run, sampler):
 
 def judged(made):
     doubts = run_checks(made)
-    return quality(doubts), {doubt.code for doubt in doubts}, replace(made, warnings=doubts)
+    return worst_quality(doubts), {doubt.code for doubt in doubts}, replace(made, warnings=doubts)
 
 
 @pytest.mark.parametrize("gpu", [GPU, replace(GPU, counter=NO_COUNTER)])

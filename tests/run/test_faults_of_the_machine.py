@@ -22,7 +22,7 @@ NOT_LOADED, NO_PERMISSION, MISMATCH = 9, 4, 18
     ("init_error", "says"),
     [
         (NOT_LOADED, "driver is not loaded"),
-        (NO_PERMISSION, "may not talk to the NVIDIA driver"),
+        (NO_PERMISSION, "may not use the NVIDIA driver"),
         (MISMATCH, "different versions"),
     ],
 )
@@ -63,7 +63,7 @@ def test_auto_goes_on_with_what_is_there_and_says_what_is_missing(
     assert ended.code == 0, ended.err
     document = ended.json
     absent = [c["detail"] for c in document["cautions"] if c["code"] == "meter-absent"]
-    assert any("may not talk to the NVIDIA driver" in detail for detail in absent)
+    assert any("may not use the NVIDIA driver" in detail for detail in absent)
     assert not any(channel["name"].startswith("nvml") for channel in document["channels"])
     assert all(c["energy_j"] is None or c["energy_j"] > 0 for c in document["channels"])
     assert document["headline"]["status"] in ("measured", "estimated")

@@ -168,7 +168,7 @@ def test_a_runner_that_is_gone_needs_no_force(tmp_path: Path) -> None:
     assert wbcbench("finalise", str(run.path)).code == 0
     error = run.read_record().error
     assert error is not None
-    assert error.kind == "watcher-died"
+    assert error.kind == "recorder-died"
 
 
 def test_a_damaged_state_is_unknown_and_ended_by_force(tmp_path: Path) -> None:

@@ -173,7 +173,7 @@ def test_a_killed_watcher_stops_the_trainer_and_the_next_command_accounts_for_it
     record = run.read_record()
     assert record.status == "interrupted"
     assert record.error is not None
-    assert record.error.kind == "watcher-died"
+    assert record.error.kind == "recorder-died"
     assert (next(e for e in record.energies if e.window == "train").energy_j or 0) > 0
 
 

@@ -7,11 +7,12 @@ import io
 from rich.console import Console
 
 from builders.timeline import make_epochs
-from wbcbench.run.display import LinesView, Now, StudyView
+from wbcbench.run.display import LinesView, StudyView
+from wbcbench.run.live_state import LiveState
 from wbcbench.run.panel import PanelView
 
-NOW = Now(
-    run_id="relu-dropout-s1-0123abcd", variant="relu-dropout", phase="train", epoch=2, epochs=4,
+NOW = LiveState(
+    run_id="relu-dropout-s1-0123abcd", phase="train", epoch=2, epochs=4,
     step=3, steps=9, power_w=(200.0, 210.0), energy_j=1000.0, left_s=20.0, left_j=4000.0,
 )  # fmt: skip
 PLACE = "run 3/12, block 1/3"
@@ -23,7 +24,7 @@ def lines(view_of: LinesView, after_s: float | None, after_j: float | None) -> S
 
 def test_a_line_says_the_place_and_what_is_left_of_the_study() -> None:
     out = io.StringIO()
-    lines(LinesView(out), 100.0, 2000.0).epoch(make_epochs()[1], NOW)
+    lines(LinesView(out), 100.0, 2000.0).show_epoch(make_epochs()[1], NOW)
     said = out.getvalue()
     assert f"{PLACE}: relu-dropout-s1-0123abcd epoch 2/4" in said
     assert "left=20.0s study_left=2min00s" in said
@@ -31,13 +32,13 @@ def test_a_line_says_the_place_and_what_is_left_of_the_study() -> None:
 
 def test_what_is_left_of_a_study_is_unknown_before_its_first_run() -> None:
     out = io.StringIO()
-    lines(LinesView(out), None, None).epoch(make_epochs()[1], NOW)
+    lines(LinesView(out), None, None).show_epoch(make_epochs()[1], NOW)
     assert "study_left=unknown" in out.getvalue()
 
 
 def test_a_single_run_says_nothing_of_a_study() -> None:
     out = io.StringIO()
-    LinesView(out).epoch(make_epochs()[1], NOW)
+    LinesView(out).show_epoch(make_epochs()[1], NOW)
     assert "study" not in out.getvalue()
 
 

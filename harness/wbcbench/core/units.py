@@ -44,8 +44,13 @@ def w_from_kw(power_kw: float) -> float:
 
 
 def w_from_uw(power_uw: float) -> float:
-    """Microwatts (powercap's power limits) to watts."""
+    """Microwatts (powercap's and AMD's power limits) to watts."""
     return power_uw * _MICRO
+
+
+def uw_from_w(power_w: float) -> float:
+    """Watts to microwatts, for AMD's power limits."""
+    return power_w / _MICRO
 
 
 def j_from_kwh(energy_kwh: float) -> float:
@@ -106,6 +111,11 @@ def mb_from_bytes(size_bytes: float) -> float:
 def gb_from_bytes(size_bytes: float) -> float:
     """Bytes to gigabytes, for people."""
     return size_bytes / _GIGA
+
+
+def bytes_from_mib(size_mib: int) -> int:
+    """Mebibytes (AMD's device memory) to bytes."""
+    return size_mib * _KIBI * _KIBI
 
 
 def bytes_from_kib(size_kib: int) -> int:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
-from typing import Any
 
 from wbcbench.core.errors import CannotMeasureError
 from wbcbench.core.record import SensorCard
@@ -22,10 +20,9 @@ from wbcbench.energy.source import (
     is_codecarbon,
     rank_sources,
 )
-from wbcbench.power import nvml_device as nvml
-from wbcbench.power.limit_note import abandoned_paths
-from wbcbench.power.nvml import processes
-from wbcbench.power.nvml_device import Gpu, choose_gpus, gpu_facts, list_gpus
+from wbcbench.power.device import Device
+from wbcbench.power.meter import AUTO, MeterRequest, find_meters
+from wbcbench.power.power_limit import abandoned_paths
 
 TENSORFLOW_S = 300.0  # its import takes a minute on a busy machine
 _ASK_TENSORFLOW = "import tensorflow as tf; print(len(tf.config.list_physical_devices('GPU')))"
@@ -51,36 +48,38 @@ _STATUS = {
 
 def check_device(facts: Facts) -> Iterator[Line]:
     """The GPUs: which, in what state, and who else is on them."""
-    try:
-        with nvml.session():
-            gpus = choose_gpus(facts.gpus, list_gpus(), os.environ)
-            for gpu in gpus:
-                yield from _gpu(gpu)
-    except CannotMeasureError as error:
+    found = find_meters((AUTO,), MeterRequest(gpus=facts.gpus))
+    for device in found.devices:
+        try:
+            with device:
+                yield from _gpu(device)
+        except CannotMeasureError as error:
+            yield Line(State.INFO, "gpu", f"{device.gpu} does not answer", fix=str(error))
+    trainable = sum(device.can_train for device in found.devices)
+    if trainable:
+        yield _tensorflow(trainable)
+    if not found.devices:
         yield Line(
             State.INFO,
             "gpu",
-            "no NVIDIA GPU can be read",
+            "no GPU can be read",
             why="training would run on the CPU, whose energy is rarely measured by a sensor",
-            fix=str(error),
+            fix=next((each.reason for each in found.absent if each.meter == "nvml"), ""),
         )
-    else:
-        yield _tensorflow(len(gpus))
     yield from _limits_left()
 
 
-def _gpu(gpu: Gpu) -> Iterator[Line]:
-    handle = nvml.device(gpu.uuid)
-    facts = gpu_facts(gpu, handle)
-    persistence = {True: "on", False: "off", None: "unknown"}[_flag(facts["persistence_mode"])]
-    limit = facts["power_limit_enforced_w"]
+def _gpu(device: Device) -> Iterator[Line]:
+    gpu, facts, limit = device.gpu, device.describe(), device.enforced_limit_w()
+    persistence = facts.get("persistence_mode")
+    state = "" if persistence is None else f", persistence {'on' if persistence else 'off'}"
     yield Line(
         State.OK,
         "gpu",
         f"GPU {gpu.index}  {gpu.name} (driver {facts['driver']}, power limit "
-        f"{'unknown' if limit is None else f'{limit:g} W'}, persistence {persistence})",
+        f"{'unknown' if limit is None else f'{limit:g} W'}{state})",
     )
-    if persistence == "off":
+    if persistence is False:
         yield Line(
             State.WARN,
             "persistence",
@@ -89,29 +88,24 @@ def _gpu(gpu: Gpu) -> Iterator[Line]:
             fix=f"sudo nvidia-smi -i {gpu.index} -pm 1",
             undo=f"sudo nvidia-smi -i {gpu.index} -pm 0",
         )
-    yield _others(gpu, handle)
+    yield _others(device)
 
 
-def _flag(value: object) -> bool | None:
-    return value if isinstance(value, bool) else None
-
-
-def _others(gpu: Gpu, handle: Any) -> Line:
-    seen = processes(handle)
-    if seen is None:
+def _others(device: Device) -> Line:
+    gpu, pids = device.gpu, device.read_telemetry().pids
+    if pids is None:
         return Line(
             State.INFO,
             "processes",
             f"the driver does not tell who else is on GPU {gpu.index}",
             why="a stranger's joules would be charged to the run unseen",
         )
-    if not seen:
+    if not pids:
         return Line(State.OK, "processes", f"no other process on GPU {gpu.index}")
-    pids = ", ".join(str(each.pid) for each in seen)
     return Line(
         State.WARN,
         "processes",
-        f"on GPU {gpu.index} there are other processes: {pids}",
+        f"on GPU {gpu.index} there are other processes: {', '.join(map(str, pids))}",
         why="a board's counter charges them to the run, which becomes suspect",
         fix="stop them, or name another GPU with --gpus",
     )

@@ -16,7 +16,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 
 from wbcbench import registry
-from wbcbench.core.errors import CannotMeasureError
+from wbcbench.core.errors import CannotMeasureError, UsageError
 from wbcbench.core.provenance import virtualised
 from wbcbench.core.record import AbsentMeter
 from wbcbench.core.run_folder import RunDir
@@ -183,7 +183,7 @@ def _reason(name: str, asked: MeteringRequest) -> str:
         for meter in registry.load_part("meter", name)(asked.request):
             with meter:
                 pass
-    except CannotMeasureError as error:
+    except (CannotMeasureError, UsageError) as error:
         return str(error)
     return "it did not begin just now; try again"
 

@@ -2,14 +2,14 @@
 
 The only module that imports CodeCarbon. Alone in its process it can print, log, take signal
 handlers, hang or crash without the run noticing more than a silent channel, and its hundred
-megabytes of tables stay out of the watcher. It writes one JSON line a second to its standard
-output and ends when its standard input does: at the watcher's word, or at the watcher's death.
+megabytes of tables stay out of the recorder. It writes one JSON line a second to its standard
+output and ends when its standard input does: when the recorder closes it or dies.
 
     {"ready": {...facts}}          the hardware was set up and the first measurement made
     {"cpu_j": 1.5, "gpu_j": 0.0, "ram_j": 3.0, "emissions_g": 0.1}    totals since the start
     {"failed": "why"}              no measurement will come
 
-Totals come through an output handler, CodeCarbon's public way of being told them.
+Totals come through an output handler, CodeCarbon's public interface for them.
 """
 
 from __future__ import annotations
@@ -23,10 +23,9 @@ import tempfile
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from contextlib import suppress
 from importlib.util import find_spec
 from queue import Empty, Queue
-from types import TracebackType
 from typing import IO, Any, Self
 
 from pydantic import JsonValue
@@ -38,7 +37,7 @@ from wbcbench.energy.source import CODECARBON
 from wbcbench.power.meter import EnergyMeter, MeterRequest
 
 PERIOD_S = 1.0
-MOST_NOTES = 20
+MOST_WARNINGS = 20
 
 # What CodeCarbon logs when the processor is not in its table of thermal design powers.
 _UNKNOWN_CPU = "but we don't know it"
@@ -53,7 +52,7 @@ STOP_S = 5.0
 
 _DOMAINS = {"cpu": Domain.CPU, "gpu": Domain.GPU, "ram": Domain.DRAM}
 
-# CodeCarbon's mode of a part → our word for the reading, and how far it is from a sensor.
+# CodeCarbon's mode of a part → our word for the reading, and whether a sensor measures it.
 _MODES = {
     "intel_rapl": ("rapl", Origin.MEASURED),
     "nvml": ("nvml", Origin.MEASURED),
@@ -62,23 +61,136 @@ _MODES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class FeedSettings:
-    """What the watcher asks of CodeCarbon.
+class _WarningList(logging.Handler):
+    """Collects CodeCarbon's warnings instead of printing them."""
 
-    Attributes:
-        country: ISO 3166 alpha-3 code for its offline table of grids.
-        gpus: NVML indices to track; ``None`` = no GPU is to be told apart.
-        cpu_power_w, ram_power_w: Replace CodeCarbon's own guesses; ``None`` leaves them.
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        line = " ".join(record.getMessage().split())
+        if len(self.lines) < MOST_WARNINGS and _MULTIPLE_RUNS not in line:
+            self.lines.append(line)
+
+
+class _LineWriter:
+    """An output handler that writes each total as one line."""
+
+    def __init__(self, stream: IO[str]) -> None:
+        self._stream = stream
+        self.count = 0
+
+    def live_out(self, total: Any, delta: Any) -> None:
+        """Called by CodeCarbon after each of its measurements."""
+        del delta
+        totals = {
+            "cpu_j": j_from_kwh(total.cpu_energy),
+            "gpu_j": j_from_kwh(total.gpu_energy),
+            "ram_j": j_from_kwh(total.ram_energy),
+            "emissions_g": g_from_kg(total.emissions),
+        }
+        self.count += 1
+        _write_line(self._stream, totals)
+
+    out = live_out  # called once more when CodeCarbon stops
+
+    def task_out(self, data: Any, experiment_name: str) -> None:
+        """Tasks are not used."""
+
+    def exit(self) -> None:
+        """Nothing to close."""
+
+
+def _write_line(stream: IO[str], message: dict[str, Any]) -> None:
+    """Write one line; a recorder that is gone is noticed at standard input."""
+    with suppress(BrokenPipeError):
+        stream.write(json.dumps(message) + "\n")
+        stream.flush()
+
+
+def _describe(tracker: Any, warnings: list[str], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """What CodeCarbon found, with the mode of each part it will state energy for."""
+    from codecarbon import __version__
+
+    hardware = tracker.get_detected_hardware()
+    return {
+        "codecarbon_version": __version__,
+        "country": settings["country_iso_code"],
+        "cpu_model": hardware["cpu_model"],
+        "gpu_model": hardware["gpu_model"] or None,
+        "gpu_ids": settings["gpu_ids"],
+        "ram_gib": hardware["ram_total_size"],
+        "measure_power_s": PERIOD_S,
+        "pue": 1.0,
+        "parts": _list_parts(tracker),
+        "cpu_tdp_known": not any(_UNKNOWN_CPU in line for line in warnings),
+        "country_known": not any(_UNKNOWN_COUNTRY in line for line in warnings),
+        "notes": warnings,
+    }
+
+
+def _list_parts(tracker: Any) -> dict[str, dict[str, Any]]:
+    """Part → its mode and constant watts. CodeCarbon has no public name for its modes."""
+    parts: dict[str, dict[str, Any]] = {}
+    for item in getattr(tracker, "_hardware", []):
+        part = type(item).__name__.lower()
+        if part == "cpu":
+            tdp_w = getattr(item, "_tdp", None)
+            parts[part] = {"mode": getattr(item, "_mode", None), "tdp_w": tdp_w}
+        elif part == "ram":
+            parts[part] = {"mode": "constant", "power_w": item.total_power().W}
+        elif part == "gpu":
+            parts[part] = {"mode": "nvml", "tdp_w": None}
+    return parts
+
+
+def feed(settings: Mapping[str, Any], stream: IO[str], until_end_of: IO[str]) -> None:
+    """Measure and write totals until ``until_end_of`` ends."""
+    warnings = _WarningList()
+    logging.getLogger("codecarbon").addHandler(warnings)
+    from codecarbon import OfflineEmissionsTracker
+
+    writer = _LineWriter(stream)
+    tracker = OfflineEmissionsTracker(**settings, output_handlers=[writer])
+    tracker.start()
+    if writer.count == 0:  # it swallows its own errors: writing no total is the only sign
+        failed = f"CodeCarbon made no measurement. {' '.join(warnings.lines)}"
+        _write_line(stream, {"failed": failed})
+    else:
+        _write_line(stream, {"ready": _describe(tracker, warnings.lines, settings)})
+        until_end_of.read()
+    tracker.stop()
+
+
+def main() -> None:
+    """Entry point: the tracker's settings as one JSON argument."""
+    # Standard output is the feed's; whatever CodeCarbon prints goes nowhere.
+    stream = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.dup2(nowhere, 2)
+    feed(json.loads(sys.argv[1]), stream, sys.stdin)
+
+
+def open_meters(request: MeterRequest) -> list[EnergyMeter]:
+    """CodeCarbon's estimates of CPU, GPU and RAM as a cross-check, each with its mode.
+
+    One meter; its process is started when the meter is entered.
+
+    Raises:
+        CannotMeasureError: The package is not installed.
+        UsageError: ``codecarbon.cpu_power_w`` or ``codecarbon.ram_power_w`` is no number.
     """
+    if find_spec("codecarbon") is None:
+        raise CannotMeasureError(
+            "CodeCarbon is not installed. Install it (`pip install codecarbon`), or leave the "
+            "codecarbon meter out."
+        )
+    return [CodeCarbonMeter(_tracker_settings(request))]
 
-    country: str
-    gpus: tuple[int, ...] | None = None
-    cpu_power_w: float | None = None
-    ram_power_w: float | None = None
 
-
-def _tracker_settings(settings: FeedSettings) -> dict[str, Any]:
+def _tracker_settings(request: MeterRequest) -> dict[str, Any]:
     """Arguments for ``OfflineEmissionsTracker``; what is not named here could come from a file.
 
     CodeCarbon fills arguments that are left out from ``~/.codecarbon.config`` and from
@@ -87,7 +199,7 @@ def _tracker_settings(settings: FeedSettings) -> dict[str, Any]:
     temporary folder, which it leaves there when it is killed.
     """
     return {
-        "country_iso_code": settings.country,
+        "country_iso_code": request.country,
         "region": None,
         "cloud_provider": None,
         "cloud_region": None,
@@ -97,9 +209,9 @@ def _tracker_settings(settings: FeedSettings) -> dict[str, Any]:
         "pue": 1.0,
         "wue": 0.0,
         "tracking_mode": "machine",
-        "gpu_ids": None if settings.gpus is None else list(settings.gpus),
-        "force_cpu_power": settings.cpu_power_w,
-        "force_ram_power": settings.ram_power_w,
+        "gpu_ids": _gpu_indices(request),
+        "force_cpu_power": _parse_option(request, "codecarbon.cpu_power_w"),
+        "force_ram_power": _parse_option(request, "codecarbon.ram_power_w"),
         "force_mode_cpu_load": False,
         "force_carbon_intensity_g_co2e_kwh": None,
         "rapl_include_dram": False,
@@ -112,202 +224,74 @@ def _tracker_settings(settings: FeedSettings) -> dict[str, Any]:
     }
 
 
-class _KeptWarnings(logging.Handler):
-    """Keeps CodeCarbon's warnings instead of printing them."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.lines: list[str] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        line = " ".join(record.getMessage().split())
-        if len(self.lines) < MOST_NOTES and _MULTIPLE_RUNS not in line:
-            self.lines.append(line)
-
-
-class _LineWriter:
-    """An output handler that writes each total as one line."""
-
-    def __init__(self, stream: IO[str]) -> None:
-        self._stream = stream
-        self.told = 0
-
-    def live_out(self, total: Any, delta: Any) -> None:
-        """Called by CodeCarbon after each of its measurements."""
-        del delta
-        totals = {
-            "cpu_j": j_from_kwh(total.cpu_energy),
-            "gpu_j": j_from_kwh(total.gpu_energy),
-            "ram_j": j_from_kwh(total.ram_energy),
-            "emissions_g": g_from_kg(total.emissions),
-        }
-        self.told += 1
-        _write_line(self._stream, totals)
-
-    def out(self, total: Any, delta: Any) -> None:
-        """Called once more when CodeCarbon stops."""
-        self.live_out(total, delta)
-
-    def task_out(self, data: Any, experiment_name: str) -> None:
-        """Tasks are not used."""
-
-    def exit(self) -> None:
-        """Nothing to close."""
-
-
-def _write_line(stream: IO[str], message: dict[str, Any]) -> None:
-    """Write one line; a watcher that is gone is noticed at standard input."""
-    try:
-        stream.write(json.dumps(message) + "\n")
-        stream.flush()
-    except BrokenPipeError:
-        return
-
-
-def _quiet_streams() -> IO[str]:
-    """Keep standard output for the feed; whatever prints goes nowhere."""
-    feed = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 1)
-    os.dup2(nowhere, 2)
-    return feed
-
-
-def _facts(tracker: Any, notes: list[str], settings: FeedSettings) -> dict[str, Any]:
-    """What CodeCarbon found, with the mode of each part it will state energy for."""
-    from codecarbon import __version__
-
-    hardware = tracker.get_detected_hardware()
-    return {
-        "codecarbon_version": __version__,
-        "country": settings.country,
-        "cpu_model": hardware["cpu_model"],
-        "gpu_model": hardware["gpu_model"] or None,
-        "gpu_ids": None if settings.gpus is None else list(settings.gpus),
-        "ram_gib": hardware["ram_total_size"],
-        "measure_power_s": PERIOD_S,
-        "pue": 1.0,
-        "parts": _parts(tracker),
-        "cpu_tdp_known": not any(_UNKNOWN_CPU in note for note in notes),
-        "country_known": not any(_UNKNOWN_COUNTRY in note for note in notes),
-        "notes": notes,
-    }
-
-
-def _parts(tracker: Any) -> dict[str, dict[str, Any]]:
-    """Part → its mode and constant watts. CodeCarbon has no public name for its modes."""
-    parts: dict[str, dict[str, Any]] = {}
-    for item in getattr(tracker, "_hardware", []):
-        kind = type(item).__name__.lower()
-        if kind == "cpu":
-            tdp_w = getattr(item, "_tdp", None)
-            parts["cpu"] = {"mode": getattr(item, "_mode", None), "tdp_w": tdp_w}
-        elif kind == "ram":
-            parts["ram"] = {"mode": "constant", "power_w": item.total_power().W}
-        elif kind == "gpu":
-            parts["gpu"] = {"mode": "nvml", "tdp_w": None}
-    return parts
-
-
-def feed(settings: FeedSettings, stream: IO[str], until_end_of: IO[str]) -> None:
-    """Measure and tell until ``until_end_of`` ends."""
-    notes = _KeptWarnings()
-    logger = logging.getLogger("codecarbon")
-    logger.addHandler(notes)
-    from codecarbon import OfflineEmissionsTracker
-
-    live_progress = _LineWriter(stream)
-    tracker = OfflineEmissionsTracker(
-        **_tracker_settings(settings), output_handlers=[live_progress]
-    )
-    tracker.start()
-    if live_progress.told == 0:  # it swallows its own errors: having told nothing is the only sign
-        _write_line(stream, {"failed": f"CodeCarbon made no measurement. {' '.join(notes.lines)}"})
-        tracker.stop()
-        return
-    _write_line(stream, {"ready": _facts(tracker, notes.lines, settings)})
-    until_end_of.read()
-    tracker.stop()
-
-
-def main() -> None:
-    """Entry point: settings as one JSON argument."""
-    words = json.loads(sys.argv[1])
-    gpus = words.pop("gpus")
-    settings = FeedSettings(**words, gpus=None if gpus is None else tuple(gpus))
-    feed(settings, _quiet_streams(), sys.stdin)
-
-
-def open_meters(request: MeterRequest) -> list[EnergyMeter]:
-    """CodeCarbon beside our own meters: what it says of CPU, GPU and RAM, each with its mode.
-
-    One meter; its process is started when the meter is entered.
-
-    Raises:
-        CannotMeasureError: The package is not installed.
-        UsageError: ``codecarbon.cpu_power_w`` or ``codecarbon.ram_power_w`` is no number.
-    """
-    if find_spec("codecarbon") is None:
-        raise CannotMeasureError(
-            "CodeCarbon is not installed, so it cannot be asked. Install it (`pip install "
-            "codecarbon`), or leave the codecarbon meter out."
-        )
-    settings = FeedSettings(
-        country=request.country,
-        gpus=_gpu_indices(request),
-        cpu_power_w=_option(request, "codecarbon.cpu_power_w"),
-        ram_power_w=_option(request, "codecarbon.ram_power_w"),
-    )
-    return [CodeCarbonMeter(settings)]
-
-
-class CodeCarbonMeter:
+class CodeCarbonMeter(EnergyMeter):
     """CodeCarbon's totals as counters in joules; they come from ``feed`` in its own process."""
 
     name = CODECARBON
-    # Its totals move once a second; looking four times as often tells well enough when.
+    # Its totals move once a second; reading four times as often shows well enough when.
     interval_s: float | None = PERIOD_S / 4
 
-    def __init__(self, settings: FeedSettings) -> None:
+    def __init__(self, settings: Mapping[str, Any]) -> None:
         """Prepare; nothing is started yet."""
         self.channels: tuple[Channel, ...] = ()
         self._settings = settings
         self._process: subprocess.Popen[str] | None = None
         self._facts: dict[str, Any] = {}
         self._totals: Mapping[str, float] = {}
-        self._told_s = 0.0
+        self._updated_s = 0.0
 
     def __enter__(self) -> Self:
         """Start CodeCarbon; raises ``CannotMeasureError`` when it does not measure here."""
-        process = _start(self._settings)
+        # A session of its own keeps Ctrl-C from it: it ends when its standard input does.
+        process = subprocess.Popen(
+            [sys.executable, "-m", "wbcbench.power.codecarbon", json.dumps(self._settings)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            start_new_session=True,
+            # One allocator arena and one BLAS thread: it shares the machine with what it measures.
+            env={**os.environ, "MALLOC_ARENA_MAX": "1", "OPENBLAS_NUM_THREADS": "1"},
+        )
         self._process = process
         answers: Queue[dict[str, Any]] = Queue()
-        threading.Thread(
-            target=self._listen, args=(process, answers), name="codecarbon-feed", daemon=True
-        ).start()
+        threading.Thread(target=self._listen, args=(process, answers), daemon=True).start()
         try:
-            self._facts = _ready(answers)
-        except CannotMeasureError:
-            self._stop()
-            raise
-        self.channels = tuple(_channel(part, how) for part, how in self._facts["parts"].items())
+            answer = answers.get(timeout=READY_S)
+        except Empty:
+            answer = {"failed": f"it was not ready after {READY_S:.0f} s"}
+        if "ready" not in answer:
+            self.__exit__()
+            raise CannotMeasureError(
+                f"CodeCarbon does not measure here: {answer['failed']}. It is only a cross-check: "
+                "leave the codecarbon meter out to go on without it."
+            )
+        self._facts = answer["ready"]
+        self.channels = tuple(
+            _make_channel(part, how) for part, how in self._facts["parts"].items()
+        )
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Stop CodeCarbon; one that does not stop is killed."""
-        self._stop()
+        process, self._process = self._process, None
+        if process is None or process.stdin is None:
+            return
+        with suppress(BrokenPipeError):
+            process.stdin.close()
+        try:
+            process.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
 
     def read(self) -> Sequence[float | None]:
-        """Joules since the start, as last told; ``None`` once it has fallen silent."""
-        if time.monotonic() - self._told_s > STALE_S:
+        """Joules since the start, as last written; ``None`` once it has fallen silent."""
+        if time.monotonic() - self._updated_s > STALE_S:
             return (None,) * len(self.channels)
         totals = self._totals
-        return tuple(totals.get(f"{_part(channel)}_j") for channel in self.channels)
+        parts = (channel.name.partition("/")[2] for channel in self.channels)
+        return tuple(totals.get(f"{part}_j") for part in parts)
 
     def describe(self) -> dict[str, JsonValue]:
         """Version, country, what each part's joules are made of, and emissions so far in grams."""
@@ -321,61 +305,13 @@ class CodeCarbonMeter:
         for line in process.stdout:
             message = json.loads(line)
             if "cpu_j" in message:
-                self._totals, self._told_s = message, time.monotonic()
+                self._totals, self._updated_s = message, time.monotonic()
             else:
                 answers.put(message)
         answers.put({"failed": "its process ended"})
 
-    def _stop(self) -> None:
-        process, self._process = self._process, None
-        if process is None:
-            return
-        _close(process.stdin)
-        try:
-            process.wait(STOP_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
 
-
-def _start(settings: FeedSettings) -> subprocess.Popen[str]:
-    """A session of its own keeps Ctrl-C from it: it ends when the watcher lets it."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "wbcbench.power.codecarbon", json.dumps(asdict(settings))],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        start_new_session=True,
-        # One allocator arena and one BLAS thread: it shares the machine with what it watches.
-        env={**os.environ, "MALLOC_ARENA_MAX": "1", "OPENBLAS_NUM_THREADS": "1"},
-    )
-
-
-def _ready(answers: Queue[dict[str, Any]]) -> dict[str, Any]:
-    try:
-        answer = answers.get(timeout=READY_S)
-    except Empty:
-        answer = {"failed": f"it was not ready after {READY_S:.0f} s"}
-    if "ready" in answer:
-        facts: dict[str, Any] = answer["ready"]
-        return facts
-    raise CannotMeasureError(
-        f"CodeCarbon does not measure here: {answer['failed']}. Its figures are a cross-check "
-        "only; leave the codecarbon meter out to go on without."
-    )
-
-
-def _close(stream: IO[str] | None) -> None:
-    if stream is None:
-        return
-    try:
-        stream.close()
-    except BrokenPipeError:
-        return
-
-
-def _channel(part: str, how: Mapping[str, Any]) -> Channel:
+def _make_channel(part: str, how: Mapping[str, Any]) -> Channel:
     reading, origin = _MODES.get(how["mode"], (str(how["mode"]), Origin.ESTIMATED))
     return Channel(
         name=f"{CODECARBON}/{part}",
@@ -388,27 +324,23 @@ def _channel(part: str, how: Mapping[str, Any]) -> Channel:
     )
 
 
-def _part(channel: Channel) -> str:
-    return channel.name.split("/")[1]
-
-
-def _gpu_indices(request: MeterRequest) -> tuple[int, ...] | None:
-    """NVML indices of the GPUs that are measured; ``None`` where there are none to measure.
+def _gpu_indices(request: MeterRequest) -> list[int] | None:
+    """NVML indices of the GPUs that are measured; ``None`` where there are none.
 
     CodeCarbon is given indices because it strips the letters ``MIG-`` from the front of a UUID
     one by one, and so finds no GPU by one that begins with ``GPU-``.
     """
-    from wbcbench.power.nvml_device import choose_gpus, list_gpus, session
+    from wbcbench.power.nvml import choose_gpus, list_gpus, session
 
     try:
         with session():
             gpus = choose_gpus(request.gpus, list_gpus(), os.environ, first_visible=request.one_gpu)
-            return tuple(gpu.index for gpu in gpus)
+            return [gpu.index for gpu in gpus]
     except CannotMeasureError:
         return None
 
 
-def _option(request: MeterRequest, name: str) -> float | None:
+def _parse_option(request: MeterRequest, name: str) -> float | None:
     text = request.options.get(name)
     try:
         return None if text is None else float(text)

@@ -1,25 +1,25 @@
 """What a meter is, and which meters work on this machine.
 
 A meter's module offers ``open_meters(request) -> list[EnergyMeter]``: one meter for each device it
-watches (a hanging device then blocks nobody else's channels), or ``CannotMeasureError`` that says
+measures (a hanging device then blocks no other's channels), or ``CannotMeasureError`` that says
 why not and what would fix it. To add one: a file here and a line in ``registry.METERS``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import TracebackType
 from typing import Protocol, Self
 
 from pydantic import JsonValue
 
 from wbcbench import registry
-from wbcbench.core.errors import CannotMeasureError
+from wbcbench.core.errors import CannotMeasureError, UsageError
 from wbcbench.core.record import AbsentMeter
 from wbcbench.core.trace import Channel
+from wbcbench.power.device import Device, NotInstalledError, UnknownGpuError
 
 AUTO = "auto"
 NEVER_AUTO = ("simulated",)  # a known signal must be asked for by name
@@ -27,24 +27,24 @@ NEVER_AUTO = ("simulated",)  # a known signal must be asked for by name
 
 @dataclass(frozen=True, slots=True)
 class MeterRequest:
-    """What the run asks of the meters.
+    """What is asked of the meters.
 
     Attributes:
         gpus: GPU indices, UUIDs or UUID prefixes; empty = every GPU that is visible.
         one_gpu: With ``gpus`` empty, only the first visible one: a run trains on one GPU, and the
             idle joules of its neighbours are not the run's.
+        for_training: Only GPUs that TensorFlow can train on.
         country: ISO 3166 alpha-3 code for CodeCarbon's offline table.
         powercap_root: Where the kernel shows RAPL.
-        output_dir: A folder a meter may write its own log to; ``None`` = nowhere.
         seed: For the simulated meter's signal.
-        options: Further words for one meter, e.g. ``{"simulated.power_w": "250"}``.
+        options: Options of one meter, e.g. ``{"simulated.power_w": "250"}``.
     """
 
     gpus: tuple[str, ...] = ()
     one_gpu: bool = False
+    for_training: bool = False
     country: str = "DEU"
     powercap_root: Path = Path("/sys/class/powercap")
-    output_dir: Path | None = None
     seed: int = 0
     options: Mapping[str, str] = field(default_factory=dict)
 
@@ -59,19 +59,19 @@ class EnergyMeter(Protocol):
 
     name: str
     channels: tuple[Channel, ...]
-    interval_s: float | None  # own period where the sensor wants one; None = the run's
+    interval_s: float | None = None  # own period where the sensor wants one; None = the run's
+
+    @property
+    def device(self) -> Device | None:
+        """The GPU that it measures; open while the meter is."""
+        return None
 
     def __enter__(self) -> Self:
-        """Take the handles; raises ``CannotMeasureError`` when the sensor does not work."""
+        """Open the sensor; raises ``CannotMeasureError`` when it does not work."""
         ...
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Let the handles go."""
+    def __exit__(self, *_: object) -> None:
+        """Close the sensor."""
         ...
 
     def read(self) -> Sequence[float | None]:
@@ -84,55 +84,83 @@ class EnergyMeter(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Opened:
-    """Meters that gave their handles, and those that do not work here."""
+class MeterSet:
+    """Meters that work here, and why others do not."""
 
     meters: list[EnergyMeter] = field(default_factory=list)
     absent: list[AbsentMeter] = field(default_factory=list)
 
+    @property
+    def devices(self) -> list[Device]:
+        """The GPUs among them."""
+        return [meter.device for meter in self.meters if meter.device is not None]
 
-def require(names: Sequence[str], request: MeterRequest) -> None:
-    """Check meters that were asked for by name, before anything is written.
+
+def find_meters(names: Sequence[str], request: MeterRequest) -> MeterSet:
+    """The meters of these names (``auto``: all but the simulated one), not yet entered.
+
+    A GPU that is named must be known to one of them, not to all: vendors share a machine.
 
     Raises:
-        UsageError: There is no meter of that name.
-        CannotMeasureError: One of them does not work here; the message says why.
+        CannotMeasureError: A meter asked for by name does not work; the message says why.
+        UsageError: There is no meter or no GPU of that name.
     """
-    for name in names:
-        if name != AUTO:
-            registry.load_part("meter", name)(request)
+    automatic = [name for name in registry.METERS if name not in NEVER_AUTO]
+    available, errors, known = MeterSet(), list[UnknownGpuError](), set[str]()
+    for name in dict.fromkeys(n for word in names for n in (automatic if word == AUTO else [word])):
+        try:
+            meters, error = _open_known(registry.load_part("meter", name), request)
+        except CannotMeasureError as reason:
+            if name in names:
+                raise CannotMeasureError(str(reason)) from reason
+            if not isinstance(reason, NotInstalledError):
+                available.absent.append(AbsentMeter(name, str(reason)))
+            continue
+        available.meters.extend(meters)
+        if error is not None:
+            errors.append(error)
+            known.update(error.known)
+        elif any(meter.device for meter in meters):
+            known.update(request.gpus)
+        if not meters:
+            available.absent.append(AbsentMeter(name, str(error)))
+    if errors and not known.issuperset(request.gpus):
+        raise UsageError(str(errors[0])) from errors[0]
+    return available
 
 
-def open_meters(names: Sequence[str], request: MeterRequest, stack: ExitStack) -> Opened:
-    """Enter every meter that is asked for; ``stack`` lets them go.
+def _open_known(
+    open_part: Callable[[MeterRequest], list[EnergyMeter]], request: MeterRequest
+) -> tuple[list[EnergyMeter], UnknownGpuError | None]:
+    """The meters of the GPUs that this vendor knows, and the error about the others."""
+    try:
+        return open_part(request), None
+    except UnknownGpuError as error:
+        known = error.known
+        return (open_part(replace(request, gpus=known)) if known else []), error
+
+
+def open_meters(names: Sequence[str], request: MeterRequest, stack: ExitStack) -> MeterSet:
+    """Enter every meter that is asked for; ``stack`` closes them.
 
     Raises:
         CannotMeasureError: A meter asked for by name does not work, or none at all does.
+        UsageError: There is no meter or no GPU of that name.
     """
-    opened = Opened()
-    for name in _wanted(names):
+    available = find_meters(names, request)
+    opened = MeterSet(absent=available.absent)
+    for meter in available.meters:
         try:
-            opened.meters.extend(stack.enter_context(m) for m in _found(name, request))
+            opened.meters.append(stack.enter_context(meter))
         except CannotMeasureError as error:
+            name = meter.name.partition("/")[0]
             if name in names:
                 raise
             opened.absent.append(AbsentMeter(name, str(error)))
     if not opened.meters:
-        reasons = " ".join(f"{a.meter}: {a.reason}" for a in opened.absent)
+        reasons = " ".join(f"{absent.meter}: {absent.reason}" for absent in opened.absent)
         raise CannotMeasureError(
-            f"No meter works on this machine, so a run would have no joules. {reasons} "
+            f"No meter works on this machine, so nothing can be measured. {reasons} "
             "See `wbcbench doctor`, or use --meters simulated for a demonstration."
         )
     return opened
-
-
-def _found(name: str, request: MeterRequest) -> list[EnergyMeter]:
-    found: list[EnergyMeter] = registry.load_part("meter", name)(request)
-    return found
-
-
-def _wanted(names: Sequence[str]) -> list[str]:
-    """Names in the order given; ``auto`` stands for all meters but the synthetic one."""
-    every = [name for name in registry.METERS if name not in NEVER_AUTO]
-    wanted = [one for name in names for one in (every if name == AUTO else [name])]
-    return list(dict.fromkeys(wanted))

@@ -1,8 +1,15 @@
-"""NVIDIA GPUs: energy counter, power reading and what else the driver says of a board.
+"""NVIDIA GPUs by NVML: energy counter, power reading, identity, telemetry and power limit.
 
-Which reading a board offers is found out once, when it is opened, and kept: a trace never mixes two
-of them. Field values come in one call that reuses its buffer; a driver or board without them is
-asked by the older calls. A read that fails is ``None``.
+``pynvml`` calls the library of NVIDIA's driver and is imported here alone. Every session holds one
+reference, so nested ones and those of other libraries in this process do not close the driver for
+each other.
+
+NVML counts GPUs by PCI bus, CUDA by speed unless configured otherwise, and both are renumbered by
+``CUDA_VISIBLE_DEVICES``. Only the UUID means the same GPU everywhere, so all other modules use it.
+
+Which reading a board offers is decided once, when it is opened: a trace never mixes two of them.
+Field values come in one call; a driver or board without them is read by the older calls. A read
+that fails is ``None``.
 
 Power: ``power_instant`` is preferred. ``power_usage`` is a one-second average on Ampere and newer
 (GA100 excepted) and instantaneous before; ``power_average`` is the same average under its name.
@@ -11,39 +18,40 @@ Source: NVML API reference, ``nvmlDeviceGetPowerUsage`` and ``nvmlFieldValueEnum
 
 from __future__ import annotations
 
-import ctypes
 import os
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass
-from types import TracebackType
-from typing import Any, Literal, Self
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar
 
 import pynvml
 from pydantic import JsonValue
 
-from wbcbench.core.errors import CannotMeasureError
-from wbcbench.core.trace import Channel, Domain, Kind, Origin
-from wbcbench.core.units import hz_from_mhz, j_from_mj, share_from_pct, w_from_mw
-from wbcbench.power import nvml_device as library
-from wbcbench.power import nvml_device as nvml
-from wbcbench.power.meter import EnergyMeter, MeterRequest
-from wbcbench.power.nvml_device import (
+from wbcbench.core.board_state import bus_key
+from wbcbench.core.errors import CannotMeasureError, UsageError
+from wbcbench.core.units import hz_from_mhz, j_from_mj, mw_from_w, share_from_pct, w_from_mw
+from wbcbench.power.device import (
+    ENERGY,
+    Device,
     Gpu,
-    KnownSensor,
-    architecture,
-    choose_gpus,
-    enforced_limit_w,
-    gpu_facts,
-    known_sensor,
-    list_gpus,
+    GpuMeter,
+    Pace,
+    TelemetrySample,
+    format_gpus,
+    named_gpus,
+    visible_gpus,
 )
+from wbcbench.power.meter import EnergyMeter, MeterRequest
+
+T = TypeVar("T")
 
 # Manufacturers state ±5 %; cards of one model were found −9.5 … +6.4 % off (arXiv 2312.02741).
 GAIN_ERROR = 0.05
 
-ENERGY = "total_energy"
 POWER_READINGS = ("power_instant", "power_average", "power_usage")
+
+VISIBLE = "CUDA_VISIBLE_DEVICES"
+ORDER = "CUDA_DEVICE_ORDER"
 
 _FIELDS = {
     ENERGY: pynvml.NVML_FI_DEV_TOTAL_ENERGY_CONSUMPTION,
@@ -54,34 +62,53 @@ _CALLS: dict[str, Callable[[Any], int]] = {
     ENERGY: pynvml.nvmlDeviceGetTotalEnergyConsumption,
     "power_usage": pynvml.nvmlDeviceGetPowerUsage,
 }
-_MEMBERS = {
-    pynvml.NVML_VALUE_TYPE_DOUBLE: "dVal",
-    pynvml.NVML_VALUE_TYPE_UNSIGNED_INT: "uiVal",
-    pynvml.NVML_VALUE_TYPE_UNSIGNED_LONG: "ulVal",
-    pynvml.NVML_VALUE_TYPE_UNSIGNED_LONG_LONG: "ullVal",
-    pynvml.NVML_VALUE_TYPE_SIGNED_LONG_LONG: "sllVal",
-    pynvml.NVML_VALUE_TYPE_SIGNED_INT: "siVal",
-    pynvml.NVML_VALUE_TYPE_UNSIGNED_SHORT: "usVal",
-}
-_TRIES = 3  # a driver that stumbles once while it is asked what it can do is asked again
+# Members of a field value by its type; source: NVML API reference, nvmlValueType_t.
+_MEMBERS = ("dVal", "uiVal", "ulVal", "ullVal", "sllVal", "siVal", "usVal")
+_TRIES = 3  # a driver that fails once while its readings are listed is asked again
 
-_Way = tuple[str, Callable[[Any], int] | None]
+# Bits of the clock-event mask, lowest first; source: NVML API reference, nvmlClocksEventReasons.
+THROTTLE_REASONS = (
+    "gpu_idle", "application_clocks", "sw_power_cap", "hw_slowdown", "sync_boost",
+    "sw_thermal_slowdown", "hw_thermal_slowdown", "hw_power_brake", "display_clock",
+    "board_limit", "reliability",
+)  # fmt: skip
 
-ProcessKind = Literal["compute", "graphics"]
+_ARCHITECTURES = {
+    getattr(pynvml, f"NVML_DEVICE_ARCH_{name.upper()}"): name
+    for name in (
+        "Kepler", "Maxwell", "Pascal", "Volta", "Turing", "Ampere", "Ada", "Hopper", "Blackwell",
+    )
+}  # fmt: skip
 
-# Names of the bits of the clock-event mask; source: NVML API reference, nvmlClocksEventReasons.
-THROTTLE_REASONS = {
-    0x001: "gpu_idle",
-    0x002: "application_clocks",
-    0x004: "sw_power_cap",
-    0x008: "hw_slowdown",
-    0x010: "sync_boost",
-    0x020: "sw_thermal_slowdown",
-    0x040: "hw_thermal_slowdown",
-    0x080: "hw_power_brake",
-    0x100: "display_clock",
-    0x200: "board_limit",
-    0x400: "reliability",
+# "nvmlDeviceGetPowerUsage: On Ampere (except GA100) or newer GPUs, the API returns power averaged
+# over 1 sec interval." NVML API reference.
+_AVERAGE_S = 1.0
+_AVERAGING_ARCHITECTURES = ("Ampere", "Ada", "Hopper", "Blackwell")
+
+# A100 and H100 renew their reading every 100 ms and average 25 ms of them: "Part-time Power
+# Measurements", SC'24, arXiv 2312.02741. A30 and A100 carry the same GA100 chip.
+_PART_TIME = re.compile(r"\b(A100|A30|A800|H100|H200|H800)\b", re.IGNORECASE)
+_PART_TIME_UPDATE_S = 0.1
+_PART_TIME_AVERAGING_S = 0.025
+_GA100 = re.compile(r"\b(A100|A30|A800)\b", re.IGNORECASE)
+
+_PROBLEMS = {
+    pynvml.NVML_ERROR_LIBRARY_NOT_FOUND: (
+        "libnvidia-ml.so.1 was not found",
+        "Install the NVIDIA driver (in a container: start it with the GPUs passed through)",
+    ),
+    pynvml.NVML_ERROR_DRIVER_NOT_LOADED: (
+        "the NVIDIA driver is not loaded",
+        "Load it (`sudo modprobe nvidia`) or check `nvidia-smi`",
+    ),
+    pynvml.NVML_ERROR_NO_PERMISSION: (
+        "this user may not use the NVIDIA driver",
+        "Check the permissions of /dev/nvidiactl and /dev/nvidia0",
+    ),
+    pynvml.NVML_ERROR_LIB_RM_VERSION_MISMATCH: (
+        "the NVIDIA library and the loaded kernel module have different versions",
+        "Reboot, or reload the kernel module, after a driver update",
+    ),
 }
 
 
@@ -95,301 +122,328 @@ def open_meters(request: MeterRequest) -> list[EnergyMeter]:
             energy or power reading; the message says which and the way out.
         UsageError: ``request.gpus`` names no GPU of this machine, or several.
     """
-    with library.session():
+    with session():
         gpus = choose_gpus(request.gpus, list_gpus(), os.environ, first_visible=request.one_gpu)
-        return [NvmlMeter(gpu, BoardPower(library.device(gpu.uuid)).readings) for gpu in gpus]
+        return [GpuMeter.checked(NvmlDevice(gpu)) for gpu in gpus]
 
 
-class NvmlMeter:
-    """One GPU; holds its handle from ``__enter__`` to ``__exit__``."""
+@contextmanager
+def session() -> Iterator[None]:
+    """Hold the library.
 
-    interval_s: float | None = None
+    Raises:
+        CannotMeasureError: There is no library or no driver; the message says the way out.
+    """
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError as error:
+        problem, way_out = _PROBLEMS.get(error.value, (str(error), "Check `nvidia-smi`"))
+        raise CannotMeasureError(
+            f"NVIDIA GPUs cannot be measured here: {problem}. {way_out}, or leave the nvml meter "
+            "out."
+        ) from error
+    try:
+        yield
+    finally:
+        query(pynvml.nvmlShutdown)
 
-    def __init__(self, gpu: Gpu, readings: Sequence[str]) -> None:
-        """Watch ``gpu``, which offers ``readings``.
+
+def query(call: Callable[..., T], *arguments: Any) -> T | None:
+    """The driver's answer; ``None`` where it does not support the call or fails."""
+    try:
+        return call(*arguments)
+    except pynvml.NVMLError:
+        return None
+
+
+def list_gpus() -> tuple[Gpu, ...]:
+    """Every GPU that answers, in NVML's order; needs an open session."""
+    gpus = map(_read_identity, range(query(pynvml.nvmlDeviceGetCount) or 0))
+    return tuple(gpu for gpu in gpus if gpu is not None)
+
+
+def _read_identity(index: int) -> Gpu | None:
+    handle = query(pynvml.nvmlDeviceGetHandleByIndex, index)
+    uuid = query(pynvml.nvmlDeviceGetUUID, handle) if handle is not None else None
+    if uuid is None:
+        return None
+    pci = query(pynvml.nvmlDeviceGetPciInfo, handle)
+    mode = query(pynvml.nvmlDeviceGetMigMode, handle)
+    name = query(pynvml.nvmlDeviceGetName, handle) or ""
+    return Gpu(index, uuid, name, pci.busId if pci is not None else "", bool(mode and mode[0]))
+
+
+def choose_gpus(
+    names: Sequence[str],
+    gpus: Sequence[Gpu],
+    environment: Mapping[str, str],
+    *,
+    first_visible: bool = False,
+) -> tuple[Gpu, ...]:
+    """The GPUs that are meant, each once.
+
+    Args:
+        names: NVML indices, UUIDs or UUID prefixes; empty = what ``CUDA_VISIBLE_DEVICES`` leaves.
+        gpus: All GPUs of the machine.
+        environment: Where CUDA's variables are looked up.
+        first_visible: Without names, take only the first GPU that is visible.
+
+    Raises:
+        UsageError: A name matches no GPU or several; the message lists what there is. Or the
+            variable counts GPUs of different models in CUDA's own order, which only CUDA knows.
+        CannotMeasureError: No GPU is left, or a chosen one is divided into MIG instances.
+    """
+    for name in names:
+        if name.startswith("MIG-"):
+            raise _mig_error(f"{name} is a MIG instance")
+    chosen = named_gpus(names, gpus) if names else _visible_gpus(gpus, environment)
+    chosen = chosen[:1] if first_visible and not names else chosen
+    for gpu in chosen:
+        if gpu.is_partitioned:
+            raise _mig_error(f"GPU {gpu.index} ({gpu.uuid}) is divided into MIG instances")
+    return chosen
+
+
+def _visible_gpus(gpus: Sequence[Gpu], environment: Mapping[str, str]) -> tuple[Gpu, ...]:
+    """The GPUs that CUDA would show to a program started in this environment, in its order."""
+    if not gpus:
+        raise CannotMeasureError("The NVIDIA driver shows no GPU. Check `nvidia-smi -L`.")
+    setting = environment.get(VISIBLE)
+    if setting is None:
+        return tuple(gpus)
+    entries = [entry.strip() for entry in setting.split(",")]
+    if any(entry.startswith("MIG-") for entry in entries):
+        raise _mig_error(f"{VISIBLE}={setting} names the MIG instance of a GPU")
+    # CUDA counts the fastest GPU first; equal ones by bus. Which is faster, only CUDA knows.
+    is_order_known = environment.get(ORDER) == "PCI_BUS_ID" or len({gpu.name for gpu in gpus}) == 1
+    if not is_order_known and any(entry.isdigit() for entry in entries):
+        raise UsageError(
+            f"{VISIBLE}={setting} counts GPUs of different models in CUDA's own order, so the "
+            "wrong one might be measured. Set CUDA_DEVICE_ORDER=PCI_BUS_ID, or name the GPU "
+            f"by UUID: {format_gpus(gpus)}."
+        )
+    visible = visible_gpus(setting, sorted(gpus, key=lambda gpu: bus_key(gpu.pci_bus_id)))
+    if not visible:
+        raise CannotMeasureError(
+            f"{VISIBLE}={setting!r} hides every GPU of this machine. Unset it or name one of: "
+            f"{format_gpus(gpus)}."
+        )
+    return visible
+
+
+def _mig_error(problem: str) -> CannotMeasureError:
+    return CannotMeasureError(
+        f"{problem}. Its counter includes what runs on the board's other instances. Use a GPU "
+        "without MIG, or switch MIG off (`sudo nvidia-smi -mig 0`)."
+    )
+
+
+class NvmlDevice(Device):
+    """One NVIDIA GPU."""
+
+    vendor = "nvml"
+    can_train = True
+    gain_error = GAIN_ERROR
+
+    def __init__(self, gpu: Gpu) -> None:
+        """Prepare; nothing is opened yet."""
+        super().__init__(gpu, (VISIBLE, gpu.uuid))
+
+    @contextmanager
+    def open(self) -> Iterator[Any]:
+        """Hold the library and yield the handle.
 
         Raises:
-            CannotMeasureError: It offers none.
+            CannotMeasureError: The driver does not know the GPU (any more).
         """
-        if not readings:
-            raise CannotMeasureError(
-                f"GPU {gpu.index} ({gpu.name}) gives neither an energy counter nor a power "
-                "reading, so its energy cannot be measured. Virtual GPUs and some laptop boards "
-                "are like that: use another GPU, or leave the nvml meter out."
-            )
-        self.gpu = gpu
-        self.name = f"nvml/gpu{gpu.index}"
-        self.channels = tuple(_channel(gpu, reading, KnownSensor(), None) for reading in readings)
-        self._board: BoardPower | None = None
-        self._held = ExitStack()
-        self._facts: dict[str, JsonValue] = {}
+        with session():
+            try:
+                handle = pynvml.nvmlDeviceGetHandleByUUID(self.gpu.uuid)
+            except pynvml.NVMLError as error:
+                raise CannotMeasureError(
+                    f"{self.gpu} ({self.gpu.uuid}) does not answer: {error}. Check `nvidia-smi "
+                    "-L`; a GPU that fell off the bus needs a reset or a reboot."
+                ) from error
+            yield handle
 
-    def __enter__(self) -> Self:
-        """Take the handle and find out what the board offers; raises ``CannotMeasureError``."""
-        with ExitStack() as stack:
-            self._look(stack.enter_context(library.board(self.gpu.uuid)))
-            self._held = stack.pop_all()
-        return self
+    def find_readings(self) -> tuple[str, ...]:
+        """At most ``total_energy`` and one of ``POWER_READINGS``, each with how it is read."""
+        power = next(filter(None, map(self._find_method, POWER_READINGS)), {})
+        self._methods = self._find_method(ENERGY) | power
+        self._by_field = [name for name, method in self._methods.items() if method == "field"]
+        return tuple(self._methods)
 
-    def _look(self, handle: Any) -> None:
-        board = BoardPower(handle)
-        if not board.readings:
-            raise CannotMeasureError(
-                f"GPU {self.gpu.index} ({self.gpu.name}) gives no reading any more. "
-                "Check `nvidia-smi`; a GPU that fell off the bus needs a reset or a reboot."
-            )
-        limit_w, generation = enforced_limit_w(handle), architecture(handle)
-        self.channels = tuple(
-            _channel(self.gpu, each, known_sensor(self.gpu.name, generation, each), limit_w)
-            for each in board.readings
+    def _find_method(self, reading: str) -> dict[str, str]:
+        """``{reading: "field" or "call"}``; empty if the board does not offer it."""
+        for _ in range(_TRIES):
+            if reading in _FIELDS and self._read_fields([reading]).get(reading) is not None:
+                return {reading: "field"}
+            if reading in _CALLS and query(_CALLS[reading], self.handle) is not None:
+                return {reading: "call"}
+        return {}
+
+    def _read_fields(self, readings: Sequence[str]) -> dict[str, float | None]:
+        """Vendor units by reading, from one driver call; empty if it fails as a whole."""
+        fields = [_FIELDS[reading] for reading in readings]
+        values = query(pynvml.nvmlDeviceGetFieldValues, self.handle, fields) if fields else None
+        return (
+            {} if values is None else dict(zip(readings, map(_decode_field, values), strict=True))
         )
-        named = zip(self.channels, board.readings, strict=True)
-        self._facts = gpu_facts(self.gpu, handle) | {
-            "readings": {channel.name: reading for channel, reading in named},
-            "read_by": dict(board.ways),
-        }
-        self._board = board
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Let the handle go."""
-        self._board = None
-        self._held.close()
 
     def read(self) -> Sequence[float | None]:
-        """Joules since the driver was loaded and watts, in the order of ``channels``."""
-        return self._board.read() if self._board else (None,) * len(self.channels)
-
-    def describe(self) -> dict[str, JsonValue]:
-        """Identity, driver, limits, modes, and which reading each channel holds."""
-        return self._facts
-
-
-def _channel(gpu: Gpu, reading: str, sensor: KnownSensor, limit_w: float | None) -> Channel:
-    is_counter = reading == ENERGY
-    return Channel(
-        name=f"nvml/gpu{gpu.index}/{'counter' if is_counter else 'power'}",
-        kind=Kind.COUNTER if is_counter else Kind.SAMPLED,
-        origin=Origin.MEASURED,
-        domain=Domain.GPU,
-        reading=reading,
-        gain_error=GAIN_ERROR,
-        limit_w=limit_w,
-        device=gpu.uuid,
-        update_s=sensor.update_s,
-        averaging_s=sensor.averaging_s,
-    )
-
-
-class BoardPower:
-    """What one board offers, ready to be polled.
-
-    Attributes:
-        readings: What ``read`` returns, in its order: at most ``total_energy`` and one of
-            ``POWER_READINGS``; empty if the board offers neither.
-    """
-
-    def __init__(self, handle: Any) -> None:
-        """Find out what the board offers; ``handle`` is NVML's, in an open session."""
-        self._handle = handle
-        found = (_way(handle, ENERGY), _first_way(handle, POWER_READINGS))
-        ways = [way for way in found if way is not None]
-        self.readings = tuple(reading for reading, _ in ways)
-        self.ways = {reading: "call" if call else "field" for reading, call in ways}
-        self._fields = _FieldBuffer(handle, [reading for reading, call in ways if call is None])
-        self._calls = [(reading, call) for reading, call in ways if call is not None]
-
-    def read(self) -> tuple[float | None, ...]:
-        """Joules since the driver was loaded and watts, as far as offered; ``None`` on failure."""
-        raw = self._fields.read()
-        for reading, call in self._calls:
-            raw[reading] = nvml.ask(call, self._handle)
-        return tuple(_in_si(reading, raw.get(reading)) for reading in self.readings)
-
-
-class _FieldBuffer:
-    """One ``nvmlDeviceGetFieldValues`` call for several readings, its buffer kept."""
-
-    def __init__(self, handle: Any, readings: list[str]) -> None:
-        self._readings = readings
-        self._values = (pynvml.c_nvmlFieldValue_t * len(readings))()
-        for value, reading in zip(self._values, readings, strict=True):
-            value.fieldId = _FIELDS[reading]
-        self._fill = getattr(pynvml.nvmlLib, "nvmlDeviceGetFieldValues", None)
-        self._arguments = (handle, ctypes.c_int(len(readings)), ctypes.byref(self._values))
-
-    def read(self) -> dict[str, float | None]:
-        """Vendor units by reading; empty if the call fails as a whole."""
-        if not self._readings or self._fill is None:
-            return {}
-        if self._fill(*self._arguments) != pynvml.NVML_SUCCESS:
-            return {}
-        return {r: _number(v) for r, v in zip(self._readings, self._values, strict=True)}
-
-
-def _number(value: Any) -> float | None:
-    """What a field value holds, by its own return code and type; ``None`` if it holds nothing."""
-    if value.nvmlReturn != pynvml.NVML_SUCCESS:
-        return None
-    member = _MEMBERS.get(value.valueType)
-    return None if member is None else getattr(value.value, member)
-
-
-def _in_si(reading: str, raw: float | None) -> float | None:
-    if raw is None:
-        return None
-    return j_from_mj(raw) if reading == ENERGY else w_from_mw(raw)
-
-
-def _first_way(handle: Any, readings: tuple[str, ...]) -> _Way | None:
-    ways = (_way(handle, reading) for reading in readings)
-    return next((way for way in ways if way is not None), None)
-
-
-def _way(handle: Any, reading: str) -> _Way | None:
-    """How a reading can be had: by field (``None`` as its call), by call, or not at all."""
-    for _ in range(_TRIES):
-        if reading in _FIELDS and _FieldBuffer(handle, [reading]).read().get(reading) is not None:
-            return reading, None
-        call = _CALLS.get(reading)
-        if call is not None and nvml.ask(call, handle) is not None:
-            return reading, call
-    return None
-
-
-# Telemetry has one reader a GPU, polled in its own thread and at its own pace: these calls are slow
-# on some drivers, and must never delay the power channels.
-@dataclass(frozen=True, slots=True)
-class GpuProcess:
-    """A process on the board; ``memory_bytes`` is ``None`` where the driver does not tell."""
-
-    pid: int
-    kind: ProcessKind
-    memory_bytes: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class TelemetrySample:
-    """One look at a board; ``None`` where a call failed or is not supported.
-
-    Attributes:
-        temperature_c: Die temperature in degrees Celsius.
-        clock_sm_hz, clock_memory_hz: Present clocks.
-        throttle_mask: NVML's clock-event reasons; see ``throttle_reasons``.
-        utilization, utilization_memory: Share of the driver's last period in [0, 1] in which a
-            kernel ran, and in which memory was read or written.
-        memory_used_bytes, memory_total_bytes: Device memory; used leaves out the driver's own.
-        power_limit_w: The limit in force.
-        processes: Everyone on the board; ``None`` if the driver does not tell, ``()`` if it
-            shows nobody, which in a container may only mean that it shows nobody *here*.
-    """
-
-    temperature_c: float | None
-    clock_sm_hz: float | None
-    clock_memory_hz: float | None
-    throttle_mask: int | None
-    utilization: float | None
-    utilization_memory: float | None
-    memory_used_bytes: int | None
-    memory_total_bytes: int | None
-    power_limit_w: float | None
-    processes: tuple[GpuProcess, ...] | None
-
-
-def throttle_reasons(mask: int) -> tuple[str, ...]:
-    """Names of the reasons in a mask, bits of newer drivers by number."""
-    bits = (1 << place for place in range(mask.bit_length()) if mask >> place & 1)
-    return tuple(THROTTLE_REASONS.get(bit, f"bit_{bit:#x}") for bit in bits)
-
-
-class GpuTelemetry:
-    """Reader of one GPU's telemetry, named by UUID; a context manager like a meter."""
-
-    def __init__(self, uuid: str) -> None:
-        """Watch the GPU ``uuid``; nothing is opened yet."""
-        self.uuid = uuid
-        self._handle: Any = None
-        self._held = ExitStack()
-
-    def __enter__(self) -> Self:
-        """Take the handle; raises ``CannotMeasureError`` when the GPU does not answer."""
-        self._handle = self._held.enter_context(nvml.board(self.uuid))
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Let the handle go."""
-        self._handle = None
-        self._held.close()
-
-    def read(self) -> TelemetrySample:
-        """Look once; may block as long as the driver does, never raises for a failing call."""
-        handle = self._handle
-        load = nvml.ask(pynvml.nvmlDeviceGetUtilizationRates, handle)
-        memory = _memory(handle)
-        return TelemetrySample(
-            temperature_c=temperature_c(handle),
-            clock_sm_hz=_clock(handle, pynvml.NVML_CLOCK_SM),
-            clock_memory_hz=_clock(handle, pynvml.NVML_CLOCK_MEM),
-            throttle_mask=_throttle(handle),
-            utilization=share_from_pct(load.gpu) if load is not None else None,
-            utilization_memory=share_from_pct(load.memory) if load is not None else None,
-            memory_used_bytes=memory.used if memory is not None else None,
-            memory_total_bytes=memory.total if memory is not None else None,
-            power_limit_w=enforced_limit_w(handle),
-            processes=processes(handle),
+        """Joules since the driver was loaded and watts; ``None`` on failure or if closed."""
+        if self.handle is None:
+            return (None,) * len(self.readings)
+        values = self._read_fields(self._by_field)
+        for name in set(self.readings).difference(self._by_field):
+            values[name] = query(_CALLS[name], self.handle)
+        return tuple(
+            None if value is None else j_from_mj(value) if name == ENERGY else w_from_mw(value)
+            for name, value in ((name, values.get(name)) for name in self.readings)
         )
 
+    def sensor_pace_s(self, reading: str) -> Pace:
+        """How often a reading is renewed and what time it is the mean of, where published."""
+        return known_pace_s(self.gpu.name, self._architecture(), reading)
 
-def temperature_c(handle: Any) -> float | None:
-    """Die temperature by the newer call, or the older one where the driver lacks it."""
-    sensor = pynvml.NVML_TEMPERATURE_GPU
-    newer = nvml.ask(pynvml.nvmlDeviceGetTemperatureV, handle, sensor)
-    found = (
-        newer if newer is not None else nvml.ask(pynvml.nvmlDeviceGetTemperature, handle, sensor)
+    def _architecture(self) -> str | None:
+        return _ARCHITECTURES.get(query(pynvml.nvmlDeviceGetArchitecture, self.handle))
+
+    def describe(self) -> dict[str, JsonValue]:
+        """Driver, default power limit in watts and modes."""
+        handle = self.handle
+        cuda = query(pynvml.nvmlSystemGetCudaDriverVersion_v2)
+        persistence = query(pynvml.nvmlDeviceGetPersistenceMode, handle)
+        ecc = query(pynvml.nvmlDeviceGetEccMode, handle)
+        return {
+            "serial": query(pynvml.nvmlDeviceGetSerial, handle),
+            "architecture": self._architecture(),
+            "driver": query(pynvml.nvmlSystemGetDriverVersion),
+            "nvml": query(pynvml.nvmlSystemGetNVMLVersion),
+            # 12040 means 12.4: thousands are the major version, tens the minor.
+            "cuda": None if cuda is None else f"{cuda // 1000}.{cuda % 1000 // 10}",
+            "persistence_mode": None if persistence is None else bool(persistence),
+            "ecc_mode": bool(ecc[0]) if ecc else None,
+            "mig_mode": self.gpu.is_partitioned,
+            "power_limit_default_w": self._query_w(pynvml.nvmlDeviceGetPowerManagementDefaultLimit),
+            "read_by": dict(self._methods),
+        }
+
+    def _query_w(self, call: Callable[[Any], float]) -> float | None:
+        power_mw = query(call, self.handle)
+        return None if power_mw is None else w_from_mw(power_mw)
+
+    def _query_hz(self, clock: int) -> float | None:
+        frequency_mhz = query(pynvml.nvmlDeviceGetClockInfo, self.handle, clock)
+        return None if frequency_mhz is None else hz_from_mhz(frequency_mhz)
+
+    def _query_first(self, *calls: tuple[Any, ...]) -> Any:
+        """The answer of the first call, newest first, that the driver has."""
+        answers = (query(call, self.handle, *arguments) for call, *arguments in calls)
+        return next((answer for answer in answers if answer is not None), None)
+
+    def read_telemetry(self) -> TelemetrySample:
+        """Read the state; may block as long as the driver does, never raises for a failed call."""
+        sensor = pynvml.NVML_TEMPERATURE_GPU
+        temperature_c = self._query_first(
+            (pynvml.nvmlDeviceGetTemperatureV, sensor), (pynvml.nvmlDeviceGetTemperature, sensor)
+        )
+        # Version 2 separates the driver's reserve; version 1 counts it as used.
+        memory = self._query_first(
+            (pynvml.nvmlDeviceGetMemoryInfo, pynvml.nvmlMemory_v2),
+            (pynvml.nvmlDeviceGetMemoryInfo,),
+        )
+        throttle = self._query_first(
+            (pynvml.nvmlDeviceGetCurrentClocksEventReasons,),
+            (pynvml.nvmlDeviceGetCurrentClocksThrottleReasons,),
+        )
+        load = query(pynvml.nvmlDeviceGetUtilizationRates, self.handle)
+        return TelemetrySample(
+            temperature_c=None if temperature_c is None else float(temperature_c),
+            clock_sm_hz=self._query_hz(pynvml.NVML_CLOCK_SM),
+            clock_memory_hz=self._query_hz(pynvml.NVML_CLOCK_MEM),
+            utilization=None if load is None else share_from_pct(load.gpu),
+            memory_used_bytes=None if memory is None else memory.used,
+            power_limit_w=self.enforced_limit_w(),
+            reasons=None if throttle is None else decode_throttle_reasons(throttle),
+            pids=self._list_pids(),
+        )
+
+    def _list_pids(self) -> tuple[int, ...] | None:
+        """Compute and graphics processes; ``None`` if the driver lists neither."""
+        answers = (
+            query(pynvml.nvmlDeviceGetComputeRunningProcesses_v3, self.handle),
+            query(pynvml.nvmlDeviceGetGraphicsRunningProcesses_v3, self.handle),
+        )
+        if answers == (None, None):
+            return None
+        return tuple(process.pid for processes in answers for process in processes or ())
+
+    def power_limit_w(self) -> float | None:
+        """The power limit that is set, in watts; ``None`` if unknown."""
+        return self._query_w(pynvml.nvmlDeviceGetPowerManagementLimit)
+
+    def enforced_limit_w(self) -> float | None:
+        """The power limit in force, in watts; ``None`` if unknown."""
+        return self._query_w(pynvml.nvmlDeviceGetEnforcedPowerLimit)
+
+    def power_limit_range_w(self) -> tuple[float, float] | None:
+        """Lowest and highest power limit in watts; ``None`` if unknown."""
+        bounds = query(pynvml.nvmlDeviceGetPowerManagementLimitConstraints, self.handle)
+        return None if bounds is None else (w_from_mw(bounds[0]), w_from_mw(bounds[1]))
+
+    def set_power_limit(self, limit_w: float) -> None:
+        """Set the power limit in watts; raises ``CannotMeasureError`` where that fails."""
+        try:
+            pynvml.nvmlDeviceSetPowerManagementLimit(self.handle, round(mw_from_w(limit_w)))
+        except pynvml.NVMLError_NoPermission as error:
+            raise CannotMeasureError(
+                f"This user may not set the power limit of {self.gpu}. Run as root, or have it "
+                f"set (`sudo nvidia-smi -i {self.gpu.index} -pl {limit_w:g}`) and leave "
+                "--power-limit out: the limit in force is recorded with every run."
+            ) from error
+        except pynvml.NVMLError as error:
+            raise CannotMeasureError(
+                f"The power limit of {self.gpu} could not be set to {limit_w:g} W: {error}. "
+                "Leave --power-limit out for this GPU, or check `nvidia-smi -q -d POWER`."
+            ) from error
+
+
+def decode_throttle_reasons(mask: int) -> tuple[str, ...]:
+    """Names of the reasons in a mask, bits of newer drivers by number."""
+    names = THROTTLE_REASONS
+    return tuple(
+        names[bit] if bit < len(names) else f"bit_{1 << bit:#x}"
+        for bit in range(mask.bit_length())
+        if mask >> bit & 1
     )
-    return None if found is None else float(found)
 
 
-def processes(handle: Any) -> tuple[GpuProcess, ...] | None:
-    """Compute and graphics processes on the board; ``None`` if the driver tells neither."""
-    compute = _processes(pynvml.nvmlDeviceGetComputeRunningProcesses_v3, handle, "compute")
-    graphics = _processes(pynvml.nvmlDeviceGetGraphicsRunningProcesses_v3, handle, "graphics")
-    if compute is None and graphics is None:
+def known_pace_s(name: str, architecture: str | None, reading: str) -> Pace:
+    """What is published about a reading: how often it is renewed, and the time it is the mean of.
+
+    ``None`` is unknown: a guess would enter every uncertainty.
+
+    Args:
+        name: Product name, as the driver gives it.
+        architecture: Generation of the chip, e.g. ``"Ampere"``; ``None`` if unknown.
+        reading: ``power_instant``, ``power_average``, ``power_usage`` or ``total_energy``.
+    """
+    is_mean = reading == "power_average" or (
+        reading == "power_usage"
+        and architecture in _AVERAGING_ARCHITECTURES
+        and not _GA100.search(name)
+    )
+    if is_mean:
+        return None, _AVERAGE_S
+    if reading.startswith("power") and _PART_TIME.search(name):
+        return _PART_TIME_UPDATE_S, _PART_TIME_AVERAGING_S
+    return None, None
+
+
+def _decode_field(value: Any) -> float | None:
+    """What a field value holds, by its own return code and type; ``None`` if it holds nothing."""
+    if value.nvmlReturn != pynvml.NVML_SUCCESS or value.valueType >= len(_MEMBERS):
         return None
-    return (compute or ()) + (graphics or ())
-
-
-def _processes(
-    call: Callable[[Any], list[Any]], handle: Any, kind: ProcessKind
-) -> tuple[GpuProcess, ...] | None:
-    found = nvml.ask(call, handle)
-    if found is None:
-        return None
-    return tuple(GpuProcess(each.pid, kind, each.usedGpuMemory) for each in found)
-
-
-def _clock(handle: Any, kind: int) -> float | None:
-    mhz = nvml.ask(pynvml.nvmlDeviceGetClockInfo, handle, kind)
-    return None if mhz is None else hz_from_mhz(mhz)
-
-
-def _throttle(handle: Any) -> int | None:
-    mask: int | None = nvml.ask(pynvml.nvmlDeviceGetCurrentClocksEventReasons, handle)
-    if mask is None:
-        mask = nvml.ask(pynvml.nvmlDeviceGetCurrentClocksThrottleReasons, handle)
-    return mask
-
-
-def _memory(handle: Any) -> Any:
-    """Version 2 tells the driver's reserve apart; version 1 counts it as used."""
-    newer = nvml.ask(pynvml.nvmlDeviceGetMemoryInfo, handle, pynvml.nvmlMemory_v2)
-    return newer if newer is not None else nvml.ask(pynvml.nvmlDeviceGetMemoryInfo, handle)
+    number: float = getattr(value.value, _MEMBERS[value.valueType])
+    return number

@@ -1,196 +1,222 @@
 """The power limit of GPUs, set for a run and put back on every way out.
 
-Before a limit is touched, a note of the old one is on disk (``limit_note``). Leaving the context
-puts it back; after a SIGKILL the next command does, by ``put_back_abandoned``.
+Before a limit is touched, a note of the old one is on disk, locked by the open file while the limit
+is in force. Leaving the context puts the old limit back. A note whose lock is free belongs to a run
+that was killed: the next command puts its limit back, by ``restore_abandoned``.
 """
 
 from __future__ import annotations
 
-import contextlib
+import fcntl
+import json
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
-import pynvml
+from pydantic import JsonValue
 
-from wbcbench.core.errors import CannotMeasureError, UsageError
-from wbcbench.core.units import mw_from_w, w_from_mw
-from wbcbench.power import nvml_device as nvml
-from wbcbench.power.limit_note import (
-    LimitNote,
-    NoteInUseError,
-    OpenNote,
-    abandoned_paths,
-    open_abandoned,
-    open_note,
-)
-from wbcbench.power.nvml_device import Gpu, choose_gpus, enforced_limit_w, list_gpus
+from wbcbench.core.errors import CannotMeasureError, UsageError, WbcbenchError
+from wbcbench.core.lock import lock_path
+from wbcbench.core.spec import RunSpec
+from wbcbench.power.device import Device
+from wbcbench.power.meter import AUTO, MeterRequest, find_meters
+
+_PREFIX = "power-limit-"
+_MOST_BYTES = 4096  # a longer note was not written here
 
 
 @dataclass(frozen=True, slots=True)
 class PowerLimit:
-    """A limit in force on one board.
+    """A limit that a run sets on one board, and what to put back.
 
     Attributes:
         uuid: The board.
-        asked_w: What was asked for.
-        enforced_w: What the driver says is in force; ``None`` if it does not say.
         before_w: What is put back.
+        asked_w: What was set.
+        enforced_w: What the driver says is in force; ``None`` if it does not say.
     """
 
     uuid: str
-    asked_w: float
-    enforced_w: float | None
     before_w: float
+    asked_w: float
+    enforced_w: float | None = None
 
 
-def require(words: Sequence[str], limit_w: float) -> None:
-    """See that a limit can be set, before anything else is done; changes nothing.
-
-    Raises:
-        CannotMeasureError: No NVIDIA GPU, one without power limits, or no permission.
-        UsageError: Outside the board's range, or ``words`` name no GPU.
-    """
-    with nvml.session():
-        for gpu in choose_gpus(words, list_gpus(), os.environ):
-            handle = nvml.device(gpu.uuid)
-            _check_range(gpu, handle, limit_w)
-            # Setting what is set already changes nothing and tells whether we may.
-            _set(gpu, handle, _present_w(gpu, handle))
-
-
-@contextlib.contextmanager
-def power_limit(words: Sequence[str], limit_w: float) -> Iterator[tuple[PowerLimit, ...]]:
-    """Hold the limit of every chosen GPU at ``limit_w`` watts.
-
-    Args:
-        words: GPU indices, UUIDs or UUID prefixes; empty = every visible one.
-        limit_w: The limit in watts.
+def require_power_limit(spec: RunSpec) -> None:
+    """Check that a run's limit can be set, before anything else is done; changes nothing.
 
     Raises:
-        CannotMeasureError: No NVIDIA GPU, one without power limits, no permission, or another
-            run holds its limit; nothing is left changed.
-        UsageError: Outside the board's range, or ``words`` name no GPU.
+        CannotMeasureError: No GPU, one without power limits, or no permission.
+        UsageError: Outside the board's range, or ``spec.gpus`` name no GPU.
     """
-    with nvml.session(), ExitStack() as stack:
-        gpus = choose_gpus(words, list_gpus(), os.environ)
-        yield tuple([stack.enter_context(_held(gpu, limit_w)) for gpu in gpus])
+    if spec.power_limit_w is not None:
+        for device in _find_devices(spec.gpus):
+            with device:
+                _check_range(device, spec.power_limit_w)
+                # Setting the present limit changes nothing and shows whether this user may.
+                device.set_power_limit(_present_limit_w(device))
 
 
-@contextlib.contextmanager
-def _held(gpu: Gpu, limit_w: float) -> Iterator[PowerLimit]:
-    handle = nvml.device(gpu.uuid)
-    with _note(gpu) as note:
-        left = note.read()
-        if left is not None:
-            _set(gpu, handle, left.before_w)
-            note.clear()
-        _check_range(gpu, handle, limit_w)
-        before_w = _present_w(gpu, handle)
-        note.write(LimitNote(gpu.uuid, before_w, limit_w))
-        try:
-            _set(gpu, handle, limit_w)
-            yield PowerLimit(gpu.uuid, limit_w, enforced_limit_w(handle), before_w)
-        finally:
-            _leave(gpu, handle, before_w, note)
+@contextmanager
+def hold_power_limit(spec: RunSpec) -> Iterator[dict[str, JsonValue]]:
+    """Hold the limit that a run asks for on every chosen GPU; yields facts for its provenance.
 
-
-def _leave(gpu: Gpu, handle: Any, before_w: float, note: OpenNote) -> None:
-    """Put the limit back.
-
-    A driver that has gone must not cost the run its record: then the note stays, and the next
-    command tries again.
+    Raises:
+        CannotMeasureError: It cannot be set here, or another run holds one; nothing is left
+            changed. Never a warning, for the run would be another.
+        UsageError: Outside the board's range, or ``spec.gpus`` name no GPU.
     """
-    with contextlib.suppress(CannotMeasureError):
-        if _present_w(gpu, handle) != before_w:
-            _set(gpu, handle, before_w)
-        note.clear()
-
-
-def put_back_abandoned() -> list[LimitNote]:
-    """Put back the limits of killed runs; those that cannot be keep their notes."""
-    paths = abandoned_paths()
-    if not paths:
-        return []
-    try:
-        with nvml.session():
-            found = [_put_back(path) for path in paths]
-    except CannotMeasureError:
-        return []
-    return [note for note in found if note is not None]
-
-
-def _put_back(path: Path) -> LimitNote | None:
-    try:
-        with open_abandoned(path) as note:
-            left = note.read()
-            if left is None:
-                return None
-            handle = nvml.device(left.uuid)
-            pynvml.nvmlDeviceSetPowerManagementLimit(handle, round(mw_from_w(left.before_w)))
-            note.clear()
-            return left
-    except (NoteInUseError, OSError, CannotMeasureError, pynvml.NVMLError):
-        return None
-
-
-@contextlib.contextmanager
-def _note(gpu: Gpu) -> Iterator[OpenNote]:
+    if spec.power_limit_w is None:
+        yield {}
+        return
     with ExitStack() as stack:
+        devices = _find_devices(spec.gpus)
+        limits = [stack.enter_context(_hold(device, spec.power_limit_w)) for device in devices]
+        yield {
+            "power_limits": [asdict(limit) for limit in limits],
+            "gpu_power_limit_w": limits[0].enforced_w,
+        }
+
+
+def _find_devices(names: Sequence[str]) -> list[Device]:
+    available = find_meters((AUTO,), MeterRequest(gpus=tuple(names), for_training=True))
+    if available.devices:
+        return available.devices
+    reasons = " ".join(absent.reason for absent in available.absent if absent.meter == "nvml")
+    raise CannotMeasureError(f"--power-limit needs a GPU that can be trained on. {reasons}")
+
+
+@contextmanager
+def _hold(device: Device, limit_w: float) -> Iterator[PowerLimit]:
+    with device, ExitStack() as stack:
         try:
-            note = stack.enter_context(open_note(gpu.uuid))
-        except NoteInUseError as error:
+            note = stack.enter_context(open_note(device.gpu.uuid))
+        except BlockingIOError as error:
             raise CannotMeasureError(
-                f"Another run holds the power limit of GPU {gpu.index} (note {error}). Two "
-                "limits at once cannot both be measured. Wait for it to end."
+                f"Another run holds the power limit of {device.gpu}. Wait for it to end."
             ) from error
         except OSError as error:
             raise CannotMeasureError(
-                f"The power limit of GPU {gpu.index} was not changed, because no note of the old "
-                f"one could be kept: {error}. A killed run would leave the limit behind. Set "
-                "WBCBENCH_LOCK_DIR to a folder of your own."
+                f"The power limit of {device.gpu} was not changed: no note of the old one can be "
+                f"kept ({error}). Set WBCBENCH_LOCK_DIR to a folder of your own."
             ) from error
-        yield note
+        abandoned = note.read()
+        if abandoned is not None:
+            device.set_power_limit(abandoned.before_w)
+            note.clear()
+        _check_range(device, limit_w)
+        before_w = _present_limit_w(device)
+        limit = PowerLimit(device.gpu.uuid, before_w, limit_w)
+        note.write(limit)
+        try:
+            device.set_power_limit(limit_w)
+            yield replace(limit, enforced_w=device.enforced_limit_w())
+        finally:
+            # A driver that has gone must not cost the run its record: then the note stays, and
+            # the next command tries again.
+            with suppress(CannotMeasureError):
+                if _present_limit_w(device) != before_w:
+                    device.set_power_limit(before_w)
+                note.clear()
 
 
-def _present_w(gpu: Gpu, handle: Any) -> float:
-    limit_mw = nvml.ask(pynvml.nvmlDeviceGetPowerManagementLimit, handle)
-    if limit_mw is None:
+def _present_limit_w(device: Device) -> float:
+    limit_w = device.power_limit_w()
+    if limit_w is None:
         raise CannotMeasureError(
-            f"GPU {gpu.index} ({gpu.name}) does not tell its power limit, so it could not be put "
-            "back. Leave --power-limit out for this GPU."
+            f"{device.gpu} does not report its power limit, so it could not be put back. Leave "
+            "--power-limit out for this GPU."
         )
-    return w_from_mw(limit_mw)
+    return limit_w
 
 
-def _check_range(gpu: Gpu, handle: Any, limit_w: float) -> None:
-    bounds = nvml.ask(pynvml.nvmlDeviceGetPowerManagementLimitConstraints, handle)
-    if bounds is None:
-        return
-    low_w, high_w = (w_from_mw(bound) for bound in bounds)
+def _check_range(device: Device, limit_w: float) -> None:
+    low_w, high_w = device.power_limit_range_w() or (limit_w, limit_w)
     if not low_w <= limit_w <= high_w:
         raise UsageError(
-            f"--power-limit must lie between {low_w:g} and {high_w:g} W on GPU {gpu.index} "
-            f"({gpu.name}); it is {limit_w:g}."
+            f"--power-limit must lie between {low_w:g} and {high_w:g} W on {device.gpu}; it is "
+            f"{limit_w:g}."
         )
 
 
-def _set(gpu: Gpu, handle: Any, limit_w: float) -> None:
+def restore_abandoned() -> list[PowerLimit]:
+    """Put back the limits of killed runs; those that cannot be keep their notes."""
+    notes = map(_restore, abandoned_paths())
+    return [note for note in notes if note is not None]
+
+
+def _restore(path: Path) -> PowerLimit | None:
+    with suppress(OSError, WbcbenchError), _open_locked(path) as note:
+        if (abandoned := note.read()) is None:
+            return None
+        for device in find_meters((AUTO,), MeterRequest(gpus=(abandoned.uuid,))).devices:
+            with device:
+                device.set_power_limit(abandoned.before_w)
+                note.clear()
+                return abandoned
+    return None
+
+
+class OpenNote:
+    """A note that this process holds."""
+
+    def __init__(self, handle: int) -> None:
+        """Take over an open and locked file."""
+        self._handle = handle
+
+    def read(self) -> PowerLimit | None:
+        """What a killed run left; ``None`` if nothing, or nothing that makes sense."""
+        try:
+            note = json.loads(os.pread(self._handle, _MOST_BYTES, 0))
+            return PowerLimit(str(note["uuid"]), float(note["before_w"]), float(note["asked_w"]))
+        except (ValueError, KeyError, TypeError):
+            return None
+
+    def write(self, note: PowerLimit) -> None:
+        """Put the note on disk; only when this returns may the limit be changed."""
+        self.clear()
+        os.pwrite(self._handle, json.dumps(asdict(note)).encode(), 0)
+        os.fsync(self._handle)
+
+    def clear(self) -> None:
+        """Say that nothing is to be put back."""
+        os.ftruncate(self._handle, 0)
+
+
+def abandoned_paths() -> list[Path]:
+    """Notes that hold something to put back and that no process holds."""
+    pattern = lock_path(_PREFIX + "*")
+    return [path for path in sorted(pattern.parent.glob(pattern.name)) if _is_abandoned(path)]
+
+
+def _is_abandoned(path: Path) -> bool:
     try:
-        pynvml.nvmlDeviceSetPowerManagementLimit(handle, round(mw_from_w(limit_w)))
-    except pynvml.NVMLError_NoPermission as error:
-        raise CannotMeasureError(
-            f"This user may not set the power limit of GPU {gpu.index} ({gpu.name}), so the run "
-            "would not be the one that was asked for. Run as root, or have it set for you "
-            f"(`sudo nvidia-smi -i {gpu.index} -pl {limit_w:g}`; the old one is told by "
-            f"`nvidia-smi -q -d POWER`) and leave --power-limit out: the enforced limit is "
-            "recorded with every run."
-        ) from error
-    except pynvml.NVMLError as error:
-        raise CannotMeasureError(
-            f"The power limit of GPU {gpu.index} ({gpu.name}) could not be set to {limit_w:g} W: "
-            f"{error}. Leave --power-limit out for this GPU, or check `nvidia-smi -q -d POWER`."
-        ) from error
+        with _open_locked(path) as note:
+            return note.read() is not None
+    except OSError:
+        return False
+
+
+def open_note(uuid: str) -> AbstractContextManager[OpenNote]:
+    """Hold the note of one board.
+
+    Raises:
+        BlockingIOError: Another process holds it: its limit is in force.
+        OSError: It cannot be opened, or belongs to another user.
+    """
+    return _open_locked(lock_path(_PREFIX + uuid), os.O_CREAT)
+
+
+@contextmanager
+def _open_locked(path: Path, flags: int = 0) -> Iterator[OpenNote]:
+    """Open and lock; a link or another user's file could make us set what we never changed."""
+    handle = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | flags, 0o600)
+    try:
+        if os.fstat(handle).st_uid != os.geteuid():
+            raise PermissionError(f"{path} belongs to another user")
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield OpenNote(handle)
+    finally:
+        os.close(handle)

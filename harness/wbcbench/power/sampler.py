@@ -4,8 +4,8 @@ A meter that hangs delays only its own channels. Deadlines do not drift: a late 
 ticks it missed, which are counted, and the next one is on the grid again. Each deadline carries a
 small random jitter so that polling cannot beat with a periodic workload (aliasing).
 
-Knows nothing of windows or of the trainer. A sampler that cannot write says so through ``error``:
-the run must end, for nobody is measuring.
+It knows no windows and no trainer. A sampler that cannot write says so by ``error``: the run must
+end, because nothing is measured any more.
 """
 
 from __future__ import annotations
@@ -36,51 +36,28 @@ RECENT = 64  # polls kept in memory for the live display
 
 
 @dataclass
-class _Tally:
-    """What the sampling of one meter came to."""
-
-    samples: int = 0
-    missed: int = 0
-    failed: int = 0
-    first_s: float | None = None
-    last_s: float | None = None
-    max_gap_s: float | None = None
-
-    def count(self, t_s: float, values: Sequence[float | None]) -> None:
-        """Enter one poll."""
-        if self.last_s is not None:
-            self.max_gap_s = max(self.max_gap_s or 0.0, t_s - self.last_s)
-        self.first_s = t_s if self.first_s is None else self.first_s
-        self.last_s = t_s
-        self.samples += 1
-        self.failed += any(value is None for value in values)
-
-    @property
-    def period_s(self) -> float | None:
-        """Achieved mean period."""
-        if self.first_s is None or self.last_s is None or self.samples < 2:
-            return None
-        return (self.last_s - self.first_s) / (self.samples - 1)
-
-
-@dataclass
 class _MeterReader:
-    """One meter, its file and its thread."""
+    """One meter, its file, its thread and the counts of its polls."""
 
     meter: EnergyMeter
     stream: IO[str]
     interval_s: float
     clock: Clock
     stop: threading.Event
-    tally: _Tally = field(default_factory=_Tally)
     recent: deque[tuple[float, tuple[float | None, ...]]] = field(
         default_factory=lambda: deque(maxlen=RECENT)
     )
     started: threading.Event = field(default_factory=threading.Event)
     error: OSError | None = None
+    samples: int = 0
+    missed: int = 0
+    failed: int = 0
+    first_s: float = 0.0
+    last_s: float = 0.0
+    max_gap_s: float | None = None
 
     def run(self) -> None:
-        """Poll until told to stop; a failing disk ends it with ``error`` set."""
+        """Poll until ``stop`` is set; a failing disk ends it with ``error`` set."""
         rng = random.Random(self.meter.name)
         tick, start_s = 0, self.clock.now_s()
         while not self.stop.is_set():
@@ -91,29 +68,41 @@ class _MeterReader:
                 return
             finally:
                 self.started.set()
-            tick = self._next_tick(tick, start_s)
+            # The next tick of the grid that is not over yet; those in between were missed.
+            due = int((self.clock.now_s() - start_s) / self.interval_s) + 1
+            self.missed += max(due - tick - 1, 0)
+            tick = max(due, tick + 1)
             jitter_s = rng.uniform(-JITTER, JITTER) * self.interval_s
             self.clock.sleep_until(start_s + tick * self.interval_s + jitter_s)
 
     def _poll(self) -> None:
-        # The middle of the call is the best guess at when the driver looked.
+        # The middle of the call is the best guess at when the driver read its sensor.
         before_s = self.clock.now_s()
         values = tuple(self.meter.read())
         t_s = 0.5 * (before_s + self.clock.now_s())
-        append_line(self.stream, _line(t_s, values))
-        self.tally.count(t_s, values)
+        cells = ("" if value is None else repr(float(value)) for value in values)
+        append_line(self.stream, f"{t_s:.6f}," + ",".join(cells))
+        if self.samples:
+            self.max_gap_s = max(self.max_gap_s or 0.0, t_s - self.last_s)
+        else:
+            self.first_s = t_s
+        self.last_s = t_s
+        self.samples += 1
+        self.failed += None in values
         self.recent.append((t_s, values))
 
-    def _next_tick(self, tick: int, start_s: float) -> int:
-        """The next tick of the grid that is not over yet; those in between were missed."""
-        due = int((self.clock.now_s() - start_s) / self.interval_s) + 1
-        self.tally.missed += max(due - tick - 1, 0)
-        return max(due, tick + 1)
-
-
-def _line(t_s: float, values: Sequence[float | None]) -> str:
-    cells = ("" if value is None else repr(float(value)) for value in values)
-    return f"{t_s:.6f}," + ",".join(cells)
+    def summary(self) -> Sampling:
+        """How well the meter was sampled."""
+        span_s = self.last_s - self.first_s
+        return Sampling(
+            meter=self.meter.name,
+            interval_s=self.interval_s,
+            period_s=span_s / (self.samples - 1) if self.samples > 1 else None,
+            max_gap_s=self.max_gap_s,
+            samples=self.samples,
+            missed=self.missed,
+            failed=self.failed,
+        )
 
 
 class Sampler:
@@ -148,7 +137,7 @@ class Sampler:
         """Start every thread and wait for each meter's first poll.
 
         Raises:
-            CannotMeasureError: A meter gave no first sample in time; nothing may train unwatched.
+            CannotMeasureError: A meter gave no first sample in time.
         """
         for reader in self._readers:
             thread = threading.Thread(target=reader.run, name=reader.meter.name, daemon=True)
@@ -158,7 +147,7 @@ class Sampler:
             if not reader.started.wait(HANDSHAKE_S):
                 raise CannotMeasureError(
                     f"The meter {reader.meter.name} gave no first sample within "
-                    f"{HANDSHAKE_S:.0f} s. Training was not started, for nobody would measure it. "
+                    f"{HANDSHAKE_S:.0f} s. Nothing was started because nothing would be measured. "
                     "Check the driver, or leave the meter out with --meters."
                 )
 
@@ -177,24 +166,14 @@ class Sampler:
 
     def recent(self, channel: Channel) -> list[tuple[float, float | None]]:
         """The last polls of the channel of that name, for the live display."""
-        for reader in self._readers:
-            names = [each.name for each in reader.meter.channels]
-            if channel.name in names:
-                place = names.index(channel.name)
-                return [(t_s, values[place]) for t_s, values in list(reader.recent)]
-        return []
+        return [
+            (t_s, values[place])
+            for reader in self._readers
+            for place, known in enumerate(reader.meter.channels)
+            if known.name == channel.name
+            for t_s, values in list(reader.recent)
+        ]
 
     def summaries(self) -> tuple[Sampling, ...]:
         """How well each meter was sampled."""
-        return tuple(
-            Sampling(
-                meter=r.meter.name,
-                interval_s=r.interval_s,
-                period_s=r.tally.period_s,
-                max_gap_s=r.tally.max_gap_s,
-                samples=r.tally.samples,
-                missed=r.tally.missed,
-                failed=r.tally.failed,
-            )
-            for r in self._readers
-        )
+        return tuple(reader.summary() for reader in self._readers)

@@ -1,4 +1,11 @@
-"""One metering session: meters and boards opened, probed, sampled into a folder, closed."""
+"""One metering session: meters opened, probed, sampled into a folder, closed.
+
+One class under a run, ``monitor``, ``doctor`` and ``Meter``: all of them leave the same files.
+
+Sampling begins a while before what is to be measured and ends a while after it, so that no edge
+lies at the edge of the trace: a power sensor needs up to a second to follow, and a counter states
+a joule only at its next step.
+"""
 
 from __future__ import annotations
 
@@ -16,21 +23,19 @@ from wbcbench.core.run_folder import RunDir
 from wbcbench.core.trace import Channel, Origin, Trace
 from wbcbench.core.window import Clock, utc_now
 from wbcbench.energy.uncertainty import card_of, informed
+from wbcbench.power.device import Device
 from wbcbench.power.meter import AUTO, EnergyMeter, MeterRequest, open_meters
 from wbcbench.power.sampler import Sampler
-from wbcbench.power.telemetry import Board, TelemetryRecorder, open_boards
-
-# One class under a run, ``monitor``, ``doctor`` and ``Meter``: all of them leave the same files.
-#
-# Sampling begins a while before what is to be measured and ends a while after it, so that no edge
-# lies at the edge of the trace: a power sensor needs up to a second to follow, and a counter states
-# a joule only at its next step.
-
+from wbcbench.power.telemetry import TelemetryRecorder
 
 EDGE_S = 1.0  # rise time of board power sensors is 0.1–1 s
 MOST_EDGE_S = 5.0
 UPDATES_PAST_EDGE = 2  # one may be lost to a slow poll
 INTERVALS_S = (0.01, 10.0)
+
+PROBE_S = 2.0
+POLL_S = 0.001  # NVML answers in tens of microseconds: the machine stays nearly idle
+PATIENCE_S = 3.0  # a driver that hangs longer has no card; the sampler's handshake deals with it
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +47,7 @@ class MeteringRequest:
         gpus: GPU indices, UUIDs or UUID prefixes; empty = every visible one.
         interval_s: Sampling period in seconds, 0.01 to 10.
         seed: For the simulated meter's signal.
-        options: Further words for one meter; see ``MeterRequest``.
+        options: Options of one meter; see ``MeterRequest``.
 
     Raises:
         UsageError: No meter is named, or the period is out of its range.
@@ -55,7 +60,7 @@ class MeteringRequest:
     options: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be sampled."""
+        """Check the period and the names."""
         low_s, high_s = INTERVALS_S
         if not low_s <= self.interval_s <= high_s:
             raise UsageError(
@@ -67,18 +72,18 @@ class MeteringRequest:
 
     @property
     def request(self) -> MeterRequest:
-        """What this asks of each meter."""
+        """The same for each meter."""
         return MeterRequest(gpus=self.gpus, seed=self.seed, options=self.options)
 
 
 class MeteringSession:
-    """Meters and boards, sampled into a run's folder: ``open``, ``probe``, ``start``, ``stop``.
+    """Meters, sampled into a run's folder: ``open``, ``probe``, ``start``, ``stop``.
 
     A run takes its locks and cools down between opening and probing.
     """
 
     meters: list[EnergyMeter]
-    boards: list[Board]
+    devices: list[Device]
     channels: tuple[Channel, ...]
     sampler: Sampler
 
@@ -87,7 +92,7 @@ class MeteringSession:
         self._run, self._clock, self._stack = run, clock, stack
 
     def open(self, names: Sequence[str], request: MeterRequest) -> None:
-        """Open the meters of these names, and the boards whose power they read.
+        """Open the meters of these names.
 
         Raises:
             CannotMeasureError: A meter asked for by name does not work here, or none at all does.
@@ -95,12 +100,11 @@ class MeteringSession:
         """
         opened = open_meters(names, request, self._stack)
         self.meters, self._absent = opened.meters, tuple(opened.absent)
-        self.channels = channels_of(self.meters, ())
-        self.boards = open_boards(self.channels, self._stack)
+        self.devices, self.channels = opened.devices, channels_of(self.meters, ())
 
     def probe(self) -> None:
         """Find the pace of every sensor; the channels have it from then on."""
-        self._cards = sensor_cards(self.meters, self._clock)
+        self._cards = probe_sensors(self.meters, self._clock)
         self.channels = channels_of(self.meters, self._cards)
 
     def start(self, interval_s: float, provenance: Mapping[str, JsonValue]) -> None:
@@ -114,7 +118,7 @@ class MeteringSession:
         )
         self._run.write_began(self._began)
         self._run.write_channels(self.channels)
-        telemetry = TelemetryRecorder(self.boards, self._run, self._clock)
+        telemetry = TelemetryRecorder(self.devices, self._run, self._clock)
         self._stack.callback(telemetry.stop)
         telemetry.start()
         self.sampler = Sampler(self.meters, self._run, interval_s, self._clock)
@@ -147,57 +151,49 @@ class MeteringSession:
 
 
 @contextmanager
-def sampling(run: RunDir, asked: MeteringRequest, clock: Clock) -> Iterator[MeteringSession]:
-    """A session around other people's work; raises as ``MeteringSession`` does."""
+def sampling(run: RunDir, request: MeteringRequest, clock: Clock) -> Iterator[MeteringSession]:
+    """Sample while the caller works; raises as ``MeteringSession`` does."""
     # Held for a moment only: a run may well be what is monitored, and must not be refused.
     with machine_lock(HOST, share=True) as hold:
         is_shared = not hold.alone
     with ExitStack() as stack:
         session = MeteringSession(run, clock, stack)
-        session.open(asked.meters, asked.request)
+        session.open(request.meters, request.request)
         session.probe()
-        session.start(asked.interval_s, provenance={})
+        session.start(request.interval_s, provenance={})
         try:
             yield session
         finally:
             run.write_began(replace(session.stop(), shared=is_shared))
 
 
-# A close look at every sensor of its own before anything is measured; all meters at once.
-#
-# What the cards say goes into the channels, and from there into every stated uncertainty.
+def probe_sensors(meters: Sequence[EnergyMeter], clock: Clock) -> tuple[SensorCard, ...]:
+    """Probe every meter that reads a sensor, all at once; takes as long as one probe.
 
-
-PROBE_S = 2.0
-POLL_S = 0.001  # NVML answers in tens of microseconds: the machine stays nearly idle
-PATIENCE_S = 3.0  # a driver that hangs longer has no card; the sampler's handshake deals with it
-
-
-def sensor_cards(meters: Sequence[EnergyMeter], clock: Clock) -> tuple[SensorCard, ...]:
-    """Probe every meter that reads a sensor; takes as long as one probe.
-
-    Models have no sensor, and a meter with a period of its own knows its sensor's pace.
+    What the cards say goes into the channels, and from there into every stated uncertainty. Models
+    have no sensor, and a meter with a period of its own knows its sensor's pace.
 
     Args:
         meters: Entered meters; their sampler must not run yet.
         clock: Source of time.
     """
-    found: dict[int, tuple[SensorCard, ...]] = {}
+    cards: dict[int, tuple[SensorCard, ...]] = {}
 
-    def look(place: int, meter: EnergyMeter) -> None:
-        found[place] = probe(meter, clock)
+    def write_cards(place: int, meter: EnergyMeter) -> None:
+        cards[place] = probe(meter, clock)
 
     threads = [
-        threading.Thread(target=look, args=each, name=f"probe {each[1].name}", daemon=True)
-        for each in enumerate(meters)
-        if _has_sensor(each[1])
+        threading.Thread(target=write_cards, args=(place, meter), name="probe", daemon=True)
+        for place, meter in enumerate(meters)
+        if meter.interval_s is None
+        and any(channel.origin is Origin.MEASURED for channel in meter.channels)
     ]
     for thread in threads:
         thread.start()
     end_s = clock.now_s() + PROBE_S + PATIENCE_S
     for thread in threads:
         thread.join(max(end_s - clock.now_s(), 0.0))
-    return tuple(card for _, cards in sorted(found.items()) for card in cards)
+    return tuple(card for place in sorted(cards) for card in cards[place])
 
 
 def probe(meter: EnergyMeter, clock: Clock, for_s: float = PROBE_S) -> tuple[SensorCard, ...]:
@@ -215,16 +211,10 @@ def probe(meter: EnergyMeter, clock: Clock, for_s: float = PROBE_S) -> tuple[Sen
         rows.append(meter.read())
         times.append(now_s)
         clock.sleep_until(now_s + POLL_S)
-    columns = zip(*rows, strict=True)
-    pairs = zip(meter.channels, columns, strict=True)
-    return tuple(card_of(Trace(channel, times, column)) for channel, column in pairs)
+    columns = zip(meter.channels, zip(*rows, strict=True), strict=True)
+    return tuple(card_of(Trace(channel, times, values)) for channel, values in columns)
 
 
 def channels_of(meters: Iterable[EnergyMeter], cards: Iterable[SensorCard]) -> tuple[Channel, ...]:
     """All channels, with the pace that their cards found."""
     return informed((channel for meter in meters for channel in meter.channels), cards)
-
-
-def _has_sensor(meter: EnergyMeter) -> bool:
-    is_measured = any(channel.origin is Origin.MEASURED for channel in meter.channels)
-    return is_measured and meter.interval_s is None

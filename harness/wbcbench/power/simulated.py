@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from types import TracebackType
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from typing import Self
 
 from pydantic import JsonValue
@@ -24,8 +23,8 @@ class Signal:
     """Power that swings between idle and idle + load, by the monotonic clock.
 
     Attributes:
-        idle_w: Least power.
-        load_w: What is added at most.
+        idle_w: Lowest power.
+        load_w: Highest power above it.
         period_s: Length of one swing.
         phase_s: Shift of the swing.
         shape: ``sine`` or ``square`` (load in the first half of each period).
@@ -46,14 +45,14 @@ class Signal:
 
     def true_energy_j(self, start_s: float, end_s: float) -> float:
         """Joules between two moments, in closed form."""
-        return self._since_zero_j(end_s) - self._since_zero_j(start_s)
+        return self._energy_since_zero_j(end_s) - self._energy_since_zero_j(start_s)
 
-    def _since_zero_j(self, t_s: float) -> float:
+    def _energy_since_zero_j(self, t_s: float) -> float:
         x_s = t_s + self.phase_s
         idle_j = self.idle_w * x_s
         if self.shape == "square":
-            whole, rest_s = divmod(x_s, self.period_s)
-            loaded_s = whole * self.period_s / 2 + min(rest_s, self.period_s / 2)
+            periods, rest_s = divmod(x_s, self.period_s)
+            loaded_s = periods * self.period_s / 2 + min(rest_s, self.period_s / 2)
             return idle_j + self.load_w * loaded_s
         turn = 2.0 * math.pi / self.period_s
         return idle_j + self.load_w * 0.5 * (x_s - math.sin(turn * x_s) / turn)
@@ -71,13 +70,13 @@ def open_meters(request: MeterRequest) -> list[EnergyMeter]:
         UsageError: An option is out of its range.
     """
     usual = Signal()
-    period_s = _number(request, "period_s", usual.period_s, lambda v: v > 0)
+    period_s = _parse_option(request, "period_s", usual.period_s, above=0.0)
     shape = request.options.get("simulated.shape", usual.shape)
     if shape not in SHAPES:
         raise UsageError(f"simulated.shape must be one of {', '.join(SHAPES)}; it is {shape!r}.")
     signal = Signal(
-        idle_w=_number(request, "idle_w", usual.idle_w, lambda v: v >= 0),
-        load_w=_number(request, "load_w", usual.load_w, lambda v: v >= 0),
+        idle_w=_parse_option(request, "idle_w", usual.idle_w, above=-1.0),
+        load_w=_parse_option(request, "load_w", usual.load_w, above=-1.0),
         period_s=period_s,
         phase_s=random.Random(request.seed).uniform(0.0, period_s),
         shape=shape,
@@ -85,18 +84,17 @@ def open_meters(request: MeterRequest) -> list[EnergyMeter]:
     return [SimulatedMeter(signal)]
 
 
-class SimulatedMeter:
+class SimulatedMeter(EnergyMeter):
     """The signal as a counter and as a sampled power, both exact at every poll."""
 
     name = "simulated"
-    interval_s: float | None = None
 
     def __init__(self, signal: Signal, clock: Clock | None = None) -> None:
-        """Play ``signal`` by ``clock``, the machine's own unless another is handed in."""
+        """Play ``signal`` by ``clock``, the machine's own by default."""
         self.signal = signal
         self.channels: tuple[Channel, ...] = (
-            _channel("counter", Kind.COUNTER, signal),
-            _channel("power", Kind.SAMPLED, signal),
+            _make_channel("counter", Kind.COUNTER, signal),
+            _make_channel("power", Kind.SAMPLED, signal),
         )
         self._clock = clock or MonotonicClock()
         self._start_s = self._clock.now_s()
@@ -106,36 +104,21 @@ class SimulatedMeter:
         self._start_s = self._clock.now_s()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Nothing to let go."""
+    def __exit__(self, *_: object) -> None:
+        """Nothing to close."""
 
     def read(self) -> Sequence[float | None]:
         """True joules since the start, and true watts."""
         now_s = self._clock.now_s()
-        return self.true_energy_j(self._start_s, now_s), self.signal.power_w(now_s)
-
-    def true_energy_j(self, start_s: float, end_s: float) -> float:
-        """Joules between two moments of the monotonic clock, for comparison."""
-        return self.signal.true_energy_j(start_s, end_s)
+        energy_j = self.signal.true_energy_j(self._start_s, now_s)
+        return energy_j, self.signal.power_w(now_s)
 
     def describe(self) -> dict[str, JsonValue]:
-        """The signal, whole: its joules can be worked out again from it."""
-        return {
-            "simulated": True,
-            "shape": self.signal.shape,
-            "idle_w": self.signal.idle_w,
-            "load_w": self.signal.load_w,
-            "period_s": self.signal.period_s,
-            "phase_s": self.signal.phase_s,
-        }
+        """The signal: its joules can be computed again from it."""
+        return {"simulated": True, **asdict(self.signal)}
 
 
-def _channel(part: str, kind: Kind, signal: Signal) -> Channel:
+def _make_channel(part: str, kind: Kind, signal: Signal) -> Channel:
     return Channel(
         name=f"simulated/{part}",
         kind=kind,
@@ -147,16 +130,13 @@ def _channel(part: str, kind: Kind, signal: Signal) -> Channel:
     )
 
 
-def _number(
-    request: MeterRequest, word: str, otherwise: float, holds: Callable[[float], bool]
-) -> float:
-    text = request.options.get(f"simulated.{word}")
-    if text is None:
-        return otherwise
+def _parse_option(request: MeterRequest, name: str, default: float, above: float) -> float:
+    """A number of at least zero, and above ``above``."""
+    text = request.options.get(f"simulated.{name}", repr(default))
     try:
         value = float(text)
     except ValueError:
         value = math.nan
-    if not (math.isfinite(value) and holds(value)):
-        raise UsageError(f"simulated.{word} must be a number in its range; it is {text!r}.")
+    if not (math.isfinite(value) and value >= 0 and value > above):
+        raise UsageError(f"simulated.{name} must be a number in its range; it is {text!r}.")
     return value

@@ -1,20 +1,20 @@
-"""Samples of what boards do besides drawing power; and waiting until they are cool.
+"""Telemetry samples of GPUs, beside their power; and waiting until they are cool.
 
-A thread a board, apart from the sampler's: these driver calls are slow on some machines and must
-never delay a power reading. Losing telemetry never ends a run; joules do not depend on it.
+One thread per device, apart from the sampler's: these driver calls are slow on some machines and
+must never delay a power reading. Losing telemetry never ends a run; joules do not depend on it.
 
 Energy follows temperature: runs that are to be compared should begin in one temperature band. The
-wait has an end, for a board in a warm room may never get there; what was reached is recorded.
+wait has an end, for a board in a warm room may never get there; the final temperature is recorded.
 """
 
 from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from functools import cache
 
 import psutil
 
@@ -22,11 +22,8 @@ from wbcbench.core.board_state import COLUMNS, BoardSample, sample_to_line
 from wbcbench.core.errors import CannotMeasureError
 from wbcbench.core.messages import append_line
 from wbcbench.core.run_folder import RunDir
-from wbcbench.core.trace import Channel, Domain, Origin
 from wbcbench.core.window import Clock
-
-if TYPE_CHECKING:
-    from wbcbench.power.nvml import TelemetrySample
+from wbcbench.power.device import Device
 
 INTERVAL_S = 1.0
 JOIN_S = 2.0  # a driver that hangs longer is left behind: its thread is a daemon
@@ -35,142 +32,69 @@ LONGEST_COOLDOWN_S = 900.0
 COOLDOWN_POLL_S = 1.0
 
 
-class Board(Protocol):
-    """A board that can be looked at; ``power.nvml.GpuTelemetry`` is one."""
-
-    uuid: str
-
-    def read(self) -> TelemetrySample:
-        """Look once; may block as long as the driver does, never raises for a failing call."""
-        ...
-
-
-def open_boards(channels: Iterable[Channel], stack: ExitStack) -> list[Board]:
-    """Every GPU that has a measured channel; ``stack`` lets them go.
-
-    A board whose telemetry does not answer is left out: power may be read without it.
-    """
-    uuids = {
-        channel.device: None
-        for channel in channels
-        if channel.domain is Domain.GPU and channel.origin is Origin.MEASURED and channel.device
-    }
-    boards = (_opened(uuid, stack) for uuid in uuids)
-    return [board for board in boards if board is not None]
-
-
-def _opened(uuid: str, stack: ExitStack) -> Board | None:
-    from wbcbench.power.nvml import GpuTelemetry
-
-    try:
-        return stack.enter_context(GpuTelemetry(uuid))
-    except CannotMeasureError:
-        return None
-
-
-@dataclass
-class _Looker:
-    """One board, its log and its thread."""
-
-    board: Board
-    run: RunDir
-    clock: Clock
-    stop: threading.Event
-    families: dict[int, bool] = field(default_factory=dict)
-    error: OSError | None = None
-
-    def work(self) -> None:
-        """Look once a second until told to stop; a failing disk ends it with ``error`` set."""
-        path = self.run.telemetry_path(self.board.uuid)
-        try:
-            path.parent.mkdir(exist_ok=True)
-            with path.open("w", encoding="ascii") as stream:
-                append_line(stream, ",".join(COLUMNS))
-                while not self.stop.is_set():
-                    append_line(stream, sample_to_line(self._look()))
-                    self.stop.wait(INTERVAL_S)
-        except OSError as error:
-            self.error = error
-
-    def _look(self) -> BoardSample:
-        from wbcbench.power.nvml import throttle_reasons
-
-        t_s, seen = self.clock.now_s(), self.board.read()
-        mask = seen.throttle_mask
-        listed = None if seen.processes is None else {each.pid for each in seen.processes}
-        return BoardSample(
-            t_s=t_s,
-            temperature_c=seen.temperature_c,
-            clock_sm_hz=seen.clock_sm_hz,
-            clock_memory_hz=seen.clock_memory_hz,
-            utilization=seen.utilization,
-            memory_used_bytes=seen.memory_used_bytes,
-            power_limit_w=seen.power_limit_w,
-            reasons=None if mask is None else throttle_reasons(mask),
-            own=None if listed is None else self._of_family(listed, ours=True),
-            foreign=None if listed is None else self._of_family(listed, ours=False),
-        )
-
-    def _of_family(self, pids: Iterable[int], *, ours: bool) -> tuple[int, ...]:
-        return tuple(sorted(pid for pid in pids if self._is_ours(pid) is ours))
-
-    def _is_ours(self, pid: int) -> bool:
-        """Whether a process is this one or descends from it; asked of the system once each."""
-        if pid not in self.families:
-            self.families[pid] = _descends(pid)
-        return self.families[pid]
-
-
-def _descends(pid: int) -> bool:
-    own = os.getpid()
-    try:
-        return pid == own or any(each.pid == own for each in psutil.Process(pid).parents())
-    except psutil.Error:
-        return False  # of another namespace, or gone already
-
-
 class TelemetryRecorder:
-    """All boards of a run, looked at from ``start`` to ``stop``."""
+    """The telemetry of a run's devices, from ``start`` to ``stop``."""
 
-    def __init__(self, boards: Sequence[Board], run: RunDir, clock: Clock) -> None:
+    def __init__(self, devices: Sequence[Device], run: RunDir, clock: Clock) -> None:
         """Prepare; nothing is read yet.
 
         Args:
-            boards: Entered boards; may be none.
+            devices: Entered devices; may be none.
             run: Where the logs go.
             clock: Source of time, the sampler's.
         """
-        self._stop = threading.Event()
-        self._lookers = [_Looker(board, run, clock, self._stop) for board in boards]
-        self._threads: list[threading.Thread] = []
+        self._run, self._clock = run, clock
+        self._should_stop = threading.Event()
+        self._threads = [
+            threading.Thread(target=self._record, args=(device,), daemon=True) for device in devices
+        ]
 
     def start(self) -> None:
-        """Start a thread for each board; nobody waits for the first look."""
-        for looker in self._lookers:
-            name = f"telemetry {looker.board.uuid}"
-            thread = threading.Thread(target=looker.work, name=name, daemon=True)
-            self._threads.append(thread)
+        """Start a thread for each device, without waiting for the first sample."""
+        for thread in self._threads:
             thread.start()
 
     def stop(self) -> None:
         """End all threads; a hanging one is left behind."""
-        self._stop.set()
+        self._should_stop.set()
         for thread in self._threads:
             thread.join(JOIN_S)
 
-    @property
-    def error(self) -> OSError | None:
-        """Why looking ended early; ``None`` while all is well."""
-        return next((each.error for each in self._lookers if each.error is not None), None)
+    def _record(self, device: Device) -> None:
+        path = self._run.telemetry_path(device.gpu.uuid)
+        with suppress(OSError):  # a disk that cannot be written ends telemetry and nothing else
+            path.parent.mkdir(exist_ok=True)
+            with path.open("w", encoding="ascii") as stream:
+                append_line(stream, ",".join(COLUMNS))
+                while not self._should_stop.is_set():
+                    append_line(stream, sample_to_line(self._read(device)))
+                    self._should_stop.wait(INTERVAL_S)
+
+    def _read(self, device: Device) -> BoardSample:
+        t_s, state = self._clock.now_s(), asdict(device.read_telemetry())
+        if (pids := state.pop("pids")) is not None:
+            own = {pid for pid in pids if _descends_from(pid, os.getpid())}
+            state |= {"own": tuple(sorted(own)), "foreign": tuple(sorted({*pids} - own))}
+        return BoardSample(t_s, **state)
+
+
+@cache
+def _descends_from(pid: int, own_pid: int) -> bool:
+    """Whether a process is this one or was started by it, itself or through others."""
+    try:
+        parents = psutil.Process(pid).parents()
+    except psutil.Error:
+        return pid == own_pid  # of another namespace, or gone already
+    return pid == own_pid or any(parent.pid == own_pid for parent in parents)
 
 
 @dataclass(frozen=True, slots=True)
 class Cooldown:
-    """How a wait went.
+    """How the wait for a cool GPU ended.
 
     Attributes:
         asked_c: The temperature asked for, in degrees Celsius.
-        reached_c: That of the warmest board at the end.
+        reached_c: That of the warmest device at the end.
         waited_s: How long it took.
         is_reached: Whether it was reached within ``LONGEST_COOLDOWN_S``.
     """
@@ -182,33 +106,29 @@ class Cooldown:
 
 
 def cool_down(
-    boards: Sequence[Board], asked_c: float, clock: Clock, may_wait: Callable[[], bool]
+    devices: Sequence[Device], asked_c: float, clock: Clock, may_wait: Callable[[], bool]
 ) -> Cooldown:
-    """Wait until the warmest board is at most ``asked_c``.
+    """Wait until the warmest device is at most ``asked_c``.
 
     Args:
-        boards: Entered boards.
+        devices: Entered devices.
         asked_c: Degrees Celsius.
         clock: Source of time.
-        may_wait: Whether nobody has asked to stop.
+        may_wait: Whether the user has not asked to stop.
 
     Raises:
-        CannotMeasureError: No board tells its temperature.
+        CannotMeasureError: No device reports its temperature.
     """
     start_s = clock.now_s()
     while True:
-        warmest_c = _warmest_c(boards, asked_c)
+        temperatures_c = [device.read_telemetry().temperature_c for device in devices]
+        warmest_c = max((t_c for t_c in temperatures_c if t_c is not None), default=None)
+        if warmest_c is None:
+            raise CannotMeasureError(
+                f"--cooldown {asked_c:g} needs a GPU that reports its temperature; none is "
+                "measured here. Leave --cooldown out, or measure a GPU with --meters nvml."
+            )
         waited_s = clock.now_s() - start_s
         if warmest_c <= asked_c or waited_s >= LONGEST_COOLDOWN_S or not may_wait():
             return Cooldown(asked_c, warmest_c, waited_s, warmest_c <= asked_c)
         clock.sleep_until(clock.now_s() + COOLDOWN_POLL_S)
-
-
-def _warmest_c(boards: Sequence[Board], asked_c: float) -> float:
-    told = [degrees for board in boards if (degrees := board.read().temperature_c) is not None]
-    if told:
-        return max(told)
-    raise CannotMeasureError(
-        f"--cooldown {asked_c:g} needs a GPU that tells its temperature, and none is measured "
-        "here. Leave --cooldown out, or measure a GPU with --meters nvml."
-    )

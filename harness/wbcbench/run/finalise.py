@@ -10,14 +10,12 @@ from wbcbench.core.run_condition import Condition, RunStage, condition, conditio
 from wbcbench.core.run_folder import LOOK_OVER_S, RunDir, remove_left_behind, study_runs
 from wbcbench.core.window import utc_now
 from wbcbench.energy.account import account
-from wbcbench.power.requested_limit import put_back_abandoned
+from wbcbench.power.power_limit import restore_abandoned
 
-NOBODY_WATCHED = Failure(
-    "watcher-died", "The watcher ended without a record; this one was made from what is on disk."
+RECORDER_DIED = Failure(
+    "recorder-died", "The recorder ended without a record; this one was made from what is on disk."
 )
-NEVER_BEGAN = Failure(
-    "never-began", "The run was submitted, but the process that was to carry it out never began."
-)
+NEVER_BEGAN = Failure("never-began", "The run was submitted, but its process never began.")
 
 
 def finalise_abandoned(results: Path, study: str) -> list[RunDir]:
@@ -26,7 +24,7 @@ def finalise_abandoned(results: Path, study: str) -> list[RunDir]:
     A power limit that a killed run left behind is put back, whatever study it was of. Traces that
     a kill left as CSV files are packed.
     """
-    put_back_abandoned()
+    restore_abandoned()
     remove_left_behind(results / study)
     runs = study_runs(results, study)
     for run in runs:
@@ -43,49 +41,51 @@ def finalise_ended(run: RunDir) -> None:
     with run.watched(LOOK_OVER_S) as is_free:
         if not is_free or run.is_finished:
             return
-        found = condition_unlocked(run)
-        if not (found.was_started and found.is_alive):
-            _write_record(run, _failure(found))
+        state = condition_unlocked(run)
+        if not (state.was_started and state.is_alive):
+            _write_record(run, _failure(state))
 
 
 def unaccounted(results: Path, study: str) -> list[str]:
-    """What nobody but a person can account for in a study, a sentence each with what to do."""
+    """What only a person can account for in a study, a sentence each with what to do."""
     runs = [run for run in study_runs(results, study) if not run.is_finished]
-    conditions = {run.run_id: condition(run) for run in runs}
+    states = {run.run_id: condition(run) for run in runs}
     unknown = [
-        f"{run_id} has no record. {found.text}"
-        for run_id, found in conditions.items()
-        if found.stage is RunStage.UNKNOWN
+        f"{run_id} has no record. {state.text}"
+        for run_id, state in states.items()
+        if state.stage is RunStage.UNKNOWN
     ]
-    folders = remove_left_behind(results / study)
     return unknown + [
         f"{path} was never finished, by a process that cannot be seen from here. Nothing was "
         "measured in it; remove it when no other host uses this study."
-        for path in folders
+        for path in remove_left_behind(results / study)
     ]
 
 
 def finalise(run: RunDir, *, force: bool) -> RunRecord:
-    """Account for one run that nobody carries out any more.
+    """Account for one run that no process carries out any more.
 
     Args:
         run: The run; it has no record yet.
-        force: Whether somebody who knows says so where it cannot be proven from here.
+        force: Whether the user says so where it cannot be proven from here.
 
     Raises:
-        UsageError: A process is at it, or may be and ``force`` was not given.
+        UsageError: A process carries it out, or may and ``force`` was not given.
     """
-    put_back_abandoned()
+    restore_abandoned()
     with run.watched() as is_free:
         if run.is_finished:
             raise UsageError(f"{run.run_id} has its record already; it is never overwritten.")
         if not is_free:
             raise UsageError(f"{run.run_id} is being carried out: its folder is locked.")
-        found = condition_unlocked(run)
-        if found.is_alive or not (force or found.may_be_finalised):
-            raise UsageError(f"{run.run_id} is not finalised. {found.text}")
-        is_proven = found.may_be_finalised
-        return _write_record(run, _failure(found) if is_proven else _forced(found))
+        state = condition_unlocked(run)
+        if state.is_alive or not (force or state.may_be_finalised):
+            raise UsageError(f"{run.run_id} is not finalised. {state.text}")
+        failure = _failure(state)
+        if not state.may_be_finalised:
+            known = f"Accounted for by `wbcbench finalise --force`. What was known: {state.text}"
+            failure = Failure("finalised-by-force", known)
+        return _write_record(run, failure)
 
 
 def _finalise_if_gone(run: RunDir) -> bool:
@@ -95,24 +95,18 @@ def _finalise_if_gone(run: RunDir) -> bool:
     with run.watched() as is_free:
         if not is_free or run.is_finished:
             return False
-        found = condition_unlocked(run)  # again: a runner may have begun before the lock was ours
-        if not found.may_be_finalised:
-            return False
-        _write_record(run, _failure(found))
-        return True
+        state = condition_unlocked(run)  # again: a runner may have begun before the lock was ours
+        if state.may_be_finalised:
+            _write_record(run, _failure(state))
+        return state.may_be_finalised
 
 
-def _write_record(run: RunDir, why: Failure) -> RunRecord:
+def _write_record(run: RunDir, failure: Failure) -> RunRecord:
     began = run.read_began() or Circumstances(started_utc=utc_now(), provenance={})
-    record = account(run, began, "interrupted", why)
+    record = account(run, began, "interrupted", failure)
     run.write_record(record)
     return record
 
 
-def _failure(found: Condition) -> Failure:
-    return NOBODY_WATCHED if found.was_started else NEVER_BEGAN
-
-
-def _forced(found: Condition) -> Failure:
-    why = f"Accounted for by `wbcbench finalise --force`. What was known: {found.text}"
-    return Failure("finalised-by-force", why)
+def _failure(state: Condition) -> Failure:
+    return RECORDER_DIED if state.was_started else NEVER_BEGAN

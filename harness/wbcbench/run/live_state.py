@@ -1,47 +1,89 @@
-"""From the events of a run to what a display shows, and sentences on the way to it."""
+"""What a run does at the moment, from its events and the last polls of its primary channel."""
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import pairwise
 
 from wbcbench.core.spec import RunSpec
-from wbcbench.core.trace import Channel, Kind
+from wbcbench.core.trace import Channel, Kind, Origin
 from wbcbench.core.window import Clock
 from wbcbench.energy.account import RunEvents
 from wbcbench.power.sampler import Sampler
-from wbcbench.run.display import Now
 
 Say = Callable[[str], None]
 Progress = Callable[[int, int], None]
 
 
+@dataclass(frozen=True, slots=True)
+class LiveState:
+    """One moment of a run.
+
+    Attributes:
+        run_id: Which run.
+        phase: ``idle``, ``startup``, ``warmup``, ``train``, ``evaluate``, ``inference`` …
+        epoch, epochs: One-based place in training; 0 before it.
+        step, steps: Place in the epoch; 0 if unknown.
+        loss, accuracy, val_accuracy: Last known; ``None`` before.
+        power_w: Last power readings of the primary channel, oldest first.
+        energy_j: Joules since the run began on that channel; ``None`` if unknown.
+        channel, origin: Which channel that is, and whether a sensor measures it.
+        age_s: Age of the last reading.
+        left_s, left_j: What is left of the training; ``None`` before the first epoch ended.
+        place: Place in a study, ``run 3/12, block 1/3``; empty for a single run.
+        study_left_s, study_left_j: What is left of the study, this run included.
+    """
+
+    run_id: str
+    phase: str
+    epoch: int
+    epochs: int
+    step: int = 0
+    steps: int = 0
+    loss: float | None = None
+    accuracy: float | None = None
+    val_accuracy: float | None = None
+    power_w: tuple[float, ...] = ()
+    energy_j: float | None = None
+    channel: str = ""
+    origin: Origin | None = None
+    age_s: float | None = None
+    left_s: float | None = None
+    left_j: float | None = None
+    place: str = ""
+    study_left_s: float | None = None
+    study_left_j: float | None = None
+
+
 class LiveProgress:
-    """Follows one headline channel while the run goes on; the record is worked out elsewhere."""
+    """Follows the primary channel while a run goes on; its record is computed elsewhere."""
 
     def __init__(
         self, run_id: str, spec: RunSpec, channel: Channel | None, sampler: Sampler, clock: Clock
     ) -> None:
-        """Follow ``channel``; ``None`` when no channel can be a headline."""
+        """Follow ``channel``; ``None`` when no channel can be the primary one."""
         self._run_id, self._spec, self._channel = run_id, spec, channel
         self._sampler, self._clock = sampler, clock
         self._energy_j = 0.0
         self._last: tuple[float, float] | None = None
 
-    def now(self, events: RunEvents, phase: str) -> Now:
-        """This moment."""
-        readings = self._readings()
-        self._add(readings)
-        progress = events.progress
+    def now(self, events: RunEvents, phase: str) -> LiveState:
+        """The state at this moment."""
+        channel, progress = self._channel, events.progress
+        readings: list[tuple[float, float]] = []
+        if channel is not None:
+            recent = self._sampler.recent(channel)
+            readings = [(t_s, value) for t_s, value in recent if value is not None]
+            self._add_energy(readings, channel.kind)
         last = events.epochs[-1] if events.epochs else None
         left_s = self._left_s(events)
-        power_w = _powers(self._channel, readings)
-        return Now(
+        power_w = _recent_power_w(channel, readings)
+        return LiveState(
             run_id=self._run_id,
-            variant=self._spec.variant,
             phase=phase,
             epoch=int(progress.get("epoch") or len(events.epochs)),
             epochs=self._spec.epochs,
@@ -52,25 +94,22 @@ class LiveProgress:
             val_accuracy=last.val_accuracy if last else None,
             power_w=power_w,
             energy_j=self._energy_j if self._last else None,
-            channel=self._channel.name if self._channel else "",
-            origin=self._channel.origin if self._channel else None,
+            channel=channel.name if channel else "",
+            origin=channel.origin if channel else None,
             age_s=self._clock.now_s() - readings[-1][0] if readings else None,
             left_s=left_s,
             left_j=left_s * power_w[-1] if left_s is not None and power_w else None,
         )
 
-    def _readings(self) -> list[tuple[float, float]]:
-        recent = self._sampler.recent(self._channel) if self._channel else []
-        return [(t_s, value) for t_s, value in recent if value is not None]
-
-    def _add(self, readings: Sequence[tuple[float, float]]) -> None:
-        """Add the joules of readings not seen yet."""
-        counts = self._channel is not None and self._channel.kind is Kind.COUNTER
+    def _add_energy(self, readings: list[tuple[float, float]], kind: Kind) -> None:
+        """Add the joules of readings that are new."""
         for t_s, value in readings:
-            if self._last and t_s > self._last[0]:
-                step = value - self._last[1] if counts else value * (t_s - self._last[0])
-                self._energy_j += max(step, 0.0)
-            if self._last is None or t_s > self._last[0]:
+            if self._last is None:
+                self._last = (t_s, value)
+            elif t_s > self._last[0]:
+                last_s, last = self._last
+                step_j = value - last if kind is Kind.COUNTER else value * (t_s - last_s)
+                self._energy_j += max(step_j, 0.0)
                 self._last = (t_s, value)
 
     def _left_s(self, events: RunEvents) -> float | None:
@@ -83,34 +122,40 @@ class LiveProgress:
         return max((self._spec.epochs - len(events.epochs)) * mean_s - since_s, 0.0)
 
 
-def _powers(channel: Channel | None, readings: Sequence[tuple[float, float]]) -> tuple[float, ...]:
+def _recent_power_w(
+    channel: Channel | None, readings: list[tuple[float, float]]
+) -> tuple[float, ...]:
     """Watts of recent readings; a counter's are the slopes between its moves."""
     if channel is None or channel.kind is Kind.SAMPLED:
         return tuple(value for _, value in readings)
-    moves = [readings[0]] if readings else []
-    for t_s, value in readings:
-        if value != moves[-1][1]:
-            moves.append((t_s, value))
-    return tuple(
-        (after[1] - before[1]) / (after[0] - before[0]) for before, after in pairwise(moves)
-    )
+    moves = readings[:1]
+    moves += [after for before, after in pairwise(readings) if after[1] != before[1]]
+    return tuple((j - i) / (t - s) for (s, i), (t, j) in pairwise(moves))
 
 
 def print_progress(text: str) -> None:
-    """Say one sentence."""
+    """Print one sentence on standard error."""
     print(text, file=sys.stderr, flush=True)
 
 
 def silent(_: str) -> None:
-    """``--quiet`` and ``--json``: say nothing on the way."""
+    """``--quiet`` and ``--json``: print nothing on the way."""
 
 
 @contextmanager
 def preparing(say: Say) -> Iterator[Progress]:
-    """Follow the preparation of images: a bar on a terminal, tenths in a file or a pipe."""
-    is_terminal = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
-    if say is silent or not is_terminal:
-        yield _tenths(say)
+    """Show the preparation of images: a bar on a terminal, tenths in a file or a pipe."""
+    if say is silent or not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
+        printed = 0
+
+        def print_tenths(done: int, total: int) -> None:
+            nonlocal printed
+            tenth = 10 * done // max(total, 1)
+            if tenth > printed:
+                printed = tenth
+                say(f"preparing images: {done} of {total}")
+
+        yield print_tenths
         return
     from rich.console import Console
     from rich.progress import Progress as Bar
@@ -118,16 +163,3 @@ def preparing(say: Say) -> Iterator[Progress]:
     with Bar(console=Console(stderr=True), transient=True, refresh_per_second=2) as bar:
         task = bar.add_task("preparing images", total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
-
-
-def _tenths(say: Say) -> Progress:
-    told = 0
-
-    def on_progress(done: int, total: int) -> None:
-        nonlocal told
-        tenth = 10 * done // max(total, 1)
-        if tenth > told:
-            told = tenth
-            say(f"preparing images: {done} of {total}")
-
-    return on_progress

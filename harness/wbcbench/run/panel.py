@@ -1,8 +1,8 @@
-"""The live panel on a terminal, and the watts of a machine that is monitored."""
+"""Views on a terminal by rich: the panel of a run, and the watts of a machine that is monitored."""
 
 from __future__ import annotations
 
-from typing import Protocol, TextIO
+from typing import TextIO
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -11,44 +11,38 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from wbcbench.core.record import Epoch
 from wbcbench.core.text import human_duration, human_energy, human_power, human_share
 from wbcbench.core.window import TRAIN
-from wbcbench.run.display import REDRAW_S, Now
+from wbcbench.run.display import LINE_EVERY_S, View
+from wbcbench.run.live_state import LiveState
 
 _BARS = "▁▂▃▄▅▆▇█"
 _SPARK = 24
 
-_WATTS_LINE_EVERY_S = 30.0  # between two lines in a log
 
-
-class PanelView:
+class PanelView(View):
     """One panel, redrawn in place."""
 
     def __init__(self, console: Console) -> None:
         """Draw on ``console``, which must be a terminal."""
-        # Redrawn only when told: rich's own refresh thread would wake for nothing.
+        # Redrawn by ``show`` alone: rich's own refresh thread would wake for nothing.
         self._live = Live(console=console, auto_refresh=False, transient=True)
         self._live.start()
 
-    def show(self, now: Now) -> None:
+    def show(self, state: LiveState) -> None:
         """Redraw."""
-        self._live.update(_panel(now), refresh=True)
-
-    def epoch(self, epoch: Epoch, now: Now) -> None:
-        """Redraw; the panel has no history."""
-        self.show(now)
+        self._live.update(_render_panel(state), refresh=True)
 
     def note(self, text: str) -> None:
-        """Write one line above the panel."""
+        """Print one line above the panel."""
         self._live.console.print(text, markup=False, highlight=False)
 
     def close(self) -> None:
-        """Take the panel away."""
+        """Remove the panel."""
         self._live.stop()
 
 
-def _sparkline(values: tuple[float, ...]) -> str:
+def _render_sparkline(values: tuple[float, ...]) -> str:
     """Bars from zero to the highest value: a flat line means constant power, high or low."""
     recent = values[-_SPARK:]
     top = max(recent, default=0.0)
@@ -57,76 +51,61 @@ def _sparkline(values: tuple[float, ...]) -> str:
     return "".join(_BARS[round(max(value, 0.0) / top * (len(_BARS) - 1))] for value in recent)
 
 
-def _panel(now: Now) -> Panel:
-    rows = Table.grid(padding=(0, 2))
-    rows.add_column(style="bold", no_wrap=True)
-    rows.add_column()
-    rows.add_row(now.phase, _progress(now))
-    rows.add_row("quality", _quality(now))
-    rows.add_row("power", _power(now))
-    rows.add_row("energy", Text(f"{human_energy(now.energy_j)} so far{_worth(now)}"))
-    rows.add_row("left", Text(_left(now)))
-    if now.place:
-        rows.add_row("study", Text(_study_left(now)))
-    title = Text(f"{now.run_id}  {now.place}".strip(), overflow="ellipsis", no_wrap=True)
-    return Panel(rows, title=title, title_align="left")
+def _render_panel(state: LiveState) -> Panel:
+    loss = "–" if state.loss is None else f"{state.loss:.4f}"
+    accuracy, val = human_share(state.accuracy), human_share(state.val_accuracy)
+    origin = f", {state.origin}" if state.origin else ""
+    left = f"{human_duration(state.left_s)}, {human_energy(state.left_j)}"
+    rows = {
+        state.phase: _render_progress(state),
+        "quality": Text(f"loss {loss}  accuracy {accuracy}  val {val}"),
+        "power": _render_power(state),
+        "energy": Text(f"{human_energy(state.energy_j)} so far{origin}"),
+        "left": Text("after the first epoch" if state.left_s is None else left),
+    }
+    if state.place:
+        left = f"{human_duration(state.study_left_s)}, {human_energy(state.study_left_j)} left"
+        rows["study"] = Text("after the first run" if state.study_left_s is None else left)
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column()
+    for name, cell in rows.items():
+        table.add_row(name, cell)
+    title = Text(f"{state.run_id}  {state.place}".strip(), overflow="ellipsis", no_wrap=True)
+    return Panel(table, title=title, title_align="left")
 
 
-def _progress(now: Now) -> Group:
-    if not now.epochs or not now.epoch:
-        return Group(Text("…"))
-    steps = f", step {now.step} of {now.steps}" if now.steps else ""
-    is_under_way = now.phase == TRAIN
-    within = now.step / now.steps if now.steps and is_under_way else float(not is_under_way)
-    bar = ProgressBar(total=now.epochs, completed=now.epoch - 1 + within, width=30)
-    return Group(Text(f"epoch {now.epoch} of {now.epochs}{steps}"), bar)
+def _render_progress(state: LiveState) -> Group | Text:
+    if not state.epochs or not state.epoch:
+        return Text("…")
+    steps = f", step {state.step} of {state.steps}" if state.steps else ""
+    is_training = state.phase == TRAIN
+    within = state.step / state.steps if state.steps and is_training else float(not is_training)
+    bar = ProgressBar(total=state.epochs, completed=state.epoch - 1 + within, width=30)
+    return Group(Text(f"epoch {state.epoch} of {state.epochs}{steps}"), bar)
 
 
-def _quality(now: Now) -> Text:
-    loss = "–" if now.loss is None else f"{now.loss:.4f}"
-    return Text(
-        f"loss {loss}  accuracy {human_share(now.accuracy)}  val {human_share(now.val_accuracy)}"
-    )
+def _render_power(state: LiveState) -> Text:
+    power = human_power(state.power_w[-1] if state.power_w else None)
+    age = "" if state.age_s is None else f", {state.age_s:.1f} s ago"
+    return Text(f"{_render_sparkline(state.power_w)} {power}  {state.channel}{age}")
 
 
-def _power(now: Now) -> Text:
-    power = human_power(now.power_w[-1] if now.power_w else None)
-    age = "" if now.age_s is None else f", {now.age_s:.1f} s ago"
-    return Text(f"{_sparkline(now.power_w)} {power}  {now.channel}{age}")
+class WattsView:
+    """Shows power while it is measured."""
 
-
-def _worth(now: Now) -> str:
-    return f", {now.origin}" if now.origin else ""
-
-
-def _left(now: Now) -> str:
-    if now.left_s is None:
-        return "after the first epoch"
-    return f"{human_duration(now.left_s)}, {human_energy(now.left_j)}"
-
-
-def _study_left(now: Now) -> str:
-    if now.study_left_s is None:
-        return "after the first run"
-    return f"{human_duration(now.study_left_s)}, {human_energy(now.study_left_j)} left"
-
-
-assert REDRAW_S >= 0.5, "drawing more often than twice a second would cost joules"
-
-
-class WattsView(Protocol):
-    """Something that shows power while it is measured."""
-
-    def show(self, time_s: float, now: Now) -> None:
-        """Draw this moment, ``time_s`` seconds after the start."""
-        ...
+    def show(self, time_s: float, state: LiveState) -> None:
+        """Draw the state, ``time_s`` seconds after the start."""
 
     def close(self) -> None:
         """Leave the terminal as it was."""
-        ...
 
 
-class WattsLine:
+class WattsSilent(WattsView):
+    """``--quiet`` and ``--json``: nothing."""
+
+
+class WattsLine(WattsView):
     """One line on a terminal, redrawn in place."""
 
     def __init__(self, console: Console) -> None:
@@ -134,18 +113,17 @@ class WattsLine:
         self._live = Live(console=console, auto_refresh=False, transient=True)
         self._live.start()
 
-    def show(self, time_s: float, now: Now) -> None:
+    def show(self, time_s: float, state: LiveState) -> None:
         """Redraw."""
-        bars = _sparkline(now.power_w)
-        text = Text(f"{bars} {_said(time_s, now)}  (Ctrl-C ends)", no_wrap=True)
-        self._live.update(text, refresh=True)
+        line = f"{_render_sparkline(state.power_w)} {_format_watts(time_s, state)}  (Ctrl-C ends)"
+        self._live.update(Text(line, no_wrap=True), refresh=True)
 
     def close(self) -> None:
-        """Take the line away."""
+        """Remove the line."""
         self._live.stop()
 
 
-class WattsLog:
+class WattsLog(WattsView):
     """Plain lines for pipes and logs, one every half minute."""
 
     def __init__(self, stream: TextIO) -> None:
@@ -153,30 +131,17 @@ class WattsLog:
         self._stream = stream
         self._due_s = 0.0
 
-    def show(self, time_s: float, now: Now) -> None:
-        """Say the first moment, then one every ``HEARTBEAT_S`` seconds."""
+    def show(self, time_s: float, state: LiveState) -> None:
+        """Print the first state, then one every half minute."""
         if time_s >= self._due_s:
-            self._due_s += _WATTS_LINE_EVERY_S
-            print(_said(time_s, now), file=self._stream, flush=True)
-
-    def close(self) -> None:
-        """Nothing to put back."""
+            self._due_s += LINE_EVERY_S
+            print(_format_watts(time_s, state), file=self._stream, flush=True)
 
 
-class WattsSilent:
-    """``--quiet`` and ``--json``."""
-
-    def show(self, time_s: float, now: Now) -> None:
-        """Say nothing."""
-
-    def close(self) -> None:
-        """Nothing to put back."""
-
-
-def _said(time_s: float, now: Now) -> str:
-    power = human_power(now.power_w[-1] if now.power_w else None)
-    worth = f", {now.origin}" if now.origin else ""
+def _format_watts(time_s: float, state: LiveState) -> str:
+    power = human_power(state.power_w[-1] if state.power_w else None)
+    origin = f", {state.origin}" if state.origin else ""
     return (
-        f"{human_duration(time_s)}  {power}  {human_energy(now.energy_j)} so far  "
-        f"{now.channel}{worth}"
+        f"{human_duration(time_s)}  {power}  {human_energy(state.energy_j)} so far  "
+        f"{state.channel}{origin}"
     )

@@ -1,7 +1,7 @@
 """The trainer from outside: the environment it starts in, its messages, its end.
 
 The child gets three things: the write end of a pipe for its messages, a pipe as standard input for
-``go`` and ``stop`` (its end of file means that nobody records any more), and ``log.txt`` as its
+``go`` and ``stop`` (its end of file means that the recorder is gone), and ``log.txt`` as its
 standard output and error. It runs in its own session, so a Ctrl-C on the terminal reaches the
 recorder alone, which decides.
 """
@@ -14,7 +14,7 @@ import selectors
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from wbcbench.core.run_folder import RunDir
@@ -38,30 +38,30 @@ class TrainerProcess:
 
     def __init__(self, run: RunDir, environment: Mapping[str, str]) -> None:
         """Start it on ``run`` with ``environment`` (complete, set before TensorFlow loads)."""
-        self._pipe, theirs = os.pipe()
+        self._pipe, child_end = os.pipe()
         with run.log_path.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "wbcbench.train.trainer", str(run.path), str(theirs)],
+                [sys.executable, "-m", "wbcbench.train.trainer", str(run.path), str(child_end)],
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,
                 env=dict(environment),
-                pass_fds=(theirs,),
+                pass_fds=(child_end,),
                 start_new_session=True,
             )
-        os.close(theirs)
+        os.close(child_end)
         os.set_blocking(self._pipe, False)
-        self._torn = b""
+        self._partial_line = b""
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._pipe, selectors.EVENT_READ)
         self.is_silent = False  # the pipe is at its end: no message can follow
 
     @property
     def pid(self) -> int:
-        """Process id, for telling our GPU process from foreign ones."""
+        """Process id, to separate our GPU process from foreign ones."""
         return self._process.pid
 
-    def lines(self, wait_s: float) -> list[str]:
+    def read_lines(self, wait_s: float) -> list[str]:
         """Messages that came within ``wait_s`` seconds, one line each."""
         if self.is_silent or not self._selector.select(wait_s):
             return []
@@ -70,11 +70,11 @@ class TrainerProcess:
         except BlockingIOError:
             return []
         self.is_silent = not data
-        *whole, self._torn = (self._torn + data).split(b"\n")
-        return [line.decode(errors="replace") for line in whole]
+        *lines, self._partial_line = (self._partial_line + data).split(b"\n")
+        return [line.decode(errors="replace") for line in lines]
 
-    def say(self, word: str) -> None:
-        """Send ``go`` or ``stop``; a trainer that is gone hears nothing."""
+    def send(self, word: str) -> None:
+        """Send ``go`` or ``stop``; nothing happens where the trainer is gone."""
         if self._process.stdin is None:
             return
         with contextlib.suppress(OSError):
@@ -102,113 +102,38 @@ class TrainerProcess:
         )
 
 
-# TensorFlow, CUDA and the C library read these variables once, at their start, so they must be set
-# before the trainer's process begins. What can be set later (determinism of operations, precision,
-# XLA) is set by the trainer itself.
-@dataclass(frozen=True, slots=True)
-class Variable:
-    """One environment variable.
-
-    Attributes:
-        name: Its name.
-        value: What it is set to.
-        reason: Why, in one sentence.
-        yields: Whether a value that the user has already set is kept. True where only speed or
-            chatter is at stake; False where the run would not be the one its spec describes.
-    """
-
-    name: str
-    value: str
-    reason: str
-    yields: bool = False
-
-
 def trainer_environment(
-    spec: RunSpec, base: Mapping[str, str], *, gpus: Sequence[str] | None = None
+    spec: RunSpec, base: Mapping[str, str], visible: Mapping[str, str] | None = None
 ) -> dict[str, str]:
     """Return ``base`` with everything the trainer's process needs set.
+
+    TensorFlow, CUDA and the C library read these variables once, at their start. What can be set
+    later (determinism of operations, precision, XLA) is set by the trainer itself.
 
     Args:
         spec: The run.
         base: The environment to start from, usually ``os.environ``.
-        gpus: UUIDs of the GPUs the trainer may see; empty hides all of them; ``None`` leaves the
+        visible: Variables that hide all GPUs but those that are measured; ``None`` leaves the
             choice to ``base`` and the driver.
     """
-    environment = dict(base)
-    for variable in variables(spec, gpus):
-        if not (variable.yields and base.get(variable.name)):
-            environment[variable.name] = variable.value
-    return environment
-
-
-def variables(spec: RunSpec, gpus: Sequence[str] | None = None) -> tuple[Variable, ...]:
-    """Return the variables of a run with the reason for each, in a fixed order."""
-    return (*_identity(spec), *_determinism(spec), *_devices(gpus), *_threads(spec), *_speed(spec))
-
-
-def _identity(spec: RunSpec) -> Iterator[Variable]:
-    yield Variable(
-        "PYTHONHASHSEED",
-        str(spec.seed % 2**32),
-        "The order of sets must not differ between two runs of one seed; Python takes 32 bits.",
-    )
-    yield Variable(
-        "KERAS_BACKEND",
-        "tensorflow",
-        "A backend chosen in the user's Keras settings would train another program.",
-    )
-    yield Variable(
-        "TF_CPP_MIN_LOG_LEVEL",
-        "1",
-        "TensorFlow's greetings bury the log; its warnings and errors stay.",
-        yields=True,
-    )
-
-
-def _determinism(spec: RunSpec) -> Iterator[Variable]:
-    if spec.deterministic:
-        yield Variable(
-            "TF_DETERMINISTIC_OPS",
-            "1",
-            "Libraries that look before the trainer can call enable_op_determinism must know.",
-        )
-
-
-def _devices(gpus: Sequence[str] | None) -> Iterator[Variable]:
-    yield Variable(
-        "CUDA_DEVICE_ORDER",
-        "PCI_BUS_ID",
-        "CUDA otherwise counts the fastest GPU first, and NVML would measure another one.",
-    )
-    if gpus is not None:
-        yield Variable(
-            "CUDA_VISIBLE_DEVICES",
-            ",".join(gpus),
-            "The trainer sees the GPUs that are measured and no other; a UUID cannot be confused.",
-        )
-
-
-def _threads(spec: RunSpec) -> Iterator[Variable]:
-    if spec.threads is None:
-        return
-    reason = "The spec asks for this many threads; rounding depends on how work is cut up."
-    for name in ("TF_NUM_INTRAOP_THREADS", "OMP_NUM_THREADS"):
-        yield Variable(name, str(spec.threads), reason)
-
-
-def _speed(spec: RunSpec) -> Iterator[Variable]:
-    """What ``tuned`` adds here; ``train.network`` is the rest of it."""
-    if not spec.tuned:
-        return
-    yield Variable(
-        "TF_ENABLE_ONEDNN_OPTS",
-        "1",
-        "Off by default on processors without AVX-512, where it saves almost half the CPU time.",
-        yields=True,
-    )
-    yield Variable(
-        "GLIBC_TUNABLES",
-        "glibc.malloc.hugetlb=1",
-        "Large buffers in huge pages: a fraction of the page faults. Ignored before glibc 2.35.",
-        yields=True,
-    )
+    # What the user has set stays where only speed or logging changes.
+    defaults = {"TF_CPP_MIN_LOG_LEVEL": "1"}  # start-up messages fill the log; warnings stay
+    if spec.tuned:  # the rest of it is in ``train.network``
+        # Off by default on processors without AVX-512, where it saves almost half the CPU time.
+        defaults["TF_ENABLE_ONEDNN_OPTS"] = "1"
+        # Large buffers in huge pages: a fraction of the page faults. Ignored before glibc 2.35.
+        defaults["GLIBC_TUNABLES"] = "glibc.malloc.hugetlb=1"
+    required = {
+        # The order of sets must not differ between two runs of one seed; Python takes 32 bits.
+        "PYTHONHASHSEED": str(spec.seed % 2**32),
+        # A backend chosen in the user's Keras settings would train another program.
+        "KERAS_BACKEND": "tensorflow",
+        # CUDA otherwise counts the fastest GPU first, and NVML would measure another one.
+        "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
+    }
+    if spec.deterministic:  # libraries read it before the trainer can enable_op_determinism
+        required["TF_DETERMINISTIC_OPS"] = "1"
+    if spec.threads is not None:  # rounding depends on how work is divided
+        required |= dict.fromkeys(("TF_NUM_INTRAOP_THREADS", "OMP_NUM_THREADS"), str(spec.threads))
+    chosen = {name: value for name, value in base.items() if value or name not in defaults}
+    return {**defaults, **chosen, **required, **(visible or {})}

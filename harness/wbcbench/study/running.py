@@ -24,9 +24,8 @@ from wbcbench.core.run_condition import condition
 from wbcbench.core.run_folder import Local, RunDir, study_runs
 from wbcbench.core.spec import RunSpec
 from wbcbench.core.study_folder import pilot_study, studies
-from wbcbench.power import meter
-from wbcbench.power import requested_limit as power_limits
-from wbcbench.power.meter import MeterRequest
+from wbcbench.power.meter import AUTO, MeterRequest, find_meters
+from wbcbench.power.power_limit import require_power_limit
 from wbcbench.run import finalise
 from wbcbench.run.launchers import Launcher
 from wbcbench.run.live_state import Say, preparing
@@ -47,8 +46,9 @@ def with_data(spec: RunSpec, local: Local, say: Say) -> RunSpec:
         UsageError: The images are missing or damaged, or the batch is larger than the data.
         CannotMeasureError: A meter asked for by name does not work here.
     """
-    meter.require(spec.meters, MeterRequest(gpus=spec.gpus, country=spec.country))
-    power_limits.require(spec)
+    request = MeterRequest(gpus=spec.gpus, country=spec.country, for_training=True)
+    find_meters([name for name in spec.meters if name != AUTO], request)
+    require_power_limit(spec)
     dataset = _load(spec, local, say)
     if spec.batch_size > len(dataset.train.labels):
         raise UsageError(
