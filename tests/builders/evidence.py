@@ -8,7 +8,7 @@ from dataclasses import replace
 from builders.machine import COUNTER, CPU_MODEL, GPU, POWER, Load
 from builders.timeline import epoch_windows, make_epochs
 from wbcbench.core.board_state import Telemetry
-from wbcbench.core.quality import Quality, QualityWarning, quality
+from wbcbench.core.quality import Quality, QualityWarning, worst_quality
 from wbcbench.core.record import Epoch
 from wbcbench.core.spec import RunSpec
 from wbcbench.core.trace import Trace
@@ -75,6 +75,7 @@ def evidence(*traces: Trace, windows: tuple[Window, ...] = WINDOWS, **fields: ob
     appraisal = appraise(traces, windows)
     whole = Evidence(
         spec=RunSpec("relu-dropout"),
+        judged="train",
         traces=traces,
         windows=windows,
         energies=appraisal.energies,
@@ -108,13 +109,13 @@ def healthy_board(window: str = "train", **fields: object) -> Telemetry:
     return replace(telemetry, **fields)  # type: ignore[arg-type]
 
 
-def doubts(whole: Evidence) -> dict[str, QualityWarning]:
-    """The cautions by code; the worst of one code counts."""
+def find_warnings(whole: Evidence) -> dict[str, QualityWarning]:
+    """The warnings by code; the worst of one code counts."""
     order = ("info", "suspect", "invalid")
     ranked = sorted(run_checks(whole), key=lambda warning: order.index(warning.severity))
     return {warning.code: warning for warning in ranked}
 
 
-def judged(whole: Evidence) -> Quality:
-    """The verdict on a run with this evidence."""
-    return quality(run_checks(whole))
+def grade_run(whole: Evidence) -> Quality:
+    """The quality of a run with this evidence."""
+    return worst_quality(run_checks(whole))

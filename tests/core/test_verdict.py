@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wbcbench.core.quality import Quality, QualityWarning, Severity, quality
+from wbcbench.core.quality import Quality, QualityWarning, Severity, worst_quality
 
 severities = st.lists(st.sampled_from(Severity))
 
@@ -15,7 +15,7 @@ def warnings(found):
 
 
 def test_no_doubt_is_valid():
-    assert quality([]) is Quality.VALID
+    assert worst_quality([]) is Quality.VALID
 
 
 @given(severities)
@@ -26,16 +26,16 @@ def test_the_worst_severity_decides(found):
         Severity.SUSPECT: Quality.SUSPECT,
         Severity.INVALID: Quality.INVALID,
     }
-    assert quality(warnings(found)) is expected[worst]
+    assert worst_quality(warnings(found)) is expected[worst]
 
 
 @given(severities, st.sampled_from(Severity))
 def test_one_more_doubt_never_makes_a_run_better(found, more):
     order = list(Quality)
-    before, after = quality(warnings(found)), quality(warnings([*found, more]))
+    before, after = worst_quality(warnings(found)), worst_quality(warnings([*found, more]))
     assert order.index(after) >= order.index(before)
 
 
 @given(severities)
 def test_the_order_of_doubts_does_not_matter(found):
-    assert quality(warnings(found)) is quality(warnings(reversed(found)))
+    assert worst_quality(warnings(found)) is worst_quality(warnings(reversed(found)))
