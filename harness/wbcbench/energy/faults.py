@@ -17,7 +17,7 @@ from itertools import groupby, pairwise
 from wbcbench.core.trace import Channel, Domain, Kind, Origin, Trace
 from wbcbench.core.window import Window, WindowEnergy
 from wbcbench.energy import thresholds
-from wbcbench.energy.integrate import ceiling_w, energy_curve, unwrapped, window_energy
+from wbcbench.energy.integrate import ceiling_w, energy_curve, unwrap_counter, window_energy
 from wbcbench.energy.uncertainty import with_uncertainty
 
 
@@ -86,11 +86,11 @@ def is_pair(first: Channel, second: Channel) -> bool:
 
 def _find_breaks(trace: Trace) -> Iterator[Fault]:
     name = trace.channel.name
-    for gap in unwrapped(trace).breaks:
+    for gap in unwrap_counter(trace).breaks:
         flaw = Flaw.RESET if gap.step_j < 0 else Flaw.JUMP
         detail = f"the counter moved by {gap.step_j:,.0f} J in {gap.after_s - gap.before_s:.2f} s"
         yield Fault(flaw, name, gap.before_s, gap.after_s, detail)
-    for t_s in unwrapped(trace).strays_s:
+    for t_s in unwrap_counter(trace).outliers_s:
         detail = "a single reading fitted neither neighbour and was left out"
         yield Fault(Flaw.OUTLIER, name, t_s, t_s, detail)
 
