@@ -16,7 +16,7 @@ from wbcbench.core.window import IDLE_AFTER, IDLE_BEFORE, TRAIN, Window, WindowE
 from wbcbench.energy.cross_check import agreements
 from wbcbench.energy.faults import Fault, find_faults, refuse_spoilt
 from wbcbench.energy.integrate import window_energy
-from wbcbench.energy.uncertainty import sensor_of, uncertainty_budget
+from wbcbench.energy.uncertainty import describe_sensor, uncertainty_budget
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class Appraisal:
 def appraise(traces: Sequence[Trace], windows: Sequence[Window]) -> Appraisal:
     """State the joules of every window on every trace, and how far they can be trusted."""
     faults = find_faults(traces)
-    sensors = [sensor_of(trace) for trace in traces]
+    sensors = [describe_sensor(trace) for trace in traces]
     energies, budgets = list[WindowEnergy](), list[Budget]()
     for window in windows:
         for trace, sensor in zip(traces, sensors, strict=True):
@@ -60,8 +60,12 @@ def telemetry_by_window(
     logs: Mapping[str, Sequence[BoardSample]], windows: Sequence[Window]
 ) -> list[Telemetry]:
     """What each board did in each window, from its samples."""
-    states = (summarise_window(device, log, w) for w in windows for device, log in logs.items())
-    return [state for state in states if state is not None]
+    return [
+        state
+        for window in windows
+        for device, log in logs.items()
+        if (state := summarise_window(device, log, window)) is not None
+    ]
 
 
 # The window ``train`` reaches from the first training step to the end of the last validation pass.
@@ -77,12 +81,12 @@ def without_validation(
     return tuple(
         energy
         if energy.window != TRAIN
-        else _subtract_passes(energy, [p for p in passes if p.channel == energy.channel], steps_s)
+        else _remove_passes(energy, [p for p in passes if p.channel == energy.channel], steps_s)
         for energy in energies
     )
 
 
-def _subtract_passes(
+def _remove_passes(
     train: WindowEnergy, passes: Sequence[WindowEnergy], steps_s: float | None
 ) -> WindowEnergy:
     known = [item.energy_j for item in passes if item.energy_j is not None]
@@ -118,11 +122,11 @@ def budgets_without_validation(
             result.append(budget)
         elif len(parts) == len(passes):
             share = 1 - sum(passes.values()) / durations[TRAIN]
-            result.append(_subtract_budgets(budget, parts, share))
+            result.append(_remove_budgets(budget, parts, share))
     return tuple(result)
 
 
-def _subtract_budgets(train: Budget, passes: Sequence[Budget], share: float) -> Budget:
+def _remove_budgets(train: Budget, passes: Sequence[Budget], share: float) -> Budget:
     """Independent parts add in squares; gain and baseline go with joules and seconds."""
     budgets = [train, *passes]
     quantisation_j = math.hypot(*(budget.quantisation_j for budget in budgets))
@@ -158,7 +162,7 @@ class Idle:
     uncertainty_w: float
 
 
-def idle_power(
+def find_idle(
     energies: Iterable[WindowEnergy], windows: Sequence[Window], channel: str, names: Sequence[str]
 ) -> Idle | None:
     """The idle power in the first of the named windows that is known on a channel."""
@@ -190,8 +194,8 @@ def with_baseline(
     durations = {window.name: window.duration_s for window in windows}
     widths_w = {
         channel: baseline_uncertainty_w(
-            idle_power(energies, windows, channel, IDLE_BEFORE),
-            idle_power(energies, windows, channel, IDLE_AFTER),
+            find_idle(energies, windows, channel, IDLE_BEFORE),
+            find_idle(energies, windows, channel, IDLE_AFTER),
         )
         for channel in {budget.channel for budget in budgets}
     }

@@ -23,6 +23,7 @@ from wbcbench.core.trace import Channel, Domain, Kind, Origin, Trace
 from wbcbench.core.window import Window, WindowEnergy, unix_s, utc_now
 from wbcbench.energy import thresholds
 from wbcbench.energy.appraise import appraise, budgets_without_validation, without_validation
+from wbcbench.energy.checks import list_some
 from wbcbench.energy.checks.sensors import longest_step_s
 from wbcbench.energy.source import rank_sources, source_energy_j, source_uncertainty_j
 from wbcbench.energy.wall_log import WallLog, read_wall_log
@@ -124,11 +125,11 @@ def _align_log(log: WallLog, record: RunRecord, shift_s: float) -> Trace:
     moves = [after[0] for before, after in pairwise(good) if after[1] != before[1]]
     steps = [b - a for a, b in pairwise(moves)] if log.kind is Kind.COUNTER else []
     channel = Channel(
-        name=f"{METER}/system/{'counter' if log.kind is Kind.COUNTER else 'power'}",
-        kind=log.kind,
-        origin=Origin.MEASURED,
-        domain=Domain.SYSTEM,
-        reading=f"{METER}_meter",
+        f"{METER}/system/{'counter' if log.kind is Kind.COUNTER else 'power'}",
+        log.kind,
+        Origin.MEASURED,
+        Domain.SYSTEM,
+        f"{METER}_meter",
         update_s=median(steps) if steps else None,
     )
     return Trace(channel, [t_s for t_s, _ in near], [value for _, value in near])
@@ -144,7 +145,7 @@ def _find_warnings(
     details = [("wall-log-assumed", note) for note in log.notes]
     unknown = [energy for energy in energies if energy.energy_j is None]
     if unknown:
-        names = ", ".join(f"{energy.window} ({energy.reason})" for energy in unknown[:4])
+        names = list_some(f"{energy.window} ({energy.reason})" for energy in unknown)
         detail = f"The log does not cover {len(unknown)} of {len(energies)} windows: {names}."
         details.append(("wall-log-short", detail))
     worst = max(energies, key=lambda energy: energy.max_gap_s or 0.0)
@@ -185,10 +186,9 @@ def _find_least_j(record: RunRecord, window: Window) -> float | None:
     """The least joules that the run's own sensors leave possible; ``None`` if there is none."""
     least_j = list[float]()
     for domain in (Domain.GPU, Domain.CPU):
-        sources = rank_sources(record.channels, domain)
-        source = next((each for each in sources if each.status is Origin.MEASURED), None)
+        source = next(iter(rank_sources(record.channels, domain)), None)
         energy_j = source_energy_j(record, source, window.name)
-        if source is None or energy_j is None:
+        if source is None or energy_j is None or source.status is not Origin.MEASURED:
             continue
         gains = [c.gain_error or 0.0 for c in record.channels if c.name in source.channels]
         width_j = source_uncertainty_j(record, source, window.name) or 0.0

@@ -29,17 +29,15 @@ def compare_readings(counter: WindowEnergy, integral: WindowEnergy) -> Agreement
     Both must be of one window, and each carry its uncertainty for the difference to be judged.
     """
     pct = disagreement_pct(counter.energy_j, integral.energy_j)
-    if pct is None:
+    if pct is None or not integral.energy_j:
         return None
+    widths_j = (counter.uncertainty_j, integral.uncertainty_j)
+    slack_j = math.hypot(*(math.inf if width_j is None else width_j for width_j in widths_j))
     status: AgreementStatus = "suspect" if abs(pct) <= thresholds.DISAGREE_PCT else "invalid"
     if abs(pct) <= thresholds.AGREE_PCT:
         status = "ok"
-    elif counter.uncertainty_j is None or integral.uncertainty_j is None or not integral.energy_j:
+    elif abs(pct) <= 100.0 * slack_j / integral.energy_j:
         status = "inconclusive"
-    else:
-        slack_j = math.hypot(counter.uncertainty_j, integral.uncertainty_j)
-        if abs(pct) <= 100.0 * slack_j / integral.energy_j:
-            status = "inconclusive"
     return Agreement(counter.window, counter.channel, integral.channel, pct, status)
 
 

@@ -61,7 +61,9 @@ def find_faults(traces: Sequence[Trace]) -> tuple[Fault, ...]:
         if trace.channel.kind is Kind.COUNTER:
             own = [*_find_breaks(trace), *_find_frozen(trace, pair)]
         else:
-            own = [*_find_spikes(trace), *_find_zeros(trace), *_find_stuck(trace, pair)]
+            own = [*_find_spikes(trace)]
+            if trace.channel.origin is Origin.MEASURED:
+                own += [*_find_zeros(trace), *_find_stuck(trace, pair)]
         faults += sorted(own, key=lambda fault: fault.start_s)
     return tuple(faults)
 
@@ -148,8 +150,6 @@ def _find_spikes(trace: Trace) -> Iterator[Fault]:
 
 
 def _find_zeros(trace: Trace) -> Iterator[Fault]:
-    if trace.channel.origin is not Origin.MEASURED:
-        return
     for start_s, end_s, values in _find_stretches(trace, lambda value: value <= 0.0):
         detail = f"{len(values)} readings of {min(values):g} W, which no running part draws"
         yield Fault(Flaw.ZERO, trace.channel.name, start_s, end_s, detail)
@@ -168,21 +168,19 @@ def _find_stretches(
 
 
 def _find_stuck(trace: Trace, pair: Trace | None) -> Iterator[Fault]:
-    if trace.channel.origin is not Origin.MEASURED:
-        return
     times, values = trace.good
     for value, group in groupby(range(len(times)), key=lambda i: values[i]):
         places = list(group)
         if len(places) < thresholds.STUCK_SAMPLES or value <= 0:
             continue
         window = Window("", times[places[0]], times[places[-1]])
-        why = _explain_stuck(value, pair, window)
+        why = _describe_stuck(value, pair, window)
         if why:
             detail = f"exactly {value:g} W for {window.duration_s:.1f} s; {why}"
             yield Fault(Flaw.STUCK, trace.channel.name, window.start_s, window.end_s, detail)
 
 
-def _explain_stuck(value_w: float, pair: Trace | None, window: Window) -> str:
+def _describe_stuck(value_w: float, pair: Trace | None, window: Window) -> str:
     """Why a power reading that does not change is not believed; empty if it may be true."""
     if pair is not None:
         energy = with_uncertainty(pair, window, window_energy(pair, window))
@@ -200,13 +198,13 @@ def _explain_stuck(value_w: float, pair: Trace | None, window: Window) -> str:
 
 def refuse_spoilt(energy: WindowEnergy, window: Window, faults: Iterable[Fault]) -> WindowEnergy:
     """The joules of a window, unknown and never 0 if a fault spoils them."""
-    reason = energy.reason or _explain_spoilt(energy, window, faults)
+    reason = energy.reason or _describe_spoilt(energy, window, faults)
     if energy.energy_j is None or not reason:
         return energy
     return replace(energy, energy_j=None, uncertainty_j=None, mean_power_w=None, reason=reason)
 
 
-def _explain_spoilt(energy: WindowEnergy, window: Window, faults: Iterable[Fault]) -> str:
+def _describe_spoilt(energy: WindowEnergy, window: Window, faults: Iterable[Fault]) -> str:
     own = [f for f in faults if f.channel == energy.channel and f.overlap_s(window) > 0]
     frozen = next((f for f in own if f.flaw is Flaw.FROZEN), None)
     if frozen is not None:

@@ -57,7 +57,7 @@ def window_energy(trace: Trace, window: Window) -> WindowEnergy:
     counter was reset inside the window.
     """
     times, _ = trace.good
-    reason = _explain_unknown(trace, window)
+    reason = _describe_unknown(trace, window)
     curve = energy_curve(trace)
     energy_j = None if reason else curve.at(window.end_s) - curve.at(window.start_s)
     has_power = energy_j is not None and window.duration_s > 0
@@ -73,7 +73,7 @@ def window_energy(trace: Trace, window: Window) -> WindowEnergy:
     )
 
 
-def _explain_unknown(trace: Trace, window: Window) -> str:
+def _describe_unknown(trace: Trace, window: Window) -> str:
     """Why this trace cannot state this window's joules; empty when it can."""
     times, _ = trace.good
     if len(times) < 2:

@@ -154,11 +154,11 @@ def intensities() -> dict[str, Intensity]:
     rows = csv.DictReader(text.splitlines())
     return {
         row["zone"]: Intensity(
-            zone=row["zone"],
-            country=row["country"],
-            year=int(row["year"]),
-            g_per_kwh=float(row["g_per_kwh"]),
-            source=f"{row['source']}, {row['year']}",
+            row["zone"],
+            row["country"],
+            int(row["year"]),
+            float(row["g_per_kwh"]),
+            f"{row['source']}, {row['year']}",
         )
         for row in rows
     }

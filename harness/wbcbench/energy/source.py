@@ -219,8 +219,7 @@ class TimelinePoint:
 
 def timeline(record: RunRecord, source: EnergySource | None) -> list[TimelinePoint]:
     """One point for each finished epoch, in order."""
-    names = [window.epoch(epoch.index) for epoch in record.epochs]
-    costs = [source_energy_j(record, source, name) for name in names]
+    costs = [source_energy_j(record, source, window.epoch(e.index)) for e in record.epochs]
     times = [epoch.end_s - epoch.start_s for epoch in record.epochs]
     return [
         TimelinePoint(epoch, sum(times[: i + 1]), sum_if_all_known(costs[: i + 1]))

@@ -67,11 +67,9 @@ class Sensor:
     is_part_time: bool
 
 
-def with_uncertainty(
-    trace: Trace, window: Window, energy: WindowEnergy, sensor: Sensor | None = None
-) -> WindowEnergy:
+def with_uncertainty(trace: Trace, window: Window, energy: WindowEnergy) -> WindowEnergy:
     """The same joules with their uncertainty; unknown joules and models have none."""
-    budget = uncertainty_budget(trace, window, energy, sensor or sensor_of(trace))
+    budget = uncertainty_budget(trace, window, energy, describe_sensor(trace))
     return replace(energy, uncertainty_j=budget.total_j if budget else None)
 
 
@@ -84,7 +82,7 @@ def uncertainty_budget(
         trace: What was read.
         window: The span.
         energy: Its joules on that trace.
-        sensor: ``sensor_of(trace)``, worked out once for all windows.
+        sensor: ``describe_sensor(trace)``, worked out once for all windows.
     """
     if energy.energy_j is None:
         return None
@@ -100,7 +98,7 @@ def uncertainty_budget(
     )
 
 
-def sensor_of(trace: Trace) -> Sensor:
+def describe_sensor(trace: Trace) -> Sensor:
     """What the channel says of its sensor, and where it says nothing, what the trace shows."""
     times, values = trace.good
     poll_s = median([b - a for a, b in pairwise(times)]) if len(times) > 1 else 0.0
@@ -293,7 +291,7 @@ def card_of(trace: Trace) -> SensorCard:
         kind_guess="counter" if is_counter else _guess_kind(trace.channel, update_s, values, moves),
         probed_s=times[-1] - times[0] if times else 0.0,
         polls=len(times),
-        reason="" if update_s is not None else _explain_no_pace(len(times), len(moves)),
+        reason="" if update_s is not None else _describe_no_pace(len(times), len(moves)),
     )
 
 
@@ -343,7 +341,7 @@ def _guess_kind(
     return "held" if largest >= JUMP_SHARE * span else "running_average"
 
 
-def _explain_no_pace(polls: int, moves: int) -> str:
+def _describe_no_pace(polls: int, moves: int) -> str:
     """Why the pace is unknown."""
     if polls == 0:
         return "no reading succeeded"

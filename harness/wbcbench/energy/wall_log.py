@@ -138,13 +138,12 @@ def _parse_log(
         values.append(None if value is None else to_si(value))
     if len(times) < 2:
         raise UsageError(f"{path} holds fewer than two readings.")
-    notes = {
-        assumed: bool(assumed),
-        "Its times name no zone and were taken for UTC.": without_zone,
-        f"{repeated} rows repeat the time of the row before; left out.": repeated,
-    }
-    notes_kept = tuple(note for note, is_needed in notes.items() if is_needed)
-    return WallLog(tuple(times), tuple(values), kind, names[value_place], notes_kept)
+    notes = [assumed] if assumed else []
+    if without_zone:
+        notes.append("Its times name no zone and were taken for UTC.")
+    if repeated:
+        notes.append(f"{repeated} rows repeat the time of the row before; left out.")
+    return WallLog(tuple(times), tuple(values), kind, names[value_place], tuple(notes))
 
 
 def _parse_time(cell: str, reading: str) -> tuple[float, bool]:
@@ -211,10 +210,10 @@ def _is_time(name: str) -> bool:
 
 def _is_value(name: str, kind: Kind) -> bool:
     word, unit = _split_name(name)
-    known = _find_unit(unit)
-    if known is None:
-        return unit == "" and kind is Kind.SAMPLED and _normalise(word) in VALUE_NAMES[kind] - {""}
-    return known[0] is kind and _normalise(word) in VALUE_NAMES[kind]
+    word = _normalise(word)
+    known = _find_unit(unit or "W")  # a power may lack its unit, but not its name too
+    is_named = word in VALUE_NAMES[kind] and bool(word or unit)
+    return is_named and known is not None and known[0] is kind
 
 
 def _split_name(name: str) -> tuple[str, str]:

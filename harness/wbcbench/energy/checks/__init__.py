@@ -30,6 +30,8 @@ from wbcbench.energy.source import (
     source_uncertainty_j,
 )
 
+MOST_NAMES = 4  # in a list within a sentence
+
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
@@ -132,11 +134,11 @@ class Evidence:
         return tuple(trace for trace in self.traces if trace.channel.name in names)
 
 
-def list_some(names: Iterable[str], most: int = 4) -> str:
+def list_some(names: Iterable[str]) -> str:
     """``epoch-1, epoch-2, epoch-3, epoch-4 and 6 more``."""
     distinct = list(dict.fromkeys(names))
-    rest = len(distinct) - most
-    return ", ".join(distinct[:most]) + (f" and {rest} more" if rest > 0 else "")
+    rest = len(distinct) - MOST_NAMES
+    return ", ".join(distinct[:MOST_NAMES]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def run_checks(evidence: Evidence) -> tuple[QualityWarning, ...]:

@@ -9,7 +9,7 @@ from wbcbench.core.quality import QualityWarning, Severity
 from wbcbench.core.trace import Domain, Origin
 from wbcbench.core.window import IDLE_AFTER, IDLE_BEFORE, IDLE_COLD
 from wbcbench.energy import thresholds
-from wbcbench.energy.appraise import idle_power
+from wbcbench.energy.appraise import find_idle
 from wbcbench.energy.checks import Evidence, list_some
 from wbcbench.energy.warnings import make_warning
 
@@ -146,8 +146,8 @@ def check_idle_drift(evidence: Evidence) -> Iterator[QualityWarning]:
     """Idle power that is not the same after the run as before."""
     for trace in evidence.counted_traces:
         name = trace.channel.name
-        before = idle_power(evidence.energies, evidence.windows, name, IDLE_BEFORE)
-        after = idle_power(evidence.energies, evidence.windows, name, IDLE_AFTER)
+        before = find_idle(evidence.energies, evidence.windows, name, IDLE_BEFORE)
+        after = find_idle(evidence.energies, evidence.windows, name, IDLE_AFTER)
         if before is None or after is None or before.power_w <= 0:
             continue
         noise_w = before.uncertainty_w + after.uncertainty_w

@@ -10,16 +10,16 @@ from wbcbench.core.units import ms_from_s
 from wbcbench.energy import thresholds
 from wbcbench.energy.checks import Evidence, list_some
 from wbcbench.energy.source import source_samples
-from wbcbench.energy.uncertainty import sensor_of
+from wbcbench.energy.uncertainty import describe_sensor
 from wbcbench.energy.warnings import make_warning
 
 
 def check_aliasing(evidence: Evidence) -> Iterator[QualityWarning]:
     """Training steps in step with the power sensor."""
-    step_s, source = mean_step_s(evidence), evidence.primary
+    step_s, source = mean_step_s(evidence) or 0.0, evidence.primary
     for trace in evidence.counted_traces if step_s else ():
-        channel, sensor = trace.channel, sensor_of(trace)
-        ratio = describe_ratio(step_s or 0.0, sensor.update_s)
+        channel, sensor = trace.channel, describe_sensor(trace)
+        ratio = describe_ratio(step_s, sensor.update_s)
         if channel.kind is not Kind.SAMPLED or channel.origin is not Origin.MEASURED or not ratio:
             continue
         if channel.averaging_s is not None and channel.averaging_s >= sensor.update_s:
@@ -27,7 +27,7 @@ def check_aliasing(evidence: Evidence) -> Iterator[QualityWarning]:
         is_primary = source is not None and channel.name in source.channels
         yield make_warning(
             "aliasing",
-            f"A step takes {ms_from_s(step_s or 0.0):.1f} ms, {ratio} the "
+            f"A step takes {ms_from_s(step_s):.1f} ms, {ratio} the "
             f"{ms_from_s(sensor.update_s):.0f} ms in which {channel.name} is renewed.",
             Severity.SUSPECT if sensor.is_part_time and is_primary else Severity.INFO,
             window=evidence.judged,

@@ -4,24 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import groupby, pairwise
+from operator import attrgetter
 from statistics import median
 
 from wbcbench.core.quality import QualityWarning, Severity
 from wbcbench.core.trace import Kind
 from wbcbench.energy import thresholds
 from wbcbench.energy.checks import Evidence, list_some
-from wbcbench.energy.faults import Fault, Flaw
+from wbcbench.energy.faults import Flaw
 from wbcbench.energy.warnings import make_warning
 
 
 def check_sensor_faults(evidence: Evidence) -> Iterator[QualityWarning]:
     """Counters that froze, fell or jumped; power readings that stuck, were zero or absurd."""
-
-    def get_kind(fault: Fault) -> tuple[str, Flaw]:
-        return fault.channel, fault.flaw
-
-    ordered = sorted(evidence.faults, key=lambda fault: (*get_kind(fault), fault.start_s))
-    for (channel, flaw), group in groupby(ordered, key=get_kind):
+    ordered = sorted(evidence.faults, key=attrgetter("channel", "flaw", "start_s"))
+    for (channel, flaw), group in groupby(ordered, key=attrgetter("channel", "flaw")):
         faults = list(group)
         windows = [
             window.name
@@ -56,16 +53,17 @@ def check_failed_reads(evidence: Evidence) -> Iterator[QualityWarning]:
             for window in evidence.windows
             if any(window.start_s <= t <= window.end_s for t in lost)
         ]
-        work = [name for name in windows if evidence.is_work(name)]
-        is_counted = trace.channel.name in evidence.counted_channels
+        work = [*filter(evidence.is_work, windows)]
+        name = trace.channel.name
+        is_counted = name in evidence.counted_channels
         if lost:
             yield make_warning(
                 "reads-failed",
-                f"{trace.channel.name}: {len(lost)} of {len(trace.t_s)} reads failed. "
+                f"{name}: {len(lost)} of {len(trace.t_s)} reads failed. "
                 f"Windows: {list_some(windows) or 'none'}.",
                 Severity.SUSPECT if work and is_counted else Severity.INFO,
                 window=next(iter([*work, *windows]), ""),
-                channel=trace.channel.name,
+                channel=name,
             )
     for meter in evidence.sampling:
         polls = meter.samples + meter.missed
@@ -102,9 +100,9 @@ def check_gaps(evidence: Evidence) -> Iterator[QualityWarning]:
         share = lost_s[worst.name] / worst.duration_s
         severity = Severity.INFO
         if channel.name in evidence.counted_channels and evidence.is_work(worst.name):
-            is_sampled_away = channel.kind is Kind.SAMPLED and share > thresholds.COVERED_SHARE
-            is_lost = is_sampled_away and worst.name == evidence.judged
-            severity = Severity.INVALID if is_lost else Severity.SUSPECT
+            is_lost = channel.kind is Kind.SAMPLED and share > thresholds.COVERED_SHARE
+            is_measured = worst.name == evidence.judged
+            severity = Severity.INVALID if is_lost and is_measured else Severity.SUSPECT
         yield make_warning(
             "sampling-gap",
             f"{channel.name} gave no good reading for up to "
@@ -139,7 +137,8 @@ def check_heartbeat(evidence: Evidence) -> Iterator[QualityWarning]:
         early_s = end_s - trace.t_s[-1] if trace.t_s else None
         if early_s is not None and early_s <= slack_s:
             continue
-        is_counted = trace.channel.name in evidence.counted_channels
+        name = trace.channel.name
+        is_counted = name in evidence.counted_channels
         when = (
             f"was last polled {early_s:.1f} s before the last window ended"
             if early_s is not None
@@ -147,7 +146,7 @@ def check_heartbeat(evidence: Evidence) -> Iterator[QualityWarning]:
         )
         yield make_warning(
             "heartbeat-lost",
-            f"{trace.channel.name} {when}.",
+            f"{name} {when}.",
             Severity.INVALID if is_counted else Severity.INFO,
-            channel=trace.channel.name,
+            channel=name,
         )
