@@ -107,6 +107,19 @@ def test_edges_in_step_with_the_looks_add_up_instead_of_cancelling(looks):
     )
 
 
+@pytest.mark.parametrize("samples", [5, 17, 8.5])
+def test_lost_samples_hardly_ever_hide_edges_in_step(samples):
+    power_w = [280.0 if (i % samples) < samples / 2 else 90.0 for i in range(600)]
+    hidden = 0
+    for seed in range(20):
+        rng = random.Random(seed)
+        times = [0.1 * (i + rng.uniform(-0.3, 0.3)) for i in range(600)]
+        kept = [i for i in range(600) if rng.random() > 0.05]
+        with_losses = aliasing_j([times[i] for i in kept], [power_w[i] for i in kept])
+        hidden += with_losses < 0.6 * aliasing_j(times, power_w)
+    assert hidden <= 2
+
+
 def test_edges_that_drift_against_the_looks_hardly_add_up():
     times = [0.1 * i for i in range(600)]
     power_w = [280.0 if (0.1 * i % 1.733) < 0.8665 else 90.0 for i in range(600)]

@@ -354,6 +354,25 @@ def _describe_no_pace(polls: int, moves: int) -> str:
 # many edges cancel. If a period lasts a whole number of polls (or a half, or a third of one), every
 # edge is cut at the same place and the errors add up instead. The trace shows that: its rising
 # edges are evenly spaced, and their spacing is in step with the polls.
+def _find_poll_s(times: Sequence[float]) -> float:
+    """Mean time between polls, by counting them: a lost sample makes two steps one.
+
+    Polls keep to an even clock and are jittered about it, so the clock is followed from sample to
+    sample. Longer gaps count for nothing.
+    """
+    usual_s = median(b - a for a, b in pairwise(times))
+    polls, span_s, clock_s = 0, 0.0, times[0]
+    for before_s, t_s in pairwise(times):
+        if t_s - before_s >= 3 * usual_s:
+            clock_s = t_s
+            continue
+        count = max(round((t_s - clock_s) / usual_s), 1)
+        polls, span_s = polls + count, span_s + t_s - before_s
+        clock_s += count * usual_s
+        clock_s += 0.2 * (t_s - clock_s)
+    return span_s / polls
+
+
 def aliasing_j(times: Sequence[float], power_w: Sequence[float]) -> float:
     """Half-width at 95 % of the joules that edges in step may add or hide; 0.0 if there are none.
 
@@ -365,9 +384,7 @@ def aliasing_j(times: Sequence[float], power_w: Sequence[float]) -> float:
     rises = [i for i, (a, b) in enumerate(pairwise(power_w)) if a <= middle_w < b]
     if len(rises) < FEWEST_EDGES:
         return 0.0
-    steps = [b - a for a, b in pairwise(times)]
-    usual_s = median(steps)
-    poll_s = fmean(step for step in steps if step < 3 * usual_s)
+    poll_s = _find_poll_s(times)
     # The period in polls; an edge that was missed makes two periods one.
     spacings = [(times[b] - times[a]) / poll_s for a, b in pairwise(rises)]
     usual = median(spacings)
