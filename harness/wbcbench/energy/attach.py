@@ -95,10 +95,8 @@ def attach_wall_meter(
 
 def _find_clock_offset_s(record: RunRecord) -> float:
     """Epoch seconds at zero of the run's monotonic clock."""
-    pair = record.provenance.get("clock_pair")
-    if isinstance(pair, dict):
-        utc_s, monotonic_s = pair.get("utc_s"), pair.get("monotonic_s")
-        if isinstance(utc_s, int | float) and isinstance(monotonic_s, int | float):
+    match record.provenance.get("clock_pair"):
+        case {"utc_s": int() | float() as utc_s, "monotonic_s": int() | float() as monotonic_s}:
             return utc_s - monotonic_s
     raise UsageError(
         f"The record of {record.run_id} does not say what the wall clock read when the run began, "

@@ -186,8 +186,8 @@ def _describe_stuck(value_w: float, pair: Trace | None, window: Window) -> str:
         energy = with_uncertainty(pair, window, window_energy(pair, window))
         if energy.energy_j is not None and window.duration_s >= thresholds.FROZEN_S:
             off_j = abs(energy.energy_j - value_w * window.duration_s)
-            off_j -= energy.uncertainty_j or 0.0
-            is_wrong = off_j > thresholds.DISAGREE_PCT / 100 * abs(energy.energy_j)
+            most_j = thresholds.DISAGREE_PCT / 100 * abs(energy.energy_j)
+            is_wrong = off_j - (energy.uncertainty_j or 0.0) > most_j
             return f"{pair.channel.name} says {energy.mean_power_w:.0f} W" if is_wrong else ""
     is_long = window.duration_s >= thresholds.STUCK_S
     return "real readings vary, and no second reading confirms it" if is_long else ""

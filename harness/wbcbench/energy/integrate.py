@@ -18,6 +18,7 @@ from weakref import WeakKeyDictionary
 from wbcbench.core.trace import Channel, Domain, Kind, Trace
 from wbcbench.core.window import Window, WindowEnergy
 from wbcbench.energy import thresholds
+from wbcbench.energy.metrics import ratio
 
 # A stray reading is taken for one if one of this many next readings continues the count.
 LOOK_AHEAD = 3
@@ -60,13 +61,12 @@ def window_energy(trace: Trace, window: Window) -> WindowEnergy:
     reason = _describe_unknown(trace, window)
     curve = energy_curve(trace)
     energy_j = None if reason else curve.at(window.end_s) - curve.at(window.start_s)
-    has_power = energy_j is not None and window.duration_s > 0
     return WindowEnergy(
         window=window.name,
         channel=trace.channel.name,
         energy_j=energy_j,
         uncertainty_j=None,
-        mean_power_w=energy_j / window.duration_s if has_power and energy_j is not None else None,
+        mean_power_w=ratio(energy_j, window.duration_s),
         samples=bisect_right(times, window.end_s) - bisect_right(times, window.start_s),
         max_gap_s=max_gap(times, window),
         reason=reason,
@@ -87,6 +87,11 @@ def _describe_unknown(trace: Trace, window: Window) -> str:
             how = "went backwards" if gap.step_j < 0 else "jumped"
             return f"the counter {how} inside the window"
     return ""
+
+
+def median_step_s(times: Sequence[float]) -> float:
+    """Median time between readings; 0.0 with fewer than two."""
+    return median(b - a for a, b in pairwise(times)) if len(times) > 1 else 0.0
 
 
 def max_gap(times: Sequence[float], window: Window) -> float | None:
@@ -226,11 +231,8 @@ def _join_counter_moves(trace: Trace) -> EnergyCurve:
     its last update: on average half of the shorter ago. Left out, each edge of a load would seem
     that much late. 0.0 where its pace is not known or too fast to matter.
     """
-    counter, update_s = unwrap_counter(trace), trace.channel.update_s
-    times, _ = trace.good
-    age_s = 0.0
-    if update_s and len(times) > 1:
-        age_s = 0.5 * min(update_s, median([b - a for a, b in pairwise(times)]))
+    counter = unwrap_counter(trace)
+    age_s = 0.5 * min(trace.channel.update_s or 0.0, median_step_s(trace.good[0]))
     age_s = age_s if age_s > thresholds.STAMP_S else 0.0
     edges = {t for gap in counter.breaks for t in (gap.before_s, gap.after_s)}
     knots_s, knots_j = list[float](), list[float]()

@@ -125,7 +125,7 @@ def pareto_front(points: Sequence[tuple[float | None, float | None]]) -> list[in
 
 
 # Carbon is derived from energy and never ranks anything: for runs on one host it is one multiplier.
-# No network is asked: a look-up that fails over to another country falsifies silently.
+# No network is used: a service that falls back to another country falsifies silently.
 # ``carbon_intensity.csv`` holds yearly means of national grids, each row with its year and source;
 # they are extracted from the data that CodeCarbon ships under the MIT licence.
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ from wbcbench.core.record import Budget, KindGuess, SensorCard
 from wbcbench.core.trace import Channel, Kind, Trace
 from wbcbench.core.window import Window, WindowEnergy
 from wbcbench.energy import thresholds
-from wbcbench.energy.integrate import EnergyCurve, energy_curve
+from wbcbench.energy.integrate import EnergyCurve, energy_curve, median_step_s
 
 UNIFORM_SD = 1 / math.sqrt(12)  # standard deviation of an even distribution of width one
 FEW_LEVELS = 32  # readings of more distinct values are fine-grained
@@ -101,7 +101,7 @@ def uncertainty_budget(
 def describe_sensor(trace: Trace) -> Sensor:
     """What the channel says of its sensor, and where it says nothing, what the trace shows."""
     times, values = trace.good
-    poll_s = median([b - a for a, b in pairwise(times)]) if len(times) > 1 else 0.0
+    poll_s = median_step_s(times)
     channel = trace.channel
     averaging_s = channel.averaging_s
     if averaging_s is None:
@@ -360,7 +360,7 @@ def _find_poll_s(times: Sequence[float]) -> float:
     Polls keep to an even clock and are jittered about it, so the clock is followed from sample to
     sample. Longer gaps count for nothing.
     """
-    usual_s = median(b - a for a, b in pairwise(times))
+    usual_s = median_step_s(times)
     polls, span_s, clock_s = 0, 0.0, times[0]
     for before_s, t_s in pairwise(times):
         if t_s - before_s >= 3 * usual_s:

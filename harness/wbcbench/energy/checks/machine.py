@@ -1,4 +1,4 @@
-"""Checks of the machine: the right device, nobody else on it, throttling, heat, idle drift."""
+"""Checks of the machine: the right device, foreign processes, throttling, heat, idle drift."""
 
 from __future__ import annotations
 
@@ -20,8 +20,11 @@ CAPPED = "sw_power_cap"
 
 def check_device(evidence: Evidence) -> Iterator[QualityWarning]:
     """Whether the GPU that was measured is the one that trained."""
-    facts = [meter for meter in evidence.meters.values() if isinstance(meter, dict)]
-    measured = [str(bus) for meter in facts if (bus := meter.get("pci_bus_id"))]
+    measured = [
+        str(bus)
+        for facts in evidence.meters.values()
+        if isinstance(facts, dict) and (bus := facts.get("pci_bus_id"))
+    ]
     trained_on = evidence.device_bus
     if not measured or not evidence.device:
         return

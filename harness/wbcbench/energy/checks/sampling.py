@@ -84,8 +84,7 @@ def check_short_window(evidence: Evidence) -> Iterator[QualityWarning]:
     ]
     if others:
         detail = f"Shorter than {thresholds.SHORT_WINDOW_S:.0f} s: {list_some(others)}."
-        window_name = others[0] if len(others) == 1 else ""
-        yield make_warning("short-window", detail, window=window_name)
+        yield make_warning("short-window", detail, window=others[0] if len(others) == 1 else "")
 
 
 def _is_precise(evidence: Evidence) -> bool:

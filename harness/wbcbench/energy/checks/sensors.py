@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import groupby, pairwise
 from operator import attrgetter
-from statistics import median
 
 from wbcbench.core.quality import QualityWarning, Severity
 from wbcbench.core.trace import Kind
 from wbcbench.energy import thresholds
 from wbcbench.energy.checks import Evidence, list_some
 from wbcbench.energy.faults import Flaw
+from wbcbench.energy.integrate import median_step_s
 from wbcbench.energy.warnings import make_warning
 
 
@@ -123,17 +123,14 @@ def gaps(times: Sequence[float]) -> list[tuple[float, float]]:
 
 def longest_step_s(times: Sequence[float]) -> float:
     """The longest time between two good readings that is no gap."""
-    steps = [b - a for a, b in pairwise(times)]
-    usual_s = median(steps) if steps else 0.0
-    return max(thresholds.GAP_PERIODS * usual_s, thresholds.GAP_LEAST_S)
+    return max(thresholds.GAP_PERIODS * median_step_s(times), thresholds.GAP_LEAST_S)
 
 
 def check_heartbeat(evidence: Evidence) -> Iterator[QualityWarning]:
     """Meters that stopped being sampled before the run ended."""
     end_s = max((window.end_s for window in evidence.windows), default=0.0)
     for trace in evidence.traces if evidence.windows else ():
-        steps = [b - a for a, b in pairwise(trace.t_s)]
-        slack_s = max(thresholds.HEARTBEAT_S, 3 * median(steps) if steps else 0.0)
+        slack_s = max(thresholds.HEARTBEAT_S, 3 * median_step_s(trace.t_s))
         early_s = end_s - trace.t_s[-1] if trace.t_s else None
         if early_s is not None and early_s <= slack_s:
             continue
