@@ -151,9 +151,7 @@ def _split_counter(trace: Trace, window: Window, sensor: Sensor) -> tuple[float,
     end_j, end_w = _find_step(curve, window.end_s, sensor)
     quantisation_j = TRIANGULAR_95 * math.hypot(start_j, end_j) / math.sqrt(2)
     lag_s = TRIANGULAR_95 * min(sensor.update_s, sensor.poll_s) + thresholds.STAMP_S
-    sampling_j = (
-        _estimate_knot_sampling_j(energy_curve(trace), window) if sensor.is_part_time else 0.0
-    )
+    sampling_j = _estimate_knot_sampling_j(curve, window) if sensor.is_part_time else 0.0
     return quantisation_j, lag_s * max(start_w, end_w), sampling_j
 
 
