@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from dataclasses import replace
 
 import pytest
@@ -14,6 +15,7 @@ from builders.evidence import (
     evidence,
     find_warnings,
     grade_run,
+    healthy_board,
     power,
 )
 from builders.machine import COUNTER, CPU_MODEL, POWER
@@ -150,3 +152,33 @@ def test_warnings_stand_in_the_order_of_the_registry():
     assert codes.index("fallback-source") < codes.index("counter-frozen")
     assert codes.index("counter-frozen") < codes.index("shared-machine")
     assert checks.run_checks(made) == checks.run_checks(made)
+
+
+UNLUCKY = {
+    "everything faulty": lambda: evidence(
+        counter(lambda t, j: None if 30 < t < 36 else j % 5000 if t < 60 else 0.0),
+        power(lambda t, w: 0.0 if t < 20 else 900.0 if t < 21 else 250.0),
+        shared=True, device="/CPU:0", meters={"nvml": {"pci_bus_id": "00000000:3B:00.0"}},
+        cut=("train", "epoch-2"), status="failed",
+        telemetry=(
+            healthy_board("idle_cold", utilization=0.4, foreign_pids=tuple(range(4000, 4020))),
+            healthy_board(
+                temperature_start_c=30.0, temperature_max_c=90.0,
+                throttled_s={"hw_slowdown": 30.0, "hw_power_brake": 9.0, "sw_power_cap": 70.0},
+            ),
+        ),
+    ),
+    "another reading": lambda: evidence(counter(lambda t, j: min(j, 900.0)), power()),
+    "no reading": lambda: evidence(counter(lambda t, j: None), power(lambda t, w: None)),
+    "readings differ": lambda: evidence(counter(), power(lambda t, w: 1.3 * w), estimated_cpu()),
+    "only a model": lambda: evidence(estimated_cpu(), absent=(AbsentMeter("nvml", "no driver"),)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", UNLUCKY)
+def test_every_detail_fits_three_lines_of_a_terminal_and_is_a_sentence(case):
+    warnings = checks.run_checks(UNLUCKY[case]())
+    assert warnings
+    for warning in warnings:
+        assert len(textwrap.wrap(warning.detail, 80)) <= 3, warning.detail
+        assert warning.code == "meter-absent" or warning.detail.endswith(".")

@@ -107,7 +107,7 @@ def check_wide_interval(evidence: Evidence) -> Iterator[QualityWarning]:
 def check_cut_window(evidence: Evidence) -> Iterator[QualityWarning]:
     """Runs that did not finish, and windows that they did not close."""
     if evidence.status != "done":
-        detail = f"The run ended as {evidence.status} after {len(evidence.epochs)} epochs."
+        detail = f"The run ended after {len(evidence.epochs)} epochs: {evidence.status}."
         yield make_warning("not-finished", detail)
     if evidence.cut:
         is_measured = evidence.judged in evidence.cut
