@@ -58,14 +58,14 @@ SECTIONS: Mapping[str, str] = {
     "citation": "report.sections.about:citation_section",
 }
 
-# In this order doubts stand in a record.
+# In this order warnings stand in a record.
 CHECKS: Mapping[str, str] = {
     "unknown-energy": "energy.checks.sources:check_unknown_energy",
     "device": "energy.checks.machine:check_device",
     "heartbeat": "energy.checks.sensors:check_heartbeat",
     "cut-window": "energy.checks.sampling:check_cut_window",
     "sensor-faults": "energy.checks.sensors:check_sensor_faults",
-    "witnesses": "energy.checks.sources:check_agreement",
+    "agreement": "energy.checks.sources:check_agreement",
     "gaps": "energy.checks.sensors:check_gaps",
     "failed-reads": "energy.checks.sensors:check_failed_reads",
     "foreign-processes": "energy.checks.machine:check_foreign_processes",
@@ -77,7 +77,7 @@ CHECKS: Mapping[str, str] = {
     "wide-interval": "energy.checks.sampling:check_wide_interval",
     "idle-drift": "energy.checks.machine:check_idle_drift",
     "cross-check": "energy.checks.sources:check_codecarbon",
-    "status-of-headline": "energy.checks.sources:check_status",
+    "energy-status": "energy.checks.sources:check_status",
     "validated-on-test": "energy.checks.sources:check_validated_on_test",
 }
 

@@ -75,6 +75,7 @@ def evidence(*traces: Trace, windows: tuple[Window, ...] = WINDOWS, **fields: ob
     appraisal = appraise(traces, windows)
     whole = Evidence(
         spec=RunSpec("relu-dropout"),
+        judged="train",
         traces=traces,
         windows=windows,
         energies=appraisal.energies,
@@ -108,13 +109,13 @@ def healthy_board(window: str = "train", **fields: object) -> Telemetry:
     return replace(telemetry, **fields)  # type: ignore[arg-type]
 
 
-def doubts(whole: Evidence) -> dict[str, QualityWarning]:
-    """The cautions by code; the worst of one code counts."""
+def find_warnings(whole: Evidence) -> dict[str, QualityWarning]:
+    """The warnings by code; the worst of one code counts."""
     order = ("info", "suspect", "invalid")
     ranked = sorted(run_checks(whole), key=lambda warning: order.index(warning.severity))
     return {warning.code: warning for warning in ranked}
 
 
-def judged(whole: Evidence) -> Quality:
-    """The verdict on a run with this evidence."""
+def grade_run(whole: Evidence) -> Quality:
+    """The quality of a run with this evidence."""
     return worst_quality(run_checks(whole))

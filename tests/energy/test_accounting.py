@@ -98,7 +98,7 @@ def test_a_killed_trainer_leaves_the_joules_so_far_and_an_invalid_run(run):
     record = account(run, SEEN, "failed")
     assert record.energy("train", COUNTER.name).energy_j > 15_000
     assert record.quality is Quality.INVALID
-    assert "window-cut" in {warning.code for warning in record.warnings}
+    assert "window-truncated" in {warning.code for warning in record.warnings}
 
 
 def test_a_channel_lost_early_does_not_shorten_the_cut_windows_of_the_others(run):

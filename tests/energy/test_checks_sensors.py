@@ -11,10 +11,10 @@ from builders.evidence import (
     TRUE_TRAIN_J,
     WINDOWS,
     counter,
-    doubts,
     estimated_cpu,
     evidence,
-    judged,
+    find_warnings,
+    grade_run,
     load_j,
     power,
     without,
@@ -33,7 +33,7 @@ DEAD = counter(lambda t, j: 5.0)
 
 def test_a_healthy_run_is_valid_and_its_headline_is_the_counter():
     made = evidence(counter(), power(), estimated_cpu())
-    assert judged(made) is Quality.VALID
+    assert grade_run(made) is Quality.VALID
     assert primary_source(made).channels == (COUNTER.name,)
     assert source_energy_j(made, primary_source(made), "train") == pytest.approx(TRUE_TRAIN_J)
 
@@ -49,12 +49,12 @@ def test_a_healthy_run_is_valid_and_its_headline_is_the_counter():
 )
 def test_a_faulty_counter_gives_way_to_the_power_reading_and_the_run_is_suspect(trace, code):
     made = evidence(trace, power(), estimated_cpu())
-    found = doubts(made)
+    found = find_warnings(made)
     assert found[code].severity is Severity.SUSPECT
     assert found[code].channel == COUNTER.name
     assert found[code].window == "train"
-    assert found["second-choice"].severity is Severity.SUSPECT
-    assert judged(made) is Quality.SUSPECT
+    assert found["fallback-source"].severity is Severity.SUSPECT
+    assert grade_run(made) is Quality.SUSPECT
     who = primary_source(made)
     assert who.channels == (POWER.name,)
     assert source_energy_j(made, who, "train") == pytest.approx(TRUE_TRAIN_J, rel=0.01)
@@ -65,8 +65,8 @@ def test_a_faulty_counter_gives_way_to_the_power_reading_and_the_run_is_suspect(
 @pytest.mark.parametrize("trace", [FROZEN_FROM_40, DEAD, RESET_AT_40, JUMP_AT_40])
 def test_a_faulty_counter_without_a_witness_makes_the_run_invalid(trace):
     made = evidence(trace, estimated_cpu())
-    assert judged(made) is Quality.INVALID
-    assert doubts(made)["energy-unknown"].severity is Severity.INVALID
+    assert grade_run(made) is Quality.INVALID
+    assert find_warnings(made)["energy-unknown"].severity is Severity.INVALID
     assert made.energy("train", COUNTER.name).energy_j is None
 
 
@@ -78,7 +78,7 @@ def test_windows_before_a_counter_froze_keep_their_joules():
 
 def test_a_counter_that_was_late_and_made_up_for_it_is_not_frozen():
     made = evidence(counter(lambda t, j: load_j(40.0) if 40 <= t < 44 else j), power())
-    assert "counter-frozen" not in doubts(made)
+    assert "counter-frozen" not in find_warnings(made)
     assert made.energy("train", COUNTER.name).energy_j == pytest.approx(TRUE_TRAIN_J)
 
 
@@ -86,59 +86,59 @@ def test_a_counter_that_stands_still_while_its_board_draws_nothing_is_not_frozen
     still = Trace(replace(COUNTER, update_s=None), TIMES, [5.0] * len(TIMES))
     nothing = Trace(replace(POWER, origin=Origin.SIMULATED), TIMES, [0.0] * len(TIMES))
     made = evidence(still, nothing, windows=(Window("idle_cold", 11.0, 14.0),), trained=False)
-    assert "counter-frozen" not in doubts(made)
+    assert "counter-frozen" not in find_warnings(made)
 
 
 def test_no_window_of_a_dead_counter_reports_zero_or_negative_joules():
     made = evidence(DEAD, power(lambda t, w: 0.0))
     assert all(e.energy_j is None or e.energy_j > 0 for e in made.energies)
-    assert judged(made) is Quality.INVALID
+    assert grade_run(made) is Quality.INVALID
 
 
 def test_one_failed_read_taken_as_zero_is_a_stray_and_costs_no_joule():
     made = evidence(counter(lambda t, j: 0.0 if 40 <= t < 40.05 else j), power())
-    assert doubts(made)["counter-stray"].severity is Severity.SUSPECT
+    assert find_warnings(made)["counter-outlier"].severity is Severity.SUSPECT
     assert made.energy("train", COUNTER.name).energy_j == pytest.approx(TRUE_TRAIN_J)
 
 
 @pytest.mark.parametrize("watts", [0.0, -1.0])
 def test_a_power_reading_of_nothing_is_refused_and_the_counter_speaks(watts):
     made = evidence(counter(), power(lambda t, w: watts if 30 <= t < 60 else w))
-    assert doubts(made)["power-zero"].severity is Severity.SUSPECT
+    assert find_warnings(made)["power-zero"].severity is Severity.SUSPECT
     assert made.energy("train", POWER.name).energy_j is None
-    assert judged(made) is Quality.SUSPECT
+    assert grade_run(made) is Quality.SUSPECT
     assert primary_source(made).channels == (COUNTER.name,)
 
 
 def test_a_board_with_nothing_but_zero_power_is_invalid_and_not_free():
     made = evidence(power(lambda t, w: 0.0))
-    assert judged(made) is Quality.INVALID
+    assert grade_run(made) is Quality.INVALID
     assert made.energy("train", POWER.name).energy_j is None
 
 
 def test_a_power_reading_that_sticks_is_found_by_the_counter():
     made = evidence(counter(), power(lambda t, w: 60.0 if t >= 12 else w))
-    found = doubts(made)
+    found = find_warnings(made)
     assert found["power-stuck"].severity is Severity.SUSPECT
-    assert found["witnesses-disagree"].severity is Severity.INVALID
-    assert judged(made) is Quality.INVALID
+    assert found["readings-disagree"].severity is Severity.INVALID
+    assert grade_run(made) is Quality.INVALID
 
 
 def test_a_power_reading_that_never_changes_is_believed_if_the_counter_agrees():
     made = evidence(counter(), power(lambda t, w: 250.0 if 14.5 <= t < 96.5 else 60.0))
-    assert "power-stuck" not in doubts(made)
-    assert judged(made) is Quality.VALID
+    assert "power-stuck" not in find_warnings(made)
+    assert grade_run(made) is Quality.VALID
 
 
 def test_a_power_reading_that_never_changes_is_suspect_without_a_witness():
     made = evidence(power(lambda t, w: 250.0))
-    assert doubts(made)["power-stuck"].severity is Severity.SUSPECT
-    assert judged(made) is Quality.SUSPECT
+    assert find_warnings(made)["power-stuck"].severity is Severity.SUSPECT
+    assert grade_run(made) is Quality.SUSPECT
 
 
 def test_a_spike_is_pointed_out_and_stays_in_the_joules():
     made = evidence(counter(), power(lambda t, w: 5000.0 if 40 <= t < 40.05 else w))
-    found = doubts(made)["power-spike"]
+    found = find_warnings(made)["power-spike"]
     assert found.severity is Severity.SUSPECT
     assert "5,000 W" in found.detail
     assert made.energy("train", POWER.name).energy_j > TRUE_TRAIN_J + 400
@@ -148,7 +148,7 @@ def test_a_spike_widens_the_interval_until_it_holds_the_truth():
     made = evidence(power(lambda t, w: 50_000.0 if 40 <= t < 40.05 else w))
     energy = made.energy("train", POWER.name)
     assert abs(energy.energy_j - TRUE_TRAIN_J) <= energy.uncertainty_j
-    assert judged(made) is Quality.SUSPECT
+    assert grade_run(made) is Quality.SUSPECT
 
 
 @pytest.mark.parametrize(
@@ -163,15 +163,15 @@ def test_a_spike_widens_the_interval_until_it_holds_the_truth():
 def test_transients_are_real_and_averages_keep_to_the_limit(reading, watts, is_spike):
     high = power(lambda t, w: watts if 40 <= t < 40.05 else w)
     trace = Trace(replace(POWER, reading=reading), high.t_s, high.value)
-    assert ("power-spike" in doubts(evidence(counter(), trace))) is is_spike
+    assert ("power-spike" in find_warnings(evidence(counter(), trace))) is is_spike
 
 
 def test_a_fault_on_a_mere_cross_check_is_told_and_does_not_touch_the_verdict():
     stopped = estimated_cpu()
     frozen = Trace(stopped.channel, stopped.t_s, [min(v, 900.0) for v in stopped.value])
     made = evidence(counter(), power(), frozen)
-    assert doubts(made)["counter-frozen"].severity is Severity.INFO
-    assert judged(made) is Quality.VALID
+    assert find_warnings(made)["counter-frozen"].severity is Severity.INFO
+    assert grade_run(made) is Quality.VALID
 
 
 # --- gaps, failed reads, lost heartbeats ---------------------------------------------------------
@@ -182,11 +182,11 @@ def test_a_board_lost_for_a_while_is_a_gap_with_its_covered_share():
         return None if 30 <= t < 44 else value
 
     made = evidence(counter(lost), power(lost))
-    found = doubts(made)
+    found = find_warnings(made)
     assert found["sampling-gap"].severity is Severity.SUSPECT
-    assert "80 % are covered" in found["sampling-gap"].detail
+    assert "80 % of `train` are covered" in found["sampling-gap"].detail
     assert found["reads-failed"].severity is Severity.SUSPECT
-    assert judged(made) is Quality.SUSPECT
+    assert grade_run(made) is Quality.SUSPECT
     assert made.energy("train", COUNTER.name).energy_j == pytest.approx(TRUE_TRAIN_J)
 
 
@@ -195,55 +195,58 @@ def test_a_board_lost_for_good_leaves_unknown_joules_and_an_invalid_run():
         return None if t >= 40 else value
 
     made = evidence(counter(lost), power(lost), estimated_cpu())
-    assert judged(made) is Quality.INVALID
-    assert doubts(made)["energy-unknown"].severity is Severity.INVALID
+    assert grade_run(made) is Quality.INVALID
+    assert find_warnings(made)["energy-unknown"].severity is Severity.INVALID
     assert made.energy("train", COUNTER.name).energy_j is None
     assert made.energy("train", POWER.name).energy_j is None
 
 
 def test_an_integral_that_is_mostly_gap_cannot_carry_the_headline():
     made = evidence(power(lambda t, w: None if 20 <= t < 70 else w))
-    assert doubts(made)["sampling-gap"].severity is Severity.INVALID
+    assert find_warnings(made)["sampling-gap"].severity is Severity.INVALID
 
 
 def test_a_driver_that_hangs_for_five_seconds_leaves_a_suspect_window():
     made = evidence(without(counter(), 30, 35), without(power(), 30, 35))
-    assert doubts(made)["sampling-gap"].severity is Severity.SUSPECT
-    assert judged(made) is Quality.SUSPECT
+    assert find_warnings(made)["sampling-gap"].severity is Severity.SUSPECT
+    assert grade_run(made) is Quality.SUSPECT
 
 
 def test_a_gap_outside_the_work_is_told_without_touching_the_verdict():
     made = evidence(without(counter(), 12, 13), without(power(), 12, 13))
-    assert doubts(made)["sampling-gap"].severity is Severity.INFO
-    assert judged(made) is Quality.VALID
+    assert find_warnings(made)["sampling-gap"].severity is Severity.INFO
+    assert grade_run(made) is Quality.VALID
 
 
 def test_one_failed_read_during_the_work_is_suspect():
     made = evidence(counter(lambda t, j: None if 40 <= t < 40.05 else j), power())
-    assert doubts(made)["reads-failed"].severity is Severity.SUSPECT
+    assert find_warnings(made)["reads-failed"].severity is Severity.SUSPECT
 
 
 def test_a_meter_that_stopped_being_polled_makes_the_run_invalid():
     made = evidence(without(counter(), 90, 200), without(power(), 90, 200))
-    found = doubts(made)["heartbeat-lost"]
+    found = find_warnings(made)["heartbeat-lost"]
     assert found.severity is Severity.INVALID
-    assert judged(made) is Quality.INVALID
+    assert grade_run(made) is Quality.INVALID
 
 
 def test_a_meter_that_was_never_polled_makes_the_run_invalid():
     made = evidence(Trace(COUNTER, [], []), power())
-    assert doubts(made)["heartbeat-lost"].severity is Severity.INVALID
+    assert find_warnings(made)["heartbeat-lost"].severity is Severity.INVALID
 
 
 def test_polls_end_a_little_before_the_last_window_without_a_doubt():
     made = evidence(without(counter(), 99.9, 200), without(power(), 99.9, 200))
-    assert "heartbeat-lost" not in doubts(made)
+    assert "heartbeat-lost" not in find_warnings(made)
 
 
 def test_a_window_cut_in_the_middle_of_training_is_invalid():
     made = evidence(counter(), power(), cut=("train", "epoch-2"))
-    assert doubts(made)["window-cut"].severity is Severity.INVALID
-    assert doubts(replace(made, cut=("evaluate",)))["window-cut"].severity is Severity.SUSPECT
+    assert find_warnings(made)["window-truncated"].severity is Severity.INVALID
+    assert (
+        find_warnings(replace(made, cut=("evaluate",)))["window-truncated"].severity
+        is Severity.SUSPECT
+    )
 
 
 def test_all_windows_are_looked_at():

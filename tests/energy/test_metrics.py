@@ -72,9 +72,11 @@ def test_a_mean_lies_between_the_known_values(values):
 
 @given(st.lists(accuracies, max_size=10), st.floats(0, 1))
 def test_the_target_is_reached_by_the_first_value_at_or_above_it_and_by_no_unknown(values, target):
-    position = metrics.first_reaching(values, target)
+    steps = list(range(len(values)))
+    reached = metrics.energy_to_accuracy(values, target, steps, steps)
     reaching = [i for i, value in enumerate(values) if value is not None and value >= target]
-    assert position == (reaching[0] if reaching else None)
+    assert (reached and reached.time_s) == (reaching[0] if reaching else None)
+    assert (reached and reached.epochs) == (reaching[0] + 1 if reaching else None)
 
 
 def test_energy_to_accuracy_counts_to_the_end_of_the_reaching_epoch():

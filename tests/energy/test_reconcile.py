@@ -8,13 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from builders.evidence import counter, doubts, estimated_cpu, evidence, judged, power
+from builders.evidence import counter, estimated_cpu, evidence, find_warnings, grade_run, power
 from builders.machine import COUNTER, POWER
 from wbcbench.core.quality import Quality, Severity
 from wbcbench.core.trace import Domain, Origin, Trace
 from wbcbench.core.window import WindowEnergy
-from wbcbench.energy.cross_check import agreement, difference_pct
+from wbcbench.energy.cross_check import compare_readings
 from wbcbench.energy.faults import is_pair
+from wbcbench.energy.metrics import disagreement_pct
 
 joules = st.floats(1.0, 1e6)
 
@@ -28,14 +29,14 @@ def stated(energy_j, uncertainty_j=0.0, channel="c"):
     [(0, "ok"), (2.9, "ok"), (-2.9, "ok"), (3.1, "suspect"), (-9.9, "suspect"), (10.1, "invalid")],
 )
 def test_the_status_follows_the_difference_where_the_uncertainty_is_small(off_pct, status):
-    found = agreement(stated(1000 * (1 + off_pct / 100), 1.0), stated(1000.0, 1.0, "p"))
+    found = compare_readings(stated(1000 * (1 + off_pct / 100), 1.0), stated(1000.0, 1.0, "p"))
     assert found.difference_pct == pytest.approx(off_pct)
     assert found.status == status
 
 
 @given(joules, joules, st.floats(0, 1e6), st.floats(0, 1e6))
 def test_a_difference_within_the_uncertainties_is_never_held_against_anybody(a, b, ua, ub):
-    found = agreement(stated(a, ua), stated(b, ub, "p"))
+    found = compare_readings(stated(a, ua), stated(b, ub, "p"))
     if abs(a - b) < (ua**2 + ub**2) ** 0.5 * (1 - 1e-9):
         assert found.status in {"ok", "inconclusive"}
     elif abs(a - b) > 1.0001 * (ua**2 + ub**2) ** 0.5:
@@ -44,13 +45,16 @@ def test_a_difference_within_the_uncertainties_is_never_held_against_anybody(a, 
 
 @pytest.mark.parametrize("uncertainty_j", [None, 500.0])
 def test_what_is_uncertain_cannot_tell(uncertainty_j):
-    assert agreement(stated(1200.0, uncertainty_j), stated(1000.0, 1.0)).status == "inconclusive"
+    assert (
+        compare_readings(stated(1200.0, uncertainty_j), stated(1000.0, 1.0)).status
+        == "inconclusive"
+    )
 
 
 @pytest.mark.parametrize(("a", "b"), [(None, 5.0), (5.0, None), (5.0, 0.0), (5.0, -1.0)])
 def test_an_unknown_or_empty_side_gives_no_difference(a, b):
-    assert difference_pct(a, b) is None
-    assert agreement(stated(a), stated(b)) is None
+    assert disagreement_pct(a, b) is None
+    assert compare_readings(stated(a), stated(b)) is None
 
 
 def test_counter_and_integral_of_one_board_are_compared_in_every_window():
@@ -71,15 +75,15 @@ def test_counter_and_integral_of_one_board_are_compared_in_every_window():
 )
 def test_witnesses_that_disagree_in_training_are_doubted(gain, severity, result):
     made = evidence(counter(), power(lambda t, w: gain * w))
-    assert doubts(made)["witnesses-disagree"].severity is severity
-    assert doubts(made)["witnesses-disagree"].window == "train"
-    assert judged(made) is result
+    assert find_warnings(made)["readings-disagree"].severity is severity
+    assert find_warnings(made)["readings-disagree"].window == "train"
+    assert grade_run(made) is result
 
 
 def test_witnesses_that_disagree_only_in_another_window_leave_the_run_suspect():
     made = evidence(counter(), power(lambda t, w: 0.6 * w if 85.2 < t < 96.3 else w))
-    assert doubts(made)["witnesses-disagree"].severity is Severity.SUSPECT
-    assert doubts(made)["witnesses-disagree"].window == "evaluate"
+    assert find_warnings(made)["readings-disagree"].severity is Severity.SUSPECT
+    assert find_warnings(made)["readings-disagree"].window == "evaluate"
 
 
 def test_codecarbon_is_compared_and_never_judged():
@@ -90,8 +94,8 @@ def test_codecarbon_is_compared_and_never_judged():
     [cross] = [e for e in made.agreements if e.b == "codecarbon/gpu" and e.window == "train"]
     assert cross.status == "cross-check"
     assert cross.difference_pct == pytest.approx(-28.6, abs=0.1)
-    assert doubts(made)["codecarbon-differs"].severity is Severity.INFO
-    assert judged(made) is Quality.VALID
+    assert find_warnings(made)["codecarbon-differs"].severity is Severity.INFO
+    assert grade_run(made) is Quality.VALID
 
 
 def test_joules_of_several_boards_are_added_before_they_meet_codecarbon():

@@ -19,7 +19,7 @@ from wbcbench.energy.integrate import window_energy
 from wbcbench.energy.uncertainty import (
     TRIANGULAR_95,
     aliasing_j,
-    sensor_of,
+    describe_sensor,
     t_95,
     uncertainty_budget,
     with_uncertainty,
@@ -107,6 +107,19 @@ def test_edges_in_step_with_the_looks_add_up_instead_of_cancelling(looks):
     )
 
 
+@pytest.mark.parametrize("samples", [5, 17, 8.5])
+def test_lost_samples_hardly_ever_hide_edges_in_step(samples):
+    power_w = [280.0 if (i % samples) < samples / 2 else 90.0 for i in range(600)]
+    hidden = 0
+    for seed in range(20):
+        rng = random.Random(seed)
+        times = [0.1 * (i + rng.uniform(-0.3, 0.3)) for i in range(600)]
+        kept = [i for i in range(600) if rng.random() > 0.05]
+        with_losses = aliasing_j([times[i] for i in kept], [power_w[i] for i in kept])
+        hidden += with_losses < 0.6 * aliasing_j(times, power_w)
+    assert hidden <= 2
+
+
 def test_edges_that_drift_against_the_looks_hardly_add_up():
     times = [0.1 * i for i in range(600)]
     power_w = [280.0 if (0.1 * i % 1.733) < 0.8665 else 90.0 for i in range(600)]
@@ -126,7 +139,7 @@ POWER = Channel("p", Kind.SAMPLED, Origin.MEASURED, Domain.GPU, "power_instant",
 def parts(values, channel=POWER, window=None, period_s=0.1):
     trace = Trace(channel, [period_s * i for i in range(len(values))], values)
     window = window or Window("w", 1.0, period_s * len(values) - 1.0)
-    return uncertainty_budget(trace, window, window_energy(trace, window), sensor_of(trace))
+    return uncertainty_budget(trace, window, window_energy(trace, window), describe_sensor(trace))
 
 
 def test_the_gain_is_stated_apart_and_not_in_the_total():
@@ -171,7 +184,7 @@ def test_unknown_joules_have_no_budget():
     trace = Trace(POWER, [0.0, 1.0], [5.0, 5.0])
     window = Window("w", 0.5, 3.0)
     energy = window_energy(trace, window)
-    assert uncertainty_budget(trace, window, energy, sensor_of(trace)) is None
+    assert uncertainty_budget(trace, window, energy, describe_sensor(trace)) is None
     assert with_uncertainty(trace, window, energy) == energy
 
 
@@ -192,7 +205,7 @@ def test_the_baseline_grows_with_the_window_it_is_subtracted_from():
     trace = Trace(POWER, [0.1 * i for i in range(700)], values)
     windows = [Window("idle_cold", 1, 6), Window("train", 6, 60), Window("idle_post", 61, 66)]
     energies = [with_uncertainty(trace, each, window_energy(trace, each)) for each in windows]
-    sensor = sensor_of(trace)
+    sensor = describe_sensor(trace)
     pairs = zip(windows, energies, strict=True)
     plain = [uncertainty_budget(trace, window, energy, sensor) for window, energy in pairs]
     found = {each.window: each for each in with_baseline(plain, energies, windows)}
@@ -213,7 +226,7 @@ def switching(period_s: float, low_w: float = 90.0, high_w: float = 280.0, polls
 
 @pytest.mark.parametrize("period_s", [0.7, 4.0, 13.0])
 def test_the_two_powers_of_a_switching_load_are_neither_resolution_nor_pace(period_s):
-    sensor = sensor_of(switching(period_s))
+    sensor = describe_sensor(switching(period_s))
     assert sensor.resolution_w == 0.0
     assert sensor.update_s == sensor.poll_s
 
@@ -221,8 +234,10 @@ def test_the_two_powers_of_a_switching_load_are_neither_resolution_nor_pace(peri
 def test_watts_of_a_coarse_sensor_are_its_resolution():
     steps = [200.0, 205.0, 215.0, 210.0, 220.0, 205.0]
     times = [0.1 * i for i in range(120)]
-    assert sensor_of(Trace(POWER, times, steps * 20)).resolution_w == 5.0
-    assert sensor_of(Trace(POWER, times, [10.0, 12.0, 16.0, 14.0, 20.0, 18.0] * 20)).resolution_w
+    assert describe_sensor(Trace(POWER, times, steps * 20)).resolution_w == 5.0
+    assert describe_sensor(
+        Trace(POWER, times, [10.0, 12.0, 16.0, 14.0, 20.0, 18.0] * 20)
+    ).resolution_w
 
 
 def test_a_minute_of_a_switching_load_is_stated_within_a_few_per_cent():

@@ -177,7 +177,7 @@ def test_the_measured_program_is_no_stranger_on_its_gpu(scripted_nvml: ScriptedN
         time.sleep(1.1)
     assert meter.energy.status == "measured"
     (doubt,) = (c for c in meter.warnings if c.code == "foreign-process")
-    assert doubt.detail.startswith(f"Processes that are not this run's were on {gpu.uuid}: 1.")
+    assert doubt.detail.startswith(f"Foreign processes on {gpu.uuid}: 1.")
 
 
 def test_importing_the_package_loads_nothing_else() -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from builders.evidence import counter, doubts, evidence, healthy_board, power
+from builders.evidence import counter, evidence, find_warnings, healthy_board, power
 from fakes.nvml_plugin import ScriptedNvml
 from fakes.nvml_scenario import FakeGpu, Fault, Scenario
 from wbcbench.core.errors import CannotMeasureError
@@ -63,7 +63,7 @@ def test_a_run_that_began_warmer_than_asked_is_suspect(
     states = (healthy_board("idle_cold", temperature_start_c=55.0), healthy_board())
     made = evidence(counter(), power(), telemetry=states)
     spec = replace(RunSpec("relu-dropout"), cooldown_c=asked_c)
-    found = doubts(replace(made, spec=spec)).get("began-warm")
+    found = find_warnings(replace(made, spec=spec)).get("warm-start")
     assert (found is not None) is is_doubt
     if found is not None:
         assert found.severity is Severity.SUSPECT

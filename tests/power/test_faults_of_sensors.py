@@ -96,9 +96,9 @@ def of(*names: str) -> pytest.MarkDecorator:
 
 FAULTS = [name for name in SCENARIOS if name not in ("nothing", "counter unsupported")]
 SENSOR_CODES = {
-    "counter-frozen", "counter-reset", "counter-jump", "counter-stray", "power-zero",
-    "power-stuck", "power-spike", "reads-failed", "witnesses-disagree", "foreign-process",
-    "throttled", "energy-unknown", "second-choice", "heartbeat-lost",
+    "counter-frozen", "counter-reset", "counter-jump", "counter-outlier", "power-zero",
+    "power-stuck", "power-spike", "reads-failed", "readings-disagree", "foreign-process",
+    "throttled", "energy-unknown", "fallback-source", "heartbeat-lost",
 }  # fmt: skip
 
 
@@ -155,7 +155,7 @@ def test_without_a_power_reading_the_counter_is_alone(seen: Measured) -> None:
 )
 def test_a_counter_at_fault_is_told_and_gives_way_to_its_witness(seen: Measured, code: str) -> None:
     assert seen.codes[code] == "suspect"
-    assert "second-choice" in seen.codes
+    assert "fallback-source" in seen.codes
     assert seen.channel("gpu0/counter")["energy_j"] is None
     assert seen.primary["channel"] == POWER
 

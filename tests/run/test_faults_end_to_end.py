@@ -68,6 +68,7 @@ def evidence(run, sampler):
     found = appraise(traces, WINDOWS)
     return Evidence(
         spec=run.read_spec(),
+        judged="train",
         traces=traces,
         windows=WINDOWS,
         energies=found.energies,
@@ -101,11 +102,11 @@ FAULTS = {
     "counter reset": ({"counter": Counter(reset_at_s=30.0)}, "counter-reset"),
     "counter jumps": ({"counter": Counter(jump_at_s=30.0, jump_j=90_000.0)}, "counter-jump"),
     "counter jumps back": ({"counter": Counter(jump_at_s=30.0, jump_j=-9_000.0)}, "counter-reset"),
-    "counter off by a fifth": ({"counter": Counter(gain=1.2)}, "witnesses-disagree"),
-    "counter off by a twentieth": ({"counter": Counter(gain=1.05)}, "witnesses-disagree"),
+    "counter off by a fifth": ({"counter": Counter(gain=1.2)}, "readings-disagree"),
+    "counter off by a twentieth": ({"counter": Counter(gain=1.05)}, "readings-disagree"),
     "counter reads zero once": (
         {"faults": (Fault("zero", on="energy", at_s=30.0, until_s=30.11),)},
-        "counter-stray",
+        "counter-outlier",
     ),
     "counter fails once": (
         {"faults": (Fault("unknown", on="energy", at_s=30.0, until_s=30.11),)},
@@ -153,5 +154,5 @@ def test_no_fault_ends_valid_or_states_a_wrong_number(fault, watched):
     assert all(e.reason for e in made.energies if e.energy_j is None)
     train_j = source_energy_j(made, primary_source(made), "train")
     width_j = source_uncertainty_j(made, primary_source(made), "train")
-    if result is Quality.SUSPECT and code != "witnesses-disagree":
+    if result is Quality.SUSPECT and code != "readings-disagree":
         assert abs(train_j - 70 * POWER_W) <= width_j + 0.001 * train_j

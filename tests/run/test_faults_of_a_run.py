@@ -77,7 +77,7 @@ def test_a_trainer_that_dies_leaves_a_failed_record_with_its_joules(
     assert record.error.exit_status in statuses
     assert record.quality == "invalid"
     assert all((energy_j or 0) > 0 for energy_j in joules(record, "train"))
-    assert {"window-cut", "not-finished"} <= {warning.code for warning in record.warnings}
+    assert {"window-truncated", "not-finished"} <= {warning.code for warning in record.warnings}
     assert (tmp_path / "runs" / "runs.csv").exists()
 
 
@@ -96,7 +96,7 @@ def test_a_loss_that_is_no_number_fails_the_run_and_keeps_its_joules(
     assert "NanLossError" in record.error.traceback
     assert record.quality == "invalid"
     assert len(record.epochs) < 500
-    assert "window-cut" not in {warning.code for warning in record.warnings}
+    assert "window-truncated" not in {warning.code for warning in record.warnings}
     assert all((energy_j or 0) > 0 for energy_j in joules(record, "startup"))
     assert all((energy_j or 0) > 0 for energy_j in joules(record, "train"))
 

@@ -6,14 +6,12 @@ import json
 import sys
 from collections.abc import Iterator
 from enum import StrEnum
-from importlib import import_module
 from typing import Annotated, Any
 
 import typer
 
-from wbcbench import registry
 from wbcbench.energy import thresholds
-from wbcbench.energy.checks import Doubt
+from wbcbench.energy.warnings import load_warnings
 
 # ``wbcbench schema NAME``: the JSON Schema of a file format, for editors and checkers.
 
@@ -68,29 +66,30 @@ def _submission() -> dict[str, Any]:
     return submission_schema()
 
 
-# The page that lists every caution and every limit, made from the code.
+# The page that lists every warning and every limit, made from the code.
 #
-# ``python -m wbcbench.commands.schema > harness/CAUTIONS.md``; a test keeps the two equal.
+# ``python -m wbcbench.commands.schema > harness/WARNINGS.md``; a test keeps the two equal.
 
 
 _HEAD = """\
-# Cautions
+# Warnings
 
-A caution is a doubt about one run. It is stored with the run's record and shown by the command
-line, the results table and the report. Its severity decides the run's verdict:
+A warning is stored with a run's record and shown by the command line, the results table and the
+report. The worst severity decides the quality of the run:
 
-| Severity | Means | Verdict of the run |
+| Severity | Means | Quality of the run |
 |---|---|---|
-| `info` | worth knowing; changes nothing | valid |
-| `suspect` | the number may be wrong | suspect, unless another caution is invalid |
+| `info` | good to know; changes nothing | valid |
+| `suspect` | the number may be wrong | suspect, unless another warning is invalid |
 | `invalid` | the number must not be used | invalid |
 
-No run is dropped: invalid ones stay in the table with their reasons. A reading *carries the joules
-of a part* if no other reading of that part of the machine is more trusted (measured before
-estimated); what is only estimated carries them only where nothing has a sensor, and
-CodeCarbon only where it stands alone.
+No run is dropped: invalid ones stay in the table with their warnings. The *measured window* is
+`train` in a run; outside one it is the command or the block that was measured. A reading *counts*
+if no other reading of that component is more trusted (measured before estimated); an estimate
+counts only where nothing has a sensor, and CodeCarbon only where no other meter is as trusted.
 
-This page is made from the code: `python -m wbcbench.commands.schema > harness/CAUTIONS.md`.
+This page is made from `energy/warnings.toml` and `energy/thresholds.py`:
+`python -m wbcbench.commands.schema > harness/WARNINGS.md`.
 
 ## Codes
 """
@@ -98,7 +97,7 @@ This page is made from the code: `python -m wbcbench.commands.schema > harness/C
 _LIMITS = """\
 ## Limits
 
-Every limit at which a doubt begins (`energy/thresholds.py`).
+Every limit at which a warning begins.
 
 | Limit | Value | Meaning | Source |
 |---|---|---|---|"""
@@ -109,19 +108,15 @@ def page() -> str:
     return "\n".join([_HEAD, *_codes(), _LIMITS, *_limits()]) + "\n"
 
 
-def doubts() -> list[Doubt]:
-    """Every kind of caution, file by file, in the order of the registry."""
-    modules = dict.fromkeys(path.split(":")[0] for path in registry.CHECKS.values())
-    return [each for name in modules for each in import_module(f"wbcbench.{name}").DOUBTS]
-
-
 def _codes() -> Iterator[str]:
-    for doubt in doubts():
-        limits = ", ".join(f"`{name}`" for name in doubt.limits) or "none"
-        yield f"### `{doubt.code}`\n"
-        yield f"- Severity: {doubt.rule}."
-        yield f"- Limits: {limits}."
-        yield f"- Advice: {doubt.advice_on()}\n"
+    for kind in load_warnings().values():
+        yield f"### `{kind.code}`\n"
+        yield f"{kind.meaning}\n"
+        severities = ", ".join(f"`{severity}`" for severity in kind.severities)
+        yield f"- Severity: {severities}{' – ' if kind.when else ''}{kind.when}"
+        if kind.limits:
+            yield f"- Limits: {', '.join(f'`{name}`' for name in kind.limits)}"
+        yield f"- Advice: {kind.advice}\n"
 
 
 def _limits() -> Iterator[str]:

@@ -8,15 +8,15 @@ from enum import StrEnum
 
 
 class Severity(StrEnum):
-    """How much a caution weighs."""
+    """How serious a warning is."""
 
-    INFO = "info"  # worth knowing; changes nothing
+    INFO = "info"  # good to know; changes nothing
     SUSPECT = "suspect"  # the number may be wrong
     INVALID = "invalid"  # the number must not be used
 
 
 class Quality(StrEnum):
-    """What the cautions of a run add up to."""
+    """What the warnings of a run add up to."""
 
     VALID = "valid"
     SUSPECT = "suspect"
@@ -25,15 +25,15 @@ class Quality(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class QualityWarning:
-    """A doubt, stored with the record.
+    """A warning, stored with the record; ``energy.warnings`` lists all kinds.
 
     Attributes:
         code: Stable identifier, e.g. ``short-window``.
-        severity: How much it weighs.
-        detail: What was seen, with numbers.
+        severity: How serious it is.
+        detail: What was observed, with numbers.
         advice: What to do about it.
-        window: The window it speaks of; empty = the whole run.
-        channel: The channel it speaks of; empty = none in particular.
+        window: The window it is about; empty = the whole run.
+        channel: The channel it is about; empty = none in particular.
     """
 
     code: str
@@ -45,8 +45,8 @@ class QualityWarning:
 
 
 def worst_quality(warnings: Iterable[QualityWarning]) -> Quality:
-    """The worst severity decides; cautions that only inform leave a run valid."""
-    found = {warning.severity for warning in warnings}
-    if Severity.INVALID in found:
+    """The worst severity decides; warnings that only inform leave a run valid."""
+    severities = {warning.severity for warning in warnings}
+    if Severity.INVALID in severities:
         return Quality.INVALID
-    return Quality.SUSPECT if Severity.SUSPECT in found else Quality.VALID
+    return Quality.SUSPECT if Severity.SUSPECT in severities else Quality.VALID

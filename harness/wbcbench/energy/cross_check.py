@@ -1,11 +1,9 @@
 """Two readings of one part against each other, in each window.
 
-Up to 3 % is agreement, up to 10 % a warning, beyond that one of them is wrong. A difference that
-the uncertainties explain proves nothing either way, and is called that.
-
-Counter against integral is a judgement, for both are sensors of the same board. Anything against
-CodeCarbon is a cross-check: it is shown and never makes a window invalid. Which reading counts when
-one is refused is decided in ``energy.source``.
+Counter against integral is a judgement, for both are sensors of the same board: up to 3 % they
+agree, up to 10 % the window is suspect, above that one of them is wrong. A difference that the
+uncertainties explain is inconclusive. Anything against CodeCarbon is a cross-check: it is shown and
+never makes a window invalid. ``energy.source`` decides which reading counts when one is refused.
 """
 
 from __future__ import annotations
@@ -19,41 +17,28 @@ from wbcbench.core.trace import Channel, Domain, Kind
 from wbcbench.core.window import WindowEnergy
 from wbcbench.energy import thresholds
 from wbcbench.energy.faults import is_pair
-from wbcbench.energy.metrics import sum_if_all_known
-from wbcbench.energy.source import EnergySource, is_codecarbon, rank_sources
+from wbcbench.energy.metrics import disagreement_pct, sum_if_all_known
+from wbcbench.energy.source import is_codecarbon, rank_sources
 
-_Found = dict[tuple[str, str], WindowEnergy]
+_Energies = dict[str, WindowEnergy]  # of one window, by channel
 
 
-def agreement(counter: WindowEnergy, integral: WindowEnergy) -> Agreement | None:
+def compare_readings(counter: WindowEnergy, integral: WindowEnergy) -> Agreement | None:
     """How a counter and an integral of the same part agree; ``None`` if either is unknown.
 
     Both must be of one window, and each carry its uncertainty for the difference to be judged.
     """
-    pct = difference_pct(counter.energy_j, integral.energy_j)
-    if pct is None:
+    pct = disagreement_pct(counter.energy_j, integral.energy_j)
+    if pct is None or not integral.energy_j:
         return None
-    return Agreement(
-        counter.window, counter.channel, integral.channel, pct, _status(pct, counter, integral)
-    )
-
-
-def difference_pct(energy_j: float | None, other_j: float | None) -> float | None:
-    """How far ``energy_j`` lies above ``other_j`` in per cent; ``None`` if that has no meaning."""
-    if energy_j is None or other_j is None or other_j <= 0:
-        return None
-    return 100.0 * (energy_j - other_j) / other_j
-
-
-def _status(pct: float, counter: WindowEnergy, integral: WindowEnergy) -> AgreementStatus:
+    widths_j = (counter.uncertainty_j, integral.uncertainty_j)
+    slack_j = math.hypot(*(math.inf if width_j is None else width_j for width_j in widths_j))
+    status: AgreementStatus = "suspect" if abs(pct) <= thresholds.DISAGREE_PCT else "invalid"
     if abs(pct) <= thresholds.AGREE_PCT:
-        return "ok"
-    if counter.uncertainty_j is None or integral.uncertainty_j is None or not integral.energy_j:
-        return "inconclusive"
-    slack_j = math.hypot(counter.uncertainty_j, integral.uncertainty_j)
-    if abs(pct) <= 100.0 * slack_j / integral.energy_j:
-        return "inconclusive"
-    return "suspect" if abs(pct) <= thresholds.DISAGREE_PCT else "invalid"
+        status = "ok"
+    elif abs(pct) <= 100.0 * slack_j / integral.energy_j:
+        status = "inconclusive"
+    return Agreement(counter.window, counter.channel, integral.channel, pct, status)
 
 
 def agreements(
@@ -65,53 +50,43 @@ def agreements(
         channels: All channels of the run.
         energies: Their joules with uncertainties, refused ones being unknown.
     """
-    found = {(energy.window, energy.channel): energy for energy in energies}
-    windows = list(dict.fromkeys(window for window, _ in found))
+    by_window: dict[str, _Energies] = {}
+    for energy in energies:
+        by_window.setdefault(energy.window, {})[energy.channel] = energy
     return tuple(
-        each
-        for window in windows
-        for each in (
-            *_counters_against_integrals(channels, found, window),
-            *_against_codecarbon(channels, found, window),
+        pair
+        for window, known in by_window.items()
+        for pair in (
+            *_compare_sensors(channels, known),
+            *_compare_with_codecarbon(channels, known, window),
         )
     )
 
 
-def _counters_against_integrals(
-    channels: Sequence[Channel], found: _Found, window: str
-) -> Iterator[Agreement]:
-    for one, other in combinations(channels, 2):
-        if not is_pair(one, other) or one.origin.is_estimated or other.origin.is_estimated:
+def _compare_sensors(channels: Sequence[Channel], energies: _Energies) -> Iterator[Agreement]:
+    for first, second in combinations(channels, 2):
+        if not is_pair(first, second) or first.origin.is_estimated or second.origin.is_estimated:
             continue
-        counter, integral = (one, other) if one.kind is Kind.COUNTER else (other, one)
-        a, b = found.get((window, counter.name)), found.get((window, integral.name))
-        judged = agreement(a, b) if a and b else None
-        if judged is not None:
-            yield judged
+        counter, integral = (first, second) if first.kind is Kind.COUNTER else (second, first)
+        a, b = energies.get(counter.name), energies.get(integral.name)
+        pair = compare_readings(a, b) if a and b else None
+        if pair is not None:
+            yield pair
 
 
-def _against_codecarbon(
-    channels: Sequence[Channel], found: _Found, window: str
+def _compare_with_codecarbon(
+    channels: Sequence[Channel], energies: _Energies, window: str
 ) -> Iterator[Agreement]:
+    def sum_joules(names: Sequence[str]) -> float | None:
+        parts = [energies.get(name) for name in names]
+        return sum_if_all_known([part.energy_j if part else None for part in parts])
+
     for domain in Domain:
-        sides = rank_sources(channels, domain)
-        ours = next((s for s in sides if not _is_cross_check(s)), None)
-        for other in filter(_is_cross_check, sides):
-            if ours is None:
+        groups = [source.channels for source in rank_sources(channels, domain)]
+        ours = next((names for names in groups if not is_codecarbon(names[0])), None)
+        for names in groups:
+            if ours is None or not is_codecarbon(names[0]):
                 continue
-            pct = difference_pct(_joules(ours, found, window), _joules(other, found, window))
+            pct = disagreement_pct(sum_joules(ours), sum_joules(names))
             if pct is not None:
-                yield Agreement(window, _named(ours), _named(other), pct, "cross-check")
-
-
-def _is_cross_check(who: EnergySource) -> bool:
-    return is_codecarbon(who.channels[0])
-
-
-def _joules(who: EnergySource, found: _Found, window: str) -> float | None:
-    each = (found.get((window, name)) for name in who.channels)
-    return sum_if_all_known([energy.energy_j if energy else None for energy in each])
-
-
-def _named(who: EnergySource) -> str:
-    return "+".join(who.channels)
+                yield Agreement(window, "+".join(ours), "+".join(names), pct, "cross-check")

@@ -35,16 +35,16 @@ class Reached:
 
 
 def energy_above_idle_j(
-    gross_j: float | None, idle_w: float | None, duration_s: float
+    energy_j: float | None, idle_w: float | None, duration_s: float
 ) -> float | None:
-    """Gross joules minus what the idle machine would have drawn in the same time.
+    """Joules as measured minus what the idle machine would have drawn in the same time.
 
     Negative when the baseline was higher than the load, and then it stays negative: a floor at
     zero would hide that the baseline was wrong.
     """
-    if gross_j is None or idle_w is None:
+    if energy_j is None or idle_w is None:
         return None
-    return gross_j - idle_w * duration_s
+    return energy_j - idle_w * duration_s
 
 
 def energy_delay_product_js(energy_j: float | None, duration_s: float | None) -> float | None:
@@ -64,11 +64,11 @@ def ratio(numerator: float | None, denominator: float | None) -> float | None:
     return numerator / denominator
 
 
-def disagreement_pct(value: float | None, witness: float | None) -> float | None:
-    """How far ``value`` lies above ``witness``, in per cent of ``witness``."""
-    if value is None or not witness:
+def disagreement_pct(energy_j: float | None, other_j: float | None) -> float | None:
+    """How far ``energy_j`` is above ``other_j``, in per cent; ``None`` if that has no meaning."""
+    if energy_j is None or other_j is None or other_j <= 0:
         return None
-    return 100.0 * (value - witness) / witness
+    return 100.0 * (energy_j - other_j) / other_j
 
 
 def mean_known(values: Sequence[float | None]) -> float | None:
@@ -83,15 +83,6 @@ def sum_if_all_known(values: Sequence[float | None]) -> float | None:
     return math.fsum(known) if known and len(known) == len(values) else None
 
 
-def first_reaching(values: Sequence[float | None], target: float) -> int | None:
-    """Position of the first value at or above ``target``; ``None`` if none is.
-
-    An unknown or not-a-number value reaches nothing.
-    """
-    hits = (i for i, value in enumerate(values) if value is not None and value >= target)
-    return next(hits, None)
-
-
 def energy_to_accuracy(
     scores: Sequence[float | None],
     target: float,
@@ -100,16 +91,18 @@ def energy_to_accuracy(
 ) -> Reached | None:
     """What it took until the validation metric first reached ``target``; ``None`` if never.
 
+    An unknown or not-a-number score reaches nothing.
+
     Args:
         scores: Validation metric after each epoch, shape ``[epochs]``.
         target: Fixed before the run.
         cumulative_s: Seconds from the start of training to the end of each epoch, same shape.
         cumulative_j: Joules over the same spans, same shape.
     """
-    position = first_reaching(scores, target)
-    if position is None:
-        return None
-    return Reached(position + 1, cumulative_s[position], cumulative_j[position])
+    for i, score in enumerate(scores):
+        if score is not None and score >= target:
+            return Reached(i + 1, cumulative_s[i], cumulative_j[i])
+    return None
 
 
 def pareto_front(points: Sequence[tuple[float | None, float | None]]) -> list[int]:
@@ -132,7 +125,7 @@ def pareto_front(points: Sequence[tuple[float | None, float | None]]) -> list[in
 
 
 # Carbon is derived from energy and never ranks anything: for runs on one host it is one multiplier.
-# No network is asked: a look-up that fails over to another country falsifies silently.
+# No network is used: a service that falls back to another country falsifies silently.
 # ``carbon_intensity.csv`` holds yearly means of national grids, each row with its year and source;
 # they are extracted from the data that CodeCarbon ships under the MIT licence.
 @dataclass(frozen=True, slots=True)
@@ -161,11 +154,11 @@ def intensities() -> dict[str, Intensity]:
     rows = csv.DictReader(text.splitlines())
     return {
         row["zone"]: Intensity(
-            zone=row["zone"],
-            country=row["country"],
-            year=int(row["year"]),
-            g_per_kwh=float(row["g_per_kwh"]),
-            source=f"{row['source']}, {row['year']}",
+            row["zone"],
+            row["country"],
+            int(row["year"]),
+            float(row["g_per_kwh"]),
+            f"{row['source']}, {row['year']}",
         )
         for row in rows
     }

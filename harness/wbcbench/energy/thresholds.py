@@ -1,4 +1,4 @@
-"""Every limit at which a doubt begins, in one table with its meaning and its source.
+"""Every limit at which a warning begins, in one table with its meaning and its source.
 
 ``TABLE`` is what the documentation prints; the names below are what the code uses. A limit that is
 not here does not exist.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-TABLE: list[Threshold] = []
+TABLE: list[Limit] = []
 
 _MLPERF = "MLPerf power rules (arXiv 2410.12032)"
 _SC24 = "Part-time Power Measurements, SC'24 (arXiv 2312.02741)"
@@ -16,7 +16,7 @@ _OURS = "this project; chosen, not derived"
 
 
 @dataclass(frozen=True, slots=True)
-class Threshold:
+class Limit:
     """One limit.
 
     Attributes:
@@ -34,232 +34,238 @@ class Threshold:
     source: str
 
 
-def _limit(name: str, value: float, unit: str, meaning: str, source: str) -> float:
-    TABLE.append(Threshold(name, value, unit, meaning, source))
+def _add_limit(name: str, value: float, unit: str, meaning: str, source: str) -> float:
+    TABLE.append(Limit(name, value, unit, meaning, source))
     return value
 
 
 # --- windows -----------------------------------------------------------------------------------
-SHORT_WINDOW_S = _limit(
+SHORT_WINDOW_S = _add_limit(
     "short_window_s",
     10.0,
     "s",
     "a shorter window is marked; below it a 100 ms counter step is over 1 % of the joules",
     "step / duration with the 20–100 ms steps of NVML counters",
 )
-PRIMARY_WINDOW_S = _limit(
-    "primary_window_s", 60.0, "s", "`train` should last at least this long", _MLPERF
+PRIMARY_WINDOW_S = _add_limit(
+    "primary_window_s", 60.0, "s", "the measured window should last at least this long", _MLPERF
 )
-PRIMARY_SAMPLES = _limit(
-    "primary_samples", 60, "1", "`train` should hold at least this many good readings", _MLPERF
+PRIMARY_SAMPLES = _add_limit(
+    "primary_samples",
+    60,
+    "1",
+    "the measured window should contain at least this many good readings",
+    _MLPERF,
 )
-FEWEST_SAMPLES = _limit(
+FEWEST_SAMPLES = _add_limit(
     "fewest_samples",
     10,
     "1",
-    "a `train` window with fewer good readings is suspect",
+    "a measured window with fewer good readings is suspect",
     _OURS,
 )
 
-WIDE_SHARE = _limit(
+WIDE_SHARE = _add_limit(
     "wide_share",
     0.05,
     "1",
-    "a wider ± on the joules of `train` is pointed out; in a short window it is suspect",
+    "a wider ± of the measured window is reported; in a short window it is suspect",
     f"the error MLPerf allows a meter; {_MLPERF}",
 )
 
 # --- gaps --------------------------------------------------------------------------------------
-GAP_PERIODS = _limit(
+GAP_PERIODS = _add_limit(
     "gap_periods",
     3.0,
     "×",
     "readings further apart than this many periods leave a gap",
     "readings jitter by 30 % to both sides and one late tick is normal",
 )
-GAP_LEAST_S = _limit(
+GAP_LEAST_S = _add_limit(
     "gap_least_s",
     0.5,
     "s",
-    "a shorter gap is never a doubt, however short the period",
+    "a shorter gap is no warning, however short the period",
     f"rise time of board power sensors, 0.1–1 s; {_SC24}",
 )
-COVERED_SHARE = _limit(
+COVERED_SHARE = _add_limit(
     "covered_share",
     0.5,
     "1",
     "a sampled window of which gaps take more than the rest cannot be used",
     _OURS,
 )
-MISSED_SHARE = _limit(
-    "missed_share", 0.05, "1", "more missed polls than this share are worth a look", _OURS
+MISSED_SHARE = _add_limit(
+    "missed_share", 0.05, "1", "more missed polls than this share are reported", _OURS
 )
-HEARTBEAT_S = _limit(
+HEARTBEAT_S = _add_limit(
     "heartbeat_s",
     2.0,
     "s",
-    "polls that end earlier than this (or three periods) before the last window ends: nobody "
-    "was measuring",
+    "polls that end earlier than this (or three periods) before the last window ends are lost",
     _OURS,
 )
 
 # --- counters ----------------------------------------------------------------------------------
-COUNTER_UPDATE_S = _limit(
+COUNTER_UPDATE_S = _add_limit(
     "counter_update_s",
     0.1,
     "s",
-    "how often a counter moves where its sensor does not say",
+    "how often a counter moves where that is unknown",
     f"20–100 ms on NVIDIA boards; {_SC24}",
 )
-CEILING_W = _limit(
+CEILING_W = _add_limit(
     "ceiling_w",
     20_000.0,
     "W",
     "a counter step that would need more power is no energy, where the part's limit is unknown",
     "this project; chosen, far above any board or package",
 )
-GPU_CEILING_OVER_LIMIT = _limit(
+GPU_CEILING_OVER_LIMIT = _add_limit(
     "gpu_ceiling_over_limit",
     2.0,
     "×",
     "a step of a GPU's counter that would need more than this times its limit is a jump",
     "peaks of 1.7 × the limit are real; averages over a counter step are lower",
 )
-CPU_CEILING_OVER_LIMIT = _limit(
+CPU_CEILING_OVER_LIMIT = _add_limit(
     "cpu_ceiling_over_limit",
     5.0,
     "×",
     "the same for processors, whose short-term limit is a multiple of their TDP",
     "this project; chosen above the short-term limits of mobile packages",
 )
-FROZEN_S = _limit(
+FROZEN_S = _add_limit(
     "frozen_s",
     2.0,
     "s",
-    "a counter that stands still longer while its witness sees power is frozen",
+    "a counter that stands still longer while the power reading shows power is frozen",
     _OURS,
 )
-FROZEN_ALONE_S = _limit(
+FROZEN_ALONE_S = _add_limit(
     "frozen_alone_s",
     10.0,
     "s",
-    "without a witness, a counter that stands still longer is frozen: no part draws nothing",
+    "without a power reading, a counter that stands still longer is frozen",
     _OURS,
 )
-CAUGHT_UP_SHARE = _limit(
+CAUGHT_UP_SHARE = _add_limit(
     "caught_up_share",
     0.5,
     "1",
-    "a counter that after a stop makes up for this share of the witness's joules was late, not "
-    "frozen",
+    "a counter that after a stop makes up for this share of the integral was late, not frozen",
     _OURS,
 )
 
 # --- power readings ----------------------------------------------------------------------------
-INSTANT_OVER_LIMIT = _limit(
+INSTANT_OVER_LIMIT = _add_limit(
     "instant_over_limit",
     1.7,
     "×",
     "an instantaneous reading above this times the limit is a spike",
     "this project; chosen: transients above the limit are real",
 )
-AVERAGE_OVER_LIMIT = _limit(
+AVERAGE_OVER_LIMIT = _add_limit(
     "average_over_limit",
     1.1,
     "×",
     "an averaged reading above this times the limit is a spike",
     "this project; chosen: the limit is enforced on the average",
 )
-ZERO_SHARE = _limit(
+ZERO_SHARE = _add_limit(
     "zero_share",
     0.1,
     "1",
     "more zero-watt readings than this share of a window and its integral cannot be used",
     _OURS,
 )
-STUCK_S = _limit(
+STUCK_S = _add_limit(
     "stuck_s",
     10.0,
     "s",
-    "a power reading without a witness that never changes for longer is stuck",
+    "a power reading without a counter that never changes for longer is stuck",
     _OURS,
 )
-STUCK_SAMPLES = _limit(
+STUCK_SAMPLES = _add_limit(
     "stuck_samples", 20, "1", "fewer equal readings in a row are no sign of a stuck sensor", _OURS
 )
-AVERAGING_S = _limit(
+AVERAGING_S = _add_limit(
     "averaging_s",
     1.0,
     "s",
-    "how far back an averaged reading reaches where the sensor does not say",
+    "how far back an averaged reading reaches where that is unknown",
     "NVML's power usage is a 1 s average on Ampere and newer",
 )
 
 # --- agreement ---------------------------------------------------------------------------------
-AGREE_PCT = _limit(
+AGREE_PCT = _add_limit(
     "agree_pct", 3.0, "%", "counter and integral agree up to here; above: suspect", _OURS
 )
-DISAGREE_PCT = _limit(
-    "disagree_pct", 10.0, "%", "counter and integral above this apart: `train` is invalid", _OURS
+DISAGREE_PCT = _add_limit(
+    "disagree_pct",
+    10.0,
+    "%",
+    "counter and integral that differ by more: the measured window is invalid",
+    _OURS,
 )
-CROSS_CHECK_PCT = _limit(
+CROSS_CHECK_PCT = _add_limit(
     "cross_check_pct",
     10.0,
     "%",
-    "CodeCarbon's measured joules further from ours are pointed out",
+    "CodeCarbon's measured joules further from ours are reported",
     _OURS,
 )
-ALIAS_SHARE = _limit(
+ALIAS_SHARE = _add_limit(
     "alias_share",
     0.05,
     "1",
     "a step time this close to a divisor or multiple of the sensor's period aliases",
     f"this project; aliasing as such: {_SC24}",
 )
-ALIAS_ORDER = _limit(
-    "alias_order", 5, "1", "divisors and multiples up to this one are looked at", _OURS
+ALIAS_ORDER = _add_limit(
+    "alias_order", 5, "1", "divisors and multiples up to this one are checked", _OURS
 )
 
 # --- state of the machine ----------------------------------------------------------------------
-THROTTLED_SHARE = _limit(
+THROTTLED_SHARE = _add_limit(
     "throttled_share",
     0.2,
     "1",
-    "a `train` window throttled for more than this share is invalid; less is suspect",
+    "a measured window throttled for more than this share is invalid; less is suspect",
     _OURS,
 )
-WARM_UP_C = _limit(
+WARM_UP_C = _add_limit(
     "warm_up_c",
     20.0,
     "°C",
-    "a GPU that is this much warmer in the mean of `train` than at its start began too cold",
+    "a GPU this much warmer in the mean of the measured window than at its start began cold",
     "this project; chosen: leakage, and with it power, grows with temperature",
 )
-BAND_C = _limit(
+BAND_C = _add_limit(
     "band_c",
     2.0,
     "°C",
     "a GPU that is this much warmer at its start than `--cooldown` asked for began too warm",
-    "sensors of dies tell whole degrees, and an idle board wanders by one",
+    "die sensors give whole degrees, and an idle board wanders by one",
 )
-HOT_C = _limit(
+HOT_C = _add_limit(
     "hot_c",
     85.0,
     "°C",
     "a GPU that gets hotter is about to throttle",
     "this project; chosen below the slow-down temperatures boards report",
 )
-BUSY_SHARE = _limit(
-    "busy_share", 0.05, "1", "more load than this before the run began is somebody else's", _OURS
+BUSY_SHARE = _add_limit(
+    "busy_share", 0.05, "1", "more load than this before the run began is another process's", _OURS
 )
-IDLE_DRIFT_PCT = _limit(
+IDLE_DRIFT_PCT = _add_limit(
     "idle_drift_pct",
     10.0,
     "%",
-    "idle power before and after that differs by more makes net joules suspect",
+    "idle power before and after that differs by more is reported",
     _OURS,
 )
-STAMP_S = _limit(
+STAMP_S = _add_limit(
     "stamp_s",
     0.002,
     "s",

@@ -1,7 +1,7 @@
-"""How far a window's joules may be off: steps, edges, gaps, aliasing, and what a probe saw.
+"""How far a window's joules may be off: steps, edges, gaps, aliasing; and the cards of sensors.
 
 Counters are off by their steps and by when they were polled. Integrals of power readings are off by
-what the sensor did not see: each stretch between two readings is a stratum of which the ends are
+what the sensor did not read: each stretch between two readings is a stratum of which the ends are
 known, and half the squared difference of neighbours estimates the variance within it (the
 successive-difference estimator for systematic samples: Wolter, Introduction to Variance Estimation,
 ch. 8). It is small for smooth power and as wide as independent samples for bursts. Loads that
@@ -9,8 +9,8 @@ switch in step with the polls are bounded by ``aliasing_j``. What no trace can s
 fast as the sensor itself; ``energy.checks.sampling`` checks for that.
 
 Every part is a half-width at about 95 %. Parts are independent and add in quadrature. The gain of a
-sensor is kept apart: it shifts every number of one card alike, cancels in ratios on that card, and
-would hide in a sum what does not cancel.
+sensor is stated separately: it shifts every number of one card alike, cancels in ratios on that
+card, and would hide in a sum what does not cancel.
 """
 
 from __future__ import annotations
@@ -26,28 +26,26 @@ from wbcbench.core.record import Budget, KindGuess, SensorCard
 from wbcbench.core.trace import Channel, Kind, Trace
 from wbcbench.core.window import Window, WindowEnergy
 from wbcbench.energy import thresholds
-from wbcbench.energy.integrate import EnergyCurve, energy_curve
+from wbcbench.energy.integrate import EnergyCurve, energy_curve, median_step_s
 
-_UNIFORM_SD = 1 / math.sqrt(12)  # standard deviation of an even distribution of width one
-_FEW_LEVELS = 32  # readings of more distinct values are fine-grained
-_COARSEST = 0.03  # of the highest reading: power sensors of boards resolve a watt or better
-_FEWEST_ON_GRID, _ON_GRID = 5, 0.01
+UNIFORM_SD = 1 / math.sqrt(12)  # standard deviation of an even distribution of width one
+FEW_LEVELS = 32  # readings of more distinct values are fine-grained
+COARSEST = 0.03  # of the highest reading: power sensors of boards resolve a watt or better
+FEWEST_ON_GRID, ON_GRID = 5, 0.01
 
 # Two edges, each off by an even distribution of width w: their difference is triangular, and 95 %
 # of it lie within w × (1 − √0.05).
 TRIANGULAR_95 = 1 - math.sqrt(0.05)
 
-_FEWEST_MOVES = 8
-_LOOSELY, _CLOSELY = 0.2, 0.05  # mean distance from whole renewals; by chance it is 0.25
-_MOST_PACE_PARTS = 5
-_JUMP_SHARE = 0.5  # of the whole range within one update: the value is not a long running mean
-_WIDE_RANGE_SHARE = 0.1  # of the mean: less tells nothing of averaging
+FEWEST_MOVES = 8
+LOOSELY, CLOSELY = 0.2, 0.05  # mean distance from whole renewals; by chance it is 0.25
+MOST_PACE_PARTS = 5
+JUMP_SHARE = 0.5  # of the whole range within one update: the value is not a long running mean
+WIDE_RANGE_SHARE = 0.1  # of the mean: less says nothing of averaging
 
-_FEWEST_EDGES = 5
-_EVEN_SPACING_POLLS = (
-    0.75  # spacings of a periodic load differ by less than this many looks: rounding and jitter
-)
-_ALIAS_ORDERS = (1, 2, 3)
+FEWEST_EDGES = 5
+EVEN_SPACING_POLLS = 0.75  # most by which spacings of a periodic load vary: rounding and jitter
+ALIAS_ORDERS = (1, 2, 3)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +54,10 @@ class Sensor:
 
     Attributes:
         poll_s: Median time between good readings.
-        update_s: How often the value is renewed: the sensor's word, else as seen in the trace.
+        update_s: How often the value is renewed: the channel's value, else the trace's.
         averaging_s: How far back one power reading reaches.
         resolution_w: Smallest step between power readings; 0.0 when they are fine-grained.
-        is_part_time: Whether the sensor is known to look only part of the time.
+        is_part_time: Whether the sensor is known to read only part of the time.
     """
 
     poll_s: float
@@ -69,12 +67,10 @@ class Sensor:
     is_part_time: bool
 
 
-def with_uncertainty(
-    trace: Trace, window: Window, energy: WindowEnergy, sensor: Sensor | None = None
-) -> WindowEnergy:
+def with_uncertainty(trace: Trace, window: Window, energy: WindowEnergy) -> WindowEnergy:
     """The same joules with their uncertainty; unknown joules and models have none."""
-    found = uncertainty_budget(trace, window, energy, sensor or sensor_of(trace))
-    return replace(energy, uncertainty_j=found.total_j if found else None)
+    budget = uncertainty_budget(trace, window, energy, describe_sensor(trace))
+    return replace(energy, uncertainty_j=budget.total_j if budget else None)
 
 
 def uncertainty_budget(
@@ -86,88 +82,80 @@ def uncertainty_budget(
         trace: What was read.
         window: The span.
         energy: Its joules on that trace.
-        sensor: ``sensor_of(trace)``, worked out once for all windows.
+        sensor: ``describe_sensor(trace)``, worked out once for all windows.
     """
     if energy.energy_j is None:
         return None
-    parts = _counter_parts if trace.channel.kind is Kind.COUNTER else _sampled_parts
-    found = parts(trace, window, sensor)
+    is_counter = trace.channel.kind is Kind.COUNTER
+    parts_j = (_split_counter if is_counter else _split_integral)(trace, window, sensor)
     gain = trace.channel.gain_error
     return Budget(
         window.name,
         trace.channel.name,
-        *found,
-        total_j=None if trace.channel.origin.is_estimated else math.hypot(*found),
+        *parts_j,
+        total_j=None if trace.channel.origin.is_estimated else math.hypot(*parts_j),
         gain_j=None if gain is None else gain * abs(energy.energy_j),
     )
 
 
-def sensor_of(trace: Trace) -> Sensor:
+def describe_sensor(trace: Trace) -> Sensor:
     """What the channel says of its sensor, and where it says nothing, what the trace shows."""
     times, values = trace.good
-    poll_s = median([b - a for a, b in pairwise(times)]) if len(times) > 1 else 0.0
+    poll_s = median_step_s(times)
     channel = trace.channel
+    averaging_s = channel.averaging_s
+    if averaging_s is None:
+        is_mean = any(word in channel.reading for word in ("average", "usage"))
+        averaging_s = thresholds.AVERAGING_S if is_mean else 0.0
     return Sensor(
         poll_s=poll_s,
-        update_s=channel.update_s or max(_seen_update_s(trace), poll_s),
-        averaging_s=_averaging_s(channel),
-        resolution_w=_resolution(values) if channel.kind is Kind.SAMPLED else 0.0,
+        update_s=channel.update_s or max(_find_update_s(trace), poll_s),
+        averaging_s=averaging_s,
+        resolution_w=_find_resolution(values) if channel.kind is Kind.SAMPLED else 0.0,
         is_part_time=(channel.averaging_s or math.inf) < (channel.update_s or 0.0),
     )
 
 
-def _seen_update_s(trace: Trace) -> float:
+def _find_update_s(trace: Trace) -> float:
     """The pace at which the value moves; 0.0 if it shows none.
 
     A power that returns to a few levels again and again moves at the load's pace, not the
-    sensor's: only a sensor that never repeats itself tells its own.
+    sensor's: only a sensor that never repeats itself shows its own.
     """
     times, values = trace.good
     moves = [t for t, a, b in zip(times[1:], values, values[1:], strict=False) if a != b]
-    is_load = trace.channel.kind is Kind.SAMPLED and len(set(values)) <= _FEW_LEVELS < len(values)
-    return 0.0 if is_load else pace_s(moves) or 0.0
+    is_load = trace.channel.kind is Kind.SAMPLED and len(set(values)) <= FEW_LEVELS < len(values)
+    return 0.0 if is_load else _find_pace_s(moves) or 0.0
 
 
-def _averaging_s(channel: Channel) -> float:
-    if channel.averaging_s is not None:
-        return channel.averaging_s
-    is_mean = any(word in channel.reading for word in ("average", "usage"))
-    return thresholds.AVERAGING_S if is_mean else 0.0
-
-
-def _resolution(values: Sequence[float]) -> float:
+def _find_resolution(values: Sequence[float]) -> float:
     """The smallest step of a coarse sensor; 0.0 where the few levels are more likely the load's.
 
     A load that switches between two powers shows two levels, too. Levels are the sensor's if
     they are close together, or if several of them lie on one grid.
     """
     levels = sorted(set(values))
-    if not 2 <= len(levels) <= _FEW_LEVELS:
+    if not 2 <= len(levels) <= FEW_LEVELS:
         return 0.0
     step_w = min(b - a for a, b in pairwise(levels))
-    on_grid = all(
-        abs(x / step_w - round(x / step_w)) < _ON_GRID for x in _steps_above_lowest(levels)
-    )
-    is_close = step_w <= _COARSEST * max(map(abs, levels))
-    return step_w if is_close or (on_grid and len(levels) >= _FEWEST_ON_GRID) else 0.0
+    steps = [(level - levels[0]) / step_w for level in levels]
+    is_grid = len(levels) >= FEWEST_ON_GRID and all(abs(x - round(x)) < ON_GRID for x in steps)
+    is_close = step_w <= COARSEST * max(map(abs, levels))
+    return step_w if is_close or is_grid else 0.0
 
 
-def _steps_above_lowest(levels: Sequence[float]) -> list[float]:
-    return [level - levels[0] for level in levels[1:]]
-
-
-def _counter_parts(trace: Trace, window: Window, sensor: Sensor) -> tuple[float, float, float]:
+def _split_counter(trace: Trace, window: Window, sensor: Sensor) -> tuple[float, float, float]:
     """Quantisation, edges and sampling of a counter, in joules."""
     curve = energy_curve(trace)
-    start_j, start_w = _local_step(curve, window.start_s, sensor)
-    end_j, end_w = _local_step(curve, window.end_s, sensor)
+    start_j, start_w = _find_step(curve, window.start_s, sensor)
+    end_j, end_w = _find_step(curve, window.end_s, sensor)
     quantisation_j = TRIANGULAR_95 * math.hypot(start_j, end_j) / math.sqrt(2)
     lag_s = TRIANGULAR_95 * min(sensor.update_s, sensor.poll_s) + thresholds.STAMP_S
-    sampling_j = _knot_sampling_j(trace, window) if sensor.is_part_time else 0.0
+    sampling_j = _estimate_knot_sampling_j(curve, window) if sensor.is_part_time else 0.0
     return quantisation_j, lag_s * max(start_w, end_w), sampling_j
 
 
-def _local_step(curve: EnergyCurve, at_s: float, sensor: Sensor) -> tuple[float, float]:
+def _find_step(curve: EnergyCurve, at_s: float, sensor: Sensor) -> tuple[float, float]:
     """How much of the joules around an edge may lie on its other side, and the power there.
 
     A counter known to move faster than it is polled is off by the bend between two polls only;
@@ -185,51 +173,41 @@ def _local_step(curve: EnergyCurve, at_s: float, sensor: Sensor) -> tuple[float,
     return largest_j, max(power_w, default=0.0)
 
 
-def _knot_sampling_j(trace: Trace, window: Window) -> float:
+def _estimate_knot_sampling_j(curve: EnergyCurve, window: Window) -> float:
     """Sampling error of a counter that is fed by a part-time sensor: each move is one sample."""
-    curve = energy_curve(trace)
-    middles = [(a + b) / 2 for a, b in pairwise(curve.t_s)]
-    power_w = [
-        (f - e) / (b - a)
-        for (a, b), (e, f) in zip(pairwise(curve.t_s), pairwise(curve.energy_j), strict=True)
-    ]
-    return _strata_j(middles, power_w, window, longest_s=math.inf)
+    steps = list(pairwise(zip(curve.t_s, curve.energy_j, strict=True)))
+    middles = [(start_s + end_s) / 2 for (start_s, _), (end_s, _) in steps]
+    power_w = [(after_j - before_j) / (b - a) for (a, before_j), (b, after_j) in steps]
+    return _estimate_sampling_j(middles, power_w, window, longest_s=math.inf)
 
 
-def _sampled_parts(trace: Trace, window: Window, sensor: Sensor) -> tuple[float, float, float]:
+def _split_integral(trace: Trace, window: Window, sensor: Sensor) -> tuple[float, float, float]:
     """Quantisation, edges and sampling of an integral, in joules."""
     times, values = trace.good
     quantisation_j = 0.5 * sensor.resolution_w * window.duration_s
     lag_s = sensor.update_s + sensor.averaging_s / 2 + sensor.poll_s / 2 + thresholds.STAMP_S
     near = [
-        *_near(times, values, window.start_s, lag_s),
-        *_near(times, values, window.end_s, lag_s),
+        *_find_near(times, values, window.start_s, lag_s),
+        *_find_near(times, values, window.end_s, lag_s),
     ]
-    seen_j = lag_s * (max(near) - min(near)) + thresholds.STAMP_S * max(map(abs, near))
-    edges_j = math.hypot(seen_j, _hidden_s(sensor) * max(map(abs, near)))
-    pace_s = max(sensor.poll_s, sensor.update_s)
-    looks = _thinned(times, sensor.update_s) if sensor.update_s > 1.5 * sensor.poll_s else None
-    seen = looks if looks is not None else range(len(times))
-    sampling_j = _strata_j(
-        [times[i] for i in seen],
-        [values[i] for i in seen],
+    visible_j = lag_s * (max(near) - min(near)) + thresholds.STAMP_S * max(map(abs, near))
+    # A load that switches between nothing and twice the mean within the averaging time leaves the
+    # average flat; cut anywhere, such a swing is off by up to an eighth of that time at each edge.
+    overlaps = sensor.averaging_s > sensor.update_s
+    hidden_s = math.sqrt(2) * sensor.averaging_s / 8 if overlaps else 0.0
+    edges_j = math.hypot(visible_j, hidden_s * max(map(abs, near)))
+    repeats = sensor.update_s > 1.5 * sensor.poll_s
+    samples = _skip_repeats(times, sensor.update_s) if repeats else range(len(times))
+    sampling_j = _estimate_sampling_j(
+        [times[i] for i in samples],
+        [values[i] for i in samples],
         window,
-        longest_s=thresholds.GAP_PERIODS * pace_s,
+        longest_s=thresholds.GAP_PERIODS * max(sensor.poll_s, sensor.update_s),
     )
     return quantisation_j, edges_j, sampling_j
 
 
-def _hidden_s(sensor: Sensor) -> float:
-    """How much of an edge an average may hide, as time at the average power.
-
-    A load that switches between nothing and twice the mean within the averaging time leaves the
-    average flat; cut anywhere, such a swing is off by up to an eighth of that time at each edge.
-    """
-    overlaps = sensor.averaging_s > sensor.update_s
-    return math.sqrt(2) * sensor.averaging_s / 8 if overlaps else 0.0
-
-
-def _near(
+def _find_near(
     times: Sequence[float], values: Sequence[float], at_s: float, reach_s: float
 ) -> list[float]:
     """Readings within reach of an edge, and at least the two that enclose it."""
@@ -238,23 +216,23 @@ def _near(
     return list(values[max(first, 0) : last])
 
 
-def _thinned(times: Sequence[float], update_s: float) -> list[int]:
-    """Places of readings about one update apart: repeats of one value are one look."""
-    kept = [0]
+def _skip_repeats(times: Sequence[float], update_s: float) -> list[int]:
+    """Places of readings about one update apart: repeats of one value are one sample."""
+    places = [0]
     for i, t in enumerate(times):
-        if t - times[kept[-1]] >= 0.95 * update_s:
-            kept.append(i)
-    return kept
+        if t - times[places[-1]] >= 0.95 * update_s:
+            places.append(i)
+    return places
 
 
-def _strata_j(
+def _estimate_sampling_j(
     times: Sequence[float], power_w: Sequence[float], window: Window, longest_s: float
 ) -> float:
     """95 % half-width of the integral between readings, by successive differences.
 
     A stratum longer than ``longest_s`` is a gap: inside it the power may have been anything that
-    was seen in the whole trace. One stratum's worth of what was seen in the window is added for a
-    burst that fell between two looks.
+    was read in the whole trace. One stratum's worth of what was read in the window is added for a
+    burst that fell between two samples.
     """
     first = max(bisect_right(times, window.start_s) - 1, 0)
     last = min(bisect_left(times, window.end_s), len(times) - 1)
@@ -263,14 +241,14 @@ def _strata_j(
         length_s = min(times[i + 1], window.end_s) - max(times[i], window.start_s)
         spread_w = abs(power_w[i + 1] - power_w[i]) / math.sqrt(2)
         if times[i + 1] - times[i] > longest_s:
-            spread_w = max(spread_w, _UNIFORM_SD * (max(power_w) - min(power_w)))
+            spread_w = max(spread_w, UNIFORM_SD * (max(power_w) - min(power_w)))
         else:
             usual_s = max(usual_s, length_s)
         variance += (length_s * spread_w) ** 2
     inside = power_w[first : last + 1]
     if not inside:
         return 0.0
-    unseen_j = _UNIFORM_SD * usual_s * (max(inside) - min(inside))
+    unseen_j = UNIFORM_SD * usual_s * (max(inside) - min(inside))
     by_chance_j = t_95(last - first) * math.hypot(math.sqrt(variance), unseen_j)
     return max(by_chance_j, aliasing_j(times[first : last + 1], inside))
 
@@ -289,8 +267,8 @@ def t_95(degrees: float) -> float:
 
 
 # A sensor is probed for two seconds before a run. Counters step and power readings are renewed at a
-# pace that no interface tells; both bound what a window's joules can be worth. The pace is seen
-# only while the value moves: a card says what it could not see, and why, instead of guessing.
+# pace that no interface states; both limit the accuracy of a window's joules. The pace shows only
+# while the value moves: a card says what is unknown, and why, instead of guessing.
 def card_of(trace: Trace) -> SensorCard:
     """Card of one densely polled trace; pure."""
     times, values = trace.good
@@ -299,22 +277,24 @@ def card_of(trace: Trace) -> SensorCard:
         for t_s, (before, after) in zip(times[1:], pairwise(values), strict=True)
         if after != before
     ]
-    update_s = pace_s([t_s for t_s, _ in moves])
+    update_s = _find_pace_s([t_s for t_s, _ in moves])
     is_counter = trace.channel.kind is Kind.COUNTER
+    rises = [size for _, size in moves if size > 0]  # a reset among them does not count
+    has_step = is_counter and rises and update_s is not None
     return SensorCard(
         channel=trace.channel.name,
         update_s=update_s,
-        step_j=_step_j(moves, update_s) if is_counter else None,
+        step_j=median(rises) if has_step else None,
         resolution=min((abs(size) for _, size in moves), default=None),
         kind_guess="counter" if is_counter else _guess_kind(trace.channel, update_s, values, moves),
         probed_s=times[-1] - times[0] if times else 0.0,
         polls=len(times),
-        reason="" if update_s is not None else _why_no_pace(len(times), len(moves)),
+        reason="" if update_s is not None else _describe_no_pace(len(times), len(moves)),
     )
 
 
 def informed(channels: Iterable[Channel], cards: Iterable[SensorCard]) -> tuple[Channel, ...]:
-    """The channels with the pace that their cards found; what a card does not know is kept."""
+    """The channels with the pace on their cards; without one on the card, as they were."""
     paces = {card.channel: card.update_s for card in cards}
     return tuple(
         replace(channel, update_s=paces.get(channel.name) or channel.update_s)
@@ -322,30 +302,24 @@ def informed(channels: Iterable[Channel], cards: Iterable[SensorCard]) -> tuple[
     )
 
 
-def pace_s(moves_s: Sequence[float]) -> float | None:
+def _find_pace_s(moves_s: Sequence[float]) -> float | None:
     """Time between renewals, from the times at which a value moved; ``None`` if they show none.
 
     A value that happens to stay the same makes several renewals look like one, so the pace is the
     time of which all intervals are whole multiples: a short interval, or a part of it if they
     are very nearly multiples of that. Loads that switch at random times show none.
     """
-    if len(moves_s) < _FEWEST_MOVES:
+    if len(moves_s) < FEWEST_MOVES:
         return None
     intervals = sorted(b - a for a, b in pairwise(moves_s))
     short_s = intervals[len(intervals) // 5]
-    for parts in range(1, _MOST_PACE_PARTS + 1):
+    for parts in range(1, MOST_PACE_PARTS + 1):
         counts = [interval * parts / short_s for interval in intervals]
-        whole = [max(round(count), 1) for count in counts]
-        off = fmean(abs(count - n) for count, n in zip(counts, whole, strict=True))
-        if off <= (_LOOSELY if parts == 1 else _CLOSELY):
-            return (moves_s[-1] - moves_s[0]) / sum(whole)
+        renewals = [max(round(count), 1) for count in counts]
+        off = fmean(abs(count - n) for count, n in zip(counts, renewals, strict=True))
+        if off <= (LOOSELY if parts == 1 else CLOSELY):
+            return (moves_s[-1] - moves_s[0]) / sum(renewals)
     return None
-
-
-def _step_j(moves: Sequence[tuple[float, float]], update_s: float | None) -> float | None:
-    """Median joules of one step; a reset or a jump among them does not count."""
-    rises = [size for _, size in moves if size > 0]
-    return median(rises) if rises and update_s is not None else None
 
 
 def _guess_kind(
@@ -359,83 +333,69 @@ def _guess_kind(
     if update_s is None or not values:
         return "unknown"
     span = max(values) - min(values)
-    if span < _WIDE_RANGE_SHARE * median(values):
+    if span < WIDE_RANGE_SHARE * median(values):
         return "unknown"
     largest = max(abs(size) for _, size in moves)
-    return "held" if largest >= _JUMP_SHARE * span else "running_average"
+    return "held" if largest >= JUMP_SHARE * span else "running_average"
 
 
-def _why_no_pace(polls: int, moves: int) -> str:
-    """Why no pace could be told."""
+def _describe_no_pace(polls: int, moves: int) -> str:
+    """Why the pace is unknown."""
     if polls == 0:
         return "no reading succeeded"
-    if moves >= _FEWEST_MOVES:
+    if moves >= FEWEST_MOVES:
         return "the value moved at no even pace; probe while the device is idle or at steady work"
-    return (
-        f"the value moved {moves} times only, too few to tell its pace; probe while the device "
-        "is at work"
-    )
+    return f"the value moved {moves} times, too few to find its pace; probe while the device works"
 
 
 # Where each edge of a periodic load falls between two polls is usually chance, and the errors of
 # many edges cancel. If a period lasts a whole number of polls (or a half, or a third of one), every
 # edge is cut at the same place and the errors add up instead. The trace shows that: its rising
 # edges are evenly spaced, and their spacing is in step with the polls.
-@dataclass(frozen=True, slots=True)
-class _Periods:
-    """A load's periods: how long in looks, how many, and how unevenly spaced."""
+def _find_poll_s(times: Sequence[float]) -> float:
+    """Mean time between polls, by counting them: a lost sample makes two steps one.
 
-    look_s: float
-    period: float
-    count: int
-    spread: float
+    Polls keep to an even clock and are jittered about it, so the clock is followed from sample to
+    sample. Longer gaps count for nothing.
+    """
+    usual_s = median_step_s(times)
+    polls, span_s, clock_s = 0, 0.0, times[0]
+    for before_s, t_s in pairwise(times):
+        if t_s - before_s >= 3 * usual_s:
+            clock_s = t_s
+            continue
+        count = max(round((t_s - clock_s) / usual_s), 1)
+        polls, span_s = polls + count, span_s + t_s - before_s
+        clock_s += count * usual_s
+        clock_s += 0.2 * (t_s - clock_s)
+    return span_s / polls
 
 
 def aliasing_j(times: Sequence[float], power_w: Sequence[float]) -> float:
     """Half-width at 95 % of the joules that edges in step may add or hide; 0.0 if there are none.
 
     Args:
-        times: Seconds of each look, increasing, shape ``[n]``.
-        power_w: What was seen, same shape.
+        times: Seconds of each sample, increasing, shape ``[n]``.
+        power_w: What was read, same shape.
     """
-    rises = _upward_crossings(power_w)
-    if len(rises) < _FEWEST_EDGES:
-        return 0.0
-    turns = _find_periods(times, rises)
-    if turns.spread > _EVEN_SPACING_POLLS:
-        return 0.0
-    height_w = fmean(power_w[i + 1] - power_w[i] for i in rises)
-    return TRIANGULAR_95 * height_w * turns.count * turns.look_s * _in_step(turns)
-
-
-def _upward_crossings(power_w: Sequence[float]) -> list[int]:
-    """Places where the power crosses the middle of its range upwards."""
     middle_w = (max(power_w) + min(power_w)) / 2 if power_w else 0.0
-    return [i for i, (a, b) in enumerate(pairwise(power_w)) if a <= middle_w < b]
-
-
-def _find_periods(times: Sequence[float], rises: Sequence[int]) -> _Periods:
-    """The period of a load from its rising edges; an edge that was missed makes two periods one."""
-    steps = [b - a for a, b in pairwise(times)]
-    usual_s = median(steps)
-    look_s = fmean(step for step in steps if step < 3 * usual_s)
-    spacings = [(times[b] - times[a]) / look_s for a, b in pairwise(rises)]
+    rises = [i for i, (a, b) in enumerate(pairwise(power_w)) if a <= middle_w < b]
+    if len(rises) < FEWEST_EDGES:
+        return 0.0
+    poll_s = _find_poll_s(times)
+    # The period in polls; an edge that was missed makes two periods one.
+    spacings = [(times[b] - times[a]) / poll_s for a, b in pairwise(rises)]
     usual = median(spacings)
     counts = [max(round(spacing / usual), 1) for spacing in spacings]
     period = sum(spacings) / sum(counts)
-    spread = pstdev(s - n * period for s, n in zip(spacings, counts, strict=True))
-    return _Periods(look_s, period, sum(counts), spread)
-
-
-def _in_step(turns: _Periods) -> float:
-    """The share of the edges' errors that adds up instead of cancelling, from 0 to 1.
-
-    Edges that return to the same place after ``order`` periods are cut at ``order`` places whose
-    errors cancel in part; edges that drift by several looks over the window are cut everywhere.
-    The first and the last edge are seen up to half a look off, so half a look of drift is nothing.
-    """
+    if pstdev(s - n * period for s, n in zip(spacings, counts, strict=True)) > EVEN_SPACING_POLLS:
+        return 0.0
+    # Edges that return to the same place after ``order`` periods are cut at ``order`` places whose
+    # errors cancel in part; edges that drift by several polls over the window are cut everywhere.
+    # The first and the last edge are off by up to half a poll, so half a poll of drift is nothing.
     shares = list[float]()
-    for order in _ALIAS_ORDERS:
-        off = abs(order * turns.period - round(order * turns.period)) / order
-        shares.append(1 / (order * max(off * turns.count - 0.5, 1.0)))
-    return max(shares)
+    for order in ALIAS_ORDERS:
+        drift = abs(order * period - round(order * period)) / order * sum(counts)
+        shares.append(1 / (order * max(drift - 0.5, 1.0)))
+    height_w = fmean(power_w[i + 1] - power_w[i] for i in rises)
+    return TRIANGULAR_95 * height_w * sum(counts) * poll_s * max(shares)

@@ -2,8 +2,8 @@
 
 Meters write what they like, so the columns are found by their names and the unit by the name's
 end: ``power_w``, ``Power (kW)``, ``energy_kwh``, ``Total energy [Wh]``, ``watts``. Times are epoch
-seconds or ISO 8601; without a zone they are taken for UTC. What cannot be understood for certain
-is refused with its line: a guess would become joules.
+seconds or ISO 8601; without a zone they are taken for UTC. What is ambiguous is refused with its
+line: a guess would become joules.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import csv
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,51 +21,41 @@ from wbcbench.core.errors import UsageError
 from wbcbench.core.trace import Kind
 
 MOST_BYTES = 500_000_000  # a year at one reading a second
-_LATEST_S = 1e11  # the year 5138: larger numbers are milliseconds
+LATEST_S = 1e11  # the year 5138: larger numbers are milliseconds
 
-_DELIMITERS = (",", ";", "\t")
-_NO_READING = frozenset({"", "nan", "na", "n/a", "null", "none", "-", "--"})
+DELIMITERS = (",", ";", "\t")
+NO_READING = frozenset({"", "nan", "na", "n/a", "null", "none", "-", "--"})
 
-_TIMES = frozenset(
+TIME_NAMES = frozenset(
     {"time", "timestamp", "datetime", "date time", "utc", "time utc", "utc time", "t", "epoch",
      "unix", "unix time", "unixtime", "utc s", "time s", "timestamp s", "epoch s", "unix s", "t s",
      "date"}
 )  # fmt: skip
-_NAMES = {
+VALUE_NAMES = {
     Kind.SAMPLED: frozenset({"", "power", "active power", "real power", "p", "mean power"}),
     Kind.COUNTER: frozenset(
         {"", "energy", "total energy", "active energy", "e", "consumption", "cumulative energy"}
     ),
 }
 
-_SPLIT = re.compile(
+# A name and its unit: ``Power (kW)``, ``Power [kW]``, ``power_kw``.
+_NAME_AND_UNIT = re.compile(
     r"^(?P<name>.*?)[\s_]*(?:[\[(](?P<given>[^\])]*)[\])]|(?<![A-Za-z])(?P<bare>[A-Za-z]+))\s*$"
 )
 
-
-@dataclass(frozen=True, slots=True)
-class Unit:
-    """A unit of a column: what it measures and how it becomes SI."""
-
-    kind: Kind
-    to_si: Callable[[float], float]
-
+_Unit = tuple[Kind, Callable[[float], float]]  # what it measures, and how it becomes SI
 
 # Milliwatts and megawatts differ by case alone, so this table is compared with case first.
-_UNITS: Mapping[str, Unit] = {
-    "W": Unit(Kind.SAMPLED, float),
-    "watt": Unit(Kind.SAMPLED, float),
-    "watts": Unit(Kind.SAMPLED, float),
-    "mW": Unit(Kind.SAMPLED, units.w_from_mw),
-    "kW": Unit(Kind.SAMPLED, units.w_from_kw),
-    "J": Unit(Kind.COUNTER, float),
-    "joule": Unit(Kind.COUNTER, float),
-    "joules": Unit(Kind.COUNTER, float),
-    "kJ": Unit(Kind.COUNTER, units.j_from_kj),
-    "Wh": Unit(Kind.COUNTER, units.j_from_wh),
-    "kWh": Unit(Kind.COUNTER, units.j_from_kwh),
+UNITS: dict[str, _Unit] = {
+    **dict.fromkeys(("W", "watt", "watts"), (Kind.SAMPLED, float)),
+    "mW": (Kind.SAMPLED, units.w_from_mw),
+    "kW": (Kind.SAMPLED, units.w_from_kw),
+    **dict.fromkeys(("J", "joule", "joules"), (Kind.COUNTER, float)),
+    "kJ": (Kind.COUNTER, units.j_from_kj),
+    "Wh": (Kind.COUNTER, units.j_from_wh),
+    "kWh": (Kind.COUNTER, units.j_from_kwh),
 }
-_FOLDED = {name.lower(): unit for name, unit in _UNITS.items() if name != "mW"}
+_LOWER_CASE = {name.lower(): unit for name, unit in UNITS.items() if name != "mW"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,185 +94,163 @@ def read_wall_log(
         if path.stat().st_size > MOST_BYTES:
             raise UsageError(f"{path} is larger than a meter's log of a year; cut out the run.")
         with path.open(encoding="utf-8-sig", newline="") as stream:
-            return _LogReader(path, stream, time_column, value_column).read()
+            return _parse_log(path, stream, time_column, value_column)
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}.") from error
     except UnicodeDecodeError as error:
         raise UsageError(f"{path} is not text in UTF-8, so it is no CSV log.") from error
     except csv.Error as error:
         raise UsageError(f"{path} is not a CSV file: {error}.") from error
+    except ValueError as error:
+        raise UsageError(f"{path}: {error}. Nothing was attached.") from error
 
 
-class _LogReader:
-    """One file on its way to a log."""
-
-    def __init__(
-        self, path: Path, stream: Iterator[str], time_column: str | None, value_column: str | None
-    ) -> None:
-        self._path = path
-        lines = (line for line in stream if line.strip() and not line.startswith("#"))
-        header = next(lines, "")
-        self._delimiter = max(_DELIMITERS, key=header.count)
-        names = [name.strip() for name in next(csv.reader([header], delimiter=self._delimiter), [])]
-        self._rows = csv.reader(lines, delimiter=self._delimiter)
-        self._width = len(names)
-        self._time = _named(path, names, time_column, _is_time, "--time-column")
-        self._value, self._unit, assumed = _value_column(path, names, value_column)
-        self._column = names[self._value]
-        self._notes = [assumed] if assumed else []
-
-    def read(self) -> WallLog:
-        times: list[float] = []
-        values: list[float | None] = []
-        naive = repeated = 0
-        for number, row in enumerate(self._rows, start=1):
-            cell = self._cell(row, self._time, number)
-            t_s, has_zone = self._when(cell, number)
-            naive += not has_zone
-            if times and t_s == times[-1]:
-                repeated += 1  # a log that rounds to the second
-                continue
-            self._refuse_backwards(times, t_s, cell, number)
-            times.append(t_s)
-            values.append(self._number(self._cell(row, self._value, number), number))
-        if len(times) < 2:
-            raise UsageError(f"{self._path} holds fewer than two readings.")
-        self._note(naive, repeated)
-        return WallLog(
-            tuple(times), tuple(values), self._unit.kind, self._column, tuple(self._notes)
-        )
-
-    def _note(self, naive: int, repeated: int) -> None:
-        if naive:
-            self._notes.append("Its times name no zone and were taken for UTC.")
-        if repeated:
-            self._notes.append(f"{repeated} rows repeat the time of the row before; left out.")
-
-    def _cell(self, row: Sequence[str], place: int, number: int) -> str:
-        if len(row) != self._width:
-            raise self._bad(number, f"has {len(row)} cells where the header has {self._width}")
-        return row[place].strip()
-
-    def _when(self, cell: str, number: int) -> tuple[float, bool]:
-        """Epoch seconds, and whether the cell says in which zone."""
-        try:
-            t_s = float(cell)
-        except ValueError:
-            try:
-                when = datetime.fromisoformat(cell)
-                zoned = when if when.tzinfo else when.replace(tzinfo=UTC)
-                return zoned.timestamp(), when.tzinfo is not None
-            except (ValueError, OverflowError) as error:
-                words = f"has the time {_shown(cell)}, which is neither epoch seconds nor ISO 8601"
-                raise self._bad(number, words) from error
-        if not 0 <= t_s < _LATEST_S:
-            raise self._bad(number, f"has the time {_shown(cell)}, which is not in epoch seconds")
-        return t_s, True
-
-    def _refuse_backwards(self, times: list[float], t_s: float, cell: str, number: int) -> None:
+def _parse_log(
+    path: Path, stream: Iterable[str], time_column: str | None, value_column: str | None
+) -> WallLog:
+    lines = (line for line in stream if line.strip() and not line.startswith("#"))
+    header = next(lines, "")
+    delimiter = max(DELIMITERS, key=header.count)
+    names = [name.strip() for name in next(csv.reader([header], delimiter=delimiter), [])]
+    time_place = _find_column(path, names, time_column, _is_time, "--time-column")
+    value_place = _find_value_column(path, names, value_column)
+    (kind, to_si), assumed = _parse_unit(path, names[value_place])
+    times, values = list[float](), list[float | None]()
+    without_zone = repeated = 0
+    for number, row in enumerate(csv.reader(lines, delimiter=delimiter), start=1):
+        reading = f"reading {number} has"
+        if len(row) != len(names):
+            raise ValueError(f"{reading} {len(row)} cells where the header has {len(names)}")
+        t_s, has_zone = _parse_time(row[time_place].strip(), reading)
+        without_zone += not has_zone
         if times and t_s < times[-1]:
-            raise self._bad(
-                number,
-                f"has the time {_shown(cell)}, {times[-1] - t_s:g} s before the row above. A "
-                "clock that was set, or an hour repeated at the end of summer time, cannot be "
-                "told apart: cut the log to the run, or log in UTC",
+            raise ValueError(
+                f"{reading} the time {_quote(row[time_place])}, {times[-1] - t_s:g} s before the "
+                "row above. The clock was set, or it is the end of summer time: cut the log to the "
+                "run, or log in UTC"
             )
+        if times and t_s == times[-1]:
+            repeated += 1  # a log that rounds to the second
+            continue
+        cell = row[value_place].strip()
+        value = _parse_value(cell if delimiter == "," else cell.replace(",", "."), reading)
+        times.append(t_s)
+        values.append(None if value is None else to_si(value))
+    if len(times) < 2:
+        raise UsageError(f"{path} holds fewer than two readings.")
+    notes = [assumed] if assumed else []
+    if without_zone:
+        notes.append("Its times name no zone and were taken for UTC.")
+    if repeated:
+        notes.append(f"{repeated} rows repeat the time of the row before; left out.")
+    return WallLog(tuple(times), tuple(values), kind, names[value_place], tuple(notes))
 
-    def _number(self, cell: str, number: int) -> float | None:
-        if cell.lower() in _NO_READING:
-            return None
+
+def _parse_time(cell: str, reading: str) -> tuple[float, bool]:
+    """Epoch seconds, and whether the cell says in which zone."""
+    try:
+        t_s = float(cell)
+    except ValueError:
         try:
-            value = float(cell if self._delimiter == "," else cell.replace(",", "."))
-        except ValueError as error:
-            raise self._bad(number, f"has {_shown(cell)} where a number should be") from error
-        if not math.isfinite(value) or value < 0:
-            raise self._bad(number, f"has {_shown(cell)}, which no machine draws")
-        return self._unit.to_si(value)
+            moment = datetime.fromisoformat(cell)
+            zoned = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+            return zoned.timestamp(), moment.tzinfo is not None
+        except (ValueError, OverflowError) as error:
+            message = f"{reading} the time {_quote(cell)}, neither epoch seconds nor ISO 8601"
+            raise ValueError(message) from error
+    if not 0 <= t_s < LATEST_S:
+        raise ValueError(f"{reading} the time {_quote(cell)}, which is not in epoch seconds")
+    return t_s, True
 
-    def _bad(self, number: int, what: str) -> UsageError:
-        return UsageError(f"{self._path}: reading {number} {what}. Nothing was attached.")
+
+def _parse_value(cell: str, reading: str) -> float | None:
+    if cell.lower() in NO_READING:
+        return None
+    try:
+        value = float(cell)
+    except ValueError as error:
+        raise ValueError(f"{reading} {_quote(cell)} where a number should be") from error
+    if not math.isfinite(value) or value < 0:
+        raise ValueError(f"{reading} {_quote(cell)}, which no machine draws")
+    return value
 
 
-def _value_column(
-    path: Path, names: Sequence[str], wanted: str | None
-) -> tuple[int, Unit, str | None]:
-    """Place and unit of the values, and a sentence if the unit was assumed."""
+def _find_value_column(path: Path, names: Sequence[str], wanted: str | None) -> int:
     if wanted is not None:
-        place = _named(path, names, wanted, bool, "--power-column")
-        return place, *_unit_of(path, names[place])
-    for kind in (Kind.SAMPLED, Kind.COUNTER):
-        found = [i for i, name in enumerate(names) if _is_value(name, kind)]
-        if len(found) > 1:
-            both = ", ".join(repr(names[i]) for i in found)
-            raise UsageError(f"{path} has several columns to read: {both}. Use --power-column.")
-        if found:
-            return found[0], *_unit_of(path, names[found[0]])
+        return _find_column(path, names, wanted, bool, "--power-column")
+    for kind in VALUE_NAMES:
+        places = [i for i, name in enumerate(names) if _is_value(name, kind)]
+        if len(places) > 1:
+            columns = ", ".join(repr(names[i]) for i in places)
+            raise UsageError(f"{path} has several columns to read: {columns}. Use --power-column.")
+        if places:
+            return places[0]
     raise UsageError(
         f"{path} has no column that is named like power or energy with its unit, e.g. power_w or "
-        f"'energy (kWh)'. It has: {_listed(names)}. Name one with --power-column."
+        f"'energy (kWh)'. It has: {_list_names(names)}. Name one with --power-column."
     )
 
 
-def _named(
+def _find_column(
     path: Path, names: Sequence[str], wanted: str | None, fits: Callable[[str], bool], option: str
 ) -> int:
     if wanted is not None:
-        found = [i for i, name in enumerate(names) if name.lower() == wanted.strip().lower()]
+        places = [i for i, name in enumerate(names) if name.lower() == wanted.strip().lower()]
     else:
-        found = [i for i, name in enumerate(names) if fits(name)]
-    if len(found) == 1:
-        return found[0]
+        places = [i for i, name in enumerate(names) if fits(name)]
+    if len(places) == 1:
+        return places[0]
     what = f"no column {wanted!r}" if wanted else "no single column that is named like a time"
-    raise UsageError(f"{path} has {what}. It has: {_listed(names)}. Use {option}.")
+    raise UsageError(f"{path} has {what}. It has: {_list_names(names)}. Use {option}.")
 
 
 def _is_time(name: str) -> bool:
-    return _folded(re.sub(r"[\[(].*", "", name)) in _TIMES
+    return _normalise(re.sub(r"[\[(].*", "", name)) in TIME_NAMES
 
 
 def _is_value(name: str, kind: Kind) -> bool:
-    word, unit = _parted(name)
-    known = _known_unit(unit)
-    if known is None:
-        return unit == "" and kind is Kind.SAMPLED and _folded(word) in _NAMES[kind] - {""}
-    return known.kind is kind and _folded(word) in _NAMES[kind]
+    word, unit = _split_name(name)
+    word = _normalise(word)
+    known = _find_unit(unit or "W")  # a power may lack its unit, but not its name too
+    is_named = word in VALUE_NAMES[kind] and bool(word or unit)
+    return is_named and known is not None and known[0] is kind
 
 
-def _parted(name: str) -> tuple[str, str]:
+def _split_name(name: str) -> tuple[str, str]:
     """``Power (kW)`` → ``Power``, ``kW``; ``power`` → ``power`` and no unit."""
-    match = _SPLIT.match(name)
+    match = _NAME_AND_UNIT.match(name)
     if match is None:
         return name, ""
     if match["given"] is not None:
         return match["name"], match["given"].strip()
-    return (match["name"], match["bare"]) if _known_unit(match["bare"]) else (name, "")
+    return (match["name"], match["bare"]) if _find_unit(match["bare"]) else (name, "")
 
 
-def _known_unit(word: str) -> Unit | None:
-    return _UNITS.get(word) or (_FOLDED.get(word.lower()) if word != "MW" else None)
+def _find_unit(word: str) -> _Unit | None:
+    return UNITS.get(word) or (_LOWER_CASE.get(word.lower()) if word != "MW" else None)
 
 
-def _unit_of(path: Path, name: str) -> tuple[Unit, str | None]:
-    unit = _parted(name)[1]
-    known = _known_unit(unit)
-    if known is not None:
-        return known, None
-    if unit:
+def _parse_unit(path: Path, name: str) -> tuple[_Unit, str]:
+    """Unit of a column, and a sentence if it was assumed."""
+    word = _split_name(name)[1]
+    unit = _find_unit(word)
+    if unit is not None:
+        return unit, ""
+    if word:
         raise UsageError(
-            f"{path}: the unit {_shown(unit)} of the column {_shown(name)} is neither power nor "
-            f"energy. Known: {', '.join(_UNITS)}. (Volt-amperes are not watts.)"
+            f"{path}: the unit {_quote(word)} of the column {_quote(name)} is neither power nor "
+            f"energy. Known: {', '.join(UNITS)}. (Volt-amperes are not watts.)"
         )
-    assumed = f"The column {_shown(name)} names no unit and was taken for watts."
-    return _UNITS["W"], assumed
+    return UNITS["W"], f"The column {_quote(name)} names no unit and was taken for watts."
 
 
-def _folded(word: str) -> str:
+def _normalise(word: str) -> str:
     return re.sub(r"[\s_]+", " ", word).strip().lower()
 
 
-def _shown(cell: str) -> str:
+def _quote(cell: str) -> str:
     return repr(cell if len(cell) <= 40 else cell[:40] + "…")
 
 
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(_shown(name) for name in names[:12]) or "nothing"
+def _list_names(names: Sequence[str]) -> str:
+    return ", ".join(_quote(name) for name in names[:12]) or "nothing"

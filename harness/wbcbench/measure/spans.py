@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from wbcbench.core.board_state import BoardSample
-from wbcbench.core.quality import Quality, QualityWarning, Severity, worst_quality
+from wbcbench.core.quality import Quality, QualityWarning, worst_quality
 from wbcbench.core.record import Circumstances
 from wbcbench.core.run_folder import RunDir
 from wbcbench.core.text import human_duration, human_energy, human_power, printable
@@ -23,6 +23,7 @@ from wbcbench.energy import appraise
 from wbcbench.energy.checks import Evidence, run_checks
 from wbcbench.energy.integrate import EnergyCurve, energy_curve
 from wbcbench.energy.source import source_power_w
+from wbcbench.energy.warnings import make_warning
 
 PEAK_OVER_S = 1.0  # a counter's steps are too coarse to tell power over less
 
@@ -108,14 +109,12 @@ def with_write_error(span: Span, reason: str | None) -> Span:
     """The span, never valid if its readings are not complete, as ``reason`` says."""
     if reason is None:
         return span
-    doubt = QualityWarning(
+    warning = make_warning(
         "trace-not-written",
-        Severity.INVALID,
         f"The readings are not complete: {reason}.",
-        "Free space for temporary files (or set TMPDIR to a disk that has some) and repeat.",
         window=span.window.name,
     )
-    return replace(span, warnings=(doubt, *span.warnings), quality=Quality.INVALID)
+    return replace(span, warnings=(warning, *span.warnings), quality=Quality.INVALID)
 
 
 def _evidence(kept: Recorded, window: Window, *, is_cut: bool) -> Evidence:

@@ -175,7 +175,7 @@ def count(_: RunRecord, items: Sequence[Any] | None) -> int | None:
 def list_boards(record: RunRecord) -> list[Mapping[str, Any]]:
     """What the meter reported of each GPU at the start."""
     meters = sorted(record.meters.items())
-    return [b for name, b in meters if name.startswith("nvml/") and isinstance(b, Mapping)]
+    return [facts for _, facts in meters if isinstance(facts, Mapping) and "uuid" in facts]
 
 
 def get_board_values(record: RunRecord, field: str) -> list[Any]:

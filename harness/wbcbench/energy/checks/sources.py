@@ -1,14 +1,13 @@
-"""Checks of what the joules rest on: unknown, not measured, or at odds with a second reading."""
+"""Checks of the energy sources: unknown, not measured, or at odds with a second reading."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from wbcbench.core.quality import QualityWarning, Severity
-from wbcbench.core.record import Agreement
 from wbcbench.core.trace import Origin
 from wbcbench.energy import thresholds
-from wbcbench.energy.checks import Doubt, Evidence, list_some
+from wbcbench.energy.checks import Evidence, list_some
 from wbcbench.energy.source import (
     PRIMARY_DOMAINS,
     EnergySource,
@@ -17,177 +16,107 @@ from wbcbench.energy.source import (
     rank_sources,
     source_energy_j,
 )
-
-DISAGREE = Doubt(
-    "witnesses-disagree",
-    "suspect between 3 and 10 %; beyond, invalid for `train` and suspect for other windows; only "
-    "where the uncertainties do not explain the difference",
-    "One of the two readings is wrong and nothing here says which. Repeat the run with a longer "
-    "`{judged}`; if it stays, calibrate with `wbcbench doctor --calibrate` or a wall meter.",
-    ("agree_pct", "disagree_pct"),
-)
+from wbcbench.energy.warnings import make_warning
 
 
 def check_agreement(evidence: Evidence) -> Iterator[QualityWarning]:
     """Counter against integral, in every window where both are known."""
-    bad = [each for each in evidence.agreements if each.status in {"suspect", "invalid"}]
-    for pair in dict.fromkeys((each.a, each.b) for each in bad):
-        yield _caution(evidence.judged, [each for each in bad if (each.a, each.b) == pair])
-
-
-def _caution(judged: str, bad: list[Agreement]) -> QualityWarning:
-    worst = max(bad, key=lambda each: (each.window == judged, abs(each.difference_pct)))
-    spoils = worst.window == judged and worst.status == "invalid"
-    return DISAGREE.warning(
-        Severity.INVALID if spoils else Severity.SUSPECT,
-        f"In {worst.window}, {worst.a} is {worst.difference_pct:+.1f} % off {worst.b}; up to "
-        f"{thresholds.AGREE_PCT:.0f} % is agreement. Windows: {list_some(e.window for e in bad)}.",
-        window=worst.window,
-        judged=judged,
-    )
-
-
-DIFFERS = Doubt(
-    "codecarbon-differs",
-    "info, where CodeCarbon read a sensor too; its models are shown and not judged",
-    "CodeCarbon is a cross-check: published comparisons with meters find it up to 40 % off. Trust "
-    "the channel that reads the sensor itself.",
-    ("cross_check_pct",),
-)
+    wrong = [pair for pair in evidence.agreements if pair.status in {"suspect", "invalid"}]
+    for channels in dict.fromkeys((pair.a, pair.b) for pair in wrong):
+        pairs = [pair for pair in wrong if (pair.a, pair.b) == channels]
+        worst = max(
+            pairs, key=lambda pair: (pair.window == evidence.judged, abs(pair.difference_pct))
+        )
+        is_invalid = worst.window == evidence.judged and worst.status == "invalid"
+        yield make_warning(
+            "readings-disagree",
+            f"In `{worst.window}`, {worst.a} is {worst.difference_pct:+.1f} % off {worst.b}; up to "
+            f"{thresholds.AGREE_PCT:.0f} % is normal. "
+            f"Windows: {list_some(pair.window for pair in pairs)}.",
+            Severity.INVALID if is_invalid else Severity.SUSPECT,
+            window=worst.window,
+        )
 
 
 def check_codecarbon(evidence: Evidence) -> Iterator[QualityWarning]:
     """CodeCarbon's joules beside ours."""
+    window = evidence.judged
     measured = {c.name for c in evidence.channels if c.origin is Origin.MEASURED}
-    for each in evidence.agreements:
-        is_sensor = is_codecarbon(each.b) and set(each.b.split("+")) <= measured
-        if each.window != evidence.judged or each.status != "cross-check" or not is_sensor:
+    for pair in evidence.agreements:
+        is_sensor = is_codecarbon(pair.b) and set(pair.b.split("+")) <= measured
+        if pair.window != window or pair.status != "cross-check" or not is_sensor:
             continue
-        if abs(each.difference_pct) > thresholds.CROSS_CHECK_PCT:
-            detail = (
-                f"{each.a} is {each.difference_pct:+.0f} % off {each.b} in `{evidence.judged}`."
-            )
-            yield DIFFERS.warning(Severity.INFO, detail, window=evidence.judged, channel=each.b)
-
-
-UNKNOWN = Doubt(
-    "energy-unknown",
-    "training was done and has no joules: invalid if no part has any, or the first of GPU, CPU and "
-    "whole machine that has a sensor; suspect for a further part with a sensor",
-    "A run without joules says nothing about energy. See the other cautions for the cause, and "
-    "repeat the run.",
-)
-FALLBACK = Doubt(
-    "second-choice",
-    "suspect: the most trusted reading of a part could not be used for `train`, another is",
-    "The joules are those of the reading named here. See the other cautions for what was wrong "
-    "with the first, and repeat the run.",
-)
+        if abs(pair.difference_pct) > thresholds.CROSS_CHECK_PCT:
+            detail = f"{pair.a} is {pair.difference_pct:+.0f} % off {pair.b} in `{window}`."
+            yield make_warning("codecarbon-differs", detail, window=window, channel=pair.b)
 
 
 def check_unknown_energy(evidence: Evidence) -> Iterator[QualityWarning]:
-    """Training whose joules are not known, or known only from the second choice."""
+    """Measured windows without joules, or with those of a fallback source."""
     if not evidence.trained:
         return
-    spoken = [
-        (domain, choose_source(evidence, domain, evidence.judged)) for domain in PRIMARY_DOMAINS
-    ]
-    if not any(_knows(evidence, who) for _, who in spoken):
-        yield UNKNOWN.warning(
-            Severity.INVALID,
-            f"No meter knows the joules of `{evidence.judged}`. {_why(evidence)}",
-            window=evidence.judged,
-        )
+    window = evidence.judged
+    chosen = {domain: choose_source(evidence, domain, window) for domain in PRIMARY_DOMAINS}
+    known = {
+        domain
+        for domain, source in chosen.items()
+        if source_energy_j(evidence, source, window) is not None
+    }
+    reasons = {c.name: _find_reason(evidence, c.name) for c in evidence.channels}
+    why = " ".join(f"{name}: {reason}." for name, reason in reasons.items() if reason)
+    if not known:
+        detail = f"No meter has joules for `{window}`. {why}"
+        yield make_warning("energy-unknown", detail, window=window)
         return
     severity = Severity.INVALID
-    for domain, who in spoken:
+    for domain, source in chosen.items():
         first = next(iter(rank_sources(evidence.channels, domain)), None)
-        if first is None or first.status is not Origin.MEASURED:
+        if first is None or source is None or first.status is not Origin.MEASURED:
             continue
-        if not _knows(evidence, who) or (who and who.status is not Origin.MEASURED):
-            what = f"The sensor of the {domain} has no joules for `{evidence.judged}`."
-            detail = f"{what} {_why(evidence)}"
-            yield UNKNOWN.warning(severity, detail, window=evidence.judged)
-        elif who is not None and who != first:
-            yield _second(evidence, first, who)
+        if domain not in known or source.status is not Origin.MEASURED:
+            detail = f"The sensor of the {domain} has no joules for `{window}`. {why}"
+            yield make_warning("energy-unknown", detail, severity, window=window)
+        elif source != first:
+            yield _describe_fallback(evidence, first, source)
         severity = Severity.SUSPECT
 
 
-def _second(evidence: Evidence, first: EnergySource, who: EnergySource) -> QualityWarning:
-    reasons = {_reason(evidence, name) for name in first.channels} - {""}
-    why = "; ".join(sorted(reasons)) or "it is in doubt"
-    return FALLBACK.warning(
-        Severity.SUSPECT,
-        f"The joules of `{evidence.judged}` come from {', '.join(who.channels)} ({who.method}) "
-        f"and not from {', '.join(first.channels)}: {why}.",
+def _describe_fallback(
+    evidence: Evidence, first: EnergySource, source: EnergySource
+) -> QualityWarning:
+    reasons = {_find_reason(evidence, name) for name in first.channels} - {""}
+    return make_warning(
+        "fallback-source",
+        f"The joules of `{evidence.judged}` are those of {', '.join(source.channels)} "
+        f"({source.method}), not of {', '.join(first.channels)}: "
+        f"{'; '.join(sorted(reasons)) or 'it has a warning'}.",
         window=evidence.judged,
         channel=first.channels[0],
     )
 
 
-def _knows(evidence: Evidence, who: EnergySource | None) -> bool:
-    return source_energy_j(evidence, who, evidence.judged) is not None
-
-
-def _why(evidence: Evidence) -> str:
-    told = (f"{c.name}: {_reason(evidence, c.name)}." for c in evidence.channels)
-    return " ".join(text for text in told if not text.endswith(": ."))
-
-
-def _reason(evidence: Evidence, channel: str) -> str:
+def _find_reason(evidence: Evidence, channel: str) -> str:
+    """Why a channel has no joules in the checked window; empty if it has."""
     energy = evidence.energy(evidence.judged, channel)
     return energy.reason if energy else "it has no such window"
 
 
-ESTIMATED = Doubt(
-    "headline-estimated",
-    "info",
-    "Nothing here may be called a measured saving. For measured joules use a machine with an "
-    "NVIDIA GPU or readable RAPL; `wbcbench doctor` says what this one lacks.",
-)
-SIMULATED = Doubt(
-    "signal-synthetic",
-    "info",
-    "The joules are those of a made-up signal, for demonstrations and tests. They say nothing "
-    "about training.",
-)
-ABSENT = Doubt(
-    "meter-absent",
-    "info",
-    "`wbcbench doctor` says what would make it work.",
-)
-
-
 def check_status(evidence: Evidence) -> Iterator[QualityWarning]:
-    """Headlines that no sensor stands behind, and meters that are not there."""
-    who = evidence.primary
-    if who is not None and who.status.is_estimated:
-        detail = f"The headline is {who.status} (no sensor on this machine): {who.method}."
-        yield ESTIMATED.warning(
-            Severity.INFO, detail, window=evidence.judged, channel=who.channels[0]
-        )
-    made_up = [c.name for c in evidence.channels if c.origin is Origin.SIMULATED]
-    if made_up:
-        detail = f"A known signal was read instead of a sensor: {', '.join(made_up)}."
-        yield SIMULATED.warning(Severity.INFO, detail, channel=made_up[0])
-    for each in evidence.absent:
-        yield ABSENT.warning(Severity.INFO, f"{each.meter}: {each.reason}")
-
-
-ON_TEST = Doubt(
-    "validated-on-test",
-    "info",
-    "As in the published report, TEST was watched during training: state its score of the last "
-    "epoch, and do not choose an epoch, a setting or a target by it. `--validation by-photograph` "
-    "watches photographs of TRAIN that are held out.",
-)
+    """Primary energy that no sensor measured, and meters that are absent."""
+    source, window = evidence.primary, evidence.judged
+    if source is not None and source.status.is_estimated:
+        detail = f"Primary energy is {source.status} (no sensor on this machine): {source.method}."
+        yield make_warning("energy-estimated", detail, window=window, channel=source.channels[0])
+    simulated = [c.name for c in evidence.channels if c.origin is Origin.SIMULATED]
+    if simulated:
+        detail = f"Simulated instead of measured: {', '.join(simulated)}."
+        yield make_warning("sensor-simulated", detail, channel=simulated[0])
+    for meter in evidence.absent:
+        yield make_warning("meter-absent", f"{meter.meter}: {meter.reason}")
 
 
 def check_validated_on_test(evidence: Evidence) -> Iterator[QualityWarning]:
-    """Scores that were watched on the very images they are stated for."""
+    """Scores on the very images that they are validated on."""
     spec = evidence.spec
     if evidence.trained and spec and spec.validation == "published":
-        yield ON_TEST.warning(Severity.INFO, "The validation scores of each epoch are of TEST.")
-
-
-DOUBTS = (DISAGREE, DIFFERS, UNKNOWN, FALLBACK, ESTIMATED, SIMULATED, ABSENT, ON_TEST)
+        yield make_warning("validated-on-test", "The validation scores of each epoch are of TEST.")
