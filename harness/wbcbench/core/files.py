@@ -23,7 +23,7 @@ def write_atomically(path: Path, data: bytes) -> None:
     Raises:
         OSError: The folder is not writable or the disk is full; nothing half written is left.
     """
-    with _temporary(path, data) as temporary:
+    with _write_temporary(path, data) as temporary:
         temporary.replace(path)
     sync_folder(path.parent)
 
@@ -37,7 +37,7 @@ def write_new(path: Path, data: bytes) -> None:
     """
     if path.exists():
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
-    with _temporary(path, data) as temporary:
+    with _write_temporary(path, data) as temporary:
         try:
             path.hardlink_to(temporary)
         except OSError as error:
@@ -48,7 +48,7 @@ def write_new(path: Path, data: bytes) -> None:
 
 
 @contextlib.contextmanager
-def _temporary(path: Path, data: bytes) -> Iterator[Path]:
+def _write_temporary(path: Path, data: bytes) -> Iterator[Path]:
     """A file beside ``path`` with ``data`` on disk; gone at the end, unless it was renamed."""
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
     temporary = Path(name)

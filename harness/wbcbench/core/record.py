@@ -232,7 +232,9 @@ _adapter: Any = cache(TypeAdapter)
 def to_json(record: RunRecord) -> bytes:
     """Canonical JSON: sorted keys, UTF-8, LF; NaN and infinity become ``null``, unknown."""
     plain = _adapter(RunRecord).dump_python(record, mode="json")
-    text = json.dumps(_finite(plain), sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False)
+    text = json.dumps(
+        _replace_nonfinite(plain), sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False
+    )
     return (text + "\n").encode()
 
 
@@ -287,11 +289,11 @@ def require_schema(schema: str, source: str) -> None:
         )
 
 
-def _finite(value: JsonValue) -> JsonValue:
+def _replace_nonfinite(value: JsonValue) -> JsonValue:
     if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
+        return {key: _replace_nonfinite(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [_finite(item) for item in value]
+        return [_replace_nonfinite(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value

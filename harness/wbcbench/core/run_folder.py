@@ -166,7 +166,7 @@ class RunDir:
             UsageError: The folder cannot be written.
         """
         try:
-            with _new_folder(self.path) as folder:
+            with _create_folder(self.path) as folder:
                 new = RunDir(folder)
                 (folder / GROWING_TRACES).mkdir()
                 new.write_requested(spec, local)
@@ -409,7 +409,7 @@ def study_runs(results: Path, study: str) -> list[RunDir]:
 # A folder is made under a name that says which process makes it, and renamed when it is whole. A
 # rename onto a folder that holds something fails, so that of two makers one gets the name.
 @contextlib.contextmanager
-def _new_folder(path: Path) -> Iterator[Path]:
+def _create_folder(path: Path) -> Iterator[Path]:
     """Yield a folder to fill, which becomes ``path`` at the end; nothing stays after an error.
 
     Raises:

@@ -47,17 +47,17 @@ _LATEX = {
 
 def human_energy(energy_j: float | None) -> str:
     """``41.3 kJ``."""
-    return _scaled(energy_j, "J")
+    return _format_scaled(energy_j, "J")
 
 
 def human_power(power_w: float | None) -> str:
     """``274 W``."""
-    return _scaled(power_w, "W")
+    return _format_scaled(power_w, "W")
 
 
 def human_mass(mass_g: float | None) -> str:
     """``1.32 g``; carbon dioxide equivalent, usually."""
-    return _scaled(mass_g, "g")
+    return _format_scaled(mass_g, "g")
 
 
 def human_duration(time_s: float | None) -> str:
@@ -65,7 +65,7 @@ def human_duration(time_s: float | None) -> str:
     if time_s is None or not math.isfinite(time_s):
         return UNKNOWN
     if abs(time_s) < 59.95:
-        return f"{_three_digits(time_s)} s"
+        return f"{_format_digits(time_s)} s"
     minutes, seconds = divmod(round(abs(time_s)), 60)
     hours, minutes_left = divmod(minutes, 60)
     sign = "-" if time_s < 0 else ""
@@ -93,12 +93,12 @@ def count_of(count: int, thing: str) -> str:
 
 def energy_scale(largest_j: float) -> tuple[float, str]:
     """The divisor and unit for an axis or a column whose largest value is ``largest_j``."""
-    return _scale(largest_j, "J")
+    return _choose_scale(largest_j, "J")
 
 
 def mass_scale(largest_g: float) -> tuple[float, str]:
     """The same for grams."""
-    return _scale(largest_g, "g")
+    return _choose_scale(largest_g, "g")
 
 
 def printable(text: str) -> str:
@@ -108,21 +108,21 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() or c == "\n" else "�" for c in text)
 
 
-def _scaled(value: float | None, unit: str) -> str:
+def _format_scaled(value: float | None, unit: str) -> str:
     if value is None or not math.isfinite(value):
         return UNKNOWN
-    divisor, name = _scale(value, unit)
-    return f"{_three_digits(value / divisor)} {name}"
+    divisor, name = _choose_scale(value, unit)
+    return f"{_format_digits(value / divisor)} {name}"
 
 
-def _scale(value: float, unit: str) -> tuple[float, str]:
+def _choose_scale(value: float, unit: str) -> tuple[float, str]:
     # 999.6 would print as "1000", so the next prefix starts a little before its power of ten.
     prefixes = ((size, prefix) for size, prefix in _PREFIXES if abs(value) >= 0.9995 * size)
     size, prefix = next(prefixes, (1.0, "") if value == 0 else _PREFIXES[-1])
     return size, prefix + unit
 
 
-def _three_digits(value: float) -> str:
+def _format_digits(value: float) -> str:
     if value == 0:
         return "0"
     before_point = math.floor(math.log10(abs(value) * 1.0005)) + 1
@@ -164,7 +164,7 @@ def aligned_table(headings: Sequence[str], rows: Rows) -> str:
 def markdown_table(headings: Sequence[str], rows: Rows) -> str:
     """A pipe table as GitHub renders it."""
     lines = [headings, ["---"] * len(headings), *rows]
-    return "\n".join(f"| {' | '.join(_markdown(word) for word in line)} |" for line in lines)
+    return "\n".join(f"| {' | '.join(_escape_markdown(word) for word in line)} |" for line in lines)
 
 
 def latex_table(headings: Sequence[str], rows: Rows) -> str:
@@ -180,7 +180,7 @@ def latex_text(text: str) -> str:
     return "".join(_LATEX.get(character, character) for character in text)
 
 
-def _markdown(word: str) -> str:
+def _escape_markdown(word: str) -> str:
     plain = word if set(word) == {"-"} else word.replace("\\", "\\\\")
     for mark in ("|", "<", "*", "`", "["):
         plain = plain.replace(mark, f"\\{mark}")

@@ -51,7 +51,7 @@ def parquet_from_polls(polls: Sequence[Polls]) -> bytes:
     import pyarrow.parquet as pq
 
     columns = zip(*polls, strict=True) if polls else ([], [], [])
-    arrays = [pa.array(column, kind) for column, kind in zip(columns, _types(), strict=True)]
+    arrays = [pa.array(column, kind) for column, kind in zip(columns, _get_types(), strict=True)]
     out = io.BytesIO()
     pq.write_table(
         pa.table(arrays, names=_COLUMNS),
@@ -73,7 +73,9 @@ def read_parquet_polls(path: Path, names: Collection[str] | None = None) -> list
 
     filters = None if names is None else [("channel", "in", list(names))]
     try:
-        return _polls(pq.read_table(path, columns=_COLUMNS, filters=filters, use_threads=False))
+        return _parse_polls(
+            pq.read_table(path, columns=_COLUMNS, filters=filters, use_threads=False)
+        )
     except (OSError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise UsageError(
@@ -81,8 +83,8 @@ def read_parquet_polls(path: Path, names: Collection[str] | None = None) -> list
         ) from error
 
 
-def _polls(table: pa.Table) -> list[Polls]:
-    if table.schema.types != _types():
+def _parse_polls(table: pa.Table) -> list[Polls]:
+    if table.schema.types != _get_types():
         raise ValueError("it has other columns than traces have")
     polls = list(zip(*(column.to_pylist() for column in table.columns), strict=True))
     if any(None in each or None in each[1] or len(each[1]) != len(each[2]) for each in polls):
@@ -90,7 +92,7 @@ def _polls(table: pa.Table) -> list[Polls]:
     return polls
 
 
-def _types() -> list[pa.DataType]:
+def _get_types() -> list[pa.DataType]:
     import pyarrow as pa
 
     return [pa.string(), pa.list_(pa.float64()), pa.list_(pa.float64())]

@@ -118,14 +118,14 @@ def check_folder(path: Path, *, on_progress: Progress | None = None) -> CheckRep
         dataset_id=name,
         sha256=sha256,
         synthetic=bool(versions),
-        counts=_counts(images),
+        counts=_count_files(images),
         photographs={
             split: None if UNKNOWN_PHOTOGRAPH in ids else len(ids)
             for split, ids in photographs.items()
         },
         leaking=leaking if known else None,
-        problems=tuple(_problems(images, loaded)),
-        notes=tuple(_notes(root, images, usable, leaking, name)),
+        problems=tuple(_find_problems(images, loaded)),
+        notes=tuple(_find_notes(root, images, usable, leaking, name)),
     )
 
 
@@ -142,7 +142,7 @@ def _read(root: Path, on_progress: Progress | None) -> list[_Image]:
     ]
 
 
-def _counts(images: Sequence[_Image]) -> dict[str, dict[str, int]]:
+def _count_files(images: Sequence[_Image]) -> dict[str, dict[str, int]]:
     counts: dict[str, dict[str, int]] = defaultdict(lambda: dict.fromkeys(CLASSES, 0))
     for image in images:
         split, name, _ = image.name.split("/", 2)
@@ -150,7 +150,7 @@ def _counts(images: Sequence[_Image]) -> dict[str, dict[str, int]]:
     return {split: counts[split] for split in _ALL_SPLITS if split in counts}
 
 
-def _problems(images: Sequence[_Image], loaded: Sequence[_Image]) -> Iterator[Finding]:
+def _find_problems(images: Sequence[_Image], loaded: Sequence[_Image]) -> Iterator[Finding]:
     for image in images:
         size = (image.facts.width, image.facts.height)
         if image.facts.complaint is not None:
@@ -158,17 +158,17 @@ def _problems(images: Sequence[_Image], loaded: Sequence[_Image]) -> Iterator[Fi
         elif size != PUBLISHED_SIZE_PX:
             detail = f"{image.name} has {size[0]} × {size[1]} pixels instead of 320 × 240."
             yield Finding("wrong-size", detail, (image.name,))
-    for copies in _duplicates(loaded):
+    for copies in _find_duplicates(loaded):
         if len({i.folder for i in copies}) > 1:
             detail = f"{len(copies)} files of different folders have the same content."
-            yield Finding("duplicate-across-folders", detail, _names(copies))
+            yield Finding("duplicate-across-folders", detail, _get_names(copies))
     by_photograph = defaultdict[int, list[_Image]](list)
     for image in loaded:
         by_photograph[image.origin.original_id].append(image)
     for number, shown in sorted(by_photograph.items()):
         if number != UNKNOWN_PHOTOGRAPH and len({i.split for i in shown}) > 1:
             detail = f"Images of photograph {number} are in both TRAIN and TEST."
-            yield Finding("photograph-in-two-splits", detail, _names(shown))
+            yield Finding("photograph-in-two-splits", detail, _get_names(shown))
     for image in loaded:
         if image.origin.name and image.origin.name.rsplit("/", 1)[0] != image.folder:
             detail = f"{image.name} is known as {image.origin.name}: another split or class."
@@ -176,13 +176,13 @@ def _problems(images: Sequence[_Image], loaded: Sequence[_Image]) -> Iterator[Fi
     # Names alone prove nothing, so this holds only where most contents are the published ones.
     published = {origin.name for origin in splits.published_images().values()}
     unknown = [i for i in loaded if i.facts.complaint is None and not i.origin.name]
-    altered = _names([i for i in unknown if i.name in published])
+    altered = _get_names([i for i in unknown if i.name in published])
     if altered and 2 * len(unknown) < len(loaded):
         detail = f"{len(altered)} file(s) differ from the published ones of the same name."
         yield Finding("altered", detail, altered)
 
 
-def _duplicates(images: Sequence[_Image]) -> list[list[_Image]]:
+def _find_duplicates(images: Sequence[_Image]) -> list[list[_Image]]:
     """Return the groups of files whose bytes are equal."""
     same = defaultdict[str, list[_Image]](list)
     for image in images:
@@ -191,17 +191,17 @@ def _duplicates(images: Sequence[_Image]) -> list[list[_Image]]:
     return [copies for copies in same.values() if len(copies) > 1]
 
 
-def _notes(
+def _find_notes(
     root: Path,
     images: Sequence[_Image],
     usable: Sequence[_Image],
     leaking: Sequence[str],
     name: str,
 ) -> Iterator[Finding]:
-    for copies in _duplicates(images):
+    for copies in _find_duplicates(images):
         if len({i.folder for i in copies}) == 1 or any(i.split == "TEST_SIMPLE" for i in copies):
             yield Finding(
-                "duplicate", f"{len(copies)} files have the same content.", _names(copies)
+                "duplicate", f"{len(copies)} files have the same content.", _get_names(copies)
             )
     if leaking:
         tested = sum(i.split == "TEST" for i in usable)
@@ -211,7 +211,7 @@ def _notes(
             "accuracy is reported with and without them."
         )
         yield Finding("cell-seen-in-train", detail, tuple(leaking))
-    unknown = _names([i for i in usable if i.origin.group_id == UNKNOWN_PHOTOGRAPH])
+    unknown = _get_names([i for i in usable if i.origin.group_id == UNKNOWN_PHOTOGRAPH])
     if unknown:
         detail = (
             f"The photograph of {len(unknown)} of {len(usable)} images is unknown: a validation "
@@ -223,5 +223,5 @@ def _notes(
         yield Finding("ignored-folder", "These folders are not read.", tuple(others))
 
 
-def _names(images: Sequence[_Image]) -> tuple[str, ...]:
+def _get_names(images: Sequence[_Image]) -> tuple[str, ...]:
     return tuple(image.name for image in images)

@@ -70,20 +70,20 @@ def fetch(
     except UsageError:
         shutil.rmtree(partial)
         raise
-    _put_in_place(downloaded, target, partial)
+    _move_into_place(downloaded, target, partial)
     return target
 
 
 def _download(handle: str, partial: Path) -> Path:
     """Return the folder kagglehub unpacked, resuming as long as every try brings something."""
-    with _kagglehub(partial) as kagglehub:
+    with _open_kagglehub(partial) as kagglehub:
         unusable = (ValueError, zipfile.BadZipFile, kagglehub.exceptions.DataCorruptionError)
         while True:
-            before = _size(partial)
+            before = _measure_size(partial)
             try:
                 return Path(kagglehub.dataset_download(handle))
             except OSError as error:  # requests' errors are OSErrors without a number
-                if error.errno is not None or _size(partial) <= before:
+                if error.errno is not None or _measure_size(partial) <= before:
                     raise
                 print(f"The transfer broke off ({error}); resuming.", file=sys.stderr)
             except unusable as error:
@@ -95,25 +95,25 @@ def _download(handle: str, partial: Path) -> Path:
                 ) from error
 
 
-def _size(folder: Path) -> int:
+def _measure_size(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 @contextlib.contextmanager
-def _kagglehub(cache: Path) -> Iterator[Any]:
+def _open_kagglehub(cache: Path) -> Iterator[Any]:
     """Yield kagglehub; it keeps its files in ``cache`` and what it prints goes to stderr."""
     before = os.environ.get("KAGGLEHUB_CACHE")
     os.environ["KAGGLEHUB_CACHE"] = str(cache)
     try:
         with contextlib.redirect_stdout(sys.stderr):
-            yield _imported()
+            yield _import_kagglehub()
     finally:
         os.environ.pop("KAGGLEHUB_CACHE")
         if before is not None:
             os.environ["KAGGLEHUB_CACHE"] = before
 
 
-def _imported() -> Any:
+def _import_kagglehub() -> Any:
     try:
         kagglehub = importlib.import_module("kagglehub")
     except ImportError as error:
@@ -141,7 +141,7 @@ def _verify(folder: Path, expected_sha256: str) -> None:
         )
 
 
-def _put_in_place(downloaded: Path, target: Path, partial: Path) -> None:
+def _move_into_place(downloaded: Path, target: Path, partial: Path) -> None:
     """Move the folder with the images to ``target`` and drop everything else that came."""
     try:
         found = find_root(downloaded).parent

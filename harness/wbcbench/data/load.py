@@ -95,7 +95,7 @@ def load(
     shelf = Shelf(cache, folder_fingerprint(root, files, image_size, READER), image_size)
     listing, pixels = shelf.recall() or _read(shelf, files, read)
     _refuse_unreadable(root, listing, skip_unreadable=skip_unreadable)
-    train, test = (_image_set(listing, split, pixels) for split in LOADED_SPLITS)
+    train, test = (_build_image_set(listing, split, pixels) for split in LOADED_SPLITS)
     return Dataset(
         dataset_id=dataset_id(listing.sha256, listing.synthetic_version),
         sha256=listing.sha256,
@@ -121,7 +121,7 @@ def _read(
             if not listing.refused:
                 return listing, shelf.keep(listing, pixels)
             with shelf.new_pixels(len(listing.files)) as usable:
-                usable.store(0, pixels.map_images()[_usable(files, listing)])
+                usable.store(0, pixels.map_images()[_find_usable(files, listing)])
                 return listing, shelf.keep(listing, usable)
     except OSError as error:
         _log.warning(
@@ -133,10 +133,10 @@ def _read(
         images[start : start + len(block)] = block
 
     listing = read(store)
-    return listing, images[_usable(files, listing)]
+    return listing, images[_find_usable(files, listing)]
 
 
-def _usable(files: Sequence[ListedFile], listing: FolderListing) -> list[bool]:
+def _find_usable(files: Sequence[ListedFile], listing: FolderListing) -> list[bool]:
     names = set(listing.files)
     return [file.name in names for file in files]
 
@@ -183,7 +183,7 @@ def _refuse_unreadable(root: Path, listing: FolderListing, *, skip_unreadable: b
         )
 
 
-def _image_set(listing: FolderListing, split: str, pixels: NDArray[np.uint8]) -> ImageSet:
+def _build_image_set(listing: FolderListing, split: str, pixels: NDArray[np.uint8]) -> ImageSet:
     import numpy as np
 
     # Names are sorted, so a split is one piece; "0" is the character after "/".
@@ -278,7 +278,7 @@ class Shelf:
         Raises:
             OSError: The cache folder cannot be written.
         """
-        with _temporary_beside(self.root / "pixels" / "new") as path:
+        with _create_temporary(self.root / "pixels" / "new") as path:
             yield Pixels(path, self.shape(count), {})
 
     def keep(self, listing: FolderListing, pixels: Pixels) -> NDArray[np.uint8]:
@@ -292,7 +292,7 @@ class Shelf:
         images = pixels.map_images()
         pixels.path.replace(self._pixel_path(listing))
         document = {"crc32": list(pixels.checksums.items()), "listing": vars(listing)}
-        with _temporary_beside(self._listing_path()) as path:
+        with _create_temporary(self._listing_path()) as path:
             path.write_text(json.dumps(document), encoding="ascii")
             path.replace(self._listing_path())
         return images
@@ -361,7 +361,7 @@ class Pixels:
 
 
 @contextmanager
-def _temporary_beside(path: Path) -> Iterator[Path]:
+def _create_temporary(path: Path) -> Iterator[Path]:
     """Yield an empty file in the folder of ``path``; it is gone afterwards unless renamed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")

@@ -297,7 +297,9 @@ def list_files(
     for folder in folders:
         try:
             with os.scandir(root / folder) as entries:
-                files = [_listed(folder, entry) for entry in entries if _is_wanted(entry.name)]
+                files = [
+                    _describe_entry(folder, entry) for entry in entries if _is_wanted(entry.name)
+                ]
         except FileNotFoundError:
             complaints.append(f"{folder} (is missing)")
         except OSError as error:
@@ -345,7 +347,7 @@ def folder_fingerprint(root: Path, files: list[ListedFile], *extra: object) -> s
     return hashlib.sha256("\n".join(lines).encode(errors="surrogateescape")).hexdigest()
 
 
-def _listed(folder: str, entry: os.DirEntry[str]) -> ListedFile:
+def _describe_entry(folder: str, entry: os.DirEntry[str]) -> ListedFile:
     name = f"{folder}/{entry.name}"
     try:
         stat = entry.stat()

@@ -380,7 +380,9 @@ def _draw(recipe: Recipe, images: Path, on_progress: Progress | None) -> None:
         (images / folder).mkdir(parents=True)
     rows: list[tuple[object, ...]] = []
     with all_cores() as pool:
-        for copies in pool.map(lambda p: _write_copies(recipe, p, images), _photographs(recipe)):
+        for copies in pool.map(
+            lambda p: _write_copies(recipe, p, images), _list_photographs(recipe)
+        ):
             rows += copies
             if on_progress is not None:
                 on_progress(len(rows), recipe.train_images + recipe.test_images)
@@ -390,7 +392,7 @@ def _draw(recipe: Recipe, images: Path, on_progress: Progress | None) -> None:
     (images / MARKER).write_text(json.dumps(marker, indent=2) + "\n", encoding="utf-8")
 
 
-def _photographs(recipe: Recipe) -> Iterator[_Photograph]:
+def _list_photographs(recipe: Recipe) -> Iterator[_Photograph]:
     """Yield every photograph with the names of its copies, TRAIN first."""
     number = 0
     first_of_class: dict[str, int] = {}
@@ -398,7 +400,7 @@ def _photographs(recipe: Recipe) -> Iterator[_Photograph]:
     copies = (recipe.copies_train, recipe.copies_test)
     for split, size, copy_count in zip(LOADED_SPLITS, sizes, copies, strict=True):
         for label, name in enumerate(CLASSES):
-            files = _file_names(recipe, split, label, size)
+            files = _draw_file_names(recipe, split, label, size)
             first_of_class.setdefault(name, number)
             for i, start in enumerate(range(0, len(files), copy_count)):
                 leaks = split == "TEST" and i % _LEAKING_EVERY == _LEAKING_EVERY - 1
@@ -407,7 +409,7 @@ def _photographs(recipe: Recipe) -> Iterator[_Photograph]:
                 number += 1
 
 
-def _file_names(recipe: Recipe, split: str, label: int, size: int) -> list[str]:
+def _draw_file_names(recipe: Recipe, split: str, label: int, size: int) -> list[str]:
     """Return file names like the published ones, which say nothing about the photograph."""
     count = size // len(CLASSES) + (label < size % len(CLASSES))
     stream = np.random.default_rng([recipe.seed, _NAMES, LOADED_SPLITS.index(split), label])

@@ -21,7 +21,7 @@ from wbcbench.data.dataset import CLASSES, ImageSet
 from wbcbench.train import inputs
 from wbcbench.train.network import scale_pixels
 from wbcbench.train.scores import score, write_predictions
-from wbcbench.train.stage import Phases, Progress, Stage
+from wbcbench.train.stage import Phases, ProgressReporter, Stage
 from wbcbench.train.tensorboard_log import EPOCHS_FILE, ScalarLog, add_epoch
 
 BATCH_SIZES = (1, 64)
@@ -48,7 +48,9 @@ def train(stage: Stage) -> bool:
         NanLossError: The loss of an epoch is not finite.
     """
     spec, wire = stage.spec, stage.wire
-    progress = Progress(wire.messenger, wire.clock, epochs=spec.epochs, steps=stage.steps_per_epoch)
+    progress = ProgressReporter(
+        wire.messenger, wire.clock, epochs=spec.epochs, steps=stage.steps_per_epoch
+    )
     with ScalarLog(stage.run.tensorboard_dir / EPOCHS_FILE) as log:
         marks = EpochMarks(stage, progress, log)
         stage.model.fit(
@@ -72,7 +74,7 @@ class NanLossError(WbcbenchError):
 class EpochMarks(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types
     """Marks ``train``, ``epoch-<k>`` and ``validate-<k>``, counting epochs from 1."""
 
-    def __init__(self, stage: Stage, progress: Progress, log: ScalarLog) -> None:
+    def __init__(self, stage: Stage, progress: ProgressReporter, log: ScalarLog) -> None:
         """Mark the epochs of ``stage`` and send each when it has ended."""
         super().__init__()
         self._stage, self._progress, self._log = stage, progress, log

@@ -43,17 +43,17 @@ def training_batches(
     """
     positions = tf.data.Dataset.range(len(images))
     shuffled = positions.shuffle(len(images), seed=seed, reshuffle_each_iteration=True)
-    return _gathered(shuffled.batch(batch_size), images, labels)
+    return _gather_batches(shuffled.batch(batch_size), images, labels)
 
 
 def evaluation_batches(
     images: NDArray[np.uint8], labels: NDArray[np.float32], *, batch_size: int
 ) -> tf.data.Dataset:
     """Return the images in their own order, batched like :func:`training_batches`."""
-    return _gathered(tf.data.Dataset.range(len(images)).batch(batch_size), images, labels)
+    return _gather_batches(tf.data.Dataset.range(len(images)).batch(batch_size), images, labels)
 
 
-def _gathered(
+def _gather_batches(
     positions: tf.data.Dataset, images: NDArray[np.uint8], labels: NDArray[np.float32]
 ) -> tf.data.Dataset:
     with tf.device("CPU:0"):  # all images on a GPU would count into its memory

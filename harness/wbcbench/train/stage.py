@@ -155,7 +155,7 @@ class Control:
 # Keras calls batch hooks in step with training unless a callback says ``async_safe``: then it hands
 # the numbers, which it fetches after every batch anyway, to a thread of its own. So this costs
 # training nothing (harness/decisions/0051-epoch-marks-and-progress.md).
-class Progress(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types
+class ProgressReporter(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types
     """Sends the step, and the loss and accuracy of the epoch so far."""
 
     async_safe = True  # Keras may call on_train_batch_end from another thread, and late

@@ -140,7 +140,7 @@ def _start_up(run: RunDir, spec: RunSpec, wire: Wire) -> Stage:
     model = build_network(spec)
     forward = Forward(model, jit_compile=spec.xla)
     stage = Stage(run, spec, dataset, sets, model, forward, batches(sets, spec), wire)
-    facts = _model_facts(model, device_name=where, steps_per_epoch=stage.steps_per_epoch)
+    facts = _describe_model(model, device_name=where, steps_per_epoch=stage.steps_per_epoch)
     wire.messenger.send({"model": facts})
     wire.phases.close(STARTUP, wire.phases.edge_s())
     return stage
@@ -187,7 +187,7 @@ def build_network(spec: RunSpec) -> keras.Model:
     return model
 
 
-def _model_facts(model: keras.Model, *, device_name: str, steps_per_epoch: int) -> ModelFacts:
+def _describe_model(model: keras.Model, *, device_name: str, steps_per_epoch: int) -> ModelFacts:
     """Return the facts of a compiled ``model``."""
     build = tf.sysconfig.get_build_info()  # CUDA and cuDNN are those TensorFlow was built with
     # The optimiser itself, not the loss scaling that half precision wraps around it.
@@ -199,7 +199,7 @@ def _model_facts(model: keras.Model, *, device_name: str, steps_per_epoch: int) 
         steps_per_epoch=steps_per_epoch,
         optimizer=str(optimizer.name),
         jit_compile=bool(model.jit_compile),
-        device=_device_label(device_name),
+        device=_format_device(device_name),
         device_pci_bus_id=device_pci_bus_id(),
         versions={
             "python": platform.python_version(),
@@ -243,7 +243,7 @@ def synchronise() -> None:
     tf.test.experimental.sync_devices()
 
 
-def _device_label(name: str) -> str:
+def _format_device(name: str) -> str:
     """Return ``name`` with the GPU's model where TensorFlow knows it."""
     for gpu in tf.config.get_visible_devices("GPU"):
         model = tf.config.experimental.get_device_details(gpu).get("device_name")

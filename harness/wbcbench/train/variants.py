@@ -132,11 +132,11 @@ def builder(activation: str, regulariser: str) -> Callable[[ModelSettings], kera
 def _build(activation: str, regulariser: str, settings: ModelSettings) -> keras.Model:
     import keras
 
-    stack = _stack(keras.layers, activation, regulariser, settings)
+    stack = _build_layers(keras.layers, activation, regulariser, settings)
     return keras.Sequential(list(stack), name=f"{activation}-{regulariser}".replace("-", "_"))
 
 
-def _stack(
+def _build_layers(
     layers: ModuleType, activation: str, regulariser: str, settings: ModelSettings
 ) -> Iterator[keras.layers.Layer]:
     def regularise(place: Place, name: str) -> Iterator[keras.layers.Layer]:
@@ -168,18 +168,18 @@ def _stack(
     yield layers.Activation("softmax", dtype="float32", name="softmax")
 
 
-def _published(name: str, activation: str, regulariser: str, description: str) -> Variant:
+def _build_variant(name: str, activation: str, regulariser: str, description: str) -> Variant:
     return Variant(name, activation, regulariser, description, builder(activation, regulariser))
 
 
-LEAKY_DROPOUT = _published(
+LEAKY_DROPOUT = _build_variant(
     "leaky-dropout", "leaky-relu", "dropout", "LeakyReLU with dropout: the published network"
 )
-RELU_DROPOUT = _published("relu-dropout", "relu", "dropout", "ReLU throughout, with dropout")
-LEAKY_BATCHNORM = _published(
+RELU_DROPOUT = _build_variant("relu-dropout", "relu", "dropout", "ReLU throughout, with dropout")
+LEAKY_BATCHNORM = _build_variant(
     "leaky-batchnorm", "leaky-relu", "batchnorm", "LeakyReLU with batch normalisation"
 )
-RELU_BATCHNORM = _published(
+RELU_BATCHNORM = _build_variant(
     "relu-batchnorm", "relu", "batchnorm", "ReLU throughout, with batch normalisation"
 )
 
@@ -214,7 +214,7 @@ def layer_table(network: keras.Model) -> tuple[LayerRow, ...]:
             output_shape=tuple(int(n) for n in layer.output.shape[1:]),
             parameters=int(layer.count_params()),
             trainable=sum(math.prod(weight.shape) for weight in layer.trainable_weights),
-            flops=_flops(layer),
+            flops=_count_flops(layer),
         )
         for layer in network.layers
     )
@@ -232,7 +232,7 @@ def flops_per_image(network: keras.Model) -> int:
     return sum(row.flops for row in layer_table(network))
 
 
-def _flops(layer: keras.layers.Layer) -> int:
+def _count_flops(layer: keras.layers.Layer) -> int:
     """Two operations for each use of each kernel weight: once a pixel, or once in a dense layer."""
     kernel = getattr(layer, "kernel", None)
     if kernel is None:
