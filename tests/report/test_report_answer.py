@@ -10,7 +10,7 @@ from builders.machine import LAPTOP, SYNTHETIC_CHANNELS
 from builders.run import failed_record, make_record, save
 from builders.study import CLEAR, NOTHING, VARIANTS, draw
 from wbcbench.compare.result import contrast_key, contrast_row
-from wbcbench.report import build, build_banners
+from wbcbench.report import build, iterate_banners
 from wbcbench.report.publish import read_report_study
 from wbcbench.report.sections import about, answer, contrasts
 from wbcbench.report.sections.answer import build_summary
@@ -140,7 +140,7 @@ def test_contrasts_of_a_study_whose_plan_has_more_are_not_called_planned(tmp_pat
     plan.keep_plan(made, folder)
     study = read_report_study(folder.parent, folder.name)
     assert "not those of the plan" in contrasts.build_contrasts(study).tables[0].caption
-    assert "INCOMPLETE. 6 of 12 planned runs are finished." in build_banners(study)
+    assert "INCOMPLETE. 6 of 12 planned runs are finished." in tuple(iterate_banners(study))
     assert study.stamp == " Incomplete study: not every run finished."
 
 
@@ -150,7 +150,7 @@ def test_contrasts_of_the_plan_are_called_fixed_before_the_first_run(tmp_path):
     plan.keep_plan(made, folder)
     study = read_report_study(folder.parent, folder.name)
     assert "fixed before the first run" in contrasts.build_contrasts(study).tables[0].caption
-    assert build_banners(study) == ()
+    assert tuple(iterate_banners(study)) == ()
     assert (
         "every combination once a block"
         in dict(about.build_methods(study).tables[0].rows)["design"]

@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from wbcbench import table
 from wbcbench.core.quality import Quality
@@ -104,7 +104,7 @@ class DataTable:
     caption: str
     headings: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
-    words: frozenset[int] = frozenset({0})
+    words: tuple[int, ...] = (0,)
     source: str = ""
     keys: tuple[str, ...] = ()
     folded: bool = False
@@ -160,12 +160,8 @@ class Block:
     listings: tuple[Listing, ...] = ()
 
 
-class Section(Protocol):
-    """One part of the report."""
-
-    def __call__(self, study: ReportStudy) -> Block | None:
-        """The section's content for this study; ``None`` where there is none."""
-        ...
+Section = Callable[[ReportStudy], Block | None]
+"""One part of the report; ``None`` where it has no content for this study."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +202,7 @@ def build(study: ReportStudy) -> Report:
     sections: list[Section] = [load_part("section", name) for name in SECTIONS]
     blocks = tuple(block for section in sections if (block := section(study)))
     title = f"Study {study.name}: energy and accuracy"
-    return Report(title, _format_facts(study), build_banners(study), blocks)
+    return Report(title, _format_facts(study), tuple(iterate_banners(study)), blocks)
 
 
 def _format_facts(study: ReportStudy) -> str:
@@ -240,12 +236,8 @@ def _format_common(study: ReportStudy, column: str) -> str:
     return values[0] if len(values) == 1 else f"{len(values)} different {column}" if values else ""
 
 
-def build_banners(study: ReportStudy) -> tuple[str, ...]:
+def iterate_banners(study: ReportStudy) -> Iterator[str]:
     """One sentence or two for each thing to know, the gravest first."""
-    return tuple(_iterate_banners(study))
-
-
-def _iterate_banners(study: ReportStudy) -> Iterator[str]:
     n, done = count_of(len(study.runs), "run"), count_of(len(study.done), "finished run")
     if study.is_synthetic:
         yield (

@@ -13,20 +13,21 @@ from html import escape
 from typing import IO, TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+    from matplotlib import axes, figure
     from matplotlib.backend_bases import FigureCanvasBase
-    from matplotlib.figure import Figure as Canvas
 
     from wbcbench.report import Figure
     from wbcbench.report.study import ReportStudy
     from wbcbench.table.view import Run
+
+    Axes = axes.Axes
+    Canvas = figure.Figure
 
 # Okabe and Ito (2008), distinct for people with colour-blindness; those with 3:1 on both white and
 # near-black first. Shape, dashes and label repeat what the colour says.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 SHAPES = ("o", "s", "^", "D", "v", "P")
 DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 2)))
-Dash = str | tuple[int, tuple[int, ...]]
 
 # What is not measured is not drawn as a plain surface.
 HATCHES: Mapping[str, str] = {"measured": "", "estimated": "xx", "simulated": ".."}
@@ -66,9 +67,6 @@ _DPI = 72
 # One figure stands in the page and beside it: drawn once, however often it is needed.
 _CACHE_SIZE = 64
 
-Label = tuple[str, float, float]
-"""A text and the point it belongs to, in the axes' own units."""
-
 
 @dataclass(frozen=True, slots=True)
 class Style:
@@ -76,7 +74,7 @@ class Style:
 
     colour: str
     shape: str
-    dash: Dash
+    dash: str | tuple[int, tuple[int, ...]]
 
 
 def choose_style(variants: Sequence[str], variant: str) -> Style:
@@ -128,6 +126,16 @@ def create_plots(
         plot.grid(visible=True, color="#808080", alpha=0.25, linewidth=0.6)
         plot.set_axisbelow(True)
     return canvas, [list(row) for row in grid]
+
+
+def pad_limits(values: Sequence[float], share: float, least_span: float) -> tuple[float, float]:
+    """Limits around all values: ``share`` of their span on each side of the middle.
+
+    A span below ``least_span`` counts as that, so that noise does not appear as a difference.
+    """
+    low, high = min(values), max(values)
+    reach = share * max(high - low, least_span)
+    return (low + high) / 2 - reach, (low + high) / 2 + reach
 
 
 def draw_cross(
@@ -255,12 +263,14 @@ def make_short_labels(names: Iterable[str]) -> dict[str, str]:
     return labels
 
 
-def draw_margin_labels(plot: Axes, labels: Sequence[Label], share: float = _LABEL_SHARE) -> None:
+def draw_margin_labels(
+    plot: Axes, labels: Sequence[tuple[str, float, float]], share: float = _LABEL_SHARE
+) -> None:
     """Write labels in the right margin, joined to their points, so that none hides a point.
 
     Args:
         plot: With its limits already set; they do not change any more.
-        labels: Texts and their points.
+        labels: Texts and their points, in the axes' own units.
         share: Least distance of two labels, as a share of the height of the plot.
     """
     low, high = plot.get_ylim()

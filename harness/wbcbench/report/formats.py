@@ -63,8 +63,13 @@ def known_formats(formats: Iterable[str]) -> tuple[str, ...]:
     return tuple(name for name in FORMATS if name in names)
 
 
-def _build_html(report: Report, _: ReportStudy) -> Files:
-    return {PAGE: to_html(report)}
+def _build_tables(report: Report, render: Callable[[DataTable], bytes], ending: str) -> Files:
+    """``tables/<section>-<n>.<ending>``."""
+    return {
+        f"tables/{block.key}-{number}.{ending}": render(data)
+        for block in report.blocks
+        for number, data in enumerate(block.tables, start=1)
+    }
 
 
 def _build_markdown(report: Report, study: ReportStudy) -> Files:
@@ -72,16 +77,11 @@ def _build_markdown(report: Report, study: ReportStudy) -> Files:
     return {TEXT: to_markdown(report), **_build_svg(report, study)}
 
 
-def _build_latex(report: Report, _: ReportStudy) -> Files:
-    """``tables/<section>-<n>.tex``: one ``tabular`` a file, its caption in a comment."""
-    return {f"tables/{name}.tex": to_latex(data) for name, data in _iterate_tables(report)}
-
-
 def _build_csv(report: Report, study: ReportStudy) -> Files:
-    """``tables/<section>-<n>.csv``, one line a row, and the tables of the whole study."""
+    """The tables, one line a row, the numbers of the figures, and the tables of the study."""
     from wbcbench.compare.result import contrasts_csv
 
-    files = {f"tables/{name}.csv": to_csv(data) for name, data in _iterate_tables(report)}
+    files = _build_tables(report, to_csv, "csv")
     comparison = study.comparison
     if comparison and comparison.effects:
         files[CONTRASTS] = contrasts_csv(comparison).encode()
@@ -108,9 +108,9 @@ def _build_interactive(report: Report, study: ReportStudy) -> Files:
 
 
 FORMATS: Mapping[str, Callable[[Report, ReportStudy], Files]] = {
-    "html": _build_html,
+    "html": lambda report, _: {PAGE: to_html(report)},
     "md": _build_markdown,
-    "tex": _build_latex,
+    "tex": lambda report, _: _build_tables(report, to_latex, "tex"),
     "csv": _build_csv,
     "svg": _build_svg,
     "pdf": _build_pdf,
@@ -150,12 +150,6 @@ def _is_number(text: str) -> bool:
         return math.isfinite(float(text)) and text.isascii() and text == text.strip()
     except ValueError:
         return False
-
-
-def _iterate_tables(report: Report) -> Iterator[tuple[str, DataTable]]:
-    for block in report.blocks:
-        for number, data in enumerate(block.tables, start=1):
-            yield f"{block.key}-{number}", data
 
 
 def to_latex(data: DataTable) -> bytes:

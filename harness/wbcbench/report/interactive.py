@@ -25,8 +25,7 @@ INTERACTIVE_FILE = "interactive.html"
 
 _AXES = {"joules": "spent_j", "seconds": "spent_s", "epochs": "epoch"}
 _SIDE = 460
-_TIPS = ("run", "variant", "block", "energy_j", "time_s", "balanced_accuracy", "accuracy")
-_LINE_TIPS = ("run", "epoch", "spent_j", "spent_s", "score")
+_NUMBERS = ("block", "energy_j", "time_s", "balanced_accuracy", "accuracy")
 _SNIPPET = """
 const spec = JSON.parse(document.getElementById("charts").textContent);
 vegaEmbed("#shown", spec, {ast: true, actions: false, renderer: "svg"}).catch((error) => {
@@ -56,7 +55,6 @@ def to_interactive(report: Report, study: ReportStudy) -> bytes:
         loader=PackageLoader("wbcbench.report", "templates"),
         autoescape=True,
         undefined=StrictUndefined,
-        keep_trailing_newline=True,
     )
     page = environment.get_template("interactive.html.j2").render(
         title=report.title,
@@ -88,9 +86,7 @@ def _build_spec(study: ReportStudy, runs: list[Run]) -> dict[str, Any]:
     )
     variants = study.variants
     colours = [COLOURS[i % len(COLOURS)] for i in range(len(variants))]
-    colour = alt.Color("variant", type="nominal").scale(
-        domain=list(map(printable, variants)), range=colours
-    )
+    colour = alt.Color("variant:N").scale(domain=list(map(printable, variants)), range=colours)
     x = ("energy_j", "energy in training (J)") if study.comparable else ("time_s", "time (s)")
     charts = alt.vconcat(
         _build_scatter(alt, [_build_point(run) for run in runs], x, selections, colour),
@@ -107,17 +103,17 @@ def _build_scatter(
     alt: Any, points: list[dict[str, Any]], x: tuple[str, str], selections: Any, colour: Any
 ) -> Any:
     interval, legend, block = selections
-    y = alt.Y("balanced_accuracy", type="quantitative", title="balanced accuracy, TEST")
+    y = alt.Y("balanced_accuracy:Q", title="balanced accuracy, TEST")
     return (
         alt.Chart(alt.InlineData(values=points), name="scatter", width=_SIDE, height=_SIDE * 0.7)
         .mark_point(filled=True, size=80)
         .encode(
-            x=alt.X(x[0], type="quantitative", title=x[1]).scale(zero=False),
+            x=alt.X(f"{x[0]}:Q", title=x[1]).scale(zero=False),
             y=y.scale(zero=False),
             color=colour,
-            shape=alt.Shape("variant", type="nominal", legend=None),
+            shape=alt.Shape("variant:N", legend=None),
             opacity=alt.condition(interval & legend & block, alt.value(0.95), alt.value(0.15)),
-            tooltip=_build_tips(alt, _TIPS),
+            tooltip=["run:N", "variant:N", *(f"{name}:Q" for name in _NUMBERS)],
         )
         .add_params(*selections)
         .properties(title="Drag over runs, or click a variant in the legend")
@@ -139,23 +135,16 @@ def _build_curves(alt: Any, lines: list[dict[str, Any]], selections: Any, colour
         .transform_filter("isValid(datum.place)")
         .mark_line(point=True)
         .encode(
-            x=alt.X("place", type="quantitative", title="joules, seconds or epochs of training"),
-            y=alt.Y("score", type="quantitative", title="validation metric").scale(zero=False),
+            x=alt.X("place:Q", title="joules, seconds or epochs of training"),
+            y=alt.Y("score:Q", title="validation metric").scale(zero=False),
             color=colour,
             detail="run:N",
-            order=alt.Order("epoch", type="quantitative"),
-            tooltip=_build_tips(alt, _LINE_TIPS),
+            order="epoch:Q",
+            tooltip=["run:N", "epoch:Q", "spent_j:Q", "spent_s:Q", "score:Q"],
         )
         .add_params(axis)
         .properties(title="Learning curves of the runs picked above")
     )
-
-
-def _build_tips(alt: Any, names: tuple[str, ...]) -> list[Any]:
-    words = {"run", "variant"}
-    return [
-        alt.Tooltip(name, type="nominal" if name in words else "quantitative") for name in names
-    ]
 
 
 def _build_point(run: Run) -> dict[str, Any]:

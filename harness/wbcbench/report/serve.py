@@ -32,8 +32,6 @@ _HEADERS = {
 }
 _TEXT_TYPES = {"html": "html", "md": "markdown", "csv": "csv", "tex": "plain"}
 
-Snapshot = tuple[tuple[str, int, int], ...]
-
 
 class Server(ThreadingHTTPServer):
     """The listening socket; it closes at once, even while somebody still reads.
@@ -142,12 +140,12 @@ class Kept:
     formats: Sequence[str]
     period_s: float
 
-    def take_snapshot(self) -> Snapshot:
+    def take_snapshot(self) -> list[tuple[str, int, int]]:
         """Differs when a run began or ended, or the plan changed; cheap to take."""
         runs = study_runs(self.results, self.study)
         plans = sorted((self.results / self.study).glob(PLANS))
         paths = [*plans, *(run.record_path if run.is_finished else run.path for run in runs)]
-        return tuple(_read_state(path) for path in paths)
+        return [_read_state(path) for path in paths]
 
     def refresh(self, notify: Callable[[str], None]) -> None:
         """Make it again if something changed; report a problem, which is tried again later."""
@@ -165,7 +163,7 @@ def keep_up_to_date(
 ) -> None:
     """Serve and refresh until ``stop`` is set or Ctrl-C; then close the socket."""
     threading.Thread(target=server.serve_forever, name="report", daemon=True).start()
-    last: Snapshot | None = None
+    last: list[tuple[str, int, int]] | None = None
     try:
         while not stop.is_set():
             snapshot = report.take_snapshot()

@@ -164,6 +164,11 @@ class ReportStudy(Study):
         in_blocks = frozenset(run for block in blocks for run in block)
         return in_blocks or frozenset(self.comparable or self.done)
 
+    @property
+    def photographs(self) -> float | None:
+        """How many photographs the test images are made from; ``None`` where that is unknown."""
+        return next((n for n in known_values(self.done, "n_test_photographs") if n), None)
+
     def distinct_values(self, column: str) -> list[str]:
         """The known values of a column of the results table, each once, sorted as text."""
         return sorted({str(run.row[column]) for run in self.runs if run.row[column] is not None})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from wbcbench.compare.design import Configuration
 from wbcbench.core.run_folder import study_runs
 from wbcbench.core.study_folder import RUNS_TABLE, pilot_study
 from wbcbench.core.text import UNKNOWN, count_of, human_energy
+from wbcbench.core.trace import Origin
 from wbcbench.core.units import kwh_from_j
 from wbcbench.energy.metrics import mean_known, ratio
 from wbcbench.report import Statement, Value
@@ -22,14 +24,13 @@ from wbcbench.table.view import Run
 
 SUMMARY_FILE = "summary.csv"
 
-Row = Mapping[str, Value]
+Row = Mapping[str, Any]
+"""Cells of ``summary.csv`` by column; ``None`` is unknown."""
 
 ENERGY = "primary_energy_train_j"
 _OF_ENERGY = (ENERGY, "primary_energy_train_above_idle_j", "energy_per_train_image_j")
 _OF_ALL = ("balanced_accuracy", "accuracy", "time_train_s")
 
-T_INTERVAL = "95 % t"
-EXTREMES = "lowest–highest"
 _DIGITS = 3
 
 _DATA_DIGITS = 6
@@ -52,9 +53,9 @@ class Mean:
     high: float
 
     @property
-    def method(self) -> str:
-        """What ``low`` and ``high`` are; empty for a single run."""
-        return "" if self.n < 2 else T_INTERVAL if self.n > 2 else EXTREMES
+    def has_interval(self) -> bool:
+        """Whether ``low`` and ``high`` are the interval."""
+        return self.n > 2
 
 
 def build_summary_rows(study: ReportStudy) -> list[Row]:
@@ -88,10 +89,8 @@ def _build_mean_cells(column: str, values: Sequence[float]) -> dict[str, Value]:
 
 def get_mean(row: Row, column: str) -> Mean | None:
     """A column's mean with its interval, as the row holds it."""
-    n, mean, low, high = (row[f"{column}{part}"] for part in ("_n", "", "_low", "_high"))
-    if not isinstance(n, int) or None in (mean, low, high):
-        return None
-    return Mean(n, float(mean or 0), float(low or 0), float(high or 0))
+    parts = [row[f"{column}{part}"] for part in ("_n", "", "_low", "_high")]
+    return None if None in parts else Mean(*parts)
 
 
 def _build_error_cells(row: Row, used: Sequence[Run], metered: Sequence[Run]) -> dict[str, Value]:
@@ -99,7 +98,7 @@ def _build_error_cells(row: Row, used: Sequence[Run], metered: Sequence[Run]) ->
     energy = get_mean(row, ENERGY)
     lows, highs = (known_values(used, f"accuracy_ci_{end}") for end in ("low", "high"))
     return {
-        "energy_runs_j": (energy.high - energy.low) / 2 if energy and energy.n > 2 else None,
+        "energy_runs_j": (energy.high - energy.low) / 2 if energy and energy.has_interval else None,
         "energy_meter_j": _compute_meter_error_j(metered),
         "accuracy_photographs_low": min(lows, default=None),
         "accuracy_photographs_high": max(highs, default=None),
@@ -160,7 +159,7 @@ def format_mean(mean: Mean | None, divisor: float = 1.0) -> str:
     centre, low, high = (f"{value:.{digits}f}" for value in values)
     if mean.n < 2:
         return centre
-    return f"{centre} [{low}, {high}]" if mean.method == T_INTERVAL else f"{centre} ({low}–{high})"
+    return f"{centre} [{low}, {high}]" if mean.has_interval else f"{centre} ({low}–{high})"
 
 
 def format_number(value: float | None, digits: int = _DATA_DIGITS) -> str:
@@ -169,6 +168,17 @@ def format_number(value: float | None, digits: int = _DATA_DIGITS) -> str:
         return UNKNOWN
     size = math.floor(math.log10(abs(value))) + 1 if value else 1
     return f"{value:.{min(max(digits - max(size, 0), 0), _MOST_PLACES)}f}"
+
+
+def format_cell(value: float | None, form: str) -> str:
+    """A number of a table; a dash where it is not known."""
+    return "–" if value is None else f"{value:{form}}"
+
+
+def format_range(ends: Sequence[float | None] | None, digits: int = 2) -> str:
+    """``0.70–0.90``: an interval."""
+    known = [end for end in ends or () if end is not None]
+    return "–".join(f"{end:.{digits}f}" for end in known) if len(known) == 2 else UNKNOWN
 
 
 def format_signed(value: float | None, digits: int = 4) -> str:
@@ -213,6 +223,8 @@ def _format_sum(total: Sum) -> str:
     """``1.44 MJ (0.401 kWh, measured)``; joules of different status are not added."""
     parts = [
         f"{human_energy(energy_j)} ({kwh_from_j(energy_j):.3g} kWh, {status})"
-        for status, energy_j in sorted(total.energy_j.items())
+        for status, energy_j in sorted(
+            total.energy_j.items(), key=lambda item: Origin(item[0]).rank
+        )
     ]
     return " and ".join(parts) or "an unknown energy"

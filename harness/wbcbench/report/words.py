@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from wbcbench.compare.effects import read_image_answers
 from wbcbench.compare.render import decimals, p_words, status_words
-from wbcbench.compare.result import Comparison
+from wbcbench.compare.result import Comparison, Effect, Split
 from wbcbench.core.text import UNKNOWN, count_of, human_duration, human_energy, human_share
 from wbcbench.report.study import ReportStudy
-from wbcbench.report.summaries import ENERGY, Row
+from wbcbench.report.summaries import ENERGY, Row, format_range
 from wbcbench.stats.bootstrap import percentile_interval, resample
 from wbcbench.stats.intervals import Interval
 
@@ -109,9 +109,10 @@ def format_metric(name: str) -> str:
     return _METRICS.get(name, name.replace("_", " "))
 
 
-def format_contrast(contrast: str, against: str) -> str:
+def format_contrast(effect: Effect | Split) -> str:
     """``regulariser batchnorm vs dropout``; an interaction is *of* two factors."""
-    return f"{contrast} {'of' if contrast == 'interaction' else 'vs'} {against}"
+    between = "of" if effect.contrast == "interaction" else "vs"
+    return f"{effect.contrast} {between} {effect.against}"
 
 
 def describe_contrast(row: ContrastRow) -> str:
@@ -158,8 +159,7 @@ def _describe_result(row: ContrastRow) -> str:
             if interacts
             else f"{metric} is practically the same with {contrast} as with {against}"
         )
-        bound = f"{row['rope_high']:g}{unit}"
-        return f"{claim}: {signed} {tested}, shown to lie within ±{bound}"
+        return f"{claim}: {signed} {tested}, shown to lie within ±{row['rope_high']:g}{unit}"
     return f"The effect of {question} on {metric} is inconclusive: {signed} {tested}"
 
 
@@ -168,25 +168,24 @@ def describe_variant(row: Row) -> str:
     energy = f"used {format_both_errors(row)} in" if row[ENERGY] is not None else "trained for"
     photographs = format_photographs(row)
     accuracy = (
-        f", plain accuracy {human_share(_number(row, 'accuracy'))} (95 % CI over photographs "
-        f"{photographs})"
+        f", plain accuracy {human_share(row['accuracy'])} (95 % CI over photographs {photographs})"
         if photographs != UNKNOWN
         else ""
     )
     return (
-        f"{row['configuration']} {energy} {human_duration(_number(row, 'time_train_s'))} and "
-        f"reached a balanced accuracy of {human_share(_number(row, 'balanced_accuracy'))}"
-        f"{accuracy} ({count_of(int(row['n'] or 0), 'run')})."
+        f"{row['configuration']} {energy} {human_duration(row['time_train_s'])} and "
+        f"reached a balanced accuracy of {human_share(row['balanced_accuracy'])}"
+        f"{accuracy} ({count_of(row['n'], 'run')})."
     )
 
 
 def format_both_errors(row: Row) -> str:
     """``41.2 kJ ± 0.6 kJ (runs) ± 2.1 kJ (meter)``, and the status of the joules."""
-    text = human_energy(_number(row, ENERGY))
+    text = human_energy(row[ENERGY])
     for column, name in (("energy_runs_j", "runs"), ("energy_meter_j", "meter")):
         if row[column] is not None:
-            text += f" ± {human_energy(_number(row, column))} ({name})"
-    return text + status_words(str(row["energy_status"] or ""))
+            text += f" ± {human_energy(row[column])} ({name})"
+    return text + status_words(row["energy_status"] or "")
 
 
 def format_target(row: Row) -> str:
@@ -195,18 +194,18 @@ def format_target(row: Row) -> str:
         return UNKNOWN
     count = f"({row['target_reached']} of {row['target_runs']})"
     if row["energy_to_target_j"] is not None:
-        return f"{human_energy(_number(row, 'energy_to_target_j'))} {count}"
+        return f"{human_energy(row['energy_to_target_j'])} {count}"
     if row["time_to_target_s"] is not None:
-        return f"{human_duration(_number(row, 'time_to_target_s'))} {count}"
+        return f"{human_duration(row['time_to_target_s'])} {count}"
     return f"never {count}" if not row["target_reached"] else f"not by half {count}"
 
 
 def describe_target(row: Row) -> str:
     """How many runs of a configuration reached the target, and at what median cost."""
-    cost_j, cost_s = (_number(row, name) for name in ("energy_to_target_j", "time_to_target_s"))
-    reached, runs = int(row["target_reached"] or 0), int(row["target_runs"] or 0)
-    status = status_words(str(row["energy_status"] or "")) if cost_j is not None else ""
-    return f"{row['configuration']}: {format_reached(reached, runs, cost_j, cost_s)}{status}."
+    cost_j, cost_s = (row[name] for name in ("energy_to_target_j", "time_to_target_s"))
+    status = status_words(row["energy_status"] or "") if cost_j is not None else ""
+    words = format_reached(row["target_reached"], row["target_runs"], cost_j, cost_s)
+    return f"{row['configuration']}: {words}{status}."
 
 
 def format_reached(reached: int, runs: int, cost_j: float | None, cost_s: float | None) -> str:
@@ -220,13 +219,7 @@ def format_reached(reached: int, runs: int, cost_j: float | None, cost_s: float 
 
 def format_photographs(row: Row) -> str:
     """``0.70–0.90``: the accuracy's 95 % interval for other photographs."""
-    low, high = (_number(row, f"accuracy_photographs_{end}") for end in ("low", "high"))
-    return UNKNOWN if low is None or high is None else f"{low:.2f}–{high:.2f}"
-
-
-def _number(row: Row, column: str) -> float | None:
-    value: Any = row[column]
-    return None if value is None else float(value)
+    return format_range([row[f"accuracy_photographs_{end}"] for end in ("low", "high")])
 
 
 # The runs of a variant are averaged image by image; then whole photographs are resampled. More runs

@@ -15,7 +15,8 @@ from wbcbench.core.text import count_of, human_duration, human_energy, human_sha
 from wbcbench.core.units import kwh_from_j
 from wbcbench.registry import VARIANTS
 from wbcbench.report import Block, DataTable, Listing, Statement, results_sha256
-from wbcbench.report.study import ReportStudy, known_values
+from wbcbench.report.study import ReportStudy
+from wbcbench.report.summaries import format_range
 from wbcbench.report.words import describe_analysis
 from wbcbench.study.limits import option_name
 from wbcbench.study.plan import Plan
@@ -110,17 +111,8 @@ _RUN_HEADINGS = (
 
 _MOST_RUNS = 4
 _COMMIT = re.compile(r"[0-9a-f]{7,64}")
-_NO_OPTION = {
-    "variant",
-    "study",
-    "block",
-    "block_attempt",
-    "order_in_block",
-    "order_global",
-    "repeat",
-    "dataset_id",
-    "dataset_sha256",
-}
+# Fields that begin so are no option of ``wbcbench run``, or one that is written anyway.
+_NO_OPTION = ("variant", "study", "block", "order_", "repeat", "dataset_")
 
 _REFERENCES = "references.bib"
 
@@ -129,7 +121,7 @@ def build_methods(study: ReportStudy) -> Block:
     """What was done and how, from the plan and the specs: nothing here is written by hand."""
     caption = f"Made from the plan and from the settings of each run.{study.stamp}"
     rows = tuple(_iterate_methods(study))
-    table = DataTable(caption, ("question", "answer"), rows, frozenset({0, 1}))
+    table = DataTable(caption, ("question", "answer"), rows, (0, 1))
     return Block("methods", "Methods", tables=(table,))
 
 
@@ -209,7 +201,7 @@ def build_environment(study: ReportStudy) -> Block:
     values = {name: ", ".join(study.distinct_values(name)) for name in COLUMNS}
     rows = tuple((name, text) for name, text in values.items() if text)
     caption = f"Settings and circumstances; several values where runs differ.{study.stamp}"
-    facts = DataTable(caption, ("column of runs.csv", "value"), rows, frozenset({0, 1}))
+    facts = DataTable(caption, ("column of runs.csv", "value"), rows, (0, 1))
     return Block("environment", "Environment", tables=(facts,), folded=True)
 
 
@@ -241,12 +233,11 @@ def _iterate_limits(study: ReportStudy) -> Iterator[str]:
             )
     else:
         yield "No joules were read, so nothing is said about energy."
-    photographs = [n for n in known_values(study.done, "n_test_photographs") if n]
-    if photographs:
+    if study.photographs:
         yield (
-            f"The test images come from {photographs[0]:g} photographs, multiplied by rotation and "
-            "reflection. Accuracy on other photographs may lie anywhere in the 95 % CI over "
-            "photographs."
+            f"The test images come from {study.photographs:g} photographs, multiplied by "
+            "rotation and reflection. Accuracy on other photographs may lie anywhere in the 95 % "
+            "CI over photographs."
         )
     if any(run.spec.validation == "published" for run in study.done):
         yield (
@@ -265,21 +256,19 @@ def build_runs(study: ReportStudy) -> Block:
         f"Every run of the study with a record. Energy includes idle power.{study.energy_stamp}"
     )
     rows, keys = tuple(map(_build_row, study.runs)), tuple(run.run_id for run in study.runs)
-    words = frozenset({0, 1, 2, 3, 8})
-    table = DataTable(caption, _RUN_HEADINGS, rows, words, RUNS_TABLE, keys)
+    table = DataTable(caption, _RUN_HEADINGS, rows, (0, 1, 2, 3, 8), RUNS_TABLE, keys)
     return Block("runs", "Every run", tables=(table,), folded=True)
 
 
 def _build_row(run: Run) -> tuple[str, ...]:
     row, error = run.row, run.record.error
-    low, high = row["accuracy_ci_low"], row["accuracy_ci_high"]
     return (
         run.run_id,
         str(row["status"]) + (", synthetic" if row["synthetic"] else ""),
         run.record.quality.value,
         f"{error.kind}: {error.message}" if error else "–",
         human_share(row["accuracy"]),
-        "unknown" if low is None or high is None else f"{low:.2f}–{high:.2f}",
+        format_range((row["accuracy_ci_low"], row["accuracy_ci_high"])),
         human_share(row["accuracy_leakage_free"]),
         human_energy(run.train_energy_j),
         " ".join(filter(None, (row["primary_domain"], row["primary_status"]))),
@@ -344,7 +333,7 @@ def _iterate_options(spec: RunSpec) -> Iterator[str]:
     """The settings that differ from the defaults."""
     for field in fields(RunSpec):
         value = getattr(spec, field.name)
-        if field.name in _NO_OPTION or value == field.default:
+        if field.name.startswith(_NO_OPTION) or value == field.default:
             continue
         option = option_name(field.name)
         if isinstance(value, bool):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -13,18 +13,9 @@ from wbcbench.compare.design import Configuration
 from wbcbench.core.record import Scores
 from wbcbench.core.text import UNKNOWN, count_of, energy_scale
 from wbcbench.energy.metrics import mean_known
-from wbcbench.report import Block, DataTable, Figure
-from wbcbench.report.drawing import (
-    COLOURS,
-    INK,
-    WIDTH_IN,
-    choose_style,
-    create_plot,
-    create_plots,
-    make_short_labels,
-)
+from wbcbench.report import Block, DataTable, Figure, drawing
 from wbcbench.report.study import ReportStudy, known_values
-from wbcbench.report.summaries import compute_mean, format_mean
+from wbcbench.report.summaries import compute_mean, format_mean, format_range
 from wbcbench.report.words import (
     MOST_RUNS,
     Pair,
@@ -34,10 +25,6 @@ from wbcbench.report.words import (
 from wbcbench.stats.intervals import t_interval
 from wbcbench.table.columns_energy import TABLE_BATCH
 from wbcbench.table.view import Run
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure as Canvas
 
 UNUSED = "UNUSED"
 MOST_MATRICES = 6  # in one picture: what a printed page holds
@@ -198,7 +185,7 @@ def build_confusion(depth: Depth, title: str) -> Matrix:
 
 
 def _iterate_confusions(study: ReportStudy, depths: list[Depth]) -> Iterator[Figure]:
-    names = make_short_labels(study.variants)
+    names = drawing.make_short_labels(study.variants)
     matrices = [build_confusion(depth, names[depth.variant]) for depth in depths]
     for start in range(0, len(matrices), MOST_MATRICES):
         part = start // MOST_MATRICES + 1
@@ -224,7 +211,7 @@ def _build_confusion_figure(study: ReportStudy, matrices: list[Matrix], name: st
         f"Answers on all test images, summed over the runs of a variant.{study.stamp}",
         ("variant", "true class", *(f"answered {answer.lower()}" for answer in answers)),
         rows,
-        frozenset({0, 1}),
+        (0, 1),
     )
     description = "; ".join(map(_describe_worst, matrices))
     draw = partial(_draw_matrices, matrices)
@@ -258,13 +245,13 @@ def _build_whiskers(
             whisker.group,
             whisker.variant,
             f"{whisker.mean:.4f}",
-            _format_pair(whisker.by_seed, 4),
-            _format_pair(whisker.over_photographs, 4),
+            format_range(whisker.by_seed, 4),
+            format_range(whisker.over_photographs, 4),
         )
         for whisker in whiskers
     )
     headings = ("group", "variant", "mean", _BY_SEED, _OVER_PHOTOGRAPHS)
-    data = DataTable(f"The marks of the figure.{study.stamp}", headings, rows, frozenset({0, 1}))
+    data = DataTable(f"The marks of the figure.{study.stamp}", headings, rows, (0, 1))
     draw = partial(_draw_whiskers, study.variants, whiskers, axis)
     return Figure(name, draw, title, description, caption, data)
 
@@ -310,15 +297,12 @@ def _describe_intervals(depths: list[Depth]) -> Iterator[str]:
         )
         return
 
-    def width(whisker: Whisker) -> float:
-        low, high = whisker.over_photographs or (0.0, 0.0)
-        return high - low
-
-    widest = max((collect_accuracies(depth)[0] for depth in known), key=width)
-    seeds = f", and over seeds {_format_pair(widest.by_seed, 3)}" if widest.by_seed else ""
+    accuracies = [collect_accuracies(depth)[0] for depth in known]
+    widest = max(accuracies, key=lambda whisker: np.ptp(whisker.over_photographs or 0.0))
+    seeds = f", and over seeds {format_range(widest.by_seed, 3)}" if widest.by_seed else ""
     yield (
         f"Two errors of an accuracy, {widest.variant} as the widest: the 95 % CI over photographs "
-        f"is {_format_pair(widest.over_photographs, 3)}{seeds}. They answer different questions: "
+        f"is {format_range(widest.over_photographs, 3)}{seeds}. They answer different questions: "
         "other photographs, and other seeds of the same network. More runs narrow the second only."
     )
     if any(len(depth.runs) > MOST_RUNS for depth in known):
@@ -350,16 +334,12 @@ def _build_row(depth: Depth) -> tuple[str, ...]:
         depth.variant,
         str(len(depth.runs)),
         f"{every.mean:.3f}",
-        _format_pair(every.by_seed, 3),
-        _format_pair(every.over_photographs, 3),
+        format_range(every.by_seed, 3),
+        format_range(every.over_photographs, 3),
         f"{subset.mean:.3f}" if subset else UNKNOWN,
-        _format_pair(subset.over_photographs if subset else None, 3),
+        format_range(subset.over_photographs if subset else None, 3),
         *(UNKNOWN if mean is None else f"{mean:.3f}" for mean in means),
     )
-
-
-def _format_pair(pair: Pair | None, digits: int) -> str:
-    return f"{pair[0]:.{digits}f}–{pair[1]:.{digits}f}" if pair else UNKNOWN
 
 
 def _shorten(name: str) -> str:
@@ -367,12 +347,12 @@ def _shorten(name: str) -> str:
     return name[:3].upper()
 
 
-def _draw_matrices(matrices: Sequence[Matrix]) -> Canvas:
+def _draw_matrices(matrices: Sequence[Matrix]) -> drawing.Canvas:
     """Two in a row; one alone takes the whole width."""
     columns = min(MATRICES_ACROSS, len(matrices))
     rows = -(-len(matrices) // columns)
     height_in = 3.0 if columns == MATRICES_ACROSS else 3.8
-    canvas, grid = create_plots(rows, columns, (WIDTH_IN, height_in * rows))
+    canvas, grid = drawing.create_plots(rows, columns, (drawing.WIDTH_IN, height_in * rows))
     plots = [plot for line in grid for plot in line]
     for plot in plots[len(matrices) :]:
         plot.remove()
@@ -383,7 +363,7 @@ def _draw_matrices(matrices: Sequence[Matrix]) -> Canvas:
     return canvas
 
 
-def _draw_matrix(plot: Axes, matrix: Matrix) -> None:
+def _draw_matrix(plot: drawing.Axes, matrix: Matrix) -> None:
     plot.grid(visible=False)
     for i, row in enumerate(matrix.shares):
         for j, share in enumerate(row):
@@ -396,13 +376,15 @@ def _draw_matrix(plot: Axes, matrix: Matrix) -> None:
     plot.set_title(matrix.title, fontsize="small", loc="left")
 
 
-def _draw_cell(plot: Axes, at: tuple[int, int], share: float | None, count: int) -> None:
+def _draw_cell(plot: drawing.Axes, at: tuple[int, int], share: float | None, count: int) -> None:
     """One cell: filled as deep as its share, with the share above the count."""
     from matplotlib.patches import Rectangle
 
     x, y = at
     alpha = _DEEPEST * (share or 0.0)
-    cell = Rectangle((x - 0.5, y - 0.5), 1, 1, facecolor=COLOURS[0], alpha=alpha, linewidth=0)
+    cell = Rectangle(
+        (x - 0.5, y - 0.5), 1, 1, facecolor=drawing.COLOURS[0], alpha=alpha, linewidth=0
+    )
     percent = "–" if share is None else f"{100 * share:.0f} %"
     words: dict[str, Any] = {"horizontalalignment": "center", "verticalalignment": "center"}
     for artist in (
@@ -413,33 +395,31 @@ def _draw_cell(plot: Axes, at: tuple[int, int], share: float | None, count: int)
         artist.set_in_layout(False)  # always inside the axes; to measure it takes a second
 
 
-def _draw_whiskers(variants: Sequence[str], whiskers: Sequence[Whisker], axis: str) -> Canvas:
+def _draw_whiskers(variants: list[str], whiskers: list[Whisker], axis: str) -> drawing.Canvas:
     """Groups from the top down, in each the variants in order; a share from 0 to 1 across."""
     groups = list(dict.fromkeys(whisker.group for whisker in whiskers))
     known = {whisker.variant for whisker in whiskers}
     shown = [variant for variant in variants if variant in known]
     height_in = 0.9 + 0.25 * len(shown) / 2 + len(groups) * (_GROUP_IN + _ROW_IN * len(shown))
-    canvas, plot = create_plot((WIDTH_IN, height_in))
+    canvas, plot = drawing.create_plot((drawing.WIDTH_IN, height_in))
     rows = len(shown) + _GROUP_IN / _ROW_IN  # of a group, with the room below it
     for whisker in whiskers:
-        style = choose_style(variants, whisker.variant)
+        style = drawing.choose_style(variants, whisker.variant)
         y = groups.index(whisker.group) * rows + shown.index(whisker.variant)
-        for pair, width, alpha in (
-            (whisker.over_photographs, 1.1, 1.0),
-            (whisker.by_seed, 4.5, 0.55),
-        ):
-            if pair:
-                line = {"linewidth": width, "alpha": alpha, "solid_capstyle": "butt"}
-                plot.plot(pair, [y, y], color=style.colour, **line)  # type: ignore[arg-type]
-        mark = {"color": style.colour, "markersize": 7, "markeredgecolor": INK}
+        line: dict[str, Any] = {"color": style.colour, "solid_capstyle": "butt"}
+        if whisker.over_photographs:
+            plot.plot(whisker.over_photographs, [y, y], linewidth=1.1, **line)
+        if whisker.by_seed:
+            plot.plot(whisker.by_seed, [y, y], linewidth=4.5, alpha=0.55, **line)
+        mark = {"color": style.colour, "markersize": 7, "markeredgecolor": drawing.INK}
         plot.plot([whisker.mean], [y], style.shape, **mark)  # type: ignore[arg-type]
     middle = (len(shown) - 1) / 2
     plot.set_yticks([i * rows + middle for i in range(len(groups))], groups)
     plot.set_ylim(len(groups) * rows - _GROUP_IN / _ROW_IN / 2 - 0.5, -1.0)
     plot.set_xlabel(axis)
-    names = make_short_labels(shown)
+    names = drawing.make_short_labels(shown)
     for variant in shown:
-        style = choose_style(variants, variant)
+        style = drawing.choose_style(variants, variant)
         plot.plot([], [], style.shape, color=style.colour, label=names[variant])
     canvas.legend(loc="outside upper left", ncols=2, frameon=False)
     return canvas
@@ -447,8 +427,9 @@ def _draw_whiskers(variants: Sequence[str], whiskers: Sequence[Whisker], axis: s
 
 def build_inference(study: ReportStudy) -> Block | None:
     """The cost of using the trained network: joules an image, one at a time and in batches."""
-    times_s = {run: _list_times_s(run) for run in study.done}
-    timed = [run for run, own in times_s.items() if own]
+    windows = [(run, run.duration_s(i.window)) for run in study.done for i in run.record.inference]
+    times_s = [time_s for _, time_s in windows if time_s is not None]
+    timed = [run for run, time_s in windows if time_s is not None]
     if not timed:
         return None
     one, many = (
@@ -471,20 +452,14 @@ def build_inference(study: ReportStudy) -> Block | None:
     divisors = (one[0], many[0])
     rows = tuple(_build_inference_row(study, c, divisors) for c in study.configurations)
     table = DataTable(caption, headings, rows)
-    lasted_s = [time_s for own in times_s.values() for time_s in own]
-    ends = dict.fromkeys(f"{time_s:.1f}" for time_s in (min(lasted_s), max(lasted_s)))
+    ends = dict.fromkeys(f"{time_s:.1f}" for time_s in (min(times_s), max(times_s)))
     short = f" They should last {_WANTED_S:g} s, so these joules are rough."
     words = (
         "After training each run forwarded test images, one at a time and in batches; everything "
         f"before the first measured batch is left out. The windows lasted {'–'.join(ends)} s."
-        f"{short if min(lasted_s) < _WANTED_S else ''}"
+        f"{short if min(times_s) < _WANTED_S else ''}"
     )
     return Block("inference", "Using the trained network", (words,), (table,))
-
-
-def _list_times_s(run: Run) -> list[float]:
-    times_s = [run.duration_s(inference.window) for inference in run.record.inference]
-    return [time_s for time_s in times_s if time_s is not None]
 
 
 def _build_inference_row(

@@ -8,11 +8,10 @@ from wbcbench.compare.result import Comparison, ContrastResult, Effect, contrast
 from wbcbench.core.study_folder import CONTRASTS, RUNS_TABLE
 from wbcbench.core.text import UNKNOWN, count_of, energy_scale, human_energy, human_share
 from wbcbench.report import Block, DataTable, Statement
-from wbcbench.report.study import ReportStudy, known_values
+from wbcbench.report.study import ReportStudy
 from wbcbench.report.summaries import (
     ENERGY,
     SUMMARY_FILE,
-    T_INTERVAL,
     Row,
     build_summary_rows,
     format_mean,
@@ -27,13 +26,7 @@ from wbcbench.report.words import (
 )
 
 _MOST = 3
-_RANK = (
-    ContrastResult.LESS,
-    ContrastResult.MORE,
-    ContrastResult.EQUIVALENT,
-    ContrastResult.INCONCLUSIVE,
-    ContrastResult.ESTIMATE,
-)
+_RANK = tuple(ContrastResult)  # the most decided first
 _FEWEST_BLOCKS = 3
 
 _METHOD = " with its 95 % t interval [ ] over runs"
@@ -74,7 +67,7 @@ def _iterate_claims(study: ReportStudy) -> Iterator[Statement]:
         return
     for place, summary in enumerate(build_summary_rows(study), start=1):
         if summary["n"]:
-            text, key = describe_variant(summary) + mark, str(summary["configuration"])
+            text, key = describe_variant(summary) + mark, summary["configuration"]
             yield Statement(f"answer-{place}", text, SUMMARY_FILE, key, summary)
 
 
@@ -131,13 +124,12 @@ def _iterate_limits(comparison: Comparison) -> Iterator[str]:
 def build_summary(study: ReportStudy) -> Block:
     """One line for each configuration: its cost, its accuracy, and how sure both are."""
     rows = build_summary_rows(study)
-    photographs = [n for n in known_values(study.done, "n_test_photographs") if n]
     words = [_WORDS]
-    if photographs:
+    if study.photographs:
         few = (
-            f"The test images were made from only {photographs[0]:g} photographs, so each accuracy "
-            "is uncertain by the 95 % CI over photographs below, however many images or runs there "
-            "are."
+            f"The test images were made from only {study.photographs:g} photographs, so each "
+            "accuracy is uncertain by the 95 % CI over photographs below, "
+            "however many images or runs there are."
         )
         words.append(few)
     images = study.distinct_values("dataset_id")
@@ -154,7 +146,7 @@ def build_summary(study: ReportStudy) -> Block:
 
 def _build_table(study: ReportStudy, rows: Sequence[Row]) -> DataTable:
     (divisor, unit), (per_image, image_unit) = (
-        energy_scale(max((float(row[column] or 0.0) for row in rows), default=0.0))
+        energy_scale(max((row[column] or 0.0 for row in rows), default=0.0))
         for column in (ENERGY, "energy_per_train_image_j")
     )
     headings = (
@@ -176,7 +168,7 @@ def _build_table(study: ReportStudy, rows: Sequence[Row]) -> DataTable:
     )
     lines = tuple(
         (
-            str(row["configuration"]),
+            row["configuration"],
             f"{row['n']} of {row['runs_tried']}",
             *(format_mean(get_mean(row, column), size) for column, size in columns),
             format_target(row),
@@ -198,17 +190,17 @@ def _build_table(study: ReportStudy, rows: Sequence[Row]) -> DataTable:
 def _describe_intervals(rows: Sequence[Row]) -> str:
     """The meaning of the brackets, which depends on how many runs there are."""
     times = [mean for row in rows if (mean := get_mean(row, "time_train_s"))]
-    methods = {mean.method for mean in times} - {""}
+    intervals = {mean.has_interval for mean in times if mean.n > 1}
     if any(mean.low < 0 for mean in times):
         return (
             f"{_METHOD}; of so few and so different runs it may reach below zero, where no time "
             "lies"
         )
-    if methods == {T_INTERVAL}:
+    if intervals == {True}:
         return _METHOD
-    if T_INTERVAL in methods:
+    if True in intervals:
         return f"{_METHOD}, or {_FEW}"
-    return f", {_FEW}" if methods else ""
+    return f", {_FEW}" if intervals else ""
 
 
 def _build_errors(study: ReportStudy, rows: Sequence[Row]) -> DataTable:
@@ -230,14 +222,13 @@ def _build_errors(study: ReportStudy, rows: Sequence[Row]) -> DataTable:
     lines = []
     for row in rows:
         above_idle = get_mean(row, "primary_energy_train_above_idle_j")
-        leakage_free = row["accuracy_leakage_free"]
         line = (
-            str(row["configuration"]),
+            row["configuration"],
             format_both_errors(row) if row[ENERGY] is not None else UNKNOWN,
             human_energy(above_idle.mean if above_idle else None),
             format_mean(get_mean(row, "accuracy")),
             format_photographs(row),
-            human_share(None if leakage_free is None else float(leakage_free)),
+            human_share(row["accuracy_leakage_free"]),
         )
         lines.append(line)
-    return DataTable(caption, headings, tuple(lines), frozenset({0, 1}))
+    return DataTable(caption, headings, tuple(lines), (0, 1))

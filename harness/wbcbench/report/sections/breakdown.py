@@ -6,7 +6,6 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from wbcbench.compare.metric import TIME, Metric
 from wbcbench.compare.render import difference_words, status_words
@@ -15,24 +14,12 @@ from wbcbench.core.study_folder import CONTRASTS
 from wbcbench.core.text import UNKNOWN, energy_scale, human_duration, human_energy, human_power
 from wbcbench.core.trace import Domain, Origin
 from wbcbench.energy.metrics import mean_known, ratio
-from wbcbench.report import Block, DataTable, Figure, Statement
-from wbcbench.report.drawing import (
-    COLOURS,
-    HATCHES,
-    INK,
-    WIDTH_IN,
-    create_plot,
-    make_short_labels,
-)
+from wbcbench.report import Block, DataTable, Figure, Statement, drawing
 from wbcbench.report.study import ReportStudy, mean_of_known
 from wbcbench.report.summaries import ENERGY, format_number
 from wbcbench.report.words import format_contrast
 from wbcbench.stats.intervals import Interval
 from wbcbench.table.view import Run
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure as Canvas
 
 _WORDS = (
     "Energy is mean power times time. A network that needs fewer joules either draws less power or "
@@ -41,18 +28,13 @@ _WORDS = (
 _TIME = Metric(TIME, "ratio", lower_is_better=True)
 
 PARTS = {Domain.GPU: "GPU", Domain.CPU: "CPU", Domain.DRAM: "DRAM", Domain.SYSTEM: "whole machine"}
-_COLOUR = dict(zip(PARTS, COLOURS, strict=False))
+_COLOUR = dict(zip(PARTS, drawing.COLOURS, strict=False))
 
-NAME = "energy-parts"
-TITLE = "Energy in training by part of the machine"
 MOST_VARIANTS = 12
 
 _IDLE, _UNDIVIDED, _ACTIVE = 0.4, 0.7, 1.0
 _BAR_IN, _NAME_IN, _AROUND_IN = 0.56, 0.3, 1.0
 _BAR_HEIGHT = 0.46
-
-Segment = tuple[float, Domain, float]
-"""Joules, part, and how solid its colour is."""
 
 
 # Idle is what the part would have drawn anyway: its idle power times the time of training; active
@@ -90,8 +72,8 @@ class Share:
         """Whether it can be drawn as idle and active."""
         return (self.active_j or 0.0) >= 0 and self.idle_j is not None and self.idle_j >= 0
 
-    def segments(self) -> Iterator[Segment]:
-        """The pieces of its bar."""
+    def segments(self) -> Iterator[tuple[float, Domain, float]]:
+        """The pieces of its bar: joules, part, and how solid its colour is."""
         if self.is_divided and self.idle_j is not None:
             yield self.idle_j, self.domain, _IDLE
             yield self.energy_j - self.idle_j, self.domain, _ACTIVE
@@ -167,7 +149,7 @@ def _iterate_claims(comparison: Comparison) -> Iterator[Statement]:
             place += 1
             time = difference_words(split.time, split.time_interval, _TIME)
             power = difference_words(split.power, split.power_interval, _TIME)
-            name = format_contrast(split.contrast, split.against)
+            name = format_contrast(split)
             text = f"{name}: time {time}, mean power {power}{kind}."
             values = {"energy": split.energy, "time": split.time, "power": split.power}
             key = contrast_key(effects[split.contrast, split.against])
@@ -208,7 +190,7 @@ def _build_splits(study: ReportStudy, comparison: Comparison) -> DataTable:
     effects = _find_energy_effects(comparison)
     rows = tuple(
         (
-            format_contrast(split.contrast, split.against),
+            format_contrast(split),
             format_part(split.time, split.time_interval),
             format_part(split.power, split.power_interval),
             format_part(split.energy, effects[split.contrast, split.against].interval),
@@ -231,7 +213,14 @@ def _build_figure(study: ReportStudy, shares: Sequence[Share]) -> Figure:
     )
     caption = "".join(_iterate_caption(study, shares))
     data = _build_data(study, shares)
-    return Figure(NAME, lambda: _draw(shares), TITLE, description, caption, data)
+    return Figure(
+        "energy-parts",
+        lambda: _draw(shares),
+        "Energy in training by part of the machine",
+        description,
+        caption,
+        data,
+    )
 
 
 def _iterate_caption(study: ReportStudy, shares: Sequence[Share]) -> Iterator[str]:
@@ -239,7 +228,7 @@ def _iterate_caption(study: ReportStudy, shares: Sequence[Share]) -> Iterator[st
     yield "Mean joules of the runs that the summary counts, idle included. "
     yield f"One bar for each status ({_join(statuses)}): "
     yield "joules that are known in different ways are not added up. "
-    hatched = [status for status in statuses if HATCHES[status]]
+    hatched = [status for status in statuses if drawing.HATCHES[status]]
     if hatched:
         yield f"Hatched: {_join(hatched)}, not measured. "
     if any(share.is_divided for share in shares):
@@ -264,16 +253,16 @@ def _join(words: Sequence[str]) -> str:
     return " and ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
 
 
-def _draw(shares: Sequence[Share]) -> Canvas:
+def _draw(shares: Sequence[Share]) -> drawing.Canvas:
     """Variant by variant, its name above its bars; heights are inches."""
     variants = list(dict.fromkeys(share.variant for share in shares))[:MOST_VARIANTS]
     bars = stack_bars([share for share in shares if share.variant in variants])
     height_in = len(bars) * _BAR_IN + len(variants) * _NAME_IN + _AROUND_IN
-    canvas, plot = create_plot((WIDTH_IN, height_in))
+    canvas, plot = drawing.create_plot((drawing.WIDTH_IN, height_in))
     longest_j = max(sum(max(share.energy_j, 0.0) for share in bar) for bar in bars)
     divisor, unit = energy_scale(longest_j)
     plot.set_xlim(0.0, 1.02 * longest_j / divisor or 1.0)
-    names, y = make_short_labels(variants), 0.0
+    names, y = drawing.make_short_labels(variants), 0.0
     for variant in variants:
         _write(plot, y, names[variant], "medium")
         y += _NAME_IN
@@ -288,12 +277,12 @@ def _draw(shares: Sequence[Share]) -> Canvas:
     return canvas
 
 
-def _write(plot: Axes, y: float, text: str, size: str) -> None:
+def _write(plot: drawing.Axes, y: float, text: str, size: str) -> None:
     place = {"textcoords": "offset points", "va": "center", "annotation_clip": False}
     plot.annotate(text, (0.0, y), (3, 0), fontsize=size, **place)  # type: ignore[arg-type]
 
 
-def _draw_bar(plot: Axes, y: float, bar: Sequence[Share], divisor: float) -> None:
+def _draw_bar(plot: drawing.Axes, y: float, bar: Sequence[Share], divisor: float) -> None:
     """The bar with its segments, and below it their parts, in order."""
     from matplotlib.colors import to_rgba
 
@@ -305,8 +294,8 @@ def _draw_bar(plot: Axes, y: float, bar: Sequence[Share], divisor: float) -> Non
             left=left,
             height=_BAR_HEIGHT * _BAR_IN,
             color=to_rgba(_COLOUR[domain], alpha),
-            hatch=HATCHES[status],
-            edgecolor=INK,
+            hatch=drawing.HATCHES[status],
+            edgecolor=drawing.INK,
             linewidth=0.7,
         )
         left += energy_j / divisor
@@ -342,4 +331,4 @@ def _build_data(study: ReportStudy, shares: Sequence[Share]) -> DataTable:
         "The joules of the figure, means over runs, idle included. A negative number above idle "
         f"means that the idle power was read higher than the load.{study.stamp}"
     )
-    return DataTable(caption, headings, rows, frozenset({0, 1, 2, 3}))
+    return DataTable(caption, headings, rows, (0, 1, 2, 3))

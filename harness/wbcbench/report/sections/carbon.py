@@ -3,20 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from wbcbench.core.study_folder import RUNS_TABLE
 from wbcbench.core.text import count_of, human_energy, human_mass, mass_scale
 from wbcbench.energy.metrics import Intensity, carbon_g, intensities, mean_known
-from wbcbench.report import Block, DataTable, Figure, Statement
-from wbcbench.report.drawing import COLOURS, INK, WIDTH_IN, create_plot
+from wbcbench.report import Block, DataTable, Figure, Statement, drawing
 from wbcbench.report.study import ReportStudy
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure as Canvas
-
-NAME = "carbon-places"
-TITLE = "CO2e of one training by place"
 
 # Large, well-known grids, spread over the range and the continents.
 WELL_KNOWN = ("SWE", "FRA", "BRA", "GBR", "DEU", "USA", "JPN", "CHN", "AUS", "POL", "IND", "ZAF")
@@ -54,9 +46,9 @@ def build_carbon(study: ReportStudy) -> Block | None:
         "the part named above alone: not the rest of the machine, not the building beyond the "
         "PUE, not the making of the hardware; and a yearly mean says nothing of the hour."
     )
-    figures = (_build_figure(study, places, pue),)
-    claims = (_build_claim(study, energy_j, places),)
-    return Block("carbon", "CO2e and place", (words,), figures=figures, folded=True, claims=claims)
+    figure, claim = _build_figure(study, places, pue), _build_claim(study, energy_j, places)
+    title = "CO2e and place"
+    return Block("carbon", title, (words,), figures=(figure,), folded=True, claims=(claim,))
 
 
 def _compute_emissions(energy_j: float, pue: float, own: set[str]) -> list[GridEmission]:
@@ -121,16 +113,23 @@ def _build_figure(study: ReportStudy, places: list[GridEmission], pue: float) ->
         rows,
     )
     description = "; ".join(f"{place.label}: {human_mass(place.co2e_g)}" for place in drawn)
-    return Figure(NAME, lambda: _draw(drawn), TITLE, description, caption, data)
+    return Figure(
+        "carbon-places",
+        lambda: _draw(drawn),
+        "CO2e of one training by place",
+        description,
+        caption,
+        data,
+    )
 
 
-def _draw(places: list[GridEmission]) -> Canvas:
-    canvas, plot = create_plot((WIDTH_IN, 1.0 + _ROW_IN * len(places)))
+def _draw(places: list[GridEmission]) -> drawing.Canvas:
+    canvas, plot = drawing.create_plot((drawing.WIDTH_IN, 1.0 + _ROW_IN * len(places)))
     divisor, unit = mass_scale(max(place.co2e_g for place in places))
     for row, place in enumerate(places):
-        shape, colour = ("D", INK) if place.note else ("o", COLOURS[0])
+        shape, colour = ("D", drawing.INK) if place.note else ("o", drawing.COLOURS[0])
         if _OWN in place.note:
-            shape, colour = "s", COLOURS[1]
+            shape, colour = "s", drawing.COLOURS[1]
         mass = place.co2e_g / divisor
         plot.plot([mass], [row], shape, color=colour, markersize=7, markeredgewidth=0)
     plot.set_xscale("log")

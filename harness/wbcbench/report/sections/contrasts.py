@@ -3,28 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from wbcbench.compare.metric import TIME, Metric
 from wbcbench.compare.render import comparison_tables, difference_words, p_words, status_words
 from wbcbench.compare.result import Comparison, Effect, contrast_key
 from wbcbench.core.study_folder import CONTRASTS
 from wbcbench.core.text import UNKNOWN, count_of
-from wbcbench.report import Block, DataTable, Figure
-from wbcbench.report.drawing import COLOURS, INK, WIDTH_IN, create_plots, trim_label
+from wbcbench.report import Block, DataTable, Figure, drawing
 from wbcbench.report.study import ReportStudy
 from wbcbench.report.summaries import format_number, format_signed
 from wbcbench.report.words import format_contrast, format_metric
 from wbcbench.study.plan import checked_contrasts
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure as Canvas
-
-NAME = "contrasts"
-TITLE = "Paired differences within blocks"
 MOST_ROWS = 24
 MOST_COLUMNS = 4
 
@@ -102,7 +94,7 @@ def _iterate_tables(study: ReportStudy, comparison: Comparison) -> Iterator[Data
                 f"{title}{planned}. {joules[:1].upper()}{joules[1:]}.{study.stamp}",
                 _HEADINGS,
                 tuple(_build_row(effect) for effect in effects),
-                frozenset({0, 1, 3}),
+                (0, 1, 3),
                 CONTRASTS,
                 tuple(contrast_key(effect) for effect in effects),
                 folded=family == "secondary",
@@ -111,7 +103,7 @@ def _iterate_tables(study: ReportStudy, comparison: Comparison) -> Iterator[Data
     for table in comparison_tables(comparison):
         if table.title == _PHOTOGRAPHS:
             caption = f"{'. '.join(table.below)}.{study.stamp}"
-            yield DataTable(caption, table.headings, table.rows, frozenset({0, 1}))
+            yield DataTable(caption, table.headings, table.rows, (0, 1))
 
 
 def _describe_plan(study: ReportStudy, primary: list[Effect]) -> str:
@@ -126,7 +118,7 @@ def _describe_plan(study: ReportStudy, primary: list[Effect]) -> str:
 def _build_row(effect: Effect) -> tuple[str, ...]:
     wins = effect.share_won  # an interaction has none
     return (
-        format_contrast(effect.contrast, effect.against),
+        format_contrast(effect),
         format_metric(effect.metric.name) + status_words(effect.status),
         difference_words(effect.estimate, effect.interval, effect.metric),
         effect.finding.value,
@@ -145,13 +137,19 @@ def build_forest(study: ReportStudy) -> Figure | None:
     if comparison is None or not effects:
         return None
     description = "; ".join(
-        f"{format_contrast(e.contrast, e.against)}, {_format_axis(e.metric)}: "
-        f"{_format_difference(e)}"
+        f"{format_contrast(e)}, {_format_axis(e.metric)}: {_format_difference(e)}"
         for e in effects[:MOST_ROWS]
     )
     caption = "".join(_iterate_caption(study, comparison, effects))
     data = _build_data(study, comparison, effects)
-    return Figure(NAME, lambda: _draw(effects), TITLE, description, caption, data)
+    return Figure(
+        "contrasts",
+        lambda: _draw(effects),
+        "Paired differences within blocks",
+        description,
+        caption,
+        data,
+    )
 
 
 def collect_differences(comparison: Comparison) -> list[Effect]:
@@ -193,7 +191,7 @@ def _format_difference(effect: Effect) -> str:
 
 
 def _iterate_caption(
-    study: ReportStudy, comparison: Comparison, effects: Sequence[Effect]
+    study: ReportStudy, comparison: Comparison, effects: list[Effect]
 ) -> Iterator[str]:
     blocks = count_of(len(comparison.blocks.runs), "complete block")
     if any(effect.interval for effect in effects):
@@ -215,23 +213,23 @@ def _iterate_caption(
     yield f"Energy: {words}.{study.stamp}"
 
 
-def _list_rows(effects: Sequence[Effect]) -> list[tuple[str, str]]:
+def _list_rows(effects: list[Effect]) -> list[tuple[str, str]]:
     """Family and contrast, primary first."""
-    rows = dict.fromkeys((e.family, format_contrast(e.contrast, e.against)) for e in effects)
+    rows = dict.fromkeys((e.family, format_contrast(e)) for e in effects)
     return sorted(rows, key=lambda row: row[0] != "primary")
 
 
-def _list_columns(effects: Sequence[Effect]) -> list[Metric]:
+def _list_columns(effects: list[Effect]) -> list[Metric]:
     """Energy, then time, then the others in their order."""
     metrics = dict.fromkeys(effect.metric for effect in effects)
     return sorted(metrics, key=lambda metric: (metric.part is None, metric.name != TIME))
 
 
-def _draw(effects: Sequence[Effect]) -> Canvas:
+def _draw(effects: list[Effect]) -> drawing.Canvas:
     rows = _list_rows(effects)[:MOST_ROWS]
     columns = _list_columns(effects)[:MOST_COLUMNS]
-    height_in = len(rows) * _ROW_IN + _AROUND_IN
-    canvas, (plots,) = create_plots(1, len(columns), (WIDTH_IN, height_in), share_y=True)
+    size_in = (drawing.WIDTH_IN, len(rows) * _ROW_IN + _AROUND_IN)
+    canvas, (plots,) = drawing.create_plots(1, len(columns), size_in, share_y=True)
     for plot, metric in zip(plots, columns, strict=True):
         _draw_metric(plot, rows, [effect for effect in effects if effect.metric == metric])
     # Names stand above their marks and run over all columns, because they are long.
@@ -239,7 +237,7 @@ def _draw(effects: Sequence[Effect]) -> Canvas:
     first.set_zorder(2)  # in front of the columns that names run over
     left = first.get_xlim()[0]
     for i, (_, name) in enumerate(rows):
-        label, place = trim_label(name, _NAME_LENGTH), (left, i - _LIFT)
+        label, place = drawing.trim_label(name, _NAME_LENGTH), (left, i - _LIFT)
         text = first.annotate(
             label, place, fontsize="small", va="center", annotation_clip=False, zorder=4
         )
@@ -249,7 +247,7 @@ def _draw(effects: Sequence[Effect]) -> Canvas:
     return canvas
 
 
-def _draw_metric(plot: Axes, rows: Sequence[tuple[str, str]], effects: Sequence[Effect]) -> None:
+def _draw_metric(plot: drawing.Axes, rows: list[tuple[str, str]], effects: list[Effect]) -> None:
     from matplotlib.ticker import MaxNLocator
 
     metric, region, status = effects[0].metric, effects[0].region, effects[0].status
@@ -258,9 +256,9 @@ def _draw_metric(plot: Axes, rows: Sequence[tuple[str, str]], effects: Sequence[
     # In pieces, so that no line runs through a name.
     places = range(len(rows))
     ends = [i - 0.2 for i in places], [i + 0.3 for i in places]
-    plot.vlines([0.0] * len(rows), *ends, color=INK, linewidth=1.0)
+    plot.vlines([0.0] * len(rows), *ends, color=drawing.INK, linewidth=1.0)
     for effect in effects:
-        row = (effect.family, format_contrast(effect.contrast, effect.against))
+        row = (effect.family, format_contrast(effect))
         if row in rows:
             _draw_effect(plot, rows.index(row), effect)
     plot.margins(x=0.08)
@@ -273,9 +271,9 @@ def _draw_metric(plot: Axes, rows: Sequence[tuple[str, str]], effects: Sequence[
     plot.grid(visible=False, axis="y")
 
 
-def _draw_effect(plot: Axes, row: int, effect: Effect) -> None:
+def _draw_effect(plot: drawing.Axes, row: int, effect: Effect) -> None:
     is_primary = effect.family == "primary"
-    colour = COLOURS[0] if is_primary else INK
+    colour = drawing.COLOURS[0] if is_primary else drawing.INK
     if effect.interval is not None:
         ends, width = [effect.interval.low, effect.interval.high], 2.4 if is_primary else 1.1
         plot.plot(ends, [row, row], color=colour, linewidth=width, marker="|")
@@ -289,10 +287,10 @@ def _draw_effect(plot: Axes, row: int, effect: Effect) -> None:
     )
 
 
-def _build_data(study: ReportStudy, comparison: Comparison, effects: Sequence[Effect]) -> DataTable:
+def _build_data(study: ReportStudy, comparison: Comparison, effects: list[Effect]) -> DataTable:
     rows = tuple(
         (
-            format_contrast(e.contrast, e.against),
+            format_contrast(e),
             e.family,
             e.metric.name,
             str(e.n),
@@ -323,4 +321,4 @@ def _build_data(study: ReportStudy, comparison: Comparison, effects: Sequence[Ef
         "The intervals of the figure, 95 %. Seconds belong to the split of the joules and are not "
         f"tested by themselves. Energy: {comparison.energy.words}.{study.stamp}"
     )
-    return DataTable(caption, headings, rows, frozenset({0, 1, 2, 7, 9, 10}))
+    return DataTable(caption, headings, rows, (0, 1, 2, 7, 9, 10))

@@ -6,30 +6,15 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from statistics import median
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from wbcbench.core.study_folder import RUNS_TABLE
 from wbcbench.core.text import count_of, energy_scale
 from wbcbench.energy.source import target_score, timeline
-from wbcbench.report import Block, DataTable, Figure, Statement
-from wbcbench.report.drawing import (
-    INK,
-    SIZE_IN,
-    WIDTH_IN,
-    choose_style,
-    create_plots,
-    draw_margin_labels,
-    make_short_labels,
-)
+from wbcbench.report import Block, DataTable, Figure, Statement, drawing
 from wbcbench.report.study import ReportStudy
 from wbcbench.report.summaries import format_number
 from wbcbench.table.view import Run
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure as Canvas
-
-NAME = "learning-curves"
 
 # More lines than these add nothing, and make a page that nobody can load.
 MOST_LINES = 64
@@ -155,7 +140,7 @@ def _build_figure(study: ReportStudy, curves: list[Curve], axes: list[Axis]) -> 
     power_w = _find_common_power_w(curves) if len(axes) > 1 else None
     shown = axes[:1] if power_w else axes
     return Figure(
-        NAME,
+        "learning-curves",
         lambda: _draw(study, curves, shown, power_w),
         f"Validation accuracy over {axes[0].cost}",
         description,
@@ -213,10 +198,10 @@ def _select_drawn(curves: list[Curve]) -> list[Curve]:
 
 def _draw(
     study: ReportStudy, curves: list[Curve], axes: list[Axis], power_w: float | None
-) -> Canvas:
+) -> drawing.Canvas:
     lines_in = len(_group_by_variant(curves)) * len(axes) * _LINE_IN
-    height_in = max(SIZE_IN[1] if len(axes) == 1 else _TWO_PANELS_IN, lines_in / 0.7)
-    canvas, grid = create_plots(len(axes), 1, (WIDTH_IN, height_in))
+    height_in = max(drawing.SIZE_IN[1] if len(axes) == 1 else _TWO_PANELS_IN, lines_in / 0.7)
+    canvas, grid = drawing.create_plots(len(axes), 1, (drawing.WIDTH_IN, height_in))
     for (plot,), axis in zip(grid, axes, strict=True):
         _draw_panel(plot, study, curves, axis, _LINE_IN / (0.75 * height_in / len(axes)))
     if power_w:
@@ -228,30 +213,38 @@ def _draw(
 
 
 def _draw_panel(
-    plot: Axes, study: ReportStudy, curves: list[Curve], axis: Axis, share: float
+    plot: drawing.Axes, study: ReportStudy, curves: list[Curve], axis: Axis, share: float
 ) -> None:
     groups = _group_by_variant(curves)
     is_single = all(len(own) == 1 for own in groups.values())
     width, alpha = (1.4, 1.0) if is_single else (0.8, 0.55)
     for curve in _select_drawn(curves):
-        style = choose_style(study.labels, curve.variant)
+        style = drawing.choose_style(study.labels, curve.variant)
         x = [cost / axis.divisor for cost in curve.costs(axis.cost)]
         plot.plot(x, curve.score, color=style.colour, linewidth=width, alpha=alpha)
         plot.plot(x[-1:], curve.score[-1:], style.shape, color=style.colour, markersize=4)
-    names = make_short_labels(groups)
+    names = drawing.make_short_labels(groups)
     ends = [
         (names[variant], *_draw_median(plot, study, variant, own, axis))
         for variant, own in groups.items()
     ]
-    _finish_panel(plot, curves, axis)
-    draw_margin_labels(plot, ends, share)
+    target = _find_target(curves)
+    if target is not None:
+        plot.axhline(target, color=drawing.INK, linestyle=":", linewidth=1.4)
+        # Written on the left, where curves have not risen yet.
+        plot.annotate("target", (0.0, target), (3, 3), textcoords="offset points", fontsize="small")
+    plot.set_xlabel(axis.label)
+    plot.set_ylabel(_format_metric(curves))
+    plot.margins(x=0.02, y=0.08)
+    plot.set_xlim(left=0.0)
+    drawing.draw_margin_labels(plot, ends, share)
 
 
 def _draw_median(
-    plot: Axes, study: ReportStudy, variant: str, curves: list[Curve], axis: Axis
+    plot: drawing.Axes, study: ReportStudy, variant: str, curves: list[Curve], axis: Axis
 ) -> tuple[float, float]:
     """The median step line of one configuration; returns the place of its label."""
-    style = choose_style(study.labels, variant)
+    style = drawing.choose_style(study.labels, variant)
     costs, scores = compute_medians(curves, axis.cost)
     if len(curves) == 1 or len(costs) < 2:
         longest = max(curves, key=lambda curve: curve.costs(axis.cost)[-1])
@@ -259,18 +252,6 @@ def _draw_median(
     x = [cost / axis.divisor for cost in costs]
     plot.step(x, scores, where="post", color=style.colour, linestyle=style.dash, linewidth=2.2)
     return x[-1], scores[-1]
-
-
-def _finish_panel(plot: Axes, curves: list[Curve], axis: Axis) -> None:
-    target = _find_target(curves)
-    if target is not None:
-        plot.axhline(target, color=INK, linestyle=":", linewidth=1.4)
-        # Written on the left, where curves have not risen yet.
-        plot.annotate("target", (0.0, target), (3, 3), textcoords="offset points", fontsize="small")
-    plot.set_xlabel(axis.label)
-    plot.set_ylabel(_format_metric(curves))
-    plot.margins(x=0.02, y=0.08)
-    plot.set_xlim(left=0.0)
 
 
 def _build_data(study: ReportStudy, curves: list[Curve], kind: Cost) -> DataTable:
@@ -295,4 +276,4 @@ def _build_data(study: ReportStudy, curves: list[Curve], kind: Cost) -> DataTabl
         "The points of the figure: each cell lists a run's values at the end of its epochs, in "
         f"order. {source}.{study.stamp}"
     )
-    return DataTable(caption, headings, rows, frozenset(range(len(headings))))
+    return DataTable(caption, headings, rows, tuple(range(len(headings))))

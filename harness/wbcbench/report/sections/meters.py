@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import median, stdev
-from typing import TYPE_CHECKING
+from typing import Literal
 
 from wbcbench.core.record import Budget, SensorCard
 from wbcbench.core.study_folder import RUNS_TABLE
@@ -15,27 +15,12 @@ from wbcbench.core.trace import Channel
 from wbcbench.core.window import TRAIN, WindowEnergy
 from wbcbench.energy import thresholds
 from wbcbench.energy.cross_check import agreements
-from wbcbench.energy.metrics import mean_known, sum_if_all_known
-from wbcbench.report import Block, DataTable, Figure, Statement
-from wbcbench.report.drawing import (
-    COLOURS,
-    INK,
-    WIDTH_IN,
-    add_legend,
-    create_plots,
-    draw_runs,
-    trim_label,
-)
+from wbcbench.energy.metrics import mean_known, ratio, sum_if_all_known
+from wbcbench.report import Block, DataTable, Figure, Statement, drawing
 from wbcbench.report.study import ReportStudy, mean_of_known
-from wbcbench.report.summaries import ENERGY, build_summary_rows
+from wbcbench.report.summaries import ENERGY, build_summary_rows, format_cell
 from wbcbench.table.view import Run
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure as Canvas
-
-NAME = "meter-agreement"
-TITLE = "Differences between two readings of one part"
 LIMITS_SD = 1.96
 _FEWEST_FOR_LIMITS = 3
 _LEAST_SPAN_PCT = 2.0
@@ -183,7 +168,7 @@ def _describe_pair(pair: Pair) -> str:
     limits, agree_pct = pair.limits_pct, thresholds.AGREE_PCT
     worst = max(map(abs, pair.differences_pct))
     if not pair.is_judged:
-        meaning = "A cross-check: the second is a model, so no run is judged by the difference."
+        meaning = "A cross-check with CodeCarbon: no run is judged by the difference."
     elif worst <= agree_pct:
         meaning = f"All within the {agree_pct:g} % that count as agreement."
     else:
@@ -191,9 +176,11 @@ def _describe_pair(pair: Pair) -> str:
             f"The widest difference, {worst:.2g} %, is beyond the {agree_pct:g} % that count as "
             "agreement."
         )
-    spread = f"; 95 % of runs between {limits[0]:+.2g} and {limits[1]:+.2g} %" if limits else ""
+    ends = [_format_percent(limit, "+") for limit in limits or ()]
+    spread = f"; 95 % of runs between {' and '.join(ends)} %" if ends else ""
     return (
-        f"{pair.a} read {abs(pair.bias_pct):.2g} % {'above' if pair.bias_pct >= 0 else 'below'} "
+        f"{pair.a} read {_format_percent(abs(pair.bias_pct))} % "
+        f"{'above' if pair.bias_pct >= 0 else 'below'} "
         f"{pair.b} in training, on average of {count_of(len(pair.points), 'run')}{spread}. "
         f"{meaning}"
     )
@@ -222,7 +209,14 @@ def _build_figure(study: ReportStudy, pairs: list[Pair]) -> Figure:
         rows,
     )
     description = " ".join(map(_describe_pair, pairs))
-    return Figure(NAME, lambda: _draw(study, pairs), TITLE, description, caption, data)
+    return Figure(
+        "meter-agreement",
+        lambda: _draw(study, pairs),
+        "Differences between two readings of one part",
+        description,
+        caption,
+        data,
+    )
 
 
 def _format_reading(point: PairedReading | None) -> tuple[str, str, str]:
@@ -231,35 +225,33 @@ def _format_reading(point: PairedReading | None) -> tuple[str, str, str]:
     return (f"{point.a_j:.1f}", f"{point.b_j:.1f}", f"{point.difference_pct:+.2f}")
 
 
-def _draw(study: ReportStudy, pairs: list[Pair]) -> Canvas:
-    canvas, grid = create_plots(len(pairs), 1, (WIDTH_IN, 0.6 + _PANEL_IN * len(pairs)))
+def _draw(study: ReportStudy, pairs: list[Pair]) -> drawing.Canvas:
+    canvas, grid = drawing.create_plots(
+        len(pairs), 1, (drawing.WIDTH_IN, 0.6 + _PANEL_IN * len(pairs))
+    )
     for pair, (plot,) in zip(pairs, grid, strict=True):
         _draw_pair(plot, study, pair)
-    add_legend(canvas, grid[0][0])
+    drawing.add_legend(canvas, grid[0][0])
     return canvas
 
 
-def _draw_pair(plot: Axes, study: ReportStudy, pair: Pair) -> None:
+def _draw_pair(plot: drawing.Axes, study: ReportStudy, pair: Pair) -> None:
     divisor, unit = energy_scale(max(point.mean_j for point in pair.points))
     means = [point.mean_j / divisor for point in pair.points]
     runs = [point.run for point in pair.points]
-    draw_runs(plot, study, list(zip(runs, means, pair.differences_pct, strict=True)))
+    drawing.draw_runs(plot, study, list(zip(runs, means, pair.differences_pct, strict=True)))
     limits = pair.limits_pct or ()
     agreed = [-thresholds.AGREE_PCT, thresholds.AGREE_PCT] if pair.is_judged else []
-    plot.axhline(pair.bias_pct, color=INK, linewidth=1.1)
+    plot.axhline(pair.bias_pct, color=drawing.INK, linewidth=1.1)
     for limit in limits:
-        plot.axhline(limit, color=INK, linewidth=1.0, linestyle="--")
-    plot.axhline(0.0, color=INK, linewidth=0.6, alpha=0.5)
+        plot.axhline(limit, color=drawing.INK, linewidth=1.0, linestyle="--")
+    plot.axhline(0.0, color=drawing.INK, linewidth=0.6, alpha=0.5)
     for limit in agreed:
-        plot.axhline(limit, color=COLOURS[1], linewidth=1.2, linestyle=":")
+        plot.axhline(limit, color=drawing.COLOURS[1], linewidth=1.2, linestyle=":")
     shown = [0.0, *agreed, *limits, *pair.differences_pct]
-    low, high = min(shown), max(shown)
-    room = 0.1 * max(high - low, _LEAST_SPAN_PCT)
-    plot.set_ylim(low - room, high + room)
-    middle, span = (min(means) + max(means)) / 2, max(means) - min(means)
-    half = 0.6 * max(span, 0.1 * middle)
-    plot.set_xlim(middle - half, middle + half)
-    title = f"{trim_label(pair.a)} above {trim_label(pair.b)}"
+    plot.set_ylim(drawing.pad_limits(shown, 0.6, _LEAST_SPAN_PCT))
+    plot.set_xlim(drawing.pad_limits(means, 0.6, 0.1 * max(means)))
+    title = f"{drawing.trim_label(pair.a)} above {drawing.trim_label(pair.b)}"
     plot.set_title(title, fontsize="small", loc="left")
     plot.set_xlabel(f"mean of the two ({unit})")
     plot.set_ylabel("difference (%)")
@@ -278,7 +270,7 @@ def _build_cards(study: ReportStudy) -> DataTable:
         "medians of a probe before each run, else what is known of the sensor. Averaging and gain "
         f"error: from its maker or the literature.{study.stamp}"
     )
-    return DataTable(caption, _CARD_HEADINGS, rows, frozenset({0, 1, 2, 8, 9}))
+    return DataTable(caption, _CARD_HEADINGS, rows, (0, 1, 2, 8, 9))
 
 
 def _build_card(channel: Channel, cards: list[SensorCard]) -> tuple[str, ...]:
@@ -295,7 +287,7 @@ def _build_card(channel: Channel, cards: list[SensorCard]) -> tuple[str, ...]:
         channel.name,
         f"{channel.kind}: {channel.reading}" if channel.reading else channel.kind.value,
         channel.origin.value,
-        *("–" if number is None else f"{number:.3g}" for number in numbers),
+        *(format_cell(number, ".3g") for number in numbers),
         ", ".join(sorted({card.kind_guess.replace("_", " ") for card in cards})) or "not probed",
         "; ".join(sorted({card.reason for card in cards if card.reason})),
     )
@@ -322,35 +314,28 @@ def build_uncertainty(study: ReportStudy) -> Block:
 
 
 def _build_budget(study: ReportStudy, runs: Sequence[Run]) -> DataTable:
-    summary = build_summary_rows(study)
-    runs_j = mean_known([_number(row["energy_runs_j"]) for row in summary])
+    runs_j = mean_known([row["energy_runs_j"] for row in build_summary_rows(study)])
     parts = [
         (name, words, mean_known([_read_part_j(run, read) for run in runs]), cancels)
         for name, words, read, cancels in _PARTS
     ]
     parts.append(("runs", "run-to-run, half of the 95 % t interval", runs_j, "no"))
     energy_j = mean_of_known(runs, ENERGY)
-    rows = tuple(
-        (name, words, human_energy(part_j), _format_percent(part_j, energy_j), cancels)
-        for name, words, part_j, cancels in parts
-    )
+    rows = []
+    for name, words, part_j, cancels in parts:
+        share = ratio(part_j, energy_j)
+        percent = UNKNOWN if share is None else f"{_format_percent(100 * share)} %"
+        rows.append((name, words, human_energy(part_j), percent, cancels))
     headings = ("part", "what it is", "±", "of the joules", "cancels in differences")
     caption = (
         "Half-widths at about 95 %, mean over runs (for run-to-run: over variants). Energy: "
         f"{study.energy_words}.{study.stamp}"
     )
-    return DataTable(caption, headings, rows, frozenset({0, 1, 4}))
+    return DataTable(caption, headings, tuple(rows), (0, 1, 4))
 
 
-def _number(value: object) -> float | None:
-    return float(value) if isinstance(value, int | float) else None
-
-
-def _format_percent(part_j: float | None, energy_j: float | None) -> str:
-    if part_j is None or not energy_j:
-        return UNKNOWN
-    percent = 100 * part_j / energy_j
-    return f"{percent:.0f} %" if percent >= 10 else f"{percent:.2g} %"
+def _format_percent(percent: float, sign: Literal["", "+"] = "") -> str:
+    return f"{percent:{sign}.0f}" if abs(percent) >= 10 else f"{percent:{sign}.2g}"
 
 
 def _read_part_j(run: Run, read: Callable[[Budget], float | None]) -> float | None:

@@ -5,22 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from wbcbench.compare.design import TREATMENTS
 from wbcbench.core.study_folder import RUNS_TABLE
 from wbcbench.core.text import count_of
-from wbcbench.report import Block, DataTable, Figure, Statement
-from wbcbench.report.drawing import INK, WIDTH_IN, add_legend, create_plots, draw_runs
+from wbcbench.report import Block, DataTable, Figure, Statement, drawing
 from wbcbench.report.study import ReportStudy
+from wbcbench.report.summaries import format_cell
 from wbcbench.stats.tests import Drift, fit_drift
 from wbcbench.table.view import Run
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure as Canvas
-
-NAME = "run-order"
 
 # Less than this around the mean would let noise appear as a difference.
 _LEAST_SPAN_PCT = 1.0
@@ -203,7 +196,9 @@ def _build_figure(study: ReportStudy, series: list[Series], spare: list[int]) ->
     legend = _iterate_legend(series, spare)
     caption = " ".join((*legend, f"Energy: {study.energy_words}.{study.stamp}"))
     data = _build_data(study, series)
-    return Figure(NAME, lambda: _draw(study, series, spare), title, description, caption, data)
+    return Figure(
+        "run-order", lambda: _draw(study, series, spare), title, description, caption, data
+    )
 
 
 def _iterate_legend(series: list[Series], spare: list[int]) -> Iterator[str]:
@@ -223,49 +218,44 @@ def _iterate_legend(series: list[Series], spare: list[int]) -> Iterator[str]:
         yield "No GPU reported its temperature or clock."
 
 
-def _draw(study: ReportStudy, series: list[Series], spare: list[int]) -> Canvas:
+def _draw(study: ReportStudy, series: list[Series], spare: list[int]) -> drawing.Canvas:
     from matplotlib.ticker import MaxNLocator
 
-    size_in = (WIDTH_IN, 1.0 + _PANEL_IN * len(series))
-    canvas, grid = create_plots(len(series), 1, size_in, share_x=True)
+    size_in = (drawing.WIDTH_IN, 1.0 + _PANEL_IN * len(series))
+    canvas, grid = drawing.create_plots(len(series), 1, size_in, share_x=True)
     for item, (plot,) in zip(series, grid, strict=True):
         _draw_series(plot, study, item)
     lowest = grid[-1][0]
     foot = lowest.get_xaxis_transform()
-    lowest.plot(spare, [0.04] * len(spare), "x", color=INK, markersize=5, transform=foot)
+    lowest.plot(spare, [0.04] * len(spare), "x", color=drawing.INK, markersize=5, transform=foot)
     lowest.set_xlabel("place in the order of the runs")
     lowest.xaxis.set_major_locator(MaxNLocator(integer=True))
-    add_legend(canvas, grid[0][0])
+    drawing.add_legend(canvas, grid[0][0])
     return canvas
 
 
-def _draw_series(plot: Axes, study: ReportStudy, series: Series) -> None:
-    draw_runs(plot, study, [(run, place, value) for place, run, value in series.points])
+def _draw_series(plot: drawing.Axes, study: ReportStudy, series: Series) -> None:
+    drawing.draw_runs(plot, study, [(run, place, value) for place, run, value in series.points])
     places, values = [place for place, _, _ in series.points], series.values
     if series.drift is not None:
         middle_x, middle_y = math.fsum(places) / len(places), math.fsum(values) / len(values)
         ends = (min(places), max(places))
         y = [middle_y + series.drift.slope * (end - middle_x) for end in ends]
-        plot.plot(ends, y, color=INK, linewidth=1.0, linestyle="--", alpha=0.8)
+        plot.plot(ends, y, color=drawing.INK, linewidth=1.0, linestyle="--", alpha=0.8)
     plot.set_ylabel(series.quantity.axis)
-    low, high = min(values), max(values)
-    reach = 0.65 * max(high - low, _LEAST_SPAN_PCT)
-    plot.set_ylim((low + high) / 2 - reach, (low + high) / 2 + reach)
+    plot.set_ylim(drawing.pad_limits(values, 0.65, _LEAST_SPAN_PCT))
     plot.margins(x=0.04)
 
 
 def _build_data(study: ReportStudy, series: list[Series]) -> DataTable:
-    def format_cell(value: float | None, is_relative: bool) -> str:
-        return "–" if value is None else f"{value:+.2f}" if is_relative else f"{value:.1f}"
-
     cells = [{run: value for _, run, value in item.points} for item in series]
-    relative = [item.quantity.is_relative for item in series]
+    forms = ["+.2f" if item.quantity.is_relative else ".1f" for item in series]
     placed = {(place, run.run_id, run) for item in series for place, run, _ in item.points}
     rows = tuple(
         (
             run_id,
             str(place),
-            *(format_cell(c.get(run), r) for c, r in zip(cells, relative, strict=True)),
+            *(format_cell(own.get(run), form) for own, form in zip(cells, forms, strict=True)),
         )
         for place, run_id, run in sorted(placed, key=lambda item: item[:2])
     )

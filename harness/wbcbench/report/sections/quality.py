@@ -78,7 +78,7 @@ def _build_warnings(study: ReportStudy) -> DataTable:
         "Warnings that were stored with the runs, each kind once. Invalid and suspect ones decide "
         "the quality of a run; info does not."
     )
-    return DataTable(caption, headings, tuple(rows), frozenset({0, 1, 2, 4, 5}))
+    return DataTable(caption, headings, tuple(rows), (0, 1, 2, 4, 5))
 
 
 def _build_absent(study: ReportStudy) -> DataTable:
@@ -88,7 +88,7 @@ def _build_absent(study: ReportStudy) -> DataTable:
         for (meter, reason), count in sorted(counts.items())
     )
     caption = "Meters that did not work."
-    return DataTable(caption, ("meter", "absent in", "why"), rows, frozenset({0, 1, 2}))
+    return DataTable(caption, ("meter", "absent in", "why"), rows, (0, 1, 2))
 
 
 def build_sampling(study: ReportStudy) -> Block:
@@ -104,7 +104,7 @@ def build_sampling(study: ReportStudy) -> Block:
     )
     headings = ("run", *(heading for _, heading in _COLUMNS))
     words = "How the primary energy of each run was sampled, and the cost of recording."
-    table = DataTable(f"{words}{study.energy_stamp}", headings, rows, frozenset({0, 1, 2}))
+    table = DataTable(f"{words}{study.energy_stamp}", headings, rows, (0, 1, 2))
     return Block("sampling", "Sampling of every run", tables=(table,), folded=True)
 
 
@@ -174,9 +174,9 @@ def _iterate_idle_chips(study: ReportStudy) -> Iterator[Chip]:
     )
     if before is not None or after is not None:
         words = f"{human_power(before)} before, {human_power(after)} after, on average"
-        is_known = before and after is not None
-        drift_pct = 100 * abs((after or 0.0) - before) / before if before and is_known else 0.0
-        yield Chip("Idle power", words, drift_pct > thresholds.IDLE_DRIFT_PCT)
+        limit = thresholds.IDLE_DRIFT_PCT / 100
+        drifts = before and after and abs(after - before) > limit * before
+        yield Chip("Idle power", words, bool(drifts))
 
 
 def _format_span(values: list[float], form: str = ".0f") -> str:

@@ -5,22 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from wbcbench.core.text import energy_scale
-from wbcbench.report import Block, DataTable, Figure, Statement
-from wbcbench.report.drawing import INK, WIDTH_IN, choose_style, create_plot, make_short_labels
+from wbcbench.report import Block, DataTable, Figure, Statement, drawing
 from wbcbench.report.study import ReportStudy
 from wbcbench.report.summaries import SUMMARY_FILE, build_summary_rows, format_number
 from wbcbench.report.words import describe_target, format_reached
 from wbcbench.stats.intervals import Censored, censored_median
 from wbcbench.table.view import Run
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure as Canvas
-
-NAME = "energy-to-target"
 MOST_VARIANTS = 24
 
 _ROW_IN = 0.62
@@ -125,7 +119,7 @@ def _iterate_claims(target: TargetCosts) -> Iterator[Statement]:
         if row["configuration"] in target.by_variant and row["target_runs"]
     ]
     for place, row in enumerate(rows[:MOST_VARIANTS], start=1):
-        text, key = describe_target(row), str(row["configuration"])
+        text, key = describe_target(row), row["configuration"]
         yield Statement(f"target-{place}", text, SUMMARY_FILE, key, row)
 
 
@@ -137,7 +131,12 @@ def _build_figure(target: TargetCosts) -> Figure:
         parts.append(f"{variant}: {format_reached(median.reached, median.runs, *costs)}")
     caption = "".join(_iterate_caption(target))
     return Figure(
-        NAME, lambda: _draw(target), title, "; ".join(parts), caption, _build_data(target)
+        "energy-to-target",
+        lambda: _draw(target),
+        title,
+        "; ".join(parts),
+        caption,
+        _build_data(target),
     )
 
 
@@ -157,19 +156,19 @@ def _iterate_caption(target: TargetCosts) -> Iterator[str]:
     yield f".{target.study.stamp}"
 
 
-def _draw(target: TargetCosts) -> Canvas:
+def _draw(target: TargetCosts) -> drawing.Canvas:
     drawn = dict(list(target.by_variant.items())[:MOST_VARIANTS])
-    canvas, plot = create_plot((WIDTH_IN, len(drawn) * _ROW_IN + _AROUND_IN))
+    canvas, plot = drawing.create_plot((drawing.WIDTH_IN, len(drawn) * _ROW_IN + _AROUND_IN))
     largest = max(cost.cost for own in drawn.values() for cost in own)
     divisor, unit = energy_scale(largest) if target.in_joules else (1.0, "s")
     plot.set_xlim(0.0, 1.12 * largest / divisor)
-    medians, names = target.medians, make_short_labels(drawn)
+    medians, names = target.medians, drawing.make_short_labels(drawn)
     for row, (variant, own) in enumerate(drawn.items()):
         _draw_runs(plot, target.study, row, own, divisor)
         median = medians[variant]
         if median.median is not None:
             x = median.median / divisor
-            plot.plot([x, x], [row - 0.2, row + 0.3], color=INK, linewidth=2.2)
+            plot.plot([x, x], [row - 0.2, row + 0.3], color=drawing.INK, linewidth=2.2)
         plot.annotate(
             f"{names[variant]}: {median.reached} of {median.runs} reached",
             (0.0, row - _LIFT),
@@ -186,9 +185,9 @@ def _draw(target: TargetCosts) -> Canvas:
 
 
 def _draw_runs(
-    plot: Axes, study: ReportStudy, row: int, costs: list[RunCost], divisor: float
+    plot: drawing.Axes, study: ReportStudy, row: int, costs: list[RunCost], divisor: float
 ) -> None:
-    style = choose_style(study.labels, study.label_of(costs[0].run))
+    style = drawing.choose_style(study.labels, study.label_of(costs[0].run))
     hit = [cost.cost / divisor for cost in costs if cost.reached]
     missed = [cost.cost / divisor for cost in costs if not cost.reached]
     mark: dict[str, Any] = {"color": style.colour, "markersize": 7.0, "alpha": 0.85}
@@ -221,6 +220,4 @@ def _build_data(target: TargetCosts) -> DataTable:
         "The marks of the figure; a median is unknown where fewer than half of the runs reached "
         f"the target. {target.study.energy_words}.{target.study.stamp}"
     )
-    return DataTable(
-        caption, ("run", "variant", "target", spent, median), rows, frozenset({0, 1, 2})
-    )
+    return DataTable(caption, ("run", "variant", "target", spent, median), rows, (0, 1, 2))

@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 from wbcbench.core.quality import Quality, Severity
 from wbcbench.core.text import count_of, human_duration
@@ -16,21 +15,10 @@ from wbcbench.core.window import Window, is_validation
 from wbcbench.energy.checks.sensors import gaps
 from wbcbench.energy.faults import witness
 from wbcbench.energy.integrate import energy_curve, window_energy
-from wbcbench.report import Block, DataTable, Figure
-from wbcbench.report.drawing import (
-    COLOURS,
-    INK,
-    WIDTH_IN,
-    create_plots,
-    draw_label,
-    spread_places,
-)
+from wbcbench.report import Block, DataTable, Figure, drawing
 from wbcbench.report.study import ReportStudy
+from wbcbench.report.summaries import format_cell
 from wbcbench.table.view import Run
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure as Canvas
 
 _SEVERITY = (Quality.VALID, Quality.SUSPECT, Quality.INVALID)
 
@@ -314,14 +302,13 @@ def _iterate_legend(line: Timeline) -> Iterator[str]:
 
 def _build_row(line: Timeline, window: Window) -> tuple[str, ...]:
     energy = window_energy(line.source, window)
-    power_w, gap_s = energy.mean_power_w, energy.max_gap_s
     return (
         _format_phase(window.name),
         f"{window.start_s - line.start_s:.1f}",
         f"{window.duration_s:.1f}",
         str(energy.samples),
-        "–" if power_w is None else f"{power_w:.1f}",
-        "–" if gap_s is None else f"{gap_s:.2f}",
+        format_cell(energy.mean_power_w, ".1f"),
+        format_cell(energy.max_gap_s, ".2f"),
     )
 
 
@@ -330,40 +317,39 @@ def _format_phase(name: str) -> str:
     return name.replace("_", " ").replace("-", " ")
 
 
-def _draw(line: Timeline) -> Canvas:
+def _draw(line: Timeline) -> drawing.Canvas:
     """One plot for readings and one for steps, of what there is."""
     first_s, last_s = line.reach_s
-    is_long = last_s - first_s >= _MINUTES_FROM_S
-    unit_s, unit = (60.0, "min") if is_long else (1.0, "s")
+    unit_s, unit = (60.0, "min") if last_s - first_s >= _MINUTES_FROM_S else (1.0, "s")
 
     def scale(t_s: float) -> float:
         return (t_s - line.start_s) / unit_s
 
     strokes, steps = line.readings.strokes, line.steps
     count = bool(strokes) + bool(steps.t_s)
-    size_in = (WIDTH_IN, _LABELS_IN + _PANEL_IN * count)
-    canvas, grid = create_plots(count, 1, size_in, share_x=True)
+    size_in = (drawing.WIDTH_IN, _LABELS_IN + _PANEL_IN * count)
+    canvas, grid = drawing.create_plots(count, 1, size_in, share_x=True)
     plots = [plot for (plot,) in grid]
     if strokes:
         x = [scale(t_s) for t_s, _, _ in strokes]
         ends = [low for _, low, _ in strokes], [high for _, _, high in strokes]
-        plots[0].vlines(x, *ends, COLOURS[0], linewidth=_STROKE, capstyle="round")
+        plots[0].vlines(x, *ends, drawing.COLOURS[0], linewidth=_STROKE, capstyle="round")
         plots[0].set_ylabel("power, as read (W)")
     if steps.t_s:
         x = list(map(scale, steps.t_s))
-        plots[-1].step(x, steps.power_w, where="post", color=COLOURS[1], linewidth=1.3)
+        plots[-1].step(x, steps.power_w, where="post", color=drawing.COLOURS[1], linewidth=1.3)
         plots[-1].set_ylabel("from counter (W)")
     for plot in plots:
         for i, window in enumerate(line.phases):
             left, right = scale(window.start_s), scale(window.end_s)
             plot.axvspan(left, right, color=_GREY, alpha=(0.16, 0.06)[i % 2], linewidth=0)
         for a, b in line.gaps:
-            plot.axvspan(scale(a), scale(b), color=COLOURS[3], alpha=0.5, linewidth=0)
+            plot.axvspan(scale(a), scale(b), color=drawing.COLOURS[3], alpha=0.5, linewidth=0)
         plot.set_ylim(0.0, 1.06 * line.highest_w)
         plot.set_xlim(scale(first_s), scale(last_s))
     for window in line.passes:
         left, right = scale(window.start_s), scale(window.end_s)
-        plots[-1].axvspan(left, right, 0.0, _FOOT, color=INK, alpha=0.9, linewidth=0)
+        plots[-1].axvspan(left, right, 0.0, _FOOT, color=drawing.INK, alpha=0.9, linewidth=0)
     _draw_names(
         plots[0], [(_format_phase(w.name), scale((w.start_s + w.end_s) / 2)) for w in line.phases]
     )
@@ -371,11 +357,11 @@ def _draw(line: Timeline) -> Canvas:
     return canvas
 
 
-def _draw_names(plot: Axes, names: list[tuple[str, float]]) -> None:
+def _draw_names(plot: drawing.Axes, names: list[tuple[str, float]]) -> None:
     """Names stand upright above the plot, joined to the middle of their bands."""
     left, right = plot.get_xlim()
-    places = spread_places([middle for _, middle in names], _LABEL_SHARE * (right - left))
+    places = drawing.spread_places([middle for _, middle in names], _LABEL_SHARE * (right - left))
     top = plot.get_ylim()[1]
     style = {"rotation": 90, "ha": "center", "va": "bottom", "fontsize": "small"}
     for (name, middle), place in zip(names, places, strict=True):
-        draw_label(plot, name, (middle, top), (place, 1.06 * top), **style)
+        drawing.draw_label(plot, name, (middle, top), (place, 1.06 * top), **style)

@@ -5,34 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from wbcbench.core.text import count_of, energy_scale
 from wbcbench.energy.metrics import pareto_front
-from wbcbench.report import Block, DataTable, Figure, Statement
-from wbcbench.report.drawing import (
-    INK,
-    SIZE_IN,
-    WIDTH_IN,
-    choose_style,
-    create_plot,
-    draw_cross,
-    draw_margin_labels,
-    make_short_labels,
-)
+from wbcbench.report import Block, DataTable, Figure, Statement, drawing
 from wbcbench.report.study import ReportStudy
 from wbcbench.report.summaries import ENERGY, SUMMARY_FILE, format_number
 from wbcbench.stats.intervals import LEAST_FOR_ELLIPSE, ellipse, t_interval
 from wbcbench.table.view import Run
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure as Canvas
-
-NAME = "energy-accuracy"
-TITLE = "Energy in training against balanced accuracy on TEST"
 
 _LINE_IN = 0.21  # of a label, with a little air
 _PLOT_SHARE = 0.8  # of the picture's height
@@ -73,20 +55,19 @@ def compute_centres(study: ReportStudy) -> list[Centre]:
     """The mean of every configuration with known points, in the comparison's order."""
     compared = study.comparison.configurations if study.comparison else ()
     shares = {summary.label: summary.front_share for summary in compared}
-    plotted = set(_plotted_runs(study))
+    plotted = set(_select_plotted(study))
     centres = []
     for configuration in study.configurations:
         runs = [run for run in study.metered(configuration) if run in plotted]
         energies = [run.row[ENERGY] for run in runs]
         accuracies = [run.row["balanced_accuracy"] for run in runs]
-        half_j, half_accuracy = (_compute_half(values) for values in (energies, accuracies))
         if runs:
             centre = Centre(
                 variant=configuration.label,
                 energy_j=math.fsum(energies) / len(runs),
                 accuracy=math.fsum(accuracies) / len(runs),
-                half_j=half_j,
-                half_accuracy=half_accuracy,
+                half_j=_compute_half(energies),
+                half_accuracy=_compute_half(accuracies),
                 points=tuple(zip(energies, accuracies, strict=True)),
                 front_share=shares.get(configuration.label),
             )
@@ -99,12 +80,12 @@ def _compute_half(values: Sequence[float]) -> float | None:
     return (interval.high - interval.low) / 2 if interval else None
 
 
-def _plotted_runs(study: ReportStudy) -> list[Run]:
+def _select_plotted(study: ReportStudy) -> list[Run]:
     """Comparable runs with a finite balanced accuracy."""
     return [
         run
         for run in study.comparable
-        if math.isfinite(math.nan if (a := run.row["balanced_accuracy"]) is None else a)
+        if (a := run.row["balanced_accuracy"]) is not None and math.isfinite(a)
     ]
 
 
@@ -182,14 +163,14 @@ def _build_table(study: ReportStudy, centres: list[Centre], over: str) -> DataTa
         "than three runs; it holds the runs' scatter and not the meter's own error. Energy: "
         f"{study.energy_words}.{study.stamp}"
     )
-    return DataTable(caption, headings, rows, frozenset({0, 6}))
+    return DataTable(caption, headings, rows, (0, 6))
 
 
 def _build_figure(study: ReportStudy, centres: list[Centre], over: str) -> Figure:
     description = "; ".join(
         f"{c.variant}: {c.energy_j:.4g} J, balanced accuracy {c.accuracy:.3f}" for c in centres
     )
-    runs = _plotted_runs(study)
+    runs = _select_plotted(study)
     caption = (
         f"{''.join(_iterate_legend(runs, centres, over))}Further left costs less, further up is "
         f"better. The axes need not start at zero. Energy: {study.energy_words}.{study.stamp}"
@@ -206,8 +187,15 @@ def _build_figure(study: ReportStudy, centres: list[Centre], over: str) -> Figur
     )
     headings = ("run", "variant", "energy in training (J)", "status", "balanced accuracy")
     table_caption = f"The points of the figure. {study.energy_words}.{study.stamp}"
-    data = DataTable(table_caption, headings, rows, frozenset({0, 1, 3}))
-    return Figure(NAME, lambda: _draw(study, runs, centres), TITLE, description, caption, data)
+    data = DataTable(table_caption, headings, rows, (0, 1, 3))
+    return Figure(
+        "energy-accuracy",
+        lambda: _draw(study, runs, centres),
+        "Energy in training against balanced accuracy on TEST",
+        description,
+        caption,
+        data,
+    )
 
 
 def _iterate_legend(runs: list[Run], centres: list[Centre], over: str) -> Iterator[str]:
@@ -227,16 +215,16 @@ def _has_shares(centres: Sequence[Centre]) -> bool:
     return 1 < len(centres) <= _MOST_WITH_SHARE and centres[0].front_share is not None
 
 
-def _draw(study: ReportStudy, runs: list[Run], centres: list[Centre]) -> Canvas:
+def _draw(study: ReportStudy, runs: list[Run], centres: list[Centre]) -> drawing.Canvas:
     lines = 2 if _has_shares(centres) else 1
-    height_in = max(SIZE_IN[1], len(centres) * lines * _LINE_IN / _PLOT_SHARE)
-    canvas, plot = create_plot((WIDTH_IN, height_in))
+    height_in = max(drawing.SIZE_IN[1], len(centres) * lines * _LINE_IN / _PLOT_SHARE)
+    canvas, plot = drawing.create_plot((drawing.WIDTH_IN, height_in))
     divisor, unit = energy_scale(max(run.row[ENERGY] for run in runs))
     _set_limits(plot, runs, centres, divisor)
     plot.set_xlabel(f"energy in training ({unit})")
     plot.set_ylabel("balanced accuracy, TEST")
     for variant, own in study.by_label(runs).items():
-        style = choose_style(study.labels, variant)
+        style = drawing.choose_style(study.labels, variant)
         plot.plot(
             [run.row[ENERGY] / divisor for run in own],
             [run.row["balanced_accuracy"] for run in own],
@@ -249,20 +237,20 @@ def _draw(study: ReportStudy, runs: list[Run], centres: list[Centre]) -> Canvas:
     front = select_front(centres)
     if len(front) > 1:
         x, y = [c.energy_j / divisor for c in front], [c.accuracy for c in front]
-        plot.step(x, y, where="post", color=INK, linestyle="--", linewidth=1.0, alpha=0.7)
+        plot.step(x, y, where="post", color=drawing.INK, linestyle="--", linewidth=1.0, alpha=0.7)
     for centre in centres:
         _draw_mean(plot, study, centre, divisor)
-    names = make_short_labels(centre.variant for centre in centres)
+    names = drawing.make_short_labels(centre.variant for centre in centres)
     labels = []
     for centre in centres:
         share = centre.front_share if lines == 2 else None
         text = names[centre.variant] + ("" if share is None else f"\nfront: {100 * share:.0f} %")
         labels.append((text, centre.energy_j / divisor, centre.accuracy))
-    draw_margin_labels(plot, labels, lines * _LINE_IN / (_PLOT_SHARE * height_in))
+    drawing.draw_margin_labels(plot, labels, lines * _LINE_IN / (_PLOT_SHARE * height_in))
     return canvas
 
 
-def _set_limits(plot: Axes, runs: list[Run], centres: list[Centre], divisor: float) -> None:
+def _set_limits(plot: drawing.Axes, runs: list[Run], centres: list[Centre], divisor: float) -> None:
     """Room around points and intervals, and never so little that noise appears as a difference."""
     has_intervals = all(centre.half_j is not None for centre in centres)
     energies = [run.row[ENERGY] / divisor for run in runs]
@@ -271,23 +259,18 @@ def _set_limits(plot: Axes, runs: list[Run], centres: list[Centre], divisor: flo
         half_j, half = centre.half_j or 0.0, centre.half_accuracy or 0.0
         energies += [(centre.energy_j + sign * half_j) / divisor for sign in (-1, 1)]
         accuracies += [centre.accuracy + sign * half for sign in (-1, 1)]
-    least = (_LEAST_RATIO[has_intervals] * max(energies), _LEAST_SPAN[has_intervals])
-    limits = []
-    for values, least_span in zip((energies, accuracies), least, strict=True):
-        low, high = min(values), max(values)
-        reach = 0.58 * max(high - low, least_span)
-        limits.append(((low + high) / 2 - reach, (low + high) / 2 + reach))
-    plot.set_xlim(limits[0])
-    plot.set_ylim(limits[1])
+    least = _LEAST_RATIO[has_intervals] * max(energies)
+    plot.set_xlim(drawing.pad_limits(energies, 0.58, least))
+    plot.set_ylim(drawing.pad_limits(accuracies, 0.58, _LEAST_SPAN[has_intervals]))
 
 
-def _draw_mean(plot: Axes, study: ReportStudy, centre: Centre, divisor: float) -> None:
-    style = choose_style(study.labels, centre.variant)
+def _draw_mean(plot: drawing.Axes, study: ReportStudy, centre: Centre, divisor: float) -> None:
+    style = drawing.choose_style(study.labels, centre.variant)
     x, y = centre.energy_j / divisor, centre.accuracy
     half_j = None if centre.half_j is None else centre.half_j / divisor
-    draw_cross(plot, (x, y), (half_j, centre.half_accuracy), style.colour)
+    drawing.draw_cross(plot, (x, y), (half_j, centre.half_accuracy), style.colour)
     outline = ellipse(centre.points)
     if outline is not None:
         plot.plot(outline[:, 0] / divisor, outline[:, 1], color=style.colour, linewidth=0.9)
-    mark = {"color": style.colour, "markersize": 9, "markeredgecolor": INK, "zorder": 3}
+    mark = {"color": style.colour, "markersize": 9, "markeredgecolor": drawing.INK, "zorder": 3}
     plot.plot([x], [y], style.shape, **mark)  # type: ignore[arg-type]
