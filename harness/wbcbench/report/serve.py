@@ -74,8 +74,9 @@ def listen(folder: Path, port: int, reload_s: float) -> Server:
 class _Handler(SimpleHTTPRequestHandler):
     """Serves the files in the report's own list, to browsers that were sent to this machine."""
 
+    error_message_format = "%(message)s.\n"
+    error_content_type = "text/plain; charset=utf-8"
     timeout = 20  # seconds that a silent connection stays open
-    server_version, sys_version = "wbcbench", ""  # nothing about the machine
     extensions_map = {  # noqa: RUF012
         **SimpleHTTPRequestHandler.extensions_map,
         **{f".{end}": f"text/{name}; charset=utf-8" for end, name in _TEXT_TYPES.items()},
@@ -93,8 +94,8 @@ class _Handler(SimpleHTTPRequestHandler):
         name = unquote(urlsplit(self.path).path).removeprefix("/") or PAGE
         if not _is_listed(Path(self.directory), name):
             if name == PAGE:
-                words = "No run of this study has a record yet. This page reloads by itself."
-                self.send_error(HTTPStatus.SERVICE_UNAVAILABLE, "Waiting", words)
+                reason = "No run of this study has a record yet; this page reloads by itself"
+                self.send_error(HTTPStatus.SERVICE_UNAVAILABLE, reason)
             else:
                 self.send_error(HTTPStatus.NOT_FOUND, "The report has no such file")
             return None
@@ -111,6 +112,10 @@ class _Handler(SimpleHTTPRequestHandler):
         if is_page:
             self.send_header("Refresh", f"{self.server.reload_s:g}")
         super().end_headers()
+
+    def version_string(self) -> str:
+        """The program, and nothing about the machine."""
+        return "wbcbench"
 
     def log_message(self, *_: object) -> None:
         """Nothing: the reader is the one who started it."""

@@ -16,7 +16,7 @@ from wbcbench.report.study import ReportStudy
 from wbcbench.report.summaries import format_number
 from wbcbench.table.view import Run
 
-# More lines than these add nothing, and make a page that nobody can load.
+# More lines than these add nothing, and make a page too large to load.
 MOST_LINES = 64
 # If no run's mean power is further from the mean than this, one axis serves joules and seconds.
 _SAME_POWER = 0.05

@@ -18,8 +18,8 @@ from wbcbench.report.summaries import build_cost_claim
 _ORDER = (Severity.INVALID, Severity.SUSPECT, Severity.INFO)
 _OWN_TABLE = "meter-absent"  # has a table of its own, one line a meter
 _WORDS = (
-    "Measured: read from a sensor of that part. Estimated: computed from a rated power and the "
-    "load, without a sensor. Absent: not known, and not zero."
+    "Measured: read from a sensor of that part. Estimated: computed from rated power and load. "
+    "Simulated: from the demonstration sensor, not from hardware. Absent: not known, and not zero."
 )
 
 _COLUMNS = (

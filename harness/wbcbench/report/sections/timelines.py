@@ -23,7 +23,7 @@ from wbcbench.table.view import Run
 _SEVERITY = (Quality.VALID, Quality.SUSPECT, Quality.INVALID)
 
 MOST = 200
-"""Strokes or steps in one picture; more cannot be told apart on a page and make it large."""
+"""Strokes or steps in one picture; more cannot be distinguished on a page and make it large."""
 
 Span = tuple[float, float]
 Stroke = tuple[float, float, float]
