@@ -211,15 +211,13 @@ def _build_figure(study: ReportStudy, shares: Sequence[Share]) -> Figure:
         f"{share.variant}, {PARTS[share.domain]}: {share.energy_j:.4g} J, {share.status}"
         for share in shares
     )
-    caption = "".join(_iterate_caption(study, shares))
-    data = _build_data(study, shares)
     return Figure(
         "energy-parts",
         lambda: _draw(shares),
         "Energy in training by part of the machine",
         description,
-        caption,
-        data,
+        "".join(_iterate_caption(study, shares)),
+        _build_data(study, shares),
     )
 
 

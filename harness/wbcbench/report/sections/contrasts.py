@@ -140,15 +140,13 @@ def build_forest(study: ReportStudy) -> Figure | None:
         f"{format_contrast(e)}, {_format_axis(e.metric)}: {_format_difference(e)}"
         for e in effects[:MOST_ROWS]
     )
-    caption = "".join(_iterate_caption(study, comparison, effects))
-    data = _build_data(study, comparison, effects)
     return Figure(
         "contrasts",
         lambda: _draw(effects),
         "Paired differences within blocks",
         description,
-        caption,
-        data,
+        "".join(_iterate_caption(study, comparison, effects)),
+        _build_data(study, comparison, effects),
     )
 
 
