@@ -21,7 +21,7 @@ DOORS = {
     "codecarbon": {"power.codecarbon"},
     "cv2": {"data.read", "data.synthetic"},
     "kagglehub": {"data"},
-    "matplotlib": {"report.drawing", "report.marks", "report.sections"},
+    "matplotlib": {"report.drawing", "report.sections"},
     "scipy": {"stats"},
     "statsmodels": {"stats"},
     "tensorboard": {"train.tensorboard_log", "table.tensorboard"},

@@ -24,7 +24,7 @@ from wbcbench.registry import SECTIONS, load_part
 from wbcbench.report import Block
 from wbcbench.report.drawing import inline_svg
 from wbcbench.report.publish import publish, read_report_study
-from wbcbench.report.sections.tradeoff import means_on_front, variant_means
+from wbcbench.report.sections.tradeoff import compute_centres, select_front
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 
@@ -38,7 +38,7 @@ def usual(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 def test_the_report_answers_with_accuracy_interval_and_joules_of_each_variant(usual):
     words = text_of(usual["report.html"])
     assert "6 of 6 runs finished, of 2 variants on bccd-kaggle" in words
-    assert "GPU energy in training, gross, measured (counter)" in words
+    assert "GPU energy in training, idle included, measured (counter)" in words
     assert "GPU energy in training is practically the same with leaky-dropout" in words
     assert "11.2 kJ ± 0 J (runs) ± 833 J (meter)" in words
     assert "0.70–0.90" in words
@@ -134,7 +134,7 @@ def test_what_a_reader_must_know_first_stands_in_a_banner(tmp_path, record, bann
     save(tmp_path, record)
     made = published(tmp_path)
     assert f'<p class="banner"><strong>{banner}.</strong>' in made["report.html"]
-    assert f"**Mind:** {banner}" in made["report.md"]
+    assert f"**Note:** {banner}" in made["report.md"]
 
 
 def test_a_sound_measured_study_has_no_banner(usual):
@@ -160,11 +160,11 @@ def test_failed_runs_stand_in_the_table_with_their_reason_and_in_no_mean(tmp_pat
     assert "INCOMPLETE" in words
 
 
-def test_doubts_are_told_with_their_advice(tmp_path):
-    doubt = QualityWarning(
+def test_warnings_stand_with_their_advice(tmp_path):
+    warning = QualityWarning(
         "short-window", Severity.SUSPECT, "it lasted 3 s", "train longer", "train"
     )
-    save(tmp_path, make_record(warnings=(doubt,), quality=Quality.SUSPECT))
+    save(tmp_path, make_record(warnings=(warning,), quality=Quality.SUSPECT))
     words = text_of(page(tmp_path))
     assert (
         f"short-window suspect train 1 it lasted 3 s ({make_spec().run_id}) train longer" in words
@@ -217,7 +217,7 @@ def test_every_section_of_the_registry_says_something_about_a_sound_study(tmp_pa
 def test_means_and_front_are_of_the_variants_runs(tmp_path):
     reached = [("leaky-dropout", 1, 0.8), ("leaky-dropout", 2, 0.9), ("relu-dropout", 1, 0.7)]
     study = gather("runs", [make_record(v, seed, accuracy=a) for v, seed, a in reached])
-    found = variant_means(study)
+    found = compute_centres(study)
     assert [each.variant for each in found] == ["leaky-dropout", "relu-dropout"]
     assert found[0].accuracy == pytest.approx(0.86)
-    assert [each.variant for each in means_on_front(found)] == ["leaky-dropout"]
+    assert [each.variant for each in select_front(found)] == ["leaky-dropout"]

@@ -14,11 +14,11 @@ from builders.run import CLASSES, make_record, make_scores, run_dir, save
 from builders.study import gather
 from wbcbench.report.drawing import to_svg
 from wbcbench.report.sections.accuracy import (
-    accuracies,
-    accuracy_section,
-    confusion_matrix,
-    depth_of,
-    recalls,
+    build_accuracy,
+    build_confusion,
+    collect_accuracies,
+    collect_depth,
+    collect_recalls,
 )
 from wbcbench.stats.bootstrap import accuracy_interval
 
@@ -53,7 +53,7 @@ def told(tmp_path_factory):
 
 def test_the_interval_by_seed_is_students(told):
     study, _ = told
-    first, second = accuracies(depth_of(study, "leaky-dropout"))
+    first, second = collect_accuracies(collect_depth(study, "leaky-dropout"))
     want = stats.t.interval(0.95, 2, np.mean(ACCURACIES), stats.sem(ACCURACIES))
     assert first.mean == pytest.approx(np.mean(ACCURACIES))
     assert first.by_seed == pytest.approx(want)
@@ -66,7 +66,7 @@ def test_the_interval_by_photograph_of_one_run_is_that_of_its_record(tmp_path, t
     folder = save(tmp_path, record)
     photograph, truth, said = tables[0]
     keep(folder, record, tables[0])
-    depth = depth_of(gather("runs", [record], folder=folder), "leaky-dropout")
+    depth = collect_depth(gather("runs", [record], folder=folder), "leaky-dropout")
     names = np.unique([CLASSES[i] for i in truth], return_inverse=True)[1]
     want = accuracy_interval(truth == said, names, photograph)
     assert depth.photographs.accuracy == pytest.approx(want)
@@ -77,32 +77,33 @@ def test_the_interval_by_photograph_of_one_run_is_that_of_its_record(tmp_path, t
 
 def test_recall_has_both_intervals_for_each_class(told):
     study, _ = told
-    found = recalls(depth_of(study, "leaky-dropout"))
+    found = collect_recalls(collect_depth(study, "leaky-dropout"))
     assert [each.group for each in found] == [name.lower() for name in CLASSES]
-    assert all(each.by_seed and each.by_photograph for each in found)
+    assert all(each.by_seed and each.over_photographs for each in found)
 
 
 def test_counts_are_summed_over_runs_and_rows_are_shares(told):
     study, _ = told
-    made = confusion_matrix(depth_of(study, "leaky-dropout"), "x")
+    made = build_confusion(collect_depth(study, "leaky-dropout"), "x")
     single = np.array(make_scores().confusion)
     assert np.array_equal(made.counts, 3 * single)
-    assert np.allclose([sum(row) for row in made.shares()], 1.0)
+    assert np.allclose([sum(row) for row in made.shares], 1.0)
 
 
 def test_the_unused_output_has_a_column_only_if_it_was_ever_said():
     wide = tuple((*row, 2) for row in make_scores().confusion)
     for confusion, columns in ((wide, 5), (tuple((*r[:-1], 0) for r in wide), 4)):
         record = make_record(test=replace(make_scores(), confusion=confusion))
-        made = confusion_matrix(depth_of(gather("x", [record]), "leaky-dropout"), "x")
-        assert len(made.said) == columns
+        made = build_confusion(collect_depth(gather("x", [record]), "leaky-dropout"), "x")
+        assert len(made.answers) == columns
 
 
 def test_the_words_put_both_errors_beside_each_other(told):
     study, _ = told
-    words = " ".join(accuracy_section(study).paragraphs)
-    assert "by photograph, and by seed" in words
-    assert "More runs narrow the first only" in words
+    words = " ".join(build_accuracy(study).paragraphs)
+    assert "the 95 % CI over photographs is" in words
+    assert ", and over seeds " in words
+    assert "More runs narrow the second only" in words
     assert "202 test images of 2,487 show cells that TRAIN shows as well" in words
     assert "changes by -1.5 percentage points" in words
     assert "Expected calibration error: 0.070" in words
@@ -110,16 +111,16 @@ def test_the_words_put_both_errors_beside_each_other(told):
 
 def test_the_pictures_are_the_same_twice_and_well_formed(told):
     study, _ = told
-    first, second = (accuracy_section(study).figures for _ in range(2))
+    first, second = (build_accuracy(study).figures for _ in range(2))
     assert [to_svg(figure) for figure in first] == [to_svg(figure) for figure in second]
     words = " ".join(ET.fromstring(to_svg(first[0])).itertext())
-    assert "what the network said" in words
+    assert "the network's answer" in words
     assert "EOS" in words
 
 
 def test_without_predictions_the_missing_interval_is_said():
-    block = accuracy_section(gather("x", [make_record()]))
-    assert "No interval by photograph can be stated" in " ".join(block.paragraphs)
+    block = build_accuracy(gather("x", [make_record()]))
+    assert "No interval over photographs can be stated" in " ".join(block.paragraphs)
     assert "unknown" in block.tables[0].rows[0]
 
 
@@ -129,14 +130,14 @@ def test_unknown_photographs_give_no_interval(tmp_path, told):
     folder = save(tmp_path, record)
     photograph, truth, said = tables[0]
     keep(folder, record, (np.full_like(photograph, -1), truth, said))
-    assert depth_of(gather("x", [record], folder=folder), "leaky-dropout").photographs is None
+    assert collect_depth(gather("x", [record], folder=folder), "leaky-dropout").photographs is None
 
 
 def test_many_variants_stand_in_several_pictures_and_untested_ones_in_none():
     records = [make_record(f"variant-{i}") for i in range(8)]
-    names = [figure.name for figure in accuracy_section(gather("x", records)).figures]
+    names = [figure.name for figure in build_accuracy(gather("x", records)).figures]
     assert names == ["confusion-1", "confusion-2", "recall", "accuracy-sets"]
-    assert accuracy_section(gather("x", [make_record(test=None, test_leakage_free=None)])) is None
+    assert build_accuracy(gather("x", [make_record(test=None, test_leakage_free=None)])) is None
 
 
 def test_a_class_without_images_has_no_recall_and_no_share():
@@ -146,6 +147,6 @@ def test_a_class_without_images_has_no_recall_and_no_share():
         recall={**scores.recall, CLASSES[0]: None},
         confusion=((0, 0, 0, 0), *scores.confusion[1:]),
     )
-    block = accuracy_section(gather("x", [make_record(test=empty)]))
+    block = build_accuracy(gather("x", [make_record(test=empty)]))
     assert [row[0] for row in block.figures[1].data.rows] == [n.lower() for n in CLASSES[1:]]
     assert "–" in ET.fromstring(to_svg(block.figures[0])).itertext()

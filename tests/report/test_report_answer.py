@@ -10,12 +10,12 @@ from builders.machine import LAPTOP, SYNTHETIC_CHANNELS
 from builders.run import failed_record, make_record, save
 from builders.study import CLEAR, NOTHING, VARIANTS, draw
 from wbcbench.compare.result import contrast_key, contrast_row
-from wbcbench.report import banners, build
+from wbcbench.report import build, iterate_banners
 from wbcbench.report.publish import read_report_study
 from wbcbench.report.sections import about, answer, contrasts
-from wbcbench.report.sections.answer import summary_section
-from wbcbench.report.summaries import summary_rows
-from wbcbench.report.words import contrast_sentence
+from wbcbench.report.sections.answer import build_summary
+from wbcbench.report.summaries import build_summary_rows
+from wbcbench.report.words import describe_contrast
 from wbcbench.study import plan
 from wbcbench.study.experiment import Experiment
 
@@ -24,7 +24,7 @@ def answered(tmp_path, records):
     """The answer's claims and the study they are of."""
     folder = save(tmp_path, *records)
     study = read_report_study(folder.parent, folder.name)
-    return answer.answer_section(study).claims, study
+    return answer.build_answer(study).claims, study
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +49,7 @@ def test_each_sentence_can_be_made_again_from_its_row(clear):
     for claim in claims:
         assert claim.source == "contrasts.csv"
         assert claim.values == rows[claim.row]
-        assert claim.text == contrast_sentence(rows[claim.row])
+        assert claim.text == describe_contrast(rows[claim.row])
 
 
 def test_estimated_joules_are_never_told_as_a_saving(tmp_path):
@@ -78,12 +78,12 @@ def test_without_a_difference_only_what_is_shown_is_called_the_same(tmp_path):
     ("records", "words"),
     [
         (draw(5), "With 5 blocks p cannot fall below 0.062"),
-        (draw(2), "there are 2 complete blocks, and an interval needs 3"),
-        (draw(1), "there is 1 complete block, and an interval needs 3"),
+        (draw(2), "there are 2 complete repetitions, and an interval needs 3"),
+        (draw(1), "there is 1 complete repetition, and an interval needs 3"),
         (draw(8, channels=()), "No energy is compared: no meter worked"),
         ([make_record()], "there is one variant (leaky-dropout, 1 run) and nothing to compare"),
         ([failed_record(), failed_record(seed=2)], "none of 2 runs ended well"),
-        ([make_record(), make_record("relu-dropout", 2)], "no block (one seed with every variant"),
+        ([make_record(), make_record("relu-dropout", 2)], "no seed has a finished run of every"),
         (
             [make_record(), make_record("relu-dropout", channels=LAPTOP)],
             "Not comparable: primary_status differs",
@@ -112,7 +112,7 @@ def test_no_sentence_depends_on_the_order_of_the_folders(tmp_path, clear):
 
 def test_the_summary_states_each_mean_with_its_interval_and_both_errors(clear):
     _, study = clear
-    first, second = summary_section(study).tables
+    first, second = build_summary(study).tables
     assert "95 % t interval [ ] over runs" in first.caption
     assert all(re.search(r"\d \[[\d.]+, [\d.]+\]", row[2]) for row in first.rows)
     assert all("(runs) ±" in row[1] and "(meter)" in row[1] for row in second.rows)
@@ -121,14 +121,14 @@ def test_the_summary_states_each_mean_with_its_interval_and_both_errors(clear):
 
 def test_the_meters_error_of_absolute_joules_holds_the_gain(tmp_path):
     save(tmp_path, make_record())
-    row = summary_rows(read_report_study(tmp_path, "runs"))[0]
+    row = build_summary_rows(read_report_study(tmp_path, "runs"))[0]
     energy_j, own = row["primary_energy_train_j"], 0.05
     assert row["energy_meter_j"] > own * energy_j
 
 
 def test_two_runs_are_told_with_lowest_and_highest(tmp_path):
     folder = save(tmp_path, *draw(2, CLEAR))
-    first = summary_section(read_report_study(folder.parent, folder.name)).tables[0]
+    first = build_summary(read_report_study(folder.parent, folder.name)).tables[0]
     assert "lowest and highest (–)" in first.caption
     assert all("–" in row[2] for row in first.rows)
 
@@ -139,8 +139,8 @@ def test_contrasts_of_a_study_whose_plan_has_more_are_not_called_planned(tmp_pat
     made = plan.make_plan(Experiment("study", (1001, 1002, 1003), 3, {"variant": VARIANTS}))
     plan.keep_plan(made, folder)
     study = read_report_study(folder.parent, folder.name)
-    assert "not those of the plan" in contrasts.contrasts_section(study).tables[0].caption
-    assert "INCOMPLETE. 6 of 12 planned runs are finished." in banners(study)
+    assert "not those of the plan" in contrasts.build_contrasts(study).tables[0].caption
+    assert "INCOMPLETE. 6 of 12 planned runs are finished." in tuple(iterate_banners(study))
     assert study.stamp == " Incomplete study: not every run finished."
 
 
@@ -149,11 +149,11 @@ def test_contrasts_of_the_plan_are_called_fixed_before_the_first_run(tmp_path):
     made = plan.make_plan(Experiment("study", (1001, 1002, 1003), 3, {"variant": VARIANTS}))
     plan.keep_plan(made, folder)
     study = read_report_study(folder.parent, folder.name)
-    assert "fixed before the first run" in contrasts.contrasts_section(study).tables[0].caption
-    assert banners(study) == ()
+    assert "fixed before the first run" in contrasts.build_contrasts(study).tables[0].caption
+    assert tuple(iterate_banners(study)) == ()
     assert (
         "every combination once a block"
-        in dict(about.methods_section(study).tables[0].rows)["design"]
+        in dict(about.build_methods(study).tables[0].rows)["design"]
     )
 
 
@@ -164,5 +164,5 @@ def test_every_sentence_with_a_number_is_a_claim_with_an_id_of_its_own(clear):
     assert len(set(ids)) == len(ids) >= 12
     assert {"cost", "runs", "front", "front-share", "target-1", "reached", "effort"} <= set(ids)
     known = {contrast_key(effect) for effect in study.comparison.effects}
-    known |= {str(row["arm"]) for row in summary_rows(study)}
+    known |= {str(row["configuration"]) for row in build_summary_rows(study)}
     assert all(claim.row in known for claim in report.claims if claim.row)

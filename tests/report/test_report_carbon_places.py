@@ -10,13 +10,13 @@ from builders.run import make_record
 from builders.study import gather
 from wbcbench.energy.metrics import intensities
 from wbcbench.report.drawing import to_svg
-from wbcbench.report.sections.carbon import carbon_section
+from wbcbench.report.sections.carbon import build_carbon
 
 STUDY = gather("study", [make_record(seed=seed) for seed in (1, 2)])
 
 
 def test_grams_are_kilowatt_hours_times_the_grid():
-    block = carbon_section(STUDY)
+    block = build_carbon(STUDY)
     joules = STUDY.runs[0].row["primary_energy_train_j"]
     rows = {row[0]: row for row in block.figures[0].data.rows}
     assert len(rows) == len(intensities())
@@ -26,7 +26,7 @@ def test_grams_are_kilowatt_hours_times_the_grid():
 
 
 def test_places_rise_and_the_ends_and_the_own_place_are_named():
-    block = carbon_section(STUDY)
+    block = build_carbon(STUDY)
     grams = [float(row[2]) for row in block.figures[0].data.rows]
     assert grams == sorted(grams)
     assert "Germany, the place set for this study" in block.claims[0].text
@@ -35,7 +35,7 @@ def test_places_rise_and_the_ends_and_the_own_place_are_named():
 
 
 def test_the_words_say_estimated_operational_and_where_the_table_is_from():
-    block = carbon_section(STUDY)
+    block = build_carbon(STUDY)
     assert "Estimated" in block.paragraphs[0]
     assert "Operational energy" in block.paragraphs[0]
     caption = block.figures[0].caption
@@ -45,10 +45,10 @@ def test_the_words_say_estimated_operational_and_where_the_table_is_from():
 
 
 def test_the_picture_is_the_same_twice_and_names_the_places():
-    first, second = (to_svg(carbon_section(STUDY).figures[0]) for _ in range(2))
+    first, second = (to_svg(build_carbon(STUDY).figures[0]) for _ in range(2))
     assert first == second
     assert "Germany (set for this study)" in " ".join(ET.fromstring(first).itertext())
 
 
 def test_without_joules_there_is_nothing_to_say():
-    assert carbon_section(gather("none", [make_record(channels=())])) is None
+    assert build_carbon(gather("none", [make_record(channels=())])) is None

@@ -40,7 +40,10 @@ DEGENERATE = {
     ),
     "two blocks": Case(
         draw(2, study="runs"),
-        ["there are 2 complete blocks, and an interval needs 3", "an estimate without an interval"],
+        [
+            "there are 2 complete repetitions, and an interval needs 3",
+            "an estimate without an interval",
+        ],
     ),
     "all failed": Case(
         [failed_record(), failed_record(seed=2)],

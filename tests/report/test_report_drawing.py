@@ -14,18 +14,18 @@ from wbcbench.report import DataTable, Figure
 from wbcbench.report.drawing import (
     COLOURS,
     HATCHES,
+    choose_style,
+    create_plots,
     draw_cross,
-    new_plots,
     to_pdf,
     to_svg,
-    variant_style,
 )
 
 NOTHING = DataTable("", (), ())
 
 
 def picture():
-    canvas, ((left, right),) = new_plots(1, 2, share_y=True)
+    canvas, ((left, right),) = create_plots(1, 2, share_y=True)
     left.bar([0, 1], [1.0, 2.0], hatch=HATCHES["estimated"], edgecolor="#1b1b1f")
     draw_cross(right, (1.0, 1.0), (0.5, None), COLOURS[0])
     right.set_xlabel("energy (kJ), $not$ mathematics")
@@ -62,7 +62,7 @@ def test_the_settings_of_others_neither_change_a_figure_nor_are_changed(made):
         assert dict(mpl.rcParams) == before
 
 
-def test_an_svg_speaks_and_its_ids_are_its_own():
+def test_an_svg_is_described_and_its_ids_are_its_own():
     root = ET.fromstring(to_svg(figure()))
     ids = [element.get("id") for element in root.iter() if element.get("id")]
     assert len(ids) == len(set(ids))
@@ -92,7 +92,23 @@ def test_a_pdf_is_one_page_with_its_fonts_inside_and_no_date():
         assert "/FontFile2" in inner["/FontDescriptor"]
 
 
-def test_no_two_of_thirty_variants_look_the_same():
+HOSTILE = 'x="1.234567" style="fill: red" d="9.87654" <g>1.23456</g> rotate(-0 1 2) .c{'
+
+
+def test_texts_are_set_to_the_letter():
+    def draw():
+        canvas, ((plot,),) = create_plots(1, 1)
+        plot.set_title(HOSTILE)
+        return canvas
+
+    root = ET.fromstring(to_svg(Figure("hostile", draw, HOSTILE, HOSTILE, "", NOTHING)))
+    space = "{http://www.w3.org/2000/svg}"
+    assert HOSTILE in [each.text for each in root.iter(f"{space}text")]
+    assert root.find(f"{space}title").text == HOSTILE
+    assert root.find(f"{space}desc").text == HOSTILE
+
+
+def test_no_two_of_thirty_variants_have_the_same_style():
     names = [f"v{i}" for i in range(30)]
-    looks = {variant_style(names, name) for name in names}
-    assert len(looks) == 30
+    styles = {choose_style(names, name) for name in names}
+    assert len(styles) == 30

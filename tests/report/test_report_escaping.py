@@ -15,7 +15,7 @@ from builders.hostile import FORMULA, HOSTILE
 from reading_reports import text_of
 from wbcbench.core.text import printable
 from wbcbench.report import Block, DataTable, Listing, Report, Statement
-from wbcbench.report.formats import plain_markdown, tables_csv, tables_tex, to_html, to_markdown
+from wbcbench.report.formats import escape_markdown, to_csv, to_html, to_latex, to_markdown
 
 # Every sign that means something to one of the formats, and any other that UTF-8 can hold.
 signs = st.sampled_from("<>&\"'`*_[]()|~$#%{}\\^=+-@!/:;\n\t\r\0 ab1\u202e\u2028\ufffe") | (
@@ -43,7 +43,7 @@ def test_any_text_is_valid_html_that_reads_the_same(text):
 @given(words)
 @settings(deadline=None)
 def test_any_text_is_one_cell_of_latex(text):
-    [made] = tables_tex(report_of(text)).values()
+    made = to_latex(report_of(text).blocks[0].tables[0])
     comment, body = made.decode().split("\n", 1)
     assert comment.startswith("% ")
     assert set(re.findall(r"\\([a-zA-Z]+|.)", body)) <= COMMANDS
@@ -56,7 +56,7 @@ def test_any_text_is_one_cell_of_latex(text):
 @given(words)
 @settings(deadline=None)
 def test_any_text_is_one_cell_of_csv_and_no_formula(text):
-    [made] = tables_csv(report_of(text)).values()
+    made = to_csv(report_of(text).blocks[0].tables[0])
     rows = list(csv.reader(io.StringIO(made.decode(), newline="")))
     assert [len(row) for row in rows] == [2, 2, 2]
     assert all(cell in {text, f"'{text}"} for cell in rows[1])
@@ -74,7 +74,7 @@ def is_number(text):
 @given(words)
 @settings(deadline=None)
 def test_any_text_is_one_line_of_markdown_without_markup(text):
-    shown = plain_markdown(text)
+    shown = escape_markdown(text)
     assert "\n" not in shown
     assert not re.search(r"[<>]", shown)
     bare = re.sub(r"\\.", "", shown)

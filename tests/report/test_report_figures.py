@@ -18,10 +18,10 @@ from builders.timeline import make_epochs
 from wbcbench.registry import load_part
 from wbcbench.report.drawing import to_svg
 from wbcbench.report.publish import read_report_study
-from wbcbench.report.sections.breakdown import part_shares, stack_bars
-from wbcbench.report.sections.contrasts import differences, forest_figure
-from wbcbench.report.sections.learning import curves_of, medians
-from wbcbench.report.sections.tradeoff import means_on_front, variant_means
+from wbcbench.report.sections.breakdown import collect_shares, stack_bars
+from wbcbench.report.sections.contrasts import build_forest, collect_differences
+from wbcbench.report.sections.learning import build_curves, compute_medians
+from wbcbench.report.sections.tradeoff import compute_centres, select_front
 from wbcbench.stats.intervals import ellipse
 
 FIGURES = ("tradeoff", "target", "learning", "why")
@@ -93,7 +93,7 @@ def test_the_points_of_the_figure_are_the_runs(study):
 
 def test_the_share_on_the_front_is_the_comparisons(study):
     known = {variant.label: variant.front_share for variant in study.comparison.configurations}
-    assert {each.variant: each.front_share for each in variant_means(study)} == known
+    assert {each.variant: each.front_share for each in compute_centres(study)} == known
     told = load_part("section", "tradeoff")(study).claims[1].text
     assert all(f"{variant} in {100 * share:.0f} %" in told for variant, share in known.items())
 
@@ -102,7 +102,7 @@ def test_means_stand_for_the_complete_blocks_alone(tmp_path):
     records = [r for r in draw(4) if not (r.spec.block == 4 and r.spec.variant == "relu-dropout")]
     save(tmp_path, *records)
     study = read_report_study(tmp_path, "study")
-    assert {len(each.points) for each in variant_means(study)} == {3}
+    assert {len(each.points) for each in compute_centres(study)} == {3}
     assert "over 3 complete blocks" in figure(study, "tradeoff").caption
 
 
@@ -122,7 +122,7 @@ def test_an_ellipse_needs_ten_points_and_covers_the_true_mean_as_often_as_it_say
 
 
 def test_the_forest_shows_what_the_comparison_found(study):
-    made = forest_figure(study)
+    made = build_forest(study)
     table = made.data
     effects = {
         (f"{e.contrast} vs {e.against}", e.metric.name): e
@@ -145,8 +145,9 @@ def test_the_forest_shows_what_the_comparison_found(study):
 def test_the_forest_agrees_with_a_paired_t_interval_on_logarithms(study):
     (found,) = (
         each
-        for each in differences(study.comparison)
-        if each.contrast == "leaky-dropout vs relu-dropout" and each.metric.part == "gpu"
+        for each in collect_differences(study.comparison)
+        if (each.contrast, each.against) == ("leaky-dropout", "relu-dropout")
+        and each.metric.part == "gpu"
     )
     by_variant = study.by_label(study.done)
     logs = [
@@ -219,7 +220,7 @@ def test_the_median_curve_is_the_median_epoch_by_epoch():
         for seed, scores in enumerate([(0.1, 0.5, 0.6), (0.2, 0.3, 0.9), (0.4, 0.4)], start=1)
     ]
     study = of(runs)
-    cost, score = medians(curves_of(study, study.done, joules=True), joules=True)
+    cost, score = compute_medians(build_curves(study, study.done, "joules"), "joules")
     assert cost == pytest.approx([2800.0, 5600.0])
     assert score == pytest.approx([0.2, 0.4])
 
@@ -233,12 +234,12 @@ def test_time_and_power_make_the_energy_of_every_contrast(study):
 
 def test_parts_are_idle_and_active_joules_of_each_status():
     study = of([make_record(channels=(*GPU_CHANNELS, CPU_MODEL, RAM_MODEL))])
-    found = {each.domain.value: each for each in part_shares(study)}
+    found = {each.domain.value: each for each in collect_shares(study)}
     # 40 s of training steps at 280 W and 60 W idle, the processor at 40 W and 10 W.
     assert found["gpu"].energy_j == pytest.approx(11200.0)
     assert found["gpu"].idle_j == pytest.approx(2400.0)
     assert found["cpu"].active_j == pytest.approx(1200.0)
-    assert [[each.domain.value for each in bar] for bar in stack_bars(part_shares(study))] == [
+    assert [[each.domain.value for each in bar] for bar in stack_bars(collect_shares(study))] == [
         ["gpu"],
         ["cpu", "dram"],
     ]
@@ -263,11 +264,11 @@ def test_a_part_without_idle_power_is_drawn_undivided_and_its_idle_joules_are_un
 def test_settings_that_differ_make_arms_of_their_own():
     specs = [make_spec(seed=s, batch_size=b) for s in (1, 2) for b in (32, 64)]
     study = of([make_record(spec=spec) for spec in specs])
-    assert [each.variant for each in variant_means(study)] == [
+    assert [each.variant for each in compute_centres(study)] == [
         "leaky-dropout batch_size=32",
         "leaky-dropout batch_size=64",
     ]
-    assert len(means_on_front(variant_means(study))) == 2
+    assert len(select_front(compute_centres(study))) == 2
 
 
 LITTLE = {
@@ -288,7 +289,7 @@ def test_little_or_odd_evidence_makes_a_sound_figure_or_none(tmp_path, records):
     study = read_report_study(tmp_path, name)
     blocks = [load_part("section", section)(study) for section in FIGURES]
     figures = [each for block in blocks if block for each in block.figures]
-    for made in [*figures, forest_figure(study)]:
+    for made in [*figures, build_forest(study)]:
         if made:
             ET.fromstring(to_svg(made))
             cells = " ".join(cell for row in made.data.rows for cell in row)
@@ -313,6 +314,6 @@ def test_of_a_thousand_runs_some_lines_are_drawn_and_all_are_counted():
 def test_what_is_not_a_number_is_drawn_nowhere():
     nothing = replace(make_scores(), balanced_accuracy=float("nan"))
     study = of([make_record(test=nothing, epochs=make_epochs((float("nan"),) * 3))])
-    assert variant_means(study) == []
+    assert compute_centres(study) == []
     assert load_part("section", "tradeoff")(study) is None
     assert load_part("section", "learning")(study) is None

@@ -82,7 +82,7 @@ def test_a_report_that_is_built_already_has_the_same_files(results, made, tmp_pa
 
 
 def test_contrasts_are_unrounded_and_one_a_line(made):
-    assert (made / "summary.csv").read_text().startswith("arm,")
+    assert (made / "summary.csv").read_text().startswith("configuration,")
     rows = list(csv.DictReader((made / "contrasts.csv").open(newline="")))
     assert {"contrast", "metric", "estimate", "ci_low", "p_holm"} <= set(rows[0])
     assert all(len(row["estimate"]) > 8 for row in rows if row["estimate"])

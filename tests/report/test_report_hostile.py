@@ -13,7 +13,7 @@ from pypdf import PdfReader
 
 from builders.hostile import HTML, LATEX, MARKDOWN, TEMPLATES, TYPST, hostile_study
 from reading_reports import Strict, text_of
-from wbcbench.report.formats import plain_markdown
+from wbcbench.report.formats import escape_markdown
 from wbcbench.report.publish import publish
 
 FORMATS = ("html", "md", "tex", "csv", "svg", "pdf")
@@ -114,4 +114,4 @@ def squeezed(text):
     ],
 )
 def test_signs_of_markup_are_disarmed_where_they_would_be_markup(text, shown):
-    assert plain_markdown(text) == shown
+    assert escape_markdown(text) == shown

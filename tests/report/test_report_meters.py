@@ -13,7 +13,7 @@ from builders.run import failed_record, make_record
 from builders.study import gather
 from wbcbench.core.record import SensorCard
 from wbcbench.report.drawing import to_svg
-from wbcbench.report.sections.meters import meters_section, paired_readings
+from wbcbench.report.sections.meters import build_meters, pair_readings
 
 COUNTER, POWER = (channel.name for channel in GPU_CHANNELS)
 ABOVE_PCT = (0.5, 1.0, 1.5, 2.2)
@@ -36,10 +36,8 @@ def study():
 
 
 def test_bias_and_limits_are_mean_and_deviations_of_the_differences(study):
-    pair = next(
-        each for each in paired_readings(study.done) if (each.a, each.b) == (COUNTER, POWER)
-    )
-    assert pair.judged
+    pair = next(each for each in pair_readings(study.done) if (each.a, each.b) == (COUNTER, POWER))
+    assert pair.is_judged
     assert pair.bias_pct == pytest.approx(mean(ABOVE_PCT))
     half = 1.96 * stdev(ABOVE_PCT)
     assert pair.limits_pct == pytest.approx((mean(ABOVE_PCT) - half, mean(ABOVE_PCT) + half))
@@ -48,14 +46,14 @@ def test_bias_and_limits_are_mean_and_deviations_of_the_differences(study):
 
 
 def test_parts_of_several_sensors_are_compared_as_their_sum(study):
-    pair = next(each for each in paired_readings(study.done) if each.b == "codecarbon/cpu")
+    pair = next(each for each in pair_readings(study.done) if each.b == "codecarbon/cpu")
     assert pair.a == "rapl/package-0+rapl/package-1"
-    assert not pair.judged
+    assert not pair.is_judged
     assert pair.bias_pct == pytest.approx(100.0)
 
 
 def test_the_words_name_both_readings_and_judge_only_witnesses(study):
-    first, *others = (claim.text for claim in meters_section(study).claims)
+    first, *others = (claim.text for claim in build_meters(study).claims)
     assert first.startswith(f"{COUNTER} read 1.3 % above {POWER} in training")
     assert "All within the 3 % that count as agreement" in first
     assert all("cross-check" in words for words in others)
@@ -63,15 +61,15 @@ def test_the_words_name_both_readings_and_judge_only_witnesses(study):
 
 def test_a_wide_difference_is_said():
     study = gather("apart", [run(1, 6.0), run(2, 1.0)])
-    words = meters_section(study).claims[0].text
+    words = build_meters(study).claims[0].text
     assert "The widest difference, 6 %, is beyond the 3 %" in words
     assert "95 % of runs" not in words
 
 
 def test_the_picture_is_the_same_twice_and_the_table_holds_its_numbers(study):
-    block = meters_section(study)
+    block = build_meters(study)
     (figure,) = block.figures
-    assert to_svg(figure) == to_svg(meters_section(study).figures[0])
+    assert to_svg(figure) == to_svg(build_meters(study).figures[0])
     assert f"{COUNTER} above {POWER}" in " ".join(ET.fromstring(to_svg(figure)).itertext())
     assert [row[3] for row in figure.data.rows] == [f"{pct:+.2f}" for pct in ABOVE_PCT]
     assert f"{COUNTER} measured" in figure.caption
@@ -79,7 +77,7 @@ def test_the_picture_is_the_same_twice_and_the_table_holds_its_numbers(study):
 
 
 def test_one_reading_alone_is_called_that():
-    block = meters_section(gather("laptop", [make_record(channels=LAPTOP)]))
+    block = build_meters(gather("laptop", [make_record(channels=LAPTOP)]))
     assert block.paragraphs[0].startswith("Nothing can be compared")
     assert block.figures == ()
     assert [row[0] for row in block.tables[0].rows] == ["codecarbon/cpu", "codecarbon/ram"]
@@ -90,7 +88,7 @@ def test_a_card_tells_what_the_probe_saw_and_what_it_could_not():
         SensorCard(COUNTER, 0.1, 28.0, 0.001, "counter", 2.0, 400),
         SensorCard(POWER, None, None, None, "unknown", 2.0, 0, "no reading succeeded"),
     )
-    block = meters_section(gather("probed", [make_record(sensor_cards=cards)]))
+    block = build_meters(gather("probed", [make_record(sensor_cards=cards)]))
     rows = {row[0]: row for row in block.tables[0].rows}
     assert rows[COUNTER][3:8] == ("0.1", "28", "0.001", "–", "5")
     assert rows[POWER][-2:] == ("unknown", "no reading succeeded")
@@ -98,5 +96,5 @@ def test_a_card_tells_what_the_probe_saw_and_what_it_could_not():
 
 
 def test_failed_runs_are_not_compared_and_no_meter_says_nothing():
-    assert meters_section(gather("failed", [failed_record()])).figures == ()
-    assert meters_section(gather("bare", [make_record(channels=())])) is None
+    assert build_meters(gather("failed", [failed_record()])).figures == ()
+    assert build_meters(gather("bare", [make_record(channels=())])) is None

@@ -12,7 +12,7 @@ from builders.run import failed_record, make_record, make_spec, save
 from builders.study import draw
 from wbcbench.report.publish import read_report_study
 from wbcbench.report.sections import about, meters, quality
-from wbcbench.report.summaries import cost_claim
+from wbcbench.report.summaries import build_cost_claim
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +24,7 @@ def clear(tmp_path_factory):
 def test_the_study_costs_what_all_its_runs_cost_the_failed_ones_and_pilots_too(tmp_path):
     pilot = make_spec(study="runs-pilot", epochs=1)
     save(tmp_path, make_record(), failed_record(seed=2), make_record(spec=pilot))
-    (claim,) = cost_claim(read_report_study(tmp_path, "runs"))
+    (claim,) = build_cost_claim(read_report_study(tmp_path, "runs"))
     assert "2 runs, idle phases and failed runs included" in claim.text
     assert "went into 1 run without result" in claim.text
     assert "1 pilot run used" in claim.text
@@ -33,13 +33,13 @@ def test_the_study_costs_what_all_its_runs_cost_the_failed_ones_and_pilots_too(t
 
 def test_joules_of_different_status_are_not_added(tmp_path):
     save(tmp_path, make_record(), make_record(seed=2, channels=LAPTOP))
-    (claim,) = cost_claim(read_report_study(tmp_path, "runs"))
+    (claim,) = build_cost_claim(read_report_study(tmp_path, "runs"))
     assert ", measured) and " in claim.text
     assert ", estimated)" in claim.text
 
 
 def test_chips_tell_each_part_of_the_machine_in_words(clear):
-    chips = {chip.about: chip.words for chip in quality.quality_section(clear).chips}
+    chips = {chip.about: chip.words for chip in quality.build_quality(clear).chips}
     assert chips["GPU"] == "measured (energy counter)"
     assert chips["Processor"] == "measured (RAPL counter)"
     assert chips["Whole machine"] == "absent"
@@ -50,14 +50,14 @@ def test_a_estimated_part_is_marked_and_runs_that_differ_are_counted(tmp_path):
     save(tmp_path, make_record(), make_record(seed=2, channels=LAPTOP))
     chips = {
         chip.about: chip
-        for chip in quality.quality_section(read_report_study(tmp_path, "runs")).chips
+        for chip in quality.build_quality(read_report_study(tmp_path, "runs")).chips
     }
-    assert chips["GPU"].mind
+    assert chips["GPU"].is_flagged
     assert chips["GPU"].words == "absent in 1 run; measured (energy counter) in 1 run"
 
 
 def test_the_budget_tells_what_cancels_and_what_does_not(clear):
-    block = meters.uncertainty_section(clear)
+    block = meters.build_uncertainty(clear)
     assert "a constant gain error of the sensor cancels" in block.paragraphs[0]
     assert [row[0] for row in block.tables[0].rows] == [
         "gain",
@@ -69,26 +69,24 @@ def test_the_budget_tells_what_cancels_and_what_does_not(clear):
     ]
 
 
-def test_methods_are_of_what_the_runs_were_asked(clear):
-    told = dict(about.methods_section(clear).tables[0].rows)
-    assert "No plan was kept" in told["design"]
+def test_methods_are_of_the_settings_of_the_runs(clear):
+    told = dict(about.build_methods(clear).tables[0].rows)
+    assert "This study has no plan" in told["design"]
     assert "epochs: 4" in told["training"]
     assert "6 tests" in told["primary family"]
 
 
-def test_limits_name_the_part_the_photographs_and_the_watching_of_test(clear):
-    words = " ".join(about.limits_section(clear).paragraphs)
+def test_limits_name_the_part_the_photographs_and_the_validation_on_test(clear):
+    words = " ".join(about.build_limits(clear).paragraphs)
     assert "the GPU boards alone" in words
     assert "71 photographs" in words
-    assert "TEST was watched" in words
+    assert "TEST was used for validation" in words
 
 
 def test_a_run_is_reproduced_by_what_differs_from_the_defaults(tmp_path):
     spec = make_spec(seed=7, precision="mixed_float16", tuned=False, interval_s=0.2)
     save(tmp_path, make_record(spec=spec))
-    lines = (
-        about.reproduce_section(read_report_study(tmp_path, "runs")).listings[0].text.splitlines()
-    )
+    lines = about.build_reproduce(read_report_study(tmp_path, "runs")).listings[0].text.splitlines()
     assert lines[0] == "git checkout 0123456789abcdef && make setup"
     assert lines[1] == (
         "wbcbench run --variant leaky-dropout --seed 7 --epochs 4 --precision mixed_float16 "
@@ -100,7 +98,7 @@ def test_a_run_is_reproduced_by_what_differs_from_the_defaults(tmp_path):
 def test_words_of_records_never_reach_a_command(tmp_path):
     record = make_record(provenance={"git_commit": "$(reboot)"})
     save(tmp_path, record)
-    text = about.reproduce_section(read_report_study(tmp_path, "runs")).listings[0].text
+    text = about.build_reproduce(read_report_study(tmp_path, "runs")).listings[0].text
     assert "reboot" not in text
     assert text.startswith("make setup\n")
 

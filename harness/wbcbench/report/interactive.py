@@ -2,7 +2,7 @@
 
 Altair writes the charts, vl-convert the bundle. The page's one script is allowed by its digest
 alone; expressions run in Vega's own interpreter, so the page needs no right to evaluate text. The
-static page stays without any script.
+static page has no script.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import base64
 import hashlib
 import json
 from functools import cache
-from importlib import resources
 from typing import Any
 
 from wbcbench.core.errors import UsageError
@@ -26,6 +25,7 @@ INTERACTIVE_FILE = "interactive.html"
 
 _AXES = {"joules": "spent_j", "seconds": "spent_s", "epochs": "epoch"}
 _SIDE = 460
+_NUMBERS = ("block", "energy_j", "time_s", "balanced_accuracy", "accuracy")
 _SNIPPET = """
 const spec = JSON.parse(document.getElementById("charts").textContent);
 vegaEmbed("#shown", spec, {ast: true, actions: false, renderer: "svg"}).catch((error) => {
@@ -40,84 +40,88 @@ def to_interactive(report: Report, study: ReportStudy) -> bytes:
     Raises:
         UsageError: What draws it is not installed.
     """
-    script = _script()
-    page = _template().render(
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    script = _load_script()
+    runs = [
+        run for run in study.comparable or study.done if run.row["balanced_accuracy"] is not None
+    ]
+    energy = f"Energy: {study.energy_words}." if study.comparable else "No joules are known."
+    # No text can close the element that this stands in.
+    spec = json.dumps(_build_spec(study, runs), sort_keys=True, allow_nan=False)
+    for sign in "<>&":
+        spec = spec.replace(sign, f"\\u{ord(sign):04x}")
+    environment = Environment(
+        loader=PackageLoader("wbcbench.report", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+    )
+    page = environment.get_template("interactive.html.j2").render(
         title=report.title,
         banners=report.banners,
-        note=_note(study),
-        spec=_harmless(_spec(study)),
+        note=f"{energy} Shown are {len(runs)} of {len(study.runs)} runs.{study.stamp}",
+        spec=spec,
         script=script,
-        digest=_digest(script),
+        digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )
-    return str(page).encode()
+    return page.encode()
 
 
-def _note(study: ReportStudy) -> str:
-    words = f"Energy: {study.energy_words}." if study.comparable else "No joules are known."
-    return f"{words} Shown are {len(_shown(study))} of {len(study.runs)} runs.{study.stamp}"
-
-
-def _shown(study: ReportStudy) -> tuple[Run, ...]:
-    """Runs whose joules may stand on one axis; all finished ones where no joules are known."""
-    runs = study.comparable or study.done
-    return tuple(run for run in runs if run.row["balanced_accuracy"] is not None)
-
-
-def _spec(study: ReportStudy) -> dict[str, Any]:
-    alt = _altair()
-    runs = _shown(study)
+def _build_spec(study: ReportStudy, runs: list[Run]) -> dict[str, Any]:
+    """The charts; runs are comparable ones, or all finished ones where no joules are known."""
+    alt = _import_altair()
     if not runs:
-        return _nothing(alt)
-    picked = alt.selection_interval(name="picked")
-    named = alt.selection_point(name="named", fields=["variant"], bind="legend")
-    picks = (picked, named, _by_block(alt, sorted({run.row["block"] for run in runs})))
-    x = ("energy_j", "energy in training (J)") if study.comparable else ("time_s", "time (s)")
-    lines = [line for run in runs for line in _lines(run)]
-    charts = alt.vconcat(
-        _scatter(alt, [_point(run) for run in runs], x, picks, study.variants),
-        _curves(alt, lines, picks, study.variants),
-        name="charts",
-    )
-    made: dict[str, Any] = charts.to_dict()
-    return made
-
-
-def _by_block(alt: Any, blocks: list[int]) -> Any:
+        words = alt.InlineData(values=[{"words": "No finished run has an accuracy to show."}])
+        chart = alt.Chart(words, name="nothing").mark_text().encode(text="words:N")
+        empty: dict[str, Any] = chart.to_dict()
+        return empty
+    blocks = sorted({run.row["block"] for run in runs})
     choice = alt.binding_select(
         options=[None, *blocks], labels=["all", *map(str, blocks)], name="Block: "
     )
-    return alt.selection_point(name="blocked", fields=["block"], bind=choice)
+    selections = (
+        alt.selection_interval(name="picked"),
+        alt.selection_point(name="named", fields=["variant"], bind="legend"),
+        alt.selection_point(name="blocked", fields=["block"], bind=choice),
+    )
+    variants = study.variants
+    colours = [COLOURS[i % len(COLOURS)] for i in range(len(variants))]
+    colour = alt.Color("variant:N").scale(domain=list(map(printable, variants)), range=colours)
+    x = ("energy_j", "energy in training (J)") if study.comparable else ("time_s", "time (s)")
+    charts = alt.vconcat(
+        _build_scatter(alt, [_build_point(run) for run in runs], x, selections, colour),
+        _build_curves(
+            alt, [line for run in runs for line in _build_lines(run)], selections, colour
+        ),
+        name="charts",
+    )
+    spec: dict[str, Any] = charts.to_dict()
+    return spec
 
 
-def _all(picks: tuple[Any, ...]) -> Any:
-    """Runs that every way of picking leaves."""
-    picked, named, blocked = picks
-    return picked & named & blocked
-
-
-def _scatter(
-    alt: Any, points: list[dict[str, Any]], x: tuple[str, str], picks: Any, variants: list[str]
+def _build_scatter(
+    alt: Any, points: list[dict[str, Any]], x: tuple[str, str], selections: Any, colour: Any
 ) -> Any:
-    tips = ("run", "variant", "block", "energy_j", "time_s", "balanced_accuracy", "accuracy")
+    interval, legend, block = selections
+    y = alt.Y("balanced_accuracy:Q", title="balanced accuracy, TEST")
     return (
-        alt.Chart(_values(alt, points), name="scatter", width=_SIDE, height=_SIDE * 0.7)
+        alt.Chart(alt.InlineData(values=points), name="scatter", width=_SIDE, height=_SIDE * 0.7)
         .mark_point(filled=True, size=80)
         .encode(
-            x=alt.X(x[0], type="quantitative", title=x[1]).scale(zero=False),
-            y=alt.Y(
-                "balanced_accuracy", type="quantitative", title="balanced accuracy, TEST"
-            ).scale(zero=False),
-            color=_colour(alt, variants),
-            shape=alt.Shape("variant", type="nominal", legend=None),
-            opacity=alt.condition(_all(picks), alt.value(0.95), alt.value(0.15)),
-            tooltip=_tips(alt, *tips),
+            x=alt.X(f"{x[0]}:Q", title=x[1]).scale(zero=False),
+            y=y.scale(zero=False),
+            color=colour,
+            shape=alt.Shape("variant:N", legend=None),
+            opacity=alt.condition(interval & legend & block, alt.value(0.95), alt.value(0.15)),
+            tooltip=["run:N", "variant:N", *(f"{name}:Q" for name in _NUMBERS)],
         )
-        .add_params(*picks)
+        .add_params(*selections)
         .properties(title="Drag over runs, or click a variant in the legend")
     )
 
 
-def _curves(alt: Any, lines: list[dict[str, Any]], picks: Any, variants: list[str]) -> Any:
+def _build_curves(alt: Any, lines: list[dict[str, Any]], selections: Any, colour: Any) -> Any:
+    interval, legend, block = selections
     axis = alt.param(
         name="axis",
         value="joules",
@@ -125,104 +129,60 @@ def _curves(alt: Any, lines: list[dict[str, Any]], picks: Any, variants: list[st
     )
     place = " : ".join(f"axis == '{word}' ? datum.{name}" for word, name in _AXES.items())
     return (
-        alt.Chart(_values(alt, lines), name="curves", width=_SIDE, height=_SIDE * 0.6)
+        alt.Chart(alt.InlineData(values=lines), name="curves", width=_SIDE, height=_SIDE * 0.6)
         .transform_calculate(place=f"{place} : null")
-        .transform_filter(_all(picks))
+        .transform_filter(interval & legend & block)
         .transform_filter("isValid(datum.place)")
         .mark_line(point=True)
         .encode(
-            x=alt.X("place", type="quantitative", title="joules, seconds or epochs of training"),
-            y=alt.Y("score", type="quantitative", title="validation metric").scale(zero=False),
-            color=_colour(alt, variants),
+            x=alt.X("place:Q", title="joules, seconds or epochs of training"),
+            y=alt.Y("score:Q", title="validation metric").scale(zero=False),
+            color=colour,
             detail="run:N",
-            order=alt.Order("epoch", type="quantitative"),
-            tooltip=_tips(alt, "run", "epoch", "spent_j", "spent_s", "score"),
+            order="epoch:Q",
+            tooltip=["run:N", "epoch:Q", "spent_j:Q", "spent_s:Q", "score:Q"],
         )
         .add_params(axis)
         .properties(title="Learning curves of the runs picked above")
     )
 
 
-def _colour(alt: Any, variants: list[str]) -> Any:
-    colours = [COLOURS[i % len(COLOURS)] for i in range(len(variants))]
-    return alt.Color("variant", type="nominal").scale(
-        domain=[_word(variant) for variant in variants], range=colours
-    )
-
-
-def _tips(alt: Any, *names: str) -> list[Any]:
-    words = {"run", "variant"}
-    return [
-        alt.Tooltip(name, type="nominal" if name in words else "quantitative") for name in names
-    ]
-
-
-def _values(alt: Any, rows: list[dict[str, Any]]) -> Any:
-    return alt.InlineData(values=rows)
-
-
-def _point(run: Run) -> dict[str, Any]:
-    row = run.row
+def _build_point(run: Run) -> dict[str, Any]:
     return {
-        "run": _word(run.run_id),
-        "variant": _word(run.spec.variant),
-        "block": row["block"],
+        "run": printable(run.run_id),
+        "variant": printable(run.spec.variant),
         "energy_j": run.train_energy_j,
-        "time_s": row["time_train_s"],
-        "balanced_accuracy": row["balanced_accuracy"],
-        "accuracy": row["accuracy"],
+        "time_s": run.row["time_train_s"],
+        **{name: run.row[name] for name in ("block", "balanced_accuracy", "accuracy")},
     }
 
 
-def _lines(run: Run) -> list[dict[str, Any]]:
+def _build_lines(run: Run) -> list[dict[str, Any]]:
     """One row an epoch, with the run's own point, by which the curves are picked."""
-    whole = _point(run)
+    point = _build_point(run)
     return [
         {
-            **whole,
-            "epoch": point.epoch.index,
-            "spent_j": point.energy_j,
-            "spent_s": point.time_s,
-            "score": target_score(run.record, point.epoch),
+            **point,
+            "epoch": step.epoch.index,
+            "spent_j": step.energy_j,
+            "spent_s": step.time_s,
+            "score": target_score(run.record, step.epoch),
         }
-        for point in timeline(run.record, run.primary)
+        for step in timeline(run.record, run.primary)
     ]
 
 
-def _word(text: str) -> str:
-    return printable(text)
-
-
-def _nothing(alt: Any) -> dict[str, Any]:
-    """A page with words alone: no run has an accuracy."""
-    words = alt.InlineData(values=[{"words": "No finished run has an accuracy to show."}])
-    made: dict[str, Any] = (
-        alt.Chart(words, name="nothing").mark_text().encode(text="words:N").to_dict()
-    )
-    return made
-
-
-def _harmless(spec: dict[str, Any]) -> str:
-    """JSON in which no text can close the element it stands in."""
-    text = json.dumps(spec, sort_keys=True, ensure_ascii=True, allow_nan=False)
-    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
-
-
 @cache
-def _script() -> str:
+def _load_script() -> str:
     """The bundle with our few lines, as they stand in the page."""
-    _altair()
+    _import_altair()
     import vl_convert
 
     bundle: str = vl_convert.javascript_bundle(_SNIPPET)
     return bundle.replace("</script", "<\\/script")
 
 
-def _digest(script: str) -> str:
-    return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-
-
-def _altair() -> Any:
+def _import_altair() -> Any:
     try:
         import altair
         import vl_convert  # noqa: F401
@@ -232,14 +192,3 @@ def _altair() -> Any:
             "with: pip install 'wbcbench[interactive]', or leave --interactive out."
         ) from error
     return altair
-
-
-@cache
-def _template() -> Any:
-    from jinja2 import Environment, StrictUndefined
-
-    path = resources.files("wbcbench.report") / "templates/interactive.html.j2"
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True
-    )
-    return environment.from_string(path.read_text(encoding="utf-8"))

@@ -1,7 +1,7 @@
-"""The report typeset for handing in: A4, numbered figures and tables, references, page numbers.
+"""The report typeset to submit: A4, numbered figures and tables, references, page numbers.
 
 Typst compiles it offline with the fonts it brings along and without a date, so that the same
-report gives the same bytes. What a record holds reaches Typst as JSON and is set as text: no
+report gives the same bytes. Text from records reaches Typst as JSON and is set as text: no
 character of it is markup.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ CITATION = "citation"
 _LONGEST_WORD = 18  # typst breaks lines between words and at hyphens alone
 _LONGEST_TEXT = 3000
 _BREAK = "\u200b"  # a place where a line may break, of no width
-_FIT = 40  # a column of words no longer than this is as wide as they are
+_FIT = 40  # a text column no longer than this is as wide as its text
 _LINE = 135  # letters of a table on an upright page
 _GAP = 3  # letters between two columns
 _WIDEST_CM, _TALLEST_CM, _TALLEST_ON_ITS_SIDE_CM = 11.2, 18.0, 13.5
@@ -40,169 +40,147 @@ def to_paper(report: Report, study: ReportStudy, pictures: Mapping[str, bytes]) 
     """The report as PDF.
 
     Args:
-        report: What it says.
-        study: Whose plan may name author and course.
+        report: Its content.
+        study: Its plan may name author and course.
         pictures: The figures as PDF, by path.
     """
-    page = resources.files("wbcbench.report")
+    import typst
+
+    package = resources.files("wbcbench.report")
     with tempfile.TemporaryDirectory(prefix="wbcbench-paper-") as name:
         folder = Path(name)
         (folder / FIGURES).mkdir()
         for path, data in pictures.items():
             (folder / path).write_bytes(data)
-        (folder / "paper.json").write_text(
-            json.dumps(_paper(report, study, pictures)), encoding="utf-8"
-        )
+        content = json.dumps(_build_paper(report, study, pictures))
+        (folder / "paper.json").write_text(content, encoding="utf-8")
         for path in ("templates/paper.typ", "references.bib"):
-            (folder / Path(path).name).write_bytes((page / path).read_bytes())
-        return _compiled(folder)
+            (folder / Path(path).name).write_bytes((package / path).read_bytes())
+        try:
+            pdf: bytes = typst.compile(
+                str(folder / "paper.typ"), root=name, ignore_system_fonts=True, timestamp=0
+            )
+        except typst.TypstError as error:
+            raise WbcbenchError(
+                f"The report could not be typeset: {error}. Every other format can still be made, "
+                "e.g. with --format html,md,tex,csv,svg; please report this."
+            ) from error
+    return pdf
 
 
-def _compiled(folder: Path) -> bytes:
-    import typst
-
-    try:
-        made: bytes = typst.compile(
-            str(folder / "paper.typ"),
-            root=str(folder),
-            ignore_system_fonts=True,
-            timestamp=0,
-        )
-    except typst.TypstError as error:
-        raise WbcbenchError(
-            f"The report could not be typeset: {error}. Every other format can still be made, e.g. "
-            "with --format html,md,tex,csv,svg; please report this."
-        ) from error
-    return made
-
-
-def _paper(report: Report, study: ReportStudy, pictures: Mapping[str, bytes]) -> dict[str, Any]:
+def _build_paper(
+    report: Report, study: ReportStudy, pictures: Mapping[str, bytes]
+) -> dict[str, Any]:
     """Everything the template sets, as plain values."""
-    by_row = dict(_rows(report))
-    author, course = _handed_in_by(study)
+    labels = {
+        (data.source, key): _make_label(block, i)
+        for block in report.blocks
+        for i, data in enumerate(block.tables)
+        for key in data.keys
+    }
+    submission = study.plan.submission if study.plan else None
+    abstract = [block for block in report.blocks if block.key == ABSTRACT]
     return {
-        "title": _words(report.title),
-        "running": _words(report.title)[:90],
-        "facts": _words(report.facts),
-        "authors": [_words(author)] if author else [],
-        "course": _words(course) if course else None,
-        "banners": [_words(banner) for banner in report.banners],
+        "title": _format_text(report.title),
+        "running": _format_text(report.title)[:90],
+        "facts": _format_text(report.facts),
+        "authors": [_format_text(submission.author)] if submission and submission.author else [],
+        "course": _format_text(submission.course) if submission and submission.course else None,
+        "banners": list(map(_format_text, report.banners)),
         "abstract": [
             claim
-            for block in report.blocks
-            if block.key == ABSTRACT
+            for block in abstract
             for claim in (
-                *(_claim(each, by_row) for each in block.claims),
-                *({"text": _words(text), "table": None} for text in block.paragraphs),
+                *(_build_claim(claim, labels) for claim in block.claims),
+                *({"text": _format_text(text), "table": None} for text in block.paragraphs),
             )
         ],
-        "parts": [_part(block, by_row, pictures) for block in report.blocks if _has_part(block)],
+        # The abstract stands above; what else its section holds has a part of its own.
+        "parts": [
+            _build_part(block, labels, pictures)
+            for block in report.blocks
+            if block.key != ABSTRACT or block.tables or block.figures or block.chips
+        ],
     }
 
 
-def _handed_in_by(study: ReportStudy) -> tuple[str | None, str | None]:
-    submission = study.plan.submission if study.plan else None
-    return (submission.author, submission.course) if submission else (None, None)
-
-
-def _has_part(block: Block) -> bool:
-    """The abstract stands above; what else its section holds has a part of its own."""
-    return block.key != ABSTRACT or bool(block.tables or block.figures or block.chips)
-
-
-def _part(
-    block: Block, by_row: Mapping[tuple[str, str], str], pictures: Mapping[str, bytes]
+def _build_part(
+    block: Block, labels: Mapping[tuple[str, str], str], pictures: Mapping[str, bytes]
 ) -> dict[str, Any]:
     is_abstract = block.key == ABSTRACT
     is_wide = any(map(_is_wide, block.tables))
-    listings = () if block.key == CITATION else block.listings
     return {
-        "title": _words(block.title),
+        "title": _format_text(block.title),
         "wide": is_wide,
-        "claims": [] if is_abstract else [_claim(claim, by_row) for claim in block.claims],
-        "paragraphs": [] if is_abstract else [_words(text) for text in block.paragraphs],
-        "chips": [{"about": _words(c.about), "words": _words(c.words)} for c in block.chips],
-        "tables": [_table(data, _label(block, i)) for i, data in enumerate(block.tables)],
-        "figures": [_figure(figure, pictures, is_wide) for figure in block.figures],
+        "claims": [] if is_abstract else [_build_claim(claim, labels) for claim in block.claims],
+        "paragraphs": [] if is_abstract else list(map(_format_text, block.paragraphs)),
+        "chips": [
+            {"about": _format_text(chip.about), "words": _format_text(chip.words)}
+            for chip in block.chips
+        ],
+        "tables": [
+            _build_table(data, _make_label(block, i)) for i, data in enumerate(block.tables)
+        ],
+        "figures": [_build_figure(figure, pictures, is_wide) for figure in block.figures],
         "listings": [
-            {"caption": _words(each.caption), "text": _lines(each.text)} for each in listings
+            {
+                "caption": _format_text(listing.caption),
+                "text": "\n".join(map(printable, listing.text.splitlines())),
+            }
+            for listing in block.listings
+            if block.key != CITATION
         ],
     }
 
 
-def _rows(report: Report) -> Iterator[tuple[tuple[str, str], str]]:
-    """The label of the table in which a claim's row stands."""
-    for block in report.blocks:
-        for i, data in enumerate(block.tables):
-            for key in data.keys:
-                yield (data.source, key), _label(block, i)
-
-
-def _label(block: Block, i: int) -> str:
+def _make_label(block: Block, i: int) -> str:
     return f"table-{block.key}-{i + 1}"
 
 
-def _claim(claim: Statement, by_row: Mapping[tuple[str, str], str]) -> dict[str, Any]:
-    return {"text": _words(claim.text), "table": by_row.get((claim.source, claim.row))}
+def _build_claim(claim: Statement, labels: Mapping[tuple[str, str], str]) -> dict[str, Any]:
+    return {"text": _format_text(claim.text), "table": labels.get((claim.source, claim.row))}
 
 
-def _table(data: DataTable, label: str) -> dict[str, Any]:
+def _build_table(data: DataTable, label: str) -> dict[str, Any]:
     return {
-        "caption": _words(data.caption),
-        "headings": [_words(heading) for heading in data.headings],
-        "rows": [[_words(cell) for cell in row] for row in data.rows],
+        "caption": _format_text(data.caption),
+        "headings": list(map(_format_text, data.headings)),
+        "rows": [list(map(_format_text, row)) for row in data.rows],
         "words": sorted(data.words),
-        "widths": [_width(data, i) for i in range(len(data.headings))],
+        # Shares of what is left of the line; 0: as wide as the longest cell.
+        "widths": [0 if n <= _FIT else 1 + (n > 2 * _FIT) for n in _measure_columns(data)],
         "label": label,
     }
 
 
-def _width(data: DataTable, i: int) -> int:
-    """The share of a column in what is left of the line; 0: as wide as its longest cell."""
-    longest = max((len(row[i]) for row in data.rows), default=0)
-    return 0 if longest <= _FIT else 1 + (longest > 2 * _FIT)
+def _measure_columns(data: DataTable) -> list[int]:
+    """The length of the longest cell of each column."""
+    columns = range(len(data.headings))
+    return [max((len(row[i]) for row in data.rows), default=0) for i in columns]
 
 
 def _is_wide(data: DataTable) -> bool:
     """Whether its cells do not fit on an upright page without being folded."""
-    longest = (
-        max((len(row[i]) for row in data.rows), default=0) for i in range(len(data.headings))
-    )
-    return sum(min(length, _FIT) + _GAP for length in longest) > _LINE
+    return sum(min(length, _FIT) + _GAP for length in _measure_columns(data)) > _LINE
 
 
-def _figure(figure: Figure, pictures: Mapping[str, bytes], is_wide: bool) -> dict[str, Any]:
+def _build_figure(figure: Figure, pictures: Mapping[str, bytes], is_wide: bool) -> dict[str, Any]:
     path = f"{FIGURES}/{figure.name}.pdf"
     tallest_cm = _TALLEST_ON_ITS_SIDE_CM if is_wide else _TALLEST_CM
+    size = _SIZE.search(pictures[path])
+    width_over_height = float(size[1]) / float(size[2]) if size else 1.0
     return {
         "path": path,
-        "alt": _words(f"{figure.title}. {figure.description}"),
-        "caption": _words(figure.caption),
-        "width": min(_WIDEST_CM, tallest_cm * _width_over_height(pictures[path])),
+        "alt": _format_text(f"{figure.title}. {figure.description}"),
+        "caption": _format_text(figure.caption),
+        "width": min(_WIDEST_CM, tallest_cm * width_over_height),
         "label": f"figure-{figure.name}",
     }
 
 
-def _width_over_height(picture: bytes) -> float:
-    """Of a PDF's page; 1 where it does not say."""
-    found = _SIZE.search(picture)
-    return float(found[1]) / float(found[2]) if found else 1.0
-
-
-def _words(text: str) -> str:
+def _format_text(text: str) -> str:
     """Text on one line that can be broken anywhere it must be; what is endless is cut."""
     flat = " ".join(printable(text).split())
     short = flat if len(flat) <= _LONGEST_TEXT else f"{flat[:_LONGEST_TEXT]}…"
-    return " ".join(_breakable(word) for word in short.split(" "))
-
-
-def _breakable(word: str) -> str:
-    """The word with places to break inside every stretch that is too long for a column."""
-    return "-".join(
-        _BREAK.join(part[i : i + _LONGEST_WORD] for i in range(0, len(part), _LONGEST_WORD))
-        for part in word.split("-")
-    )
-
-
-def _lines(text: str) -> str:
-    return "\n".join(printable(line) for line in text.splitlines())
+    # Inside every stretch that is too long for a column there are places to break.
+    return re.sub(rf"[^ -]{{{_LONGEST_WORD}}}(?=[^ -])", rf"\g<0>{_BREAK}", short)

@@ -1,4 +1,4 @@
-"""From a study's folder to the files of its report; what is still right is not made again."""
+"""From a study's folder to the files of its report; what is up to date is not made again."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 from wbcbench.core import run_folder
 from wbcbench.core.errors import UsageError
 from wbcbench.core.files import sha256_of, write_atomically
-from wbcbench.core.run_folder import RunDir, study_runs
+from wbcbench.core.run_folder import study_runs
 from wbcbench.core.study_folder import RUNS_TABLE, require_study
 
 if TYPE_CHECKING:
@@ -27,14 +27,11 @@ PAGE_FORMATS = ("html", "md")
 ALL_FORMATS = ("html", "md", "tex", "csv", "svg", "pdf")
 """All that need nothing but the program; ``interactive`` needs an extra and scripts."""
 
-# What draws and sets; another version of it makes other bytes.
+# What draws and typesets; another version of it makes other bytes.
 RENDERERS = ("matplotlib", "jinja2", "markupsafe", "typst", "altair", "vl-convert-python", "numpy")
 
-# No report reads these: logs, what speaks of one machine, what is derived again.
-_LEFT_OUT = frozenset(
-    {run_folder.LOG, run_folder.LOCAL, run_folder.STATE, run_folder.LOCK, RUNS_TABLE}
-)
-_LEFT_OUT_FOLDERS = frozenset({run_folder.TENSORBOARD})
+# No report reads these: logs, facts of one machine, what is derived again.
+_UNREAD = {run_folder.LOG, run_folder.LOCAL, run_folder.STATE, run_folder.LOCK, RUNS_TABLE}
 
 MANIFEST_FILE = "files.json"
 MANIFEST_SCHEMA = "wbcbench.report-files/1"
@@ -47,7 +44,7 @@ class Published:
     Attributes:
         folder: Where it lies.
         files: Its files, the page first.
-        built: Whether they were made now; else they were found to be up to date.
+        built: Whether they were made now; otherwise they were up to date.
         removed: Files of an earlier report that this one has no more.
     """
 
@@ -55,6 +52,27 @@ class Published:
     files: tuple[Path, ...]
     built: bool
     removed: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """The files of one report.
+
+    Attributes:
+        inputs: Digest of what it was made from.
+        formats: Those that were made.
+        files: Digest of each file, by path below the report's folder.
+    """
+
+    inputs: str
+    formats: tuple[str, ...]
+    files: Mapping[str, str]
+    schema: str = MANIFEST_SCHEMA
+
+    def is_whole(self, folder: Path, but: Iterable[str] = ()) -> bool:
+        """Whether every file, ``but`` those left out, is there as it was written."""
+        names = set(self.files) - set(but)
+        return all(_digest_or_empty(folder / name) == self.files[name] for name in names)
 
 
 def publish(
@@ -72,12 +90,10 @@ def publish(
         The files, the page first.
 
     Raises:
-        UsageError: There is no such study or format, none of its runs is accounted for, a record
-            is of a newer version, or ``out`` cannot be written.
+        UsageError: There is no such study or format, none of its runs has a record, a record is of
+            a newer version, or ``out`` cannot be written.
     """
-    return list(
-        _build_and_write(results, study, out, formats, _inputs_sha256(results / study)).files
-    )
+    return list(refresh(results, study, out, formats, force=True).files)
 
 
 def publish_built(
@@ -94,20 +110,27 @@ def publish_built(
     Raises:
         UsageError: There is no such format, or ``folder`` cannot be written.
     """
-    inputs = _inputs_sha256(study.folder) if study.folder else ""
-    return list(_write_formats(report, study, folder, formats, inputs).files)
+    inputs = _hash_inputs(study.folder) if study.folder else ""
+    return list(_write(report, study, folder, formats, inputs).files)
 
 
 def refresh(
     results: Path, study: str, out: Path, formats: Sequence[str], *, force: bool = False
 ) -> Published:
-    """As :func:`publish`, but what is up to date is left alone unless ``force`` is given."""
-    inputs = _inputs_sha256(require_study(results, study))
+    """As :func:`publish`, but what is up to date stays as it is unless ``force`` is given."""
+    from wbcbench.report import build
+    from wbcbench.report.formats import known_formats
+
+    inputs = _hash_inputs(require_study(results, study))
     folder = out / study
     last = read_manifest(folder)
-    if not force and last and _is_up_to_date(last, folder, inputs, formats):
-        return Published(folder, tuple(folder / name for name in _page_first(last)), built=False)
-    return _build_and_write(results, study, out, formats, inputs)
+    is_current = last and last.inputs == inputs and set(formats) <= set(last.formats)
+    if not force and last and is_current and last.is_whole(folder):
+        names = sorted(last.files, key=lambda name: (not name.startswith("report."), name))
+        return Published(folder, tuple(folder / name for name in names), built=False)
+    known_formats(formats)  # before the work, not after it
+    read = read_report_study(results, study)
+    return _write(build(read), read, folder, formats, inputs)
 
 
 def read_report_study(results: Path, study: str) -> ReportStudy:
@@ -120,171 +143,115 @@ def read_report_study(results: Path, study: str) -> ReportStudy:
     from wbcbench.table.view import read_study
 
     folder = require_study(results, study)
-    found = read_study(folder)
-    if not found.runs:
+    read = read_study(folder)
+    if not read.runs:
         raise UsageError(
-            f"No run in {folder} has a record yet ({found.unfinished} are going on or were cut "
-            "off). Wait for them, or finish one with: wbcbench run --variant leaky-dropout --study "
-            f"{study}"
+            f"No run in {folder} has a record yet ({read.unfinished} are still running or were "
+            "interrupted). Wait for them, or finish one with: wbcbench run --variant leaky-dropout "
+            f"--study {study}"
         )
-    return ReportStudy(study, found.runs, found.unfinished, folder)
+    return ReportStudy(study, read.runs, read.unfinished, folder)
 
 
-def _is_up_to_date(last: Manifest, folder: Path, inputs: str, formats: Sequence[str]) -> bool:
-    return last.inputs == inputs and set(formats) <= set(last.formats) and last.is_whole(folder)
-
-
-def _page_first(last: Manifest) -> list[str]:
-    return sorted(last.files, key=lambda name: (not name.startswith("report."), name))
-
-
-def _build_and_write(
-    results: Path, study: str, out: Path, formats: Sequence[str], inputs: str
-) -> Published:
-    from wbcbench.report import build
-    from wbcbench.report.formats import known_formats
-
-    known_formats(formats)
-    evidence = read_report_study(results, study)
-    return _write_formats(build(evidence), evidence, out / study, formats, inputs)
-
-
-def _write_formats(
+def _write(
     report: Report, study: ReportStudy, folder: Path, formats: Sequence[str], inputs: str
 ) -> Published:
-    from wbcbench.report.formats import known_formats, report_files
+    """Write the files, and remove what an earlier report left that is no longer true.
 
-    asked = known_formats(formats)
-    made = report_files(report, study, asked)
+    Other formats of the same inputs stay, because they are still right.
+    """
+    from wbcbench.report.formats import build_files, known_formats
+
+    files = build_files(report, study, formats)
+    digests = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
+    manifest = Manifest(inputs, known_formats(formats), digests)
+    last = read_manifest(folder)
+    removed: list[Path] = []
     try:
-        return _put_in_place(folder, made, Manifest(inputs, asked, _content_digests(made)))
+        for name, data in files.items():
+            path = folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(path, data)
+        if last and last.inputs == inputs and last.is_whole(folder, but=files):
+            names = tuple(dict.fromkeys((*manifest.formats, *last.formats)))
+            manifest = Manifest(inputs, names, {**digests, **last.files, **digests})
+        elif last:
+            removed = _remove_unchanged(folder, last.files, set(last.files) - set(files))
+        write_manifest(folder, manifest)
     except OSError as error:
         raise UsageError(
             f"The report cannot be written to {folder}: {error.strerror}. Choose another folder "
             "with --out, or free space and permissions."
         ) from error
-
-
-def _put_in_place(folder: Path, made: dict[str, bytes], new: Manifest) -> Published:
-    """Write the files, and clear away what an earlier report left that is no longer true.
-
-    Other formats of the same inputs stay, for they still are.
-    """
-    last = read_manifest(folder)
-    for name, data in made.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, data)
-    removed: list[Path] = []
-    if last and last.inputs == new.inputs and last.is_whole(folder, but=made):
-        formats = tuple(dict.fromkeys((*new.formats, *last.formats)))
-        new = Manifest(new.inputs, formats, {**new.files, **last.files, **new.files})
-    elif last:
-        removed = _remove_unchanged(folder, last.files, set(last.files) - set(made))
-    write_manifest(folder, new)
-    return Published(folder, tuple(folder / name for name in made), True, tuple(removed))
+    return Published(folder, tuple(folder / name for name in files), True, tuple(removed))
 
 
 # What a report is made from is known by content alone, so that its digest is the same on every
-# machine. Runs that are going on count by name: the report says only that they are there.
-def _inputs_sha256(study_dir: Path) -> str:
+# machine. Runs that are going on count by name: the report says only that they exist.
+def _hash_inputs(study_dir: Path) -> str:
     """The digest of a study, of this program, and of what draws for it."""
-    digest = hashlib.sha256()
-    for line in (*_program_lines(), *_study_lines(study_dir)):
-        digest.update(f"{line}\n".encode())
-    return digest.hexdigest()
+    lines = [*_list_program(), *_iterate_study(study_dir)]
+    return hashlib.sha256("".join(f"{line}\n" for line in lines).encode()).hexdigest()
 
 
 @cache
 def program_sha256() -> str:
     """The digest of this program's own files, of whatever version they call themselves."""
-    return hashlib.sha256("\n".join(_code_lines()).encode()).hexdigest()
+    return hashlib.sha256("\n".join(_list_code()).encode()).hexdigest()
 
 
 @cache
-def _program_lines() -> tuple[str, ...]:
-    return (*(f"{name} {_version(name)}" for name in RENDERERS), *_code_lines())
+def _list_program() -> tuple[str, ...]:
+    def find_version(name: str) -> str:
+        try:
+            return version(name)
+        except PackageNotFoundError:
+            return "absent"
+
+    return (*(f"{name} {find_version(name)}" for name in RENDERERS), *_list_code())
 
 
-def _code_lines() -> list[str]:
+def _list_code() -> list[str]:
     package = Path(__file__).parents[1]
     sources = sorted(p for p in package.rglob("*") if p.is_file() and p.suffix != ".pyc")
     return [f"{path.relative_to(package)} {sha256_of(path)}" for path in sources]
 
 
-def _version(name: str) -> str:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return "absent"
-
-
-def _study_lines(study_dir: Path) -> Iterator[str]:
+def _iterate_study(study_dir: Path) -> Iterator[str]:
     yield study_dir.name
     for path in sorted(study_dir.glob("*.json")):
         yield f"{path.name} {sha256_of(path)}"
     for run in study_runs(study_dir.parent, study_dir.name):
         yield run.run_id
-        if run.is_finished:
-            yield from _run_lines(run)
-
-
-def _run_lines(run: RunDir) -> Iterator[str]:
-    for path in sorted(run.path.rglob("*")):
-        inside = path.relative_to(run.path)
-        is_read = inside.parts[0] not in _LEFT_OUT_FOLDERS and path.name not in _LEFT_OUT
-        if is_read and path.is_file():
-            yield f"{inside} {sha256_of(path)}"
-
-
-@dataclass(frozen=True, slots=True)
-class Manifest:
-    """The files of one report.
-
-    Attributes:
-        inputs: Digest of what it was made from.
-        formats: Which were asked for.
-        files: Digest of each file, by path below the report's folder.
-    """
-
-    inputs: str
-    formats: tuple[str, ...]
-    files: Mapping[str, str]
-    schema: str = MANIFEST_SCHEMA
-
-    def is_whole(self, folder: Path, but: Iterable[str] = ()) -> bool:
-        """Whether every file, ``but`` those left out, is there as it was written."""
-        left = set(self.files) - set(but)
-        return all(_sha256_or_empty(folder / name) == self.files[name] for name in left)
+        for path in sorted(run.path.rglob("*")) if run.is_finished else ():
+            inside = path.relative_to(run.path)
+            is_read = inside.parts[0] != run_folder.TENSORBOARD and path.name not in _UNREAD
+            if is_read and path.is_file():
+                yield f"{inside} {sha256_of(path)}"
 
 
 def read_manifest(folder: Path) -> Manifest | None:
-    """What the last report said it wrote; ``None`` if it said nothing that can be believed."""
+    """The list of files that the last report wrote; ``None`` without a valid one."""
     try:
-        found = TypeAdapter(Manifest).validate_json((folder / MANIFEST_FILE).read_bytes())
+        manifest = TypeAdapter(Manifest).validate_json((folder / MANIFEST_FILE).read_bytes())
     except (OSError, ValidationError):
         return None
-    believable = found.schema == MANIFEST_SCHEMA and all(_is_below(name) for name in found.files)
-    return found if believable else None
+    is_valid = manifest.schema == MANIFEST_SCHEMA and all(map(_is_below, manifest.files))
+    return manifest if is_valid else None
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """Keep it beside the files it speaks of."""
+    """Write it beside the files that it lists."""
     text = json.dumps(asdict(manifest), indent=1, sort_keys=True)
     write_atomically(folder / MANIFEST_FILE, f"{text}\n".encode())
 
 
-def _content_digests(files: Mapping[str, bytes]) -> dict[str, str]:
-    """The digest of each content."""
-    return {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
-
-
-def _remove_unchanged(folder: Path, left: Mapping[str, str], names: Iterable[str]) -> list[Path]:
+def _remove_unchanged(folder: Path, digests: Mapping[str, str], names: Iterable[str]) -> list[Path]:
     """Delete those of the named files that are still as a report left them; returns them."""
-    gone = [folder / name for name in names if _sha256_or_empty(folder / name) == left[name]]
-    for path in gone:
+    removed = [folder / name for name in names if _digest_or_empty(folder / name) == digests[name]]
+    for path in removed:
         path.unlink()
-    return gone
+    return removed
 
 
 def _is_below(name: str) -> bool:
@@ -292,11 +259,9 @@ def _is_below(name: str) -> bool:
     return not path.is_absolute() and ".." not in path.parts and path.name != MANIFEST_FILE
 
 
-def _sha256_or_empty(path: Path) -> str:
+def _digest_or_empty(path: Path) -> str:
     """The digest of a file; empty if there is none to read."""
     try:
-        if path.is_symlink():
-            return ""
-        return hashlib.sha256(path.read_bytes()).hexdigest()
+        return "" if path.is_symlink() else hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError:
         return ""

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from typing import BinaryIO
+from urllib.parse import quote, unquote, urlsplit
 
 from wbcbench.core.errors import UsageError, WbcbenchError
 from wbcbench.core.run_folder import study_runs
@@ -18,47 +20,28 @@ from wbcbench.report import PAGE
 from wbcbench.report.publish import read_manifest, refresh
 
 LOOPBACK = "127.0.0.1"
-_NAMES = (LOOPBACK, "localhost")
-_HTML = "text/html; charset=utf-8"
-_TYPES: Mapping[str, str] = {
-    ".html": _HTML,
-    ".md": "text/markdown; charset=utf-8",
-    ".csv": "text/csv; charset=utf-8",
-    ".tex": "text/plain; charset=utf-8",
-    ".json": "application/json",
-    ".svg": "image/svg+xml",
-    ".pdf": "application/pdf",
-}
 
-# The pages bring a policy of their own; what may embed them can only be said here.
-_NOT_EMBEDDED = "frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
-_POLICIES: Mapping[str, str] = {
-    ".html": _NOT_EMBEDDED,
-    ".pdf": _NOT_EMBEDDED,  # a browser's own viewer is stopped by a stricter one
-}
-_STRICT = f"default-src 'none'; style-src 'unsafe-inline'; sandbox; {_NOT_EMBEDDED}"
-_HEADERS: Mapping[str, str] = {
+_POLICY = "frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+_STRICT_POLICY = f"default-src 'none'; style-src 'unsafe-inline'; sandbox; {_POLICY}"
+_HEADERS = {
     "Cache-Control": "no-store",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
-_CHARSET = b'<meta charset="utf-8">'
-_WAITING = (
-    '<!doctype html><html lang="en"><head>%s<title>Waiting</title></head><body><p>No run of this '
-    "study has a record yet. This page looks again by itself.</p></body></html>"
-)
-
-
-Sign = tuple[tuple[str, int, int], ...]
+_TEXT_TYPES = {"html": "html", "md": "markdown", "csv": "csv", "tex": "plain"}
 
 
 class Server(ThreadingHTTPServer):
-    """The listening socket; closes at once, whoever is still reading."""
+    """The listening socket; it closes at once, even while somebody still reads.
 
-    daemon_threads = True
+    Attributes:
+        reload_s: After how many seconds a shown page reloads.
+    """
+
     block_on_close = False
+    reload_s = 5.0
 
     @property
     def url(self) -> str:
@@ -66,132 +49,94 @@ class Server(ThreadingHTTPServer):
         return f"http://{LOOPBACK}:{self.server_address[1]}/"
 
 
-def listen(folder: Path, port: int, again_s: float) -> Server:
+def listen(folder: Path, port: int, reload_s: float) -> Server:
     """Begin to listen on loopback; ``serve_forever`` answers.
 
     Args:
         folder: The report's; it may still be missing.
         port: 0 is any free one.
-        again_s: After how many seconds a shown page asks again.
+        reload_s: After how many seconds a shown page reloads.
 
     Raises:
         UsageError: The port is taken or not ours to take.
     """
     try:
-        return Server((LOOPBACK, port), partial(_Handler, folder, again_s))
+        server = Server((LOOPBACK, port), partial(_Handler, directory=str(folder)))
     except OSError as error:
         raise UsageError(
             f"Nothing can listen on {LOOPBACK}:{port}: {error.strerror}. Choose another port with "
             "--port; 0 is any free one."
         ) from error
+    server.reload_s = reload_s
+    return server
 
 
-class _Handler(BaseHTTPRequestHandler):
-    """Answers one connection."""
+class _Handler(SimpleHTTPRequestHandler):
+    """Serves the files in the report's own list, to browsers that were sent to this machine."""
 
-    timeout = 20  # seconds that a silent connection is kept
-    protocol_version = "HTTP/1.0"
+    error_message_format = "%(message)s.\n"
+    error_content_type = "text/plain; charset=utf-8"
+    timeout = 20  # seconds that a silent connection stays open
+    extensions_map = {  # noqa: RUF012
+        **SimpleHTTPRequestHandler.extensions_map,
+        **{f".{end}": f"text/{name}; charset=utf-8" for end, name in _TEXT_TYPES.items()},
+    }
+    path = "/"
+    server: Server
 
-    def __init__(self, folder: Path, again_s: float, *connection: object) -> None:
-        self._folder, self._again_s = folder, again_s
-        super().__init__(*connection)  # type: ignore[arg-type]
+    def send_head(self) -> io.BytesIO | BinaryIO | None:
+        """The file that is requested, or an error; never a listing."""
+        host = self.headers.get("Host", "")
+        # Under another name a page from elsewhere could read the report.
+        if (host.rpartition(":")[0] or host) not in {LOOPBACK, "localhost"}:
+            self.send_error(HTTPStatus.FORBIDDEN, "Open it by its own address")
+            return None
+        name = unquote(urlsplit(self.path).path).removeprefix("/") or PAGE
+        if not _is_listed(Path(self.directory), name):
+            if name == PAGE:
+                reason = "No run of this study has a record yet; this page reloads by itself"
+                self.send_error(HTTPStatus.SERVICE_UNAVAILABLE, reason)
+            else:
+                self.send_error(HTTPStatus.NOT_FOUND, "The report has no such file")
+            return None
+        self.path = f"/{quote(name)}"
+        return super().send_head()
 
-    def do_GET(self) -> None:
-        """A file of the report, whole."""
-        self._answer(with_body=True)
-
-    def do_HEAD(self) -> None:
-        """What GET would say of it."""
-        self._answer(with_body=False)
-
-    def _refuse(self) -> None:
-        self._say(HTTPStatus.METHOD_NOT_ALLOWED, b"Read only.\n", {"Allow": "GET, HEAD"})
-
-    do_POST = do_PUT = do_DELETE = do_PATCH = do_OPTIONS = do_TRACE = do_CONNECT = _refuse  # noqa: N815
+    def end_headers(self) -> None:
+        """Add the headers of every answer; a page reloads by itself, the file on disk does not."""
+        is_page = self.path == "/" or self.path.endswith(".html")
+        # A browser's own viewer of PDF does not work under the strict policy.
+        policy = _POLICY if is_page or self.path.endswith(".pdf") else _STRICT_POLICY
+        for name, value in {**_HEADERS, "Content-Security-Policy": policy}.items():
+            self.send_header(name, value)
+        if is_page:
+            self.send_header("Refresh", f"{self.server.reload_s:g}")
+        super().end_headers()
 
     def version_string(self) -> str:
-        """Nothing about the machine."""
+        """The program, and nothing about the machine."""
         return "wbcbench"
 
     def log_message(self, *_: object) -> None:
-        """Nothing: whoever looks is the one who started it."""
-
-    def _answer(self, *, with_body: bool) -> None:
-        if not self._is_asked_here():
-            self._say(HTTPStatus.FORBIDDEN, b"Ask for it by its own address.\n", {}, with_body)
-            return
-        path = _named_file(self._folder, self.path)
-        if path is not None:
-            self._send(path, with_body)
-        elif self.path == "/":
-            self._page(_WAITING.replace("%s", _CHARSET.decode()).encode(), with_body)
-        else:
-            self._say(HTTPStatus.NOT_FOUND, b"The report has no such file.\n", {}, with_body)
-
-    def _is_asked_here(self) -> bool:
-        """Whether the browser was sent to this machine by name: else a foreign page reads along."""
-        host = self.headers.get("Host", "").rpartition(":")[0] or self.headers.get("Host", "")
-        return host in _NAMES
-
-    def _send(self, path: Path, with_body: bool) -> None:
-        data = path.read_bytes()
-        kind = _TYPES.get(path.suffix, "application/octet-stream")
-        if kind == _HTML:
-            self._page(data, with_body)
-        else:
-            policy = _POLICIES.get(path.suffix, _STRICT)
-            headers = {"Content-Type": kind, "Content-Security-Policy": policy}
-            self._say(HTTPStatus.OK, data, headers, with_body)
-
-    def _page(self, data: bytes, with_body: bool) -> None:
-        """A page that asks again by itself; the file on disk does not."""
-        again = f'<meta http-equiv="refresh" content="{self._again_s:g}">'.encode()
-        data = data.replace(_CHARSET, _CHARSET + b"\n" + again, 1)
-        headers = {"Content-Type": _HTML, "Content-Security-Policy": _NOT_EMBEDDED}
-        self._say(HTTPStatus.OK, data, headers, with_body)
-
-    def _say(
-        self, status: HTTPStatus, data: bytes, headers: Mapping[str, str], with_body: bool = True
-    ) -> None:
-        self.send_response(status)
-        plain = {"Content-Type": "text/plain; charset=utf-8", "Content-Security-Policy": _STRICT}
-        for name, value in {**_HEADERS, **plain, **headers}.items():
-            self.send_header(name, value)
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        if with_body:
-            self.wfile.write(data)
+        """Nothing: the reader is the one who started it."""
 
 
-def _named_file(folder: Path, target: str) -> Path | None:
-    """The file that the target of a request names; ``None`` if the report has none of that name.
-
-    Only names in the report's own list are served, and only if no part of the way is a link, so
-    that no spelling leads out of the folder and nothing else in it is shown.
-
-    Args:
-        folder: The report's.
-        target: As in the request line: path and query, percent-encoded.
-    """
-    name = unquote(urlsplit(target).path).removeprefix("/") or PAGE
-    written = read_manifest(folder)
-    if written is None or name not in written.files:
-        return None
-    try:
-        found = (folder / name).resolve(strict=True)
-    except OSError:
-        return None
-    is_plain = found == folder.resolve() / name and found.is_file()
-    return found if is_plain else None
+def _is_listed(folder: Path, name: str) -> bool:
+    """Whether the report's own list has this file, and no part of its path is a link."""
+    manifest = read_manifest(folder)
+    if manifest is None or name not in manifest.files:
+        return False
+    path = folder / name
+    return path.is_file() and path.resolve() == folder.resolve() / name
 
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """A report that is kept up to date.
+    """A report that follows its study.
 
     Attributes:
         results, study, out, formats: As for ``publish``.
-        period_s: Between two looks at the study.
+        period_s: Between two checks of the study.
     """
 
     results: Path
@@ -200,47 +145,46 @@ class Kept:
     formats: Sequence[str]
     period_s: float
 
-    def sign(self) -> Sign:
-        """Changes when a run begins or ends, or the plan is written anew; cheap to make."""
+    def take_snapshot(self) -> list[tuple[str, int, int]]:
+        """Differs when a run began or ended, or the plan changed; cheap to take."""
         runs = study_runs(self.results, self.study)
         plans = sorted((self.results / self.study).glob(PLANS))
         paths = [*plans, *(run.record_path if run.is_finished else run.path for run in runs)]
-        return tuple(_look(path) for path in paths)
+        return [_read_state(path) for path in paths]
 
-    def refresh(self, tell: Callable[[str], None]) -> None:
-        """Make it if something changed; what is in the way is told and tried again later."""
+    def refresh(self, notify: Callable[[str], None]) -> None:
+        """Make it again if something changed; report a problem, which is tried again later."""
         try:
-            made = refresh(self.results, self.study, self.out, self.formats)
+            published = refresh(self.results, self.study, self.out, self.formats)
         except WbcbenchError as error:
-            tell(str(error))
+            notify(str(error))
         else:
-            if made.built:
-                tell(f"{made.files[0]} made anew")
+            if published.built:
+                notify(f"{published.files[0]} updated")
 
 
 def keep_up_to_date(
-    kept: Kept, server: Server, tell: Callable[[str], None], stop: threading.Event
+    report: Kept, server: Server, notify: Callable[[str], None], stop: threading.Event
 ) -> None:
-    """Serve and refresh until ``stop`` is set or Ctrl-C; the socket is closed on the way out."""
-    answering = threading.Thread(target=server.serve_forever, name="report", daemon=True)
-    answering.start()
-    last: Sign | None = None
+    """Serve and refresh until ``stop`` is set or Ctrl-C; then close the socket."""
+    threading.Thread(target=server.serve_forever, name="report", daemon=True).start()
+    last: list[tuple[str, int, int]] | None = None
     try:
         while not stop.is_set():
-            now = kept.sign()
-            if now != last:
-                kept.refresh(tell)
-                last = now
-            stop.wait(kept.period_s)
+            snapshot = report.take_snapshot()
+            if snapshot != last:
+                report.refresh(notify)
+                last = snapshot
+            stop.wait(report.period_s)
     finally:
         server.shutdown()
         server.server_close()
 
 
-def _look(path: Path) -> tuple[str, int, int]:
+def _read_state(path: Path) -> tuple[str, int, int]:
     """Name, time and size; a folder's time changes with every trace file, so it counts by name."""
     try:
-        seen = path.stat()
+        stat = path.stat()
     except OSError:
         return str(path), 0, 0
-    return (str(path), 0, 0) if path.is_dir() else (str(path), seen.st_mtime_ns, seen.st_size)
+    return (str(path), 0, 0) if path.is_dir() else (str(path), stat.st_mtime_ns, stat.st_size)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wbcbench.core.errors import CannotMeasureError, UsageError
@@ -28,11 +27,11 @@ _STATUS = {
 
 
 class ReportStudy(Study):
-    """A study with what the report needs beyond its runs, each worked out once."""
+    """A study with what the report needs beyond its runs, each computed once."""
 
     @cached_property
     def plan(self) -> Plan | None:
-        """What was fixed before the first run; ``None`` for single runs."""
+        """The plan fixed before the first run; ``None`` for single runs."""
         from wbcbench.study import plan
 
         path = self.folder / PLAN if self.folder else None
@@ -40,15 +39,15 @@ class ReportStudy(Study):
 
     @property
     def planned(self) -> int:
-        """How many runs the plan carries out whatever they show; 0 without a plan."""
+        """How many runs the plan has without those added by a stopping rule; 0 without a plan."""
         plan = self.plan
         return sum(run.block <= plan.blocks for run in plan.runs) if plan else 0
 
-    @cached_property
+    @property
     def comparison(self) -> Comparison | None:
-        """What ``wbcbench compare`` says of this study; ``None`` where nothing can be compared.
+        """The result of ``wbcbench compare``; ``None`` where nothing can be compared.
 
-        The joules compared are the best this study has, and say so: the plan's channel first.
+        The joules compared are the best that this study has: the plan's channel first.
         """
         return None if isinstance(self._outcome, str) else self._outcome
 
@@ -59,72 +58,87 @@ class ReportStudy(Study):
 
     @cached_property
     def _outcome(self) -> Comparison | str:
+        """The comparison with the study's own plan, or why there is none.
+
+        Without a plan the joules compared are the most trustworthy ones of every configuration.
+        """
+        from wbcbench.compare.analysis import compare
+        from wbcbench.study.plan import settings_for
+
         if self.folder is None:
-            return "The runs' folder is not at hand."
-        return _compare_study(self.runs, self.unfinished, self.folder)
+            return "The folder of the runs is not known."
+        settings = settings_for(self.folder, {})
+        outcome: Comparison | str = ""
+        for trust in [settings.least_trust] if settings.plan_sha256 else list(Origin):
+            try:
+                trusted = replace(settings, least_trust=trust)
+                outcome = compare(self.runs, trusted, [self.folder.name], self.unfinished)
+            except (CannotMeasureError, UsageError) as error:
+                outcome = outcome or str(error)
+                continue
+            if outcome.energy.metric is not None:
+                break
+        return outcome
 
     @property
     def blocks_used(self) -> int:
-        """How many complete blocks the means stand for; 0 where they stand for runs."""
+        """How many complete blocks the means are of; 0 where they are of runs."""
         return len(self.comparison.blocks.runs) if self.comparison else 0
 
     @property
     def energy_words(self) -> str:
-        """What the joules of this report are, for captions."""
+        """Part, status and method of this report's joules, for captions."""
         if not self.comparable:
             return "no energy was read" if self.done else "of no finished run"
         row = self.comparable[0].row
         part = _PARTS.get(row["primary_domain"], "energy")
         status = _STATUS.get(row["primary_status"], str(row["primary_status"]))
-        return f"{part} in training, gross, {status} ({row['primary_method']})"
+        return f"{part} in training, idle included, {status} ({row['primary_method']})"
 
     @property
     def energy_kind(self) -> str:
-        """``estimated `` and the like before the word energy; nothing where it is measured."""
+        """``estimated `` and the like before the word energy; empty where it is measured."""
         statuses = sorted({str(run.row["primary_status"]) for run in self.comparable})
         return "".join(f"{status} " for status in statuses if status != "measured")
 
     @property
     def stamp(self) -> str:
-        """Added to every caption: what a reader must not forget on seeing it alone."""
-        told = " Synthetic data: no result about real cells." if self.is_synthetic else ""
+        """Added to every caption: what a reader must know who sees it alone."""
+        text = " Synthetic data: no result about real cells." if self.is_synthetic else ""
         if len(self.done) < max(len(self.runs) + self.unfinished, self.planned):
-            told += " Incomplete study: not every run finished."
+            text += " Incomplete study: not every run finished."
         if self.comparable and self.left_out:
-            told += " Mixed study: runs that may not stand beside these are left out."
-        return told
+            text += " Mixed study: runs that are not comparable with these are left out."
+        return text
 
     @property
     def energy_stamp(self) -> str:
-        """Added to captions of joules that do not say what the joules are."""
+        """Added to captions of joules that do not name their status."""
         kind = self.energy_kind.strip()
         return (f" Joules are {kind}, not measured." if kind else "") + self.stamp
 
     @cached_property
     def configurations(self) -> tuple[Configuration, ...]:
-        """Every configuration with a record, in the comparison's order."""
+        """Every configuration with a record, in the comparison's order, then by label."""
+        from wbcbench.compare.design import configurations
+
         compared = self.comparison.design.configurations if self.comparison else ()
         order = {configuration.label: place for place, configuration in enumerate(compared)}
-        found = sorted(self._configurations, key=lambda configuration: configuration.label)
-        return tuple(sorted(found, key=lambda each: order.get(each.label, len(order))))
+        return tuple(
+            sorted(
+                configurations(self.runs), key=lambda c: (order.get(c.label, len(order)), c.label)
+            )
+        )
 
     @cached_property
     def _labels(self) -> dict[Run, str]:
-        from wbcbench.compare.design import label_of_runs
-
-        return label_of_runs(self._configurations)
-
-    @cached_property
-    def _configurations(self) -> tuple[Configuration, ...]:
-        from wbcbench.compare.design import configurations
-
-        return configurations(self.runs)
+        return {run: c.label for c in self.configurations for run in c.runs}
 
     def label_of(self, run: Run) -> str:
-        """What is compared: the variant, with those settings in which this study's runs differ."""
+        """Its configuration: the variant, with those settings in which this study's runs differ."""
         return self._labels[run]
 
-    @cached_property
+    @property
     def labels(self) -> list[str]:
         """The label of every configuration, sorted; the variants, where runs differ no further."""
         return sorted(set(self._labels.values()))
@@ -132,19 +146,17 @@ class ReportStudy(Study):
     def by_label(self, runs: Iterable[Run]) -> dict[str, list[Run]]:
         """These runs by label, configurations in the comparison's order, runs in the study's."""
         chosen = set(runs)
-        own = {c.label: [run for run in c.runs if run in chosen] for c in self.configurations}
-        return {label: found for label, found in own.items() if found}
+        groups = {c.label: [run for run in c.runs if run in chosen] for c in self.configurations}
+        return {label: own for label, own in groups.items() if own}
 
     def used(self, configuration: Configuration) -> tuple[Run, ...]:
-        """Its runs of complete blocks, where there are any.
-
-        Else those that ended well and may stand together.
-        """
+        """Its runs of complete blocks; without any complete block, its comparable or done runs."""
         return tuple(run for run in configuration.runs if run in self._used)
 
     def metered(self, configuration: Configuration) -> tuple[Run, ...]:
-        """Those of its used runs whose joules may stand beside the others'."""
-        return tuple(run for run in self.used(configuration) if run in self._comparable)
+        """Those of its used runs whose joules are comparable with the others'."""
+        comparable = set(self.comparable)
+        return tuple(run for run in self.used(configuration) if run in comparable)
 
     @cached_property
     def _used(self) -> frozenset[Run]:
@@ -152,9 +164,14 @@ class ReportStudy(Study):
         in_blocks = frozenset(run for block in blocks for run in block)
         return in_blocks or frozenset(self.comparable or self.done)
 
-    @cached_property
-    def _comparable(self) -> frozenset[Run]:
-        return frozenset(self.comparable)
+    @property
+    def photographs(self) -> float | None:
+        """How many photographs the test images are made from; ``None`` where that is unknown."""
+        return next((n for n in known_values(self.done, "n_test_photographs") if n), None)
+
+    def distinct_values(self, column: str) -> list[str]:
+        """The known values of a column of the results table, each once, sorted as text."""
+        return sorted({str(run.row[column]) for run in self.runs if run.row[column] is not None})
 
 
 def known_values(runs: Sequence[Run], column: str) -> list[float]:
@@ -165,31 +182,3 @@ def known_values(runs: Sequence[Run], column: str) -> list[float]:
 def mean_of_known(runs: Sequence[Run], column: str) -> float | None:
     """Mean of the known values of a column; ``None`` if none is known."""
     return mean_known(known_values(runs, column))
-
-
-def _compare_study(runs: Sequence[Run], unfinished: int, folder: Path) -> Comparison | str:
-    """The comparison of a study with its own plan, or why nothing can be compared.
-
-    Without a plan the joules compared are the most trustworthy ones that every arm has.
-
-    Args:
-        runs: Every run with a record.
-        unfinished: How many runs have no record.
-        folder: The study's, for its plan.
-    """
-    from wbcbench.compare.analysis import compare
-    from wbcbench.study.plan import settings_for
-
-    settings = settings_for(folder, {})
-    trusts = [settings.least_trust] if settings.plan_sha256 else list(Origin)
-    made: Comparison | str = ""
-    for trust in trusts:
-        try:
-            trusting = replace(settings, least_trust=trust)
-            made = compare(runs, trusting, [folder.name], unfinished)
-        except (CannotMeasureError, UsageError) as error:
-            made = made or str(error)
-            continue
-        if made.energy.metric is not None:
-            return made
-    return made

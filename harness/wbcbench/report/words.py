@@ -1,4 +1,4 @@
-"""Rows of tables in sentences; pure: the same row gives the same words."""
+"""Rows of tables in sentences; pure: the same row gives the same sentence."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from wbcbench.compare.effects import ImageAnswers, read_image_answers
+from wbcbench.compare.effects import read_image_answers
 from wbcbench.compare.render import decimals, p_words, status_words
-from wbcbench.compare.result import Comparison
+from wbcbench.compare.result import Comparison, Effect, Split
 from wbcbench.core.text import UNKNOWN, count_of, human_duration, human_energy, human_share
 from wbcbench.report.study import ReportStudy
-from wbcbench.report.summaries import ENERGY, Row
+from wbcbench.report.summaries import ENERGY, Row, format_range
 from wbcbench.stats.bootstrap import percentile_interval, resample
-from wbcbench.stats.intervals import Floats, Interval
+from wbcbench.stats.intervals import Interval
 
 _LONGEST = 40
 
@@ -34,10 +34,14 @@ _METRICS = {
     "macro_f1": "macro-F1",
 }
 _UNITS = {"%": " %", "pp": " percentage points", "": ""}
-_NO_MEASUREMENT = {
+_STATUS = {
     "estimated": "the joules are estimated, not measured, so no saving or cost is shown",
     "simulated": "the joules are those of a simulated sensor, so this shows nothing about energy",
     "measured": "the joules are measured",
+}
+_INTERVALS = {
+    "t": "Student's t on the differences within blocks, from three blocks on",
+    "bootstrap": "BCa bootstrap of the differences within blocks, from fifteen blocks on",
 }
 
 MOST_RUNS = 10
@@ -46,219 +50,165 @@ MOST_RUNS = 10
 Pair = tuple[float, float]
 
 
-def anchor(source: str, row: str) -> str:
+def make_anchor(source: str, row: str) -> str:
     """An id of letters, digits and hyphens, different for each row of each table."""
     words = re.sub(r"[^a-z0-9]+", "-", f"{source.removesuffix('.csv')} {row}".lower())
     digest = hashlib.sha256(f"{source}\n{row}".encode()).hexdigest()[:8]
     return f"{words.strip('-')[:_LONGEST].strip('-')}-{digest}"
 
 
-def analysis_lines(study: ReportStudy) -> Iterator[tuple[str, str]]:
-    """Question and answer; nothing but the reason where nothing was compared."""
-    found = study.comparison
-    if found is None:
+def describe_analysis(study: ReportStudy) -> Iterator[tuple[str, str]]:
+    """Question and answer; only the reason where nothing was compared."""
+    comparison = study.comparison
+    if comparison is None:
         yield "comparison", study.why_not_compared or "Nothing was compared."
         return
+    settings = comparison.settings
     yield (
         "unit of comparison",
-        (
-            "The block: one seed with every variant once. Differences are taken inside blocks; "
-            "joules and seconds as logarithms of ratios, accuracies as they are."
-        ),
+        "The block: one seed with every variant once. Differences are taken inside blocks; joules "
+        "and seconds as logarithms of ratios, accuracies as they are.",
     )
-    yield "primary family", _family(found)
-    yield "intervals", _intervals(found)
+    yield "primary family", _describe_family(comparison)
+    yield (
+        "intervals",
+        f"{_INTERVALS[settings.method]}; 95 %. Intervals of accuracy over photographs come from a "
+        "cluster bootstrap: whole photographs are resampled within each class.",
+    )
     yield (
         "tests",
-        (
-            "Exact paired sign-flip test over all patterns of signs; p is corrected within the "
-            f"family by Holm's method at {100 * found.settings.alpha:g} %."
-        ),
+        "Exact paired sign-flip test over all patterns of signs; p is corrected within the family "
+        f"by Holm's method at {100 * settings.alpha:g} %.",
     )
     yield (
         "equivalence",
-        (
-            f"Two one-sided tests at 5 % against ±{found.settings.region_pct:g} % (joules, "
-            f"seconds) and ±{found.settings.region_pp:g} percentage points (accuracies)."
-        ),
+        f"Two one-sided tests at 5 % against ±{settings.region_pct:g} % (joules, seconds) and "
+        f"±{settings.region_pp:g} percentage points (accuracies).",
     )
     yield (
         "cost of the target",
-        (
-            "Kaplan and Meier's median over runs; a run that never reached the target counts as "
-            "one that cost more than it used. Nothing is filled in."
-        ),
+        "Kaplan and Meier's median over runs; a run that never reached the target counts as one "
+        "that cost more than it used. Nothing is filled in.",
     )
 
 
-def _family(found: Comparison) -> str:
-    primary = [effect for effect in found.effects if effect.family == "primary"]
+def _describe_family(comparison: Comparison) -> str:
+    primary = [effect for effect in comparison.effects if effect.family == "primary"]
     if not primary:
         return "No contrast: there is nothing to compare."
     contrasts = dict.fromkeys(f"{e.contrast} ({e.against})" for e in primary)
-    metrics = dict.fromkeys(metric_words(e.metric.name) for e in primary)
+    metrics = dict.fromkeys(format_metric(e.metric.name) for e in primary)
     return (
         f"{', '.join(contrasts)}; each on {' and '.join(metrics)}: "
         f"{count_of(len(primary), 'test')}. Pairs of variants are secondary: estimates only."
     )
 
 
-def _intervals(found: Comparison) -> str:
-    how = {
-        "t": "Student's t on the differences within blocks, from three blocks on",
-        "bootstrap": "BCa bootstrap of the differences within blocks, from fifteen blocks on",
-    }
-    return (
-        f"{how[found.settings.method]}; 95 %. Intervals of accuracy by photograph draw whole "
-        "photographs within each class."
-    )
-
-
-def metric_words(name: str) -> str:
-    """A column's name as people say it."""
+def format_metric(name: str) -> str:
+    """The name of a column in a sentence."""
     return _METRICS.get(name, name.replace("_", " "))
 
 
-def contrast_name(contrast: str, against: str) -> str:
+def format_contrast(effect: Effect | Split) -> str:
     """``regulariser batchnorm vs dropout``; an interaction is *of* two factors."""
-    return f"{contrast} {'of' if contrast == 'interaction' else 'vs'} {against}"
+    between = "of" if effect.contrast == "interaction" else "vs"
+    return f"{effect.contrast} {between} {effect.against}"
 
 
-def contrast_sentence(row: ContrastRow) -> str:
-    """A line of ``contrasts.csv``: what it shows, with its number, interval, p and status."""
-    made = {"less": _differs, "more": _differs, "equivalent": _equivalent}
-    words = _without_interval if row["ci_low"] is None else made.get(row["verdict"], _open)
-    told = words(row)
-    status = _NO_MEASUREMENT.get(row["energy_status"] or "")
-    return f"{told}; {status}." if status else f"{told}."
+def describe_contrast(row: ContrastRow) -> str:
+    """The result of a line of ``contrasts.csv`` with its number, interval, p and status."""
+    status = _STATUS.get(row["energy_status"] or "")
+    return f"{_describe_result(row)}; {status}." if status else f"{_describe_result(row)}."
 
 
-def _differs(row: ContrastRow) -> str:
-    if row["contrast"] == "interaction":
-        return f"{_interaction(row)} {_size(row)} {_tested(row)}"
-    with_, than = _sides(row)
-    return f"With {with_}, {_metric(row)} was {_size(row)} than with {than} {_tested(row)}"
-
-
-def _equivalent(row: ContrastRow) -> str:
-    shown = f"shown to lie within ±{row['rope_high']:g}{_unit(row)}"
-    metric = f"{_metric(row)[:1].upper()}{_metric(row)[1:]}"
-    if row["contrast"] == "interaction":
-        told = f"{metric} shows practically no interaction {row['against']}"
-    else:
-        told = "{} is practically the same with {} as with {}".format(metric, *_sides(row))
-    return f"{told}: {_signed(row)} {_tested(row)}, {shown}"
-
-
-def _open(row: ContrastRow) -> str:
-    return (
-        f"Whether {_question(row)} changes {_metric(row)} cannot be told: {_signed(row)} "
-        f"{_tested(row)}"
-    )
-
-
-def _without_interval(row: ContrastRow) -> str:
-    if row["estimate"] is None:
-        return f"Whether {_question(row)} changes {_metric(row)} cannot be told: no block"
-    return (
-        f"In {count_of(row['n'], 'block')}, {_metric(row)} differed by {_signed(row)} with "
-        f"{_question(row)}: an estimate without an interval, so no difference is shown"
-    )
-
-
-def _sides(row: ContrastRow) -> tuple[str, str]:
-    return str(row["contrast"]), str(row["against"])
-
-
-def _question(row: ContrastRow) -> str:
-    if row["contrast"] == "interaction":
-        return f"the interaction {row['against']}"
-    return "{} instead of {}".format(*_sides(row))
-
-
-def _interaction(row: ContrastRow) -> str:
-    return f"The two factors do not simply add up ({row['against']}): together, {_metric(row)} was"
-
-
-def _metric(row: ContrastRow) -> str:
-    """What is compared; joules that no sensor read say so in the same breath."""
+def _describe_result(row: ContrastRow) -> str:
+    """The sentence up to the status of the joules."""
+    contrast, against, estimate = row["contrast"], row["against"], row["estimate"]
+    interacts = contrast == "interaction"
+    question = f"the interaction {against}" if interacts else f"{contrast} instead of {against}"
     status = row["energy_status"]
     kind = f"{status} " if status not in {None, "measured"} else ""
-    return kind + metric_words(row["metric"])
-
-
-def _unit(row: ContrastRow) -> str:
-    return _UNITS.get(row["unit"], f" {row['unit']}")
-
-
-def _size(row: ContrastRow) -> str:
-    way = "lower" if row["estimate"] < 0 else "higher"
-    return f"{_estimate(row).lstrip('+-')}{_unit(row)} {way}"
-
-
-def _signed(row: ContrastRow) -> str:
-    return f"{_estimate(row)}{_unit(row)}"
-
-
-def _estimate(row: ContrastRow) -> str:
+    metric = kind + format_metric(row["metric"])
+    unit = _UNITS.get(row["unit"], f" {row['unit']}")
+    if estimate is None:
+        return f"The effect of {question} on {metric} is inconclusive: no complete block"
     if row["ci_low"] is None:
-        return f"{row['estimate']:+.3g}"
-    return f"{row['estimate']:+.{_decimals(row)}f}"
+        return (
+            f"In {count_of(row['n'], 'block')}, {metric} differed by {estimate:+.3g}{unit} with "
+            f"{question}: an estimate without an interval, so no difference is shown"
+        )
+    digits = decimals(Interval(row["ci_low"], row["ci_high"], 0.95, row["ci_method"]))
+    tested = (
+        f"(95 % interval {row['ci_low']:+.{digits}f} to {row['ci_high']:+.{digits}f}"
+        f"{' ' if row['unit'] else ''}{row['unit']}, p = {p_words(row['p_holm'])} after Holm's "
+        f"correction, {row['n']} blocks)"
+    )
+    signed = f"{estimate:+.{digits}f}{unit}"
+    if row["verdict"] in {"less", "more"}:
+        size = f"{signed.lstrip('+-')} {'lower' if estimate < 0 else 'higher'}"
+        if interacts:
+            return (
+                f"The two factors do not simply add up ({against}): together, {metric} was {size} "
+                f"{tested}"
+            )
+        return f"With {contrast}, {metric} was {size} than with {against} {tested}"
+    if row["verdict"] == "equivalent":
+        metric = f"{metric[:1].upper()}{metric[1:]}"
+        claim = (
+            f"{metric} shows practically no interaction {against}"
+            if interacts
+            else f"{metric} is practically the same with {contrast} as with {against}"
+        )
+        return f"{claim}: {signed} {tested}, shown to lie within ±{row['rope_high']:g}{unit}"
+    return f"The effect of {question} on {metric} is inconclusive: {signed} {tested}"
 
 
-def _tested(row: ContrastRow) -> str:
-    low, high = (f"{row[end]:+.{_decimals(row)}f}" for end in ("ci_low", "ci_high"))
+def describe_variant(row: Row) -> str:
+    """The cost and accuracy of a configuration, with both errors of each."""
+    energy = f"used {format_both_errors(row)} in" if row[ENERGY] is not None else "trained for"
+    photographs = format_photographs(row)
+    accuracy = (
+        f", plain accuracy {human_share(row['accuracy'])} (95 % CI over photographs {photographs})"
+        if photographs != UNKNOWN
+        else ""
+    )
     return (
-        f"(95 % interval {low} to {high}{' ' if row['unit'] else ''}{row['unit']}, p = "
-        f"{p_words(row['p_holm'])} after Holm's correction, {row['n']} blocks)"
+        f"{row['configuration']} {energy} {human_duration(row['time_train_s'])} and "
+        f"reached a balanced accuracy of {human_share(row['balanced_accuracy'])}"
+        f"{accuracy} ({count_of(row['n'], 'run')})."
     )
 
 
-def _decimals(row: ContrastRow) -> int:
-    return decimals(Interval(row["ci_low"], row["ci_high"], 0.95, row["ci_method"]))
-
-
-def variant_sentence(row: Row) -> str:
-    """What an arm used and reached, with both errors of each."""
-    energy = f"used {both_errors(row)} in" if row[ENERGY] is not None else "trained for"
-    return (
-        f"{row['arm']} {energy} {human_duration(_number(row, 'time_train_s'))} and reached a "
-        f"balanced accuracy of {human_share(_number(row, 'balanced_accuracy'))}"
-        f"{_photographs(row)} ({count_of(int(row['n'] or 0), 'run')})."
-    )
-
-
-def both_errors(row: Row) -> str:
-    """``41.2 kJ ± 0.6 kJ (runs) ± 2.1 kJ (meter)``, and what kind of joules they are."""
-    told = human_energy(_number(row, ENERGY))
+def format_both_errors(row: Row) -> str:
+    """``41.2 kJ ± 0.6 kJ (runs) ± 2.1 kJ (meter)``, and the status of the joules."""
+    text = human_energy(row[ENERGY])
     for column, name in (("energy_runs_j", "runs"), ("energy_meter_j", "meter")):
         if row[column] is not None:
-            told += f" ± {human_energy(_number(row, column))} ({name})"
-    return told + _status(row)
+            text += f" ± {human_energy(row[column])} ({name})"
+    return text + status_words(row["energy_status"] or "")
 
 
-def target_words(row: Row) -> str:
+def format_target(row: Row) -> str:
     """``19.6 kJ (8 of 8)``: Kaplan and Meier's median, and how many runs reached the target."""
     if not row["target_runs"]:
         return UNKNOWN
-    of = f"({row['target_reached']} of {row['target_runs']})"
+    count = f"({row['target_reached']} of {row['target_runs']})"
     if row["energy_to_target_j"] is not None:
-        return f"{human_energy(_number(row, 'energy_to_target_j'))} {of}"
+        return f"{human_energy(row['energy_to_target_j'])} {count}"
     if row["time_to_target_s"] is not None:
-        return f"{human_duration(_number(row, 'time_to_target_s'))} {of}"
-    return f"never {of}" if not row["target_reached"] else f"not by half {of}"
+        return f"{human_duration(row['time_to_target_s'])} {count}"
+    return f"never {count}" if not row["target_reached"] else f"not by half {count}"
 
 
-def target_sentence(row: Row) -> str:
-    """How many runs of an arm reached the target, and at what median cost."""
-    cost_j, cost_s = (_number(row, name) for name in ("energy_to_target_j", "time_to_target_s"))
-    told = reached_words(
-        int(row["target_reached"] or 0), int(row["target_runs"] or 0), cost_j, cost_s
-    )
-    return f"{row['arm']}: {told}{_status(row) if cost_j is not None else ''}."
+def describe_target(row: Row) -> str:
+    """How many runs of a configuration reached the target, and at what median cost."""
+    cost_j, cost_s = (row[name] for name in ("energy_to_target_j", "time_to_target_s"))
+    status = status_words(row["energy_status"] or "") if cost_j is not None else ""
+    words = format_reached(row["target_reached"], row["target_runs"], cost_j, cost_s)
+    return f"{row['configuration']}: {words}{status}."
 
 
-def reached_words(reached: int, runs: int, cost_j: float | None, cost_s: float | None) -> str:
+def format_reached(reached: int, runs: int, cost_j: float | None, cost_s: float | None) -> str:
     """``8 of 8 runs reached it; median cost 7.92 kJ (Kaplan–Meier)``."""
     count = f"{reached} of {count_of(runs, 'run')} reached it"
     if cost_j is None and cost_s is None:
@@ -267,75 +217,52 @@ def reached_words(reached: int, runs: int, cost_j: float | None, cost_s: float |
     return f"{count}; median cost {cost} (Kaplan–Meier)"
 
 
-def photographs_words(row: Row) -> str:
+def format_photographs(row: Row) -> str:
     """``0.70–0.90``: the accuracy's 95 % interval for other photographs."""
-    low, high = (_number(row, f"accuracy_photographs_{end}") for end in ("low", "high"))
-    return UNKNOWN if low is None or high is None else f"{low:.2f}–{high:.2f}"
+    return format_range([row[f"accuracy_photographs_{end}"] for end in ("low", "high")])
 
 
-def _status(row: Row) -> str:
-    return status_words(str(row["energy_status"] or ""))
-
-
-def _photographs(row: Row) -> str:
-    words = photographs_words(row)
-    accuracy = human_share(_number(row, "accuracy"))
-    return "" if words == UNKNOWN else f", plain accuracy {accuracy} (by photograph {words})"
-
-
-def _number(row: Row, column: str) -> float | None:
-    value: Any = row[column]
-    return None if value is None else float(value)
-
-
-# The runs of a variant are averaged image by image; then photographs are drawn anew. More runs do
-# not make this interval narrower, for all of them saw the same photographs.
+# The runs of a variant are averaged image by image; then whole photographs are resampled. More runs
+# do not make this interval narrower, because all of them were tested on the same photographs.
 @dataclass(frozen=True, slots=True)
-class IntervalsByPhotograph:
-    """95 % intervals of one variant, photographs drawn anew.
+class PhotographIntervals:
+    """95 % intervals of one variant over photographs (cluster bootstrap).
 
     Attributes:
         accuracy: On all test images.
         leakage_free: On those of cells that TRAIN does not show; ``None`` if there are none.
         recall: By class name.
-        runs: How many runs were averaged.
     """
 
     accuracy: Pair
     leakage_free: Pair | None
     recall: Mapping[str, Pair]
-    runs: int
 
 
-def by_photograph(paths: Sequence[Path]) -> IntervalsByPhotograph | None:
-    """The intervals of runs that saw the same images.
+def compute_photograph_intervals(paths: Sequence[Path]) -> PhotographIntervals | None:
+    """The intervals of runs that were tested on the same images.
 
-    ``None`` without predictions, where photographs are unknown, or where runs saw other images.
+    ``None`` without predictions, where photographs are unknown, or where the images differ.
 
     Raises:
         UsageError: A file of predictions is damaged.
     """
-    read = [read_image_answers(path) for path in paths[:MOST_RUNS]]
-    if not read or any(each.images != read[0].images for each in read):
+    answers = [read_image_answers(path) for path in paths[:MOST_RUNS]]
+    if not answers or any(answer.images != answers[0].images for answer in answers):
         return None
-    first = read[0]
+    first = answers[0]
     if not first.images or (first.photographs < 0).any():
         return None
-    share = np.mean([each.right for each in read], axis=0)
-    return _intervals_from_answers(first, share, len(read))
-
-
-def _intervals_from_answers(first: ImageAnswers, share: Floats, runs: int) -> IntervalsByPhotograph:
+    share = np.mean([answer.right for answer in answers], axis=0)
     names, labels = np.unique(first.truth, return_inverse=True)
     every = np.ones(len(labels), dtype=np.bool_)
 
-    def interval(mask: NDArray[np.bool_]) -> Pair:
+    def compute_interval(mask: NDArray[np.bool_]) -> Pair:
         drawn = resample(share[mask], labels[mask], first.photographs[mask])
         return percentile_interval(drawn.mean)
 
-    return IntervalsByPhotograph(
-        accuracy=interval(every),
-        leakage_free=None if first.seen.all() else interval(~first.seen),
-        recall={str(name): interval(labels == i) for i, name in enumerate(names)},
-        runs=runs,
+    return PhotographIntervals(
+        accuracy=compute_interval(every),
+        leakage_free=None if first.seen.all() else compute_interval(~first.seen),
+        recall={str(name): compute_interval(labels == i) for i, name in enumerate(names)},
     )

@@ -5,22 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Any
 
 from wbcbench.core.text import energy_scale
-from wbcbench.report import Block, DataTable, Figure, Statement
-from wbcbench.report.drawing import INK, WIDTH_IN, new_plot, short_labels, variant_style
+from wbcbench.report import Block, DataTable, Figure, Statement, drawing
 from wbcbench.report.study import ReportStudy
-from wbcbench.report.summaries import SUMMARY_FILE, number_words, summary_rows
-from wbcbench.report.words import reached_words, target_sentence
+from wbcbench.report.summaries import SUMMARY_FILE, build_summary_rows, format_number
+from wbcbench.report.words import describe_target, format_reached
 from wbcbench.stats.intervals import Censored, censored_median
 from wbcbench.table.view import Run
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure as Canvas
-
-NAME = "energy-to-target"
 MOST_VARIANTS = 24
 
 _ROW_IN = 0.62
@@ -30,151 +24,153 @@ _LIFT = 0.34  # of a row: the name stands above its marks
 
 
 @dataclass(frozen=True, slots=True)
-class Tried:
+class RunCost:
     """What one run spent until it reached the target, or in all if it never did.
 
-    ``counted`` says whether it is one of the runs that the tables count, too.
+    ``is_counted`` says whether it is one of the runs that the tables count, too.
     """
 
     run: Run
     cost: float
     reached: bool
-    counted: bool
+    is_counted: bool
 
 
-def target_section(study: ReportStudy) -> Block | None:
+@dataclass(frozen=True, slots=True)
+class TargetCosts:
+    """The costs of a study in joules, or in seconds where no joules are known.
+
+    Attributes:
+        study: Whose.
+        in_joules: The unit.
+        by_variant: Costs of the runs of each configuration that has any.
+    """
+
+    study: ReportStudy
+    in_joules: bool
+    by_variant: dict[str, list[RunCost]]
+
+    @property
+    def costs(self) -> list[RunCost]:
+        """Every run's."""
+        return [cost for own in self.by_variant.values() for cost in own]
+
+    @property
+    def medians(self) -> dict[str, Censored]:
+        """How many counted runs reached the target, and the Kaplan–Meier median of the cost."""
+        counted = {v: [c for c in own if c.is_counted] for v, own in self.by_variant.items()}
+        return {
+            variant: censored_median([c.cost for c in own], [c.reached for c in own])
+            for variant, own in counted.items()
+        }
+
+
+def build_target(study: ReportStudy) -> Block | None:
     """Energy to target: what it cost each run to become good enough, or that it never did.
 
-    Every run is a mark, reached or not, beside the median of its arm.
+    Every run is a mark, reached or not, beside the median of its configuration.
     """
-    joules = bool(study.comparable)
-    found = _found(study, joules=joules)
-    targets = {
-        (each.run.spec.target_metric, each.run.spec.target_value)
-        for own in found.values()
-        for each in own
-    }
-    if not found:
+    target = _collect_costs(study)
+    specs = [cost.run.spec for cost in target.costs]
+    if not specs:
         return None
-    if len(targets) > 1:
-        words = "The runs were given different targets, so their costs are not put on one axis."
+    if len({(spec.target_metric, spec.target_value) for spec in specs}) > 1:
+        words = "The runs had different targets, so their costs are not put on one axis."
         return Block("target", "Energy to target", (words,))
-    figure = _figure(study, found, joules=joules)
-    claims = tuple(_claims(study, found))
-    return Block("target", figure.title, (_words(found),), figures=(figure,), claims=claims)
+    metric = specs[0].target_metric.replace("val_", "validation ").replace("_", " ")
+    words = (
+        f"The target, fixed before the runs, is a {metric} of {specs[0].target_value:g}. The cost "
+        "is counted to the end of the first epoch that reaches it. Of a run that never did, only "
+        "a lower bound of its cost is known, which is all it spent; it counts as such, and no "
+        "value is invented."
+    )
+    figure = _build_figure(target)
+    claims = tuple(_iterate_claims(target))
+    return Block("target", figure.title, (words,), figures=(figure,), claims=claims)
 
 
-def _found(study: ReportStudy, *, joules: bool) -> dict[str, list[Tried]]:
-    """By arm, arms without any such run left out."""
+def _collect_costs(study: ReportStudy) -> TargetCosts:
     counted = {
-        run.run_id
-        for each in study.configurations
-        for run in study.metered(each) or study.used(each)
+        run
+        for configuration in study.configurations
+        for run in study.metered(configuration) or study.used(configuration)
     }
-    runs = study.comparable if joules else study.done
-    tried = {
-        variant: [
-            each
-            for run in own
-            if (each := _tried(run, joules=joules, counted=run.run_id in counted))
-        ]
-        for variant, own in study.by_label(runs).items()
-    }
-    return {variant: own for variant, own in tried.items() if own}
-
-
-def medians(found: dict[str, list[Tried]]) -> dict[str, Censored]:
-    """How many counted runs reached the target, and the Kaplan–Meier median of the cost."""
-    counted = {variant: [each for each in own if each.counted] for variant, own in found.items()}
-    return {
-        variant: censored_median([each.cost for each in own], [each.reached for each in own])
-        for variant, own in counted.items()
-    }
-
-
-def _tried(run: Run, *, joules: bool, counted: bool) -> Tried | None:
-    """``None`` where nobody can say whether it reached the target, or at what cost."""
-    reached = run.row["target_reached"]
-    if reached is None:
-        return None
-    to_target, whole = (
+    in_joules = bool(study.comparable)
+    to_target, total = (
         ("energy_to_target_j", "primary_energy_train_j")
-        if joules
+        if in_joules
         else ("time_to_target_s", "time_train_s")
     )
-    cost = run.row[to_target if reached else whole]
-    if cost is None or not math.isfinite(cost):
-        return None
-    return Tried(run, float(cost), bool(reached), counted)
+    by_variant: dict[str, list[RunCost]] = {}
+    for variant, runs in study.by_label(study.comparable or study.done).items():
+        for run in runs:
+            reached = run.row["target_reached"]
+            cost = None if reached is None else run.row[to_target if reached else total]
+            if cost is not None and math.isfinite(cost):
+                run_cost = RunCost(run, float(cost), bool(reached), run in counted)
+                by_variant.setdefault(variant, []).append(run_cost)
+    return TargetCosts(study, in_joules, by_variant)
 
 
-def _words(found: dict[str, list[Tried]]) -> str:
-    spec = next(iter(found.values()))[0].run.spec
-    metric = spec.target_metric.replace("val_", "validation ").replace("_", " ")
-    return (
-        f"The target, fixed before the runs, is a {metric} of {spec.target_value:g}. The cost is "
-        "counted to the end of the first epoch that reaches it. A run that never did tells only "
-        "that its cost lies above all it spent; it is counted as such and no value is made up."
-    )
-
-
-def _claims(study: ReportStudy, found: dict[str, list[Tried]]) -> Iterator[Statement]:
-    rows = [row for row in summary_rows(study) if row["arm"] in found and row["target_runs"]]
+def _iterate_claims(target: TargetCosts) -> Iterator[Statement]:
+    rows = [
+        row
+        for row in build_summary_rows(target.study)
+        if row["configuration"] in target.by_variant and row["target_runs"]
+    ]
     for place, row in enumerate(rows[:MOST_VARIANTS], start=1):
-        yield Statement(f"target-{place}", target_sentence(row), SUMMARY_FILE, str(row["arm"]), row)
+        text, key = describe_target(row), row["configuration"]
+        yield Statement(f"target-{place}", text, SUMMARY_FILE, key, row)
 
 
-def _told(each: Censored, *, joules: bool) -> str:
-    cost_j, cost_s = (each.median, None) if joules else (None, each.median)
-    return reached_words(each.reached, each.runs, cost_j, cost_s)
-
-
-def _figure(study: ReportStudy, found: dict[str, list[Tried]], *, joules: bool) -> Figure:
-    title = "Energy to target" if joules else "Time to target"
-    told = medians(found)
-    description = "; ".join(
-        f"{variant}: {_told(each, joules=joules)}" for variant, each in told.items()
-    )
+def _build_figure(target: TargetCosts) -> Figure:
+    title = "Energy to target" if target.in_joules else "Time to target"
+    parts = []
+    for variant, median in target.medians.items():
+        costs = (median.median, None) if target.in_joules else (None, median.median)
+        parts.append(f"{variant}: {format_reached(median.reached, median.runs, *costs)}")
+    caption = "".join(_iterate_caption(target))
     return Figure(
-        NAME,
-        lambda: _picture(study, found, joules=joules),
+        "energy-to-target",
+        lambda: _draw(target),
         title,
-        description,
-        "".join(_caption(study, found, joules=joules)),
-        _data(study, found, joules=joules),
+        "; ".join(parts),
+        caption,
+        _build_data(target),
     )
 
 
-def _caption(study: ReportStudy, found: dict[str, list[Tried]], *, joules: bool) -> Iterator[str]:
-    runs = [each for own in found.values() for each in own]
-    if any(each.reached for each in runs):
+def _iterate_caption(target: TargetCosts) -> Iterator[str]:
+    if any(cost.reached for cost in target.costs):
         yield "Filled: a run that reached the target. "
-    if not all(each.reached for each in runs):
+    if not all(cost.reached for cost in target.costs):
         yield "Hollow with an arrow: a run that spent this much and never did. "
-    if any(each.median is not None for each in medians(found).values()):
+    if any(median.median is not None for median in target.medians.values()):
         yield "Upright bar: median of a variant, unreached runs counted (Kaplan–Meier). "
-    if not all(each.counted for each in runs):
+    if not all(cost.is_counted for cost in target.costs):
         yield "Runs of blocks that are not complete are drawn and not counted. "
-    if len(found) > MOST_VARIANTS:
-        yield f"The first {MOST_VARIANTS} of {len(found)} variants are drawn. "
-    energy = f"Energy: {study.energy_words}" if joules else "Seconds, because no energy was read"
-    yield f"{energy}.{study.stamp}"
+    if len(target.by_variant) > MOST_VARIANTS:
+        yield f"The first {MOST_VARIANTS} of {len(target.by_variant)} variants are drawn. "
+    energy = target.study.energy_words
+    yield f"Energy: {energy}" if target.in_joules else "Seconds, because no energy was read"
+    yield f".{target.study.stamp}"
 
 
-def _picture(study: ReportStudy, found: dict[str, list[Tried]], *, joules: bool) -> Canvas:
-    drawn = dict(list(found.items())[:MOST_VARIANTS])
-    canvas, plot = new_plot((WIDTH_IN, len(drawn) * _ROW_IN + _AROUND_IN))
-    largest = max(each.cost for own in drawn.values() for each in own)
-    divisor, unit = energy_scale(largest) if joules else (1.0, "s")
+def _draw(target: TargetCosts) -> drawing.Canvas:
+    drawn = dict(list(target.by_variant.items())[:MOST_VARIANTS])
+    canvas, plot = drawing.create_plot((drawing.WIDTH_IN, len(drawn) * _ROW_IN + _AROUND_IN))
+    largest = max(cost.cost for own in drawn.values() for cost in own)
+    divisor, unit = energy_scale(largest) if target.in_joules else (1.0, "s")
     plot.set_xlim(0.0, 1.12 * largest / divisor)
-    told = medians(drawn)
-    names = short_labels(drawn)
+    medians, names = target.medians, drawing.make_short_labels(drawn)
     for row, (variant, own) in enumerate(drawn.items()):
-        _draw_runs(plot, study, row, own, divisor)
-        _draw_median(plot, row, told[variant], divisor)
-        count = f"{told[variant].reached} of {told[variant].runs} reached"
+        _draw_runs(plot, target.study, row, own, divisor)
+        median = medians[variant]
+        if median.median is not None:
+            x = median.median / divisor
+            plot.plot([x, x], [row - 0.2, row + 0.3], color=drawing.INK, linewidth=2.2)
         plot.annotate(
-            f"{names[variant]}: {count}",
+            f"{names[variant]}: {median.reached} of {median.runs} reached",
             (0.0, row - _LIFT),
             (4, 0),
             textcoords="offset points",
@@ -183,55 +179,45 @@ def _picture(study: ReportStudy, found: dict[str, list[Tried]], *, joules: bool)
     plot.set_ylim(len(drawn) - 0.5, -0.7)
     plot.set_yticks([])
     plot.grid(visible=False, axis="y")
-    what = "energy" if joules else "training time"
-    plot.set_xlabel(f"{what} until the target or the end ({unit})")
+    cost = "energy" if target.in_joules else "training time"
+    plot.set_xlabel(f"{cost} until the target or the end ({unit})")
     return canvas
 
 
-def _draw_runs(plot: Axes, study: ReportStudy, row: int, own: list[Tried], divisor: float) -> None:
-    look = variant_style(study.labels, study.label_of(own[0].run))
-    hit = [each.cost / divisor for each in own if each.reached]
-    missed = [each.cost / divisor for each in own if not each.reached]
-    mark = {"color": look.colour, "markersize": 7.0, "alpha": 0.85}
-    plot.plot(hit, [row] * len(hit), look.shape, **mark)  # type: ignore[arg-type]
-    length = _ARROW * plot.get_xlim()[1]
+def _draw_runs(
+    plot: drawing.Axes, study: ReportStudy, row: int, costs: list[RunCost], divisor: float
+) -> None:
+    style = drawing.choose_style(study.labels, study.label_of(costs[0].run))
+    hit = [cost.cost / divisor for cost in costs if cost.reached]
+    missed = [cost.cost / divisor for cost in costs if not cost.reached]
+    mark: dict[str, Any] = {"color": style.colour, "markersize": 7.0, "alpha": 0.85}
+    plot.plot(hit, [row] * len(hit), style.shape, **mark)
+    rows, length = [row] * len(missed), _ARROW * plot.get_xlim()[1]
     _, tips, _ = plot.errorbar(
-        missed, [row] * len(missed), xerr=length, xlolims=True, fmt="none", ecolor=look.colour
+        missed, rows, xerr=length, xlolims=True, fmt="none", ecolor=style.colour
     )
     for tip in tips:
-        tip.set_color(look.colour)
-    plot.plot(missed, [row] * len(missed), look.shape, markerfacecolor="#ffffff", **mark)  # type: ignore[arg-type]
+        tip.set_color(style.colour)
+    plot.plot(missed, rows, style.shape, markerfacecolor="#ffffff", **mark)
 
 
-def _draw_median(plot: Axes, row: int, found: Censored, divisor: float) -> None:
-    if found.median is not None:
-        x = found.median / divisor
-        plot.plot([x, x], [row - 0.2, row + 0.3], color=INK, linewidth=2.2)
-
-
-def _data(study: ReportStudy, found: dict[str, list[Tried]], *, joules: bool) -> DataTable:
-    told = medians(found)
+def _build_data(target: TargetCosts) -> DataTable:
+    medians = target.medians
     rows = tuple(
         (
-            each.run.run_id,
+            cost.run.run_id,
             variant,
-            "reached" if each.reached else "not reached",
-            number_words(each.cost),
-            number_words(told[variant].median),
+            "reached" if cost.reached else "not reached",
+            format_number(cost.cost),
+            format_number(medians[variant].median),
         )
-        for variant, own in found.items()
-        for each in own
+        for variant, own in target.by_variant.items()
+        for cost in own
     )
-    unit = "J" if joules else "s"
-    headings = (
-        "run",
-        "variant",
-        "target",
-        f"spent until then or in all ({unit})",
-        f"variant's median ({unit})",
-    )
+    unit = "J" if target.in_joules else "s"
+    spent, median = f"spent until then or in all ({unit})", f"variant's median ({unit})"
     caption = (
         "The marks of the figure; a median is unknown where fewer than half of the runs reached "
-        f"the target. {study.energy_words}.{study.stamp}"
+        f"the target. {target.study.energy_words}.{target.study.stamp}"
     )
-    return DataTable(caption, headings, rows, frozenset({0, 1, 2}))
+    return DataTable(caption, ("run", "variant", "target", spent, median), rows, (0, 1, 2))
