@@ -29,8 +29,13 @@ def claims(
     as_json: options.AsJson = False,
 ) -> None:
     """Test claims against a study: evidence with intervals; supported, contradicted, or neither."""
-    from wbcbench.compare.claim_results import claims_document, claims_text, judge_claim
-    from wbcbench.compare.claims import find_file, read_claims
+    from wbcbench.compare.claims import (
+        claims_document,
+        claims_text,
+        find_file,
+        judge_claim,
+        read_claims,
+    )
     from wbcbench.core.study_folder import require_study
     from wbcbench.table.view import read_study
 

@@ -126,8 +126,8 @@ def contrast_name(contrast: str, against: str) -> str:
 
 def contrast_sentence(row: ContrastRow) -> str:
     """A line of ``contrasts.csv``: what it shows, with its number, interval, p and status."""
-    made = {"less": _differs, "more": _differs, "equivalent": _equivalent}
-    words = _without_interval if row["ci_low"] is None else made.get(row["verdict"], _open)
+    made = {"different": _differs, "equivalent": _equivalent}
+    words = _without_interval if row["ci_low"] is None else made.get(row["result"], _open)
     told = words(row)
     status = _NO_MEASUREMENT.get(row["energy_status"] or "")
     return f"{told}; {status}." if status else f"{told}."

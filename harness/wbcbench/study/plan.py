@@ -19,14 +19,14 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from wbcbench.compare.design import ComparisonDesign, Contrast, make_design, planned_configurations
-from wbcbench.compare.metric import ACCURACY, PRIMARY, Settings, metric_named
+from wbcbench.compare.metric import ACCURACY, PRIMARY, Settings, find_metric
 from wbcbench.core.errors import UsageError, unknown_name
 from wbcbench.core.files import write_atomically
 from wbcbench.core.spec import RunSpec
 from wbcbench.core.study_folder import PLAN, earlier_plan
 from wbcbench.core.trace import Origin
 from wbcbench.core.window import utc_now
-from wbcbench.stats.tests import ALPHA, PROMISED_POWER, detectable_effect, least_blocks, p_floor
+from wbcbench.stats.tests import ALPHA, TARGET_POWER, detectable_effect, least_blocks, p_floor
 from wbcbench.study import experiment_file, limits
 from wbcbench.study.experiment import Experiment, Pauses, PlannedAnalysis, SubmissionDetails, Until
 
@@ -274,7 +274,7 @@ class PowerAnalysis:
     level: float | None
     blocks_wanted: int | None
     detectable_d_z: float | None
-    promise: float = PROMISED_POWER
+    promise: float = TARGET_POWER
 
     @property
     def can_show(self) -> bool:
@@ -308,7 +308,7 @@ def promise(made: Plan, blocks: int | None = None) -> PowerAnalysis:
 
 def _metrics_of(analysis: PlannedAnalysis) -> tuple[str, ...]:
     """The columns that will be compared; raises ``UsageError`` for one that cannot be."""
-    return tuple(metric_named(name).name for name in analysis.metrics or (PRIMARY, ACCURACY))
+    return tuple(find_metric(name).name for name in analysis.metrics or (PRIMARY, ACCURACY))
 
 
 def analysis_settings(analysis: PlannedAnalysis) -> Settings:
@@ -339,7 +339,7 @@ def checked_contrasts(made: Plan) -> list[Contrast]:
         )
     if made.until is not None:
         contrast_named(found, made.until.contrast)
-        metric_named(made.until.metric or PRIMARY)
+        find_metric(made.until.metric or PRIMARY)
     return found
 
 

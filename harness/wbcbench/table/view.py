@@ -140,9 +140,9 @@ class Run:
 
     @cached_property
     def origins(self) -> Mapping[str, str]:
-        """Part of the machine, or ``headline`` → measured, estimated … or absent."""
+        """Part of the machine, or ``primary`` → measured, estimated … or absent."""
         sources = {domain.value: self.source(domain) for domain in Domain}
-        sources["headline"] = self.primary
+        sources["primary"] = self.primary
         return {part: who.status.value if who else ABSENT for part, who in sources.items()}
 
     @property

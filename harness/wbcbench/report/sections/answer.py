@@ -28,11 +28,10 @@ from wbcbench.report.words import (
 
 _MOST = 3
 _RANK = (
-    ContrastResult.LESS,
-    ContrastResult.MORE,
+    ContrastResult.DIFFERENT,
     ContrastResult.EQUIVALENT,
     ContrastResult.INCONCLUSIVE,
-    ContrastResult.ESTIMATE,
+    ContrastResult.NOT_TESTED,
 )
 _FEWEST_BLOCKS = 3
 
@@ -105,7 +104,7 @@ def _chosen(primary: list[Effect]) -> list[Effect]:
 
 def _rank(effect: Effect) -> tuple[bool, int, float, float, bool]:
     p = 1.0 if effect.p_holm is None else effect.p_holm
-    is_open = effect.finding not in {ContrastResult.LESS, ContrastResult.MORE}
+    is_open = effect.finding is not ContrastResult.DIFFERENT
     raw = 1.0 if effect.p is None else effect.p
     aside = effect.contrast == "interaction" and is_open
     return (aside, _RANK.index(effect.finding), p, raw, effect.metric.part is None)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure as Canvas
 
-_BY_PHOTOGRAPH = "By photograph"
+_BY_PHOTOGRAPH = "On the same images"
 HEADINGS = (
     "contrast",
     "of",
