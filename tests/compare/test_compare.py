@@ -506,7 +506,7 @@ def test_damaged_predictions_are_named(tmp_path):
         said(tmp_path, "study")
 
 
-# -- thresholds, and the exit codes of the real program ------------------------------------------------
+# -- thresholds, and the exit codes of the real program -------------------------------------------
 
 
 def run(results, *words):

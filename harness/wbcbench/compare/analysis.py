@@ -18,7 +18,7 @@ from wbcbench.compare.result import Comparison, Effect
 from wbcbench.core.errors import UsageError
 from wbcbench.core.text import count_of
 from wbcbench.stats.intervals import LEAST_FOR_BOOTSTRAP, LEAST_FOR_T
-from wbcbench.stats.tests import least_blocks, p_floor
+from wbcbench.stats.tests import find_least_blocks, p_floor
 from wbcbench.table.view import Run
 
 _MACHINE = ("host_id", "gpu_name", "driver_version", "cpu_model", "tensorflow_version")
@@ -127,7 +127,7 @@ def _notes_on_tests(effects: Sequence[Effect], n: int, settings: Settings) -> It
         yield (
             f"With {n} blocks p cannot fall below {p_floor(n):.2g}, but the first of {tests} "
             f"corrected tests needs {first_step:.2g}: no difference can be shown. "
-            f"{least_blocks(first_step)} blocks can show one."
+            f"{find_least_blocks(first_step)} blocks can show one."
         )
     constant = {effect.metric.name for effect in effects if effect.d_z is None and effect.n > 1}
     if constant:

@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from wbcbench.compare.design import complete_blocks, configurations
+from wbcbench.compare.design import configurations, find_complete_blocks
 from wbcbench.core.errors import UsageError, unknown_name
 from wbcbench.core.record import Epoch, RunRecord
 from wbcbench.core.text import count_of, printable
@@ -170,7 +170,7 @@ def _read_stuck(record: RunRecord, times_chance: float) -> float | None:
 
 def _count_epochs_below(record: RunRecord, accuracy: float) -> float | None:
     """A run that never gets there spent all its epochs below: no value is invented for it."""
-    values = _validation(record.epochs)
+    values = _select_validation(record.epochs)
     reached = (i for i, value in enumerate(values) if value >= accuracy)
     return float(next(reached, len(values))) if values else None
 
@@ -184,12 +184,12 @@ def _mean_generalisation_gap(record: RunRecord, last_share: float) -> float | No
 
 
 def _mean_validation_movement(record: RunRecord, last_share: float) -> float | None:
-    values = _validation(_select_last(record.epochs, last_share))
+    values = _select_validation(_select_last(record.epochs, last_share))
     return mean_known([abs(b - a) for a, b in pairwise(values)])
 
 
 def _find_near_best(record: RunRecord, within: float) -> float | None:
-    values = _validation(record.epochs)
+    values = _select_validation(record.epochs)
     near = (i for i, value in enumerate(values, start=1) if value >= max(values) - within)
     return float(next(near)) if values else None
 
@@ -199,7 +199,7 @@ def _train_time_s(record: RunRecord, _: float) -> float | None:
     return window.duration_s if window else None
 
 
-def _validation(epochs: tuple[Epoch, ...]) -> list[float]:
+def _select_validation(epochs: tuple[Epoch, ...]) -> list[float]:
     return [epoch.val_accuracy for epoch in epochs if epoch.val_accuracy is not None]
 
 
@@ -256,7 +256,7 @@ class ClaimOutcome(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Evidence:
+class ClaimEvidence:
     """The evidence of a study for one check.
 
     Attributes:
@@ -291,17 +291,17 @@ class ClaimResult:
     """
 
     claim: Claim
-    evidence: tuple[Evidence, ...]
+    evidence: tuple[ClaimEvidence, ...]
     outcome: ClaimOutcome
     why: str
 
 
-def judge_claim(claim: Claim, study: Sequence[Run]) -> ClaimResult:
+def evaluate_claim(claim: Claim, study: Sequence[Run]) -> ClaimResult:
     """Judge one claim; the evidence is shown also where the runs cannot test it."""
     done = [run for run in study if run.is_done]
     evidence = tuple(_gather_evidence(check, done) for check in claim.check)
     outcomes = {each.outcome for each in evidence if each.check.decides}
-    why = _why_unfit(claim.requires, done)
+    why = _check_requirements(claim.requires, done)
     outcome = ClaimOutcome.INCONCLUSIVE
     if not why and ClaimOutcome.NOT_SUPPORTED in outcomes:
         outcome = ClaimOutcome.NOT_SUPPORTED
@@ -310,7 +310,7 @@ def judge_claim(claim: Claim, study: Sequence[Run]) -> ClaimResult:
     return ClaimResult(claim, evidence, outcome, why)
 
 
-def _why_unfit(requires: Requires, done: Sequence[Run]) -> str:
+def _check_requirements(requires: Requires, done: Sequence[Run]) -> str:
     if not done:
         return "no run is done"
     datasets = [run.record.dataset for run in done]
@@ -325,7 +325,7 @@ def _why_unfit(requires: Requires, done: Sequence[Run]) -> str:
     return ""
 
 
-def _gather_evidence(check: Check, done: Sequence[Run]) -> Evidence:
+def _gather_evidence(check: Check, done: Sequence[Run]) -> ClaimEvidence:
     """The evidence of a study's finished runs for one check."""
     if check.kind == "difference":
         return _compare_levels(check, done)
@@ -340,22 +340,22 @@ def _gather_evidence(check: Check, done: Sequence[Run]) -> Evidence:
         if value is not None:
             by_block[run.spec.block, run.spec.seed].append(value)
     if not by_block:
-        return Evidence(check, why="no run has this measure")
+        return ClaimEvidence(check, why="no run has this measure")
     if check.kind == "share":
         known = [value for values in by_block.values() for value in values]
         hits = round(sum(known))
         bounds = share_interval(hits, len(known))
-        return _judge_check(Evidence(check, len(known), hits / len(known), bounds))
+        return _evaluate_check(ClaimEvidence(check, len(known), hits / len(known), bounds))
     # Runs of one block are averaged first: they share a seed.
     means = np.array([sum(values) / len(values) for values in by_block.values()])
-    return _judge_mean(check, means, _interval_over_photographs(check, chosen))
+    return _evaluate_mean(check, means, _compute_photograph_interval(check, chosen))
 
 
 def _read_measure(check: Check, run: Run) -> float | None:
     return MEASURES[check.measure].read(run.record, check.at or 0.0)
 
 
-def _compare_levels(check: Check, done: Sequence[Run]) -> Evidence:
+def _compare_levels(check: Check, done: Sequence[Run]) -> ClaimEvidence:
     """Mean of the upper ones minus mean of the lower; nothing else may differ between them."""
     compared = configurations(done)
     levels = [str(each.factors.get(check.factor)) for each in compared]
@@ -366,27 +366,27 @@ def _compare_levels(check: Check, done: Sequence[Run]) -> Evidence:
     )
     if not upper or upper != lower:
         why = f"not every {check.factor} was run with the same other settings"
-        return Evidence(check, why=why)
+        return ClaimEvidence(check, why=why)
     sign = {check.upper: 1.0, check.lower: -1.0}
     weights = np.array([sign.get(level, 0.0) / upper.total() for level in levels])
-    blocks = complete_blocks(done, compared, (), one_host=True)
+    blocks = find_complete_blocks(done, compared, (), one_host=True)
     rows = [[_read_measure(check, run) for run in block] for block in blocks.runs]
     known = np.array([row for row in rows if None not in row], dtype=np.float64)
     if not len(known):
-        return Evidence(check, why="no complete block")
-    return _judge_mean(check, known @ weights, None)
+        return ClaimEvidence(check, why="no complete block")
+    return _evaluate_mean(check, known @ weights, None)
 
 
-def _judge_mean(
+def _evaluate_mean(
     check: Check, values: Floats, over_photographs: tuple[float, float] | None
-) -> Evidence:
+) -> ClaimEvidence:
     interval = t_interval(values)
     bounds = (interval.low, interval.high) if interval else None
     mean = float(values.mean())
-    return _judge_check(Evidence(check, len(values), mean, bounds, over_photographs))
+    return _evaluate_check(ClaimEvidence(check, len(values), mean, bounds, over_photographs))
 
 
-def _judge_check(evidence: Evidence) -> Evidence:
+def _evaluate_check(evidence: ClaimEvidence) -> ClaimEvidence:
     """Decide by whether the interval lies wholly in the claimed range, outside, or neither."""
     check = evidence.check
     if evidence.interval is None:
@@ -408,7 +408,7 @@ def _judge_check(evidence: Evidence) -> Evidence:
     return replace(evidence, why="the interval lies on both sides of a limit")
 
 
-def _interval_over_photographs(check: Check, runs: Sequence[Run]) -> tuple[float, float] | None:
+def _compute_photograph_interval(check: Check, runs: Sequence[Run]) -> tuple[float, float] | None:
     scores = [getattr(run.record, _SCORES.get(check.measure, ""), None) for run in runs]
     intervals = [score.interval for score in scores if score and score.interval]
     if not intervals:
@@ -419,10 +419,10 @@ def _interval_over_photographs(check: Check, runs: Sequence[Run]) -> tuple[float
 
 def claims_text(results: Sequence[ClaimResult]) -> str:
     """Claim → evidence → result."""
-    return printable("\n\n".join("\n".join(_claim_lines(result)) for result in results))
+    return printable("\n\n".join("\n".join(_format_claim(result)) for result in results))
 
 
-def _claim_lines(result: ClaimResult) -> Iterator[str]:
+def _format_claim(result: ClaimResult) -> Iterator[str]:
     why = f" – {result.why}" if result.why else ""
     yield f"{result.claim.id}  {result.outcome.value.upper()}{why}"
     yield f"    {result.claim.text}"
@@ -437,7 +437,7 @@ def _claim_lines(result: ClaimResult) -> Iterator[str]:
             yield f"      95 % CI over photographs: [{low:.3g}, {high:.3g}]"
 
 
-def _describe_estimate(evidence: Evidence) -> str:
+def _describe_estimate(evidence: ClaimEvidence) -> str:
     check = evidence.check
     if evidence.estimate is None:
         return "no evidence"
@@ -468,7 +468,7 @@ def claims_document(study: str, results: Sequence[ClaimResult]) -> dict[str, Any
     return {"schema": SCHEMA, "study": study, "claims": claims}
 
 
-def _check_row(evidence: Evidence) -> dict[str, Any]:
+def _check_row(evidence: ClaimEvidence) -> dict[str, Any]:
     low, high = evidence.interval or (None, None)
     return {
         **asdict(evidence.check),

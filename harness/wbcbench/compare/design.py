@@ -27,7 +27,7 @@ from wbcbench.core.errors import unknown_name
 from wbcbench.core.quality import Quality
 from wbcbench.core.spec import RunSpec
 from wbcbench.registry import VARIANTS, load_part
-from wbcbench.stats.tests import FIRST, INTERACTION, SECOND, Weights, pair_weights
+from wbcbench.stats.tests import FIRST, INTERACTION, SECOND, Weights, build_pair_weights
 from wbcbench.table.view import Run
 
 Family = Literal["primary", "secondary"]
@@ -137,11 +137,13 @@ def make_design(
     pairs = [(i, chosen) for i in range(len(ordered)) if i != chosen]
     others = [(b, a) for a, b in combinations(range(len(ordered)), 2) if chosen not in (a, b)]
     if len(ordered) == 4 and [len(own) for own in levels] == [2, 2]:
-        contrasts = _factorial(ordered, *factors) + _pairwise(ordered, pairs + others, "secondary")
+        contrasts = _build_factorial(ordered, *factors) + _build_pairwise(
+            ordered, pairs + others, "secondary"
+        )
     else:
         factors = ()
-        contrasts = _pairwise(ordered, pairs, "primary")
-        contrasts += _pairwise(ordered, others, "secondary")
+        contrasts = _build_pairwise(ordered, pairs, "primary")
+        contrasts += _build_pairwise(ordered, others, "secondary")
     return ComparisonDesign(ordered, factors, labels[chosen], tuple(contrasts), tuple(pairs))
 
 
@@ -158,7 +160,9 @@ def _compare_studies(
         if new.study != first == old.study
         and new.factors_without("study") == old.factors_without("study")
     )
-    return ComparisonDesign(ordered, (), first, tuple(_pairwise(ordered, pairs, "primary")), pairs)
+    return ComparisonDesign(
+        ordered, (), first, tuple(_build_pairwise(ordered, pairs, "primary")), pairs
+    )
 
 
 def _sort_by_levels(configurations: Sequence[Configuration]) -> tuple[Configuration, ...]:
@@ -173,7 +177,9 @@ def _sort_by_levels(configurations: Sequence[Configuration]) -> tuple[Configurat
     )
 
 
-def _factorial(configurations: Sequence[Configuration], first: str, second: str) -> list[Contrast]:
+def _build_factorial(
+    configurations: Sequence[Configuration], first: str, second: str
+) -> list[Contrast]:
     low, high = configurations[0].factors, configurations[3].factors
     effects = [
         Contrast(f"{name} {high[name]}", str(low[name]), "primary", weights)
@@ -185,12 +191,13 @@ def _factorial(configurations: Sequence[Configuration], first: str, second: str)
     return [*effects, interaction]
 
 
-def _pairwise(
+def _build_pairwise(
     configurations: Sequence[Configuration], pairs: Iterable[tuple[int, int]], family: Family
 ) -> list[Contrast]:
     labels = [each.label for each in configurations]
     return [
-        Contrast(labels[i], labels[j], family, pair_weights(i, j, len(labels))) for i, j in pairs
+        Contrast(labels[i], labels[j], family, build_pair_weights(i, j, len(labels)))
+        for i, j in pairs
     ]
 
 
@@ -203,7 +210,7 @@ def configurations(runs: Sequence[Run]) -> tuple[Configuration, ...]:
     return tuple(replace(own[0][0], runs=tuple(run for _, run in own)) for own in groups.values())
 
 
-def planned_configurations(study: str, specs: Sequence[RunSpec]) -> tuple[Configuration, ...]:
+def configure_plan(study: str, specs: Sequence[RunSpec]) -> tuple[Configuration, ...]:
     """The configurations that these runs will have."""
     return tuple({c.label: c for c in _configure([(study, spec) for spec in specs])}.values())
 
@@ -216,8 +223,8 @@ def label_of_runs(configurations: Iterable[Configuration]) -> dict[Run, str]:
 def _configure(specs: Sequence[tuple[str, RunSpec]]) -> list[Configuration]:
     """The configuration of each spec of a study."""
     has_several = len({study for study, _ in specs}) > 1
-    levels = [_levels(study if has_several else "", spec) for study, spec in specs]
-    factors = _differing_factors(levels)
+    levels = [_read_levels(study if has_several else "", spec) for study, spec in specs]
+    factors = _find_factors(levels)
     return [
         Configuration(
             label=" ".join(
@@ -233,7 +240,7 @@ def _configure(specs: Sequence[tuple[str, RunSpec]]) -> list[Configuration]:
     ]
 
 
-def _levels(study: str, spec: RunSpec) -> dict[str, Level]:
+def _read_levels(study: str, spec: RunSpec) -> dict[str, Level]:
     variant = load_part("variant", spec.variant) if spec.variant in VARIANTS else None
     return {
         "study": study,
@@ -244,7 +251,7 @@ def _levels(study: str, spec: RunSpec) -> dict[str, Level]:
     }
 
 
-def _differing_factors(levels: Sequence[Mapping[str, Level]]) -> list[str]:
+def _find_factors(levels: Sequence[Mapping[str, Level]]) -> list[str]:
     """Factors with several levels; the variant only where its own factors do not tell it apart."""
     names = [name for name in levels[0] if len({own[name] for own in levels}) > 1] if levels else []
     variants: dict[tuple[Level, Level], set[Level]] = defaultdict(set)
@@ -284,7 +291,7 @@ class Blocks:
     suspect: int
 
 
-def complete_blocks(
+def find_complete_blocks(
     runs: Sequence[Run],
     configurations: Sequence[Configuration],
     metrics: Sequence[Metric],
@@ -328,7 +335,7 @@ def _choose_runs(
     """One run of each configuration, or why this attempt is not complete."""
     chosen: list[Run] = []
     for label, runs in attempt.items():
-        reasons = [_why_unusable(run, metrics) for run in runs]
+        reasons = [_check_usable(run, metrics) for run in runs]
         if None not in reasons:
             return f"{label}: {reasons[-1] if reasons else 'no run'}"
         chosen.append(runs[reasons.index(None)])
@@ -337,7 +344,7 @@ def _choose_runs(
     return tuple(chosen)
 
 
-def _why_unusable(run: Run, metrics: Sequence[Metric]) -> str | None:
+def _check_usable(run: Run, metrics: Sequence[Metric]) -> str | None:
     status = str(run.row["status"])
     if status != "done":
         reason = run.row.get("invalid_reason")

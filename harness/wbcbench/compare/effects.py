@@ -22,29 +22,29 @@ from wbcbench.compare.result import (
     ThresholdResult,
 )
 from wbcbench.core.errors import CannotMeasureError, UsageError
-from wbcbench.stats.bootstrap import compare_on_images, image_means
+from wbcbench.stats.bootstrap import compare_on_images, compute_image_means
 from wbcbench.stats.intervals import (
     Floats,
     Interval,
     Labels,
     censored_median,
+    compute_win_rate,
     d_z,
-    front_share,
     mean_interval,
     on_front,
+    resample_front,
     t_interval,
-    win_rate,
 )
 from wbcbench.stats.tests import (
     ALPHA,
     ThresholdOutcome,
-    blocks_to_settle,
-    contrast_values,
+    adjust_holm,
+    build_pair_weights,
+    compute_contrast,
+    count_blocks_to_settle,
     equivalence_p,
-    holm,
-    judge_limit,
+    evaluate_limit,
     p_floor,
-    pair_weights,
     sign_flip_p,
 )
 from wbcbench.table.view import Run
@@ -88,11 +88,11 @@ def compute_effects(
         contrasts = [contrast for contrast in design.contrasts if contrast.family == family]
         tests = [(contrast, metric) for contrast in contrasts for metric in metrics]
         if tests:
-            differences = np.stack([contrast_values(values[m.name], c.weights) for c, m in tests])
+            differences = np.stack([compute_contrast(values[m.name], c.weights) for c, m in tests])
             p = sign_flip_p(differences)
-            p_holm = holm(p)
+            p_holm = adjust_holm(p)
             effects += [
-                _effect(
+                _estimate_effect(
                     *tests[i], differences[i], float(p[i]), float(p_holm[i]), statuses, settings
                 )
                 for i in range(len(tests))
@@ -100,7 +100,7 @@ def compute_effects(
     return tuple(effects)
 
 
-def _effect(
+def _estimate_effect(
     contrast: Contrast,
     metric: Metric,
     differences: Floats,
@@ -116,8 +116,8 @@ def _effect(
     p_equivalence = equivalence_p(differences, *edges) if edges else None
     result = ContrastResult.NOT_TESTED
     if contrast.family == "primary":
-        result = _judge_contrast(interval, p_holm, p_equivalence, settings.alpha)
-    rate = win_rate(differences, lower_is_better=metric.lower_is_better)
+        result = _evaluate_contrast(interval, p_holm, p_equivalence, settings.alpha)
+    rate = compute_win_rate(differences, lower_is_better=metric.lower_is_better)
     return Effect(
         contrast=contrast.name,
         against=contrast.against,
@@ -126,7 +126,7 @@ def _effect(
         status=statuses[metric.name],
         n=n,
         estimate=metric.to_unit(float(np.mean(differences))),
-        interval=interval.mapped(metric.to_unit) if interval else None,
+        interval=interval.transform(metric.to_unit) if interval else None,
         p=p if n > 1 else None,
         p_floor=p_floor(n) if n > 1 else None,
         p_holm=p_holm if n > 1 else None,
@@ -138,7 +138,7 @@ def _effect(
     )
 
 
-def _judge_contrast(
+def _evaluate_contrast(
     interval: Interval | None, p_holm: float, p_equivalence: float | None, alpha: float
 ) -> ContrastResult:
     """Equivalent goes first: a difference inside the region is shown and does not matter."""
@@ -164,8 +164,8 @@ def split_energy(
     for contrast in design.contrasts:
         if contrast.family != "primary":
             continue
-        time = contrast_values(log_time, contrast.weights)
-        power = contrast_values(log_energy - log_time, contrast.weights)
+        time = compute_contrast(log_time, contrast.weights)
+        power = compute_contrast(log_energy - log_time, contrast.weights)
         time_interval = mean_interval(time, settings.method)
         power_interval = mean_interval(power, settings.method)
         split = Split(
@@ -173,9 +173,9 @@ def split_energy(
             against=contrast.against,
             energy=energy.to_unit(float(np.mean(time + power))),
             time=energy.to_unit(float(np.mean(time))),
-            time_interval=time_interval.mapped(energy.to_unit) if time_interval else None,
+            time_interval=time_interval.transform(energy.to_unit) if time_interval else None,
             power=energy.to_unit(float(np.mean(power))),
-            power_interval=power_interval.mapped(energy.to_unit) if power_interval else None,
+            power_interval=power_interval.transform(energy.to_unit) if power_interval else None,
         )
         splits.append(split)
     return tuple(splits)
@@ -193,14 +193,14 @@ def check_thresholds(
             interval = more = None
             outcome = ThresholdOutcome.INCONCLUSIVE
             if values is not None:
-                weights = pair_weights(i, j, len(design.configurations))
-                differences = contrast_values(values, weights)
+                weights = build_pair_weights(i, j, len(design.configurations))
+                differences = compute_contrast(values, weights)
                 on_scale = mean_interval(differences, settings.method)
-                interval = on_scale.mapped(metric.to_unit) if on_scale else None
+                interval = on_scale.transform(metric.to_unit) if on_scale else None
                 worse = threshold.above_is_worse
-                outcome = judge_limit(interval, threshold.limit, above_is_worse=worse)
+                outcome = evaluate_limit(interval, threshold.limit, above_is_worse=worse)
                 if outcome is ThresholdOutcome.INCONCLUSIVE:
-                    more = blocks_to_settle(differences, metric.from_unit(threshold.limit))
+                    more = count_blocks_to_settle(differences, metric.from_unit(threshold.limit))
             pair = design.configurations[i].label, design.configurations[j].label
             status = statuses[metric.name]
             results.append(ThresholdResult(threshold, *pair, interval, outcome, more, status))
@@ -317,21 +317,23 @@ def summarise_configurations(
     answers: CorrectAnswers | None,
 ) -> tuple[ConfigurationSummary, ...]:
     """One summary for each configuration; empty without blocks."""
-    joules = _known_values(blocks, energy.name) if energy else None
-    accuracy = _known_values(blocks, ACCURACY)
+    joules = _collect_values(blocks, energy.name) if energy else None
+    accuracy = _collect_values(blocks, ACCURACY)
     is_on_front = share = None
     if joules is not None and accuracy is not None:
         is_on_front = on_front(joules.mean(axis=0), accuracy.mean(axis=0)).tolist()
-        share = front_share(joules, accuracy).tolist() if len(joules) > 1 else None
+        share = resample_front(joules, accuracy).tolist() if len(joules) > 1 else None
     columns = zip(*blocks.runs, strict=True)
     return tuple(
         ConfigurationSummary(
             label=configuration.label,
-            levels={metric.name: _level(runs, metric) for metric in metrics},
-            target=_target(runs, by_energy=energy is not None),
+            levels={metric.name: _compute_level(runs, metric) for metric in metrics},
+            target=_compute_target(runs, by_energy=energy is not None),
             on_front=is_on_front[i] if is_on_front else None,
             front_share=share[i] if share else None,
-            accuracy=image_means(answers.right[i].mean(axis=0), answers.labels, answers.photographs)
+            accuracy=compute_image_means(
+                answers.right[i].mean(axis=0), answers.labels, answers.photographs
+            )
             if answers
             else None,
             leakage_free=_mean(runs, _LEAKAGE_FREE),
@@ -340,7 +342,7 @@ def summarise_configurations(
     )
 
 
-def _level(runs: Sequence[Run], metric: Metric) -> Level:
+def _compute_level(runs: Sequence[Run], metric: Metric) -> Level:
     values = np.array([run.number(metric.name) for run in runs], dtype=np.float64)
     interval = t_interval(values)
     has_meter_error = metric.name in {"energy_gpu_train_j", PRIMARY}
@@ -352,7 +354,7 @@ def _level(runs: Sequence[Run], metric: Metric) -> Level:
     )
 
 
-def _target(runs: Sequence[Run], *, by_energy: bool) -> Target | None:
+def _compute_target(runs: Sequence[Run], *, by_energy: bool) -> Target | None:
     """``None`` where it is unknown whether a run reached the target, or the targets differ."""
     reached = [run.row.get("target_reached") for run in runs]
     to_target, total = ("energy_to_target_j", PRIMARY) if by_energy else ("time_to_target_s", TIME)
@@ -367,7 +369,7 @@ def _target(runs: Sequence[Run], *, by_energy: bool) -> Target | None:
     return Target(**asdict(median), unit="J" if by_energy else "s")
 
 
-def _known_values(blocks: Blocks, column: str) -> Floats | None:
+def _collect_values(blocks: Blocks, column: str) -> Floats | None:
     """``[blocks, configurations]`` cells; ``None`` without blocks or if one is unknown."""
     cells = [[run.number(column) for run in block] for block in blocks.runs]
     is_known = cells and all(value is not None for row in cells for value in row)

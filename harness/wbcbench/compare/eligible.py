@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from wbcbench.compare.design import (
     Blocks,
     ComparisonDesign,
-    complete_blocks,
     configurations,
+    find_complete_blocks,
     label_of_runs,
     make_design,
 )
@@ -63,7 +63,7 @@ def require_comparable(
             raise unknown_name("field to allow", field, ALWAYS + ENERGY + MACHINE)
     differing = []
     for field in ALWAYS + (ENERGY if energy else ()) + (MACHINE if speed else ()):
-        values = Counter(_comparable_value(run, field) for run in runs)
+        values = Counter(_read_comparable(run, field) for run in runs)
         if len(values) < 2:
             continue
         differing.append(field)
@@ -74,7 +74,7 @@ def require_comparable(
             f"{'unknown' if value is None else repr(value)} in {count_of(count, 'run')}"
             for value, count in counts
         )
-        odd = next(run for run in runs if _comparable_value(run, field) == counts[-1][0])
+        odd = next(run for run in runs if _read_comparable(run, field) == counts[-1][0])
         raise CannotMeasureError(
             f"not comparable: {field} differs ({shown}; e.g. {odd.study}/{odd.run_id}). "
             + (
@@ -86,7 +86,7 @@ def require_comparable(
     return tuple(differing)
 
 
-def _comparable_value(run: Run, field: str) -> Cell:
+def _read_comparable(run: Run, field: str) -> Cell:
     cell = run.row.get(field)
     if field == "schema_version" and cell is not None:
         return str(cell).split(".", maxsplit=1)[0]  # a minor version only adds columns
@@ -200,7 +200,9 @@ def prepare(runs: Sequence[Run], settings: Settings, studies: Sequence[str]) -> 
     design = make_design(groups, settings.baseline, studies)
     return ComparisonInput(
         design=design,
-        blocks=complete_blocks(runs, design.configurations, needed, one_host=len(studies) == 1),
+        blocks=find_complete_blocks(
+            runs, design.configurations, needed, one_host=len(studies) == 1
+        ),
         energy=energy,
         metrics=metrics,
         statuses={m.name: _check_status(m, done, settings.least_trust) for m in needed},

@@ -50,12 +50,12 @@ def render_summary(comparison: Comparison) -> str:
 def comparison_tables(comparison: Comparison) -> Iterator[ComparisonTable]:
     """Every table that has a row, in the order of the protocol."""
     tables = (
-        _tabulate_contrasts,
-        _tabulate_splits,
-        _tabulate_pairs,
-        _tabulate_configurations,
-        _tabulate_images,
-        _tabulate_thresholds,
+        _build_contrasts,
+        _build_splits,
+        _build_pairs,
+        _build_configurations,
+        _build_images,
+        _build_thresholds,
     )
     yield from (table for make in tables if (table := make(comparison)).rows)
 
@@ -74,7 +74,7 @@ def count_lines(comparison: Comparison) -> list[str]:
     return lines + [f"Not used: {each.block} ({each.reason})." for each in blocks.left_out]
 
 
-def _tabulate_contrasts(comparison: Comparison) -> ComparisonTable:
+def _build_contrasts(comparison: Comparison) -> ComparisonTable:
     primary = [effect for effect in comparison.effects if effect.family == "primary"]
     n, settings, metrics = len(comparison.blocks.runs), comparison.settings, comparison.metrics
     below: tuple[str, ...] = ()
@@ -106,7 +106,7 @@ def _select(effects: list[Effect], name: str, against: str) -> list[Effect]:
     return [effect for effect in effects if (effect.contrast, effect.against) == (name, against)]
 
 
-def _tabulate_splits(comparison: Comparison) -> ComparisonTable:
+def _build_splits(comparison: Comparison) -> ComparisonTable:
     status = status_words(comparison.energy.status)
     percent = Metric("", "ratio", lower_is_better=True)
     rows = tuple(
@@ -123,7 +123,7 @@ def _tabulate_splits(comparison: Comparison) -> ComparisonTable:
     return ComparisonTable("Where the joules come from", headings, rows, below)
 
 
-def _tabulate_pairs(comparison: Comparison) -> ComparisonTable:
+def _build_pairs(comparison: Comparison) -> ComparisonTable:
     labels = [each.label for each in comparison.design.configurations]
     rows = []
     for i, j in comparison.design.pairs:
@@ -142,7 +142,7 @@ def _tabulate_pairs(comparison: Comparison) -> ComparisonTable:
     return ComparisonTable("Against the baseline", headings, tuple(rows))
 
 
-def _tabulate_configurations(comparison: Comparison) -> ComparisonTable:
+def _build_configurations(comparison: Comparison) -> ComparisonTable:
     status = {effect.metric.name: effect.status for effect in comparison.effects}
     rows = []
     for summary in comparison.configurations:
@@ -150,9 +150,9 @@ def _tabulate_configurations(comparison: Comparison) -> ComparisonTable:
         for metric in comparison.metrics:
             level = summary.levels[metric.name]
             errors = ((level.runs, "runs"), (level.meter, "meter"))
-            words = _quantity_words(level.mean, metric)
+            words = _format_quantity(level.mean, metric)
             words += "".join(
-                f" ± {_quantity_words(half, metric)} ({kind})"
+                f" ± {_format_quantity(half, metric)} ({kind})"
                 for half, kind in errors
                 if half is not None
             )
@@ -166,7 +166,7 @@ def _tabulate_configurations(comparison: Comparison) -> ComparisonTable:
         row = (
             summary.label,
             *levels,
-            _target_words(summary.target, comparison.energy.status),
+            _format_target(summary.target, comparison.energy.status),
             front,
             f"{100 * accuracy.balanced:.1f} % "
             f"[{100 * accuracy.balanced_low:.1f}, {100 * accuracy.balanced_high:.1f}]"
@@ -190,7 +190,7 @@ def _tabulate_configurations(comparison: Comparison) -> ComparisonTable:
     return ComparisonTable("Configurations", headings, tuple(rows), below)
 
 
-def _target_words(target: Target | None, status: str) -> str:
+def _format_target(target: Target | None, status: str) -> str:
     if target is None:
         return UNKNOWN
     of = f"({target.reached} of {target.runs})"
@@ -201,7 +201,7 @@ def _target_words(target: Target | None, status: str) -> str:
     return f"{human_duration(target.median)} {of}"
 
 
-def _tabulate_images(comparison: Comparison) -> ComparisonTable:
+def _build_images(comparison: Comparison) -> ComparisonTable:
     rows = []
     for same in comparison.same_images:
         paired, difference = same.paired, same.paired.difference
@@ -229,9 +229,9 @@ def _tabulate_images(comparison: Comparison) -> ComparisonTable:
     return ComparisonTable("On the same images", headings, tuple(rows), below)
 
 
-def _tabulate_thresholds(comparison: Comparison) -> ComparisonTable:
+def _build_thresholds(comparison: Comparison) -> ComparisonTable:
     rows = tuple(
-        (result.variant, result.threshold.text, result.outcome.value, _threshold_words(result))
+        (result.variant, result.threshold.text, result.outcome.value, _format_threshold(result))
         for result in comparison.thresholds
     )
     headings = ("Configuration", "fails if", "result", "95 % interval")
@@ -274,14 +274,14 @@ def difference_words(value: float | None, interval: Interval | None, metric: Met
     if value is None:
         return UNKNOWN
     unit = f" {metric.unit}" if metric.unit else ""
-    text = f"{_signed(value, decimals(interval))}{unit}"
-    return f"{text} {_interval_words(interval)}" if interval else text
+    text = f"{_format_signed(value, decimals(interval))}{unit}"
+    return f"{text} {_format_interval(interval)}" if interval else text
 
 
-def _interval_words(interval: Interval) -> str:
+def _format_interval(interval: Interval) -> str:
     """``[-7.31, -6.51]``."""
     digits = decimals(interval)
-    return f"[{_signed(interval.low, digits)}, {_signed(interval.high, digits)}]"
+    return f"[{_format_signed(interval.low, digits)}, {_format_signed(interval.high, digits)}]"
 
 
 def status_words(status: str) -> str:
@@ -289,7 +289,7 @@ def status_words(status: str) -> str:
     return "" if status in {"", "measured"} else f" ({status})"
 
 
-def _quantity_words(value: float, metric: Metric) -> str:
+def _format_quantity(value: float, metric: Metric) -> str:
     """``41.2 kJ``: a value of a column with its unit, shares in per cent."""
     if metric.scale == "share":
         return f"{100 * value:.2f} %"
@@ -303,11 +303,11 @@ def p_words(p: float | None) -> str:
     return UNKNOWN if p is None else f"{p:.2g}"
 
 
-def _threshold_words(result: ThresholdResult) -> str:
+def _format_threshold(result: ThresholdResult) -> str:
     """The interval, and how many blocks would settle a threshold that is inconclusive."""
     if result.interval is None:
         return f"no interval: too few complete blocks{status_words(result.status)}"
-    text = _interval_words(result.interval)
+    text = _format_interval(result.interval)
     if result.more_blocks is not None:
         text += f"; about {count_of(result.more_blocks, 'more block')} would settle it"
     elif result.outcome == "inconclusive":
@@ -315,7 +315,7 @@ def _threshold_words(result: ThresholdResult) -> str:
     return text + status_words(result.status)
 
 
-def _signed(value: float, digits: int) -> str:
+def _format_signed(value: float, digits: int) -> str:
     """With its sign, but for what rounds to zero."""
     text = f"{value:+.{digits}f}"
     return text if text.strip("+-0.") else text[1:]

@@ -271,7 +271,7 @@ def comparison_document(comparison: Comparison) -> dict[str, Any]:
         "splits": [asdict(split) for split in comparison.splits],
         "configurations": [asdict(summary) for summary in comparison.configurations],
         "same_images": [asdict(same) for same in comparison.same_images],
-        "thresholds": [_threshold_row(result) for result in comparison.thresholds],
+        "thresholds": [_build_threshold_row(result) for result in comparison.thresholds],
         "settings": {
             "metrics": [metric.name for metric in comparison.metrics],
             "lowest_status": settings.least_trust.value,
@@ -285,10 +285,10 @@ def comparison_document(comparison: Comparison) -> dict[str, Any]:
         },
         "notes": comparison.notes,
     }
-    return {name: _plain(value) for name, value in document.items()}
+    return {name: _convert(value) for name, value in document.items()}
 
 
-def _threshold_row(result: ThresholdResult) -> dict[str, Any]:
+def _build_threshold_row(result: ThresholdResult) -> dict[str, Any]:
     return {
         "threshold": result.threshold.text,
         "variant": result.variant,
@@ -302,9 +302,9 @@ def _threshold_row(result: ThresholdResult) -> dict[str, Any]:
     }
 
 
-def _plain(value: Any) -> Any:
+def _convert(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {str(name): _plain(item) for name, item in value.items()}
+        return {str(name): _convert(item) for name, item in value.items()}
     if isinstance(value, Sequence) and not isinstance(value, str):
-        return [_plain(item) for item in value]
+        return [_convert(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value

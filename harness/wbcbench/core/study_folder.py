@@ -12,7 +12,7 @@ from wbcbench.core.run_folder import SPEC, RunDir, study_runs
 PLAN = "plan.json"
 PLANS = "plan*.json"  # as a pattern: the plan, and those that it replaced
 EARLIER_PLANS = "plan-*.json"
-LOOKS = "looks.json"  # what the stopping rule saw
+INTERIM_ANALYSES = "interim-analyses.json"  # the checks of the stopping rule
 SWEEP_LOCK = ".sweep.lock"
 RUNS_TABLE = "runs.csv"
 TABLE_LINES = ".runs.lines"  # lines of the table, kept so that it is made quickly again

@@ -134,7 +134,7 @@ def resample(values: Floats, labels: Labels, photographs: Labels) -> Resampled:
     return Resampled(mean=total / total_images, balanced=balanced)
 
 
-def image_means(values: Floats, labels: Labels, photographs: Labels) -> ImageMeans:
+def compute_image_means(values: Floats, labels: Labels, photographs: Labels) -> ImageMeans:
     """Means of ``[n]`` values over images, with their intervals over photographs."""
     draws = resample(values, labels, photographs)
     by_class = [values[labels == label].mean() for label in np.unique(labels)]
@@ -163,7 +163,7 @@ def compare_on_images(
     return PairedImages(
         images=len(labels),
         photographs=len(sums),
-        difference=image_means(differences, labels, photographs),
+        difference=compute_image_means(differences, labels, photographs),
         only_first=float((first * (1 - second)).sum(axis=1).mean()),
         only_second=float((second * (1 - first)).sum(axis=1).mean()),
         p=float(sign_flip_p(sums, PHOTOGRAPH_RESAMPLES)),

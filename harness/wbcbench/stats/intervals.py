@@ -53,7 +53,7 @@ class Interval:
     level: float
     method: Method
 
-    def mapped(self, function: Callable[[float], float]) -> Interval:
+    def transform(self, function: Callable[[float], float]) -> Interval:
         """The interval of a rising function of the same quantity."""
         return Interval(function(self.low), function(self.high), self.level, self.method)
 
@@ -134,7 +134,7 @@ def d_z(differences: Floats) -> float | None:
     return float(np.mean(differences) / np.std(differences, ddof=1))
 
 
-def win_rate(differences: Floats, *, lower_is_better: bool) -> float | None:
+def compute_win_rate(differences: Floats, *, lower_is_better: bool) -> float | None:
     """Share of blocks in which the difference goes the better way; a tie is half a win."""
     if len(differences) == 0:
         return None
@@ -201,7 +201,7 @@ def on_front(energy_j: Floats, accuracy: Floats) -> Booleans:
     return np.asarray(~(no_worse & better).any(axis=-1))
 
 
-def front_share(energy_j: Floats, accuracy: Floats) -> Floats:
+def resample_front(energy_j: Floats, accuracy: Floats) -> Floats:
     """Share of resampled sets of blocks in which each configuration is on the Pareto front.
 
     Args:

@@ -61,7 +61,7 @@ def sign_flip_p(differences: Floats, resamples: int = SIGN_RESAMPLES) -> Floats:
     """
     n = differences.shape[-1]
     is_exact = 2**n <= resamples
-    signs = _all_signs(n) if is_exact else _random_signs(n, resamples, PERMUTATION_SEED)
+    signs = _generate_signs(n) if is_exact else _draw_signs(n, resamples, PERMUTATION_SEED)
     sums = differences @ signs.T
     observed = differences.sum(axis=-1, keepdims=True)
     rounding = _ROUNDING * np.abs(differences).sum(axis=-1, keepdims=True)
@@ -77,26 +77,26 @@ def p_floor(n: int) -> float:
     return min(1.0, 2.0 / 2.0**n) if n <= EXACT_UP_TO else 2.0 / (SIGN_RESAMPLES + 1)
 
 
-def least_blocks(level: float) -> int:
+def find_least_blocks(level: float) -> int:
     """The fewest blocks whose smallest attainable p is not above ``level``."""
     return next(n for n in range(1, EXACT_UP_TO + 1) if p_floor(n) <= level)
 
 
 @cache
-def _all_signs(n: int) -> Floats:
+def _generate_signs(n: int) -> Floats:
     """Every pattern, ``[2ⁿ, n]``: the binary digits of 0 … 2ⁿ − 1."""
     bits = np.arange(2**n)[:, None] >> np.arange(n) & 1
     return np.asarray(1.0 - 2.0 * bits, dtype=np.float64)
 
 
 @cache
-def _random_signs(n: int, patterns: int, seed: int) -> Floats:
+def _draw_signs(n: int, patterns: int, seed: int) -> Floats:
     return np.random.default_rng(seed).choice((-1.0, 1.0), (patterns, n))
 
 
 # ``statsmodels.stats.multitest.multipletests`` gives the same, as a test checks; importing it takes
 # longer than a comparison.
-def holm(p: Floats) -> Floats:
+def adjust_holm(p: Floats) -> Floats:
     """Adjusted p of each of ``[m]`` tests, in their order (Holm 1979)."""
     order = np.argsort(p, kind="stable")
     adjusted = np.empty(len(p))
@@ -129,12 +129,12 @@ def equivalence_p(differences: Floats, low: float, high: float) -> float | None:
 # factor is the mean of the two with its upper level minus the mean of the two with its lower level,
 # taken inside each block; the interaction is the effect of b where a is upper minus the effect of b
 # where a is lower. On logarithms these are ratios and a ratio of ratios.
-def contrast_values(values: Floats, weights: Weights) -> Floats:
+def compute_contrast(values: Floats, weights: Weights) -> Floats:
     """``[blocks]`` differences: the weighted sum of ``[blocks, configurations]`` values."""
     return np.asarray(values @ np.asarray(weights), dtype=np.float64)
 
 
-def pair_weights(variant: int, baseline: int, size: int) -> Weights:
+def build_pair_weights(variant: int, baseline: int, size: int) -> Weights:
     """Weights of one configuration minus another."""
     return tuple(float(i == variant) - float(i == baseline) for i in range(size))
 
@@ -147,7 +147,7 @@ class ThresholdOutcome(StrEnum):
     INCONCLUSIVE = "inconclusive"
 
 
-def judge_limit(
+def evaluate_limit(
     interval: Interval | None, limit: float, *, above_is_worse: bool
 ) -> ThresholdOutcome:
     """Wholly inside the limit, wholly beyond it, or astride; an interval ending on it is inside."""
@@ -161,7 +161,7 @@ def judge_limit(
     return ThresholdOutcome.WORSE if low > limit else ThresholdOutcome.INCONCLUSIVE
 
 
-def blocks_to_settle(differences: Floats, limit: float) -> int | None:
+def count_blocks_to_settle(differences: Floats, limit: float) -> int | None:
     """How many more blocks would settle it, were mean and spread to stay as they are.
 
     ``None`` where no number up to a thousand would, or where one block shows no spread.
@@ -180,7 +180,7 @@ def blocks_to_settle(differences: Floats, limit: float) -> int | None:
 # The power of a plan is that of one primary contrast judged as ``compare`` judges it: the exact
 # sign-flip test below the first step of Holm's correction. The other tests of the family may only
 # help.
-def detection_power(effect: float, blocks: int, tests: int = 6) -> float:
+def compute_power(effect: float, blocks: int, tests: int = 6) -> float:
     """The chance to find a difference of ``effect`` standard deviations between blocks.
 
     Args:
@@ -200,27 +200,27 @@ def detection_power(effect: float, blocks: int, tests: int = 6) -> float:
     return _sign_flip_power(effect, blocks, level)
 
 
-def detectable_effect(blocks: int, tests: int = 6) -> float | None:
+def find_detectable_effect(blocks: int, tests: int = 6) -> float | None:
     """The least effect (d_z) found with a power of 80 %; ``None`` where p cannot get there."""
     steps = range(round(LARGEST_EFFECT * EFFECT_STEPS) + 1)
     step = bisect_left(
-        steps, TARGET_POWER, key=lambda i: detection_power(i / EFFECT_STEPS, blocks, tests)
+        steps, TARGET_POWER, key=lambda i: compute_power(i / EFFECT_STEPS, blocks, tests)
     )
     return step / EFFECT_STEPS if step < len(steps) else None
 
 
 @cache
-def _noise(blocks: int) -> Floats:
+def _draw_noise(blocks: int) -> Floats:
     return np.random.default_rng(POWER_SEED).standard_normal((SIMULATED_STUDIES, blocks))
 
 
 def _sign_flip_power(effect: float, blocks: int, level: float) -> float:
     """Share of simulated studies whose sum of differences is among the most extreme patterns."""
-    differences = _noise(blocks) + effect
+    differences = _draw_noise(blocks) + effect
     if blocks <= POWER_EXACT_UP_TO:
-        signs = _all_signs(blocks)
+        signs = _generate_signs(blocks)
     else:  # a sample that holds each pattern with its mirror
-        half = _random_signs(blocks, SIGN_PATTERNS // 2, POWER_SEED)
+        half = _draw_signs(blocks, SIGN_PATTERNS // 2, POWER_SEED)
         signs = np.vstack([half, -half])
     # Of all sums, `allowed` may be as extreme on either side; the next one must stay below.
     allowed = int(level * len(signs) / 2)

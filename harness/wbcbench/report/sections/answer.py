@@ -102,12 +102,13 @@ def _chosen(primary: list[Effect]) -> list[Effect]:
     return (chosen + [effect for effect in ranked if effect not in chosen])[:_MOST]
 
 
-def _rank(effect: Effect) -> tuple[bool, int, float, float, bool]:
+def _rank(effect: Effect) -> tuple[bool, int, bool, float, float, bool]:
     p = 1.0 if effect.p_holm is None else effect.p_holm
     is_open = effect.finding is not ContrastResult.DIFFERENT
     raw = 1.0 if effect.p is None else effect.p
     aside = effect.contrast == "interaction" and is_open
-    return (aside, _RANK.index(effect.finding), p, raw, effect.metric.part is None)
+    is_more = not is_open and (effect.estimate or 0.0) > 0
+    return (aside, _RANK.index(effect.finding), is_more, p, raw, effect.metric.part is None)
 
 
 def _plainly(study: ReportStudy) -> Iterator[str]:
