@@ -193,10 +193,9 @@ def compute_power(effect: float, blocks: int, tests: int = 6) -> float:
     if blocks < 2 or p_floor(blocks) > level:
         return 0.0
     if blocks > SAMPLED_UP_TO:
-        # The noncentral t distribution beyond both quantiles.
-        reach = special.stdtrit(blocks - 1, 1 - level / 2)
-        below, above = special.nctdtr(blocks - 1, effect * blocks**0.5, [-reach, reach])
-        return float(below + 1 - above)
+        from statsmodels.stats.power import TTestPower
+
+        return float(TTestPower().power(effect, blocks, level))
     return _sign_flip_power(effect, blocks, level)
 
 
