@@ -178,7 +178,7 @@ def test_a_plan_that_changed_is_kept_beside_the_new_one(tmp_path: Path) -> None:
 def test_eight_blocks_can_show_the_six_primary_tests_and_three_cannot() -> None:
     eight = promise(make_plan(experiment(seeds=tuple(range(8)), blocks=8)))
     assert eight.contrasts == ("activation leaky-relu", "regulariser batchnorm", "interaction")
-    assert (eight.p_floor, eight.level) == (2 / 2**8, 0.05 / 6)
+    assert (eight.p_floor, eight.p_level) == (2 / 2**8, 0.05 / 6)
     assert eight.can_show
     assert eight.detectable_d_z == find_detectable_effect(8, 6)
     three = promise(make_plan(experiment()))

@@ -4,6 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from wbcbench.compare.design import (
+    ComparisonDesign,
+    configurations,
+    find_complete_blocks,
+    make_design,
+)
 from wbcbench.compare.effects import (
     CorrectAnswers,
     check_thresholds,
@@ -12,9 +18,14 @@ from wbcbench.compare.effects import (
     split_energy,
     summarise_configurations,
 )
-from wbcbench.compare.eligible import ComparisonInput, prepare
-from wbcbench.compare.metric import ACCURACY, Settings
-from wbcbench.compare.result import Comparison, Effect
+from wbcbench.compare.eligible import (
+    check_status,
+    choose_energy,
+    exclude_rare,
+    require_comparable,
+)
+from wbcbench.compare.metric import ACCURACY, Metric, Settings, find_metric
+from wbcbench.compare.result import Comparison, Effect, Energy
 from wbcbench.core.errors import UsageError
 from wbcbench.core.text import count_of
 from wbcbench.stats.intervals import LEAST_FOR_BOOTSTRAP, LEAST_FOR_T
@@ -53,9 +64,25 @@ def compare(
     # The first run names the machine: let that not depend on how the runs were read.
     order = {name: place for place, name in enumerate(studies)}
     runs = sorted(runs, key=lambda run: (order.get(run.study, 0), run.run_id))
-    compared = prepare(runs, settings, studies)
-    design, blocks, energy = compared.design, compared.blocks, compared.energy_metric
-    effects = compute_effects(design, blocks, compared.metrics, compared.statuses, settings)
+    chosen, excluded = exclude_rare(configurations(runs))
+    groups = configurations(chosen)
+    done = [run for run in chosen if run.is_done]
+    energy = choose_energy(done, settings.least_trust)
+    names = settings.metrics or tuple(name for name in (energy.metric, ACCURACY) if name)
+    metrics = tuple(find_metric(name) for name in dict.fromkeys(names))
+    needed = [*metrics, *(threshold.metric for threshold in settings.thresholds)]
+    differing = require_comparable(
+        done,
+        settings.allow_different,
+        energy=any(metric.part is not None for metric in needed),
+        speed=any(metric.is_speed for metric in needed),
+    )
+    design = make_design(groups, settings.baseline, studies)
+    ordered, one_host = design.configurations, len(studies) == 1
+    blocks = find_complete_blocks(runs, ordered, needed, one_host=one_host)
+    statuses = {m.name: check_status(m, done, settings.least_trust) for m in needed}
+    energy_metric = next((metric for metric in metrics if metric.name == energy.metric), None)
+    effects = compute_effects(design, blocks, metrics, statuses, settings)
     answers = read_answers(blocks)
     return Comparison(
         studies=tuple(studies),
@@ -63,58 +90,63 @@ def compare(
         design=design,
         blocks=blocks,
         unfinished=unfinished,
-        metrics=compared.metrics,
-        energy=compared.energy,
+        metrics=metrics,
+        energy=energy,
         machine={name: runs[0].row.get(name) for name in _MACHINE},
         effects=effects,
-        splits=split_energy(design, blocks, energy, settings) if energy else (),
-        configurations=summarise_configurations(design, blocks, compared.metrics, energy, answers),
+        splits=split_energy(design, blocks, energy_metric, settings) if energy_metric else (),
+        configurations=summarise_configurations(design, blocks, metrics, energy_metric, answers),
         same_images=answers.compare(design) if answers else (),
-        thresholds=check_thresholds(design, blocks, settings, compared.statuses),
-        notes=tuple(_notes(compared, effects, answers, settings)),
+        thresholds=check_thresholds(design, blocks, settings, statuses),
+        notes=(
+            *_notes_on_plan(settings, energy, metrics),
+            *(f"{field} differs between the runs, as allowed." for field in differing),
+            *excluded,
+            *_notes_on_tests(design, effects, len(blocks.runs), settings),
+            *_notes_on_photographs(answers, metrics),
+        ),
     )
 
 
-def _notes(
-    compared: ComparisonInput,
-    effects: Sequence[Effect],
-    answers: CorrectAnswers | None,
-    settings: Settings,
-) -> Iterator[str]:
-    """Sentences about plan, energy, blocks, tests and photographs."""
+def _notes_on_plan(settings: Settings, energy: Energy, metrics: Sequence[Metric]) -> Iterator[str]:
     if settings.plan_sha256:
         planned = f"Compared as planned before the first run (plan {settings.plan_sha256[:12]})"
         # Limits and permissions are no part of a plan: naming them is no departure from it.
         departed = [_OPTIONS[name] for name in settings.departures if name in _OPTIONS]
         yield f"{planned}, but for {', '.join(departed)}." if departed else f"{planned}."
-    energy, metrics = compared.energy, compared.metrics
     if energy.metric is None and all(metric.part is None for metric in metrics):
         yield f"Energy: {energy.words}."
     elif energy.status not in {"", "measured"}:
         yield f"All joules here are {energy.status}, not measured."
-    yield from compared.notes
-    if len(compared.design.configurations) == 1:
-        label = compared.design.configurations[0].label
-        yield f"There is one configuration, {label}: nothing to compare it with."
-    elif not compared.design.pairs:
-        yield "No configuration is in both studies: nothing is compared."
-    yield from _notes_on_tests(effects, len(compared.blocks.runs), settings)
-    if any(metric.scale == "share" for metric in metrics):
-        if answers is None:
-            yield (
-                "The uncertainty of the test set is not shown: predictions are missing, or the "
-                "photographs of the images are unknown."
-            )
-        else:
-            photographs = len(set(answers.photographs.tolist()))
-            yield (
-                f"Intervals of {ACCURACY} over blocks hold for these {photographs} test "
-                "photographs; those over photographs hold for other photographs, too."
-            )
 
 
-def _notes_on_tests(effects: Sequence[Effect], n: int, settings: Settings) -> Iterator[str]:
+def _notes_on_photographs(
+    answers: CorrectAnswers | None, metrics: Sequence[Metric]
+) -> Iterator[str]:
+    if all(metric.scale != "share" for metric in metrics):
+        return
+    if answers is None:
+        yield (
+            "The uncertainty of the test set is not shown: predictions are missing, or the "
+            "photographs of the images are unknown."
+        )
+    else:
+        photographs = len(set(answers.photographs.tolist()))
+        yield (
+            f"Intervals of {ACCURACY} over blocks hold for these {photographs} test "
+            "photographs; those over photographs hold for other photographs, too."
+        )
+
+
+def _notes_on_tests(
+    design: ComparisonDesign, effects: Sequence[Effect], n: int, settings: Settings
+) -> Iterator[str]:
     """What so many blocks can show."""
+    if len(design.configurations) == 1:
+        label = design.configurations[0].label
+        yield f"There is one configuration, {label}: nothing to compare it with."
+    elif not design.pairs:
+        yield "No configuration is in both studies: nothing is compared."
     if n == 0:
         yield "No block is complete: no difference can be computed."
     elif n < LEAST_FOR_T:

@@ -3,18 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
 
-from wbcbench.compare.design import (
-    Blocks,
-    ComparisonDesign,
-    configurations,
-    find_complete_blocks,
-    label_of_runs,
-    make_design,
-)
-from wbcbench.compare.metric import ACCURACY, PRIMARY, Metric, Settings, find_metric
+from wbcbench.compare.design import Configuration
+from wbcbench.compare.metric import ACCURACY, PRIMARY, Metric
 from wbcbench.compare.result import Energy
 from wbcbench.core.errors import CannotMeasureError, unknown_name
 from wbcbench.core.errors import UsageError as Usage
@@ -93,7 +85,7 @@ def _read_comparable(run: Run, field: str) -> Cell:
     return cell
 
 
-def _choose_energy(runs: Sequence[Run], least_trust: Origin) -> Energy:
+def choose_energy(runs: Sequence[Run], least_trust: Origin) -> Energy:
     """The primary energy of these finished runs, or why none is compared.
 
     Where statuses differ the joules are named, for ``require_comparable`` to refuse them.
@@ -117,7 +109,7 @@ def _choose_energy(runs: Sequence[Run], least_trust: Origin) -> Energy:
     return Energy("energy_gpu_train_j" if part == "gpu" else PRIMARY, words, status)
 
 
-def _check_status(metric: Metric, runs: Sequence[Run], least_trust: Origin) -> str:
+def check_status(metric: Metric, runs: Sequence[Run], least_trust: Origin) -> str:
     """Measured, estimated or simulated, for joules; empty for anything else.
 
     Raises:
@@ -145,69 +137,18 @@ def _check_status(metric: Metric, runs: Sequence[Run], least_trust: Origin) -> s
     return status
 
 
-@dataclass(frozen=True, slots=True)
-class ComparisonInput:
-    """What is compared.
+def exclude_rare(configurations: Sequence[Configuration]) -> tuple[list[Run], list[str]]:
+    """The runs to compare, without configurations run in less than half of the blocks.
 
-    Attributes:
-        design: Configurations and contrasts.
-        blocks: What is used and what is not.
-        energy: Which joules.
-        metrics: Of the primary family.
-        statuses: Metric → measured, estimated, …; empty for what is no joule.
-        notes: Sentences about what was allowed or excluded.
+    Returns:
+        The runs, and a sentence about each configuration that is excluded.
     """
-
-    design: ComparisonDesign
-    blocks: Blocks
-    energy: Energy
-    metrics: tuple[Metric, ...]
-    statuses: Mapping[str, str]
-    notes: tuple[str, ...]
-
-    @property
-    def energy_metric(self) -> Metric | None:
-        """The energy among the metrics; ``None`` where joules are not compared."""
-        return next((metric for metric in self.metrics if metric.name == self.energy.metric), None)
-
-
-def prepare(runs: Sequence[Run], settings: Settings, studies: Sequence[str]) -> ComparisonInput:
-    """Choose and check; at least one run.
-
-    Raises:
-        UsageError: A name in the settings is unknown.
-        CannotMeasureError: The runs may not be compared, or not on these joules.
-    """
-    groups = configurations(runs)
-    blocks = {c.label: len({(run.spec.block, run.spec.seed) for run in c.runs}) for c in groups}
+    blocks = {
+        each.label: len({(run.spec.block, run.spec.seed) for run in each.runs})
+        for each in configurations
+    }
     most = max(blocks.values())
     rare = sorted(label for label, count in blocks.items() if 2 * count < most)
-    if rare:
-        labels = label_of_runs(groups)
-        groups = configurations([run for run in runs if labels[run] not in rare])
-    chosen = label_of_runs(groups)
-    done = [run for run in runs if run.is_done and run in chosen]
-    energy = _choose_energy(done, settings.least_trust)
-    names = settings.metrics or tuple(name for name in (energy.metric, ACCURACY) if name)
-    metrics = tuple(find_metric(name) for name in dict.fromkeys(names))
-    needed = [*metrics, *(threshold.metric for threshold in settings.thresholds)]
-    differing = require_comparable(
-        done,
-        settings.allow_different,
-        energy=any(metric.part is not None for metric in needed),
-        speed=any(metric.is_speed for metric in needed),
-    )
-    design = make_design(groups, settings.baseline, studies)
-    return ComparisonInput(
-        design=design,
-        blocks=find_complete_blocks(
-            runs, design.configurations, needed, one_host=len(studies) == 1
-        ),
-        energy=energy,
-        metrics=metrics,
-        statuses={m.name: _check_status(m, done, settings.least_trust) for m in needed},
-        notes=(
-            *(f"{field} differs between the runs, as allowed." for field in differing),
-            *(f"{x} was run in {blocks[x]} of {most} blocks and is excluded." for x in rare),
-        ),
-    )
+    runs = [run for each in configurations if each.label not in rare for run in each.runs]
+    notes = [f"{x} was run in {blocks[x]} of {most} blocks and is excluded." for x in rare]
+    return runs, notes

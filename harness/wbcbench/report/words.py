@@ -215,7 +215,7 @@ def _tested(row: ContrastRow) -> str:
 
 
 def _decimals(row: ContrastRow) -> int:
-    return decimals(Interval(row["ci_low"], row["ci_high"], 0.95, row["ci_method"]))
+    return decimals(Interval(row["ci_low"], row["ci_high"], row["ci_method"]))
 
 
 def variant_sentence(row: Row) -> str:

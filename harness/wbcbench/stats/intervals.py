@@ -19,7 +19,6 @@ from scipy import special
 Method = Literal["t", "bootstrap"]
 Floats = NDArray[np.float64]
 Labels = NDArray[np.int64]
-Booleans = NDArray[np.bool_]
 
 LEVEL = 0.95
 LEAST_FOR_T = 3
@@ -40,22 +39,20 @@ _ROUNDING = 1e-12
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A confidence interval.
+    """A 95 % confidence interval.
 
     Attributes:
         low, high: In the unit of what it is an interval of.
-        level: 0.95 or 0.9.
         method: How it was made.
     """
 
     low: float
     high: float
-    level: float
     method: Method
 
     def transform(self, function: Callable[[float], float]) -> Interval:
         """The interval of a rising function of the same quantity."""
-        return Interval(function(self.low), function(self.high), self.level, self.method)
+        return Interval(function(self.low), function(self.high), self.method)
 
     def excludes(self, value: float) -> bool:
         """Whether ``value`` lies outside."""
@@ -67,19 +64,19 @@ def standard_error(differences: Floats) -> float:
     return float(np.std(differences, ddof=1)) / math.sqrt(len(differences))
 
 
-def t_quantile(level: float, n: int) -> float:
-    """How many standard errors a two-sided t interval of ``n`` differences reaches."""
-    return float(special.stdtrit(n - 1, (1 + level) / 2))
+def t_quantile(n: int) -> float:
+    """How many standard errors the 95 % interval of ``n`` differences reaches to either side."""
+    return float(special.stdtrit(n - 1, (1 + LEVEL) / 2))
 
 
-def t_interval(differences: Floats, level: float = LEVEL) -> Interval | None:
+def t_interval(differences: Floats) -> Interval | None:
     """Student's interval of the mean of ``[n]`` differences; ``None`` below three."""
     n = len(differences)
     if n < LEAST_FOR_T:
         return None
-    half = t_quantile(level, n) * standard_error(differences)
+    half = t_quantile(n) * standard_error(differences)
     mean = float(np.mean(differences))
-    return Interval(mean - half, mean + half, level, "t")
+    return Interval(mean - half, mean + half, "t")
 
 
 def mean_interval(differences: Floats, method: Method) -> Interval | None:
@@ -95,7 +92,7 @@ def mean_interval(differences: Floats, method: Method) -> Interval | None:
 
     mean = float(np.mean(differences))
     if np.ptp(differences) == 0:  # nothing to resample, and BCa would divide by zero
-        return Interval(mean, mean, LEVEL, "bootstrap")
+        return Interval(mean, mean, "bootstrap")
     bounds = stats.bootstrap(
         (differences,),
         np.mean,
@@ -104,7 +101,7 @@ def mean_interval(differences: Floats, method: Method) -> Interval | None:
         method="BCa",
         rng=np.random.default_rng(BOOTSTRAP_SEED),
     ).confidence_interval
-    return Interval(float(bounds.low), float(bounds.high), LEVEL, "bootstrap")
+    return Interval(float(bounds.low), float(bounds.high), "bootstrap")
 
 
 def ellipse(points: Sequence[tuple[float, float]]) -> Floats | None:
@@ -188,7 +185,7 @@ def censored_median(costs: Sequence[float], reached: Sequence[bool]) -> Censored
     return Censored(int(hits.sum()), len(hits), median)
 
 
-def on_front(energy_j: Floats, accuracy: Floats) -> Booleans:
+def on_front(energy_j: Floats, accuracy: Floats) -> NDArray[np.bool_]:
     """Which configurations are on the Pareto front, for means of shape ``[..., configurations]``.
 
     One is beaten when another needs no more joules and is no less accurate, and is better in one

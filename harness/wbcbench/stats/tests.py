@@ -14,7 +14,6 @@ from scipy import special
 
 from wbcbench.stats.intervals import (
     LEAST_FOR_T,
-    LEVEL,
     Floats,
     Interval,
     standard_error,
@@ -42,11 +41,9 @@ SIMULATED_STUDIES = 5_000
 POWER_SEED = 20_260_304
 LARGEST_EFFECT = 20.0
 EFFECT_STEPS = 100  # the resolution of the detectable effect: steps in one standard deviation
-# The patterns of thousands of studies take too long to try from here on: a sample of them stands
-# for all, and from the second number on the t test does, to within a point.
-POWER_EXACT_UP_TO = 10
-SAMPLED_UP_TO = 16
-SIGN_PATTERNS = 4_096
+# To try all patterns of thousands of studies takes too long beyond twelve blocks: then so many
+# random ones stand for all, and beyond sixteen the t test does, to within a point.
+SIGN_PATTERNS = 2**12
 
 
 # With n blocks there are 2ⁿ equally likely sets of signs, so p cannot be smaller than 2 / 2ⁿ
@@ -61,7 +58,7 @@ def sign_flip_p(differences: Floats, resamples: int = SIGN_RESAMPLES) -> Floats:
     """
     n = differences.shape[-1]
     is_exact = 2**n <= resamples
-    signs = _generate_signs(n) if is_exact else _draw_signs(n, resamples, PERMUTATION_SEED)
+    signs = _generate_signs(n) if is_exact else _draw_signs(n, resamples)
     sums = differences @ signs.T
     observed = differences.sum(axis=-1, keepdims=True)
     rounding = _ROUNDING * np.abs(differences).sum(axis=-1, keepdims=True)
@@ -90,8 +87,8 @@ def _generate_signs(n: int) -> Floats:
 
 
 @cache
-def _draw_signs(n: int, patterns: int, seed: int) -> Floats:
-    return np.random.default_rng(seed).choice((-1.0, 1.0), (patterns, n))
+def _draw_signs(n: int, patterns: int) -> Floats:
+    return np.random.default_rng(PERMUTATION_SEED).choice((-1.0, 1.0), (patterns, n))
 
 
 # ``statsmodels.stats.multitest.multipletests`` gives the same, as a test checks; importing it takes
@@ -172,7 +169,7 @@ def count_blocks_to_settle(differences: Floats, limit: float) -> int | None:
     distance = abs(float(np.mean(differences)) - limit)
     spread = float(np.std(differences, ddof=1))
     for blocks in range(max(n + 1, LEAST_FOR_T), MOST_BLOCKS_TO_SETTLE + 1):
-        if t_quantile(LEVEL, blocks) * spread / math.sqrt(blocks) < distance:
+        if t_quantile(blocks) * spread / math.sqrt(blocks) < distance:
             return blocks - n
     return None
 
@@ -192,11 +189,11 @@ def compute_power(effect: float, blocks: int, tests: int = 6) -> float:
     level = ALPHA / tests
     if blocks < 2 or p_floor(blocks) > level:
         return 0.0
-    if blocks > SAMPLED_UP_TO:
+    if blocks > EXACT_UP_TO:
         from statsmodels.stats.power import TTestPower
 
         return float(TTestPower().power(effect, blocks, level))
-    return _sign_flip_power(effect, blocks, level)
+    return float((sign_flip_p(_draw_noise(blocks) + effect, SIGN_PATTERNS) <= level).mean())
 
 
 def find_detectable_effect(blocks: int, tests: int = 6) -> float | None:
@@ -211,25 +208,6 @@ def find_detectable_effect(blocks: int, tests: int = 6) -> float | None:
 @cache
 def _draw_noise(blocks: int) -> Floats:
     return np.random.default_rng(POWER_SEED).standard_normal((SIMULATED_STUDIES, blocks))
-
-
-def _sign_flip_power(effect: float, blocks: int, level: float) -> float:
-    """Share of simulated studies whose sum of differences is among the most extreme patterns."""
-    differences = _draw_noise(blocks) + effect
-    if blocks <= POWER_EXACT_UP_TO:
-        signs = _generate_signs(blocks)
-    else:  # a sample that holds each pattern with its mirror
-        half = _draw_signs(blocks, SIGN_PATTERNS // 2, POWER_SEED)
-        signs = np.vstack([half, -half])
-    # Of all sums, `allowed` may be as extreme on either side; the next one must stay below.
-    allowed = int(level * len(signs) / 2)
-    sums = differences @ signs.T
-    sums.partition((allowed - 1, -allowed), axis=1)
-    observed = differences.sum(axis=1)
-    tolerance = 1e-9
-    above = observed >= sums[:, -allowed] - tolerance
-    below = observed <= sums[:, allowed - 1] + tolerance
-    return float((above | below).mean())
 
 
 # Drift: one straight line for all groups, each group with its own level: ordinary least squares
@@ -281,6 +259,6 @@ def fit_drift(
     if freedom > 0:
         residuals = y - slope * x
         error = math.sqrt(float(residuals @ residuals) / freedom / spread)
-        half = t_quantile(LEVEL, freedom + 1) * error
-        interval = Interval(slope - half, slope + half, LEVEL, "t")
+        half = t_quantile(freedom + 1) * error
+        interval = Interval(slope - half, slope + half, "t")
     return Drift(slope, interval, len(x), len(names))

@@ -243,24 +243,21 @@ class PowerAnalysis:
         metrics: Columns they are taken of.
         blocks: How many blocks will be carried out.
         p_floor: The smallest attainable p with so many blocks; ``None`` without a contrast.
-        level: What the first step of Holm's correction asks for.
+        p_level: What the first step of Holm's correction asks for.
         blocks_wanted: The fewest blocks whose smallest attainable p is not above that.
         detectable_d_z: Least difference found with a power of 80 %, in standard deviations
             between blocks; ``None`` where p cannot get there.
+        can_show: Whether any difference, however large, could be told from chance.
     """
 
     contrasts: tuple[str, ...]
     metrics: tuple[str, ...]
     blocks: int
     p_floor: float | None = None
-    level: float | None = None
+    p_level: float | None = None
     blocks_wanted: int | None = None
     detectable_d_z: float | None = None
-
-    @property
-    def can_show(self) -> bool:
-        """Whether any difference, however large, could be told from chance."""
-        return self.p_floor is not None and self.level is not None and self.p_floor <= self.level
+    can_show: bool = False
 
 
 def promise(plan: Plan) -> PowerAnalysis:
@@ -276,14 +273,16 @@ def promise(plan: Plan) -> PowerAnalysis:
     tests = len(names) * len(metrics)
     if not tests:
         return PowerAnalysis((), metrics, plan.blocks)
+    least_p, p_level = p_floor(plan.blocks), ALPHA / tests
     return PowerAnalysis(
         contrasts=names,
         metrics=metrics,
         blocks=plan.blocks,
-        p_floor=p_floor(plan.blocks),
-        level=ALPHA / tests,
-        blocks_wanted=find_least_blocks(ALPHA / tests),
+        p_floor=least_p,
+        p_level=p_level,
+        blocks_wanted=find_least_blocks(p_level),
         detectable_d_z=find_detectable_effect(plan.blocks, tests),
+        can_show=least_p <= p_level,
     )
 
 

@@ -11,7 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -34,9 +34,7 @@ from wbcbench.table.view import read_study
 State = Literal["todo", "running", "done", "failed", "interrupted", "invalid"]
 
 Waste = Literal["failed", "interrupted", "invalid", "repeated block", "outside the plan", "pilot"]
-WASTES: tuple[Waste, ...] = (
-    "failed", "interrupted", "invalid", "repeated block", "outside the plan", "pilot",
-)  # fmt: skip
+WASTES: tuple[Waste, ...] = get_args(Waste)
 
 INTERIM_SCHEMA = "wbcbench.interim-analyses/1"
 

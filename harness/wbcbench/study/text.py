@@ -22,8 +22,6 @@ from wbcbench.table.view import Run
 if TYPE_CHECKING:
     from wbcbench.study.progress import SweepOutcome
 
-UNKNOWN_COST = "unknown: no finished run to learn from; --pilot carries out one epoch"
-
 _ORDER: tuple[State, ...] = ("done", "failed", "interrupted", "invalid", "running", "todo")
 
 
@@ -56,7 +54,7 @@ def describe_plan(plan: Plan, power: PowerAnalysis, cost: Cost) -> str:
 
 def _describe_cost(plan: Plan, cost: Cost) -> str:
     if cost.time_s is None:
-        return UNKNOWN_COST
+        return "unknown: no finished run to learn from; --pilot carries out one epoch"
     rest_s = _rest_s(plan, cost)
     energy = "joules unknown"
     if cost.energy_j is not None:
@@ -75,11 +73,12 @@ def _rest_s(plan: Plan, cost: Cost) -> float:
 
 
 def _describe_power(power: PowerAnalysis) -> str:
-    if power.p_floor is None or power.level is None:
+    if power.p_floor is None:
         return "nothing is tested"
+    tests = len(power.contrasts) * len(power.metrics)
     text = (
         f"smallest attainable p with {count_of(power.blocks, 'block')} {power.p_floor:.2g}; Holm's "
-        f"first step over {len(power.contrasts) * len(power.metrics)} tests needs {power.level:.2g}"
+        f"first step over {tests} tests needs {power.p_level:.2g}"
     )
     if not power.can_show:
         return f"{text}: too few blocks to show anything; {power.blocks_wanted} can"
@@ -110,7 +109,6 @@ def plan_document(plan: Plan, power: PowerAnalysis, cost: Cost) -> dict[str, Any
     return {
         "study": plan.study,
         "plan_sha256": plan.sha256,
-        "blocks": plan.blocks,
         "most_blocks": plan.most_blocks,
         "order_seed": plan.order_seed,
         "factors": list(plan.factors),
@@ -118,13 +116,7 @@ def plan_document(plan: Plan, power: PowerAnalysis, cost: Cost) -> dict[str, Any
             {**{key: getattr(run, key) for key in keys}, "levels": plan.levels(run)}
             for run in plan.runs
         ],
-        "contrasts": list(power.contrasts),
-        "metrics": list(power.metrics),
-        "p_floor": power.p_floor,
-        "p_level": power.level,
-        "can_show": power.can_show,
-        "blocks_wanted": power.blocks_wanted,
-        "detectable_d_z": power.detectable_d_z,
+        **asdict(power),
         "cost": {
             "runs": cost.runs,
             "time_s": None if cost.time_s is None else cost.time_s + rest_s,
