@@ -1,11 +1,13 @@
-"""Runs → one ``Comparison``: the protocol, in its order, and what a reader must know."""
+"""Runs → one ``Comparison``: which runs may be compared, the protocol, and what to know."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
 
 from wbcbench.compare.design import (
     ComparisonDesign,
+    Configuration,
     configurations,
     find_complete_blocks,
     make_design,
@@ -18,21 +20,28 @@ from wbcbench.compare.effects import (
     split_energy,
     summarise_configurations,
 )
-from wbcbench.compare.eligible import (
-    check_status,
-    choose_energy,
-    exclude_rare,
-    require_comparable,
-)
-from wbcbench.compare.metric import ACCURACY, Metric, Settings, find_metric
+from wbcbench.compare.metric import ACCURACY, PRIMARY, Metric, Settings, find_metric
 from wbcbench.compare.result import Comparison, Effect, Energy
-from wbcbench.core.errors import UsageError
+from wbcbench.core.errors import CannotMeasureError, UsageError, unknown_name
 from wbcbench.core.text import count_of
+from wbcbench.core.trace import Origin
 from wbcbench.stats.intervals import LEAST_FOR_BOOTSTRAP, LEAST_FOR_T
 from wbcbench.stats.tests import find_least_blocks, p_floor
-from wbcbench.table.view import Run
+from wbcbench.table.column import Cell
+from wbcbench.table.view import ABSENT, Run
 
-_MACHINE = ("host_id", "gpu_name", "driver_version", "cpu_model", "tensorflow_version")
+ALWAYS = ("schema_version", "synthetic", "dataset_id", "dataset_sha256", "n_test")
+ENERGY = ("primary_status", "primary_domain", "primary_method")
+MACHINE = (
+    "host_id", "gpu_name", "gpu_count", "driver_version", "cpu_model", "tensorflow_version",
+    "cuda_version",
+)  # fmt: skip
+NEVER_ALLOWED = ("synthetic", "primary_status")
+"""Measured, estimated and simulated joules never stand in one comparison."""
+
+_PARTS = {"gpu": "GPU board", "cpu": "processor", "system": "whole machine"}
+
+_SHOWN_MACHINE = ("host_id", "gpu_name", "driver_version", "cpu_model", "tensorflow_version")
 
 _OPTIONS = {
     "metrics": "--metric",
@@ -64,14 +73,14 @@ def compare(
     # The first run names the machine: let that not depend on how the runs were read.
     order = {name: place for place, name in enumerate(studies)}
     runs = sorted(runs, key=lambda run: (order.get(run.study, 0), run.run_id))
-    chosen, excluded = exclude_rare(configurations(runs))
+    chosen, excluded = _exclude_rare(configurations(runs))
     groups = configurations(chosen)
     done = [run for run in chosen if run.is_done]
-    energy = choose_energy(done, settings.least_trust)
+    energy = _choose_energy(done, settings.least_trust)
     names = settings.metrics or tuple(name for name in (energy.metric, ACCURACY) if name)
     metrics = tuple(find_metric(name) for name in dict.fromkeys(names))
     needed = [*metrics, *(threshold.metric for threshold in settings.thresholds)]
-    differing = require_comparable(
+    differing = _require_comparable(
         done,
         settings.allow_different,
         energy=any(metric.part is not None for metric in needed),
@@ -80,7 +89,7 @@ def compare(
     design = make_design(groups, settings.baseline, studies)
     ordered, one_host = design.configurations, len(studies) == 1
     blocks = find_complete_blocks(runs, ordered, needed, one_host=one_host)
-    statuses = {m.name: check_status(m, done, settings.least_trust) for m in needed}
+    statuses = {m.name: _check_status(m, done, settings.least_trust) for m in needed}
     energy_metric = next((metric for metric in metrics if metric.name == energy.metric), None)
     effects = compute_effects(design, blocks, metrics, statuses, settings)
     answers = read_answers(blocks)
@@ -92,7 +101,7 @@ def compare(
         unfinished=unfinished,
         metrics=metrics,
         energy=energy,
-        machine={name: runs[0].row.get(name) for name in _MACHINE},
+        machine={name: runs[0].row.get(name) for name in _SHOWN_MACHINE},
         effects=effects,
         splits=split_energy(design, blocks, energy_metric, settings) if energy_metric else (),
         configurations=summarise_configurations(design, blocks, metrics, energy_metric, answers),
@@ -172,3 +181,129 @@ def _notes_on_tests(
             f"Bootstrap intervals need {LEAST_FOR_BOOTSTRAP} blocks; with fewer they are too "
             "narrow, so none is shown. Leave out --interval bootstrap for t intervals."
         )
+
+
+def _require_comparable(
+    runs: Sequence[Run], allowed: Collection[str], *, energy: bool, speed: bool
+) -> tuple[str, ...]:
+    """Check the finished runs field by field.
+
+    Args:
+        runs: Runs that are done.
+        allowed: Fields that may differ.
+        energy: Whether joules are compared.
+        speed: Whether joules or seconds are compared.
+
+    Returns:
+        Those allowed fields that do differ, to be reported.
+
+    Raises:
+        CannotMeasureError: A field differs; it is named, with its values.
+        UsageError: A field that is to be allowed is none of these.
+    """
+    for field in allowed:
+        if field in NEVER_ALLOWED:
+            raise UsageError(
+                f"{field} may not differ: measured, estimated and simulated runs are never "
+                "compared with each other. Compare runs of one kind (--channel)."
+            )
+        if field not in ALWAYS + ENERGY + MACHINE:
+            raise unknown_name("field to allow", field, ALWAYS + ENERGY + MACHINE)
+    differing = []
+    for field in ALWAYS + (ENERGY if energy else ()) + (MACHINE if speed else ()):
+        values = Counter(_read_comparable(run, field) for run in runs)
+        if len(values) < 2:
+            continue
+        differing.append(field)
+        if field in allowed:
+            continue
+        counts = sorted(values.items(), key=lambda item: (-item[1], str(item[0])))
+        shown = ", ".join(
+            f"{'unknown' if value is None else repr(value)} in {count_of(count, 'run')}"
+            for value, count in counts
+        )
+        odd = next(run for run in runs if _read_comparable(run, field) == counts[-1][0])
+        raise CannotMeasureError(
+            f"not comparable: {field} differs ({shown}; e.g. {odd.study}/{odd.run_id}). "
+            + (
+                "Compare runs of one kind."
+                if field in NEVER_ALLOWED
+                else f"If that does not matter here, add --allow-different {field}."
+            )
+        )
+    return tuple(differing)
+
+
+def _read_comparable(run: Run, field: str) -> Cell:
+    cell = run.row.get(field)
+    if field == "schema_version" and cell is not None:
+        return str(cell).split(".", maxsplit=1)[0]  # a minor version only adds columns
+    return cell
+
+
+def _choose_energy(runs: Sequence[Run], least_trust: Origin) -> Energy:
+    """The primary energy of these finished runs, or why none is compared.
+
+    Where statuses differ the joules are named, for ``_require_comparable`` to refuse them.
+    """
+    if not runs:
+        return Energy(None, "no run is done", "")
+    if len({run.origins["primary"] for run in runs}) > 1:
+        return Energy(PRIMARY, "joules of several kinds", "")
+    status = runs[0].origins["primary"]
+    if status == ABSENT:
+        return Energy(None, "no meter worked, so no joules are compared", "")
+    if Origin(status).rank > least_trust.rank:
+        words = (
+            f"the joules of these runs are {status}, so they are not compared; "
+            f"--channel {status} compares them and labels them in every line"
+        )
+        return Energy(None, words, "")
+    part = str(runs[0].row["primary_domain"])
+    method = runs[0].row["primary_method"]
+    words = f"{_PARTS.get(part, part)} energy, {status} ({method})"
+    return Energy("energy_gpu_train_j" if part == "gpu" else PRIMARY, words, status)
+
+
+def _check_status(metric: Metric, runs: Sequence[Run], least_trust: Origin) -> str:
+    """Measured, estimated or simulated, for joules; empty for anything else.
+
+    Raises:
+        CannotMeasureError: No run has these joules, their status is lower than accepted, or some
+            runs' joules have another status than others'.
+    """
+    if metric.part is None or not runs:
+        return ""
+    statuses = sorted({run.origins[metric.part] for run in runs})
+    if statuses == [ABSENT]:
+        raise CannotMeasureError(
+            f"No run has {metric.name}: no meter read that part of the machine. "
+            "`wbcbench list parts` shows the meters."
+        )
+    if len(statuses) > 1:
+        raise CannotMeasureError(
+            f"not comparable: {metric.name} is {' in some runs and '.join(statuses)} in others."
+        )
+    status = statuses[0]
+    if Origin(status).rank > least_trust.rank:
+        raise CannotMeasureError(
+            f"{metric.name} is {status} in these runs, not {least_trust.value}. Use --channel "
+            f"{status} to compare it, labelled as such, or --metric {ACCURACY}."
+        )
+    return status
+
+
+def _exclude_rare(configurations: Sequence[Configuration]) -> tuple[list[Run], list[str]]:
+    """The runs to compare, without configurations run in less than half of the blocks.
+
+    Returns:
+        The runs, and a sentence about each configuration that is excluded.
+    """
+    blocks = {
+        c.label: len({(run.spec.block, run.spec.seed) for run in c.runs}) for c in configurations
+    }
+    most = max(blocks.values())
+    rare = sorted(label for label, count in blocks.items() if 2 * count < most)
+    runs = [run for c in configurations if c.label not in rare for run in c.runs]
+    notes = [f"{x} was run in {blocks[x]} of {most} blocks and is excluded." for x in rare]
+    return runs, notes

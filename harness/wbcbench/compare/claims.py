@@ -300,7 +300,7 @@ def evaluate_claim(claim: Claim, study: Sequence[Run]) -> ClaimResult:
     """Judge one claim; the evidence is shown also where the runs cannot test it."""
     done = [run for run in study if run.is_done]
     evidence = tuple(_gather_evidence(check, done) for check in claim.check)
-    outcomes = {each.outcome for each in evidence if each.check.decides}
+    outcomes = {item.outcome for item in evidence if item.check.decides}
     why = _check_requirements(claim.requires, done)
     outcome = ClaimOutcome.INCONCLUSIVE
     if not why and ClaimOutcome.NOT_SUPPORTED in outcomes:
@@ -358,8 +358,8 @@ def _read_measure(check: Check, run: Run) -> float | None:
 def _compare_levels(check: Check, done: Sequence[Run]) -> ClaimEvidence:
     """Mean of the upper ones minus mean of the lower; nothing else may differ between them."""
     compared = configurations(done)
-    levels = [str(each.factors.get(check.factor)) for each in compared]
-    others = [tuple(each.factors_without(check.factor).items()) for each in compared]
+    levels = [str(c.factors.get(check.factor)) for c in compared]
+    others = [tuple(c.factors_without(check.factor).items()) for c in compared]
     upper, lower = (
         Counter(other for level, other in zip(levels, others, strict=True) if level == wanted)
         for wanted in (check.upper, check.lower)

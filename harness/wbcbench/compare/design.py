@@ -128,12 +128,12 @@ def make_design(
     if len(studies) > 1:
         return _compare_studies(configurations, baseline or studies[0], studies)
     ordered = _sort_by_levels(configurations)
-    labels = [each.label for each in ordered]
+    labels = [c.label for c in ordered]
     if baseline is not None and baseline not in labels:
         raise unknown_name("configuration to compare with", baseline, labels)
     chosen = 0 if baseline is None else labels.index(baseline)
     factors = tuple(ordered[0].factors)
-    levels = [{each.factors[name] for each in ordered} for name in factors]
+    levels = [{c.factors[name] for c in ordered} for name in factors]
     pairs = [(i, chosen) for i in range(len(ordered)) if i != chosen]
     others = [(b, a) for a, b in combinations(range(len(ordered)), 2) if chosen not in (a, b)]
     if len(ordered) == 4 and [len(own) for own in levels] == [2, 2]:
@@ -194,7 +194,7 @@ def _build_factorial(
 def _build_pairwise(
     configurations: Sequence[Configuration], pairs: Iterable[tuple[int, int]], family: Family
 ) -> list[Contrast]:
-    labels = [each.label for each in configurations]
+    labels = [c.label for c in configurations]
     return [
         Contrast(labels[i], labels[j], family, build_pair_weights(i, j, len(labels)))
         for i, j in pairs
@@ -217,7 +217,7 @@ def configure_plan(study: str, specs: Sequence[RunSpec]) -> tuple[Configuration,
 
 def label_of_runs(configurations: Iterable[Configuration]) -> dict[Run, str]:
     """The label of each run's configuration."""
-    return {run: each.label for each in configurations for run in each.runs}
+    return {run: c.label for c in configurations for run in c.runs}
 
 
 def _configure(specs: Sequence[tuple[str, RunSpec]]) -> list[Configuration]:
@@ -311,7 +311,7 @@ def find_complete_blocks(
     for run in sorted((run for run in runs if run in labels), key=lambda run: run.spec.repeat):
         block = attempts.setdefault((run.spec.block, run.spec.seed), {})
         number = run.spec.block_attempt if run.spec.block else run.spec.repeat
-        empty: dict[str, list[Run]] = {each.label: [] for each in configurations}
+        empty: dict[str, list[Run]] = {c.label: [] for c in configurations}
         block.setdefault(number, empty)[labels[run]].append(run)
     names, used, left_out, spare = [], [], [], 0
     for (number, seed), block in sorted(attempts.items()):

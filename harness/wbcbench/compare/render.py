@@ -71,7 +71,7 @@ def count_lines(comparison: Comparison) -> list[str]:
     lines = [f"Runs: {total} ({', '.join(counts)}); {used} used, {blocks.suspect} suspect."]
     if blocks.spare:
         lines.append(f"{blocks.spare} valid runs repeat a complete block and are not used.")
-    return lines + [f"Not used: {each.block} ({each.reason})." for each in blocks.left_out]
+    return lines + [f"Not used: {block.block} ({block.reason})." for block in blocks.left_out]
 
 
 def _build_contrasts(comparison: Comparison) -> ComparisonTable:
@@ -124,7 +124,7 @@ def _build_splits(comparison: Comparison) -> ComparisonTable:
 
 
 def _build_pairs(comparison: Comparison) -> ComparisonTable:
-    labels = [each.label for each in comparison.design.configurations]
+    labels = [c.label for c in comparison.design.configurations]
     rows = []
     for i, j in comparison.design.pairs:
         effects = _select(list(comparison.effects), labels[i], labels[j])

@@ -153,7 +153,7 @@ def _make_model(name: str, keys: Mapping[str, Any]) -> type[BaseModel]:
 def _make_run_models() -> tuple[type[BaseModel], type[BaseModel]]:
     """The tables [run], of values, and [factors], of lists of values."""
     hints = get_type_hints(RunSpec)
-    defaults = {each.name: each.default for each in fields(RunSpec) if each.default is not MISSING}
+    defaults = {f.name: f.default for f in fields(RunSpec) if f.default is not MISSING}
     # What an editor may offer; the names themselves are checked with their nearest match.
     examples: dict[str, list[Any]] = {
         "variant": list(VARIANTS),
@@ -204,7 +204,7 @@ ExperimentFile = _make_model(
 
 
 _TABLES = {"run": RUN_KEYS, "factors": RUN_KEYS} | {
-    name: tuple(each.name for each in fields(kind))
+    name: tuple(f.name for f in fields(kind))
     for name, kind in (
         ("pauses", Pauses),
         ("analysis", PlannedAnalysis),

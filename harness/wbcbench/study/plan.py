@@ -112,7 +112,7 @@ def make_plan(experiment: Experiment, name_field: Callable[[str], str] | None = 
                 order_global=len(runs) + 1,
             )
             runs.append(limits.check_spec(run, name_field))
-    shared = {each.name for each in fields(Plan)} & {each.name for each in fields(Experiment)}
+    shared = {f.name for f in fields(Plan)} & {f.name for f in fields(Experiment)}
     return Plan(
         runs=tuple(runs),
         **{name: getattr(experiment, name) for name in shared - {"factors"}},

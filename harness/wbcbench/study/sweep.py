@@ -233,7 +233,7 @@ class Sweep:
         while True:
             unfinished = [run for run in study_runs(results, study) if not run.is_finished]
             conditions = ((run.run_id, condition(run)) for run in unfinished)
-            busy = next((each for each in conditions if not each[1].may_be_finalised), None)
+            busy = next((pair for pair in conditions if not pair[1].may_be_finalised), None)
             if busy is None:
                 break
             run_id, state = busy
