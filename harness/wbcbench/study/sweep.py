@@ -293,8 +293,8 @@ def with_images(plan: Plan, local: Local, say: Say) -> list[RunSpec]:
             planned = getattr(run, name)
             if planned not in {"", here}:
                 raise UsageError(
-                    f"The plan of {plan.study} is about other images: its run.{name} is {planned}, "
-                    f"these have {here}. Name the folder with --data or WBCBENCH_DATA, or add "
+                    f"The plan of {plan.study} is about other images: its {name} is "
+                    f"{planned[:12]}, not {here[:12]}. Name the right images with --data, or add "
                     f"--set {name}={here} --set study={plan.study}-other."
                 )
         specs.append(replace(run, **images))
