@@ -596,14 +596,14 @@ def planned(results, **analysis):
 
 
 def test_what_is_not_asked_for_is_as_planned(tmp_path):
-    found = document(planned(tmp_path, channel="estimated", equivalent_pct=4.0))
+    found = document(planned(tmp_path, lowest_status="estimated", equivalent_pct=4.0))
     assert contrast(found, "interaction", "primary_energy_train_j")["rope_high"] == 4.0
     assert any("as planned before the first run" in note for note in found["notes"])
     assert found["settings"]["departures"] == []
 
 
 def test_a_departure_from_the_plan_is_told(tmp_path):
-    planned(tmp_path, channel="estimated")
+    planned(tmp_path, lowest_status="estimated")
     found = document(tmp_path, "--equivalent-pct", "9", "--metric", "accuracy")
     assert found["settings"]["departures"] == ["metrics", "region_pct"]
     assert any("but for --metric, --equivalent-pct." in note for note in found["notes"])

@@ -460,7 +460,7 @@ variant = ["relu-dropout", "leaky-dropout"]
 [pauses]
 rest_s = 0.5
 [analysis]
-channel = "simulated"
+lowest_status = "simulated"
 """
 
 

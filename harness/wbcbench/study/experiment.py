@@ -23,7 +23,7 @@ from wbcbench.core.errors import UsageError
 from wbcbench.core.spec import SPEC_FIELDS, RunSpec
 from wbcbench.registry import METERS, VARIANTS
 
-Channel = Literal["measured", "estimated", "simulated"]
+Status = Literal["measured", "estimated", "simulated"]
 
 BLOCKS = 8
 FIRST_SEED = 1001
@@ -60,7 +60,7 @@ class PlannedAnalysis:
         baseline: The configuration to compare with; ``None`` lets the lower levels decide.
         contrasts: The primary contrasts by name; the design decides them, and a list here must
             name the same. Empty = not given.
-        channel: The lowest status of joules that is accepted.
+        lowest_status: The lowest status of joules that is accepted.
         equivalent_pct: Half-width of the region in which joules and seconds do not differ
             in practice, in per cent.
         equivalent_pp: The same of accuracies, in percentage points.
@@ -71,7 +71,7 @@ class PlannedAnalysis:
     metrics: tuple[str, ...] = ()
     baseline: str | None = None
     contrasts: tuple[str, ...] = ()
-    channel: Channel = "measured"
+    lowest_status: Status = "measured"
     equivalent_pct: Annotated[float, Field(ge=0.01, le=50)] = 2.0
     equivalent_pp: Annotated[float, Field(ge=0.01, le=50)] = 1.0
 

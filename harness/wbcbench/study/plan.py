@@ -228,7 +228,7 @@ def analysis_settings(analysis: PlannedAnalysis) -> Settings:
     return Settings(
         metrics=analysis.metrics,
         baseline=analysis.baseline,
-        least_trust=Origin(analysis.channel),
+        least_trust=Origin(analysis.lowest_status),
         region_pct=analysis.equivalent_pct,
         region_pp=analysis.equivalent_pp,
     )

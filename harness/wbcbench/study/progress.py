@@ -25,7 +25,6 @@ from wbcbench.core.run_condition import condition
 from wbcbench.core.run_folder import RunDir, study_runs
 from wbcbench.core.spec import RunSpec
 from wbcbench.core.study_folder import INTERIM_ANALYSES
-from wbcbench.study.experiment import Until
 from wbcbench.study.forecast import Past, learn_cost
 from wbcbench.study.plan import Plan, analysis_settings, checked_contrasts, find_contrast
 from wbcbench.table.derive import Spent, Sum, spent, sum_spent
@@ -102,8 +101,8 @@ class Progress:
         """
         self._results, self._study, self._by = results, study, by
         self._attempts: dict[Path, Attempt] = {}
+        # By what is the same in every attempt at a block.
         self._same: dict[RunSpec, dict[Path, Attempt]] = defaultdict(dict)
-        self._block_attempts: dict[RunSpec, int] = {}
         self.refresh()
 
     def refresh(self) -> None:
@@ -113,10 +112,10 @@ class Progress:
             if known is None or known.spent is None:
                 attempt = read_attempt(run)
                 self._attempts[run.path] = attempt
-                self._same[self._by(attempt.spec)][run.path] = attempt
-                first = self._by(_first_attempt(attempt.spec))
-                number = max(self._block_attempts.get(first, 1), attempt.spec.block_attempt)
-                self._block_attempts[first] = number
+                self._same[self._by(_first_attempt(attempt.spec))][run.path] = attempt
+
+    def _find_attempts(self, spec: RunSpec) -> Iterable[Attempt]:
+        return self._same.get(self._by(_first_attempt(spec)), {}).values()
 
     def __iter__(self) -> Iterator[Attempt]:
         """Every attempt, also of runs that are in no plan."""
@@ -124,7 +123,7 @@ class Progress:
 
     def of(self, spec: RunSpec) -> list[Attempt]:
         """The attempts at one run, the first one first."""
-        same = self._same.get(self._by(spec), {}).values()
+        same = (a for a in self._find_attempts(spec) if a.spec.block_attempt == spec.block_attempt)
         return sorted(same, key=lambda attempt: attempt.spec.repeat)
 
     def state(self, spec: RunSpec) -> State:
@@ -137,8 +136,8 @@ class Progress:
 
     def attempt(self, specs: Iterable[RunSpec]) -> int:
         """The highest attempt at a block that was begun; 1 if none was."""
-        first = (self._by(_first_attempt(spec)) for spec in specs)
-        return max((self._block_attempts.get(spec, 1) for spec in first), default=1)
+        begun = (a.spec.block_attempt for spec in specs for a in self._find_attempts(spec))
+        return max(begun, default=1)
 
     @property
     def pasts(self) -> list[Past]:
@@ -241,10 +240,10 @@ class InterimAnalyses:
         """Every interim analysis, in order."""
         return tuple(self._by_blocks[blocks] for blocks in sorted(self._by_blocks))
 
-    def check(self, until: Until, blocks: int) -> InterimAnalysis:
+    def check(self, blocks: int) -> InterimAnalysis:
         """Check the stopping rule after a block; an analysis that was made before stands."""
         if blocks not in self._by_blocks:
-            self._by_blocks[blocks] = _check_stopping_rule(self._dir, self._plan, until, blocks)
+            self._by_blocks[blocks] = _check_stopping_rule(self._dir, self._plan, blocks)
             document = {
                 "schema": INTERIM_SCHEMA,
                 "plan_sha256": self._plan.sha256,
@@ -254,7 +253,9 @@ class InterimAnalyses:
         return self._by_blocks[blocks]
 
 
-def _check_stopping_rule(study_dir: Path, plan: Plan, until: Until, blocks: int) -> InterimAnalysis:
+def _check_stopping_rule(study_dir: Path, plan: Plan, blocks: int) -> InterimAnalysis:
+    until = plan.until
+    assert until is not None
     contrast = find_contrast(checked_contrasts(plan), until.contrast)
     settings = replace(analysis_settings(plan.analysis), metrics=(until.metric or PRIMARY,))
     runs = [run for run in read_study(study_dir).runs if 1 <= run.spec.block <= blocks]

@@ -133,7 +133,7 @@ class Sweep:
             if self._interrupts.wants_stop:
                 return max(number, self._least)
             if until is not None and number >= self._plan.blocks:
-                analysis = interim.check(until, number)
+                analysis = interim.check(number)
                 self._say(describe_interim(analysis, until.width))
                 if analysis.stops:
                     return number

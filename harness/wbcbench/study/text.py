@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from wbcbench.core.record import RunRecord
 from wbcbench.core.spec import RunSpec
@@ -13,14 +13,11 @@ from wbcbench.core.units import kwh_from_j, mb_from_bytes
 from wbcbench.stats.tests import TARGET_POWER
 from wbcbench.study.forecast import Cost
 from wbcbench.study.plan import Plan, PowerAnalysis
-from wbcbench.study.progress import Account, InterimAnalysis, State, state_of
+from wbcbench.study.progress import Account, InterimAnalysis, State, SweepOutcome, state_of
 from wbcbench.table.columns_energy import primary_energy_j
 from wbcbench.table.columns_run import invalid_reason
 from wbcbench.table.derive import Sum, spent
 from wbcbench.table.view import Run
-
-if TYPE_CHECKING:
-    from wbcbench.study.progress import SweepOutcome
 
 _ORDER: tuple[State, ...] = ("done", "failed", "interrupted", "invalid", "running", "todo")
 
@@ -34,7 +31,7 @@ def describe_plan(plan: Plan, power: PowerAnalysis, cost: Cost) -> str:
     primary = "no contrast: a single configuration"
     if power.contrasts:
         primary = f"{', '.join(power.contrasts)} on {', '.join(power.metrics)} (Holm); joules "
-        primary += plan.analysis.channel
+        primary += plan.analysis.lowest_status
     lines = {
         "Study": f"{plan.study}: {plan.about}" if plan.about else plan.study,
         "Design": f"{factors}, {count_of(plan.blocks, 'block')}, {runs}, "
