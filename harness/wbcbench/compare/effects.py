@@ -39,7 +39,6 @@ from wbcbench.stats.tests import (
     ALPHA,
     ThresholdOutcome,
     adjust_holm,
-    build_pair_weights,
     compute_contrast,
     count_blocks_to_settle,
     equivalence_p,
@@ -70,6 +69,12 @@ def _scale_values(blocks: Blocks, metric: Metric) -> Floats:
             )
     values = [[run.number(metric.name) or 0.0 for run in block] for block in blocks.runs]
     return np.array([[metric.to_scale(value) for value in row] for row in values])
+
+
+def _compute_interval(differences: Floats, metric: Metric, settings: Settings) -> Interval | None:
+    """The interval of the mean difference, in the metric's unit."""
+    interval = mean_interval(differences, settings.method)
+    return interval.transform(metric.to_unit) if interval else None
 
 
 def compute_effects(
@@ -110,7 +115,7 @@ def _estimate_effect(
     settings: Settings,
 ) -> Effect:
     n = len(differences)
-    interval = mean_interval(differences, settings.method)
+    interval = _compute_interval(differences, metric, settings)
     region = settings.region(metric)
     edges = [metric.from_unit(edge) for edge in region] if region else None
     p_equivalence = equivalence_p(differences, *edges) if edges else None
@@ -126,7 +131,7 @@ def _estimate_effect(
         status=statuses[metric.name],
         n=n,
         estimate=metric.to_unit(float(np.mean(differences))),
-        interval=interval.transform(metric.to_unit) if interval else None,
+        interval=interval,
         p=p if n > 1 else None,
         p_floor=p_floor(n) if n > 1 else None,
         p_holm=p_holm if n > 1 else None,
@@ -166,16 +171,14 @@ def split_energy(
             continue
         time = compute_contrast(log_time, contrast.weights)
         power = compute_contrast(log_energy - log_time, contrast.weights)
-        time_interval = mean_interval(time, settings.method)
-        power_interval = mean_interval(power, settings.method)
         split = Split(
             contrast=contrast.name,
             against=contrast.against,
             energy=energy.to_unit(float(np.mean(time + power))),
             time=energy.to_unit(float(np.mean(time))),
-            time_interval=time_interval.transform(energy.to_unit) if time_interval else None,
+            time_interval=_compute_interval(time, energy, settings),
             power=energy.to_unit(float(np.mean(power))),
-            power_interval=power_interval.transform(energy.to_unit) if power_interval else None,
+            power_interval=_compute_interval(power, energy, settings),
         )
         splits.append(split)
     return tuple(splits)
@@ -193,10 +196,8 @@ def check_thresholds(
             interval = more = None
             outcome = ThresholdOutcome.INCONCLUSIVE
             if values is not None:
-                weights = build_pair_weights(i, j, len(design.configurations))
-                differences = compute_contrast(values, weights)
-                on_scale = mean_interval(differences, settings.method)
-                interval = on_scale.transform(metric.to_unit) if on_scale else None
+                differences = values[:, i] - values[:, j]
+                interval = _compute_interval(differences, metric, settings)
                 worse = threshold.above_is_worse
                 outcome = evaluate_limit(interval, threshold.limit, above_is_worse=worse)
                 if outcome is ThresholdOutcome.INCONCLUSIVE:
