@@ -179,6 +179,10 @@ def _describe(hint: Any, default: Any, text: str, **limits: Any) -> tuple[Any, A
     return hint, Field(default, description=text, **limits)
 
 
+def _describe_table(kind: type[Any], text: str) -> tuple[Any, Any]:
+    return kind, Field(default_factory=kind, description=text)
+
+
 ExperimentFile = _make_model(
     "Experiment",
     {
@@ -191,14 +195,12 @@ ExperimentFile = _make_model(
         "block_repeats": _describe(
             int, 2, "How often a block with an invalid run is repeated.", ge=0, le=20
         ),
-        "run": _describe(RunTable, RunTable(), "The same for all runs."),
-        "factors": _describe(FactorsTable, FactorsTable(), "What is varied: lists of levels."),
-        "pauses": _describe(Pauses, Pauses(), "Between runs."),
-        "analysis": _describe(
-            PlannedAnalysis, PlannedAnalysis(), "What will be compared, and how."
-        ),
+        "run": _describe_table(RunTable, "The same for all runs."),
+        "factors": _describe_table(FactorsTable, "What is varied: lists of levels."),
+        "pauses": _describe_table(Pauses, "Between runs."),
+        "analysis": _describe_table(PlannedAnalysis, "What will be compared, and how."),
         "until": _describe(Until | None, None, "Stopping rule."),
-        "submission": _describe(SubmissionDetails, SubmissionDetails(), "Who submits the study."),
+        "submission": _describe_table(SubmissionDetails, "Who submits the study."),
     },
 )
 

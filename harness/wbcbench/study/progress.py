@@ -33,7 +33,6 @@ from wbcbench.table.view import read_study
 State = Literal["todo", "running", "done", "failed", "interrupted", "invalid"]
 
 Waste = Literal["failed", "interrupted", "invalid", "repeated block", "outside the plan", "pilot"]
-WASTES: tuple[Waste, ...] = get_args(Waste)
 
 INTERIM_SCHEMA = "wbcbench.interim-analyses/1"
 
@@ -166,21 +165,17 @@ def study_account(
     """Sort all attempts of a study by whether they count.
 
     Args:
-        specs: The plan's runs, as they are carried out.
+        specs: The plan's runs, at the last attempt at their block.
         progress: The study's folders.
         pilots: Runs that only served to know the cost.
     """
-    blocks: dict[int, list[RunSpec]] = defaultdict(list)
-    for spec in specs:
-        blocks[spec.block].append(spec)
-    last = {number: progress.attempt(block) for number, block in blocks.items()}
-    last_attempts = {_first_attempt(spec).identity: last[spec.block] for spec in specs}
+    last_attempts = {_first_attempt(spec).identity: spec.block_attempt for spec in specs}
     costs: dict[str, list[Spent]] = defaultdict(list)
     costs["pilot"] = [pilot.spent for pilot in pilots if pilot.spent]
     for attempt in progress:
         if attempt.spent is not None:
             costs[_sort_attempt(attempt, last_attempts)].append(attempt.spent)
-    wasted = {kind: sum_spent(costs[kind]) for kind in WASTES if costs[kind]}
+    wasted = {kind: sum_spent(costs[kind]) for kind in get_args(Waste) if costs[kind]}
     all_wasted = sum_spent(cost for kind in wasted for cost in costs[kind])
     return Account(sum_spent(costs["counted"]), wasted, all_wasted)
 
