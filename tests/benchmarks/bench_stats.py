@@ -104,11 +104,11 @@ class Line:
 def templates(blocks: int) -> dict[tuple[int, int], Run]:
     """One row for each block and arm, as a real record gives it."""
     return {
-        (block, variant): Run(
+        (block, place): Run(
             make_record(spec=make_spec(variant, block + 1, block=block + 1)), study="simulated"
         )
         for block in range(blocks)
-        for variant, variant in enumerate(VARIANTS)
+        for place, variant in enumerate(VARIANTS)
     }
 
 
@@ -224,7 +224,7 @@ def at_the_edge(studies: int, seed: int) -> list[Line]:
     for found in simulated(world, studies, seed, settings):
         for metric in same:
             same[metric] += effect_of(found, metric).finding == "equivalent"
-        threshold = next(each for each in found.thresholds if each.candidate == "leaky-dropout")
+        threshold = next(each for each in found.thresholds if each.variant == "leaky-dropout")
         if threshold.outcome.value in judged:
             judged[threshold.outcome.value] += 1
     lines = [
