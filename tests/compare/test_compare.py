@@ -238,9 +238,9 @@ def test_two_blocks_give_estimates_and_say_what_they_cannot_show(tmp_path):
     assert contrast(found, "activation leaky-relu")["ci_low"] is None
     assert {r["result"] for r in found["contrasts"]} <= {"inconclusive", "not tested"}
     text = said(tmp_path, "study")
-    assert "2 complete blocks: estimates only" in text
+    assert "2 complete seeds: estimates only" in text
     assert "p cannot fall below 0.5" in text
-    assert "8 blocks can show one" in text
+    assert "8 seeds can show one" in text
 
 
 def test_one_block_gives_estimates_without_any_p(tmp_path):
@@ -248,7 +248,7 @@ def test_one_block_gives_estimates_without_any_p(tmp_path):
     row = contrast(document(tmp_path), "activation leaky-relu")
     assert row["estimate"] is not None
     assert (row["p"], row["p_floor"], row["p_holm"], row["d_z"]) == (None, None, None, None)
-    assert "1 complete block: estimates only" in said(tmp_path, "study")
+    assert "1 complete seed: estimates only" in said(tmp_path, "study")
 
 
 def test_one_configuration_is_described_and_compared_with_nothing(tmp_path):
@@ -261,7 +261,7 @@ def test_one_configuration_is_described_and_compared_with_nothing(tmp_path):
 def test_a_study_without_a_complete_block_says_so(tmp_path):
     save(tmp_path, *changed(draw(2), lambda r: r.spec.variant == "relu-dropout", status="failed"))
     text = said(tmp_path, "study")
-    assert "No block is complete" in text
+    assert "No seed has all its runs" in text
     assert document(tmp_path)["contrasts"] == []
 
 
@@ -283,7 +283,7 @@ def test_a_configuration_that_was_hardly_run_is_excluded_and_named(tmp_path):
     found = document(tmp_path)
     assert len(found["blocks"]["complete"]) == 4
     assert found["factors"] == ["activation", "regulariser"]
-    assert any("relu-dropout epochs=2 was run in 1 of 4 blocks" in note for note in found["notes"])
+    assert any("relu-dropout epochs=2 was run with 1 of 4 seeds" in note for note in found["notes"])
 
 
 def test_a_repeated_complete_block_counts_once(tmp_path):
@@ -366,7 +366,7 @@ def test_what_is_allowed_to_differ_is_told(tmp_path):
 
 def test_the_machine_does_not_matter_to_accuracies_alone(tmp_path):
     mixed(tmp_path, provenance=OTHER_HOST)
-    assert "4 paired blocks" in said(tmp_path, "study", "--metric", "balanced_accuracy")
+    assert "4 paired seeds" in said(tmp_path, "study", "--metric", "balanced_accuracy")
 
 
 def test_a_block_whose_runs_come_from_two_machines_is_left_out(tmp_path):
@@ -639,7 +639,7 @@ def test_latex_and_markdown_hold_every_contrast_and_are_whole(clear):
 
 
 def test_bootstrap_intervals_need_fifteen_blocks_and_are_labelled(tmp_path, clear):
-    assert "Bootstrap intervals need 15 blocks" in said(clear, "study", "--interval", "bootstrap")
+    assert "Bootstrap intervals need 15 seeds" in said(clear, "study", "--interval", "bootstrap")
     save(tmp_path, *draw(15))
     row = contrast(document(tmp_path, "--interval", "bootstrap"), "activation leaky-relu")
     assert row["ci_method"] == "bootstrap"

@@ -142,7 +142,7 @@ def _notes_on_photographs(
     else:
         photographs = len(set(answers.photographs.tolist()))
         yield (
-            f"Intervals of {ACCURACY} over blocks hold for these {photographs} test "
+            f"Intervals of {ACCURACY} over seeds hold for these {photographs} test "
             "photographs; those over photographs hold for other photographs, too."
         )
 
@@ -157,28 +157,28 @@ def _notes_on_tests(
     elif not design.pairs:
         yield "No configuration is in both studies: nothing is compared."
     if n == 0:
-        yield "No block is complete: no difference can be computed."
+        yield "No seed has all its runs: no difference can be computed."
     elif n < LEAST_FOR_T:
         yield (
-            f"{count_of(n, 'complete block')}: estimates only. Intervals need {LEAST_FOR_T} "
-            "blocks, and without one nothing is called a difference."
+            f"{count_of(n, 'complete seed')}: estimates only. Intervals need {LEAST_FOR_T} "
+            "seeds, and without one nothing is called a difference."
         )
     tests = sum(effect.family == "primary" for effect in effects)
     if tests and n >= 2 and p_floor(n) > (first_step := settings.alpha / tests):
         yield (
-            f"With {n} blocks p cannot fall below {p_floor(n):.2g}, but the first of {tests} "
+            f"With {n} seeds p cannot fall below {p_floor(n):.2g}, but the first of {tests} "
             f"corrected tests needs {first_step:.2g}: no difference can be shown. "
-            f"{find_least_blocks(first_step)} blocks can show one."
+            f"{find_least_blocks(first_step)} seeds can show one."
         )
     constant = {effect.metric.name for effect in effects if effect.d_z is None and effect.n > 1}
     if constant:
         yield (
-            f"All blocks differ by exactly the same amount in {', '.join(sorted(constant))}: real "
+            f"All seeds differ by exactly the same amount in {', '.join(sorted(constant))}: real "
             "runs scatter, so check whether these numbers were copied or invented."
         )
     if settings.method == "bootstrap" and n < LEAST_FOR_BOOTSTRAP:
         yield (
-            f"Bootstrap intervals need {LEAST_FOR_BOOTSTRAP} blocks; with fewer they are too "
+            f"Bootstrap intervals need {LEAST_FOR_BOOTSTRAP} seeds; with fewer they are too "
             "narrow, so none is shown. Leave out --interval bootstrap for t intervals."
         )
 
@@ -305,5 +305,5 @@ def _exclude_rare(configurations: Sequence[Configuration]) -> tuple[list[Run], l
     most = max(blocks.values())
     rare = sorted(label for label, count in blocks.items() if 2 * count < most)
     runs = [run for c in configurations if c.label not in rare for run in c.runs]
-    notes = [f"{x} was run in {blocks[x]} of {most} blocks and is excluded." for x in rare]
+    notes = [f"{x} was run with {blocks[x]} of {most} seeds and is excluded." for x in rare]
     return runs, notes

@@ -39,10 +39,10 @@ def render_summary(comparison: Comparison) -> str:
     machine = comparison.machine
     uses_joules = any(metric.part for metric in comparison.metrics)
     parts = [
-        count_of(len(comparison.blocks.runs), "paired block"),
+        count_of(len(comparison.blocks.runs), "paired seed"),
         comparison.energy.words if uses_joules else "no joules compared",
         str(machine["gpu_name"] or machine["cpu_model"] or "unknown machine"),
-        f"{comparison.settings.method} intervals on within-block differences",
+        f"{comparison.settings.method} intervals on within-seed differences",
     ]
     return " · ".join(parts)
 
@@ -70,7 +70,7 @@ def count_lines(comparison: Comparison) -> list[str]:
     used = len(blocks.runs) * len(comparison.design.configurations)
     lines = [f"Runs: {total} ({', '.join(counts)}); {used} used, {blocks.suspect} suspect."]
     if blocks.spare:
-        lines.append(f"{blocks.spare} valid runs repeat a complete block and are not used.")
+        lines.append(f"{blocks.spare} valid runs repeat a complete seed and are not used.")
     return lines + [f"Not used: {block.block} ({block.reason})." for block in blocks.left_out]
 
 
@@ -81,7 +81,7 @@ def _build_contrasts(comparison: Comparison) -> ComparisonTable:
     if primary and n > 1:
         below = (
             f"Holm over {len(primary)} tests; inconclusive = the interval or the corrected p does "
-            f"not exclude zero. Smallest attainable p with {n} blocks: "
+            f"not exclude zero. Smallest attainable p with {n} seeds: "
             f"{p_words(primary[0].p_floor)}",
             f"equivalent = shown to lie within ±{settings.region_pct:g} % (joules, seconds) "
             f"or ±{settings.region_pp:g} pp (accuracies), two one-sided tests at 5 %",
@@ -138,7 +138,7 @@ def _build_pairs(comparison: Comparison) -> ComparisonTable:
             )
             rows.append((labels[i], labels[j], *words, ", ".join(wins)))
     names = (metric.name for metric in comparison.metrics)
-    headings = ("Configuration", "against", *names, "better in the same block")
+    headings = ("Configuration", "against", *names, "better with the same seed")
     return ComparisonTable("Against the baseline", headings, tuple(rows))
 
 
@@ -184,7 +184,7 @@ def _build_configurations(comparison: Comparison) -> ComparisonTable:
         "leakage-free test subset",
     )
     below = (
-        "Pareto front: yes or no on the means, and the share of resampled sets of blocks. Target: "
+        "Pareto front: yes or no on the means, and the share of resampled sets of seeds. Target: "
         "Kaplan–Meier median, and how many runs reached it",
     )
     return ComparisonTable("Configurations", headings, tuple(rows), below)
@@ -306,12 +306,12 @@ def p_words(p: float | None) -> str:
 def _format_threshold(result: ThresholdResult) -> str:
     """The interval, and how many blocks would settle a threshold that is inconclusive."""
     if result.interval is None:
-        return f"no interval: too few complete blocks{status_words(result.status)}"
+        return f"no interval: too few complete seeds{status_words(result.status)}"
     text = _format_interval(result.interval)
     if result.more_blocks is not None:
-        text += f"; about {count_of(result.more_blocks, 'more block')} would settle it"
+        text += f"; about {count_of(result.more_blocks, 'more seed')} would settle it"
     elif result.outcome == "inconclusive":
-        text += "; no number of blocks up to 1,000 would settle it at this estimate"
+        text += "; no number of seeds up to 1,000 would settle it at this estimate"
     return text + status_words(result.status)
 
 
