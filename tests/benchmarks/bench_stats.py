@@ -34,7 +34,7 @@ from wbcbench.compare.analysis import compare  # noqa: E402
 from wbcbench.compare.metric import Settings, parse_threshold  # noqa: E402
 from wbcbench.compare.result import Comparison, Effect  # noqa: E402
 from wbcbench.core.record import RunRecord  # noqa: E402
-from wbcbench.stats.tests import detectable_effect, detection_power  # noqa: E402
+from wbcbench.stats.tests import compute_power, find_detectable_effect  # noqa: E402
 from wbcbench.table.view import Run  # noqa: E402
 
 PAGE = ROOT / "harness" / "STATISTICS.md"
@@ -104,11 +104,11 @@ class Line:
 def templates(blocks: int) -> dict[tuple[int, int], Run]:
     """One row for each block and arm, as a real record gives it."""
     return {
-        (block, variant): Run(
+        (block, place): Run(
             make_record(spec=make_spec(variant, block + 1, block=block + 1)), study="simulated"
         )
         for block in range(blocks)
-        for variant, variant in enumerate(VARIANTS)
+        for place, variant in enumerate(VARIANTS)
     }
 
 
@@ -205,7 +205,7 @@ def promised_power(blocks: int, effect: float, studies: int, seed: int) -> Line:
         is_called_different(effect_of(found, ENERGY))
         for found in simulated(world, studies, seed, Settings())
     )
-    share, promise = hits / studies, detection_power(effect, blocks)
+    share, promise = hits / studies, compute_power(effect, blocks)
     return Line(
         f"{blocks} blocks, true difference {effect:.2f} × its block-to-block sd: found",
         percent(share, studies),
@@ -224,7 +224,7 @@ def at_the_edge(studies: int, seed: int) -> list[Line]:
     for found in simulated(world, studies, seed, settings):
         for metric in same:
             same[metric] += effect_of(found, metric).finding == "equivalent"
-        threshold = next(each for each in found.thresholds if each.candidate == "leaky-dropout")
+        threshold = next(each for each in found.thresholds if each.variant == "leaky-dropout")
         if threshold.outcome.value in judged:
             judged[threshold.outcome.value] += 1
     lines = [
@@ -307,7 +307,7 @@ def lines(studies: int) -> Iterator[Line]:
     yield from nothing_differs("skewed (exponential)", skewed, studies, 2)
     yield from nothing_differs("unequal and skewed", unequal, studies, 3, judged=False)
     for seed, blocks in enumerate((8, 12), start=4):
-        effect = detectable_effect(blocks)
+        effect = find_detectable_effect(blocks)
         assert effect is not None
         yield promised_power(blocks, effect, studies, seed)
     yield promised_power(8, 1.3, studies, 6)

@@ -1,4 +1,4 @@
-"""``wbcbench claims``: definitions read strictly, evidence worked out by hand, three judgements."""
+"""``wbcbench claims``: definitions read strictly, evidence worked out by hand, three results."""
 
 from __future__ import annotations
 
@@ -100,36 +100,36 @@ def test_relu_that_gets_stuck_often_supports_the_first_claim(tmp_path):
     assert often["ci_low"] > 0.2
     assert (leaky["estimate"], leaky["decides"]) == (0.0, False)
     assert better["estimate"] > 0
-    assert claim["judgement"] == "supported"
+    assert claim["result"] == "supported"
 
 
-def test_relu_that_never_gets_stuck_contradicts_it(tmp_path):
+def test_relu_that_never_gets_stuck_does_not_support_it(tmp_path):
     claim = of(judged(study(tmp_path, blocks=10)), "C1")
-    assert claim["checks"][0]["judgement"] == "contradicted"
-    assert claim["judgement"] == "contradicted"
+    assert claim["checks"][0]["result"] == "not supported"
+    assert claim["result"] == "not supported"
 
 
 def test_batch_normalisation_that_wobbles_and_overfits_supports_both_halves(tmp_path):
     found = judged(study(tmp_path))
     faster, overfits, oscillates = of(found, "C2")["checks"]
-    assert overfits["judgement"] == oscillates["judgement"] == "supported"
-    assert faster["judgement"] == "contradicted"  # both rise at the same pace here
-    assert of(found, "C2")["judgement"] == "contradicted"
-    assert of(found, "C3")["judgement"] == "supported"
+    assert overfits["result"] == oscillates["result"] == "supported"
+    assert faster["result"] == "not supported"  # both rise at the same pace here
+    assert of(found, "C2")["result"] == "not supported"
+    assert of(found, "C3")["result"] == "supported"
 
 
 def test_short_runs_say_nothing_of_claims_about_long_ones(tmp_path):
     found = judged(study(tmp_path))
-    assert of(found, "C4")["judgement"] == "inconclusive"
+    assert of(found, "C4")["result"] == "inconclusive"
     assert of(found, "C4")["why"] == "needs runs of 20 epochs; the shortest here has 10"
     assert of(found, "C4")["checks"][0]["estimate"] is not None
 
 
-def test_accuracies_on_test_stand_beside_the_interval_by_photograph(tmp_path):
+def test_accuracies_on_test_stand_beside_the_interval_over_photographs(tmp_path):
     found = of(judged(study(tmp_path, epochs=20)), "C4")
     train, test, leakage_free = found["checks"]
-    assert train["judgement"] == "supported"
-    low, high = test["by_photograph"]
+    assert train["result"] == "supported"
+    low, high = test["over_photographs"]
     assert (low, high) == (
         pytest.approx(test["estimate"] - 0.1),
         pytest.approx(test["estimate"] + 0.1),
@@ -142,17 +142,17 @@ def test_another_gpu_says_nothing_of_a_claim_about_a_k80(tmp_path):
     assert claim["why"] == "needs a K80; these runs used Example GPU"
 
 
-def test_drawn_cells_say_nothing_of_real_ones(tmp_path):
+def test_synthetic_images_say_nothing_of_real_ones(tmp_path):
     drawn = replace(make_record().dataset, synthetic=True)
     save(tmp_path, *changed(draw(3), lambda _: True, dataset=drawn))
     found = judged(tmp_path)
-    assert {claim["judgement"] for claim in found["claims"]} == {"inconclusive"}
-    assert "drawn" in of(found, "C1")["why"]
+    assert {claim["result"] for claim in found["claims"]} == {"inconclusive"}
+    assert "synthetic" in of(found, "C1")["why"]
 
 
-def test_two_blocks_give_an_estimate_and_no_judgement(tmp_path):
+def test_two_blocks_give_an_estimate_and_no_result(tmp_path):
     claim = of(judged(study(tmp_path, blocks=2)), "C3")
-    assert claim["judgement"] == "inconclusive"
+    assert claim["result"] == "inconclusive"
     assert claim["checks"][0]["ci_low"] is None
     assert "an interval needs 3" in said(tmp_path)
 
@@ -166,7 +166,7 @@ def test_a_difference_needs_both_levels_with_the_same_other_settings(tmp_path):
 
 def test_failed_runs_are_no_evidence(tmp_path):
     save(tmp_path, *changed(draw(2), lambda _: True, status="failed"))
-    assert {claim["why"] for claim in judged(tmp_path)["claims"]} == {"no run ended well"}
+    assert {claim["why"] for claim in judged(tmp_path)["claims"]} == {"no run is done"}
 
 
 @pytest.mark.parametrize(
@@ -212,7 +212,7 @@ def test_a_missing_file_of_claims_names_the_option(tmp_path):
         read_claims(tmp_path / "none.toml")
 
 
-def test_the_program_prints_claim_evidence_and_judgement_and_exits_0(tmp_path):
+def test_the_program_prints_claim_evidence_and_result_and_exits_0(tmp_path):
     ended = wbcbench(
         "claims", "study", "--results", str(study(tmp_path)), "--claims", str(PUBLISHED)
     )

@@ -119,12 +119,12 @@ def test_the_interaction_of_accuracies_is_that_of_a_linear_model_with_blocks(cle
 
 def test_clear_differences_are_called_and_the_rest_is_not(clear):
     found = document(clear)
-    assert contrast(found, "activation leaky-relu")["verdict"] == "more"
-    assert contrast(found, "regulariser batchnorm")["verdict"] == "less"
-    assert contrast(found, "activation leaky-relu", "balanced_accuracy")["verdict"] == "more"
-    assert contrast(found, "interaction")["verdict"] == "equivalent"
-    assert contrast(found, "regulariser batchnorm")["prob_outperform"] == 1.0
-    assert contrast(found, "interaction")["prob_outperform"] is None
+    assert contrast(found, "activation leaky-relu")["result"] == "different"
+    assert contrast(found, "regulariser batchnorm")["result"] == "different"
+    assert contrast(found, "activation leaky-relu", "balanced_accuracy")["result"] == "different"
+    assert contrast(found, "interaction")["result"] == "equivalent"
+    assert contrast(found, "regulariser batchnorm")["win_rate"] == 1.0
+    assert contrast(found, "interaction")["win_rate"] is None
     primary = [row for row in found["contrasts"] if row["family"] == "primary"]
     assert len(primary) == 6
     assert all(row["p_holm"] >= row["p"] >= row["p_floor"] == 2 / 256 for row in primary)
@@ -133,7 +133,7 @@ def test_clear_differences_are_called_and_the_rest_is_not(clear):
 def test_six_pairs_are_secondary_and_nothing_is_called_on_their_account(clear):
     secondary = [r for r in document(clear)["contrasts"] if r["family"] == "secondary"]
     assert len({(r["contrast"], r["against"]) for r in secondary}) == 6
-    assert {row["verdict"] for row in secondary} == {"estimate only"}
+    assert {row["result"] for row in secondary} == {"not tested"}
 
 
 def test_joules_split_exactly_into_seconds_and_watts(clear):
@@ -142,10 +142,8 @@ def test_joules_split_exactly_into_seconds_and_watts(clear):
         assert 100 * (whole - 1) == pytest.approx(split["energy"], abs=1e-9)
 
 
-def test_arms_carry_both_errors_the_front_and_the_cost_of_the_target(clear):
-    configurations = {
-        configuration["label"]: configuration for configuration in document(clear)["arms"]
-    }
+def test_configurations_carry_both_errors_the_front_and_the_cost_of_the_target(clear):
+    configurations = {each["label"]: each for each in document(clear)["configurations"]}
     assert configurations["relu-batchnorm"]["on_front"]
     assert not configurations["relu-dropout"]["on_front"]
     assert configurations["relu-batchnorm"]["front_share"] == 1.0
@@ -165,9 +163,7 @@ def test_a_run_that_never_reaches_the_target_is_censored(tmp_path):
     never = make_epochs((0.3, 0.4, 0.5, 0.6))
     records = changed(draw(4), lambda r: r.spec.variant == "relu-dropout", epochs=never)
     save(tmp_path, *changed(records, lambda r: r.spec.seed == 1001, epochs=never))
-    configurations = {
-        configuration["label"]: configuration for configuration in document(tmp_path)["arms"]
-    }
+    configurations = {each["label"]: each for each in document(tmp_path)["configurations"]}
     assert configurations["relu-dropout"]["target"] == {
         "unit": "J",
         "reached": 0,
@@ -179,8 +175,8 @@ def test_a_run_that_never_reaches_the_target_is_censored(tmp_path):
 
 
 def test_where_nothing_differs_nothing_is_called(nothing):
-    verdicts = {row["verdict"] for row in document(nothing)["contrasts"]}
-    assert verdicts <= {"equivalent", "inconclusive", "estimate only"}
+    results = {row["result"] for row in document(nothing)["contrasts"]}
+    assert results <= {"equivalent", "inconclusive", "not tested"}
 
 
 def test_no_run_is_left_out_for_its_value(tmp_path):
@@ -199,15 +195,15 @@ def test_equal_records_give_equal_bytes(clear):
 
 
 def test_an_invalid_or_failed_run_leaves_its_whole_block_out_and_is_counted(tmp_path):
-    doubt = QualityWarning(
+    warning = QualityWarning(
         "gpu-counter-reset", Severity.INVALID, "went backwards", "repeat", "train"
     )
     records = draw(5)
     records = changed(
         records,
         lambda r: (r.spec.block, r.spec.variant) == (2, "relu-dropout"),
-        verdict=Quality.INVALID,
-        warnings=(doubt,),
+        quality=Quality.INVALID,
+        warnings=(warning,),
     )
     records = changed(
         records, lambda r: (r.spec.block, r.spec.variant) == (4, "leaky-dropout"), status="failed"
@@ -222,7 +218,7 @@ def test_an_invalid_or_failed_run_leaves_its_whole_block_out_and_is_counted(tmp_
     assert blocks["states"] == {"done": 18, "invalid": 1, "failed": 1}
     text = said(tmp_path, "study")
     assert "Runs: 20 (18 done, 1 failed, 1 invalid); 12 used" in text
-    assert "Left out whole: block 2, seed 1002" in text
+    assert "Not used: block 2, seed 1002" in text
 
 
 def test_a_block_that_lacks_a_run_is_left_out(tmp_path):
@@ -241,11 +237,11 @@ def test_two_blocks_give_estimates_and_say_what_they_cannot_show(tmp_path):
     save(tmp_path, *draw(2))
     found = document(tmp_path)
     assert contrast(found, "activation leaky-relu")["ci_low"] is None
-    assert {r["verdict"] for r in found["contrasts"]} <= {"inconclusive", "estimate only"}
+    assert {r["result"] for r in found["contrasts"]} <= {"inconclusive", "not tested"}
     text = said(tmp_path, "study")
-    assert "2 complete blocks: estimates only" in text
+    assert "2 complete seeds: estimates only" in text
     assert "p cannot fall below 0.5" in text
-    assert "8 blocks can show one" in text
+    assert "8 seeds can show one" in text
 
 
 def test_one_block_gives_estimates_without_any_p(tmp_path):
@@ -253,10 +249,10 @@ def test_one_block_gives_estimates_without_any_p(tmp_path):
     row = contrast(document(tmp_path), "activation leaky-relu")
     assert row["estimate"] is not None
     assert (row["p"], row["p_floor"], row["p_holm"], row["d_z"]) == (None, None, None, None)
-    assert "1 complete block: estimates only" in said(tmp_path, "study")
+    assert "1 complete seed: estimates only" in said(tmp_path, "study")
 
 
-def test_one_arm_is_described_and_compared_with_nothing(tmp_path):
+def test_one_configuration_is_described_and_compared_with_nothing(tmp_path):
     save(tmp_path, *draw(3, variants=["relu-dropout"]))
     text = said(tmp_path, "study")
     assert "nothing to compare it with" in text
@@ -266,7 +262,7 @@ def test_one_arm_is_described_and_compared_with_nothing(tmp_path):
 def test_a_study_without_a_complete_block_says_so(tmp_path):
     save(tmp_path, *changed(draw(2), lambda r: r.spec.variant == "relu-dropout", status="failed"))
     text = said(tmp_path, "study")
-    assert "No block is complete" in text
+    assert "No seed has all its runs" in text
     assert document(tmp_path)["contrasts"] == []
 
 
@@ -283,12 +279,12 @@ def test_single_runs_of_no_plan_are_paired_by_seed(tmp_path):
     assert document(tmp_path)["blocks"]["complete"] == ["seed 1001", "seed 1002", "seed 1003"]
 
 
-def test_an_arm_that_was_hardly_run_is_set_aside_and_named(tmp_path):
+def test_a_configuration_that_was_hardly_run_is_excluded_and_named(tmp_path):
     save(tmp_path, *draw(4) + draw(1, variants=["relu-dropout"], epochs=2))
     found = document(tmp_path)
     assert len(found["blocks"]["complete"]) == 4
     assert found["factors"] == ["activation", "regulariser"]
-    assert any("relu-dropout epochs=2 was run in 1 of 4 blocks" in note for note in found["notes"])
+    assert any("relu-dropout epochs=2 was run with 1 of 4 seeds" in note for note in found["notes"])
 
 
 def test_a_repeated_complete_block_counts_once(tmp_path):
@@ -324,7 +320,7 @@ def test_estimated_joules_say_so_in_every_line(laptop):
     ]
     assert len(lines) >= 15
     assert all("estimated" in line for line in lines)
-    assert "Every joule here is estimated, not measured." in text
+    assert "All joules here are estimated, not measured." in text
     rows = csv.DictReader(io.StringIO(said(laptop, "study", "--csv", "--channel", "estimated")))
     status = {(row["metric"], row["energy_status"]) for row in rows}
     assert status == {("primary_energy_train_j", "estimated"), ("balanced_accuracy", "")}
@@ -333,14 +329,14 @@ def test_estimated_joules_say_so_in_every_line(laptop):
 def test_naming_joules_that_are_estimated_is_refused_with_the_way_out(laptop):
     with pytest.raises(CannotMeasureError, match="--channel estimated"):
         said(laptop, "study", "--metric", "primary_energy_train_j")
-    with pytest.raises(CannotMeasureError, match="nothing read these joules"):
+    with pytest.raises(CannotMeasureError, match="No run has energy_gpu_train_j"):
         said(laptop, "study", "--fail-if", f"{ENERGY} > +5%", "--channel", "estimated")
 
 
-def test_a_made_up_signal_is_compared_only_as_such(tmp_path):
+def test_a_simulated_signal_is_compared_only_as_such(tmp_path):
     save(tmp_path, *draw(3, channels=SYNTHETIC_CHANNELS))
     assert "no joules compared" in said(tmp_path, "study", "--channel", "estimated")
-    assert "(synthetic)" in said(tmp_path, "study", "--channel", "simulated")
+    assert "(simulated)" in said(tmp_path, "study", "--channel", "simulated")
 
 
 # -- comparable or not ----------------------------------------------------------------------------
@@ -371,7 +367,7 @@ def test_what_is_allowed_to_differ_is_told(tmp_path):
 
 def test_the_machine_does_not_matter_to_accuracies_alone(tmp_path):
     mixed(tmp_path, provenance=OTHER_HOST)
-    assert "4 paired blocks" in said(tmp_path, "study", "--metric", "balanced_accuracy")
+    assert "4 paired seeds" in said(tmp_path, "study", "--metric", "balanced_accuracy")
 
 
 def test_a_block_whose_runs_come_from_two_machines_is_left_out(tmp_path):
@@ -390,7 +386,7 @@ def test_measured_and_estimated_joules_never_stand_together(tmp_path):
     for channel in ("measured", "estimated"):
         with pytest.raises(CannotMeasureError, match="primary_status differs"):
             said(tmp_path, "study", "--channel", channel)
-    with pytest.raises(UsageError, match="never stand in"):
+    with pytest.raises(UsageError, match="never compared with each other"):
         said(tmp_path, "study", "--allow-different", "primary_status")
 
 
@@ -441,7 +437,7 @@ def test_another_baseline_turns_the_pairs_round(clear):
         said(clear, "study", "--baseline", "relu-dropuot")
 
 
-def test_two_studies_are_compared_arm_by_arm(tmp_path):
+def test_two_studies_are_compared_configuration_by_configuration(tmp_path):
     pair = ["relu-dropout", "leaky-dropout"]
     slower = Truth({"relu-dropout": 0.2, "leaky-dropout": 0.24}, CLEAR.shares)
     save(tmp_path, *draw(6, study="before", variants=pair))
@@ -475,22 +471,22 @@ def with_predictions(results, shares, photographs=range(40), seed=3):
         write_predictions(run_dir(results, record), right, several)
 
 
-def test_accuracy_has_an_interval_by_photograph_beside_the_one_over_seeds(tmp_path):
+def test_accuracy_has_an_interval_over_photographs_beside_the_one_over_seeds(tmp_path):
     with_predictions(tmp_path, dict.fromkeys(VARIANTS, 0.7))
     found = document(tmp_path)
-    by_photograph = found["arms"][0]["by_photograph"]
+    by_photograph = found["configurations"][0]["accuracy"]
     assert by_photograph["high"] - by_photograph["low"] > 0.15
-    assert by_photograph["low"] < by_photograph["accuracy"] < by_photograph["high"]
-    assert "these 40 test photographs alone" in said(tmp_path, "study")
+    assert by_photograph["low"] < by_photograph["mean"] < by_photograph["high"]
+    assert "these 40 test photographs" in said(tmp_path, "study")
 
 
 def test_two_networks_are_compared_on_the_same_images(tmp_path):
     with_predictions(tmp_path, dict(zip(VARIANTS, (0.5, 0.5, 0.95, 0.5), strict=True)))
-    same = {each["candidate"]: each["found"] for each in document(tmp_path)["same_images"]}
-    assert same["leaky-dropout"]["low"] > 0
+    same = {each["variant"]: each["paired"] for each in document(tmp_path)["same_images"]}
+    assert same["leaky-dropout"]["difference"]["low"] > 0
     assert same["leaky-dropout"]["p"] < 0.01
     assert same["leaky-dropout"]["only_second"] == 0
-    assert same["relu-batchnorm"]["difference"] == 0
+    assert same["relu-batchnorm"]["difference"]["mean"] == 0
 
 
 def test_unknown_photographs_leave_the_interval_out_and_say_so(tmp_path):
@@ -500,7 +496,7 @@ def test_unknown_photographs_leave_the_interval_out_and_say_so(tmp_path):
         write_predictions(run_dir(tmp_path, record), np.ones(8, bool), [None] * 8)
     found = document(tmp_path)
     assert found["same_images"] == []
-    assert any("own error is not shown" in note for note in found["notes"])
+    assert any("uncertainty of the test set is not shown" in note for note in found["notes"])
 
 
 def test_damaged_predictions_are_named(tmp_path):
@@ -511,27 +507,27 @@ def test_damaged_predictions_are_named(tmp_path):
         said(tmp_path, "study")
 
 
-# -- gates, and the exit codes of the real program ------------------------------------------------
+# -- thresholds, and the exit codes of the real program -------------------------------------------
 
 
 def run(results, *words):
     return wbcbench("compare", "study", "--results", str(results), *words)
 
 
-def test_a_kept_limit_exits_0_and_every_gate_is_listed(clear):
+def test_a_kept_limit_exits_0_and_every_threshold_is_listed(clear):
     ended = run(clear, "--fail-if", f"{ENERGY} > +10%", "--fail-if", "balanced_accuracy < -3pp")
     assert ended.code == 0
     assert ended.out.count("not worse") == 6
     assert ended.err == ""
 
 
-def test_a_failed_limit_exits_4_names_the_arm_and_still_prints_the_comparison(clear):
+def test_a_failed_limit_exits_4_names_the_configuration_and_still_prints_the_comparison(clear):
     ended = run(clear, "--fail-if", f"{ENERGY} > +2%", "--json")
     assert ended.code == 4
     assert "leaky-dropout" in ended.err
-    verdicts = {threshold["candidate"]: threshold["verdict"] for threshold in ended.json["gates"]}
-    assert verdicts["leaky-dropout"] == "worse"
-    assert verdicts["relu-batchnorm"] == "not worse"
+    results = {row["variant"]: row["result"] for row in ended.json["thresholds"]}
+    assert results["leaky-dropout"] == "worse"
+    assert results["relu-batchnorm"] == "not worse"
 
 
 def test_an_open_limit_exits_0_or_5_when_strict_and_says_how_many_blocks(nothing):
@@ -567,7 +563,7 @@ def test_an_unknown_study_exits_2_and_names_the_nearest(clear):
     assert "Did you mean 'study'" in ended.err
 
 
-def test_fewer_than_three_blocks_leave_a_gate_open(tmp_path):
+def test_fewer_than_three_blocks_leave_a_threshold_open(tmp_path):
     save(tmp_path, *draw(2))
     with pytest.raises(InconclusiveError):
         said(tmp_path, "study", "--strict", "--fail-if", f"{ENERGY} > +5%")
@@ -601,14 +597,14 @@ def planned(results, **analysis):
 
 
 def test_what_is_not_asked_for_is_as_planned(tmp_path):
-    found = document(planned(tmp_path, channel="estimated", equivalent_pct=4.0))
+    found = document(planned(tmp_path, lowest_status="estimated", equivalent_pct=4.0))
     assert contrast(found, "interaction", "primary_energy_train_j")["rope_high"] == 4.0
     assert any("as planned before the first run" in note for note in found["notes"])
     assert found["settings"]["departures"] == []
 
 
 def test_a_departure_from_the_plan_is_told(tmp_path):
-    planned(tmp_path, channel="estimated")
+    planned(tmp_path, lowest_status="estimated")
     found = document(tmp_path, "--equivalent-pct", "9", "--metric", "accuracy")
     assert found["settings"]["departures"] == ["metrics", "region_pct"]
     assert any("but for --metric, --equivalent-pct." in note for note in found["notes"])
@@ -644,7 +640,7 @@ def test_latex_and_markdown_hold_every_contrast_and_are_whole(clear):
 
 
 def test_bootstrap_intervals_need_fifteen_blocks_and_are_labelled(tmp_path, clear):
-    assert "Bootstrap intervals need 15 blocks" in said(clear, "study", "--interval", "bootstrap")
+    assert "Bootstrap intervals need 15 seeds" in said(clear, "study", "--interval", "bootstrap")
     save(tmp_path, *draw(15))
     row = contrast(document(tmp_path, "--interval", "bootstrap"), "activation leaky-relu")
     assert row["ci_method"] == "bootstrap"

@@ -57,5 +57,5 @@ def record_of(run: RunDir, end: str) -> RunRecord:
         return replace(found, status="interrupted", error=why)
     if end == "invalid":
         doubt = QualityWarning("gaps", Severity.INVALID, "a hole in the trace", "repeat the run")
-        return replace(found, warnings=(doubt,), verdict=Quality.INVALID)
+        return replace(found, warnings=(doubt,), quality=Quality.INVALID)
     return found

@@ -77,9 +77,9 @@ def test_without_a_difference_only_what_is_shown_is_called_the_same(tmp_path):
 @pytest.mark.parametrize(
     ("records", "words"),
     [
-        (draw(5), "With 5 blocks p cannot fall below 0.062"),
         (draw(2), "there are 2 complete repetitions, and an interval needs 3"),
         (draw(1), "there is 1 complete repetition, and an interval needs 3"),
+        (draw(5), "With 5 seeds p cannot fall below 0.062"),
         (draw(8, channels=()), "No energy is compared: no meter worked"),
         ([make_record()], "there is one variant (leaky-dropout, 1 run) and nothing to compare"),
         ([failed_record(), failed_record(seed=2)], "none of 2 runs ended well"),

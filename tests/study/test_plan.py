@@ -18,7 +18,7 @@ from program import wbcbench
 from wbcbench.core.errors import RunsFailedError, UsageError
 from wbcbench.core.run_folder import Local
 from wbcbench.core.spec import RunSpec
-from wbcbench.stats.tests import detectable_effect
+from wbcbench.stats.tests import find_detectable_effect
 from wbcbench.study import plan as plans
 from wbcbench.study.experiment import Experiment, Pauses, PlannedAnalysis, SubmissionDetails, Until
 from wbcbench.study.forecast import forecast_cost
@@ -178,16 +178,16 @@ def test_a_plan_that_changed_is_kept_beside_the_new_one(tmp_path: Path) -> None:
 def test_eight_blocks_can_show_the_six_primary_tests_and_three_cannot() -> None:
     eight = promise(make_plan(experiment(seeds=tuple(range(8)), blocks=8)))
     assert eight.contrasts == ("activation leaky-relu", "regulariser batchnorm", "interaction")
-    assert (eight.p_floor, eight.level) == (2 / 2**8, 0.05 / 6)
+    assert (eight.p_floor, eight.p_level) == (2 / 2**8, 0.05 / 6)
     assert eight.can_show
-    assert eight.detectable_d_z == detectable_effect(8, 6)
+    assert eight.detectable_d_z == find_detectable_effect(8, 6)
     three = promise(make_plan(experiment()))
     assert not three.can_show
     assert three.detectable_d_z is None
     assert three.blocks_wanted == 8
 
 
-def test_a_single_arm_has_nothing_to_show() -> None:
+def test_a_single_configuration_has_nothing_to_show() -> None:
     alone = promise(make_plan(experiment(factors={"variant": ("relu-dropout",)})))
     assert alone.contrasts == () and not alone.can_show
 
@@ -197,7 +197,7 @@ def test_a_single_arm_has_nothing_to_show() -> None:
     [
         (PlannedAnalysis(contrasts=("activation",)), None, "leaves out regulariser batchnorm"),
         (PlannedAnalysis(contrasts=("activasion",)), None, "Did you mean 'activation leaky-relu'"),
-        (PlannedAnalysis(baseline="relu"), None, "arm to compare with"),
+        (PlannedAnalysis(baseline="relu"), None, "configuration to compare with"),
         (PlannedAnalysis(metrics=("enrgy",)), None, "metric 'enrgy'"),
         (PlannedAnalysis(), Until("depth", 1.0, 3), "primary contrast 'depth'"),
     ],
@@ -234,7 +234,7 @@ def test_the_program_shows_the_plan_and_writes_nothing(tmp_path: Path) -> None:
     before = sorted(tmp_path.rglob("*"))
     ended = wbcbench("plan", str(file), cwd=tmp_path)
     assert ended.code == 0, ended.err
-    assert "least p with 8 blocks 0.0078" in ended.out
+    assert "smallest attainable p with 8 blocks 0.0078" in ended.out
     assert "16 runs" in ended.out
     assert sorted(tmp_path.rglob("*")) == before
 
@@ -288,7 +288,7 @@ def test_a_plan_above_the_limit_is_refused_off_a_terminal_unless_yes(tmp_path: P
 def test_a_pilot_is_one_epoch_in_a_study_of_its_own_and_is_carried_out_once(
     cells: Path, tmp_path: Path
 ) -> None:
-    made = make_plan(experiment(run={"epochs": 8, "meters": ("synthetic",)}))
+    made = make_plan(experiment(run={"epochs": 8, "meters": ("simulated",)}))
     launcher = StandIn()
     local = Local(data=str(cells))
     for _ in range(2):
@@ -299,7 +299,7 @@ def test_a_pilot_is_one_epoch_in_a_study_of_its_own_and_is_carried_out_once(
 
 
 def test_a_pilot_that_failed_is_no_basis_for_a_forecast(cells: Path, tmp_path: Path) -> None:
-    made = make_plan(experiment(run={"meters": ("synthetic",)}))
+    made = make_plan(experiment(run={"meters": ("simulated",)}))
     launcher = StandIn(lambda _: "failed")
     with pytest.raises(RunsFailedError):
         carry_out_pilot(made, tmp_path, Local(data=str(cells)), lambda _: None, launcher)

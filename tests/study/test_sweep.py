@@ -281,20 +281,20 @@ def test_a_second_sweep_of_a_study_is_refused(tmp_path: Path) -> None:
     assert study.started == []
 
 
-def test_a_sweep_waits_for_a_watcher_whose_sweep_was_killed(tmp_path: Path) -> None:
+def test_a_sweep_waits_for_a_recorder_whose_sweep_was_killed(tmp_path: Path) -> None:
     study = Study(tmp_path, made(), always("done"))
     spec = study.plan.runs[0]
     run = RunDir(tmp_path / "mine" / spec.run_id)
     run.create(spec, Local())
     watching, ended = threading.Event(), threading.Event()
 
-    def watcher() -> None:
+    def recorder() -> None:
         with run.watched():
             watching.set()
             ended.wait()
             run.write_record(record_of(run, "interrupted"))
 
-    thread = threading.Thread(target=watcher)
+    thread = threading.Thread(target=recorder)
     thread.start()
     watching.wait()
 
@@ -352,21 +352,21 @@ def test_a_study_does_not_go_on_with_another_design_but_with_its_own_plan(tmp_pa
     """As when a default changed between two calls of the same command."""
     study = Study(tmp_path, made(), always("done"))
     study.sweep(blocks=1)
-    standing, folder = Progress(tmp_path, "mine"), tmp_path / "mine"
+    progress, folder = Progress(tmp_path, "mine"), tmp_path / "mine"
     changed = [replace(spec, learning_rate=0.5) for spec in study.plan.runs]
     with pytest.raises(UsageError, match=r"learning_rate was 0\.\d+ and is now 0\.5") as error:
-        refuse_other_runs(changed, standing, folder)
+        refuse_other_runs(changed, progress, folder)
     assert f"wbcbench sweep {folder / 'plan.json'}" in str(error.value)
-    refuse_other_runs(plans.from_json(folder / "plan.json").runs, standing, folder)
-    refuse_other_runs(made(blocks=5).runs, standing, folder)
+    refuse_other_runs(plans.from_json(folder / "plan.json").runs, progress, folder)
+    refuse_other_runs(made(blocks=5).runs, progress, folder)
 
 
-def test_a_dry_look_knows_finished_runs_whatever_their_images(tmp_path: Path) -> None:
+def test_a_dry_run_knows_finished_runs_whatever_their_images(tmp_path: Path) -> None:
     study = Study(tmp_path, made(), always("done"))
     study.sweep(blocks=1)
     unknown = [replace(s, dataset_id="", dataset_sha256="") for s in study.plan.runs]
-    standing = Progress(tmp_path, "mine", by=loosely)
-    assert [standing.state(s) for s in unknown] == ["done", "done", "todo", "todo"]
+    progress = Progress(tmp_path, "mine", by=loosely)
+    assert [progress.state(s) for s in unknown] == ["done", "done", "todo", "todo"]
 
 
 UNTIL = Until("leaky-dropout", width=1.0, max_blocks=6)
@@ -402,7 +402,7 @@ class Varied(StandIn):
 
 
 @pytest.mark.parametrize(("by", "blocks"), [(0.0, 3), (0.2, 6)])
-def test_blocks_are_added_until_the_interval_is_narrow_and_looks_are_counted(
+def test_blocks_are_added_until_the_interval_is_narrow_and_interim_analyses_are_counted(
     by: float, blocks: int, tmp_path: Path
 ) -> None:
     asked = made(blocks=3, most=6, until=UNTIL)
@@ -410,20 +410,21 @@ def test_blocks_are_added_until_the_interval_is_narrow_and_looks_are_counted(
     study.launcher = Varied(by)
     outcome = study.sweep()
     assert {s.block for s in study.started} == set(range(1, blocks + 1))
-    assert [look.blocks for look in outcome.looks] == list(range(3, blocks + 1))
-    assert outcome.looks[-1].stops is (by == 0.0)
-    kept = json.loads((tmp_path / "mine" / "looks.json").read_text())
-    assert len(kept["looks"]) == len(outcome.looks)
+    analyses = outcome.interim_analyses
+    assert [analysis.blocks for analysis in analyses] == list(range(3, blocks + 1))
+    assert analyses[-1].stops is (by == 0.0)
+    kept = json.loads((tmp_path / "mine" / "interim-analyses.json").read_text())
+    assert len(kept["interim_analyses"]) == len(analyses)
     again = study.sweep()
-    assert again.carried_out == 0 and again.looks == outcome.looks
+    assert again.carried_out == 0 and again.interim_analyses == analyses
 
 
-def test_a_look_that_cannot_be_made_says_why_and_does_not_stop(tmp_path: Path) -> None:
+def test_an_interim_analysis_that_cannot_be_made_says_why_and_does_not_stop(tmp_path: Path) -> None:
     asked = made(blocks=2, most=3, until=replace(UNTIL, max_blocks=3))
     study = Study(tmp_path, asked, always("failed"))
     outcome = study.sweep()
-    assert [look.stops for look in outcome.looks] == [False, False]
-    assert all(look.reason for look in outcome.looks)
+    assert [analysis.stops for analysis in outcome.interim_analyses] == [False, False]
+    assert all(analysis.reason for analysis in outcome.interim_analyses)
 
 
 def test_joules_of_different_status_are_not_added(tmp_path: Path) -> None:
@@ -453,13 +454,13 @@ epochs = 1
 idle_s = 0.5
 inference_s = 0.3
 warmup_steps = 2
-meters = ["synthetic"]
+meters = ["simulated"]
 [factors]
 variant = ["relu-dropout", "leaky-dropout"]
 [pauses]
 rest_s = 0.5
 [analysis]
-channel = "synthetic"
+lowest_status = "simulated"
 """
 
 
@@ -504,7 +505,7 @@ def test_what_cannot_be_swept_is_refused_before_anything_is_written(
 def test_a_sweep_that_was_killed_is_taken_up_and_loses_one_run_at_most(
     file: Path, cells: Path, tmp_path: Path
 ) -> None:
-    """kill -9 of sweep and watcher while the second run trains; then the same command again."""
+    """kill -9 of sweep and recorder while the second run trains; then the same command again."""
     results = tmp_path / "results"
     words = ("sweep", str(file), "--set", "blocks=1", "--data", str(cells))
     words = (*words, "--results", str(results))

@@ -111,7 +111,7 @@ def test_a_merged_study_is_compared_once_its_hosts_are_allowed_to_differ(tmp_pat
     assert wbcbench("compare", "both", *where).code == 3
     allowed = wbcbench("compare", "both", *where, "--allow-different", "host_id")
     assert allowed.code == 0
-    assert "6 paired blocks" in allowed.out
+    assert "6 paired seeds" in allowed.out
 
 
 def test_an_unknown_study_to_merge_exits_2(tmp_path):

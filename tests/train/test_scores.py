@@ -123,7 +123,7 @@ def test_the_interval_holds_the_accuracy_it_is_for(
     described: list[tuple[int, int, float]],
 ) -> None:
     right, labels, photographs = unrolled(described)
-    low, high = accuracy_interval(right, labels, photographs, resamples=400)
+    low, high = accuracy_interval(right, labels, photographs)
     assert 0 <= low <= right.mean() + 1e-9
     assert right.mean() - 1e-9 <= high <= 1
 

@@ -29,8 +29,13 @@ def claims(
     as_json: options.AsJson = False,
 ) -> None:
     """Test claims against a study: evidence with intervals; supported, contradicted, or neither."""
-    from wbcbench.compare.claim_results import claims_document, claims_text, judge_claim
-    from wbcbench.compare.claims import find_file, read_claims
+    from wbcbench.compare.claims import (
+        claims_document,
+        claims_text,
+        evaluate_claim,
+        find_file,
+        read_claims,
+    )
     from wbcbench.core.study_folder import require_study
     from wbcbench.table.view import read_study
 
@@ -39,7 +44,7 @@ def claims(
         return
     defined = read_claims(find_file(file))
     runs = sorted(read_study(require_study(results, study)).runs, key=lambda run: run.run_id)
-    found = [judge_claim(claim, runs) for claim in defined]
+    found = [evaluate_claim(claim, runs) for claim in defined]
     if as_json:
         document = claims_document(study, found)
         typer.echo(json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False))

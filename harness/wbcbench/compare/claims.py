@@ -1,26 +1,42 @@
-"""Claims of others as data, and what is read off one run to test them."""
+"""Claims of others as data, tested against the runs of a study: evidence, results, words."""
 
 from __future__ import annotations
 
 import math
 import tomllib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from enum import StrEnum
 from itertools import pairwise
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+import numpy as np
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
+from wbcbench.compare.design import configurations, find_complete_blocks
 from wbcbench.core.errors import UsageError, unknown_name
 from wbcbench.core.record import Epoch, RunRecord
+from wbcbench.core.text import count_of, printable
 from wbcbench.core.window import TRAIN
 from wbcbench.energy.metrics import mean_known
+from wbcbench.stats.intervals import LEAST_FOR_T, Floats, share_interval, t_interval
+from wbcbench.table.view import Run
 
 FILE = Path("experiments") / "claims.toml"
 
 Kind = Literal["difference", "share", "region"]
 _STRICT = ConfigDict(extra="forbid")
+_NEEDED = {
+    "difference": ("factor", "upper", "lower", "expect", "limit"),
+    "share": ("expect", "limit"),
+    "region": ("low", "high"),
+}
+
+_SCORES = {"test_accuracy": "test", "test_accuracy_leakage_free": "test_leakage_free"}
+
+SCHEMA = "wbcbench.claims/1"
 
 
 @dataclass(frozen=True)
@@ -33,7 +49,7 @@ class Check:
         measure: A name of ``MEASURES``.
         at: The measure's number, where it has one.
         factor, upper, lower: Of a difference.
-        where: Factor → level: which runs a share or a region speaks of.
+        where: Factor → level: the runs that a share or a region is about.
         expect, limit: Of a difference or a share.
         low, high: Of a region.
         decides: Whether the claim depends on it.
@@ -61,8 +77,8 @@ class Requires:
     """Without this a claim is not about these runs.
 
     Attributes:
-        real_images: Drawn cells say nothing of it.
-        min_epochs: Shorter runs say nothing of it.
+        real_images: Whether synthetic images are no evidence.
+        min_epochs: Shorter runs are no evidence.
         gpu: A word the GPU's name must hold.
     """
 
@@ -85,10 +101,10 @@ class Claim:
     requires: Requires = Requires()
 
 
-def find_file(named: Path | None) -> Path:
-    """The file that was named, else the one here, else the one this package came with."""
-    if named is not None:
-        return named
+def find_file(file: Path | None) -> Path:
+    """The file that was given, else the one here, else the one this package came with."""
+    if file is not None:
+        return file
     shipped = Path(__file__).parent / FILE.name  # a link in a checkout, a copy in a wheel
     return FILE if FILE.is_file() else shipped
 
@@ -97,7 +113,7 @@ def read_claims(path: Path) -> tuple[Claim, ...]:
     """Read and check a file of claims.
 
     Raises:
-        UsageError: It is missing, no TOML, holds an unknown key or measure, or leaves one out.
+        UsageError: It is missing, no TOML, has an unknown key or measure, or lacks one.
     """
     try:
         plain = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -112,20 +128,14 @@ def read_claims(path: Path) -> tuple[Claim, ...]:
         raise UsageError(f"{path} holds no [[claim]].")
     for claim in claims:
         for check in claim.check:
-            _require_whole(path, claim.id, check)
+            _require_complete(path, claim.id, check)
     return claims
 
 
-def _require_whole(path: Path, claim: str, check: Check) -> None:
+def _require_complete(path: Path, claim: str, check: Check) -> None:
     if check.measure not in MEASURES:
         raise unknown_name(f"measure (claim {claim} in {path})", check.measure, MEASURES)
-    needed = {
-        "difference": ("factor", "upper", "lower", "expect", "limit"),
-        "share": ("expect", "limit"),
-        "region": ("low", "high"),
-    }[check.kind]
-    if MEASURES[check.measure].needs_at:
-        needed = (*needed, "at")
+    needed = _NEEDED[check.kind] + (("at",) if MEASURES[check.measure].needs_at else ())
     missing = [name for name in needed if getattr(check, name) in ("", None)]
     if missing:
         raise UsageError(
@@ -152,50 +162,36 @@ class Measure:
     unit: str = ""
 
 
-def _final_train_accuracy(record: RunRecord, _: float) -> float | None:
-    return record.epochs[-1].accuracy if record.epochs else None
-
-
-def _stuck(record: RunRecord, times_chance: float) -> float | None:
+def _read_stuck(record: RunRecord, times_chance: float) -> float | None:
     if not record.epochs or record.test is None:
         return None
     return float(record.epochs[-1].accuracy < times_chance / len(record.test.classes))
 
 
-def _epochs_below(record: RunRecord, accuracy: float) -> float | None:
-    """A run that never gets there spent all its epochs below: nothing is made up for it."""
-    values = _validation(record.epochs)
+def _count_epochs_below(record: RunRecord, accuracy: float) -> float | None:
+    """A run that never gets there spent all its epochs below: no value is invented for it."""
+    values = _select_validation(record.epochs)
     reached = (i for i, value in enumerate(values) if value >= accuracy)
     return float(next(reached, len(values))) if values else None
 
 
-def _generalisation_gap(record: RunRecord, last_share: float) -> float | None:
+def _mean_generalisation_gap(record: RunRecord, last_share: float) -> float | None:
     gaps = [
         None if epoch.val_accuracy is None else epoch.accuracy - epoch.val_accuracy
-        for epoch in _last(record.epochs, last_share)
+        for epoch in _select_last(record.epochs, last_share)
     ]
     return mean_known(gaps)
 
 
-def _validation_movement(record: RunRecord, last_share: float) -> float | None:
-    values = _validation(_last(record.epochs, last_share))
-    moves = [abs(b - a) for a, b in pairwise(values)]
-    return sum(moves) / len(moves) if moves else None
+def _mean_validation_movement(record: RunRecord, last_share: float) -> float | None:
+    values = _select_validation(_select_last(record.epochs, last_share))
+    return mean_known([abs(b - a) for a, b in pairwise(values)])
 
 
-def _test_accuracy(record: RunRecord, _: float) -> float | None:
-    return record.test.accuracy if record.test else None
-
-
-def _test_accuracy_leak_free(record: RunRecord, _: float) -> float | None:
-    return record.test_leakage_free.accuracy if record.test_leakage_free else None
-
-
-def _epochs_until_near_best(record: RunRecord, within: float) -> float | None:
-    values = _validation(record.epochs)
-    if not values:
-        return None
-    return float(1 + next(i for i, value in enumerate(values) if value >= max(values) - within))
+def _find_near_best(record: RunRecord, within: float) -> float | None:
+    values = _select_validation(record.epochs)
+    near = (i for i, value in enumerate(values, start=1) if value >= max(values) - within)
+    return float(next(near)) if values else None
 
 
 def _train_time_s(record: RunRecord, _: float) -> float | None:
@@ -203,42 +199,284 @@ def _train_time_s(record: RunRecord, _: float) -> float | None:
     return window.duration_s if window else None
 
 
-def _validation(epochs: tuple[Epoch, ...]) -> list[float]:
+def _select_validation(epochs: tuple[Epoch, ...]) -> list[float]:
     return [epoch.val_accuracy for epoch in epochs if epoch.val_accuracy is not None]
 
 
-def _last(epochs: tuple[Epoch, ...], share: float) -> tuple[Epoch, ...]:
+def _select_last(epochs: tuple[Epoch, ...], share: float) -> tuple[Epoch, ...]:
     return epochs[len(epochs) - math.ceil(share * len(epochs)) :]
 
 
 MEASURES: Mapping[str, Measure] = {
-    "final_train_accuracy": Measure("training accuracy of the last epoch", _final_train_accuracy),
+    "final_train_accuracy": Measure(
+        "training accuracy of the last epoch",
+        lambda record, _: record.epochs[-1].accuracy if record.epochs else None,
+    ),
     "stuck": Measure(
-        "whether the last training accuracy is below `at` × chance", _stuck, needs_at=True
+        "whether the last training accuracy is below `at` × chance", _read_stuck, needs_at=True
     ),
     "epochs_below": Measure(
         "epochs before validation accuracy first reaches `at`; all if never",
-        _epochs_below,
+        _count_epochs_below,
         needs_at=True,
     ),
     "generalisation_gap": Measure(
         "training minus validation accuracy, mean over the last `at` of the epochs",
-        _generalisation_gap,
+        _mean_generalisation_gap,
         needs_at=True,
     ),
     "validation_movement": Measure(
         "mean absolute change of validation accuracy from epoch to epoch, last `at` of the epochs",
-        _validation_movement,
+        _mean_validation_movement,
         needs_at=True,
     ),
-    "test_accuracy": Measure("accuracy on TEST as published", _test_accuracy),
+    "test_accuracy": Measure(
+        "accuracy on TEST as published",
+        lambda record, _: record.test.accuracy if record.test else None,
+    ),
     "test_accuracy_leakage_free": Measure(
-        "accuracy on TEST without cells that TRAIN shows", _test_accuracy_leak_free
+        "accuracy on TEST without cells that TRAIN shows",
+        lambda record, _: record.test_leakage_free.accuracy if record.test_leakage_free else None,
     ),
     "epochs_until_near_best": Measure(
         "first epoch within `at` of the run's best validation accuracy",
-        _epochs_until_near_best,
+        _find_near_best,
         needs_at=True,
     ),
     "train_time_s": Measure("length of the window `train`", _train_time_s, unit="s"),
 }
+
+
+class ClaimOutcome(StrEnum):
+    """What runs show about a claim."""
+
+    SUPPORTED = "supported"
+    NOT_SUPPORTED = "not supported"
+    INCONCLUSIVE = "inconclusive"
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimEvidence:
+    """The evidence of a study for one check.
+
+    Attributes:
+        check: The check.
+        n: Blocks or, for a share, runs.
+        estimate: Mean, difference or share; ``None`` without a run that has the measure.
+        interval: 95 %; ``None`` where there is none.
+        over_photographs: Mean 95 % interval over photographs, for accuracies on TEST: what other
+            test photographs might give. It is shown for information and decides nothing.
+        outcome: Where the interval lies.
+        why: Why it is inconclusive; empty otherwise.
+    """
+
+    check: Check
+    n: int = 0
+    estimate: float | None = None
+    interval: tuple[float, float] | None = None
+    over_photographs: tuple[float, float] | None = None
+    outcome: ClaimOutcome = ClaimOutcome.INCONCLUSIVE
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimResult:
+    """A claim and its result in a study.
+
+    Attributes:
+        claim: The claim.
+        evidence: One for each check.
+        outcome: Supported, not supported, or inconclusive.
+        why: Why these runs cannot test it; empty where they can.
+    """
+
+    claim: Claim
+    evidence: tuple[ClaimEvidence, ...]
+    outcome: ClaimOutcome
+    why: str
+
+
+def evaluate_claim(claim: Claim, study: Sequence[Run]) -> ClaimResult:
+    """Judge one claim; the evidence is shown also where the runs cannot test it."""
+    done = [run for run in study if run.is_done]
+    evidence = tuple(_gather_evidence(check, done) for check in claim.check)
+    outcomes = {item.outcome for item in evidence if item.check.decides}
+    why = _check_requirements(claim.requires, done)
+    outcome = ClaimOutcome.INCONCLUSIVE
+    if not why and ClaimOutcome.NOT_SUPPORTED in outcomes:
+        outcome = ClaimOutcome.NOT_SUPPORTED
+    elif not why and outcomes == {ClaimOutcome.SUPPORTED}:
+        outcome = ClaimOutcome.SUPPORTED
+    return ClaimResult(claim, evidence, outcome, why)
+
+
+def _check_requirements(requires: Requires, done: Sequence[Run]) -> str:
+    if not done:
+        return "no run is done"
+    datasets = [run.record.dataset for run in done]
+    if requires.real_images and any(dataset and dataset.synthetic for dataset in datasets):
+        return "some images are synthetic: they are no evidence about real cells"
+    shortest = min(run.spec.epochs for run in done)
+    if shortest < requires.min_epochs:
+        return f"needs runs of {requires.min_epochs} epochs; the shortest here has {shortest}"
+    names = {str(run.row.get("gpu_name") or "no GPU") for run in done}
+    if requires.gpu and any(requires.gpu not in name for name in names):
+        return f"needs a {requires.gpu}; these runs used {', '.join(sorted(names))}"
+    return ""
+
+
+def _gather_evidence(check: Check, done: Sequence[Run]) -> ClaimEvidence:
+    """The evidence of a study's finished runs for one check."""
+    if check.kind == "difference":
+        return _compare_levels(check, done)
+    chosen = [
+        run
+        for run in done
+        if all(str(run.row.get(name)) == level for name, level in check.where.items())
+    ]
+    by_block: dict[tuple[int, int], list[float]] = defaultdict(list)
+    for run in chosen:
+        value = _read_measure(check, run)
+        if value is not None:
+            by_block[run.spec.block, run.spec.seed].append(value)
+    if not by_block:
+        return ClaimEvidence(check, why="no run has this measure")
+    if check.kind == "share":
+        known = [value for values in by_block.values() for value in values]
+        hits = round(sum(known))
+        bounds = share_interval(hits, len(known))
+        return _evaluate_check(ClaimEvidence(check, len(known), hits / len(known), bounds))
+    # Runs of one block are averaged first: they share a seed.
+    means = np.array([sum(values) / len(values) for values in by_block.values()])
+    return _evaluate_mean(check, means, _compute_photograph_interval(check, chosen))
+
+
+def _read_measure(check: Check, run: Run) -> float | None:
+    return MEASURES[check.measure].read(run.record, check.at or 0.0)
+
+
+def _compare_levels(check: Check, done: Sequence[Run]) -> ClaimEvidence:
+    """Mean of the upper ones minus mean of the lower; nothing else may differ between them."""
+    compared = configurations(done)
+    levels = [str(c.factors.get(check.factor)) for c in compared]
+    others = [tuple(c.factors_without(check.factor).items()) for c in compared]
+    upper, lower = (
+        Counter(other for level, other in zip(levels, others, strict=True) if level == wanted)
+        for wanted in (check.upper, check.lower)
+    )
+    if not upper or upper != lower:
+        why = f"not every {check.factor} was run with the same other settings"
+        return ClaimEvidence(check, why=why)
+    sign = {check.upper: 1.0, check.lower: -1.0}
+    weights = np.array([sign.get(level, 0.0) / upper.total() for level in levels])
+    blocks = find_complete_blocks(done, compared, (), one_host=True)
+    rows = [[_read_measure(check, run) for run in block] for block in blocks.runs]
+    known = np.array([row for row in rows if None not in row], dtype=np.float64)
+    if not len(known):
+        return ClaimEvidence(check, why="no complete block")
+    return _evaluate_mean(check, known @ weights, None)
+
+
+def _evaluate_mean(
+    check: Check, values: Floats, over_photographs: tuple[float, float] | None
+) -> ClaimEvidence:
+    interval = t_interval(values)
+    bounds = (interval.low, interval.high) if interval else None
+    mean = float(values.mean())
+    return _evaluate_check(ClaimEvidence(check, len(values), mean, bounds, over_photographs))
+
+
+def _evaluate_check(evidence: ClaimEvidence) -> ClaimEvidence:
+    """Decide by whether the interval lies wholly in the claimed range, outside, or neither."""
+    check = evidence.check
+    if evidence.interval is None:
+        blocks = count_of(evidence.n, "block")
+        return replace(evidence, why=f"{blocks}; an interval needs {LEAST_FOR_T}")
+    low, high = evidence.interval
+    # Those that the kind of check needs are known: read_claims requires them.
+    least, most, limit = (value or 0.0 for value in (check.low, check.high, check.limit))
+    if check.kind == "region":
+        is_inside, is_outside = least <= low and high <= most, high < least or low > most
+    elif check.expect == "above":
+        is_inside, is_outside = low > limit, high <= limit
+    else:
+        is_inside, is_outside = high < limit, low >= limit
+    if is_inside:
+        return replace(evidence, outcome=ClaimOutcome.SUPPORTED)
+    if is_outside:
+        return replace(evidence, outcome=ClaimOutcome.NOT_SUPPORTED)
+    return replace(evidence, why="the interval lies on both sides of a limit")
+
+
+def _compute_photograph_interval(check: Check, runs: Sequence[Run]) -> tuple[float, float] | None:
+    scores = [getattr(run.record, _SCORES.get(check.measure, ""), None) for run in runs]
+    intervals = [score.interval for score in scores if score and score.interval]
+    if not intervals:
+        return None
+    low, high = np.mean(intervals, axis=0)
+    return float(low), float(high)
+
+
+def claims_text(results: Sequence[ClaimResult]) -> str:
+    """Claim → evidence → result."""
+    return printable("\n\n".join("\n".join(_format_claim(result)) for result in results))
+
+
+def _format_claim(result: ClaimResult) -> Iterator[str]:
+    why = f" – {result.why}" if result.why else ""
+    yield f"{result.claim.id}  {result.outcome.value.upper()}{why}"
+    yield f"    {result.claim.text}"
+    for evidence in result.evidence:
+        check = evidence.check
+        why = f" ({evidence.why})" if evidence.why else ""
+        mark = "" if check.decides else "for information: "
+        yield f"  - {check.says}"
+        yield f"      {_describe_estimate(evidence)}: {mark}{evidence.outcome.value}{why}"
+        if evidence.over_photographs:
+            low, high = evidence.over_photographs
+            yield f"      95 % CI over photographs: [{low:.3g}, {high:.3g}]"
+
+
+def _describe_estimate(evidence: ClaimEvidence) -> str:
+    check = evidence.check
+    if evidence.estimate is None:
+        return "no evidence"
+    unit = MEASURES[check.measure].unit
+    text = f"{evidence.estimate:.3g}{' ' if unit else ''}{unit}"
+    if evidence.interval:
+        text += " [{:.3g}, {:.3g}]".format(*evidence.interval)
+    counted = "runs" if check.kind == "share" else "blocks"
+    is_region = check.kind == "region"
+    claimed = (
+        f"within {check.low:g} … {check.high:g}" if is_region else f"{check.expect} {check.limit:g}"
+    )
+    return f"{text} over {evidence.n} {counted}; claimed {claimed}"
+
+
+def claims_document(study: str, results: Sequence[ClaimResult]) -> dict[str, Any]:
+    """One JSON document."""
+    claims = [
+        {
+            "id": result.claim.id,
+            "text": result.claim.text,
+            "result": result.outcome.value,
+            "why": result.why or None,
+            "checks": [_check_row(evidence) for evidence in result.evidence],
+        }
+        for result in results
+    ]
+    return {"schema": SCHEMA, "study": study, "claims": claims}
+
+
+def _check_row(evidence: ClaimEvidence) -> dict[str, Any]:
+    low, high = evidence.interval or (None, None)
+    return {
+        **asdict(evidence.check),
+        "n": evidence.n,
+        "estimate": evidence.estimate,
+        "ci_low": low,
+        "ci_high": high,
+        "over_photographs": evidence.over_photographs,
+        "result": evidence.outcome.value,
+        "why": evidence.why or None,
+    }

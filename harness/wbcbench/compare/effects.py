@@ -1,18 +1,17 @@
-"""Contrasts: estimates, intervals, tests, thresholds; each configuration by itself; photographs."""
+"""Contrasts: estimates, intervals, tests, thresholds; configurations by themselves; photographs."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from wbcbench.compare.design import Blocks, ComparisonDesign, Contrast
-from wbcbench.compare.metric import ACCURACY, PRIMARY, TIME, Metric, Settings, Threshold
+from wbcbench.compare.metric import ACCURACY, PRIMARY, TIME, Metric, Settings
 from wbcbench.compare.result import (
-    AccuracyByPhotograph,
     ConfigurationSummary,
     ContrastResult,
     Effect,
@@ -23,64 +22,62 @@ from wbcbench.compare.result import (
     ThresholdResult,
 )
 from wbcbench.core.errors import CannotMeasureError, UsageError
-from wbcbench.stats.bootstrap import on_same_images, percentile_interval, resample
+from wbcbench.stats.bootstrap import compare_on_images, compute_image_means
 from wbcbench.stats.intervals import (
     Floats,
     Interval,
     Labels,
     censored_median,
+    compute_win_rate,
     d_z,
-    front_share,
-    interval,
+    mean_interval,
     on_front,
-    share_won,
+    resample_front,
     t_interval,
 )
 from wbcbench.stats.tests import (
     ALPHA,
     ThresholdOutcome,
-    blocks_to_settle,
-    contrast_values,
-    decompose,
+    adjust_holm,
+    compute_contrast,
+    count_blocks_to_settle,
     equivalence_p,
-    holm,
-    judge_limit,
+    evaluate_limit,
     p_floor,
-    pair_weights,
     sign_flip_p,
 )
 from wbcbench.table.view import Run
 
-_COLUMNS = ("image_sha256", "original_id", "also_in_train", "y_true", "y_pred")
+_COLUMNS = ["image_sha256", "original_id", "also_in_train", "y_true", "y_pred"]
 
 _UNCERTAINTY = "primary_uncertainty_train_j"
-_LEAK_FREE = "balanced_accuracy_leakage_free"
+_LEAKAGE_FREE = "balanced_accuracy_leakage_free"
 
 
-def _value_matrix(blocks: Blocks, metric: Metric) -> Floats:
-    """``[blocks, arms]`` values on the scale on which differences are taken.
+def _scale_values(blocks: Blocks, metric: Metric) -> Floats:
+    """``[blocks, configurations]`` values on the scale on which differences are taken.
 
     Raises:
         CannotMeasureError: A value that is not above zero has no ratio.
     """
-    return np.array(
-        [
-            [_inner(run.number(metric.name), metric, run.run_id) for run in block]
-            for block in blocks.runs
-        ]
-    )
+    for run in (run for block in blocks.runs for run in block):
+        value = run.number(metric.name)
+        if value is None or (metric.scale == "ratio" and value <= 0):
+            raise CannotMeasureError(
+                f"{metric.name} is {value} in {run.run_id}: ratios need values above zero. Compare "
+                "another metric, or repeat the block if the run went wrong."
+            )
+    values = [[run.number(metric.name) or 0.0 for run in block] for block in blocks.runs]
+    return np.array([[metric.to_scale(value) for value in row] for row in values])
 
 
-def _inner(value: float | None, metric: Metric, run_id: str) -> float:
-    if value is None or (metric.scale == "ratio" and value <= 0):
-        raise CannotMeasureError(
-            f"{metric.name} is {value} in {run_id}: a ratio needs a value above zero. Compare "
-            "another metric, or repeat the block if the run went wrong."
-        )
-    return metric.inner(value)
+def _compute_interval(differences: Floats, metric: Metric, settings: Settings) -> Interval | None:
+    """The interval of the mean difference, in the metric's unit."""
+    interval = mean_interval(differences, settings.method)
+    return interval.transform(metric.to_unit) if interval else None
 
 
-def effects(
+def compute_effects(
     design: ComparisonDesign,
     blocks: Blocks,
     metrics: Sequence[Metric],
@@ -90,158 +87,135 @@ def effects(
     """Every contrast of every metric, the primary family first; empty without blocks."""
     if not blocks.runs:
         return ()
-    values = {metric.name: _value_matrix(blocks, metric) for metric in metrics}
-    found: list[Effect] = []
+    values = {metric.name: _scale_values(blocks, metric) for metric in metrics}
+    effects: list[Effect] = []
     for family in ("primary", "secondary"):
-        asked = [
-            (each, metric)
-            for each in design.contrasts
-            if each.family == family
-            for metric in metrics
-        ]
-        if asked:
-            differences = np.stack([contrast_values(values[m.name], c.weights) for c, m in asked])
-            found += _family(asked, differences, statuses, settings)
-    return tuple(found)
+        contrasts = [contrast for contrast in design.contrasts if contrast.family == family]
+        tests = [(contrast, metric) for contrast in contrasts for metric in metrics]
+        if tests:
+            differences = np.stack([compute_contrast(values[m.name], c.weights) for c, m in tests])
+            p = sign_flip_p(differences)
+            p_holm = adjust_holm(p)
+            effects += [
+                _estimate_effect(
+                    *tests[i], differences[i], float(p[i]), float(p_holm[i]), statuses, settings
+                )
+                for i in range(len(tests))
+            ]
+    return tuple(effects)
 
 
-def _family(
-    asked: Sequence[tuple[Contrast, Metric]],
-    differences: Floats,
-    statuses: Mapping[str, str],
-    settings: Settings,
-) -> list[Effect]:
-    """Test a family together: ``[tests, blocks]`` differences."""
-    p = sign_flip_p(differences)
-    corrected = holm(p)
-    return [
-        _effect(each, metric, row, (float(raw), float(holm_p)), statuses[metric.name], settings)
-        for (each, metric), row, raw, holm_p in zip(asked, differences, p, corrected, strict=True)
-    ]
-
-
-def _effect(
-    asked: Contrast,
+def _estimate_effect(
+    contrast: Contrast,
     metric: Metric,
     differences: Floats,
-    p: tuple[float, float],
-    status: str,
+    p: float,
+    p_holm: float,
+    statuses: Mapping[str, str],
     settings: Settings,
 ) -> Effect:
     n = len(differences)
-    inner = interval(differences, settings.method)
+    interval = _compute_interval(differences, metric, settings)
     region = settings.region(metric)
-    edges = [metric.untold(edge) for edge in region] if region else None
-    same_p = equivalence_p(differences, *edges) if edges else None
-    won = share_won(differences, lower_is_better=metric.lower_is_better)
+    edges = [metric.from_unit(edge) for edge in region] if region else None
+    p_equivalence = equivalence_p(differences, *edges) if edges else None
+    result = ContrastResult.NOT_TESTED
+    if contrast.family == "primary":
+        result = _evaluate_contrast(interval, p_holm, p_equivalence, settings.alpha)
+    rate = compute_win_rate(differences, lower_is_better=metric.lower_is_better)
     return Effect(
-        contrast=asked.name,
-        against=asked.against,
-        family=asked.family,
+        contrast=contrast.name,
+        against=contrast.against,
+        family=contrast.family,
         metric=metric,
-        status=status,
+        status=statuses[metric.name],
         n=n,
-        estimate=metric.told(float(np.mean(differences))),
-        interval=inner.mapped(metric.told) if inner else None,
-        p=p[0] if n > 1 else None,
+        estimate=metric.to_unit(float(np.mean(differences))),
+        interval=interval,
+        p=p if n > 1 else None,
         p_floor=p_floor(n) if n > 1 else None,
-        p_holm=p[1] if n > 1 else None,
+        p_holm=p_holm if n > 1 else None,
         d_z=d_z(differences),
-        share_won=None if asked.is_interaction else won,
+        share_won=None if contrast.is_interaction else rate,
         region=region,
-        p_equivalence=same_p,
-        finding=_finding(inner, p[1], same_p, settings.alpha)
-        if asked.family == "primary"
-        else ContrastResult.ESTIMATE,
+        p_equivalence=p_equivalence,
+        finding=result,
     )
 
 
-def _finding(
-    inner: Interval | None, p_holm: float, same_p: float | None, alpha: float
+def _evaluate_contrast(
+    interval: Interval | None, p_holm: float, p_equivalence: float | None, alpha: float
 ) -> ContrastResult:
     """Equivalent goes first: a difference inside the region is shown and does not matter."""
-    if same_p is not None and same_p <= ALPHA:
+    if p_equivalence is not None and p_equivalence <= ALPHA:
         return ContrastResult.EQUIVALENT
-    if inner is None or p_holm > alpha or not inner.excludes(0.0):
+    if interval is None or p_holm > alpha or not interval.excludes(0.0):
         return ContrastResult.INCONCLUSIVE
-    return ContrastResult.LESS if inner.high < 0 else ContrastResult.MORE
+    return ContrastResult.DIFFERENT
 
 
 def split_energy(
     design: ComparisonDesign, blocks: Blocks, energy: Metric, settings: Settings
 ) -> tuple[Split, ...]:
-    """How much of each primary difference in joules is time and how much is power, exactly."""
+    """How much of each primary difference in joules is time and how much is power, exactly.
+
+    A difference of log energy is one of log time plus one of log mean power.
+    """
     if not blocks.runs:
         return ()
-    time = Metric(TIME, "ratio", lower_is_better=True)
-    log_energy, log_time = _value_matrix(blocks, energy), _value_matrix(blocks, time)
-    return tuple(
-        _split(each, log_energy, log_time, energy, settings)
-        for each in design.contrasts
-        if each.family == "primary"
-    )
-
-
-def _split(
-    asked: Contrast, log_energy: Floats, log_time: Floats, energy: Metric, settings: Settings
-) -> Split:
-    parts = decompose(log_energy, log_time, asked.weights)
-    by_time = interval(parts.time, settings.method)
-    by_power = interval(parts.power, settings.method)
-    return Split(
-        contrast=asked.name,
-        against=asked.against,
-        energy=energy.told(float(np.mean(parts.time + parts.power))),
-        time=energy.told(float(np.mean(parts.time))),
-        time_interval=by_time.mapped(energy.told) if by_time else None,
-        power=energy.told(float(np.mean(parts.power))),
-        power_interval=by_power.mapped(energy.told) if by_power else None,
-    )
+    log_energy = _scale_values(blocks, energy)
+    log_time = _scale_values(blocks, Metric(TIME, "ratio", lower_is_better=True))
+    splits = []
+    for contrast in design.contrasts:
+        if contrast.family != "primary":
+            continue
+        time = compute_contrast(log_time, contrast.weights)
+        power = compute_contrast(log_energy - log_time, contrast.weights)
+        split = Split(
+            contrast=contrast.name,
+            against=contrast.against,
+            energy=energy.to_unit(float(np.mean(time + power))),
+            time=energy.to_unit(float(np.mean(time))),
+            time_interval=_compute_interval(time, energy, settings),
+            power=energy.to_unit(float(np.mean(power))),
+            power_interval=_compute_interval(power, energy, settings),
+        )
+        splits.append(split)
+    return tuple(splits)
 
 
 def check_thresholds(
     design: ComparisonDesign, blocks: Blocks, settings: Settings, statuses: Mapping[str, str]
 ) -> tuple[ThresholdResult, ...]:
-    """Every gate for every candidate."""
-    return tuple(
-        _judged(design, blocks, settings, statuses[threshold.metric.name], threshold, positions)
-        for threshold in settings.thresholds
-        for positions in design.pairs
-    )
+    """Every threshold for every configuration that has a baseline."""
+    results = []
+    for threshold in settings.thresholds:
+        metric = threshold.metric
+        values = _scale_values(blocks, metric) if blocks.runs else None
+        for i, j in design.pairs:
+            interval = more = None
+            outcome = ThresholdOutcome.INCONCLUSIVE
+            if values is not None:
+                differences = values[:, i] - values[:, j]
+                interval = _compute_interval(differences, metric, settings)
+                worse = threshold.above_is_worse
+                outcome = evaluate_limit(interval, threshold.limit, above_is_worse=worse)
+                if outcome is ThresholdOutcome.INCONCLUSIVE:
+                    more = count_blocks_to_settle(differences, metric.from_unit(threshold.limit))
+            pair = design.configurations[i].label, design.configurations[j].label
+            status = statuses[metric.name]
+            results.append(ThresholdResult(threshold, *pair, interval, outcome, more, status))
+    return tuple(results)
 
 
-def _judged(
-    design: ComparisonDesign,
-    blocks: Blocks,
-    settings: Settings,
-    status: str,
-    threshold: Threshold,
-    positions: tuple[int, int],
-) -> ThresholdResult:
-    candidate, baseline = (design.configurations[i].label for i in positions)
-    if not blocks.runs:
-        return ThresholdResult(
-            threshold, candidate, baseline, None, ThresholdOutcome.INCONCLUSIVE, None, status
-        )
-    weights = pair_weights(*positions, len(design.configurations))
-    differences = contrast_values(_value_matrix(blocks, threshold.metric), weights)
-    inner = interval(differences, settings.method)
-    told = inner.mapped(threshold.metric.told) if inner else None
-    outcome = judge_limit(told, threshold.limit, above_is_worse=threshold.above_is_worse)
-    more = None
-    if outcome is ThresholdOutcome.INCONCLUSIVE:
-        more = blocks_to_settle(differences, threshold.metric.untold(threshold.limit))
-    return ThresholdResult(threshold, candidate, baseline, told, outcome, more, status)
-
-
-# A seed interval says how much the runs differ. It says nothing about the few photographs the test
-# set was made from, which are the same for every run; that is what is worked out here.
+# An interval over seeds says how much the runs differ. It says nothing about the few photographs
+# the test set was made from, which are the same for every run; the intervals here do.
 @dataclass(frozen=True, slots=True)
 class CorrectAnswers:
     """Which images each run had right.
 
     Attributes:
-        right: ``[arms, blocks, images]``, 1 or 0.
+        right: ``[configurations, blocks, images]``, 1 or 0.
         labels: ``[images]``, numbers of the true classes.
         photographs: ``[images]``, the photograph of each image.
     """
@@ -250,29 +224,13 @@ class CorrectAnswers:
     labels: Labels
     photographs: Labels
 
-    def of_configuration(self, configuration: int) -> AccuracyByPhotograph:
-        """One arm's accuracy, averaged over its seeds."""
-        share = self.right[configuration].mean(axis=0)
-        drawn = resample(share, self.labels, self.photographs)
-        by_class = [share[self.labels == label].mean() for label in np.unique(self.labels)]
-        low, high = percentile_interval(drawn.mean)
-        balanced_low, balanced_high = percentile_interval(drawn.balanced)
-        return AccuracyByPhotograph(
-            accuracy=float(share.mean()),
-            low=low,
-            high=high,
-            balanced=float(np.mean(by_class)),
-            balanced_low=balanced_low,
-            balanced_high=balanced_high,
-        )
-
     def compare(self, design: ComparisonDesign) -> tuple[SameImages, ...]:
-        """Each candidate against its baseline, image by image."""
+        """Each configuration against its baseline, image by image."""
         return tuple(
             SameImages(
                 design.configurations[i].label,
                 design.configurations[j].label,
-                on_same_images(self.right[i], self.right[j], self.labels, self.photographs),
+                compare_on_images(self.right[i], self.right[j], self.labels, self.photographs),
             )
             for i, j in design.pairs
         )
@@ -281,7 +239,7 @@ class CorrectAnswers:
 def read_answers(blocks: Blocks) -> CorrectAnswers | None:
     """The predictions of every used run.
 
-    ``None`` where a run kept none, photographs are unknown, or the runs saw different images.
+    ``None`` where a run has none, photographs are unknown, or the runs saw different images.
     """
     paths = [run.predictions_path for block in blocks.runs for run in block]
     known = [path for path in paths if path is not None]
@@ -308,7 +266,7 @@ def read_answers(blocks: Blocks) -> CorrectAnswers | None:
 
 @dataclass(frozen=True, slots=True)
 class ImageAnswers:
-    """What one run said of each test image.
+    """What one run predicted for each test image.
 
     Attributes:
         images: ``[n]`` digests.
@@ -335,22 +293,20 @@ def read_image_answers(path: Path) -> ImageAnswers:
     import pyarrow.parquet as pq
 
     try:
-        table = pq.ParquetFile(path).read(columns=list(_COLUMNS))
-        table = table.select(list(_COLUMNS))  # what is not there was left out without a word
+        # Reading passes over columns that are missing; selecting does not.
+        columns = pq.ParquetFile(path).read(columns=_COLUMNS).select(_COLUMNS).to_pydict()
     except (OSError, KeyError, pa.ArrowException) as error:
         raise UsageError(
-            f"{path} cannot be read as predictions: {error}. Move it away to compare without the "
-            "intervals by photograph, or repeat the run."
+            f"{path} cannot be read as predictions: {error}. Repeat the run, or move the file away "
+            "to compare without intervals over photographs."
         ) from error
-    truth, said = (np.asarray(table[name].to_pylist()) for name in ("y_true", "y_pred"))
-    # Arrow's own ``fill_null`` imports pandas, which takes longer than all the rest.
-    photographs = table["original_id"].to_pylist()
+    truth, photographs = columns["y_true"], columns["original_id"]
     return ImageAnswers(
-        images=table["image_sha256"].to_pylist(),
-        truth=truth.tolist(),
-        right=(truth == said).astype(np.float64),
-        photographs=np.asarray([-1 if p is None else p for p in photographs], dtype=np.int64),
-        seen=np.asarray(table["also_in_train"].to_pylist(), dtype=np.bool_),
+        images=columns["image_sha256"],
+        truth=truth,
+        right=(np.asarray(truth) == np.asarray(columns["y_pred"])).astype(np.float64),
+        photographs=np.array([-1 if p is None else p for p in photographs], dtype=np.int64),
+        seen=np.array(columns["also_in_train"], dtype=np.bool_),
     )
 
 
@@ -361,71 +317,64 @@ def summarise_configurations(
     energy: Metric | None,
     answers: CorrectAnswers | None,
 ) -> tuple[ConfigurationSummary, ...]:
-    """One summary for each arm; empty without blocks."""
-    if not blocks.runs:
-        return ()
-    on, share = _front(blocks, energy)
-    columns = list(zip(*blocks.runs, strict=True))
+    """One summary for each configuration; empty without blocks."""
+    joules = _collect_values(blocks, energy.name) if energy else None
+    accuracy = _collect_values(blocks, ACCURACY)
+    is_on_front = share = None
+    if joules is not None and accuracy is not None:
+        is_on_front = on_front(joules.mean(axis=0), accuracy.mean(axis=0)).tolist()
+        share = resample_front(joules, accuracy).tolist() if len(joules) > 1 else None
+    columns = zip(*blocks.runs, strict=True)
     return tuple(
         ConfigurationSummary(
             label=configuration.label,
-            levels={metric.name: _level(runs, metric) for metric in metrics},
-            target=_target(runs, by_energy=energy is not None),
-            on_front=on[i] if on else None,
+            levels={metric.name: _compute_level(runs, metric) for metric in metrics},
+            target=_compute_target(runs, by_energy=energy is not None),
+            on_front=is_on_front[i] if is_on_front else None,
             front_share=share[i] if share else None,
-            by_photograph=answers.of_configuration(i) if answers else None,
-            leakage_free=_mean(runs, _LEAK_FREE),
+            accuracy=compute_image_means(
+                answers.right[i].mean(axis=0), answers.labels, answers.photographs
+            )
+            if answers
+            else None,
+            leakage_free=_mean(runs, _LEAKAGE_FREE),
         )
-        for i, (configuration, runs) in enumerate(zip(design.configurations, columns, strict=True))
+        for i, (configuration, runs) in enumerate(zip(design.configurations, columns, strict=False))
     )
 
 
-def _level(runs: Sequence[Run], metric: Metric) -> Level:
+def _compute_level(runs: Sequence[Run], metric: Metric) -> Level:
     values = np.array([run.number(metric.name) for run in runs], dtype=np.float64)
-    found = t_interval(values)
-    meter = _mean(runs, _UNCERTAINTY) if metric.part in {"gpu", "primary"} else None
-    is_train = metric.name.endswith("energy_gpu_train_j") or metric.name == PRIMARY
+    interval = t_interval(values)
+    has_meter_error = metric.name in {"energy_gpu_train_j", PRIMARY}
     return Level(
         mean=float(values.mean()),
-        runs=(found.high - found.low) / 2 if found else None,
+        runs=(interval.high - interval.low) / 2 if interval else None,
         # The devices' gain is the same in every run: it does not shrink with more of them.
-        meter=meter if is_train else None,
+        meter=_mean(runs, _UNCERTAINTY) if has_meter_error else None,
     )
 
 
-def _target(runs: Sequence[Run], *, by_energy: bool) -> Target | None:
-    """``None`` where nobody can say whether a run reached the target, or the targets differ."""
-    if len({(run.spec.target_metric, run.spec.target_value) for run in runs}) > 1:
-        return None
+def _compute_target(runs: Sequence[Run], *, by_energy: bool) -> Target | None:
+    """``None`` where it is unknown whether a run reached the target, or the targets differ."""
     reached = [run.row.get("target_reached") for run in runs]
-    cost, total = ("energy_to_target_j", PRIMARY) if by_energy else ("time_to_target_s", TIME)
-    costs = [run.number(cost if hit else total) for run, hit in zip(runs, reached, strict=True)]
-    known = [value for value in costs if value is not None]
-    if None in reached or len(known) < len(costs):
+    to_target, total = ("energy_to_target_j", PRIMARY) if by_energy else ("time_to_target_s", TIME)
+    costs = [
+        run.number(to_target if hit else total) for run, hit in zip(runs, reached, strict=True)
+    ]
+    known = [cost for cost in costs if cost is not None]
+    targets = {(run.spec.target_metric, run.spec.target_value) for run in runs}
+    if len(targets) > 1 or None in reached or len(known) < len(costs):
         return None
-    found = censored_median(known, [bool(hit) for hit in reached])
-    return Target("J" if by_energy else "s", found.reached, found.runs, found.median)
+    median = censored_median(known, [bool(hit) for hit in reached])
+    return Target(**asdict(median), unit="J" if by_energy else "s")
 
 
-def _front(blocks: Blocks, energy: Metric | None) -> tuple[list[bool] | None, list[float] | None]:
-    """Whether each arm is on the front of the means, and in which share of resampled blocks."""
-    if energy is None:
-        return None, None
-    joules = _values(blocks, energy.name)
-    accuracy = _values(blocks, ACCURACY)
-    if joules is None or accuracy is None:
-        return None, None
-    on = on_front(joules.mean(axis=0), accuracy.mean(axis=0))
-    if len(joules) < 2:
-        return [bool(each) for each in on], None
-    return [bool(each) for each in on], [float(s) for s in front_share(joules, accuracy)]
-
-
-def _values(blocks: Blocks, column: str) -> np.ndarray | None:
+def _collect_values(blocks: Blocks, column: str) -> Floats | None:
+    """``[blocks, configurations]`` cells; ``None`` without blocks or if one is unknown."""
     cells = [[run.number(column) for run in block] for block in blocks.runs]
-    if any(value is None for row in cells for value in row):
-        return None
-    return np.array(cells, dtype=np.float64)
+    is_known = cells and all(value is not None for row in cells for value in row)
+    return np.array(cells, dtype=np.float64) if is_known else None
 
 
 def _mean(runs: Sequence[Run], column: str) -> float | None:

@@ -21,13 +21,12 @@ PRIMARY = "primary_energy_train_j"
 _RATIO_ENDINGS = ("_j", "_js", "_s", "_ms", "_w", "_g", "_bytes", "_mhz")
 _RATES = ("infer_images_per_s", "infer_images_per_s_b1")
 _SHARES = ("balanced_accuracy", "accuracy", "macro_f1", "ece", "recall_")
-_CENSORED = ("energy_to_target_j", "time_to_target_s", "epochs_to_target")
-_CROSS_CHECK = "codecarbon_"
+_TO_TARGET = ("energy_to_target_j", "time_to_target_s", "epochs_to_target")
 _DESIGN = ("block", "order_in_block", "order_global", "seed", "split_seed")
 
 GRAMMAR = (
-    "A limit is METRIC, then > or <, then a signed number, then % (joules, seconds, watts) or pp "
-    "(accuracies): 'energy_gpu_train_j > +5%', 'balanced_accuracy < -1pp'."
+    "Write METRIC, > or <, and a number with % or pp: "
+    "'energy_gpu_train_j > +5%', 'balanced_accuracy < -1pp'."
 )
 _LIMIT = re.compile(
     r"\s*(?P<metric>\w+)\s*(?P<sign>[<>])\s*(?P<limit>[+-]?(?:\d+\.?\d*|\.\d+))\s*(?P<unit>%|pp)?\s*"
@@ -40,9 +39,9 @@ class Metric:
 
     Attributes:
         name: The column.
-        scale: ``ratio``: differences of logarithms, told in per cent. ``share``: differences, told
-            in percentage points. ``plain``: differences in the column's own unit.
-        lower_is_better: Which way a block is won.
+        scale: ``ratio``: differences of logarithms, shown in per cent. ``share``: differences,
+            shown in percentage points. ``plain``: differences in the column's own unit.
+        lower_is_better: Whether a smaller value is the better one.
     """
 
     name: str
@@ -56,7 +55,7 @@ class Metric:
 
     @property
     def part(self) -> str | None:
-        """Whose joules it holds: a part of the machine, ``headline``, or ``None`` for no joules."""
+        """Whose joules it holds: a part of the machine, ``primary``, or ``None`` for no joules."""
         for part in ("gpu", "cpu", "dram"):
             if self.name.startswith((f"energy_{part}_", f"{part}_power_", f"{part}_idle_")):
                 return part
@@ -69,39 +68,39 @@ class Metric:
         """Whether it depends on how fast the machine is."""
         return self.part is not None or self.scale == "ratio"
 
-    def inner(self, value: float) -> float:
+    def to_scale(self, value: float) -> float:
         """A value on the scale on which differences are taken; a ratio needs it above zero."""
         return math.log(value) if self.scale == "ratio" else value
 
-    def told(self, difference: float) -> float:
-        """A difference in the unit it is told in: per cent, percentage points, or as it is."""
+    def to_unit(self, difference: float) -> float:
+        """A difference in the unit in which it is shown."""
         if self.scale == "ratio":
             return 100.0 * math.expm1(difference)
         return 100.0 * difference if self.scale == "share" else difference
 
-    def untold(self, told: float) -> float:
-        """The difference that :meth:`told` tells as this; the inverse of it."""
+    def from_unit(self, shown: float) -> float:
+        """The inverse of :meth:`to_unit`."""
         if self.scale == "ratio":
-            return math.log1p(told / 100.0)
-        return told / 100.0 if self.scale == "share" else told
+            return math.log1p(shown / 100.0)
+        return shown / 100.0 if self.scale == "share" else shown
 
 
-def metric_named(name: str) -> Metric:
+def find_metric(name: str) -> Metric:
     """The metric of a column.
 
     Raises:
         UsageError: There is no such column, or it cannot be compared as a mean.
     """
     numbers = {c.name for c in load_columns().values() if c.type in {"int", "float"}} - set(_DESIGN)
-    if name in _CENSORED:
+    if name in _TO_TARGET:
         raise UsageError(
-            f"'{name}' has no mean: runs that never reach the target cost more than was seen. "
-            "Every comparison lists it by itself, with how many runs reached the target."
+            f"{name} cannot be averaged: some runs may never reach the target. "
+            "Every comparison shows its median, with how many runs reached the target."
         )
-    if name.startswith(_CROSS_CHECK):
-        raise UsageError(f"'{name}' is a second opinion, not a metric; use '{PRIMARY}'.")
+    if name.startswith("codecarbon_"):
+        raise UsageError(f"{name} is a cross-check and cannot be compared. Use {PRIMARY}.")
     if name not in numbers:
-        raise unknown_name("metric", name, numbers - set(_CENSORED))
+        raise unknown_name("metric", name, numbers - set(_TO_TARGET))
     if name.removeprefix("val_").startswith(_SHARES):
         return Metric(name, "share", lower_is_better=name == "ece")
     if name in _RATES:
@@ -113,7 +112,7 @@ def metric_named(name: str) -> Metric:
 
 @dataclass(frozen=True, slots=True)
 class Threshold:
-    """A limit on how much worse a candidate may be than its baseline.
+    """A limit on how much worse a configuration may be than its baseline.
 
     Attributes:
         text: As the user wrote it.
@@ -134,16 +133,16 @@ class Settings:
 
     Attributes:
         metrics: Columns to compare; empty = energy of training and balanced accuracy.
-        baseline: Label of an arm, or a study; ``None`` lets the factors decide.
-        least_trust: How far joules may be from a sensor; measured unless asked otherwise.
+        baseline: Label of a configuration, or a study; ``None`` lets the factors decide.
+        least_trust: The lowest status of joules that is accepted, from measured to simulated.
         allow_different: Fields in which runs may differ.
-        gates: Limits to judge.
+        thresholds: Limits to judge.
         region_pct: Half-width of the region of equivalence of joules and seconds.
         region_pp: The same of accuracies, in percentage points.
         alpha: Level of the family of primary tests.
         method: How intervals are made.
         plan_sha256: Of the plan the settings come from; empty without one.
-        departures: Names of settings that were chosen otherwise than the plan says.
+        departures: Names of settings that differ from the plan.
     """
 
     metrics: tuple[str, ...] = ()
@@ -158,9 +157,9 @@ class Settings:
     plan_sha256: str = ""
     departures: tuple[str, ...] = ()
 
-    def region(self, of: Metric) -> tuple[float, float] | None:
+    def region(self, metric: Metric) -> tuple[float, float] | None:
         """The region of practical equivalence in the metric's unit; ``None`` if it has none."""
-        half = {"ratio": self.region_pct, "share": self.region_pp, "plain": None}[of.scale]
+        half = {"ratio": self.region_pct, "share": self.region_pp, "plain": None}[metric.scale]
         return None if half is None else (-half, half)
 
 
@@ -170,17 +169,17 @@ def parse_threshold(text: str) -> Threshold:
     Raises:
         UsageError: It does not follow the grammar, or the unit is not the metric's.
     """
-    found = _LIMIT.fullmatch(text)
-    if found is None:
+    match = _LIMIT.fullmatch(text)
+    if match is None:
         raise UsageError(f"'{text}' is not a limit. {GRAMMAR}")
-    of = metric_named(found["metric"])
-    unit = found["unit"] or ""
-    if unit != of.unit:
+    metric = find_metric(match["metric"])
+    unit = match["unit"] or ""
+    if unit != metric.unit:
         raise UsageError(
-            f"'{text}': differences of {of.name} are told in {of.unit or 'its own unit'}, "
-            f"not in {unit or 'a bare number'}. {GRAMMAR}"
+            f"'{text}': a difference of {metric.name} is given in "
+            f"{metric.unit or 'its own unit'}, not in {unit or 'a bare number'}. {GRAMMAR}"
         )
-    limit = float(found["limit"])
-    if of.scale == "ratio" and limit <= -100:
-        raise UsageError(f"'{text}': nothing falls by 100 % or more. {GRAMMAR}")
-    return Threshold(text.strip(), of, limit, above_is_worse=found["sign"] == ">")
+    limit = float(match["limit"])
+    if metric.scale == "ratio" and limit <= -100:
+        raise UsageError(f"'{text}': nothing can fall by 100 % or more. {GRAMMAR}")
+    return Threshold(text.strip(), metric, limit, above_is_worse=match["sign"] == ">")

@@ -7,18 +7,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from wbcbench.compare.metric import Metric
-from wbcbench.compare.result import (
-    AccuracyByPhotograph,
-    Comparison,
-    ConfigurationSummary,
-    Effect,
-    Level,
-    SameImages,
-    ThresholdResult,
-)
+from wbcbench.compare.result import Comparison, ContrastResult, Effect, Target, ThresholdResult
 from wbcbench.core.text import (
     UNKNOWN,
     aligned_table,
+    count_of,
     human_duration,
     human_energy,
     latex_table,
@@ -33,7 +26,7 @@ _MOST_DIGITS = 4
 
 @dataclass(frozen=True, slots=True)
 class ComparisonTable:
-    """One table with what must be said below it."""
+    """One table and the explanations below it."""
 
     title: str
     headings: tuple[str, ...]
@@ -41,151 +34,163 @@ class ComparisonTable:
     below: tuple[str, ...] = ()
 
 
-def render_headline(found: Comparison) -> str:
+def render_summary(comparison: Comparison) -> str:
     """One line: blocks, what kind of energy, machine, intervals."""
-    n = len(found.blocks.runs)
-    uses_joules = any(metric.part for metric in found.metrics)
+    machine = comparison.machine
+    uses_joules = any(metric.part for metric in comparison.metrics)
     parts = [
-        "1 paired block" if n == 1 else f"{n} paired blocks",
-        found.energy.words if uses_joules else "no joules compared",
-        str(found.machine["gpu_name"] or found.machine["cpu_model"] or "unknown machine"),
-        f"{found.settings.method} intervals on within-block differences",
+        count_of(len(comparison.blocks.runs), "paired seed"),
+        comparison.energy.words if uses_joules else "no joules compared",
+        str(machine["gpu_name"] or machine["cpu_model"] or "unknown machine"),
+        f"{comparison.settings.method} intervals on within-seed differences",
     ]
     return " · ".join(parts)
 
 
-def comparison_tables(found: Comparison) -> Iterator[ComparisonTable]:
-    """Every table that has something in it, in the order of the protocol."""
-    for made in (_contrasts, _splits, _against, _arms, _same_images, _gates):
-        section = made(found)
-        if section.rows:
-            yield section
+def comparison_tables(comparison: Comparison) -> Iterator[ComparisonTable]:
+    """Every table that has a row, in the order of the protocol."""
+    tables = (
+        _build_contrasts,
+        _build_splits,
+        _build_pairs,
+        _build_configurations,
+        _build_images,
+        _build_thresholds,
+    )
+    yield from (table for make in tables if (table := make(comparison)).rows)
 
 
-def count_lines(found: Comparison) -> list[str]:
+def count_lines(comparison: Comparison) -> list[str]:
     """How many runs there were, which blocks were left out and why."""
-    states = found.blocks.states
-    total = sum(states.values()) + found.unfinished
-    told = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
-    unfinished = f", {found.unfinished} without a record" if found.unfinished else ""
-    used = len(found.blocks.runs) * len(found.design.configurations)
-    lines = [f"Runs: {total} ({told}{unfinished}); {used} used, {found.blocks.suspect} suspect."]
-    if found.blocks.spare:
-        lines.append(f"{found.blocks.spare} valid runs repeat a complete block and are not used.")
-    lines += [f"Left out whole: {each.block} ({each.reason})." for each in found.blocks.left_out]
-    return lines
+    blocks = comparison.blocks
+    counts = [f"{count} {state}" for state, count in sorted(blocks.states.items())]
+    if comparison.unfinished:
+        counts.append(f"{comparison.unfinished} without a record")
+    total = sum(blocks.states.values()) + comparison.unfinished
+    used = len(blocks.runs) * len(comparison.design.configurations)
+    lines = [f"Runs: {total} ({', '.join(counts)}); {used} used, {blocks.suspect} suspect."]
+    if blocks.spare:
+        lines.append(f"{blocks.spare} valid runs repeat a complete seed and are not used.")
+    return lines + [f"Not used: {block.block} ({block.reason})." for block in blocks.left_out]
 
 
-def _contrasts(found: Comparison) -> ComparisonTable:
-    primary = [effect for effect in found.effects if effect.family == "primary"]
-    n = len(found.blocks.runs)
+def _build_contrasts(comparison: Comparison) -> ComparisonTable:
+    primary = [effect for effect in comparison.effects if effect.family == "primary"]
+    n, settings, metrics = len(comparison.blocks.runs), comparison.settings, comparison.metrics
     below: tuple[str, ...] = ()
     if primary and n > 1:
         below = (
-            f"Holm over {len(primary)} tests; cannot tell = the interval or the corrected p does "
-            f"not exclude zero. Least p for {n} blocks: {p_words(primary[0].p_floor)}",
-            f"equivalent = shown to lie within ±{found.settings.region_pct:g} % (joules, seconds) "
-            f"or ±{found.settings.region_pp:g} pp (accuracies), two one-sided tests at 5 %",
+            f"Holm over {len(primary)} tests; inconclusive = the interval or the corrected p does "
+            f"not exclude zero. Smallest attainable p with {n} seeds: "
+            f"{p_words(primary[0].p_floor)}",
+            f"equivalent = shown to lie within ±{settings.region_pct:g} % (joules, seconds) "
+            f"or ±{settings.region_pp:g} pp (accuracies), two one-sided tests at 5 %",
         )
-    headings = ("Contrast", *(metric.name for metric in found.metrics), "p (Holm)")
-    return ComparisonTable("Contrasts", headings, tuple(_effect_rows(primary, found)), below)
+    rows = []
+    for name, against in dict.fromkeys((e.contrast, e.against) for e in primary):
+        effects = _select(primary, name, against)
+        words = (
+            difference_words(e.estimate, e.interval, e.metric)
+            + ("" if e.finding is ContrastResult.NOT_TESTED else f" {e.finding.value}")
+            + status_words(e.status)
+            for e in effects
+        )
+        p = ", ".join(f"{p_words(e.p)} ({p_words(e.p_holm)})" for e in effects)
+        rows.append((f"{name} {'of' if name == 'interaction' else 'vs'} {against}", *words, p))
+    headings = ("Contrast", *(metric.name for metric in metrics), "p (Holm)")
+    return ComparisonTable("Contrasts", headings, tuple(rows), below)
 
 
-def _effect_rows(effects: list[Effect], found: Comparison) -> Iterator[tuple[str, ...]]:
-    for name, against in dict.fromkeys((e.contrast, e.against) for e in effects):
-        own = [_effect_of(effects, name, against, metric) for metric in found.metrics]
-        words = [_effect_words(effect) for effect in own]
-        p = ", ".join(f"{p_words(e.p)} ({p_words(e.p_holm)})" for e in own)
-        between = "of" if name == "interaction" else "vs"
-        yield (f"{name} {between} {against}", *words, p)
+def _select(effects: list[Effect], name: str, against: str) -> list[Effect]:
+    """The effects of one contrast; they are in the order of the metrics."""
+    return [effect for effect in effects if (effect.contrast, effect.against) == (name, against)]
 
 
-def _effect_of(effects: list[Effect], name: str, against: str, metric: Metric) -> Effect:
-    return next(
-        e for e in effects if (e.contrast, e.against) == (name, against) and e.metric == metric
-    )
-
-
-def _splits(found: Comparison) -> ComparisonTable:
-    if not found.splits:
-        return ComparisonTable("", (), ())
-    percent = next(metric for metric in found.metrics if metric.name == found.energy.metric)
+def _build_splits(comparison: Comparison) -> ComparisonTable:
+    status = status_words(comparison.energy.status)
+    percent = Metric("", "ratio", lower_is_better=True)
     rows = tuple(
         (
             f"{split.contrast} vs {split.against}",
-            difference_words(split.energy, None, percent) + status_words(found.energy.status),
+            difference_words(split.energy, None, percent) + status,
             difference_words(split.time, split.time_interval, percent),
-            difference_words(split.power, split.power_interval, percent)
-            + status_words(found.energy.status),
+            difference_words(split.power, split.power_interval, percent) + status,
         )
-        for split in found.splits
+        for split in comparison.splits
     )
     below = ("Factors multiply: (1 + energy) = (1 + time) × (1 + mean power), exactly",)
-    return ComparisonTable(
-        "Where the joules come from", ("Contrast", "energy", "time", "mean power"), rows, below
-    )
+    headings = ("Contrast", "energy", "time", "mean power")
+    return ComparisonTable("Where the joules come from", headings, rows, below)
 
 
-def _against(found: Comparison) -> ComparisonTable:
-    pairs = [
-        (found.design.configurations[i].label, found.design.configurations[j].label)
-        for i, j in found.design.pairs
-    ]
+def _build_pairs(comparison: Comparison) -> ComparisonTable:
+    labels = [c.label for c in comparison.design.configurations]
     rows = []
-    for variant, baseline in pairs:
-        own = [e for e in found.effects if (e.contrast, e.against) == (variant, baseline)]
-        if own:
+    for i, j in comparison.design.pairs:
+        effects = _select(list(comparison.effects), labels[i], labels[j])
+        if effects:
             words = (
                 difference_words(e.estimate, e.interval, e.metric) + status_words(e.status)
-                for e in own
+                for e in effects
             )
-            rows.append((variant, baseline, *words, ", ".join(_won(e) for e in own)))
-    names = (metric.name for metric in found.metrics)
-    headings = ("Candidate", "against", *names, "better in the same block")
+            wins = (
+                UNKNOWN if e.share_won is None else f"{e.share_won * e.n:g}/{e.n}" for e in effects
+            )
+            rows.append((labels[i], labels[j], *words, ", ".join(wins)))
+    names = (metric.name for metric in comparison.metrics)
+    headings = ("Configuration", "against", *names, "better with the same seed")
     return ComparisonTable("Against the baseline", headings, tuple(rows))
 
 
-def _won(effect: Effect) -> str:
-    if effect.share_won is None:
-        return UNKNOWN
-    return f"{effect.share_won * effect.n:g}/{effect.n}"
-
-
-def _arms(found: Comparison) -> ComparisonTable:
-    status = {effect.metric.name: effect.status for effect in found.effects}
+def _build_configurations(comparison: Comparison) -> ComparisonTable:
+    status = {effect.metric.name: effect.status for effect in comparison.effects}
+    rows = []
+    for summary in comparison.configurations:
+        levels = []
+        for metric in comparison.metrics:
+            level = summary.levels[metric.name]
+            errors = ((level.runs, "runs"), (level.meter, "meter"))
+            words = _format_quantity(level.mean, metric)
+            words += "".join(
+                f" ± {_format_quantity(half, metric)} ({kind})"
+                for half, kind in errors
+                if half is not None
+            )
+            levels.append(words + status_words(status.get(metric.name, "")))
+        front = UNKNOWN
+        if summary.on_front is not None:
+            front = "yes" if summary.on_front else "no"
+            if summary.front_share is not None:
+                front += f", {100 * summary.front_share:.0f} %"
+        accuracy, rest = summary.accuracy, summary.leakage_free
+        row = (
+            summary.label,
+            *levels,
+            _format_target(summary.target, comparison.energy.status),
+            front,
+            f"{100 * accuracy.balanced:.1f} % "
+            f"[{100 * accuracy.balanced_low:.1f}, {100 * accuracy.balanced_high:.1f}]"
+            if accuracy
+            else UNKNOWN,
+            UNKNOWN if rest is None else f"{100 * rest:.2f} %",
+        )
+        rows.append(row)
     headings = (
-        "Arm",
-        *(metric.name for metric in found.metrics),
+        "Configuration",
+        *(metric.name for metric in comparison.metrics),
         "to target",
         "on Pareto front",
-        "balanced accuracy by photograph",
-        "without leaks",
-    )
-    rows = tuple(
-        (
-            configuration.label,
-            *(
-                _level_words(configuration.levels[metric.name], metric, status.get(metric.name, ""))
-                for metric in found.metrics
-            ),
-            _target(configuration, found.energy.status),
-            _front(configuration),
-            _photographs(configuration.by_photograph),
-            UNKNOWN
-            if configuration.leakage_free is None
-            else f"{100 * configuration.leakage_free:.2f} %",
-        )
-        for configuration in found.configurations
+        "balanced accuracy, 95 % CI over photographs",
+        "leakage-free test subset",
     )
     below = (
-        "Front: yes or no on the means, and the share of resampled sets of blocks. Target: "
+        "Pareto front: yes or no on the means, and the share of resampled sets of seeds. Target: "
         "Kaplan–Meier median, and how many runs reached it",
     )
-    return ComparisonTable("Arms", headings, rows, below)
+    return ComparisonTable("Configurations", headings, tuple(rows), below)
 
 
-def _target(configuration: ConfigurationSummary, status: str) -> str:
-    target = configuration.target
+def _format_target(target: Target | None, status: str) -> str:
     if target is None:
         return UNKNOWN
     of = f"({target.reached} of {target.runs})"
@@ -196,114 +201,87 @@ def _target(configuration: ConfigurationSummary, status: str) -> str:
     return f"{human_duration(target.median)} {of}"
 
 
-def _front(configuration: ConfigurationSummary) -> str:
-    if configuration.on_front is None:
-        return UNKNOWN
-    share = (
-        "" if configuration.front_share is None else f", {100 * configuration.front_share:.0f} %"
+def _build_images(comparison: Comparison) -> ComparisonTable:
+    rows = []
+    for same in comparison.same_images:
+        paired, difference = same.paired, same.paired.difference
+        row = (
+            same.variant,
+            same.baseline,
+            f"{100 * difference.balanced:+.2f} pp "
+            f"[{100 * difference.balanced_low:+.2f}, {100 * difference.balanced_high:+.2f}]",
+            f"{paired.only_first:.1f} : {paired.only_second:.1f}",
+            p_words(paired.p),
+        )
+        rows.append(row)
+    photographs = comparison.same_images[0].paired.photographs if rows else 0
+    headings = (
+        "On the same images",
+        "against",
+        "balanced accuracy, 95 % CI",
+        "discordant predictions",
+        "p",
     )
-    return ("yes" if configuration.on_front else "no") + share
-
-
-def _photographs(found: AccuracyByPhotograph | None) -> str:
-    if found is None:
-        return UNKNOWN
-    return (
-        f"{100 * found.balanced:.1f} % "
-        f"[{100 * found.balanced_low:.1f}, {100 * found.balanced_high:.1f}]"
-    )
-
-
-def _same_images(found: Comparison) -> ComparisonTable:
-    headings = ("On the same images", "against", "balanced accuracy", "right alone", "p")
-    rows = tuple(_same_row(each) for each in found.same_images)
-    photographs = found.same_images[0].found.photographs if rows else 0
     below = (
-        f"95 % intervals and p by photograph ({photographs}): draws and sign flips of whole "
-        "photographs. Right alone: images a seed that only one of the two has right",
+        f"95 % CI over photographs ({photographs}, cluster bootstrap); p by sign flips of whole "
+        "photographs. Discordant predictions: images a seed that only one of the two has right",
     )
-    return ComparisonTable("By photograph", headings, rows, below)
+    return ComparisonTable("On the same images", headings, tuple(rows), below)
 
 
-def _same_row(each: SameImages) -> tuple[str, ...]:
-    same = each.found
-    return (
-        each.variant,
-        each.baseline,
-        f"{100 * same.balanced_difference:+.2f} pp "
-        f"[{100 * same.balanced_low:+.2f}, {100 * same.balanced_high:+.2f}]",
-        f"{same.only_first:.1f} : {same.only_second:.1f}",
-        p_words(same.p),
-    )
-
-
-def _gates(found: Comparison) -> ComparisonTable:
+def _build_thresholds(comparison: Comparison) -> ComparisonTable:
     rows = tuple(
-        (each.variant, each.threshold.text, each.outcome.value, _gate_words(each))
-        for each in found.thresholds
+        (result.variant, result.threshold.text, result.outcome.value, _format_threshold(result))
+        for result in comparison.thresholds
     )
-    return ComparisonTable("Gates", ("Candidate", "fails if", "verdict", "95 % interval"), rows)
+    headings = ("Configuration", "fails if", "result", "95 % interval")
+    return ComparisonTable("Thresholds", headings, rows)
 
 
-def as_text(found: Comparison) -> str:
+def as_text(comparison: Comparison) -> str:
     """Tables padded for a terminal."""
-    blocks = [render_headline(found)]
-    for each in comparison_tables(found):
-        below = "".join(f"\n  {line}" for line in each.below)
-        blocks.append(f"{aligned_table(each.headings, each.rows)}{below}")
-    blocks.append("\n".join([*count_lines(found), *(f"Note: {note}" for note in found.notes)]))
-    return printable("\n\n".join(blocks))
+    parts = [render_summary(comparison)]
+    for table in comparison_tables(comparison):
+        below = "".join(f"\n  {line}" for line in table.below)
+        parts.append(f"{aligned_table(table.headings, table.rows)}{below}")
+    notes = [f"Note: {note}" for note in comparison.notes]
+    parts.append("\n".join([*count_lines(comparison), *notes]))
+    return printable("\n\n".join(parts))
 
 
-def as_markdown(found: Comparison) -> str:
+def as_markdown(comparison: Comparison) -> str:
     """Headed pipe tables, fit for a job summary."""
-    blocks = [f"## Comparison of {', '.join(found.studies)}", render_headline(found)]
-    for each in comparison_tables(found):
-        blocks += [f"### {each.title}", markdown_table(each.headings, each.rows), *each.below]
-    blocks.append("\n".join(f"- {line}" for line in [*count_lines(found), *found.notes]))
-    return printable("\n\n".join(blocks))
+    parts = [f"## Comparison of {', '.join(comparison.studies)}", render_summary(comparison)]
+    for table in comparison_tables(comparison):
+        parts += [f"### {table.title}", markdown_table(table.headings, table.rows), *table.below]
+    lines = [*count_lines(comparison), *comparison.notes]
+    parts.append("\n".join(f"- {line}" for line in lines))
+    return printable("\n\n".join(parts))
 
 
-def as_latex(found: Comparison) -> str:
+def as_latex(comparison: Comparison) -> str:
     """One ``tabular`` for each table, the words around them as comments."""
-    blocks = ["\n".join(f"% {printable(line)}" for line in [render_headline(found), *_said(found)])]
-    blocks += [_latex(each) for each in comparison_tables(found)]
-    return "\n\n".join(blocks)
+    lines = [render_summary(comparison), *count_lines(comparison), *comparison.notes]
+    parts = ["\n".join(f"% {printable(line)}" for line in lines)]
+    for table in comparison_tables(comparison):
+        below = "".join(f"\n\n{latex_text(line)}." for line in table.below)
+        parts.append(f"% {table.title}\n{latex_table(table.headings, table.rows)}{below}")
+    return "\n\n".join(parts)
 
 
-def _said(found: Comparison) -> list[str]:
-    return [*count_lines(found), *found.notes]
-
-
-def _latex(each: ComparisonTable) -> str:
-    below = "".join(f"\n\n{latex_text(line)}." for line in each.below)
-    return f"% {each.title}\n{latex_table(each.headings, each.rows)}{below}"
-
-
-def difference_words(value: float | None, found: Interval | None, metric: Metric) -> str:
+def difference_words(value: float | None, interval: Interval | None, metric: Metric) -> str:
     """``-6.91 % [-7.31, -6.51]``; two digits of the half-width, for more would be noise."""
     if value is None:
         return UNKNOWN
-    digits = decimals(found)
     unit = f" {metric.unit}" if metric.unit else ""
-    told = f"{_signed(value, digits)}{unit}"
-    return told if found is None else f"{told} {_bounds_words(found, digits)}"
+    text = f"{_format_signed(value, decimals(interval))}{unit}"
+    return f"{text} {_format_interval(interval)}" if interval else text
 
 
-def _bounds_words(found: Interval, digits: int | None = None) -> str:
+def _format_interval(interval: Interval) -> str:
     """``[-7.31, -6.51]``."""
-    places = decimals(found) if digits is None else digits
-    return f"[{_signed(found.low, places)}, {_signed(found.high, places)}]"
-
-
-def _effect_words(effect: Effect) -> str:
-    """Estimate, interval, finding, and what kind of joules if they are not measured."""
-    finding = "" if effect.finding == "estimate only" else f" {effect.finding.value}"
-    return (
-        difference_words(effect.estimate, effect.interval, effect.metric)
-        + finding
-        + status_words(effect.status)
-    )
+    digits = decimals(interval)
+    return f"[{_format_signed(interval.low, digits)}, {_format_signed(interval.high, digits)}]"
 
 
 def status_words(status: str) -> str:
@@ -311,20 +289,8 @@ def status_words(status: str) -> str:
     return "" if status in {"", "measured"} else f" ({status})"
 
 
-def _level_words(level: Level, metric: Metric, status: str) -> str:
-    """``41.2 kJ ± 0.6 kJ (runs) ± 2.1 kJ (meter)``, shares in per cent."""
-    told = _quantity_words(level.mean, metric)
-    if level.runs is not None:
-        told += f" ± {_quantity_words(level.runs, metric)} (runs)"
-    if level.meter is not None:
-        told += f" ± {_quantity_words(level.meter, metric)} (meter)"
-    return told + status_words(status)
-
-
-def _quantity_words(value: float | None, metric: Metric) -> str:
-    """A value of a column with its unit."""
-    if value is None:
-        return UNKNOWN
+def _format_quantity(value: float, metric: Metric) -> str:
+    """``41.2 kJ``: a value of a column with its unit, shares in per cent."""
     if metric.scale == "share":
         return f"{100 * value:.2f} %"
     if metric.name.endswith("_j"):
@@ -337,36 +303,27 @@ def p_words(p: float | None) -> str:
     return UNKNOWN if p is None else f"{p:.2g}"
 
 
-def _gate_words(judged: ThresholdResult) -> str:
-    """Where the interval lies and what it would take to settle an open gate."""
-    if judged.interval is None:
-        told = "no interval: too few complete blocks"
-    else:
-        told = _bounds_words(judged.interval)
-    if judged.outcome == "inconclusive":
-        told += (
-            "; no number of blocks up to 1,000 would settle it at this estimate"
-            if judged.more_blocks is None and judged.interval is not None
-            else f"; about {_blocks(judged.more_blocks)} would settle it"
-            if judged.more_blocks is not None
-            else ""
-        )
-    return told + status_words(judged.status)
+def _format_threshold(result: ThresholdResult) -> str:
+    """The interval, and how many blocks would settle a threshold that is inconclusive."""
+    if result.interval is None:
+        return f"no interval: too few complete seeds{status_words(result.status)}"
+    text = _format_interval(result.interval)
+    if result.more_blocks is not None:
+        text += f"; about {count_of(result.more_blocks, 'more seed')} would settle it"
+    elif result.outcome == "inconclusive":
+        text += "; no number of seeds up to 1,000 would settle it at this estimate"
+    return text + status_words(result.status)
 
 
-def _signed(value: float, digits: int) -> str:
+def _format_signed(value: float, digits: int) -> str:
     """With its sign, but for what rounds to zero."""
-    told = f"{value:+.{digits}f}"
-    return told if told.strip("+-0.") else told[1:]
+    text = f"{value:+.{digits}f}"
+    return text if text.strip("+-0.") else text[1:]
 
 
-def _blocks(count: int) -> str:
-    return "1 more block" if count == 1 else f"{count} more blocks"
-
-
-def decimals(found: Interval | None) -> int:
+def decimals(interval: Interval | None) -> int:
     """How many decimals show two digits of the half-width; two without an interval."""
-    half = (found.high - found.low) / 2 if found else 0.0
+    half = (interval.high - interval.low) / 2 if interval else 0.0
     if half <= 0:
         return 2
     return min(max(1 - math.floor(math.log10(half)), 0), _MOST_DIGITS)

@@ -1,4 +1,4 @@
-"""What a comparison hands back, and the same as one document; nothing is rounded."""
+"""The result of a comparison, and the same as one document; nothing is rounded."""
 
 from __future__ import annotations
 
@@ -13,45 +13,27 @@ from typing import Any
 from wbcbench.compare.design import Blocks, ComparisonDesign
 from wbcbench.compare.metric import Metric, Settings, Threshold
 from wbcbench.core.text import safe_text
-from wbcbench.stats.bootstrap import OnSameImages
-from wbcbench.stats.intervals import Interval
+from wbcbench.stats.bootstrap import ImageMeans, PairedImages
+from wbcbench.stats.intervals import Censored, Interval
 from wbcbench.stats.tests import ThresholdOutcome
 from wbcbench.table.columns import Cell
 
 SCHEMA = "wbcbench.compare/1"
 
 COLUMNS = (
-    "contrast",
-    "metric",
-    "unit",
-    "n",
-    "estimate",
-    "ci_low",
-    "ci_high",
-    "ci_method",
-    "p",
-    "p_floor",
-    "p_holm",
-    "family",
-    "d_z",
-    "prob_outperform",
-    "rope_low",
-    "rope_high",
-    "verdict",
-    "against",
-    "p_equivalence",
-    "energy_status",
-)
+    "contrast", "metric", "unit", "n", "estimate", "ci_low", "ci_high", "ci_method", "p", "p_floor",
+    "p_holm", "family", "d_z", "win_rate", "rope_low", "rope_high", "result", "against",
+    "p_equivalence", "energy_status",
+)  # fmt: skip
 
 
 class ContrastResult(StrEnum):
-    """What a contrast shows. There is no "same" for want of a difference."""
+    """What a contrast shows; the direction of a difference is the sign of its estimate."""
 
-    LESS = "less"
-    MORE = "more"
+    DIFFERENT = "different"
     EQUIVALENT = "equivalent"  # shown to lie inside the region that does not matter
     INCONCLUSIVE = "inconclusive"
-    ESTIMATE = "estimate only"  # secondary: nothing is called different on its account
+    NOT_TESTED = "not tested"  # secondary: an estimate only
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,18 +43,18 @@ class Effect:
     Attributes:
         contrast, against, family: As in the design.
         metric: What is compared.
-        status: For joules: measured, estimated or synthetic; else empty.
+        status: For joules: measured, estimated or simulated; else empty.
         n: Blocks.
         estimate: Difference in the metric's unit; ``None`` without a block.
         interval: 95 %; ``None`` with fewer than three blocks.
         p: Exact sign-flip test; ``None`` with fewer than two blocks.
-        p_floor: The least p that so many blocks can give.
+        p_floor: The smallest attainable p with so many blocks.
         p_holm: Corrected within the family.
         d_z: Mean over standard deviation of the differences.
-        share_won: Share of blocks in which the contrast goes the better way.
+        share_won: Win rate: share of blocks in which the contrast goes the better way.
         region: Of practical equivalence.
         p_equivalence: Of the two one-sided tests.
-        finding: What all that adds up to.
+        finding: The result of all that.
     """
 
     contrast: str
@@ -122,63 +104,42 @@ class Level:
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
-    """What reaching the target cost one arm, runs that never did counted as such.
-
-    Attributes:
-        unit: ``J`` or ``s``.
-        reached, runs: k of n.
-        median: Kaplan–Meier; ``None`` where fewer than half reached it.
-    """
+class Target(Censored):
+    """What reaching the target cost a configuration; ``unit`` is ``J`` or ``s``."""
 
     unit: str
-    reached: int
-    runs: int
-    median: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class AccuracyByPhotograph:
-    """The accuracy of an arm on the test set, photographs drawn anew; 95 % intervals."""
-
-    accuracy: float
-    low: float
-    high: float
-    balanced: float
-    balanced_low: float
-    balanced_high: float
 
 
 @dataclass(frozen=True, slots=True)
 class ConfigurationSummary:
-    """One arm by itself."""
+    """One configuration by itself."""
 
     label: str
     levels: Mapping[str, Level]
     target: Target | None
     front_share: float | None
     on_front: bool | None
-    by_photograph: AccuracyByPhotograph | None
+    accuracy: ImageMeans | None
     leakage_free: float | None
 
 
 @dataclass(frozen=True, slots=True)
 class SameImages:
-    """Two arms on the same test images."""
+    """A configuration and its baseline on the same test images."""
 
     variant: str
     baseline: str
-    found: OnSameImages
+    paired: PairedImages
 
 
 @dataclass(frozen=True, slots=True)
 class ThresholdResult:
-    """One gate for one candidate.
+    """One threshold for one configuration.
 
     Attributes:
-        candidate, baseline: Labels.
+        variant, baseline: Labels.
         interval: Of the difference, in the metric's unit.
-        outcome: Not worse, worse, or cannot tell.
+        outcome: Not worse, worse, or inconclusive.
         more_blocks: How many more would settle it; ``None`` if none would, or it is settled.
         status: Of the joules; else empty.
     """
@@ -199,7 +160,7 @@ class Energy:
     Attributes:
         metric: The column; ``None`` where joules are not compared.
         words: What they are, or why there are none.
-        status: measured, estimated or synthetic; empty without.
+        status: measured, estimated or simulated; empty without.
     """
 
     metric: str | None
@@ -209,12 +170,12 @@ class Energy:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Everything a comparison found.
+    """The result of a comparison.
 
     Attributes:
         studies: Names, in the order given.
         settings: How it was made.
-        design: Arms and contrasts.
+        design: Configurations and contrasts.
         blocks: What was used and what was not.
         unfinished: Runs without a record.
         metrics: The primary family's, in order.
@@ -222,10 +183,10 @@ class Comparison:
         machine: GPU, processor and the like, of the first run.
         effects: Primary first.
         splits: Of the primary contrasts, where joules are compared.
-        arms: In the design's order.
-        same_images: Each candidate against its baseline.
-        gates: In the order given, by candidate.
-        notes: Whole sentences: what cannot be shown, and what the reader must know.
+        configurations: In the design's order.
+        same_images: Each configuration against its baseline.
+        thresholds: In the order given, by configuration.
+        notes: Sentences: what cannot be shown, and what the reader must know.
     """
 
     studies: tuple[str, ...]
@@ -246,29 +207,29 @@ class Comparison:
 
 def contrast_row(effect: Effect) -> dict[str, Any]:
     """One line of ``contrasts.csv``; ``None`` is unknown."""
-    found, region = effect.interval, effect.region
-    return {
-        "contrast": effect.contrast,
-        "metric": effect.metric.name,
-        "unit": effect.metric.unit,
-        "n": effect.n,
-        "estimate": effect.estimate,
-        "ci_low": found.low if found else None,
-        "ci_high": found.high if found else None,
-        "ci_method": found.method if found else None,
-        "p": effect.p,
-        "p_floor": effect.p_floor,
-        "p_holm": effect.p_holm,
-        "family": effect.family,
-        "d_z": effect.d_z,
-        "prob_outperform": effect.share_won,
-        "rope_low": region[0] if region else None,
-        "rope_high": region[1] if region else None,
-        "verdict": effect.finding.value,
-        "against": effect.against,
-        "p_equivalence": effect.p_equivalence,
-        "energy_status": effect.status or None,
-    }
+    interval, region = effect.interval, effect.region or (None, None)
+    values = (
+        effect.contrast,
+        effect.metric.name,
+        effect.metric.unit,
+        effect.n,
+        effect.estimate,
+        interval.low if interval else None,
+        interval.high if interval else None,
+        interval.method if interval else None,
+        effect.p,
+        effect.p_floor,
+        effect.p_holm,
+        effect.family,
+        effect.d_z,
+        effect.share_won,
+        *region,
+        effect.finding.value,
+        effect.against,
+        effect.p_equivalence,
+        effect.status or None,
+    )
+    return dict(zip(COLUMNS, values, strict=True))
 
 
 def contrast_key(effect: Effect) -> str:
@@ -276,95 +237,74 @@ def contrast_key(effect: Effect) -> str:
     return f"{effect.contrast} vs {effect.against}: {effect.metric.name}"
 
 
-def contrasts_csv(found: Comparison) -> str:
+def contrasts_csv(comparison: Comparison) -> str:
     """``contrasts.csv``: one line a contrast and metric, floats as Python writes them."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(COLUMNS)
-    for effect in found.effects:
-        writer.writerow([_cell(value) for value in contrast_row(effect).values()])
+    for effect in comparison.effects:
+        cells = contrast_row(effect).values()
+        writer.writerow([safe_text(c) if isinstance(c, str) else c for c in cells])
     return out.getvalue()
 
 
-def comparison_document(found: Comparison) -> dict[str, Any]:
+def comparison_document(comparison: Comparison) -> dict[str, Any]:
     """The whole comparison as plain values; what is not finite becomes unknown."""
-    return {
+    blocks, settings = comparison.blocks, comparison.settings
+    document = {
         "schema": SCHEMA,
-        "studies": list(found.studies),
-        "energy": asdict(found.energy),
-        "machine": dict(found.machine),
-        "blocks": _blocks(found),
-        "baseline": found.design.baseline,
-        "factors": list(found.design.factors),
-        "contrasts": [_plain(contrast_row(effect)) for effect in found.effects],
-        "splits": [_plain(asdict(split)) for split in found.splits],
-        "arms": [_plain(asdict(configuration)) for configuration in found.configurations],
-        "same_images": [_plain(asdict(each)) for each in found.same_images],
-        "gates": _gates(found),
-        "settings": _settings(found),
-        "notes": list(found.notes),
+        "studies": comparison.studies,
+        "energy": asdict(comparison.energy),
+        "machine": comparison.machine,
+        "blocks": {
+            "complete": blocks.names,
+            "runs": [[run.run_id for run in block] for block in blocks.runs],
+            "left_out": [asdict(block) for block in blocks.left_out],
+            "states": blocks.states,
+            "unfinished": comparison.unfinished,
+            "spare": blocks.spare,
+            "suspect": blocks.suspect,
+        },
+        "baseline": comparison.design.baseline,
+        "factors": comparison.design.factors,
+        "contrasts": [contrast_row(effect) for effect in comparison.effects],
+        "splits": [asdict(split) for split in comparison.splits],
+        "configurations": [asdict(summary) for summary in comparison.configurations],
+        "same_images": [asdict(same) for same in comparison.same_images],
+        "thresholds": [_build_threshold_row(result) for result in comparison.thresholds],
+        "settings": {
+            "metrics": [metric.name for metric in comparison.metrics],
+            "lowest_status": settings.least_trust.value,
+            "allow_different": settings.allow_different,
+            "region_pct": settings.region_pct,
+            "region_pp": settings.region_pp,
+            "alpha": settings.alpha,
+            "interval": settings.method,
+            "plan_sha256": settings.plan_sha256 or None,
+            "departures": settings.departures,
+        },
+        "notes": comparison.notes,
     }
+    return {name: _convert(value) for name, value in document.items()}
 
 
-def _blocks(found: Comparison) -> dict[str, Any]:
+def _build_threshold_row(result: ThresholdResult) -> dict[str, Any]:
     return {
-        "complete": list(found.blocks.names),
-        "runs": [[run.run_id for run in block] for block in found.blocks.runs],
-        "left_out": [asdict(each) for each in found.blocks.left_out],
-        "states": dict(found.blocks.states),
-        "unfinished": found.unfinished,
-        "spare": found.blocks.spare,
-        "suspect": found.blocks.suspect,
+        "threshold": result.threshold.text,
+        "variant": result.variant,
+        "baseline": result.baseline,
+        "ci_low": result.interval.low if result.interval else None,
+        "ci_high": result.interval.high if result.interval else None,
+        "unit": result.threshold.metric.unit,
+        "result": result.outcome.value,
+        "more_blocks": result.more_blocks,
+        "energy_status": result.status or None,
     }
 
 
-def _gates(found: Comparison) -> list[dict[str, Any]]:
-    return [
-        {
-            "gate": each.threshold.text,
-            "candidate": each.variant,
-            "baseline": each.baseline,
-            "ci_low": each.interval.low if each.interval else None,
-            "ci_high": each.interval.high if each.interval else None,
-            "unit": each.threshold.metric.unit,
-            "verdict": each.outcome.value,
-            "more_blocks": each.more_blocks,
-            "energy_status": each.status or None,
-        }
-        for each in found.thresholds
-    ]
-
-
-def _settings(found: Comparison) -> dict[str, Any]:
-    settings = found.settings
-    return {
-        "metrics": [metric.name for metric in found.metrics],
-        "channel": settings.least_trust.value,
-        "allow_different": list(settings.allow_different),
-        "region_pct": settings.region_pct,
-        "region_pp": settings.region_pp,
-        "alpha": settings.alpha,
-        "interval": settings.method,
-        "plan_sha256": settings.plan_sha256 or None,
-        "departures": list(settings.departures),
-    }
-
-
-def _cell(value: Any) -> Any:
-    if value is None:
-        return ""
-    if isinstance(value, float):
-        return repr(value)
-    return safe_text(value) if isinstance(value, str) else value
-
-
-def _plain(value: Any) -> Any:
+def _convert(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {str(name): _plain(item) for name, item in value.items()}
-    if isinstance(value, Interval):
-        return _plain(asdict(value))
+        return {str(name): _convert(item) for name, item in value.items()}
     if isinstance(value, Sequence) and not isinstance(value, str):
-        return [_plain(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
+        return [_convert(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

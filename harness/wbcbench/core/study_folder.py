@@ -12,7 +12,7 @@ from wbcbench.core.run_folder import SPEC, RunDir, study_runs
 PLAN = "plan.json"
 PLANS = "plan*.json"  # as a pattern: the plan, and those that it replaced
 EARLIER_PLANS = "plan-*.json"
-LOOKS = "looks.json"  # the interim analyses of the stopping rule
+INTERIM_ANALYSES = "interim-analyses.json"  # the checks of the stopping rule
 SWEEP_LOCK = ".sweep.lock"
 RUNS_TABLE = "runs.csv"
 CONTRASTS = "contrasts.csv"  # beside the table in a bundle, and beside the page of a report

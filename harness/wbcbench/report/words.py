@@ -137,14 +137,14 @@ def _describe_result(row: ContrastRow) -> str:
             f"In {count_of(row['n'], 'block')}, {metric} differed by {estimate:+.3g}{unit} with "
             f"{question}: an estimate without an interval, so no difference is shown"
         )
-    digits = decimals(Interval(row["ci_low"], row["ci_high"], 0.95, row["ci_method"]))
+    digits = decimals(Interval(row["ci_low"], row["ci_high"], row["ci_method"]))
     tested = (
         f"(95 % interval {row['ci_low']:+.{digits}f} to {row['ci_high']:+.{digits}f}"
         f"{' ' if row['unit'] else ''}{row['unit']}, p = {p_words(row['p_holm'])} after Holm's "
         f"correction, {row['n']} blocks)"
     )
     signed = f"{estimate:+.{digits}f}{unit}"
-    if row["verdict"] in {"less", "more"}:
+    if row["result"] == "different":
         size = f"{signed.lstrip('+-')} {'lower' if estimate < 0 else 'higher'}"
         if interacts:
             return (
@@ -152,7 +152,7 @@ def _describe_result(row: ContrastRow) -> str:
                 f"{tested}"
             )
         return f"With {contrast}, {metric} was {size} than with {against} {tested}"
-    if row["verdict"] == "equivalent":
+    if row["result"] == "equivalent":
         metric = f"{metric[:1].upper()}{metric[1:]}"
         claim = (
             f"{metric} shows practically no interaction {against}"

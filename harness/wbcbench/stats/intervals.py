@@ -30,33 +30,29 @@ BOOTSTRAP_SEED = 20_260_301
 LEAST_FOR_ELLIPSE = 10
 _ELLIPSE_CORNERS = 73
 
-# A share such as 1 − 5/10 comes out of a product of fractions: equal up to rounding.
-_ROUNDING = 1e-12
-
-Booleans = NDArray[np.bool_]
-
 FRONT_RESAMPLES = 2_000
 FRONT_SEED = 20_260_303
+
+# A share such as 1 − 5/10 comes out of a product of fractions: equal up to rounding.
+_ROUNDING = 1e-12
 
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """What the data leave open at a stated level.
+    """A 95 % confidence interval.
 
     Attributes:
         low, high: In the unit of what it is an interval of.
-        level: 0.95 or 0.9.
         method: How it was made.
     """
 
     low: float
     high: float
-    level: float
     method: Method
 
-    def mapped(self, function: Callable[[float], float]) -> Interval:
+    def transform(self, function: Callable[[float], float]) -> Interval:
         """The interval of a rising function of the same quantity."""
-        return Interval(function(self.low), function(self.high), self.level, self.method)
+        return Interval(function(self.low), function(self.high), self.method)
 
     def excludes(self, value: float) -> bool:
         """Whether ``value`` lies outside."""
@@ -68,45 +64,44 @@ def standard_error(differences: Floats) -> float:
     return float(np.std(differences, ddof=1)) / math.sqrt(len(differences))
 
 
-def t_quantile(level: float, n: int) -> float:
-    """How many standard errors a two-sided t interval of ``n`` differences reaches."""
-    return float(special.stdtrit(n - 1, (1 + level) / 2))
+def t_quantile(n: int) -> float:
+    """How many standard errors the 95 % interval of ``n`` differences reaches to either side."""
+    return float(special.stdtrit(n - 1, (1 + LEVEL) / 2))
 
 
-def t_interval(differences: Floats, level: float = LEVEL) -> Interval | None:
+def t_interval(differences: Floats) -> Interval | None:
     """Student's interval of the mean of ``[n]`` differences; ``None`` below three."""
     n = len(differences)
     if n < LEAST_FOR_T:
         return None
-    half = t_quantile(level, n) * standard_error(differences)
+    half = t_quantile(n) * standard_error(differences)
     mean = float(np.mean(differences))
-    return Interval(mean - half, mean + half, level, "t")
+    return Interval(mean - half, mean + half, "t")
 
 
-def bootstrap_interval(differences: Floats, level: float = LEVEL) -> Interval | None:
-    """BCa bootstrap interval of the mean of ``[n]`` differences; ``None`` below fifteen."""
-    from scipy import stats
+def mean_interval(differences: Floats, method: Method) -> Interval | None:
+    """95 % interval of the mean of ``[n]`` differences, by Student's t or the BCa bootstrap.
 
+    ``None`` where there are too few: below three for t, below fifteen for the bootstrap.
+    """
+    if method == "t":
+        return t_interval(differences)
     if len(differences) < LEAST_FOR_BOOTSTRAP:
         return None
+    from scipy import stats
+
     mean = float(np.mean(differences))
     if np.ptp(differences) == 0:  # nothing to resample, and BCa would divide by zero
-        return Interval(mean, mean, level, "bootstrap")
-    found = stats.bootstrap(
+        return Interval(mean, mean, "bootstrap")
+    bounds = stats.bootstrap(
         (differences,),
         np.mean,
-        confidence_level=level,
+        confidence_level=LEVEL,
         n_resamples=BOOTSTRAP_RESAMPLES,
         method="BCa",
         rng=np.random.default_rng(BOOTSTRAP_SEED),
     ).confidence_interval
-    return Interval(float(found.low), float(found.high), level, "bootstrap")
-
-
-def interval(differences: Floats, method: Method = "t", level: float = LEVEL) -> Interval | None:
-    """The interval by the method asked for; ``None`` where there are too few blocks for it."""
-    made = bootstrap_interval if method == "bootstrap" else t_interval
-    return made(differences, level)
+    return Interval(float(bounds.low), float(bounds.high), "bootstrap")
 
 
 def ellipse(points: Sequence[tuple[float, float]]) -> Floats | None:
@@ -118,8 +113,7 @@ def ellipse(points: Sequence[tuple[float, float]]) -> Floats | None:
     if n < LEAST_FOR_ELLIPSE:
         return None
     values = np.asarray(points, dtype=np.float64)
-    quantile = special.fdtri(2, n - 2, LEVEL)
-    radius = math.sqrt(2 * (n - 1) / (n * (n - 2)) * quantile)
+    radius = math.sqrt(2 * (n - 1) / (n * (n - 2)) * special.fdtri(2, n - 2, LEVEL))
     sizes, axes = np.linalg.eigh(np.cov(values.T))
     angle = np.linspace(0.0, 2 * math.pi, _ELLIPSE_CORNERS)
     circle = np.stack([np.cos(angle), np.sin(angle)])
@@ -137,7 +131,7 @@ def d_z(differences: Floats) -> float | None:
     return float(np.mean(differences) / np.std(differences, ddof=1))
 
 
-def share_won(differences: Floats, *, lower_is_better: bool) -> float | None:
+def compute_win_rate(differences: Floats, *, lower_is_better: bool) -> float | None:
     """Share of blocks in which the difference goes the better way; a tie is half a win."""
     if len(differences) == 0:
         return None
@@ -145,12 +139,12 @@ def share_won(differences: Floats, *, lower_is_better: bool) -> float | None:
     return float(np.mean((better > 0) + 0.5 * (better == 0)))
 
 
-def share_interval(hits: int, runs: int, level: float = 0.95) -> tuple[float, float]:
-    """Return the interval of a share of which ``hits`` of ``runs`` were seen, runs ≥ 1."""
-    tail = (1 - level) / 2
-    low = 0.0 if hits == 0 else float(special.betaincinv(hits, runs - hits + 1, tail))
-    high = 1.0 if hits == runs else float(special.betaincinv(hits + 1, runs - hits, 1 - tail))
-    return low, high
+def share_interval(hits: int, runs: int) -> tuple[float, float]:
+    """Return the exact 95 % interval of a share (Clopper and Pearson), runs ≥ 1."""
+    from scipy import stats
+
+    low, high = stats.binomtest(hits, runs).proportion_ci(LEVEL, method="exact")
+    return float(low), float(high)
 
 
 # A run that stops at 40 kJ without reaching the target says that its cost lies above 40 kJ. Leaving
@@ -178,47 +172,43 @@ def censored_median(costs: Sequence[float], reached: Sequence[bool]) -> Censored
     """
     hits = np.asarray(reached, dtype=bool)
     values = np.asarray(costs, dtype=np.float64)
-    return Censored(int(hits.sum()), len(hits), _median(values, hits))
+    median = None
+    if hits.all():
+        median = float(np.quantile(values, 0.5, method="inverted_cdf"))
+    elif hits.any():
+        from scipy import stats
+
+        data = stats.CensoredData(uncensored=values[hits], right=values[~hits])
+        curve = stats.ecdf(data).sf
+        at_most_half = curve.quantiles[curve.probabilities <= 0.5 + _ROUNDING]
+        median = float(at_most_half[0]) if len(at_most_half) else None
+    return Censored(int(hits.sum()), len(hits), median)
 
 
-def _median(costs: Floats, reached: NDArray[np.bool_]) -> float | None:
-    """Where the product of (1 − reached there / still on the way) first falls to a half."""
-    left = 1.0
-    for cost in np.unique(costs[reached]):
-        # A run censored at this very cost was still on the way when the others reached it.
-        on_the_way = int((costs >= cost).sum())
-        left *= 1.0 - int((costs[reached] == cost).sum()) / on_the_way
-        if left <= 0.5 + _ROUNDING:
-            return float(cost)
-    return None
+def on_front(energy_j: Floats, accuracy: Floats) -> NDArray[np.bool_]:
+    """Which configurations are on the Pareto front, for means of shape ``[..., configurations]``.
 
-
-def on_front(energy_j: Floats, accuracy: Floats) -> Booleans:
-    """Which arms none beats, ``[..., arms]`` for means of that shape.
-
-    An arm is beaten when another needs no more joules and is no less accurate, and is better in
-    one of the two; equal arms do not beat each other.
+    One is beaten when another needs no more joules and is no less accurate, and is better in one
+    of the two; equal ones do not beat each other.
     """
-    no_worse = (energy_j[..., None, :] <= energy_j[..., :, None]) & (
-        accuracy[..., None, :] >= accuracy[..., :, None]
-    )
-    better = (energy_j[..., None, :] < energy_j[..., :, None]) | (
-        accuracy[..., None, :] > accuracy[..., :, None]
-    )
+    own_j, other_j = energy_j[..., :, None], energy_j[..., None, :]
+    own_share, other_share = accuracy[..., :, None], accuracy[..., None, :]
+    no_worse = (other_j <= own_j) & (other_share >= own_share)
+    better = (other_j < own_j) | (other_share > own_share)
     return np.asarray(~(no_worse & better).any(axis=-1))
 
 
-def front_share(energy_j: Floats, accuracy: Floats, resamples: int = FRONT_RESAMPLES) -> Floats:
-    """Share of resampled sets of blocks in which each arm is on the front, ``[arms]``.
+def resample_front(energy_j: Floats, accuracy: Floats) -> Floats:
+    """Share of resampled sets of blocks in which each configuration is on the Pareto front.
 
     Args:
-        energy_j: ``[blocks, arms]``.
+        energy_j: ``[blocks, configurations]``; whole blocks are drawn with replacement.
         accuracy: The same shape.
-        resamples: How often whole blocks are drawn with replacement.
+
+    Returns:
+        ``[configurations]``.
     """
     blocks = len(energy_j)
-    drawn = np.random.default_rng(FRONT_SEED).multinomial(
-        blocks, np.full(blocks, 1 / blocks), size=resamples
-    )
-    weights = drawn / blocks
+    rng = np.random.default_rng(FRONT_SEED)
+    weights = rng.multinomial(blocks, np.full(blocks, 1 / blocks), size=FRONT_RESAMPLES) / blocks
     return np.asarray(on_front(weights @ energy_j, weights @ accuracy).mean(axis=0))

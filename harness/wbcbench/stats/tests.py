@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
-from itertools import product
 
 import numpy as np
 from scipy import special
 
 from wbcbench.stats.intervals import (
     LEAST_FOR_T,
-    LEVEL,
     Floats,
     Interval,
-    Labels,
     standard_error,
     t_quantile,
 )
@@ -38,15 +36,14 @@ INTERACTION: Weights = (1.0, -1.0, -1.0, 1.0)
 
 MOST_BLOCKS_TO_SETTLE = 1_000
 
-PROMISED_POWER = 0.80
+TARGET_POWER = 0.80
 SIMULATED_STUDIES = 5_000
 POWER_SEED = 20_260_304
 LARGEST_EFFECT = 20.0
-# The patterns of thousands of studies take too long to try from here on: a sample of them stands
-# for all, and from the second number on the t test does, to within a point.
-POWER_EXACT_UP_TO = 10
-SAMPLED_UP_TO = 16
-SIGN_PATTERNS = 4_096
+EFFECT_STEPS = 100  # the resolution of the detectable effect: steps in one standard deviation
+# To try all patterns of thousands of studies takes too long beyond twelve blocks: then so many
+# random ones stand for all, and beyond sixteen the t test does, to within a point.
+SIGN_PATTERNS = 2**12
 
 
 # With n blocks there are 2ⁿ equally likely sets of signs, so p cannot be smaller than 2 / 2ⁿ
@@ -60,57 +57,54 @@ def sign_flip_p(differences: Floats, resamples: int = SIGN_RESAMPLES) -> Floats:
     observed one is counted among them. Rows share the patterns.
     """
     n = differences.shape[-1]
-    exact = 2**n <= resamples
-    signs = _all_signs(n) if exact else _drawn_signs(n, resamples)
+    is_exact = 2**n <= resamples
+    signs = _generate_signs(n) if is_exact else _draw_signs(n, resamples)
     sums = differences @ signs.T
     observed = differences.sum(axis=-1, keepdims=True)
     rounding = _ROUNDING * np.abs(differences).sum(axis=-1, keepdims=True)
     above = (sums >= observed - rounding).sum(axis=-1)
     below = (sums <= observed + rounding).sum(axis=-1)
-    drawn = 0 if exact else 1
-    one_sided = (np.minimum(above, below) + drawn) / (len(signs) + drawn)
+    added = 0 if is_exact else 1
+    one_sided = (np.minimum(above, below) + added) / (len(signs) + added)
     return np.asarray(np.minimum(2 * one_sided, 1.0), dtype=np.float64)
 
 
 def p_floor(n: int) -> float:
-    """The least p that ``n`` blocks can give."""
+    """The smallest attainable p with ``n`` blocks."""
     return min(1.0, 2.0 / 2.0**n) if n <= EXACT_UP_TO else 2.0 / (SIGN_RESAMPLES + 1)
 
 
-def least_blocks(level: float) -> int:
-    """The fewest blocks whose floor is not above ``level``."""
+def find_least_blocks(level: float) -> int:
+    """The fewest blocks whose smallest attainable p is not above ``level``."""
     return next(n for n in range(1, EXACT_UP_TO + 1) if p_floor(n) <= level)
 
 
 @cache
-def _all_signs(n: int) -> Floats:
+def _generate_signs(n: int) -> Floats:
     """Every pattern, ``[2ⁿ, n]``: the binary digits of 0 … 2ⁿ − 1."""
     bits = np.arange(2**n)[:, None] >> np.arange(n) & 1
     return np.asarray(1.0 - 2.0 * bits, dtype=np.float64)
 
 
 @cache
-def _drawn_signs(n: int, resamples: int) -> Floats:
-    return np.random.default_rng(PERMUTATION_SEED).choice((-1.0, 1.0), (resamples, n))
+def _draw_signs(n: int, patterns: int) -> Floats:
+    return np.random.default_rng(PERMUTATION_SEED).choice((-1.0, 1.0), (patterns, n))
 
 
-def holm(p: Floats) -> Floats:
-    """Adjusted p of each of ``[m]`` tests, in their order (Holm 1979, "A simple sequentially …").
-
-    Equal to ``statsmodels.stats.multitest.multipletests(p, method="holm")``, as a test checks.
-    """
-    m = len(p)
+# ``statsmodels.stats.multitest.multipletests`` gives the same, as a test checks; importing it takes
+# longer than a comparison.
+def adjust_holm(p: Floats) -> Floats:
+    """Adjusted p of each of ``[m]`` tests, in their order (Holm 1979)."""
     order = np.argsort(p, kind="stable")
-    stepped = np.maximum.accumulate(p[order] * (m - np.arange(m)))
-    adjusted = np.empty(m)
-    adjusted[order] = np.minimum(stepped, 1.0)
-    return adjusted
+    adjusted = np.empty(len(p))
+    adjusted[order] = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
+    return np.minimum(adjusted, 1.0)
 
 
 # Two one-sided t tests (Schuirmann 1987). A region of practical equivalence is fixed before the
-# first run. "Same" is said only when both the hypothesis that the difference lies below the region
-# and the one that it lies above are rejected at 5 %, which is the same as the 90 % interval lying
-# inside. A difference that is not significant is not thereby the same.
+# first run. "Equivalent" is said only when both the hypothesis that the difference lies below the
+# region and the one that it lies above are rejected at 5 %, which is the same as the 90 % interval
+# lying inside. A difference that is not significant is not thereby equivalent.
 def equivalence_p(differences: Floats, low: float, high: float) -> float | None:
     """The larger p of the two one-sided tests; ``None`` below three blocks.
 
@@ -125,65 +119,46 @@ def equivalence_p(differences: Floats, low: float, high: float) -> float | None:
     mean, error = float(np.mean(differences)), standard_error(differences)
     if error == 0:
         return 0.0 if low < mean < high else 1.0
-    nearest = min(mean - low, high - mean)
-    return float(special.stdtr(n - 1, -nearest / error))
+    return float(special.stdtr(n - 1, -min(mean - low, high - mean) / error))
 
 
 # Contrasts of a 2 × 2 design with configurations ``(a0 b0, a0 b1, a1 b0, a1 b1)``: the effect of a
 # factor is the mean of the two with its upper level minus the mean of the two with its lower level,
 # taken inside each block; the interaction is the effect of b where a is upper minus the effect of b
 # where a is lower. On logarithms these are ratios and a ratio of ratios.
-@dataclass(frozen=True, slots=True)
-class Decomposition:
-    """A difference of log energy split exactly: log energy = log time + log mean power.
-
-    Attributes:
-        time: ``[n]`` differences of log seconds.
-        power: ``[n]`` differences of log watts; the two add up to those of log joules.
-    """
-
-    time: Floats
-    power: Floats
-
-
-def contrast_values(values: Floats, weights: Weights) -> Floats:
-    """``[blocks]`` differences: the weighted sum over the arms of ``[blocks, arms]`` values."""
+def compute_contrast(values: Floats, weights: Weights) -> Floats:
+    """``[blocks]`` differences: the weighted sum of ``[blocks, configurations]`` values."""
     return np.asarray(values @ np.asarray(weights), dtype=np.float64)
 
 
-def pair_weights(candidate: int, baseline: int, size: int) -> Weights:
-    """Weights of one arm minus another."""
-    return tuple(float(i == candidate) - float(i == baseline) for i in range(size))
-
-
-def decompose(log_energy: Floats, log_time: Floats, weights: Weights) -> Decomposition:
-    """Split a contrast of log joules ``[blocks, arms]`` by log seconds of the same shape."""
-    return Decomposition(
-        time=contrast_values(log_time, weights),
-        power=contrast_values(log_energy - log_time, weights),
-    )
+def build_pair_weights(variant: int, baseline: int, size: int) -> Weights:
+    """Weights of one configuration minus another."""
+    return tuple(float(i == variant) - float(i == baseline) for i in range(size))
 
 
 class ThresholdOutcome(StrEnum):
-    """What an interval says of a limit."""
+    """How an interval lies to a limit."""
 
     NOT_WORSE = "not worse"
     WORSE = "worse"
     INCONCLUSIVE = "inconclusive"
 
 
-def judge_limit(found: Interval | None, limit: float, *, above_is_worse: bool) -> ThresholdOutcome:
+def evaluate_limit(
+    interval: Interval | None, limit: float, *, above_is_worse: bool
+) -> ThresholdOutcome:
     """Wholly inside the limit, wholly beyond it, or astride; an interval ending on it is inside."""
-    if found is None:
+    if interval is None:
         return ThresholdOutcome.INCONCLUSIVE
-    least_bad, most_bad = (found.low, found.high) if above_is_worse else (-found.high, -found.low)
-    edge = limit if above_is_worse else -limit
-    if most_bad <= edge:
+    low, high = interval.low, interval.high
+    if not above_is_worse:
+        low, high, limit = -high, -low, -limit
+    if high <= limit:
         return ThresholdOutcome.NOT_WORSE
-    return ThresholdOutcome.WORSE if least_bad > edge else ThresholdOutcome.INCONCLUSIVE
+    return ThresholdOutcome.WORSE if low > limit else ThresholdOutcome.INCONCLUSIVE
 
 
-def blocks_to_settle(differences: Floats, limit: float) -> int | None:
+def count_blocks_to_settle(differences: Floats, limit: float) -> int | None:
     """How many more blocks would settle it, were mean and spread to stay as they are.
 
     ``None`` where no number up to a thousand would, or where one block shows no spread.
@@ -194,7 +169,7 @@ def blocks_to_settle(differences: Floats, limit: float) -> int | None:
     distance = abs(float(np.mean(differences)) - limit)
     spread = float(np.std(differences, ddof=1))
     for blocks in range(max(n + 1, LEAST_FOR_T), MOST_BLOCKS_TO_SETTLE + 1):
-        if t_quantile(0.95, blocks) * spread / math.sqrt(blocks) < distance:
+        if t_quantile(blocks) * spread / math.sqrt(blocks) < distance:
             return blocks - n
     return None
 
@@ -202,74 +177,37 @@ def blocks_to_settle(differences: Floats, limit: float) -> int | None:
 # The power of a plan is that of one primary contrast judged as ``compare`` judges it: the exact
 # sign-flip test below the first step of Holm's correction. The other tests of the family may only
 # help.
-def detection_power(effect: float, blocks: int, tests: int = 6, alpha: float = ALPHA) -> float:
+def compute_power(effect: float, blocks: int, tests: int = 6) -> float:
     """The chance to find a difference of ``effect`` standard deviations between blocks.
 
     Args:
         effect: True mean of the within-block differences over their standard deviation (d_z).
         blocks: How many blocks the plan has.
-        tests: Size of the primary family (three contrasts on two metrics are six).
-        alpha: Level of the whole family.
+        tests: Size of the primary family (three contrasts on two metrics are six), which is
+            tested at 5 % as a whole.
     """
-    level = alpha / tests
+    level = ALPHA / tests
     if blocks < 2 or p_floor(blocks) > level:
         return 0.0
-    if blocks > SAMPLED_UP_TO:
-        return _t_power(effect, blocks, level)
-    return _sign_flip_power(effect, blocks, level)
+    if blocks > EXACT_UP_TO:
+        from statsmodels.stats.power import TTestPower
+
+        return float(TTestPower().power(effect, blocks, level))
+    return float((sign_flip_p(_draw_noise(blocks) + effect, SIGN_PATTERNS) <= level).mean())
 
 
-def detectable_effect(
-    blocks: int, tests: int = 6, alpha: float = ALPHA, promise: float = PROMISED_POWER
-) -> float | None:
-    """The least effect (d_z) found with the promised chance; ``None`` where p cannot get there."""
-    if detection_power(LARGEST_EFFECT, blocks, tests, alpha) < promise:
-        return None
-    low, high = 0.0, LARGEST_EFFECT
-    while high - low > 0.01:
-        middle = (low + high) / 2
-        if detection_power(middle, blocks, tests, alpha) < promise:
-            low = middle
-        else:
-            high = middle
-    return high
-
-
-def _t_power(effect: float, blocks: int, level: float) -> float:
-    """Power of the two-sided t test: the noncentral t distribution beyond both quantiles."""
-    reach = special.stdtrit(blocks - 1, 1 - level / 2)
-    shift = effect * blocks**0.5
-    above = 1 - special.nctdtr(blocks - 1, shift, reach)
-    return float(above + special.nctdtr(blocks - 1, shift, -reach))
+def find_detectable_effect(blocks: int, tests: int = 6) -> float | None:
+    """The least effect (d_z) found with a power of 80 %; ``None`` where p cannot get there."""
+    steps = range(round(LARGEST_EFFECT * EFFECT_STEPS) + 1)
+    step = bisect_left(
+        steps, TARGET_POWER, key=lambda i: compute_power(i / EFFECT_STEPS, blocks, tests)
+    )
+    return step / EFFECT_STEPS if step < len(steps) else None
 
 
 @cache
-def _noise(blocks: int) -> Floats:
+def _draw_noise(blocks: int) -> Floats:
     return np.random.default_rng(POWER_SEED).standard_normal((SIMULATED_STUDIES, blocks))
-
-
-@cache
-def _signs(blocks: int) -> Floats:
-    """Sign patterns, ``[patterns, blocks]``: all, or a sample that holds each with its mirror."""
-    if blocks <= POWER_EXACT_UP_TO:
-        return np.array(list(product((1.0, -1.0), repeat=blocks)))
-    drawn = np.random.default_rng(POWER_SEED).choice((1.0, -1.0), (SIGN_PATTERNS // 2, blocks))
-    return np.vstack([drawn, -drawn])
-
-
-def _sign_flip_power(effect: float, blocks: int, level: float) -> float:
-    """Share of simulated studies whose sum of differences is among the most extreme patterns."""
-    differences = _noise(blocks) + effect
-    signs = _signs(blocks)
-    # Of all sums, `allowed` may be as extreme on either side; the next one must stay below.
-    allowed = int(level * len(signs) / 2)
-    sums = differences @ signs.T
-    sums.partition((allowed - 1, -allowed), axis=1)
-    observed = differences.sum(axis=1)
-    tolerance = 1e-9
-    above = observed >= sums[:, -allowed] - tolerance
-    below = observed <= sums[:, allowed - 1] + tolerance
-    return float((above | below).mean())
 
 
 # Drift: one straight line for all groups, each group with its own level: ordinary least squares
@@ -304,25 +242,23 @@ def fit_drift(
     Returns:
         ``None`` where no group stands at two places, for then drift and difference are one.
     """
-    labels = {group: i for i, group in enumerate(dict.fromkeys(groups))}
-    member = np.array([labels[group] for group in groups], dtype=np.int64)
-    x, y = (_centred(np.asarray(each, dtype=np.float64), member) for each in (places, values))
+    names = list(dict.fromkeys(groups))
+    group = np.array([names.index(name) for name in groups], dtype=np.int64)
+
+    def centre(numbers: Sequence[float]) -> Floats:
+        means = np.bincount(group, weights=numbers) / np.bincount(group)
+        return np.asarray(numbers - means[group], dtype=np.float64)
+
+    x, y = centre(places), centre(values)
     spread = float(x @ x)
     if spread <= 0:
         return None
     slope = float(x @ y) / spread
-    freedom = len(x) - len(labels) - 1
-    half = _half_width(y - slope * x, spread, freedom) if freedom > 0 else None
-    interval = None if half is None else Interval(slope - half, slope + half, LEVEL, "t")
-    return Drift(slope, interval, len(x), len(labels))
-
-
-def _centred(values: Floats, member: Labels) -> Floats:
-    means = np.bincount(member, weights=values) / np.bincount(member)
-    centred: Floats = values - means[member]
-    return centred
-
-
-def _half_width(residuals: Floats, spread: float, freedom: int) -> float:
-    error = math.sqrt(float(residuals @ residuals) / freedom / spread)
-    return t_quantile(LEVEL, freedom + 1) * error
+    freedom = len(x) - len(names) - 1
+    interval = None
+    if freedom > 0:
+        residuals = y - slope * x
+        error = math.sqrt(float(residuals @ residuals) / freedom / spread)
+        half = t_quantile(freedom + 1) * error
+        interval = Interval(slope - half, slope + half, "t")
+    return Drift(slope, interval, len(x), len(names))

@@ -1,7 +1,7 @@
 """What runs to come will cost, from runs that were: time, joules and disk.
 
 A run costs something once and something each epoch; both are read off finished runs with the
-nearest settings. Nothing is estimated: without a past run the forecast is unknown.
+nearest settings. Nothing is guessed: without a past run the forecast is unknown.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ _NEARNESS = (
     "variant", "batch_size", "precision", "xla", "power_limit_w", "tuned", "threads",
     "steps_per_execution", "deterministic", "idle_s", "inference_s", "meters",
 )  # fmt: skip
-"""Settings that change what a run costs, the weightiest first."""
+"""Settings that change what a run costs, the most important first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """What a finished run teaches.
+    """What a finished run cost.
 
     Attributes:
-        spec: What it was asked.
+        spec: What was asked.
         status: Of its joules.
         once_s, epoch_s: Seconds apart from epochs, and of an epoch with its validation.
         once_j, epoch_j: Joules of the same; ``None`` if unknown.
@@ -57,7 +57,7 @@ class Cost:
         runs: How many.
         time_s: Wall-clock seconds without pauses.
         train_s: Of these, epochs.
-        energy_j: Joules of the headline's channels, whole runs.
+        energy_j: Joules of the primary energy source, whole runs.
         disk_bytes: Their folders.
         status: Of the joules.
         based_on: How many past runs the forecast rests on.
@@ -72,92 +72,87 @@ class Cost:
     based_on: int
 
 
-def past_of(run: RunDir, record: RunRecord) -> Past | None:
-    """What a run teaches; ``None`` when it finished no epoch."""
+def learn_cost(run: RunDir, record: RunRecord) -> Past | None:
+    """What a run cost; ``None`` when it finished no epoch."""
     total = spent(record)
     if not record.epochs or total.time_s is None:
         return None
     n = len(record.epochs)
     epochs_s = record.epochs[-1].evaluate_end_s - record.epochs[0].start_s
-    epochs_j = _epochs_j(record)
+    validations = [w.name for w in record.windows if is_validation(w.name)]
+    source = Run(record).primary
+    epochs_j = sum_if_all_known(
+        [source_energy_j(record, source, name) for name in (TRAIN, *validations)]
+    )
+    once_j = epoch_j = None
+    if total.is_whole and total.energy_j is not None and epochs_j is not None:
+        once_j, epoch_j = max(total.energy_j - epochs_j, 0.0), epochs_j / n
     growing, fixed = run.bytes_on_disk()
-    known = total.is_whole and total.energy_j is not None and epochs_j is not None
     return Past(
         spec=record.spec,
         status=total.status,
         once_s=max(total.time_s - epochs_s, 0.0),
         epoch_s=epochs_s / n,
-        once_j=max(total.energy_j - epochs_j, 0.0) if known else None,  # type: ignore[operator]
-        epoch_j=epochs_j / n if known else None,  # type: ignore[operator]
+        once_j=once_j,
+        epoch_j=epoch_j,
         once_bytes=fixed,
         second_bytes=growing / max(total.time_s, 1.0),
     )
 
 
-def _epochs_j(record: RunRecord) -> float | None:
-    """Joules of training and of the validation passes, on the headline's channels."""
-    view = Run(record)
-    passes = [w.name for w in record.windows if is_validation(w.name)]
-    return sum_if_all_known(
-        [source_energy_j(record, view.primary, name) for name in (TRAIN, *passes)]
-    )
-
-
 def forecast_cost(specs: Iterable[RunSpec], pasts: Sequence[Past]) -> Cost:
-    """The cost of runs to come; unknown as soon as one of them has no past run to learn from."""
-    wanted = list(specs)
-    found = [_expected(spec, nearest(spec, pasts)) for spec in wanted]
-    used = {id(each) for spec in wanted for each in nearest(spec, pasts)}
-    statuses = sorted({each.status for each in pasts if id(each) in used})
+    """The cost of runs to come; unknown as soon as one of them has no past run to learn from.
+
+    Joules of different status are not added: then they are unknown.
+    """
+    nearest = [(spec, find_nearest(spec, pasts)) for spec in specs]
+    if not nearest:
+        return Cost(0, 0.0, 0.0, 0.0, 0.0, "", 0)
+    used = {id(past): past for _, own in nearest for past in own}
+    statuses = {past.status for past in used.values()}
+    costs = [_expect(spec, own) for spec, own in nearest]
+    time_s, train_s, energy_j, disk_bytes = map(sum_if_all_known, zip(*costs, strict=True))
     return Cost(
-        runs=len(wanted),
-        time_s=sum_if_all_known([each[0] for each in found]) if found else 0.0,
-        train_s=sum_if_all_known([each[1] for each in found]) if found else 0.0,
-        energy_j=_energy_j([each[2] for each in found], statuses),
-        disk_bytes=sum_if_all_known([each[3] for each in found]) if found else 0.0,
-        status=statuses[0] if len(statuses) == 1 else "",
+        runs=len(nearest),
+        time_s=time_s,
+        train_s=train_s,
+        energy_j=energy_j if len(statuses) == 1 else None,
+        disk_bytes=disk_bytes,
+        status=statuses.pop() if len(statuses) == 1 else "",
         based_on=len(used),
     )
 
 
-def _energy_j(each_j: Sequence[float | None], statuses: Sequence[str]) -> float | None:
-    """Joules of one status only: measured and estimated ones are not added."""
-    if not each_j:
-        return 0.0
-    return sum_if_all_known(list(each_j)) if len(statuses) == 1 else None
-
-
-def nearest(spec: RunSpec, pasts: Sequence[Past]) -> list[Past]:
+def find_nearest(spec: RunSpec, pasts: Sequence[Past]) -> list[Past]:
     """The past runs whose settings are nearest; empty if none was on such images."""
-    fitting = [each for each in pasts if _fits(spec, each.spec)]
-    best = max((_likeness(spec, each.spec) for each in fitting), default=())
-    return [each for each in fitting if _likeness(spec, each.spec) == best]
+
+    def rank(past: Past) -> tuple[int, ...]:
+        agree = [getattr(spec, name) == getattr(past.spec, name) for name in _NEARNESS]
+        return (sum(agree), *agree)
+
+    fitting = [
+        past
+        for past in pasts
+        if all(getattr(spec, name) == getattr(past.spec, name) for name in _MUST_AGREE)
+        and spec.dataset_id in {"", past.spec.dataset_id}
+    ]
+    best = max(map(rank, fitting), default=())
+    return [past for past in fitting if rank(past) == best]
 
 
-def _fits(spec: RunSpec, other: RunSpec) -> bool:
-    same = all(getattr(spec, name) == getattr(other, name) for name in _MUST_AGREE)
-    named = spec.dataset_id
-    return same and (not named or named == other.dataset_id)
-
-
-def _likeness(spec: RunSpec, other: RunSpec) -> tuple[int, ...]:
-    agree = [getattr(spec, name) == getattr(other, name) for name in _NEARNESS]
-    return (sum(agree), *map(int, agree))
-
-
-def _expected(
+def _expect(
     spec: RunSpec, pasts: Sequence[Past]
 ) -> tuple[float | None, float | None, float | None, float | None]:
     """Seconds, seconds of training, joules and bytes of one run."""
     if not pasts:
         return None, None, None, None
-    train_s = spec.epochs * fmean(each.epoch_s for each in pasts)
-    time_s = fmean(each.once_s for each in pasts) + train_s
+    train_s = spec.epochs * fmean(past.epoch_s for past in pasts)
+    time_s = fmean(past.once_s for past in pasts) + train_s
     joules = [
-        each.once_j + spec.epochs * each.epoch_j
-        for each in pasts
-        if each.once_j is not None and each.epoch_j is not None
+        past.once_j + spec.epochs * past.epoch_j
+        for past in pasts
+        if past.once_j is not None and past.epoch_j is not None
     ]
-    disk = fmean(each.once_bytes for each in pasts)
-    disk += time_s * fmean(each.second_bytes for each in pasts)
+    disk = fmean(past.once_bytes for past in pasts)
+    disk += time_s * fmean(past.second_bytes for past in pasts)
     return time_s, train_s, fmean(joules) if joules else None, disk

@@ -10,25 +10,31 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from functools import cache
+from dataclasses import asdict, dataclass, field, fields, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from wbcbench.compare.design import ComparisonDesign, Contrast, make_design, planned_configurations
-from wbcbench.compare.metric import ACCURACY, PRIMARY, Settings, metric_named
+from wbcbench.compare.design import Contrast, configure_plan, make_design
+from wbcbench.compare.metric import ACCURACY, PRIMARY, Settings, find_metric
 from wbcbench.core.errors import UsageError, unknown_name
 from wbcbench.core.files import write_atomically
 from wbcbench.core.spec import RunSpec
 from wbcbench.core.study_folder import PLAN, earlier_plan
 from wbcbench.core.trace import Origin
 from wbcbench.core.window import utc_now
-from wbcbench.stats.tests import ALPHA, PROMISED_POWER, detectable_effect, least_blocks, p_floor
-from wbcbench.study import experiment_file, limits
-from wbcbench.study.experiment import Experiment, Pauses, PlannedAnalysis, SubmissionDetails, Until
+from wbcbench.stats.tests import ALPHA, find_detectable_effect, find_least_blocks, p_floor
+from wbcbench.study import limits
+from wbcbench.study.experiment import (
+    Experiment,
+    Pauses,
+    PlannedAnalysis,
+    SubmissionDetails,
+    Until,
+    read_experiment,
+)
 
 SCHEMA = "wbcbench.plan/1"
 _NOT_DESIGN = ("about", "submission")
@@ -36,12 +42,12 @@ _NOT_DESIGN = ("about", "submission")
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Everything that is fixed before the first run.
+    """What is fixed before the first run.
 
     Attributes:
         study: Folder under ``results/``.
         runs: In their order; with a stopping rule, as many as there may be.
-        blocks: How many blocks are carried out whatever they show.
+        blocks: How many blocks are carried out in any case.
         factors: Names of the fields that are varied.
         order_seed, block_repeats, pauses, analysis, until: As in ``Experiment``.
         about, submission: As in ``Experiment``; no part of the digest.
@@ -80,60 +86,38 @@ class Plan:
         return {name: getattr(run, name) for name in self.factors}
 
 
-def make_plan(experiment: Experiment, named: Callable[[str], str] | None = None) -> Plan:
+def make_plan(experiment: Experiment, name_field: Callable[[str], str] | None = None) -> Plan:
     """The plan of an experiment.
 
     Args:
         experiment: What is asked.
-        named: The word for a field in messages; the command line's option by default.
+        name_field: The word for a field in messages; the command line's option by default.
 
     Raises:
         UsageError: A run of it cannot be carried out.
     """
-    runs = _runs(experiment)
-    for run in runs:
-        limits.check_spec(run, named)
-    return Plan(
-        study=experiment.study,
-        runs=runs,
-        blocks=experiment.blocks,
-        factors=tuple(sorted(experiment.factors)) or ("variant",),
-        order_seed=experiment.order_seed,
-        block_repeats=experiment.block_repeats,
-        pauses=experiment.pauses,
-        analysis=experiment.analysis,
-        until=experiment.until,
-        about=experiment.about,
-        submission=experiment.submission,
-    )
-
-
-def _runs(experiment: Experiment) -> tuple[RunSpec, ...]:
-    """Every run in its order."""
-    combinations = _combinations(experiment.factors)
+    names = sorted(experiment.factors)
+    levels = product(*(experiment.factors[name] for name in names))
+    combinations = [dict(zip(names, combination, strict=True)) for combination in levels]
     runs: list[RunSpec] = []
     for block, seed in enumerate(experiment.seeds, start=1):
-        ordered = sorted(
-            combinations, key=lambda each: _shuffle_key(experiment.order_seed, block, each)
-        )
-        for place, levels in enumerate(ordered, start=1):
+        ordered = sorted(combinations, key=lambda c: _shuffle_key(experiment.order_seed, block, c))
+        for place, combination in enumerate(ordered, start=1):
             run = RunSpec(
-                **{**experiment.run, **levels},
+                **{**experiment.run, **combination},
                 study=experiment.study,
                 seed=seed,
                 block=block,
                 order_in_block=place,
                 order_global=len(runs) + 1,
             )
-            runs.append(run)
-    return tuple(runs)
-
-
-def _combinations(factors: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
-    names = sorted(factors)
-    return [
-        dict(zip(names, levels, strict=True)) for levels in product(*(factors[n] for n in names))
-    ]
+            runs.append(limits.check_spec(run, name_field))
+    shared = {f.name for f in fields(Plan)} & {f.name for f in fields(Experiment)}
+    return Plan(
+        runs=tuple(runs),
+        **{name: getattr(experiment, name) for name in shared - {"factors"}},
+        factors=tuple(names) or ("variant",),
+    )
 
 
 def _shuffle_key(order_seed: int, block: int, levels: Mapping[str, Any]) -> bytes:
@@ -159,96 +143,95 @@ def read_plan(path: Path, changes: Sequence[str] = ()) -> Plan:
                 "and make a new plan."
             )
         return from_json(path)
-    experiment = experiment_file.read_experiment(path, changes)
+    experiment = read_experiment(path, changes)
 
-    def named(name: str) -> str:
+    def format_key(name: str) -> str:
         table = "factors" if name in experiment.factors else "run"
         return f"{path}: key '{name if name == 'study' else f'{table}.{name}'}'"
 
     try:
-        return make_plan(experiment, named)
+        return make_plan(experiment, format_key)
     except UsageError as error:
         text = str(error)
         raise UsageError(text if text.startswith(str(path)) else f"{path}: {text}") from error
 
 
-def to_json(made: Plan, kept_utc: str | None = None) -> bytes:
-    """The plan with its digest, and the moment from which it was kept with its study."""
-    document = {"schema": SCHEMA, "sha256": made.sha256, "plan": asdict(made)}
+def to_json(plan: Plan, kept_utc: str | None = None) -> bytes:
+    """The plan with its digest, and since when it lies with its study."""
+    document = {"schema": SCHEMA, "sha256": plan.sha256, "plan": asdict(plan)}
     if kept_utc is not None:
         document["kept_utc"] = kept_utc
     return (json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode()
 
 
-@cache
-def _adapter() -> TypeAdapter[Plan]:
-    return TypeAdapter(Plan)
-
-
 def from_json(path: Path) -> Plan:
-    """Read a plan and see that it is what its digest says.
+    """Read a plan and check its digest.
 
     Raises:
         UsageError: It cannot be read, or was changed after it was made.
     """
     try:
         document = json.loads(path.read_bytes())
-        found = _adapter().validate_python(document["plan"])
-        stated = document["sha256"]
+        plan = TypeAdapter(Plan).validate_json(json.dumps(document["plan"]))
+        digest = document["sha256"]
     except OSError as error:
         raise UsageError(f"The plan {path} cannot be read: {error.strerror}.") from error
     except (ValueError, KeyError, TypeError, ValidationError) as error:
         raise UsageError(f"{path} is not a plan of this version: {error}") from error
-    if found.sha256 != stated:
+    if plan.sha256 != digest:
         raise UsageError(
-            f"{path} was changed after it was made: its digest says {stated[:12]}…, its content "
-            f"{found.sha256[:12]}…. A plan is fixed before its first run; make a new one from the "
-            "experiment file with `wbcbench plan FILE --out plan.json`."
+            f"{path} was changed after it was made: its digest is {digest[:12]}…, that of its "
+            f"content {plan.sha256[:12]}…. A plan is fixed before its first run. Make a new one "
+            "with `wbcbench plan FILE --out plan.json`."
         )
-    return found
+    return plan
 
 
-def keep_plan(made: Plan, study_dir: Path) -> str | None:
-    """Keep the plan beside its runs; an older, different one is kept under its digest.
+def keep_plan(plan: Plan, study_dir: Path) -> str | None:
+    """Store the plan beside its runs; an older, different one is stored under its digest.
 
     Returns:
         The digest of the plan that was there before, if it was another.
     """
     path = study_dir / PLAN
     before = from_json(path).sha256 if path.exists() else None
-    if before == made.sha256:
+    if before == plan.sha256:
         return None
     study_dir.mkdir(parents=True, exist_ok=True)
     if before is not None:
         write_atomically(study_dir / earlier_plan(before), path.read_bytes())
-    write_atomically(path, to_json(made, utc_now()))
+    write_atomically(path, to_json(plan, utc_now()))
     return before
 
 
-def settings_for(study_dir: Path | None, asked: Mapping[str, Any]) -> Settings:
+def settings_for(study_dir: Path | None, options: Mapping[str, Any]) -> Settings:
     """Settings of a comparison of one study, or of several.
 
     Args:
-        study_dir: The study, whose plan decides what is not asked for; ``None`` for several.
-        asked: Fields of ``Settings`` that were given; ``None`` = was not.
+        study_dir: The study, whose plan decides what is not given; ``None`` for several.
+        options: Fields of ``Settings``; ``None`` = not given.
 
     Raises:
         UsageError: The study's plan was changed after it was made.
     """
-    given = {name: value for name, value in asked.items() if value is not None}
-    planned = _planned(study_dir) if study_dir is not None else None
-    if planned is None:
+    given = {name: value for name, value in options.items() if value is not None}
+    if study_dir is None or not (study_dir / PLAN).exists():
         return Settings(**given)
-    departures = tuple(name for name in given if given[name] != getattr(planned, name))
-    return replace(planned, **given, departures=departures)
+    plan = from_json(study_dir / PLAN)
+    settings = analysis_settings(plan.analysis)
+    departures = tuple(name for name in given if given[name] != getattr(settings, name))
+    return replace(settings, plan_sha256=plan.sha256, departures=departures, **given)
 
 
-def _planned(study_dir: Path) -> Settings | None:
-    path = study_dir / PLAN
-    if not path.exists():
-        return None
-    made = from_json(path)
-    return replace(analysis_settings(made.analysis), plan_sha256=made.sha256)
+def analysis_settings(analysis: PlannedAnalysis) -> Settings:
+    """The settings of a comparison as planned."""
+    return Settings(
+        metrics=analysis.metrics,
+        baseline=analysis.baseline,
+        least_trust=Origin(analysis.lowest_status),
+        region_pct=analysis.equivalent_pct,
+        region_pp=analysis.equivalent_pp,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,107 +239,83 @@ class PowerAnalysis:
     """What the primary family of a plan can show.
 
     Attributes:
-        contrasts: Names of the primary contrasts; empty for a single arm.
+        contrasts: Names of the primary contrasts; empty for a single configuration.
         metrics: Columns they are taken of.
         blocks: How many blocks will be carried out.
-        p_floor: The least p that so many blocks can give; ``None`` without a contrast.
-        level: What the first step of Holm's correction asks for.
-        blocks_wanted: The fewest blocks whose least p is below that.
-        detectable_d_z: Least difference found with a chance of ``promise``, in standard
-            deviations between blocks; ``None`` where p cannot get there.
-        promise: That chance.
+        p_floor: The smallest attainable p with so many blocks; ``None`` without a contrast.
+        p_level: What the first step of Holm's correction asks for.
+        blocks_wanted: The fewest blocks whose smallest attainable p is not above that.
+        detectable_d_z: Least difference found with a power of 80 %, in standard deviations
+            between blocks; ``None`` where p cannot get there.
+        can_show: Whether any difference, however large, could be told from chance.
     """
 
     contrasts: tuple[str, ...]
     metrics: tuple[str, ...]
     blocks: int
-    p_floor: float | None
-    level: float | None
-    blocks_wanted: int | None
-    detectable_d_z: float | None
-    promise: float = PROMISED_POWER
-
-    @property
-    def can_show(self) -> bool:
-        """Whether any difference, however large, could be told from chance."""
-        return self.p_floor is not None and self.level is not None and self.p_floor <= self.level
+    p_floor: float | None = None
+    p_level: float | None = None
+    blocks_wanted: int | None = None
+    detectable_d_z: float | None = None
+    can_show: bool = False
 
 
-def promise(made: Plan, blocks: int | None = None) -> PowerAnalysis:
-    """What a plan can show with its blocks, or with another number of them.
+def promise(plan: Plan) -> PowerAnalysis:
+    """What a plan can show with its blocks.
 
     Raises:
-        UsageError: The analysis names a contrast, an arm or a column that the plan does not have.
+        UsageError: The analysis names a contrast, a configuration or a column that the plan does
+            not have.
     """
-    names = tuple(each.name for each in checked_contrasts(made))
-    metrics = _metrics_of(made.analysis)
-    blocks = made.blocks if blocks is None else blocks
+    names = tuple(contrast.name for contrast in checked_contrasts(plan))
+    columns = plan.analysis.metrics or (PRIMARY, ACCURACY)
+    metrics = tuple(find_metric(name).name for name in columns)
     tests = len(names) * len(metrics)
     if not tests:
-        return PowerAnalysis((), metrics, blocks, None, None, None, None)
-    level = ALPHA / tests
+        return PowerAnalysis((), metrics, plan.blocks)
+    least_p, p_level = p_floor(plan.blocks), ALPHA / tests
     return PowerAnalysis(
         contrasts=names,
         metrics=metrics,
-        blocks=blocks,
-        p_floor=p_floor(blocks),
-        level=level,
-        blocks_wanted=least_blocks(level),
-        detectable_d_z=detectable_effect(blocks, tests) if p_floor(blocks) <= level else None,
+        blocks=plan.blocks,
+        p_floor=least_p,
+        p_level=p_level,
+        blocks_wanted=find_least_blocks(p_level),
+        detectable_d_z=find_detectable_effect(plan.blocks, tests),
+        can_show=least_p <= p_level,
     )
 
 
-def _metrics_of(analysis: PlannedAnalysis) -> tuple[str, ...]:
-    """The columns that will be compared; raises ``UsageError`` for one that cannot be."""
-    return tuple(metric_named(name).name for name in analysis.metrics or (PRIMARY, ACCURACY))
-
-
-def analysis_settings(analysis: PlannedAnalysis) -> Settings:
-    """The plan's analysis in the words of a comparison."""
-    return Settings(
-        metrics=analysis.metrics,
-        baseline=analysis.baseline,
-        least_trust=Origin(analysis.channel),
-        region_pct=analysis.equivalent_pct,
-        region_pp=analysis.equivalent_pp,
-    )
-
-
-def checked_contrasts(made: Plan) -> list[Contrast]:
-    """The primary contrasts, once what the file says of them is seen to be true.
+def checked_contrasts(plan: Plan) -> list[Contrast]:
+    """The primary contrasts that ``compare`` will test, checked against those the file names.
 
     Raises:
-        UsageError: It is not; the message has the contrasts that the factors make.
+        UsageError: They differ; the message has the contrasts that the factors make.
     """
-    found = [each for each in _design_of(made).contrasts if each.family == "primary"]
-    said = made.analysis.contrasts
-    meant = [contrast_named(found, name).name for name in said]
-    missing = [each.name for each in found if each.name not in meant]
-    if said and missing:
+    configurations = configure_plan(plan.study, plan.block(1))
+    design = make_design(configurations, plan.analysis.baseline, [plan.study])
+    primary = [contrast for contrast in design.contrasts if contrast.family == "primary"]
+    names = {find_contrast(primary, name).name for name in plan.analysis.contrasts}
+    missing = [contrast.name for contrast in primary if contrast.name not in names]
+    if names and missing:
         raise UsageError(
-            f"[analysis] contrasts leaves out {', '.join(missing)}. The factors of {made.study} "
-            "decide the primary family, and all of it is corrected together; name all or none."
+            f"[analysis] contrasts leaves out {', '.join(missing)}. The factors of {plan.study} "
+            "decide the primary family, which is corrected as a whole. Name all or none."
         )
-    if made.until is not None:
-        contrast_named(found, made.until.contrast)
-        metric_named(made.until.metric or PRIMARY)
-    return found
+    if plan.until is not None:
+        find_contrast(primary, plan.until.contrast)
+        find_metric(plan.until.metric or PRIMARY)
+    return primary
 
 
-def contrast_named(contrasts: Sequence[Contrast], wanted: str) -> Contrast:
+def find_contrast(contrasts: Sequence[Contrast], name: str) -> Contrast:
     """The contrast of a name, or of its first word where only one begins so.
 
     Raises:
         UsageError: There is none, or several fit.
     """
-    exact = [each for each in contrasts if each.name == wanted]
-    fitting = exact or [each for each in contrasts if each.name.split()[0] == wanted]
-    if len(fitting) != 1:
-        raise unknown_name("primary contrast", wanted, [each.name for each in contrasts])
-    return fitting[0]
-
-
-def _design_of(made: Plan) -> ComparisonDesign:
-    """The design that ``compare`` will see in the runs of this plan."""
-    found = planned_configurations(made.study, made.block(1))
-    return make_design(found, made.analysis.baseline, [made.study])
+    matches = [contrast for contrast in contrasts if contrast.name == name]
+    matches = matches or [c for c in contrasts if c.name.split()[0] == name]
+    if len(matches) != 1:
+        raise unknown_name("primary contrast", name, [contrast.name for contrast in contrasts])
+    return matches[0]

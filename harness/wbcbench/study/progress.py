@@ -1,16 +1,17 @@
-"""Where a study stands: what is done, what it has cost, whether to stop.
+"""The progress of a study: what is done, what it has cost, whether to stop.
 
-The folders on disk tell it all; nothing is remembered anywhere else, so a sweep that was killed
-knows as much as one that was not.
+Everything is read from the run folders; nothing is remembered anywhere else, so a sweep that was
+killed knows as much as one that was not.
 """
 
 from __future__ import annotations
 
 import json
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -23,33 +24,29 @@ from wbcbench.core.record import RunRecord
 from wbcbench.core.run_condition import condition
 from wbcbench.core.run_folder import RunDir, study_runs
 from wbcbench.core.spec import RunSpec
-from wbcbench.core.study_folder import LOOKS
-from wbcbench.study.experiment import Until
-from wbcbench.study.forecast import Past, past_of
-from wbcbench.study.plan import Plan, analysis_settings, checked_contrasts, contrast_named
+from wbcbench.core.study_folder import INTERIM_ANALYSES
+from wbcbench.study.forecast import Past, learn_cost
+from wbcbench.study.plan import Plan, analysis_settings, checked_contrasts, find_contrast
 from wbcbench.table.derive import Spent, Sum, spent, sum_spent
 from wbcbench.table.view import read_study
 
 State = Literal["todo", "running", "done", "failed", "interrupted", "invalid"]
 
 Waste = Literal["failed", "interrupted", "invalid", "repeated block", "outside the plan", "pilot"]
-WASTES: tuple[Waste, ...] = (
-    "failed", "interrupted", "invalid", "repeated block", "outside the plan", "pilot",
-)  # fmt: skip
 
-LOOKS_SCHEMA = "wbcbench.looks/1"
+INTERIM_SCHEMA = "wbcbench.interim-analyses/1"
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One carrying-out of a run.
+    """One attempt at a run.
 
     Attributes:
         run: Its folder.
         spec: What was asked.
         state: How it ended; ``running`` unless its runner is known to be gone.
         spent: What it cost; ``None`` without a record.
-        past: What can be learnt from it about runs to come; ``None`` unless it is done.
+        past: What it teaches about the cost of runs to come; ``None`` unless it is done.
     """
 
     run: RunDir
@@ -59,21 +56,21 @@ class Attempt:
     past: Past | None = None
 
 
-def carried(run: RunDir) -> Attempt:
-    """Look at one folder."""
+def read_attempt(run: RunDir) -> Attempt:
+    """Read one folder."""
     spec = run.read_spec()
     if not run.is_finished:
         return Attempt(run, spec, "interrupted" if condition(run).may_be_finalised else "running")
     record = run.read_record()
     state = state_of(record)
-    learnt = past_of(run, record) if state in {"done", "invalid"} else None
-    return Attempt(run, spec, state, spent(record), learnt)
+    past = learn_cost(run, record) if state in {"done", "invalid"} else None
+    return Attempt(run, spec, state, spent(record), past)
 
 
 def state_of(record: RunRecord) -> State:
-    """How a run ended; a finished one whose verdict is invalid is invalid."""
-    spoiled = record.status == "done" and record.quality is Quality.INVALID
-    return "invalid" if spoiled else record.status
+    """How a run ended; a finished one whose quality is invalid is invalid."""
+    is_invalid = record.status == "done" and record.quality is Quality.INVALID
+    return "invalid" if is_invalid else record.status
 
 
 def loosely(spec: RunSpec) -> RunSpec:
@@ -81,55 +78,56 @@ def loosely(spec: RunSpec) -> RunSpec:
     return replace(spec.identity, dataset_id="", dataset_sha256="")
 
 
-def exactly(spec: RunSpec) -> RunSpec:
-    """The identity."""
-    return spec.identity
+def _first_attempt(spec: RunSpec) -> RunSpec:
+    return replace(spec, block_attempt=1)
 
 
 class Progress:
-    """Every carrying-out of a study's runs, by what was asked."""
+    """All attempts at the runs of a study, by what was asked."""
 
     def __init__(
-        self, results: Path, study: str, by: Callable[[RunSpec], RunSpec] = exactly
+        self,
+        results: Path,
+        study: str,
+        by: Callable[[RunSpec], RunSpec] = lambda spec: spec.identity,
     ) -> None:
-        """Look at every folder of the study; writes nothing.
+        """Read every folder of the study; writes nothing.
 
         Args:
-            results: Where studies are kept.
+            results: Where studies lie.
             study: Which.
-            by: What runs are told apart by.
+            by: What identifies a run.
         """
         self._results, self._study, self._by = results, study, by
-        self._found: dict[Path, Attempt] = {}
-        self._same: dict[RunSpec, dict[Path, Attempt]] = {}
-        self._attempts: dict[RunSpec, int] = {}
-        self.renew()
+        self._attempts: dict[Path, Attempt] = {}
+        # By what is the same in every attempt at a block.
+        self._same: dict[RunSpec, dict[Path, Attempt]] = defaultdict(dict)
+        self.refresh()
 
-    def renew(self) -> None:
-        """Look at new folders, and again at those that had no record."""
+    def refresh(self) -> None:
+        """Read new folders, and again those that had no record."""
         for run in study_runs(self._results, self._study):
-            known = self._found.get(run.path)
+            known = self._attempts.get(run.path)
             if known is None or known.spent is None:
-                self._enter(carried(run))
+                attempt = read_attempt(run)
+                self._attempts[run.path] = attempt
+                self._same[self._by(_first_attempt(attempt.spec))][run.path] = attempt
 
-    def _enter(self, found: Attempt) -> None:
-        self._found[found.run.path] = found
-        self._same.setdefault(self._by(found.spec), {})[found.run.path] = found
-        first = self._by(replace(found.spec, block_attempt=1))
-        self._attempts[first] = max(self._attempts.get(first, 1), found.spec.block_attempt)
+    def _find_attempts(self, spec: RunSpec) -> Iterable[Attempt]:
+        return self._same.get(self._by(_first_attempt(spec)), {}).values()
 
     def __iter__(self) -> Iterator[Attempt]:
-        """Every carrying-out, also of runs that are in no plan."""
-        return iter(self._found.values())
+        """Every attempt, also of runs that are in no plan."""
+        return iter(self._attempts.values())
 
     def of(self, spec: RunSpec) -> list[Attempt]:
-        """The carryings-out of one run, the first one first."""
-        same = self._same.get(self._by(spec), {}).values()
-        return sorted(same, key=lambda each: each.spec.repeat)
+        """The attempts at one run, the first one first."""
+        same = (a for a in self._find_attempts(spec) if a.spec.block_attempt == spec.block_attempt)
+        return sorted(same, key=lambda attempt: attempt.spec.repeat)
 
     def state(self, spec: RunSpec) -> State:
-        """How far a run is: what counts most of its carryings-out, or the last."""
-        states = [each.state for each in self.of(spec)]
+        """How far a run is: done, invalid or running if any attempt is, else the last's state."""
+        states = [attempt.state for attempt in self.of(spec)]
         for state in ("done", "invalid", "running"):
             if state in states:
                 return state
@@ -137,13 +135,13 @@ class Progress:
 
     def attempt(self, specs: Iterable[RunSpec]) -> int:
         """The highest attempt at a block that was begun; 1 if none was."""
-        first = (self._by(replace(spec, block_attempt=1)) for spec in specs)
-        return max((self._attempts.get(each, 1) for each in first), default=1)
+        begun = (a.spec.block_attempt for spec in specs for a in self._find_attempts(spec))
+        return max(begun, default=1)
 
     @property
     def pasts(self) -> list[Past]:
         """What the runs teach about runs to come."""
-        return [each.past for each in self if each.past is not None]
+        return [attempt.past for attempt in self if attempt.past is not None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,50 +160,41 @@ class Account:
 
 
 def study_account(
-    specs: Sequence[RunSpec], standing: Progress, pilots: Iterable[Attempt]
+    specs: Sequence[RunSpec], progress: Progress, pilots: Iterable[Attempt]
 ) -> Account:
-    """Sort every carrying-out of a study.
+    """Sort all attempts of a study by whether they count.
 
     Args:
-        specs: The plan's runs, as they are carried out.
-        standing: The study's folders.
+        specs: The plan's runs, at the last attempt at their block.
+        progress: The study's folders.
         pilots: Runs that only served to know the cost.
     """
-    last = _last_attempts(specs, standing)
-    kinds: dict[str, list[Attempt]] = {"pilot": list(pilots)}
-    for each in standing:
-        if each.spent is not None:
-            kinds.setdefault(_kind(each, last), []).append(each)
-    sums = {kind: sum_spent(e.spent for e in found if e.spent) for kind, found in kinds.items()}
-    wasted = {kind: sums[kind] for kind in WASTES if kind in sums and sums[kind].runs}
-    spoiled = [e.spent for kind in wasted for e in kinds[kind] if e.spent]
-    return Account(sums.get("counted", sum_spent(())), wasted, sum_spent(spoiled))
+    last_attempts = {_first_attempt(spec).identity: spec.block_attempt for spec in specs}
+    costs: dict[str, list[Spent]] = defaultdict(list)
+    costs["pilot"] = [pilot.spent for pilot in pilots if pilot.spent]
+    for attempt in progress:
+        if attempt.spent is not None:
+            costs[_sort_attempt(attempt, last_attempts)].append(attempt.spent)
+    wasted = {kind: sum_spent(costs[kind]) for kind in get_args(Waste) if costs[kind]}
+    all_wasted = sum_spent(cost for kind in wasted for cost in costs[kind])
+    return Account(sum_spent(costs["counted"]), wasted, all_wasted)
 
 
-def _last_attempts(specs: Sequence[RunSpec], standing: Progress) -> dict[RunSpec, int]:
-    """Run at its first attempt → the last attempt at its block that was begun."""
-    blocks: dict[int, list[RunSpec]] = {}
-    for spec in specs:
-        blocks.setdefault(spec.block, []).append(spec)
-    last = {number: standing.attempt(block) for number, block in blocks.items()}
-    return {replace(spec, block_attempt=1).identity: last[spec.block] for spec in specs}
-
-
-def _kind(each: Attempt, last: dict[RunSpec, int]) -> str:
-    first = replace(each.spec, block_attempt=1).identity
-    if each.state != "done":
-        return each.state
-    if first not in last:
+def _sort_attempt(attempt: Attempt, last_attempts: dict[RunSpec, int]) -> str:
+    if attempt.state != "done":
+        return attempt.state
+    last = last_attempts.get(_first_attempt(attempt.spec).identity)
+    if last is None:
         return "outside the plan"
-    return "counted" if each.spec.block_attempt == last[first] else "repeated block"
+    return "counted" if attempt.spec.block_attempt == last else "repeated block"
 
 
 # Every check of the stopping rule is written down, because checking often and stopping when one
-# likes what one sees is a choice that a reader must be able to count. The rule judges the width of
+# likes the result is a choice that a reader must be able to count. The rule judges the width of
 # the interval alone, never the sign.
 @dataclass(frozen=True, slots=True)
-class Look:
-    """What was seen after a block.
+class InterimAnalysis:
+    """A check of the stopping rule after a block.
 
     Attributes:
         blocks: Blocks carried out by then; complete ones are counted by ``used``.
@@ -217,66 +206,65 @@ class Look:
     """
 
     blocks: int
-    used: int
-    width: float | None
-    unit: str
-    stops: bool
+    used: int = 0
+    width: float | None = None
+    unit: str = ""
+    stops: bool = False
     reason: str = ""
 
 
-class Looks:
-    """The looks at one study, kept beside its runs."""
+class InterimAnalyses:
+    """The interim analyses of one study, stored beside its runs."""
 
-    def __init__(self, study_dir: Path, made: Plan) -> None:
-        """Read the looks that were taken before under the same plan."""
-        self._path, self._dir, self._plan = study_dir / LOOKS, study_dir, made
-        self._taken = {each.blocks: each for each in _read(self._path, made.sha256)}
+    def __init__(self, study_dir: Path, plan: Plan) -> None:
+        """Read those that were made before under the same plan; a damaged file is begun again."""
+        self._path, self._dir, self._plan = study_dir / INTERIM_ANALYSES, study_dir, plan
+        self._by_blocks: dict[int, InterimAnalysis] = {}
+        if self._path.exists():
+            try:
+                document = json.loads(self._path.read_bytes())
+                adapter = TypeAdapter(list[InterimAnalysis])
+                analyses = adapter.validate_python(document["interim_analyses"])
+                if document["plan_sha256"] == plan.sha256:
+                    self._by_blocks = {analysis.blocks: analysis for analysis in analyses}
+            except (ValueError, KeyError, TypeError, ValidationError):
+                pass
 
     @property
-    def taken(self) -> list[Look]:
-        """Every look, in order."""
-        return [self._taken[blocks] for blocks in sorted(self._taken)]
+    def all(self) -> tuple[InterimAnalysis, ...]:
+        """Every interim analysis, in order."""
+        return tuple(self._by_blocks[blocks] for blocks in sorted(self._by_blocks))
 
-    def look(self, until: Until, blocks: int) -> Look:
-        """Look after a block; one that was taken before stands as it was."""
-        if blocks not in self._taken:
-            self._taken[blocks] = _look(self._dir, self._plan, until, blocks)
+    def check(self, blocks: int) -> InterimAnalysis:
+        """Check the stopping rule after a block; an analysis that was made before stands."""
+        if blocks not in self._by_blocks:
+            self._by_blocks[blocks] = _check_stopping_rule(self._dir, self._plan, blocks)
             document = {
-                "schema": LOOKS_SCHEMA,
+                "schema": INTERIM_SCHEMA,
                 "plan_sha256": self._plan.sha256,
-                "looks": [asdict(each) for each in self.taken],
+                "interim_analyses": [asdict(analysis) for analysis in self.all],
             }
             write_atomically(self._path, (json.dumps(document, indent=1) + "\n").encode())
-        return self._taken[blocks]
+        return self._by_blocks[blocks]
 
 
-def _look(study_dir: Path, made: Plan, until: Until, blocks: int) -> Look:
-    contrast = contrast_named(checked_contrasts(made), until.contrast)
-    wanted = replace(analysis_settings(made.analysis), metrics=(until.metric or PRIMARY,))
+def _check_stopping_rule(study_dir: Path, plan: Plan, blocks: int) -> InterimAnalysis:
+    until = plan.until
+    assert until is not None
+    contrast = find_contrast(checked_contrasts(plan), until.contrast)
+    settings = replace(analysis_settings(plan.analysis), metrics=(until.metric or PRIMARY,))
     runs = [run for run in read_study(study_dir).runs if 1 <= run.spec.block <= blocks]
     try:
-        found = compare(runs, wanted, [made.study])
+        comparison = compare(runs, settings, [plan.study])
     except WbcbenchError as error:
-        return Look(blocks, 0, None, "", stops=False, reason=str(error))
-    effect = next((e for e in found.effects if e.contrast == contrast.name), None)
+        return InterimAnalysis(blocks, reason=str(error))
+    effect = next((e for e in comparison.effects if e.contrast == contrast.name), None)
     if effect is None or effect.interval is None:
-        reason = "fewer than three complete blocks"
-        return Look(blocks, effect.n if effect else 0, None, "", stops=False, reason=reason)
+        used = effect.n if effect else 0
+        return InterimAnalysis(blocks, used, reason="fewer than three complete blocks")
     width = effect.interval.high - effect.interval.low
-    return Look(blocks, effect.n, width, effect.metric.unit, stops=width <= until.width)
-
-
-def _read(path: Path, plan_sha256: str) -> list[Look]:
-    """Looks under the same plan; a damaged file or another plan's begins anew."""
-    if not path.exists():
-        return []
-    try:
-        document = json.loads(path.read_bytes())
-        if document["plan_sha256"] != plan_sha256:
-            return []
-        return TypeAdapter(list[Look]).validate_python(document["looks"])
-    except (ValueError, KeyError, TypeError, ValidationError):
-        return []
+    stops = width <= until.width
+    return InterimAnalysis(blocks, effect.n, width, effect.metric.unit, stops)
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,22 +273,18 @@ class SweepOutcome:
 
     Attributes:
         specs: The runs of the blocks that were in reach, at the last attempt at their block.
-        standing: Where the study stands now.
+        standing: The study's progress now.
         carried_out: How many runs this sweep carried out.
-        looks: Every look of the stopping rule.
+        interim_analyses: Every check of the stopping rule.
         interrupted: Whether the user stopped it.
     """
 
     specs: tuple[RunSpec, ...]
     standing: Progress
     carried_out: int
-    looks: tuple[Look, ...]
+    interim_analyses: tuple[InterimAnalysis, ...]
     interrupted: bool
 
     def states(self) -> dict[State, int]:
         """How many planned runs are in which state."""
-        found: dict[State, int] = {}
-        for spec in self.specs:
-            state = self.standing.state(spec)
-            found[state] = found.get(state, 0) + 1
-        return found
+        return dict(Counter(self.standing.state(spec) for spec in self.specs))

@@ -1,10 +1,11 @@
-"""From a spec to a finished run, and a pilot that foretells a plan's cost."""
+"""From a spec to a finished run, and a pilot run to forecast a plan's cost."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,12 +15,10 @@ from wbcbench.core.errors import (
     RunExistsError,
     RunsFailedError,
     UsageError,
-    WbcbenchError,
     error_named,
 )
 from wbcbench.core.lock import HOST, machine_lock
 from wbcbench.core.provenance import host_id
-from wbcbench.core.record import RunRecord
 from wbcbench.core.run_condition import condition
 from wbcbench.core.run_folder import Local, RunDir, study_runs
 from wbcbench.core.spec import RunSpec
@@ -32,7 +31,6 @@ from wbcbench.run.live_state import Say, preparing
 from wbcbench.table import derive, tensorboard
 
 if TYPE_CHECKING:
-    from wbcbench.data.dataset import Dataset
     from wbcbench.study.forecast import Past
     from wbcbench.study.plan import Plan
 
@@ -44,12 +42,21 @@ def with_data(spec: RunSpec, local: Local, say: Say) -> RunSpec:
 
     Raises:
         UsageError: The images are missing or damaged, or the batch is larger than the data.
-        CannotMeasureError: A meter asked for by name does not work here.
+        CannotMeasureError: A meter that the spec names does not work here.
     """
     request = MeterRequest(gpus=spec.gpus, country=spec.country, for_training=True)
     find_meters([name for name in spec.meters if name != AUTO], request)
     require_power_limit(spec)
-    dataset = _load(spec, local, say)
+    from wbcbench.data.load import load
+
+    with preparing(say) as on_progress:
+        dataset = load(
+            Path(local.data) if local.data else None,
+            image_size=spec.image_size,
+            cache_dir=Path(local.cache_dir) if local.cache_dir else None,
+            skip_unreadable=local.skip_unreadable,
+            on_progress=on_progress,
+        )
     if spec.batch_size > len(dataset.train.labels):
         raise UsageError(
             f"--batch-size is {spec.batch_size}, but TRAIN has only {len(dataset.train.labels)} "
@@ -57,19 +64,6 @@ def with_data(spec: RunSpec, local: Local, say: Say) -> RunSpec:
         )
     say(f"{dataset.dataset_id}: {len(dataset.train.labels)} TRAIN, {len(dataset.test.labels)} TEST")
     return replace(spec, dataset_id=dataset.dataset_id, dataset_sha256=dataset.sha256)
-
-
-def _load(spec: RunSpec, local: Local, say: Say) -> Dataset:
-    from wbcbench.data.load import load
-
-    with preparing(say) as on_progress:
-        return load(
-            Path(local.data) if local.data else None,
-            image_size=spec.image_size,
-            cache_dir=Path(local.cache_dir) if local.cache_dir else None,
-            skip_unreadable=local.skip_unreadable,
-            on_progress=on_progress,
-        )
 
 
 def finished_run_of(results: Path, spec: RunSpec) -> RunDir | None:
@@ -82,7 +76,7 @@ def finished_run_of(results: Path, spec: RunSpec) -> RunDir | None:
     """
     table.refuse_newer_table(results / spec.study)
     finalise.finalise_abandoned(results, spec.study)
-    for run in _attempts(results, spec):
+    for run in _find_attempts(results, spec):
         if run.is_finished and run.read_record().status == "done":
             table.write_table(results / spec.study)
             return run
@@ -99,18 +93,18 @@ def carry_out(
     """Carry out ``spec`` as its next attempt and bring the table up to date.
 
     Args:
-        results: Where studies are kept.
+        results: Where studies lie.
         spec: What is asked, with the identity of its images.
         local: What belongs to this machine.
         work_options: For ``wbcbench work``.
         launch: What starts the run; this machine's own launcher by default.
 
     Raises:
-        CannotMeasureError: Somebody else measures on this machine; nothing was written.
+        CannotMeasureError: Another harness measures on this machine; nothing was written.
         RunsFailedError: The recorder ended without a record.
     """
     launch = launch or registry.load_part("launcher", "local")
-    with _machine(launch, local) as host_lock:
+    with _lock_machine(launch, local) as host_lock:
         run = _submit(results, spec, local, is_queued=launch.is_queue)
         for _ in launch([run.path], work_options, host_lock):
             finalise.finalise_ended(run)
@@ -124,15 +118,15 @@ def carry_out(
 
 
 @contextmanager
-def _machine(launch: Launcher, local: Local) -> Iterator[int | None]:
+def _lock_machine(launch: Launcher, local: Local) -> Iterator[int | None]:
     """Hold this machine, before there is a folder, for a run that is carried out on it.
 
     Yields the open file that the run's recorder goes on holding. ``None`` where there is none to
-    hand on: somebody else holds the machine and we share it, or a queue decides where the run
+    pass on: another harness holds the machine and we share it, or a queue decides where the run
     goes; the recorder then takes the machine itself.
 
     Raises:
-        CannotMeasureError: Somebody else measures here, and ``--share`` was not given.
+        CannotMeasureError: Another harness measures here, and ``--share`` was not given.
     """
     if launch.is_queue:
         yield None
@@ -143,17 +137,15 @@ def _machine(launch: Launcher, local: Local) -> Iterator[int | None]:
 
 def _submit(results: Path, spec: RunSpec, local: Local, *, is_queued: bool) -> RunDir:
     """Make the folder of the next attempt; where two commands try at once, each gets its own."""
-    attempts = _attempts(results, spec)
+    attempts = _find_attempts(results, spec)
     repeat = 1 + max((run.read_spec().repeat for run in attempts), default=0)
     while True:
         fresh = replace(spec, repeat=repeat)
         run = RunDir(results / fresh.study / fresh.run_id)
-        try:
+        with suppress(RunExistsError):
             run.create(fresh, local, is_queued=is_queued)
-        except RunExistsError:
-            repeat += 1
-        else:
             return run
+        repeat += 1
 
 
 def raise_if_bad(run: RunDir) -> None:
@@ -164,57 +156,50 @@ def raise_if_bad(run: RunDir) -> None:
         RunsFailedError: It failed, or its joules must not be used (exit 7).
     """
     record = run.read_record()
+    if record.status == "done":
+        return
     if record.status == "interrupted":
-        raise InterruptedRunError(f"{run.run_id} was interrupted; its joules so far are kept.")
-    if record.status != "done":
-        raise _failure(run, record)
-
-
-def _failure(run: RunDir, record: RunRecord) -> WbcbenchError:
+        raise InterruptedRunError(f"{run.run_id} was interrupted; its joules so far are stored.")
     if record.error is None:
-        return RunsFailedError(f"The joules of {run.run_id} must not be used: {record.quality}.")
+        raise RunsFailedError(f"The joules of {run.run_id} must not be used: {record.quality}.")
     log = f" Log: {run.log_path}" if run.log_path.exists() else ""
-    return error_named(record.error.kind)(
+    raise error_named(record.error.kind)(
         f"{run.run_id} ended as {record.status}. {record.error.message}{log}"
     )
 
 
-def _attempts(results: Path, spec: RunSpec) -> list[RunDir]:
+def _find_attempts(results: Path, spec: RunSpec) -> list[RunDir]:
     """Every run of this spec but for its repeat number, in order of repeat."""
-    named = f"{spec.variant}-s{spec.seed}-"  # spares reading what cannot be the same
-    runs = [run for run in study_runs(results, spec.study) if run.run_id.startswith(named)]
+    prefix = f"{spec.variant}-s{spec.seed}-"  # saves reading what cannot be the same
+    runs = [run for run in study_runs(results, spec.study) if run.run_id.startswith(prefix)]
     same = [run for run in runs if run.read_spec().identity == spec.identity]
     return sorted(same, key=lambda run: run.read_spec().repeat)
 
 
-def _pilot_spec(made: Plan) -> RunSpec:
-    """One epoch of the plan's first run."""
-    first = made.runs[0]
-    return replace(first.identity, study=pilot_study(made.study), epochs=1, block=0)
-
-
 def carry_out_pilot(
-    made: Plan,
+    plan: Plan,
     results: Path,
     local: Local,
     say: Callable[[str], None],
     launch: Launcher | None = None,
 ) -> RunDir:
-    """Carry out the pilot, unless it is there already.
+    """Carry out one epoch of the plan's first run, unless that is done already.
 
     Raises:
         WbcbenchError: It cannot be carried out, or ended badly.
     """
-    spec = with_data(_pilot_spec(made), local, say)
-    done = finished_run_of(results, spec)
-    if done is None:
+    first = plan.runs[0].identity
+    pilot = replace(first, study=pilot_study(plan.study), epochs=1, block=0)
+    spec = with_data(pilot, local, say)
+    run = finished_run_of(results, spec)
+    if run is None:
         say(f"pilot: one epoch of {spec.variant}")
-        done = carry_out(results, spec, local, ["--no-live"], launch)
-    raise_if_bad(done)
-    return done
+        run = carry_out(results, spec, local, ["--no-live"], launch)
+    raise_if_bad(run)
+    return run
 
 
-def pasts(made: Plan, results: Path) -> list[Past]:
+def pasts(plan: Plan, results: Path) -> list[Past]:
     """Finished runs that a forecast may learn from: the study's own and its pilots'.
 
     Without these, runs of other studies on the images that the plan names, on this machine.
@@ -222,25 +207,17 @@ def pasts(made: Plan, results: Path) -> list[Past]:
     from wbcbench.study.progress import Progress
 
     own = [
-        each
-        for study in (made.study, pilot_study(made.study))
-        for each in Progress(results, study).pasts
+        past
+        for study in (plan.study, pilot_study(plan.study))
+        for past in Progress(results, study).pasts
     ]
-    if own or not made.runs[0].dataset_id:
+    if own or not plan.runs[0].dataset_id:
         return own
-    return _others(made, results)
-
-
-def _others(made: Plan, results: Path) -> list[Past]:
-    from wbcbench.study.progress import Progress
-
-    found: list[Past] = []
     here = host_id()
-    for study in studies(results):
-        for each in Progress(results, study):
-            learnt = each.past
-            if learnt is not None and each.run.read_record().provenance.get("host_id") == here:
-                found.append(learnt)
-            if len(found) >= _MOST_OTHERS:
-                return found
-    return found
+    others = (
+        attempt.past
+        for study in studies(results)
+        for attempt in Progress(results, study)
+        if attempt.past and attempt.run.read_record().provenance.get("host_id") == here
+    )
+    return list(islice(others, _MOST_OTHERS))

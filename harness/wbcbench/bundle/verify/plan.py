@@ -16,7 +16,7 @@ from wbcbench.bundle.verify.bundle import Bundle
 from wbcbench.bundle.verify.inspect import why_not_rebuilt
 from wbcbench.bundle.verify.records import group_values
 from wbcbench.bundle.verify.statements import list_changed_files
-from wbcbench.compare.eligible import ALWAYS, ENERGY, MACHINE
+from wbcbench.compare.analysis import ALWAYS, ENERGY, MACHINE
 from wbcbench.core import study_folder
 from wbcbench.core.record import RunRecord
 from wbcbench.core.spec import RunSpec

@@ -26,7 +26,12 @@ from wbcbench.report.words import (
 )
 
 _MOST = 3
-_RANK = tuple(ContrastResult)  # the most decided first
+_RANK = (
+    ContrastResult.DIFFERENT,
+    ContrastResult.EQUIVALENT,
+    ContrastResult.INCONCLUSIVE,
+    ContrastResult.NOT_TESTED,
+)
 _FEWEST_BLOCKS = 3
 
 _METHOD = " with its 95 % t interval [ ] over runs"
@@ -80,11 +85,13 @@ def _select_effects(primary: list[Effect]) -> list[Effect]:
     return (chosen + [effect for effect in ranked if effect not in chosen])[:_MOST]
 
 
-def _rank(effect: Effect) -> tuple[bool, int, float, float, bool]:
-    p, p_holm = (1.0 if value is None else value for value in (effect.p, effect.p_holm))
-    is_open = effect.finding not in {ContrastResult.LESS, ContrastResult.MORE}
-    is_last = effect.contrast == "interaction" and is_open
-    return is_last, _RANK.index(effect.finding), p_holm, p, effect.metric.part is None
+def _rank(effect: Effect) -> tuple[bool, int, bool, float, float, bool]:
+    p = 1.0 if effect.p_holm is None else effect.p_holm
+    is_open = effect.finding is not ContrastResult.DIFFERENT
+    raw = 1.0 if effect.p is None else effect.p
+    aside = effect.contrast == "interaction" and is_open
+    is_more = not is_open and (effect.estimate or 0.0) > 0
+    return (aside, _RANK.index(effect.finding), is_more, p, raw, effect.metric.part is None)
 
 
 def _iterate_reasons(study: ReportStudy) -> Iterator[str]:

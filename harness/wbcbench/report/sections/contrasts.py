@@ -20,7 +20,7 @@ from wbcbench.study.plan import checked_contrasts
 MOST_ROWS = 24
 MOST_COLUMNS = 4
 
-_PHOTOGRAPHS = "By photograph"
+_PHOTOGRAPHS = "On the same images"
 _HEADINGS = (
     "contrast",
     "of",
