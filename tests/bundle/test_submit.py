@@ -485,7 +485,7 @@ def test_the_experiment_file_says_who_hands_in(tmp_path):
     )
     assert code == 0
     told = json.loads(out)
-    assert told["schema"] == "wbcbench.submit/1"
+    assert told["schema"] == "wbcbench.submit/2"
     assert told["n_runs"]["done"] == 2
     made = said(Path(told["path"]) / "data")
     assert [author.name for author in made.authors] == ["Ada", "Bob"]

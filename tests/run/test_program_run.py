@@ -34,7 +34,7 @@ def test_json_is_one_document_on_stdout_although_libraries_chatter(
 ) -> None:
     results, ended = finished
     document = ended.json
-    assert document["schema"] == "wbcbench.run/1"
+    assert document["schema"] == "wbcbench.run/2"
     assert Path(document["run_dir"]) == only_run(results).path
     assert document["row"]["status"] == "done"
     assert document["row"]["simulated"] is True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -66,9 +67,12 @@ def rebuild_logs(run: RunDir) -> None:
 
 
 def add_result(run: RunDir) -> None:
-    """Write what came of a finished run beside its curves; nothing if it never trained."""
+    """Write what came of a finished run beside its curves; nothing if it never trained.
+
+    Nothing, too, where TensorBoard is not installed: its logs can be made later.
+    """
     record = run.read_record()
-    if record.epochs:
+    if record.epochs and find_spec("tensorboard"):
         write_result(run.tensorboard_dir, record)
 
 
