@@ -8,7 +8,7 @@ from dataclasses import replace
 from builders.machine import COUNTER, CPU_MODEL, GPU, POWER, Load
 from builders.timeline import epoch_windows, make_epochs
 from wbcbench.core.board_state import Telemetry
-from wbcbench.core.quality import Quality, QualityWarning, quality
+from wbcbench.core.quality import Quality, QualityWarning, worst_quality
 from wbcbench.core.record import Epoch
 from wbcbench.core.spec import RunSpec
 from wbcbench.core.trace import Trace
@@ -117,4 +117,4 @@ def doubts(whole: Evidence) -> dict[str, QualityWarning]:
 
 def judged(whole: Evidence) -> Quality:
     """The verdict on a run with this evidence."""
-    return quality(run_checks(whole))
+    return worst_quality(run_checks(whole))

@@ -117,7 +117,7 @@ def compare(
         "baseline": baseline,
         "least_trust": channel,
         "allow_different": tuple(allow_different or ()),
-        "gates": tuple(parse_threshold(text) for text in fail_if or ()),
+        "thresholds": tuple(parse_threshold(text) for text in fail_if or ()),
         "region_pct": equivalent_pct,
         "region_pp": equivalent_pp,
         "method": interval.value,

@@ -66,7 +66,7 @@ def _format_row(run: RunDir) -> tuple[str, ...]:
         study,
         run.run_id,
         str(cells["status"]) + (" synthetic" if cells["synthetic"] else ""),
-        str(cells["verdict"]),
+        str(cells["quality"]),
         human_share(cells["accuracy"]),
         human_energy(cells["primary_energy_train_j"]),
         " ".join(str(cells[name] or "") for name in ("primary_domain", "primary_status")).strip(),

@@ -48,7 +48,7 @@ def print_run(run: RunDir, command: str, *, as_json: bool, verbose: bool = False
     if as_json:
         document: dict[str, Any] = json.loads(to_json(record))
         row = {name: _finite_or_none(cell) for name, cell in table.row(record).items()}
-        more = {"record": document} if verbose else {"warnings": document["cautions"]}
+        more = {"record": document} if verbose else {"warnings": document["warnings"]}
         options.print_json({"run_dir": str(run.path), "row": row, **more}, command)
         return
     typer.echo("\n".join(run_summary(record)))

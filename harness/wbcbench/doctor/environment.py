@@ -15,12 +15,13 @@ from pathlib import Path
 from packaging.requirements import Requirement
 
 from wbcbench.core.errors import UsageError
+from wbcbench.core.extras import INSTALL_TRAINING, list_missing_packages
 from wbcbench.core.units import gb_from_bytes
 from wbcbench.core.version import __version__
 from wbcbench.doctor import Facts, Line, State
 
 DISTRIBUTION = "wbcbench"
-TRAIN = "train"  # the extra without which nothing can be trained
+TRAIN = "train"  # an extra
 LISTED = ("tensorflow", "keras", "numpy", "nvidia-ml-py", "codecarbon")
 
 LEAST_BYTES = 100_000_000  # a run does not start with less
@@ -33,29 +34,27 @@ def check_packages(facts: Facts) -> Iterator[Line]:
     """The Python packages: installed, and of versions that this one was written for."""
     del facts
     yield Line(State.OK, "python", f"Python {platform.python_version()}, wbcbench {__version__}")
-    needed, training = (_list_requirements(extra) for extra in ("", TRAIN))
-    training = [each for each in training if each not in needed]
+    needed = _list_requirements()
+    missing = list_missing_packages()
+    if not missing:
+        needed = _list_requirements(TRAIN)
     wrong = [line for requirement in needed if (line := _check_version(requirement))]
     versions = ", ".join(f"{name} {version}" for name in LISTED if (version := _version(name)))
     text = f"{len(needed) - len(wrong)} of {len(needed)} needed packages fit"
     yield Line(State.OK, "packages", f"{text} ({versions})" if versions else text)
     yield from wrong
-    missing = [each.name for each in training if _version(each.name) is None]
     if missing:
         yield Line(
             State.INFO,
             "training",
             f"not installed: {', '.join(missing)}",
             why="run, sweep and data synth need them; everything else works without",
-            fix=f'pip install "{DISTRIBUTION}[{TRAIN}]"',
-            undo=f"pip uninstall {' '.join(missing)}",
+            fix=INSTALL_TRAINING,
         )
-    else:
-        yield from filter(None, map(_check_version, training))
 
 
-def _list_requirements(extra: str) -> list[Requirement]:
-    """What wbcbench needs with this extra; the empty one is none."""
+def _list_requirements(extra: str = "") -> list[Requirement]:
+    """What wbcbench needs, with this extra if there is one."""
     try:
         stated = metadata.requires(DISTRIBUTION) or []
     except metadata.PackageNotFoundError:
