@@ -1,6 +1,6 @@
 """Every part that is chosen by name. To add a part: one file, one line here.
 
-Values are ``"module:attribute"`` inside this package; nothing is imported until it is asked for,
+Values are ``"module:attribute"`` inside this package; nothing is imported until it is needed,
 so listing names costs nothing.
 """
 
@@ -57,7 +57,7 @@ SECTIONS: Mapping[str, str] = {
     "citation": "report.sections.about:citation_section",
 }
 
-# In this order doubts stand in a record.
+# In this order warnings stand in a record.
 CHECKS: Mapping[str, str] = {
     "unknown-energy": "energy.checks.sources:check_unknown_energy",
     "device": "energy.checks.machine:check_device",

@@ -71,7 +71,7 @@ def test_words_may_be_a_list_or_joined_by_commas(here):
     ("text", "says"),
     [
         ('resuts = "x"', "no setting 'resuts'. Did you mean 'results'"),
-        ("study = 3", "study is 3, and must be text"),
+        ("study = 3", "study is 3; it must be text"),
         ('study = " "', "must be text"),
         ('meters = "a\nb"', "cannot be read"),
         ("[study]\nname = 1", "must be text"),
@@ -88,7 +88,7 @@ def test_a_project_file_without_our_table_says_nothing_and_a_table_must_be_one(h
     (here / "pyproject.toml").write_text("[project]\nname = 'x'\n")
     assert found(here, "study")[1] == "default"
     (here / "pyproject.toml").write_text("[tool]\nwbcbench = 3\n")
-    with pytest.raises(UsageError, match="no table"):
+    with pytest.raises(UsageError, match="not a table"):
         settings.resolve({}, here)
 
 

@@ -21,7 +21,7 @@ from wbcbench.core.errors import CannotMeasureError, UsageError
 from wbcbench.core.trace import Channel, Domain, Kind, Origin
 from wbcbench.core.window import MonotonicClock
 from wbcbench.data.synthetic import Recipe, write_cells
-from wbcbench.doctor import Facts, Group, Line, State, count_lines, examine, parse_requirement
+from wbcbench.doctor import Facts, Line, State, count_lines, examine, parse_requirement
 from wbcbench.doctor.device import outlook
 from wbcbench.doctor.machine import check_governor, mean_cost, measure_overhead, record_idle
 from wbcbench.power.limit_note import LimitNote, open_note
@@ -52,9 +52,8 @@ def tensorflow_without_gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> N
     monkeypatch.setenv("PYTHONPATH", str(package.parent))
 
 
-def lines(facts: Facts, group: str) -> tuple[Line, ...]:
-    (found,) = examine(facts, (group,))
-    return found.lines
+def lines(facts: Facts, group: str) -> list[Line]:
+    return examine(facts, (group,))[group]
 
 
 def line(found: Sequence[Line], name: str) -> Line:
@@ -95,7 +94,7 @@ def test_a_requirement_that_is_not_met_is_a_fail_line_and_what_is_wrong_comes_wi
 ) -> None:
     warning = Line(State.WARN, "gpu", "found", why="because", fix="do this", undo="undo that")
     unmet = parse_requirement("gpu=measured", [channel(Origin.ESTIMATED)])
-    print_report(Facts(tmp_path), (Group("meters", (warning,)),), (unmet,), None)
+    print_report(Facts(tmp_path), {"meters": [warning]}, (unmet,), None)
     assert capsys.readouterr().out.splitlines() == [
         "Meters",
         "  warn  gpu            found",
@@ -254,8 +253,9 @@ def test_a_governor_for_performance_is_ok_and_none_at_all_is_silence(tmp_path: P
 def test_a_results_folder_that_cannot_be_written_is_a_failure(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     found = examine(Facts(tmp_path / "file" / "results"), ("storage and time",))
-    assert line(found[0].lines, "results").state is State.FAIL
-    assert "--results" in line(found[0].lines, "results").fix
+    [checked] = found.values()
+    assert line(checked, "results").state is State.FAIL
+    assert "--results" in line(checked, "results").fix
     assert count_lines(found, State.FAIL) == 1
 
 

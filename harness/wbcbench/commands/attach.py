@@ -26,7 +26,7 @@ PowerColumn = Annotated[
 ]
 Offset = Annotated[
     float,
-    typer.Option(help="Seconds to add to the log's times; positive if it runs late."),
+    typer.Option(help="Seconds to add to the log's times; positive if its clock is slow."),
 ]
 
 

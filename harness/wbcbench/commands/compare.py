@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -17,27 +15,12 @@ if TYPE_CHECKING:
     from wbcbench.compare.result import Comparison
 
 
-class CompareFormat(StrEnum):
-    """Format of a comparison."""
-
-    TEXT = "text"
-    JSON = "json"
-    CSV = "csv"
-    LATEX = "latex"
-    GITHUB = "github"
-
-
-class IntervalMethod(StrEnum):
-    """How intervals are computed."""
-
-    T = "t"
-    BOOTSTRAP = "bootstrap"
-
+Format = Literal["text", "json", "csv", "latex", "github"]
 
 Studies = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[STUDY]...",
+        metavar="STUDY",
         envvar="WBCBENCH_STUDY",
         help="One study: compare its variants. Several: compare each with the first.",
         autocompletion=options.complete_study,
@@ -85,9 +68,9 @@ RegionPp = Annotated[
     ),
 ]
 Intervals = Annotated[
-    IntervalMethod, typer.Option(help="bootstrap needs 15 blocks (seeds) or more.")
+    Literal["t", "bootstrap"], typer.Option(help="bootstrap needs 15 blocks (seeds) or more.")
 ]
-Form = Annotated[CompareFormat, typer.Option("--format", help="Format of the output.")]
+Form = Annotated[Format, typer.Option("--format", help="Format of the output.")]
 AsCsv = Annotated[bool, typer.Option("--csv", help="The same as --format csv.")]
 AsLatex = Annotated[bool, typer.Option("--latex", help="The same as --format latex.")]
 
@@ -103,8 +86,8 @@ def compare(
     allow_different: AllowDifferent = None,
     equivalent_pct: RegionPct = None,
     equivalent_pp: RegionPp = None,
-    interval: Intervals = IntervalMethod.T,
-    form: Form = CompareFormat.TEXT,
+    interval: Intervals = "t",
+    form: Form = "text",
     as_json: options.AsJson = False,
     as_csv: AsCsv = False,
     as_latex: AsLatex = False,
@@ -120,16 +103,12 @@ def compare(
         "thresholds": tuple(parse_threshold(text) for text in fail_if or ()),
         "region_pct": equivalent_pct,
         "region_pp": equivalent_pp,
-        "method": interval.value,
+        "method": interval,
     }
     comparison = _compare_studies(results, list(dict.fromkeys(studies or ["runs"])), changes)
-    flags = {
-        CompareFormat.JSON: as_json,
-        CompareFormat.CSV: as_csv,
-        CompareFormat.LATEX: as_latex,
-    }
+    flags: dict[Format, bool] = {"json": as_json, "csv": as_csv, "latex": as_latex}
     form = next((flagged for flagged, is_set in flags.items() if is_set), form)
-    typer.echo(_render(comparison, form), nl=False)
+    _print_comparison(comparison, form)
     _check_thresholds(comparison, strict=strict)
 
 
@@ -146,20 +125,16 @@ def _compare_studies(results: Path, studies: list[str], changes: dict[str, Any])
     return compare_runs(runs, settings, studies, sum(view.unfinished for view in views))
 
 
-def _render(comparison: Comparison, form: CompareFormat) -> str:
+def _print_comparison(comparison: Comparison, form: Format) -> None:
     from wbcbench.compare import render, result
 
-    match form:
-        case CompareFormat.JSON:
-            document = result.comparison_document(comparison)
-            return json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-        case CompareFormat.CSV:
-            return result.contrasts_csv(comparison)
-        case CompareFormat.GITHUB:
-            return render.as_markdown(comparison) + "\n"
-        case CompareFormat.LATEX:
-            return render.as_latex(comparison) + "\n"
-    return render.as_text(comparison) + "\n"
+    if form == "json":
+        options.print_json(result.comparison_document(comparison))
+    elif form == "csv":
+        typer.echo(result.contrasts_csv(comparison), nl=False)
+    else:
+        renderers = {"github": render.as_markdown, "latex": render.as_latex}
+        typer.echo(renderers.get(form, render.as_text)(comparison))
 
 
 def _check_thresholds(comparison: Comparison, *, strict: bool) -> None:

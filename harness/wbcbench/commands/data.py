@@ -33,7 +33,7 @@ def synth(
     test: Annotated[int, typer.Option(help="Images in TEST.")] = 600,
     as_json: options.AsJson = False,
 ) -> None:
-    """Draw synthetic images with the folders and file names of the published set."""
+    """Draw synthetic images, laid out as the published set."""
     from wbcbench.data.synthetic import GENERATOR_VERSION, Recipe, write_cells
 
     recipe = Recipe(seed=seed, train_images=train, test_images=test)
@@ -51,7 +51,7 @@ def check(
     path: Annotated[Path, typer.Argument(help="The folder of the data set.")],
     as_json: options.AsJson = False,
 ) -> None:
-    """Show what a data set holds and what is wrong with it; exit 2 if anything is."""
+    """Show what a data set holds; exit 2 if it is damaged."""
     from wbcbench.data.check import check_folder
 
     with _show_progress("reading images") as on_progress:
@@ -72,7 +72,7 @@ def fetch(
     ),
     as_json: options.AsJson = False,
 ) -> None:
-    """Download the published set from Kaggle (needs the extra 'kaggle', but no account)."""
+    """Download the published set (extra kaggle; no account)."""
     from wbcbench.data.fetch import PUBLISHED_HANDLE
     from wbcbench.data.fetch import fetch as fetch_set
     from wbcbench.data.read import PUBLISHED_ID, PUBLISHED_SHA256

@@ -13,7 +13,7 @@ import typer
 from wbcbench.commands import options
 
 if TYPE_CHECKING:
-    from wbcbench.doctor import Facts, Group, Line, Requirement
+    from wbcbench.doctor import Facts, Groups, Line, Requirement
     from wbcbench.doctor.machine import MeanDifference, Overhead
 
 _WIDTH = 110
@@ -50,7 +50,7 @@ def doctor(
     """
     from wbcbench.core.errors import CannotMeasureError
     from wbcbench.core.window import MonotonicClock
-    from wbcbench.doctor import Group, State, count_lines, examine, parse_requirement
+    from wbcbench.doctor import State, count_lines, examine, parse_requirement
     from wbcbench.doctor.device import describe_cards
     from wbcbench.doctor.machine import measure_overhead, record_idle
 
@@ -58,13 +58,13 @@ def doctor(
         parse_requirement(text, ())  # a wrong one is refused before anything is measured
     request = options.metering_request(meters, gpus, interval)
     if not as_json:
-        options.print_progress("measuring for a few seconds …")
+        typer.echo("measuring for a few seconds …", err=True)
     clock = MonotonicClock()
     facts = record_idle(request, results, data, clock)
     groups = examine(facts)
     required = tuple(parse_requirement(text, facts.channels) for text in require or [])
     if calibrate:
-        groups = (*groups, Group("sensor cards", tuple(describe_cards(facts.cards))))
+        groups["sensor cards"] = list(describe_cards(facts.cards))
     cost = measure_overhead(request, clock) if overhead and facts.channels else None
     if as_json:
         options.print_json(build_document(facts, groups, required, cost), "doctor")
@@ -76,7 +76,7 @@ def doctor(
 
 def build_document(
     facts: Facts,
-    groups: tuple[Group, ...],
+    groups: Groups,
     requirements: tuple[Requirement, ...],
     cost: Overhead | None,
 ) -> dict[str, Any]:
@@ -94,7 +94,10 @@ def build_document(
             "method": source.method if source else None,
             "text": outlook(facts),
         },
-        "groups": [asdict(group) for group in groups],
+        "groups": [
+            {"name": name, "lines": [asdict(line) for line in lines]}
+            for name, lines in groups.items()
+        ],
         "requirements": [{**asdict(each), "is_met": each.is_met} for each in requirements],
         "sensor_cards": [asdict(card) for card in facts.cards],
         "overhead": asdict(cost) if cost else None,
@@ -105,7 +108,7 @@ def build_document(
 
 def print_report(
     facts: Facts,
-    groups: tuple[Group, ...],
+    groups: Groups,
     requirements: tuple[Requirement, ...],
     cost: Overhead | None,
 ) -> None:
@@ -113,9 +116,9 @@ def print_report(
     from wbcbench.doctor import State, count_lines
     from wbcbench.doctor.device import outlook
 
-    for group in groups:
-        typer.echo(group.name.capitalize())
-        for line in group.lines:
+    for name, lines in groups.items():
+        typer.echo(name.capitalize())
+        for line in lines:
             typer.echo("\n".join(_format_line(line)))
     if cost is not None:
         typer.echo("\n".join(_format_cost(cost)))

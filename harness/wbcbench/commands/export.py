@@ -3,32 +3,21 @@
 from __future__ import annotations
 
 import sys
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from wbcbench.commands import options
 from wbcbench.core.errors import UsageError
 
-
-class ExportFormat(StrEnum):
-    """Format of the exported table."""
-
-    CSV = "csv"
-    PARQUET = "parquet"
-    JSON = "json"
-    LATEX = "latex"
-    MD = "md"
-
-
 Form = Annotated[
-    ExportFormat, typer.Option("--format", help="latex and md are rounded; the others exact.")
+    Literal["csv", "parquet", "json", "latex", "md"],
+    typer.Option("--format", help="latex and md are rounded; the others exact."),
 ]
 Columns = Annotated[
     str,
-    typer.Option(help="Columns, comma-separated; all if left out (latex, md: a few)."),
+    typer.Option(help="Columns, separated by commas; all if left out (latex, md: a few)."),
 ]
 Out = Annotated[Path | None, typer.Option(help="File to write; standard output if left out.")]
 
@@ -36,7 +25,7 @@ Out = Annotated[Path | None, typer.Option(help="File to write; standard output i
 def export(
     study: options.StudyArgument = "runs",
     results: options.Results = Path("results"),
-    form: Form = ExportFormat.CSV,
+    form: Form = "csv",
     columns: Columns = "",
     out: Out = None,
 ) -> None:
@@ -47,13 +36,13 @@ def export(
     from wbcbench.table import export as table_files
 
     names = options.split_words(columns)
-    if not names and form.value in table_files.ROUNDED:
+    if not names and form in table_files.ROUNDED:
         names = table_files.SUMMARY
     chosen = table_files.columns_named(names)
     rows = table.study_rows(require_study(results, study))
-    data = table_files.FORMATS[form.value](rows, chosen)
+    data = table_files.FORMATS[form](rows, chosen)
     if out is None:
-        if form is ExportFormat.PARQUET and sys.stdout.isatty():
+        if form == "parquet" and sys.stdout.isatty():
             raise UsageError("Parquet is binary: name a file with --out.")
         sys.stdout.buffer.write(data)
         return

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from wbcbench.commands import options
+from wbcbench.core.text import human_duration, human_energy, human_share
 from wbcbench.registry import KINDS, load_part, summary
 from wbcbench.train.variants import Variant
 
 if TYPE_CHECKING:
-    from wbcbench.core.run_condition import Condition
     from wbcbench.core.run_folder import RunDir
 
 PARTS = "parts"
@@ -45,59 +45,48 @@ def list_runs(
     else:
         runs = all_runs(results)
         require_any(results, runs)
+    entries = [_describe_run(run) for run in runs]
     if as_json:
-        options.print_json({"runs": [_describe_run(run) for run in runs]}, "list")
+        options.print_json({"runs": entries}, "list")
         return
     right = ("accuracy", "energy, train", "time, train")
-    options.print_table(_HEADINGS, [_format_row(run) for run in runs], right)
-    for run in runs:
-        if not run.is_finished:
-            typer.echo(f"{run.run_id}: {_find_condition(run).text}")
-
-
-def _format_row(run: RunDir) -> tuple[str, ...]:
-    from wbcbench.core.text import human_duration, human_energy, human_share
-
-    study = run.path.parent.name
-    if not run.is_finished:
-        return (study, run.run_id, f"{UNFINISHED}, {_find_condition(run).stage}", *[""] * 5)
-    cells = _read_row(run)
-    return (
-        study,
-        run.run_id,
-        str(cells["status"]) + (" synthetic" if cells["synthetic"] else ""),
-        str(cells["quality"]),
-        human_share(cells["accuracy"]),
-        human_energy(cells["primary_energy_train_j"]),
-        " ".join(str(cells[name] or "") for name in ("primary_domain", "primary_status")).strip(),
-        human_duration(cells["time_train_s"]),
-    )
+    options.print_table(_HEADINGS, [_format_row(entry) for entry in entries], right)
+    for entry in entries:
+        if entry["about"]:
+            typer.echo(f"{entry['run_id']}: {entry['about']}")
 
 
 def _describe_run(run: RunDir) -> dict[str, Any]:
-    row = _read_row(run) if run.is_finished else None
-    condition = None if row else _find_condition(run)
+    from wbcbench import table
+    from wbcbench.core.run_condition import condition
+
+    row = dict(table.row(run.read_record())) if run.is_finished else None
+    unfinished = None if row else condition(run)
     return {
         "run_id": run.run_id,
         "study": run.path.parent.name,
         "run_dir": str(run.path),
         "status": row["status"] if row else UNFINISHED,
-        "stage": condition.stage if condition else None,
-        "about": condition.text if condition else None,
+        "stage": unfinished.stage if unfinished else None,
+        "about": unfinished.text if unfinished else None,
         "row": row,
     }
 
 
-def _find_condition(run: RunDir) -> Condition:
-    from wbcbench.core.run_condition import condition
-
-    return condition(run)
-
-
-def _read_row(run: RunDir) -> dict[str, Any]:
-    from wbcbench import table
-
-    return dict(table.row(run.read_record()))
+def _format_row(entry: dict[str, Any]) -> tuple[str, ...]:
+    study, run_id, row = entry["study"], entry["run_id"], entry["row"]
+    if row is None:
+        return (study, run_id, f"{UNFINISHED}, {entry['stage']}", *[""] * 5)
+    return (
+        study,
+        run_id,
+        str(row["status"]) + (" synthetic" if row["synthetic"] else ""),
+        str(row["quality"]),
+        human_share(row["accuracy"]),
+        human_energy(row["primary_energy_train_j"]),
+        " ".join(str(row[name] or "") for name in ("primary_domain", "primary_status")).strip(),
+        human_duration(row["time_train_s"]),
+    )
 
 
 def _list_parts(*, as_json: bool) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -23,7 +22,7 @@ Command = Annotated[
     list[str] | None,
     typer.Argument(
         help="What to run and measure, after `--`; without it, measure until Ctrl-C.",
-        metavar="[-- COMMAND …]",
+        metavar="-- COMMAND",
         show_default=False,
     ),
 ]
@@ -89,7 +88,7 @@ def _choose_view(*, silent: bool, live: bool) -> WattsView:
 
     if silent:
         return WattsSilent()
-    if not live or not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
+    if not options.can_redraw(live=live):
         return WattsLog(sys.stderr)
     from rich.console import Console
 

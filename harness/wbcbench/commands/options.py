@@ -49,8 +49,8 @@ HELP: dict[str, tuple[str, str]] = {
     "steps_per_execution": (EXECUTION, "Training steps per call from Python."),
     "threads": (EXECUTION, "Intra-op threads; all cores if left out."),
     "tuned": (EXECUTION, "Faster execution settings; --no-tuned: TensorFlow's own."),
-    "gpus": (EXECUTION, "GPU index, UUID or UUID prefix, comma-separated."),
-    "meters": (MEASURING, "auto, or names, comma-separated; see `wbcbench list parts`."),
+    "gpus": (EXECUTION, "GPU index, UUID or UUID prefix; several by commas."),
+    "meters": (MEASURING, "auto, or names separated by commas; see `wbcbench list parts`."),
     "interval_s": (MEASURING, "Sampling period in seconds."),
     "idle_s": (MEASURING, "Length of each idle window in seconds; 0: none."),
     "warmup_steps": (MEASURING, "Steps before training whose effect is undone."),
@@ -160,7 +160,7 @@ StudyArgument = Annotated[
 StudyArguments = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[STUDY]...",
+        metavar="STUDY",
         envvar="WBCBENCH_STUDY",
         help="Folders under results; 'runs' if left out.",
         autocompletion=complete_study,
@@ -200,7 +200,7 @@ Live = Annotated[
 ]
 Meters = Annotated[
     str,
-    typer.Option(envvar="WBCBENCH_METERS", help="auto, or names, comma-separated."),
+    typer.Option(envvar="WBCBENCH_METERS", help="auto, or names separated by commas."),
 ]
 Interval = Annotated[float, typer.Option(help="Sampling period in seconds.")]
 Gpus = Annotated[
@@ -209,7 +209,7 @@ Gpus = Annotated[
         "--gpus",
         "--gpu",
         envvar="WBCBENCH_GPUS",
-        help="GPU index, UUID or UUID prefix, comma-separated; all visible if left out.",
+        help="GPU index, UUID or UUID prefix, separated by commas; all visible if left out.",
         show_default=False,
     ),
 ]
@@ -256,6 +256,11 @@ def describe_local(data: Path | None, **more: Any) -> Local:
 def list_work_options(*, silent: bool, live: bool) -> tuple[str, ...]:
     """Options for the process of a run: quiet, or without a panel."""
     return ("--quiet",) * silent + ("--no-live",) * (not live)
+
+
+def can_redraw(*, live: bool) -> bool:
+    """Whether standard error is a terminal on which a panel can be drawn."""
+    return live and sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
 
 
 def parse_limit_j(text: str | None) -> float | None:
@@ -319,8 +324,3 @@ def print_table(
     for row in rows:
         table.add_row(*(Text(printable(cell)) for cell in row))
     console().print(table)
-
-
-def print_progress(text: str) -> None:
-    """Print a line on standard error."""
-    print(text, file=sys.stderr, flush=True)

@@ -38,6 +38,7 @@ def plan(
 ) -> None:
     """Show a study's runs in their order, what they will cost and what they can show."""
     from wbcbench.core.files import write_atomically
+    from wbcbench.run.live_state import print_progress
     from wbcbench.study.forecast import forecast_cost
     from wbcbench.study.plan import promise, read_plan, to_json
     from wbcbench.study.running import carry_out_pilot, pasts
@@ -46,10 +47,9 @@ def plan(
     limit_j = options.parse_limit_j(confirm_over)
     study = read_plan(file, changes or [])
     power = promise(study)
-    say = options.print_progress
     if pilot:
         require_training()
-        carry_out_pilot(study, results, options.describe_local(data), say)
+        carry_out_pilot(study, results, options.describe_local(data), print_progress)
     certain = [run for run in study.runs if run.block <= study.blocks]
     costs = forecast_cost(certain, pasts(study, results))
     if as_json:
@@ -59,13 +59,13 @@ def plan(
         typer.echo(describe_plan(study, power, costs))
     options.confirm(costs, limit_j, yes=yes)
     if out is None:
-        say(f"Nothing was written. Start: wbcbench sweep {file}")
+        print_progress(f"Nothing was written. Start: wbcbench sweep {file}")
         return
     try:
         write_atomically(out, to_json(study))
     except OSError as error:
         raise UsageError(f"--out {out} cannot be written: {error.strerror}.") from error
-    say(f"{out} written (sha256 {study.sha256[:12]}…). Start: wbcbench sweep {out}")
+    print_progress(f"{out} written (sha256 {study.sha256[:12]}…). Start: wbcbench sweep {out}")
 
 
 def print_runs(study: Plan, states: Sequence[str] = ()) -> None:

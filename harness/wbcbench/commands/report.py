@@ -25,7 +25,7 @@ Formats = Annotated[
     list[str] | None,
     typer.Option(
         "--format",
-        help="html, md, tex, csv, svg, pdf; comma-separated or repeated. All if left out.",
+        help="html, md, tex, csv, svg, pdf; separated by commas or repeated. All if left out.",
         show_default=False,
     ),
 ]
@@ -82,6 +82,7 @@ def _serve(
     """Serve one study's report and keep it up to date until Ctrl-C."""
     from wbcbench.report.formats import known_formats
     from wbcbench.report.serve import Kept, keep_up_to_date, listen
+    from wbcbench.run.live_state import print_progress
 
     if len(studies) != 1:
         raise UsageError("--live serves one study: name one, or start it once for each.")
@@ -89,11 +90,11 @@ def _serve(
     served = Kept(results, study, out, known_formats(formats), PERIOD_S)
     server = listen(out / study, port, RELOAD_S)
     typer.echo(f"{server.url}   {study}, updated as runs end")
-    options.print_progress("Only this machine can reach it. Ctrl-C ends it.")
+    typer.echo("Only this machine can reach it. Ctrl-C ends it.", err=True)
     if opened:
         _open_page(server.url)
     with contextlib.suppress(KeyboardInterrupt):
-        keep_up_to_date(served, server, options.print_progress, threading.Event())
+        keep_up_to_date(served, server, print_progress, threading.Event())
 
 
 def _list_files(published: Published) -> list[str]:
@@ -129,4 +130,4 @@ def _open_page(address: str) -> None:
     import webbrowser
 
     if not webbrowser.open(address):
-        options.print_progress(f"There is no browser here. Open {address} yourself.")
+        typer.echo(f"There is no browser here. Open {address} yourself.", err=True)

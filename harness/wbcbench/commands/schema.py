@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from enum import StrEnum
 from importlib import import_module
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -15,17 +14,8 @@ from wbcbench.commands import options
 from wbcbench.energy import thresholds
 from wbcbench.energy.checks import Doubt
 
-
-class SchemaName(StrEnum):
-    """Files that have a schema."""
-
-    EXPERIMENT = "experiment"
-    RECORD = "record"
-    SUBMISSION = "submission"
-
-
 Name = Annotated[
-    SchemaName,
+    Literal["experiment", "record", "submission"],
     typer.Argument(
         help="experiment: *.toml files; record: record.json; submission: submission.json."
     ),
@@ -36,13 +26,10 @@ def schema(name: Name) -> None:
     """Print the JSON Schema of experiment files, run records or bundles."""
     from wbcbench.bundle.describe import record_schema, submission_schema
 
-    match name:
-        case SchemaName.RECORD:
-            options.print_json(record_schema())
-        case SchemaName.SUBMISSION:
-            options.print_json(submission_schema())
-        case SchemaName.EXPERIMENT:
-            options.print_json(_describe_experiment())
+    if name == "experiment":
+        options.print_json(_describe_experiment())
+    else:
+        options.print_json(record_schema() if name == "record" else submission_schema())
 
 
 def _describe_experiment() -> dict[str, Any]:

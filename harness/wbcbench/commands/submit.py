@@ -29,7 +29,7 @@ Course = Annotated[str | None, typer.Option(help="Course it is submitted to.")]
 Title = Annotated[str | None, typer.Option(help="Title of the bundle.")]
 Out = Annotated[
     Path | None,
-    typer.Option(help="Folder or zip to write. [default: submission-STUDY-DATE]"),
+    typer.Option(help="Folder or zip to write; a dated folder if left out."),
 ]
 Zip = Annotated[bool, typer.Option("--zip", help="One zip file instead of a folder.")]
 Data = Annotated[

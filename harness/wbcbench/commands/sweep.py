@@ -49,6 +49,7 @@ def sweep(
 ) -> None:
     """Carry out a study's runs in their order; finished ones are skipped, broken ones repeated."""
     from wbcbench.registry import load_part
+    from wbcbench.run import live_state
     from wbcbench.study.forecast import forecast_cost
     from wbcbench.study.plan import checked_contrasts, read_plan
     from wbcbench.study.running import pasts
@@ -77,7 +78,7 @@ def sweep(
     if limit_j is not None:  # about what is left, not about what is done
         left = [run for run, state in _list_states(plan, settings) if state != "done"]
         options.confirm(forecast_cost(left, settings.pasts), limit_j, yes=yes)
-    outcome = _carry_out(plan, settings, _say_nothing if silent else _print_with_time)
+    outcome = _carry_out(plan, settings, live_state.silent if silent else _print_with_time)
     _print_outcome(plan, outcome, results, as_json=as_json)
     _raise_if_bad(outcome)
 
@@ -133,9 +134,7 @@ def _print_dry_run(plan: Plan, settings: SweepSettings, *, as_json: bool) -> Non
         return
     print_runs(replace(plan, runs=tuple(run for run, _ in states)), [s for _, s in states])
     typer.echo(describe_plan(plan, power, costs))
-    _print_with_time(
-        f"Dry run: nothing was written. {len(left)} runs are left; the cost is theirs."
-    )
+    typer.echo(f"Dry run: nothing was written. {len(left)} runs are left, at this cost.", err=True)
 
 
 def _print_outcome(plan: Plan, outcome: SweepOutcome, results: Path, *, as_json: bool) -> None:
@@ -182,8 +181,4 @@ def _repeat(*more: str) -> str:
 
 
 def _print_with_time(text: str) -> None:
-    options.print_progress(f"{time.strftime('%H:%M:%S')} {text}")
-
-
-def _say_nothing(_: str) -> None:
-    """``--quiet`` and ``--json``."""
+    typer.echo(f"{time.strftime('%H:%M:%S')} {text}", err=True)

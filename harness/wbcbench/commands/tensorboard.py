@@ -43,6 +43,6 @@ def tensorboard(
     url = start_server(folder, port)
     typer.echo(f"{url}   {count_of(count, 'run')} of {study}")
     typer.echo("SCALARS: over_joules, over_seconds, over_steps. HPARAMS: energy and accuracy.")
-    options.print_progress("Only this machine can reach it. Ctrl-C ends it.")
+    typer.echo("Only this machine can reach it. Ctrl-C ends it.", err=True)
     with contextlib.suppress(KeyboardInterrupt):
         threading.Event().wait()

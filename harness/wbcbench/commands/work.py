@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -51,7 +50,7 @@ def _choose_view(*, quiet: bool, live: bool) -> View:
 
     if quiet:
         return SilentView(sys.stderr)
-    if not live or not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
+    if not options.can_redraw(live=live):
         return LinesView(sys.stderr)
     from rich.console import Console
 

@@ -1,11 +1,11 @@
-"""Settings: what a user would otherwise say again with every command.
+"""Settings: what a user would otherwise repeat with every command.
 
     command line > WBCBENCH_… > ./wbcbench.toml > [tool.wbcbench] of ./pyproject.toml
     > wbcbench.toml in the user's configuration folder > the command's own default
 
-A setting is an environment variable with a name in files. What a file says is put into the
-environment where that does not speak itself, so that options have one place to look, and so have
-the processes that a command starts. What was asked of a run is kept in its ``spec.json``.
+A setting is an environment variable with a name in files. Values of files are put into the
+environment where it has none, so that options and the processes that a command starts have one
+place to look. The settings of a run are stored in its ``spec.json``.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Setting:
     Attributes:
         name: Its key in files.
         kind: A folder (relative to the file that names it), a word, or words joined by commas.
-        default: What commands do when nobody says anything.
+        default: What commands do without it.
         meaning: One line for people.
     """
 
@@ -47,24 +47,31 @@ class Setting:
 
 
 SETTINGS = (
-    Setting("data", "folder", "the embedded synthetic cells", "folder of the images"),
-    Setting("results", "folder", "results", "where runs are kept"),
-    Setting("reports", "folder", "reports", "where reports are kept"),
-    Setting("study", "word", "runs", "the study of commands that name none"),
+    Setting("data", "folder", "the embedded synthetic images", "folder of the images"),
+    Setting("results", "folder", "results", "folder that holds the runs"),
+    Setting("reports", "folder", "reports", "folder that holds the reports"),
+    Setting("study", "word", "runs", "study of commands that name none"),
     Setting("meters", "words", "auto", "meters of `run` and `monitor`"),
     Setting("gpus", "words", "every visible one", "GPUs of `run` and `monitor`"),
     Setting("country", "word", "DEU", "ISO 3166 code of the grid of `run`"),
-    Setting("author", "word", "the experiment file's", "who hands in: NAME[, ORCID], joined by ;"),
-    Setting("licence", "word", "the experiment file's", "SPDX name of what is handed in"),
-    Setting("cache", "folder", "the user's cache folder", "where decoded images are kept"),
-    Setting("lock_dir", "folder", "the system's temporary folder", "where this machine is locked"),
+    Setting(
+        "author",
+        "word",
+        "the experiment file's",
+        "authors of a bundle: NAME[, ORCID], separated by ;",
+    ),
+    Setting("licence", "word", "the experiment file's", "licence of a bundle, as its SPDX name"),
+    Setting("cache", "folder", "the user's cache folder", "folder for decoded images"),
+    Setting(
+        "lock_dir", "folder", "the system's temporary folder", "folder for this machine's lock"
+    ),
 )
 _BY_NAME = {each.name: each for each in SETTINGS}
 
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """What holds for one setting, and who said so: ``default``, a variable or a file."""
+    """The value of one setting, and where it comes from: ``default``, a variable or a file."""
 
     setting: Setting
     value: str
@@ -72,10 +79,10 @@ class Resolved:
 
 
 def apply(environment: MutableMapping[str, str], here: Path) -> None:
-    """Let the files speak where the environment does not.
+    """Set the environment variables that only files give a value.
 
     Raises:
-        UsageError: A file is no TOML, or says what is no setting.
+        UsageError: A file is not TOML, or holds an unknown setting.
     """
     for found in resolve(environment, here):
         if found.origin not in (DEFAULT, found.setting.variable):
@@ -83,10 +90,10 @@ def apply(environment: MutableMapping[str, str], here: Path) -> None:
 
 
 def resolve(environment: Mapping[str, str], here: Path) -> list[Resolved]:
-    """What holds for every setting; raises like :func:`apply`.
+    """The value of every setting; raises like :func:`apply`.
 
     Args:
-        environment: Where variables are looked up; an empty one says nothing.
+        environment: Where variables are looked up; an empty one counts as unset.
         here: The folder whose files are read.
     """
     said = list(_files(here))
@@ -105,7 +112,7 @@ def _resolved(
 
 
 def _files(here: Path) -> Iterator[tuple[Path, dict[str, str]]]:
-    """Every file that there is with what it says, the strongest first."""
+    """Every file that exists with its settings, the strongest first."""
     import platformdirs
 
     yield from _said(here / FILE_NAME, _toml(here / FILE_NAME))
@@ -123,14 +130,14 @@ def _toml(path: Path) -> dict[str, Any]:
         return {}
     except (OSError, ValueError) as error:
         raise UsageError(
-            f"The settings in {path} cannot be read: {error}. Mend the file, or move it away."
+            f"The settings in {path} cannot be read: {error}. Correct the file or remove it."
         ) from error
 
 
 def _said(path: Path, keys: Any) -> Iterator[tuple[Path, dict[str, str]]]:
     if not isinstance(keys, dict):
         raise UsageError(
-            f"{path}: tool.wbcbench is no table; write [tool.wbcbench] above its keys."
+            f"{path}: tool.wbcbench is not a table; write [tool.wbcbench] above its keys."
         )
     if keys:
         yield path, {name: _text(path, name, value) for name, value in keys.items()}
@@ -146,5 +153,5 @@ def _text(path: Path, name: str, value: Any) -> str:
     if setting.kind == "words" and isinstance(value, list):
         value = ",".join(map(str, value))
     if not isinstance(value, str) or not value.strip():
-        raise UsageError(f"{path}: {name} is {value!r}, and must be text: {setting.meaning}.")
+        raise UsageError(f"{path}: {name} is {value!r}; it must be text ({setting.meaning}).")
     return str(path.parent / Path(value).expanduser()) if setting.kind == "folder" else value

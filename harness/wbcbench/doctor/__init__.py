@@ -6,7 +6,7 @@ line in ``registry.CHECKUPS``.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -79,25 +79,18 @@ class Facts:
         return self.recording.circumstances.sensor_cards if self.recording else ()
 
 
-@dataclass(frozen=True, slots=True)
-class Group:
-    """Lines that belong together."""
-
-    name: str
-    lines: tuple[Line, ...]
+Groups = dict[str, list[Line]]  # the name of a group of checks → its lines
 
 
-def examine(facts: Facts, names: Sequence[str] = ()) -> tuple[Group, ...]:
+def examine(facts: Facts, names: Sequence[str] = ()) -> Groups:
     """Run every group of checks, or the named ones, in the order of the registry."""
-    return tuple(
-        Group(name, tuple(registry.load_part("checkup", name)(facts)))
-        for name in names or registry.CHECKUPS
-    )
+    chosen = names or registry.CHECKUPS
+    return {name: list(registry.load_part("checkup", name)(facts)) for name in chosen}
 
 
-def count_lines(groups: Iterable[Group], state: State) -> int:
+def count_lines(groups: Groups, state: State) -> int:
     """How many lines are in a state."""
-    return sum(line.state is state for group in groups for line in group.lines)
+    return sum(line.state is state for lines in groups.values() for line in lines)
 
 
 @dataclass(frozen=True, slots=True)

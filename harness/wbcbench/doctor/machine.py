@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import random
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from wbcbench.core.errors import CannotMeasureError
 from wbcbench.core.provenance import virtualised
 from wbcbench.core.record import AbsentMeter
 from wbcbench.core.run_folder import RunDir
-from wbcbench.core.trace import Channel, Kind
+from wbcbench.core.trace import Kind
 from wbcbench.core.window import IDLE, Clock, Window
 from wbcbench.doctor import Facts, Line, State
 from wbcbench.energy.uncertainty import t_95
@@ -210,7 +211,7 @@ def measure_overhead(
     energies_j: dict[bool, list[float]] = {True: [], False: []}
     with ExitStack() as stack:
         meters = open_meters(request.meters, request.request, stack).meters
-        counter = _find_counter(meters)
+        channel, read_j = _find_counter(meters)
         pool = stack.enter_context(ThreadPoolExecutor(os.cpu_count()))
         start_s = clock.now_s()
         _hash_blocks(pool, 1)
@@ -220,10 +221,10 @@ def measure_overhead(
                 with ExitStack() as sampled:
                     if is_sampled:
                         sampled.enter_context(_running_sampler(meters, request.interval_s, clock))
-                    before_j, start_s = _read_counter(counter), clock.now_s()
+                    before_j, start_s = read_j(), clock.now_s()
                     _hash_blocks(pool, rounds)
                     times_s[is_sampled].append(clock.now_s() - start_s)
-                    energies_j[is_sampled].append(_read_counter(counter) - before_j)
+                    energies_j[is_sampled].append(read_j() - before_j)
         with _running_sampler(meters, request.interval_s, clock):
             start_s, used_s = clock.now_s(), time.process_time()
             clock.sleep_until(start_s + OVERHEAD_REST_S)
@@ -238,7 +239,7 @@ def measure_overhead(
         work_s=fmean(times_s[False]),
         time_share=mean_cost(times_s[True], times_s[False]),
         energy_share=mean_cost(*zip(*known, strict=True)) if len(known) > 1 else None,
-        energy_channel=counter[1].name if counter else "",
+        energy_channel=channel,
         sampler_cpu_share=cpu_share,
     )
 
@@ -256,25 +257,24 @@ def _running_sampler(
             sampler.stop()
 
 
-def _find_counter(meters: Sequence[EnergyMeter]) -> tuple[EnergyMeter, Channel] | None:
-    """The first counter of a sensor."""
-    counters = (
-        (meter, channel)
+def _find_counter(meters: Sequence[EnergyMeter]) -> tuple[str, Callable[[], float]]:
+    """The first counter of a sensor: its name, empty for none, and what reads its joules."""
+    counters = [
+        (meter, i)
         for meter in meters
-        for channel in meter.channels
+        for i, channel in enumerate(meter.channels)
         if channel.kind is Kind.COUNTER and not channel.origin.is_estimated
         if meter.interval_s is None
-    )
-    return next(counters, None)
+    ]
+    if not counters:
+        return "", lambda: math.nan
+    meter, i = counters[0]
 
+    def read_j() -> float:
+        value = meter.read()[i]
+        return math.nan if value is None else value
 
-def _read_counter(counter: tuple[EnergyMeter, Channel] | None) -> float:
-    """Joules of the counter; NaN where it cannot be read."""
-    if counter is None:
-        return float("nan")
-    meter, channel = counter
-    value = meter.read()[meter.channels.index(channel)]
-    return float("nan") if value is None else value
+    return meter.channels[i].name, read_j
 
 
 def _hash_blocks(pool: ThreadPoolExecutor, rounds: int) -> None:
