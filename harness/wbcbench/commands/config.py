@@ -30,9 +30,7 @@ def show(origin: Origin = False, as_json: options.AsJson = False) -> None:
     if as_json:
         document = {v.setting.name: {"value": v.value, "origin": v.origin} for v in values}
         options.print_json({"settings": document}, "config")
-    elif origin:
-        rows = [(v.setting.name, v.value, v.origin, v.setting.meaning) for v in values]
-        typer.echo(aligned_table(("setting", "value", "origin", "meaning"), rows))
-    else:
-        rows3 = [(v.setting.name, v.value, v.setting.meaning) for v in values]
-        typer.echo(aligned_table(("setting", "value", "meaning"), rows3))
+        return
+    headings = ("setting", "value", *["origin"] * origin, "meaning")
+    rows = [(v.setting.name, v.value, *[v.origin] * origin, v.setting.meaning) for v in values]
+    typer.echo(aligned_table(headings, rows))

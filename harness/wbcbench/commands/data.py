@@ -22,6 +22,7 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 
+Destination = Annotated[Path, typer.Argument(help="Where to put dataset2-master.")]
 _FILES_SHOWN = 10
 
 
@@ -67,9 +68,7 @@ def check(
 
 @app.command()
 def fetch(
-    destination: Annotated[Path, typer.Argument(help="Where to put dataset2-master.")] = Path(
-        "data"
-    ),
+    destination: Destination = Path("data"),
     as_json: options.AsJson = False,
 ) -> None:
     """Download the published set (extra kaggle; no account)."""

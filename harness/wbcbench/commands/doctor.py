@@ -70,7 +70,7 @@ def doctor(
         options.print_json(build_document(facts, groups, required, cost), "doctor")
     else:
         print_report(facts, groups, required, cost)
-    if count_lines(groups, State.FAIL) or not all(each.is_met for each in required):
+    if count_lines(groups, State.FAIL) or not all(item.is_met for item in required):
         raise CannotMeasureError
 
 
@@ -98,7 +98,7 @@ def build_document(
             {"name": name, "lines": [asdict(line) for line in lines]}
             for name, lines in groups.items()
         ],
-        "requirements": [{**asdict(each), "is_met": each.is_met} for each in requirements],
+        "requirements": [{**asdict(item), "is_met": item.is_met} for item in requirements],
         "sensor_cards": [asdict(card) for card in facts.cards],
         "overhead": asdict(cost) if cost else None,
         "warnings": count_lines(groups, State.WARN),
@@ -124,10 +124,10 @@ def print_report(
         typer.echo("\n".join(_format_cost(cost)))
     warnings, failures = count_lines(groups, State.WARN), count_lines(groups, State.FAIL)
     typer.echo(f"\n{outlook(facts)}     {warnings} warnings, {failures} failures")
-    for each in requirements:
-        if not each.is_met:
+    for item in requirements:
+        if not item.is_met:
             typer.echo(
-                f"FAIL  {each.domain} is '{each.status}', required '{each.required}' (fix above)"
+                f"FAIL  {item.domain} is '{item.status}', required '{item.required}' (fix above)"
             )
 
 

@@ -67,13 +67,13 @@ def report(
         return
     reports = [refresh(results, study, out, chosen, force=force) for study in names]
     if as_json:
-        documents = [_describe_files(each) for each in reports]
+        documents = [_describe_files(published) for published in reports]
         options.print_json({**documents[0], "reports": documents}, "report")
     else:
-        typer.echo("\n".join(line for each in reports for line in _list_files(each)))
+        typer.echo("\n".join(line for published in reports for line in _list_files(published)))
     if opened:
-        for each in reports:
-            _open_page(each.files[0].resolve().as_uri())
+        for published in reports:
+            _open_page(published.files[0].resolve().as_uri())
 
 
 def _serve(

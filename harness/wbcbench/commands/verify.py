@@ -37,21 +37,21 @@ def verify(
     from wbcbench.bundle.rerun import Sameness
     from wbcbench.bundle.verify import inspect
 
-    if (block is not None or run is not None) and not rerun:
-        raise UsageError("--block and --run choose what --rerun trains again; add --rerun.")
     if rerun:
         require_training()
+    elif block is not None or run is not None:
+        raise UsageError("--block and --run choose what --rerun trains again; add --rerun.")
     report = inspect.verify(bundle, strict=strict)
     if not as_json:
         typer.echo(inspect.as_text(report))
     again = _train_again(bundle, block, run, data, as_json=as_json) if rerun else []
     if as_json:
-        more = {"rerun": [asdict(each) for each in again]} if rerun else {}
+        more = {"rerun": [asdict(result) for result in again]} if rerun else {}
         options.print_json(inspect.as_document(report) | more)
     if not report.verified:
         raise VerificationError(f"{bundle} does not hold what it says.")
     different = [
-        each.run_id for each in again if Sameness.DIFFERENT in {each.sameness, each.energy_sameness}
+        run.run_id for run in again if Sameness.DIFFERENT in {run.sameness, run.energy_sameness}
     ]
     if different:
         raise VerificationError(f"Trained again, these runs differ: {', '.join(different)}.")
@@ -73,5 +73,5 @@ def _train_again(
         words = options.list_work_options(silent=as_json, live=True)
         again = rerun.rerun(bundle, records, data, rerun.carry_out(Path(folder), words, say))
     if not as_json:
-        typer.echo("\n".join(each.text for each in again))
+        typer.echo("\n".join(run.text for run in again))
     return again

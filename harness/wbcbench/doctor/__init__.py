@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 
 from wbcbench import registry
@@ -49,6 +50,9 @@ class Line:
     why: str = ""
     fix: str = ""
     undo: str = ""
+
+
+ok, info, warn, fail = (partial(Line, state) for state in State)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from wbcbench.core.errors import CannotMeasureError
 from wbcbench.core.record import SensorCard
 from wbcbench.core.trace import Domain, Origin
 from wbcbench.core.units import ms_from_s
-from wbcbench.doctor import ABSENT, Facts, Line, State
+from wbcbench.doctor import ABSENT, Facts, Line, State, info, ok, warn
 from wbcbench.energy.cross_check import agreements
 from wbcbench.energy.source import (
     CODECARBON,
@@ -52,8 +52,7 @@ def check_device(facts: Facts) -> Iterator[Line]:
             for gpu in gpus:
                 yield from _check_gpu(gpu)
     except CannotMeasureError as error:
-        yield Line(
-            State.INFO,
+        yield info(
             "gpu",
             "no NVIDIA GPU can be read",
             why="training would run on the CPU, whose energy is rarely measured by a sensor",
@@ -63,8 +62,7 @@ def check_device(facts: Facts) -> Iterator[Line]:
         if find_spec("tensorflow") is not None:
             yield _check_tensorflow(len(gpus))
     for path in abandoned_paths():
-        yield Line(
-            State.WARN,
+        yield warn(
             "power-limit",
             f"a killed run left its power limit in force ({path.name})",
             why="every run on that GPU is slower and draws less power",
@@ -77,15 +75,13 @@ def _check_gpu(gpu: Gpu) -> Iterator[Line]:
     facts = gpu_facts(gpu, handle)
     mode, limit = facts["persistence_mode"], facts["power_limit_enforced_w"]
     persistence = {"True": "on", "False": "off"}.get(str(mode), "unknown")
-    yield Line(
-        State.OK,
+    yield ok(
         "gpu",
         f"GPU {gpu.index}  {gpu.name} (driver {facts['driver']}, power limit "
         f"{'unknown' if limit is None else f'{limit:g} W'}, persistence {persistence})",
     )
     if mode is False:
-        yield Line(
-            State.WARN,
+        yield warn(
             "persistence",
             f"persistence mode of GPU {gpu.index} is off",
             why="each program loads the driver again: counters restart and start-up time varies",
@@ -98,16 +94,14 @@ def _check_gpu(gpu: Gpu) -> Iterator[Line]:
 def _check_processes(gpu: Gpu, handle: Any) -> Line:
     others = processes(handle)
     if others is None:
-        return Line(
-            State.INFO,
+        return info(
             "processes",
             f"the driver does not list the processes on GPU {gpu.index}",
             why="energy of a foreign process would be charged to the run unnoticed",
         )
     if not others:
-        return Line(State.OK, "processes", f"no other process on GPU {gpu.index}")
-    return Line(
-        State.WARN,
+        return ok("processes", f"no other process on GPU {gpu.index}")
+    return warn(
         "processes",
         f"on GPU {gpu.index} there are other processes: {', '.join(str(p.pid) for p in others)}",
         why="the GPU's counter charges them to the run, which becomes suspect",
@@ -122,11 +116,10 @@ def _check_tensorflow(gpus: int) -> Line:
             capture_output=True, text=True, check=False, timeout=TENSORFLOW_S,
         )  # fmt: skip
     except subprocess.TimeoutExpired:
-        return Line(State.WARN, "tensorflow-gpu", "TensorFlow did not answer")
+        return warn("tensorflow-gpu", "TensorFlow did not answer")
     if done.stdout.strip().isdigit() and int(done.stdout) >= 1:
-        return Line(State.OK, "tensorflow-gpu", f"TensorFlow sees {int(done.stdout)} GPU(s)")
-    return Line(
-        State.WARN,
+        return ok("tensorflow-gpu", f"TensorFlow sees {int(done.stdout)} GPU(s)")
+    return warn(
         "tensorflow-gpu",
         f"the driver shows {gpus} GPU(s), TensorFlow none",
         why="training would run on the CPU while the idle GPU is measured",
@@ -141,19 +134,19 @@ def check_meters(facts: Facts) -> Iterator[Line]:
         source = next(iter(rank_sources(facts.channels, domain)), None)
         if source is not None and source.status is Origin.MEASURED:
             pace, agreement = _describe_pace(facts, source), _describe_agreement(facts, domain)
-            yield Line(State.OK, domain, f"measured   {source.method}{pace}{agreement}")
+            yield ok(domain, f"measured   {source.method}{pace}{agreement}")
             continue
         status = f"{source.status}   {source.method}" if source else ABSENT
         reason = next((a.reason for a in facts.absent if a.meter == meter), "")
-        yield Line(State.WARN, domain, status, why=_WHY[domain], fix=reason)
+        yield warn(domain, status, why=_WHY[domain], fix=reason)
     for source in rank_sources(facts.channels, Domain.SYSTEM)[:1]:
-        yield Line(State.OK, "system", f"{source.status}   {source.method}")
+        yield ok("system", f"{source.status}   {source.method}")
     crossing = [f"{c.domain} {c.reading}" for c in facts.channels if is_codecarbon(c.name)]
     if crossing:
-        yield Line(State.INFO, CODECARBON, f"cross-check: {', '.join(crossing)}")
+        yield info(CODECARBON, f"cross-check: {', '.join(crossing)}")
     for absent in facts.absent:
         if absent.meter not in _SENSORS.values():
-            yield Line(State.INFO, absent.meter, absent.reason)
+            yield info(absent.meter, absent.reason)
 
 
 def _describe_pace(facts: Facts, source: EnergySource) -> str:
@@ -183,7 +176,7 @@ def _describe_agreement(facts: Facts, domain: Domain) -> str:
 def describe_cards(cards: tuple[SensorCard, ...]) -> Iterator[Line]:
     """Every sensor card in words, for ``--calibrate``."""
     if not cards:
-        yield Line(State.INFO, "cards", "no sensor here could be probed")
+        yield info("cards", "no sensor here could be probed")
     for card in cards:
         text = f"{card.kind_guess}, {card.polls} readings in {card.probed_s:.1f} s"
         if card.update_s is not None:

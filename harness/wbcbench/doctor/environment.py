@@ -18,7 +18,7 @@ from wbcbench.core.errors import UsageError
 from wbcbench.core.extras import INSTALL_TRAINING, list_missing_packages
 from wbcbench.core.units import gb_from_bytes
 from wbcbench.core.version import __version__
-from wbcbench.doctor import Facts, Line, State
+from wbcbench.doctor import Facts, Line, State, fail, info, ok
 
 DISTRIBUTION = "wbcbench"
 TRAIN = "train"  # an extra
@@ -33,7 +33,7 @@ _TIMEX_BYTES = 512  # more than any kernel's struct timex
 def check_packages(facts: Facts) -> Iterator[Line]:
     """The Python packages: installed, and of versions that this one was written for."""
     del facts
-    yield Line(State.OK, "python", f"Python {platform.python_version()}, wbcbench {__version__}")
+    yield ok("python", f"Python {platform.python_version()}, wbcbench {__version__}")
     needed = _list_requirements()
     missing = list_missing_packages()
     if not missing:
@@ -41,11 +41,10 @@ def check_packages(facts: Facts) -> Iterator[Line]:
     wrong = [line for requirement in needed if (line := _check_version(requirement))]
     versions = ", ".join(f"{name} {version}" for name in LISTED if (version := _version(name)))
     text = f"{len(needed) - len(wrong)} of {len(needed)} needed packages fit"
-    yield Line(State.OK, "packages", f"{text} ({versions})" if versions else text)
+    yield ok("packages", f"{text} ({versions})" if versions else text)
     yield from wrong
     if missing:
-        yield Line(
-            State.INFO,
+        yield info(
             "training",
             f"not installed: {', '.join(missing)}",
             why="run, sweep and data synth need them; everything else works without",
@@ -87,8 +86,7 @@ def _version(name: str) -> str | None:
 def check_data(facts: Facts) -> Iterator[Line]:
     """The images that would be trained on."""
     if facts.data is None:
-        yield Line(
-            State.INFO,
+        yield info(
             "data",
             "no --data: the embedded synthetic images would be used",
             why="accuracy on synthetic images says nothing about blood",
@@ -100,7 +98,7 @@ def check_data(facts: Facts) -> Iterator[Line]:
     try:
         report = check_folder(facts.data)
     except UsageError as error:
-        yield Line(State.FAIL, "data", f"{facts.data} holds no data set", why=str(error))
+        yield fail("data", f"{facts.data} holds no data set", why=str(error))
         return
     images = sum(sum(classes.values()) for classes in report.counts.values())
     classes = {name for counts in report.counts.values() for name in counts}
@@ -108,9 +106,9 @@ def check_data(facts: Facts) -> Iterator[Line]:
     yield Line(State.WARN if report.problems else State.OK, "data", text)
     fix = f"wbcbench data check {facts.data}"
     for problem in report.problems:
-        yield Line(State.FAIL, problem.code, problem.detail, fix=fix)
+        yield fail(problem.code, problem.detail, fix=fix)
     for note in report.notes:
-        yield Line(State.INFO, note.code, note.detail)
+        yield info(note.code, note.detail)
 
 
 def check_storage(facts: Facts) -> Iterator[Line]:
@@ -123,8 +121,7 @@ def check_storage(facts: Facts) -> Iterator[Line]:
 def _check_folder(name: str, wanted: Path, option: str) -> Line:
     folder = next(path for path in (wanted.absolute(), *wanted.absolute().parents) if path.exists())
     if not folder.is_dir() or not os.access(folder, os.W_OK):
-        return Line(
-            State.FAIL,
+        return fail(
             name,
             f"{folder} cannot be written",
             why="a run could not store its readings",
@@ -133,7 +130,7 @@ def _check_folder(name: str, wanted: Path, option: str) -> Line:
     free = shutil.disk_usage(folder).free
     text = f"{gb_from_bytes(free):.1f} GB free in {folder}"
     if free >= LITTLE_BYTES:
-        return Line(State.OK, name, text)
+        return ok(name, text)
     return Line(
         State.FAIL if free < LEAST_BYTES else State.WARN,
         name,
@@ -148,11 +145,10 @@ def _check_clock() -> Line:
     try:
         state = ctypes.CDLL(None).ntp_adjtime(ctypes.create_string_buffer(_TIMEX_BYTES))
     except (OSError, AttributeError):
-        return Line(State.INFO, "clock", "the system does not report whether its clock is right")
+        return info("clock", "the system does not report whether its clock is right")
     if state != _UNSYNCHRONISED:
-        return Line(State.OK, "clock", "the wall clock is synchronised")
-    return Line(
-        State.INFO,
+        return ok("clock", "the wall clock is synchronised")
+    return info(
         "clock",
         "the wall clock is not synchronised",
         why="only the log of a wall meter depends on it: it would be shifted",

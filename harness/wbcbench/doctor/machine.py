@@ -23,7 +23,7 @@ from wbcbench.core.record import AbsentMeter
 from wbcbench.core.run_folder import RunDir
 from wbcbench.core.trace import Kind
 from wbcbench.core.window import IDLE, Clock, Window
-from wbcbench.doctor import Facts, Line, State
+from wbcbench.doctor import Facts, Line, State, ok, warn
 from wbcbench.energy.uncertainty import t_95
 from wbcbench.measure.window_result import Recording, WindowResult, read_recording
 from wbcbench.power.meter import NEVER_AUTO, EnergyMeter, open_meters
@@ -54,8 +54,7 @@ def check_quiet_machine(facts: Facts) -> Iterator[Line]:
         fix="stop them, or wait until `uptime` shows a low load" if is_busy else "",
     )
     if facts.recording and facts.recording.circumstances.shared:
-        yield Line(
-            State.WARN,
+        yield warn(
             "other-run",
             "another wbcbench is measuring on this machine",
             why="each would be charged the other's energy",
@@ -63,8 +62,7 @@ def check_quiet_machine(facts: Facts) -> Iterator[Line]:
         )
     yield from check_governor(CPUFREQ)
     if virtualised():
-        yield Line(
-            State.WARN,
+        yield warn(
             "virtual",
             "this is a virtual machine",
             why="other guests change speed and power, and none of it is visible here",
@@ -87,7 +85,7 @@ def _check_idle(recording: Recording, idle: WindowResult) -> Iterator[Line]:
                 break
     last = [samples[-1].temperature_c for samples in recording.samples.values() if samples]
     text += "".join(f", {celsius:.0f} °C" for celsius in last if celsius is not None)
-    yield Line(State.OK, "idle", f"{text}, {energy.status}")
+    yield ok("idle", f"{text}, {energy.status}")
 
 
 def check_governor(root: Path) -> Iterator[Line]:
@@ -99,12 +97,11 @@ def check_governor(root: Path) -> Iterator[Line]:
         return
     total = governors.total()
     if governors["performance"] == total:
-        yield Line(State.OK, "governor", f"governor is 'performance' on {total} processors")
+        yield ok("governor", f"governor is 'performance' on {total} processors")
         return
     usual = max(governors, key=lambda name: (name != "performance", governors[name]))
     command = "sudo cpupower frequency-set -g"
-    yield Line(
-        State.WARN,
+    yield warn(
         "governor",
         f"governor is '{usual}' on {governors[usual]} of {total} processors",
         why="clock rates change with load, and time and energy with them",
@@ -155,9 +152,8 @@ def record_idle(
 
 def _why_absent(name: str, request: MeteringRequest) -> str:
     try:
-        for meter in registry.load_part("meter", name)(request.request):
-            with meter:
-                pass
+        with ExitStack() as stack:
+            open_meters([name], request.request, stack)
     except CannotMeasureError as error:
         return str(error)
     return "it did not start just now; try again"

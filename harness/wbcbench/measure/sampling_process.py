@@ -97,14 +97,12 @@ class SideSampler:
         if "ready" in answer:
             return
         self.kill()
-        match answer.get("refused"):
-            case {"kind": "UsageError", "message": message}:
-                raise UsageError(message)
-            case {"message": message}:
-                raise CannotMeasureError(message)
-        raise CannotMeasureError(
-            "The sampling process ended before it began to sample; its own message is above."
-        )
+        if (refused := answer.get("refused")) is None:
+            raise CannotMeasureError(
+                "The sampling process ended before it began to sample; its own message is above."
+            )
+        kind = UsageError if refused["kind"] == UsageError.__name__ else CannotMeasureError
+        raise kind(refused["message"])
 
     def stop(self) -> str | None:
         """Let it sample past the edge and end.

@@ -125,7 +125,14 @@ class Recording:
             warnings = (incomplete, *warnings)
         return WindowResult(
             window=window,
-            readings=tuple(_read_channel(trace, evidence, window) for trace in self.traces),
+            readings=tuple(
+                ChannelEnergy(
+                    trace.channel,
+                    energy,
+                    None if energy.energy_j is None else peak_power_w(trace, window),
+                )
+                for trace, energy in zip(self.traces, appraisal.energies, strict=True)
+            ),
             energy=energy,
             warnings=warnings,
             quality=worst_quality(warnings),
@@ -136,13 +143,6 @@ def read_recording(run: RunDir, write_error: str | None = None) -> Recording:
     """Read a recording from its folder."""
     circumstances = run.read_began() or Circumstances(started_utc="", provenance={})
     return Recording(tuple(run.read_traces()), run.read_telemetry(), circumstances, write_error)
-
-
-def _read_channel(trace: Trace, evidence: Evidence, window: Window) -> ChannelEnergy:
-    energy = evidence.energy(window.name, trace.channel.name)
-    assert energy is not None, "every window is appraised on every trace"
-    peak_w = None if energy.energy_j is None else peak_power_w(trace, window)
-    return ChannelEnergy(trace.channel, energy, peak_w)
 
 
 def _choose_energy(evidence: Evidence) -> EnergyResult:
