@@ -1,4 +1,4 @@
-"""The project's papers: links lead somewhere, decisions are numbered once, parts are described."""
+"""The documents: links lead somewhere, decisions are numbered once, parts are described."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from wbcbench import registry
-from wbcbench.commands.list_runs import about
+from wbcbench.commands.list_runs import describe_part
 
 ROOT = Path(__file__).parents[1]
 PAGES = [*ROOT.glob("*.md"), *(ROOT / "harness").rglob("*.md"), *(ROOT / "results").glob("*.md")]
@@ -50,7 +50,7 @@ def test_the_locks_hold_no_download_addresses() -> None:
 def test_every_part_of_the_registry_is_where_it_says_and_described(kind: str, name: str) -> None:
     """``wbcbench list parts`` prints the first line of a part's own docstring."""
     part = registry.load_part(kind, name)
-    described = about(kind, name)
+    described = describe_part(kind, name)
     assert described[:1].isupper()
     assert len(described) >= 20
     inherited = (type(part).__doc__ or "").strip() if kind == "variant" else ""

@@ -1,17 +1,27 @@
-"""Each heavy or vendor library has its doors: the only modules that may import it."""
+"""Each heavy or vendor library has its doors: the only modules that may import it.
+
+Which room may import which is the contract of import-linter, in ``pyproject.toml``.
+"""
 
 from __future__ import annotations
 
 import ast
 import re
+import sys
+import tomllib
 from collections import defaultdict
 from collections.abc import Callable
+from functools import cache
+from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import Any
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
-PACKAGE = Path(__file__).parents[1] / "harness" / "wbcbench"
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "harness" / "wbcbench"
 
 DOORS = {
     "tensorflow": {"train"},
@@ -24,6 +34,7 @@ DOORS = {
     "matplotlib": {"report.drawing", "report.sections"},
     "scipy": {"stats"},
     "statsmodels": {"stats"},
+    "pandas": {"table"},
     "tensorboard": {"train.tensorboard_log", "table.tensorboard"},
     "typst": {"report.paper"},
     "altair": {"report.interactive"},
@@ -32,6 +43,7 @@ DOORS = {
 }
 
 
+@cache
 def imports() -> dict[str, set[str]]:
     """Library → the modules of ours that import it, type checking left out."""
     found: dict[str, set[str]] = defaultdict(set)
@@ -60,6 +72,32 @@ def test_a_library_is_imported_through_its_doors_alone(library: str) -> None:
     doors = [f"{door}." for door in DOORS[library]]
     others = [each for each in imports()[library] if not f"{each}.".startswith(tuple(doors))]
     assert not others
+
+
+# Part of a declared library and released with it.
+BROUGHT = {"markupsafe": "jinja2", "pydantic-core": "pydantic", "referencing": "jsonschema"}
+
+
+def declared(project: dict[str, Any], *extras: str) -> set[str]:
+    """The distributions that the project and these extras need."""
+    texts = [*project["dependencies"]]
+    for extra in extras:
+        texts += project["optional-dependencies"][extra]
+    return {canonicalize_name(Requirement(text).name) for text in texts}
+
+
+def test_every_dependency_is_imported_and_every_import_is_declared() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    of_library = packages_distributions()
+    libraries = set(imports()) - set(sys.stdlib_module_names) - {"wbcbench"}
+    imported = {
+        canonicalize_name(name)
+        for library in libraries
+        for name in of_library.get(library, [library])
+    }
+    imported = {BROUGHT.get(name, name) for name in imported}
+    assert declared(project, "train") - imported == set()
+    assert imported - declared(project, "train", "kaggle", "interactive") == set()
 
 
 FACTORS = {1e-9, 1e-6, 1e-3, 1e3, 1e6, 1e9, 1024, 3600, 3.6e6}

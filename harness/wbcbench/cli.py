@@ -1,7 +1,7 @@
 """The command line: every command in one table; its errors become exit codes here alone.
 
-Only the command that was asked for is imported, and ``--help`` is the table itself: answering it
-imports nothing, not even Typer.
+Only the requested command is imported, and ``--help`` is the table itself: answering it imports
+nothing, not even Typer.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ import textwrap
 from collections.abc import Iterable, Mapping
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from wbcbench.core.errors import WbcbenchError, unknown_name
+from wbcbench.core.extras import TRAINING_PACKAGES, missing_packages_error
 from wbcbench.core.version import __version__
 
 if TYPE_CHECKING:
@@ -24,28 +25,28 @@ if TYPE_CHECKING:
 COMMANDS: Mapping[str, tuple[str, str]] = {
     "run": ("run:run", "Train one variant and measure what it costs."),
     "list": ("list_runs:list_runs", "List runs, or the parts that can be chosen by name."),
-    "show": ("show:show", "Show one run: joules by channel and window, doubts, advice."),
-    "explain": ("explain:explain", "Trace one number of a run's row back to its readings."),
-    "report": ("report:report", "Write a study's page, its Markdown and its figures."),
-    "tensorboard": ("tensorboard:tensorboard", "Open TensorBoard on a study's logs, locally."),
-    "plan": ("plan:plan", "Show a study's runs, what they will cost and what they can show."),
-    "sweep": ("sweep:sweep", "Carry out a study, or take up one that was broken off."),
-    "finalise": ("finalise:finalise", "Account for a run that nobody carries out any more."),
-    "compare": ("compare:compare", "Compare variants block by block, with intervals and gates."),
-    "claims": ("claims:claims", "Hold the original report's claims against a study."),
-    "export": ("export:export", "Write a study's table as CSV, Parquet, JSON, LaTeX or Markdown."),
-    "submit": ("submit:submit", "Write a study as a bundle that a stranger can check."),
+    "show": ("show:show", "Show one run: energy by channel and window, warnings."),
+    "explain": ("explain:explain", "Trace one number of a run to its readings."),
+    "report": ("report:report", "Write a study's page, paper, tables and figures."),
+    "tensorboard": ("tensorboard:tensorboard", "Open TensorBoard on a study's logs."),
+    "plan": ("plan:plan", "Show a study's runs, their cost and what they can show."),
+    "sweep": ("sweep:sweep", "Carry out a study, or resume an interrupted one."),
+    "finalise": ("finalise:finalise", "Write the record of a run that stopped without one."),
+    "compare": ("compare:compare", "Compare variants, with intervals and thresholds."),
+    "claims": ("claims:claims", "Test the original report's claims against a study."),
+    "export": ("export:export", "Write a study's table: CSV, Parquet, JSON, LaTeX, MD."),
+    "submit": ("submit:submit", "Write a study as a bundle that others can check."),
     "reproduce": ("reproduce:reproduce", "Set a bundle's study up again in an empty folder."),
     "merge": ("merge:merge", "Join studies from several machines into one."),
-    "verify": ("verify:verify", "Check a submission bundle, from itself alone."),
+    "verify": ("verify:verify", "Check a bundle from itself alone."),
     "monitor": ("monitor:monitor", "Measure any command, or the machine until Ctrl-C."),
-    "doctor": ("doctor:doctor", "Say what can be measured here, why not, and the fix."),
+    "doctor": ("doctor:doctor", "Show what can be measured here, why not, and the fix."),
     "attach": ("attach:attach", "Add an external meter's log to a finished run."),
-    "schema": ("schema:schema", "Print the JSON Schema of experiment files or records."),
-    "config": ("config:app", "Show the settings that hold here, and who said so."),
-    "cite": ("cite:cite", "Print the references to give with results, as BibTeX."),
+    "schema": ("schema:schema", "Print the JSON Schema of a file format."),
+    "config": ("config:app", "Show the settings in force here."),
+    "cite": ("cite:cite", "Print the references to cite, as BibTeX."),
     "models": ("models:models", "List the networks, or show one layer by layer."),
-    "data": ("data:app", "Draw synthetic cells, check a data set, or fetch the published one."),
+    "data": ("data:app", "Draw synthetic images; check or fetch a data set."),
 }
 HIDDEN: Mapping[str, tuple[str, str]] = {
     "work": ("work:work", "Carry out one run; started by launchers."),
@@ -53,39 +54,60 @@ HIDDEN: Mapping[str, tuple[str, str]] = {
 
 ABOUT = "What training a neural network costs in joules, and what accuracy those joules buy."
 EXIT_CODES = (
-    "Exit codes: 0 ok, 1 bug, 2 bad input, 3 cannot measure here or not comparable, 4 gate "
-    "failed, 5 cannot tell, 6 verification failed, 7 runs failed, 130 interrupted."
+    "Exit codes: 0 ok, 1 bug, 2 bad input, 3 cannot measure here or not comparable, 4 threshold "
+    "exceeded, 5 inconclusive, 6 verification failed, 7 runs failed, 130 interrupted."
 )
 _COMPLETING = "_WBCBENCH_COMPLETE"
 
 
 def main() -> None:
     """Entry point of the console script."""
-    words = sys.argv[1:]
     try:
-        if words in ([], ["--help"], ["-h"]) and _COMPLETING not in os.environ:
-            print(help_page())
-        elif words == ["--version"]:
-            print(f"wbcbench {__version__}")
-        else:
-            _apply_settings(words)
-            build_app(_needed(words))()
+        _run(sys.argv[1:])
     except WbcbenchError as error:
-        if str(error):  # without words, the command has printed all there is to say
-            print(f"error: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
+        _end_with(error)
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package not in TRAINING_PACKAGES:
+            raise
+        _end_with(missing_packages_error([package]))
     except BrokenPipeError:
         # The reader of our output went away, e.g. `wbcbench list | head`: nothing is wrong.
         sys.stderr.close()
         sys.exit(0)
 
 
+def _run(words: list[str]) -> None:
+    from wbcbench.core import settings
+
+    if words in ([], ["--help"], ["-h"]) and _COMPLETING not in os.environ:
+        print(help_page())
+        return
+    if words == ["--version"]:
+        print(f"wbcbench {__version__}")
+        return
+    if words[:1] != ["config"]:  # which shows where each setting comes from
+        settings.apply(os.environ, Path())
+    names = [*COMMANDS, *HIDDEN]
+    if words and not words[0].startswith("-"):
+        if words[0] not in names:
+            raise unknown_name("command", words[0], COMMANDS)
+        names = words[:1]
+    build_app(names)()
+
+
+def _end_with(error: WbcbenchError) -> None:
+    if str(error):  # without words, the command has already printed everything
+        print(f"error: {error}", file=sys.stderr)
+    sys.exit(error.exit_code)
+
+
 def help_page() -> str:
     """What ``wbcbench --help`` prints."""
-    lines = ["Usage: wbcbench COMMAND [OPTIONS]", "", ABOUT, "", "Commands:"]
-    lines += [f"  {name:<11} {says}" for name, (_, says) in COMMANDS.items()]
-    lines += ["", "`wbcbench COMMAND --help` tells a command's options; `--version` the version."]
-    return "\n".join([*lines, *textwrap.wrap(EXIT_CODES, 78)])
+    lines = ["Usage: wbcbench COMMAND [OPTIONS]", "", *textwrap.wrap(ABOUT, 79), "", "Commands:"]
+    lines += [f"  {name:<11} {about}" for name, (_, about) in COMMANDS.items()]
+    lines += ["", "`wbcbench COMMAND --help` shows a command's options; `--version` the version."]
+    return "\n".join([*lines, *textwrap.wrap(EXIT_CODES, 79)])
 
 
 def build_app(names: Iterable[str]) -> typer.Typer:
@@ -100,46 +122,18 @@ def build_app(names: Iterable[str]) -> typer.Typer:
         rich_markup_mode=None,  # plain help pages: rich would cost most of their time
         context_settings={"help_option_names": ["-h", "--help"]},
     )
-    app.callback()(_no_options)
+    app.callback()(_keep_commands)
     for name in names:
-        _add(app, name)
+        module_name, attribute = {**COMMANDS, **HIDDEN}[name][0].split(":")
+        module = import_module(f"wbcbench.commands.{module_name}")
+        command = getattr(module, attribute)
+        if isinstance(command, typer.Typer):
+            app.add_typer(command, name=name)
+        else:
+            context = getattr(module, "CONTEXT", None)
+            app.command(name, hidden=name in HIDDEN, context_settings=context)(command)
     return app
 
 
-def _needed(words: list[str]) -> list[str]:
-    """The command asked for; every one where none is, for completion and messages.
-
-    Raises:
-        UsageError: There is no such command; the message has the nearest match.
-    """
-    every = {**COMMANDS, **HIDDEN}
-    if not words or words[0].startswith("-"):
-        return list(every)
-    if words[0] not in every:
-        raise unknown_name("command", words[0], COMMANDS)
-    return words[:1]
-
-
-def _apply_settings(words: list[str]) -> None:
-    """Let the settings files speak; `config` looks at them itself, and says who said what."""
-    from wbcbench.core import settings
-
-    if words[:1] != ["config"]:
-        settings.apply(os.environ, Path())
-
-
-def _add(app: typer.Typer, name: str) -> None:
-    import typer
-
-    module, attribute = {**COMMANDS, **HIDDEN}[name][0].split(":")
-    found = import_module(f"wbcbench.commands.{module}")
-    part = getattr(found, attribute)
-    if isinstance(part, typer.Typer):
-        app.add_typer(part, name=name)
-    else:
-        context: dict[str, Any] | None = getattr(found, "CONTEXT", None)
-        app.command(name, hidden=name in HIDDEN, context_settings=context)(part)
-
-
-def _no_options() -> None:
+def _keep_commands() -> None:
     """Keep Typer from taking a single command for the whole program."""

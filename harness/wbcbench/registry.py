@@ -1,6 +1,6 @@
 """Every part that is chosen by name. To add a part: one file, one line here.
 
-Values are ``"module:attribute"`` inside this package; nothing is imported until it is asked for,
+Values are ``"module:attribute"`` inside this package; nothing is imported until it is needed,
 so listing names costs nothing.
 """
 

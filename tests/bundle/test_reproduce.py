@@ -128,7 +128,7 @@ def test_the_command_says_where_it_is_and_what_to_type(bundle, tmp_path):
     assert code == 0
     result = json.loads(out)
     assert (result["schema"], result["study"], result["folder"]) == (
-        "wbcbench.reproduce/1",
+        "wbcbench.reproduce/2",
         "study",
         into,
     )

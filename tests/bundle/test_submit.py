@@ -492,7 +492,7 @@ def test_the_experiment_file_says_who_submits(tmp_path):
     )
     assert code == 0
     result = json.loads(out)
-    assert result["schema"] == "wbcbench.submit/1"
+    assert result["schema"] == "wbcbench.submit/2"
     assert result["n_runs"]["done"] == 2
     made = load_document(Path(result["path"]) / "data")
     assert [author.name for author in made.authors] == ["Ada", "Bob"]

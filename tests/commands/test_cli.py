@@ -46,8 +46,8 @@ def test_help_names_every_command() -> None:
     assert all(f"  {name} " in ended.out for name in COMMANDS)
 
 
-def test_the_help_page_fits_a_terminal_of_ninety_columns() -> None:
-    assert max(map(len, help_page().splitlines())) <= 90
+def test_the_help_page_fits_a_terminal_of_eighty_columns() -> None:
+    assert max(map(len, help_page().splitlines())) <= 80
 
 
 @pytest.mark.parametrize("name", [*COMMANDS, *HIDDEN])
@@ -57,6 +57,9 @@ def test_every_command_of_the_table_exists_and_helps(name: str) -> None:
     done = CliRunner().invoke(build_app([name]), [name, "--help"])
     assert done.exit_code == 0, done.output
     assert "Usage:" in done.output
+    lines = done.output.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert not [line for line in lines if line.endswith("-")], "a word is broken"
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -117,7 +117,7 @@ def test_every_setting_of_an_option_is_named_by_one():
 def test_the_program_shows_and_obeys_them(here):
     (here / "wbcbench.toml").write_text('results = "elsewhere"\n')
     shown = wbcbench("config", "show", "--json", cwd=here)
-    assert shown.json["schema"] == "wbcbench.config/1"
+    assert shown.json["schema"] == "wbcbench.config/2"
     assert shown.json["settings"]["results"] == {"value": "elsewhere", "origin": "wbcbench.toml"}
     obeyed = wbcbench("compare", cwd=here)
     assert (obeyed.code, "elsewhere/" in obeyed.err) == (2, True)
@@ -136,7 +136,7 @@ def test_references_are_printed_and_one_document_with_json():
     text = wbcbench("cite").out
     assert text.count("@") >= 3
     document = wbcbench("cite", "--json").json
-    assert document["schema"] == "wbcbench.cite/1"
+    assert document["schema"] == "wbcbench.cite/2"
     assert document["bibtex"] + "\n" == text
 
 

@@ -117,7 +117,7 @@ def test_the_command_prints_one_json_document_and_exits_0_for_a_sound_set(folder
     done = CliRunner().invoke(app, ["check", str(folder), "--json"])
     document = json.loads(done.stdout)
     assert done.exit_code == 0 and document["ok"] is True
-    assert document["schema"] == "wbcbench.data-check/1"
+    assert document["schema"] == "wbcbench.data-check/2"
     assert document["counts"]["TEST"]["EOSINOPHIL"] == 2
 
 
@@ -136,7 +136,7 @@ def test_the_command_draws_synthetic_cells_and_says_so(tmp_path):
     arguments = ["synth", str(target), "--train", "8", "--test", "8", "--seed", "5", "--json"]
     done = CliRunner().invoke(app, arguments)
     document = json.loads(done.stdout)
-    assert document["schema"] == "wbcbench.data-synth/1" and document["seed"] == 5
+    assert document["schema"] == "wbcbench.data-synth/2" and document["seed"] == 5
     assert check_folder(target).synthetic
     again = CliRunner().invoke(app, arguments)
     assert isinstance(again.exception, UsageError)

@@ -166,5 +166,5 @@ def test_the_command_prints_one_json_document_for_the_published_set(tmp_path):
     (tmp_path / "dataset2-master").symlink_to(REAL_SET / "dataset2-master")
     done = CliRunner().invoke(app, ["fetch", str(tmp_path), "--json"])
     document = json.loads(done.stdout)
-    assert document["schema"] == "wbcbench.data-fetch/1"
+    assert document["schema"] == "wbcbench.data-fetch/2"
     assert document["sha256"] == PUBLISHED_SHA256 and document["dataset_id"] == "bccd-kaggle"

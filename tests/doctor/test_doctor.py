@@ -16,12 +16,12 @@ from fakes.nvml_scenario import FakeGpu, Process, Scenario
 from fakes.power_shapes import Constant
 from program import wbcbench
 from wbcbench.cli import COMMANDS, build_app
-from wbcbench.commands.doctor import document, print_report
+from wbcbench.commands.doctor import build_document, print_report
 from wbcbench.core.errors import CannotMeasureError, UsageError
 from wbcbench.core.trace import Channel, Domain, Kind, Origin
 from wbcbench.core.window import MonotonicClock
 from wbcbench.data.synthetic import Recipe, write_cells
-from wbcbench.doctor import Facts, Group, Line, State, count_lines, examine, requirements
+from wbcbench.doctor import Facts, Line, State, count_lines, examine, parse_requirement
 from wbcbench.doctor.device import outlook
 from wbcbench.doctor.machine import check_governor, mean_cost, measure_overhead, record_idle
 from wbcbench.power.power_limit import PowerLimit, open_note
@@ -52,9 +52,8 @@ def tensorflow_without_gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> N
     monkeypatch.setenv("PYTHONPATH", str(package.parent))
 
 
-def lines(facts: Facts, group: str) -> tuple[Line, ...]:
-    (found,) = examine(facts, (group,))
-    return found.lines
+def lines(facts: Facts, group: str) -> list[Line]:
+    return examine(facts, (group,))[group]
 
 
 def line(found: Sequence[Line], name: str) -> Line:
@@ -68,25 +67,25 @@ def channel(origin: Origin, domain: Domain = Domain.GPU) -> Channel:
 # --- the whole program -------------------------------------------------------------------------
 
 
-def test_the_document_holds_every_group_the_headline_the_counts_and_what_was_required(
+def test_the_document_holds_every_group_the_primary_energy_the_counts_and_what_was_required(
     tmp_path: Path,
 ) -> None:
     words = ["doctor", "--meters", "simulated", "--results", str(tmp_path), "--json"]
-    required = ["--require", "gpu=measured", "--require", "gpu=synthetic"]
+    required = ["--require", "gpu=measured", "--require", "gpu=simulated"]
     result = wbcbench(*words, *required)
     assert result.code == CannotMeasureError.exit_code
     assert "error" not in result.err
     told = json.loads(result.out, parse_constant=lambda word: pytest.fail(f"{word} is no JSON"))
-    assert told["schema"] == "wbcbench.doctor/1"
+    assert told["schema"] == "wbcbench.doctor/2"
     assert [group["name"] for group in told["groups"]] == list(CHECKUPS)
-    assert told["headline"]["status"] == "simulated"
+    assert told["primary_energy"]["status"] == "simulated"
     states = [found["state"] for group in told["groups"] for found in group["lines"]]
     assert told["warnings"] == states.count("warn")
     assert told["failures"] == states.count("FAIL") == 0
     assert told["overhead"] is None
     assert told["requirements"] == [
-        {"domain": "gpu", "required": "measured", "found": "simulated", "is_met": False},
-        {"domain": "gpu", "required": "simulated", "found": "simulated", "is_met": True},
+        {"domain": "gpu", "required": "measured", "status": "simulated", "is_met": False},
+        {"domain": "gpu", "required": "simulated", "status": "simulated", "is_met": True},
     ]
 
 
@@ -94,8 +93,8 @@ def test_a_requirement_that_is_not_met_is_a_fail_line_and_what_is_wrong_comes_wi
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     warning = Line(State.WARN, "gpu", "found", why="because", fix="do this", undo="undo that")
-    unmet = requirements(["gpu=measured"], [channel(Origin.ESTIMATED)])
-    print_report(Facts(tmp_path), (Group("meters", (warning,)),), unmet, None)
+    unmet = parse_requirement("gpu=measured", [channel(Origin.ESTIMATED)])
+    print_report(Facts(tmp_path), {"meters": [warning]}, (unmet,), None)
     assert capsys.readouterr().out.splitlines() == [
         "Meters",
         "  warn  gpu            found",
@@ -103,9 +102,9 @@ def test_a_requirement_that_is_not_met_is_a_fail_line_and_what_is_wrong_comes_wi
         "        fix:  do this",
         "        undo: undo that",
         "",
-        "Headline energy will be: absent (no meter works on this machine).     "
+        "Primary energy will be: absent (no meter works on this machine).     "
         "1 warnings, 0 failures",
-        "FAIL  gpu is 'estimated', 'measured' was required (fix above)",
+        "FAIL  gpu is 'estimated', required 'measured' (fix above)",
     ]
 
 
@@ -127,7 +126,7 @@ def test_a_meter_asked_for_by_name_that_does_not_work_is_exit_3(
 
 
 @pytest.mark.usefixtures("tensorflow_without_gpu")
-def test_a_gpu_is_told_with_its_sensor_its_idle_power_and_its_strangers(
+def test_a_gpu_is_told_with_its_sensor_its_idle_power_and_other_processes(
     scripted_nvml: ScriptedNvml, tmp_path: Path
 ) -> None:
     gpu = FakeGpu(power=Constant(60.0), persistence=False, processes=(Process(1),))
@@ -137,7 +136,7 @@ def test_a_gpu_is_told_with_its_sensor_its_idle_power_and_its_strangers(
     )
     device = lines(facts, "device")
     assert "NVIDIA Test GPU (driver 580.95.05, power limit 300 W, persistence off)" in (
-        line(device, "gpu").found
+        line(device, "gpu").text
     )
     persistence = line(device, "persistence")
     assert persistence.state is State.WARN
@@ -145,17 +144,17 @@ def test_a_gpu_is_told_with_its_sensor_its_idle_power_and_its_strangers(
         "sudo nvidia-smi -i 0 -pm 1",
         "sudo nvidia-smi -i 0 -pm 0",
     )
-    assert line(device, "processes").found.endswith("other processes: 1")
-    assert "TensorFlow none" in line(device, "tensorflow-gpu").found
+    assert line(device, "processes").text.endswith("other processes: 1")
+    assert "TensorFlow none" in line(device, "tensorflow-gpu").text
     meters = lines(facts, "meters")
     gpu_line = line(meters, "gpu")
     assert gpu_line.state is State.OK
-    assert gpu_line.found.startswith("measured   counter, renewed every 1")
-    assert "counter vs integral" in gpu_line.found
-    assert line(meters, "cpu").found == "absent"
-    assert line(lines(facts, "quiet machine"), "idle").found.startswith("idle gpu ")
-    assert outlook(facts) == "Headline energy will be: GPU board, measured."
-    told = document(facts, examine(facts, ("meters",)), (), None)
+    assert gpu_line.text.startswith("measured   counter, renewed every 1")
+    assert "counter vs integral" in gpu_line.text
+    assert line(meters, "cpu").text == "absent"
+    assert line(lines(facts, "quiet machine"), "idle").text.startswith("idle gpu ")
+    assert outlook(facts) == "Primary energy will be: GPU board, measured."
+    told = build_document(facts, examine(facts, ("meters",)), (), None)
     assert {card["channel"] for card in told["sensor_cards"]} == {
         "nvml/gpu0/counter",
         "nvml/gpu0/power",
@@ -200,11 +199,11 @@ def test_without_a_driver_the_way_out_is_told(scripted_nvml: ScriptedNvml, tmp_p
         ),
     ],
 )
-def test_the_headline_is_said_beforehand(
+def test_the_primary_energy_is_predicted(
     channels: tuple[Channel, ...], text: str, tmp_path: Path
 ) -> None:
     facts = Facts(tmp_path, channels=channels)
-    assert outlook(facts) == f"Headline energy will be: {text}."
+    assert outlook(facts) == f"Primary energy will be: {text}."
 
 
 @pytest.mark.parametrize(
@@ -220,13 +219,13 @@ def test_the_headline_is_said_beforehand(
 def test_better_than_required_is_good_enough_and_worse_is_not(
     word: str, found: Origin, is_met: bool
 ) -> None:
-    (requirement,) = requirements([word], [channel(found)])
+    requirement = parse_requirement(word, [channel(found)])
     assert requirement.is_met is is_met
 
 
 def test_an_absent_part_meets_no_requirement() -> None:
-    (requirement,) = requirements(["dram=synthetic"], [channel(Origin.MEASURED)])
-    assert (requirement.found, requirement.is_met) == ("absent", False)
+    requirement = parse_requirement("dram=simulated", [channel(Origin.MEASURED)])
+    assert (requirement.status, requirement.is_met) == ("absent", False)
 
 
 def governors(root: Path, names: Sequence[str]) -> Path:
@@ -240,7 +239,7 @@ def governors(root: Path, names: Sequence[str]) -> Path:
 def test_a_governor_that_saves_power_is_told_with_fix_and_undo(tmp_path: Path) -> None:
     (found,) = check_governor(governors(tmp_path, ["powersave", "powersave", "performance"]))
     assert found.state is State.WARN
-    assert found.found == "governor is 'powersave' on 2 of 3 processors"
+    assert found.text == "governor is 'powersave' on 2 of 3 processors"
     assert found.fix == "sudo cpupower frequency-set -g performance"
     assert found.undo == "sudo cpupower frequency-set -g powersave"
 
@@ -254,8 +253,9 @@ def test_a_governor_for_performance_is_ok_and_none_at_all_is_silence(tmp_path: P
 def test_a_results_folder_that_cannot_be_written_is_a_failure(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     found = examine(Facts(tmp_path / "file" / "results"), ("storage and time",))
-    assert line(found[0].lines, "results").state is State.FAIL
-    assert "--results" in line(found[0].lines, "results").fix
+    [checked] = found.values()
+    assert line(checked, "results").state is State.FAIL
+    assert "--results" in line(checked, "results").fix
     assert count_lines(found, State.FAIL) == 1
 
 
@@ -277,14 +277,14 @@ def test_images_are_checked_where_there_are_any(tmp_path: Path) -> None:
     write_cells(tmp_path / "cells", Recipe(seed=1, train_images=16, test_images=8))
     (found, *_) = lines(Facts(tmp_path, data=tmp_path / "cells"), "data")
     assert found.state is State.OK
-    assert "24 images, 4 classes" in found.found
+    assert "24 images, 4 classes" in found.text
 
 
 def test_where_no_meter_works_each_part_is_absent_and_nothing_is_raised(tmp_path: Path) -> None:
     for group in ("meters", "quiet machine"):
         found = lines(Facts(tmp_path), group)
         assert {each.state for each in found} <= {State.OK, State.WARN, State.INFO}
-    assert line(lines(Facts(tmp_path), "meters"), "gpu").found == "absent"
+    assert line(lines(Facts(tmp_path), "meters"), "gpu").text == "absent"
 
 
 # --- what sampling costs -----------------------------------------------------------------------

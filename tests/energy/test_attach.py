@@ -387,7 +387,7 @@ def test_the_command_tells_every_window_and_brings_the_table_up_to_date(
 def test_the_commands_document_holds_the_attachment(run: RunDir, tmp_path: Path) -> None:
     words = ["attach", str(run.path), "--wall-meter", str(usual_log(tmp_path)), "--json"]
     told = json.loads(CliRunner().invoke(APP, words).stdout)
-    assert told["schema"] == "wbcbench.attach/1"
+    assert told["schema"] == "wbcbench.attach/2"
     assert told["attachment"]["channel"]["domain"] == "system"
     assert told["attachment"]["source"] == "wall.csv"
     assert str(tmp_path) not in json.dumps(told["attachment"])

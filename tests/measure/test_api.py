@@ -72,7 +72,7 @@ def test_windows_end_to_end_add_up_to_the_one_around_them(measured: Meter) -> No
     assert joules["a"] + joules["b"] == pytest.approx(joules["outer"], rel=0.01)
 
 
-def test_the_headline_speaks_of_the_whole_block_when_no_window_is_called_train(
+def test_the_energy_is_of_the_whole_block_when_no_window_is_called_train(
     measured: Meter,
 ) -> None:
     assert measured.energy.window == "whole"
@@ -81,17 +81,17 @@ def test_the_headline_speaks_of_the_whole_block_when_no_window_is_called_train(
         "simulated/counter",
     )
     assert measured.energy.energy_j == pytest.approx(
-        measured.span("whole").readings[0].energy.energy_j
+        measured.window_result("whole").readings[0].energy.energy_j
     )
 
 
-def test_short_windows_are_flagged_and_each_window_has_its_own_doubts(measured: Meter) -> None:
+def test_short_windows_are_flagged_and_each_window_has_its_own_warnings(measured: Meter) -> None:
     assert measured.quality == "suspect"
     for name in ("a", "outer"):
-        doubts = {c.code: c for c in measured.span(name).warnings}
-        assert f"`{name}` lasted" in doubts["short-window"].detail
-    with pytest.raises(UsageError, match="There are: a, b, outer, whole"):
-        measured.span("nowhere")
+        warnings = {c.code: c for c in measured.window_result(name).warnings}
+        assert f"`{name}` lasted" in warnings["short-window"].detail
+    with pytest.raises(UsageError, match="Known: a, b, outer, whole"):
+        measured.window_result("nowhere")
 
 
 def test_a_meter_measures_one_block(measured: Meter) -> None:
@@ -120,7 +120,7 @@ def samplers() -> list[psutil.Process]:
     ]
 
 
-def test_when_the_sampling_process_dies_no_joules_are_made_up() -> None:
+def test_when_the_sampling_process_dies_no_joules_are_invented() -> None:
     with Meter("simulated") as meter:
         (sampler,) = samplers()
         with meter.window("train"):
@@ -139,7 +139,7 @@ def test_when_the_measured_program_dies_its_sampling_process_ends_and_leaves_not
 ) -> None:
     program = (
         "import os, signal, time\nfrom wbcbench import Meter\n"
-        "with Meter('synthetic'): print('in', flush=True); time.sleep(60)"
+        "with Meter('simulated'): print('in', flush=True); time.sleep(60)"
     )
     folder = tmp_path / "temporary"
     folder.mkdir()
@@ -170,14 +170,14 @@ def test_what_cannot_be_measured_is_refused_at_the_door(scripted_nvml: ScriptedN
     assert samplers() == []
 
 
-def test_the_measured_program_is_no_stranger_on_its_gpu(scripted_nvml: ScriptedNvml) -> None:
+def test_the_measured_program_is_not_foreign_on_its_gpu(scripted_nvml: ScriptedNvml) -> None:
     gpu = FakeGpu(processes=(Process(os.getpid()), Process(1)))
     scripted_nvml.play(Scenario((gpu,)))
     with Meter("nvml") as meter:
         time.sleep(1.1)
     assert meter.energy.status == "measured"
-    (doubt,) = (c for c in meter.warnings if c.code == "foreign-process")
-    assert doubt.detail.startswith(f"Foreign processes on {gpu.uuid}: 1.")
+    (warning,) = (c for c in meter.warnings if c.code == "foreign-process")
+    assert warning.detail.startswith(f"Foreign processes on {gpu.uuid}: 1.")
 
 
 def test_importing_the_package_loads_nothing_else() -> None:
@@ -215,7 +215,7 @@ def fitted() -> Iterator[Meter]:
     import keras
     import numpy as np
 
-    from wbcbench.measure.keras import EpochEnergy
+    from wbcbench import EpochEnergy
 
     x, y = np.zeros((32, 4), "float32"), np.zeros(32, "float32")
     network = keras.Sequential([keras.layers.Dense(1)])
@@ -253,7 +253,7 @@ def test_the_keras_callback_marks_training_epochs_and_validation_apart(fitted: M
 def test_the_keras_callback_has_no_batch_hook() -> None:
     import keras
 
-    from wbcbench.measure.keras import EpochEnergy
+    from wbcbench import EpochEnergy
 
     for hook in dir(keras.callbacks.Callback):
         if "batch" in hook:

@@ -22,7 +22,7 @@ from fakes.nvml_scenario import Counter, FakeGpu, Fault, Process, Scenario
 from fakes.power_shapes import Constant
 from program import command, start, wbcbench
 from wbcbench.cli import COMMANDS, build_app
-from wbcbench.commands.monitor import document
+from wbcbench.commands.monitor import build_document
 from wbcbench.core.errors import CannotMeasureError, UsageError
 from wbcbench.core.trace import Channel, Domain, Kind, Origin, Trace
 from wbcbench.core.window import MonotonicClock, Window
@@ -35,7 +35,7 @@ from wbcbench.measure.command import (
     monitor_command,
     write_polls,
 )
-from wbcbench.measure.spans import peak_power_w
+from wbcbench.measure.window_result import peak_power_w
 from wbcbench.power.meter import MeterRequest
 from wbcbench.power.session import MeteringRequest
 from wbcbench.power.simulated import SimulatedMeter, open_meters
@@ -63,11 +63,11 @@ def measured(*words: str, meter: str = "simulated") -> Monitored:
 
 
 def told(done: Monitored) -> dict[str, Any]:
-    return document(done)
+    return build_document(done)
 
 
 def codes(done: Monitored) -> set[str]:
-    return {warning.code for warning in done.span.warnings}
+    return {warning.code for warning in done.result.warnings}
 
 
 @pytest.fixture(scope="module")
@@ -82,18 +82,18 @@ def test_the_document_has_the_promised_shape_and_the_commands_own_words_stay_out
     assert list(found) == [
         "schema",
         "duration_s",
-        "headline",
+        "energy",
         "channels",
-        "verdict",
-        "cautions",
+        "quality",
+        "warnings",
         "exit_status",
     ]
-    assert found["schema"] == "wbcbench.monitor/1"
+    assert found["schema"] == "wbcbench.monitor/2"
     assert found["exit_status"] == 7
-    assert set(found["headline"]) == {"energy_j", "uncertainty_j", "status", "channel"}
-    assert found["headline"]["status"] == "simulated"
+    assert set(found["energy"]) == {"energy_j", "uncertainty_j", "status", "channel"}
+    assert found["energy"]["status"] == "simulated"
     assert all(set(channel) == CHANNEL_KEYS for channel in found["channels"])
-    assert all(set(c) == {"code", "severity", "detail", "advice"} for c in found["cautions"])
+    assert all(set(c) == {"code", "severity", "detail", "advice"} for c in found["warnings"])
     assert ended.err == "mine\nerr\n"
 
 
@@ -106,7 +106,7 @@ def test_without_json_the_commands_output_is_untouched_and_the_cost_is_told_on_s
 
 def test_a_command_under_a_second_is_flagged_and_its_joules_lie_within_their_interval() -> None:
     done = measured("sleep", "0.4")
-    window, energy = done.span.window, done.span.energy
+    window, energy = done.result.window, done.result.energy
     (meter,) = open_meters(MeterRequest())
     assert isinstance(meter, SimulatedMeter)
     truth_j = meter.signal.true_energy_j(window.start_s, window.end_s)
@@ -115,16 +115,16 @@ def test_a_command_under_a_second_is_flagged_and_its_joules_lie_within_their_int
     assert window.duration_s >= 0.4
     assert abs(energy.energy_j - truth_j) <= energy.uncertainty_j
     assert {"short-window", "few-samples"} <= codes(done)
-    assert done.span.quality == "suspect"
+    assert done.result.quality == "suspect"
 
 
 def test_even_a_command_that_ends_at_once_by_a_signal_never_costs_nothing() -> None:
     done = measured("sh", "-c", "kill -9 $$")
-    assert done.span.energy.energy_j is not None
-    assert done.span.energy.energy_j > 0
-    assert done.span.energy.uncertainty_j is not None
-    assert done.span.energy.uncertainty_j > 0
-    assert done.span.quality != "valid"
+    assert done.result.energy.energy_j is not None
+    assert done.result.energy.energy_j > 0
+    assert done.result.energy.uncertainty_j is not None
+    assert done.result.energy.uncertainty_j > 0
+    assert done.result.quality != "valid"
     assert done.exit_status == 128 + 9
 
 
@@ -142,7 +142,7 @@ def test_a_file_that_may_not_be_executed_is_126(tmp_path: Path) -> None:
         check([str(script)])
     script.chmod(0o755)
     with pytest.raises(CommandNotRunnableError) as caught:
-        ChildCommand([str(script)], "command", MonotonicClock(), None)
+        ChildCommand([str(script)], MonotonicClock(), None)
     assert caught.value.exit_code == 126
 
 
@@ -171,7 +171,7 @@ def test_what_cannot_be_measured_with_is_refused_before_the_command(words: tuple
     assert isinstance(result.exception, UsageError)
 
 
-def test_the_csv_holds_every_reading_and_its_joules_end_below_the_headlines(
+def test_the_csv_holds_every_reading_and_its_joules_end_below_the_energy(
     slept: Monitored,
 ) -> None:
     stream = io.StringIO()
@@ -189,13 +189,13 @@ def test_the_csv_holds_every_reading_and_its_joules_end_below_the_headlines(
 
 
 def test_the_trace_reaches_a_second_past_both_edges_of_the_command(slept: Monitored) -> None:
-    window = slept.span.window
-    for trace in slept.recorded.traces:
+    window = slept.result.window
+    for trace in slept.recording.traces:
         assert trace.t_s[0] <= window.start_s - 0.9
         assert trace.t_s[-1] >= window.end_s + 0.8
 
 
-def test_a_command_has_no_doubts_that_only_a_training_run_can_have(slept: Monitored) -> None:
+def test_a_command_has_no_warnings_that_only_a_training_run_can_have(slept: Monitored) -> None:
     assert codes(slept) == {"few-samples", "short-window", "wide-interval", "sensor-simulated"}
 
 
@@ -215,11 +215,11 @@ def test_the_third_interrupt_ends_a_command_that_will_not_end(tmp_path: Path) ->
     heard = tmp_path / "heard"
     heard.touch()
     program = f"trap 'echo no >> {heard}' INT; echo ready >> {heard}; while :; do sleep 0.02; done"
-    child = ChildCommand(["sh", "-c", program], "command", MonotonicClock(), None)
+    child = ChildCommand(["sh", "-c", program], MonotonicClock(), None)
     for lines in (1, 2, 3):
         while len(heard.read_text().splitlines()) < lines:
             time.sleep(0.01)
-        child.hear(signal.SIGINT)
+        child.send_signal(signal.SIGINT)
     assert child.ended.wait(30)
     assert child.exit_status == 128 + 9
 
@@ -276,16 +276,16 @@ def test_without_a_command_it_measures_until_ctrl_c_and_ends_well() -> None:
     assert monitor.returncode == 0
 
 
-def test_a_measured_gpu_is_the_headline_and_its_truth_lies_within_the_interval(
+def test_a_measured_gpu_is_the_primary_energy_and_its_truth_lies_within_the_interval(
     scripted_nvml: ScriptedNvml,
 ) -> None:
     scripted_nvml.play(Scenario((FakeGpu(power=Constant(200.0), processes=(Process(pid=1),)),)))
     done = measured("sleep", "1.5", meter="nvml")
-    energy = done.span.energy
+    energy = done.result.energy
     assert (energy.status, energy.channel) == ("measured", "nvml/gpu0/counter")
     assert energy.energy_j is not None
     assert energy.uncertainty_j is not None
-    truth_j = 200.0 * done.span.window.duration_s
+    truth_j = 200.0 * done.result.window.duration_s
     assert abs(energy.energy_j - truth_j) <= energy.uncertainty_j
     peaks = [channel["peak_power_w"] for channel in told(done)["channels"]]
     assert peaks == pytest.approx([200, 200], rel=0.2)
@@ -298,23 +298,23 @@ def test_a_frozen_counter_gives_way_to_its_witness_and_is_never_zero(
     gpu = FakeGpu(power=Constant(200.0), counter=Counter(frozen_at_s=0.0))
     scripted_nvml.play(Scenario((gpu,)))
     done = measured("sleep", "1.5", meter="nvml")
-    assert done.span.energy.channel == "nvml/gpu0/power"
-    truth_j = 200.0 * done.span.window.duration_s
-    assert done.span.energy.energy_j == pytest.approx(truth_j, rel=0.05)
+    assert done.result.energy.channel == "nvml/gpu0/power"
+    truth_j = 200.0 * done.result.window.duration_s
+    assert done.result.energy.energy_j == pytest.approx(truth_j, rel=0.05)
     assert told(done)["channels"][0]["energy_j"] is None
-    assert done.span.quality == "suspect"
+    assert done.result.quality == "suspect"
 
 
-def test_a_lost_gpu_has_unknown_joules_and_no_valid_verdict(scripted_nvml: ScriptedNvml) -> None:
+def test_a_lost_gpu_has_unknown_joules_and_no_valid_quality(scripted_nvml: ScriptedNvml) -> None:
     scripted_nvml.play(Scenario((FakeGpu(faults=(Fault("lost", at_s=1.5),)),)))
     done = measured("sleep", "1.5", meter="nvml")
-    assert told(done)["headline"] == {
+    assert told(done)["energy"] == {
         "energy_j": None,
         "uncertainty_j": None,
         "status": "absent",
         "channel": "nvml/gpu0/counter",
     }
-    assert done.span.quality == "invalid"
+    assert done.result.quality == "invalid"
 
 
 def test_a_bad_request_is_refused_in_words() -> None:

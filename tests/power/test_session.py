@@ -105,4 +105,4 @@ def test_a_monitor_beside_another_harness_says_that_the_machine_is_shared(
     monkeypatch.setenv("WBCBENCH_LOCK_DIR", str(tmp_path))
     with machine_lock(HOST if is_shared else "another-machine", share=False):
         done = monitor_command(MeteringRequest(("simulated",)), ["true"])
-    assert ("shared-machine" in {warning.code for warning in done.span.warnings}) is is_shared
+    assert ("shared-machine" in {warning.code for warning in done.result.warnings}) is is_shared

@@ -200,7 +200,7 @@ def test_the_command_names_the_files_it_wrote(tmp_path):
     plain = CliRunner().invoke(app, words)
     assert plain.stdout.splitlines()[0].startswith(str(tmp_path / "out" / "runs" / "report.html"))
     document = json.loads(CliRunner().invoke(app, [*words, "--json"]).stdout)
-    assert document["schema"] == "wbcbench.report/1"
+    assert document["schema"] == "wbcbench.report/2"
     assert all(Path(file["path"]).stat().st_size == file["bytes"] for file in document["files"])
 
 

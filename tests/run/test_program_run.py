@@ -34,11 +34,11 @@ def test_json_is_one_document_on_stdout_although_libraries_chatter(
 ) -> None:
     results, ended = finished
     document = ended.json
-    assert document["schema"] == "wbcbench.run/1"
+    assert document["schema"] == "wbcbench.run/2"
     assert Path(document["run_dir"]) == only_run(results).path
     assert document["row"]["status"] == "done"
-    assert document["row"]["simulated"] is True
-    assert {"code", "severity", "detail", "advice"} <= set(document["cautions"][0])
+    assert document["row"]["synthetic"] is True
+    assert {"code", "severity", "detail", "advice"} <= set(document["warnings"][0])
 
 
 def test_every_phase_is_a_window_and_they_follow_each_other(finished: tuple[Path, Ended]) -> None:

@@ -74,7 +74,7 @@ def test_list_shows_a_run_without_a_record_as_unfinished(tmp_path):
 
 def test_list_as_json_is_one_document_with_the_rows(results):
     document = json.loads(run_command("list", "--results", results, "--json"))
-    assert document["schema"] == "wbcbench.list/1"
+    assert document["schema"] == "wbcbench.list/2"
     assert {run["study"] for run in document["runs"]} == {"runs", "pilot"}
     assert list(document["runs"][0]["row"]) == list(load_columns())
 
@@ -129,7 +129,7 @@ def test_show_takes_a_runs_folder(results):
 
 def test_show_as_json_is_the_whole_record_and_its_row(results):
     document = json.loads(run_command("show", "relu", "--results", results, "--json"))
-    assert document["schema"] == "wbcbench.show/1"
+    assert document["schema"] == "wbcbench.show/2"
     assert document["row"]["run_id"] == document["record"]["run_id"]
     assert len(document["record"]["epochs"]) == 4
 
@@ -151,7 +151,7 @@ def test_show_gives_every_warning_with_its_advice(tmp_path):
     text = run_command("show", "leaky", "--results", tmp_path)
     assert "suspect: short-window" in text
     assert "advice: raise --inference-s" in text
-    assert text.index("Remarks, which change nothing") < text.index("info: absent-meter")
+    assert text.index("Notes (they do not change the quality)") < text.index("info: absent-meter")
 
 
 def test_show_stamps_what_is_synthetic(tmp_path):

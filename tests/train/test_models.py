@@ -148,7 +148,7 @@ def models_command(*arguments: str) -> str:
 
 def test_the_command_prints_one_json_document_for_a_variant():
     document = json.loads(models_command("relu-batchnorm", "--json"))
-    assert document["schema"] == "wbcbench.models/1"
+    assert document["schema"] == "wbcbench.models/2"
     assert document["variant"]["name"] == "relu-batchnorm"
     assert document["parameters"] == 291_941
     assert document["non_trainable"] == 384

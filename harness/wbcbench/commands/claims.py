@@ -1,8 +1,7 @@
-"""``wbcbench claims STUDY``: what a study says of the published report's claims."""
+"""``wbcbench claims STUDY``: test the published report's claims against a study."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -12,12 +11,10 @@ from wbcbench.commands import options
 
 File = Annotated[
     Path | None,
-    typer.Option(
-        "--claims", help="Another file of claims.", show_default="experiments/claims.toml"
-    ),
+    typer.Option("--claims", help="File of claims.", show_default="experiments/claims.toml"),
 ]
 Measures = Annotated[
-    bool, typer.Option("--measures", help="List what a check can measure, and end.")
+    bool, typer.Option("--measures", help="List the measures a claim can use, and exit.")
 ]
 
 
@@ -28,8 +25,9 @@ def claims(
     measures: Measures = False,
     as_json: options.AsJson = False,
 ) -> None:
-    """Test claims against a study: evidence with intervals; supported, contradicted, or neither."""
+    """Test claims against a study: supported, not supported or inconclusive, with intervals."""
     from wbcbench.compare.claims import (
+        MEASURES,
         claims_document,
         claims_text,
         evaluate_claim,
@@ -37,24 +35,17 @@ def claims(
         read_claims,
     )
     from wbcbench.core.study_folder import require_study
+    from wbcbench.core.text import aligned_table
     from wbcbench.table.view import read_study
 
     if measures:
-        _list_measures()
+        rows = [(name, measure.meaning) for name, measure in MEASURES.items()]
+        typer.echo(aligned_table(("measure", "meaning"), rows))
         return
     defined = read_claims(find_file(file))
     runs = sorted(read_study(require_study(results, study)).runs, key=lambda run: run.run_id)
-    found = [evaluate_claim(claim, runs) for claim in defined]
+    judged = [evaluate_claim(claim, runs) for claim in defined]
     if as_json:
-        document = claims_document(study, found)
-        typer.echo(json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False))
+        options.print_json(claims_document(study, judged))
     else:
-        typer.echo(claims_text(found))
-
-
-def _list_measures() -> None:
-    from wbcbench.compare.claims import MEASURES
-    from wbcbench.core.text import aligned_table
-
-    rows = [(name, measure.meaning) for name, measure in MEASURES.items()]
-    typer.echo(aligned_table(("measure", "meaning"), rows))
+        typer.echo(claims_text(judged))

@@ -1,16 +1,13 @@
-"""``wbcbench compare [STUDY …]``: what differs between the arms, how sure that is, and gates."""
+"""``wbcbench compare [STUDY …]``: differences between variants, their intervals, thresholds."""
 
 from __future__ import annotations
 
-import json
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from wbcbench.commands import options
-from wbcbench.commands import options as completion
 from wbcbench.core.errors import InconclusiveError, ThresholdExceededError
 from wbcbench.core.trace import Origin
 
@@ -18,68 +15,48 @@ if TYPE_CHECKING:
     from wbcbench.compare.result import Comparison
 
 
-class CompareFormat(StrEnum):
-    """How a comparison is written down."""
-
-    TEXT = "text"
-    JSON = "json"
-    CSV = "csv"
-    LATEX = "latex"
-    GITHUB = "github"
-
-
-class IntervalMethod(StrEnum):
-    """How intervals are made."""
-
-    T = "t"
-    BOOTSTRAP = "bootstrap"
-
+Format = Literal["text", "json", "csv", "latex", "github"]
 
 Studies = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[STUDY]...",
+        metavar="STUDY",
         envvar="WBCBENCH_STUDY",
-        help="One study: its arms against each other. Several: each against the first.",
-        autocompletion=completion.studies,
+        help="One study: compare its variants. Several: compare each with the first.",
+        autocompletion=options.complete_study,
         show_default=False,
     ),
 ]
 Baseline = Annotated[
-    str | None,
-    typer.Option("--baseline", help="The arm, or study, the others are held against."),
+    str | None, typer.Option(help="Variant or study that the others are compared to.")
 ]
 Metrics = Annotated[
     list[str] | None,
-    typer.Option("--metric", help="A column to compare, instead of energy and accuracy."),
+    typer.Option(help="Column to compare, instead of energy and accuracy."),
 ]
 FailIf = Annotated[
     list[str] | None,
     typer.Option(
-        "--fail-if",
-        help="A limit: 'energy_gpu_train_j > +5%', 'balanced_accuracy < -1pp'. Exit 4 beyond.",
+        help="Exit 4 beyond a threshold: 'energy_gpu_train_j > +5%', 'accuracy < -1pp'.",
     ),
 ]
 Strict = Annotated[
-    bool, typer.Option("--strict", help="Exit 5 when a limit can neither be kept nor failed.")
+    bool, typer.Option("--strict", help="Exit 5 if a threshold is neither kept nor exceeded.")
 ]
-LeastTrust = Annotated[
+Channel = Annotated[
     Origin | None,
-    typer.Option(
-        "--channel",
-        help="How far from a sensor joules may be. [default: the plan's, or measured]",
-    ),
+    typer.Option(help="Least status of the energy. [default: the plan's, or measured]"),
 ]
 AllowDifferent = Annotated[
     list[str] | None,
-    typer.Option("--allow-different", metavar="FIELD", help="A field that may differ."),
+    typer.Option("--allow-different", metavar="FIELD", help="Setting in which runs may differ."),
 ]
 RegionPct = Annotated[
     float | None,
     typer.Option(
         min=0.01,
         max=50,
-        help="Joules, seconds this close (per cent) do not matter. [default: the plan's, or 2]",
+        help="Per cent of energy or time that do not matter. [default: the plan's, or 2]",
     ),
 ]
 RegionPp = Annotated[
@@ -87,11 +64,13 @@ RegionPp = Annotated[
     typer.Option(
         min=0.01,
         max=50,
-        help="Accuracies this close (points) do not matter. [default: the plan's, or 1]",
+        help="Points of accuracy that do not matter. [default: the plan's, or 1]",
     ),
 ]
-Intervals = Annotated[IntervalMethod, typer.Option(help="bootstrap needs fifteen blocks.")]
-Form = Annotated[CompareFormat, typer.Option("--format", help="How to write it.")]
+Intervals = Annotated[
+    Literal["t", "bootstrap"], typer.Option(help="bootstrap needs 15 blocks (seeds) or more.")
+]
+Form = Annotated[Format, typer.Option("--format", help="Format of the output.")]
 AsCsv = Annotated[bool, typer.Option("--csv", help="The same as --format csv.")]
 AsLatex = Annotated[bool, typer.Option("--latex", help="The same as --format latex.")]
 
@@ -103,20 +82,20 @@ def compare(
     metric: Metrics = None,
     fail_if: FailIf = None,
     strict: Strict = False,
-    channel: LeastTrust = None,
+    channel: Channel = None,
     allow_different: AllowDifferent = None,
     equivalent_pct: RegionPct = None,
     equivalent_pp: RegionPp = None,
-    interval: Intervals = IntervalMethod.T,
-    form: Form = CompareFormat.TEXT,
+    interval: Intervals = "t",
+    form: Form = "text",
     as_json: options.AsJson = False,
     as_csv: AsCsv = False,
     as_latex: AsLatex = False,
 ) -> None:
-    """Compare arms block by block: contrasts with intervals, exact tests, equivalence, gates."""
+    """Compare variants: differences with intervals, exact tests, equivalence, thresholds."""
     from wbcbench.compare.metric import parse_threshold
 
-    asked = {
+    changes = {
         "metrics": tuple(metric) if metric else None,
         "baseline": baseline,
         "least_trust": channel,
@@ -124,59 +103,53 @@ def compare(
         "thresholds": tuple(parse_threshold(text) for text in fail_if or ()),
         "region_pct": equivalent_pct,
         "region_pp": equivalent_pp,
-        "method": interval.value,
+        "method": interval,
     }
-    found = _compared(results, list(dict.fromkeys(studies or ["runs"])), asked)
-    forms = [
-        (as_json, CompareFormat.JSON),
-        (as_csv, CompareFormat.CSV),
-        (as_latex, CompareFormat.LATEX),
-    ]
-    typer.echo(_written(found, next((each for flag, each in forms if flag), form)), nl=False)
-    _exit_by_gates(found, strict=strict)
+    comparison = _compare_studies(results, list(dict.fromkeys(studies or ["runs"])), changes)
+    flags: dict[Format, bool] = {"json": as_json, "csv": as_csv, "latex": as_latex}
+    form = next((flagged for flagged, is_set in flags.items() if is_set), form)
+    _print_comparison(comparison, form)
+    _check_thresholds(comparison, strict=strict)
 
 
-def _compared(results: Path, studies: list[str], asked: dict[str, Any]) -> Comparison:
-    from wbcbench.compare.analysis import compare as analyse
+def _compare_studies(results: Path, studies: list[str], changes: dict[str, Any]) -> Comparison:
+    from wbcbench.compare.analysis import compare as compare_runs
     from wbcbench.core.study_folder import require_study
     from wbcbench.study.plan import settings_for
     from wbcbench.table.view import read_study
 
     folders = [require_study(results, name) for name in studies]
-    settings = settings_for(folders[0] if len(folders) == 1 else None, asked)
-    found = [read_study(folder) for folder in folders]
-    runs = [run for study in found for run in study.runs]
-    return analyse(runs, settings, studies, sum(study.unfinished for study in found))
+    settings = settings_for(folders[0] if len(folders) == 1 else None, changes)
+    views = [read_study(folder) for folder in folders]
+    runs = [run for view in views for run in view.runs]
+    return compare_runs(runs, settings, studies, sum(view.unfinished for view in views))
 
 
-def _written(found: Comparison, form: CompareFormat) -> str:
+def _print_comparison(comparison: Comparison, form: Format) -> None:
     from wbcbench.compare import render, result
 
-    if form is CompareFormat.JSON:
-        whole = result.comparison_document(found)
-        return json.dumps(whole, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-    if form is CompareFormat.CSV:
-        return result.contrasts_csv(found)
-    made = {CompareFormat.GITHUB: render.as_markdown, CompareFormat.LATEX: render.as_latex}.get(
-        form, render.as_text
-    )
-    return made(found) + "\n"
+    if form == "json":
+        options.print_json(result.comparison_document(comparison))
+    elif form == "csv":
+        typer.echo(result.contrasts_csv(comparison), nl=False)
+    else:
+        renderers = {"github": render.as_markdown, "latex": render.as_latex}
+        typer.echo(renderers.get(form, render.as_text)(comparison))
 
 
-def _exit_by_gates(found: Comparison, *, strict: bool) -> None:
-    """Worse weighs more than undecided.
+def _check_thresholds(comparison: Comparison, *, strict: bool) -> None:
+    """Turn thresholds into exit codes; an exceeded one weighs more than an inconclusive one.
 
     Raises:
-        ThresholdExceededError: A limit is exceeded by the whole interval.
-        InconclusiveError: ``strict``, and an interval straddles its limit.
+        ThresholdExceededError: The whole interval is beyond a threshold.
+        InconclusiveError: ``strict``, and an interval contains its threshold.
     """
-    worse = [f"{g.variant} ({g.threshold.text})" for g in found.thresholds if g.outcome == "worse"]
-    if worse:
-        raise ThresholdExceededError(
-            f"beyond the limit with the whole interval: {', '.join(worse)}."
-        )
-    open_ = [
-        f"{g.variant} ({g.threshold.text})" for g in found.thresholds if g.outcome == "inconclusive"
-    ]
-    if strict and open_:
-        raise InconclusiveError(f"the interval straddles the limit: {', '.join(open_)}.")
+
+    def list_thresholds(outcome: str) -> str:
+        matches = (t for t in comparison.thresholds if t.outcome == outcome)
+        return ", ".join(f"{t.variant} ({t.threshold.text})" for t in matches)
+
+    if exceeded := list_thresholds("worse"):
+        raise ThresholdExceededError(f"The whole interval is beyond the threshold: {exceeded}.")
+    if strict and (inconclusive := list_thresholds("inconclusive")):
+        raise InconclusiveError(f"The interval contains the threshold: {inconclusive}.")

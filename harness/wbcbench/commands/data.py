@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,89 +11,86 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from wbcbench.commands import options
 from wbcbench.core.errors import UsageError
 
 if TYPE_CHECKING:
-    from wbcbench.data.check import CheckReport, Finding
+    from wbcbench.data.check import CheckReport
 
 app = typer.Typer(
-    help="Draw synthetic cells, check a data set, or fetch the published one.",
+    help="Draw synthetic images, check a data set, or fetch the published one.",
     no_args_is_help=True,
 )
 
+Destination = Annotated[Path, typer.Argument(help="Where to put dataset2-master.")]
 _FILES_SHOWN = 10
-_AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 
 
 @app.command()
 def synth(
     destination: Annotated[Path, typer.Argument(help="A new or empty folder.")],
-    seed: Annotated[int, typer.Option(help="Everything random follows from it.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
     train: Annotated[int, typer.Option(help="Images in TRAIN.")] = 2400,
     test: Annotated[int, typer.Option(help="Images in TEST.")] = 600,
-    as_json: _AsJson = False,
+    as_json: options.AsJson = False,
 ) -> None:
-    """Draw synthetic cells with the folders and file names of the published set."""
+    """Draw synthetic images, laid out as the published set."""
     from wbcbench.data.synthetic import GENERATOR_VERSION, Recipe, write_cells
 
     recipe = Recipe(seed=seed, train_images=train, test_images=test)
-    with _progress("drawing cells") as on_progress:
+    with _show_progress("drawing images") as on_progress:
         write_cells(destination, recipe, on_progress)
-    document = {
-        "schema": "wbcbench.data-synth/1",
-        "path": str(destination),
-        "generator_version": GENERATOR_VERSION,
-        **asdict(recipe),
-    }
-    text = f"Drew {train} TRAIN and {test} TEST images, all synthetic, into {destination}."
-    typer.echo(json.dumps(document) if as_json else text)
+    if as_json:
+        document = {"path": str(destination), "generator_version": GENERATOR_VERSION}
+        options.print_json(document | asdict(recipe), "data-synth")
+    else:
+        typer.echo(f"Drew {train} TRAIN and {test} TEST images, all synthetic, into {destination}.")
 
 
 @app.command()
 def check(
     path: Annotated[Path, typer.Argument(help="The folder of the data set.")],
-    as_json: _AsJson = False,
+    as_json: options.AsJson = False,
 ) -> None:
-    """Say what a data set holds and what is wrong with it; exit 2 when something is."""
+    """Show what a data set holds; exit 2 if it is damaged."""
     from wbcbench.data.check import check_folder
 
-    with _progress("reading images") as on_progress:
+    with _show_progress("reading images") as on_progress:
         report = check_folder(path, on_progress=on_progress)
     if as_json:
-        document = {"schema": "wbcbench.data-check/1", "ok": not report.problems, **asdict(report)}
-        typer.echo(json.dumps(document, default=str))
+        document = {"ok": not report.problems, **asdict(report), "root": str(report.root)}
+        options.print_json(document, "data-check")
     else:
-        typer.echo("\n".join(_lines(report)))
+        typer.echo("\n".join(_describe_check(report)))
     if report.problems:
         raise UsageError
 
 
 @app.command()
 def fetch(
-    destination: Annotated[Path, typer.Argument(help="Where to put dataset2-master.")] = Path(
-        "data"
-    ),
-    as_json: _AsJson = False,
+    destination: Destination = Path("data"),
+    as_json: options.AsJson = False,
 ) -> None:
-    """Download the published set from Kaggle (needs the extra 'kaggle', but no account)."""
+    """Download the published set (extra kaggle; no account)."""
     from wbcbench.data.fetch import PUBLISHED_HANDLE
     from wbcbench.data.fetch import fetch as fetch_set
     from wbcbench.data.read import PUBLISHED_ID, PUBLISHED_SHA256
 
     folder = fetch_set(destination)
-    document = {
-        "schema": "wbcbench.data-fetch/1",
-        "path": str(folder),
-        "dataset_id": PUBLISHED_ID,
-        "sha256": PUBLISHED_SHA256,
-        "source": PUBLISHED_HANDLE,
-    }
-    text = f"{folder} holds the published set, digest verified. Use it with --data {folder}."
-    typer.echo(json.dumps(document) if as_json else text)
+    if as_json:
+        document = {
+            "path": str(folder),
+            "dataset_id": PUBLISHED_ID,
+            "sha256": PUBLISHED_SHA256,
+            "source": PUBLISHED_HANDLE,
+        }
+        options.print_json(document, "data-fetch")
+    else:
+        typer.echo(f"{folder} holds the published set (digest verified). Use --data {folder}.")
 
 
 @contextmanager
-def _progress(what: str) -> Iterator[Callable[[int, int], None]]:
+def _show_progress(what: str) -> Iterator[Callable[[int, int], None]]:
     """Show a bar on a terminal's stderr, nothing elsewhere."""
     from rich.console import Console
     from rich.progress import Progress
@@ -105,24 +101,20 @@ def _progress(what: str) -> Iterator[Callable[[int, int], None]]:
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
-def _lines(report: CheckReport) -> Iterator[str]:
-    stamp = " (synthetic)" if report.synthetic else ""
-    yield f"{report.dataset_id}{stamp}  {report.root}"
+def _describe_check(report: CheckReport) -> Iterator[str]:
+    synthetic = " (synthetic)" if report.synthetic else ""
+    yield f"{report.dataset_id}{synthetic}  {report.root}"
     yield f"sha256 {report.sha256}"
     for split, counts in report.counts.items():
         photographs = report.photographs.get(split)
-        made_from = f"  from {photographs} photographs" if photographs is not None else ""
-        each = "  ".join(f"{name} {count}" for name, count in counts.items())
-        yield f"{split:<12}{sum(counts.values()):>6}  {each}{made_from}"
+        origin = "" if photographs is None else f"  from {photographs} photographs"
+        classes = "  ".join(f"{name} {count}" for name, count in counts.items())
+        yield f"{split:<12}{sum(counts.values()):>6}  {classes}{origin}"
     for word, findings in (("note", report.notes), ("WRONG", report.problems)):
         for finding in findings:
-            yield from _finding_lines(word, finding)
+            yield f"{word:<6}{finding.code}: {finding.detail}"
+            if len(finding.files) > 1:
+                yield from (f"        {name}" for name in finding.files[:_FILES_SHOWN])
+            if len(finding.files) > _FILES_SHOWN:
+                yield f"        … and {len(finding.files) - _FILES_SHOWN} more (all with --json)"
     yield f"{len(report.problems)} problem(s) found." if report.problems else "Nothing is wrong."
-
-
-def _finding_lines(word: str, finding: Finding) -> Iterator[str]:
-    yield f"{word:<6}{finding.code}: {finding.detail}"
-    if len(finding.files) > 1:
-        yield from (f"        {name}" for name in finding.files[:_FILES_SHOWN])
-        if len(finding.files) > _FILES_SHOWN:
-            yield f"        … and {len(finding.files) - _FILES_SHOWN} more (all with --json)"

@@ -1,4 +1,4 @@
-"""``wbcbench explain RUN COLUMN``: how one number of the results table came about."""
+"""``wbcbench explain RUN COLUMN``: trace one number of the results table to its readings."""
 
 from __future__ import annotations
 
@@ -9,25 +9,27 @@ import typer
 
 from wbcbench.commands import options
 
+ColumnName = Annotated[
+    str, typer.Argument(help="Any column of runs.csv, such as energy_gpu_train_j.")
+]
+
 
 def explain(
     run: options.Run,
-    column: Annotated[
-        str, typer.Argument(help="Any column of runs.csv, such as energy_gpu_train_j.")
-    ],
+    column: ColumnName,
     results: options.Results = Path("results"),
     as_json: options.AsJson = False,
 ) -> None:
-    """Print a number's formula, window, channel, samples and uncertainty, and work it out anew."""
+    """Print a number's formula, window, channel, samples and uncertainty, and compute it again."""
     from wbcbench.core.study_folder import find_run, finished_run
-    from wbcbench.table.explain import explain as explained
+    from wbcbench.table.explain import explain as explain_column
     from wbcbench.table.export import columns_named
     from wbcbench.table.recount import recount
     from wbcbench.table.text import explanation_document, explanation_lines
 
     [chosen] = columns_named([column])
-    found = explained(recount(finished_run(find_run(results, run))), chosen)
+    explanation = explain_column(recount(finished_run(find_run(results, run))), chosen)
     if as_json:
-        typer.echo(explanation_document(found))
+        typer.echo(explanation_document(explanation))
     else:
-        typer.echo("\n".join(explanation_lines(found)))
+        typer.echo("\n".join(explanation_lines(explanation)))

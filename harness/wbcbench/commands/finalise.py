@@ -1,4 +1,4 @@
-"""``wbcbench finalise RUN``: account for a run that nobody carries out any more."""
+"""``wbcbench finalise RUN``: write the record of a run that stopped without one."""
 
 from __future__ import annotations
 
@@ -9,13 +9,9 @@ import typer
 
 from wbcbench.commands import options
 
-SCHEMA = "wbcbench.finalise/1"
-
 Force = Annotated[
     bool,
-    typer.Option(
-        "--force", help="You know that nothing runs it, where that cannot be seen from here."
-    ),
+    typer.Option("--force", help="The run has ended, although that cannot be checked from here."),
 ]
 
 
@@ -25,11 +21,11 @@ def finalise(
     results: options.Results = Path("results"),
     as_json: options.AsJson = False,
 ) -> None:
-    """Write the record of a run that nobody carries out any more, from what is on disk.
+    """Write the record of a run that stopped without one, from what is on disk.
 
-    Runs that were killed on this machine are accounted for by the next `wbcbench run` or `sweep`.
-    A run of another host or container, or of an older version, needs --force. A run that is going
-    on here is refused all the same: stop it first.
+    Runs that were killed on this machine get their record from the next `wbcbench run` or `sweep`.
+    A run of another host or container, or of an older version, needs --force. A run that is
+    still going on here is refused even so: stop it first.
     """
     from wbcbench import table
     from wbcbench.commands import show
@@ -37,14 +33,11 @@ def finalise(
     from wbcbench.run.finalise import finalise as finalise_run
     from wbcbench.table import derive, tensorboard
 
-    found = find_run(results, run)
-    study_dir = found.path.resolve().parent
-    table.refuse_newer_table(study_dir)
-    finalise_run(found, force=force)
-    derive.derive(found)
-    tensorboard.add_result(found)
-    table.write_table(study_dir)
-    if as_json:
-        show.print_run_json(found, SCHEMA)
-    else:
-        show.print_summary(found, verbose=False)
+    folder = find_run(results, run)
+    study_folder = folder.path.resolve().parent
+    table.refuse_newer_table(study_folder)
+    finalise_run(folder, force=force)
+    derive.derive(folder)
+    tensorboard.add_result(folder)
+    table.write_table(study_folder)
+    show.print_run(folder, "finalise", as_json=as_json)

@@ -1,12 +1,13 @@
-"""Options that several commands share, and how a shell completes them."""
+"""What several commands share: options, shell completion, and how a result is printed."""
 
 from __future__ import annotations
 
 import functools
 import inspect
+import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
@@ -18,47 +19,50 @@ from wbcbench.core.spec import RunSpec
 from wbcbench.study.limits import option_name
 
 if TYPE_CHECKING:
+    from wbcbench.core.run_folder import Local
+    from wbcbench.power.session import MeteringRequest
     from wbcbench.study.forecast import Cost
 
-# The options of a run, made from ``RunSpec``: one line an option, its default said in the spec.
-
+VERSION = 2  # of the JSON documents that commands print
 
 TRAINING, DATA, EXECUTION, MEASURING = "Training", "Data", "Execution", "Measuring"
 
-# Field of RunSpec → its heading in --help and what it says there.
+# The options of a run: field of RunSpec → its heading in --help, and its help. Types and defaults
+# are those of the field.
 HELP: dict[str, tuple[str, str]] = {
-    "seed": (TRAINING, "Initialisation, order and dropout together."),
+    "seed": (TRAINING, "Seed of initialisation, order and dropout."),
     "epochs": (TRAINING, "Passes over the training images."),
-    "batch_size": (TRAINING, "Images a step."),
+    "batch_size": (TRAINING, "Images in a batch."),
     "learning_rate": (TRAINING, "Adam's learning rate."),
     "leaky_slope": (TRAINING, "LeakyReLU's negative slope."),
-    "dropout_conv": (TRAINING, "Share dropped after the third pooling."),
-    "dropout_dense": (TRAINING, "Share dropped after the dense layer."),
+    "dropout_conv": (TRAINING, "Dropout rate after the third pooling."),
+    "dropout_dense": (TRAINING, "Dropout rate after the dense layer."),
     "target_metric": (TRAINING, "val_balanced_accuracy or val_accuracy."),
-    "target_value": (TRAINING, "The score whose joules and seconds are stated."),
+    "target_value": (TRAINING, "Score whose energy and time are reported."),
     "image_size": (DATA, "Side of the square input in pixels."),
-    "validation": (DATA, "by-photograph: hold out photographs; published: watch TEST."),
-    "validation_fraction": (DATA, "Share of TRAIN that is held out."),
-    "split_seed": (DATA, "Draw of the held-out photographs."),
+    "validation": (DATA, "by-photograph: hold out photographs; published: use TEST."),
+    "validation_fraction": (DATA, "Fraction of TRAIN that is held out."),
+    "split_seed": (DATA, "Seed of the choice of held-out photographs."),
     "precision": (EXECUTION, "float32, mixed_float16 or mixed_bfloat16."),
     "xla": (EXECUTION, "Compile the training step with XLA."),
-    "deterministic": (EXECUTION, "Deterministic operations only."),
-    "steps_per_execution": (EXECUTION, "Steps between two returns to Python."),
-    "threads": (EXECUTION, "Intra-op threads; every core when left out."),
-    "tuned": (EXECUTION, "Faster execution settings; --no-tuned leaves TensorFlow's own."),
-    "gpus": (EXECUTION, "GPU index, UUID or its beginning; joined by commas."),
-    "meters": (MEASURING, "auto, or names joined by commas; `wbcbench list parts` has them."),
+    "deterministic": (EXECUTION, "Use deterministic operations only."),
+    "steps_per_execution": (EXECUTION, "Training steps per call from Python."),
+    "threads": (EXECUTION, "Intra-op threads; all cores if left out."),
+    "tuned": (EXECUTION, "Faster execution settings; --no-tuned: TensorFlow's own."),
+    "gpus": (EXECUTION, "GPU index, UUID or UUID prefix; several by commas."),
+    "meters": (MEASURING, "auto, or names separated by commas; see `wbcbench list parts`."),
     "interval_s": (MEASURING, "Sampling period in seconds."),
-    "idle_s": (MEASURING, "Length of each idle window in seconds; 0 leaves them out."),
+    "idle_s": (MEASURING, "Length of each idle window in seconds; 0: none."),
     "warmup_steps": (MEASURING, "Steps before training whose effect is undone."),
-    "inference_s": (MEASURING, "Least length of an inference window; 0 leaves them out."),
-    "cooldown_c": (MEASURING, "Wait until the GPU is no warmer than this many degrees Celsius."),
-    "power_limit_w": (
-        EXECUTION,
-        "GPU power limit in watts, put back afterwards; needs permission.",
-    ),
+    "inference_s": (MEASURING, "Least length of an inference window in seconds; 0: none."),
+    "cooldown_c": (MEASURING, "Wait until the GPU is at most this warm, in °C."),
+    "power_limit_w": (EXECUTION, "GPU power limit in watts, restored afterwards; needs root."),
     "country": (MEASURING, "ISO 3166 code of the grid, for CodeCarbon and carbon."),
 }
+_HINTS = get_type_hints(RunSpec)
+_DEFAULTS: dict[str, Any] = {field.name: field.default for field in fields(RunSpec)}
+_LISTS = ("gpus", "meters")
+_SETTINGS = ("country", "gpus", "meters")
 
 
 def with_spec_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -68,59 +72,151 @@ def with_spec_options(command: Callable[..., None]) -> Callable[..., None]:
     other parameters stay options as they are written.
     """
     own = list(inspect.signature(command, eval_str=True).parameters.values())[1:]
-    added = [_parameter(name) for name in HELP]
+    parameters = [*own, *map(_create_parameter, HELP)]
 
     @functools.wraps(command)
-    def with_fields(**values: Any) -> None:
-        asked = {name: _from_words(name, values.pop(name)) for name in HELP}
-        command(asked, **values)
+    def run_with_fields(**values: Any) -> None:
+        spec_fields = {name: values.pop(name) for name in HELP}
+        spec_fields |= {name: split_words(spec_fields[name]) for name in _LISTS}
+        command(spec_fields, **values)
 
-    with_fields.__signature__ = inspect.Signature([*own, *added])  # type: ignore[attr-defined]
-    with_fields.__annotations__ = {p.name: p.annotation for p in [*own, *added]}
-    del with_fields.__wrapped__  # Typer would unwrap it again
-    return with_fields
-
-
-_HINTS = get_type_hints(RunSpec)
-_DEFAULTS = {field.name: field.default for field in fields(RunSpec)}
-_LISTS = ("gpus", "meters")
-_SETTINGS = ("country", "gpus", "meters")
+    run_with_fields.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    run_with_fields.__annotations__ = {p.name: p.annotation for p in parameters}
+    del run_with_fields.__wrapped__  # Typer would unwrap it again
+    return run_with_fields
 
 
-def _parameter(name: str) -> inspect.Parameter:
+def _create_parameter(name: str) -> inspect.Parameter:
     panel, text = HELP[name]
-    words = [option_name(name)]
-    if _HINTS[name] is bool and _DEFAULTS[name]:
-        words = [f"{words[0]}/--no-{words[0][2:]}"]
+    hint, default = _HINTS[name], _DEFAULTS[name]
+    option = option_name(name)
+    if hint is bool and default:
+        option = f"{option}/--no-{option[2:]}"
     variable = f"WBCBENCH_{name.upper()}" if name in _SETTINGS else None
-    option = typer.Option(*words, help=text, rich_help_panel=panel, envvar=variable)
+    # On the command line, choices and lists are words; ``limits`` checks them.
+    is_plain = hint in (int, float, bool, int | None, float | None)
+    info = typer.Option(option, help=text, rich_help_panel=panel, envvar=variable)
     return inspect.Parameter(
         name,
         inspect.Parameter.KEYWORD_ONLY,
-        default=_to_words(name, _DEFAULTS[name]),
-        annotation=Annotated[_plain(name), option],
+        default=",".join(default) if name in _LISTS else default,
+        annotation=Annotated[hint if is_plain else str, info],
     )
 
 
-def _plain(name: str) -> Any:
-    """The type on the command line: choices and lists are words, checked in ``limits``."""
-    hint = _HINTS[name]
-    return hint if hint in (int, float, bool, int | None, float | None) else str
+def split_words(text: str) -> tuple[str, ...]:
+    """The words of an option that joins them by commas."""
+    return tuple(word.strip() for word in text.split(",") if word.strip())
 
 
-def _to_words(name: str, value: Any) -> Any:
-    return ",".join(value) if name in _LISTS else value
+# What a shell offers for a word that is half typed; never an error.
 
 
-def _from_words(name: str, value: Any) -> Any:
-    if name not in _LISTS:
-        return value
-    return tuple(word.strip() for word in value.split(",") if word.strip())
+def complete_variant(incomplete: str) -> list[str]:
+    """Names in the registry."""
+    from wbcbench.registry import VARIANTS
+
+    return [name for name in VARIANTS if name.startswith(incomplete)]
 
 
-# Options that ``plan`` and ``sweep`` share, and the question before much energy is spent.
+def complete_study(context: typer.Context, incomplete: str) -> list[str]:
+    """Studies that hold a run."""
+    from wbcbench.core.study_folder import studies
+
+    return [name for name in studies(_results_folder(context)) if name.startswith(incomplete)]
 
 
+def complete_run(context: typer.Context, incomplete: str) -> list[str]:
+    """Ids of runs, of every study."""
+    from wbcbench.core.study_folder import all_runs
+
+    runs = all_runs(_results_folder(context))
+    return sorted({run.run_id for run in runs if run.run_id.startswith(incomplete)})
+
+
+def _results_folder(context: typer.Context) -> Path:
+    """The folder that the line names so far, else the one of the settings."""
+    named = context.params.get("results") or os.environ.get("WBCBENCH_RESULTS") or "results"
+    return Path(named)
+
+
+Results = Annotated[
+    Path, typer.Option(envvar="WBCBENCH_RESULTS", help="Folder that holds the runs.")
+]
+Study = Annotated[
+    str,
+    typer.Option(
+        envvar="WBCBENCH_STUDY",
+        help="Folder under results.",
+        autocompletion=complete_study,
+    ),
+]
+StudyArgument = Annotated[
+    str,
+    typer.Argument(
+        envvar="WBCBENCH_STUDY", help="Folder under results.", autocompletion=complete_study
+    ),
+]
+StudyArguments = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="STUDY",
+        envvar="WBCBENCH_STUDY",
+        help="Folders under results; 'runs' if left out.",
+        autocompletion=complete_study,
+        show_default=False,
+    ),
+]
+Run = Annotated[
+    str,
+    typer.Argument(
+        help="Run id, the unique beginning of one, or a run's folder.", autocompletion=complete_run
+    ),
+]
+Variant = Annotated[str, typer.Option(help="Network to train.", autocompletion=complete_variant)]
+Data = Annotated[
+    Path | None,
+    typer.Option(
+        envvar="WBCBENCH_DATA",
+        help="Folder of the images; the embedded synthetic images if left out.",
+    ),
+]
+SkipUnreadable = Annotated[
+    bool, typer.Option("--skip-unreadable", help="Skip and record unreadable images.")
+]
+Bundle = Annotated[Path, typer.Argument(metavar="BUNDLE", help="Folder or zip of a bundle.")]
+Again = Annotated[bool, typer.Option("--again", help="Repeat a run that is already done.")]
+Share = Annotated[
+    bool,
+    typer.Option("--share", help="Run beside another wbcbench; both are marked contaminated."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only the result and errors.")]
+Verbose = Annotated[
+    int, typer.Option("--verbose", "-v", count=True, help="Print details.", show_default=False)
+]
+Live = Annotated[
+    bool, typer.Option("--live/--no-live", help="On a terminal: a live panel, or plain lines.")
+]
+Meters = Annotated[
+    str,
+    typer.Option(envvar="WBCBENCH_METERS", help="auto, or names separated by commas."),
+]
+Interval = Annotated[float, typer.Option(help="Sampling period in seconds.")]
+Gpus = Annotated[
+    str,
+    typer.Option(
+        "--gpus",
+        "--gpu",
+        envvar="WBCBENCH_GPUS",
+        help="GPU index, UUID or UUID prefix, separated by commas; all visible if left out.",
+        show_default=False,
+    ),
+]
+Port = Annotated[
+    int | None,
+    typer.Option(min=0, max=65535, help="Port to serve on; 0: any free port."),
+]
 PlanFile = Annotated[
     Path,
     typer.Argument(
@@ -137,158 +233,94 @@ ConfirmOver = Annotated[
     str | None,
     typer.Option(
         metavar="ENERGY",
-        help="Ask first when more is predicted, e.g. 0.5kWh; off a terminal the answer is no.",
+        help="Ask first if more is predicted, e.g. 0.5kWh; without a terminal: stop.",
     ),
 ]
 Yes = Annotated[bool, typer.Option("--yes", help="Answer that question with yes.")]
 
 
-def limit_j(text: str | None) -> float | None:
-    """Joules of ``--confirm-over``; raises ``UsageError`` when it is no energy."""
+def metering_request(meters: str, gpus: str, interval_s: float) -> MeteringRequest:
+    """What --meters, --gpus and --interval ask for; raises ``UsageError`` like its class."""
+    from wbcbench.power.session import MeteringRequest
+
+    return MeteringRequest(split_words(meters), split_words(gpus), interval_s)
+
+
+def describe_local(data: Path | None, **more: Any) -> Local:
+    """This machine's side of a run: images, command line and ``more`` fields of ``Local``."""
+    from wbcbench.core.run_folder import Local
+
+    return Local(data=str(data) if data else None, command=("wbcbench", *sys.argv[1:]), **more)
+
+
+def list_work_options(*, silent: bool, live: bool) -> tuple[str, ...]:
+    """Options for the process of a run: quiet, or without a panel."""
+    return ("--quiet",) * silent + ("--no-live",) * (not live)
+
+
+def can_redraw(*, live: bool) -> bool:
+    """Whether standard error is a terminal on which a panel can be drawn."""
+    return live and sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def parse_limit_j(text: str | None) -> float | None:
+    """Joules of ``--confirm-over``; raises ``UsageError`` if it is no energy."""
     from wbcbench.core.units import j_from_text
 
-    if text is None:
-        return None
     try:
-        return j_from_text(text)
+        return None if text is None else j_from_text(text)
     except ValueError as error:
         raise UsageError(f"--confirm-over: {error}.") from error
 
 
-def confirm(costs: Cost, most_j: float | None, *, yes: bool) -> None:
-    """Ask when the predicted joules are above the limit.
+def confirm(costs: Cost, limit_j: float | None, *, yes: bool) -> None:
+    """Ask when the predicted energy is above the limit.
 
     Raises:
         ThresholdExceededError: The answer is no.
-        InconclusiveError: The joules cannot be predicted.
+        InconclusiveError: The energy cannot be predicted.
     """
     from wbcbench.core.text import human_energy
 
-    if most_j is None or yes:
+    if limit_j is None or yes:
         return
     if costs.energy_j is None:
         raise InconclusiveError(
-            "--confirm-over: the joules cannot be predicted, for there is no finished run to "
-            "learn from. Make one with `wbcbench plan FILE --pilot`, or say --yes."
+            "--confirm-over: the energy cannot be predicted without a finished run. "
+            "Make one with `wbcbench plan FILE --pilot`, or add --yes."
         )
-    if costs.energy_j <= most_j:
+    if costs.energy_j <= limit_j:
         return
-    text = f"{human_energy(costs.energy_j)} {costs.status} are predicted, above the limit of "
-    text += human_energy(most_j)
+    text = (
+        f"{human_energy(costs.energy_j)} {costs.status} are predicted, above the limit of "
+        f"{human_energy(limit_j)}"
+    )
     if sys.stdin.isatty() and sys.stderr.isatty() and typer.confirm(f"{text}. Go on?", err=True):
         return
-    raise ThresholdExceededError(f"{text}. Nothing was started. Say --yes, or plan less.")
+    raise ThresholdExceededError(f"{text}. Nothing was started. Add --yes, or plan less.")
 
 
-# What a shell offers for a word that is half typed: variants, studies, runs. Never an error.
+def print_json(document: Mapping[str, Any], command: str = "") -> None:
+    """Print one JSON document; with ``command`` it begins with the name of that schema."""
+    schema = {"schema": f"wbcbench.{command}/{VERSION}"} if command else {}
+    text = json.dumps({**schema, **document}, indent=1, ensure_ascii=False, allow_nan=False)
+    typer.echo(text)
 
 
-def variants(incomplete: str) -> list[str]:
-    """Names in the registry."""
-    from wbcbench.registry import VARIANTS
+def print_table(
+    headings: Sequence[str], rows: Iterable[Sequence[str]], right: Sequence[str] = ()
+) -> None:
+    """Print a table; the columns in ``right`` are set flush right."""
+    from rich.box import SIMPLE
+    from rich.table import Table
+    from rich.text import Text
 
-    return [name for name in VARIANTS if name.startswith(incomplete)]
+    from wbcbench.core.text import console, printable
 
-
-def studies(context: typer.Context, incomplete: str) -> list[str]:
-    """Studies that hold a run."""
-    from wbcbench.core.study_folder import studies as under
-
-    return [name for name in under(_results(context)) if name.startswith(incomplete)]
-
-
-def runs(context: typer.Context, incomplete: str) -> list[str]:
-    """Ids of runs, of every study."""
-    from wbcbench.core.study_folder import all_runs
-
-    found = all_runs(_results(context))
-    return sorted({run.run_id for run in found if run.run_id.startswith(incomplete)})
-
-
-def _results(context: typer.Context) -> Path:
-    """The folder that the line names so far, else the one that holds here."""
-    named = context.params.get("results") or os.environ.get("WBCBENCH_RESULTS") or "results"
-    return Path(named)
-
-
-# Options that several commands share, each said once.
-
-
-Data = Annotated[
-    Path | None,
-    typer.Option(
-        "--data",
-        envvar="WBCBENCH_DATA",
-        help="Folder of the images; without it, the embedded synthetic cells.",
-    ),
-]
-SkipUnreadable = Annotated[
-    bool, typer.Option("--skip-unreadable", help="Skip and record unreadable images.")
-]
-Run = Annotated[
-    str,
-    typer.Argument(
-        help="Run id, the unique beginning of one, or a run's folder.",
-        autocompletion=runs,
-    ),
-]
-Variant = Annotated[
-    str,
-    typer.Option("--variant", help="Which network to train.", autocompletion=variants),
-]
-Study = Annotated[
-    str,
-    typer.Option(
-        "--study",
-        envvar="WBCBENCH_STUDY",
-        help="Folder under results.",
-        autocompletion=studies,
-    ),
-]
-StudyArgument = Annotated[
-    str,
-    typer.Argument(
-        envvar="WBCBENCH_STUDY",
-        help="Folder under results.",
-        autocompletion=studies,
-    ),
-]
-Results = Annotated[
-    Path,
-    typer.Option("--results", envvar="WBCBENCH_RESULTS", help="Where runs are kept."),
-]
-Again = Annotated[bool, typer.Option("--again", help="Repeat a run that is already done.")]
-Share = Annotated[
-    bool,
-    typer.Option("--share", help="Run beside another harness; both are marked contaminated."),
-]
-AsJson = Annotated[
-    bool, typer.Option("--json", help="One JSON document on standard output, nothing else.")
-]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="The result and errors alone.")]
-Verbose = Annotated[
-    int, typer.Option("--verbose", "-v", count=True, help="Decisions, too.", show_default=False)
-]
-Live = Annotated[
-    bool, typer.Option("--live/--no-live", help="A live panel on a terminal, or lines.")
-]
-
-Meters = Annotated[
-    str, typer.Option("--meters", envvar="WBCBENCH_METERS", help="auto, or names joined by commas.")
-]
-Interval = Annotated[float, typer.Option("--interval", help="Sampling period in seconds.")]
-Gpus = Annotated[
-    str,
-    typer.Option(
-        "--gpus",
-        "--gpu",
-        envvar="WBCBENCH_GPUS",
-        help="GPU index, UUID or its beginning, joined by commas; every visible one if left out.",
-        show_default=False,
-    ),
-]
-
-
-def words(text: str) -> tuple[str, ...]:
-    """The words of an option that joins them by commas."""
-    return tuple(word.strip() for word in text.split(",") if word.strip())
+    table = Table(box=SIMPLE, pad_edge=False)
+    for heading in headings:
+        justify = "right" if heading in right else "left"
+        table.add_column(heading, justify=justify, overflow="fold")  # type: ignore[arg-type]
+    for row in rows:
+        table.add_row(*(Text(printable(cell)) for cell in row))
+    console().print(table)

@@ -1,64 +1,50 @@
-"""``wbcbench report [STUDY …]``: one page that answers and shows its evidence, and its formats."""
+"""``wbcbench report [STUDY …]``: one page with the answer and its evidence, and other formats."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import threading
 from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from wbcbench.commands import options
-from wbcbench.commands import options as completion
 from wbcbench.core.errors import UsageError
 from wbcbench.core.text import count_of
 
 if TYPE_CHECKING:
     from wbcbench.report.publish import Published
 
-SCHEMA = "wbcbench.report/1"
-PERIOD_S = 2.0  # between two looks at a study that is going on
-AGAIN_S = 5.0  # after which a served page asks again
+PERIOD_S = 2.0  # between two checks of a study that is going on
+RELOAD_S = 5.0  # after which a served page reloads
 
-Studies = Annotated[
-    list[str] | None,
-    typer.Argument(
-        envvar="WBCBENCH_STUDY",
-        help="Folders under results; 'runs' if left out.",
-        autocompletion=completion.studies,
-        show_default=False,
-    ),
-]
 Formats = Annotated[
     list[str] | None,
     typer.Option(
         "--format",
-        help="Of html,md,tex,csv,svg,pdf; repeatable, or joined by commas. All if left out.",
+        help="html, md, tex, csv, svg, pdf; separated by commas or repeated. All if left out.",
         show_default=False,
     ),
 ]
 Out = Annotated[
-    Path, typer.Option("--out", envvar="WBCBENCH_REPORTS", help="Where reports are kept.")
+    Path, typer.Option(envvar="WBCBENCH_REPORTS", help="Folder that holds the reports.")
 ]
 Interactive = Annotated[
     bool,
     typer.Option("--interactive", help="Also interactive.html, with scripts (extra interactive)."),
 ]
-Force = Annotated[bool, typer.Option("--force", help="Make it anew even if nothing changed.")]
-Open = Annotated[bool, typer.Option("--open", help="Show it in the browser or viewer.")]
+Force = Annotated[bool, typer.Option("--force", help="Write it again even if nothing changed.")]
+Open = Annotated[bool, typer.Option("--open", help="Open it in the browser or viewer.")]
 Live = Annotated[
-    bool, typer.Option("--live", help="Serve it on 127.0.0.1, made anew as runs end, until Ctrl-C.")
+    bool, typer.Option("--live", help="Serve it on 127.0.0.1, updated as runs end, until Ctrl-C.")
 ]
-Port = Annotated[int, typer.Option("--port", min=0, max=65535, help="For --live; 0: any free one.")]
 
 
 def report(
-    studies: Studies = None,
+    studies: options.StudyArguments = None,
     results: options.Results = Path("results"),
     out: Out = Path("reports"),
     formats: Formats = None,
@@ -66,100 +52,82 @@ def report(
     force: Force = False,
     opened: Open = False,
     live: Live = False,
-    port: Port = 0,
+    port: options.Port = 0,
     as_json: options.AsJson = False,
 ) -> None:
-    """Write reports/STUDY/: a page that needs nothing else, a paper, tables and figures."""
-    named = list(dict.fromkeys(studies or ["runs"]))
-    asked = [*_asked(formats, live=live), *(["interactive"] if interactive else [])]
+    """Write reports/STUDY/: a self-contained page, a paper, tables and figures."""
+    from wbcbench.report.publish import ALL_FORMATS, refresh
+
+    names = list(dict.fromkeys(studies or ["runs"]))
+    default = ("html",) if live else ALL_FORMATS
+    chosen = [*(options.split_words(",".join(formats or ())) or default)]
+    chosen += ["interactive"] * interactive
     if live:
-        _keep(results, named, out, asked, port, opened)
+        _serve(results, names, out, chosen, port or 0, opened=opened)
         return
-    made = _made(results, named, out, asked, force)
+    reports = [refresh(results, study, out, chosen, force=force) for study in names]
     if as_json:
-        typer.echo(json.dumps(_document(made), indent=1))
+        documents = [_describe_files(published) for published in reports]
+        options.print_json({**documents[0], "reports": documents}, "report")
     else:
-        typer.echo("\n".join(line for each in made for line in _lines(each)))
+        typer.echo("\n".join(line for published in reports for line in _list_files(published)))
     if opened:
-        for each in made:
-            _open(each.files[0].resolve().as_uri())
+        for published in reports:
+            _open_page(published.files[0].resolve().as_uri())
 
 
-def _asked(formats: list[str] | None, *, live: bool) -> tuple[str, ...]:
-    """Every format, but the page alone while it is made again and again."""
-    from wbcbench.report.publish import ALL_FORMATS
-
-    words = options.words(",".join(formats or ()))
-    return words or (("html",) if live else ALL_FORMATS)
-
-
-def _made(
-    results: Path, studies: list[str], out: Path, formats: Sequence[str], force: bool
-) -> list[Published]:
-    from wbcbench.report.publish import refresh
-
-    return [refresh(results, study, out, formats, force=force) for study in studies]
-
-
-def _keep(
-    results: Path, studies: list[str], out: Path, formats: Sequence[str], port: int, opened: bool
+def _serve(
+    results: Path, studies: list[str], out: Path, formats: list[str], port: int, *, opened: bool
 ) -> None:
     """Serve one study's report and keep it up to date until Ctrl-C."""
     from wbcbench.report.formats import known_formats
     from wbcbench.report.serve import Kept, keep_up_to_date, listen
+    from wbcbench.run.live_state import print_progress
 
     if len(studies) != 1:
         raise UsageError("--live serves one study: name one, or start it once for each.")
     [study] = studies
-    kept = Kept(results, study, out, known_formats(formats), PERIOD_S)
-    server = listen(out / study, port, AGAIN_S)
-    typer.echo(f"{server.url}   {study}, made anew as runs end")
+    served = Kept(results, study, out, known_formats(formats), PERIOD_S)
+    server = listen(out / study, port, RELOAD_S)
+    typer.echo(f"{server.url}   {study}, updated as runs end")
     typer.echo("Only this machine can reach it. Ctrl-C ends it.", err=True)
     if opened:
-        _open(server.url)
+        _open_page(server.url)
     with contextlib.suppress(KeyboardInterrupt):
-        keep_up_to_date(kept, server, lambda words: typer.echo(words, err=True), threading.Event())
+        keep_up_to_date(served, server, print_progress, threading.Event())
 
 
-def _lines(made: Published) -> list[str]:
-    if not made.built:
-        count = f"{len(made.files)} files"
-        return [f"{made.files[0]}   up to date ({count}); --force makes them anew"]
-    pages = [path for path in made.files if path.parent == made.folder]
-    folders = Counter(path.parent for path in made.files if path.parent != made.folder)
+def _list_files(published: Published) -> list[str]:
+    if not published.built:
+        count = count_of(len(published.files), "file")
+        return [f"{published.files[0]}   up to date ({count}); --force writes them again"]
+    pages = [path for path in published.files if path.parent == published.folder]
+    folders = Counter(path.parent for path in published.files if path not in pages)
     lines = [f"{path}   {path.stat().st_size:,} bytes" for path in pages]
     lines += [f"{folder}/   {count_of(n, 'file')}" for folder, n in folders.items()]
-    if made.removed:
-        lines.append(f"{count_of(len(made.removed), 'file')} removed that this report has no more")
+    if published.removed:
+        lines.append(f"{count_of(len(published.removed), 'outdated file')} removed")
     return lines
 
 
-def _document(made: Sequence[Published]) -> dict[str, Any]:
-    """One study as before; several as a list."""
-    reports = [
-        {
-            "study": each.folder.name,
-            "built": each.built,
-            "files": [_file(path) for path in each.files],
-            "removed": [str(path) for path in each.removed],
-        }
-        for each in made
-    ]
-    return {"schema": SCHEMA, **reports[0], "reports": reports}
-
-
-def _file(path: Path) -> dict[str, str | int]:
-    data = path.read_bytes()
+def _describe_files(published: Published) -> dict[str, Any]:
     return {
-        "path": str(path),
-        "bytes": len(data),
-        "sha256": hashlib.sha256(data).hexdigest(),
+        "study": published.folder.name,
+        "built": published.built,
+        "files": [
+            {
+                "path": str(path),
+                "bytes": path.stat().st_size,
+                "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+            }
+            for path in published.files
+        ],
+        "removed": [str(path) for path in published.removed],
     }
 
 
-def _open(address: str) -> None:
-    """Show a file or a page, or say where it is on a machine without a browser."""
+def _open_page(address: str) -> None:
     import webbrowser
 
     if not webbrowser.open(address):
-        typer.echo(f"No browser was found here. Open {address} yourself.", err=True)
+        typer.echo(f"There is no browser here. Open {address} yourself.", err=True)

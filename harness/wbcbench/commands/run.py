@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from wbcbench.commands import options
-from wbcbench.commands.options import with_spec_options
+from wbcbench.commands import options, show
+from wbcbench.core.extras import require_training
 from wbcbench.core.spec import RunSpec
 
-if TYPE_CHECKING:
-    from wbcbench.core.run_folder import RunDir
 
-SCHEMA = "wbcbench.run/1"
-
-
-@with_spec_options
+@options.with_spec_options
 def run(
-    asked: dict[str, Any],
+    spec_fields: dict[str, Any],
     variant: options.Variant,
     data: options.Data = None,
     skip_unreadable: options.SkipUnreadable = False,
@@ -31,40 +25,23 @@ def run(
     verbose: options.Verbose = 0,
     live: options.Live = True,
 ) -> None:
-    """Train one variant and measure what it costs; a row of results/STUDY/runs.csv says it."""
-    from wbcbench.core.run_folder import Local
+    """Train one variant and measure what it costs; adds a row to results/STUDY/runs.csv."""
     from wbcbench.run import finalise, live_state
     from wbcbench.study import limits, running
 
-    spec = limits.check_spec(RunSpec(variant=variant, study=study, **asked))
-    local = Local(
-        data=str(data) if data else None,
-        skip_unreadable=skip_unreadable,
-        command=("wbcbench", *sys.argv[1:]),
-        share=share,
-    )
-    say = live_state.silent if quiet or as_json else live_state.print_progress
+    silent = quiet or as_json
+    say = live_state.silent if silent else live_state.print_progress
+    spec = limits.check_spec(RunSpec(variant=variant, study=study, **spec_fields))
+    require_training()
+    local = options.describe_local(data, skip_unreadable=skip_unreadable, share=share)
     spec = running.with_data(spec, local, say)
-    done = running.finished_run_of(results, spec)
+    folder = running.finished_run_of(results, spec)
     for sentence in finalise.unaccounted(results, study):
         say(sentence)
-    if done is None or again:
-        done = running.carry_out(results, spec, local, _work_options(quiet or as_json, live=live))
+    if folder is None or again:
+        words = options.list_work_options(silent=silent, live=live)
+        folder = running.carry_out(results, spec, local, words)
     else:
-        say(f"{done.run_id} is already done; --again repeats it.")
-    _print_result(done, as_json=as_json, verbose=bool(verbose))
-    running.raise_if_bad(done)
-
-
-def _work_options(silent: bool, *, live: bool) -> list[str]:
-    words = ["--quiet"] if silent else []
-    return words if live else [*words, "--no-live"]
-
-
-def _print_result(run: RunDir, *, as_json: bool, verbose: bool) -> None:
-    from wbcbench.commands import show
-
-    if as_json:
-        show.print_run_json(run, SCHEMA)
-    else:
-        show.print_summary(run, verbose=verbose)
+        say(f"{folder.run_id} is already done; --again repeats it.")
+    show.print_run(folder, "run", as_json=as_json, verbose=bool(verbose))
+    running.raise_if_bad(folder)

@@ -1,69 +1,45 @@
-"""``wbcbench schema``: JSON Schemas, and the pages that are made from code."""
+"""``wbcbench schema NAME``: the JSON Schema of a file format, and the pages made from code."""
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterator
-from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
+from wbcbench.commands import options
 from wbcbench.energy import thresholds
 from wbcbench.energy.warnings import load_warnings
 
-# ``wbcbench schema NAME``: the JSON Schema of a file format, for editors and checkers.
+Name = Annotated[
+    Literal["experiment", "record", "submission"],
+    typer.Argument(
+        help="experiment: *.toml files; record: record.json; submission: submission.json."
+    ),
+]
 
 
-class SchemaName(StrEnum):
-    """What has a schema."""
+def schema(name: Name) -> None:
+    """Print the JSON Schema of experiment files, run records or bundles."""
+    from wbcbench.bundle.describe import record_schema, submission_schema
 
-    EXPERIMENT = "experiment"
-    RECORD = "record"
-    SUBMISSION = "submission"
-
-
-def schema(
-    name: Annotated[
-        SchemaName,
-        typer.Argument(
-            help="experiment: *.toml files; record: record.json; submission: submission.json."
-        ),
-    ],
-) -> None:
-    """Print the JSON Schema of experiment files, of run records or of a bundle's document."""
-    made = {
-        SchemaName.EXPERIMENT: _experiment,
-        SchemaName.RECORD: _record,
-        SchemaName.SUBMISSION: _submission,
-    }
-    typer.echo(json.dumps(made[name](), indent=1, ensure_ascii=False))
+    if name == "experiment":
+        options.print_json(_describe_experiment())
+    else:
+        options.print_json(record_schema() if name == "record" else submission_schema())
 
 
-def _experiment() -> dict[str, Any]:
+def _describe_experiment() -> dict[str, Any]:
     """With the help texts of the command line, which has the same keys as options."""
-    from wbcbench.commands.options import HELP
     from wbcbench.study.experiment import json_schema
 
-    found = json_schema()
+    document = json_schema()
     for table in ("Run", "Factors"):
-        for key, described in found["$defs"][table]["properties"].items():
-            if key in HELP:
-                described["description"] = HELP[key][1]
-    return found
-
-
-def _record() -> dict[str, Any]:
-    from wbcbench.bundle.describe import record_schema
-
-    return record_schema()
-
-
-def _submission() -> dict[str, Any]:
-    from wbcbench.bundle.describe import submission_schema
-
-    return submission_schema()
+        for key, described in document["$defs"][table]["properties"].items():
+            if key in options.HELP:
+                described["description"] = options.HELP[key][1]
+    return document
 
 
 # The page that lists every warning and every limit, made from the code.

@@ -1,8 +1,10 @@
-"""``wbcbench show RUN``: one run in words, or whole as JSON."""
+"""``wbcbench show RUN``: one run in words, or all of it as JSON."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,12 +13,10 @@ import typer
 from wbcbench.commands import options
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from wbcbench.core.record import RunRecord
     from wbcbench.core.run_folder import RunDir
 
-SCHEMA = "wbcbench.show/1"
+_HEADINGS = ("window", "channel", "energy", "mean power", "status")
 
 
 def show(
@@ -24,119 +24,56 @@ def show(
     results: options.Results = Path("results"),
     as_json: options.AsJson = False,
 ) -> None:
-    """Show one run: what it reached, the joules of each channel and window, and the doubts."""
+    """Show one run: its scores, the energy of each channel and window, and its warnings."""
     from wbcbench.core.study_folder import find_run, finished_run
 
-    found = finished_run(find_run(results, run))
-    if as_json:
-        _print_whole_json(found)
-    else:
-        print_summary(found, verbose=True)
+    folder = finished_run(find_run(results, run))
+    print_run(folder, "show", as_json=as_json, verbose=True)
 
 
-def print_summary(run: RunDir, *, verbose: bool) -> None:
-    """Print a finished run for people; with ``verbose`` remarks and every window's joules, too."""
-    from wbcbench.table.text import run_summary
+def print_run(run: RunDir, command: str, *, as_json: bool, verbose: bool = False) -> None:
+    """Print a finished run, in words or as one document.
+
+    Args:
+        run: Its folder.
+        command: Which prints it; names the document's schema.
+        as_json: Whether to print a document; with the whole record if ``verbose``.
+        verbose: Whether to print minor warnings and the energy of every window, too.
+    """
+    from wbcbench import table
+    from wbcbench.core.record import to_json
+    from wbcbench.table.text import remarks, run_summary
 
     record = run.read_record()
+    if as_json:
+        document: dict[str, Any] = json.loads(to_json(record))
+        row = {name: _finite_or_none(cell) for name, cell in table.row(record).items()}
+        more = {"record": document} if verbose else {"warnings": document["warnings"]}
+        options.print_json({"run_dir": str(run.path), "row": row, **more}, command)
+        return
     typer.echo("\n".join(run_summary(record)))
-    if verbose:
-        _print_details(record)
+    if verbose and (minor := remarks(record)):
+        typer.echo("\nNotes (they do not change the quality):\n" + "\n".join(minor))
+    if verbose and record.energies:
+        typer.echo("\nEnergy by window and channel (idle included), ± about 95 %:")
+        options.print_table(_HEADINGS, _list_energies(record), ("energy", "mean power"))
     typer.echo(f"\nSaved in {run.path}")
 
 
-def _print_details(record: RunRecord) -> None:
-    from wbcbench.table.text import remarks
-
-    noted = remarks(record)
-    if noted:
-        typer.echo("\nRemarks, which change nothing:\n" + "\n".join(noted))
-    if record.energies:
-        typer.echo("\nJoules by window and channel, gross, ± about 95 %:")
-        _print_table(_energies(record))
+def _finite_or_none(cell: Any) -> Any:
+    return None if isinstance(cell, float) and not isfinite(cell) else cell
 
 
-def print_run_json(run: RunDir, schema: str) -> None:
-    """Print one document: where the run is, its row of the table and its cautions."""
-    from wbcbench import table
-    from wbcbench.core.record import to_json
-
-    record = run.read_record()
-    whole = json.loads(to_json(record))
-    _print_json(
-        {
-            "schema": schema,
-            "run_dir": str(run.path),
-            "row": _strict(table.row(record)),
-            "cautions": whole["cautions"],
-        }
-    )
-
-
-def _print_whole_json(run: RunDir) -> None:
-    from wbcbench import table
-    from wbcbench.core.record import to_json
-
-    record = run.read_record()
-    _print_json(
-        {
-            "schema": SCHEMA,
-            "run_dir": str(run.path),
-            "row": _strict(table.row(record)),
-            "record": json.loads(to_json(record)),
-        }
-    )
-
-
-def _strict(cells: dict[str, Any]) -> dict[str, Any]:
-    from math import isfinite
-
-    return {
-        name: None if isinstance(cell, float) and not isfinite(cell) else cell
-        for name, cell in cells.items()
-    }
-
-
-def _print_json(document: dict[str, Any]) -> None:
-    typer.echo(json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False))
-
-
-def _energies(record: RunRecord) -> Table:
-    from rich.box import SIMPLE
-    from rich.table import Table
-    from rich.text import Text
-
-    from wbcbench.core.text import printable
-
-    shown = Table(box=SIMPLE)
-    for heading in ("window", "channel", "energy", "mean power", "status"):
-        right = heading in {"energy", "mean power"}
-        shown.add_column(heading, justify="right" if right else "left", overflow="fold")
-    for line in _energy_lines(record):
-        shown.add_row(*(Text(printable(word)) for word in line))
-    return shown
-
-
-def _energy_lines(record: RunRecord) -> list[tuple[str, ...]]:
+def _list_energies(record: RunRecord) -> Iterator[tuple[str, ...]]:
     from wbcbench.core.text import human_energy, human_power
 
     status = {channel.name: channel.origin.value for channel in record.channels}
-    lines: list[tuple[str, ...]] = []
     for energy in record.energies:
         spread = "" if energy.uncertainty_j is None else f" ± {human_energy(energy.uncertainty_j)}"
-        lines.append(
-            (
-                energy.window,
-                energy.channel,
-                human_energy(energy.energy_j) + spread,
-                human_power(energy.mean_power_w),
-                energy.reason or status.get(energy.channel, ""),
-            )
+        yield (
+            energy.window,
+            energy.channel,
+            human_energy(energy.energy_j) + spread,
+            human_power(energy.mean_power_w),
+            energy.reason or status.get(energy.channel, ""),
         )
-    return lines
-
-
-def _print_table(shown: Table) -> None:
-    from wbcbench.core.text import console
-
-    console().print(shown)

@@ -1,8 +1,7 @@
-"""``wbcbench submit STUDY``: a bundle that a stranger can check without running anything."""
+"""``wbcbench submit STUDY``: a bundle that a third party can check without running anything."""
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import sys
@@ -16,41 +15,35 @@ from wbcbench.core.errors import UsageError
 
 if TYPE_CHECKING:
     from wbcbench.bundle.document import Author
-    from wbcbench.bundle.write import Written
-    from wbcbench.study.experiment import SubmissionDetails as Planned
-
-SCHEMA = "wbcbench.submit/1"
+    from wbcbench.study.experiment import SubmissionDetails
 
 _ORCID = re.compile(r"(?:https://orcid\.org/)?(\d{4}-\d{4}-\d{4}-\d{3}[\dX])")
+_LICENCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+ -]*")
 
 Authors = Annotated[
     list[str] | None,
-    typer.Option("--author", metavar="NAME[, ORCID]", help="Who hands it in; may be given again."),
+    typer.Option(metavar="NAME[, ORCID]", help="Author of the study; repeatable."),
 ]
-Licence = Annotated[
-    str | None, typer.Option("--licence", help="An SPDX name such as MIT or CC-BY-4.0.")
-]
-Course = Annotated[str | None, typer.Option("--course", help="What it is handed in for.")]
-Title = Annotated[str | None, typer.Option("--title", help="Of the bundle.")]
+Licence = Annotated[str | None, typer.Option(help="An SPDX name such as MIT or CC-BY-4.0.")]
+Course = Annotated[str | None, typer.Option(help="Course it is submitted to.")]
+Title = Annotated[str | None, typer.Option(help="Title of the bundle.")]
 Out = Annotated[
     Path | None,
-    typer.Option("--out", help="Folder or zip. [default: submission-STUDY-DATE here]"),
+    typer.Option(help="Folder or zip to write; a dated folder if left out."),
 ]
 Zip = Annotated[bool, typer.Option("--zip", help="One zip file instead of a folder.")]
 Data = Annotated[
     Path | None,
-    typer.Option("--data", envvar="WBCBENCH_DATA", help="Images, for the list of their digests."),
+    typer.Option(envvar="WBCBENCH_DATA", help="Images, to list the digest of each."),
 ]
 NoRedact = Annotated[
     bool,
-    typer.Option(
-        "--no-redact", help="Leave paths, user and host names, serials and UUIDs as they are."
-    ),
+    typer.Option("--no-redact", help="Keep paths, user and host names, serials and UUIDs."),
 ]
 AllowSynthetic = Annotated[
-    bool, typer.Option("--allow-synthetic", help="Practise with a study of made-up signals.")
+    bool, typer.Option("--allow-synthetic", help="Allow a study of the simulated sensor.")
 ]
-Force = Annotated[bool, typer.Option("--force", help="Replace a bundle that is there.")]
+Force = Annotated[bool, typer.Option("--force", help="Replace an existing bundle.")]
 
 
 def submit(
@@ -68,22 +61,22 @@ def submit(
     force: Force = False,
     as_json: options.AsJson = False,
 ) -> None:
-    """Write a study as a bundle: plan, runs, traces, report, papers, digests of everything."""
-    from wbcbench.bundle.write import Order
-    from wbcbench.bundle.write import submit as write
+    """Write a study as a bundle: plan, runs, traces, report, documents, digests of everything."""
+    from wbcbench.bundle.write import Order, submitted_document, submitted_lines
+    from wbcbench.bundle.write import submit as write_bundle
     from wbcbench.core.study_folder import require_study
 
-    planned = _planned(require_study(results, study))
-    people = planned.author or os.environ.get("WBCBENCH_AUTHOR", "")
-    named = author or (people.split(";") if people else [])
-    terms = licence or planned.licence or os.environ.get("WBCBENCH_LICENCE")
+    details = _read_details(require_study(results, study))
+    people = details.author or os.environ.get("WBCBENCH_AUTHOR", "")
+    authors = author or (people.split(";") if people else [])
+    terms = licence or details.licence or os.environ.get("WBCBENCH_LICENCE")
     order = Order(
         results=results,
         study=study,
-        authors=_authors(named or [_asked("author", "Author", "--author NAME")]),
-        licence=_licence(terms or _asked("licence", "Licence", "--licence")),
-        course=course or planned.course,
-        title=title or planned.title,
+        authors=_parse_authors(authors or [_ask("author", "an author", "--author NAME")]),
+        licence=_check_licence(terms or _ask("licence", "a licence", "--licence NAME")),
+        course=course or details.course,
+        title=title or details.title,
         out=out,
         as_zip=as_zip or (out is not None and out.suffix == ".zip"),
         data=data,
@@ -91,11 +84,15 @@ def submit(
         allow_synthetic=allow_synthetic,
         force=force,
     )
-    _tell(write(order), as_json=as_json)
+    written = write_bundle(order)
+    if as_json:
+        options.print_json(submitted_document(written), "submit")
+    else:
+        typer.echo("\n".join(submitted_lines(written)))
 
 
-def _planned(folder: Path) -> Planned:
-    """What the experiment file says of the submission."""
+def _read_details(folder: Path) -> SubmissionDetails:
+    """What the experiment file says about the submission."""
     from wbcbench.core.study_folder import PLAN
     from wbcbench.study import plan
     from wbcbench.study.experiment import SubmissionDetails
@@ -104,47 +101,36 @@ def _planned(folder: Path) -> Planned:
     return plan.from_json(path).submission if path.exists() else SubmissionDetails()
 
 
-def _asked(key: str, word: str, option: str) -> str:
-    """Ask a person; raises ``UsageError`` where there is nobody to ask."""
+def _ask(key: str, what: str, option: str) -> str:
+    """Ask for a value on a terminal; raises ``UsageError`` elsewhere."""
     if sys.stdin.isatty() and sys.stderr.isatty():
-        return str(typer.prompt(word, err=True))
+        return str(typer.prompt(key.capitalize(), err=True))
     raise UsageError(
-        f"The bundle needs {'an author' if key == 'author' else 'a licence'}: who may use it how "
-        f'must stand in it. Say {option}, or write {key} = "…" under [submission] in the '
+        f'The bundle needs {what}. Add {option}, or write {key} = "…" under [submission] in the '
         "experiment file and plan again."
     )
 
 
-def _authors(named: list[str]) -> tuple[Author, ...]:
+def _parse_authors(texts: list[str]) -> tuple[Author, ...]:
     from wbcbench.bundle.document import Author
 
-    found = []
-    for text in named:
+    authors = []
+    for text in texts:
         name, _, rest = text.partition(",")
         orcid = _ORCID.fullmatch(rest.strip())
         if not name.strip() or (rest.strip() and orcid is None):
             raise UsageError(
-                f"'{text}' is no author: a name, or a name, a comma and an ORCID such as "
+                f"'{text}' is no author. Write a name, or a name, a comma and an ORCID such as "
                 "0000-0002-1825-0097."
             )
-        found.append(Author(" ".join(name.split()), orcid[1] if orcid else None))
-    return tuple(found)
+        authors.append(Author(" ".join(name.split()), orcid[1] if orcid else None))
+    return tuple(authors)
 
 
-def _licence(text: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9.+ -]*", text.strip()):
+def _check_licence(text: str) -> str:
+    if not _LICENCE.fullmatch(text.strip()):
         raise UsageError(
-            f"'{text}' is no licence name: letters, digits, dots and hyphens, as in MIT, "
+            f"'{text}' is no licence name. Use letters, digits, dots and hyphens, as in MIT, "
             "CC-BY-4.0 or CC0-1.0 (https://spdx.org/licenses)."
         )
     return text.strip()
-
-
-def _tell(made: Written, *, as_json: bool) -> None:
-    from wbcbench.bundle.write import submitted_document, submitted_lines
-
-    if as_json:
-        document = {"schema": SCHEMA, **submitted_document(made)}
-        typer.echo(json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False))
-    else:
-        typer.echo("\n".join(submitted_lines(made)))

@@ -1,11 +1,11 @@
-"""``wbcbench sweep FILE``: carry out a study, and take up one that was broken off."""
+"""``wbcbench sweep FILE``: carry out a study, or resume an interrupted one."""
 
 from __future__ import annotations
 
-import json
 import shlex
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,37 +13,34 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from wbcbench.commands import options
-from wbcbench.commands.options import Changes, ConfirmOver, PlanFile, Yes, confirm, limit_j
 from wbcbench.core.errors import InterruptedRunError, RunsFailedError
+from wbcbench.core.extras import require_training
 
 if TYPE_CHECKING:
-    from wbcbench.core.run_folder import Local
     from wbcbench.core.spec import RunSpec
     from wbcbench.study.plan import Plan
     from wbcbench.study.progress import SweepOutcome
     from wbcbench.study.sweep import SweepSettings
 
-SCHEMA = "wbcbench.sweep/1"
-
-RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Try failed runs once more.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what is left to do; write nothing.")]
+RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Repeat failed runs once.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what is left to do; write nothing.")]
 Blocks = Annotated[
     int | None, typer.Option(min=1, help="Stop after this many blocks; the plan stays the same.")
 ]
-Launcher = Annotated[str, typer.Option("--launcher", help="What starts the runs.")]
+Launcher = Annotated[str, typer.Option(help="What starts the runs.")]
 
 
 def sweep(
-    file: PlanFile,
-    changes: Changes = None,
+    file: options.PlanFile,
+    changes: options.Changes = None,
     data: options.Data = None,
     skip_unreadable: options.SkipUnreadable = False,
     results: options.Results = Path("results"),
     blocks: Blocks = None,
     retry_failed: RetryFailed = False,
     dry_run: DryRun = False,
-    confirm_over: ConfirmOver = None,
-    yes: Yes = False,
+    confirm_over: options.ConfirmOver = None,
+    yes: options.Yes = False,
     launcher: Launcher = "local",
     share: options.Share = False,
     as_json: options.AsJson = False,
@@ -51,134 +48,110 @@ def sweep(
     live: options.Live = True,
 ) -> None:
     """Carry out a study's runs in their order; finished ones are skipped, broken ones repeated."""
-    from wbcbench.study import plan as plans
-    from wbcbench.study.plan import checked_contrasts
+    from wbcbench.registry import load_part
+    from wbcbench.run import live_state
+    from wbcbench.study.forecast import forecast_cost
+    from wbcbench.study.plan import checked_contrasts, read_plan
+    from wbcbench.study.running import pasts
+    from wbcbench.study.sweep import SweepSettings
 
-    most_j = limit_j(confirm_over)
-    made = plans.read_plan(file, changes or [])
-    checked_contrasts(made)
-    setting = replace(
-        _setting(made, results, launcher, silent=quiet or as_json, live=live),
-        local=_local(made, data, skip_unreadable=skip_unreadable, share=share),
+    silent = quiet or as_json
+    limit_j = options.parse_limit_j(confirm_over)
+    plan = read_plan(file, changes or [])
+    checked_contrasts(plan)
+    local = options.describe_local(
+        data, skip_unreadable=skip_unreadable, share=share, plan_sha256=plan.sha256
+    )
+    settings = SweepSettings(
+        results=results,
+        launch=load_part("launcher", launcher),
+        work_options=options.list_work_options(silent=silent, live=live),
+        pasts=tuple(pasts(plan, results)),
+        local=local,
         retry_failed=retry_failed,
         blocks=blocks,
     )
     if dry_run:
-        _dry_run(made, setting, as_json=as_json)
+        _print_dry_run(plan, settings, as_json=as_json)
         return
-    _confirm(made, setting, most_j, yes=yes)
-    outcome = _carry_out(made, setting, silent=quiet or as_json)
-    _print(made, outcome, setting, as_json=as_json)
+    require_training()
+    if limit_j is not None:  # about what is left, not about what is done
+        left = [run for run, state in _list_states(plan, settings) if state != "done"]
+        options.confirm(forecast_cost(left, settings.pasts), limit_j, yes=yes)
+    outcome = _carry_out(plan, settings, live_state.silent if silent else _print_with_time)
+    _print_outcome(plan, outcome, results, as_json=as_json)
     _raise_if_bad(outcome)
 
 
-def _setting(
-    made: Plan, results: Path, launcher: str, *, silent: bool, live: bool
-) -> SweepSettings:
-    from wbcbench.registry import load_part
-    from wbcbench.study.running import pasts
-    from wbcbench.study.sweep import SweepSettings
-
-    return SweepSettings(
-        results=results,
-        launch=load_part("launcher", launcher),
-        work_options=_work_options(silent=silent, live=live),
-        pasts=tuple(pasts(made, results)),
-    )
-
-
-def _local(made: Plan, data: Path | None, *, skip_unreadable: bool, share: bool) -> Local:
-    from wbcbench.core.run_folder import Local
-
-    return Local(
-        data=str(data) if data else None,
-        skip_unreadable=skip_unreadable,
-        command=("wbcbench", *sys.argv[1:]),
-        share=share,
-        plan_sha256=made.sha256,
-    )
-
-
-def _carry_out(made: Plan, setting: SweepSettings, *, silent: bool) -> SweepOutcome:
+def _carry_out(plan: Plan, settings: SweepSettings, say: Callable[[str], None]) -> SweepOutcome:
     from wbcbench.run.recorder import Interrupts
     from wbcbench.study.progress import Progress
-    from wbcbench.study.sweep import Sweep, refuse_other_runs
+    from wbcbench.study.sweep import Sweep, refuse_other_runs, with_images
 
-    say = _silent if silent else _say
-    specs = _with_images(made, setting.local, silent=silent)
-    refuse_other_runs(specs, Progress(setting.results, made.study), setting.results / made.study)
+    folder = settings.results / plan.study
+    specs = with_images(plan, settings.local, say)
+    refuse_other_runs(specs, Progress(settings.results, plan.study), folder)
     interrupts = Interrupts()
     interrupts.install(leash=False)
-    return Sweep(made, specs, setting, interrupts, say).carry_out()
+    return Sweep(plan, specs, settings, interrupts, say).carry_out()
 
 
-def _with_images(made: Plan, local: Local, *, silent: bool) -> list[RunSpec]:
-    from wbcbench.study.sweep import with_images
-
-    return with_images(made, local, _silent if silent else _say)
-
-
-def _confirm(made: Plan, setting: SweepSettings, most_j: float | None, *, yes: bool) -> None:
-    """Ask about what is left, not about what is done."""
-    from wbcbench.study.forecast import forecast_cost
-
-    if most_j is not None:
-        left = [run for run, state in _states(made, setting) if state != "done"]
-        confirm(forecast_cost(left, setting.pasts), most_j, yes=yes)
-
-
-def _states(made: Plan, setting: SweepSettings) -> list[tuple[RunSpec, str]]:
-    """The runs in reach, and how far each is whatever its images; writes nothing."""
+def _list_states(plan: Plan, settings: SweepSettings) -> list[tuple[RunSpec, str]]:
+    """The runs in reach with their states, whatever their images; writes nothing."""
     from wbcbench.study.progress import Progress, loosely
     from wbcbench.study.sweep import refuse_other_runs
 
-    standing = Progress(setting.results, made.study, by=loosely)
-    bare = [replace(run, dataset_id="", dataset_sha256="") for run in made.runs]
-    refuse_other_runs(bare, standing, setting.results / made.study)
-    reach = setting.blocks or made.blocks
-    found: list[tuple[RunSpec, str]] = []
-    for number in range(1, made.most_blocks + 1):
-        attempt = standing.attempt(made.block(number))
-        for run in made.block(number):
-            state = standing.state(replace(run, block_attempt=attempt))
+    progress = Progress(settings.results, plan.study, by=loosely)
+    bare = [replace(run, dataset_id="", dataset_sha256="") for run in plan.runs]
+    refuse_other_runs(bare, progress, settings.results / plan.study)
+    reach = settings.blocks or plan.blocks
+    states: list[tuple[RunSpec, str]] = []
+    for number in range(1, plan.most_blocks + 1):
+        attempt = progress.attempt(plan.block(number))
+        for run in plan.block(number):
+            state = progress.state(replace(run, block_attempt=attempt))
             if number <= reach or state != "todo":
-                found.append((run, state))
-    return found
+                states.append((run, state))
+    return states
 
 
-def _dry_run(made: Plan, setting: SweepSettings, *, as_json: bool) -> None:
+def _print_dry_run(plan: Plan, settings: SweepSettings, *, as_json: bool) -> None:
     from wbcbench.commands.plan import print_runs
     from wbcbench.study.forecast import forecast_cost
     from wbcbench.study.plan import promise
     from wbcbench.study.text import describe_plan, plan_document
 
-    found = _states(made, setting)
-    left = [run for run, state in found if state != "done"]
-    costs = forecast_cost(left, setting.pasts)
+    states = _list_states(plan, settings)
+    left = [run for run, state in states if state != "done"]
+    costs, power = forecast_cost(left, settings.pasts), promise(plan)
     if as_json:
-        shown = plan_document(made, promise(made), costs)
-        states = [{"order_global": run.order_global, "state": state} for run, state in found]
-        _echo({"schema": SCHEMA, "dry_run": True, **shown, "states": states})
+        document = {
+            "dry_run": True,
+            **plan_document(plan, power, costs),
+            "states": [{"order_global": r.order_global, "state": state} for r, state in states],
+        }
+        options.print_json(document, "sweep")
         return
-    print_runs(replace(made, runs=tuple(r for r, _ in found)), tuple(s for _, s in found))
-    typer.echo(describe_plan(made, promise(made), costs))
-    _say(f"Dry run: nothing was written. {len(left)} runs are left to do; Cost is of these.")
+    print_runs(replace(plan, runs=tuple(run for run, _ in states)), [s for _, s in states])
+    typer.echo(describe_plan(plan, power, costs))
+    typer.echo(f"Dry run: nothing was written. {len(left)} runs are left, at this cost.", err=True)
 
 
-def _print(made: Plan, outcome: SweepOutcome, setting: SweepSettings, *, as_json: bool) -> None:
+def _print_outcome(plan: Plan, outcome: SweepOutcome, results: Path, *, as_json: bool) -> None:
     from wbcbench.core.study_folder import RUNS_TABLE, pilot_study
     from wbcbench.study.progress import Progress, study_account
     from wbcbench.study.text import describe_sweep, sweep_document
 
-    pilots = Progress(setting.results, pilot_study(made.study))
-    found = study_account(outcome.specs, outcome.standing, pilots)
+    pilots = Progress(results, pilot_study(plan.study))
+    account = study_account(outcome.specs, outcome.standing, pilots)
     if as_json:
-        _echo({"schema": SCHEMA, "dry_run": False, **sweep_document(made, outcome, found)})
+        document = {"dry_run": False, **sweep_document(plan, outcome, account)}
+        options.print_json(document, "sweep")
         return
-    typer.echo(describe_sweep(made, outcome, found))
-    typer.echo(f"Table: {setting.results / made.study / RUNS_TABLE}")
-    if found.counted.runs:
-        typer.echo(f"Next: wbcbench compare {made.study}; wbcbench report {made.study}")
+    typer.echo(describe_sweep(plan, outcome, account))
+    typer.echo(f"Table: {results / plan.study / RUNS_TABLE}")
+    if account.counted.runs:
+        typer.echo(f"Next: wbcbench compare {plan.study}; wbcbench report {plan.study}")
 
 
 def _raise_if_bad(outcome: SweepOutcome) -> None:
@@ -186,43 +159,26 @@ def _raise_if_bad(outcome: SweepOutcome) -> None:
 
     Raises:
         InterruptedRunError: The user stopped it.
-        RunsFailedError: Runs failed, were broken off, or stayed invalid.
+        RunsFailedError: Runs failed, were interrupted, or stayed invalid.
     """
-    states = outcome.states()
+    states, total = outcome.states(), len(outcome.specs)
     if outcome.interrupted:
         raise InterruptedRunError(
-            f"interrupted, {states.get('done', 0)} of {len(outcome.specs)} runs done. "
-            f"Resume: {_command()}"
+            f"Interrupted, {states.get('done', 0)} of {total} runs done. Resume: {_repeat()}"
         )
-    bad = [
-        f"{states[name]} {name}"
-        for name in ("failed", "interrupted", "invalid")
-        if states.get(name)
-    ]
+    counts = [(states.get(name), name) for name in ("failed", "interrupted", "invalid")]
+    bad = ", ".join(f"{count} {name}" for count, name in counts if count)
     if bad:
         raise RunsFailedError(
-            f"of {len(outcome.specs)} runs {', '.join(bad)}; what is done is kept. Their log.txt "
-            f"says why. Again: {_command('--retry-failed')}"
+            f"Of {total} runs, {bad}; see their log.txt. Finished runs are kept. "
+            f"Repeat: {_repeat('--retry-failed')}"
         )
 
 
-def _command(*more: str) -> str:
-    """This very command, to be given again."""
+def _repeat(*more: str) -> str:
+    """This very command line, with further words."""
     return shlex.join(["wbcbench", *sys.argv[1:], *(word for word in more if word not in sys.argv)])
 
 
-def _work_options(*, silent: bool, live: bool) -> tuple[str, ...]:
-    words = ("--quiet",) if silent else ()
-    return words if live else (*words, "--no-live")
-
-
-def _echo(document: dict[str, object]) -> None:
-    typer.echo(json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False))
-
-
-def _say(text: str) -> None:
-    print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
-
-
-def _silent(_: str) -> None:
-    """``--quiet`` and ``--json``: say nothing on the way."""
+def _print_with_time(text: str) -> None:
+    typer.echo(f"{time.strftime('%H:%M:%S')} {text}", err=True)

@@ -1,36 +1,31 @@
-"""``wbcbench verify BUNDLE``: is a bundle what it says, from itself alone, or trained again?"""
+"""``wbcbench verify BUNDLE``: check a bundle from itself alone, or train it again."""
 
 from __future__ import annotations
 
-import json
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from wbcbench.commands import options
 from wbcbench.core.errors import UsageError, VerificationError
+from wbcbench.core.extras import require_training
 
 if TYPE_CHECKING:
     from wbcbench.bundle.rerun import Again
 
-BundlePath = Annotated[
-    Path, typer.Argument(metavar="BUNDLE", help="A bundle: its folder or its zip.")
-]
-Strict = Annotated[bool, typer.Option("--strict", help="Warnings are errors, too.")]
+Strict = Annotated[bool, typer.Option("--strict", help="Treat warnings as errors.")]
 Rerun = Annotated[
     bool, typer.Option("--rerun", help="Train a block again and compare; takes as long as it did.")
 ]
-Block = Annotated[
-    int | None, typer.Option("--block", min=0, help="Which block. [default: the first]")
-]
-RunId = Annotated[str | None, typer.Option("--run", help="One run instead of a block.")]
+Block = Annotated[int | None, typer.Option(min=0, help="Which block. [default: the first]")]
+RunId = Annotated[str | None, typer.Option(help="One run instead of a block.")]
 
 
 def verify(
-    bundle: BundlePath,
+    bundle: options.Bundle,
     strict: Strict = False,
     rerun: Rerun = False,
     block: Block = None,
@@ -38,27 +33,31 @@ def verify(
     data: options.Data = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Check a bundle offline, work its numbers out again; exit 6 where one does not hold."""
+    """Check a bundle offline and compute its numbers again; exit 6 where one does not hold."""
+    from wbcbench.bundle.rerun import Sameness
     from wbcbench.bundle.verify import inspect
 
-    if (block is not None or run is not None) and not rerun:
-        raise UsageError("--block and --run say what --rerun trains again; add --rerun.")
-    found = inspect.verify(bundle, strict=strict)
-    again: list[Again] = []
-    if not as_json:
-        typer.echo(inspect.as_text(found))
     if rerun:
-        again = _trained_again(bundle, block, run, data, as_json=as_json)
+        require_training()
+    elif block is not None or run is not None:
+        raise UsageError("--block and --run choose what --rerun trains again; add --rerun.")
+    report = inspect.verify(bundle, strict=strict)
+    if not as_json:
+        typer.echo(inspect.as_text(report))
+    again = _train_again(bundle, block, run, data, as_json=as_json) if rerun else []
     if as_json:
-        more = {"rerun": [_plain(each) for each in again]} if rerun else {}
-        document = inspect.as_document(found) | more
-        typer.echo(json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False))
-    if not found.verified:
+        more = {"rerun": [asdict(result) for result in again]} if rerun else {}
+        options.print_json(inspect.as_document(report) | more)
+    if not report.verified:
         raise VerificationError(f"{bundle} does not hold what it says.")
-    _raise_if_different(again)
+    different = [
+        run.run_id for run in again if Sameness.DIFFERENT in {run.sameness, run.energy_sameness}
+    ]
+    if different:
+        raise VerificationError(f"Trained again, these runs differ: {', '.join(different)}.")
 
 
-def _trained_again(
+def _train_again(
     source: Path, block: int | None, run_id: str | None, data: Path | None, *, as_json: bool
 ) -> list[Again]:
     from wbcbench.bundle import rerun
@@ -67,26 +66,12 @@ def _trained_again(
     from wbcbench.run import live_state
 
     say = live_state.silent if as_json else live_state.print_progress
-    with opened(source) as root, tempfile.TemporaryDirectory(prefix="wbcbench-rerun-") as room:
+    with opened(source) as root, tempfile.TemporaryDirectory(prefix="wbcbench-rerun-") as folder:
         bundle = survey(root)
         records = rerun.chosen_runs(bundle, block, run_id)
         say(rerun.about_lock(bundle))
-        train = rerun.carry_out(Path(room), ["--quiet"] if as_json else [], say)
-        again = rerun.rerun(bundle, records, data, train)
+        words = options.list_work_options(silent=as_json, live=True)
+        again = rerun.rerun(bundle, records, data, rerun.carry_out(Path(folder), words, say))
     if not as_json:
-        typer.echo("\n".join(each.text for each in again))
+        typer.echo("\n".join(run.text for run in again))
     return again
-
-
-def _plain(each: Again) -> dict[str, Any]:
-    return asdict(each)
-
-
-def _raise_if_different(again: list[Again]) -> None:
-    from wbcbench.bundle.rerun import Sameness
-
-    other = [
-        each.run_id for each in again if Sameness.DIFFERENT in {each.sameness, each.energy_sameness}
-    ]
-    if other:
-        raise VerificationError(f"Trained again, these come out different: {', '.join(other)}.")

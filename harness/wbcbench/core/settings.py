@@ -48,16 +48,23 @@ class Setting:
 
 SETTINGS = (
     Setting("data", "folder", "the embedded synthetic images", "folder of the images"),
-    Setting("results", "folder", "results", "where runs are kept"),
-    Setting("reports", "folder", "reports", "where reports are kept"),
-    Setting("study", "word", "runs", "the study of commands that name none"),
+    Setting("results", "folder", "results", "folder that holds the runs"),
+    Setting("reports", "folder", "reports", "folder that holds the reports"),
+    Setting("study", "word", "runs", "study of commands that name none"),
     Setting("meters", "words", "auto", "meters of `run` and `monitor`"),
     Setting("gpus", "words", "every visible one", "GPUs of `run` and `monitor`"),
     Setting("country", "word", "DEU", "ISO 3166 code of the grid of `run`"),
-    Setting("author", "word", "the experiment file's", "who submits: NAME[, ORCID], joined by ;"),
-    Setting("licence", "word", "the experiment file's", "SPDX name for what is submitted"),
-    Setting("cache", "folder", "the user's cache folder", "where decoded images are kept"),
-    Setting("lock_dir", "folder", "the system's temporary folder", "where this machine is locked"),
+    Setting(
+        "author",
+        "word",
+        "the experiment file's",
+        "authors of a bundle: NAME[, ORCID], separated by ;",
+    ),
+    Setting("licence", "word", "the experiment file's", "licence of a bundle, as its SPDX name"),
+    Setting("cache", "folder", "the user's cache folder", "folder for decoded images"),
+    Setting(
+        "lock_dir", "folder", "the system's temporary folder", "folder for this machine's lock"
+    ),
 )
 _BY_NAME = {setting.name: setting for setting in SETTINGS}
 

@@ -6,9 +6,10 @@ line in ``registry.CHECKUPS``.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 
 from wbcbench import registry
@@ -16,13 +17,13 @@ from wbcbench.core.errors import UsageError, unknown_name
 from wbcbench.core.record import AbsentMeter, SensorCard
 from wbcbench.core.trace import Channel, Domain, Origin
 from wbcbench.energy.source import rank_sources
-from wbcbench.measure.spans import Recorded, Span
+from wbcbench.measure.window_result import Recording, WindowResult
 
 ABSENT = "absent"
 
 
 class State(StrEnum):
-    """What a line says; never told by colour alone."""
+    """How serious a line is; a word, so that colour is never needed."""
 
     OK = "ok"
     INFO = "info"  # worth knowing, nothing to do
@@ -32,37 +33,40 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One thing that was looked at.
+    """One thing that was checked.
 
     Attributes:
-        state: How it is.
-        name: What was looked at, in a word or two; stable, for programs.
-        found: What was found.
+        state: How serious it is.
+        name: What was checked, in a word or two; stable, for programs.
+        text: How it is here.
         why: Why it matters; empty where nothing is wrong.
-        fix: The exact command or step that mends it.
+        fix: The exact command or step that fixes it.
         undo: What takes the fix back.
     """
 
     state: State
     name: str
-    found: str
+    text: str
     why: str = ""
     fix: str = ""
     undo: str = ""
 
 
+ok, info, warn, fail = (partial(Line, state) for state in State)
+
+
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What the groups look at.
+    """What the checks work on.
 
     Attributes:
         results: Where runs would be kept.
-        data: Folder of the images; ``None`` for the embedded synthetic cells.
+        data: Folder of the images; ``None`` for the embedded synthetic images.
         gpus: Which GPUs are meant; empty = every visible one.
         channels: What the meters that work here offer.
         absent: Meters that do not work here, and why.
-        recorded: A few seconds of all of them; ``None`` if none works.
-        idle: Those seconds as a span.
+        recording: A few idle seconds of all of them; ``None`` if none works.
+        idle: The energy of those seconds.
     """
 
     results: Path
@@ -70,64 +74,55 @@ class Facts:
     gpus: tuple[str, ...] = ()
     channels: tuple[Channel, ...] = ()
     absent: tuple[AbsentMeter, ...] = ()
-    recorded: Recorded | None = None
-    idle: Span | None = None
+    recording: Recording | None = None
+    idle: WindowResult | None = None
 
     @property
     def cards(self) -> tuple[SensorCard, ...]:
-        """How each sensor was seen to behave."""
-        return self.recorded.seen.sensor_cards if self.recorded else ()
+        """How each sensor behaved when it was probed."""
+        return self.recording.circumstances.sensor_cards if self.recording else ()
 
 
-@dataclass(frozen=True, slots=True)
-class Group:
-    """Lines that belong together."""
-
-    name: str
-    lines: tuple[Line, ...]
+Groups = dict[str, list[Line]]  # the name of a group of checks → its lines
 
 
-def examine(facts: Facts, names: Sequence[str] = ()) -> tuple[Group, ...]:
-    """Every group, or those that are named, in the order of the registry."""
-    wanted = names or tuple(registry.CHECKUPS)
-    return tuple(Group(name, tuple(registry.load_part("checkup", name)(facts))) for name in wanted)
+def examine(facts: Facts, names: Sequence[str] = ()) -> Groups:
+    """Run every group of checks, or the named ones, in the order of the registry."""
+    chosen = names or registry.CHECKUPS
+    return {name: list(registry.load_part("checkup", name)(facts)) for name in chosen}
 
 
-def count_lines(groups: Iterable[Group], state: State) -> int:
+def count_lines(groups: Groups, state: State) -> int:
     """How many lines are in a state."""
-    return sum(line.state is state for group in groups for line in group.lines)
+    return sum(line.state is state for lines in groups.values() for line in lines)
 
 
 @dataclass(frozen=True, slots=True)
 class Requirement:
-    """What was asked of one part, and how it is."""
+    """What was required of one part of the machine, and how it is."""
 
     domain: Domain
     required: Origin
-    found: str
+    status: str
 
     @property
     def is_met(self) -> bool:
-        """Whether the part is read at least as well as was asked."""
-        return self.found != ABSENT and Origin(self.found).rank <= self.required.rank
+        """Whether the part is read at least as well as required."""
+        return self.status != ABSENT and Origin(self.status).rank <= self.required.rank
 
 
-def requirements(words: Sequence[str], channels: Sequence[Channel]) -> tuple[Requirement, ...]:
-    """Read ``gpu=measured`` and the like, and compare them with the channels there are.
+def parse_requirement(text: str, channels: Sequence[Channel]) -> Requirement:
+    """Read ``gpu=measured`` and the like, and compare it with the channels there are.
 
     Raises:
-        UsageError: A word is not ``part=status``, or names no part or status.
+        UsageError: The text is not ``part=status``, or names no part or status.
     """
-    return tuple(_requirement(word, channels) for word in words)
-
-
-def _requirement(word: str, channels: Sequence[Channel]) -> Requirement:
-    part, sign, status = word.partition("=")
+    part, sign, status = text.partition("=")
     if not sign:
-        raise UsageError(f"--require takes part=status, e.g. gpu=measured; it is {word!r}.")
+        raise UsageError(f"--require takes part=status, e.g. gpu=measured, not {text!r}.")
     if part not in list(Domain):
         raise unknown_name("part of the machine", part, list(Domain))
     if status not in list(Origin):
         raise unknown_name("status", status, list(Origin))
-    found = rank_sources(channels, Domain(part))
-    return Requirement(Domain(part), Origin(status), found[0].status.value if found else ABSENT)
+    sources = rank_sources(channels, Domain(part))
+    return Requirement(Domain(part), Origin(status), sources[0].status if sources else ABSENT)

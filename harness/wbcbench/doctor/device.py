@@ -1,4 +1,4 @@
-"""The GPUs, the meters, and which result a report from this machine will carry."""
+"""The GPUs, the meters, and which primary energy a run on this machine will have."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from wbcbench.core.errors import CannotMeasureError
 from wbcbench.core.record import SensorCard
 from wbcbench.core.trace import Domain, Origin
 from wbcbench.core.units import ms_from_s
-from wbcbench.doctor import Facts, Line, State
+from wbcbench.doctor import ABSENT, Facts, Line, State, info, ok, warn
 from wbcbench.energy.cross_check import agreements
 from wbcbench.energy.source import (
     CODECARBON,
@@ -25,107 +25,99 @@ from wbcbench.power.meter import AUTO, MeterRequest, find_meters
 from wbcbench.power.power_limit import abandoned_paths
 
 TENSORFLOW_S = 300.0  # its import takes a minute on a busy machine
-_ASK_TENSORFLOW = "import tensorflow as tf; print(len(tf.config.list_physical_devices('GPU')))"
+_COUNT_GPUS = "import tensorflow as tf; print(len(tf.config.list_physical_devices('GPU')))"
 
-_SENSORS: Mapping[Domain, str] = {
-    Domain.GPU: "nvml",
-    Domain.CPU: "rapl",
-    Domain.DRAM: "rapl",
-}
+_SENSORS: Mapping[Domain, str] = {Domain.GPU: "nvml", Domain.CPU: "rapl", Domain.DRAM: "rapl"}
 _WHY: Mapping[Domain, str] = {
-    Domain.GPU: "GPU joules would be guessed; nothing may be called a measured saving",
-    Domain.CPU: "CPU joules would be a guess from TDP and load; they prove no measured saving",
-    Domain.DRAM: "memory joules would be a constant guess",
+    Domain.GPU: "GPU energy would be a guess; it proves no measured saving",
+    Domain.CPU: "CPU energy would be a guess from TDP and load; it proves no measured saving",
+    Domain.DRAM: "memory energy would be a constant guess",
 }
-
 _PARTS = {Domain.GPU: "GPU board", Domain.CPU: "CPU packages", Domain.SYSTEM: "whole machine"}
 _STATUS = {
     Origin.MEASURED: "measured",
     Origin.ESTIMATED: "estimated (no sensor on this machine)",
-    Origin.SIMULATED: "synthetic (a made-up signal)",
+    Origin.SIMULATED: "simulated (no sensor is read)",
 }
 
 
 def check_device(facts: Facts) -> Iterator[Line]:
-    """The GPUs: which, in what state, and who else is on them."""
-    found = find_meters((AUTO,), MeterRequest(gpus=facts.gpus))
-    for device in found.devices:
+    """The GPUs: which, in what state, and which other processes use them."""
+    available = find_meters((AUTO,), MeterRequest(gpus=facts.gpus))
+    for device in available.devices:
         try:
             with device:
-                yield from _gpu(device)
+                yield from _check_gpu(device)
         except CannotMeasureError as error:
-            yield Line(State.INFO, "gpu", f"{device.gpu} does not answer", fix=str(error))
-    trainable = sum(device.can_train for device in found.devices)
-    if trainable:
-        yield _tensorflow(trainable)
-    if not found.devices:
-        yield Line(
-            State.INFO,
+            yield info("gpu", f"{device.gpu} does not answer", fix=str(error))
+    trainable = sum(device.can_train for device in available.devices)
+    if trainable and find_spec("tensorflow") is not None:
+        yield _check_tensorflow(trainable)
+    if not available.devices:
+        yield info(
             "gpu",
             "no GPU can be read",
             why="training would run on the CPU, whose energy is rarely measured by a sensor",
-            fix=next((each.reason for each in found.absent if each.meter == "nvml"), ""),
+            fix=next((a.reason for a in available.absent if a.meter == "nvml"), ""),
         )
-    yield from _limits_left()
+    for path in abandoned_paths():
+        yield warn(
+            "power-limit",
+            f"a killed run left its power limit in force ({path.name})",
+            why="every run on that GPU is slower and draws less power",
+            fix="start any `wbcbench run`: it restores the old limit first",
+        )
 
 
-def _gpu(device: Device) -> Iterator[Line]:
+def _check_gpu(device: Device) -> Iterator[Line]:
     gpu, facts, limit = device.gpu, device.describe(), device.enforced_limit_w()
-    persistence = facts.get("persistence_mode")
-    state = "" if persistence is None else f", persistence {'on' if persistence else 'off'}"
-    yield Line(
-        State.OK,
+    mode = facts.get("persistence_mode")  # a setting that only some vendors have
+    persistence = "" if mode is None else f", persistence {'on' if mode else 'off'}"
+    yield ok(
         "gpu",
         f"GPU {gpu.index}  {gpu.name} (driver {facts['driver']}, power limit "
-        f"{'unknown' if limit is None else f'{limit:g} W'}{state})",
+        f"{'unknown' if limit is None else f'{limit:g} W'}{persistence})",
     )
-    if persistence is False:
-        yield Line(
-            State.WARN,
+    if mode is False:
+        yield warn(
             "persistence",
             f"persistence mode of GPU {gpu.index} is off",
-            why="the driver is loaded anew for each program: counters restart and start-up varies",
+            why="each program loads the driver again: counters restart and start-up time varies",
             fix=f"sudo nvidia-smi -i {gpu.index} -pm 1",
             undo=f"sudo nvidia-smi -i {gpu.index} -pm 0",
         )
-    yield _others(device)
+    yield _check_processes(device)
 
 
-def _others(device: Device) -> Line:
+def _check_processes(device: Device) -> Line:
     gpu, pids = device.gpu, device.read_telemetry().pids
     if pids is None:
-        return Line(
-            State.INFO,
+        return info(
             "processes",
-            f"the driver does not tell who else is on GPU {gpu.index}",
-            why="a stranger's joules would be charged to the run unseen",
+            f"the driver does not list the processes on GPU {gpu.index}",
+            why="energy of a foreign process would be charged to the run unnoticed",
         )
     if not pids:
-        return Line(State.OK, "processes", f"no other process on GPU {gpu.index}")
-    return Line(
-        State.WARN,
+        return ok("processes", f"no other process on GPU {gpu.index}")
+    return warn(
         "processes",
         f"on GPU {gpu.index} there are other processes: {', '.join(map(str, pids))}",
-        why="a board's counter charges them to the run, which becomes suspect",
+        why="the GPU's counter charges them to the run, which becomes suspect",
         fix="stop them, or name another GPU with --gpus",
     )
 
 
-def _tensorflow(gpus: int) -> Line:
-    if find_spec("tensorflow") is None:
-        return Line(State.FAIL, "tensorflow-gpu", "TensorFlow is not installed",
-                    why="nothing can be trained", fix="pip install wbcbench[cuda]")  # fmt: skip
+def _check_tensorflow(gpus: int) -> Line:
     try:
         done = subprocess.run(
-            [sys.executable, "-c", _ASK_TENSORFLOW],
+            [sys.executable, "-c", _COUNT_GPUS],
             capture_output=True, text=True, check=False, timeout=TENSORFLOW_S,
         )  # fmt: skip
     except subprocess.TimeoutExpired:
-        return Line(State.WARN, "tensorflow-gpu", "TensorFlow did not answer")
+        return warn("tensorflow-gpu", "TensorFlow did not answer")
     if done.stdout.strip().isdigit() and int(done.stdout) >= 1:
-        return Line(State.OK, "tensorflow-gpu", f"TensorFlow sees {int(done.stdout)} GPU(s)")
-    return Line(
-        State.WARN,
+        return ok("tensorflow-gpu", f"TensorFlow sees {int(done.stdout)} GPU(s)")
+    return warn(
         "tensorflow-gpu",
         f"the driver shows {gpus} GPU(s), TensorFlow none",
         why="training would run on the CPU while the idle GPU is measured",
@@ -134,101 +126,75 @@ def _tensorflow(gpus: int) -> Line:
     )
 
 
-def _limits_left() -> Iterator[Line]:
-    for path in abandoned_paths():
-        yield Line(
-            State.WARN,
-            "power-limit",
-            f"a run that was killed left its power limit in force ({path.name})",
-            why="every run on that board is slower and draws less than it seems to",
-            fix="start any `wbcbench run`: it puts the old limit back first",
-        )
-
-
 def check_meters(facts: Facts) -> Iterator[Line]:
-    """What each part of the machine can be measured with, and what its number will be worth."""
-    for domain in (Domain.GPU, Domain.CPU, Domain.DRAM):
-        yield _part(facts, domain)
-    system = rank_sources(facts.channels, Domain.SYSTEM)
-    if system:
-        yield Line(State.OK, "system", f"{system[0].status}   {system[0].method}")
-    yield from _rest(facts)
+    """What each part of the machine can be measured with, and how good its number will be."""
+    for domain, meter in _SENSORS.items():
+        source = next(iter(rank_sources(facts.channels, domain)), None)
+        if source is not None and source.status is Origin.MEASURED:
+            pace, agreement = _describe_pace(facts, source), _describe_agreement(facts, domain)
+            yield ok(domain, f"measured   {source.method}{pace}{agreement}")
+            continue
+        status = f"{source.status}   {source.method}" if source else ABSENT
+        reason = next((a.reason for a in facts.absent if a.meter == meter), "")
+        yield warn(domain, status, why=_WHY[domain], fix=reason)
+    for source in rank_sources(facts.channels, Domain.SYSTEM)[:1]:
+        yield ok("system", f"{source.status}   {source.method}")
+    crossing = [f"{c.domain} {c.reading}" for c in facts.channels if is_codecarbon(c.name)]
+    if crossing:
+        yield info(CODECARBON, f"cross-check: {', '.join(crossing)}")
+    for absent in facts.absent:
+        if absent.meter not in _SENSORS.values():
+            yield info(absent.meter, absent.reason)
 
 
-def _part(facts: Facts, domain: Domain) -> Line:
-    found = rank_sources(facts.channels, domain)
-    best = found[0] if found else None
-    if best is not None and best.status is Origin.MEASURED:
-        text = f"measured   {best.method}{_step(facts, best)}{_agreement(facts, domain)}"
-        return Line(State.OK, domain.value, text)
-    status = f"{best.status}   {best.method}" if best else "absent"
-    lacking = _SENSORS[domain]
-    reason = next((a.reason for a in facts.absent if a.meter == lacking), "")
-    return Line(State.WARN, domain.value, status, why=_WHY[domain], fix=reason)
+def _describe_pace(facts: Facts, source: EnergySource) -> str:
+    """How often the counter moved when it was probed."""
+    cards = [card for card in facts.cards if card.channel in source.channels]
+    paces_s = [card.update_s for card in cards if card.update_s is not None]
+    return f", renewed every {ms_from_s(max(paces_s)):.0f} ms" if paces_s else ""
 
 
-def _step(facts: Facts, who: EnergySource) -> str:
-    """How often the counter moves, as seen just now."""
-    mine = [card for card in facts.cards if card.channel in who.channels]
-    told = [card.update_s for card in mine if card.update_s is not None]
-    return f", renewed every {ms_from_s(max(told)):.0f} ms" if told else ""
-
-
-def _agreement(facts: Facts, domain: Domain) -> str:
-    """Counter against integral over the look just taken."""
+def _describe_agreement(facts: Facts, domain: Domain) -> str:
+    """Counter against integral over the idle seconds."""
     if facts.idle is None:
         return ""
     names = {c.name for c in facts.channels if c.domain is domain}
     energies = [reading.energy for reading in facts.idle.readings]
-    pairs = [a for a in agreements(facts.channels, energies) if a.a in names and a.b in names]
-    judged = [pair for pair in pairs if pair.status != "cross-check"]
-    if not judged:
+    differences_pct = [
+        abs(pair.difference_pct)
+        for pair in agreements(facts.channels, energies)
+        if {pair.a, pair.b} <= names and pair.status != "cross-check"
+    ]
+    if not differences_pct:
         return ""
-    worst = max(judged, key=lambda pair: abs(pair.difference_pct))
     length_s = facts.idle.window.duration_s
-    return f", counter vs integral {abs(worst.difference_pct):.1f} % over {length_s:.0f} s"
+    return f", counter vs integral {max(differences_pct):.1f} % over {length_s:.0f} s"
 
 
-def _rest(facts: Facts) -> Iterator[Line]:
-    """Meters that are only a cross-check, and those that cannot be asked."""
-    crossing = [c for c in facts.channels if is_codecarbon(c.name)]
-    if crossing:
-        modes = ", ".join(f"{c.domain} {c.reading}" for c in crossing)
-        yield Line(State.INFO, CODECARBON, f"beside ours: {modes}")
-    for absent in facts.absent:
-        if absent.meter not in _SENSORS.values():
-            yield Line(State.INFO, absent.meter, absent.reason)
-
-
-def card_lines(cards: tuple[SensorCard, ...]) -> Iterator[Line]:
+def describe_cards(cards: tuple[SensorCard, ...]) -> Iterator[Line]:
     """Every sensor card in words, for ``--calibrate``."""
     if not cards:
-        yield Line(State.INFO, "cards", "no sensor here whose pace could be looked at")
+        yield info("cards", "no sensor here could be probed")
     for card in cards:
-        told = [f"{card.kind_guess}, {card.polls} readings in {card.probed_s:.1f} s"]
+        text = f"{card.kind_guess}, {card.polls} readings in {card.probed_s:.1f} s"
         if card.update_s is not None:
-            told.append(f"renewed every {ms_from_s(card.update_s):.1f} ms")
+            text += f", renewed every {ms_from_s(card.update_s):.1f} ms"
         if card.resolution is not None:
-            told.append(f"least step {card.resolution:g} {_unit(card)}")
-        state = State.INFO if card.reason else State.OK
-        yield Line(state, card.channel, ", ".join(told), why=card.reason)
-
-
-def _unit(card: SensorCard) -> str:
-    return "J" if card.kind_guess == "counter" else "W"
+            unit = "J" if card.kind_guess == "counter" else "W"
+            text += f", least step {card.resolution:g} {unit}"
+        yield Line(State.INFO if card.reason else State.OK, card.channel, text, why=card.reason)
 
 
 def likely_primary_source(facts: Facts) -> EnergySource | None:
-    """Who will speak for a run here; ``None`` if nobody."""
-    found = (rank_sources(facts.channels, domain) for domain in PRIMARY_DOMAINS)
-    return next((sides[0] for sides in found if sides), None)
+    """The primary energy source of a run here; ``None`` if there is none."""
+    sources = (rank_sources(facts.channels, domain) for domain in PRIMARY_DOMAINS)
+    return next((ranked[0] for ranked in sources if ranked), None)
 
 
 def outlook(facts: Facts) -> str:
-    """``Headline energy will be: GPU board, measured.``"""  # noqa: D415
-    who = likely_primary_source(facts)
-    if who is None:
-        return "Headline energy will be: absent (no meter works on this machine)."
-    if who.status is Origin.ESTIMATED:
-        return f"Headline energy will be: {_STATUS[who.status]}."
-    return f"Headline energy will be: {_PARTS[who.domain]}, {_STATUS[who.status]}."
+    """``Primary energy will be: GPU board, measured.``"""  # noqa: D415
+    source = likely_primary_source(facts)
+    if source is None:
+        return "Primary energy will be: absent (no meter works on this machine)."
+    part = "" if source.status is Origin.ESTIMATED else f"{_PARTS[source.domain]}, "
+    return f"Primary energy will be: {part}{_STATUS[source.status]}."

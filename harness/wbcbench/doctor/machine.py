@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import random
 import tempfile
@@ -10,7 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, stdev
@@ -20,125 +21,103 @@ from wbcbench.core.errors import CannotMeasureError, UsageError
 from wbcbench.core.provenance import virtualised
 from wbcbench.core.record import AbsentMeter
 from wbcbench.core.run_folder import RunDir
-from wbcbench.core.trace import Channel, Kind
+from wbcbench.core.trace import Kind
 from wbcbench.core.window import IDLE, Clock, Window
-from wbcbench.doctor import Facts, Line, State
+from wbcbench.doctor import Facts, Line, State, ok, warn
 from wbcbench.energy.uncertainty import t_95
-from wbcbench.measure.spans import recorded
+from wbcbench.measure.window_result import Recording, WindowResult, read_recording
 from wbcbench.power.meter import NEVER_AUTO, EnergyMeter, open_meters
 from wbcbench.power.sampler import Sampler
 from wbcbench.power.session import MeteringRequest, sampling
 
 BUSY_SHARE = 0.25  # of the processors, over the last minute
 CPUFREQ = Path("/sys/devices/system/cpu")
-
 IDLE_RECORDING_S = 3.0
 
 OVERHEAD_PAIRS = 10
-
 OVERHEAD_WORK_S = 0.5
 OVERHEAD_REST_S = 3.0
+HASHED_BLOCK = bytes(8 << 20)  # hashing a large block lets other threads run
 
 
 def check_quiet_machine(facts: Facts) -> Iterator[Line]:
-    """Whether the machine is quiet enough, and equally quiet, for its joules to be a run's."""
-    yield from _idle(facts)
-    yield _load(os.getloadavg()[0], os.cpu_count() or 1)
-    if facts.recorded and facts.recorded.seen.shared:
-        yield Line(
-            State.WARN,
+    """Whether the machine is quiet enough, and equally quiet, for its energy to be a run's."""
+    if facts.recording is not None and facts.idle is not None:
+        yield from _check_idle(facts.recording, facts.idle)
+    load, processors = os.getloadavg()[0], os.cpu_count() or 1
+    is_busy = load > BUSY_SHARE * processors
+    yield Line(
+        State.WARN if is_busy else State.OK,
+        "load",
+        f"load {load:.1f} on {processors} processors",
+        why="other programs slow a run down and are charged to it" if is_busy else "",
+        fix="stop them, or wait until `uptime` shows a low load" if is_busy else "",
+    )
+    if facts.recording and facts.recording.circumstances.shared:
+        yield warn(
             "other-run",
             "another wbcbench is measuring on this machine",
-            why="each would be charged the other's joules",
+            why="each would be charged the other's energy",
             fix="wait for it to end",
         )
     yield from check_governor(CPUFREQ)
     if virtualised():
-        yield Line(
-            State.WARN,
+        yield warn(
             "virtual",
             "this is a virtual machine",
-            why="other guests change speed and power, and none of it can be seen here",
+            why="other guests change speed and power, and none of it is visible here",
             fix="measure on the host or on a machine of your own",
         )
 
 
-def _idle(facts: Facts) -> Iterator[Line]:
-    if facts.idle is None or facts.recorded is None:
+def _check_idle(recording: Recording, idle: WindowResult) -> Iterator[Line]:
+    """Mean power, its standard deviation and the temperature of the idle machine."""
+    energy, window = idle.energy, idle.window
+    if energy.mean_power_w is None:
         return
-    primary = facts.idle.energy
-    if primary.mean_power_w is None:
-        return
-    text = f"idle {primary.domain} {primary.mean_power_w:.1f} W{_spread(facts)}{_heat(facts)}"
-    yield Line(State.OK, "idle", f"{text}, {primary.status}")
-
-
-def _spread(facts: Facts) -> str:
-    """Standard deviation of the headline part's power readings."""
-    assert facts.idle is not None
-    assert facts.recorded is not None
-    window, domain = facts.idle.window, facts.idle.energy.domain
-    for trace in facts.recorded.traces:
-        if trace.channel.kind is Kind.SAMPLED and trace.channel.domain == domain:
+    text = f"idle {energy.domain} {energy.mean_power_w:.1f} W"
+    for trace in recording.traces:
+        if trace.channel.kind is Kind.SAMPLED and trace.channel.domain == energy.domain:
             pairs = zip(*trace.good, strict=True)
-            inside = [w for t, w in pairs if window.start_s <= t <= window.end_s]
-            if len(inside) > 1:
-                return f" (sd {stdev(inside):.1f} over {window.duration_s:.0f} s)"
-    return ""
-
-
-def _heat(facts: Facts) -> str:
-    assert facts.recorded is not None
-    last = [looks[-1].temperature_c for looks in facts.recorded.looks.values() if looks]
-    known = [f"{c:.0f} °C" for c in last if c is not None]
-    return f", {', '.join(known)}" if known else ""
-
-
-def _load(load: float, processors: int) -> Line:
-    text = f"load {load:.1f} on {processors} processors"
-    if load <= BUSY_SHARE * processors:
-        return Line(State.OK, "load", text)
-    return Line(
-        State.WARN,
-        "load",
-        text,
-        why="others' work slows a run down and is charged to it",
-        fix="stop it, or wait: `uptime` tells the load",
-    )
+            powers_w = [w for t, w in pairs if window.start_s <= t <= window.end_s]
+            if len(powers_w) > 1:
+                text += f" (sd {stdev(powers_w):.1f} over {window.duration_s:.0f} s)"
+                break
+    last = [samples[-1].temperature_c for samples in recording.samples.values() if samples]
+    text += "".join(f", {celsius:.0f} °C" for celsius in last if celsius is not None)
+    yield ok("idle", f"{text}, {energy.status}")
 
 
 def check_governor(root: Path) -> Iterator[Line]:
     """The frequency governor of each processor below ``root``, where the system has any."""
-    found = Counter(
+    governors = Counter(
         path.read_text().strip() for path in root.glob("cpu[0-9]*/cpufreq/scaling_governor")
     )
-    total = sum(found.values())
-    slow = total - found["performance"]
-    if not total:
+    if not governors:
         return
-    if not slow:
-        yield Line(State.OK, "governor", f"governor is 'performance' on {total} processors")
+    total = governors.total()
+    if governors["performance"] == total:
+        yield ok("governor", f"governor is 'performance' on {total} processors")
         return
-    usual = max(found, key=lambda name: (name != "performance", found[name]))
-    tell = "sudo cpupower frequency-set -g"
-    yield Line(
-        State.WARN,
+    usual = max(governors, key=lambda name: (name != "performance", governors[name]))
+    command = "sudo cpupower frequency-set -g"
+    yield warn(
         "governor",
-        f"governor is '{usual}' on {found[usual]} of {total} processors",
-        why="clocks wander with load, and time and joules with them",
-        fix=f"{tell} performance",
-        undo=f"{tell} {usual}",
+        f"governor is '{usual}' on {governors[usual]} of {total} processors",
+        why="clock rates change with load, and time and energy with them",
+        fix=f"{command} performance",
+        undo=f"{command} {usual}",
     )
 
 
 def record_idle(
-    asked: MeteringRequest,
+    request: MeteringRequest,
     results: Path,
     data: Path | None,
     clock: Clock,
     for_s: float = IDLE_RECORDING_S,
 ) -> Facts:
-    """Record for ``for_s`` seconds with what works; without any meter, say why none does.
+    """Record for ``for_s`` seconds with what works; without any meter, give each one's reason.
 
     Raises:
         CannotMeasureError: A meter that was asked for by name does not work here.
@@ -147,56 +126,40 @@ def record_idle(
     with tempfile.TemporaryDirectory(prefix="wbcbench-") as folder:
         run = RunDir(Path(folder))
         try:
-            with sampling(run, asked, clock) as session:
+            with sampling(run, request, clock) as session:
                 session.rest()
                 start_s = clock.now_s()
                 clock.sleep_until(start_s + for_s)
                 window = Window(IDLE, start_s, clock.now_s())
                 session.rest()
         except CannotMeasureError:
-            if asked.meters != ("auto",):
+            if request.meters != ("auto",):
                 raise
-            return Facts(results, data, asked.gpus, absent=_reasons(asked))
-        kept = recorded(run)
+            meters = [name for name in registry.METERS if name not in NEVER_AUTO]
+            absent = tuple(AbsentMeter(name, _why_absent(name, request)) for name in meters)
+            return Facts(results, data, request.gpus, absent=absent)
+        recording = read_recording(run)
     return Facts(
         results=results,
         data=data,
-        gpus=asked.gpus,
-        channels=tuple(trace.channel for trace in kept.traces),
-        absent=kept.seen.absent,
-        recorded=kept,
-        idle=kept.span(window),
+        gpus=request.gpus,
+        channels=tuple(trace.channel for trace in recording.traces),
+        absent=recording.circumstances.absent,
+        recording=recording,
+        idle=recording.measure_window(window),
     )
 
 
-def _reasons(asked: MeteringRequest) -> tuple[AbsentMeter, ...]:
-    """Why each meter does not work, where none does."""
-    return tuple(
-        AbsentMeter(name, _reason(name, asked))
-        for name in registry.METERS
-        if name not in NEVER_AUTO
-    )
-
-
-def _reason(name: str, asked: MeteringRequest) -> str:
+def _why_absent(name: str, request: MeteringRequest) -> str:
     try:
-        for meter in registry.load_part("meter", name)(asked.request):
+        for meter in registry.load_part("meter", name)(request.request):
             with meter:
                 pass
     except (CannotMeasureError, UsageError) as error:
         return str(error)
-    return "it did not begin just now; try again"
+    return "it did not start just now; try again"
 
 
-HASHED_BLOCK = bytes(8 << 20)  # hashing a large block lets other threads run
-
-
-# Cost of sampling: each pair holds a fixed piece of work once with the sampler and once without, in
-# an order drawn for the pair, so that drift of the machine falls on both alike. The cost is the
-# mean of the differences within pairs, with a 95 % t interval. The work fills every processor, for
-# only then does sampling take time from it. Joules of both halves are the difference of two single
-# readings of a counter: the sampler's own trace could not tell the half without it. A meter without
-# a measured counter has none.
 @dataclass(frozen=True, slots=True)
 class MeanDifference:
     """A mean difference, on minus off, and the half-width of its 95 % t interval."""
@@ -227,130 +190,103 @@ class Overhead:
 
 
 def measure_overhead(
-    asked: MeteringRequest,
+    request: MeteringRequest,
     clock: Clock,
     pairs: int = OVERHEAD_PAIRS,
     work_s: float = OVERHEAD_WORK_S,
 ) -> Overhead:
     """Do the work ``pairs`` times (two or more) with the sampler on and as often with it off.
 
+    Each pair comes in random order, so that drift of the machine falls on both alike. The work
+    fills every processor, for only then does sampling take time from it. Joules are the difference
+    of two readings of a counter: the sampler's own trace does not cover the work without it.
+
     Raises:
         CannotMeasureError: No meter works here.
     """
+    times_s: dict[bool, list[float]] = {True: [], False: []}
+    energies_j: dict[bool, list[float]] = {True: [], False: []}
     with ExitStack() as stack:
-        meters = open_meters(asked.meters, asked.request, stack).meters
-        counter = _counter(meters)
+        meters = open_meters(request.meters, request.request, stack).meters
+        channel, read_j = _find_counter(meters)
         pool = stack.enter_context(ThreadPoolExecutor(os.cpu_count()))
-        rounds = _rounds(pool, work_s, clock)
-        bench = _Bench(meters, counter, asked.interval_s, clock, lambda: _work(pool, rounds))
-        found = [bench.pair(random.Random(f"pair {i}")) for i in range(pairs)]
-        cpu_share = bench.idle_cpu_share()
-    with_it, without = [on for on, _ in found], [off for _, off in found]
+        start_s = clock.now_s()
+        _hash_blocks(pool, 1)
+        rounds = max(round(work_s / max(clock.now_s() - start_s, 1e-4)), 1)
+        for pair in range(pairs):
+            for is_sampled in random.Random(f"pair {pair}").sample((True, False), 2):
+                with ExitStack() as sampled:
+                    if is_sampled:
+                        sampled.enter_context(_running_sampler(meters, request.interval_s, clock))
+                    before_j, start_s = read_j(), clock.now_s()
+                    _hash_blocks(pool, rounds)
+                    times_s[is_sampled].append(clock.now_s() - start_s)
+                    energies_j[is_sampled].append(read_j() - before_j)
+        with _running_sampler(meters, request.interval_s, clock):
+            start_s, used_s = clock.now_s(), time.process_time()
+            clock.sleep_until(start_s + OVERHEAD_REST_S)
+            cpu_share = (time.process_time() - used_s) / (clock.now_s() - start_s)
+    known = [
+        j
+        for j in zip(energies_j[True], energies_j[False], strict=True)
+        if all(value > 0 for value in j)
+    ]
     return Overhead(
         pairs=pairs,
-        work_s=fmean(half.time_s for half in without),
-        time_share=mean_cost([h.time_s for h in with_it], [h.time_s for h in without]),
-        energy_share=_energy_cost(with_it, without),
-        energy_channel=counter[1].name if counter else "",
+        work_s=fmean(times_s[False]),
+        time_share=mean_cost(times_s[True], times_s[False]),
+        energy_share=mean_cost(*zip(*known, strict=True)) if len(known) > 1 else None,
+        energy_channel=channel,
         sampler_cpu_share=cpu_share,
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Half:
-    time_s: float
-    energy_j: float | None
+@contextmanager
+def _running_sampler(
+    meters: Sequence[EnergyMeter], interval_s: float, clock: Clock
+) -> Iterator[None]:
+    with tempfile.TemporaryDirectory(prefix="wbcbench-") as folder:
+        sampler = Sampler(meters, RunDir(Path(folder)), interval_s, clock)
+        try:
+            sampler.start()
+            yield
+        finally:
+            sampler.stop()
 
 
-@dataclass
-class _Bench:
-    """One machine with its meters open and its work ready."""
-
-    meters: Sequence[EnergyMeter]
-    counter: tuple[EnergyMeter, Channel] | None
-    interval_s: float
-    clock: Clock
-    work: Callable[[], None]
-
-    def pair(self, rng: random.Random) -> tuple[_Half, _Half]:
-        """The work with and without sampling, in drawn order; returned in that of their names."""
-        halves: dict[bool, _Half] = {}
-        for is_on in rng.sample((True, False), 2):
-            with ExitStack() as stack:
-                if is_on:
-                    self._start(stack)
-                halves[is_on] = self._half()
-        return halves[True], halves[False]
-
-    def idle_cpu_share(self) -> float:
-        """Processor seconds a second of this process while it only samples."""
-        with ExitStack() as stack:
-            self._start(stack)
-            start_s, used_s = self.clock.now_s(), time.process_time()
-            self.clock.sleep_until(start_s + OVERHEAD_REST_S)
-            return (time.process_time() - used_s) / (self.clock.now_s() - start_s)
-
-    def _start(self, stack: ExitStack) -> None:
-        run = RunDir(Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="wbcbench-"))))
-        sampler = Sampler(self.meters, run, self.interval_s, self.clock)
-        stack.callback(sampler.stop)
-        sampler.start()
-
-    def _half(self) -> _Half:
-        before_j, start_s = self._read(), self.clock.now_s()
-        self.work()
-        time_s, after_j = self.clock.now_s() - start_s, self._read()
-        if before_j is None or after_j is None or after_j <= before_j:
-            return _Half(time_s, None)
-        return _Half(time_s, after_j - before_j)
-
-    def _read(self) -> float | None:
-        if self.counter is None:
-            return None
-        meter, channel = self.counter
-        return meter.read()[meter.channels.index(channel)]
-
-
-def _counter(meters: Sequence[EnergyMeter]) -> tuple[EnergyMeter, Channel] | None:
-    """The first counter that a sensor stands behind."""
-    found = (
-        (meter, channel)
+def _find_counter(meters: Sequence[EnergyMeter]) -> tuple[str, Callable[[], float]]:
+    """The first counter of a sensor: its name, empty for none, and what reads its joules."""
+    counters = [
+        (meter, i)
         for meter in meters
-        for channel in meter.channels
-        if channel.kind is Kind.COUNTER
-        and not channel.origin.is_estimated
-        and meter.interval_s is None
-    )
-    return next(found, None)
+        for i, channel in enumerate(meter.channels)
+        if channel.kind is Kind.COUNTER and not channel.origin.is_estimated
+        if meter.interval_s is None
+    ]
+    if not counters:
+        return "", lambda: math.nan
+    meter, i = counters[0]
+
+    def read_j() -> float:
+        value = meter.read()[i]
+        return math.nan if value is None else value
+
+    return meter.channels[i].name, read_j
 
 
-def _rounds(pool: ThreadPoolExecutor, work_s: float, clock: Clock) -> int:
-    """How many blocks each processor hashes in about ``work_s`` seconds."""
-    start_s = clock.now_s()
-    _work(pool, 1)
-    return max(round(work_s / max(clock.now_s() - start_s, 1e-4)), 1)
+def _hash_blocks(pool: ThreadPoolExecutor, rounds: int) -> None:
+    """Keep every processor busy with ``rounds`` blocks."""
+
+    def hash_rounds(_: int) -> None:
+        for _ in range(rounds):
+            hashlib.sha256(HASHED_BLOCK).digest()
+
+    list(pool.map(hash_rounds, range(os.cpu_count() or 1)))
 
 
-def _work(pool: ThreadPoolExecutor, rounds: int) -> None:
-    list(pool.map(_hash, [rounds] * (os.cpu_count() or 1)))
-
-
-def _hash(rounds: int) -> None:
-    for _ in range(rounds):
-        hashlib.sha256(HASHED_BLOCK).digest()
-
-
-def _energy_cost(with_it: Sequence[_Half], without: Sequence[_Half]) -> MeanDifference | None:
-    pairs = [(on.energy_j, off.energy_j) for on, off in zip(with_it, without, strict=True)]
-    known = [(on, off) for on, off in pairs if on is not None and off is not None]
-    if len(known) < 2:
-        return None
-    return mean_cost([on for on, _ in known], [off for _, off in known])
-
-
-def mean_cost(with_it: Sequence[float], without: Sequence[float]) -> MeanDifference:
+def mean_cost(sampled: Sequence[float], unsampled: Sequence[float]) -> MeanDifference:
     """Mean difference within pairs as a share of the mean without, and its half-width."""
-    base = fmean(without)
-    shares = [(on - off) / base for on, off in zip(with_it, without, strict=True)]
-    width = t_95(len(shares) - 1) * stdev(shares) / len(shares) ** 0.5
-    return MeanDifference(fmean(shares), width)
+    base = fmean(unsampled)
+    shares = [(on - off) / base for on, off in zip(sampled, unsampled, strict=True)]
+    half_width = t_95(len(shares) - 1) * stdev(shares) / len(shares) ** 0.5
+    return MeanDifference(fmean(shares), half_width)

@@ -1,1 +1,1 @@
-"""The same meters for anybody's code: a command, a block of Python, a Keras training."""
+"""The same meters for any code: a command, a block of Python, a Keras training."""

@@ -1,4 +1,9 @@
-"""Energy of any command, or of the machine until Ctrl-C."""
+"""Energy of any command, or of the machine until Ctrl-C.
+
+The same meters, sampler, arithmetic and checks as a run. A command's standard input, output and
+error are ours, untouched. It stays in our process group, so that a Ctrl-C on the terminal and job
+control reach it as they would without us; a signal that reached us alone is passed on.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +18,6 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import TextIO
 
 from wbcbench.core.errors import InterruptedRunError, UsageError
@@ -22,24 +26,18 @@ from wbcbench.core.spec import RunSpec
 from wbcbench.core.trace import Kind, Trace
 from wbcbench.core.window import COMMAND, MACHINE, Clock, MonotonicClock, Window
 from wbcbench.energy.account import RunEvents
-from wbcbench.energy.integrate import EnergyCurve, energy_curve
+from wbcbench.energy.integrate import energy_curve
 from wbcbench.energy.source import live_channel
-from wbcbench.measure.spans import Recorded, Span, recorded, with_write_error
+from wbcbench.measure.window_result import Recording, WindowResult, read_recording
 from wbcbench.power.session import MeteringRequest, MeteringSession, sampling
 from wbcbench.run.display import REDRAW_S
 from wbcbench.run.live_state import LiveProgress
 from wbcbench.run.panel import WattsView
 
-# A user's command as a child: found, started, told of signals, waited for.
-#
-# Its standard input, output and error are ours, untouched. It stays in our process group, so that a
-# Ctrl-C on the terminal and job control reach it as they would without us; a signal that reached us
-# alone is passed on.
-
-
 PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 PATIENCE = 3  # the Ctrl-C that ends a command which would not end
-_BY_SIGNAL = 128  # as a shell states it
+CSV_COLUMNS = ("time_s", "channel", "domain", "origin", "power_w", "energy_j")
+_BY_SIGNAL = 128  # exit status of signal 0, as shells count
 
 
 class CommandNotFoundError(UsageError):
@@ -49,7 +47,7 @@ class CommandNotFoundError(UsageError):
 
 
 class CommandNotRunnableError(UsageError):
-    """The command is there and cannot be started; the exit status is the one a shell gives."""
+    """The command cannot be started; the exit status is the one a shell gives."""
 
     exit_code = 126
 
@@ -58,7 +56,7 @@ def check(command: Sequence[str]) -> None:
     """See that a command can be started, before anything is measured.
 
     Raises:
-        CommandNotFoundError: Nothing of that name is on PATH.
+        CommandNotFoundError: No program of that name is on PATH.
         CommandNotRunnableError: It is a folder, or may not be executed.
     """
     name = command[0]
@@ -66,34 +64,37 @@ def check(command: Sequence[str]) -> None:
         return
     if os.sep in name and os.path.lexists(name):
         raise CommandNotRunnableError(
-            f"{name} cannot be run: it is a folder or not executable. Nothing was measured. "
-            f"Put its interpreter before it, or allow it with `chmod +x {name}`."
+            f"{name} is a folder or not executable. Nothing was measured. "
+            f"Run `chmod +x {name}`, or put its interpreter before it."
         )
     raise CommandNotFoundError(
         f"There is no command {name!r}. Nothing was measured. Check its spelling and PATH; "
-        "a shell's own word or a pipeline needs a shell: `wbcbench monitor -- sh -c '…'`."
+        "pipelines and shell built-ins need `wbcbench monitor -- sh -c '…'`."
     )
 
 
 class ChildCommand:
-    """A command that goes on; ``window`` and ``exit_status`` are known once ``ended`` is set."""
+    """A command that is running; once it ``ended``, its ``window`` and ``exit_status`` are known.
 
-    def __init__(self, command: Sequence[str], name: str, clock: Clock, stdout: int | None) -> None:
+    The exit status is 128 + n where signal n ended it.
+    """
+
+    window: Window
+    exit_status: int
+
+    def __init__(self, command: Sequence[str], clock: Clock, stdout: int | None) -> None:
         """Start it.
 
         Args:
             command: Program and arguments.
-            name: Name of its window.
             clock: Source of time.
             stdout: File descriptor for its standard output; ``None`` for ours.
 
         Raises:
             CommandNotRunnableError: The system cannot start it.
         """
-        self._name, self._clock = name, clock
-        self._interrupts = 0
+        self._clock, self._interrupts = clock, 0
         self.ended = threading.Event()
-        self.window = Window(name, 0.0, 0.0)
         start_s = clock.now_s()
         try:
             self._process = subprocess.Popen(command, stdout=stdout)
@@ -103,203 +104,159 @@ class ChildCommand:
         threading.Thread(target=self._wait, args=(start_s,), daemon=True).start()
 
     def _wait(self, start_s: float) -> None:
-        self._process.wait()
-        self.window = Window(self._name, start_s, self._clock.now_s())
+        status = self._process.wait()
+        self.window = Window(COMMAND, start_s, self._clock.now_s())
+        self.exit_status = _BY_SIGNAL - status if status < 0 else status
         self.ended.set()
 
-    @property
-    def exit_status(self) -> int:
-        """Its exit status, or 128 + n where signal n ended it."""
-        status = self._process.returncode
-        return _BY_SIGNAL - status if status < 0 else status
-
-    def hear(self, number: int) -> None:
-        """Pass a signal on; the third Ctrl-C ends the command whatever it thinks of it."""
+    def send_signal(self, number: int) -> None:
+        """Pass a signal on; the third Ctrl-C kills the command."""
         self._interrupts += number == signal.SIGINT
         if self._interrupts >= PATIENCE:
             number = signal.SIGKILL
-        elif number in (signal.SIGINT, signal.SIGQUIT) and _from_terminal():
-            return
+        elif number in (signal.SIGINT, signal.SIGQUIT) and _is_foreground():
+            return  # the terminal sent it to the command, too
         with contextlib.suppress(ProcessLookupError):
             self._process.send_signal(number)
 
 
-def _from_terminal() -> bool:
-    """Whether the terminal's keys reach our group: then the command has heard them, too."""
+def _is_foreground() -> bool:
+    """Whether the terminal's keys reach our process group."""
     try:
-        terminal = os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY)
+        with Path("/dev/tty").open("rb", buffering=0) as terminal:
+            return os.tcgetpgrp(terminal.fileno()) == os.getpgrp()
     except OSError:
         return False
-    try:
-        return os.tcgetpgrp(terminal) == os.getpgrp()
-    except OSError:
-        return False
-    finally:
-        os.close(terminal)
 
 
 @contextlib.contextmanager
-def signals_to(hear: Callable[[int], None]) -> Iterator[None]:
-    """Give every signal that would end us to ``hear`` for a while."""
-
-    def handler(number: int, _: FrameType | None) -> None:
-        hear(number)
-
-    before = {number: signal.signal(number, handler) for number in PASSED_ON}
+def signals_to(receive: Callable[[int], None]) -> Iterator[None]:
+    """Give every signal that would end us to ``receive`` for a while."""
+    before = {
+        number: signal.signal(number, lambda number, _: receive(number)) for number in PASSED_ON
+    }
     try:
         yield
     finally:
-        for number, old in before.items():
-            signal.signal(number, old)
-
-
-# Joules of any command, or of the machine until Ctrl-C.
-#
-# The same meters, sampler, arithmetic and checks as a run; what is measured is not ours.
-
-
-CSV_COLUMNS = ("time_s", "channel", "domain", "origin", "power_w", "energy_j")
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @dataclass(frozen=True, slots=True)
 class Monitored:
-    """What was seen.
+    """What was measured.
 
     Attributes:
-        span: The joules, doubts and verdict.
+        result: The joules, warnings and quality.
         exit_status: The command's, 128 + n after signal n; ``None`` without a command.
-        recorded: Every poll, for ``write_polls``.
+        recording: Every reading, for ``write_polls``.
     """
 
-    span: Span
+    result: WindowResult
     exit_status: int | None
-    recorded: Recorded
+    recording: Recording
 
 
 def monitor_command(
-    asked: MeteringRequest,
+    request: MeteringRequest,
     command: Sequence[str],
     *,
     stdout: int | None = None,
-    clock: Clock | None = None,
 ) -> Monitored:
     """Measure ``command`` from its start to its end.
 
     Args:
-        asked: The meters.
+        request: The meters.
         command: Program and arguments; see ``check``.
         stdout: File descriptor for its standard output; ``None`` for ours.
-        clock: Source of time; the machine's own unless another is handed in.
 
     Raises:
         CannotMeasureError: No meter works, or one asked for by name does not.
         CommandNotRunnableError: The command cannot be started.
         InterruptedRunError: Ctrl-C before the command began.
     """
-    clock = clock or MonotonicClock()
-    with tempfile.TemporaryDirectory(prefix="wbcbench-") as folder:
-        run = RunDir(Path(folder))
-        with _until_interrupted(), sampling(run, asked, clock) as session:
+
+    def run_child(session: MeteringSession, clock: Clock) -> tuple[Window, int]:
+        early: list[int] = []  # signals that came before the command could take them
+        with signals_to(early.append):
+            child = ChildCommand(command, clock, stdout)
+            with signals_to(child.send_signal):
+                for number in early:
+                    child.send_signal(number)
+                child.ended.wait()
             session.rest()
-            child = _carried_out(session, command, clock, stdout)
-        kept = recorded(run)
-    span = with_write_error(kept.span(child.window), session.error)
-    return Monitored(span, child.exit_status, kept)
+        return child.window, child.exit_status
+
+    return _monitor(request, run_child)
 
 
-def monitor_machine(
-    asked: MeteringRequest, view: WattsView, clock: Clock | None = None
-) -> Monitored:
+def monitor_machine(request: MeteringRequest, view: WattsView) -> Monitored:
     """Measure until the first Ctrl-C or SIGTERM.
 
     Args:
-        asked: The meters.
+        request: The meters.
         view: What shows the power meanwhile.
-        clock: Source of time; the machine's own unless another is handed in.
 
     Raises:
         CannotMeasureError: No meter works, or one asked for by name does not.
         InterruptedRunError: Ctrl-C before measuring began.
     """
-    clock = clock or MonotonicClock()
+
+    def wait_for_signal(session: MeteringSession, clock: Clock) -> tuple[Window, None]:
+        should_stop = threading.Event()
+        with signals_to(lambda _: should_stop.set()), contextlib.closing(view):
+            start_s = clock.now_s()
+            channel = live_channel(session.channels)
+            progress = LiveProgress(MACHINE, RunSpec(variant=""), channel, session.sampler, clock)
+            while not should_stop.wait(REDRAW_S) and session.error is None:
+                view.show(clock.now_s() - start_s, progress.now(RunEvents(), MACHINE))
+            window = Window(MACHINE, start_s, clock.now_s())
+            session.rest()
+        return window, None
+
+    return _monitor(request, wait_for_signal)
+
+
+def _monitor(
+    request: MeteringRequest,
+    wait: Callable[[MeteringSession, Clock], tuple[Window, int | None]],
+) -> Monitored:
+    """Sample while ``wait`` waits; it returns the window and the command's exit status."""
+    clock = MonotonicClock()
     with tempfile.TemporaryDirectory(prefix="wbcbench-") as folder:
         run = RunDir(Path(folder))
-        with _until_interrupted(), sampling(run, asked, clock) as session:
-            session.rest()
-            window = _watched(session, view, clock)
-        kept = recorded(run)
-    return Monitored(with_write_error(kept.span(window), session.error), None, kept)
+        try:
+            with sampling(run, request, clock) as session:
+                session.rest()
+                window, exit_status = wait(session, clock)
+        except KeyboardInterrupt:
+            raise InterruptedRunError("Interrupted before anything was measured.") from None
+        recording = read_recording(run, session.error)
+    return Monitored(recording.measure_window(window), exit_status, recording)
 
 
-@contextlib.contextmanager
-def _until_interrupted() -> Iterator[None]:
-    """Turn a Ctrl-C that nobody else takes into its error."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        raise InterruptedRunError("Interrupted before anything was measured.") from None
-
-
-def _carried_out(
-    session: MeteringSession, command: Sequence[str], clock: Clock, stdout: int | None
-) -> ChildCommand:
-    """Run the command to its end and past it; signals are its own to answer."""
-    early: list[int] = []
-    with signals_to(early.append):
-        child = ChildCommand(command, COMMAND, clock, stdout)
-        with signals_to(child.hear):
-            for number in early:
-                child.hear(number)
-            child.ended.wait()
-        session.rest()
-    return child
-
-
-def _watched(session: MeteringSession, view: WattsView, clock: Clock) -> Window:
-    """Show the power until a signal comes, and sample past it."""
-    stop_requested = threading.Event()
-    with signals_to(lambda _: stop_requested.set()), contextlib.closing(view):
-        start_s = clock.now_s()
-        _show(session, view, clock, stop_requested)
-        window = Window(MACHINE, start_s, clock.now_s())
-        session.rest()
-    return window
-
-
-def _show(
-    session: MeteringSession, view: WattsView, clock: Clock, stop_requested: threading.Event
-) -> None:
-    channel, start_s = live_channel(session.channels), clock.now_s()
-    live_progress = LiveProgress(MACHINE, RunSpec(variant=""), channel, session.sampler, clock)
-    while not stop_requested.wait(REDRAW_S) and session.error is None:
-        view.show(clock.now_s() - start_s, live_progress.now(RunEvents(), MACHINE))
-
-
-def write_polls(stream: TextIO, done: Monitored) -> None:
-    """Write every good reading inside the span as CSV, joules and seconds from its start.
+def write_polls(stream: TextIO, monitored: Monitored) -> None:
+    """Write every good reading inside the window as CSV, joules and seconds from its start.
 
     ``power_w`` is the reading of a sampled channel; of a counter, the mean since the reading
-    before, empty at its first. ``energy_j`` is empty where the joules of the span are unknown.
+    before, empty at its first. ``energy_j`` is empty where the joules of the window are unknown.
     """
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(CSV_COLUMNS)
-    for trace in done.recorded.traces:
-        writer.writerows(_polls(trace, done.span.window))
+    for trace in monitored.recording.traces:
+        writer.writerows(_list_polls(trace, monitored.result.window))
 
 
-def _polls(trace: Trace, window: Window) -> Iterator[tuple[object, ...]]:
+def _list_polls(trace: Trace, window: Window) -> Iterator[tuple[object, ...]]:
     channel, curve = trace.channel, energy_curve(trace)
-    before: tuple[float, float] | None = None
+    last_s, last_j = None, 0.0
     for t_s, value in zip(*trace.good, strict=True):
         if window.start_s <= t_s <= window.end_s:
-            power_w = value if channel.kind is Kind.SAMPLED else _slope_w(before, t_s, curve)
-            energy_j = curve.at(t_s) - curve.at(window.start_s)
-            place_s = t_s - window.start_s
-            yield place_s, channel.name, channel.domain, channel.origin, power_w, energy_j
-            before = (t_s, curve.at(t_s))
-
-
-def _slope_w(before: tuple[float, float] | None, t_s: float, curve: EnergyCurve) -> float | None:
-    if before is None or t_s <= before[0]:
-        return None
-    return (curve.at(t_s) - before[1]) / (t_s - before[0])
+            energy_j, power_w = curve.at(t_s) - curve.at(window.start_s), None
+            if channel.kind is Kind.SAMPLED:
+                power_w = value
+            elif last_s is not None and t_s > last_s:
+                power_w = (energy_j - last_j) / (t_s - last_s)
+            time_s = t_s - window.start_s
+            yield time_s, channel.name, channel.domain, channel.origin, power_w, energy_j
+            last_s, last_j = t_s, energy_j

@@ -3,7 +3,7 @@
     with Meter() as m:
         with m.window("train"):
             train()
-    print(m.headline.energy_j, m.headline.uncertainty_j, m.headline.status)
+    print(m.energy.energy_j, m.energy.uncertainty_j, m.energy.status)
 
 Documented in harness/API.md.
 """
@@ -13,12 +13,11 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 import psutil
@@ -31,7 +30,7 @@ from wbcbench.core.trace import Trace
 from wbcbench.core.window import TRAIN, WHOLE, MonotonicClock, Window, WindowEnergy
 from wbcbench.energy.appraise import appraise
 from wbcbench.measure.sampling_process import SideSampler
-from wbcbench.measure.spans import EnergyResult, Recorded, Span, recorded, with_write_error
+from wbcbench.measure.window_result import EnergyResult, Recording, WindowResult, read_recording
 from wbcbench.power.session import MeteringRequest
 
 
@@ -65,11 +64,10 @@ class Meter:
             UsageError: No meter is named, or the period is out of its range.
         """
         names = (meters,) if isinstance(meters, str) else tuple(meters)
-        self._asked = MeteringRequest(names, tuple(gpus), interval_s, seed, options or {})
+        self._request = MeteringRequest(names, tuple(gpus), interval_s, seed, options or {})
         self._clock = MonotonicClock()
         self._sampler: SideSampler | None = None
-        self._recorded: Recorded | None = None
-        self._write_error: str | None = None
+        self._finished: Recording | None = None
         self._opened: dict[str, float] = {}
         self._windows: dict[str, Window] = {}
 
@@ -84,33 +82,32 @@ class Meter:
             raise UsageError("A Meter measures one block. Make another for the next.")
         self._folder = tempfile.TemporaryDirectory(prefix="wbcbench-", ignore_cleanup_errors=True)
         try:
-            self._sampler = SideSampler(Path(self._folder.name), self._asked)
+            self._sampler = SideSampler(Path(self._folder.name), self._request)
         except BaseException:
             self._folder.cleanup()
             raise
         self.open(WHOLE)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Stop sampling and read what it left; an error of the block passes through."""
         assert self._sampler is not None
         for name in list(self._opened):
             self.close(name)
         try:
-            self._write_error = self._sampler.stop()
-            kept = recorded(RunDir(Path(self._folder.name)))
+            write_error = self._sampler.stop()
+            recording = read_recording(RunDir(Path(self._folder.name)), write_error)
         except BaseException:
             self._sampler.kill()
             raise
         finally:
             self._folder.cleanup()
-        looks = {device: _told_apart(seen) for device, seen in kept.looks.items()}
-        self._recorded = replace(kept, looks=looks)
+        pids = {os.getpid(), *(child.pid for child in psutil.Process().children(recursive=True))}
+        samples = {
+            device: [_with_own_processes(sample, pids) for sample in device_samples]
+            for device, device_samples in recording.samples.items()
+        }
+        self._finished = replace(recording, samples=samples)
 
     @contextmanager
     def window(self, name: str) -> Iterator[None]:
@@ -133,12 +130,12 @@ class Meter:
 
         Accelerators are synchronised before the edge is stamped.
         """
-        if self._sampler is None or self._recorded is not None:
+        if self._sampler is None or self._finished is not None:
             raise UsageError(f"The window {name!r} is outside the meter's `with` block.")
         if not name or name in self._windows or name in self._opened:
             raise UsageError(
-                f"The window name {name!r} is empty or was used before. Joules of two windows "
-                "under one name could not be told apart: number them, e.g. 'epoch-1'."
+                f"The window name {name!r} is empty or was used before. "
+                "Each window needs its own name, e.g. 'epoch-1', 'epoch-2'."
             )
         synchronise()
         self._opened[name] = self._clock.now_s()
@@ -161,19 +158,19 @@ class Meter:
         Raises:
             UsageError: The block has not ended; so for everything below.
         """
-        return appraise(self._kept.traces, list(self._windows.values())).energies
+        return appraise(self._recording.traces, list(self._windows.values())).energies
 
-    def span(self, name: str) -> Span:
-        """Everything about one window: readings, headline, cautions, verdict.
+    def window_result(self, name: str) -> WindowResult:
+        """Everything about one window: readings, energy, warnings, quality.
 
         Raises:
             UsageError: There is no such window.
         """
-        kept = self._kept
+        recording = self._recording
         if name not in self._windows:
             known = ", ".join(self._windows)
-            raise UsageError(f"There is no window {name!r}. There are: {known}.")
-        return with_write_error(kept.span(self._windows[name]), self._write_error)
+            raise UsageError(f"There is no window {name!r}. Known: {known}.")
+        return recording.measure_window(self._windows[name])
 
     @property
     def windows(self) -> tuple[Window, ...]:
@@ -187,18 +184,18 @@ class Meter:
 
     @property
     def warnings(self) -> tuple[QualityWarning, ...]:
-        """Every doubt about the headline's window, each with its advice."""
+        """Every warning about the window of ``energy``, each with its advice."""
         return self._main.warnings
 
     @property
     def quality(self) -> Quality:
-        """What the cautions add up to: valid, suspect or invalid."""
+        """What the warnings add up to: valid, suspect or invalid."""
         return self._main.quality
 
     @property
     def traces(self) -> tuple[Trace, ...]:
         """Every reading of every channel."""
-        return self._kept.traces
+        return self._recording.traces
 
     @property
     def sampler_cpu_s(self) -> float | None:
@@ -206,41 +203,36 @@ class Meter:
         return self._sampler.cpu_s if self._sampler else None
 
     @cached_property
-    def _main(self) -> Span:
-        self._kept  # noqa: B018  # its message comes before that of a missing window
-        return self.span(TRAIN if TRAIN in self._windows else WHOLE)
+    def _main(self) -> WindowResult:
+        return self.window_result(TRAIN if TRAIN in self._windows else WHOLE)
 
     @property
-    def _kept(self) -> Recorded:
-        if self._recorded is None:
+    def _recording(self) -> Recording:
+        if self._finished is None:
             raise UsageError(
-                "Joules are known when the meter's `with` block has ended: the last readings lie "
-                "after the last window."
+                "The energy is known when the meter's `with` block has ended: the last readings "
+                "come after the last window."
             )
-        return self._recorded
+        return self._finished
 
 
-def _told_apart(looks: Iterable[BoardSample]) -> list[BoardSample]:
-    """The looks with this process and its children told from foreign ones.
+def _with_own_processes(sample: BoardSample, pids: set[int]) -> BoardSample:
+    """Count this process and its children as the program's own, not as foreign.
 
     The sampling process, which is a child of this one, cannot know whom it works for.
     """
-    ours = {os.getpid(), *(child.pid for child in psutil.Process().children(recursive=True))}
-    return [_mine(look, ours) for look in looks]
-
-
-def _mine(look: BoardSample, ours: set[int]) -> BoardSample:
-    if look.own is None or look.foreign is None:
-        return look
+    if sample.own is None or sample.foreign is None:
+        return sample
+    foreign = set(sample.foreign)
     return replace(
-        look,
-        own=tuple(sorted({*look.own, *(pid for pid in look.foreign if pid in ours)})),
-        foreign=tuple(pid for pid in look.foreign if pid not in ours),
+        sample,
+        own=tuple(sorted({*sample.own, *foreign & pids})),
+        foreign=tuple(pid for pid in sample.foreign if pid not in pids),
     )
 
 
-# A GPU works on while Python has long gone on: an edge stamped without waiting belongs to another
-# moment. Nothing is imported here; a library that is not loaded has given nothing to do.
+# A GPU works on while Python goes on: an edge stamped without waiting belongs to another moment.
+# Nothing is imported here: a library that is not loaded has given the device nothing to do.
 def synchronise() -> None:
     """Return when TensorFlow's and PyTorch's devices are idle, as far as they are loaded."""
     tensorflow = sys.modules.get("tensorflow")

@@ -11,6 +11,7 @@ import io
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from importlib.util import find_spec
 
 from wbcbench.core.files import write_atomically
 from wbcbench.core.record import RunRecord
@@ -38,7 +39,8 @@ def derive(run: RunDir) -> None:
     record = run.read_record()
     if record.epochs:
         write_atomically(run.epochs_path, epochs_csv(record))
-        write_scalars(run, record)
+        if find_spec("tensorboard"):  # an extra; its logs can be made later
+            write_scalars(run, record)
 
 
 def epochs_csv(record: RunRecord) -> bytes:

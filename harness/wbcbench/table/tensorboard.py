@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -67,9 +68,12 @@ def rebuild_logs(run: RunDir) -> None:
 
 
 def add_result(run: RunDir) -> None:
-    """Write the result of a finished run beside its curves; nothing if it never trained."""
+    """Write the result of a finished run beside its curves.
+
+    Nothing is written if it never trained, or without TensorBoard: the logs can be made later.
+    """
     record = run.read_record()
-    if record.epochs:
+    if record.epochs and find_spec("tensorboard"):
         write_result(run.tensorboard_dir, record)
 
 

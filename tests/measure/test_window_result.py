@@ -1,4 +1,4 @@
-"""A span is judged as the training of a run is, whatever its name."""
+"""A window is judged as the training of a run is, whatever its name."""
 
 from dataclasses import asdict, replace
 
@@ -8,7 +8,7 @@ from wbcbench.core.board_state import BoardSample
 from wbcbench.core.record import Circumstances
 from wbcbench.core.trace import Channel, Domain, Kind, Origin, Trace
 from wbcbench.core.window import Window
-from wbcbench.measure.spans import Recorded
+from wbcbench.measure.window_result import Recording
 
 GPU = "GPU-1"
 COUNTER = Channel(
@@ -17,7 +17,7 @@ COUNTER = Channel(
 )  # fmt: skip
 POWER = replace(COUNTER, name="nvml/gpu0/power", kind=Kind.SAMPLED, reading="power_instant")
 TIMES = [0.1 * i for i in range(1000)]
-SEEN = Circumstances(started_utc="", provenance={})
+CIRCUMSTANCES = Circumstances(started_utc="", provenance={})
 
 # A name that is nothing to a run, and names that mean something in one.
 NAMES = ("my work", "train", "idle_cold", "idle_post", "validate-1", "warmup", "evaluate")
@@ -50,8 +50,10 @@ QUIET = {}
 LONG, SHORT = (10.0, 90.0), (50.0, 53.0)
 
 
-def span(name, traces, looks=QUIET, edges=LONG, *, is_cut=False):
-    return Recorded(tuple(traces), looks, SEEN).span(Window(name, *edges), is_cut=is_cut)
+def measure(name, traces, samples=QUIET, edges=LONG, *, is_cut=False):
+    return Recording(tuple(traces), samples, CIRCUMSTANCES).measure_window(
+        Window(name, *edges), is_cut=is_cut
+    )
 
 
 CASES = {
@@ -82,29 +84,29 @@ CASES = {
 
 @pytest.mark.parametrize("code", CASES)
 @pytest.mark.parametrize("name", NAMES)
-def test_a_span_is_in_the_same_doubt_under_any_name(code, name):
-    traces, looks, edges, is_cut, severity = CASES[code]
-    found = span(name, traces, looks, edges, is_cut=is_cut)
-    (doubt,) = (each for each in found.warnings if each.code == code)
-    assert (doubt.severity, doubt.window) == (severity, name)
-    plain = span("a span", traces, looks, edges, is_cut=is_cut)
-    assert repr(asdict(found)) == repr(asdict(plain)).replace("a span", name)
+def test_a_window_has_the_same_warnings_under_any_name(code, name):
+    traces, samples, edges, is_cut, severity = CASES[code]
+    found = measure(name, traces, samples, edges, is_cut=is_cut)
+    (warning,) = (each for each in found.warnings if each.code == code)
+    assert (warning.severity, warning.window) == (severity, name)
+    plain = measure("a window", traces, samples, edges, is_cut=is_cut)
+    assert repr(asdict(found)) == repr(asdict(plain)).replace("a window", name)
 
 
 @pytest.mark.parametrize("code", CASES)
-def test_no_doubt_about_a_span_speaks_of_training(code):
-    traces, looks, edges, is_cut, _ = CASES[code]
-    for doubt in span("my work", traces, looks, edges, is_cut=is_cut).warnings:
-        assert "`train`" not in doubt.detail + doubt.advice
-        assert " train." not in doubt.detail
-        assert "Train" not in doubt.advice
-        assert "epoch" not in doubt.advice
+def test_no_warning_about_a_window_mentions_training(code):
+    traces, samples, edges, is_cut, _ = CASES[code]
+    for warning in measure("my work", traces, samples, edges, is_cut=is_cut).warnings:
+        assert "`train`" not in warning.detail + warning.advice
+        assert " train." not in warning.detail
+        assert "Train" not in warning.advice
+        assert "epoch" not in warning.advice
 
 
-def test_a_short_span_is_named_and_the_advice_says_how_long():
-    (doubt,) = (
-        each for each in span("my work", [power()], edges=SHORT).warnings
+def test_the_advice_names_the_window():
+    (warning,) = (
+        each for each in measure("my work", [power()], edges=SHORT).warnings
         if each.code == "short-window"
     )  # fmt: skip
-    assert "`my work` lasted 3.0 s" in doubt.detail
-    assert "at least a minute" in doubt.advice
+    assert "`my work` lasted 3.0 s" in warning.detail
+    assert "at least a minute" in warning.advice

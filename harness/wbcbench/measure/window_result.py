@@ -1,0 +1,227 @@
+"""A recording → joules of any window of it, with ±, warnings and a quality, and in words.
+
+Each window is judged alone, by the same checks as the training of a run, and its primary energy is
+chosen alike.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from wbcbench.core.board_state import BoardSample
+from wbcbench.core.quality import Quality, QualityWarning, worst_quality
+from wbcbench.core.record import Circumstances
+from wbcbench.core.run_folder import RunDir
+from wbcbench.core.text import aligned_table, human_duration, human_energy, human_power, printable
+from wbcbench.core.trace import Channel, Kind, Origin, Trace
+from wbcbench.core.window import Window, WindowEnergy
+from wbcbench.energy import appraise
+from wbcbench.energy.checks import Evidence, run_checks
+from wbcbench.energy.integrate import energy_curve
+from wbcbench.energy.source import source_power_w
+from wbcbench.energy.warnings import make_warning
+
+PEAK_OVER_S = 1.0  # the steps of a counter are too coarse to show power over less
+
+Status = Origin | Literal["absent"]
+
+_WIDTH = 100
+_HEADINGS = ("channel", "energy", "mean", "peak", "status", "readings", "longest gap")
+
+
+@dataclass(frozen=True, slots=True)
+class EnergyResult:
+    """The joules to quote for one window.
+
+    Attributes:
+        window: Its name.
+        energy_j: Joules as measured; ``None`` if no meter knows.
+        uncertainty_j: Half-width at about 95 %; ``None`` for a model, whose error is unknown.
+        mean_power_w: Joules over the window's duration.
+        status: ``measured``, ``estimated``, ``simulated`` or ``absent``.
+        channel: Name of the channel, or of several joined by ``+`` (one for each device).
+        method: How it was read: ``counter``, ``integral_instant``, ``codecarbon_tdp_load``, …
+        domain: The part of the machine: ``gpu``, ``cpu`` or ``system``.
+    """
+
+    window: str
+    energy_j: float | None = None
+    uncertainty_j: float | None = None
+    mean_power_w: float | None = None
+    status: Status = "absent"
+    channel: str | None = None
+    method: str | None = None
+    domain: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelEnergy:
+    """Energy of a window on one channel; ``peak_power_w`` is ``None`` where it is unknown."""
+
+    channel: Channel
+    energy: WindowEnergy
+    peak_power_w: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class WindowResult:
+    """What one window cost, and how far to trust that."""
+
+    window: Window
+    readings: tuple[ChannelEnergy, ...]
+    energy: EnergyResult
+    warnings: tuple[QualityWarning, ...]
+    quality: Quality
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """What a metering session left on disk.
+
+    Attributes:
+        traces: One for each channel.
+        samples: Telemetry by device.
+        circumstances: Meters, sensor cards and how well they were sampled.
+        write_error: Why the readings are not complete; ``None`` if they are.
+    """
+
+    traces: tuple[Trace, ...]
+    samples: Mapping[str, Sequence[BoardSample]]
+    circumstances: Circumstances
+    write_error: str | None = None
+
+    def measure_window(self, window: Window, *, is_cut: bool = False) -> WindowResult:
+        """Work out one window; with ``is_cut`` it was still open when the trace ended."""
+        appraisal = appraise.appraise(self.traces, [window])
+        evidence = Evidence(
+            spec=None,
+            traces=self.traces,
+            windows=(window,),
+            energies=appraisal.energies,
+            cut=(window.name,) if is_cut else (),
+            sampling=self.circumstances.sampling,
+            absent=self.circumstances.absent,
+            meters=self.circumstances.meters,
+            trained=True,
+            faults=appraisal.faults,
+            agreements=appraisal.agreements,
+            telemetry=tuple(appraise.telemetry_by_window(self.samples, [window])),
+            shared=self.circumstances.shared,
+            judged=window.name,
+        )
+        warnings = run_checks(evidence)
+        energy = _choose_energy(replace(evidence, warnings=warnings))
+        if self.write_error is not None:
+            incomplete = make_warning(
+                "trace-not-written",
+                f"The readings are not complete: {self.write_error}.",
+                window=window.name,
+            )
+            warnings = (incomplete, *warnings)
+        return WindowResult(
+            window=window,
+            readings=tuple(
+                ChannelEnergy(
+                    trace.channel,
+                    energy,
+                    None if energy.energy_j is None else peak_power_w(trace, window),
+                )
+                for trace, energy in zip(self.traces, appraisal.energies, strict=True)
+            ),
+            energy=energy,
+            warnings=warnings,
+            quality=worst_quality(warnings),
+        )
+
+
+def read_recording(run: RunDir, write_error: str | None = None) -> Recording:
+    """Read a recording from its folder."""
+    circumstances = run.read_began() or Circumstances(started_utc="", provenance={})
+    return Recording(tuple(run.read_traces()), run.read_telemetry(), circumstances, write_error)
+
+
+def _choose_energy(evidence: Evidence) -> EnergyResult:
+    source = evidence.primary
+    if source is None:
+        return EnergyResult(evidence.judged)
+    energy_j, uncertainty_j = evidence.primary_j
+    return EnergyResult(
+        window=evidence.judged,
+        energy_j=energy_j,
+        uncertainty_j=uncertainty_j,
+        mean_power_w=source_power_w(evidence, source, evidence.judged),
+        status="absent" if energy_j is None else source.status,
+        channel="+".join(source.channels),
+        method=source.method,
+        domain=source.domain.value,
+    )
+
+
+def peak_power_w(trace: Trace, window: Window) -> float | None:
+    """Highest power in a window.
+
+    A sampled channel's is its highest reading; a counter's the highest mean from one of its steps
+    to the first a second later, so ``None`` for a shorter window.
+    """
+    if trace.channel.kind is Kind.SAMPLED:
+        pairs = zip(*trace.good, strict=True)
+        return max((w for t, w in pairs if window.start_s <= t <= window.end_s), default=None)
+    curve = energy_curve(trace)
+    steps = [t for t in curve.t_s if window.start_s < t < window.end_s]
+    times = [window.start_s, *steps, window.end_s]
+    powers = list[float]()
+    for start_s in times:
+        later = bisect_left(times, start_s + PEAK_OVER_S)
+        if later < len(times):
+            end_s = times[later]
+            powers.append((curve.at(end_s) - curve.at(start_s)) / (end_s - start_s))
+    return max(powers, default=None)
+
+
+def describe_window(result: WindowResult) -> list[str]:
+    """Title, primary energy, one line a channel, every warning with its advice."""
+    window = result.window
+    table = aligned_table(_HEADINGS, [_format_channel(reading) for reading in result.readings])
+    lines = [
+        f"{window.name}: {human_duration(window.duration_s)}, quality {result.quality}",
+        describe_energy(result.energy),
+        "",
+        *textwrap.indent(table, "  ").splitlines(),
+    ]
+    for warning in result.warnings:
+        lines.append(f"  {warning.severity.value}: {warning.code}")
+        for text in (warning.detail, f"advice: {warning.advice}"):
+            lines += textwrap.indent(textwrap.fill(text, _WIDTH - 6), " " * 6).splitlines()
+    return [printable(line) for line in lines]
+
+
+def describe_energy(energy: EnergyResult) -> str:
+    """``energy 241 J ± 3 J, mean 120 W  (gpu, counter, measured)``."""
+    if energy.energy_j is None:
+        return "  energy unknown: no meter could read it (see below)"
+    return (
+        f"  energy {_format_energy(energy)}, mean {human_power(energy.mean_power_w)}  "
+        f"({energy.domain}, {energy.method}, {energy.status})"
+    )
+
+
+def _format_channel(reading: ChannelEnergy) -> tuple[str, ...]:
+    energy, channel = reading.energy, reading.channel
+    return (
+        channel.name,
+        _format_energy(energy),
+        human_power(energy.mean_power_w),
+        human_power(reading.peak_power_w),
+        energy.reason or channel.origin.value,
+        str(energy.samples),
+        human_duration(energy.max_gap_s),
+    )
+
+
+def _format_energy(energy: EnergyResult | WindowEnergy) -> str:
+    spread = "" if energy.uncertainty_j is None else f" ± {human_energy(energy.uncertainty_j)}"
+    return human_energy(energy.energy_j) + spread
