@@ -223,7 +223,7 @@ def at_the_edge(studies: int, seed: int) -> list[Line]:
     judged = {"worse": 0, "not worse": 0}
     for found in simulated(world, studies, seed, settings):
         for metric in same:
-            same[metric] += effect_of(found, metric).finding == "equivalent"
+            same[metric] += effect_of(found, metric).result == "equivalent"
         threshold = next(each for each in found.thresholds if each.variant == "leaky-dropout")
         if threshold.outcome.value in judged:
             judged[threshold.outcome.value] += 1

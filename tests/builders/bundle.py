@@ -281,7 +281,7 @@ def _write_run(
     record = replace(account(run, circumstances, status, error), ended_utc=_utc(end_s + 2.0))
     run.write_record(record)
     if record.epochs:
-        run.epochs_path.write_bytes(derive.epochs_csv(record))
+        run.epochs_path.write_bytes(derive.format_epochs_csv(record))
 
 
 def _epochs(

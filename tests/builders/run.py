@@ -27,7 +27,7 @@ from wbcbench.core.run_folder import Local, RunDir
 from wbcbench.core.spec import RunSpec
 from wbcbench.core.trace import Channel, Origin
 from wbcbench.core.window import Window, WindowEnergy
-from wbcbench.energy.appraise import without_validation
+from wbcbench.energy.appraise import remove_validation
 
 CLASSES = ("EOSINOPHIL", "LYMPHOCYTE", "MONOCYTE", "NEUTROPHIL")
 
@@ -84,7 +84,7 @@ def make_energies(
 ) -> tuple[WindowEnergy, ...]:
     """Power × duration of every window on every channel; training without its validation."""
     whole = tuple(_energy(channel, window) for channel in channels for window in windows)
-    return without_validation(whole, windows)
+    return remove_validation(whole, windows)
 
 
 def _energy(channel: Channel, window: Window) -> WindowEnergy:

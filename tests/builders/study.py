@@ -25,7 +25,7 @@ from wbcbench.core.run_folder import Local, RunDir
 from wbcbench.core.spec import RunSpec
 from wbcbench.core.study_folder import PLAN
 from wbcbench.core.trace import Channel, Kind
-from wbcbench.energy.appraise import appraise, budgets_without_validation, without_validation
+from wbcbench.energy.appraise import appraise, remove_validation, remove_validation_from_budgets
 from wbcbench.report.study import ReportStudy
 from wbcbench.study.experiment import Experiment, PlannedAnalysis
 from wbcbench.study.plan import Plan, make_plan, to_json
@@ -165,8 +165,8 @@ def _first_of(
     record = make_record(
         spec=spec,
         epochs=epochs,
-        energies=without_validation(appraisal.energies, windows),
-        budgets=budgets_without_validation(appraisal.budgets, windows),
+        energies=remove_validation(appraisal.energies, windows),
+        budgets=remove_validation_from_budgets(appraisal.budgets, windows),
         agreements=appraisal.agreements,
         sensor_cards=tuple(map(_card, GPU_CHANNELS)),
     )
@@ -188,7 +188,7 @@ def _write_run(run: RunDir, spec: RunSpec, like: RunRecord, shared: RunDir, draw
     copytree(shared.path, run.path, copy_function=_link)
     run.write_requested(spec, Local())
     run.write_record(record)
-    run.epochs_path.write_bytes(derive.epochs_csv(record))
+    run.epochs_path.write_bytes(derive.format_epochs_csv(record))
 
 
 def _write_again(run: RunDir, spec: RunSpec, like: RunDir) -> None:

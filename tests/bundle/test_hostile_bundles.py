@@ -14,7 +14,7 @@ import pytest
 from fakes import hostile_bundles as hostile
 from wbcbench.bundle.bounds import BOUNDS, Bounds
 from wbcbench.bundle.open import opened, read_predictions, require_readable_traces
-from wbcbench.bundle.verify.bundle import survey
+from wbcbench.bundle.verify.bundle import load_bundle
 from wbcbench.core.errors import UsageError, VerificationError
 from wbcbench.core.trace_file import parquet_from_polls
 
@@ -38,7 +38,7 @@ def nothing_outside(tmp_path, monkeypatch):
 def refusal(bundle: Path, bounds: Bounds = BOUNDS) -> str:
     """Why a bundle is refused: one printable line that is a sentence."""
     with pytest.raises(VerificationError) as caught, opened(bundle, bounds) as root:
-        survey(root, bounds)
+        load_bundle(root, bounds)
     text = str(caught.value)
     assert text.isprintable()
     assert text.endswith(".")

@@ -39,7 +39,7 @@ def test_its_document_and_its_records_are_still_read(bag):
     assert (made.schema, made.study) == (layout.SCHEMA, "study")
     assert (made.n_runs.planned, made.n_runs.done, made.n_runs.failed) == (4, 3, 1)
     study = SubmittedStudy(bag / layout.PAYLOAD, made.study)
-    assert len(table.study_records(study.folder)) == 4
+    assert len(table.load_records(study.folder)) == 4
     assert study.plan is not None
     assert study.plan.sha256 == made.design.plan_sha256
     assert study.comparison is not None

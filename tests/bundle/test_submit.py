@@ -29,7 +29,7 @@ from wbcbench.bundle.document import Author
 from wbcbench.bundle.write import Order, Written, submit
 from wbcbench.commands.submit import submit as submit_command
 from wbcbench.compare.analysis import compare
-from wbcbench.compare.result import contrasts_csv
+from wbcbench.compare.result import format_contrasts_csv
 from wbcbench.core.errors import UsageError
 from wbcbench.core.provenance import source_root
 from wbcbench.core.run_folder import Local, RunDir, study_runs
@@ -37,7 +37,7 @@ from wbcbench.core.units import kwh_from_j
 from wbcbench.energy.metrics import intensity
 from wbcbench.report.publish import ALL_FORMATS
 from wbcbench.study.experiment import SubmissionDetails as Planned
-from wbcbench.study.plan import settings_for
+from wbcbench.study.plan import choose_settings
 from wbcbench.table.view import read_study
 
 TEXT = ("md",)
@@ -132,13 +132,13 @@ def test_the_program_reads_a_bundle_as_it_reads_a_study(study, payload):
     inside = payload / layout.study_dir("study")
     differ = {"gpu_uuid_hash"}  # the board's identity is redacted
     for ours, theirs in zip(
-        table.rows(table.study_records(study)), table.rows(table.study_records(inside)), strict=True
+        table.rows(table.load_records(study)), table.rows(table.load_records(inside)), strict=True
     ):
         assert {k: v for k, v in ours.items() if k not in differ} == {
             k: v for k, v in theirs.items() if k not in differ
         }
-    found = compare(read_study(inside).runs, settings_for(inside, {}), ["study"], 0)
-    assert (inside / layout.CONTRASTS).read_text() == contrasts_csv(found)
+    found = compare(read_study(inside).runs, choose_settings(inside, {}), ["study"], 0)
+    assert (inside / layout.CONTRASTS).read_text() == format_contrasts_csv(found)
 
 
 def test_specs_plans_traces_and_predictions_are_copied_byte_by_byte(study, payload):
@@ -429,7 +429,7 @@ def test_a_run_that_is_going_on_is_waited_for(tmp_path):
     study = bundle_study(tmp_path / "results", replace(SMALL, blocks=1))
     run = RunDir(study / "relu-dropout-s9-00000000")
     run.create(make_spec("relu-dropout", 9, study="study"), Local())
-    with run.watched(), pytest.raises(UsageError, match="is going on"):
+    with run.hold_lock(), pytest.raises(UsageError, match="is going on"):
         submit(order(study.parent, tmp_path / "bundle"))
 
 

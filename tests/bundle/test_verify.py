@@ -21,7 +21,7 @@ from wbcbench.bundle import document, layout, rerun
 from wbcbench.bundle.crate import write_zip
 from wbcbench.bundle.rerun import Sameness
 from wbcbench.bundle.verify import Status, report_outcome
-from wbcbench.bundle.verify.bundle import Bundle, survey
+from wbcbench.bundle.verify.bundle import Bundle, load_bundle
 from wbcbench.bundle.verify.energies import _check_plausible
 from wbcbench.bundle.verify.inspect import Inspection, as_text, get_title, verify
 from wbcbench.commands.verify import verify as verify_command
@@ -97,7 +97,7 @@ except SystemExit:
     assert done.stderr.strip().endswith("set()")
     found = json.loads(done.stdout)
     assert list(found) == ["schema", "verified", "checks"]
-    assert found["schema"] == "wbcbench.verify/1"
+    assert found["schema"] == "wbcbench.verify/2"
     assert found["verified"] is True
     assert [check["id"] for check in found["checks"]] == IDS
     assert {tuple(check) for check in found["checks"]} == {("id", "status", "detail")}
@@ -203,7 +203,7 @@ def test_every_check_has_a_name_of_its_own():
 
 @pytest.fixture(scope="module")
 def loaded(bag: Bag) -> Bundle:
-    return survey(bag.root)
+    return load_bundle(bag.root)
 
 
 def trainer(change) -> rerun.Train:
@@ -218,7 +218,7 @@ def trainer(change) -> rerun.Train:
 
 
 def test_a_run_that_gives_the_same_epochs_and_scores_is_reproduced(loaded):
-    records = rerun.chosen_runs(loaded, None, None)
+    records = rerun.select_runs(loaded, None, None)
     assert {record.spec.block for record in records} == {1}
     same = {record.spec.variant: record for record in records}
     found = rerun.rerun(loaded, records, None, trainer(lambda spec: same[spec.variant]))
@@ -228,7 +228,7 @@ def test_a_run_that_gives_the_same_epochs_and_scores_is_reproduced(loaded):
 
 
 def test_accuracy_may_differ_by_twice_what_seeds_differ_by(loaded):
-    [record] = rerun.chosen_runs(loaded, None, rerun.chosen_runs(loaded, 2, None)[0].run_id)
+    [record] = rerun.select_runs(loaded, None, rerun.select_runs(loaded, 2, None)[0].run_id)
     [same] = rerun.rerun(loaded, [record], None, trainer(lambda _: record))
     slack = same.tolerance
     assert slack is not None
@@ -246,9 +246,9 @@ def test_accuracy_may_differ_by_twice_what_seeds_differ_by(loaded):
 
 def test_a_block_or_run_that_is_not_there_is_named_with_those_that_are(loaded):
     with pytest.raises(UsageError, match="it has: 1, 2"):
-        rerun.chosen_runs(loaded, 7, None)
+        rerun.select_runs(loaded, 7, None)
     with pytest.raises(UsageError, match="no done run of the bundle 'x'"):
-        rerun.chosen_runs(loaded, None, "x")
+        rerun.select_runs(loaded, None, "x")
     with pytest.raises(UsageError, match="add --rerun"):
         verify_command(Path("x"), block=1)
 

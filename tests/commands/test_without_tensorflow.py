@@ -80,7 +80,7 @@ def test_the_training_packages_are_really_missing(
         ("show", "RUN"),
         ("explain", "RUN", "energy_gpu_train_j"),
         ("report", "--out", "REPORTS"),
-        ("compare", "runs", "--channel", "simulated"),
+        ("compare", "runs", "--lowest-status", "simulated"),
         ("claims", "runs"),
         ("export", "runs", "--format", "parquet", "--out", "REPORTS/runs.parquet"),
         ("merge", "runs", "--into", "merged"),

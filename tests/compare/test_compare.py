@@ -83,7 +83,7 @@ def nothing(tmp_path_factory):
 
 
 def log_joules(results):
-    frame = export.to_frame(table.study_rows(results / "study"), tuple(load_columns().values()))
+    frame = export.to_frame(table.load_rows(results / "study"), tuple(load_columns().values()))
     frame["log_j"] = np.log(frame[ENERGY].astype(float))
     return frame
 
@@ -102,7 +102,7 @@ def test_the_activation_contrast_is_a_t_test_worked_out_independently(clear):
 
 
 def test_the_interaction_of_accuracies_is_that_of_a_linear_model_with_blocks(clear):
-    frame = export.to_frame(table.study_rows(clear / "study"), tuple(load_columns().values()))
+    frame = export.to_frame(table.load_rows(clear / "study"), tuple(load_columns().values()))
     rows = pd.DataFrame(
         {
             "y": frame["balanced_accuracy"].astype(float),
@@ -306,13 +306,13 @@ def laptop(tmp_path_factory):
 def test_estimated_joules_are_not_compared_unless_asked_for(laptop):
     text = said(laptop, "study")
     assert "no joules compared" in text
-    assert "--channel estimated" in text
+    assert "--lowest-status estimated" in text
     assert {row["metric"] for row in document(laptop)["contrasts"]} == {"balanced_accuracy"}
 
 
 def test_estimated_joules_say_so_in_every_line(laptop):
     threshold = ("--fail-if", "primary_energy_train_j > +50%")
-    text = said(laptop, "study", "--channel", "estimated", *threshold)
+    text = said(laptop, "study", "--lowest-status", "estimated", *threshold)
     lines = [
         line
         for line in text.splitlines()
@@ -321,22 +321,24 @@ def test_estimated_joules_say_so_in_every_line(laptop):
     assert len(lines) >= 15
     assert all("estimated" in line for line in lines)
     assert "All joules here are estimated, not measured." in text
-    rows = csv.DictReader(io.StringIO(said(laptop, "study", "--csv", "--channel", "estimated")))
+    rows = csv.DictReader(
+        io.StringIO(said(laptop, "study", "--csv", "--lowest-status", "estimated"))
+    )
     status = {(row["metric"], row["energy_status"]) for row in rows}
     assert status == {("primary_energy_train_j", "estimated"), ("balanced_accuracy", "")}
 
 
 def test_naming_joules_that_are_estimated_is_refused_with_the_way_out(laptop):
-    with pytest.raises(CannotMeasureError, match="--channel estimated"):
+    with pytest.raises(CannotMeasureError, match="--lowest-status estimated"):
         said(laptop, "study", "--metric", "primary_energy_train_j")
     with pytest.raises(CannotMeasureError, match="No run has energy_gpu_train_j"):
-        said(laptop, "study", "--fail-if", f"{ENERGY} > +5%", "--channel", "estimated")
+        said(laptop, "study", "--fail-if", f"{ENERGY} > +5%", "--lowest-status", "estimated")
 
 
 def test_a_simulated_signal_is_compared_only_as_such(tmp_path):
     save(tmp_path, *draw(3, channels=SYNTHETIC_CHANNELS))
-    assert "no joules compared" in said(tmp_path, "study", "--channel", "estimated")
-    assert "(simulated)" in said(tmp_path, "study", "--channel", "simulated")
+    assert "no joules compared" in said(tmp_path, "study", "--lowest-status", "estimated")
+    assert "(simulated)" in said(tmp_path, "study", "--lowest-status", "simulated")
 
 
 # -- comparable or not ----------------------------------------------------------------------------
@@ -385,7 +387,7 @@ def test_measured_and_estimated_joules_never_stand_together(tmp_path):
     save(tmp_path, *draw(4, channels=LAPTOP)[:8] + draw(4)[8:])
     for channel in ("measured", "estimated"):
         with pytest.raises(CannotMeasureError, match="primary_status differs"):
-            said(tmp_path, "study", "--channel", channel)
+            said(tmp_path, "study", "--lowest-status", channel)
     with pytest.raises(UsageError, match="never compared with each other"):
         said(tmp_path, "study", "--allow-different", "primary_status")
 

@@ -42,21 +42,21 @@ def test_who_comes_after_both_are_gone_is_alone() -> None:
 
 def test_another_device_is_another_lock() -> None:
     with machine_lock("host", share=False), machine_lock("GPU-1", share=False) as hold:
-        assert hold.alone
+        assert hold.is_exclusive
 
 
 def test_a_lock_that_is_handed_on_is_held_without_a_gap() -> None:
     with machine_lock("host", share=False) as hold:
         handed = os.dup(hold.handle)
     with inherited_lock("host", handed) as hold:
-        assert hold.alone
+        assert hold.is_exclusive
         with pytest.raises(CannotMeasureError), machine_lock("host", share=False):
             pass
         assert not hold.is_shared
         with machine_lock("host", share=True):
             assert hold.is_shared
     with machine_lock("host", share=False) as hold:
-        assert hold.alone
+        assert hold.is_exclusive
 
 
 def test_another_file_is_not_taken_for_the_lock(tmp_path: Path) -> None:

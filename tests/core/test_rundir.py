@@ -16,7 +16,7 @@ from wbcbench.core.errors import RunExistsError, UsageError
 from wbcbench.core.files import write_atomically
 from wbcbench.core.record import RunRecord
 from wbcbench.core.run_condition import RunStage, condition
-from wbcbench.core.run_folder import LOOK_OVER_S, Local, RunDir, study_runs
+from wbcbench.core.run_folder import LOCK_WAIT_S, Local, RunDir, study_runs
 from wbcbench.core.spec import RunSpec
 
 
@@ -65,7 +65,7 @@ def test_a_run_whose_submitter_lives_waits_and_is_never_gone(tmp_path: Path) -> 
 def test_whoever_holds_the_lock_is_alive_whatever_else_is_known(tmp_path: Path) -> None:
     run = made(tmp_path)
     (run.path / "state.json").unlink()
-    with run.watched() as is_free:
+    with run.hold_lock() as is_free:
         assert is_free
         found = condition(run)
     assert (found.stage, found.is_alive) == (RunStage.RUNNING, True)
@@ -130,11 +130,11 @@ def test_a_look_at_a_run_leaves_nothing_in_its_folder(tmp_path):
 def test_a_runner_is_not_turned_away_by_somebody_who_looks(tmp_path):
     run = RunDir(tmp_path / "runs" / "a-run")
     run.create(make_spec(), Local())
-    with run.watched() as is_free:
+    with run.hold_lock() as is_free:
         assert is_free
         assert run.is_locked
     with (run.path / ".lock").open() as look:
         fcntl.flock(look, fcntl.LOCK_SH)
         threading.Timer(0.1, fcntl.flock, (look.fileno(), fcntl.LOCK_UN)).start()
-        with run.watched(LOOK_OVER_S) as is_free:
+        with run.hold_lock(LOCK_WAIT_S) as is_free:
             assert is_free

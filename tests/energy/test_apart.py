@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from wbcbench.core.trace import Channel, Domain, Kind, Origin, Trace
 from wbcbench.core.window import Window
-from wbcbench.energy.appraise import steps_duration_s, without_validation
+from wbcbench.energy.appraise import remove_validation, steps_duration_s
 from wbcbench.energy.integrate import window_energy
 
 COUNTER = Channel("c", Kind.COUNTER, Origin.MEASURED, Domain.GPU)
@@ -27,7 +27,7 @@ def test_the_joules_of_train_are_those_of_its_epochs(power_w: list[float]) -> No
         total += power
         values.append(total)
     trace = Trace(COUNTER, [float(t) for t in range(24)], values)
-    energies = without_validation([window_energy(trace, w) for w in WINDOWS], WINDOWS)
+    energies = remove_validation([window_energy(trace, w) for w in WINDOWS], WINDOWS)
     by_name = {energy.window: energy.energy_j for energy in energies}
     epochs_j = (by_name["epoch-1"] or 0) + (by_name["epoch-2"] or 0)
     assert abs((by_name["train"] or 0) - epochs_j) < 1e-6 * (1 + epochs_j)
@@ -36,7 +36,7 @@ def test_the_joules_of_train_are_those_of_its_epochs(power_w: list[float]) -> No
 
 def test_train_is_unknown_when_a_pass_inside_it_is() -> None:
     trace = Trace(COUNTER, [0.0, 11.5, 30.0], [0.0, 10.0, None])
-    energies = without_validation([window_energy(trace, w) for w in WINDOWS], WINDOWS)
+    energies = remove_validation([window_energy(trace, w) for w in WINDOWS], WINDOWS)
     train = next(energy for energy in energies if energy.window == "train")
     assert train.energy_j is None
     assert train.reason

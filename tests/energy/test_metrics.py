@@ -47,8 +47,8 @@ def test_nothing_is_shared_by_no_images():
 
 
 def test_disagreement_is_in_per_cent_of_the_witness():
-    assert metrics.disagreement_pct(103.0, 100.0) == pytest.approx(3.0)
-    assert metrics.disagreement_pct(103.0, 0.0) is None
+    assert metrics.difference_pct(103.0, 100.0) == pytest.approx(3.0)
+    assert metrics.difference_pct(103.0, 0.0) is None
 
 
 @given(st.lists(maybe_joules))

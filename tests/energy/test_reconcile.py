@@ -15,7 +15,7 @@ from wbcbench.core.trace import Domain, Origin, Trace
 from wbcbench.core.window import WindowEnergy
 from wbcbench.energy.cross_check import compare_readings
 from wbcbench.energy.faults import is_pair
-from wbcbench.energy.metrics import disagreement_pct
+from wbcbench.energy.metrics import difference_pct
 
 joules = st.floats(1.0, 1e6)
 
@@ -53,7 +53,7 @@ def test_what_is_uncertain_cannot_tell(uncertainty_j):
 
 @pytest.mark.parametrize(("a", "b"), [(None, 5.0), (5.0, None), (5.0, 0.0), (5.0, -1.0)])
 def test_an_unknown_or_empty_side_gives_no_difference(a, b):
-    assert disagreement_pct(a, b) is None
+    assert difference_pct(a, b) is None
     assert compare_readings(stated(a), stated(b)) is None
 
 

@@ -17,7 +17,7 @@ from fakes.nvml_scenario import (
 from fakes.power_shapes import Constant, Ramp, Shape, Sine, Square, Telegraph
 from wbcbench.core.record import SensorCard
 from wbcbench.core.trace import Channel, Domain, Kind, Origin, Trace
-from wbcbench.energy.uncertainty import card_of, informed
+from wbcbench.energy.uncertainty import make_sensor_card, update_channels
 from wbcbench.power.meter import MeterRequest
 from wbcbench.power.nvml import known_pace_s, open_meters
 from wbcbench.power.session import probe
@@ -65,7 +65,7 @@ def test_noise_that_repeats_a_value_now_and_then_does_not_slow_the_pace(
     levels = [100.0, 101.0, 101.0, 102.0, 100.0, 100.0, 100.0, 103.0] * 3
     polls = [(0.001 * i, levels[min(i // 100, len(levels) - 1)]) for i in range(2400)]
     trace = Trace(channel, [t for t, _ in polls], [value for _, value in polls])
-    assert card_of(trace).update_s == pytest.approx(0.1, rel=0.02)
+    assert make_sensor_card(trace).update_s == pytest.approx(0.1, rel=0.02)
 
 
 def test_a_value_that_does_not_move_tells_no_pace_and_says_why(
@@ -138,7 +138,7 @@ def test_a_card_informs_its_channel_and_leaves_what_it_does_not_know(
     other = Channel("g/b", Kind.SAMPLED, Origin.MEASURED, Domain.GPU, update_s=0.5)
     blank = SensorCard("g/a", None, None, None, "unknown", 2.0, 10)
     found = SensorCard("g/b", 0.02, None, None, "held", 2.0, 10)
-    assert [c.update_s for c in informed((known, other), (blank, found))] == [0.5, 0.02]
+    assert [c.update_s for c in update_channels((known, other), (blank, found))] == [0.5, 0.02]
 
 
 def test_a_board_without_a_counter_has_a_card_for_its_power_alone(
@@ -160,6 +160,6 @@ def test_any_steady_counter_is_paced_within_one_poll(
     channel = Channel("g/counter", Kind.COUNTER, Origin.MEASURED, Domain.GPU)
     times = [0.001 * i for i in range(2000)]
     ticks = [int((t_s + phase * step_s) / step_s) for t_s in times]
-    card = card_of(Trace(channel, times, [tick * step_s * power_w for tick in ticks]))
+    card = make_sensor_card(Trace(channel, times, [tick * step_s * power_w for tick in ticks]))
     assert card.update_s == pytest.approx(step_s, abs=0.001)
     assert card.step_j == pytest.approx(step_s * power_w, rel=1e-6)

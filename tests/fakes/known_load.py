@@ -18,7 +18,7 @@ from fakes.power_shapes import Constant, Knots, Ramp, Shape, Sine, Square, Teleg
 from wbcbench.core.run_folder import Local, RunDir
 from wbcbench.core.spec import RunSpec
 from wbcbench.core.trace import Kind, Trace
-from wbcbench.energy.uncertainty import informed
+from wbcbench.energy.uncertainty import update_channels
 from wbcbench.power.meter import MeterRequest
 from wbcbench.power.nvml import open_meters
 from wbcbench.power.sampler import Sampler
@@ -109,7 +109,7 @@ class Bench:
         self._nvml.play(Scenario((gpu,), clock=clock.path))
         (meter,) = open_meters(MeterRequest())
         with meter:
-            meter.channels = informed(meter.channels, probe(meter, clock, 2.0))
+            meter.channels = update_channels(meter.channels, probe(meter, clock, 2.0))
             clock.set_s(START_S)
             run.write_channels(meter.channels)
             sampler = Sampler([meter], run, interval_s, clock)

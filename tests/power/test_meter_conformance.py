@@ -29,7 +29,7 @@ from wbcbench.core.errors import CannotMeasureError, UsageError
 from wbcbench.core.trace import Kind, Origin, Trace
 from wbcbench.core.window import Window
 from wbcbench.energy.integrate import window_energy
-from wbcbench.energy.uncertainty import informed, with_uncertainty
+from wbcbench.energy.uncertainty import update_channels, with_uncertainty
 from wbcbench.power.device import Device
 from wbcbench.power.meter import MeterRequest, find_meters
 from wbcbench.power.session import probe
@@ -112,7 +112,7 @@ def test_joules_of_a_known_load_are_right_within_their_uncertainty(bench: Bench)
             rows.append(meter.read())
     window = Window("load", start_s + 0.5, start_s + 10.5)
     true_j = bench.true_energy_j(window.start_s, window.end_s)
-    channels = informed(meter.channels, cards)
+    channels = update_channels(meter.channels, cards)
     for channel, column in zip(channels, zip(*rows, strict=True), strict=True):
         trace = Trace(channel, times, column)
         energy = with_uncertainty(trace, window, window_energy(trace, window))

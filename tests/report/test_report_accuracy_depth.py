@@ -20,7 +20,7 @@ from wbcbench.report.sections.accuracy import (
     collect_depth,
     collect_recalls,
 )
-from wbcbench.stats.bootstrap import accuracy_interval
+from wbcbench.stats.bootstrap import bootstrap_accuracy
 
 ACCURACIES = (0.78, 0.80, 0.83)
 
@@ -68,10 +68,10 @@ def test_the_interval_by_photograph_of_one_run_is_that_of_its_record(tmp_path, t
     keep(folder, record, tables[0])
     depth = collect_depth(gather("runs", [record], folder=folder), "leaky-dropout")
     names = np.unique([CLASSES[i] for i in truth], return_inverse=True)[1]
-    want = accuracy_interval(truth == said, names, photograph)
+    want = bootstrap_accuracy(truth == said, names, photograph)
     assert depth.photographs.accuracy == pytest.approx(want)
     unseen = photograph >= 4
-    want = accuracy_interval((truth == said)[unseen], names[unseen], photograph[unseen])
+    want = bootstrap_accuracy((truth == said)[unseen], names[unseen], photograph[unseen])
     assert depth.photographs.leakage_free == pytest.approx(want)
 
 

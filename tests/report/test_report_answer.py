@@ -9,7 +9,7 @@ import pytest
 from builders.machine import LAPTOP, SYNTHETIC_CHANNELS
 from builders.run import failed_record, make_record, save
 from builders.study import CLEAR, NOTHING, VARIANTS, draw
-from wbcbench.compare.result import contrast_key, contrast_row
+from wbcbench.compare.result import build_contrast_row, format_contrast_key
 from wbcbench.report import build, iterate_banners
 from wbcbench.report.publish import read_report_study
 from wbcbench.report.sections import about, answer, contrasts
@@ -45,7 +45,10 @@ def test_each_sentence_has_number_interval_p_blocks_and_kind_of_joules(clear):
 
 def test_each_sentence_can_be_made_again_from_its_row(clear):
     claims, study = clear
-    rows = {contrast_key(effect): contrast_row(effect) for effect in study.comparison.effects}
+    rows = {
+        format_contrast_key(effect): build_contrast_row(effect)
+        for effect in study.comparison.effects
+    }
     for claim in claims:
         assert claim.source == "contrasts.csv"
         assert claim.values == rows[claim.row]
@@ -163,6 +166,6 @@ def test_every_sentence_with_a_number_is_a_claim_with_an_id_of_its_own(clear):
     ids = [claim.id for claim in report.claims]
     assert len(set(ids)) == len(ids) >= 12
     assert {"cost", "runs", "front", "front-share", "target-1", "reached", "effort"} <= set(ids)
-    known = {contrast_key(effect) for effect in study.comparison.effects}
+    known = {format_contrast_key(effect) for effect in study.comparison.effects}
     known |= {str(row["configuration"]) for row in build_summary_rows(study)}
     assert all(claim.row in known for claim in report.claims if claim.row)

@@ -8,7 +8,7 @@ import pytest
 
 from builders.run import make_record
 from builders.study import gather
-from wbcbench.energy.metrics import intensities
+from wbcbench.energy.metrics import load_intensities
 from wbcbench.report.drawing import to_svg
 from wbcbench.report.sections.carbon import build_carbon
 
@@ -19,8 +19,8 @@ def test_grams_are_kilowatt_hours_times_the_grid():
     block = build_carbon(STUDY)
     joules = STUDY.runs[0].row["primary_energy_train_j"]
     rows = {row[0]: row for row in block.figures[0].data.rows}
-    assert len(rows) == len(intensities())
-    germany = intensities()["DEU"]
+    assert len(rows) == len(load_intensities())
+    germany = load_intensities()["DEU"]
     place = f"Germany (DEU, {germany.year})"
     assert float(rows[place][2]) == pytest.approx(joules / 3.6e6 * germany.g_per_kwh, rel=5e-3)
 

@@ -20,7 +20,7 @@ from program import command
 from wbcbench.commands.report import report as report_command
 from wbcbench.core.errors import UsageError
 from wbcbench.report.publish import Manifest, publish, read_manifest, write_manifest
-from wbcbench.report.serve import LOOPBACK, Kept, keep_up_to_date, listen
+from wbcbench.report.serve import LOOPBACK, LiveReport, keep_up_to_date, listen
 
 SECRET = b"not for readers"
 
@@ -183,7 +183,7 @@ def test_a_taken_port_is_refused_with_the_way_out(tmp_path):
 
 def test_the_report_is_updated_when_a_run_ends_and_only_then(tmp_path):
     save(tmp_path, make_record())
-    kept = Kept(tmp_path, "runs", tmp_path / "reports", ("html",), 0.05)
+    kept = LiveReport(tmp_path, "runs", tmp_path / "reports", ("html",), 0.05)
     server, stop, told = listen(tmp_path / "reports" / "runs", 0, 5.0), threading.Event(), []
     thread = threading.Thread(target=keep_up_to_date, args=(kept, server, told.append, stop))
     thread.start()
@@ -203,7 +203,7 @@ def test_the_report_is_updated_when_a_run_ends_and_only_then(tmp_path):
 
 def test_what_is_in_the_way_is_told_and_the_last_report_stays(tmp_path):
     save(tmp_path, make_record())
-    kept, told = Kept(tmp_path, "runs", tmp_path / "reports", ("tex",), 1.0), []
+    kept, told = LiveReport(tmp_path, "runs", tmp_path / "reports", ("tex",), 1.0), []
     kept.refresh(told.append)
     table = tmp_path / "reports" / "runs" / "tables" / "runs-1.tex"
     before = table.read_bytes()

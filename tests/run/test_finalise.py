@@ -157,7 +157,7 @@ def test_a_living_runner_is_not_replaced_even_by_force(tmp_path: Path) -> None:
 
 def test_a_locked_folder_is_not_replaced_even_by_force(tmp_path: Path) -> None:
     run = unfinished(tmp_path, elsewhere())
-    with run.watched(), pytest.raises(UsageError, match="locked"):
+    with run.hold_lock(), pytest.raises(UsageError, match="locked"):
         finalise.finalise(run, force=True)
     assert not run.is_finished
 

@@ -64,7 +64,7 @@ ENDS = ("ended: done", "ended: CannotMeasureError", "ended: RunsFailedError", "e
 
 def record(run: RunDir) -> str:
     """What a recorder does, as far as files can tell."""
-    with run.watched() as is_free:
+    with run.hold_lock() as is_free:
         if not is_free:
             return "UsageError: it is being carried out"
         run.write_state(require_submitted(run).running())

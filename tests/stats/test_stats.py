@@ -23,7 +23,7 @@ from wbcbench.energy.metrics import pareto_front
 from wbcbench.stats.bootstrap import compare_on_images
 from wbcbench.stats.intervals import (
     Interval,
-    censored_median,
+    compute_censored_median,
     compute_win_rate,
     d_z,
     mean_interval,
@@ -201,7 +201,7 @@ def test_time_and_power_make_up_the_whole_difference_in_energy(log_energy, log_t
 def test_the_censored_median_is_that_of_scipys_survival_curve(runs):
     costs = np.array([cost for cost, _ in runs], dtype=float)
     reached = np.array([hit for _, hit in runs])
-    found = censored_median(costs, reached)
+    found = compute_censored_median(costs, reached)
     assert (found.reached, found.runs) == (int(reached.sum()), len(runs))
     if not reached.any():
         assert found.median is None
@@ -213,9 +213,9 @@ def test_the_censored_median_is_that_of_scipys_survival_curve(runs):
 
 
 def test_a_run_that_never_reached_the_target_raises_the_median_and_is_not_dropped():
-    assert censored_median([1, 2, 3], [True, True, True]).median == 2
-    assert censored_median([1, 2, 3, 9, 9], [True, True, True, False, False]).median == 3
-    assert censored_median([1, 9, 9], [True, False, False]).median is None
+    assert compute_censored_median([1, 2, 3], [True, True, True]).median == 2
+    assert compute_censored_median([1, 2, 3, 9, 9], [True, True, True, False, False]).median == 3
+    assert compute_censored_median([1, 9, 9], [True, False, False]).median is None
 
 
 @given(

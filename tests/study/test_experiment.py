@@ -21,7 +21,7 @@ from wbcbench.study.experiment import (
     json_schema,
     read_experiment,
 )
-from wbcbench.study.plan import checked_contrasts
+from wbcbench.study.plan import check_contrasts
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 SHIPPED = [
@@ -134,7 +134,7 @@ def test_a_shipped_file_makes_a_plan_whose_contrasts_are_as_it_says(path: Path) 
     made = plan.read_plan(path)
     assert made.study == path.stem
     assert len(made.block(1)) >= 3
-    assert checked_contrasts(made)
+    assert check_contrasts(made)
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)

@@ -22,7 +22,7 @@ from wbcbench.stats.tests import find_detectable_effect
 from wbcbench.study import plan as plans
 from wbcbench.study.experiment import Experiment, Pauses, PlannedAnalysis, SubmissionDetails, Until
 from wbcbench.study.forecast import forecast_cost
-from wbcbench.study.plan import Plan, make_plan, promise
+from wbcbench.study.plan import Plan, analyse_power, make_plan
 from wbcbench.study.running import carry_out_pilot, pasts
 
 VARIANTS = ("relu-dropout", "leaky-dropout", "relu-batchnorm", "leaky-batchnorm")
@@ -169,26 +169,26 @@ def test_a_plan_that_changed_is_kept_beside_the_new_one(tmp_path: Path) -> None:
     kept = (tmp_path / "plan.json").read_bytes()
     assert plans.keep_plan(first, tmp_path) is None
     assert (tmp_path / "plan.json").read_bytes() == kept
-    assert json.loads(kept)["kept_utc"].endswith("Z")
+    assert json.loads(kept)["stored_utc"].endswith("Z")
     assert plans.keep_plan(second, tmp_path) == first.sha256
     assert plans.from_json(tmp_path / "plan.json") == second
     assert plans.from_json(tmp_path / f"plan-{first.sha256[:12]}.json") == first
 
 
 def test_eight_blocks_can_show_the_six_primary_tests_and_three_cannot() -> None:
-    eight = promise(make_plan(experiment(seeds=tuple(range(8)), blocks=8)))
+    eight = analyse_power(make_plan(experiment(seeds=tuple(range(8)), blocks=8)))
     assert eight.contrasts == ("activation leaky-relu", "regulariser batchnorm", "interaction")
     assert (eight.p_floor, eight.p_level) == (2 / 2**8, 0.05 / 6)
     assert eight.can_show
     assert eight.detectable_d_z == find_detectable_effect(8, 6)
-    three = promise(make_plan(experiment()))
+    three = analyse_power(make_plan(experiment()))
     assert not three.can_show
     assert three.detectable_d_z is None
     assert three.blocks_wanted == 8
 
 
 def test_a_single_configuration_has_nothing_to_show() -> None:
-    alone = promise(make_plan(experiment(factors={"variant": ("relu-dropout",)})))
+    alone = analyse_power(make_plan(experiment(factors={"variant": ("relu-dropout",)})))
     assert alone.contrasts == () and not alone.can_show
 
 
@@ -206,7 +206,7 @@ def test_an_analysis_that_the_design_cannot_answer_is_refused(
     analysis: PlannedAnalysis, until: Until | None, says: str
 ) -> None:
     with pytest.raises(UsageError, match=says):
-        promise(make_plan(experiment(analysis=analysis, until=until)))
+        analyse_power(make_plan(experiment(analysis=analysis, until=until)))
 
 
 def test_costs_are_those_of_past_runs_scaled_by_epochs(tmp_path: Path) -> None:

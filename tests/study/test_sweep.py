@@ -26,7 +26,7 @@ from wbcbench.run.recorder import Interrupts
 from wbcbench.study import plan as plans
 from wbcbench.study.experiment import Experiment, Pauses, PlannedAnalysis, Until
 from wbcbench.study.plan import Plan, make_plan
-from wbcbench.study.progress import Progress, SweepOutcome, loosely, study_account
+from wbcbench.study.progress import Progress, SweepOutcome, account_study, identity_without_images
 from wbcbench.study.sweep import Sweep, SweepSettings, refuse_other_runs, study_lock
 from wbcbench.table.derive import spent, sum_spent
 
@@ -171,7 +171,7 @@ def test_an_invalid_run_makes_its_whole_block_repeat_at_once(tmp_path: Path) -> 
         (1, 1), (1, 2), (1, 2), (2, 1), (2, 1),
     ]  # fmt: skip
     assert outcome.states() == {"done": 4}
-    found = study_account(outcome.specs, outcome.standing, ())
+    found = account_study(outcome.specs, outcome.progress, ())
     assert {kind: each.runs for kind, each in found.wasted.items()} == {"invalid": 1}
 
 
@@ -179,7 +179,7 @@ def test_valid_runs_of_a_repeated_block_are_counted_as_wasted(tmp_path: Path) ->
     last = made().block(1)[-1].variant
     study = Study(tmp_path, made(), where("invalid", block=1, variant=last, block_attempt=1))
     outcome = study.sweep()
-    found = study_account(outcome.specs, outcome.standing, ())
+    found = account_study(outcome.specs, outcome.progress, ())
     assert {k: v.runs for k, v in found.wasted.items()} == {"invalid": 1, "repeated block": 1}
     assert found.counted.runs == 4
     assert found.all_wasted.runs == 2
@@ -289,7 +289,7 @@ def test_a_sweep_waits_for_a_recorder_whose_sweep_was_killed(tmp_path: Path) -> 
     watching, ended = threading.Event(), threading.Event()
 
     def recorder() -> None:
-        with run.watched():
+        with run.hold_lock():
             watching.set()
             ended.wait()
             run.write_record(record_of(run, "interrupted"))
@@ -312,7 +312,7 @@ def test_a_run_that_somebody_else_carries_out_is_not_overtaken(tmp_path: Path) -
     spec = study.plan.runs[0]
     run = RunDir(tmp_path / "mine" / spec.run_id)
     run.create(spec, Local())
-    with run.watched(), pytest.raises(UsageError, match="carried out by another process"):
+    with run.hold_lock(), pytest.raises(UsageError, match="carried out by another process"):
         study.sweep()
     assert study.started == []
 
@@ -365,7 +365,7 @@ def test_a_dry_run_knows_finished_runs_whatever_their_images(tmp_path: Path) -> 
     study = Study(tmp_path, made(), always("done"))
     study.sweep(blocks=1)
     unknown = [replace(s, dataset_id="", dataset_sha256="") for s in study.plan.runs]
-    progress = Progress(tmp_path, "mine", by=loosely)
+    progress = Progress(tmp_path, "mine", by=identity_without_images)
     assert [progress.state(s) for s in unknown] == ["done", "done", "todo", "todo"]
 
 
@@ -430,10 +430,10 @@ def test_an_interim_analysis_that_cannot_be_made_says_why_and_does_not_stop(tmp_
 def test_joules_of_different_status_are_not_added(tmp_path: Path) -> None:
     study = Study(tmp_path, made(), where("failed", block=1, variant=VARIANTS[0]))
     outcome = study.sweep()
-    found = study_account(outcome.specs, outcome.standing, ())
+    found = account_study(outcome.specs, outcome.progress, ())
     assert set(found.counted.energy_j) == {"measured"}
     assert set(found.all_wasted.energy_j) == {"estimated"}
-    together = sum_spent(each.spent for each in outcome.standing if each.spent)
+    together = sum_spent(each.spent for each in outcome.progress if each.spent)
     assert set(together.energy_j) == {"measured", "estimated"}
 
 
@@ -441,8 +441,8 @@ def test_runs_outside_the_plan_and_pilots_are_wasted_joules(tmp_path: Path) -> N
     Study(tmp_path, made(variants=FOUR), always("done")).sweep()
     study = Study(tmp_path, made(), always("done"))
     outcome = study.sweep()
-    pilots = [next(iter(outcome.standing))]
-    found = study_account(outcome.specs, outcome.standing, pilots)
+    pilots = [next(iter(outcome.progress))]
+    found = account_study(outcome.specs, outcome.progress, pilots)
     assert {k: v.runs for k, v in found.wasted.items()} == {"outside the plan": 4, "pilot": 1}
     assert found.counted.runs == 4
 

@@ -21,7 +21,7 @@ from wbcbench.core.errors import UsageError
 from wbcbench.core.run_folder import RunDir
 from wbcbench.table.columns import load_columns
 from wbcbench.table.explain import RecountState, explain
-from wbcbench.table.export import columns_named
+from wbcbench.table.export import select_columns
 from wbcbench.table.recount import Source, recount
 
 COLUMNS = tuple(load_columns().values())
@@ -31,7 +31,7 @@ SUM = re.compile(r"[\d\s.e+\-*/()]+")
 
 
 def explained(run, name):
-    return explain(recount(run), columns_named([name])[0])
+    return explain(recount(run), select_columns([name])[0])
 
 
 def run_command(*words):
@@ -149,7 +149,7 @@ def test_a_failed_channel_says_why_it_is_unknown(tmp_path):
 
 def test_as_json_it_is_one_document_with_the_same_numbers(kept):
     document = json.loads(run_command(kept.path, "primary_energy_train_j", "--json"))
-    assert document["schema"] == "wbcbench.explain/1"
+    assert document["schema"] == "wbcbench.explain/2"
     assert document["again"]["state"] == "equal"
     assert document["value"] == document["again"]["value"]
     assert document["readings"][0]["start"]["before"]["t_s"] <= 15.0

@@ -34,7 +34,7 @@ def results(tmp_path_factory):
 
 
 def exported(results, form):
-    rows = table.rows(table.study_records(results / "study"))
+    rows = table.rows(table.load_records(results / "study"))
     return table_files.FORMATS[form](rows, COLUMNS)
 
 
@@ -44,7 +44,7 @@ def test_an_exported_table_reads_back_as_the_same_table(results, tmp_path, form)
     path.write_bytes(exported(results, form))
     pd.testing.assert_frame_equal(
         table_files.read_export(path),
-        table_files.to_frame(table.study_rows(results / "study"), COLUMNS),
+        table_files.to_frame(table.load_rows(results / "study"), COLUMNS),
         check_exact=True,
     )
 
@@ -83,15 +83,15 @@ def test_any_number_survives_the_csv_also_a_negative_one(number):
 @pytest.mark.parametrize("form", ["csv", "json", "parquet"])
 def test_what_is_not_finite_is_unknown(tmp_path, form):
     path = tmp_path / f"t.{form}"
-    columns = table_files.columns_named(("val_loss", "ece"))
+    columns = table_files.select_columns(("val_loss", "ece"))
     rows = with_cells(val_loss=float("nan"), ece=float("inf"))
     path.write_bytes(table_files.FORMATS[form](rows, columns))
     assert table_files.read_export(path).isna().all().all()
 
 
 def test_latex_and_markdown_are_rounded_and_escaped(results):
-    columns = table_files.columns_named(table_files.SUMMARY)
-    rows = table.rows(table.study_records(results / "study"))
+    columns = table_files.select_columns(table_files.SUMMARY)
+    rows = table.rows(table.load_records(results / "study"))
     tex = table_files.to_latex(rows, columns).decode()
     assert r"primary\_energy\_train\_j" in tex
     assert " kJ" in tex
@@ -102,7 +102,7 @@ def test_latex_and_markdown_are_rounded_and_escaped(results):
 
 
 def test_a_cell_with_marks_of_either_language_stays_text():
-    columns = table_files.columns_named(("run_id",))
+    columns = table_files.select_columns(("run_id",))
     rows = with_cells(run_id=r"a|b\c_%{}<i>")
     assert r"a\|b\\c_%{}\<i>" in table_files.to_markdown(rows, columns).decode()
     assert r"a|b\textbackslash{}c\_\%\{\}<i>" in table_files.to_latex(rows, columns).decode()
@@ -114,7 +114,7 @@ def test_the_program_writes_a_file_or_standard_output(results, tmp_path):
     assert wbcbench(*words, "--format", "parquet", "--out", str(out)).code == 0
     assert len(table_files.read_export(out)) == 13
     ended = wbcbench(*words, "--format", "json", "--columns", "run_id,accuracy")
-    assert ended.json["schema"] == "wbcbench.export/1"
+    assert ended.json["schema"] == "wbcbench.export/2"
     assert [column["name"] for column in ended.json["columns"]] == ["run_id", "accuracy"]
     assert len(ended.json["rows"]) == 13
 

@@ -92,7 +92,7 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path):
 
 def test_the_data_frame_has_a_type_for_every_known_column(tmp_path):
     study = save(tmp_path, make_record(), failed_record(seed=2))
-    frame = export.to_frame(table.study_rows(study), COLUMNS)
+    frame = export.to_frame(table.load_rows(study), COLUMNS)
     assert list(frame.columns) == list(load_columns())
     assert frame["energy_gpu_train_j"].dtype == frame["gpu_idle_after_w"].dtype == "Float64"
     assert frame["epochs_run"].dtype == "Int64"
@@ -102,7 +102,7 @@ def test_the_data_frame_has_a_type_for_every_known_column(tmp_path):
 
 def test_an_empty_study_is_a_header_and_nothing_else(tmp_path):
     (tmp_path / "empty").mkdir()
-    assert table.study_rows(tmp_path / "empty") == []
+    assert table.load_rows(tmp_path / "empty") == []
     assert table.to_csv([]).decode().strip() == ",".join(load_columns())
 
 

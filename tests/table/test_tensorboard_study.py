@@ -22,7 +22,7 @@ from wbcbench import table
 from wbcbench.commands.tensorboard import tensorboard
 from wbcbench.core.errors import UsageError
 from wbcbench.core.run_folder import RunDir
-from wbcbench.table.tensorboard import METRICS, SETTINGS, rebuild_logs, start_server, write_result
+from wbcbench.table.tensorboard import METRICS, SETTINGS, start_server, write_logs, write_result
 
 
 def read(folder):
@@ -86,7 +86,7 @@ def test_unknown_joules_are_left_out(tmp_path):
 
 def test_logs_can_be_made_again_from_record_and_traces(tmp_path):
     run = run_folder(tmp_path)
-    rebuild_logs(run)
+    write_logs(run)
     events = read(run.tensorboard_dir)
     tags = set(events.Tags()["tensors"])
     assert {"epoch/loss", "over_joules/accuracy", "result/primary_energy_train_j"} <= tags

@@ -32,7 +32,7 @@ def rederive(bag: Bag, run: RunDir) -> None:
     """Make everything of one run fit its record again: epochs, phases, row."""
     record = from_json(run.record_path.read_bytes(), "record")
     if record.epochs:
-        run.epochs_path.write_bytes(derive.epochs_csv(record))
+        run.epochs_path.write_bytes(derive.format_epochs_csv(record))
     (run.path / layout.PHASES).write_bytes(format_phases(record))
     bag.retable()
 

@@ -150,7 +150,7 @@ def other_side_file(bag: Bag, rng: random.Random) -> None:
 @kind("plan dated after the first run")
 def late_plan(bag: Bag, rng: random.Random) -> None:
     def change(document: Any) -> None:
-        document["kept_utc"] = "2026-12-24T18:00:00Z"
+        document["stored_utc"] = "2026-12-24T18:00:00Z"
 
     bag.edit_json(bag.results / layout.PLAN, change)
 
@@ -167,7 +167,7 @@ def edited_plan(bag: Bag, rng: random.Random) -> None:
 def replanned(bag: Bag, rng: random.Random) -> None:
     path = bag.results / layout.PLAN
     made = plan.from_json(path)
-    kept = bag.json(path)["kept_utc"]
+    kept = bag.json(path)["stored_utc"]
     region = replace(made.analysis, equivalent_pct=rng.choice([1.0, 5.0, 9.0]))
     bag.write(path, plan.to_json(replace(made, analysis=region), kept))
 

@@ -13,7 +13,7 @@ from tamperings import KINDS, UNCAUGHT
 from tamperings.bag import Bag
 from wbcbench.bundle.document import Author
 from wbcbench.bundle.verify import Outcome, Status, files
-from wbcbench.bundle.verify.bundle import survey
+from wbcbench.bundle.verify.bundle import load_bundle
 from wbcbench.bundle.verify.inspect import inspect
 from wbcbench.bundle.write import Order, submit
 
@@ -32,7 +32,7 @@ def bundle(made: StudyDesign, room: Path) -> Path:
 
 def errors(root: Path) -> dict[str, Outcome]:
     """The checks that found something."""
-    found = inspect(survey(root))
+    found = inspect(load_bundle(root))
     return {name: each for name, each in found.items() if each.status is Status.ERROR}
 
 
@@ -57,7 +57,7 @@ def tried(base: str, bundle_: Bag, kind: str, seed: int) -> Tried:
     """Tamper, check, and put back."""
     try:
         KINDS[kind](bundle_, random.Random(seed))
-        seen = files.check_bag(survey(bundle_.root)).status is Status.ERROR
+        seen = files.check_bag(load_bundle(bundle_.root)).status is Status.ERROR
         bundle_.rehash()
         return Tried(kind, base, seed, seen, tuple(errors(bundle_.root)))
     finally:

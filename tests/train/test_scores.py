@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wbcbench.stats.bootstrap import accuracy_interval
+from wbcbench.stats.bootstrap import bootstrap_accuracy
 from wbcbench.train.scores import calibration_error, confusion, macro_f1, predicted, score
 
 CLASSES = ("A", "B", "C", "D")
@@ -123,7 +123,7 @@ def test_the_interval_holds_the_accuracy_it_is_for(
     described: list[tuple[int, int, float]],
 ) -> None:
     right, labels, photographs = unrolled(described)
-    low, high = accuracy_interval(right, labels, photographs)
+    low, high = bootstrap_accuracy(right, labels, photographs)
     assert 0 <= low <= right.mean() + 1e-9
     assert right.mean() - 1e-9 <= high <= 1
 
@@ -132,15 +132,15 @@ def test_clustered_images_give_a_wider_interval_than_independent_ones() -> None:
     rng = np.random.default_rng(7)
     described = [(c, 30, float(rng.random() < 0.8)) for c in range(4) for _ in range(18)]
     right, labels, photographs = unrolled(described)
-    low, high = accuracy_interval(right, labels, photographs)
-    alone_low, alone_high = accuracy_interval(right, labels, np.arange(len(right)))
+    low, high = bootstrap_accuracy(right, labels, photographs)
+    alone_low, alone_high = bootstrap_accuracy(right, labels, np.arange(len(right)))
     # 30 copies of one answer: the width grows by about the square root of 30.
     assert (high - low) / (alone_high - alone_low) == pytest.approx(math.sqrt(30), rel=0.15)
 
 
 def test_with_one_image_a_photograph_the_interval_is_the_binomial_one() -> None:
     right = np.arange(1000) % 5 != 0
-    low, high = accuracy_interval(right, np.zeros(1000, np.int64), np.arange(1000))
+    low, high = bootstrap_accuracy(right, np.zeros(1000, np.int64), np.arange(1000))
     half = 1.96 * math.sqrt(0.8 * 0.2 / 1000)
     assert (low, high) == pytest.approx((0.8 - half, 0.8 + half), abs=0.004)
 
@@ -148,10 +148,10 @@ def test_with_one_image_a_photograph_the_interval_is_the_binomial_one() -> None:
 def test_classes_keep_their_share_in_every_resample() -> None:
     right = np.array([True] * 50 + [False] * 50)
     labels = np.array([0] * 50 + [1] * 50)
-    assert accuracy_interval(right, labels, np.arange(100)) == (0.5, 0.5)
+    assert bootstrap_accuracy(right, labels, np.arange(100)) == (0.5, 0.5)
 
 
 def test_equal_predictions_give_the_same_interval_every_time() -> None:
     right, labels, photographs = unrolled([(0, 5, 0.4), (0, 9, 0.9), (1, 3, 0.5), (1, 8, 0.2)])
-    first = accuracy_interval(right, labels, photographs)
-    assert accuracy_interval(right, labels, photographs + 1000) == first
+    first = bootstrap_accuracy(right, labels, photographs)
+    assert bootstrap_accuracy(right, labels, photographs + 1000) == first

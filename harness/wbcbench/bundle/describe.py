@@ -127,7 +127,7 @@ class SubmittedStudy:
     def pilots(self) -> tuple[RunRecord, ...]:
         """Runs made only to forecast the cost."""
         folder = self.payload / layout.study_dir(pilot_study(self.name))
-        return tuple(table.study_records(folder)) if folder.is_dir() else ()
+        return tuple(table.load_records(folder)) if folder.is_dir() else ()
 
     @property
     def ended_utc(self) -> str:
@@ -244,7 +244,7 @@ def _describe_design(study: SubmittedStudy) -> document.Design:
     return document.Design(
         planned=plan is not None,
         plan_sha256=plan.sha256 if plan else None,
-        plan_saved_utc=json.loads(path.read_bytes()).get("kept_utc") if plan else None,
+        plan_saved_utc=json.loads(path.read_bytes()).get("stored_utc") if plan else None,
         factors=plan.factors if plan else ("variant",),
         variants=tuple(sorted({spec.variant for spec in specs})),
         blocks=plan.blocks if plan else len({spec.block for spec in specs}),
@@ -264,7 +264,7 @@ def _describe_analysis(study: SubmittedStudy, comparison: Comparison) -> documen
         correction="holm",
         region_pct=settings.region_pct,
         region_pp=settings.region_pp,
-        lowest_status=settings.least_trust.value,
+        lowest_status=settings.lowest_status.value,
     )
 
 

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 from wbcbench.bundle import layout
 from wbcbench.bundle.describe import SubmittedStudy
 from wbcbench.bundle.document import Submission
-from wbcbench.compare.render import comparison_tables
+from wbcbench.compare.render import build_comparison_tables
 from wbcbench.core.files import write_atomically
 from wbcbench.core.text import count_of, human_duration, human_energy, human_mass, markdown_table
 from wbcbench.core.units import kg_from_g, kwh_from_j
-from wbcbench.energy.metrics import DEFAULT_PUE, carbon_g, intensities, intensity
+from wbcbench.energy.metrics import DEFAULT_PUE, carbon_g, intensity, load_intensities
 from wbcbench.table.derive import spent
 from wbcbench.table.view import ABSENT
 
@@ -70,7 +70,7 @@ def _load_environment() -> Environment:
 def _list_values(study: SubmittedStudy, submission: Submission) -> dict[str, Any]:
     files = layout.list_files(study.payload).values()
     times = [time_s for r in study.records if (time_s := spent(r).time_s) is not None]
-    tables = comparison_tables(study.comparison) if study.comparison else ()
+    tables = build_comparison_tables(study.comparison) if study.comparison else ()
     return {
         "submission": submission,
         "study": study,
@@ -105,7 +105,7 @@ def _compute_impact(study: SubmittedStudy, submission: Submission) -> dict[str, 
     total_j = energies_j.pop(primary.status, None)
     energy_j = total_j if primary.status in totals.study else None
     grid = intensity(study.spec.country)
-    grids = sorted(intensities().values(), key=lambda i: (i.g_per_kwh, i.zone))
+    grids = sorted(load_intensities().values(), key=lambda i: (i.g_per_kwh, i.zone))
     cleanest, *_, dirtiest = ((i, carbon_g(energy_j, i.g_per_kwh)) for i in grids)
     others = []
     for part in ("gpu", "cpu", "dram"):

@@ -25,7 +25,7 @@ from wbcbench import report
 from wbcbench.core import run_folder, study_folder
 from wbcbench.core.provenance import LOCK_FILE
 
-SCHEMA = "wbcbench.submission/1"
+SCHEMA = "wbcbench.submission/2"
 """Of the bundle; the number rises when what an older verifier checks would mean something else."""
 
 # The bag; relative to the bag's own folder.

@@ -79,7 +79,7 @@ class Again:
         )
 
 
-def chosen_runs(bundle: Bundle, block: int | None, run_id: str | None) -> list[RunRecord]:
+def select_runs(bundle: Bundle, block: int | None, run_id: str | None) -> list[RunRecord]:
     """The done runs of a block, in their last attempt, or the run of this id.
 
     Raises:
@@ -100,7 +100,7 @@ def chosen_runs(bundle: Bundle, block: int | None, run_id: str | None) -> list[R
     return [record for record in runs if record.spec.block_attempt == last]
 
 
-def about_lock(bundle: Bundle) -> str:
+def describe_lock(bundle: Bundle) -> str:
     """Whether the packages here are those of the runs."""
     locks = {r.provenance.get("lock_sha256") for r in bundle.records.values()}
     here = lock_sha256()

@@ -16,7 +16,7 @@ from wbcbench.bundle.crate import format_boamps, format_phases, write_bag, write
 from wbcbench.bundle.describe import SubmittedStudy
 from wbcbench.bundle.document import Author, Redaction, Submission, write_json
 from wbcbench.bundle.redact import Redactor, copy_file, make_redactor
-from wbcbench.compare.result import COLUMNS, contrasts_csv
+from wbcbench.compare.result import COLUMNS, format_contrasts_csv
 from wbcbench.core import run_folder, study_folder
 from wbcbench.core.errors import UsageError
 from wbcbench.core.files import write_atomically
@@ -179,7 +179,7 @@ def _write_contents(order: Order, study: SubmittedStudy, redactor: Redactor | No
     """Everything that is made from the copy, in the order in which one depends on another."""
     table.write_table(study.folder)
     comparison = study.comparison
-    contrasts = contrasts_csv(comparison) if comparison else ",".join(COLUMNS) + "\n"
+    contrasts = format_contrasts_csv(comparison) if comparison else ",".join(COLUMNS) + "\n"
     write_atomically(study.folder / layout.CONTRASTS, contrasts.encode())
     for run in study.runs:
         folder = study.folder / run.run_id
@@ -236,7 +236,7 @@ def _explain_write_error(parent: Path, error: OSError) -> UsageError:
     )
 
 
-def submitted_lines(written: Written) -> Iterator[str]:
+def format_lines(written: Written) -> Iterator[str]:
     """For a terminal."""
     submission = written.submission
     runs, redaction, dataset = submission.n_runs, submission.redaction, submission.dataset
@@ -263,7 +263,7 @@ def submitted_lines(written: Written) -> Iterator[str]:
     yield f"Check it: wbcbench verify {written.path}"
 
 
-def submitted_document(written: Written) -> dict[str, Any]:
+def build_document(written: Written) -> dict[str, Any]:
     """For programs."""
     submission = asdict(written.submission)
     names = ("study", "created_utc", "n_runs", "energy_total_j", "redaction", "git")

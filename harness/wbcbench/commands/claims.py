@@ -28,10 +28,10 @@ def claims(
     """Test claims against a study: supported, not supported or inconclusive, with intervals."""
     from wbcbench.compare.claims import (
         MEASURES,
-        claims_document,
-        claims_text,
+        build_claims_document,
         evaluate_claim,
         find_file,
+        format_claims,
         read_claims,
     )
     from wbcbench.core.study_folder import require_study
@@ -46,6 +46,6 @@ def claims(
     runs = sorted(read_study(require_study(results, study)).runs, key=lambda run: run.run_id)
     judged = [evaluate_claim(claim, runs) for claim in defined]
     if as_json:
-        options.print_json(claims_document(study, judged))
+        options.print_json(build_claims_document(study, judged))
     else:
-        typer.echo(claims_text(judged))
+        typer.echo(format_claims(judged))

@@ -98,7 +98,7 @@ def compare(
     changes = {
         "metrics": tuple(metric) if metric else None,
         "baseline": baseline,
-        "least_trust": channel,
+        "lowest_status": channel,
         "allow_different": tuple(allow_different or ()),
         "thresholds": tuple(parse_threshold(text) for text in fail_if or ()),
         "region_pct": equivalent_pct,
@@ -115,11 +115,11 @@ def compare(
 def _compare_studies(results: Path, studies: list[str], changes: dict[str, Any]) -> Comparison:
     from wbcbench.compare.analysis import compare as compare_runs
     from wbcbench.core.study_folder import require_study
-    from wbcbench.study.plan import settings_for
+    from wbcbench.study.plan import choose_settings
     from wbcbench.table.view import read_study
 
     folders = [require_study(results, name) for name in studies]
-    settings = settings_for(folders[0] if len(folders) == 1 else None, changes)
+    settings = choose_settings(folders[0] if len(folders) == 1 else None, changes)
     views = [read_study(folder) for folder in folders]
     runs = [run for view in views for run in view.runs]
     return compare_runs(runs, settings, studies, sum(view.unfinished for view in views))
@@ -129,9 +129,9 @@ def _print_comparison(comparison: Comparison, form: Format) -> None:
     from wbcbench.compare import render, result
 
     if form == "json":
-        options.print_json(result.comparison_document(comparison))
+        options.print_json(result.build_comparison_document(comparison))
     elif form == "csv":
-        typer.echo(result.contrasts_csv(comparison), nl=False)
+        typer.echo(result.format_contrasts_csv(comparison), nl=False)
     else:
         renderers = {"github": render.as_markdown, "latex": render.as_latex}
         typer.echo(renderers.get(form, render.as_text)(comparison))

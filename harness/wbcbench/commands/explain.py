@@ -23,13 +23,13 @@ def explain(
     """Print a number's formula, window, channel, samples and uncertainty, and compute it again."""
     from wbcbench.core.study_folder import find_run, finished_run
     from wbcbench.table.explain import explain as explain_column
-    from wbcbench.table.export import columns_named
+    from wbcbench.table.export import select_columns
     from wbcbench.table.recount import recount
-    from wbcbench.table.text import explanation_document, explanation_lines
+    from wbcbench.table.text import format_explanation, format_explanation_json
 
-    [chosen] = columns_named([column])
+    [chosen] = select_columns([column])
     explanation = explain_column(recount(finished_run(find_run(results, run))), chosen)
     if as_json:
-        typer.echo(explanation_document(explanation))
+        typer.echo(format_explanation_json(explanation))
     else:
-        typer.echo("\n".join(explanation_lines(explanation)))
+        typer.echo("\n".join(format_explanation(explanation)))

@@ -38,8 +38,8 @@ def export(
     names = options.split_words(columns)
     if not names and form in table_files.ROUNDED:
         names = table_files.SUMMARY
-    chosen = table_files.columns_named(names)
-    rows = table.study_rows(require_study(results, study))
+    chosen = table_files.select_columns(names)
+    rows = table.load_rows(require_study(results, study))
     data = table_files.FORMATS[form](rows, chosen)
     if out is None:
         if form == "parquet" and sys.stdout.isatty():

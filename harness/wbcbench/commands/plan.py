@@ -40,20 +40,20 @@ def plan(
     from wbcbench.core.files import write_atomically
     from wbcbench.run.live_state import print_progress
     from wbcbench.study.forecast import forecast_cost
-    from wbcbench.study.plan import promise, read_plan, to_json
+    from wbcbench.study.plan import analyse_power, read_plan, to_json
     from wbcbench.study.running import carry_out_pilot, pasts
-    from wbcbench.study.text import describe_plan, plan_document
+    from wbcbench.study.text import build_plan_document, describe_plan
 
     limit_j = options.parse_limit_j(confirm_over)
     study = read_plan(file, changes or [])
-    power = promise(study)
+    power = analyse_power(study)
     if pilot:
         require_training()
         carry_out_pilot(study, results, options.describe_local(data), print_progress)
     certain = [run for run in study.runs if run.block <= study.blocks]
     costs = forecast_cost(certain, pasts(study, results))
     if as_json:
-        options.print_json(plan_document(study, power, costs), "plan-report")
+        options.print_json(build_plan_document(study, power, costs), "plan-report")
     else:
         print_runs(study)
         typer.echo(describe_plan(study, power, costs))
@@ -70,7 +70,7 @@ def plan(
 
 def print_runs(study: Plan, states: Sequence[str] = ()) -> None:
     """Print a line a run, with its state where that is known."""
-    from wbcbench.study.text import table_of_runs
+    from wbcbench.study.text import format_runs
 
     headings = _HEADINGS if states else _HEADINGS[:-1]
-    options.print_table(headings, table_of_runs(study, tuple(states)), _HEADINGS[:3])
+    options.print_table(headings, format_runs(study, tuple(states)), _HEADINGS[:3])

@@ -81,13 +81,13 @@ def _serve(
 ) -> None:
     """Serve one study's report and keep it up to date until Ctrl-C."""
     from wbcbench.report.formats import known_formats
-    from wbcbench.report.serve import Kept, keep_up_to_date, listen
+    from wbcbench.report.serve import LiveReport, keep_up_to_date, listen
     from wbcbench.run.live_state import print_progress
 
     if len(studies) != 1:
         raise UsageError("--live serves one study: name one, or start it once for each.")
     [study] = studies
-    served = Kept(results, study, out, known_formats(formats), PERIOD_S)
+    served = LiveReport(results, study, out, known_formats(formats), PERIOD_S)
     server = listen(out / study, port, RELOAD_S)
     typer.echo(f"{server.url}   {study}, updated as runs end")
     typer.echo("Only this machine can reach it. Ctrl-C ends it.", err=True)

@@ -35,7 +35,7 @@ def run(
     require_training()
     local = options.describe_local(data, skip_unreadable=skip_unreadable, share=share)
     spec = running.with_data(spec, local, say)
-    folder = running.finished_run_of(results, spec)
+    folder = running.find_finished_run(results, spec)
     for sentence in finalise.unaccounted(results, study):
         say(sentence)
     if folder is None or again:

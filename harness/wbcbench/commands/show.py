@@ -42,7 +42,7 @@ def print_run(run: RunDir, command: str, *, as_json: bool, verbose: bool = False
     """
     from wbcbench import table
     from wbcbench.core.record import to_json
-    from wbcbench.table.text import remarks, run_summary
+    from wbcbench.table.text import format_notes, format_run
 
     record = run.read_record()
     if as_json:
@@ -51,8 +51,8 @@ def print_run(run: RunDir, command: str, *, as_json: bool, verbose: bool = False
         more = {"record": document} if verbose else {"warnings": document["warnings"]}
         options.print_json({"run_dir": str(run.path), "row": row, **more}, command)
         return
-    typer.echo("\n".join(run_summary(record)))
-    if verbose and (minor := remarks(record)):
+    typer.echo("\n".join(format_run(record)))
+    if verbose and (minor := format_notes(record)):
         typer.echo("\nNotes (they do not change the quality):\n" + "\n".join(minor))
     if verbose and record.energies:
         typer.echo("\nEnergy by window and channel (idle included), ± about 95 %:")

@@ -62,7 +62,7 @@ def submit(
     as_json: options.AsJson = False,
 ) -> None:
     """Write a study as a bundle: plan, runs, traces, report, documents, digests of everything."""
-    from wbcbench.bundle.write import Order, submitted_document, submitted_lines
+    from wbcbench.bundle.write import Order, build_document, format_lines
     from wbcbench.bundle.write import submit as write_bundle
     from wbcbench.core.study_folder import require_study
 
@@ -86,9 +86,9 @@ def submit(
     )
     written = write_bundle(order)
     if as_json:
-        options.print_json(submitted_document(written), "submit")
+        options.print_json(build_document(written), "submit")
     else:
-        typer.echo("\n".join(submitted_lines(written)))
+        typer.echo("\n".join(format_lines(written)))
 
 
 def _read_details(folder: Path) -> SubmissionDetails:

@@ -51,14 +51,14 @@ def sweep(
     from wbcbench.registry import load_part
     from wbcbench.run import live_state
     from wbcbench.study.forecast import forecast_cost
-    from wbcbench.study.plan import checked_contrasts, read_plan
+    from wbcbench.study.plan import check_contrasts, read_plan
     from wbcbench.study.running import pasts
     from wbcbench.study.sweep import SweepSettings
 
     silent = quiet or as_json
     limit_j = options.parse_limit_j(confirm_over)
     plan = read_plan(file, changes or [])
-    checked_contrasts(plan)
+    check_contrasts(plan)
     local = options.describe_local(
         data, skip_unreadable=skip_unreadable, share=share, plan_sha256=plan.sha256
     )
@@ -98,10 +98,10 @@ def _carry_out(plan: Plan, settings: SweepSettings, say: Callable[[str], None]) 
 
 def _list_states(plan: Plan, settings: SweepSettings) -> list[tuple[RunSpec, str]]:
     """The runs in reach with their states, whatever their images; writes nothing."""
-    from wbcbench.study.progress import Progress, loosely
+    from wbcbench.study.progress import Progress, identity_without_images
     from wbcbench.study.sweep import refuse_other_runs
 
-    progress = Progress(settings.results, plan.study, by=loosely)
+    progress = Progress(settings.results, plan.study, by=identity_without_images)
     bare = [replace(run, dataset_id="", dataset_sha256="") for run in plan.runs]
     refuse_other_runs(bare, progress, settings.results / plan.study)
     reach = settings.blocks or plan.blocks
@@ -118,16 +118,16 @@ def _list_states(plan: Plan, settings: SweepSettings) -> list[tuple[RunSpec, str
 def _print_dry_run(plan: Plan, settings: SweepSettings, *, as_json: bool) -> None:
     from wbcbench.commands.plan import print_runs
     from wbcbench.study.forecast import forecast_cost
-    from wbcbench.study.plan import promise
-    from wbcbench.study.text import describe_plan, plan_document
+    from wbcbench.study.plan import analyse_power
+    from wbcbench.study.text import build_plan_document, describe_plan
 
     states = _list_states(plan, settings)
     left = [run for run, state in states if state != "done"]
-    costs, power = forecast_cost(left, settings.pasts), promise(plan)
+    costs, power = forecast_cost(left, settings.pasts), analyse_power(plan)
     if as_json:
         document = {
             "dry_run": True,
-            **plan_document(plan, power, costs),
+            **build_plan_document(plan, power, costs),
             "states": [{"order_global": r.order_global, "state": state} for r, state in states],
         }
         options.print_json(document, "sweep")
@@ -139,13 +139,13 @@ def _print_dry_run(plan: Plan, settings: SweepSettings, *, as_json: bool) -> Non
 
 def _print_outcome(plan: Plan, outcome: SweepOutcome, results: Path, *, as_json: bool) -> None:
     from wbcbench.core.study_folder import RUNS_TABLE, pilot_study
-    from wbcbench.study.progress import Progress, study_account
-    from wbcbench.study.text import describe_sweep, sweep_document
+    from wbcbench.study.progress import Progress, account_study
+    from wbcbench.study.text import build_sweep_document, describe_sweep
 
     pilots = Progress(results, pilot_study(plan.study))
-    account = study_account(outcome.specs, outcome.standing, pilots)
+    account = account_study(outcome.specs, outcome.progress, pilots)
     if as_json:
-        document = {"dry_run": False, **sweep_document(plan, outcome, account)}
+        document = {"dry_run": False, **build_sweep_document(plan, outcome, account)}
         options.print_json(document, "sweep")
         return
     typer.echo(describe_sweep(plan, outcome, account))

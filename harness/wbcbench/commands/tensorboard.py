@@ -30,7 +30,7 @@ def tensorboard(
     from wbcbench.core.run_folder import study_runs
     from wbcbench.core.study_folder import require_study
     from wbcbench.core.text import count_of
-    from wbcbench.table.tensorboard import rebuild_logs, require_logs, start_server
+    from wbcbench.table.tensorboard import require_logs, start_server, write_logs
 
     require_training()
     folder = require_study(results, study)
@@ -38,7 +38,7 @@ def tensorboard(
     if rebuild:
         for run in runs:
             if run.is_finished:
-                rebuild_logs(run)
+                write_logs(run)
     count = require_logs(folder, runs)
     url = start_server(folder, port)
     typer.echo(f"{url}   {count_of(count, 'run')} of {study}")

@@ -62,14 +62,14 @@ def _train_again(
 ) -> list[Again]:
     from wbcbench.bundle import rerun
     from wbcbench.bundle.open import opened
-    from wbcbench.bundle.verify.bundle import survey
+    from wbcbench.bundle.verify.bundle import load_bundle
     from wbcbench.run import live_state
 
     say = live_state.silent if as_json else live_state.print_progress
     with opened(source) as root, tempfile.TemporaryDirectory(prefix="wbcbench-rerun-") as folder:
-        bundle = survey(root)
-        records = rerun.chosen_runs(bundle, block, run_id)
-        say(rerun.about_lock(bundle))
+        bundle = load_bundle(root)
+        records = rerun.select_runs(bundle, block, run_id)
+        say(rerun.describe_lock(bundle))
         words = options.list_work_options(silent=as_json, live=True)
         again = rerun.rerun(bundle, records, data, rerun.carry_out(Path(folder), words, say))
     if not as_json:

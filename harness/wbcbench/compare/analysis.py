@@ -46,7 +46,7 @@ _SHOWN_MACHINE = ("host_id", "gpu_name", "driver_version", "cpu_model", "tensorf
 _OPTIONS = {
     "metrics": "--metric",
     "baseline": "--baseline",
-    "least_trust": "--channel",
+    "lowest_status": "--lowest-status",
     "region_pct": "--equivalent-pct",
     "region_pp": "--equivalent-pp",
     "method": "--interval",
@@ -76,7 +76,7 @@ def compare(
     chosen, excluded = _exclude_rare(configurations(runs))
     groups = configurations(chosen)
     done = [run for run in chosen if run.is_done]
-    energy = _choose_energy(done, settings.least_trust)
+    energy = _choose_energy(done, settings.lowest_status)
     names = settings.metrics or tuple(name for name in (energy.metric, ACCURACY) if name)
     metrics = tuple(find_metric(name) for name in dict.fromkeys(names))
     needed = [*metrics, *(threshold.metric for threshold in settings.thresholds)]
@@ -89,7 +89,7 @@ def compare(
     design = make_design(groups, settings.baseline, studies)
     ordered, one_host = design.configurations, len(studies) == 1
     blocks = find_complete_blocks(runs, ordered, needed, one_host=one_host)
-    statuses = {m.name: _check_status(m, done, settings.least_trust) for m in needed}
+    statuses = {m.name: _check_status(m, done, settings.lowest_status) for m in needed}
     energy_metric = next((metric for metric in metrics if metric.name == energy.metric), None)
     effects = compute_effects(design, blocks, metrics, statuses, settings)
     answers = read_answers(blocks)
@@ -205,7 +205,7 @@ def _require_comparable(
         if field in NEVER_ALLOWED:
             raise UsageError(
                 f"{field} may not differ: measured, estimated and simulated runs are never "
-                "compared with each other. Compare runs of one kind (--channel)."
+                "compared with each other. Compare runs of one kind (--lowest-status)."
             )
         if field not in ALWAYS + ENERGY + MACHINE:
             raise unknown_name("field to allow", field, ALWAYS + ENERGY + MACHINE)
@@ -241,7 +241,7 @@ def _read_comparable(run: Run, field: str) -> Cell:
     return cell
 
 
-def _choose_energy(runs: Sequence[Run], least_trust: Origin) -> Energy:
+def _choose_energy(runs: Sequence[Run], lowest_status: Origin) -> Energy:
     """The primary energy of these finished runs, or why none is compared.
 
     Where statuses differ the joules are named, for ``_require_comparable`` to refuse them.
@@ -253,10 +253,10 @@ def _choose_energy(runs: Sequence[Run], least_trust: Origin) -> Energy:
     status = runs[0].origins["primary"]
     if status == ABSENT:
         return Energy(None, "no meter worked, so no joules are compared", "")
-    if Origin(status).rank > least_trust.rank:
+    if Origin(status).rank > lowest_status.rank:
         words = (
             f"the joules of these runs are {status}, so they are not compared; "
-            f"--channel {status} compares them and labels them in every line"
+            f"--lowest-status {status} compares them and labels them in every line"
         )
         return Energy(None, words, "")
     part = str(runs[0].row["primary_domain"])
@@ -265,7 +265,7 @@ def _choose_energy(runs: Sequence[Run], least_trust: Origin) -> Energy:
     return Energy("energy_gpu_train_j" if part == "gpu" else PRIMARY, words, status)
 
 
-def _check_status(metric: Metric, runs: Sequence[Run], least_trust: Origin) -> str:
+def _check_status(metric: Metric, runs: Sequence[Run], lowest_status: Origin) -> str:
     """Measured, estimated or simulated, for joules; empty for anything else.
 
     Raises:
@@ -285,9 +285,9 @@ def _check_status(metric: Metric, runs: Sequence[Run], least_trust: Origin) -> s
             f"not comparable: {metric.name} is {' in some runs and '.join(statuses)} in others."
         )
     status = statuses[0]
-    if Origin(status).rank > least_trust.rank:
+    if Origin(status).rank > lowest_status.rank:
         raise CannotMeasureError(
-            f"{metric.name} is {status} in these runs, not {least_trust.value}. Use --channel "
+            f"{metric.name} is {status} in these runs, not {lowest_status.value}. Use --lowest-status "
             f"{status} to compare it, labelled as such, or --metric {ACCURACY}."
         )
     return status

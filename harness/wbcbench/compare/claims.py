@@ -36,7 +36,7 @@ _NEEDED = {
 
 _SCORES = {"test_accuracy": "test", "test_accuracy_leakage_free": "test_leakage_free"}
 
-SCHEMA = "wbcbench.claims/1"
+SCHEMA = "wbcbench.claims/2"
 
 
 @dataclass(frozen=True)
@@ -417,7 +417,7 @@ def _compute_photograph_interval(check: Check, runs: Sequence[Run]) -> tuple[flo
     return float(low), float(high)
 
 
-def claims_text(results: Sequence[ClaimResult]) -> str:
+def format_claims(results: Sequence[ClaimResult]) -> str:
     """Claim → evidence → result."""
     return printable("\n\n".join("\n".join(_format_claim(result)) for result in results))
 
@@ -453,7 +453,7 @@ def _describe_estimate(evidence: ClaimEvidence) -> str:
     return f"{text} over {evidence.n} {counted}; claimed {claimed}"
 
 
-def claims_document(study: str, results: Sequence[ClaimResult]) -> dict[str, Any]:
+def build_claims_document(study: str, results: Sequence[ClaimResult]) -> dict[str, Any]:
     """One JSON document."""
     claims = [
         {

@@ -215,7 +215,7 @@ def configure_plan(study: str, specs: Sequence[RunSpec]) -> tuple[Configuration,
     return tuple({c.label: c for c in _configure([(study, spec) for spec in specs])}.values())
 
 
-def label_of_runs(configurations: Iterable[Configuration]) -> dict[Run, str]:
+def find_labels(configurations: Iterable[Configuration]) -> dict[Run, str]:
     """The label of each run's configuration."""
     return {run: c.label for c in configurations for run in c.runs}
 
@@ -306,7 +306,7 @@ def find_complete_blocks(
         metrics: What must be known of every run.
         one_host: Whether the runs of a block must come from one machine.
     """
-    labels = label_of_runs(configurations)
+    labels = find_labels(configurations)
     attempts: dict[tuple[int, int], dict[int, dict[str, list[Run]]]] = {}
     for run in sorted((run for run in runs if run in labels), key=lambda run: run.spec.repeat):
         block = attempts.setdefault((run.spec.block, run.spec.seed), {})

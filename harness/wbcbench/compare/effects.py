@@ -27,7 +27,7 @@ from wbcbench.stats.intervals import (
     Floats,
     Interval,
     Labels,
-    censored_median,
+    compute_censored_median,
     compute_win_rate,
     d_z,
     mean_interval,
@@ -136,10 +136,10 @@ def _estimate_effect(
         p_floor=p_floor(n) if n > 1 else None,
         p_holm=p_holm if n > 1 else None,
         d_z=d_z(differences),
-        share_won=None if contrast.is_interaction else rate,
+        win_rate=None if contrast.is_interaction else rate,
         region=region,
         p_equivalence=p_equivalence,
-        finding=result,
+        result=result,
     )
 
 
@@ -366,7 +366,7 @@ def _compute_target(runs: Sequence[Run], *, by_energy: bool) -> Target | None:
     targets = {(run.spec.target_metric, run.spec.target_value) for run in runs}
     if len(targets) > 1 or None in reached or len(known) < len(costs):
         return None
-    median = censored_median(known, [bool(hit) for hit in reached])
+    median = compute_censored_median(known, [bool(hit) for hit in reached])
     return Target(**asdict(median), unit="J" if by_energy else "s")
 
 

@@ -134,7 +134,7 @@ class Settings:
     Attributes:
         metrics: Columns to compare; empty = energy of training and balanced accuracy.
         baseline: Label of a configuration, or a study; ``None`` lets the factors decide.
-        least_trust: The lowest status of joules that is accepted, from measured to simulated.
+        lowest_status: The lowest status of joules that is accepted, from measured to simulated.
         allow_different: Fields in which runs may differ.
         thresholds: Limits to judge.
         region_pct: Half-width of the region of equivalence of joules and seconds.
@@ -147,7 +147,7 @@ class Settings:
 
     metrics: tuple[str, ...] = ()
     baseline: str | None = None
-    least_trust: Origin = Origin.MEASURED
+    lowest_status: Origin = Origin.MEASURED
     allow_different: tuple[str, ...] = ()
     thresholds: tuple[Threshold, ...] = ()
     region_pct: float = 2.0

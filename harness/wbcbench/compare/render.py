@@ -47,7 +47,7 @@ def render_summary(comparison: Comparison) -> str:
     return " · ".join(parts)
 
 
-def comparison_tables(comparison: Comparison) -> Iterator[ComparisonTable]:
+def build_comparison_tables(comparison: Comparison) -> Iterator[ComparisonTable]:
     """Every table that has a row, in the order of the protocol."""
     tables = (
         _build_contrasts,
@@ -82,7 +82,7 @@ def _build_contrasts(comparison: Comparison) -> ComparisonTable:
         below = (
             f"Holm over {len(primary)} tests; inconclusive = the interval or the corrected p does "
             f"not exclude zero. Smallest attainable p with {n} seeds: "
-            f"{p_words(primary[0].p_floor)}",
+            f"{format_p(primary[0].p_floor)}",
             f"equivalent = shown to lie within ±{settings.region_pct:g} % (joules, seconds) "
             f"or ±{settings.region_pp:g} pp (accuracies), two one-sided tests at 5 %",
         )
@@ -90,12 +90,12 @@ def _build_contrasts(comparison: Comparison) -> ComparisonTable:
     for name, against in dict.fromkeys((e.contrast, e.against) for e in primary):
         effects = _select(primary, name, against)
         words = (
-            difference_words(e.estimate, e.interval, e.metric)
-            + ("" if e.finding is ContrastResult.NOT_TESTED else f" {e.finding.value}")
-            + status_words(e.status)
+            format_difference(e.estimate, e.interval, e.metric)
+            + ("" if e.result is ContrastResult.NOT_TESTED else f" {e.result.value}")
+            + format_status(e.status)
             for e in effects
         )
-        p = ", ".join(f"{p_words(e.p)} ({p_words(e.p_holm)})" for e in effects)
+        p = ", ".join(f"{format_p(e.p)} ({format_p(e.p_holm)})" for e in effects)
         rows.append((f"{name} {'of' if name == 'interaction' else 'vs'} {against}", *words, p))
     headings = ("Contrast", *(metric.name for metric in metrics), "p (Holm)")
     return ComparisonTable("Contrasts", headings, tuple(rows), below)
@@ -107,14 +107,14 @@ def _select(effects: list[Effect], name: str, against: str) -> list[Effect]:
 
 
 def _build_splits(comparison: Comparison) -> ComparisonTable:
-    status = status_words(comparison.energy.status)
+    status = format_status(comparison.energy.status)
     percent = Metric("", "ratio", lower_is_better=True)
     rows = tuple(
         (
             f"{split.contrast} vs {split.against}",
-            difference_words(split.energy, None, percent) + status,
-            difference_words(split.time, split.time_interval, percent),
-            difference_words(split.power, split.power_interval, percent) + status,
+            format_difference(split.energy, None, percent) + status,
+            format_difference(split.time, split.time_interval, percent),
+            format_difference(split.power, split.power_interval, percent) + status,
         )
         for split in comparison.splits
     )
@@ -130,11 +130,11 @@ def _build_pairs(comparison: Comparison) -> ComparisonTable:
         effects = _select(list(comparison.effects), labels[i], labels[j])
         if effects:
             words = (
-                difference_words(e.estimate, e.interval, e.metric) + status_words(e.status)
+                format_difference(e.estimate, e.interval, e.metric) + format_status(e.status)
                 for e in effects
             )
             wins = (
-                UNKNOWN if e.share_won is None else f"{e.share_won * e.n:g}/{e.n}" for e in effects
+                UNKNOWN if e.win_rate is None else f"{e.win_rate * e.n:g}/{e.n}" for e in effects
             )
             rows.append((labels[i], labels[j], *words, ", ".join(wins)))
     names = (metric.name for metric in comparison.metrics)
@@ -156,7 +156,7 @@ def _build_configurations(comparison: Comparison) -> ComparisonTable:
                 for half, kind in errors
                 if half is not None
             )
-            levels.append(words + status_words(status.get(metric.name, "")))
+            levels.append(words + format_status(status.get(metric.name, "")))
         front = UNKNOWN
         if summary.on_front is not None:
             front = "yes" if summary.on_front else "no"
@@ -197,7 +197,7 @@ def _format_target(target: Target | None, status: str) -> str:
     if target.median is None:
         return f"not reached by half {of}"
     if target.unit == "J":
-        return f"{human_energy(target.median)} {of}{status_words(status)}"
+        return f"{human_energy(target.median)} {of}{format_status(status)}"
     return f"{human_duration(target.median)} {of}"
 
 
@@ -211,7 +211,7 @@ def _build_images(comparison: Comparison) -> ComparisonTable:
             f"{100 * difference.balanced:+.2f} pp "
             f"[{100 * difference.balanced_low:+.2f}, {100 * difference.balanced_high:+.2f}]",
             f"{paired.only_first:.1f} : {paired.only_second:.1f}",
-            p_words(paired.p),
+            format_p(paired.p),
         )
         rows.append(row)
     photographs = comparison.same_images[0].paired.photographs if rows else 0
@@ -241,7 +241,7 @@ def _build_thresholds(comparison: Comparison) -> ComparisonTable:
 def as_text(comparison: Comparison) -> str:
     """Tables padded for a terminal."""
     parts = [render_summary(comparison)]
-    for table in comparison_tables(comparison):
+    for table in build_comparison_tables(comparison):
         below = "".join(f"\n  {line}" for line in table.below)
         parts.append(f"{aligned_table(table.headings, table.rows)}{below}")
     notes = [f"Note: {note}" for note in comparison.notes]
@@ -252,7 +252,7 @@ def as_text(comparison: Comparison) -> str:
 def as_markdown(comparison: Comparison) -> str:
     """Headed pipe tables, fit for a job summary."""
     parts = [f"## Comparison of {', '.join(comparison.studies)}", render_summary(comparison)]
-    for table in comparison_tables(comparison):
+    for table in build_comparison_tables(comparison):
         parts += [f"### {table.title}", markdown_table(table.headings, table.rows), *table.below]
     lines = [*count_lines(comparison), *comparison.notes]
     parts.append("\n".join(f"- {line}" for line in lines))
@@ -263,13 +263,13 @@ def as_latex(comparison: Comparison) -> str:
     """One ``tabular`` for each table, the words around them as comments."""
     lines = [render_summary(comparison), *count_lines(comparison), *comparison.notes]
     parts = ["\n".join(f"% {printable(line)}" for line in lines)]
-    for table in comparison_tables(comparison):
+    for table in build_comparison_tables(comparison):
         below = "".join(f"\n\n{latex_text(line)}." for line in table.below)
         parts.append(f"% {table.title}\n{latex_table(table.headings, table.rows)}{below}")
     return "\n\n".join(parts)
 
 
-def difference_words(value: float | None, interval: Interval | None, metric: Metric) -> str:
+def format_difference(value: float | None, interval: Interval | None, metric: Metric) -> str:
     """``-6.91 % [-7.31, -6.51]``; two digits of the half-width, for more would be noise."""
     if value is None:
         return UNKNOWN
@@ -284,7 +284,7 @@ def _format_interval(interval: Interval) -> str:
     return f"[{_format_signed(interval.low, digits)}, {_format_signed(interval.high, digits)}]"
 
 
-def status_words(status: str) -> str:
+def format_status(status: str) -> str:
     """`` (estimated)``; nothing for what is measured or is no joule."""
     return "" if status in {"", "measured"} else f" ({status})"
 
@@ -298,7 +298,7 @@ def _format_quantity(value: float, metric: Metric) -> str:
     return human_duration(value) if metric.name.endswith("_s") else f"{value:.4g}"
 
 
-def p_words(p: float | None) -> str:
+def format_p(p: float | None) -> str:
     """``0.0078``; two digits."""
     return UNKNOWN if p is None else f"{p:.2g}"
 
@@ -306,13 +306,13 @@ def p_words(p: float | None) -> str:
 def _format_threshold(result: ThresholdResult) -> str:
     """The interval, and how many blocks would settle a threshold that is inconclusive."""
     if result.interval is None:
-        return f"no interval: too few complete seeds{status_words(result.status)}"
+        return f"no interval: too few complete seeds{format_status(result.status)}"
     text = _format_interval(result.interval)
     if result.more_blocks is not None:
         text += f"; about {count_of(result.more_blocks, 'more seed')} would settle it"
     elif result.outcome == "inconclusive":
         text += "; no number of seeds up to 1,000 would settle it at this estimate"
-    return text + status_words(result.status)
+    return text + format_status(result.status)
 
 
 def _format_signed(value: float, digits: int) -> str:

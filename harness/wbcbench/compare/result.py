@@ -18,7 +18,7 @@ from wbcbench.stats.intervals import Censored, Interval
 from wbcbench.stats.tests import ThresholdOutcome
 from wbcbench.table.columns import Cell
 
-SCHEMA = "wbcbench.compare/1"
+SCHEMA = "wbcbench.compare/2"
 
 COLUMNS = (
     "contrast", "metric", "unit", "n", "estimate", "ci_low", "ci_high", "ci_method", "p", "p_floor",
@@ -51,7 +51,7 @@ class Effect:
         p_floor: The smallest attainable p with so many blocks.
         p_holm: Corrected within the family.
         d_z: Mean over standard deviation of the differences.
-        share_won: Win rate: share of blocks in which the contrast goes the better way.
+        win_rate: Win rate: share of blocks in which the contrast goes the better way.
         region: Of practical equivalence.
         p_equivalence: Of the two one-sided tests.
         finding: The result of all that.
@@ -69,10 +69,10 @@ class Effect:
     p_floor: float | None
     p_holm: float | None
     d_z: float | None
-    share_won: float | None
+    win_rate: float | None
     region: tuple[float, float] | None
     p_equivalence: float | None
-    finding: ContrastResult
+    result: ContrastResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +205,7 @@ class Comparison:
     notes: tuple[str, ...]
 
 
-def contrast_row(effect: Effect) -> dict[str, Any]:
+def build_contrast_row(effect: Effect) -> dict[str, Any]:
     """One line of ``contrasts.csv``; ``None`` is unknown."""
     interval, region = effect.interval, effect.region or (None, None)
     values = (
@@ -222,9 +222,9 @@ def contrast_row(effect: Effect) -> dict[str, Any]:
         effect.p_holm,
         effect.family,
         effect.d_z,
-        effect.share_won,
+        effect.win_rate,
         *region,
-        effect.finding.value,
+        effect.result.value,
         effect.against,
         effect.p_equivalence,
         effect.status or None,
@@ -232,23 +232,23 @@ def contrast_row(effect: Effect) -> dict[str, Any]:
     return dict(zip(COLUMNS, values, strict=True))
 
 
-def contrast_key(effect: Effect) -> str:
+def format_contrast_key(effect: Effect) -> str:
     """What names a line of ``contrasts.csv`` among the others."""
     return f"{effect.contrast} vs {effect.against}: {effect.metric.name}"
 
 
-def contrasts_csv(comparison: Comparison) -> str:
+def format_contrasts_csv(comparison: Comparison) -> str:
     """``contrasts.csv``: one line a contrast and metric, floats as Python writes them."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(COLUMNS)
     for effect in comparison.effects:
-        cells = contrast_row(effect).values()
+        cells = build_contrast_row(effect).values()
         writer.writerow([safe_text(c) if isinstance(c, str) else c for c in cells])
     return out.getvalue()
 
 
-def comparison_document(comparison: Comparison) -> dict[str, Any]:
+def build_comparison_document(comparison: Comparison) -> dict[str, Any]:
     """The whole comparison as plain values; what is not finite becomes unknown."""
     blocks, settings = comparison.blocks, comparison.settings
     document = {
@@ -267,14 +267,14 @@ def comparison_document(comparison: Comparison) -> dict[str, Any]:
         },
         "baseline": comparison.design.baseline,
         "factors": comparison.design.factors,
-        "contrasts": [contrast_row(effect) for effect in comparison.effects],
+        "contrasts": [build_contrast_row(effect) for effect in comparison.effects],
         "splits": [asdict(split) for split in comparison.splits],
         "configurations": [asdict(summary) for summary in comparison.configurations],
         "same_images": [asdict(same) for same in comparison.same_images],
         "thresholds": [_build_threshold_row(result) for result in comparison.thresholds],
         "settings": {
             "metrics": [metric.name for metric in comparison.metrics],
-            "lowest_status": settings.least_trust.value,
+            "lowest_status": settings.lowest_status.value,
             "allow_different": settings.allow_different,
             "region_pct": settings.region_pct,
             "region_pp": settings.region_pp,

@@ -26,19 +26,19 @@ class Hold:
     """A device while we measure on it.
 
     Attributes:
-        alone: Whether no other run held it when this one came.
+        is_exclusive: Whether no other run held it when this one came.
         joined: The file that a run which joins leaves.
         handle: The open file that holds the lock, for a process that is to go on holding it.
     """
 
-    alone: bool
+    is_exclusive: bool
     joined: Path
     handle: int
 
     @property
     def is_shared(self) -> bool:
         """Whether another run has measured on this device at the same time."""
-        return not self.alone or self.joined.exists()
+        return not self.is_exclusive or self.joined.exists()
 
 
 def lock_path(device: str = HOST) -> Path:

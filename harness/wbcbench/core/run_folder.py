@@ -80,7 +80,7 @@ LOG = "log.txt"
 TENSORBOARD = "tb"
 LOCK = ".lock"
 
-LOOK_OVER_S = 2.0  # nobody who only tests a lock holds it as long
+LOCK_WAIT_S = 2.0  # nobody who only tests a lock holds it as long
 _RETRY_S = 0.02
 _NEW = ".new"  # begins the name of a folder that is not complete yet
 _GROWING = frozenset({GROWING_TRACES, TRACES, TELEMETRY, ATTACHED_TRACE, TENSORBOARD})
@@ -363,10 +363,10 @@ class RunDir:
         return growing, fixed
 
     @contextlib.contextmanager
-    def watched(self, wait_s: float = 0.0) -> Iterator[bool]:
+    def hold_lock(self, wait_s: float = 0.0) -> Iterator[bool]:
         """Hold the folder's lock; yields ``False`` when somebody else does, even after ``wait_s``.
 
-        Who must not be turned away by somebody that only looks waits for ``LOOK_OVER_S``.
+        Who must not be turned away by somebody that only looks waits for ``LOCK_WAIT_S``.
         """
         with (self.path / LOCK).open("w") as stream:
             end_s = time.monotonic() + wait_s

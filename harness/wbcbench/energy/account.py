@@ -30,9 +30,9 @@ from wbcbench.core.trace import Origin, Trace
 from wbcbench.core.window import TRAIN, Window, utc_now
 from wbcbench.energy.appraise import (
     appraise,
-    budgets_without_validation,
+    remove_validation,
+    remove_validation_from_budgets,
     telemetry_by_window,
-    without_validation,
 )
 from wbcbench.energy.checks import Evidence, run_checks
 from wbcbench.energy.thresholds import HEARTBEAT_S
@@ -58,10 +58,10 @@ def account(
     model = events.model
     evidence = Evidence(
         spec=run.read_spec(),
-        judged=TRAIN,
+        window_name=TRAIN,
         traces=tuple(traces),
         windows=tuple(events.windows),
-        energies=without_validation(appraisal.energies, events.windows),
+        energies=remove_validation(appraisal.energies, events.windows),
         cut=cut,
         sampling=circumstances.sampling,
         absent=circumstances.absent,
@@ -77,7 +77,7 @@ def account(
         shared=circumstances.shared,
         status=status,
     )
-    budgets = budgets_without_validation(appraisal.budgets, events.windows)
+    budgets = remove_validation_from_budgets(appraisal.budgets, events.windows)
     record = _build_record(run, circumstances, events, evidence)
     return replace(record, budgets=budgets, error=error or events.failure)
 
@@ -143,7 +143,7 @@ class RunEvents:
     progress: Mapping[str, Any] = field(default_factory=dict)
     end: str | None = None
 
-    def hear(self, message: Mapping[str, Any]) -> None:
+    def apply(self, message: Mapping[str, Any]) -> None:
         """Enter one message; a kind this version does not know is ignored."""
         for kind, content in message.items():
             match kind:
@@ -195,7 +195,7 @@ def replay(messages: Iterable[Mapping[str, Any]]) -> RunEvents:
     """What a run reported, from its messages in their order."""
     events = RunEvents()
     for message in messages:
-        events.hear(message)
+        events.apply(message)
     return events
 
 

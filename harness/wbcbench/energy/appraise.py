@@ -71,7 +71,7 @@ def telemetry_by_window(
 # The window ``train`` reaches from the first training step to the end of the last validation pass.
 # What the passes inside it cost is in their own windows and is taken out here, so that a run with
 # more or longer validation does not look more expensive to train.
-def without_validation(
+def remove_validation(
     energies: Iterable[WindowEnergy], windows: Sequence[Window]
 ) -> tuple[WindowEnergy, ...]:
     """The same energies, with the validation passes taken out of ``train``."""
@@ -105,7 +105,7 @@ def _remove_passes(
     )
 
 
-def budgets_without_validation(
+def remove_validation_from_budgets(
     budgets: Iterable[Budget], windows: Sequence[Window]
 ) -> tuple[Budget, ...]:
     """The same budgets, with that of ``train`` fitting its energy without the validation passes.

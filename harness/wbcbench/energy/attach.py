@@ -22,7 +22,7 @@ from wbcbench.core.run_folder import RunDir
 from wbcbench.core.trace import Channel, Domain, Kind, Origin, Trace
 from wbcbench.core.window import Window, WindowEnergy, unix_s, utc_now
 from wbcbench.energy import thresholds
-from wbcbench.energy.appraise import appraise, budgets_without_validation, without_validation
+from wbcbench.energy.appraise import appraise, remove_validation, remove_validation_from_budgets
 from wbcbench.energy.checks import list_some
 from wbcbench.energy.checks.sensors import longest_step_s
 from wbcbench.energy.source import rank_sources, source_energy_j, source_uncertainty_j
@@ -69,7 +69,7 @@ def attach_wall_meter(
     trace = _align_log(readings, record, clock_s - offset_s)
     appraisal = appraise([trace], record.windows)
     # As in the record: what validation cost is not training's.
-    energies = without_validation(appraisal.energies, record.windows)
+    energies = remove_validation(appraisal.energies, record.windows)
     if all(energy.energy_j is None for energy in energies):
         reasons = ", ".join(sorted({energy.reason for energy in energies}))
         raise UsageError(
@@ -85,7 +85,7 @@ def attach_wall_meter(
         attached_utc=utc_now(),
         channel=trace.channel,
         energies=energies,
-        budgets=budgets_without_validation(appraisal.budgets, record.windows),
+        budgets=remove_validation_from_budgets(appraisal.budgets, record.windows),
         warnings=tuple(_find_warnings(record, trace, readings, energies, clock_s)),
     )
     _refuse_impossible(record, attachment)

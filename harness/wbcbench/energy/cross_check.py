@@ -17,7 +17,7 @@ from wbcbench.core.trace import Channel, Domain, Kind
 from wbcbench.core.window import WindowEnergy
 from wbcbench.energy import thresholds
 from wbcbench.energy.faults import is_pair
-from wbcbench.energy.metrics import disagreement_pct, sum_if_all_known
+from wbcbench.energy.metrics import difference_pct, sum_if_all_known
 from wbcbench.energy.source import is_codecarbon, rank_sources
 
 _Energies = dict[str, WindowEnergy]  # of one window, by channel
@@ -28,7 +28,7 @@ def compare_readings(counter: WindowEnergy, integral: WindowEnergy) -> Agreement
 
     Both must be of one window, and each carry its uncertainty for the difference to be judged.
     """
-    pct = disagreement_pct(counter.energy_j, integral.energy_j)
+    pct = difference_pct(counter.energy_j, integral.energy_j)
     if pct is None or not integral.energy_j:
         return None
     widths_j = (counter.uncertainty_j, integral.uncertainty_j)
@@ -87,6 +87,6 @@ def _compare_with_codecarbon(
         for names in groups:
             if ours is None or not is_codecarbon(names[0]):
                 continue
-            pct = disagreement_pct(sum_joules(ours), sum_joules(names))
+            pct = difference_pct(sum_joules(ours), sum_joules(names))
             if pct is not None:
                 yield Agreement(window, "+".join(ours), "+".join(names), pct, "cross-check")

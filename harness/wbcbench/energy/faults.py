@@ -55,7 +55,7 @@ def find_faults(traces: Sequence[Trace]) -> tuple[Fault, ...]:
     """Every fault of every trace, by channel and time."""
     faults = list[Fault]()
     for trace in traces:
-        pair = witness(trace, traces)
+        pair = find_pair(trace, traces)
         if len(trace.good[0]) < 2:
             continue
         if trace.channel.kind is Kind.COUNTER:
@@ -68,7 +68,7 @@ def find_faults(traces: Sequence[Trace]) -> tuple[Fault, ...]:
     return tuple(faults)
 
 
-def witness(trace: Trace, traces: Iterable[Trace]) -> Trace | None:
+def find_pair(trace: Trace, traces: Iterable[Trace]) -> Trace | None:
     """The second reading of the same part by the same meter; ``None`` if there is none."""
     return next((other for other in traces if is_pair(trace.channel, other.channel)), None)
 

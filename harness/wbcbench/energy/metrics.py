@@ -64,7 +64,7 @@ def ratio(numerator: float | None, denominator: float | None) -> float | None:
     return numerator / denominator
 
 
-def disagreement_pct(energy_j: float | None, other_j: float | None) -> float | None:
+def difference_pct(energy_j: float | None, other_j: float | None) -> float | None:
     """How far ``energy_j`` is above ``other_j``, in per cent; ``None`` if that has no meaning."""
     if energy_j is None or other_j is None or other_j <= 0:
         return None
@@ -148,7 +148,7 @@ class Intensity:
 
 
 @cache
-def intensities() -> dict[str, Intensity]:
+def load_intensities() -> dict[str, Intensity]:
     """Every grid of the table, by zone."""
     text = resources.files("wbcbench.energy").joinpath("carbon_intensity.csv").read_text("utf-8")
     rows = csv.DictReader(text.splitlines())
@@ -166,7 +166,7 @@ def intensities() -> dict[str, Intensity]:
 
 def intensity(zone: str) -> Intensity | None:
     """The grid of a zone; ``None`` if the table has none, for no other grid stands in for it."""
-    return intensities().get(zone)
+    return load_intensities().get(zone)
 
 
 def carbon_g(

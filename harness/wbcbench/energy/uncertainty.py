@@ -269,7 +269,7 @@ def t_95(degrees: float) -> float:
 # A sensor is probed for two seconds before a run. Counters step and power readings are renewed at a
 # pace that no interface states; both limit the accuracy of a window's joules. The pace shows only
 # while the value moves: a card says what is unknown, and why, instead of guessing.
-def card_of(trace: Trace) -> SensorCard:
+def make_sensor_card(trace: Trace) -> SensorCard:
     """Card of one densely polled trace; pure."""
     times, values = trace.good
     moves = [
@@ -293,7 +293,9 @@ def card_of(trace: Trace) -> SensorCard:
     )
 
 
-def informed(channels: Iterable[Channel], cards: Iterable[SensorCard]) -> tuple[Channel, ...]:
+def update_channels(
+    channels: Iterable[Channel], cards: Iterable[SensorCard]
+) -> tuple[Channel, ...]:
     """The channels with the pace on their cards; without one on the card, as they were."""
     paces = {card.channel: card.update_s for card in cards}
     return tuple(

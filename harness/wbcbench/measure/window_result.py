@@ -111,7 +111,7 @@ class Recording:
             agreements=appraisal.agreements,
             telemetry=tuple(appraise.telemetry_by_window(self.samples, [window])),
             shared=self.circumstances.shared,
-            judged=window.name,
+            window_name=window.name,
         )
         warnings = run_checks(evidence)
         energy = _choose_energy(replace(evidence, warnings=warnings))
@@ -147,13 +147,13 @@ def read_recording(run: RunDir, write_error: str | None = None) -> Recording:
 def _choose_energy(evidence: Evidence) -> EnergyResult:
     source = evidence.primary
     if source is None:
-        return EnergyResult(evidence.judged)
+        return EnergyResult(evidence.window_name)
     energy_j, uncertainty_j = evidence.primary_j
     return EnergyResult(
-        window=evidence.judged,
+        window=evidence.window_name,
         energy_j=energy_j,
         uncertainty_j=uncertainty_j,
-        mean_power_w=source_power_w(evidence, source, evidence.judged),
+        mean_power_w=source_power_w(evidence, source, evidence.window_name),
         status="absent" if energy_j is None else source.status,
         channel="+".join(source.channels),
         method=source.method,

@@ -22,7 +22,7 @@ from wbcbench.core.record import Circumstances, SensorCard
 from wbcbench.core.run_folder import RunDir
 from wbcbench.core.trace import Channel, Origin, Trace
 from wbcbench.core.window import Clock, utc_now
-from wbcbench.energy.uncertainty import card_of, informed
+from wbcbench.energy.uncertainty import make_sensor_card, update_channels
 from wbcbench.power.device import Device
 from wbcbench.power.meter import AUTO, EnergyMeter, MeterRequest, open_meters
 from wbcbench.power.sampler import Sampler
@@ -155,7 +155,7 @@ def sampling(run: RunDir, request: MeteringRequest, clock: Clock) -> Iterator[Me
     """Sample while the caller works; raises as ``MeteringSession`` does."""
     # Held for a moment only: a run may well be what is monitored, and must not be refused.
     with machine_lock(HOST, share=True) as hold:
-        is_shared = not hold.alone
+        is_shared = not hold.is_exclusive
     with ExitStack() as stack:
         session = MeteringSession(run, clock, stack)
         session.open(request.meters, request.request)
@@ -212,9 +212,9 @@ def probe(meter: EnergyMeter, clock: Clock, for_s: float = PROBE_S) -> tuple[Sen
         times.append(now_s)
         clock.sleep_until(now_s + POLL_S)
     columns = zip(meter.channels, zip(*rows, strict=True), strict=True)
-    return tuple(card_of(Trace(channel, times, values)) for channel, values in columns)
+    return tuple(make_sensor_card(Trace(channel, times, values)) for channel, values in columns)
 
 
 def channels_of(meters: Iterable[EnergyMeter], cards: Iterable[SensorCard]) -> tuple[Channel, ...]:
     """All channels, with the pace that their cards found."""
-    return informed((channel for meter in meters for channel in meter.channels), cards)
+    return update_channels((channel for meter in meters for channel in meter.channels), cards)

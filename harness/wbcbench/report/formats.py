@@ -79,12 +79,12 @@ def _build_markdown(report: Report, study: ReportStudy) -> Files:
 
 def _build_csv(report: Report, study: ReportStudy) -> Files:
     """The tables, one line a row, the numbers of the figures, and the tables of the study."""
-    from wbcbench.compare.result import contrasts_csv
+    from wbcbench.compare.result import format_contrasts_csv
 
     files = _build_tables(report, to_csv, "csv")
     comparison = study.comparison
     if comparison and comparison.effects:
-        files[CONTRASTS] = contrasts_csv(comparison).encode()
+        files[CONTRASTS] = format_contrasts_csv(comparison).encode()
     rows = build_summary_rows(study)
     lines = [tuple(rows[0]), *(tuple(row.values()) for row in rows)] if rows else []
     return {**files, **figure_data(report), SUMMARY_FILE: _format_csv(lines)}

@@ -34,7 +34,7 @@ RENDERERS = ("matplotlib", "jinja2", "markupsafe", "typst", "altair", "vl-conver
 _UNREAD = {run_folder.LOG, run_folder.LOCAL, run_folder.STATE, run_folder.LOCK, RUNS_TABLE}
 
 MANIFEST_FILE = "files.json"
-MANIFEST_SCHEMA = "wbcbench.report-files/1"
+MANIFEST_SCHEMA = "wbcbench.report-files/2"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ class Manifest:
     files: Mapping[str, str]
     schema: str = MANIFEST_SCHEMA
 
-    def is_whole(self, folder: Path, but: Iterable[str] = ()) -> bool:
+    def is_complete(self, folder: Path, but: Iterable[str] = ()) -> bool:
         """Whether every file, ``but`` those left out, is there as it was written."""
         names = set(self.files) - set(but)
         return all(_digest_or_empty(folder / name) == self.files[name] for name in names)
@@ -125,7 +125,7 @@ def refresh(
     folder = out / study
     last = read_manifest(folder)
     is_current = last and last.inputs == inputs and set(formats) <= set(last.formats)
-    if not force and last and is_current and last.is_whole(folder):
+    if not force and last and is_current and last.is_complete(folder):
         names = sorted(last.files, key=lambda name: (not name.startswith("report."), name))
         return Published(folder, tuple(folder / name for name in names), built=False)
     known_formats(formats)  # before the work, not after it
@@ -172,7 +172,7 @@ def _write(
             path = folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(path, data)
-        if last and last.inputs == inputs and last.is_whole(folder, but=files):
+        if last and last.inputs == inputs and last.is_complete(folder, but=files):
             names = tuple(dict.fromkeys((*manifest.formats, *last.formats)))
             manifest = Manifest(inputs, names, {**digests, **last.files, **digests})
         elif last:

@@ -131,7 +131,7 @@ def _is_listed(folder: Path, name: str) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class LiveReport:
     """A report that follows its study.
 
     Attributes:
@@ -164,7 +164,7 @@ class Kept:
 
 
 def keep_up_to_date(
-    report: Kept, server: Server, notify: Callable[[str], None], stop: threading.Event
+    report: LiveReport, server: Server, notify: Callable[[str], None], stop: threading.Event
 ) -> None:
     """Serve and refresh until ``stop`` is set or Ctrl-C; then close the socket."""
     threading.Thread(target=server.serve_forever, name="report", daemon=True).start()

@@ -63,15 +63,15 @@ class ReportStudy(Study):
         Without a plan the joules compared are the most trustworthy ones of every configuration.
         """
         from wbcbench.compare.analysis import compare
-        from wbcbench.study.plan import settings_for
+        from wbcbench.study.plan import choose_settings
 
         if self.folder is None:
             return "The folder of the runs is not known."
-        settings = settings_for(self.folder, {})
+        settings = choose_settings(self.folder, {})
         outcome: Comparison | str = ""
-        for trust in [settings.least_trust] if settings.plan_sha256 else list(Origin):
+        for trust in [settings.lowest_status] if settings.plan_sha256 else list(Origin):
             try:
-                trusted = replace(settings, least_trust=trust)
+                trusted = replace(settings, lowest_status=trust)
                 outcome = compare(self.runs, trusted, [self.folder.name], self.unfinished)
             except (CannotMeasureError, UsageError) as error:
                 outcome = outcome or str(error)

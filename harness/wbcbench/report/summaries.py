@@ -18,7 +18,7 @@ from wbcbench.core.units import kwh_from_j
 from wbcbench.energy.metrics import mean_known, ratio
 from wbcbench.report import Statement, Value
 from wbcbench.report.study import ReportStudy, known_values
-from wbcbench.stats.intervals import censored_median, t_interval
+from wbcbench.stats.intervals import compute_censored_median, t_interval
 from wbcbench.table.derive import Sum, spent, sum_spent
 from wbcbench.table.view import Run
 
@@ -127,7 +127,7 @@ def _build_target_cells(used: Sequence[Run], metered: Sequence[Run]) -> dict[str
     runs = [run for run in metered or used if run.row["target_reached"] is not None]
     hits = [bool(run.row["target_reached"]) for run in runs]
     costs = [run.row[cost if hit else total] for run, hit in zip(runs, hits, strict=True)]
-    median = censored_median(costs, hits).median if runs and None not in costs else None
+    median = compute_censored_median(costs, hits).median if runs and None not in costs else None
     return {
         "target_runs": len(runs),
         "target_reached": sum(hits),

@@ -13,12 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wbcbench.compare.effects import read_image_answers
-from wbcbench.compare.render import decimals, p_words, status_words
+from wbcbench.compare.render import decimals, format_p, format_status
 from wbcbench.compare.result import Comparison, Effect, Split
 from wbcbench.core.text import UNKNOWN, count_of, human_duration, human_energy, human_share
 from wbcbench.report.study import ReportStudy
 from wbcbench.report.summaries import ENERGY, Row, format_range
-from wbcbench.stats.bootstrap import percentile_interval, resample
+from wbcbench.stats.bootstrap import compute_percentile_interval, resample
 from wbcbench.stats.intervals import Interval
 
 _LONGEST = 40
@@ -140,7 +140,7 @@ def _describe_result(row: ContrastRow) -> str:
     digits = decimals(Interval(row["ci_low"], row["ci_high"], row["ci_method"]))
     tested = (
         f"(95 % interval {row['ci_low']:+.{digits}f} to {row['ci_high']:+.{digits}f}"
-        f"{' ' if row['unit'] else ''}{row['unit']}, p = {p_words(row['p_holm'])} after Holm's "
+        f"{' ' if row['unit'] else ''}{row['unit']}, p = {format_p(row['p_holm'])} after Holm's "
         f"correction, {row['n']} blocks)"
     )
     signed = f"{estimate:+.{digits}f}{unit}"
@@ -185,7 +185,7 @@ def format_both_errors(row: Row) -> str:
     for column, name in (("energy_runs_j", "runs"), ("energy_meter_j", "meter")):
         if row[column] is not None:
             text += f" ± {human_energy(row[column])} ({name})"
-    return text + status_words(row["energy_status"] or "")
+    return text + format_status(row["energy_status"] or "")
 
 
 def format_target(row: Row) -> str:
@@ -203,7 +203,7 @@ def format_target(row: Row) -> str:
 def describe_target(row: Row) -> str:
     """How many runs of a configuration reached the target, and at what median cost."""
     cost_j, cost_s = (row[name] for name in ("energy_to_target_j", "time_to_target_s"))
-    status = status_words(row["energy_status"] or "") if cost_j is not None else ""
+    status = format_status(row["energy_status"] or "") if cost_j is not None else ""
     words = format_reached(row["target_reached"], row["target_runs"], cost_j, cost_s)
     return f"{row['configuration']}: {words}{status}."
 
@@ -259,7 +259,7 @@ def compute_photograph_intervals(paths: Sequence[Path]) -> PhotographIntervals |
 
     def compute_interval(mask: NDArray[np.bool_]) -> Pair:
         drawn = resample(share[mask], labels[mask], first.photographs[mask])
-        return percentile_interval(drawn.mean)
+        return compute_percentile_interval(drawn.mean)
 
     return PhotographIntervals(
         accuracy=compute_interval(every),

@@ -7,7 +7,7 @@ from pathlib import Path
 from wbcbench.core.errors import UsageError
 from wbcbench.core.record import Circumstances, Failure, RunRecord
 from wbcbench.core.run_condition import Condition, RunStage, condition, condition_unlocked
-from wbcbench.core.run_folder import LOOK_OVER_S, RunDir, remove_left_behind, study_runs
+from wbcbench.core.run_folder import LOCK_WAIT_S, RunDir, remove_left_behind, study_runs
 from wbcbench.core.window import utc_now
 from wbcbench.energy.account import account
 from wbcbench.power.power_limit import restore_abandoned
@@ -38,7 +38,7 @@ def finalise_ended(run: RunDir) -> None:
 
     The launcher's word counts where the runner cannot be seen; a living one is left alone.
     """
-    with run.watched(LOOK_OVER_S) as is_free:
+    with run.hold_lock(LOCK_WAIT_S) as is_free:
         if not is_free or run.is_finished:
             return
         state = condition_unlocked(run)
@@ -73,7 +73,7 @@ def finalise(run: RunDir, *, force: bool) -> RunRecord:
         UsageError: A process carries it out, or may and ``force`` was not given.
     """
     restore_abandoned()
-    with run.watched() as is_free:
+    with run.hold_lock() as is_free:
         if run.is_finished:
             raise UsageError(f"{run.run_id} has its record already; it is never overwritten.")
         if not is_free:
@@ -92,7 +92,7 @@ def _finalise_if_gone(run: RunDir) -> bool:
     """Hold the lock while writing, so that two commands at once write one record."""
     if run.is_finished or not condition(run).may_be_finalised:
         return False
-    with run.watched() as is_free:
+    with run.hold_lock() as is_free:
         if not is_free or run.is_finished:
             return False
         state = condition_unlocked(run)  # again: a runner may have begun before the lock was ours

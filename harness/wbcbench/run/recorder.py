@@ -23,7 +23,7 @@ from wbcbench.core.messages import Edge, Messenger, append_line, parse_lines
 from wbcbench.core.provenance import provenance
 from wbcbench.core.record import Circumstances, Failure, RunRecord, Status
 from wbcbench.core.run_condition import require_submitted
-from wbcbench.core.run_folder import LOOK_OVER_S, RunDir
+from wbcbench.core.run_folder import LOCK_WAIT_S, RunDir
 from wbcbench.core.units import mb_from_bytes
 from wbcbench.core.window import (
     IDLE_COLD,
@@ -66,7 +66,7 @@ def record_run(
         UsageError: Another process carries out this run, or did.
         RunsFailedError: Not even the record could be written; the next command accounts for it.
     """
-    with run.watched(LOOK_OVER_S) as is_free:
+    with run.hold_lock(LOCK_WAIT_S) as is_free:
         if not is_free:
             raise UsageError(f"The run {run.run_id} is being carried out by another process.")
         state = require_submitted(run)
@@ -210,7 +210,7 @@ class Recorder:
         for message in parse_lines(iter([line])):
             if "progress" not in message:
                 append_line(self._marks, line, sync="mark" in message)
-            self._events.hear(message)
+            self._events.apply(message)
             if message.get("mark") == "open":
                 self._phase = phase(message["window"])
             if self._events.progress.get("phase") == "ready" and "progress" in message:
@@ -243,7 +243,7 @@ class Recorder:
         message = {"mark": edge, "window": window, "t_s": self._clock.now_s()}
         Messenger(self._marks).send(message)
         os.fsync(self._marks.fileno())
-        self._events.hear(message)
+        self._events.apply(message)
 
     def _draw(self) -> None:
         if self._clock.now_s() - self._drawn_s >= REDRAW_S:

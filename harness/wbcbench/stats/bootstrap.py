@@ -76,12 +76,12 @@ class PairedImages:
     p: float
 
 
-def photograph_count(photographs: Labels) -> int:
+def count_photographs(photographs: Labels) -> int:
     """Return how many different photographs there are."""
     return len(np.unique(photographs))
 
 
-def accuracy_interval(
+def bootstrap_accuracy(
     right: NDArray[np.bool_], labels: Labels, photographs: Labels
 ) -> tuple[float, float]:
     """Return the 95 % percentile interval of the accuracy over photographs.
@@ -94,10 +94,10 @@ def accuracy_interval(
         labels: ``[n]``, true classes.
         photographs: ``[n]``, the photograph of each image; any integers.
     """
-    return percentile_interval(resample(right.astype(np.float64), labels, photographs).mean)
+    return compute_percentile_interval(resample(right.astype(np.float64), labels, photographs).mean)
 
 
-def percentile_interval(draws: Floats) -> tuple[float, float]:
+def compute_percentile_interval(draws: Floats) -> tuple[float, float]:
     """Return the middle 95 % of ``[resamples]`` draws."""
     tail = 100 * (1 - LEVEL) / 2
     low, high = np.percentile(draws, [tail, 100 - tail])
@@ -140,9 +140,9 @@ def compute_image_means(values: Floats, labels: Labels, photographs: Labels) -> 
     by_class = [values[labels == label].mean() for label in np.unique(labels)]
     return ImageMeans(
         float(values.mean()),
-        *percentile_interval(draws.mean),
+        *compute_percentile_interval(draws.mean),
         float(np.mean(by_class)),
-        *percentile_interval(draws.balanced),
+        *compute_percentile_interval(draws.balanced),
     )
 
 

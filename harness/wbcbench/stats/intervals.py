@@ -165,7 +165,7 @@ class Censored:
     median: float | None
 
 
-def censored_median(costs: Sequence[float], reached: Sequence[bool]) -> Censored:
+def compute_censored_median(costs: Sequence[float], reached: Sequence[bool]) -> Censored:
     """Kaplan and Meier's median (1958) of ``costs``, those not ``reached`` being lower bounds.
 
     The median is the least cost by which at least half of all runs have reached the target.

@@ -85,7 +85,7 @@ def learn_cost(run: RunDir, record: RunRecord) -> Past | None:
         [source_energy_j(record, source, name) for name in (TRAIN, *validations)]
     )
     once_j = epoch_j = None
-    if total.is_whole and total.energy_j is not None and epochs_j is not None:
+    if total.is_complete and total.energy_j is not None and epochs_j is not None:
         once_j, epoch_j = max(total.energy_j - epochs_j, 0.0), epochs_j / n
     growing, fixed = run.bytes_on_disk()
     return Past(

@@ -36,7 +36,7 @@ from wbcbench.study.experiment import (
     read_experiment,
 )
 
-SCHEMA = "wbcbench.plan/1"
+SCHEMA = "wbcbench.plan/2"
 _NOT_DESIGN = ("about", "submission")
 
 
@@ -156,11 +156,11 @@ def read_plan(path: Path, changes: Sequence[str] = ()) -> Plan:
         raise UsageError(text if text.startswith(str(path)) else f"{path}: {text}") from error
 
 
-def to_json(plan: Plan, kept_utc: str | None = None) -> bytes:
+def to_json(plan: Plan, stored_utc: str | None = None) -> bytes:
     """The plan with its digest, and since when it lies with its study."""
     document = {"schema": SCHEMA, "sha256": plan.sha256, "plan": asdict(plan)}
-    if kept_utc is not None:
-        document["kept_utc"] = kept_utc
+    if stored_utc is not None:
+        document["stored_utc"] = stored_utc
     return (json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode()
 
 
@@ -204,7 +204,7 @@ def keep_plan(plan: Plan, study_dir: Path) -> str | None:
     return before
 
 
-def settings_for(study_dir: Path | None, options: Mapping[str, Any]) -> Settings:
+def choose_settings(study_dir: Path | None, options: Mapping[str, Any]) -> Settings:
     """Settings of a comparison of one study, or of several.
 
     Args:
@@ -228,7 +228,7 @@ def analysis_settings(analysis: PlannedAnalysis) -> Settings:
     return Settings(
         metrics=analysis.metrics,
         baseline=analysis.baseline,
-        least_trust=Origin(analysis.lowest_status),
+        lowest_status=Origin(analysis.lowest_status),
         region_pct=analysis.equivalent_pct,
         region_pp=analysis.equivalent_pp,
     )
@@ -260,14 +260,14 @@ class PowerAnalysis:
     can_show: bool = False
 
 
-def promise(plan: Plan) -> PowerAnalysis:
+def analyse_power(plan: Plan) -> PowerAnalysis:
     """What a plan can show with its blocks.
 
     Raises:
         UsageError: The analysis names a contrast, a configuration or a column that the plan does
             not have.
     """
-    names = tuple(contrast.name for contrast in checked_contrasts(plan))
+    names = tuple(contrast.name for contrast in check_contrasts(plan))
     columns = plan.analysis.metrics or (PRIMARY, ACCURACY)
     metrics = tuple(find_metric(name).name for name in columns)
     tests = len(names) * len(metrics)
@@ -286,7 +286,7 @@ def promise(plan: Plan) -> PowerAnalysis:
     )
 
 
-def checked_contrasts(plan: Plan) -> list[Contrast]:
+def check_contrasts(plan: Plan) -> list[Contrast]:
     """The primary contrasts that ``compare`` will test, checked against those the file names.
 
     Raises:

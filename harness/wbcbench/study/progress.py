@@ -26,7 +26,7 @@ from wbcbench.core.run_folder import RunDir, study_runs
 from wbcbench.core.spec import RunSpec
 from wbcbench.core.study_folder import INTERIM_ANALYSES
 from wbcbench.study.forecast import Past, learn_cost
-from wbcbench.study.plan import Plan, analysis_settings, checked_contrasts, find_contrast
+from wbcbench.study.plan import Plan, analysis_settings, check_contrasts, find_contrast
 from wbcbench.table.derive import Spent, Sum, spent, sum_spent
 from wbcbench.table.view import read_study
 
@@ -34,7 +34,7 @@ State = Literal["todo", "running", "done", "failed", "interrupted", "invalid"]
 
 Waste = Literal["failed", "interrupted", "invalid", "repeated block", "outside the plan", "pilot"]
 
-INTERIM_SCHEMA = "wbcbench.interim-analyses/1"
+INTERIM_SCHEMA = "wbcbench.interim-analyses/2"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ def state_of(record: RunRecord) -> State:
     return "invalid" if is_invalid else record.status
 
 
-def loosely(spec: RunSpec) -> RunSpec:
+def identity_without_images(spec: RunSpec) -> RunSpec:
     """The identity but for the images, where these are not known yet."""
     return replace(spec.identity, dataset_id="", dataset_sha256="")
 
@@ -159,7 +159,7 @@ class Account:
     all_wasted: Sum
 
 
-def study_account(
+def account_study(
     specs: Sequence[RunSpec], progress: Progress, pilots: Iterable[Attempt]
 ) -> Account:
     """Sort all attempts of a study by whether they count.
@@ -251,7 +251,7 @@ class InterimAnalyses:
 def _check_stopping_rule(study_dir: Path, plan: Plan, blocks: int) -> InterimAnalysis:
     until = plan.until
     assert until is not None
-    contrast = find_contrast(checked_contrasts(plan), until.contrast)
+    contrast = find_contrast(check_contrasts(plan), until.contrast)
     settings = replace(analysis_settings(plan.analysis), metrics=(until.metric or PRIMARY,))
     runs = [run for run in read_study(study_dir).runs if 1 <= run.spec.block <= blocks]
     try:
@@ -280,11 +280,11 @@ class SweepOutcome:
     """
 
     specs: tuple[RunSpec, ...]
-    standing: Progress
+    progress: Progress
     carried_out: int
     interim_analyses: tuple[InterimAnalysis, ...]
     interrupted: bool
 
     def states(self) -> dict[State, int]:
         """How many planned runs are in which state."""
-        return dict(Counter(self.standing.state(spec) for spec in self.specs))
+        return dict(Counter(self.progress.state(spec) for spec in self.specs))

@@ -66,7 +66,7 @@ def with_data(spec: RunSpec, local: Local, say: Say) -> RunSpec:
     return replace(spec, dataset_id=dataset.dataset_id, dataset_sha256=dataset.sha256)
 
 
-def finished_run_of(results: Path, spec: RunSpec) -> RunDir | None:
+def find_finished_run(results: Path, spec: RunSpec) -> RunDir | None:
     """The run of this spec that is done, whatever its repeat; ``None`` if there is none.
 
     The table is brought up to date then: runs whose command was killed may have ended since.
@@ -132,7 +132,7 @@ def _lock_machine(launch: Launcher, local: Local) -> Iterator[int | None]:
         yield None
         return
     with machine_lock(HOST, share=local.share) as hold:
-        yield hold.handle if hold.alone else None
+        yield hold.handle if hold.is_exclusive else None
 
 
 def _submit(results: Path, spec: RunSpec, local: Local, *, is_queued: bool) -> RunDir:
@@ -191,7 +191,7 @@ def carry_out_pilot(
     first = plan.runs[0].identity
     pilot = replace(first, study=pilot_study(plan.study), epochs=1, block=0)
     spec = with_data(pilot, local, say)
-    run = finished_run_of(results, spec)
+    run = find_finished_run(results, spec)
     if run is None:
         say(f"pilot: one epoch of {spec.variant}")
         run = carry_out(results, spec, local, ["--no-live"], launch)

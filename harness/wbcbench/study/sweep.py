@@ -28,7 +28,13 @@ from wbcbench.run.recorder import Interrupts
 from wbcbench.study import running
 from wbcbench.study.forecast import Past, forecast_cost
 from wbcbench.study.plan import Plan, keep_plan
-from wbcbench.study.progress import Attempt, InterimAnalyses, Progress, SweepOutcome, loosely
+from wbcbench.study.progress import (
+    Attempt,
+    InterimAnalyses,
+    Progress,
+    SweepOutcome,
+    identity_without_images,
+)
 from wbcbench.study.text import (
     describe_end,
     describe_interim,
@@ -119,7 +125,7 @@ class Sweep:
             table.write_table(self._dir)
         return SweepOutcome(
             specs=tuple(s for number in range(1, reached + 1) for s in self._select_latest(number)),
-            standing=self._progress,
+            progress=self._progress,
             carried_out=len(self._started),
             interim_analyses=interim.all,
             interrupted=self._interrupts.wants_stop,
@@ -314,11 +320,11 @@ def refuse_other_runs(specs: Sequence[RunSpec], progress: Progress, study_dir: P
     Raises:
         UsageError: There are others; the message names what differs and the way out.
     """
-    planned = {loosely(spec): spec for spec in specs}
+    planned = {identity_without_images(spec): spec for spec in specs}
     for attempt in progress:
         if attempt.spec.block == 0:
             continue
-        spec = planned.get(loosely(replace(attempt.spec, block_attempt=1)))
+        spec = planned.get(identity_without_images(replace(attempt.spec, block_attempt=1)))
         if spec is None:
             raise UsageError(_describe_difference(attempt, specs, study_dir))
         if spec.dataset_sha256 not in {"", attempt.spec.dataset_sha256}:

@@ -85,7 +85,7 @@ def _describe_power(power: PowerAnalysis) -> str:
     )
 
 
-def table_of_runs(plan: Plan, states: Sequence[str] = ()) -> list[tuple[str, ...]]:
+def format_runs(plan: Plan, states: Sequence[str] = ()) -> list[tuple[str, ...]]:
     """A line a run: place, block, seed, what it is, and its state if that is known."""
     lines = []
     for i, run in enumerate(plan.runs):
@@ -97,7 +97,7 @@ def table_of_runs(plan: Plan, states: Sequence[str] = ()) -> list[tuple[str, ...
     return lines
 
 
-def plan_document(plan: Plan, power: PowerAnalysis, cost: Cost) -> dict[str, Any]:
+def build_plan_document(plan: Plan, power: PowerAnalysis, cost: Cost) -> dict[str, Any]:
     """The plan for programs."""
     rest_s = _rest_s(plan, cost)
     keys = ("order_global", "order_in_block", "block", "seed", "variant")
@@ -153,10 +153,10 @@ def _describe_sum(total: Sum) -> str:
     return f"{least}{joules or 'joules unknown'} ({count_of(total.runs, 'run')})"
 
 
-def sweep_document(plan: Plan, outcome: SweepOutcome, account: Account) -> dict[str, Any]:
+def build_sweep_document(plan: Plan, outcome: SweepOutcome, account: Account) -> dict[str, Any]:
     """The same for programs."""
     keys = ("order_global", "block", "block_attempt", "seed", "variant")
-    progress = outcome.standing
+    progress = outcome.progress
     return {
         "study": plan.study,
         "plan_sha256": plan.sha256,

@@ -48,7 +48,7 @@ def load_runs(study_dir: Path | str) -> pd.DataFrame:
     if not study_dir.is_dir():
         raise UsageError(f"There is no study folder {study_dir}. Name one, such as results/runs.")
     columns = tuple(load_columns().values())
-    frame = to_frame(study_rows(study_dir.resolve()), columns)
+    frame = to_frame(load_rows(study_dir.resolve()), columns)
     frame.attrs["units"] = {column.name: column.unit for column in columns}
     frame.attrs["meanings"] = {column.name: column.meaning for column in columns}
     return frame
@@ -65,7 +65,7 @@ def rows(records: Iterable[RunRecord]) -> list[dict[str, Cell]]:
     return [cells for _, cells in sorted(placed, key=lambda pair: pair[0])]
 
 
-def study_records(study_dir: Path) -> list[RunRecord]:
+def load_records(study_dir: Path) -> list[RunRecord]:
     """The record of every finished run of a study.
 
     Raises:
@@ -74,8 +74,8 @@ def study_records(study_dir: Path) -> list[RunRecord]:
     return [run.read_record() for run in _find_finished_runs(study_dir)]
 
 
-def study_rows(study_dir: Path) -> list[dict[str, Cell]]:
-    """The rows of a study; raises like :func:`study_records`, and holds one record at a time."""
+def load_rows(study_dir: Path) -> list[dict[str, Cell]]:
+    """The rows of a study; raises like :func:`load_records`, and holds one record at a time."""
     return rows(run.read_record() for run in _find_finished_runs(study_dir))
 
 

@@ -38,12 +38,12 @@ def derive(run: RunDir) -> None:
     """Write what is derived from a run's record; a run that never trained has nothing."""
     record = run.read_record()
     if record.epochs:
-        write_atomically(run.epochs_path, epochs_csv(record))
+        write_atomically(run.epochs_path, format_epochs_csv(record))
         if find_spec("tensorboard"):  # an extra; its logs can be made later
             write_scalars(run, record)
 
 
-def epochs_csv(record: RunRecord) -> bytes:
+def format_epochs_csv(record: RunRecord) -> bytes:
     """One line an epoch; ``t_s`` and joules count from the first training step."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
@@ -101,13 +101,13 @@ class Spent:
     Attributes:
         energy_j: Primary energy over all windows in which it is known.
         status: Of this energy; ``absent`` when no meter worked.
-        is_whole: Whether the energy of every window is known; if not, there was more.
+        is_complete: Whether the energy of every window is known; if not, there was more.
         time_s: Wall-clock seconds; ``None`` if the record does not hold them.
     """
 
     energy_j: float | None
     status: str
-    is_whole: bool
+    is_complete: bool
     time_s: float | None
 
 
@@ -135,7 +135,7 @@ def spent(record: RunRecord) -> Spent:
     return Spent(
         energy_j=sum(known) if known else None,
         status=source.status.value if source else ABSENT,
-        is_whole=bool(parts) and len(known) == len(parts),
+        is_complete=bool(parts) and len(known) == len(parts),
         time_s=_read_wall_s(record),
     )
 
@@ -146,7 +146,7 @@ def sum_spent(runs: Iterable[Spent]) -> Sum:
     count = unknown = 0
     for run in runs:
         count += 1
-        unknown += not run.is_whole
+        unknown += not run.is_complete
         if run.energy_j is not None:
             energy_j[run.status] = energy_j.get(run.status, 0.0) + run.energy_j
     return Sum(count, energy_j, unknown)

@@ -35,7 +35,7 @@ from wbcbench.table.columns import Cell, Column, load_columns
 if TYPE_CHECKING:
     import pandas as pd
 
-SCHEMA = "wbcbench.export/1"
+SCHEMA = "wbcbench.export/2"
 
 SUMMARY = (
     "variant",
@@ -79,7 +79,7 @@ This page is written by `python -m wbcbench.table.export > harness/RESULTS_TABLE
 """
 
 
-def columns_named(names: Sequence[str]) -> tuple[Column, ...]:
+def select_columns(names: Sequence[str]) -> tuple[Column, ...]:
     """The columns of these names; all for none.
 
     Raises:
@@ -173,14 +173,14 @@ def read_export(path: Path) -> pd.DataFrame:
 def _read_csv(path: Path) -> pd.DataFrame:
     with path.open(encoding="utf-8", newline="") as stream:
         lines = csv.DictReader(stream)
-        columns = columns_named(lines.fieldnames or ())
+        columns = select_columns(lines.fieldnames or ())
         rows = [{c.name: _parse_csv(line[c.name], c) for c in columns} for line in lines]
     return to_frame(rows, columns)
 
 
 def _read_json(path: Path) -> pd.DataFrame:
     document = json.loads(path.read_bytes())
-    columns = columns_named([column["name"] for column in document["columns"]])
+    columns = select_columns([column["name"] for column in document["columns"]])
     return to_frame(document["rows"], columns)
 
 

@@ -54,7 +54,7 @@ _CURVES = ("loss", "accuracy", "val_loss", "val_accuracy", "val_balanced_accurac
 LOOPBACK = "127.0.0.1"
 
 
-def rebuild_logs(run: RunDir) -> None:
+def write_logs(run: RunDir) -> None:
     """Write all logs of a finished run from its record and traces; none if it never trained."""
     record = run.read_record()
     if not record.epochs:

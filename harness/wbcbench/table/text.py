@@ -35,7 +35,7 @@ _PARTS = {
     Domain.SYSTEM: "whole machine",
 }
 
-EXPLANATION_SCHEMA = "wbcbench.explain/1"
+EXPLANATION_SCHEMA = "wbcbench.explain/2"
 
 _EXPLANATION_WIDTH = 100
 _MOST_DETAILED = 3  # more energies than this get one line each
@@ -47,7 +47,7 @@ CURVE = (
 )
 
 
-def run_summary(record: RunRecord) -> list[str]:
+def format_run(record: RunRecord) -> list[str]:
     """The result in a few lines: title, accuracy, energy, time, warnings."""
     lines = [printable(f"{record.run_id}   {Run(record).status}, quality {record.quality.value}")]
     if record.synthetic:
@@ -57,7 +57,7 @@ def run_summary(record: RunRecord) -> list[str]:
     return lines + _format_warnings(record, Severity.SUSPECT, Severity.INVALID)
 
 
-def remarks(record: RunRecord) -> list[str]:
+def format_notes(record: RunRecord) -> list[str]:
     """Every warning that only informs, with its advice."""
     return _format_warnings(record, Severity.INFO)
 
@@ -147,7 +147,7 @@ def _format_target(run: Run) -> str:
     return f"to {run.spec.target_value:g} {metric} on validation: {cost}"
 
 
-def explanation_document(explanation: Explanation) -> bytes:
+def format_explanation_json(explanation: Explanation) -> bytes:
     """What ``wbcbench explain --json`` prints; what is not finite is unknown."""
     content = asdict(explanation)
     column = {key: content["column"][key] for key in ("name", "type", "unit", "meaning")}
@@ -164,7 +164,7 @@ def explanation_document(explanation: Explanation) -> bytes:
     return to_json(document, indent=1, inf_nan_mode="null")
 
 
-def explanation_lines(explanation: Explanation) -> list[str]:
+def format_explanation(explanation: Explanation) -> list[str]:
     """The whole explanation, one line an item."""
     column = explanation.column
     lines = [f"{column.name} of {explanation.run_id}: {_format_cell(explanation.value)}"]

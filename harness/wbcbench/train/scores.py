@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from wbcbench.core.files import write_atomically
 from wbcbench.core.record import Scores
 from wbcbench.data.dataset import CLASSES, ImageSet
-from wbcbench.stats.bootstrap import accuracy_interval, photograph_count
+from wbcbench.stats.bootstrap import bootstrap_accuracy, count_photographs
 
 Floats: TypeAlias = NDArray[np.float64]
 Labels: TypeAlias = NDArray[np.int64]
@@ -58,7 +58,7 @@ def score(
     right = predicted(wide) == labels
     return Scores(
         images=len(labels),
-        photographs=None if photographs is None else photograph_count(photographs),
+        photographs=None if photographs is None else count_photographs(photographs),
         accuracy=float(right.mean()),
         balanced_accuracy=balanced_accuracy(table),
         macro_f1=macro_f1(table),
@@ -70,7 +70,7 @@ def score(
         },
         confusion=tuple(tuple(int(count) for count in row) for row in table),
         classes=tuple(classes),
-        interval=None if photographs is None else accuracy_interval(right, labels, photographs),
+        interval=None if photographs is None else bootstrap_accuracy(right, labels, photographs),
     )
 
 

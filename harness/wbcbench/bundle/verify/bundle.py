@@ -190,7 +190,7 @@ def _read_predictions(run: RunDir) -> Predictions | None:
     return read_predictions(path) if path.is_file() else None
 
 
-def survey(root: Path, bounds: Bounds = BOUNDS) -> Bundle:
+def load_bundle(root: Path, bounds: Bounds = BOUNDS) -> Bundle:
     """Require that every file of an opened bundle can be read safely, and take its digest.
 
     Raises:

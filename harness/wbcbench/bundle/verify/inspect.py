@@ -11,11 +11,11 @@ from typing import Any
 from wbcbench import registry
 from wbcbench.bundle.open import opened
 from wbcbench.bundle.verify import Outcome, Status, energies, records, report_not_checked, scores
-from wbcbench.bundle.verify.bundle import Bundle, survey
+from wbcbench.bundle.verify.bundle import Bundle, load_bundle
 from wbcbench.core.errors import VerificationError, WbcbenchError
 from wbcbench.core.text import count_of, printable
 
-SCHEMA = "wbcbench.verify/1"
+SCHEMA = "wbcbench.verify/2"
 
 _SIGN = {Status.OK: "[x]", Status.WARNING: "[!]", Status.NOT_CHECKED: "[ ]", Status.ERROR: "FAIL"}
 
@@ -73,7 +73,7 @@ def verify(source: Path, *, strict: bool = False) -> Inspection:
     """
     try:
         with opened(source) as root:
-            return Inspection(inspect(survey(root)), strict)
+            return Inspection(inspect(load_bundle(root)), strict)
     except VerificationError as error:
         first, *others = registry.VERIFICATIONS
         rest = dict.fromkeys(others, report_not_checked("The bundle was refused unread."))

@@ -24,7 +24,7 @@ from wbcbench.core.trace import Origin
 from wbcbench.energy.source import CODECARBON, is_codecarbon
 from wbcbench.study import plan
 from wbcbench.study.plan import Plan
-from wbcbench.study.progress import loosely
+from wbcbench.study.progress import identity_without_images
 from wbcbench.table.columns import Cell
 
 _REQUIRED_EQUAL = (*ALWAYS, *ENERGY, *MACHINE, "gpu_uuid_hash", "gpu_power_limit_w", "lock_sha256")
@@ -86,7 +86,7 @@ def _parse_date(utc: str) -> datetime:
 
 
 def _check_plan_date(bundle: Bundle, records: Sequence[RunRecord]) -> Iterator[str]:
-    saved_utc = json.loads((bundle.study_dir / study_folder.PLAN).read_bytes()).get("kept_utc")
+    saved_utc = json.loads((bundle.study_dir / study_folder.PLAN).read_bytes()).get("stored_utc")
     if saved_utc is None:
         yield "The plan has no date."
     elif records and _parse_date(saved_utc) > _parse_date(records[0].started_utc):
@@ -120,7 +120,7 @@ def _compare_with_plan(
 
 
 def _make_key(spec: RunSpec) -> str:
-    return repr(loosely(replace(spec, block_attempt=1)))
+    return repr(identity_without_images(replace(spec, block_attempt=1)))
 
 
 def check_machines(bundle: Bundle) -> Outcome:

@@ -131,7 +131,7 @@ def _check_derived(run: RunDir, record: RunRecord) -> Iterator[str]:
     """Files that are made from the record, with or without its attachment."""
     records = (record, run.read_record())
     for name, contents in (
-        (run_folder.EPOCHS, map(derive.epochs_csv, records)),
+        (run_folder.EPOCHS, map(derive.format_epochs_csv, records)),
         (layout.PHASES, [format_phases(record)]),
     ):
         path = run.path / name

@@ -18,7 +18,7 @@ from wbcbench.bundle.verify import Outcome, report_not_checked, report_outcome
 from wbcbench.bundle.verify.bundle import Bundle
 from wbcbench.bundle.verify.inspect import why_not_rebuilt
 from wbcbench.bundle.verify.records import compare_rows, find_differences, is_close, read_rows
-from wbcbench.compare.result import contrasts_csv
+from wbcbench.compare.result import format_contrasts_csv
 from wbcbench.core.files import sha256_of
 from wbcbench.report.formats import figure_data
 from wbcbench.report.publish import MANIFEST_FILE, PAGE_FORMATS, publish, read_manifest
@@ -69,7 +69,7 @@ def _check_contrasts(bundle: Bundle) -> Iterator[str]:
     comparison = _load_study(bundle).comparison
     if comparison is None:
         return
-    expected = contrasts_csv(comparison)
+    expected = format_contrasts_csv(comparison)
     stated = (bundle.study_dir / layout.CONTRASTS).read_text(encoding="utf-8")
     header, expected_header = (text.partition("\n")[0].split(",") for text in (stated, expected))
     yield from (
@@ -137,7 +137,7 @@ def check_rendering(bundle: Bundle) -> Outcome:
     errors = list[str]()
     if manifest is None:
         errors.append("The report has no valid list of its files.")
-    elif not manifest.is_whole(folder, but=[n for n in manifest.files if _is_figure_data(n)]):
+    elif not manifest.is_complete(folder, but=[n for n in manifest.files if _is_figure_data(n)]):
         errors.append("A file of the report differs from the report's list of files.")
     start = f"{layout.PAYLOAD}/{layout.report_dir(bundle.document.study)}/"
     digests = {n.removeprefix(start): d for n, d in bundle.digests.items() if n.startswith(start)}

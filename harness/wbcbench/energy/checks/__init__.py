@@ -56,7 +56,7 @@ class Evidence:
     """
 
     spec: RunSpec | None
-    judged: str
+    window_name: str
     traces: tuple[Trace, ...]
     windows: tuple[Window, ...]
     energies: tuple[WindowEnergy, ...]
@@ -92,20 +92,20 @@ class Evidence:
 
     def is_work(self, window: str) -> bool:
         """Whether a window contains work: one of a run, or the span that is checked."""
-        return window == self.judged or is_work(window)
+        return window == self.window_name or is_work(window)
 
     @property
     def primary(self) -> EnergySource | None:
         """The primary energy source of the checked window; ``None`` without any."""
-        return primary_source(self, self.judged)
+        return primary_source(self, self.window_name)
 
     @property
     def primary_j(self) -> tuple[float | None, float | None]:
         """Primary energy of the checked window and its ±, in joules."""
         source = self.primary
         return (
-            source_energy_j(self, source, self.judged),
-            source_uncertainty_j(self, source, self.judged),
+            source_energy_j(self, source, self.window_name),
+            source_uncertainty_j(self, source, self.window_name),
         )
 
     @property

@@ -38,7 +38,7 @@ def check_device(evidence: Evidence) -> Iterator[QualityWarning]:
         return
     for channel in evidence.channels:
         if channel.domain is Domain.GPU and channel.origin is Origin.MEASURED:
-            yield make_warning(code, detail, window=evidence.judged, channel=channel.name)
+            yield make_warning(code, detail, window=evidence.window_name, channel=channel.name)
 
 
 def check_foreign_processes(evidence: Evidence) -> Iterator[QualityWarning]:
@@ -79,7 +79,7 @@ def _uses_gpu(evidence: Evidence) -> bool:
 
 def _is_before(evidence: Evidence, state: Telemetry) -> bool:
     """Whether nothing of this run was on the board yet; a span may have that name by chance."""
-    return state.window == IDLE_COLD != evidence.judged
+    return state.window == IDLE_COLD != evidence.window_name
 
 
 def check_throttling(evidence: Evidence) -> Iterator[QualityWarning]:
@@ -91,7 +91,7 @@ def check_throttling(evidence: Evidence) -> Iterator[QualityWarning]:
             yield _describe_slowdown(evidence, slowed)
         for state in states:
             capped_s = state.throttled_s.get(CAPPED, 0.0)
-            if state.device == device and state.window == evidence.judged and capped_s > 0:
+            if state.device == device and state.window == evidence.window_name and capped_s > 0:
                 share = 100 * _share_of_window(evidence, state, capped_s)
                 detail = f"{device} was at its power limit for {share:.0f} % of `{state.window}`."
                 yield make_warning("power-capped", detail, window=state.window)
@@ -103,9 +103,9 @@ def slowed_s(state: Telemetry) -> float:
 
 
 def _describe_slowdown(evidence: Evidence, slowed: list[Telemetry]) -> QualityWarning:
-    worst = max(slowed, key=lambda state: (state.window == evidence.judged, slowed_s(state)))
+    worst = max(slowed, key=lambda state: (state.window == evidence.window_name, slowed_s(state)))
     share = _share_of_window(evidence, worst, slowed_s(worst))
-    is_long = worst.window == evidence.judged and share > thresholds.THROTTLED_SHARE
+    is_long = worst.window == evidence.window_name and share > thresholds.THROTTLED_SHARE
     reasons = ", ".join(reason for reason in worst.throttled_s if reason in SLOWED)
     return make_warning(
         "throttled",
@@ -133,7 +133,7 @@ def check_temperature(evidence: Evidence) -> Iterator[QualityWarning]:
     for state in evidence.telemetry:
         start_c, mean_c = state.temperature_start_c, state.temperature_mean_c
         max_c, window = state.temperature_max_c, state.window
-        if window != evidence.judged:
+        if window != evidence.window_name:
             continue
         if start_c is not None and mean_c is not None and mean_c - start_c > thresholds.WARM_UP_C:
             detail = (

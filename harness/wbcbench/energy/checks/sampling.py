@@ -30,7 +30,7 @@ def check_aliasing(evidence: Evidence) -> Iterator[QualityWarning]:
             f"A step takes {ms_from_s(step_s):.1f} ms, {ratio} the "
             f"{ms_from_s(sensor.update_s):.0f} ms in which {channel.name} is renewed.",
             Severity.SUSPECT if sensor.is_part_time and is_primary else Severity.INFO,
-            window=evidence.judged,
+            window=evidence.window_name,
             channel=channel.name,
         )
 
@@ -56,19 +56,19 @@ def describe_ratio(step_s: float, period_s: float) -> str:
 
 def check_few_samples(evidence: Evidence) -> Iterator[QualityWarning]:
     """Measured windows with too few good readings."""
-    samples = source_samples(evidence, evidence.primary, evidence.judged)
+    samples = source_samples(evidence, evidence.primary, evidence.window_name)
     if samples is not None and samples < thresholds.PRIMARY_SAMPLES:
         severity = Severity.SUSPECT if samples < thresholds.FEWEST_SAMPLES else Severity.INFO
         detail = (
-            f"`{evidence.judged}` contains {samples} good readings; at least "
+            f"`{evidence.window_name}` contains {samples} good readings; at least "
             f"{thresholds.PRIMARY_SAMPLES:.0f} are recommended."
         )
-        yield make_warning("few-samples", detail, severity, window=evidence.judged)
+        yield make_warning("few-samples", detail, severity, window=evidence.window_name)
 
 
 def check_short_window(evidence: Evidence) -> Iterator[QualityWarning]:
     """Windows too short for the sensor's steps."""
-    window = evidence.window(evidence.judged)
+    window = evidence.window(evidence.window_name)
     if window is not None and window.duration_s < thresholds.PRIMARY_WINDOW_S:
         is_short = window.duration_s < thresholds.SHORT_WINDOW_S
         severity = Severity.SUSPECT if is_short and not _is_precise(evidence) else Severity.INFO
@@ -80,7 +80,7 @@ def check_short_window(evidence: Evidence) -> Iterator[QualityWarning]:
     others = [
         window.name
         for window in evidence.windows
-        if window.name != evidence.judged and window.duration_s < thresholds.SHORT_WINDOW_S
+        if window.name != evidence.window_name and window.duration_s < thresholds.SHORT_WINDOW_S
     ]
     if others:
         detail = f"Shorter than {thresholds.SHORT_WINDOW_S:.0f} s: {list_some(others)}."
@@ -100,8 +100,10 @@ def check_wide_interval(evidence: Evidence) -> Iterator[QualityWarning]:
     if energy_j is None or width_j is None or _is_precise(evidence):
         return
     share_pct = 100 * width_j / energy_j
-    detail = f"`{evidence.judged}` took {energy_j:,.0f} J ± {width_j:,.0f} J ({share_pct:.0f} %)."
-    yield make_warning("wide-interval", detail, window=evidence.judged)
+    detail = (
+        f"`{evidence.window_name}` took {energy_j:,.0f} J ± {width_j:,.0f} J ({share_pct:.0f} %)."
+    )
+    yield make_warning("wide-interval", detail, window=evidence.window_name)
 
 
 def check_cut_window(evidence: Evidence) -> Iterator[QualityWarning]:
@@ -110,10 +112,10 @@ def check_cut_window(evidence: Evidence) -> Iterator[QualityWarning]:
         detail = f"The run ended after {len(evidence.epochs)} epochs: {evidence.status}."
         yield make_warning("not-finished", detail)
     if evidence.cut:
-        is_measured = evidence.judged in evidence.cut
+        is_measured = evidence.window_name in evidence.cut
         yield make_warning(
             "window-truncated",
             f"Still open when the trace ended, and closed there: {list_some(evidence.cut)}.",
             Severity.INVALID if is_measured else Severity.SUSPECT,
-            window=evidence.judged if is_measured else evidence.cut[0],
+            window=evidence.window_name if is_measured else evidence.cut[0],
         )

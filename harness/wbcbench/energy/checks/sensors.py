@@ -31,7 +31,9 @@ def check_sensor_faults(evidence: Evidence) -> Iterator[QualityWarning]:
             flaw,
             f"{channel}: {longest.detail}{more}. Windows: {list_some(windows) or 'none'}.",
             _grade_fault(evidence, channel, flaw, windows),
-            window=evidence.judged if evidence.judged in windows else next(iter(windows), ""),
+            window=evidence.window_name
+            if evidence.window_name in windows
+            else next(iter(windows), ""),
             channel=channel,
         )
 
@@ -92,7 +94,7 @@ def check_gaps(evidence: Evidence) -> Iterator[QualityWarning]:
         worst = max(
             windows,
             key=lambda window: (
-                window.name == evidence.judged,
+                window.name == evidence.window_name,
                 evidence.is_work(window.name),
                 lost_s[window.name],
             ),
@@ -101,7 +103,7 @@ def check_gaps(evidence: Evidence) -> Iterator[QualityWarning]:
         severity = Severity.INFO
         if channel.name in evidence.counted_channels and evidence.is_work(worst.name):
             is_lost = channel.kind is Kind.SAMPLED and share > thresholds.COVERED_SHARE
-            is_measured = worst.name == evidence.judged
+            is_measured = worst.name == evidence.window_name
             severity = Severity.INVALID if is_lost and is_measured else Severity.SUSPECT
         yield make_warning(
             "sampling-gap",

@@ -25,9 +25,9 @@ def check_agreement(evidence: Evidence) -> Iterator[QualityWarning]:
     for channels in dict.fromkeys((pair.a, pair.b) for pair in wrong):
         pairs = [pair for pair in wrong if (pair.a, pair.b) == channels]
         worst = max(
-            pairs, key=lambda pair: (pair.window == evidence.judged, abs(pair.difference_pct))
+            pairs, key=lambda pair: (pair.window == evidence.window_name, abs(pair.difference_pct))
         )
-        is_invalid = worst.window == evidence.judged and worst.status == "invalid"
+        is_invalid = worst.window == evidence.window_name and worst.status == "invalid"
         yield make_warning(
             "readings-disagree",
             f"In `{worst.window}`, {worst.a} is {worst.difference_pct:+.1f} % off {worst.b}; up to "
@@ -40,7 +40,7 @@ def check_agreement(evidence: Evidence) -> Iterator[QualityWarning]:
 
 def check_codecarbon(evidence: Evidence) -> Iterator[QualityWarning]:
     """CodeCarbon's joules beside ours."""
-    window = evidence.judged
+    window = evidence.window_name
     measured = {c.name for c in evidence.channels if c.origin is Origin.MEASURED}
     for pair in evidence.agreements:
         is_sensor = is_codecarbon(pair.b) and set(pair.b.split("+")) <= measured
@@ -55,7 +55,7 @@ def check_unknown_energy(evidence: Evidence) -> Iterator[QualityWarning]:
     """Measured windows without joules, or with those of a fallback source."""
     if not evidence.trained:
         return
-    window = evidence.judged
+    window = evidence.window_name
     chosen = {domain: choose_source(evidence, domain, window) for domain in PRIMARY_DOMAINS}
     known = {
         domain
@@ -87,23 +87,23 @@ def _describe_fallback(
     reasons = {_find_reason(evidence, name) for name in first.channels} - {""}
     return make_warning(
         "fallback-source",
-        f"The joules of `{evidence.judged}` are those of {', '.join(source.channels)} "
+        f"The joules of `{evidence.window_name}` are those of {', '.join(source.channels)} "
         f"({source.method}), not of {', '.join(first.channels)}: "
         f"{'; '.join(sorted(reasons)) or 'it has a warning'}.",
-        window=evidence.judged,
+        window=evidence.window_name,
         channel=first.channels[0],
     )
 
 
 def _find_reason(evidence: Evidence, channel: str) -> str:
     """Why a channel has no joules in the checked window; empty if it has."""
-    energy = evidence.energy(evidence.judged, channel)
+    energy = evidence.energy(evidence.window_name, channel)
     return energy.reason if energy else "it has no such window"
 
 
 def check_status(evidence: Evidence) -> Iterator[QualityWarning]:
     """Primary energy that no sensor measured, and meters that are absent."""
-    source, window = evidence.primary, evidence.judged
+    source, window = evidence.primary, evidence.window_name
     if source is not None and source.status.is_estimated:
         detail = f"Primary energy is {source.status} (no sensor on this machine): {source.method}."
         yield make_warning("energy-estimated", detail, window=window, channel=source.channels[0])

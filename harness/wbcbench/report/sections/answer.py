@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from wbcbench.compare.result import Comparison, ContrastResult, Effect, contrast_key, contrast_row
+from wbcbench.compare.result import (
+    Comparison,
+    ContrastResult,
+    Effect,
+    build_contrast_row,
+    format_contrast_key,
+)
 from wbcbench.core.study_folder import CONTRASTS, RUNS_TABLE
 from wbcbench.core.text import UNKNOWN, count_of, energy_scale, human_energy, human_share
 from wbcbench.report import Block, DataTable, Statement
@@ -65,9 +71,9 @@ def _iterate_claims(study: ReportStudy) -> Iterator[Statement]:
     primary = [e for e in comparison.effects if e.family == "primary"] if comparison else []
     mark = " (Synthetic data.)" if study.is_synthetic else ""
     for place, effect in enumerate(_select_effects(primary), start=1):
-        row = contrast_row(effect)
+        row = build_contrast_row(effect)
         text = describe_contrast(row) + mark
-        yield Statement(f"answer-{place}", text, CONTRASTS, contrast_key(effect), row)
+        yield Statement(f"answer-{place}", text, CONTRASTS, format_contrast_key(effect), row)
     if primary:
         return
     for place, summary in enumerate(build_summary_rows(study), start=1):
@@ -87,11 +93,11 @@ def _select_effects(primary: list[Effect]) -> list[Effect]:
 
 def _rank(effect: Effect) -> tuple[bool, int, bool, float, float, bool]:
     p = 1.0 if effect.p_holm is None else effect.p_holm
-    is_open = effect.finding is not ContrastResult.DIFFERENT
+    is_open = effect.result is not ContrastResult.DIFFERENT
     raw = 1.0 if effect.p is None else effect.p
     aside = effect.contrast == "interaction" and is_open
     is_more = not is_open and (effect.estimate or 0.0) > 0
-    return (aside, _RANK.index(effect.finding), is_more, p, raw, effect.metric.part is None)
+    return (aside, _RANK.index(effect.result), is_more, p, raw, effect.metric.part is None)
 
 
 def _iterate_reasons(study: ReportStudy) -> Iterator[str]:

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from wbcbench.compare.metric import TIME, Metric
-from wbcbench.compare.render import difference_words, status_words
-from wbcbench.compare.result import Comparison, Effect, contrast_key
+from wbcbench.compare.render import format_difference, format_status
+from wbcbench.compare.result import Comparison, Effect, format_contrast_key
 from wbcbench.core.study_folder import CONTRASTS
 from wbcbench.core.text import UNKNOWN, energy_scale, human_duration, human_energy, human_power
 from wbcbench.core.trace import Domain, Origin
@@ -142,17 +142,17 @@ def build_why(study: ReportStudy) -> Block | None:
 def _iterate_claims(comparison: Comparison) -> Iterator[Statement]:
     """The splits of which at least one part is sure."""
     effects, place = _find_energy_effects(comparison), 0
-    kind = status_words(comparison.energy.status)
+    kind = format_status(comparison.energy.status)
     for split in comparison.splits:
         intervals = (split.time_interval, split.power_interval)
         if any(interval is not None and interval.excludes(0.0) for interval in intervals):
             place += 1
-            time = difference_words(split.time, split.time_interval, _TIME)
-            power = difference_words(split.power, split.power_interval, _TIME)
+            time = format_difference(split.time, split.time_interval, _TIME)
+            power = format_difference(split.power, split.power_interval, _TIME)
             name = format_contrast(split)
             text = f"{name}: time {time}, mean power {power}{kind}."
             values = {"energy": split.energy, "time": split.time, "power": split.power}
-            key = contrast_key(effects[split.contrast, split.against])
+            key = format_contrast_key(effects[split.contrast, split.against])
             yield Statement(f"why-{place}", text, CONTRASTS, key, values)
 
 
@@ -185,7 +185,7 @@ def _build_levels(study: ReportStudy) -> DataTable:
 
 def _build_splits(study: ReportStudy, comparison: Comparison) -> DataTable:
     def format_part(value: float, interval: Interval | None) -> str:
-        return difference_words(value, interval, _TIME) if math.isfinite(value) else UNKNOWN
+        return format_difference(value, interval, _TIME) if math.isfinite(value) else UNKNOWN
 
     effects = _find_energy_effects(comparison)
     rows = tuple(

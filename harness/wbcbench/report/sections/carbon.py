@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from wbcbench.core.study_folder import RUNS_TABLE
 from wbcbench.core.text import count_of, human_energy, human_mass, mass_scale
-from wbcbench.energy.metrics import Intensity, carbon_g, intensities, mean_known
+from wbcbench.energy.metrics import Intensity, carbon_g, load_intensities, mean_known
 from wbcbench.report import Block, DataTable, Figure, Statement, drawing
 from wbcbench.report.study import ReportStudy
 
@@ -53,7 +53,7 @@ def build_carbon(study: ReportStudy) -> Block | None:
 
 def _compute_emissions(energy_j: float, pue: float, own: set[str]) -> list[GridEmission]:
     """Every grid of the table by rising intensity, with a note on the extremes and its own."""
-    grids = sorted(intensities().values(), key=lambda grid: (grid.g_per_kwh, grid.zone))
+    grids = sorted(load_intensities().values(), key=lambda grid: (grid.g_per_kwh, grid.zone))
     notes = {grids[-1].zone: "highest", grids[len(grids) // 2].zone: "median"}
     notes[grids[0].zone] = "lowest"
     notes |= {zone: f"{notes[zone]}, {_OWN}" if zone in notes else _OWN for zone in own}

@@ -7,15 +7,20 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from wbcbench.compare.metric import TIME, Metric
-from wbcbench.compare.render import comparison_tables, difference_words, p_words, status_words
-from wbcbench.compare.result import Comparison, Effect, contrast_key
+from wbcbench.compare.render import (
+    build_comparison_tables,
+    format_difference,
+    format_p,
+    format_status,
+)
+from wbcbench.compare.result import Comparison, Effect, format_contrast_key
 from wbcbench.core.study_folder import CONTRASTS
 from wbcbench.core.text import UNKNOWN, count_of
 from wbcbench.report import Block, DataTable, Figure, drawing
 from wbcbench.report.study import ReportStudy
 from wbcbench.report.summaries import format_number, format_signed
 from wbcbench.report.words import format_contrast, format_metric
-from wbcbench.study.plan import checked_contrasts
+from wbcbench.study.plan import check_contrasts
 
 MOST_ROWS = 24
 MOST_COLUMNS = 4
@@ -64,7 +69,7 @@ def _iterate_words(comparison: Comparison) -> Iterator[str]:
     # Nothing is tested with a single block.
     p_floor = primary[0].p_floor if primary else None
     floor = (
-        f" The smallest attainable p with {primary[0].n} blocks is {p_words(p_floor)}."
+        f" The smallest attainable p with {primary[0].n} blocks is {format_p(p_floor)}."
         if p_floor is not None
         else ""
     )
@@ -96,11 +101,11 @@ def _iterate_tables(study: ReportStudy, comparison: Comparison) -> Iterator[Data
                 tuple(_build_row(effect) for effect in effects),
                 (0, 1, 3),
                 CONTRASTS,
-                tuple(contrast_key(effect) for effect in effects),
+                tuple(format_contrast_key(effect) for effect in effects),
                 folded=family == "secondary",
             )
     # What the few photographs behind the test set leave open; none where they are unknown.
-    for table in comparison_tables(comparison):
+    for table in build_comparison_tables(comparison):
         if table.title == _PHOTOGRAPHS:
             caption = f"{'. '.join(table.below)}.{study.stamp}"
             yield DataTable(caption, table.headings, table.rows, (0, 1))
@@ -109,24 +114,24 @@ def _iterate_tables(study: ReportStudy, comparison: Comparison) -> Iterator[Data
 def _describe_plan(study: ReportStudy, primary: list[Effect]) -> str:
     if study.plan is None:
         return "; there is no plan to show that they were chosen beforehand"
-    planned = {contrast.name for contrast in checked_contrasts(study.plan)}
+    planned = {contrast.name for contrast in check_contrasts(study.plan)}
     if planned == {effect.contrast for effect in primary}:
         return ", fixed before the first run"
     return "; not those of the plan, because not all of its variants have run"
 
 
 def _build_row(effect: Effect) -> tuple[str, ...]:
-    wins = effect.share_won  # an interaction has none
+    wins = effect.win_rate  # an interaction has none
     return (
         format_contrast(effect),
-        format_metric(effect.metric.name) + status_words(effect.status),
-        difference_words(effect.estimate, effect.interval, effect.metric),
-        effect.finding.value,
-        p_words(effect.p),
-        p_words(effect.p_holm),
+        format_metric(effect.metric.name) + format_status(effect.status),
+        format_difference(effect.estimate, effect.interval, effect.metric),
+        effect.result.value,
+        format_p(effect.p),
+        format_p(effect.p_holm),
         UNKNOWN if effect.d_z is None else f"{effect.d_z:+.2f}",
         "–" if wins is None else f"{wins * effect.n:g} of {effect.n}",
-        p_words(effect.p_equivalence),
+        format_p(effect.p_equivalence),
     )
 
 
@@ -297,7 +302,7 @@ def _build_data(study: ReportStudy, comparison: Comparison, effects: list[Effect
             format_signed(e.interval.high if e.interval else None),
             e.metric.unit,
             format_number(e.region[1], 2) if e.region else "none",
-            e.finding.value if e.metric in comparison.metrics else "not tested",
+            e.result.value if e.metric in comparison.metrics else "not tested",
             e.status or "–",
         )
         for e in effects

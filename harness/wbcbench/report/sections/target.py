@@ -12,7 +12,7 @@ from wbcbench.report import Block, DataTable, Figure, Statement, drawing
 from wbcbench.report.study import ReportStudy
 from wbcbench.report.summaries import SUMMARY_FILE, build_summary_rows, format_number
 from wbcbench.report.words import describe_target, format_reached
-from wbcbench.stats.intervals import Censored, censored_median
+from wbcbench.stats.intervals import Censored, compute_censored_median
 from wbcbench.table.view import Run
 
 MOST_VARIANTS = 24
@@ -60,7 +60,7 @@ class TargetCosts:
         """How many counted runs reached the target, and the Kaplan–Meier median of the cost."""
         counted = {v: [c for c in own if c.is_counted] for v, own in self.by_variant.items()}
         return {
-            variant: censored_median([c.cost for c in own], [c.reached for c in own])
+            variant: compute_censored_median([c.cost for c in own], [c.reached for c in own])
             for variant, own in counted.items()
         }
 

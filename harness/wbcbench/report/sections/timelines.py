@@ -13,7 +13,7 @@ from wbcbench.core.trace import Kind, Trace
 from wbcbench.core.units import s_from_ms
 from wbcbench.core.window import Window, is_validation
 from wbcbench.energy.checks.sensors import gaps
-from wbcbench.energy.faults import witness
+from wbcbench.energy.faults import find_pair
 from wbcbench.energy.integrate import energy_curve, window_energy
 from wbcbench.report import Block, DataTable, Figure, drawing
 from wbcbench.report.study import ReportStudy
@@ -235,7 +235,7 @@ def _read_timeline(name: str, run: Run, reason: str) -> Timeline | None:
     source = next((trace for trace in traces if trace.channel.name == primary), None)
     if source is None:
         return None
-    check = witness(source, traces)
+    check = find_pair(source, traces)
     drawn = {(t.channel.kind is Kind.COUNTER): t for t in (check, source) if t}
     sampled, counter = drawn.get(False), drawn.get(True)
     return Timeline(
