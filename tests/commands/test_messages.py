@@ -25,9 +25,6 @@ KINDS_OF_ERROR = {
 
 WARNING = "make_warning"  # its second argument is the detail
 
-# Rooms whose messages are still to be shortened; a room leaves the list when its last one fits.
-TO_BE_SHORTENED = {"compare", "data", "power", "study", "table"}
-
 # What stands for a value in a message: the first pattern that its expression contains.
 SAMPLES = (
     (r"error|reason|problem|cause", "Permission denied"),
@@ -116,8 +113,6 @@ def test_every_message_of_a_room_fits_three_lines_of_eighty_columns(room: str) -
         for place, text in MESSAGES
         if place.split("/")[0] == room and lines(text) > LINES
     ]
-    if long and room in TO_BE_SHORTENED:
-        pytest.skip(f"{len(long)} messages are still to be shortened")
     assert not long, "\n".join(long)
 
 

@@ -287,8 +287,8 @@ def _check_status(metric: Metric, runs: Sequence[Run], lowest_status: Origin) ->
     status = statuses[0]
     if Origin(status).rank > lowest_status.rank:
         raise CannotMeasureError(
-            f"{metric.name} is {status} in these runs, not {lowest_status.value}. Use --lowest-status "
-            f"{status} to compare it, labelled as such, or --metric {ACCURACY}."
+            f"{metric.name} is {status} in these runs, not {lowest_status.value}. Use "
+            f"--lowest-status {status} to compare it, labelled as such, or --metric {ACCURACY}."
         )
     return status
 

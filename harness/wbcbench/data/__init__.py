@@ -1,4 +1,4 @@
-"""The cells: folder reader, synthetic cells, cache, splits by photograph, digest, download.
+"""The images: folder reader, synthetic images, cache, splits, digest, download.
 
 Importing this package imports neither numpy nor OpenCV; they come with the first call.
 """

@@ -61,9 +61,8 @@ def fetch(
         downloaded = _download(handle, partial)
     except OSError as error:
         raise UsageError(
-            f"{handle} could not be downloaded into {destination}: {error}. What came so far is "
-            f"kept in {partial}; the same command goes on from there. Without a network, download "
-            "the data set elsewhere and give its folder with --data."
+            f"{handle} could not be downloaded into {destination}: {error}. Repeat the "
+            "command to resume, or download it elsewhere and give its folder with --data."
         ) from error
     try:
         _verify(downloaded, expected_sha256)

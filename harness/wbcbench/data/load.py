@@ -177,9 +177,9 @@ def _refuse_unreadable(root: Path, listing: FolderListing, *, skip_unreadable: b
             raise UsageError(f"No image of {root / folder} is readable:\n{lines}")
     if not skip_unreadable:
         raise UsageError(
-            f"{len(listing.refused)} of {len(listing.refused) + len(listing.files)} files in "
-            f"{root} are not readable JPEG images:\n{lines}\nReplace the files, or skip them with "
-            "--skip-unreadable: that is another data set, and the record lists them."
+            f"{len(listing.refused)} of {len(listing.refused) + len(listing.files)} files are not "
+            "readable JPEG images. Replace them, or add --skip-unreadable to go on without:\n"
+            f"{lines}"
         )
 
 

@@ -1,4 +1,4 @@
-"""Splits of the images by photograph, and which image came from which photograph.
+"""Splits of the images that keep photographs together, and the photograph of each image.
 
 Images of one photograph are near copies of each other (15–157 in the published set). A random split
 of images puts copies of almost every validation image into training, and its validation accuracy is
@@ -140,9 +140,8 @@ def known_images(root: Path) -> dict[str, Provenance]:
         return {**published_images(), **_parse_table(path.read_text(encoding="utf-8"))}
     except (OSError, UnicodeDecodeError, csv.Error, IndexError, ValueError) as error:
         raise UsageError(
-            f"The table of photographs {path} cannot be used ({error!r}). It says which images "
-            "must not be split between training and validation. Repair it (it needs the columns "
-            f"{', '.join(COLUMNS)}), or remove it to go on without photographs."
+            f"The table of photographs {path} cannot be used ({error!r}). It needs the columns "
+            f"{', '.join(COLUMNS)}. Correct it, or remove it to run without photographs."
         ) from error
 
 

@@ -330,8 +330,8 @@ def refuse_other_runs(specs: Sequence[RunSpec], progress: Progress, study_dir: P
         if spec.dataset_sha256 not in {"", attempt.spec.dataset_sha256}:
             raise UsageError(
                 f"The study in {study_dir} was begun with the images {attempt.spec.dataset_id} "
-                f"({attempt.run.run_id}); these are {spec.dataset_id}. Runs on different images "
-                "cannot be compared: use the same ones, another --results, or --set study=NAME."
+                f"({attempt.run.run_id}); these are {spec.dataset_id}. Use the same images, or "
+                "start another study with --set study=NAME."
             )
 
 
@@ -350,6 +350,6 @@ def _describe_difference(attempt: Attempt, specs: Sequence[RunSpec], study_dir: 
     least = min(differences, key=len)
     return (
         f"{attempt.run.run_id} in {study_dir} is not in this plan "
-        f"({', '.join(least)}). Go on with the first plan: "
-        f"`wbcbench sweep {study_dir / PLAN}`, or begin another study with --set study=NAME."
+        f"({', '.join(least)}). "
+        f"Continue it with `wbcbench sweep {study_dir / PLAN}`, or add --set study=NAME."
     )
