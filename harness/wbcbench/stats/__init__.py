@@ -7,5 +7,5 @@ number is ever NaN: what cannot be said is ``None``.
 
 ``scipy.stats``, pandas and statsmodels are not imported but for the bootstrap: they take several
 times as long to load as a comparison takes. The tests check every number against them (see
-``harness/decisions/0080``).
+``harness/decisions/0003``).
 """
