@@ -56,7 +56,7 @@ epochs_to_target edp_js co2e_g carbon_zone carbon_g_per_kwh carbon_source pue
 | host_id gpu_name gpu_count gpu_uuid_hash mig gpu_power_limit_w gpu_clock_mean_mhz
 gpu_mem_clock_mhz gpu_temp_start_c gpu_temp_mean_c gpu_temp_max_c gpu_throttle_s
 gpu_throttle_reasons gpu_util_mean_pct gpu_mem_peak_bytes gpu_foreign_processes cpu_model cpu_count
-cpu_governor ram_bytes cpu_util_mean_pct rss_peak_bytes loadavg_start in_container virtualised
+cpu_governor ram_bytes rss_peak_bytes loadavg_start in_container virtualised
 | wbcbench_version git_commit git_dirty python_version tensorflow_version cuda_version
 cudnn_version driver_version os lock_sha256
 """

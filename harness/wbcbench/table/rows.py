@@ -15,6 +15,7 @@ from functools import cache
 from typing import Any, Protocol
 
 from wbcbench.core.record import RunRecord
+from wbcbench.core.units import mhz_from_hz, ms_from_s, pct_from_share
 from wbcbench.core.window import TRAIN
 from wbcbench.energy.appraise import steps_duration_s
 from wbcbench.energy.checks.machine import slowed_s
@@ -266,4 +267,7 @@ FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "find_longest_throttle_s": find_longest_throttle_s,
     "join_throttle_reasons": join_throttle_reasons,
     "count_foreign_processes": count_foreign_processes,
+    "ms_from_s": lambda _, time_s: None if time_s is None else ms_from_s(time_s),
+    "mhz_from_hz": lambda _, rate_hz: None if rate_hz is None else mhz_from_hz(rate_hz),
+    "pct_from_share": lambda _, share: None if share is None else pct_from_share(share),
 }

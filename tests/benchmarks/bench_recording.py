@@ -1,6 +1,6 @@
 """What watching costs and how right it is: wbcbench, CodeCarbon and a plain loop side by side.
 
-    python tests/benchmarks/bench_watching.py [--seconds S] [--length S] [--only cost|error]
+    python tests/benchmarks/bench_recording.py [--seconds S] [--length S] [--only cost|error]
 
 Cost is that of the real watcher of ``wbcbench run`` in its idle window, on scripted GPUs, from the
 kernel's account of its threads. Error is against the joules that the scripted GPU truly drew, over
