@@ -41,11 +41,13 @@ FailIf = Annotated[
     ),
 ]
 Strict = Annotated[
-    bool, typer.Option("--strict", help="Exit 5 if a threshold is neither kept nor exceeded.")
+    bool, typer.Option("--strict", help="Exit 5 if a threshold is neither met nor exceeded.")
 ]
-Channel = Annotated[
+LowestStatus = Annotated[
     Origin | None,
-    typer.Option(help="Least status of the energy. [default: the plan's, or measured]"),
+    typer.Option(
+        help="Weakest status of energy to compare. [default: the plan's, or measured]",
+    ),
 ]
 AllowDifferent = Annotated[
     list[str] | None,
@@ -82,7 +84,7 @@ def compare(
     metric: Metrics = None,
     fail_if: FailIf = None,
     strict: Strict = False,
-    channel: Channel = None,
+    lowest_status: LowestStatus = None,
     allow_different: AllowDifferent = None,
     equivalent_pct: RegionPct = None,
     equivalent_pp: RegionPp = None,
@@ -98,7 +100,7 @@ def compare(
     changes = {
         "metrics": tuple(metric) if metric else None,
         "baseline": baseline,
-        "lowest_status": channel,
+        "lowest_status": lowest_status,
         "allow_different": tuple(allow_different or ()),
         "thresholds": tuple(parse_threshold(text) for text in fail_if or ()),
         "region_pct": equivalent_pct,
