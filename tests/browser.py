@@ -1,7 +1,7 @@
 """A real browser for tests: the system's Chromium, offline, driven from outside the page.
 
 It is never downloaded by a test. ``.ci/run`` installs it where it can and says in
-``WBCBENCH_NO_CHROMIUM`` why it could not; see harness/decisions/0140.
+``WBCBENCH_NO_CHROMIUM`` why it could not; see harness/decisions/0021.
 """
 
 from __future__ import annotations

@@ -36,16 +36,16 @@ class Measured:
     def codes(self) -> dict[str, str]:
         """Caution → its worst severity."""
         order = ("info", "suspect", "invalid")
-        found = sorted(self.document["cautions"], key=lambda c: order.index(c["severity"]))
+        found = sorted(self.document["warnings"], key=lambda c: order.index(c["severity"]))
         return {warning["code"]: warning["severity"] for warning in found}
 
     @property
     def quality(self) -> str:
-        return str(self.document["verdict"])
+        return str(self.document["quality"])
 
     @property
     def primary(self) -> Mapping[str, Any]:
-        found: Mapping[str, Any] = self.document["headline"]
+        found: Mapping[str, Any] = self.document["energy"]
         return found
 
     @property

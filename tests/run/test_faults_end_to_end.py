@@ -68,7 +68,7 @@ def evidence(run, sampler):
     found = appraise(traces, WINDOWS)
     return Evidence(
         spec=run.read_spec(),
-        judged="train",
+        window_name="train",
         traces=traces,
         windows=WINDOWS,
         energies=found.energies,

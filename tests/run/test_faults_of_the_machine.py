@@ -62,11 +62,11 @@ def test_auto_goes_on_with_what_is_there_and_says_what_is_missing(
     )  # fmt: skip
     assert ended.code == 0, ended.err
     document = ended.json
-    absent = [c["detail"] for c in document["cautions"] if c["code"] == "meter-absent"]
+    absent = [c["detail"] for c in document["warnings"] if c["code"] == "meter-absent"]
     assert any("may not use the NVIDIA driver" in detail for detail in absent)
     assert not any(channel["name"].startswith("nvml") for channel in document["channels"])
     assert all(c["energy_j"] is None or c["energy_j"] > 0 for c in document["channels"])
-    assert document["headline"]["status"] in ("measured", "estimated")
+    assert document["energy"]["status"] in ("measured", "estimated")
 
 
 def test_gpus_that_cuda_may_not_see_are_not_measured(nvml_folder: Path, tmp_path: Path) -> None:
@@ -134,4 +134,4 @@ def test_a_full_disk_costs_monitor_its_csv_but_not_its_joules() -> None:
     assert ended.code == 2
     assert "No space left" in ended.err
     assert "Traceback" not in ended.err
-    assert ended.json["headline"]["energy_j"] > 0
+    assert ended.json["energy"]["energy_j"] > 0

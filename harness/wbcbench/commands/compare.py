@@ -45,9 +45,7 @@ Strict = Annotated[
 ]
 LowestStatus = Annotated[
     Origin | None,
-    typer.Option(
-        help="Weakest status of energy to compare. [default: the plan's, or measured]",
-    ),
+    typer.Option(help="Lowest status of energy to compare. [default: the plan's, or measured]"),
 ]
 AllowDifferent = Annotated[
     list[str] | None,

@@ -2,7 +2,7 @@
 
 Images of one photograph are near copies of each other (15–157 in the published set). A random split
 of images puts copies of almost every validation image into training, and its validation accuracy is
-fiction. See harness/decisions/0011-validation-by-photograph.md.
+fiction. See harness/decisions/0008-images-and-splits.md.
 
 The published set is augmented: 348 labelled photographs became 12,444 images, and nothing in the
 file names says which. ``tables/image_to_original.csv.gz`` says so for each image, found by aligning

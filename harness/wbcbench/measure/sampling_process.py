@@ -4,7 +4,7 @@
 
 For code that measures itself through ``wbcbench.Meter``: a sampling thread beside the work would
 wait for Python's lock whenever the work holds it, and would lose readings just when power is high
-(harness/decisions/0070-sampling-beside-other-peoples-code.md).
+(harness/decisions/0017-measuring-other-code.md).
 
 It answers in JSON lines on standard output and ends at the word ``stop`` on standard input, or at
 its end of file: then its parent is dead, and the folder is removed.

@@ -5,7 +5,7 @@ what a block shares cancels. For joules and seconds a difference is one of natur
 is, the logarithm of a ratio. Nothing here knows records, files or the names of metrics, and no
 number is ever NaN: what is unknown is ``None``.
 
-``scipy.stats``, pandas and statsmodels are not imported but for the bootstrap: they take several
-times as long to load as a comparison takes. The tests check every number against them (see
-``harness/decisions/0080``).
+``scipy.stats``, pandas and statsmodels are imported only for the bootstrap and for the power of a
+plan: they take several times as long to load as a comparison takes. The
+tests check every number against them (see ``harness/decisions/0003``).
 """

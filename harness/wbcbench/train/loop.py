@@ -68,7 +68,7 @@ class NanLossError(WbcbenchError):
 
 
 # Only epoch hooks are overridden here: a batch hook would make Keras wait for every batch
-# (harness/decisions/0051-epoch-marks-and-progress.md). The validation pass runs inside
+# (harness/decisions/0006-what-counts-as-train.md). The validation pass runs inside
 # ``on_epoch_end``, after the training steps have been stamped, so that the two never share a
 # window.
 class EpochMarks(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types

@@ -69,8 +69,8 @@ def _gather_batches(
 #
 # Left alone, TensorFlow on a processor folds both into one oneDNN primitive, whose loop over the
 # bias is not vectorised: a tenth of a whole training step of this network, for 128 numbers
-# (harness/decisions/0020-execution-settings.md). The outputs are those of Keras' layer bit for bit;
-# the bias gradient is the same sum in another order.
+# (harness/decisions/0007-network-and-settings.md). The outputs are those of Keras' layer bit for
+# bit; the bias gradient is the same sum in another order.
 @keras.saving.register_keras_serializable(package="wbcbench")
 class Conv2D(keras.layers.Conv2D):  # type: ignore[misc]  # Keras has no types
     """``keras.layers.Conv2D`` with a bias, channels last and no activation of its own."""
@@ -96,7 +96,7 @@ def _add_bias(features: tf.Tensor, bias: tf.Tensor) -> Any:
 #
 # Keras writes Adam as some fifteen operations, each of which reads and writes all the weights once;
 # TensorFlow also has it as one kernel. Both compute the same formula, so only rounding differs
-# (harness/decisions/0020-execution-settings.md).
+# (harness/decisions/0007-network-and-settings.md).
 @keras.saving.register_keras_serializable(package="wbcbench")
 class OnePassAdam(keras.optimizers.Adam):  # type: ignore[misc]  # Keras has no types
     """``keras.optimizers.Adam`` without AMSGrad, carried out by TensorFlow's fused kernel."""

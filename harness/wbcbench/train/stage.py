@@ -154,7 +154,7 @@ class Control:
 
 # Keras calls batch hooks in step with training unless a callback says ``async_safe``: then it hands
 # the numbers, which it fetches after every batch anyway, to a thread of its own. So this costs
-# training nothing (harness/decisions/0051-epoch-marks-and-progress.md).
+# training nothing (harness/decisions/0006-what-counts-as-train.md).
 class ProgressReporter(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types
     """Sends the step, and the loss and accuracy of the epoch so far."""
 
