@@ -416,12 +416,12 @@ def test_what_is_there_is_replaced_by_force_and_only_if_it_is_a_bundle(study, wr
     taken = tmp_path / "taken"
     taken.mkdir()
     (taken / "thesis.tex").write_text("years of work")
-    with pytest.raises(UsageError, match="there already"):
+    with pytest.raises(UsageError, match="already exists"):
         submit(order(study.parent, taken))
-    with pytest.raises(UsageError, match="no bundle"):
+    with pytest.raises(UsageError, match="not a bundle"):
         submit(order(study.parent, taken, force=True))
     assert (taken / "thesis.tex").exists()
-    with pytest.raises(UsageError, match="there already"):
+    with pytest.raises(UsageError, match="already exists"):
         submit(order(study.parent, written.path))
 
 

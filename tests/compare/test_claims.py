@@ -193,7 +193,7 @@ def test_a_measure_of_a_run_is_what_its_curve_says(values, name, at, wanted):
     ("text", "message"),
     [
         ("[[claim", "is not a file of claims"),
-        ("", r"holds no \[\[claim\]\]"),
+        ("", r"contains no \[\[claim\]\]"),
         (f"{CHECK}kind = 'region'\nmeasure = 'stuck'", "lacks low, high, at"),
         (f"{CHECK}kind = 'region'\nmeasure = 'stuk'\nlow = 0\nhigh = 1", "Did you mean 'stuck'"),
         (f"{CHECK}kind = 'share'\nmeasure = 'stuck'\nlimt = 1", "limt"),

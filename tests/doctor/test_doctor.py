@@ -149,7 +149,7 @@ def test_a_gpu_is_told_with_its_sensor_its_idle_power_and_other_processes(
     meters = lines(facts, "meters")
     gpu_line = line(meters, "gpu")
     assert gpu_line.state is State.OK
-    assert gpu_line.text.startswith("measured   counter, renewed every 1")
+    assert gpu_line.text.startswith("measured   counter, updated every 1")
     assert "counter vs integral" in gpu_line.text
     assert line(meters, "cpu").text == "absent"
     assert line(lines(facts, "quiet machine"), "idle").text.startswith("idle gpu ")

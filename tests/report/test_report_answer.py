@@ -37,8 +37,8 @@ def test_each_sentence_has_number_interval_p_blocks_and_kind_of_joules(clear):
     assert len(claims) == 3
     assert claims[0].text == (
         "With regulariser batchnorm, GPU energy in training was 7.58 % lower than with dropout "
-        "(95 % interval -7.91 to -7.24 %, p = 0.047 after Holm's correction, 8 blocks); the joules "
-        "are measured."
+        "(95 % interval -7.91 to -7.24 %, p = 0.047 after Holm's correction, 8 repetitions); the "
+        "joules are measured."
     )
     assert "balanced accuracy was 1.90 percentage points higher than with relu" in claims[1].text
 

@@ -43,7 +43,7 @@ def test_chips_tell_each_part_of_the_machine_in_words(clear):
     assert chips["GPU"] == "measured (energy counter)"
     assert chips["Processor"] == "measured (RAPL counter)"
     assert chips["Whole machine"] == "absent"
-    assert chips["Samples a run"] == "400 in training, 60 wanted"
+    assert chips["Samples a run"] == "400 in training, 60 recommended"
 
 
 def test_a_estimated_part_is_marked_and_runs_that_differ_are_counted(tmp_path):

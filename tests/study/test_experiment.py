@@ -69,7 +69,7 @@ def test_a_file_that_says_little_is_filled_with_the_defaults(tmp_path: Path) -> 
         ("[run]\nepochs = 0\n" + SMALLEST, "key 'run.epochs' must be at least 1"),
         ("[factors]\nvariant = ['leeky-dropout']\n", "Did you mean 'leaky-dropout'?"),
         ("[run]\nmeters = ['nvlm']\n" + SMALLEST, "Did you mean 'nvml'?"),
-        ("[run]\nvariant = 'relu-dropout'\n" + SMALLEST, "in [run] and in [factors]"),
+        ("[run]\nvariant = 'relu-dropout'\n" + SMALLEST, "in both [run] and [factors]"),
         ("[factors]\nvariant = ['relu-dropout', 'relu-dropout']\n", "names a level twice"),
         ("[factors]\nvariant = []\n", "key 'factors.variant'"),
         ("blocks = 2\n", "key 'variant' is missing"),

@@ -214,14 +214,14 @@ def _refuse_existing(target: Path, *, force: bool) -> None:
         return
     if not force:
         raise UsageError(
-            f"{target} is there already and is not overwritten. Name another place with --out, "
+            f"{target} already exists and is not overwritten. Choose another path with --out, "
             "or replace it with --force."
         )
     is_zip = target.is_file() and target.suffix == layout.ZIP_SUFFIX
     if not is_zip and not (target / layout.BAGIT).is_file():
         raise UsageError(
-            f"{target} is no bundle, so --force does not replace it: that would delete what is "
-            "in it. Name another place with --out."
+            f"{target} is not a bundle, so --force does not replace it: that would delete what is "
+            "in it. Choose another path with --out."
         )
 
 
@@ -232,7 +232,7 @@ def _explain_write_error(parent: Path, error: OSError) -> UsageError:
         reason += f" ({mb_from_bytes(shutil.disk_usage(parent).free):.0f} MB are free)"
     return UsageError(
         f"The bundle cannot be written to {parent.resolve()}: {reason}. No partial bundle is left "
-        "there. Free space, change permissions, or name another place with --out."
+        "there. Free space, change permissions, or choose another path with --out."
     )
 
 

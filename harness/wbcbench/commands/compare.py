@@ -41,7 +41,7 @@ FailIf = Annotated[
     ),
 ]
 Strict = Annotated[
-    bool, typer.Option("--strict", help="Exit 5 if a threshold is neither kept nor exceeded.")
+    bool, typer.Option("--strict", help="Exit 5 if a threshold is neither met nor exceeded.")
 ]
 LowestStatus = Annotated[
     Origin | None,

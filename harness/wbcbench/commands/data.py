@@ -13,6 +13,7 @@ import typer
 
 from wbcbench.commands import options
 from wbcbench.core.errors import UsageError
+from wbcbench.core.text import count_of
 
 if TYPE_CHECKING:
     from wbcbench.data.check import CheckReport
@@ -117,4 +118,8 @@ def _describe_check(report: CheckReport) -> Iterator[str]:
                 yield from (f"        {name}" for name in finding.files[:_FILES_SHOWN])
             if len(finding.files) > _FILES_SHOWN:
                 yield f"        … and {len(finding.files) - _FILES_SHOWN} more (all with --json)"
-    yield f"{len(report.problems)} problem(s) found." if report.problems else "Nothing is wrong."
+    yield (
+        f"{count_of(len(report.problems), 'problem')} found."
+        if report.problems
+        else "No problems found."
+    )

@@ -26,7 +26,10 @@ Require = Annotated[
     ),
 ]
 Calibrate = Annotated[
-    bool, typer.Option("--calibrate", help="Show the pace and the steps of each sensor.")
+    bool,
+    typer.Option(
+        "--calibrate", help="Measure how often each sensor is updated, and its resolution."
+    ),
 ]
 WithOverhead = Annotated[
     bool, typer.Option("--overhead", help="Measure the time and energy sampling costs (30 s).")

@@ -53,8 +53,8 @@ HELP: dict[str, tuple[str, str]] = {
     "meters": (MEASURING, "auto, or names separated by commas; see `wbcbench list parts`."),
     "interval_s": (MEASURING, "Sampling period in seconds."),
     "idle_s": (MEASURING, "Length of each idle window in seconds; 0: none."),
-    "warmup_steps": (MEASURING, "Steps before training whose effect is undone."),
-    "inference_s": (MEASURING, "Least length of an inference window in seconds; 0: none."),
+    "warmup_steps": (MEASURING, "Warm-up steps before training; their effect is undone."),
+    "inference_s": (MEASURING, "Minimum length of an inference window in seconds; 0: none."),
     "cooldown_c": (MEASURING, "Wait until the GPU is at most this warm, in °C."),
     "power_limit_w": (EXECUTION, "GPU power limit in watts, restored afterwards; needs root."),
     "country": (MEASURING, "ISO 3166 code of the grid, for CodeCarbon and carbon."),
@@ -236,7 +236,7 @@ ConfirmOver = Annotated[
         help="Ask first if more is predicted, e.g. 0.5kWh; without a terminal: stop.",
     ),
 ]
-Yes = Annotated[bool, typer.Option("--yes", help="Answer that question with yes.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Confirm without asking.")]
 
 
 def metering_request(meters: str, gpus: str, interval_s: float) -> MeteringRequest:

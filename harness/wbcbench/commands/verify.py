@@ -33,7 +33,7 @@ def verify(
     data: options.Data = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Check a bundle offline and compute its numbers again; exit 6 where one does not hold."""
+    """Check a bundle offline and recompute its numbers; exit 6 if a check fails."""
     from wbcbench.bundle.rerun import Sameness
     from wbcbench.bundle.verify import inspect
 
@@ -49,7 +49,7 @@ def verify(
         more = {"rerun": [asdict(result) for result in again]} if rerun else {}
         options.print_json(inspect.as_document(report) | more)
     if not report.verified:
-        raise VerificationError(f"{bundle} does not hold what it says.")
+        raise VerificationError(f"{bundle} is not verified: see the checks marked FAIL.")
     different = [
         run.run_id for run in again if Sameness.DIFFERENT in {run.sameness, run.energy_sameness}
     ]

@@ -125,7 +125,7 @@ def read_claims(path: Path) -> tuple[Claim, ...]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, ValidationError) as error:
         raise UsageError(f"{path} is not a file of claims: {error}") from error
     if not claims:
-        raise UsageError(f"{path} holds no [[claim]].")
+        raise UsageError(f"{path} contains no [[claim]] table.")
     for claim in claims:
         for check in claim.check:
             _require_complete(path, claim.id, check)
@@ -315,7 +315,7 @@ def _check_requirements(requires: Requires, done: Sequence[Run]) -> str:
         return "no run is done"
     datasets = [run.record.dataset for run in done]
     if requires.real_images and any(dataset and dataset.synthetic for dataset in datasets):
-        return "some images are synthetic: they are no evidence about real cells"
+        return "some images are synthetic: not evidence about real cells"
     shortest = min(run.spec.epochs for run in done)
     if shortest < requires.min_epochs:
         return f"needs runs of {requires.min_epochs} epochs; the shortest here has {shortest}"
@@ -445,12 +445,12 @@ def _describe_estimate(evidence: ClaimEvidence) -> str:
     text = f"{evidence.estimate:.3g}{' ' if unit else ''}{unit}"
     if evidence.interval:
         text += " [{:.3g}, {:.3g}]".format(*evidence.interval)
-    counted = "runs" if check.kind == "share" else "blocks"
+    count = count_of(evidence.n, "run" if check.kind == "share" else "block")
     is_region = check.kind == "region"
     claimed = (
         f"within {check.low:g} … {check.high:g}" if is_region else f"{check.expect} {check.limit:g}"
     )
-    return f"{text} over {evidence.n} {counted}; claimed {claimed}"
+    return f"{text} over {count}; claimed {claimed}"
 
 
 def build_claims_document(study: str, results: Sequence[ClaimResult]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""One harness at a time on a machine: two would each be charged the other's joules.
+"""One harness at a time on a machine: two would each include the other's joules.
 
 The lock is advisory and held by the open file: it ends with the last process that has it open,
 however that ends. A command takes it before it makes a run's folder and passes it to the run's
@@ -63,7 +63,7 @@ def machine_lock(device: str, *, share: bool) -> Iterator[Hold]:
             place = "this machine" if device == HOST else device
             raise CannotMeasureError(
                 f"Another wbcbench run is measuring on {place} (lock {path}). Two at once "
-                "would each be charged the other's joules. Wait for it, or use --share: "
+                "would each include the other's joules. Wait for it, or use --share: "
                 "then both runs are marked contaminated."
             )
         if is_exclusive:

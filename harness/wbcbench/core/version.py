@@ -1,3 +1,3 @@
-"""The version, said once; nothing else is imported here."""
+"""The version, in one place; nothing else is imported here."""
 
 __version__ = "0.1.0"

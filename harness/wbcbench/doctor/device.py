@@ -29,9 +29,9 @@ _COUNT_GPUS = "import tensorflow as tf; print(len(tf.config.list_physical_device
 
 _SENSORS: Mapping[Domain, str] = {Domain.GPU: "nvml", Domain.CPU: "rapl", Domain.DRAM: "rapl"}
 _WHY: Mapping[Domain, str] = {
-    Domain.GPU: "GPU energy would be a guess; it proves no measured saving",
-    Domain.CPU: "CPU energy would be a guess from TDP and load; it proves no measured saving",
-    Domain.DRAM: "memory energy would be a constant guess",
+    Domain.GPU: "without a GPU sensor no measured saving can be shown",
+    Domain.CPU: "without RAPL, CPU energy is an estimate: no measured saving can be shown",
+    Domain.DRAM: "without RAPL, memory energy is estimated as a constant power",
 }
 _PARTS = {Domain.GPU: "GPU board", Domain.CPU: "CPU packages", Domain.SYSTEM: "whole machine"}
 _STATUS = {
@@ -95,7 +95,7 @@ def _check_processes(device: Device) -> Line:
         return info(
             "processes",
             f"the driver does not list the processes on GPU {gpu.index}",
-            why="energy of a foreign process would be charged to the run unnoticed",
+            why="energy of a foreign process would be counted as the run's, unnoticed",
         )
     if not pids:
         return ok("processes", f"no other process on GPU {gpu.index}")
@@ -127,7 +127,7 @@ def _check_tensorflow(gpus: int) -> Line:
 
 
 def check_meters(facts: Facts) -> Iterator[Line]:
-    """What each part of the machine can be measured with, and how good its number will be."""
+    """What each part of the machine can be measured with, and how reliably."""
     for domain, meter in _SENSORS.items():
         source = next(iter(rank_sources(facts.channels, domain)), None)
         if source is not None and source.status is Origin.MEASURED:
@@ -151,7 +151,7 @@ def _describe_pace(facts: Facts, source: EnergySource) -> str:
     """How often the counter moved when it was probed."""
     cards = [card for card in facts.cards if card.channel in source.channels]
     paces_s = [card.update_s for card in cards if card.update_s is not None]
-    return f", renewed every {ms_from_s(max(paces_s)):.0f} ms" if paces_s else ""
+    return f", updated every {ms_from_s(max(paces_s)):.0f} ms" if paces_s else ""
 
 
 def _describe_agreement(facts: Facts, domain: Domain) -> str:
@@ -178,10 +178,10 @@ def describe_cards(cards: tuple[SensorCard, ...]) -> Iterator[Line]:
     for card in cards:
         text = f"{card.kind_guess}, {card.polls} readings in {card.probed_s:.1f} s"
         if card.update_s is not None:
-            text += f", renewed every {ms_from_s(card.update_s):.1f} ms"
+            text += f", updated every {ms_from_s(card.update_s):.1f} ms"
         if card.resolution is not None:
             unit = "J" if card.kind_guess == "counter" else "W"
-            text += f", least step {card.resolution:g} {unit}"
+            text += f", resolution {card.resolution:g} {unit}"
         yield Line(State.INFO if card.reason else State.OK, card.channel, text, why=card.reason)
 
 

@@ -31,7 +31,7 @@ _TIMEX_BYTES = 512  # more than any kernel's struct timex
 
 
 def check_packages(facts: Facts) -> Iterator[Line]:
-    """The Python packages: installed, and of versions that this one was written for."""
+    """The Python packages: installed, and in supported versions."""
     del facts
     yield ok("python", f"Python {platform.python_version()}, wbcbench {__version__}")
     needed = _list_requirements()
@@ -112,7 +112,7 @@ def check_data(facts: Facts) -> Iterator[Line]:
 
 
 def check_storage(facts: Facts) -> Iterator[Line]:
-    """Room and permission for results, and whether the wall clock is right."""
+    """Free space and permission for results, and whether the wall clock is synchronised."""
     yield _check_folder("results", facts.results, "--results")
     yield _check_folder("temporary", Path(tempfile.gettempdir()), "TMPDIR")
     yield _check_clock()

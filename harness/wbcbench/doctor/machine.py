@@ -41,7 +41,7 @@ HASHED_BLOCK = bytes(8 << 20)  # hashing a large block lets other threads run
 
 
 def check_quiet_machine(facts: Facts) -> Iterator[Line]:
-    """Whether the machine is quiet enough, and equally quiet, for its energy to be a run's."""
+    """Whether the machine is quiet enough, and its idle power steady enough, to measure a run."""
     if facts.recording is not None and facts.idle is not None:
         yield from _check_idle(facts.recording, facts.idle)
     load, processors = os.getloadavg()[0], os.cpu_count() or 1
@@ -50,14 +50,16 @@ def check_quiet_machine(facts: Facts) -> Iterator[Line]:
         State.WARN if is_busy else State.OK,
         "load",
         f"load {load:.1f} on {processors} processors",
-        why="other programs slow a run down and are charged to it" if is_busy else "",
+        why="other programs slow a run down, and their energy is counted as its own"
+        if is_busy
+        else "",
         fix="stop them, or wait until `uptime` shows a low load" if is_busy else "",
     )
     if facts.recording and facts.recording.circumstances.shared:
         yield warn(
             "other-run",
             "another wbcbench is measuring on this machine",
-            why="each would be charged the other's energy",
+            why="each would include the other's energy",
             fix="wait for it to end",
         )
     yield from check_governor(CPUFREQ)

@@ -237,7 +237,7 @@ def _format_common(study: ReportStudy, column: str) -> str:
 
 
 def iterate_banners(study: ReportStudy) -> Iterator[str]:
-    """One sentence or two for each thing to know, the gravest first."""
+    """One sentence or two for each thing to know, the most severe first."""
     n, done = count_of(len(study.runs), "run"), count_of(len(study.done), "finished run")
     if study.is_synthetic:
         yield (
@@ -258,25 +258,28 @@ def iterate_banners(study: ReportStudy) -> Iterator[str]:
             "saving may be claimed from them."
         )
     if study.done and not study.comparable:
-        yield "NO ENERGY. No run of this study has joules of its training; accuracy and time stand."
+        yield (
+            "NO ENERGY. No run of this study has joules of its training; accuracy and time are "
+            "not affected."
+        )
     elif study.left_out:
         yield (
-            f"MIXED. {study.left_out} of {done} read in another way, made on another machine or of "
-            "other images, or without joules: in the table of runs but in no mean and no figure."
+            f"MIXED. {study.left_out} of {done} used another energy source, machine or data set, "
+            "or have no joules: they are in the table of runs but in no mean and no figure."
         )
     failed = len(study.runs) - len(study.done)
     if study.runs and not study.done:
         yield "NOTHING FINISHED. Every run failed, was stopped or is invalid."
     elif failed:
         yield (
-            f"INCOMPLETE. {failed} of {n} failed, stopped early or invalid; in the table of runs "
-            "but in no mean."
+            f"INCOMPLETE. {failed} of {n} failed, stopped early or are invalid; in the table of "
+            "runs but in no mean."
         )
     if study.planned > len(study.done):
         yield f"INCOMPLETE. {len(study.done)} of {study.planned} planned runs are finished."
     elif study.unfinished:
-        yield f"INCOMPLETE. {count_of(study.unfinished, 'run')} without a record yet."
+        yield f"INCOMPLETE. {count_of(study.unfinished, 'run')} without a record so far."
     if suspect := sum(run.record.quality is Quality.SUSPECT for run in study.done):
-        yield f"SUSPECT. {suspect} of {done} with warnings; see below."
+        yield f"SUSPECT. {suspect} of {done} have warnings; see below."
     if any(run.row["git_dirty"] for run in study.runs):
         yield "DIRTY. At least one run was made with uncommitted changes to the program."

@@ -134,14 +134,14 @@ def _describe_result(row: ContrastRow) -> str:
         return f"The effect of {question} on {metric} is inconclusive: no complete block"
     if row["ci_low"] is None:
         return (
-            f"In {count_of(row['n'], 'block')}, {metric} differed by {estimate:+.3g}{unit} with "
-            f"{question}: an estimate without an interval, so no difference is shown"
+            f"In {count_of(row['n'], 'repetition')}, {metric} differed by {estimate:+.3g}{unit} "
+            f"with {question}: an estimate without an interval, so no difference is shown"
         )
     digits = decimals(Interval(row["ci_low"], row["ci_high"], row["ci_method"]))
     tested = (
         f"(95 % interval {row['ci_low']:+.{digits}f} to {row['ci_high']:+.{digits}f}"
         f"{' ' if row['unit'] else ''}{row['unit']}, p = {format_p(row['p_holm'])} after Holm's "
-        f"correction, {row['n']} blocks)"
+        f"correction, {row['n']} repetitions)"
     )
     signed = f"{estimate:+.{digits}f}{unit}"
     if row["result"] == "different":

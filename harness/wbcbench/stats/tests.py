@@ -102,7 +102,7 @@ def adjust_holm(p: Floats) -> Floats:
 
 
 # Two one-sided t tests (Schuirmann 1987). A region of practical equivalence is fixed before the
-# first run. "Equivalent" is said only when both the hypothesis that the difference lies below the
+# first run. "Equivalent" is stated only when both the hypothesis that the difference lies below the
 # region and the one that it lies above are rejected at 5 %, which is the same as the 90 % interval
 # lying inside. A difference that is not significant is not thereby equivalent.
 def equivalence_p(differences: Floats, low: float, high: float) -> float | None:

@@ -310,7 +310,7 @@ def _check_factors(
 ) -> None:
     for name, levels in factors.items():
         if name in run:
-            raise UsageError(f"{path}: key '{name}' stands in [run] and in [factors]; keep one.")
+            raise UsageError(f"{path}: key '{name}' is in both [run] and [factors]; keep one.")
         if len(set(levels)) != len(levels):
             raise UsageError(f"{path}: key 'factors.{name}' names a level twice: {list(levels)}.")
     if "variant" not in factors and not run.get("variant"):

@@ -247,7 +247,7 @@ class PowerAnalysis:
         blocks_wanted: The fewest blocks whose smallest attainable p is not above that.
         detectable_d_z: Least difference found with a power of 80 %, in standard deviations
             between blocks; ``None`` where p cannot get there.
-        can_show: Whether any difference, however large, could be told from chance.
+        can_show: Whether any difference, however large, could be distinguished from chance.
     """
 
     contrasts: tuple[str, ...]

@@ -275,8 +275,8 @@ def study_lock(study_dir: Path) -> Iterator[None]:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise UsageError(
-                f"Another sweep is carrying out the study in {study_dir}. Two at once would be "
-                "charged each other's joules. Wait for it, or stop it."
+                f"Another sweep is carrying out the study in {study_dir}. Two at once would "
+                "include each other's joules. Wait for it, or stop it."
             ) from error
         yield
 

@@ -34,7 +34,7 @@ def describe_plan(plan: Plan, power: PowerAnalysis, cost: Cost) -> str:
         "Study": f"{plan.study}: {plan.about}" if plan.about else plan.study,
         "Design": f"{factors}, {count_of(plan.blocks, 'block')}, {runs}, "
         f"order seed {plan.order_seed}",
-        "Primary": primary,
+        "Tests": primary,
         "Cost": _describe_cost(plan, cost),
         "Power": _describe_power(power),
     }
@@ -202,10 +202,10 @@ def describe_repeat(block: int, attempt: int, most: int) -> str:
 
 
 def describe_interim(analysis: InterimAnalysis, width: float) -> str:
-    """``interim analysis after block 5: interval 6.1 % wide, wanted 4 %: going on``."""
+    """``interim analysis after block 5: interval 6.1 % wide, target 4 %: continuing``."""
     start = f"interim analysis after block {analysis.blocks}"
     if analysis.width is None:
         return f"{start}: no interval yet ({analysis.reason})"
-    result = "narrow enough" if analysis.stops else "going on"
+    result = "narrow enough" if analysis.stops else "continuing"
     unit = analysis.unit
-    return f"{start}: interval {analysis.width:.3g} {unit} wide, wanted {width:g} {unit}: {result}"
+    return f"{start}: interval {analysis.width:.3g} {unit} wide, target {width:g} {unit}: {result}"

@@ -168,7 +168,7 @@ def _check_attachment(run: RunDir, record: RunRecord) -> Iterator[str]:
 
 
 def check_samples(bundle: Bundle) -> Outcome:
-    """Sampling dense enough: MLPerf's sixty readings, no long gap, time that goes forward."""
+    """Sampling dense enough: MLPerf's sixty readings, no long gap, increasing timestamps."""
     warnings, errors = list[str](), list[str]()
     for run in bundle.finished:
         record = bundle.record(run)

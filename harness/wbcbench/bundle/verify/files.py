@@ -20,6 +20,7 @@ from wbcbench.core import run_folder
 from wbcbench.core.errors import VerificationError
 from wbcbench.core.record import RunRecord
 from wbcbench.core.run_folder import RunDir
+from wbcbench.core.text import count_of
 from wbcbench.core.units import mb_from_bytes
 
 _FETCH = "fetch.txt"
@@ -58,7 +59,7 @@ _KEY = re.compile(r"^\"?([A-Za-z][\w-]*)\"?\s*:(.*)$")
 
 
 def check_bag(bundle: Bundle) -> Outcome:
-    """Bag complete: every file is there, none is added, and each has the digest of the manifest."""
+    """Bag complete: no file is missing or extra, and each has its digest in the manifest."""
     payload = {name: d for name, d in bundle.digests.items() if name.startswith(layout.PAYLOAD)}
     tags = {name: d for name, d in bundle.digests.items() if name not in payload}
     tags.pop(layout.TAG_MANIFEST, None)
@@ -105,7 +106,7 @@ def _compare_digests(listed: Mapping[str, str], actual: Mapping[str, str]) -> It
 
 
 def check_required(bundle: Bundle) -> Outcome:
-    """Files complete: every required file is there and fits its schema, embedded and built in."""
+    """Files complete: every required file is there and fits its schema."""
     submission = bundle.document
     required = layout.required_files(submission.study)
     errors = [f"{name} is missing." for name in required if not bundle.has(name)]
@@ -117,7 +118,8 @@ def check_required(bundle: Bundle) -> Outcome:
     )
     for run in (*bundle.runs, *bundle.pilots):
         errors += _check_run_files(bundle, run)
-    good = f"{len(bundle.list_names())} files, {len(bundle.runs)} runs, all of their schemas."
+    runs = count_of(len(bundle.runs), "run")
+    good = f"{len(bundle.list_names())} files, {runs}; all fit their schemas."
     return report_outcome(good, errors, list(_check_schemas(bundle)))
 
 
@@ -175,7 +177,7 @@ def _is_safe(schema: Any) -> bool:
 
 
 def check_secrets(bundle: Bundle) -> Outcome:
-    """No secrets: no key, token, home folder, host, address or place in any text."""
+    """No secrets: no key, token, home folder, host name, address or location in any text."""
     texts = [
         path
         for path in map(PurePosixPath, bundle.list_names())
@@ -226,7 +228,7 @@ def check_crate(bundle: Bundle) -> Outcome:
         for run_id in bundle.records
         if counts[run_id] != 1
     )
-    return report_outcome(f"{counts.total()} actions, one a run.", errors)
+    return report_outcome(f"{count_of(counts.total(), 'action')}, one a run.", errors)
 
 
 @lru_cache(maxsize=8)

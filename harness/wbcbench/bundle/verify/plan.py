@@ -20,6 +20,7 @@ from wbcbench.compare.analysis import ALWAYS, ENERGY, MACHINE
 from wbcbench.core import study_folder
 from wbcbench.core.record import RunRecord
 from wbcbench.core.spec import RunSpec
+from wbcbench.core.text import count_of
 from wbcbench.core.trace import Origin
 from wbcbench.energy.source import CODECARBON, is_codecarbon
 from wbcbench.study import plan
@@ -35,7 +36,7 @@ _MODELS = ("cpu_load", "tdp_load", "constant", "tdp")
 
 
 def check_plan(bundle: Bundle) -> Outcome:
-    """Plan followed: made before the first run, carried out in its order, nothing left out."""
+    """Plan followed: written before the first run, run in its order, nothing left out."""
     the_plan = bundle.plan
     specs = [run.read_spec() for run in bundle.runs]
     records = sorted(bundle.records.values(), key=lambda r: (r.started_utc, r.run_id))
@@ -137,7 +138,11 @@ def check_machines(bundle: Bundle) -> Outcome:
         names = list_changed_files(bundle, layout.RESOLVED, layout.ENVIRONMENT, layout.HOST)
         errors += (f"{name} differs from the runs." for name in names)
     warnings = list(_find_differing(done, _EXPECTED_EQUAL))
-    return report_outcome(f"{len(done)} done runs on one machine with one lock.", errors, warnings)
+    return report_outcome(
+        f"{count_of(len(done), 'finished run')} on one machine with one lock file.",
+        errors,
+        warnings,
+    )
 
 
 def _find_differing(rows: Sequence[dict[str, Cell]], columns: Sequence[str]) -> Iterator[str]:
@@ -149,7 +154,7 @@ def _find_differing(rows: Sequence[dict[str, Cell]], columns: Sequence[str]) -> 
 
 
 def check_purity(bundle: Bundle) -> Outcome:
-    """No synthetic data: real sensors and images, and no uncommitted change that is absent."""
+    """No synthetic data: real sensors and images, and every uncommitted change included."""
     errors = list[str]()
     for record in bundle.records.values():
         errors += _check_origins(record)

@@ -22,6 +22,7 @@ from wbcbench.bundle.verify.bundle import Bundle, cache_by_files
 from wbcbench.core import run_folder
 from wbcbench.core.record import Circumstances, RunRecord, to_json
 from wbcbench.core.run_folder import RunDir
+from wbcbench.core.text import count_of
 from wbcbench.energy.account import account
 from wbcbench.table import derive
 
@@ -62,8 +63,8 @@ def check_rows(bundle: Bundle) -> Outcome:
             if not is_measured(difference):
                 is_warning = _get_field(difference) in _APPRAISED and not bundle.is_same_source
                 (warnings if is_warning else errors).append(f"{run.run_id}: {difference}.")
-    count = len(bundle.finished)
-    return report_outcome(f"{count} records give the {count} rows of the table.", errors, warnings)
+    good = f"The table follows from {count_of(len(bundle.finished), 'record')}."
+    return report_outcome(good, errors, warnings)
 
 
 def _check_table(bundle: Bundle) -> Iterator[str]:
@@ -223,7 +224,10 @@ def check_seeds(bundle: Bundle) -> Outcome:
             errors.append(f"Seed {seed} occurs in the blocks {_join(blocks)}.")
     errors += _find_copies(bundle)
     count = len({spec.seed for spec in specs.values()})
-    return report_outcome(f"{len(specs)} runs with {count} seeds; ids follow from specs.", errors)
+    return report_outcome(
+        f"{count_of(len(specs), 'run')} with {count_of(count, 'seed')}; ids follow from specs.",
+        errors,
+    )
 
 
 def _join(numbers: set[int]) -> str:

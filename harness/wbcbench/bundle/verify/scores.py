@@ -207,7 +207,7 @@ def _check_dataset(bundle: Bundle, images: Sequence[_Image]) -> Iterator[str]:
 
 
 def check_convergence(bundle: Bundle) -> Outcome:
-    """Training plausible: networks beat the commonest class, and losses are finite."""
+    """Training plausible: accuracy above the share of the commonest class, finite losses."""
     done = [record for record in bundle.records.values() if record.status == "done"]
     warnings = [
         f"{record.run_id}: {problem}." for record in done for problem in _check_training(record)

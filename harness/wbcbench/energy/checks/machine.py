@@ -42,7 +42,7 @@ def check_device(evidence: Evidence) -> Iterator[QualityWarning]:
 
 
 def check_foreign_processes(evidence: Evidence) -> Iterator[QualityWarning]:
-    """Other work on the machine, which a board's counter adds to this run."""
+    """Other processes on the machine, whose energy a board's counter includes."""
     if evidence.shared:
         yield make_warning("shared-machine", "Another measurement ran on this machine.")
     for device in dict.fromkeys(state.device for state in evidence.telemetry):
@@ -146,7 +146,7 @@ def check_temperature(evidence: Evidence) -> Iterator[QualityWarning]:
 
 
 def check_idle_drift(evidence: Evidence) -> Iterator[QualityWarning]:
-    """Idle power that is not the same after the run as before."""
+    """Idle power that differs before and after the run."""
     for trace in evidence.counted_traces:
         name = trace.channel.name
         before = find_idle(evidence.energies, evidence.windows, name, IDLE_BEFORE)

@@ -15,7 +15,7 @@ from wbcbench.energy.warnings import make_warning
 
 
 def check_aliasing(evidence: Evidence) -> Iterator[QualityWarning]:
-    """Training steps in step with the power sensor."""
+    """Training steps whose period aliases with that of the power sensor."""
     step_s, source = mean_step_s(evidence) or 0.0, evidence.primary
     for trace in evidence.counted_traces if step_s else ():
         channel, sensor = trace.channel, describe_sensor(trace)

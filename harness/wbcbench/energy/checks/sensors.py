@@ -16,7 +16,7 @@ from wbcbench.energy.warnings import make_warning
 
 
 def check_sensor_faults(evidence: Evidence) -> Iterator[QualityWarning]:
-    """Counters that froze, fell or jumped; power readings that stuck, were zero or absurd."""
+    """Counters that froze, fell or jumped; power readings stuck, zero or impossibly high."""
     ordered = sorted(evidence.faults, key=attrgetter("channel", "flaw", "start_s"))
     for (channel, flaw), group in groupby(ordered, key=attrgetter("channel", "flaw")):
         faults = list(group)

@@ -116,7 +116,7 @@ def check_status(evidence: Evidence) -> Iterator[QualityWarning]:
 
 
 def check_validated_on_test(evidence: Evidence) -> Iterator[QualityWarning]:
-    """Scores on the very images that they are validated on."""
+    """Validation on TEST, the images of the final scores."""
     spec = evidence.spec
     if evidence.trained and spec and spec.validation == "published":
         yield make_warning("validated-on-test", "The validation scores of each epoch are of TEST.")

@@ -197,7 +197,7 @@ def _list_different(study: ReportStudy, read: Callable[[RunSpec], object]) -> st
 
 
 def build_environment(study: ReportStudy) -> Block:
-    """What made the numbers: data, settings, machine, software, as the results table has them."""
+    """Data, settings, machine and software, as in the results table."""
     values = {name: ", ".join(study.distinct_values(name)) for name in COLUMNS}
     rows = tuple((name, text) for name, text in values.items() if text)
     caption = f"Settings and circumstances; several values where runs differ.{study.stamp}"
@@ -206,7 +206,7 @@ def build_environment(study: ReportStudy) -> Block:
 
 
 def build_limits(study: ReportStudy) -> Block:
-    """What these numbers cannot show, in plain words."""
+    """What these numbers cannot show."""
     return Block("limits", "Limits", tuple(_iterate_limits(study)))
 
 
@@ -228,11 +228,11 @@ def _iterate_limits(study: ReportStudy) -> Iterator[str]:
         yield f"The energy is of {_PARTS.get(row['primary_domain'], 'one part of the machine')}."
         if row["primary_status"] != "measured":
             yield (
-                f"The joules are {row['primary_status']}, not measured. They follow the time a run "
-                "takes and the load it shows, not what the hardware drew: no saving may be claimed."
+                f"The joules are {row['primary_status']}, not measured. They are not what the "
+                "hardware drew: no saving may be claimed."
             )
     else:
-        yield "No joules were read, so nothing is said about energy."
+        yield "No joules were read, so these results say nothing about energy."
     if study.photographs:
         yield (
             f"The test images come from {study.photographs:g} photographs, multiplied by "
@@ -251,7 +251,7 @@ def _iterate_limits(study: ReportStudy) -> Iterator[str]:
 
 
 def build_runs(study: ReportStudy) -> Block:
-    """Every run, failed ones included: nothing that was tried is left out."""
+    """Every run, failed ones included: nothing is left out."""
     caption = (
         f"Every run of the study with a record. Energy includes idle power.{study.energy_stamp}"
     )
@@ -278,7 +278,7 @@ def _build_row(run: Run) -> tuple[str, ...]:
 
 
 def build_reproduce(study: ReportStudy) -> Block:
-    """How to do it again: the commands, and the cost, from what it cost."""
+    """How to reproduce the study: the commands, and what it cost."""
     listing = Listing(
         "In a clone of the program's repository:", "\n".join(_iterate_commands(study))
     )

@@ -198,7 +198,7 @@ def _build_confusion_figure(study: ReportStudy, matrices: list[Matrix], name: st
     keys = ", ".join(f"{_shorten(n)} {n.lower()}" for n in matrices[0].answers)
     caption = (
         "A row is a true class, a column the network's answer; per cent of the row, and below the "
-        f"number of answers, summed over the runs of a variant. {keys}. Right answers stand on "
+        f"number of answers, summed over the runs of a variant. {keys}. Correct answers are on "
         f"the diagonal.{study.stamp}"
     )
     rows = tuple(

@@ -135,7 +135,7 @@ def _iterate_limits(comparison: Comparison) -> Iterator[str]:
 
 
 def build_summary(study: ReportStudy) -> Block:
-    """One line for each configuration: its cost, its accuracy, and how sure both are."""
+    """One line for each configuration: its cost and accuracy, with the uncertainty of both."""
     rows = build_summary_rows(study)
     words = [_WORDS]
     if study.photographs:

@@ -237,7 +237,7 @@ def _iterate_caption(study: ReportStudy, shares: Sequence[Share]) -> Iterator[st
         )
     domains = {share.domain for share in shares}
     if Domain.SYSTEM in domains:
-        yield "The whole machine holds the parts and is no part itself. "
+        yield "The whole machine includes the parts, so it is never added to them. "
     absent = [name for domain, name in PARTS.items() if domain not in domains]
     if absent:
         yield f"Not known, and so not drawn: {_join(absent)}. "

@@ -162,7 +162,7 @@ def _iterate_caption(
     if kind == "joules":
         yield f"Energy: {study.energy_words}."
     else:
-        yield "Seconds stand for joules here, because no energy was read."
+        yield "Seconds are drawn instead of joules, because no energy was read."
     if power_w:
         yield (
             f"Seconds above: at the mean power of {power_w:.4g} W, from which no run's mean power "

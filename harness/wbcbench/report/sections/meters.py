@@ -30,9 +30,9 @@ _CARD_HEADINGS = (
     "channel",
     "reading",
     "status",
-    "renewed every (s)",
+    "updated every (s)",
     "counter step (J)",
-    "finest move",
+    "resolution",
     "averaged over (s)",
     "gain error (±%)",
     "kind of sensor",
@@ -266,7 +266,7 @@ def _build_cards(study: ReportStudy) -> DataTable:
             cards.setdefault(card.channel, []).append(card)
     rows = tuple(_build_card(channel, cards.get(name, [])) for name, channel in channels.items())
     caption = (
-        "Sensor cards. Period, step and finest move (J of a counter, W of a power reading): "
+        "Sensor cards. Period, step and resolution (J of a counter, W of a power reading): "
         "medians of a probe before each run, else what is known of the sensor. Averaging and gain "
         f"error: from its maker or the literature.{study.stamp}"
     )

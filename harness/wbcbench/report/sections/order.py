@@ -1,4 +1,4 @@
-"""Runs in the order in which they were carried out: whether the machine drifted meanwhile."""
+"""Runs in the order in which they were carried out: whether the machine drifted."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class Series:
 
 
 def build_order(study: ReportStudy) -> Block | None:
-    """Runs in the order in which they were carried out: whether the machine drifted meanwhile.
+    """Runs in the order in which they were carried out: whether the machine drifted.
 
     Energy, GPU temperature and clock over the places of the runs, and their drift in words.
     """

@@ -52,7 +52,7 @@ def build_quality(study: ReportStudy) -> Block:
 
 
 def _build_warnings(study: ReportStudy) -> DataTable:
-    """Each kind of warning once, the gravest first, with the first run that has it."""
+    """Each kind of warning once, the most severe first, with the first run that has it."""
     kinds: dict[tuple[int, str, str, str], dict[str, QualityWarning]] = {}
     for run in study.runs:
         for warning in run.record.warnings:
@@ -114,7 +114,7 @@ def _iterate_chips(study: ReportStudy) -> Iterator[Chip]:
     samples = known_values(study.done, "samples_train")
     if samples:
         least = thresholds.PRIMARY_SAMPLES
-        words = f"{_format_span(samples)} in training, {least:g} wanted"
+        words = f"{_format_span(samples)} in training, {least:g} recommended"
         yield Chip("Samples a run", words, min(samples) < least)
     gaps_ms = known_values(study.done, "sample_gap_max_ms")
     if gaps_ms:

@@ -1,4 +1,4 @@
-"""Energy to target: what it cost each run to become good enough, or that it never did."""
+"""Energy to target: what each run spent to reach the target, or that it never did."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class TargetCosts:
 
 
 def build_target(study: ReportStudy) -> Block | None:
-    """Energy to target: what it cost each run to become good enough, or that it never did.
+    """Energy to target: what each run spent to reach the target, or that it never did.
 
     Every run is a mark, reached or not, beside the median of its configuration.
     """

@@ -171,8 +171,8 @@ def build_timelines(study: ReportStudy) -> Block | None:
     runs = [run for run in study.runs if run.folder and run.folder.has_traces and run.primary]
     lines = [line for choice in _choose_runs(study, runs) if (line := _read_timeline(*choice))]
     words = (
-        "Two runs at most are drawn: the one of median energy, and the one with the gravest "
-        "warnings."
+        "Two runs at most are drawn: the one of median energy, and the one with the most "
+        "severe warnings."
         if lines
         else "No power is drawn over time: no run of this study has the polls of a channel that "
         "its joules rest on."
@@ -182,7 +182,7 @@ def build_timelines(study: ReportStudy) -> Block | None:
 
 
 def _choose_runs(study: ReportStudy, runs: list[Run]) -> Iterator[tuple[str, Run, str]]:
-    """The run of median energy and, of the others, the one with the gravest warnings."""
+    """The run of median energy and, of the others, the one with the most severe warnings."""
     known = sorted(
         (run for run in study.comparable if run in runs),
         key=lambda run: (run.train_energy_j, run.run_id),
@@ -213,7 +213,9 @@ def _list_warnings(run: Run) -> list[str]:
 def _explain_choice(run: Run) -> str:
     codes, gap_ms = ", ".join(_list_warnings(run)), run.row["sample_gap_max_ms"]
     if codes:
-        return f"of the others the one with the gravest warnings ({run.record.quality}: {codes})"
+        return (
+            f"of the others the one with the most severe warnings ({run.record.quality}: {codes})"
+        )
     if not run.is_done:
         return f"of the others the one that went worst ({run.record.status})"
     if gap_ms is None:

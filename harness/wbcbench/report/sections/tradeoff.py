@@ -1,4 +1,4 @@
-"""Energy against accuracy: what the joules bought, and how sure that is."""
+"""Energy against accuracy: what the joules bought, with its uncertainty."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def select_front(centres: Sequence[Centre]) -> list[Centre]:
 
 
 def build_tradeoff(study: ReportStudy) -> Block | None:
-    """Energy against accuracy: what the joules bought, and how sure that is."""
+    """Energy against accuracy: what the joules bought, with its uncertainty."""
     centres = compute_centres(study)
     if not centres:
         return None

@@ -25,7 +25,7 @@ class LocalLauncher:
 
         The recorder has its own session, so that a Ctrl-C on the terminal reaches it once, through
         us. Its standard input is a leash: when this process dies, the recorder ends its run. A
-        handler that the caller installed hears the signal, too: a sweep must not start the next
+        handler that the caller installed receives the signal, too: a sweep must not start the next
         run.
         """
         for path in run_dirs:
