@@ -61,7 +61,7 @@ types:
 imports:
 	$(BIN)/lint-imports
 
-map:             ## Write the map of rooms into harness/ARCHITECTURE.md
+map:             ## Write the map of rooms and the registry into harness/ARCHITECTURE.md
 	$(BIN)/python tests/house_map.py
 
 lock:            ## Renew both locks from pyproject.toml

@@ -1,4 +1,4 @@
-"""The map of the package, made from the layer contract; ``make map`` writes it into the page.
+"""The map of the package and its registry, for the page; ``make map`` writes them.
 
 A room is a top-level package of ``wbcbench``; its first docstring line says what it is for. What a
 room may import follows from ``[tool.importlinter]`` in ``pyproject.toml`` alone.
@@ -13,10 +13,12 @@ import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
+from wbcbench.registry import KINDS
+
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "harness" / "wbcbench"
 PAGE = ROOT / "harness" / "ARCHITECTURE.md"
-BEGIN, END = "<!-- map: begin, written by `make map` -->", "<!-- map: end -->"
+BLOCK = re.compile(r"(<!-- (map|parts): begin[^>]*-->).*?(<!-- \2: end -->)", re.DOTALL)
 STEP = re.compile(r"^\d+\. `([\w/.]+\.py):([\w.]+)`")
 
 
@@ -59,6 +61,13 @@ def _about(files: list[Path], room: str) -> str:
     return text.split("\n\n")[0].replace("\n", " ").replace("|", "\\|")
 
 
+def part_list() -> str:
+    """A table of the registry: every part that is chosen by name, by kind."""
+    lines = ["| kind | names |", "|---|---|"]
+    lines += [f"| {kind} | {', '.join(parts)} |" for kind, parts in KINDS.items()]
+    return "\n".join(lines)
+
+
 def walks() -> dict[str, list[Step]]:
     """The walks of the page, by heading: the numbered ``file:function`` lines below it."""
     found: dict[str, list[Step]] = {}
@@ -88,10 +97,9 @@ def _defines(node: ast.AST, name: str) -> bool:
 
 
 def written(page: str) -> str:
-    """The page with the map as the code has it now."""
-    before, _, rest = page.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    return f"{before}{BEGIN}\n\n{room_map()}\n\n{END}{after}"
+    """The page with its tables as the code has them now."""
+    tables = {"map": room_map, "parts": part_list}
+    return BLOCK.sub(lambda block: f"{block[1]}\n\n{tables[block[2]]()}\n\n{block[3]}", page)
 
 
 if __name__ == "__main__":
