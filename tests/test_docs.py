@@ -14,6 +14,7 @@ ROOT = Path(__file__).parents[1]
 PAGES = [*ROOT.glob("*.md"), *(ROOT / "harness").rglob("*.md"), *(ROOT / "results").glob("*.md")]
 PAGES = [page for page in PAGES if "node_modules" not in page.parts]
 GUIDES = ["ARCHITECTURE.md", "MEASUREMENT.md"]
+DECISION = re.compile(r"decisions/(\d{4}(?:-[a-z-]+)?)")
 LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
 
 
@@ -30,6 +31,15 @@ def test_every_module_that_a_guide_names_is_there(guide: str) -> None:
     named = re.findall(r"`([\w/]+\.py)`", text)
     assert named
     assert not [each for each in named if not (ROOT / "harness" / "wbcbench" / each).exists()]
+
+
+def test_every_decision_that_code_names_is_there() -> None:
+    files = [*(ROOT / "harness" / "wbcbench").rglob("*.py"), *(ROOT / "tests").rglob("*.py")]
+    files += [ROOT / "pyproject.toml", ROOT / ".ci" / "run"]
+    named = {name for file in files for name in DECISION.findall(file.read_text())}
+    assert named
+    there = [path.name for path in (ROOT / "harness" / "decisions").glob("*.md")]
+    assert {name for name in named if not any(file.startswith(name) for file in there)} == set()
 
 
 def test_every_decision_has_a_number_of_its_own() -> None:
