@@ -70,7 +70,7 @@ def main() -> None:
         package = (error.name or "").partition(".")[0]
         if package not in TRAINING_PACKAGES:
             raise
-        _end_with(missing_packages_error([package]))
+        _end_with(missing_packages_error([TRAINING_PACKAGES[package]]))
     except BrokenPipeError:
         # The reader of our output went away, e.g. `wbcbench list | head`: nothing is wrong.
         sys.stderr.close()

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import ast
-import itertools
-import math
 import re
+import textwrap
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -14,10 +14,12 @@ import pytest
 from wbcbench.core import errors
 from wbcbench.core.errors import WbcbenchError, unknown_name
 from wbcbench.core.extras import TRAINING_PACKAGES, missing_packages_error
+from wbcbench.energy.warnings import load_warnings
 from wbcbench.registry import KINDS
 
 PACKAGE = Path(__file__).parents[2] / "harness" / "wbcbench"
 COLUMNS, LINES = 80, 3
+INDENT = 6  # of a warning's detail and advice in `show`
 KINDS_OF_ERROR = {
     name for name, kind in vars(errors).items()
     if isinstance(kind, type) and issubclass(kind, WbcbenchError)
@@ -42,82 +44,155 @@ SAMPLES = (
 
 def sample(value: ast.expr, spec: str) -> str:
     """A realistic text for a placeholder."""
-    if isinstance(value, ast.IfExp):
-        return max(sample(value.body, spec), sample(value.orelse, spec), key=len)
-    if isinstance(value, ast.Constant | ast.JoinedStr):
-        return render(value)
     if re.search(r"[\dfgdn,]", spec):
         return "12.3"
     text = ast.unparse(value)
     return next((given for pattern, given in SAMPLES if re.search(pattern, text)), "by-photograph")
 
 
-def render(node: ast.expr) -> str:
-    """The text of a literal with its placeholders filled."""
-    if isinstance(node, ast.Constant):
-        return str(node.value)
-    if isinstance(node, ast.JoinedStr):
-        return "".join(map(render, node.values))
-    if isinstance(node, ast.FormattedValue):
-        return sample(node.value, ast.unparse(node.format_spec) if node.format_spec else "")
-    return sample(node, "")
+class Module:
+    """One module: what its functions return and its names are assigned."""
 
-
-def texts_of(node: ast.expr, functions: dict[str, ast.FunctionDef]) -> Iterator[ast.expr]:
-    """The literals that a message can be: its own, or those a helper of the module returns."""
-    if isinstance(node, ast.Constant | ast.JoinedStr):
-        yield node
-    elif isinstance(node, ast.IfExp):
-        yield from texts_of(node.body, functions)
-        yield from texts_of(node.orelse, functions)
-    elif isinstance(node, ast.Call) and (function := functions.get(ast.unparse(node.func))):
-        for part in ast.walk(function):
-            if isinstance(part, ast.Return) and part.value is not None:
-                yield from texts_of(part.value, functions)
-
-
-def messages() -> Iterator[tuple[str, str]]:
-    """Where each message stands and how it reads, module by module."""
-    for path in sorted(PACKAGE.rglob("*.py")):
-        tree = ast.parse(path.read_text(encoding="utf-8"))
-        functions = {
-            node.name: node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)
+    def __init__(self, path: Path) -> None:
+        self.tree = ast.parse(path.read_text(encoding="utf-8"))
+        nodes = list(ast.walk(self.tree))
+        self.functions = {node.name: node for node in nodes if isinstance(node, ast.FunctionDef)}
+        self.owners = {
+            id(part): function
+            for function in self.functions.values()
+            for part in ast.walk(function)
         }
-        for node in ast.walk(tree):
+
+    def assigned(self, name: str, near: ast.expr) -> Iterator[ast.expr]:
+        """Every value of a local name, in the function where it is read."""
+        for node in ast.walk(self.owners.get(id(near), self.tree)):
+            if isinstance(node, ast.Assign | ast.NamedExpr):
+                target = node.target if isinstance(node, ast.NamedExpr) else node.targets[0]
+                if ast.unparse(target) == name:
+                    yield node.value
+            elif isinstance(node, ast.For) and isinstance(node.target, ast.Tuple):
+                names = [ast.unparse(target) for target in node.target.elts]
+                if name in names:
+                    yield from self.items(node.iter, names.index(name))
+
+    def items(self, values: ast.expr, index: int) -> Iterator[ast.expr]:
+        """One part of the pairs that a local list is begun with or appended."""
+        for node in ast.walk(self.owners.get(id(values), self.tree)):
+            if (
+                isinstance(node, ast.Call)
+                and ast.unparse(node.func) == f"{ast.unparse(values)}.append"
+                and isinstance(node.args[0], ast.Tuple)
+            ):
+                yield node.args[0].elts[index]
+
+    def render(self, node: ast.expr, followed: frozenset[str]) -> str:
+        """The longest text of an expression with its placeholders filled."""
+        spec = ""
+        if isinstance(node, ast.FormattedValue):
+            spec, node = ast.unparse(node.format_spec or ast.Constant("")), node.value
+        return max(self.texts_of(node, followed), key=len, default="") or sample(node, spec)
+
+    def texts_of(self, node: ast.expr, followed: frozenset[str] = frozenset()) -> Iterator[str]:
+        """How an expression can read: a literal, a local name, a joined text or a helper's."""
+        if isinstance(node, ast.Constant):
+            yield str(node.value)
+        elif isinstance(node, ast.JoinedStr):
+            yield "".join(self.render(part, followed) for part in node.values)
+        elif isinstance(node, ast.IfExp):
+            yield from self.texts_of(node.body, followed)
+            yield from self.texts_of(node.orelse, followed)
+        elif isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
+            yield self.render(node.left, followed) + self.render(node.right, followed)
+        elif isinstance(node, ast.Name) and node.id not in followed:
+            for value in self.assigned(node.id, node):
+                yield from self.texts_of(value, followed | {node.id})
+        elif isinstance(node, ast.Call) and (name := ast.unparse(node.func)) in self.functions:
+            for part in ast.walk(self.functions[name]) if name not in followed else ():
+                if isinstance(part, ast.Return) and part.value is not None:
+                    yield from self.texts_of(part.value, followed | {name})
+
+
+@dataclass(frozen=True)
+class Message:
+    """Where a message stands, its expression, and how it can read."""
+
+    path: str
+    line: int
+    is_warning: bool
+    source: str
+    texts: list[str]
+
+    @property
+    def room(self) -> str:
+        return self.path.split("/")[0]
+
+
+def messages() -> Iterator[Message]:
+    """Every error and warning of the package, module by module."""
+    for path in sorted(PACKAGE.rglob("*.py")):
+        module = Module(path)
+        for node in ast.walk(module.tree):
             if not isinstance(node, ast.Call):
                 continue
             name = ast.unparse(node.func).split(".")[-1]
-            texts = node.args[:1] if name in KINDS_OF_ERROR else []
-            texts = node.args[1:2] if name == WARNING else texts
-            for text in itertools.chain.from_iterable(texts_of(t, functions) for t in texts):
-                yield f"{path.relative_to(PACKAGE)}:{text.lineno}", render(text)
+            is_warning = name == WARNING
+            texts = node.args[is_warning : is_warning + 1]
+            for text in texts if is_warning or name in KINDS_OF_ERROR else ():
+                where = path.relative_to(PACKAGE).as_posix(), node.lineno, is_warning
+                yield Message(*where, ast.unparse(text), list(module.texts_of(text)))
 
 
 MESSAGES = list(messages())
 
+# What is said elsewhere, and rendered there.
+PASSED_ON = {
+    ("bundle/verify/bundle.py", "problem"): "described in bundle/document.py",
+    ("power/meter.py", "str(reason)"): "a meter's own error",
+    ("power/meter.py", "str(errors[0])"): "a meter's own error",
+}
 
-def lines(text: str) -> int:
-    """How many lines of a terminal a message takes, as ``cli.main`` prints it."""
-    return sum(math.ceil(max(len(line), 1) / COLUMNS) for line in f"error: {text}".split("\n"))
+
+def lines(text: str, indent: int = 0) -> int:
+    """How many lines of a terminal a text takes, broken between words."""
+    wrapped = (
+        textwrap.wrap(line, COLUMNS - indent, break_on_hyphens=False) for line in text.split("\n")
+    )
+    return sum(max(len(parts), 1) for parts in wrapped)
+
+
+def lines_of(message: Message, text: str) -> int:
+    """As ``cli.main`` prints an error, and ``show`` the detail of a warning."""
+    return lines(text, INDENT) if message.is_warning else lines(f"error: {text}")
 
 
 def test_there_are_messages_to_check() -> None:
-    assert len(MESSAGES) > 150
-    assert {place.split("/")[0] for place, _ in MESSAGES} >= {"core", "commands", "power", "study"}
+    assert len(MESSAGES) > 250
+    assert {message.room for message in MESSAGES} >= {"core", "commands", "power", "study"}
 
 
-@pytest.mark.parametrize("room", sorted({place.split("/")[0] for place, _ in MESSAGES}))
+def test_every_message_is_rendered_or_passed_on() -> None:
+    unknown = {(message.path, message.source) for message in MESSAGES if not message.texts}
+    assert unknown == set(PASSED_ON)
+
+
+@pytest.mark.parametrize("room", sorted({message.room for message in MESSAGES}))
 def test_every_message_of_a_room_fits_three_lines_of_eighty_columns(room: str) -> None:
     long = [
-        f"{place} ({lines(text)} lines): {text}"
-        for place, text in MESSAGES
-        if place.split("/")[0] == room and lines(text) > LINES
+        f"{message.path}:{message.line} ({lines_of(message, text)} lines): {text}"
+        for message in MESSAGES
+        for text in message.texts
+        if message.room == room and lines_of(message, text) > LINES
     ]
     assert not long, "\n".join(long)
+
+
+@pytest.mark.parametrize("code", sorted(load_warnings()))
+def test_the_advice_of_a_warning_fits_as_well(code: str) -> None:
+    assert lines(f"advice: {load_warnings()[code].advice}", INDENT) <= LINES
 
 
 def test_an_unknown_name_of_any_kind_fits_as_well() -> None:
     for kind, parts in KINDS.items():
         if kind not in {"section", "check"}:  # nobody types these
-            assert lines(str(unknown_name(kind, "leaky-dropuot", parts))) <= LINES
-    assert lines(str(missing_packages_error(list(TRAINING_PACKAGES)))) <= LINES
+            assert lines(f"error: {unknown_name(kind, 'leaky-dropuot', parts)}") <= LINES
+    assert lines(f"error: {missing_packages_error([*TRAINING_PACKAGES.values()])}") <= LINES

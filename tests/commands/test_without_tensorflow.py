@@ -31,6 +31,11 @@ class WithoutTraining(PathFinder):
 
 sys.meta_path[sys.meta_path.index(PathFinder)] = WithoutTraining
 """
+NEEDED = {
+    "tensorboard": "tensorboard",
+    "data": "opencv-python-headless",
+    "models": "keras",
+}  # what other commands than those that train need
 PLAN = """\
 study = "small"
 blocks = 1
@@ -125,7 +130,7 @@ def test_doctor_names_the_missing_extra(environment: Mapping[str, str], tmp_path
     words = ("doctor", "--meters", "simulated", "--results", str(tmp_path), "--json")
     groups = wbcbench(*words, env=environment).json["groups"]
     [line] = [line for line in groups[0]["lines"] if line["name"] == "training"]
-    assert line["text"] == "not installed: tensorflow, keras, cv2, tensorboard"
+    assert line["text"] == "not installed: tensorflow, keras, opencv-python-headless, tensorboard"
     assert line["fix"] == INSTALL_TRAINING
 
 
@@ -167,3 +172,5 @@ def test_a_command_that_needs_training_packages_says_so_and_leaves_nothing(
     assert INSTALL_TRAINING in ended.err
     assert "Traceback" not in ended.err
     assert set(tmp_path.rglob("*")) == before
+    needed = NEEDED.get(words[0], "tensorflow, keras, opencv-python-headless, tensorboard")
+    assert f"This command needs {needed}, which" in ended.err

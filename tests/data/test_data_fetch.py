@@ -88,7 +88,7 @@ def test_a_transfer_that_breaks_off_is_resumed_where_it_stopped(kaggle, digest, 
 
 def test_a_later_call_takes_up_what_an_earlier_one_left(kaggle, digest, tmp_path):
     kaggle.break_after = [2 * MIB + 6000, 0]  # the second try brings nothing, so the call gives up
-    with pytest.raises(UsageError, match="goes on from there"):
+    with pytest.raises(UsageError, match="Repeat the command to resume"):
         fetch(tmp_path, expected_sha256=digest)
     kaggle.requests.clear()
     fetch(tmp_path, expected_sha256=digest)

@@ -24,6 +24,7 @@ from wbcbench.data.synthetic import Recipe, write_cells
 from wbcbench.doctor import Facts, Line, State, count_lines, examine, parse_requirement
 from wbcbench.doctor.device import outlook
 from wbcbench.doctor.machine import check_governor, mean_cost, measure_overhead, record_idle
+from wbcbench.power.meter import MeterRequest, find_meters
 from wbcbench.power.power_limit import PowerLimit, open_note
 from wbcbench.power.session import MeteringRequest
 from wbcbench.registry import CHECKUPS
@@ -180,6 +181,18 @@ def test_without_a_driver_the_way_out_is_told(scripted_nvml: ScriptedNvml, tmp_p
     found = line(lines(Facts(tmp_path), "device"), "gpu")
     assert found.state is State.INFO
     assert "modprobe nvidia" in found.fix
+
+
+@pytest.mark.usefixtures("scripted_amd")  # without a scenario: no AMD driver
+def test_a_driver_of_amd_that_does_not_work_is_explained_as_well(
+    scripted_nvml: ScriptedNvml, tmp_path: Path
+) -> None:
+    scripted_nvml.play(Scenario(init_error=9))
+    facts = Facts(tmp_path, absent=tuple(find_meters(("auto",), MeterRequest()).absent))
+    assert "modprobe amdgpu" in line(lines(facts, "device"), "gpu").fix
+    meters = lines(facts, "meters")
+    assert "modprobe amdgpu" in line(meters, "gpu").fix
+    assert "amd" not in {each.name for each in meters}
 
 
 # --- single groups -----------------------------------------------------------------------------

@@ -114,10 +114,19 @@ def test_an_error_in_the_block_passes_through_and_its_joules_are_kept() -> None:
 
 
 def samplers() -> list[psutil.Process]:
-    children = psutil.Process().children()
     return [
-        each for each in children if "wbcbench.measure.sampling_process" in " ".join(each.cmdline())
+        child
+        for child in psutil.Process().children()
+        if "wbcbench.measure.sampling_process" in command(child)
     ]
+
+
+def command(process: psutil.Process) -> str:
+    """Its command line; empty for one that has ended, a zombie until somebody waits for it."""
+    try:
+        return " ".join(process.cmdline())
+    except (psutil.NoSuchProcess, psutil.ZombieProcess):
+        return ""
 
 
 def test_when_the_sampling_process_dies_no_joules_are_invented() -> None:

@@ -18,13 +18,13 @@ from wbcbench.power.telemetry import LONGEST_COOLDOWN_S, Cooldown, cool_down
 COOLING = ((0.0, 80.0), (100.0, 40.0))  # 0.4 °C a second
 
 
-def waited(nvml: ScriptedNvml, gpu: FakeGpu, asked_c: float, *, stop: bool = False) -> Cooldown:
+def waited(nvml: ScriptedNvml, gpu: FakeGpu, target_c: float, *, stop: bool = False) -> Cooldown:
     clock = nvml.clock()
     nvml.play(Scenario((gpu,), clock=clock.path))
     with session():
         [identity] = list_gpus()
     with NvmlDevice(identity) as device:
-        return cool_down([device], asked_c, clock, lambda: not stop)
+        return cool_down([device], target_c, clock, lambda: not stop)
 
 
 def test_it_waits_until_the_board_is_cool_enough(scripted_nvml: ScriptedNvml) -> None:
@@ -56,13 +56,13 @@ def test_a_board_without_a_temperature_cannot_be_waited_for(scripted_nvml: Scrip
         waited(scripted_nvml, gpu, 50.0)
 
 
-@pytest.mark.parametrize(("asked_c", "is_doubt"), [(None, False), (50.0, True), (54.0, False)])
+@pytest.mark.parametrize(("target_c", "is_doubt"), [(None, False), (50.0, True), (54.0, False)])
 def test_a_run_that_began_warmer_than_asked_is_suspect(
-    asked_c: float | None, *, is_doubt: bool
+    target_c: float | None, *, is_doubt: bool
 ) -> None:
     states = (healthy_board("idle_cold", temperature_start_c=55.0), healthy_board())
     made = evidence(counter(), power(), telemetry=states)
-    spec = replace(RunSpec("relu-dropout"), cooldown_c=asked_c)
+    spec = replace(RunSpec("relu-dropout"), cooldown_c=target_c)
     found = find_warnings(replace(made, spec=spec)).get("warm-start")
     assert (found is not None) is is_doubt
     if found is not None:

@@ -202,8 +202,9 @@ def test_counters_that_may_not_be_read_are_told_with_the_fix_and_its_undo(
     with ordinary_user(), pytest.raises(CannotMeasureError) as caught:
         open_meters(MeterRequest(powercap_root=open_tree.root))
     message = str(caught.value)
-    assert f"sudo chmod a+r {files[0]} {files[1]}" in message
-    assert f"sudo chmod 400 {files[0]} {files[1]}" in message
+    assert f"`sudo chmod a+r {open_tree.root}/*/energy_uj`" in message
+    assert f"`sudo chmod 400 {open_tree.root}/*/energy_uj`" in message
+    assert {path.resolve() for path in open_tree.root.glob("*/energy_uj")} == set(files)
     assert "until the next reboot" in message
 
 

@@ -99,14 +99,14 @@ def test_not_permitted_is_an_error_with_the_way_out(scripted_nvml: ScriptedNvml)
     assert abandoned_paths() == []
 
 
-@pytest.mark.parametrize("asked_w", [99.0, 301.0])
+@pytest.mark.parametrize("target_w", [99.0, 301.0])
 def test_a_limit_out_of_the_boards_range_is_refused_with_the_range(
-    asked_w: float, scripted_nvml: ScriptedNvml
+    target_w: float, scripted_nvml: ScriptedNvml
 ) -> None:
     scripted_nvml.play(Scenario((GPU,)))
     with pytest.raises(UsageError, match="between 100 and 300 W"):
-        require_power_limit(limited(asked_w))
-    with pytest.raises(UsageError), hold_power_limit(limited(asked_w)):
+        require_power_limit(limited(target_w))
+    with pytest.raises(UsageError), hold_power_limit(limited(target_w)):
         pass
     assert limit_w() == 300.0
 
@@ -204,7 +204,7 @@ def test_a_note_of_another_user_is_not_believed(folder: Path) -> None:
     if os.geteuid() != 0:
         pytest.skip("only root can give a file away")
     path = folder / "wbcbench-power-limit-GPU-1.lock"
-    path.write_text('{"uuid": "GPU-1", "before_w": 500, "asked_w": 1}')
+    path.write_text('{"uuid": "GPU-1", "before_w": 500, "target_w": 1}')
     os.chown(path, 12345, 12345)
     assert abandoned_paths() == []
 
@@ -227,7 +227,7 @@ def test_a_recorder_that_is_killed_leaves_a_limit_that_the_finaliser_puts_back(
     assert limit_w() == 300.0
     provenance = run.read_record().provenance
     assert provenance["power_limits"] == [
-        {"uuid": GPU.uuid, "asked_w": 180.0, "enforced_w": 180.0, "before_w": 300.0}
+        {"uuid": GPU.uuid, "target_w": 180.0, "enforced_w": 180.0, "before_w": 300.0}
     ]
     assert provenance["gpu_power_limit_w"] == 180.0
 

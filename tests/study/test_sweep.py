@@ -117,7 +117,7 @@ def test_finished_runs_are_skipped(tmp_path: Path) -> None:
     study.sweep()
     before = {run.run_id: run.record_path.read_bytes() for run in study_runs(tmp_path, "mine")}
     outcome = study.sweep()
-    assert (outcome.carried_out, len(study.started)) == (0, 4)
+    assert (outcome.started, len(study.started)) == (0, 4)
     assert {r.run_id: r.record_path.read_bytes() for r in study_runs(tmp_path, "mine")} == before
 
 
@@ -151,9 +151,9 @@ def test_a_run_without_record_counts_as_lost_and_is_restarted_by_the_next_sweep(
 def test_a_failed_run_is_tried_again_only_when_asked_and_only_once(tmp_path: Path) -> None:
     study = Study(tmp_path, made(), where("failed", block=2, variant=VARIANTS[1]))
     study.sweep()
-    assert study.sweep().carried_out == 0
+    assert study.sweep().started == 0
     again = study.sweep(retry_failed=True)
-    assert (again.carried_out, again.states()) == (1, {"done": 3, "failed": 1})
+    assert (again.started, again.states()) == (1, {"done": 3, "failed": 1})
     study.launcher.script = always("done")
     assert study.sweep(retry_failed=True).states() == {"done": 4}
     assert [s.repeat for s in study.started if s.variant == VARIANTS[1] and s.block == 2] == [
@@ -196,7 +196,7 @@ def test_a_block_that_stays_invalid_is_given_up_at_the_cap_and_the_study_goes_on
         (1, 1), (1, 2), (1, 2), (2, 1), (2, 1),
     ]  # fmt: skip
     assert outcome.states() == {"invalid": 1, "done": 3}
-    assert study.sweep().carried_out == 0
+    assert study.sweep().started == 0
 
 
 def test_the_repeated_block_is_the_one_a_comparison_uses(tmp_path: Path) -> None:
@@ -343,7 +343,7 @@ def test_a_study_does_not_go_on_with_other_images(tmp_path: Path) -> None:
     study = Study(tmp_path, made(), always("done"))
     study.sweep(blocks=1)
     others = [replace(spec, dataset_sha256="cd" * 32) for spec in study.plan.runs]
-    with pytest.raises(UsageError, match="cannot be compared"):
+    with pytest.raises(UsageError, match=r"\(\w{12}, not cdcdcdcdcdcd\).* cannot be compared"):
         refuse_other_runs(others, Progress(tmp_path, "mine"), tmp_path / "mine")
     refuse_other_runs(study.plan.runs, Progress(tmp_path, "mine"), tmp_path / "mine")
 
@@ -416,7 +416,7 @@ def test_blocks_are_added_until_the_interval_is_narrow_and_interim_analyses_are_
     kept = json.loads((tmp_path / "mine" / "interim-analyses.json").read_text())
     assert len(kept["interim_analyses"]) == len(analyses)
     again = study.sweep()
-    assert again.carried_out == 0 and again.interim_analyses == analyses
+    assert again.started == 0 and again.interim_analyses == analyses
 
 
 def test_an_interim_analysis_that_cannot_be_made_says_why_and_does_not_stop(tmp_path: Path) -> None:

@@ -53,15 +53,15 @@ def opened(source: Path, bounds: Bounds = BOUNDS) -> Iterator[Path]:
         return
     if not source.is_file():
         raise UsageError(f"There is no bundle {source}: neither a folder nor a zip.")
-    with tempfile.TemporaryDirectory(prefix="wbcbench-verify-") as room:
+    with tempfile.TemporaryDirectory(prefix="wbcbench-verify-") as folder:
         try:
-            unpack(source, Path(room), bounds)
+            unpack(source, Path(folder), bounds)
         except OSError as error:
             raise UsageError(
-                f"{source} cannot be unpacked: {error.strerror}. Free space in {room}, or set "
+                f"{source} cannot be unpacked: {error.strerror}. Free space in {folder}, or set "
                 "TMPDIR to a larger disk."
             ) from error
-        yield _find_bag(Path(room), bounds)
+        yield _find_bag(Path(folder), bounds)
 
 
 def _find_bag(folder: Path, bounds: Bounds) -> Path:

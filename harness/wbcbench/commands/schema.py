@@ -96,9 +96,9 @@ def _codes() -> Iterator[str]:
 
 
 def _limits() -> Iterator[str]:
-    for each in thresholds.TABLE:
-        value = f"{each.value:g}" if each.unit == "1" else f"{each.value:g} {each.unit}"
-        yield f"| `{each.name}` | {value} | {each.meaning} | {each.source} |"
+    for row in thresholds.TABLE:
+        value = f"{row.value:g}" if row.unit == "1" else f"{row.value:g} {row.unit}"
+        yield f"| `{row.name}` | {value} | {row.meaning} | {row.source} |"
 
 
 if __name__ == "__main__":

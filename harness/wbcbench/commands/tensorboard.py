@@ -32,7 +32,7 @@ def tensorboard(
     from wbcbench.core.text import count_of
     from wbcbench.table.tensorboard import require_logs, start_server, write_logs
 
-    require_training()
+    require_training("tensorboard")
     folder = require_study(results, study)
     runs = study_runs(results, study)
     if rebuild:

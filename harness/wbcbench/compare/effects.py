@@ -273,14 +273,14 @@ class ImageAnswers:
         truth: ``[n]`` class names.
         right: ``[n]``, 1 where it was right.
         photographs: ``[n]``; -1 = unknown.
-        seen: ``[n]``, whether TRAIN shows the same cell.
+        is_in_train: ``[n]``, whether TRAIN shows the same cell.
     """
 
     images: list[str]
     truth: list[str]
     right: Floats
     photographs: Labels
-    seen: NDArray[np.bool_]
+    is_in_train: NDArray[np.bool_]
 
 
 def read_image_answers(path: Path) -> ImageAnswers:
@@ -306,7 +306,7 @@ def read_image_answers(path: Path) -> ImageAnswers:
         truth=truth,
         right=(np.asarray(truth) == np.asarray(columns["y_pred"])).astype(np.float64),
         photographs=np.array([-1 if p is None else p for p in photographs], dtype=np.int64),
-        seen=np.array(columns["also_in_train"], dtype=np.bool_),
+        is_in_train=np.array(columns["also_in_train"], dtype=np.bool_),
     )
 
 

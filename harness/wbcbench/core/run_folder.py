@@ -443,10 +443,10 @@ def remove_left_behind(parent: Path) -> list[Path]:
     """
     unknown: list[Path] = []
     for path in sorted(parent.glob(f"{_NEW}.*")):
-        found = token_liveness(path.name.split(".")[2])
-        if found is Liveness.GONE:
+        liveness = token_liveness(path.name.split(".")[2])
+        if liveness is Liveness.GONE:
             shutil.rmtree(path, ignore_errors=True)
-        elif found is Liveness.UNKNOWN:
+        elif liveness is Liveness.UNKNOWN:
             unknown.append(path)
     return unknown
 

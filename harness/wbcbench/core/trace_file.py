@@ -87,7 +87,7 @@ def _parse_polls(table: pa.Table) -> list[Polls]:
     if table.schema.types != _get_types():
         raise ValueError("it has other columns than traces have")
     polls = list(zip(*(column.to_pylist() for column in table.columns), strict=True))
-    if any(None in each or None in each[1] or len(each[1]) != len(each[2]) for each in polls):
+    if any(None in poll or None in poll[1] or len(poll[1]) != len(poll[2]) for poll in polls):
         raise ValueError("a channel has other times than values")
     return polls
 

@@ -139,11 +139,11 @@ def j_from_text(text: str) -> float:
     Raises:
         ValueError: It is no amount of energy.
     """
-    found = re.fullmatch(r"\s*(\d+\.?\d*|\.\d+)\s*(kWh|Wh|MJ|kJ|J)\s*", text)
-    if found is None:
+    match = re.fullmatch(r"\s*(\d+\.?\d*|\.\d+)\s*(kWh|Wh|MJ|kJ|J)\s*", text)
+    if match is None:
         raise ValueError(f"'{text}' is not an amount of energy such as 0.5kWh or 300kJ")
     factors = {"kWh": _J_PER_KWH, "Wh": _J_PER_KWH * _MILLI, "MJ": _MEGA, "kJ": 1e3, "J": 1.0}
-    return float(found[1]) * factors[found[2]]
+    return float(match[1]) * factors[match[2]]
 
 
 def share_from_pct(percent: float) -> float:

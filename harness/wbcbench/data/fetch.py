@@ -143,11 +143,11 @@ def _verify(folder: Path, expected_sha256: str) -> None:
 def _move_into_place(downloaded: Path, target: Path, partial: Path) -> None:
     """Move the folder with the images to ``target`` and drop everything else that came."""
     try:
-        found = find_root(downloaded).parent
-        if partial.resolve() in found.parents:
-            found.rename(target)
+        images = find_root(downloaded).parent
+        if partial.resolve() in images.parents:
+            images.rename(target)
         else:  # on Kaggle's own machines nothing is downloaded: the set is mounted read-only
-            shutil.copytree(found, target)
+            shutil.copytree(images, target)
         shutil.rmtree(partial)
     except OSError as error:
         raise UsageError(f"The data set cannot be put into {target}: {error}.") from error

@@ -320,12 +320,8 @@ def other_folders(root: Path, splits: tuple[str, ...]) -> list[str]:
     """Return the folders under ``root`` that are neither a split nor a class of one."""
     places = [root, *(root / split for split in splits if (root / split).is_dir())]
     expected = {*splits, *(f"{split}/{name}" for split in splits for name in CLASSES)}
-    found = [
-        p.relative_to(root).as_posix() for place in places for p in place.iterdir() if p.is_dir()
-    ]
-    return sorted(
-        name for name in found if name not in expected and not Path(name).name.startswith(".")
-    )
+    folders = [p for place in places for p in place.iterdir() if p.is_dir() and p.name[0] != "."]
+    return sorted({folder.relative_to(root).as_posix() for folder in folders} - expected)
 
 
 def folder_fingerprint(root: Path, files: list[ListedFile], *extra: object) -> str:

@@ -157,6 +157,6 @@ def _parse_table(text: str) -> dict[str, Provenance]:
     heading = next(reader, [])
     wanted = itemgetter(*(heading.index(column) for column in COLUMNS))
     return {
-        sha256: Provenance(f"{split}/{name}/{file}", int(original), int(group), seen == "true")
-        for split, name, file, sha256, original, group, seen in map(wanted, reader)
+        sha256: Provenance(f"{split}/{name}/{file}", int(original), int(group), in_train == "true")
+        for split, name, file, sha256, original, group, in_train in map(wanted, reader)
     }

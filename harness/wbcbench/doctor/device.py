@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from importlib.util import find_spec
 
 from wbcbench.core.errors import CannotMeasureError
@@ -21,14 +21,14 @@ from wbcbench.energy.source import (
     rank_sources,
 )
 from wbcbench.power.device import Device
-from wbcbench.power.meter import AUTO, MeterRequest, find_meters
+from wbcbench.power.meter import AUTO, GPU_METERS, MeterRequest, explain_absence, find_meters
 from wbcbench.power.power_limit import abandoned_paths
 
 TENSORFLOW_S = 300.0  # its import takes a minute on a busy machine
 _COUNT_GPUS = "import tensorflow as tf; print(len(tf.config.list_physical_devices('GPU')))"
 
-_SENSORS: Mapping[Domain, str] = {Domain.GPU: "nvml", Domain.CPU: "rapl", Domain.DRAM: "rapl"}
-_WHY: Mapping[Domain, str] = {
+_SENSORS = {Domain.GPU: GPU_METERS, Domain.CPU: ("rapl",), Domain.DRAM: ("rapl",)}
+_WHY = {
     Domain.GPU: "without a GPU sensor no measured saving can be shown",
     Domain.CPU: "without RAPL, CPU energy is an estimate: no measured saving can be shown",
     Domain.DRAM: "without RAPL, memory energy is estimated as a constant power",
@@ -58,7 +58,7 @@ def check_device(facts: Facts) -> Iterator[Line]:
             "gpu",
             "no GPU can be read",
             why="training would run on the CPU, whose energy is rarely measured by a sensor",
-            fix=next((a.reason for a in available.absent if a.meter == "nvml"), ""),
+            fix=explain_absence(available.absent),
         )
     for path in abandoned_paths():
         yield warn(
@@ -128,22 +128,23 @@ def _check_tensorflow(gpus: int) -> Line:
 
 def check_meters(facts: Facts) -> Iterator[Line]:
     """What each part of the machine can be measured with, and how reliably."""
-    for domain, meter in _SENSORS.items():
+    unexplained = {absent.meter for absent in facts.absent}
+    for domain, meters in _SENSORS.items():
         source = next(iter(rank_sources(facts.channels, domain)), None)
         if source is not None and source.status is Origin.MEASURED:
             pace, agreement = _describe_pace(facts, source), _describe_agreement(facts, domain)
             yield ok(domain, f"measured   {source.method}{pace}{agreement}")
             continue
         status = f"{source.status}   {source.method}" if source else ABSENT
-        reason = next((a.reason for a in facts.absent if a.meter == meter), "")
-        yield warn(domain, status, why=_WHY[domain], fix=reason)
+        unexplained -= {*meters}
+        yield warn(domain, status, why=_WHY[domain], fix=explain_absence(facts.absent, meters))
     for source in rank_sources(facts.channels, Domain.SYSTEM)[:1]:
         yield ok("system", f"{source.status}   {source.method}")
     crossing = [f"{c.domain} {c.reading}" for c in facts.channels if is_codecarbon(c.name)]
     if crossing:
         yield info(CODECARBON, f"cross-check: {', '.join(crossing)}")
     for absent in facts.absent:
-        if absent.meter not in _SENSORS.values():
+        if absent.meter in unexplained:
             yield info(absent.meter, absent.reason)
 
 

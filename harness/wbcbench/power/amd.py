@@ -50,7 +50,7 @@ from wbcbench.power.meter import EnergyMeter, MeterRequest
 
 # ROCr hides GPUs first; HIP then counts those that are left.
 VISIBLE = ("ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES")
-POWER_READINGS = ("current_socket_power", "average_socket_power")
+POWER_READINGS = ("current_socket_power", "average_socket_power", "socket_power")
 
 # AMD's violations by NVML's name for the same thing, so that one check judges both vendors.
 THROTTLE_REASONS = {
@@ -186,8 +186,8 @@ def list_gpus() -> list[AmdGpu]:
             name = (query("amdsmi_get_gpu_asic_info", handle) or {}).get("market_name") or ""
             bus_id = query("amdsmi_get_gpu_device_bdf", handle) or ""
             hip = query("amdsmi_get_gpu_enumeration_info", handle) or {}
-            hip_id, hip_uuid = hip.get("hip_id"), hip.get("hip_uuid") or ""
-            gpus.append(AmdGpu(index, uuid, name, bus_id, False, handle, hip_id, hip_uuid))
+            ids = hip.get("hip_id"), hip.get("hip_uuid") or ""
+            gpus.append(AmdGpu(index, uuid, name, bus_id, False, handle, *ids))
     return gpus
 
 
@@ -206,9 +206,7 @@ def _visible_gpus(gpus: Sequence[AmdGpu]) -> tuple[AmdGpu, ...]:
         raise CannotMeasureError(
             f"{stated} counts GPUs in HIP's order, which this driver does not report. {way_out}"
         )
-    visible = tuple(gpus)
-    if settings:
-        visible = tuple(sorted(gpus, key=lambda gpu: gpu.hip_id or 0))
+    visible = tuple(sorted(gpus, key=lambda gpu: gpu.hip_id or 0) if settings else gpus)
     for setting in settings.values():
         visible = visible_gpus(setting, visible)
     if not visible:
@@ -223,7 +221,8 @@ class AmdDevice(Device):
 
     def __init__(self, gpu: AmdGpu) -> None:
         """Prepare; nothing is opened yet."""
-        super().__init__(gpu, (VISIBLE[0], gpu.hip_uuid))
+        own = gpu.hip_uuid or str(gpu.index if gpu.hip_id is None else gpu.hip_id)
+        super().__init__(gpu, (VISIBLE[0], own))
 
     @contextmanager
     def open(self) -> Iterator[Any]:
@@ -304,7 +303,7 @@ class AmdDevice(Device):
 
     def _power_cap_w(self) -> dict[str, float]:
         cap_uw = self.query("amdsmi_get_power_cap_info")
-        return {name: w_from_uw(value) for name, value in cap_uw.items()}
+        return {name: w_from_uw(value) for name, value in cap_uw.items() if value is not None}
 
     def power_limit_w(self) -> float | None:
         """The power limit that is set, in watts; ``None`` if unknown."""
@@ -313,7 +312,8 @@ class AmdDevice(Device):
     def power_limit_range_w(self) -> tuple[float, float] | None:
         """Lowest and highest power limit in watts; ``None`` if unknown."""
         cap_w = self._power_cap_w()
-        return (cap_w["min_power_cap"], cap_w["max_power_cap"]) if cap_w else None
+        low_w, high_w = cap_w.get("min_power_cap"), cap_w.get("max_power_cap")
+        return None if low_w is None or high_w is None else (low_w, high_w)
 
     def set_power_limit(self, limit_w: float) -> None:
         """Set the power limit in watts; raises ``CannotMeasureError`` where that fails."""

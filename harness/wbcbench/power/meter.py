@@ -7,7 +7,7 @@ why not and what would fix it. To add one: a file here and a line in ``registry.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -22,6 +22,7 @@ from wbcbench.core.trace import Channel
 from wbcbench.power.device import Device, NotInstalledError, UnknownGpuError
 
 AUTO = "auto"
+GPU_METERS = ("nvml", "amd")
 NEVER_AUTO = ("simulated",)  # a known signal must be asked for by name
 
 
@@ -127,6 +128,11 @@ def find_meters(names: Sequence[str], request: MeterRequest) -> MeterSet:
     if errors and not known.issuperset(request.gpus):
         raise UsageError(str(errors[0])) from errors[0]
     return available
+
+
+def explain_absence(absent: Iterable[AbsentMeter], meters: Collection[str] = GPU_METERS) -> str:
+    """Why these meters do not work here; empty where none is absent."""
+    return " ".join(meter.reason for meter in absent if meter.meter in meters)
 
 
 def _open_known(

@@ -139,8 +139,7 @@ def session() -> Iterator[None]:
     except pynvml.NVMLError as error:
         problem, way_out = _PROBLEMS.get(error.value, (str(error), "Check `nvidia-smi`"))
         raise CannotMeasureError(
-            f"NVIDIA GPUs cannot be measured here: {problem}. {way_out}, or leave the nvml meter "
-            "out."
+            f"NVML cannot measure GPUs here: {problem}. {way_out}, or leave the nvml meter out."
         ) from error
     try:
         yield
@@ -159,7 +158,7 @@ def query(call: Callable[..., T], *arguments: Any) -> T | None:
 def list_gpus() -> tuple[Gpu, ...]:
     """Every GPU that answers, in NVML's order; needs an open session."""
     gpus = map(_read_identity, range(query(pynvml.nvmlDeviceGetCount) or 0))
-    return tuple(gpu for gpu in gpus if gpu is not None)
+    return tuple(filter(None, gpus))
 
 
 def _read_identity(index: int) -> Gpu | None:

@@ -21,7 +21,7 @@ from wbcbench.core.errors import CannotMeasureError, UsageError, WbcbenchError
 from wbcbench.core.lock import lock_path
 from wbcbench.core.spec import RunSpec
 from wbcbench.power.device import Device
-from wbcbench.power.meter import AUTO, MeterRequest, find_meters
+from wbcbench.power.meter import AUTO, MeterRequest, explain_absence, find_meters
 
 _PREFIX = "power-limit-"
 _MOST_BYTES = 4096  # a longer note was not written here
@@ -34,13 +34,13 @@ class PowerLimit:
     Attributes:
         uuid: The board.
         before_w: What is put back.
-        asked_w: What was set.
+        target_w: What was set.
         enforced_w: What the driver says is in force; ``None`` if it does not say.
     """
 
     uuid: str
     before_w: float
-    asked_w: float
+    target_w: float
     enforced_w: float | None = None
 
 
@@ -84,8 +84,9 @@ def _find_devices(names: Sequence[str]) -> list[Device]:
     available = find_meters((AUTO,), MeterRequest(gpus=tuple(names), for_training=True))
     if available.devices:
         return available.devices
-    reasons = " ".join(absent.reason for absent in available.absent if absent.meter == "nvml")
-    raise CannotMeasureError(f"--power-limit needs a GPU that can be trained on. {reasons}")
+    raise CannotMeasureError(
+        f"--power-limit needs a GPU that can be trained on. {explain_absence(available.absent)}"
+    )
 
 
 @contextmanager
@@ -143,8 +144,7 @@ def _check_range(device: Device, limit_w: float) -> None:
 
 def restore_abandoned() -> list[PowerLimit]:
     """Put back the limits of killed runs; those that cannot be keep their notes."""
-    notes = map(_restore, abandoned_paths())
-    return [note for note in notes if note is not None]
+    return [*filter(None, map(_restore, abandoned_paths()))]
 
 
 def _restore(path: Path) -> PowerLimit | None:
@@ -170,7 +170,7 @@ class OpenNote:
         """What a killed run left; ``None`` if nothing, or nothing that makes sense."""
         try:
             note = json.loads(os.pread(self._handle, _MOST_BYTES, 0))
-            return PowerLimit(str(note["uuid"]), float(note["before_w"]), float(note["asked_w"]))
+            return PowerLimit(str(note["uuid"]), float(note["before_w"]), float(note["target_w"]))
         except (ValueError, KeyError, TypeError):
             return None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -64,33 +64,24 @@ def open_meters(request: MeterRequest) -> list[EnergyMeter]:
         CannotMeasureError: No such tree, no counter in it, or none that this user may read; the
             message says the exact fix and its undo.
     """
-    zones = find_zones(request.powercap_root)
+    root = request.powercap_root
+    zones = find_zones(root)
     counted = [zone for zone in zones if zone.part in _DOMAINS]
     if not counted:
-        root = request.powercap_root
         problem = f"{root} shows no RAPL counter" if root.is_dir() else f"There is no {root}"
         raise CannotMeasureError(
-            f"{problem}, so CPU energy cannot be measured here. Virtual machines and containers "
-            "usually hide it: measure on the host, or on bare metal load the driver "
-            "(`sudo modprobe intel_rapl_msr`, which serves AMD processors too)."
+            f"{problem}, so CPU energy is not measured. Virtual machines and containers hide it: "
+            "use the host, or on bare metal load the driver (Intel and AMD: `sudo modprobe "
+            "intel_rapl_msr`)."
         )
     unreadable = [zone for zone in counted if _read_number(zone.counter) is None]
-    if len(unreadable) == len(counted):
-        raise CannotMeasureError(
-            f"This user may not read RAPL's counters under {request.powercap_root}, so CPU energy "
-            f"is not measured. {_permission_fix(zone.counter for zone in unreadable)}"
-        )
-    return [RaplMeter(zones, unreadable)]
-
-
-def _permission_fix(files: Iterable[Path]) -> str:
-    """The commands that let every user read the counters, and undo it."""
-    names = " ".join(str(path) for path in files)
-    return (
-        f"Allow it until the next reboot with `sudo chmod a+r {names}`; undo it with "
-        f"`sudo chmod 400 {names}`. (The kernel hides them because fine-grained power readings "
-        "can leak secrets of other users' programs: do it on a machine you trust.)"
+    fix = (
+        f"Allow it until the next reboot with `sudo chmod a+r {root}/*/energy_uj` (power can leak "
+        f"secrets) and undo it with `sudo chmod 400 {root}/*/energy_uj`."
     )
+    if len(unreadable) == len(counted):
+        raise CannotMeasureError(f"RAPL's counters are not readable by this user. {fix}")
+    return [RaplMeter(zones, unreadable, fix)]
 
 
 def find_zones(root: Path) -> list[Zone]:
@@ -101,7 +92,7 @@ def find_zones(root: Path) -> list[Zone]:
     """
     counters = (*root.glob("*/energy_uj"), *root.glob("*/*/energy_uj"))
     paths = {counter.parent.resolve() for counter in counters}
-    zones = [zone for path in paths if (zone := _read_zone(path)) is not None]
+    zones = filter(None, map(_read_zone, paths))
     first: dict[tuple[str, str], Zone] = {}
     for zone in sorted(zones, key=lambda zone: (_DRIVERS.index(zone.driver), zone.path.name)):
         first.setdefault((zone.part, zone.place), zone)
@@ -129,10 +120,10 @@ class RaplMeter(EnergyMeter):
 
     name = "rapl"
 
-    def __init__(self, zones: Sequence[Zone], unreadable: Sequence[Zone] = ()) -> None:
+    def __init__(self, zones: Sequence[Zone], unreadable: Sequence[Zone], fix: str) -> None:
         """Read the packages, memories and platform among ``zones`` that are not ``unreadable``."""
         self._zones = [z for z in zones if z.part in _DOMAINS and z not in unreadable]
-        self._unreadable = list(unreadable)
+        self._unreadable, self._fix = unreadable, fix
         self._inside = [zone for zone in zones if zone.part in _INSIDE_PACKAGE]
         self._files: list[int] = []
         self.channels = tuple(_make_channel(zone) for zone in self._zones)
@@ -146,7 +137,7 @@ class RaplMeter(EnergyMeter):
             self.__exit__()
             raise CannotMeasureError(
                 f"RAPL's counter {error.filename} cannot be opened: {error.strerror}. "
-                f"{_permission_fix([Path(error.filename)])}"
+                "`wbcbench doctor` shows the way out."
             ) from error
         return self
 
@@ -168,9 +159,7 @@ class RaplMeter(EnergyMeter):
             "files": {channel.name: str(zone.counter) for channel, zone in pairs},
             "inside_package_not_added": [zone.label for zone in self._inside],
             "not_permitted": [str(zone.counter) for zone in self._unreadable],
-            "fix": _permission_fix(z.counter for z in self._unreadable)
-            if self._unreadable
-            else None,
+            "fix": self._fix if self._unreadable else None,
         }
 
 

@@ -162,7 +162,7 @@ class Sampler:
     @property
     def error(self) -> OSError | None:
         """Why sampling ended early; ``None`` while all is well."""
-        return next((r.error for r in self._readers if r.error is not None), None)
+        return next(filter(None, (reader.error for reader in self._readers)), None)
 
     def recent(self, channel: Channel) -> list[tuple[float, float | None]]:
         """The last polls of the channel of that name, for the live display."""

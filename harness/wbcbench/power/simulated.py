@@ -75,8 +75,8 @@ def open_meters(request: MeterRequest) -> list[EnergyMeter]:
     if shape not in SHAPES:
         raise UsageError(f"simulated.shape must be one of {', '.join(SHAPES)}; it is {shape!r}.")
     signal = Signal(
-        idle_w=_parse_option(request, "idle_w", usual.idle_w, above=-1.0),
-        load_w=_parse_option(request, "load_w", usual.load_w, above=-1.0),
+        idle_w=_parse_option(request, "idle_w", usual.idle_w),
+        load_w=_parse_option(request, "load_w", usual.load_w),
         period_s=period_s,
         phase_s=random.Random(request.seed).uniform(0.0, period_s),
         shape=shape,
@@ -130,13 +130,13 @@ def _make_channel(part: str, kind: Kind, signal: Signal) -> Channel:
     )
 
 
-def _parse_option(request: MeterRequest, name: str, default: float, above: float) -> float:
+def _parse_option(request: MeterRequest, name: str, default: float, above: float = -1.0) -> float:
     """A number of at least zero, and above ``above``."""
     text = request.options.get(f"simulated.{name}", repr(default))
     try:
         value = float(text)
     except ValueError:
         value = math.nan
-    if not (math.isfinite(value) and value >= 0 and value > above):
+    if not 0 <= value < math.inf or value <= above:
         raise UsageError(f"simulated.{name} must be a number in its range; it is {text!r}.")
     return value

@@ -93,26 +93,26 @@ class Cooldown:
     """How the wait for a cool GPU ended.
 
     Attributes:
-        asked_c: The temperature asked for, in degrees Celsius.
+        target_c: The temperature asked for, in degrees Celsius.
         reached_c: That of the warmest device at the end.
         waited_s: How long it took.
         is_reached: Whether it was reached within ``LONGEST_COOLDOWN_S``.
     """
 
-    asked_c: float
+    target_c: float
     reached_c: float
     waited_s: float
     is_reached: bool
 
 
 def cool_down(
-    devices: Sequence[Device], asked_c: float, clock: Clock, may_wait: Callable[[], bool]
+    devices: Sequence[Device], target_c: float, clock: Clock, may_wait: Callable[[], bool]
 ) -> Cooldown:
-    """Wait until the warmest device is at most ``asked_c``.
+    """Wait until the warmest device is at most ``target_c``.
 
     Args:
         devices: Entered devices.
-        asked_c: Degrees Celsius.
+        target_c: Degrees Celsius.
         clock: Source of time.
         may_wait: Whether the user has not asked to stop.
 
@@ -125,10 +125,10 @@ def cool_down(
         warmest_c = max((t_c for t_c in temperatures_c if t_c is not None), default=None)
         if warmest_c is None:
             raise CannotMeasureError(
-                f"--cooldown {asked_c:g} needs a GPU that reports its temperature; none is "
-                "measured here. Leave --cooldown out, or measure a GPU with --meters nvml."
+                f"--cooldown {target_c:g} needs a GPU that reports its temperature; none is "
+                "measured here. Leave --cooldown out, or measure a GPU."
             )
         waited_s = clock.now_s() - start_s
-        if warmest_c <= asked_c or waited_s >= LONGEST_COOLDOWN_S or not may_wait():
-            return Cooldown(asked_c, warmest_c, waited_s, warmest_c <= asked_c)
+        if warmest_c <= target_c or waited_s >= LONGEST_COOLDOWN_S or not may_wait():
+            return Cooldown(target_c, warmest_c, waited_s, warmest_c <= target_c)
         clock.sleep_until(clock.now_s() + COOLDOWN_POLL_S)

@@ -69,10 +69,10 @@ class ReportStudy(Study):
             return "The folder of the runs is not known."
         settings = choose_settings(self.folder, {})
         outcome: Comparison | str = ""
-        for trust in [settings.lowest_status] if settings.plan_sha256 else list(Origin):
+        for status in [settings.lowest_status] if settings.plan_sha256 else list(Origin):
             try:
-                trusted = replace(settings, lowest_status=trust)
-                outcome = compare(self.runs, trusted, [self.folder.name], self.unfinished)
+                settings = replace(settings, lowest_status=status)
+                outcome = compare(self.runs, settings, [self.folder.name], self.unfinished)
             except (CannotMeasureError, UsageError) as error:
                 outcome = outcome or str(error)
                 continue

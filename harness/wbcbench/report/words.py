@@ -263,6 +263,6 @@ def compute_photograph_intervals(paths: Sequence[Path]) -> PhotographIntervals |
 
     return PhotographIntervals(
         accuracy=compute_interval(every),
-        leakage_free=None if first.seen.all() else compute_interval(~first.seen),
+        leakage_free=None if first.is_in_train.all() else compute_interval(~first.is_in_train),
         recall={str(name): compute_interval(labels == i) for i, name in enumerate(names)},
     )

@@ -273,15 +273,15 @@ class SweepOutcome:
 
     Attributes:
         specs: The runs of the blocks that were in reach, at the last attempt at their block.
-        standing: The study's progress now.
-        carried_out: How many runs this sweep carried out.
+        progress: The study's progress now.
+        started: How many runs this sweep started.
         interim_analyses: Every check of the stopping rule.
         interrupted: Whether the user stopped it.
     """
 
     specs: tuple[RunSpec, ...]
     progress: Progress
-    carried_out: int
+    started: int
     interim_analyses: tuple[InterimAnalysis, ...]
     interrupted: bool
 

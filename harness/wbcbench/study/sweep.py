@@ -121,21 +121,21 @@ class Sweep:
             before = keep_plan(self._plan, self._dir)
             if before is not None:
                 self._say(f"the plan has changed; the one before is plan-{before[:12]}.json")
-            reached = self._carry_out_blocks(interim)
+            reached = self._run_blocks(interim)
             table.write_table(self._dir)
         return SweepOutcome(
             specs=tuple(s for number in range(1, reached + 1) for s in self._select_latest(number)),
             progress=self._progress,
-            carried_out=len(self._started),
+            started=len(self._started),
             interim_analyses=interim.all,
             interrupted=self._interrupts.wants_stop,
         )
 
-    def _carry_out_blocks(self, interim: InterimAnalyses) -> int:
+    def _run_blocks(self, interim: InterimAnalyses) -> int:
         """Block by block; returns the number of the last one that was in reach."""
         until = self._plan.until
         for number in range(1, self._reach + 1):
-            self._carry_out_block(number)
+            self._run_block(number)
             if self._interrupts.wants_stop:
                 return max(number, self._least)
             if until is not None and number >= self._plan.blocks:
@@ -150,7 +150,7 @@ class Sweep:
         """Blocks that are carried out whatever the interim analyses show."""
         return min(self._plan.blocks, self._reach)
 
-    def _carry_out_block(self, number: int) -> None:
+    def _run_block(self, number: int) -> None:
         """A block, again from its beginning while a run of it is invalid and the cap allows.
 
         An invalid run ends an attempt at once, for the rest of it could not be used. The last
@@ -329,9 +329,10 @@ def refuse_other_runs(specs: Sequence[RunSpec], progress: Progress, study_dir: P
             raise UsageError(_describe_difference(attempt, specs, study_dir))
         if spec.dataset_sha256 not in {"", attempt.spec.dataset_sha256}:
             raise UsageError(
-                f"The study in {study_dir} was begun with the images {attempt.spec.dataset_id} "
-                f"({attempt.run.run_id}); these are {spec.dataset_id}. Use the same images, or "
-                "start another study with --set study=NAME."
+                f"The study in {study_dir} has runs on other images "
+                f"({attempt.spec.dataset_sha256[:12]}, not {spec.dataset_sha256[:12]}), which "
+                "cannot be compared. Use the same images, or start another study with "
+                "--set study=NAME."
             )
 
 

@@ -131,7 +131,7 @@ def describe_sweep(plan: Plan, outcome: SweepOutcome, account: Account) -> str:
     counts = ", ".join(f"{states[name]} {name}" for name in _ORDER if name in states)
     lines = [
         f"{plan.study}: {counts} of {count_of(len(outcome.specs), 'run')}; "
-        f"{outcome.carried_out} carried out now",
+        f"{outcome.started} carried out now",
         f"counted  {_describe_sum(account.counted)}",
     ]
     if account.all_wasted.runs:
@@ -161,7 +161,7 @@ def build_sweep_document(plan: Plan, outcome: SweepOutcome, account: Account) ->
         "study": plan.study,
         "plan_sha256": plan.sha256,
         "interrupted": outcome.interrupted,
-        "carried_out": outcome.carried_out,
+        "carried_out": outcome.started,
         "states": outcome.states(),
         "runs": [
             {

@@ -73,10 +73,10 @@ def divide_dataset(dataset: Dataset, spec: RunSpec) -> Sets:
     if spec.validation == "published":
         sets = Sets(dataset.train, dataset.test, dataset.test)
     else:
-        kept, held_out = split_validation(
+        training, held_out = split_validation(
             dataset.train, fraction=spec.validation_fraction, seed=spec.split_seed
         )
-        sets = Sets(dataset.train.take(kept), dataset.train.take(held_out), dataset.test)
+        sets = Sets(dataset.train.take(training), dataset.train.take(held_out), dataset.test)
     if len(sets.train) < spec.batch_size:
         raise UsageError(
             f"The batch size is {spec.batch_size}, but there are only {len(sets.train)} images to "

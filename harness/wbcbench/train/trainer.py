@@ -266,8 +266,8 @@ def pci_bus_id(description: str) -> str | None:
 
     ``device: 0, name: NVIDIA A100, pci bus id: 0000:07:00.0, …`` → ``00000000:07:00.0``
     """
-    found = re.search(r"pci bus id: ([0-9a-fA-F]+):([0-9a-fA-F:.]+)", description)
-    return f"{found[1].zfill(8)}:{found[2]}".upper() if found else None
+    match = re.search(r"pci bus id: ([0-9a-fA-F]+):([0-9a-fA-F:.]+)", description)
+    return f"{match[1].zfill(8)}:{match[2]}".upper() if match else None
 
 
 if __name__ == "__main__":

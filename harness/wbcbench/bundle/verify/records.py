@@ -71,12 +71,12 @@ def _check_table(bundle: Bundle) -> Iterator[str]:
     """``runs.csv`` cell by cell; a later version may have added columns."""
     data = (bundle.study_dir / layout.RUNS_TABLE).read_bytes()
     runs = sorted(map(bundle.view, bundle.finished), key=lambda run: run.place)
-    made = table.to_csv([run.row for run in runs])
-    if data == made:
+    rebuilt = table.to_csv([run.row for run in runs])
+    if data == rebuilt:
         return
-    stated, expected = (read_rows(text.decode("utf-8"), "run_id") for text in (data, made))
+    stated, expected = (read_rows(text.decode("utf-8"), "run_id") for text in (data, rebuilt))
     yield from compare_rows(layout.RUNS_TABLE, stated, expected, str.__eq__)
-    if bundle.is_same_source and data.partition(b"\n")[0] == made.partition(b"\n")[0]:
+    if bundle.is_same_source and data.partition(b"\n")[0] == rebuilt.partition(b"\n")[0]:
         yield f"{layout.RUNS_TABLE} differs from the table that its records give."
 
 

@@ -175,9 +175,9 @@ def _compare_files(stated: Mapping[str, str], expected: Mapping[str, str]) -> It
 @lru_cache(maxsize=64)
 def _render(data: Path, study: str, digest: str, formats: tuple[str, ...]) -> Mapping[str, str]:
     """Every file that the report consists of → its SHA-256."""
-    with tempfile.TemporaryDirectory(prefix="wbcbench-report-") as room:
-        publish(data / layout.RESULTS, study, Path(room), formats)
-        files = layout.list_files(Path(room) / study)
+    with tempfile.TemporaryDirectory(prefix="wbcbench-report-") as folder:
+        publish(data / layout.RESULTS, study, Path(folder), formats)
+        files = layout.list_files(Path(folder) / study)
         return {name: sha256_of(path) for name, path in files.items() if name != MANIFEST_FILE}
 
 
@@ -189,8 +189,8 @@ def _remake_files(bundle: Bundle) -> Mapping[str, bytes]:
 @lru_cache(maxsize=64)
 def _remake(data: Path, digest: str) -> Mapping[str, bytes]:
     submission = document.from_json((data / layout.SUBMISSION).read_bytes(), layout.SUBMISSION)
-    with tempfile.TemporaryDirectory(prefix="wbcbench-remade-") as room:
-        payload = Path(room)
+    with tempfile.TemporaryDirectory(prefix="wbcbench-remade-") as folder:
+        payload = Path(folder)
         for name in (name for name in _SOURCES if (data / name).exists()):
             (payload / name).parent.mkdir(exist_ok=True)
             (payload / name.rstrip("/")).symlink_to((data / name).resolve())

@@ -1,6 +1,6 @@
 """The checks of a measured window: each is ``check_…(evidence) -> Iterator[QualityWarning]``.
 
-One window is checked: the training of a run, or a span of somebody's code. Checks read what was
+One window is checked: the training of a run, or one of a user's program. Checks read what was
 measured and never change it. To add one: a function in a file here, a line in ``registry.CHECKS``,
 and its warnings in ``energy/warnings.toml``.
 """
@@ -38,7 +38,7 @@ class Evidence:
     """Everything the checks read.
 
     Attributes:
-        spec: What a run was asked to do; ``None`` for a span, of which nothing was asked.
+        spec: What a run was asked to do; ``None`` for a user's program, of which nothing was asked.
         judged: Name of the window that is checked.
         traces, windows, energies: What was measured.
         cut: Names of windows that were still open when the trace ended.
@@ -91,7 +91,7 @@ class Evidence:
         return next((window for window in self.windows if window.name == name), None)
 
     def is_work(self, window: str) -> bool:
-        """Whether a window contains work: one of a run, or the span that is checked."""
+        """Whether a window contains work: one of a run, or the one that is checked."""
         return window == self.window_name or is_work(window)
 
     @property

@@ -78,7 +78,7 @@ def _uses_gpu(evidence: Evidence) -> bool:
 
 
 def _is_before(evidence: Evidence, state: Telemetry) -> bool:
-    """Whether nothing of this run was on the board yet; a span may have that name by chance."""
+    """Whether nothing of this run was on the board yet; a window of a user may be named so."""
     return state.window == IDLE_COLD != evidence.window_name
 
 

@@ -80,11 +80,11 @@ def check_failed_reads(evidence: Evidence) -> Iterator[QualityWarning]:
 def check_gaps(evidence: Evidence) -> Iterator[QualityWarning]:
     """Stretches without a good reading."""
     for trace in evidence.traces:
-        spans, channel = gaps(trace.good[0]), trace.channel
+        breaks, channel = gaps(trace.good[0]), trace.channel
         lost_s = {
             window.name: sum(
                 max(min(end, window.end_s) - max(start, window.start_s), 0.0)
-                for start, end in spans
+                for start, end in breaks
             )
             for window in evidence.windows
         }
@@ -108,7 +108,7 @@ def check_gaps(evidence: Evidence) -> Iterator[QualityWarning]:
         yield make_warning(
             "sampling-gap",
             f"{channel.name} gave no good reading for up to "
-            f"{max(end - start for start, end in spans):.1f} s; {100 * (1 - share):.0f} % of "
+            f"{max(end - start for start, end in breaks):.1f} s; {100 * (1 - share):.0f} % of "
             f"`{worst.name}` are covered. "
             f"Windows with gaps: {list_some(window.name for window in windows)}.",
             severity,

@@ -62,8 +62,8 @@ def check_unknown_energy(evidence: Evidence) -> Iterator[QualityWarning]:
         for domain, source in chosen.items()
         if source_energy_j(evidence, source, window) is not None
     }
-    reasons = {c.name: _find_reason(evidence, c.name) for c in evidence.channels}
-    why = " ".join(f"{name}: {reason}." for name, reason in reasons.items() if reason)
+    names = (channel.name for channel in evidence.channels)
+    why = " ".join(f"{n}: {reason}." for n in names if (reason := _find_reason(evidence, n)))
     if not known:
         detail = f"No meter has joules for `{window}`. {why}"
         yield make_warning("energy-unknown", detail, window=window)
