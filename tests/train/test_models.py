@@ -17,6 +17,13 @@ from wbcbench.train.variants import ModelSettings, Variant, builder, flops_per_i
 
 pytestmark = pytest.mark.tensorflow
 
+
+@pytest.fixture(autouse=True)
+def hidden_gpus(monkeypatch):
+    """What the command sets for its own process, taken back for the tests that follow."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+
+
 # Layer type, output shape of one image, parameters: transcribed from the publication. "ACT" is
 # the activation that tells the variants apart; "BN" rows exist only with batch normalisation,
 # "Dropout" rows only without.
