@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from functools import cache
 
 import pytest
 
@@ -77,6 +78,7 @@ def _module(step: Step) -> str:
     return f"wbcbench.{dotted}"
 
 
+@cache
 def _imported(step: Step) -> set[str]:
     """Every module that the file of a step imports, or imports from."""
     froms = [n for n in ast.walk(ast.parse(step.path.read_text())) if isinstance(n, ast.ImportFrom)]
@@ -84,6 +86,7 @@ def _imported(step: Step) -> set[str]:
     return names | {str(node.module) for node in froms}
 
 
+@cache
 def _names(step: Step) -> set[str]:
     """Every name in the definition of a step."""
     node = function(step)
