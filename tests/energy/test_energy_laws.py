@@ -16,8 +16,9 @@ from simulated_sensors import SENSORS, SIGNALS, Signal
 from wbcbench.core.trace import Channel, Domain, Kind, Origin, Trace
 from wbcbench.core.window import Window, WindowEnergy
 from wbcbench.energy.appraise import Appraisal, appraise
+from wbcbench.energy.counter import unwrap_counter
 from wbcbench.energy.faults import find_faults
-from wbcbench.energy.integrate import energy_curve, unwrap_counter, window_energy
+from wbcbench.energy.integrate import energy_curve, window_energy
 from wbcbench.energy.uncertainty import with_uncertainty
 
 GRID_S = 2.0**-10  # times on a binary grid add and subtract without rounding

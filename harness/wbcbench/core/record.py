@@ -21,10 +21,10 @@ from wbcbench.core.board_state import Telemetry
 from wbcbench.core.errors import UsageError
 from wbcbench.core.quality import Quality, QualityWarning
 from wbcbench.core.spec import RunSpec
-from wbcbench.core.trace import Channel
+from wbcbench.core.trace import Channel, Domain
 from wbcbench.core.window import Window, WindowEnergy
 
-RECORD_SCHEMA = "2.0"
+RECORD_SCHEMA = "2.1"
 ATTACHMENT_SCHEMA = "2.0"
 
 Status = Literal["done", "failed", "interrupted", "invalid"]
@@ -155,10 +155,18 @@ class Sampling:
 
 @dataclass(frozen=True, slots=True)
 class AbsentMeter:
-    """A meter that does not work here, and why."""
+    """A meter, or one device of it, that cannot be read here, and why.
+
+    Attributes:
+        meter: Its name; of one device, as in its channels: ``nvml/gpu1``.
+        reason: Why, and the way out.
+        domain: The part of the machine that is there but has no reading, so that its joules are
+            unknown; ``None`` where no such part is here or in use.
+    """
 
     meter: str
     reason: str
+    domain: Domain | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -383,6 +391,8 @@ class Agreement:
         window: Which window.
         a, b: Channels; for a cross-check, the channels of one reading joined by ``+``.
         difference_pct: How far ``a`` lies above ``b``, in per cent of ``b``.
+        depth_pct: The smallest difference that this check could see, in per cent of ``b``: the
+            half-width at 95 % of ``difference_pct``; ``None`` where it is not known.
         status: ``ok``, ``suspect`` or ``invalid`` where a measured counter meets its measured
             integral; ``inconclusive`` where their uncertainties explain the difference;
             ``cross-check`` where the two differ in kind and nothing is judged.
@@ -393,6 +403,7 @@ class Agreement:
     b: str
     difference_pct: float
     status: AgreementStatus
+    depth_pct: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

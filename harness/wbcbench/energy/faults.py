@@ -17,7 +17,8 @@ from itertools import groupby, pairwise
 from wbcbench.core.trace import Channel, Domain, Kind, Origin, Trace
 from wbcbench.core.window import Window, WindowEnergy
 from wbcbench.energy import thresholds
-from wbcbench.energy.integrate import ceiling_w, energy_curve, unwrap_counter, window_energy
+from wbcbench.energy.counter import ceiling_w, unwrap_counter
+from wbcbench.energy.integrate import energy_curve, window_energy
 from wbcbench.energy.uncertainty import with_uncertainty
 
 

@@ -1,4 +1,4 @@
-"""From a trace to the joules of a window: counters unwrapped, power integrated, edges cut.
+"""From a trace to the joules of a window: counters joined, power integrated, edges cut.
 
 One rule for every sensor: a trace is a sequence of polls with their own monotonic times; the energy
 of a window is the difference of one cumulative curve at its two edges. Windows that share an edge
@@ -15,23 +15,13 @@ from itertools import pairwise
 from statistics import median
 from weakref import WeakKeyDictionary
 
-from wbcbench.core.trace import Channel, Domain, Kind, Trace
+from wbcbench.core.trace import Kind, Trace
 from wbcbench.core.window import Window, WindowEnergy
 from wbcbench.energy import thresholds
+from wbcbench.energy.counter import Break, unwrap_counter
 from wbcbench.energy.metrics import ratio
 
-# A stray reading is taken for one if one of this many next readings continues the count.
-LOOK_AHEAD = 3
-
-_UNWRAPPED: WeakKeyDictionary[Trace, Unwrapped] = WeakKeyDictionary()
 _CURVES: WeakKeyDictionary[Trace, EnergyCurve] = WeakKeyDictionary()
-
-
-def unwrap_counter(trace: Trace) -> Unwrapped:
-    """A counter's readings as one rising count, worked out once a trace; only for counters."""
-    if trace not in _UNWRAPPED:
-        _UNWRAPPED[trace] = _unwrap(*trace.good, trace.channel)
-    return _UNWRAPPED[trace]
 
 
 def energy_curve(trace: Trace) -> EnergyCurve:
@@ -40,15 +30,6 @@ def energy_curve(trace: Trace) -> EnergyCurve:
         is_power = trace.channel.kind is Kind.SAMPLED
         _CURVES[trace] = _integrate_power(trace) if is_power else _join_counter_moves(trace)
     return _CURVES[trace]
-
-
-def ceiling_w(channel: Channel) -> float:
-    """More power than the part can draw: a step of its counter that needs more is a jump."""
-    if channel.limit_w is None:
-        return thresholds.CEILING_W
-    is_gpu = channel.domain is Domain.GPU
-    factor = thresholds.GPU_CEILING_OVER_LIMIT if is_gpu else thresholds.CPU_CEILING_OVER_LIMIT
-    return channel.limit_w * factor
 
 
 def window_energy(trace: Trace, window: Window) -> WindowEnergy:
@@ -100,78 +81,6 @@ def max_gap(times: Sequence[float], window: Window) -> float | None:
     last = min(bisect_right(times, window.end_s) + 1, len(times))
     steps = [times[i + 1] - times[i] for i in range(first, last - 1)]
     return max(steps, default=None)
-
-
-# A wrap differs from a reset, and a step from a jump, by power: more joules than the part can draw
-# in the time cannot have been drawn, whatever the counter says. One failed read taken for a wrap
-# once turned 400 J into 262,544 J.
-@dataclass(frozen=True, slots=True)
-class Break:
-    """A place where the count starts anew: what was drawn in between is unknown.
-
-    Attributes:
-        before_s: Time of the last reading of the old count.
-        after_s: Time of the first reading of the new count.
-        step_j: By how much the counter moved: negative for a reset, positive for a jump.
-    """
-
-    before_s: float
-    after_s: float
-    step_j: float
-
-
-@dataclass(frozen=True, slots=True)
-class Unwrapped:
-    """A counter that only grows.
-
-    Attributes:
-        t_s: Times of the readings that were believed, shape ``[n]``.
-        total_j: Joules since the first of them, never falling, shape ``[n]``.
-        breaks: Where the count starts anew; ``total_j`` goes on unchanged across a break.
-        outliers_s: Times of single readings that fit neither neighbour; they were left out.
-    """
-
-    t_s: list[float]
-    total_j: list[float]
-    breaks: tuple[Break, ...] = ()
-    outliers_s: tuple[float, ...] = ()
-
-
-def _unwrap(times_s: Sequence[float], values_j: Sequence[float], channel: Channel) -> Unwrapped:
-    """Believe each reading, leave it out as an outlier, or begin the count anew there.
-
-    Args:
-        times_s: Monotonic seconds of each good reading, strictly increasing, shape ``[n]``.
-        values_j: The counter's value, same shape.
-        channel: The counter: where it wraps, what it can draw and how far it may lag.
-    """
-    most_w = ceiling_w(channel)
-    slack_s = 2 * (channel.update_s or thresholds.COUNTER_UPDATE_S)
-    believed, totals_j = [0] if times_s else [], [0.0] if times_s else []
-    breaks, outliers_s = list[Break](), list[float]()
-    moved_s = times_s[0] if times_s else 0.0
-
-    def find_step_j(place: int) -> float | None:
-        """Joules since the last believed reading, a wrap undone; ``None`` if implausible."""
-        step_j = values_j[place] - values_j[believed[-1]]
-        step_j = step_j if step_j >= 0 else step_j + (channel.wrap_j or 0.0)
-        # What was drawn since the counter last moved may all be in this step.
-        return step_j if 0 <= step_j <= most_w * (times_s[place] - moved_s + slack_s) else None
-
-    for place in range(1, len(times_s)):
-        t_s, last, step_j = times_s[place], believed[-1], find_step_j(place)
-        if step_j is None:
-            following = range(place + 1, min(place + 1 + LOOK_AHEAD, len(times_s)))
-            if any(find_step_j(later) is not None for later in following):
-                outliers_s.append(t_s)
-                continue
-            breaks.append(Break(times_s[last], t_s, values_j[place] - values_j[last]))
-        if step_j != 0.0:
-            moved_s = t_s
-        believed.append(place)
-        totals_j.append(totals_j[-1] + (step_j or 0.0))
-    times = [times_s[place] for place in believed]
-    return Unwrapped(times, totals_j, tuple(breaks), tuple(outliers_s))
 
 
 @dataclass(frozen=True, slots=True)
