@@ -82,6 +82,13 @@ static int read_power(Power *p, const char *line) {
     return word_of(line, "path", path, sizeof path) && read_knots(p, path);
 }
 
+static int read_span(Power *p, const char *line) {
+    p->from = number_of(line, "from", -NEVER);
+    p->until = number_of(line, "until", NEVER);
+    p->idle = number_of(line, "idle", 0);
+    return p->from < p->until;
+}
+
 static int read_sensor(Gpu *g, const char *line) {
     char reading[TEXT] = "";
     word_of(line, "reading", reading, sizeof reading);
@@ -227,6 +234,7 @@ static int open_gpu(Scenario *s) {
     Gpu *g = &s->gpus[s->gpu_count++];
     memset(g, 0, sizeof *g);
     read_board(g, "");
+    read_span(&g->power, "");
     read_counter(&g->counter, "");
     return 1;
 }
@@ -243,6 +251,7 @@ static int read_line(Scenario *s, const char *line) {
     if (starts(line, "serial")) return rest_of(line, g->serial, TEXT), 1;
     if (starts(line, "board")) return read_board(g, line);
     if (starts(line, "power")) return read_power(&g->power, line);
+    if (starts(line, "span")) return read_span(&g->power, line);
     if (starts(line, "sensor")) return read_sensor(g, line);
     if (starts(line, "counter")) return read_counter(&g->counter, line);
     if (starts(line, "event")) return read_event(&g->counter, line);

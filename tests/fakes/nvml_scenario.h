@@ -11,9 +11,11 @@ typedef unsigned long long u64;
 
 typedef enum { SHAPE_CONSTANT, SHAPE_SQUARE, SHAPE_RAMP, SHAPE_SINE, SHAPE_LINES, SHAPE_STEPS } Shape;
 
-/* Lines join their knots; steps hold each knot's power until the next. */
+/* Lines join their knots; steps hold each knot's power until the next. Outside of the span from
+   `from` to `until` the power is `idle`. */
 typedef struct {
     Shape shape;
+    double from, until, idle;
     double low, high, period, duty, phase, start, end;
     double *t, *w, *sum;
     int n;

@@ -17,7 +17,7 @@ static int knot_before(const Power *p, double t) {
     return low;
 }
 
-double power_at(const Power *p, double t) {
+static double shape_at(const Power *p, double t) {
     switch (p->shape) {
     case SHAPE_SQUARE: {
         double x = t + p->phase;
@@ -53,18 +53,17 @@ static double knots_energy(const Power *p, double t) {
     int i = knot_before(p, t);
     double into = t - p->t[i];
     if (p->shape == SHAPE_STEPS || t < p->t[0] || i == p->n - 1) return p->sum[i] + into * p->w[i];
-    return p->sum[i] + into * 0.5 * (p->w[i] + power_at(p, t));
+    return p->sum[i] + into * 0.5 * (p->w[i] + shape_at(p, t));
 }
 
-/* An antiderivative of power_at: only differences mean anything. */
-double power_energy(const Power *p, double t) {
+static double shape_energy(const Power *p, double t) {
     switch (p->shape) {
     case SHAPE_SQUARE:
         return square_energy(p, t);
     case SHAPE_RAMP: {
         if (t <= p->start) return p->low * (t - p->start);
         double end = t < p->end ? t : p->end;
-        double ramp = (end - p->start) * 0.5 * (p->low + power_at(p, end));
+        double ramp = (end - p->start) * 0.5 * (p->low + shape_at(p, end));
         return t < p->end ? ramp : ramp + (t - p->end) * p->high;
     }
     case SHAPE_SINE:
@@ -76,6 +75,18 @@ double power_energy(const Power *p, double t) {
     default:
         return p->low * t;
     }
+}
+
+double power_at(const Power *p, double t) {
+    return p->from <= t && t < p->until ? shape_at(p, t) : p->idle;
+}
+
+/* An antiderivative of power_at: only differences mean anything. */
+double power_energy(const Power *p, double t) {
+    if (p->from <= -1e300 && p->until >= 1e300) return shape_energy(p, t);
+    double from = p->from < t ? p->from : t, until = p->until < t ? p->until : t;
+    double loaded = from < until ? shape_energy(p, until) - shape_energy(p, from) : 0;
+    return loaded + p->idle * (t - (from < until ? until - from : 0));
 }
 
 static double uniform(u64 seed) {

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fakes.clocks import FileClock
+from fakes.known_load import Loaded
 from fakes.nvml_plugin import ScriptedNvml
 from fakes.nvml_scenario import (
     FULL_TIME,
@@ -38,6 +39,7 @@ SHAPES: list[Shape] = [
     Sine(150.0, 90.0, 1.3),
     Knots((0.0, 1.0, 4.0, 5.5), (60.0, 200.0, 80.0, 120.0)),
     Telegraph(35.0, 280.0, 0.4, seed=7),
+    Loaded(Square(40.0, 260.0, 0.7, 0.3), 3.3, start_s=1.1),
 ]
 
 
