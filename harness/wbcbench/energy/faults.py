@@ -63,21 +63,21 @@ class Fault:
 
 
 @dataclass(frozen=True, slots=True)
-class Inspection:
+class SensorReview:
     """What is wrong with the traces of a measurement, and what is left of them.
 
     Attributes:
         traces: The traces in their order, with ``None`` for readings that are none.
-        undoubted: The same with ``None`` for those above the limit, too.
+        within_limit: The same with ``None`` for those above the limit, too.
         faults: Every fault, by channel and time.
     """
 
     traces: tuple[Trace, ...]
-    undoubted: tuple[Trace, ...]
+    within_limit: tuple[Trace, ...]
     faults: tuple[Fault, ...]
 
 
-def inspect_sensors(traces: Sequence[Trace]) -> Inspection:
+def review_sensors(traces: Sequence[Trace]) -> SensorReview:
     """Find every fault of every trace, and leave out the readings that are none."""
     powers = {
         trace: _inspect_power(trace, find_pair(trace, traces))
@@ -85,20 +85,20 @@ def inspect_sensors(traces: Sequence[Trace]) -> Inspection:
         if trace.channel.kind is Kind.SAMPLED
     }
     sound = tuple(powers[trace].sound or trace if trace in powers else trace for trace in traces)
-    undoubted = tuple(
-        powers[trace].undoubted or sound[i] if trace in powers else trace
+    within_limit = tuple(
+        powers[trace].within_limit or sound[i] if trace in powers else trace
         for i, trace in enumerate(traces)
     )
     faults = list[Fault]()
     for trace in traces:
         own = powers[trace].faults if trace in powers else _find_breaks(trace, sound)
         faults += sorted(own, key=lambda fault: fault.start_s)
-    return Inspection(sound, undoubted, tuple(faults))
+    return SensorReview(sound, within_limit, tuple(faults))
 
 
 def find_faults(traces: Sequence[Trace]) -> tuple[Fault, ...]:
     """Every fault of every trace, by channel and time."""
-    return inspect_sensors(traces).faults
+    return review_sensors(traces).faults
 
 
 def find_pair(trace: Trace, traces: Iterable[Trace]) -> Trace | None:
@@ -158,7 +158,7 @@ class _Power:
 
     faults: tuple[Fault, ...]
     sound: Trace | None
-    undoubted: Trace | None
+    within_limit: Trace | None
 
 
 _POWERS: WeakKeyDictionary[Trace, WeakKeyDictionary[Trace, _Power]] = WeakKeyDictionary()
@@ -169,12 +169,12 @@ def _inspect_power(trace: Trace, counter: Trace | None) -> _Power:
     known = _POWERS.setdefault(trace, WeakKeyDictionary())
     beside = counter or trace
     if beside not in known:
-        faults, lost_s, doubted_s = _find_absurd(trace)
+        faults, lost_s, high_s = _find_absurd(trace)
         sound = _leave_out(trace, lost_s)
         if trace.channel.origin is Origin.MEASURED:
             stuck, stuck_s = _find_stuck(sound or trace, counter)
             faults, sound = [*faults, *stuck], _leave_out(sound or trace, stuck_s) or sound
-        known[beside] = _Power(tuple(faults), sound, _leave_out(sound or trace, doubted_s))
+        known[beside] = _Power(tuple(faults), sound, _leave_out(sound or trace, high_s))
     return known[beside]
 
 
@@ -187,11 +187,11 @@ def _leave_out(trace: Trace, lost_s: set[float]) -> Trace | None:
 
 
 def _find_absurd(trace: Trace) -> tuple[list[Fault], set[float], set[float]]:
-    """Readings of nothing and above the limit: faults, times of what is none and of the doubted."""
+    """Readings of nothing and above the limit: faults, times of what is none, and of the high."""
     (times, values), channel = trace.good, trace.channel
     high_w, most_w = _find_limits_w(channel, values)
     flaws = [_name_flaw(channel, value, high_w, most_w) for value in values]
-    faults, lost_s, doubted_s = list[Fault](), set[float](), set[float]()
+    faults, lost_s, high_s = list[Fault](), set[float](), set[float]()
     for flaw, group in groupby(range(len(times)), key=flaws.__getitem__):
         places = list(group)
         if flaw is None:
@@ -204,12 +204,12 @@ def _find_absurd(trace: Trace) -> tuple[list[Fault], set[float], set[float]]:
             limit_w = most_w if flaw is Flaw.SPIKE else high_w
             detail = f"{max(read):,.0f} W were read where at most {limit_w:,.0f} W are plausible"
         faults.append(Fault(flaw, channel.name, times[before], times[after], detail))
-        (doubted_s if flaw is Flaw.HIGH else lost_s).update(times[i] for i in places)
-    return faults, lost_s, doubted_s
+        (high_s if flaw is Flaw.HIGH else lost_s).update(times[i] for i in places)
+    return faults, lost_s, high_s
 
 
 def _find_limits_w(channel: Channel, values: Sequence[float]) -> tuple[float, float]:
-    """The power above which a reading is doubted, and the one above which it is none."""
+    """The power above which a reading is high, and the one above which it is none."""
     if channel.limit_w is None:
         usual_w = quantiles(values, n=20)[-1] if len(values) > 1 else math.inf
         return 2 * (thresholds.SPIKE_OVER_USUAL * max(usual_w, 1.0),)
@@ -273,7 +273,7 @@ def _is_improbable(own: int, repeats: Sequence[int], probed_share: float | None)
 
 
 def _ask_counter(trace: Trace, counter: Trace, window: Window, value_w: float) -> bool | None:
-    """Whether a counter contradicts a power that does not change; ``None`` if it cannot tell.
+    """Whether a counter contradicts a power that does not change; ``None`` if unknown.
 
     A gain error of either, which the rest of the trace has too, is no contradiction.
     """

@@ -165,7 +165,7 @@ HIGH_OVER_LIMIT = _add_limit(
     "high_over_limit",
     1.2,
     "×",
-    "a power reading above this times the limit is kept and doubted; the ± holds it",
+    "a power reading above this times the limit is kept, with a warning; the ± holds it",
     "this project; chosen: transients above the limit are real",
 )
 SPIKE_OVER_LIMIT = _add_limit(
