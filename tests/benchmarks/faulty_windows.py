@@ -4,8 +4,8 @@
 
 Seeded windows of every kind in ``fakes.faulty_boards``, in virtual time through the real meters,
 sampler and energy code. A number is silently wrong if it lies further off the truth than half again
-its ± and no warning names the fault. ``--only`` and ``--seed`` repeat one of them; ``--check`` makes silent
-ones an exit status of 1.
+its ± and no warning names the fault. ``--only`` and ``--seed`` repeat one of them; with ``--check``
+silent ones make an exit status of 1.
 """
 
 from __future__ import annotations
@@ -50,10 +50,9 @@ class Row:
     def silent(self) -> list[Verdict]:
         return [verdict for verdict in self.verdicts if verdict.outcome == "silent"]
 
-    @property
-    def worst_pct(self) -> float:
-        """The largest error of all that were silent, else of all that were stated."""
-        errors = [abs(v.error_pct) for v in self.silent or self.verdicts]
+    def worst_pct(self, outcome: str) -> float:
+        """The largest error of one outcome, in per cent of the truth."""
+        errors = [abs(v.error_pct) for v in self.verdicts if v.outcome == outcome]
         return max(errors, default=0.0)
 
 
@@ -76,14 +75,13 @@ def run_faulty(
 
 def print_rows(rows: Sequence[Row]) -> int:
     """Print one line a kind, and every silent wrong number; returns how many there are."""
-    print(
-        f"{'kind':<40}{'n':>4}{'right':>7}{'none':>6}{'doubted':>9}{'told':>6}{'silent':>8}{'worst':>9}"
-    )
+    heads = ("n", "right", "near", "none", "doubted", "told", "worst", "silent", "worst")
+    print(f"{'kind':<38}", *(f"{head:>7}" for head in heads))
     for row in rows:
-        print(
-            f"{row.kind:<40}{len(row.verdicts):>4}{row.count('right'):>7}{row.count('none'):>6}"
-            f"{row.doubted:>9}{row.count('told'):>6}{row.count('silent'):>8}{row.worst_pct:>8.1f}%"
-        )
+        cells = [len(row.verdicts), *map(row.count, ("right", "near", "none")), row.doubted]
+        for outcome in ("told", "silent"):
+            cells += [row.count(outcome), f"{row.worst_pct(outcome):.1f}%"]
+        print(f"{row.kind:<38}", *(f"{cell:>7}" for cell in cells))
     silent = [verdict for row in rows for verdict in row.silent]
     windows = sum(len(row.verdicts) for row in rows)
     print(f"{windows} faulty windows, {len(silent)} silently wrong")
