@@ -1,6 +1,6 @@
 """Whether any wrong number is stated without a word, on boards of which something is wrong.
 
-    python tests/benchmarks/faulty_windows.py [--count N] [--only KIND] [--seed N] [--check] [-v]
+    python tests/benchmarks/faulty_windows.py [--count N] [--only KIND] [--seed N] [--check]
 
 Seeded windows of every kind in ``fakes.faulty_boards``, in virtual time through the real meters,
 sampler and energy code. A number is silently wrong if it lies further off the truth than half again
@@ -57,7 +57,13 @@ class Row:
 
 
 def run_faulty(
-    where: Machine, seed: int, count: int, kinds: Iterable[str] = KINDS, *, verbose: bool = False
+    where: Machine,
+    seed: int,
+    count: int,
+    kinds: Iterable[str] = KINDS,
+    *,
+    alone: bool = False,
+    verbose: bool = False,
 ) -> list[Row]:
     """Measure ``count`` windows of each kind, from ``seed`` on."""
     rows = []
@@ -66,7 +72,9 @@ def run_faulty(
         for place in range(seed, seed + count):
             with tempfile.TemporaryDirectory(dir=where.folder) as folder:
                 bench = Bench(where, Path(folder))
-                verdicts.append(play_window(bench, draw_window(kind, place), os.environ))  # type: ignore[arg-type]
+                verdicts.append(
+                    play_window(bench, draw_window(kind, place, alone=alone), os.environ)
+                )  # type: ignore[arg-type]
             if verbose:
                 print(f"{verdicts[-1].outcome:<7}{verdicts[-1]}", flush=True)
         rows.append(Row(kind, tuple(verdicts)))
@@ -97,6 +105,7 @@ def main() -> int:
     parser.add_argument("--only", action="append", choices=[*KINDS], help="this kind alone")
     parser.add_argument("--seed", type=int, help="this window alone")
     parser.add_argument("--first", type=int, default=0, help="the first seed")
+    parser.add_argument("--alone", action="store_true", help="the faulty board without others")
     parser.add_argument("--check", action="store_true", help="fail where one is silently wrong")
     parser.add_argument("-v", "--verbose", action="store_true", help="print every window")
     options = parser.parse_args()
@@ -107,7 +116,14 @@ def main() -> int:
         where = machine(Path(folder))
         restart_with(where)
         seed, count = (options.first, options.count) if options.seed is None else (options.seed, 1)
-        rows = run_faulty(where, seed, count, options.only or KINDS, verbose=options.verbose)
+        rows = run_faulty(
+            where,
+            seed,
+            count,
+            options.only or KINDS,
+            alone=options.alone,
+            verbose=options.verbose,
+        )
     silent = print_rows(rows)
     print(f"{time.monotonic() - began_s:.0f} s")
     return 1 if options.check and silent else 0

@@ -136,9 +136,15 @@ def draw_board(
     return board
 
 
+class Alone(random.Random):
+    """Draws the faulty board without any other, where its kind does not need one."""
+
+
 def among(rng: random.Random, faulty: FakeGpu, length_s: float, boards: int = 0) -> list[FakeGpu]:
     """The faulty board among sound ones of any abilities; alone in half of the windows."""
     others = boards - 1 if boards else rng.choice((0, 0, 1, 1, 3))
+    if isinstance(rng, Alone) and not boards:
+        others = 0
     gpus = [draw_any(rng, length_s) for _ in range(others)]
     gpus.insert(rng.randint(0, others), faulty)
     return number_boards(gpus)
@@ -226,9 +232,9 @@ def add_kind(name: str) -> Callable[[Callable[[random.Random, float], Drawn]], o
     return enter
 
 
-def draw_window(kind: str, seed: int) -> FaultyWindow:
+def draw_window(kind: str, seed: int, *, alone: bool = False) -> FaultyWindow:
     """The window of a kind and a seed; the same whenever it is drawn."""
-    rng = random.Random(f"{kind}-{seed}")
+    rng = (Alone if alone else random.Random)(f"{kind}-{seed}")
     length_s = SHORTEST_S * (LONGEST_S / SHORTEST_S) ** rng.random()
     gpus, where, *more = KINDS[kind](rng, length_s)
     return FaultyWindow(kind, seed, tuple(gpus), length_s, where, **(more[0] if more else {}))  # type: ignore[arg-type]

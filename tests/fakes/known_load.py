@@ -92,7 +92,12 @@ class Player(Protocol):
 
 
 class Bench:
-    """Runs scenarios through the real meter, sampler and trace files."""
+    """Runs scenarios through the real meter, sampler and trace files.
+
+    ``run`` is the folder of the last recording.
+    """
+
+    run: RunDir
 
     def __init__(self, nvml: Player, folder: Path) -> None:
         self._nvml, self._folder, self._numbers = nvml, folder, count()
@@ -137,7 +142,7 @@ class Bench:
         Raises:
             CannotMeasureError: No board can be measured.
         """
-        run = RunDir(self._folder / f"run{next(self._numbers)}")
+        run = self.run = RunDir(self._folder / f"run{next(self._numbers)}")
         run.path.mkdir()
         clock = SharedClock(self._folder / f"{run.path.name}.clock", PROBE_AT_S)
         self._nvml.play(Scenario(tuple(gpus), clock=clock.path))
