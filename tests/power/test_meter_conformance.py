@@ -411,7 +411,7 @@ def test_meter_measures_an_amd_gpu_in_a_program() -> None:
     with Meter(meters="amd", gpus=[AMD_GPUS[0].uuid]) as meter:
         pass
     energy = meter.energy
-    assert energy.channel == "amd/gpu0/counter"
+    assert energy.channel in ("amd/gpu0/counter", "amd/gpu0/power")  # as short as it is
     assert energy.status is Origin.MEASURED
 
 

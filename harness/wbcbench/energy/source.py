@@ -44,7 +44,7 @@ def is_codecarbon(channel: str) -> bool:
 
 def device_label(channel: str) -> str:
     """``nvml/gpu0`` for ``nvml/gpu0/counter``: what messages call the device of a channel."""
-    return channel.rpartition("/")[0] if channel.count("/") > 1 else channel
+    return channel.rpartition("/")[0] or channel
 
 
 class Measured(Protocol):
