@@ -404,6 +404,10 @@ def test_monitor_measures_one_gpu_of_each_vendor_together() -> None:
         true_j = power_w * ended.json["duration_s"]
         energy = counters[name]
         assert energy["energy_j"] == pytest.approx(true_j, abs=energy["uncertainty_j"])
+    both = ended.json["energy"]
+    true_j = 500.0 * ended.json["duration_s"]
+    assert both["energy_j"] == pytest.approx(true_j, abs=both["uncertainty_j"])
+    assert (both["channel"].count("+"), both["unread"]) == (1, [])
 
 
 @pytest.mark.usefixtures("mixture")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from dataclasses import replace
 
 import pytest
 
+from fakes.amdsmi_plugin import AMD_GPU, SECOND_AMD_GPU, ScriptedAmd
 from fakes.nvml_plugin import ScriptedNvml
 from fakes.nvml_scenario import UNSUPPORTED, Counter, FakeGpu, Fault, Scenario
 from wbcbench.core.errors import CannotMeasureError
@@ -119,3 +121,13 @@ def test_codecarbon_reads_no_board_that_nvml_refuses_and_says_so(
             [gpu] = [channel for channel in meter.channels if channel.domain is Domain.GPU]
             assert gpu.device == "GPU-00+GPU-22"
             assert meter.describe()["gpu_ids"] == [0, 2]
+
+
+def test_an_amd_board_that_does_not_say_who_it_is_is_named_as_well(
+    scripted_amd: ScriptedAmd,
+) -> None:
+    silent = replace(SECOND_AMD_GPU, faults=(Fault("lost", on="identity"),))
+    scripted_amd.play(Scenario((AMD_GPU, silent)))
+    with pytest.raises(CannotMeasureError, match=r"GPU 1 does not answer.*--gpus 0"):
+        opened("amd")
+    assert [meter.name for meter in opened("amd", gpus=("0",)).meters] == ["amd/gpu0"]

@@ -245,7 +245,7 @@ class AmdDevice(Device):
             handles = {gpu.uuid: gpu.handle for gpu in list_gpus()}
             if self.gpu.problem or self.gpu.uuid not in handles:
                 raise CannotMeasureError(
-                    f"{self.gpu} ({self.gpu.uuid}) does not answer. Check `amd-smi list`; a GPU "
+                    f"{self.gpu} does not answer. Check `amd-smi list`; a GPU "
                     "that fell off the bus needs a reset or a reboot."
                 )
             yield handles[self.gpu.uuid]

@@ -342,7 +342,7 @@ class NvmlDevice(Device):
         driver may stumble while it is opened, and a trace cannot change its reading later.
         """
         until_s = time.monotonic() + PATIENCE_S
-        self._tried: dict[str, str] = {}
+        self._refused: dict[str, str] = {}
         energy = self._find_method(ENERGY, until_s)
         powers = (self._find_method(reading, until_s) for reading in POWER_READINGS)
         self._methods = energy | next(filter(None, powers), {})
@@ -351,24 +351,23 @@ class NvmlDevice(Device):
 
     def _find_method(self, reading: str, until_s: float) -> dict[str, str]:
         """``{reading: "field" or "call"}``; empty if the board does not offer it."""
-        ways = {"field": self._ask_field, "call": self._ask_call}
-        for tries in count(1):
+
+        def find_way() -> str:
             problems = list[pynvml.NVMLError]()
-            for way, read in ways.items():
+            for way, read in (("field", self._ask_field), ("call", self._ask_call)):
                 try:
                     read(reading)
                 except pynvml.NVMLError as error:
                     problems.append(error)
                 else:
-                    self._tried |= {reading: f"answered try {tries}"} if tries > 1 else {}
-                    return {reading: way}
-            is_lasting = all(error.value in _LASTING for error in problems)
-            if tries >= _TRIES and (is_lasting or time.monotonic() >= until_s):
-                reasons = " / ".join(dict.fromkeys(map(str, problems)))
-                self._tried[reading] = f"{reasons}, {tries} tries"
-                return {}
-            time.sleep(0.0 if is_lasting else _PAUSE_S)
-        raise AssertionError("unreachable")
+                    return way
+            raise min(problems, key=lambda error: error.value in _LASTING)
+
+        try:
+            return {reading: ask(find_way, until_s=until_s)}
+        except pynvml.NVMLError as error:
+            self._refused[reading] = str(error)
+            return {}
 
     def _ask_field(self, reading: str) -> float:
         """The field value of a reading; raises ``NVMLError`` where it holds nothing."""
@@ -431,7 +430,7 @@ class NvmlDevice(Device):
             "mig_mode": self.gpu.is_partitioned,
             "power_limit_default_w": self._query_w(pynvml.nvmlDeviceGetPowerManagementDefaultLimit),
             "read_by": dict(self._methods),
-            "tried": dict(self._tried),
+            "tried_in_vain": dict(self._refused),
         }
 
     def _query_w(self, call: Callable[[Any], float]) -> float | None:
