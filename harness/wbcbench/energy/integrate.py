@@ -8,9 +8,9 @@ the recorder that uses it stays small.
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from statistics import median
 from weakref import WeakKeyDictionary
@@ -18,29 +18,47 @@ from weakref import WeakKeyDictionary
 from wbcbench.core.trace import Kind, Trace
 from wbcbench.core.window import Window, WindowEnergy
 from wbcbench.energy import thresholds
-from wbcbench.energy.counter import Break, unwrap_counter
+from wbcbench.energy.counter import Break, Cause, unwrap_counter
 from wbcbench.energy.metrics import ratio
 
-_CURVES: WeakKeyDictionary[Trace, EnergyCurve] = WeakKeyDictionary()
+_CURVES: WeakKeyDictionary[Trace, WeakKeyDictionary[Trace, EnergyCurve]] = WeakKeyDictionary()
+
+_HOW = {
+    Cause.RESET: "the counter went backwards inside the window",
+    Cause.JUMP: "the counter jumped inside the window",
+    Cause.FROZEN: "the counter stood still inside the window",
+}
 
 
-def energy_curve(trace: Trace) -> EnergyCurve:
-    """Cumulative joules over time since the first good reading, worked out once a trace."""
-    if trace not in _CURVES:
+def energy_curve(trace: Trace, pair: Trace | None = None) -> EnergyCurve:
+    """Cumulative joules over time since the first good reading, worked out once a trace.
+
+    Args:
+        trace: A counter or a power reading.
+        pair: The power reading of the same part: by it a counter's breaks are found and bridged.
+    """
+    curves = _CURVES.setdefault(trace, WeakKeyDictionary())
+    beside = pair or trace
+    if beside not in curves:
         is_power = trace.channel.kind is Kind.SAMPLED
-        _CURVES[trace] = _integrate_power(trace) if is_power else _join_counter_moves(trace)
-    return _CURVES[trace]
+        curves[beside] = _integrate_power(trace) if is_power else _join_counter_moves(trace, pair)
+    return curves[beside]
 
 
-def window_energy(trace: Trace, window: Window) -> WindowEnergy:
+def window_energy(trace: Trace, window: Window, pair: Trace | None = None) -> WindowEnergy:
     """Joules of ``window`` on ``trace``, edges interpolated; the uncertainty comes later.
 
-    ``energy_j`` is ``None`` with a reason when the trace does not reach over both edges or a
-    counter was reset inside the window.
+    ``energy_j`` is ``None`` with a reason when the trace does not reach over both edges or is of a
+    counter that broke inside the window where no power bridges it.
+
+    Args:
+        trace: A counter or a power reading.
+        window: The span.
+        pair: The power reading of the same part as a counter.
     """
     times, _ = trace.good
-    reason = _describe_unknown(trace, window)
-    curve = energy_curve(trace)
+    reason = _describe_unknown(trace, window, pair)
+    curve = energy_curve(trace, pair)
     energy_j = None if reason else curve.at(window.end_s) - curve.at(window.start_s)
     return WindowEnergy(
         window=window.name,
@@ -54,7 +72,7 @@ def window_energy(trace: Trace, window: Window) -> WindowEnergy:
     )
 
 
-def _describe_unknown(trace: Trace, window: Window) -> str:
+def _describe_unknown(trace: Trace, window: Window, pair: Trace | None) -> str:
     """Why this trace cannot state this window's joules; empty when it can."""
     times, _ = trace.good
     if len(times) < 2:
@@ -63,11 +81,30 @@ def _describe_unknown(trace: Trace, window: Window) -> str:
         return "the trace starts after the window"
     if times[-1] < window.end_s:
         return "the trace ends before the window"
-    for gap in energy_curve(trace).breaks:
+    for gap in energy_curve(trace, pair).breaks:
         if window.start_s < gap.after_s and gap.before_s < window.end_s:
-            how = "went backwards" if gap.step_j < 0 else "jumped"
-            return f"the counter {how} inside the window"
+            return _HOW[gap.cause]
     return ""
+
+
+def find_unread_s(trace: Trace, window: Window, pair: Trace | None = None) -> float:
+    """Seconds of a window without readings of power, or across which a counter is bridged."""
+    if trace.channel.kind is Kind.SAMPLED:
+        lost = find_gaps(trace.good[0])
+    else:
+        lost = [(gap.before_s, gap.after_s) for gap in energy_curve(trace, pair).bridges]
+    return sum(max(min(b, window.end_s) - max(a, window.start_s), 0.0) for a, b in lost)
+
+
+def find_gaps(times: Sequence[float]) -> list[tuple[float, float]]:
+    """Where good readings, at ``[n]`` times, are further apart than ``thresholds`` allow."""
+    least_s = longest_step_s(times)
+    return [(a, b) for a, b in pairwise(times) if b - a > least_s]
+
+
+def longest_step_s(times: Sequence[float]) -> float:
+    """The longest time between two good readings that is no gap."""
+    return max(thresholds.GAP_PERIODS * median_step_s(times), thresholds.GAP_LEAST_S)
 
 
 def median_step_s(times: Sequence[float]) -> float:
@@ -88,13 +125,17 @@ class EnergyCurve:
     """Cumulative energy at knots, with the power slope that joins them.
 
     ``power_w`` holds the power at each knot for a sampled channel (linear between knots) and is
-    ``None`` for a counter (energy linear between knots). No window may reach into a break.
+    ``None`` for a counter (energy linear between knots). Across ``bridges`` the knots are those of
+    the power reading beside the counter; no window may reach into one of ``breaks``, where there
+    is none. ``strays_s`` are the times of counter readings that were left out.
     """
 
     t_s: list[float]
     energy_j: list[float]
     power_w: list[float] | None
     breaks: tuple[Break, ...] = ()
+    bridges: tuple[Break, ...] = ()
+    strays_s: tuple[float, ...] = ()
 
     def at(self, t_s: float) -> float:
         """Joules accumulated at ``t_s``; constant beyond the last knot of a staircase."""
@@ -129,7 +170,7 @@ def _integrate_power(trace: Trace) -> EnergyCurve:
     return EnergyCurve(times, energy_j, power_w)
 
 
-def _join_counter_moves(trace: Trace) -> EnergyCurve:
+def _join_counter_moves(trace: Trace, pair: Trace | None) -> EnergyCurve:
     """Knots where the counter moved: between two moves energy is taken to grow evenly.
 
     A counter polled faster than it updates repeats its value; joining the moves instead of the
@@ -140,13 +181,47 @@ def _join_counter_moves(trace: Trace) -> EnergyCurve:
     its last update: on average half of the shorter ago. Left out, each edge of a load would seem
     that much late. 0.0 where its pace is not known or too fast to matter.
     """
-    counter = unwrap_counter(trace)
+    counter = unwrap_counter(trace, energy_curve(pair) if pair else None)
     age_s = 0.5 * min(trace.channel.update_s or 0.0, median_step_s(trace.good[0]))
     age_s = age_s if age_s > thresholds.STAMP_S else 0.0
     edges = {t for gap in counter.breaks for t in (gap.before_s, gap.after_s)}
-    knots_s, knots_j = list[float](), list[float]()
+    knots_s, knots_j, knot_of = list[float](), list[float](), dict[float, float]()
     for t, total_j in zip(counter.t_s, counter.total_j, strict=True):
         if not knots_j or total_j != knots_j[-1] or t in edges:
             knots_s.append(t - age_s)
             knots_j.append(total_j)
-    return EnergyCurve(knots_s, knots_j, None, counter.breaks)
+            knot_of[t] = t - age_s
+    breaks = tuple(
+        replace(gap, before_s=knot_of[gap.before_s], after_s=knot_of[gap.after_s])
+        for gap in counter.breaks
+    )
+    curve = EnergyCurve(knots_s, knots_j, None, breaks, strays_s=counter.strays_s)
+    return _bridge_breaks(curve, pair) if pair and breaks else curve
+
+
+def _bridge_breaks(curve: EnergyCurve, pair: Trace) -> EnergyCurve:
+    """A counter's curve, carried on across its breaks by the joules of the power beside it."""
+    path = energy_curve(pair)
+    times, energy_j = list[float](), list[float]()
+    breaks, bridges = list[Break](), list[Break]()
+    first, added_j = 0, 0.0
+    for gap in curve.breaks:
+        last = bisect_left(curve.t_s, gap.after_s)
+        times += curve.t_s[first:last]
+        energy_j += [added_j + value_j for value_j in curve.energy_j[first:last]]
+        first = last
+        window = Window("", gap.before_s, gap.after_s)
+        bridge_j = window_energy(pair, window).energy_j
+        is_read = find_unread_s(pair, window) <= thresholds.COVERED_SHARE * window.duration_s
+        if bridge_j is None or not is_read:
+            breaks.append(gap)
+            continue
+        inside = slice(bisect_right(path.t_s, gap.before_s), bisect_left(path.t_s, gap.after_s))
+        start_j = energy_j[-1] - path.at(gap.before_s)
+        times += path.t_s[inside]
+        energy_j += [start_j + value_j for value_j in path.energy_j[inside]]
+        added_j += bridge_j
+        bridges.append(gap)
+    times += curve.t_s[first:]
+    energy_j += [added_j + value_j for value_j in curve.energy_j[first:]]
+    return EnergyCurve(times, energy_j, None, tuple(breaks), tuple(bridges), curve.strays_s)
