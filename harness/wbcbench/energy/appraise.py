@@ -6,7 +6,7 @@ The one way from readings to stated joules, for runs, for ``monitor`` and for ot
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from wbcbench.core.board_state import BoardSample, Telemetry, summarise_window
@@ -14,7 +14,7 @@ from wbcbench.core.record import Agreement, Budget
 from wbcbench.core.trace import Kind, Trace
 from wbcbench.core.window import IDLE_AFTER, IDLE_BEFORE, TRAIN, Window, WindowEnergy, is_validation
 from wbcbench.energy import thresholds
-from wbcbench.energy.cross_check import agreements
+from wbcbench.energy.cross_check import agreements, compare_traces
 from wbcbench.energy.faults import Fault, find_pair, refuse_unread, review_sensors
 from wbcbench.energy.integrate import window_energy
 from wbcbench.energy.uncertainty import describe_sensor, uncertainty_budget
@@ -28,7 +28,7 @@ class Appraisal:
         energies: Joules of every window on every channel, by window; ``None`` with a reason
             where the trace cannot say or a fault spoils it.
         budgets: Where their uncertainty comes from; none for unknown joules.
-        agreements: How the readings of each part agree.
+        agreements: How the readings of each part agree, in each window and in all that was read.
         faults: Where a sensor was wrong.
     """
 
@@ -61,7 +61,7 @@ def appraise(traces: Sequence[Trace], windows: Sequence[Window]) -> Appraisal:
     return Appraisal(
         tuple(energies),
         with_baseline(budgets, energies, windows),
-        agreements([trace.channel for trace in traces], energies),
+        (*agreements([trace.channel for trace in traces], energies), *_compare_all(review.traces)),
         review.faults,
     )
 
@@ -69,6 +69,16 @@ def appraise(traces: Sequence[Trace], windows: Sequence[Window]) -> Appraisal:
 def _find_power(trace: Trace, traces: Sequence[Trace]) -> Trace | None:
     """The power reading beside a counter."""
     return find_pair(trace, traces) if trace.channel.kind is Kind.COUNTER else None
+
+
+def _compare_all(traces: Sequence[Trace]) -> Iterator[Agreement]:
+    """Every measured counter against its integral, over all that was read."""
+    for trace in traces:
+        pair = _find_power(trace, traces)
+        if pair and not (trace.channel.origin.is_estimated or pair.channel.origin.is_estimated):
+            check = compare_traces(trace, pair)
+            if check is not None:
+                yield check
 
 
 def _add_excess(budget: Budget, energy: WindowEnergy, within_limit: WindowEnergy) -> Budget:
