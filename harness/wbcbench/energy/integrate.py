@@ -17,9 +17,12 @@ from weakref import WeakKeyDictionary
 
 from wbcbench.core.trace import Kind, Trace
 from wbcbench.core.window import Window, WindowEnergy
-from wbcbench.energy import thresholds
 from wbcbench.energy.counter import Break, unwrap_counter
 from wbcbench.energy.metrics import ratio
+from wbcbench.energy.renewals import estimate_period_s, find_renewals
+
+BLURRED = 3.0  # times the usual half-width
+FEWEST_STRETCHES = 2  # without a move: fewer show no pace
 
 _CURVES: WeakKeyDictionary[Trace, EnergyCurve] = WeakKeyDictionary()
 
@@ -87,27 +90,57 @@ def max_gap(times: Sequence[float], window: Window) -> float | None:
 class EnergyCurve:
     """Cumulative energy at knots, with the power slope that joins them.
 
-    ``power_w`` holds the power at each knot for a sampled channel (linear between knots) and is
-    ``None`` for a counter (energy linear between knots). No window may reach into a break.
+    Attributes:
+        t_s, energy_j: The knots, shape ``[n]``.
+        power_w: Power at each knot of a sampled channel, linear in between; ``None`` for a counter,
+            of which the joules between knots are known and not when they were drawn.
+        breaks: Where a count starts anew; no window may reach into one.
+        half_s: By how much the time of each knot of a counter may be off, shape ``[n]``.
     """
 
     t_s: list[float]
     energy_j: list[float]
     power_w: list[float] | None
     breaks: tuple[Break, ...] = ()
+    half_s: Sequence[float] = ()
 
     def at(self, t_s: float) -> float:
         """Joules accumulated at ``t_s``; constant beyond the last knot of a staircase."""
         i = bisect_right(self.t_s, t_s) - 1
         if i >= len(self.t_s) - 1:
             return self.energy_j[-1]
-        step_s = self.t_s[i + 1] - self.t_s[i]
         into_s = t_s - self.t_s[i]
         if self.power_w is None:
-            share = into_s / step_s
-            return self.energy_j[i] + share * (self.energy_j[i + 1] - self.energy_j[i])
-        slope = (self.power_w[i + 1] - self.power_w[i]) / step_s
+            return self.energy_j[i] + self._cut_cell(i, into_s)
+        slope = (self.power_w[i + 1] - self.power_w[i]) / (self.t_s[i + 1] - self.t_s[i])
         return self.energy_j[i] + into_s * (self.power_w[i] + 0.5 * slope * into_s)
+
+    def cell_w(self, i: int) -> float | None:
+        """Mean power between knots ``i`` and ``i + 1``; ``None`` if there are none or a break."""
+        if not 0 <= i < len(self.t_s) - 1:
+            return None
+        start_s, end_s = self.t_s[i], self.t_s[i + 1]
+        if any(gap.before_s < end_s and start_s < gap.after_s for gap in self.breaks):
+            return None
+        return (self.energy_j[i + 1] - self.energy_j[i]) / (end_s - start_s)
+
+    # Loads change in steps. A cell whose power lies between those of its neighbours holds the step
+    # from the one to the other, at the one place that keeps its joules. Cut evenly instead, the
+    # edge of a load would lose up to a quarter of a cell of the step, and always to the low side.
+    def _cut_cell(self, i: int, into_s: float) -> float:
+        """Joules in the first ``into_s`` seconds of a cell."""
+        length_s = self.t_s[i + 1] - self.t_s[i]
+        before_w, mean_w, after_w = (self.cell_w(i + k) for k in (-1, 0, 1))
+        even_j = into_s / length_s * (self.energy_j[i + 1] - self.energy_j[i])
+        if before_w is None or mean_w is None or after_w is None:
+            return even_j
+        step_w, blur_s = after_w - before_w, sum(self.half_s[i : i + 2])
+        if abs(step_w) * length_s <= blur_s * mean_w:
+            return even_j  # no more than the knots' times explain
+        step_s = length_s * (after_w - mean_w) / step_w
+        if not 0 < step_s < length_s:
+            return even_j
+        return before_w * min(into_s, step_s) + after_w * max(into_s - step_s, 0.0)
 
 
 def _integrate_power(trace: Trace) -> EnergyCurve:
@@ -130,23 +163,39 @@ def _integrate_power(trace: Trace) -> EnergyCurve:
 
 
 def _join_counter_moves(trace: Trace) -> EnergyCurve:
-    """Knots where the counter moved: between two moves energy is taken to grow evenly.
+    """Knots where the counter moved, each at the time of its renewal.
 
-    A counter polled faster than it updates repeats its value; joining the moves instead of the
-    polls spreads each step over the time it was collected in. Both sides of a break are knots, so
-    that no joule is spread across it.
-
-    It moved at any moment since the poll before, or, if it moves faster than it is polled, since
-    its last update: on average half of the shorter ago. Left out, each edge of a load would seem
-    that much late. 0.0 where its pace is not known or too fast to matter.
+    Joining moves instead of polls spreads each step over the time it was collected in. Both sides
+    of a break are knots, so that no joule is spread across it.
     """
     counter = unwrap_counter(trace)
-    age_s = 0.5 * min(trace.channel.update_s or 0.0, median_step_s(trace.good[0]))
-    age_s = age_s if age_s > thresholds.STAMP_S else 0.0
-    edges = {t for gap in counter.breaks for t in (gap.before_s, gap.after_s)}
-    knots_s, knots_j = list[float](), list[float]()
-    for t, total_j in zip(counter.t_s, counter.total_j, strict=True):
-        if not knots_j or total_j != knots_j[-1] or t in edges:
-            knots_s.append(t - age_s)
-            knots_j.append(total_j)
-    return EnergyCurve(knots_s, knots_j, None, counter.breaks)
+    breaks = {t for gap in counter.breaks for t in (gap.before_s, gap.after_s)}
+    moves = [True, *(a != b for a, b in pairwise(counter.total_j))]
+    if len(moves) < 2:
+        return EnergyCurve(counter.t_s, counter.total_j, None, counter.breaks, [0.0] * len(moves))
+    period_s, stretches = trace.channel.update_s, FEWEST_STRETCHES
+    if period_s is None:
+        period_s, stretches = estimate_period_s(counter.t_s, moves)
+    spans = find_renewals(counter.t_s, moves, period_s)
+    if stretches < FEWEST_STRETCHES:  # it moved whenever it was polled
+        spans = [(t - period_s / 2, t + period_s / 2) for t in counter.t_s]
+    halves_s = [0.5 * (latest_s - earliest_s) for earliest_s, latest_s in spans]
+    moved_s = [half_s for half_s, moved in zip(halves_s, moves, strict=True) if moved]
+    # A renewal that may have come just before its poll or a period earlier is better left out.
+    most_s = BLURRED * median(moved_s) if moved_s else 0.0
+    last = max((i for i, moved in enumerate(moves) if moved), default=0)
+    knots = [
+        i
+        for i, t in enumerate(counter.t_s)
+        if t in breaks or (moves[i] and (halves_s[i] <= most_s or i in (0, last)))
+    ]
+    knots_s, knots_j = [0.5 * sum(spans[i]) for i in knots], [counter.total_j[i] for i in knots]
+    halves_s = [halves_s[i] for i in knots]
+    # Until it moves again, power goes on as before, for one period at most.
+    end_s = min(counter.t_s[-1], knots_s[-1] + period_s)
+    if len(knots) > 1 and end_s > knots_s[-1]:
+        power_w = (knots_j[-1] - knots_j[-2]) / (knots_s[-1] - knots_s[-2])
+        knots_j.append(knots_j[-1] + power_w * (end_s - knots_s[-1]))
+        knots_s.append(end_s)
+        halves_s.append(halves_s[-1])
+    return EnergyCurve(knots_s, knots_j, None, counter.breaks, halves_s)
