@@ -1,31 +1,36 @@
-"""A load between two idle times on a scripted GPU, measured by the real meter and sampler.
+"""Loads of known joules on scripted GPUs, measured by the real meters and sampler.
 
-A whole run takes no time: the GPU and the sampler share a clock that only sleeping moves.
+A whole run takes no time: the GPUs and the sampler share a clock that only sleeping moves.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import count, pairwise
+from itertools import count
 from pathlib import Path
 from typing import Protocol
 
-from fakes.clocks import FileClock
+from fakes.clocks import FileClock, SharedClock
 from fakes.nvml_scenario import Counter, FakeGpu, Scenario, Sensor
 from fakes.power_shapes import Constant, Knots, Ramp, Shape, Sine, Square, Telegraph
 from wbcbench.core.run_folder import Local, RunDir
 from wbcbench.core.spec import RunSpec
 from wbcbench.core.trace import Kind, Trace
+from wbcbench.core.window import Window
 from wbcbench.energy.uncertainty import update_channels
-from wbcbench.power.meter import MeterRequest
+from wbcbench.measure.window_result import Recording, read_recording
+from wbcbench.power.meter import EnergyMeter, MeterRequest
 from wbcbench.power.nvml import open_meters
 from wbcbench.power.sampler import Sampler
-from wbcbench.power.session import probe
+from wbcbench.power.session import MeteringSession, probe
 
 IDLE_W = 55.0
 PROBE_AT_S, START_S, LOAD_AT_S = 1.0, 3.0, 6.3
+WINDOW_AT_S = 10.0  # of a recording: after the probe and the longest edge
 LENGTHS_S = (1.0, 10.0, 60.0)
 AFTER_S = 3.0  # the trace runs on past the window (rise time of the sensor)
 
@@ -60,34 +65,24 @@ class Loaded:
 
     load: Shape
     length_s: float
+    start_s: float = LOAD_AT_S
 
     @cached_property
     def end_s(self) -> float:
-        return LOAD_AT_S + self.length_s
+        return self.start_s + self.length_s
 
     def power_w(self, t_s: float) -> float:
-        return self.load.power_w(t_s) if LOAD_AT_S <= t_s < self.end_s else IDLE_W
+        return self.load.power_w(t_s) if self.start_s <= t_s < self.end_s else IDLE_W
 
     def energy_j(self, start_s: float, end_s: float) -> float:
-        within = max(start_s, LOAD_AT_S), min(end_s, self.end_s)
+        within = max(start_s, self.start_s), min(end_s, self.end_s)
         loaded_s = max(within[1] - within[0], 0.0)
         load_j = self.load.energy_j(*within) if loaded_s else 0.0
         return load_j + IDLE_W * (end_s - start_s - loaded_s)
 
     def statement(self, folder: Path) -> str:
-        """Steps of a millisecond, each of exactly the joules drawn in it."""
-        path = folder / "load.txt"
-        ticks = [0.0]
-        at_s = LOAD_AT_S
-        while at_s < self.end_s - 1e-9:
-            ticks.append(at_s)
-            at_s += 0.001
-        ticks.append(self.end_s)
-        middles = [0.5 * (a + b) for a, b in pairwise(ticks)]
-        powers = [self.power_w(t_s) for t_s in middles] + [IDLE_W]
-        powers[0] = IDLE_W
-        path.write_text("".join(f"{t!r} {w!r}\n" for t, w in zip(ticks, powers, strict=True)))
-        return f"power shape=steps path={path}"
+        span = f"span from={self.start_s!r} until={self.end_s!r} idle={IDLE_W!r}"
+        return f"{self.load.statement(folder)}\n{span}"
 
 
 class Player(Protocol):
@@ -118,3 +113,52 @@ class Bench:
                 time.sleep(0.001)
             sampler.stop()
         return {trace.channel.kind: trace for trace in run.read_traces()}
+
+    def record(
+        self,
+        gpus: Sequence[FakeGpu],
+        length_s: float,
+        *,
+        interval_s: float = 0.1,
+        names: Sequence[str] = (),
+        beside: Sequence[EnergyMeter] = (),
+    ) -> Recording:
+        """What ``monitor`` leaves of a window of ``length_s`` from ``WINDOW_AT_S`` on.
+
+        Everything is the real code's but the clock; of the telemetry there is none.
+
+        Args:
+            gpus: The machine's boards, in NVML's order.
+            length_s: Length of the window in seconds.
+            interval_s: Sampling period in seconds.
+            names: The GPUs that the user named; empty = every visible one.
+            beside: More meters, entered, that are read with NVML's.
+
+        Raises:
+            CannotMeasureError: No board can be measured.
+        """
+        run = RunDir(self._folder / f"run{next(self._numbers)}")
+        run.path.mkdir()
+        clock = SharedClock(self._folder / f"{run.path.name}.clock", PROBE_AT_S)
+        self._nvml.play(Scenario(tuple(gpus), clock=clock.path))
+        with ExitStack() as stack:
+            session = MeteringSession(run, clock, stack)
+            session.open(["nvml"], MeterRequest(gpus=tuple(names)))
+            session.meters += beside
+            session.devices = []  # no telemetry
+            with clock.away(threads=len(session.meters) - len(beside)):
+                session.probe()
+            clock.set_s(WINDOW_AT_S - session.edge_s)
+            clock.expect(threads=len(session.meters))
+            session.start(interval_s, provenance={})
+            session.rest()
+            clock.sleep_until(WINDOW_AT_S + length_s)
+            session.rest()
+            with clock.away(threads=len(session.meters)):
+                run.write_began(session.stop())
+        return read_recording(run)
+
+
+def true_energy_j(gpus: Sequence[FakeGpu], window: Window) -> float:
+    """What the boards drew in a window, in joules."""
+    return sum(gpu.power.energy_j(window.start_s, window.end_s) for gpu in gpus)

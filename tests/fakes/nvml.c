@@ -52,7 +52,7 @@ static void hang(const Fault *f, double t) {
     scenario_sleep(&scenario, f->nth || f->until >= 1e300 ? f->value : f->until - t);
 }
 
-/* Faults that replace a value rather than the call: zero, spike. */
+/* Faults that replace a value rather than the call: zero, spike, scale. */
 Return nvml_faulty(Gpu *g, const char *call, double t, double *value) {
     for (int i = 0; i < g->fault_count; i++) {
         Fault *f = &g->faults[i];
@@ -60,9 +60,22 @@ Return nvml_faulty(Gpu *g, const char *call, double t, double *value) {
         if (!strcmp(f->kind, "hang")) hang(f, t);
         else if (!strcmp(f->kind, "zero")) { if (value) *value = 0; }
         else if (!strcmp(f->kind, "spike")) { if (value) *value = f->value; }
+        else if (!strcmp(f->kind, "scale")) { if (value) *value *= f->value; }
+        else if (!strcmp(f->kind, "stuck")) continue; /* see nvml_shown_at */
         else return code_of(f);
     }
     return OK;
+}
+
+/* The moment of which a reading shows the value: earlier than `t` while it is stuck. */
+double nvml_shown_at(const Gpu *g, const char *reading, double t) {
+    double shown = t;
+    for (int i = 0; i < g->fault_count; i++) {
+        const Fault *f = &g->faults[i];
+        if (strcmp(f->kind, "stuck") || !concerns(f, reading) || t < f->at || t >= f->until) continue;
+        if (f->at < shown) shown = f->at;
+    }
+    return shown;
 }
 
 Return nvml_enter(Gpu *g, const char *call, double *t) {
@@ -146,19 +159,28 @@ Return nvmlDeviceGetCount_v2(unsigned *count) {
     return OK;
 }
 
+/* Strikes only where a fault names `handle`: a handle once given is asked by no call again. */
+static Return handle_of(Gpu *g, Gpu **out) {
+    double t = scenario_now(&scenario);
+    for (int i = 0; i < g->fault_count; i++) {
+        Fault *f = &g->faults[i];
+        if (strcmp(f->on, "handle") == 0 && is_due(f, t)) return code_of(f);
+    }
+    *out = g;
+    return OK;
+}
+
 Return nvmlDeviceGetHandleByIndex_v2(unsigned index, Gpu **out) {
     if (users == 0) return UNINITIALIZED;
     if (index >= (unsigned)scenario.gpu_count) return INVALID_ARGUMENT;
-    *out = &scenario.gpus[index];
-    return OK;
+    return handle_of(&scenario.gpus[index], out);
 }
 
 static Return find(const char *text, size_t offset, Gpu **out) {
     if (users == 0) return UNINITIALIZED;
     for (int i = 0; i < scenario.gpu_count; i++) {
         if (strcmp((char *)&scenario.gpus[i] + offset, text) != 0) continue;
-        *out = &scenario.gpus[i];
-        return OK;
+        return handle_of(&scenario.gpus[i], out);
     }
     return NOT_FOUND;
 }

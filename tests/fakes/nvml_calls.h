@@ -32,6 +32,7 @@ extern Scenario nvml_scenario_now;
 /* Count a call, wait, and let faults strike; `t` becomes the scenario's time. */
 Return nvml_enter(Gpu *g, const char *call, double *t);
 Return nvml_faulty(Gpu *g, const char *call, double t, double *value);
+double nvml_shown_at(const Gpu *g, const char *reading, double t);
 unsigned nvml_limit_of(const Gpu *g);
 
 #define ENTER(call)                              \

@@ -10,14 +10,14 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* the summed sensor ke
 static Return energy_now(Gpu *g, double t, double *joules) {
     if (!g->counter.supported) return NOT_SUPPORTED;
     pthread_mutex_lock(&lock);
-    *joules = counter_read(g, t);
+    *joules = counter_read(g, nvml_shown_at(g, "energy", t));
     pthread_mutex_unlock(&lock);
     return nvml_faulty(g, "energy", t, joules);
 }
 
 static Return power_now(Gpu *g, const Sensor *s, const char *reading, double t, double *watts) {
     if (!s->supported) return NOT_SUPPORTED;
-    *watts = sensor_read(s, &g->power, t);
+    *watts = sensor_read(s, &g->power, nvml_shown_at(g, reading, t));
     return nvml_faulty(g, reading, t, watts);
 }
 

@@ -82,6 +82,13 @@ static int read_power(Power *p, const char *line) {
     return word_of(line, "path", path, sizeof path) && read_knots(p, path);
 }
 
+static int read_span(Power *p, const char *line) {
+    p->from = number_of(line, "from", -NEVER);
+    p->until = number_of(line, "until", NEVER);
+    p->idle = number_of(line, "idle", 0);
+    return p->from < p->until;
+}
+
 static int read_sensor(Gpu *g, const char *line) {
     char reading[TEXT] = "";
     word_of(line, "reading", reading, sizeof reading);
@@ -96,8 +103,11 @@ static int read_sensor(Gpu *g, const char *line) {
     s->gain = number_of(line, "gain", 1);
     s->offset = number_of(line, "offset", 0);
     s->noise = number_of(line, "noise", 0);
+    s->lag = number_of(line, "lag", 0);
+    s->resolution = number_of(line, "resolution", 0);
+    s->jitter = number_of(line, "jitter", 0);
     s->seed = whole_of(line, "seed", 1);
-    return 1;
+    return s->jitter < 0.5;
 }
 
 static int read_counter(Counter *c, const char *line) {
@@ -111,6 +121,21 @@ static int read_counter(Counter *c, const char *line) {
     c->reset = number_of(line, "reset", NEVER);
     c->jump = number_of(line, "jump", NEVER);
     c->jump_j = number_of(line, "jump_j", 0);
+    c->jitter = number_of(line, "jitter", 0);
+    c->seed = whole_of(line, "seed", 1);
+    return c->jitter < 0.5;
+}
+
+static int read_event(Counter *c, const char *line) {
+    if (c->event_count == MAX_EVENTS) return 0;
+    c->events[c->event_count++] = (Event){number_of(line, "at", 0), number_of(line, "joules", 0)};
+    return 1;
+}
+
+static int read_rate(Counter *c, const char *line) {
+    if (c->rate_count == MAX_EVENTS) return 0;
+    c->rates[c->rate_count++] = (Rate){number_of(line, "from", -NEVER), number_of(line, "until", NEVER),
+                                       number_of(line, "factor", 0)};
     return 1;
 }
 
@@ -209,6 +234,7 @@ static int open_gpu(Scenario *s) {
     Gpu *g = &s->gpus[s->gpu_count++];
     memset(g, 0, sizeof *g);
     read_board(g, "");
+    read_span(&g->power, "");
     read_counter(&g->counter, "");
     return 1;
 }
@@ -225,8 +251,11 @@ static int read_line(Scenario *s, const char *line) {
     if (starts(line, "serial")) return rest_of(line, g->serial, TEXT), 1;
     if (starts(line, "board")) return read_board(g, line);
     if (starts(line, "power")) return read_power(&g->power, line);
+    if (starts(line, "span")) return read_span(&g->power, line);
     if (starts(line, "sensor")) return read_sensor(g, line);
     if (starts(line, "counter")) return read_counter(&g->counter, line);
+    if (starts(line, "event")) return read_event(&g->counter, line);
+    if (starts(line, "rate")) return read_rate(&g->counter, line);
     if (starts(line, "process")) return read_process(g, line);
     if (starts(line, "throttle")) return read_throttle(g, line);
     if (starts(line, "temperature")) return read_temperature(g, line);
@@ -234,10 +263,19 @@ static int read_line(Scenario *s, const char *line) {
     return 0;
 }
 
+static void forget(Scenario *s) {
+    for (int i = 0; i < s->gpu_count; i++) {
+        Gpu *g = &s->gpus[i];
+        free(g->sums), free(g->power.t), free(g->power.w), free(g->power.sum);
+    }
+    if (s->clock) munmap((void *)s->clock, sizeof(double));
+}
+
 int scenario_read(Scenario *s, const char *path) {
     FILE *file = fopen(path, "r");
     char line[2048];
     if (!file) return -1;
+    forget(s);
     memset(s, 0, sizeof *s);
     s->scale = 1;
     for (int number = 1; fgets(line, sizeof line, file); number++) {

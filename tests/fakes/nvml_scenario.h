@@ -4,30 +4,44 @@
 
 #define MAX_GPUS 16
 #define MAX_ITEMS 64
+#define MAX_EVENTS 512
 #define TEXT 128
 
 typedef unsigned long long u64;
 
 typedef enum { SHAPE_CONSTANT, SHAPE_SQUARE, SHAPE_RAMP, SHAPE_SINE, SHAPE_LINES, SHAPE_STEPS } Shape;
 
-/* Lines join their knots; steps hold each knot's power until the next. */
+/* Lines join their knots; steps hold each knot's power until the next. Outside of the span from
+   `from` to `until` the power is `idle`. */
 typedef struct {
     Shape shape;
+    double from, until, idle;
     double low, high, period, duty, phase, start, end;
     double *t, *w, *sum;
     int n;
 } Power;
 
-/* A reading renewed every `update`, each the mean of the last `window` seconds. */
+/* A reading renewed every `update`, each the mean of the `window` seconds that ended `lag` ago.
+   `jitter` is the share of `update` by which a renewal may come early or late. */
 typedef struct {
     int supported;
-    double update, window, phase, gain, offset, noise;
+    double update, window, phase, gain, offset, noise, lag, resolution, jitter;
     u64 seed;
 } Sensor;
 
+/* Joules that a counter gains or loses at a moment. */
+typedef struct { double at, joules; } Event;
+
+/* A time in which a counter counts `factor` times what is drawn: nothing with 0. */
+typedef struct { double from, until, factor; } Rate;
+
 typedef struct {
     int supported, from_sensor;
-    double step, phase, gain, start, frozen, reset, jump, jump_j;
+    double step, phase, gain, start, frozen, reset, jump, jump_j, jitter;
+    u64 seed;
+    Event events[MAX_EVENTS];
+    Rate rates[MAX_EVENTS];
+    int event_count, rate_count;
 } Counter;
 
 typedef struct {
@@ -67,8 +81,8 @@ typedef struct {
     int throttle_count;
     Fault faults[MAX_ITEMS];
     int fault_count;
-    long sum_to;
-    double sum_j;
+    double *sums; /* of the instant sensor, up to each of its renewals */
+    long sum_count, sum_room;
 } Gpu;
 
 typedef struct {

@@ -7,15 +7,18 @@ watts × scenario seconds. With ``clock`` (a ``FileClock``'s file) time stands s
 moves it: exact and instant, but one process only.
 
 Readings: ``instant`` and ``average`` are the field values 186 and 185, ``usage`` is
-``nvmlDeviceGetPowerUsage``. A part-time sensor is one whose window is shorter than its update.
+``nvmlDeviceGetPowerUsage``. A part-time sensor is one whose window is shorter than its update. A
+counter ``from_sensor`` adds up what the instant reading shows, with its gain and blind spots.
 
-Faults (``kind``) hold from ``at_s`` to ``until_s``, or for ``count`` calls from the ``nth`` on:
-``lost``, ``unknown``, ``unsupported``, ``error`` (any NVML ``code``), ``hang`` (until ``until_s``;
-``value`` seconds for counted ones), ``zero`` and ``spike`` (``value`` in W or J). ``on`` says what
-they strike: ``all``, ``power`` (every power reading), ``instant``, ``average``, ``usage``,
+Faults (``kind``) hold from ``at_s`` to ``until_s``, or for ``count`` calls from the ``nth`` on,
+counted anew whenever the driver is opened first: ``lost``, ``unknown``, ``unsupported``, ``error``
+(any NVML ``code``), ``hang`` (until ``until_s``; ``value`` seconds for counted ones), ``zero``,
+``spike`` (``value`` in W or J), ``scale`` (times ``value``) and ``stuck`` (what was shown at
+``at_s``; a counter then catches up, one that loses energy has a ``Rate`` of factor 0). ``on`` says
+what they strike: ``all``, ``power`` (every power reading), ``instant``, ``average``, ``usage``,
 ``energy``, or one call group: ``fields``, ``energy_call``, ``usage_call``, ``limits``,
-``temperature``, ``clocks``, ``utilization``, ``memory``, ``throttle``, ``processes``,
-``identity``, ``modes``.
+``temperature``, ``clocks``, ``utilization``, ``memory``, ``throttle``, ``processes``, ``identity``,
+``modes``; and, named alone, ``handle``: the board answers nothing from the start.
 """
 
 import time
@@ -32,6 +35,12 @@ STEADY = Constant(200.0)
 
 @dataclass(frozen=True)
 class Sensor:
+    """A reading renewed every ``update_s``: the mean of the ``window_s`` that ended ``lag_s`` ago.
+
+    With ``window_s`` 0 it is the power of that moment. ``jitter`` is the share of ``update_s``
+    (below a half) by which a renewal may come early or late.
+    """
+
     update_s: float = 0.1
     window_s: float = 0.0
     gain: float = 1.0
@@ -40,12 +49,16 @@ class Sensor:
     phase_s: float = 0.0
     seed: int = 1
     supported: bool = True
+    lag_s: float = 0.0
+    resolution_w: float = 0.0
+    jitter: float = 0.0
 
     def statement(self, reading: str) -> str:
         return (
             f"sensor reading={reading} supported={int(self.supported)} update={self.update_s!r} "
             f"window={self.window_s!r} gain={self.gain!r} offset={self.offset_w!r} "
-            f"noise={self.noise_w!r} phase={self.phase_s!r} seed={self.seed}"
+            f"noise={self.noise_w!r} phase={self.phase_s!r} seed={self.seed} lag={self.lag_s!r} "
+            f"resolution={self.resolution_w!r} jitter={self.jitter!r}"
         )
 
 
@@ -57,7 +70,35 @@ FAST = Sensor(update_s=0.02, window_s=0.02)
 
 
 @dataclass(frozen=True)
+class Event:
+    """Joules that a counter gains or, below 0, loses at its first step from ``at_s`` on."""
+
+    at_s: float
+    joules: float
+
+    def statement(self) -> str:
+        return f"event at={self.at_s!r} joules={self.joules!r}"
+
+
+@dataclass(frozen=True)
+class Rate:
+    """A time in which a counter counts ``factor`` times the joules drawn; with 0 they are lost."""
+
+    from_s: float
+    until_s: float = FOREVER
+    factor: float = 0.0
+
+    def statement(self) -> str:
+        return f"rate from={self.from_s!r} until={self.until_s!r} factor={self.factor!r}"
+
+
+@dataclass(frozen=True)
 class Counter:
+    """An energy counter that moves every ``step_s``, early or late by up to ``jitter`` of it.
+
+    Events and rates from before a reset are forgotten with it.
+    """
+
     step_s: float = 0.1
     gain: float = 1.0
     start_j: float = 123_456.0
@@ -68,14 +109,20 @@ class Counter:
     jump_j: float = 0.0
     from_sensor: bool = False
     supported: bool = True
+    events: tuple[Event, ...] = ()
+    rates: tuple[Rate, ...] = ()
+    jitter: float = 0.0
+    seed: int = 1
 
-    def statement(self) -> str:
-        return (
+    def statements(self) -> Iterator[str]:
+        yield (
             f"counter supported={int(self.supported)} step={self.step_s!r} gain={self.gain!r} "
             f"start={self.start_j!r} phase={self.phase_s!r} frozen={self.frozen_at_s!r} "
             f"reset={self.reset_at_s!r} jump={self.jump_at_s!r} jump_j={self.jump_j!r} "
-            f"from_sensor={int(self.from_sensor)}"
+            f"from_sensor={int(self.from_sensor)} jitter={self.jitter!r} seed={self.seed}"
         )
+        for item in (*self.events, *self.rates):
+            yield item.statement()
 
 
 @dataclass(frozen=True)
@@ -161,7 +208,7 @@ class FakeGpu:
         yield self.power.statement(folder)
         for reading in ("instant", "average", "usage"):
             yield getattr(self, reading).statement(reading)
-        yield self.counter.statement()
+        yield from self.counter.statements()
         for at_s, degrees_c in self.temperatures:
             yield f"temperature at={at_s!r} c={degrees_c!r}"
         for item in (*self.processes, *self.throttles, *self.faults):

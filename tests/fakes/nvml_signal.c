@@ -1,6 +1,7 @@
 /* True power, and what imperfect sensors make of it. */
 #include <math.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <time.h>
 
 #include "nvml_scenario.h"
@@ -16,7 +17,7 @@ static int knot_before(const Power *p, double t) {
     return low;
 }
 
-double power_at(const Power *p, double t) {
+static double shape_at(const Power *p, double t) {
     switch (p->shape) {
     case SHAPE_SQUARE: {
         double x = t + p->phase;
@@ -52,18 +53,17 @@ static double knots_energy(const Power *p, double t) {
     int i = knot_before(p, t);
     double into = t - p->t[i];
     if (p->shape == SHAPE_STEPS || t < p->t[0] || i == p->n - 1) return p->sum[i] + into * p->w[i];
-    return p->sum[i] + into * 0.5 * (p->w[i] + power_at(p, t));
+    return p->sum[i] + into * 0.5 * (p->w[i] + shape_at(p, t));
 }
 
-/* An antiderivative of power_at: only differences mean anything. */
-double power_energy(const Power *p, double t) {
+static double shape_energy(const Power *p, double t) {
     switch (p->shape) {
     case SHAPE_SQUARE:
         return square_energy(p, t);
     case SHAPE_RAMP: {
         if (t <= p->start) return p->low * (t - p->start);
         double end = t < p->end ? t : p->end;
-        double ramp = (end - p->start) * 0.5 * (p->low + power_at(p, end));
+        double ramp = (end - p->start) * 0.5 * (p->low + shape_at(p, end));
         return t < p->end ? ramp : ramp + (t - p->end) * p->high;
     }
     case SHAPE_SINE:
@@ -75,6 +75,18 @@ double power_energy(const Power *p, double t) {
     default:
         return p->low * t;
     }
+}
+
+double power_at(const Power *p, double t) {
+    return p->from <= t && t < p->until ? shape_at(p, t) : p->idle;
+}
+
+/* An antiderivative of power_at: only differences mean anything. */
+double power_energy(const Power *p, double t) {
+    if (p->from <= -1e300 && p->until >= 1e300) return shape_energy(p, t);
+    double from = p->from < t ? p->from : t, until = p->until < t ? p->until : t;
+    double loaded = from < until ? shape_energy(p, until) - shape_energy(p, from) : 0;
+    return loaded + p->idle * (t - (from < until ? until - from : 0));
 }
 
 static double uniform(u64 seed) {
@@ -90,14 +102,33 @@ static double normal(u64 seed, u64 index) {
     return sqrt(-2 * log(uniform(key))) * cos(2 * M_PI * uniform(key + 1));
 }
 
+/* Renewals come every `period`, each up to `jitter` periods early or late (less than half). */
+typedef struct { double period, phase, jitter; u64 seed; } Renewals;
+
+static double renewal_time(const Renewals *r, double tick) {
+    double early = r->jitter > 0 ? r->jitter * (2 * uniform(r->seed * 7919ULL + (u64)(int64_t)tick) - 1) : 0;
+    return (tick + early) * r->period + r->phase;
+}
+
+/* The number of the last renewal up to `t`. */
+static double renewal_before(const Renewals *r, double t) {
+    double tick = floor((t - r->phase) / r->period);
+    if (r->jitter <= 0) return tick;
+    tick += 1;
+    while (renewal_time(r, tick) > t) tick -= 1;
+    return tick;
+}
+
 /* The same tick gives the same value however often it is read. */
 double sensor_read(const Sensor *s, const Power *power, double t) {
-    double tick = s->update > 0 ? floor((t - s->phase) / s->update) : 0;
-    double at = s->update > 0 ? tick * s->update + s->phase : t;
+    Renewals renewals = {s->update, s->phase, s->jitter, s->seed};
+    double tick = s->update > 0 ? renewal_before(&renewals, t) : 0;
+    double at = (s->update > 0 ? renewal_time(&renewals, tick) : t) - s->lag;
     double mean = power_at(power, at);
     if (s->window > 0) mean = (power_energy(power, at) - power_energy(power, at - s->window)) / s->window;
     double noise = s->noise > 0 ? s->noise * normal(s->seed, (u64)(int64_t)tick) : 0;
     double value = s->gain * mean + s->offset + noise;
+    if (s->resolution > 0) value = s->resolution * round(value / s->resolution);
     return value > 0 ? value : 0;
 }
 
@@ -105,21 +136,43 @@ double sensor_read(const Sensor *s, const Power *power, double t) {
 static double summed_sensor(Gpu *g, double t) {
     const Sensor *s = &g->instant;
     long tick = (long)floor((t - s->phase) / s->update);
-    if (tick < g->sum_to) g->sum_to = 0, g->sum_j = 0;
-    for (; g->sum_to < tick; g->sum_to++)
-        g->sum_j += s->update * sensor_read(s, &g->power, (g->sum_to + 1.5) * s->update + s->phase);
-    return g->sum_j;
+    if (tick <= 0) return 0;
+    while (g->sum_count <= tick) {
+        long i = g->sum_count++;
+        if (i >= g->sum_room) g->sum_room = 2 * i + 1024, g->sums = realloc(g->sums, g->sum_room * sizeof(double));
+        g->sums[i] = i == 0 ? 0 : g->sums[i - 1] + s->update * sensor_read(s, &g->power, (i + 0.5) * s->update + s->phase);
+    }
+    return g->sums[tick];
+}
+
+static double drawn(Gpu *g, double from, double until) {
+    if (!g->counter.from_sensor) return power_energy(&g->power, until) - power_energy(&g->power, from);
+    return summed_sensor(g, until) - summed_sensor(g, from);
+}
+
+/* What a counter gains, or loses, of what is drawn between two moments. */
+static double miscounted(Gpu *g, double from, double until) {
+    const Counter *c = &g->counter;
+    double joules = 0;
+    for (int i = 0; i < c->rate_count; i++) {
+        const Rate *r = &c->rates[i];
+        double start = r->from > from ? r->from : from, end = r->until < until ? r->until : until;
+        if (start < end) joules += (r->factor - 1) * c->gain * drawn(g, start, end);
+    }
+    for (int i = 0; i < c->event_count; i++)
+        if (from < c->events[i].at && c->events[i].at <= until) joules += c->events[i].joules;
+    return joules;
 }
 
 double counter_read(Gpu *g, double t) {
     const Counter *c = &g->counter;
+    Renewals renewals = {c->step, c->phase, c->jitter, c->seed};
     if (t > c->frozen) t = c->frozen;
-    double tick = c->step > 0 ? floor((t - c->phase) / c->step) * c->step + c->phase : t;
+    double tick = c->step > 0 ? renewal_time(&renewals, renewal_before(&renewals, t)) : t;
     double from = t >= c->reset ? c->reset : 0, start = t >= c->reset ? 0 : c->start;
     if (tick < from) tick = from;
-    double used = c->from_sensor ? summed_sensor(g, tick) - (from > 0 ? summed_sensor(g, from) : 0)
-                                 : power_energy(&g->power, tick) - power_energy(&g->power, from);
-    double value = start + c->gain * used + (t >= c->jump ? c->jump_j : 0);
+    double value = start + c->gain * drawn(g, from, tick) + miscounted(g, from, tick);
+    value += t >= c->jump ? c->jump_j : 0;
     return value > 0 ? value : 0;
 }
 

@@ -12,7 +12,18 @@ from pathlib import Path
 
 import pytest
 
-from fakes.known_load import AFTER_S, COUNTERS, LENGTHS_S, LOAD_AT_S, LOADS, SENSORS, Bench, Loaded
+from fakes.known_load import (
+    AFTER_S,
+    COUNTERS,
+    LENGTHS_S,
+    LOAD_AT_S,
+    LOADS,
+    SENSORS,
+    WINDOW_AT_S,
+    Bench,
+    Loaded,
+    true_energy_j,
+)
 from fakes.nvml_plugin import ScriptedNvml
 from fakes.nvml_scenario import Counter, FakeGpu, Fault, Scenario, Sensor
 from fakes.power_shapes import Constant, Square, Telegraph
@@ -219,3 +230,17 @@ def test_a_window_between_two_polls_of_a_hanging_driver_is_bridged_and_its_gap_i
         gaps[trace.channel.name] = window_energy(trace, window).max_gap_s
     assert gaps["nvml/gpu0/counter"] >= 0.3  # stamped in the middle of the call that hung
     assert gaps["nvml/gpu1/counter"] < gaps["nvml/gpu0/counter"] / 2
+
+
+def test_boards_that_are_recorded_side_by_side_are_each_read_alike_every_time(bench: Bench) -> None:
+    boards = [
+        FakeGpu(power=Loaded(LOADS[name], 10.0, start_s=WINDOW_AT_S), uuid=f"GPU-{name}")
+        for name in ("square", "telegraph", "sine")
+    ]
+    first, again = (bench.record(boards, 10.0) for _ in range(2))
+    assert [t.t_s for t in first.traces] == [t.t_s for t in again.traces]
+    assert [t.value for t in first.traces] == [t.value for t in again.traces]
+    assert len({tuple(trace.t_s) for trace in first.traces}) == 3  # each at its own times
+    result = first.measure_window(Window("block", WINDOW_AT_S, WINDOW_AT_S + 10.0))
+    assert result.energy.channel == "nvml/gpu0/counter+nvml/gpu1/counter+nvml/gpu2/counter"
+    assert result.energy.energy_j == pytest.approx(true_energy_j(boards, result.window), rel=0.01)
