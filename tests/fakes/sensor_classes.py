@@ -32,7 +32,6 @@ class SensorClass:
         has_counter: Whether it has an energy counter.
         in_step: Whether loads in step with the polls belong to its fault-free loads; a sensor that
             looks only part of the time cannot tell them.
-        edge_s: How long the trace must run past both edges of the load.
     """
 
     name: str
@@ -50,10 +49,11 @@ class Case:
     start_s: float
     end_s: float
     load_end_s: float
+    epoch_s: float = 0.0  # clock at scenario second 0
 
     @property
     def true_j(self) -> float:
-        return self.gpu.power.energy_j(self.start_s, self.end_s)
+        return self.gpu.power.energy_j(self.start_s - self.epoch_s, self.end_s - self.epoch_s)
 
 
 # --- boards ------------------------------------------------------------------------------------

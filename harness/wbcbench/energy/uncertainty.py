@@ -41,9 +41,9 @@ TRIANGULAR_95 = 1 - math.sqrt(0.05)
 
 # Shares that were fitted to simulated boards of every class (``bench_windows.py``).
 CELLS_BESIDE = 4  # on each side of an edge: how flat the power is there
-CUT_SHARE = 0.28  # of their spread over the length of the cut cell
+CUT_SHARE = 0.3  # of their spread over the length of the cut cell
 HIDDEN_SHARE = 0.02  # of the cell's own joules: loads so fast that all cells look alike
-LATE_SHARE = 0.85  # of the time by which a renewal may be off: evenly distributed
+LATE_SHARE = 0.75  # of the time by which a renewal may be off: evenly distributed
 STALE_SHARE = 0.3  # of an update: a part-time sensor feeds its counter with what it saw before
 UPDATE_SHARE, AVERAGING_SHARE, POLL_SHARE = 0.5, 0.15, 0.3  # of each, times the step at an edge
 AGE_SHARE = 0.8  # of the update, where the pace was not told
