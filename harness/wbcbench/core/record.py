@@ -419,6 +419,7 @@ class SensorCard:
             after it; ``part_time`` measures only part of the time; or ``unknown``.
         probed_s: Length of the probe.
         polls: Good readings in it.
+        repeat_share: Share of renewals that left the value as it was.
         reason: What is not known and why; empty when everything is.
     """
 
@@ -430,3 +431,4 @@ class SensorCard:
     probed_s: float
     polls: int
     reason: str = ""
+    repeat_share: float | None = None

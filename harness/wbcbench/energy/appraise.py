@@ -11,10 +11,11 @@ from dataclasses import dataclass, replace
 
 from wbcbench.core.board_state import BoardSample, Telemetry, summarise_window
 from wbcbench.core.record import Agreement, Budget
-from wbcbench.core.trace import Trace
+from wbcbench.core.trace import Kind, Trace
 from wbcbench.core.window import IDLE_AFTER, IDLE_BEFORE, TRAIN, Window, WindowEnergy, is_validation
+from wbcbench.energy import thresholds
 from wbcbench.energy.cross_check import agreements
-from wbcbench.energy.faults import Fault, find_faults, refuse_spoilt
+from wbcbench.energy.faults import Fault, find_pair, refuse_unread, review_sensors
 from wbcbench.energy.integrate import window_energy
 from wbcbench.energy.uncertainty import describe_sensor, uncertainty_budget
 
@@ -39,20 +40,44 @@ class Appraisal:
 
 def appraise(traces: Sequence[Trace], windows: Sequence[Window]) -> Appraisal:
     """State the joules of every window on every trace, and how far they can be trusted."""
-    faults = find_faults(traces)
-    sensors = [describe_sensor(trace) for trace in traces]
+    review = review_sensors(traces)
+    readings = [
+        (trace, within_limit, _find_power(trace, review.traces), describe_sensor(trace))
+        for trace, within_limit in zip(review.traces, review.within_limit, strict=True)
+    ]
     energies, budgets = list[WindowEnergy](), list[Budget]()
+    is_run = any(window.name == TRAIN for window in windows)
     for window in windows:
-        for trace, sensor in zip(traces, sensors, strict=True):
-            energy = refuse_spoilt(window_energy(trace, window), window, faults)
-            budget = uncertainty_budget(trace, window, energy, sensor)
+        # A validation pass is short, and is taken out of ``train`` with its ±, however wide.
+        share = 1.0 if is_run and is_validation(window.name) else thresholds.COVERED_SHARE
+        for trace, within_limit, pair, sensor in readings:
+            energy = window_energy(trace, window, pair)
+            energy = refuse_unread(energy, trace, window, pair, share)
+            budget = uncertainty_budget(trace, window, energy, sensor, pair)
+            if budget and within_limit is not trace:
+                budget = _add_excess(budget, energy, window_energy(within_limit, window))
             energies.append(replace(energy, uncertainty_j=budget.total_j if budget else None))
             budgets += [budget] if budget else []
     return Appraisal(
         tuple(energies),
         with_baseline(budgets, energies, windows),
         agreements([trace.channel for trace in traces], energies),
-        faults,
+        review.faults,
+    )
+
+
+def _find_power(trace: Trace, traces: Sequence[Trace]) -> Trace | None:
+    """The power reading beside a counter."""
+    return find_pair(trace, traces) if trace.channel.kind is Kind.COUNTER else None
+
+
+def _add_excess(budget: Budget, energy: WindowEnergy, within_limit: WindowEnergy) -> Budget:
+    """A budget that holds what readings above the limit add, for they may be wrong."""
+    excess_j = (energy.energy_j or 0.0) - (within_limit.energy_j or 0.0)
+    return replace(
+        budget,
+        sampling_j=math.hypot(budget.sampling_j, excess_j),
+        total_j=None if budget.total_j is None else math.hypot(budget.total_j, excess_j),
     )
 
 

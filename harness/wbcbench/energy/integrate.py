@@ -8,42 +8,61 @@ the recorder that uses it stays small.
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from statistics import median
 from weakref import WeakKeyDictionary
 
 from wbcbench.core.trace import Kind, Trace
 from wbcbench.core.window import Window, WindowEnergy
-from wbcbench.energy.counter import Break, unwrap_counter
+from wbcbench.energy import thresholds
+from wbcbench.energy.counter import Break, Cause, unwrap_counter
 from wbcbench.energy.metrics import ratio
 from wbcbench.energy.renewals import estimate_period_s, find_renewals
 
 BLURRED = 3.0  # times the usual half-width
 FEWEST_STRETCHES = 2  # without a move: fewer show no pace
 
-_CURVES: WeakKeyDictionary[Trace, EnergyCurve] = WeakKeyDictionary()
+_CURVES: WeakKeyDictionary[Trace, WeakKeyDictionary[Trace, EnergyCurve]] = WeakKeyDictionary()
+
+_HOW = {
+    Cause.RESET: "the counter went backwards inside the window",
+    Cause.JUMP: "the counter jumped inside the window",
+    Cause.FROZEN: "the counter stood still inside the window",
+}
 
 
-def energy_curve(trace: Trace) -> EnergyCurve:
-    """Cumulative joules over time since the first good reading, worked out once a trace."""
-    if trace not in _CURVES:
+def energy_curve(trace: Trace, pair: Trace | None = None) -> EnergyCurve:
+    """Cumulative joules over time since the first good reading, worked out once a trace.
+
+    Args:
+        trace: A counter or a power reading.
+        pair: The power reading of the same part: by it a counter's breaks are found and bridged.
+    """
+    curves = _CURVES.setdefault(trace, WeakKeyDictionary())
+    beside = pair or trace
+    if beside not in curves:
         is_power = trace.channel.kind is Kind.SAMPLED
-        _CURVES[trace] = _integrate_power(trace) if is_power else _join_counter_moves(trace)
-    return _CURVES[trace]
+        curves[beside] = _integrate_power(trace) if is_power else _join_counter_moves(trace, pair)
+    return curves[beside]
 
 
-def window_energy(trace: Trace, window: Window) -> WindowEnergy:
+def window_energy(trace: Trace, window: Window, pair: Trace | None = None) -> WindowEnergy:
     """Joules of ``window`` on ``trace``, edges interpolated; the uncertainty comes later.
 
-    ``energy_j`` is ``None`` with a reason when the trace does not reach over both edges or a
-    counter was reset inside the window.
+    ``energy_j`` is ``None`` with a reason when the trace does not reach over both edges or is of a
+    counter that broke inside the window where no power bridges it.
+
+    Args:
+        trace: A counter or a power reading.
+        window: The span.
+        pair: The power reading of the same part as a counter.
     """
     times, _ = trace.good
-    reason = _describe_unknown(trace, window)
-    curve = energy_curve(trace)
+    reason = _describe_unknown(trace, window, pair)
+    curve = energy_curve(trace, pair)
     energy_j = None if reason else curve.at(window.end_s) - curve.at(window.start_s)
     return WindowEnergy(
         window=window.name,
@@ -57,7 +76,7 @@ def window_energy(trace: Trace, window: Window) -> WindowEnergy:
     )
 
 
-def _describe_unknown(trace: Trace, window: Window) -> str:
+def _describe_unknown(trace: Trace, window: Window, pair: Trace | None) -> str:
     """Why this trace cannot state this window's joules; empty when it can."""
     times, _ = trace.good
     if len(times) < 2:
@@ -66,11 +85,30 @@ def _describe_unknown(trace: Trace, window: Window) -> str:
         return "the trace starts after the window"
     if times[-1] < window.end_s:
         return "the trace ends before the window"
-    for gap in energy_curve(trace).breaks:
+    for gap in energy_curve(trace, pair).breaks:
         if window.start_s < gap.after_s and gap.before_s < window.end_s:
-            how = "went backwards" if gap.step_j < 0 else "jumped"
-            return f"the counter {how} inside the window"
+            return _HOW[gap.cause]
     return ""
+
+
+def find_unread_s(trace: Trace, window: Window, pair: Trace | None = None) -> float:
+    """Seconds of a window without readings of power, or across which a counter is bridged."""
+    if trace.channel.kind is Kind.SAMPLED:
+        lost = find_gaps(trace.good[0])
+    else:
+        lost = [(gap.before_s, gap.after_s) for gap in energy_curve(trace, pair).bridges]
+    return sum(max(min(b, window.end_s) - max(a, window.start_s), 0.0) for a, b in lost)
+
+
+def find_gaps(times: Sequence[float]) -> list[tuple[float, float]]:
+    """Where good readings, at ``[n]`` times, are further apart than ``thresholds`` allow."""
+    least_s = longest_step_s(times)
+    return [(a, b) for a, b in pairwise(times) if b - a > least_s]
+
+
+def longest_step_s(times: Sequence[float]) -> float:
+    """The longest time between two good readings that is no gap."""
+    return max(thresholds.GAP_PERIODS * median_step_s(times), thresholds.GAP_LEAST_S)
 
 
 def median_step_s(times: Sequence[float]) -> float:
@@ -91,11 +129,13 @@ class EnergyCurve:
     """Cumulative energy at knots, with the power slope that joins them.
 
     Attributes:
-        t_s, energy_j: The knots, shape ``[n]``.
+        t_s, energy_j: The knots, shape ``[n]``; across a bridge those of the power beside it.
         power_w: Power at each knot of a sampled channel, linear in between; ``None`` for a counter,
             of which the joules between knots are known and not when they were drawn.
-        breaks: Where a count starts anew; no window may reach into one.
+        breaks: Where a count starts anew and nothing bridges it; no window may reach into one.
         half_s: By how much the time of each knot of a counter may be off, shape ``[n]``.
+        bridges: Breaks across which the power beside the counter counts.
+        strays_s: Times of counter readings that were left out.
     """
 
     t_s: list[float]
@@ -103,6 +143,8 @@ class EnergyCurve:
     power_w: list[float] | None
     breaks: tuple[Break, ...] = ()
     half_s: Sequence[float] = ()
+    bridges: tuple[Break, ...] = ()
+    strays_s: tuple[float, ...] = ()
 
     def at(self, t_s: float) -> float:
         """Joules accumulated at ``t_s``; constant beyond the last knot of a staircase."""
@@ -162,40 +204,98 @@ def _integrate_power(trace: Trace) -> EnergyCurve:
     return EnergyCurve(times, energy_j, power_w)
 
 
-def _join_counter_moves(trace: Trace) -> EnergyCurve:
+def _join_counter_moves(trace: Trace, pair: Trace | None) -> EnergyCurve:
     """Knots where the counter moved, each at the time of its renewal.
 
     Joining moves instead of polls spreads each step over the time it was collected in. Both sides
     of a break are knots, so that no joule is spread across it.
     """
-    counter = unwrap_counter(trace)
-    breaks = {t for gap in counter.breaks for t in (gap.before_s, gap.after_s)}
-    moves = [True, *(a != b for a, b in pairwise(counter.total_j))]
-    if len(moves) < 2:
-        return EnergyCurve(counter.t_s, counter.total_j, None, counter.breaks, [0.0] * len(moves))
-    period_s, stretches = trace.channel.update_s, FEWEST_STRETCHES
-    if period_s is None:
-        period_s, stretches = estimate_period_s(counter.t_s, moves)
-    spans = find_renewals(counter.t_s, moves, period_s)
-    if stretches < FEWEST_STRETCHES:  # it moved whenever it was polled
-        spans = [(t - period_s / 2, t + period_s / 2) for t in counter.t_s]
+    counter = unwrap_counter(trace, energy_curve(pair) if pair else None)
+    times = counter.t_s
+    restarts = {gap.after_s for gap in counter.breaks}
+    steps = zip(times[1:], pairwise(counter.total_j), strict=True)
+    moves = [True, *(a != b or t in restarts for t, (a, b) in steps)]
+    if len(times) < 2:
+        return EnergyCurve(times, counter.total_j, None, half_s=[0.0] * len(times))
+    period_s, spans = _find_spans(trace, times, moves)
     halves_s = [0.5 * (latest_s - earliest_s) for earliest_s, latest_s in spans]
-    moved_s = [half_s for half_s, moved in zip(halves_s, moves, strict=True) if moved]
     # A renewal that may have come just before its poll or a period earlier is better left out.
-    most_s = BLURRED * median(moved_s) if moved_s else 0.0
-    last = max((i for i, moved in enumerate(moves) if moved), default=0)
+    moved = [i for i, has_moved in enumerate(moves) if has_moved]
+    most_s = BLURRED * median(halves_s[i] for i in moved)
     knots = [
         i
-        for i, t in enumerate(counter.t_s)
-        if t in breaks or (moves[i] and (halves_s[i] <= most_s or i in (0, last)))
+        for i in moved
+        if halves_s[i] <= most_s or i in (moved[0], moved[-1]) or times[i] in restarts
     ]
     knots_s, knots_j = [0.5 * sum(spans[i]) for i in knots], [counter.total_j[i] for i in knots]
-    halves_s = [halves_s[i] for i in knots]
-    # Until it moves again, power goes on as before, for one period at most.
-    end_s = min(counter.t_s[-1], knots_s[-1] + period_s)
-    if len(knots) > 1 and end_s > knots_s[-1]:
-        power_w = (knots_j[-1] - knots_j[-2]) / (knots_s[-1] - knots_s[-2])
-        knots_j.append(knots_j[-1] + power_w * (end_s - knots_s[-1]))
-        knots_s.append(end_s)
-        halves_s.append(halves_s[-1])
-    return EnergyCurve(knots_s, knots_j, None, counter.breaks, halves_s)
+    polled_s = [times[i] for i in knots]
+    breaks = tuple(
+        replace(gap, before_s=knots_s[place - 1], after_s=knots_s[place])
+        for gap in counter.breaks
+        for place in (bisect_left(polled_s, gap.after_s),)
+    )
+    curve = EnergyCurve(knots_s, knots_j, None, breaks, [halves_s[i] for i in knots])
+    curve = replace(_continue_counter(curve, times[-1], period_s), strays_s=counter.strays_s)
+    return _bridge_breaks(curve, pair) if pair and breaks else curve
+
+
+def _find_spans(
+    trace: Trace, times: Sequence[float], moves: Sequence[bool]
+) -> tuple[float, list[tuple[float, float]]]:
+    """A counter's pace, and where the renewal before each poll lies."""
+    period_s, stretches = trace.channel.update_s, FEWEST_STRETCHES
+    if period_s is None:
+        period_s, stretches = estimate_period_s(times, moves)
+    if stretches < FEWEST_STRETCHES:  # it moved whenever it was polled
+        return period_s, [(t - period_s / 2, t + period_s / 2) for t in times]
+    return period_s, find_renewals(times, moves, period_s)
+
+
+def _continue_counter(curve: EnergyCurve, polled_s: float, period_s: float) -> EnergyCurve:
+    """Until a counter moves again, power goes on as before, for one period at most."""
+    end_s = min(polled_s, curve.t_s[-1] + period_s)
+    power_w = curve.cell_w(len(curve.t_s) - 2)
+    if power_w is None or end_s <= curve.t_s[-1]:
+        return curve
+    return replace(
+        curve,
+        t_s=[*curve.t_s, end_s],
+        energy_j=[*curve.energy_j, curve.energy_j[-1] + power_w * (end_s - curve.t_s[-1])],
+        half_s=[*curve.half_s, curve.half_s[-1]],
+    )
+
+
+def _bridge_breaks(curve: EnergyCurve, pair: Trace) -> EnergyCurve:
+    """A counter's curve, carried on across its breaks by the joules of the power beside it."""
+    path = energy_curve(pair)
+    times, energy_j, half_s = list[float](), list[float](), list[float]()
+    breaks, bridges = list[Break](), list[Break]()
+    first, added_j = 0, 0.0
+    for gap in curve.breaks:
+        last = bisect_left(curve.t_s, gap.after_s)
+        times += curve.t_s[first:last]
+        half_s += curve.half_s[first:last]
+        energy_j += [added_j + value_j for value_j in curve.energy_j[first:last]]
+        first = last
+        window = Window("", gap.before_s, gap.after_s)
+        bridge_j = window_energy(pair, window).energy_j
+        is_read = find_unread_s(pair, window) <= thresholds.COVERED_SHARE * window.duration_s
+        if bridge_j is None or not is_read:
+            breaks.append(gap)
+            continue
+        inside = slice(bisect_right(path.t_s, gap.before_s), bisect_left(path.t_s, gap.after_s))
+        start_j = energy_j[-1] - path.at(gap.before_s)
+        times += path.t_s[inside]
+        half_s += [0.0] * len(path.t_s[inside])
+        energy_j += [start_j + value_j for value_j in path.energy_j[inside]]
+        added_j += bridge_j
+        bridges.append(gap)
+    return EnergyCurve(
+        [*times, *curve.t_s[first:]],
+        [*energy_j, *(added_j + value_j for value_j in curve.energy_j[first:])],
+        None,
+        tuple(breaks),
+        [*half_s, *curve.half_s[first:]],
+        tuple(bridges),
+        curve.strays_s,
+    )

@@ -90,7 +90,11 @@ def with_uncertainty(trace: Trace, window: Window, energy: WindowEnergy) -> Wind
 
 
 def uncertainty_budget(
-    trace: Trace, window: Window, energy: WindowEnergy, sensor: Sensor
+    trace: Trace,
+    window: Window,
+    energy: WindowEnergy,
+    sensor: Sensor,
+    pair: Trace | None = None,
 ) -> Budget | None:
     """Where the uncertainty of ``energy`` comes from; ``None`` if the joules are unknown.
 
@@ -99,11 +103,14 @@ def uncertainty_budget(
         window: The span.
         energy: Its joules on that trace.
         sensor: ``describe_sensor(trace)``, worked out once for all windows.
+        pair: The power reading by which a counter's breaks are bridged.
     """
     if energy.energy_j is None:
         return None
-    is_counter = trace.channel.kind is Kind.COUNTER
-    parts_j = (_split_counter if is_counter else _split_integral)(trace, window, sensor)
+    if trace.channel.kind is Kind.COUNTER:
+        parts_j = _split_counter(trace, window, sensor, pair)
+    else:
+        parts_j = _split_integral(trace, window, sensor)
     gain = trace.channel.gain_error
     return Budget(
         window.name,
@@ -170,14 +177,33 @@ def _find_resolution(values: Sequence[float]) -> float:
     return step_w if is_close or is_grid else 0.0
 
 
-def _split_counter(trace: Trace, window: Window, sensor: Sensor) -> tuple[float, float, float]:
+def _split_counter(
+    trace: Trace, window: Window, sensor: Sensor, pair: Trace | None
+) -> tuple[float, float, float]:
     """Quantisation, edges and sampling of a counter, in joules."""
-    curve = energy_curve(trace)
+    curve = energy_curve(trace, pair)
     edges = [_judge_edge(curve, t_s, sensor) for t_s in (window.start_s, window.end_s)]
     quantisation_j = math.hypot(*(cut_j for cut_j, _ in edges))
     edges_j = math.hypot(*(late_j for _, late_j in edges))
     sampling_j = _estimate_knot_sampling_j(curve, window, sensor) if sensor.is_part_time else 0.0
-    return quantisation_j, edges_j, sampling_j
+    bridges_j = _estimate_bridges_j(curve, window, sensor, pair) if pair else 0.0
+    return quantisation_j, edges_j, math.hypot(sampling_j, bridges_j)
+
+
+def _estimate_bridges_j(curve: EnergyCurve, window: Window, sensor: Sensor, pair: Trace) -> float:
+    """Error of the power that bridges a counter's breaks: its own, a cut at both ends, its gain.
+
+    Two sensors of one board may differ by ``AGREE_PCT``, by the same in every bridge.
+    """
+    power, bridged_j, widths_j = describe_sensor(pair), 0.0, [0.0]
+    for gap in curve.bridges:
+        inside = Window("", max(gap.before_s, window.start_s), min(gap.after_s, window.end_s))
+        if inside.duration_s > 0:
+            bridged_j += curve.at(inside.end_s) - curve.at(inside.start_s)
+            widths_j += _split_integral(pair, inside, power)
+            for edge_s in (gap.before_s, gap.after_s):
+                widths_j += _judge_edge(curve, edge_s, sensor)
+    return math.hypot(thresholds.AGREE_PCT / 100 * bridged_j, *widths_j)
 
 
 def _judge_edge(curve: EnergyCurve, at_s: float, sensor: Sensor) -> tuple[float, float]:
@@ -357,16 +383,27 @@ def make_sensor_card(trace: Trace) -> SensorCard:
         probed_s=times[-1] - times[0] if times else 0.0,
         polls=len(times),
         reason="" if update_s is not None else _describe_no_pace(len(times), len(moves)),
+        repeat_share=_find_repeat_share(times, len(moves), update_s or trace.channel.update_s),
     )
+
+
+def _find_repeat_share(times: Sequence[float], moves: int, update_s: float | None) -> float | None:
+    """Share of renewals that left the value as it was; ``None`` if they cannot be counted."""
+    if len(times) < 2 or (moves and not update_s):
+        return None
+    renewals = (times[-1] - times[0]) / update_s if update_s else math.inf
+    return max(1.0 - moves / renewals, 1.0 / (renewals + 1)) if renewals >= 1 else None
 
 
 def update_channels(
     channels: Iterable[Channel], cards: Iterable[SensorCard]
 ) -> tuple[Channel, ...]:
-    """The channels with the pace on their cards; without one on the card, as they were."""
-    paces = {card.channel: card.update_s for card in cards}
+    """The channels with what their cards tell of the sensors, and else as they were."""
+    by_name = {card.channel: card for card in cards}
     return tuple(
-        replace(channel, update_s=paces.get(channel.name) or channel.update_s)
+        replace(channel, update_s=card.update_s or channel.update_s, repeat_share=card.repeat_share)
+        if (card := by_name.get(channel.name))
+        else channel
         for channel in channels
     )
 

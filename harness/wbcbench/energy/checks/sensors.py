@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from itertools import groupby, pairwise
+from collections.abc import Iterator
+from itertools import groupby
 from operator import attrgetter
 
 from wbcbench.core.quality import QualityWarning, Severity
@@ -11,7 +11,7 @@ from wbcbench.core.trace import Kind
 from wbcbench.energy import thresholds
 from wbcbench.energy.checks import Evidence, list_some
 from wbcbench.energy.faults import Flaw
-from wbcbench.energy.integrate import median_step_s
+from wbcbench.energy.integrate import find_gaps, median_step_s
 from wbcbench.energy.warnings import make_warning
 
 
@@ -41,9 +41,9 @@ def check_sensor_faults(evidence: Evidence) -> Iterator[QualityWarning]:
 def _grade_fault(evidence: Evidence, channel: str, flaw: Flaw, windows: list[str]) -> Severity:
     part = channel.rpartition("/")[0]
     has_pair = sum(c.name.rpartition("/")[0] == part for c in evidence.channels) > 1
-    may_be_idle = flaw is Flaw.STUCK and not has_pair and not any(map(evidence.is_work, windows))
-    is_counted = channel in evidence.counted_channels
-    return Severity.SUSPECT if is_counted and not may_be_idle else Severity.INFO
+    is_decided = flaw is Flaw.HIGH and has_pair
+    is_counted = channel in evidence.counted_channels and windows
+    return Severity.SUSPECT if is_counted and not is_decided else Severity.INFO
 
 
 def check_failed_reads(evidence: Evidence) -> Iterator[QualityWarning]:
@@ -80,7 +80,7 @@ def check_failed_reads(evidence: Evidence) -> Iterator[QualityWarning]:
 def check_gaps(evidence: Evidence) -> Iterator[QualityWarning]:
     """Stretches without a good reading."""
     for trace in evidence.traces:
-        breaks, channel = gaps(trace.good[0]), trace.channel
+        breaks, channel = find_gaps(trace.good[0]), trace.channel
         lost_s = {
             window.name: sum(
                 max(min(end, window.end_s) - max(start, window.start_s), 0.0)
@@ -115,17 +115,6 @@ def check_gaps(evidence: Evidence) -> Iterator[QualityWarning]:
             window=worst.name,
             channel=channel.name,
         )
-
-
-def gaps(times: Sequence[float]) -> list[tuple[float, float]]:
-    """Where good readings, at ``[n]`` times, are further apart than ``thresholds`` allow."""
-    least_s = longest_step_s(times)
-    return [(a, b) for a, b in pairwise(times) if b - a > least_s]
-
-
-def longest_step_s(times: Sequence[float]) -> float:
-    """The longest time between two good readings that is no gap."""
-    return max(thresholds.GAP_PERIODS * median_step_s(times), thresholds.GAP_LEAST_S)
 
 
 def check_heartbeat(evidence: Evidence) -> Iterator[QualityWarning]:
