@@ -76,7 +76,8 @@ class Outcome:
 
 def judge(kind: str, case: Case, recording: Recording) -> Outcome:
     """Have one window stated from what was recorded of its board."""
-    result = recording.measure_window(Window("command", case.start_s, case.end_s))
+    window = Window("command", case.start_s, case.end_s)
+    result = recording.measure_window(window, work=Window("whole", *case.work_s))
     counter = case.gpu.counter
     power_w = case.true_j / (case.end_s - case.start_s)
     return Outcome(
@@ -96,7 +97,7 @@ def measure_virtual(job: tuple[Machine, str, str]) -> Outcome:
     case = draw_case(next(each for each in CLASSES if each.name == kind), seed, WINDOW_AT_S)
     with tempfile.TemporaryDirectory(dir=where.folder) as folder:
         own = replace(where, folder=Path(folder))
-        recording = Bench(own, own.folder).record([case.gpu], case.load_end_s - WINDOW_AT_S)
+        recording = Bench(own, own.folder).record([case.gpu], case.work_s[1] - WINDOW_AT_S)
     return judge(kind, case, recording)
 
 
@@ -119,7 +120,7 @@ def measure_live(job: tuple[Machine, list[tuple[str, Case]]]) -> list[Outcome]:
         session.probe()
         session.start(request.interval_s, provenance={})
         session.rest()
-        clock.sleep_until(began_s + max(case.load_end_s for _, case in cases))
+        clock.sleep_until(began_s + max(case.work_s[1] for _, case in cases))
         session.rest()
         run.write_began(session.stop())
         recording = read_recording(run)
@@ -146,7 +147,7 @@ def group_live(kinds: Sequence[str], seed: int, count: int) -> Iterator[list[tup
         if each.name in kinds
         for place in range(count)
     ]
-    cases.sort(key=lambda named: named[1].load_end_s)
+    cases.sort(key=lambda named: named[1].work_s[1])
     yield from (cases[i : i + LIVE_BOARDS] for i in range(0, len(cases), LIVE_BOARDS))
 
 

@@ -48,12 +48,21 @@ class Case:
     load: str
     start_s: float
     end_s: float
-    load_end_s: float
+    work_s: tuple[float, float]  # from the load's start to its end
     epoch_s: float = 0.0  # clock at scenario second 0
 
     @property
     def true_j(self) -> float:
         return self.gpu.power.energy_j(self.start_s - self.epoch_s, self.end_s - self.epoch_s)
+
+    def at(self, epoch_s: float) -> Case:
+        """The same on a clock that shows ``epoch_s`` at scenario second 0."""
+        start_s, end_s, first_s, last_s = (
+            t_s + epoch_s for t_s in (self.start_s, self.end_s, *self.work_s)
+        )
+        return replace(
+            self, start_s=start_s, end_s=end_s, work_s=(first_s, last_s), epoch_s=epoch_s
+        )
 
 
 # --- boards ------------------------------------------------------------------------------------
@@ -212,5 +221,5 @@ def draw_case(
         name,
         begin_s + before_s,
         begin_s + before_s + length_s,
-        load_end_s,
+        (begin_s, load_end_s),
     )

@@ -53,6 +53,7 @@ UNSEEN_SHARE = 0.2  # of one stratum, times all powers in the window: a burst be
 FLAT_BESIDE = 0.2  # of a step: less between the neighbours on both sides is flat
 
 FEWEST_MOVES = 8
+FEWEST_EVEN_MOVES, EVENLY = 4, 0.1  # fewer moves show a pace if their intervals are as equal
 LOOSELY, CLOSELY = 0.2, 0.05  # mean distance from whole renewals; by chance it is 0.25
 MOST_PACE_PARTS = 5
 JUMP_SHARE = 0.5  # of the whole range within one update: the value is not a long running mean
@@ -74,6 +75,7 @@ class Sensor:
         averaging_s: How far back one power reading reaches.
         resolution_w: Smallest step between power readings; 0.0 when they are fine-grained.
         is_part_time: Whether the sensor is known to read only part of the time.
+        late_s: By how much later than that it may answer (``energy.delay``).
     """
 
     poll_s: float
@@ -81,6 +83,7 @@ class Sensor:
     averaging_s: float
     resolution_w: float
     is_part_time: bool
+    late_s: float = 0.0
 
 
 def with_uncertainty(trace: Trace, window: Window, energy: WindowEnergy) -> WindowEnergy:
@@ -157,7 +160,9 @@ def _find_update_s(trace: Trace) -> float:
     """
     times, values = trace.good
     moves = [t for t, a, b in zip(times[1:], values, values[1:], strict=False) if a != b]
-    is_load = trace.channel.kind is Kind.SAMPLED and len(set(values)) <= FEW_LEVELS < len(values)
+    levels = len(set(values))
+    returns = levels <= FEW_LEVELS < len(values) and 2 * levels < len(moves)
+    is_load = trace.channel.kind is Kind.SAMPLED and returns
     return 0.0 if is_load else _find_pace_s(moves) or 0.0
 
 
@@ -274,12 +279,13 @@ def _judge_readings(
     A load that switches between nothing and twice the mean within the averaging time leaves the
     average flat: that much is hidden at each edge.
     """
-    reach_s = sensor.update_s + sensor.averaging_s / 2 + sensor.poll_s
+    reach_s = sensor.update_s + sensor.averaging_s / 2 + sensor.poll_s + sensor.late_s
     near_w = _find_near(times, values, at_s, reach_s)
     late_s = (
         UPDATE_SHARE * sensor.update_s
         + AVERAGING_SHARE * sensor.averaging_s
         + POLL_SHARE * sensor.poll_s
+        + sensor.late_s
     )
     is_overlapping = sensor.averaging_s > sensor.update_s
     hidden_s = FLAT_SHARE * sensor.averaging_s if is_overlapping else 0.0
@@ -415,9 +421,10 @@ def _find_pace_s(moves_s: Sequence[float]) -> float | None:
     time of which all intervals are whole multiples: a short interval, or a part of it if they
     are very nearly multiples of that. Loads that switch at random times show none.
     """
-    if len(moves_s) < FEWEST_MOVES:
-        return None
     intervals = sorted(b - a for a, b in pairwise(moves_s))
+    if len(moves_s) < FEWEST_MOVES:
+        is_even = len(moves_s) >= FEWEST_EVEN_MOVES and intervals[-1] < (1 + EVENLY) * intervals[0]
+        return fmean(intervals) if is_even else None
     short_s = intervals[len(intervals) // 5]
     for parts in range(1, MOST_PACE_PARTS + 1):
         counts = [interval * parts / short_s for interval in intervals]
