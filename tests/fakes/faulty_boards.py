@@ -560,6 +560,49 @@ def _(rng: random.Random, length_s: float) -> Drawn:
     return number_boards(gpus), f"{first}; {second}"
 
 
+def _slow_down(rng: random.Random, board: FakeGpu) -> tuple[FakeGpu, str]:
+    """A reading that lags, averages, is renewed slowly, is coarse, or keeps no exact time."""
+    name: Literal["instant", "usage"] = "instant" if board.instant.supported else "usage"
+    changes: dict[str, float] = rng.choice(
+        (
+            {"lag_s": rng.uniform(0.2, 2.0)},
+            {"window_s": rng.uniform(0.3, 2.0)},
+            {"update_s": rng.uniform(0.3, 1.5)},
+            {"resolution_w": rng.choice((1.0, 5.0))},
+            {"jitter": 0.3},
+            {"noise_w": 0.0},
+        )
+    )
+    sensor = replace(getattr(board, name), **changes)
+    return replace(board, **{name: sensor}), f"{name} {changes}"  # type: ignore[arg-type]
+
+
+@add_kind("anything")
+def _(rng: random.Random, length_s: float) -> Drawn:
+    gpus, wheres = list[FakeGpu](), list[str]()
+    for place in range(rng.choice((1, 1, 2, 3))):
+        board = draw_any(rng, length_s)
+        has_power = board.instant.supported or board.usage.supported
+        for _ in range(rng.choice((0, 1, 1, 2, 3))):
+            spoil = rng.choice(("counter", "power", "slow", "lost"))
+            if spoil == "counter" and board.counter.supported:
+                board, where = _spoil_counter(rng, board, length_s)
+            elif spoil == "power" and has_power:
+                board, where = _spoil_power(rng, board, length_s)
+            elif spoil == "slow" and has_power:
+                board, where = _slow_down(rng, board)
+            elif spoil == "lost" and rng.random() < 0.3:
+                span = draw_span(rng, length_s, (0.3, 3.0))
+                board = with_faults(board, Fault("lost", at_s=span.at_s, until_s=span.until_s))
+                where = f"lost {span}"
+            else:
+                continue
+            wheres.append(f"{place}: {where}")
+        gpus.append(board)
+    more = {"interval_s": rng.choice((0.05, 0.1, 0.1, 0.1, 0.25))}
+    return number_boards(gpus), "; ".join(wheres) or "sound", more
+
+
 # --- what was said, and whether it was right ---------------------------------------------------
 
 
