@@ -232,10 +232,12 @@ def add_kind(name: str) -> Callable[[Callable[[random.Random, float], Drawn]], o
     return enter
 
 
-def draw_window(kind: str, seed: int, *, alone: bool = False) -> FaultyWindow:
+def draw_window(
+    kind: str, seed: int, *, alone: bool = False, longest_s: float = LONGEST_S
+) -> FaultyWindow:
     """The window of a kind and a seed; the same whenever it is drawn."""
     rng = (Alone if alone else random.Random)(f"{kind}-{seed}")
-    length_s = SHORTEST_S * (LONGEST_S / SHORTEST_S) ** rng.random()
+    length_s = SHORTEST_S * (longest_s / SHORTEST_S) ** rng.random()
     gpus, where, *more = KINDS[kind](rng, length_s)
     return FaultyWindow(kind, seed, tuple(gpus), length_s, where, **(more[0] if more else {}))  # type: ignore[arg-type]
 
@@ -575,6 +577,89 @@ def _slow_down(rng: random.Random, board: FakeGpu) -> tuple[FakeGpu, str]:
     )
     sensor = replace(getattr(board, name), **changes)
     return replace(board, **{name: sensor}), f"{name} {changes}"  # type: ignore[arg-type]
+
+
+@add_kind("counter shows something else for a moment")
+def _(rng: random.Random, length_s: float) -> Drawn:
+    span = draw_span(rng, length_s, (0.05, 0.8))
+    board = draw_board(rng, length_s, power=rng.choice(("instant", "usage", "none")))
+    shown_j = rng.choice((0.0, 1.0, 1e7, board.counter.start_j + rng.uniform(-2e3, 2e3)))
+    garbage = Fault("spike", on="energy", at_s=span.at_s, until_s=span.until_s, value=shown_j)
+    where = f"{shown_j:.0f} J for {board.counter.start_j:.0f} J, {span}"
+    return among(rng, with_faults(board, garbage), length_s), where
+
+
+@add_kind("counter jumps often")
+def _(rng: random.Random, length_s: float) -> Drawn:
+    times = sorted(
+        WINDOW_AT_S + rng.uniform(-0.5, length_s + 0.5) for _ in range(rng.randint(3, 40))
+    )
+    most_j = rng.choice((10.0, 30.0, 150.0))
+    signs = rng.choice(((1,), (-1,), (1, -1)))
+    events = tuple(Event(t, rng.choice(signs) * rng.uniform(3.0, most_j)) for t in times)
+    board = draw_board(rng, length_s, power=rng.choice(("instant", "instant", "usage", "none")))
+    where = f"{len(events)} times, {sum(event.joules for event in events):+.0f} J in all"
+    return among(rng, with_counter(board, events=events), length_s), where
+
+
+@add_kind("counter loses a little often")
+def _(rng: random.Random, length_s: float) -> Drawn:
+    every_s, lasts_s = rng.uniform(0.4, 2.0), rng.uniform(0.05, 0.2)
+    starts = [WINDOW_AT_S - 9.0 + i * every_s for i in range(int((length_s + 20.0) / every_s))]
+    rates = tuple(Rate(t, t + lasts_s) for t in starts)
+    power = rng.choice(("instant", "instant", "usage", "none"))
+    board = with_counter(draw_board(rng, length_s, power=power), rates=rates)
+    return among(rng, board, length_s), f"{lasts_s:.2f} s every {every_s:.2f} s, power={power}"
+
+
+@add_kind("counter of other units")
+def _(rng: random.Random, length_s: float) -> Drawn:
+    gain, power = rng.choice((1e-3, 0.1, 0.5, 2.0, 10.0, 1e3)), rng.choice(("instant", "usage"))
+    board = with_counter(draw_board(rng, length_s, power=power), gain=gain)
+    return among(rng, board, length_s), f"x {gain:g}, power={power}"
+
+
+@add_kind("counter frozen from the start")
+def _(rng: random.Random, length_s: float) -> Drawn:
+    power = rng.choice(("instant", "usage", "none"))
+    board = with_counter(draw_board(rng, length_s, power=power), frozen_at_s=0.0)
+    return among(rng, board, length_s), f"power={power}"
+
+
+@add_kind("counter runs backwards")
+def _(rng: random.Random, length_s: float) -> Drawn:
+    span, power = draw_span(rng, length_s, (0.5, 4.0)), rng.choice(("instant", "usage", "none"))
+    rates = (Rate(span.at_s, span.until_s, rng.choice((-1.0, -0.2))),)
+    board = with_counter(draw_board(rng, length_s, power=power), rates=rates)
+    return among(rng, board, length_s), f"x {rates[0].factor:g} {span}, power={power}"
+
+
+@add_kind("power stuck from the start, no counter")
+def _(rng: random.Random, length_s: float) -> Drawn:
+    board = draw_board(rng, length_s, power=rng.choice(("instant", "usage")), counter=False)
+    board = with_faults(board, Fault("stuck", on="power", at_s=rng.uniform(0.0, 2.5)))
+    return among(rng, board, length_s), f"at {board.faults[0].at_s:.1f} s, the window is at 10 s"
+
+
+@add_kind("power is now and then none, no counter")
+def _(rng: random.Random, length_s: float) -> Drawn:
+    kind, every_s = rng.choice(("zero", "spike", "unknown")), rng.uniform(0.25, 1.0)
+    board = draw_board(rng, length_s, power=rng.choice(("instant", "usage")), counter=False)
+    value_w, lasts_s = 2.5 * board.limit_default_w, rng.uniform(0.1, 0.6) * every_s
+    starts = [WINDOW_AT_S - 1.0 + i * every_s for i in range(min(int(length_s / every_s) + 3, 60))]
+    faults = (Fault(kind, on="power", at_s=t, until_s=t + lasts_s, value=value_w) for t in starts)
+    where = f"{kind}, {lasts_s:.2f} s every {every_s:.2f} s"
+    return among(rng, with_faults(board, *faults), length_s), where
+
+
+@add_kind("power absurd and no limit known, no counter")
+def _(rng: random.Random, length_s: float) -> Drawn:
+    span, times = draw_span(rng, length_s, (0.1, 2.0)), rng.choice((2.0, 5.0, 100.0, 1e4))
+    board = draw_board(rng, length_s, counter=False)
+    value_w = times * board.limit_default_w
+    absurd = Fault("spike", on="power", at_s=span.at_s, until_s=span.until_s, value=value_w)
+    board = with_faults(board, absurd, Fault("unsupported", on="limits"))
+    return among(rng, board, length_s), f"{times:g} x limit, {span}"
 
 
 @add_kind("anything")
