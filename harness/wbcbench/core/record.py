@@ -220,6 +220,11 @@ class RunRecord:
     telemetry: tuple[Telemetry, ...] = ()
     sensor_cards: tuple[SensorCard, ...] = ()
 
+    @property
+    def device(self) -> str:
+        """Where TensorFlow ran, e.g. ``/GPU:0``; empty if unknown."""
+        return self.model.device if self.model else ""
+
     def energy(self, window: str, channel: str) -> WindowEnergy | None:
         """The joules of one window on one channel; ``None`` if the record has none."""
         return self._energies.get((window, channel))

@@ -13,12 +13,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import combinations
 
 from wbcbench.core.record import Agreement, AgreementStatus
-from wbcbench.core.trace import Channel, Domain, Kind
+from wbcbench.core.trace import Channel, Kind
 from wbcbench.core.window import WindowEnergy
 from wbcbench.energy import thresholds
 from wbcbench.energy.faults import is_pair
 from wbcbench.energy.metrics import difference_pct, sum_if_all_known
-from wbcbench.energy.source import is_codecarbon, rank_sources
+from wbcbench.energy.source import is_codecarbon, list_readings
 
 _Energies = dict[str, WindowEnergy]  # of one window, by channel
 
@@ -77,16 +77,23 @@ def _compare_sensors(channels: Sequence[Channel], energies: _Energies) -> Iterat
 def _compare_with_codecarbon(
     channels: Sequence[Channel], energies: _Energies, window: str
 ) -> Iterator[Agreement]:
-    def sum_joules(names: Sequence[str]) -> float | None:
-        parts = [energies.get(name) for name in names]
-        return sum_if_all_known([part.energy_j if part else None for part in parts])
+    """Each of CodeCarbon's channels against the same devices by the other meters of the part."""
 
-    for domain in Domain:
-        groups = [source.channels for source in rank_sources(channels, domain)]
-        ours = next((names for names in groups if not is_codecarbon(names[0])), None)
-        for names in groups:
-            if ours is None or not is_codecarbon(names[0]):
-                continue
-            pct = difference_pct(sum_joules(ours), sum_joules(names))
-            if pct is not None:
-                yield Agreement(window, "+".join(ours), "+".join(names), pct, "cross-check")
+    def find_joules(name: str) -> float | None:
+        return energies[name].energy_j if name in energies else None
+
+    for theirs in channels:
+        if not is_codecarbon(theirs.name):
+            continue
+        covered = theirs.device.split("+") if theirs.device else None
+        ours = list[str]()
+        for readings in list_readings(channels, theirs.domain):
+            if covered is None or readings[0].device in covered:
+                known = (c.name for c in readings if find_joules(c.name) is not None)
+                ours.append(next(known, readings[0].name))
+        if not ours or is_codecarbon(ours[0]) or (covered and len(ours) < len(covered)):
+            continue
+        joules = sum_if_all_known([find_joules(name) for name in ours])
+        pct = difference_pct(joules, find_joules(theirs.name))
+        if pct is not None:
+            yield Agreement(window, "+".join(ours), theirs.name, pct, "cross-check")

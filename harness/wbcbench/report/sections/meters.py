@@ -40,8 +40,14 @@ _CARD_HEADINGS = (
 )
 
 _SHARED = "yes, on one machine"
+
+
+def _read_gain(budget: Budget) -> float | None:
+    return budget.gain_j
+
+
 _PARTS: tuple[tuple[str, str, Callable[[Budget], float | None], str], ...] = (
-    ("gain", "the sensor reads too high or too low throughout", lambda b: b.gain_j, _SHARED),
+    ("gain", "the sensor reads too high or too low throughout", _read_gain, _SHARED),
     ("quantisation", "steps of the counter or of the reading", lambda b: b.quantisation_j, "no"),
     ("edges", "when the window began and ended", lambda b: b.edges_j, "no"),
     ("sampling", "changes between two readings", lambda b: b.sampling_j, "no"),
@@ -339,9 +345,16 @@ def _format_percent(percent: float, sign: Literal["", "+"] = "") -> str:
 
 
 def _read_part_j(run: Run, read: Callable[[Budget], float | None]) -> float | None:
-    """A part of the training window's uncertainty, the primary energy's devices added."""
+    """A part of the training window's uncertainty, over the devices of the primary energy.
+
+    Their errors are independent, but for the gain, which boards of one kind may share.
+    """
     if run.row["primary_status"] == "estimated" or run.primary is None:
         return None
     channels = run.primary.channels
     budgets = [b for b in run.record.budgets if b.window == TRAIN and b.channel in channels]
-    return sum_if_all_known([read(budget) for budget in budgets])
+    parts_j = [read(budget) for budget in budgets]
+    known_j = [part_j for part_j in parts_j if part_j is not None]
+    if read is _read_gain or len(known_j) < len(parts_j):
+        return sum_if_all_known(parts_j)
+    return math.hypot(*known_j) if known_j else None
