@@ -52,10 +52,24 @@ class FaultyWindow:
     interval_s: float = 0.1
     has_false_gain: bool = False
     has_codecarbon: bool = False
+    part: tuple[float, float] = (0.0, 1.0)
 
     @property
     def window(self) -> Window:
-        return Window("block", WINDOW_AT_S, WINDOW_AT_S + self.length_s)
+        """What is judged: all that was recorded, or a part of it."""
+        start_s, end_s = (WINDOW_AT_S + share * self.length_s for share in self.part)
+        return Window("block", start_s, end_s)
+
+    def draw_parts(self, count: int) -> list[FaultyWindow]:
+        """Windows inside of this one, as a program that marks its phases has."""
+        rng = random.Random(f"parts of {self.kind}-{self.seed}")
+        parts = list[FaultyWindow]()
+        shortest = min(1.0 / self.length_s, 0.9)
+        while len(parts) < count:
+            start, end = sorted((rng.random(), rng.random()))
+            if end - start >= shortest:
+                parts.append(replace(self, part=(start, end)))
+        return parts
 
     @property
     def true_j(self) -> float:
@@ -760,19 +774,26 @@ class Verdict:
         quality = result.quality if result else "refused"
         method = result.energy.method if result else None
         boards = f"{len(drawn.gpus)} GPUs, {drawn.length_s:.1f} s"
+        if drawn.part != (0.0, 1.0):
+            window = drawn.window
+            edges_s = window.start_s - WINDOW_AT_S, window.end_s - WINDOW_AT_S
+            boards += f" of which {edges_s[0]:.2f} to {edges_s[1]:.2f} s"
         return (
             f"--only {drawn.kind!r} --seed {drawn.seed}: {stated}, {quality}, {method}; "
             f"{boards}; {drawn.where}; {', '.join(said) or 'no warning'}"
         )
 
 
-def play_window(bench: Bench, drawn: FaultyWindow, environment: dict[str, str]) -> Verdict:
-    """Measure a window as ``monitor`` does, in virtual time.
+def play_window(
+    bench: Bench, drawn: FaultyWindow, environment: dict[str, str], parts: int = 0
+) -> list[Verdict]:
+    """Measure a window as ``monitor`` does, in virtual time, and as many parts of it.
 
     Args:
         bench: The machine.
         drawn: What is to be measured.
         environment: This process's variables, e.g. ``os.environ``; put back afterwards.
+        parts: How many windows inside of it are judged, too, from the same recording.
     """
     before = {name: environment.get(name) for name in drawn.environment}
     environment.update(drawn.environment)
@@ -782,11 +803,12 @@ def play_window(bench: Bench, drawn: FaultyWindow, environment: dict[str, str]) 
             drawn.gpus, drawn.length_s, interval_s=drawn.interval_s, beside=beside
         )
     except WbcbenchError as error:
-        return Verdict(drawn, None, str(error))
+        return [Verdict(drawn, None, str(error))]
     finally:
         for name, value in before.items():
             environment.pop(name) if value is None else environment.update({name: value})
-    return Verdict(drawn, recording.measure_window(drawn.window))
+    windows = [drawn, *drawn.draw_parts(parts)]
+    return [Verdict(each, recording.measure_window(each.window)) for each in windows]
 
 
 class CodeCarbonLike(EnergyMeter):
