@@ -84,11 +84,19 @@ def run_faulty(
 
 def print_rows(rows: Sequence[Row]) -> int:
     """Print one line a kind, and every silent wrong number; returns how many there are."""
-    heads = ("n", "right", "near", "none", "doubted", "told", "worst", "silent", "worst")
+    outcomes = ("told", "shallow", "silent")
+    heads = (
+        "n",
+        "right",
+        "near",
+        "none",
+        "doubted",
+        *(word for o in outcomes for word in (o, "worst")),
+    )
     print(f"{'kind':<38}", *(f"{head:>7}" for head in heads))
     for row in rows:
         cells = [len(row.verdicts), *map(row.count, ("right", "near", "none")), row.doubted]
-        for outcome in ("told", "silent"):
+        for outcome in outcomes:
             cells += [row.count(outcome), f"{row.worst_pct(outcome):.1f}%"]
         print(f"{row.kind:<38}", *(f"{cell:>7}" for cell in cells))
     silent = [verdict for row in rows for verdict in row.silent]

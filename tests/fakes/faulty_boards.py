@@ -746,7 +746,10 @@ class Verdict:
 
     @property
     def outcome(self) -> str:
-        """``none``, ``right``, ``near``, ``told`` (wrong, but a warning names it) or ``silent``.
+        """``none``, ``right``, ``near``, ``told`` (wrong, but a warning names it), ``shallow`` or
+        ``silent``.
+
+        ``shallow`` is wrong where the only warning is that no check, or no check so deep, was made.
 
         A half-width of 95 % is missed by one in twenty: half as much again is ``near``.
         """
@@ -757,7 +760,7 @@ class Verdict:
         if abs(self.error_j) <= max(self.uncertainty_j, allowed_j) + 0.002:
             return "right"
         if self.naming:
-            return "told"
+            return "told" if self.naming != ["check-depth"] else "shallow"
         return "near" if abs(self.error_j) <= 1.5 * self.uncertainty_j else "silent"
 
     def __str__(self) -> str:
