@@ -676,6 +676,27 @@ def _(rng: random.Random, length_s: float) -> Drawn:
     return among(rng, board, length_s), f"{times:g} x limit, {span}"
 
 
+@add_kind("polled slowly or fast")
+def _(rng: random.Random, length_s: float) -> Drawn:
+    interval_s = rng.choice((0.01, 0.02, 0.5, 1.0, 2.0))
+    gpus = number_boards([draw_any(rng, length_s) for _ in range(rng.choice((1, 1, 2)))])
+    return gpus, f"every {interval_s:g} s", {"interval_s": interval_s}
+
+
+@add_kind("spoilt while it is probed")
+def _(rng: random.Random, length_s: float) -> Drawn:
+    """The probe lasts from 1 s to 3 s."""
+    at_s, kind = rng.uniform(0.9, 2.5), rng.choice(("lost", "unknown", "zero", "stuck", "scale"))
+    until_s = rng.choice((at_s + rng.uniform(0.1, 1.0), 5.0))
+    fault = Fault(
+        kind, on="all" if kind == "lost" else "power", at_s=at_s, until_s=until_s, value=3.0
+    )
+    board = with_faults(draw_any(rng, length_s), fault)
+    if rng.random() < 0.5:
+        board = with_counter(board, rates=(Rate(at_s, until_s),), events=(Event(until_s, 200.0),))
+    return among(rng, board, length_s), f"{kind}, {at_s:.2f} to {until_s:.2f} s"
+
+
 @add_kind("anything")
 def _(rng: random.Random, length_s: float) -> Drawn:
     gpus, wheres = list[FakeGpu](), list[str]()
