@@ -780,9 +780,11 @@ class Verdict:
         # A counter's joules are rounded to thousandths.
         if abs(self.error_j) <= max(self.uncertainty_j, allowed_j) + 0.002:
             return "right"
-        if self.naming:
-            return "told" if self.naming != ["check-depth"] else "shallow"
-        return "near" if abs(self.error_j) <= 1.5 * self.uncertainty_j else "silent"
+        if self.naming and self.naming != ["check-depth"]:
+            return "told"
+        if abs(self.error_j) <= 1.5 * self.uncertainty_j:
+            return "near"
+        return "shallow" if self.naming else "silent"
 
     def __str__(self) -> str:
         drawn, result = self.drawn, self.result
