@@ -28,7 +28,13 @@ from benchmarks.peers_table import (
 from fakes.power_shapes import Square
 
 SOUND = SimpleNamespace(
-    key="V100, constant", board="V100", load="constant", fault="", is_faulty=False, is_judged=True
+    key="V100, constant",
+    board="V100",
+    load="constant",
+    fault="",
+    is_faulty=False,
+    is_judged=True,
+    has_counter=True,
 )
 FAULTY = SimpleNamespace(
     key="V100, counter freezes",
@@ -37,6 +43,7 @@ FAULTY = SimpleNamespace(
     fault="counter freezes",
     is_faulty=True,
     is_judged=True,
+    has_counter=True,
 )
 FACTS = {"date": "2026-01-02", "packages": "zeus==1, codecarbon==2", "cores": "2", "missing": ""}
 
@@ -51,8 +58,8 @@ def windows(spread_pct: dict[str, float], seeds: range = range(-5, 13)) -> list[
     ]
 
 
-def faulty(error_pct: float | None, said: str, u_pct: float | None = 2.0) -> Result:
-    return Result(FAULTY.key, 1, OURS, error_pct, u_pct, 0.1, 0.1, said)
+def faulty(error_pct: float | None, messages: str, u_pct: float | None = 2.0) -> Result:
+    return Result(FAULTY.key, 1, OURS, error_pct, u_pct, 0.1, 0.1, messages)
 
 
 def test_root_mean_square() -> None:
@@ -83,20 +90,21 @@ def test_a_row_is_missed_only_where_ours_is_worse_beyond_the_bound() -> None:
 
 def test_a_peer_without_joules_is_never_the_best_and_ours_must_have_all() -> None:
     results = windows({OURS: 0.5, "zeus": 0.1, "loop": 0.3})
-    silent = Result(SOUND.key, 0, "zeus", None, said="error: lost")
+    silent = Result(SOUND.key, 0, "zeus", None, messages="error: lost")
     results = [silent if (r.seed, r.tool) == (0, "zeus") else r for r in results]
     comparison = compare_with_best(results)
     assert comparison is not None
     assert comparison.peer == "loop"
-    unknown = Result(SOUND.key, 3, OURS, None, said="invalid energy-unknown")
+    unknown = Result(SOUND.key, 3, OURS, None, messages="invalid energy-unknown")
     results = [unknown if (r.seed, r.tool) == (3, OURS) else r for r in results]
     assert len(check([SOUND], results)) == 1
 
 
 @pytest.mark.parametrize(
-    ("error_pct", "said", "is_missed"),
+    ("error_pct", "messages", "is_missed"),
     [
-        (-30.0, "valid short-window check-depth", True),
+        (-30.0, "valid short-window", True),
+        (-30.0, "valid check-depth", False),
         (-30.0, "valid counter-frozen", False),
         (-30.0, "suspect", False),
         (-1.0, "valid", False),
@@ -105,16 +113,16 @@ def test_a_peer_without_joules_is_never_the_best_and_ours_must_have_all() -> Non
     ],
 )
 def test_silent_and_wrong_is_a_valid_number_without_a_word_and_the_truth_outside(
-    error_pct: float | None, said: str, is_missed: bool
+    error_pct: float | None, messages: str, is_missed: bool
 ) -> None:
-    assert bool(check([FAULTY], [faulty(error_pct, said)])) == is_missed
+    assert bool(check([FAULTY], [faulty(error_pct, messages)])) == is_missed
 
 
 def test_what_a_tool_says_of_sound_boards_is_no_warning_of_a_fault() -> None:
     ordinary = "default power is used"
-    sound = Result(SOUND.key, 1, "codecarbon", 0.1, said=ordinary)
-    wrong = Result(FAULTY.key, 1, "codecarbon", 50.0, said=ordinary)
-    warned = Result(FAULTY.key, 1, "zeus", 50.0, said="counter went backwards")
+    sound = Result(SOUND.key, 1, "codecarbon", 0.1, messages=ordinary)
+    wrong = Result(FAULTY.key, 1, "codecarbon", 50.0, messages=ordinary)
+    warned = Result(FAULTY.key, 1, "zeus", 50.0, messages="counter went backwards")
     text = table([SOUND, FAULTY], [sound, wrong, warned, faulty(None, "invalid x")], FACTS)
     (line,) = (line for line in text.splitlines() if "counter freezes" in line)
     assert "50.00, silent" in line

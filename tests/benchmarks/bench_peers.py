@@ -193,7 +193,7 @@ class Slot:
         return sum(board.power.energy_j(*spans) for board in self.boards)
 
 
-def measure(slots: Sequence[Slot], servers: Sequence[Server], folder: Path) -> None:
+def measure_batch(slots: Sequence[Slot], servers: Sequence[Server], folder: Path) -> None:
     """Have every tool measure every slot, all at once; fills in their results."""
     first_s = time.monotonic() + PREPARE_S + PREPARE_LANE_S * len(slots)
     for number, slot in enumerate(slots):
@@ -209,8 +209,6 @@ def measure(slots: Sequence[Slot], servers: Sequence[Server], folder: Path) -> N
                 "begin_s": slot.load_s - LEADS_S[server.tool],
                 "end_s": slot.load_s + LENGTH_S,
             }
-            if server.tool == "zeus" and any(not board.counter.supported for board in slot.boards):
-                job["idle"] = True  # it polls without a pause there, and would slow all others
             server.send(job)
     give_up_s = first_s + LENGTH_S + READ_S
     while time.monotonic() < give_up_s:
@@ -244,21 +242,24 @@ def _result(slot: Slot, server: Server, folder: Path) -> Result:
         u_pct=u_pct,
         late_ms=None if late_s is None else 1000 * late_s,
         cpu_s=answer.get("cpu_s"),
-        said=_said(answer, log.read_text(errors="replace") if log.exists() else ""),
+        messages=_describe_messages(
+            answer, log.read_text(errors="replace") if log.exists() else ""
+        ),
     )
 
 
 # What a tool prints about the boards; numbers and times differ from window to window.
-_TOLD = re.compile(r"(?=.*(warn|error|critical))(?=.*(gpu|power|energy|nvml))", re.IGNORECASE)
+_ABOUT_BOARDS = re.compile(r"(?=.*(warn|error|critical))(?=.*(gpu|nvml))", re.IGNORECASE)
 _NUMBERS = re.compile(r"GPU-[\w-]+|\d[\d:.,]*")
 
 
-def _said(answer: dict[str, Any], log: str) -> str:
+def _describe_messages(answer: dict[str, Any], log: str) -> str:
     """Errors and warnings in few words; of ours, the quality and the codes."""
     if "quality" in answer:
         return " ".join([answer["quality"], *answer["codes"]])
     lines = [
-        _NUMBERS.sub("", line).strip(" []@-")[:70] for line in filter(_TOLD.match, log.splitlines())
+        _NUMBERS.sub("", line).strip(" []@-")[:70]
+        for line in filter(_ABOUT_BOARDS.match, log.splitlines())
     ]
     if "error" in answer:
         lines.insert(0, f"error: {answer['error'][:70]}")
@@ -281,7 +282,7 @@ def plan(rows: Sequence[Row], seeds: tuple[int, int], lanes: int) -> list[list[S
     return [slots[number::count] for number in range(count)]
 
 
-def run(
+def measure_batches(
     batches: list[list[Slot]], servers: Sequence[Server], folder: Path, late_ms: float
 ) -> tuple[list[Result], int]:
     """Measure every batch, and again what came late; also how many windows that were."""
@@ -289,7 +290,7 @@ def run(
     for _ in range(TRIES):
         late = list[Slot]()
         for number, batch in enumerate(batches, start=1):
-            measure(batch, servers, folder)
+            measure_batch(batch, servers, folder)
             for slot in batch:
                 if slot.late_ms > late_ms:
                     late.append(slot)
@@ -318,7 +319,9 @@ def main() -> int:
     parser.add_argument(
         "--late-ms", type=float, default=LATE_MS, help="repeat windows later than this"
     )
-    parser.add_argument("--rows", default="", help="only rows whose key has this word")
+    parser.add_argument(
+        "--rows", default="", help="a regular expression: only rows whose key it matches"
+    )
     parser.add_argument("--tools", nargs="+", default=list(TOOLS))
     parser.add_argument(
         "--from", dest="source", type=Path, help="a CSV of windows instead of measuring"
@@ -334,7 +337,7 @@ def main() -> int:
     if options.source:
         results, facts = read_csv(options.source)
     else:
-        results, facts = measured(options)
+        results, facts = measure_rows(options)
         if target := options.csv or (CSV if options.write else None):
             write_csv(target, results, facts)
     rows = [row for row in ROWS if any(result.row == row.key for result in results)]
@@ -347,9 +350,9 @@ def main() -> int:
     return int(options.check and bool(misses))
 
 
-def measured(options: argparse.Namespace) -> tuple[list[Result], dict[str, str]]:
+def measure_rows(options: argparse.Namespace) -> tuple[list[Result], dict[str, str]]:
     """Install, build, measure; also the facts that are printed with the table."""
-    rows = [row for row in ROWS if options.rows in row.key]
+    rows = [row for row in ROWS if re.search(options.rows, row.key)]
     began_s, pythons = time.monotonic(), install(options.cache)
     with tempfile.TemporaryDirectory(prefix="peers-") as name:
         folder = Path(name)
@@ -360,7 +363,7 @@ def measured(options: argparse.Namespace) -> tuple[list[Result], dict[str, str]]
         for server in servers:
             server.wait_until_ready()
         batches = plan(rows, options.seeds, options.lanes)
-        results, repeats = run(batches, servers, folder, options.late_ms)
+        results, repeats = measure_batches(batches, servers, folder, options.late_ms)
         for server in servers:
             server.close()
     facts = {

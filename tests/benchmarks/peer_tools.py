@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import json
+import multiprocessing
 import os
 import resource
 import select
@@ -256,11 +257,12 @@ def measure(name: str, job: dict[str, Any]) -> dict[str, Any]:
         processor seconds of the process, and the error if there was one.
     """
     _open_scenario(job["scenario"])
-    if "idle" in job:
-        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
     tool, answer = TOOLS[name](), dict[str, Any]()
     try:
         tool.prepare()
+        for process in multiprocessing.active_children():
+            # A poller without a pause takes what others leave of the processors.
+            os.sched_setscheduler(process.pid, os.SCHED_IDLE, os.sched_param(0))
         _sleep_until(job["begin_s"])
         tool.begin()
         answer["start_s"] = time.monotonic()

@@ -32,7 +32,8 @@ TOOLS = {
 }
 MARGIN_POINTS = 0.1  # ours may be above the best peer by this, beyond the bound
 RESAMPLES = 4_000
-# Warnings that are given of sound windows, too: they name no fault.
+# Warnings that are given of sound windows, too: they name no fault. That a counter could not be
+# checked deeply enough does name one of a counter.
 NO_FAULT = frozenset(
     {"short-window", "few-samples", "check-depth", "meter-absent", "wide-interval"}
 )
@@ -47,6 +48,7 @@ class Row(Protocol):
     fault: str
     is_faulty: bool
     is_judged: bool
+    has_counter: bool
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ class Result:
         u_pct: Half-width of its interval, in per cent of the truth; only ours states one.
         late_ms: How late the window began or ended, whichever was more.
         cpu_s: Processor seconds of the window's process and of those that ended in it.
-        said: Of ours, the quality and the codes of warnings; of others, errors and warnings.
+        messages: Of ours, the quality and the codes of warnings; of others, errors and warnings.
     """
 
     row: str
@@ -71,15 +73,21 @@ class Result:
     u_pct: float | None = None
     late_ms: float | None = None
     cpu_s: float | None = None
-    said: str = ""
+    messages: str = ""
 
     @property
-    def is_silent_and_wrong(self) -> bool:
-        """Ours alone: valid, no warning that names a fault, and the truth outside the interval."""
-        quality, *codes = self.said.split()
-        if self.error_pct is None or quality != "valid" or set(codes) - NO_FAULT:
-            return False
-        return self.u_pct is None or abs(self.error_pct) > self.u_pct
+    def is_inside(self) -> bool:
+        """Whether the interval holds the truth."""
+        return (
+            self.error_pct is not None
+            and self.u_pct is not None
+            and abs(self.error_pct) <= self.u_pct
+        )
+
+    @property
+    def fault_codes(self) -> set[str]:
+        """Ours alone: codes of warnings that name a fault."""
+        return set(self.messages.split()[1:]) - NO_FAULT
 
 
 @dataclass(frozen=True)
@@ -133,13 +141,22 @@ def _errors(results: Iterable[Result]) -> dict[int, float | None]:
     return {result.seed: result.error_pct for result in results}
 
 
+def is_silent_and_wrong(row: Row, result: Result) -> bool:
+    """Ours alone: valid, no warning that names the fault, and the truth outside the interval."""
+    quality, *codes = result.messages.split()
+    is_silent = quality == "valid" and not result.fault_codes
+    if row.has_counter and "check-depth" in codes:
+        is_silent = False
+    return is_silent and result.error_pct is not None and not result.is_inside
+
+
 def check(rows: Iterable[Row], results: Sequence[Result]) -> list[str]:
     """What is wanted and does not hold, one line each."""
     misses = list[str]()
     for row in rows:
         own = [result for result in results if result.row == row.key]
         if row.is_faulty:
-            wrong = sum(r.is_silent_and_wrong for r in own if r.tool == OURS)
+            wrong = sum(is_silent_and_wrong(row, result) for result in own if result.tool == OURS)
             if wrong:
                 misses.append(f"{row.key}: {wrong} windows of ours are silent and wrong")
         elif row.is_judged:
@@ -167,9 +184,17 @@ def table(rows: Sequence[Row], results: Sequence[Result], facts: Mapping[str, st
         f"{_count_seeds(results)} seeds that are the same for all tools.",
     ]
     lines += [f"Not installed: {facts['missing']}."] if facts.get("missing") else []
-    heads = ["board", "load", *TOOLS.values(), "our ±", "best peer", "ours − best (95 %)"]
+    heads = ["board", "load", *TOOLS.values(), "our ± (inside)", "best peer", "ours − best (95 %)"]
     lines += ["", "| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
     lines += [_format_sound(row, by_row[row.key]) for row in sound]
+    alarms = [r for row in sound for r in by_row[row.key] if r.tool == OURS and r.fault_codes]
+    codes = sorted({code for result in alarms for code in result.fault_codes})
+    windows = sum(r.tool == OURS for row in sound for r in by_row[row.key])
+    lines += [
+        "",
+        f"Of {windows} sound windows ours warns of a fault in {len(alarms)}"
+        + (f" ({', '.join(codes)})." if codes else "."),
+    ]
     heads = ["board", "fault", *TOOLS.values(), "what ours says"]
     lines += ["", "| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
     lines += [_format_faulty(row, by_row[row.key], baseline) for row in faulty]
@@ -184,8 +209,10 @@ def _format_sound(row: Row, results: Sequence[Result]) -> str:
     compared = [result for result in results if result.seed > 0]
     cells = [row.board, row.load]
     cells += [_format_rms([r for r in compared if r.tool == tool]) for tool in TOOLS]
-    widths = [r.u_pct for r in compared if r.tool == OURS and r.u_pct is not None]
-    cells.append(f"{np.median(widths):.2f}" if widths else "")
+    ours = [r for r in compared if r.tool == OURS]
+    widths = [r.u_pct for r in ours if r.u_pct is not None]
+    inside = f"{sum(r.is_inside for r in ours)}/{len(ours)}"
+    cells.append(f"{np.median(widths):.2f} ({inside})" if widths else "")
     comparison = compare_with_best(results)
     if comparison is None:
         cells += ["", ""]
@@ -212,28 +239,31 @@ def _format_faulty(
         own = [result for result in results if result.tool == tool]
         cell = _format_rms(own)
         if tool != OURS:
-            told = sum(bool(set(_split(r)) - {m for t, m in ordinary if t == tool}) for r in own)
-            cell += ", silent" if not told else f", warns {told}/{len(own)}"
+            known = {message for name, message in ordinary if name == tool}
+            warnings = sum(bool(set(_split(result)) - known) for result in own)
+            cell += ", silent" if not warnings else f", warns {warnings}/{len(own)}"
         cells.append(cell if own else "")
-    cells.append(_summarise([r for r in results if r.tool == OURS]))
+    cells.append(_summarise(row, [r for r in results if r.tool == OURS]))
     return "| " + " | ".join(cells) + " |"
 
 
-def _summarise(results: Sequence[Result]) -> str:
+def _summarise(row: Row, results: Sequence[Result]) -> str:
     """Qualities with their counts, and the warnings that most windows have."""
     if not results:
         return ""
-    qualities = Counter(result.said.split()[0] for result in results)
-    codes = Counter(code for r in results for code in r.said.split()[1:] if code not in NO_FAULT)
+    qualities = Counter(result.messages.split()[0] for result in results)
+    codes = Counter(
+        code for r in results for code in r.messages.split()[1:] if code not in NO_FAULT
+    )
     often = [f"`{code}`" for code, count in codes.most_common(3) if 2 * count >= len(results)]
-    wrong = sum(result.is_silent_and_wrong for result in results)
+    wrong = sum(is_silent_and_wrong(row, result) for result in results)
     cell = ", ".join(f"{name} {count}" for name, count in qualities.most_common())
     cell += ": " + ", ".join(often) if often else ""
     return cell + (f"; **silent and wrong {wrong}**" if wrong else "")
 
 
 def _split(result: Result) -> list[str]:
-    return [message for message in result.said.split(" | ") if message]
+    return [message for message in result.messages.split(" | ") if message]
 
 
 def _ordinary_messages(rows: Iterable[Row], results: Iterable[Result]) -> set[tuple[str, str]]:
@@ -293,5 +323,5 @@ def _parse(cells: Mapping[str, str]) -> Result:
         u_pct=number("u_pct"),
         late_ms=number("late_ms"),
         cpu_s=number("cpu_s"),
-        said=cells["said"],
+        messages=cells["messages"],
     )
