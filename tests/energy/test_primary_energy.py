@@ -87,7 +87,7 @@ def test_codecarbon_reading_the_same_counter_is_not_taken_before_rapl():
 def test_both_sockets_are_added_and_no_other_meter():
     record = make_record(channels=GPU_MACHINE)
     cpu = choose_source(record, Domain.CPU)
-    assert cpu.channels == ("rapl/package-0", "rapl/package-1")
+    assert cpu.channels == ("rapl/package-0/counter", "rapl/package-1/counter")
     assert source_energy_j(record, cpu, "train") == 2 * 40.0 * TRAIN_S
 
 

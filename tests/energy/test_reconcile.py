@@ -112,6 +112,21 @@ def test_joules_of_several_boards_are_added_before_they_meet_codecarbon():
     assert cross.difference_pct == pytest.approx(0.0, abs=0.01)
 
 
+def test_codecarbon_is_compared_with_the_boards_that_it_reads_and_no_others():
+    trace = counter()
+    second = replace(COUNTER, name="nvml/gpu1/counter", device="GPU-2")
+    own = replace(COUNTER, name="codecarbon/gpu", reading="nvml", device="GPU-2")
+    made = evidence(
+        trace,
+        Trace(second, trace.t_s, [3 * value for value in trace.value]),
+        Trace(own, trace.t_s, [3 * value for value in trace.value]),
+    )
+    [cross] = [e for e in made.agreements if e.window == "train"]
+    assert (cross.a, cross.difference_pct) == ("nvml/gpu1/counter", pytest.approx(0.0, abs=0.01))
+    unknown = Trace(replace(own, device="GPU-2+GPU-3"), trace.t_s, trace.value)
+    assert not evidence(trace, Trace(second, trace.t_s, trace.value), unknown).agreements
+
+
 @pytest.mark.parametrize(
     ("other", "pair"),
     [

@@ -50,7 +50,7 @@ def check_device(facts: Facts) -> Iterator[Line]:
             with device:
                 yield from _check_gpu(device)
         except CannotMeasureError as error:
-            yield info("gpu", f"{device.gpu} does not answer", fix=str(error))
+            yield info("gpu", f"{device.gpu} cannot be measured", fix=str(error))
     trainable = sum(device.can_train for device in available.devices)
     if trainable and find_spec("tensorflow") is not None:
         yield _check_tensorflow(trainable)

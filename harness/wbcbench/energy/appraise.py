@@ -15,6 +15,7 @@ from wbcbench.core.trace import Kind, Trace
 from wbcbench.core.window import IDLE_AFTER, IDLE_BEFORE, TRAIN, Window, WindowEnergy, is_validation
 from wbcbench.energy import thresholds
 from wbcbench.energy.cross_check import agreements, compare_traces
+from wbcbench.energy.delay import find_delay, move, span_work, widen
 from wbcbench.energy.faults import Fault, find_pair, refuse_unread, review_sensors
 from wbcbench.energy.integrate import window_energy
 from wbcbench.energy.uncertainty import describe_sensor, uncertainty_budget
@@ -38,12 +39,27 @@ class Appraisal:
     faults: tuple[Fault, ...]
 
 
-def appraise(traces: Sequence[Trace], windows: Sequence[Window]) -> Appraisal:
-    """State the joules of every window on every trace, and how far they can be trusted."""
+def appraise(
+    traces: Sequence[Trace], windows: Sequence[Window], work: Window | None = None
+) -> Appraisal:
+    """State the joules of every window on every trace, and how far they can be trusted.
+
+    Args:
+        traces: All that was read.
+        windows: The spans to judge.
+        work: From the start to the end of all that was measured, of which they may be parts: its
+            ends show how late a reading is. ``None``: from the first of them to the last.
+    """
     review = review_sensors(traces)
+    sensors = [describe_sensor(trace) for trace in review.traces]
+    work = work or span_work(windows)
+    pairs = list(zip(review.traces, sensors, strict=True))
+    delays = [find_delay(trace, work, sensor) for trace, sensor in pairs]
+    moved = [move(trace, delay) for trace, delay in zip(review.traces, delays, strict=True)]
+    limited = [move(trace, delay) for trace, delay in zip(review.within_limit, delays, strict=True)]
     readings = [
-        (trace, within_limit, _find_power(trace, review.traces), describe_sensor(trace))
-        for trace, within_limit in zip(review.traces, review.within_limit, strict=True)
+        (trace, within_limit, _find_power(trace, moved), widen(sensor, delay))
+        for trace, within_limit, sensor, delay in zip(moved, limited, sensors, delays, strict=True)
     ]
     energies, budgets = list[WindowEnergy](), list[Budget]()
     is_run = any(window.name == TRAIN for window in windows)

@@ -44,7 +44,7 @@ def is_codecarbon(channel: str) -> bool:
 
 def device_label(channel: str) -> str:
     """``nvml/gpu0`` for ``nvml/gpu0/counter``: what messages call the device of a channel."""
-    return channel.rpartition("/")[0] if channel.count("/") > 1 else channel
+    return channel.rpartition("/")[0] or channel
 
 
 class Measured(Protocol):
@@ -204,11 +204,11 @@ def _choose_reading(record: Measured, readings: Sequence[Channel], window: str) 
     if not usable:
         return readings[0]
     first, *others = usable
-    more_exact = (c for c in others if _is_too_coarse(record, first.name, c.name, window))
+    more_exact = (c for c in others if is_too_coarse(record, first.name, c.name, window))
     return next(more_exact, first)
 
 
-def _is_too_coarse(record: Measured, counter: str, integral: str, window: str) -> bool:
+def is_too_coarse(record: Measured, counter: str, integral: str, window: str) -> bool:
     """Whether a counter steps so slowly that the integral of the same device says much more."""
     steps, curve = record.energy(window, counter), record.energy(window, integral)
     if not steps or not curve or not steps.energy_j:

@@ -102,9 +102,14 @@ class Recording:
     circumstances: Circumstances
     write_error: str | None = None
 
-    def measure_window(self, window: Window, *, is_cut: bool = False) -> WindowResult:
-        """Work out one window; with ``is_cut`` it was still open when the trace ended."""
-        appraisal = appraise.appraise(self.traces, [window])
+    def measure_window(
+        self, window: Window, *, is_cut: bool = False, work: Window | None = None
+    ) -> WindowResult:
+        """Work out one window; with ``is_cut`` it was still open when the trace ended.
+
+        ``work`` is all that was measured, if the window is only a part of it.
+        """
+        appraisal = appraise.appraise(self.traces, [window], work)
         evidence = Evidence(
             spec=None,
             traces=self.traces,
