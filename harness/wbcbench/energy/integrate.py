@@ -209,7 +209,8 @@ def _join_counter_moves(trace: Trace, pair: Trace | None) -> EnergyCurve:
     Joining moves instead of polls spreads each step over the time it was collected in. Both sides
     of a break are knots, so that no joule is spread across it.
     """
-    counter = unwrap_counter(trace, energy_curve(pair) if pair else None)
+    averaging_s = pair.channel.averaging_s if pair else None
+    counter = unwrap_counter(trace, energy_curve(pair) if pair else None, averaging_s or 0.0)
     times = counter.t_s
     restarts = {gap.after_s for gap in counter.breaks}
     steps = zip(times[1:], pairwise(counter.total_j), strict=True)
