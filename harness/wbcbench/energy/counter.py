@@ -446,7 +446,10 @@ class _Run:
         when_j = mean_w * blur_s / math.sqrt(6 * self._half)  # anywhere in its span
         late_j = lag_s * (max(power_w) - min(power_w))
         gain_j = thresholds.AGREE_PCT / 100 * mean_w * (end_s - start_s) / 2
-        return OWN_SPREADS * math.hypot(unread_j, when_j) + late_j + gain_j
+        # A burst or a dip of the load may lie between two readings, and be counted.
+        every_w = self._integral.power_w or ()
+        burst_j = (times[-1] - times[0]) / len(times) * (max(every_w) - min(every_w))
+        return OWN_SPREADS * math.hypot(unread_j, when_j) + late_j + gain_j + burst_j
 
 
 def _find_gain(counted_j: Sequence[float], beside_j: Sequence[float], half: int) -> float:

@@ -228,6 +228,14 @@ DISAGREE_PCT = _add_limit(
     "counter and integral that differ by more: the measured window is invalid",
     _OURS,
 )
+DISAGREE_DEPTHS = _add_limit(
+    "disagree_depths",
+    1.5,
+    "×",
+    "counter and integral that differ by less than this times the depth of the check are not held "
+    "to disagree",
+    "the depth holds 95 %, this times the depth 99.7 % of chance differences",
+)
 CROSS_CHECK_PCT = _add_limit(
     "cross_check_pct",
     10.0,
