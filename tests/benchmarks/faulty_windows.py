@@ -62,32 +62,41 @@ def run_faulty(
     count: int,
     kinds: Iterable[str] = KINDS,
     *,
+    parts: int = 0,
     alone: bool = False,
     verbose: bool = False,
 ) -> list[Row]:
-    """Measure ``count`` windows of each kind, from ``seed`` on."""
+    """Measure ``count`` windows of each kind, from ``seed`` on, and as many parts of each."""
+    environment: dict[str, str] = os.environ  # type: ignore[assignment]
     rows = []
     for kind in kinds:
         verdicts = list[Verdict]()
         for place in range(seed, seed + count):
+            drawn = draw_window(kind, place, alone=alone)
             with tempfile.TemporaryDirectory(dir=where.folder) as folder:
-                bench = Bench(where, Path(folder))
-                verdicts.append(
-                    play_window(bench, draw_window(kind, place, alone=alone), os.environ)
-                )  # type: ignore[arg-type]
-            if verbose:
-                print(f"{verdicts[-1].outcome:<7}{verdicts[-1]}", flush=True)
+                of_window = play_window(Bench(where, Path(folder)), drawn, environment, parts)
+            verdicts += of_window
+            for verdict in of_window if verbose else ():
+                print(f"{verdict.outcome:<7}{verdict}", flush=True)
         rows.append(Row(kind, tuple(verdicts)))
     return rows
 
 
 def print_rows(rows: Sequence[Row]) -> int:
     """Print one line a kind, and every silent wrong number; returns how many there are."""
-    heads = ("n", "right", "near", "none", "doubted", "told", "worst", "silent", "worst")
+    outcomes = ("told", "shallow", "silent")
+    heads = (
+        "n",
+        "right",
+        "near",
+        "none",
+        "doubted",
+        *(word for o in outcomes for word in (o, "worst")),
+    )
     print(f"{'kind':<38}", *(f"{head:>7}" for head in heads))
     for row in rows:
         cells = [len(row.verdicts), *map(row.count, ("right", "near", "none")), row.doubted]
-        for outcome in ("told", "silent"):
+        for outcome in outcomes:
             cells += [row.count(outcome), f"{row.worst_pct(outcome):.1f}%"]
         print(f"{row.kind:<38}", *(f"{cell:>7}" for cell in cells))
     silent = [verdict for row in rows for verdict in row.silent]
@@ -105,6 +114,7 @@ def main() -> int:
     parser.add_argument("--only", action="append", choices=[*KINDS], help="this kind alone")
     parser.add_argument("--seed", type=int, help="this window alone")
     parser.add_argument("--first", type=int, default=0, help="the first seed")
+    parser.add_argument("--parts", type=int, default=0, help="windows inside of each")
     parser.add_argument("--alone", action="store_true", help="the faulty board without others")
     parser.add_argument("--check", action="store_true", help="fail where one is silently wrong")
     parser.add_argument("-v", "--verbose", action="store_true", help="print every window")
@@ -121,6 +131,7 @@ def main() -> int:
             seed,
             count,
             options.only or KINDS,
+            parts=options.parts,
             alone=options.alone,
             verbose=options.verbose,
         )

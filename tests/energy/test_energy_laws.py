@@ -298,8 +298,12 @@ PROMISED = 0.95
 ALLOWED_MISSES = int(binom.ppf(0.999, SEEDS, 1 - PROMISED))
 
 
-@pytest.mark.parametrize("signal", [*SIGNALS, "bursts"])
-@pytest.mark.parametrize("sensor", SENSORS)
+# What looks at even times, and does not say how often, cannot tell loads in step with it.
+TOLD = [(sensor, signal) for sensor in SENSORS for signal in (*SIGNALS, "bursts")]
+TOLD.remove(("part-time, unsaid", "in step"))
+
+
+@pytest.mark.parametrize(("sensor", "signal"), TOLD)
 def test_the_interval_contains_the_truth_with_lost_reads_and_wraps(sensor, signal):
     misses, length_s = 0, 15.0
     for seed in range(SEEDS):

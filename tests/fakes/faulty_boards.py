@@ -52,10 +52,24 @@ class FaultyWindow:
     interval_s: float = 0.1
     has_false_gain: bool = False
     has_codecarbon: bool = False
+    part: tuple[float, float] = (0.0, 1.0)
 
     @property
     def window(self) -> Window:
-        return Window("block", WINDOW_AT_S, WINDOW_AT_S + self.length_s)
+        """What is judged: all that was recorded, or a part of it."""
+        start_s, end_s = (WINDOW_AT_S + share * self.length_s for share in self.part)
+        return Window("block", start_s, end_s)
+
+    def draw_parts(self, count: int) -> list[FaultyWindow]:
+        """Windows inside of this one, as a program that marks its phases has."""
+        rng = random.Random(f"parts of {self.kind}-{self.seed}")
+        parts = list[FaultyWindow]()
+        shortest = min(1.0 / self.length_s, 0.9)
+        while len(parts) < count:
+            start, end = sorted((rng.random(), rng.random()))
+            if end - start >= shortest:
+                parts.append(replace(self, part=(start, end)))
+        return parts
 
     @property
     def true_j(self) -> float:
@@ -232,10 +246,12 @@ def add_kind(name: str) -> Callable[[Callable[[random.Random, float], Drawn]], o
     return enter
 
 
-def draw_window(kind: str, seed: int, *, alone: bool = False) -> FaultyWindow:
+def draw_window(
+    kind: str, seed: int, *, alone: bool = False, longest_s: float = LONGEST_S
+) -> FaultyWindow:
     """The window of a kind and a seed; the same whenever it is drawn."""
     rng = (Alone if alone else random.Random)(f"{kind}-{seed}")
-    length_s = SHORTEST_S * (LONGEST_S / SHORTEST_S) ** rng.random()
+    length_s = SHORTEST_S * (longest_s / SHORTEST_S) ** rng.random()
     gpus, where, *more = KINDS[kind](rng, length_s)
     return FaultyWindow(kind, seed, tuple(gpus), length_s, where, **(more[0] if more else {}))  # type: ignore[arg-type]
 
@@ -560,6 +576,153 @@ def _(rng: random.Random, length_s: float) -> Drawn:
     return number_boards(gpus), f"{first}; {second}"
 
 
+def _slow_down(rng: random.Random, board: FakeGpu) -> tuple[FakeGpu, str]:
+    """A reading that lags, averages, is renewed slowly, is coarse, or keeps no exact time."""
+    name: Literal["instant", "usage"] = "instant" if board.instant.supported else "usage"
+    changes: dict[str, float] = rng.choice(
+        (
+            {"lag_s": rng.uniform(0.2, 2.0)},
+            {"window_s": rng.uniform(0.3, 2.0)},
+            {"update_s": rng.uniform(0.3, 1.5)},
+            {"resolution_w": rng.choice((1.0, 5.0))},
+            {"jitter": 0.3},
+            {"noise_w": 0.0},
+        )
+    )
+    sensor = replace(getattr(board, name), **changes)
+    return replace(board, **{name: sensor}), f"{name} {changes}"  # type: ignore[arg-type]
+
+
+@add_kind("counter shows something else for a moment")
+def _(rng: random.Random, length_s: float) -> Drawn:
+    span = draw_span(rng, length_s, (0.05, 0.8))
+    board = draw_board(rng, length_s, power=rng.choice(("instant", "usage", "none")))
+    shown_j = rng.choice((0.0, 1.0, 1e7, board.counter.start_j + rng.uniform(-2e3, 2e3)))
+    garbage = Fault("spike", on="energy", at_s=span.at_s, until_s=span.until_s, value=shown_j)
+    where = f"{shown_j:.0f} J for {board.counter.start_j:.0f} J, {span}"
+    return among(rng, with_faults(board, garbage), length_s), where
+
+
+@add_kind("counter jumps often")
+def _(rng: random.Random, length_s: float) -> Drawn:
+    times = sorted(
+        WINDOW_AT_S + rng.uniform(-0.5, length_s + 0.5) for _ in range(rng.randint(3, 40))
+    )
+    most_j = rng.choice((10.0, 30.0, 150.0))
+    signs = rng.choice(((1,), (-1,), (1, -1)))
+    events = tuple(Event(t, rng.choice(signs) * rng.uniform(3.0, most_j)) for t in times)
+    board = draw_board(rng, length_s, power=rng.choice(("instant", "instant", "usage", "none")))
+    where = f"{len(events)} times, {sum(event.joules for event in events):+.0f} J in all"
+    return among(rng, with_counter(board, events=events), length_s), where
+
+
+@add_kind("counter loses a little often")
+def _(rng: random.Random, length_s: float) -> Drawn:
+    every_s, lasts_s = rng.uniform(0.4, 2.0), rng.uniform(0.05, 0.2)
+    starts = [WINDOW_AT_S - 9.0 + i * every_s for i in range(int((length_s + 20.0) / every_s))]
+    rates = tuple(Rate(t, t + lasts_s) for t in starts)
+    power = rng.choice(("instant", "instant", "usage", "none"))
+    board = with_counter(draw_board(rng, length_s, power=power), rates=rates)
+    return among(rng, board, length_s), f"{lasts_s:.2f} s every {every_s:.2f} s, power={power}"
+
+
+@add_kind("counter of other units")
+def _(rng: random.Random, length_s: float) -> Drawn:
+    gain, power = rng.choice((1e-3, 0.1, 0.5, 2.0, 10.0, 1e3)), rng.choice(("instant", "usage"))
+    board = with_counter(draw_board(rng, length_s, power=power), gain=gain)
+    return among(rng, board, length_s), f"x {gain:g}, power={power}"
+
+
+@add_kind("counter frozen from the start")
+def _(rng: random.Random, length_s: float) -> Drawn:
+    power = rng.choice(("instant", "usage", "none"))
+    board = with_counter(draw_board(rng, length_s, power=power), frozen_at_s=0.0)
+    return among(rng, board, length_s), f"power={power}"
+
+
+@add_kind("counter runs backwards")
+def _(rng: random.Random, length_s: float) -> Drawn:
+    span, power = draw_span(rng, length_s, (0.5, 4.0)), rng.choice(("instant", "usage", "none"))
+    rates = (Rate(span.at_s, span.until_s, rng.choice((-1.0, -0.2))),)
+    board = with_counter(draw_board(rng, length_s, power=power), rates=rates)
+    return among(rng, board, length_s), f"x {rates[0].factor:g} {span}, power={power}"
+
+
+@add_kind("power stuck from the start, no counter")
+def _(rng: random.Random, length_s: float) -> Drawn:
+    board = draw_board(rng, length_s, power=rng.choice(("instant", "usage")), counter=False)
+    board = with_faults(board, Fault("stuck", on="power", at_s=rng.uniform(0.0, 2.5)))
+    return among(rng, board, length_s), f"at {board.faults[0].at_s:.1f} s, the window is at 10 s"
+
+
+@add_kind("power is now and then none, no counter")
+def _(rng: random.Random, length_s: float) -> Drawn:
+    kind, every_s = rng.choice(("zero", "spike", "unknown")), rng.uniform(0.25, 1.0)
+    board = draw_board(rng, length_s, power=rng.choice(("instant", "usage")), counter=False)
+    value_w, lasts_s = 2.5 * board.limit_default_w, rng.uniform(0.1, 0.6) * every_s
+    starts = [WINDOW_AT_S - 1.0 + i * every_s for i in range(min(int(length_s / every_s) + 3, 60))]
+    faults = (Fault(kind, on="power", at_s=t, until_s=t + lasts_s, value=value_w) for t in starts)
+    where = f"{kind}, {lasts_s:.2f} s every {every_s:.2f} s"
+    return among(rng, with_faults(board, *faults), length_s), where
+
+
+@add_kind("power absurd and no limit known, no counter")
+def _(rng: random.Random, length_s: float) -> Drawn:
+    span, times = draw_span(rng, length_s, (0.1, 2.0)), rng.choice((2.0, 5.0, 100.0, 1e4))
+    board = draw_board(rng, length_s, counter=False)
+    value_w = times * board.limit_default_w
+    absurd = Fault("spike", on="power", at_s=span.at_s, until_s=span.until_s, value=value_w)
+    board = with_faults(board, absurd, Fault("unsupported", on="limits"))
+    return among(rng, board, length_s), f"{times:g} x limit, {span}"
+
+
+@add_kind("polled slowly or fast")
+def _(rng: random.Random, length_s: float) -> Drawn:
+    interval_s = rng.choice((0.01, 0.02, 0.5, 1.0, 2.0))
+    gpus = number_boards([draw_any(rng, length_s) for _ in range(rng.choice((1, 1, 2)))])
+    return gpus, f"every {interval_s:g} s", {"interval_s": interval_s}
+
+
+@add_kind("spoilt while it is probed")
+def _(rng: random.Random, length_s: float) -> Drawn:
+    """The probe lasts from 1 s to 3 s."""
+    at_s, kind = rng.uniform(0.9, 2.5), rng.choice(("lost", "unknown", "zero", "stuck", "scale"))
+    until_s = rng.choice((at_s + rng.uniform(0.1, 1.0), 5.0))
+    fault = Fault(
+        kind, on="all" if kind == "lost" else "power", at_s=at_s, until_s=until_s, value=3.0
+    )
+    board = with_faults(draw_any(rng, length_s), fault)
+    if rng.random() < 0.5:
+        board = with_counter(board, rates=(Rate(at_s, until_s),), events=(Event(until_s, 200.0),))
+    return among(rng, board, length_s), f"{kind}, {at_s:.2f} to {until_s:.2f} s"
+
+
+@add_kind("anything")
+def _(rng: random.Random, length_s: float) -> Drawn:
+    gpus, wheres = list[FakeGpu](), list[str]()
+    for place in range(rng.choice((1, 1, 2, 3))):
+        board = draw_any(rng, length_s)
+        has_power = board.instant.supported or board.usage.supported
+        for _ in range(rng.choice((0, 1, 1, 2, 3))):
+            spoil = rng.choice(("counter", "power", "slow", "lost"))
+            if spoil == "counter" and board.counter.supported:
+                board, where = _spoil_counter(rng, board, length_s)
+            elif spoil == "power" and has_power:
+                board, where = _spoil_power(rng, board, length_s)
+            elif spoil == "slow" and has_power:
+                board, where = _slow_down(rng, board)
+            elif spoil == "lost" and rng.random() < 0.3:
+                span = draw_span(rng, length_s, (0.3, 3.0))
+                board = with_faults(board, Fault("lost", at_s=span.at_s, until_s=span.until_s))
+                where = f"lost {span}"
+            else:
+                continue
+            wheres.append(f"{place}: {where}")
+        gpus.append(board)
+    more = {"interval_s": rng.choice((0.05, 0.1, 0.1, 0.1, 0.25))}
+    return number_boards(gpus), "; ".join(wheres) or "sound", more
+
+
 # --- what was said, and whether it was right ---------------------------------------------------
 
 
@@ -604,7 +767,10 @@ class Verdict:
 
     @property
     def outcome(self) -> str:
-        """``none``, ``right``, ``near``, ``told`` (wrong, but a warning names it) or ``silent``.
+        """``none``, ``right``, ``near``, ``told`` (wrong, but a warning names it), ``shallow`` or
+        ``silent``.
+
+        ``shallow`` is wrong where the only warning is that no check, or no check so deep, was made.
 
         A half-width of 95 % is missed by one in twenty: half as much again is ``near``.
         """
@@ -614,9 +780,11 @@ class Verdict:
         # A counter's joules are rounded to thousandths.
         if abs(self.error_j) <= max(self.uncertainty_j, allowed_j) + 0.002:
             return "right"
-        if self.naming:
+        if self.naming and self.naming != ["check-depth"]:
             return "told"
-        return "near" if abs(self.error_j) <= 1.5 * self.uncertainty_j else "silent"
+        if abs(self.error_j) <= 1.5 * self.uncertainty_j:
+            return "near"
+        return "shallow" if self.naming else "silent"
 
     def __str__(self) -> str:
         drawn, result = self.drawn, self.result
@@ -632,19 +800,26 @@ class Verdict:
         quality = result.quality if result else "refused"
         method = result.energy.method if result else None
         boards = f"{len(drawn.gpus)} GPUs, {drawn.length_s:.1f} s"
+        if drawn.part != (0.0, 1.0):
+            window = drawn.window
+            edges_s = window.start_s - WINDOW_AT_S, window.end_s - WINDOW_AT_S
+            boards += f" of which {edges_s[0]:.2f} to {edges_s[1]:.2f} s"
         return (
             f"--only {drawn.kind!r} --seed {drawn.seed}: {stated}, {quality}, {method}; "
             f"{boards}; {drawn.where}; {', '.join(said) or 'no warning'}"
         )
 
 
-def play_window(bench: Bench, drawn: FaultyWindow, environment: dict[str, str]) -> Verdict:
-    """Measure a window as ``monitor`` does, in virtual time.
+def play_window(
+    bench: Bench, drawn: FaultyWindow, environment: dict[str, str], parts: int = 0
+) -> list[Verdict]:
+    """Measure a window as ``monitor`` does, in virtual time, and as many parts of it.
 
     Args:
         bench: The machine.
         drawn: What is to be measured.
         environment: This process's variables, e.g. ``os.environ``; put back afterwards.
+        parts: How many windows inside of it are judged, too, from the same recording.
     """
     before = {name: environment.get(name) for name in drawn.environment}
     environment.update(drawn.environment)
@@ -654,11 +829,12 @@ def play_window(bench: Bench, drawn: FaultyWindow, environment: dict[str, str]) 
             drawn.gpus, drawn.length_s, interval_s=drawn.interval_s, beside=beside
         )
     except WbcbenchError as error:
-        return Verdict(drawn, None, str(error))
+        return [Verdict(drawn, None, str(error))]
     finally:
         for name, value in before.items():
             environment.pop(name) if value is None else environment.update({name: value})
-    return Verdict(drawn, recording.measure_window(drawn.window))
+    windows = [drawn, *drawn.draw_parts(parts)]
+    return [Verdict(each, recording.measure_window(each.window)) for each in windows]
 
 
 class CodeCarbonLike(EnergyMeter):

@@ -79,7 +79,7 @@ GAP_PERIODS = _add_limit(
     3.0,
     "×",
     "readings further apart than this many periods leave a gap",
-    "readings jitter by 30 % to both sides and one late tick is normal",
+    "polls wander by half a period to both sides, and one lost tick is normal",
 )
 GAP_LEAST_S = _add_limit(
     "gap_least_s",

@@ -561,7 +561,7 @@ def known_pace_s(name: str, architecture: str | None, reading: str) -> Pace:
     )
     if is_mean:
         return None, _AVERAGE_S
-    if reading.startswith("power") and _PART_TIME.search(name):
+    if _PART_TIME.search(name):  # their counters add up what the same sensor shows
         return _PART_TIME_UPDATE_S, _PART_TIME_AVERAGING_S
     return None, None
 
