@@ -17,6 +17,7 @@ from typing import NamedTuple
 MOST_CONTRADICTED = 0.02  # pairs, as a share of those that enclose one renewal
 LEAST_TELLING = 0.05  # of all moves
 RESOLUTION_S = 0.001
+FEWEST_STRETCHES = 2  # without a move: fewer show no pace
 
 Span = tuple[float, float]
 
@@ -30,6 +31,24 @@ class Looseness(NamedTuple):
 
 # A quartz, read at the middle of a call that takes its time; and a busy microcontroller.
 LOOSENESSES = (Looseness(1e-3, 0.005), Looseness(5e-3, 0.05))
+
+
+def place_renewals(
+    times_s: Sequence[float], moves: Sequence[bool], update_s: float | None
+) -> tuple[float, list[Span]]:
+    """A counter's pace, and where the renewal before each poll lies.
+
+    Args:
+        times_s: Seconds of each poll, as in ``find_renewals``.
+        moves: Whether the value differs, as there.
+        update_s: The pace; ``None`` if only the polls can tell.
+    """
+    period_s, stretches = update_s, FEWEST_STRETCHES
+    if period_s is None:
+        period_s, stretches = estimate_period_s(times_s, moves)
+    if stretches < FEWEST_STRETCHES:  # it moved whenever it was polled
+        return period_s, [(t - period_s / 2, t + period_s / 2) for t in times_s]
+    return period_s, find_renewals(times_s, moves, period_s)
 
 
 def find_renewals(times_s: Sequence[float], moves: Sequence[bool], period_s: float) -> list[Span]:
