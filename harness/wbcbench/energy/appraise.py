@@ -14,7 +14,7 @@ from wbcbench.core.record import Agreement, Budget
 from wbcbench.core.trace import Kind, Trace
 from wbcbench.core.window import IDLE_AFTER, IDLE_BEFORE, TRAIN, Window, WindowEnergy, is_validation
 from wbcbench.energy import thresholds
-from wbcbench.energy.cross_check import agreements
+from wbcbench.energy.cross_check import agreements, compare_traces
 from wbcbench.energy.delay import Delay, find_delay, move, span_work, widen
 from wbcbench.energy.faults import Fault, Flaw, find_pair, refuse_unread, review_sensors
 from wbcbench.energy.integrate import window_energy
@@ -29,7 +29,7 @@ class Appraisal:
         energies: Joules of every window on every channel, by window; ``None`` with a reason
             where the trace cannot say or a fault spoils it.
         budgets: Where their uncertainty comes from; none for unknown joules.
-        agreements: How the readings of each part agree.
+        agreements: How the readings of each part agree, in each window and in all that was read.
         faults: Where a sensor was wrong.
     """
 
@@ -77,7 +77,7 @@ def appraise(
     return Appraisal(
         tuple(energies),
         with_baseline(budgets, energies, windows),
-        agreements([trace.channel for trace in traces], energies),
+        (*agreements([trace.channel for trace in traces], energies), *_compare_all(review.traces)),
         (*review.faults, *_find_late(review.traces, work, delays)),
     )
 
@@ -96,6 +96,16 @@ def _find_late(
 def _find_power(trace: Trace, traces: Sequence[Trace]) -> Trace | None:
     """The power reading beside a counter."""
     return find_pair(trace, traces) if trace.channel.kind is Kind.COUNTER else None
+
+
+def _compare_all(traces: Sequence[Trace]) -> Iterator[Agreement]:
+    """Every measured counter against its integral, over all that was read."""
+    for trace in traces:
+        pair = _find_power(trace, traces)
+        if pair and not (trace.channel.origin.is_estimated or pair.channel.origin.is_estimated):
+            check = compare_traces(trace, pair)
+            if check is not None:
+                yield check
 
 
 def _add_excess(budget: Budget, energy: WindowEnergy, within_limit: WindowEnergy) -> Budget:

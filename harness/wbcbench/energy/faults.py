@@ -25,7 +25,7 @@ from wbcbench.energy.uncertainty import describe_sensor, with_uncertainty
 
 # Whether equal readings are stuck: a sensor that repeats itself now and then does so by chance,
 # and one that was quiet for as long before may be quiet again.
-FEWEST_RENEWALS = 10  # besides the equal ones, for the share of those that repeat themselves
+FEWEST_RENEWALS = 10  # besides the equal ones, if no probe says how often it repeats itself
 QUIET_SHARE = 0.9
 LONGER_RUN = 3  # times the longest other run of equal readings, if the probe does not tell
 SLICES = 4  # of a stretch, by which a counter shows that power changed
@@ -270,7 +270,8 @@ def _is_improbable(own: int, repeats: Sequence[int], probed_share: float | None)
     longest = sorted(repeats)[-2] if len(repeats) > 1 else own
     is_quiet = own < LONGER_RUN * longest if probed_share is None else probed_share > QUIET_SHARE
     is_rare = share**own * (renewals + own) < thresholds.STUCK_CHANCE
-    return renewals >= FEWEST_RENEWALS and not is_quiet and is_rare
+    is_known = probed_share is not None or renewals >= FEWEST_RENEWALS
+    return is_known and is_rare and not is_quiet
 
 
 def _ask_counter(trace: Trace, counter: Trace, window: Window, value_w: float) -> bool | None:

@@ -159,6 +159,20 @@ CAUGHT_UP_SHARE = _add_limit(
     "a counter that after a stop makes up for this share of the integral was late, not frozen",
     _OURS,
 )
+COARSE_COUNTER_SHARE = _add_limit(
+    "coarse_counter_share",
+    0.02,
+    "1",
+    "a counter whose ± is a larger share of its joules gives way to a more exact integral",
+    _OURS,
+)
+COARSE_COUNTER_RATIO = _add_limit(
+    "coarse_counter_ratio",
+    2.0,
+    "×",
+    "an integral is more exact than such a counter if its ± is smaller by more than this",
+    _OURS,
+)
 
 # --- power readings ----------------------------------------------------------------------------
 HIGH_OVER_LIMIT = _add_limit(

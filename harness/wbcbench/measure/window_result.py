@@ -20,9 +20,10 @@ from wbcbench.core.text import aligned_table, human_duration, human_energy, huma
 from wbcbench.core.trace import Channel, Kind, Origin, Trace
 from wbcbench.core.window import Window, WindowEnergy
 from wbcbench.energy import appraise
-from wbcbench.energy.checks import Evidence, run_checks
+from wbcbench.energy.checks import Evidence, list_some, run_checks
+from wbcbench.energy.cross_check import describe_checks
 from wbcbench.energy.integrate import energy_curve
-from wbcbench.energy.source import source_power_w
+from wbcbench.energy.source import explain_unknown, source_power_w
 from wbcbench.energy.uncertainty import describe_limits
 from wbcbench.energy.warnings import make_warning
 
@@ -45,8 +46,10 @@ class EnergyResult:
         mean_power_w: Joules over the window's duration.
         status: ``measured``, ``estimated``, ``simulated`` or ``absent``.
         channel: Name of the channel, or of several joined by ``+`` (one for each device).
-        method: How it was read: ``counter``, ``integral_instant``, ``codecarbon_tdp_load``, …
+        method: How it was read: ``counter``, ``integral_instant``, ``codecarbon_tdp_load``, …; of
+            several devices each way once, joined by ``+``.
         domain: The part of the machine: ``gpu``, ``cpu`` or ``system``.
+        unread: The devices of that part whose joules are unknown, so that ``energy_j`` is.
     """
 
     window: str
@@ -57,6 +60,7 @@ class EnergyResult:
     channel: str | None = None
     method: str | None = None
     domain: str | None = None
+    unread: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,13 +74,17 @@ class ChannelEnergy:
 
 @dataclass(frozen=True, slots=True)
 class WindowResult:
-    """What one window cost, and how far to trust that."""
+    """What one window cost, and how far to trust that.
+
+    ``checks`` says of each counter how deep the power reading beside it checked it.
+    """
 
     window: Window
     readings: tuple[ChannelEnergy, ...]
     energy: EnergyResult
     warnings: tuple[QualityWarning, ...]
     quality: Quality
+    checks: tuple[str, ...] = ()
 
     @property
     def limits(self) -> tuple[str, ...]:
@@ -146,6 +154,7 @@ class Recording:
             energy=energy,
             warnings=warnings,
             quality=worst_quality(warnings),
+            checks=tuple(describe_checks(appraisal.agreements, window.name)),
         )
 
 
@@ -165,10 +174,11 @@ def _choose_energy(evidence: Evidence) -> EnergyResult:
         energy_j=energy_j,
         uncertainty_j=uncertainty_j,
         mean_power_w=source_power_w(evidence, source, evidence.window_name),
-        status="absent" if energy_j is None else source.status,
-        channel="+".join(source.channels),
+        status="absent" if energy_j is None or source.status is None else source.status,
+        channel="+".join(source.channels) or None,
         method=source.method,
         domain=source.domain.value,
+        unread=tuple(explain_unknown(evidence, source, evidence.window_name)),
     )
 
 
@@ -202,6 +212,7 @@ def describe_window(result: WindowResult) -> list[str]:
         describe_energy(result.energy),
         "",
         *textwrap.indent(table, "  ").splitlines(),
+        *(f"  check: {check}" for check in result.checks),
     ]
     for limit in result.limits:
         lines += textwrap.indent(textwrap.fill(f"limit: {limit}", _WIDTH - 2), "  ").splitlines()
@@ -215,7 +226,8 @@ def describe_window(result: WindowResult) -> list[str]:
 def describe_energy(energy: EnergyResult) -> str:
     """``energy 241 J ± 3 J, mean 120 W  (gpu, counter, measured)``."""
     if energy.energy_j is None:
-        return "  energy unknown: no meter could read it (see below)"
+        devices = list_some(energy.unread) or "any meter"
+        return f"  energy unknown: no joules of {devices} (see below)"
     return (
         f"  energy {_format_energy(energy)}, mean {human_power(energy.mean_power_w)}  "
         f"({energy.domain}, {energy.method}, {energy.status})"

@@ -227,7 +227,7 @@ def _explain_choice(run: Run) -> str:
 
 def _read_timeline(name: str, run: Run, reason: str) -> Timeline | None:
     """Read the polls of one run; ``None`` where none of the primary channel can be read."""
-    if run.folder is None or run.primary is None:
+    if run.folder is None or run.primary is None or not run.primary.channels:
         return None
     primary = run.primary.channels[0]
     part = primary.rpartition("/")[0]
