@@ -7,7 +7,7 @@ BIN    := $(VENV)/bin
 LOCK   ?= $(if $(wildcard /proc/driver/nvidia/version),requirements-cuda.lock,requirements.lock)
 STAMP  := $(VENV)/.installed-$(notdir $(basename $(LOCK)))
 
-.PHONY: run test check setup bench bench-stats bench-verify format-lint-types-imports lint format types imports map lock clean help
+.PHONY: run test check setup bench bench-stats bench-verify bench-peers format-lint-types-imports lint format types imports map lock clean help
 
 help:            ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -40,7 +40,7 @@ $(STAMP): $(LOCK) pyproject.toml
 
 bench: setup     ## Speed and error, as ratios measured side by side
 	@for each in tests/benchmarks/bench_*.py; do \
-	  case $$each in */bench_stats.py|*/bench_verify.py) continue;; esac; \
+	  case $$each in */bench_stats.py|*/bench_verify.py|*/bench_peers.py) continue;; esac; \
 	  echo "== $$each"; $(BIN)/python $$each || exit 1; done
 
 bench-stats: setup   ## Simulated studies of known truth through `compare`, a few minutes
@@ -48,6 +48,9 @@ bench-stats: setup   ## Simulated studies of known truth through `compare`, a fe
 
 bench-verify: setup  ## Tamper with bundles and see that `verify` finds it, several minutes
 	$(BIN)/python tests/benchmarks/bench_verify.py --write
+
+bench-peers: setup   ## Beside zeus, CodeCarbon, carbontracker: installs them, 20 quiet minutes
+	$(BIN)/python tests/benchmarks/bench_peers.py --write --check
 
 format:
 	$(BIN)/ruff format --check harness tests

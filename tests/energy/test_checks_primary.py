@@ -35,7 +35,7 @@ def lasting(length_s):
 
 @pytest.mark.parametrize(
     ("length_s", "severity"),
-    [(1.0, Severity.SUSPECT), (9.0, Severity.INFO), (30.0, Severity.INFO)],
+    [(0.2, Severity.SUSPECT), (9.0, Severity.INFO), (30.0, Severity.INFO)],
 )
 def test_a_short_training_is_marked_and_suspect_if_its_interval_is_wide(length_s, severity):
     made = evidence(counter(), windows=lasting(length_s))

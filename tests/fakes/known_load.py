@@ -30,7 +30,7 @@ from wbcbench.power.session import MeteringSession, probe
 
 IDLE_W = 55.0
 PROBE_AT_S, START_S, LOAD_AT_S = 1.0, 3.0, 6.3
-WINDOW_AT_S = 10.0  # of a recording: after the probe and the longest edge
+WINDOW_AT_S = 16.0  # of a recording: after the probe and the longest edge
 LENGTHS_S = (1.0, 10.0, 60.0)
 AFTER_S = 3.0  # the trace runs on past the window (rise time of the sensor)
 

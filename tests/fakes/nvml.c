@@ -213,6 +213,7 @@ Return nvmlDeviceGetPciInfo_v3(Gpu *g, PciInfo *out) {
 
 Return nvmlDeviceGetArchitecture(Gpu *g, unsigned *out) { ENTER("identity"); *out = g->arch; return OK; }
 Return nvmlDeviceGetPersistenceMode(Gpu *g, unsigned *out) { ENTER("modes"); *out = g->persistence; return OK; }
+Return nvmlDeviceGetComputeMode(Gpu *g, unsigned *out) { ENTER("modes"); *out = 0; return OK; }
 Return nvmlDeviceGetEccMode(Gpu *g, unsigned *current, unsigned *pending) {
     ENTER("modes");
     *current = *pending = g->ecc;

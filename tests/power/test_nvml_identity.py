@@ -145,6 +145,52 @@ def test_numbers_count_nothing_certain_where_a_gpu_does_not_answer() -> None:
         choose_gpus((), SILENT, {"CUDA_VISIBLE_DEVICES": ""})
 
 
+def show_to_cuda(setting: str | None, machine: list[Gpu]) -> list[Gpu]:
+    """What CUDA would show of these boards, which lie in the order of their bus."""
+    if setting is None:
+        return machine
+    shown = []
+    for entry in setting.split(","):
+        matches = [gpu for gpu in machine if entry in (str(gpu.index), gpu.uuid)]
+        if not matches:
+            break
+        shown += matches
+    return shown
+
+
+BOARD_STATES = st.sampled_from(["sound", "sound", "silent", "divided"])
+ENTRIES = st.sampled_from(["0", "1", "2", "3", "GPU-0", "GPU-1", "GPU-2", "GPU-3", "-1", ""])
+
+
+@given(
+    states=st.lists(BOARD_STATES, min_size=1, max_size=4),
+    entries=st.none() | st.lists(ENTRIES, min_size=1, max_size=3),
+)
+def test_no_gpu_that_a_program_may_use_is_left_out_and_no_hidden_one_is_measured(
+    states: list[str], entries: list[str] | None
+) -> None:
+    true = [
+        Gpu(i, f"GPU-{i}", "Test", f"00000000:{i + 16:02X}:00.0", state == "divided")
+        for i, state in enumerate(states)
+    ]
+    listed = [
+        Gpu(gpu.index, "", "", "", problem="lost") if state == "silent" else gpu
+        for gpu, state in zip(true, states, strict=True)
+    ]
+    setting = None if entries is None else ",".join(entries)
+    shown = {gpu.index for gpu in show_to_cuda(setting, true)}
+    try:
+        chosen = choose_gpus(
+            (), listed, {} if setting is None else {"CUDA_VISIBLE_DEVICES": setting}
+        )
+    except UnreadGpuError:
+        return  # nothing is guessed, and the sum is unknown
+    except CannotMeasureError:
+        chosen = ()
+    assert shown <= {gpu.index for gpu in chosen}
+    assert all(gpu.index in shown or gpu.problem for gpu in chosen)
+
+
 @given(
     numbers=st.tuples(
         st.integers(0, 0xFFFF), st.integers(0, 0xFF), st.integers(0, 0x1F), st.integers(0, 7)

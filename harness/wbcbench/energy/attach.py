@@ -24,7 +24,7 @@ from wbcbench.core.window import Window, WindowEnergy, unix_s, utc_now
 from wbcbench.energy import thresholds
 from wbcbench.energy.appraise import appraise, remove_validation, remove_validation_from_budgets
 from wbcbench.energy.checks import list_some
-from wbcbench.energy.checks.sensors import longest_step_s
+from wbcbench.energy.integrate import longest_step_s
 from wbcbench.energy.source import choose_source, source_energy_j, source_uncertainty_j
 from wbcbench.energy.wall_log import WallLog, read_wall_log
 from wbcbench.energy.warnings import make_warning

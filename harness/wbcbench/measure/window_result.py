@@ -21,6 +21,7 @@ from wbcbench.core.trace import Channel, Kind, Origin, Trace
 from wbcbench.core.window import Window, WindowEnergy
 from wbcbench.energy import appraise
 from wbcbench.energy.checks import Evidence, list_some, run_checks
+from wbcbench.energy.cross_check import describe_checks
 from wbcbench.energy.integrate import energy_curve
 from wbcbench.energy.source import explain_unknown, source_power_w
 from wbcbench.energy.warnings import make_warning
@@ -72,13 +73,17 @@ class ChannelEnergy:
 
 @dataclass(frozen=True, slots=True)
 class WindowResult:
-    """What one window cost, and how far to trust that."""
+    """What one window cost, and how far to trust that.
+
+    ``checks`` says of each counter how deep the power reading beside it checked it.
+    """
 
     window: Window
     readings: tuple[ChannelEnergy, ...]
     energy: EnergyResult
     warnings: tuple[QualityWarning, ...]
     quality: Quality
+    checks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +102,14 @@ class Recording:
     circumstances: Circumstances
     write_error: str | None = None
 
-    def measure_window(self, window: Window, *, is_cut: bool = False) -> WindowResult:
-        """Work out one window; with ``is_cut`` it was still open when the trace ended."""
-        appraisal = appraise.appraise(self.traces, [window])
+    def measure_window(
+        self, window: Window, *, is_cut: bool = False, work: Window | None = None
+    ) -> WindowResult:
+        """Work out one window; with ``is_cut`` it was still open when the trace ended.
+
+        ``work`` is all that was measured, if the window is only a part of it.
+        """
+        appraisal = appraise.appraise(self.traces, [window], work)
         evidence = Evidence(
             spec=None,
             traces=self.traces,
@@ -138,6 +148,7 @@ class Recording:
             energy=energy,
             warnings=warnings,
             quality=worst_quality(warnings),
+            checks=tuple(describe_checks(appraisal.agreements, window.name)),
         )
 
 
@@ -195,6 +206,7 @@ def describe_window(result: WindowResult) -> list[str]:
         describe_energy(result.energy),
         "",
         *textwrap.indent(table, "  ").splitlines(),
+        *(f"  check: {check}" for check in result.checks),
     ]
     for warning in result.warnings:
         lines.append(f"  {warning.severity.value}: {warning.code}")

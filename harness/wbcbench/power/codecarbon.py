@@ -77,18 +77,24 @@ class _WarningList(logging.Handler):
 
 
 class _LineWriter:
-    """An output handler that writes each total as one line."""
+    """An output handler that writes each total as one line.
 
-    def __init__(self, stream: IO[str]) -> None:
-        self._stream = stream
+    A GPU that is lost leaves CodeCarbon's total as it was, or as that of the others: from then on
+    there is none.
+    """
+
+    def __init__(self, stream: IO[str], gpus: Sequence[int]) -> None:
+        self._stream, self._gpus = stream, gpus
+        self._has_lost_gpu = False
         self.count = 0
 
     def live_out(self, total: Any, delta: Any) -> None:
         """Called by CodeCarbon after each of its measurements."""
         del delta
+        self._has_lost_gpu = self._has_lost_gpu or not all(map(_is_readable, self._gpus))
         totals = {
             "cpu_j": j_from_kwh(total.cpu_energy),
-            "gpu_j": j_from_kwh(total.gpu_energy),
+            "gpu_j": None if self._has_lost_gpu else j_from_kwh(total.gpu_energy),
             "ram_j": j_from_kwh(total.ram_energy),
             "emissions_g": g_from_kg(total.emissions),
         }
@@ -102,6 +108,16 @@ class _LineWriter:
 
     def exit(self) -> None:
         """Nothing to close."""
+
+
+def _is_readable(gpu: int) -> bool:
+    """Whether NVML reads a GPU; where there is no NVML, it is another vendor's and may be read."""
+    from wbcbench.power import nvml
+
+    try:
+        return nvml.is_readable(gpu)
+    except CannotMeasureError:
+        return True
 
 
 def _write_line(stream: IO[str], message: dict[str, Any]) -> None:
@@ -156,7 +172,7 @@ def feed(settings: Mapping[str, Any], stream: IO[str], until_end_of: IO[str]) ->
     logging.getLogger("codecarbon").addHandler(warnings)
     from codecarbon import OfflineEmissionsTracker
 
-    writer = _LineWriter(stream)
+    writer = _LineWriter(stream, settings["gpu_ids"])
     tracker = OfflineEmissionsTracker(**settings, output_handlers=[writer])
     tracker.start()
     if writer.count == 0:  # it swallows its own errors: writing no total is the only sign
@@ -257,7 +273,7 @@ class CodeCarbonMeter(EnergyMeter):
         self._settings = settings
         self._process: subprocess.Popen[str] | None = None
         self._facts: dict[str, Any] = {}
-        self._totals: Mapping[str, float] = {}
+        self._totals: Mapping[str, float | None] = {}
         self._updated_s = 0.0
 
     def __enter__(self) -> Self:

@@ -22,7 +22,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import count
 from typing import Any, TypeVar
 
@@ -70,7 +70,7 @@ _CALLS: dict[str, Callable[[Any], int]] = {
 _MEMBERS = ("dVal", "uiVal", "ulVal", "ullVal", "sllVal", "siVal", "usVal")
 # A driver that stumbles while a board is opened is asked again; what lasts is asked a few times.
 _TRIES = 3
-PATIENCE_S, _PAUSE_S = 2.0, 0.02
+PATIENCE_S, _MOMENT_S, _PAUSE_S = 2.0, 0.1, 0.02
 _LASTING = (
     pynvml.NVML_ERROR_NOT_SUPPORTED,
     pynvml.NVML_ERROR_INVALID_ARGUMENT,
@@ -210,6 +210,20 @@ def list_gpus() -> tuple[Gpu, ...]:
         problem = f"NVML does not say which GPUs are here: {error}. Check `nvidia-smi -L`."
         raise UnreadGpuError(problem) from error
     return tuple(_read_identity(index, until_s) for index in range(number))
+
+
+def is_readable(index: int) -> bool:
+    """Whether a GPU says its joules or its power at this moment."""
+    for call in _CALLS.values():
+        with session(), suppress(pynvml.NVMLError):
+            until_s = time.monotonic() + _MOMENT_S
+            ask(
+                call,
+                ask(pynvml.nvmlDeviceGetHandleByIndex, index, until_s=until_s),
+                until_s=until_s,
+            )
+            return True
+    return False
 
 
 def _read_identity(index: int, until_s: float) -> Gpu:
@@ -547,7 +561,7 @@ def known_pace_s(name: str, architecture: str | None, reading: str) -> Pace:
     )
     if is_mean:
         return None, _AVERAGE_S
-    if reading.startswith("power") and _PART_TIME.search(name):
+    if _PART_TIME.search(name):  # their counters add up what the same sensor shows
         return _PART_TIME_UPDATE_S, _PART_TIME_AVERAGING_S
     return None, None
 

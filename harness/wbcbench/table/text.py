@@ -22,6 +22,7 @@ from wbcbench.core.text import (
 )
 from wbcbench.core.trace import Channel, Domain, Kind, Origin
 from wbcbench.core.window import TRAIN, Window, WindowEnergy
+from wbcbench.energy.cross_check import describe_checks
 from wbcbench.energy.source import (
     EnergySource,
     explain_unknown,
@@ -99,6 +100,8 @@ def _list_run_facts(run: Run) -> Iterator[tuple[str, str]]:
         yield "per image", " · ".join(known)
     if run.record.epochs:
         yield "target", _format_target(run)
+    for check in describe_checks(run.record.agreements, TRAIN):
+        yield "check", check
     for absent in run.record.absent:
         yield f"no {absent.meter}", absent.reason
     if run.record.error:

@@ -8,6 +8,7 @@ from wbcbench.core.quality import QualityWarning, Severity
 from wbcbench.core.trace import Origin
 from wbcbench.energy import thresholds
 from wbcbench.energy.checks import Evidence, list_some
+from wbcbench.energy.cross_check import deepest_check
 from wbcbench.energy.source import (
     PRIMARY_DOMAINS,
     EnergySource,
@@ -24,21 +25,27 @@ MOST_REASONS = 2  # in one message, which fits three lines of a terminal
 
 
 def check_agreement(evidence: Evidence) -> Iterator[QualityWarning]:
-    """Counter against integral, in every window where both are known."""
-    wrong = [pair for pair in evidence.agreements if pair.status in {"suspect", "invalid"}]
+    """Counter against integral, in every window where both are known, and in all that was read."""
+    name = evidence.window_name
+    wrong = [
+        pair
+        for pair in evidence.agreements
+        if pair.status in {"suspect", "invalid"}
+        # What was read outside of the window matters where it sees more than the window alone.
+        and (pair.window or pair == deepest_check(evidence.agreements, pair.a, name))
+    ]
     for channels in dict.fromkeys((pair.a, pair.b) for pair in wrong):
         pairs = [pair for pair in wrong if (pair.a, pair.b) == channels]
-        worst = max(
-            pairs, key=lambda pair: (pair.window == evidence.window_name, abs(pair.difference_pct))
-        )
-        is_invalid = worst.window == evidence.window_name and worst.status == "invalid"
+        worst = max(pairs, key=lambda p: (p.window == name, not p.window, abs(p.difference_pct)))
+        is_invalid = worst.window in {name, ""} and worst.status == "invalid"
+        where = f"In `{worst.window}`" if worst.window else "Over all that was read"
         yield make_warning(
             "readings-disagree",
-            f"In `{worst.window}`, {worst.a} is {worst.difference_pct:+.1f} % off {worst.b}; up to "
+            f"{where}, {worst.a} is {worst.difference_pct:+.1f} % off {worst.b}; up to "
             f"{thresholds.AGREE_PCT:.0f} % is normal. "
-            f"Windows: {list_some(pair.window for pair in pairs)}.",
+            f"Windows: {list_some(pair.window or 'all' for pair in pairs)}.",
             Severity.INVALID if is_invalid else Severity.SUSPECT,
-            window=worst.window,
+            window=worst.window or name,
         )
 
 

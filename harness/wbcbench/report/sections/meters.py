@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from statistics import median, stdev
 from typing import Literal
 
-from wbcbench.core.record import Budget, SensorCard
+from wbcbench.core.record import Agreement, Budget, SensorCard
 from wbcbench.core.study_folder import RUNS_TABLE
 from wbcbench.core.text import UNKNOWN, count_of, energy_scale, human_energy
 from wbcbench.core.trace import Channel
 from wbcbench.core.window import TRAIN, WindowEnergy
 from wbcbench.energy import thresholds
-from wbcbench.energy.cross_check import agreements
+from wbcbench.energy.cross_check import agreements, deepest_check
 from wbcbench.energy.metrics import mean_known, ratio, sum_if_all_known
 from wbcbench.report import Block, DataTable, Figure, Statement, drawing
 from wbcbench.report.study import ReportStudy, mean_of_known
@@ -140,11 +140,30 @@ def build_meters(study: ReportStudy) -> Block | None:
     return Block(
         "meters",
         "Do the meters agree?",
-        () if pairs else (nothing,),
+        tuple(_describe_depths(study.done)) if pairs else (nothing,),
         (_build_cards(study),),
         (_build_figure(study, pairs),) if pairs else (),
         claims=claims,
     )
+
+
+def _describe_depths(runs: tuple[Run, ...]) -> Iterator[str]:
+    """How deep each counter was checked in training, over the runs."""
+    checks: dict[str, list[Agreement]] = {}
+    for run in runs:
+        pairs = run.record.agreements
+        for counter in dict.fromkeys(pair.a for pair in pairs if pair.status != "cross-check"):
+            check = deepest_check(pairs, counter, TRAIN)
+            checks.setdefault(counter, []).extend([check] if check else [])
+    for counter, own in checks.items():
+        depths_pct = [check.depth_pct for check in own if check.depth_pct is not None]
+        if depths_pct:
+            readings = count_of(sum(check.readings for check in own), "reading")
+            yield (
+                f"{counter} was checked to ±{_format_percent(median(depths_pct))} % in the median "
+                f"run, by {readings} of its board's power in all; a smaller difference would not "
+                "show."
+            )
 
 
 def pair_readings(runs: tuple[Run, ...]) -> list[Pair]:
