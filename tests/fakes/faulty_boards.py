@@ -676,6 +676,16 @@ def _(rng: random.Random, length_s: float) -> Drawn:
     return among(rng, board, length_s), f"{times:g} x limit, {span}"
 
 
+@add_kind("counter jumps by less than a poll may hold")
+def _(rng: random.Random, length_s: float) -> Drawn:
+    """What a board within its limit could have drawn between two polls, or nearly."""
+    board = draw_board(rng, length_s, power=rng.choice(("instant", "instant", "usage")))
+    joules = rng.choice((1, 1, -1)) * rng.uniform(0.08, 0.2) * board.limit_default_w
+    at_s = WINDOW_AT_S + rng.uniform(0.1, 0.9) * length_s
+    board = with_counter(board, events=(Event(at_s, joules),))
+    return among(rng, board, length_s), f"{joules:+.0f} J at {at_s - WINDOW_AT_S:.2f} s"
+
+
 @add_kind("polled slowly or fast")
 def _(rng: random.Random, length_s: float) -> Drawn:
     interval_s = rng.choice((0.01, 0.02, 0.5, 1.0, 2.0))
