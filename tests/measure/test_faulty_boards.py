@@ -24,9 +24,10 @@ MAY_BE_WRONG = {
     "power scaled, no counter", "power lags, no counter", "power averaged, no counter",
     "power renewed slowly, no counter", "counter steps slowly", "counter with a false gain",
     "counter whose gain changes", "counter loses energy", "counter freezes for good",
-    "counter jumps", "two faults of a counter", "faults of both readings", "faults of two boards",
-    "counter jumps by less than a poll may hold", "counter jumps often", "counter loses a little often", "counter of other units",
-    "power stuck from the start, no counter", "anything",
+    "counter jumps", "counter jumps by less than a poll may hold", "counter jumps often",
+    "counter loses a little often", "counter of other units", "two faults of a counter",
+    "faults of both readings", "faults of two boards", "power stuck from the start, no counter",
+    "anything",
 }  # fmt: skip
 
 
