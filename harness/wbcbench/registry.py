@@ -66,6 +66,7 @@ CHECKS: Mapping[str, str] = {
     "cut-window": "energy.checks.sampling:check_cut_window",
     "sensor-faults": "energy.checks.sensors:check_sensor_faults",
     "agreement": "energy.checks.sources:check_agreement",
+    "check-depth": "energy.checks.sensors:check_depth",
     "gaps": "energy.checks.sensors:check_gaps",
     "failed-reads": "energy.checks.sensors:check_failed_reads",
     "foreign-processes": "energy.checks.machine:check_foreign_processes",

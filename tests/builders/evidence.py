@@ -11,7 +11,7 @@ from wbcbench.core.board_state import Telemetry
 from wbcbench.core.quality import Quality, QualityWarning, worst_quality
 from wbcbench.core.record import Epoch
 from wbcbench.core.spec import RunSpec
-from wbcbench.core.trace import Trace
+from wbcbench.core.trace import Domain, Trace
 from wbcbench.core.window import Window
 from wbcbench.energy.appraise import appraise
 from wbcbench.energy.checks import Evidence, run_checks
@@ -88,7 +88,7 @@ def evidence(*traces: Trace, windows: tuple[Window, ...] = WINDOWS, **fields: ob
         agreements=appraisal.agreements,
         epochs=EPOCHS,
         steps_per_epoch=STEPS,
-        device="/GPU:0",
+        device="/GPU:0" if any(t.channel.domain is Domain.GPU for t in traces) else "/CPU:0",
     )
     return replace(whole, **fields)  # type: ignore[arg-type]
 

@@ -28,7 +28,7 @@ RAM_MODEL = replace(CPU_MODEL, name="codecarbon/ram", domain=Domain.DRAM, readin
 
 GPU_CHANNELS = (COUNTER, POWER)
 RAPL_CHANNELS = tuple(
-    Channel(f"rapl/{zone}", Kind.COUNTER, Origin.MEASURED, domain, zone)
+    Channel(f"rapl/{zone}/counter", Kind.COUNTER, Origin.MEASURED, domain, zone)
     for zone, domain in (
         ("package-0", Domain.CPU),
         ("package-1", Domain.CPU),

@@ -25,7 +25,7 @@ from wbcbench.core.record import (
 )
 from wbcbench.core.run_folder import Local, RunDir
 from wbcbench.core.spec import RunSpec
-from wbcbench.core.trace import Channel, Origin
+from wbcbench.core.trace import Channel, Domain, Origin
 from wbcbench.core.window import Window, WindowEnergy
 from wbcbench.energy.appraise import remove_validation
 
@@ -45,8 +45,8 @@ def make_spec(variant: str = "leaky-dropout", seed: int = 1, **changes: object) 
     return replace(spec, **changes)  # type: ignore[arg-type]
 
 
-def make_model() -> ModelFacts:
-    """The published network on the first GPU."""
+def make_model(*, has_gpu: bool = True) -> ModelFacts:
+    """The published network on the first GPU, or without one."""
     return ModelFacts(
         params_total=291_173,
         params_trainable=291_173,
@@ -54,8 +54,8 @@ def make_model() -> ModelFacts:
         steps_per_epoch=132,
         optimizer="adam",
         jit_compile=False,
-        device="/GPU:0",
-        device_pci_bus_id="0000:01:00.0",
+        device="/GPU:0" if has_gpu else "/CPU:0",
+        device_pci_bus_id="0000:01:00.0" if has_gpu else None,
         versions={"python": "3.11.7", "tensorflow": "2.21.0", "cuda": "12.5", "cudnn": "9"},
         environment={"TF_ENABLE_ONEDNN_OPTS": "1"},
     )
@@ -125,7 +125,7 @@ def make_record(
         provenance=PROVENANCE,
         synthetic=any(channel.origin is Origin.SIMULATED for channel in channels),
         dataset=DatasetFacts("bccd-kaggle", "ab" * 32, False, True, 8400, 1557, 2487, 202),
-        model=make_model(),
+        model=make_model(has_gpu=any(channel.domain is Domain.GPU for channel in channels)),
         channels=tuple(channels),
         meters=METERS if has_gpu else {"codecarbon": METERS["codecarbon"]},
         telemetry=(TELEMETRY,) if has_gpu else (),

@@ -18,11 +18,12 @@ from program import wbcbench
 from wbcbench.cli import COMMANDS, build_app
 from wbcbench.commands.doctor import build_document, print_report
 from wbcbench.core.errors import CannotMeasureError, UsageError
+from wbcbench.core.record import AbsentMeter
 from wbcbench.core.trace import Channel, Domain, Kind, Origin
 from wbcbench.core.window import MonotonicClock
 from wbcbench.data.synthetic import Recipe, write_cells
 from wbcbench.doctor import Facts, Line, State, count_lines, examine, parse_requirement
-from wbcbench.doctor.device import outlook
+from wbcbench.doctor.device import check_meters, outlook
 from wbcbench.doctor.machine import check_governor, mean_cost, measure_overhead, record_idle
 from wbcbench.power.meter import MeterRequest, find_meters
 from wbcbench.power.power_limit import PowerLimit, open_note
@@ -239,6 +240,18 @@ def test_better_than_required_is_good_enough_and_worse_is_not(
 def test_an_absent_part_meets_no_requirement() -> None:
     requirement = parse_requirement("dram=simulated", [channel(Origin.MEASURED)])
     assert (requirement.status, requirement.is_met) == ("absent", False)
+
+
+def test_a_part_of_which_one_device_cannot_be_read_meets_no_requirement(tmp_path: Path) -> None:
+    absent = AbsentMeter("nvml/gpu1", "GPU 1 does not answer: GPU is lost.", Domain.GPU)
+    good = channel(Origin.MEASURED)
+    requirement = parse_requirement("gpu=measured", [good], [absent])
+    assert (requirement.status, requirement.is_met) == ("absent", False)
+    facts = Facts(tmp_path, channels=(good,), absent=(absent,))
+    found = line([*check_meters(facts)], "gpu")
+    assert (found.state, found.text) == (State.WARN, "unknown   no reading of nvml/gpu1")
+    assert found.fix == absent.reason
+    assert outlook(facts) == "Primary energy will be: unknown (no reading of nvml/gpu1)."
 
 
 def governors(root: Path, names: Sequence[str]) -> Path:

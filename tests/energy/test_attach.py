@@ -234,11 +234,11 @@ def test_the_hour_that_summer_time_repeats_is_refused_without_zones_and_read_wit
 
 def test_gaps_widen_the_interval_and_are_told(run: RunDir, tmp_path: Path) -> None:
     def cells(t: float) -> str:
-        return f"{epoch(t)!r},{'' if 110 < t < 125 else power_w(t)}"
+        return f"{epoch(t)!r},{'' if 110 < t < 118 else power_w(t)}"
 
     done = attach_wall_meter(run, write(tmp_path / "log.csv", "time,power_w", cells, rows()))
     (doubt,) = (c for c in done.warnings if c.code == "wall-log-gap")
-    assert "15 s (train)" in doubt.detail
+    assert "8 s (train)" in doubt.detail
     train = next(each for each in done.energies if each.window == "train")
     assert train.uncertainty_j is not None
     assert train.energy_j is not None

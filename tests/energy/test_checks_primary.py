@@ -35,10 +35,10 @@ def lasting(length_s):
 
 @pytest.mark.parametrize(
     ("length_s", "severity"),
-    [(1.0, Severity.SUSPECT), (9.0, Severity.INFO), (30.0, Severity.INFO)],
+    [(0.2, Severity.SUSPECT), (9.0, Severity.INFO), (30.0, Severity.INFO)],
 )
 def test_a_short_training_is_marked_and_suspect_if_its_interval_is_wide(length_s, severity):
-    made = evidence(counter(), power(), windows=lasting(length_s))
+    made = evidence(counter(), windows=lasting(length_s))
     of_train = [c for c in checks.run_checks(made) if c.code == "short-window" and c.window]
     assert [c.severity for c in of_train if c.window == "train"] == [severity]
 

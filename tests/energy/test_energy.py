@@ -51,7 +51,7 @@ def test_constant_power_is_exact_for_a_sampled_channel(polls, power_w):
     assert joules(trace, window) == pytest.approx(power_w * window.duration_s, abs=1e-6)
 
 
-@given(irregular(), watts)
+@given(irregular(), st.floats(1.0, 1000.0))
 def test_constant_power_is_exact_for_a_counter_that_moves_at_every_poll(polls, power_w):
     times, window = polls
     trace = Trace(COUNTER, times, [power_w * t for t in times])
@@ -123,6 +123,9 @@ def test_adjacent_windows_add_up(polls, data, channel):
     edges = [window.start_s, *edges, window.end_s]
     trace = Trace(channel, times, values)
     parts = [joules(trace, Window("x", *pair)) for pair in pairwise(edges)]
+    if joules(trace, window) is None:  # the counter stood still
+        assert None in parts
+        return
     assert sum(parts) == pytest.approx(joules(trace, window), rel=1e-9, abs=1e-6)
 
 

@@ -24,10 +24,11 @@ from wbcbench.core.quality import QualityWarning, Severity
 from wbcbench.core.trace import Channel, Domain, Kind, Origin
 from wbcbench.energy.source import (
     choose_source,
+    expected_source,
     is_codecarbon,
+    list_readings,
     meter_of,
     primary_source,
-    rank_sources,
     source_energy_j,
     source_power_w,
 )
@@ -73,8 +74,8 @@ def test_without_gpu_and_rapl_the_headline_is_codecarbon_and_says_estimated():
 
 
 def test_with_rapl_codecarbon_stays_the_second_opinion():
-    found = rank_sources(CODECARBON_CHANNELS + RAPL_CHANNELS, Domain.CPU)
-    assert [each.method for each in found] == ["rapl_package", "codecarbon_tdp_load"]
+    source = expected_source(CODECARBON_CHANNELS + RAPL_CHANNELS, Domain.CPU)
+    assert (source.method, source.status) == ("rapl_package", "measured")
 
 
 def test_codecarbon_reading_the_same_counter_is_not_taken_before_rapl():
@@ -86,7 +87,7 @@ def test_codecarbon_reading_the_same_counter_is_not_taken_before_rapl():
 def test_both_sockets_are_added_and_no_other_meter():
     record = make_record(channels=GPU_MACHINE)
     cpu = choose_source(record, Domain.CPU)
-    assert cpu.channels == ("rapl/package-0", "rapl/package-1")
+    assert cpu.channels == ("rapl/package-0/counter", "rapl/package-1/counter")
     assert source_energy_j(record, cpu, "train") == 2 * 40.0 * TRAIN_S
 
 
@@ -126,7 +127,9 @@ def test_what_is_nearest_to_a_sensor_is_trusted_most():
 def test_each_reading_goes_before_one_of_the_next_lower_trust(first, second):
     low = Channel("a/gpu0/counter", Kind.COUNTER, second, Domain.GPU)
     high = Channel("b/gpu0/power_average", Kind.SAMPLED, first, Domain.GPU, "power_average")
-    assert [who.status for who in rank_sources([low, high], Domain.GPU)] == [first, second]
+    assert [[who.origin for who in each] for each in list_readings([low, high], Domain.GPU)] == [
+        [first]
+    ]
 
 
 @pytest.mark.parametrize(

@@ -59,7 +59,7 @@ def test_an_unknown_or_empty_side_gives_no_difference(a, b):
 
 def test_counter_and_integral_of_one_board_are_compared_in_every_window():
     made = evidence(counter(), power())
-    assert {each.window for each in made.agreements} == {w.name for w in made.windows}
+    assert {each.window for each in made.agreements} == {"", *(w.name for w in made.windows)}
     assert {(each.a, each.b) for each in made.agreements} == {(COUNTER.name, POWER.name)}
     assert {each.status for each in made.agreements} <= {"ok", "inconclusive"}
 
@@ -110,6 +110,21 @@ def test_joules_of_several_boards_are_added_before_they_meet_codecarbon():
     [cross] = [e for e in made.agreements if e.window == "train"]
     assert cross.a == "nvml/gpu0/counter+nvml/gpu1/counter"
     assert cross.difference_pct == pytest.approx(0.0, abs=0.01)
+
+
+def test_codecarbon_is_compared_with_the_boards_that_it_reads_and_no_others():
+    trace = counter()
+    second = replace(COUNTER, name="nvml/gpu1/counter", device="GPU-2")
+    own = replace(COUNTER, name="codecarbon/gpu", reading="nvml", device="GPU-2")
+    made = evidence(
+        trace,
+        Trace(second, trace.t_s, [3 * value for value in trace.value]),
+        Trace(own, trace.t_s, [3 * value for value in trace.value]),
+    )
+    [cross] = [e for e in made.agreements if e.window == "train"]
+    assert (cross.a, cross.difference_pct) == ("nvml/gpu1/counter", pytest.approx(0.0, abs=0.01))
+    unknown = Trace(replace(own, device="GPU-2+GPU-3"), trace.t_s, trace.value)
+    assert not evidence(trace, Trace(second, trace.t_s, trace.value), unknown).agreements
 
 
 @pytest.mark.parametrize(

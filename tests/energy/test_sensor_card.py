@@ -118,7 +118,8 @@ def test_a_board_that_is_known_to_look_part_of_the_time_says_so(
         ("NVIDIA RTX A3000", "Ampere", "power_instant", None, None),
         ("Tesla V100-SXM2-16GB", "Volta", "power_usage", None, None),
         ("Tesla V100-SXM2-16GB", "Volta", "power_average", None, 1.0),
-        ("NVIDIA A100-SXM4-40GB", "Ampere", "total_energy", None, None),
+        ("NVIDIA A100-SXM4-40GB", "Ampere", "total_energy", 0.1, 0.025),
+        ("NVIDIA RTX A3000", "Ampere", "total_energy", None, None),
     ],
 )
 def test_what_is_known_of_a_sensor_depends_on_board_and_reading(

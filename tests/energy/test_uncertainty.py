@@ -41,9 +41,13 @@ def seeded(sensor, signal, length_s, repetition):
     return found, power.energy_j(window.end_s) - power.energy_j(window.start_s)
 
 
+# A sensor that looks at even times, and does not say how often, cannot tell loads in step with it.
+TOLD = [(sensor, signal) for sensor in SENSORS for signal in SIGNALS]
+TOLD.remove(("part-time, unsaid", "in step"))
+
+
 @pytest.mark.parametrize("length_s", REPETITIONS)
-@pytest.mark.parametrize("signal", SIGNALS)
-@pytest.mark.parametrize("sensor", SENSORS)
+@pytest.mark.parametrize(("sensor", "signal"), TOLD)
 def test_the_stated_interval_contains_the_truth(sensor, signal, length_s, record_property):
     runs = [seeded(sensor, signal, length_s, i) for i in range(REPETITIONS[length_s])]
     misses = sum(abs(e.energy_j - true) > e.uncertainty_j + 1e-9 * true for e, true in runs)
@@ -102,7 +106,7 @@ def test_edges_in_step_with_the_looks_add_up_instead_of_cancelling(looks):
     times = [0.1 * i for i in range(600)]
     power_w = [280.0 if (i % looks) < looks / 2 else 90.0 for i in range(600)]
     edges = int(600 / looks)
-    assert aliasing_j(times, power_w) == pytest.approx(
+    assert aliasing_j(times, power_w, 0.1) == pytest.approx(
         TRIANGULAR_95 * edges * 190 * 0.1 / (1 if looks % 1 == 0 else 2), rel=0.1
     )
 
@@ -115,20 +119,20 @@ def test_lost_samples_hardly_ever_hide_edges_in_step(samples):
         rng = random.Random(seed)
         times = [0.1 * (i + rng.uniform(-0.3, 0.3)) for i in range(600)]
         kept = [i for i in range(600) if rng.random() > 0.05]
-        with_losses = aliasing_j([times[i] for i in kept], [power_w[i] for i in kept])
-        hidden += with_losses < 0.6 * aliasing_j(times, power_w)
+        with_losses = aliasing_j([times[i] for i in kept], [power_w[i] for i in kept], 0.1)
+        hidden += with_losses < 0.6 * aliasing_j(times, power_w, 0.1)
     assert hidden <= 2
 
 
 def test_edges_that_drift_against_the_looks_hardly_add_up():
     times = [0.1 * i for i in range(600)]
     power_w = [280.0 if (0.1 * i % 1.733) < 0.8665 else 90.0 for i in range(600)]
-    assert 0 < aliasing_j(times, power_w) < 0.25 * TRIANGULAR_95 * 34 * 190 * 0.1 * 2
+    assert 0 < aliasing_j(times, power_w, 0.1) < 0.25 * TRIANGULAR_95 * 34 * 190 * 0.1 * 2
 
 
 @pytest.mark.parametrize("power_w", [[], [5.0] * 50, [float(i) for i in range(50)]])
 def test_a_load_without_edges_has_no_beat(power_w):
-    assert aliasing_j([0.1 * i for i in range(len(power_w))], power_w) == 0.0
+    assert aliasing_j([0.1 * i for i in range(len(power_w))], power_w, 0.1) == 0.0
 
 
 # --- single parts of the budget ----------------------------------------------------------------

@@ -6,7 +6,7 @@ A whole run takes no time: the GPUs and the sampler share a clock that only slee
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,7 +20,7 @@ from fakes.power_shapes import Constant, Knots, Ramp, Shape, Sine, Square, Teleg
 from wbcbench.core.run_folder import Local, RunDir
 from wbcbench.core.spec import RunSpec
 from wbcbench.core.trace import Kind, Trace
-from wbcbench.core.window import Window
+from wbcbench.core.window import Clock, Window
 from wbcbench.energy.uncertainty import update_channels
 from wbcbench.measure.window_result import Recording, read_recording
 from wbcbench.power.meter import EnergyMeter, MeterRequest
@@ -30,7 +30,7 @@ from wbcbench.power.session import MeteringSession, probe
 
 IDLE_W = 55.0
 PROBE_AT_S, START_S, LOAD_AT_S = 1.0, 3.0, 6.3
-WINDOW_AT_S = 10.0  # of a recording: after the probe and the longest edge
+WINDOW_AT_S = 16.0  # of a recording: after the probe and the longest edge
 LENGTHS_S = (1.0, 10.0, 60.0)
 AFTER_S = 3.0  # the trace runs on past the window (rise time of the sensor)
 
@@ -92,7 +92,12 @@ class Player(Protocol):
 
 
 class Bench:
-    """Runs scenarios through the real meter, sampler and trace files."""
+    """Runs scenarios through the real meter, sampler and trace files.
+
+    ``run`` is the folder of the last recording.
+    """
+
+    run: RunDir
 
     def __init__(self, nvml: Player, folder: Path) -> None:
         self._nvml, self._folder, self._numbers = nvml, folder, count()
@@ -121,7 +126,7 @@ class Bench:
         *,
         interval_s: float = 0.1,
         names: Sequence[str] = (),
-        beside: Sequence[EnergyMeter] = (),
+        beside: Callable[[Clock], Sequence[EnergyMeter]] = lambda _: (),
     ) -> Recording:
         """What ``monitor`` leaves of a window of ``length_s`` from ``WINDOW_AT_S`` on.
 
@@ -132,22 +137,23 @@ class Bench:
             length_s: Length of the window in seconds.
             interval_s: Sampling period in seconds.
             names: The GPUs that the user named; empty = every visible one.
-            beside: More meters, entered, that are read with NVML's.
+            beside: Makes more meters on the same clock, entered, that are read with NVML's.
 
         Raises:
             CannotMeasureError: No board can be measured.
         """
-        run = RunDir(self._folder / f"run{next(self._numbers)}")
+        run = self.run = RunDir(self._folder / f"run{next(self._numbers)}")
         run.path.mkdir()
         clock = SharedClock(self._folder / f"{run.path.name}.clock", PROBE_AT_S)
         self._nvml.play(Scenario(tuple(gpus), clock=clock.path))
         with ExitStack() as stack:
             session = MeteringSession(run, clock, stack)
             session.open(["nvml"], MeterRequest(gpus=tuple(names)))
-            session.meters += beside
             session.devices = []  # no telemetry
-            with clock.away(threads=len(session.meters) - len(beside)):
+            with clock.away(threads=len(session.meters)):
                 session.probe()
+            session.meters += (others := beside(clock))
+            session.channels += tuple(channel for meter in others for channel in meter.channels)
             clock.set_s(WINDOW_AT_S - session.edge_s)
             clock.expect(threads=len(session.meters))
             session.start(interval_s, provenance={})

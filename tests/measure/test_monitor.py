@@ -90,7 +90,8 @@ def test_the_document_has_the_promised_shape_and_the_commands_own_words_stay_out
     ]
     assert found["schema"] == "wbcbench.monitor/2"
     assert found["exit_status"] == 7
-    assert set(found["energy"]) == {"energy_j", "uncertainty_j", "status", "channel"}
+    keys = {"energy_j", "uncertainty_j", "status", "channel", "method", "unread"}
+    assert set(found["energy"]) == keys
     assert found["energy"]["status"] == "simulated"
     assert all(set(channel) == CHANNEL_KEYS for channel in found["channels"])
     assert all(set(c) == {"code", "severity", "detail", "advice"} for c in found["warnings"])
@@ -282,7 +283,9 @@ def test_a_measured_gpu_is_the_primary_energy_and_its_truth_lies_within_the_inte
     scripted_nvml.play(Scenario((FakeGpu(power=Constant(200.0), processes=(Process(pid=1),)),)))
     done = measured("sleep", "1.5", meter="nvml")
     energy = done.result.energy
-    assert (energy.status, energy.channel) == ("measured", "nvml/gpu0/counter")
+    assert energy.status == "measured"
+    # The steps of the counter are coarse for so short a window.
+    assert energy.channel in ("nvml/gpu0/counter", "nvml/gpu0/power")
     assert energy.energy_j is not None
     assert energy.uncertainty_j is not None
     truth_j = 200.0 * done.result.window.duration_s
@@ -313,6 +316,8 @@ def test_a_lost_gpu_has_unknown_joules_and_no_valid_quality(scripted_nvml: Scrip
         "uncertainty_j": None,
         "status": "absent",
         "channel": "nvml/gpu0/counter",
+        "method": "counter",
+        "unread": ("nvml/gpu0",),
     }
     assert done.result.quality == "invalid"
 

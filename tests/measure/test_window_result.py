@@ -62,7 +62,7 @@ CASES = {
     "few-samples": ([counter(), power()], QUIET, SHORT, False, "info"),
     "energy-unknown": ([torn(power(), 80.0, 200.0)], QUIET, LONG, False, "invalid"),
     "fallback-source": (
-        [counter(lambda t, j: j if t < 50 else 1e4), power()], QUIET, LONG, False, "suspect",
+        [counter(lambda t, j: j if t < 40 else 1e4), power()], QUIET, LONG, False, "suspect",
     ),
     "sampling-gap": ([torn(power(), 15.0, 85.0)], QUIET, LONG, False, "invalid"),
     "reads-failed": (

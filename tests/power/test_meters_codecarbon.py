@@ -6,13 +6,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
 import pytest
 
 from fakes.nvml_plugin import ScriptedNvml
-from fakes.nvml_scenario import FakeGpu, Scenario
+from fakes.nvml_scenario import FakeGpu, Fault, Scenario
 from fakes.power_shapes import Constant
 from wbcbench.core.errors import UsageError
 from wbcbench.core.trace import Domain, Kind, Origin
@@ -99,6 +100,23 @@ def test_its_gpu_joules_are_of_the_gpus_that_are_measured(scripted_nvml: Scripte
         wait_for(enough, "five totals")
     (start_s, start_j), (end_s, end_j) = seen[1], seen[-1]
     assert (end_j - start_j) / (end_s - start_s) == pytest.approx(100.0, rel=0.35)
+
+
+@pytest.mark.parametrize("lost", [0, 1])
+def test_when_one_of_its_gpus_is_lost_it_has_no_joules_of_any(
+    lost: int, scripted_nvml: ScriptedNvml
+) -> None:
+    boards = [FakeGpu(uuid=f"GPU-{i}", bus=f"00000000:{i + 16:02X}:00.0") for i in range(2)]
+    boards[lost] = replace(boards[lost], faults=(Fault("lost", at_s=50.0),))
+    clock = scripted_nvml.clock()
+    scripted_nvml.play(Scenario(tuple(boards), clock=clock.path))
+    with only_meter() as meter:
+        place = [channel.name for channel in meter.channels].index("codecarbon/gpu")
+        assert meter.read()[place] is not None
+        clock.set_s(100.0)
+        wait_for(lambda: meter.read()[place] is None, "the end of its joules")
+        cpu = [channel.name for channel in meter.channels].index("codecarbon/cpu")
+        assert meter.read()[cpu] is not None
 
 
 def test_settings_of_the_user_do_not_reach_it(

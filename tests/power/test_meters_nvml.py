@@ -115,6 +115,27 @@ def test_a_driver_that_stumbles_once_at_the_start_does_not_lose_the_better_readi
         assert [channel.reading for channel in meter.channels] == ["total_energy", "power_instant"]
 
 
+@pytest.mark.parametrize("on", ["energy", "instant", "identity"])
+def test_a_driver_that_stumbles_longer_at_the_start_is_asked_again(
+    on: str, scripted_nvml: ScriptedNvml
+) -> None:
+    gpu = FakeGpu(faults=(Fault("unknown", on=on, nth=1, count=9),))
+    scripted_nvml.play(Scenario((gpu,)))
+    with only_meter() as meter:
+        assert [channel.reading for channel in meter.channels] == ["total_energy", "power_instant"]
+        assert meter.describe()["tried_in_vain"] == {}
+
+
+def test_what_a_board_was_asked_for_in_vain_is_recorded(scripted_nvml: ScriptedNvml) -> None:
+    gpu = FakeGpu(counter=NO_COUNTER, instant=UNSUPPORTED)
+    scripted_nvml.play(Scenario((gpu,)))
+    with only_meter() as meter:
+        assert meter.describe()["tried_in_vain"] == {
+            "total_energy": "Not Supported",
+            "power_instant": "Not Supported",
+        }
+
+
 def test_a_power_channel_never_changes_its_reading_when_that_one_fails(
     scripted_nvml: ScriptedNvml,
 ) -> None:
@@ -146,8 +167,8 @@ def test_a_lost_gpu_is_a_gap_and_not_an_error_or_a_zero(scripted_nvml: ScriptedN
 def test_a_board_without_any_reading_cannot_be_measured(scripted_nvml: ScriptedNvml) -> None:
     none = FakeGpu(instant=UNSUPPORTED, average=UNSUPPORTED, usage=UNSUPPORTED, counter=NO_COUNTER)
     scripted_nvml.play(Scenario((none,)))
-    with pytest.raises(CannotMeasureError, match="neither an energy counter nor a power"):
-        open_meters(MeterRequest())
+    with pytest.raises(CannotMeasureError, match="neither an energy counter"), only_meter():
+        pass
 
 
 @pytest.mark.parametrize(

@@ -218,6 +218,8 @@ def test_one_counter_that_may_not_be_read_does_not_take_the_others_with_it(
         assert tuple(meter.read()) == (3.0,)
         facts = meter.describe()
     assert facts["not_permitted"] == [str(barred.resolve())]
+    [unread] = meter.unread
+    assert (unread.meter, unread.domain) == ("rapl/dram-0", Domain.DRAM)
     assert "sudo chmod a+r" in str(facts["fix"])
 
 

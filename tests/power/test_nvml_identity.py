@@ -11,9 +11,9 @@ from fakes.nvml_scenario import FakeGpu, Scenario
 from wbcbench.core.board_state import same_bus
 from wbcbench.core.errors import CannotMeasureError, UsageError
 from wbcbench.power import nvml
-from wbcbench.power.device import Gpu, named_gpus
+from wbcbench.power.device import Gpu, UnreadGpuError, named_gpus
 from wbcbench.power.meter import MeterRequest
-from wbcbench.power.nvml import choose_gpus, list_gpus, open_meters
+from wbcbench.power.nvml import NvmlDevice, choose_gpus, list_gpus, open_boards, open_meters
 
 # NVML counts them 0, 1, 2; by PCI bus they come 2, 0, 1.
 GPUS = (
@@ -61,11 +61,19 @@ def test_a_gpu_named_twice_is_measured_once() -> None:
     assert chosen(("0", "GPU-aaaa1")) == [0]
 
 
-def test_one_gpu_is_the_first_visible_one_unless_others_are_named() -> None:
-    environment = {"CUDA_VISIBLE_DEVICES": "1,0"}
-    assert choose_gpus((), GPUS, {}, first_visible=True) == (GPUS[0],)
-    assert choose_gpus((), GPUS, environment, first_visible=True) == (GPUS[0],)
-    assert choose_gpus(("2", "1"), GPUS, {}, first_visible=True) == (GPUS[2], GPUS[1])
+def test_one_gpu_is_the_first_visible_one_unless_others_are_named(
+    scripted_nvml: ScriptedNvml, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    boards = (FakeGpu(uuid="GPU-a", bus="00000000:AF:00.0"), FakeGpu(uuid="GPU-b"))
+    scripted_nvml.play(Scenario(boards))
+
+    def measured(*names: str) -> list[str]:
+        return [meter.name for meter in open_meters(MeterRequest(gpus=names, one_gpu=True))]
+
+    assert measured() == ["nvml/gpu0"]
+    assert measured("1", "0") == ["nvml/gpu1", "nvml/gpu0"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")  # by bus, the other way round
+    assert measured() == ["nvml/gpu1"]
 
 
 def test_words_go_before_the_environment() -> None:
@@ -103,13 +111,84 @@ def test_cudas_own_order_of_different_models_is_refused_for_nobody_knows_it() ->
 
 def test_mig_is_refused_with_the_reason_however_it_is_named() -> None:
     cut = (replace(GPUS[0], is_partitioned=True), GPUS[1])
-    with pytest.raises(CannotMeasureError, match="divided into MIG instances"):
-        choose_gpus(("0",), cut, {})
-    with pytest.raises(CannotMeasureError, match="is a MIG instance"):
+    with pytest.raises(CannotMeasureError, match="divided into MIG instances"), NvmlDevice(cut[0]):
+        pass
+    with pytest.raises(UnreadGpuError, match="is a MIG instance"):
         choose_gpus(("MIG-aaaa",), cut, {})
-    with pytest.raises(CannotMeasureError, match="names the MIG instance"):
-        choose_gpus((), cut, {"CUDA_VISIBLE_DEVICES": "MIG-aaaa"})
+    assert choose_gpus((), cut, {"CUDA_VISIBLE_DEVICES": "MIG-aaaa"}) == (cut[0],)
+    with pytest.raises(UnreadGpuError, match="names the MIG instance"):
+        choose_gpus((), GPUS, {"CUDA_VISIBLE_DEVICES": "MIG-aaaa"})
     assert choose_gpus(("1",), cut, {}) == (GPUS[1],)
+
+
+SILENT = (GPUS[0], Gpu(1, "", "", "", problem="GPU is lost"), GPUS[2])
+
+
+def test_a_gpu_that_does_not_answer_is_meant_unless_others_are_named() -> None:
+    assert choose_gpus((), SILENT, {}) == SILENT
+    assert choose_gpus(("0", "2"), SILENT, {}) == (SILENT[0], SILENT[2])
+    assert choose_gpus(("1",), SILENT, {}) == (SILENT[1],)
+
+
+def test_a_uuid_that_no_answering_gpu_has_may_be_that_of_a_silent_one() -> None:
+    known, unknown = "GPU-aaaa1111-0000", "GPU-aaaa2222-0000"
+    assert choose_gpus((), SILENT, {"CUDA_VISIBLE_DEVICES": known}) == (SILENT[0],)
+    assert choose_gpus((), SILENT, {"CUDA_VISIBLE_DEVICES": unknown}) == (SILENT[1],)
+    assert choose_gpus((), SILENT, {"CUDA_VISIBLE_DEVICES": f"{known},{unknown}"}) == SILENT[:2]
+
+
+def test_numbers_count_nothing_certain_where_a_gpu_does_not_answer() -> None:
+    for order in ({}, {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}):
+        with pytest.raises(UnreadGpuError, match="GPU 1 does not answer"):
+            choose_gpus((), SILENT, {"CUDA_VISIBLE_DEVICES": "0"} | order)
+    with pytest.raises(CannotMeasureError, match="hides every GPU"):
+        choose_gpus((), SILENT, {"CUDA_VISIBLE_DEVICES": ""})
+
+
+def show_to_cuda(setting: str | None, machine: list[Gpu]) -> list[Gpu]:
+    """What CUDA would show of these boards, which lie in the order of their bus."""
+    if setting is None:
+        return machine
+    shown = []
+    for entry in setting.split(","):
+        matches = [gpu for gpu in machine if entry in (str(gpu.index), gpu.uuid)]
+        if not matches:
+            break
+        shown += matches
+    return shown
+
+
+BOARD_STATES = st.sampled_from(["sound", "sound", "silent", "divided"])
+ENTRIES = st.sampled_from(["0", "1", "2", "3", "GPU-0", "GPU-1", "GPU-2", "GPU-3", "-1", ""])
+
+
+@given(
+    states=st.lists(BOARD_STATES, min_size=1, max_size=4),
+    entries=st.none() | st.lists(ENTRIES, min_size=1, max_size=3),
+)
+def test_no_gpu_that_a_program_may_use_is_left_out_and_no_hidden_one_is_measured(
+    states: list[str], entries: list[str] | None
+) -> None:
+    true = [
+        Gpu(i, f"GPU-{i}", "Test", f"00000000:{i + 16:02X}:00.0", state == "divided")
+        for i, state in enumerate(states)
+    ]
+    listed = [
+        Gpu(gpu.index, "", "", "", problem="lost") if state == "silent" else gpu
+        for gpu, state in zip(true, states, strict=True)
+    ]
+    setting = None if entries is None else ",".join(entries)
+    shown = {gpu.index for gpu in show_to_cuda(setting, true)}
+    try:
+        chosen = choose_gpus(
+            (), listed, {} if setting is None else {"CUDA_VISIBLE_DEVICES": setting}
+        )
+    except UnreadGpuError:
+        return  # nothing is guessed, and the sum is unknown
+    except CannotMeasureError:
+        chosen = ()
+    assert shown <= {gpu.index for gpu in chosen}
+    assert all(gpu.index in shown or gpu.problem for gpu in chosen)
 
 
 @given(
@@ -154,5 +233,7 @@ def test_what_the_driver_lists_is_what_is_chosen_from(scripted_nvml: ScriptedNvm
     assert (second.index, second.is_partitioned) == (1, True)
     (meter,) = open_meters(MeterRequest(gpus=("GPU-a",)))
     assert meter.name == "nvml/gpu0"
-    with pytest.raises(CannotMeasureError, match="MIG"):
-        open_meters(MeterRequest())
+    assert [meter.find_problem()[:22] for meter in open_boards(MeterRequest())] == [
+        "",
+        "GPU 1 (NVIDIA Test GPU",
+    ]

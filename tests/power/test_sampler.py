@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import time
+from collections import Counter
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
+from fakes.clocks import FileClock
 from fakes.scripted_meter import POWER, ScriptedMeter, hanging_once
+from program import wait_for
 from wbcbench.core.run_folder import Local, RunDir
 from wbcbench.core.spec import RunSpec
 from wbcbench.core.trace import Channel, Domain, Kind, Origin
@@ -84,12 +89,22 @@ def test_a_channel_that_has_learnt_more_of_its_sensor_is_still_the_same(run: Run
     assert sampler.recent(OTHER) == []
 
 
-def test_polls_wander_over_half_a_period_and_keep_their_order(run: RunDir) -> None:
-    sampled(run, [ScriptedMeter(lambda _: 1.0)], 1.0)
+def test_polls_lie_anywhere_in_a_stratum_of_their_own(run: RunDir, tmp_path: Path) -> None:
+    clock = FileClock(tmp_path / "clock", 5.0)
+    meter = ScriptedMeter(lambda _: 1.0)
+    run.write_channels(meter.channels)
+    sampler = Sampler([meter], run, 0.1, clock)
+    sampler.start()
+    wait_for(lambda: clock.now_s() > 105.0, "a thousand polls")
+    sampler.stop()
     (trace,) = run.read_traces()
-    places = [(t / 0.02) % 1 for t in trace.t_s]
-    assert trace.t_s == sorted(trace.t_s)
-    assert max(places) - min(places) > 0.4
+    ticks = [(t - 5.0) / 0.1 for t in trace.t_s]
+    assert [math.floor(tick + 0.5) for tick in ticks] == list(range(len(ticks)))
+    assert all(a < b for a, b in pairwise(trace.t_s))
+    assert sampler.summaries()[0].missed == 0
+    # Every tenth of a stratum is looked at, about equally often.
+    tenths = Counter(int(10 * ((tick + 0.5) % 1)) for tick in ticks)
+    assert all(0.06 < tenths[tenth] / len(ticks) < 0.14 for tenth in range(10))
 
 
 def test_a_disk_that_cannot_be_written_reaches_the_run(run: RunDir) -> None:

@@ -47,7 +47,7 @@ def test_bias_and_limits_are_mean_and_deviations_of_the_differences(study):
 
 def test_parts_of_several_sensors_are_compared_as_their_sum(study):
     pair = next(each for each in pair_readings(study.done) if each.b == "codecarbon/cpu")
-    assert pair.a == "rapl/package-0+rapl/package-1"
+    assert pair.a == "rapl/package-0/counter+rapl/package-1/counter"
     assert not pair.is_judged
     assert pair.bias_pct == pytest.approx(100.0)
 
@@ -92,7 +92,7 @@ def test_a_card_tells_what_the_probe_saw_and_what_it_could_not():
     rows = {row[0]: row for row in block.tables[0].rows}
     assert rows[COUNTER][3:8] == ("0.1", "28", "0.001", "–", "5")
     assert rows[POWER][-2:] == ("unknown", "no reading succeeded")
-    assert rows["rapl/dram-0"][-2] == "not probed"
+    assert rows["rapl/dram-0/counter"][-2] == "not probed"
 
 
 def test_failed_runs_are_not_compared_and_no_meter_says_nothing():

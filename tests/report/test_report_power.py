@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 from builders.evidence import counter, estimated_cpu, power, without
 from builders.machine import COUNTER, POWER
 from wbcbench.core.trace import Trace
-from wbcbench.energy.checks.sensors import gaps
-from wbcbench.energy.integrate import energy_curve
+from wbcbench.energy.integrate import energy_curve, find_gaps
 from wbcbench.report.sections.timelines import collect_readings, compute_steps
 
 
@@ -51,7 +50,7 @@ def test_steps_keep_every_joule_however_few_are_drawn(moves, most):
 
 def test_nothing_is_drawn_across_a_gap():
     torn = without(counter(), 40.0, 44.0)
-    ((start_s, end_s),) = gaps(torn.good[0])
+    ((start_s, end_s),) = find_gaps(torn.good[0])
     assert (start_s, end_s) == pytest.approx((39.9, 44.0))
     drawn = compute_steps(torn, most=100)
     inside = [w for (a, b), w in zip(pairwise(drawn.t_s), drawn.power_w, strict=False)

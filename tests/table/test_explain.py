@@ -160,3 +160,11 @@ def test_a_run_may_be_abbreviated_and_a_wrong_column_gets_the_nearest(kept):
     assert kept.run_id in run_command(kept.run_id[:14], "epochs_run", "--results", results)
     with pytest.raises(UsageError, match="Did you mean 'epochs_run'"):
         run_command(kept.run_id, "epochs", "--results", results)
+
+
+def test_a_coarse_counter_that_gives_way_is_explained(tmp_path):
+    coarse = counter(lambda t, joules: joules - joules % 7000.0)
+    words = " ".join(
+        run_command(run_folder(tmp_path, coarse, power()).path, "gpu_energy_method").split()
+    )
+    assert "nvml/gpu0/power counts: nvml/gpu0/counter steps so coarsely" in words

@@ -65,7 +65,9 @@ def doctor(
     clock = MonotonicClock()
     facts = record_idle(request, results, data, clock)
     groups = examine(facts)
-    required = tuple(parse_requirement(text, facts.channels) for text in require or [])
+    required = tuple(
+        parse_requirement(text, facts.channels, facts.absent) for text in require or []
+    )
     if calibrate:
         groups["sensor cards"] = list(describe_cards(facts.cards))
     cost = measure_overhead(request, clock) if overhead and facts.channels else None
@@ -92,7 +94,7 @@ def build_document(
     return {
         "wbcbench_version": __version__,
         "primary_energy": {
-            "status": source.status if source else ABSENT,
+            "status": (source.status if source else None) or ABSENT,
             "domain": source.domain if source else None,
             "method": source.method if source else None,
             "text": outlook(facts),

@@ -111,7 +111,9 @@ def build_document(monitored: Monitored) -> dict[str, Any]:
     result = monitored.result
     return {
         "duration_s": result.window.duration_s,
-        "energy": _pick(result.energy, "energy_j", "uncertainty_j", "status", "channel"),
+        "energy": _pick(
+            result.energy, "energy_j", "uncertainty_j", "status", "channel", "method", "unread"
+        ),
         "channels": [
             {
                 **_pick(reading.channel, "name", "domain", "kind", "origin"),

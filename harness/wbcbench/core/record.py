@@ -220,6 +220,11 @@ class RunRecord:
     telemetry: tuple[Telemetry, ...] = ()
     sensor_cards: tuple[SensorCard, ...] = ()
 
+    @property
+    def device(self) -> str:
+        """Where TensorFlow ran, e.g. ``/GPU:0``; empty if unknown."""
+        return self.model.device if self.model else ""
+
     def energy(self, window: str, channel: str) -> WindowEnergy | None:
         """The joules of one window on one channel; ``None`` if the record has none."""
         return self._energies.get((window, channel))
@@ -388,7 +393,7 @@ class Agreement:
     """How far two readings of one part lie apart in one window.
 
     Attributes:
-        window: Which window.
+        window: Which window; empty for all that was read, from idle to idle.
         a, b: Channels; for a cross-check, the channels of one reading joined by ``+``.
         difference_pct: How far ``a`` lies above ``b``, in per cent of ``b``.
         depth_pct: The smallest difference that this check could see, in per cent of ``b``: the
@@ -396,6 +401,7 @@ class Agreement:
         status: ``ok``, ``suspect`` or ``invalid`` where a measured counter meets its measured
             integral; ``inconclusive`` where their uncertainties explain the difference;
             ``cross-check`` where the two differ in kind and nothing is judged.
+        readings: How many readings of ``b`` the check rests on; 0 where that is not known.
     """
 
     window: str
@@ -404,6 +410,7 @@ class Agreement:
     difference_pct: float
     status: AgreementStatus
     depth_pct: float | None = None
+    readings: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -419,6 +426,7 @@ class SensorCard:
             after it; ``part_time`` measures only part of the time; or ``unknown``.
         probed_s: Length of the probe.
         polls: Good readings in it.
+        repeat_share: Share of renewals that left the value as it was.
         reason: What is not known and why; empty when everything is.
     """
 
@@ -430,3 +438,4 @@ class SensorCard:
     probed_s: float
     polls: int
     reason: str = ""
+    repeat_share: float | None = None

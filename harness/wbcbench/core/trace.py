@@ -60,6 +60,7 @@ class Channel:
         device: Stable identity of the part, e.g. a GPU's UUID; ``None`` if there is none.
         averaging_s: The time one power reading is the mean of: shorter than ``update_s`` for a
             sensor that measures only part of the time; ``None`` if unknown.
+        repeat_share: Share of successive values that were equal in a probe; ``None`` if unknown.
     """
 
     name: str
@@ -73,6 +74,7 @@ class Channel:
     limit_w: float | None = None
     device: str | None = None
     averaging_s: float | None = None
+    repeat_share: float | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -76,6 +76,11 @@ def is_work(name: str) -> bool:
     return name in (TRAIN, EVALUATE) or name.startswith((_EPOCH, _VALIDATE, _INFER))
 
 
+def is_idle(name: str) -> bool:
+    """Whether nothing of the run is computed in it."""
+    return name.startswith(_IDLE)
+
+
 def is_consecutive(name: str) -> bool:
     """Whether it is one of the windows of a run that follow each other and never overlap."""
     return name in (STARTUP, WARMUP, TRAIN, EVALUATE) or name.startswith((_IDLE, _INFER))

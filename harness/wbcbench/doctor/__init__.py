@@ -16,7 +16,7 @@ from wbcbench import registry
 from wbcbench.core.errors import UsageError, unknown_name
 from wbcbench.core.record import AbsentMeter, SensorCard
 from wbcbench.core.trace import Channel, Domain, Origin
-from wbcbench.energy.source import rank_sources
+from wbcbench.energy.source import expected_source
 from wbcbench.measure.window_result import Recording, WindowResult
 
 ABSENT = "absent"
@@ -111,8 +111,10 @@ class Requirement:
         return self.status != ABSENT and Origin(self.status).rank <= self.required.rank
 
 
-def parse_requirement(text: str, channels: Sequence[Channel]) -> Requirement:
-    """Read ``gpu=measured`` and the like, and compare it with the channels there are.
+def parse_requirement(
+    text: str, channels: Sequence[Channel], absent: Sequence[AbsentMeter] = ()
+) -> Requirement:
+    """Read ``gpu=measured`` and the like, and compare it with what can be read.
 
     Raises:
         UsageError: The text is not ``part=status``, or names no part or status.
@@ -124,5 +126,6 @@ def parse_requirement(text: str, channels: Sequence[Channel]) -> Requirement:
         raise unknown_name("part of the machine", part, list(Domain))
     if status not in list(Origin):
         raise unknown_name("status", status, list(Origin))
-    sources = rank_sources(channels, Domain(part))
-    return Requirement(Domain(part), Origin(status), sources[0].status if sources else ABSENT)
+    source = expected_source(channels, Domain(part), absent)
+    found = source.status if source and source.status and not source.unread else ABSENT
+    return Requirement(Domain(part), Origin(status), found)

@@ -17,8 +17,9 @@ from wbcbench.energy.source import (
     CODECARBON,
     PRIMARY_DOMAINS,
     EnergySource,
+    expected_source,
     is_codecarbon,
-    rank_sources,
+    meter_of,
 )
 from wbcbench.power.device import Device
 from wbcbench.power.meter import AUTO, GPU_METERS, MeterRequest, explain_absence, find_meters
@@ -49,7 +50,7 @@ def check_device(facts: Facts) -> Iterator[Line]:
             with device:
                 yield from _check_gpu(device)
         except CannotMeasureError as error:
-            yield info("gpu", f"{device.gpu} does not answer", fix=str(error))
+            yield info("gpu", f"{device.gpu} cannot be measured", fix=str(error))
     trainable = sum(device.can_train for device in available.devices)
     if trainable and find_spec("tensorflow") is not None:
         yield _check_tensorflow(trainable)
@@ -130,16 +131,19 @@ def check_meters(facts: Facts) -> Iterator[Line]:
     """What each part of the machine can be measured with, and how reliably."""
     unexplained = {absent.meter for absent in facts.absent}
     for domain, meters in _SENSORS.items():
-        source = next(iter(rank_sources(facts.channels, domain)), None)
-        if source is not None and source.status is Origin.MEASURED:
+        source = expected_source(facts.channels, domain, facts.absent)
+        if source is not None and source.status is Origin.MEASURED and not source.unread:
             pace, agreement = _describe_pace(facts, source), _describe_agreement(facts, domain)
             yield ok(domain, f"measured   {source.method}{pace}{agreement}")
             continue
-        status = f"{source.status}   {source.method}" if source else ABSENT
-        unexplained -= {*meters}
+        status = f"{source.status}   {source.method}" if source and source.status else ABSENT
+        if source and source.unread:
+            status = f"unknown   no reading of {', '.join(source.unread)}"
+        unexplained = {name for name in unexplained if meter_of(name) not in meters}
         yield warn(domain, status, why=_WHY[domain], fix=explain_absence(facts.absent, meters))
-    for source in rank_sources(facts.channels, Domain.SYSTEM)[:1]:
-        yield ok("system", f"{source.status}   {source.method}")
+    system = expected_source(facts.channels, Domain.SYSTEM)
+    if system is not None:
+        yield ok("system", f"{system.status}   {system.method}")
     crossing = [f"{c.domain} {c.reading}" for c in facts.channels if is_codecarbon(c.name)]
     if crossing:
         yield info(CODECARBON, f"cross-check: {', '.join(crossing)}")
@@ -188,8 +192,9 @@ def describe_cards(cards: tuple[SensorCard, ...]) -> Iterator[Line]:
 
 def likely_primary_source(facts: Facts) -> EnergySource | None:
     """The primary energy source of a run here; ``None`` if there is none."""
-    sources = (rank_sources(facts.channels, domain) for domain in PRIMARY_DOMAINS)
-    return next((ranked[0] for ranked in sources if ranked), None)
+    parts = PRIMARY_DOMAINS
+    sources = (expected_source(facts.channels, part, facts.absent) for part in parts)
+    return next(filter(None, sources), None)
 
 
 def outlook(facts: Facts) -> str:
@@ -197,5 +202,7 @@ def outlook(facts: Facts) -> str:
     source = likely_primary_source(facts)
     if source is None:
         return "Primary energy will be: absent (no meter works on this machine)."
+    if source.status is None or source.unread:
+        return f"Primary energy will be: unknown (no reading of {', '.join(source.unread)})."
     part = "" if source.status is Origin.ESTIMATED else f"{_PARTS[source.domain]}, "
     return f"Primary energy will be: {part}{_STATUS[source.status]}."

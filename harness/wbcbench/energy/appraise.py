@@ -6,15 +6,17 @@ The one way from readings to stated joules, for runs, for ``monitor`` and for ot
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from wbcbench.core.board_state import BoardSample, Telemetry, summarise_window
 from wbcbench.core.record import Agreement, Budget
-from wbcbench.core.trace import Trace
+from wbcbench.core.trace import Kind, Trace
 from wbcbench.core.window import IDLE_AFTER, IDLE_BEFORE, TRAIN, Window, WindowEnergy, is_validation
-from wbcbench.energy.cross_check import agreements
-from wbcbench.energy.faults import Fault, find_faults, refuse_spoilt
+from wbcbench.energy import thresholds
+from wbcbench.energy.cross_check import agreements, compare_traces
+from wbcbench.energy.delay import find_delay, move, span_work, widen
+from wbcbench.energy.faults import Fault, find_pair, refuse_unread, review_sensors
 from wbcbench.energy.integrate import window_energy
 from wbcbench.energy.uncertainty import describe_sensor, uncertainty_budget
 
@@ -27,7 +29,7 @@ class Appraisal:
         energies: Joules of every window on every channel, by window; ``None`` with a reason
             where the trace cannot say or a fault spoils it.
         budgets: Where their uncertainty comes from; none for unknown joules.
-        agreements: How the readings of each part agree.
+        agreements: How the readings of each part agree, in each window and in all that was read.
         faults: Where a sensor was wrong.
     """
 
@@ -37,22 +39,71 @@ class Appraisal:
     faults: tuple[Fault, ...]
 
 
-def appraise(traces: Sequence[Trace], windows: Sequence[Window]) -> Appraisal:
-    """State the joules of every window on every trace, and how far they can be trusted."""
-    faults = find_faults(traces)
-    sensors = [describe_sensor(trace) for trace in traces]
+def appraise(
+    traces: Sequence[Trace], windows: Sequence[Window], work: Window | None = None
+) -> Appraisal:
+    """State the joules of every window on every trace, and how far they can be trusted.
+
+    Args:
+        traces: All that was read.
+        windows: The spans to judge.
+        work: From the start to the end of all that was measured, of which they may be parts: its
+            ends show how late a reading is. ``None``: from the first of them to the last.
+    """
+    review = review_sensors(traces)
+    sensors = [describe_sensor(trace) for trace in review.traces]
+    work = work or span_work(windows)
+    pairs = list(zip(review.traces, sensors, strict=True))
+    delays = [find_delay(trace, work, sensor) for trace, sensor in pairs]
+    moved = [move(trace, delay) for trace, delay in zip(review.traces, delays, strict=True)]
+    limited = [move(trace, delay) for trace, delay in zip(review.within_limit, delays, strict=True)]
+    readings = [
+        (trace, within_limit, _find_power(trace, moved), widen(sensor, delay))
+        for trace, within_limit, sensor, delay in zip(moved, limited, sensors, delays, strict=True)
+    ]
     energies, budgets = list[WindowEnergy](), list[Budget]()
+    is_run = any(window.name == TRAIN for window in windows)
     for window in windows:
-        for trace, sensor in zip(traces, sensors, strict=True):
-            energy = refuse_spoilt(window_energy(trace, window), window, faults)
-            budget = uncertainty_budget(trace, window, energy, sensor)
+        # A validation pass is short, and is taken out of ``train`` with its ±, however wide.
+        share = 1.0 if is_run and is_validation(window.name) else thresholds.COVERED_SHARE
+        for trace, within_limit, pair, sensor in readings:
+            energy = window_energy(trace, window, pair)
+            energy = refuse_unread(energy, trace, window, pair, share)
+            budget = uncertainty_budget(trace, window, energy, sensor, pair)
+            if budget and within_limit is not trace:
+                budget = _add_excess(budget, energy, window_energy(within_limit, window))
             energies.append(replace(energy, uncertainty_j=budget.total_j if budget else None))
             budgets += [budget] if budget else []
     return Appraisal(
         tuple(energies),
         with_baseline(budgets, energies, windows),
-        agreements([trace.channel for trace in traces], energies),
-        faults,
+        (*agreements([trace.channel for trace in traces], energies), *_compare_all(review.traces)),
+        review.faults,
+    )
+
+
+def _find_power(trace: Trace, traces: Sequence[Trace]) -> Trace | None:
+    """The power reading beside a counter."""
+    return find_pair(trace, traces) if trace.channel.kind is Kind.COUNTER else None
+
+
+def _compare_all(traces: Sequence[Trace]) -> Iterator[Agreement]:
+    """Every measured counter against its integral, over all that was read."""
+    for trace in traces:
+        pair = _find_power(trace, traces)
+        if pair and not (trace.channel.origin.is_estimated or pair.channel.origin.is_estimated):
+            check = compare_traces(trace, pair)
+            if check is not None:
+                yield check
+
+
+def _add_excess(budget: Budget, energy: WindowEnergy, within_limit: WindowEnergy) -> Budget:
+    """A budget that holds what readings above the limit add, for they may be wrong."""
+    excess_j = (energy.energy_j or 0.0) - (within_limit.energy_j or 0.0)
+    return replace(
+        budget,
+        sampling_j=math.hypot(budget.sampling_j, excess_j),
+        total_j=None if budget.total_j is None else math.hypot(budget.total_j, excess_j),
     )
 
 

@@ -24,8 +24,8 @@ from wbcbench.core.window import Window, WindowEnergy, unix_s, utc_now
 from wbcbench.energy import thresholds
 from wbcbench.energy.appraise import appraise, remove_validation, remove_validation_from_budgets
 from wbcbench.energy.checks import list_some
-from wbcbench.energy.checks.sensors import longest_step_s
-from wbcbench.energy.source import rank_sources, source_energy_j, source_uncertainty_j
+from wbcbench.energy.integrate import longest_step_s
+from wbcbench.energy.source import choose_source, source_energy_j, source_uncertainty_j
 from wbcbench.energy.wall_log import WallLog, read_wall_log
 from wbcbench.energy.warnings import make_warning
 
@@ -184,7 +184,7 @@ def _find_least_j(record: RunRecord, window: Window) -> float | None:
     """The least joules that the run's own sensors leave possible; ``None`` if there is none."""
     least_j = list[float]()
     for domain in (Domain.GPU, Domain.CPU):
-        source = next(iter(rank_sources(record.channels, domain)), None)
+        source = choose_source(record, domain, window.name)
         energy_j = source_energy_j(record, source, window.name)
         if source is None or energy_j is None or source.status is not Origin.MEASURED:
             continue

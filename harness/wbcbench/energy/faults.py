@@ -1,25 +1,34 @@
-"""Sensor faults: frozen, reset and jumping counters; stuck, zero and absurd power readings.
+"""Sensor faults: counters that break; power readings that are stuck, zero or absurdly high.
 
-A fault is a stretch of one channel's trace. Some spoil the joules of every window they touch
-(``refuse_spoilt``); all of them become warnings (``checks``). The trace itself is never changed.
+A fault is a stretch of one channel's trace. A power reading that is none leaves a gap in the
+integral, and a counter that breaks is bridged (``energy.integrate``); all faults become warnings
+(``checks``). What was read is never changed.
 
-A fault is proved by the *second reading* of the same part by the same meter: power for a counter
-and counter for power. Without one, only what no part can do is a fault.
+Faults of power are looked for first, for by what is left of it a counter is judged.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import math
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from itertools import groupby, pairwise
+from itertools import groupby
+from statistics import quantiles
+from weakref import WeakKeyDictionary
 
 from wbcbench.core.trace import Channel, Domain, Kind, Origin, Trace
 from wbcbench.core.window import Window, WindowEnergy
 from wbcbench.energy import thresholds
-from wbcbench.energy.counter import ceiling_w, unwrap_counter
-from wbcbench.energy.integrate import energy_curve, window_energy
-from wbcbench.energy.uncertainty import with_uncertainty
+from wbcbench.energy.integrate import energy_curve, find_unread_s, window_energy
+from wbcbench.energy.uncertainty import describe_sensor, with_uncertainty
+
+# Whether equal readings are stuck: a sensor that repeats itself now and then does so by chance,
+# and one that was quiet for as long before may be quiet again.
+FEWEST_RENEWALS = 10  # besides the equal ones, if no probe says how often it repeats itself
+QUIET_SHARE = 0.9
+LONGER_RUN = 3  # times the longest other run of equal readings, if the probe does not tell
+SLICES = 4  # of a stretch, by which a counter shows that power changed
 
 
 class Flaw(StrEnum):
@@ -32,6 +41,7 @@ class Flaw(StrEnum):
     ZERO = "power-zero"
     STUCK = "power-stuck"
     SPIKE = "power-spike"
+    HIGH = "power-over-limit"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,21 +62,43 @@ class Fault:
         return min(self.end_s, window.end_s) - max(self.start_s, window.start_s)
 
 
-def find_faults(traces: Sequence[Trace]) -> tuple[Fault, ...]:
-    """Every fault of every trace, by channel and time."""
+@dataclass(frozen=True, slots=True)
+class SensorReview:
+    """What is wrong with the traces of a measurement, and what is left of them.
+
+    Attributes:
+        traces: The traces in their order, with ``None`` for readings that are none.
+        within_limit: The same with ``None`` for those above the limit, too.
+        faults: Every fault, by channel and time.
+    """
+
+    traces: tuple[Trace, ...]
+    within_limit: tuple[Trace, ...]
+    faults: tuple[Fault, ...]
+
+
+def review_sensors(traces: Sequence[Trace]) -> SensorReview:
+    """Find every fault of every trace, and leave out the readings that are none."""
+    powers = {
+        trace: _inspect_power(trace, find_pair(trace, traces))
+        for trace in traces
+        if trace.channel.kind is Kind.SAMPLED
+    }
+    sound = tuple(powers[trace].sound or trace if trace in powers else trace for trace in traces)
+    within_limit = tuple(
+        powers[trace].within_limit or sound[i] if trace in powers else trace
+        for i, trace in enumerate(traces)
+    )
     faults = list[Fault]()
     for trace in traces:
-        pair = find_pair(trace, traces)
-        if len(trace.good[0]) < 2:
-            continue
-        if trace.channel.kind is Kind.COUNTER:
-            own = [*_find_breaks(trace), *_find_frozen(trace, pair)]
-        else:
-            own = [*_find_spikes(trace)]
-            if trace.channel.origin is Origin.MEASURED:
-                own += [*_find_zeros(trace), *_find_stuck(trace, pair)]
+        own = powers[trace].faults if trace in powers else _find_breaks(trace, sound)
         faults += sorted(own, key=lambda fault: fault.start_s)
-    return tuple(faults)
+    return SensorReview(sound, within_limit, tuple(faults))
+
+
+def find_faults(traces: Sequence[Trace]) -> tuple[Fault, ...]:
+    """Every fault of every trace, by channel and time."""
+    return review_sensors(traces).faults
 
 
 def find_pair(trace: Trace, traces: Iterable[Trace]) -> Trace | None:
@@ -84,135 +116,193 @@ def is_pair(first: Channel, second: Channel) -> bool:
     )
 
 
-# --- counters ----------------------------------------------------------------------------------
-
-
-def _find_breaks(trace: Trace) -> Iterator[Fault]:
-    name = trace.channel.name
-    for gap in unwrap_counter(trace).breaks:
-        flaw = Flaw.RESET if gap.step_j < 0 else Flaw.JUMP
-        detail = f"the counter moved by {gap.step_j:,.0f} J in {gap.after_s - gap.before_s:.2f} s"
-        yield Fault(flaw, name, gap.before_s, gap.after_s, detail)
-    for t_s in unwrap_counter(trace).outliers_s:
-        detail = "a single reading fitted neither neighbour and was left out"
-        yield Fault(Flaw.OUTLIER, name, t_s, t_s, detail)
-
-
-def _find_frozen(trace: Trace, pair: Trace | None) -> Iterator[Fault]:
-    """Stretches in which a counter that was read did not move."""
-    times, _ = trace.good
-    curve = energy_curve(trace)
-    knots = [*zip(curve.t_s, curve.energy_j, strict=True), (times[-1], curve.energy_j[-1])]
-    least_s = max(thresholds.FROZEN_S, 10 * (trace.channel.update_s or 0.0))
-    for (start_s, before_j), (end_s, after_j) in pairwise(knots):
-        if end_s - start_s < least_s or sum(start_s < t < end_s for t in times) < 3:
-            continue
-        window, moved_j = Window("", start_s, end_s), after_j - before_j
-        expected_j, reference = _estimate_stretch(trace, pair, window, moved_j)
-        if expected_j is None or moved_j >= thresholds.CAUGHT_UP_SHARE * expected_j:
-            continue
-        detail = (
-            f"the counter stood still for {window.duration_s:.1f} s and then moved by "
-            f"{moved_j:,.1f} J; {reference} says {expected_j:,.0f} J"
+def refuse_unread(
+    energy: WindowEnergy,
+    trace: Trace,
+    window: Window,
+    pair: Trace | None,
+    share: float = thresholds.COVERED_SHARE,
+) -> WindowEnergy:
+    """The joules of a window; unknown if more than a share of it was not read, and never 0."""
+    reason, unread_s = energy.reason, find_unread_s(trace, window, pair)
+    if energy.energy_j is not None and energy.energy_j <= 0 < window.duration_s:
+        reason = "the reading did not move in this window, but every running part draws power"
+    elif unread_s > share * window.duration_s:
+        reason = (
+            f"the sensor gave no good reading for {unread_s:.1f} s of {window.duration_s:.1f} s"
         )
-        yield Fault(Flaw.FROZEN, trace.channel.name, start_s, end_s, detail)
-
-
-def _estimate_stretch(
-    trace: Trace, pair: Trace | None, window: Window, moved_j: float
-) -> tuple[float | None, str]:
-    """Joules the stretch should hold, and by what reading; ``None`` if unknown."""
-    pair_j = window_energy(pair, window).energy_j if pair else None
-    if pair is not None and pair_j is not None:
-        return (pair_j if pair_j > window.duration_s else None), pair.channel.name
-    if window.duration_s < thresholds.FROZEN_ALONE_S:
-        return None, ""
-    times, _ = trace.good
-    rest_s = times[-1] - times[0] - window.duration_s
-    rest_j = energy_curve(trace).energy_j[-1] - moved_j
-    rest_w = rest_j / rest_s if rest_s > 0 and rest_j > 0 else 1.0
-    return rest_w * window.duration_s, "the rest of the trace"
-
-
-# --- power readings ----------------------------------------------------------------------------
-
-
-def _find_spikes(trace: Trace) -> Iterator[Fault]:
-    """Readings above the highest that is believed: transients are real, more is a spike."""
-    channel = trace.channel
-    most_w = ceiling_w(channel)
-    if channel.limit_w is not None and channel.domain is Domain.GPU:
-        is_mean = "average" in channel.reading
-        factor = thresholds.AVERAGE_OVER_LIMIT if is_mean else thresholds.INSTANT_OVER_LIMIT
-        most_w = factor * channel.limit_w
-    for start_s, end_s, values in _find_stretches(trace, lambda value: value > most_w):
-        detail = f"{max(values):,.0f} W were read where at most {most_w:,.0f} W are plausible"
-        yield Fault(Flaw.SPIKE, channel.name, start_s, end_s, detail)
-
-
-def _find_zeros(trace: Trace) -> Iterator[Fault]:
-    for start_s, end_s, values in _find_stretches(trace, lambda value: value <= 0.0):
-        detail = f"{len(values)} readings of {min(values):g} W, which no running part draws"
-        yield Fault(Flaw.ZERO, trace.channel.name, start_s, end_s, detail)
-
-
-def _find_stretches(
-    trace: Trace, is_odd: Callable[[float], bool]
-) -> Iterator[tuple[float, float, list[float]]]:
-    """Stretches of odd readings, from the reading before to the one after."""
-    times, values = trace.good
-    for odd, group in groupby(range(len(times)), key=lambda i: is_odd(values[i])):
-        if odd:
-            places = list(group)
-            before, after = max(places[0] - 1, 0), min(places[-1] + 1, len(times) - 1)
-            yield times[before], times[after], [values[i] for i in places]
-
-
-def _find_stuck(trace: Trace, pair: Trace | None) -> Iterator[Fault]:
-    times, values = trace.good
-    for value, group in groupby(range(len(times)), key=lambda i: values[i]):
-        places = list(group)
-        if len(places) < thresholds.STUCK_SAMPLES or value <= 0:
-            continue
-        window = Window("", times[places[0]], times[places[-1]])
-        why = _describe_stuck(value, pair, window)
-        if why:
-            detail = f"exactly {value:g} W for {window.duration_s:.1f} s; {why}"
-            yield Fault(Flaw.STUCK, trace.channel.name, window.start_s, window.end_s, detail)
-
-
-def _describe_stuck(value_w: float, pair: Trace | None, window: Window) -> str:
-    """Why a power reading that does not change is not believed; empty if it may be true."""
-    if pair is not None:
-        energy = with_uncertainty(pair, window, window_energy(pair, window))
-        if energy.energy_j is not None and window.duration_s >= thresholds.FROZEN_S:
-            off_j = abs(energy.energy_j - value_w * window.duration_s)
-            most_j = thresholds.DISAGREE_PCT / 100 * abs(energy.energy_j)
-            is_wrong = off_j - (energy.uncertainty_j or 0.0) > most_j
-            return f"{pair.channel.name} says {energy.mean_power_w:.0f} W" if is_wrong else ""
-    is_long = window.duration_s >= thresholds.STUCK_S
-    return "real readings vary, and no second reading confirms it" if is_long else ""
-
-
-# --- what the faults do to joules --------------------------------------------------------------
-
-
-def refuse_spoilt(energy: WindowEnergy, window: Window, faults: Iterable[Fault]) -> WindowEnergy:
-    """The joules of a window, unknown and never 0 if a fault spoils them."""
-    reason = energy.reason or _describe_spoilt(energy, window, faults)
+        bridges = energy_curve(trace, pair).bridges
+        reason = bridges[0].detail if bridges else reason
     if energy.energy_j is None or not reason:
         return energy
     return replace(energy, energy_j=None, uncertainty_j=None, mean_power_w=None, reason=reason)
 
 
-def _describe_spoilt(energy: WindowEnergy, window: Window, faults: Iterable[Fault]) -> str:
-    own = [f for f in faults if f.channel == energy.channel and f.overlap_s(window) > 0]
-    frozen = next((f for f in own if f.flaw is Flaw.FROZEN), None)
-    if frozen is not None:
-        return frozen.detail
-    zero_s = sum(f.overlap_s(window) for f in own if f.flaw is Flaw.ZERO)
-    if zero_s > thresholds.ZERO_SHARE * window.duration_s:
-        return f"the sensor read no power for {zero_s:.1f} s of {window.duration_s:.1f} s"
-    if energy.energy_j is not None and energy.energy_j <= 0 and window.duration_s > 0:
-        return "the reading did not move in this window, but every running part draws power"
-    return ""
+def _find_breaks(trace: Trace, traces: Sequence[Trace]) -> Iterator[Fault]:
+    """The breaks of a counter and the readings that it left out."""
+    curve, name = energy_curve(trace, find_pair(trace, traces)), trace.channel.name
+    for gap in (*curve.breaks, *curve.bridges):
+        flaw = Flaw(f"counter-{gap.cause}")
+        yield Fault(flaw, name, gap.before_s, gap.after_s, gap.detail)
+    for t_s in curve.strays_s:
+        detail = "a single reading fitted neither neighbour and was left out"
+        yield Fault(Flaw.OUTLIER, name, t_s, t_s, detail)
+
+
+# --- power readings ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Power:
+    """Faults of a power reading, and what is left of its trace; ``None`` if that is all of it."""
+
+    faults: tuple[Fault, ...]
+    sound: Trace | None
+    within_limit: Trace | None
+
+
+_POWERS: WeakKeyDictionary[Trace, WeakKeyDictionary[Trace, _Power]] = WeakKeyDictionary()
+
+
+def _inspect_power(trace: Trace, counter: Trace | None) -> _Power:
+    """Look for the faults of a power reading, once for each trace and counter beside it."""
+    known = _POWERS.setdefault(trace, WeakKeyDictionary())
+    beside = counter or trace
+    if beside not in known:
+        faults, lost_s, high_s = _find_absurd(trace)
+        sound = _leave_out(trace, lost_s)
+        if trace.channel.origin is Origin.MEASURED:
+            stuck, stuck_s = _find_stuck(sound or trace, counter)
+            faults, sound = [*faults, *stuck], _leave_out(sound or trace, stuck_s) or sound
+        known[beside] = _Power(tuple(faults), sound, _leave_out(sound or trace, high_s))
+    return known[beside]
+
+
+def _leave_out(trace: Trace, lost_s: set[float]) -> Trace | None:
+    """The trace without the readings of some times; ``None`` if there are none."""
+    if not lost_s:
+        return None
+    polls = zip(trace.t_s, trace.value, strict=True)
+    return Trace(trace.channel, trace.t_s, [None if t in lost_s else v for t, v in polls])
+
+
+def _find_absurd(trace: Trace) -> tuple[list[Fault], set[float], set[float]]:
+    """Readings of nothing and above the limit: faults, times of what is none, and of the high."""
+    (times, values), channel = trace.good, trace.channel
+    high_w, most_w = _find_limits_w(channel, values)
+    flaws = [_name_flaw(channel, value, high_w, most_w) for value in values]
+    faults, lost_s, high_s = list[Fault](), set[float](), set[float]()
+    for flaw, group in groupby(range(len(times)), key=flaws.__getitem__):
+        places = list(group)
+        if flaw is None:
+            continue
+        before, after = max(places[0] - 1, 0), min(places[-1] + 1, len(times) - 1)
+        read = [values[i] for i in places]
+        if flaw is Flaw.ZERO:
+            detail = f"{len(read)} readings of {min(read):g} W, which no running part draws"
+        else:
+            limit_w = most_w if flaw is Flaw.SPIKE else high_w
+            detail = f"{max(read):,.0f} W were read where at most {limit_w:,.0f} W are plausible"
+        faults.append(Fault(flaw, channel.name, times[before], times[after], detail))
+        (high_s if flaw is Flaw.HIGH else lost_s).update(times[i] for i in places)
+    return faults, lost_s, high_s
+
+
+def _find_limits_w(channel: Channel, values: Sequence[float]) -> tuple[float, float]:
+    """The power above which a reading is high, and the one above which it is none."""
+    if channel.limit_w is None:
+        usual_w = quantiles(values, n=20)[-1] if len(values) > 1 else math.inf
+        return 2 * (thresholds.SPIKE_OVER_USUAL * max(usual_w, 1.0),)
+    if channel.domain is not Domain.GPU:
+        return 2 * (thresholds.CPU_CEILING_OVER_LIMIT * channel.limit_w,)
+    return (
+        thresholds.HIGH_OVER_LIMIT * channel.limit_w,
+        thresholds.SPIKE_OVER_LIMIT * channel.limit_w,
+    )
+
+
+def _name_flaw(channel: Channel, value_w: float, high_w: float, most_w: float) -> Flaw | None:
+    if value_w <= 0 and channel.origin is Origin.MEASURED:
+        return Flaw.ZERO
+    if value_w > most_w:
+        return Flaw.SPIKE
+    return Flaw.HIGH if value_w > high_w else None
+
+
+def _find_stuck(trace: Trace, counter: Trace | None) -> tuple[list[Fault], set[float]]:
+    """Stretches of equal readings that neither chance nor the counter explains."""
+    times, values = trace.good
+    faults, lost_s = list[Fault](), set[float]()
+    runs = [list(group) for _, group in groupby(range(len(times)), key=values.__getitem__)]
+    sensor = describe_sensor(trace)
+    pace_s = max(sensor.update_s, sensor.poll_s) or 1.0
+    # Equal readings within one update are one reading.
+    repeats = [int((times[run[-1]] - times[run[0]]) / pace_s + 0.01) for run in runs]
+    for run, own in zip(runs, repeats, strict=True):
+        window = Window("", times[run[0]], times[run[-1]])
+        if window.duration_s < thresholds.STUCK_S or own < thresholds.STUCK_UPDATES:
+            continue
+        value_w = values[run[0]]
+        is_wrong = _ask_counter(trace, counter, window, value_w) if counter else None
+        is_odd = _is_improbable(own, repeats, trace.channel.repeat_share)
+        if is_wrong or (is_odd and is_wrong is None):
+            why = "the counter says otherwise" if is_wrong else "it varied before or after"
+            detail = f"exactly {value_w:g} W for {window.duration_s:.1f} s; {why}"
+            faults.append(
+                Fault(Flaw.STUCK, trace.channel.name, window.start_s, window.end_s, detail)
+            )
+            lost_s.update(times[i] for i in run[1:])
+    return faults, lost_s
+
+
+def _is_improbable(own: int, repeats: Sequence[int], probed_share: float | None) -> bool:
+    """Whether chance hardly ever repeats a reading ``own`` times.
+
+    Args:
+        own: How often a reading repeated itself.
+        repeats: The same for all runs of equal readings of the trace, ``[n]``.
+        probed_share: Share of successive readings that were equal in the probe.
+    """
+    others = sum(repeats) - own
+    renewals = others + len(repeats) - 1
+    share = max((others + 1) / (renewals + 2), probed_share or 0.0)
+    longest = sorted(repeats)[-2] if len(repeats) > 1 else own
+    is_quiet = own < LONGER_RUN * longest if probed_share is None else probed_share > QUIET_SHARE
+    is_rare = share**own * (renewals + own) < thresholds.STUCK_CHANCE
+    is_known = probed_share is not None or renewals >= FEWEST_RENEWALS
+    return is_known and is_rare and not is_quiet
+
+
+def _ask_counter(trace: Trace, counter: Trace, window: Window, value_w: float) -> bool | None:
+    """Whether a counter contradicts a power that does not change; ``None`` if unknown.
+
+    A gain error of either, which the rest of the trace has too, is no contradiction.
+    """
+    energy = with_uncertainty(counter, window, window_energy(counter, window))
+    if energy.energy_j is None or energy.uncertainty_j is None:
+        return None
+    stuck_j = value_w * window.duration_s
+    slack_j = energy.uncertainty_j + thresholds.DISAGREE_PCT / 100 * energy.energy_j
+    gain = _find_gain(trace, counter, window)
+    off_j = [abs(energy.energy_j - factor * stuck_j) for factor in (1.0, gain or 1.0)]
+    if min(off_j) <= slack_j:
+        return False if min(off_j) == off_j[0] or gain else None
+    if gain is not None:
+        return True
+    step_s = window.duration_s / SLICES
+    edges_s = [window.start_s + i * step_s for i in range(SLICES)]
+    parts = [window_energy(counter, Window("", t, t + step_s)).energy_j or 0.0 for t in edges_s]
+    return max(parts) - min(parts) > slack_j or None
+
+
+def _find_gain(trace: Trace, counter: Trace, window: Window) -> float | None:
+    """Counter over integral outside of a window; ``None`` if there is too little of it."""
+    curves = energy_curve(counter), energy_curve(trace)
+    start_s = max(counter.good[0][0], trace.good[0][0])
+    end_s = min(counter.good[0][-1], trace.good[0][-1])
+    if end_s - start_s - window.duration_s < thresholds.FROZEN_S or curves[0].breaks:
+        return None
+    counted_j, read_j = (
+        c.at(end_s) - c.at(window.end_s) + c.at(window.start_s) - c.at(start_s) for c in curves
+    )
+    return counted_j / read_j if counted_j > 0 and read_j > 0 else None

@@ -8,9 +8,9 @@ the recorder that uses it stays small.
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from statistics import median
 from weakref import WeakKeyDictionary
@@ -18,29 +18,51 @@ from weakref import WeakKeyDictionary
 from wbcbench.core.trace import Kind, Trace
 from wbcbench.core.window import Window, WindowEnergy
 from wbcbench.energy import thresholds
-from wbcbench.energy.counter import Break, unwrap_counter
+from wbcbench.energy.counter import Break, Cause, unwrap_counter
 from wbcbench.energy.metrics import ratio
+from wbcbench.energy.renewals import estimate_period_s, find_renewals
 
-_CURVES: WeakKeyDictionary[Trace, EnergyCurve] = WeakKeyDictionary()
+BLURRED = 3.0  # times the usual half-width
+FEWEST_STRETCHES = 2  # without a move: fewer show no pace
+
+_CURVES: WeakKeyDictionary[Trace, WeakKeyDictionary[Trace, EnergyCurve]] = WeakKeyDictionary()
+
+_HOW = {
+    Cause.RESET: "the counter went backwards inside the window",
+    Cause.JUMP: "the counter jumped inside the window",
+    Cause.FROZEN: "the counter stood still inside the window",
+}
 
 
-def energy_curve(trace: Trace) -> EnergyCurve:
-    """Cumulative joules over time since the first good reading, worked out once a trace."""
-    if trace not in _CURVES:
+def energy_curve(trace: Trace, pair: Trace | None = None) -> EnergyCurve:
+    """Cumulative joules over time since the first good reading, worked out once a trace.
+
+    Args:
+        trace: A counter or a power reading.
+        pair: The power reading of the same part: by it a counter's breaks are found and bridged.
+    """
+    curves = _CURVES.setdefault(trace, WeakKeyDictionary())
+    beside = pair or trace
+    if beside not in curves:
         is_power = trace.channel.kind is Kind.SAMPLED
-        _CURVES[trace] = _integrate_power(trace) if is_power else _join_counter_moves(trace)
-    return _CURVES[trace]
+        curves[beside] = _integrate_power(trace) if is_power else _join_counter_moves(trace, pair)
+    return curves[beside]
 
 
-def window_energy(trace: Trace, window: Window) -> WindowEnergy:
+def window_energy(trace: Trace, window: Window, pair: Trace | None = None) -> WindowEnergy:
     """Joules of ``window`` on ``trace``, edges interpolated; the uncertainty comes later.
 
-    ``energy_j`` is ``None`` with a reason when the trace does not reach over both edges or a
-    counter was reset inside the window.
+    ``energy_j`` is ``None`` with a reason when the trace does not reach over both edges or is of a
+    counter that broke inside the window where no power bridges it.
+
+    Args:
+        trace: A counter or a power reading.
+        window: The span.
+        pair: The power reading of the same part as a counter.
     """
     times, _ = trace.good
-    reason = _describe_unknown(trace, window)
-    curve = energy_curve(trace)
+    reason = _describe_unknown(trace, window, pair)
+    curve = energy_curve(trace, pair)
     energy_j = None if reason else curve.at(window.end_s) - curve.at(window.start_s)
     return WindowEnergy(
         window=window.name,
@@ -54,7 +76,7 @@ def window_energy(trace: Trace, window: Window) -> WindowEnergy:
     )
 
 
-def _describe_unknown(trace: Trace, window: Window) -> str:
+def _describe_unknown(trace: Trace, window: Window, pair: Trace | None) -> str:
     """Why this trace cannot state this window's joules; empty when it can."""
     times, _ = trace.good
     if len(times) < 2:
@@ -63,11 +85,30 @@ def _describe_unknown(trace: Trace, window: Window) -> str:
         return "the trace starts after the window"
     if times[-1] < window.end_s:
         return "the trace ends before the window"
-    for gap in energy_curve(trace).breaks:
+    for gap in energy_curve(trace, pair).breaks:
         if window.start_s < gap.after_s and gap.before_s < window.end_s:
-            how = "went backwards" if gap.step_j < 0 else "jumped"
-            return f"the counter {how} inside the window"
+            return _HOW[gap.cause]
     return ""
+
+
+def find_unread_s(trace: Trace, window: Window, pair: Trace | None = None) -> float:
+    """Seconds of a window without readings of power, or across which a counter is bridged."""
+    if trace.channel.kind is Kind.SAMPLED:
+        lost = find_gaps(trace.good[0])
+    else:
+        lost = [(gap.before_s, gap.after_s) for gap in energy_curve(trace, pair).bridges]
+    return sum(max(min(b, window.end_s) - max(a, window.start_s), 0.0) for a, b in lost)
+
+
+def find_gaps(times: Sequence[float]) -> list[tuple[float, float]]:
+    """Where good readings, at ``[n]`` times, are further apart than ``thresholds`` allow."""
+    least_s = longest_step_s(times)
+    return [(a, b) for a, b in pairwise(times) if b - a > least_s]
+
+
+def longest_step_s(times: Sequence[float]) -> float:
+    """The longest time between two good readings that is no gap."""
+    return max(thresholds.GAP_PERIODS * median_step_s(times), thresholds.GAP_LEAST_S)
 
 
 def median_step_s(times: Sequence[float]) -> float:
@@ -87,27 +128,61 @@ def max_gap(times: Sequence[float], window: Window) -> float | None:
 class EnergyCurve:
     """Cumulative energy at knots, with the power slope that joins them.
 
-    ``power_w`` holds the power at each knot for a sampled channel (linear between knots) and is
-    ``None`` for a counter (energy linear between knots). No window may reach into a break.
+    Attributes:
+        t_s, energy_j: The knots, shape ``[n]``; across a bridge those of the power beside it.
+        power_w: Power at each knot of a sampled channel, linear in between; ``None`` for a counter,
+            of which the joules between knots are known and not when they were drawn.
+        breaks: Where a count starts anew and nothing bridges it; no window may reach into one.
+        half_s: By how much the time of each knot of a counter may be off, shape ``[n]``.
+        bridges: Breaks across which the power beside the counter counts.
+        strays_s: Times of counter readings that were left out.
     """
 
     t_s: list[float]
     energy_j: list[float]
     power_w: list[float] | None
     breaks: tuple[Break, ...] = ()
+    half_s: Sequence[float] = ()
+    bridges: tuple[Break, ...] = ()
+    strays_s: tuple[float, ...] = ()
 
     def at(self, t_s: float) -> float:
         """Joules accumulated at ``t_s``; constant beyond the last knot of a staircase."""
         i = bisect_right(self.t_s, t_s) - 1
         if i >= len(self.t_s) - 1:
             return self.energy_j[-1]
-        step_s = self.t_s[i + 1] - self.t_s[i]
         into_s = t_s - self.t_s[i]
         if self.power_w is None:
-            share = into_s / step_s
-            return self.energy_j[i] + share * (self.energy_j[i + 1] - self.energy_j[i])
-        slope = (self.power_w[i + 1] - self.power_w[i]) / step_s
+            return self.energy_j[i] + self._cut_cell(i, into_s)
+        slope = (self.power_w[i + 1] - self.power_w[i]) / (self.t_s[i + 1] - self.t_s[i])
         return self.energy_j[i] + into_s * (self.power_w[i] + 0.5 * slope * into_s)
+
+    def cell_w(self, i: int) -> float | None:
+        """Mean power between knots ``i`` and ``i + 1``; ``None`` if there are none or a break."""
+        if not 0 <= i < len(self.t_s) - 1:
+            return None
+        start_s, end_s = self.t_s[i], self.t_s[i + 1]
+        if any(gap.before_s < end_s and start_s < gap.after_s for gap in self.breaks):
+            return None
+        return (self.energy_j[i + 1] - self.energy_j[i]) / (end_s - start_s)
+
+    # Loads change in steps. A cell whose power lies between those of its neighbours holds the step
+    # from the one to the other, at the one place that keeps its joules. Cut evenly instead, the
+    # edge of a load would lose up to a quarter of a cell of the step, and always to the low side.
+    def _cut_cell(self, i: int, into_s: float) -> float:
+        """Joules in the first ``into_s`` seconds of a cell."""
+        length_s = self.t_s[i + 1] - self.t_s[i]
+        before_w, mean_w, after_w = (self.cell_w(i + k) for k in (-1, 0, 1))
+        even_j = into_s / length_s * (self.energy_j[i + 1] - self.energy_j[i])
+        if before_w is None or mean_w is None or after_w is None:
+            return even_j
+        step_w, blur_s = after_w - before_w, sum(self.half_s[i : i + 2])
+        if abs(step_w) * length_s <= blur_s * mean_w:
+            return even_j  # no more than the knots' times explain
+        step_s = length_s * (after_w - mean_w) / step_w
+        if not 0 < step_s < length_s:
+            return even_j
+        return before_w * min(into_s, step_s) + after_w * max(into_s - step_s, 0.0)
 
 
 def _integrate_power(trace: Trace) -> EnergyCurve:
@@ -129,24 +204,98 @@ def _integrate_power(trace: Trace) -> EnergyCurve:
     return EnergyCurve(times, energy_j, power_w)
 
 
-def _join_counter_moves(trace: Trace) -> EnergyCurve:
-    """Knots where the counter moved: between two moves energy is taken to grow evenly.
+def _join_counter_moves(trace: Trace, pair: Trace | None) -> EnergyCurve:
+    """Knots where the counter moved, each at the time of its renewal.
 
-    A counter polled faster than it updates repeats its value; joining the moves instead of the
-    polls spreads each step over the time it was collected in. Both sides of a break are knots, so
-    that no joule is spread across it.
-
-    It moved at any moment since the poll before, or, if it moves faster than it is polled, since
-    its last update: on average half of the shorter ago. Left out, each edge of a load would seem
-    that much late. 0.0 where its pace is not known or too fast to matter.
+    Joining moves instead of polls spreads each step over the time it was collected in. Both sides
+    of a break are knots, so that no joule is spread across it.
     """
-    counter = unwrap_counter(trace)
-    age_s = 0.5 * min(trace.channel.update_s or 0.0, median_step_s(trace.good[0]))
-    age_s = age_s if age_s > thresholds.STAMP_S else 0.0
-    edges = {t for gap in counter.breaks for t in (gap.before_s, gap.after_s)}
-    knots_s, knots_j = list[float](), list[float]()
-    for t, total_j in zip(counter.t_s, counter.total_j, strict=True):
-        if not knots_j or total_j != knots_j[-1] or t in edges:
-            knots_s.append(t - age_s)
-            knots_j.append(total_j)
-    return EnergyCurve(knots_s, knots_j, None, counter.breaks)
+    counter = unwrap_counter(trace, energy_curve(pair) if pair else None)
+    times = counter.t_s
+    restarts = {gap.after_s for gap in counter.breaks}
+    steps = zip(times[1:], pairwise(counter.total_j), strict=True)
+    moves = [True, *(a != b or t in restarts for t, (a, b) in steps)]
+    if len(times) < 2:
+        return EnergyCurve(times, counter.total_j, None, half_s=[0.0] * len(times))
+    period_s, spans = _find_spans(trace, times, moves)
+    halves_s = [0.5 * (latest_s - earliest_s) for earliest_s, latest_s in spans]
+    # A renewal that may have come just before its poll or a period earlier is better left out.
+    moved = [i for i, has_moved in enumerate(moves) if has_moved]
+    most_s = BLURRED * median(halves_s[i] for i in moved)
+    knots = [
+        i
+        for i in moved
+        if halves_s[i] <= most_s or i in (moved[0], moved[-1]) or times[i] in restarts
+    ]
+    knots_s, knots_j = [0.5 * sum(spans[i]) for i in knots], [counter.total_j[i] for i in knots]
+    polled_s = [times[i] for i in knots]
+    breaks = tuple(
+        replace(gap, before_s=knots_s[place - 1], after_s=knots_s[place])
+        for gap in counter.breaks
+        for place in (bisect_left(polled_s, gap.after_s),)
+    )
+    curve = EnergyCurve(knots_s, knots_j, None, breaks, [halves_s[i] for i in knots])
+    curve = replace(_continue_counter(curve, times[-1], period_s), strays_s=counter.strays_s)
+    return _bridge_breaks(curve, pair) if pair and breaks else curve
+
+
+def _find_spans(
+    trace: Trace, times: Sequence[float], moves: Sequence[bool]
+) -> tuple[float, list[tuple[float, float]]]:
+    """A counter's pace, and where the renewal before each poll lies."""
+    period_s, stretches = trace.channel.update_s, FEWEST_STRETCHES
+    if period_s is None:
+        period_s, stretches = estimate_period_s(times, moves)
+    if stretches < FEWEST_STRETCHES:  # it moved whenever it was polled
+        return period_s, [(t - period_s / 2, t + period_s / 2) for t in times]
+    return period_s, find_renewals(times, moves, period_s)
+
+
+def _continue_counter(curve: EnergyCurve, polled_s: float, period_s: float) -> EnergyCurve:
+    """Until a counter moves again, power goes on as before, for one period at most."""
+    end_s = min(polled_s, curve.t_s[-1] + period_s)
+    power_w = curve.cell_w(len(curve.t_s) - 2)
+    if power_w is None or end_s <= curve.t_s[-1]:
+        return curve
+    return replace(
+        curve,
+        t_s=[*curve.t_s, end_s],
+        energy_j=[*curve.energy_j, curve.energy_j[-1] + power_w * (end_s - curve.t_s[-1])],
+        half_s=[*curve.half_s, curve.half_s[-1]],
+    )
+
+
+def _bridge_breaks(curve: EnergyCurve, pair: Trace) -> EnergyCurve:
+    """A counter's curve, carried on across its breaks by the joules of the power beside it."""
+    path = energy_curve(pair)
+    times, energy_j, half_s = list[float](), list[float](), list[float]()
+    breaks, bridges = list[Break](), list[Break]()
+    first, added_j = 0, 0.0
+    for gap in curve.breaks:
+        last = bisect_left(curve.t_s, gap.after_s)
+        times += curve.t_s[first:last]
+        half_s += curve.half_s[first:last]
+        energy_j += [added_j + value_j for value_j in curve.energy_j[first:last]]
+        first = last
+        window = Window("", gap.before_s, gap.after_s)
+        bridge_j = window_energy(pair, window).energy_j
+        is_read = find_unread_s(pair, window) <= thresholds.COVERED_SHARE * window.duration_s
+        if bridge_j is None or not is_read:
+            breaks.append(gap)
+            continue
+        inside = slice(bisect_right(path.t_s, gap.before_s), bisect_left(path.t_s, gap.after_s))
+        start_j = energy_j[-1] - path.at(gap.before_s)
+        times += path.t_s[inside]
+        half_s += [0.0] * len(path.t_s[inside])
+        energy_j += [start_j + value_j for value_j in path.energy_j[inside]]
+        added_j += bridge_j
+        bridges.append(gap)
+    return EnergyCurve(
+        [*times, *curve.t_s[first:]],
+        [*energy_j, *(added_j + value_j for value_j in curve.energy_j[first:])],
+        None,
+        tuple(breaks),
+        [*half_s, *curve.half_s[first:]],
+        tuple(bridges),
+        curve.strays_s,
+    )

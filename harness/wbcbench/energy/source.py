@@ -1,26 +1,32 @@
-"""Which reading counts for a part of the machine, and what a run had cost after each epoch.
+"""Which reading counts for each device of the machine, and what a run had cost after each epoch.
 
-An *energy source* is one way of reading one part of the machine: all channels of one meter with one
-kind and one reading (both sockets, every GPU). Joules are summed over the channels of one source
-and never across sources: measured and estimated joules are not added, ``system`` is not added to
-anything.
+A part of the machine (GPU, CPU, …) has devices: boards, sockets. A device may have several
+readings: an energy counter, and power that is integrated. For each window and each device one of
+them is chosen; an *energy source* is these readings together, and its joules are their sum. If one
+device has none, the sum is unknown: it is never that of the other devices.
+
+All readings of a source come from meters that are trusted alike. What was lost or refused by them
+is not filled in by a model or by CodeCarbon: those stand beside, as what they are. ``system`` is
+not added to anything.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from wbcbench.core import window
 from wbcbench.core.quality import QualityWarning, Severity
-from wbcbench.core.record import Epoch, RunRecord
+from wbcbench.core.record import AbsentMeter, Epoch, RunRecord
 from wbcbench.core.trace import Channel, Domain, Kind, Origin
 from wbcbench.core.window import TRAIN, WindowEnergy
+from wbcbench.energy import thresholds
 from wbcbench.energy.metrics import Reached, energy_to_accuracy, sum_if_all_known
 
-# The GPU is what training loads; the CPU stands in where there is no GPU, and the whole machine
-# where neither can be read. DRAM alone is never the primary energy.
+# The GPU is what training loads; the CPU counts where no GPU is in use, and the whole machine where
+# the CPU cannot be read either. DRAM alone is never the primary energy.
 PRIMARY_DOMAINS = (Domain.GPU, Domain.CPU, Domain.SYSTEM)
 
 CODECARBON = "codecarbon"
@@ -36,6 +42,11 @@ def is_codecarbon(channel: str) -> bool:
     return meter_of(channel) == CODECARBON
 
 
+def device_label(channel: str) -> str:
+    """``nvml/gpu0`` for ``nvml/gpu0/counter``: what messages call the device of a channel."""
+    return channel.rpartition("/")[0] or channel
+
+
 class Measured(Protocol):
     """What a source is chosen from: a run record, or the evidence of a run being accounted."""
 
@@ -45,8 +56,18 @@ class Measured(Protocol):
         ...
 
     @property
+    def absent(self) -> Sequence[AbsentMeter]:
+        """Meters and devices that cannot be read."""
+        ...
+
+    @property
     def warnings(self) -> Sequence[QualityWarning]:
         """The warnings known so far."""
+        ...
+
+    @property
+    def device(self) -> str:
+        """Where TensorFlow ran, e.g. ``/GPU:0``; empty if unknown."""
         ...
 
     def energy(self, window: str, channel: str) -> WindowEnergy | None:
@@ -60,106 +81,198 @@ class EnergySource:
 
     Attributes:
         domain: The part.
-        channels: Names, one for each device of the part.
-        method: How it is read: ``counter``, ``integral_instant``, ``rapl_package``,
-            ``codecarbon_tdp_load``, …
-        status: ``measured``, ``estimated`` or ``simulated``.
+        channels: Names, one for each device of the part that has readings.
+        method: How they are read, each way once: ``counter``, ``counter+integral_usage``,
+            ``rapl_package``, ``codecarbon_tdp_load``, …; ``None`` without channels.
+        status: ``measured``, ``estimated`` or ``simulated``; ``None`` without channels.
+        unread: Devices of the part that have no such reading, so that the sum is unknown.
     """
 
     domain: Domain
     channels: tuple[str, ...]
-    method: str
-    status: Origin
+    method: str | None
+    status: Origin | None
+    unread: tuple[str, ...] = ()
 
 
-def rank_sources(channels: Iterable[Channel], domain: Domain) -> list[EnergySource]:
-    """Every way these channels read a part of the machine, the most trusted first.
+def list_readings(channels: Iterable[Channel], domain: Domain) -> list[list[Channel]]:
+    """The readings of each device of a part, the most trusted first, by its most trusted meters.
 
-    In the order of trust of ``Origin``; among equals a counter before an integral, an
-    instantaneous reading before an averaged one, and CodeCarbon last.
+    In the order of trust of ``Origin``, and CodeCarbon after other meters; meters that are trusted
+    alike are those of one part together. Among the readings of one device a counter goes before an
+    integral, and an instantaneous reading before an averaged one.
     """
-    groups: dict[tuple[str, Kind, str], list[Channel]] = {}
-    for channel in sorted(channels, key=lambda channel: channel.name):
-        if channel.domain is domain:
-            key = (meter_of(channel.name), channel.kind, _strip_number(channel.reading))
-            groups.setdefault(key, []).append(channel)
-    return [
-        EnergySource(
-            domain,
-            tuple(channel.name for channel in group),
-            _name_method(group[0]),
-            max((channel.origin for channel in group), key=lambda origin: origin.rank),
-        )
-        for group in sorted(groups.values(), key=_rank_group)
-    ]
+    ranked = sorted((channel for channel in channels if channel.domain is domain), key=_rank)
+    devices: dict[str, list[Channel]] = {}
+    for channel in ranked:
+        if _rank(channel)[:2] == _rank(ranked[0])[:2]:
+            devices.setdefault(_identify_device(channel), []).append(channel)
+    return sorted(devices.values(), key=lambda readings: device_label(readings[0].name))
 
 
-def _rank_group(group: list[Channel]) -> tuple[int, bool, bool, bool, str]:
-    first = group[0]
+def _rank(channel: Channel) -> tuple[int, bool, bool, bool, str]:
     return (
-        max(channel.origin.rank for channel in group),
-        is_codecarbon(first.name),
-        first.kind is not Kind.COUNTER,
-        "instant" not in first.reading,
-        first.name,
+        channel.origin.rank,
+        is_codecarbon(channel.name),
+        channel.kind is not Kind.COUNTER,
+        "instant" not in channel.reading,
+        channel.name,
     )
+
+
+def _identify_device(channel: Channel) -> str:
+    """What the readings of one device share; the machine as a whole is one device."""
+    if channel.domain is Domain.SYSTEM:
+        return Domain.SYSTEM
+    return channel.device or device_label(channel.name)
 
 
 def _name_method(channel: Channel) -> str:
     if channel.domain is not Domain.GPU:
-        reading = _strip_number(channel.reading)
+        # A number in the reading is that of the device: package-0 and package-1 are read alike.
+        reading = channel.reading.rstrip("0123456789").rstrip("-_")
         return "_".join(part for part in (meter_of(channel.name), reading) if part)
     if channel.kind is Kind.COUNTER:
         return "counter"
-    if "average" in channel.reading or channel.averaging_s:
-        return "integral_average"
-    return "integral_instant" if "instant" in channel.reading else "integral_unnamed"
+    for word in ("instant", "usage", "average"):
+        if word in channel.reading:
+            return f"integral_{word}"
+    return "integral_average" if channel.averaging_s else "integral_unnamed"
 
 
-def _strip_number(reading: str) -> str:
-    """The reading without a device number: ``package-0`` and ``package-1`` are one source."""
-    return reading.rstrip("0123456789").rstrip("-_")
+def _join_readings(
+    domain: Domain, readings: Sequence[Channel], unread: Iterable[str]
+) -> EnergySource | None:
+    """One reading a device as a source; ``None`` if the part has no device at all."""
+    missing = tuple(dict.fromkeys(unread))
+    if not readings and not missing:
+        return None
+    return EnergySource(
+        domain,
+        tuple(channel.name for channel in readings),
+        "+".join(dict.fromkeys(map(_name_method, readings))) or None,
+        max((c.origin for c in readings), key=lambda origin: origin.rank, default=None),
+        missing,
+    )
+
+
+def expected_source(
+    channels: Iterable[Channel], domain: Domain, absent: Iterable[AbsentMeter] = ()
+) -> EnergySource | None:
+    """The source of a part before anything was measured: the best reading of each device."""
+    best = [readings[0] for readings in list_readings(channels, domain)]
+    return _join_readings(domain, best, _list_unread(absent, domain))
+
+
+def _list_unread(absent: Iterable[AbsentMeter], domain: Domain) -> list[str]:
+    return [meter.meter for meter in absent if meter.domain is domain]
 
 
 def live_channel(channels: Sequence[Channel]) -> Channel | None:
     """The channel to show while a run goes on: the first of the likely primary source."""
-    by_name = {channel.name: channel for channel in channels}
-    likely = (source for domain in PRIMARY_DOMAINS for source in rank_sources(channels, domain))
-    return next((by_name[source.channels[0]] for source in likely), None)
+    likely = (list_readings(channels, domain) for domain in PRIMARY_DOMAINS)
+    return next((devices[0][0] for devices in likely if devices), None)
 
 
-def choose_source(record: Measured, domain: Domain, window: str = TRAIN) -> EnergySource | None:
-    """The most trusted source of a part that has joules for ``window``.
-
-    Sources whose counter froze, whose sensor is invalid in that window or whose trace ends early
-    are skipped. If none is left, the most trusted is returned nevertheless, so that the row can
-    say which meter was there.
-    """
-    return first_with_energy(record, rank_sources(record.channels, domain), window)
-
-
-def primary_source(record: Measured, window: str = TRAIN) -> EnergySource | None:
-    """The source of a window's primary energy: GPU, else CPU, else whole machine."""
-    sources = (choose_source(record, domain, window) for domain in PRIMARY_DOMAINS)
-    return first_with_energy(record, [source for source in sources if source], window)
-
-
-def first_with_energy(
-    record: Measured, sources: Sequence[EnergySource], window: str = TRAIN
+def choose_source(
+    record: Measured, domain: Domain, window: str = TRAIN, *, kind: Kind | None = None
 ) -> EnergySource | None:
-    """The first that has joules for ``window``, else the first; ``None`` if there is none."""
-    usable = (source for source in sources if _has_energy(record, source, window))
-    return next(usable, sources[0] if sources else None)
+    """The source of a part in ``window``; ``None`` if the part has no device that should be read.
+
+    Of each device the most trusted reading that has joules is taken; if none has, the most trusted
+    of all, so that the row can say which meter was there.
+
+    Args:
+        record: What was measured.
+        domain: The part.
+        window: Name of the window.
+        kind: Only readings of this kind; a device without one leaves the sum unknown.
+    """
+    chosen, unread = list[Channel](), _list_unread(record.absent, domain)
+    for readings in list_readings(record.channels, domain):
+        offered = [channel for channel in readings if kind in (None, channel.kind)]
+        if offered:
+            chosen.append(_choose_reading(record, offered, window))
+        else:
+            unread.append(device_label(readings[0].name))
+    return _join_readings(domain, chosen, unread)
 
 
-def _has_energy(record: Measured, source: EnergySource, window: str) -> bool:
-    """Whether the joules are known, positive and not invalid."""
-    return (source_energy_j(record, source, window) or 0.0) > 0 and not any(
+def _choose_reading(record: Measured, readings: Sequence[Channel], window: str) -> Channel:
+    """The reading of one device that counts in a window; the most trusted stands first."""
+    usable = [channel for channel in readings if has_energy(record, channel.name, window)]
+    if not usable:
+        return readings[0]
+    first, *others = usable
+    more_exact = (c for c in others if is_too_coarse(record, first.name, c.name, window))
+    return next(more_exact, first)
+
+
+def is_too_coarse(record: Measured, counter: str, integral: str, window: str) -> bool:
+    """Whether a counter steps so slowly that the integral of the same device says much more."""
+    steps, curve = record.energy(window, counter), record.energy(window, integral)
+    if not steps or not curve or not steps.energy_j:
+        return False
+    if steps.uncertainty_j is None or curve.uncertainty_j is None:
+        return False
+    return (
+        steps.uncertainty_j > thresholds.COARSE_COUNTER_SHARE * steps.energy_j
+        and steps.uncertainty_j > thresholds.COARSE_COUNTER_RATIO * curve.uncertainty_j
+    )
+
+
+def has_energy(record: Measured, channel: str, window: str) -> bool:
+    """Whether a channel's joules are known, positive and not invalid."""
+    energy = record.energy(window, channel)
+    return ((energy.energy_j if energy else None) or 0.0) > 0 and not any(
         warning.severity is Severity.INVALID
-        and warning.channel in source.channels
+        and warning.channel == channel
         and warning.window in {"", window}
         for warning in record.warnings
     )
+
+
+def list_passed_over(record: Measured, source: EnergySource) -> Iterator[tuple[Channel, Channel]]:
+    """The most trusted reading of a device, and the one of ``source`` that counts instead."""
+    for readings in list_readings(record.channels, source.domain):
+        taken = next((channel for channel in readings if channel.name in source.channels), None)
+        if taken is not None and taken is not readings[0]:
+            yield readings[0], taken
+
+
+def primary_source(record: Measured, window: str = TRAIN) -> EnergySource | None:
+    """The source of a window's primary energy: GPU if one is in use, else CPU, else whole machine.
+
+    A part that is in use keeps its place where its joules are unknown: those of another part would
+    be taken for them.
+    """
+    if is_gpu_in_use(record):
+        unnamed = EnergySource(Domain.GPU, (), None, None, (record.device.strip("/"),))
+        return choose_source(record, Domain.GPU, window) or unnamed
+    others = (choose_source(record, domain, window) for domain in PRIMARY_DOMAINS[1:])
+    return next(filter(None, others), None)
+
+
+def is_gpu_in_use(record: Measured) -> bool:
+    """Whether a GPU was measured, trained on or, where that is not known, should be measured."""
+    if any(channel.domain is Domain.GPU for channel in record.channels):
+        return True
+    if record.device:
+        return "GPU" in record.device.upper()
+    return bool(_list_unread(record.absent, Domain.GPU))
+
+
+def explain_unknown(record: Measured, source: EnergySource, window: str) -> dict[str, str]:
+    """Each device without joules, and why; empty where the source's joules are known."""
+    absent = {meter.meter: meter.reason for meter in record.absent}
+    reasons = {
+        name: absent.get(name, "no meter has such a reading of it") for name in source.unread
+    }
+    for channel in source.channels:
+        energy = record.energy(window, channel)
+        if energy is None or energy.energy_j is None:
+            reasons[device_label(channel)] = energy.reason if energy else "it has no such window"
+    return reasons
 
 
 def source_energy_j(record: Measured, source: EnergySource | None, window: str) -> float | None:
@@ -177,9 +290,15 @@ def source_power_w(record: Measured, source: EnergySource | None, window: str) -
 def source_uncertainty_j(
     record: Measured, source: EnergySource | None, window: str
 ) -> float | None:
-    """Uncertainty of a window's joules: the devices' added, for a gain error is shared."""
+    """Uncertainty of a window's joules; ``None`` if that of one device is unknown.
+
+    Each device is sampled by itself, so that their errors are independent: they add in squares.
+    What devices of one kind share is their gain, which is stated apart.
+    """
     energies = _list_energies(record, source, window)
-    return sum_if_all_known([energy.uncertainty_j if energy else None for energy in energies])
+    widths_j = [energy.uncertainty_j for energy in energies if energy]
+    known_j = [width_j for width_j in widths_j if width_j is not None]
+    return math.hypot(*known_j) if energies and len(known_j) == len(energies) else None
 
 
 def source_samples(record: Measured, source: EnergySource | None, window: str) -> int | None:
@@ -197,7 +316,13 @@ def source_gap_s(record: Measured, source: EnergySource | None, window: str) -> 
 def _list_energies(
     record: Measured, source: EnergySource | None, window: str
 ) -> list[WindowEnergy | None]:
-    return [record.energy(window, name) for name in source.channels] if source else []
+    """The joules of each device of a source, ``None`` for one that has none."""
+    if source is None:
+        return []
+    return [
+        *(record.energy(window, name) for name in source.channels),
+        *(None for _ in source.unread),
+    ]
 
 
 # Only training steps count, as in ``train``: validation has its own windows, so that a run that

@@ -79,7 +79,7 @@ GAP_PERIODS = _add_limit(
     3.0,
     "×",
     "readings further apart than this many periods leave a gap",
-    "readings jitter by 30 % to both sides and one late tick is normal",
+    "polls wander by half a period to both sides, and one lost tick is normal",
 )
 GAP_LEAST_S = _add_limit(
     "gap_least_s",
@@ -123,10 +123,17 @@ CEILING_W = _add_limit(
 )
 GPU_CEILING_OVER_LIMIT = _add_limit(
     "gpu_ceiling_over_limit",
-    2.0,
+    1.5,
     "×",
     "a step of a GPU's counter that would need more than this times its limit is a jump",
     "peaks of 1.7 × the limit are real; averages over a counter step are lower",
+)
+PEAK_OVER_READ = _add_limit(
+    "peak_over_read",
+    1.3,
+    "×",
+    "the same for this times the highest power read beside it, if no single burst explains it",
+    _OURS,
 )
 CPU_CEILING_OVER_LIMIT = _add_limit(
     "cpu_ceiling_over_limit",
@@ -137,17 +144,13 @@ CPU_CEILING_OVER_LIMIT = _add_limit(
 )
 FROZEN_S = _add_limit(
     "frozen_s",
-    2.0,
+    0.5,
     "s",
-    "a counter that stands still longer while the power reading shows power is frozen",
-    _OURS,
+    "a counter that stands still longer, and does not make up for it, is frozen",
+    "several updates of any board's counter; every running part draws power",
 )
-FROZEN_ALONE_S = _add_limit(
-    "frozen_alone_s",
-    10.0,
-    "s",
-    "without a power reading, a counter that stands still longer is frozen",
-    _OURS,
+FROZEN_UPDATES = _add_limit(
+    "frozen_updates", 5, "1", "the same in usual times between two moves of a slower counter", _OURS
 )
 CAUGHT_UP_SHARE = _add_limit(
     "caught_up_share",
@@ -156,38 +159,55 @@ CAUGHT_UP_SHARE = _add_limit(
     "a counter that after a stop makes up for this share of the integral was late, not frozen",
     _OURS,
 )
+COARSE_COUNTER_SHARE = _add_limit(
+    "coarse_counter_share",
+    0.02,
+    "1",
+    "a counter whose ± is a larger share of its joules gives way to a more exact integral",
+    _OURS,
+)
+COARSE_COUNTER_RATIO = _add_limit(
+    "coarse_counter_ratio",
+    2.0,
+    "×",
+    "an integral is more exact than such a counter if its ± is smaller by more than this",
+    _OURS,
+)
 
 # --- power readings ----------------------------------------------------------------------------
-INSTANT_OVER_LIMIT = _add_limit(
-    "instant_over_limit",
-    1.7,
+HIGH_OVER_LIMIT = _add_limit(
+    "high_over_limit",
+    1.2,
     "×",
-    "an instantaneous reading above this times the limit is a spike",
+    "a power reading above this times the limit is kept, with a warning; the ± holds it",
     "this project; chosen: transients above the limit are real",
 )
-AVERAGE_OVER_LIMIT = _add_limit(
-    "average_over_limit",
-    1.1,
+SPIKE_OVER_LIMIT = _add_limit(
+    "spike_over_limit",
+    1.7,
     "×",
-    "an averaged reading above this times the limit is a spike",
-    "this project; chosen: the limit is enforced on the average",
+    "a power reading above this times the limit is none, and leaves a gap",
+    "this project; chosen: peaks of up to 1.7 × the limit are real",
 )
-ZERO_SHARE = _add_limit(
-    "zero_share",
-    0.1,
-    "1",
-    "more zero-watt readings than this share of a window and its integral cannot be used",
+SPIKE_OVER_USUAL = _add_limit(
+    "spike_over_usual",
+    10.0,
+    "×",
+    "the same for this times the power that 95 % of the readings keep to, where no limit is known",
     _OURS,
 )
 STUCK_S = _add_limit(
-    "stuck_s",
-    10.0,
-    "s",
-    "a power reading without a counter that never changes for longer is stuck",
-    _OURS,
+    "stuck_s", 1.0, "s", "equal power readings for less are no sign of a stuck sensor", _OURS
 )
-STUCK_SAMPLES = _add_limit(
-    "stuck_samples", 20, "1", "fewer equal readings in a row are no sign of a stuck sensor", _OURS
+STUCK_UPDATES = _add_limit(
+    "stuck_updates", 5, "1", "the same in updates of the sensor after the first", _OURS
+)
+STUCK_CHANCE = _add_limit(
+    "stuck_chance",
+    1e-6,
+    "1",
+    "a reading is stuck if chance repeats it as often with less than this probability in a trace",
+    "this project; chosen far below the false alarms that are allowed",
 )
 AVERAGING_S = _add_limit(
     "averaging_s",

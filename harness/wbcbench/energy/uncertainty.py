@@ -1,11 +1,13 @@
-"""How far a window's joules may be off: steps, edges, gaps, aliasing; and the cards of sensors.
+"""How far a window's joules may be off: edges, sampling, gaps; and the cards of sensors.
 
-Counters are off by their steps and by when they were polled. Integrals of power readings are off by
-what the sensor did not read: each stretch between two readings is a stratum of which the ends are
-known, and half the squared difference of neighbours estimates the variance within it (the
-successive-difference estimator for systematic samples: Wolter, Introduction to Variance Estimation,
-ch. 8). It is small for smooth power and as wide as independent samples for bursts. Loads that
-switch in step with the polls are bounded by ``aliasing_j``. What no trace can show is a load as
+A counter is exact at its renewals; a window's edge is off by what was drawn between the renewal and
+the edge, and by when the renewal was. Integrals of power readings are off by what the sensor did
+not read: each stretch between two readings is a stratum of which the ends are known, and half the
+squared difference of neighbours estimates the variance within it (the successive-difference
+estimator for systematic samples: Wolter, Introduction to Variance Estimation, ch. 8). It is small
+for smooth power and as wide as independent samples for bursts. The sampler's polls are jittered
+over whole periods, so this holds for loads that switch in step with them, too; those in step with
+the even polls of another meter are bounded by ``aliasing_j``. What no trace can show is a load as
 fast as the sensor itself; ``energy.checks.sampling`` checks for that.
 
 Every part is a half-width at about 95 %. Parts are independent and add in quadrature. The gain of a
@@ -37,13 +39,28 @@ FEWEST_ON_GRID, ON_GRID = 5, 0.01
 # of it lie within w × (1 − √0.05).
 TRIANGULAR_95 = 1 - math.sqrt(0.05)
 
+# Shares that were fitted to simulated boards of every class (``bench_windows.py``).
+CELLS_BESIDE = 4  # on each side of an edge: how flat the power is there
+CUT_SHARE = 0.3  # of their spread over the length of the cut cell
+HIDDEN_SHARE = 0.02  # of the cell's own joules: loads so fast that all cells look alike
+LATE_SHARE = 0.75  # of the time by which a renewal may be off: evenly distributed
+STALE_SHARE = 0.3  # of an update: a part-time sensor feeds its counter with what it saw before
+UPDATE_SHARE, AVERAGING_SHARE, POLL_SHARE = 0.5, 0.15, 0.3  # of each, times the step at an edge
+AGE_SHARE = 0.8  # of the update, where the pace was not told
+FLAT_SHARE = 0.06  # of the averaging time, times the power: swings that an average hides
+EVEN_SHARE = 0.75  # of what looks at random times would miss
+UNSEEN_SHARE = 0.2  # of one stratum, times all powers in the window: a burst between two samples
+FLAT_BESIDE = 0.2  # of a step: less between the neighbours on both sides is flat
+
 FEWEST_MOVES = 8
+FEWEST_EVEN_MOVES, EVENLY = 4, 0.1  # fewer moves show a pace if their intervals are as equal
 LOOSELY, CLOSELY = 0.2, 0.05  # mean distance from whole renewals; by chance it is 0.25
 MOST_PACE_PARTS = 5
 JUMP_SHARE = 0.5  # of the whole range within one update: the value is not a long running mean
 WIDE_RANGE_SHARE = 0.1  # of the mean: less says nothing of averaging
 
 FEWEST_EDGES = 5
+UNEVEN = 0.1  # steps off by more than this share are jittered, if more than this share of them is
 EVEN_SPACING_POLLS = 0.75  # most by which spacings of a periodic load vary: rounding and jitter
 ALIAS_ORDERS = (1, 2, 3)
 
@@ -58,6 +75,7 @@ class Sensor:
         averaging_s: How far back one power reading reaches.
         resolution_w: Smallest step between power readings; 0.0 when they are fine-grained.
         is_part_time: Whether the sensor is known to read only part of the time.
+        late_s: By how much later than that it may answer (``energy.delay``).
     """
 
     poll_s: float
@@ -65,6 +83,7 @@ class Sensor:
     averaging_s: float
     resolution_w: float
     is_part_time: bool
+    late_s: float = 0.0
 
 
 def with_uncertainty(trace: Trace, window: Window, energy: WindowEnergy) -> WindowEnergy:
@@ -74,7 +93,11 @@ def with_uncertainty(trace: Trace, window: Window, energy: WindowEnergy) -> Wind
 
 
 def uncertainty_budget(
-    trace: Trace, window: Window, energy: WindowEnergy, sensor: Sensor
+    trace: Trace,
+    window: Window,
+    energy: WindowEnergy,
+    sensor: Sensor,
+    pair: Trace | None = None,
 ) -> Budget | None:
     """Where the uncertainty of ``energy`` comes from; ``None`` if the joules are unknown.
 
@@ -83,11 +106,14 @@ def uncertainty_budget(
         window: The span.
         energy: Its joules on that trace.
         sensor: ``describe_sensor(trace)``, worked out once for all windows.
+        pair: The power reading by which a counter's breaks are bridged.
     """
     if energy.energy_j is None:
         return None
-    is_counter = trace.channel.kind is Kind.COUNTER
-    parts_j = (_split_counter if is_counter else _split_integral)(trace, window, sensor)
+    if trace.channel.kind is Kind.COUNTER:
+        parts_j = _split_counter(trace, window, sensor, pair)
+    else:
+        parts_j = _split_integral(trace, window, sensor)
     gain = trace.channel.gain_error
     return Budget(
         window.name,
@@ -105,7 +131,8 @@ def describe_sensor(trace: Trace) -> Sensor:
     channel = trace.channel
     averaging_s = channel.averaging_s
     if averaging_s is None:
-        is_mean = any(word in channel.reading for word in ("average", "usage"))
+        may_be_mean = any(word in channel.reading for word in ("average", "usage"))
+        is_mean = may_be_mean and not _has_jump(times, values)
         averaging_s = thresholds.AVERAGING_S if is_mean else 0.0
     return Sensor(
         poll_s=poll_s,
@@ -113,6 +140,15 @@ def describe_sensor(trace: Trace) -> Sensor:
         averaging_s=averaging_s,
         resolution_w=_find_resolution(values) if channel.kind is Kind.SAMPLED else 0.0,
         is_part_time=(channel.averaging_s or math.inf) < (channel.update_s or 0.0),
+    )
+
+
+def _has_jump(times: Sequence[float], values: Sequence[float]) -> bool:
+    """Whether two neighbours differ as no two means over a long common time can."""
+    span_w = max(values, default=0.0) - min(values, default=0.0)
+    return span_w > WIDE_RANGE_SHARE * max(values, default=0.0) and any(
+        abs(after - before) > JUMP_SHARE * span_w and end_s - start_s < 0.4 * thresholds.AVERAGING_S
+        for (start_s, before), (end_s, after) in pairwise(zip(times, values, strict=True))
     )
 
 
@@ -124,7 +160,9 @@ def _find_update_s(trace: Trace) -> float:
     """
     times, values = trace.good
     moves = [t for t, a, b in zip(times[1:], values, values[1:], strict=False) if a != b]
-    is_load = trace.channel.kind is Kind.SAMPLED and len(set(values)) <= FEW_LEVELS < len(values)
+    levels = len(set(values))
+    returns = levels <= FEW_LEVELS < len(values) and 2 * levels < len(moves)
+    is_load = trace.channel.kind is Kind.SAMPLED and returns
     return 0.0 if is_load else _find_pace_s(moves) or 0.0
 
 
@@ -144,58 +182,81 @@ def _find_resolution(values: Sequence[float]) -> float:
     return step_w if is_close or is_grid else 0.0
 
 
-def _split_counter(trace: Trace, window: Window, sensor: Sensor) -> tuple[float, float, float]:
+def _split_counter(
+    trace: Trace, window: Window, sensor: Sensor, pair: Trace | None
+) -> tuple[float, float, float]:
     """Quantisation, edges and sampling of a counter, in joules."""
-    curve = energy_curve(trace)
-    start_j, start_w = _find_step(curve, window.start_s, sensor)
-    end_j, end_w = _find_step(curve, window.end_s, sensor)
-    quantisation_j = TRIANGULAR_95 * math.hypot(start_j, end_j) / math.sqrt(2)
-    lag_s = TRIANGULAR_95 * min(sensor.update_s, sensor.poll_s) + thresholds.STAMP_S
-    sampling_j = _estimate_knot_sampling_j(curve, window) if sensor.is_part_time else 0.0
-    return quantisation_j, lag_s * max(start_w, end_w), sampling_j
+    curve = energy_curve(trace, pair)
+    edges = [_judge_edge(curve, t_s, sensor) for t_s in (window.start_s, window.end_s)]
+    quantisation_j = math.hypot(*(cut_j for cut_j, _ in edges))
+    edges_j = math.hypot(*(late_j for _, late_j in edges))
+    sampling_j = _estimate_knot_sampling_j(curve, window, sensor) if sensor.is_part_time else 0.0
+    bridges_j = _estimate_bridges_j(curve, window, sensor, pair) if pair else 0.0
+    return quantisation_j, edges_j, math.hypot(sampling_j, bridges_j)
 
 
-def _find_step(curve: EnergyCurve, at_s: float, sensor: Sensor) -> tuple[float, float]:
-    """How much of the joules around an edge may lie on its other side, and the power there.
+def _estimate_bridges_j(curve: EnergyCurve, window: Window, sensor: Sensor, pair: Trace) -> float:
+    """Error of the power that bridges a counter's breaks: its own, a cut at both ends, its gain.
 
-    A counter known to move faster than it is polled is off by the bend between two polls only;
-    any other by the largest step nearby.
+    Two sensors of one board may differ by ``AGREE_PCT``, by the same in every bridge.
     """
-    times, energy_j = curve.t_s, curve.energy_j
-    i = bisect_right(times, at_s) - 1
-    around = range(max(i - 1, 0), min(i + 2, len(times) - 1))
-    steps = [(energy_j[k + 1] - energy_j[k], times[k + 1] - times[k]) for k in around]
-    power_w = [step_j / length_s for step_j, length_s in steps]
-    largest_j = max((step_j for step_j, _ in steps), default=0.0)
-    if steps and sensor.update_s < sensor.poll_s:
-        bend_j = (max(power_w) - min(power_w)) * max(length_s for _, length_s in steps)
-        largest_j = min(largest_j, bend_j + sensor.update_s * max(power_w))
-    return largest_j, max(power_w, default=0.0)
+    power, bridged_j, widths_j = describe_sensor(pair), 0.0, [0.0]
+    for gap in curve.bridges:
+        inside = Window("", max(gap.before_s, window.start_s), min(gap.after_s, window.end_s))
+        if inside.duration_s > 0:
+            bridged_j += curve.at(inside.end_s) - curve.at(inside.start_s)
+            widths_j += _split_integral(pair, inside, power)
+            for edge_s in (gap.before_s, gap.after_s):
+                widths_j += _judge_edge(curve, edge_s, sensor)
+    return math.hypot(thresholds.AGREE_PCT / 100 * bridged_j, *widths_j)
 
 
-def _estimate_knot_sampling_j(curve: EnergyCurve, window: Window) -> float:
-    """Sampling error of a counter that is fed by a part-time sensor: each move is one sample."""
+def _judge_edge(curve: EnergyCurve, at_s: float, sensor: Sensor) -> tuple[float, float]:
+    """Joules on the wrong side of an edge: of those in its cell, and for when the cell was.
+
+    A step between two flat stretches is cut where it is. Anything else may have been drawn at any
+    time in the cell, within the powers around it.
+    """
+    i = max(min(bisect_right(curve.t_s, at_s), len(curve.t_s) - 1) - 1, 0)
+    cell_w = curve.cell_w(i)
+    if cell_w is None:
+        return 0.0, 0.0
+    sides = range(-CELLS_BESIDE, 0), range(1, CELLS_BESIDE + 1)
+    before_w, after_w = (
+        [power_w for k in side if (power_w := curve.cell_w(i + k)) is not None] for side in sides
+    )
+    next_w = [*before_w[-1:], cell_w, *after_w[:1]]
+    is_step = len(next_w) == 3 and sorted(next_w)[1] == cell_w
+    levels = (before_w, after_w) if is_step else ([*before_w, cell_w, *after_w],)
+    spread_w = max(max(level_w) - min(level_w) for level_w in levels)
+    length_s = curve.t_s[i + 1] - curve.t_s[i]
+    late_s = LATE_SHARE * max(curve.half_s[i : i + 2]) + thresholds.STAMP_S
+    late_s += STALE_SHARE * sensor.update_s if sensor.is_part_time else 0.0
+    return length_s * (CUT_SHARE * spread_w + HIDDEN_SHARE * cell_w), late_s * max(next_w)
+
+
+def _estimate_knot_sampling_j(curve: EnergyCurve, window: Window, sensor: Sensor) -> float:
+    """Sampling error of a counter that is fed by a part-time sensor: each move is one sample.
+
+    The sensor looks at even times, so that part of the error of loads not in step with it cancels.
+    """
     steps = list(pairwise(zip(curve.t_s, curve.energy_j, strict=True)))
     middles = [(start_s + end_s) / 2 for (start_s, _), (end_s, _) in steps]
     power_w = [(after_j - before_j) / (b - a) for (a, before_j), (b, after_j) in steps]
-    return _estimate_sampling_j(middles, power_w, window, longest_s=math.inf)
+    return EVEN_SHARE * _estimate_sampling_j(
+        middles, power_w, window, longest_s=math.inf, look_s=sensor.update_s
+    )
 
 
 def _split_integral(trace: Trace, window: Window, sensor: Sensor) -> tuple[float, float, float]:
     """Quantisation, edges and sampling of an integral, in joules."""
     times, values = trace.good
     quantisation_j = 0.5 * sensor.resolution_w * window.duration_s
-    lag_s = sensor.update_s + sensor.averaging_s / 2 + sensor.poll_s / 2 + thresholds.STAMP_S
-    near = [
-        *_find_near(times, values, window.start_s, lag_s),
-        *_find_near(times, values, window.end_s, lag_s),
-    ]
-    visible_j = lag_s * (max(near) - min(near)) + thresholds.STAMP_S * max(map(abs, near))
-    # A load that switches between nothing and twice the mean within the averaging time leaves the
-    # average flat; cut anywhere, such a swing is off by up to an eighth of that time at each edge.
-    overlaps = sensor.averaging_s > sensor.update_s
-    hidden_s = math.sqrt(2) * sensor.averaging_s / 8 if overlaps else 0.0
-    edges_j = math.hypot(visible_j, hidden_s * max(map(abs, near)))
+    edges = [_judge_readings(times, values, t_s, sensor) for t_s in (window.start_s, window.end_s)]
+    # Readings of unknown age are late at both edges alike.
+    late_s = AGE_SHARE * sensor.update_s if trace.channel.update_s is None else 0.0
+    shift_j = late_s * abs(edges[1][1] - edges[0][1])
+    edges_j = math.hypot(*(edge_j for edge_j, _ in edges), shift_j)
     repeats = sensor.update_s > 1.5 * sensor.poll_s
     samples = _skip_repeats(times, sensor.update_s) if repeats else range(len(times))
     sampling_j = _estimate_sampling_j(
@@ -203,8 +264,34 @@ def _split_integral(trace: Trace, window: Window, sensor: Sensor) -> tuple[float
         [values[i] for i in samples],
         window,
         longest_s=thresholds.GAP_PERIODS * max(sensor.poll_s, sensor.update_s),
+        look_s=sensor.update_s if sensor.is_part_time else None,
     )
     return quantisation_j, edges_j, sampling_j
+
+
+def _judge_readings(
+    times: Sequence[float], values: Sequence[float], at_s: float, sensor: Sensor
+) -> tuple[float, float]:
+    """Joules on the wrong side of an edge, and the power there.
+
+    A step near the edge is seen late, and seen as a slope.
+
+    A load that switches between nothing and twice the mean within the averaging time leaves the
+    average flat: that much is hidden at each edge.
+    """
+    reach_s = sensor.update_s + sensor.averaging_s / 2 + sensor.poll_s + sensor.late_s
+    near_w = _find_near(times, values, at_s, reach_s)
+    late_s = (
+        UPDATE_SHARE * sensor.update_s
+        + AVERAGING_SHARE * sensor.averaging_s
+        + POLL_SHARE * sensor.poll_s
+        + sensor.late_s
+    )
+    is_overlapping = sensor.averaging_s > sensor.update_s
+    hidden_s = FLAT_SHARE * sensor.averaging_s if is_overlapping else 0.0
+    step_w = max(near_w) - min(near_w)
+    edge_j = late_s * step_w + (hidden_s + thresholds.STAMP_S) * max(map(abs, near_w))
+    return edge_j, fmean(near_w)
 
 
 def _find_near(
@@ -226,31 +313,43 @@ def _skip_repeats(times: Sequence[float], update_s: float) -> list[int]:
 
 
 def _estimate_sampling_j(
-    times: Sequence[float], power_w: Sequence[float], window: Window, longest_s: float
+    times: Sequence[float],
+    power_w: Sequence[float],
+    window: Window,
+    longest_s: float,
+    look_s: float | None,
 ) -> float:
     """95 % half-width of the integral between readings, by successive differences.
 
-    A stratum longer than ``longest_s`` is a gap: inside it the power may have been anything that
-    was read in the whole trace. One stratum's worth of what was read in the window is added for a
-    burst that fell between two samples.
+    ``look_s`` is the even time between a sensor's own looks, ``None`` if those are the polls.
+
+    A step between flat stretches is somewhere in its stratum, evenly distributed; any other
+    difference stands for what was drawn between the two readings. A stratum longer than
+    ``longest_s`` is a gap: inside it the power may have been anything that was read in the whole
+    trace. One stratum's worth of what was read in the window is added for a burst that fell
+    between two samples.
     """
     first = max(bisect_right(times, window.start_s) - 1, 0)
     last = min(bisect_left(times, window.end_s), len(times) - 1)
-    variance, usual_s = 0.0, 0.0
+    inside_w = power_w[first : last + 1]
+    if not inside_w:
+        return 0.0
+    steps_w = [abs(b - a) for a, b in pairwise(power_w)]
+    variance = 0.0
     for i in range(first, last):
         length_s = min(times[i + 1], window.end_s) - max(times[i], window.start_s)
-        spread_w = abs(power_w[i + 1] - power_w[i]) / math.sqrt(2)
+        beside_w = [*steps_w[max(i - 1, 0) : i], *steps_w[i + 1 : i + 2]]
+        is_alone = len(beside_w) == 2 and max(beside_w) < FLAT_BESIDE * steps_w[i]
+        spread_w = steps_w[i] * (UNIFORM_SD if is_alone else math.sqrt(0.5))
         if times[i + 1] - times[i] > longest_s:
             spread_w = max(spread_w, UNIFORM_SD * (max(power_w) - min(power_w)))
-        else:
-            usual_s = max(usual_s, length_s)
         variance += (length_s * spread_w) ** 2
-    inside = power_w[first : last + 1]
-    if not inside:
-        return 0.0
-    unseen_j = UNIFORM_SD * usual_s * (max(inside) - min(inside))
+    usual_s = min(median_step_s(times), window.duration_s)
+    unseen_j = UNSEEN_SHARE * usual_s * (max(inside_w) - min(inside_w))
     by_chance_j = t_95(last - first) * math.hypot(math.sqrt(variance), unseen_j)
-    return max(by_chance_j, aliasing_j(times[first : last + 1], inside))
+    look_s = look_s or _find_even_step_s(times)
+    in_step_j = aliasing_j(times[first : last + 1], inside_w, look_s) if look_s else 0.0
+    return max(by_chance_j, in_step_j)
 
 
 def t_95(degrees: float) -> float:
@@ -290,16 +389,27 @@ def make_sensor_card(trace: Trace) -> SensorCard:
         probed_s=times[-1] - times[0] if times else 0.0,
         polls=len(times),
         reason="" if update_s is not None else _describe_no_pace(len(times), len(moves)),
+        repeat_share=_find_repeat_share(times, len(moves), update_s or trace.channel.update_s),
     )
+
+
+def _find_repeat_share(times: Sequence[float], moves: int, update_s: float | None) -> float | None:
+    """Share of renewals that left the value as it was; ``None`` if they cannot be counted."""
+    if len(times) < 2 or (moves and not update_s):
+        return None
+    renewals = (times[-1] - times[0]) / update_s if update_s else math.inf
+    return max(1.0 - moves / renewals, 1.0 / (renewals + 1)) if renewals >= 1 else None
 
 
 def update_channels(
     channels: Iterable[Channel], cards: Iterable[SensorCard]
 ) -> tuple[Channel, ...]:
-    """The channels with the pace on their cards; without one on the card, as they were."""
-    paces = {card.channel: card.update_s for card in cards}
+    """The channels with what their cards tell of the sensors, and else as they were."""
+    by_name = {card.channel: card for card in cards}
     return tuple(
-        replace(channel, update_s=paces.get(channel.name) or channel.update_s)
+        replace(channel, update_s=card.update_s or channel.update_s, repeat_share=card.repeat_share)
+        if (card := by_name.get(channel.name))
+        else channel
         for channel in channels
     )
 
@@ -311,9 +421,10 @@ def _find_pace_s(moves_s: Sequence[float]) -> float | None:
     time of which all intervals are whole multiples: a short interval, or a part of it if they
     are very nearly multiples of that. Loads that switch at random times show none.
     """
-    if len(moves_s) < FEWEST_MOVES:
-        return None
     intervals = sorted(b - a for a, b in pairwise(moves_s))
+    if len(moves_s) < FEWEST_MOVES:
+        is_even = len(moves_s) >= FEWEST_EVEN_MOVES and intervals[-1] < (1 + EVENLY) * intervals[0]
+        return fmean(intervals) if is_even else None
     short_s = intervals[len(intervals) // 5]
     for parts in range(1, MOST_PACE_PARTS + 1):
         counts = [interval * parts / short_s for interval in intervals]
@@ -353,38 +464,27 @@ def _describe_no_pace(polls: int, moves: int) -> str:
 # Where each edge of a periodic load falls between two polls is usually chance, and the errors of
 # many edges cancel. If a period lasts a whole number of polls (or a half, or a third of one), every
 # edge is cut at the same place and the errors add up instead. The trace shows that: its rising
-# edges are evenly spaced, and their spacing is in step with the polls.
-def _find_poll_s(times: Sequence[float]) -> float:
-    """Mean time between polls, by counting them: a lost sample makes two steps one.
-
-    Polls keep to an even clock and are jittered about it, so the clock is followed from sample to
-    sample. Longer gaps count for nothing.
-    """
-    usual_s = median_step_s(times)
-    polls, span_s, clock_s = 0, 0.0, times[0]
-    for before_s, t_s in pairwise(times):
-        if t_s - before_s >= 3 * usual_s:
-            clock_s = t_s
-            continue
-        count = max(round((t_s - clock_s) / usual_s), 1)
-        polls, span_s = polls + count, span_s + t_s - before_s
-        clock_s += count * usual_s
-        clock_s += 0.2 * (t_s - clock_s)
-    return span_s / polls
+# edges are evenly spaced, and their spacing is in step with the polls. Polls that are jittered over
+# whole periods cut every edge elsewhere, unless the sensor itself looks at even times only.
+def _find_even_step_s(times: Sequence[float]) -> float:
+    """Time between even polls; 0.0 if they are jittered."""
+    step_s = median_step_s(times)
+    uneven = sum(abs(b - a - step_s) > UNEVEN * step_s for a, b in pairwise(times))
+    return step_s if uneven <= UNEVEN * len(times) else 0.0
 
 
-def aliasing_j(times: Sequence[float], power_w: Sequence[float]) -> float:
+def aliasing_j(times: Sequence[float], power_w: Sequence[float], poll_s: float) -> float:
     """Half-width at 95 % of the joules that edges in step may add or hide; 0.0 if there are none.
 
     Args:
         times: Seconds of each sample, increasing, shape ``[n]``.
         power_w: What was read, same shape.
+        poll_s: The even time between the sensor's looks.
     """
     middle_w = (max(power_w) + min(power_w)) / 2 if power_w else 0.0
     rises = [i for i, (a, b) in enumerate(pairwise(power_w)) if a <= middle_w < b]
     if len(rises) < FEWEST_EDGES:
         return 0.0
-    poll_s = _find_poll_s(times)
     # The period in polls; an edge that was missed makes two periods one.
     spacings = [(times[b] - times[a]) / poll_s for a, b in pairwise(rises)]
     usual = median(spacings)

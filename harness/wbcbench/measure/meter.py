@@ -170,7 +170,7 @@ class Meter:
         if name not in self._windows:
             known = ", ".join(self._windows)
             raise UsageError(f"There is no window {name!r}. Known: {known}.")
-        return recording.measure_window(self._windows[name])
+        return recording.measure_window(self._windows[name], work=self._windows.get(WHOLE))
 
     @property
     def windows(self) -> tuple[Window, ...]:

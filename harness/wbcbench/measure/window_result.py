@@ -20,9 +20,10 @@ from wbcbench.core.text import aligned_table, human_duration, human_energy, huma
 from wbcbench.core.trace import Channel, Kind, Origin, Trace
 from wbcbench.core.window import Window, WindowEnergy
 from wbcbench.energy import appraise
-from wbcbench.energy.checks import Evidence, run_checks
+from wbcbench.energy.checks import Evidence, list_some, run_checks
+from wbcbench.energy.cross_check import describe_checks
 from wbcbench.energy.integrate import energy_curve
-from wbcbench.energy.source import source_power_w
+from wbcbench.energy.source import explain_unknown, source_power_w
 from wbcbench.energy.warnings import make_warning
 
 PEAK_OVER_S = 1.0  # the steps of a counter are too coarse to show power over less
@@ -44,8 +45,10 @@ class EnergyResult:
         mean_power_w: Joules over the window's duration.
         status: ``measured``, ``estimated``, ``simulated`` or ``absent``.
         channel: Name of the channel, or of several joined by ``+`` (one for each device).
-        method: How it was read: ``counter``, ``integral_instant``, ``codecarbon_tdp_load``, …
+        method: How it was read: ``counter``, ``integral_instant``, ``codecarbon_tdp_load``, …; of
+            several devices each way once, joined by ``+``.
         domain: The part of the machine: ``gpu``, ``cpu`` or ``system``.
+        unread: The devices of that part whose joules are unknown, so that ``energy_j`` is.
     """
 
     window: str
@@ -56,6 +59,7 @@ class EnergyResult:
     channel: str | None = None
     method: str | None = None
     domain: str | None = None
+    unread: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,13 +73,17 @@ class ChannelEnergy:
 
 @dataclass(frozen=True, slots=True)
 class WindowResult:
-    """What one window cost, and how far to trust that."""
+    """What one window cost, and how far to trust that.
+
+    ``checks`` says of each counter how deep the power reading beside it checked it.
+    """
 
     window: Window
     readings: tuple[ChannelEnergy, ...]
     energy: EnergyResult
     warnings: tuple[QualityWarning, ...]
     quality: Quality
+    checks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +102,14 @@ class Recording:
     circumstances: Circumstances
     write_error: str | None = None
 
-    def measure_window(self, window: Window, *, is_cut: bool = False) -> WindowResult:
-        """Work out one window; with ``is_cut`` it was still open when the trace ended."""
-        appraisal = appraise.appraise(self.traces, [window])
+    def measure_window(
+        self, window: Window, *, is_cut: bool = False, work: Window | None = None
+    ) -> WindowResult:
+        """Work out one window; with ``is_cut`` it was still open when the trace ended.
+
+        ``work`` is all that was measured, if the window is only a part of it.
+        """
+        appraisal = appraise.appraise(self.traces, [window], work)
         evidence = Evidence(
             spec=None,
             traces=self.traces,
@@ -135,6 +148,7 @@ class Recording:
             energy=energy,
             warnings=warnings,
             quality=worst_quality(warnings),
+            checks=tuple(describe_checks(appraisal.agreements, window.name)),
         )
 
 
@@ -154,10 +168,11 @@ def _choose_energy(evidence: Evidence) -> EnergyResult:
         energy_j=energy_j,
         uncertainty_j=uncertainty_j,
         mean_power_w=source_power_w(evidence, source, evidence.window_name),
-        status="absent" if energy_j is None else source.status,
-        channel="+".join(source.channels),
+        status="absent" if energy_j is None or source.status is None else source.status,
+        channel="+".join(source.channels) or None,
         method=source.method,
         domain=source.domain.value,
+        unread=tuple(explain_unknown(evidence, source, evidence.window_name)),
     )
 
 
@@ -191,6 +206,7 @@ def describe_window(result: WindowResult) -> list[str]:
         describe_energy(result.energy),
         "",
         *textwrap.indent(table, "  ").splitlines(),
+        *(f"  check: {check}" for check in result.checks),
     ]
     for warning in result.warnings:
         lines.append(f"  {warning.severity.value}: {warning.code}")
@@ -202,7 +218,8 @@ def describe_window(result: WindowResult) -> list[str]:
 def describe_energy(energy: EnergyResult) -> str:
     """``energy 241 J ± 3 J, mean 120 W  (gpu, counter, measured)``."""
     if energy.energy_j is None:
-        return "  energy unknown: no meter could read it (see below)"
+        devices = list_some(energy.unread) or "any meter"
+        return f"  energy unknown: no joules of {devices} (see below)"
     return (
         f"  energy {_format_energy(energy)}, mean {human_power(energy.mean_power_w)}  "
         f"({energy.domain}, {energy.method}, {energy.status})"

@@ -41,7 +41,9 @@ from wbcbench.power.device import (
     GpuMeter,
     NotInstalledError,
     TelemetrySample,
+    UnreadGpuError,
     begins_with,
+    first_readable,
     format_gpus,
     named_gpus,
     visible_gpus,
@@ -70,11 +72,16 @@ _users = 0
 def open_meters(request: MeterRequest) -> list[EnergyMeter]:
     """AMD GPUs: energy counter and power reading of each board, for `monitor` and `Meter`.
 
-    One meter for each GPU asked for, or for each visible one.
+    Raises like ``open_boards``.
+    """
+    return [*open_boards(request)]
+
+
+def open_boards(request: MeterRequest) -> list[GpuMeter]:
+    """One meter for each GPU asked for, or for each visible one; a run has one.
 
     Raises:
-        CannotMeasureError: No package, library, driver or GPU, a board without any energy or power
-            reading, or a training is to be measured.
+        CannotMeasureError: No package, library, driver or GPU, or a training is to be measured.
         UsageError: ``request.gpus`` names no GPU of this machine, or several.
     """
     _import_amdsmi()
@@ -86,8 +93,9 @@ def open_meters(request: MeterRequest) -> list[EnergyMeter]:
     with session():
         gpus = list_gpus()
         chosen = named_gpus(request.gpus, gpus) or _visible_gpus(gpus)
-        chosen = chosen[:1] if request.one_gpu and not request.gpus else chosen
-        return [GpuMeter.checked(AmdDevice(gpu)) for gpu in chosen]
+        meters = [GpuMeter(AmdDevice(gpu)) for gpu in chosen]
+        is_one = request.one_gpu and not request.gpus
+        return first_readable(meters) if is_one else meters
 
 
 @cache
@@ -179,15 +187,16 @@ class AmdGpu(Gpu):
 
 
 def list_gpus() -> list[AmdGpu]:
-    """Every GPU that answers, in the library's order; needs an open session."""
+    """Every GPU, in the library's order; one without a UUID does not answer. Needs a session."""
     gpus: list[AmdGpu] = []
     for index, handle in enumerate(query("amdsmi_get_processor_handles") or ()):
-        if uuid := query("amdsmi_get_gpu_device_uuid", handle):
-            name = (query("amdsmi_get_gpu_asic_info", handle) or {}).get("market_name") or ""
-            bus_id = query("amdsmi_get_gpu_device_bdf", handle) or ""
-            hip = query("amdsmi_get_gpu_enumeration_info", handle) or {}
-            ids = hip.get("hip_id"), hip.get("hip_uuid") or ""
-            gpus.append(AmdGpu(index, uuid, name, bus_id, False, handle, *ids))
+        uuid = query("amdsmi_get_gpu_device_uuid", handle) or ""
+        name = (query("amdsmi_get_gpu_asic_info", handle) or {}).get("market_name") or ""
+        bus_id = query("amdsmi_get_gpu_device_bdf", handle) or ""
+        hip = query("amdsmi_get_gpu_enumeration_info", handle) or {}
+        ids = hip.get("hip_id"), hip.get("hip_uuid") or ""
+        problem = "" if uuid else "its UUID cannot be read"
+        gpus.append(AmdGpu(index, uuid, name, bus_id, False, problem, handle, *ids))
     return gpus
 
 
@@ -195,15 +204,16 @@ def _visible_gpus(gpus: Sequence[AmdGpu]) -> tuple[AmdGpu, ...]:
     """The GPUs that ROCm would show to a program started in this environment.
 
     Raises:
-        CannotMeasureError: There is none, or the driver does not report HIP's order.
+        CannotMeasureError: There is none.
+        UnreadGpuError: The driver does not report HIP's order.
     """
     settings = {name: os.environ[name] for name in VISIBLE if name in os.environ}
     stated = " ".join(f"{name}={setting!r}" for name, setting in settings.items())
     way_out = f"Unset it, or name GPUs with --gpus: {format_gpus(gpus)}."
     if not gpus:
         raise CannotMeasureError("The AMD driver is loaded but shows no GPU. See `amd-smi list`.")
-    if settings and any(gpu.hip_id is None for gpu in gpus):
-        raise CannotMeasureError(
+    if any(settings.values()) and any(gpu.hip_id is None for gpu in gpus):
+        raise UnreadGpuError(
             f"{stated} counts GPUs in HIP's order, which this driver does not report. {way_out}"
         )
     visible = tuple(sorted(gpus, key=lambda gpu: gpu.hip_id or 0) if settings else gpus)
@@ -233,9 +243,9 @@ class AmdDevice(Device):
         """
         with session():
             handles = {gpu.uuid: gpu.handle for gpu in list_gpus()}
-            if self.gpu.uuid not in handles:
+            if self.gpu.problem or self.gpu.uuid not in handles:
                 raise CannotMeasureError(
-                    f"{self.gpu} ({self.gpu.uuid}) does not answer. Check `amd-smi list`; a GPU "
+                    f"{self.gpu} does not answer. Check `amd-smi list`; a GPU "
                     "that fell off the bus needs a reset or a reboot."
                 )
             yield handles[self.gpu.uuid]

@@ -31,9 +31,11 @@ from typing import IO, Any, Self
 from pydantic import JsonValue
 
 from wbcbench.core.errors import CannotMeasureError, UsageError
+from wbcbench.core.record import AbsentMeter
 from wbcbench.core.trace import Channel, Domain, Kind, Origin
 from wbcbench.core.units import g_from_kg, j_from_kwh
 from wbcbench.energy.source import CODECARBON
+from wbcbench.power.device import Gpu, UnreadGpuError
 from wbcbench.power.meter import EnergyMeter, MeterRequest
 
 PERIOD_S = 1.0
@@ -75,18 +77,24 @@ class _WarningList(logging.Handler):
 
 
 class _LineWriter:
-    """An output handler that writes each total as one line."""
+    """An output handler that writes each total as one line.
 
-    def __init__(self, stream: IO[str]) -> None:
-        self._stream = stream
+    A GPU that is lost leaves CodeCarbon's total as it was, or as that of the others: from then on
+    there is none.
+    """
+
+    def __init__(self, stream: IO[str], gpus: Sequence[int]) -> None:
+        self._stream, self._gpus = stream, gpus
+        self._has_lost_gpu = False
         self.count = 0
 
     def live_out(self, total: Any, delta: Any) -> None:
         """Called by CodeCarbon after each of its measurements."""
         del delta
+        self._has_lost_gpu = self._has_lost_gpu or not all(map(_is_readable, self._gpus))
         totals = {
             "cpu_j": j_from_kwh(total.cpu_energy),
-            "gpu_j": j_from_kwh(total.gpu_energy),
+            "gpu_j": None if self._has_lost_gpu else j_from_kwh(total.gpu_energy),
             "ram_j": j_from_kwh(total.ram_energy),
             "emissions_g": g_from_kg(total.emissions),
         }
@@ -100,6 +108,16 @@ class _LineWriter:
 
     def exit(self) -> None:
         """Nothing to close."""
+
+
+def _is_readable(gpu: int) -> bool:
+    """Whether NVML reads a GPU; where there is no NVML, it is another vendor's and may be read."""
+    from wbcbench.power import nvml
+
+    try:
+        return nvml.is_readable(gpu)
+    except CannotMeasureError:
+        return True
 
 
 def _write_line(stream: IO[str], message: dict[str, Any]) -> None:
@@ -123,15 +141,18 @@ def _describe(tracker: Any, warnings: list[str], settings: Mapping[str, Any]) ->
         "ram_gib": hardware["ram_total_size"],
         "measure_power_s": PERIOD_S,
         "pue": 1.0,
-        "parts": _list_parts(tracker),
+        "parts": _list_parts(tracker, has_gpu=bool(settings["gpu_ids"])),
         "cpu_tdp_known": not any(_UNKNOWN_CPU in line for line in warnings),
         "country_known": not any(_UNKNOWN_COUNTRY in line for line in warnings),
         "notes": warnings,
     }
 
 
-def _list_parts(tracker: Any) -> dict[str, dict[str, Any]]:
-    """Part → its mode and constant watts. CodeCarbon has no public name for its modes."""
+def _list_parts(tracker: Any, *, has_gpu: bool) -> dict[str, dict[str, Any]]:
+    """Part → its mode and constant watts. CodeCarbon has no public name for its modes.
+
+    A list of no GPU is one of 0 W to it; that part is left out.
+    """
     parts: dict[str, dict[str, Any]] = {}
     for item in getattr(tracker, "_hardware", []):
         part = type(item).__name__.lower()
@@ -140,7 +161,7 @@ def _list_parts(tracker: Any) -> dict[str, dict[str, Any]]:
             parts[part] = {"mode": getattr(item, "_mode", None), "tdp_w": tdp_w}
         elif part == "ram":
             parts[part] = {"mode": "constant", "power_w": item.total_power().W}
-        elif part == "gpu":
+        elif part == "gpu" and has_gpu:
             parts[part] = {"mode": "nvml", "tdp_w": None}
     return parts
 
@@ -151,7 +172,7 @@ def feed(settings: Mapping[str, Any], stream: IO[str], until_end_of: IO[str]) ->
     logging.getLogger("codecarbon").addHandler(warnings)
     from codecarbon import OfflineEmissionsTracker
 
-    writer = _LineWriter(stream)
+    writer = _LineWriter(stream, settings["gpu_ids"])
     tracker = OfflineEmissionsTracker(**settings, output_handlers=[writer])
     tracker.start()
     if writer.count == 0:  # it swallows its own errors: writing no total is the only sign
@@ -187,10 +208,12 @@ def open_meters(request: MeterRequest) -> list[EnergyMeter]:
             "CodeCarbon is not installed. Install it (`pip install codecarbon`), or leave the "
             "codecarbon meter out."
         )
-    return [CodeCarbonMeter(_tracker_settings(request))]
+    gpus, unread = _choose_gpus(request)
+    settings = _tracker_settings(request, [gpu.index for gpu in gpus])
+    return [CodeCarbonMeter(settings, [gpu.uuid for gpu in gpus], unread)]
 
 
-def _tracker_settings(request: MeterRequest) -> dict[str, Any]:
+def _tracker_settings(request: MeterRequest, gpu_indices: Sequence[int]) -> dict[str, Any]:
     """Arguments for ``OfflineEmissionsTracker``; what is not named here could come from a file.
 
     CodeCarbon fills arguments that are left out from ``~/.codecarbon.config`` and from
@@ -209,7 +232,7 @@ def _tracker_settings(request: MeterRequest) -> dict[str, Any]:
         "pue": 1.0,
         "wue": 0.0,
         "tracking_mode": "machine",
-        "gpu_ids": _gpu_indices(request),
+        "gpu_ids": list(gpu_indices),
         "force_cpu_power": _parse_option(request, "codecarbon.cpu_power_w"),
         "force_ram_power": _parse_option(request, "codecarbon.ram_power_w"),
         "force_mode_cpu_load": False,
@@ -231,13 +254,26 @@ class CodeCarbonMeter(EnergyMeter):
     # Its totals move once a second; reading four times as often shows well enough when.
     interval_s: float | None = PERIOD_S / 4
 
-    def __init__(self, settings: Mapping[str, Any]) -> None:
-        """Prepare; nothing is started yet."""
+    def __init__(
+        self,
+        settings: Mapping[str, Any],
+        gpu_uuids: Sequence[str] = (),
+        unread: Sequence[AbsentMeter] = (),
+    ) -> None:
+        """Prepare; nothing is started yet.
+
+        Args:
+            settings: Arguments for ``OfflineEmissionsTracker``.
+            gpu_uuids: The GPUs among them.
+            unread: GPUs that are in use and that it must not read.
+        """
         self.channels: tuple[Channel, ...] = ()
+        self.unread = tuple(unread)
+        self._gpus = "+".join(gpu_uuids)
         self._settings = settings
         self._process: subprocess.Popen[str] | None = None
         self._facts: dict[str, Any] = {}
-        self._totals: Mapping[str, float] = {}
+        self._totals: Mapping[str, float | None] = {}
         self._updated_s = 0.0
 
     def __enter__(self) -> Self:
@@ -268,7 +304,8 @@ class CodeCarbonMeter(EnergyMeter):
             )
         self._facts = answer["ready"]
         self.channels = tuple(
-            _make_channel(part, how) for part, how in self._facts["parts"].items()
+            _make_channel(part, how, self._gpus if part == "gpu" else "")
+            for part, how in self._facts["parts"].items()
         )
         return self
 
@@ -311,7 +348,7 @@ class CodeCarbonMeter(EnergyMeter):
         answers.put({"failed": "its process ended"})
 
 
-def _make_channel(part: str, how: Mapping[str, Any]) -> Channel:
+def _make_channel(part: str, how: Mapping[str, Any], devices: str) -> Channel:
     reading, origin = _MODES.get(how["mode"], (str(how["mode"]), Origin.ESTIMATED))
     return Channel(
         name=f"{CODECARBON}/{part}",
@@ -321,23 +358,31 @@ def _make_channel(part: str, how: Mapping[str, Any]) -> Channel:
         reading=reading,
         update_s=PERIOD_S,
         limit_w=how.get("tdp_w"),
+        device=devices or None,
     )
 
 
-def _gpu_indices(request: MeterRequest) -> list[int] | None:
-    """NVML indices of the GPUs that are measured; ``None`` where there are none.
+def _choose_gpus(request: MeterRequest) -> tuple[list[Gpu], list[AbsentMeter]]:
+    """The GPUs that a meter of their vendor would measure, and those that it refuses.
 
-    CodeCarbon is given indices because it strips the letters ``MIG-`` from the front of a UUID
-    one by one, and so finds no GPU by one that begins with ``GPU-``.
+    What our own meter refuses (a board divided by MIG, one that does not answer) CodeCarbon must
+    not speak for, nor for GPUs that are hidden. It is given indices because it strips the letters
+    ``MIG-`` from the front of a UUID one by one, and so finds no GPU by one that begins with
+    ``GPU-``; none at all is an empty list, for without a list it takes every GPU.
     """
-    from wbcbench.power.nvml import choose_gpus, list_gpus, session
+    from wbcbench.power import amd, nvml
 
-    try:
-        with session():
-            gpus = choose_gpus(request.gpus, list_gpus(), os.environ, first_visible=request.one_gpu)
-            return [gpu.index for gpu in gpus]
-    except CannotMeasureError:
-        return None
+    for open_boards in (nvml.open_boards, amd.open_boards):
+        try:
+            boards = open_boards(request)
+        except UnreadGpuError as error:
+            return [], [AbsentMeter(nvml.NvmlDevice.vendor, str(error), Domain.GPU)]
+        except CannotMeasureError:
+            continue
+        problems = {board: problem for board in boards if (problem := board.find_problem())}
+        readable = [board.device.gpu for board in boards if board not in problems]
+        return readable, [AbsentMeter(b.name, why, Domain.GPU) for b, why in problems.items()]
+    return [], []
 
 
 def _parse_option(request: MeterRequest, name: str) -> float | None:

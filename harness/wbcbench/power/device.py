@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Self, TypeVar
 from pydantic import JsonValue
 
 from wbcbench.core.errors import CannotMeasureError, UsageError
+from wbcbench.core.record import AbsentMeter
 from wbcbench.core.trace import Channel, Domain, Kind, Origin
 
 # How often a reading is renewed and the time it is the mean of, in seconds; ``None`` is unknown.
@@ -33,6 +34,7 @@ class Gpu:
         name: Product name.
         pci_bus_id: ``domain:bus:device.function`` in the driver's spelling.
         is_partitioned: Whether the board is divided into instances (MIG) that share one counter.
+        problem: Why the driver does not say what the board is; its UUID is then empty.
     """
 
     index: int
@@ -40,9 +42,10 @@ class Gpu:
     name: str
     pci_bus_id: str
     is_partitioned: bool = False
+    problem: str = ""
 
     def __str__(self) -> str:
-        return f"GPU {self.index} ({self.name})"
+        return f"GPU {self.index} ({self.name})" if self.name else f"GPU {self.index}"
 
     def has_prefix(self, prefix: str) -> bool:
         """Whether the UUID begins with ``prefix``, with or without ``GPU-`` before it."""
@@ -170,6 +173,7 @@ class GpuMeter:
     """The energy counter and the power reading of one device."""
 
     interval_s: float | None = None
+    unread: tuple[AbsentMeter, ...] = ()
 
     def __init__(self, device: Device) -> None:
         """Prepare; nothing is opened yet."""
@@ -178,11 +182,13 @@ class GpuMeter:
         self.channels: tuple[Channel, ...] = ()
         self._facts: dict[str, JsonValue] = {}
 
-    @classmethod
-    def checked(cls, device: Device) -> Self:
-        """The meter of a device that was opened once; raises as ``__enter__`` does."""
-        with cls(device) as meter:
-            return meter
+    def find_problem(self) -> str:
+        """Why the device cannot be measured; empty if it can. Opens it for a moment."""
+        try:
+            with self:
+                return ""
+        except CannotMeasureError as error:
+            return str(error)
 
     def __enter__(self) -> Self:
         """Open the device; raises ``CannotMeasureError`` when it has no reading."""
@@ -242,6 +248,10 @@ class NotInstalledError(CannotMeasureError):
     """The software of a vendor is not here at all: ``auto`` does not list it as missing."""
 
 
+class UnreadGpuError(CannotMeasureError):
+    """A GPU is here and may be in use, but cannot be read: its joules are unknown, not zero."""
+
+
 class UnknownGpuError(UsageError):
     """Some names match no GPU of one vendor; ``known`` are the names that do."""
 
@@ -295,4 +305,11 @@ def visible_gpus(setting: str, gpus: Sequence[G]) -> tuple[G, ...]:
 
 def format_gpus(gpus: Sequence[Gpu]) -> str:
     """``0 = GPU-1f2e (name)`` for every GPU, for messages."""
-    return ", ".join(f"{gpu.index} = {gpu.uuid} ({gpu.name})" for gpu in gpus) or "none"
+    names = (f"{g.uuid} ({g.name})" if g.uuid else "does not answer" for g in gpus)
+    return ", ".join(f"{g.index} = {name}" for g, name in zip(gpus, names, strict=True)) or "none"
+
+
+def first_readable(meters: Sequence[GpuMeter]) -> list[GpuMeter]:
+    """The first whose device can be measured, alone; if none can, the first, which says why."""
+    readable = (meter for meter in meters if not meter.find_problem())
+    return [next(readable, meters[0])]

@@ -18,8 +18,13 @@ from pydantic import JsonValue
 from wbcbench import registry
 from wbcbench.core.errors import CannotMeasureError, UsageError
 from wbcbench.core.record import AbsentMeter
-from wbcbench.core.trace import Channel
-from wbcbench.power.device import Device, NotInstalledError, UnknownGpuError
+from wbcbench.core.trace import Channel, Domain
+from wbcbench.power.device import (
+    Device,
+    NotInstalledError,
+    UnknownGpuError,
+    UnreadGpuError,
+)
 
 AUTO = "auto"
 GPU_METERS = ("nvml", "amd")
@@ -61,6 +66,7 @@ class EnergyMeter(Protocol):
     name: str
     channels: tuple[Channel, ...]
     interval_s: float | None = None  # own period where the sensor wants one; None = the run's
+    unread: tuple[AbsentMeter, ...] = ()  # devices that it should read, too, but cannot
 
     @property
     def device(self) -> Device | None:
@@ -115,7 +121,8 @@ def find_meters(names: Sequence[str], request: MeterRequest) -> MeterSet:
             if name in names:
                 raise CannotMeasureError(str(reason)) from reason
             if not isinstance(reason, NotInstalledError):
-                available.absent.append(AbsentMeter(name, str(reason)))
+                domain = Domain.GPU if isinstance(reason, UnreadGpuError) else None
+                available.absent.append(AbsentMeter(name, str(reason), domain))
             continue
         available.meters.extend(meters)
         if error is not None:
@@ -132,7 +139,16 @@ def find_meters(names: Sequence[str], request: MeterRequest) -> MeterSet:
 
 def explain_absence(absent: Iterable[AbsentMeter], meters: Collection[str] = GPU_METERS) -> str:
     """Why these meters do not work here; empty where none is absent."""
-    return " ".join(meter.reason for meter in absent if meter.meter in meters)
+    reasons = (part.reason for part in absent if part.meter.partition("/")[0] in meters)
+    return " ".join(dict.fromkeys(reasons))
+
+
+def _advise_leaving_out(meter: EnergyMeter, others: Iterable[Device]) -> str:
+    """How to measure the other GPUs of the same vendor alone; empty where there are none."""
+    if meter.device is None:
+        return ""
+    known = [str(device.gpu.index) for device in others if device.vendor == meter.device.vendor]
+    return f" To measure the others alone: --gpus {','.join(known)}." if known else ""
 
 
 def _open_known(
@@ -149,20 +165,29 @@ def _open_known(
 def open_meters(names: Sequence[str], request: MeterRequest, stack: ExitStack) -> MeterSet:
     """Enter every meter that is asked for; ``stack`` closes them.
 
+    A device that cannot be measured is absent, and the others are measured without it.
+
     Raises:
-        CannotMeasureError: A meter asked for by name does not work, or none at all does.
+        CannotMeasureError: A meter asked for by name does not work for each of its devices, or none
+            at all does.
         UsageError: There is no meter or no GPU of that name.
     """
     available = find_meters(names, request)
-    opened = MeterSet(absent=available.absent)
+    opened, refused = MeterSet(absent=available.absent), list[tuple[EnergyMeter, str]]()
     for meter in available.meters:
         try:
             opened.meters.append(stack.enter_context(meter))
         except CannotMeasureError as error:
-            name = meter.name.partition("/")[0]
-            if name in names:
-                raise
-            opened.absent.append(AbsentMeter(name, str(error)))
+            refused.append((meter, str(error)))
+    for meter, problem in refused:
+        reason = problem + _advise_leaving_out(meter, opened.devices)
+        if meter.name.partition("/")[0] in names:
+            raise CannotMeasureError(reason)
+        domain = None if meter.device is None else Domain.GPU
+        opened.absent.append(AbsentMeter(meter.name, reason, domain))
+    for part in (part for meter in opened.meters for part in meter.unread):
+        if all(part.meter != other.meter for other in opened.absent):
+            opened.absent.append(part)
     if not opened.meters:
         reasons = " ".join(f"{absent.meter}: {absent.reason}" for absent in opened.absent)
         raise CannotMeasureError(

@@ -20,8 +20,10 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from itertools import count
 from typing import Any, TypeVar
 
 import pynvml
@@ -37,6 +39,8 @@ from wbcbench.power.device import (
     GpuMeter,
     Pace,
     TelemetrySample,
+    UnreadGpuError,
+    first_readable,
     format_gpus,
     named_gpus,
     visible_gpus,
@@ -64,7 +68,17 @@ _CALLS: dict[str, Callable[[Any], int]] = {
 }
 # Members of a field value by its type; source: NVML API reference, nvmlValueType_t.
 _MEMBERS = ("dVal", "uiVal", "ulVal", "ullVal", "sllVal", "siVal", "usVal")
-_TRIES = 3  # a driver that fails once while its readings are listed is asked again
+# A driver that stumbles while a board is opened is asked again; what lasts is asked a few times.
+_TRIES = 3
+PATIENCE_S, _MOMENT_S, _PAUSE_S = 2.0, 0.1, 0.02
+_LASTING = (
+    pynvml.NVML_ERROR_NOT_SUPPORTED,
+    pynvml.NVML_ERROR_INVALID_ARGUMENT,
+    pynvml.NVML_ERROR_NO_PERMISSION,
+    pynvml.NVML_ERROR_NOT_FOUND,
+    pynvml.NVML_ERROR_FUNCTION_NOT_FOUND,
+    pynvml.NVML_ERROR_GPU_IS_LOST,
+)
 
 # Bits of the clock-event mask, lowest first; source: NVML API reference, nvmlClocksEventReasons.
 THROTTLE_REASONS = (
@@ -115,16 +129,26 @@ _PROBLEMS = {
 def open_meters(request: MeterRequest) -> list[EnergyMeter]:
     """NVIDIA GPUs: energy counter and power reading of each board, measured by its own sensor.
 
-    One meter for each GPU asked for, or for each visible one.
+    Raises like ``open_boards``.
+    """
+    return [*open_boards(request)]
+
+
+def open_boards(request: MeterRequest) -> list[GpuMeter]:
+    """One meter for each GPU asked for, or for each visible one; a run has one.
+
+    A meter whose board cannot be measured (it does not answer, is divided by MIG, has no reading)
+    says so when it is entered.
 
     Raises:
-        CannotMeasureError: No library, no driver, no GPU, a MIG instance, or a board without any
-            energy or power reading; the message says which and the way out.
+        CannotMeasureError: No library, no driver or no GPU; the message says which and the way out.
+        UnreadGpuError: There are GPUs in use, but not to be found out which.
         UsageError: ``request.gpus`` names no GPU of this machine, or several.
     """
     with session():
-        gpus = choose_gpus(request.gpus, list_gpus(), os.environ, first_visible=request.one_gpu)
-        return [GpuMeter.checked(NvmlDevice(gpu)) for gpu in gpus]
+        gpus = choose_gpus(request.gpus, list_gpus(), os.environ)
+        meters = [GpuMeter(NvmlDevice(gpu)) for gpu in gpus]
+        return first_readable(meters) if request.one_gpu and not request.gpus else meters
 
 
 @contextmanager
@@ -133,12 +157,14 @@ def session() -> Iterator[None]:
 
     Raises:
         CannotMeasureError: There is no library or no driver; the message says the way out.
+        UnreadGpuError: There is a driver, but it does not start.
     """
     try:
         pynvml.nvmlInit()
     except pynvml.NVMLError as error:
         problem, way_out = _PROBLEMS.get(error.value, (str(error), "Check `nvidia-smi`"))
-        raise CannotMeasureError(
+        kind = CannotMeasureError if error.value in _PROBLEMS else UnreadGpuError
+        raise kind(
             f"NVML cannot measure GPUs here: {problem}. {way_out}, or leave the nvml meter out."
         ) from error
     try:
@@ -155,17 +181,57 @@ def query(call: Callable[..., T], *arguments: Any) -> T | None:
         return None
 
 
+def ask(call: Callable[..., T], *arguments: Any, until_s: float) -> T:
+    """The driver's answer; for no lasting reason to fail it is asked again until ``until_s``.
+
+    Raises:
+        pynvml.NVMLError: It did not answer.
+    """
+    for tries in count(1):
+        try:
+            return call(*arguments)
+        except pynvml.NVMLError as error:
+            is_over = error.value in _LASTING or time.monotonic() >= until_s
+            if tries >= _TRIES and is_over:
+                raise
+            time.sleep(0.0 if is_over else _PAUSE_S)
+    raise AssertionError("unreachable")
+
+
 def list_gpus() -> tuple[Gpu, ...]:
-    """Every GPU that answers, in NVML's order; needs an open session."""
-    gpus = map(_read_identity, range(query(pynvml.nvmlDeviceGetCount) or 0))
-    return tuple(filter(None, gpus))
+    """Every GPU, in NVML's order; one that does not answer has a problem and no UUID.
+
+    Needs an open session; raises ``UnreadGpuError`` if the driver does not say how many there are.
+    """
+    until_s = time.monotonic() + PATIENCE_S
+    try:
+        number = ask(pynvml.nvmlDeviceGetCount, until_s=until_s)
+    except pynvml.NVMLError as error:
+        problem = f"NVML does not say which GPUs are here: {error}. Check `nvidia-smi -L`."
+        raise UnreadGpuError(problem) from error
+    return tuple(_read_identity(index, until_s) for index in range(number))
 
 
-def _read_identity(index: int) -> Gpu | None:
-    handle = query(pynvml.nvmlDeviceGetHandleByIndex, index)
-    uuid = query(pynvml.nvmlDeviceGetUUID, handle) if handle is not None else None
-    if uuid is None:
-        return None
+def is_readable(index: int) -> bool:
+    """Whether a GPU says its joules or its power at this moment."""
+    for call in _CALLS.values():
+        with session(), suppress(pynvml.NVMLError):
+            until_s = time.monotonic() + _MOMENT_S
+            ask(
+                call,
+                ask(pynvml.nvmlDeviceGetHandleByIndex, index, until_s=until_s),
+                until_s=until_s,
+            )
+            return True
+    return False
+
+
+def _read_identity(index: int, until_s: float) -> Gpu:
+    try:
+        handle = ask(pynvml.nvmlDeviceGetHandleByIndex, index, until_s=until_s)
+        uuid = ask(pynvml.nvmlDeviceGetUUID, handle, until_s=until_s)
+    except pynvml.NVMLError as error:
+        return Gpu(index, "", "", "", problem=str(error))
     pci = query(pynvml.nvmlDeviceGetPciInfo, handle)
     mode = query(pynvml.nvmlDeviceGetMigMode, handle)
     name = query(pynvml.nvmlDeviceGetName, handle) or ""
@@ -176,31 +242,24 @@ def choose_gpus(
     names: Sequence[str],
     gpus: Sequence[Gpu],
     environment: Mapping[str, str],
-    *,
-    first_visible: bool = False,
 ) -> tuple[Gpu, ...]:
-    """The GPUs that are meant, each once.
+    """The GPUs that are meant, each once; some of them may not be measurable.
 
     Args:
         names: NVML indices, UUIDs or UUID prefixes; empty = what ``CUDA_VISIBLE_DEVICES`` leaves.
         gpus: All GPUs of the machine.
         environment: Where CUDA's variables are looked up.
-        first_visible: Without names, take only the first GPU that is visible.
 
     Raises:
         UsageError: A name matches no GPU or several; the message lists what there is. Or the
             variable counts GPUs of different models in CUDA's own order, which only CUDA knows.
-        CannotMeasureError: No GPU is left, or a chosen one is divided into MIG instances.
+        CannotMeasureError: No GPU is left.
+        UnreadGpuError: A MIG instance is named, or it cannot be known which GPU is meant.
     """
     for name in names:
         if name.startswith("MIG-"):
-            raise _mig_error(f"{name} is a MIG instance")
-    chosen = named_gpus(names, gpus) if names else _visible_gpus(gpus, environment)
-    chosen = chosen[:1] if first_visible and not names else chosen
-    for gpu in chosen:
-        if gpu.is_partitioned:
-            raise _mig_error(f"GPU {gpu.index} ({gpu.uuid}) is divided into MIG instances")
-    return chosen
+            raise UnreadGpuError(_describe_mig(f"{name} is a MIG instance"))
+    return named_gpus(names, gpus) if names else _visible_gpus(gpus, environment)
 
 
 def _visible_gpus(gpus: Sequence[Gpu], environment: Mapping[str, str]) -> tuple[Gpu, ...]:
@@ -212,16 +271,18 @@ def _visible_gpus(gpus: Sequence[Gpu], environment: Mapping[str, str]) -> tuple[
         return tuple(gpus)
     entries = [entry.strip() for entry in setting.split(",")]
     if any(entry.startswith("MIG-") for entry in entries):
-        raise _mig_error(f"{VISIBLE}={setting} names the MIG instance of a GPU")
-    # CUDA counts the fastest GPU first; equal ones by bus. Which is faster, only CUDA knows.
-    is_order_known = environment.get(ORDER) == "PCI_BUS_ID" or len({gpu.name for gpu in gpus}) == 1
-    if not is_order_known and any(entry.isdigit() for entry in entries):
-        raise UsageError(
-            f"{VISIBLE}={setting} counts GPUs of different models in CUDA's own order, so the "
-            "wrong one might be measured. Set CUDA_DEVICE_ORDER=PCI_BUS_ID, or name the GPU "
-            f"by UUID: {format_gpus(gpus)}."
-        )
-    visible = visible_gpus(setting, sorted(gpus, key=lambda gpu: bus_key(gpu.pci_bus_id)))
+        if partitioned := tuple(gpu for gpu in gpus if gpu.is_partitioned):
+            return partitioned
+        raise UnreadGpuError(_describe_mig(f"{VISIBLE}={setting} names the MIG instance of a GPU"))
+    known = [gpu for gpu in gpus if not gpu.problem]
+    silent = [gpu for gpu in gpus if gpu.problem]
+    if any(entry.isdigit() for entry in entries):
+        _require_known_order(setting, gpus, environment)
+    visible = visible_gpus(setting, sorted(known, key=lambda gpu: bus_key(gpu.pci_bus_id)))
+    # A UUID that no answering GPU has may be that of one that does not answer.
+    uuids = [entry for entry in entries if entry.lower().startswith("gpu-")]
+    if any(not any(gpu.has_prefix(uuid) for gpu in known) for uuid in uuids):
+        visible += tuple(silent)
     if not visible:
         raise CannotMeasureError(
             f"{VISIBLE}={setting!r} hides every GPU of this machine. Unset it or name one of: "
@@ -230,8 +291,28 @@ def _visible_gpus(gpus: Sequence[Gpu], environment: Mapping[str, str]) -> tuple[
     return visible
 
 
-def _mig_error(problem: str) -> CannotMeasureError:
-    return CannotMeasureError(
+def _require_known_order(setting: str, gpus: Sequence[Gpu], environment: Mapping[str, str]) -> None:
+    """Refuse numbers of GPUs where only CUDA knows what they count.
+
+    CUDA counts the fastest GPU first, equal ones by bus. Which is faster, only CUDA knows, and
+    whether it counts one that does not answer NVML.
+    """
+    silent = [gpu for gpu in gpus if gpu.problem]
+    if silent:
+        raise UnreadGpuError(
+            f"{VISIBLE}={setting} counts GPUs, but {silent[0]} does not answer, so another one may "
+            f"be meant. Name GPUs by UUID: {format_gpus(gpus)}."
+        )
+    if environment.get(ORDER) != "PCI_BUS_ID" and len({gpu.name for gpu in gpus}) > 1:
+        raise UsageError(
+            f"{VISIBLE}={setting} counts GPUs of different models in CUDA's own order, so the "
+            "wrong one might be measured. Set CUDA_DEVICE_ORDER=PCI_BUS_ID, or name the GPU "
+            f"by UUID: {format_gpus(gpus)}."
+        )
+
+
+def _describe_mig(problem: str) -> str:
+    return (
         f"{problem}. Its counter includes what runs on the board's other instances. Use a GPU "
         "without MIG, or switch MIG off (`sudo nvidia-smi -mig 0`)."
     )
@@ -253,33 +334,70 @@ class NvmlDevice(Device):
         """Hold the library and yield the handle.
 
         Raises:
-            CannotMeasureError: The driver does not know the GPU (any more).
+            CannotMeasureError: The driver does not know the GPU (any more), or MIG divides it.
         """
+        gpu = self.gpu
+        if gpu.is_partitioned:
+            raise CannotMeasureError(_describe_mig(f"{gpu} is divided into MIG instances"))
+        if gpu.problem:
+            raise CannotMeasureError(_describe_silence(gpu, gpu.problem))
         with session():
             try:
-                handle = pynvml.nvmlDeviceGetHandleByUUID(self.gpu.uuid)
+                until_s = time.monotonic() + PATIENCE_S
+                handle = ask(pynvml.nvmlDeviceGetHandleByUUID, gpu.uuid, until_s=until_s)
             except pynvml.NVMLError as error:
-                raise CannotMeasureError(
-                    f"{self.gpu} ({self.gpu.uuid}) does not answer: {error}. Check `nvidia-smi "
-                    "-L`; a GPU that fell off the bus needs a reset or a reboot."
-                ) from error
+                raise CannotMeasureError(_describe_silence(gpu, str(error))) from error
             yield handle
 
     def find_readings(self) -> tuple[str, ...]:
-        """At most ``total_energy`` and one of ``POWER_READINGS``, each with how it is read."""
-        power = next(filter(None, map(self._find_method, POWER_READINGS)), {})
-        self._methods = self._find_method(ENERGY) | power
+        """At most ``total_energy`` and one of ``POWER_READINGS``, each with how it is read.
+
+        A reading that fails without saying that it is not supported is tried for ``PATIENCE_S``: a
+        driver may stumble while it is opened, and a trace cannot change its reading later.
+        """
+        until_s = time.monotonic() + PATIENCE_S
+        self._refused: dict[str, str] = {}
+        energy = self._find_method(ENERGY, until_s)
+        powers = (self._find_method(reading, until_s) for reading in POWER_READINGS)
+        self._methods = energy | next(filter(None, powers), {})
         self._by_field = [name for name, method in self._methods.items() if method == "field"]
         return tuple(self._methods)
 
-    def _find_method(self, reading: str) -> dict[str, str]:
+    def _find_method(self, reading: str, until_s: float) -> dict[str, str]:
         """``{reading: "field" or "call"}``; empty if the board does not offer it."""
-        for _ in range(_TRIES):
-            if reading in _FIELDS and self._read_fields([reading]).get(reading) is not None:
-                return {reading: "field"}
-            if reading in _CALLS and query(_CALLS[reading], self.handle) is not None:
-                return {reading: "call"}
-        return {}
+
+        def find_way() -> str:
+            problems = list[pynvml.NVMLError]()
+            for way, read in (("field", self._ask_field), ("call", self._ask_call)):
+                try:
+                    read(reading)
+                except pynvml.NVMLError as error:
+                    problems.append(error)
+                else:
+                    return way
+            raise min(problems, key=lambda error: error.value in _LASTING)
+
+        try:
+            return {reading: ask(find_way, until_s=until_s)}
+        except pynvml.NVMLError as error:
+            self._refused[reading] = str(error)
+            return {}
+
+    def _ask_field(self, reading: str) -> float:
+        """The field value of a reading; raises ``NVMLError`` where it holds nothing."""
+        if reading not in _FIELDS:
+            raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_SUPPORTED)
+        [field] = pynvml.nvmlDeviceGetFieldValues(self.handle, [_FIELDS[reading]])
+        value = _decode_field(field)
+        if value is None:
+            raise pynvml.NVMLError(field.nvmlReturn or pynvml.NVML_ERROR_NOT_SUPPORTED)
+        return value
+
+    def _ask_call(self, reading: str) -> float:
+        """The older call for a reading; raises ``NVMLError`` where there is none."""
+        if reading not in _CALLS:
+            raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_SUPPORTED)
+        return _CALLS[reading](self.handle)
 
     def _read_fields(self, readings: Sequence[str]) -> dict[str, float | None]:
         """Vendor units by reading, from one driver call; empty if it fails as a whole."""
@@ -326,6 +444,7 @@ class NvmlDevice(Device):
             "mig_mode": self.gpu.is_partitioned,
             "power_limit_default_w": self._query_w(pynvml.nvmlDeviceGetPowerManagementDefaultLimit),
             "read_by": dict(self._methods),
+            "tried_in_vain": dict(self._refused),
         }
 
     def _query_w(self, call: Callable[[Any], float]) -> float | None:
@@ -408,6 +527,13 @@ class NvmlDevice(Device):
             ) from error
 
 
+def _describe_silence(gpu: Gpu, problem: str) -> str:
+    return (
+        f"{gpu} does not answer: {problem}. Check `nvidia-smi -L`; a GPU that fell off the bus "
+        "needs a reset or a reboot."
+    )
+
+
 def decode_throttle_reasons(mask: int) -> tuple[str, ...]:
     """Names of the reasons in a mask, bits of newer drivers by number."""
     names = THROTTLE_REASONS
@@ -435,7 +561,7 @@ def known_pace_s(name: str, architecture: str | None, reading: str) -> Pace:
     )
     if is_mean:
         return None, _AVERAGE_S
-    if reading.startswith("power") and _PART_TIME.search(name):
+    if _PART_TIME.search(name):  # their counters add up what the same sensor shows
         return _PART_TIME_UPDATE_S, _PART_TIME_AVERAGING_S
     return None, None
 

@@ -82,8 +82,9 @@ def hold_power_limit(spec: RunSpec) -> Iterator[dict[str, JsonValue]]:
 
 def _find_devices(names: Sequence[str]) -> list[Device]:
     available = find_meters((AUTO,), MeterRequest(gpus=tuple(names), for_training=True))
-    if available.devices:
-        return available.devices
+    answering = [device for device in available.devices if not device.gpu.problem]
+    if answering:
+        return answering
     raise CannotMeasureError(
         f"--power-limit needs a GPU that can be trained on. {explain_absence(available.absent)}"
     )

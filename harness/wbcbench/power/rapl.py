@@ -13,6 +13,7 @@ from pydantic import JsonValue
 
 from wbcbench.core.errors import CannotMeasureError
 from wbcbench.core.files import read_if_any
+from wbcbench.core.record import AbsentMeter
 from wbcbench.core.trace import Channel, Domain, Kind, Origin
 from wbcbench.core.units import j_from_uj, w_from_uw
 from wbcbench.power.meter import EnergyMeter, MeterRequest
@@ -124,6 +125,11 @@ class RaplMeter(EnergyMeter):
         """Read the packages, memories and platform among ``zones`` that are not ``unreadable``."""
         self._zones = [z for z in zones if z.part in _DOMAINS and z not in unreadable]
         self._unreadable, self._fix = unreadable, fix
+        self.unread = tuple(
+            AbsentMeter(f"rapl/{zone.label}", f"This user may not read it. {fix}", domain)
+            for zone in unreadable
+            if (domain := _DOMAINS[zone.part]) is not Domain.SYSTEM
+        )
         self._inside = [zone for zone in zones if zone.part in _INSIDE_PACKAGE]
         self._files: list[int] = []
         self.channels = tuple(_make_channel(zone) for zone in self._zones)

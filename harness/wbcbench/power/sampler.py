@@ -2,7 +2,7 @@
 
 A meter that hangs delays only its own channels. Deadlines do not drift: a late poll skips the
 ticks it missed, which are counted, and the next one is on the grid again. Each deadline carries a
-small random jitter so that polling cannot beat with a periodic workload (aliasing).
+random jitter so that polling cannot beat with a periodic workload (aliasing).
 
 It knows no windows and no trainer. A sampler that cannot write says so by ``error``: the run must
 end, because nothing is measured any more.
@@ -26,10 +26,12 @@ from wbcbench.core.trace import Channel
 from wbcbench.core.window import Clock
 from wbcbench.power.meter import EnergyMeter
 
-# Share of the period, uniform to both sides. A load that switches in step with the polls has every
-# edge cut at the same place; its errors cancel only if the polls wander about a whole edge's width.
-# Three tenths take the polls of one tick over six tenths of a period and still keep their order.
-JITTER = 0.3
+# Share of the period, uniform to both sides: each poll lies anywhere in a stratum of its own, and
+# the strata fill the time. Trapezoids on such polls are right on average for every load, one that
+# switches in step with them included, and successive differences estimate their error. With less
+# jitter part of each period would never be looked at, and no length of the run would cure that.
+JITTER = 0.5
+LEAST_STEP_S = 2e-6  # times are written in microseconds, and no two may be equal
 HANDSHAKE_S = 10.0
 JOIN_S = 2.0  # a driver that hangs longer is left behind: its thread is a daemon
 RECENT = 64  # polls kept in memory for the live display
@@ -68,12 +70,12 @@ class _MeterReader:
                 return
             finally:
                 self.started.set()
-            # The next tick of the grid that is not over yet; those in between were missed.
-            due = int((self.clock.now_s() - start_s) / self.interval_s) + 1
+            # The next tick whose stratum is not over yet; those in between were missed.
+            due = int((self.clock.now_s() - start_s) / self.interval_s + JITTER)
             self.missed += max(due - tick - 1, 0)
             tick = max(due, tick + 1)
-            jitter_s = rng.uniform(-JITTER, JITTER) * self.interval_s
-            self.clock.sleep_until(start_s + tick * self.interval_s + jitter_s)
+            due_s = start_s + (tick + rng.uniform(-JITTER, JITTER)) * self.interval_s
+            self.clock.sleep_until(max(due_s, self.last_s + LEAST_STEP_S))
 
     def _poll(self) -> None:
         # The middle of the call is the best guess at when the driver read its sensor.

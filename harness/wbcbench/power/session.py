@@ -20,9 +20,9 @@ from wbcbench.core.errors import UsageError
 from wbcbench.core.lock import HOST, machine_lock
 from wbcbench.core.record import Circumstances, SensorCard
 from wbcbench.core.run_folder import RunDir
-from wbcbench.core.trace import Channel, Origin, Trace
+from wbcbench.core.trace import Channel, Kind, Origin, Trace
 from wbcbench.core.window import Clock, utc_now
-from wbcbench.energy.uncertainty import make_sensor_card, update_channels
+from wbcbench.energy.uncertainty import FEWEST_EVEN_MOVES, make_sensor_card, update_channels
 from wbcbench.power.device import Device
 from wbcbench.power.meter import AUTO, EnergyMeter, MeterRequest, open_meters
 from wbcbench.power.sampler import Sampler
@@ -31,9 +31,12 @@ from wbcbench.power.telemetry import TelemetryRecorder
 EDGE_S = 1.0  # rise time of board power sensors is 0.1–1 s
 MOST_EDGE_S = 5.0
 UPDATES_PAST_EDGE = 2  # one may be lost to a slow poll
+SETTLED = 0.1  # of what a reading rose by: less is left when it has followed the power down
+SETTLING_S = 0.25
 INTERVALS_S = (0.01, 10.0)
 
 PROBE_S = 2.0
+MOST_PROBE_S = 8.0  # for a reading that hardly moves and has no counter beside it
 POLL_S = 0.001  # NVML answers in tens of microseconds: the machine stays nearly idle
 PATIENCE_S = 3.0  # a driver that hangs longer has no card; the sampler's handshake deals with it
 
@@ -90,6 +93,7 @@ class MeteringSession:
     def __init__(self, run: RunDir, clock: Clock, stack: ExitStack) -> None:
         """Prepare; ``stack`` will stop sampling and close what was opened."""
         self._run, self._clock, self._stack = run, clock, stack
+        self._idle_w: dict[str, float] = {}
 
     def open(self, names: Sequence[str], request: MeterRequest) -> None:
         """Open the meters of these names.
@@ -142,12 +146,36 @@ class MeteringSession:
     @property
     def edge_s(self) -> float:
         """How long to sample before and after what is measured."""
-        slowest_s = max((channel.update_s or 0.0 for channel in self.channels), default=0.0)
-        return min(max(EDGE_S, UPDATES_PAST_EDGE * slowest_s), MOST_EDGE_S)
+        slowest_s = (
+            UPDATES_PAST_EDGE * (channel.update_s or 0.0) + (channel.averaging_s or 0.0)
+            for channel in self.channels
+        )
+        return min(max(EDGE_S, *slowest_s), MOST_EDGE_S)
 
     def rest(self) -> None:
-        """Sample for the length of an edge."""
-        self._clock.sleep_until(self._clock.now_s() + self.edge_s)
+        """Sample for the length of an edge; after the first, until slow readings have fallen."""
+        start_s = self._clock.now_s()
+        self._clock.sleep_until(start_s + self.edge_s)
+        if not self._idle_w:
+            self._idle_w = {name: min(values) for name, values in self._list_recent()}
+        while self._clock.now_s() < start_s + MOST_EDGE_S and not self._is_settled():
+            self._clock.sleep_until(self._clock.now_s() + SETTLING_S)
+
+    def _is_settled(self) -> bool:
+        """Whether power without a counter beside it is back where it was before the load."""
+        for name, values in self._list_recent():
+            idle_w = self._idle_w.get(name, 0.0)
+            if values[-1] - idle_w > SETTLED * max(values):
+                return False
+        return True
+
+    def _list_recent(self) -> Iterator[tuple[str, list[float]]]:
+        """The last readings of each power that is measured without a counter beside it."""
+        for meter in self.meters:
+            for channel in _list_alone(meter):
+                values = [value for _, value in self.sampler.recent(channel) if value is not None]
+                if values:
+                    yield channel.name, values
 
 
 @contextmanager
@@ -180,7 +208,7 @@ def probe_sensors(meters: Sequence[EnergyMeter], clock: Clock) -> tuple[SensorCa
     cards: dict[int, tuple[SensorCard, ...]] = {}
 
     def write_cards(place: int, meter: EnergyMeter) -> None:
-        cards[place] = probe(meter, clock)
+        cards[place] = probe(meter, clock, most_s=MOST_PROBE_S)
 
     threads = [
         threading.Thread(target=write_cards, args=(place, meter), name="probe", daemon=True)
@@ -190,29 +218,48 @@ def probe_sensors(meters: Sequence[EnergyMeter], clock: Clock) -> tuple[SensorCa
     ]
     for thread in threads:
         thread.start()
-    end_s = clock.now_s() + PROBE_S + PATIENCE_S
+    most_s = max((MOST_PROBE_S if _list_alone(meter) else PROBE_S for meter in meters), default=0.0)
+    end_s = clock.now_s() + most_s + PATIENCE_S
     for thread in threads:
         thread.join(max(end_s - clock.now_s(), 0.0))
     return tuple(card for place in sorted(cards) for card in cards[place])
 
 
-def probe(meter: EnergyMeter, clock: Clock, for_s: float = PROBE_S) -> tuple[SensorCard, ...]:
+def probe(
+    meter: EnergyMeter, clock: Clock, for_s: float = PROBE_S, most_s: float = 0.0
+) -> tuple[SensorCard, ...]:
     """Read an entered meter as fast as is sensible and write a card for each channel.
 
     Args:
         meter: Its sampler must not run yet.
         clock: Source of time.
         for_s: Length of the probe in seconds; a call that hangs makes it longer.
+        most_s: Its length where a power without a counter beside it has moved too seldom by then
+            to show a pace.
     """
     times: list[float] = []
     rows: list[Sequence[float | None]] = []
-    end_s = clock.now_s() + for_s
-    while (now_s := clock.now_s()) < end_s:
-        rows.append(meter.read())
+    alone = [meter.channels.index(channel) for channel in _list_alone(meter)]
+    moves = [0] * len(meter.channels)
+    start_s = clock.now_s()
+    while (now_s := clock.now_s()) < start_s + for_s or (
+        now_s < start_s + most_s and any(moves[place] < FEWEST_EVEN_MOVES for place in alone)
+    ):
+        row = meter.read()
+        for place in alone:
+            moves[place] += bool(rows) and row[place] != rows[-1][place]
+        rows.append(row)
         times.append(now_s)
         clock.sleep_until(now_s + POLL_S)
     columns = zip(meter.channels, zip(*rows, strict=True), strict=True)
     return tuple(make_sensor_card(Trace(channel, times, values)) for channel, values in columns)
+
+
+def _list_alone(meter: EnergyMeter) -> list[Channel]:
+    """Measured power of a meter that has no counter: its sensor's pace and delay matter most."""
+    if any(channel.kind is Kind.COUNTER for channel in meter.channels):
+        return []
+    return [channel for channel in meter.channels if channel.origin is Origin.MEASURED]
 
 
 def channels_of(meters: Iterable[EnergyMeter], cards: Iterable[SensorCard]) -> tuple[Channel, ...]:

@@ -44,8 +44,11 @@ def with_data(spec: RunSpec, local: Local, say: Say) -> RunSpec:
         UsageError: The images are missing or damaged, or the batch is larger than the data.
         CannotMeasureError: A meter that the spec names does not work here.
     """
-    request = MeterRequest(gpus=spec.gpus, country=spec.country, for_training=True)
-    find_meters([name for name in spec.meters if name != AUTO], request)
+    request = MeterRequest(gpus=spec.gpus, one_gpu=True, country=spec.country, for_training=True)
+    for meter in find_meters([name for name in spec.meters if name != AUTO], request).meters:
+        if meter.device is not None:
+            with meter:
+                pass
     require_power_limit(spec)
     from wbcbench.data.load import load
 

@@ -25,7 +25,7 @@ from wbcbench.energy.source import (
     source_energy_j,
     timeline,
 )
-from wbcbench.table.view import ABSENT, Run
+from wbcbench.table.view import Run
 from wbcbench.train import tensorboard_log
 
 EPOCH_COLUMNS = (
@@ -134,7 +134,7 @@ def spent(record: RunRecord) -> Spent:
     known = [part for part in parts if part is not None]
     return Spent(
         energy_j=sum(known) if known else None,
-        status=source.status.value if source else ABSENT,
+        status=run.origins["primary"],
         is_complete=bool(parts) and len(known) == len(parts),
         time_s=_read_wall_s(record),
     )

@@ -13,7 +13,7 @@ from wbcbench.core.record import Budget
 from wbcbench.core.trace import Channel, Trace
 from wbcbench.core.window import TRAIN, Window, WindowEnergy, is_validation
 from wbcbench.energy.integrate import EnergyCurve, energy_curve
-from wbcbench.energy.source import EnergySource
+from wbcbench.energy.source import EnergySource, is_too_coarse, list_passed_over
 from wbcbench.table.columns import Cell, Column, load_expressions, load_record_fields
 from wbcbench.table.recount import SOURCES, Recount, Source
 from wbcbench.table.rows import (
@@ -49,6 +49,7 @@ class Explanation:
         inputs: Values of the formula's columns and terms.
         fields: Fields of the record that it is computed from.
         energy_sources: Energy sources of the run or of the part of the machine.
+        finer: Counter → power reading that counts in ``train`` because its ± is much smaller.
         readings: The energies it is computed from.
         spans: Windows whose length it uses; those of ``train`` with its validation passes.
         again: The cell computed again; means something where ``state`` is equal or differs.
@@ -65,6 +66,7 @@ class Explanation:
     inputs: dict[str, Cell]
     fields: tuple[str, ...]
     energy_sources: tuple[EnergySource, ...]
+    finer: dict[str, str]
     readings: tuple[Reading, ...]
     spans: tuple[Window, ...]
     again: Cell
@@ -102,6 +104,12 @@ def explain(counted: Recount, column: Column) -> Explanation:
         inputs={name: cells[name] for name in _NAME.findall(column.formula)},
         fields=tuple(inputs.fields),
         energy_sources=tuple(inputs.energy_sources),
+        finer={
+            first.name: taken.name
+            for source in inputs.energy_sources
+            for first, taken in list_passed_over(record, source)
+            if is_too_coarse(record, first.name, taken.name, TRAIN)
+        },
         readings=tuple(describe_readings(counted, inputs.energies)),
         spans=tuple(
             window

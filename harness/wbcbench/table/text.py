@@ -22,7 +22,13 @@ from wbcbench.core.text import (
 )
 from wbcbench.core.trace import Channel, Domain, Kind, Origin
 from wbcbench.core.window import TRAIN, Window, WindowEnergy
-from wbcbench.energy.source import EnergySource, source_energy_j, source_power_w
+from wbcbench.energy.cross_check import describe_checks
+from wbcbench.energy.source import (
+    EnergySource,
+    explain_unknown,
+    source_energy_j,
+    source_power_w,
+)
 from wbcbench.table.columns import Cell
 from wbcbench.table.explain import Edge, Explanation, Point, Reading, RecountState, Samples
 from wbcbench.table.view import Run
@@ -94,6 +100,8 @@ def _list_run_facts(run: Run) -> Iterator[tuple[str, str]]:
         yield "per image", " · ".join(known)
     if run.record.epochs:
         yield "target", _format_target(run)
+    for check in describe_checks(run.record.agreements, TRAIN):
+        yield "check", check
     for absent in run.record.absent:
         yield f"no {absent.meter}", absent.reason
     if run.record.error:
@@ -131,7 +139,8 @@ def _list_energies(run: Run) -> Iterator[tuple[str, str]]:
 def _format_energy_source(run: Run, source: EnergySource) -> str:
     energy_j = source_energy_j(run.record, source, TRAIN)
     if energy_j is None:
-        return f"unknown ({source.method})"
+        devices = ", ".join(explain_unknown(run.record, source, TRAIN))
+        return f"unknown: no joules of {devices}"
     above_j = run.energy_above_idle_j(source)
     above = "" if above_j is None else f", {human_energy(above_j)} above idle"
     status = "estimated without a sensor" if source.status is Origin.ESTIMATED else source.status
@@ -192,9 +201,13 @@ def _list_explanation_facts(explanation: Explanation) -> Iterator[tuple[str, str
         yield "  with", ", ".join(values)
         yield "  so", explanation.formula_with_values
     for source in explanation.energy_sources:
-        channels = ", ".join(source.channels)
-        status = f"({source.method}, {source.status.value})"
+        channels = ", ".join(source.channels) or "no channel"
+        status = f"({source.method}, {source.status})" if source.status else ""
         yield "source", f"{channels} for {source.domain.value} {status}"
+        if source.unread:
+            yield "unread", f"{', '.join(source.unread)}: without them the sum is unknown"
+    for counter, power in explanation.finer.items():
+        yield "choice", f"{power} counts: {counter} steps so coarsely that its ± is much wider"
     yield "recount", _format_recount(explanation)
 
 

@@ -31,12 +31,12 @@ from wbcbench.energy.metrics import (
     intensity,
 )
 from wbcbench.energy.source import (
-    PRIMARY_DOMAINS,
     EnergySource,
+    choose_source,
     cost_of_target,
-    first_with_energy,
+    expected_source,
     meter_of,
-    rank_sources,
+    primary_source,
     source_energy_j,
     source_power_w,
 )
@@ -162,13 +162,8 @@ class Run:
 
     # Energy sources.
     @cached_property
-    def readings(self) -> dict[Domain, list[EnergySource]]:
-        """Every way each part of the machine was read, the most trusted first."""
-        return {domain: rank_sources(self.record.channels, domain) for domain in Domain}
-
-    @cached_property
     def _sources(self) -> dict[str, EnergySource | None]:
-        return {domain: first_with_energy(self.record, self.readings[domain]) for domain in Domain}
+        return {domain: choose_source(self.record, domain) for domain in Domain}
 
     def source(self, domain: str) -> EnergySource | None:
         """The energy source of one part of the machine."""
@@ -177,33 +172,31 @@ class Run:
     @cached_property
     def primary(self) -> EnergySource | None:
         """The primary energy source."""
-        sources = (self.source(domain) for domain in PRIMARY_DOMAINS)
-        return first_with_energy(self.record, [source for source in sources if source])
+        return primary_source(self.record)
 
     @property
     def counter_source(self) -> EnergySource | None:
-        """The energy source of the GPU if it is a counter."""
+        """The energy source of the GPU if each board is read by its counter."""
         source = self.source(Domain.GPU)
         return source if source and source.method == "counter" else None
 
     @property
     def integral_source(self) -> EnergySource | None:
-        """The most trusted power readings of the GPU whose integral over ``train`` is known."""
-        sampled = {c.name for c in self.record.channels if c.kind is Kind.SAMPLED}
-        sources = (s for s in self.readings[Domain.GPU] if sampled.issuperset(s.channels))
-        known = (s for s in sources if source_energy_j(self.record, s, TRAIN) is not None)
-        return next(known, None)
+        """The power readings of all boards; ``None`` if no board has one."""
+        source = choose_source(self.record, Domain.GPU, kind=Kind.SAMPLED)
+        return source if source and source.channels else None
 
     def meter_source(self, meter: str, domain: str) -> EnergySource | None:
         """What one meter read of one part, whichever source that part has."""
-        sources = self.readings[Domain(domain)]
-        return next((s for s in sources if meter_of(s.channels[0]) == meter), None)
+        channels = [c for c in self.record.channels if meter_of(c.name) == meter]
+        return expected_source(channels, Domain(domain))
 
     @cached_property
     def origins(self) -> Mapping[str, str]:
         """Part of the machine, or ``primary`` → measured, estimated, simulated or absent."""
         sources = {**self._sources, "primary": self.primary}
-        return {part: source.status.value if source else ABSENT for part, source in sources.items()}
+        statuses = {part: source.status if source else None for part, source in sources.items()}
+        return {part: status.value if status else ABSENT for part, status in statuses.items()}
 
     @property
     def gain_error(self) -> float | None:
@@ -216,7 +209,7 @@ class Run:
     @cached_property
     def sampling(self) -> Sampling | None:
         """How well the meter of the primary energy source was sampled."""
-        if self.primary is None:
+        if self.primary is None or not self.primary.channels:
             return None
         meter = meter_of(self.primary.channels[0])
         return next((s for s in self.record.sampling if meter_of(s.meter) == meter), None)

@@ -23,9 +23,8 @@ from wbcbench.energy.faults import Fault
 from wbcbench.energy.source import (
     PRIMARY_DOMAINS,
     EnergySource,
-    is_codecarbon,
+    list_readings,
     primary_source,
-    rank_sources,
     source_energy_j,
     source_uncertainty_j,
 )
@@ -112,19 +111,16 @@ class Evidence:
     def counted_channels(self) -> frozenset[str]:
         """Names of the channels whose faults are faults of the run.
 
-        For each component these are the most trusted readings. Estimates count only where nothing
-        has a sensor, and CodeCarbon only where no other meter is as trusted.
+        For each component these are all readings of its most trusted meters. Estimates count only
+        where nothing has a sensor, and CodeCarbon only where no other meter is as trusted.
         """
         has_sensor = not all(channel.origin.is_estimated for channel in self.channels)
         names = set[str]()
         for domain in Domain:
-            sources = rank_sources(self.channels, domain)
-            status = sources[0].status if sources else None
-            if status and status.is_estimated and (has_sensor or domain not in PRIMARY_DOMAINS):
-                continue
-            best = [source for source in sources if source.status is status]
-            others = [source for source in best if not is_codecarbon(source.channels[0])]
-            names.update(name for source in others or best for name in source.channels)
+            channels = [c for readings in list_readings(self.channels, domain) for c in readings]
+            is_model = any(channel.origin.is_estimated for channel in channels)
+            if not is_model or (domain in PRIMARY_DOMAINS and not has_sensor):
+                names.update(channel.name for channel in channels)
         return frozenset(names)
 
     @property

@@ -1,17 +1,19 @@
-"""Checks of the sensors: faults, failed reads, gaps, a trace that ends early."""
+"""Checks of the sensors: faults, weak checks, failed reads, gaps, a trace that ends early."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from itertools import groupby, pairwise
+from collections.abc import Iterator, Mapping
+from itertools import groupby
 from operator import attrgetter
 
 from wbcbench.core.quality import QualityWarning, Severity
-from wbcbench.core.trace import Kind
+from wbcbench.core.trace import Domain, Kind, Origin
 from wbcbench.energy import thresholds
 from wbcbench.energy.checks import Evidence, list_some
+from wbcbench.energy.cross_check import deepest_check
 from wbcbench.energy.faults import Flaw
-from wbcbench.energy.integrate import median_step_s
+from wbcbench.energy.integrate import find_gaps, median_step_s
+from wbcbench.energy.source import is_codecarbon, meter_of
 from wbcbench.energy.warnings import make_warning
 
 
@@ -41,9 +43,49 @@ def check_sensor_faults(evidence: Evidence) -> Iterator[QualityWarning]:
 def _grade_fault(evidence: Evidence, channel: str, flaw: Flaw, windows: list[str]) -> Severity:
     part = channel.rpartition("/")[0]
     has_pair = sum(c.name.rpartition("/")[0] == part for c in evidence.channels) > 1
-    may_be_idle = flaw is Flaw.STUCK and not has_pair and not any(map(evidence.is_work, windows))
-    is_counted = channel in evidence.counted_channels
-    return Severity.SUSPECT if is_counted and not may_be_idle else Severity.INFO
+    is_decided = flaw is Flaw.HIGH and has_pair
+    is_counted = channel in evidence.counted_channels and windows
+    return Severity.SUSPECT if is_counted and not is_decided else Severity.INFO
+
+
+def check_depth(evidence: Evidence) -> Iterator[QualityWarning]:
+    """Boards whose reading no second one checks, or checks too weakly."""
+    boards = dict[str, dict[Kind, str]]()
+    for channel in evidence.channels:
+        if channel.domain is Domain.GPU and channel.name in _list_boards(evidence):
+            boards.setdefault(channel.name.rpartition("/")[0], {})[channel.kind] = channel.name
+    for readings in boards.values():
+        detail, severity = _describe_depth(evidence, readings)
+        if detail:
+            yield make_warning("check-depth", detail, severity, window=evidence.window_name)
+
+
+def _list_boards(evidence: Evidence) -> set[str]:
+    """Readings of the meters whose faults are faults of the run, measured."""
+    meters = {meter_of(name) for name in evidence.counted_channels}
+    measured = (c.name for c in evidence.channels if c.origin is Origin.MEASURED)
+    return {name for name in measured if meter_of(name) in meters and not is_codecarbon(name)}
+
+
+def _describe_depth(evidence: Evidence, readings: Mapping[Kind, str]) -> tuple[str, Severity]:
+    """How weak the check of a board's joules is; empty where it is deep enough."""
+    counter, power = readings.get(Kind.COUNTER), readings.get(Kind.SAMPLED)
+    if counter is None or power is None:
+        detail = f"{counter or power} is the only reading of its board: nothing checks it."
+        return detail, Severity.INFO if counter is None else Severity.SUSPECT
+    energy = evidence.energy(evidence.window_name, counter)
+    if energy is None or energy.energy_j is None:
+        return f"Nothing checks {power}, for {counter} has no joules.", Severity.INFO
+    check = deepest_check(evidence.agreements, counter, evidence.window_name)
+    if check is None or check.depth_pct is None:
+        return f"{counter} could not be checked by {power}.", Severity.INFO
+    if check.depth_pct <= thresholds.DISAGREE_PCT:
+        return "", Severity.INFO
+    detail = (
+        f"{counter} was checked to ±{check.depth_pct:.0f} % only, by {check.readings:,} readings "
+        f"of {power}."
+    )
+    return detail, Severity.INFO
 
 
 def check_failed_reads(evidence: Evidence) -> Iterator[QualityWarning]:
@@ -80,7 +122,7 @@ def check_failed_reads(evidence: Evidence) -> Iterator[QualityWarning]:
 def check_gaps(evidence: Evidence) -> Iterator[QualityWarning]:
     """Stretches without a good reading."""
     for trace in evidence.traces:
-        breaks, channel = gaps(trace.good[0]), trace.channel
+        breaks, channel = find_gaps(trace.good[0]), trace.channel
         lost_s = {
             window.name: sum(
                 max(min(end, window.end_s) - max(start, window.start_s), 0.0)
@@ -115,17 +157,6 @@ def check_gaps(evidence: Evidence) -> Iterator[QualityWarning]:
             window=worst.name,
             channel=channel.name,
         )
-
-
-def gaps(times: Sequence[float]) -> list[tuple[float, float]]:
-    """Where good readings, at ``[n]`` times, are further apart than ``thresholds`` allow."""
-    least_s = longest_step_s(times)
-    return [(a, b) for a, b in pairwise(times) if b - a > least_s]
-
-
-def longest_step_s(times: Sequence[float]) -> float:
-    """The longest time between two good readings that is no gap."""
-    return max(thresholds.GAP_PERIODS * median_step_s(times), thresholds.GAP_LEAST_S)
 
 
 def check_heartbeat(evidence: Evidence) -> Iterator[QualityWarning]:

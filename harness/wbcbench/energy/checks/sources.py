@@ -2,39 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from wbcbench.core.quality import QualityWarning, Severity
 from wbcbench.core.trace import Origin
 from wbcbench.energy import thresholds
 from wbcbench.energy.checks import Evidence, list_some
+from wbcbench.energy.cross_check import deepest_check
 from wbcbench.energy.source import (
     PRIMARY_DOMAINS,
     EnergySource,
     choose_source,
+    device_label,
+    explain_unknown,
+    has_energy,
     is_codecarbon,
-    rank_sources,
-    source_energy_j,
+    list_passed_over,
 )
 from wbcbench.energy.warnings import make_warning
 
+MOST_REASONS = 2  # in one message, which fits three lines of a terminal
+
 
 def check_agreement(evidence: Evidence) -> Iterator[QualityWarning]:
-    """Counter against integral, in every window where both are known."""
-    wrong = [pair for pair in evidence.agreements if pair.status in {"suspect", "invalid"}]
+    """Counter against integral, in every window where both are known, and in all that was read."""
+    name = evidence.window_name
+    wrong = [
+        pair
+        for pair in evidence.agreements
+        if pair.status in {"suspect", "invalid"}
+        # What was read outside of the window matters where it sees more than the window alone.
+        and (pair.window or pair == deepest_check(evidence.agreements, pair.a, name))
+    ]
     for channels in dict.fromkeys((pair.a, pair.b) for pair in wrong):
         pairs = [pair for pair in wrong if (pair.a, pair.b) == channels]
-        worst = max(
-            pairs, key=lambda pair: (pair.window == evidence.window_name, abs(pair.difference_pct))
-        )
-        is_invalid = worst.window == evidence.window_name and worst.status == "invalid"
+        worst = max(pairs, key=lambda p: (p.window == name, not p.window, abs(p.difference_pct)))
+        is_invalid = worst.window in {name, ""} and worst.status == "invalid"
+        where = f"In `{worst.window}`" if worst.window else "Over all that was read"
         yield make_warning(
             "readings-disagree",
-            f"In `{worst.window}`, {worst.a} is {worst.difference_pct:+.1f} % off {worst.b}; up to "
+            f"{where}, {worst.a} is {worst.difference_pct:+.1f} % off {worst.b}; up to "
             f"{thresholds.AGREE_PCT:.0f} % is normal. "
-            f"Windows: {list_some(pair.window for pair in pairs)}.",
+            f"Windows: {list_some(pair.window or 'all' for pair in pairs)}.",
             Severity.INVALID if is_invalid else Severity.SUSPECT,
-            window=worst.window,
+            window=worst.window or name,
         )
 
 
@@ -52,59 +63,60 @@ def check_codecarbon(evidence: Evidence) -> Iterator[QualityWarning]:
 
 
 def check_unknown_energy(evidence: Evidence) -> Iterator[QualityWarning]:
-    """Measured windows without joules, or with those of a fallback source."""
+    """Measured windows without joules, or with those of a fallback reading."""
     if not evidence.trained:
         return
-    window = evidence.window_name
-    chosen = {domain: choose_source(evidence, domain, window) for domain in PRIMARY_DOMAINS}
-    known = {
-        domain
-        for domain, source in chosen.items()
-        if source_energy_j(evidence, source, window) is not None
-    }
-    names = (channel.name for channel in evidence.channels)
-    why = " ".join(f"{n}: {reason}." for n in names if (reason := _find_reason(evidence, n)))
-    if not known:
-        detail = f"No meter has joules for `{window}`. {why}"
+    window, primary = evidence.window_name, evidence.primary
+    if primary is None:
+        detail = f"No meter reads GPU, CPU or the whole machine, so `{window}` has no joules."
         yield make_warning("energy-unknown", detail, window=window)
         return
+    after = PRIMARY_DOMAINS[PRIMARY_DOMAINS.index(primary.domain) + 1 :]
+    others = (choose_source(evidence, domain, window) for domain in after)
     severity = Severity.INVALID
-    for domain, source in chosen.items():
-        first = next(iter(rank_sources(evidence.channels, domain)), None)
-        if first is None or source is None or first.status is not Origin.MEASURED:
-            continue
-        if domain not in known or source.status is not Origin.MEASURED:
-            detail = f"The sensor of the {domain} has no joules for `{window}`. {why}"
+    for source in (primary, *(other for other in others if other and _has_sensor(other))):
+        reasons = explain_unknown(evidence, source, window)
+        if reasons:
+            detail = f"The {source.domain} has no joules for `{window}`. {_list_reasons(reasons)}"
             yield make_warning("energy-unknown", detail, severity, window=window)
-        elif source != first:
-            yield _describe_fallback(evidence, first, source)
+        else:
+            yield from _list_fallbacks(evidence, source)
         severity = Severity.SUSPECT
 
 
-def _describe_fallback(
-    evidence: Evidence, first: EnergySource, source: EnergySource
-) -> QualityWarning:
-    reasons = {_find_reason(evidence, name) for name in first.channels} - {""}
-    return make_warning(
-        "fallback-source",
-        f"The joules of `{evidence.window_name}` are those of {', '.join(source.channels)} "
-        f"({source.method}), not of {', '.join(first.channels)}: "
-        f"{'; '.join(sorted(reasons)) or 'it has a warning'}.",
-        window=evidence.window_name,
-        channel=first.channels[0],
-    )
+def _has_sensor(source: EnergySource) -> bool:
+    return source.status is Origin.MEASURED or bool(source.unread)
 
 
-def _find_reason(evidence: Evidence, channel: str) -> str:
-    """Why a channel has no joules in the checked window; empty if it has."""
-    energy = evidence.energy(evidence.window_name, channel)
-    return energy.reason if energy else "it has no such window"
+def _list_reasons(reasons: Mapping[str, str]) -> str:
+    """``nvml/gpu1: GPU 1 does not answer. rapl/package-0: …``, the first sentence of each."""
+    sentences = [
+        f"{name}: {reason.partition('. ')[0].rstrip('.')}" for name, reason in reasons.items()
+    ]
+    rest = list_some([*reasons][MOST_REASONS:])
+    return ". ".join(sentences[:MOST_REASONS]) + (f". Nor have {rest}." if rest else ".")
+
+
+def _list_fallbacks(evidence: Evidence, source: EnergySource) -> Iterator[QualityWarning]:
+    """A warning for each device whose most trusted reading could not be used."""
+    window = evidence.window_name
+    for first, taken in list_passed_over(evidence, source):
+        if has_energy(evidence, first.name, window):  # only coarser than the other: no fault
+            continue
+        energy = evidence.energy(window, first.name)
+        yield make_warning(
+            "fallback-source",
+            f"The joules of {device_label(first.name)} in `{window}` are those of {taken.name}, "
+            f"not of {first.name}: {(energy.reason if energy else '') or 'it has a warning'}.",
+            window=window,
+            channel=first.name,
+        )
 
 
 def check_status(evidence: Evidence) -> Iterator[QualityWarning]:
     """Primary energy that no sensor measured, and meters that are absent."""
     source, window = evidence.primary, evidence.window_name
-    if source is not None and source.status.is_estimated:
+    if source is not None and source.status is Origin.ESTIMATED:
         detail = f"Primary energy is {source.status} (no sensor on this machine): {source.method}."
         yield make_warning("energy-estimated", detail, window=window, channel=source.channels[0])
     simulated = [c.name for c in evidence.channels if c.origin is Origin.SIMULATED]

@@ -96,7 +96,9 @@ def _average_share(variant: str, runs: Sequence[Run], domain: Domain) -> Share |
     known: list[tuple[Run, float, tuple[str, str]]] = []
     for run in runs:
         source, energy_j = run.source(domain), run.energy_j(domain)
-        if source and energy_j is not None and math.isfinite(energy_j):
+        if source is None or source.status is None or source.method is None:
+            continue
+        if energy_j is not None and math.isfinite(energy_j):
             known.append((run, energy_j, (source.status.value, source.method)))
     if not known:
         return None

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from statistics import median, stdev
 from typing import Literal
 
-from wbcbench.core.record import Budget, SensorCard
+from wbcbench.core.record import Agreement, Budget, SensorCard
 from wbcbench.core.study_folder import RUNS_TABLE
 from wbcbench.core.text import UNKNOWN, count_of, energy_scale, human_energy
 from wbcbench.core.trace import Channel
 from wbcbench.core.window import TRAIN, WindowEnergy
 from wbcbench.energy import thresholds
-from wbcbench.energy.cross_check import agreements
+from wbcbench.energy.cross_check import agreements, deepest_check
 from wbcbench.energy.metrics import mean_known, ratio, sum_if_all_known
 from wbcbench.report import Block, DataTable, Figure, Statement, drawing
 from wbcbench.report.study import ReportStudy, mean_of_known
@@ -40,8 +40,14 @@ _CARD_HEADINGS = (
 )
 
 _SHARED = "yes, on one machine"
+
+
+def _read_gain(budget: Budget) -> float | None:
+    return budget.gain_j
+
+
 _PARTS: tuple[tuple[str, str, Callable[[Budget], float | None], str], ...] = (
-    ("gain", "the sensor reads too high or too low throughout", lambda b: b.gain_j, _SHARED),
+    ("gain", "the sensor reads too high or too low throughout", _read_gain, _SHARED),
     ("quantisation", "steps of the counter or of the reading", lambda b: b.quantisation_j, "no"),
     ("edges", "when the window began and ended", lambda b: b.edges_j, "no"),
     ("sampling", "changes between two readings", lambda b: b.sampling_j, "no"),
@@ -134,11 +140,30 @@ def build_meters(study: ReportStudy) -> Block | None:
     return Block(
         "meters",
         "Do the meters agree?",
-        () if pairs else (nothing,),
+        tuple(_describe_depths(study.done)) if pairs else (nothing,),
         (_build_cards(study),),
         (_build_figure(study, pairs),) if pairs else (),
         claims=claims,
     )
+
+
+def _describe_depths(runs: tuple[Run, ...]) -> Iterator[str]:
+    """How deep each counter was checked in training, over the runs."""
+    checks: dict[str, list[Agreement]] = {}
+    for run in runs:
+        pairs = run.record.agreements
+        for counter in dict.fromkeys(pair.a for pair in pairs if pair.status != "cross-check"):
+            check = deepest_check(pairs, counter, TRAIN)
+            checks.setdefault(counter, []).extend([check] if check else [])
+    for counter, own in checks.items():
+        depths_pct = [check.depth_pct for check in own if check.depth_pct is not None]
+        if depths_pct:
+            readings = count_of(sum(check.readings for check in own), "reading")
+            yield (
+                f"{counter} was checked to ±{_format_percent(median(depths_pct))} % in the median "
+                f"run, by {readings} of its board's power in all; a smaller difference would not "
+                "show."
+            )
 
 
 def pair_readings(runs: tuple[Run, ...]) -> list[Pair]:
@@ -339,9 +364,16 @@ def _format_percent(percent: float, sign: Literal["", "+"] = "") -> str:
 
 
 def _read_part_j(run: Run, read: Callable[[Budget], float | None]) -> float | None:
-    """A part of the training window's uncertainty, the primary energy's devices added."""
+    """A part of the training window's uncertainty, over the devices of the primary energy.
+
+    Their errors are independent, but for the gain, which boards of one kind may share.
+    """
     if run.row["primary_status"] == "estimated" or run.primary is None:
         return None
     channels = run.primary.channels
     budgets = [b for b in run.record.budgets if b.window == TRAIN and b.channel in channels]
-    return sum_if_all_known([read(budget) for budget in budgets])
+    parts_j = [read(budget) for budget in budgets]
+    known_j = [part_j for part_j in parts_j if part_j is not None]
+    if read is _read_gain or len(known_j) < len(parts_j):
+        return sum_if_all_known(parts_j)
+    return math.hypot(*known_j) if known_j else None

@@ -34,6 +34,7 @@ _PARTS = {"gpu": "GPU", "cpu": "Processor", "dram": "Memory", "wall": "Whole mac
 _METHODS = {
     "counter": "energy counter",
     "integral_instant": "power readings",
+    "integral_usage": "power readings",
     "integral_average": "averaged power readings",
     "integral_unnamed": "power readings",
     "rapl_package": "RAPL counter",
@@ -162,7 +163,8 @@ def _format_status(row: dict[str, object], part: str) -> str:
     status = row.get(f"{part}_energy_status") or ("absent" if method == "none" else "measured")
     if status == "absent":
         return "absent"
-    return f"{status} ({_METHODS.get(method, method.replace('_', ' '))})"
+    words = [_METHODS.get(way, way.replace("_", " ")) for way in method.split("+")]
+    return f"{status} ({' and '.join(dict.fromkeys(words))})"
 
 
 def _iterate_idle_chips(study: ReportStudy) -> Iterator[Chip]:

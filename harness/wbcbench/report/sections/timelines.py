@@ -12,9 +12,8 @@ from wbcbench.core.text import count_of, human_duration
 from wbcbench.core.trace import Kind, Trace
 from wbcbench.core.units import s_from_ms
 from wbcbench.core.window import Window, is_validation
-from wbcbench.energy.checks.sensors import gaps
 from wbcbench.energy.faults import find_pair
-from wbcbench.energy.integrate import energy_curve, window_energy
+from wbcbench.energy.integrate import energy_curve, find_gaps, window_energy
 from wbcbench.report import Block, DataTable, Figure, drawing
 from wbcbench.report.study import ReportStudy
 from wbcbench.report.summaries import format_cell
@@ -76,7 +75,7 @@ def collect_readings(trace: Trace, most: int = MOST) -> Readings:
     times, power_w = trace.good
     size = -(-len(times) // most) or 1
     strokes = []
-    for start, end in _split_at_gaps(times, gaps(times)):
+    for start, end in _split_at_gaps(times, find_gaps(times)):
         for i in range(start, end, size):
             j = min(i + size, end)
             middle_s = (times[i] + times[j - 1]) / 2
@@ -88,7 +87,7 @@ def compute_steps(trace: Trace, most: int = MOST) -> Steps:
     """The steps of a counter: joules over seconds between moves, or over a few of them."""
     curve = energy_curve(trace)
     size = -(-max(len(curve.t_s) - 1, 0) // most) or 1
-    breaks = [*gaps(trace.good[0]), *((b.before_s, b.after_s) for b in curve.breaks)]
+    breaks = [*find_gaps(trace.good[0]), *((b.before_s, b.after_s) for b in curve.breaks)]
     edges, power_w = list[float](), list[float]()
     for start, end in _split_at_gaps(curve.t_s, breaks):
         for i, j in pairwise([*range(start, end - 1, size), end - 1]):
@@ -228,7 +227,7 @@ def _explain_choice(run: Run) -> str:
 
 def _read_timeline(name: str, run: Run, reason: str) -> Timeline | None:
     """Read the polls of one run; ``None`` where none of the primary channel can be read."""
-    if run.folder is None or run.primary is None:
+    if run.folder is None or run.primary is None or not run.primary.channels:
         return None
     primary = run.primary.channels[0]
     part = primary.rpartition("/")[0]
@@ -251,7 +250,7 @@ def _read_timeline(name: str, run: Run, reason: str) -> Timeline | None:
         steps=compute_steps(counter) if counter else Steps([], [], 1),
         phases=tuple(w for w in run.phases if not is_validation(w.name)),
         passes=tuple(w for w in run.phases if is_validation(w.name)),
-        gaps=gaps(source.good[0]),
+        gaps=find_gaps(source.good[0]),
         devices=len(run.primary.channels),
     )
 

@@ -1,0 +1,118 @@
+"""How late a power reading answers, told from both ends of what was measured.
+
+A process draws nothing after its end. A reading that stays up for a while and then falls, and that
+rose as late after the start, lags; one that takes as long to rise and to fall is the mean of that
+time. Both move the curve by the middle of the response. A reading that stays up and did not rise as
+late may lag, or something still ran: nothing is moved, the ± holds the time, and a warning says so.
+Only a load between two idle times shows any of this; parts of one are moved by what its ends show.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from statistics import fmean, median
+
+from wbcbench.core.trace import Kind, Trace
+from wbcbench.core.window import Window, is_idle
+from wbcbench.energy.uncertainty import Sensor
+
+LOW, HIGH = 0.25, 0.75  # levels between idle and load: a mean of a time takes half of it in between
+LEAST_STEP = 0.2  # of the load: less is no load between two idle times
+FEWEST_BEFORE = 3
+POLLS_LATE = 2.0  # a poll before and one after a change
+TOLERANCE = 0.2  # by how much rise and fall may differ
+
+
+@dataclass(frozen=True, slots=True)
+class Delay:
+    """How late a reading answers.
+
+    Attributes:
+        seen_s: How long it stayed up after the end of the load.
+        shift_s: By how much its curve is to be moved to earlier times.
+        averaging_s: The time it seems to be the mean of; 0.0 if it answers at once, if late.
+        half_s: By how much it may be late besides.
+    """
+
+    seen_s: float = 0.0
+    shift_s: float = 0.0
+    averaging_s: float = 0.0
+    half_s: float = 0.0
+
+    @property
+    def is_unexplained(self) -> bool:
+        """Whether rise and fall do not show the same delay."""
+        return self.seen_s > 0 and not self.shift_s
+
+
+IN_TIME = Delay()
+
+
+def span_work(windows: Sequence[Window]) -> Window | None:
+    """From the first start to the last end of what is no idle time; ``None`` without any."""
+    work = [window for window in windows if not is_idle(window.name)]
+    if not work:
+        return None
+    return Window("", min(w.start_s for w in work), max(w.end_s for w in work))
+
+
+def find_delay(trace: Trace, work: Window | None, sensor: Sensor) -> Delay:
+    """What both ends of the load show of a power reading; ``IN_TIME`` where they show nothing.
+
+    Args:
+        trace: The reading, from before the load to after it.
+        work: When the load began and when it had ended.
+        sensor: What is known of the sensor: a delay that it explains is none.
+    """
+    times, values = trace.good
+    if work is None or trace.channel.kind is not Kind.SAMPLED:
+        return IN_TIME
+    before = [v for t, v in zip(times, values, strict=True) if t <= work.start_s]
+    inside = [v for t, v in zip(times, values, strict=True) if work.start_s < t <= work.end_s]
+    if len(before) < FEWEST_BEFORE or not inside:
+        return IN_TIME
+    idle_w = median(before)
+    step_w = fmean(inside) - idle_w
+    if step_w < LEAST_STEP * fmean(inside) or max(before) > idle_w + LOW * step_w:
+        return IN_TIME
+    low_w, high_w = idle_w + LOW * step_w, idle_w + HIGH * step_w
+    known_s = sensor.averaging_s + sensor.update_s + POLLS_LATE * sensor.poll_s
+    low_s, high_s = (_find_fall_s(times, values, w) - work.end_s for w in (low_w, high_w))
+    if low_s <= known_s:
+        return IN_TIME
+    rise_s = next(t for t, v in zip(times, values, strict=True) if v > low_w) - work.start_s
+    tolerance_s = sensor.update_s + POLLS_LATE * sensor.poll_s + TOLERANCE * low_s
+    is_settled = work.end_s + low_s < times[-1] - sensor.poll_s
+    channel = trace.channel
+    age_s = 0.5 * ((channel.averaging_s or 0.0) + (channel.update_s or 0.0))
+    shift_s = 0.5 * (rise_s + low_s) - age_s
+    if not is_settled or abs(rise_s - high_s) > tolerance_s or shift_s <= 0:
+        return Delay(low_s, half_s=low_s)
+    ramp_s = max((low_s - rise_s) / (HIGH - LOW), 0.0)
+    half_s = 0.5 * abs(rise_s - high_s) + 0.25 * sensor.poll_s
+    return Delay(low_s, shift_s, ramp_s, half_s)
+
+
+def _find_fall_s(times: Sequence[float], values: Sequence[float], level_w: float) -> float:
+    """When a reading fell below a level for good: in the middle of two polls."""
+    falls = [
+        0.5 * (start_s + end_s)
+        for (start_s, value_w), (end_s, _) in pairwise(zip(times, values, strict=True))
+        if value_w > level_w
+    ]
+    return times[-1] if values[-1] > level_w else falls[-1] if falls else times[0]
+
+
+def widen(sensor: Sensor, delay: Delay) -> Sensor:
+    """The sensor as the ends of the load showed it."""
+    averaging_s = max(sensor.averaging_s, delay.averaging_s)
+    return replace(sensor, averaging_s=averaging_s, late_s=delay.half_s)
+
+
+def move(trace: Trace, delay: Delay) -> Trace:
+    """The readings at the times that they are of."""
+    if not delay.shift_s:
+        return trace
+    return Trace(trace.channel, [t_s - delay.shift_s for t_s in trace.t_s], trace.value)

@@ -1,0 +1,141 @@
+"""When a counter moved, from polls that show only whether it did since the poll before.
+
+A sensor renews its value at an even pace and at a phase of its own. Two polls less than a period
+apart that differ enclose a renewal; two that agree enclose none. Each pair thus leaves the phase
+only a part of the period, and polls at random places leave a few hundredths of it within seconds.
+The phase is followed from poll to poll, may drift on the way, and is followed from the end of the
+trace, too. Where the pairs contradict an even pace, each move is known only to its own pair.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+MOST_CONTRADICTED = 0.02  # pairs, as a share of those that enclose one renewal
+LEAST_TELLING = 0.05  # of all moves
+RESOLUTION_S = 0.001
+
+Span = tuple[float, float]
+
+
+class Looseness(NamedTuple):
+    """How unevenly a sensor may renew its value, in shares of the period."""
+
+    drift: float  # from one renewal to the next
+    slack: float  # of each renewal by itself
+
+
+# A quartz, read at the middle of a call that takes its time; and a busy microcontroller.
+LOOSENESSES = (Looseness(1e-3, 0.005), Looseness(5e-3, 0.05))
+
+
+def find_renewals(times_s: Sequence[float], moves: Sequence[bool], period_s: float) -> list[Span]:
+    """Where the last renewal before each poll lies, as an earliest and a latest time (95 %).
+
+    Args:
+        times_s: Seconds of each poll, strictly increasing, shape ``[n]``.
+        moves: Whether the value differs from that of the poll before, shape ``[n]``; the first
+            counts for nothing, and so does what comes out for polls without a move.
+        period_s: Time between renewals, right within a thousandth or so.
+    """
+    earliest_s = [t_s - period_s for t_s in times_s]
+    for place in range(1, len(times_s)):
+        earliest_s[place] = max(earliest_s[place], times_s[place - 1])
+    pairs = list(zip(earliest_s, times_s, strict=True))
+    mirrored_s = [-t_s for t_s in reversed(times_s)]
+    mirrored = [False, *reversed(moves[1:])]
+    for looseness in LOOSENESSES:
+        forward = _follow_phase(times_s, moves, period_s, looseness)
+        backward = _follow_phase(mirrored_s, mirrored, period_s, looseness)
+        if forward and backward:
+            spans = [
+                _intersect(span, (-high_s, -low_s), period_s) or span
+                for span, (low_s, high_s) in zip(forward, reversed(backward), strict=True)
+            ]
+            slack_s = looseness.slack * period_s
+            return [
+                _place_renewal(span, pair, period_s, slack_s)
+                for span, pair in zip(spans, pairs, strict=True)
+            ]
+    return pairs
+
+
+def estimate_period_s(times_s: Sequence[float], moves: Sequence[bool]) -> tuple[float, int]:
+    """Time between renewals, roughly, and how many stretches without one it rests on.
+
+    Of pairs of polls ``d`` apart the share ``1 − d / period`` encloses no renewal. Where all moved,
+    one stretch is taken to be missing.
+
+    Args:
+        times_s: Seconds of each poll at random places, shape ``[n]``.
+        moves: As in ``find_renewals``.
+    """
+    moved_s = [t_s for t_s, moved in zip(times_s[1:], moves[1:], strict=True) if moved]
+    stretches = sum(before and not after for before, after in pairwise((True, *moves[1:])))
+    if 2 < len(moved_s) < len(times_s) / 2:
+        return (moved_s[-1] - moved_s[0]) / (len(moved_s) - 1), stretches
+    steps_s = [after_s - before_s for before_s, after_s in pairwise(times_s)]
+    low_s, high_s = 0.0, times_s[-1] - times_s[0]
+    while high_s - low_s > RESOLUTION_S:
+        middle_s = 0.5 * (low_s + high_s)
+        still = sum(max(1 - step_s / middle_s, 0.0) for step_s in steps_s)
+        low_s, high_s = (middle_s, high_s) if still < max(stretches, 1) else (low_s, middle_s)
+    return high_s, stretches
+
+
+def _follow_phase(
+    times_s: Sequence[float], moves: Sequence[bool], period_s: float, looseness: Looseness
+) -> list[Span]:
+    """Where a renewal lies near each poll, give or take periods; empty if polls contradict."""
+    slack_s = looseness.slack * period_s
+    low_s, high_s = times_s[0] - period_s, times_s[0]
+    spans, telling, contradicted = [(low_s, high_s)], 0, 0
+    for place in range(1, len(times_s)):
+        before_s, t_s = times_s[place - 1], times_s[place]
+        periods = math.floor((t_s - low_s) / period_s)
+        low_s += periods * period_s * (1 - looseness.drift)
+        high_s += periods * period_s * (1 + looseness.drift)
+        if t_s - before_s < period_s:
+            telling += moves[place]
+            allowed_s = (before_s, t_s) if moves[place] else (t_s - period_s, before_s)
+            allowed_s = allowed_s[0] - slack_s, allowed_s[1] + slack_s
+            span = _intersect((low_s, high_s), allowed_s, period_s)
+            contradicted += span is None
+            low_s, high_s = span or allowed_s
+        spans.append((low_s, high_s))
+    is_even = contradicted <= MOST_CONTRADICTED * telling
+    return spans if is_even and telling >= LEAST_TELLING * sum(moves) else []
+
+
+def _intersect(span: Span, other: Span, period_s: float) -> Span | None:
+    """The part of ``span`` that lies in ``other`` or whole periods from it; ``None`` if none does.
+
+    Where two parts do, they cannot be told apart: the narrower of both spans holds them.
+    """
+    periods = round((sum(other) - sum(span)) / (2 * period_s))
+    parts = list[Span]()
+    for shift_s in ((periods + k) * period_s for k in (-1, 0, 1)):
+        low_s, high_s = max(span[0], other[0] - shift_s), min(span[1], other[1] - shift_s)
+        if low_s <= high_s:
+            parts.append((low_s, high_s))
+    if len(parts) > 1:
+        return min(span, other, key=lambda each: each[1] - each[0])
+    return parts[0] if parts else None
+
+
+def _place_renewal(span: Span, pair: Span, period_s: float, slack_s: float) -> Span:
+    """The last renewal of a phase in ``span`` before a poll, within what its own pair allows."""
+    middle_s = 0.5 * sum(span)
+    shift_s = math.floor((pair[1] + slack_s - middle_s) / period_s) * period_s
+    low_s, high_s = span[0] + shift_s - slack_s, span[1] + shift_s + slack_s
+    # Where the phase leaves open whether it has renewed just before the poll, the pair decides.
+    is_sure = high_s <= pair[1] + 3 * slack_s and low_s + period_s >= pair[1] - 3 * slack_s
+    low_s, high_s = max(low_s, pair[0]), min(high_s, pair[1])
+    if not is_sure or low_s > high_s:
+        return pair
+    # All that is possible if the sensor drifts as far as it may; likely is the middle half.
+    quarter_s = 0.25 * (high_s - low_s)
+    return low_s + quarter_s, high_s - quarter_s
