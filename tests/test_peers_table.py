@@ -51,7 +51,7 @@ FAULTY = Row(
     is_judged=True,
     has_counter=True,
 )
-FACTS = {"date": "2026-01-02", "packages": "zeus==1, codecarbon==2", "cores": "2", "missing": ""}
+FACTS = {"date": "2026-01-02", "packages": "zeus==1, codecarbon==2", "cores": "2", "repeats": "7"}
 
 
 def windows(spread_pct: dict[str, float], seeds: range = range(-5, 13)) -> list[Result]:

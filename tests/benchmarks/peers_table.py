@@ -183,7 +183,7 @@ def table(rows: Sequence[Row], results: Sequence[Result], facts: Mapping[str, st
     head = (
         f"`{COMMAND}` on {facts['date']}: {facts['packages']}; {facts['cores']} cores. Windows of "
         f"10 s, errors as root mean squares in per cent of the true joules over {seeds} seeds that "
-        "are the same for all tools."
+        f"are the same for all tools; {facts['repeats']} late windows were measured again."
     )
     missing = facts.get("missing")
     blocks = [head, f"Not installed: {missing}." if missing else ""]
@@ -330,13 +330,14 @@ def write_csv(path: Path, results: Iterable[Result], facts: Mapping[str, str]) -
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(field.name for field in fields(Result))
         for result in sorted(results, key=lambda r: (r.row, r.seed, r.tool)):
-            writer.writerow(_format_value(getattr(result, f.name)) for f in fields(Result))
+            writer.writerow(_format_value(getattr(result, f.name), f.name) for f in fields(Result))
 
 
-def _format_value(value: object) -> object:
+def _format_value(value: object, name: str) -> object:
+    """Two decimals; three of an error, so that a table made again is the same."""
     if value is None:
         return ""
-    return f"{value:.3f}" if isinstance(value, float) else value
+    return f"{value:.{3 if name == 'error_pct' else 2}f}" if isinstance(value, float) else value
 
 
 def read_csv(path: Path) -> tuple[list[Result], dict[str, str]]:
