@@ -59,7 +59,7 @@ def channels(run: RunDir) -> list[dict[str, Any]]:
     """What the traces hold, but for what each probe measured anew."""
     stated: list[dict[str, Any]] = json.loads((run.path / "channels.json").read_bytes())
     probed = ("update_s", "repeat_share")
-    return [channel | {key: channel[key] is not None for key in probed} for channel in stated]
+    return [channel | {name: channel[name] is not None for name in probed} for channel in stated]
 
 
 def circumstances(seen: Circumstances | RunRecord | None) -> dict[str, Any]:

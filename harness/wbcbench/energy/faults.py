@@ -43,6 +43,7 @@ class Flaw(StrEnum):
     STUCK = "power-stuck"
     SPIKE = "power-spike"
     HIGH = "power-over-limit"
+    LATE = "power-late"
 
 
 @dataclass(frozen=True, slots=True)

@@ -207,7 +207,8 @@ def _join_counter_moves(trace: Trace, pair: Trace | None) -> EnergyCurve:
     """Knots where the counter moved, each at the time of its renewal.
 
     Joining moves instead of polls spreads each step over the time it was collected in. Both sides
-    of a break are knots, so that no joule is spread across it.
+    of a break are knots, so that no joule is spread across it. A counter of unknown pace moved just
+    before or, if it is slow, some time before its poll.
     """
     averaging_s = pair.channel.averaging_s if pair else None
     counter = unwrap_counter(trace, energy_curve(pair) if pair else None, averaging_s or 0.0)

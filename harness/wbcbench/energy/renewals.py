@@ -11,13 +11,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import NamedTuple
+
+from wbcbench.energy import thresholds
 
 MOST_CONTRADICTED = 0.02  # pairs, as a share of those that enclose one renewal
 LEAST_TELLING = 0.05  # of all moves
-RESOLUTION_S = 0.001
-FEWEST_STRETCHES = 2  # without a move: fewer show no pace
 
 Span = tuple[float, float]
 
@@ -41,14 +40,12 @@ def place_renewals(
     Args:
         times_s: Seconds of each poll, as in ``find_renewals``.
         moves: Whether the value differs, as there.
-        update_s: The pace; ``None`` if only the polls can tell.
+        update_s: The pace; ``None`` if unknown: it is then taken to move about its polls.
     """
-    period_s, stretches = update_s, FEWEST_STRETCHES
-    if period_s is None:
-        period_s, stretches = estimate_period_s(times_s, moves)
-    if stretches < FEWEST_STRETCHES:  # it moved whenever it was polled
-        return period_s, [(t - period_s / 2, t + period_s / 2) for t in times_s]
-    return period_s, find_renewals(times_s, moves, period_s)
+    if update_s:
+        return update_s, find_renewals(times_s, moves, update_s)
+    half_s = thresholds.COUNTER_UPDATE_S / 2
+    return thresholds.COUNTER_UPDATE_S, [(t_s - half_s, t_s + half_s) for t_s in times_s]
 
 
 def find_renewals(times_s: Sequence[float], moves: Sequence[bool], period_s: float) -> list[Span]:
@@ -80,29 +77,6 @@ def find_renewals(times_s: Sequence[float], moves: Sequence[bool], period_s: flo
                 for span, pair in zip(spans, pairs, strict=True)
             ]
     return pairs
-
-
-def estimate_period_s(times_s: Sequence[float], moves: Sequence[bool]) -> tuple[float, int]:
-    """Time between renewals, roughly, and how many stretches without one it rests on.
-
-    Of pairs of polls ``d`` apart the share ``1 − d / period`` encloses no renewal. Where all moved,
-    one stretch is taken to be missing.
-
-    Args:
-        times_s: Seconds of each poll at random places, shape ``[n]``.
-        moves: As in ``find_renewals``.
-    """
-    moved_s = [t_s for t_s, moved in zip(times_s[1:], moves[1:], strict=True) if moved]
-    stretches = sum(before and not after for before, after in pairwise((True, *moves[1:])))
-    if 2 < len(moved_s) < len(times_s) / 2:
-        return (moved_s[-1] - moved_s[0]) / (len(moved_s) - 1), stretches
-    steps_s = [after_s - before_s for before_s, after_s in pairwise(times_s)]
-    low_s, high_s = 0.0, times_s[-1] - times_s[0]
-    while high_s - low_s > RESOLUTION_S:
-        middle_s = 0.5 * (low_s + high_s)
-        still = sum(max(1 - step_s / middle_s, 0.0) for step_s in steps_s)
-        low_s, high_s = (middle_s, high_s) if still < max(stretches, 1) else (low_s, middle_s)
-    return high_s, stretches
 
 
 def _follow_phase(
