@@ -52,8 +52,10 @@ PACKAGES = {
 CSV = HERE / "peers.csv"
 LATE_MS = 10.0
 TRIES = 4
-# From a batch's jobs to its first load: processes start and probe their sensors.
-PREPARE_S, PREPARE_LANE_S = 6.0, 0.5
+# From a batch's jobs to its first load: processes start and probe their sensors. Longer after a
+# batch in which that was not enough.
+PREPARE_S, PREPARE_LANE_S, LONGER = 6.0, 0.5, 1.3
+UNPREPARED_MS, MOST_PREPARE_S = 500.0, 30.0
 STAGGER_S = 0.12
 READ_S = 40.0  # after the last load; a tool that hangs longer is given up
 # A tool's window begins this long before the load does: what its beginning takes at most.
@@ -193,9 +195,11 @@ class Slot:
         return sum(board.power.energy_j(*spans) for board in self.boards)
 
 
-def measure_batch(slots: Sequence[Slot], servers: Sequence[Server], folder: Path) -> None:
+def measure_batch(
+    slots: Sequence[Slot], servers: Sequence[Server], folder: Path, prepare_s: float
+) -> None:
     """Have every tool measure every slot, all at once; fills in their results."""
-    first_s = time.monotonic() + PREPARE_S + PREPARE_LANE_S * len(slots)
+    first_s = time.monotonic() + prepare_s
     for number, slot in enumerate(slots):
         slot.attempt += 1
         room = folder / slot.identity
@@ -287,19 +291,21 @@ def measure_batches(
 ) -> tuple[list[Result], int]:
     """Measure every batch, and again what came late; also how many windows that were."""
     results, lanes, repeats = list[Result](), max(map(len, batches)), 0
+    prepare_s = PREPARE_S + PREPARE_LANE_S * lanes
     for _ in range(TRIES):
         late = list[Slot]()
         for number, batch in enumerate(batches, start=1):
-            measure_batch(batch, servers, folder)
+            measure_batch(batch, servers, folder, prepare_s)
             for slot in batch:
                 if slot.late_ms > late_ms:
                     late.append(slot)
                 else:
                     results += slot.results
-            progress = (
-                f"batch {number} of {len(batches)}: latest {max(s.late_ms for s in batch):.1f} ms"
-            )
-            print(f"{progress}, {len(late)} to repeat", file=sys.stderr, flush=True)
+            latest_ms = max(slot.late_ms for slot in batch)
+            if latest_ms > UNPREPARED_MS:
+                prepare_s = min(LONGER * prepare_s, MOST_PREPARE_S)
+            progress = f"batch {number} of {len(batches)}: at most {latest_ms:.1f} ms late"
+            print(f"{progress}, {len(late)} windows to repeat", file=sys.stderr, flush=True)
         if not late:
             break
         repeats += len(late)

@@ -22,19 +22,18 @@ import signal
 import sys
 import threading
 import time
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 VARIABLE = "WBCBENCH_FAKE_NVML"
-LOOP_S = 0.01
-INTERVAL_S = float(os.environ.get("CARBONTRACKER_INTERVAL_S", "0.01"))
-GIVE_UP_S = 90
+POLL_S = 0.01  # of the loop and of carbontracker
+GIVE_UP_S = 150
 JOULES_PER_KWH = 3.6e6
 
 
 class Tool(Protocol):
     """``begin`` and ``end`` are timed; ``prepare`` and ``read`` may take as long as they like."""
 
-    modules: tuple[str, ...]
+    modules: ClassVar[tuple[str, ...]]
 
     def prepare(self) -> None: ...
     def begin(self) -> None: ...
@@ -130,7 +129,11 @@ class CodeCarbon:
 
 
 class CarbonTracker:
-    """One epoch of ``CarbonTracker``, of GPUs alone, without its factor for the data centre."""
+    """One epoch of ``CarbonTracker``, of GPUs alone, without its factor for the data centre.
+
+    It takes the mean of the power usage, which it reads every second unless told otherwise: errors
+    of 1 to 15 %. Every 10 ms they are smallest.
+    """
 
     modules = ("carbontracker.tracker",)
 
@@ -138,7 +141,7 @@ class CarbonTracker:
         from carbontracker.tracker import CarbonTracker as Tracker
 
         self._tracker = Tracker(
-            epochs=2, epochs_before_pred=0, components="gpu", update_interval=INTERVAL_S
+            epochs=2, epochs_before_pred=0, components="gpu", update_interval=POLL_S
         )
         self._thread = self._tracker.tracker
         time.sleep(0.5)  # its thread opens the driver meanwhile
@@ -181,7 +184,7 @@ class Loop:
     def _add_up(self) -> None:
         is_last = False
         while not is_last:
-            is_last = self._stop.wait(LOOP_S)
+            is_last = self._stop.wait(POLL_S)
             with contextlib.suppress(self._error):
                 power_w = sum(self._read_power(handle) for handle in self._handles) / 1000
                 now_s = time.monotonic()
@@ -262,6 +265,7 @@ def measure(name: str, job: dict[str, Any]) -> dict[str, Any]:
         tool.prepare()
         for process in multiprocessing.active_children():
             # A poller without a pause takes what others leave of the processors.
+            assert process.pid is not None
             os.sched_setscheduler(process.pid, os.SCHED_IDLE, os.sched_param(0))
         _sleep_until(job["begin_s"])
         tool.begin()

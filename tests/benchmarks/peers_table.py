@@ -30,6 +30,7 @@ TOOLS = {
     "carbontracker": "carbontracker",
     "loop": "100 Hz loop",
 }
+WRONG_PCT = 3.0  # a number of any tool that is further off than this is called wrong
 MARGIN_POINTS = 0.1  # ours may be above the best peer by this, beyond the bound
 RESAMPLES = 4_000
 # Warnings that are given of sound windows, too: they name no fault. That a counter could not be
@@ -173,36 +174,81 @@ def check(rows: Iterable[Row], results: Sequence[Result]) -> list[str]:
 
 
 def table(rows: Sequence[Row], results: Sequence[Result], facts: Mapping[str, str]) -> str:
-    """Both tables in Markdown, with what was done above them."""
-    baseline = _ordinary_messages(rows, results)
-    by_row = {row.key: [r for r in results if r.row == row.key] for row in rows}
-    sound = [row for row in rows if not row.is_faulty]
-    faulty = [row for row in rows if row.is_faulty]
-    lines = [
-        f"`{COMMAND}` on {facts['date']}: {facts['packages']}; {facts['cores']} cores.",
-        "Windows of 10 s, errors as root mean squares in per cent of the true joules over "
-        f"{_count_seeds(results)} seeds that are the same for all tools.",
-    ]
-    lines += [f"Not installed: {facts['missing']}."] if facts.get("missing") else []
-    heads = ["board", "load", *TOOLS.values(), "our ± (inside)", "best peer", "ours − best (95 %)"]
-    lines += ["", "| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
-    lines += [_format_sound(row, by_row[row.key]) for row in sound]
-    alarms = [r for row in sound for r in by_row[row.key] if r.tool == OURS and r.fault_codes]
-    codes = sorted({code for result in alarms for code in result.fault_codes})
-    windows = sum(r.tool == OURS for row in sound for r in by_row[row.key])
-    lines += [
-        "",
-        f"Of {windows} sound windows ours warns of a fault in {len(alarms)}"
-        + (f" ({', '.join(codes)})." if codes else "."),
-    ]
-    heads = ["board", "fault", *TOOLS.values(), "what ours says"]
-    lines += ["", "| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
-    lines += [_format_faulty(row, by_row[row.key], baseline) for row in faulty]
-    return "\n".join(lines)
+    """Both tables in Markdown, each with what it shows in words below."""
+    by_row = {row: [r for r in results if r.row == row.key] for row in rows}
+    sound = {row: own for row, own in by_row.items() if not row.is_faulty}
+    faulty = {row: own for row, own in by_row.items() if row.is_faulty}
+    ordinary = {(r.tool, message) for own in sound.values() for r in own for message in _split(r)}
+    seeds = len({result.seed for result in results if result.seed > 0})
+    head = (
+        f"`{COMMAND}` on {facts['date']}: {facts['packages']}; {facts['cores']} cores. Windows of "
+        f"10 s, errors as root mean squares in per cent of the true joules over {seeds} seeds that "
+        f"are the same for all tools; {facts['repeats']} late windows were measured again."
+    )
+    missing = facts.get("missing")
+    blocks = [head, f"Not installed: {missing}." if missing else ""]
+    if sound:
+        heads = ("our ± (inside)", "best peer", "ours − best (95 %)")
+        lines = [_format_sound(row, own) for row, own in sound.items()]
+        blocks += [_join_table(("board", "load", *TOOLS.values(), *heads), lines)]
+        blocks += [_summarise_sound(sound)]
+    if faulty:
+        heads = ("board", "fault", *TOOLS.values(), "what ours says")
+        lines = [_format_faulty(row, own, ordinary) for row, own in faulty.items()]
+        blocks += [_join_table(heads, lines), _summarise_faulty(faulty, ordinary)]
+    return "\n\n".join(block for block in blocks if block)
 
 
-def _count_seeds(results: Sequence[Result]) -> int:
-    return len({result.seed for result in results if result.seed > 0})
+def _join_table(heads: Sequence[str], lines: Sequence[str]) -> str:
+    return "\n".join(["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads), *lines])
+
+
+def _summarise_sound(results: Mapping[Row, Sequence[Result]]) -> str:
+    judged = {row.key: compare_with_best(own) for row, own in results.items() if row.is_judged}
+    compared = {key: each for key, each in judged.items() if each is not None}
+    smaller = sum(comparison.difference <= 0 for comparison in compared.values())
+    worse = [key for key, comparison in compared.items() if comparison.is_worse]
+    ours = [r for own in results.values() for r in own if r.tool == OURS]
+    alarms = [r for r in ours if r.fault_codes]
+    codes = sorted({f"`{code}`" for r in alarms for code in r.fault_codes})
+    return (
+        "The best peer of a row is chosen on other seeds than it is compared on; rows with it in "
+        f"brackets are not judged. Ours has the smaller error in {smaller} of {len(judged)} judged "
+        f"rows, and one above the best peer's by more than {MARGIN_POINTS} points, beyond the "
+        f"bound, in {len(worse)}{_enumerate(worse)}. Its ± holds the truth in "
+        f"{sum(r.is_inside for r in ours)} of {len(ours)} windows, and it warns of a fault in "
+        f"{len(alarms)}{_enumerate(codes)}."
+    )
+
+
+def _summarise_faulty(
+    results: Mapping[Row, Sequence[Result]], ordinary: Collection[tuple[str, str]]
+) -> str:
+    counts = {
+        tool: sum(
+            abs(r.error_pct or 0.0) > WRONG_PCT and not _warns(r, ordinary)
+            for own in results.values()
+            for r in own
+            if r.tool == tool
+        )
+        for tool in TOOLS
+    }
+    windows = sum(r.tool == OURS for own in results.values() for r in own)
+    listed = ", ".join(f"{name} {counts[tool]}" for tool, name in TOOLS.items())
+    return (
+        f"Numbers more than {WRONG_PCT:.0f} % off without a word, in {windows} windows: {listed}."
+    )
+
+
+def _enumerate(names: Sequence[str]) -> str:
+    return f" ({', '.join(names)})" if names else ""
+
+
+def _warns(result: Result, ordinary: Collection[tuple[str, str]]) -> bool:
+    """Whether the tool says anything of a window that it does not say of sound boards, too."""
+    if result.tool == OURS:
+        return not result.messages.startswith("valid") or bool(result.fault_codes)
+    return any((result.tool, message) not in ordinary for message in _split(result))
 
 
 def _format_sound(row: Row, results: Sequence[Result]) -> str:
@@ -239,8 +285,7 @@ def _format_faulty(
         own = [result for result in results if result.tool == tool]
         cell = _format_rms(own)
         if tool != OURS:
-            known = {message for name, message in ordinary if name == tool}
-            warnings = sum(bool(set(_split(result)) - known) for result in own)
+            warnings = sum(_warns(result, ordinary) for result in own)
             cell += ", silent" if not warnings else f", warns {warnings}/{len(own)}"
         cells.append(cell if own else "")
     cells.append(_summarise(row, [r for r in results if r.tool == OURS]))
@@ -266,12 +311,6 @@ def _split(result: Result) -> list[str]:
     return [message for message in result.messages.split(" | ") if message]
 
 
-def _ordinary_messages(rows: Iterable[Row], results: Iterable[Result]) -> set[tuple[str, str]]:
-    """What a tool says of sound boards, too: it tells of no fault."""
-    sound = {row.key for row in rows if not row.is_faulty}
-    return {(r.tool, message) for r in results if r.row in sound for message in _split(r)}
-
-
 def write_page(text: str, page: Path = PAGE) -> None:
     """Put the table between its marks."""
     content = page.read_text(encoding="utf-8")
@@ -291,13 +330,14 @@ def write_csv(path: Path, results: Iterable[Result], facts: Mapping[str, str]) -
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(field.name for field in fields(Result))
         for result in sorted(results, key=lambda r: (r.row, r.seed, r.tool)):
-            writer.writerow(_format_value(getattr(result, f.name)) for f in fields(Result))
+            writer.writerow(_format_value(getattr(result, f.name), f.name) for f in fields(Result))
 
 
-def _format_value(value: object) -> object:
+def _format_value(value: object, name: str) -> object:
+    """Two decimals; three of an error, so that a table made again is the same."""
     if value is None:
         return ""
-    return f"{value:.3f}" if isinstance(value, float) else value
+    return f"{value:.{3 if name == 'error_pct' else 2}f}" if isinstance(value, float) else value
 
 
 def read_csv(path: Path) -> tuple[list[Result], dict[str, str]]:

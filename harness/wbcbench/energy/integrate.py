@@ -20,7 +20,7 @@ from wbcbench.core.window import Window, WindowEnergy
 from wbcbench.energy import thresholds
 from wbcbench.energy.counter import Break, Cause, unwrap_counter
 from wbcbench.energy.metrics import ratio
-from wbcbench.energy.renewals import find_renewals
+from wbcbench.energy.renewals import place_renewals
 
 BLURRED = 3.0  # times the usual half-width
 STEADY_CELLS, STEADY_SHARE = 4, 0.3  # beside a cut cell: how far power may vary before a load
@@ -230,17 +230,15 @@ def _join_counter_moves(trace: Trace, pair: Trace | None) -> EnergyCurve:
     of a break are knots, so that no joule is spread across it. A counter of unknown pace moved just
     before or, if it is slow, some time before its poll.
     """
-    counter = unwrap_counter(trace, energy_curve(pair) if pair else None)
+    averaging_s = pair.channel.averaging_s if pair else None
+    counter = unwrap_counter(trace, energy_curve(pair) if pair else None, averaging_s or 0.0)
     times = counter.t_s
     restarts = {gap.after_s for gap in counter.breaks}
     steps = zip(times[1:], pairwise(counter.total_j), strict=True)
     moves = [True, *(a != b or t in restarts for t, (a, b) in steps)]
     if len(times) < 2:
         return EnergyCurve(times, counter.total_j, None, half_s=[0.0] * len(times))
-    period_s = trace.channel.update_s or thresholds.COUNTER_UPDATE_S
-    spans = [(t - period_s / 2, t + period_s / 2) for t in times]
-    if trace.channel.update_s:
-        spans = find_renewals(times, moves, period_s)
+    period_s, spans = place_renewals(times, moves, trace.channel.update_s)
     halves_s = [0.5 * (latest_s - earliest_s) for earliest_s, latest_s in spans]
     # A renewal that may have come just before its poll or a period earlier is better left out.
     moved = [i for i, has_moved in enumerate(moves) if has_moved]

@@ -13,6 +13,8 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from wbcbench.energy import thresholds
+
 MOST_CONTRADICTED = 0.02  # pairs, as a share of those that enclose one renewal
 LEAST_TELLING = 0.05  # of all moves
 
@@ -28,6 +30,22 @@ class Looseness(NamedTuple):
 
 # A quartz, read at the middle of a call that takes its time; and a busy microcontroller.
 LOOSENESSES = (Looseness(1e-3, 0.005), Looseness(5e-3, 0.05))
+
+
+def place_renewals(
+    times_s: Sequence[float], moves: Sequence[bool], update_s: float | None
+) -> tuple[float, list[Span]]:
+    """A counter's pace, and where the renewal before each poll lies.
+
+    Args:
+        times_s: Seconds of each poll, as in ``find_renewals``.
+        moves: Whether the value differs, as there.
+        update_s: The pace; ``None`` if unknown: it is then taken to move about its polls.
+    """
+    if update_s:
+        return update_s, find_renewals(times_s, moves, update_s)
+    half_s = thresholds.COUNTER_UPDATE_S / 2
+    return thresholds.COUNTER_UPDATE_S, [(t_s - half_s, t_s + half_s) for t_s in times_s]
 
 
 def find_renewals(times_s: Sequence[float], moves: Sequence[bool], period_s: float) -> list[Span]:

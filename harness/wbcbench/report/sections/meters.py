@@ -380,8 +380,7 @@ def _read_part_j(run: Run, read: Callable[[Budget], float | None]) -> float | No
         return None
     channels = run.primary.channels
     budgets = [b for b in run.record.budgets if b.window == TRAIN and b.channel in channels]
-    parts_j = [read(budget) for budget in budgets]
-    known_j = [part_j for part_j in parts_j if part_j is not None]
-    if read is _read_gain or len(known_j) < len(parts_j):
-        return sum_if_all_known(parts_j)
-    return math.hypot(*known_j) if known_j else None
+    order = 1 if read is _read_gain else 2
+    parts = [None if part_j is None else part_j**order for part_j in map(read, budgets)]
+    total = sum_if_all_known(parts)
+    return None if total is None else total ** (1 / order)
