@@ -104,6 +104,7 @@ class SimulatedSensor:
     reading: str
     tells: bool = True  # whether the channel states its update and averaging times
     noise: float = 0.0
+    lag_s: float = 0.0
 
     @property
     def channel(self) -> Channel:
@@ -120,7 +121,7 @@ class SimulatedSensor:
         return Trace(self.channel, times, [self._value(signal, t, phase_s, rng) for t in times])
 
     def _value(self, signal: Signal, t_s: float, phase_s: float, rng: random.Random) -> float:
-        updated_s = phase_s + (t_s - phase_s) // self.update_s * self.update_s
+        updated_s = phase_s + (t_s - phase_s) // self.update_s * self.update_s - self.lag_s
         if self.kind is Kind.COUNTER:
             return signal.energy_j(updated_s)
         mean_w = signal.mean_w(updated_s - self.averaging_s, updated_s)

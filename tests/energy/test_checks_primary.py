@@ -171,6 +171,17 @@ UNLUCKY = {
     "another reading": lambda: evidence(counter(lambda t, j: min(j, 900.0)), power()),
     "no reading": lambda: evidence(counter(lambda t, j: None), power(lambda t, w: None)),
     "readings differ": lambda: evidence(counter(), power(lambda t, w: 1.3 * w), estimated_cpu()),
+    "boards unread": lambda: evidence(
+        counter(), power(),
+        absent=tuple(
+            AbsentMeter(
+                f"nvml/gpu{i}",
+                f"GPU {i} (NVIDIA A100-SXM4-80GB) is divided into MIG instances. Use another GPU.",
+                Domain.GPU,
+            )
+            for i in range(1, 8)
+        ),
+    ),
     "only a model": lambda: evidence(estimated_cpu(), absent=(AbsentMeter("nvml", "no driver"),)),
 }  # fmt: skip
 

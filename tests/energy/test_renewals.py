@@ -14,7 +14,7 @@ from simulated_sensors import Signal
 from wbcbench.core.trace import Channel, Domain, Kind, Origin, Trace
 from wbcbench.core.window import Window
 from wbcbench.energy.integrate import energy_curve, window_energy
-from wbcbench.energy.renewals import estimate_period_s, find_renewals
+from wbcbench.energy.renewals import find_renewals
 
 POLL_S, POLLS = 0.1, 400
 COUNTER = Channel("c", Kind.COUNTER, Origin.MEASURED, Domain.GPU, "total_energy")
@@ -84,13 +84,6 @@ def test_a_renewal_never_lies_outside_the_polls_that_enclose_it(
     for i, (low_s, high_s) in enumerate(find_renewals(times_s, moves, period_s)):
         assert low_s <= high_s <= times_s[i]
         assert i == 0 or low_s >= times_s[i - 1]
-
-
-@pytest.mark.parametrize("period_s", [0.03, 0.06, 0.1, 1.0])
-def test_the_pace_of_a_counter_that_states_none_is_told_roughly(period_s: float) -> None:
-    rng = random.Random(period_s)
-    times_s, moves, _ = poll(rng, renew(rng, period_s, 0.0))
-    assert estimate_period_s(times_s, moves)[0] == pytest.approx(period_s, rel=0.35)
 
 
 def read(signal: Signal, period_s: float, rng: random.Random, *, is_told: bool = True) -> Trace:

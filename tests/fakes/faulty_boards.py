@@ -676,6 +676,31 @@ def _(rng: random.Random, length_s: float) -> Drawn:
     return among(rng, board, length_s), f"{times:g} x limit, {span}"
 
 
+@add_kind("counter jumps by less than a poll may hold")
+def _(rng: random.Random, length_s: float) -> Drawn:
+    """What a board within its limit could have drawn between two polls, or nearly."""
+    board = draw_board(rng, length_s, power=rng.choice(("instant", "instant", "usage")))
+    joules = rng.choice((1, 1, -1)) * rng.uniform(0.08, 0.2) * board.limit_default_w
+    at_s = WINDOW_AT_S + rng.uniform(0.1, 0.9) * length_s
+    board = with_counter(board, events=(Event(at_s, joules),))
+    return among(rng, board, length_s), f"{joules:+.0f} J at {at_s - WINDOW_AT_S:.2f} s"
+
+
+@add_kind("coarse readings")
+def _(rng: random.Random, length_s: float) -> Drawn:
+    """Counters of whole joules or more, powers of whole watts or more, clocks that wander."""
+    board = draw_board(rng, length_s, power=rng.choice(("instant", "usage", "none")))
+    joules, watts = rng.choice((0.0, 1.0, 10.0, 50.0)), rng.choice((0.0, 1.0, 5.0))
+    jitter = rng.choice((0.0, 0.2, 0.4))
+    board = with_counter(board, resolution_j=joules, jitter=jitter)
+    for name in ("instant", "usage"):
+        sensor = replace(getattr(board, name), resolution_w=watts, jitter=jitter)
+        board = replace(board, **{name: sensor})  # type: ignore[arg-type]
+    if rng.random() < 0.3:
+        board = replace(board, counter=NO_COUNTER if board.instant.supported else board.counter)
+    return among(rng, board, length_s), f"{joules:g} J, {watts:g} W, jitter {jitter:g}"
+
+
 @add_kind("polled slowly or fast")
 def _(rng: random.Random, length_s: float) -> Drawn:
     interval_s = rng.choice((0.01, 0.02, 0.5, 1.0, 2.0))

@@ -86,6 +86,7 @@ def measured(
     make: Make,
     *,
     for_s: float = 3.0,
+    faults_at_s: tuple[float, ...] = (8.0, 20.0, 60.0),
     words: tuple[str, ...] = (),
     more: Mapping[str, str] | None = None,
 ) -> Measured:
@@ -98,10 +99,11 @@ def measured(
         folder: For the scenario; empty.
         make: The scenario with its fault at a given moment.
         for_s: How long the command goes on after that moment.
+        faults_at_s: The moments that are tried; meters that open slowly need a later one.
         words: More options of ``monitor``.
         more: More variables of its environment.
     """
-    for at_s in (8.0, 20.0, 60.0):
+    for at_s in faults_at_s:
         folder.mkdir(parents=True, exist_ok=True)
         epoch_s = time.monotonic()
         path = make(at_s).write(folder, f"scenario-{at_s:g}.txt")

@@ -122,6 +122,7 @@ static int read_counter(Counter *c, const char *line) {
     c->jump = number_of(line, "jump", NEVER);
     c->jump_j = number_of(line, "jump_j", 0);
     c->jitter = number_of(line, "jitter", 0);
+    c->resolution = number_of(line, "resolution", 0);
     c->seed = whole_of(line, "seed", 1);
     return c->jitter < 0.5;
 }

@@ -37,7 +37,7 @@ typedef struct { double from, until, factor; } Rate;
 
 typedef struct {
     int supported, from_sensor;
-    double step, phase, gain, start, frozen, reset, jump, jump_j, jitter;
+    double step, phase, gain, start, frozen, reset, jump, jump_j, jitter, resolution;
     u64 seed;
     Event events[MAX_EVENTS];
     Rate rates[MAX_EVENTS];

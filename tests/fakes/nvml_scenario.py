@@ -96,6 +96,7 @@ class Rate:
 class Counter:
     """An energy counter that moves every ``step_s``, early or late by up to ``jitter`` of it.
 
+    With ``resolution_j`` it shows whole multiples of that, rounded down.
     Events and rates from before a reset are forgotten with it.
     """
 
@@ -113,13 +114,15 @@ class Counter:
     rates: tuple[Rate, ...] = ()
     jitter: float = 0.0
     seed: int = 1
+    resolution_j: float = 0.0
 
     def statements(self) -> Iterator[str]:
         yield (
             f"counter supported={int(self.supported)} step={self.step_s!r} gain={self.gain!r} "
             f"start={self.start_j!r} phase={self.phase_s!r} frozen={self.frozen_at_s!r} "
             f"reset={self.reset_at_s!r} jump={self.jump_at_s!r} jump_j={self.jump_j!r} "
-            f"from_sensor={int(self.from_sensor)} jitter={self.jitter!r} seed={self.seed}"
+            f"from_sensor={int(self.from_sensor)} jitter={self.jitter!r} seed={self.seed} "
+            f"resolution={self.resolution_j!r}"
         )
         for item in (*self.events, *self.rates):
             yield item.statement()

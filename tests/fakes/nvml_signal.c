@@ -173,6 +173,7 @@ double counter_read(Gpu *g, double t) {
     if (tick < from) tick = from;
     double value = start + c->gain * drawn(g, from, tick) + miscounted(g, from, tick);
     value += t >= c->jump ? c->jump_j : 0;
+    if (c->resolution > 0) value = c->resolution * floor(value / c->resolution);
     return value > 0 ? value : 0;
 }
 

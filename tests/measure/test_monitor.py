@@ -197,7 +197,9 @@ def test_the_trace_reaches_a_second_past_both_edges_of_the_command(slept: Monito
 
 
 def test_a_command_has_no_warnings_that_only_a_training_run_can_have(slept: Monitored) -> None:
-    assert codes(slept) == {"few-samples", "short-window", "wide-interval", "sensor-simulated"}
+    of_any_window = {"few-samples", "short-window", "wide-interval", "sensor-simulated"}
+    assert codes(slept) <= of_any_window
+    assert "short-window" in codes(slept)
 
 
 def test_an_interrupt_goes_to_the_command_which_decides_and_its_joules_are_told() -> None:

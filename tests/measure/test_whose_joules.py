@@ -67,6 +67,7 @@ def all_measured(
             folder / name.replace(" ", "-"),
             lambda at_s, machine=machine: Scenario(machine.boards(at_s)),
             for_s=2.0,
+            faults_at_s=(20.0, 60.0) if machine.words else (8.0, 20.0, 60.0),
             words=machine.words,
             more={"PATH": path, **machine.environment},
         )

@@ -189,6 +189,16 @@ def test_a_counter_counts_at_another_rate_for_a_while_or_from_a_moment_on(
     assert seen == pytest.approx([before, before, before, five, nine], abs=2e-3)
 
 
+def test_a_counter_may_count_whole_multiples_only(scripted_nvml: ScriptedNvml) -> None:
+    counter = Counter(step_s=0.0, start_j=3.0, resolution_j=25.0)
+    clock = scripted_nvml.clock()
+    scripted_nvml.play(
+        Scenario((FakeGpu(power=Constant(100.0), counter=counter),), clock=clock.path)
+    )
+    with opened():
+        assert counter_j(clock, 0.0, 0.21, 0.23, 2.0) == [0.0, 0.0, 25.0, 200.0]
+
+
 def test_a_reset_forgets_what_was_gained_before_it(scripted_nvml: ScriptedNvml) -> None:
     events = (Event(1.0, 500.0), Event(4.0, 20.0))
     counter = Counter(reset_at_s=3.0, events=events, rates=(Rate(2.0, 3.5, 2.0),))

@@ -56,9 +56,10 @@ def contents(run: RunDir) -> tuple[set[str], dict[str, str]]:
 
 
 def channels(run: RunDir) -> list[dict[str, Any]]:
-    """What the traces hold, but for the pace that each probe measured anew."""
+    """What the traces hold, but for what each probe measured anew."""
     stated: list[dict[str, Any]] = json.loads((run.path / "channels.json").read_bytes())
-    return [channel | {"update_s": channel["update_s"] is not None} for channel in stated]
+    probed = ("update_s", "repeat_share")
+    return [channel | {name: channel[name] is not None for name in probed} for channel in stated]
 
 
 def circumstances(seen: Circumstances | RunRecord | None) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from collections.abc import Iterator
 from math import isfinite
 from pathlib import Path
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from wbcbench.core.record import RunRecord
     from wbcbench.core.run_folder import RunDir
 
+LINE = 100
 _HEADINGS = ("window", "channel", "energy", "mean power", "status")
 
 
@@ -42,6 +44,7 @@ def print_run(run: RunDir, command: str, *, as_json: bool, verbose: bool = False
     """
     from wbcbench import table
     from wbcbench.core.record import to_json
+    from wbcbench.energy.uncertainty import describe_limits
     from wbcbench.table.text import format_notes, format_run
 
     record = run.read_record()
@@ -52,6 +55,8 @@ def print_run(run: RunDir, command: str, *, as_json: bool, verbose: bool = False
         options.print_json({"run_dir": str(run.path), "row": row, **more}, command)
         return
     typer.echo("\n".join(format_run(record)))
+    for limit in describe_limits(record.channels):
+        typer.echo(textwrap.fill(f"limit: {limit}", LINE))
     if verbose and (minor := format_notes(record)):
         typer.echo("\nNotes (they do not change the quality):\n" + "\n".join(minor))
     if verbose and record.energies:

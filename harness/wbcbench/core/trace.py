@@ -57,7 +57,8 @@ class Channel:
         update_s: How often the sensor renews its value; ``None`` if unknown.
         gain_error: Relative systematic error of the sensor, e.g. ``0.05``; ``None`` if unknown.
         limit_w: Power limit or TDP of the part, for sanity bounds; ``None`` if unknown.
-        device: Stable identity of the part, e.g. a GPU's UUID; ``None`` if there is none.
+        device: Stable identity of the part, e.g. a GPU's UUID, of several parts that are read
+            together all of them joined by ``+``; ``None`` if there is none.
         averaging_s: The time one power reading is the mean of: shorter than ``update_s`` for a
             sensor that measures only part of the time; ``None`` if unknown.
         repeat_share: Share of successive values that were equal in a probe; ``None`` if unknown.

@@ -15,8 +15,8 @@ from wbcbench.core.trace import Kind, Trace
 from wbcbench.core.window import IDLE_AFTER, IDLE_BEFORE, TRAIN, Window, WindowEnergy, is_validation
 from wbcbench.energy import thresholds
 from wbcbench.energy.cross_check import agreements, compare_traces
-from wbcbench.energy.delay import find_delay, move, span_work, widen
-from wbcbench.energy.faults import Fault, find_pair, refuse_unread, review_sensors
+from wbcbench.energy.delay import Delay, find_delay, move, span_work, widen
+from wbcbench.energy.faults import Fault, Flaw, find_pair, refuse_unread, review_sensors
 from wbcbench.energy.integrate import window_energy
 from wbcbench.energy.uncertainty import describe_sensor, uncertainty_budget
 
@@ -78,8 +78,19 @@ def appraise(
         tuple(energies),
         with_baseline(budgets, energies, windows),
         (*agreements([trace.channel for trace in traces], energies), *_compare_all(review.traces)),
-        review.faults,
+        (*review.faults, *_find_late(review.traces, work, delays)),
     )
+
+
+def _find_late(
+    traces: Sequence[Trace], work: Window | None, delays: Sequence[Delay]
+) -> Iterator[Fault]:
+    """Power readings that answered late, and rise and fall do not show how late."""
+    for trace, delay in zip(traces, delays, strict=True):
+        if work and delay.is_unexplained:
+            detail = f"it stayed up for {delay.seen_s:.1f} s after the end, and rose otherwise"
+            name, end_s = trace.channel.name, work.end_s + delay.seen_s
+            yield Fault(Flaw.LATE, name, work.start_s, end_s, detail)
 
 
 def _find_power(trace: Trace, traces: Sequence[Trace]) -> Trace | None:

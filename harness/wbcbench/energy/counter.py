@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import accumulate, pairwise
@@ -19,6 +19,7 @@ from typing import Protocol
 
 from wbcbench.core.trace import Channel, Domain, Trace
 from wbcbench.energy import thresholds
+from wbcbench.energy.renewals import Span, place_renewals
 
 LOOK_AHEAD = 3  # a reading is astray if one of so many next ones continues the count without it
 NEAR_S = 2.0  # how far on both sides of a moment the usual power is looked for
@@ -30,6 +31,11 @@ FEWEST_MOVES, MOST_MOVES = 3, 10
 USUAL_SPREADS, OWN_SPREADS = 6.0, 4.0  # it lies so many standard deviations outside
 SD_OF_MEDIAN = 1.4826  # standard deviation over median deviation, of normal errors
 LAG_S = 0.25  # an edge of the load may be that late in a power reading
+
+# A single move of more than the highest power that was read, or of less than the lowest. Where
+# more than a few are, the power reading does not see what the load does.
+MOST_OVER_READ, LEAST_OVER_READ = 1.15, 0.8
+MOST_ODD, MOST_ODD_SHARE = 2, 0.01
 
 
 class Integral(Protocol):
@@ -92,17 +98,20 @@ class Unwrapped:
     strays_s: tuple[float, ...] = ()
 
 
-def unwrap_counter(trace: Trace, integral: Integral | None = None) -> Unwrapped:
+def unwrap_counter(
+    trace: Trace, integral: Integral | None = None, averaging_s: float = 0.0
+) -> Unwrapped:
     """A counter's readings as one rising count.
 
     Args:
         trace: The counter's.
         integral: The power reading of the same part, by which the count is judged; ``None``
             without one.
+        averaging_s: The time of which that reading is a mean.
     """
     count = _believe(trace, integral)
     breaks = _merge([*_find_anew(count), *_find_frozen(count)])
-    breaks = _merge([*breaks, *_find_steps(count, breaks)])
+    breaks = _merge([*breaks, *_find_steps(count, breaks, trace.channel, averaging_s)])
     times_s, totals_j, first, lost_j = list[float](), list[float](), 0, 0.0
     for gap in breaks:
         last = bisect_right(count.t_s, gap.before_s)
@@ -314,7 +323,8 @@ def _find_frozen(count: _Count) -> Iterator[Break]:
     """Stretches in which a counter that was read did not move, and which it did not make up for."""
     least_s = max(thresholds.FROZEN_S, thresholds.FROZEN_UPDATES * count.update_s)
     ends = [*count.moves[1:], len(count.t_s)] if count.moves else []
-    for start, until in zip(count.moves, ends, strict=True):
+    befores = count.moves[:1] + count.moves
+    for before, start, until in zip(befores, count.moves, ends, strict=False):
         still_s = count.t_s[until - 1] - count.t_s[start]
         is_anew = any(start < place <= until for place in count.anew)
         if still_s <= least_s or until - start <= FEWEST_STILL or is_anew:
@@ -329,40 +339,114 @@ def _find_frozen(count: _Count) -> Iterator[Break]:
             f"the counter stood still for {still_s:.1f} s and then moved by {moved_j:,.1f} J; "
             f"{source} says {expected_j:,.0f} J"
         )
-        yield Break(count.t_s[start], count.t_s[end], Cause.FROZEN, detail)
+        # The last move may hold what was counted before it stopped, and less than its due.
+        yield Break(count.t_s[before], count.t_s[end], Cause.FROZEN, detail)
 
 
 # --- against the integral ------------------------------------------------------------------------
 
 
-def _find_steps(count: _Count, breaks: Sequence[Break]) -> Iterator[Break]:
+def _find_steps(
+    count: _Count, breaks: Sequence[Break], channel: Channel, averaging_s: float
+) -> Iterator[Break]:
     """Moves at which the counter leaves the integral by more than the errors of both explain."""
     integral = count.integral
     if integral is None or len(integral.t_s) < 2:
         return
-    half = min(max(round(1.0 / count.update_s), FEWEST_MOVES), MOST_MOVES)
     starts_s = [integral.t_s[0], *(gap.after_s for gap in breaks)]
-    ends_s = [*(gap.before_s for gap in breaks), integral.t_s[-1]]
+    ends_s = [*(gap.before_s for gap in breaks), integral.t_s[-2]]
     for start_s, end_s in zip(starts_s, ends_s, strict=True):
-        moves = [i for i in count.moves if start_s <= count.t_s[i] <= end_s]
-        if len(moves) < 2 * FEWEST_MOVES:
+        polls = [i for i, t in enumerate(count.t_s) if start_s <= t <= end_s]
+        counted_j = [count.total_j[i] for i in polls]
+        has_moved = [True, *(a != b for a, b in pairwise(counted_j))]
+        if sum(has_moved) < 2 * FEWEST_MOVES:
             continue
-        counted_j = [count.total_j[i] for i in moves]
-        beside_j = [integral.at(count.t_s[i]) for i in moves]
-        gain = _find_gain(counted_j, beside_j, half)
-        residual_j = [c - gain * b for c, b in zip(counted_j, beside_j, strict=True)]
-        steps_j = _compare_means(residual_j, half)
-        for i in _find_outliers(steps_j, residual_j, half):
-            around = (
-                count.t_s[moves[max(i - half, 0)]],
-                count.t_s[moves[min(i + half, len(moves)) - 1]],
+        times = [count.t_s[i] for i in polls]
+        _, spans = place_renewals(times, has_moved, channel.update_s)
+        moves = [k for k, moved in enumerate(has_moved) if moved]
+        run = _Run([spans[k] for k in moves], [counted_j[k] for k in moves], integral)
+        odd = set(run.find_outliers(LAG_S + averaging_s))
+        odd |= set(run.find_impossible()) if averaging_s <= LAG_S else set()
+        for move in sorted(odd):
+            detail = (
+                f"the counter moved by {run.counted_j[move] - run.counted_j[move - 1]:,.0f} J "
+                f"where the power reading says {run.read_j[move] - run.read_j[move - 1]:,.0f} J"
             )
-            if abs(steps_j[i]) > _find_slack_j(integral, *around, count.update_s, half):
-                detail = (
-                    f"the counter moved by {counted_j[i] - counted_j[i - 1]:,.0f} J where the "
-                    f"power reading says {beside_j[i] - beside_j[i - 1]:,.0f} J"
-                )
-                yield Break(*count.find_span_s(moves[i]), Cause.JUMP, detail)
+            yield Break(*count.find_span_s(polls[moves[move]]), Cause.JUMP, detail)
+
+
+class _Run:
+    """Moves of a counter between two breaks, beside the integral.
+
+    Attributes:
+        spans: When it moved, as an earliest and a latest time, shape ``[n]``.
+        counted_j, read_j: What it counted and what the integral says, since any moment, ``[n]``.
+    """
+
+    def __init__(self, spans: list[Span], counted_j: list[float], integral: Integral) -> None:
+        """Compare the moves with the integral."""
+        self.spans, self.counted_j, self._integral = spans, counted_j, integral
+        self.t_s = [0.5 * sum(span) for span in spans]
+        self.read_j = [integral.at(t) for t in self.t_s]
+        length_s = (self.t_s[-1] - self.t_s[0]) / (len(spans) - 1)
+        self._half = min(max(round(1.0 / length_s), FEWEST_MOVES), MOST_MOVES)
+
+    def find_impossible(self) -> Iterator[int]:
+        """Moves of more power than was ever read, or of less, where that is an exception."""
+        read_w = self._integral.power_w or ()
+        steps_j = [b - a for a, b in pairwise(self.counted_j)]
+        own_w = [
+            j / (b - a) for j, (a, b) in zip(steps_j, pairwise(self.t_s), strict=True) if b > a
+        ]
+        usual_w = quantiles(own_w, n=20)
+        most_w = MOST_OVER_READ * max(usual_w[-1], *read_w)
+        least_w = LEAST_OVER_READ * min(usual_w[0], *read_w)
+        high, low = list[int](), list[int]()
+        for place, (step_j, (before, after)) in enumerate(
+            zip(steps_j, pairwise(self.spans), strict=True), start=1
+        ):
+            # The spans hold 95 % of all renewals: twice their widths hold all.
+            blur_s = 1.5 * (before[1] - before[0] + after[1] - after[0]) / 2
+            length_s = 0.5 * (sum(after) - sum(before))
+            high += [place] if step_j > most_w * (length_s + blur_s) else []
+            low += [place] if step_j < least_w * (length_s - blur_s) else []
+        for odd in (high, low):
+            if len(odd) <= max(MOST_ODD, MOST_ODD_SHARE * len(steps_j)):
+                yield from odd
+
+    def find_outliers(self, lag_s: float) -> Iterator[int]:
+        """Places at which means of residuals step by more than is usual and than errors explain."""
+        gain = _find_gain(self.counted_j, self.read_j, self._half)
+        residual_j = [c - gain * b for c, b in zip(self.counted_j, self.read_j, strict=True)]
+        steps_j = _compare_means(residual_j, self._half)
+        usual_j = USUAL_SPREADS * SD_OF_MEDIAN * median(map(abs, steps_j.values() or [0.0]))
+        for place, step_j in steps_j.items():
+            own_j = residual_j[place] - residual_j[place - 1]
+            if abs(step_j) <= usual_j or 2 * own_j / step_j < 1:
+                continue  # common, or not from one move to the next
+            near = range(place - self._half, place + self._half + 1)
+            is_peak = abs(step_j) == max(abs(steps_j[i]) for i in near if i in steps_j)
+            if is_peak and abs(step_j) > self._find_slack_j(place, lag_s):
+                yield place
+
+    def _find_slack_j(self, place: int, lag_s: float) -> float:
+        """By how much the means around a place may differ where nothing is wrong."""
+        times = self._integral.t_s
+        start_s = self.t_s[max(place - self._half, 0)]
+        end_s = self.t_s[min(place + self._half, len(self.t_s)) - 1]
+        near = slice(bisect_left(times, start_s - lag_s), bisect_right(times, end_s + lag_s))
+        power_w = (self._integral.power_w or ())[near]
+        if len(power_w) < 2:
+            return math.inf
+        polls = pairwise(zip(times[near], power_w, strict=True))
+        changes_j = [(b - a) * (w - v) for (a, v), (b, w) in polls]
+        mean_w = sum(power_w) / len(power_w)
+        unread_j = math.sqrt(sum(change_j**2 for change_j in changes_j) / 2)
+        blur_s = median(latest_s - earliest_s for earliest_s, latest_s in self.spans)
+        when_j = mean_w * blur_s / math.sqrt(6 * self._half)  # anywhere in its span
+        late_j = lag_s * (max(power_w) - min(power_w))
+        gain_j = thresholds.AGREE_PCT / 100 * mean_w * (end_s - start_s) / 2
+        return OWN_SPREADS * math.hypot(unread_j, when_j) + late_j + gain_j
 
 
 def _find_gain(counted_j: Sequence[float], beside_j: Sequence[float], half: int) -> float:
@@ -377,39 +461,10 @@ def _find_gain(counted_j: Sequence[float], beside_j: Sequence[float], half: int)
 
 
 def _compare_means(values: Sequence[float], half: int) -> dict[int, float]:
-    """Mean of up to ``half`` values from a place on, less that of the values before it."""
+    """Mean of ``half`` values from a place on, less that of as many before it."""
     sums = [0.0, *accumulate(values)]
     steps = dict[int, float]()
-    for place in range(FEWEST_MOVES, len(values) - FEWEST_MOVES + 1):
-        first, last = max(place - half, 0), min(place + half, len(values))
-        before = (sums[place] - sums[first]) / (place - first)
-        steps[place] = (sums[last] - sums[place]) / (last - place) - before
+    for place in range(half, len(values) - half + 1):
+        first, last = place - half, place + half
+        steps[place] = (sums[last] - 2 * sums[place] + sums[first]) / half
     return steps
-
-
-def _find_outliers(steps: Mapping[int, float], values: Sequence[float], half: int) -> Iterator[int]:
-    """Places at which means step by more than is usual, most of it between two values."""
-    usual = USUAL_SPREADS * SD_OF_MEDIAN * median(map(abs, steps.values()))
-    for place, step in steps.items():
-        if abs(step) <= usual or 2 * (values[place] - values[place - 1]) / step < 1:
-            continue
-        near = range(place - half, place + half + 1)
-        if abs(step) == max(abs(steps[i]) for i in near if i in steps):
-            yield place
-
-
-def _find_slack_j(
-    integral: Integral, start_s: float, end_s: float, update_s: float, half: int
-) -> float:
-    """By how much two means of counter less integral may differ where nothing is wrong."""
-    first, last = bisect_left(integral.t_s, start_s), bisect_right(integral.t_s, end_s)
-    times, power_w = integral.t_s[first:last], (integral.power_w or ())[first:last]
-    if len(times) < 2:
-        return math.inf
-    changes_j = [(b - a) * (w - v) for (a, v), (b, w) in pairwise(zip(times, power_w, strict=True))]
-    length_s, mean_w = end_s - start_s, sum(power_w) / len(power_w)
-    unread_j = math.sqrt(sum(change_j**2 for change_j in changes_j) / 2)
-    when_j = mean_w * update_s / math.sqrt(6 * half)  # each move was anywhen in its update
-    late_j = LAG_S * (max(power_w) - min(power_w))
-    gain_j = thresholds.AGREE_PCT / 100 * mean_w * length_s / 2
-    return OWN_SPREADS * math.hypot(unread_j, when_j) + late_j + gain_j

@@ -78,14 +78,14 @@ def find_delay(trace: Trace, work: Window | None, sensor: Sensor) -> Delay:
     if step_w < LEAST_STEP * fmean(inside) or max(before) > idle_w + LOW * step_w:
         return IN_TIME
     low_w, high_w = idle_w + LOW * step_w, idle_w + HIGH * step_w
-    known_s = sensor.averaging_s + sensor.update_s + POLLS_LATE * sensor.poll_s
+    channel = trace.channel
+    known_s = (channel.averaging_s or 0.0) + sensor.update_s + POLLS_LATE * sensor.poll_s
     low_s, high_s = (_find_fall_s(times, values, w) - work.end_s for w in (low_w, high_w))
     if low_s <= known_s:
         return IN_TIME
     rise_s = next(t for t, v in zip(times, values, strict=True) if v > low_w) - work.start_s
     tolerance_s = sensor.update_s + POLLS_LATE * sensor.poll_s + TOLERANCE * low_s
     is_settled = work.end_s + low_s < times[-1] - sensor.poll_s
-    channel = trace.channel
     age_s = 0.5 * ((channel.averaging_s or 0.0) + (channel.update_s or 0.0))
     shift_s = 0.5 * (rise_s + low_s) - age_s
     if not is_settled or abs(rise_s - high_s) > tolerance_s or shift_s <= 0:

@@ -42,6 +42,7 @@ class Flaw(StrEnum):
     STUCK = "power-stuck"
     SPIKE = "power-spike"
     HIGH = "power-over-limit"
+    LATE = "power-late"
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,13 +239,14 @@ def _find_stuck(trace: Trace, counter: Trace | None) -> tuple[list[Fault], set[f
     pace_s = max(sensor.update_s, sensor.poll_s) or 1.0
     # Equal readings within one update are one reading.
     repeats = [int((times[run[-1]] - times[run[0]]) / pace_s + 0.01) for run in runs]
-    for run, own in zip(runs, repeats, strict=True):
+    for place, (run, own) in enumerate(zip(runs, repeats, strict=True)):
         window = Window("", times[run[0]], times[run[-1]])
         if window.duration_s < thresholds.STUCK_S or own < thresholds.STUCK_UPDATES:
             continue
         value_w = values[run[0]]
         is_wrong = _ask_counter(trace, counter, window, value_w) if counter else None
-        is_odd = _is_improbable(own, repeats, trace.channel.repeat_share)
+        alike = [n for i, n in enumerate(repeats) if values[runs[i][0]] == value_w and i != place]
+        is_odd = _is_improbable(own, repeats, alike, trace.channel.repeat_share)
         if is_wrong or (is_odd and is_wrong is None):
             why = "the counter says otherwise" if is_wrong else "it varied before or after"
             detail = f"exactly {value_w:g} W for {window.duration_s:.1f} s; {why}"
@@ -255,17 +257,22 @@ def _find_stuck(trace: Trace, counter: Trace | None) -> tuple[list[Fault], set[f
     return faults, lost_s
 
 
-def _is_improbable(own: int, repeats: Sequence[int], probed_share: float | None) -> bool:
+def _is_improbable(
+    own: int, repeats: Sequence[int], alike: Sequence[int], probed_share: float | None
+) -> bool:
     """Whether chance hardly ever repeats a reading ``own`` times.
 
     Args:
         own: How often a reading repeated itself.
         repeats: The same for all runs of equal readings of the trace, ``[n]``.
+        alike: The same for other runs of the very same reading, ``[m]``.
         probed_share: Share of successive readings that were equal in the probe.
     """
     others = sum(repeats) - own
     renewals = others + len(repeats) - 1
     share = max((others + 1) / (renewals + 2), probed_share or 0.0)
+    if len(alike) > 1:  # a coarse sensor comes back to its middle level, and stays there longest
+        share = max(share, (sum(alike) + 1) / (sum(alike) + len(alike) + 1))
     longest = sorted(repeats)[-2] if len(repeats) > 1 else own
     is_quiet = own < LONGER_RUN * longest if probed_share is None else probed_share > QUIET_SHARE
     is_rare = share**own * (renewals + own) < thresholds.STUCK_CHANCE

@@ -20,10 +20,9 @@ from wbcbench.core.window import Window, WindowEnergy
 from wbcbench.energy import thresholds
 from wbcbench.energy.counter import Break, Cause, unwrap_counter
 from wbcbench.energy.metrics import ratio
-from wbcbench.energy.renewals import estimate_period_s, find_renewals
+from wbcbench.energy.renewals import place_renewals
 
 BLURRED = 3.0  # times the usual half-width
-FEWEST_STRETCHES = 2  # without a move: fewer show no pace
 
 _CURVES: WeakKeyDictionary[Trace, WeakKeyDictionary[Trace, EnergyCurve]] = WeakKeyDictionary()
 
@@ -208,16 +207,18 @@ def _join_counter_moves(trace: Trace, pair: Trace | None) -> EnergyCurve:
     """Knots where the counter moved, each at the time of its renewal.
 
     Joining moves instead of polls spreads each step over the time it was collected in. Both sides
-    of a break are knots, so that no joule is spread across it.
+    of a break are knots, so that no joule is spread across it. A counter of unknown pace moved just
+    before or, if it is slow, some time before its poll.
     """
-    counter = unwrap_counter(trace, energy_curve(pair) if pair else None)
+    averaging_s = pair.channel.averaging_s if pair else None
+    counter = unwrap_counter(trace, energy_curve(pair) if pair else None, averaging_s or 0.0)
     times = counter.t_s
     restarts = {gap.after_s for gap in counter.breaks}
     steps = zip(times[1:], pairwise(counter.total_j), strict=True)
     moves = [True, *(a != b or t in restarts for t, (a, b) in steps)]
     if len(times) < 2:
         return EnergyCurve(times, counter.total_j, None, half_s=[0.0] * len(times))
-    period_s, spans = _find_spans(trace, times, moves)
+    period_s, spans = place_renewals(times, moves, trace.channel.update_s)
     halves_s = [0.5 * (latest_s - earliest_s) for earliest_s, latest_s in spans]
     # A renewal that may have come just before its poll or a period earlier is better left out.
     moved = [i for i, has_moved in enumerate(moves) if has_moved]
@@ -237,18 +238,6 @@ def _join_counter_moves(trace: Trace, pair: Trace | None) -> EnergyCurve:
     curve = EnergyCurve(knots_s, knots_j, None, breaks, [halves_s[i] for i in knots])
     curve = replace(_continue_counter(curve, times[-1], period_s), strays_s=counter.strays_s)
     return _bridge_breaks(curve, pair) if pair and breaks else curve
-
-
-def _find_spans(
-    trace: Trace, times: Sequence[float], moves: Sequence[bool]
-) -> tuple[float, list[tuple[float, float]]]:
-    """A counter's pace, and where the renewal before each poll lies."""
-    period_s, stretches = trace.channel.update_s, FEWEST_STRETCHES
-    if period_s is None:
-        period_s, stretches = estimate_period_s(times, moves)
-    if stretches < FEWEST_STRETCHES:  # it moved whenever it was polled
-        return period_s, [(t - period_s / 2, t + period_s / 2) for t in times]
-    return period_s, find_renewals(times, moves, period_s)
 
 
 def _continue_counter(curve: EnergyCurve, polled_s: float, period_s: float) -> EnergyCurve:

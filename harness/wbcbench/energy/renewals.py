@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import NamedTuple
+
+from wbcbench.energy import thresholds
 
 MOST_CONTRADICTED = 0.02  # pairs, as a share of those that enclose one renewal
 LEAST_TELLING = 0.05  # of all moves
-RESOLUTION_S = 0.001
 
 Span = tuple[float, float]
 
@@ -30,6 +30,22 @@ class Looseness(NamedTuple):
 
 # A quartz, read at the middle of a call that takes its time; and a busy microcontroller.
 LOOSENESSES = (Looseness(1e-3, 0.005), Looseness(5e-3, 0.05))
+
+
+def place_renewals(
+    times_s: Sequence[float], moves: Sequence[bool], update_s: float | None
+) -> tuple[float, list[Span]]:
+    """A counter's pace, and where the renewal before each poll lies.
+
+    Args:
+        times_s: Seconds of each poll, as in ``find_renewals``.
+        moves: Whether the value differs, as there.
+        update_s: The pace; ``None`` if unknown: it is then taken to move about its polls.
+    """
+    if update_s:
+        return update_s, find_renewals(times_s, moves, update_s)
+    half_s = thresholds.COUNTER_UPDATE_S / 2
+    return thresholds.COUNTER_UPDATE_S, [(t_s - half_s, t_s + half_s) for t_s in times_s]
 
 
 def find_renewals(times_s: Sequence[float], moves: Sequence[bool], period_s: float) -> list[Span]:
@@ -61,29 +77,6 @@ def find_renewals(times_s: Sequence[float], moves: Sequence[bool], period_s: flo
                 for span, pair in zip(spans, pairs, strict=True)
             ]
     return pairs
-
-
-def estimate_period_s(times_s: Sequence[float], moves: Sequence[bool]) -> tuple[float, int]:
-    """Time between renewals, roughly, and how many stretches without one it rests on.
-
-    Of pairs of polls ``d`` apart the share ``1 − d / period`` encloses no renewal. Where all moved,
-    one stretch is taken to be missing.
-
-    Args:
-        times_s: Seconds of each poll at random places, shape ``[n]``.
-        moves: As in ``find_renewals``.
-    """
-    moved_s = [t_s for t_s, moved in zip(times_s[1:], moves[1:], strict=True) if moved]
-    stretches = sum(before and not after for before, after in pairwise((True, *moves[1:])))
-    if 2 < len(moved_s) < len(times_s) / 2:
-        return (moved_s[-1] - moved_s[0]) / (len(moved_s) - 1), stretches
-    steps_s = [after_s - before_s for before_s, after_s in pairwise(times_s)]
-    low_s, high_s = 0.0, times_s[-1] - times_s[0]
-    while high_s - low_s > RESOLUTION_S:
-        middle_s = 0.5 * (low_s + high_s)
-        still = sum(max(1 - step_s / middle_s, 0.0) for step_s in steps_s)
-        low_s, high_s = (middle_s, high_s) if still < max(stretches, 1) else (low_s, middle_s)
-    return high_s, stretches
 
 
 def _follow_phase(

@@ -204,8 +204,10 @@ def _choose_reading(record: Measured, readings: Sequence[Channel], window: str) 
     if not usable:
         return readings[0]
     first, *others = usable
-    more_exact = (c for c in others if is_too_coarse(record, first.name, c.name, window))
-    return next(more_exact, first)
+    # What a part-time sensor did not read is in no ±, so that its integral is never the finer one.
+    full_time = (c for c in others if (c.averaging_s or math.inf) >= (c.update_s or 0.0))
+    finer = (c for c in full_time if is_too_coarse(record, first.name, c.name, window))
+    return next(finer, first)
 
 
 def is_too_coarse(record: Measured, counter: str, integral: str, window: str) -> bool:

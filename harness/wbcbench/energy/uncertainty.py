@@ -26,6 +26,7 @@ from statistics import fmean, median, pstdev
 
 from wbcbench.core.record import Budget, KindGuess, SensorCard
 from wbcbench.core.trace import Channel, Kind, Trace
+from wbcbench.core.units import ms_from_s
 from wbcbench.core.window import Window, WindowEnergy
 from wbcbench.energy import thresholds
 from wbcbench.energy.integrate import EnergyCurve, energy_curve, median_step_s
@@ -140,6 +141,21 @@ def describe_sensor(trace: Trace) -> Sensor:
         averaging_s=averaging_s,
         resolution_w=_find_resolution(values) if channel.kind is Kind.SAMPLED else 0.0,
         is_part_time=(channel.averaging_s or math.inf) < (channel.update_s or 0.0),
+    )
+
+
+def describe_limits(channels: Iterable[Channel]) -> tuple[str, ...]:
+    """What the sensors of these channels can never tell, one sentence a board, with the advice."""
+    parts = dict[str, tuple[float, float]]()
+    for channel in channels:
+        averaging_s, update_s = channel.averaging_s or 0.0, channel.update_s or 0.0
+        if 0.0 < averaging_s < update_s:
+            parts[channel.name.rpartition("/")[0]] = averaging_s, update_s
+    return tuple(
+        f"The sensor of {part} reads {ms_from_s(read_s):.0f} of every {ms_from_s(every_s):.0f} ms; "
+        "a load in step with it can be off by half or more. Run longer, and vary the time that a "
+        "step takes."
+        for part, (read_s, every_s) in parts.items()
     )
 
 

@@ -188,6 +188,11 @@ class Meter:
         return self._main.warnings
 
     @property
+    def limits(self) -> tuple[str, ...]:
+        """What the sensors can never tell, one sentence a board; no fault of this measurement."""
+        return self._main.limits
+
+    @property
     def quality(self) -> Quality:
         """What the warnings add up to: valid, suspect or invalid."""
         return self._main.quality

@@ -24,6 +24,7 @@ from wbcbench.energy.checks import Evidence, list_some, run_checks
 from wbcbench.energy.cross_check import describe_checks
 from wbcbench.energy.integrate import energy_curve
 from wbcbench.energy.source import explain_unknown, source_power_w
+from wbcbench.energy.uncertainty import describe_limits
 from wbcbench.energy.warnings import make_warning
 
 PEAK_OVER_S = 1.0  # the steps of a counter are too coarse to show power over less
@@ -84,6 +85,11 @@ class WindowResult:
     warnings: tuple[QualityWarning, ...]
     quality: Quality
     checks: tuple[str, ...] = ()
+
+    @property
+    def limits(self) -> tuple[str, ...]:
+        """What the sensors can never tell, one sentence a board."""
+        return describe_limits(reading.channel for reading in self.readings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,6 +214,8 @@ def describe_window(result: WindowResult) -> list[str]:
         *textwrap.indent(table, "  ").splitlines(),
         *(f"  check: {check}" for check in result.checks),
     ]
+    for limit in result.limits:
+        lines += textwrap.indent(textwrap.fill(f"limit: {limit}", _WIDTH - 2), "  ").splitlines()
     for warning in result.warnings:
         lines.append(f"  {warning.severity.value}: {warning.code}")
         for text in (warning.detail, f"advice: {warning.advice}"):

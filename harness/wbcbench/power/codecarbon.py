@@ -114,10 +114,9 @@ def _is_readable(gpu: int) -> bool:
     """Whether NVML reads a GPU; where there is no NVML, it is another vendor's and may be read."""
     from wbcbench.power import nvml
 
-    try:
+    with suppress(CannotMeasureError):
         return nvml.is_readable(gpu)
-    except CannotMeasureError:
-        return True
+    return True
 
 
 def _write_line(stream: IO[str], message: dict[str, Any]) -> None:

@@ -22,7 +22,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from itertools import count
 from typing import Any, TypeVar
 
@@ -70,7 +70,7 @@ _CALLS: dict[str, Callable[[Any], int]] = {
 _MEMBERS = ("dVal", "uiVal", "ulVal", "ullVal", "sllVal", "siVal", "usVal")
 # A driver that stumbles while a board is opened is asked again; what lasts is asked a few times.
 _TRIES = 3
-PATIENCE_S, _MOMENT_S, _PAUSE_S = 2.0, 0.1, 0.02
+PATIENCE_S, _PAUSE_S = 2.0, 0.02
 _LASTING = (
     pynvml.NVML_ERROR_NOT_SUPPORTED,
     pynvml.NVML_ERROR_INVALID_ARGUMENT,
@@ -207,23 +207,16 @@ def list_gpus() -> tuple[Gpu, ...]:
     try:
         number = ask(pynvml.nvmlDeviceGetCount, until_s=until_s)
     except pynvml.NVMLError as error:
-        problem = f"NVML does not say which GPUs are here: {error}. Check `nvidia-smi -L`."
-        raise UnreadGpuError(problem) from error
+        raise UnreadGpuError(f"NVML lists no GPU: {error}. Check `nvidia-smi -L`.") from error
     return tuple(_read_identity(index, until_s) for index in range(number))
 
 
 def is_readable(index: int) -> bool:
     """Whether a GPU says its joules or its power at this moment."""
-    for call in _CALLS.values():
-        with session(), suppress(pynvml.NVMLError):
-            until_s = time.monotonic() + _MOMENT_S
-            ask(
-                call,
-                ask(pynvml.nvmlDeviceGetHandleByIndex, index, until_s=until_s),
-                until_s=until_s,
-            )
-            return True
-    return False
+    with session():
+        handles = (query(pynvml.nvmlDeviceGetHandleByIndex, index) for _ in range(_TRIES))
+        known = (handle for handle in handles if handle is not None)
+        return any(query(call, handle) is not None for handle in known for call in _CALLS.values())
 
 
 def _read_identity(index: int, until_s: float) -> Gpu:
@@ -239,9 +232,7 @@ def _read_identity(index: int, until_s: float) -> Gpu:
 
 
 def choose_gpus(
-    names: Sequence[str],
-    gpus: Sequence[Gpu],
-    environment: Mapping[str, str],
+    names: Sequence[str], gpus: Sequence[Gpu], environment: Mapping[str, str]
 ) -> tuple[Gpu, ...]:
     """The GPUs that are meant, each once; some of them may not be measurable.
 

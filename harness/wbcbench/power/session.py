@@ -32,6 +32,7 @@ EDGE_S = 1.0  # rise time of board power sensors is 0.1–1 s
 MOST_EDGE_S = 5.0
 UPDATES_PAST_EDGE = 2  # one may be lost to a slow poll
 SETTLED = 0.1  # of what a reading rose by: less is left when it has followed the power down
+SETTLED_READINGS = 4
 SETTLING_S = 0.25
 INTERVALS_S = (0.01, 10.0)
 
@@ -165,7 +166,7 @@ class MeteringSession:
         """Whether power without a counter beside it is back where it was before the load."""
         for name, values in self._list_recent():
             idle_w = self._idle_w.get(name, 0.0)
-            if values[-1] - idle_w > SETTLED * max(values):
+            if max(values[-SETTLED_READINGS:]) - idle_w > SETTLED * max(values):
                 return False
         return True
 

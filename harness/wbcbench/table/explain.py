@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from wbcbench.core.record import Budget
+from wbcbench.core.record import Budget, RunRecord
 from wbcbench.core.trace import Channel, Trace
 from wbcbench.core.window import TRAIN, Window, WindowEnergy, is_validation
 from wbcbench.energy.integrate import EnergyCurve, energy_curve
@@ -104,12 +104,7 @@ def explain(counted: Recount, column: Column) -> Explanation:
         inputs={name: cells[name] for name in _NAME.findall(column.formula)},
         fields=tuple(inputs.fields),
         energy_sources=tuple(inputs.energy_sources),
-        finer={
-            first.name: taken.name
-            for source in inputs.energy_sources
-            for first, taken in list_passed_over(record, source)
-            if is_too_coarse(record, first.name, taken.name, TRAIN)
-        },
+        finer=_find_finer(record, inputs.energy_sources),
         readings=tuple(describe_readings(counted, inputs.energies)),
         spans=tuple(
             window
@@ -122,6 +117,16 @@ def explain(counted: Recount, column: Column) -> Explanation:
         sources=sources,
         missing=missing,
     )
+
+
+def _find_finer(record: RunRecord, sources: Iterable[EnergySource]) -> dict[str, str]:
+    """Counters that step too coarsely for ``train``, and the power reading that counts instead."""
+    return {
+        counter.name: power.name
+        for source in sources
+        for counter, power in list_passed_over(record, source)
+        if is_too_coarse(record, counter.name, power.name, TRAIN)
+    }
 
 
 def _format_value(cell: Cell) -> str:

@@ -43,7 +43,7 @@ def check_sensor_faults(evidence: Evidence) -> Iterator[QualityWarning]:
 def _grade_fault(evidence: Evidence, channel: str, flaw: Flaw, windows: list[str]) -> Severity:
     part = channel.rpartition("/")[0]
     has_pair = sum(c.name.rpartition("/")[0] == part for c in evidence.channels) > 1
-    is_decided = flaw is Flaw.HIGH and has_pair
+    is_decided = flaw in {Flaw.HIGH, Flaw.LATE} and has_pair
     is_counted = channel in evidence.counted_channels and windows
     return Severity.SUSPECT if is_counted and not is_decided else Severity.INFO
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import islice
 
 from wbcbench.core.quality import QualityWarning, Severity
 from wbcbench.core.trace import Origin
@@ -90,11 +91,13 @@ def _has_sensor(source: EnergySource) -> bool:
 
 def _list_reasons(reasons: Mapping[str, str]) -> str:
     """``nvml/gpu1: GPU 1 does not answer. rapl/package-0: …``, the first sentence of each."""
+    shown = MOST_REASONS if len(reasons) <= MOST_REASONS else 1
     sentences = [
-        f"{name}: {reason.partition('. ')[0].rstrip('.')}" for name, reason in reasons.items()
+        f"{name}: {reason.partition('. ')[0].rstrip('.')}"
+        for name, reason in islice(reasons.items(), shown)
     ]
-    rest = list_some([*reasons][MOST_REASONS:])
-    return ". ".join(sentences[:MOST_REASONS]) + (f". Nor have {rest}." if rest else ".")
+    rest = list_some([*reasons][shown:])
+    return ". ".join(sentences) + (f". Nor have {rest}." if rest else ".")
 
 
 def _list_fallbacks(evidence: Evidence, source: EnergySource) -> Iterator[QualityWarning]:

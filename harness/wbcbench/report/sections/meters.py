@@ -16,6 +16,7 @@ from wbcbench.core.window import TRAIN, WindowEnergy
 from wbcbench.energy import thresholds
 from wbcbench.energy.cross_check import agreements, deepest_check
 from wbcbench.energy.metrics import mean_known, ratio, sum_if_all_known
+from wbcbench.energy.uncertainty import describe_limits
 from wbcbench.report import Block, DataTable, Figure, Statement, drawing
 from wbcbench.report.study import ReportStudy, mean_of_known
 from wbcbench.report.summaries import ENERGY, build_summary_rows, format_cell
@@ -140,7 +141,10 @@ def build_meters(study: ReportStudy) -> Block | None:
     return Block(
         "meters",
         "Do the meters agree?",
-        tuple(_describe_depths(study.done)) if pairs else (nothing,),
+        (
+            *(_describe_depths(study.done) if pairs else (nothing,)),
+            *describe_limits(_list_channels(study).values()),
+        ),
         (_build_cards(study),),
         (_build_figure(study, pairs),) if pairs else (),
         claims=claims,
@@ -282,9 +286,13 @@ def _draw_pair(plot: drawing.Axes, study: ReportStudy, pair: Pair) -> None:
     plot.set_ylabel("difference (%)")
 
 
+def _list_channels(study: ReportStudy) -> dict[str, Channel]:
+    return {c.name: c for run in study.runs for c in run.record.channels}
+
+
 def _build_cards(study: ReportStudy) -> DataTable:
     """One line a channel: its period as probed or known, its step, its averaging, its error."""
-    channels = {c.name: c for run in study.runs for c in run.record.channels}
+    channels = _list_channels(study)
     cards: dict[str, list[SensorCard]] = {}
     for run in study.runs:
         for card in run.record.sensor_cards:
@@ -372,8 +380,7 @@ def _read_part_j(run: Run, read: Callable[[Budget], float | None]) -> float | No
         return None
     channels = run.primary.channels
     budgets = [b for b in run.record.budgets if b.window == TRAIN and b.channel in channels]
-    parts_j = [read(budget) for budget in budgets]
-    known_j = [part_j for part_j in parts_j if part_j is not None]
-    if read is _read_gain or len(known_j) < len(parts_j):
-        return sum_if_all_known(parts_j)
-    return math.hypot(*known_j) if known_j else None
+    order = 1 if read is _read_gain else 2
+    parts = [None if part_j is None else part_j**order for part_j in map(read, budgets)]
+    total = sum_if_all_known(parts)
+    return None if total is None else total ** (1 / order)
