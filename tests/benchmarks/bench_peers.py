@@ -11,7 +11,7 @@ all tools. ``peers_table.py`` makes a table of the windows and says whether what
 
 Windows run side by side, which takes two idle cores. One whose beginning or end came more than
 ``--late-ms`` late for any tool says more of the machine than of the tools: it is measured again,
-whatever came of it. About 20 minutes for everything.
+whatever came of it. Some 25 minutes for everything.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ LATE_MS = 10.0
 TRIES = 4
 # From a batch's jobs to its first load: processes start and probe their sensors. Longer after a
 # batch in which that was not enough.
-PREPARE_S, PREPARE_LANE_S, LONGER = 6.0, 0.5, 1.3
+PREPARE_S, PREPARE_LANE_S, LONGER = 6.0, 0.7, 1.3
 UNPREPARED_MS, MOST_PREPARE_S = 500.0, 30.0
 STAGGER_S = 0.12
 READ_S = 40.0  # after the last load; a tool that hangs longer is given up
