@@ -61,7 +61,7 @@ def test_agreements_of_a_run_know_their_depth_in_every_window_and_over_all():
     checks = {pair.window: pair for pair in made.agreements}
     assert all(pair.depth_pct > 0 and pair.readings > 0 for pair in checks.values())
     assert checks[""].readings > 850
-    assert checks[""].depth_pct < 1.0
+    assert checks[""].depth_pct < 1.5
     assert abs(checks[""].difference_pct) < checks[""].depth_pct
     assert "check-depth" not in find_warnings(made)
 
@@ -88,7 +88,7 @@ def test_a_weak_check_is_stated_and_leaves_the_counters_interval_alone():
     made, alone = evidence(counter(), rough), evidence(counter())
     energies = [each.energy("train", COUNTER.name) for each in (made, alone)]
     assert energies[0].uncertainty_j == energies[1].uncertainty_j
-    assert "only, by" in find_warnings(made)["check-depth"].detail
+    assert "could show no less than" in find_warnings(made)["check-depth"].detail
 
 
 def test_what_breaks_and_sticks_is_no_part_of_the_check():

@@ -396,8 +396,8 @@ class Agreement:
         window: Which window; empty for all that was read, from idle to idle.
         a, b: Channels; for a cross-check, the channels of one reading joined by ``+``.
         difference_pct: How far ``a`` lies above ``b``, in per cent of ``b``.
-        depth_pct: The smallest difference that this check could see, in per cent of ``b``: the
-            half-width at 95 % of ``difference_pct``; ``None`` where it is not known.
+        depth_pct: The smallest difference that is held against the readings, in per cent of
+            ``b``: beyond their ± by a margin; ``None`` where it is not known.
         status: ``ok``, ``suspect`` or ``invalid`` where a measured counter meets its measured
             integral; ``inconclusive`` where their uncertainties explain the difference;
             ``cross-check`` where the two differ in kind and nothing is judged.

@@ -40,11 +40,11 @@ def compare_readings(counter: WindowEnergy, integral: WindowEnergy) -> Agreement
         return None
     widths_j = (counter.uncertainty_j, integral.uncertainty_j)
     slack_j = math.hypot(*(math.inf if width_j is None else width_j for width_j in widths_j))
-    depth_pct = 100.0 * slack_j / integral.energy_j
+    depth_pct = 100.0 * thresholds.DISAGREE_DEPTHS * slack_j / integral.energy_j
     status: AgreementStatus = "suspect" if abs(pct) <= thresholds.DISAGREE_PCT else "invalid"
     if abs(pct) <= thresholds.AGREE_PCT:
         status = "ok"
-    elif abs(pct) <= thresholds.DISAGREE_DEPTHS * depth_pct:
+    elif abs(pct) <= depth_pct:
         status = "inconclusive"
     known_pct = depth_pct if math.isfinite(depth_pct) else None
     names = counter.window, counter.channel, integral.channel

@@ -239,9 +239,9 @@ DISAGREE_DEPTHS = _add_limit(
     "disagree_depths",
     1.5,
     "×",
-    "counter and integral that differ by less than this times the depth of the check are not held "
-    "to disagree",
-    "the depth holds 95 %, this times the depth 99.7 % of chance differences",
+    "the depth of a check is this times the ± of counter less integral; a smaller difference is not "
+    "held against them",
+    "± holds 95 %, this times ± 99.7 % of chance differences",
 )
 CROSS_CHECK_PCT = _add_limit(
     "cross_check_pct",

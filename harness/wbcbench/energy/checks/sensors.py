@@ -50,14 +50,12 @@ def _grade_fault(evidence: Evidence, channel: str, flaw: Flaw, windows: list[str
 
 def check_depth(evidence: Evidence) -> Iterator[QualityWarning]:
     """Boards whose reading no second one checks, or checks too weakly."""
-    boards = dict[str, dict[Kind, str]]()
+    boards, names = dict[str, dict[Kind, str]](), _list_boards(evidence)
     for channel in evidence.channels:
-        if channel.domain is Domain.GPU and channel.name in _list_boards(evidence):
+        if channel.domain is Domain.GPU and channel.name in names:
             boards.setdefault(channel.name.rpartition("/")[0], {})[channel.kind] = channel.name
     for readings in boards.values():
-        detail, severity = _describe_depth(evidence, readings)
-        if detail:
-            yield make_warning("check-depth", detail, severity, window=evidence.window_name)
+        yield from _judge_depth(evidence, readings)
 
 
 def _list_boards(evidence: Evidence) -> set[str]:
@@ -67,25 +65,29 @@ def _list_boards(evidence: Evidence) -> set[str]:
     return {name for name in measured if meter_of(name) in meters and not is_codecarbon(name)}
 
 
-def _describe_depth(evidence: Evidence, readings: Mapping[Kind, str]) -> tuple[str, Severity]:
-    """How weak the check of a board's joules is; empty where it is deep enough."""
+def _judge_depth(evidence: Evidence, readings: Mapping[Kind, str]) -> Iterator[QualityWarning]:
+    """A warning where nothing checks a board's joules, or not deeply enough."""
     counter, power = readings.get(Kind.COUNTER), readings.get(Kind.SAMPLED)
+    window = evidence.window_name
     if counter is None or power is None:
+        severity = Severity.INFO if counter is None else Severity.SUSPECT
         detail = f"{counter or power} is the only reading of its board: nothing checks it."
-        return detail, Severity.INFO if counter is None else Severity.SUSPECT
-    energy = evidence.energy(evidence.window_name, counter)
+        yield make_warning("check-depth", detail, severity, window=window)
+        return
+    energy = evidence.energy(window, counter)
+    check = deepest_check(evidence.agreements, counter, window)
     if energy is None or energy.energy_j is None:
-        return f"Nothing checks {power}, for {counter} has no joules.", Severity.INFO
-    check = deepest_check(evidence.agreements, counter, evidence.window_name)
-    if check is None or check.depth_pct is None:
-        return f"{counter} could not be checked by {power}.", Severity.INFO
-    if thresholds.DISAGREE_DEPTHS * check.depth_pct <= thresholds.DISAGREE_PCT:
-        return "", Severity.INFO
-    detail = (
-        f"{counter} was checked to ±{check.depth_pct:.0f} % only, by {check.readings:,} readings "
-        f"of {power}."
-    )
-    return detail, Severity.INFO
+        detail = f"Nothing checks {power}, for {counter} has no joules."
+        yield make_warning("check-depth", detail, window=window)
+    elif check is None or check.depth_pct is None:
+        detail = f"{counter} could not be checked by {power}."
+        yield make_warning("check-depth", detail, window=window)
+    elif check.depth_pct > thresholds.DISAGREE_PCT or check.status == "inconclusive":
+        detail = (
+            f"{counter} is {check.difference_pct:+.1f} % off {power}; {check.readings:,} readings "
+            f"could show no less than {check.depth_pct:.1f} %."
+        )
+        yield make_warning("check-depth", detail, window=window)
 
 
 def check_failed_reads(evidence: Evidence) -> Iterator[QualityWarning]:
