@@ -128,7 +128,7 @@ def _carried_out(
     )
     assert process.stderr is not None
     began = process.stderr.readline()  # with --json the command's own words are told there
-    in_time = began != "began\n" or time.monotonic() < fault_s - 1.0
+    in_time = time.monotonic() < fault_s - 1.0
     if in_time and began:
         time.sleep(max(fault_s + for_s - time.monotonic(), 0.0))
     out, err = process.communicate(timeout=120)

@@ -77,7 +77,7 @@ def appraise(
     return Appraisal(
         tuple(energies),
         with_baseline(budgets, energies, windows),
-        (*agreements([trace.channel for trace in traces], energies), *_compare_all(review.traces)),
+        (*agreements([trace.channel for trace in traces], energies), *_compare_all(moved)),
         (*review.faults, *_find_late(review.traces, work, delays)),
     )
 

@@ -23,6 +23,7 @@ from wbcbench.energy.renewals import Span, place_renewals
 
 LOOK_AHEAD = 3  # a reading is astray if one of so many next ones continues the count without it
 NEAR_S = 2.0  # how far on both sides of a moment the usual power is looked for
+BESIDE = "the power reading"
 FEWEST_STILL = 3  # equal readings between two moves: fewer polls show no standing still
 
 # A step of the counter away from the integral is the difference of two means, of so many moves
@@ -180,7 +181,7 @@ class _Count:
         start_s, end_s = self.t_s[start], self.t_s[end]
         beside_j = _integrate(self.integral, start_s, end_s)
         if beside_j is not None:
-            return beside_j, "the power reading"
+            return beside_j, BESIDE
         first = bisect_left(self.t_s, start_s - NEAR_S)
         last = bisect_right(self.t_s, end_s + NEAR_S) - 1
         for a, b in ((first, last), (0, len(self.t_s) - 1)):
@@ -333,7 +334,9 @@ def _find_frozen(count: _Count) -> Iterator[Break]:
         moved_j = count.total_j[end] - count.total_j[start]
         expected_j, source = count.estimate_j(start, end)
         length_s = count.t_s[end] - count.t_s[start]
-        if expected_j < length_s or moved_j >= thresholds.CAUGHT_UP_SHARE * expected_j:
+        is_read = source == BESIDE
+        share = thresholds.CAUGHT_UP_SHARE if is_read else thresholds.CAUGHT_UP_ALONE_SHARE
+        if expected_j < length_s or moved_j >= share * expected_j:
             continue
         detail = (
             f"the counter stood still for {still_s:.1f} s and then moved by {moved_j:,.1f} J; "
@@ -446,7 +449,10 @@ class _Run:
         when_j = mean_w * blur_s / math.sqrt(6 * self._half)  # anywhere in its span
         late_j = lag_s * (max(power_w) - min(power_w))
         gain_j = thresholds.AGREE_PCT / 100 * mean_w * (end_s - start_s) / 2
-        return OWN_SPREADS * math.hypot(unread_j, when_j) + late_j + gain_j
+        # A burst or a dip of the load may lie between two readings, and be counted.
+        every_w = self._integral.power_w or ()
+        burst_j = (times[-1] - times[0]) / len(times) * (max(every_w) - min(every_w))
+        return OWN_SPREADS * math.hypot(unread_j, when_j) + late_j + gain_j + burst_j
 
 
 def _find_gain(counted_j: Sequence[float], beside_j: Sequence[float], half: int) -> float:

@@ -44,7 +44,7 @@ def compare_readings(counter: WindowEnergy, integral: WindowEnergy) -> Agreement
     status: AgreementStatus = "suspect" if abs(pct) <= thresholds.DISAGREE_PCT else "invalid"
     if abs(pct) <= thresholds.AGREE_PCT:
         status = "ok"
-    elif abs(pct) <= depth_pct:
+    elif abs(pct) <= thresholds.DISAGREE_DEPTHS * depth_pct:
         status = "inconclusive"
     known_pct = depth_pct if math.isfinite(depth_pct) else None
     names = counter.window, counter.channel, integral.channel

@@ -28,6 +28,7 @@ from wbcbench.energy.uncertainty import describe_sensor, with_uncertainty
 FEWEST_RENEWALS = 10  # besides the equal ones, if no probe says how often it repeats itself
 QUIET_SHARE = 0.9
 LONGER_RUN = 3  # times the longest other run of equal readings, if the probe does not tell
+TRIM_S = 0.25  # of each end, before a counter is asked; less than half of the shortest
 SLICES = 4  # of a stretch, by which a counter shows that power changed
 
 
@@ -285,6 +286,8 @@ def _ask_counter(trace: Trace, counter: Trace, window: Window, value_w: float) -
 
     A gain error of either, which the rest of the trace has too, is no contradiction.
     """
+    # An edge of the load is seen by the counter first.
+    window = Window("", window.start_s + TRIM_S, window.end_s - TRIM_S)
     energy = with_uncertainty(counter, window, window_energy(counter, window))
     if energy.energy_j is None or energy.uncertainty_j is None:
         return None

@@ -23,6 +23,7 @@ from wbcbench.energy.metrics import ratio
 from wbcbench.energy.renewals import place_renewals
 
 BLURRED = 3.0  # times the usual half-width
+STEADY_CELLS, STEADY_SHARE = 4, 0.3  # beside a cut cell: how far power may vary before a load
 
 _CURVES: WeakKeyDictionary[Trace, WeakKeyDictionary[Trace, EnergyCurve]] = WeakKeyDictionary()
 
@@ -171,7 +172,7 @@ class EnergyCurve:
     def _cut_cell(self, i: int, into_s: float) -> float:
         """Joules in the first ``into_s`` seconds of a cell."""
         length_s = self.t_s[i + 1] - self.t_s[i]
-        before_w, mean_w, after_w = (self.cell_w(i + k) for k in (-1, 0, 1))
+        mean_w, (before_w, after_w) = self.cell_w(i), self._find_levels(i)
         even_j = into_s / length_s * (self.energy_j[i + 1] - self.energy_j[i])
         if before_w is None or mean_w is None or after_w is None:
             return even_j
@@ -182,6 +183,25 @@ class EnergyCurve:
         if not 0 < step_s < length_s:
             return even_j
         return before_w * min(into_s, step_s) + after_w * max(into_s - step_s, 0.0)
+
+    def _find_levels(self, i: int) -> tuple[float | None, float | None]:
+        """Power before and after the step in a cell.
+
+        Where it is steady on one side and varies on the other, a load begins or ends there, with
+        the highest power near.
+        """
+        places = range(i - 1, i - 1 - STEADY_CELLS, -1), range(i + 1, i + 1 + STEADY_CELLS)
+        sides = [[w for k in side if (w := self.cell_w(k)) is not None] for side in places]
+        mean_w = self.cell_w(i)
+        if mean_w is None or min(map(len, sides)) < STEADY_CELLS:
+            return self.cell_w(i - 1), self.cell_w(i + 1)
+        levels = [side[0] for side in sides]
+        if not min(levels) < mean_w < max(levels):
+            spreads_w = [max(side) - min(side) for side in sides]
+            steady = spreads_w.index(min(spreads_w))
+            if spreads_w[steady] < STEADY_SHARE * (mean_w - levels[steady]):
+                levels[1 - steady] = max(sides[1 - steady])
+        return levels[0], levels[1]
 
 
 def _integrate_power(trace: Trace) -> EnergyCurve:

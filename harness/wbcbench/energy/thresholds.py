@@ -154,9 +154,16 @@ FROZEN_UPDATES = _add_limit(
 )
 CAUGHT_UP_SHARE = _add_limit(
     "caught_up_share",
-    0.5,
+    0.85,
     "1",
     "a counter that after a stop makes up for this share of the integral was late, not frozen",
+    "this project; chosen: what it does not make up for is bridged, and right either way",
+)
+CAUGHT_UP_ALONE_SHARE = _add_limit(
+    "caught_up_alone_share",
+    0.5,
+    "1",
+    "the same of its own power around the stop, where no power reading tells",
     _OURS,
 )
 COARSE_COUNTER_SHARE = _add_limit(
@@ -227,6 +234,14 @@ DISAGREE_PCT = _add_limit(
     "%",
     "counter and integral that differ by more: the measured window is invalid",
     _OURS,
+)
+DISAGREE_DEPTHS = _add_limit(
+    "disagree_depths",
+    1.5,
+    "×",
+    "counter and integral that differ by less than this times the depth of the check are not held "
+    "to disagree",
+    "the depth holds 95 %, this times the depth 99.7 % of chance differences",
 )
 CROSS_CHECK_PCT = _add_limit(
     "cross_check_pct",

@@ -49,7 +49,7 @@ STALE_SHARE = 0.3  # of an update: a part-time sensor feeds its counter with wha
 UPDATE_SHARE, AVERAGING_SHARE, POLL_SHARE = 0.5, 0.15, 0.3  # of each, times the step at an edge
 AGE_SHARE = 0.8  # of the update, where the pace was not told
 FLAT_SHARE = 0.06  # of the averaging time, times the power: swings that an average hides
-EVEN_SHARE = 0.75  # of what looks at random times would miss
+EVEN_SHARE = 0.65  # of what looks at random times would miss
 UNSEEN_SHARE = 0.2  # of one stratum, times all powers in the window: a burst between two samples
 FLAT_BESIDE = 0.2  # of a step: less between the neighbours on both sides is flat
 

@@ -79,7 +79,7 @@ def _describe_depth(evidence: Evidence, readings: Mapping[Kind, str]) -> tuple[s
     check = deepest_check(evidence.agreements, counter, evidence.window_name)
     if check is None or check.depth_pct is None:
         return f"{counter} could not be checked by {power}.", Severity.INFO
-    if check.depth_pct <= thresholds.DISAGREE_PCT:
+    if thresholds.DISAGREE_DEPTHS * check.depth_pct <= thresholds.DISAGREE_PCT:
         return "", Severity.INFO
     detail = (
         f"{counter} was checked to ±{check.depth_pct:.0f} % only, by {check.readings:,} readings "
