@@ -264,9 +264,9 @@ def measure(name: str, job: dict[str, Any]) -> dict[str, Any]:
     try:
         tool.prepare()
         for process in multiprocessing.active_children():
-            # A poller without a pause takes what others leave of the processors.
+            # A poller without a pause would slow the other tools.
             assert process.pid is not None
-            os.sched_setscheduler(process.pid, os.SCHED_IDLE, os.sched_param(0))
+            os.setpriority(os.PRIO_PROCESS, process.pid, 10)
         _sleep_until(job["begin_s"])
         tool.begin()
         answer["start_s"] = time.monotonic()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import math
 import re
+import textwrap
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -196,7 +197,11 @@ def table(rows: Sequence[Row], results: Sequence[Result], facts: Mapping[str, st
         heads = ("board", "fault", *TOOLS.values(), "what ours says")
         lines = [_format_faulty(row, own, ordinary) for row, own in faulty.items()]
         blocks += [_join_table(heads, lines), _summarise_faulty(faulty, ordinary)]
-    return "\n\n".join(block for block in blocks if block)
+    return "\n\n".join(_wrap(block) for block in blocks if block)
+
+
+def _wrap(block: str) -> str:
+    return block if block.startswith("|") else textwrap.fill(block, 120, break_on_hyphens=False)
 
 
 def _join_table(heads: Sequence[str], lines: Sequence[str]) -> str:
