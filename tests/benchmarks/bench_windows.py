@@ -131,9 +131,7 @@ def measure_live(job: tuple[Machine, list[tuple[str, Case]]]) -> list[Outcome]:
     return [
         judge(
             kind,
-            replace(
-                case, start_s=case.start_s + began_s, end_s=case.end_s + began_s, epoch_s=began_s
-            ),
+            case.at(began_s),
             replace(
                 recording,
                 traces=tuple(t for t in recording.traces if t.channel.device == gpu.uuid),

@@ -126,7 +126,7 @@ def test_a_counter_that_stands_still_is_bridged_through_the_library(
     gpu = FakeGpu(power=LOADS[load], instant=NOISY, faults=(stops,))
     result = measure(scripted_nvml, tmp_path, gpu)
     true_j = true_energy_j([gpu], Window("block", WINDOW_AT_S, WINDOW_AT_S + 10.0))
-    assert abs(result.energy.energy_j - true_j) <= result.energy.uncertainty_j < 0.07 * true_j
+    assert abs(result.energy.energy_j - true_j) <= result.energy.uncertainty_j < 0.1 * true_j
 
 
 @pytest.mark.parametrize("load", LOADS)

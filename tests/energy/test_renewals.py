@@ -14,7 +14,7 @@ from simulated_sensors import Signal
 from wbcbench.core.trace import Channel, Domain, Kind, Origin, Trace
 from wbcbench.core.window import Window
 from wbcbench.energy.integrate import energy_curve, window_energy
-from wbcbench.energy.renewals import find_renewals
+from wbcbench.energy.renewals import find_renewals, place_renewals
 
 POLL_S, POLLS = 0.1, 400
 COUNTER = Channel("c", Kind.COUNTER, Origin.MEASURED, Domain.GPU, "total_energy")
@@ -84,6 +84,17 @@ def test_a_renewal_never_lies_outside_the_polls_that_enclose_it(
     for i, (low_s, high_s) in enumerate(find_renewals(times_s, moves, period_s)):
         assert low_s <= high_s <= times_s[i]
         assert i == 0 or low_s >= times_s[i - 1]
+
+
+@given(st.integers(0, 10_000), st.floats(0.8, 4.0))
+def test_a_slow_counter_of_unknown_pace_moved_between_its_polls(seed: int, period_s: float) -> None:
+    rng = random.Random(seed)
+    times_s, moves, last_s = poll(rng, renew(rng, period_s, 0.0))
+    pace_s, spans = place_renewals(times_s, moves, None)
+    assert pace_s == pytest.approx(period_s, abs=0.2)
+    for i in (i for i in range(1, POLLS) if moves[i]):
+        assert spans[i][0] <= last_s[i] <= spans[i][1]
+    assert spans[0][0] == pytest.approx(last_s[0], abs=0.4)
 
 
 def read(signal: Signal, period_s: float, rng: random.Random, *, is_told: bool = True) -> Trace:

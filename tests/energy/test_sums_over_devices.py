@@ -164,8 +164,9 @@ def test_a_wall_meter_and_the_platforms_counter_are_one_machine():
 
 
 def test_a_counter_that_steps_coarsely_gives_way_to_a_more_exact_integral_without_a_fault():
-    def record_with(counter_share, integral_share, **pace):
-        record = make_record(channels=(COUNTER, replace(POWER, **pace)))
+    def record_with(counter_share, integral_share, steps_s=None, **pace):
+        channels = replace(COUNTER, update_s=steps_s), replace(POWER, **pace)
+        record = make_record(channels=channels)
         shares = {COUNTER.name: counter_share, POWER.name: integral_share}
         energies = (
             replace(each, uncertainty_j=shares[each.channel] * each.energy_j)
@@ -176,6 +177,8 @@ def test_a_counter_that_steps_coarsely_gives_way_to_a_more_exact_integral_withou
     assert describe(record_with(0.03, 0.01))[0] == "integral_instant"
     assert describe(record_with(0.03, 0.02))[0] == "counter"
     assert describe(record_with(0.019, 0.001))[0] == "counter"
+    assert describe(record_with(0.03, 0.01, steps_s=2.0))[0] == "integral_instant"
+    assert describe(record_with(0.30, 0.01, steps_s=0.1))[0] == "counter"
     part_time = {"update_s": 0.1, "averaging_s": 0.025}
     assert describe(record_with(0.03, 0.01, **part_time))[0] == "counter"
 

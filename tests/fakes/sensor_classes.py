@@ -137,6 +137,10 @@ def _slow_update(rng: random.Random) -> FakeGpu:
     return _board("Tesla P100-PCIE-16GB", 4, usage=_draw_sensor(rng, 2.0, rng.choice([0.0, 2.0])))
 
 
+def _slow_counter(rng: random.Random) -> FakeGpu:
+    return _board("NVIDIA Test GPU", 9, counter=_draw_counter(rng, rng.uniform(1.5, 4.0)))
+
+
 LATE = frozenset({"power-late"})
 CLASSES = (
     SensorClass("counter 20 ms", _v100),
@@ -148,6 +152,7 @@ CLASSES = (
     SensorClass("slow: lag 1 s", _lagging, has_counter=False, expected=LATE),
     SensorClass("slow: average 3 s", _long_average, has_counter=False, expected=LATE),
     SensorClass("slow: update 2 s", _slow_update, has_counter=False, expected=LATE),
+    SensorClass("slow: counter 1.5-4 s", _slow_counter),
 )
 
 

@@ -17,7 +17,7 @@ from fakes.faulty_boards import FaultyWindow, Verdict, number_boards, play_windo
 from fakes.known_load import WINDOW_AT_S, Bench, Loaded
 from fakes.nvml_plugin import ScriptedNvml
 from fakes.nvml_scenario import UNSUPPORTED, Counter, Event, FakeGpu, Fault, Rate, Sensor
-from fakes.power_shapes import Constant, Shape, Square
+from fakes.power_shapes import Constant, Shape, Sine, Square
 
 READING = Sensor(update_s=0.1, window_s=0.1, noise_w=1.0, phase_s=0.037)
 AVERAGE = Sensor(update_s=0.1, window_s=1.0, noise_w=1.0, phase_s=0.037)
@@ -159,9 +159,32 @@ CASES = {
     "a reading is renewed every two seconds": Case(
         (slow(30.0, update_s=2.0),), 30.0, widest_pct=40.0
     ),
-    "a counter steps every three seconds": Case(
-        (counting(step_s=3.0, phase_s=1.1),), 30.0, widest_pct=10.0
+    "a reading lags for most of a short window": Case(
+        (slow(3.4, Constant(200.0), lag_s=2.8),), 3.4, widest_pct=10.0
     ),
+    "a reading is renewed every 2.8 s, seldom": Case(
+        (only_power(Sine(184.0, 74.0, 0.66), replace(READING, update_s=2.8)),),
+        6.6,
+        widest_pct=70.0,
+    ),
+    **{
+        f"a counter steps every three seconds of {length_s:g} s": Case(
+            (
+                board(
+                    Loaded(SQUARE, length_s, WINDOW_AT_S), counter=Counter(step_s=3.0, phase_s=1.1)
+                ),
+            ),
+            length_s,
+            widest_pct=16.0,
+        )
+        for length_s in (10.0, 30.0)
+    },
+    **{
+        f"a counter alone steps every {step_s:g} s": Case(
+            (only_counter(step_s=step_s, phase_s=0.7),), 20.0, widest_pct=20.0
+        )
+        for step_s in (1.5, 3.0, 4.0)
+    },
     **{
         f"a counter of a part-time sensor, load of {period_s} s": Case(
             (part_time(period_s),), 30.0, widest_pct=15.0

@@ -19,7 +19,7 @@ from typing import Protocol
 
 from wbcbench.core.trace import Channel, Domain, Trace
 from wbcbench.energy import thresholds
-from wbcbench.energy.renewals import Span, place_renewals
+from wbcbench.energy.renewals import Span, find_slow_pace_s, place_renewals
 
 LOOK_AHEAD = 3  # a reading is astray if one of so many next ones continues the count without it
 NEAR_S = 2.0  # how far on both sides of a moment the usual power is looked for
@@ -261,6 +261,15 @@ class _Readings:
         return 0.0
 
 
+def _with_slow_pace(trace: Trace) -> Trace:
+    """The same readings; a pace too slow for the probe is the channel's if the polls show it."""
+    times, values = trace.good
+    pace_s = find_slow_pace_s(times, [True, *(a != b for a, b in pairwise(values))][: len(times)])
+    if trace.channel.update_s or not pace_s:
+        return trace
+    return replace(trace, channel=replace(trace.channel, update_s=pace_s))
+
+
 def _believe(trace: Trace, integral: Integral | None) -> _Count:
     """Believe each reading, leave it out as a stray, or begin the count anew there.
 
@@ -268,6 +277,7 @@ def _believe(trace: Trace, integral: Integral | None) -> _Count:
     draw since the counter last moved cannot have been drawn, whatever it says. One failed read
     taken for a wrap once turned 400 J into 262,544 J.
     """
+    trace = _with_slow_pace(trace)
     times_s, values_j = trace.good
     peak_w = _find_peak_w(trace, integral)
     readings = _Readings(times_s, values_j, trace.channel, integral, peak_w)

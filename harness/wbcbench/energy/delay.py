@@ -9,10 +9,11 @@ Only a load between two idle times shows any of this; parts of one are moved by 
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
-from statistics import fmean, median
+from itertools import accumulate, pairwise
+from statistics import median
 
 from wbcbench.core.trace import Kind, Trace
 from wbcbench.core.window import Window, is_idle
@@ -70,12 +71,12 @@ def find_delay(trace: Trace, work: Window | None, sensor: Sensor) -> Delay:
     if work is None or trace.channel.kind is not Kind.SAMPLED:
         return IN_TIME
     before = [v for t, v in zip(times, values, strict=True) if t <= work.start_s]
-    inside = [v for t, v in zip(times, values, strict=True) if work.start_s < t <= work.end_s]
-    if len(before) < FEWEST_BEFORE or not inside:
+    load_w = _find_load_w(times, values, work)
+    if len(before) < FEWEST_BEFORE or load_w is None:
         return IN_TIME
     idle_w = median(before)
-    step_w = fmean(inside) - idle_w
-    if step_w < LEAST_STEP * fmean(inside) or max(before) > idle_w + LOW * step_w:
+    step_w = load_w - idle_w
+    if step_w < LEAST_STEP * load_w or max(before) > idle_w + LOW * step_w:
         return IN_TIME
     low_w, high_w = idle_w + LOW * step_w, idle_w + HIGH * step_w
     channel = trace.channel
@@ -93,6 +94,21 @@ def find_delay(trace: Trace, work: Window | None, sensor: Sensor) -> Delay:
     ramp_s = max((low_s - rise_s) / (HIGH - LOW), 0.0)
     half_s = 0.5 * abs(rise_s - high_s) + 0.25 * sensor.poll_s
     return Delay(low_s, shift_s, ramp_s, half_s)
+
+
+def _find_load_w(times: Sequence[float], values: Sequence[float], work: Window) -> float | None:
+    """The mean of the readings of the load; ``None`` if there are none.
+
+    If most of them came after its end, it is the highest mean over so long a time.
+    """
+    first, last = bisect_right(times, work.start_s), bisect_right(times, work.end_s)
+    sums = [0.0, *accumulate(values)]
+    count = last - first
+    means = (
+        (sums[place + count] - sums[place]) / count
+        for place in range(first, len(times) - count + 1)
+    )
+    return max(means, default=None) if count else None
 
 
 def _find_fall_s(times: Sequence[float], values: Sequence[float], level_w: float) -> float:

@@ -11,12 +11,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
+from statistics import median
 from typing import NamedTuple
 
 from wbcbench.energy import thresholds
 
 MOST_CONTRADICTED = 0.02  # pairs, as a share of those that enclose one renewal
 LEAST_TELLING = 0.05  # of all moves
+SLOW_POLLS = 4  # fewer from move to move are as slow as the polls, at most
 
 Span = tuple[float, float]
 
@@ -40,12 +43,29 @@ def place_renewals(
     Args:
         times_s: Seconds of each poll, as in ``find_renewals``.
         moves: Whether the value differs, as there.
-        update_s: The pace; ``None`` if unknown: it is then taken to move about its polls.
+        update_s: The pace; ``None`` if unknown: it is then taken to move about its polls, or where
+            they show that it is slow, between them.
     """
     if update_s:
         return update_s, find_renewals(times_s, moves, update_s)
-    half_s = thresholds.COUNTER_UPDATE_S / 2
-    return thresholds.COUNTER_UPDATE_S, [(t_s - half_s, t_s + half_s) for t_s in times_s]
+    slow_s = find_slow_pace_s(times_s, moves)
+    if slow_s is None:
+        half_s = thresholds.COUNTER_UPDATE_S / 2
+        return thresholds.COUNTER_UPDATE_S, [(t_s - half_s, t_s + half_s) for t_s in times_s]
+    # What the first poll read is of one period before the first move.
+    first_s = next(t for t, moved in zip(times_s[1:], moves[1:], strict=True) if moved) - slow_s
+    first_s = min(first_s, times_s[0])
+    return slow_s, [(first_s, first_s), *pairwise(times_s)]
+
+
+def find_slow_pace_s(times_s: Sequence[float], moves: Sequence[bool]) -> float | None:
+    """The pace of a counter that moves once in many polls; ``None`` if it is faster."""
+    moved_s = [t_s for t_s, moved in zip(times_s[1:], moves[1:], strict=True) if moved]
+    if len(moved_s) < 2:
+        return None
+    pace_s = median(b - a for a, b in pairwise(moved_s))
+    poll_s = median(b - a for a, b in pairwise(times_s))
+    return pace_s if pace_s > max(thresholds.PROMPT_COUNTER_S, SLOW_POLLS * poll_s) else None
 
 
 def find_renewals(times_s: Sequence[float], moves: Sequence[bool], period_s: float) -> list[Span]:

@@ -206,13 +206,18 @@ def _choose_reading(record: Measured, readings: Sequence[Channel], window: str) 
     first, *others = usable
     # What a part-time sensor did not read is in no ±, so that its integral is never the finer one.
     full_time = (c for c in others if (c.averaging_s or math.inf) >= (c.update_s or 0.0))
-    finer = (c for c in full_time if is_too_coarse(record, first.name, c.name, window))
+    finer = (c for c in full_time if is_too_coarse(record, first, c, window))
     return next(finer, first)
 
 
-def is_too_coarse(record: Measured, counter: str, integral: str, window: str) -> bool:
-    """Whether a counter steps so slowly that the integral of the same device says much more."""
-    steps, curve = record.energy(window, counter), record.energy(window, integral)
+def is_too_coarse(record: Measured, counter: Channel, integral: Channel, window: str) -> bool:
+    """Whether a counter steps so slowly that the integral of the same device says much more.
+
+    One of a known, fast pace never does: which reading counts must not hang on a window's length.
+    """
+    if (counter.update_s or math.inf) <= thresholds.PROMPT_COUNTER_S:
+        return False
+    steps, curve = record.energy(window, counter.name), record.energy(window, integral.name)
     if not steps or not curve or not steps.energy_j:
         return False
     if steps.uncertainty_j is None or curve.uncertainty_j is None:

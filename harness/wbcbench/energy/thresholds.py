@@ -181,6 +181,15 @@ COARSE_COUNTER_RATIO = _add_limit(
     _OURS,
 )
 
+PROMPT_COUNTER_S = _add_limit(
+    "prompt_counter_s",
+    0.5,
+    "s",
+    "a counter that is known to move at least this often never gives way to an integral; in cells "
+    "longer than this the power is unknown",
+    "above the 20–100 ms of NVML counters, below the loads' own seconds",
+)
+
 # --- power readings ----------------------------------------------------------------------------
 HIGH_OVER_LIMIT = _add_limit(
     "high_over_limit",

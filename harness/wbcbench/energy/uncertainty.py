@@ -44,6 +44,8 @@ TRIANGULAR_95 = 1 - math.sqrt(0.05)
 CELLS_BESIDE = 4  # on each side of an edge: how flat the power is there
 CUT_SHARE = 0.3  # of their spread over the length of the cut cell
 HIDDEN_SHARE = 0.02  # of the cell's own joules: loads so fast that all cells look alike
+LONG_CUT_SHARE = 0.35  # of the range of power near a long cell: what a step in its middle hides
+LONG_HIDDEN_SHARE = 0.1  # of a long cell's own joules: loads about as slow as the cell fit in
 LATE_SHARE = 0.75  # of the time by which a renewal may be off: evenly distributed
 STALE_SHARE = 0.3  # of an update: a part-time sensor feeds its counter with what it saw before
 UPDATE_SHARE, AVERAGING_SHARE, POLL_SHARE = 0.5, 0.15, 0.3  # of each, times the step at an edge
@@ -54,7 +56,7 @@ UNSEEN_SHARE = 0.2  # of one stratum, times all powers in the window: a burst be
 FLAT_BESIDE = 0.2  # of a step: less between the neighbours on both sides is flat
 
 FEWEST_MOVES = 8
-FEWEST_EVEN_MOVES, EVENLY = 4, 0.1  # fewer moves show a pace if their intervals are as equal
+FEWEST_EVEN_MOVES, EVENLY = 3, 0.1  # fewer moves show a pace if their intervals are as equal
 LOOSELY, CLOSELY = 0.2, 0.05  # mean distance from whole renewals; by chance it is 0.25
 MOST_PACE_PARTS = 5
 JUMP_SHARE = 0.5  # of the whole range within one update: the value is not a long running mean
@@ -231,7 +233,7 @@ def _judge_edge(curve: EnergyCurve, at_s: float, sensor: Sensor) -> tuple[float,
     """Joules on the wrong side of an edge: of those in its cell, and for when the cell was.
 
     A step between two flat stretches is cut where it is. Anything else may have been drawn at any
-    time in the cell, within the powers around it.
+    time in the cell, within the powers around it; so may all that was drawn in a long cell.
     """
     i = max(min(bisect_right(curve.t_s, at_s), len(curve.t_s) - 1) - 1, 0)
     cell_w = curve.cell_w(i)
@@ -242,13 +244,19 @@ def _judge_edge(curve: EnergyCurve, at_s: float, sensor: Sensor) -> tuple[float,
         [power_w for k in side if (power_w := curve.cell_w(i + k)) is not None] for side in sides
     )
     next_w = [*before_w[-1:], cell_w, *after_w[:1]]
-    is_step = len(next_w) == 3 and sorted(next_w)[1] == cell_w
+    length_s = curve.t_s[i + 1] - curve.t_s[i]
+    if 0 < i == len(curve.t_s) - 2:  # it was not renewed again: its joules are a guess
+        length_s = max(length_s, curve.t_s[i] - curve.t_s[i - 1])
+    is_long = length_s > thresholds.PROMPT_COUNTER_S
+    is_step = not is_long and len(next_w) == 3 and sorted(next_w)[1] == cell_w
     levels = (before_w, after_w) if is_step else ([*before_w, cell_w, *after_w],)
     spread_w = max(max(level_w) - min(level_w) for level_w in levels)
-    length_s = curve.t_s[i + 1] - curve.t_s[i]
+    cut_w = LONG_CUT_SHARE * spread_w + LONG_HIDDEN_SHARE * cell_w
+    if not is_long:
+        cut_w = CUT_SHARE * spread_w + HIDDEN_SHARE * cell_w
     late_s = LATE_SHARE * max(curve.half_s[i : i + 2]) + thresholds.STAMP_S
     late_s += STALE_SHARE * sensor.update_s if sensor.is_part_time else 0.0
-    return length_s * (CUT_SHARE * spread_w + HIDDEN_SHARE * cell_w), late_s * max(next_w)
+    return length_s * cut_w, late_s * max(next_w)
 
 
 def _estimate_knot_sampling_j(curve: EnergyCurve, window: Window, sensor: Sensor) -> float:

@@ -154,13 +154,28 @@ class MeteringSession:
         return min(max(EDGE_S, *slowest_s), MOST_EDGE_S)
 
     def rest(self) -> None:
-        """Sample for the length of an edge; after the first, until slow readings have fallen."""
-        start_s = self._clock.now_s()
+        """Sample for the length of an edge, and until every counter has moved.
+
+        After the first edge, until slow readings have fallen, too.
+        """
+        start_s, before = self._clock.now_s(), self._read_counters()
         self._clock.sleep_until(start_s + self.edge_s)
         if not self._idle_w:
             self._idle_w = {name: min(values) for name, values in self._list_recent()}
-        while self._clock.now_s() < start_s + MOST_EDGE_S and not self._is_settled():
+        while self._clock.now_s() < start_s + MOST_EDGE_S and (
+            before.items() & self._read_counters().items() or not self._is_settled()
+        ):
             self._clock.sleep_until(self._clock.now_s() + SETTLING_S)
+
+    def _read_counters(self) -> dict[str, float]:
+        """The last joules of each counter of a sensor."""
+        return {
+            channel.name: values[-1]
+            for meter in self.meters
+            for channel in meter.channels
+            if meter.interval_s is None and channel.origin is Origin.MEASURED
+            if channel.kind is Kind.COUNTER and (values := self._list_values(channel))
+        }
 
     def _is_settled(self) -> bool:
         """Whether power without a counter beside it is back where it was before the load."""
@@ -174,9 +189,12 @@ class MeteringSession:
         """The last readings of each power that is measured without a counter beside it."""
         for meter in self.meters:
             for channel in _list_alone(meter):
-                values = [value for _, value in self.sampler.recent(channel) if value is not None]
-                if values:
+                if values := self._list_values(channel):
                     yield channel.name, values
+
+    def _list_values(self, channel: Channel) -> list[float]:
+        """The last good readings of a channel."""
+        return [value for _, value in self.sampler.recent(channel) if value is not None]
 
 
 @contextmanager

@@ -125,7 +125,7 @@ def _find_finer(record: RunRecord, sources: Iterable[EnergySource]) -> dict[str,
         counter.name: power.name
         for source in sources
         for counter, power in list_passed_over(record, source)
-        if is_too_coarse(record, counter.name, power.name, TRAIN)
+        if is_too_coarse(record, counter, power, TRAIN)
     }
 
 
