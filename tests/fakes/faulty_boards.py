@@ -17,6 +17,7 @@ from fakes.known_load import WINDOW_AT_S, Bench, Loaded, true_energy_j
 from fakes.nvml_scenario import UNSUPPORTED, Counter, Event, FakeGpu, Fault, Rate, Sensor
 from fakes.power_shapes import Constant, Shape, Sine, Square, Telegraph
 from wbcbench.core.errors import WbcbenchError
+from wbcbench.core.quality import QualityWarning, Severity
 from wbcbench.core.trace import Channel, Domain, Kind, Origin
 from wbcbench.core.window import Clock, Window
 from wbcbench.measure.window_result import WindowResult
@@ -779,16 +780,15 @@ class Verdict:
     def naming(self) -> list[str]:
         """Codes of the warnings that name the fault."""
         warnings = self.result.warnings if self.result else ()
-        return sorted(
-            {w.code for w in warnings if w.code not in NOT_NAMING and self._names(w.code, w.detail)}
-        )
+        return sorted({w.code for w in warnings if w.code not in NOT_NAMING and self._names(w)})
 
-    def _names(self, code: str, detail: str) -> bool:
+    def _names(self, warning: QualityWarning) -> bool:
         """A shallow check names what it could not see; one without any second reading, all."""
-        if code != "check-depth":
+        if warning.code != "check-depth":
             return True
-        depths = [float(number) for number in re.findall(r"([\d.]+) ?%", detail)]
-        return not depths or max(depths) >= abs(self.error_pct)
+        depths = [float(number) for number in re.findall(r"([\d.]+) ?%", warning.detail)]
+        is_unlikely = bool(depths) and warning.severity is Severity.SUSPECT
+        return not depths or is_unlikely or max(depths) >= abs(self.error_pct)
 
     @property
     def outcome(self) -> str:

@@ -88,4 +88,4 @@ def test_too_few_readings_draw_what_there_is(n):
 def test_the_model_of_the_processor_is_one_step_a_second():
     drawn = compute_steps(estimated_cpu())
     assert drawn.size == 1
-    assert [w for w in drawn.power_w if not math.isnan(w)] == pytest.approx([45.0] * 93)
+    assert [w for w in drawn.power_w if not math.isnan(w)] == pytest.approx([45.0] * 94)

@@ -246,11 +246,11 @@ DISAGREE_PCT = _add_limit(
 )
 DISAGREE_DEPTHS = _add_limit(
     "disagree_depths",
-    1.5,
+    1.25,
     "×",
     "the depth of a check is this times the ± of counter less integral; a smaller difference is "
     "not held against them",
-    "± holds 95 %, this times ± 99.7 % of chance differences",
+    "± holds 95 %, this times ± 98.6 % of chance differences",
 )
 CROSS_CHECK_PCT = _add_limit(
     "cross_check_pct",

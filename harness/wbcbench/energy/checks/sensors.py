@@ -87,7 +87,10 @@ def _judge_depth(evidence: Evidence, readings: Mapping[Kind, str]) -> Iterator[Q
             f"{counter} is {check.difference_pct:+.1f} % off {power}; {check.readings:,} readings "
             f"could show no less than {check.depth_pct:.1f} %."
         )
-        yield make_warning("check-depth", detail, window=window)
+        width_pct = check.depth_pct / thresholds.DISAGREE_DEPTHS
+        is_unlikely = abs(check.difference_pct) > min(width_pct, thresholds.DISAGREE_PCT)
+        severity = Severity.SUSPECT if is_unlikely else Severity.INFO
+        yield make_warning("check-depth", detail, severity, window=window)
 
 
 def check_failed_reads(evidence: Evidence) -> Iterator[QualityWarning]:
