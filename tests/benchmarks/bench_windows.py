@@ -241,7 +241,8 @@ def main() -> int:
         faulty_count = 0 if options.no_faulty else 2 if options.quick else FAULTY_COUNT
         faulty = run_faulty(where, FAULTY_COUNT * options.seed, faulty_count)
     if live:
-        print_rows("Real time", [each for group in live for each in group])
+        missed = print_rows("Real time", [each for group in live for each in group])
+        misses += [f"in real time, {problem}" for problem in missed]
     if faulty_count:
         print("\nFaulty boards, virtual time")
         silent = print_faulty_rows(faulty)

@@ -15,7 +15,7 @@ PACKAGE = ROOT / "harness" / "wbcbench"
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]+\b")
 FOREIGN = {  # of git, pip, TensorBoard and the benchmarks; "--no" begins an option that is built
     "--porcelain", "--no-color", "--no-ext-diff", "--no-deps", "--require-hashes", "--host",
-    "--logdir", "--from", "--length", "--only", "--rounds", "--seconds", "--no",
+    "--logdir", "--check", "--from", "--length", "--only", "--rounds", "--seconds", "--no",
 }  # fmt: skip
 
 

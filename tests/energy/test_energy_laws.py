@@ -164,6 +164,8 @@ def test_a_shift_in_time_changes_nothing(both, shift_s, data):
     there = appraise([copy(trace, shift_s) for trace in both], moved)
     # A clock at 2**20 s resolves 2**-32 s; no power here is above 1 MJ in such a step.
     tolerance_j = max(map(scale_j, both)) * FLOAT_ERROR + MOST_W * 2.0**-30
+    moves_j = [abs(b - a) for trace in both for a, b in pairwise(trace.good[1])]
+    most_j = max(moves_j, default=0.0)
     for a, b in zip(here.energies, there.energies, strict=True):
         assert (a.samples, a.reason, a.energy_j is None) == (
             b.samples,
@@ -172,7 +174,9 @@ def test_a_shift_in_time_changes_nothing(both, shift_s, data):
         )
         if a.energy_j is not None:
             assert b.energy_j == pytest.approx(a.energy_j, abs=tolerance_j)
-            assert b.uncertainty_j == pytest.approx(a.uncertainty_j, rel=1e-6, abs=tolerance_j)
+            # Where a renewal falls on a poll, rounding decides to which side of it: one move.
+            slack_j = tolerance_j + (most_j if a.channel.endswith("counter") else 0.0)
+            assert b.uncertainty_j == pytest.approx(a.uncertainty_j, rel=1e-6, abs=slack_j)
     assert [(fault.flaw, fault.start_s + shift_s) for fault in here.faults] == [
         (fault.flaw, pytest.approx(fault.start_s)) for fault in there.faults
     ]

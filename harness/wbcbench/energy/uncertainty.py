@@ -35,6 +35,7 @@ UNIFORM_SD = 1 / math.sqrt(12)  # standard deviation of an even distribution of 
 FEW_LEVELS = 32  # readings of more distinct values are fine-grained
 COARSEST = 0.03  # of the highest reading: power sensors of boards resolve a watt or better
 FEWEST_ON_GRID, ON_GRID = 5, 0.01
+MOST_STEPS = 1e6  # between the levels of a coarse sensor
 
 # Two edges, each off by an even distribution of width w: their difference is triangular, and 95 %
 # of it lie within w × (1 − √0.05).
@@ -194,6 +195,8 @@ def _find_resolution(values: Sequence[float]) -> float:
     if not 2 <= len(levels) <= FEW_LEVELS:
         return 0.0
     step_w = min(b - a for a, b in pairwise(levels))
+    if levels[-1] - levels[0] > MOST_STEPS * step_w:
+        return 0.0
     steps = [(level - levels[0]) / step_w for level in levels]
     is_grid = len(levels) >= FEWEST_ON_GRID and all(abs(x - round(x)) < ON_GRID for x in steps)
     is_close = step_w <= COARSEST * max(map(abs, levels))
@@ -289,6 +292,7 @@ def _split_integral(trace: Trace, window: Window, sensor: Sensor) -> tuple[float
         window,
         longest_s=thresholds.GAP_PERIODS * max(sensor.poll_s, sensor.update_s),
         look_s=sensor.update_s if sensor.is_part_time else None,
+        limit_w=trace.channel.limit_w,
     )
     return quantisation_j, edges_j, sampling_j
 
@@ -342,6 +346,7 @@ def _estimate_sampling_j(
     window: Window,
     longest_s: float,
     look_s: float | None,
+    limit_w: float | None = None,
 ) -> float:
     """95 % half-width of the integral between readings, by successive differences.
 
@@ -349,9 +354,9 @@ def _estimate_sampling_j(
 
     A step between flat stretches is somewhere in its stratum, evenly distributed; any other
     difference stands for what was drawn between the two readings. A stratum longer than
-    ``longest_s`` is a gap: inside it the power may have been anything that was read in the whole
-    trace. One stratum's worth of what was read in the window is added for a burst that fell
-    between two samples.
+    ``longest_s`` may hold anything that was read in the whole trace, and one that is told as a gap
+    anything from nothing to ``limit_w``. One stratum's worth of what was read in the window is
+    added for a burst that fell between two samples.
     """
     first = max(bisect_right(times, window.start_s) - 1, 0)
     last = min(bisect_left(times, window.end_s), len(times) - 1)
@@ -359,12 +364,17 @@ def _estimate_sampling_j(
     if not inside_w:
         return 0.0
     steps_w = [abs(b - a) for a, b in pairwise(power_w)]
-    variance = 0.0
+    most_w = max(limit_w or 0.0, *power_w)
+    variance, gaps_j = 0.0, 0.0
     for i in range(first, last):
         length_s = min(times[i + 1], window.end_s) - max(times[i], window.start_s)
         beside_w = [*steps_w[max(i - 1, 0) : i], *steps_w[i + 1 : i + 2]]
         is_alone = len(beside_w) == 2 and max(beside_w) < FLAT_BESIDE * steps_w[i]
         spread_w = steps_w[i] * (UNIFORM_SD if is_alone else math.sqrt(0.5))
+        if times[i + 1] - times[i] > max(longest_s, thresholds.GAP_LEAST_S):
+            mean_w = fmean(power_w[i : i + 2])
+            gaps_j += length_s * max(most_w - mean_w, mean_w)
+            continue
         if times[i + 1] - times[i] > longest_s:
             spread_w = max(spread_w, UNIFORM_SD * (max(power_w) - min(power_w)))
         variance += (length_s * spread_w) ** 2
@@ -373,7 +383,7 @@ def _estimate_sampling_j(
     by_chance_j = t_95(last - first) * math.hypot(math.sqrt(variance), unseen_j)
     look_s = look_s or _find_even_step_s(times)
     in_step_j = aliasing_j(times[first : last + 1], inside_w, look_s) if look_s else 0.0
-    return max(by_chance_j, in_step_j)
+    return math.hypot(max(by_chance_j, in_step_j), gaps_j)
 
 
 def t_95(degrees: float) -> float:

@@ -100,8 +100,8 @@ _AVERAGE_S = 1.0
 _AVERAGING_ARCHITECTURES = ("Ampere", "Ada", "Hopper", "Blackwell")
 
 # A100 and H100 renew their reading every 100 ms and average 25 ms of them: "Part-time Power
-# Measurements", SC'24, arXiv 2312.02741. A30 and A100 carry the same GA100 chip.
-_PART_TIME = re.compile(r"\b(A100|A30|A800|H100|H200|H800)\b", re.IGNORECASE)
+# Measurements", SC'24, arXiv 2312.02741. A30 carries the chip of A100, GH200 and H20 that of H100.
+_PART_TIME = re.compile(r"\b(A100|A30|A800|G?H100|G?H200|H800|H20)\b", re.IGNORECASE)
 _PART_TIME_UPDATE_S = 0.1
 _PART_TIME_AVERAGING_S = 0.025
 _GA100 = re.compile(r"\b(A100|A30|A800)\b", re.IGNORECASE)

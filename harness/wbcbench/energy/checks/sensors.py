@@ -74,7 +74,9 @@ def _judge_depth(evidence: Evidence, readings: Mapping[Kind, str]) -> Iterator[Q
         detail = f"{counter or power} is the only reading of its board: nothing checks it."
         yield make_warning("check-depth", detail, severity, window=window)
         return
-    energy = evidence.energy(window, counter)
+    energy, integral = evidence.energy(window, counter), evidence.energy(window, power)
+    if integral is None or (integral.energy_j is None and (not energy or energy.energy_j is None)):
+        return
     check = deepest_check(evidence.agreements, counter, window)
     if energy is None or energy.energy_j is None:
         detail = f"Nothing checks {power}, for {counter} has no joules."
