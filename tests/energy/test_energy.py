@@ -140,8 +140,8 @@ def test_a_trace_that_never_reads_below_a_power_never_integrates_below_it(polls,
 @pytest.mark.parametrize(
     ("start_s", "end_s", "reason"),
     [
-        (99.0, 105.0, "the trace starts after the window"),
-        (101.0, 111.0, "the trace ends before the window"),
+        (99.0, 105.0, "its good readings begin after the window does"),
+        (101.0, 111.0, "its good readings end before the window does"),
     ],
 )
 @pytest.mark.parametrize("channel", [POWER, COUNTER])

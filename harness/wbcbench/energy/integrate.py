@@ -82,9 +82,9 @@ def _describe_unknown(trace: Trace, window: Window, pair: Trace | None) -> str:
     if len(times) < 2:
         return "fewer than two good readings"
     if times[0] > window.start_s:
-        return "the trace starts after the window"
+        return "its good readings begin after the window does"
     if times[-1] < window.end_s:
-        return "the trace ends before the window"
+        return "its good readings end before the window does"
     for gap in energy_curve(trace, pair).breaks:
         if window.start_s < gap.after_s and gap.before_s < window.end_s:
             return _HOW[gap.cause]
