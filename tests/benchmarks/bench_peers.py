@@ -11,7 +11,7 @@ all tools. ``peers_table.py`` makes a table of the windows and says whether what
 
 Windows run side by side, which takes two idle cores. One whose beginning or end came more than
 ``--late-ms`` late for any tool says more of the machine than of the tools: it is measured again,
-whatever came of it. Some 25 minutes for everything.
+whatever came of it. Some 45 minutes for everything.
 """
 
 from __future__ import annotations
@@ -318,7 +318,7 @@ def main() -> int:
     """Measure, or read what was measured, and print the table; returns 1 if a check fails."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--cache", type=Path, default=ROOT / ".cache" / "peers")
-    parser.add_argument("--lanes", type=int, default=10, help="windows at a time")
+    parser.add_argument("--lanes", type=int, default=4, help="windows at a time")
     parser.add_argument(
         "--seeds", type=int, nargs=2, default=(6, 12), metavar=("CHOOSE", "COMPARE")
     )

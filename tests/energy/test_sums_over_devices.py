@@ -51,7 +51,12 @@ def on_board(channel: Channel, index: int, meter: str = "nvml") -> Channel:
 
 def without_energy(record, *channels):
     energies = tuple(
-        replace(each, energy_j=None, uncertainty_j=None, reason="its good readings end before the window does")
+        replace(
+            each,
+            energy_j=None,
+            uncertainty_j=None,
+            reason="its good readings end before the window does",
+        )
         if each.channel in channels
         else each
         for each in record.energies

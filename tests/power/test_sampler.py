@@ -63,6 +63,22 @@ def test_a_failed_read_is_an_empty_cell_and_never_a_zero(run: RunDir) -> None:
     assert sampler.summaries()[0].failed == trace.value.count(None)
 
 
+def test_a_call_that_took_long_is_made_again_for_it_does_not_say_when_it_read(run: RunDir) -> None:
+    readings: list[float] = []
+
+    def read(count: int) -> float:
+        if count == 5:
+            time.sleep(0.05)
+        readings.append(time.monotonic())
+        return float(count)
+
+    sampled(run, [ScriptedMeter(read)], 0.5)
+    (trace,) = run.read_traces()
+    kept = dict(zip(trace.value, trace.t_s, strict=True))
+    assert 5.0 not in kept
+    assert abs(kept[6.0] - readings[5]) < 0.02
+
+
 def test_a_hanging_meter_leaves_the_others_on_their_grid(run: RunDir) -> None:
     stuck = ScriptedMeter(hanging_once(at_read=5, for_s=0.6), "stuck")
     free = ScriptedMeter(lambda _: 1.0, "free", (OTHER,))

@@ -145,7 +145,9 @@ def test_a_failed_channel_says_why_it_is_unknown(tmp_path):
     found = explained(run, "energy_gpu_train_j")
     assert found.value is None
     assert found.state is RecountState.EQUAL
-    assert "its good readings end before the window does" in run_command(run.path, "energy_gpu_train_j")
+    assert "its good readings end before the window does" in run_command(
+        run.path, "energy_gpu_train_j"
+    )
 
 
 def test_as_json_it_is_one_document_with_the_same_numbers(kept):
