@@ -126,6 +126,7 @@ class Bench:
         *,
         interval_s: float = 0.1,
         names: Sequence[str] = (),
+        meters: Sequence[str] = ("nvml",),
         beside: Callable[[Clock], Sequence[EnergyMeter]] = lambda _: (),
     ) -> Recording:
         """What ``monitor`` leaves of a window of ``length_s`` from ``WINDOW_AT_S`` on.
@@ -137,6 +138,7 @@ class Bench:
             length_s: Length of the window in seconds.
             interval_s: Sampling period in seconds.
             names: The GPUs that the user named; empty = every visible one.
+            meters: The meters that the user named.
             beside: Makes more meters on the same clock, entered, that are read with NVML's.
 
         Raises:
@@ -148,7 +150,7 @@ class Bench:
         self._nvml.play(Scenario(tuple(gpus), clock=clock.path))
         with ExitStack() as stack:
             session = MeteringSession(run, clock, stack)
-            session.open(["nvml"], MeterRequest(gpus=tuple(names)))
+            session.open(meters, MeterRequest(gpus=tuple(names), powercap_root=Path("/none")))
             session.devices = []  # no telemetry
             with clock.away(threads=len(session.meters)):
                 session.probe()
