@@ -85,10 +85,11 @@ def appraise(
 def _find_late(
     traces: Sequence[Trace], work: Window | None, delays: Sequence[Delay]
 ) -> Iterator[Fault]:
-    """Power readings that answered late, and rise and fall do not show how late."""
+    """Power readings that answered late, or seemed to: a load that merely goes on may look so."""
     for trace, delay in zip(traces, delays, strict=True):
-        if work and delay.is_unexplained:
-            detail = f"it stayed up for {delay.seen_s:.1f} s after the end, and rose otherwise"
+        if work and delay.seen_s > 0:
+            how = "rose as late, and was moved" if delay.shift_s else "rose otherwise"
+            detail = f"it stayed up for {delay.seen_s:.1f} s after the end, and {how}"
             name, end_s = trace.channel.name, work.end_s + delay.seen_s
             yield Fault(Flaw.LATE, name, work.start_s, end_s, detail)
 

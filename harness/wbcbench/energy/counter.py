@@ -407,8 +407,8 @@ class _Run:
     def find_impossible(self) -> Iterator[int]:
         """Moves of more power than was ever read, or of less, where that is an exception.
 
-        A poll that is stamped late makes one move seem slow and the next one fast: what its
-        neighbours make up for is no exception.
+        A poll that is stamped late makes one move seem slow and the next one fast: what a
+        neighbour makes up for is no exception.
         """
         read_w, last = self._integral.power_w or (), len(self.spans) - 1
         usual_w = quantiles(
@@ -421,26 +421,34 @@ class _Run:
         )
         most_w = MOST_OVER_READ * max(usual_w[-1], *read_w)
         least_w = LEAST_OVER_READ * min(usual_w[0], *read_w)
-        signs = [
-            self._compare(i - 1, i, least_w, most_w)
-            if self._compare(max(i - 2, 0), min(i + 1, last), least_w, most_w)
-            else 0
-            for i in range(1, last + 1)
-        ]
+        signs = [self._compare(i, least_w, most_w) for i in range(1, last + 1)]
         for sign in (1, -1):
-            odd = [i for i, own in enumerate(signs, start=1) if own == sign]
+            odd = [
+                i
+                for i, own in enumerate(signs, start=1)
+                if own == sign and not self._is_made_up_for(i)
+            ]
             if len(odd) <= max(MOST_ODD, MOST_ODD_SHARE * last):
                 yield from odd
 
-    def _compare(self, first: int, until: int, least_w: float, most_w: float) -> int:
-        """1 where more than ``most_w`` was counted between two moves, -1 where less than least."""
-        before, after = self.spans[first], self.spans[until]
+    def _compare(self, place: int, least_w: float, most_w: float) -> int:
+        """1 for a move of more than ``most_w``, -1 for one of less than ``least_w``, else 0."""
+        before, after = self.spans[place - 1], self.spans[place]
         # The spans hold 95 % of all renewals: half as much again holds all.
         blur_s = 1.5 * (before[1] - before[0] + after[1] - after[0]) / 2
-        length_s = self.t_s[until] - self.t_s[first]
-        counted_j = self.counted_j[until] - self.counted_j[first]
-        return (counted_j > most_w * (length_s + blur_s)) - (
-            counted_j < least_w * (length_s - blur_s)
+        length_s = self.t_s[place] - self.t_s[place - 1]
+        step_j = self.counted_j[place] - self.counted_j[place - 1]
+        return (step_j > most_w * (length_s + blur_s)) - (step_j < least_w * (length_s - blur_s))
+
+    def _is_made_up_for(self, place: int) -> bool:
+        """Whether the moves before and after are off by about as much to the other side."""
+        residual_j = [c - r for c, r in zip(self.counted_j, self.read_j, strict=True)]
+        own_j = residual_j[place] - residual_j[place - 1]
+        spans = ((place - 2, place), (place - 1, place + 1), (place - 2, place + 1))
+        return any(
+            abs(residual_j[until] - residual_j[first]) < abs(own_j) / 2
+            for first, until in spans
+            if first >= 0 and until < len(residual_j)
         )
 
     def find_outliers(self, lag_s: float) -> Iterator[int]:

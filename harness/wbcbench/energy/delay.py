@@ -3,7 +3,8 @@
 A process draws nothing after its end. A reading that stays up for a while and then falls, and that
 rose as late after the start, lags; one that takes as long to rise and to fall is the mean of that
 time. Both move the curve by the middle of the response. A reading that stays up and did not rise as
-late may lag, or something still ran: nothing is moved, the ± holds the time, and a warning says so.
+late may lag, or something still ran: nothing is moved, and the ± holds the time. A warning tells of
+either, for a load that goes on before and after may by chance look like a lag.
 Only a load between two idle times shows any of this; parts of one are moved by what its ends show.
 """
 
@@ -41,11 +42,6 @@ class Delay:
     shift_s: float = 0.0
     averaging_s: float = 0.0
     half_s: float = 0.0
-
-    @property
-    def is_unexplained(self) -> bool:
-        """Whether rise and fall do not show the same delay."""
-        return self.seen_s > 0 and not self.shift_s
 
 
 IN_TIME = Delay()
