@@ -14,7 +14,7 @@ from simulated_sensors import Signal
 from wbcbench.core.trace import Channel, Domain, Kind, Origin, Trace
 from wbcbench.core.window import Window
 from wbcbench.energy.integrate import energy_curve, window_energy
-from wbcbench.energy.renewals import find_renewals, place_renewals
+from wbcbench.energy.renewals import find_renewals, find_slow_pace_s, place_renewals
 
 POLL_S, POLLS = 0.1, 400
 COUNTER = Channel("c", Kind.COUNTER, Origin.MEASURED, Domain.GPU, "total_energy")
@@ -144,3 +144,7 @@ def test_windows_that_share_edges_add_up_and_energy_never_falls(
     curve = energy_curve(trace)
     dense = [curve.at(curve.t_s[0] + 0.01 * i) for i in range(3000)]
     assert all(b >= a - 1e-9 for a, b in pairwise(dense))
+
+
+def test_a_counter_that_moved_at_every_poll_is_not_slow_however_late_a_poll_came():
+    assert find_slow_pace_s([100.0, 100.125, 101.125, 101.25], [True] * 4) is None

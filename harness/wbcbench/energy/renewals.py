@@ -61,7 +61,7 @@ def place_renewals(
 def find_slow_pace_s(times_s: Sequence[float], moves: Sequence[bool]) -> float | None:
     """The pace of a counter that moves once in many polls; ``None`` if it is faster."""
     moved_s = [t_s for t_s, moved in zip(times_s[1:], moves[1:], strict=True) if moved]
-    if len(moved_s) < 2:
+    if not 2 <= len(moved_s) < len(times_s) / 2:
         return None
     pace_s = median(b - a for a, b in pairwise(moved_s))
     poll_s = median(b - a for a, b in pairwise(times_s))
