@@ -270,9 +270,16 @@ def _visible_gpus(gpus: Sequence[Gpu], environment: Mapping[str, str]) -> tuple[
     if any(entry.isdigit() for entry in entries):
         _require_known_order(setting, gpus, environment)
     visible = visible_gpus(setting, sorted(known, key=lambda gpu: bus_key(gpu.pci_bus_id)))
-    # A UUID that no answering GPU has may be that of one that does not answer.
+    # A UUID that no answering GPU has may be that of one that does not answer; else CUDA shows
+    # nothing after it.
     uuids = [entry for entry in entries if entry.lower().startswith("gpu-")]
-    if any(not any(gpu.has_prefix(uuid) for gpu in known) for uuid in uuids):
+    strange = [uuid for uuid in uuids if not any(gpu.has_prefix(uuid) for gpu in known)]
+    if strange and silent and {*entries[entries.index(strange[0]) :]}.difference(strange):
+        raise UnreadGpuError(
+            f"{VISIBLE}={setting} names {strange[0]}, which is unknown here or does not answer, so "
+            "it is open which GPUs after it are shown. Name the GPUs to measure with --gpus."
+        )
+    if strange:
         visible += tuple(silent)
     if not visible:
         raise CannotMeasureError(
