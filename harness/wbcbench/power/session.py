@@ -178,7 +178,7 @@ class MeteringSession:
         }
 
     def _is_settled(self) -> bool:
-        """Whether power without a counter beside it is back where it was before the load."""
+        """Whether each power reading is back where it was before the load."""
         for name, values in self._list_recent():
             idle_w = self._idle_w.get(name, 0.0)
             if max(values[-SETTLED_READINGS:]) - idle_w > SETTLED * max(values):
@@ -186,9 +186,11 @@ class MeteringSession:
         return True
 
     def _list_recent(self) -> Iterator[tuple[str, list[float]]]:
-        """The last readings of each power that is measured without a counter beside it."""
+        """The last readings of each power that is measured."""
         for meter in self.meters:
-            for channel in _list_alone(meter):
+            for channel in meter.channels:
+                if channel.kind is Kind.COUNTER or channel.origin is not Origin.MEASURED:
+                    continue
                 if values := self._list_values(channel):
                     yield channel.name, values
 
@@ -275,10 +277,10 @@ def probe(
 
 
 def _list_alone(meter: EnergyMeter) -> list[Channel]:
-    """Measured power of a meter that has no counter: its sensor's pace and delay matter most."""
-    if any(channel.kind is Kind.COUNTER for channel in meter.channels):
-        return []
-    return [channel for channel in meter.channels if channel.origin is Origin.MEASURED]
+    """Measured power of devices that have no counter: its sensor's pace and delay matter most."""
+    counted = {c.device for c in meter.channels if c.kind is Kind.COUNTER}
+    measured = (c for c in meter.channels if c.origin is Origin.MEASURED)
+    return [channel for channel in measured if channel.device not in counted]
 
 
 def channels_of(meters: Iterable[EnergyMeter], cards: Iterable[SensorCard]) -> tuple[Channel, ...]:
