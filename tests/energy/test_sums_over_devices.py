@@ -179,10 +179,14 @@ def test_a_counter_that_steps_coarsely_gives_way_to_a_more_exact_integral_withou
         )
         return replace(record, energies=tuple(energies))
 
-    assert describe(record_with(0.03, 0.01))[0] == "integral_instant"
-    assert describe(record_with(0.03, 0.02))[0] == "counter"
-    assert describe(record_with(0.019, 0.001))[0] == "counter"
     assert describe(record_with(0.03, 0.01, steps_s=2.0))[0] == "integral_instant"
+    assert describe(record_with(0.03, 0.02, steps_s=2.0))[0] == "counter"
+    assert describe(record_with(0.019, 0.001, steps_s=2.0))[0] == "counter"
+    # Of an unknown pace the ± says how long it may have stood.
+    unpaced = record_with(0.03, 0.01)
+    assert describe(unpaced)[0] == "integral_instant"
+    short = (replace(e, mean_power_w=10 * e.mean_power_w) for e in unpaced.energies)
+    assert describe(replace(unpaced, energies=tuple(short)))[0] == "counter"
     assert describe(record_with(0.30, 0.01, steps_s=0.1))[0] == "counter"
     part_time = {"update_s": 0.1, "averaging_s": 0.025}
     assert describe(record_with(0.03, 0.01, **part_time))[0] == "counter"

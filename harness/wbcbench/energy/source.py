@@ -213,16 +213,16 @@ def _choose_reading(record: Measured, readings: Sequence[Channel], window: str) 
 def is_too_coarse(record: Measured, counter: Channel, integral: Channel, window: str) -> bool:
     """Whether a counter steps so slowly that the integral of the same device says much more.
 
-    One of a known, fast pace never does: which reading counts must not hang on a window's length.
+    One of a fast pace never does: which reading counts must not hang on a window's length. Where
+    the pace is unknown, the ± says for how long the counter may have stood.
     """
-    if (counter.update_s or math.inf) <= thresholds.PROMPT_COUNTER_S:
-        return False
     steps, curve = record.energy(window, counter.name), record.energy(window, integral.name)
-    if not steps or not curve or not steps.energy_j:
+    if not steps or not curve or not steps.mean_power_w or not steps.energy_j:
         return False
     if steps.uncertainty_j is None or curve.uncertainty_j is None:
         return False
-    return (
+    pace_s = counter.update_s or steps.uncertainty_j / steps.mean_power_w
+    return pace_s > thresholds.PROMPT_COUNTER_S and (
         steps.uncertainty_j > thresholds.COARSE_COUNTER_SHARE * steps.energy_j
         and steps.uncertainty_j > thresholds.COARSE_COUNTER_RATIO * curve.uncertainty_j
     )
