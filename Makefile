@@ -49,7 +49,7 @@ bench-stats: setup   ## Simulated studies of known truth through `compare`, a fe
 bench-verify: setup  ## Tamper with bundles and see that `verify` finds it, several minutes
 	$(BIN)/python tests/benchmarks/bench_verify.py --write
 
-bench-peers: setup   ## Beside zeus, CodeCarbon, carbontracker: installs them, 25 quiet minutes
+bench-peers: setup   ## Beside zeus, CodeCarbon, carbontracker: installs them, 45 quiet minutes
 	$(BIN)/python tests/benchmarks/bench_peers.py --write --check
 
 format:

@@ -119,6 +119,24 @@ def test_power_that_stays_up_after_a_load_that_rose_at_once_is_told_and_moves_no
     assert energy.uncertainty_j > 2.0 * 170.0
 
 
+@pytest.mark.parametrize("update_s", [0.5, 2.0])
+def test_where_nothing_shows_the_pace_it_may_be_as_slow_as_the_ends_of_the_load_were_seen(
+    update_s: float,
+) -> None:
+    sensor = SimulatedSensor(Kind.SAMPLED, update_s, 1e-3, "power_usage")
+    for seed in range(20):
+        rng = random.Random(seed)
+        signal = load(constant, 6.0 + seed / 3, rng)
+        window = Window("w", START_S, START_S + 6.0 + seed / 3)
+        trace = sensor.trace(signal, rng, window.end_s + REST_S, poll_s=0.1)
+        trace = replace(trace, channel=replace(trace.channel, update_s=None, averaging_s=None))
+        (energy,) = appraise([trace], [window]).energies
+        true_j = signal.energy_j(window.end_s) - signal.energy_j(window.start_s)
+        assert energy.energy_j is not None
+        assert energy.uncertainty_j is not None
+        assert abs(energy.energy_j - true_j) <= energy.uncertainty_j
+
+
 @pytest.mark.parametrize("late_s", [0.0, 3.0])
 def test_a_load_that_begins_late_on_a_fast_sensor_is_no_delay(late_s: float) -> None:
     start_s = START_S + late_s

@@ -214,6 +214,25 @@ def test_a_driver_that_answers_late_or_not_at_all_is_no_counter_that_stands_stil
     assert not find_faults(late)
 
 
+def stamp_late(trace: Trace, place: int, late_s: float) -> Trace:
+    times = list(trace.t_s)
+    times[place] = min(times[place] + late_s, times[place + 1] - 1e-4)
+    return Trace(trace.channel, times, trace.value)
+
+
+@pytest.mark.parametrize(("load", "late_s", "most"), [("constant", 0.06, 1), ("square", 0.04, 6)])
+def test_a_poll_that_is_stamped_late_is_no_jump_of_the_counter(load, late_s, most):
+    told = 0
+    for seed in range(40):
+        board = Board(load, 280.0, seed=seed)
+        place = random.Random(seed).randrange(30, 110)
+        found = appraise([stamp_late(each, place, late_s) for each in board.traces()], [WINDOW])
+        energy = energy_of(found, "counter")
+        assert abs(energy.energy_j - board.true_j()) < 0.04 * energy.energy_j
+        told += Flaw.JUMP in flaws(found)
+    assert told <= most
+
+
 # --- power readings ------------------------------------------------------------------------------
 
 

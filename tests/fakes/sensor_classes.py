@@ -141,6 +141,15 @@ def _slow_counter(rng: random.Random) -> FakeGpu:
     return _board("NVIDIA Test GPU", 9, counter=_draw_counter(rng, rng.uniform(1.5, 4.0)))
 
 
+def _slow_counter_beside_power(rng: random.Random) -> FakeGpu:
+    return replace(_slow_counter(rng), instant=_draw_sensor(rng, 0.1, 0.1))
+
+
+def _counter_beside_late_average(rng: random.Random) -> FakeGpu:
+    usage = _draw_sensor(rng, 0.1, 3.0, lag_s=1.0)
+    return replace(_rtx(rng), usage=usage)
+
+
 LATE = frozenset({"power-late"})
 CLASSES = (
     SensorClass("counter 20 ms", _v100),
@@ -151,8 +160,10 @@ CLASSES = (
     SensorClass("no counter, average", _averaging, has_counter=False),
     SensorClass("slow: lag 1 s", _lagging, has_counter=False, expected=LATE),
     SensorClass("slow: average 3 s", _long_average, has_counter=False, expected=LATE),
-    SensorClass("slow: update 2 s", _slow_update, has_counter=False, expected=LATE),
+    SensorClass("slow: update 2 s", _slow_update, has_counter=False, in_step=False, expected=LATE),
     SensorClass("slow: counter 1.5-4 s", _slow_counter),
+    SensorClass("slow: counter, power", _slow_counter_beside_power),
+    SensorClass("counter, slow: power", _counter_beside_late_average, expected=LATE),
 )
 
 

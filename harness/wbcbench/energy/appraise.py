@@ -18,7 +18,7 @@ from wbcbench.energy.cross_check import agreements, compare_traces
 from wbcbench.energy.delay import Delay, find_delay, move, span_work, widen
 from wbcbench.energy.faults import Fault, Flaw, find_pair, refuse_unread, review_sensors
 from wbcbench.energy.integrate import window_energy
-from wbcbench.energy.uncertainty import describe_sensor, uncertainty_budget
+from wbcbench.energy.uncertainty import Beside, Sensor, describe_sensor, uncertainty_budget
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,19 +57,22 @@ def appraise(
     delays = [find_delay(trace, work, sensor) for trace, sensor in pairs]
     moved = [move(trace, delay) for trace, delay in zip(review.traces, delays, strict=True)]
     limited = [move(trace, delay) for trace, delay in zip(review.within_limit, delays, strict=True)]
+    widened = [widen(sensor, delay) for sensor, delay in zip(sensors, delays, strict=True)]
+    checks = list(_compare_all(moved))
     readings = [
-        (trace, within_limit, _find_power(trace, moved), widen(sensor, delay))
-        for trace, within_limit, sensor, delay in zip(moved, limited, sensors, delays, strict=True)
+        (trace, within_limit, _find_beside(trace, moved, widened, checks), sensor)
+        for trace, within_limit, sensor in zip(moved, limited, widened, strict=True)
     ]
     energies, budgets = list[WindowEnergy](), list[Budget]()
     is_run = any(window.name == TRAIN for window in windows)
     for window in windows:
         # A validation pass is short, and is taken out of ``train`` with its ±, however wide.
         share = 1.0 if is_run and is_validation(window.name) else thresholds.COVERED_SHARE
-        for trace, within_limit, pair, sensor in readings:
+        for trace, within_limit, beside, sensor in readings:
+            pair = beside.trace if beside else None
             energy = window_energy(trace, window, pair)
             energy = refuse_unread(energy, trace, window, pair, share)
-            budget = uncertainty_budget(trace, window, energy, sensor, pair)
+            budget = uncertainty_budget(trace, window, energy, sensor, beside)
             if budget and within_limit is not trace:
                 budget = _add_excess(budget, energy, window_energy(within_limit, window))
             energies.append(replace(energy, uncertainty_j=budget.total_j if budget else None))
@@ -77,7 +80,7 @@ def appraise(
     return Appraisal(
         tuple(energies),
         with_baseline(budgets, energies, windows),
-        (*agreements([trace.channel for trace in traces], energies), *_compare_all(moved)),
+        (*agreements([trace.channel for trace in traces], energies), *checks),
         (*review.faults, *_find_late(review.traces, work, delays)),
     )
 
@@ -92,6 +95,18 @@ def _find_late(
             detail = f"it stayed up for {delay.seen_s:.1f} s after the end, and {how}"
             name, end_s = trace.channel.name, work.end_s + delay.seen_s
             yield Fault(Flaw.LATE, name, work.start_s, end_s, detail)
+
+
+def _find_beside(
+    trace: Trace, traces: Sequence[Trace], sensors: Sequence[Sensor], checks: Sequence[Agreement]
+) -> Beside | None:
+    """The power reading beside a counter, and by how much it differs where both were read."""
+    pair = _find_power(trace, traces)
+    if pair is None:
+        return None
+    apart_pct = [abs(check.difference_pct) for check in checks if check.a == trace.channel.name]
+    apart = min(max([thresholds.AGREE_PCT, *apart_pct]) / 100, 1.0)
+    return Beside(pair, sensors[traces.index(pair)], apart)
 
 
 def _find_power(trace: Trace, traces: Sequence[Trace]) -> Trace | None:

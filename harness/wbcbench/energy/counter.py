@@ -37,6 +37,7 @@ LAG_S = 0.25  # an edge of the load may be that late in a power reading
 # more than a few are, the power reading does not see what the load does.
 MOST_OVER_READ, LEAST_OVER_READ = 1.15, 0.8
 MOST_ODD, MOST_ODD_SHARE = 2, 0.01
+NEAR_MOVES = 3  # before and after it, one of which may make up for it
 
 
 class Integral(Protocol):
@@ -110,7 +111,7 @@ def unwrap_counter(
             without one.
         averaging_s: The time of which that reading is a mean.
     """
-    count = _believe(trace, integral)
+    count = _believe(trace, integral, averaging_s)
     breaks = _merge([*_find_anew(count), *_find_frozen(count)])
     breaks = _merge([*breaks, *_find_steps(count, breaks, trace.channel, averaging_s)])
     times_s, totals_j, first, lost_j = list[float](), list[float](), 0, 0.0
@@ -214,6 +215,7 @@ class _Readings:
     channel: Channel
     integral: Integral | None
     peak_w: float
+    averaging_s: float
 
     def find_step_j(self, last: int, place: int, moved_s: float) -> float | None:
         """Joules between two readings, a wrap undone; ``None`` if they are impossible.
@@ -231,8 +233,9 @@ class _Readings:
         beside_j = _integrate(self.integral, self.t_s[last], self.t_s[place])
         if beside_j is None or step_j <= thresholds.PEAK_OVER_READ * self.peak_w * since_s:
             return step_j
-        # A burst that fell between two power readings is real.
-        burst_j = most_w * min(update_s, self.t_s[place] - self.t_s[last])
+        # A burst that fell between two power readings, or that their mean hides, is real.
+        unread_s = max(self.t_s[place] - self.t_s[last], self.averaging_s)
+        burst_j = most_w * min(update_s, unread_s)
         return step_j if step_j - beside_j <= burst_j else None
 
     def is_stray(self, last: int, place: int, moved_s: float) -> bool:
@@ -270,7 +273,7 @@ def _with_slow_pace(trace: Trace) -> Trace:
     return replace(trace, channel=replace(trace.channel, update_s=pace_s))
 
 
-def _believe(trace: Trace, integral: Integral | None) -> _Count:
+def _believe(trace: Trace, integral: Integral | None, averaging_s: float) -> _Count:
     """Believe each reading, leave it out as a stray, or begin the count anew there.
 
     A wrap differs from a reset, and a step from a jump, by power: more joules than the part can
@@ -280,7 +283,7 @@ def _believe(trace: Trace, integral: Integral | None) -> _Count:
     trace = _with_slow_pace(trace)
     times_s, values_j = trace.good
     peak_w = _find_peak_w(trace, integral)
-    readings = _Readings(times_s, values_j, trace.channel, integral, peak_w)
+    readings = _Readings(times_s, values_j, trace.channel, integral, peak_w, averaging_s)
     places, steps_j = [0] if times_s else [], [0.0] if times_s else []
     anew, strays_s, moved_s = dict[int, float](), list[float](), times_s[0] if times_s else 0.0
     for place in range(1, len(times_s)):
@@ -407,8 +410,8 @@ class _Run:
     def find_impossible(self) -> Iterator[int]:
         """Moves of more power than was ever read, or of less, where that is an exception.
 
-        A poll that is stamped late makes one move seem slow and the next one fast: what a
-        neighbour makes up for is no exception.
+        A poll that is stamped late makes one move seem slow and another one near it fast: what
+        neighbours make up for is no exception.
         """
         read_w, last = self._integral.power_w or (), len(self.spans) - 1
         usual_w = quantiles(
@@ -426,7 +429,7 @@ class _Run:
             odd = [
                 i
                 for i, own in enumerate(signs, start=1)
-                if own == sign and not self._is_made_up_for(i)
+                if own == sign and not self._is_made_up_for(i, signs)
             ]
             if len(odd) <= max(MOST_ODD, MOST_ODD_SHARE * last):
                 yield from odd
@@ -440,21 +443,25 @@ class _Run:
         step_j = self.counted_j[place] - self.counted_j[place - 1]
         return (step_j > most_w * (length_s + blur_s)) - (step_j < least_w * (length_s - blur_s))
 
-    def _is_made_up_for(self, place: int) -> bool:
-        """Whether the moves before and after are off by about as much to the other side."""
+    def _is_made_up_for(self, place: int, signs: Sequence[int]) -> bool:
+        """Whether the moves beside it, or those up to an odd one near it, make up for a move."""
         residual_j = [c - r for c, r in zip(self.counted_j, self.read_j, strict=True)]
         own_j = residual_j[place] - residual_j[place - 1]
-        spans = ((place - 2, place), (place - 1, place + 1), (place - 2, place + 1))
+        near = signs[max(place - 1 - NEAR_MOVES, 0) : place + NEAR_MOVES]
+        reach = 1 + NEAR_MOVES if -signs[place - 1] in near else 2
         return any(
-            abs(residual_j[until] - residual_j[first]) < abs(own_j) / 2
-            for first, until in spans
-            if first >= 0 and until < len(residual_j)
+            abs(after_j - before_j) < abs(own_j) / 2
+            for before_j in residual_j[max(place - reach, 0) : place]
+            for after_j in residual_j[place : place + reach]
         )
 
     def find_outliers(self, lag_s: float) -> Iterator[int]:
         """Places at which means of residuals step by more than is usual and than errors explain."""
         gain = _find_gain(self.counted_j, self.read_j, self._half)
-        residual_j = [c - gain * b for c, b in zip(self.counted_j, self.read_j, strict=True)]
+        # A poll that is stamped late is off by itself: not so the count before and after it.
+        residual_j = _drop_spikes(
+            [c - gain * b for c, b in zip(self.counted_j, self.read_j, strict=True)]
+        )
         steps_j = _compare_means(residual_j, self._half)
         usual_j = USUAL_SPREADS * SD_OF_MEDIAN * median(map(abs, steps_j.values() or [0.0]))
         for place, step_j in steps_j.items():
@@ -498,6 +505,12 @@ def _find_gain(counted_j: Sequence[float], beside_j: Sequence[float], half: int)
         if beside_j[b] > beside_j[a]
     ]
     return median(ratios) if ratios else 1.0
+
+
+def _drop_spikes(values: Sequence[float]) -> list[float]:
+    """Each value the median of itself and its neighbours: a lone spike goes, a step stays."""
+    inner = (sorted(values[i - 1 : i + 2])[1] for i in range(1, len(values) - 1))
+    return [values[0], *inner, values[-1]]
 
 
 def _compare_means(values: Sequence[float], half: int) -> dict[int, float]:

@@ -23,7 +23,7 @@ from wbcbench.energy.faults import is_pair
 from wbcbench.energy.integrate import energy_curve, find_gaps, window_energy
 from wbcbench.energy.metrics import difference_pct, ratio, sum_if_all_known
 from wbcbench.energy.source import is_codecarbon, list_readings
-from wbcbench.energy.uncertainty import describe_sensor, uncertainty_budget
+from wbcbench.energy.uncertainty import Beside, describe_sensor, uncertainty_budget
 
 SHORTEST_SPAN_S = 1.0  # of a comparison: less is all edges
 
@@ -71,9 +71,10 @@ def compare_traces(counter: Trace, integral: Trace) -> Agreement | None:
 def _sum_spans(trace: Trace, spans: Sequence[Window], pair: Trace | None) -> WindowEnergy:
     """The joules of several spans as one; their errors are independent."""
     sensor = describe_sensor(trace)
+    beside = Beside(pair, describe_sensor(pair)) if pair else None
     parts = [window_energy(trace, span, pair) for span in spans]
     budgets = [
-        uncertainty_budget(trace, span, part, sensor, pair)
+        uncertainty_budget(trace, span, part, sensor, beside)
         for span, part in zip(spans, parts, strict=True)
     ]
     energy_j = sum_if_all_known([part.energy_j for part in parts])

@@ -21,10 +21,12 @@ from wbcbench.core.window import Window, is_idle
 from wbcbench.energy.uncertainty import Sensor
 
 LOW, HIGH = 0.25, 0.75  # levels between idle and load: a mean of a time takes half of it in between
-LEAST_STEP = 0.2  # of the load: less is no load between two idle times
+LEAST_STEP = 0.1  # of the load: less is no load between two idle times
 FEWEST_BEFORE = 3
 POLLS_LATE = 2.0  # a poll before and one after a change
 TOLERANCE = 0.2  # by how much rise and fall may differ
+MOVED_SHARE = 0.1  # of the difference of rise and fall: fitted like those of ``uncertainty``
+SLOWEST_S = 4.0  # no sensor is slower: a load that is seen later has begun later
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,17 +80,19 @@ def find_delay(trace: Trace, work: Window | None, sensor: Sensor) -> Delay:
     channel = trace.channel
     known_s = (channel.averaging_s or 0.0) + sensor.update_s + POLLS_LATE * sensor.poll_s
     low_s, high_s = (_find_fall_s(times, values, w) - work.end_s for w in (low_w, high_w))
-    if low_s <= known_s:
-        return IN_TIME
     rise_s = next(t for t, v in zip(times, values, strict=True) if v > low_w) - work.start_s
+    # A pace that nothing shows may be as slow as either end.
+    stale_s = 0.0 if sensor.is_paced else min(max(rise_s, low_s), SLOWEST_S)
+    if low_s <= known_s:
+        return Delay(half_s=stale_s)
     tolerance_s = sensor.update_s + POLLS_LATE * sensor.poll_s + TOLERANCE * low_s
     is_settled = work.end_s + low_s < times[-1] - sensor.poll_s
     age_s = 0.5 * ((channel.averaging_s or 0.0) + (channel.update_s or 0.0))
     shift_s = 0.5 * (rise_s + low_s) - age_s
     if not is_settled or abs(rise_s - high_s) > tolerance_s or shift_s <= 0:
-        return Delay(low_s, half_s=low_s)
+        return Delay(low_s, half_s=max(low_s, stale_s))
     ramp_s = max((low_s - rise_s) / (HIGH - LOW), 0.0)
-    half_s = 0.5 * abs(rise_s - high_s) + 0.25 * sensor.poll_s
+    half_s = max(MOVED_SHARE * abs(rise_s - high_s), 0.3 * stale_s)
     return Delay(low_s, shift_s, ramp_s, half_s)
 
 

@@ -29,6 +29,7 @@ FEWEST_RENEWALS = 10  # besides the equal ones, if no probe says how often it re
 QUIET_SHARE = 0.9
 LONGER_RUN = 3  # times the longest other run of equal readings, if the probe does not tell
 TRIM_S = 0.25  # of each end, before a counter is asked; less than half of the shortest
+LATENESSES_S = (1.0, 2.0, 3.0, 4.0)  # that a power reading may have, and then shows an edge so late
 SLICES = 4  # of a stretch, by which a counter shows that power changed
 
 
@@ -302,12 +303,25 @@ def _ask_counter(trace: Trace, counter: Trace, window: Window, value_w: float) -
     off_j = [abs(energy.energy_j - factor * stuck_j) for factor in (1.0, gain or 1.0)]
     if min(off_j) <= slack_j:
         return False if min(off_j) == off_j[0] or gain else None
+    if _was_counted_before(counter, window, value_w, slack_j):
+        return None
     if gain is not None:
         return True
     step_s = window.duration_s / SLICES
     edges_s = [window.start_s + i * step_s for i in range(SLICES)]
     parts = [window_energy(counter, Window("", t, t + step_s)).energy_j or 0.0 for t in edges_s]
     return max(parts) - min(parts) > slack_j or None
+
+
+def _was_counted_before(counter: Trace, window: Window, value_w: float, slack_j: float) -> bool:
+    """Whether a late reading shows what the counter counted some time before."""
+    first_s = counter.good[0][0]
+    for late_s in LATENESSES_S:
+        span = Window("", max(window.start_s - late_s, first_s), window.end_s - late_s)
+        counted_j = window_energy(counter, span).energy_j if span.duration_s > 0 else None
+        if counted_j is not None and abs(counted_j - value_w * span.duration_s) <= slack_j:
+            return True
+    return False
 
 
 def _find_gain(trace: Trace, counter: Trace, window: Window) -> float | None:

@@ -79,6 +79,7 @@ class Sensor:
         averaging_s: How far back one power reading reaches.
         resolution_w: Smallest step between power readings; 0.0 when they are fine-grained.
         is_part_time: Whether the sensor is known to read only part of the time.
+        is_paced: Whether the channel or the trace tells ``update_s``; else it is ``poll_s``.
         late_s: By how much later than that it may answer (``energy.delay``).
     """
 
@@ -87,7 +88,24 @@ class Sensor:
     averaging_s: float
     resolution_w: float
     is_part_time: bool
+    is_paced: bool
     late_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """The power reading by which a counter's breaks are bridged.
+
+    Attributes:
+        trace: Its readings.
+        sensor: Its pace.
+        apart: By what share of the joules it differs from the counter elsewhere; two sensors of one
+            board may always differ by ``AGREE_PCT``.
+    """
+
+    trace: Trace
+    sensor: Sensor
+    apart: float = thresholds.AGREE_PCT / 100
 
 
 def with_uncertainty(trace: Trace, window: Window, energy: WindowEnergy) -> WindowEnergy:
@@ -101,7 +119,7 @@ def uncertainty_budget(
     window: Window,
     energy: WindowEnergy,
     sensor: Sensor,
-    pair: Trace | None = None,
+    beside: Beside | None = None,
 ) -> Budget | None:
     """Where the uncertainty of ``energy`` comes from; ``None`` if the joules are unknown.
 
@@ -110,12 +128,12 @@ def uncertainty_budget(
         window: The span.
         energy: Its joules on that trace.
         sensor: ``describe_sensor(trace)``, worked out once for all windows.
-        pair: The power reading by which a counter's breaks are bridged.
+        beside: The power reading of the same part as a counter.
     """
     if energy.energy_j is None:
         return None
     if trace.channel.kind is Kind.COUNTER:
-        parts_j = _split_counter(trace, window, sensor, pair)
+        parts_j = _split_counter(trace, window, sensor, beside)
     else:
         parts_j = _split_integral(trace, window, sensor)
     gain = trace.channel.gain_error
@@ -138,12 +156,14 @@ def describe_sensor(trace: Trace) -> Sensor:
         may_be_mean = any(word in channel.reading for word in ("average", "usage"))
         is_mean = may_be_mean and not _has_jump(times, values)
         averaging_s = thresholds.AVERAGING_S if is_mean else 0.0
+    pace_s = channel.update_s or _find_update_s(trace)
     return Sensor(
         poll_s=poll_s,
-        update_s=channel.update_s or max(_find_update_s(trace), poll_s),
+        update_s=channel.update_s or max(pace_s, poll_s),
         averaging_s=averaging_s,
         resolution_w=_find_resolution(values) if channel.kind is Kind.SAMPLED else 0.0,
         is_part_time=(channel.averaging_s or math.inf) < (channel.update_s or 0.0),
+        is_paced=pace_s > 0.0,
     )
 
 
@@ -204,32 +224,34 @@ def _find_resolution(values: Sequence[float]) -> float:
 
 
 def _split_counter(
-    trace: Trace, window: Window, sensor: Sensor, pair: Trace | None
+    trace: Trace, window: Window, sensor: Sensor, beside: Beside | None
 ) -> tuple[float, float, float]:
     """Quantisation, edges and sampling of a counter, in joules."""
-    curve = energy_curve(trace, pair)
+    curve = energy_curve(trace, beside.trace if beside else None)
     edges = [_judge_edge(curve, t_s, sensor) for t_s in (window.start_s, window.end_s)]
     quantisation_j = math.hypot(*(cut_j for cut_j, _ in edges))
     edges_j = math.hypot(*(late_j for _, late_j in edges))
     sampling_j = _estimate_knot_sampling_j(curve, window, sensor) if sensor.is_part_time else 0.0
-    bridges_j = _estimate_bridges_j(curve, window, sensor, pair) if pair else 0.0
+    bridges_j = _estimate_bridges_j(curve, window, sensor, beside) if beside else 0.0
     return quantisation_j, edges_j, math.hypot(sampling_j, bridges_j)
 
 
-def _estimate_bridges_j(curve: EnergyCurve, window: Window, sensor: Sensor, pair: Trace) -> float:
+def _estimate_bridges_j(
+    curve: EnergyCurve, window: Window, sensor: Sensor, beside: Beside
+) -> float:
     """Error of the power that bridges a counter's breaks: its own, a cut at both ends, its gain.
 
-    Two sensors of one board may differ by ``AGREE_PCT``, by the same in every bridge.
+    The gain is the same in every bridge.
     """
-    power, bridged_j, widths_j = describe_sensor(pair), 0.0, [0.0]
+    bridged_j, widths_j = 0.0, [0.0]
     for gap in curve.bridges:
         inside = Window("", max(gap.before_s, window.start_s), min(gap.after_s, window.end_s))
         if inside.duration_s > 0:
             bridged_j += curve.at(inside.end_s) - curve.at(inside.start_s)
-            widths_j += _split_integral(pair, inside, power)
+            widths_j += _split_integral(beside.trace, inside, beside.sensor)
             for edge_s in (gap.before_s, gap.after_s):
                 widths_j += _judge_edge(curve, edge_s, sensor)
-    return math.hypot(thresholds.AGREE_PCT / 100 * bridged_j, *widths_j)
+    return math.hypot(beside.apart * bridged_j, *widths_j)
 
 
 def _judge_edge(curve: EnergyCurve, at_s: float, sensor: Sensor) -> tuple[float, float]:
