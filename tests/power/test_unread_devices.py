@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -12,7 +13,7 @@ from fakes.nvml_plugin import ScriptedNvml
 from fakes.nvml_scenario import UNSUPPORTED, Counter, FakeGpu, Fault, Scenario
 from wbcbench.core.errors import CannotMeasureError
 from wbcbench.core.trace import Domain
-from wbcbench.power import codecarbon
+from wbcbench.power import codecarbon, nvml
 from wbcbench.power.meter import MeterRequest, MeterSet, find_meters, open_meters
 
 NO_READING = {
@@ -91,9 +92,34 @@ def test_a_run_takes_the_first_gpu_that_can_be_read(case: str, scripted_nvml: Sc
     ("code", "domain"), [(9, None), (4, None), (18, None), (15, Domain.GPU), (999, Domain.GPU)]
 )
 def test_only_a_driver_that_is_there_and_fails_has_gpus_that_are_unread(
-    code: int, domain: Domain | None, scripted_nvml: ScriptedNvml
+    code: int,
+    domain: Domain | None,
+    scripted_nvml: ScriptedNvml,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(nvml, "_DEVICE_FILES", tmp_path)
     scripted_nvml.play(Scenario(init_error=code))
+    absences = find_meters(("auto",), MeterRequest()).absent
+    [absent] = [meter for meter in absences if meter.meter == "nvml"]
+    assert absent.domain is domain
+
+
+@pytest.mark.parametrize(
+    ("visible", "domain"), [(None, Domain.GPU), ("0", Domain.GPU), ("", None), ("-1", None)]
+)
+def test_a_gpu_that_the_system_shows_is_unread_where_its_library_does_not_start(
+    visible: str | None,
+    domain: Domain | None,
+    scripted_nvml: ScriptedNvml,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (tmp_path / "nvidia0").touch()
+    monkeypatch.setattr(nvml, "_DEVICE_FILES", tmp_path)
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    scripted_nvml.play(Scenario(init_error=18))
     absences = find_meters(("auto",), MeterRequest()).absent
     [absent] = [meter for meter in absences if meter.meter == "nvml"]
     assert absent.domain is domain

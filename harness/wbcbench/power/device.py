@@ -201,8 +201,9 @@ class GpuMeter:
                     f"and integrated GPUs. Use another GPU, or leave the {device.vendor} meter out."
                 )
             limit_w = device.enforced_limit_w()
-            self.channels = tuple(self._make_channel(name, limit_w) for name in device.readings)
             low_w, high_w = device.power_limit_range_w() or (None, None)
+            most_w = limit_w or high_w
+            self.channels = tuple(self._make_channel(name, most_w) for name in device.readings)
             self._facts = device.describe() | {
                 "index": gpu.index,
                 "name": gpu.name,

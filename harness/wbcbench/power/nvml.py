@@ -24,6 +24,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import count
+from pathlib import Path
 from typing import Any, TypeVar
 
 import pynvml
@@ -106,6 +107,7 @@ _PART_TIME_UPDATE_S = 0.1
 _PART_TIME_AVERAGING_S = 0.025
 _GA100 = re.compile(r"\b(A100|A30|A800)\b", re.IGNORECASE)
 
+_DEVICE_FILES = Path("/dev")  # a program may compute on a GPU although nothing can measure it
 _PROBLEMS = {
     pynvml.NVML_ERROR_LIBRARY_NOT_FOUND: (
         "libnvidia-ml.so.1 was not found",
@@ -157,13 +159,16 @@ def session() -> Iterator[None]:
 
     Raises:
         CannotMeasureError: There is no library or no driver; the message says the way out.
-        UnreadGpuError: There is a driver, but it does not start.
+        UnreadGpuError: There are GPUs, but the library or the driver does not start.
     """
     try:
         pynvml.nvmlInit()
     except pynvml.NVMLError as error:
         problem, way_out = _PROBLEMS.get(error.value, (str(error), "Check `nvidia-smi`"))
-        kind = CannotMeasureError if error.value in _PROBLEMS else UnreadGpuError
+        is_hidden = os.environ.get(VISIBLE, "0").strip() in {"", "-1"}
+        is_there = any(_DEVICE_FILES.glob("nvidia[0-9]*")) and not is_hidden
+        has_gpus = is_there or error.value not in _PROBLEMS
+        kind = UnreadGpuError if has_gpus else CannotMeasureError
         raise kind(
             f"NVML cannot measure GPUs here: {problem}. {way_out}, or leave the nvml meter out."
         ) from error
