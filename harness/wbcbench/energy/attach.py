@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
@@ -24,6 +24,7 @@ from wbcbench.core.window import Window, WindowEnergy, unix_s, utc_now
 from wbcbench.energy import thresholds
 from wbcbench.energy.appraise import appraise, remove_validation, remove_validation_from_budgets
 from wbcbench.energy.checks import list_some
+from wbcbench.energy.faults import Fault
 from wbcbench.energy.integrate import longest_step_s
 from wbcbench.energy.source import choose_source, source_energy_j, source_uncertainty_j
 from wbcbench.energy.wall_log import WallLog, read_wall_log
@@ -86,7 +87,9 @@ def attach_wall_meter(
         channel=trace.channel,
         energies=energies,
         budgets=remove_validation_from_budgets(appraisal.budgets, record.windows),
-        warnings=tuple(_find_warnings(record, trace, readings, energies, clock_s)),
+        warnings=tuple(
+            _find_warnings(record, trace, readings, energies, appraisal.faults, clock_s)
+        ),
     )
     _refuse_impossible(record, attachment)
     run.write_attachment(attachment, trace)
@@ -138,9 +141,11 @@ def _find_warnings(
     trace: Trace,
     log: WallLog,
     energies: Sequence[WindowEnergy],
+    faults: Iterable[Fault],
     clock_s: float,
 ) -> Iterator[QualityWarning]:
     details = [("wall-log-assumed", note) for note in log.notes]
+    details += [(fault.flaw, f"{fault.channel}: {fault.detail}.") for fault in faults]
     unknown = [energy for energy in energies if energy.energy_j is None]
     if unknown:
         names = list_some(f"{energy.window} ({energy.reason})" for energy in unknown)
