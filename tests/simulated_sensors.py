@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
 
 from wbcbench.core.trace import Channel, Domain, Kind, Origin, Trace
+from wbcbench.energy.faults import Fault, find_breaks, review_sensors
 from wbcbench.power.sampler import JITTER
 
 LOW_W, HIGH_W = 60.0, 300.0
@@ -137,3 +138,9 @@ SENSORS = {
     "part-time, unsaid": SimulatedSensor(Kind.SAMPLED, 0.1, 0.025, "power_instant", tells=False),
     "average 1 s": SimulatedSensor(Kind.SAMPLED, 0.1, 1.0, "power_average"),
 }
+
+
+def find_faults(traces: Sequence[Trace]) -> tuple[Fault, ...]:
+    """Every fault of every trace."""
+    review = review_sensors(traces)
+    return (*review.faults, *find_breaks(review.traces))

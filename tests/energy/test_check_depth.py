@@ -51,6 +51,13 @@ def test_a_windows_own_check_counts_if_it_is_deep_and_else_the_deeper():
     assert deepest_check([own], "another", "train") is None
 
 
+def test_a_window_that_contradicts_the_whole_is_checked_by_itself_however_shallow():
+    whole, own = check("", 0.5), check("train", 12.0)
+    assert deepest_check([own, whole], "g/counter", "train") == whole
+    off = replace(own, difference_pct=-10.0)
+    assert deepest_check([off, whole], "g/counter", "train") == off
+
+
 def test_a_check_says_how_deep_it_reached_and_by_how_many_readings():
     (text,) = describe_checks([check("train", 5.0), check("", 3.04, 2770)], "train")
     assert text == "g/counter: +1.0 % off g/power, checked to ±3 % by 2,770 readings"

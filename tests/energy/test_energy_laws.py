@@ -12,12 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binom
 
-from simulated_sensors import SENSORS, SIGNALS, Signal
+from simulated_sensors import SENSORS, SIGNALS, Signal, find_faults
 from wbcbench.core.trace import Channel, Domain, Kind, Origin, Trace
 from wbcbench.core.window import Window, WindowEnergy
 from wbcbench.energy.appraise import Appraisal, appraise
 from wbcbench.energy.counter import unwrap_counter
-from wbcbench.energy.faults import find_faults
 from wbcbench.energy.integrate import energy_curve, window_energy
 from wbcbench.energy.uncertainty import with_uncertainty
 

@@ -9,11 +9,11 @@ from math import inf
 
 import pytest
 
-from simulated_sensors import SIGNALS, Signal
+from simulated_sensors import SIGNALS, Signal, find_faults
 from wbcbench.core.trace import Channel, Domain, Kind, Origin, Trace
 from wbcbench.core.window import Window, WindowEnergy
 from wbcbench.energy.appraise import Appraisal, appraise
-from wbcbench.energy.faults import Flaw, find_faults
+from wbcbench.energy.faults import Flaw
 
 WINDOW = Window("block", 4.0, 14.0)
 END_S = 16.5

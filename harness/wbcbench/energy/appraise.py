@@ -16,7 +16,14 @@ from wbcbench.core.window import IDLE_AFTER, IDLE_BEFORE, TRAIN, Window, WindowE
 from wbcbench.energy import thresholds
 from wbcbench.energy.cross_check import agreements, compare_traces
 from wbcbench.energy.delay import Delay, find_delay, move, span_work, widen
-from wbcbench.energy.faults import Fault, Flaw, find_pair, refuse_unread, review_sensors
+from wbcbench.energy.faults import (
+    Fault,
+    Flaw,
+    find_breaks,
+    find_pair,
+    refuse_unread,
+    review_sensors,
+)
 from wbcbench.energy.integrate import window_energy
 from wbcbench.energy.uncertainty import Beside, Sensor, describe_sensor, uncertainty_budget
 
@@ -81,7 +88,7 @@ def appraise(
         tuple(energies),
         with_baseline(budgets, energies, windows),
         (*agreements([trace.channel for trace in traces], energies), *checks),
-        (*review.faults, *_find_late(review.traces, work, delays)),
+        (*review.faults, *find_breaks(moved), *_find_late(review.traces, work, delays)),
     )
 
 

@@ -93,7 +93,8 @@ def _sum_spans(trace: Trace, spans: Sequence[Window], pair: Trace | None) -> Win
 def deepest_check(pairs: Iterable[Agreement], counter: str, window: str) -> Agreement | None:
     """The check of a counter that counts for a window: its own if that is deep, else the deeper.
 
-    ``None`` if there is neither.
+    Over everything a fault of one window is diluted: where its own check contradicts the whole, the
+    window's counts, however shallow. ``None`` if there is neither.
     """
     checks = {
         pair.window: pair for pair in pairs if pair.a == counter and pair.depth_pct is not None
@@ -102,7 +103,9 @@ def deepest_check(pairs: Iterable[Agreement], counter: str, window: str) -> Agre
     if own is None or whole is None:
         return own or whole
     depths_pct = own.depth_pct or 0.0, whole.depth_pct or 0.0
-    return own if depths_pct[0] <= max(thresholds.AGREE_PCT, depths_pct[1]) else whole
+    apart_pct = abs(own.difference_pct - whole.difference_pct)
+    is_apart = apart_pct > depths_pct[0] / thresholds.DISAGREE_DEPTHS
+    return own if is_apart or depths_pct[0] <= max(thresholds.AGREE_PCT, depths_pct[1]) else whole
 
 
 def describe_checks(pairs: Sequence[Agreement], window: str) -> list[str]:

@@ -20,7 +20,7 @@ from weakref import WeakKeyDictionary
 from wbcbench.core.trace import Channel, Domain, Kind, Origin, Trace
 from wbcbench.core.window import Window, WindowEnergy
 from wbcbench.energy import thresholds
-from wbcbench.energy.integrate import energy_curve, find_unread_s, window_energy
+from wbcbench.energy.integrate import EnergyCurve, energy_curve, find_unread_s, window_energy
 from wbcbench.energy.uncertainty import describe_sensor, with_uncertainty
 
 # Whether equal readings are stuck: a sensor that repeats itself now and then does so by chance,
@@ -72,7 +72,7 @@ class SensorReview:
     Attributes:
         traces: The traces in their order, with ``None`` for readings that are none.
         within_limit: The same with ``None`` for those above the limit, too.
-        faults: Every fault, by channel and time.
+        faults: Every fault of power readings, by channel and time.
     """
 
     traces: tuple[Trace, ...]
@@ -81,7 +81,7 @@ class SensorReview:
 
 
 def review_sensors(traces: Sequence[Trace]) -> SensorReview:
-    """Find every fault of every trace, and leave out the readings that are none."""
+    """Find every fault of power readings, and leave out the readings that are none."""
     powers = {
         trace: _inspect_power(trace, find_pair(trace, traces))
         for trace in traces
@@ -92,16 +92,19 @@ def review_sensors(traces: Sequence[Trace]) -> SensorReview:
         powers[trace].within_limit or sound[i] if trace in powers else trace
         for i, trace in enumerate(traces)
     )
-    faults = list[Fault]()
-    for trace in traces:
-        own = powers[trace].faults if trace in powers else _find_breaks(trace, sound)
-        faults += sorted(own, key=lambda fault: fault.start_s)
+    faults = (fault for power in powers.values() for fault in _sort(power.faults))
     return SensorReview(sound, within_limit, tuple(faults))
 
 
-def find_faults(traces: Sequence[Trace]) -> tuple[Fault, ...]:
-    """Every fault of every trace, by channel and time."""
-    return review_sensors(traces).faults
+def find_breaks(traces: Sequence[Trace]) -> Iterator[Fault]:
+    """The breaks of every counter and the readings that it left out, by channel and time."""
+    for trace in traces:
+        if trace.channel.kind is Kind.COUNTER:
+            yield from _sort(_list_breaks(energy_curve(trace, find_pair(trace, traces)), trace))
+
+
+def _sort(faults: Iterable[Fault]) -> list[Fault]:
+    return sorted(faults, key=lambda fault: fault.start_s)
 
 
 def find_pair(trace: Trace, traces: Iterable[Trace]) -> Trace | None:
@@ -141,9 +144,8 @@ def refuse_unread(
     return replace(energy, energy_j=None, uncertainty_j=None, mean_power_w=None, reason=reason)
 
 
-def _find_breaks(trace: Trace, traces: Sequence[Trace]) -> Iterator[Fault]:
-    """The breaks of a counter and the readings that it left out."""
-    curve, name = energy_curve(trace, find_pair(trace, traces)), trace.channel.name
+def _list_breaks(curve: EnergyCurve, trace: Trace) -> Iterator[Fault]:
+    name = trace.channel.name
     for gap in (*curve.breaks, *curve.bridges):
         flaw = Flaw(f"counter-{gap.cause}")
         yield Fault(flaw, name, gap.before_s, gap.after_s, gap.detail)

@@ -220,7 +220,7 @@ STUCK_UPDATES = _add_limit(
 )
 STUCK_CHANCE = _add_limit(
     "stuck_chance",
-    1e-6,
+    1e-5,
     "1",
     "a reading is stuck if chance repeats it as often with less than this probability in a trace",
     "this project; chosen far below the false alarms that are allowed",

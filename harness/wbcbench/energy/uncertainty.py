@@ -25,7 +25,7 @@ from itertools import pairwise
 from statistics import fmean, median, pstdev
 
 from wbcbench.core.record import Budget, KindGuess, SensorCard
-from wbcbench.core.trace import Channel, Kind, Trace
+from wbcbench.core.trace import Channel, Domain, Kind, Trace
 from wbcbench.core.units import ms_from_s
 from wbcbench.core.window import Window, WindowEnergy
 from wbcbench.energy import thresholds
@@ -169,17 +169,24 @@ def describe_sensor(trace: Trace) -> Sensor:
 
 def describe_limits(channels: Iterable[Channel]) -> tuple[str, ...]:
     """What the sensors of these channels can never tell, one sentence a board, with the advice."""
-    parts = dict[str, tuple[float, float]]()
+    parts = dict[str, str]()
     for channel in channels:
         averaging_s, update_s = channel.averaging_s or 0.0, channel.update_s or 0.0
+        part, every_ms = channel.name.rpartition("/")[0], f"{ms_from_s(update_s):.0f} ms"
         if 0.0 < averaging_s < update_s:
-            parts[channel.name.rpartition("/")[0]] = averaging_s, update_s
+            parts[part] = f"{part} reads {ms_from_s(averaging_s):.0f} of every {every_ms}"
+        elif channel.averaging_s is None and _is_slow_power(channel):
+            parts[part] = f"{part} may read only a moment of every {every_ms}"
     return tuple(
-        f"The sensor of {part} reads {ms_from_s(read_s):.0f} of every {ms_from_s(every_s):.0f} ms; "
-        "a load in step with it can be off by half or more. Run longer, and vary the time that a "
-        "step takes."
-        for part, (read_s, every_s) in parts.items()
+        f"The sensor of {what}; a load in step with it can be off by half or more. Run longer, and "
+        "vary the time that a step takes."
+        for what in parts.values()
     )
+
+
+def _is_slow_power(channel: Channel) -> bool:
+    is_power = channel.kind is Kind.SAMPLED and channel.domain is Domain.GPU
+    return is_power and (channel.update_s or 0.0) > thresholds.PROMPT_COUNTER_S
 
 
 def _has_jump(times: Sequence[float], values: Sequence[float]) -> bool:
