@@ -105,10 +105,10 @@ def _period_s(rng: random.Random) -> float:
             return period_s
 
 
-def draw_sensor(rng: random.Random, *, quiet: bool = False) -> Sensor:
+def draw_sensor(rng: random.Random) -> Sensor:
     """A sensor that reads all the time."""
     update_s = rng.choice((0.02, 0.05, 0.1))
-    noise_w = 0.0 if quiet else rng.uniform(0.3, 2.0)
+    noise_w = rng.uniform(0.3, 2.0)
     phase_s, seed = rng.uniform(0.0, update_s), rng.randrange(1 << 30)
     return Sensor(update_s, update_s, noise_w=noise_w, phase_s=phase_s, seed=seed)
 

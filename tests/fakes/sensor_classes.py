@@ -134,7 +134,11 @@ def _long_average(rng: random.Random) -> FakeGpu:
 
 
 def _slow_update(rng: random.Random) -> FakeGpu:
-    return _board("Tesla P100-PCIE-16GB", 4, usage=_draw_sensor(rng, 2.0, rng.choice([0.0, 2.0])))
+    return _board("Tesla P100-PCIE-16GB", 4, usage=_draw_sensor(rng, 2.0, 2.0))
+
+
+def _rare_look(rng: random.Random) -> FakeGpu:
+    return _board("Tesla P100-PCIE-16GB", 4, usage=_draw_sensor(rng, 2.0, 0.0))
 
 
 def _slow_counter(rng: random.Random) -> FakeGpu:
@@ -160,7 +164,8 @@ CLASSES = (
     SensorClass("no counter, average", _averaging, has_counter=False),
     SensorClass("slow: lag 1 s", _lagging, has_counter=False, expected=LATE),
     SensorClass("slow: average 3 s", _long_average, has_counter=False, expected=LATE),
-    SensorClass("slow: update 2 s", _slow_update, has_counter=False, in_step=False, expected=LATE),
+    SensorClass("slow: update 2 s", _slow_update, has_counter=False, expected=LATE),
+    SensorClass("slow: look in 2 s", _rare_look, has_counter=False, in_step=False, expected=LATE),
     SensorClass("slow: counter 1.5-4 s", _slow_counter),
     SensorClass("slow: counter, power", _slow_counter_beside_power),
     SensorClass("counter, slow: power", _counter_beside_late_average, expected=LATE),
