@@ -32,6 +32,7 @@ TOOLS = {
     "loop": "100 Hz loop",
 }
 WRONG_PCT = 3.0  # a number of any tool that is further off than this is called wrong
+LEAST_SEEDS = 10  # on which a row is compared
 MARGIN_POINTS = 0.1  # ours may be above the best peer by this, beyond the bound
 RESAMPLES = 4_000
 # Warnings that are given of sound windows, too: they name no fault. That a counter could not be
@@ -163,7 +164,10 @@ def check(rows: Iterable[Row], results: Sequence[Result]) -> list[str]:
                 misses.append(f"{row.key}: {wrong} windows of ours are silent and wrong")
         elif row.is_judged:
             comparison = compare_with_best(own)
-            if comparison is None:
+            seeds = {result.seed for result in own if result.tool == OURS and result.seed > 0}
+            if len(seeds) < LEAST_SEEDS:
+                misses.append(f"{row.key}: {len(seeds)} seeds, wanted are {LEAST_SEEDS}")
+            elif comparison is None:
                 misses.append(f"{row.key}: ours cannot be compared, for somebody has no joules")
             elif comparison.is_worse:
                 points = f"{comparison.difference:.2f} points, at least {comparison.low:.2f}"
