@@ -30,15 +30,12 @@ class SensorClass:
         name: What it is called in tables.
         make: Draws one board.
         has_counter: Whether it has an energy counter.
-        in_step: Whether loads in step with the polls belong to its fault-free loads; a sensor that
-            looks only part of the time cannot tell them.
         expected: Warnings that are true of such boards, and no false alarm.
     """
 
     name: str
     make: Callable[[random.Random], FakeGpu]
     has_counter: bool = True
-    in_step: bool = True
     expected: frozenset[str] = frozenset()
 
 
@@ -134,11 +131,8 @@ def _long_average(rng: random.Random) -> FakeGpu:
 
 
 def _slow_update(rng: random.Random) -> FakeGpu:
-    return _board("Tesla P100-PCIE-16GB", 4, usage=_draw_sensor(rng, 2.0, 2.0))
-
-
-def _rare_look(rng: random.Random) -> FakeGpu:
-    return _board("Tesla P100-PCIE-16GB", 4, usage=_draw_sensor(rng, 2.0, 0.0))
+    """A mean of all the time or a look now and then: nothing tells one from the other."""
+    return _board("Tesla P100-PCIE-16GB", 4, usage=_draw_sensor(rng, 2.0, rng.choice([0.0, 2.0])))
 
 
 def _slow_counter(rng: random.Random) -> FakeGpu:
@@ -159,17 +153,22 @@ CLASSES = (
     SensorClass("counter 20 ms", _v100),
     SensorClass("counter 100 ms", _full_time),
     SensorClass("counter 100 ms, average", _rtx),
-    SensorClass("part-time", _a100, in_step=False),
+    SensorClass("part-time", _a100),
     SensorClass("no counter", _p100, has_counter=False),
     SensorClass("no counter, average", _averaging, has_counter=False),
     SensorClass("slow: lag 1 s", _lagging, has_counter=False, expected=LATE),
     SensorClass("slow: average 3 s", _long_average, has_counter=False, expected=LATE),
     SensorClass("slow: update 2 s", _slow_update, has_counter=False, expected=LATE),
-    SensorClass("slow: look in 2 s", _rare_look, has_counter=False, in_step=False, expected=LATE),
     SensorClass("slow: counter 1.5-4 s", _slow_counter),
     SensorClass("slow: counter, power", _slow_counter_beside_power),
     SensorClass("counter, slow: power", _counter_beside_late_average, expected=LATE),
 )
+
+
+def _looks_part_of_the_time(board: FakeGpu) -> bool:
+    """Whether loads in step with a sensor are none of its fault-free loads: it cannot tell them."""
+    sensors = (each for each in (board.instant, board.usage) if each.supported)
+    return any(each.window_s < each.update_s / 2 for each in sensors)
 
 
 # --- loads -------------------------------------------------------------------------------------
@@ -229,7 +228,7 @@ def draw_case(
     load_end_s = begin_s + before_s + length_s + after_s
     idle_w = rng.uniform(*IDLE_W)
     times, powers = [FROM_S], [idle_w]
-    for at_s, power_w in LOADS[name](rng, kind.in_step):
+    for at_s, power_w in LOADS[name](rng, not _looks_part_of_the_time(board)):
         t_s = begin_s + at_s
         if t_s >= load_end_s:
             break

@@ -124,7 +124,9 @@ def _find_fall_s(times: Sequence[float], values: Sequence[float], level_w: float
 def widen(sensor: Sensor, delay: Delay) -> Sensor:
     """The sensor as the ends of the load showed it."""
     averaging_s = max(sensor.averaging_s, delay.averaging_s)
-    return replace(sensor, averaging_s=averaging_s, late_s=delay.half_s)
+    # Where nothing shows a pace, repeats of one value within that time may be one look.
+    update_s = sensor.update_s if sensor.is_paced else max(sensor.update_s, delay.half_s)
+    return replace(sensor, update_s=update_s, averaging_s=averaging_s, late_s=delay.half_s)
 
 
 def move(trace: Trace, delay: Delay) -> Trace:

@@ -54,6 +54,7 @@ AGE_SHARE = 0.8  # of the update, where the pace was not told
 FLAT_SHARE = 0.06  # of the averaging time, times the power: swings that an average hides
 EVEN_SHARE = 0.65  # of what looks at random times would miss
 UNSEEN_SHARE = 0.2  # of one stratum, times all powers in the window: a burst between two samples
+LOOK_SHARE = 0.5  # of one stratum, times all powers of the trace, where slow samples may be looks
 FLAT_BESIDE = 0.2  # of a step: less between the neighbours on both sides is flat
 
 FEWEST_MOVES = 8
@@ -322,6 +323,7 @@ def _split_integral(trace: Trace, window: Window, sensor: Sensor) -> tuple[float
         longest_s=thresholds.GAP_PERIODS * max(sensor.poll_s, sensor.update_s),
         look_s=sensor.update_s if sensor.is_part_time else None,
         limit_w=trace.channel.limit_w,
+        may_look=sensor.averaging_s == 0.0 and sensor.update_s > thresholds.PROMPT_COUNTER_S,
     )
     return quantisation_j, edges_j, sampling_j
 
@@ -376,6 +378,7 @@ def _estimate_sampling_j(
     longest_s: float,
     look_s: float | None,
     limit_w: float | None = None,
+    may_look: bool = False,
 ) -> float:
     """95 % half-width of the integral between readings, by successive differences.
 
@@ -385,7 +388,8 @@ def _estimate_sampling_j(
     difference stands for what was drawn between the two readings. A stratum longer than
     ``longest_s`` may hold anything that was read in the whole trace, and one that is told as a gap
     anything from nothing to ``limit_w``. One stratum's worth of what was read in the window is
-    added for a burst that fell between two samples.
+    added for a burst that fell between two samples; slow samples that ``may_look`` for a moment may
+    all have met one level of a load that shows others elsewhere.
     """
     first = max(bisect_right(times, window.start_s) - 1, 0)
     last = min(bisect_left(times, window.end_s), len(times) - 1)
@@ -409,6 +413,8 @@ def _estimate_sampling_j(
         variance += (length_s * spread_w) ** 2
     usual_s = min(median_step_s(times), window.duration_s)
     unseen_j = UNSEEN_SHARE * usual_s * (max(inside_w) - min(inside_w))
+    if may_look:
+        unseen_j = LOOK_SHARE * usual_s * (max(power_w) - min(power_w))
     by_chance_j = t_95(last - first) * math.hypot(math.sqrt(variance), unseen_j)
     look_s = look_s or _find_even_step_s(times)
     in_step_j = aliasing_j(times[first : last + 1], inside_w, look_s) if look_s else 0.0
