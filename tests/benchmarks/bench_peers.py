@@ -50,7 +50,7 @@ PACKAGES = {
     "loop": (NVML,),
 }
 CSV = HERE / "peers.csv"
-LATE_MS = 10.0
+LATE_MS = 25.0
 TRIES = 4
 # From a batch's jobs to its first load: processes start and probe their sensors. Longer after a
 # batch in which that was not enough.
@@ -318,7 +318,7 @@ def main() -> int:
     """Measure, or read what was measured, and print the table; returns 1 if a check fails."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--cache", type=Path, default=ROOT / ".cache" / "peers")
-    parser.add_argument("--lanes", type=int, default=4, help="windows at a time")
+    parser.add_argument("--lanes", type=int, default=5, help="windows at a time")
     parser.add_argument(
         "--seeds", type=int, nargs=2, default=(6, 12), metavar=("CHOOSE", "COMPARE")
     )
