@@ -10,7 +10,7 @@ from itertools import pairwise
 import pytest
 
 from simulated_sensors import Signal, SimulatedSensor
-from wbcbench.core.trace import Kind
+from wbcbench.core.trace import Kind, Origin, Trace
 from wbcbench.core.window import Window
 from wbcbench.energy.appraise import Appraisal, appraise
 from wbcbench.energy.delay import IN_TIME, find_delay
@@ -159,3 +159,26 @@ def test_a_part_of_the_load_is_moved_by_what_the_ends_of_all_of_it_show() -> Non
         (energy,) = appraise([trace], [part], work).energies
         true_j = signal.energy_j(part.end_s) - signal.energy_j(part.start_s)
         assert energy.energy_j == pytest.approx(true_j, rel=0.06)
+
+
+@pytest.mark.parametrize("origin", [Origin.SIMULATED, Origin.ESTIMATED])
+def test_a_signal_that_does_not_come_from_the_work_is_not_late(origin: Origin) -> None:
+    sensor = SENSORS["lag 1 s, average 0.1 s, update 0.1 s"]
+    signal = load(constant, 10.0, random.Random(0))
+    trace = sensor.trace(signal, random.Random(0), START_S + 16.0, poll_s=0.1)
+    window = Window("w", START_S, START_S + 10.0)
+    assert find_delay(trace, window, describe_sensor(trace)) != IN_TIME
+    elsewhere = replace(trace, channel=replace(trace.channel, origin=origin))
+    assert find_delay(elsewhere, window, describe_sensor(elsewhere)) == IN_TIME
+
+
+@pytest.mark.parametrize("stall_s", [0.3, 0.6, 1.0])
+def test_a_poll_that_comes_late_after_the_end_does_not_make_the_sensor_late(stall_s: float) -> None:
+    sensor = SimulatedSensor(Kind.SAMPLED, 0.02, 0.02, "power_instant", noise=0.003)
+    signal = load(constant, 10.0, random.Random(0))
+    trace = sensor.trace(signal, random.Random(0), START_S + 16.0, poll_s=0.1)
+    end_s = START_S + 10.0
+    read = [(t, v) for t, v in zip(*trace.good, strict=True) if not end_s <= t < end_s + stall_s]
+    stalled = Trace(trace.channel, [t for t, _ in read], [v for _, v in read])
+    found = appraise([stalled], [Window("w", START_S, end_s)])
+    assert Flaw.LATE not in {fault.flaw for fault in found.faults}

@@ -13,10 +13,10 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import accumulate, pairwise
+from itertools import accumulate
 from statistics import median
 
-from wbcbench.core.trace import Kind, Trace
+from wbcbench.core.trace import Kind, Origin, Trace
 from wbcbench.core.window import Window, is_idle
 from wbcbench.energy.uncertainty import Sensor
 
@@ -66,7 +66,10 @@ def find_delay(trace: Trace, work: Window | None, sensor: Sensor) -> Delay:
         sensor: What is known of the sensor: a delay that it explains is none.
     """
     times, values = trace.good
-    if work is None or trace.channel.kind is not Kind.SAMPLED:
+    channel = trace.channel
+    # Only a sensor's power follows the work; a simulated signal goes its own way.
+    is_sensor = channel.kind is Kind.SAMPLED and channel.origin is Origin.MEASURED
+    if work is None or not is_sensor:
         return IN_TIME
     before = [v for t, v in zip(times, values, strict=True) if t <= work.start_s]
     load_w = _find_load_w(times, values, work)
@@ -77,15 +80,15 @@ def find_delay(trace: Trace, work: Window | None, sensor: Sensor) -> Delay:
     if step_w < LEAST_STEP * load_w or max(before) > idle_w + LOW * step_w:
         return IN_TIME
     low_w, high_w = idle_w + LOW * step_w, idle_w + HIGH * step_w
-    channel = trace.channel
-    known_s = (channel.averaging_s or 0.0) + sensor.update_s + POLLS_LATE * sensor.poll_s
-    low_s, high_s = (_find_fall_s(times, values, w) - work.end_s for w in (low_w, high_w))
+    (low_s, gap_s), (high_s, _) = (_find_fall(times, values, w, work) for w in (low_w, high_w))
+    blind_s = max(POLLS_LATE * sensor.poll_s, gap_s)
+    known_s = (channel.averaging_s or 0.0) + sensor.update_s + blind_s
     rise_s = next(t for t, v in zip(times, values, strict=True) if v > low_w) - work.start_s
     # A pace that nothing shows may be as slow as either end.
     stale_s = 0.0 if sensor.is_paced else min(max(rise_s, low_s), SLOWEST_S)
     if low_s <= known_s:
         return Delay(half_s=stale_s)
-    tolerance_s = sensor.update_s + POLLS_LATE * sensor.poll_s + TOLERANCE * low_s
+    tolerance_s = sensor.update_s + blind_s + TOLERANCE * low_s
     is_settled = work.end_s + low_s < times[-1] - sensor.poll_s
     age_s = 0.5 * ((channel.averaging_s or 0.0) + (channel.update_s or 0.0))
     shift_s = 0.5 * (rise_s + low_s) - age_s
@@ -111,14 +114,13 @@ def _find_load_w(times: Sequence[float], values: Sequence[float], work: Window) 
     return max(means, default=None) if count else None
 
 
-def _find_fall_s(times: Sequence[float], values: Sequence[float], level_w: float) -> float:
-    """When a reading fell below a level for good: in the middle of two polls."""
-    falls = [
-        0.5 * (start_s + end_s)
-        for (start_s, value_w), (end_s, _) in pairwise(zip(times, values, strict=True))
-        if value_w > level_w
-    ]
-    return times[-1] if values[-1] > level_w else falls[-1] if falls else times[0]
+def _find_fall(
+    times: Sequence[float], values: Sequence[float], level_w: float, work: Window
+) -> tuple[float, float]:
+    """When a reading fell below a level for good, and how long nobody looked."""
+    last = max((place for place, value_w in enumerate(values) if value_w > level_w), default=0)
+    fallen = min(last + 1, len(times) - 1)
+    return 0.5 * (times[last] + times[fallen]) - work.end_s, times[fallen] - times[last]
 
 
 def widen(sensor: Sensor, delay: Delay) -> Sensor:
