@@ -17,23 +17,31 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 # is done.
 LONG = (
     "test_faults_of_a_run",
-    "test_verify",
     "test_faults_by_kill",
-    "test_submit",
-    "test_report_browser",
-    "test_report",
-    "test_trainer",
-    "test_program_run",
+    "test_verify",
     "test_sweep",
+    "test_submit",
+    "test_sums_over_boards",
     "test_faults_of_sensors",
-    "test_report_files",
-    "test_report_degenerate",
-    "test_bundle_mutations",
-    "test_uncertainty",
-    "test_meters_codecarbon",
     "test_monitor",
-    "test_report_figures",
-    "test_report_bytes",
+    "test_report_browser",
+    "test_without_tensorflow",
+    "test_meters_codecarbon",
+    "test_run_lifecycle",
+    "test_trainer",
+    "test_report",
+    "test_lying_sensors",
+    "test_program_run",
+    "test_uncertainty",
+    "test_energy_laws",
+    "test_faults_of_the_machine",
+    "test_accuracy_against_truth",
+    "test_whose_joules",
+    "test_meter_conformance",
+    "test_api",
+    "test_bundle_mutations",
+    "test_compare",
+    "test_doctor",
 )
 
 
@@ -44,8 +52,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """One worker more than processors: many tests wait, for a sensor or for a process's end."""
-    return (os.cpu_count() or 1) + 1
+    """Two workers more than processors: many tests wait, for a sensor or for a process's end."""
+    return (os.cpu_count() or 1) + 2
 
 
 # Tests start dozens of Pythons, many with TensorFlow. Where the environment forbids bytecode files,
@@ -54,5 +62,7 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 
 # How long an example takes says how busy the machine is, and nothing of the program.
-settings.register_profile("suite", deadline=None)
+# The suite draws the same examples each time; `pytest --hypothesis-profile search` draws others.
+settings.register_profile("suite", deadline=None, derandomize=True)
+settings.register_profile("search", deadline=None, max_examples=500)
 settings.load_profile("suite")

@@ -45,6 +45,7 @@ from wbcbench.core.window import TRAIN, WHOLE, Window, is_validation
 from wbcbench.energy.account import account
 from wbcbench.energy.source import primary_source, source_energy_j, source_uncertainty_j
 from wbcbench.measure.window_result import Recording
+from wbcbench.power import nvml
 
 SHORTEST_S, LONGEST_S = 4.0, 10.0
 VALIDATION_S = 0.7
@@ -348,6 +349,7 @@ def judge_machine(machine: Machine, bench: Bench) -> str:
     """What is said of a machine at every door, in a word; raises where the law is broken."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(sys.modules, "codecarbon", None)  # as if not installed: it has its own clock
+        patch.setattr(nvml, "PATIENCE_S", 0.1)  # real seconds, for what lasts
         if machine.visible is not None:
             patch.setenv("CUDA_VISIBLE_DEVICES", machine.visible)
         try:
