@@ -14,7 +14,7 @@ from itertools import accumulate, pairwise
 
 from wbcbench.core.trace import Channel, Domain, Kind, Origin, Trace
 from wbcbench.energy.faults import Fault, find_breaks, review_sensors
-from wbcbench.power.sampler import JITTER
+from wbcbench.power.pacer import JITTER
 
 LOW_W, HIGH_W = 60.0, 300.0
 

@@ -28,6 +28,11 @@ def j_from_uj(energy_uj: float) -> float:
     return energy_uj * _MICRO
 
 
+def s_from_us(time_us: float) -> float:
+    """Microseconds (NVML's time stamps) to seconds."""
+    return time_us * _MICRO
+
+
 def w_from_mw(power_mw: float) -> float:
     """Milliwatts (NVML's power readings) to watts."""
     return power_mw * _MILLI

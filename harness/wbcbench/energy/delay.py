@@ -82,13 +82,16 @@ def find_delay(trace: Trace, work: Window | None, sensor: Sensor) -> Delay:
     low_w, high_w = idle_w + LOW * step_w, idle_w + HIGH * step_w
     (low_s, gap_s), (high_s, _) = (_find_fall(times, values, w, work) for w in (low_w, high_w))
     blind_s = max(POLLS_LATE * sensor.poll_s, gap_s)
-    known_s = (channel.averaging_s or 0.0) + sensor.update_s + blind_s
+    # A value that is held is the mean of its period, if of nothing longer.
+    known_s = max(channel.averaging_s or 0.0, sensor.update_s) + sensor.update_s + blind_s
     rise_s = next(t for t, v in zip(times, values, strict=True) if v > low_w) - work.start_s
     # A pace that nothing shows may be as slow as either end.
     stale_s = 0.0 if sensor.is_paced else min(max(rise_s, low_s), SLOWEST_S)
-    if low_s <= known_s:
-        return Delay(half_s=stale_s)
     tolerance_s = sensor.update_s + blind_s + TOLERANCE * low_s
+    if low_s <= known_s:
+        is_alike = not sensor.is_paced and abs(rise_s - high_s) <= tolerance_s
+        shift_s = max(0.5 * (rise_s + low_s), 0.0) if is_alike else 0.0
+        return Delay(shift_s=shift_s, half_s=0.5 * stale_s if is_alike else stale_s)
     is_settled = work.end_s + low_s < times[-1] - sensor.poll_s
     age_s = 0.5 * ((channel.averaging_s or 0.0) + (channel.update_s or 0.0))
     shift_s = 0.5 * (rise_s + low_s) - age_s

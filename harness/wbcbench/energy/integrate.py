@@ -8,8 +8,9 @@ the recorder that uses it stays small.
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from statistics import median
@@ -20,8 +21,13 @@ from wbcbench.core.window import Window, WindowEnergy
 from wbcbench.energy import thresholds
 from wbcbench.energy.counter import Break, Cause, unwrap_counter
 from wbcbench.energy.metrics import ratio
-from wbcbench.energy.renewals import place_renewals
+from wbcbench.energy.renewals import FEWEST_MOVES, Span, find_renewals, place_renewals
 
+STEP_SHARE = 0.05  # of the highest power: a smaller step shows nothing
+FLAT_SHARE, FEWEST_STEPS = 0.1, 5  # of a step: as near to its start, or to its end, is there
+LEAST_DUTY = 0.6  # a mean of all of the period has 0.8, of half of it 0.4, a look none
+MOST_SLACK = 0.05  # of a period, by which a renewal may come early or late
+FOLLOWED = 1.2  # periods from poll to poll: with fewer polls renewals are missed
 BLURRED = 3.0  # times the usual half-width
 STEADY_CELLS, STEADY_SHARE = 4, 0.3  # beside a cut cell: how far power may vary before a load
 
@@ -132,8 +138,12 @@ class EnergyCurve:
         t_s, energy_j: The knots, shape ``[n]``; across a bridge those of the power beside it.
         power_w: Power at each knot of a sampled channel, linear in between; ``None`` for a counter,
             of which the joules between knots are known and not when they were drawn.
+        is_held: Whether each power is the mean since the knot before, so that what is said of a
+            counter is true of its joules, too.
+        duty: ``find_duty`` of readings whose renewals are known.
         breaks: Where a count starts anew and nothing bridges it; no window may reach into one.
-        half_s: By how much the time of each knot of a counter may be off, shape ``[n]``.
+        half_s: By how much the time of each knot of a counter, or of a power that is held, may be
+            off, shape ``[n]``.
         bridges: Breaks across which the power beside the counter counts.
         strays_s: Times of counter readings that were left out.
     """
@@ -145,6 +155,8 @@ class EnergyCurve:
     half_s: Sequence[float] = ()
     bridges: tuple[Break, ...] = ()
     strays_s: tuple[float, ...] = ()
+    is_held: bool = False
+    duty: float | None = None
 
     def at(self, t_s: float) -> float:
         """Joules accumulated at ``t_s``; constant beyond the last knot of a staircase."""
@@ -152,7 +164,7 @@ class EnergyCurve:
         if i >= len(self.t_s) - 1:
             return self.energy_j[-1]
         into_s = t_s - self.t_s[i]
-        if self.power_w is None:
+        if self.power_w is None or self.is_held:
             return self.energy_j[i] + self._cut_cell(i, into_s)
         slope = (self.power_w[i + 1] - self.power_w[i]) / (self.t_s[i + 1] - self.t_s[i])
         return self.energy_j[i] + into_s * (self.power_w[i] + 0.5 * slope * into_s)
@@ -205,22 +217,134 @@ class EnergyCurve:
 
 
 def _integrate_power(trace: Trace) -> EnergyCurve:
-    """Trapezoids between all good readings, each at the time it is true for.
+    """The joules between all good readings, each at the time it is true for.
 
-    A mean over ``averaging_s`` is true for the middle of that time, and a value that is renewed
-    every ``update_s`` is half of that old, on average, when it is polled. Left out, a one-second
-    average would lose the first half second of a load and be 4 % low over ten seconds. The last
-    reading stands for the time up to its poll.
+    A mean over ``averaging_s`` is true for the middle of that time; left out, a one-second average
+    would lose the first half second of a load and be 4 % low over ten seconds. A value that is
+    renewed every ``update_s`` is placed at its renewal, or where those are not to be told, half of
+    that before its poll. The last reading stands for the time up to its poll.
     """
     times, power_w = trace.good
-    age_s = 0.5 * ((trace.channel.averaging_s or 0.0) + (trace.channel.update_s or 0.0))
-    if times and age_s:
-        times, power_w = [t - age_s for t in times] + [times[-1]], [*power_w, power_w[-1]]
+    averaging_s, update_s = trace.channel.averaging_s, trace.channel.update_s or 0.0
+    age_s = 0.5 * ((averaging_s or 0.0) + update_s)
+    spans, duty = _place_readings(trace), None
+    if spans:
+        power_w = [power_w[i] for i in spans]
+        duty = find_duty(power_w)
+        if averaging_s is None and (duty is None or duty >= LEAST_DUTY):
+            return _join_periods(trace, spans, update_s, duty)
+        renewed_s = [0.5 * sum(span) - 0.5 * (averaging_s or 0.0) for span in spans.values()]
+    else:
+        renewed_s = [t - age_s for t in times]
+    if times and renewed_s[-1] < times[-1]:
+        renewed_s, power_w = [*renewed_s, times[-1]], [*power_w, power_w[-1]]
     energy_j = [0.0] if times else []
-    for i in range(1, len(times)):
-        step_s = times[i] - times[i - 1]
+    for i in range(1, len(renewed_s)):
+        step_s = renewed_s[i] - renewed_s[i - 1]
         energy_j.append(energy_j[-1] + 0.5 * step_s * (power_w[i] + power_w[i - 1]))
-    return EnergyCurve(times, energy_j, power_w)
+    return EnergyCurve(renewed_s, energy_j, power_w, duty=duty)
+
+
+def _place_readings(trace: Trace) -> dict[int, Span]:
+    """The place of each reading that is a new one, and the renewal it is of; empty if unknown.
+
+    A reading that did not move is a new one, of the same power, once its period is over.
+    """
+    (times, values), period_s = trace.good, trace.channel.update_s
+    if len(times) < 2 or not period_s or period_s > thresholds.PROMPT_COUNTER_S:
+        return {}
+    if median_step_s(times) > FOLLOWED * period_s:
+        return {}
+    moves = _tell_moves(times, values, period_s)
+    spans = dict[int, Span]()
+    last_s, polled_s = -math.inf, times[0]
+    for i, (low_s, high_s) in enumerate(find_renewals(times, moves, period_s)):
+        if not moves[i] and times[i] - last_s <= 1.5 * period_s:
+            continue
+        renewed_s, half_s = 0.5 * (low_s + high_s), 0.5 * (high_s - low_s)
+        if spans and (not moves[i] or half_s > 0.25 * period_s):
+            # It is known to its pair of polls alone: the pace goes on.
+            elapsed_s = times[i] - (polled_s if moves[i] else last_s + 0.5 * period_s)
+            renewed_s = last_s + max(round(elapsed_s / period_s), 1) * period_s
+            half_s = MOST_SLACK * period_s
+        if renewed_s > last_s:
+            spans[i], last_s = (renewed_s - half_s, renewed_s + half_s), renewed_s
+        polled_s = times[i]
+    return spans
+
+
+def _tell_moves(
+    times: Sequence[float], values: Sequence[float], period_s: float
+) -> list[bool | None]:
+    """Whether each reading moved; ``None`` where equal readings may be two.
+
+    They are one where all around have moved whenever they were a period apart.
+    """
+    moves: list[bool | None] = [True]
+    in_a_row = 0
+    for i in range(1, len(times)):
+        has_moved = values[i] != values[i - 1]
+        if times[i] - times[i - 1] > 0.75 * period_s:
+            in_a_row = in_a_row + 1 if has_moved else 0
+        moves.append(True if has_moved else False if in_a_row >= FEWEST_MOVES else None)
+    return moves
+
+
+def find_duty(power_w: Sequence[float]) -> float | None:
+    """How often a step of the load shows a value in between; ``None`` if there are few steps.
+
+    A mean of all of a period does so in nearly every step between flat stretches, a look at its end
+    in none.
+
+    Args:
+        power_w: Each renewal's value, once, shape ``[n]``.
+    """
+    least_w, seen, between = STEP_SHARE * max(power_w, default=0.0), 0, 0
+    for i in range(2, len(power_w) - 2):
+        v, a, b, c, d = power_w[i - 2 : i + 3]
+        is_after_flat = abs(a - v) < FLAT_SHARE * abs(c - a)
+        if abs(c - a) < least_w or not is_after_flat or abs(d - c) >= FLAT_SHARE * abs(c - a):
+            continue
+        # From ``a`` to ``c``, at once or by ``b``; the step from ``b`` to ``c`` alone comes next.
+        share = (b - a) / (c - a)
+        if share >= FLAT_SHARE:
+            seen += 1
+            between += share <= 1 - FLAT_SHARE
+    return between / seen if seen >= FEWEST_STEPS else None
+
+
+def _join_periods(
+    trace: Trace, spans: Mapping[int, Span], period_s: float, duty: float | None
+) -> EnergyCurve:
+    """Knots at the renewals of a power that is the mean of each period.
+
+    Of periods that no poll saw the last is known by the reading after them.
+    """
+    times, values = trace.good
+    places = list(spans)
+    first_s = 0.5 * sum(spans[places[0]]) - period_s
+    knots_s, energy_j = [first_s], [0.0]
+    for before, place in pairwise([places[0], *places]):
+        renewed_s = 0.5 * sum(spans[place])
+        length_s = renewed_s - knots_s[-1]
+        unseen_s = max(length_s - 1.5 * period_s, 0.0)
+        mean_w = 0.5 * (values[before] + values[place])
+        energy_j.append(energy_j[-1] + unseen_s * mean_w + (length_s - unseen_s) * values[place])
+        knots_s.append(renewed_s)
+    halves_s = [0.5 * (high_s - low_s) for low_s, high_s in spans.values()]
+    power_w = [values[place] for place in places]
+    if knots_s[-1] < times[-1]:
+        energy_j.append(energy_j[-1] + (times[-1] - knots_s[-1]) * power_w[-1])
+        knots_s, halves_s = [*knots_s, times[-1]], [*halves_s, 0.0]
+        power_w.append(power_w[-1])
+    return EnergyCurve(
+        knots_s,
+        energy_j,
+        [power_w[0], *power_w],
+        half_s=[halves_s[0], *halves_s],
+        is_held=True,
+        duty=duty,
+    )
 
 
 def _join_counter_moves(trace: Trace, pair: Trace | None) -> EnergyCurve:
@@ -240,13 +364,13 @@ def _join_counter_moves(trace: Trace, pair: Trace | None) -> EnergyCurve:
         return EnergyCurve(times, counter.total_j, None, half_s=[0.0] * len(times))
     period_s, spans = place_renewals(times, moves, trace.channel.update_s)
     halves_s = [0.5 * (latest_s - earliest_s) for earliest_s, latest_s in spans]
-    # A renewal that may have come just before its poll or a period earlier is better left out.
+    # A renewal that may have come just before its poll or a period earlier is better left out, but
+    # not at a break, across which its joules would be counted twice.
+    kept = restarts.union(gap.before_s for gap in counter.breaks)
     moved = [i for i, has_moved in enumerate(moves) if has_moved]
     most_s = BLURRED * median(halves_s[i] for i in moved)
     knots = [
-        i
-        for i in moved
-        if halves_s[i] <= most_s or i in (moved[0], moved[-1]) or times[i] in restarts
+        i for i in moved if halves_s[i] <= most_s or i in (moved[0], moved[-1]) or times[i] in kept
     ]
     knots_s, knots_j = [0.5 * sum(spans[i]) for i in knots], [counter.total_j[i] for i in knots]
     polled_s = [times[i] for i in knots]

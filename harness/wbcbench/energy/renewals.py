@@ -1,10 +1,14 @@
-"""When a counter moved, from polls that show only whether it did since the poll before.
+"""When a sensor renewed its value, from polls that show only whether it moved since the one before.
 
 A sensor renews its value at an even pace and at a phase of its own. Two polls less than a period
 apart that differ enclose a renewal; two that agree enclose none. Each pair thus leaves the phase
 only a part of the period, and polls at random places leave a few hundredths of it within seconds.
-The phase is followed from poll to poll, may drift on the way, and is followed from the end of the
-trace, too. Where the pairs contradict an even pace, each move is known only to its own pair.
+One tracker follows the phase from poll to poll, while the sampler polls (``power.pacer``) and
+afterwards, then from the end of the trace, too. Where the pairs contradict an even pace, each
+renewal is known only to its own pair.
+
+Values of a power may be renewed and stay as they were; a counter that is renewed moves. Of a power,
+polls that agree tell something only where renewals nearly always show.
 """
 
 from __future__ import annotations
@@ -12,7 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import pairwise
-from statistics import median
+from statistics import fmean, median
 from typing import NamedTuple
 
 from wbcbench.energy import thresholds
@@ -20,6 +24,11 @@ from wbcbench.energy import thresholds
 MOST_CONTRADICTED = 0.02  # pairs, as a share of those that enclose one renewal
 LEAST_TELLING = 0.05  # of all moves
 SLOW_POLLS = 4  # fewer from move to move are as slow as the polls, at most
+
+FEWEST_MOVES = 8
+FEWEST_EVEN_MOVES, EVENLY = 3, 0.1  # fewer moves show a pace if their intervals are as equal
+LOOSELY, CLOSELY = 0.2, 0.05  # mean distance from whole renewals; by chance it is 0.25
+MOST_PACE_PARTS = 5
 
 Span = tuple[float, float]
 
@@ -58,6 +67,27 @@ def place_renewals(
     return slow_s, [(first_s, first_s), *pairwise(times_s)]
 
 
+def find_pace_s(moves_s: Sequence[float]) -> float | None:
+    """Time between renewals, from the times at which a value moved; ``None`` if they show none.
+
+    A value that happens to stay the same makes several renewals look like one, so the pace is the
+    time of which all intervals are whole multiples: a short interval, or a part of it if they
+    are very nearly multiples of that. Loads that switch at random times show none.
+    """
+    intervals = sorted(b - a for a, b in pairwise(moves_s))
+    if len(moves_s) < FEWEST_MOVES:
+        is_even = len(moves_s) >= FEWEST_EVEN_MOVES and intervals[-1] < (1 + EVENLY) * intervals[0]
+        return fmean(intervals) if is_even else None
+    short_s = intervals[len(intervals) // 5]
+    for parts in range(1, MOST_PACE_PARTS + 1):
+        counts = [interval * parts / short_s for interval in intervals]
+        renewals = [max(round(count), 1) for count in counts]
+        off = fmean(abs(count - n) for count, n in zip(counts, renewals, strict=True))
+        if off <= (LOOSELY if parts == 1 else CLOSELY):
+            return (moves_s[-1] - moves_s[0]) / sum(renewals)
+    return None
+
+
 def find_slow_pace_s(times_s: Sequence[float], moves: Sequence[bool]) -> float | None:
     """The pace of a counter that moves once in many polls; ``None`` if it is faster."""
     moved_s = [t_s for t_s, moved in zip(times_s[1:], moves[1:], strict=True) if moved]
@@ -68,13 +98,16 @@ def find_slow_pace_s(times_s: Sequence[float], moves: Sequence[bool]) -> float |
     return pace_s if pace_s > max(thresholds.PROMPT_COUNTER_S, SLOW_POLLS * poll_s) else None
 
 
-def find_renewals(times_s: Sequence[float], moves: Sequence[bool], period_s: float) -> list[Span]:
+def find_renewals(
+    times_s: Sequence[float], moves: Sequence[bool | None], period_s: float
+) -> list[Span]:
     """Where the last renewal before each poll lies, as an earliest and a latest time (95 %).
 
     Args:
         times_s: Seconds of each poll, strictly increasing, shape ``[n]``.
-        moves: Whether the value differs from that of the poll before, shape ``[n]``; the first
-            counts for nothing, and so does what comes out for polls without a move.
+        moves: Whether the value differs from that of the poll before, shape ``[n]``, ``None`` where
+            that tells nothing; the first counts for nothing, and so does what comes out for polls
+            without a move.
         period_s: Time between renewals, right within a thousandth or so.
     """
     earliest_s = [t_s - period_s for t_s in times_s]
@@ -100,27 +133,65 @@ def find_renewals(times_s: Sequence[float], moves: Sequence[bool], period_s: flo
 
 
 def _follow_phase(
-    times_s: Sequence[float], moves: Sequence[bool], period_s: float, looseness: Looseness
+    times_s: Sequence[float],
+    moves: Sequence[bool | None],
+    period_s: float,
+    looseness: Looseness,
 ) -> list[Span]:
     """Where a renewal lies near each poll, give or take periods; empty if polls contradict."""
-    slack_s = looseness.slack * period_s
-    low_s, high_s = times_s[0] - period_s, times_s[0]
-    spans, telling, contradicted = [(low_s, high_s)], 0, 0
+    tracker = RenewalTracker(period_s, times_s[0], looseness)
+    spans = [tracker.span]
     for place in range(1, len(times_s)):
-        before_s, t_s = times_s[place - 1], times_s[place]
-        periods = math.floor((t_s - low_s) / period_s)
-        low_s += periods * period_s * (1 - looseness.drift)
-        high_s += periods * period_s * (1 + looseness.drift)
-        if t_s - before_s < period_s:
-            telling += moves[place]
-            allowed_s = (before_s, t_s) if moves[place] else (t_s - period_s, before_s)
-            allowed_s = allowed_s[0] - slack_s, allowed_s[1] + slack_s
-            span = _intersect((low_s, high_s), allowed_s, period_s)
-            contradicted += span is None
-            low_s, high_s = span or allowed_s
-        spans.append((low_s, high_s))
-    is_even = contradicted <= MOST_CONTRADICTED * telling
-    return spans if is_even and telling >= LEAST_TELLING * sum(moves) else []
+        tracker.follow(times_s[place - 1], times_s[place], moves[place])
+        spans.append(tracker.carry(times_s[place]))
+    is_told = tracker.telling >= LEAST_TELLING * sum(map(bool, moves))
+    return spans if tracker.is_even() and is_told else []
+
+
+class RenewalTracker:
+    """Where the last renewal of a sensor lies, give or take whole periods.
+
+    Attributes:
+        period_s: Time between renewals, in seconds.
+        telling: Polls so far that enclosed one renewal.
+        contradicted: Polls so far that no phase explains together with those before.
+    """
+
+    def __init__(self, period_s: float, at_s: float, looseness: Looseness) -> None:
+        """Begin at ``at_s`` with no idea of the phase."""
+        self.period_s, self.telling, self.contradicted = period_s, 0, 0
+        self._low_s, self._high_s = at_s - period_s, at_s
+        self._drift, self._slack_s = looseness.drift, looseness.slack * period_s
+
+    @property
+    def span(self) -> Span:
+        """The earliest and the latest time, in seconds, as of the last polls that told it."""
+        return self._low_s, self._high_s
+
+    def is_even(self, spared: int = 0) -> bool:
+        """Whether an even pace explains nearly all polls, and all but a few that are spared."""
+        return self.contradicted <= spared + MOST_CONTRADICTED * self.telling
+
+    def carry(self, t_s: float) -> Span:
+        """Where a renewal shortly before ``t_s`` lies, if nothing more is seen."""
+        periods = math.floor((t_s - self._low_s) / self.period_s)
+        low_s = self._low_s + periods * self.period_s * (1 - self._drift)
+        high_s = self._high_s + periods * self.period_s * (1 + self._drift)
+        return low_s, min(high_s, low_s + self.period_s)
+
+    def follow(self, before_s: float, t_s: float, moved: bool | None) -> None:
+        """Enter two successive polls: whether the value moved, ``None`` if that tells nothing."""
+        if t_s - before_s < self.period_s and moved is not None:
+            self._low_s, self._high_s = self.carry(t_s)
+            self.telling += moved
+            self.narrow((before_s, t_s) if moved else (t_s - self.period_s, before_s))
+
+    def narrow(self, allowed_s: Span) -> None:
+        """Enter that a renewal lies in a span."""
+        allowed_s = allowed_s[0] - self._slack_s, allowed_s[1] + self._slack_s
+        span = _intersect(self.span, allowed_s, self.period_s)
+        self.contradicted += span is None
+        self._low_s, self._high_s = span or allowed_s
 
 
 def _intersect(span: Span, other: Span, period_s: float) -> Span | None:

@@ -29,9 +29,11 @@ from wbcbench.core.trace import Channel, Domain, Kind, Trace
 from wbcbench.core.units import ms_from_s
 from wbcbench.core.window import Window, WindowEnergy
 from wbcbench.energy import thresholds
-from wbcbench.energy.integrate import EnergyCurve, energy_curve, median_step_s
+from wbcbench.energy.integrate import LEAST_DUTY, EnergyCurve, energy_curve, median_step_s
+from wbcbench.energy.renewals import FEWEST_MOVES, find_pace_s
 
 UNIFORM_SD = 1 / math.sqrt(12)  # standard deviation of an even distribution of width one
+NORMAL_SD = 1.4826  # standard deviation over median deviation, of normal errors
 FEW_LEVELS = 32  # readings of more distinct values are fine-grained
 COARSEST = 0.03  # of the highest reading: power sensors of boards resolve a watt or better
 FEWEST_ON_GRID, ON_GRID = 5, 0.01
@@ -50,17 +52,13 @@ LONG_HIDDEN_SHARE = 0.1  # of a long cell's own joules: loads about as slow as t
 LATE_SHARE = 0.75  # of the time by which a renewal may be off: evenly distributed
 STALE_SHARE = 0.3  # of an update: a part-time sensor feeds its counter with what it saw before
 UPDATE_SHARE, AVERAGING_SHARE, POLL_SHARE = 0.5, 0.15, 0.3  # of each, times the step at an edge
-AGE_SHARE = 0.8  # of the update, where the pace was not told
+AGE_SHARE = 1.5  # of the update, where the pace was not told: as old, and the mean of as long
 FLAT_SHARE = 0.06  # of the averaging time, times the power: swings that an average hides
 EVEN_SHARE = 0.65  # of what looks at random times would miss
 UNSEEN_SHARE = 0.2  # of one stratum, times all powers in the window: a burst between two samples
 LOOK_SHARE = 0.5  # of one stratum, times all powers of the trace, where slow samples may be looks
 FLAT_BESIDE = 0.2  # of a step: less between the neighbours on both sides is flat
 
-FEWEST_MOVES = 8
-FEWEST_EVEN_MOVES, EVENLY = 3, 0.1  # fewer moves show a pace if their intervals are as equal
-LOOSELY, CLOSELY = 0.2, 0.05  # mean distance from whole renewals; by chance it is 0.25
-MOST_PACE_PARTS = 5
 JUMP_SHARE = 0.5  # of the whole range within one update: the value is not a long running mean
 WIDE_RANGE_SHARE = 0.1  # of the mean: less says nothing of averaging
 
@@ -153,6 +151,8 @@ def describe_sensor(trace: Trace) -> Sensor:
     poll_s = median_step_s(times)
     channel = trace.channel
     averaging_s = channel.averaging_s
+    duty = energy_curve(trace).duty if channel.kind is Kind.SAMPLED else None
+    looks = channel.averaging_s is None and duty is not None and duty < LEAST_DUTY
     if averaging_s is None:
         may_be_mean = any(word in channel.reading for word in ("average", "usage"))
         is_mean = may_be_mean and not _has_jump(times, values)
@@ -160,10 +160,10 @@ def describe_sensor(trace: Trace) -> Sensor:
     pace_s = channel.update_s or _find_update_s(trace)
     return Sensor(
         poll_s=poll_s,
-        update_s=channel.update_s or max(pace_s, poll_s),
+        update_s=channel.update_s or pace_s or max(poll_s, thresholds.COUNTER_UPDATE_S),
         averaging_s=averaging_s,
         resolution_w=_find_resolution(values) if channel.kind is Kind.SAMPLED else 0.0,
-        is_part_time=(channel.averaging_s or math.inf) < (channel.update_s or 0.0),
+        is_part_time=looks or (channel.averaging_s or math.inf) < (channel.update_s or 0.0),
         is_paced=pace_s > 0.0,
     )
 
@@ -210,7 +210,7 @@ def _find_update_s(trace: Trace) -> float:
     levels = len(set(values))
     returns = levels <= FEW_LEVELS < len(values) and 2 * levels < len(moves)
     is_load = trace.channel.kind is Kind.SAMPLED and returns
-    return 0.0 if is_load else _find_pace_s(moves) or 0.0
+    return 0.0 if is_load else find_pace_s(moves) or 0.0
 
 
 def _find_resolution(values: Sequence[float]) -> float:
@@ -309,6 +309,10 @@ def _split_integral(trace: Trace, window: Window, sensor: Sensor) -> tuple[float
     """Quantisation, edges and sampling of an integral, in joules."""
     times, values = trace.good
     quantisation_j = 0.5 * sensor.resolution_w * window.duration_s
+    curve = energy_curve(trace)
+    is_mean_of_period = curve.is_held and sensor.averaging_s <= sensor.update_s
+    if is_mean_of_period and curve.duty is not None:
+        return quantisation_j, *_split_held(curve, window, sensor)
     edges = [_judge_readings(times, values, t_s, sensor) for t_s in (window.start_s, window.end_s)]
     # Readings of unknown age are late at both edges alike.
     late_s = AGE_SHARE * sensor.update_s if trace.channel.update_s is None else 0.0
@@ -323,9 +327,30 @@ def _split_integral(trace: Trace, window: Window, sensor: Sensor) -> tuple[float
         longest_s=thresholds.GAP_PERIODS * max(sensor.poll_s, sensor.update_s),
         look_s=sensor.update_s if sensor.is_part_time else None,
         limit_w=trace.channel.limit_w,
-        may_look=sensor.averaging_s == 0.0 and sensor.update_s > thresholds.PROMPT_COUNTER_S,
+        may_look=sensor.averaging_s == 0.0
+        and (sensor.update_s > thresholds.PROMPT_COUNTER_S or not sensor.is_paced),
     )
     return quantisation_j, edges_j, sampling_j
+
+
+def _split_held(curve: EnergyCurve, window: Window, sensor: Sensor) -> tuple[float, float]:
+    """Edges and sampling of readings that are the mean of each period, in joules.
+
+    Nothing was drawn that they do not hold: what is left is their noise, and gaps.
+    """
+    power_w, edges_j = curve.power_w or [], list[float]()
+    for t_s in (window.start_s, window.end_s):
+        near_w = _find_near(curve.t_s, power_w, t_s, sensor.update_s + sensor.late_s)
+        edges_j += [*_judge_edge(curve, t_s, sensor), sensor.late_s * (max(near_w) - min(near_w))]
+    sampling_j = _estimate_sampling_j(
+        curve.t_s,
+        power_w,
+        window,
+        longest_s=thresholds.GAP_PERIODS * max(sensor.poll_s, sensor.update_s),
+        look_s=None,
+        noise_w=NORMAL_SD * median(abs(b - a) for a, b in pairwise(power_w)) / math.sqrt(2),
+    )
+    return math.hypot(*edges_j), sampling_j
 
 
 def _judge_readings(
@@ -379,17 +404,20 @@ def _estimate_sampling_j(
     look_s: float | None,
     limit_w: float | None = None,
     may_look: bool = False,
+    noise_w: float | None = None,
 ) -> float:
     """95 % half-width of the integral between readings, by successive differences.
 
-    ``look_s`` is the even time between a sensor's own looks, ``None`` if those are the polls.
+    ``look_s`` is the even time between a sensor's own looks, ``None`` if those are the polls. With
+    ``noise_w``, the standard deviation of their noise, the readings are means of all the time that
+    lies between them, unless one is missing.
 
     A step between flat stretches is somewhere in its stratum, evenly distributed; any other
     difference stands for what was drawn between the two readings. A stratum longer than
     ``longest_s`` may hold anything that was read in the whole trace, and one that is told as a gap
     anything from nothing to ``limit_w``. One stratum's worth of what was read in the window is
-    added for a burst that fell between two samples; slow samples that ``may_look`` for a moment may
-    all have met one level of a load that shows others elsewhere.
+    added for a burst that fell between two samples; samples of slow or unknown pace ``may_look`` for
+    a moment, and may all have met one level of a load that shows others elsewhere.
     """
     first = max(bisect_right(times, window.start_s) - 1, 0)
     last = min(bisect_left(times, window.end_s), len(times) - 1)
@@ -398,8 +426,11 @@ def _estimate_sampling_j(
         return 0.0
     steps_w = [abs(b - a) for a, b in pairwise(power_w)]
     most_w = max(limit_w or 0.0, *power_w)
-    variance, gaps_j = 0.0, 0.0
+    usual_s = min(median_step_s(times), window.duration_s)
+    variance, gaps_j = (noise_w or 0.0) ** 2 * usual_s * window.duration_s, 0.0
     for i in range(first, last):
+        if noise_w is not None and times[i + 1] - times[i] < 1.5 * usual_s:
+            continue
         length_s = min(times[i + 1], window.end_s) - max(times[i], window.start_s)
         beside_w = [*steps_w[max(i - 1, 0) : i], *steps_w[i + 1 : i + 2]]
         is_alone = len(beside_w) == 2 and max(beside_w) < FLAT_BESIDE * steps_w[i]
@@ -411,10 +442,11 @@ def _estimate_sampling_j(
         if times[i + 1] - times[i] > longest_s:
             spread_w = max(spread_w, UNIFORM_SD * (max(power_w) - min(power_w)))
         variance += (length_s * spread_w) ** 2
-    usual_s = min(median_step_s(times), window.duration_s)
     unseen_j = UNSEEN_SHARE * usual_s * (max(inside_w) - min(inside_w))
     if may_look:
         unseen_j = LOOK_SHARE * usual_s * (max(power_w) - min(power_w))
+    if noise_w is not None:
+        return math.hypot(t_95(last - first) * math.sqrt(variance), gaps_j)
     by_chance_j = t_95(last - first) * math.hypot(math.sqrt(variance), unseen_j)
     look_s = look_s or _find_even_step_s(times)
     in_step_j = aliasing_j(times[first : last + 1], inside_w, look_s) if look_s else 0.0
@@ -445,7 +477,7 @@ def make_sensor_card(trace: Trace) -> SensorCard:
         for t_s, (before, after) in zip(times[1:], pairwise(values), strict=True)
         if after != before
     ]
-    update_s = _find_pace_s([t_s for t_s, _ in moves])
+    update_s = find_pace_s([t_s for t_s, _ in moves])
     is_counter = trace.channel.kind is Kind.COUNTER
     rises = [size for _, size in moves if size > 0]  # a reset among them does not count
     has_step = is_counter and rises and update_s is not None
@@ -481,27 +513,6 @@ def update_channels(
         else channel
         for channel in channels
     )
-
-
-def _find_pace_s(moves_s: Sequence[float]) -> float | None:
-    """Time between renewals, from the times at which a value moved; ``None`` if they show none.
-
-    A value that happens to stay the same makes several renewals look like one, so the pace is the
-    time of which all intervals are whole multiples: a short interval, or a part of it if they
-    are very nearly multiples of that. Loads that switch at random times show none.
-    """
-    intervals = sorted(b - a for a, b in pairwise(moves_s))
-    if len(moves_s) < FEWEST_MOVES:
-        is_even = len(moves_s) >= FEWEST_EVEN_MOVES and intervals[-1] < (1 + EVENLY) * intervals[0]
-        return fmean(intervals) if is_even else None
-    short_s = intervals[len(intervals) // 5]
-    for parts in range(1, MOST_PACE_PARTS + 1):
-        counts = [interval * parts / short_s for interval in intervals]
-        renewals = [max(round(count), 1) for count in counts]
-        off = fmean(abs(count - n) for count, n in zip(counts, renewals, strict=True))
-        if off <= (LOOSELY if parts == 1 else CLOSELY):
-            return (moves_s[-1] - moves_s[0]) / sum(renewals)
-    return None
 
 
 def _guess_kind(

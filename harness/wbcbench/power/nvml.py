@@ -32,7 +32,14 @@ from pydantic import JsonValue
 
 from wbcbench.core.board_state import bus_key
 from wbcbench.core.errors import CannotMeasureError, UsageError
-from wbcbench.core.units import hz_from_mhz, j_from_mj, mw_from_w, share_from_pct, w_from_mw
+from wbcbench.core.units import (
+    hz_from_mhz,
+    j_from_mj,
+    mw_from_w,
+    s_from_us,
+    share_from_pct,
+    w_from_mw,
+)
 from wbcbench.power.device import (
     ENERGY,
     Device,
@@ -363,7 +370,7 @@ class NvmlDevice(Device):
         energy = self._find_method(ENERGY, until_s)
         powers = (self._find_method(reading, until_s) for reading in POWER_READINGS)
         self._methods = energy | next(filter(None, powers), {})
-        self._by_field = [name for name, method in self._methods.items() if method == "field"]
+        self._fields = _FieldBuffer([r for r, method in self._methods.items() if method == "field"])
         return tuple(self._methods)
 
     def _find_method(self, reading: str, until_s: float) -> dict[str, str]:
@@ -391,7 +398,7 @@ class NvmlDevice(Device):
         if reading not in _FIELDS:
             raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_SUPPORTED)
         [field] = pynvml.nvmlDeviceGetFieldValues(self.handle, [_FIELDS[reading]])
-        value = _decode_field(field)
+        value = _decode_field(field, field.value)
         if value is None:
             raise pynvml.NVMLError(field.nvmlReturn or pynvml.NVML_ERROR_NOT_SUPPORTED)
         return value
@@ -402,25 +409,20 @@ class NvmlDevice(Device):
             raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_SUPPORTED)
         return _CALLS[reading](self.handle)
 
-    def _read_fields(self, readings: Sequence[str]) -> dict[str, float | None]:
-        """Vendor units by reading, from one driver call; empty if it fails as a whole."""
-        fields = [_FIELDS[reading] for reading in readings]
-        values = query(pynvml.nvmlDeviceGetFieldValues, self.handle, fields) if fields else None
-        return (
-            {} if values is None else dict(zip(readings, map(_decode_field, values), strict=True))
-        )
-
     def read(self) -> Sequence[float | None]:
         """Joules since the driver was loaded and watts; ``None`` on failure or if closed."""
         if self.handle is None:
             return (None,) * len(self.readings)
-        values = self._read_fields(self._by_field)
-        for name in set(self.readings).difference(self._by_field):
-            values[name] = query(_CALLS[name], self.handle)
-        return tuple(
-            None if value is None else j_from_mj(value) if name == ENERGY else w_from_mw(value)
-            for name, value in ((name, values.get(name)) for name in self.readings)
-        )
+        by_field = self._fields.read(self.handle)
+        return [
+            by_field[name] if name in by_field else _to_si(name, query(_CALLS[name], self.handle))
+            for name in self.readings
+        ]
+
+    @property
+    def stamp_s(self) -> float | None:
+        """When the driver says that the first reading was made; ``None`` if it does not."""
+        return self._fields.stamp_s
 
     def sensor_pace_s(self, reading: str) -> Pace:
         """How often a reading is renewed and what time it is the mean of, where published."""
@@ -569,9 +571,47 @@ def known_pace_s(name: str, architecture: str | None, reading: str) -> Pace:
     return None, None
 
 
-def _decode_field(value: Any) -> float | None:
-    """What a field value holds, by its own return code and type; ``None`` if it holds nothing."""
-    if value.nvmlReturn != pynvml.NVML_SUCCESS or value.valueType >= len(_MEMBERS):
+class _FieldBuffer:
+    """Field values that are read again and again into one buffer, by one driver call.
+
+    ``pynvml`` makes a new buffer each time, which takes longer than the call itself.
+    """
+
+    def __init__(self, readings: Sequence[str]) -> None:
+        """Prepare for some readings, which may be none."""
+        self._buffer = (pynvml.c_nvmlFieldValue_t * len(readings))()
+        # Views of the buffer, made once.
+        self._views = [(name, v, v.value) for name, v in zip(readings, self._buffer, strict=True)]
+        for name, view, _ in self._views:
+            view.fieldId = _FIELDS[name]
+
+    def read(self, handle: Any) -> dict[str, float | None]:
+        """Joules and watts by reading; ``None`` for what fails."""
+        if not self._views:
+            return {}
+        status = pynvml.nvmlLib.nvmlDeviceGetFieldValues(handle, len(self._views), self._buffer)
+        has_answer = status == pynvml.NVML_SUCCESS
+        return {
+            name: _to_si(name, _decode_field(view, value)) if has_answer else None
+            for name, view, value in self._views
+        }
+
+    @property
+    def stamp_s(self) -> float | None:
+        """The driver's time stamp of the first value, in seconds; ``None`` without one."""
+        return s_from_us(self._buffer[0].timestamp) if self._views else None
+
+
+def _to_si(reading: str, value: float | None) -> float | None:
+    """Joules or watts from the driver's thousandths."""
+    if value is None:
         return None
-    number: float = getattr(value.value, _MEMBERS[value.valueType])
+    return j_from_mj(value) if reading == ENERGY else w_from_mw(value)
+
+
+def _decode_field(field: Any, value: Any) -> float | None:
+    """What a field and its value hold, by return code and type; ``None`` if nothing."""
+    if field.nvmlReturn != pynvml.NVML_SUCCESS or field.valueType >= len(_MEMBERS):
+        return None
+    number: float = getattr(value, _MEMBERS[field.valueType])
     return number

@@ -1,8 +1,9 @@
 """One thread a meter, absolute deadlines, every poll appended to its trace on disk.
 
-A meter that hangs delays only its own channels. Deadlines do not drift: a late poll skips the
-ticks it missed, which are counted, and the next one is on the grid again. Each deadline carries a
-random jitter so that polling cannot beat with a periodic workload (aliasing).
+A meter that hangs delays only its own channels. When to poll, ``power.pacer`` says: in step with
+the sensor, or at random. Deadlines do not drift: a late poll skips what it missed, which is
+counted. Polls are written in batches of about a second: a kill loses the last of them, and the
+windows end where the trace does.
 
 It knows no windows and no trainer. A sampler that cannot write says so by ``error``: the run must
 end, because nothing is measured any more.
@@ -10,7 +11,7 @@ end, because nothing is measured any more.
 
 from __future__ import annotations
 
-import random
+import math
 import threading
 from collections import deque
 from collections.abc import Sequence
@@ -25,19 +26,18 @@ from wbcbench.core.run_folder import RunDir
 from wbcbench.core.trace import Channel
 from wbcbench.core.window import Clock
 from wbcbench.power.meter import EnergyMeter
+from wbcbench.power.pacer import Pacer
 
-# Share of the period, uniform to both sides: each poll lies anywhere in a stratum of its own, and
-# the strata fill the time. Trapezoids on such polls are right on average for every load, one that
-# switches in step with them included, and successive differences estimate their error. With less
-# jitter part of each period would never be looked at, and no length of the run would cure that.
-JITTER = 0.5
 LEAST_STEP_S = 2e-6  # times are written in microseconds, and no two may be equal
 # A call that takes longer, and longer than is usual here, does not say when the sensor was read.
 SLOW_CALL_S, SLOWER = 0.01, 3.0
 MOST_REPEATS = 2
 HANDSHAKE_S = 10.0
 JOIN_S = 2.0  # a driver that hangs longer is left behind: its thread is a daemon
-RECENT = 64  # polls kept in memory for the live display
+RECENT_S = 6.4  # of polls is kept in memory, for the live display and the end of a load
+FLUSH_S = 1.0
+
+Poll = tuple[float, Sequence[float | None]]
 
 
 @dataclass
@@ -46,89 +46,121 @@ class _MeterReader:
 
     meter: EnergyMeter
     stream: IO[str]
-    interval_s: float
+    pacer: Pacer
     clock: Clock
     stop: threading.Event
-    recent: deque[tuple[float, tuple[float | None, ...]]] = field(
-        default_factory=lambda: deque(maxlen=RECENT)
-    )
+    recent: deque[Poll] = field(init=False)
     started: threading.Event = field(default_factory=threading.Event)
     error: OSError | None = None
     samples: int = 0
-    missed: int = 0
     failed: int = 0
     quickest_s: float = 0.0
     first_s: float = 0.0
     last_s: float = 0.0
-    max_gap_s: float | None = None
+    max_gap_s: float = 0.0
+    unwritten: list[Poll] = field(default_factory=list)
+    flushed_s: float = -math.inf
+
+    def __post_init__(self) -> None:
+        """Prepare to remember the last polls."""
+        self.recent = deque(maxlen=round(RECENT_S / self.pacer.interval_s) + 1)
 
     def run(self) -> None:
         """Poll until ``stop`` is set; a failing disk ends it with ``error`` set."""
-        rng = random.Random(self.meter.name)
-        tick, start_s = 0, self.clock.now_s()
-        while not self.stop.is_set():
-            try:
-                self._poll()
-            except OSError as error:
-                self.error = error
-                return
-            finally:
-                self.started.set()
-            # The next tick whose stratum is not over yet; those in between were missed.
-            due = int((self.clock.now_s() - start_s) / self.interval_s + JITTER)
-            self.missed += max(due - tick - 1, 0)
-            tick = max(due, tick + 1)
-            due_s = start_s + (tick + rng.uniform(-JITTER, JITTER)) * self.interval_s
-            self.clock.sleep_until(max(due_s, self.last_s + LEAST_STEP_S))
+        try:
+            self._poll_until_stop()
+        except OSError as error:
+            self.error = error
+        finally:
+            self.started.set()
 
-    def _poll(self) -> None:
+    def _poll_until_stop(self) -> None:
+        while not self.stop.is_set():
+            t_s = self._poll()
+            if t_s >= self.flushed_s + FLUSH_S:
+                self._flush(t_s)
+                self.started.set()
+            self.clock.sleep_until(
+                max(self.pacer.plan_next_s(self.clock.now_s()), t_s + LEAST_STEP_S)
+            )
+        self._flush(self.last_s)
+
+    def _poll(self) -> float:
+        """Read once and keep it; returns when that was."""
         length_s, t_s, values = self._read()
-        for _ in range(MOST_REPEATS):
-            if length_s <= max(SLOW_CALL_S, SLOWER * self.quickest_s):
-                break
-            # Somebody else had the processor; the next call is mostly quick again.
-            length_s, t_s, values = min((length_s, t_s, values), self._read())
+        if length_s > SLOW_CALL_S:
+            length_s, t_s, values = self._read_again(length_s, t_s, values)
         self.quickest_s = min(self.quickest_s, length_s) if self.samples else length_s
-        cells = ("" if value is None else repr(float(value)) for value in values)
-        append_line(self.stream, f"{t_s:.6f}," + ",".join(cells))
-        if self.samples:
-            self.max_gap_s = max(self.max_gap_s or 0.0, t_s - self.last_s)
-        else:
+        if not self.samples:
             self.first_s = t_s
+        elif t_s - self.last_s > self.max_gap_s:
+            self.max_gap_s = t_s - self.last_s
         self.last_s = t_s
         self.samples += 1
         self.failed += None in values
-        self.recent.append((t_s, values))
+        self.pacer.learn(t_s, values)
+        poll = (t_s, values)
+        self.unwritten.append(poll)
+        self.recent.append(poll)
+        return t_s
 
-    def _read(self) -> tuple[float, float, tuple[float | None, ...]]:
+    def _read(self) -> tuple[float, float, Sequence[float | None]]:
         """How long the call took, when the driver read its sensor, and what it gave.
 
         The middle of the call is the best guess; in a long one it may be far off.
         """
         before_s = self.clock.now_s()
-        values = tuple(self.meter.read())
+        values = self.meter.read()
         after_s = self.clock.now_s()
         return after_s - before_s, 0.5 * (before_s + after_s), values
+
+    def _read_again(
+        self, length_s: float, t_s: float, values: Sequence[float | None]
+    ) -> tuple[float, float, Sequence[float | None]]:
+        """The quickest of some calls: somebody else had the processor in a slow one."""
+        best = (length_s, t_s, values)
+        for _ in range(MOST_REPEATS):
+            if best[0] <= max(SLOW_CALL_S, SLOWER * self.quickest_s):
+                break
+            best = min(best, self._read(), key=lambda call: call[0])
+        return best
+
+    def _flush(self, t_s: float) -> None:
+        """Hand the polls so far to the system."""
+        polls, self.unwritten, self.flushed_s = self.unwritten, [], t_s
+        self.stream.write("".join(map(_format_poll, polls)))
+        self.stream.flush()
 
     def summary(self) -> Sampling:
         """How well the meter was sampled."""
         span_s = self.last_s - self.first_s
         return Sampling(
             meter=self.meter.name,
-            interval_s=self.interval_s,
+            interval_s=round(self.pacer.interval_s, 4),
             period_s=span_s / (self.samples - 1) if self.samples > 1 else None,
-            max_gap_s=self.max_gap_s,
+            max_gap_s=self.max_gap_s or None,
             samples=self.samples,
-            missed=self.missed,
+            missed=self.pacer.missed,
             failed=self.failed,
         )
+
+
+def _format_poll(poll: Poll) -> str:
+    t_s, values = poll
+    cells = ("" if value is None else repr(float(value)) for value in values)
+    return f"{t_s:.6f},{','.join(cells)}\n"
 
 
 class Sampler:
     """All meters of a run, sampled from ``start`` to ``stop``."""
 
     def __init__(
-        self, meters: Sequence[EnergyMeter], run: RunDir, interval_s: float, clock: Clock
+        self,
+        meters: Sequence[EnergyMeter],
+        run: RunDir,
+        interval_s: float,
+        clock: Clock,
+        channels: Sequence[Channel] = (),
     ) -> None:
         """Prepare; nothing is read yet.
 
@@ -137,9 +169,10 @@ class Sampler:
             run: Where the traces go.
             interval_s: Period in seconds for meters that have no own one.
             clock: Source of time.
+            channels: The meters' channels with the pace of their sensors, where it is known.
         """
-        self._stop = threading.Event()
-        self._files = ExitStack()
+        self._stop, self._files = threading.Event(), ExitStack()
+        self._paced = {channel.name: channel for channel in channels}
         self._readers = [self._reader(meter, run, interval_s, clock) for meter in meters]
         self._threads: list[threading.Thread] = []
 
@@ -150,7 +183,9 @@ class Sampler:
         path.parent.mkdir(exist_ok=True)
         stream = self._files.enter_context(path.open("w", encoding="ascii"))
         append_line(stream, ",".join(["t_s", *(c.name for c in meter.channels)]))
-        return _MeterReader(meter, stream, meter.interval_s or interval_s, clock, self._stop)
+        channels = [self._paced.get(channel.name, channel) for channel in meter.channels]
+        pacer = Pacer(channels, meter.interval_s or interval_s, clock.now_s())
+        return _MeterReader(meter, stream, pacer, clock, self._stop)
 
     def start(self) -> None:
         """Start every thread and wait for each meter's first poll.

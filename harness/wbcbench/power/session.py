@@ -22,7 +22,8 @@ from wbcbench.core.record import Circumstances, SensorCard
 from wbcbench.core.run_folder import RunDir
 from wbcbench.core.trace import Channel, Kind, Origin, Trace
 from wbcbench.core.window import Clock, utc_now
-from wbcbench.energy.uncertainty import FEWEST_EVEN_MOVES, make_sensor_card, update_channels
+from wbcbench.energy.renewals import FEWEST_EVEN_MOVES
+from wbcbench.energy.uncertainty import make_sensor_card, update_channels
 from wbcbench.power.device import Device
 from wbcbench.power.meter import AUTO, EnergyMeter, MeterRequest, open_meters
 from wbcbench.power.sampler import Sampler
@@ -32,7 +33,7 @@ EDGE_S = 1.0  # rise time of board power sensors is 0.1–1 s
 MOST_EDGE_S = 5.0
 UPDATES_PAST_EDGE = 2  # one may be lost to a slow poll
 SETTLED = 0.1  # of what a reading rose by: less is left when it has followed the power down
-SETTLED_READINGS = 4
+SETTLED_S = 0.4
 SETTLING_S = 0.25
 INTERVALS_S = (0.01, 10.0)
 
@@ -126,7 +127,7 @@ class MeteringSession:
         telemetry = TelemetryRecorder(self.devices, self._run, self._clock)
         self._stack.callback(telemetry.stop)
         telemetry.start()
-        self.sampler = Sampler(self.meters, self._run, interval_s, self._clock)
+        self.sampler = Sampler(self.meters, self._run, interval_s, self._clock, self.channels)
         self._stack.callback(self.sampler.stop)
         self.sampler.start()
 
@@ -161,7 +162,9 @@ class MeteringSession:
         start_s, before = self._clock.now_s(), self._read_counters()
         self._clock.sleep_until(start_s + self.edge_s)
         if not self._idle_w:
-            self._idle_w = {name: min(values) for name, values in self._list_recent()}
+            self._idle_w = {
+                name: min(power_w for _, power_w in recent) for name, recent in self._list_recent()
+            }
         while self._clock.now_s() < start_s + MOST_EDGE_S and (
             before.items() & self._read_counters().items() or not self._is_settled()
         ):
@@ -179,20 +182,22 @@ class MeteringSession:
 
     def _is_settled(self) -> bool:
         """Whether each power reading is back where it was before the load."""
-        for name, values in self._list_recent():
-            idle_w = self._idle_w.get(name, 0.0)
-            if max(values[-SETTLED_READINGS:]) - idle_w > SETTLED * max(values):
+        for name, recent in self._list_recent():
+            idle_w, last_s = self._idle_w.get(name, 0.0), recent[-1][0]
+            late_w = [power_w for t_s, power_w in recent if t_s > last_s - SETTLED_S]
+            if max(late_w) - idle_w > SETTLED * max(power_w for _, power_w in recent):
                 return False
         return True
 
-    def _list_recent(self) -> Iterator[tuple[str, list[float]]]:
-        """The last readings of each power that is measured."""
+    def _list_recent(self) -> Iterator[tuple[str, list[tuple[float, float]]]]:
+        """The last readings of each power that is measured, in seconds and watts."""
         for meter in self.meters:
             for channel in meter.channels:
                 if channel.kind is Kind.COUNTER or channel.origin is not Origin.MEASURED:
                     continue
-                if values := self._list_values(channel):
-                    yield channel.name, values
+                recent = self.sampler.recent(channel)
+                if good := [(t_s, value) for t_s, value in recent if value is not None]:
+                    yield channel.name, good
 
     def _list_values(self, channel: Channel) -> list[float]:
         """The last good readings of a channel."""
