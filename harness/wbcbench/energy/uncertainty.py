@@ -56,7 +56,7 @@ AGE_SHARE = 1.5  # of the update, where the pace was not told: as old, and the m
 FLAT_SHARE = 0.06  # of the averaging time, times the power: swings that an average hides
 EVEN_SHARE = 0.65  # of what looks at random times would miss
 UNSEEN_SHARE = 0.2  # of one stratum, times all powers in the window: a burst between two samples
-LOOK_SHARE = 0.5  # of one stratum, times all powers of the trace, where slow samples may be looks
+LOOK_SHARE = 0.55  # of one stratum, times all powers of the trace, where slow samples may be looks
 FLAT_BESIDE = 0.2  # of a step: less between the neighbours on both sides is flat
 
 JUMP_SHARE = 0.5  # of the whole range within one update: the value is not a long running mean
@@ -416,8 +416,8 @@ def _estimate_sampling_j(
     difference stands for what was drawn between the two readings. A stratum longer than
     ``longest_s`` may hold anything that was read in the whole trace, and one that is told as a gap
     anything from nothing to ``limit_w``. One stratum's worth of what was read in the window is
-    added for a burst that fell between two samples; samples of slow or unknown pace ``may_look`` for
-    a moment, and may all have met one level of a load that shows others elsewhere.
+    added for a burst that fell between two samples; those of slow or unknown pace ``may_look`` for a
+    moment, and may all have met one level of a load that shows others elsewhere.
     """
     first = max(bisect_right(times, window.start_s) - 1, 0)
     last = min(bisect_left(times, window.end_s), len(times) - 1)

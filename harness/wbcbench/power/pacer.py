@@ -3,7 +3,7 @@
 A power that is renewed shows nothing new in between, so where it is all there is, polls follow its
 renewals: each is then the mean of a period of known place, none is read twice and none is left out.
 Polls in time with the sensor do not say where in its period they lie; so whenever that has become
-unsure, one more poll just before a renewal is due halves the doubt. A counter is followed alike, so
+unsure, one more poll just before a renewal is due halves what is open. Counters are followed alike, so
 that the time of each step is known; it is polled once between two renewals, or once in several.
 
 Beside a counter a power may be renewed between two polls, so that they are drawn by lot, as are all
