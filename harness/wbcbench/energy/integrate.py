@@ -21,13 +21,21 @@ from wbcbench.core.window import Window, WindowEnergy
 from wbcbench.energy import thresholds
 from wbcbench.energy.counter import Break, Cause, unwrap_counter
 from wbcbench.energy.metrics import ratio
-from wbcbench.energy.renewals import FEWEST_MOVES, Span, find_renewals, place_renewals
+from wbcbench.energy.renewals import (
+    FEWEST_MOVES,
+    Span,
+    find_pace_s,
+    find_renewals,
+    place_renewals,
+)
 
 STEP_SHARE = 0.05  # of the highest power: a smaller step shows nothing
 FLAT_SHARE, FEWEST_STEPS = 0.1, 5  # of a step: as near to its start, or to its end, is there
 LEAST_DUTY = 0.6  # a mean of all of the period has 0.8, of half of it 0.4, a look none
 MOST_SLACK = 0.05  # of a period, by which a renewal may come early or late
+RENEWED = 1.1  # periods after a renewal there has been another, though the value is the same
 FOLLOWED = 1.2  # periods from poll to poll: with fewer polls renewals are missed
+FEW_LEVELS = 32  # readings of more distinct values are fine-grained
 BLURRED = 3.0  # times the usual half-width
 STEADY_CELLS, STEADY_SHARE = 4, 0.3  # beside a cut cell: how far power may vary before a load
 
@@ -225,9 +233,9 @@ def _integrate_power(trace: Trace) -> EnergyCurve:
     that before its poll. The last reading stands for the time up to its poll.
     """
     times, power_w = trace.good
-    averaging_s, update_s = trace.channel.averaging_s, trace.channel.update_s or 0.0
-    age_s = 0.5 * ((averaging_s or 0.0) + update_s)
-    spans, duty = _place_readings(trace), None
+    averaging_s, update_s = trace.channel.averaging_s, find_update_s(trace)
+    age_s = 0.5 * ((averaging_s or 0.0) + (trace.channel.update_s or 0.0))
+    spans, duty = _place_readings(trace, update_s), None
     if spans:
         power_w = [power_w[i] for i in spans]
         duty = find_duty(power_w)
@@ -245,21 +253,20 @@ def _integrate_power(trace: Trace) -> EnergyCurve:
     return EnergyCurve(renewed_s, energy_j, power_w, duty=duty)
 
 
-def _place_readings(trace: Trace) -> dict[int, Span]:
+def _place_readings(trace: Trace, period_s: float) -> dict[int, Span]:
     """The place of each reading that is a new one, and the renewal it is of; empty if unknown.
 
     A reading that did not move is a new one, of the same power, once its period is over.
     """
-    (times, values), period_s = trace.good, trace.channel.update_s
-    if len(times) < 2 or not period_s or period_s > thresholds.PROMPT_COUNTER_S:
-        return {}
-    if median_step_s(times) > FOLLOWED * period_s:
+    times, values = trace.good
+    is_prompt = 0.0 < period_s <= thresholds.PROMPT_COUNTER_S
+    if len(times) < 2 or not is_prompt or median_step_s(times) > FOLLOWED * period_s:
         return {}
     moves = _tell_moves(times, values, period_s)
     spans = dict[int, Span]()
     last_s, polled_s = -math.inf, times[0]
     for i, (low_s, high_s) in enumerate(find_renewals(times, moves, period_s)):
-        if not moves[i] and times[i] - last_s <= 1.5 * period_s:
+        if not moves[i] and times[i] - last_s <= RENEWED * period_s:
             continue
         renewed_s, half_s = 0.5 * (low_s + high_s), 0.5 * (high_s - low_s)
         if spans and (not moves[i] or half_s > 0.25 * period_s):
@@ -271,6 +278,22 @@ def _place_readings(trace: Trace) -> dict[int, Span]:
             spans[i], last_s = (renewed_s - half_s, renewed_s + half_s), renewed_s
         polled_s = times[i]
     return spans
+
+
+def find_update_s(trace: Trace) -> float:
+    """How often a sensor renews its value: what is known, or shows; 0.0 if neither.
+
+    A power that returns to a few levels again and again moves at the load's pace, not the
+    sensor's: only a sensor that never repeats itself shows its own.
+    """
+    if trace.channel.update_s:
+        return trace.channel.update_s
+    times, values = trace.good
+    moves = [t for t, a, b in zip(times[1:], values, values[1:], strict=False) if a != b]
+    levels = len(set(values))
+    returns = levels <= FEW_LEVELS < len(values) and 2 * levels < len(moves)
+    is_load = trace.channel.kind is Kind.SAMPLED and returns
+    return 0.0 if is_load else find_pace_s(moves) or 0.0
 
 
 def _tell_moves(

@@ -84,8 +84,18 @@ def find_pace_s(moves_s: Sequence[float]) -> float | None:
         renewals = [max(round(count), 1) for count in counts]
         off = fmean(abs(count - n) for count, n in zip(counts, renewals, strict=True))
         if off <= (LOOSELY if parts == 1 else CLOSELY):
-            return (moves_s[-1] - moves_s[0]) / sum(renewals)
+            return _refine_pace(intervals, short_s / parts)
     return None
+
+
+def _refine_pace(intervals: Sequence[float], pace_s: float) -> float:
+    """A pace by intervals of whole multiples of it, the shortest first: each makes it surer."""
+    total_s, renewals = 0.0, 0
+    for interval_s in intervals:
+        renewals += max(round(interval_s / pace_s), 1)
+        total_s += interval_s
+        pace_s = total_s / renewals
+    return pace_s
 
 
 def find_slow_pace_s(times_s: Sequence[float], moves: Sequence[bool]) -> float | None:

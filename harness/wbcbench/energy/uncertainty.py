@@ -29,12 +29,18 @@ from wbcbench.core.trace import Channel, Domain, Kind, Trace
 from wbcbench.core.units import ms_from_s
 from wbcbench.core.window import Window, WindowEnergy
 from wbcbench.energy import thresholds
-from wbcbench.energy.integrate import LEAST_DUTY, EnergyCurve, energy_curve, median_step_s
+from wbcbench.energy.integrate import (
+    FEW_LEVELS,
+    LEAST_DUTY,
+    EnergyCurve,
+    energy_curve,
+    find_update_s,
+    median_step_s,
+)
 from wbcbench.energy.renewals import FEWEST_MOVES, find_pace_s
 
 UNIFORM_SD = 1 / math.sqrt(12)  # standard deviation of an even distribution of width one
 NORMAL_SD = 1.4826  # standard deviation over median deviation, of normal errors
-FEW_LEVELS = 32  # readings of more distinct values are fine-grained
 COARSEST = 0.03  # of the highest reading: power sensors of boards resolve a watt or better
 FEWEST_ON_GRID, ON_GRID = 5, 0.01
 MOST_STEPS = 1e6  # between the levels of a coarse sensor
@@ -157,10 +163,10 @@ def describe_sensor(trace: Trace) -> Sensor:
         may_be_mean = any(word in channel.reading for word in ("average", "usage"))
         is_mean = may_be_mean and not _has_jump(times, values)
         averaging_s = thresholds.AVERAGING_S if is_mean else 0.0
-    pace_s = channel.update_s or _find_update_s(trace)
+    pace_s = find_update_s(trace)
     return Sensor(
         poll_s=poll_s,
-        update_s=channel.update_s or pace_s or max(poll_s, thresholds.COUNTER_UPDATE_S),
+        update_s=pace_s or max(poll_s, thresholds.COUNTER_UPDATE_S),
         averaging_s=averaging_s,
         resolution_w=_find_resolution(values) if channel.kind is Kind.SAMPLED else 0.0,
         is_part_time=looks or (channel.averaging_s or math.inf) < (channel.update_s or 0.0),
@@ -197,20 +203,6 @@ def _has_jump(times: Sequence[float], values: Sequence[float]) -> bool:
         abs(after - before) > JUMP_SHARE * span_w and end_s - start_s < 0.4 * thresholds.AVERAGING_S
         for (start_s, before), (end_s, after) in pairwise(zip(times, values, strict=True))
     )
-
-
-def _find_update_s(trace: Trace) -> float:
-    """The pace at which the value moves; 0.0 if it shows none.
-
-    A power that returns to a few levels again and again moves at the load's pace, not the
-    sensor's: only a sensor that never repeats itself shows its own.
-    """
-    times, values = trace.good
-    moves = [t for t, a, b in zip(times[1:], values, values[1:], strict=False) if a != b]
-    levels = len(set(values))
-    returns = levels <= FEW_LEVELS < len(values) and 2 * levels < len(moves)
-    is_load = trace.channel.kind is Kind.SAMPLED and returns
-    return 0.0 if is_load else find_pace_s(moves) or 0.0
 
 
 def _find_resolution(values: Sequence[float]) -> float:
@@ -416,8 +408,8 @@ def _estimate_sampling_j(
     difference stands for what was drawn between the two readings. A stratum longer than
     ``longest_s`` may hold anything that was read in the whole trace, and one that is told as a gap
     anything from nothing to ``limit_w``. One stratum's worth of what was read in the window is
-    added for a burst that fell between two samples; those of slow or unknown pace ``may_look`` for a
-    moment, and may all have met one level of a load that shows others elsewhere.
+    added for a burst that fell between two samples; if their pace is slow or unknown they
+    ``may_look`` for a moment, and all have met one level of a load that shows others elsewhere.
     """
     first = max(bisect_right(times, window.start_s) - 1, 0)
     last = min(bisect_left(times, window.end_s), len(times) - 1)

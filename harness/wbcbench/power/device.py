@@ -139,6 +139,11 @@ class Device(ABC):
     def read(self) -> Sequence[float | None]:
         """Joules since the driver was loaded and watts; ``None`` on failure or if closed."""
 
+    @property
+    def stamp_s(self) -> float | None:
+        """When the driver says that the first reading was made, in seconds; ``None`` without."""
+        return None
+
     def sensor_pace_s(self, reading: str) -> Pace:
         """How often a reading is renewed and what time it is the mean of, where published."""
         del reading

@@ -3,19 +3,23 @@
 A power that is renewed shows nothing new in between, so where it is all there is, polls follow its
 renewals: each is then the mean of a period of known place, none is read twice and none is left out.
 Polls in time with the sensor do not say where in its period they lie; so whenever that has become
-unsure, one more poll just before a renewal is due halves what is open. Counters are followed alike, so
-that the time of each step is known; it is polled once between two renewals, or once in several.
+unsure, one more poll just before a renewal is due halves what is open, and the driver's own time
+stamps close it where they prove to be those of renewals. Counters are followed alike, so that the
+time of each step is known; they are polled once between two renewals, or once in several.
 
 Beside a counter a power may be renewed between two polls, so that they are drawn by lot, as are all
 where no pace can be told: trapezoids on such polls are right on average for every load, one that
 switches in step with them included, and successive differences estimate their error. With less
 jitter part of each period would never be looked at, and no length of the run would cure that.
+
+A power alone whose pace the probe did not show, because it stood still, is polled densely for a
+moment once it moves: its pace shows then.
 """
 
 from __future__ import annotations
 
+import math
 import random
-from collections import deque
 from collections.abc import Sequence
 
 from wbcbench.core.trace import Channel, Kind, Origin
@@ -24,20 +28,25 @@ from wbcbench.energy.renewals import LOOSENESSES, RenewalTracker, find_pace_s
 JITTER = 0.5  # share of the period, uniform to both sides: the places fill the time
 # Sensors that are followed. Faster ones have always renewed by the next poll; slower ones are
 # looked at now and then to know when they did.
-LEAST_PERIOD_S, MOST_PERIOD_S = 0.01, 0.5
-FAST_S = 0.01  # a power without a counter, of a pace that is not known (yet)
+LEAST_PERIOD_S, MOST_PERIOD_S = 0.0095, 0.5
+# A power without a counter, of a pace that is not known (yet): as it moves, as it stands still, and
+# while its pace is looked for.
+FAST_S, QUIET_S, DENSE_S = 0.01, 0.02, 0.002
+QUIET_AFTER_S, DENSE_FOR_S, AGAIN_AFTER_S = 1.0, 1.5, 10.0
 USUAL_INTERVAL_S = 0.1  # who asks for longer ones wants fewer polls
 FITTING = 2 / 3  # of the pace: polls that are wanted more often than that are not held up
 
 AFTER = 0.3  # of a period after a renewal: neither it nor the next one is missed by a late poll
 WITHIN = 0.05, 0.95  # of a period: where a counter is polled, by lot, for a faster power beside it
-UNSURE = 0.1  # of a period: one more poll is worth it
+UNSURE = 0.1, 0.25  # of a period, of a power and of a counter: one more poll is worth it
 SURE_POLLS = 20  # follow each other by the period alone
 TELLING = 0.9  # of a period: two polls further apart tell next to nothing of the phase
 SPARED = 3  # polls that contradict each other, for a call that was stamped late
 APART = 0.75  # of a period: polls further apart are of two renewals
 FEWEST_MOVES = 8  # polls of successive renewals that all differed: one that does not is none
-PACE_MOVES = 64  # from so many a pace is found
+PACE_MOVES = 64  # are enough to find a pace
+STAMP_S = 0.001  # how well a time stamp of the driver tells its moment
+PROVEN = 2  # times that a stamp stood still with its value
 
 
 class Pacer:
@@ -46,6 +55,8 @@ class Pacer:
     Attributes:
         interval_s: Mean time from poll to poll that is aimed at.
         missed: Polls that came too late to be made.
+        channel: Name of the channel that is followed; empty if none is measured.
+        pace_s: How often it is renewed, in seconds, where the polls have shown it; else ``None``.
     """
 
     def __init__(self, channels: Sequence[Channel], interval_s: float, start_s: float) -> None:
@@ -63,6 +74,9 @@ class Pacer:
         followed = (counters or measured)[:1]
         self._beside = [channel for channel in measured if channel not in followed]
         self.interval_s, self.missed = interval_s, 0
+        self.channel = followed[0].name if followed else ""
+        self.pace_s: float | None = None
+        self._asked_s = interval_s
         self._start_s, self._tick = start_s, 0
         self._rng = random.Random(channels[0].name if channels else "")
         self._place = channels.index(followed[0]) if followed else 0
@@ -73,7 +87,10 @@ class Pacer:
         self._renewed_s, self._planned_s, self._sure_polls = start_s, 0.0, 0
         # A pace that is not known yet shows in polls that are faster than it.
         pace_s = channels[self._place].update_s if measured else None
-        self._moves_s = deque[float](maxlen=PACE_MOVES if is_alone and not pace_s else 0)
+        self._is_paced = pace_s is not None or not is_alone
+        self._moves: dict[float, float] = {}
+        self._moved_s = self._search_s = start_s
+        self._stamp_s, self._proofs, self._has_stood = math.nan, 0, False
         if is_alone and (pace_s or 0.0) < LEAST_PERIOD_S:
             self.interval_s = FAST_S
         self._step_s = self.interval_s
@@ -83,7 +100,7 @@ class Pacer:
     def _follow(self, pace_s: float, stride: int) -> None:
         """Follow a sensor's renewals, one in ``stride`` of them, if it can be followed."""
         is_sensible = LEAST_PERIOD_S <= pace_s <= MOST_PERIOD_S
-        if is_sensible and self.interval_s >= FITTING * pace_s:
+        if is_sensible and self._asked_s >= FITTING * pace_s:
             self._step_s, self._stride, self._looseness = stride * pace_s, stride, 0
             self._is_even = stride == 1 and all(
                 (channel.update_s or 0.0) >= TELLING * pace_s for channel in self._beside
@@ -121,7 +138,7 @@ class Pacer:
         assert self._tracker is not None
         period_s, middle_s = self._tracker.period_s, 0.5 * (low_s + high_s)
         due_s = max(middle_s + AFTER * period_s, high_s)
-        if high_s - low_s > UNSURE * period_s:
+        if high_s - low_s > UNSURE[not self._is_alone] * period_s:
             if self._in_a_row > 0 and middle_s > now_s:
                 self._due_s = due_s
                 return middle_s
@@ -138,7 +155,7 @@ class Pacer:
 
     def learn(self, t_s: float, values: Sequence[float | None]) -> None:
         """Enter a poll: its time in seconds and what each channel read."""
-        if self._tracker is None and not self._moves_s.maxlen:
+        if self._tracker is None and self._is_paced:
             return
         value, last = values[self._place], self._last
         self._last = None if value is None else (t_s, value)
@@ -146,21 +163,60 @@ class Pacer:
             return
         has_moved = value != last[1]
         if self._tracker is None:
-            self._find_pace(t_s, has_moved)
+            self._search_pace(t_s, value, has_moved)
         else:
             self._track(self._tracker, last[0], t_s, has_moved)
 
-    def _find_pace(self, t_s: float, has_moved: bool) -> None:
+    def _search_pace(self, t_s: float, value: float, has_moved: bool) -> None:
+        """Look densely at a power that moves; its pace shows in when it does."""
         if has_moved:
-            self._moves_s.append(t_s)
-            if len(self._moves_s) == PACE_MOVES:
-                pace_s = find_pace_s(self._moves_s) or 0.0
-                self._moves_s.clear()
-                if pace_s > 1.5 * FAST_S:
-                    self._follow(pace_s, 1)
+            self._moved_s = t_s
+            self._moves[t_s] = value
+        is_dense = self._step_s == DENSE_S
+        if is_dense and (t_s > self._search_s or len(self._moves) == PACE_MOVES):
+            # Few levels again and again are the load's, and so is their pace.
+            is_own = 2 * len(set(self._moves.values())) > len(self._moves) >= FEWEST_MOVES
+            pace_s = find_pace_s(list(self._moves)) if is_own else None
+            self._search_s = t_s + AGAIN_AFTER_S
+            self._set_step(FAST_S, t_s)
+            if pace_s:
+                self._renewed_s, self.pace_s = t_s, pace_s
+                self._follow(pace_s, 1)
+        elif has_moved and not is_dense and t_s >= self._search_s:
+            self._moves, self._search_s = {}, t_s + DENSE_FOR_S
+            self._set_step(DENSE_S, t_s)
+        elif not is_dense:
+            is_quiet = t_s > self._moved_s + QUIET_AFTER_S
+            if (self._step_s == QUIET_S) != is_quiet:
+                self._set_step(QUIET_S if is_quiet else FAST_S, t_s)
+
+    def _set_step(self, step_s: float, t_s: float) -> None:
+        self._step_s, self._start_s, self._tick = step_s, t_s, 0
+
+    @property
+    def wants_stamp(self) -> bool:
+        """Whether the driver's time stamp may help: the phase is unsure, or stamps unproven."""
+        return self._tracker is not None and self._proofs >= 0 and not self._sure_polls
+
+    def learn_stamp(self, t_s: float, stamp_s: float, wall_s: float) -> None:
+        """Enter when a driver says that its sensor was read.
+
+        Args:
+            t_s: The poll that was entered last.
+            stamp_s: The driver's seconds, of the wall clock by its documentation.
+            wall_s: The wall clock at that poll.
+        """
+        assert self._tracker is not None
+        is_same, self._stamp_s = stamp_s == self._stamp_s, stamp_s
+        if self._in_a_row >= FEWEST_MOVES and self._has_stood and not is_same:
+            self._proofs = -1  # it is the time of the call
+        self._proofs += self._has_stood and is_same and self._proofs >= 0
+        age_s = min((t_s - stamp_s, wall_s - stamp_s), key=abs)
+        if self._proofs >= PROVEN and 0 <= age_s < self._tracker.period_s:
+            self._tracker.narrow((t_s - age_s - STAMP_S, t_s - age_s + STAMP_S))
 
     def _track(self, tracker: RenewalTracker, last_s: float, t_s: float, has_moved: bool) -> None:
-        step_s = t_s - last_s
+        step_s, self._has_stood = t_s - last_s, not has_moved
         if step_s > APART * tracker.period_s:
             self._in_a_row = self._in_a_row + 1 if has_moved else 0
         if step_s > TELLING * tracker.period_s:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 import threading
+import time
 from collections import deque
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -99,6 +100,9 @@ class _MeterReader:
         self.samples += 1
         self.failed += None in values
         self.pacer.learn(t_s, values)
+        device = self.meter.device
+        if self.pacer.wants_stamp and device and (stamp_s := device.stamp_s):
+            self.pacer.learn_stamp(t_s, stamp_s, time.time())
         poll = (t_s, values)
         self.unwritten.append(poll)
         self.recent.append(poll)
@@ -227,6 +231,11 @@ class Sampler:
             if known.name == channel.name
             for t_s, values in list(reader.recent)
         ]
+
+    def find_paces_s(self) -> dict[str, float]:
+        """How often channels are renewed, by name, where no probe but the sampling showed it."""
+        pacers = (reader.pacer for reader in self._readers)
+        return {pacer.channel: pacer.pace_s for pacer in pacers if pacer.pace_s}
 
     def summaries(self) -> tuple[Sampling, ...]:
         """How well each meter was sampled."""

@@ -134,6 +134,12 @@ class MeteringSession:
     def stop(self) -> Circumstances:
         """Stop sampling; returns the circumstances as they are at the end."""
         self.sampler.stop()
+        if paces_s := self.sampler.find_paces_s():
+            self.channels = tuple(
+                replace(channel, update_s=paces_s.get(channel.name, channel.update_s))
+                for channel in self.channels
+            )
+            self._run.write_channels(self.channels)
         return replace(self._began, meters=self._descriptions(), sampling=self.sampler.summaries())
 
     def _descriptions(self) -> dict[str, JsonValue]:
