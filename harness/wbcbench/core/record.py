@@ -183,6 +183,7 @@ class Circumstances:
     trainer_rss_peak_bytes: int | None = None
     shared: bool = False
     sensor_cards: tuple[SensorCard, ...] = ()
+    cpu_shared: bool = False  # with a run on another board of this machine
 
 
 @dataclass(frozen=True)

@@ -75,6 +75,7 @@ def account(
         device=model.device if model else "",
         device_bus=model.device_pci_bus_id if model else None,
         shared=circumstances.shared,
+        cpu_shared=circumstances.cpu_shared,
         status=status,
     )
     budgets = remove_validation_from_budgets(appraisal.budgets, events.windows)

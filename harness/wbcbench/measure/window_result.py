@@ -130,6 +130,7 @@ class Recording:
             agreements=appraisal.agreements,
             telemetry=tuple(appraise.telemetry_by_window(self.samples, [window])),
             shared=self.circumstances.shared,
+            cpu_shared=self.circumstances.cpu_shared,
             window_name=window.name,
         )
         warnings = run_checks(evidence)

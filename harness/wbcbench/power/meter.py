@@ -8,7 +8,7 @@ why not and what would fix it. To add one: a file here and a line in ``registry.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol, Self
@@ -135,6 +135,21 @@ def find_meters(names: Sequence[str], request: MeterRequest) -> MeterSet:
     if errors and not known.issuperset(request.gpus):
         raise UsageError(str(errors[0])) from errors[0]
     return available
+
+
+def list_boards(names: Sequence[str], request: MeterRequest) -> list[str]:
+    """UUIDs of the GPUs that these meters would measure; none where no vendor's works here.
+
+    Raises:
+        UsageError: A GPU of that name is not here, or there are several.
+    """
+    boards: list[str] = []
+    for vendor in GPU_METERS:
+        if AUTO in names or vendor in names:
+            with suppress(CannotMeasureError):
+                meters, _ = _open_known(registry.load_part("meter", vendor), request)
+                boards += [meter.device.gpu.uuid for meter in meters if meter.device]
+    return [*filter(None, boards)]
 
 
 def explain_absence(absent: Iterable[AbsentMeter], meters: Collection[str] = GPU_METERS) -> str:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from pydantic import JsonValue
 
 from wbcbench.core.errors import UsageError
-from wbcbench.core.lock import HOST, machine_lock
+from wbcbench.core.lock import HOST, is_held
 from wbcbench.core.record import Circumstances, SensorCard
 from wbcbench.core.run_folder import RunDir
 from wbcbench.core.trace import Channel, Kind, Origin, Trace
@@ -138,6 +138,13 @@ class MeteringSession:
     def _descriptions(self) -> dict[str, JsonValue]:
         return {meter.name: meter.describe() for meter in self.meters}
 
+    def find_others(self) -> set[str]:
+        """Of the measured boards and ``HOST`` those that a run holds; it does not learn of us.
+
+        A run may well be what is measured, so that nothing is held or refused.
+        """
+        return set(filter(is_held, [HOST, *(device.gpu.uuid for device in self.devices)]))
+
     @property
     def error(self) -> str | None:
         """Why the traces could not be written; ``None`` while all is well."""
@@ -202,18 +209,25 @@ class MeteringSession:
 @contextmanager
 def sampling(run: RunDir, request: MeteringRequest, clock: Clock) -> Iterator[MeteringSession]:
     """Sample while the caller works; raises as ``MeteringSession`` does."""
-    # Held for a moment only: a run may well be what is monitored, and must not be refused.
-    with machine_lock(HOST, share=True) as hold:
-        is_shared = not hold.is_exclusive
     with ExitStack() as stack:
         session = MeteringSession(run, clock, stack)
         session.open(request.meters, request.request)
+        before = session.find_others()
         session.probe()
         session.start(request.interval_s, provenance={})
         try:
             yield session
         finally:
-            run.write_began(replace(session.stop(), shared=is_shared))
+            others = before | session.find_others()
+            circumstances = session.stop()
+            boards = {device.gpu.uuid for device in session.devices}
+            run.write_began(
+                replace(
+                    circumstances,
+                    shared=bool(others & (boards or {HOST})),
+                    cpu_shared=bool(boards) and HOST in others,
+                )
+            )
 
 
 def probe_sensors(meters: Sequence[EnergyMeter], clock: Clock) -> tuple[SensorCard, ...]:
