@@ -429,6 +429,7 @@ class SensorCard:
         polls: Good readings in it.
         repeat_share: Share of renewals that left the value as it was.
         reason: What is not known and why; empty when everything is.
+        age_s: How long before this measurement it was probed; 0 if for it.
     """
 
     channel: str
@@ -440,3 +441,4 @@ class SensorCard:
     polls: int
     reason: str = ""
     repeat_share: float | None = None
+    age_s: float = 0.0

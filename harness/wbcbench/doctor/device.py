@@ -9,6 +9,7 @@ from importlib.util import find_spec
 
 from wbcbench.core.errors import CannotMeasureError
 from wbcbench.core.record import SensorCard
+from wbcbench.core.text import human_duration
 from wbcbench.core.trace import Domain, Origin
 from wbcbench.core.units import ms_from_s
 from wbcbench.doctor import ABSENT, Facts, Line, State, info, ok, warn
@@ -187,6 +188,8 @@ def describe_cards(cards: tuple[SensorCard, ...]) -> Iterator[Line]:
         if card.resolution is not None:
             unit = "J" if card.kind_guess == "counter" else "W"
             text += f", resolution {card.resolution:g} {unit}"
+        if card.age_s:
+            text += f", probed {human_duration(card.age_s)} ago"
         yield Line(State.INFO if card.reason else State.OK, card.channel, text, why=card.reason)
 
 

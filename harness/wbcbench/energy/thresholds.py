@@ -73,6 +73,14 @@ WIDE_SHARE = _add_limit(
     f"the error MLPerf allows a meter; {_MLPERF}",
 )
 
+SPARSE_SHARE = _add_limit(
+    "sparse_share",
+    0.05,
+    "1",
+    "of a window: CodeCarbon beside a sensor must be read as close to both edges, or has no joules",
+    _OURS,
+)
+
 # --- gaps --------------------------------------------------------------------------------------
 GAP_PERIODS = _add_limit(
     "gap_periods",

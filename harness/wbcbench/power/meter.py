@@ -7,6 +7,7 @@ why not and what would fix it. To add one: a file here and a line in ``registry.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
@@ -19,6 +20,7 @@ from wbcbench import registry
 from wbcbench.core.errors import CannotMeasureError, UsageError
 from wbcbench.core.record import AbsentMeter
 from wbcbench.core.trace import Channel, Domain
+from wbcbench.energy.source import live_channel
 from wbcbench.power.device import (
     Device,
     NotInstalledError,
@@ -90,12 +92,27 @@ class EnergyMeter(Protocol):
         ...
 
 
+class SlowMeter(EnergyMeter):
+    """A meter that takes seconds to start: entering waits for what ``start`` began.
+
+    Attributes:
+        is_sparse: Whether to read it at the edges of what is measured, and not by the sampler.
+    """
+
+    is_sparse = False
+
+    @abstractmethod
+    def start(self) -> None:
+        """Begin, and do not wait."""
+
+
 @dataclass(frozen=True, slots=True)
 class MeterSet:
-    """Meters that work here, and why others do not."""
+    """Meters that work here, why others do not, and those that are started and not yet entered."""
 
     meters: list[EnergyMeter] = field(default_factory=list)
     absent: list[AbsentMeter] = field(default_factory=list)
+    started: list[SlowMeter] = field(default_factory=list)
 
     @property
     def devices(self) -> list[Device]:
@@ -180,6 +197,9 @@ def _open_known(
 def open_meters(names: Sequence[str], request: MeterRequest, stack: ExitStack) -> MeterSet:
     """Enter every meter that is asked for; ``stack`` closes them.
 
+    One that is slow to start is started first. Where another has the primary energy it is not
+    waited for: it only stands beside, and is read at the edges of what is measured.
+
     A device that cannot be measured is absent, and the others are measured without it.
 
     Raises:
@@ -190,6 +210,15 @@ def open_meters(names: Sequence[str], request: MeterRequest, stack: ExitStack) -
     available = find_meters(names, request)
     opened, refused = MeterSet(absent=available.absent), list[tuple[EnergyMeter, str]]()
     for meter in available.meters:
+        if isinstance(meter, SlowMeter):
+            stack.push(meter)
+            meter.start()
+    for meter in sorted(available.meters, key=lambda each: isinstance(each, SlowMeter)):
+        primary = live_channel([c for each in opened.meters for c in each.channels])
+        if isinstance(meter, SlowMeter) and primary is not None:
+            meter.is_sparse = True
+            opened.started.append(meter)
+            continue
         try:
             opened.meters.append(stack.enter_context(meter))
         except CannotMeasureError as error:
@@ -200,7 +229,7 @@ def open_meters(names: Sequence[str], request: MeterRequest, stack: ExitStack) -
             raise CannotMeasureError(reason)
         domain = None if meter.device is None else Domain.GPU
         opened.absent.append(AbsentMeter(meter.name, reason, domain))
-    for part in (part for meter in opened.meters for part in meter.unread):
+    for part in (part for meter in opened.meters + opened.started for part in meter.unread):
         if all(part.meter != other.meter for other in opened.absent):
             opened.absent.append(part)
     if not opened.meters:

@@ -134,6 +134,7 @@ class Recorder:
             self._marks = stack.enter_context(self._run.marks_path.open("a", encoding="utf-8"))
             stack.callback(self._view.close)
             self._session.start(self._spec.interval_s, facts)
+            self._session.add_started()
             trainer_exit = self.measure()
             usage = resource.getrusage(resource.RUSAGE_SELF)
             circumstances = replace(
@@ -205,6 +206,8 @@ class Recorder:
     def handle_message(self, line: str, trainer: TrainerProcess) -> None:
         """Write one message to disk, then act on it."""
         for message in parse_lines(iter([line])):
+            if "mark" in message:
+                self._session.read_edge()
             if "progress" not in message:
                 append_line(self._marks, line, sync="mark" in message)
             self._events.apply(message)
@@ -237,6 +240,7 @@ class Recorder:
             self._clock.sleep_until(min(end_s, self._clock.now_s() + SLICE_S))
 
     def _write_mark(self, edge: Edge, window: str) -> None:
+        self._session.read_edge()
         message = {"mark": edge, "window": window, "t_s": self._clock.now_s()}
         Messenger(self._marks).send(message)
         os.fsync(self._marks.fileno())

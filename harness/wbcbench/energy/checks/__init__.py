@@ -78,6 +78,11 @@ class Evidence:
     warnings: tuple[QualityWarning, ...] = ()
 
     @property
+    def sampled_traces(self) -> tuple[Trace, ...]:
+        """Those that are read all the time."""
+        return tuple(trace for trace in self.traces if not trace.channel.sparse)
+
+    @property
     def channels(self) -> tuple[Channel, ...]:
         """All channels."""
         return tuple(trace.channel for trace in self.traces)
