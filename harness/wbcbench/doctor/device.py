@@ -157,7 +157,11 @@ def _describe_pace(facts: Facts, source: EnergySource) -> str:
     """How often the counter moved when it was probed."""
     cards = [card for card in facts.cards if card.channel in source.channels]
     paces_s = [card.update_s for card in cards if card.update_s is not None]
-    return f", updated every {ms_from_s(max(paces_s)):.0f} ms" if paces_s else ""
+    if not paces_s:
+        return ""
+    age_s = max(card.age_s for card in cards)
+    age = f" (probed {human_duration(age_s)} ago)" if age_s else ""
+    return f", updated every {ms_from_s(max(paces_s)):.0f} ms{age}"
 
 
 def _describe_agreement(facts: Facts, domain: Domain) -> str:

@@ -100,7 +100,7 @@ def _describe_unknown(trace: Trace, window: Window, pair: Trace | None) -> str:
 
 def _is_read_at_edges(times: Sequence[float], window: Window) -> bool:
     """Whether there is a reading close to both edges: nothing is interpolated over a long time."""
-    most_s = thresholds.SPARSE_SHARE * window.duration_s
+    most_s = max(thresholds.SPARSE_SHARE * window.duration_s, thresholds.SPARSE_EDGE_S)
     return all(
         any(abs(t - edge_s) <= most_s for t in times) for edge_s in (window.start_s, window.end_s)
     )

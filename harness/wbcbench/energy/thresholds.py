@@ -81,6 +81,14 @@ SPARSE_SHARE = _add_limit(
     _OURS,
 )
 
+SPARSE_EDGE_S = _add_limit(
+    "sparse_edge_s",
+    0.1,
+    "s",
+    "as close, and not closer than this",
+    _OURS,
+)
+
 # --- gaps --------------------------------------------------------------------------------------
 GAP_PERIODS = _add_limit(
     "gap_periods",

@@ -32,6 +32,7 @@ from wbcbench.core.errors import CannotMeasureError
 from wbcbench.core.units import g_from_kg, j_from_kwh
 
 POLL_PERIOD_S = 1.0
+SPARSE_LOOK_S = 5.0
 POLL, READ = "poll\n", "read\n"  # what it is told
 MOST_WARNINGS = 20
 _ORDER_BYTES = 4096
@@ -162,15 +163,28 @@ def feed(settings: Mapping[str, Any], stream: IO[str], orders: int) -> None:
         _write_line(stream, {"failed": failed})
         return
     _write_line(stream, {"ready": _describe(tracker, warnings.lines, settings)})
+    _set_look_period(tracker, SPARSE_LOOK_S)
     period_s = None
     while True:
         if any(select.select([orders], [], [], period_s)):
             order = os.read(orders, _ORDER_BYTES)
             if not order:
                 break
-            period_s = POLL_PERIOD_S if POLL.encode() in order else period_s
+            if POLL.encode() in order:
+                period_s = POLL_PERIOD_S
+                _set_look_period(tracker, POLL_PERIOD_S)
         tracker.flush()
     tracker.stop()
+
+
+def _set_look_period(tracker: Any, period_s: float) -> None:
+    """How often it looks at the load between two measurements, from the next look on.
+
+    Looks are most of what it costs where it is measured seldom. It has no public name for them.
+    """
+    scheduler = getattr(tracker, "_scheduler_monitor_power", None)
+    if hasattr(scheduler, "interval"):
+        scheduler.interval = period_s
 
 
 def _load_tables() -> None:
