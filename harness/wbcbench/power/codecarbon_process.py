@@ -182,9 +182,8 @@ def _set_look_period(tracker: Any, period_s: float) -> None:
 
     Looks are most of what it costs where it is measured seldom. It has no public name for them.
     """
-    scheduler = getattr(tracker, "_scheduler_monitor_power", None)
-    if hasattr(scheduler, "interval"):
-        scheduler.interval = period_s
+    with suppress(AttributeError):
+        tracker._scheduler_monitor_power.interval = period_s
 
 
 def _load_tables() -> None:

@@ -194,6 +194,28 @@ def _open_known(
         return (open_part(replace(request, gpus=known)) if known else []), error
 
 
+def _enter_meters(
+    meters: Sequence[EnergyMeter], opened: MeterSet, stack: ExitStack
+) -> list[tuple[EnergyMeter, str]]:
+    """Enter or start meters into ``opened``; returns those that refused, and why."""
+    refused: list[tuple[EnergyMeter, str]] = []
+    for meter in meters:
+        if isinstance(meter, SlowMeter):
+            stack.push(meter)
+            meter.start()
+    for meter in sorted(meters, key=lambda each: isinstance(each, SlowMeter)):
+        has_primary = bool(live_channel([c for m in opened.meters for c in m.channels]))
+        if isinstance(meter, SlowMeter) and has_primary:
+            meter.is_sparse = True
+            opened.started.append(meter)
+            continue
+        try:
+            opened.meters.append(stack.enter_context(meter))
+        except CannotMeasureError as error:
+            refused.append((meter, str(error)))
+    return refused
+
+
 def open_meters(names: Sequence[str], request: MeterRequest, stack: ExitStack) -> MeterSet:
     """Enter every meter that is asked for; ``stack`` closes them.
 
@@ -208,22 +230,8 @@ def open_meters(names: Sequence[str], request: MeterRequest, stack: ExitStack) -
         UsageError: There is no meter or no GPU of that name.
     """
     available = find_meters(names, request)
-    opened, refused = MeterSet(absent=available.absent), list[tuple[EnergyMeter, str]]()
-    for meter in available.meters:
-        if isinstance(meter, SlowMeter):
-            stack.push(meter)
-            meter.start()
-    for meter in sorted(available.meters, key=lambda each: isinstance(each, SlowMeter)):
-        primary = live_channel([c for each in opened.meters for c in each.channels])
-        if isinstance(meter, SlowMeter) and primary is not None:
-            meter.is_sparse = True
-            opened.started.append(meter)
-            continue
-        try:
-            opened.meters.append(stack.enter_context(meter))
-        except CannotMeasureError as error:
-            refused.append((meter, str(error)))
-    for meter, problem in refused:
+    opened = MeterSet(absent=available.absent)
+    for meter, problem in _enter_meters(available.meters, opened, stack):
         reason = problem + _advise_leaving_out(meter, opened.devices)
         if meter.name.partition("/")[0] in names:
             raise CannotMeasureError(reason)

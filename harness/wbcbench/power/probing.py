@@ -31,6 +31,7 @@ from wbcbench.power.meter import EnergyMeter
 
 PROBE_S = 2.0
 QUICK_S = 0.85
+QUICK_POLL_S = 0.0005
 MOST_PROBE_S = 8.0  # for a reading that hardly moves and has no counter beside it
 POLL_S = 0.001  # NVML answers in tens of microseconds: the machine stays nearly idle
 PATIENCE_S = 3.0  # a driver that hangs longer has no card; the sampler's handshake deals with it
@@ -51,8 +52,8 @@ def probe_sensors(
     Args:
         meters: Entered meters; their sampler must not run yet.
         clock: Source of time.
-        is_quick: Take the cards of this board that are younger than a day, and else end as soon as
-            every reading has shown its pace.
+        is_quick: Take the cards of this board that are younger than a day; without any, end as soon
+            as each pace is known.
     """
     cards: dict[int, tuple[SensorCard, ...]] = {}
 
@@ -94,8 +95,8 @@ def probe(
         for_s: Length of the probe in seconds; a call that hangs makes it longer.
         most_s: Its length where a power without a counter beside it has moved too seldom by then
             to show a pace.
-        is_quick: End earlier where every reading has moved often enough to show one; after
-            ``QUICK_S`` that of a power beside a counter is not waited for.
+        is_quick: End after ``QUICK_S`` where each counter, and each power without one, has moved
+            often enough by then, and look more often: a pace must be right within a thousandth.
     """
     times: list[float] = []
     rows: list[Sequence[float | None]] = []
@@ -112,10 +113,10 @@ def probe(
             moves[place] += value != rows[-1][place]
         rows.append(row)
         times.append(now_s)
-        seen = moves if now_s < start_s + QUICK_S else [moves[place] for place in needed]
-        if is_quick and min(seen) >= FEWEST_MOVES:
+        is_enough = all(moves[place] >= FEWEST_MOVES for place in needed)
+        if is_quick and is_enough and now_s >= start_s + QUICK_S:
             break
-        clock.sleep_until(now_s + POLL_S)
+        clock.sleep_until(now_s + (QUICK_POLL_S if is_quick else POLL_S))
     columns = zip(meter.channels, zip(*rows, strict=True), strict=True)
     return tuple(make_sensor_card(Trace(channel, times, values)) for channel, values in columns)
 

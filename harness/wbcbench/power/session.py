@@ -29,7 +29,7 @@ from wbcbench.power.sampler import Sampler
 from wbcbench.power.telemetry import TelemetryRecorder
 
 EDGE_S = 1.0  # rise time of board power sensors is 0.1–1 s
-QUICK_EDGE_S = 0.5  # beside a counter of known pace, and never less than CELLS_PAST_EDGE of it
+QUICK_EDGE_S = 0.5
 MOST_EDGE_S = 5.0
 CELLS_PAST_EDGE = 5  # by which ``energy.integrate`` finds the step of a load at an edge
 UPDATES_PAST_EDGE = 2  # one may be lost to a slow poll
