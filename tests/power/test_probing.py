@@ -115,6 +115,8 @@ def test_the_card_of_a_board_is_used_again_for_a_day_and_says_how_old_it_is(
     stored().write_text(json.dumps(facts | {"probed_at_s": time.time() - 86_500.0}))
     assert all(card.age_s == 0.0 for card in read_cards(scripted_nvml))
     assert json.loads(stored().read_text())["probed_at_s"] > time.time() - 600.0
+    stored().write_text(json.dumps(facts | {"probed_at_s": time.time() + 3600.0}))
+    assert all(card.age_s == 0.0 for card in read_cards(scripted_nvml))
 
 
 def test_cards_of_another_driver_and_damaged_ones_are_ignored(

@@ -74,29 +74,17 @@ def _tracker_settings(request: MeterRequest, gpu_indices: Sequence[int]) -> dict
     temporary folder, which it leaves there when it is killed.
     """
     return {
-        "country_iso_code": request.country,
-        "region": None,
-        "cloud_provider": None,
-        "cloud_region": None,
-        "measure_power_secs": NEVER_S,
-        "api_call_interval": -1,
-        "allow_multiple_runs": True,
-        "pue": 1.0,
-        "wue": 0.0,
-        "tracking_mode": "machine",
-        "gpu_ids": list(gpu_indices),
+        "country_iso_code": request.country, "region": None,
+        "cloud_provider": None, "cloud_region": None,
+        "measure_power_secs": NEVER_S, "api_call_interval": -1, "allow_multiple_runs": True,
+        "pue": 1.0, "wue": 0.0, "tracking_mode": "machine", "gpu_ids": list(gpu_indices),
         "force_cpu_power": _parse_option(request, "codecarbon.cpu_power_w"),
         "force_ram_power": _parse_option(request, "codecarbon.ram_power_w"),
-        "force_mode_cpu_load": False,
-        "force_carbon_intensity_g_co2e_kwh": None,
-        "rapl_include_dram": False,
-        "rapl_prefer_psys": False,
-        "output_methods": [],
-        "output_dir": tempfile.gettempdir(),
-        "emissions_endpoint": False,
-        "electricitymaps_api_token": "",
-        "log_level": "warning",
-    }
+        "force_mode_cpu_load": False, "force_carbon_intensity_g_co2e_kwh": None,
+        "rapl_include_dram": False, "rapl_prefer_psys": False,
+        "output_methods": [], "output_dir": tempfile.gettempdir(), "log_level": "warning",
+        "emissions_endpoint": False, "electricitymaps_api_token": "",
+    }  # fmt: skip
 
 
 class CodeCarbonMeter(SlowMeter):

@@ -135,18 +135,16 @@ def channels_of(meters: Iterable[EnergyMeter], cards: Iterable[SensorCard]) -> t
 
 @dataclass(frozen=True, slots=True)
 class _StoredCards:
-    """What is kept of one board: cards of these readings, and of which board, driver and time."""
+    """What is kept of one board: UUID, driver and readings, the wall clock, and the cards."""
 
-    uuid: str
-    driver: str
-    readings: tuple[str, ...]
+    board: tuple[str, ...]
     probed_at_s: float
     cards: tuple[SensorCard, ...]
 
 
 def load_cards(meter: EnergyMeter) -> tuple[SensorCard, ...]:
     """The cards of a meter's board that are younger than a day; empty if there are none."""
-    identity, path = _identify_board(meter)
+    board, path = _identify_board(meter)
     if path is None:
         return ()
     try:
@@ -154,31 +152,28 @@ def load_cards(meter: EnergyMeter) -> tuple[SensorCard, ...]:
     except (OSError, ValidationError):
         return ()
     age_s = time.time() - stored.probed_at_s
-    is_of_board = (stored.uuid, stored.driver, stored.readings) == identity
-    if not (is_of_board and len(stored.cards) == len(meter.channels) and age_s < OLDEST_CARD_S):
+    is_of_board = stored.board == board and len(stored.cards) == len(meter.channels)
+    if not (is_of_board and 0.0 <= age_s < OLDEST_CARD_S):
         return ()
-    return tuple(
-        replace(card, channel=channel.name, age_s=max(age_s, 0.0))
-        for card, channel in zip(stored.cards, meter.channels, strict=True)
-    )
+    pairs = zip(stored.cards, meter.channels, strict=True)
+    return tuple(replace(card, channel=channel.name, age_s=age_s) for card, channel in pairs)
 
 
 def store_cards(meter: EnergyMeter, cards: tuple[SensorCard, ...]) -> None:
     """Keep the cards of a board for the next day, where its counter has shown a pace."""
-    (uuid, driver, readings), path = _identify_board(meter)
+    board, path = _identify_board(meter)
     paces = zip(meter.channels, cards, strict=True)
     if path is None or not any(c.kind is Kind.COUNTER and card.update_s for c, card in paces):
         return
-    stored = _StoredCards(uuid, driver, readings, time.time(), cards)
+    stored = _StoredCards(board, time.time(), cards)
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, TypeAdapter(_StoredCards).dump_json(stored, indent=1))
 
 
-def _identify_board(meter: EnergyMeter) -> tuple[tuple[str, str, tuple[str, ...]], Path | None]:
+def _identify_board(meter: EnergyMeter) -> tuple[tuple[str, ...], Path | None]:
     """UUID, driver and readings of a meter's board, and where its cards lie; ``None``: nowhere."""
     uuid = "" if meter.device is None else meter.device.gpu.uuid
-    driver = str(meter.describe().get("driver") or "") if uuid else ""
-    identity = uuid, driver, tuple(channel.reading for channel in meter.channels)
-    is_known = driver and _UUID.fullmatch(uuid)
-    return identity, cache_root() / _FOLDER / f"{uuid}.json" if is_known else None
+    driver = str(meter.describe().get("driver") or "")
+    path = cache_root() / _FOLDER / f"{uuid}.json" if driver and _UUID.fullmatch(uuid) else None
+    return (uuid, driver, *(channel.reading for channel in meter.channels)), path
