@@ -167,7 +167,7 @@ def test_settings_of_the_user_do_not_reach_it(
 def test_it_measures_beside_another_codecarbon_and_leaves_its_lock_alone(
     temporary_folder: Path,
 ) -> None:
-    (temporary_folder / LOCK).touch()
+    (temporary_folder / LOCK).touch(mode=0o000)  # as one of another user, whom a kill struck
     with only_meter() as first, only_meter() as second:
         assert None not in (*first.read(), *second.read())
         notes = second.describe()["notes"]
