@@ -125,8 +125,8 @@ def test_beside_a_board_codecarbon_is_read_at_the_edges_of_what_is_measured(
     assert [each.meter for each in recording.circumstances.sampling] == ["nvml/gpu0"]
     result = recording.measure_window(whole)
     joules = {each.channel.name: each.energy.energy_j for each in result.readings}
-    assert joules["codecarbon/ram"] == pytest.approx(7 * whole.duration_s, rel=0.03)
-    assert joules["codecarbon/gpu"] == pytest.approx(result.energy.energy_j, rel=0.1)
+    assert joules["codecarbon/ram"] == pytest.approx(7 * whole.duration_s, rel=0.15)
+    assert joules["codecarbon/gpu"] == pytest.approx(result.energy.energy_j, rel=0.2)
     assert result.energy.channel == "nvml/gpu0/counter"
     part = recording.measure_window(Window("part", start_s + 1.0, start_s + 2.0), work=whole)
     reasons = {each.channel.name: each.energy.reason for each in part.readings}
