@@ -28,7 +28,7 @@ DOORS = {
     "keras": {"train", "measure.keras"},
     "pynvml": {"power.nvml"},
     "amdsmi": {"power.amd"},
-    "codecarbon": {"power.codecarbon"},
+    "codecarbon": {"power.codecarbon_process"},
     "cv2": {"data.read", "data.synthetic"},
     "kagglehub": {"data"},
     "matplotlib": {"report.drawing", "report.sections"},

@@ -106,6 +106,7 @@ def environment(folder: Path) -> dict[str, str]:
         "PATH": f"{folder}:{os.environ['PATH']}",
         VARIABLE: str(Scenario().write(folder, "idle.txt")),
         "WBCBENCH_LOCK_DIR": str(folder),
+        "WBCBENCH_CACHE": str(folder / "cache"),
         "TMPDIR": str(folder),
         "http_proxy": nowhere,
         "https_proxy": nowhere,

@@ -91,6 +91,7 @@ def machine(folder: Path) -> Machine:
     os.environ["LD_LIBRARY_PATH"] = str(folder)
     os.environ["PATH"] = f"{folder}:{os.environ['PATH']}"
     os.environ["WBCBENCH_LOCK_DIR"] = os.environ["TMPDIR"] = str(folder)
+    os.environ["WBCBENCH_CACHE"] = str(folder)
     return Machine(folder)
 
 

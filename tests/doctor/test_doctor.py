@@ -23,7 +23,7 @@ from wbcbench.core.trace import Channel, Domain, Kind, Origin
 from wbcbench.core.window import MonotonicClock
 from wbcbench.data.synthetic import Recipe, write_cells
 from wbcbench.doctor import Facts, Line, State, count_lines, examine, parse_requirement
-from wbcbench.doctor.device import check_meters, outlook
+from wbcbench.doctor.device import check_meters, describe_cards, outlook
 from wbcbench.doctor.machine import check_governor, mean_cost, measure_overhead, record_idle
 from wbcbench.power.meter import MeterRequest, find_meters
 from wbcbench.power.power_limit import PowerLimit, open_note
@@ -161,6 +161,24 @@ def test_a_gpu_is_told_with_its_sensor_its_idle_power_and_other_processes(
         "nvml/gpu0/counter",
         "nvml/gpu0/power",
     }
+
+
+def test_a_card_that_is_used_again_says_its_age_and_a_calibration_renews_it(
+    scripted_nvml: ScriptedNvml, tmp_path: Path
+) -> None:
+    scripted_nvml.play(Scenario((FakeGpu(),)))
+
+    def describe_gpu(*, calibrate: bool) -> str:
+        request = MeteringRequest(("nvml",), calibrate=calibrate)
+        facts = record_idle(request, tmp_path, None, MonotonicClock(), for_s=0.5)
+        (card, *_) = describe_cards(facts.cards)
+        text = line(lines(facts, "meters"), "gpu").text
+        assert ("ago" in text) is ("ago" in card.text)
+        return text
+
+    assert "ago" not in describe_gpu(calibrate=False)
+    assert "ago)" in describe_gpu(calibrate=False)
+    assert "ago" not in describe_gpu(calibrate=True)
 
 
 @pytest.mark.usefixtures("tensorflow_without_gpu")

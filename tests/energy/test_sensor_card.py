@@ -20,7 +20,7 @@ from wbcbench.core.trace import Channel, Domain, Kind, Origin, Trace
 from wbcbench.energy.uncertainty import make_sensor_card, update_channels
 from wbcbench.power.meter import MeterRequest
 from wbcbench.power.nvml import known_pace_s, open_meters
-from wbcbench.power.session import probe
+from wbcbench.power.probing import probe
 
 BUSY = Telegraph(60.0, 280.0, 0.05, seed=5)
 

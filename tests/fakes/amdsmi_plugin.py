@@ -82,6 +82,7 @@ def scripted_amd(
     for name in ("ROCM_HOME", "ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("ROCM_PATH", str(rocm_folder))
+    monkeypatch.setenv("WBCBENCH_CACHE", str(tmp_path / "cache"))  # cards of boards of this name
     library = ctypes.CDLL(str(rocm_folder / "lib" / "libamd_smi.so"))
     yield ScriptedAmd(rocm_folder, monkeypatch, tmp_path)
     was_open = library.fakeAmdsmiIsOpen()

@@ -77,7 +77,10 @@ def environment(nvml_folder: Path, scenario: Path | None) -> dict[str, str]:
     env = {**os.environ, "LD_LIBRARY_PATH": str(nvml_folder)}
     for name in ("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", VARIABLE):
         env.pop(name, None)
-    return env | ({VARIABLE: str(scenario)} if scenario else {})
+    if scenario is None:
+        return env
+    cache = str(scenario.parent / "cache")  # cards of boards of this name
+    return env | {VARIABLE: str(scenario), "WBCBENCH_CACHE": cache}
 
 
 def measured(

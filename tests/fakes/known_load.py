@@ -25,8 +25,9 @@ from wbcbench.energy.uncertainty import update_channels
 from wbcbench.measure.window_result import Recording, read_recording
 from wbcbench.power.meter import EnergyMeter, MeterRequest
 from wbcbench.power.nvml import open_meters
+from wbcbench.power.probing import probe
 from wbcbench.power.sampler import Sampler
-from wbcbench.power.session import MeteringSession, probe
+from wbcbench.power.session import MeteringSession
 
 IDLE_W = 55.0
 PROBE_AT_S, START_S, LOAD_AT_S = 1.0, 3.0, 6.3

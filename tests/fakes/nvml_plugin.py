@@ -73,6 +73,7 @@ def scripted_nvml(
     """A machine whose GPUs do what a scenario says; without one, the driver is not loaded."""
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.delenv("CUDA_DEVICE_ORDER", raising=False)
+    monkeypatch.setenv("WBCBENCH_CACHE", str(tmp_path / "cache"))  # cards of boards of this name
     library = ctypes.CDLL(str(nvml_folder / SONAME), mode=ctypes.RTLD_GLOBAL)
     library.fakeNvmlCalls.restype = ctypes.c_long
     yield ScriptedNvml(library, nvml_folder, monkeypatch, tmp_path)

@@ -129,7 +129,10 @@ CASES = {
     },
     **{
         f"a counter loses 1.5 s of {length_s:g} s": Case(
-            (counting(rates=[Rate(at(4.0), at(5.5))]),), length_s, code="counter-frozen"
+            (counting(rates=[Rate(at(4.0), at(5.5))]),),
+            length_s,
+            widest_pct=5.5,
+            code="counter-frozen",
         )
         for length_s in (10.0, 60.0)
     },

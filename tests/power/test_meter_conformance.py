@@ -32,7 +32,7 @@ from wbcbench.energy.integrate import window_energy
 from wbcbench.energy.uncertainty import update_channels, with_uncertainty
 from wbcbench.power.device import Device
 from wbcbench.power.meter import MeterRequest, find_meters
-from wbcbench.power.session import probe
+from wbcbench.power.probing import probe
 
 METERS = ("nvml", "amd", "rapl", "simulated")
 GPU_METERS = ("nvml", "amd")

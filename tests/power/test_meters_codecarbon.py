@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import psutil
@@ -18,7 +19,7 @@ from fakes.power_shapes import Constant
 from wbcbench.core.errors import UsageError
 from wbcbench.core.trace import Domain, Kind, Origin
 from wbcbench.power.codecarbon import open_meters
-from wbcbench.power.meter import EnergyMeter, MeterRequest
+from wbcbench.power.meter import EnergyMeter, MeterRequest, SlowMeter
 
 LOCK = ".codecarbon.lock"
 
@@ -48,7 +49,7 @@ def wait_for(holds: Callable[[], bool], what: str) -> None:
 def feeds() -> Iterator[psutil.Process]:
     for child in psutil.Process().children(recursive=True):
         try:
-            if "wbcbench.power.codecarbon" in child.cmdline():
+            if "wbcbench.power.codecarbon_process" in child.cmdline():
                 yield child
         except psutil.Error:
             continue
@@ -119,6 +120,32 @@ def test_when_one_of_its_gpus_is_lost_it_has_no_joules_of_any(
         assert meter.read()[cpu] is not None
 
 
+def test_beside_a_sensor_it_measures_when_it_is_read_and_not_before() -> None:
+    (meter,) = open_meters(MeterRequest(options={"codecarbon.ram_power_w": "7"}))
+    assert isinstance(meter, SlowMeter)
+    meter.is_sparse = True
+    with meter:
+        assert all(channel.sparse and channel.update_s is None for channel in meter.channels)
+        place = [channel.name for channel in meter.channels].index("codecarbon/ram")
+        seen = []
+        for _ in range(3):
+            before_s = time.monotonic()
+            energy_j = meter.read()[place]
+            assert energy_j is not None
+            seen.append((before_s, energy_j, time.monotonic()))
+            time.sleep(1.5)
+        for (first_s, first_j, until_s), (from_s, last_j, last_s) in pairwise(seen):
+            # It leaves out what passes within a measurement, which a busy machine may stretch.
+            assert 7 * (from_s - until_s) - 2.0 <= last_j - first_j <= 7 * (last_s - first_s) + 0.1
+        for process in feeds():
+            process.send_signal(signal.SIGSTOP)
+        assert set(meter.read()) == {None}  # it waits a moment for the answer, and not again
+        for process in feeds():
+            process.send_signal(signal.SIGCONT)
+        assert set(meter.read()) == {None}
+        assert meter.describe()["measure_power_s"] is None
+
+
 def test_settings_of_the_user_do_not_reach_it(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -141,7 +168,7 @@ def test_settings_of_the_user_do_not_reach_it(
 def test_it_measures_beside_another_codecarbon_and_leaves_its_lock_alone(
     temporary_folder: Path,
 ) -> None:
-    (temporary_folder / LOCK).touch()
+    (temporary_folder / LOCK).touch(mode=0o000)  # as one of another user, whom a kill struck
     with only_meter() as first, only_meter() as second:
         assert None not in (*first.read(), *second.read())
         notes = second.describe()["notes"]

@@ -1,20 +1,26 @@
 """Sensors are probed before a measurement, and what was seen of them reaches the stated joules."""
 
+import json
 import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 
+from fakes.clocks import FileClock
 from fakes.nvml_plugin import ScriptedNvml
 from fakes.nvml_scenario import Counter, FakeGpu, Fault, Scenario, Sensor
 from fakes.power_shapes import Constant
 from fakes.scripted_meter import POWER, ScriptedMeter
+from wbcbench.core.cache import cache_root
+from wbcbench.core.record import SensorCard
 from wbcbench.core.run_folder import Local, RunDir
 from wbcbench.core.spec import RunSpec
 from wbcbench.core.trace import Origin
 from wbcbench.core.window import MonotonicClock
-from wbcbench.power.meter import MeterRequest
+from wbcbench.power.meter import EnergyMeter, MeterRequest
 from wbcbench.power.nvml import open_meters
-from wbcbench.power.session import MeteringRequest, channels_of, probe_sensors, sampling
+from wbcbench.power.probing import channels_of, load_cards, probe_sensors, store_cards
+from wbcbench.power.session import MeteringRequest, sampling
 
 NOISY = Sensor(update_s=0.1, window_s=0.1, noise_w=1.0)
 GPU = FakeGpu(power=Constant(60.0), instant=NOISY, counter=Counter(step_s=0.05))
@@ -59,3 +65,105 @@ def test_meters_are_probed_at_once_and_one_that_hangs_has_no_card(
         assert probes  # the one that hangs still does: nobody waited for it
         for probe in probes:
             probe.join()
+
+
+# --- cards that are used again -------------------------------------------------------------------
+
+
+def open_board(
+    scripted_nvml: ScriptedNvml, driver: str = "580.95.05"
+) -> tuple[EnergyMeter, FileClock]:
+    """The only board, to be entered, and its time, which sleeping moves."""
+    clock = scripted_nvml.clock(10.0)
+    scripted_nvml.play(Scenario((GPU,), clock=clock.path, driver=driver))
+    (meter,) = open_meters(MeterRequest())
+    return meter, clock
+
+
+def read_cards(scripted_nvml: ScriptedNvml) -> tuple[SensorCard, ...]:
+    meter, clock = open_board(scripted_nvml)
+    with meter:
+        return probe_sensors([meter], clock, is_quick=True)
+
+
+def stored() -> Path:
+    return cache_root() / "sensor-cards" / f"{GPU.uuid}.json"
+
+
+def test_a_quick_probe_ends_when_every_pace_is_known_within_a_thousandth(
+    scripted_nvml: ScriptedNvml,
+) -> None:
+    counter, power = read_cards(scripted_nvml)
+    assert counter.update_s is not None
+    assert abs(counter.update_s / 0.05 - 1.0) < 1e-3
+    assert power.update_s is not None
+    assert abs(power.update_s - 0.1) < 0.002
+    assert 0.84 < counter.probed_s < 1.0
+    assert counter.age_s == power.age_s == 0.0
+
+
+def test_the_card_of_a_board_is_used_again_for_a_day_and_says_how_old_it_is(
+    scripted_nvml: ScriptedNvml,
+) -> None:
+    first = read_cards(scripted_nvml)
+    facts = json.loads(stored().read_text())
+    stored().write_text(json.dumps(facts | {"probed_at_s": time.time() - 3600.0}))
+    again = read_cards(scripted_nvml)
+    assert [card.channel for card in again] == [card.channel for card in first]
+    assert all(3599.0 < card.age_s < 3700.0 for card in again)
+    assert [replace(card, age_s=0.0) for card in again] == list(first)
+    stored().write_text(json.dumps(facts | {"probed_at_s": time.time() - 86_500.0}))
+    assert all(card.age_s == 0.0 for card in read_cards(scripted_nvml))
+    assert json.loads(stored().read_text())["probed_at_s"] > time.time() - 600.0
+    stored().write_text(json.dumps(facts | {"probed_at_s": time.time() + 3600.0}))
+    assert all(card.age_s == 0.0 for card in read_cards(scripted_nvml))
+
+
+def test_cards_of_another_driver_and_damaged_ones_are_ignored(
+    scripted_nvml: ScriptedNvml,
+) -> None:
+    read_cards(scripted_nvml)
+    good = stored().read_text()
+    meter, _ = open_board(scripted_nvml, driver="999.1")
+    with meter:
+        assert load_cards(meter) == ()
+    for bad in ("", "{", "[]", good.replace(GPU.uuid, "GPU-of-another"), good[: len(good) // 2]):
+        stored().write_text(bad)
+        assert all(card.age_s == 0.0 for card in read_cards(scripted_nvml))
+    stored().unlink()
+    stored().mkdir()  # it cannot be written either
+    assert all(card.age_s == 0.0 for card in read_cards(scripted_nvml))
+
+
+def test_cards_follow_the_board_to_another_index(scripted_nvml: ScriptedNvml) -> None:
+    cards = read_cards(scripted_nvml)
+    scripted_nvml.play(Scenario((replace(GPU, uuid="GPU-first", bus="00000000:01:00.0"), GPU)))
+    _, meter = open_meters(MeterRequest())
+    with meter:
+        store_cards(meter, cards)
+        assert [card.channel for card in load_cards(meter)] == [
+            "nvml/gpu1/counter",
+            "nvml/gpu1/power",
+        ]
+
+
+def test_a_calibration_reads_anew_and_renews_the_card(
+    scripted_nvml: ScriptedNvml, tmp_path: Path
+) -> None:
+    scripted_nvml.play(Scenario((GPU,)))
+
+    def measure(name: str, *, calibrate: bool) -> SensorCard:
+        run = RunDir(tmp_path / name)
+        run.path.mkdir()
+        request = MeteringRequest(meters=("nvml",), calibrate=calibrate)
+        with sampling(run, request, MonotonicClock()):
+            pass
+        began = run.read_began()
+        assert began is not None
+        return began.sensor_cards[0]
+
+    assert measure("first", calibrate=False).age_s == 0.0
+    assert measure("second", calibrate=False).age_s > 0.0
+    renewed = measure("third", calibrate=True)
+    assert (renewed.age_s, renewed.probed_s > 1.5) == (0.0, True)
+    assert abs(measure("fourth", calibrate=False).probed_s - renewed.probed_s) < 1e-9

@@ -13,13 +13,16 @@ from fakes.faulty_machine import HEALTHY
 from fakes.nvml_plugin import ScriptedNvml
 from fakes.nvml_scenario import Scenario
 from program import start, wait_for, wbcbench
+from wbcbench.core.errors import CannotMeasureError
 from wbcbench.core.lock import HOST, machine_lock
 from wbcbench.core.record import Circumstances, RunRecord
 from wbcbench.core.run_folder import Local, RunDir
 from wbcbench.core.spec import RunSpec
+from wbcbench.core.window import MonotonicClock, Window
 from wbcbench.measure.command import monitor_command
 from wbcbench.measure.sampling_process import SideSampler
-from wbcbench.power.session import MeteringRequest
+from wbcbench.measure.window_result import read_recording
+from wbcbench.power.session import MeteringRequest, sampling
 
 METERS = ("simulated", "nvml")
 SPEC = RunSpec("leaky-dropout", seed=0, meters=METERS, idle_s=60.0)
@@ -97,6 +100,65 @@ def test_a_run_a_monitor_and_a_meter_leave_the_same_files(
     ended = circumstances(run.read_record())
     assert len(ended["sampling"]) == 2
     assert circumstances(metered.read_began()) == ended
+
+
+WITH_CODECARBON = MeteringRequest(("nvml", "codecarbon"), options={"codecarbon.ram_power_w": "7"})
+
+
+def test_beside_a_board_codecarbon_is_read_at_the_edges_of_what_is_measured(
+    scripted_nvml: ScriptedNvml, tmp_path: Path
+) -> None:
+    scripted_nvml.play(Scenario((HEALTHY,)))
+    run = RunDir(tmp_path)
+    clock = MonotonicClock()
+    with sampling(run, WITH_CODECARBON, clock) as session:
+        session.rest()
+        start_s = clock.now_s()
+        clock.sleep_until(start_s + 3.0)
+        whole = Window("whole", start_s, clock.now_s())
+        session.rest()
+    recording = read_recording(run)
+    traces = {trace.channel.name: trace for trace in recording.traces}
+    ram = traces["codecarbon/ram"]
+    assert ram.channel.sparse
+    assert len(ram.t_s) == 3  # before, after and at the end
+    assert [each.meter for each in recording.circumstances.sampling] == ["nvml/gpu0"]
+    result = recording.measure_window(whole)
+    joules = {each.channel.name: each.energy.energy_j for each in result.readings}
+    assert joules["codecarbon/ram"] == pytest.approx(7 * whole.duration_s, rel=0.15)
+    assert joules["codecarbon/gpu"] == pytest.approx(result.energy.energy_j, rel=0.2)
+    assert result.energy.channel == "nvml/gpu0/counter"
+    part = recording.measure_window(Window("part", start_s + 1.0, start_s + 2.0), work=whole)
+    reasons = {each.channel.name: each.energy.reason for each in part.readings}
+    assert "edges of the run" in reasons["codecarbon/ram"]
+    assert not reasons["nvml/gpu0/counter"]
+
+
+def test_where_nothing_else_measures_codecarbon_does_so_every_second(tmp_path: Path) -> None:
+    run = RunDir(tmp_path)
+    clock = MonotonicClock()
+    with sampling(run, MeteringRequest(("codecarbon",)), clock):
+        clock.sleep_until(clock.now_s() + 3.5)
+    trace = next(t for t in run.read_traces() if t.channel.name == "codecarbon/ram")
+    assert not trace.channel.sparse
+    assert trace.channel.update_s == 1.0
+    assert len(set(trace.good[1])) >= 3
+
+
+def test_a_codecarbon_that_does_not_start_is_absent_or_an_error_if_it_was_named(
+    scripted_nvml: ScriptedNvml, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scripted_nvml.play(Scenario((HEALTHY,)))
+    broken = tmp_path / "broken" / "codecarbon"
+    broken.mkdir(parents=True)
+    (broken / "__init__.py").write_text("raise ImportError('spoilt')")
+    monkeypatch.setenv("PYTHONPATH", str(broken.parent))
+    done = monitor_command(MeteringRequest(), ["true"])
+    absent = done.recording.circumstances.absent
+    assert "does not measure here" in {each.meter: each.reason for each in absent}["codecarbon"]
+    assert done.result.energy.status == "measured"
+    with pytest.raises(CannotMeasureError, match="does not measure here"):
+        monitor_command(WITH_CODECARBON, ["true"])
 
 
 @pytest.mark.parametrize("is_shared", [False, True])

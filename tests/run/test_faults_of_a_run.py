@@ -125,13 +125,14 @@ def test_a_second_ctrl_c_stops_at_once_and_the_joules_so_far_are_kept(
 # --- two harnesses -----------------------------------------------------------------------------
 
 
+OTHER = replace(HEALTHY, uuid="GPU-other", bus="00000000:5E:00.0")
+
+
 @pytest.fixture
 def scripted(nvml_folder: Path, tmp_path: Path) -> dict[str, str]:
-    """A machine with one healthy GPU and locks of its own."""
-    locks = tmp_path / "locks"
-    locks.mkdir()
-    env = environment(nvml_folder, Scenario((HEALTHY,)).write(tmp_path))
-    return env | {"WBCBENCH_LOCK_DIR": str(locks), "TMPDIR": str(tmp_path)}
+    """A machine with two healthy GPUs and a space of its own for locks."""
+    env = environment(nvml_folder, Scenario((HEALTHY, OTHER)).write(tmp_path))
+    return env | {"WBCBENCH_LOCK_DIR": str(tmp_path)}
 
 
 def idling(cells: Path, results: Path, *more: str) -> list[str]:
@@ -144,24 +145,44 @@ def stop(process: subprocess.Popen[str]) -> None:
     process.communicate(timeout=60)
 
 
+def codes(results: Path) -> set[str]:
+    return {warning.code for warning in whole(only_run(results)).warnings}
+
+
 def test_a_second_harness_is_refused_and_one_that_shares_marks_both(
     scripted: dict[str, str], cells: Path, tmp_path: Path
 ) -> None:
     first = start(*idling(cells, tmp_path / "first"), env=scripted)
     wait_for_window(tmp_path / "first", "idle_cold")
-    assert (tmp_path / "locks" / f"wbcbench-{HEALTHY.uuid}.lock").exists()
-    refused = wbcbench(*idling(cells, tmp_path / "second"), env=scripted)
+    (tmp_path / "elsewhere").mkdir()
+    moved = scripted | {"TMPDIR": str(tmp_path / "elsewhere")}
+    refused = wbcbench(*idling(cells, tmp_path / "second"), env=moved)
     assert refused.code == 3
     assert "--share" in refused.err
     assert not (tmp_path / "second").exists()
-    third = start(*idling(cells, tmp_path / "third", "--share"), env=scripted)
+    third = start(*idling(cells, tmp_path / "third", "--share"), env=moved)
     wait_for_window(tmp_path / "third", "idle_cold")
     for process in (third, first):
         stop(process)
     for name in ("first", "third"):
-        record = whole(only_run(tmp_path / name))
-        assert "shared-machine" in {warning.code for warning in record.warnings}
-        assert record.quality != "valid"
+        assert "shared-machine" in codes(tmp_path / name)
+        assert whole(only_run(tmp_path / name)).quality != "valid"
+
+
+def test_runs_on_two_boards_go_side_by_side_and_only_the_processor_is_shared(
+    scripted: dict[str, str], cells: Path, tmp_path: Path
+) -> None:
+    started = []
+    for name, board in (("first", HEALTHY), ("second", OTHER)):
+        started.append(start(*idling(cells, tmp_path / name, "--gpus", board.uuid), env=scripted))
+        wait_for_window(tmp_path / name, "idle_cold")
+    refused = wbcbench(*words(cells, tmp_path / "third"), env=scripted)  # on the processor alone
+    assert (refused.code, (tmp_path / "third").exists()) == (3, False)
+    for process in started:
+        stop(process)
+    for name in ("first", "second"):
+        assert "shared-processor" in codes(tmp_path / name)
+        assert "shared-machine" not in codes(tmp_path / name)
 
 
 # --- the disk ----------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -63,7 +63,7 @@ def doctor(
     if not as_json:
         typer.echo("measuring for a few seconds …", err=True)
     clock = MonotonicClock()
-    facts = record_idle(request, results, data, clock)
+    facts = record_idle(replace(request, calibrate=calibrate), results, data, clock)
     groups = examine(facts)
     required = tuple(
         parse_requirement(text, facts.channels, facts.absent) for text in require or []

@@ -50,8 +50,8 @@ def monitor(
 
     The command's output is not touched and its exit status is passed on (128 + n after signal n,
     127 if there is no such command). The result is printed on standard error, or on standard
-    output without a command or with --json. Sampling starts at least a second before the command
-    and stops at least a second after it.
+    output without a command or with --json. Sampling starts before the command and stops after it,
+    by as long as the sensors need: half a second beside a quick counter, else at least one.
     """
     from wbcbench.measure.command import check, monitor_command, monitor_machine, write_polls
 

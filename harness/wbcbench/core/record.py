@@ -183,6 +183,7 @@ class Circumstances:
     trainer_rss_peak_bytes: int | None = None
     shared: bool = False
     sensor_cards: tuple[SensorCard, ...] = ()
+    cpu_shared: bool = False  # with a run on another board of this machine
 
 
 @dataclass(frozen=True)
@@ -428,6 +429,7 @@ class SensorCard:
         polls: Good readings in it.
         repeat_share: Share of renewals that left the value as it was.
         reason: What is not known and why; empty when everything is.
+        age_s: How long before this measurement it was probed; 0 if for it.
     """
 
     channel: str
@@ -439,3 +441,4 @@ class SensorCard:
     polls: int
     reason: str = ""
     repeat_share: float | None = None
+    age_s: float = 0.0

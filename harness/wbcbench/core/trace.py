@@ -62,6 +62,8 @@ class Channel:
         averaging_s: The time one power reading is the mean of: shorter than ``update_s`` for a
             sensor that measures only part of the time; ``None`` if unknown.
         repeat_share: Share of successive values that were equal in a probe; ``None`` if unknown.
+        sparse: Whether it is read at the edges of what is measured only: a window that begins or
+            ends at another time has none of its joules.
     """
 
     name: str
@@ -76,6 +78,7 @@ class Channel:
     device: str | None = None
     averaging_s: float | None = None
     repeat_share: float | None = None
+    sparse: bool = False
 
 
 @dataclass(frozen=True, eq=False)

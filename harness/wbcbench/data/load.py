@@ -16,6 +16,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from wbcbench.core.cache import cache_root
 from wbcbench.core.errors import UsageError
 from wbcbench.data import splits
 from wbcbench.data.dataset import CLASSES, LOADED_SPLITS, Dataset, ImageSet, Progress
@@ -229,14 +230,6 @@ class FolderListing:
     original_ids: list[int]
     also_in_train: list[bool]
     refused: list[list[str]]
-
-
-def cache_root(cache_dir: Path | None) -> Path:
-    """Return ``cache_dir``, else ``WBCBENCH_CACHE``, else the user's cache folder."""
-    import platformdirs
-
-    chosen = cache_dir or os.environ.get("WBCBENCH_CACHE")
-    return Path(chosen) if chosen else Path(platformdirs.user_cache_dir("wbcbench"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from importlib.util import find_spec
 
 from wbcbench.core.errors import CannotMeasureError
 from wbcbench.core.record import SensorCard
+from wbcbench.core.text import human_duration
 from wbcbench.core.trace import Domain, Origin
 from wbcbench.core.units import ms_from_s
 from wbcbench.doctor import ABSENT, Facts, Line, State, info, ok, warn
@@ -156,7 +157,11 @@ def _describe_pace(facts: Facts, source: EnergySource) -> str:
     """How often the counter moved when it was probed."""
     cards = [card for card in facts.cards if card.channel in source.channels]
     paces_s = [card.update_s for card in cards if card.update_s is not None]
-    return f", updated every {ms_from_s(max(paces_s)):.0f} ms" if paces_s else ""
+    if not paces_s:
+        return ""
+    age_s = max(card.age_s for card in cards)
+    age = f" (probed {human_duration(age_s)} ago)" if age_s else ""
+    return f", updated every {ms_from_s(max(paces_s)):.0f} ms{age}"
 
 
 def _describe_agreement(facts: Facts, domain: Domain) -> str:
@@ -187,6 +192,8 @@ def describe_cards(cards: tuple[SensorCard, ...]) -> Iterator[Line]:
         if card.resolution is not None:
             unit = "J" if card.kind_guess == "counter" else "W"
             text += f", resolution {card.resolution:g} {unit}"
+        if card.age_s:
+            text += f", probed {human_duration(card.age_s)} ago"
         yield Line(State.INFO if card.reason else State.OK, card.channel, text, why=card.reason)
 
 

@@ -75,6 +75,7 @@ def account(
         device=model.device if model else "",
         device_bus=model.device_pci_bus_id if model else None,
         shared=circumstances.shared,
+        cpu_shared=circumstances.cpu_shared,
         status=status,
     )
     budgets = remove_validation_from_budgets(appraisal.budgets, events.windows)
@@ -123,7 +124,8 @@ def _find_trace_end_s(traces: Sequence[Trace]) -> float:
 
     A channel that was lost long before the others does not truncate theirs.
     """
-    ends = [trace.good[0][-1] for trace in traces if trace.good[0]]
+    sampled = (trace for trace in traces if not trace.channel.sparse)
+    ends = [trace.good[0][-1] for trace in sampled if trace.good[0]]
     latest_s = max(ends, default=0.0)
     return min((end for end in ends if end >= latest_s - HEARTBEAT_S), default=0.0)
 

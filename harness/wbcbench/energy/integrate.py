@@ -59,7 +59,12 @@ def energy_curve(trace: Trace, pair: Trace | None = None) -> EnergyCurve:
     beside = pair or trace
     if beside not in curves:
         is_power = trace.channel.kind is Kind.SAMPLED
-        curves[beside] = _integrate_power(trace) if is_power else _join_counter_moves(trace, pair)
+        if trace.channel.sparse:
+            curves[beside] = EnergyCurve(*trace.good, None, half_s=[0.0] * len(trace.good[0]))
+        else:
+            curves[beside] = (
+                _integrate_power(trace) if is_power else _join_counter_moves(trace, pair)
+            )
     return curves[beside]
 
 
@@ -99,10 +104,20 @@ def _describe_unknown(trace: Trace, window: Window, pair: Trace | None) -> str:
         return "its good readings begin after the window does"
     if times[-1] < window.end_s:
         return "its good readings end before the window does"
+    if trace.channel.sparse and not _is_read_at_edges(times, window):
+        return "it is read at the edges of the run and of its phases only"
     for gap in energy_curve(trace, pair).breaks:
         if window.start_s < gap.after_s and gap.before_s < window.end_s:
             return _HOW[gap.cause]
     return ""
+
+
+def _is_read_at_edges(times: Sequence[float], window: Window) -> bool:
+    """Whether there is a reading close to both edges: nothing is interpolated over a long time."""
+    most_s = max(thresholds.SPARSE_SHARE * window.duration_s, thresholds.SPARSE_EDGE_S)
+    return all(
+        any(abs(t - edge_s) <= most_s for t in times) for edge_s in (window.start_s, window.end_s)
+    )
 
 
 def find_unread_s(trace: Trace, window: Window, pair: Trace | None = None) -> float:

@@ -73,6 +73,22 @@ WIDE_SHARE = _add_limit(
     f"the error MLPerf allows a meter; {_MLPERF}",
 )
 
+SPARSE_SHARE = _add_limit(
+    "sparse_share",
+    0.05,
+    "1",
+    "of a window: CodeCarbon beside a sensor must be read as close to both edges, or has no joules",
+    _OURS,
+)
+
+SPARSE_EDGE_S = _add_limit(
+    "sparse_edge_s",
+    0.1,
+    "s",
+    "as close, and not closer than this",
+    _OURS,
+)
+
 # --- gaps --------------------------------------------------------------------------------------
 GAP_PERIODS = _add_limit(
     "gap_periods",

@@ -18,7 +18,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from wbcbench.core.errors import InterruptedRunError, UsageError
 from wbcbench.core.run_folder import RunDir
@@ -30,9 +30,9 @@ from wbcbench.energy.integrate import energy_curve
 from wbcbench.energy.source import live_channel
 from wbcbench.measure.window_result import Recording, WindowResult, read_recording
 from wbcbench.power.session import MeteringRequest, MeteringSession, sampling
-from wbcbench.run.display import REDRAW_S
-from wbcbench.run.live_state import LiveProgress
-from wbcbench.run.panel import WattsView
+
+if TYPE_CHECKING:
+    from wbcbench.run.panel import WattsView
 
 PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 PATIENCE = 3  # the Ctrl-C that ends a command which would not end
@@ -201,6 +201,8 @@ def monitor_machine(request: MeteringRequest, view: WattsView) -> Monitored:
         CannotMeasureError: No meter works, or one asked for by name does not.
         InterruptedRunError: Ctrl-C before measuring began.
     """
+    from wbcbench.run.display import REDRAW_S
+    from wbcbench.run.live_state import LiveProgress
 
     def wait_for_signal(session: MeteringSession, clock: Clock) -> tuple[Window, None]:
         should_stop = threading.Event()

@@ -38,8 +38,8 @@ class Meter:
     """Measures what happens inside its ``with`` block; results are there after it.
 
     Sampling happens in a process of its own, so the measured code pays for it with no more than
-    the other core's time. Entering takes some seconds and leaving at least one: sampling
-    begins before the block's first edge and ends after its last.
+    the other core's time. Entering takes a second or more and leaving at least half a
+    one: sampling begins before the block's first edge and ends after its last.
     """
 
     def __init__(

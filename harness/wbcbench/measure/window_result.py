@@ -130,6 +130,7 @@ class Recording:
             agreements=appraisal.agreements,
             telemetry=tuple(appraise.telemetry_by_window(self.samples, [window])),
             shared=self.circumstances.shared,
+            cpu_shared=self.circumstances.cpu_shared,
             window_name=window.name,
         )
         warnings = run_checks(evidence)
@@ -186,11 +187,13 @@ def peak_power_w(trace: Trace, window: Window) -> float | None:
     """Highest power in a window.
 
     A sampled channel's is its highest reading; a counter's the highest mean from one of its steps
-    to the first a second later, so ``None`` for a shorter window.
+    to the first a second later, so ``None`` for a shorter window, and where it has hardly any step.
     """
     if trace.channel.kind is Kind.SAMPLED:
         pairs = zip(*trace.good, strict=True)
         return max((w for t, w in pairs if window.start_s <= t <= window.end_s), default=None)
+    if trace.channel.sparse:
+        return None
     curve = energy_curve(trace)
     steps = [t for t in curve.t_s if window.start_s < t < window.end_s]
     times = [window.start_s, *steps, window.end_s]

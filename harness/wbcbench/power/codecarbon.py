@@ -1,21 +1,13 @@
-"""CodeCarbon's estimates as a meter, fed by a process of its own.
+"""CodeCarbon's estimates as a meter; they come from ``codecarbon_process``, in its own process.
 
-The only module that imports CodeCarbon. Alone in its process it can print, log, take signal
-handlers, hang or crash without the run noticing more than a silent channel, and its hundred
-megabytes of tables stay out of the recorder. It writes one JSON line a second to its standard
-output and ends when its standard input does: when the recorder closes it or dies.
-
-    {"ready": {...facts}}          the hardware was set up and the first measurement made
-    {"cpu_j": 1.5, "gpu_j": 0.0, "ram_j": 3.0, "emissions_g": 0.1}    totals since the start
-    {"failed": "why"}              no measurement will come
-
-Totals come through an output handler, CodeCarbon's public interface for them.
+Where nothing else measures the GPU or the processor its joules count, and it measures every second.
+Elsewhere it only stands beside: it is read at the edges of what is measured, and a window between
+two readings has none of its joules.
 """
 
 from __future__ import annotations
 
 import json
-import logging
 import os
 import subprocess
 import sys
@@ -25,32 +17,23 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from importlib.util import find_spec
-from queue import Empty, Queue
-from typing import IO, Any, Self
+from typing import Any, Self
 
 from pydantic import JsonValue
 
 from wbcbench.core.errors import CannotMeasureError, UsageError
 from wbcbench.core.record import AbsentMeter
 from wbcbench.core.trace import Channel, Domain, Kind, Origin
-from wbcbench.core.units import g_from_kg, j_from_kwh
 from wbcbench.energy.source import CODECARBON
+from wbcbench.power.codecarbon_process import POLL, POLL_PERIOD_S, READ
 from wbcbench.power.device import Gpu, UnreadGpuError
-from wbcbench.power.meter import EnergyMeter, MeterRequest
-
-PERIOD_S = 1.0
-MOST_WARNINGS = 20
-
-# What CodeCarbon logs when the processor is not in its table of thermal design powers.
-_UNKNOWN_CPU = "but we don't know it"
-# What it logs before it takes the world's average for a country that its table lacks.
-_UNKNOWN_COUNTRY = "Does not support country"
-# What it logs because ``allow_multiple_runs`` is set: that is wanted.
-_MULTIPLE_RUNS = "Multiple instances of codecarbon are allowed"
+from wbcbench.power.meter import EnergyMeter, MeterRequest, SlowMeter
 
 READY_S = 60.0  # importing its tables takes seconds on a busy machine
-STALE_S = 5 * PERIOD_S
+STALE_S = 5 * POLL_PERIOD_S
+ANSWER_S = 2.0  # it measures in milliseconds; one that hangs is not asked again
 STOP_S = 5.0
+NEVER_S = 1e6  # it measures when it is told, not by its own timer
 
 _DOMAINS = {"cpu": Domain.CPU, "gpu": Domain.GPU, "ram": Domain.DRAM}
 
@@ -61,136 +44,6 @@ _MODES = {
     "cpu_load": ("tdp_load", Origin.ESTIMATED),
     "constant": ("constant", Origin.ESTIMATED),
 }
-
-
-class _WarningList(logging.Handler):
-    """Collects CodeCarbon's warnings instead of printing them."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.lines: list[str] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        line = " ".join(record.getMessage().split())
-        if len(self.lines) < MOST_WARNINGS and _MULTIPLE_RUNS not in line:
-            self.lines.append(line)
-
-
-class _LineWriter:
-    """An output handler that writes each total as one line.
-
-    A GPU that is lost leaves CodeCarbon's total as it was, or as that of the others: from then on
-    there is none.
-    """
-
-    def __init__(self, stream: IO[str], gpus: Sequence[int]) -> None:
-        self._stream, self._gpus = stream, gpus
-        self._has_lost_gpu = False
-        self.count = 0
-
-    def live_out(self, total: Any, delta: Any) -> None:
-        """Called by CodeCarbon after each of its measurements."""
-        del delta
-        self._has_lost_gpu = self._has_lost_gpu or not all(map(_is_readable, self._gpus))
-        totals = {
-            "cpu_j": j_from_kwh(total.cpu_energy),
-            "gpu_j": None if self._has_lost_gpu else j_from_kwh(total.gpu_energy),
-            "ram_j": j_from_kwh(total.ram_energy),
-            "emissions_g": g_from_kg(total.emissions),
-        }
-        self.count += 1
-        _write_line(self._stream, totals)
-
-    out = live_out  # called once more when CodeCarbon stops
-
-    def task_out(self, data: Any, experiment_name: str) -> None:
-        """Tasks are not used."""
-
-    def exit(self) -> None:
-        """Nothing to close."""
-
-
-def _is_readable(gpu: int) -> bool:
-    """Whether NVML reads a GPU; where there is no NVML, it is another vendor's and may be read."""
-    from wbcbench.power import nvml
-
-    with suppress(CannotMeasureError):
-        return nvml.is_readable(gpu)
-    return True
-
-
-def _write_line(stream: IO[str], message: dict[str, Any]) -> None:
-    """Write one line; a recorder that is gone is noticed at standard input."""
-    with suppress(BrokenPipeError):
-        stream.write(json.dumps(message) + "\n")
-        stream.flush()
-
-
-def _describe(tracker: Any, warnings: list[str], settings: Mapping[str, Any]) -> dict[str, Any]:
-    """What CodeCarbon found, with the mode of each part it will state energy for."""
-    from codecarbon import __version__
-
-    hardware = tracker.get_detected_hardware()
-    return {
-        "codecarbon_version": __version__,
-        "country": settings["country_iso_code"],
-        "cpu_model": hardware["cpu_model"],
-        "gpu_model": hardware["gpu_model"] or None,
-        "gpu_ids": settings["gpu_ids"],
-        "ram_gib": hardware["ram_total_size"],
-        "measure_power_s": PERIOD_S,
-        "pue": 1.0,
-        "parts": _list_parts(tracker, has_gpu=bool(settings["gpu_ids"])),
-        "cpu_tdp_known": not any(_UNKNOWN_CPU in line for line in warnings),
-        "country_known": not any(_UNKNOWN_COUNTRY in line for line in warnings),
-        "notes": warnings,
-    }
-
-
-def _list_parts(tracker: Any, *, has_gpu: bool) -> dict[str, dict[str, Any]]:
-    """Part → its mode and constant watts. CodeCarbon has no public name for its modes.
-
-    A list of no GPU is one of 0 W to it; that part is left out.
-    """
-    parts: dict[str, dict[str, Any]] = {}
-    for item in getattr(tracker, "_hardware", []):
-        part = type(item).__name__.lower()
-        if part == "cpu":
-            tdp_w = getattr(item, "_tdp", None)
-            parts[part] = {"mode": getattr(item, "_mode", None), "tdp_w": tdp_w}
-        elif part == "ram":
-            parts[part] = {"mode": "constant", "power_w": item.total_power().W}
-        elif part == "gpu" and has_gpu:
-            parts[part] = {"mode": "nvml", "tdp_w": None}
-    return parts
-
-
-def feed(settings: Mapping[str, Any], stream: IO[str], until_end_of: IO[str]) -> None:
-    """Measure and write totals until ``until_end_of`` ends."""
-    warnings = _WarningList()
-    logging.getLogger("codecarbon").addHandler(warnings)
-    from codecarbon import OfflineEmissionsTracker
-
-    writer = _LineWriter(stream, settings["gpu_ids"])
-    tracker = OfflineEmissionsTracker(**settings, output_handlers=[writer])
-    tracker.start()
-    if writer.count == 0:  # it swallows its own errors: writing no total is the only sign
-        failed = f"CodeCarbon made no measurement. {' '.join(warnings.lines)}"
-        _write_line(stream, {"failed": failed})
-    else:
-        _write_line(stream, {"ready": _describe(tracker, warnings.lines, settings)})
-        until_end_of.read()
-    tracker.stop()
-
-
-def main() -> None:
-    """Entry point: the tracker's settings as one JSON argument."""
-    # Standard output is the feed's; whatever CodeCarbon prints goes nowhere.
-    stream = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 1)
-    os.dup2(nowhere, 2)
-    feed(json.loads(sys.argv[1]), stream, sys.stdin)
 
 
 def open_meters(request: MeterRequest) -> list[EnergyMeter]:
@@ -221,37 +74,25 @@ def _tracker_settings(request: MeterRequest, gpu_indices: Sequence[int]) -> dict
     temporary folder, which it leaves there when it is killed.
     """
     return {
-        "country_iso_code": request.country,
-        "region": None,
-        "cloud_provider": None,
-        "cloud_region": None,
-        "measure_power_secs": PERIOD_S,
-        "api_call_interval": 1,
-        "allow_multiple_runs": True,
-        "pue": 1.0,
-        "wue": 0.0,
-        "tracking_mode": "machine",
-        "gpu_ids": list(gpu_indices),
+        "country_iso_code": request.country, "region": None,
+        "cloud_provider": None, "cloud_region": None,
+        "measure_power_secs": NEVER_S, "api_call_interval": -1, "allow_multiple_runs": True,
+        "pue": 1.0, "wue": 0.0, "tracking_mode": "machine", "gpu_ids": list(gpu_indices),
         "force_cpu_power": _parse_option(request, "codecarbon.cpu_power_w"),
         "force_ram_power": _parse_option(request, "codecarbon.ram_power_w"),
-        "force_mode_cpu_load": False,
-        "force_carbon_intensity_g_co2e_kwh": None,
-        "rapl_include_dram": False,
-        "rapl_prefer_psys": False,
-        "output_methods": [],
-        "output_dir": tempfile.gettempdir(),
-        "emissions_endpoint": False,
-        "electricitymaps_api_token": "",
-        "log_level": "warning",
-    }
+        "force_mode_cpu_load": False, "force_carbon_intensity_g_co2e_kwh": None,
+        "rapl_include_dram": False, "rapl_prefer_psys": False,
+        "output_methods": [], "output_dir": tempfile.gettempdir(), "log_level": "warning",
+        "emissions_endpoint": False, "electricitymaps_api_token": "",
+    }  # fmt: skip
 
 
-class CodeCarbonMeter(EnergyMeter):
-    """CodeCarbon's totals as counters in joules; they come from ``feed`` in its own process."""
+class CodeCarbonMeter(SlowMeter):
+    """CodeCarbon's totals as counters in joules."""
 
     name = CODECARBON
     # Its totals move once a second; reading four times as often shows well enough when.
-    interval_s: float | None = PERIOD_S / 4
+    interval_s: float | None = POLL_PERIOD_S / 4
 
     def __init__(
         self,
@@ -272,14 +113,19 @@ class CodeCarbonMeter(EnergyMeter):
         self._settings = settings
         self._process: subprocess.Popen[str] | None = None
         self._facts: dict[str, Any] = {}
+        self._failed = ""
         self._totals: Mapping[str, float | None] = {}
         self._updated_s = 0.0
+        self._count = 0
+        self._news = threading.Condition()
 
-    def __enter__(self) -> Self:
-        """Start CodeCarbon; raises ``CannotMeasureError`` when it does not measure here."""
+    def start(self) -> None:
+        """Start its process, and do not wait for it."""
+        if self._process is not None:
+            return
         # A session of its own keeps Ctrl-C from it: it ends when its standard input does.
-        process = subprocess.Popen(
-            [sys.executable, "-m", "wbcbench.power.codecarbon", json.dumps(self._settings)],
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "wbcbench.power.codecarbon_process", json.dumps(self._settings)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -288,25 +134,40 @@ class CodeCarbonMeter(EnergyMeter):
             # One allocator arena and one BLAS thread: it shares the machine with what it measures.
             env={**os.environ, "MALLOC_ARENA_MAX": "1", "OPENBLAS_NUM_THREADS": "1"},
         )
-        self._process = process
-        answers: Queue[dict[str, Any]] = Queue()
-        threading.Thread(target=self._listen, args=(process, answers), daemon=True).start()
-        try:
-            answer = answers.get(timeout=READY_S)
-        except Empty:
-            answer = {"failed": f"it was not ready after {READY_S:.0f} s"}
-        if "ready" not in answer:
+        threading.Thread(target=self._listen, args=(self._process,), daemon=True).start()
+
+    def __enter__(self) -> Self:
+        """Wait until it measures; raises ``CannotMeasureError`` when it does not measure here."""
+        self.start()
+        with self._news:
+            if not self._news.wait_for(lambda: self._facts or self._failed, READY_S):
+                self._failed = f"it was not ready after {READY_S:.0f} s"
+        if self._failed:
             self.__exit__()
             raise CannotMeasureError(
-                f"CodeCarbon does not measure here: {answer['failed']}. It is only a cross-check: "
+                f"CodeCarbon does not measure here: {self._failed}. It is only a cross-check: "
                 "leave the codecarbon meter out to go on without it."
             )
-        self._facts = answer["ready"]
+        if not self.is_sparse:
+            self._tell(POLL)
         self.channels = tuple(
-            _make_channel(part, how, self._gpus if part == "gpu" else "")
-            for part, how in self._facts["parts"].items()
+            self._make_channel(part, how) for part, how in self._facts["parts"].items()
         )
         return self
+
+    def _make_channel(self, part: str, how: Mapping[str, Any]) -> Channel:
+        reading, origin = _MODES.get(how["mode"], (str(how["mode"]), Origin.ESTIMATED))
+        return Channel(
+            name=f"{CODECARBON}/{part}",
+            kind=Kind.COUNTER,
+            origin=origin,
+            domain=_DOMAINS[part],
+            reading=reading,
+            update_s=None if self.is_sparse else POLL_PERIOD_S,
+            limit_w=how.get("tdp_w"),
+            device=(self._gpus if part == "gpu" else "") or None,
+            sparse=self.is_sparse,
+        )
 
     def __exit__(self, *_: object) -> None:
         """Stop CodeCarbon; one that does not stop is killed."""
@@ -322,43 +183,53 @@ class CodeCarbonMeter(EnergyMeter):
             process.wait()
 
     def read(self) -> Sequence[float | None]:
-        """Joules since the start, as last written; ``None`` once it has fallen silent."""
-        if time.monotonic() - self._updated_s > STALE_S:
-            return (None,) * len(self.channels)
-        totals = self._totals
-        parts = (channel.name.partition("/")[2] for channel in self.channels)
-        return tuple(totals.get(f"{part}_j") for part in parts)
+        """Joules since the start, measured now if it is sparse; ``None`` once it is silent."""
+        if self.is_sparse:
+            self._measure()
+        totals: Mapping[str, float | None] = {}
+        if not self._failed and time.monotonic() - self._updated_s <= STALE_S:
+            totals = self._totals
+        return tuple(totals.get(f"{c.name.partition('/')[2]}_j") for c in self.channels)
+
+    def _measure(self) -> None:
+        """Have it measure and wait for the totals."""
+        if self._failed:
+            return
+        with self._news:
+            count = self._count
+            self._tell(READ)
+            if not self._news.wait_for(lambda: self._count > count or self._failed, ANSWER_S):
+                self._failed = "it did not answer"
+
+    def _tell(self, order: str) -> None:
+        process = self._process
+        if process is not None and process.stdin is not None:
+            with suppress(OSError):  # it has ended: its last words say why
+                process.stdin.write(order)
+                process.stdin.flush()
 
     def describe(self) -> dict[str, JsonValue]:
         """Version, country, what each part's joules are made of, and emissions so far in grams."""
         # For a country that its table lacks it takes the world's average: that is no answer.
         known = self._facts.get("country_known", False)
         emissions_g = self._totals.get("emissions_g") if known else None
-        return {**self._facts, "emissions_g": emissions_g}
+        period_s = None if self.is_sparse else POLL_PERIOD_S
+        return {**self._facts, "measure_power_s": period_s, "emissions_g": emissions_g}
 
-    def _listen(self, process: subprocess.Popen[str], answers: Queue[dict[str, Any]]) -> None:
+    def _listen(self, process: subprocess.Popen[str]) -> None:
         assert process.stdout is not None
         for line in process.stdout:
             message = json.loads(line)
-            if "cpu_j" in message:
-                self._totals, self._updated_s = message, time.monotonic()
-            else:
-                answers.put(message)
-        answers.put({"failed": "its process ended"})
-
-
-def _make_channel(part: str, how: Mapping[str, Any], devices: str) -> Channel:
-    reading, origin = _MODES.get(how["mode"], (str(how["mode"]), Origin.ESTIMATED))
-    return Channel(
-        name=f"{CODECARBON}/{part}",
-        kind=Kind.COUNTER,
-        origin=origin,
-        domain=_DOMAINS[part],
-        reading=reading,
-        update_s=PERIOD_S,
-        limit_w=how.get("tdp_w"),
-        device=devices or None,
-    )
+            with self._news:
+                if "cpu_j" in message:
+                    self._totals, self._updated_s = message, time.monotonic()
+                    self._count += 1
+                self._facts = message.get("ready", self._facts)
+                self._failed = message.get("failed", self._failed)
+                self._news.notify_all()
+        with self._news:
+            self._failed = self._failed or "its process ended"
+            self._news.notify_all()
 
 
 def _choose_gpus(request: MeterRequest) -> tuple[list[Gpu], list[AbsentMeter]]:
@@ -390,7 +261,3 @@ def _parse_option(request: MeterRequest, name: str) -> float | None:
         return None if text is None else float(text)
     except ValueError as error:
         raise UsageError(f"{name} must be a number of watts; it is {text!r}.") from error
-
-
-if __name__ == "__main__":
-    main()

@@ -7,8 +7,9 @@ why not and what would fix it. To add one: a file here and a line in ``registry.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol, Self
@@ -19,6 +20,7 @@ from wbcbench import registry
 from wbcbench.core.errors import CannotMeasureError, UsageError
 from wbcbench.core.record import AbsentMeter
 from wbcbench.core.trace import Channel, Domain
+from wbcbench.energy.source import live_channel
 from wbcbench.power.device import (
     Device,
     NotInstalledError,
@@ -90,12 +92,27 @@ class EnergyMeter(Protocol):
         ...
 
 
+class SlowMeter(EnergyMeter):
+    """A meter that takes seconds to start: entering waits for what ``start`` began.
+
+    Attributes:
+        is_sparse: Whether to read it at the edges of what is measured, and not by the sampler.
+    """
+
+    is_sparse = False
+
+    @abstractmethod
+    def start(self) -> None:
+        """Begin, and do not wait."""
+
+
 @dataclass(frozen=True, slots=True)
 class MeterSet:
-    """Meters that work here, and why others do not."""
+    """Meters that work here, why others do not, and those that are started and not yet entered."""
 
     meters: list[EnergyMeter] = field(default_factory=list)
     absent: list[AbsentMeter] = field(default_factory=list)
+    started: list[SlowMeter] = field(default_factory=list)
 
     @property
     def devices(self) -> list[Device]:
@@ -137,6 +154,21 @@ def find_meters(names: Sequence[str], request: MeterRequest) -> MeterSet:
     return available
 
 
+def list_boards(names: Sequence[str], request: MeterRequest) -> list[str]:
+    """UUIDs of the GPUs that these meters would measure; none where no vendor's works here.
+
+    Raises:
+        UsageError: A GPU of that name is not here, or there are several.
+    """
+    boards: list[str] = []
+    for vendor in GPU_METERS:
+        if AUTO in names or vendor in names:
+            with suppress(CannotMeasureError):
+                meters, _ = _open_known(registry.load_part("meter", vendor), request)
+                boards += [meter.device.gpu.uuid for meter in meters if meter.device]
+    return [*filter(None, boards)]
+
+
 def explain_absence(absent: Iterable[AbsentMeter], meters: Collection[str] = GPU_METERS) -> str:
     """Why these meters do not work here; empty where none is absent."""
     reasons = (part.reason for part in absent if part.meter.partition("/")[0] in meters)
@@ -162,8 +194,33 @@ def _open_known(
         return (open_part(replace(request, gpus=known)) if known else []), error
 
 
+def _enter_meters(
+    meters: Sequence[EnergyMeter], opened: MeterSet, stack: ExitStack
+) -> list[tuple[EnergyMeter, str]]:
+    """Enter or start meters into ``opened``; returns those that refused, and why."""
+    refused: list[tuple[EnergyMeter, str]] = []
+    for meter in meters:
+        if isinstance(meter, SlowMeter):
+            stack.push(meter)
+            meter.start()
+    for meter in sorted(meters, key=lambda each: isinstance(each, SlowMeter)):
+        has_primary = bool(live_channel([c for m in opened.meters for c in m.channels]))
+        if isinstance(meter, SlowMeter) and has_primary:
+            meter.is_sparse = True
+            opened.started.append(meter)
+            continue
+        try:
+            opened.meters.append(stack.enter_context(meter))
+        except CannotMeasureError as error:
+            refused.append((meter, str(error)))
+    return refused
+
+
 def open_meters(names: Sequence[str], request: MeterRequest, stack: ExitStack) -> MeterSet:
     """Enter every meter that is asked for; ``stack`` closes them.
+
+    One that is slow to start is started first. Where another has the primary energy it is not
+    waited for: it only stands beside, and is read at the edges of what is measured.
 
     A device that cannot be measured is absent, and the others are measured without it.
 
@@ -173,19 +230,14 @@ def open_meters(names: Sequence[str], request: MeterRequest, stack: ExitStack) -
         UsageError: There is no meter or no GPU of that name.
     """
     available = find_meters(names, request)
-    opened, refused = MeterSet(absent=available.absent), list[tuple[EnergyMeter, str]]()
-    for meter in available.meters:
-        try:
-            opened.meters.append(stack.enter_context(meter))
-        except CannotMeasureError as error:
-            refused.append((meter, str(error)))
-    for meter, problem in refused:
+    opened = MeterSet(absent=available.absent)
+    for meter, problem in _enter_meters(available.meters, opened, stack):
         reason = problem + _advise_leaving_out(meter, opened.devices)
         if meter.name.partition("/")[0] in names:
             raise CannotMeasureError(reason)
         domain = None if meter.device is None else Domain.GPU
         opened.absent.append(AbsentMeter(meter.name, reason, domain))
-    for part in (part for meter in opened.meters for part in meter.unread):
+    for part in (part for meter in opened.meters + opened.started for part in meter.unread):
         if all(part.meter != other.meter for other in opened.absent):
             opened.absent.append(part)
     if not opened.meters:

@@ -9,38 +9,34 @@ a joule only at its next step.
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 
 from pydantic import JsonValue
 
-from wbcbench.core.errors import UsageError
-from wbcbench.core.lock import HOST, machine_lock
-from wbcbench.core.record import Circumstances, SensorCard
+from wbcbench.core.errors import CannotMeasureError, UsageError
+from wbcbench.core.lock import HOST, is_held
+from wbcbench.core.record import AbsentMeter, Circumstances
 from wbcbench.core.run_folder import RunDir
-from wbcbench.core.trace import Channel, Kind, Origin, Trace
+from wbcbench.core.trace import Channel, Kind, Origin
 from wbcbench.core.window import Clock, utc_now
-from wbcbench.energy.renewals import FEWEST_EVEN_MOVES
-from wbcbench.energy.uncertainty import make_sensor_card, update_channels
 from wbcbench.power.device import Device
+from wbcbench.power.edge_reader import EdgeReader
 from wbcbench.power.meter import AUTO, EnergyMeter, MeterRequest, open_meters
+from wbcbench.power.probing import channels_of, probe_sensors
 from wbcbench.power.sampler import Sampler
 from wbcbench.power.telemetry import TelemetryRecorder
 
 EDGE_S = 1.0  # rise time of board power sensors is 0.1–1 s
+QUICK_EDGE_S = 0.5
 MOST_EDGE_S = 5.0
+CELLS_PAST_EDGE = 5  # by which ``energy.integrate`` finds the step of a load at an edge
 UPDATES_PAST_EDGE = 2  # one may be lost to a slow poll
 SETTLED = 0.1  # of what a reading rose by: less is left when it has followed the power down
 SETTLED_S = 0.4
 SETTLING_S = 0.25
 INTERVALS_S = (0.01, 10.0)
-
-PROBE_S = 2.0
-MOST_PROBE_S = 8.0  # for a reading that hardly moves and has no counter beside it
-POLL_S = 0.001  # NVML answers in tens of microseconds: the machine stays nearly idle
-PATIENCE_S = 3.0  # a driver that hangs longer has no card; the sampler's handshake deals with it
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +49,7 @@ class MeteringRequest:
         interval_s: Sampling period in seconds, 0.01 to 10.
         seed: For the simulated meter's signal.
         options: Options of one meter; see ``MeterRequest``.
+        calibrate: Probe every sensor in full, although a card of it may be known.
 
     Raises:
         UsageError: No meter is named, or the period is out of its range.
@@ -63,6 +60,7 @@ class MeteringRequest:
     interval_s: float = 0.1
     seed: int = 0
     options: dict[str, str] = field(default_factory=dict)
+    calibrate: bool = False
 
     def __post_init__(self) -> None:
         """Check the period and the names."""
@@ -96,6 +94,8 @@ class MeteringSession:
         """Prepare; ``stack`` will stop sampling and close what was opened."""
         self._run, self._clock, self._stack = run, clock, stack
         self._idle_w: dict[str, float] = {}
+        self._edge_readers: list[EdgeReader] = []
+        self._has_rested = False
 
     def open(self, names: Sequence[str], request: MeterRequest) -> None:
         """Open the meters of these names.
@@ -105,12 +105,17 @@ class MeteringSession:
             UsageError: There is no meter or no GPU of that name.
         """
         opened = open_meters(names, request, self._stack)
+        self._names, self._started = names, opened.started
         self.meters, self._absent = opened.meters, tuple(opened.absent)
         self.devices, self.channels = opened.devices, channels_of(self.meters, ())
 
-    def probe(self) -> None:
-        """Find the pace of every sensor; the channels have it from then on."""
-        self._cards = probe_sensors(self.meters, self._clock)
+    def probe(self, *, is_quick: bool = False) -> None:
+        """Find the pace of every sensor; the channels have it from then on.
+
+        Args:
+            is_quick: See ``probe_sensors``.
+        """
+        self._cards = probe_sensors(self.meters, self._clock, is_quick=is_quick)
         self.channels = channels_of(self.meters, self._cards)
 
     def start(self, interval_s: float, provenance: Mapping[str, JsonValue]) -> None:
@@ -131,8 +136,40 @@ class MeteringSession:
         self._stack.callback(self.sampler.stop)
         self.sampler.start()
 
+    def add_started(self) -> None:
+        """Wait for the meters that were slow to start, and read them for the first time.
+
+        Raises:
+            CannotMeasureError: One that was asked for by name does not work here.
+        """
+        for meter in self._started:
+            try:
+                meter.__enter__()  # the stack closes it already
+            except CannotMeasureError as error:
+                if meter.name in self._names:
+                    raise
+                self._absent = (*self._absent, AbsentMeter(meter.name, str(error)))
+                continue
+            reader = EdgeReader(meter, self._run, self._clock)
+            self._stack.callback(reader.close)
+            self._edge_readers.append(reader)
+            self.channels = (*self.channels, *meter.channels)
+        if self._started:
+            self._run.write_channels(self.channels)
+            descriptions = self._descriptions()
+            self._began = replace(self._began, meters=descriptions, absent=self._absent)
+            self._run.write_began(self._began)
+        self._started = []
+        self.read_edge()
+
+    def read_edge(self) -> None:
+        """Something that is measured begins or ends: read the meters that are read then only."""
+        for reader in self._edge_readers:
+            reader.read()
+
     def stop(self) -> Circumstances:
         """Stop sampling; returns the circumstances as they are at the end."""
+        self.read_edge()
         self.sampler.stop()
         if paces_s := self.sampler.find_paces_s():
             self.channels = tuple(
@@ -143,7 +180,15 @@ class MeteringSession:
         return replace(self._began, meters=self._descriptions(), sampling=self.sampler.summaries())
 
     def _descriptions(self) -> dict[str, JsonValue]:
-        return {meter.name: meter.describe() for meter in self.meters}
+        beside = (reader.meter for reader in self._edge_readers)
+        return {meter.name: meter.describe() for meter in (*self.meters, *beside)}
+
+    def find_others(self) -> set[str]:
+        """Of the measured boards and ``HOST`` those that a run holds; it does not learn of us.
+
+        A run may well be what is measured, so that nothing is held or refused.
+        """
+        return set(filter(is_held, [HOST, *(device.gpu.uuid for device in self.devices)]))
 
     @property
     def error(self) -> str | None:
@@ -158,13 +203,39 @@ class MeteringSession:
             UPDATES_PAST_EDGE * (channel.update_s or 0.0) + (channel.averaging_s or 0.0)
             for channel in self.channels
         )
-        return min(max(EDGE_S, *slowest_s), MOST_EDGE_S)
+        return min(max(self._least_edge_s, *slowest_s), MOST_EDGE_S)
+
+    @property
+    def _least_edge_s(self) -> float:
+        """Shorter than ``EDGE_S`` where each device has a counter, whose pace is known.
+
+        Not beside power that may be the mean of a second, as those of some boards are.
+        """
+        sensors = [c for c in self.channels if c.origin is Origin.MEASURED and not c.sparse]
+        paces_s = {c.device: c.update_s for c in sensors if c.kind is Kind.COUNTER}
+        may_average = any(
+            c.kind is Kind.SAMPLED and c.averaging_s is None and "instant" not in c.reading
+            for c in sensors
+        )
+        known_s = [pace_s for pace_s in paces_s.values() if pace_s is not None]
+        if may_average or not known_s or len(known_s) < len({c.device for c in sensors}):
+            return EDGE_S
+        return min(max(QUICK_EDGE_S, CELLS_PAST_EDGE * max(known_s)), EDGE_S)
 
     def rest(self) -> None:
         """Sample for the length of an edge, and until every counter has moved.
 
-        After the first edge, until slow readings have fallen, too.
+        After the first edge, until slow readings have fallen, too. What is measured lies between
+        the first rest and the second: there the meters are read that are read at edges only.
         """
+        is_first, self._has_rested = not self._has_rested, True
+        if not is_first:
+            self.read_edge()
+        self._wait_out_edge()
+        if is_first:
+            self.add_started()
+
+    def _wait_out_edge(self) -> None:
         start_s, before = self._clock.now_s(), self._read_counters()
         self._clock.sleep_until(start_s + self.edge_s)
         if not self._idle_w:
@@ -213,87 +284,22 @@ class MeteringSession:
 @contextmanager
 def sampling(run: RunDir, request: MeteringRequest, clock: Clock) -> Iterator[MeteringSession]:
     """Sample while the caller works; raises as ``MeteringSession`` does."""
-    # Held for a moment only: a run may well be what is monitored, and must not be refused.
-    with machine_lock(HOST, share=True) as hold:
-        is_shared = not hold.is_exclusive
     with ExitStack() as stack:
         session = MeteringSession(run, clock, stack)
         session.open(request.meters, request.request)
-        session.probe()
+        before = session.find_others()
+        session.probe(is_quick=not request.calibrate)
         session.start(request.interval_s, provenance={})
         try:
             yield session
         finally:
-            run.write_began(replace(session.stop(), shared=is_shared))
-
-
-def probe_sensors(meters: Sequence[EnergyMeter], clock: Clock) -> tuple[SensorCard, ...]:
-    """Probe every meter that reads a sensor, all at once; takes as long as one probe.
-
-    What the cards say goes into the channels, and from there into every stated uncertainty. Models
-    have no sensor, and a meter with a period of its own knows its sensor's pace.
-
-    Args:
-        meters: Entered meters; their sampler must not run yet.
-        clock: Source of time.
-    """
-    cards: dict[int, tuple[SensorCard, ...]] = {}
-
-    def write_cards(place: int, meter: EnergyMeter) -> None:
-        cards[place] = probe(meter, clock, most_s=MOST_PROBE_S)
-
-    threads = [
-        threading.Thread(target=write_cards, args=(place, meter), name="probe", daemon=True)
-        for place, meter in enumerate(meters)
-        if meter.interval_s is None
-        and any(channel.origin is Origin.MEASURED for channel in meter.channels)
-    ]
-    for thread in threads:
-        thread.start()
-    most_s = max((MOST_PROBE_S if _list_alone(meter) else PROBE_S for meter in meters), default=0.0)
-    end_s = clock.now_s() + most_s + PATIENCE_S
-    for thread in threads:
-        thread.join(max(end_s - clock.now_s(), 0.0))
-    return tuple(card for place in sorted(cards) for card in cards[place])
-
-
-def probe(
-    meter: EnergyMeter, clock: Clock, for_s: float = PROBE_S, most_s: float = 0.0
-) -> tuple[SensorCard, ...]:
-    """Read an entered meter as fast as is sensible and write a card for each channel.
-
-    Args:
-        meter: Its sampler must not run yet.
-        clock: Source of time.
-        for_s: Length of the probe in seconds; a call that hangs makes it longer.
-        most_s: Its length where a power without a counter beside it has moved too seldom by then
-            to show a pace.
-    """
-    times: list[float] = []
-    rows: list[Sequence[float | None]] = []
-    alone = [meter.channels.index(channel) for channel in _list_alone(meter)]
-    moves = [0] * len(meter.channels)
-    start_s = clock.now_s()
-    while (now_s := clock.now_s()) < start_s + for_s or (
-        now_s < start_s + most_s and any(moves[place] < FEWEST_EVEN_MOVES for place in alone)
-    ):
-        row = meter.read()
-        for place in alone:
-            moves[place] += bool(rows) and row[place] != rows[-1][place]
-        rows.append(row)
-        times.append(now_s)
-        clock.sleep_until(now_s + POLL_S)
-    columns = zip(meter.channels, zip(*rows, strict=True), strict=True)
-    return tuple(make_sensor_card(Trace(channel, times, values)) for channel, values in columns)
-
-
-def _list_alone(meter: EnergyMeter) -> list[Channel]:
-    """Measured power of devices that have no counter: its sensor's pace and delay matter most."""
-    counted = {c.device for c in meter.channels if c.kind is Kind.COUNTER}
-    measured = (c for c in meter.channels if c.origin is Origin.MEASURED)
-    return [channel for channel in measured if channel.device not in counted]
-
-
-def channels_of(meters: Iterable[EnergyMeter], cards: Iterable[SensorCard]) -> tuple[Channel, ...]:
-    """All channels, with the pace that their cards found."""
-    return update_channels((channel for meter in meters for channel in meter.channels), cards)
+            others = before | session.find_others()
+            circumstances = session.stop()
+            boards = {device.gpu.uuid for device in session.devices}
+            run.write_began(
+                replace(
+                    circumstances,
+                    shared=bool(others & (boards or {HOST})),
+                    cpu_shared=bool(boards) and HOST in others,
+                )
+            )

@@ -36,7 +36,7 @@ from wbcbench.core.window import (
 )
 from wbcbench.energy import source
 from wbcbench.energy.account import RunEvents, account
-from wbcbench.power.meter import MeterRequest
+from wbcbench.power.meter import MeterRequest, list_boards
 from wbcbench.power.power_limit import hold_power_limit
 from wbcbench.power.session import EDGE_S, MeteringSession
 from wbcbench.power.telemetry import cool_down
@@ -114,46 +114,44 @@ class Recorder:
     def record_run(self) -> RunRecord:
         """Carry out the run from idle to its account."""
         with ExitStack() as stack:
-            self._holds = [self._lock(HOST, stack)]
+            request = MeterRequest(
+                gpus=self._spec.gpus,
+                one_gpu=True,
+                for_training=True,
+                country=self._spec.country,
+                seed=self._spec.seed,
+            )
+            boards = list_boards(self._spec.meters, request)
+            host = self._lock_host(stack, alone=not boards)
+            share = self._local.share
+            holds = [stack.enter_context(machine_lock(board, share=share)) for board in boards]
             limits = stack.enter_context(hold_power_limit(self._spec))
             self._session = MeteringSession(self._run, self._clock, stack)
-            self._session.open(
-                self._spec.meters,
-                MeterRequest(
-                    gpus=self._spec.gpus,
-                    one_gpu=True,
-                    for_training=True,
-                    country=self._spec.country,
-                    seed=self._spec.seed,
-                ),
-            )
-            for device in self._session.devices:
-                self._holds.append(self._lock(device.gpu.uuid, stack))
+            self._session.open(self._spec.meters, request)
             cooldown = self._cool_down()
             self._session.probe()
             facts = provenance(self._local.command) | self._local.facts | limits | cooldown
             self._marks = stack.enter_context(self._run.marks_path.open("a", encoding="utf-8"))
             stack.callback(self._view.close)
             self._session.start(self._spec.interval_s, facts)
+            self._session.add_started()
             trainer_exit = self.measure()
             usage = resource.getrusage(resource.RUSAGE_SELF)
             circumstances = replace(
                 self._session.stop(),
-                shared=any(hold.is_shared for hold in self._holds),
+                shared=any(hold.is_shared for hold in holds or [host]),
+                cpu_shared=bool(boards) and host.is_shared,
                 recorder_cpu_s=usage.ru_utime + usage.ru_stime,
                 trainer_cpu_s=trainer_exit.cpu_s if trainer_exit else None,
                 trainer_rss_peak_bytes=trainer_exit.rss_peak_bytes if trainer_exit else None,
             )
         return account(self._run, circumstances, *self._outcome(trainer_exit))
 
-    def _lock(self, device: str, stack: ExitStack) -> Hold:
-        """One harness at a time on a device, unless both are to be marked.
-
-        The command that started us may hold this machine already.
-        """
-        if device == HOST and self._host_lock is not None:
+    def _lock_host(self, stack: ExitStack, *, alone: bool) -> Hold:
+        """Hold this machine; the command that started us may do so already."""
+        if self._host_lock is not None:
             return stack.enter_context(inherited_lock(HOST, self._host_lock))
-        return stack.enter_context(machine_lock(device, share=self._local.share))
+        return stack.enter_context(machine_lock(HOST, share=self._local.share, alone=alone))
 
     def _cool_down(self) -> dict[str, JsonValue]:
         """Wait for the temperature that was asked for, if one was; facts for the provenance."""
@@ -208,6 +206,8 @@ class Recorder:
     def handle_message(self, line: str, trainer: TrainerProcess) -> None:
         """Write one message to disk, then act on it."""
         for message in parse_lines(iter([line])):
+            if "mark" in message:
+                self._session.read_edge()
             if "progress" not in message:
                 append_line(self._marks, line, sync="mark" in message)
             self._events.apply(message)
@@ -240,6 +240,7 @@ class Recorder:
             self._clock.sleep_until(min(end_s, self._clock.now_s() + SLICE_S))
 
     def _write_mark(self, edge: Edge, window: str) -> None:
+        self._session.read_edge()
         message = {"mark": edge, "window": window, "t_s": self._clock.now_s()}
         Messenger(self._marks).send(message)
         os.fsync(self._marks.fileno())

@@ -17,13 +17,13 @@ from wbcbench.core.errors import (
     UsageError,
     error_named,
 )
-from wbcbench.core.lock import HOST, machine_lock
+from wbcbench.core.lock import HOST, machine_lock, require_free
 from wbcbench.core.provenance import host_id
 from wbcbench.core.run_condition import condition
 from wbcbench.core.run_folder import Local, RunDir, study_runs
 from wbcbench.core.spec import RunSpec
 from wbcbench.core.study_folder import pilot_study, studies
-from wbcbench.power.meter import AUTO, MeterRequest, find_meters
+from wbcbench.power.meter import AUTO, MeterRequest, find_meters, list_boards
 from wbcbench.power.power_limit import require_power_limit
 from wbcbench.run import finalise
 from wbcbench.run.launchers import Launcher
@@ -44,7 +44,7 @@ def with_data(spec: RunSpec, local: Local, say: Say) -> RunSpec:
         UsageError: The images are missing or damaged, or the batch is larger than the data.
         CannotMeasureError: A meter that the spec names does not work here.
     """
-    request = MeterRequest(gpus=spec.gpus, one_gpu=True, country=spec.country, for_training=True)
+    request = _request_meters(spec)
     for meter in find_meters([name for name in spec.meters if name != AUTO], request).meters:
         if meter.device is not None:
             with meter:
@@ -67,6 +67,10 @@ def with_data(spec: RunSpec, local: Local, say: Say) -> RunSpec:
         )
     say(f"{dataset.dataset_id}: {len(dataset.train.labels)} TRAIN, {len(dataset.test.labels)} TEST")
     return replace(spec, dataset_id=dataset.dataset_id, dataset_sha256=dataset.sha256)
+
+
+def _request_meters(spec: RunSpec) -> MeterRequest:
+    return MeterRequest(gpus=spec.gpus, one_gpu=True, country=spec.country, for_training=True)
 
 
 def find_finished_run(results: Path, spec: RunSpec) -> RunDir | None:
@@ -103,11 +107,11 @@ def carry_out(
         launch: What starts the run; this machine's own launcher by default.
 
     Raises:
-        CannotMeasureError: Another harness measures on this machine; nothing was written.
+        CannotMeasureError: Another harness measures what this run would; nothing was written.
         RunsFailedError: The recorder ended without a record.
     """
     launch = launch or registry.load_part("launcher", "local")
-    with _lock_machine(launch, local) as host_lock:
+    with _lock_machine(launch, spec, local) as host_lock:
         run = _submit(results, spec, local, is_queued=launch.is_queue)
         for _ in launch([run.path], work_options, host_lock):
             finalise.finalise_ended(run)
@@ -121,12 +125,13 @@ def carry_out(
 
 
 @contextmanager
-def _lock_machine(launch: Launcher, local: Local) -> Iterator[int | None]:
+def _lock_machine(launch: Launcher, spec: RunSpec, local: Local) -> Iterator[int | None]:
     """Hold this machine, before there is a folder, for a run that is carried out on it.
 
     Yields the open file that the run's recorder goes on holding. ``None`` where there is none to
     pass on: another harness holds the machine and we share it, or a queue decides where the run
-    goes; the recorder then takes the machine itself.
+    goes; the recorder then takes the machine itself. It takes the boards, too; here they are only
+    seen to be free.
 
     Raises:
         CannotMeasureError: Another harness measures here, and ``--share`` was not given.
@@ -134,7 +139,10 @@ def _lock_machine(launch: Launcher, local: Local) -> Iterator[int | None]:
     if launch.is_queue:
         yield None
         return
-    with machine_lock(HOST, share=local.share) as hold:
+    boards = list_boards(spec.meters, _request_meters(spec))
+    for board in boards if not local.share else ():
+        require_free(board)
+    with machine_lock(HOST, share=local.share, alone=not boards) as hold:
         yield hold.handle if hold.is_exclusive else None
 
 

@@ -133,6 +133,7 @@ def _read_circumstances(run: RunDir, own: RunRecord) -> Circumstances:
         trainer_cpu_s=own.trainer_cpu_s,
         trainer_rss_peak_bytes=own.trainer_rss_peak_bytes,
         shared=began.shared if began else False,
+        cpu_shared=began.cpu_shared if began else False,
         sensor_cards=own.sensor_cards,
     )
 

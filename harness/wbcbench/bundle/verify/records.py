@@ -27,11 +27,11 @@ from wbcbench.energy.account import account
 from wbcbench.table import derive
 
 _AT_END = frozenset(
-    ("meters", "sampling", "shared", "recorder_cpu_s", "trainer_cpu_s", "trainer_rss_peak_bytes")
-)
+    ("meters", "sampling", "shared", "cpu_shared", "recorder_cpu_s", "trainer_cpu_s")
+) | {"trainer_rss_peak_bytes"}
 """Circumstances that are known only when the run has ended."""
-_CIRCUMSTANCES = tuple(f.name for f in fields(Circumstances) if f.name != "shared")
-_SHARED = "shared-machine"
+_SHARED, _CPU_SHARED = "shared-machine", "shared-processor"
+_CIRCUMSTANCES = tuple(f.name for f in fields(Circumstances) if not f.name.endswith("shared"))
 
 _TOLERANCE = 1e-9
 
@@ -153,9 +153,11 @@ def remake_record(run: RunDir, record: RunRecord) -> RunRecord:
 
     Whether another harness was measuring is in no file except as a warning of the record.
     """
+    codes = {warning.code for warning in record.warnings}
     circumstances = Circumstances(
         **{name: getattr(record, name) for name in _CIRCUMSTANCES},
-        shared=any(warning.code == _SHARED for warning in record.warnings),
+        shared=_SHARED in codes,
+        cpu_shared=_CPU_SHARED in codes,
     )
     remade = account(run, circumstances, record.status, record.error)
     return replace(remade, ended_utc=record.ended_utc)

@@ -49,7 +49,8 @@ class Evidence:
         epochs, steps_per_epoch: The training, for its step time; ``None`` if it never began.
         device: Where TensorFlow ran, e.g. ``/GPU:0``; empty if unknown.
         device_bus: PCI bus id of that GPU as CUDA spells it; ``None`` if unknown.
-        shared: Whether another measurement ran on this machine.
+        shared: Whether another measurement ran on what was measured.
+        cpu_shared: Whether another one used the processor and not the measured board.
         status: How the run ended.
         warnings: Results of the checks, once they are known.
     """
@@ -72,8 +73,14 @@ class Evidence:
     device: str = ""
     device_bus: str | None = None
     shared: bool = False
+    cpu_shared: bool = False
     status: Status = "done"
     warnings: tuple[QualityWarning, ...] = ()
+
+    @property
+    def sampled_traces(self) -> tuple[Trace, ...]:
+        """Those that are read all the time."""
+        return tuple(trace for trace in self.traces if not trace.channel.sparse)
 
     @property
     def channels(self) -> tuple[Channel, ...]:

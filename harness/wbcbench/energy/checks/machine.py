@@ -45,6 +45,8 @@ def check_foreign_processes(evidence: Evidence) -> Iterator[QualityWarning]:
     """Other processes on the machine, whose energy a board's counter includes."""
     if evidence.shared:
         yield make_warning("shared-machine", "Another measurement ran on this machine.")
+    if evidence.cpu_shared:
+        yield make_warning("shared-processor", "Another run used another GPU of this machine.")
     for device in dict.fromkeys(state.device for state in evidence.telemetry):
         states = [state for state in evidence.telemetry if state.device == device]
         sees_own = any(state.sees_own for state in states)

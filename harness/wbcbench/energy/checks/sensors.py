@@ -128,7 +128,7 @@ def check_failed_reads(evidence: Evidence) -> Iterator[QualityWarning]:
 
 def check_gaps(evidence: Evidence) -> Iterator[QualityWarning]:
     """Stretches without a good reading."""
-    for trace in evidence.traces:
+    for trace in evidence.sampled_traces:
         breaks, channel = find_gaps(trace.good[0]), trace.channel
         lost_s = {
             window.name: sum(
@@ -169,7 +169,7 @@ def check_gaps(evidence: Evidence) -> Iterator[QualityWarning]:
 def check_heartbeat(evidence: Evidence) -> Iterator[QualityWarning]:
     """Meters that stopped being sampled before the run ended."""
     end_s = max((window.end_s for window in evidence.windows), default=0.0)
-    for trace in evidence.traces if evidence.windows else ():
+    for trace in evidence.sampled_traces if evidence.windows else ():
         slack_s = max(thresholds.HEARTBEAT_S, 3 * median_step_s(trace.t_s))
         early_s = end_s - trace.t_s[-1] if trace.t_s else None
         if early_s is not None and early_s <= slack_s:

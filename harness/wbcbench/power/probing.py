@@ -1,0 +1,175 @@
+"""The pace of each sensor: found by reading it densely, or known from a card of the last day.
+
+A card says how often a sensor is renewed and by how much. It belongs to one board and driver, and
+is kept in the user's cache folder; one that cannot be read, or is of something else, is ignored.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
+
+from wbcbench.core.cache import cache_root
+from wbcbench.core.files import write_atomically
+from wbcbench.core.record import SensorCard
+from wbcbench.core.trace import Channel, Kind, Origin, Trace
+from wbcbench.core.window import Clock
+from wbcbench.energy.renewals import FEWEST_EVEN_MOVES, FEWEST_MOVES
+from wbcbench.energy.uncertainty import make_sensor_card, update_channels
+from wbcbench.power.meter import EnergyMeter
+
+PROBE_S = 2.0
+QUICK_S = 0.85
+QUICK_POLL_S = 0.0005
+MOST_PROBE_S = 8.0  # for a reading that hardly moves and has no counter beside it
+POLL_S = 0.001  # NVML answers in tens of microseconds: the machine stays nearly idle
+PATIENCE_S = 3.0  # a driver that hangs longer has no card; the sampler's handshake deals with it
+
+OLDEST_CARD_S = 86_400.0
+_FOLDER = "sensor-cards"
+_UUID = re.compile(r"[A-Za-z0-9-]{8,80}")
+
+
+def probe_sensors(
+    meters: Sequence[EnergyMeter], clock: Clock, *, is_quick: bool = False
+) -> tuple[SensorCard, ...]:
+    """A card for each channel of a sensor, all meters at once; takes as long as one probe.
+
+    What the cards say goes into the channels, and from there into every stated uncertainty. Models
+    have no sensor, and a meter with a period of its own knows its sensor's pace.
+
+    Args:
+        meters: Entered meters; their sampler must not run yet.
+        clock: Source of time.
+        is_quick: Take the cards of this board that are younger than a day; without any, end as soon
+            as each pace is known.
+    """
+    cards: dict[int, tuple[SensorCard, ...]] = {}
+
+    def write_cards(place: int, meter: EnergyMeter) -> None:
+        known = load_cards(meter) if is_quick else ()
+        if not known:
+            known = probe(meter, clock, most_s=MOST_PROBE_S, is_quick=is_quick)
+            store_cards(meter, known)
+        cards[place] = known
+
+    threads = [
+        threading.Thread(target=write_cards, args=(place, meter), name="probe", daemon=True)
+        for place, meter in enumerate(meters)
+        if meter.interval_s is None
+        and any(channel.origin is Origin.MEASURED for channel in meter.channels)
+    ]
+    for thread in threads:
+        thread.start()
+    most_s = max((MOST_PROBE_S if _list_alone(meter) else PROBE_S for meter in meters), default=0.0)
+    end_s = clock.now_s() + most_s + PATIENCE_S
+    for thread in threads:
+        thread.join(max(end_s - clock.now_s(), 0.0))
+    return tuple(card for place in sorted(cards) for card in cards[place])
+
+
+def probe(
+    meter: EnergyMeter,
+    clock: Clock,
+    for_s: float = PROBE_S,
+    most_s: float = 0.0,
+    *,
+    is_quick: bool = False,
+) -> tuple[SensorCard, ...]:
+    """Read an entered meter as fast as is sensible and write a card for each channel.
+
+    Args:
+        meter: Its sampler must not run yet.
+        clock: Source of time.
+        for_s: Length of the probe in seconds; a call that hangs makes it longer.
+        most_s: Its length where a power without a counter beside it has moved too seldom by then
+            to show a pace.
+        is_quick: End after ``QUICK_S`` where each counter, and each power without one, has moved
+            often enough by then, and look more often: a pace must be right within a thousandth.
+    """
+    times: list[float] = []
+    rows: list[Sequence[float | None]] = []
+    alone = [meter.channels.index(channel) for channel in _list_alone(meter)]
+    counters = (i for i, channel in enumerate(meter.channels) if channel.kind is Kind.COUNTER)
+    needed = [*counters, *alone]
+    moves = [0] * len(meter.channels)
+    start_s = clock.now_s()
+    while (now_s := clock.now_s()) < start_s + for_s or (
+        now_s < start_s + most_s and any(moves[place] < FEWEST_EVEN_MOVES for place in alone)
+    ):
+        row = meter.read()
+        for place, value in enumerate(row if rows else ()):
+            moves[place] += value != rows[-1][place]
+        rows.append(row)
+        times.append(now_s)
+        is_enough = all(moves[place] >= FEWEST_MOVES for place in needed)
+        if is_quick and is_enough and now_s >= start_s + QUICK_S:
+            break
+        clock.sleep_until(now_s + (QUICK_POLL_S if is_quick else POLL_S))
+    columns = zip(meter.channels, zip(*rows, strict=True), strict=True)
+    return tuple(make_sensor_card(Trace(channel, times, values)) for channel, values in columns)
+
+
+def _list_alone(meter: EnergyMeter) -> list[Channel]:
+    """Measured power of devices that have no counter: its sensor's pace and delay matter most."""
+    counted = {c.device for c in meter.channels if c.kind is Kind.COUNTER}
+    measured = (c for c in meter.channels if c.origin is Origin.MEASURED)
+    return [channel for channel in measured if channel.device not in counted]
+
+
+def channels_of(meters: Iterable[EnergyMeter], cards: Iterable[SensorCard]) -> tuple[Channel, ...]:
+    """All channels, with the pace that their cards found."""
+    return update_channels((channel for meter in meters for channel in meter.channels), cards)
+
+
+@dataclass(frozen=True, slots=True)
+class _StoredCards:
+    """What is kept of one board: UUID, driver and readings, the wall clock, and the cards."""
+
+    board: tuple[str, ...]
+    probed_at_s: float
+    cards: tuple[SensorCard, ...]
+
+
+def load_cards(meter: EnergyMeter) -> tuple[SensorCard, ...]:
+    """The cards of a meter's board that are younger than a day; empty if there are none."""
+    board, path = _identify_board(meter)
+    if path is None:
+        return ()
+    try:
+        stored = TypeAdapter(_StoredCards).validate_json(path.read_bytes())
+    except (OSError, ValidationError):
+        return ()
+    age_s = time.time() - stored.probed_at_s
+    is_of_board = stored.board == board and len(stored.cards) == len(meter.channels)
+    if not (is_of_board and 0.0 <= age_s < OLDEST_CARD_S):
+        return ()
+    pairs = zip(stored.cards, meter.channels, strict=True)
+    return tuple(replace(card, channel=channel.name, age_s=age_s) for card, channel in pairs)
+
+
+def store_cards(meter: EnergyMeter, cards: tuple[SensorCard, ...]) -> None:
+    """Keep the cards of a board for the next day, where its counter has shown a pace."""
+    board, path = _identify_board(meter)
+    paces = zip(meter.channels, cards, strict=True)
+    if path is None or not any(c.kind is Kind.COUNTER and card.update_s for c, card in paces):
+        return
+    stored = _StoredCards(board, time.time(), cards)
+    with suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, TypeAdapter(_StoredCards).dump_json(stored, indent=1))
+
+
+def _identify_board(meter: EnergyMeter) -> tuple[tuple[str, ...], Path | None]:
+    """UUID, driver and readings of a meter's board, and where its cards lie; ``None``: nowhere."""
+    uuid = "" if meter.device is None else meter.device.gpu.uuid
+    driver = str(meter.describe().get("driver") or "")
+    path = cache_root() / _FOLDER / f"{uuid}.json" if driver and _UUID.fullmatch(uuid) else None
+    return (uuid, driver, *(channel.reading for channel in meter.channels)), path
