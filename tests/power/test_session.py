@@ -18,6 +18,7 @@ from wbcbench.core.record import Circumstances, RunRecord
 from wbcbench.core.run_folder import Local, RunDir
 from wbcbench.core.spec import RunSpec
 from wbcbench.measure.command import monitor_command
+from wbcbench.measure.program_run import create_run
 from wbcbench.measure.sampling_process import SideSampler
 from wbcbench.power.session import MeteringRequest
 
@@ -42,7 +43,7 @@ def monitor_and_copy(folder: Path) -> RunDir:
     folder.mkdir()
     copied = folder / "copied"
     ended = wbcbench(
-        "monitor", "--meters", ",".join(METERS), "--quiet", "--",
+        "monitor", "--meters", ",".join(METERS), "--quiet", "--no-save", "--",
         "sh", "-c", f'cp -r "$TMPDIR"/wbcbench-* {copied}', env={"TMPDIR": str(folder)},
     )  # fmt: skip
     assert ended.code == 0, ended.err
@@ -79,9 +80,10 @@ def test_a_run_a_monitor_and_a_meter_leave_the_same_files(
     scripted_nvml.play(Scenario((HEALTHY,)))
     run = record_idle_run(tmp_path / "results")
     monitored = monitor_and_copy(tmp_path / "monitor")
-    (tmp_path / "meter").mkdir()
-    metered = RunDir(tmp_path / "meter")
-    assert SideSampler(metered.path, MeteringRequest(METERS)).stop() is None
+    request = MeteringRequest(METERS)
+    program = create_run(tmp_path / "meter", ["program"], request)
+    metered = program.run
+    assert SideSampler(program, request).stop("done", None) is None
 
     measured, logs = contents(run)
     assert {name.partition("/")[0] for name in measured} == {"simulated", "nvml"}

@@ -9,6 +9,7 @@ a joule only at its next step.
 
 from __future__ import annotations
 
+import resource
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -112,8 +113,17 @@ class MeteringSession:
         self._cards = probe_sensors(self.meters, self._clock)
         self.channels = channels_of(self.meters, self._cards)
 
-    def start(self, interval_s: float, provenance: Mapping[str, JsonValue]) -> None:
-        """Write circumstances and channels, then sample; raises as ``Sampler.start`` does."""
+    def start(
+        self,
+        interval_s: float,
+        provenance: Mapping[str, JsonValue],
+        program_pid: int | None = None,
+    ) -> None:
+        """Write circumstances and channels, then sample; raises as ``Sampler.start`` does.
+
+        ``program_pid``: the process whose joules these are, with all that it starts; ``None`` =
+        this one.
+        """
         self._began = Circumstances(
             started_utc=utc_now(),
             provenance=provenance,
@@ -123,7 +133,7 @@ class MeteringSession:
         )
         self._run.write_began(self._began)
         self._run.write_channels(self.channels)
-        telemetry = TelemetryRecorder(self.devices, self._run, self._clock)
+        telemetry = TelemetryRecorder(self.devices, self._run, self._clock, program_pid)
         self._stack.callback(telemetry.stop)
         telemetry.start()
         self.sampler = Sampler(self.meters, self._run, interval_s, self._clock)
@@ -200,8 +210,17 @@ class MeteringSession:
 
 
 @contextmanager
-def sampling(run: RunDir, request: MeteringRequest, clock: Clock) -> Iterator[MeteringSession]:
-    """Sample while the caller works; raises as ``MeteringSession`` does."""
+def sampling(
+    run: RunDir,
+    request: MeteringRequest,
+    clock: Clock,
+    facts: Mapping[str, JsonValue] | None = None,
+    program_pid: int | None = None,
+) -> Iterator[MeteringSession]:
+    """Sample while the caller works; raises as ``MeteringSession`` does.
+
+    ``facts`` go into the circumstances; ``program_pid`` as in ``MeteringSession.start``.
+    """
     # Held for a moment only: a run may well be what is monitored, and must not be refused.
     with machine_lock(HOST, share=True) as hold:
         is_shared = not hold.is_exclusive
@@ -209,11 +228,14 @@ def sampling(run: RunDir, request: MeteringRequest, clock: Clock) -> Iterator[Me
         session = MeteringSession(run, clock, stack)
         session.open(request.meters, request.request)
         session.probe()
-        session.start(request.interval_s, provenance={})
+        session.start(request.interval_s, facts or {}, program_pid)
         try:
             yield session
         finally:
-            run.write_began(replace(session.stop(), shared=is_shared))
+            own = resource.getrusage(resource.RUSAGE_SELF)
+            cpu_s = own.ru_utime + own.ru_stime
+            began = replace(session.stop(), shared=is_shared, recorder_cpu_s=cpu_s)
+            run.write_began(began)
 
 
 def probe_sensors(meters: Sequence[EnergyMeter], clock: Clock) -> tuple[SensorCard, ...]:
