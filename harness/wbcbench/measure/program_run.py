@@ -30,6 +30,7 @@ from wbcbench.energy.account import account
 from wbcbench.power.session import MeteringRequest
 
 MACHINE_NAME = "machine"  # of what is measured without a command
+LEAST_FREE_BYTES = 10_000_000  # a channel's polls of some hours
 LEAST_PACKED_BYTES = 2_000_000  # less is read as quickly as the library that packs it
 _LONGEST_NAME = 40
 _ASKED_TO_END = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
@@ -142,6 +143,9 @@ def _create_kept(results: Path, spec: RunSpec, local: Local) -> RunDir:
         with suppress(RunExistsError):
             run.create(spec, local)
             break
+    if shutil.disk_usage(run.path).free < LEAST_FREE_BYTES:
+        ProgramRun(run, is_kept=True).remove()
+        raise UsageError(f"The disk of {results} is full. Free space, or choose another folder.")
     return run
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import resource
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 
 from pydantic import JsonValue
@@ -234,8 +234,9 @@ def sampling(
         finally:
             own = resource.getrusage(resource.RUSAGE_SELF)
             cpu_s = own.ru_utime + own.ru_stime
-            began = replace(session.stop(), shared=is_shared, recorder_cpu_s=cpu_s)
-            run.write_began(began)
+            with suppress(OSError):  # a full disk, which ``error`` tells
+                began = replace(session.stop(), shared=is_shared, recorder_cpu_s=cpu_s)
+                run.write_began(began)
 
 
 def probe_sensors(meters: Sequence[EnergyMeter], clock: Clock) -> tuple[SensorCard, ...]:
