@@ -286,6 +286,21 @@ def test_where_nothing_can_be_written_it_measures_and_says_that_nothing_is_kept(
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
+def test_what_python_prints_at_its_start_and_a_closed_stderr_keep_no_program_from_measuring(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text("print('module loaded', flush=True)\n")
+    program = (
+        "import os; os.close(2)\nfrom wbcbench import Meter\n"
+        "with Meter('simulated', gpus=[0], options={'simulated.load_w': 100}) as m: pass\n"
+        "print(m.energy.status)"
+    )
+    env = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    words = [sys.executable, "-c", program]
+    done = subprocess.run(words, stdout=subprocess.PIPE, text=True, check=True, env=env)
+    assert done.stdout == "module loaded\nsimulated\n"
+
+
 def test_what_cannot_be_measured_is_refused_at_the_door(scripted_nvml: ScriptedNvml) -> None:
     scripted_nvml.play(Scenario(init_error=9))
     with pytest.raises(UsageError, match="period"):

@@ -67,7 +67,8 @@ class Meter:
             UsageError: No meter is named, or the period is out of its range.
         """
         names = (meters,) if isinstance(meters, str) else tuple(meters)
-        self._request = MeteringRequest(names, tuple(gpus), interval_s, seed, options or {})
+        words = {name: str(word) for name, word in (options or {}).items()}
+        self._request = MeteringRequest(names, tuple(map(str, gpus)), interval_s, seed, words)
         self._save, self._clock = save, MonotonicClock()
         self._program: ProgramRun | None = None
         self._sampler: SideSampler | None = None
@@ -104,11 +105,12 @@ class Meter:
         except UsageError as error:
             results, problem = None, str(error)
         program = create_run(results, command, self._request)
+        text = f"{program.run.path} keeps this; Meter(save=False) keeps nothing."
         if problem := problem or program.problem:
-            print(f"wbcbench: Nothing of this measurement is kept. {problem}", file=sys.stderr)
-        if program.is_kept:
-            path = program.run.path
-            print(f"wbcbench: {path} keeps this; Meter(save=False): nothing.", file=sys.stderr)
+            text = f"Nothing of this measurement is kept. {problem}"
+        if self._save and sys.stderr is not None:
+            with suppress(OSError, ValueError):  # closed: no reason to end a program
+                print(f"wbcbench: {text}", file=sys.stderr)
         return program
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:

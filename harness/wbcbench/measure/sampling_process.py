@@ -52,6 +52,9 @@ PROGRAM_ENDED = Failure(
 def main(folder: str, request: str, program_pid: str, keep: str) -> None:
     """Record into ``folder`` until stopped; ``request`` is a ``MeteringRequest`` in JSON."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when to end
+    answers = os.dup(1)
+    with suppress(OSError):
+        os.dup2(2, 1)  # what a library prints is no answer
     program = ProgramRun(RunDir(Path(folder)), is_kept=keep == KEEP)
     pid, clock = int(program_pid), MonotonicClock()
     with program.run.hold_lock(LOCK_WAIT_S):
@@ -60,14 +63,16 @@ def main(folder: str, request: str, program_pid: str, keep: str) -> None:
             parsed = TypeAdapter(MeteringRequest).validate_json(request)
             with sampling(program.run, parsed, clock, program.facts, pid) as session:
                 session.rest()
-                _send({"ready": {"edge_s": session.edge_s}})
+                _send(answers, {"ready": {"edge_s": session.edge_s}})
                 status, failure = _follow_program(program.run, pid)
                 session.rest()
         except WbcbenchError as error:
-            _send({"refused": {"kind": type(error).__name__, "message": str(error)}})
+            _send(answers, {"refused": {"kind": type(error).__name__, "message": str(error)}})
             return
         usage = resource.getrusage(resource.RUSAGE_SELF)
-        _send({"ended": {"error": session.error, "cpu_s": usage.ru_utime + usage.ru_stime}})
+        _send(
+            answers, {"ended": {"error": session.error, "cpu_s": usage.ru_utime + usage.ru_stime}}
+        )
         program.finish(status, failure, session.error)
     if failure == PROGRAM_ENDED and not program.is_kept:
         program.remove()
@@ -100,9 +105,9 @@ def _parse_end(text: str) -> tuple[Status, Failure | None]:
     return end
 
 
-def _send(message: dict[str, Any]) -> None:
-    with suppress(OSError):  # the program is dead, and nothing of it in a buffer
-        os.write(1, json.dumps(message).encode() + b"\n")
+def _send(answers: int, message: dict[str, Any]) -> None:
+    with suppress(OSError):  # the program is dead
+        os.write(answers, json.dumps(message).encode() + b"\n")
 
 
 class SideSampler:
@@ -133,7 +138,7 @@ class SideSampler:
         self._stdin = self._process.stdin.fileno()
         os.set_blocking(self._stdin, False)  # a sampler that hangs never holds up the program
         self.cpu_s: float | None = None
-        answer = _parse_message(self._stdout.readline())
+        answer = self._read_message()
         if "ready" in answer:
             return
         self.kill()
@@ -167,7 +172,7 @@ class SideSampler:
         if not select.select([self._stdout], [], [], END_S)[0]:
             self.kill()
             return f"the sampling process did not end within {END_S:.0f} s"
-        ended = _parse_message(self._stdout.readline()).get("ended")
+        ended = self._read_message().get("ended")
         self._process.communicate()
         if ended is None:
             return f"the sampling process ended early, with status {self._process.returncode}"
@@ -179,17 +184,18 @@ class SideSampler:
         self._process.kill()
         self._process.communicate()
 
+    def _read_message(self) -> dict[str, Any]:
+        """The next answer, past what else was printed before it could begin; empty at the end."""
+        for line in iter(self._stdout.readline, b""):
+            with suppress(ValueError):
+                message = json.loads(line)
+                if isinstance(message, dict):
+                    return message
+        return {}
+
     def _tell(self, line: str) -> None:
         with suppress(OSError):  # it is dead, or hangs
             os.write(self._stdin, f"{line}\n".encode())
-
-
-def _parse_message(line: bytes) -> dict[str, Any]:
-    try:
-        message = json.loads(line)
-    except ValueError:
-        return {}
-    return message if isinstance(message, dict) else {}
 
 
 if __name__ == "__main__":
