@@ -292,7 +292,7 @@ def test_what_python_prints_at_its_start_and_a_closed_stderr_keep_no_program_fro
     (tmp_path / "sitecustomize.py").write_text("print('module loaded', flush=True)\n")
     program = (
         "import os; os.close(2)\nfrom wbcbench import Meter\n"
-        "with Meter('simulated', gpus=[0], options={'simulated.load_w': 100}) as m: pass\n"
+        "with Meter('simulated') as m: pass\n"
         "print(m.energy.status)"
     )
     env = {**os.environ, "PYTHONPATH": str(tmp_path)}

@@ -251,7 +251,7 @@ def _monitor(request: MeteringRequest, program: ProgramRun, wait: Wait) -> Monit
     with program.hold(), contextlib.closing(MarkFile(program.run)) as marks:
         try:
             program.begin()
-            with sampling(program.run, request, clock, program.facts) as session:
+            with sampling(program.run, request, clock, facts=program.facts) as session:
                 session.rest()
                 window, exit_status = wait(session, clock, marks)
         except KeyboardInterrupt:

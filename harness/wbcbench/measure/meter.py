@@ -67,8 +67,7 @@ class Meter:
             UsageError: No meter is named, or the period is out of its range.
         """
         names = (meters,) if isinstance(meters, str) else tuple(meters)
-        words = {name: str(word) for name, word in (options or {}).items()}
-        self._request = MeteringRequest(names, tuple(map(str, gpus)), interval_s, seed, words)
+        self._request = MeteringRequest(names, tuple(gpus), interval_s, seed, options or {})
         self._save, self._clock = save, MonotonicClock()
         self._program: ProgramRun | None = None
         self._sampler: SideSampler | None = None

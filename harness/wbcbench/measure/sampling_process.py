@@ -61,7 +61,7 @@ def main(folder: str, request: str, program_pid: str, keep: str) -> None:
         try:
             program.begin()
             parsed = TypeAdapter(MeteringRequest).validate_json(request)
-            with sampling(program.run, parsed, clock, program.facts, pid) as session:
+            with sampling(program.run, parsed, clock, pid, program.facts) as session:
                 session.rest()
                 _send(answers, {"ready": {"edge_s": session.edge_s}})
                 status, failure = _follow_program(program.run, pid)

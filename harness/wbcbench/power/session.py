@@ -92,9 +92,18 @@ class MeteringSession:
     channels: tuple[Channel, ...]
     sampler: Sampler
 
-    def __init__(self, run: RunDir, clock: Clock, stack: ExitStack) -> None:
-        """Prepare; ``stack`` will stop sampling and close what was opened."""
-        self._run, self._clock, self._stack = run, clock, stack
+    def __init__(
+        self, run: RunDir, clock: Clock, stack: ExitStack, root_pid: int | None = None
+    ) -> None:
+        """Prepare.
+
+        Args:
+            run: Where everything is written.
+            clock: Source of time.
+            stack: Will stop sampling and close what was opened.
+            root_pid: The process that, with all it starts, is measured; ``None`` = this one.
+        """
+        self._run, self._clock, self._stack, self._root_pid = run, clock, stack, root_pid
         self._idle_w: dict[str, float] = {}
 
     def open(self, names: Sequence[str], request: MeterRequest) -> None:
@@ -113,17 +122,8 @@ class MeteringSession:
         self._cards = probe_sensors(self.meters, self._clock)
         self.channels = channels_of(self.meters, self._cards)
 
-    def start(
-        self,
-        interval_s: float,
-        provenance: Mapping[str, JsonValue],
-        program_pid: int | None = None,
-    ) -> None:
-        """Write circumstances and channels, then sample; raises as ``Sampler.start`` does.
-
-        ``program_pid``: the process whose joules these are, with all that it starts; ``None`` =
-        this one.
-        """
+    def start(self, interval_s: float, provenance: Mapping[str, JsonValue]) -> None:
+        """Write circumstances and channels, then sample; raises as ``Sampler.start`` does."""
         self._began = Circumstances(
             started_utc=utc_now(),
             provenance=provenance,
@@ -133,7 +133,7 @@ class MeteringSession:
         )
         self._run.write_began(self._began)
         self._run.write_channels(self.channels)
-        telemetry = TelemetryRecorder(self.devices, self._run, self._clock, program_pid)
+        telemetry = TelemetryRecorder(self.devices, self._run, self._clock, self._root_pid)
         self._stack.callback(telemetry.stop)
         telemetry.start()
         self.sampler = Sampler(self.meters, self._run, interval_s, self._clock)
@@ -214,21 +214,21 @@ def sampling(
     run: RunDir,
     request: MeteringRequest,
     clock: Clock,
+    root_pid: int | None = None,
     facts: Mapping[str, JsonValue] | None = None,
-    program_pid: int | None = None,
 ) -> Iterator[MeteringSession]:
-    """Sample while the caller works; raises as ``MeteringSession`` does.
+    """Sample while the caller works; arguments and errors as those of ``MeteringSession``.
 
-    ``facts`` go into the circumstances; ``program_pid`` as in ``MeteringSession.start``.
+    ``facts`` are the provenance.
     """
     # Held for a moment only: a run may well be what is monitored, and must not be refused.
     with machine_lock(HOST, share=True) as hold:
         is_shared = not hold.is_exclusive
     with ExitStack() as stack:
-        session = MeteringSession(run, clock, stack)
+        session = MeteringSession(run, clock, stack, root_pid)
         session.open(request.meters, request.request)
         session.probe()
-        session.start(request.interval_s, facts or {}, program_pid)
+        session.start(request.interval_s, facts or {})
         try:
             yield session
         finally:

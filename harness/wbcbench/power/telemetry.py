@@ -40,7 +40,7 @@ class TelemetryRecorder:
         devices: Sequence[Device],
         run: RunDir,
         clock: Clock,
-        program_pid: int | None = None,
+        root_pid: int | None = None,
     ) -> None:
         """Prepare; nothing is read yet.
 
@@ -48,10 +48,10 @@ class TelemetryRecorder:
             devices: Entered devices; may be none.
             run: Where the logs go.
             clock: Source of time, the sampler's.
-            program_pid: The process whose own GPU processes are not foreign; ``None`` = this one.
+            root_pid: The process that, with all it starts, is measured; ``None`` = this one.
         """
         self._run, self._clock = run, clock
-        self._program_pid = os.getpid() if program_pid is None else program_pid
+        self._root_pid = os.getpid() if root_pid is None else root_pid
         self._should_stop = threading.Event()
         self._threads = [
             threading.Thread(target=self._record, args=(device,), daemon=True) for device in devices
@@ -81,7 +81,7 @@ class TelemetryRecorder:
     def _read(self, device: Device) -> BoardSample:
         t_s, state = self._clock.now_s(), asdict(device.read_telemetry())
         if (pids := state.pop("pids")) is not None:
-            own = {pid for pid in pids if _descends_from(pid, self._program_pid)}
+            own = {pid for pid in pids if _descends_from(pid, self._root_pid)}
             state |= {"own": tuple(sorted(own)), "foreign": tuple(sorted({*pids} - own))}
         return BoardSample(t_s, **state)
 
