@@ -20,6 +20,7 @@ from fakes.faulty_machine import HEALTHY, POWER_W, environment
 from fakes.nvml_scenario import Scenario
 from program import command, processes_of, wait_for, wbcbench
 from wbcbench.core.record import RunRecord
+from wbcbench.core.run_condition import condition
 from wbcbench.core.run_folder import RunDir, study_runs
 from wbcbench.core.spec import MEASURED
 from wbcbench.energy.account import replay
@@ -104,7 +105,14 @@ def kill_when(
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
     victim.wait()
-    wait_for(lambda: not any(processes_of(run, SAMPLER) for run in place.runs), "the sampler's end")
+    wait_for(lambda: all(map(is_left, place.runs)), "the sampler's end")
+
+
+def is_left(run: RunDir) -> bool:
+    """Whether no process is at it any more."""
+    if processes_of(run, SAMPLER):
+        return False
+    return run.is_finished or condition(run).may_be_finalised
 
 
 def kill_after(

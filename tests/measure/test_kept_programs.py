@@ -104,6 +104,21 @@ def test_what_is_about_trainings_refuses_programs_in_one_sentence(
     assert not (kept / MEASURED / "runs.csv").exists()
 
 
+def test_a_wall_meters_log_is_attached_to_a_measured_program(kept: Path, tmp_path: Path) -> None:
+    (run,) = (run for run in study_runs(kept, MEASURED) if run.run_id.startswith("sh-"))
+    pair = run.read_record().provenance["clock_pair"]
+    assert isinstance(pair, dict)
+    begin_s = float(str(pair["utc_s"])) - 5
+    log = tmp_path / "wall.csv"
+    rows = (f"{begin_s + 0.5 * i:.3f},{80 + i % 2}" for i in range(60))
+    log.write_text("\n".join(["time,power", *rows, ""]))
+    ended = wbcbench("attach", str(run.path), "--wall-meter", str(log), "--results", str(kept))
+    assert ended.code == 0, ended.err
+    shown = wbcbench("show", str(run.path), "--results", str(kept))
+    assert "system" in shown.out or "wall" in shown.out
+    assert not (kept / MEASURED / "runs.csv").exists()
+
+
 def test_commands_without_a_study_do_not_take_programs_for_runs(kept: Path) -> None:
     ended = wbcbench("compare", "--results", str(kept))
     assert ended.code == 2

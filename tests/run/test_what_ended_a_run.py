@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -59,6 +60,35 @@ def test_the_record_tells_who_ended_the_run(
     assert "user" not in record.error.message or kind in {"interrupted", "terminated"}
     (window,) = record.windows
     assert window.name == "idle_cold"
+
+
+@pytest.mark.parametrize(
+    ("number", "kind"),
+    [
+        (signal.SIGKILL, "launcher-died"),
+        (signal.SIGHUP, "terminal-closed"),
+        (signal.SIGTERM, "terminated"),
+    ],
+)
+def test_what_ends_the_launcher_is_not_taken_for_the_user(
+    number: signal.Signals, kind: str, tmp_path: Path
+) -> None:
+    run = RunDir(tmp_path / SPEC.run_id)
+    run.create(SPEC, Local())
+    program = (
+        "import sys; from pathlib import Path\n"
+        "from wbcbench.run.launchers.local import launch\n"
+        "list(launch([Path(sys.argv[1])], ['--quiet']))"
+    )
+    words = [sys.executable, "-c", program, str(run.path)]
+    launcher = subprocess.Popen(words, stderr=subprocess.DEVNULL)
+    wait_for(lambda: bool(run.read_messages()), "the first window")
+    launcher.send_signal(number)
+    launcher.wait(60)
+    wait_for(lambda: run.is_finished, "the record")
+    error = run.read_record().error
+    assert error is not None
+    assert error.kind == kind
 
 
 def test_nohup_keeps_a_run_from_a_closed_terminal(tmp_path: Path) -> None:

@@ -58,6 +58,8 @@ def main(folder: str, request: str, program_pid: str, keep: str) -> None:
     program = ProgramRun(RunDir(Path(folder)), is_kept=keep == KEEP)
     pid, clock = int(program_pid), MonotonicClock()
     with program.run.hold_lock(LOCK_WAIT_S):
+        if os.getppid() != pid:  # the program is dead already, and its folder accounted for
+            return
         try:
             program.begin()
             parsed = TypeAdapter(MeteringRequest).validate_json(request)

@@ -41,10 +41,11 @@ def finalise_programs(results: Path) -> list[RunDir]:
     No run of their study comes after them, so that any command which looks there does it. Where
     nothing can be written, they stay as they are.
     """
-    with contextlib.suppress(OSError, WbcbenchError):
-        remove_left_behind(results / MEASURED)
-        return [run for run in study_runs(results, MEASURED) if _finalise_if_gone(run)]
-    return []
+    finalised: list[RunDir] = []
+    for run in study_runs(results, MEASURED):
+        with contextlib.suppress(OSError, WbcbenchError):
+            finalised += [run] if _finalise_if_gone(run) else []
+    return finalised
 
 
 def finalise_ended(run: RunDir) -> None:
