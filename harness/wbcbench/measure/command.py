@@ -15,6 +15,7 @@ import signal
 import subprocess
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
@@ -248,16 +249,22 @@ def monitor_machine(
 def _monitor(request: MeteringRequest, program: ProgramRun, wait: Wait) -> Monitored:
     """Sample while ``wait`` waits; it returns the window and the command's exit status."""
     clock = MonotonicClock()
-    with program.hold(), contextlib.closing(MarkFile(program.run)) as marks:
+    with ExitStack() as stack:
+        stack.enter_context(program.hold())
+        marks = stack.enter_context(contextlib.closing(MarkFile(program.run)))
+        sampled = stack.enter_context(ExitStack())
         try:
             program.begin()
-            with sampling(program.run, request, clock, facts=program.facts) as session:
-                session.rest()
-                window, exit_status = wait(session, clock, marks)
+            metering = sampling(program.run, request, clock, facts=program.facts)
+            session = sampled.enter_context(metering)
+            session.rest()
         except KeyboardInterrupt:
             raise InterruptedRunError("Interrupted before anything was measured.") from None
-        recording = read_recording(program.run, session.error)
-        program.finish(*describe_exit(exit_status), session.error)
+        with signals_to(lambda _: None):  # what was measured is kept, however impatient one is
+            window, exit_status = wait(session, clock, marks)
+            sampled.close()
+            recording = read_recording(program.run, session.error)
+            program.finish(*describe_exit(exit_status), session.error)
     return Monitored(recording.measure_window(window), exit_status, recording, program)
 
 

@@ -199,7 +199,7 @@ class Recorder:
         while not trainer.is_silent and not self._should_end:
             for line in trainer.read_lines(SLICE_S):
                 self.handle_message(line, trainer)
-            if self._interrupts.wants_stop and not is_stop_sent:
+            if self._interrupts.wants_stop and not (is_stop_sent or self._should_end):
                 is_stop_sent = True
                 trainer.send("stop")
                 self._view.note("stopping after this epoch; press Ctrl-C again to stop now")
