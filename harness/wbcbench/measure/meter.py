@@ -257,7 +257,7 @@ class Meter:
     @property
     def sampler_cpu_s(self) -> float | None:
         """Processor seconds that sampling took; ``None`` until the block has ended."""
-        return self._sampler.cpu_s if self._sampler else None
+        return self._finished.circumstances.recorder_cpu_s if self._finished else None
 
     @cached_property
     def _main(self) -> WindowResult:

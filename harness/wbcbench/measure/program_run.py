@@ -183,13 +183,12 @@ def describe_exit(exit_status: int | None) -> tuple[Status, Failure | None]:
     """How a command ended, by its exit status: 128 + n after signal n."""
     if not exit_status:
         return "done", None
-    number = exit_status - 128
-    if number in set(signal.Signals):
-        message = f"The command was ended by {signal.Signals(number).name}."
-        status: Status = "interrupted" if number in _ASKED_TO_END else "failed"
-        return status, Failure("program-killed", message, -number)
-    message = f"The command ended with status {exit_status}."
-    return "failed", Failure("program-failed", message, exit_status)
+    if (number := exit_status - 128) not in set(signal.Signals):
+        message = f"The command ended with status {exit_status}."
+        return "failed", Failure("program-failed", message, exit_status)
+    message = f"The command was ended by {signal.Signals(number).name}."
+    failure = Failure("program-killed", message, -number)
+    return ("interrupted" if number in _ASKED_TO_END else "failed"), failure
 
 
 def describe_error(error: BaseException | None) -> tuple[Status, Failure | None]:

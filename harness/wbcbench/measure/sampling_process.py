@@ -12,14 +12,13 @@ open), the program is dead: it ends the windows and goes. It answers in JSON lin
 
     {"ready": {"edge_s": 1.0}}                           sampling
     {"refused": {"kind": "UsageError", "message": "…"}}  it cannot sample
-    {"ended": {"error": null, "cpu_s": 0.2}}             every reading is on disk
+    {"ended": {"error": null}}                           every reading is on disk
 """
 
 from __future__ import annotations
 
 import json
 import os
-import resource
 import select
 import signal
 import subprocess
@@ -71,10 +70,7 @@ def main(folder: str, request: str, program_pid: str, keep: str) -> None:
         except WbcbenchError as error:
             _send(answers, {"refused": {"kind": type(error).__name__, "message": str(error)}})
             return
-        usage = resource.getrusage(resource.RUSAGE_SELF)
-        _send(
-            answers, {"ended": {"error": session.error, "cpu_s": usage.ru_utime + usage.ru_stime}}
-        )
+        _send(answers, {"ended": {"error": session.error}})
         program.finish(status, failure, session.error)
     if failure == PROGRAM_ENDED and not program.is_kept:
         program.remove()
@@ -139,7 +135,6 @@ class SideSampler:
         self._stdout = self._process.stdout
         self._stdin = self._process.stdin.fileno()
         os.set_blocking(self._stdin, False)  # a sampler that hangs never holds up the program
-        self.cpu_s: float | None = None
         answer = self._read_message()
         if "ready" in answer:
             return
@@ -178,7 +173,6 @@ class SideSampler:
         self._process.communicate()
         if ended is None:
             return f"the sampling process ended early, with status {self._process.returncode}"
-        self.cpu_s = float(ended["cpu_s"])
         return None if ended["error"] is None else str(ended["error"])
 
     def kill(self) -> None:
