@@ -181,7 +181,7 @@ def test_nohup_reaches_the_command_through_monitor(tmp_path: Path) -> None:
 
 def test_the_next_monitor_says_what_was_killed_before_it(tmp_path: Path) -> None:
     words = (*SIMULATED, "-q", "--results", str(tmp_path), "--")
-    victim = start(*words, "sleep", "60")
+    victim = start(*words, "sh", "-c", "exec >&- 2>&-; exec sleep 5")  # it outlives ``monitor``
     wait_for(lambda: any(run.read_messages() for run in study_runs(tmp_path, MEASURED)), "window")
     victim.kill()
     victim.communicate()
