@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -71,3 +71,12 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     cache = made_once(tmp_path_factory, "cache", lambda _: None)
     os.environ.setdefault("WBCBENCH_CACHE", str(cache))
     os.environ.setdefault("WBCBENCH_LOCK_DIR", str(tmp_path_factory.mktemp("locks")))
+
+
+@pytest.fixture(scope="module")
+def own_results(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The results folder of ``monitor`` and ``Meter`` as long as a module's tests run."""
+    with pytest.MonkeyPatch.context() as patch:
+        results = tmp_path_factory.mktemp("results")
+        patch.setenv("WBCBENCH_RESULTS", str(results))
+        yield results

@@ -23,6 +23,7 @@ LONG = (
     "test_submit",
     "test_sums_over_boards",
     "test_faults_of_sensors",
+    "test_kept_programs",
     "test_monitor",
     "test_report_browser",
     "test_without_tensorflow",

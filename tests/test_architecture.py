@@ -13,6 +13,7 @@ MOST_FILES = {
     "`wbcbench run`, from command to record": 12,
     "An NVML reading, to a joule in `runs.csv`": 10,
     "A row of the table, to a sentence in the report": 10,
+    "`wbcbench monitor` and `Meter`, from command to record": 6,
 }
 WALKS = walks()
 STEPS = [step for steps in WALKS.values() for step in steps]

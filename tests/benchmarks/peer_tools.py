@@ -50,7 +50,7 @@ class Wbcbench:
     def prepare(self) -> None:
         from wbcbench import Meter
 
-        self._meter = Meter(("nvml",))
+        self._meter = Meter(("nvml",), save=False)
         self._meter.__enter__()
 
     def begin(self) -> None:

@@ -49,7 +49,7 @@ variant = ["relu-dropout", "leaky-dropout"]
 def environment(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, str]:
     folder = tmp_path_factory.mktemp("without-training")
     (folder / "sitecustomize.py").write_text(SITE_CUSTOMIZE)
-    return {"PYTHONPATH": str(folder)}
+    return {"PYTHONPATH": str(folder), "WBCBENCH_RESULTS": str(folder / "results")}
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,12 @@ from hypothesis import strategies as st
 
 from wbcbench.core.trace import Channel, Domain, Kind, Origin, Trace
 from wbcbench.core.window import Window
-from wbcbench.energy.appraise import remove_validation, steps_duration_s
+from wbcbench.energy.appraise import (
+    appraise,
+    remove_validation,
+    remove_validation_from_budgets,
+    steps_duration_s,
+)
 from wbcbench.energy.integrate import window_energy
 
 COUNTER = Channel("c", Kind.COUNTER, Origin.MEASURED, Domain.GPU)
@@ -41,6 +46,16 @@ def test_train_is_unknown_when_a_pass_inside_it_is() -> None:
     train = next(energy for energy in energies if energy.window == "train")
     assert train.energy_j is None
     assert train.reason
+
+
+def test_a_pass_that_began_after_the_last_poll_before_a_kill_takes_nothing_from_train() -> None:
+    windows = (Window("train", 0.0, 20.0), WINDOWS[2], Window("validate-2", 20.5, 20.5))
+    trace = Trace(COUNTER, [float(t) for t in range(21)], [100.0 * t for t in range(21)])
+    appraisal = appraise([trace], windows)
+    train, _, late = remove_validation(appraisal.energies, windows)
+    assert (train.energy_j, late.energy_j) == (1900.0, None)
+    budgets = remove_validation_from_budgets(appraisal.budgets, windows)
+    assert "train" in {budget.window for budget in budgets}
 
 
 def test_a_run_that_never_trained_has_no_training_time() -> None:

@@ -24,17 +24,24 @@ def test_a_window_cut_by_a_kill_ends_where_the_trace_ends() -> None:
     assert events.windows == [Window("train", 1.0, 5.0), Window("epoch-1", 2.0, 5.0)]
 
 
-def test_a_window_that_opens_after_the_trace_ended_is_dropped() -> None:
+def test_a_window_that_opens_after_the_trace_ended_stays_without_a_length() -> None:
     events = replay([mark("open", "train", 9.0)])
-    assert events.close_open(5.0) == ()
-    assert events.windows == []
+    assert events.close_open(5.0) == ("train",)
+    assert events.windows == [Window("train", 9.0, 9.0)]
 
 
 def test_a_window_closed_between_the_last_poll_and_a_kill_ends_with_the_trace() -> None:
     closed = [mark("open", "validate-1", 3.0), mark("close", "validate-1", 5.1)]
     events = replay([mark("open", "train", 1.0), *closed, mark("open", "epoch-2", 5.1)])
-    assert events.close_open(5.0) == ("train",)
-    assert events.windows == [Window("validate-1", 3.0, 5.0), Window("train", 1.0, 5.0)]
+    assert events.close_open(5.0) == ("train", "epoch-2")
+    cut, late = Window("train", 1.0, 5.0), Window("epoch-2", 5.1, 5.1)
+    assert events.windows == [Window("validate-1", 3.0, 5.0), cut, late]
+
+
+def test_after_a_recorders_death_a_window_that_had_ended_is_cut_at_the_last_poll_on_disk() -> None:
+    events = replay([mark("open", "train", 1.0), mark("close", "train", 5.4)])
+    assert events.close_open(5.0, is_abandoned=True) == ("train",)
+    assert events.windows == [Window("train", 1.0, 5.0)]
 
 
 def test_without_a_kill_a_trace_that_ends_early_shortens_no_window() -> None:

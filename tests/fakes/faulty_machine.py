@@ -110,7 +110,11 @@ def measured(
         folder.mkdir(parents=True, exist_ok=True)
         epoch_s = time.monotonic()
         path = make(at_s).write(folder, f"scenario-{at_s:g}.txt")
-        env = environment(nvml_folder, path) | {"TMPDIR": str(folder)} | (more or {})
+        env = environment(nvml_folder, path) | {
+            "TMPDIR": str(folder),
+            "WBCBENCH_RESULTS": str(folder / "results"),
+            **(more or {}),
+        }
         found = _carried_out(env, epoch_s + at_s, for_s, words)
         if found is not None:
             return found

@@ -20,13 +20,16 @@ SONAME = "libnvidia-ml.so.1"
 @pytest.fixture(scope="session")
 def nvml_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder with the built library and a mute ``nvidia-smi``."""
-    compiler = shutil.which("cc")
-    if compiler is None:
+    if shutil.which("cc") is None:
         pytest.skip("no C compiler (cc) here, so the scripted NVML library cannot be built")
-    folder = tmp_path_factory.mktemp("nvml")
+    return build_library(tmp_path_factory.mktemp("nvml"))
+
+
+def build_library(folder: Path) -> Path:
+    """Build the library in a folder, and put a mute ``nvidia-smi`` beside it."""
     sources = [str(path) for path in sorted(HERE.glob("nvml*.c"))]
     options = ["-O2", "-Wall", "-Wextra", "-Werror", "-fPIC", "-shared", f"-Wl,-soname,{SONAME}"]
-    command = [compiler, *options, "-o", str(folder / SONAME), *sources, "-lm", "-lpthread"]
+    command = ["cc", *options, "-o", str(folder / SONAME), *sources, "-lm", "-lpthread"]
     subprocess.run(command, check=True)
     command_line = folder / "nvidia-smi"  # some tools take its presence for that of a GPU
     command_line.write_text("#!/bin/sh\nexit 0\n")

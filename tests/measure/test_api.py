@@ -19,9 +19,13 @@ from fakes.nvml_plugin import ScriptedNvml
 from fakes.nvml_scenario import FakeGpu, Process, Scenario
 from program import wait_for
 from wbcbench.core.errors import CannotMeasureError, UsageError
+from wbcbench.core.record import RunRecord
+from wbcbench.core.run_folder import RunDir, study_runs
 from wbcbench.measure.meter import Meter
 from wbcbench.power.meter import MeterRequest
 from wbcbench.power.simulated import SimulatedMeter, open_meters
+
+pytestmark = pytest.mark.usefixtures("own_results")
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -142,12 +146,10 @@ def test_when_the_sampling_process_dies_no_joules_are_invented() -> None:
     assert meter.sampler_cpu_s is None
 
 
-def test_when_the_measured_program_dies_its_sampling_process_ends_and_leaves_nothing(
-    tmp_path: Path,
-) -> None:
+def test_a_program_that_saves_nothing_leaves_nothing_when_it_dies(tmp_path: Path) -> None:
     program = (
         "import os, signal, time\nfrom wbcbench import Meter\n"
-        "with Meter('simulated'): print('in', flush=True); time.sleep(60)"
+        "with Meter('simulated', save=False): print('in', flush=True); time.sleep(60)"
     )
     folder = tmp_path / "temporary"
     folder.mkdir()
@@ -164,7 +166,139 @@ def test_when_the_measured_program_dies_its_sampling_process_ends_and_leaves_not
     victim.wait()
     _, alive = psutil.wait_procs([sampler], timeout=30)
     assert alive == []
-    wait_for(lambda: not list(folder.glob("wbcbench-*/")), "removal of the readings")
+    wait_for(lambda: not list(folder.glob("wbcbench-*")), "removal of the readings")
+
+
+def record_of(meter: Meter) -> RunRecord:
+    assert meter.run_dir is not None
+    return RunDir(meter.run_dir).read_record()
+
+
+def test_the_record_says_what_the_meter_says_of_every_window(measured: Meter) -> None:
+    record = record_of(measured)
+    assert record.status == "done"
+    assert {w.name: w for w in record.windows} == {w.name: w for w in measured.windows}
+    for energy in measured.energies:
+        assert record.energy(energy.window, energy.channel) == energy
+    assert record.quality == measured.quality
+    told = {
+        warning for w in measured.windows for warning in measured.window_result(w.name).warnings
+    }
+    assert set(record.warnings) == told
+    assert record.provenance["command"]
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "kind"),
+    [
+        (ZeroDivisionError("by 0"), "failed", "program-failed"),
+        (KeyboardInterrupt(), "interrupted", "program-failed"),
+        (SystemExit(3), "failed", "program-failed"),
+        (SystemExit(0), "done", None),
+    ],
+)
+def test_however_the_block_ends_its_joules_are_kept(
+    error: BaseException, status: str, kind: str | None
+) -> None:
+    meter = Meter("simulated")
+    with pytest.raises(type(error)), meter, meter.window("train"):
+        time.sleep(0.2)
+        raise error
+    record = record_of(meter)
+    assert (record.status, record.error and record.error.kind) == (status, kind)
+    assert (record.energies[0].energy_j or 0) > 0
+
+
+FORKS = """
+import multiprocessing, os, sys, time
+from wbcbench import Meter
+
+with Meter("simulated") as meter:
+    with meter.window("train"):
+        for leave in (lambda: sys.exit(0), lambda: os._exit(1), lambda: 1 / 0):
+            if (pid := os.fork()) == 0:
+                meter.open("of a child")
+                meter.close("train")
+                os.close(2)
+                leave()
+            os.waitpid(pid, 0)
+        with multiprocessing.get_context("fork").Pool(2) as pool:
+            pool.map(time.sleep, [0.1, 0.1])
+print(meter.energy.energy_j, *(window.name for window in meter.windows))
+"""
+
+
+def test_what_a_forked_child_does_with_the_meter_changes_nothing(own_results: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", FORKS], capture_output=True, text=True, check=True)
+    energy_j, *names = done.stdout.split()
+    assert float(energy_j) > 0
+    assert names == ["train", "whole"]
+    assert str(own_results) in done.stderr, "where it is kept is said"
+
+
+def test_a_dead_program_is_noticed_although_a_child_holds_its_pipe_open(tmp_path: Path) -> None:
+    program = (
+        "import os, time\nfrom wbcbench import Meter\n"
+        "with Meter('simulated'):\n"
+        "    if os.fork() == 0: print(os.getpid(), flush=True); time.sleep(60); os._exit(0)\n"
+        "    time.sleep(1); os._exit(5)"
+    )
+    env = {**os.environ, "WBCBENCH_RESULTS": str(tmp_path)}
+    words = [sys.executable, "-c", program]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True, env=env) as victim:
+        assert victim.stdout is not None
+        child = int(victim.stdout.readline())
+        assert victim.wait() == 5
+        try:
+            (run,) = study_runs(tmp_path, "measured")
+            wait_for(lambda: run.is_finished, "the record")
+        finally:
+            os.kill(child, signal.SIGKILL)
+    record = run.read_record()
+    assert (record.status, record.error and record.error.kind) == ("interrupted", "program-ended")
+    assert (record.energies[0].energy_j or 0) > 0
+
+
+def test_a_hundred_windows_and_a_meter_inside_another_are_all_in_their_records() -> None:
+    with Meter("simulated") as outer, Meter("simulated") as inner:
+        for number in range(100):
+            outer.open(f"window {number}")
+        time.sleep(0.3)
+        for number in range(100):
+            outer.close(f"window {number}")
+    assert len(record_of(outer).windows) == 101
+    assert [window.name for window in record_of(inner).windows] == ["whole"]
+    assert outer.run_dir != inner.run_dir
+
+
+@pytest.mark.parametrize("folder", ["/proc/no", "file/results"])
+def test_where_nothing_can_be_written_it_measures_and_says_that_nothing_is_kept(
+    folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("WBCBENCH_RESULTS", str(tmp_path / folder))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with Meter("simulated") as meter:
+        pass
+    assert meter.energy.energy_j is not None
+    assert meter.run_dir is None
+    assert "Nothing of this measurement is kept." in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_what_python_prints_at_its_start_and_a_closed_stderr_keep_no_program_from_measuring(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text("print('module loaded', flush=True)\n")
+    program = (
+        "import os; os.close(2)\nfrom wbcbench import Meter\n"
+        "with Meter('simulated') as m: pass\n"
+        "print(m.energy.status)"
+    )
+    env = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    words = [sys.executable, "-c", program]
+    done = subprocess.run(words, stdout=subprocess.PIPE, text=True, check=True, env=env)
+    assert done.stdout == "module loaded\nsimulated\n"
 
 
 def test_what_cannot_be_measured_is_refused_at_the_door(scripted_nvml: ScriptedNvml) -> None:

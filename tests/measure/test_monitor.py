@@ -40,6 +40,8 @@ from wbcbench.power.meter import MeterRequest
 from wbcbench.power.session import MeteringRequest
 from wbcbench.power.simulated import SimulatedMeter, open_meters
 
+pytestmark = pytest.mark.usefixtures("own_results")
+
 app = build_app(COMMANDS)
 
 APP = build_app(["monitor", "work"])  # with one command alone its name would be left out
@@ -87,6 +89,7 @@ def test_the_document_has_the_promised_shape_and_the_commands_own_words_stay_out
         "quality",
         "warnings",
         "exit_status",
+        "run_dir",
     ]
     assert found["schema"] == "wbcbench.monitor/2"
     assert found["exit_status"] == 7

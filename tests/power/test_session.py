@@ -20,6 +20,7 @@ from wbcbench.core.run_folder import Local, RunDir
 from wbcbench.core.spec import RunSpec
 from wbcbench.core.window import MonotonicClock, Window
 from wbcbench.measure.command import monitor_command
+from wbcbench.measure.program_run import create_run
 from wbcbench.measure.sampling_process import SideSampler
 from wbcbench.measure.window_result import read_recording
 from wbcbench.power.session import MeteringRequest, sampling
@@ -45,7 +46,7 @@ def monitor_and_copy(folder: Path) -> RunDir:
     folder.mkdir()
     copied = folder / "copied"
     ended = wbcbench(
-        "monitor", "--meters", ",".join(METERS), "--quiet", "--",
+        "monitor", "--meters", ",".join(METERS), "--quiet", "--no-save", "--",
         "sh", "-c", f'cp -r "$TMPDIR"/wbcbench-* {copied}', env={"TMPDIR": str(folder)},
     )  # fmt: skip
     assert ended.code == 0, ended.err
@@ -82,9 +83,10 @@ def test_a_run_a_monitor_and_a_meter_leave_the_same_files(
     scripted_nvml.play(Scenario((HEALTHY,)))
     run = record_idle_run(tmp_path / "results")
     monitored = monitor_and_copy(tmp_path / "monitor")
-    (tmp_path / "meter").mkdir()
-    metered = RunDir(tmp_path / "meter")
-    assert SideSampler(metered.path, MeteringRequest(METERS)).stop() is None
+    request = MeteringRequest(METERS)
+    program = create_run(tmp_path / "meter", ["program"], request)
+    metered = program.run
+    assert SideSampler(program, request).stop("done", None) is None
 
     measured, logs = contents(run)
     assert {name.partition("/")[0] for name in measured} == {"simulated", "nvml"}

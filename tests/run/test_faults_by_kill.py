@@ -20,17 +20,20 @@ import pytest
 from program import processes_of, start, wait_for, wbcbench
 from wbcbench.core.record import RunRecord
 from wbcbench.core.run_folder import study_runs
+from wbcbench.energy.account import replay
 
 pytestmark = pytest.mark.tensorflow
 
-# One of each set of victims and one more; ``make bench`` kills twenty times.
+# One of each set of victims; ``make bench`` kills watcher and launcher twenty times each.
 MOMENTS = int(os.environ.get("WBCBENCH_TEST_KILLS", "5"))
 VICTIMS = {
     "trainer": ("wbcbench.train.trainer",),
     "watcher": ("work",),
     "both": ("wbcbench.train.trainer", "work"),
     "all three": ("wbcbench.train.trainer", "work", "launcher"),
+    "launcher": ("launcher",),
 }
+CHOSEN = os.environ.get("WBCBENCH_TEST_VICTIMS", ",".join(VICTIMS)).split(",")
 EXPECTED = {"done": {0}, "failed": {7}, "interrupted": {130}}
 
 
@@ -96,7 +99,7 @@ def aftermath(cells: Path, tmp_path_factory: pytest.TempPathFactory) -> Aftermat
     (first,) = study_runs(results, "runs")
     first_record = first.record_path.read_bytes()
     rng = random.Random("moments")
-    victims = itertools.cycle(VICTIMS)
+    victims = itertools.cycle(CHOSEN)
     killed = [
         killed_once(cells, results, seed, rng.uniform(0.1, 1.0) * whole_s, next(victims))
         for seed in range(1, MOMENTS + 1)
@@ -131,6 +134,21 @@ def test_an_unfinished_run_says_why_and_is_never_valid(aftermath: Aftermath) -> 
             assert record.quality == "invalid"
             for each in record.energies:
                 assert each.reason if each.energy_j is None else each.energy_j > 0
+
+
+def test_no_window_is_lost_without_a_word(aftermath: Aftermath) -> None:
+    for run in study_runs(aftermath.results, "runs"):
+        events, record = replay(run.read_messages()), run.read_record()
+        begun = {*events.opened, *(window.name for window in events.windows)}
+        assert begun <= {window.name for window in record.windows}
+
+
+def test_a_killed_launcher_is_not_taken_for_the_user(aftermath: Aftermath) -> None:
+    for each in aftermath.killed:
+        record = aftermath.records.get(each.seed)
+        if record is not None and each.who == "launcher" and record.status == "interrupted":
+            assert record.error is not None
+            assert record.error.kind in {"launcher-died", "recorder-died", "never-began"}
 
 
 def test_the_exit_code_tells_how_the_run_ended(aftermath: Aftermath) -> None:

@@ -58,7 +58,8 @@ def attach(
         value_column=power_column,
         offset_s=offset,
     )
-    table.write_table(folder.path.parent)
+    if not folder.read_spec().is_program:
+        table.write_table(folder.path.parent)
     if as_json:
         document = json.loads(attachment_to_json(attachment))
         options.print_json({"run_dir": str(folder.path), "attachment": document}, "attach")

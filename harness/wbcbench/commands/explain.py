@@ -21,14 +21,16 @@ def explain(
     as_json: options.AsJson = False,
 ) -> None:
     """Print a number's formula, window, channel, samples and uncertainty, and compute it again."""
-    from wbcbench.core.study_folder import find_run, finished_run
+    from wbcbench.core.study_folder import find_run, finished_run, refuse_programs
     from wbcbench.table.explain import explain as explain_column
     from wbcbench.table.export import select_columns
     from wbcbench.table.recount import recount
     from wbcbench.table.text import format_explanation, format_explanation_json
 
     [chosen] = select_columns([column])
-    explanation = explain_column(recount(finished_run(find_run(results, run))), chosen)
+    folder = finished_run(find_run(results, run))
+    refuse_programs(folder.read_spec().study)
+    explanation = explain_column(recount(folder), chosen)
     if as_json:
         typer.echo(format_explanation_json(explanation))
     else:

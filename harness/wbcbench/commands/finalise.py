@@ -37,7 +37,8 @@ def finalise(
     study_folder = folder.path.resolve().parent
     table.refuse_newer_table(study_folder)
     finalise_run(folder, force=force)
-    derive.derive(folder)
-    tensorboard.add_result(folder)
-    table.write_table(study_folder)
+    if not folder.read_spec().is_program:
+        derive.derive(folder)
+        tensorboard.add_result(folder)
+        table.write_table(study_folder)
     show.print_run(folder, "finalise", as_json=as_json)

@@ -9,15 +9,17 @@ import typer
 
 from wbcbench.commands import options
 from wbcbench.core.text import human_duration, human_energy, human_share
+from wbcbench.core.window import TRAIN
 from wbcbench.registry import KINDS, load_part, summary
 from wbcbench.train.variants import Variant
 
 if TYPE_CHECKING:
     from wbcbench.core.run_folder import RunDir
+    from wbcbench.table.view import Run
 
 PARTS = "parts"
 UNFINISHED = "unfinished"
-_HEADINGS = ("study", "run", "status", "quality", "accuracy", "energy, train", "", "time, train")
+_HEADINGS = ("study", "run", "status", "quality", "accuracy", "window", "energy", "", "time")
 
 StudyOrParts = Annotated[
     str | None,
@@ -36,12 +38,15 @@ def list_runs(
     """List runs with their accuracy and energy, or the parts that can be chosen by name."""
     from wbcbench.core.run_folder import study_runs
     from wbcbench.core.study_folder import all_runs, require_any, require_study
+    from wbcbench.run.finalise import finalise_programs
 
     if study == PARTS:
         _list_parts(as_json=as_json)
         return
+    for run in finalise_programs(results):
+        typer.echo(f"{run.path} was interrupted; it has its record now.", err=True)
     if study is not None:
-        runs = study_runs(results, require_study(results, study).name)
+        runs = study_runs(results, require_study(results, study, trained=False).name)
     else:
         runs = all_runs(results)
         require_any(results, runs)
@@ -49,7 +54,7 @@ def list_runs(
     if as_json:
         options.print_json({"runs": entries}, "list")
         return
-    right = ("accuracy", "energy, train", "time, train")
+    right = ("accuracy", "energy", "time")
     options.print_table(_HEADINGS, [_format_row(entry) for entry in entries], right)
     for entry in entries:
         if entry["about"]:
@@ -57,35 +62,62 @@ def list_runs(
 
 
 def _describe_run(run: RunDir) -> dict[str, Any]:
-    from wbcbench import table
     from wbcbench.core.run_condition import condition
+    from wbcbench.table.view import Run
 
-    row = dict(table.row(run.read_record())) if run.is_finished else None
-    unfinished = None if row else condition(run)
+    ended = Run(run.read_record()) if run.is_finished else None
+    unfinished = None if ended else condition(run)
+    is_program = ended is not None and ended.spec.is_program
     return {
         "run_id": run.run_id,
         "study": run.path.parent.name,
         "run_dir": str(run.path),
-        "status": row["status"] if row else UNFINISHED,
+        "status": ended.status if ended else UNFINISHED,
         "stage": unfinished.stage if unfinished else None,
         "about": unfinished.text if unfinished else None,
-        "row": row,
+        "row": dict(ended.row) if ended and not is_program else None,
+        "program": _describe_program(ended) if ended and is_program else None,
+    }
+
+
+def _describe_program(run: Run) -> dict[str, Any]:
+    """The first window of a measured program, in the words of the table's row of a training."""
+    from wbcbench.energy.source import primary_source, source_energy_j, source_uncertainty_j
+
+    name, record = run.main_window, run.record
+    source, window = primary_source(record, name), record.window(name)
+    return {
+        "synthetic": record.synthetic,
+        "quality": record.quality,
+        "window": name,
+        "energy_j": source_energy_j(record, source, name),
+        "uncertainty_j": source_uncertainty_j(record, source, name),
+        "primary_domain": source and source.domain,
+        "primary_status": source and source.status,
+        "duration_s": window and window.duration_s,
     }
 
 
 def _format_row(entry: dict[str, Any]) -> tuple[str, ...]:
-    study, run_id, row = entry["study"], entry["run_id"], entry["row"]
-    if row is None:
-        return (study, run_id, f"{UNFINISHED}, {entry['stage']}", *[""] * 5)
+    row, program = entry["row"], entry["program"]
+    if row is None and program is None:
+        return (entry["study"], entry["run_id"], f"{UNFINISHED}, {entry['stage']}", *[""] * 6)
+    cells = program or {
+        **row,
+        "window": TRAIN,
+        "energy_j": row["primary_energy_train_j"],
+        "duration_s": row["time_train_s"],
+    }
     return (
-        study,
-        run_id,
-        str(row["status"]) + (" synthetic" if row["synthetic"] else ""),
-        str(row["quality"]),
-        human_share(row["accuracy"]),
-        human_energy(row["primary_energy_train_j"]),
-        " ".join(str(row[name] or "") for name in ("primary_domain", "primary_status")).strip(),
-        human_duration(row["time_train_s"]),
+        entry["study"],
+        entry["run_id"],
+        entry["status"] + (" synthetic" if cells["synthetic"] else ""),
+        str(cells["quality"]),
+        "" if program else human_share(cells["accuracy"]),
+        cells["window"],
+        human_energy(cells["energy_j"]),
+        " ".join(str(cells[name] or "") for name in ("primary_domain", "primary_status")).strip(),
+        human_duration(cells["duration_s"]),
     )
 
 

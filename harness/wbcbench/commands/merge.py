@@ -23,9 +23,11 @@ def merge(
     as_json: options.AsJson = False,
 ) -> None:
     """Copy the runs of several studies into one; runs with the same name must be identical."""
+    from wbcbench.core.study_folder import refuse_programs
     from wbcbench.table import write_table
     from wbcbench.table.merge import merge_studies
 
+    refuse_programs(into)
     target = results / into
     merged = merge_studies([_find_folder(results, name) for name in studies], target)
     path = write_table(target)
@@ -41,9 +43,10 @@ def merge(
 def _find_folder(results: Path, name: str) -> Path:
     """A folder named by its path, or a study under results."""
     from wbcbench.core.run_folder import study_runs
-    from wbcbench.core.study_folder import require_study
+    from wbcbench.core.study_folder import refuse_programs, require_study
 
     path = Path(name).resolve()
+    refuse_programs(path.name)
     if path.is_dir() and study_runs(path.parent, path.name):
         return path
     return require_study(results, name)

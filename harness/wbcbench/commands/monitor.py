@@ -13,6 +13,8 @@ from wbcbench.core.errors import UsageError
 
 if TYPE_CHECKING:
     from wbcbench.measure.command import Monitored
+    from wbcbench.measure.program_run import ProgramRun
+    from wbcbench.power.session import MeteringRequest
     from wbcbench.run.panel import WattsView
 
 # Options after the command's name belong to the command.
@@ -27,6 +29,10 @@ Command = Annotated[
     ),
 ]
 Csv = Annotated[Path | None, typer.Option(help="Write every reading to this CSV file.")]
+Save = Annotated[
+    bool,
+    typer.Option("--save/--no-save", help="Keep readings and a record, as study 'measured'."),
+]
 AsJson = Annotated[
     bool,
     typer.Option(
@@ -42,6 +48,8 @@ def monitor(
     interval: options.Interval = 0.1,
     gpus: options.Gpus = "",
     csv: Csv = None,
+    results: options.Results = Path("results"),
+    save: Save = True,
     as_json: AsJson = False,
     quiet: options.Quiet = False,
     live: options.Live = True,
@@ -51,9 +59,11 @@ def monitor(
     The command's output is not touched and its exit status is passed on (128 + n after signal n,
     127 if there is no such command). The result is printed on standard error, or on standard
     output without a command or with --json. Sampling starts before the command and stops after it,
-    by as long as the sensors need: half a second beside a quick counter, else at least one.
+    by as long as the sensors need: half a second beside a quick counter, else at least one. What
+    was read is kept in RESULTS/measured, also when monitor is killed; `wbcbench list` finds it.
     """
     from wbcbench.measure.command import check, monitor_command, monitor_machine, write_polls
+    from wbcbench.measure.program_run import MACHINE_NAME
 
     if csv is not None:
         try:
@@ -66,10 +76,13 @@ def monitor(
     request = options.metering_request(meters, gpus, interval)
     if command:
         check(command)
+    program = _create_run(results if save else None, command or [MACHINE_NAME], request)
+    if command:
         stdout = sys.stderr.fileno() if as_json else None
-        monitored = monitor_command(request, command, stdout=stdout)
+        monitored = monitor_command(request, command, stdout=stdout, program=program)
     else:
-        monitored = monitor_machine(request, _choose_view(silent=quiet or as_json, live=live))
+        view = _choose_view(silent=quiet or as_json, live=live)
+        monitored = monitor_machine(request, view, program)
     _print_result(monitored, as_json=as_json, quiet=quiet)
     if csv is not None:
         try:
@@ -81,6 +94,19 @@ def monitor(
                 "Free space and repeat."
             ) from error
     raise typer.Exit(monitored.exit_status or 0)
+
+
+def _create_run(results: Path | None, command: list[str], request: MeteringRequest) -> ProgramRun:
+    """Make the folder, and account for measurements that were killed before this one."""
+    from wbcbench.measure.program_run import create_run
+    from wbcbench.run.finalise import finalise_programs
+
+    for run in finalise_programs(results) if results else ():
+        typer.echo(f"{run.path} was interrupted; it has its record now.", err=True)
+    program = create_run(results, command, request)
+    if program.problem:
+        typer.echo(f"Nothing of this measurement is kept. {program.problem}", err=True)
+    return program
 
 
 def _choose_view(*, silent: bool, live: bool) -> WattsView:
@@ -103,6 +129,10 @@ def _print_result(monitored: Monitored, *, as_json: bool, quiet: bool) -> None:
         options.print_json(build_document(monitored), "monitor")
         return
     lines = [describe_energy(result.energy)] if quiet else describe_window(result)
+    if (run_dir := monitored.program.run_dir) is not None:
+        lines.append(f"Saved in {run_dir}")
+    if monitored.program.is_kept and monitored.program.problem:
+        lines.append(monitored.program.problem)
     typer.echo("\n".join(lines), err=monitored.exit_status is not None)
 
 
@@ -128,6 +158,7 @@ def build_document(monitored: Monitored) -> dict[str, Any]:
             _pick(warning, "code", "severity", "detail", "advice") for warning in result.warnings
         ],
         "exit_status": monitored.exit_status,
+        "run_dir": monitored.program.run_dir,
     }
 
 

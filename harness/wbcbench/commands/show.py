@@ -50,7 +50,8 @@ def print_run(run: RunDir, command: str, *, as_json: bool, verbose: bool = False
     record = run.read_record()
     if as_json:
         document: dict[str, Any] = json.loads(to_json(record))
-        row = {name: _finite_or_none(cell) for name, cell in table.row(record).items()}
+        cells = {} if record.spec.is_program else table.row(record)
+        row = {name: _finite_or_none(cell) for name, cell in cells.items()} or None
         more = {"record": document} if verbose else {"warnings": document["warnings"]}
         options.print_json({"run_dir": str(run.path), "row": row, **more}, command)
         return

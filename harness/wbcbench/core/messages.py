@@ -44,6 +44,11 @@ class Messenger:
         self.send({"mark": edge, "window": window, "t_s": t_s})
 
 
+def encode_mark(edge: Edge, window: str, t_s: float) -> bytes:
+    """One edge of a window as a line."""
+    return json.dumps({"mark": edge, "window": window, "t_s": t_s}).encode() + b"\n"
+
+
 def append_line(stream: IO[str], line: str, *, sync: bool = False) -> None:
     """Append one line and flush it; with ``sync`` it is on disk when this returns."""
     stream.write(line + "\n")

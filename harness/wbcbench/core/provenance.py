@@ -9,10 +9,12 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 
@@ -27,6 +29,21 @@ LOCK_FILE = "requirements.lock"
 
 PACKAGES = ("tensorflow", "keras", "numpy", "opencv-python-headless", "nvidia-ml-py", "codecarbon")
 _SALT = "wbcbench-host-1"
+
+
+_SECRET = r"[\w-]*(?:api.?key|token|secret|passw|credential)[\w-]*"
+_HIDDEN = "***"
+
+
+def hide_secrets(command: Sequence[str]) -> tuple[str, ...]:
+    """A command line without the values of options and variables that are named like secrets."""
+    words: list[str] = []
+    for word in command:
+        is_value = bool(words) and re.fullmatch(f"(?i)-+{_SECRET}", words[-1])
+        words.append(
+            _HIDDEN if is_value else re.sub(f"(?i)({_SECRET}=)\\S+", rf"\1{_HIDDEN}", word)
+        )
+    return tuple(words)
 
 
 def provenance(command: tuple[str, ...]) -> dict[str, JsonValue]:

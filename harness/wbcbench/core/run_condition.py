@@ -13,6 +13,7 @@ from enum import StrEnum
 from wbcbench.core.errors import UsageError
 from wbcbench.core.run_folder import RunDir
 from wbcbench.core.run_state import Liveness, ProcessIdentity, RunState, liveness
+from wbcbench.core.spec import MEASURED
 from wbcbench.core.text import printable
 
 
@@ -65,9 +66,9 @@ def condition_unlocked(run: RunDir) -> Condition:
     """The same for a caller who holds the folder's lock, or knows that it is free."""
     force = f"wbcbench finalise {run.path} --force"
     way_out = f"When you know that no process carries it out any more: {force}"
-    next_command = (
-        f"The next `wbcbench run` of this study writes its record, or: wbcbench finalise {run.path}"
-    )
+    is_program = run.path.parent.name == MEASURED
+    writer = "`wbcbench list`" if is_program else "The next `wbcbench run` of this study"
+    next_command = f"{writer} writes its record, or: wbcbench finalise {run.path}"
     try:
         state = run.read_state()
     except UsageError:

@@ -26,8 +26,9 @@ import fcntl
 import json
 import secrets
 import shutil
+import tempfile
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -83,6 +84,7 @@ LOCK = ".lock"
 LOCK_WAIT_S = 2.0  # nobody who only tests a lock holds it as long
 _RETRY_S = 0.02
 _NEW = ".new"  # begins the name of a folder that is not complete yet
+_TEMPORARY = "wbcbench-temporary"  # and of one in the system's temporary folder
 _GROWING = frozenset({GROWING_TRACES, TRACES, TELEMETRY, ATTACHED_TRACE, TENSORBOARD})
 
 
@@ -200,8 +202,8 @@ class RunDir:
         """What belongs to this machine."""
         return _read_json(self.path / LOCAL, Local)
 
-    def write_record(self, record: RunRecord) -> None:
-        """Write the record, then pack the traces; a finished record is never overwritten.
+    def write_record(self, record: RunRecord, *, pack: bool = True) -> None:
+        """Write the record, then ``pack`` the traces; a finished record is never overwritten.
 
         Raises:
             UsageError: There is one already.
@@ -217,7 +219,8 @@ class RunDir:
                 f"{self.record_path} cannot be written: {error.strerror}. What was measured so far "
                 "is kept. Free space; the next command writes the record."
             ) from error
-        self.pack_traces()
+        if pack:
+            self.pack_traces()
 
     def read_record(self) -> RunRecord:
         """The record with what was attached to it later; raises like ``read_own_record``."""
@@ -441,9 +444,29 @@ def remove_left_behind(parent: Path) -> list[Path]:
 
     Nothing was measured in them. A maker that cannot be seen from here may still be at it.
     """
+    return _remove_abandoned(parent.glob(f"{_NEW}.*"))
+
+
+def create_temporary(spec: RunSpec, local: Local) -> RunDir:
+    """A folder in the system's temporary one, for whoever keeps nothing and removes it.
+
+    Those of killed processes are removed here.
+    """
+    parent = Path(tempfile.gettempdir())
+    _remove_abandoned(parent.glob(f"{_TEMPORARY}.*"))
+    run = RunDir(parent / f"{_TEMPORARY}.{this_process().token}.{secrets.token_hex(4)}")
+    run.path.mkdir(mode=0o700)
+    (run.path / GROWING_TRACES).mkdir()
+    run.write_requested(spec, local)
+    run.write_state(submitted(is_queued=False))
+    return run
+
+
+def _remove_abandoned(paths: Iterable[Path]) -> list[Path]:
+    """Remove folders whose names end in the token of a process that is gone, and a number."""
     unknown: list[Path] = []
-    for path in sorted(parent.glob(f"{_NEW}.*")):
-        liveness = token_liveness(path.name.split(".")[2])
+    for path in sorted(paths):
+        liveness = token_liveness(path.name.split(".")[-2])
         if liveness is Liveness.GONE:
             shutil.rmtree(path, ignore_errors=True)
         elif liveness is Liveness.UNKNOWN:

@@ -10,6 +10,7 @@ read one place. What was requested of a run is in its ``spec.json``.
 
 from __future__ import annotations
 
+import os
 import tomllib
 from collections.abc import Iterator, Mapping, MutableMapping
 from dataclasses import dataclass
@@ -106,6 +107,12 @@ def resolve(environment: Mapping[str, str], here: Path) -> list[Resolved]:
         else:
             resolved.append(Resolved(setting, *next(iter(sources), (setting.default, DEFAULT))))
     return resolved
+
+
+def find_results() -> Path:
+    """Where a command of this folder would look for runs; raises like :func:`apply`."""
+    values = {each.setting.name: each.value for each in resolve(os.environ, Path())}
+    return Path(values["results"])
 
 
 def _read_files(here: Path) -> Iterator[tuple[str, dict[str, str]]]:

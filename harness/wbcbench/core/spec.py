@@ -13,6 +13,9 @@ from typing import Literal
 Precision = Literal["float32", "mixed_float16", "mixed_bfloat16"]
 Split = Literal["by-photograph", "published"]
 
+MEASURED = "measured"
+"""The study of programs that were measured: no trainings, so that no table or report reads it."""
+
 PLACE = ("order_in_block", "order_global")
 """Fields that say when a run is carried out, not what is requested."""
 
@@ -23,7 +26,7 @@ class RunSpec:
 
     Attributes:
         study: The study the run belongs to; a folder name under ``results/``.
-        variant: A name in ``registry.VARIANTS``.
+        variant: A name in ``registry.VARIANTS``; of a measured program, the program's.
         seed: Sets initialisation, shuffling and dropout together.
         block: Which block of the study (one seed, every variant once); 0 for a single run.
         block_attempt: 1, or higher when an invalid run made the whole block repeat.
@@ -100,6 +103,11 @@ class RunSpec:
     def run_id(self) -> str:
         """``<variant>-s<seed>-<digest8>``."""
         return f"{self.variant}-s{self.seed}-{self.digest[:8]}"
+
+    @property
+    def is_program(self) -> bool:
+        """Whether a program was measured, of which no training was requested."""
+        return self.study == MEASURED
 
     @property
     def identity(self) -> RunSpec:

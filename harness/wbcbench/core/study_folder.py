@@ -7,6 +7,7 @@ from pathlib import Path
 from wbcbench.core.errors import UsageError, unknown_name
 from wbcbench.core.run_condition import condition
 from wbcbench.core.run_folder import SPEC, RunDir, study_runs
+from wbcbench.core.spec import MEASURED
 
 # The names in ``results/<study>/`` beside the folders of the runs.
 PLAN = "plan.json"
@@ -44,13 +45,21 @@ def all_runs(results: Path) -> list[RunDir]:
     return [run for study in studies(results) for run in study_runs(results, study)]
 
 
-def require_study(results: Path, study: str) -> Path:
+def require_study(results: Path, study: str, *, trained: bool = True) -> Path:
     """The folder of a study that holds runs.
 
+    Args:
+        results: Where studies lie.
+        study: Its name.
+        trained: Whether only runs of trainings will do.
+
     Raises:
-        UsageError: There is none of that name; the message names those there are.
+        UsageError: There is none of that name, and the message names those there are; or it holds
+            measured programs.
     """
-    known = studies(results)
+    if trained:
+        refuse_programs(study)
+    known = [name for name in studies(results) if not (trained and name == MEASURED)]
     if not known:
         raise UsageError(
             f"There are no runs under {results}/. Start one with `wbcbench run --variant "
@@ -59,6 +68,15 @@ def require_study(results: Path, study: str) -> Path:
     if study not in known:
         raise unknown_name("study", study, known)
     return results / study
+
+
+def refuse_programs(study: str) -> None:
+    """Raise ``UsageError`` for the study of measured programs, which no table or report reads."""
+    if study == MEASURED:
+        raise UsageError(
+            f"The study '{MEASURED}' holds programs of `monitor` and `Meter`, not trainings that "
+            f"could be compared. See `wbcbench list {MEASURED}` and `wbcbench show RUN`."
+        )
 
 
 def find_run(results: Path, wanted: str) -> RunDir:

@@ -17,6 +17,7 @@ The names are part of the format: they stand in marks, records and tables.
 from __future__ import annotations
 
 import time
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
@@ -39,6 +40,7 @@ WHOLE = "whole"  # the block of a ``Meter``
 COMMAND = "command"  # what ``monitor`` started
 MACHINE = "machine"  # ``monitor`` without a command
 IDLE = "idle"  # what ``doctor`` samples
+_MAIN = (TRAIN, WHOLE, COMMAND, MACHINE)
 
 # Phases of the live display that span several windows.
 VALIDATION_PHASE = "validate"
@@ -64,6 +66,11 @@ def validate(number: int) -> str:
 def infer(batch_size: int) -> str:
     """Inference in batches of one size."""
     return f"{_INFER_BATCH}{batch_size}"
+
+
+def find_main(names: Collection[str]) -> str:
+    """The window whose joules are quoted first: ``train``, or all of a measured program."""
+    return next((name for name in _MAIN if name in names), TRAIN)
 
 
 def is_validation(name: str) -> bool:

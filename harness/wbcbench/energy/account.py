@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from pydantic import TypeAdapter
 
-from wbcbench.core.quality import worst_quality
+from wbcbench.core.quality import QualityWarning, worst_quality
 from wbcbench.core.record import (
     Circumstances,
     DatasetFacts,
@@ -27,8 +27,9 @@ from wbcbench.core.record import (
 )
 from wbcbench.core.run_folder import RunDir
 from wbcbench.core.trace import Origin, Trace
-from wbcbench.core.window import TRAIN, Window, utc_now
+from wbcbench.core.window import TRAIN, Window, find_main, utc_now
 from wbcbench.energy.appraise import (
+    Appraisal,
     appraise,
     remove_validation,
     remove_validation_from_budgets,
@@ -36,8 +37,12 @@ from wbcbench.energy.appraise import (
 )
 from wbcbench.energy.checks import Evidence, run_checks
 from wbcbench.energy.thresholds import HEARTBEAT_S
+from wbcbench.energy.warnings import make_warning
 
 T = TypeVar("T")
+
+ABANDONED = frozenset({"recorder-died", "finalised-by-force"})
+"""Kinds of failures after which the last polls may be missing, also of windows that had ended."""
 
 
 def account(
@@ -51,43 +56,64 @@ def account(
         status: How the run ended.
         error: Why it did not end well.
     """
-    traces = run.read_traces()
+    spec, traces = run.read_spec(), run.read_traces()
     events = replay(run.read_messages())
-    cut = events.close_open(_find_trace_end_s(traces))
+    is_abandoned = error is not None and error.kind in ABANDONED
+    cut = events.close_open(_find_trace_end_s(traces), is_abandoned=is_abandoned)
     appraisal = appraise(traces, events.windows)
+    if not spec.is_program:
+        appraisal = replace(
+            appraisal,
+            energies=remove_validation(appraisal.energies, events.windows),
+            budgets=remove_validation_from_budgets(appraisal.budgets, events.windows),
+        )
+    evidence = _collect_evidence(traces, events, appraisal, circumstances)
+    telemetry = telemetry_by_window(run.read_telemetry(), events.windows)
+    evidence = replace(evidence, cut=cut, telemetry=tuple(telemetry))
+    if not spec.is_program:  # how a program ends says nothing of its joules
+        evidence = replace(
+            evidence, spec=spec, window_name=TRAIN, trained=bool(events.epochs), status=status
+        )
+    record = _build_record(run, circumstances, events, evidence)
+    return replace(record, status=status, budgets=appraisal.budgets, error=error or events.failure)
+
+
+def _collect_evidence(
+    traces: Sequence[Trace],
+    events: RunEvents,
+    appraisal: Appraisal,
+    circumstances: Circumstances,
+) -> Evidence:
+    """What the checks read, of a program that was measured."""
     model = events.model
-    evidence = Evidence(
-        spec=run.read_spec(),
-        window_name=TRAIN,
+    return Evidence(
+        spec=None,
+        window_name=find_main([window.name for window in events.windows]),
         traces=tuple(traces),
         windows=tuple(events.windows),
-        energies=remove_validation(appraisal.energies, events.windows),
-        cut=cut,
+        energies=appraisal.energies,
+        cut=(),
         sampling=circumstances.sampling,
         absent=circumstances.absent,
         meters=circumstances.meters,
-        trained=bool(events.epochs),
+        trained=bool(events.windows),
         faults=appraisal.faults,
         agreements=appraisal.agreements,
-        telemetry=tuple(telemetry_by_window(run.read_telemetry(), events.windows)),
         epochs=tuple(events.epochs),
         steps_per_epoch=model.steps_per_epoch if model else None,
         device=model.device if model else "",
         device_bus=model.device_pci_bus_id if model else None,
         shared=circumstances.shared,
         cpu_shared=circumstances.cpu_shared,
-        status=status,
     )
-    budgets = remove_validation_from_budgets(appraisal.budgets, events.windows)
-    record = _build_record(run, circumstances, events, evidence)
-    return replace(record, budgets=budgets, error=error or events.failure)
 
 
 def _build_record(
     run: RunDir, circumstances: Circumstances, events: RunEvents, evidence: Evidence
 ) -> RunRecord:
     is_simulated = any(channel.origin is Origin.SIMULATED for channel in evidence.channels)
-    warnings = run_checks(evidence)
+    warnings = _check_program(evidence) if evidence.spec is None else run_checks(evidence)
+    judged = [w for w in warnings if evidence.spec or w.window in {"", evidence.window_name}]
     return RunRecord(
         run_id=run.run_id,
         spec=run.read_spec(),
@@ -113,10 +139,30 @@ def _build_record(
         trainer_cpu_s=circumstances.trainer_cpu_s,
         trainer_rss_peak_bytes=circumstances.trainer_rss_peak_bytes,
         warnings=warnings,
-        quality=worst_quality(warnings),
+        quality=worst_quality(judged),
         telemetry=evidence.telemetry,
         sensor_cards=circumstances.sensor_cards,
     )
+
+
+def _check_program(evidence: Evidence) -> tuple[QualityWarning, ...]:
+    """Every warning about any window of a program, each judged alone, as its user sees it."""
+    if not evidence.windows:
+        return (make_warning("not-finished", "It ended before measuring began: nothing was read."),)
+    found: dict[QualityWarning, None] = {}
+    for window in evidence.windows:
+        name = window.name
+        alone = replace(
+            evidence,
+            window_name=name,
+            windows=(window,),
+            energies=tuple(e for e in evidence.energies if e.window == name),
+            agreements=tuple(a for a in evidence.agreements if a.window in {"", name}),
+            telemetry=tuple(state for state in evidence.telemetry if state.window == name),
+            cut=(name,) if name in evidence.cut else (),
+        )
+        found |= dict.fromkeys(run_checks(alone))
+    return tuple(found)
 
 
 def _find_trace_end_s(traces: Sequence[Trace]) -> float:
@@ -175,22 +221,25 @@ class RunEvents:
         elif name in self.opened:
             self.windows.append(Window(name, self.opened.pop(name), t_s))
 
-    def close_open(self, end_s: float) -> tuple[str, ...]:
-        """Close every open window at ``end_s``, where the trace ends; returns their names.
+    def close_open(self, end_s: float, *, is_abandoned: bool = False) -> tuple[str, ...]:
+        """Close every open window at ``end_s``, where the trace ends; returns the names of the cut.
 
         Open windows mean a kill. It may fall between a mark and the poll after it: windows that
-        were closed in that moment end with the trace, too.
+        were closed in that moment end with the trace, too. ``is_abandoned``: the recorder was
+        killed, and its last polls may be missing; what had ended after the others is cut as well.
+        A window that began after the last poll has no length, and its joules are unknown.
         """
-        cut = tuple(name for name, start_s in self.opened.items() if start_s < end_s)
-        if cut:
-            self.windows = [
-                replace(window, end_s=min(window.end_s, end_s))
-                for window in self.windows
-                if window.start_s < end_s
-            ]
-        self.windows += [Window(name, self.opened[name], end_s) for name in cut]
+        cut = list(self.opened)
+        if cut or is_abandoned:
+            for place, window in enumerate(self.windows):
+                ended_s = min(window.end_s, max(end_s, window.start_s))
+                if is_abandoned and ended_s < window.end_s:
+                    cut.append(window.name)
+                self.windows[place] = replace(window, end_s=ended_s)
+        for name, start_s in self.opened.items():
+            self.windows.append(Window(name, start_s, max(start_s, end_s)))
         self.opened.clear()
-        return cut
+        return tuple(cut)
 
 
 def replay(messages: Iterable[Mapping[str, Any]]) -> RunEvents:

@@ -160,8 +160,8 @@ def remove_validation(
     energies: Iterable[WindowEnergy], windows: Sequence[Window]
 ) -> tuple[WindowEnergy, ...]:
     """The same energies, with the validation passes taken out of ``train``."""
-    energies = tuple(energies)
-    passes = [energy for energy in energies if is_validation(energy.window)]
+    energies, names = tuple(energies), _list_passes(windows)
+    passes = [energy for energy in energies if energy.window in names]
     steps_s = steps_duration_s(windows)
     return tuple(
         energy
@@ -169,6 +169,12 @@ def remove_validation(
         else _remove_passes(energy, [p for p in passes if p.channel == energy.channel], steps_s)
         for energy in energies
     )
+
+
+def _list_passes(windows: Sequence[Window]) -> dict[str, float]:
+    """Seconds of each validation pass; one that a kill left without a length is in no joules."""
+    passes = (window for window in windows if is_validation(window.name))
+    return {window.name: window.duration_s for window in passes if window.duration_s > 0}
 
 
 def _remove_passes(
@@ -198,7 +204,7 @@ def remove_validation_from_budgets(
     A channel whose passes are not all known has no such energy, and so no budget for it.
     """
     budgets = tuple(budgets)
-    passes = {window.name: window.duration_s for window in windows if is_validation(window.name)}
+    passes = _list_passes(windows)
     durations = {window.name: window.duration_s for window in windows}
     result = list[Budget]()
     for budget in budgets:

@@ -131,7 +131,9 @@ def refuse_unread(
 ) -> WindowEnergy:
     """The joules of a window; unknown if more than a share of it was not read, and never 0."""
     reason, unread_s = energy.reason, find_unread_s(trace, window, pair)
-    if energy.energy_j is not None and energy.energy_j <= 0 < window.duration_s:
+    if window.duration_s <= 0:
+        reason = "nothing was read after it began"
+    elif energy.energy_j is not None and energy.energy_j <= 0:
         reason = "the reading did not move in this window, but every running part draws power"
     elif unread_s > share * window.duration_s:
         reason = (

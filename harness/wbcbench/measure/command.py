@@ -13,21 +13,27 @@ import os
 import shutil
 import signal
 import subprocess
-import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from wbcbench.core.errors import InterruptedRunError, UsageError
-from wbcbench.core.run_folder import RunDir
 from wbcbench.core.spec import RunSpec
 from wbcbench.core.trace import Kind, Trace
 from wbcbench.core.window import COMMAND, MACHINE, Clock, MonotonicClock, Window
 from wbcbench.energy.account import RunEvents
 from wbcbench.energy.integrate import energy_curve
 from wbcbench.energy.source import live_channel
+from wbcbench.measure.program_run import (
+    MACHINE_NAME,
+    MarkFile,
+    ProgramRun,
+    create_run,
+    describe_exit,
+)
 from wbcbench.measure.window_result import Recording, WindowResult, read_recording
 from wbcbench.power.session import MeteringRequest, MeteringSession, sampling
 
@@ -95,17 +101,17 @@ class ChildCommand:
         """
         self._clock, self._interrupts = clock, 0
         self.ended = threading.Event()
-        start_s = clock.now_s()
+        self.start_s = clock.now_s()
         try:
             self._process = subprocess.Popen(command, stdout=stdout)
         except OSError as error:
             raise CommandNotRunnableError(f"{command[0]} cannot be run: {error}.") from error
         # A waiting thread stamps the end when it comes; polling would stamp it late.
-        threading.Thread(target=self._wait, args=(start_s,), daemon=True).start()
+        threading.Thread(target=self._wait, daemon=True).start()
 
-    def _wait(self, start_s: float) -> None:
+    def _wait(self) -> None:
         status = self._process.wait()
-        self.window = Window(COMMAND, start_s, self._clock.now_s())
+        self.window = Window(COMMAND, self.start_s, self._clock.now_s())
         self.exit_status = _BY_SIGNAL - status if status < 0 else status
         self.ended.set()
 
@@ -131,9 +137,15 @@ def _is_foreground() -> bool:
 
 @contextlib.contextmanager
 def signals_to(receive: Callable[[int], None]) -> Iterator[None]:
-    """Give every signal that would end us to ``receive`` for a while."""
+    """Give every signal that would end us to ``receive`` for a while.
+
+    An ignored SIGHUP stays ignored, here and in a command that is started: so does ``nohup``.
+    """
+    has_nohup = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
     before = {
-        number: signal.signal(number, lambda number, _: receive(number)) for number in PASSED_ON
+        number: signal.signal(number, lambda number, _: receive(number))
+        for number in PASSED_ON
+        if not (has_nohup and number == signal.SIGHUP)
     }
     try:
         yield
@@ -150,11 +162,16 @@ class Monitored:
         result: The joules, warnings and quality.
         exit_status: The command's, 128 + n after signal n; ``None`` without a command.
         recording: Every reading, for ``write_polls``.
+        program: The folder it is kept in, if it is.
     """
 
     result: WindowResult
     exit_status: int | None
     recording: Recording
+    program: ProgramRun
+
+
+Wait = Callable[[MeteringSession, Clock, MarkFile], tuple[Window, int | None]]
 
 
 def monitor_command(
@@ -162,6 +179,7 @@ def monitor_command(
     command: Sequence[str],
     *,
     stdout: int | None = None,
+    program: ProgramRun | None = None,
 ) -> Monitored:
     """Measure ``command`` from its start to its end.
 
@@ -169,6 +187,7 @@ def monitor_command(
         request: The meters.
         command: Program and arguments; see ``check``.
         stdout: File descriptor for its standard output; ``None`` for ours.
+        program: The folder; ``None`` keeps nothing.
 
     Raises:
         CannotMeasureError: No meter works, or one asked for by name does not.
@@ -176,26 +195,32 @@ def monitor_command(
         InterruptedRunError: Ctrl-C before the command began.
     """
 
-    def run_child(session: MeteringSession, clock: Clock) -> tuple[Window, int]:
+    def run_child(session: MeteringSession, clock: Clock, marks: MarkFile) -> tuple[Window, int]:
         early: list[int] = []  # signals that came before the command could take them
         with signals_to(early.append):
+            marks.write("open", COMMAND, clock.now_s(), sync=True)
             child = ChildCommand(command, clock, stdout)
+            marks.write("open", COMMAND, child.start_s)  # without the wait for the disk
             with signals_to(child.send_signal):
                 for number in early:
                     child.send_signal(number)
                 child.ended.wait()
+            marks.write("close", COMMAND, child.window.end_s)
             session.rest()
         return child.window, child.exit_status
 
-    return _monitor(request, run_child)
+    return _monitor(request, program or create_run(None, command, request), run_child)
 
 
-def monitor_machine(request: MeteringRequest, view: WattsView) -> Monitored:
+def monitor_machine(
+    request: MeteringRequest, view: WattsView, program: ProgramRun | None = None
+) -> Monitored:
     """Measure until the first Ctrl-C or SIGTERM.
 
     Args:
         request: The meters.
         view: What shows the power meanwhile.
+        program: The folder; ``None`` keeps nothing.
 
     Raises:
         CannotMeasureError: No meter works, or one asked for by name does not.
@@ -204,37 +229,45 @@ def monitor_machine(request: MeteringRequest, view: WattsView) -> Monitored:
     from wbcbench.run.display import REDRAW_S
     from wbcbench.run.live_state import LiveProgress
 
-    def wait_for_signal(session: MeteringSession, clock: Clock) -> tuple[Window, None]:
+    def wait_for_signal(
+        session: MeteringSession, clock: Clock, marks: MarkFile
+    ) -> tuple[Window, None]:
         should_stop = threading.Event()
         with signals_to(lambda _: should_stop.set()), contextlib.closing(view):
             start_s = clock.now_s()
+            marks.write("open", MACHINE, start_s, sync=True)
             channel = live_channel(session.channels)
             progress = LiveProgress(MACHINE, RunSpec(variant=""), channel, session.sampler, clock)
             while not should_stop.wait(REDRAW_S) and session.error is None:
                 view.show(clock.now_s() - start_s, progress.now(RunEvents(), MACHINE))
             window = Window(MACHINE, start_s, clock.now_s())
+            marks.write("close", MACHINE, window.end_s)
             session.rest()
         return window, None
 
-    return _monitor(request, wait_for_signal)
+    return _monitor(request, program or create_run(None, (MACHINE_NAME,), request), wait_for_signal)
 
 
-def _monitor(
-    request: MeteringRequest,
-    wait: Callable[[MeteringSession, Clock], tuple[Window, int | None]],
-) -> Monitored:
+def _monitor(request: MeteringRequest, program: ProgramRun, wait: Wait) -> Monitored:
     """Sample while ``wait`` waits; it returns the window and the command's exit status."""
     clock = MonotonicClock()
-    with tempfile.TemporaryDirectory(prefix="wbcbench-") as folder:
-        run = RunDir(Path(folder))
+    with ExitStack() as stack:
+        stack.enter_context(program.hold())
+        marks = stack.enter_context(contextlib.closing(MarkFile(program.run)))
+        sampled = stack.enter_context(ExitStack())
         try:
-            with sampling(run, request, clock) as session:
-                session.rest()
-                window, exit_status = wait(session, clock)
+            program.begin()
+            metering = sampling(program.run, request, clock, facts=program.facts)
+            session = sampled.enter_context(metering)
+            session.rest()
         except KeyboardInterrupt:
             raise InterruptedRunError("Interrupted before anything was measured.") from None
-        recording = read_recording(run, session.error)
-    return Monitored(recording.measure_window(window), exit_status, recording)
+        with signals_to(lambda _: None):  # what was measured is kept, however impatient one is
+            window, exit_status = wait(session, clock, marks)
+            sampled.close()
+            recording = read_recording(program.run, session.error)
+            program.finish(*describe_exit(exit_status), session.error)
+    return Monitored(recording.measure_window(window), exit_status, recording, program)
 
 
 def write_polls(stream: TextIO, monitored: Monitored) -> None:

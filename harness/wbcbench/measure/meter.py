@@ -12,26 +12,24 @@ from __future__ import annotations
 
 import os
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import replace
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Self
 
-import psutil
-
-from wbcbench.core.board_state import BoardSample
 from wbcbench.core.errors import UsageError
+from wbcbench.core.messages import Edge
 from wbcbench.core.quality import Quality, QualityWarning
-from wbcbench.core.run_folder import RunDir
+from wbcbench.core.settings import find_results
 from wbcbench.core.trace import Trace
 from wbcbench.core.window import TRAIN, WHOLE, MonotonicClock, Window, WindowEnergy
 from wbcbench.energy.appraise import appraise
+from wbcbench.measure.program_run import MarkFile, ProgramRun, create_run, describe_error
 from wbcbench.measure.sampling_process import SideSampler
 from wbcbench.measure.window_result import EnergyResult, Recording, WindowResult, read_recording
 from wbcbench.power.session import MeteringRequest
+from wbcbench.run.finalise import finalise_ended
 
 
 class Meter:
@@ -40,6 +38,9 @@ class Meter:
     Sampling happens in a process of its own, so the measured code pays for it with no more than
     the other core's time. Entering takes a second or more and leaving at least half a
     one: sampling begins before the block's first edge and ends after its last.
+
+    What is read is kept as a run of the study ``measured``, so that a kill loses nothing. A forked
+    child has no part in it: whatever it does with the meter it inherits changes nothing.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class Meter:
         interval_s: float = 0.1,
         seed: int = 0,
         options: dict[str, str] | None = None,
+        save: bool = True,
     ) -> None:
         """Say what to measure with; nothing is started yet.
 
@@ -59,13 +61,15 @@ class Meter:
             interval_s: Sampling period in seconds, 0.01 to 10.
             seed: For the simulated meter's signal.
             options: Further words for one meter, e.g. ``{"simulated.load_w": "100"}``.
+            save: Keep the readings and a record in the results folder.
 
         Raises:
             UsageError: No meter is named, or the period is out of its range.
         """
         names = (meters,) if isinstance(meters, str) else tuple(meters)
         self._request = MeteringRequest(names, tuple(gpus), interval_s, seed, options or {})
-        self._clock = MonotonicClock()
+        self._save, self._clock = save, MonotonicClock()
+        self._program: ProgramRun | None = None
         self._sampler: SideSampler | None = None
         self._finished: Recording | None = None
         self._opened: dict[str, float] = {}
@@ -80,34 +84,57 @@ class Meter:
         """
         if self._sampler is not None:
             raise UsageError("A Meter measures one block. Make another for the next.")
-        self._folder = tempfile.TemporaryDirectory(prefix="wbcbench-", ignore_cleanup_errors=True)
+        self._program = self._create_folder()
         try:
-            self._sampler = SideSampler(Path(self._folder.name), self._request)
+            self._sampler = SideSampler(self._program, self._request)
         except BaseException:
-            self._folder.cleanup()
+            self._program.remove()
             raise
+        self._pid, self._marks = os.getpid(), MarkFile(self._program.run)
+        self._marks.write("open", WHOLE, self._clock.now_s(), sync=True)
         self.open(WHOLE)
         return self
 
-    def __exit__(self, *_: object) -> None:
-        """Stop sampling and read what it left; an error of the block passes through."""
-        assert self._sampler is not None
-        for name in list(self._opened):
-            self.close(name)
+    def _create_folder(self) -> ProgramRun:
+        """Make the folder, and say where it is: the program may run anywhere."""
+        name = os.path.basename(sys.argv[0]) if sys.argv else ""  # noqa: PTH119 - a word, no path
+        command = [name if name not in {"", "-", "-c", "-m"} else "python", *sys.argv[1:]]
         try:
-            write_error = self._sampler.stop()
-            recording = read_recording(RunDir(Path(self._folder.name)), write_error)
-        except BaseException:
-            self._sampler.kill()
-            raise
+            results, problem = find_results() if self._save else None, ""
+        except UsageError as error:
+            results, problem = None, str(error)
+        program = create_run(results, command, self._request)
+        text = f"{program.run.path} keeps this; Meter(save=False) keeps nothing."
+        if problem := problem or program.problem:
+            text = f"Nothing of this measurement is kept. {problem}"
+        if self._save and sys.stderr is not None:
+            with suppress(OSError, ValueError):  # closed: no reason to end a program
+                print(f"wbcbench: {text}", file=sys.stderr)
+        return program
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        """Stop sampling and read what it left; an error of the block passes through."""
+        if self._is_copy:
+            return
+        assert self._sampler is not None
+        assert self._program is not None
+        with suppress(Exception):  # a device that failed cannot be waited for
+            synchronise()
+        for name in list(self._opened):
+            self._end(name)
+        self._marks.close()
+        run, is_stopped = self._program.run, False
+        try:
+            write_error = self._sampler.stop(*describe_error(error))
+            is_stopped = True
+            self._finished = read_recording(run, write_error)
         finally:
-            self._folder.cleanup()
-        pids = {os.getpid(), *(child.pid for child in psutil.Process().children(recursive=True))}
-        samples = {
-            device: [_with_own_processes(sample, pids) for sample in device_samples]
-            for device, device_samples in recording.samples.items()
-        }
-        self._finished = replace(recording, samples=samples)
+            if not is_stopped:
+                self._sampler.kill()
+            if self._program.is_kept:
+                finalise_ended(run)  # where the sampling process could not
+            else:
+                self._program.remove()
 
     @contextmanager
     def window(self, name: str) -> Iterator[None]:
@@ -130,6 +157,8 @@ class Meter:
 
         Accelerators are synchronised before the edge is stamped.
         """
+        if self._is_copy:
+            return
         if self._sampler is None or self._finished is not None:
             raise UsageError(f"The window {name!r} is outside the meter's `with` block.")
         if not name or name in self._windows or name in self._opened:
@@ -139,6 +168,7 @@ class Meter:
             )
         synchronise()
         self._opened[name] = self._clock.now_s()
+        self._write_mark("open", name, self._opened[name])
 
     def close(self, name: str) -> None:
         """End a window that ``open`` began.
@@ -146,10 +176,32 @@ class Meter:
         Raises:
             UsageError: No window of that name is open.
         """
+        if self._is_copy:
+            return
         if name not in self._opened:
             raise UsageError(f"No window {name!r} is open, so it cannot be closed.")
         synchronise()
-        self._windows[name] = Window(name, self._opened.pop(name), self._clock.now_s())
+        self._end(name)
+
+    def _end(self, name: str) -> None:
+        window = self._windows[name] = Window(name, self._opened.pop(name), self._clock.now_s())
+        if self._sampler and self._sampler.is_alive:  # else it ends where the readings do
+            self._write_mark("close", name, window.end_s)
+
+    def _write_mark(self, edge: Edge, name: str, t_s: float) -> None:
+        self._marks.write(edge, name, t_s)
+        if self._sampler:
+            self._sampler.mark()
+
+    @property
+    def _is_copy(self) -> bool:
+        """Whether this is a forked child's: the block is measured by the process that began it."""
+        return self._sampler is not None and os.getpid() != self._pid
+
+    @property
+    def run_dir(self) -> Path | None:
+        """The folder that keeps the measurement; ``None`` if nothing is kept."""
+        return self._program.run.path if self._program and self._program.is_kept else None
 
     @cached_property
     def energies(self) -> tuple[WindowEnergy, ...]:
@@ -205,7 +257,7 @@ class Meter:
     @property
     def sampler_cpu_s(self) -> float | None:
         """Processor seconds that sampling took; ``None`` until the block has ended."""
-        return self._sampler.cpu_s if self._sampler else None
+        return self._finished.circumstances.recorder_cpu_s if self._finished else None
 
     @cached_property
     def _main(self) -> WindowResult:
@@ -219,21 +271,6 @@ class Meter:
                 "come after the last window."
             )
         return self._finished
-
-
-def _with_own_processes(sample: BoardSample, pids: set[int]) -> BoardSample:
-    """Count this process and its children as the program's own, not as foreign.
-
-    The sampling process, which is a child of this one, cannot know whom it works for.
-    """
-    if sample.own is None or sample.foreign is None:
-        return sample
-    foreign = set(sample.foreign)
-    return replace(
-        sample,
-        own=tuple(sorted({*sample.own, *foreign & pids})),
-        foreign=tuple(pid for pid in sample.foreign if pid not in pids),
-    )
 
 
 # A GPU works on while Python goes on: an edge stamped without waiting belongs to another moment.

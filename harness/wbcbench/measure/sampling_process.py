@@ -1,28 +1,29 @@
 """Sampling in a process of its own, seen from both of its sides.
 
-    python -m wbcbench.measure.sampling_process FOLDER REQUEST
+    python -m wbcbench.measure.sampling_process FOLDER REQUEST PID keep|drop
 
 For code that measures itself through ``wbcbench.Meter``: a sampling thread beside the work would
 wait for Python's lock whenever the work holds it, and would lose readings just when power is high
 (harness/decisions/0017-measuring-other-code.md).
 
-It answers in JSON lines on standard output and ends at the word ``stop`` on standard input, or at
-its end of file: then its parent is dead, and the folder is removed.
+It reads lines on standard input: ``mark`` when an edge was written, ``stop`` with how the measured
+block ended. At the end of file, or when PID is its parent no more (a forked child may hold the pipe
+open), the program is dead: it ends the windows and goes. It answers in JSON lines:
 
     {"ready": {"edge_s": 1.0}}                           sampling
     {"refused": {"kind": "UsageError", "message": "…"}}  it cannot sample
-    {"ended": {"error": null, "cpu_s": 0.2}}             every reading is on disk
+    {"ended": {"error": null}}                           every reading is on disk
 """
 
 from __future__ import annotations
 
 import json
 import os
-import resource
-import shutil
+import select
 import signal
 import subprocess
 import sys
+from contextlib import closing, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -30,44 +31,87 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from wbcbench.core.errors import CannotMeasureError, UsageError, WbcbenchError
-from wbcbench.core.run_folder import RunDir
+from wbcbench.core.record import Failure, Status
+from wbcbench.core.run_folder import LOCK_WAIT_S, RunDir
 from wbcbench.core.window import MonotonicClock
+from wbcbench.energy.account import replay
+from wbcbench.measure.program_run import MarkFile, ProgramRun
 from wbcbench.power.session import MeteringRequest, sampling
 
-STOP = "stop"
+MARK, STOP, KEEP, DROP = "mark", "stop", "keep", "drop"
 END_S = 30.0  # an edge, and a driver that hangs at the end
+PARENT_LOOK_S = 1.0
+_READ_SIZE = 65536
+
+PROGRAM_ENDED = Failure(
+    "program-ended", "The program ended, or was killed, without leaving the Meter's block."
+)
 
 
-def main(folder: str, request: str) -> None:
+def main(folder: str, request: str, program_pid: str, keep: str) -> None:
     """Record into ``folder`` until stopped; ``request`` is a ``MeteringRequest`` in JSON."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when to end
-    run = RunDir(Path(folder))
-    try:
-        parsed = TypeAdapter(MeteringRequest).validate_json(request)
-        with sampling(run, parsed, MonotonicClock()) as session:
-            session.rest()
-            _send({"ready": {"edge_s": session.edge_s}})
-            has_parent = sys.stdin.readline().strip() == STOP
-            if has_parent:
+    answers = os.dup(1)
+    with suppress(OSError):
+        os.dup2(2, 1)  # what a library prints is no answer
+    program = ProgramRun(RunDir(Path(folder)), is_kept=keep == KEEP)
+    pid, clock = int(program_pid), MonotonicClock()
+    with program.run.hold_lock(LOCK_WAIT_S):
+        if os.getppid() != pid:  # the program is dead already, and its folder accounted for
+            return
+        try:
+            program.begin()
+            parsed = TypeAdapter(MeteringRequest).validate_json(request)
+            with sampling(program.run, parsed, clock, pid, program.facts) as session:
                 session.rest()
-    except WbcbenchError as error:
-        _send({"refused": {"kind": type(error).__name__, "message": str(error)}})
-        return
-    if has_parent:
-        usage = resource.getrusage(resource.RUSAGE_SELF)
-        _send({"ended": {"error": session.error, "cpu_s": usage.ru_utime + usage.ru_stime}})
-    else:
-        shutil.rmtree(folder, ignore_errors=True)
+                _send(answers, {"ready": {"edge_s": session.edge_s}})
+                status, failure = _follow_program(program.run, pid)
+                session.rest()
+        except WbcbenchError as error:
+            _send(answers, {"refused": {"kind": type(error).__name__, "message": str(error)}})
+            return
+        _send(answers, {"ended": {"error": session.error}})
+        program.finish(status, failure, session.error)
+    if failure == PROGRAM_ENDED and not program.is_kept:
+        program.remove()
 
 
-def _send(message: dict[str, Any]) -> None:
-    print(json.dumps(message), flush=True)
+def _follow_program(run: RunDir, pid: int) -> tuple[Status, Failure | None]:
+    """Keep its marks on disk until it says stop, or is gone; returns how it ended."""
+    pending = b""
+    with closing(MarkFile(run)) as marks:
+        while True:
+            is_ready = bool(select.select([0], [], [], PARENT_LOOK_S)[0])
+            data = os.read(0, _READ_SIZE) if is_ready else b""
+            *lines, pending = (pending + data).split(b"\n")
+            for line in lines:
+                word, _, end = line.decode().partition(" ")
+                if word == STOP:
+                    return _parse_end(end)
+            if lines:
+                marks.sync()
+            if os.getppid() != pid or (is_ready and not data):
+                now_s = MonotonicClock().now_s()
+                for name in replay(run.read_messages()).opened:
+                    marks.write("close", name, now_s)
+                return "interrupted", PROGRAM_ENDED
+
+
+def _parse_end(text: str) -> tuple[Status, Failure | None]:
+    kind: Any = tuple[Status, Failure | None]
+    end: tuple[Status, Failure | None] = TypeAdapter(kind).validate_json(text)
+    return end
+
+
+def _send(answers: int, message: dict[str, Any]) -> None:
+    with suppress(OSError):  # the program is dead
+        os.write(answers, json.dumps(message).encode() + b"\n")
 
 
 class SideSampler:
     """A running sampling process."""
 
-    def __init__(self, folder: Path, request: MeteringRequest) -> None:
+    def __init__(self, program: ProgramRun, request: MeteringRequest) -> None:
         """Start it and wait until it samples.
 
         Raises:
@@ -75,25 +119,23 @@ class SideSampler:
                 process could not begin.
             UsageError: There is no meter or no GPU of that name.
         """
-        words = [
-            "-m",
-            "wbcbench.measure.sampling_process",
-            str(folder),
-            json.dumps(asdict(request)),
-        ]
+        words = [str(program.run.path), json.dumps(asdict(request)), str(os.getpid())]
         # A session of its own keeps the terminal's Ctrl-C from it.
         self._process = subprocess.Popen(
-            [sys.executable, *words],
+            [sys.executable, "-m", __name__, *words, KEEP if program.is_kept else DROP],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            text=True,
+            bufsize=0,  # a forked child must have nothing to write twice
             start_new_session=True,
             # It shares the machine with what it measures, and computes nothing.
             env={**os.environ, "OPENBLAS_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"},
         )
+        assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self.cpu_s: float | None = None
-        answer = _parse_message(self._process.stdout.readline())
+        self._stdout = self._process.stdout
+        self._stdin = self._process.stdin.fileno()
+        os.set_blocking(self._stdin, False)  # a sampler that hangs never holds up the program
+        answer = self._read_message()
         if "ready" in answer:
             return
         self.kill()
@@ -104,22 +146,33 @@ class SideSampler:
         kind = UsageError if refused["kind"] == UsageError.__name__ else CannotMeasureError
         raise kind(refused["message"])
 
-    def stop(self) -> str | None:
-        """Let it sample past the edge and end.
+    @property
+    def is_alive(self) -> bool:
+        """Whether it still samples."""
+        return self._process.poll() is None
+
+    def mark(self) -> None:
+        """Say that an edge was written: it goes to disk without the program waiting for it."""
+        self._tell(MARK)
+
+    def stop(self, status: Status, failure: Failure | None) -> str | None:
+        """Let it sample past the edge, make the record and end.
+
+        Args:
+            status: How the measured block ended.
+            failure: Why not well.
 
         Returns:
             Why its readings are not complete; ``None`` if they are.
         """
-        try:
-            out, _ = self._process.communicate(f"{STOP}\n", timeout=END_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.communicate()
+        self._tell(f"{STOP} {json.dumps([status, failure and asdict(failure)])}")
+        if not select.select([self._stdout], [], [], END_S)[0]:
+            self.kill()
             return f"the sampling process did not end within {END_S:.0f} s"
-        ended = _parse_message(out.splitlines()[-1] if out else "").get("ended")
+        ended = self._read_message().get("ended")
+        self._process.communicate()
         if ended is None:
             return f"the sampling process ended early, with status {self._process.returncode}"
-        self.cpu_s = float(ended["cpu_s"])
         return None if ended["error"] is None else str(ended["error"])
 
     def kill(self) -> None:
@@ -127,13 +180,18 @@ class SideSampler:
         self._process.kill()
         self._process.communicate()
 
-
-def _parse_message(line: str) -> dict[str, Any]:
-    try:
-        message = json.loads(line)
-    except ValueError:
+    def _read_message(self) -> dict[str, Any]:
+        """The next answer, past what else was printed before it could begin; empty at the end."""
+        for line in iter(self._stdout.readline, b""):
+            with suppress(ValueError):
+                message = json.loads(line)
+                if isinstance(message, dict):
+                    return message
         return {}
-    return message if isinstance(message, dict) else {}
+
+    def _tell(self, line: str) -> None:
+        with suppress(OSError):  # it is dead, or hangs
+            os.write(self._stdin, f"{line}\n".encode())
 
 
 if __name__ == "__main__":

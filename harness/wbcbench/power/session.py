@@ -9,8 +9,9 @@ a joule only at its next step.
 
 from __future__ import annotations
 
+import resource
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 
 from pydantic import JsonValue
@@ -90,9 +91,18 @@ class MeteringSession:
     channels: tuple[Channel, ...]
     sampler: Sampler
 
-    def __init__(self, run: RunDir, clock: Clock, stack: ExitStack) -> None:
-        """Prepare; ``stack`` will stop sampling and close what was opened."""
-        self._run, self._clock, self._stack = run, clock, stack
+    def __init__(
+        self, run: RunDir, clock: Clock, stack: ExitStack, root_pid: int | None = None
+    ) -> None:
+        """Prepare.
+
+        Args:
+            run: Where everything is written.
+            clock: Source of time.
+            stack: Will stop sampling and close what was opened.
+            root_pid: The process that, with all it starts, is measured; ``None`` = this one.
+        """
+        self._run, self._clock, self._stack, self._root_pid = run, clock, stack, root_pid
         self._idle_w: dict[str, float] = {}
         self._edge_readers: list[EdgeReader] = []
         self._has_rested = False
@@ -129,7 +139,7 @@ class MeteringSession:
         )
         self._run.write_began(self._began)
         self._run.write_channels(self.channels)
-        telemetry = TelemetryRecorder(self.devices, self._run, self._clock)
+        telemetry = TelemetryRecorder(self.devices, self._run, self._clock, self._root_pid)
         self._stack.callback(telemetry.stop)
         telemetry.start()
         self.sampler = Sampler(self.meters, self._run, interval_s, self._clock, self.channels)
@@ -282,24 +292,34 @@ class MeteringSession:
 
 
 @contextmanager
-def sampling(run: RunDir, request: MeteringRequest, clock: Clock) -> Iterator[MeteringSession]:
-    """Sample while the caller works; raises as ``MeteringSession`` does."""
+def sampling(
+    run: RunDir,
+    request: MeteringRequest,
+    clock: Clock,
+    root_pid: int | None = None,
+    facts: Mapping[str, JsonValue] | None = None,
+) -> Iterator[MeteringSession]:
+    """Sample while the caller works; arguments and errors as those of ``MeteringSession``.
+
+    ``facts`` are the provenance.
+    """
     with ExitStack() as stack:
-        session = MeteringSession(run, clock, stack)
+        session = MeteringSession(run, clock, stack, root_pid)
         session.open(request.meters, request.request)
         before = session.find_others()
         session.probe(is_quick=not request.calibrate)
-        session.start(request.interval_s, provenance={})
+        session.start(request.interval_s, facts or {})
         try:
             yield session
         finally:
             others = before | session.find_others()
-            circumstances = session.stop()
+            own = resource.getrusage(resource.RUSAGE_SELF)
             boards = {device.gpu.uuid for device in session.devices}
-            run.write_began(
-                replace(
-                    circumstances,
+            with suppress(OSError):  # a full disk, which ``error`` tells
+                began = replace(
+                    session.stop(),
                     shared=bool(others & (boards or {HOST})),
                     cpu_shared=bool(boards) and HOST in others,
+                    recorder_cpu_s=own.ru_utime + own.ru_stime,
                 )
-            )
+                run.write_began(began)

@@ -35,15 +35,23 @@ COOLDOWN_POLL_S = 1.0
 class TelemetryRecorder:
     """The telemetry of a run's devices, from ``start`` to ``stop``."""
 
-    def __init__(self, devices: Sequence[Device], run: RunDir, clock: Clock) -> None:
+    def __init__(
+        self,
+        devices: Sequence[Device],
+        run: RunDir,
+        clock: Clock,
+        root_pid: int | None = None,
+    ) -> None:
         """Prepare; nothing is read yet.
 
         Args:
             devices: Entered devices; may be none.
             run: Where the logs go.
             clock: Source of time, the sampler's.
+            root_pid: The process that, with all it starts, is measured; ``None`` = this one.
         """
         self._run, self._clock = run, clock
+        self._root_pid = os.getpid() if root_pid is None else root_pid
         self._should_stop = threading.Event()
         self._threads = [
             threading.Thread(target=self._record, args=(device,), daemon=True) for device in devices
@@ -73,7 +81,7 @@ class TelemetryRecorder:
     def _read(self, device: Device) -> BoardSample:
         t_s, state = self._clock.now_s(), asdict(device.read_telemetry())
         if (pids := state.pop("pids")) is not None:
-            own = {pid for pid in pids if _descends_from(pid, os.getpid())}
+            own = {pid for pid in pids if _descends_from(pid, self._root_pid)}
             state |= {"own": tuple(sorted(own)), "foreign": tuple(sorted({*pids} - own))}
         return BoardSample(t_s, **state)
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
-from wbcbench.core.errors import UsageError
+from wbcbench.core.errors import UsageError, WbcbenchError
 from wbcbench.core.record import Circumstances, Failure, RunRecord
 from wbcbench.core.run_condition import Condition, RunStage, condition, condition_unlocked
 from wbcbench.core.run_folder import LOCK_WAIT_S, RunDir, remove_left_behind, study_runs
+from wbcbench.core.spec import MEASURED
 from wbcbench.core.window import utc_now
 from wbcbench.energy.account import account
 from wbcbench.power.power_limit import restore_abandoned
@@ -31,6 +33,19 @@ def finalise_abandoned(results: Path, study: str) -> list[RunDir]:
         if run.is_finished:
             run.pack_traces()
     return [run for run in runs if _finalise_if_gone(run)]
+
+
+def finalise_programs(results: Path) -> list[RunDir]:
+    """Write the record of every measured program whose measurement was killed; returns those.
+
+    No run of their study comes after them, so that any command which looks there does it. Where
+    nothing can be written, they stay as they are.
+    """
+    finalised: list[RunDir] = []
+    for run in study_runs(results, MEASURED):
+        with contextlib.suppress(OSError, WbcbenchError):
+            finalised += [run] if _finalise_if_gone(run) else []
+    return finalised
 
 
 def finalise_ended(run: RunDir) -> None:

@@ -197,7 +197,7 @@ class Recorder:
         while not trainer.is_silent and not self._should_end:
             for line in trainer.read_lines(SLICE_S):
                 self.handle_message(line, trainer)
-            if self._interrupts.wants_stop and not is_stop_sent:
+            if self._interrupts.wants_stop and not (is_stop_sent or self._should_end):
                 is_stop_sent = True
                 trainer.send("stop")
                 self._view.note("stopping after this epoch; press Ctrl-C again to stop now")
@@ -258,27 +258,38 @@ class Recorder:
             return "failed", Failure("trace-not-written", message)
         is_stopped = self._interrupts.wants_stop_now or self._events.end == "interrupted"
         if trainer_exit is None or is_stopped:
-            return "interrupted", Failure("interrupted", "Stopped by the user.")
+            return "interrupted", self._interrupts.cause or INTERRUPTED
         if self._events.failure is not None:
             return "failed", self._events.failure
         status = trainer_exit.status
         if status == 0 and self._events.end == "done":
             return "done", None
         code = "trainer-killed" if status < 0 else "trainer-crashed"
-        ended = f"was ended by signal {-status}" if status < 0 else f"ended with status {status}"
-        message = f"The trainer {ended}; see log.txt in the run's folder."
+        message = f"The trainer {trainer_exit.describe()}; see log.txt in the run's folder."
         return "failed", Failure(code, message, status)
 
 
+INTERRUPTED = Failure("interrupted", "Stopped by the user.")
+TERMINATED = Failure("terminated", "Stopped by SIGTERM, from the user, a queue or the system.")
+TERMINAL_CLOSED = Failure("terminal-closed", "Stopped because its terminal was closed (SIGHUP).")
+LAUNCHER_DIED = Failure(
+    "launcher-died", "Stopped because the process that had started it was killed or ended."
+)
+
+
 class Interrupts:
-    """How often the user asked to stop; install before the run starts.
+    """Whether a run is asked to stop, and by what; install before the run starts.
 
     The first Ctrl-C asks the run to end after its epoch, the second ends it at once, and so do
-    SIGTERM and the loss of the process that started the recorder.
+    SIGTERM, SIGHUP and the loss of the process that started the recorder.
+
+    Attributes:
+        cause: What came first; ``None`` while nothing did.
     """
 
     def __init__(self) -> None:
         """No interrupt so far."""
+        self.cause: Failure | None = None
         self._count = 0
         self._terminated = threading.Event()
 
@@ -293,17 +304,27 @@ class Interrupts:
         return self._count > 1 or self._terminated.is_set()
 
     def install(self, *, leash: bool) -> None:
-        """Take over SIGINT and SIGTERM; with ``leash``, end of file on stdin ends the run."""
+        """Take over the signals; with ``leash``, end of file on stdin ends the run.
+
+        A SIGHUP that is ignored, as under ``nohup``, stays ignored.
+        """
         signal.signal(signal.SIGINT, self._on_interrupt)
-        signal.signal(signal.SIGTERM, lambda *_: self._terminated.set())
+        signal.signal(signal.SIGTERM, lambda *_: self._end_now(TERMINATED))
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+            signal.signal(signal.SIGHUP, lambda *_: self._end_now(TERMINAL_CLOSED))
         if leash:
             threading.Thread(target=self._hold_leash, name="leash", daemon=True).start()
 
     def _on_interrupt(self, _: int, __: FrameType | None) -> None:
+        self.cause = self.cause or INTERRUPTED
         self._count += 1
+
+    def _end_now(self, cause: Failure) -> None:
+        self.cause = self.cause or cause
+        self._terminated.set()
 
     def _hold_leash(self) -> None:
         # Not sys.stdin: its lock, held by a daemon thread, aborts the interpreter at its end.
         while os.read(0, 1024):
             pass
-        self._terminated.set()
+        self._end_now(LAUNCHER_DIED)

@@ -16,7 +16,9 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
+from wbcbench.core.files import read_if_any
 from wbcbench.core.run_folder import RunDir
 from wbcbench.core.spec import RunSpec
 from wbcbench.core.units import bytes_from_kib
@@ -26,11 +28,35 @@ _READ_SIZE = 65536
 
 @dataclass(frozen=True, slots=True)
 class Exit:
-    """How the trainer ended: status as in subprocess (negative = signal), and what it used."""
+    """How the trainer ended, and what it used.
+
+    Attributes:
+        status: As in subprocess: negative = signal.
+        cpu_s, rss_peak_bytes: Of the process.
+        was_memory_short: Whether the kernel killed a process for want of memory meanwhile.
+    """
 
     status: int
     cpu_s: float
     rss_peak_bytes: int
+    was_memory_short: bool = False
+
+    def describe(self) -> str:
+        """``was ended by signal 9 (Killed)``, and who may have sent it."""
+        if self.status >= 0:
+            return f"ended with status {self.status}"
+        ended = f"was ended by signal {-self.status} ({signal.strsignal(-self.status)})"
+        if self.status != -signal.SIGKILL:
+            return ended
+        if self.was_memory_short:
+            return f"{ended}, most likely by the kernel, which ended a process for want of memory"
+        return f"{ended}, by somebody else"
+
+
+def count_memory_kills(proc: Path = Path("/proc")) -> int:
+    """How many processes the kernel has killed for want of memory; 0 where it does not say."""
+    lines = (read_if_any(proc / "vmstat") or "").splitlines()
+    return next((int(line.split()[1]) for line in lines if line.startswith("oom_kill ")), 0)
 
 
 class TrainerProcess:
@@ -38,6 +64,7 @@ class TrainerProcess:
 
     def __init__(self, run: RunDir, environment: Mapping[str, str]) -> None:
         """Start it on ``run`` with ``environment`` (complete, set before TensorFlow loads)."""
+        self._memory_kills = count_memory_kills()
         self._pipe, child_end = os.pipe()
         with run.log_path.open("ab") as log:
             self._process = subprocess.Popen(
@@ -99,6 +126,7 @@ class TrainerProcess:
             status=self._process.returncode,
             cpu_s=usage.ru_utime + usage.ru_stime,
             rss_peak_bytes=bytes_from_kib(usage.ru_maxrss),
+            was_memory_short=count_memory_kills() > self._memory_kills,
         )
 
 

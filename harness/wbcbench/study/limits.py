@@ -7,14 +7,14 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from wbcbench.core.errors import UsageError, unknown_name
-from wbcbench.core.spec import RunSpec
+from wbcbench.core.spec import MEASURED, RunSpec
 from wbcbench.registry import METERS, VARIANTS
 
 _Rule = tuple[Callable[[Any], bool], str]
 
 _RULES: Mapping[str, _Rule] = {
-    "study": (lambda v: bool(re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", v)),
-          "must be a plain folder name of letters, digits, '.', '_' and '-'"),
+    "study": (lambda v: v != MEASURED and bool(re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", v)),
+          "must be a plain folder name of letters, digits, '.', '_' and '-', not 'measured'"),
     "seed": (lambda v: 0 <= v < 2**32, "must lie between 0 and 4294967295"),
     "epochs": (lambda v: v >= 1, "must be at least 1"),
     "batch_size": (lambda v: v >= 1, "must be at least 1"),

@@ -170,7 +170,8 @@ def raise_if_bad(run: RunDir) -> None:
     if record.status == "done":
         return
     if record.status == "interrupted":
-        raise InterruptedRunError(f"{run.run_id} was interrupted; its joules so far are stored.")
+        why = f" {record.error.message}" if record.error else ""
+        raise InterruptedRunError(f"{run.run_id} was interrupted; its joules are stored.{why}")
     if record.error is None:
         raise RunsFailedError(f"The joules of {run.run_id} must not be used: {record.quality}.")
     log = f" Log: {run.log_path}" if run.log_path.exists() else ""

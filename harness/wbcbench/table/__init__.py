@@ -19,7 +19,7 @@ from wbcbench.core.errors import UsageError
 from wbcbench.core.files import write_atomically
 from wbcbench.core.record import RunRecord, require_schema
 from wbcbench.core.run_folder import RunDir, study_runs
-from wbcbench.core.study_folder import RUNS_TABLE
+from wbcbench.core.study_folder import RUNS_TABLE, refuse_programs
 from wbcbench.table.columns import Cell, load_columns
 from wbcbench.table.view import Run
 
@@ -81,6 +81,7 @@ def load_rows(study_dir: Path) -> list[dict[str, Cell]]:
 
 def _find_finished_runs(study_dir: Path) -> list[RunDir]:
     runs = study_runs(study_dir.parent, study_dir.name)
+    refuse_programs(study_dir.name)
     return [run for run in runs if run.is_finished]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import textwrap
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -26,6 +27,7 @@ from wbcbench.energy.cross_check import describe_checks
 from wbcbench.energy.source import (
     EnergySource,
     explain_unknown,
+    primary_source,
     source_energy_j,
     source_power_w,
 )
@@ -34,6 +36,7 @@ from wbcbench.table.explain import Edge, Explanation, Point, Reading, RecountSta
 from wbcbench.table.view import Run
 
 _RUN_WIDTH = 110
+_MOST_WINDOWS = 8
 _PARTS = {
     Domain.GPU: "GPU",
     Domain.CPU: "CPU",
@@ -58,7 +61,8 @@ def format_run(record: RunRecord) -> list[str]:
     lines = [printable(f"{record.run_id}   {Run(record).status}, quality {record.quality.value}")]
     if record.synthetic:
         lines.append("  SYNTHETIC: synthetic images or a simulated sensor, not a result to quote")
-    for label, text in _list_run_facts(Run(record)):
+    is_program = record.spec.is_program
+    for label, text in (_list_program_facts if is_program else _list_run_facts)(Run(record)):
         lines += _format_fact(label, text, 20, _RUN_WIDTH)
     return lines + _format_warnings(record, Severity.SUSPECT, Severity.INVALID)
 
@@ -100,7 +104,29 @@ def _list_run_facts(run: Run) -> Iterator[tuple[str, str]]:
         yield "per image", " · ".join(known)
     if run.record.epochs:
         yield "target", _format_target(run)
-    for check in describe_checks(run.record.agreements, TRAIN):
+    yield from _list_causes(run, TRAIN)
+
+
+def _list_program_facts(run: Run) -> Iterator[tuple[str, str]]:
+    """What a measured program cost: its windows, the one to quote first."""
+    main, windows = run.main_window, run.record.windows
+    command = run.record.provenance.get("command")
+    words = command if isinstance(command, list) else [run.spec.variant]
+    yield "program", shlex.join(str(word) for word in words)
+    for window in sorted(windows, key=lambda window: window.name != main)[:_MOST_WINDOWS]:
+        source = primary_source(run.record, window.name)
+        cost = "unknown: no meter worked on this machine"
+        if source is not None:
+            cost = _format_energy_source(run, source, window.name)
+        yield f"energy, {window.name}", f"{cost} in {human_duration(window.duration_s)}"
+    if len(windows) > _MOST_WINDOWS:
+        yield "", f"and {len(windows) - _MOST_WINDOWS} more windows, below"
+    yield from _list_causes(run, main)
+
+
+def _list_causes(run: Run, window: str) -> Iterator[tuple[str, str]]:
+    """How the readings were checked, what was not read, and why it did not end well."""
+    for check in describe_checks(run.record.agreements, window):
         yield "check", check
     for absent in run.record.absent:
         yield f"no {absent.meter}", absent.reason
@@ -136,12 +162,12 @@ def _list_energies(run: Run) -> Iterator[tuple[str, str]]:
             yield f"  {_PARTS[domain]}", f"{_format_energy_source(run, source)}, not included"
 
 
-def _format_energy_source(run: Run, source: EnergySource) -> str:
-    energy_j = source_energy_j(run.record, source, TRAIN)
+def _format_energy_source(run: Run, source: EnergySource, window: str = TRAIN) -> str:
+    energy_j = source_energy_j(run.record, source, window)
     if energy_j is None:
-        devices = ", ".join(explain_unknown(run.record, source, TRAIN))
+        devices = ", ".join(explain_unknown(run.record, source, window))
         return f"unknown: no joules of {devices}"
-    above_j = run.energy_above_idle_j(source)
+    above_j = run.energy_above_idle_j(source) if window == TRAIN else None
     above = "" if above_j is None else f", {human_energy(above_j)} above idle"
     status = "estimated without a sensor" if source.status is Origin.ESTIMATED else source.status
     return f"{human_energy(energy_j)}{above}   {status} ({source.method})"

@@ -21,6 +21,7 @@ from wbcbench.core.window import (
     TRAIN,
     Window,
     epoch,
+    find_main,
     is_validation,
 )
 from wbcbench.energy.metrics import (
@@ -152,6 +153,11 @@ class Run:
         """One plain value of the provenance; ``None`` if it is not there."""
         value = self.record.provenance.get(name)
         return value if isinstance(value, str | int | float | bool) else None
+
+    @property
+    def main_window(self) -> str:
+        """The window whose joules are quoted first."""
+        return find_main([window.name for window in self.record.windows])
 
     @cached_property
     def variant(self) -> Variant | None:

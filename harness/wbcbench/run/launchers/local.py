@@ -9,6 +9,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 
+_PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
 
 class LocalLauncher:
     """Runs on this machine, one after the other, each recorded by a process of its own."""
@@ -21,7 +23,7 @@ class LocalLauncher:
         options: Sequence[str] = (),
         host_lock: int | None = None,
     ) -> Iterator[Path]:
-        """Yield each folder when its recorder has ended; Ctrl-C is passed on to the recorder.
+        """Yield each folder when its recorder has ended; signals are passed on to the recorder.
 
         The recorder has its own session, so that a Ctrl-C on the terminal reaches it once, through
         us. Its standard input is a leash: when this process dies, the recorder ends its run. A
@@ -50,7 +52,9 @@ def _record(path: Path, options: Sequence[str], host_lock: int | None) -> None:
         if callable(outer) and outer is not signal.default_int_handler:
             outer(number, frame)
 
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.getsignal(number) for number in _PASSED_ON}
+    if before[signal.SIGHUP] is signal.SIG_IGN:  # nohup
+        del before[signal.SIGHUP]
     for number in before:
         signal.signal(number, pass_on)
     try:
