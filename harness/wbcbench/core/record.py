@@ -18,6 +18,7 @@ from typing import Any, Literal, TypeVar
 from pydantic import JsonValue, TypeAdapter, ValidationError
 
 from wbcbench.core.board_state import Telemetry
+from wbcbench.core.cpu_load import CpuLoad
 from wbcbench.core.errors import UsageError
 from wbcbench.core.quality import Quality, QualityWarning
 from wbcbench.core.spec import RunSpec
@@ -219,6 +220,7 @@ class RunRecord:
     agreements: tuple[Agreement, ...] = ()
     telemetry: tuple[Telemetry, ...] = ()
     sensor_cards: tuple[SensorCard, ...] = ()
+    cpu_loads: tuple[CpuLoad, ...] = ()
 
     @property
     def device(self) -> str:

@@ -9,6 +9,7 @@
         trace/<meter>.csv    every poll, appended and flushed as it happens; until the record is
         traces.parquet       written: then the same in one file (see ``core.trace_file``)
         telemetry/<gpu>.csv  a board's samples: temperature, clocks, throttling, load, processes
+        telemetry/cpu.csv    the processor's time, ours and everybody's (see ``core.cpu_load``)
         marks.jsonl          every message of the trainer, synced to disk at each edge
         record.json          the result; its presence alone says that the run is accounted for
         attached.json        an external meter's joules, added later; its polls: attached.parquet
@@ -35,6 +36,7 @@ from typing import IO, Any, TypeVar
 
 from pydantic import JsonValue, TypeAdapter, ValidationError
 
+from wbcbench.core import cpu_load
 from wbcbench.core import record as records
 from wbcbench.core.board_state import BoardSample, sample_from_line
 from wbcbench.core.errors import RunExistsError, RunsFailedError, UsageError
@@ -70,6 +72,7 @@ CHANNELS = "channels.json"
 GROWING_TRACES = "trace"
 TRACES = "traces.parquet"
 TELEMETRY = "telemetry"
+CPU_TIME = "cpu.csv"
 MARKS = "marks.jsonl"
 RECORD = "record.json"
 ATTACHMENT = "attached.json"
@@ -335,10 +338,22 @@ class RunDir:
     def read_telemetry(self) -> dict[str, list[BoardSample]]:
         """Every sample of every board, by its name; a line torn by a kill is left out."""
         telemetry: dict[str, list[BoardSample]] = {}
-        for path in sorted((self.path / TELEMETRY).glob("*.csv")):
-            lines = path.read_text(encoding="ascii", errors="replace").split("\n")[1:-1]
-            telemetry[path.stem] = [s for s in map(sample_from_line, lines) if s is not None]
+        for path in sorted({*(self.path / TELEMETRY).glob("*.csv")} - {self.cpu_time_path}):
+            samples = map(sample_from_line, _read_complete_lines(path))
+            telemetry[path.stem] = [sample for sample in samples if sample is not None]
         return telemetry
+
+    @property
+    def cpu_time_path(self) -> Path:
+        """Where samples of the processor's time are appended."""
+        return self.path / TELEMETRY / CPU_TIME
+
+    def read_cpu_time(self) -> list[cpu_load.CpuSample] | None:
+        """Every sample of the processor's time; ``None`` if nobody asked for it."""
+        if not self.cpu_time_path.exists():
+            return None
+        samples = map(cpu_load.sample_from_line, _read_complete_lines(self.cpu_time_path))
+        return [sample for sample in samples if sample is not None]
 
     @property
     def marks_path(self) -> Path:
@@ -387,6 +402,11 @@ class RunDir:
                 return not _try_lock(stream, fcntl.LOCK_SH)
         except OSError:
             return False
+
+
+def _read_complete_lines(path: Path) -> list[str]:
+    """The lines of a log but its header and one that a kill tore."""
+    return path.read_text(encoding="ascii", errors="replace").split("\n")[1:-1]
 
 
 def _try_lock(stream: IO[str], kind: int) -> bool:

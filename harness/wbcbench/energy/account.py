@@ -30,6 +30,7 @@ from wbcbench.core.trace import Origin, Trace
 from wbcbench.core.window import TRAIN, Window, utc_now
 from wbcbench.energy.appraise import (
     appraise,
+    cpu_loads_by_window,
     remove_validation,
     remove_validation_from_budgets,
     telemetry_by_window,
@@ -70,6 +71,7 @@ def account(
         faults=appraisal.faults,
         agreements=appraisal.agreements,
         telemetry=tuple(telemetry_by_window(run.read_telemetry(), events.windows)),
+        cpu_loads=cpu_loads_by_window(run.read_cpu_time(), events.windows),
         epochs=tuple(events.epochs),
         steps_per_epoch=model.steps_per_epoch if model else None,
         device=model.device if model else "",
@@ -114,6 +116,7 @@ def _build_record(
         warnings=warnings,
         quality=worst_quality(warnings),
         telemetry=evidence.telemetry,
+        cpu_loads=evidence.cpu_loads,
         sensor_cards=circumstances.sensor_cards,
     )
 

@@ -187,7 +187,7 @@ def monitor_command(
             session.rest()
         return child.window, child.exit_status
 
-    return _monitor(request, run_child)
+    return _monitor(request, run_child, os.getpid())
 
 
 def monitor_machine(request: MeteringRequest, view: WattsView) -> Monitored:
@@ -220,13 +220,17 @@ def monitor_machine(request: MeteringRequest, view: WattsView) -> Monitored:
 def _monitor(
     request: MeteringRequest,
     wait: Callable[[MeteringSession, Clock], tuple[Window, int | None]],
+    root_pid: int | None = None,
 ) -> Monitored:
-    """Sample while ``wait`` waits; it returns the window and the command's exit status."""
+    """Sample while ``wait`` waits; it returns the window and the command's exit status.
+
+    Without ``root_pid`` everything on the machine is what is measured.
+    """
     clock = MonotonicClock()
     with tempfile.TemporaryDirectory(prefix="wbcbench-") as folder:
         run = RunDir(Path(folder))
         try:
-            with sampling(run, request, clock) as session:
+            with sampling(run, request, clock, root_pid) as session:
                 session.rest()
                 window, exit_status = wait(session, clock)
         except KeyboardInterrupt:

@@ -44,7 +44,7 @@ def main(folder: str, request: str) -> None:
     run = RunDir(Path(folder))
     try:
         parsed = TypeAdapter(MeteringRequest).validate_json(request)
-        with sampling(run, parsed, MonotonicClock()) as session:
+        with sampling(run, parsed, MonotonicClock(), os.getppid()) as session:
             session.rest()
             _send({"ready": {"edge_s": session.edge_s}})
             has_parent = sys.stdin.readline().strip() == STOP

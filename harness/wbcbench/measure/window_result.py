@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from wbcbench.core.board_state import BoardSample
+from wbcbench.core.cpu_load import CpuSample
 from wbcbench.core.quality import Quality, QualityWarning, worst_quality
 from wbcbench.core.record import Circumstances
 from wbcbench.core.run_folder import RunDir
@@ -101,12 +102,14 @@ class Recording:
         samples: Telemetry by device.
         circumstances: Meters, sensor cards and how well they were sampled.
         write_error: Why the readings are not complete; ``None`` if they are.
+        cpu_samples: The processor's time; ``None`` where everything on the machine is measured.
     """
 
     traces: tuple[Trace, ...]
     samples: Mapping[str, Sequence[BoardSample]]
     circumstances: Circumstances
     write_error: str | None = None
+    cpu_samples: Sequence[CpuSample] | None = None
 
     def measure_window(
         self, window: Window, *, is_cut: bool = False, work: Window | None = None
@@ -129,6 +132,7 @@ class Recording:
             faults=appraisal.faults,
             agreements=appraisal.agreements,
             telemetry=tuple(appraise.telemetry_by_window(self.samples, [window])),
+            cpu_loads=appraise.cpu_loads_by_window(self.cpu_samples, [window]),
             shared=self.circumstances.shared,
             window_name=window.name,
         )
@@ -161,7 +165,8 @@ class Recording:
 def read_recording(run: RunDir, write_error: str | None = None) -> Recording:
     """Read a recording from its folder."""
     circumstances = run.read_began() or Circumstances(started_utc="", provenance={})
-    return Recording(tuple(run.read_traces()), run.read_telemetry(), circumstances, write_error)
+    traces, telemetry = tuple(run.read_traces()), run.read_telemetry()
+    return Recording(traces, telemetry, circumstances, write_error, run.read_cpu_time())
 
 
 def _choose_energy(evidence: Evidence) -> EnergyResult:

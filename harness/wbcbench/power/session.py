@@ -91,9 +91,18 @@ class MeteringSession:
     channels: tuple[Channel, ...]
     sampler: Sampler
 
-    def __init__(self, run: RunDir, clock: Clock, stack: ExitStack) -> None:
-        """Prepare; ``stack`` will stop sampling and close what was opened."""
-        self._run, self._clock, self._stack = run, clock, stack
+    def __init__(
+        self, run: RunDir, clock: Clock, stack: ExitStack, root_pid: int | None = None
+    ) -> None:
+        """Prepare.
+
+        Args:
+            run: Where everything is written.
+            clock: Source of time.
+            stack: Will stop sampling and close what was opened.
+            root_pid: The process that, with all it starts, is measured; see ``TelemetryRecorder``.
+        """
+        self._run, self._clock, self._stack, self._root_pid = run, clock, stack, root_pid
         self._idle_w: dict[str, float] = {}
 
     def open(self, names: Sequence[str], request: MeterRequest) -> None:
@@ -123,7 +132,7 @@ class MeteringSession:
         )
         self._run.write_began(self._began)
         self._run.write_channels(self.channels)
-        telemetry = TelemetryRecorder(self.devices, self._run, self._clock)
+        telemetry = TelemetryRecorder(self.devices, self._run, self._clock, self._root_pid)
         self._stack.callback(telemetry.stop)
         telemetry.start()
         self.sampler = Sampler(self.meters, self._run, interval_s, self._clock)
@@ -200,13 +209,15 @@ class MeteringSession:
 
 
 @contextmanager
-def sampling(run: RunDir, request: MeteringRequest, clock: Clock) -> Iterator[MeteringSession]:
-    """Sample while the caller works; raises as ``MeteringSession`` does."""
+def sampling(
+    run: RunDir, request: MeteringRequest, clock: Clock, root_pid: int | None = None
+) -> Iterator[MeteringSession]:
+    """Sample while the caller works; arguments and errors as those of ``MeteringSession``."""
     # Held for a moment only: a run may well be what is monitored, and must not be refused.
     with machine_lock(HOST, share=True) as hold:
         is_shared = not hold.is_exclusive
     with ExitStack() as stack:
-        session = MeteringSession(run, clock, stack)
+        session = MeteringSession(run, clock, stack, root_pid)
         session.open(request.meters, request.request)
         session.probe()
         session.start(request.interval_s, provenance={})

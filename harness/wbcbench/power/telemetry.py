@@ -1,7 +1,8 @@
-"""Telemetry samples of GPUs, beside their power; and waiting until they are cool.
+"""Telemetry of GPUs and of the processor's time, beside power; and waiting until GPUs are cool.
 
-One thread per device, apart from the sampler's: these driver calls are slow on some machines and
-must never delay a power reading. Losing telemetry never ends a run; joules do not depend on it.
+One thread per device and one for the machine, apart from the sampler's: these driver calls are slow
+on some machines and must never delay a power reading. Losing telemetry never ends a run; joules do
+not depend on it.
 
 Energy follows temperature: runs that are to be compared should begin in one temperature band. The
 wait has an end, for a board in a warm room may never get there; the final temperature is recorded.
@@ -14,15 +15,18 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from functools import cache
+from functools import cache, partial
+from pathlib import Path
 
 import psutil
 
+from wbcbench.core import cpu_load
 from wbcbench.core.board_state import COLUMNS, BoardSample, sample_to_line
 from wbcbench.core.errors import CannotMeasureError
 from wbcbench.core.messages import append_line
 from wbcbench.core.run_folder import RunDir
 from wbcbench.core.window import Clock
+from wbcbench.power.cpu_time import CpuTimes
 from wbcbench.power.device import Device
 
 INTERVAL_S = 1.0
@@ -33,42 +37,66 @@ COOLDOWN_POLL_S = 1.0
 
 
 class TelemetryRecorder:
-    """The telemetry of a run's devices, from ``start`` to ``stop``."""
+    """The telemetry of a run's devices and of its machine, from ``start`` to ``stop``."""
 
-    def __init__(self, devices: Sequence[Device], run: RunDir, clock: Clock) -> None:
+    def __init__(
+        self, devices: Sequence[Device], run: RunDir, clock: Clock, root_pid: int | None = None
+    ) -> None:
         """Prepare; nothing is read yet.
 
         Args:
             devices: Entered devices; may be none.
             run: Where the logs go.
             clock: Source of time, the sampler's.
+            root_pid: The process that, with all it starts, is measured: the processor time of
+                others is logged. ``None`` where everything on the machine is.
         """
-        self._run, self._clock = run, clock
+        self._clock = clock
         self._should_stop = threading.Event()
+        logs: list[tuple[Path, Sequence[str], Callable[[], str | None]]] = [
+            (run.telemetry_path(device.gpu.uuid), COLUMNS, partial(self._read_line, device))
+            for device in devices
+        ]
+        if root_pid is not None:
+            read_cpu = partial(self._read_cpu_line, CpuTimes(root_pid))
+            logs.append((run.cpu_time_path, cpu_load.COLUMNS, read_cpu))
         self._threads = [
-            threading.Thread(target=self._record, args=(device,), daemon=True) for device in devices
+            threading.Thread(target=self._record, args=log, name="telemetry", daemon=True)
+            for log in logs
         ]
 
     def start(self) -> None:
-        """Start a thread for each device, without waiting for the first sample."""
+        """Start a thread for each log, without waiting for the first sample."""
         for thread in self._threads:
             thread.start()
 
     def stop(self) -> None:
-        """End all threads; a hanging one is left behind."""
+        """End all threads after one last sample; a hanging one is left behind."""
         self._should_stop.set()
         for thread in self._threads:
             thread.join(JOIN_S)
 
-    def _record(self, device: Device) -> None:
-        path = self._run.telemetry_path(device.gpu.uuid)
+    def _record(
+        self, path: Path, columns: Sequence[str], read_line: Callable[[], str | None]
+    ) -> None:
         with suppress(OSError):  # a disk that cannot be written ends telemetry and nothing else
             path.parent.mkdir(exist_ok=True)
             with path.open("w", encoding="ascii") as stream:
-                append_line(stream, ",".join(COLUMNS))
-                while not self._should_stop.is_set():
-                    append_line(stream, sample_to_line(self._read(device)))
-                    self._should_stop.wait(INTERVAL_S)
+                append_line(stream, ",".join(columns))
+                is_stopping = False
+                while (line := read_line()) is not None:
+                    append_line(stream, line)
+                    if is_stopping:
+                        break
+                    is_stopping = self._should_stop.wait(INTERVAL_S)
+
+    def _read_line(self, device: Device) -> str:
+        return sample_to_line(self._read(device))
+
+    def _read_cpu_line(self, times: CpuTimes) -> str | None:
+        """One sample of the processor's time; ``None`` where it is not told, which ends the log."""
+        sample = times.read(self._clock.now_s())
+        return None if sample is None else cpu_load.sample_to_line(sample)
 
     def _read(self, device: Device) -> BoardSample:
         t_s, state = self._clock.now_s(), asdict(device.read_telemetry())

@@ -116,7 +116,7 @@ class Recorder:
         with ExitStack() as stack:
             self._holds = [self._lock(HOST, stack)]
             limits = stack.enter_context(hold_power_limit(self._spec))
-            self._session = MeteringSession(self._run, self._clock, stack)
+            self._session = MeteringSession(self._run, self._clock, stack, os.getpid())
             self._session.open(
                 self._spec.meters,
                 MeterRequest(

@@ -14,6 +14,7 @@ from pydantic import JsonValue
 
 from wbcbench import registry
 from wbcbench.core.board_state import Telemetry
+from wbcbench.core.cpu_load import CpuLoad
 from wbcbench.core.quality import QualityWarning
 from wbcbench.core.record import AbsentMeter, Agreement, Epoch, Sampling, Status
 from wbcbench.core.spec import RunSpec
@@ -46,6 +47,7 @@ class Evidence:
         meters: What the meters say of themselves, by meter.
         trained: Whether at least one epoch ended.
         faults, agreements, telemetry: What was found in the traces and the boards' logs.
+        cpu_loads: Who took the machine's processor time in each window.
         epochs, steps_per_epoch: The training, for its step time; ``None`` if it never began.
         device: Where TensorFlow ran, e.g. ``/GPU:0``; empty if unknown.
         device_bus: PCI bus id of that GPU as CUDA spells it; ``None`` if unknown.
@@ -67,6 +69,7 @@ class Evidence:
     faults: tuple[Fault, ...] = ()
     agreements: tuple[Agreement, ...] = ()
     telemetry: tuple[Telemetry, ...] = ()
+    cpu_loads: tuple[CpuLoad, ...] = ()
     epochs: tuple[Epoch, ...] = ()
     steps_per_epoch: int | None = None
     device: str = ""
