@@ -242,7 +242,9 @@ def _list_reading_facts(reading: Reading, *, is_detailed: bool) -> Iterator[tupl
         if reading.start and reading.end:
             yield "start", _format_edge(reading.start)
             yield "end", _format_edge(reading.end)
-        if reading.budget:
+        if reading.channel.origin.is_estimated:
+            yield "budget", "no ±: how far a model is off is not known"
+        elif reading.budget:
             yield "budget", _format_budget(reading.budget)
     again, recorded = reading.again, reading.recorded
     if again is None:
@@ -298,9 +300,7 @@ def _format_budget(budget: Budget) -> str:
         f"edges ± {human_energy(budget.edges_j)}, "
         f"between readings ± {human_energy(budget.sampling_j)}"
     )
-    total = "unknown error of the estimate"
-    if budget.total_j is not None:
-        total = f"total ± {human_energy(budget.total_j)} (root of the sum of squares, 95 %)"
+    total = f"total ± {human_energy(budget.total_j)} (root of the sum of squares, 95 %)"
     if budget.gain_j is not None:
         total += f"; gain error, not included, ± {human_energy(budget.gain_j)}"
     if budget.baseline_j is not None:

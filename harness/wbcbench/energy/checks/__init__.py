@@ -18,7 +18,7 @@ from wbcbench.core.cpu_load import CpuLoad
 from wbcbench.core.quality import QualityWarning
 from wbcbench.core.record import AbsentMeter, Agreement, Epoch, Sampling, Status
 from wbcbench.core.spec import RunSpec
-from wbcbench.core.trace import Channel, Domain, Trace
+from wbcbench.core.trace import Channel, Domain, Origin, Trace
 from wbcbench.core.window import Window, WindowEnergy, is_work
 from wbcbench.energy.faults import Fault
 from wbcbench.energy.source import (
@@ -100,6 +100,11 @@ class Evidence:
     def primary(self) -> EnergySource | None:
         """The primary energy source of the checked window; ``None`` without any."""
         return primary_source(self, self.window_name)
+
+    @property
+    def is_estimated(self) -> bool:
+        """Whether a model gives the primary energy: rules about sensors do not apply to it."""
+        return self.primary is not None and self.primary.status is Origin.ESTIMATED
 
     @property
     def primary_j(self) -> tuple[float | None, float | None]:

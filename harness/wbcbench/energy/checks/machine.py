@@ -99,7 +99,7 @@ def check_busy_processor(evidence: Evidence) -> Iterator[QualityWarning]:
     if len(busy) > 1:
         detail += f" Windows: {list_some(load.window for load in busy)}."
     is_in_joules = source is not None and source.domain in (Domain.CPU, Domain.SYSTEM)
-    if is_in_joules and source and source.status is Origin.ESTIMATED:
+    if is_in_joules and evidence.is_estimated:
         detail += " The estimate follows the load of the machine, theirs included."
     severity = Severity.SUSPECT if own and is_in_joules else Severity.INFO
     yield make_warning("busy-processor", detail, severity, window=worst.window)

@@ -119,7 +119,7 @@ def _list_fallbacks(evidence: Evidence, source: EnergySource) -> Iterator[Qualit
 def check_status(evidence: Evidence) -> Iterator[QualityWarning]:
     """Primary energy that no sensor measured, and meters that are absent."""
     source, window = evidence.primary, evidence.window_name
-    if source is not None and source.status is Origin.ESTIMATED:
+    if source is not None and evidence.is_estimated:
         detail = f"Primary energy is {source.status} (no sensor on this machine): {source.method}."
         yield make_warning("energy-estimated", detail, window=window, channel=source.channels[0])
     simulated = [c.name for c in evidence.channels if c.origin is Origin.SIMULATED]
