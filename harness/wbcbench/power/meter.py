@@ -109,7 +109,8 @@ def find_meters(names: Sequence[str], request: MeterRequest) -> MeterSet:
     A GPU that is named must be known to one of them, not to all: vendors share a machine.
 
     Raises:
-        CannotMeasureError: A meter asked for by name does not work; the message says why.
+        CannotMeasureError: A meter asked for by name does not work, or none measures a GPU although
+            one is named; the message says why.
         UsageError: There is no meter or no GPU of that name.
     """
     automatic = [name for name in registry.METERS if name not in NEVER_AUTO]
@@ -132,6 +133,8 @@ def find_meters(names: Sequence[str], request: MeterRequest) -> MeterSet:
             known.update(request.gpus)
         if not meters:
             available.absent.append(AbsentMeter(name, str(error)))
+    if request.gpus and not errors and not available.devices:
+        raise CannotMeasureError(_explain_no_gpu(names, request.gpus, available.absent))
     if errors and not known.issuperset(request.gpus):
         raise UsageError(str(errors[0])) from errors[0]
     return available
@@ -141,6 +144,20 @@ def explain_absence(absent: Iterable[AbsentMeter], meters: Collection[str] = GPU
     """Why these meters do not work here; empty where none is absent."""
     reasons = (part.reason for part in absent if part.meter.partition("/")[0] in meters)
     return " ".join(dict.fromkeys(reasons))
+
+
+def _explain_no_gpu(
+    names: Sequence[str], gpus: Sequence[str], absent: Sequence[AbsentMeter]
+) -> str:
+    """Why no GPU is measured although one was asked for, and the way out."""
+    reason = explain_absence(absent) or "This machine has no driver of an NVIDIA or AMD GPU."
+    if {AUTO, *GPU_METERS}.isdisjoint(names):
+        verb = "measure" if len(names) > 1 else "measures"
+        reason = f"{', '.join(names)} {verb} none: add nvml or amd to the meters."
+    return (
+        f"GPU {', '.join(gpus)} was asked for, and no GPU can be measured. {reason} Nothing was "
+        "started. Leave --gpus out to do without a GPU; see `wbcbench doctor`."
+    )
 
 
 def _advise_leaving_out(meter: EnergyMeter, others: Iterable[Device]) -> str:
@@ -168,8 +185,7 @@ def open_meters(names: Sequence[str], request: MeterRequest, stack: ExitStack) -
     A device that cannot be measured is absent, and the others are measured without it.
 
     Raises:
-        CannotMeasureError: A meter asked for by name does not work for each of its devices, or none
-            at all does.
+        CannotMeasureError: A meter or GPU asked for by name does not work, or no meter at all does.
         UsageError: There is no meter or no GPU of that name.
     """
     available = find_meters(names, request)
@@ -181,7 +197,8 @@ def open_meters(names: Sequence[str], request: MeterRequest, stack: ExitStack) -
             refused.append((meter, str(error)))
     for meter, problem in refused:
         reason = problem + _advise_leaving_out(meter, opened.devices)
-        if meter.name.partition("/")[0] in names:
+        is_named = meter.device is not None and bool(request.gpus)
+        if is_named or meter.name.partition("/")[0] in names:
             raise CannotMeasureError(reason)
         domain = None if meter.device is None else Domain.GPU
         opened.absent.append(AbsentMeter(meter.name, reason, domain))
