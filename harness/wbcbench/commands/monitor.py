@@ -112,7 +112,14 @@ def build_document(monitored: Monitored) -> dict[str, Any]:
     return {
         "duration_s": result.window.duration_s,
         "energy": _pick(
-            result.energy, "energy_j", "uncertainty_j", "status", "channel", "method", "unread"
+            result.energy,
+            "energy_j",
+            "uncertainty_j",
+            "board_uncertainty_j",
+            "status",
+            "channel",
+            "method",
+            "unread",
         ),
         "channels": [
             {

@@ -149,12 +149,10 @@ def _build_configurations(comparison: Comparison) -> ComparisonTable:
         levels = []
         for metric in comparison.metrics:
             level = summary.levels[metric.name]
-            errors = ((level.runs, "runs"), (level.meter, "meter"))
+            errors = ((level.runs, "runs"), (level.reading, "reading"), (level.board, "board"))
             words = _format_quantity(level.mean, metric)
             words += "".join(
-                f" ± {_format_quantity(half, metric)} ({kind})"
-                for half, kind in errors
-                if half is not None
+                f" ± {_format_quantity(half, metric)} ({kind})" for half, kind in errors if half
             )
             levels.append(words + format_status(status.get(metric.name, "")))
         front = UNKNOWN

@@ -68,6 +68,7 @@ def account(
         absent=circumstances.absent,
         meters=circumstances.meters,
         trained=bool(events.epochs),
+        budgets=remove_validation_from_budgets(appraisal.budgets, events.windows),
         faults=appraisal.faults,
         agreements=appraisal.agreements,
         telemetry=tuple(telemetry_by_window(run.read_telemetry(), events.windows)),
@@ -79,9 +80,8 @@ def account(
         shared=circumstances.shared,
         status=status,
     )
-    budgets = remove_validation_from_budgets(appraisal.budgets, events.windows)
     record = _build_record(run, circumstances, events, evidence)
-    return replace(record, budgets=budgets, error=error or events.failure)
+    return replace(record, error=error or events.failure)
 
 
 def _build_record(
@@ -105,6 +105,7 @@ def _build_record(
         sampling=evidence.sampling,
         windows=evidence.windows,
         energies=evidence.energies,
+        budgets=evidence.budgets,
         agreements=evidence.agreements,
         epochs=evidence.epochs,
         test=events.scores.get("test"),

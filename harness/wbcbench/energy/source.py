@@ -13,13 +13,14 @@ not added to anything.
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from wbcbench.core import window
 from wbcbench.core.quality import QualityWarning, Severity
-from wbcbench.core.record import AbsentMeter, Epoch, RunRecord
+from wbcbench.core.record import AbsentMeter, Budget, Epoch, RunRecord
 from wbcbench.core.trace import Channel, Domain, Kind, Origin
 from wbcbench.core.window import TRAIN, WindowEnergy
 from wbcbench.energy import thresholds
@@ -63,6 +64,11 @@ class Measured(Protocol):
     @property
     def warnings(self) -> Sequence[QualityWarning]:
         """The warnings known so far."""
+        ...
+
+    @property
+    def budgets(self) -> Sequence[Budget]:
+        """Where the uncertainty of each energy comes from."""
         ...
 
     @property
@@ -299,13 +305,45 @@ def source_uncertainty_j(
 ) -> float | None:
     """Uncertainty of a window's joules; ``None`` if that of one device is unknown.
 
-    Each device is sampled by itself, so that their errors are independent: they add in squares.
-    What devices of one kind share is their gain, which is stated apart.
+    Devices that work in step are late alike and miss the same of the load: what the same meter's
+    readings of one kind are off by at the edges and between readings adds up. The steps of their
+    counters are independent and add in squares. The gain is stated apart, by ``source_board_j``.
     """
     energies = _list_energies(record, source, window)
-    widths_j = [energy.uncertainty_j for energy in energies if energy]
+    known = [(e, e.uncertainty_j) for e in energies if e and e.uncertainty_j is not None]
+    if not energies or len(known) < len(energies):
+        return None
+    if len(known) == 1:
+        return known[0][1]
+    budgets = {b.channel: b for b in record.budgets if b.window == window}
+    kinds = {channel.name: channel.kind for channel in record.channels}
+    squares_j2, shared_j = 0.0, defaultdict[tuple[str, str, Kind], float](float)
+    for energy, width_j in known:
+        name = energy.channel
+        alike = meter_of(name), kinds[name]
+        budget = budgets.get(name)
+        # Where nothing says what it comes from, all of it may be shared.
+        shared_j["sampling", *alike] += budget.sampling_j if budget else width_j
+        shared_j["edges", *alike] += budget.edges_j if budget else 0.0
+        squares_j2 += budget.quantisation_j**2 if budget else 0.0
+    return math.hypot(math.sqrt(squares_j2), *shared_j.values())
+
+
+def source_board_j(record: Measured, source: EnergySource | None, window: str) -> float | None:
+    """By what the gain of its sensors may shift a window's joules; ``None`` if that is unknown.
+
+    Each board has its own gain, the same in all its windows: those of several add in squares.
+    """
+    gains = {channel.name: channel.gain_error for channel in record.channels}
+    widths_j = [
+        None
+        if energy is None or energy.energy_j is None or gain is None
+        else gain * energy.energy_j
+        for energy in _list_energies(record, source, window)
+        for gain in (gains.get(energy.channel) if energy else None,)
+    ]
     known_j = [width_j for width_j in widths_j if width_j is not None]
-    return math.hypot(*known_j) if energies and len(known_j) == len(energies) else None
+    return math.hypot(*known_j) if widths_j and len(known_j) == len(widths_j) else None
 
 
 def source_samples(record: Measured, source: EnergySource | None, window: str) -> int | None:

@@ -22,6 +22,7 @@ from wbcbench.energy.checks.machine import slowed_s
 from wbcbench.energy.metrics import mean_known, sum_if_all_known
 from wbcbench.energy.source import (
     EnergySource,
+    source_board_j,
     source_energy_j,
     source_gap_s,
     source_power_w,
@@ -257,6 +258,7 @@ FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "energy_j": energy_j,
     "mean_power_w": mean_power_w,
     "uncertainty_j": source_uncertainty_j,
+    "board_uncertainty_j": source_board_j,
     "count_samples": source_samples,
     "longest_gap_s": source_gap_s,
     "duration_s": duration_s,

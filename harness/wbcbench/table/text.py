@@ -16,6 +16,7 @@ from wbcbench.core.text import (
     human_count,
     human_duration,
     human_energy,
+    human_energy_within,
     human_power,
     human_share,
     printable,
@@ -26,8 +27,10 @@ from wbcbench.energy.cross_check import describe_checks
 from wbcbench.energy.source import (
     EnergySource,
     explain_unknown,
+    source_board_j,
     source_energy_j,
     source_power_w,
+    source_uncertainty_j,
 )
 from wbcbench.table.columns import Cell
 from wbcbench.table.explain import Edge, Explanation, Point, Reading, RecountState, Samples
@@ -144,7 +147,12 @@ def _format_energy_source(run: Run, source: EnergySource) -> str:
     above_j = run.energy_above_idle_j(source)
     above = "" if above_j is None else f", {human_energy(above_j)} above idle"
     status = "estimated without a sensor" if source.status is Origin.ESTIMATED else source.status
-    return f"{human_energy(energy_j)}{above}   {status} ({source.method})"
+    joules = human_energy_within(
+        energy_j,
+        reading=source_uncertainty_j(run.record, source, TRAIN),
+        board=source_board_j(run.record, source, TRAIN),
+    )
+    return f"{joules}{above}   {status} ({source.method})"
 
 
 def _format_target(run: Run) -> str:

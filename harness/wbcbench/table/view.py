@@ -198,14 +198,6 @@ class Run:
         statuses = {part: source.status if source else None for part, source in sources.items()}
         return {part: status.value if status else ABSENT for part, status in statuses.items()}
 
-    @property
-    def gain_error(self) -> float | None:
-        """Relative error of the primary sensor that all runs on it share; ``None`` = unknown."""
-        gains = {channel.name: channel.gain_error for channel in self.record.channels}
-        channels = self.primary.channels if self.primary else ()
-        known = [gain for name in channels if (gain := gains[name]) is not None]
-        return max(known) if known and len(known) == len(channels) else None
-
     @cached_property
     def sampling(self) -> Sampling | None:
         """How well the meter of the primary energy source was sampled."""

@@ -16,7 +16,7 @@ from wbcbench import registry
 from wbcbench.core.board_state import Telemetry
 from wbcbench.core.cpu_load import CpuLoad
 from wbcbench.core.quality import QualityWarning
-from wbcbench.core.record import AbsentMeter, Agreement, Epoch, Sampling, Status
+from wbcbench.core.record import AbsentMeter, Agreement, Budget, Epoch, Sampling, Status
 from wbcbench.core.spec import RunSpec
 from wbcbench.core.trace import Channel, Domain, Origin, Trace
 from wbcbench.core.window import Window, WindowEnergy, is_work
@@ -40,7 +40,7 @@ class Evidence:
     Attributes:
         spec: What a run was asked to do; ``None`` for a user's program, of which nothing was asked.
         judged: Name of the window that is checked.
-        traces, windows, energies: What was measured.
+        traces, windows, energies, budgets: What was measured, and where its ± come from.
         cut: Names of windows that were still open when the trace ended.
         sampling: How well each meter was sampled.
         absent: Meters that do not work here.
@@ -66,6 +66,7 @@ class Evidence:
     absent: tuple[AbsentMeter, ...]
     meters: Mapping[str, JsonValue]
     trained: bool
+    budgets: tuple[Budget, ...] = ()
     faults: tuple[Fault, ...] = ()
     agreements: tuple[Agreement, ...] = ()
     telemetry: tuple[Telemetry, ...] = ()
