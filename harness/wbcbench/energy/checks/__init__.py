@@ -19,7 +19,7 @@ from wbcbench.core.quality import QualityWarning
 from wbcbench.core.record import AbsentMeter, Agreement, Budget, Epoch, Sampling, Status
 from wbcbench.core.spec import RunSpec
 from wbcbench.core.trace import Channel, Domain, Origin, Trace
-from wbcbench.core.window import Window, WindowEnergy, is_work
+from wbcbench.core.window import TRAIN, Window, WindowEnergy, is_validation, is_work
 from wbcbench.energy.faults import Fault
 from wbcbench.energy.source import (
     PRIMARY_DOMAINS,
@@ -92,6 +92,15 @@ class Evidence:
     def window(self, name: str) -> Window | None:
         """The window of that name; ``None`` if the run did not get there."""
         return next((window for window in self.windows if window.name == name), None)
+
+    def list_parts(self, window: Window) -> tuple[Window, ...]:
+        """The window, or what the validation passes of a run leave of its training."""
+        if self.spec is None or window.name != TRAIN:
+            return (window,)
+        passes = sorted((w.start_s, w.end_s) for w in self.windows if is_validation(w.name))
+        edges_s = [window.start_s, *(t_s for span in passes for t_s in span), window.end_s]
+        pairs = zip(edges_s[::2], edges_s[1::2], strict=True)
+        return tuple(Window(TRAIN, start_s, end_s) for start_s, end_s in pairs if end_s > start_s)
 
     def is_work(self, window: str) -> bool:
         """Whether a window contains work: one of a run, or the one that is checked."""
