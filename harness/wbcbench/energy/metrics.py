@@ -164,9 +164,9 @@ def load_intensities() -> dict[str, Intensity]:
     }
 
 
-def intensity(zone: str) -> Intensity | None:
-    """The grid of a zone; ``None`` if the table has none, for no other grid stands in for it."""
-    return load_intensities().get(zone)
+def intensity(zone: str | None) -> Intensity | None:
+    """The grid of a zone; ``None`` without one in the table, for no other grid stands in for it."""
+    return load_intensities().get(zone or "")
 
 
 def carbon_g(

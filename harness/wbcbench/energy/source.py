@@ -14,9 +14,11 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
+
+from pydantic import JsonValue
 
 from wbcbench.core import window
 from wbcbench.core.quality import QualityWarning, Severity
@@ -31,6 +33,7 @@ from wbcbench.energy.metrics import Reached, energy_to_accuracy, sum_if_all_know
 PRIMARY_DOMAINS = (Domain.GPU, Domain.CPU, Domain.SYSTEM)
 
 CODECARBON = "codecarbon"
+TDP_LOAD = "codecarbon_tdp_load"  # the method of its model of the processor
 
 
 def meter_of(channel: str) -> str:
@@ -46,6 +49,19 @@ def is_codecarbon(channel: str) -> bool:
 def device_label(channel: str) -> str:
     """``nvml/gpu0`` for ``nvml/gpu0/counter``: what messages call the device of a channel."""
     return channel.rpartition("/")[0] or channel
+
+
+def describe_model(meters: Mapping[str, JsonValue], method: str | None) -> str:
+    """What the joules of a model rest on, as a clause; empty where it is not known."""
+    facts = meters.get(CODECARBON)
+    if method != TDP_LOAD or not isinstance(facts, Mapping):
+        return ""
+    if facts.get("cpu_tdp_known") is False:
+        return (
+            "CodeCarbon knew no power rating of this processor and assumed 4 W a thread, and a "
+            "curve of its load"
+        )
+    return "CodeCarbon's model of the processor's power rating and load"
 
 
 class Measured(Protocol):

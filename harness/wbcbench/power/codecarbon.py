@@ -39,6 +39,7 @@ from wbcbench.power.device import Gpu, UnreadGpuError
 from wbcbench.power.meter import EnergyMeter, MeterRequest
 
 PERIOD_S = 1.0
+ANY_COUNTRY = "USA"  # it wants one; without one of the user's its grams are not used
 MOST_WARNINGS = 20
 
 # What CodeCarbon logs when the processor is not in its table of thermal design powers.
@@ -209,7 +210,7 @@ def open_meters(request: MeterRequest) -> list[EnergyMeter]:
         )
     gpus, unread = _choose_gpus(request)
     settings = _tracker_settings(request, [gpu.index for gpu in gpus])
-    return [CodeCarbonMeter(settings, [gpu.uuid for gpu in gpus], unread)]
+    return [CodeCarbonMeter(settings, [gpu.uuid for gpu in gpus], unread, request.country)]
 
 
 def _tracker_settings(request: MeterRequest, gpu_indices: Sequence[int]) -> dict[str, Any]:
@@ -221,7 +222,7 @@ def _tracker_settings(request: MeterRequest, gpu_indices: Sequence[int]) -> dict
     temporary folder, which it leaves there when it is killed.
     """
     return {
-        "country_iso_code": request.country,
+        "country_iso_code": request.country or ANY_COUNTRY,
         "region": None,
         "cloud_provider": None,
         "cloud_region": None,
@@ -258,6 +259,7 @@ class CodeCarbonMeter(EnergyMeter):
         settings: Mapping[str, Any],
         gpu_uuids: Sequence[str] = (),
         unread: Sequence[AbsentMeter] = (),
+        country: str | None = None,
     ) -> None:
         """Prepare; nothing is started yet.
 
@@ -265,7 +267,9 @@ class CodeCarbonMeter(EnergyMeter):
             settings: Arguments for ``OfflineEmissionsTracker``.
             gpu_uuids: The GPUs among them.
             unread: GPUs that are in use and that it must not read.
+            country: Of the user's grid; ``None`` where none was set.
         """
+        self._country = country
         self.channels: tuple[Channel, ...] = ()
         self.unread = tuple(unread)
         self._gpus = "+".join(gpu_uuids)
@@ -332,9 +336,14 @@ class CodeCarbonMeter(EnergyMeter):
     def describe(self) -> dict[str, JsonValue]:
         """Version, country, what each part's joules are made of, and emissions so far in grams."""
         # For a country that its table lacks it takes the world's average: that is no answer.
-        known = self._facts.get("country_known", False)
-        emissions_g = self._totals.get("emissions_g") if known else None
-        return {**self._facts, "emissions_g": emissions_g}
+        known = self._facts.get("country_known", False) and self._country is not None
+        is_rated = self._settings["force_cpu_power"] is not None
+        return {
+            **self._facts,
+            "country": self._country,
+            "cpu_tdp_known": is_rated or self._facts.get("cpu_tdp_known"),
+            "emissions_g": self._totals.get("emissions_g") if known else None,
+        }
 
     def _listen(self, process: subprocess.Popen[str], answers: Queue[dict[str, Any]]) -> None:
         assert process.stdout is not None

@@ -40,7 +40,7 @@ class MeterRequest:
         one_gpu: With ``gpus`` empty, only the first visible one: a run trains on one GPU, and the
             idle joules of its neighbours are not the run's.
         for_training: Only GPUs that TensorFlow can train on.
-        country: ISO 3166 alpha-3 code for CodeCarbon's offline table.
+        country: ISO 3166 alpha-3 code for CodeCarbon's offline table; ``None``: not set.
         powercap_root: Where the kernel shows RAPL.
         seed: For the simulated meter's signal.
         options: Options of one meter, e.g. ``{"simulated.power_w": "250"}``.
@@ -49,7 +49,7 @@ class MeterRequest:
     gpus: tuple[str, ...] = ()
     one_gpu: bool = False
     for_training: bool = False
-    country: str = "DEU"
+    country: str | None = None
     powercap_root: Path = Path("/sys/class/powercap")
     seed: int = 0
     options: Mapping[str, str] = field(default_factory=dict)

@@ -245,7 +245,7 @@ class Run:
 
     @property
     def grid(self) -> Intensity | None:
-        """The grid of the run's country."""
+        """The grid of the country that the run's spec names; ``None`` if it names none."""
         return intensity(self.spec.country)
 
     # Time and windows.
