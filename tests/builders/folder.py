@@ -71,7 +71,7 @@ def write_cpu_time(run: RunDir, start_s: float, end_s: float, others: float = 0.
     path.parent.mkdir(exist_ok=True)
     times = np.arange(start_s, end_s + 1.0, 1.0).tolist()
     samples = [CpuSample(t, (1.0 + 2 * others) * (t - start_s), t - start_s, 2) for t in times]
-    lines = [",".join(cpu_load.COLUMNS), *map(cpu_load.sample_to_line, samples), ""]
+    lines = [",".join(cpu_load.COLUMNS), *(sample.line for sample in samples), ""]
     path.write_text("\n".join(lines), encoding="ascii")
 
 

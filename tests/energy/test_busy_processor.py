@@ -28,7 +28,7 @@ def rapl(idle_w: float = 20.0, load_w: float = 60.0) -> Trace:
 def loads(others: float, cores: int = 4, **windows: float) -> tuple[CpuLoad, ...]:
     """The share of others in ``train``, and in other windows."""
     shares = {window.name: 0.0 for window in WINDOWS} | {"train": others} | windows
-    return tuple(CpuLoad(name, cores, 0.3, share) for name, share in shares.items())
+    return tuple(CpuLoad(name, cores, share) for name, share in shares.items())
 
 
 @pytest.mark.parametrize("cores", [2, 128])

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from fakes.proc_folder import ProcFolder
-from wbcbench.core.cpu_load import CpuSample, sample_from_line, sample_to_line, summarise_load
+from wbcbench.core.cpu_load import COLUMNS, CpuSample, summarise_load
+from wbcbench.core.run_folder import RunDir
 from wbcbench.core.window import Window
 from wbcbench.power.cpu_time import CpuTimes
 
@@ -108,7 +109,6 @@ def test_shares_are_of_all_cores(cores: int, others: float, own: float) -> None:
     load = summarise_load(totals(others, own, cores), Window("train", 10.0, 20.0))
     assert load.cores == cores
     assert load.others_share == pytest.approx(others / cores)
-    assert load.own_share == pytest.approx(own / cores)
 
 
 def test_edges_are_interpolated_and_what_is_not_covered_is_unknown() -> None:
@@ -126,11 +126,14 @@ def test_ticks_that_do_not_fit_give_no_negative_share() -> None:
     assert summarise_load(samples, Window("w", 1.0, 9.0)).others_share == 0.0
 
 
-def test_a_line_is_read_back_and_a_torn_one_is_none() -> None:
-    sample = CpuSample(12.345678, 1005.25, 7.5, 64)
-    assert sample_from_line(sample_to_line(sample)) == sample
-    for line in ("t_s,busy_s,own_s,cores", "1.0,2.0", "", "1.0,2.0,3.0,"):
-        assert sample_from_line(line) is None
+def test_a_log_is_read_back_but_for_a_torn_line(tmp_path: Path) -> None:
+    run, samples = RunDir(tmp_path), totals(0.5, 1.0, 64, 3)
+    assert run.read_cpu_time() is None
+    run.cpu_time_path.parent.mkdir()
+    for header, expected in ((",".join(COLUMNS) + "\n", samples), ("", []), ("t_s,bu", [])):
+        lines = [*(sample.line for sample in expected), "12.0,3.0"]
+        run.cpu_time_path.write_text(header + "\n".join(lines) if expected else header)
+        assert run.read_cpu_time() == expected
 
 
 def test_processes_that_seem_each_others_parents_are_not_ours(tmp_path: Path) -> None:

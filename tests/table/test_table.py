@@ -208,7 +208,7 @@ def test_the_gpu_is_described_by_name_and_by_its_state_in_training():
     assert cells["gpu_throttle_reasons"] == "hw_thermal_slowdown;sw_power_cap"
     assert cells["gpu_foreign_processes"] == 0
     assert cells["cpu_others_pct"] is None
-    busy = make_record(cpu_loads=(CpuLoad("train", 8, 0.5, 0.25), CpuLoad("evaluate", 8, 0.5, 0.9)))
+    busy = make_record(cpu_loads=(CpuLoad("train", 8, 0.25), CpuLoad("evaluate", 8, 0.9)))
     assert table.row(busy)["cpu_others_pct"] == 25.0
     assert GPU not in cells.values()
     assert len(cells["gpu_uuid_hash"]) == 12

@@ -36,9 +36,9 @@ from typing import IO, Any, TypeVar
 
 from pydantic import JsonValue, TypeAdapter, ValidationError
 
-from wbcbench.core import cpu_load
 from wbcbench.core import record as records
 from wbcbench.core.board_state import BoardSample, sample_from_line
+from wbcbench.core.cpu_load import CpuSample
 from wbcbench.core.errors import RunExistsError, RunsFailedError, UsageError
 from wbcbench.core.files import sync_folder, write_atomically, write_new
 from wbcbench.core.messages import parse_lines
@@ -339,8 +339,8 @@ class RunDir:
         """Every sample of every board, by its name; a line torn by a kill is left out."""
         telemetry: dict[str, list[BoardSample]] = {}
         for path in sorted({*(self.path / TELEMETRY).glob("*.csv")} - {self.cpu_time_path}):
-            samples = map(sample_from_line, _read_complete_lines(path))
-            telemetry[path.stem] = [sample for sample in samples if sample is not None]
+            lines = path.read_text(encoding="ascii", errors="replace").split("\n")[1:-1]
+            telemetry[path.stem] = [s for s in map(sample_from_line, lines) if s is not None]
         return telemetry
 
     @property
@@ -348,12 +348,13 @@ class RunDir:
         """Where samples of the processor's time are appended."""
         return self.path / TELEMETRY / CPU_TIME
 
-    def read_cpu_time(self) -> list[cpu_load.CpuSample] | None:
+    def read_cpu_time(self) -> list[CpuSample] | None:
         """Every sample of the processor's time; ``None`` if nobody asked for it."""
         if not self.cpu_time_path.exists():
             return None
-        samples = map(cpu_load.sample_from_line, _read_complete_lines(self.cpu_time_path))
-        return [sample for sample in samples if sample is not None]
+        polls = read_csv_polls(self.cpu_time_path)
+        rows = zip(polls[0][1], *(values for _, _, values in polls), strict=True) if polls else ()
+        return [CpuSample(t_s, *row) for t_s, *row in rows if None not in row]
 
     @property
     def marks_path(self) -> Path:
@@ -402,11 +403,6 @@ class RunDir:
                 return not _try_lock(stream, fcntl.LOCK_SH)
         except OSError:
             return False
-
-
-def _read_complete_lines(path: Path) -> list[str]:
-    """The lines of a log but its header and one that a kill tore."""
-    return path.read_text(encoding="ascii", errors="replace").split("\n")[1:-1]
 
 
 def _try_lock(stream: IO[str], kind: int) -> bool:

@@ -12,16 +12,16 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 
 import psutil
 
-from wbcbench.core import cpu_load
-from wbcbench.core.board_state import COLUMNS, BoardSample, sample_to_line
+from wbcbench.core import board_state, cpu_load
+from wbcbench.core.board_state import BoardSample
 from wbcbench.core.errors import CannotMeasureError
 from wbcbench.core.messages import append_line
 from wbcbench.core.run_folder import RunDir
@@ -51,19 +51,14 @@ class TelemetryRecorder:
             root_pid: The process that, with all it starts, is measured: the processor time of
                 others is logged. ``None`` where everything on the machine is.
         """
-        self._clock = clock
-        self._should_stop = threading.Event()
-        logs: list[tuple[Path, Sequence[str], Callable[[], str | None]]] = [
-            (run.telemetry_path(device.gpu.uuid), COLUMNS, partial(self._read_line, device))
+        self._clock, self._should_stop = clock, threading.Event()
+        logs = [
+            (run.telemetry_path(device.gpu.uuid), board_state.COLUMNS, self._iterate_lines(device))
             for device in devices
         ]
         if root_pid is not None:
-            read_cpu = partial(self._read_cpu_line, CpuTimes(root_pid))
-            logs.append((run.cpu_time_path, cpu_load.COLUMNS, read_cpu))
-        self._threads = [
-            threading.Thread(target=self._record, args=log, name="telemetry", daemon=True)
-            for log in logs
-        ]
+            logs.append((run.cpu_time_path, cpu_load.COLUMNS, self._iterate_cpu_lines(root_pid)))
+        self._threads = [threading.Thread(target=_record, args=log, daemon=True) for log in logs]
 
     def start(self) -> None:
         """Start a thread for each log, without waiting for the first sample."""
@@ -76,27 +71,25 @@ class TelemetryRecorder:
         for thread in self._threads:
             thread.join(JOIN_S)
 
-    def _record(
-        self, path: Path, columns: Sequence[str], read_line: Callable[[], str | None]
-    ) -> None:
-        with suppress(OSError):  # a disk that cannot be written ends telemetry and nothing else
-            path.parent.mkdir(exist_ok=True)
-            with path.open("w", encoding="ascii") as stream:
-                append_line(stream, ",".join(columns))
-                is_stopping = False
-                while (line := read_line()) is not None:
-                    append_line(stream, line)
-                    if is_stopping:
-                        break
-                    is_stopping = self._should_stop.wait(INTERVAL_S)
+    def _iterate_ticks(self) -> Iterator[None]:
+        """One a second until ``stop``, and one then."""
+        yield
+        while not self._should_stop.wait(INTERVAL_S):
+            yield
+        yield
 
-    def _read_line(self, device: Device) -> str:
-        return sample_to_line(self._read(device))
+    def _iterate_lines(self, device: Device) -> Iterator[str]:
+        for _ in self._iterate_ticks():
+            yield board_state.sample_to_line(self._read(device))
 
-    def _read_cpu_line(self, times: CpuTimes) -> str | None:
-        """One sample of the processor's time; ``None`` where it is not told, which ends the log."""
-        sample = times.read(self._clock.now_s())
-        return None if sample is None else cpu_load.sample_to_line(sample)
+    def _iterate_cpu_lines(self, root_pid: int) -> Iterator[str]:
+        """Ends where the system does not tell its processor time."""
+        times = CpuTimes(root_pid)
+        for _ in self._iterate_ticks():
+            sample = times.read(self._clock.now_s())
+            if sample is None:
+                return
+            yield sample.line
 
     def _read(self, device: Device) -> BoardSample:
         t_s, state = self._clock.now_s(), asdict(device.read_telemetry())
@@ -104,6 +97,15 @@ class TelemetryRecorder:
             own = {pid for pid in pids if _descends_from(pid, os.getpid())}
             state |= {"own": tuple(sorted(own)), "foreign": tuple(sorted({*pids} - own))}
         return BoardSample(t_s, **state)
+
+
+def _record(path: Path, columns: Sequence[str], lines: Iterator[str]) -> None:
+    with suppress(OSError):  # a disk that cannot be written ends telemetry and nothing else
+        path.parent.mkdir(exist_ok=True)
+        with path.open("w", encoding="ascii") as stream:
+            append_line(stream, ",".join(columns))
+            for line in lines:
+                append_line(stream, line)
 
 
 @cache
