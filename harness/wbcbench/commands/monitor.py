@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 # Options after the command's name belong to the command.
 CONTEXT = {"allow_interspersed_args": False}
 
-_QUOTED = "energy_j uncertainty_j board_uncertainty_j status channel method unread".split()
+_QUOTED = ("energy_j", "uncertainty_j", "board_uncertainty_j")
+_HOW = ("status", "channel", "method", "unread")
 
 Command = Annotated[
     list[str] | None,
@@ -113,7 +114,7 @@ def build_document(monitored: Monitored) -> dict[str, Any]:
     result = monitored.result
     return {
         "duration_s": result.window.duration_s,
-        "energy": _pick(result.energy, *_QUOTED),
+        "energy": _pick(result.energy, *_QUOTED, *_HOW),
         "channels": [
             {
                 **_pick(reading.channel, "name", "domain", "kind", "origin"),

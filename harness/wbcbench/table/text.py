@@ -146,6 +146,8 @@ def _format_energy_source(run: Run, source: EnergySource) -> str:
         return f"unknown: no joules of {devices}"
     above_j = run.energy_above_idle_j(source)
     above = "" if above_j is None else f", {human_energy(above_j)} above idle"
+    if above_j is not None and above_j < 0:
+        above += " (idle drew more)"
     status = "estimated without a sensor" if source.status is Origin.ESTIMATED else source.status
     joules = human_energy_within(
         energy_j,
