@@ -322,6 +322,7 @@ def test_estimated_joules_say_so_in_every_line(laptop):
     assert len(lines) >= 15
     assert all("estimated" in line for line in lines)
     assert "All joules here are estimated, not measured." in text
+    assert "J ± " not in text  # how far a model is off is not known
     rows = csv.DictReader(
         io.StringIO(said(laptop, "study", "--csv", "--lowest-status", "estimated"))
     )

@@ -17,6 +17,8 @@ from wbcbench.core.spec import RunSpec
 from wbcbench.power.meter import MeterRequest
 from wbcbench.report import iterate_banners
 from wbcbench.report.sections.carbon import build_carbon
+from wbcbench.report.summaries import build_summary_rows
+from wbcbench.report.words import format_both_errors
 from wbcbench.table.view import Run
 
 UNKNOWN_CPU = METERS["codecarbon"] | {"cpu_tdp_known": False}
@@ -75,6 +77,13 @@ def test_what_an_estimate_rests_on_is_said_in_warning_and_report(facts, words):
     [banner] = [text for text in iterate_banners(study) if text.startswith("ESTIMATED")]
     assert words in banner
     assert "processor power rating ×" not in banner
+
+
+def test_the_report_has_no_error_of_an_estimate():
+    records = [make_record(seed=seed, channels=LAPTOP) for seed in (1, 2, 3)]
+    [row] = build_summary_rows(gather("study", records))
+    assert format_both_errors(row) == "1.60 kJ (estimated)"
+    assert (row["energy_reading_j"], row["energy_board_j"]) == (None, None)
 
 
 def test_where_nothing_is_known_of_the_model_nothing_is_claimed():

@@ -23,6 +23,7 @@ from wbcbench.core.text import (
     human_energy_within,
     human_share,
 )
+from wbcbench.core.trace import Origin
 from wbcbench.report.study import ReportStudy
 from wbcbench.report.summaries import ENERGY, Row, format_range
 from wbcbench.stats.bootstrap import compute_percentile_interval, resample
@@ -188,7 +189,9 @@ def describe_variant(row: Row) -> str:
 
 def format_both_errors(row: Row) -> str:
     """``41.2 kJ ± 600 J (runs) ± 9 J (reading) ± 2.1 kJ (board)``, and the joules' status."""
-    halves_j = {name: row[f"energy_{name}_j"] for name in ("runs", "reading", "board")}
+    # Of an estimate the scatter over runs would pass for its error, which nobody knows.
+    names = () if row["energy_status"] == Origin.ESTIMATED else ("runs", "reading", "board")
+    halves_j = {name: row[f"energy_{name}_j"] for name in names}
     text = human_energy_within(row[ENERGY], **halves_j)
     return text + format_status(row["energy_status"] or "")
 
