@@ -24,8 +24,8 @@ def board(index: int, **changes: object) -> FakeGpu:
     ("meters", "word"),
     [
         (("auto",), "driver"),
-        (("codecarbon",), "codecarbon measures none"),
-        (("codecarbon", "simulated"), "codecarbon, simulated measure none"),
+        (("codecarbon",), "codecarbon read none: add nvml or amd"),
+        (("codecarbon", "simulated"), "codecarbon, simulated read none"),
     ],
 )
 def test_no_meter_of_a_gpu_is_said_with_its_reason(meters: Sequence[str], word: str) -> None:

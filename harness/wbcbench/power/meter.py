@@ -150,13 +150,12 @@ def _explain_no_gpu(
     names: Sequence[str], gpus: Sequence[str], absent: Sequence[AbsentMeter]
 ) -> str:
     """Why no GPU is measured although one was asked for, and the way out."""
-    reason = explain_absence(absent) or "This machine has no driver of an NVIDIA or AMD GPU."
+    reason = explain_absence(absent) or "There is no NVIDIA or AMD driver."
     if {AUTO, *GPU_METERS}.isdisjoint(names):
-        verb = "measure" if len(names) > 1 else "measures"
-        reason = f"{', '.join(names)} {verb} none: add nvml or amd to the meters."
+        reason = f"{', '.join(names)} read none: add nvml or amd."
     return (
-        f"GPU {', '.join(gpus)} was asked for, and no GPU can be measured. {reason} Nothing was "
-        "started. Leave --gpus out to do without a GPU; see `wbcbench doctor`."
+        f"GPU {', '.join(gpus)} was asked for and cannot be measured. {reason} "
+        "Leave --gpus out, or see `wbcbench doctor`."
     )
 
 
