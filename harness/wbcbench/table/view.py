@@ -211,10 +211,6 @@ class Run:
         """Energy of one part in one window."""
         return source_energy_j(self.record, self.source(domain), window)
 
-    def meter_energy_j(self, meter: str, domain: Domain, window: str = TRAIN) -> float | None:
-        """Energy of one part in one window as one meter read it."""
-        return source_energy_j(self.record, self.meter_source(meter, domain), window)
-
     def idle_windows(self, source: EnergySource | None, *periods: str) -> list[str]:
         """The idle windows ``before`` and ``after`` training whose power this source knows.
 
