@@ -94,7 +94,7 @@ def _energy(channel: Channel, window: Window) -> WindowEnergy:
         window=window.name,
         channel=channel.name,
         energy_j=mean_w * window.duration_s,
-        uncertainty_j=None if channel.origin.is_estimated else 0.05 * mean_w * window.duration_s,
+        uncertainty_j=0.05 * mean_w * window.duration_s,
         mean_power_w=mean_w,
         samples=int(window.duration_s * 10),
         max_gap_s=0.12,

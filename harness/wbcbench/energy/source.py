@@ -319,7 +319,7 @@ def source_power_w(record: Measured, source: EnergySource | None, window: str) -
 def source_uncertainty_j(
     record: Measured, source: EnergySource | None, window: str
 ) -> float | None:
-    """Uncertainty of a window's joules; ``None`` if that of one device is unknown.
+    """Uncertainty of a window's joules; ``None`` for a model, or if that of a device is unknown.
 
     Devices that work in step are late alike and miss the same of the load: what the same meter's
     readings of one kind are off by at the edges and between readings adds up. The steps of their
@@ -327,7 +327,8 @@ def source_uncertainty_j(
     """
     energies = _list_energies(record, source, window)
     known = [(e, e.uncertainty_j) for e in energies if e and e.uncertainty_j is not None]
-    if not energies or len(known) < len(energies):
+    is_model = source is not None and source.status is Origin.ESTIMATED
+    if is_model or not energies or len(known) < len(energies):
         return None
     if len(known) == 1:
         return known[0][1]
