@@ -158,7 +158,7 @@ def _experiment(design: StudyDesign) -> Experiment:
         seeds=tuple(1000 + design.seed * 100 + i for i in range(1, design.blocks + 1)),
         blocks=design.blocks,
         factors={"variant": tuple(design.variants)},
-        run={"epochs": design.epochs, "target_value": 0.6, **design.changes},
+        run={"epochs": design.epochs, "target_value": 0.6, "country": "DEU", **design.changes},
         about="Made for a test.",
         pauses=Pauses(rest_s=1.0),
         submission=design.submission,

@@ -85,6 +85,7 @@ def evidence(*traces: Trace, windows: tuple[Window, ...] = WINDOWS, **fields: ob
         meters={},
         trained=True,
         faults=appraisal.faults,
+        budgets=appraisal.budgets,
         agreements=appraisal.agreements,
         epochs=EPOCHS,
         steps_per_epoch=STEPS,

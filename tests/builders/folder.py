@@ -16,7 +16,9 @@ from builders.evidence import VALIDATED_EPOCHS, VALIDATED_WINDOWS, counter, powe
 from builders.machine import GPU, Load
 from builders.run import make_spec
 from data_folders import image_set
+from wbcbench.core import cpu_load
 from wbcbench.core.board_state import COLUMNS, BoardSample, sample_to_line
+from wbcbench.core.cpu_load import CpuSample
 from wbcbench.core.record import Circumstances, Epoch
 from wbcbench.core.run_folder import GROWING_TRACES, TRACES, Local, RunDir
 from wbcbench.core.trace import Channel, Trace
@@ -63,6 +65,16 @@ def write_telemetry(run: RunDir, looks: Iterable[BoardSample]) -> None:
     )
 
 
+def write_cpu_time(run: RunDir, start_s: float, end_s: float, others: float = 0.02) -> None:
+    """The log of the processor's time: two cores, one busy with the run, a share with others."""
+    path = run.cpu_time_path
+    path.parent.mkdir(exist_ok=True)
+    times = np.arange(start_s, end_s + 1.0, 1.0).tolist()
+    samples = [CpuSample(t, (1.0 + 2 * others) * (t - start_s), t - start_s, 2) for t in times]
+    lines = [",".join(cpu_load.COLUMNS), *(sample.line for sample in samples), ""]
+    path.write_text("\n".join(lines), encoding="ascii")
+
+
 def write_measurements(
     run: RunDir,
     channels: Sequence[Channel],
@@ -86,6 +98,7 @@ def write_measurements(
     traces = [load.trace(channel, t_s, rng) for channel, load in loads.items()]
     run.write_channels(channels)
     write_traces(run, traces)
+    write_cpu_time(run, start_s, end_s)
     for channel, load in loads.items():
         if channel.device == GPU:
             write_telemetry(run, _looks(load, start_s, end_s))

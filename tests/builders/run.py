@@ -41,6 +41,7 @@ def make_spec(variant: str = "leaky-dropout", seed: int = 1, **changes: object) 
         dataset_id="bccd-kaggle",
         dataset_sha256="ab" * 32,
         target_value=0.8,
+        country="DEU",
     )
     return replace(spec, **changes)  # type: ignore[arg-type]
 

@@ -229,6 +229,19 @@ def test_the_documents_say_what_is_measured_and_leave_to_the_author_what_is_his(
     assert "wbcbench reproduce" in readme
 
 
+def test_without_a_country_there_is_a_range_of_emissions_and_no_mass(tmp_path):
+    design = replace(SMALL, blocks=1, changes={"country": None})
+    study = bundle_study(tmp_path / "results", design)
+    payload = submit(order(study.parent, tmp_path / "bundle")).path / "data"
+    impact, card = (_words(payload, name) for name in (layout.IMPACT, layout.MODEL_CARD))
+    assert "No country was set" in impact
+    assert "Over the grids of the table" in impact
+    assert "**" not in impact.partition("No country was set")[2].partition("PUE")[0]
+    assert "Germany" not in impact + card
+    assert "emissions:" not in card
+    assert "The emissions of the study are not stated here" in card
+
+
 def test_estimated_joules_are_never_called_measured(tmp_path):
     study = bundle_study(tmp_path / "results", replace(SMALL, gpu=False))
     payload = submit(order(study.parent, tmp_path / "bundle")).path / "data"

@@ -149,8 +149,9 @@ def test_configurations_carry_both_errors_the_front_and_the_cost_of_the_target(c
     assert configurations["relu-batchnorm"]["front_share"] == 1.0
     level = configurations["leaky-dropout"]["levels"][ENERGY]
     assert level["runs"] > 0
-    # The meter's gain is shared by all runs: its error does not shrink with their number.
-    assert level["meter"] == pytest.approx(0.05 * 280 * 44, rel=0.01)
+    # Neither shrinks with the number of runs.
+    assert level["reading"] == pytest.approx(0.05 * 280 * 44, rel=0.01)
+    assert level["board"] == pytest.approx(0.05 * level["mean"])
     assert configurations["leaky-dropout"]["target"] == {
         "unit": "J",
         "reached": 8,
@@ -321,6 +322,7 @@ def test_estimated_joules_say_so_in_every_line(laptop):
     assert len(lines) >= 15
     assert all("estimated" in line for line in lines)
     assert "All joules here are estimated, not measured." in text
+    assert "J ± " not in text  # how far a model is off is not known
     rows = csv.DictReader(
         io.StringIO(said(laptop, "study", "--csv", "--lowest-status", "estimated"))
     )

@@ -33,12 +33,6 @@ def test_net_energy_is_unknown_when_a_part_is(gross_j, idle_w):
     assert metrics.energy_above_idle_j(gross_j, idle_w, 2.0) is None
 
 
-def test_the_energy_delay_product_of_3_joules_in_2_seconds_is_6():
-    assert metrics.energy_delay_product_js(3.0, 2.0) == 6.0
-    assert metrics.energy_delay_product_js(None, 2.0) is None
-    assert metrics.energy_delay_product_js(3.0, None) is None
-
-
 def test_nothing_is_shared_by_no_images():
     assert metrics.ratio(10.0, 0) is None
     assert metrics.ratio(10.0, None) is None

@@ -21,7 +21,7 @@ from fakes.known_load import WINDOW_AT_S, Bench
 from fakes.nvml_plugin import ScriptedNvml
 from fakes.nvml_scenario import FULL_TIME, RUNNING_AVERAGE, UNSUPPORTED, Counter, FakeGpu, Fault
 from fakes.power_shapes import Constant
-from wbcbench.core.record import AbsentMeter
+from wbcbench.core.record import AbsentMeter, Budget
 from wbcbench.core.trace import Channel, Domain, Origin
 from wbcbench.core.window import Window
 from wbcbench.energy.source import (
@@ -29,6 +29,7 @@ from wbcbench.energy.source import (
     explain_unknown,
     list_passed_over,
     primary_source,
+    source_board_j,
     source_energy_j,
     source_uncertainty_j,
 )
@@ -116,11 +117,68 @@ def test_a_column_of_one_kind_of_reading_is_unknown_where_a_board_lacks_it():
     assert row["energy_gpu_train_integral_j"] is None
 
 
-def test_errors_of_devices_are_independent():
-    record = make_record(channels=(COUNTER, on_board(COUNTER, 1)))
+def with_budgets(*channels: Channel, parts_j: tuple[float, float, float] = (3.0, 4.0, 12.0)):
+    """A run in which each channel is off by these: steps, edges, between readings."""
+    budgets = tuple(
+        Budget("train", channel.name, *parts_j, total_j=math.hypot(*parts_j))
+        for channel in channels
+    )
+    record = make_record(channels=channels)
+    energies = [replace(e, uncertainty_j=math.hypot(*parts_j)) for e in record.energies]
+    return replace(record, energies=tuple(energies), budgets=budgets)
+
+
+def test_what_devices_in_step_are_off_by_adds_up_and_their_steps_do_not():
+    boards = [COUNTER, *(on_board(COUNTER, i) for i in range(1, 4))]
+    for n in (1, 2, 4):
+        record = with_budgets(*boards[:n])
+        both_j = source_uncertainty_j(record, choose_source(record, Domain.GPU), "train")
+        assert both_j == pytest.approx(math.hypot(3 * math.sqrt(n), 4 * n, 12 * n))
+
+
+def test_readings_of_other_kinds_and_meters_are_not_in_step():
+    for other in (on_board(POWER, 1), on_board(COUNTER, 0, "amd")):
+        record = with_budgets(COUNTER, other)
+        both_j = source_uncertainty_j(record, choose_source(record, Domain.GPU), "train")
+        assert both_j == pytest.approx(math.hypot(3, 4, 12, 3, 4, 12))
+
+
+def test_what_is_not_known_to_be_independent_adds_up():
+    record = make_record(channels=(COUNTER, on_board(COUNTER, 1)))  # without budgets
     one_j = record.energy("train", COUNTER.name).uncertainty_j
     both_j = source_uncertainty_j(record, choose_source(record, Domain.GPU), "train")
-    assert both_j == pytest.approx(math.sqrt(2) * one_j)
+    assert both_j == pytest.approx(2 * one_j)
+
+
+def test_gains_of_boards_are_independent():
+    for n in (1, 2, 4):
+        boards = [COUNTER, *(on_board(COUNTER, i) for i in range(1, n))]
+        record = make_record(channels=boards)
+        board_j = source_board_j(record, choose_source(record, Domain.GPU), "train")
+        assert board_j == pytest.approx(0.05 * ONE_J * math.sqrt(n))
+        assert Run(record).row["primary_board_uncertainty_train_j"] == board_j
+
+
+def test_a_board_whose_gain_nobody_knows_makes_that_of_the_sum_unknown():
+    other = replace(on_board(COUNTER, 0, "amd"), gain_error=None)
+    for channels in ((COUNTER, other), RAPL_CHANNELS, CODECARBON_CHANNELS):
+        record = make_record(channels=channels)
+        assert source_board_j(record, primary_source(record), "train") is None
+    lost = without_energy(make_record(channels=(COUNTER, on_board(COUNTER, 1))), COUNTER.name)
+    assert source_board_j(lost, choose_source(lost, Domain.GPU), "train") is None
+
+
+def test_a_run_states_both_errors_by_name():
+    [line] = [
+        x for x in text.format_run(make_record(channels=GPU_CHANNELS)) if "energy, train" in x
+    ]
+    assert "11.2 kJ ± 617 J (reading) ± 560 J (board)" in line
+    [line] = [
+        x
+        for x in text.format_run(make_record(channels=CODECARBON_CHANNELS))
+        if "energy, train" in x
+    ]
+    assert "±" not in line
 
 
 @pytest.mark.parametrize("beside", [CODECARBON_GPU, CPU_MODEL])

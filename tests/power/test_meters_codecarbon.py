@@ -207,6 +207,15 @@ def test_it_ends_with_the_watcher_and_leaves_no_file(temporary_folder: Path) -> 
     assert list(temporary_folder.iterdir()) == []
 
 
+def test_without_a_country_it_has_joules_and_neither_grams_nor_a_place() -> None:
+    with only_meter(MeterRequest(options={"codecarbon.cpu_power_w": "50"})) as meter:
+        assert meter.read()
+    facts = meter.describe()
+    assert facts["country"] is None
+    assert facts["emissions_g"] is None
+    assert facts["cpu_tdp_known"] is True  # it was told
+
+
 def test_a_country_that_its_table_lacks_has_joules_but_no_grams() -> None:
     with only_meter(MeterRequest(country="XXX")) as meter:
         assert None not in meter.read()

@@ -90,7 +90,7 @@ def test_a_run_a_monitor_and_a_meter_leave_the_same_files(
 
     measured, logs = contents(run)
     assert {name.partition("/")[0] for name in measured} == {"simulated", "nvml"}
-    assert set(logs) == {f"{HEALTHY.uuid}.csv"}
+    assert set(logs) == {f"{HEALTHY.uuid}.csv", "cpu.csv"}
     assert contents(monitored) == contents(metered) == (measured, logs)
     assert not (run.path / "trace").exists()
     assert all(any(folder.path.glob("trace/*.csv")) for folder in (monitored, metered))

@@ -29,7 +29,7 @@ def test_places_rise_and_the_ends_and_the_own_place_are_named():
     block = build_carbon(STUDY)
     grams = [float(row[2]) for row in block.figures[0].data.rows]
     assert grams == sorted(grams)
-    assert "Germany, the place set for this study" in block.claims[0].text
+    assert "Germany, the country named in its runs" in block.claims[0].text
     assert f"{grams[-1] / grams[0]:.0f} times as much" in block.claims[0].text
     assert block.folded
 
@@ -47,7 +47,7 @@ def test_the_words_say_estimated_operational_and_where_the_table_is_from():
 def test_the_picture_is_the_same_twice_and_names_the_places():
     first, second = (to_svg(build_carbon(STUDY).figures[0]) for _ in range(2))
     assert first == second
-    assert "Germany (set for this study)" in " ".join(ET.fromstring(first).itertext())
+    assert "Germany (named in its runs)" in " ".join(ET.fromstring(first).itertext())
 
 
 def test_without_joules_there_is_nothing_to_say():

@@ -90,7 +90,8 @@ def test_a_run_is_reproduced_by_what_differs_from_the_defaults(tmp_path):
     assert lines[0] == "git checkout 0123456789abcdef && make setup"
     assert lines[1] == (
         "wbcbench run --variant leaky-dropout --seed 7 --epochs 4 --precision mixed_float16 "
-        "--no-tuned --target-value 0.8 --interval 0.2 --study runs --results again --data FOLDER"
+        "--no-tuned --target-value 0.8 --interval 0.2 --country DEU --study runs --results again "
+        "--data FOLDER"
     )
     assert lines[2] == "wbcbench report runs --results again"
 

@@ -15,6 +15,7 @@ from builders.machine import GPU, GPU_MACHINE, LAPTOP, LOAD_W, SYNTHETIC_CHANNEL
 from builders.run import failed_record, make_record, make_scores, make_spec, save
 from builders.timeline import make_epochs
 from wbcbench import table
+from wbcbench.core.cpu_load import CpuLoad
 from wbcbench.core.quality import Quality, QualityWarning, Severity
 from wbcbench.table.columns import load_columns
 from wbcbench.table.export import describe_table
@@ -39,7 +40,7 @@ accuracy_ci_low accuracy_ci_high n_test_leakage_free accuracy_leakage_free
 balanced_accuracy_leakage_free
 | time_total_s time_train_s time_validation_s time_setup_s time_warmup_s
 | primary_domain primary_method primary_status primary_energy_train_j
-primary_energy_train_above_idle_j primary_uncertainty_train_j
+primary_energy_train_above_idle_j primary_uncertainty_train_j primary_board_uncertainty_train_j
 | gpu_energy_method gpu_energy_status energy_gpu_train_j energy_gpu_train_above_idle_j
 energy_gpu_validation_j
 energy_gpu_setup_j energy_gpu_run_j energy_gpu_train_integral_j gpu_idle_before_w
@@ -56,6 +57,7 @@ epochs_to_target edp_js co2e_g carbon_zone carbon_g_per_kwh carbon_source pue
 | host_id gpu_name gpu_count gpu_uuid_hash mig gpu_power_limit_w gpu_clock_mean_mhz
 gpu_mem_clock_mhz gpu_temp_start_c gpu_temp_mean_c gpu_temp_max_c gpu_throttle_s
 gpu_throttle_reasons gpu_util_mean_pct gpu_mem_peak_bytes gpu_foreign_processes cpu_model cpu_count
+cpu_others_pct
 cpu_governor ram_bytes rss_peak_bytes loadavg_start in_container virtualised
 | wbcbench_version git_commit git_dirty python_version tensorflow_version cuda_version
 cudnn_version driver_version os lock_sha256
@@ -205,6 +207,9 @@ def test_the_gpu_is_described_by_name_and_by_its_state_in_training():
     assert cells["gpu_throttle_s"] == 0.5
     assert cells["gpu_throttle_reasons"] == "hw_thermal_slowdown;sw_power_cap"
     assert cells["gpu_foreign_processes"] == 0
+    assert cells["cpu_others_pct"] is None
+    busy = make_record(cpu_loads=(CpuLoad("train", 8, 0.25), CpuLoad("evaluate", 8, 0.9)))
+    assert table.row(busy)["cpu_others_pct"] == 25.0
     assert GPU not in cells.values()
     assert len(cells["gpu_uuid_hash"]) == 12
 

@@ -237,12 +237,16 @@ def format_boamps(run: Run, licence: str) -> bytes | None:
             "system": {"os": str(row["os"])},
             "software": {"language": "python", "version": str(row["python_version"])},
             "infrastructure": {"infraType": "other", "components": components},
-            "environment": _drop_unknown(
-                country=row["carbon_zone"] or run.spec.country,
-                powerSourceCarbonIntensity=row["carbon_g_per_kwh"],
-            ),
+            **_describe_place(row),
         }
     )
+
+
+def _describe_place(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The grid, where a country was set: the format wants one or no place at all."""
+    intensity = _drop_unknown(powerSourceCarbonIntensity=row["carbon_g_per_kwh"])
+    country = row["carbon_zone"]
+    return {"environment": {"country": country, **intensity}} if country else {}
 
 
 def _describe_task(run: Run) -> dict[str, Any]:

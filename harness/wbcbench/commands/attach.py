@@ -47,7 +47,7 @@ def attach(
     from wbcbench import table
     from wbcbench.core.record import attachment_to_json
     from wbcbench.core.study_folder import find_run, finished_run
-    from wbcbench.core.text import human_energy, human_power, printable
+    from wbcbench.core.text import human_energy_within, human_power, printable
     from wbcbench.energy.attach import attach_wall_meter
 
     folder = finished_run(find_run(results, run))
@@ -67,8 +67,8 @@ def attach(
     source = f"{attachment.channel.name} from {attachment.source} ({attachment.column})"
     lines = [f"{folder.run_id}: {source}"]
     for energy in attachment.energies:
-        spread = "" if energy.uncertainty_j is None else f" ± {human_energy(energy.uncertainty_j)}"
-        text = f"{human_energy(energy.energy_j)}{spread}, {human_power(energy.mean_power_w)}"
+        joules = human_energy_within(energy.energy_j, reading=energy.uncertainty_j)
+        text = f"{joules}, {human_power(energy.mean_power_w)}"
         lines.append(f"  {energy.window:<14} {energy.reason or text}")
     lines += [f"  {warning.severity.value}: {warning.detail}" for warning in attachment.warnings]
     typer.echo("\n".join(map(printable, lines)))

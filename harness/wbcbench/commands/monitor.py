@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 # Options after the command's name belong to the command.
 CONTEXT = {"allow_interspersed_args": False}
 
+_QUOTED = ("energy_j", "uncertainty_j", "board_uncertainty_j")
+_HOW = ("status", "channel", "method", "unread")
+
 Command = Annotated[
     list[str] | None,
     typer.Argument(
@@ -141,9 +144,7 @@ def build_document(monitored: Monitored) -> dict[str, Any]:
     result = monitored.result
     return {
         "duration_s": result.window.duration_s,
-        "energy": _pick(
-            result.energy, "energy_j", "uncertainty_j", "status", "channel", "method", "unread"
-        ),
+        "energy": _pick(result.energy, *_QUOTED, *_HOW),
         "channels": [
             {
                 **_pick(reading.channel, "name", "domain", "kind", "origin"),

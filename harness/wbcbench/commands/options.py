@@ -57,7 +57,10 @@ HELP: dict[str, tuple[str, str]] = {
     "inference_s": (MEASURING, "Minimum length of an inference window in seconds; 0: none."),
     "cooldown_c": (MEASURING, "Wait until the GPU is at most this warm, in °C."),
     "power_limit_w": (EXECUTION, "GPU power limit in watts, restored afterwards; needs root."),
-    "country": (MEASURING, "ISO 3166 code of the grid, for CodeCarbon and carbon."),
+    "country": (
+        MEASURING,
+        "ISO 3166 code of the grid, for grams of CO2e; if left out, a range of grids.",
+    ),
 }
 _HINTS = get_type_hints(RunSpec)
 _DEFAULTS: dict[str, Any] = {field.name: field.default for field in fields(RunSpec)}

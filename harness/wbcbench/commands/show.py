@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from wbcbench.core.run_folder import RunDir
 
 LINE = 100
-_HEADINGS = ("window", "channel", "energy", "mean power", "status")
+_HEADINGS = ("window", "channel", "energy", "± reading", "mean power", "status")
 
 
 def show(
@@ -61,8 +61,10 @@ def print_run(run: RunDir, command: str, *, as_json: bool, verbose: bool = False
     if verbose and (minor := format_notes(record)):
         typer.echo("\nNotes (they do not change the quality):\n" + "\n".join(minor))
     if verbose and record.energies:
-        typer.echo("\nEnergy by window and channel (idle included), ± about 95 %:")
-        options.print_table(_HEADINGS, _list_energies(record), ("energy", "mean power"))
+        typer.echo(
+            "\nEnergy by window and channel (idle included), ± of the reading at about 95 %:"
+        )
+        options.print_table(_HEADINGS, _list_energies(record), _HEADINGS[2:5])
     typer.echo(f"\nSaved in {run.path}")
 
 
@@ -75,11 +77,11 @@ def _list_energies(record: RunRecord) -> Iterator[tuple[str, ...]]:
 
     status = {channel.name: channel.origin.value for channel in record.channels}
     for energy in record.energies:
-        spread = "" if energy.uncertainty_j is None else f" ± {human_energy(energy.uncertainty_j)}"
         yield (
             energy.window,
             energy.channel,
-            human_energy(energy.energy_j) + spread,
+            human_energy(energy.energy_j),
+            human_energy(energy.uncertainty_j) if energy.uncertainty_j else "",
             human_power(energy.mean_power_w),
             energy.reason or status.get(energy.channel, ""),
         )

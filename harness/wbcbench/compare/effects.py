@@ -50,7 +50,7 @@ from wbcbench.table.view import Run
 
 _COLUMNS = ["image_sha256", "original_id", "also_in_train", "y_true", "y_pred"]
 
-_UNCERTAINTY = "primary_uncertainty_train_j"
+_READING, _BOARD = "primary_uncertainty_train_j", "primary_board_uncertainty_train_j"
 _LEAKAGE_FREE = "balanced_accuracy_leakage_free"
 
 
@@ -350,8 +350,8 @@ def _compute_level(runs: Sequence[Run], metric: Metric) -> Level:
     return Level(
         mean=float(values.mean()),
         runs=(interval.high - interval.low) / 2 if interval else None,
-        # The devices' gain is the same in every run: it does not shrink with more of them.
-        meter=_mean(runs, _UNCERTAINTY) if has_meter_error else None,
+        reading=_mean(runs, _READING) if has_meter_error else None,
+        board=_mean(runs, _BOARD) if has_meter_error else None,
     )
 
 

@@ -19,6 +19,7 @@ from wbcbench.core.text import (
     markdown_table,
     printable,
 )
+from wbcbench.core.trace import Origin
 from wbcbench.stats.intervals import Interval
 
 _MOST_DIGITS = 4
@@ -149,12 +150,12 @@ def _build_configurations(comparison: Comparison) -> ComparisonTable:
         levels = []
         for metric in comparison.metrics:
             level = summary.levels[metric.name]
-            errors = ((level.runs, "runs"), (level.meter, "meter"))
+            errors = [(level.runs, "runs"), (level.reading, "reading"), (level.board, "board")]
+            if status.get(metric.name) == Origin.ESTIMATED:
+                errors = []  # the scatter over runs would pass for the error, which nobody knows
             words = _format_quantity(level.mean, metric)
             words += "".join(
-                f" ± {_format_quantity(half, metric)} ({kind})"
-                for half, kind in errors
-                if half is not None
+                f" ± {_format_quantity(half, metric)} ({kind})" for half, kind in errors if half
             )
             levels.append(words + format_status(status.get(metric.name, "")))
         front = UNKNOWN

@@ -95,12 +95,14 @@ class Level:
     Attributes:
         mean: Over blocks.
         runs: Half-width of the 95 % interval over blocks; ``None`` with fewer than three.
-        meter: Half-width from the meter, for joules; it does not shrink with more runs.
+        reading, board: Half-widths from the meter, for joules: of its readings, and by the gain of
+            the boards, the same in every run. Neither shrinks with more runs.
     """
 
     mean: float
     runs: float | None
-    meter: float | None
+    reading: float | None
+    board: float | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from typing import Any, Literal, TypeVar
 from pydantic import JsonValue, TypeAdapter, ValidationError
 
 from wbcbench.core.board_state import Telemetry
+from wbcbench.core.cpu_load import CpuLoad
 from wbcbench.core.errors import UsageError
 from wbcbench.core.quality import Quality, QualityWarning
 from wbcbench.core.spec import RunSpec
@@ -220,6 +221,7 @@ class RunRecord:
     agreements: tuple[Agreement, ...] = ()
     telemetry: tuple[Telemetry, ...] = ()
     sensor_cards: tuple[SensorCard, ...] = ()
+    cpu_loads: tuple[CpuLoad, ...] = ()
 
     @property
     def device(self) -> str:
@@ -374,7 +376,8 @@ class Budget:
         quantisation_j: The counter's steps, or the resolution of the power reading.
         edges_j: Polls, stamps and the sensor's lag at both edges of the window.
         sampling_j: What happened between readings: gaps and sensors that measure part of the time.
-        total_j: The three above in quadrature; ``None`` for a model, whose error is unknown.
+        total_j: The three above in quadrature. A model has no budget, for its error is unknown;
+            in older records it has one, without a total.
         gain_j: Systematic error of the sensor, not in ``total_j``; ``None`` if unknown.
         baseline_j: What subtracting the idle power would add; ``None`` without idle windows.
     """

@@ -9,6 +9,7 @@
         trace/<meter>.csv    every poll, appended and flushed as it happens; until the record is
         traces.parquet       written: then the same in one file (see ``core.trace_file``)
         telemetry/<gpu>.csv  a board's samples: temperature, clocks, throttling, load, processes
+        telemetry/cpu.csv    the processor's time, ours and everybody's (see ``core.cpu_load``)
         marks.jsonl          every message of the trainer, synced to disk at each edge
         record.json          the result; its presence alone says that the run is accounted for
         attached.json        an external meter's joules, added later; its polls: attached.parquet
@@ -38,6 +39,7 @@ from pydantic import JsonValue, TypeAdapter, ValidationError
 
 from wbcbench.core import record as records
 from wbcbench.core.board_state import BoardSample, sample_from_line
+from wbcbench.core.cpu_load import CpuSample
 from wbcbench.core.errors import RunExistsError, RunsFailedError, UsageError
 from wbcbench.core.files import sync_folder, write_atomically, write_new
 from wbcbench.core.messages import parse_lines
@@ -71,6 +73,7 @@ CHANNELS = "channels.json"
 GROWING_TRACES = "trace"
 TRACES = "traces.parquet"
 TELEMETRY = "telemetry"
+CPU_TIME = "cpu.csv"
 MARKS = "marks.jsonl"
 RECORD = "record.json"
 ATTACHMENT = "attached.json"
@@ -338,10 +341,23 @@ class RunDir:
     def read_telemetry(self) -> dict[str, list[BoardSample]]:
         """Every sample of every board, by its name; a line torn by a kill is left out."""
         telemetry: dict[str, list[BoardSample]] = {}
-        for path in sorted((self.path / TELEMETRY).glob("*.csv")):
+        for path in sorted({*(self.path / TELEMETRY).glob("*.csv")} - {self.cpu_time_path}):
             lines = path.read_text(encoding="ascii", errors="replace").split("\n")[1:-1]
             telemetry[path.stem] = [s for s in map(sample_from_line, lines) if s is not None]
         return telemetry
+
+    @property
+    def cpu_time_path(self) -> Path:
+        """Where samples of the processor's time are appended."""
+        return self.path / TELEMETRY / CPU_TIME
+
+    def read_cpu_time(self) -> list[CpuSample] | None:
+        """Every sample of the processor's time; ``None`` if nobody asked for it."""
+        if not self.cpu_time_path.exists():
+            return None
+        polls = read_csv_polls(self.cpu_time_path)
+        rows = zip(polls[0][1], *(values for _, _, values in polls), strict=True) if polls else ()
+        return [CpuSample(t_s, *row) for t_s, *row in rows if None not in row]
 
     @property
     def marks_path(self) -> Path:

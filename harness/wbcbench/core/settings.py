@@ -54,7 +54,7 @@ SETTINGS = (
     Setting("study", "word", "runs", "study of commands that name none"),
     Setting("meters", "words", "auto", "meters of `run` and `monitor`"),
     Setting("gpus", "words", "every visible one", "GPUs of `run` and `monitor`"),
-    Setting("country", "word", "DEU", "ISO 3166 code of the grid of `run`"),
+    Setting("country", "word", "none: a range of grids", "ISO 3166 code of the grid of `run`"),
     Setting(
         "author",
         "word",

@@ -51,7 +51,9 @@ class RunSpec:
         inference_s: Least length of each inference window; 0 leaves them out.
         cooldown_c: Wait until the GPU is no warmer than this many °C; ``None`` does not wait.
         power_limit_w: GPU power limit to set for the run; ``None`` leaves it alone.
-        country: ISO 3166 alpha-3 code for the carbon intensity.
+        country: ISO 3166 alpha-3 code for the carbon intensity; ``None`` gives a range of grids.
+            Once it was ``DEU`` where nobody had set it, which a spec of that time does not tell:
+            what it names counts, as what the spec names and not as what the user set.
     """
 
     variant: str
@@ -90,7 +92,7 @@ class RunSpec:
     inference_s: float = 3.0
     cooldown_c: float | None = None
     power_limit_w: float | None = None
-    country: str = "DEU"
+    country: str | None = None
 
     @property
     def digest(self) -> str:

@@ -81,6 +81,15 @@ def human_share(share: float | None, digits: int = 3) -> str:
     return f"{share:.{digits}f}"
 
 
+def human_energy_within(energy_j: float | None, **halves_j: float | None) -> str:
+    """``5.51 kJ ± 3.4 J (reading) ± 276 J (board)``: each half-width with its name.
+
+    One that is unknown is left out, and so is one of nothing: no joules are without error.
+    """
+    words = (f" ± {human_energy(half_j)} ({name})" for name, half_j in halves_j.items() if half_j)
+    return human_energy(energy_j) + "".join(words)
+
+
 def human_count(count: int | None) -> str:
     """``12,444``."""
     return UNKNOWN if count is None else f"{count:,}"

@@ -31,6 +31,7 @@ from wbcbench.core.window import TRAIN, Window, find_main, utc_now
 from wbcbench.energy.appraise import (
     Appraisal,
     appraise,
+    cpu_loads_by_window,
     remove_validation,
     remove_validation_from_budgets,
     telemetry_by_window,
@@ -69,13 +70,14 @@ def account(
         )
     evidence = _collect_evidence(traces, events, appraisal, circumstances)
     telemetry = telemetry_by_window(run.read_telemetry(), events.windows)
-    evidence = replace(evidence, cut=cut, telemetry=tuple(telemetry))
+    cpu_loads = cpu_loads_by_window(run.read_cpu_time(), events.windows)
+    evidence = replace(evidence, cut=cut, telemetry=tuple(telemetry), cpu_loads=tuple(cpu_loads))
     if not spec.is_program:  # how a program ends says nothing of its joules
         evidence = replace(
             evidence, spec=spec, window_name=TRAIN, trained=bool(events.epochs), status=status
         )
     record = _build_record(run, circumstances, events, evidence)
-    return replace(record, status=status, budgets=appraisal.budgets, error=error or events.failure)
+    return replace(record, status=status, error=error or events.failure)
 
 
 def _collect_evidence(
@@ -97,6 +99,7 @@ def _collect_evidence(
         absent=circumstances.absent,
         meters=circumstances.meters,
         trained=bool(events.windows),
+        budgets=appraisal.budgets,
         faults=appraisal.faults,
         agreements=appraisal.agreements,
         epochs=tuple(events.epochs),
@@ -130,6 +133,7 @@ def _build_record(
         sampling=evidence.sampling,
         windows=evidence.windows,
         energies=evidence.energies,
+        budgets=evidence.budgets,
         agreements=evidence.agreements,
         epochs=evidence.epochs,
         test=events.scores.get("test"),
@@ -141,6 +145,7 @@ def _build_record(
         warnings=warnings,
         quality=worst_quality(judged),
         telemetry=evidence.telemetry,
+        cpu_loads=evidence.cpu_loads,
         sensor_cards=circumstances.sensor_cards,
     )
 
@@ -159,6 +164,7 @@ def _check_program(evidence: Evidence) -> tuple[QualityWarning, ...]:
             energies=tuple(e for e in evidence.energies if e.window == name),
             agreements=tuple(a for a in evidence.agreements if a.window in {"", name}),
             telemetry=tuple(state for state in evidence.telemetry if state.window == name),
+            cpu_loads=tuple(load for load in evidence.cpu_loads if load.window == name),
             cut=(name,) if name in evidence.cut else (),
         )
         found |= dict.fromkeys(run_checks(alone))

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from wbcbench.core.board_state import BoardSample, Telemetry, summarise_window
+from wbcbench.core.cpu_load import CpuLoad, CpuSample, summarise_load
 from wbcbench.core.record import Agreement, Budget
 from wbcbench.core.trace import Kind, Trace
 from wbcbench.core.window import IDLE_AFTER, IDLE_BEFORE, TRAIN, Window, WindowEnergy, is_validation
@@ -151,6 +152,13 @@ def telemetry_by_window(
         for device, log in logs.items()
         if (state := summarise_window(device, log, window)) is not None
     ]
+
+
+def cpu_loads_by_window(
+    samples: Sequence[CpuSample] | None, windows: Sequence[Window]
+) -> tuple[CpuLoad, ...]:
+    """Who took the processor time in each window; empty where nobody asked."""
+    return tuple(summarise_load(samples, w) for w in windows) if samples is not None else ()
 
 
 # The window ``train`` reaches from the first training step to the end of the last validation pass.

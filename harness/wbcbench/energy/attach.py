@@ -26,7 +26,12 @@ from wbcbench.energy.appraise import appraise, remove_validation, remove_validat
 from wbcbench.energy.checks import list_some
 from wbcbench.energy.faults import Fault
 from wbcbench.energy.integrate import longest_step_s
-from wbcbench.energy.source import choose_source, source_energy_j, source_uncertainty_j
+from wbcbench.energy.source import (
+    choose_source,
+    source_board_j,
+    source_energy_j,
+    source_uncertainty_j,
+)
 from wbcbench.energy.wall_log import WallLog, read_wall_log
 from wbcbench.energy.warnings import make_warning
 
@@ -193,9 +198,8 @@ def _find_least_j(record: RunRecord, window: Window) -> float | None:
         energy_j = source_energy_j(record, source, window.name)
         if source is None or energy_j is None or source.status is not Origin.MEASURED:
             continue
-        gains = [c.gain_error or 0.0 for c in record.channels if c.name in source.channels]
         width_j = source_uncertainty_j(record, source, window.name) or 0.0
-        least_j.append(energy_j - width_j - max(gains) * energy_j)
+        least_j.append(energy_j - width_j - (source_board_j(record, source, window.name) or 0.0))
     return sum(least_j) if least_j else None
 
 

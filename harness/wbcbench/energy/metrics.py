@@ -47,13 +47,6 @@ def energy_above_idle_j(
     return energy_j - idle_w * duration_s
 
 
-def energy_delay_product_js(energy_j: float | None, duration_s: float | None) -> float | None:
-    """Energy times duration in J·s (Gonzalez and Horowitz, 1996)."""
-    if energy_j is None or duration_s is None:
-        return None
-    return energy_j * duration_s
-
-
 def ratio(numerator: float | None, denominator: float | None) -> float | None:
     """``numerator / denominator``; ``None`` if either is unknown or there is nothing to share by.
 
@@ -164,9 +157,9 @@ def load_intensities() -> dict[str, Intensity]:
     }
 
 
-def intensity(zone: str) -> Intensity | None:
-    """The grid of a zone; ``None`` if the table has none, for no other grid stands in for it."""
-    return load_intensities().get(zone)
+def intensity(zone: str | None) -> Intensity | None:
+    """The grid of a zone; ``None`` without one in the table, for no other grid stands in for it."""
+    return load_intensities().get(zone or "")
 
 
 def carbon_g(

@@ -13,13 +13,16 @@ not added to anything.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from pydantic import JsonValue
+
 from wbcbench.core import window
 from wbcbench.core.quality import QualityWarning, Severity
-from wbcbench.core.record import AbsentMeter, Epoch, RunRecord
+from wbcbench.core.record import AbsentMeter, Budget, Epoch, RunRecord
 from wbcbench.core.trace import Channel, Domain, Kind, Origin
 from wbcbench.core.window import TRAIN, WindowEnergy
 from wbcbench.energy import thresholds
@@ -30,6 +33,7 @@ from wbcbench.energy.metrics import Reached, energy_to_accuracy, sum_if_all_know
 PRIMARY_DOMAINS = (Domain.GPU, Domain.CPU, Domain.SYSTEM)
 
 CODECARBON = "codecarbon"
+TDP_LOAD = "codecarbon_tdp_load"  # the method of its model of the processor
 
 
 def meter_of(channel: str) -> str:
@@ -45,6 +49,19 @@ def is_codecarbon(channel: str) -> bool:
 def device_label(channel: str) -> str:
     """``nvml/gpu0`` for ``nvml/gpu0/counter``: what messages call the device of a channel."""
     return channel.rpartition("/")[0] or channel
+
+
+def describe_model(meters: Mapping[str, JsonValue], method: str | None) -> str:
+    """What the joules of a model rest on, as a clause; empty where it is not known."""
+    facts = meters.get(CODECARBON)
+    if method != TDP_LOAD or not isinstance(facts, Mapping):
+        return ""
+    if facts.get("cpu_tdp_known") is False:
+        return (
+            "CodeCarbon knew no power rating of this processor and assumed 4 W a thread, and a "
+            "curve of its load"
+        )
+    return "CodeCarbon's model of the processor's power rating and load"
 
 
 class Measured(Protocol):
@@ -63,6 +80,11 @@ class Measured(Protocol):
     @property
     def warnings(self) -> Sequence[QualityWarning]:
         """The warnings known so far."""
+        ...
+
+    @property
+    def budgets(self) -> Sequence[Budget]:
+        """Where the uncertainty of each energy comes from."""
         ...
 
     @property
@@ -297,15 +319,48 @@ def source_power_w(record: Measured, source: EnergySource | None, window: str) -
 def source_uncertainty_j(
     record: Measured, source: EnergySource | None, window: str
 ) -> float | None:
-    """Uncertainty of a window's joules; ``None`` if that of one device is unknown.
+    """Uncertainty of a window's joules; ``None`` for a model, or if that of a device is unknown.
 
-    Each device is sampled by itself, so that their errors are independent: they add in squares.
-    What devices of one kind share is their gain, which is stated apart.
+    Devices that work in step are late alike and miss the same of the load: what the same meter's
+    readings of one kind are off by at the edges and between readings adds up. The steps of their
+    counters are independent and add in squares. The gain is stated apart, by ``source_board_j``.
     """
     energies = _list_energies(record, source, window)
-    widths_j = [energy.uncertainty_j for energy in energies if energy]
+    known = [(e, e.uncertainty_j) for e in energies if e and e.uncertainty_j is not None]
+    is_model = source is not None and source.status is Origin.ESTIMATED
+    if is_model or not energies or len(known) < len(energies):
+        return None
+    if len(known) == 1:
+        return known[0][1]
+    budgets = {b.channel: b for b in record.budgets if b.window == window}
+    kinds = {channel.name: channel.kind for channel in record.channels}
+    squares_j2, shared_j = 0.0, defaultdict[tuple[str, str, Kind], float](float)
+    for energy, width_j in known:
+        name = energy.channel
+        alike = meter_of(name), kinds[name]
+        budget = budgets.get(name)
+        # Where nothing says what it comes from, all of it may be shared.
+        shared_j["sampling", *alike] += budget.sampling_j if budget else width_j
+        shared_j["edges", *alike] += budget.edges_j if budget else 0.0
+        squares_j2 += budget.quantisation_j**2 if budget else 0.0
+    return math.hypot(math.sqrt(squares_j2), *shared_j.values())
+
+
+def source_board_j(record: Measured, source: EnergySource | None, window: str) -> float | None:
+    """By what the gain of its sensors may shift a window's joules; ``None`` if that is unknown.
+
+    Each board has its own gain, the same in all its windows: those of several add in squares.
+    """
+    gains = {channel.name: channel.gain_error for channel in record.channels}
+    widths_j = [
+        None
+        if energy is None or energy.energy_j is None or gain is None
+        else gain * energy.energy_j
+        for energy in _list_energies(record, source, window)
+        for gain in (gains.get(energy.channel) if energy else None,)
+    ]
     known_j = [width_j for width_j in widths_j if width_j is not None]
-    return math.hypot(*known_j) if energies and len(known_j) == len(energies) else None
+    return math.hypot(*known_j) if widths_j and len(known_j) == len(widths_j) else None
 
 
 def source_samples(record: Measured, source: EnergySource | None, window: str) -> int | None:

@@ -318,6 +318,14 @@ HOT_C = _add_limit(
 BUSY_SHARE = _add_limit(
     "busy_share", 0.05, "1", "more load than this before the run began is another process's", _OURS
 )
+OTHERS_CPU_SHARE = _add_limit(
+    "others_cpu_share",
+    0.05,
+    "1",
+    "other processes with more of the machine's processor time add to its joules",
+    "this project; chosen: an idle processor draws about a third of what it draws under full load, "
+    "so that this share of all cores, few or many, is 5 to 10 % of its joules",
+)
 IDLE_DRIFT_PCT = _add_limit(
     "idle_drift_pct",
     10.0,

@@ -126,7 +126,7 @@ def uncertainty_budget(
     sensor: Sensor,
     beside: Beside | None = None,
 ) -> Budget | None:
-    """Where the uncertainty of ``energy`` comes from; ``None`` if the joules are unknown.
+    """Where the uncertainty of ``energy`` comes from; ``None`` for unknown joules and for a model.
 
     Args:
         trace: What was read.
@@ -135,7 +135,7 @@ def uncertainty_budget(
         sensor: ``describe_sensor(trace)``, worked out once for all windows.
         beside: The power reading of the same part as a counter.
     """
-    if energy.energy_j is None:
+    if energy.energy_j is None or trace.channel.origin.is_estimated:
         return None
     if trace.channel.kind is Kind.COUNTER:
         parts_j = _split_counter(trace, window, sensor, beside)
@@ -146,7 +146,7 @@ def uncertainty_budget(
         window.name,
         trace.channel.name,
         *parts_j,
-        total_j=None if trace.channel.origin.is_estimated else math.hypot(*parts_j),
+        total_j=math.hypot(*parts_j),
         gain_j=None if gain is None else gain * abs(energy.energy_j),
     )
 

@@ -209,7 +209,8 @@ def monitor_command(
             session.rest()
         return child.window, child.exit_status
 
-    return _monitor(request, program or create_run(None, command, request), run_child)
+    program = program or create_run(None, command, request)
+    return _monitor(request, program, run_child, os.getpid())
 
 
 def monitor_machine(
@@ -248,8 +249,13 @@ def monitor_machine(
     return _monitor(request, program or create_run(None, (MACHINE_NAME,), request), wait_for_signal)
 
 
-def _monitor(request: MeteringRequest, program: ProgramRun, wait: Wait) -> Monitored:
-    """Sample while ``wait`` waits; it returns the window and the command's exit status."""
+def _monitor(
+    request: MeteringRequest, program: ProgramRun, wait: Wait, root_pid: int | None = None
+) -> Monitored:
+    """Sample while ``wait`` waits; it returns the window and the command's exit status.
+
+    Without ``root_pid`` everything on the machine is what is measured.
+    """
     clock = MonotonicClock()
     with ExitStack() as stack:
         stack.enter_context(program.hold())
@@ -257,7 +263,7 @@ def _monitor(request: MeteringRequest, program: ProgramRun, wait: Wait) -> Monit
         sampled = stack.enter_context(ExitStack())
         try:
             program.begin()
-            metering = sampling(program.run, request, clock, facts=program.facts)
+            metering = sampling(program.run, request, clock, root_pid, program.facts)
             session = sampled.enter_context(metering)
             session.rest()
         except KeyboardInterrupt:

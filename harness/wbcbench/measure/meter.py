@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
@@ -47,10 +47,10 @@ class Meter:
         self,
         meters: Sequence[str] | str = ("auto",),
         *,
-        gpus: Sequence[str] = (),
+        gpus: Sequence[str | int] | str | int = (),
         interval_s: float = 0.1,
         seed: int = 0,
-        options: dict[str, str] | None = None,
+        options: Mapping[str, str | float] | None = None,
         save: bool = True,
     ) -> None:
         """Say what to measure with; nothing is started yet.
@@ -67,7 +67,9 @@ class Meter:
             UsageError: No meter is named, or the period is out of its range.
         """
         names = (meters,) if isinstance(meters, str) else tuple(meters)
-        self._request = MeteringRequest(names, tuple(gpus), interval_s, seed, options or {})
+        boards = (gpus,) if isinstance(gpus, str | int) else gpus
+        words = {name: str(value) for name, value in (options or {}).items()}
+        self._request = MeteringRequest(names, tuple(map(str, boards)), interval_s, seed, words)
         self._save, self._clock = save, MonotonicClock()
         self._program: ProgramRun | None = None
         self._sampler: SideSampler | None = None

@@ -36,7 +36,7 @@ from wbcbench.core.run_folder import LOCK_WAIT_S, RunDir
 from wbcbench.core.window import MonotonicClock
 from wbcbench.energy.account import replay
 from wbcbench.measure.program_run import MarkFile, ProgramRun
-from wbcbench.power.session import MeteringRequest, sampling
+from wbcbench.power.session import MeteringRequest, MeteringSession, sampling
 
 MARK, STOP, KEEP, DROP = "mark", "stop", "keep", "drop"
 END_S = 30.0  # an edge, and a driver that hangs at the end
@@ -65,7 +65,7 @@ def main(folder: str, request: str, program_pid: str, keep: str) -> None:
             with sampling(program.run, parsed, clock, pid, program.facts) as session:
                 session.rest()
                 _send(answers, {"ready": {"edge_s": session.edge_s}})
-                status, failure = _follow_program(program.run, pid)
+                status, failure = _follow_program(program.run, pid, session)
                 session.rest()
         except WbcbenchError as error:
             _send(answers, {"refused": {"kind": type(error).__name__, "message": str(error)}})
@@ -76,7 +76,9 @@ def main(folder: str, request: str, program_pid: str, keep: str) -> None:
         program.remove()
 
 
-def _follow_program(run: RunDir, pid: int) -> tuple[Status, Failure | None]:
+def _follow_program(
+    run: RunDir, pid: int, session: MeteringSession
+) -> tuple[Status, Failure | None]:
     """Keep its marks on disk until it says stop, or is gone; returns how it ended."""
     pending = b""
     with closing(MarkFile(run)) as marks:
@@ -89,6 +91,7 @@ def _follow_program(run: RunDir, pid: int) -> tuple[Status, Failure | None]:
                 if word == STOP:
                     return _parse_end(end)
             if lines:
+                session.read_edge()
                 marks.sync()
             if os.getppid() != pid or (is_ready and not data):
                 now_s = MonotonicClock().now_s()

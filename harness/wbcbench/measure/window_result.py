@@ -13,17 +13,25 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from wbcbench.core.board_state import BoardSample
+from wbcbench.core.cpu_load import CpuSample
 from wbcbench.core.quality import Quality, QualityWarning, worst_quality
 from wbcbench.core.record import Circumstances
 from wbcbench.core.run_folder import RunDir
-from wbcbench.core.text import aligned_table, human_duration, human_energy, human_power, printable
+from wbcbench.core.text import (
+    aligned_table,
+    human_duration,
+    human_energy,
+    human_energy_within,
+    human_power,
+    printable,
+)
 from wbcbench.core.trace import Channel, Kind, Origin, Trace
 from wbcbench.core.window import Window, WindowEnergy
 from wbcbench.energy import appraise
 from wbcbench.energy.checks import Evidence, list_some, run_checks
 from wbcbench.energy.cross_check import describe_checks
 from wbcbench.energy.integrate import energy_curve
-from wbcbench.energy.source import explain_unknown, source_power_w
+from wbcbench.energy.source import explain_unknown, source_board_j, source_power_w
 from wbcbench.energy.uncertainty import describe_limits
 from wbcbench.energy.warnings import make_warning
 
@@ -32,7 +40,7 @@ PEAK_OVER_S = 1.0  # the steps of a counter are too coarse to show power over le
 Status = Origin | Literal["absent"]
 
 _WIDTH = 100
-_HEADINGS = ("channel", "energy", "mean", "peak", "status", "readings", "longest gap")
+_HEADINGS = ("channel", "energy", "± reading", "mean", "peak", "status", "readings", "longest gap")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +50,8 @@ class EnergyResult:
     Attributes:
         window: Its name.
         energy_j: Joules as measured; ``None`` if no meter knows.
-        uncertainty_j: Half-width at about 95 %; ``None`` for a model, whose error is unknown.
+        uncertainty_j: Half-width of the reading at about 95 %; ``None`` for a model, whose error
+            is unknown.
         mean_power_w: Joules over the window's duration.
         status: ``measured``, ``estimated``, ``simulated`` or ``absent``.
         channel: Name of the channel, or of several joined by ``+`` (one for each device).
@@ -50,6 +59,8 @@ class EnergyResult:
             several devices each way once, joined by ``+``.
         domain: The part of the machine: ``gpu``, ``cpu`` or ``system``.
         unread: The devices of that part whose joules are unknown, so that ``energy_j`` is.
+        board_uncertainty_j: Half-width by the gain of the boards' sensors, which is the same in all
+            that one board measures; ``None`` where no figure is known.
     """
 
     window: str
@@ -61,6 +72,7 @@ class EnergyResult:
     method: str | None = None
     domain: str | None = None
     unread: tuple[str, ...] = ()
+    board_uncertainty_j: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,12 +113,14 @@ class Recording:
         samples: Telemetry by device.
         circumstances: Meters, sensor cards and how well they were sampled.
         write_error: Why the readings are not complete; ``None`` if they are.
+        cpu_samples: The processor's time; ``None`` where everything on the machine is measured.
     """
 
     traces: tuple[Trace, ...]
     samples: Mapping[str, Sequence[BoardSample]]
     circumstances: Circumstances
     write_error: str | None = None
+    cpu_samples: Sequence[CpuSample] | None = None
 
     def measure_window(
         self, window: Window, *, is_cut: bool = False, work: Window | None = None
@@ -126,9 +140,11 @@ class Recording:
             absent=self.circumstances.absent,
             meters=self.circumstances.meters,
             trained=True,
+            budgets=appraisal.budgets,
             faults=appraisal.faults,
             agreements=appraisal.agreements,
             telemetry=tuple(appraise.telemetry_by_window(self.samples, [window])),
+            cpu_loads=appraise.cpu_loads_by_window(self.cpu_samples, [window]),
             shared=self.circumstances.shared,
             cpu_shared=self.circumstances.cpu_shared,
             window_name=window.name,
@@ -162,7 +178,8 @@ class Recording:
 def read_recording(run: RunDir, write_error: str | None = None) -> Recording:
     """Read a recording from its folder."""
     circumstances = run.read_began() or Circumstances(started_utc="", provenance={})
-    return Recording(tuple(run.read_traces()), run.read_telemetry(), circumstances, write_error)
+    traces, telemetry = tuple(run.read_traces()), run.read_telemetry()
+    return Recording(traces, telemetry, circumstances, write_error, run.read_cpu_time())
 
 
 def _choose_energy(evidence: Evidence) -> EnergyResult:
@@ -180,6 +197,7 @@ def _choose_energy(evidence: Evidence) -> EnergyResult:
         method=source.method,
         domain=source.domain.value,
         unread=tuple(explain_unknown(evidence, source, evidence.window_name)),
+        board_uncertainty_j=source_board_j(evidence, source, evidence.window_name),
     )
 
 
@@ -227,12 +245,15 @@ def describe_window(result: WindowResult) -> list[str]:
 
 
 def describe_energy(energy: EnergyResult) -> str:
-    """``energy 241 J ± 3 J, mean 120 W  (gpu, counter, measured)``."""
+    """``energy 241 J ± 3 J (reading) ± 12 J (board), mean 120 W  (gpu, counter, measured)``."""
     if energy.energy_j is None:
         devices = list_some(energy.unread) or "any meter"
         return f"  energy unknown: no joules of {devices} (see below)"
+    joules = human_energy_within(
+        energy.energy_j, reading=energy.uncertainty_j, board=energy.board_uncertainty_j
+    )
     return (
-        f"  energy {_format_energy(energy)}, mean {human_power(energy.mean_power_w)}  "
+        f"  energy {joules}, mean {human_power(energy.mean_power_w)}  "
         f"({energy.domain}, {energy.method}, {energy.status})"
     )
 
@@ -241,15 +262,11 @@ def _format_channel(reading: ChannelEnergy) -> tuple[str, ...]:
     energy, channel = reading.energy, reading.channel
     return (
         channel.name,
-        _format_energy(energy),
+        human_energy(energy.energy_j),
+        human_energy(energy.uncertainty_j) if energy.uncertainty_j else "",
         human_power(energy.mean_power_w),
         human_power(reading.peak_power_w),
         energy.reason or channel.origin.value,
         str(energy.samples),
         human_duration(energy.max_gap_s),
     )
-
-
-def _format_energy(energy: EnergyResult | WindowEnergy) -> str:
-    spread = "" if energy.uncertainty_j is None else f" ± {human_energy(energy.uncertainty_j)}"
-    return human_energy(energy.energy_j) + spread

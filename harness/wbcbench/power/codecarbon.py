@@ -29,6 +29,8 @@ from wbcbench.power.codecarbon_process import POLL, POLL_PERIOD_S, READ
 from wbcbench.power.device import Gpu, UnreadGpuError
 from wbcbench.power.meter import EnergyMeter, MeterRequest, SlowMeter
 
+ANY_COUNTRY = "USA"  # it wants one; without one of the user's its grams are not used
+
 READY_S = 60.0  # importing its tables takes seconds on a busy machine
 STALE_S = 5 * POLL_PERIOD_S
 ANSWER_S = 2.0  # it measures in milliseconds; one that hangs is not asked again
@@ -62,7 +64,7 @@ def open_meters(request: MeterRequest) -> list[EnergyMeter]:
         )
     gpus, unread = _choose_gpus(request)
     settings = _tracker_settings(request, [gpu.index for gpu in gpus])
-    return [CodeCarbonMeter(settings, [gpu.uuid for gpu in gpus], unread)]
+    return [CodeCarbonMeter(settings, [gpu.uuid for gpu in gpus], unread, request.country)]
 
 
 def _tracker_settings(request: MeterRequest, gpu_indices: Sequence[int]) -> dict[str, Any]:
@@ -74,7 +76,7 @@ def _tracker_settings(request: MeterRequest, gpu_indices: Sequence[int]) -> dict
     temporary folder, which it leaves there when it is killed.
     """
     return {
-        "country_iso_code": request.country, "region": None,
+        "country_iso_code": request.country or ANY_COUNTRY, "region": None,
         "cloud_provider": None, "cloud_region": None,
         "measure_power_secs": NEVER_S, "api_call_interval": -1, "allow_multiple_runs": True,
         "pue": 1.0, "wue": 0.0, "tracking_mode": "machine", "gpu_ids": list(gpu_indices),
@@ -99,6 +101,7 @@ class CodeCarbonMeter(SlowMeter):
         settings: Mapping[str, Any],
         gpu_uuids: Sequence[str] = (),
         unread: Sequence[AbsentMeter] = (),
+        country: str | None = None,
     ) -> None:
         """Prepare; nothing is started yet.
 
@@ -106,7 +109,9 @@ class CodeCarbonMeter(SlowMeter):
             settings: Arguments for ``OfflineEmissionsTracker``.
             gpu_uuids: The GPUs among them.
             unread: GPUs that are in use and that it must not read.
+            country: Of the user's grid; ``None`` where none was set.
         """
+        self._country = country
         self.channels: tuple[Channel, ...] = ()
         self.unread = tuple(unread)
         self._gpus = "+".join(gpu_uuids)
@@ -211,10 +216,15 @@ class CodeCarbonMeter(SlowMeter):
     def describe(self) -> dict[str, JsonValue]:
         """Version, country, what each part's joules are made of, and emissions so far in grams."""
         # For a country that its table lacks it takes the world's average: that is no answer.
-        known = self._facts.get("country_known", False)
-        emissions_g = self._totals.get("emissions_g") if known else None
-        period_s = None if self.is_sparse else POLL_PERIOD_S
-        return {**self._facts, "measure_power_s": period_s, "emissions_g": emissions_g}
+        known = self._facts.get("country_known", False) and self._country is not None
+        is_rated = self._settings["force_cpu_power"] is not None
+        return {
+            **self._facts,
+            "country": self._country,
+            "cpu_tdp_known": is_rated or self._facts.get("cpu_tdp_known"),
+            "measure_power_s": None if self.is_sparse else POLL_PERIOD_S,
+            "emissions_g": self._totals.get("emissions_g") if known else None,
+        }
 
     def _listen(self, process: subprocess.Popen[str]) -> None:
         assert process.stdout is not None

@@ -42,7 +42,7 @@ class MeterRequest:
         one_gpu: With ``gpus`` empty, only the first visible one: a run trains on one GPU, and the
             idle joules of its neighbours are not the run's.
         for_training: Only GPUs that TensorFlow can train on.
-        country: ISO 3166 alpha-3 code for CodeCarbon's offline table.
+        country: ISO 3166 alpha-3 code for CodeCarbon's offline table; ``None``: not set.
         powercap_root: Where the kernel shows RAPL.
         seed: For the simulated meter's signal.
         options: Options of one meter, e.g. ``{"simulated.power_w": "250"}``.
@@ -51,7 +51,7 @@ class MeterRequest:
     gpus: tuple[str, ...] = ()
     one_gpu: bool = False
     for_training: bool = False
-    country: str = "DEU"
+    country: str | None = None
     powercap_root: Path = Path("/sys/class/powercap")
     seed: int = 0
     options: Mapping[str, str] = field(default_factory=dict)
@@ -126,7 +126,8 @@ def find_meters(names: Sequence[str], request: MeterRequest) -> MeterSet:
     A GPU that is named must be known to one of them, not to all: vendors share a machine.
 
     Raises:
-        CannotMeasureError: A meter asked for by name does not work; the message says why.
+        CannotMeasureError: A meter asked for by name does not work, or none measures a GPU although
+            one is named; the message says why.
         UsageError: There is no meter or no GPU of that name.
     """
     automatic = [name for name in registry.METERS if name not in NEVER_AUTO]
@@ -149,6 +150,8 @@ def find_meters(names: Sequence[str], request: MeterRequest) -> MeterSet:
             known.update(request.gpus)
         if not meters:
             available.absent.append(AbsentMeter(name, str(error)))
+    if request.gpus and not errors and not available.devices:
+        raise CannotMeasureError(_explain_no_gpu(names, request.gpus, available.absent))
     if errors and not known.issuperset(request.gpus):
         raise UsageError(str(errors[0])) from errors[0]
     return available
@@ -173,6 +176,19 @@ def explain_absence(absent: Iterable[AbsentMeter], meters: Collection[str] = GPU
     """Why these meters do not work here; empty where none is absent."""
     reasons = (part.reason for part in absent if part.meter.partition("/")[0] in meters)
     return " ".join(dict.fromkeys(reasons))
+
+
+def _explain_no_gpu(
+    names: Sequence[str], gpus: Sequence[str], absent: Sequence[AbsentMeter]
+) -> str:
+    """Why no GPU is measured although one was asked for, and the way out."""
+    reason = explain_absence(absent) or "There is no NVIDIA or AMD driver."
+    if {AUTO, *GPU_METERS}.isdisjoint(names):
+        reason = f"{', '.join(names)} read none: add nvml or amd."
+    return (
+        f"GPU {', '.join(gpus)} was asked for and cannot be measured. {reason} "
+        "Leave --gpus out, or see `wbcbench doctor`."
+    )
 
 
 def _advise_leaving_out(meter: EnergyMeter, others: Iterable[Device]) -> str:
@@ -225,15 +241,15 @@ def open_meters(names: Sequence[str], request: MeterRequest, stack: ExitStack) -
     A device that cannot be measured is absent, and the others are measured without it.
 
     Raises:
-        CannotMeasureError: A meter asked for by name does not work for each of its devices, or none
-            at all does.
+        CannotMeasureError: A meter or GPU asked for by name does not work, or no meter at all does.
         UsageError: There is no meter or no GPU of that name.
     """
     available = find_meters(names, request)
     opened = MeterSet(absent=available.absent)
     for meter, problem in _enter_meters(available.meters, opened, stack):
         reason = problem + _advise_leaving_out(meter, opened.devices)
-        if meter.name.partition("/")[0] in names:
+        is_named = meter.device is not None and bool(request.gpus)
+        if is_named or meter.name.partition("/")[0] in names:
             raise CannotMeasureError(reason)
         domain = None if meter.device is None else Domain.GPU
         opened.absent.append(AbsentMeter(meter.name, reason, domain))

@@ -100,7 +100,7 @@ class MeteringSession:
             run: Where everything is written.
             clock: Source of time.
             stack: Will stop sampling and close what was opened.
-            root_pid: The process that, with all it starts, is measured; ``None`` = this one.
+            root_pid: The process that, with all it starts, is measured; see ``TelemetryRecorder``.
         """
         self._run, self._clock, self._stack, self._root_pid = run, clock, stack, root_pid
         self._idle_w: dict[str, float] = {}

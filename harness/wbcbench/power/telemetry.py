@@ -1,7 +1,8 @@
-"""Telemetry samples of GPUs, beside their power; and waiting until they are cool.
+"""Telemetry of GPUs and of the processor's time, beside power; and waiting until GPUs are cool.
 
-One thread per device, apart from the sampler's: these driver calls are slow on some machines and
-must never delay a power reading. Losing telemetry never ends a run; joules do not depend on it.
+One thread per device and one for the machine, apart from the sampler's: these driver calls are slow
+on some machines and must never delay a power reading. Losing telemetry never ends a run; joules do
+not depend on it.
 
 Energy follows temperature: runs that are to be compared should begin in one temperature band. The
 wait has an end, for a board in a warm room may never get there; the final temperature is recorded.
@@ -11,18 +12,21 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cache
+from pathlib import Path
 
 import psutil
 
-from wbcbench.core.board_state import COLUMNS, BoardSample, sample_to_line
+from wbcbench.core import board_state, cpu_load
+from wbcbench.core.board_state import BoardSample
 from wbcbench.core.errors import CannotMeasureError
 from wbcbench.core.messages import append_line
 from wbcbench.core.run_folder import RunDir
 from wbcbench.core.window import Clock
+from wbcbench.power.cpu_time import CpuTimes
 from wbcbench.power.device import Device
 
 INTERVAL_S = 1.0
@@ -33,14 +37,10 @@ COOLDOWN_POLL_S = 1.0
 
 
 class TelemetryRecorder:
-    """The telemetry of a run's devices, from ``start`` to ``stop``."""
+    """The telemetry of a run's devices and of its machine, from ``start`` to ``stop``."""
 
     def __init__(
-        self,
-        devices: Sequence[Device],
-        run: RunDir,
-        clock: Clock,
-        root_pid: int | None = None,
+        self, devices: Sequence[Device], run: RunDir, clock: Clock, root_pid: int | None = None
     ) -> None:
         """Prepare; nothing is read yet.
 
@@ -48,35 +48,49 @@ class TelemetryRecorder:
             devices: Entered devices; may be none.
             run: Where the logs go.
             clock: Source of time, the sampler's.
-            root_pid: The process that, with all it starts, is measured; ``None`` = this one.
+            root_pid: The process that, with all it starts, is measured: the processor time of
+                others is logged. ``None`` where everything on the machine is.
         """
-        self._run, self._clock = run, clock
+        self._clock, self._should_stop = clock, threading.Event()
         self._root_pid = os.getpid() if root_pid is None else root_pid
-        self._should_stop = threading.Event()
-        self._threads = [
-            threading.Thread(target=self._record, args=(device,), daemon=True) for device in devices
+        logs = [
+            (run.telemetry_path(device.gpu.uuid), board_state.COLUMNS, self._iterate_lines(device))
+            for device in devices
         ]
+        if root_pid is not None:
+            logs.append((run.cpu_time_path, cpu_load.COLUMNS, self._iterate_cpu_lines(root_pid)))
+        self._threads = [threading.Thread(target=_record, args=log, daemon=True) for log in logs]
 
     def start(self) -> None:
-        """Start a thread for each device, without waiting for the first sample."""
+        """Start a thread for each log, without waiting for the first sample."""
         for thread in self._threads:
             thread.start()
 
     def stop(self) -> None:
-        """End all threads; a hanging one is left behind."""
+        """End all threads after one last sample; a hanging one is left behind."""
         self._should_stop.set()
         for thread in self._threads:
             thread.join(JOIN_S)
 
-    def _record(self, device: Device) -> None:
-        path = self._run.telemetry_path(device.gpu.uuid)
-        with suppress(OSError):  # a disk that cannot be written ends telemetry and nothing else
-            path.parent.mkdir(exist_ok=True)
-            with path.open("w", encoding="ascii") as stream:
-                append_line(stream, ",".join(COLUMNS))
-                while not self._should_stop.is_set():
-                    append_line(stream, sample_to_line(self._read(device)))
-                    self._should_stop.wait(INTERVAL_S)
+    def _iterate_ticks(self) -> Iterator[None]:
+        """One a second until ``stop``, and one then."""
+        yield
+        while not self._should_stop.wait(INTERVAL_S):
+            yield
+        yield
+
+    def _iterate_lines(self, device: Device) -> Iterator[str]:
+        for _ in self._iterate_ticks():
+            yield board_state.sample_to_line(self._read(device))
+
+    def _iterate_cpu_lines(self, root_pid: int) -> Iterator[str]:
+        """Ends where the system does not tell its processor time."""
+        times = CpuTimes(root_pid)
+        for _ in self._iterate_ticks():
+            sample = times.read(self._clock.now_s())
+            if sample is None:
+                return
+            yield sample.line
 
     def _read(self, device: Device) -> BoardSample:
         t_s, state = self._clock.now_s(), asdict(device.read_telemetry())
@@ -84,6 +98,15 @@ class TelemetryRecorder:
             own = {pid for pid in pids if _descends_from(pid, self._root_pid)}
             state |= {"own": tuple(sorted(own)), "foreign": tuple(sorted({*pids} - own))}
         return BoardSample(t_s, **state)
+
+
+def _record(path: Path, columns: Sequence[str], lines: Iterator[str]) -> None:
+    with suppress(OSError):  # a disk that cannot be written ends telemetry and nothing else
+        path.parent.mkdir(exist_ok=True)
+        with path.open("w", encoding="ascii") as stream:
+            append_line(stream, ",".join(columns))
+            for line in lines:
+                append_line(stream, line)
 
 
 @cache

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from wbcbench import table
 from wbcbench.core.quality import Quality
 from wbcbench.core.text import count_of
+from wbcbench.energy.source import describe_model
 from wbcbench.registry import SECTIONS, load_part
 from wbcbench.report.study import ReportStudy
 
@@ -245,8 +246,13 @@ def iterate_banners(study: ReportStudy) -> Iterator[str]:
             "These numbers show that the program works; they say nothing about real cells or real "
             "joules."
         )
-    count = sum(run.row["primary_status"] == "estimated" for run in study.done)
-    if count:
+    models = [
+        describe_model(run.record.meters, str(run.row["primary_method"]))
+        for run in study.done
+        if run.row["primary_status"] == "estimated"
+    ]
+    if count := len(models):
+        words = "; ".join(sorted({model for model in models if model}))
         source = (
             "On this machine neither the GPU's nor the processor's energy can be read, so the "
             "joules come from a model"
@@ -254,7 +260,7 @@ def iterate_banners(study: ReportStudy) -> Iterator[str]:
             else f"In {count} of {done} the joules come from a model"
         )
         yield (
-            f"ESTIMATED. {source} (processor power rating × load). They are no measurement, and no "
+            f"ESTIMATED. {source}{f' ({words})' if words else ''}. They are no measurement, and no "
             "saving may be claimed from them."
         )
     if study.done and not study.comparable:

@@ -99,23 +99,12 @@ def _build_error_cells(row: Row, used: Sequence[Run], metered: Sequence[Run]) ->
     lows, highs = (known_values(used, f"accuracy_ci_{end}") for end in ("low", "high"))
     return {
         "energy_runs_j": (energy.high - energy.low) / 2 if energy and energy.has_interval else None,
-        "energy_meter_j": _compute_meter_error_j(metered),
+        "energy_reading_j": mean_known(known_values(metered, "primary_uncertainty_train_j")),
+        "energy_board_j": mean_known(known_values(metered, "primary_board_uncertainty_train_j")),
         "accuracy_photographs_low": min(lows, default=None),
         "accuracy_photographs_high": max(highs, default=None),
         "accuracy_leakage_free": mean_known(known_values(used, "accuracy_leakage_free")),
     }
-
-
-def _compute_meter_error_j(runs: Sequence[Run]) -> float | None:
-    """The meter's half-width for the mean: its own, and the sensor's gain, which all runs share."""
-    own_j = mean_known(known_values(runs, "primary_uncertainty_train_j"))
-    gains_j = [
-        run.gain_error * run.train_energy_j
-        for run in runs
-        if run.gain_error is not None and run.train_energy_j is not None
-    ]
-    gain_j = mean_known(gains_j)
-    return own_j if own_j is None or gain_j is None else math.hypot(own_j, gain_j)
 
 
 def _build_target_cells(used: Sequence[Run], metered: Sequence[Run]) -> dict[str, Value]:

@@ -15,7 +15,15 @@ from numpy.typing import NDArray
 from wbcbench.compare.effects import read_image_answers
 from wbcbench.compare.render import decimals, format_p, format_status
 from wbcbench.compare.result import Comparison, Effect, Split
-from wbcbench.core.text import UNKNOWN, count_of, human_duration, human_energy, human_share
+from wbcbench.core.text import (
+    UNKNOWN,
+    count_of,
+    human_duration,
+    human_energy,
+    human_energy_within,
+    human_share,
+)
+from wbcbench.core.trace import Origin
 from wbcbench.report.study import ReportStudy
 from wbcbench.report.summaries import ENERGY, Row, format_range
 from wbcbench.stats.bootstrap import compute_percentile_interval, resample
@@ -180,11 +188,11 @@ def describe_variant(row: Row) -> str:
 
 
 def format_both_errors(row: Row) -> str:
-    """``41.2 kJ ± 0.6 kJ (runs) ± 2.1 kJ (meter)``, and the status of the joules."""
-    text = human_energy(row[ENERGY])
-    for column, name in (("energy_runs_j", "runs"), ("energy_meter_j", "meter")):
-        if row[column] is not None:
-            text += f" ± {human_energy(row[column])} ({name})"
+    """``41.2 kJ ± 600 J (runs) ± 9 J (reading) ± 2.1 kJ (board)``, and the joules' status."""
+    # Of an estimate the scatter over runs would pass for its error, which nobody knows.
+    names = () if row["energy_status"] == Origin.ESTIMATED else ("runs", "reading", "board")
+    halves_j = {name: row[f"energy_{name}_j"] for name in names}
+    text = human_energy_within(row[ENERGY], **halves_j)
     return text + format_status(row["energy_status"] or "")
 
 

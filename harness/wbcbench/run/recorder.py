@@ -126,7 +126,7 @@ class Recorder:
             share = self._local.share
             holds = [stack.enter_context(machine_lock(board, share=share)) for board in boards]
             limits = stack.enter_context(hold_power_limit(self._spec))
-            self._session = MeteringSession(self._run, self._clock, stack)
+            self._session = MeteringSession(self._run, self._clock, stack, os.getpid())
             self._session.open(self._spec.meters, request)
             cooldown = self._cool_down()
             self._session.probe()

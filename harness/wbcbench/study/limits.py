@@ -40,7 +40,7 @@ _RULES: Mapping[str, _Rule] = {
     "cooldown_c": (lambda v: v is None or 0 < v <= 120,
           "must be above 0 and at most 120 °C"),
     "power_limit_w": (lambda v: v is None or v > 0, "must be above 0 watts"),
-    "country": (lambda v: bool(re.fullmatch(r"[A-Z]{3}", v)),
+    "country": (lambda v: v is None or bool(re.fullmatch(r"[A-Z]{3}", v)),
           "must be a three-letter ISO 3166 code such as DEU"),
     "meters": (lambda v: len(v) > 0, "must name at least one meter"),
 }  # fmt: skip

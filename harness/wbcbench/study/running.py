@@ -42,10 +42,11 @@ def with_data(spec: RunSpec, local: Local, say: Say) -> RunSpec:
 
     Raises:
         UsageError: The images are missing or damaged, or the batch is larger than the data.
-        CannotMeasureError: A meter that the spec names does not work here.
+        CannotMeasureError: A meter or a GPU that the spec names does not work here.
     """
     request = _request_meters(spec)
-    for meter in find_meters([name for name in spec.meters if name != AUTO], request).meters:
+    names = [name for name in spec.meters if name != AUTO or spec.gpus]
+    for meter in find_meters(names, request).meters:
         if meter.device is not None:
             with meter:
                 pass

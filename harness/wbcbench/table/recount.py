@@ -46,6 +46,7 @@ SOURCES: Mapping[str, tuple[Source, ...]] = {
     "model": (Source.MARKS,),
     "inference": (Source.MARKS,),
     "telemetry": (Source.TELEMETRY, Source.MARKS),
+    "cpu_loads": (Source.TELEMETRY, Source.MARKS),
     "test": (Source.PREDICTIONS,),
     "test_leakage_free": (Source.PREDICTIONS,),
 }
@@ -82,7 +83,7 @@ def recount(run: RunDir) -> Recount:
         Source.SPEC: True,
         Source.MARKS: run.marks_path.is_file() or not own.windows,
         Source.TRACES: run.has_traces or not own.channels,
-        Source.TELEMETRY: run.has_telemetry or not own.telemetry,
+        Source.TELEMETRY: run.has_telemetry or not (own.telemetry or own.cpu_loads),
         Source.PREDICTIONS: run.predictions_path.is_file() or own.test is None,
     }
     available = frozenset(source for source in Source if is_available[source])

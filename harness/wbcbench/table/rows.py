@@ -22,6 +22,7 @@ from wbcbench.energy.checks.machine import slowed_s
 from wbcbench.energy.metrics import mean_known, sum_if_all_known
 from wbcbench.energy.source import (
     EnergySource,
+    source_board_j,
     source_energy_j,
     source_gap_s,
     source_power_w,
@@ -248,10 +249,16 @@ def count_foreign_processes(record: RunRecord) -> int | None:
     return len({pid for state in states for pid in state.foreign_pids}) if states else None
 
 
+def find_others_share(record: RunRecord) -> float | None:
+    """Share of the machine's processor time that others took in ``train``."""
+    return next((c.others_share for c in record.cpu_loads if c.window == TRAIN), None)
+
+
 FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "energy_j": energy_j,
     "mean_power_w": mean_power_w,
     "uncertainty_j": source_uncertainty_j,
+    "board_uncertainty_j": source_board_j,
     "count_samples": source_samples,
     "longest_gap_s": source_gap_s,
     "duration_s": duration_s,
@@ -267,6 +274,7 @@ FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "find_longest_throttle_s": find_longest_throttle_s,
     "join_throttle_reasons": join_throttle_reasons,
     "count_foreign_processes": count_foreign_processes,
+    "find_others_share": find_others_share,
     "ms_from_s": lambda _, time_s: None if time_s is None else ms_from_s(time_s),
     "mhz_from_hz": lambda _, rate_hz: None if rate_hz is None else mhz_from_hz(rate_hz),
     "pct_from_share": lambda _, share: None if share is None else pct_from_share(share),

@@ -17,6 +17,7 @@ from wbcbench.core.text import (
     human_count,
     human_duration,
     human_energy,
+    human_energy_within,
     human_power,
     human_share,
     printable,
@@ -28,8 +29,10 @@ from wbcbench.energy.source import (
     EnergySource,
     explain_unknown,
     primary_source,
+    source_board_j,
     source_energy_j,
     source_power_w,
+    source_uncertainty_j,
 )
 from wbcbench.table.columns import Cell
 from wbcbench.table.explain import Edge, Explanation, Point, Reading, RecountState, Samples
@@ -169,8 +172,15 @@ def _format_energy_source(run: Run, source: EnergySource, window: str = TRAIN) -
         return f"unknown: no joules of {devices}"
     above_j = run.energy_above_idle_j(source) if window == TRAIN else None
     above = "" if above_j is None else f", {human_energy(above_j)} above idle"
+    if above_j is not None and above_j < 0:
+        above += " (idle drew more)"
     status = "estimated without a sensor" if source.status is Origin.ESTIMATED else source.status
-    return f"{human_energy(energy_j)}{above}   {status} ({source.method})"
+    joules = human_energy_within(
+        energy_j,
+        reading=source_uncertainty_j(run.record, source, TRAIN),
+        board=source_board_j(run.record, source, TRAIN),
+    )
+    return f"{joules}{above}   {status} ({source.method})"
 
 
 def _format_target(run: Run) -> str:
@@ -268,7 +278,9 @@ def _list_reading_facts(reading: Reading, *, is_detailed: bool) -> Iterator[tupl
         if reading.start and reading.end:
             yield "start", _format_edge(reading.start)
             yield "end", _format_edge(reading.end)
-        if reading.budget:
+        if reading.channel.origin.is_estimated:
+            yield "budget", "no ±: how far a model is off is not known"
+        elif reading.budget:
             yield "budget", _format_budget(reading.budget)
     again, recorded = reading.again, reading.recorded
     if again is None:
@@ -324,9 +336,7 @@ def _format_budget(budget: Budget) -> str:
         f"edges ± {human_energy(budget.edges_j)}, "
         f"between readings ± {human_energy(budget.sampling_j)}"
     )
-    total = "unknown error of the estimate"
-    if budget.total_j is not None:
-        total = f"total ± {human_energy(budget.total_j)} (root of the sum of squares, 95 %)"
+    total = f"total ± {human_energy(budget.total_j)} (root of the sum of squares, 95 %)"
     if budget.gain_j is not None:
         total += f"; gain error, not included, ± {human_energy(budget.gain_j)}"
     if budget.baseline_j is not None:

@@ -204,14 +204,6 @@ class Run:
         statuses = {part: source.status if source else None for part, source in sources.items()}
         return {part: status.value if status else ABSENT for part, status in statuses.items()}
 
-    @property
-    def gain_error(self) -> float | None:
-        """Relative error of the primary sensor that all runs on it share; ``None`` = unknown."""
-        gains = {channel.name: channel.gain_error for channel in self.record.channels}
-        channels = self.primary.channels if self.primary else ()
-        known = [gain for name in channels if (gain := gains[name]) is not None]
-        return max(known) if known and len(known) == len(channels) else None
-
     @cached_property
     def sampling(self) -> Sampling | None:
         """How well the meter of the primary energy source was sampled."""
@@ -224,10 +216,6 @@ class Run:
     def energy_j(self, domain: Domain, window: str = TRAIN) -> float | None:
         """Energy of one part in one window."""
         return source_energy_j(self.record, self.source(domain), window)
-
-    def meter_energy_j(self, meter: str, domain: Domain, window: str = TRAIN) -> float | None:
-        """Energy of one part in one window as one meter read it."""
-        return source_energy_j(self.record, self.meter_source(meter, domain), window)
 
     def idle_windows(self, source: EnergySource | None, *periods: str) -> list[str]:
         """The idle windows ``before`` and ``after`` training whose power this source knows.
@@ -259,7 +247,7 @@ class Run:
 
     @property
     def grid(self) -> Intensity | None:
-        """The grid of the run's country."""
+        """The grid of the country that the run's spec names; ``None`` if it names none."""
         return intensity(self.spec.country)
 
     # Time and windows.

@@ -24,7 +24,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from wbcbench.core.errors import WbcbenchError
+from wbcbench.core.errors import CannotMeasureError, WbcbenchError
 from wbcbench.core.messages import Messenger
 from wbcbench.core.record import Failure, ModelFacts
 from wbcbench.core.run_folder import RunDir
@@ -121,9 +121,16 @@ def _start_up(run: RunDir, spec: RunSpec, wire: Wire) -> Stage:
     The recorder opened that window when it started this process.
 
     Raises:
+        CannotMeasureError: A GPU was asked for that TensorFlow cannot use.
         UsageError: The data cannot be read or does not fit the spec.
     """
     configure_tensorflow(spec)
+    if spec.gpus and not tf.config.list_physical_devices("GPU"):
+        raise CannotMeasureError(
+            f"GPU {', '.join(spec.gpus)} was asked for, but TensorFlow finds no GPU that it can "
+            "use; its log says why. Training was not started. Install TensorFlow with CUDA, or "
+            "leave --gpus out."
+        )
     local = run.read_local()
     wire.send_phase("loading")
     dataset = load(

@@ -37,7 +37,9 @@ _TOLERANCE = 1e-9
 
 # Another version must compute the same energies, but may appraise them differently.
 _APPRAISED = ("warnings", "quality", "budgets", "agreements")
-_MEASURED = ("energies", "budgets", "windows", "channels", "agreements", "telemetry")
+_MEASURED = (
+    "energies", "budgets", "windows", "channels", "agreements", "telemetry", "cpu_loads",
+)  # fmt: skip
 
 _UNIQUE = (run_folder.MARKS, run_folder.PREDICTIONS, run_folder.TRACES)
 

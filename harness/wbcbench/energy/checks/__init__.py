@@ -14,11 +14,12 @@ from pydantic import JsonValue
 
 from wbcbench import registry
 from wbcbench.core.board_state import Telemetry
+from wbcbench.core.cpu_load import CpuLoad
 from wbcbench.core.quality import QualityWarning
-from wbcbench.core.record import AbsentMeter, Agreement, Epoch, Sampling, Status
+from wbcbench.core.record import AbsentMeter, Agreement, Budget, Epoch, Sampling, Status
 from wbcbench.core.spec import RunSpec
-from wbcbench.core.trace import Channel, Domain, Trace
-from wbcbench.core.window import Window, WindowEnergy, is_work
+from wbcbench.core.trace import Channel, Domain, Origin, Trace
+from wbcbench.core.window import TRAIN, Window, WindowEnergy, is_validation, is_work
 from wbcbench.energy.faults import Fault
 from wbcbench.energy.source import (
     PRIMARY_DOMAINS,
@@ -39,13 +40,14 @@ class Evidence:
     Attributes:
         spec: What a run was asked to do; ``None`` for a user's program, of which nothing was asked.
         judged: Name of the window that is checked.
-        traces, windows, energies: What was measured.
+        traces, windows, energies, budgets: What was measured, and where its ± come from.
         cut: Names of windows that were still open when the trace ended.
         sampling: How well each meter was sampled.
         absent: Meters that do not work here.
         meters: What the meters say of themselves, by meter.
         trained: Whether at least one epoch ended.
         faults, agreements, telemetry: What was found in the traces and the boards' logs.
+        cpu_loads: Who took the machine's processor time in each window.
         epochs, steps_per_epoch: The training, for its step time; ``None`` if it never began.
         device: Where TensorFlow ran, e.g. ``/GPU:0``; empty if unknown.
         device_bus: PCI bus id of that GPU as CUDA spells it; ``None`` if unknown.
@@ -65,9 +67,11 @@ class Evidence:
     absent: tuple[AbsentMeter, ...]
     meters: Mapping[str, JsonValue]
     trained: bool
+    budgets: tuple[Budget, ...] = ()
     faults: tuple[Fault, ...] = ()
     agreements: tuple[Agreement, ...] = ()
     telemetry: tuple[Telemetry, ...] = ()
+    cpu_loads: tuple[CpuLoad, ...] = ()
     epochs: tuple[Epoch, ...] = ()
     steps_per_epoch: int | None = None
     device: str = ""
@@ -96,6 +100,15 @@ class Evidence:
         """The window of that name; ``None`` if the run did not get there."""
         return next((window for window in self.windows if window.name == name), None)
 
+    def list_parts(self, window: Window) -> tuple[Window, ...]:
+        """The window, or what the validation passes of a run leave of its training."""
+        if self.spec is None or window.name != TRAIN:
+            return (window,)
+        passes = sorted((w.start_s, w.end_s) for w in self.windows if is_validation(w.name))
+        edges_s = [window.start_s, *(t_s for span in passes for t_s in span), window.end_s]
+        pairs = zip(edges_s[::2], edges_s[1::2], strict=True)
+        return tuple(Window(TRAIN, start_s, end_s) for start_s, end_s in pairs if end_s > start_s)
+
     def is_work(self, window: str) -> bool:
         """Whether a window contains work: one of a run, or the one that is checked."""
         return window == self.window_name or is_work(window)
@@ -104,6 +117,11 @@ class Evidence:
     def primary(self) -> EnergySource | None:
         """The primary energy source of the checked window; ``None`` without any."""
         return primary_source(self, self.window_name)
+
+    @property
+    def is_estimated(self) -> bool:
+        """Whether a model gives the primary energy: rules about sensors do not apply to it."""
+        return self.primary is not None and self.primary.status is Origin.ESTIMATED
 
     @property
     def primary_j(self) -> tuple[float | None, float | None]:

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from wbcbench.core.board_state import Telemetry, same_bus
+from wbcbench.core.cpu_load import CpuLoad
 from wbcbench.core.quality import QualityWarning, Severity
 from wbcbench.core.trace import Domain, Origin
 from wbcbench.core.window import IDLE_AFTER, IDLE_BEFORE, IDLE_COLD
 from wbcbench.energy import thresholds
 from wbcbench.energy.appraise import find_idle
 from wbcbench.energy.checks import Evidence, list_some
+from wbcbench.energy.metrics import mean_known
+from wbcbench.energy.source import source_power_w
 from wbcbench.energy.warnings import make_warning
 
 # Names as in NVML's clock-event reasons. A power cap is how a board keeps to its limit: reported.
@@ -82,6 +85,51 @@ def _uses_gpu(evidence: Evidence) -> bool:
 def _is_before(evidence: Evidence, state: Telemetry) -> bool:
     """Whether nothing of this run was on the board yet; a window of a user may be named so."""
     return state.window == IDLE_COLD != evidence.window_name
+
+
+def check_busy_processor(evidence: Evidence) -> Iterator[QualityWarning]:
+    """Other processes, whose processor time is in the joules of processor and machine."""
+    source, busy = evidence.primary, _list_busy(evidence)
+    own = next((load for load in busy if load.window == evidence.window_name), None)
+    worst = own or max(busy, key=lambda load: load.others_share or 0.0, default=None)
+    if worst is None or worst.others_share is None or worst.cores is None:
+        return
+    detail = (
+        f"Other processes took {100 * worst.others_share:.0f} % of the processor time in "
+        f"`{worst.window}` ({worst.others_share * worst.cores:.1f} of {worst.cores} cores)."
+    )
+    if len(busy) > 1:
+        detail += f" Windows: {list_some(load.window for load in busy)}."
+    is_in_joules = source is not None and source.domain in (Domain.CPU, Domain.SYSTEM)
+    if is_in_joules and evidence.is_estimated:
+        detail += " The estimate follows the load of the machine, theirs included."
+    severity = Severity.SUSPECT if own and is_in_joules else Severity.INFO
+    yield make_warning("busy-processor", detail, severity, window=worst.window)
+
+
+def _list_busy(evidence: Evidence) -> list[CpuLoad]:
+    limit = thresholds.OTHERS_CPU_SHARE
+    return [load for load in evidence.cpu_loads if (load.others_share or 0.0) > limit]
+
+
+def check_above_idle(evidence: Evidence) -> Iterator[QualityWarning]:
+    """Windows that drew less than idle windows did, and whether others explain it."""
+    source, name = evidence.primary, evidence.window_name
+    power_w = source_power_w(evidence, source, name)
+    idle = [
+        next(
+            ((w, p) for w in names if (p := source_power_w(evidence, source, w)) is not None), None
+        )
+        for names in (IDLE_BEFORE, IDLE_AFTER)
+    ]
+    known = [pair for pair in idle if pair is not None]
+    idle_w = mean_known([idle_power_w for _, idle_power_w in known])
+    if power_w is None or idle_w is None or power_w >= idle_w or name in dict(known):
+        return
+    busy = [load.window for load in _list_busy(evidence) if load.window in dict(known)]
+    cause = f" Other processes were busy in {list_some(busy)}." if busy else ""
+    detail = f"`{name}` drew {power_w:.1f} W, the idle windows {idle_w:.1f} W.{cause}"
+    yield make_warning("above-idle-negative", detail, window=name)
 
 
 def check_throttling(evidence: Evidence) -> Iterator[QualityWarning]:

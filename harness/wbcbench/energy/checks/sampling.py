@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from wbcbench.core.quality import QualityWarning, Severity
 from wbcbench.core.trace import Kind, Origin
 from wbcbench.core.units import ms_from_s
+from wbcbench.core.window import Window
 from wbcbench.energy import thresholds
 from wbcbench.energy.checks import Evidence, list_some
 from wbcbench.energy.source import source_samples
@@ -55,7 +56,9 @@ def describe_ratio(step_s: float, period_s: float) -> str:
 
 
 def check_few_samples(evidence: Evidence) -> Iterator[QualityWarning]:
-    """Measured windows with too few good readings."""
+    """Measured windows with too few good readings of a sensor."""
+    if evidence.is_estimated:
+        return
     samples = source_samples(evidence, evidence.primary, evidence.window_name)
     if samples is not None and samples < thresholds.PRIMARY_SAMPLES:
         severity = Severity.SUSPECT if samples < thresholds.FEWEST_SAMPLES else Severity.INFO
@@ -67,8 +70,11 @@ def check_few_samples(evidence: Evidence) -> Iterator[QualityWarning]:
 
 
 def check_short_window(evidence: Evidence) -> Iterator[QualityWarning]:
-    """Windows too short for the sensor's steps."""
+    """Windows too short for the sensor's steps; of a model, shorter than its own."""
     window = evidence.window(evidence.window_name)
+    if evidence.is_estimated:
+        yield from _judge_short_estimate(evidence, window)
+        return
     if window is not None and window.duration_s < thresholds.PRIMARY_WINDOW_S:
         is_short = window.duration_s < thresholds.SHORT_WINDOW_S
         severity = Severity.SUSPECT if is_short and not _is_precise(evidence) else Severity.INFO
@@ -85,6 +91,18 @@ def check_short_window(evidence: Evidence) -> Iterator[QualityWarning]:
     if others:
         detail = f"Shorter than {thresholds.SHORT_WINDOW_S:.0f} s: {list_some(others)}."
         yield make_warning("short-window", detail, window=others[0] if len(others) == 1 else "")
+
+
+def _judge_short_estimate(evidence: Evidence, window: Window | None) -> Iterator[QualityWarning]:
+    """A model has no steps and no ±; but within one of its updates it knows no other power."""
+    names = evidence.primary.channels if evidence.primary else ()
+    update_s = max((c.update_s or 0.0 for c in evidence.channels if c.name in names), default=0.0)
+    if window is not None and window.duration_s < update_s:
+        detail = (
+            f"`{window.name}` lasted {window.duration_s:.1f} s, less than the {update_s:.1f} s "
+            "after which the estimate is renewed: it is of the time around the window."
+        )
+        yield make_warning("short-window", detail, Severity.INFO, window=window.name)
 
 
 def _is_precise(evidence: Evidence) -> bool:

@@ -7,11 +7,11 @@ from itertools import groupby
 from operator import attrgetter
 
 from wbcbench.core.quality import QualityWarning, Severity
-from wbcbench.core.trace import Domain, Kind, Origin
+from wbcbench.core.trace import Channel, Domain, Kind, Origin
 from wbcbench.energy import thresholds
 from wbcbench.energy.checks import Evidence, list_some
 from wbcbench.energy.cross_check import deepest_check
-from wbcbench.energy.faults import Flaw
+from wbcbench.energy.faults import Flaw, is_pair
 from wbcbench.energy.integrate import find_gaps, median_step_s
 from wbcbench.energy.source import is_codecarbon, meter_of
 from wbcbench.energy.warnings import make_warning
@@ -25,7 +25,11 @@ def check_sensor_faults(evidence: Evidence) -> Iterator[QualityWarning]:
         windows = [
             window.name
             for window in evidence.windows
-            if any(fault.overlap_s(window) >= 0 for fault in faults)
+            if any(
+                fault.overlap_s(part) >= 0
+                for fault in faults
+                for part in evidence.list_parts(window)
+            )
         ]
         longest = max(faults, key=lambda fault: fault.end_s - fault.start_s)
         more = f" (the longest of {len(faults)})" if len(faults) > 1 else ""
@@ -102,7 +106,11 @@ def check_failed_reads(evidence: Evidence) -> Iterator[QualityWarning]:
         windows = [
             window.name
             for window in evidence.windows
-            if any(window.start_s <= t <= window.end_s for t in lost)
+            if any(
+                part.start_s <= t <= part.end_s
+                for part in evidence.list_parts(window)
+                for t in lost
+            )
         ]
         work = [*filter(evidence.is_work, windows)]
         name = trace.channel.name
@@ -132,8 +140,9 @@ def check_gaps(evidence: Evidence) -> Iterator[QualityWarning]:
         breaks, channel = find_gaps(trace.good[0]), trace.channel
         lost_s = {
             window.name: sum(
-                max(min(end, window.end_s) - max(start, window.start_s), 0.0)
+                max(min(end, part.end_s) - max(start, part.start_s), 0.0)
                 for start, end in breaks
+                for part in evidence.list_parts(window)
             )
             for window in evidence.windows
         }
@@ -148,12 +157,13 @@ def check_gaps(evidence: Evidence) -> Iterator[QualityWarning]:
                 lost_s[window.name],
             ),
         )
-        share = lost_s[worst.name] / worst.duration_s
+        share = lost_s[worst.name] / sum(p.duration_s for p in evidence.list_parts(worst))
         severity = Severity.INFO
         if channel.name in evidence.counted_channels and evidence.is_work(worst.name):
             is_lost = channel.kind is Kind.SAMPLED and share > thresholds.COVERED_SHARE
             is_measured = worst.name == evidence.window_name
-            severity = Severity.INVALID if is_lost and is_measured else Severity.SUSPECT
+            is_only = is_measured and not _has_other_reading(evidence, channel)
+            severity = Severity.INVALID if is_lost and is_only else Severity.SUSPECT
         yield make_warning(
             "sampling-gap",
             f"{channel.name} gave no good reading for up to "
@@ -164,6 +174,13 @@ def check_gaps(evidence: Evidence) -> Iterator[QualityWarning]:
             window=worst.name,
             channel=channel.name,
         )
+
+
+def _has_other_reading(evidence: Evidence, channel: Channel) -> bool:
+    """Whether the counter beside a power reading has the joules of the checked window."""
+    others = (c.name for c in evidence.channels if is_pair(c, channel))
+    energies = (evidence.energy(evidence.window_name, name) for name in others)
+    return any(energy is not None and energy.energy_j is not None for energy in energies)
 
 
 def check_heartbeat(evidence: Evidence) -> Iterator[QualityWarning]:

@@ -14,6 +14,7 @@ from wbcbench.energy.source import (
     PRIMARY_DOMAINS,
     EnergySource,
     choose_source,
+    describe_model,
     device_label,
     explain_unknown,
     has_energy,
@@ -119,8 +120,10 @@ def _list_fallbacks(evidence: Evidence, source: EnergySource) -> Iterator[Qualit
 def check_status(evidence: Evidence) -> Iterator[QualityWarning]:
     """Primary energy that no sensor measured, and meters that are absent."""
     source, window = evidence.primary, evidence.window_name
-    if source is not None and source.status is Origin.ESTIMATED:
-        detail = f"Primary energy is {source.status} (no sensor on this machine): {source.method}."
+    if source is not None and evidence.is_estimated:
+        model = describe_model(evidence.meters, source.method)
+        how = f"{source.method} ({model})" if model else source.method
+        detail = f"Primary energy is {source.status} (no sensor on this machine): {how}."
         yield make_warning("energy-estimated", detail, window=window, channel=source.channels[0])
     simulated = [c.name for c in evidence.channels if c.origin is Origin.SIMULATED]
     if simulated:

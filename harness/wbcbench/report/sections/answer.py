@@ -219,18 +219,19 @@ def _describe_intervals(rows: Sequence[Row]) -> str:
 def _build_errors(study: ReportStudy, rows: Sequence[Row]) -> DataTable:
     headings = (
         "variant",
-        "energy with both errors",
+        "energy with its errors",
         "above idle",
         "accuracy",
         "95 % CI over photographs",
         "leakage-free test subset",
     )
     caption = (
-        "What an interval over runs leaves out. Joules: ± runs (95 % t) and ± meter, which more "
-        "runs do not shrink; above idle is without what the idle machine would have drawn. 95 % CI "
-        "over photographs: a cluster bootstrap that resamples whole photographs, not images; of "
-        "several runs the widest. Leakage-free test subset: accuracy without test images of cells "
-        f"that TRAIN shows as well.{study.energy_stamp}"
+        "What an interval over runs leaves out. Joules: ± runs (95 % t); ± reading and "
+        "± board (the gain of its sensor), which more runs do not shrink; above idle is without "
+        "what the idle machine would have drawn. 95 % CI over photographs: a cluster bootstrap "
+        "that resamples whole photographs, not images; of several runs the widest. Leakage-free "
+        "test subset: accuracy without test images of cells that "
+        f"TRAIN shows as well.{study.energy_stamp}"
     )
     lines = []
     for row in rows:

@@ -13,7 +13,7 @@ from wbcbench.report.study import ReportStudy
 # Large, well-known grids, spread over the range and the continents.
 WELL_KNOWN = ("SWE", "FRA", "BRA", "GBR", "DEU", "USA", "JPN", "CHN", "AUS", "POL", "IND", "ZAF")
 _ROW_IN = 0.28
-_OWN = "set for this study"
+_OWN = "named in its runs"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ def build_carbon(study: ReportStudy) -> Block | None:
     if energy_j is None:
         return None
     pue = float(study.comparable[0].row["pue"])
-    own = {str(run.row["carbon_zone"]) for run in study.comparable}
+    own = {str(zone) for run in study.comparable if (zone := run.row["carbon_zone"])}
     places = _compute_emissions(energy_j, pue, own)
     words = (
         f"Estimated: joules / 3.6e6 × PUE {pue:g} × yearly mean of the grid. Operational energy of "
@@ -68,18 +68,27 @@ def _compute_emissions(energy_j: float, pue: float, own: set[str]) -> list[GridE
 def _build_claim(study: ReportStudy, energy_j: float, places: list[GridEmission]) -> Statement:
     low, high, runs = places[0], places[-1], len(study.comparable)
     own = " and ".join(
-        f"{human_mass(place.co2e_g)} CO2e in {place.grid.country}, the place {_OWN}"
+        f"{human_mass(place.co2e_g)} CO2e in {place.grid.country}, the country {_OWN}"
         for place in places
         if _OWN in place.note
     )
+    ends = (
+        f"{human_mass(low.co2e_g)} in {low.grid.country}",
+        f"{human_mass(high.co2e_g)} in {high.grid.country}",
+    )
+    times = f"{high.co2e_g / low.co2e_g:.0f} times as much"
     text = (
         f"One training used {human_energy(energy_j)} on average of {count_of(runs, 'run')} "
-        f"({study.energy_words}). That is {own or f'an unknown mass of CO2e in the place {_OWN}'}; "
-        f"the same joules would be {human_mass(low.co2e_g)} in {low.grid.country} and "
-        f"{human_mass(high.co2e_g)} in {high.grid.country}, "
-        f"{high.co2e_g / low.co2e_g:.0f} times as much. The factor is the same for every variant, "
-        "so CO2e ranks nothing that joules do not."
+        f"({study.energy_words}). "
     )
+    if own:
+        text += f"That is {own}; the same joules would be {' and '.join(ends)}, {times}. "
+    else:
+        text += (
+            f"By the grid that is between {ends[0]} and {ends[1]} of CO2e, {times}: no country of "
+            "the table was set (--country). "
+        )
+    text += "The factor is the same for every variant, so CO2e ranks nothing that joules do not."
     values = {
         "runs": runs,
         "primary_energy_train_j": energy_j,
@@ -96,10 +105,11 @@ def _build_figure(study: ReportStudy, places: list[GridEmission], pue: float) ->
     source = (
         f"Intensities: {'; '.join(sources)} (MIT licence), yearly means of {years[0]}–{years[-1]}."
     )
+    square = f"Square: {_OWN}. " if any(_OWN in place.note for place in places) else ""
     caption = (
         f"CO2e of one training, estimated, on the grids of {len(drawn)} of {len(places)} "
-        "countries; the horizontal axis grows tenfold at each line. Square: set for this study; "
-        "diamond: lowest, median and highest of the table; circle: some large grids. "
+        f"countries; the horizontal axis grows tenfold at each line. {square}"
+        "Diamond: lowest, median and highest of the table; circle: some large grids. "
         f"Energy: {study.energy_words}. PUE {pue:g}. {source}{study.stamp}"
     )
     rows = tuple(

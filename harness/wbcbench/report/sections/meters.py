@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from statistics import median, stdev
 from typing import Literal
 
-from wbcbench.core.record import Agreement, Budget, SensorCard
+from wbcbench.core.record import Agreement, SensorCard
 from wbcbench.core.study_folder import RUNS_TABLE
 from wbcbench.core.text import UNKNOWN, count_of, energy_scale, human_energy
 from wbcbench.core.trace import Channel
@@ -42,17 +42,14 @@ _CARD_HEADINGS = (
 
 _SHARED = "yes, on one machine"
 
-
-def _read_gain(budget: Budget) -> float | None:
-    return budget.gain_j
-
-
-_PARTS: tuple[tuple[str, str, Callable[[Budget], float | None], str], ...] = (
-    ("gain", "the sensor reads too high or too low throughout", _read_gain, _SHARED),
-    ("quantisation", "steps of the counter or of the reading", lambda b: b.quantisation_j, "no"),
-    ("edges", "when the window began and ended", lambda b: b.edges_j, "no"),
-    ("sampling", "changes between two readings", lambda b: b.sampling_j, "no"),
-    ("baseline", "the idle power, in joules above idle only", lambda b: b.baseline_j, "no"),
+# Part of a budget, what it is, and how devices add up: 1 = as they are, for they work in step and
+# are late alike; 2 = in squares, for each has its own.
+_PARTS = (
+    ("gain", "the sensor reads too high or too low throughout", 2, _SHARED),
+    ("quantisation", "steps of the counter or of the reading", 2, "no"),
+    ("edges", "when the window began and ended", 1, "no"),
+    ("sampling", "changes between two readings", 1, "no"),
+    ("baseline", "the idle power, in joules above idle only", 1, "no"),
 )
 _CANCELS = (
     "What cancels: a constant gain error of the sensor cancels in percentage differences between "
@@ -349,8 +346,8 @@ def build_uncertainty(study: ReportStudy) -> Block:
 def _build_budget(study: ReportStudy, runs: Sequence[Run]) -> DataTable:
     runs_j = mean_known([row["energy_runs_j"] for row in build_summary_rows(study)])
     parts = [
-        (name, words, mean_known([_read_part_j(run, read) for run in runs]), cancels)
-        for name, words, read, cancels in _PARTS
+        (name, words, mean_known([_read_part_j(run, f"{name}_j", order) for run in runs]), cancels)
+        for name, words, order, cancels in _PARTS
     ]
     parts.append(("runs", "run-to-run, half of the 95 % t interval", runs_j, "no"))
     energy_j = mean_of_known(runs, ENERGY)
@@ -371,16 +368,13 @@ def _format_percent(percent: float, sign: Literal["", "+"] = "") -> str:
     return f"{percent:{sign}.0f}" if abs(percent) >= 10 else f"{percent:{sign}.2g}"
 
 
-def _read_part_j(run: Run, read: Callable[[Budget], float | None]) -> float | None:
-    """A part of the training window's uncertainty, over the devices of the primary energy.
-
-    Their errors are independent, but for the gain, which boards of one kind may share.
-    """
+def _read_part_j(run: Run, part: str, order: int) -> float | None:
+    """A part of the training window's uncertainty, over the devices of the primary energy."""
     if run.row["primary_status"] == "estimated" or run.primary is None:
         return None
     channels = run.primary.channels
     budgets = [b for b in run.record.budgets if b.window == TRAIN and b.channel in channels]
-    order = 1 if read is _read_gain else 2
-    parts = [None if part_j is None else part_j**order for part_j in map(read, budgets)]
+    known: list[float | None] = [getattr(budget, part) for budget in budgets]
+    parts = [None if part_j is None else part_j**order for part_j in known]
     total = sum_if_all_known(parts)
     return None if total is None else total ** (1 / order)

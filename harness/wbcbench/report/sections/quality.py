@@ -39,7 +39,7 @@ _METHODS = {
     "integral_unnamed": "power readings",
     "rapl_package": "RAPL counter",
     "rapl_dram": "RAPL counter",
-    "codecarbon_tdp_load": "rated power × load",
+    "codecarbon_tdp_load": "a model of rated or assumed power and load",
     "codecarbon_constant": "a constant power",
 }
 
