@@ -1,12 +1,12 @@
-"""What watching costs and how right it is: wbcbench, CodeCarbon and a plain loop side by side.
+"""How right watching is: wbcbench, CodeCarbon and a plain loop side by side, on scripted GPUs.
 
-    python tests/benchmarks/bench_recording.py [--seconds S] [--length S] [--only cost|error]
+    python tests/benchmarks/bench_recording.py [--length S] [--rounds N]
 
-Cost is that of the real watcher of ``wbcbench run`` in its idle window, on scripted GPUs, from the
-kernel's account of its threads. Error is against the joules that the scripted GPU truly drew, over
-a window of ``--length`` seconds that begins and ends with a step of the load: ours through the real
-meter and sampler, CodeCarbon through its own tracker, started and stopped at the edges, and a loop
-that reads ``nvmlDeviceGetPowerUsage`` every 10 ms. Nothing here is a limit; it prints what it sees.
+Error is against the joules that the scripted GPU truly drew, over a window of ``--length`` seconds
+that begins and ends with a step of the load: ours through the real meter and sampler, CodeCarbon
+through its own tracker, started and stopped at the edges, and a loop that reads
+``nvmlDeviceGetPowerUsage`` every 10 ms. Nothing here is a limit; it prints what it sees. What
+watching costs is in ``bench_costs.py``.
 """
 
 from __future__ import annotations
@@ -34,22 +34,6 @@ from fakes.clocks import FileClock  # noqa: E402
 from fakes.known_load import AFTER_S, LOAD_AT_S, LOADS, SENSORS, Bench, Loaded  # noqa: E402
 from fakes.nvml_plugin import SONAME  # noqa: E402
 from fakes.nvml_scenario import VARIABLE, FakeGpu, Fault, Scenario  # noqa: E402
-from fakes.power_shapes import Sine  # noqa: E402
-
-COUNTS = (1, 4, 8)
-PLAIN = """
-import time, pynvml
-pynvml.nvmlInit()
-handle = pynvml.nvmlDeviceGetHandleByIndex(0)
-energy, last = 0.0, time.monotonic()
-while True:
-    watts = pynvml.nvmlDeviceGetPowerUsage(handle) / 1000
-    now = time.monotonic()
-    energy += watts * (now - last)
-    last = now
-    time.sleep(0.01)
-"""
-
 
 # --- the machine -------------------------------------------------------------------------------
 
@@ -95,15 +79,7 @@ def machine(folder: Path) -> Machine:
     return Machine(folder)
 
 
-# --- cost --------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Cost:
-    """CPU seconds in a minute and resident memory of one process."""
-
-    cpu_s: float
-    rss_mb: float
+# --- processes ---------------------------------------------------------------------------------
 
 
 def cpu_ns(pid: int) -> int:
@@ -111,21 +87,18 @@ def cpu_ns(pid: int) -> int:
     return time.clock_gettime_ns((~pid << 3) | 2)  # Linux: a process's clock, in nanoseconds
 
 
-def cost_of(pid: int, seconds: float) -> Cost:
-    """Watch one process for a while."""
-    before, began_s = cpu_ns(pid), time.monotonic()
-    time.sleep(seconds)
-    used_s = (cpu_ns(pid) - before) * 1e-9 / (time.monotonic() - began_s)
+def resident_mb(pid: int) -> float:
+    """Resident memory of one process."""
     status = Path(f"/proc/{pid}/status").read_text()
     (rss_kb,) = (line.split()[1] for line in status.splitlines() if line.startswith("VmRSS"))
-    return Cost(60 * used_s, int(rss_kb) * 1024 / 1e6)
+    return int(rss_kb) * 1024 / 1e6
 
 
 @contextmanager
 def idling(results: Path, gpus: int, meters: str) -> Iterator[int]:
     """A run in its first idle window; yields the watcher's process id."""
     words = ["run", "--variant", "leaky-dropout", "--results", str(results), "--idle", "3600"]
-    words += ["--meters", meters, "--gpus", ",".join(map(str, range(gpus))), "-q"]
+    words += ["--meters", meters, "--gpus", ",".join(map(str, range(gpus))), "--share", "-q"]
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     launcher = subprocess.Popen([sys.executable, "-m", "wbcbench", *words], **quiet)
     try:
@@ -149,54 +122,6 @@ def children(pid: int) -> list[int]:
     """Process ids of the children of one process."""
     found = Path(f"/proc/{pid}/task").glob("*/children")
     return [int(word) for path in found for word in path.read_text().split()]
-
-
-def print_costs(where: Machine, seconds: float) -> None:
-    """CPU and memory of the watcher, CodeCarbon and a plain loop."""
-    board = FakeGpu(power=Sine(180.0, 80.0, 1.3), instant=SENSORS["fast"])
-    boards = [replace(board, uuid=f"GPU-{i}", bus=f"00000000:{i + 16:02X}:00.0") for i in range(8)]
-    where.play(Scenario(tuple(boards)))
-    print(f"\nCost, seen for {seconds:.0f} s, stated for 60 s (wanted: 0.15 CPU-s, 60 MB; 150 MB)")
-    for count in COUNTS:
-        with idling(where.folder / f"idle{count}", count, "nvml") as pid:
-            found = cost_of(pid, seconds)
-        print(f"  watcher, {count} GPU(s) at 10 Hz  {_told(found)}")
-    with idling(where.folder / "cc", 1, "nvml,codecarbon") as pid:
-        (feed,) = children(pid)
-        ours = cost_of(pid, seconds)
-        theirs = cost_of(feed, seconds)
-    print(f"  watcher beside CodeCarbon {_told(ours)}")
-    print(f"  CodeCarbon's own process  {_told(theirs)}   sum {ours.rss_mb + theirs.rss_mb:.0f} MB")
-    loop = subprocess.Popen([sys.executable, "-c", PLAIN])
-    time.sleep(1.0)
-    print(f"  plain loop at 100 Hz      {_told(cost_of(loop.pid, seconds))}")
-    loop.kill()
-    loop.wait()
-    print(f"  samples per second, one GPU, sampled as fast as it goes: {reachable(where):,.0f}")
-
-
-def _told(cost: Cost) -> str:
-    return f"{cost.cpu_s:6.3f} CPU-s   RSS {cost.rss_mb:4.0f} MB"
-
-
-def reachable(where: Machine, seconds: float = 3.0) -> float:
-    """Samples of both channels a second through the sampler to the trace on disk."""
-    from wbcbench.core.run_folder import Local, RunDir
-    from wbcbench.core.spec import RunSpec
-    from wbcbench.core.window import MonotonicClock
-    from wbcbench.power.meter import MeterRequest
-    from wbcbench.power.nvml import open_meters
-    from wbcbench.power.sampler import Sampler
-
-    run = RunDir(where.folder / "fast")
-    run.create(RunSpec(variant="leaky-dropout"), Local())
-    meter = open_meters(MeterRequest())[0]
-    with meter:
-        sampler = Sampler([meter], run, 1e-5, MonotonicClock())
-        sampler.start()
-        time.sleep(seconds)
-        sampler.stop()
-    return sampler.summaries()[0].samples / seconds
 
 
 # --- error -------------------------------------------------------------------------------------
@@ -328,28 +253,24 @@ def loop_joules(clock: FileClock, end_s: float) -> float | None:
     return energy_j
 
 
+def begin_again() -> None:
+    """Start this program anew, once: the loader reads its path at program start only."""
+    if "WBCBENCH_BENCH_AGAIN" not in os.environ:
+        again = {**os.environ, "WBCBENCH_BENCH_AGAIN": "1"}
+        sys.exit(subprocess.call([sys.executable, *sys.argv], env=again))
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--length", type=float, default=10.0)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--only", choices=("cost", "error"))
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="wbcbench-") as folder:
         where = machine(Path(folder))
-        if "WBCBENCH_BENCH_AGAIN" not in os.environ:
-            # The loader reads its path at program start only.
-            sys.exit(subprocess.call([sys.executable, *sys.argv], env=_again()))
+        begin_again()
         print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
-        if asked.only != "error":
-            print_costs(where, asked.seconds)
-        if asked.only != "cost":
-            print_errors(where, asked.length, asked.rounds)
-
-
-def _again() -> dict[str, str]:
-    return {**os.environ, "WBCBENCH_BENCH_AGAIN": "1"}
+        print_errors(where, asked.length, asked.rounds)
 
 
 if __name__ == "__main__":

@@ -64,7 +64,8 @@ def scripted_machine(folder: Path) -> dict[str, str]:
 
 def time_monitor(env: dict[str, str], *words: str) -> tuple[float, float]:
     """Wall and CPU seconds of ``monitor WORDS -- true``, its processes included."""
-    command = [sys.executable, "-m", "wbcbench", "monitor", "-q", *words, "--", "true"]
+    command = [sys.executable, "-m", "wbcbench", "monitor", "-q", "--no-save", *words]
+    command += ["--", "true"]
     before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     subprocess.run(command, check=True, env=env, stderr=subprocess.DEVNULL)
     wall_s, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -74,9 +75,9 @@ def time_monitor(env: dict[str, str], *words: str) -> tuple[float, float]:
 
 def peak_memory_mb(env: dict[str, str]) -> float:
     """The most resident memory of ``monitor`` while a command goes on."""
-    command = [sys.executable, "-m", "wbcbench", "monitor", "-q", "--meters", "nvml", "--"]
+    command = [sys.executable, "-m", "wbcbench", "monitor", "-q", "--no-save"]
     with subprocess.Popen(
-        [*command, "sh", "-c", "echo; sleep 5"],
+        [*command, "--meters", "nvml", "--", "sh", "-c", "echo; sleep 5"],
         env=env, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
     ) as process:  # fmt: skip
         assert process.stdout is not None

@@ -100,9 +100,8 @@ class _MeterReader:
         self.samples += 1
         self.failed += None in values
         self.pacer.learn(t_s, values)
-        device = self.meter.device
-        if self.pacer.wants_stamp and device and (stamp_s := device.stamp_s):
-            self.pacer.learn_stamp(t_s, stamp_s, time.time())
+        if self.pacer.wants_stamp and (device := self.meter.device) and device.stamp_s:
+            self.pacer.learn_stamp(t_s, device.stamp_s, time.time())
         poll = (t_s, values)
         self.unwritten.append(poll)
         self.recent.append(poll)
