@@ -130,7 +130,7 @@ def test_a_counter_is_polled_ten_times_a_second_and_its_phase_is_known(step_s: f
     pacer = Pacer([replace(COUNTER, update_s=step_s), replace(POWER, update_s=0.02)], 0.1, 0.0)
     poller = Poller(pacer, Sensor(step_s))
     poller.run(120.0)
-    assert len(poller.times_s) == pytest.approx(1200, rel=0.1)
+    assert len(poller.times_s) == pytest.approx(1200, rel=0.2)
     close = sum(b - a < 0.9 * step_s for a, b in pairwise(poller.times_s))
     assert close >= 5
     assert pacer.interval_s == 0.1

@@ -24,7 +24,6 @@ from wbcbench.energy.metrics import ratio
 from wbcbench.energy.renewals import (
     FEWEST_MOVES,
     Span,
-    find_pace_s,
     find_renewals,
     place_renewals,
 )
@@ -32,10 +31,8 @@ from wbcbench.energy.renewals import (
 STEP_SHARE = 0.05  # of the highest power: a smaller step shows nothing
 FLAT_SHARE, FEWEST_STEPS = 0.1, 5  # of a step: as near to its start, or to its end, is there
 LEAST_DUTY = 0.6  # a mean of all of the period has 0.8, of half of it 0.4, a look none
-MOST_SLACK = 0.05  # of a period, by which a renewal may come early or late
 RENEWED = 1.1  # periods after a renewal there has been another, though the value is the same
 FOLLOWED = 1.2  # periods from poll to poll: with fewer polls renewals are missed
-FEW_LEVELS = 32  # readings of more distinct values are fine-grained
 BLURRED = 3.0  # times the usual half-width
 STEADY_CELLS, STEADY_SHARE = 4, 0.3  # beside a cut cell: how far power may vary before a load
 
@@ -248,8 +245,8 @@ def _integrate_power(trace: Trace) -> EnergyCurve:
     that before its poll. The last reading stands for the time up to its poll.
     """
     times, power_w = trace.good
-    averaging_s, update_s = trace.channel.averaging_s, find_update_s(trace)
-    age_s = 0.5 * ((averaging_s or 0.0) + (trace.channel.update_s or 0.0))
+    averaging_s, update_s = trace.channel.averaging_s, trace.channel.update_s or 0.0
+    age_s = 0.5 * ((averaging_s or 0.0) + update_s)
     spans, duty = _place_readings(trace, update_s), None
     if spans:
         power_w = [power_w[i] for i in spans]
@@ -279,36 +276,16 @@ def _place_readings(trace: Trace, period_s: float) -> dict[int, Span]:
         return {}
     moves = _tell_moves(times, values, period_s)
     spans = dict[int, Span]()
-    last_s, polled_s = -math.inf, times[0]
-    for i, (low_s, high_s) in enumerate(find_renewals(times, moves, period_s)):
-        if not moves[i] and times[i] - last_s <= RENEWED * period_s:
-            continue
-        renewed_s, half_s = 0.5 * (low_s + high_s), 0.5 * (high_s - low_s)
-        if spans and (not moves[i] or half_s > 0.25 * period_s):
-            # It is known to its pair of polls alone: the pace goes on.
-            elapsed_s = times[i] - (polled_s if moves[i] else last_s + 0.5 * period_s)
-            renewed_s = last_s + max(round(elapsed_s / period_s), 1) * period_s
-            half_s = MOST_SLACK * period_s
-        if renewed_s > last_s:
-            spans[i], last_s = (renewed_s - half_s, renewed_s + half_s), renewed_s
-        polled_s = times[i]
+    last_s = -math.inf
+    for i, span in enumerate(find_renewals(times, moves, period_s)):
+        renewed = span
+        if not moves[i]:
+            if moves[i] is False or times[i] - last_s <= RENEWED * period_s:
+                continue
+            renewed = (last_s + round((times[i] - last_s) / period_s - 0.5) * period_s,) * 2
+        if sum(renewed) > 2 * last_s:
+            spans[i], last_s = renewed, 0.5 * sum(renewed)
     return spans
-
-
-def find_update_s(trace: Trace) -> float:
-    """How often a sensor renews its value: what is known, or shows; 0.0 if neither.
-
-    A power that returns to a few levels again and again moves at the load's pace, not the
-    sensor's: only a sensor that never repeats itself shows its own.
-    """
-    if trace.channel.update_s:
-        return trace.channel.update_s
-    times, values = trace.good
-    moves = [t for t, a, b in zip(times[1:], values, values[1:], strict=False) if a != b]
-    levels = len(set(values))
-    returns = levels <= FEW_LEVELS < len(values) and 2 * levels < len(moves)
-    is_load = trace.channel.kind is Kind.SAMPLED and returns
-    return 0.0 if is_load else find_pace_s(moves) or 0.0
 
 
 def _tell_moves(
@@ -365,7 +342,7 @@ def _join_periods(
     for before, place in pairwise([places[0], *places]):
         renewed_s = 0.5 * sum(spans[place])
         length_s = renewed_s - knots_s[-1]
-        unseen_s = max(length_s - 1.5 * period_s, 0.0)
+        unseen_s = length_s - period_s if length_s > 1.5 * period_s else 0.0
         mean_w = 0.5 * (values[before] + values[place])
         energy_j.append(energy_j[-1] + unseen_s * mean_w + (length_s - unseen_s) * values[place])
         knots_s.append(renewed_s)

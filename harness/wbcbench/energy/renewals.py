@@ -22,7 +22,7 @@ from typing import NamedTuple
 from wbcbench.energy import thresholds
 
 MOST_CONTRADICTED = 0.02  # pairs, as a share of those that enclose one renewal
-LEAST_TELLING = 0.05  # of all moves
+FEWEST_TELLING = 3  # polls that enclose a renewal
 SLOW_POLLS = 4  # fewer from move to move are as slow as the polls, at most
 
 FEWEST_MOVES = 8
@@ -120,6 +120,7 @@ def find_renewals(
             without a move.
         period_s: Time between renewals, right within a thousandth or so.
     """
+    moves = _drop_stands(times_s, moves, period_s)
     earliest_s = [t_s - period_s for t_s in times_s]
     for place in range(1, len(times_s)):
         earliest_s[place] = max(earliest_s[place], times_s[place - 1])
@@ -142,6 +143,18 @@ def find_renewals(
     return pairs
 
 
+def _drop_stands(
+    times_s: Sequence[float], moves: Sequence[bool | None], period_s: float
+) -> list[bool | None]:
+    """The moves, without what a value tells while it stands still for longer than a period."""
+    told = list(moves)
+    moved = [place for place, has_moved in enumerate(moves) if has_moved]
+    for first, after in pairwise([0, *moved, len(moves)]):
+        if after > first and times_s[after - 1] > times_s[first] + period_s:
+            told[first + 1 : after] = [None] * (after - first - 1)
+    return told
+
+
 def _follow_phase(
     times_s: Sequence[float],
     moves: Sequence[bool | None],
@@ -154,8 +167,7 @@ def _follow_phase(
     for place in range(1, len(times_s)):
         tracker.follow(times_s[place - 1], times_s[place], moves[place])
         spans.append(tracker.carry(times_s[place]))
-    is_told = tracker.telling >= LEAST_TELLING * sum(map(bool, moves))
-    return spans if tracker.is_even() and is_told else []
+    return spans if tracker.is_even() and tracker.telling >= FEWEST_TELLING else []
 
 
 class RenewalTracker:

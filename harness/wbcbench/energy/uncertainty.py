@@ -30,16 +30,16 @@ from wbcbench.core.units import ms_from_s
 from wbcbench.core.window import Window, WindowEnergy
 from wbcbench.energy import thresholds
 from wbcbench.energy.integrate import (
-    FEW_LEVELS,
     LEAST_DUTY,
     EnergyCurve,
     energy_curve,
-    find_update_s,
     median_step_s,
 )
 from wbcbench.energy.renewals import FEWEST_MOVES, find_pace_s
 
 UNIFORM_SD = 1 / math.sqrt(12)  # standard deviation of an even distribution of width one
+FEW_LEVELS = 32  # readings of more distinct values are fine-grained
+LOOSE_SHARE = 0.2  # of a period, by which a renewal that has a known phase is not off
 NORMAL_SD = 1.4826  # standard deviation over median deviation, of normal errors
 COARSEST = 0.03  # of the highest reading: power sensors of boards resolve a watt or better
 FEWEST_ON_GRID, ON_GRID = 5, 0.01
@@ -163,7 +163,7 @@ def describe_sensor(trace: Trace) -> Sensor:
         may_be_mean = any(word in channel.reading for word in ("average", "usage"))
         is_mean = may_be_mean and not _has_jump(times, values)
         averaging_s = thresholds.AVERAGING_S if is_mean else 0.0
-    pace_s = find_update_s(trace)
+    pace_s = _find_update_s(trace)
     return Sensor(
         poll_s=poll_s,
         update_s=pace_s or max(poll_s, thresholds.COUNTER_UPDATE_S),
@@ -203,6 +203,22 @@ def _has_jump(times: Sequence[float], values: Sequence[float]) -> bool:
         abs(after - before) > JUMP_SHARE * span_w and end_s - start_s < 0.4 * thresholds.AVERAGING_S
         for (start_s, before), (end_s, after) in pairwise(zip(times, values, strict=True))
     )
+
+
+def _find_update_s(trace: Trace) -> float:
+    """How often a sensor renews its value: what is known, or shows; 0.0 if neither.
+
+    A power that returns to a few levels again and again moves at the load's pace, not the
+    sensor's: only a sensor that never repeats itself shows its own.
+    """
+    if trace.channel.update_s:
+        return trace.channel.update_s
+    times, values = trace.good
+    moves = [t for t, a, b in zip(times[1:], values, values[1:], strict=False) if a != b]
+    levels = len(set(values))
+    returns = levels <= FEW_LEVELS < len(values) and 2 * levels < len(moves)
+    is_load = trace.channel.kind is Kind.SAMPLED and returns
+    return 0.0 if is_load else find_pace_s(moves) or 0.0
 
 
 def _find_resolution(values: Sequence[float]) -> float:
@@ -334,6 +350,12 @@ def _split_held(curve: EnergyCurve, window: Window, sensor: Sensor) -> tuple[flo
     for t_s in (window.start_s, window.end_s):
         near_w = _find_near(curve.t_s, power_w, t_s, sensor.update_s + sensor.late_s)
         edges_j += [*_judge_edge(curve, t_s, sensor), sensor.late_s * (max(near_w) - min(near_w))]
+    # Where renewals are known to their polls alone, steps of the load are off by as much.
+    first, last = bisect_left(curve.t_s, window.start_s), bisect_right(curve.t_s, window.end_s)
+    loose_s = max(curve.half_s[first:last], default=0.0)
+    if loose_s > LOOSE_SHARE * sensor.update_s:
+        inside_w = power_w[first:last]
+        edges_j.append(loose_s * (max(inside_w) - min(inside_w)))
     sampling_j = _estimate_sampling_j(
         curve.t_s,
         power_w,

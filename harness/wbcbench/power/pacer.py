@@ -36,7 +36,9 @@ QUIET_AFTER_S, DENSE_FOR_S, AGAIN_AFTER_S = 1.0, 1.5, 10.0
 USUAL_INTERVAL_S = 0.1  # who asks for longer ones wants fewer polls
 FITTING = 2 / 3  # of the pace: polls that are wanted more often than that are not held up
 
-AFTER = 0.3  # of a period after a renewal: neither it nor the next one is missed by a late poll
+# Of a period after a renewal: neither it nor the next one is missed by a late poll. Beside a
+# counter, where no power is renewed just then.
+AFTER, PLACES = 0.3, (0.3, 0.5, 0.7)
 WITHIN = 0.05, 0.95  # of a period: where a counter is polled, by lot, for a faster power beside it
 UNSURE = 0.1, 0.25  # of a period, of a power and of a counter: one more poll is worth it
 SURE_POLLS = 20  # follow each other by the period alone
@@ -47,6 +49,62 @@ FEWEST_MOVES = 8  # polls of successive renewals that all differed: one that doe
 PACE_MOVES = 64  # are enough to find a pace
 STAMP_S = 0.001  # how well a time stamp of the driver tells its moment
 PROVEN = 2  # times that a stamp stood still with its value
+
+
+class _Sensor:
+    """One channel that is followed, poll by poll.
+
+    Attributes:
+        tracker: Where its renewals lie; ``None`` once no even pace explains them.
+        has_stood: Whether the last poll showed what the one before did.
+    """
+
+    def __init__(self, place: int, channel: Channel, pace_s: float, start_s: float) -> None:
+        """Begin with no idea of the phase; ``place`` is the channel's among the values."""
+        self._place, self._is_counter = place, channel.kind is Kind.COUNTER
+        self.tracker: RenewalTracker | None = RenewalTracker(pace_s, start_s, LOOSENESSES[0])
+        self._looseness, self._in_a_row, self.has_stood = 0, 0, False
+        self._last: tuple[float, float] | None = None
+
+    def learn(self, t_s: float, values: Sequence[float | None]) -> None:
+        """Enter a poll."""
+        value, last = values[self._place], self._last
+        self._last = None if value is None else (t_s, value)
+        if value is None or last is None or self.tracker is None:
+            return
+        step_s, self.has_stood = t_s - last[0], value == last[1]
+        if step_s > APART * self.tracker.period_s:
+            self._in_a_row = 0 if self.has_stood else self._in_a_row + 1
+        if step_s <= TELLING * self.tracker.period_s and not (self.has_stood and self.is_quiet):
+            self.tracker.follow(last[0], t_s, not self.has_stood)
+            if not self.tracker.is_even(spared=SPARED):
+                self._loosen(self.tracker.period_s, t_s)
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether a value that stands still may have been renewed."""
+        return self._in_a_row < FEWEST_MOVES
+
+    def _loosen(self, period_s: float, t_s: float) -> None:
+        """Expect a less even pace; one that is not even at all cannot be followed."""
+        self._looseness += 1
+        is_left = self._looseness < len(LOOSENESSES)
+        looseness = LOOSENESSES[self._looseness] if is_left else None
+        self.tracker = RenewalTracker(period_s, t_s, looseness) if looseness else None
+
+    def is_sure(self, at_s: float) -> bool:
+        """Whether the phase is known well enough."""
+        if self.tracker is None:
+            return True
+        low_s, high_s = self.tracker.carry(at_s)
+        return high_s - low_s <= UNSURE[self._is_counter] * self.tracker.period_s
+
+    def find_look_s(self, from_s: float, until_s: float) -> float | None:
+        """When one more poll halves what is open of the phase; ``None`` if it is not worth it."""
+        if self.tracker is None or not self._in_a_row or self.is_sure(until_s):
+            return None
+        middle_s = 0.5 * sum(self.tracker.carry(until_s))
+        return middle_s if from_s < middle_s < until_s else None
 
 
 class Pacer:
@@ -69,82 +127,89 @@ class Pacer:
         """
         measured = [channel for channel in channels if channel.origin is Origin.MEASURED]
         counters = [channel for channel in measured if channel.kind is Kind.COUNTER]
-        is_alone = bool(measured) and not counters and interval_s <= USUAL_INTERVAL_S
-        self._is_alone = is_alone
-        followed = (counters or measured)[:1]
-        self._beside = [channel for channel in measured if channel not in followed]
-        self.interval_s, self.missed = interval_s, 0
-        self.channel = followed[0].name if followed else ""
+        self._channels, self._followed = channels, next(iter((*counters, *measured)), None)
+        self._is_alone = bool(measured) and not counters and interval_s <= USUAL_INTERVAL_S
+        self.channel = self._followed.name if self._followed else ""
+        self.interval_s, self.missed, self._asked_s = interval_s, 0, interval_s
         self.pace_s: float | None = None
-        self._asked_s = interval_s
-        self._start_s, self._tick = start_s, 0
         self._rng = random.Random(channels[0].name if channels else "")
-        self._place = channels.index(followed[0]) if followed else 0
-        self._tracker: RenewalTracker | None = None
-        self._due_s: float | None = None
-        self._last: tuple[float, float] | None = None
-        self._in_a_row = 0
+        self._sensors: list[_Sensor] = []  # the one that is followed, and one beside it
+        self._queue: list[float] = []
+        self._step_s, self._start_s, self._tick = interval_s, start_s, 0
+        self._stride, self._is_even = 1, False
         self._renewed_s, self._planned_s, self._sure_polls = start_s, 0.0, 0
-        # A pace that is not known yet shows in polls that are faster than it.
-        pace_s = channels[self._place].update_s if measured else None
-        self._is_paced = pace_s is not None or not is_alone
+        self._last: float | None = None
         self._moves: dict[float, float] = {}
         self._moved_s = self._search_s = start_s
-        self._stamp_s, self._proofs, self._has_stood = math.nan, 0, False
-        if is_alone and (pace_s or 0.0) < LEAST_PERIOD_S:
+        self._stamp_s, self._proofs = math.nan, 0
+        pace_s = (self._followed.update_s if self._followed else None) or 0.0
+        # A pace that is not known yet shows in polls that are faster than it.
+        self._may_search = self._is_alone and not pace_s
+        if self._is_alone and pace_s < LEAST_PERIOD_S:
             self.interval_s = FAST_S
-        self._step_s = self.interval_s
-        if pace_s and self.interval_s != FAST_S:
-            self._follow(pace_s, 1 if is_alone else max(round(interval_s / pace_s), 1))
+        elif pace_s:
+            self._follow(pace_s, start_s)
+        self._set_step(self._stride * pace_s if self._sensors else self.interval_s, start_s)
 
-    def _follow(self, pace_s: float, stride: int) -> None:
-        """Follow a sensor's renewals, one in ``stride`` of them, if it can be followed."""
+    def _follow(self, pace_s: float, start_s: float) -> None:
+        """Follow a sensor's renewals, all or one of several, if it can be followed."""
         is_sensible = LEAST_PERIOD_S <= pace_s <= MOST_PERIOD_S
-        if is_sensible and self._asked_s >= FITTING * pace_s:
-            self._step_s, self._stride, self._looseness = stride * pace_s, stride, 0
-            self._is_even = stride == 1 and all(
-                (channel.update_s or 0.0) >= TELLING * pace_s for channel in self._beside
-            )
-            if self._is_alone:
-                self.interval_s = pace_s
-            self._tracker = RenewalTracker(pace_s, self._start_s, LOOSENESSES[0])
+        if self._followed is None or not is_sensible or self._asked_s < FITTING * pace_s:
+            return
+        self._stride = 1 if self._is_alone else max(round(self._asked_s / pace_s), 1)
+        self._renewed_s = start_s
+        beside = [c for c in self._channels if c is not self._followed]
+        # A power that is renewed as slowly is read at one place of the period, a faster one at any.
+        self._is_even = self._stride == 1 and all(
+            (channel.update_s or 0.0) >= TELLING * pace_s for channel in beside
+        )
+        if self._is_alone:
+            self.interval_s = pace_s
+        for channel in (self._followed, *(beside[:1] if self._is_even else ())):
+            own_s = pace_s if channel is self._followed else channel.update_s or pace_s
+            place = self._channels.index(channel)
+            self._sensors.append(_Sensor(place, channel, own_s, start_s))
 
     def plan_next_s(self, now_s: float) -> float:
         """When to poll next, in seconds; not before ``now_s``, but for what is over already."""
-        if self._due_s is not None:
-            due_s, self._due_s = self._due_s, None
-            return due_s
-        if self._tracker is None:
+        if self._queue:
+            return self._queue.pop()
+        tracker = self._sensors[0].tracker if self._sensors else None
+        if tracker is None:
             return self._draw_s(now_s)
-        period_s = self._tracker.period_s
-        self._planned_s += period_s
+        self._planned_s += tracker.period_s
         if self._sure_polls > 0 and self._planned_s > now_s:
             self._sure_polls -= 1
-            self._renewed_s += period_s
+            self._renewed_s += tracker.period_s
             return self._planned_s
-        if self._stride > 1:
-            drawn_s = self._draw_s(now_s)
-            low_s, high_s = self._tracker.carry(drawn_s)
-        else:
-            following_s = self._renewed_s + 1.5 * period_s
-            self.missed += max(round((now_s - following_s) / period_s), 0)
-            low_s, high_s = self._tracker.carry(max(following_s, now_s))
-            self._renewed_s = 0.5 * (low_s + high_s)
-            drawn_s = self._renewed_s + self._rng.uniform(*WITHIN) * period_s
-        return self._plan_after(now_s, low_s, high_s, drawn_s)
-
-    def _plan_after(self, now_s: float, low_s: float, high_s: float, drawn_s: float) -> float:
-        """When to poll after a renewal that lies between two times."""
-        assert self._tracker is not None
-        period_s, middle_s = self._tracker.period_s, 0.5 * (low_s + high_s)
-        due_s = max(middle_s + AFTER * period_s, high_s)
-        if high_s - low_s > UNSURE[not self._is_alone] * period_s:
-            if self._in_a_row > 0 and middle_s > now_s:
-                self._due_s = due_s
-                return middle_s
-        elif self._is_even:
+        due_s = self._draw_s(now_s) if self._stride > 1 else self._place_s(now_s, tracker)
+        looks_s = [sensor.find_look_s(now_s, due_s) for sensor in self._sensors]
+        if any(looks_s):
+            if not self._is_even:  # a pair of polls, less than a period apart
+                due_s = min(due_s, max(filter(None, looks_s)) + APART * tracker.period_s)
+            self._queue = sorted((due_s, *filter(None, looks_s)), reverse=True)
+            return self._queue.pop()
+        if self._is_even and self._sensors[0].is_sure(due_s):
             self._planned_s, self._sure_polls = due_s, SURE_POLLS
-        return due_s if self._is_even else drawn_s
+        return due_s
+
+    def _place_s(self, now_s: float, tracker: RenewalTracker) -> float:
+        """When to poll in the period after the next renewal."""
+        following_s = self._renewed_s + 1.5 * tracker.period_s
+        self.missed += max(round((now_s - following_s) / tracker.period_s), 0)
+        low_s, high_s = tracker.carry(max(following_s, now_s))
+        self._renewed_s = 0.5 * (low_s + high_s)
+        share = self._choose_share() if self._is_even else self._rng.uniform(*WITHIN)
+        return max(self._renewed_s + share * tracker.period_s, high_s)
+
+    def _choose_share(self) -> float:
+        """Where in the period to poll: of a counter's, far from renewals of the power beside it."""
+        other = self._sensors[1].tracker if len(self._sensors) > 1 else None
+        if other is None:
+            return AFTER
+        low_s, high_s = other.carry(self._renewed_s + other.period_s)
+        off = (0.5 * (low_s + high_s) - self._renewed_s) / other.period_s
+        return min(PLACES, key=lambda place: abs((place - off) % 1 - 0.5))
 
     def _draw_s(self, now_s: float) -> float:
         """A random place in the next period that is not over yet; those in between are missed."""
@@ -153,35 +218,43 @@ class Pacer:
         self._tick = max(due, self._tick + 1)
         return self._start_s + (self._tick + self._rng.random() - JITTER) * self._step_s
 
+    def _set_step(self, step_s: float, t_s: float) -> None:
+        """Draw from now on one poll in each so many seconds."""
+        self._step_s, self._start_s, self._tick = step_s, t_s, 0
+
     def learn(self, t_s: float, values: Sequence[float | None]) -> None:
         """Enter a poll: its time in seconds and what each channel read."""
-        if self._tracker is None and self._is_paced:
-            return
-        value, last = values[self._place], self._last
-        self._last = None if value is None else (t_s, value)
-        if value is None or last is None:
-            return
-        has_moved = value != last[1]
-        if self._tracker is None:
-            self._search_pace(t_s, value, has_moved)
-        else:
-            self._track(self._tracker, last[0], t_s, has_moved)
+        if self._may_search:
+            self._search_pace(t_s, values[0])
+        for sensor in self._sensors:
+            sensor.learn(t_s, values)
+        if self._sensors and self._sensors[0].tracker is None:
+            self._give_up(t_s)
 
-    def _search_pace(self, t_s: float, value: float, has_moved: bool) -> None:
+    def _give_up(self, t_s: float) -> None:
+        """Poll by lot; of a power alone so often that hardly a renewal is missed."""
+        self._sensors, self._queue = [], []
+        if self._is_alone:
+            self.interval_s = max(self.interval_s / 2, FAST_S)
+        self._set_step(self.interval_s, t_s)
+
+    def _search_pace(self, t_s: float, value: float | None) -> None:
         """Look densely at a power that moves; its pace shows in when it does."""
+        if value is None:
+            return
+        last, self._last = self._last, value
+        has_moved, is_dense = last not in (None, value), self._step_s == DENSE_S
         if has_moved:
             self._moved_s = t_s
             self._moves[t_s] = value
-        is_dense = self._step_s == DENSE_S
         if is_dense and (t_s > self._search_s or len(self._moves) == PACE_MOVES):
-            # Few levels again and again are the load's, and so is their pace.
-            is_own = 2 * len(set(self._moves.values())) > len(self._moves) >= FEWEST_MOVES
-            pace_s = find_pace_s(list(self._moves)) if is_own else None
             self._search_s = t_s + AGAIN_AFTER_S
             self._set_step(FAST_S, t_s)
-            if pace_s:
-                self._renewed_s, self.pace_s = t_s, pace_s
-                self._follow(pace_s, 1)
+            # Few levels again and again are the load's, and so is their pace.
+            is_own = 2 * len(set(self._moves.values())) > len(self._moves) >= FEWEST_MOVES
+            if pace_s := find_pace_s(list(self._moves)) if is_own else None:
+                self.pace_s, self._may_search = pace_s, False
+                self._follow(pace_s, t_s)
         elif has_moved and not is_dense and t_s >= self._search_s:
             self._moves, self._search_s = {}, t_s + DENSE_FOR_S
             self._set_step(DENSE_S, t_s)
@@ -190,49 +263,24 @@ class Pacer:
             if (self._step_s == QUIET_S) != is_quiet:
                 self._set_step(QUIET_S if is_quiet else FAST_S, t_s)
 
-    def _set_step(self, step_s: float, t_s: float) -> None:
-        self._step_s, self._start_s, self._tick = step_s, t_s, 0
-
     @property
     def wants_stamp(self) -> bool:
         """Whether the driver's time stamp may help: the phase is unsure, or stamps unproven."""
-        return self._tracker is not None and self._proofs >= 0 and not self._sure_polls
+        return bool(self._sensors) and self._proofs >= 0 and not self._sure_polls
 
     def learn_stamp(self, t_s: float, stamp_s: float, wall_s: float) -> None:
-        """Enter when a driver says that its sensor was read.
+        """Enter when a driver says that the sensor that is followed was read.
 
         Args:
             t_s: The poll that was entered last.
             stamp_s: The driver's seconds, of the wall clock by its documentation.
             wall_s: The wall clock at that poll.
         """
-        assert self._tracker is not None
+        sensor = self._sensors[0]
         is_same, self._stamp_s = stamp_s == self._stamp_s, stamp_s
-        if self._in_a_row >= FEWEST_MOVES and self._has_stood and not is_same:
+        if sensor.has_stood and not sensor.is_quiet and not is_same:
             self._proofs = -1  # it is the time of the call
-        self._proofs += self._has_stood and is_same and self._proofs >= 0
+        self._proofs += sensor.has_stood and is_same and self._proofs >= 0
         age_s = min((t_s - stamp_s, wall_s - stamp_s), key=abs)
-        if self._proofs >= PROVEN and 0 <= age_s < self._tracker.period_s:
-            self._tracker.narrow((t_s - age_s - STAMP_S, t_s - age_s + STAMP_S))
-
-    def _track(self, tracker: RenewalTracker, last_s: float, t_s: float, has_moved: bool) -> None:
-        step_s, self._has_stood = t_s - last_s, not has_moved
-        if step_s > APART * tracker.period_s:
-            self._in_a_row = self._in_a_row + 1 if has_moved else 0
-        if step_s > TELLING * tracker.period_s:
-            return
-        is_told = has_moved or self._in_a_row >= FEWEST_MOVES
-        tracker.follow(last_s, t_s, has_moved if is_told else None)
-        if not tracker.is_even(spared=SPARED):
-            self._loosen(tracker.period_s, t_s)
-
-    def _loosen(self, period_s: float, t_s: float) -> None:
-        """Expect a less even pace; one that is not even at all cannot be followed."""
-        self._looseness += 1
-        self._start_s, self._tick, self._due_s = t_s, 0, None
-        if self._looseness < len(LOOSENESSES):
-            self._tracker = RenewalTracker(period_s, t_s, LOOSENESSES[self._looseness])
-        else:
-            self._tracker = None
-            if self._is_alone:  # between polls at random a renewal may be missed
-                self._step_s = self.interval_s = max(self.interval_s / 2, FAST_S)
+        if self._proofs >= PROVEN and sensor.tracker and 0 <= age_s < sensor.tracker.period_s:
+            sensor.tracker.narrow((t_s - age_s - STAMP_S, t_s - age_s + STAMP_S))
