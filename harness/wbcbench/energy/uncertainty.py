@@ -61,7 +61,9 @@ UPDATE_SHARE, AVERAGING_SHARE, POLL_SHARE = 0.5, 0.15, 0.3  # of each, times the
 AGE_SHARE = 1.5  # of the update, where the pace was not told: as old, and the mean of as long
 FLAT_SHARE = 0.06  # of the averaging time, times the power: swings that an average hides
 EVEN_SHARE = 0.65  # of what looks at random times would miss
-UNSEEN_SHARE = 0.2  # of one stratum, times all powers in the window: a burst between two samples
+# Of one stratum, times all powers in the window: a burst between two samples. Of readings whose
+# renewals are not all polled, or not known, ``LOOK_SHARE`` of it.
+UNSEEN_SHARE = 0.2
 LOOK_SHARE = 0.55  # of one stratum, times all powers of the trace, where slow samples may be looks
 FLAT_BESIDE = 0.2  # of a step: less between the neighbours on both sides is flat
 
@@ -328,6 +330,7 @@ def _split_integral(trace: Trace, window: Window, sensor: Sensor) -> tuple[float
     edges_j = math.hypot(*(edge_j for edge_j, _ in edges), shift_j)
     repeats = sensor.update_s > 1.5 * sensor.poll_s
     samples = _skip_repeats(times, sensor.update_s) if repeats else range(len(times))
+    is_followed = sensor.is_paced and sensor.update_s > sensor.poll_s / 2
     sampling_j = _estimate_sampling_j(
         [times[i] for i in samples],
         [values[i] for i in samples],
@@ -335,8 +338,8 @@ def _split_integral(trace: Trace, window: Window, sensor: Sensor) -> tuple[float
         longest_s=thresholds.GAP_PERIODS * max(sensor.poll_s, sensor.update_s),
         look_s=sensor.update_s if sensor.is_part_time else None,
         limit_w=trace.channel.limit_w,
-        may_look=sensor.averaging_s == 0.0
-        and (sensor.update_s > thresholds.PROMPT_COUNTER_S or not sensor.is_paced),
+        may_look=sensor.averaging_s == 0.0 and sensor.update_s > thresholds.PROMPT_COUNTER_S,
+        unseen_share=UNSEEN_SHARE if is_followed else LOOK_SHARE,
     )
     return quantisation_j, edges_j, sampling_j
 
@@ -418,6 +421,7 @@ def _estimate_sampling_j(
     look_s: float | None,
     limit_w: float | None = None,
     may_look: bool = False,
+    unseen_share: float = UNSEEN_SHARE,
     noise_w: float | None = None,
 ) -> float:
     """95 % half-width of the integral between readings, by successive differences.
@@ -430,8 +434,8 @@ def _estimate_sampling_j(
     difference stands for what was drawn between the two readings. A stratum longer than
     ``longest_s`` may hold anything that was read in the whole trace, and one that is told as a gap
     anything from nothing to ``limit_w``. One stratum's worth of what was read in the window is
-    added for a burst that fell between two samples; if their pace is slow or unknown they
-    ``may_look`` for a moment, and all have met one level of a load that shows others elsewhere.
+    added for a burst that fell between two samples, ``unseen_share`` of it; slow samples that
+    ``may_look`` for a moment may all have met one level of a load that shows others elsewhere.
     """
     first = max(bisect_right(times, window.start_s) - 1, 0)
     last = min(bisect_left(times, window.end_s), len(times) - 1)
@@ -456,7 +460,7 @@ def _estimate_sampling_j(
         if times[i + 1] - times[i] > longest_s:
             spread_w = max(spread_w, UNIFORM_SD * (max(power_w) - min(power_w)))
         variance += (length_s * spread_w) ** 2
-    unseen_j = UNSEEN_SHARE * usual_s * (max(inside_w) - min(inside_w))
+    unseen_j = unseen_share * usual_s * (max(inside_w) - min(inside_w))
     if may_look:
         unseen_j = LOOK_SHARE * usual_s * (max(power_w) - min(power_w))
     if noise_w is not None:

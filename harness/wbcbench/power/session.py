@@ -253,18 +253,22 @@ class MeteringSession:
                 name: min(power_w for _, power_w in recent) for name, recent in self._list_recent()
             }
         while self._clock.now_s() < start_s + MOST_EDGE_S and (
-            before.items() & self._read_counters().items() or not self._is_settled()
+            not self._has_moved(before) or not self._is_settled()
         ):
             self._clock.sleep_until(self._clock.now_s() + SETTLING_S)
 
-    def _read_counters(self) -> dict[str, float]:
+    def _has_moved(self, before: dict[str, float | None]) -> bool:
+        """Whether each counter has been read, and shows other joules than before."""
+        return all(value not in (None, before[n]) for n, value in self._read_counters().items())
+
+    def _read_counters(self) -> dict[str, float | None]:
         """The last joules of each counter of a sensor."""
         return {
-            channel.name: values[-1]
+            channel.name: next(reversed(self._list_values(channel)), None)
             for meter in self.meters
             for channel in meter.channels
             if meter.interval_s is None and channel.origin is Origin.MEASURED
-            if channel.kind is Kind.COUNTER and (values := self._list_values(channel))
+            if channel.kind is Kind.COUNTER
         }
 
     def _is_settled(self) -> bool:
