@@ -422,7 +422,7 @@ class NvmlDevice(Device):
     @property
     def stamp_s(self) -> float | None:
         """When the driver says that the first reading was made; ``None`` if it does not."""
-        return self._fields.stamp_s
+        return self._fields.stamp_s if self._methods[self.readings[0]] == "field" else None
 
     def sensor_pace_s(self, reading: str) -> Pace:
         """How often a reading is renewed and what time it is the mean of, where published."""

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from wbcbench.core.trace import Channel, Kind, Origin
 from wbcbench.energy.renewals import LOOSENESSES, RenewalTracker, find_pace_s
@@ -32,7 +32,7 @@ LEAST_PERIOD_S, MOST_PERIOD_S = 0.0095, 0.5
 # A power without a counter, of a pace that is not known (yet): as it moves, as it stands still, and
 # while its pace is looked for.
 FAST_S, QUIET_S, DENSE_S = 0.01, 0.02, 0.002
-QUIET_AFTER_S, DENSE_FOR_S, AGAIN_AFTER_S = 1.0, 1.5, 10.0
+QUIET_AFTER_S, DENSE_FOR_S, AGAIN_AFTER_S, AGAIN_FACTOR = 1.0, 1.5, 10.0, 4.0
 USUAL_INTERVAL_S = 0.1  # who asks for longer ones wants fewer polls
 FITTING = 2 / 3  # of the pace: polls that are wanted more often than that are not held up
 
@@ -47,6 +47,7 @@ SPARED = 3  # polls that contradict each other, for a call that was stamped late
 APART = 0.75  # of a period: polls further apart are of two renewals
 FEWEST_MOVES = 8  # polls of successive renewals that all differed: one that does not is none
 PACE_MOVES = 64  # are enough to find a pace
+FEWEST_HALFWAY = 3  # values between two levels, one pace before the second
 STAMP_S = 0.001  # how well a time stamp of the driver tells its moment
 PROVEN = 2  # times that a stamp stood still with its value
 
@@ -141,6 +142,7 @@ class Pacer:
         self._last: float | None = None
         self._moves: dict[float, float] = {}
         self._moved_s = self._search_s = start_s
+        self._again_s = AGAIN_AFTER_S
         self._stamp_s, self._proofs = math.nan, 0
         pace_s = (self._followed.update_s if self._followed else None) or 0.0
         # A pace that is not known yet shows in polls that are faster than it.
@@ -248,11 +250,9 @@ class Pacer:
             self._moved_s = t_s
             self._moves[t_s] = value
         if is_dense and (t_s > self._search_s or len(self._moves) == PACE_MOVES):
-            self._search_s = t_s + AGAIN_AFTER_S
+            self._search_s, self._again_s = t_s + self._again_s, AGAIN_FACTOR * self._again_s
             self._set_step(FAST_S, t_s)
-            # Few levels again and again are the load's, and so is their pace.
-            is_own = 2 * len(set(self._moves.values())) > len(self._moves) >= FEWEST_MOVES
-            if pace_s := find_pace_s(list(self._moves)) if is_own else None:
+            if pace_s := _find_own_pace_s(self._moves):
                 self.pace_s, self._may_search = pace_s, False
                 self._follow(pace_s, t_s)
         elif has_moved and not is_dense and t_s >= self._search_s:
@@ -284,3 +284,21 @@ class Pacer:
         age_s = min((t_s - stamp_s, wall_s - stamp_s), key=abs)
         if self._proofs >= PROVEN and sensor.tracker and 0 <= age_s < sensor.tracker.period_s:
             sensor.tracker.narrow((t_s - age_s - STAMP_S, t_s - age_s + STAMP_S))
+
+
+def _find_own_pace_s(moves: Mapping[float, float]) -> float | None:
+    """The pace of a sensor, from each time it moved and to what; ``None`` if it shows none.
+
+    Few levels again and again are a load's, and so may be their pace; but a mean of a period stops
+    halfway between two of them, and moves on a period later.
+    """
+    times, values = list(moves), list(moves.values())
+    pace_s = find_pace_s(times) if len(times) >= FEWEST_MOVES else None
+    if pace_s is None or 2 * len(set(values)) > len(values):
+        return pace_s
+    halfway = sum(
+        min(values[i - 1], values[i + 1]) < values[i] < max(values[i - 1], values[i + 1])
+        and abs(times[i + 1] - times[i] - pace_s) < (1 - TELLING) * pace_s + DENSE_S
+        for i in range(1, len(times) - 1)
+    )
+    return pace_s if halfway >= FEWEST_HALFWAY else None
