@@ -370,7 +370,13 @@ class NvmlDevice(Device):
         energy = self._find_method(ENERGY, until_s)
         powers = (self._find_method(reading, until_s) for reading in POWER_READINGS)
         self._methods = energy | next(filter(None, powers), {})
-        self._fields = _FieldBuffer([r for r, method in self._methods.items() if method == "field"])
+        ways = list(self._methods.items())
+        self._fields = _FieldBuffer([reading for reading, way in ways if way == "field"])
+        self._calls = [
+            (place, _CALLS[reading], _to_si(reading))
+            for place, (reading, way) in enumerate(ways)
+            if way == "call"
+        ]
         return tuple(self._methods)
 
     def _find_method(self, reading: str, until_s: float) -> dict[str, str]:
@@ -411,13 +417,16 @@ class NvmlDevice(Device):
 
     def read(self) -> Sequence[float | None]:
         """Joules since the driver was loaded and watts; ``None`` on failure or if closed."""
-        if self.handle is None:
+        handle = self.handle
+        if handle is None:
             return (None,) * len(self.readings)
-        by_field = self._fields.read(self.handle)
-        return [
-            by_field[name] if name in by_field else _to_si(name, query(_CALLS[name], self.handle))
-            for name in self.readings
-        ]
+        values = self._fields.read(handle)
+        for place, call, to_si in self._calls:
+            try:
+                values.insert(place, to_si(call(handle)))
+            except pynvml.NVMLError:
+                values.insert(place, None)
+        return values
 
     @property
     def stamp_s(self) -> float | None:
@@ -581,20 +590,24 @@ class _FieldBuffer:
         """Prepare for some readings, which may be none."""
         self._buffer = (pynvml.c_nvmlFieldValue_t * len(readings))()
         # Views of the buffer, made once.
-        self._views = [(name, v, v.value) for name, v in zip(readings, self._buffer, strict=True)]
-        for name, view, _ in self._views:
-            view.fieldId = _FIELDS[name]
+        self._views = [
+            (view, view.value, _to_si(reading))
+            for reading, view in zip(readings, self._buffer, strict=True)
+        ]
+        for reading, view in zip(readings, self._buffer, strict=True):
+            view.fieldId = _FIELDS[reading]
 
-    def read(self, handle: Any) -> dict[str, float | None]:
-        """Joules and watts by reading; ``None`` for what fails."""
+    def read(self, handle: Any) -> list[float | None]:
+        """Joules and watts, in the order of the readings; ``None`` for what fails."""
         if not self._views:
-            return {}
+            return []
         status = pynvml.nvmlLib.nvmlDeviceGetFieldValues(handle, len(self._views), self._buffer)
-        has_answer = status == pynvml.NVML_SUCCESS
-        return {
-            name: _to_si(name, _decode_field(view, value)) if has_answer else None
-            for name, view, value in self._views
-        }
+        if status != pynvml.NVML_SUCCESS:
+            return [None] * len(self._views)
+        return [
+            None if (number := _decode_field(view, value)) is None else to_si(number)
+            for view, value, to_si in self._views
+        ]
 
     @property
     def stamp_s(self) -> float | None:
@@ -602,11 +615,9 @@ class _FieldBuffer:
         return s_from_us(self._buffer[0].timestamp) if self._views else None
 
 
-def _to_si(reading: str, value: float | None) -> float | None:
-    """Joules or watts from the driver's thousandths."""
-    if value is None:
-        return None
-    return j_from_mj(value) if reading == ENERGY else w_from_mw(value)
+def _to_si(reading: str) -> Callable[[float], float]:
+    """What makes joules or watts of the driver's thousandths."""
+    return j_from_mj if reading == ENERGY else w_from_mw
 
 
 def _decode_field(field: Any, value: Any) -> float | None:

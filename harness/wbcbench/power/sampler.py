@@ -26,6 +26,7 @@ from wbcbench.core.record import Sampling
 from wbcbench.core.run_folder import RunDir
 from wbcbench.core.trace import Channel
 from wbcbench.core.window import Clock
+from wbcbench.power.device import Device
 from wbcbench.power.meter import EnergyMeter
 from wbcbench.power.pacer import Pacer
 
@@ -51,19 +52,22 @@ class _MeterReader:
     clock: Clock
     stop: threading.Event
     recent: deque[Poll] = field(init=False)
+    device: Device | None = field(init=False)
     started: threading.Event = field(default_factory=threading.Event)
     error: OSError | None = None
     samples: int = 0
     failed: int = 0
-    quickest_s: float = 0.0
-    first_s: float = 0.0
-    last_s: float = 0.0
+    quickest_s: float = math.inf
+    first_s: float = math.nan
+    last_s: float = math.nan
     max_gap_s: float = 0.0
     unwritten: list[Poll] = field(default_factory=list)
     flushed_s: float = -math.inf
 
     def __post_init__(self) -> None:
-        """Prepare to remember the last polls."""
+        """Prepare to remember the last polls; time stamps are asked of a device that has them."""
+        device = self.meter.device
+        self.device = device if device and device.stamp_s is not None else None
         self.recent = deque(maxlen=round(RECENT_S / self.pacer.interval_s) + 1)
 
     def run(self) -> None:
@@ -76,14 +80,13 @@ class _MeterReader:
             self.started.set()
 
     def _poll_until_stop(self) -> None:
+        self.first_s = t_s = self._poll()
         while not self.stop.is_set():
-            t_s = self._poll()
             if t_s >= self.flushed_s + FLUSH_S:
                 self._flush(t_s)
                 self.started.set()
-            self.clock.sleep_until(
-                max(self.pacer.plan_next_s(self.clock.now_s()), t_s + LEAST_STEP_S)
-            )
+            self.clock.sleep_until(max(self.pacer.plan_next_s(t_s), t_s + LEAST_STEP_S))
+            t_s = self._poll()
         self._flush(self.last_s)
 
     def _poll(self) -> float:
@@ -91,17 +94,14 @@ class _MeterReader:
         length_s, t_s, values = self._read()
         if length_s > SLOW_CALL_S:
             length_s, t_s, values = self._read_again(length_s, t_s, values)
-        self.quickest_s = min(self.quickest_s, length_s) if self.samples else length_s
-        if not self.samples:
-            self.first_s = t_s
-        elif t_s - self.last_s > self.max_gap_s:
-            self.max_gap_s = t_s - self.last_s
+        self.quickest_s = min(self.quickest_s, length_s)
+        self.max_gap_s = max(self.max_gap_s, t_s - self.last_s)
         self.last_s = t_s
         self.samples += 1
         self.failed += None in values
         self.pacer.learn(t_s, values)
-        if self.pacer.wants_stamp and (device := self.meter.device) and device.stamp_s:
-            self.pacer.learn_stamp(t_s, device.stamp_s, time.time())
+        if self.device and self.pacer.wants_stamp and self.device.stamp_s:
+            self.pacer.learn_stamp(t_s, self.device.stamp_s, time.time())
         poll = (t_s, values)
         self.unwritten.append(poll)
         self.recent.append(poll)
