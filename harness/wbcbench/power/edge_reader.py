@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from wbcbench.core.messages import append_line
 from wbcbench.core.run_folder import RunDir
+from wbcbench.core.trace_file import TraceWriter
 from wbcbench.core.window import Clock
 from wbcbench.power.meter import EnergyMeter
 
@@ -22,21 +22,17 @@ class EdgeReader:
             clock: Source of time, the sampler's.
         """
         self.meter, self._clock = meter, clock
-        path = run.trace_path(meter.name)
-        path.parent.mkdir(exist_ok=True)
-        self._stream = path.open("w", encoding="ascii")
-        append_line(self._stream, ",".join(["t_s", *(c.name for c in meter.channels)]))
+        self._trace = TraceWriter(run.trace_path(meter.name), (c.name for c in meter.channels))
 
     def read(self) -> None:
         """Read once; a disk that cannot be written ends the run by the sampler."""
         before_s = self._clock.now_s()
         values = self.meter.read()
         t_s = 0.5 * (before_s + self._clock.now_s())
-        cells = ("" if value is None else repr(float(value)) for value in values)
         with suppress(OSError):
-            append_line(self._stream, f"{t_s:.6f}," + ",".join(cells))
+            self._trace.write([(t_s, values)])
 
     def close(self) -> None:
         """End the trace."""
         with suppress(OSError):
-            self._stream.close()
+            self._trace.close()
