@@ -170,6 +170,10 @@ class AbsentMeter:
     domain: Domain | None = None
 
 
+FOREIGN_TRACKERS = "foreign_trackers"
+"""Among the provenance: other programs that measured as this measurement began, if any did."""
+
+
 @dataclass(frozen=True, slots=True)
 class Circumstances:
     """What only the recorder knows; the first half is on disk before the trainer starts."""

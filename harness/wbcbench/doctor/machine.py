@@ -21,6 +21,7 @@ from wbcbench.core.errors import CannotMeasureError, UsageError
 from wbcbench.core.provenance import virtualised
 from wbcbench.core.record import AbsentMeter
 from wbcbench.core.run_folder import RunDir
+from wbcbench.core.text import count_of
 from wbcbench.core.trace import Kind
 from wbcbench.core.window import IDLE, Clock, Window
 from wbcbench.doctor import Facts, Line, State, ok, warn
@@ -29,6 +30,7 @@ from wbcbench.measure.window_result import Recording, WindowResult, read_recordi
 from wbcbench.power.meter import NEVER_AUTO, EnergyMeter, open_meters
 from wbcbench.power.sampler import Sampler
 from wbcbench.power.session import MeteringRequest, sampling
+from wbcbench.power.trackers import find_trackers
 
 BUSY_SHARE = 0.25  # of the processors, over the last minute
 CPUFREQ = Path("/sys/devices/system/cpu")
@@ -61,6 +63,13 @@ def check_quiet_machine(facts: Facts) -> Iterator[Line]:
             "another wbcbench is measuring on this machine",
             why="each would include the other's energy",
             fix="wait for it to end",
+        )
+    if trackers := find_trackers():
+        yield warn(
+            "foreign-tracker",
+            f"{count_of(len(trackers), 'other program')} measuring energy: {', '.join(trackers)}",
+            why="its own work is in the joules",
+            fix="stop it before you measure",
         )
     yield from check_governor(CPUFREQ)
     if virtualised():

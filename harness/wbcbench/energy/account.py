@@ -108,6 +108,7 @@ def _collect_evidence(
         device_bus=model.device_pci_bus_id if model else None,
         shared=circumstances.shared,
         cpu_shared=circumstances.cpu_shared,
+        provenance=circumstances.provenance,
     )
 
 

@@ -18,7 +18,7 @@ from pydantic import JsonValue
 
 from wbcbench.core.errors import CannotMeasureError, UsageError
 from wbcbench.core.lock import HOST, is_held
-from wbcbench.core.record import AbsentMeter, Circumstances
+from wbcbench.core.record import FOREIGN_TRACKERS, AbsentMeter, Circumstances
 from wbcbench.core.run_folder import RunDir
 from wbcbench.core.trace import Channel, Kind, Origin
 from wbcbench.core.window import Clock, utc_now
@@ -28,6 +28,7 @@ from wbcbench.power.meter import AUTO, EnergyMeter, MeterRequest, open_meters
 from wbcbench.power.probing import channels_of, probe_sensors
 from wbcbench.power.sampler import Sampler
 from wbcbench.power.telemetry import TelemetryRecorder
+from wbcbench.power.trackers import find_trackers
 
 EDGE_S = 1.0  # rise time of board power sensors is 0.1–1 s
 QUICK_EDGE_S = 0.5
@@ -132,7 +133,7 @@ class MeteringSession:
         """Write circumstances and channels, then sample; raises as ``Sampler.start`` does."""
         self._began = Circumstances(
             started_utc=utc_now(),
-            provenance=provenance,
+            provenance={**provenance, **_describe_trackers()},
             meters=self._descriptions(),
             absent=self._absent,
             sensor_cards=self._cards,
@@ -289,6 +290,11 @@ class MeteringSession:
     def _list_values(self, channel: Channel) -> list[float]:
         """The last good readings of a channel."""
         return [value for _, value in self.sampler.recent(channel) if value is not None]
+
+
+def _describe_trackers() -> dict[str, JsonValue]:
+    trackers = list[JsonValue](find_trackers())
+    return {FOREIGN_TRACKERS: trackers} if trackers else {}
 
 
 @contextmanager

@@ -8,7 +8,7 @@ and its warnings in ``energy/warnings.toml``.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pydantic import JsonValue
 
@@ -53,6 +53,7 @@ class Evidence:
         device_bus: PCI bus id of that GPU as CUDA spells it; ``None`` if unknown.
         shared: Whether another measurement ran on what was measured.
         cpu_shared: Whether another one used the processor and not the measured board.
+        provenance: What was found as the measurement began, other trackers among it.
         status: How the run ended.
         warnings: Results of the checks, once they are known.
     """
@@ -78,6 +79,7 @@ class Evidence:
     device_bus: str | None = None
     shared: bool = False
     cpu_shared: bool = False
+    provenance: Mapping[str, JsonValue] = field(default_factory=dict)
     status: Status = "done"
     warnings: tuple[QualityWarning, ...] = ()
 
