@@ -14,8 +14,9 @@ from __future__ import annotations
 import io
 import threading
 from collections.abc import Collection, Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from wbcbench.core.errors import UsageError
 from wbcbench.core.messages import append_line
@@ -48,9 +49,13 @@ class TraceWriter:
                 self._stream.write("".join(map(_format_poll, polls)))
                 self._stream.flush()
 
-    def close(self) -> None:
-        """End the file; raises ``OSError`` where the disk is full."""
-        with self._lock:
+    def __enter__(self) -> Self:
+        """Itself, open already."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End the file; a disk that is full has said so to whoever wrote."""
+        with self._lock, suppress(OSError):
             self._stream.close()
 
 

@@ -21,12 +21,7 @@ from wbcbench.core.errors import CannotMeasureError, UsageError
 from wbcbench.core.record import AbsentMeter
 from wbcbench.core.trace import Channel, Domain
 from wbcbench.energy.source import live_channel
-from wbcbench.power.device import (
-    Device,
-    NotInstalledError,
-    UnknownGpuError,
-    UnreadGpuError,
-)
+from wbcbench.power.device import Device, NotInstalledError, UnknownGpuError, UnreadGpuError
 
 AUTO = "auto"
 GPU_METERS = ("nvml", "amd")

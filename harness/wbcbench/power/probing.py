@@ -13,7 +13,9 @@ import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
+from statistics import median
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -22,7 +24,7 @@ from wbcbench.core.files import write_atomically
 from wbcbench.core.record import SensorCard
 from wbcbench.core.trace import Channel, Kind, Origin, Trace
 from wbcbench.core.window import Clock
-from wbcbench.energy.renewals import FEWEST_EVEN_MOVES, FEWEST_MOVES, find_pace_s
+from wbcbench.energy.renewals import FEWEST_EVEN_MOVES, FEWEST_MOVES, LOOSELY, Span
 from wbcbench.energy.uncertainty import make_sensor_card, update_channels
 from wbcbench.power.meter import EnergyMeter
 
@@ -34,7 +36,8 @@ POLL_S = 0.001  # NVML answers in tens of microseconds: the machine stays nearly
 PATIENCE_S = 3.0  # a driver that hangs longer has no card; the sampler's handshake deals with it
 
 OLDEST_CARD_S = 86_400.0
-FEWEST_CONFIRMING, MOST_OFF = 4, 0.005  # moves, and how far off their pace may be as a share
+FEWEST_CONFIRMING, CONFIRMED = 4, 0.01  # moves, and how well they must tell the pace, as a share
+CARD_ERROR = 0.001  # of its pace
 _FOLDER = "sensor-cards"
 _UUID = re.compile(r"[A-Za-z0-9-]{8,80}")
 
@@ -103,7 +106,7 @@ def probe(
     rows: list[Sequence[float | None]] = []
     alone = [meter.channels.index(channel) for channel in _list_alone(meter)]
     needed = [meter.channels.index(channel) for channel in _list_needed(meter)]
-    moves_s: list[list[float]] = [[] for _ in meter.channels]
+    moves_s: list[list[Span]] = [[] for _ in meter.channels]
     start_s = clock.now_s()
     while (now_s := clock.now_s()) < start_s + for_s or (
         now_s < start_s + most_s
@@ -112,7 +115,7 @@ def probe(
         row = meter.read()
         for place, value in enumerate(row if rows else ()):
             if value != rows[-1][place]:
-                moves_s[place].append(now_s)
+                moves_s[place].append((times[-1], clock.now_s()))
         if known and all(_confirms(moves_s[place], known[place].update_s) for place in needed):
             return known
         rows.append(row)
@@ -138,11 +141,19 @@ def _list_needed(meter: EnergyMeter) -> list[Channel]:
     return [*counters, *_list_alone(meter)]
 
 
-def _confirms(moves_s: Sequence[float], told_s: float | None) -> bool:
-    """Whether a value that moved at these times is renewed at the pace that a card tells."""
+def _confirms(moves_s: Sequence[Span], told_s: float | None) -> bool:
+    """Whether moves, each between two times, are so many renewals of the pace that a card tells."""
     if not told_s or len(moves_s) < FEWEST_CONFIRMING:
         return False
-    return abs((find_pace_s(moves_s) or 0.0) / told_s - 1) <= MOST_OFF
+    steps = [(after - before) / told_s for (_, before), (_, after) in pairwise(moves_s)]
+    renewals = sum(map(round, steps))
+    if abs(median(steps) - 1) > LOOSELY:
+        return False
+    shortest_s = (moves_s[-1][0] - moves_s[0][1]) / renewals
+    longest_s = (moves_s[-1][1] - moves_s[0][0]) / renewals
+    is_told_well = longest_s - shortest_s <= CONFIRMED * told_s
+    error_s = CARD_ERROR * told_s
+    return is_told_well and shortest_s - error_s <= told_s <= longest_s + error_s
 
 
 def channels_of(meters: Iterable[EnergyMeter], cards: Iterable[SensorCard]) -> tuple[Channel, ...]:

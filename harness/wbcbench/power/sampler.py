@@ -16,7 +16,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 
 from wbcbench.core.errors import CannotMeasureError
@@ -133,11 +132,10 @@ class _MeterReader:
     def finish(self) -> None:
         """Write what is left and close the trace, though a call may hang: it is kept no more."""
         try:
-            self._flush(self.last_s)
+            with self.trace:
+                self._flush(self.last_s)
         except OSError as error:
             self.error = self.error or error
-        with suppress(OSError):  # of the same disk
-            self.trace.close()
 
     def summary(self) -> Sampling:
         """How well the meter was sampled."""
