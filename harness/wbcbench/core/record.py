@@ -171,7 +171,7 @@ class AbsentMeter:
 
 
 FOREIGN_TRACKERS = "foreign_trackers"
-"""Among the provenance: other programs that measured as this measurement began, if any did."""
+"""Among the provenance: the programs of others that measured as this measurement began."""
 
 
 @dataclass(frozen=True, slots=True)

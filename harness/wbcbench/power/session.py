@@ -133,7 +133,7 @@ class MeteringSession:
         """Write circumstances and channels, then sample; raises as ``Sampler.start`` does."""
         self._began = Circumstances(
             started_utc=utc_now(),
-            provenance={**provenance, **_describe_trackers()},
+            provenance={**provenance, FOREIGN_TRACKERS: list[JsonValue](find_trackers())},
             meters=self._descriptions(),
             absent=self._absent,
             sensor_cards=self._cards,
@@ -294,11 +294,6 @@ class MeteringSession:
     def _list_values(self, channel: Channel) -> list[float]:
         """The last good readings of a channel."""
         return [value for _, value in self.sampler.recent(channel) if value is not None]
-
-
-def _describe_trackers() -> dict[str, JsonValue]:
-    trackers = list[JsonValue](find_trackers())
-    return {FOREIGN_TRACKERS: trackers} if trackers else {}
 
 
 @contextmanager
