@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import fmean, stdev
 
@@ -267,22 +268,16 @@ def _running_sampler(
 
 def _find_counter(meters: Sequence[EnergyMeter]) -> tuple[str, Callable[[], float]]:
     """The first counter of a sensor: its name, empty for none, and what reads its joules."""
-    counters = [
-        (meter, i)
-        for meter in meters
-        for i, channel in enumerate(meter.channels)
-        if channel.kind is Kind.COUNTER and not channel.origin.is_estimated
-        if meter.interval_s is None
-    ]
-    if not counters:
-        return "", lambda: math.nan
-    meter, i = counters[0]
 
-    def read_j() -> float:
-        value = meter.read()[i]
+    def read_j(meter: EnergyMeter, place: int) -> float:
+        value = meter.read()[place]
         return math.nan if value is None else value
 
-    return meter.channels[i].name, read_j
+    for meter in meters:
+        for place, channel in enumerate(meter.channels if meter.interval_s is None else ()):
+            if channel.kind is Kind.COUNTER and not channel.origin.is_estimated:
+                return channel.name, partial(read_j, meter, place)
+    return "", lambda: math.nan
 
 
 def _hash_blocks(pool: ThreadPoolExecutor, rounds: int) -> None:

@@ -81,10 +81,7 @@ def account(
 
 
 def _collect_evidence(
-    traces: Sequence[Trace],
-    events: RunEvents,
-    appraisal: Appraisal,
-    circumstances: Circumstances,
+    traces: Sequence[Trace], events: RunEvents, appraisal: Appraisal, circumstances: Circumstances
 ) -> Evidence:
     """What the checks read, of a program that was measured."""
     model = events.model
