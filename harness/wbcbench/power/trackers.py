@@ -16,9 +16,7 @@ from pathlib import Path
 from wbcbench.power.cpu_time import ROOT_VARIABLE
 
 CODECARBON_LOCK = ".codecarbon.lock"
-_PROGRAMS = frozenset(
-    ("codecarbon", "carbontracker", "zeus", "zeusd", "perun", "scaphandre", "powerjoular")
-)
+_PROGRAMS = {"codecarbon", "carbontracker", "zeus", "zeusd", "perun", "scaphandre", "powerjoular"}
 _STARTED = 19  # of the words of /proc/PID/stat after the name: clock ticks since the boot
 
 
@@ -31,14 +29,13 @@ def find_trackers(root: Path | None = None, temporary: Path | None = None) -> li
     """
     root = root or Path(os.environ.get(ROOT_VARIABLE, "/proc"))
     lock = (temporary or Path(tempfile.gettempdir())) / CODECARBON_LOCK
-    processes = sorted(root.glob("[0-9]*"), key=lambda process: process.name)
-    names = {process: _read_names(process) for process in processes}
+    names = {process: _read_names(process) for process in sorted(root.glob("[0-9]*"))}
     found = [
         f"{program} (process {process.name})"
-        for process in processes
-        for program in _PROGRAMS.intersection(names[process])
+        for process, own_names in names.items()
+        for program in _PROGRAMS.intersection(own_names)
     ]
-    python = [process for process in processes if names[process][:1] == ["python"]]
+    python = [process for process, own_names in names.items() if own_names[:1] == ["python"]]
     owner = next(_iterate_owners(python, lock), None)
     return [*found, f"codecarbon (its lock file, older process {owner})"] if owner else found
 
