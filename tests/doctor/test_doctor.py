@@ -166,11 +166,12 @@ def test_a_gpu_is_told_with_its_sensor_its_idle_power_and_other_processes(
 def test_a_card_that_is_used_again_says_its_age_and_a_calibration_renews_it(
     scripted_nvml: ScriptedNvml, tmp_path: Path
 ) -> None:
-    scripted_nvml.play(Scenario((FakeGpu(),)))
+    clock = scripted_nvml.clock(10.0)
+    scripted_nvml.play(Scenario((FakeGpu(),), clock=clock.path))
 
     def describe_gpu(*, calibrate: bool) -> str:
         request = MeteringRequest(("nvml",), calibrate=calibrate)
-        facts = record_idle(request, tmp_path, None, MonotonicClock(), for_s=0.5)
+        facts = record_idle(request, tmp_path, None, clock, for_s=0.5)
         (card, *_) = describe_cards(facts.cards)
         text = line(lines(facts, "meters"), "gpu").text
         assert ("ago" in text) is ("ago" in card.text)

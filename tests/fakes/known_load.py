@@ -129,6 +129,7 @@ class Bench:
         names: Sequence[str] = (),
         meters: Sequence[str] = ("nvml",),
         beside: Callable[[Clock], Sequence[EnergyMeter]] = lambda _: (),
+        is_quick: bool = False,
     ) -> Recording:
         """What ``monitor`` leaves of a window of ``length_s`` from ``WINDOW_AT_S`` on.
 
@@ -141,6 +142,7 @@ class Bench:
             names: The GPUs that the user named; empty = every visible one.
             meters: The meters that the user named.
             beside: Makes more meters on the same clock, entered, that are read with NVML's.
+            is_quick: Use the cards of boards that are known.
 
         Raises:
             CannotMeasureError: No board can be measured.
@@ -154,7 +156,7 @@ class Bench:
             session.open(meters, MeterRequest(gpus=tuple(names), powercap_root=Path("/none")))
             session.devices = []  # no telemetry
             with clock.away(threads=len(session.meters)):
-                session.probe()
+                session.probe(is_quick=is_quick)
             session.meters += (others := beside(clock))
             session.channels += tuple(channel for meter in others for channel in meter.channels)
             clock.set_s(WINDOW_AT_S - session.edge_s)

@@ -26,7 +26,7 @@ class ScriptedMeter:
         self.name = name
         self.channels = channels
         self._value = value
-        self._reads = 0
+        self.reads = 0
 
     def __enter__(self) -> Self:
         return self
@@ -35,8 +35,8 @@ class ScriptedMeter:
         pass
 
     def read(self) -> Sequence[float | None]:
-        self._reads += 1
-        return [self._value(self._reads) for _ in self.channels]
+        self.reads += 1
+        return [self._value(self.reads) for _ in self.channels]
 
     def describe(self) -> dict[str, object]:
         return {}

@@ -6,9 +6,11 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from fakes.clocks import FileClock
 from fakes.nvml_plugin import ScriptedNvml
-from fakes.nvml_scenario import Counter, FakeGpu, Fault, Scenario, Sensor
+from fakes.nvml_scenario import UNSUPPORTED, Counter, FakeGpu, Fault, Scenario, Sensor
 from fakes.power_shapes import Constant
 from fakes.scripted_meter import POWER, ScriptedMeter
 from wbcbench.core.cache import cache_root
@@ -71,17 +73,17 @@ def test_meters_are_probed_at_once_and_one_that_hangs_has_no_card(
 
 
 def open_board(
-    scripted_nvml: ScriptedNvml, driver: str = "580.95.05"
+    scripted_nvml: ScriptedNvml, driver: str = "580.95.05", gpu: FakeGpu = GPU
 ) -> tuple[EnergyMeter, FileClock]:
     """The only board, to be entered, and its time, which sleeping moves."""
     clock = scripted_nvml.clock(10.0)
-    scripted_nvml.play(Scenario((GPU,), clock=clock.path, driver=driver))
+    scripted_nvml.play(Scenario((gpu,), clock=clock.path, driver=driver))
     (meter,) = open_meters(MeterRequest())
     return meter, clock
 
 
-def read_cards(scripted_nvml: ScriptedNvml) -> tuple[SensorCard, ...]:
-    meter, clock = open_board(scripted_nvml)
+def read_cards(scripted_nvml: ScriptedNvml, gpu: FakeGpu = GPU) -> tuple[SensorCard, ...]:
+    meter, clock = open_board(scripted_nvml, gpu=gpu)
     with meter:
         return probe_sensors([meter], clock, is_quick=True)
 
@@ -135,6 +137,53 @@ def test_cards_of_another_driver_and_damaged_ones_are_ignored(
     assert all(card.age_s == 0.0 for card in read_cards(scripted_nvml))
 
 
+@pytest.mark.parametrize("factor", [0.2, 0.5, 0.98, 0.993, 1.007, 1.1, 2.0, 5.0])
+@pytest.mark.parametrize("gpu", [GPU, replace(GPU, counter=Counter(supported=False))])
+def test_a_wrong_card_is_not_believed_and_is_replaced(
+    scripted_nvml: ScriptedNvml, gpu: FakeGpu, factor: float
+) -> None:
+    right = read_cards(scripted_nvml, gpu)[0]
+    facts = json.loads(stored().read_text())
+    facts["cards"][0]["update_s"] *= factor
+    stored().write_text(json.dumps(facts))
+    for _ in range(2):
+        card = read_cards(scripted_nvml, gpu)[0]
+        assert card.update_s == pytest.approx(right.update_s, rel=2e-3)
+    assert card.age_s > 0.0
+
+
+def test_a_card_is_confirmed_within_some_renewals(scripted_nvml: ScriptedNvml) -> None:
+    first = read_cards(scripted_nvml)
+    meter, clock = open_board(scripted_nvml)
+    start_s = clock.now_s()
+    with meter:
+        again = probe_sensors([meter], clock, is_quick=True)
+    assert [card.update_s for card in again] == [card.update_s for card in first]
+    assert clock.now_s() - start_s < 6 * 0.05
+
+
+ALONE = replace(GPU, architecture=4, counter=Counter(supported=False), average=UNSUPPORTED)
+
+
+@pytest.mark.parametrize(
+    ("sensor", "probed_s", "is_kept"),
+    [
+        (Sensor(update_s=0.02, window_s=0.02, noise_w=0.8), 0.85, True),
+        (Sensor(update_s=1.7, window_s=1.7, noise_w=0.8), 3.6, True),
+        (Sensor(update_s=0.02, window_s=0.02), 2.0, False),  # it stands still
+    ],
+)
+def test_a_board_without_a_counter_is_probed_as_long_as_that_tells_more(
+    scripted_nvml: ScriptedNvml, sensor: Sensor, probed_s: float, *, is_kept: bool
+) -> None:
+    gpu = replace(ALONE, usage=sensor, instant=UNSUPPORTED)
+    stored().unlink(missing_ok=True)
+    (card,) = read_cards(scripted_nvml, gpu)
+    assert card.probed_s == pytest.approx(probed_s, abs=0.1)
+    assert stored().exists() is is_kept
+    assert card.update_s == (pytest.approx(sensor.update_s, rel=2e-3) if is_kept else None)
+
+
 def test_cards_follow_the_board_to_another_index(scripted_nvml: ScriptedNvml) -> None:
     cards = read_cards(scripted_nvml)
     scripted_nvml.play(Scenario((replace(GPU, uuid="GPU-first", bus="00000000:01:00.0"), GPU)))
@@ -150,13 +199,14 @@ def test_cards_follow_the_board_to_another_index(scripted_nvml: ScriptedNvml) ->
 def test_a_calibration_reads_anew_and_renews_the_card(
     scripted_nvml: ScriptedNvml, tmp_path: Path
 ) -> None:
-    scripted_nvml.play(Scenario((GPU,)))
+    clock = scripted_nvml.clock(10.0)
+    scripted_nvml.play(Scenario((GPU,), clock=clock.path))
 
     def measure(name: str, *, calibrate: bool) -> SensorCard:
         run = RunDir(tmp_path / name)
         run.path.mkdir()
         request = MeteringRequest(meters=("nvml",), calibrate=calibrate)
-        with sampling(run, request, MonotonicClock()):
+        with sampling(run, request, clock):
             pass
         began = run.read_began()
         assert began is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 import time
 from collections import Counter
 from dataclasses import replace
@@ -131,3 +132,28 @@ def test_a_disk_that_cannot_be_written_reaches_the_run(run: RunDir) -> None:
     run.write_channels([POWER])
     with pytest.raises(OSError, match="No space left"):
         Sampler([ScriptedMeter(lambda _: 1.0)], run, 0.02, MonotonicClock())
+
+
+def test_polls_before_a_hang_at_the_end_are_kept_and_later_ones_are_not(run: RunDir) -> None:
+    may_return = threading.Event()
+
+    def read(count: int) -> float:
+        if count == 20:
+            may_return.wait(30.0)
+        return float(count)
+
+    meter = ScriptedMeter(read)
+    run.write_channels(meter.channels)
+    sampler = Sampler([meter], run, 0.02, MonotonicClock())
+    sampler.start()
+    wait_for(lambda: meter.reads == 20, "the call that hangs")
+    sampler.stop()
+    sampler.stop()  # as at the end of a session that failed
+    (trace,) = run.read_traces()
+    assert trace.value == [float(count) for count in range(1, 20)]
+    assert sampler.error is None
+    before = threading.active_count()
+    may_return.set()
+    wait_for(lambda: threading.active_count() < before, "the end of its thread")
+    assert run.read_traces()[0].value == trace.value
+    assert sampler.error is None

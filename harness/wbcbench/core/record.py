@@ -170,6 +170,10 @@ class AbsentMeter:
     domain: Domain | None = None
 
 
+FOREIGN_TRACKERS = "foreign_trackers"
+"""Among the provenance: the programs of others that measured as this measurement began."""
+
+
 @dataclass(frozen=True, slots=True)
 class Circumstances:
     """What only the recorder knows; the first half is on disk before the trainer starts."""

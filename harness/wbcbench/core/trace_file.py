@@ -12,11 +12,14 @@ channel is (kind, origin, part of the machine) stands beside them in ``channels.
 from __future__ import annotations
 
 import io
-from collections.abc import Collection, Sequence
+import threading
+from collections.abc import Collection, Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from wbcbench.core.errors import UsageError
+from wbcbench.core.messages import append_line
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -24,7 +27,42 @@ if TYPE_CHECKING:
 Polls = tuple[str, Sequence[float], Sequence[float | None]]
 """Name of a channel, the time of every poll, what each gave."""
 
+Poll = tuple[float, Sequence[float | None]]
+"""Seconds, and what each channel of a meter read."""
+
 _COLUMNS = ["channel", "t_s", "value"]
+
+
+class TraceWriter:
+    """One meter's CSV file while it grows; several threads may write to it."""
+
+    def __init__(self, path: Path, names: Iterable[str]) -> None:
+        """Begin the file with the names of the meter's channels; raises ``OSError``."""
+        path.parent.mkdir(exist_ok=True)
+        self._stream, self._lock = path.open("w", encoding="ascii"), threading.Lock()
+        append_line(self._stream, ",".join(["t_s", *names]))
+
+    def write(self, polls: Iterable[Poll]) -> None:
+        """Hand polls to the system, unless the file is closed; raises ``OSError``."""
+        with self._lock:
+            if not self._stream.closed:
+                self._stream.write("".join(map(_format_poll, polls)))
+                self._stream.flush()
+
+    def __enter__(self) -> Self:
+        """Itself, open already."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End the file; a disk that is full has said so to whoever wrote."""
+        with self._lock, suppress(OSError):
+            self._stream.close()
+
+
+def _format_poll(poll: Poll) -> str:
+    t_s, values = poll
+    cells = ("" if value is None else repr(float(value)) for value in values)
+    return f"{t_s:.6f},{','.join(cells)}\n"
 
 
 def read_csv_polls(path: Path) -> list[Polls]:

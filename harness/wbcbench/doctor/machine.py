@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import fmean, stdev
 
@@ -21,6 +22,7 @@ from wbcbench.core.errors import CannotMeasureError, UsageError
 from wbcbench.core.provenance import virtualised
 from wbcbench.core.record import AbsentMeter
 from wbcbench.core.run_folder import RunDir
+from wbcbench.core.text import count_of
 from wbcbench.core.trace import Kind
 from wbcbench.core.window import IDLE, Clock, Window
 from wbcbench.doctor import Facts, Line, State, ok, warn
@@ -29,6 +31,7 @@ from wbcbench.measure.window_result import Recording, WindowResult, read_recordi
 from wbcbench.power.meter import NEVER_AUTO, EnergyMeter, open_meters
 from wbcbench.power.sampler import Sampler
 from wbcbench.power.session import MeteringRequest, sampling
+from wbcbench.power.trackers import find_trackers
 
 BUSY_SHARE = 0.25  # of the processors, over the last minute
 CPUFREQ = Path("/sys/devices/system/cpu")
@@ -61,6 +64,13 @@ def check_quiet_machine(facts: Facts) -> Iterator[Line]:
             "another wbcbench is measuring on this machine",
             why="each would include the other's energy",
             fix="wait for it to end",
+        )
+    if trackers := find_trackers():
+        yield warn(
+            "foreign-tracker",
+            f"{count_of(len(trackers), 'other program')} measuring energy: {', '.join(trackers)}",
+            why="its own work is in the joules",
+            fix="stop it before you measure",
         )
     yield from check_governor(CPUFREQ)
     if virtualised():
@@ -258,22 +268,16 @@ def _running_sampler(
 
 def _find_counter(meters: Sequence[EnergyMeter]) -> tuple[str, Callable[[], float]]:
     """The first counter of a sensor: its name, empty for none, and what reads its joules."""
-    counters = [
-        (meter, i)
-        for meter in meters
-        for i, channel in enumerate(meter.channels)
-        if channel.kind is Kind.COUNTER and not channel.origin.is_estimated
-        if meter.interval_s is None
-    ]
-    if not counters:
-        return "", lambda: math.nan
-    meter, i = counters[0]
 
-    def read_j() -> float:
-        value = meter.read()[i]
+    def read_j(meter: EnergyMeter, place: int) -> float:
+        value = meter.read()[place]
         return math.nan if value is None else value
 
-    return meter.channels[i].name, read_j
+    for meter in meters:
+        for place, channel in enumerate(meter.channels if meter.interval_s is None else ()):
+            if channel.kind is Kind.COUNTER and not channel.origin.is_estimated:
+                return channel.name, partial(read_j, meter, place)
+    return "", lambda: math.nan
 
 
 def _hash_blocks(pool: ThreadPoolExecutor, rounds: int) -> None:

@@ -81,10 +81,7 @@ def account(
 
 
 def _collect_evidence(
-    traces: Sequence[Trace],
-    events: RunEvents,
-    appraisal: Appraisal,
-    circumstances: Circumstances,
+    traces: Sequence[Trace], events: RunEvents, appraisal: Appraisal, circumstances: Circumstances
 ) -> Evidence:
     """What the checks read, of a program that was measured."""
     model = events.model
@@ -108,6 +105,7 @@ def _collect_evidence(
         device_bus=model.device_pci_bus_id if model else None,
         shared=circumstances.shared,
         cpu_shared=circumstances.cpu_shared,
+        provenance=circumstances.provenance,
     )
 
 

@@ -60,10 +60,6 @@ class Fault:
     end_s: float
     detail: str
 
-    def overlap_s(self, window: Window) -> float:
-        """Seconds of the window that the fault takes; negative if they do not touch."""
-        return min(self.end_s, window.end_s) - max(self.start_s, window.start_s)
-
 
 @dataclass(frozen=True, slots=True)
 class SensorReview:

@@ -70,31 +70,25 @@ class Measured(Protocol):
     @property
     def channels(self) -> Sequence[Channel]:
         """All channels."""
-        ...
 
     @property
     def absent(self) -> Sequence[AbsentMeter]:
         """Meters and devices that cannot be read."""
-        ...
 
     @property
     def warnings(self) -> Sequence[QualityWarning]:
         """The warnings known so far."""
-        ...
 
     @property
     def budgets(self) -> Sequence[Budget]:
         """Where the uncertainty of each energy comes from."""
-        ...
 
     @property
     def device(self) -> str:
         """Where TensorFlow ran, e.g. ``/GPU:0``; empty if unknown."""
-        ...
 
     def energy(self, window: str, channel: str) -> WindowEnergy | None:
         """The joules of one window on one channel; ``None`` if there are none."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -147,6 +147,7 @@ class Recording:
             cpu_loads=appraise.cpu_loads_by_window(self.cpu_samples, [window]),
             shared=self.circumstances.shared,
             cpu_shared=self.circumstances.cpu_shared,
+            provenance=self.circumstances.provenance,
             window_name=window.name,
         )
         warnings = run_checks(evidence)

@@ -72,8 +72,8 @@ def _tracker_settings(request: MeterRequest, gpu_indices: Sequence[int]) -> dict
 
     CodeCarbon fills arguments that are left out from ``~/.codecarbon.config`` and from
     ``CODECARBON_…`` variables; a run must not depend on either, nor on a network. Nor on another
-    CodeCarbon: without ``allow_multiple_runs`` it refuses to start while a lock file lies in the
-    temporary folder, which it leaves there when it is killed.
+    CodeCarbon: unless it may run beside others (since version 3 it may if nothing says otherwise)
+    it does not start while a lock file lies in the temporary folder, where a killed one leaves it.
     """
     return {
         "country_iso_code": request.country or ANY_COUNTRY, "region": None,

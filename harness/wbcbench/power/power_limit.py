@@ -188,16 +188,11 @@ class OpenNote:
 
 def abandoned_paths() -> list[Path]:
     """Notes that hold something to put back and that no process holds."""
-    pattern = lock_path(_PREFIX + "*")
-    return [path for path in sorted(pattern.parent.glob(pattern.name)) if _is_abandoned(path)]
-
-
-def _is_abandoned(path: Path) -> bool:
-    try:
-        with _open_locked(path) as note:
-            return note.read() is not None
-    except OSError:
-        return False
+    pattern, abandoned = lock_path(_PREFIX + "*"), list[Path]()
+    for path in sorted(pattern.parent.glob(pattern.name)):
+        with suppress(OSError), _open_locked(path) as note:
+            abandoned += [path] if note.read() else []
+    return abandoned
 
 
 def open_note(uuid: str) -> AbstractContextManager[OpenNote]:

@@ -1,7 +1,8 @@
 """The pace of each sensor: found by reading it densely, or known from a card of the last day.
 
 A card says how often a sensor is renewed and by how much. It belongs to one board and driver, and
-is kept in the user's cache folder; one that cannot be read, or is of something else, is ignored.
+is kept in the user's cache folder; one that cannot be read, or is of something else, is ignored,
+and so is one whose pace the sensor does not show again within some renewals.
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
+from statistics import median
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -21,18 +24,20 @@ from wbcbench.core.files import write_atomically
 from wbcbench.core.record import SensorCard
 from wbcbench.core.trace import Channel, Kind, Origin, Trace
 from wbcbench.core.window import Clock
-from wbcbench.energy.renewals import FEWEST_EVEN_MOVES, FEWEST_MOVES
+from wbcbench.energy.renewals import FEWEST_EVEN_MOVES, FEWEST_MOVES, LOOSELY, Span
 from wbcbench.energy.uncertainty import make_sensor_card, update_channels
 from wbcbench.power.meter import EnergyMeter
 
 PROBE_S = 2.0
 QUICK_S = 0.85
 QUICK_POLL_S = 0.0005
-MOST_PROBE_S = 8.0  # for a reading that hardly moves and has no counter beside it
+MOST_PROBE_S = 8.0  # for a reading that moves slowly and has no counter beside it
 POLL_S = 0.001  # NVML answers in tens of microseconds: the machine stays nearly idle
 PATIENCE_S = 3.0  # a driver that hangs longer has no card; the sampler's handshake deals with it
 
 OLDEST_CARD_S = 86_400.0
+FEWEST_CONFIRMING, CONFIRMED = 4, 0.01  # moves, and how well they must tell the pace, as a share
+CARD_ERROR = 0.001  # of its pace
 _FOLDER = "sensor-cards"
 _UUID = re.compile(r"[A-Za-z0-9-]{8,80}")
 
@@ -48,17 +53,17 @@ def probe_sensors(
     Args:
         meters: Entered meters; their sampler must not run yet.
         clock: Source of time.
-        is_quick: Take the cards of this board that are younger than a day; without any, end as soon
-            as each pace is known.
+        is_quick: Take the cards of a board that are younger than a day as soon as its sensors
+            confirm them; else end as soon as each pace is known.
     """
     cards: dict[int, tuple[SensorCard, ...]] = {}
 
     def write_cards(place: int, meter: EnergyMeter) -> None:
         known = load_cards(meter) if is_quick else ()
-        if not known:
-            known = probe(meter, clock, most_s=MOST_PROBE_S, is_quick=is_quick)
-            store_cards(meter, known)
-        cards[place] = known
+        found = probe(meter, clock, most_s=MOST_PROBE_S, is_quick=is_quick, known=known)
+        if found is not known:
+            store_cards(meter, found)
+        cards[place] = found
 
     threads = [
         threading.Thread(target=write_cards, args=(place, meter), name="probe", daemon=True)
@@ -82,6 +87,7 @@ def probe(
     most_s: float = 0.0,
     *,
     is_quick: bool = False,
+    known: tuple[SensorCard, ...] = (),
 ) -> tuple[SensorCard, ...]:
     """Read an entered meter as fast as is sensible and write a card for each channel.
 
@@ -89,27 +95,32 @@ def probe(
         meter: Its sampler must not run yet.
         clock: Source of time.
         for_s: Length of the probe in seconds; a call that hangs makes it longer.
-        most_s: Its length where a power without a counter beside it has moved too seldom by then
-            to show a pace.
+        most_s: Its length where a power without a counter beside it has moved by then, but too
+            seldom to show a pace: one that stands still shows none, however long it is looked at.
         is_quick: End after ``QUICK_S`` where each counter, and each power without one, has moved
             often enough by then, and look more often: a pace must be right within a thousandth.
+        known: Cards of an earlier probe, one a channel: they are returned once what is seen shows
+            the same paces.
     """
     times: list[float] = []
     rows: list[Sequence[float | None]] = []
     alone = [meter.channels.index(channel) for channel in _list_alone(meter)]
-    counters = (i for i, channel in enumerate(meter.channels) if channel.kind is Kind.COUNTER)
-    needed = [*counters, *alone]
-    moves = [0] * len(meter.channels)
+    needed = [meter.channels.index(channel) for channel in _list_needed(meter)]
+    moves_s: list[list[Span]] = [[] for _ in meter.channels]
     start_s = clock.now_s()
     while (now_s := clock.now_s()) < start_s + for_s or (
-        now_s < start_s + most_s and any(moves[place] < FEWEST_EVEN_MOVES for place in alone)
+        now_s < start_s + most_s
+        and any(0 < len(moves_s[place]) < FEWEST_EVEN_MOVES for place in alone)
     ):
         row = meter.read()
         for place, value in enumerate(row if rows else ()):
-            moves[place] += value != rows[-1][place]
+            if value != rows[-1][place]:
+                moves_s[place].append((times[-1], clock.now_s()))
+        if known and all(_confirms(moves_s[place], known[place].update_s) for place in needed):
+            return known
         rows.append(row)
         times.append(now_s)
-        is_enough = all(moves[place] >= FEWEST_MOVES for place in needed)
+        is_enough = all(len(moves_s[place]) >= FEWEST_MOVES for place in needed)
         if is_quick and is_enough and now_s >= start_s + QUICK_S:
             break
         clock.sleep_until(now_s + (QUICK_POLL_S if is_quick else POLL_S))
@@ -122,6 +133,27 @@ def _list_alone(meter: EnergyMeter) -> list[Channel]:
     counted = {c.device for c in meter.channels if c.kind is Kind.COUNTER}
     measured = (c for c in meter.channels if c.origin is Origin.MEASURED)
     return [channel for channel in measured if channel.device not in counted]
+
+
+def _list_needed(meter: EnergyMeter) -> list[Channel]:
+    """Those whose pace must be known: the sampler follows it."""
+    counters = [channel for channel in meter.channels if channel.kind is Kind.COUNTER]
+    return [*counters, *_list_alone(meter)]
+
+
+def _confirms(moves_s: Sequence[Span], told_s: float | None) -> bool:
+    """Whether moves, each between two times, are so many renewals of the pace that a card tells."""
+    if not told_s or len(moves_s) < FEWEST_CONFIRMING:
+        return False
+    steps = [(after - before) / told_s for (_, before), (_, after) in pairwise(moves_s)]
+    renewals = sum(map(round, steps))
+    if abs(median(steps) - 1) > LOOSELY:
+        return False
+    shortest_s = (moves_s[-1][0] - moves_s[0][1]) / renewals
+    longest_s = (moves_s[-1][1] - moves_s[0][0]) / renewals
+    is_told_well = longest_s - shortest_s <= CONFIRMED * told_s
+    error_s = CARD_ERROR * told_s
+    return is_told_well and shortest_s - error_s <= told_s <= longest_s + error_s
 
 
 def channels_of(meters: Iterable[EnergyMeter], cards: Iterable[SensorCard]) -> tuple[Channel, ...]:
@@ -156,10 +188,11 @@ def load_cards(meter: EnergyMeter) -> tuple[SensorCard, ...]:
 
 
 def store_cards(meter: EnergyMeter, cards: tuple[SensorCard, ...]) -> None:
-    """Keep the cards of a board for the next day, where its counter has shown a pace."""
+    """Keep the cards of a board for the next day, where all have a pace that need one."""
     board, path = _identify_board(meter)
-    paces = zip(meter.channels, cards, strict=True)
-    if path is None or not any(c.kind is Kind.COUNTER and card.update_s for c, card in paces):
+    needed = {channel.name for channel in _list_needed(meter)}
+    paces_s = [card.update_s for card in cards if card.channel in needed]
+    if path is None or not all(paces_s):
         return
     stored = _StoredCards(board, time.time(), cards)
     with suppress(OSError):

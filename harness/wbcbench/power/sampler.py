@@ -16,15 +16,13 @@ import threading
 import time
 from collections import deque
 from collections.abc import Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import IO
 
 from wbcbench.core.errors import CannotMeasureError
-from wbcbench.core.messages import append_line
 from wbcbench.core.record import Sampling
 from wbcbench.core.run_folder import RunDir
 from wbcbench.core.trace import Channel
+from wbcbench.core.trace_file import Poll, TraceWriter
 from wbcbench.core.window import Clock
 from wbcbench.power.device import Device
 from wbcbench.power.meter import EnergyMeter
@@ -39,15 +37,13 @@ JOIN_S = 2.0  # a driver that hangs longer is left behind: its thread is a daemo
 RECENT_S = 6.4  # of polls is kept in memory, for the live display and the end of a load
 FLUSH_S = 1.0
 
-Poll = tuple[float, Sequence[float | None]]
-
 
 @dataclass
 class _MeterReader:
     """One meter, its file, its thread and the counts of its polls."""
 
     meter: EnergyMeter
-    stream: IO[str]
+    trace: TraceWriter
     pacer: Pacer
     clock: Clock
     stop: threading.Event
@@ -131,8 +127,15 @@ class _MeterReader:
     def _flush(self, t_s: float) -> None:
         """Hand the polls so far to the system."""
         polls, self.unwritten, self.flushed_s = self.unwritten, [], t_s
-        self.stream.write("".join(map(_format_poll, polls)))
-        self.stream.flush()
+        self.trace.write(polls)
+
+    def finish(self) -> None:
+        """Write what is left and close the trace, though a call may hang: it is kept no more."""
+        try:
+            with self.trace:
+                self._flush(self.last_s)
+        except OSError as error:
+            self.error = self.error or error
 
     def summary(self) -> Sampling:
         """How well the meter was sampled."""
@@ -146,12 +149,6 @@ class _MeterReader:
             missed=self.pacer.missed,
             failed=self.failed,
         )
-
-
-def _format_poll(poll: Poll) -> str:
-    t_s, values = poll
-    cells = ("" if value is None else repr(float(value)) for value in values)
-    return f"{t_s:.6f},{','.join(cells)}\n"
 
 
 class Sampler:
@@ -174,7 +171,7 @@ class Sampler:
             clock: Source of time.
             channels: The meters' channels with the pace of their sensors, where it is known.
         """
-        self._stop, self._files = threading.Event(), ExitStack()
+        self._stop = threading.Event()
         self._paced = {channel.name: channel for channel in channels}
         self._readers = [self._reader(meter, run, interval_s, clock) for meter in meters]
         self._threads: list[threading.Thread] = []
@@ -182,13 +179,10 @@ class Sampler:
     def _reader(
         self, meter: EnergyMeter, run: RunDir, interval_s: float, clock: Clock
     ) -> _MeterReader:
-        path = run.trace_path(meter.name)
-        path.parent.mkdir(exist_ok=True)
-        stream = self._files.enter_context(path.open("w", encoding="ascii"))
-        append_line(stream, ",".join(["t_s", *(c.name for c in meter.channels)]))
+        trace = TraceWriter(run.trace_path(meter.name), (c.name for c in meter.channels))
         channels = [self._paced.get(channel.name, channel) for channel in meter.channels]
         pacer = Pacer(channels, meter.interval_s or interval_s, clock.now_s())
-        return _MeterReader(meter, stream, pacer, clock, self._stop)
+        return _MeterReader(meter, trace, pacer, clock, self._stop)
 
     def start(self) -> None:
         """Start every thread and wait for each meter's first poll.
@@ -211,10 +205,11 @@ class Sampler:
     def stop(self) -> None:
         """End all threads and close the traces; a hanging one is left behind."""
         self._stop.set()
-        for thread in self._threads:
+        threads, self._threads = self._threads, []
+        for thread in threads:
             thread.join(JOIN_S)
-        if not any(thread.is_alive() for thread in self._threads):
-            self._files.close()
+        for reader in self._readers:
+            reader.finish()
 
     @property
     def error(self) -> OSError | None:

@@ -18,16 +18,17 @@ from pydantic import JsonValue
 
 from wbcbench.core.errors import CannotMeasureError, UsageError
 from wbcbench.core.lock import HOST, is_held
-from wbcbench.core.record import AbsentMeter, Circumstances
+from wbcbench.core.record import FOREIGN_TRACKERS, AbsentMeter, Circumstances
 from wbcbench.core.run_folder import RunDir
 from wbcbench.core.trace import Channel, Kind, Origin
+from wbcbench.core.trace_file import TraceWriter
 from wbcbench.core.window import Clock, utc_now
 from wbcbench.power.device import Device
-from wbcbench.power.edge_reader import EdgeReader
 from wbcbench.power.meter import AUTO, EnergyMeter, MeterRequest, open_meters
 from wbcbench.power.probing import channels_of, probe_sensors
 from wbcbench.power.sampler import Sampler
 from wbcbench.power.telemetry import TelemetryRecorder
+from wbcbench.power.trackers import find_trackers
 
 EDGE_S = 1.0  # rise time of board power sensors is 0.1–1 s
 QUICK_EDGE_S = 0.5
@@ -104,7 +105,7 @@ class MeteringSession:
         """
         self._run, self._clock, self._stack, self._root_pid = run, clock, stack, root_pid
         self._idle_w: dict[str, float] = {}
-        self._edge_readers: list[EdgeReader] = []
+        self._edge_traces: list[tuple[EnergyMeter, TraceWriter]] = []
         self._has_rested = False
 
     def open(self, names: Sequence[str], request: MeterRequest) -> None:
@@ -132,7 +133,7 @@ class MeteringSession:
         """Write circumstances and channels, then sample; raises as ``Sampler.start`` does."""
         self._began = Circumstances(
             started_utc=utc_now(),
-            provenance=provenance,
+            provenance={**provenance, FOREIGN_TRACKERS: list[JsonValue](find_trackers())},
             meters=self._descriptions(),
             absent=self._absent,
             sensor_cards=self._cards,
@@ -160,9 +161,10 @@ class MeteringSession:
                     raise
                 self._absent = (*self._absent, AbsentMeter(meter.name, str(error)))
                 continue
-            reader = EdgeReader(meter, self._run, self._clock)
-            self._stack.callback(reader.close)
-            self._edge_readers.append(reader)
+            path = self._run.trace_path(meter.name)
+            trace = TraceWriter(path, (channel.name for channel in meter.channels))
+            self._stack.enter_context(trace)
+            self._edge_traces.append((meter, trace))
             self.channels = (*self.channels, *meter.channels)
         if self._started:
             self._run.write_channels(self.channels)
@@ -174,8 +176,11 @@ class MeteringSession:
 
     def read_edge(self) -> None:
         """Something that is measured begins or ends: read the meters that are read then only."""
-        for reader in self._edge_readers:
-            reader.read()
+        for meter, trace in self._edge_traces:
+            before_s = self._clock.now_s()
+            values = meter.read()
+            with suppress(OSError):  # a disk that cannot be written ends the run by the sampler
+                trace.write([(0.5 * (before_s + self._clock.now_s()), values)])
 
     def stop(self) -> Circumstances:
         """Stop sampling; returns the circumstances as they are at the end."""
@@ -190,7 +195,7 @@ class MeteringSession:
         return replace(self._began, meters=self._descriptions(), sampling=self.sampler.summaries())
 
     def _descriptions(self) -> dict[str, JsonValue]:
-        beside = (reader.meter for reader in self._edge_readers)
+        beside = (meter for meter, _ in self._edge_traces)
         return {meter.name: meter.describe() for meter in (*self.meters, *beside)}
 
     def find_others(self) -> set[str]:

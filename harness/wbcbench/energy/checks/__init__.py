@@ -7,8 +7,8 @@ and its warnings in ``energy/warnings.toml``.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from pydantic import JsonValue
 
@@ -53,6 +53,7 @@ class Evidence:
         device_bus: PCI bus id of that GPU as CUDA spells it; ``None`` if unknown.
         shared: Whether another measurement ran on what was measured.
         cpu_shared: Whether another one used the processor and not the measured board.
+        provenance: What was found as the measurement began, other trackers among it.
         status: How the run ended.
         warnings: Results of the checks, once they are known.
     """
@@ -78,6 +79,7 @@ class Evidence:
     device_bus: str | None = None
     shared: bool = False
     cpu_shared: bool = False
+    provenance: Mapping[str, JsonValue] = field(default_factory=dict)
     status: Status = "done"
     warnings: tuple[QualityWarning, ...] = ()
 
@@ -108,6 +110,18 @@ class Evidence:
         edges_s = [window.start_s, *(t_s for span in passes for t_s in span), window.end_s]
         pairs = zip(edges_s[::2], edges_s[1::2], strict=True)
         return tuple(Window(TRAIN, start_s, end_s) for start_s, end_s in pairs if end_s > start_s)
+
+    def list_touched(self, spans_s: Sequence[tuple[float, float]]) -> list[str]:
+        """Names of the windows in which, or in whose parts, one of the spans of time lies."""
+        return [
+            window.name
+            for window in self.windows
+            if any(
+                low_s <= part.end_s and high_s >= part.start_s
+                for part in self.list_parts(window)
+                for low_s, high_s in spans_s
+            )
+        ]
 
     def is_work(self, window: str) -> bool:
         """Whether a window contains work: one of a run, or the one that is checked."""

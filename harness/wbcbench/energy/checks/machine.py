@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from wbcbench.core.board_state import Telemetry, same_bus
 from wbcbench.core.cpu_load import CpuLoad
 from wbcbench.core.quality import QualityWarning, Severity
+from wbcbench.core.record import FOREIGN_TRACKERS
 from wbcbench.core.trace import Domain, Origin
 from wbcbench.core.window import IDLE_AFTER, IDLE_BEFORE, IDLE_COLD
 from wbcbench.energy import thresholds
@@ -50,6 +51,9 @@ def check_foreign_processes(evidence: Evidence) -> Iterator[QualityWarning]:
         yield make_warning("shared-machine", "Another measurement ran on this machine.")
     if evidence.cpu_shared:
         yield make_warning("shared-processor", "Another run used another GPU of this machine.")
+    trackers = evidence.provenance.get(FOREIGN_TRACKERS)
+    if isinstance(trackers, list) and trackers:
+        yield make_warning("foreign-tracker", f"Measuring, too: {list_some(map(str, trackers))}.")
     for device in dict.fromkeys(state.device for state in evidence.telemetry):
         states = [state for state in evidence.telemetry if state.device == device]
         sees_own = any(state.sees_own for state in states)

@@ -22,15 +22,7 @@ def check_sensor_faults(evidence: Evidence) -> Iterator[QualityWarning]:
     ordered = sorted(evidence.faults, key=attrgetter("channel", "flaw", "start_s"))
     for (channel, flaw), group in groupby(ordered, key=attrgetter("channel", "flaw")):
         faults = list(group)
-        windows = [
-            window.name
-            for window in evidence.windows
-            if any(
-                fault.overlap_s(part) >= 0
-                for fault in faults
-                for part in evidence.list_parts(window)
-            )
-        ]
+        windows = evidence.list_touched([(fault.start_s, fault.end_s) for fault in faults])
         longest = max(faults, key=lambda fault: fault.end_s - fault.start_s)
         more = f" (the longest of {len(faults)})" if len(faults) > 1 else ""
         yield make_warning(
@@ -103,15 +95,7 @@ def check_failed_reads(evidence: Evidence) -> Iterator[QualityWarning]:
     """Reads that gave no value, and polls that came too late."""
     for trace in evidence.traces:
         lost = [t for t, value in zip(trace.t_s, trace.value, strict=True) if value is None]
-        windows = [
-            window.name
-            for window in evidence.windows
-            if any(
-                part.start_s <= t <= part.end_s
-                for part in evidence.list_parts(window)
-                for t in lost
-            )
-        ]
+        windows = evidence.list_touched([(t, t) for t in lost])
         work = [*filter(evidence.is_work, windows)]
         name = trace.channel.name
         is_counted = name in evidence.counted_channels
