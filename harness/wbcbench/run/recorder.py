@@ -44,7 +44,7 @@ from wbcbench.run.display import REDRAW_S, View
 from wbcbench.run.live_state import LiveProgress
 from wbcbench.run.trainer_process import Exit, TrainerProcess, trainer_environment
 
-SLICE_S = 0.1  # how soon an interrupt or a failing sampler is noticed
+SLICE_S = 0.25  # how soon an interrupt or a failing sampler is noticed
 LEAST_FREE_BYTES = 100_000_000  # trace, predictions and log of a run take a few megabytes
 
 
