@@ -2,7 +2,7 @@
 
 A meter that hangs delays only its own channels. When to poll, ``power.pacer`` says: in step with
 the sensor, or at random. Deadlines do not drift: a late poll skips what it missed, which is
-counted. Polls are written in batches of about a second: a kill loses the last of them, and the
+counted. Polls are written in batches of a quarter second: a kill loses the last of them, and the
 windows end where the trace does.
 
 It knows no windows and no trainer. A sampler that cannot write says so by ``error``: the run must
@@ -35,7 +35,7 @@ MOST_REPEATS = 2
 HANDSHAKE_S = 10.0
 JOIN_S = 2.0  # a driver that hangs longer is left behind: its thread is a daemon
 RECENT_S = 6.4  # of polls is kept in memory, for the live display and the end of a load
-FLUSH_S = 1.0
+FLUSH_S = 0.25
 
 
 @dataclass
