@@ -40,8 +40,6 @@ from wbcbench.power.meter import MeterRequest
 from wbcbench.power.session import MeteringRequest
 from wbcbench.power.simulated import SimulatedMeter, open_meters
 
-pytestmark = pytest.mark.usefixtures("own_results")
-
 app = build_app(COMMANDS)
 
 APP = build_app(["monitor", "work"])  # with one command alone its name would be left out
