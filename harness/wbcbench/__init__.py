@@ -15,14 +15,7 @@ if TYPE_CHECKING:
     from wbcbench.measure.meter import Meter
     from wbcbench.table import load_runs
 
-__all__ = [
-    "CannotMeasureError",
-    "EpochEnergy",
-    "Meter",
-    "UsageError",
-    "__version__",
-    "load_runs",
-]
+__all__ = ["CannotMeasureError", "EpochEnergy", "Meter", "UsageError", "__version__", "load_runs"]
 
 _MODULES = {
     "CannotMeasureError": "core.errors",

@@ -28,9 +28,7 @@ METERS: Mapping[str, str] = {
     "simulated": "power.simulated:open_meters",
 }
 
-LAUNCHERS: Mapping[str, str] = {
-    "local": "run.launchers.local:launch",
-}
+LAUNCHERS: Mapping[str, str] = {"local": "run.launchers.local:launch"}
 
 # In this order the sections stand in the report.
 SECTIONS: Mapping[str, str] = {

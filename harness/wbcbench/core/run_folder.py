@@ -54,12 +54,7 @@ from wbcbench.core.record import (
 from wbcbench.core.run_state import Liveness, RunState, submitted, this_process, token_liveness
 from wbcbench.core.spec import RunSpec
 from wbcbench.core.trace import Channel, Trace
-from wbcbench.core.trace_file import (
-    Polls,
-    parquet_from_polls,
-    read_csv_polls,
-    read_parquet_polls,
-)
+from wbcbench.core.trace_file import Polls, parquet_from_polls, read_csv_polls, read_parquet_polls
 
 T = TypeVar("T")
 

@@ -148,11 +148,9 @@ class Clock(Protocol):
 
     def now_s(self) -> float:
         """Seconds on a clock that never steps."""
-        ...
 
     def sleep_until(self, deadline_s: float) -> None:
         """Return when ``now_s() >= deadline_s``."""
-        ...
 
 
 class MonotonicClock:

@@ -29,10 +29,7 @@ _PARTIAL = ".partial"
 
 
 def fetch(
-    destination: Path,
-    *,
-    handle: str = PUBLISHED_HANDLE,
-    expected_sha256: str = PUBLISHED_SHA256,
+    destination: Path, *, handle: str = PUBLISHED_HANDLE, expected_sha256: str = PUBLISHED_SHA256
 ) -> Path:
     """Download the data set into ``destination/dataset2-master``, or say that it is there.
 

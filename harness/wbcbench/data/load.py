@@ -143,9 +143,7 @@ def _find_usable(files: Sequence[ListedFile], listing: FolderListing) -> list[bo
 
 
 def _build_listing(
-    files: Sequence[ListedFile],
-    facts: Sequence[ImageFacts],
-    known: dict[str, splits.Provenance],
+    files: Sequence[ListedFile], facts: Sequence[ImageFacts], known: dict[str, splits.Provenance]
 ) -> FolderListing:
     usable = [(file, fact) for file, fact in zip(files, facts, strict=True) if not fact.complaint]
     names = [file.name for file, _ in usable]

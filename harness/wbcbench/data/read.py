@@ -277,9 +277,7 @@ def find_root(path: Path) -> Path:
 
 
 def list_files(
-    root: Path,
-    splits: tuple[str, ...] = LOADED_SPLITS,
-    classes: tuple[str, ...] = CLASSES,
+    root: Path, splits: tuple[str, ...] = LOADED_SPLITS, classes: tuple[str, ...] = CLASSES
 ) -> list[ListedFile]:
     """Return every file of the class folders, sorted by name; hidden files are left out.
 

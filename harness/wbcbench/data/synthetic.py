@@ -319,9 +319,7 @@ class _Photograph:
 
 
 def default_cells(
-    cache_root: Path,
-    on_progress: Progress | None = None,
-    recipe: Recipe = DEFAULT_RECIPE,
+    cache_root: Path, on_progress: Progress | None = None, recipe: Recipe = DEFAULT_RECIPE
 ) -> Path:
     """Return the folder of ``recipe`` in the cache; drawn when it is not there yet."""
     size = f"{recipe.train_images}-{recipe.test_images}"

@@ -46,16 +46,13 @@ class Integral(Protocol):
     @property
     def t_s(self) -> Sequence[float]:
         """Times of its readings."""
-        ...
 
     @property
     def power_w(self) -> Sequence[float] | None:
         """What was read."""
-        ...
 
     def at(self, t_s: float) -> float:
         """Joules accumulated at a time."""
-        ...
 
 
 class Cause(StrEnum):

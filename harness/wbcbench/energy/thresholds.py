@@ -58,11 +58,7 @@ PRIMARY_SAMPLES = _add_limit(
     _MLPERF,
 )
 FEWEST_SAMPLES = _add_limit(
-    "fewest_samples",
-    10,
-    "1",
-    "a measured window with fewer good readings is suspect",
-    _OURS,
+    "fewest_samples", 10, "1", "a measured window with fewer good readings is suspect", _OURS
 )
 
 WIDE_SHARE = _add_limit(
@@ -81,13 +77,7 @@ SPARSE_SHARE = _add_limit(
     _OURS,
 )
 
-SPARSE_EDGE_S = _add_limit(
-    "sparse_edge_s",
-    0.1,
-    "s",
-    "as close, and not closer than this",
-    _OURS,
-)
+SPARSE_EDGE_S = _add_limit("sparse_edge_s", 0.1, "s", "as close, and not closer than this", _OURS)
 
 # --- gaps --------------------------------------------------------------------------------------
 GAP_PERIODS = _add_limit(

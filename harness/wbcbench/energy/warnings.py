@@ -42,12 +42,7 @@ def load_warnings() -> dict[str, WarningKind]:
 
 
 def make_warning(
-    code: str,
-    detail: str,
-    severity: Severity | None = None,
-    *,
-    window: str = "",
-    channel: str = "",
+    code: str, detail: str, severity: Severity | None = None, *, window: str = "", channel: str = ""
 ) -> QualityWarning:
     """One warning; ``detail`` says what was observed, in whole sentences with numbers."""
     kind = load_warnings()[code]

@@ -21,12 +21,7 @@ from wbcbench.core.errors import CannotMeasureError, UsageError
 from wbcbench.core.record import AbsentMeter
 from wbcbench.core.trace import Channel, Domain
 from wbcbench.energy.source import live_channel
-from wbcbench.power.device import (
-    Device,
-    NotInstalledError,
-    UnknownGpuError,
-    UnreadGpuError,
-)
+from wbcbench.power.device import Device, NotInstalledError, UnknownGpuError, UnreadGpuError
 
 AUTO = "auto"
 GPU_METERS = ("nvml", "amd")
@@ -77,19 +72,15 @@ class EnergyMeter(Protocol):
 
     def __enter__(self) -> Self:
         """Open the sensor; raises ``CannotMeasureError`` when it does not work."""
-        ...
 
     def __exit__(self, *_: object) -> None:
         """Close the sensor."""
-        ...
 
     def read(self) -> Sequence[float | None]:
         """One reading of every channel."""
-        ...
 
     def describe(self) -> dict[str, JsonValue]:
         """Provenance: device, driver, limits, modes, what was chosen and why."""
-        ...
 
 
 class SlowMeter(EnergyMeter):

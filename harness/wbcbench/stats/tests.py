@@ -12,13 +12,7 @@ from functools import cache
 import numpy as np
 from scipy import special
 
-from wbcbench.stats.intervals import (
-    LEAST_FOR_T,
-    Floats,
-    Interval,
-    standard_error,
-    t_quantile,
-)
+from wbcbench.stats.intervals import LEAST_FOR_T, Floats, Interval, standard_error, t_quantile
 
 EXACT_UP_TO = 16
 SIGN_RESAMPLES = 2**EXACT_UP_TO

@@ -35,12 +35,7 @@ from wbcbench.study.progress import (
     SweepOutcome,
     identity_without_images,
 )
-from wbcbench.study.text import (
-    describe_end,
-    describe_interim,
-    describe_repeat,
-    describe_start,
-)
+from wbcbench.study.text import describe_end, describe_interim, describe_repeat, describe_start
 
 SETTLE_S = 60.0  # a recorder whose sweep was killed ends its run within seconds
 SETTLE_POLL_S = 0.2

@@ -16,12 +16,7 @@ from wbcbench.energy.metrics import mean_known
 from wbcbench.report import Block, DataTable, Figure, drawing
 from wbcbench.report.study import ReportStudy, known_values
 from wbcbench.report.summaries import compute_mean, format_mean, format_range
-from wbcbench.report.words import (
-    MOST_RUNS,
-    Pair,
-    PhotographIntervals,
-    compute_photograph_intervals,
-)
+from wbcbench.report.words import MOST_RUNS, Pair, PhotographIntervals, compute_photograph_intervals
 from wbcbench.stats.intervals import t_interval
 from wbcbench.table.view import TABLE_BATCH, Run
 
