@@ -33,6 +33,7 @@ from pydantic import TypeAdapter
 from wbcbench.core.errors import CannotMeasureError, UsageError, WbcbenchError
 from wbcbench.core.record import Failure, Status
 from wbcbench.core.run_folder import LOCK_WAIT_S, RunDir
+from wbcbench.core.units import ms_from_s
 from wbcbench.core.window import MonotonicClock
 from wbcbench.energy.account import replay
 from wbcbench.measure.program_run import MarkFile, ProgramRun
@@ -198,7 +199,7 @@ def _wait(descriptor: int, event: int, wait_s: float) -> bool:
     """Whether a pipe was ready in time; unlike ``select`` with any number of files open."""
     ready = select.poll()
     ready.register(descriptor, event)
-    return bool(ready.poll(wait_s * 1000))
+    return bool(ready.poll(ms_from_s(wait_s)))
 
 
 if __name__ == "__main__":
