@@ -75,7 +75,10 @@ def test_windows_end_to_end_add_up_to_the_one_around_them(measured: Meter) -> No
         for energy in measured.energies
         if energy.channel == "simulated/counter"
     }
-    assert joules["a"] + joules["b"] == pytest.approx(joules["outer"], rel=0.01)
+    times_s = {window.name: window.duration_s for window in measured.windows}
+    between = 1 - (times_s["a"] + times_s["b"]) / times_s["outer"]  # long on a busy processor
+    sum_j = joules["a"] + joules["b"]
+    assert sum_j == pytest.approx(joules["outer"], rel=0.01 + 2 * between)
 
 
 def test_the_energy_is_of_the_whole_block_when_no_window_is_called_train(
