@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -66,19 +66,18 @@ def finished(cells: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pat
 
 
 @pytest.fixture(autouse=True, scope="session")
-def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Nothing is cached in the user's own folders, and tests do not wait for each other's locks."""
+def _own_folders(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Tests write to no folder of the user's, and do not wait for each other's locks."""
     cache = made_once(tmp_path_factory, "cache", lambda _: None)
     os.environ.setdefault("WBCBENCH_CACHE", str(cache))
     os.environ.setdefault("WBCBENCH_LOCK_DIR", str(tmp_path_factory.mktemp("locks")))
+    # ``monitor`` and ``Meter`` keep what they measure, also where a test names no folder.
+    os.environ["WBCBENCH_RESULTS"] = str(tmp_path_factory.mktemp("results"))
     # The suite runs beside others, whose processor time must not show in what tests measure.
     os.environ.setdefault("WBCBENCH_PROC_ROOT", str(tmp_path_factory.mktemp("proc")))
 
 
-@pytest.fixture(scope="module")
-def own_results(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The results folder of ``monitor`` and ``Meter`` as long as a module's tests run."""
-    with pytest.MonkeyPatch.context() as patch:
-        results = tmp_path_factory.mktemp("results")
-        patch.setenv("WBCBENCH_RESULTS", str(results))
-        yield results
+@pytest.fixture
+def own_results() -> Path:
+    """The results folder of ``monitor`` and ``Meter`` where a test names none."""
+    return Path(os.environ["WBCBENCH_RESULTS"])

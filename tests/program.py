@@ -36,9 +36,11 @@ def command(*words: str) -> list[str]:
 
 
 def wbcbench(*words: str, env: Mapping[str, str] | None = None, cwd: Path | None = None) -> Ended:
+    # In a folder of its own it finds the results there, as it would for a user.
+    default = {"WBCBENCH_RESULTS": ""} if cwd else {}
     done = subprocess.run(
         command(*words),
-        env={**os.environ, **(env or {})},
+        env={**os.environ, **default, **(env or {})},
         cwd=cwd,
         capture_output=True,
         text=True,

@@ -146,7 +146,7 @@ def test_the_shell_is_offered_variants_studies_and_runs(tmp_path):
     program = Path(sys.executable).with_name("wbcbench")
 
     def offered(line: str) -> list[str]:
-        words = {"COMP_WORDS": line, "COMP_CWORD": str(line.count(" "))}
+        words = {"WBCBENCH_RESULTS": "", "COMP_WORDS": line, "COMP_CWORD": str(line.count(" "))}
         env = {**os.environ, "_WBCBENCH_COMPLETE": "complete_bash", **words}
         done = subprocess.run([program], env=env, cwd=tmp_path, capture_output=True, check=True)
         return done.stdout.decode().split()

@@ -22,11 +22,13 @@ from fakes.nvml_plugin import ScriptedNvml
 from fakes.nvml_scenario import FULL_TIME, RUNNING_AVERAGE, UNSUPPORTED, Counter, FakeGpu, Fault
 from fakes.power_shapes import Constant
 from wbcbench.core.record import AbsentMeter, Budget
+from wbcbench.core.spec import MEASURED, RunSpec
 from wbcbench.core.trace import Channel, Domain, Origin
-from wbcbench.core.window import Window
+from wbcbench.core.window import Window, WindowEnergy
 from wbcbench.energy.source import (
     choose_source,
     explain_unknown,
+    find_window_energy,
     list_passed_over,
     primary_source,
     source_board_j,
@@ -179,6 +181,34 @@ def test_a_run_states_both_errors_by_name():
         if "energy, train" in x
     ]
     assert "±" not in line
+
+
+def test_every_window_of_a_program_states_its_own_errors():
+    windows = (Window("train", 20.0, 30.0), Window("whole", 10.0, 110.0))
+    energies = tuple(
+        WindowEnergy(name, COUNTER.name, energy_j, width_j, 100.0, 50, 0.1)
+        for name, energy_j, width_j in (("train", 1e3, 7.0), ("whole", 1e4, 50.0))
+    )
+    spec = RunSpec(variant="program", study=MEASURED)
+    record = make_record(spec=spec, channels=(COUNTER,), windows=windows, energies=energies)
+    lines = [line for line in text.format_run(record) if "energy, " in line]
+    assert "1.00 kJ ± 7.00 J (reading) ± 50.0 J (board)" in lines[0]
+    assert "10.0 kJ ± 50.0 J (reading) ± 500 J (board)" in lines[1]
+    result = find_window_energy(record, primary_source(record, "whole"), "whole")
+    assert (result.uncertainty_j, result.board_uncertainty_j) == (50.0, pytest.approx(500.0))
+    assert result.unrated == ()
+
+
+def test_where_one_board_has_no_figure_the_error_of_both_is_called_unknown():
+    other = replace(on_board(COUNTER, 0, "amd"), gain_error=None)
+    record = make_record(channels=(COUNTER, other))
+    result = find_window_energy(record, primary_source(record), "train")
+    assert (result.board_uncertainty_j, result.unrated) == (None, ("amd/gpu0",))
+    assert "(reading) ± unknown (board amd/gpu0), mean" in describe_energy(result)
+    assert any("± unknown (board amd/gpu0)" in line for line in text.format_run(record))
+    alone = make_record(channels=(other,))
+    result = find_window_energy(alone, primary_source(alone), "train")
+    assert (result.board_uncertainty_j, result.unrated) == (None, ())
 
 
 @pytest.mark.parametrize("beside", [CODECARBON_GPU, CPU_MODEL])

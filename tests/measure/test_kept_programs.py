@@ -17,7 +17,7 @@ from wbcbench.core.provenance import hide_secrets
 from wbcbench.core.run_folder import study_runs
 from wbcbench.core.spec import MEASURED
 from wbcbench.measure.command import monitor_command
-from wbcbench.measure.program_run import create_run, describe_exit
+from wbcbench.measure.program_run import create_run, describe_error, describe_exit
 from wbcbench.power.session import MeteringRequest
 
 SIMULATED = ("monitor", "--meters", "simulated")
@@ -68,6 +68,7 @@ def test_a_command_that_fails_is_a_failed_run_with_its_joules_and_without_its_se
 def test_list_and_show_know_what_was_measured(kept: Path) -> None:
     listed = wbcbench("list", "measured", "--results", str(kept), "--json").json["runs"]
     assert {entry["program"]["window"] for entry in listed} == {"train", "command"}
+    assert all(entry["program"]["board_uncertainty_j"] == 0.0 for entry in listed)  # simulated
     assert all(entry["program"]["energy_j"] > 0 and entry["row"] is None for entry in listed)
     in_words = wbcbench("list", "--results", str(kept))
     assert in_words.out.count("gpu simulated") == 3
@@ -207,6 +208,49 @@ def test_how_a_command_ended_follows_from_its_exit_status(
 ) -> None:
     found, failure = describe_exit(status)
     assert (found, failure and failure.kind) == (ended, kind)
+
+
+class UnprintableError(Exception):
+    """An exception of a program that cannot be printed."""
+
+    def __str__(self) -> str:
+        raise RuntimeError
+
+
+@pytest.mark.parametrize(
+    ("error", "ended", "text"),
+    [
+        (None, "done", ""),
+        (SystemExit(), "done", ""),
+        (SystemExit(0), "done", ""),
+        (SystemExit("0"), "failed", "SystemExit: 0."),
+        (SystemExit([1]), "failed", "SystemExit: [1]."),
+        (KeyboardInterrupt(), "interrupted", "KeyboardInterrupt."),
+        (ValueError("a\udcffb"), "failed", "ValueError: a\\udcffb."),
+        (ValueError("é" * 100_000), "failed", f"ValueError: {'é' * 988}…."),
+        (UnprintableError(), "failed", "UnprintableError."),
+    ],
+    ids=repr,
+)
+def test_whatever_is_raised_in_a_block_is_described(
+    error: BaseException | None, ended: str, text: str
+) -> None:
+    found, failure = describe_error(error)
+    assert (found, failure.message if failure else "") == (
+        ended,
+        f"The measured block ended with {text}" if text else "",
+    )
+
+
+@pytest.mark.parametrize("save", [(), ("--no-save",)])
+def test_a_command_whose_words_are_no_utf8_is_measured(
+    save: tuple[str, ...], tmp_path: Path
+) -> None:
+    words = (*SIMULATED, "--results", str(tmp_path), *save, "--", "sh", "-c", "exit 5", "\udcff")
+    ended = wbcbench(*words)
+    assert ended.code == 5, ended.err
+    for run in study_runs(tmp_path, MEASURED):
+        assert run.read_record().provenance["command"] == ["sh", "-c", "exit 5", "\\udcff"]
 
 
 def test_values_of_options_that_are_named_like_secrets_are_not_written_down() -> None:

@@ -17,6 +17,7 @@ from wbcbench.core.record import RunRecord
 from wbcbench.core.run_folder import RunDir
 from wbcbench.core.run_state import this_process
 from wbcbench.core.trace import Trace
+from wbcbench.measure.meter import Meter
 from wbcbench.measure.program_run import create_run
 from wbcbench.power.session import MeteringRequest
 from wbcbench.run.finalise import finalise_programs
@@ -120,6 +121,46 @@ def test_every_warning_of_every_window_is_kept_and_the_main_one_decides(tmp_path
     short = {w.window for w in record.warnings if w.code == "short-window"}
     assert short == {"blink"}
     assert {window.name for window in record.windows} == {"whole", "blink"}
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (("show", "train"), 0),
+        (("run", "--variant", "relu-dropout", "--data", "/no/such/folder"), 2),
+        (("monitor", "--meters", "simulated", "-q", "--", "true"), 0),
+        (("list",), 0),
+    ],
+    ids=lambda words: words[0] if isinstance(words, tuple) else "",
+)
+def test_the_next_command_accounts_for_a_killed_program_and_says_so_in_a_line(
+    words: tuple[str, ...], code: int, tmp_path: Path
+) -> None:
+    run = abandoned(tmp_path, until(100.0), ENDED)
+    ended = wbcbench(*words, env={"WBCBENCH_RESULTS": str(tmp_path)})
+    assert ended.code == code, ended.err
+    assert ended.err.count(f"{run.path} was interrupted; it has its record now.") == 1
+    assert run.read_record().status == "interrupted"
+
+
+def test_finalise_accounts_for_the_named_program_and_for_the_others(tmp_path: Path) -> None:
+    named, other = (abandoned(tmp_path, until(100.0), ENDED) for _ in range(2))
+    ended = wbcbench("finalise", str(named.path), "--results", str(tmp_path))
+    assert ended.code == 0, ended.err
+    assert ended.err == f"{other.path} was interrupted; it has its record now.\n"
+    assert named.is_finished
+    assert other.is_finished
+
+
+def test_the_next_meter_accounts_for_a_killed_program_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("WBCBENCH_RESULTS", str(tmp_path))
+    run = abandoned(tmp_path, until(100.0), ENDED)
+    with Meter("simulated"):
+        pass
+    assert f"wbcbench: {run.path} was interrupted" in capsys.readouterr().err
+    assert run.read_record().status == "interrupted"
 
 
 # --- real processes, real kills ----------------------------------------------------------------

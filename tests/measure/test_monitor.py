@@ -40,8 +40,6 @@ from wbcbench.power.meter import MeterRequest
 from wbcbench.power.session import MeteringRequest
 from wbcbench.power.simulated import SimulatedMeter, open_meters
 
-pytestmark = pytest.mark.usefixtures("own_results")
-
 app = build_app(COMMANDS)
 
 APP = build_app(["monitor", "work"])  # with one command alone its name would be left out
@@ -94,7 +92,7 @@ def test_the_document_has_the_promised_shape_and_the_commands_own_words_stay_out
     assert found["schema"] == "wbcbench.monitor/2"
     assert found["exit_status"] == 7
     keys = {"energy_j", "uncertainty_j", "board_uncertainty_j"}
-    keys |= {"status", "channel", "method", "unread"}
+    keys |= {"status", "channel", "method", "unread", "unrated"}
     assert set(found["energy"]) == keys
     assert found["energy"]["status"] == "simulated"
     assert all(set(channel) == CHANNEL_KEYS for channel in found["channels"])
@@ -325,6 +323,7 @@ def test_a_lost_gpu_has_unknown_joules_and_no_valid_quality(scripted_nvml: Scrip
         "channel": "nvml/gpu0/counter",
         "method": "counter",
         "unread": ("nvml/gpu0",),
+        "unrated": (),
     }
     assert done.result.quality == "invalid"
 

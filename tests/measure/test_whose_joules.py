@@ -21,8 +21,6 @@ from fakes.nvml_scenario import FakeGpu, Fault, Scenario
 from fakes.power_shapes import Constant
 from wbcbench.measure.meter import Meter
 
-pytestmark = pytest.mark.usefixtures("own_results")
-
 FIRST_W, SECOND_W = 250.0, 300.0
 FIRST = replace(HEALTHY, power=Constant(FIRST_W), limit_default_w=350.0)
 SECOND = replace(

@@ -51,9 +51,9 @@ LONG, SHORT = (10.0, 90.0), (50.0, 53.0)
 
 
 def measure(name, traces, samples=QUIET, edges=LONG, *, is_cut=False):
-    return Recording(tuple(traces), samples, CIRCUMSTANCES).measure_window(
-        Window(name, *edges), is_cut=is_cut
-    )
+    recording, window = Recording(tuple(traces), samples, CIRCUMSTANCES), Window(name, *edges)
+    evidence = recording.collect_evidence([window], cut=(name,) if is_cut else ())
+    return recording.judge_window(evidence, window)
 
 
 CASES = {

@@ -34,8 +34,6 @@ from wbcbench.power.device import Device
 from wbcbench.power.meter import MeterRequest, find_meters
 from wbcbench.power.probing import probe
 
-pytestmark = pytest.mark.usefixtures("own_results")
-
 METERS = ("nvml", "amd", "rapl", "simulated")
 GPU_METERS = ("nvml", "amd")
 SENSORS = ("nvml", "amd", "rapl")

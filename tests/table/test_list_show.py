@@ -166,3 +166,20 @@ def test_hostile_words_in_a_record_do_not_steer_the_terminal(tmp_path):
     text = run_command("show", "leaky", "--results", tmp_path)
     assert "\x1b" not in text
     assert "[bold red]boo[/]" in text
+
+
+def test_a_warning_about_many_windows_is_shown_once(tmp_path):
+    warnings = [
+        QualityWarning("short-window", Severity.INFO, f"`{n}` is short.", "Repeat.", f"window {n}")
+        for n in range(100)
+    ]
+    alone = QualityWarning("few-samples", Severity.INFO, "Few.", "Repeat.", "window 7")
+    (run,) = (RunDir(tmp_path / "runs" / make_spec().run_id),)
+    save(tmp_path, make_record(warnings=(*warnings, alone)))
+    shown = run_command("show", run.run_id, "--results", tmp_path)
+    assert shown.count("short-window") == 1
+    assert "(window 0, window 1, window 2, window 3 and 96 more)" in shown
+    assert "`0` is short. (and 99 more like it)" in shown
+    assert "info: few-samples (window 7)\n      Few.\n" in shown
+    listed = json.loads(run_command("show", run.run_id, "--results", tmp_path, "--json"))
+    assert len(listed["record"]["warnings"]) == 101

@@ -14,19 +14,17 @@ WallMeter = Annotated[
     Path,
     typer.Option(
         help="CSV log of a power meter of the whole machine: a time (epoch seconds or ISO 8601), "
-        "and power or energy with its unit in the column's name.",
+        "and power or energy with its unit in the column's name."
     ),
 ]
 TimeColumn = Annotated[
     str | None, typer.Option(help="Column of the times, if it has another name.")
 ]
 PowerColumn = Annotated[
-    str | None,
-    typer.Option(help="Column of power or energy, if it has another name."),
+    str | None, typer.Option(help="Column of power or energy, if it has another name.")
 ]
 Offset = Annotated[
-    float,
-    typer.Option(help="Seconds to add to the log's times; positive if its clock is slow."),
+    float, typer.Option(help="Seconds to add to the log's times; positive if its clock is slow.")
 ]
 
 
@@ -46,17 +44,12 @@ def attach(
     """
     from wbcbench import table
     from wbcbench.core.record import attachment_to_json
-    from wbcbench.core.study_folder import find_run, finished_run
     from wbcbench.core.text import human_energy_within, human_power, printable
     from wbcbench.energy.attach import attach_wall_meter
 
-    folder = finished_run(find_run(results, run))
+    folder = options.open_finished_run(results, run)
     attachment = attach_wall_meter(
-        folder,
-        wall_meter,
-        time_column=time_column,
-        value_column=power_column,
-        offset_s=offset,
+        folder, wall_meter, time_column=time_column, value_column=power_column, offset_s=offset
     )
     if not folder.read_spec().is_program:
         table.write_table(folder.path.parent)

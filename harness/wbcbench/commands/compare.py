@@ -31,14 +31,11 @@ Baseline = Annotated[
     str | None, typer.Option(help="Variant or study that the others are compared to.")
 ]
 Metrics = Annotated[
-    list[str] | None,
-    typer.Option(help="Column to compare, instead of energy and accuracy."),
+    list[str] | None, typer.Option(help="Column to compare, instead of energy and accuracy.")
 ]
 FailIf = Annotated[
     list[str] | None,
-    typer.Option(
-        help="Exit 4 beyond a threshold: 'energy_gpu_train_j > +5%', 'accuracy < -1pp'.",
-    ),
+    typer.Option(help="Exit 4 beyond a threshold: 'energy_gpu_train_j > +5%', 'accuracy < -1pp'."),
 ]
 Strict = Annotated[
     bool, typer.Option("--strict", help="Exit 5 if a threshold is neither met nor exceeded.")
@@ -62,9 +59,7 @@ RegionPct = Annotated[
 RegionPp = Annotated[
     float | None,
     typer.Option(
-        min=0.01,
-        max=50,
-        help="Points of accuracy that do not matter. [default: the plan's, or 1]",
+        min=0.01, max=50, help="Points of accuracy that do not matter. [default: the plan's, or 1]"
     ),
 ]
 Intervals = Annotated[

@@ -68,10 +68,7 @@ def check(
 
 
 @app.command()
-def fetch(
-    destination: Destination = Path("data"),
-    as_json: options.AsJson = False,
-) -> None:
+def fetch(destination: Destination = Path("data"), as_json: options.AsJson = False) -> None:
     """Download the published set (extra kaggle; no account)."""
     from wbcbench.data.fetch import PUBLISHED_HANDLE
     from wbcbench.data.fetch import fetch as fetch_set

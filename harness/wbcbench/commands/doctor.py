@@ -80,10 +80,7 @@ def doctor(
 
 
 def build_document(
-    facts: Facts,
-    groups: Groups,
-    requirements: tuple[Requirement, ...],
-    cost: Overhead | None,
+    facts: Facts, groups: Groups, requirements: tuple[Requirement, ...], cost: Overhead | None
 ) -> dict[str, Any]:
     """Everything as plain values."""
     from wbcbench.core.version import __version__
@@ -112,10 +109,7 @@ def build_document(
 
 
 def print_report(
-    facts: Facts,
-    groups: Groups,
-    requirements: tuple[Requirement, ...],
-    cost: Overhead | None,
+    facts: Facts, groups: Groups, requirements: tuple[Requirement, ...], cost: Overhead | None
 ) -> None:
     """Print every line by group, the outlook and every requirement that is not met."""
     from wbcbench.doctor import State, count_lines

@@ -21,14 +21,14 @@ def explain(
     as_json: options.AsJson = False,
 ) -> None:
     """Print a number's formula, window, channel, samples and uncertainty, and compute it again."""
-    from wbcbench.core.study_folder import find_run, finished_run, refuse_programs
+    from wbcbench.core.study_folder import refuse_programs
     from wbcbench.table.explain import explain as explain_column
     from wbcbench.table.export import select_columns
     from wbcbench.table.recount import recount
     from wbcbench.table.text import format_explanation, format_explanation_json
 
     [chosen] = select_columns([column])
-    folder = finished_run(find_run(results, run))
+    folder = options.open_finished_run(results, run)
     refuse_programs(folder.read_spec().study)
     explanation = explain_column(recount(folder), chosen)
     if as_json:

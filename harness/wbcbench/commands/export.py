@@ -16,8 +16,7 @@ Form = Annotated[
     typer.Option("--format", help="latex and md are rounded; the others exact."),
 ]
 Columns = Annotated[
-    str,
-    typer.Option(help="Columns, separated by commas; all if left out (latex, md: a few)."),
+    str, typer.Option(help="Columns, separated by commas; all if left out (latex, md: a few).")
 ]
 Out = Annotated[Path | None, typer.Option(help="File to write; standard output if left out.")]
 

@@ -23,7 +23,8 @@ def finalise(
 ) -> None:
     """Write the record of a run that stopped without one, from what is on disk.
 
-    Runs that were killed on this machine get their record from the next `wbcbench run` or `sweep`.
+    Runs that were killed on this machine get their record from the next `wbcbench run` or `sweep`,
+    and measured programs from any command that looks at runs.
     A run of another host or container, or of an older version, needs --force. A run that is
     still going on here is refused even so: stop it first.
     """
@@ -37,6 +38,7 @@ def finalise(
     study_folder = folder.path.resolve().parent
     table.refuse_newer_table(study_folder)
     finalise_run(folder, force=force)
+    options.finalise_programs(results)
     if not folder.read_spec().is_program:
         derive.derive(folder)
         tensorboard.add_result(folder)

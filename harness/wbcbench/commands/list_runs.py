@@ -38,13 +38,11 @@ def list_runs(
     """List runs with their accuracy and energy, or the parts that can be chosen by name."""
     from wbcbench.core.run_folder import study_runs
     from wbcbench.core.study_folder import all_runs, require_any, require_study
-    from wbcbench.run.finalise import finalise_programs
 
     if study == PARTS:
         _list_parts(as_json=as_json)
         return
-    for run in finalise_programs(results):
-        typer.echo(f"{run.path} was interrupted; it has its record now.", err=True)
+    options.finalise_programs(results)
     if study is not None:
         runs = study_runs(results, require_study(results, study, trained=False).name)
     else:
@@ -82,18 +80,18 @@ def _describe_run(run: RunDir) -> dict[str, Any]:
 
 def _describe_program(run: Run) -> dict[str, Any]:
     """The first window of a measured program, in the words of the table's row of a training."""
-    from wbcbench.energy.source import primary_source, source_energy_j, source_uncertainty_j
+    from wbcbench.energy.source import find_window_energy, primary_source
 
     name, record = run.main_window, run.record
-    source, window = primary_source(record, name), record.window(name)
+    energy = find_window_energy(record, primary_source(record, name), name)
+    window = record.window(name)
     return {
         "synthetic": record.synthetic,
         "quality": record.quality,
         "window": name,
-        "energy_j": source_energy_j(record, source, name),
-        "uncertainty_j": source_uncertainty_j(record, source, name),
-        "primary_domain": source and source.domain,
-        "primary_status": source and source.status,
+        **options.pick(energy, "energy_j", "uncertainty_j", "board_uncertainty_j"),
+        "primary_domain": energy.domain,
+        "primary_status": energy.status,
         "duration_s": window and window.duration_s,
     }
 

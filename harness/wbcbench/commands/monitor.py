@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 CONTEXT = {"allow_interspersed_args": False}
 
 _QUOTED = ("energy_j", "uncertainty_j", "board_uncertainty_j")
-_HOW = ("status", "channel", "method", "unread")
+_HOW = ("status", "channel", "method", "unread", "unrated")
 
 Command = Annotated[
     list[str] | None,
@@ -33,8 +33,7 @@ Command = Annotated[
 ]
 Csv = Annotated[Path | None, typer.Option(help="Write every reading to this CSV file.")]
 Save = Annotated[
-    bool,
-    typer.Option("--save/--no-save", help="Keep readings and a record, as study 'measured'."),
+    bool, typer.Option("--save/--no-save", help="Keep readings and a record, as study 'measured'.")
 ]
 AsJson = Annotated[
     bool,
@@ -102,10 +101,9 @@ def monitor(
 def _create_run(results: Path | None, command: list[str], request: MeteringRequest) -> ProgramRun:
     """Make the folder, and account for measurements that were killed before this one."""
     from wbcbench.measure.program_run import create_run
-    from wbcbench.run.finalise import finalise_programs
 
-    for run in finalise_programs(results) if results else ():
-        typer.echo(f"{run.path} was interrupted; it has its record now.", err=True)
+    if results is not None:
+        options.finalise_programs(results)
     program = create_run(results, command, request)
     if program.problem:
         typer.echo(f"Nothing of this measurement is kept. {program.problem}", err=True)
@@ -113,10 +111,10 @@ def _create_run(results: Path | None, command: list[str], request: MeteringReque
 
 
 def _choose_view(*, silent: bool, live: bool) -> WattsView:
-    from wbcbench.run.panel import WattsLine, WattsLog, WattsSilent
+    from wbcbench.run.panel import WattsLine, WattsLog, WattsView
 
     if silent:
-        return WattsSilent()
+        return WattsView()
     if not options.can_redraw(live=live):
         return WattsLog(sys.stderr)
     from rich.console import Console
@@ -144,24 +142,20 @@ def build_document(monitored: Monitored) -> dict[str, Any]:
     result = monitored.result
     return {
         "duration_s": result.window.duration_s,
-        "energy": _pick(result.energy, *_QUOTED, *_HOW),
+        "energy": options.pick(result.energy, *_QUOTED, *_HOW),
         "channels": [
             {
-                **_pick(reading.channel, "name", "domain", "kind", "origin"),
-                **_pick(reading.energy, "energy_j", "uncertainty_j", "mean_power_w"),
+                **options.pick(reading.channel, "name", "domain", "kind", "origin"),
+                **options.pick(reading.energy, "energy_j", "uncertainty_j", "mean_power_w"),
                 "peak_power_w": reading.peak_power_w,
-                **_pick(reading.energy, "samples", "max_gap_s"),
+                **options.pick(reading.energy, "samples", "max_gap_s"),
             }
             for reading in result.readings
         ],
         "quality": result.quality,
         "warnings": [
-            _pick(warning, "code", "severity", "detail", "advice") for warning in result.warnings
+            options.pick(each, "code", "severity", "detail", "advice") for each in result.warnings
         ],
         "exit_status": monitored.exit_status,
         "run_dir": monitored.program.run_dir,
     }
-
-
-def _pick(source: object, *names: str) -> dict[str, Any]:
-    return {name: getattr(source, name) for name in names}

@@ -19,7 +19,7 @@ from wbcbench.core.spec import RunSpec
 from wbcbench.study.limits import option_name
 
 if TYPE_CHECKING:
-    from wbcbench.core.run_folder import Local
+    from wbcbench.core.run_folder import Local, RunDir
     from wbcbench.power.session import MeteringRequest
     from wbcbench.study.forecast import Cost
 
@@ -137,6 +137,27 @@ def complete_run(context: typer.Context, incomplete: str) -> list[str]:
     return sorted({run.run_id for run in runs if run.run_id.startswith(incomplete)})
 
 
+def open_finished_run(results: Path, run: str) -> RunDir:
+    """The folder of a run that has its record; raises like ``find_run`` and ``finished_run``."""
+    from wbcbench.core.study_folder import find_run, finished_run
+
+    finalise_programs(results)
+    return finished_run(find_run(results, run))
+
+
+def pick(source: object, *names: str) -> dict[str, Any]:
+    """Some attributes by their names, for a document."""
+    return {name: getattr(source, name) for name in names}
+
+
+def finalise_programs(results: Path) -> None:
+    """Account for measured programs that were killed, and say so; any command may."""
+    from wbcbench.run.finalise import describe_interrupted, finalise_programs
+
+    for run in finalise_programs(results):
+        typer.echo(describe_interrupted(run), err=True)
+
+
 def _results_folder(context: typer.Context) -> Path:
     """The folder that the line names so far, else the one of the settings."""
     named = context.params.get("results") or os.environ.get("WBCBENCH_RESULTS") or "results"
@@ -149,9 +170,7 @@ Results = Annotated[
 Study = Annotated[
     str,
     typer.Option(
-        envvar="WBCBENCH_STUDY",
-        help="Folder under results.",
-        autocompletion=complete_study,
+        envvar="WBCBENCH_STUDY", help="Folder under results.", autocompletion=complete_study
     ),
 ]
 StudyArgument = Annotated[
@@ -190,8 +209,7 @@ SkipUnreadable = Annotated[
 Bundle = Annotated[Path, typer.Argument(metavar="BUNDLE", help="Folder or zip of a bundle.")]
 Again = Annotated[bool, typer.Option("--again", help="Repeat a run that is already done.")]
 Share = Annotated[
-    bool,
-    typer.Option("--share", help="Run beside another wbcbench; both are marked contaminated."),
+    bool, typer.Option("--share", help="Run beside another wbcbench; both are marked contaminated.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only the result and errors.")]
@@ -202,8 +220,7 @@ Live = Annotated[
     bool, typer.Option("--live/--no-live", help="On a terminal: a live panel, or plain lines.")
 ]
 Meters = Annotated[
-    str,
-    typer.Option(envvar="WBCBENCH_METERS", help="auto, or names separated by commas."),
+    str, typer.Option(envvar="WBCBENCH_METERS", help="auto, or names separated by commas.")
 ]
 Interval = Annotated[float, typer.Option(help="Sampling period in seconds.")]
 Gpus = Annotated[
@@ -217,8 +234,7 @@ Gpus = Annotated[
     ),
 ]
 Port = Annotated[
-    int | None,
-    typer.Option(min=0, max=65535, help="Port to serve on; 0: any free port."),
+    int | None, typer.Option(min=0, max=65535, help="Port to serve on; 0: any free port.")
 ]
 PlanFile = Annotated[
     Path,

@@ -34,6 +34,7 @@ def run(
     spec = limits.check_spec(RunSpec(variant=variant, study=study, **spec_fields))
     require_training()
     local = options.describe_local(data, skip_unreadable=skip_unreadable, share=share)
+    options.finalise_programs(results)
     spec = running.with_data(spec, local, say)
     folder = running.find_finished_run(results, spec)
     for sentence in finalise.unaccounted(results, study):

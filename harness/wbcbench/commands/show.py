@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import textwrap
 from collections.abc import Iterator
-from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,15 +21,10 @@ _HEADINGS = ("window", "channel", "energy", "± reading", "mean power", "status"
 
 
 def show(
-    run: options.Run,
-    results: options.Results = Path("results"),
-    as_json: options.AsJson = False,
+    run: options.Run, results: options.Results = Path("results"), as_json: options.AsJson = False
 ) -> None:
     """Show one run: its scores, the energy of each channel and window, and its warnings."""
-    from wbcbench.core.study_folder import find_run, finished_run
-
-    folder = finished_run(find_run(results, run))
-    print_run(folder, "show", as_json=as_json, verbose=True)
+    print_run(options.open_finished_run(results, run), "show", as_json=as_json, verbose=True)
 
 
 def print_run(run: RunDir, command: str, *, as_json: bool, verbose: bool = False) -> None:
@@ -44,6 +38,7 @@ def print_run(run: RunDir, command: str, *, as_json: bool, verbose: bool = False
     """
     from wbcbench import table
     from wbcbench.core.record import to_json
+    from wbcbench.core.text import finite_or_none
     from wbcbench.energy.uncertainty import describe_limits
     from wbcbench.table.text import format_notes, format_run
 
@@ -51,7 +46,7 @@ def print_run(run: RunDir, command: str, *, as_json: bool, verbose: bool = False
     if as_json:
         document: dict[str, Any] = json.loads(to_json(record))
         cells = {} if record.spec.is_program else table.row(record)
-        row = {name: _finite_or_none(cell) for name, cell in cells.items()} or None
+        row = {name: finite_or_none(cell) for name, cell in cells.items()} or None
         more = {"record": document} if verbose else {"warnings": document["warnings"]}
         options.print_json({"run_dir": str(run.path), "row": row, **more}, command)
         return
@@ -66,10 +61,6 @@ def print_run(run: RunDir, command: str, *, as_json: bool, verbose: bool = False
         )
         options.print_table(_HEADINGS, _list_energies(record), _HEADINGS[2:5])
     typer.echo(f"\nSaved in {run.path}")
-
-
-def _finite_or_none(cell: Any) -> Any:
-    return None if isinstance(cell, float) and not isfinite(cell) else cell
 
 
 def _list_energies(record: RunRecord) -> Iterator[tuple[str, ...]]:

@@ -21,24 +21,20 @@ _ORCID = re.compile(r"(?:https://orcid\.org/)?(\d{4}-\d{4}-\d{4}-\d{3}[\dX])")
 _LICENCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+ -]*")
 
 Authors = Annotated[
-    list[str] | None,
-    typer.Option(metavar="NAME[, ORCID]", help="Author of the study; repeatable."),
+    list[str] | None, typer.Option(metavar="NAME[, ORCID]", help="Author of the study; repeatable.")
 ]
 Licence = Annotated[str | None, typer.Option(help="An SPDX name such as MIT or CC-BY-4.0.")]
 Course = Annotated[str | None, typer.Option(help="Course it is submitted to.")]
 Title = Annotated[str | None, typer.Option(help="Title of the bundle.")]
 Out = Annotated[
-    Path | None,
-    typer.Option(help="Folder or zip to write; a dated folder if left out."),
+    Path | None, typer.Option(help="Folder or zip to write; a dated folder if left out.")
 ]
 Zip = Annotated[bool, typer.Option("--zip", help="One zip file instead of a folder.")]
 Data = Annotated[
-    Path | None,
-    typer.Option(envvar="WBCBENCH_DATA", help="Images, to list the digest of each."),
+    Path | None, typer.Option(envvar="WBCBENCH_DATA", help="Images, to list the digest of each.")
 ]
 NoRedact = Annotated[
-    bool,
-    typer.Option("--no-redact", help="Keep paths, user and host names, serials and UUIDs."),
+    bool, typer.Option("--no-redact", help="Keep paths, user and host names, serials and UUIDs.")
 ]
 AllowSynthetic = Annotated[
     bool, typer.Option("--allow-synthetic", help="Allow a study of the simulated sensor.")

@@ -75,6 +75,7 @@ def sweep(
         _print_dry_run(plan, settings, as_json=as_json)
         return
     require_training()
+    options.finalise_programs(results)
     if limit_j is not None:  # about what is left, not about what is done
         left = [run for run, state in _list_states(plan, settings) if state != "done"]
         options.confirm(forecast_cost(left, settings.pasts), limit_j, yes=yes)

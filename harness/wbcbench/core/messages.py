@@ -22,6 +22,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from typing import IO, Any, Literal
 
+from wbcbench.core.text import encodable
+
 Edge = Literal["open", "close"]
 
 
@@ -46,7 +48,7 @@ class Messenger:
 
 def encode_mark(edge: Edge, window: str, t_s: float) -> bytes:
     """One edge of a window as a line."""
-    return json.dumps({"mark": edge, "window": window, "t_s": t_s}).encode() + b"\n"
+    return json.dumps({"mark": edge, "window": encodable(window), "t_s": t_s}).encode() + b"\n"
 
 
 def append_line(stream: IO[str], line: str, *, sync: bool = False) -> None:

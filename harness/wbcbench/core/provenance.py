@@ -22,6 +22,7 @@ import psutil
 from pydantic import JsonValue
 
 from wbcbench.core.files import read_if_any
+from wbcbench.core.text import encodable
 from wbcbench.core.version import __version__
 
 LOCK_FILE = "requirements.lock"
@@ -36,9 +37,12 @@ _HIDDEN = "***"
 
 
 def hide_secrets(command: Sequence[str]) -> tuple[str, ...]:
-    """A command line without the values of options and variables that are named like secrets."""
+    """A command line without the values of options and variables that are named like secrets.
+
+    Words that are no UTF-8 stand escaped: a record holds nothing else.
+    """
     words: list[str] = []
-    for word in command:
+    for word in map(encodable, command):
         is_value = bool(words) and re.fullmatch(f"(?i)-+{_SECRET}", words[-1])
         words.append(
             _HIDDEN if is_value else re.sub(f"(?i)({_SECRET}=)\\S+", rf"\1{_HIDDEN}", word)

@@ -117,6 +117,11 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() or c == "\n" else "�" for c in text)
 
 
+def encodable(text: str) -> str:
+    """Text that UTF-8 can hold: bytes of a name that were none stand escaped."""
+    return text.encode(errors="backslashreplace").decode()
+
+
 def _format_scaled(value: float | None, unit: str) -> str:
     if value is None or not math.isfinite(value):
         return UNKNOWN
@@ -201,3 +206,17 @@ def csv_quoted(text: str) -> str:
     if any(mark in text for mark in ',"\r\n'):
         return '"' + text.replace('"', '""') + '"'
     return text
+
+
+def finite_or_none(cell: str | float | bool | None) -> str | float | bool | None:
+    """A cell of a document: what is not finite is unknown there."""
+    return None if isinstance(cell, float) and not math.isfinite(cell) else cell
+
+
+def csv_cell(cell: str | float | bool | None) -> str:
+    """A cell that no spreadsheet carries out; floats as Python writes them, unknown empty."""
+    if isinstance(cell, str):
+        return csv_quoted(safe_text(cell))
+    if isinstance(cell, bool):
+        return "true" if cell else "false"
+    return "" if finite_or_none(cell) is None else repr(cell)

@@ -13,6 +13,8 @@ from typing import Any, TypeVar
 
 from pydantic import TypeAdapter
 
+from wbcbench.core.board_state import BoardSample
+from wbcbench.core.cpu_load import CpuSample
 from wbcbench.core.quality import QualityWarning, worst_quality
 from wbcbench.core.record import (
     Circumstances,
@@ -29,7 +31,6 @@ from wbcbench.core.run_folder import RunDir
 from wbcbench.core.trace import Origin, Trace
 from wbcbench.core.window import TRAIN, Window, find_main, utc_now
 from wbcbench.energy.appraise import (
-    Appraisal,
     appraise,
     cpu_loads_by_window,
     remove_validation,
@@ -61,51 +62,85 @@ def account(
     events = replay(run.read_messages())
     is_abandoned = error is not None and error.kind in ABANDONED
     cut = events.close_open(_find_trace_end_s(traces), is_abandoned=is_abandoned)
-    appraisal = appraise(traces, events.windows)
-    if not spec.is_program:
-        appraisal = replace(
-            appraisal,
-            energies=remove_validation(appraisal.energies, events.windows),
-            budgets=remove_validation_from_budgets(appraisal.budgets, events.windows),
-        )
-    evidence = _collect_evidence(traces, events, appraisal, circumstances)
-    telemetry = telemetry_by_window(run.read_telemetry(), events.windows)
-    cpu_loads = cpu_loads_by_window(run.read_cpu_time(), events.windows)
-    evidence = replace(evidence, cut=cut, telemetry=tuple(telemetry), cpu_loads=tuple(cpu_loads))
+    evidence = collect_evidence(
+        traces, circumstances, events.windows, run.read_telemetry(), run.read_cpu_time(), cut=cut
+    )
     if not spec.is_program:  # how a program ends says nothing of its joules
+        model = events.model
         evidence = replace(
-            evidence, spec=spec, window_name=TRAIN, trained=bool(events.epochs), status=status
+            evidence,
+            spec=spec,
+            window_name=TRAIN,
+            energies=remove_validation(evidence.energies, events.windows),
+            budgets=remove_validation_from_budgets(evidence.budgets, events.windows),
+            trained=bool(events.epochs),
+            epochs=tuple(events.epochs),
+            steps_per_epoch=model.steps_per_epoch if model else None,
+            device=model.device if model else "",
+            device_bus=model.device_pci_bus_id if model else None,
+            status=status,
         )
     record = _build_record(run, circumstances, events, evidence)
     return replace(record, status=status, error=error or events.failure)
 
 
-def _collect_evidence(
-    traces: Sequence[Trace], events: RunEvents, appraisal: Appraisal, circumstances: Circumstances
+def collect_evidence(
+    traces: Sequence[Trace],
+    circumstances: Circumstances,
+    windows: Sequence[Window],
+    telemetry: Mapping[str, Sequence[BoardSample]],
+    cpu_samples: Sequence[CpuSample] | None,
+    *,
+    cut: tuple[str, ...] = (),
+    work: Window | None = None,
 ) -> Evidence:
-    """What the checks read, of a program that was measured."""
-    model = events.model
+    """What the checks read of a program that was measured.
+
+    Args:
+        traces: All that was read.
+        circumstances: What the recorder knows besides.
+        windows: The spans to judge.
+        telemetry: What each board did, by device.
+        cpu_samples: The processor's time; ``None`` where everything on the machine is measured.
+        cut: Names of windows that were still open when the trace ended.
+        work: See ``appraise``.
+    """
+    appraisal = appraise(traces, windows, work)
     return Evidence(
         spec=None,
-        window_name=find_main([window.name for window in events.windows]),
+        window_name=find_main([window.name for window in windows]),
         traces=tuple(traces),
-        windows=tuple(events.windows),
+        windows=tuple(windows),
         energies=appraisal.energies,
-        cut=(),
+        cut=cut,
         sampling=circumstances.sampling,
         absent=circumstances.absent,
         meters=circumstances.meters,
-        trained=bool(events.windows),
+        trained=bool(windows),
         budgets=appraisal.budgets,
         faults=appraisal.faults,
         agreements=appraisal.agreements,
-        epochs=tuple(events.epochs),
-        steps_per_epoch=model.steps_per_epoch if model else None,
-        device=model.device if model else "",
-        device_bus=model.device_pci_bus_id if model else None,
+        telemetry=tuple(telemetry_by_window(telemetry, windows)),
+        cpu_loads=tuple(cpu_loads_by_window(cpu_samples, windows)),
         shared=circumstances.shared,
         cpu_shared=circumstances.cpu_shared,
         provenance=circumstances.provenance,
+    )
+
+
+def narrow_evidence(evidence: Evidence, window: Window) -> Evidence:
+    """What the checks read of one window of a program, which is judged alone."""
+    name = window.name
+    return replace(
+        evidence,
+        window_name=name,
+        windows=(window,),
+        energies=tuple(energy for energy in evidence.energies if energy.window == name),
+        budgets=tuple(budget for budget in evidence.budgets if budget.window == name),
+        agreements=tuple(pair for pair in evidence.agreements if pair.window in {"", name}),
+        telemetry=tuple(state for state in evidence.telemetry if state.window == name),
+        cpu_loads=tuple(load for load in evidence.cpu_loads if load.window == name),
+        cut=(name,) if name in evidence.cut else (),
     )
 
 
@@ -152,21 +187,8 @@ def _check_program(evidence: Evidence) -> tuple[QualityWarning, ...]:
     """Every warning about any window of a program, each judged alone, as its user sees it."""
     if not evidence.windows:
         return (make_warning("not-finished", "It ended before measuring began: nothing was read."),)
-    found: dict[QualityWarning, None] = {}
-    for window in evidence.windows:
-        name = window.name
-        alone = replace(
-            evidence,
-            window_name=name,
-            windows=(window,),
-            energies=tuple(e for e in evidence.energies if e.window == name),
-            agreements=tuple(a for a in evidence.agreements if a.window in {"", name}),
-            telemetry=tuple(state for state in evidence.telemetry if state.window == name),
-            cpu_loads=tuple(load for load in evidence.cpu_loads if load.window == name),
-            cut=(name,) if name in evidence.cut else (),
-        )
-        found |= dict.fromkeys(run_checks(alone))
-    return tuple(found)
+    alone = (narrow_evidence(evidence, window) for window in evidence.windows)
+    return tuple(dict.fromkeys(warning for each in alone for warning in run_checks(each)))
 
 
 def _find_trace_end_s(traces: Sequence[Trace]) -> float:

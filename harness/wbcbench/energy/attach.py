@@ -28,9 +28,7 @@ from wbcbench.energy.faults import Fault
 from wbcbench.energy.integrate import longest_step_s
 from wbcbench.energy.source import (
     choose_source,
-    source_board_j,
-    source_energy_j,
-    source_uncertainty_j,
+    find_window_energy,
 )
 from wbcbench.energy.wall_log import WallLog, read_wall_log
 from wbcbench.energy.warnings import make_warning
@@ -195,11 +193,10 @@ def _find_least_j(record: RunRecord, window: Window) -> float | None:
     least_j = list[float]()
     for domain in (Domain.GPU, Domain.CPU):
         source = choose_source(record, domain, window.name)
-        energy_j = source_energy_j(record, source, window.name)
-        if source is None or energy_j is None or source.status is not Origin.MEASURED:
-            continue
-        width_j = source_uncertainty_j(record, source, window.name) or 0.0
-        least_j.append(energy_j - width_j - (source_board_j(record, source, window.name) or 0.0))
+        energy = find_window_energy(record, source, window.name)
+        if energy.energy_j is not None and energy.status == Origin.MEASURED:
+            widths_j = energy.uncertainty_j or 0.0, energy.board_uncertainty_j or 0.0
+            least_j.append(energy.energy_j - sum(widths_j))
     return sum(least_j) if least_j else None
 
 

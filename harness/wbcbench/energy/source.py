@@ -16,13 +16,14 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 from pydantic import JsonValue
 
 from wbcbench.core import window
 from wbcbench.core.quality import QualityWarning, Severity
 from wbcbench.core.record import AbsentMeter, Budget, Epoch, RunRecord
+from wbcbench.core.text import human_energy_within
 from wbcbench.core.trace import Channel, Domain, Kind, Origin
 from wbcbench.core.window import TRAIN, WindowEnergy
 from wbcbench.energy import thresholds
@@ -355,6 +356,70 @@ def source_board_j(record: Measured, source: EnergySource | None, window: str) -
     ]
     known_j = [width_j for width_j in widths_j if width_j is not None]
     return math.hypot(*known_j) if widths_j and len(known_j) == len(widths_j) else None
+
+
+@dataclass(frozen=True, slots=True)
+class EnergyResult:
+    """The joules to quote for one window.
+
+    Attributes:
+        window: Its name.
+        energy_j: Joules as measured; ``None`` if no meter knows.
+        uncertainty_j: Half-width of the reading at about 95 %; ``None`` for a model, whose error
+            is unknown.
+        mean_power_w: Joules over the window's duration.
+        status: ``measured``, ``estimated``, ``simulated`` or ``absent``.
+        channel: Name of the channel, or of several joined by ``+`` (one for each device).
+        method: How it was read: ``counter``, ``integral_instant``, ``codecarbon_tdp_load``, …; of
+            several devices each way once, joined by ``+``.
+        domain: The part of the machine: ``gpu``, ``cpu`` or ``system``.
+        unread: The devices of that part whose joules are unknown, so that ``energy_j`` is.
+        board_uncertainty_j: Half-width by the gain of the boards' sensors, which is the same in all
+            that one board measures; ``None`` where no figure is known.
+        unrated: The devices without such a figure where others have one: theirs alone would pass
+            for that of all.
+    """
+
+    window: str
+    energy_j: float | None = None
+    uncertainty_j: float | None = None
+    mean_power_w: float | None = None
+    status: Origin | Literal["absent"] = "absent"
+    channel: str | None = None
+    method: str | None = None
+    domain: str | None = None
+    unread: tuple[str, ...] = ()
+    board_uncertainty_j: float | None = None
+    unrated: tuple[str, ...] = ()
+
+    @property
+    def in_words(self) -> str:
+        """``5.51 kJ ± 3.4 J (reading) ± 276 J (board)``."""
+        halves_j = {"reading": self.uncertainty_j, "board": self.board_uncertainty_j}
+        unrated = f" ± unknown (board {', '.join(self.unrated)})" if self.unrated else ""
+        return human_energy_within(self.energy_j, **halves_j) + unrated
+
+
+def find_window_energy(record: Measured, source: EnergySource | None, window: str) -> EnergyResult:
+    """What one window cost on a source, with each ± and how it was read."""
+    if source is None:
+        return EnergyResult(window)
+    energy_j = source_energy_j(record, source, window)
+    gains = {channel.name: channel.gain_error for channel in record.channels}
+    unrated = tuple(device_label(name) for name in source.channels if gains[name] is None)
+    return EnergyResult(
+        window=window,
+        energy_j=energy_j,
+        uncertainty_j=source_uncertainty_j(record, source, window),
+        mean_power_w=source_power_w(record, source, window),
+        status="absent" if energy_j is None or source.status is None else source.status,
+        channel="+".join(source.channels) or None,
+        method=source.method,
+        domain=source.domain.value,
+        unread=tuple(explain_unknown(record, source, window)),
+        board_uncertainty_j=source_board_j(record, source, window),
+        unrated=unrated if len(unrated) < len(source.channels) else (),
+    )
 
 
 def source_samples(record: Measured, source: EnergySource | None, window: str) -> int | None:

@@ -24,12 +24,13 @@ from wbcbench.core.quality import Quality, QualityWarning
 from wbcbench.core.settings import find_results
 from wbcbench.core.trace import Trace
 from wbcbench.core.window import TRAIN, WHOLE, MonotonicClock, Window, WindowEnergy
-from wbcbench.energy.appraise import appraise
+from wbcbench.energy.checks import Evidence
+from wbcbench.energy.source import EnergyResult
 from wbcbench.measure.program_run import MarkFile, ProgramRun, create_run, describe_error
 from wbcbench.measure.sampling_process import SideSampler
-from wbcbench.measure.window_result import EnergyResult, Recording, WindowResult, read_recording
+from wbcbench.measure.window_result import Recording, WindowResult, read_recording
 from wbcbench.power.session import MeteringRequest
-from wbcbench.run.finalise import finalise_ended
+from wbcbench.run.finalise import describe_interrupted, finalise_ended, finalise_programs
 
 
 class Meter:
@@ -105,13 +106,14 @@ class Meter:
             results, problem = find_results() if self._save else None, ""
         except UsageError as error:
             results, problem = None, str(error)
+        notes = map(describe_interrupted, finalise_programs(results) if results else ())
         program = create_run(results, command, self._request)
         text = f"{program.run.path} keeps this; Meter(save=False) keeps nothing."
         if problem := problem or program.problem:
             text = f"Nothing of this measurement is kept. {problem}"
-        if self._save and sys.stderr is not None:
+        for note in (*notes, text) if self._save and sys.stderr is not None else ():
             with suppress(OSError, ValueError):  # closed: no reason to end a program
-                print(f"wbcbench: {text}", file=sys.stderr)
+                print(f"wbcbench: {note}", file=sys.stderr)
         return program
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
@@ -205,14 +207,14 @@ class Meter:
         """The folder that keeps the measurement; ``None`` if nothing is kept."""
         return self._program.run.path if self._program and self._program.is_kept else None
 
-    @cached_property
+    @property
     def energies(self) -> tuple[WindowEnergy, ...]:
         """Joules ± of every window on every channel, windows in the order they ended.
 
         Raises:
             UsageError: The block has not ended; so for everything below.
         """
-        return appraise(self._recording.traces, list(self._windows.values())).energies
+        return self._evidence.energies
 
     def window_result(self, name: str) -> WindowResult:
         """Everything about one window: readings, energy, warnings, quality.
@@ -220,11 +222,11 @@ class Meter:
         Raises:
             UsageError: There is no such window.
         """
-        recording = self._recording
+        evidence = self._evidence
         if name not in self._windows:
             known = ", ".join(self._windows)
             raise UsageError(f"There is no window {name!r}. Known: {known}.")
-        return recording.measure_window(self._windows[name], work=self._windows.get(WHOLE))
+        return self._recording.judge_window(evidence, self._windows[name])
 
     @property
     def windows(self) -> tuple[Window, ...]:
@@ -260,6 +262,10 @@ class Meter:
     def sampler_cpu_s(self) -> float | None:
         """Processor seconds that sampling took; ``None`` until the block has ended."""
         return self._finished.circumstances.recorder_cpu_s if self._finished else None
+
+    @cached_property
+    def _evidence(self) -> Evidence:
+        return self._recording.collect_evidence(self.windows, work=self._windows.get(WHOLE))
 
     @cached_property
     def _main(self) -> WindowResult:

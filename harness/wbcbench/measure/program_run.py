@@ -25,6 +25,7 @@ from wbcbench.core.provenance import hide_secrets, provenance
 from wbcbench.core.record import Circumstances, Failure, Status
 from wbcbench.core.run_folder import LOCK_WAIT_S, Local, RunDir, create_temporary
 from wbcbench.core.spec import MEASURED, RunSpec
+from wbcbench.core.text import encodable
 from wbcbench.core.window import utc_now
 from wbcbench.energy.account import account
 from wbcbench.power.session import MeteringRequest
@@ -33,6 +34,7 @@ MACHINE_NAME = "machine"  # of what is measured without a command
 LEAST_FREE_BYTES = 10_000_000  # a channel's polls of some hours
 LEAST_PACKED_BYTES = 2_000_000  # less is read as quickly as the library that packs it
 _LONGEST_NAME = 40
+_LONGEST_ERROR = 1000  # characters of what was raised
 _ASKED_TO_END = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
 
@@ -192,9 +194,15 @@ def describe_exit(exit_status: int | None) -> tuple[Status, Failure | None]:
 
 
 def describe_error(error: BaseException | None) -> tuple[Status, Failure | None]:
-    """How a block of Python ended, by what was raised in it."""
-    if error is None or (isinstance(error, SystemExit) and error.code in {None, 0}):
+    """How a block of Python ended, by what was raised in it, whatever that does when asked."""
+    code = error.code if isinstance(error, SystemExit) else error
+    if code is None or (isinstance(code, int) and code == 0):
         return "done", None
     status: Status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
-    message = f"The measured block ended with {type(error).__name__}: {error}".rstrip(": ") + "."
-    return status, Failure("program-failed", message)
+    try:
+        text = encodable(f"{type(error).__name__}: {error}".rstrip(": "))
+    except Exception:  # noqa: BLE001 - what it does is theirs
+        text = type(error).__name__
+    if len(text) > _LONGEST_ERROR:
+        text = f"{text[:_LONGEST_ERROR]}…"
+    return status, Failure("program-failed", f"The measured block ended with {text}.")

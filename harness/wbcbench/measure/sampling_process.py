@@ -33,6 +33,7 @@ from pydantic import TypeAdapter
 from wbcbench.core.errors import CannotMeasureError, UsageError, WbcbenchError
 from wbcbench.core.record import Failure, Status
 from wbcbench.core.run_folder import LOCK_WAIT_S, RunDir
+from wbcbench.core.units import ms_from_s
 from wbcbench.core.window import MonotonicClock
 from wbcbench.energy.account import replay
 from wbcbench.measure.program_run import MarkFile, ProgramRun
@@ -89,7 +90,7 @@ def _follow_program(
             for line in lines:
                 word, _, end = line.decode().partition(" ")
                 if word == STOP:
-                    return _parse_end(end)
+                    return TypeAdapter(tuple[Status, Failure | None]).validate_json(end)
             if lines:
                 session.read_edge()
                 marks.sync()
@@ -98,12 +99,6 @@ def _follow_program(
                 for name in replay(run.read_messages()).opened:
                     marks.write("close", name, now_s)
                 return "interrupted", PROGRAM_ENDED
-
-
-def _parse_end(text: str) -> tuple[Status, Failure | None]:
-    kind: Any = tuple[Status, Failure | None]
-    end: tuple[Status, Failure | None] = TypeAdapter(kind).validate_json(text)
-    return end
 
 
 def _send(answers: int, message: dict[str, Any]) -> None:
@@ -168,8 +163,8 @@ class SideSampler:
         Returns:
             Why its readings are not complete; ``None`` if they are.
         """
-        self._tell(f"{STOP} {json.dumps([status, failure and asdict(failure)])}")
-        if not select.select([self._stdout], [], [], END_S)[0]:
+        self._tell(f"{STOP} {json.dumps([status, failure and asdict(failure)])}", END_S)
+        if not _wait(self._stdout.fileno(), select.POLLIN, END_S):
             self.kill()
             return f"the sampling process did not end within {END_S:.0f} s"
         ended = self._read_message().get("ended")
@@ -192,9 +187,19 @@ class SideSampler:
                     return message
         return {}
 
-    def _tell(self, line: str) -> None:
+    def _tell(self, line: str, wait_s: float = 0.0) -> None:
+        """Write a line; waits where it has not read those before, as it may hang."""
+        data = f"{line}\n".encode()
         with suppress(OSError):  # it is dead, or hangs
-            os.write(self._stdin, f"{line}\n".encode())
+            while data and _wait(self._stdin, select.POLLOUT, wait_s):
+                data = data[os.write(self._stdin, data) :]
+
+
+def _wait(descriptor: int, event: int, wait_s: float) -> bool:
+    """Whether a pipe was ready in time; unlike ``select`` with any number of files open."""
+    ready = select.poll()
+    ready.register(descriptor, event)
+    return bool(ready.poll(ms_from_s(wait_s)))
 
 
 if __name__ == "__main__":

@@ -10,69 +10,27 @@ import textwrap
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
 
 from wbcbench.core.board_state import BoardSample
 from wbcbench.core.cpu_load import CpuSample
 from wbcbench.core.quality import Quality, QualityWarning, worst_quality
 from wbcbench.core.record import Circumstances
 from wbcbench.core.run_folder import RunDir
-from wbcbench.core.text import (
-    aligned_table,
-    human_duration,
-    human_energy,
-    human_energy_within,
-    human_power,
-    printable,
-)
-from wbcbench.core.trace import Channel, Kind, Origin, Trace
+from wbcbench.core.text import aligned_table, human_duration, human_energy, human_power, printable
+from wbcbench.core.trace import Channel, Kind, Trace
 from wbcbench.core.window import Window, WindowEnergy
-from wbcbench.energy import appraise
+from wbcbench.energy import account
 from wbcbench.energy.checks import Evidence, list_some, run_checks
 from wbcbench.energy.cross_check import describe_checks
 from wbcbench.energy.integrate import energy_curve
-from wbcbench.energy.source import explain_unknown, source_board_j, source_power_w
+from wbcbench.energy.source import EnergyResult, find_window_energy
 from wbcbench.energy.uncertainty import describe_limits
 from wbcbench.energy.warnings import make_warning
 
 PEAK_OVER_S = 1.0  # the steps of a counter are too coarse to show power over less
 
-Status = Origin | Literal["absent"]
-
 _WIDTH = 100
 _HEADINGS = ("channel", "energy", "± reading", "mean", "peak", "status", "readings", "longest gap")
-
-
-@dataclass(frozen=True, slots=True)
-class EnergyResult:
-    """The joules to quote for one window.
-
-    Attributes:
-        window: Its name.
-        energy_j: Joules as measured; ``None`` if no meter knows.
-        uncertainty_j: Half-width of the reading at about 95 %; ``None`` for a model, whose error
-            is unknown.
-        mean_power_w: Joules over the window's duration.
-        status: ``measured``, ``estimated``, ``simulated`` or ``absent``.
-        channel: Name of the channel, or of several joined by ``+`` (one for each device).
-        method: How it was read: ``counter``, ``integral_instant``, ``codecarbon_tdp_load``, …; of
-            several devices each way once, joined by ``+``.
-        domain: The part of the machine: ``gpu``, ``cpu`` or ``system``.
-        unread: The devices of that part whose joules are unknown, so that ``energy_j`` is.
-        board_uncertainty_j: Half-width by the gain of the boards' sensors, which is the same in all
-            that one board measures; ``None`` where no figure is known.
-    """
-
-    window: str
-    energy_j: float | None = None
-    uncertainty_j: float | None = None
-    mean_power_w: float | None = None
-    status: Status = "absent"
-    channel: str | None = None
-    method: str | None = None
-    domain: str | None = None
-    unread: tuple[str, ...] = ()
-    board_uncertainty_j: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,36 +80,30 @@ class Recording:
     write_error: str | None = None
     cpu_samples: Sequence[CpuSample] | None = None
 
-    def measure_window(
-        self, window: Window, *, is_cut: bool = False, work: Window | None = None
-    ) -> WindowResult:
-        """Work out one window; with ``is_cut`` it was still open when the trace ended.
-
-        ``work`` is all that was measured, if the window is only a part of it.
-        """
-        appraisal = appraise.appraise(self.traces, [window], work)
-        evidence = Evidence(
-            spec=None,
-            traces=self.traces,
-            windows=(window,),
-            energies=appraisal.energies,
-            cut=(window.name,) if is_cut else (),
-            sampling=self.circumstances.sampling,
-            absent=self.circumstances.absent,
-            meters=self.circumstances.meters,
-            trained=True,
-            budgets=appraisal.budgets,
-            faults=appraisal.faults,
-            agreements=appraisal.agreements,
-            telemetry=tuple(appraise.telemetry_by_window(self.samples, [window])),
-            cpu_loads=appraise.cpu_loads_by_window(self.cpu_samples, [window]),
-            shared=self.circumstances.shared,
-            cpu_shared=self.circumstances.cpu_shared,
-            provenance=self.circumstances.provenance,
-            window_name=window.name,
+    def collect_evidence(
+        self, windows: Sequence[Window], *, cut: tuple[str, ...] = (), work: Window | None = None
+    ) -> Evidence:
+        """What the checks read of these windows; see ``account.collect_evidence``."""
+        return account.collect_evidence(
+            self.traces,
+            self.circumstances,
+            windows,
+            self.samples,
+            self.cpu_samples,
+            cut=cut,
+            work=work,
         )
+
+    def measure_window(self, window: Window, *, work: Window | None = None) -> WindowResult:
+        """Work out one window; ``work`` is all that was measured, if it is only a part of it."""
+        return self.judge_window(self.collect_evidence([window], work=work), window)
+
+    def judge_window(self, evidence: Evidence, window: Window) -> WindowResult:
+        """Work out one of the windows that evidence was collected of."""
+        evidence = account.narrow_evidence(evidence, window)
         warnings = run_checks(evidence)
-        energy = _choose_energy(replace(evidence, warnings=warnings))
+        judged = replace(evidence, warnings=warnings)
+        energy = find_window_energy(judged, judged.primary, window.name)
         if self.write_error is not None:
             incomplete = make_warning(
                 "trace-not-written",
@@ -167,12 +119,12 @@ class Recording:
                     energy,
                     None if energy.energy_j is None else peak_power_w(trace, window),
                 )
-                for trace, energy in zip(self.traces, appraisal.energies, strict=True)
+                for trace, energy in zip(self.traces, evidence.energies, strict=True)
             ),
             energy=energy,
             warnings=warnings,
             quality=worst_quality(warnings),
-            checks=tuple(describe_checks(appraisal.agreements, window.name)),
+            checks=tuple(describe_checks(evidence.agreements, window.name)),
         )
 
 
@@ -181,25 +133,6 @@ def read_recording(run: RunDir, write_error: str | None = None) -> Recording:
     circumstances = run.read_began() or Circumstances(started_utc="", provenance={})
     traces, telemetry = tuple(run.read_traces()), run.read_telemetry()
     return Recording(traces, telemetry, circumstances, write_error, run.read_cpu_time())
-
-
-def _choose_energy(evidence: Evidence) -> EnergyResult:
-    source = evidence.primary
-    if source is None:
-        return EnergyResult(evidence.window_name)
-    energy_j, uncertainty_j = evidence.primary_j
-    return EnergyResult(
-        window=evidence.window_name,
-        energy_j=energy_j,
-        uncertainty_j=uncertainty_j,
-        mean_power_w=source_power_w(evidence, source, evidence.window_name),
-        status="absent" if energy_j is None or source.status is None else source.status,
-        channel="+".join(source.channels) or None,
-        method=source.method,
-        domain=source.domain.value,
-        unread=tuple(explain_unknown(evidence, source, evidence.window_name)),
-        board_uncertainty_j=source_board_j(evidence, source, evidence.window_name),
-    )
 
 
 def peak_power_w(trace: Trace, window: Window) -> float | None:
@@ -250,11 +183,8 @@ def describe_energy(energy: EnergyResult) -> str:
     if energy.energy_j is None:
         devices = list_some(energy.unread) or "any meter"
         return f"  energy unknown: no joules of {devices} (see below)"
-    joules = human_energy_within(
-        energy.energy_j, reading=energy.uncertainty_j, board=energy.board_uncertainty_j
-    )
     return (
-        f"  energy {joules}, mean {human_power(energy.mean_power_w)}  "
+        f"  energy {energy.in_words}, mean {human_power(energy.mean_power_w)}  "
         f"({energy.domain}, {energy.method}, {energy.status})"
     )
 

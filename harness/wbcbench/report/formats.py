@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from wbcbench.core.errors import unknown_name
 from wbcbench.core.study_folder import CONTRASTS
-from wbcbench.core.text import csv_quoted, latex_table, printable, safe_text
+from wbcbench.core.text import csv_cell, csv_quoted, latex_table, printable
 from wbcbench.report import (
     FIGURE_DATA,
     FIGURES,
@@ -134,15 +134,9 @@ def _format_csv(lines: Sequence[Sequence[Value]]) -> bytes:
 
 
 def _format_cell(cell: Value) -> str:
-    """A cell that no spreadsheet carries out as a formula."""
-    if cell is None or (isinstance(cell, float) and not math.isfinite(cell)):
-        return ""
-    if isinstance(cell, bool):
-        return "true" if cell else "false"
-    if isinstance(cell, str):
-        # A number needs no plus, and a cell that begins with one may be taken for a formula.
-        return csv_quoted(cell.removeprefix("+") if _is_number(cell) else safe_text(cell))
-    return repr(cell)
+    """A number needs no plus, and a cell that begins with one may be taken for a formula."""
+    is_number = isinstance(cell, str) and _is_number(cell)
+    return csv_quoted(str(cell).removeprefix("+")) if is_number else csv_cell(cell)
 
 
 def _is_number(text: str) -> bool:

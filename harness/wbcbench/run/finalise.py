@@ -42,10 +42,16 @@ def finalise_programs(results: Path) -> list[RunDir]:
     nothing can be written, they stay as they are.
     """
     finalised: list[RunDir] = []
-    for run in study_runs(results, MEASURED):
-        with contextlib.suppress(OSError, WbcbenchError):
-            finalised += [run] if _finalise_if_gone(run) else []
+    with contextlib.suppress(OSError):
+        for run in study_runs(results, MEASURED):
+            with contextlib.suppress(OSError, WbcbenchError):
+                finalised += [run] if _finalise_if_gone(run) else []
     return finalised
+
+
+def describe_interrupted(run: RunDir) -> str:
+    """What a command says of a run that it accounted for."""
+    return f"{run.path} was interrupted; it has its record now."
 
 
 def finalise_ended(run: RunDir) -> None:

@@ -20,14 +20,22 @@ _BARS = "▁▂▃▄▅▆▇█"
 _SPARK = 24
 
 
-class PanelView(View):
-    """One panel, redrawn in place."""
+class LiveDrawing:
+    """What is redrawn in place on a terminal."""
 
     def __init__(self, console: Console) -> None:
         """Draw on ``console``, which must be a terminal."""
         # Redrawn by ``show`` alone: rich's own refresh thread would wake for nothing.
         self._live = Live(console=console, auto_refresh=False, transient=True)
         self._live.start()
+
+    def close(self) -> None:
+        """Remove the drawing."""
+        self._live.stop()
+
+
+class PanelView(LiveDrawing, View):
+    """One panel, redrawn in place."""
 
     def show(self, state: LiveState) -> None:
         """Redraw."""
@@ -36,10 +44,6 @@ class PanelView(View):
     def note(self, text: str) -> None:
         """Print one line above the panel."""
         self._live.console.print(text, markup=False, highlight=False)
-
-    def close(self) -> None:
-        """Remove the panel."""
-        self._live.stop()
 
 
 def _render_sparkline(values: tuple[float, ...]) -> str:
@@ -92,7 +96,7 @@ def _render_power(state: LiveState) -> Text:
 
 
 class WattsView:
-    """Shows power while it is measured."""
+    """Shows power while it is measured; by itself nothing, for ``--quiet`` and ``--json``."""
 
     def show(self, time_s: float, state: LiveState) -> None:
         """Draw the state, ``time_s`` seconds after the start."""
@@ -101,26 +105,13 @@ class WattsView:
         """Leave the terminal as it was."""
 
 
-class WattsSilent(WattsView):
-    """``--quiet`` and ``--json``: nothing."""
-
-
-class WattsLine(WattsView):
+class WattsLine(LiveDrawing, WattsView):
     """One line on a terminal, redrawn in place."""
-
-    def __init__(self, console: Console) -> None:
-        """Draw on ``console``, which must be a terminal."""
-        self._live = Live(console=console, auto_refresh=False, transient=True)
-        self._live.start()
 
     def show(self, time_s: float, state: LiveState) -> None:
         """Redraw."""
         line = f"{_render_sparkline(state.power_w)} {_format_watts(time_s, state)}  (Ctrl-C ends)"
         self._live.update(Text(line, no_wrap=True), refresh=True)
-
-    def close(self) -> None:
-        """Remove the line."""
-        self._live.stop()
 
 
 class WattsLog(WattsView):

@@ -24,6 +24,7 @@ from wbcbench.core.provenance import provenance
 from wbcbench.core.record import Circumstances, Failure, RunRecord, Status
 from wbcbench.core.run_condition import require_submitted
 from wbcbench.core.run_folder import LOCK_WAIT_S, RunDir
+from wbcbench.core.text import encodable
 from wbcbench.core.units import mb_from_bytes
 from wbcbench.core.window import (
     IDLE_COLD,
@@ -77,7 +78,9 @@ def record_run(
             record = recorder.record_run()
         except (WbcbenchError, OSError) as error:
             began = run.read_began() or Circumstances(started_utc=utc_now(), provenance={})
-            record = account(run, began, "failed", Failure(type(error).__name__, str(error)))
+            record = account(
+                run, began, "failed", Failure(type(error).__name__, encodable(str(error)))
+            )
         run.write_record(record)
         return record
 

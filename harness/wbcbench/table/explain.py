@@ -16,13 +16,7 @@ from wbcbench.energy.integrate import EnergyCurve, energy_curve
 from wbcbench.energy.source import EnergySource, is_too_coarse, list_passed_over
 from wbcbench.table.columns import Cell, Column, load_expressions, load_record_fields
 from wbcbench.table.recount import SOURCES, Recount, Source
-from wbcbench.table.rows import (
-    FUNCTIONS,
-    Cells,
-    compile_expression,
-    list_windows,
-    parse_expression,
-)
+from wbcbench.table.rows import FUNCTIONS, Cells, compile_expression, list_windows, parse_expression
 from wbcbench.table.view import Run
 
 _NAME = re.compile(r"\{(\w+)\}")

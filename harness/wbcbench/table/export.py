@@ -10,7 +10,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import math
 from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -19,7 +18,8 @@ from typing import TYPE_CHECKING
 from wbcbench.core.errors import UsageError, unknown_name
 from wbcbench.core.text import (
     UNKNOWN,
-    csv_quoted,
+    csv_cell,
+    finite_or_none,
     human_duration,
     human_energy,
     human_power,
@@ -28,7 +28,6 @@ from wbcbench.core.text import (
     markdown_table,
     original_text,
     printable,
-    safe_text,
 )
 from wbcbench.table.columns import Cell, Column, load_columns
 
@@ -95,16 +94,8 @@ def select_columns(names: Sequence[str]) -> tuple[Column, ...]:
 def to_csv(rows: Rows, columns: Sequence[Column]) -> bytes:
     """UTF-8 with one header line; floats as Python writes them, unknown empty."""
     lines = [[column.name for column in columns]]
-    lines += [[_format_csv(row[column.name]) for column in columns] for row in rows]
+    lines += [[csv_cell(row[column.name]) for column in columns] for row in rows]
     return "".join(f"{','.join(line)}\n" for line in lines).encode()
-
-
-def _format_csv(cell: Cell) -> str:
-    if _finite(cell) is None:
-        return ""
-    if isinstance(cell, bool):
-        return "true" if cell else "false"
-    return csv_quoted(safe_text(cell)) if isinstance(cell, str) else repr(cell)
 
 
 def to_json(rows: Rows, columns: Sequence[Column]) -> bytes:
@@ -113,7 +104,7 @@ def to_json(rows: Rows, columns: Sequence[Column]) -> bytes:
     document = {
         "schema": SCHEMA,
         "columns": [{key: getattr(column, key) for key in keys} for column in columns],
-        "rows": [{c.name: _finite(row[c.name]) for c in columns} for row in rows],
+        "rows": [{c.name: finite_or_none(row[c.name]) for c in columns} for row in rows],
     }
     return (json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
@@ -148,7 +139,7 @@ def to_frame(rows: Rows, columns: Sequence[Column]) -> pd.DataFrame:
     """A data frame in which every column has its type and unknown is NA."""
     import pandas as pd
 
-    cells = [[_finite(row[column.name]) for column in columns] for row in rows]
+    cells = [[finite_or_none(row[column.name]) for column in columns] for row in rows]
     names = [column.name for column in columns]
     raw = pd.DataFrame(cells, columns=names, dtype=object)
     return raw.astype({column.name: _PANDAS.get(column.type, "string") for column in columns})
@@ -204,17 +195,13 @@ def _parse_csv(text: str, column: Column) -> Cell:
     return readers.get(column.type, original_text)(text)
 
 
-def _finite(cell: Cell) -> Cell:
-    return None if isinstance(cell, float) and not math.isfinite(cell) else cell
-
-
 def _format_rows(rows: Rows, columns: Sequence[Column]) -> list[list[str]]:
     return [[_format_cell(row[column.name], column) for column in columns] for row in rows]
 
 
 def _format_cell(cell: Cell, column: Column) -> str:
     """A cell as people read it."""
-    if _finite(cell) is None:
+    if finite_or_none(cell) is None:
         return UNKNOWN
     if isinstance(cell, bool):
         return "yes" if cell else "no"

@@ -9,7 +9,7 @@ from dataclasses import asdict
 
 from pydantic_core import to_json
 
-from wbcbench.core.quality import Severity
+from wbcbench.core.quality import QualityWarning, Severity
 from wbcbench.core.record import Budget, RunRecord
 from wbcbench.core.text import (
     UNKNOWN,
@@ -17,35 +17,22 @@ from wbcbench.core.text import (
     human_count,
     human_duration,
     human_energy,
-    human_energy_within,
     human_power,
     human_share,
     printable,
 )
 from wbcbench.core.trace import Channel, Domain, Kind, Origin
 from wbcbench.core.window import TRAIN, Window, WindowEnergy
+from wbcbench.energy.checks import list_some
 from wbcbench.energy.cross_check import describe_checks
-from wbcbench.energy.source import (
-    EnergySource,
-    explain_unknown,
-    primary_source,
-    source_board_j,
-    source_energy_j,
-    source_power_w,
-    source_uncertainty_j,
-)
+from wbcbench.energy.source import EnergySource, find_window_energy, primary_source, source_power_w
 from wbcbench.table.columns import Cell
 from wbcbench.table.explain import Edge, Explanation, Point, Reading, RecountState, Samples
 from wbcbench.table.view import Run
 
 _RUN_WIDTH = 110
 _MOST_WINDOWS = 8
-_PARTS = {
-    Domain.GPU: "GPU",
-    Domain.CPU: "CPU",
-    Domain.DRAM: "DRAM",
-    Domain.SYSTEM: "whole machine",
-}
+_PARTS = {Domain.GPU: "GPU", Domain.CPU: "CPU", Domain.DRAM: "DRAM", Domain.SYSTEM: "whole machine"}
 
 EXPLANATION_SCHEMA = "wbcbench.explain/2"
 
@@ -76,15 +63,21 @@ def format_notes(record: RunRecord) -> list[str]:
 
 
 def _format_warnings(record: RunRecord, *severities: Severity) -> list[str]:
-    lines: list[str] = []
+    """Each warning once, with the windows that it is about; the detail is of the first of them."""
+    groups: dict[tuple[Severity, str, str], list[QualityWarning]] = {}
     for warning in record.warnings:
         if warning.severity in severities:
-            place = " ".join(name for name in (warning.window, warning.channel) if name)
-            code = f"{warning.severity.value}: {warning.code}"
-            lines.append(printable(f"  {code} ({place})" if place else f"  {code}"))
-            advice = f"advice: {warning.advice}" if warning.advice else ""
-            for text in filter(None, (warning.detail, advice)):
-                lines += _format_fact("", text, 4, _RUN_WIDTH)
+            key = (warning.severity, warning.code, warning.channel)
+            groups.setdefault(key, []).append(warning)
+    lines: list[str] = []
+    for (severity, code, channel), alike in groups.items():
+        windows = list_some(warning.window for warning in alike)
+        place = " ".join(filter(None, (windows, channel)))
+        lines.append(printable(f"  {severity.value}: {code} ({place})".replace(" ()", "")))
+        more = f" (and {len(alike) - 1} more like it)" if len(alike) > 1 else ""
+        advice = alike[0].advice and f"advice: {alike[0].advice}"
+        for text in filter(None, (alike[0].detail + more, advice)):
+            lines += _format_fact("", text, 4, _RUN_WIDTH)
     return lines
 
 
@@ -117,10 +110,7 @@ def _list_program_facts(run: Run) -> Iterator[tuple[str, str]]:
     words = command if isinstance(command, list) else [run.spec.variant]
     yield "program", shlex.join(str(word) for word in words)
     for window in sorted(windows, key=lambda window: window.name != main)[:_MOST_WINDOWS]:
-        source = primary_source(run.record, window.name)
-        cost = "unknown: no meter worked on this machine"
-        if source is not None:
-            cost = _format_energy_source(run, source, window.name)
+        cost = _format_energy_source(run, primary_source(run.record, window.name), window.name)
         yield f"energy, {window.name}", f"{cost} in {human_duration(window.duration_s)}"
     if len(windows) > _MOST_WINDOWS:
         yield "", f"and {len(windows) - _MOST_WINDOWS} more windows, below"
@@ -155,32 +145,27 @@ def _list_accuracy(record: RunRecord) -> Iterator[tuple[str, str]]:
 
 
 def _list_energies(run: Run) -> Iterator[tuple[str, str]]:
-    if run.primary is None:
-        yield "energy, train", "unknown: no meter worked on this machine"
-        return
-    yield f"{_PARTS[run.primary.domain]} energy, train", _format_energy_source(run, run.primary)
+    primary = run.primary
+    part = f"{_PARTS[primary.domain]} energy" if primary else "energy"
+    yield f"{part}, train", _format_energy_source(run, primary)
     for domain in Domain:
         source = run.source(domain)
-        if source and domain is not run.primary.domain:
+        if primary and source and domain is not primary.domain:
             yield f"  {_PARTS[domain]}", f"{_format_energy_source(run, source)}, not included"
 
 
-def _format_energy_source(run: Run, source: EnergySource, window: str = TRAIN) -> str:
-    energy_j = source_energy_j(run.record, source, window)
-    if energy_j is None:
-        devices = ", ".join(explain_unknown(run.record, source, window))
-        return f"unknown: no joules of {devices}"
+def _format_energy_source(run: Run, source: EnergySource | None, window: str = TRAIN) -> str:
+    energy = find_window_energy(run.record, source, window)
+    if energy.energy_j is None:
+        unread = f"no joules of {', '.join(energy.unread)}"
+        return f"unknown: {unread if source else 'no meter worked on this machine'}"
     above_j = run.energy_above_idle_j(source) if window == TRAIN else None
     above = "" if above_j is None else f", {human_energy(above_j)} above idle"
     if above_j is not None and above_j < 0:
         above += " (idle drew more)"
-    status = "estimated without a sensor" if source.status is Origin.ESTIMATED else source.status
-    joules = human_energy_within(
-        energy_j,
-        reading=source_uncertainty_j(run.record, source, TRAIN),
-        board=source_board_j(run.record, source, TRAIN),
-    )
-    return f"{joules}{above}   {status} ({source.method})"
+    is_estimated = energy.status == Origin.ESTIMATED
+    status = "estimated without a sensor" if is_estimated else energy.status
+    return f"{energy.in_words}{above}   {status} ({energy.method})"
 
 
 def _format_target(run: Run) -> str:

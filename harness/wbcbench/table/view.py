@@ -24,13 +24,7 @@ from wbcbench.core.window import (
     find_main,
     is_validation,
 )
-from wbcbench.energy.metrics import (
-    DEFAULT_PUE,
-    Intensity,
-    Reached,
-    energy_above_idle_j,
-    intensity,
-)
+from wbcbench.energy.metrics import DEFAULT_PUE, Intensity, Reached, energy_above_idle_j, intensity
 from wbcbench.energy.source import (
     EnergySource,
     choose_source,

@@ -29,6 +29,7 @@ from wbcbench.core.messages import Messenger
 from wbcbench.core.record import Failure, ModelFacts
 from wbcbench.core.run_folder import RunDir
 from wbcbench.core.spec import RunSpec
+from wbcbench.core.text import encodable
 from wbcbench.core.window import IDLE_CONTEXT, STARTUP, MonotonicClock
 from wbcbench.data.load import load
 from wbcbench.registry import load_part
@@ -89,8 +90,8 @@ def failure_of(error: Exception) -> Failure:
     name = type(error).__name__
     return Failure(
         kind=KINDS.get(name, name),
-        message=str(error) or name,
-        traceback="".join(traceback.format_exception(error)),
+        message=encodable(str(error) or name),
+        traceback=encodable("".join(traceback.format_exception(error))),
     )
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from itertools import groupby
 from operator import attrgetter
+from weakref import WeakKeyDictionary
 
 from wbcbench.core.quality import QualityWarning, Severity
-from wbcbench.core.trace import Channel, Domain, Kind, Origin
+from wbcbench.core.trace import Channel, Domain, Kind, Origin, Trace
 from wbcbench.energy import thresholds
 from wbcbench.energy.checks import Evidence, list_some
 from wbcbench.energy.cross_check import deepest_check
@@ -118,10 +119,20 @@ def check_failed_reads(evidence: Evidence) -> Iterator[QualityWarning]:
             yield make_warning("polls-missed", detail)
 
 
+_GAPS: WeakKeyDictionary[Trace, list[tuple[float, float]]] = WeakKeyDictionary()
+
+
+def _find_gaps(trace: Trace) -> list[tuple[float, float]]:
+    """The gaps of a trace, worked out once: a program may have hundreds of windows."""
+    if trace not in _GAPS:
+        _GAPS[trace] = find_gaps(trace.good[0])
+    return _GAPS[trace]
+
+
 def check_gaps(evidence: Evidence) -> Iterator[QualityWarning]:
     """Stretches without a good reading."""
     for trace in evidence.sampled_traces:
-        breaks, channel = find_gaps(trace.good[0]), trace.channel
+        breaks, channel = _find_gaps(trace), trace.channel
         lost_s = {
             window.name: sum(
                 max(min(end, part.end_s) - max(start, part.start_s), 0.0)
@@ -171,9 +182,10 @@ def check_heartbeat(evidence: Evidence) -> Iterator[QualityWarning]:
     """Meters that stopped being sampled before the run ended."""
     end_s = max((window.end_s for window in evidence.windows), default=0.0)
     for trace in evidence.sampled_traces if evidence.windows else ():
-        slack_s = max(thresholds.HEARTBEAT_S, 3 * median_step_s(trace.t_s))
         early_s = end_s - trace.t_s[-1] if trace.t_s else None
-        if early_s is not None and early_s <= slack_s:
+        if early_s is not None and (
+            early_s <= thresholds.HEARTBEAT_S or early_s <= 3 * median_step_s(trace.t_s)
+        ):
             continue
         name = trace.channel.name
         is_counted = name in evidence.counted_channels

@@ -18,7 +18,6 @@ class Launcher(Protocol):
     @property
     def is_queue(self) -> bool:
         """Whether a run may wait, or run on another machine, beyond the end of the submitter."""
-        ...
 
     def __call__(
         self, run_dirs: Sequence[Path], options: Sequence[str], host_lock: int | None = None
@@ -31,4 +30,3 @@ class Launcher(Protocol):
             host_lock: The open file by which we hold this machine, for the run's process to go
                 on holding; ``None`` for a queue, and where we hold nothing.
         """
-        ...

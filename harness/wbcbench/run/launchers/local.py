@@ -18,10 +18,7 @@ class LocalLauncher:
     is_queue = False
 
     def __call__(
-        self,
-        run_dirs: Sequence[Path],
-        options: Sequence[str] = (),
-        host_lock: int | None = None,
+        self, run_dirs: Sequence[Path], options: Sequence[str] = (), host_lock: int | None = None
     ) -> Iterator[Path]:
         """Yield each folder when its recorder has ended; signals are passed on to the recorder.
 
