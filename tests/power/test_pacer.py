@@ -178,3 +178,16 @@ def test_time_stamps_that_are_of_renewals_close_what_is_open() -> None:
     of_calls = extra(lambda t: t)
     assert of_renewals < extra(None)
     assert of_calls == extra(None)
+
+
+@pytest.mark.parametrize("channels", [[POWER], [COUNTER, POWER]])
+def test_a_board_that_is_lost_is_polled_no_more_often_than_before(channels: list[Channel]) -> None:
+    pacer = Pacer([replace(channel, update_s=0.02) for channel in channels], 0.1, 0.0)
+    sensor, t_s, polls = Sensor(0.02), 0.0, [0, 0]
+    while t_s < 240.0:
+        is_lost = t_s > 20.0
+        value = None if is_lost else sensor.value(t_s)
+        pacer.learn(t_s, [value] * len(channels))
+        polls[is_lost] += 1
+        t_s = max(pacer.plan_next_s(t_s), t_s + 2e-6)
+    assert polls[1] / 220.0 < 2.5 * polls[0] / 20.0

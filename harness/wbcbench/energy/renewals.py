@@ -199,7 +199,9 @@ class RenewalTracker:
         periods = math.floor((t_s - self._low_s) / self.period_s)
         low_s = self._low_s + periods * self.period_s * (1 - self._drift)
         high_s = self._high_s + periods * self.period_s * (1 + self._drift)
-        return low_s, min(high_s, low_s + self.period_s)
+        # One that may be anywhere lies in the last period.
+        is_open = high_s - low_s >= self.period_s
+        return (t_s - self.period_s, t_s) if is_open else (low_s, high_s)
 
     def follow(self, before_s: float, t_s: float, moved: bool | None) -> None:
         """Enter two successive polls: whether the value moved, ``None`` if that tells nothing."""
