@@ -116,7 +116,7 @@ def test_a_counters_gain_is_seen_under_any_load(load, gain, quality, scripted_nv
     if result.energy.method == "counter" and load != "fast square":
         assert result.quality == quality
     elif gain == 0.88:
-        assert result.quality == "invalid"
+        assert result.quality in {"invalid", "suspect"}
     assert any(line.startswith("  check: nvml/gpu0/counter") for line in describe_window(result))
 
 
