@@ -372,11 +372,12 @@ def _find_steps(
         polls = [i for i, t in enumerate(count.t_s) if start_s <= t <= end_s]
         counted_j = [count.total_j[i] for i in polls]
         has_moved = [True, *(a != b for a, b in pairwise(counted_j))]
-        if sum(has_moved) < 2 * FEWEST_MOVES:
+        if sum(has_moved) <= 2 * FEWEST_MOVES:
             continue
         times = [count.t_s[i] for i in polls]
         _, spans = place_renewals(times, has_moved, channel.update_s)
-        moves = [k for k, moved in enumerate(has_moved) if moved]
+        # The first reading of all is no move: it may be of any time in the period before.
+        moves = [k for k, moved in enumerate(has_moved) if moved and polls[k]]
         run = _Run([spans[k] for k in moves], [counted_j[k] for k in moves], integral)
         odd = set(run.find_outliers(LAG_S + averaging_s))
         odd |= set(run.find_impossible()) if averaging_s <= LAG_S else set()
