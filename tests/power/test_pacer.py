@@ -51,13 +51,15 @@ class Poller:
     stamp: Callable[[float], float] | None = None
 
     def run(self, until_s: float) -> list[float]:
-        rng, t_s = random.Random(1), 0.0
+        rng, t_s, planned_s = random.Random(1), -1.0, [0.0]
         while t_s < until_s:
-            self.times_s.append(t_s)
-            self.pacer.learn(t_s, (self.sensor.value(t_s),) * 2)
-            if self.stamp and self.pacer.wants_stamp:
+            for due_s in planned_s:
+                t_s = max(due_s, t_s + 2e-6) + rng.random() * self.late_s
+                self.times_s.append(t_s)
+                self.pacer.learn(t_s, (self.sensor.value(t_s),) * 2)
+            if self.stamp and self.pacer.wants_stamp and len(planned_s) == 1:
                 self.pacer.learn_stamp(t_s, self.stamp(t_s), wall_s=1.7e9 + t_s)
-            t_s = max(self.pacer.plan_next_s(t_s), t_s + 2e-6) + rng.random() * self.late_s
+            planned_s = self.pacer.plan(t_s)
         return self.times_s
 
 
@@ -116,13 +118,14 @@ def test_a_power_that_begins_to_move_shows_its_pace() -> None:
 
 def test_a_load_of_two_levels_is_no_pace() -> None:
     pacer = Pacer([POWER], 0.1, 0.0)
-    t_s, polls = 0.0, 0
-    while t_s < 60.0:
-        pacer.learn(t_s, (100.0 + 100.0 * (t_s % 0.4 < 0.2),))
-        t_s, polls = pacer.plan_next_s(t_s), polls + 1
+    times_s = [0.0]
+    while times_s[-1] < 60.0:
+        for t_s in pacer.plan(times_s[-1]):
+            pacer.learn(t_s, (100.0 + 100.0 * (t_s % 0.4 < 0.2),))
+            times_s.append(t_s)
     assert pacer.pace_s is None
     assert pacer.interval_s == FAST_S
-    assert polls > 60.0 / FAST_S
+    assert len(times_s) > 60.0 / FAST_S
 
 
 @pytest.mark.parametrize("step_s", [0.02, 0.1])
@@ -185,9 +188,10 @@ def test_a_board_that_is_lost_is_polled_no_more_often_than_before(channels: list
     pacer = Pacer([replace(channel, update_s=0.02) for channel in channels], 0.1, 0.0)
     sensor, t_s, polls = Sensor(0.02), 0.0, [0, 0]
     while t_s < 240.0:
-        is_lost = t_s > 20.0
-        value = None if is_lost else sensor.value(t_s)
-        pacer.learn(t_s, [value] * len(channels))
-        polls[is_lost] += 1
-        t_s = max(pacer.plan_next_s(t_s), t_s + 2e-6)
+        for due_s in pacer.plan(t_s):
+            t_s = max(due_s, t_s + 2e-6)
+            is_lost = t_s > 20.0
+            value = None if is_lost else sensor.value(t_s)
+            pacer.learn(t_s, [value] * len(channels))
+            polls[is_lost] += 1
     assert polls[1] / 220.0 < 2.5 * polls[0] / 20.0

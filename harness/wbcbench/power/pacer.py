@@ -18,7 +18,6 @@ moment once it moves: its pace shows then.
 
 from __future__ import annotations
 
-import math
 import random
 from collections.abc import Mapping, Sequence
 
@@ -41,7 +40,7 @@ FITTING = 2 / 3  # of the pace: polls that are wanted more often than that are n
 AFTER, PLACES = 0.3, (0.3, 0.5, 0.7)
 WITHIN = 0.05, 0.95  # of a period: where a counter is polled, by lot, for a faster power beside it
 UNSURE = 0.1, 0.25  # of a period, of a power and of a counter: one more poll is worth it
-SURE_POLLS = 20  # follow each other by the period alone
+PLANNED_S = 0.5  # ahead, where no poll decides when the next one is worth most
 TELLING = 0.9  # of a period: two polls further apart tell next to nothing of the phase
 SPARED = 3  # polls that contradict each other, for a call that was stamped late
 APART = 0.75  # of a period: polls further apart are of two renewals
@@ -56,13 +55,15 @@ class _Sensor:
     """One channel that is followed, poll by poll.
 
     Attributes:
-        tracker: Where its renewals lie; ``None`` once no even pace explains them.
+        period_s: Time between renewals.
+        tracker: Where they lie; ``None`` once no even pace explains them.
         has_stood: Whether the last poll showed what the one before did.
     """
 
     def __init__(self, place: int, channel: Channel, pace_s: float, start_s: float) -> None:
         """Begin with no idea of the phase; ``place`` is the channel's among the values."""
         self._place, self._is_counter = place, channel.kind is Kind.COUNTER
+        self.period_s = pace_s
         self.tracker: RenewalTracker | None = RenewalTracker(pace_s, start_s, LOOSENESSES[0])
         self._looseness, self._in_a_row, self.has_stood = 0, 0, False
         self._last: tuple[float, float] | None = None
@@ -74,31 +75,31 @@ class _Sensor:
         if value is None or last is None or self.tracker is None:
             return
         step_s, self.has_stood = t_s - last[0], value == last[1]
-        if step_s > APART * self.tracker.period_s:
+        if step_s > APART * self.period_s:
             self._in_a_row = 0 if self.has_stood else self._in_a_row + 1
-        if step_s <= TELLING * self.tracker.period_s and not (self.has_stood and self.is_quiet):
+        if step_s <= TELLING * self.period_s and not (self.has_stood and self.is_quiet):
             self.tracker.follow(last[0], t_s, not self.has_stood)
             if not self.tracker.is_even(spared=SPARED):
-                self._loosen(self.tracker.period_s, t_s)
+                self._loosen(t_s)
 
     @property
     def is_quiet(self) -> bool:
         """Whether a value that stands still may have been renewed."""
         return self._in_a_row < FEWEST_MOVES
 
-    def _loosen(self, period_s: float, t_s: float) -> None:
+    def _loosen(self, t_s: float) -> None:
         """Expect a less even pace; one that is not even at all cannot be followed."""
         self._looseness += 1
         is_left = self._looseness < len(LOOSENESSES)
         looseness = LOOSENESSES[self._looseness] if is_left else None
-        self.tracker = RenewalTracker(period_s, t_s, looseness) if looseness else None
+        self.tracker = RenewalTracker(self.period_s, t_s, looseness) if looseness else None
 
     def is_sure(self, at_s: float) -> bool:
         """Whether the phase is known well enough."""
         if self.tracker is None:
             return True
         low_s, high_s = self.tracker.carry(at_s)
-        return high_s - low_s <= UNSURE[self._is_counter] * self.tracker.period_s
+        return high_s - low_s <= UNSURE[self._is_counter] * self.period_s
 
     def find_look_s(self, from_s: float, until_s: float) -> float | None:
         """When one more poll halves what is open of the phase; ``None`` if it is not worth it."""
@@ -138,12 +139,13 @@ class Pacer:
         self._queue: list[float] = []
         self._step_s, self._start_s, self._tick = interval_s, start_s, 0
         self._stride, self._is_even = 1, False
-        self._renewed_s, self._planned_s, self._sure_polls = start_s, 0.0, 0
+        self._renewed_s = start_s
         self._last: float | None = None
         self._moves: dict[float, float] = {}
         self._moved_s = self._search_s = start_s
         self._again_s = AGAIN_AFTER_S
-        self._stamp_s, self._proofs = math.nan, 0
+        self._stamp_s: float | None = None  # of the poll before
+        self._proofs = 0
         pace_s = (self._followed.update_s if self._followed else None) or 0.0
         # A pace that is not known yet shows in polls that are faster than it.
         self._may_search = self._is_alone and not pace_s
@@ -172,28 +174,41 @@ class Pacer:
             place = self._channels.index(channel)
             self._sensors.append(_Sensor(place, channel, own_s, start_s))
 
-    def plan_next_s(self, now_s: float) -> float:
-        """When to poll next, in seconds; not before ``now_s``, but for what is over already."""
+    def plan(self, now_s: float) -> list[float]:
+        """When to poll next, in seconds, in order: once, or for a while ahead.
+
+        Only what is over already may lie before ``now_s``.
+        """
         if self._queue:
-            return self._queue.pop()
-        tracker = self._sensors[0].tracker if self._sensors else None
-        if tracker is None:
-            return self._draw_s(now_s)
-        self._planned_s += tracker.period_s
-        if self._sure_polls > 0 and self._planned_s > now_s:
-            self._sure_polls -= 1
-            self._renewed_s += tracker.period_s
-            return self._planned_s
-        due_s = self._draw_s(now_s) if self._stride > 1 else self._place_s(now_s, tracker)
+            return [self._queue.pop()]
+        due_s = self._find_due_s(now_s)
         looks_s = [sensor.find_look_s(now_s, due_s) for sensor in self._sensors]
         if any(looks_s):
             if not self._is_even:  # a pair of polls, less than a period apart
-                due_s = min(due_s, max(filter(None, looks_s)) + APART * tracker.period_s)
+                due_s = min(due_s, max(filter(None, looks_s)) + APART * self._sensors[0].period_s)
             self._queue = sorted((due_s, *filter(None, looks_s)), reverse=True)
-            return self._queue.pop()
-        if self._is_even and self._sensors[0].is_sure(due_s):
-            self._planned_s, self._sure_polls = due_s, SURE_POLLS
-        return due_s
+            return [self._queue.pop()]
+        if self._may_search or not all(sensor.is_sure(due_s) for sensor in self._sensors[:1]):
+            return [due_s]
+        self._stamp_s = None
+        return self._plan_ahead(due_s)
+
+    def _plan_ahead(self, due_s: float) -> list[float]:
+        """More polls after a first one: nothing is to be learned in between."""
+        if self._sensors and self._is_even:
+            period_s = self._sensors[0].period_s
+            more = max(int(PLANNED_S / period_s) - 1, 0)
+            self._renewed_s += more * period_s
+            return [due_s + i * period_s for i in range(more + 1)]
+        times_s = [due_s]
+        while times_s[-1] < due_s + PLANNED_S - 1.5 * self._step_s:
+            times_s.append(self._find_due_s(times_s[-1]))
+        return times_s
+
+    def _find_due_s(self, now_s: float) -> float:
+        """When the next poll is due, if none is worth more before it."""
+        tracker = self._sensors[0].tracker if self._sensors and self._stride == 1 else None
+        return self._place_s(now_s, tracker) if tracker else self._draw_s(now_s)
 
     def _place_s(self, now_s: float, tracker: RenewalTracker) -> float:
         """When to poll in the period after the next renewal."""
@@ -266,7 +281,7 @@ class Pacer:
     @property
     def wants_stamp(self) -> bool:
         """Whether the driver's time stamp may help: the phase is unsure, or stamps unproven."""
-        return bool(self._sensors) and self._proofs >= 0 and not self._sure_polls
+        return bool(self._sensors) and self._proofs >= 0
 
     def learn_stamp(self, t_s: float, stamp_s: float, wall_s: float) -> None:
         """Enter when a driver says that the sensor that is followed was read.
@@ -277,12 +292,13 @@ class Pacer:
             wall_s: The wall clock at that poll.
         """
         sensor = self._sensors[0]
-        is_same, self._stamp_s = stamp_s == self._stamp_s, stamp_s
-        if sensor.has_stood and not sensor.is_quiet and not is_same:
+        before_s, self._stamp_s = self._stamp_s, stamp_s
+        if sensor.has_stood and before_s == stamp_s:
+            self._proofs += 1
+        elif sensor.has_stood and before_s and not sensor.is_quiet:
             self._proofs = -1  # it is the time of the call
-        self._proofs += sensor.has_stood and is_same and self._proofs >= 0
         age_s = min((t_s - stamp_s, wall_s - stamp_s), key=abs)
-        if self._proofs >= PROVEN and sensor.tracker and 0 <= age_s < sensor.tracker.period_s:
+        if self._proofs >= PROVEN and sensor.tracker and 0 <= age_s < sensor.period_s:
             sensor.tracker.narrow((t_s - age_s - STAMP_S, t_s - age_s + STAMP_S))
 
 

@@ -2,8 +2,9 @@
 
 A meter that hangs delays only its own channels. When to poll, ``power.pacer`` says: in step with
 the sensor, or at random. Deadlines do not drift: a late poll skips what it missed, which is
-counted. Polls are written in batches of a quarter second: a kill loses the last of them, and the
-windows end where the trace does.
+counted. Where no poll decides when the next one is due, those of half a second are planned, entered
+and written together: in between a poll is only read. A kill loses the last of them, and the windows
+end where the trace does.
 
 It knows no windows and no trainer. A sampler that cannot write says so by ``error``: the run must
 end, because nothing is measured any more.
@@ -35,7 +36,7 @@ MOST_REPEATS = 2
 HANDSHAKE_S = 10.0
 JOIN_S = 2.0  # a driver that hangs longer is left behind: its thread is a daemon
 RECENT_S = 6.4  # of polls is kept in memory, for the live display and the end of a load
-FLUSH_S = 0.25
+FLUSH_S = 0.25  # and whenever several polls were planned together
 
 
 @dataclass
@@ -76,32 +77,53 @@ class _MeterReader:
             self.started.set()
 
     def _poll_until_stop(self) -> None:
-        self.first_s = t_s = self._poll()
-        while not self.stop.is_set():
-            if t_s >= self.flushed_s + FLUSH_S:
-                self._flush(t_s)
+        polls = [self._poll()]
+        self.first_s = self.last_s = polls[0][0]
+        while True:
+            self._enter(polls)
+            if self.last_s >= self.flushed_s + FLUSH_S or len(polls) > 1:
+                self._flush(self.last_s)
                 self.started.set()
-            self.clock.sleep_until(max(self.pacer.plan_next_s(t_s), t_s + LEAST_STEP_S))
-            t_s = self._poll()
+            if self.stop.is_set():
+                break
+            polls = self._poll_at(self.pacer.plan(self.clock.now_s()))
         self._flush(self.last_s)
 
-    def _poll(self) -> float:
-        """Read once and keep it; returns when that was."""
+    def _poll_at(self, times_s: Sequence[float]) -> list[Poll]:
+        """Poll at these times, or until ``stop`` is set."""
+        polls = list[Poll]()
+        t_s = self.last_s
+        for due_s in times_s:
+            if due_s < t_s:  # a call took so long
+                self.pacer.missed += 1
+                continue
+            self.clock.sleep_until(max(due_s, t_s + LEAST_STEP_S))
+            polls.append(self._poll())
+            t_s = polls[-1][0]
+            if self.stop.is_set():
+                break
+        return polls
+
+    def _poll(self) -> Poll:
+        """Read once; what was read is written even if the next call hangs."""
         length_s, t_s, values = self._read()
         if length_s > SLOW_CALL_S:
             length_s, t_s, values = self._read_again(length_s, t_s, values)
         self.quickest_s = min(self.quickest_s, length_s)
-        self.max_gap_s = max(self.max_gap_s, t_s - self.last_s)
-        self.last_s = t_s
-        self.samples += 1
-        self.failed += None in values
-        self.pacer.learn(t_s, values)
-        if self.device and self.pacer.wants_stamp and self.device.stamp_s:
-            self.pacer.learn_stamp(t_s, self.device.stamp_s, time.time())
-        poll = (t_s, values)
-        self.unwritten.append(poll)
-        self.recent.append(poll)
-        return t_s
+        self.unwritten.append((t_s, values))
+        return self.unwritten[-1]
+
+    def _enter(self, polls: Sequence[Poll]) -> None:
+        """Count polls and learn from them."""
+        for t_s, values in polls:
+            self.max_gap_s = max(self.max_gap_s, t_s - self.last_s)
+            self.last_s = t_s
+            self.failed += None in values
+            self.pacer.learn(t_s, values)
+        if len(polls) == 1 and self.device and self.pacer.wants_stamp and self.device.stamp_s:
+            self.pacer.learn_stamp(self.last_s, self.device.stamp_s, time.time())
+        self.samples += len(polls)
+        self.recent.extend(polls)
 
     def _read(self) -> tuple[float, float, Sequence[float | None]]:
         """How long the call took, when the driver read its sensor, and what it gave.

@@ -15,19 +15,26 @@ from wbcbench.core.text import human_duration, human_energy, human_power, human_
 from wbcbench.run.live_state import LiveState
 
 REDRAW_S = 0.5  # drawing more often would cost joules
+LOOK_S = 1.0  # where nothing is drawn between two lines
 
 LINE_EVERY_S = 30.0
 
 
 class View:
-    """Shows a run."""
+    """Shows a run.
+
+    Attributes:
+        redraw_s: How often it wants to be drawn at most, in seconds.
+    """
+
+    redraw_s = LOOK_S
 
     def __init__(self, stream: TextIO) -> None:
         """Write to ``stream``."""
         self._stream = stream
 
     def show(self, state: LiveState) -> None:
-        """Draw the state; called at most every ``REDRAW_S`` seconds."""
+        """Draw the state; called at most every ``redraw_s`` seconds."""
 
     def show_epoch(self, epoch: Epoch, state: LiveState) -> None:
         """Show an epoch that ended; a view without a history redraws."""
@@ -106,7 +113,7 @@ class StudyView(View):
         self, view: View, place: str, after_s: float | None, after_j: float | None
     ) -> None:
         """Wrap ``view``; ``after_s`` and ``after_j`` are left of the study once this run ended."""
-        self._view, self._place = view, place
+        self._view, self._place, self.redraw_s = view, place, view.redraw_s
         self._after_s, self._after_j = after_s, after_j
 
     def show(self, state: LiveState) -> None:

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from wbcbench.core.text import human_duration, human_energy, human_power, human_share
 from wbcbench.core.window import TRAIN
-from wbcbench.run.display import LINE_EVERY_S, View
+from wbcbench.run.display import LINE_EVERY_S, REDRAW_S, View
 from wbcbench.run.live_state import LiveState
 
 _BARS = "▁▂▃▄▅▆▇█"
@@ -36,6 +36,8 @@ class LiveDrawing:
 
 class PanelView(LiveDrawing, View):
     """One panel, redrawn in place."""
+
+    redraw_s = REDRAW_S
 
     def show(self, state: LiveState) -> None:
         """Redraw."""

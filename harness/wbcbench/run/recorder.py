@@ -41,11 +41,11 @@ from wbcbench.power.meter import MeterRequest, list_boards
 from wbcbench.power.power_limit import hold_power_limit
 from wbcbench.power.session import EDGE_S, MeteringSession
 from wbcbench.power.telemetry import cool_down
-from wbcbench.run.display import REDRAW_S, View
+from wbcbench.run.display import View
 from wbcbench.run.live_state import LiveProgress
 from wbcbench.run.trainer_process import Exit, TrainerProcess, trainer_environment
 
-SLICE_S = 0.25  # how soon an interrupt or a failing sampler is noticed
+SLICE_S = 0.5  # how soon an interrupt or a failing sampler is noticed
 LEAST_FREE_BYTES = 100_000_000  # trace, predictions and log of a run take a few megabytes
 
 
@@ -250,7 +250,7 @@ class Recorder:
         self._events.apply(message)
 
     def _draw(self) -> None:
-        if self._clock.now_s() - self._drawn_s >= REDRAW_S:
+        if self._clock.now_s() - self._drawn_s >= self._view.redraw_s:
             self._drawn_s = self._clock.now_s()
             self._view.show(self._progress.now(self._events, self._phase))
 
