@@ -14,7 +14,13 @@ from simulated_sensors import Signal
 from wbcbench.core.trace import Channel, Domain, Kind, Origin, Trace
 from wbcbench.core.window import Window
 from wbcbench.energy.integrate import energy_curve, window_energy
-from wbcbench.energy.renewals import find_renewals, find_slow_pace_s, place_renewals
+from wbcbench.energy.renewals import (
+    LOOSENESSES,
+    RenewalTracker,
+    find_renewals,
+    find_slow_pace_s,
+    place_renewals,
+)
 
 POLL_S, POLLS = 0.1, 400
 COUNTER = Channel("c", Kind.COUNTER, Origin.MEASURED, Domain.GPU, "total_energy")
@@ -148,3 +154,18 @@ def test_windows_that_share_edges_add_up_and_energy_never_falls(
 
 def test_a_counter_that_moved_at_every_poll_is_not_slow_however_late_a_poll_came():
     assert find_slow_pace_s([100.0, 100.125, 101.125, 101.25], [True] * 4) is None
+
+
+def test_the_period_is_told_by_the_phase_long_after() -> None:
+    rng = random.Random(7)
+    tracker = RenewalTracker(0.02, 0.0, LOOSENESSES[0])
+    t_s, count = 0.0, 0
+    for _ in range(5000):
+        before_s, before = t_s, count
+        t_s += rng.uniform(0.005, 0.03)
+        count = int((t_s - 0.0137) / 0.020013)
+        tracker.follow(before_s, t_s, count != before)
+    low_s, high_s = tracker.carry(t_s + 10.0)
+    assert tracker.period_s == pytest.approx(0.020013, rel=1e-4)
+    assert tracker.contradicted == 0
+    assert high_s - low_s < 0.003

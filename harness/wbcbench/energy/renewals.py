@@ -38,10 +38,14 @@ class Looseness(NamedTuple):
 
     drift: float  # from one renewal to the next
     slack: float  # of each renewal by itself
+    steady: float  # the drift once the polls have shown the period
 
 
 # A quartz, read at the middle of a call that takes its time; and a busy microcontroller.
-LOOSENESSES = (Looseness(1e-3, 0.005), Looseness(5e-3, 0.05))
+LOOSENESSES = (Looseness(1e-3, 0.005, 1e-4), Looseness(5e-3, 0.05, 5e-3))
+ANCHORED = 0.25  # of a period: two places of the phase that are no more open than that, together
+SURER = 0.5
+APART = 0.5  # of a period: renewals that are no further apart are one
 
 
 def place_renewals(
@@ -136,10 +140,11 @@ def find_renewals(
                 for span, (low_s, high_s) in zip(forward, reversed(backward), strict=True)
             ]
             slack_s = looseness.slack * period_s
-            return [
+            placed = [
                 _place_renewal(span, pair, period_s, slack_s)
                 for span, pair in zip(spans, pairs, strict=True)
             ]
+            return _part_renewals(placed, times_s, moves, period_s)
     return pairs
 
 
@@ -170,11 +175,35 @@ def _follow_phase(
     return spans if tracker.is_even() and tracker.telling >= FEWEST_TELLING else []
 
 
+def _part_renewals(
+    spans: Sequence[Span],
+    times_s: Sequence[float],
+    moves: Sequence[bool | None],
+    period_s: float,
+) -> list[Span]:
+    """The spans, each a period before the next that moved: of two as near, the first was of that.
+
+    A poll just about when a renewal was due still read the value before it, if the next one moved.
+    """
+    parted, next_s = list(spans), math.inf
+    for place in range(len(spans) - 1, 0, -1):
+        if not moves[place]:
+            continue
+        low_s, high_s = spans[place]
+        is_near = max(high_s - low_s, next_s - low_s) < APART * period_s
+        if is_near and low_s - period_s >= times_s[place - 1]:
+            parted[place] = low_s - period_s, high_s - period_s
+        next_s = parted[place][1]
+    return parted
+
+
 class RenewalTracker:
     """Where the last renewal of a sensor lies, give or take whole periods.
 
+    Two places of the phase that lie far apart tell the period better than any probe.
+
     Attributes:
-        period_s: Time between renewals, in seconds.
+        period_s: Time between renewals, in seconds, as known by now.
         telling: Polls so far that enclosed one renewal.
         contradicted: Polls so far that no phase explains together with those before.
     """
@@ -184,6 +213,7 @@ class RenewalTracker:
         self.period_s, self.telling, self.contradicted = period_s, 0, 0
         self._low_s, self._high_s = at_s - period_s, at_s
         self._drift, self._slack_s = looseness.drift, looseness.slack * period_s
+        self._looseness, self._anchor_s = looseness, (-math.inf, math.inf)
 
     @property
     def span(self) -> Span:
@@ -214,8 +244,28 @@ class RenewalTracker:
         """Enter that a renewal lies in a span."""
         allowed_s = allowed_s[0] - self._slack_s, allowed_s[1] + self._slack_s
         span = _intersect(self.span, allowed_s, self.period_s)
-        self.contradicted += span is None
         self._low_s, self._high_s = span or allowed_s
+        if span is None:
+            self.contradicted += 1
+            self._drift, self._anchor_s = self._looseness.drift, self.span
+        else:
+            self._correct_period()
+
+    def _correct_period(self) -> None:
+        """Work the period out of the phase now and at the anchor, if that is surer than before."""
+        (first_low_s, first_high_s), (low_s, high_s) = self._anchor_s, self.span
+        open_s = 0.5 * (first_high_s - first_low_s + high_s - low_s)
+        if open_s > ANCHORED * self.period_s:
+            if high_s - low_s < first_high_s - first_low_s:
+                self._anchor_s = self.span
+            return
+        apart_s = 0.5 * (low_s + high_s - first_low_s - first_high_s)
+        periods = round(apart_s / self.period_s)
+        drift = max(open_s / max(apart_s, self.period_s), self._looseness.steady)
+        if periods * self._drift > 0.5:  # so long ago that their number is unsure
+            self._anchor_s = self.span
+        elif periods > 0 and drift < SURER * self._drift:
+            self.period_s, self._drift = apart_s / periods, drift
 
 
 def _intersect(span: Span, other: Span, period_s: float) -> Span | None:

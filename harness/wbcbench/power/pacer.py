@@ -39,7 +39,7 @@ FITTING = 2 / 3  # of the pace: polls that are wanted more often than that are n
 # counter, where no power is renewed just then.
 AFTER, PLACES = 0.3, (0.3, 0.5, 0.7)
 WITHIN = 0.05, 0.95  # of a period: where a counter is polled, by lot, for a faster power beside it
-UNSURE = 0.1, 0.25  # of a period, of a power and of a counter: one more poll is worth it
+UNSURE = 0.1  # of a period: one more poll is worth it
 PLANNED_S = 0.5  # ahead, where no poll decides when the next one is worth most
 TELLING = 0.9  # of a period: two polls further apart tell next to nothing of the phase
 SPARED = 3  # polls that contradict each other, for a call that was stamped late
@@ -60,10 +60,9 @@ class _Sensor:
         has_stood: Whether the last poll showed what the one before did.
     """
 
-    def __init__(self, place: int, channel: Channel, pace_s: float, start_s: float) -> None:
+    def __init__(self, place: int, pace_s: float, start_s: float) -> None:
         """Begin with no idea of the phase; ``place`` is the channel's among the values."""
-        self._place, self._is_counter = place, channel.kind is Kind.COUNTER
-        self.period_s = pace_s
+        self._place, self.period_s = place, pace_s
         self.tracker: RenewalTracker | None = RenewalTracker(pace_s, start_s, LOOSENESSES[0])
         self._looseness, self._in_a_row, self.has_stood = 0, 0, False
         self._last: tuple[float, float] | None = None
@@ -79,6 +78,7 @@ class _Sensor:
             self._in_a_row = 0 if self.has_stood else self._in_a_row + 1
         if step_s <= TELLING * self.period_s and not (self.has_stood and self.is_quiet):
             self.tracker.follow(last[0], t_s, not self.has_stood)
+            self.period_s = self.tracker.period_s
             if not self.tracker.is_even(spared=SPARED):
                 self._loosen(t_s)
 
@@ -99,7 +99,7 @@ class _Sensor:
         if self.tracker is None:
             return True
         low_s, high_s = self.tracker.carry(at_s)
-        return high_s - low_s <= UNSURE[self._is_counter] * self.period_s
+        return high_s - low_s <= UNSURE * self.period_s
 
     def find_look_s(self, from_s: float, until_s: float) -> float | None:
         """When one more poll halves what is open of the phase; ``None`` if it is not worth it."""
@@ -172,7 +172,7 @@ class Pacer:
         for channel in (self._followed, *(beside[:1] if self._is_even else ())):
             own_s = pace_s if channel is self._followed else channel.update_s or pace_s
             place = self._channels.index(channel)
-            self._sensors.append(_Sensor(place, channel, own_s, start_s))
+            self._sensors.append(_Sensor(place, own_s, start_s))
 
     def plan(self, now_s: float) -> list[float]:
         """When to poll next, in seconds, in order: once, or for a while ahead.
