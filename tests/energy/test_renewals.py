@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from simulated_sensors import Signal
 from wbcbench.core.trace import Channel, Domain, Kind, Origin, Trace
 from wbcbench.core.window import Window
-from wbcbench.energy.integrate import energy_curve, window_energy
+from wbcbench.energy.integrate import EnergyCurve, energy_curve, window_energy
 from wbcbench.energy.renewals import (
     LOOSENESSES,
     RenewalTracker,
@@ -150,6 +150,22 @@ def test_windows_that_share_edges_add_up_and_energy_never_falls(
     curve = energy_curve(trace)
     dense = [curve.at(curve.t_s[0] + 0.01 * i) for i in range(3000)]
     assert all(b >= a - 1e-9 for a, b in pairwise(dense))
+
+
+def test_a_load_that_fills_no_cell_is_as_high_as_the_reading_beside_shows() -> None:
+    load = step(8.05, 8.35)
+    knots_s = [0.2 * i for i in range(60)]  # 8.0, 8.2, 8.4 s
+    power = Channel("p", Kind.SAMPLED, Origin.MEASURED, Domain.GPU, "power_instant")
+    seen_w = [250.0 if 8.05 < t_s < 8.35 else 50.0 for t_s in (t_s + 0.1 for t_s in knots_s)]
+    curve = EnergyCurve(
+        knots_s,
+        [load.energy_j(t_s) for t_s in knots_s],
+        None,
+        half_s=[0.0] * 60,
+        beside=Trace(power, [t_s + 0.1 for t_s in knots_s], seen_w),
+    )
+    assert curve.at(8.35) - curve.at(8.05) == pytest.approx(75.0, rel=1e-6)
+    assert curve.at(8.35) - curve.at(8.2) == pytest.approx(37.5, rel=1e-6)
 
 
 def test_a_counter_that_moved_at_every_poll_is_not_slow_however_late_a_poll_came():

@@ -166,6 +166,7 @@ class EnergyCurve:
             off, shape ``[n]``.
         bridges: Breaks across which the power beside the counter counts.
         strays_s: Times of counter readings that were left out.
+        beside: The power reading beside a counter.
     """
 
     t_s: list[float]
@@ -177,6 +178,7 @@ class EnergyCurve:
     strays_s: tuple[float, ...] = ()
     is_held: bool = False
     duty: float | None = None
+    beside: Trace | None = None
 
     def at(self, t_s: float) -> float:
         """Joules accumulated at ``t_s``; constant beyond the last knot of a staircase."""
@@ -220,7 +222,7 @@ class EnergyCurve:
         """Power before and after the step in a cell.
 
         Where it is steady on one side and varies on the other, a load begins or ends there, with
-        the highest power near.
+        the highest power near. Of a load that fills no cell, only a reading beside says how high.
         """
         places = range(i - 1, i - 1 - STEADY_CELLS, -1), range(i + 1, i + 1 + STEADY_CELLS)
         sides = [[w for k in side if (w := self.cell_w(k)) is not None] for side in places]
@@ -228,12 +230,24 @@ class EnergyCurve:
         if mean_w is None or min(map(len, sides)) < STEADY_CELLS:
             return self.cell_w(i - 1), self.cell_w(i + 1)
         levels = [side[0] for side in sides]
-        if not min(levels) < mean_w < max(levels):
-            spreads_w = [max(side) - min(side) for side in sides]
-            steady = spreads_w.index(min(spreads_w))
-            if spreads_w[steady] < STEADY_SHARE * (mean_w - levels[steady]):
-                levels[1 - steady] = max(sides[1 - steady])
+        spreads_w = [max(side) - min(side) for side in sides]
+        steady = spreads_w.index(min(spreads_w))
+        if spreads_w[steady] < STEADY_SHARE * (mean_w - levels[steady]):
+            beyond = sides[1 - steady]
+            is_short = beyond[1] < 0.5 * (beyond[0] + levels[steady])
+            if is_short:
+                first, last = sorted((i, places[1 - steady][0]))
+                levels[1 - steady] = max((*beyond, *self._read_beside(first, last)))
+            elif not min(levels) < mean_w < max(levels):
+                levels[1 - steady] = max(beyond)
         return levels[0], levels[1]
+
+    def _read_beside(self, first: int, last: int) -> Sequence[float]:
+        """What the power beside a counter showed in some cells."""
+        times, power_w = self.beside.good if self.beside else ([], [])
+        return power_w[
+            bisect_right(times, self.t_s[first]) : bisect_right(times, self.t_s[last + 1])
+        ]
 
 
 def _integrate_power(trace: Trace) -> EnergyCurve:
@@ -394,7 +408,7 @@ def _join_counter_moves(trace: Trace, pair: Trace | None) -> EnergyCurve:
         for gap in counter.breaks
         for place in (bisect_left(polled_s, gap.after_s),)
     )
-    curve = EnergyCurve(knots_s, knots_j, None, breaks, [halves_s[i] for i in knots])
+    curve = EnergyCurve(knots_s, knots_j, None, breaks, [halves_s[i] for i in knots], beside=pair)
     curve = replace(_continue_counter(curve, times[-1], period_s), strays_s=counter.strays_s)
     return _bridge_breaks(curve, pair) if pair and breaks else curve
 
