@@ -26,10 +26,7 @@ from wbcbench.energy.appraise import appraise, remove_validation, remove_validat
 from wbcbench.energy.checks import list_some
 from wbcbench.energy.faults import Fault
 from wbcbench.energy.integrate import longest_step_s
-from wbcbench.energy.source import (
-    choose_source,
-    find_window_energy,
-)
+from wbcbench.energy.source import choose_source, find_window_energy
 from wbcbench.energy.wall_log import WallLog, read_wall_log
 from wbcbench.energy.warnings import make_warning
 
