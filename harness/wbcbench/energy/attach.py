@@ -11,9 +11,8 @@ import hashlib
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
-from itertools import pairwise
+from itertools import compress
 from pathlib import Path
-from statistics import median
 
 from wbcbench.core.errors import UsageError
 from wbcbench.core.quality import QualityWarning
@@ -26,6 +25,7 @@ from wbcbench.energy.appraise import appraise, remove_validation, remove_validat
 from wbcbench.energy.checks import list_some
 from wbcbench.energy.faults import Fault
 from wbcbench.energy.integrate import longest_step_s
+from wbcbench.energy.renewals import list_moves, median_step_s
 from wbcbench.energy.source import choose_source, find_window_energy
 from wbcbench.energy.wall_log import WallLog, read_wall_log
 from wbcbench.energy.warnings import make_warning
@@ -123,15 +123,15 @@ def _align_log(log: WallLog, record: RunRecord, shift_s: float) -> Trace:
     ]
     # A kilowatt-hour counter stands still for long: its pace is the time between two moves.
     good = [(t_s, value) for t_s, value in near if value is not None]
-    moves = [after[0] for before, after in pairwise(good) if after[1] != before[1]]
-    steps = [b - a for a, b in pairwise(moves)] if log.kind is Kind.COUNTER else []
+    moves = [*compress(good, list_moves([value for _, value in good]))][1:]
+    pace_s = median_step_s([t_s for t_s, _ in moves]) if log.kind is Kind.COUNTER else None
     channel = Channel(
         f"{METER}/system/{'counter' if log.kind is Kind.COUNTER else 'power'}",
         log.kind,
         Origin.MEASURED,
         Domain.SYSTEM,
         f"{METER}_meter",
-        update_s=median(steps) if steps else None,
+        update_s=pace_s or None,
     )
     return Trace(channel, [t_s for t_s, _ in near], [value for _, value in near])
 

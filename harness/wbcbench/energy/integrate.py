@@ -25,6 +25,7 @@ from wbcbench.energy.renewals import (
     FEWEST_MOVES,
     Span,
     find_renewals,
+    median_step_s,
     place_renewals,
 )
 
@@ -135,11 +136,6 @@ def find_gaps(times: Sequence[float]) -> list[tuple[float, float]]:
 def longest_step_s(times: Sequence[float]) -> float:
     """The longest time between two good readings that is no gap."""
     return max(thresholds.GAP_PERIODS * median_step_s(times), thresholds.GAP_LEAST_S)
-
-
-def median_step_s(times: Sequence[float]) -> float:
-    """Median time between readings; 0.0 with fewer than two."""
-    return median(b - a for a, b in pairwise(times)) if len(times) > 1 else 0.0
 
 
 def max_gap(times: Sequence[float], window: Window) -> float | None:

@@ -1,4 +1,4 @@
-"""How far a window's joules may be off: edges, sampling, gaps; and the cards of sensors.
+"""How far a window's joules may be off: edges, sampling, gaps.
 
 A counter is exact at its renewals; a window's edge is off by what was drawn between the renewal and
 the edge, and by when the renewal was. Integrals of power readings are off by what the sensor did
@@ -21,21 +21,16 @@ import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from itertools import compress, pairwise
 from statistics import fmean, median, pstdev
 
-from wbcbench.core.record import Budget, KindGuess, SensorCard
+from wbcbench.core.record import Budget
 from wbcbench.core.trace import Channel, Domain, Kind, Trace
 from wbcbench.core.units import ms_from_s
 from wbcbench.core.window import Window, WindowEnergy
 from wbcbench.energy import thresholds
-from wbcbench.energy.integrate import (
-    LEAST_DUTY,
-    EnergyCurve,
-    energy_curve,
-    median_step_s,
-)
-from wbcbench.energy.renewals import FEWEST_MOVES, find_pace_s
+from wbcbench.energy.integrate import LEAST_DUTY, EnergyCurve, energy_curve
+from wbcbench.energy.renewals import find_pace_s, list_moves, median_step_s
 
 UNIFORM_SD = 1 / math.sqrt(12)  # standard deviation of an even distribution of width one
 FEW_LEVELS = 32  # readings of more distinct values are fine-grained
@@ -122,11 +117,7 @@ def with_uncertainty(trace: Trace, window: Window, energy: WindowEnergy) -> Wind
 
 
 def uncertainty_budget(
-    trace: Trace,
-    window: Window,
-    energy: WindowEnergy,
-    sensor: Sensor,
-    beside: Beside | None = None,
+    trace: Trace, window: Window, energy: WindowEnergy, sensor: Sensor, beside: Beside | None = None
 ) -> Budget | None:
     """Where the uncertainty of ``energy`` comes from; ``None`` for unknown joules and for a model.
 
@@ -182,20 +173,16 @@ def describe_limits(channels: Iterable[Channel]) -> tuple[str, ...]:
     for channel in channels:
         averaging_s, update_s = channel.averaging_s or 0.0, channel.update_s or 0.0
         part, every_ms = channel.name.rpartition("/")[0], f"{ms_from_s(update_s):.0f} ms"
+        is_power = channel.kind is Kind.SAMPLED and channel.domain is Domain.GPU
         if 0.0 < averaging_s < update_s:
             parts[part] = f"{part} reads {ms_from_s(averaging_s):.0f} of every {every_ms}"
-        elif channel.averaging_s is None and _is_slow_power(channel):
+        elif channel.averaging_s is None and is_power and update_s > thresholds.PROMPT_COUNTER_S:
             parts[part] = f"{part} may read only a moment of every {every_ms}"
     return tuple(
         f"The sensor of {what}; a load in step with it can be off by half or more. Run longer, and "
         "vary the time that a step takes."
         for what in parts.values()
     )
-
-
-def _is_slow_power(channel: Channel) -> bool:
-    is_power = channel.kind is Kind.SAMPLED and channel.domain is Domain.GPU
-    return is_power and (channel.update_s or 0.0) > thresholds.PROMPT_COUNTER_S
 
 
 def _has_jump(times: Sequence[float], values: Sequence[float]) -> bool:
@@ -216,7 +203,7 @@ def _find_update_s(trace: Trace) -> float:
     if trace.channel.update_s:
         return trace.channel.update_s
     times, values = trace.good
-    moves = [t for t, a, b in zip(times[1:], values, values[1:], strict=False) if a != b]
+    moves = [*compress(times, list_moves(values))][1:]
     levels = len(set(values))
     returns = levels <= FEW_LEVELS < len(values) and 2 * levels < len(moves)
     is_load = trace.channel.kind is Kind.SAMPLED and returns
@@ -482,81 +469,6 @@ def t_95(degrees: float) -> float:
     second = (5 * z**5 + 16 * z**3 + 3 * z) / (96 * n**2)
     third = (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / (384 * n**3)
     return z + first + second + third
-
-
-# A sensor is probed for two seconds before a run. Counters step and power readings are renewed at a
-# pace that no interface states; both limit the accuracy of a window's joules. The pace shows only
-# while the value moves: a card says what is unknown, and why, instead of guessing.
-def make_sensor_card(trace: Trace) -> SensorCard:
-    """Card of one densely polled trace; pure."""
-    times, values = trace.good
-    moves = [
-        (t_s, after - before)
-        for t_s, (before, after) in zip(times[1:], pairwise(values), strict=True)
-        if after != before
-    ]
-    update_s = find_pace_s([t_s for t_s, _ in moves])
-    is_counter = trace.channel.kind is Kind.COUNTER
-    rises = [size for _, size in moves if size > 0]  # a reset among them does not count
-    has_step = is_counter and rises and update_s is not None
-    return SensorCard(
-        channel=trace.channel.name,
-        update_s=update_s,
-        step_j=median(rises) if has_step else None,
-        resolution=min((abs(size) for _, size in moves), default=None),
-        kind_guess="counter" if is_counter else _guess_kind(trace.channel, update_s, values, moves),
-        probed_s=times[-1] - times[0] if times else 0.0,
-        polls=len(times),
-        reason="" if update_s is not None else _describe_no_pace(len(times), len(moves)),
-        repeat_share=_find_repeat_share(times, len(moves), update_s or trace.channel.update_s),
-    )
-
-
-def _find_repeat_share(times: Sequence[float], moves: int, update_s: float | None) -> float | None:
-    """Share of renewals that left the value as it was; ``None`` if they cannot be counted."""
-    if len(times) < 2 or (moves and not update_s):
-        return None
-    renewals = (times[-1] - times[0]) / update_s if update_s else math.inf
-    return max(1.0 - moves / renewals, 1.0 / (renewals + 1)) if renewals >= 1 else None
-
-
-def update_channels(
-    channels: Iterable[Channel], cards: Iterable[SensorCard]
-) -> tuple[Channel, ...]:
-    """The channels with what their cards tell of the sensors, and else as they were."""
-    by_name = {card.channel: card for card in cards}
-    return tuple(
-        replace(channel, update_s=card.update_s or channel.update_s, repeat_share=card.repeat_share)
-        if (card := by_name.get(channel.name))
-        else channel
-        for channel in channels
-    )
-
-
-def _guess_kind(
-    channel: Channel,
-    update_s: float | None,
-    values: Sequence[float],
-    moves: Sequence[tuple[float, float]],
-) -> KindGuess:
-    if channel.averaging_s and channel.update_s and channel.averaging_s < channel.update_s:
-        return "part_time"
-    if update_s is None or not values:
-        return "unknown"
-    span = max(values) - min(values)
-    if span < WIDE_RANGE_SHARE * median(values):
-        return "unknown"
-    largest = max(abs(size) for _, size in moves)
-    return "held" if largest >= JUMP_SHARE * span else "running_average"
-
-
-def _describe_no_pace(polls: int, moves: int) -> str:
-    """Why the pace is unknown."""
-    if polls == 0:
-        return "no reading succeeded"
-    if moves >= FEWEST_MOVES:
-        return "the value moved at no even pace; probe while the device is idle or at steady work"
-    return f"the value moved {moves} times, too few to find its pace; probe while the device works"
 
 
 # Where each edge of a periodic load falls between two polls is usually chance, and the errors of

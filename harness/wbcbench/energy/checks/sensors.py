@@ -13,7 +13,8 @@ from wbcbench.energy import thresholds
 from wbcbench.energy.checks import Evidence, list_some
 from wbcbench.energy.cross_check import deepest_check
 from wbcbench.energy.faults import Flaw, is_pair
-from wbcbench.energy.integrate import find_gaps, median_step_s
+from wbcbench.energy.integrate import find_gaps
+from wbcbench.energy.renewals import median_step_s
 from wbcbench.energy.source import is_codecarbon, meter_of
 from wbcbench.energy.warnings import make_warning
 
