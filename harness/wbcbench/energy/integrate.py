@@ -12,7 +12,7 @@ import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from statistics import median
 from weakref import WeakKeyDictionary
 
@@ -56,13 +56,12 @@ def energy_curve(trace: Trace, pair: Trace | None = None) -> EnergyCurve:
     curves = _CURVES.setdefault(trace, WeakKeyDictionary())
     beside = pair or trace
     if beside not in curves:
-        is_power = trace.channel.kind is Kind.SAMPLED
         if trace.channel.sparse:
             curves[beside] = EnergyCurve(*trace.good, None, half_s=[0.0] * len(trace.good[0]))
+        elif trace.channel.kind is Kind.SAMPLED:
+            curves[beside] = _integrate_power(trace)
         else:
-            curves[beside] = (
-                _integrate_power(trace) if is_power else _join_counter_moves(trace, pair)
-            )
+            curves[beside] = _join_counter_moves(trace, pair)
     return curves[beside]
 
 
@@ -254,10 +253,9 @@ def _integrate_power(trace: Trace) -> EnergyCurve:
         renewed_s = [t - age_s for t in times]
     if times and renewed_s[-1] < times[-1]:
         renewed_s, power_w = [*renewed_s, times[-1]], [*power_w, power_w[-1]]
-    energy_j = [0.0] if times else []
-    for i in range(1, len(renewed_s)):
-        step_s = renewed_s[i] - renewed_s[i - 1]
-        energy_j.append(energy_j[-1] + 0.5 * step_s * (power_w[i] + power_w[i - 1]))
+    polls = pairwise(zip(renewed_s, power_w, strict=True))
+    steps_j = (0.5 * (b - a) * (v + w) for (a, v), (b, w) in polls)
+    energy_j = [*accumulate(steps_j, initial=0.0)] if times else []
     return EnergyCurve(renewed_s, energy_j, power_w, duty=duty)
 
 

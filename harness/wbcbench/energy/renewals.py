@@ -90,8 +90,7 @@ def find_pace_s(moves_s: Sequence[float]) -> float | None:
     short_s = intervals[len(intervals) // 5]
     for parts in range(1, MOST_PACE_PARTS + 1):
         counts = [interval * parts / short_s for interval in intervals]
-        renewals = [max(round(count), 1) for count in counts]
-        off = fmean(abs(count - n) for count, n in zip(counts, renewals, strict=True))
+        off = fmean(abs(count - max(round(count), 1)) for count in counts)
         if off <= (LOOSELY if parts == 1 else CLOSELY):
             return _refine_pace(intervals, short_s / parts)
     return None

@@ -39,7 +39,7 @@ class Evidence:
 
     Attributes:
         spec: What a run was asked to do; ``None`` for a user's program, of which nothing was asked.
-        judged: Name of the window that is checked.
+        window_name: Name of the window that is checked.
         traces, windows, energies, budgets: What was measured, and where its ± come from.
         cut: Names of windows that were still open when the trace ended.
         sampling: How well each meter was sampled.

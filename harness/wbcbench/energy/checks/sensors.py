@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from itertools import groupby
 from operator import attrgetter
@@ -15,7 +16,7 @@ from wbcbench.energy.cross_check import deepest_check
 from wbcbench.energy.faults import Flaw, is_pair
 from wbcbench.energy.integrate import find_gaps
 from wbcbench.energy.renewals import median_step_s
-from wbcbench.energy.source import is_codecarbon, meter_of
+from wbcbench.energy.source import device_label, is_codecarbon, meter_of
 from wbcbench.energy.warnings import make_warning
 
 
@@ -39,8 +40,8 @@ def check_sensor_faults(evidence: Evidence) -> Iterator[QualityWarning]:
 
 
 def _grade_fault(evidence: Evidence, channel: str, flaw: Flaw, windows: list[str]) -> Severity:
-    part = channel.rpartition("/")[0]
-    has_pair = sum(c.name.rpartition("/")[0] == part for c in evidence.channels) > 1
+    part = device_label(channel)
+    has_pair = sum(device_label(c.name) == part for c in evidence.channels) > 1
     is_decided = flaw in {Flaw.HIGH, Flaw.LATE} and has_pair
     is_counted = channel in evidence.counted_channels and windows
     return Severity.SUSPECT if is_counted and not is_decided else Severity.INFO
@@ -48,19 +49,14 @@ def _grade_fault(evidence: Evidence, channel: str, flaw: Flaw, windows: list[str
 
 def check_depth(evidence: Evidence) -> Iterator[QualityWarning]:
     """Boards whose reading no second one checks, or checks too weakly."""
-    boards, names = dict[str, dict[Kind, str]](), _list_boards(evidence)
+    boards = dict[str, dict[Kind, str]]()
+    meters = {meter_of(name) for name in evidence.counted_channels}
     for channel in evidence.channels:
-        if channel.domain is Domain.GPU and channel.name in names:
-            boards.setdefault(channel.name.rpartition("/")[0], {})[channel.kind] = channel.name
+        is_board = channel.domain is Domain.GPU and channel.origin is Origin.MEASURED
+        if is_board and meter_of(channel.name) in meters and not is_codecarbon(channel.name):
+            boards.setdefault(device_label(channel.name), {})[channel.kind] = channel.name
     for readings in boards.values():
         yield from _judge_depth(evidence, readings)
-
-
-def _list_boards(evidence: Evidence) -> set[str]:
-    """Readings of the meters whose faults are faults of the run, measured."""
-    meters = {meter_of(name) for name in evidence.counted_channels}
-    measured = (c.name for c in evidence.channels if c.origin is Origin.MEASURED)
-    return {name for name in measured if meter_of(name) in meters and not is_codecarbon(name)}
 
 
 def _judge_depth(evidence: Evidence, readings: Mapping[Kind, str]) -> Iterator[QualityWarning]:
@@ -183,18 +179,13 @@ def check_heartbeat(evidence: Evidence) -> Iterator[QualityWarning]:
     """Meters that stopped being sampled before the run ended."""
     end_s = max((window.end_s for window in evidence.windows), default=0.0)
     for trace in evidence.sampled_traces if evidence.windows else ():
-        early_s = end_s - trace.t_s[-1] if trace.t_s else None
-        if early_s is not None and (
-            early_s <= thresholds.HEARTBEAT_S or early_s <= 3 * median_step_s(trace.t_s)
-        ):
+        early_s = end_s - trace.t_s[-1] if trace.t_s else math.inf
+        if early_s <= max(thresholds.HEARTBEAT_S, 3 * median_step_s(trace.t_s)):
             continue
         name = trace.channel.name
         is_counted = name in evidence.counted_channels
-        when = (
-            f"was last polled {early_s:.1f} s before the last window ended"
-            if early_s is not None
-            else "was never polled"
-        )
+        when = f"was last polled {early_s:.1f} s before the last window ended"
+        when = when if trace.t_s else "was never polled"
         yield make_warning(
             "heartbeat-lost",
             f"{name} {when}.",
