@@ -406,23 +406,14 @@ class _Run:
         neighbours make up for is no exception.
         """
         read_w, last = self._integral.power_w or (), len(self.spans) - 1
-        usual_w = quantiles(
-            [
-                (self.counted_j[i] - self.counted_j[i - 1]) / (self.t_s[i] - self.t_s[i - 1])
-                for i in range(1, last + 1)
-                if self.t_s[i] > self.t_s[i - 1]
-            ],
-            n=20,
-        )
+        moves = pairwise(zip(self.t_s, self.counted_j, strict=True))
+        usual_w = quantiles([(j - i) / (t - s) for (s, i), (t, j) in moves if t > s], n=20)
         most_w = MOST_OVER_READ * max(usual_w[-1], *read_w)
         least_w = LEAST_OVER_READ * min(usual_w[0], *read_w)
         signs = [self._compare(i, least_w, most_w) for i in range(1, last + 1)]
         for sign in (1, -1):
-            odd = [
-                i
-                for i, own in enumerate(signs, start=1)
-                if own == sign and not self._is_made_up_for(i, signs)
-            ]
+            alike = (i for i, own in enumerate(signs, start=1) if own == sign)
+            odd = [i for i in alike if not self._is_made_up_for(i, signs)]
             if len(odd) <= max(MOST_ODD, MOST_ODD_SHARE * last):
                 yield from odd
 
@@ -490,12 +481,8 @@ class _Run:
 
 def _find_gain(counted_j: Sequence[float], beside_j: Sequence[float], half: int) -> float:
     """The usual ratio of counter and integral, from one stretch of moves to the next."""
-    places = range(0, len(counted_j), half)
-    ratios = [
-        (counted_j[b] - counted_j[a]) / (beside_j[b] - beside_j[a])
-        for a, b in pairwise(places)
-        if beside_j[b] > beside_j[a]
-    ]
+    ends = pairwise(zip(counted_j[::half], beside_j[::half], strict=True))
+    ratios = [(d - c) / (b - a) for (c, a), (d, b) in ends if b > a]
     return median(ratios) if ratios else 1.0
 
 

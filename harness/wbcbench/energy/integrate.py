@@ -25,6 +25,7 @@ from wbcbench.energy.renewals import (
     FEWEST_MOVES,
     Span,
     find_renewals,
+    list_moves,
     median_step_s,
     place_renewals,
 )
@@ -367,8 +368,8 @@ def _join_counter_moves(trace: Trace, pair: Trace | None) -> EnergyCurve:
     counter = unwrap_counter(trace, energy_curve(pair) if pair else None, averaging_s or 0.0)
     times = counter.t_s
     restarts = {gap.after_s for gap in counter.breaks}
-    steps = zip(times[1:], pairwise(counter.total_j), strict=True)
-    moves = [True, *(a != b or t in restarts for t, (a, b) in steps)]
+    polls = zip(times, list_moves(counter.total_j), strict=True)
+    moves = [has_moved or t_s in restarts for t_s, has_moved in polls]
     if len(times) < 2:
         return EnergyCurve(times, counter.total_j, None, half_s=[0.0] * len(times))
     period_s, spans = place_renewals(times, moves, trace.channel.update_s)
@@ -432,12 +433,11 @@ def _bridge_breaks(curve: EnergyCurve, pair: Trace) -> EnergyCurve:
         energy_j += [start_j + value_j for value_j in path.energy_j[inside]]
         added_j += bridge_j
         bridges.append(gap)
-    return EnergyCurve(
-        [*times, *curve.t_s[first:]],
-        [*energy_j, *(added_j + value_j for value_j in curve.energy_j[first:])],
-        None,
-        tuple(breaks),
-        [*half_s, *curve.half_s[first:]],
-        tuple(bridges),
-        curve.strays_s,
+    return replace(
+        curve,
+        t_s=[*times, *curve.t_s[first:]],
+        energy_j=[*energy_j, *(added_j + value_j for value_j in curve.energy_j[first:])],
+        half_s=[*half_s, *curve.half_s[first:]],
+        breaks=tuple(breaks),
+        bridges=tuple(bridges),
     )

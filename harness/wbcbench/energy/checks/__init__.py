@@ -140,11 +140,8 @@ class Evidence:
     @property
     def primary_j(self) -> tuple[float | None, float | None]:
         """Primary energy of the checked window and its ±, in joules."""
-        source = self.primary
-        return (
-            source_energy_j(self, source, self.window_name),
-            source_uncertainty_j(self, source, self.window_name),
-        )
+        source, name = self.primary, self.window_name
+        return source_energy_j(self, source, name), source_uncertainty_j(self, source, name)
 
     @property
     def counted_channels(self) -> frozenset[str]:
