@@ -28,13 +28,12 @@ def check_sensor_faults(evidence: Evidence) -> Iterator[QualityWarning]:
         windows = evidence.list_touched([(fault.start_s, fault.end_s) for fault in faults])
         longest = max(faults, key=lambda fault: fault.end_s - fault.start_s)
         more = f" (the longest of {len(faults)})" if len(faults) > 1 else ""
+        worst = [name for name in windows if name == evidence.window_name] or windows or [""]
         yield make_warning(
             flaw,
             f"{channel}: {longest.detail}{more}. Windows: {list_some(windows) or 'none'}.",
             _grade_fault(evidence, channel, flaw, windows),
-            window=evidence.window_name
-            if evidence.window_name in windows
-            else next(iter(windows), ""),
+            window=worst[0],
             channel=channel,
         )
 
@@ -128,42 +127,36 @@ def _find_gaps(trace: Trace) -> list[tuple[float, float]]:
 
 def check_gaps(evidence: Evidence) -> Iterator[QualityWarning]:
     """Stretches without a good reading."""
+    parts = {window.name: evidence.list_parts(window) for window in evidence.windows}
     for trace in evidence.sampled_traces:
         breaks, channel = _find_gaps(trace), trace.channel
         lost_s = {
-            window.name: sum(
+            name: sum(
                 max(min(end, part.end_s) - max(start, part.start_s), 0.0)
                 for start, end in breaks
-                for part in evidence.list_parts(window)
+                for part in parts[name]
             )
-            for window in evidence.windows
+            for name in parts
         }
-        windows = [window for window in evidence.windows if lost_s[window.name] > 0]
-        if not windows:
+        names = [name for name in parts if lost_s[name] > 0]
+        if not names:
             continue
-        worst = max(
-            windows,
-            key=lambda window: (
-                window.name == evidence.window_name,
-                evidence.is_work(window.name),
-                lost_s[window.name],
-            ),
-        )
-        share = lost_s[worst.name] / sum(p.duration_s for p in evidence.list_parts(worst))
+        is_work = evidence.is_work
+        worst = max(names, key=lambda n: (n == evidence.window_name, is_work(n), lost_s[n]))
+        share = lost_s[worst] / sum(part.duration_s for part in parts[worst])
         severity = Severity.INFO
-        if channel.name in evidence.counted_channels and evidence.is_work(worst.name):
+        if channel.name in evidence.counted_channels and is_work(worst):
             is_lost = channel.kind is Kind.SAMPLED and share > thresholds.COVERED_SHARE
-            is_measured = worst.name == evidence.window_name
+            is_measured = worst == evidence.window_name
             is_only = is_measured and not _has_other_reading(evidence, channel)
             severity = Severity.INVALID if is_lost and is_only else Severity.SUSPECT
         yield make_warning(
             "sampling-gap",
             f"{channel.name} gave no good reading for up to "
             f"{max(end - start for start, end in breaks):.1f} s; {100 * (1 - share):.0f} % of "
-            f"`{worst.name}` are covered. "
-            f"Windows with gaps: {list_some(window.name for window in windows)}.",
+            f"`{worst}` are covered. Windows with gaps: {list_some(names)}.",
             severity,
-            window=worst.name,
+            window=worst,
             channel=channel.name,
         )
 
