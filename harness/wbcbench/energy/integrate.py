@@ -22,12 +22,12 @@ from wbcbench.energy import thresholds
 from wbcbench.energy.counter import Break, Cause, unwrap_counter
 from wbcbench.energy.metrics import ratio
 from wbcbench.energy.renewals import (
-    FEWEST_MOVES,
     Span,
     find_renewals,
     list_moves,
     median_step_s,
     place_renewals,
+    tell_moves,
 )
 
 STEP_SHARE = 0.05  # of the highest power: a smaller step shows nothing
@@ -269,7 +269,7 @@ def _place_readings(trace: Trace, period_s: float) -> dict[int, Span]:
     is_prompt = 0.0 < period_s <= thresholds.PROMPT_COUNTER_S
     if len(times) < 2 or not is_prompt or median_step_s(times) > FOLLOWED * period_s:
         return {}
-    moves = _tell_moves(times, values, period_s)
+    moves = tell_moves(times, values, period_s)
     spans = dict[int, Span]()
     last_s = -math.inf
     for i, span in enumerate(find_renewals(times, moves, period_s)):
@@ -281,23 +281,6 @@ def _place_readings(trace: Trace, period_s: float) -> dict[int, Span]:
         if sum(renewed) > 2 * last_s:
             spans[i], last_s = renewed, 0.5 * sum(renewed)
     return spans
-
-
-def _tell_moves(
-    times: Sequence[float], values: Sequence[float], period_s: float
-) -> list[bool | None]:
-    """Whether each reading moved; ``None`` where equal readings may be two.
-
-    They are one where all around have moved whenever they were a period apart.
-    """
-    moves: list[bool | None] = [True]
-    in_a_row = 0
-    for i in range(1, len(times)):
-        has_moved = values[i] != values[i - 1]
-        if times[i] - times[i - 1] > 0.75 * period_s:
-            in_a_row = in_a_row + 1 if has_moved else 0
-        moves.append(True if has_moved else False if in_a_row >= FEWEST_MOVES else None)
-    return moves
 
 
 def find_duty(power_w: Sequence[float]) -> float | None:

@@ -71,6 +71,21 @@ def list_moves(values: Sequence[float]) -> list[bool]:
     return [i == 0 or values[i] != values[i - 1] for i in range(len(values))]
 
 
+def tell_moves(
+    times_s: Sequence[float], values: Sequence[float], period_s: float
+) -> list[bool | None]:
+    """Whether each reading moved; ``None`` where equal readings may be two.
+
+    They are one where all around have moved whenever they were a period apart.
+    """
+    moves, in_a_row = list[bool | None](), 0
+    for i, has_moved in enumerate(list_moves(values)):
+        if i and times_s[i] - times_s[i - 1] > 0.75 * period_s:
+            in_a_row = in_a_row + 1 if has_moved else 0
+        moves.append(True if has_moved else False if in_a_row >= FEWEST_MOVES else None)
+    return moves
+
+
 def median_step_s(times_s: Sequence[float]) -> float:
     """Median time between readings; 0.0 with fewer than two."""
     return median(b - a for a, b in pairwise(times_s)) if len(times_s) > 1 else 0.0
