@@ -17,10 +17,9 @@ from fakes.nvml_scenario import (
 from fakes.power_shapes import Constant, Ramp, Shape, Sine, Square, Telegraph
 from wbcbench.core.record import SensorCard
 from wbcbench.core.trace import Channel, Domain, Kind, Origin, Trace
-from wbcbench.energy.uncertainty import make_sensor_card, update_channels
 from wbcbench.power.meter import MeterRequest
 from wbcbench.power.nvml import known_pace_s, open_meters
-from wbcbench.power.probing import probe
+from wbcbench.power.probing import make_sensor_card, probe, update_channels
 
 BUSY = Telegraph(60.0, 280.0, 0.05, seed=5)
 

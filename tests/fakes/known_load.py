@@ -21,11 +21,10 @@ from wbcbench.core.run_folder import Local, RunDir
 from wbcbench.core.spec import RunSpec
 from wbcbench.core.trace import Kind, Trace
 from wbcbench.core.window import Clock, Window
-from wbcbench.energy.uncertainty import update_channels
 from wbcbench.measure.window_result import Recording, read_recording
 from wbcbench.power.meter import EnergyMeter, MeterRequest
 from wbcbench.power.nvml import open_meters
-from wbcbench.power.probing import probe
+from wbcbench.power.probing import probe, update_channels
 from wbcbench.power.sampler import Sampler
 from wbcbench.power.session import MeteringSession
 

@@ -29,10 +29,10 @@ from wbcbench.core.errors import CannotMeasureError, UsageError
 from wbcbench.core.trace import Kind, Origin, Trace
 from wbcbench.core.window import Window
 from wbcbench.energy.integrate import window_energy
-from wbcbench.energy.uncertainty import update_channels, with_uncertainty
+from wbcbench.energy.uncertainty import with_uncertainty
 from wbcbench.power.device import Device
 from wbcbench.power.meter import MeterRequest, find_meters
-from wbcbench.power.probing import probe
+from wbcbench.power.probing import probe, update_channels
 
 METERS = ("nvml", "amd", "rapl", "simulated")
 GPU_METERS = ("nvml", "amd")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import repeat
 
 from wbcbench.core.board_state import BoardSample, Telemetry, summarise_window
 from wbcbench.core.cpu_load import CpuLoad, CpuSample, summarise_load
@@ -61,11 +62,10 @@ def appraise(
     review = review_sensors(traces)
     sensors = [describe_sensor(trace) for trace in review.traces]
     work = work or span_work(windows)
-    pairs = list(zip(review.traces, sensors, strict=True))
-    delays = [find_delay(trace, work, sensor) for trace, sensor in pairs]
-    moved = [move(trace, delay) for trace, delay in zip(review.traces, delays, strict=True)]
-    limited = [move(trace, delay) for trace, delay in zip(review.within_limit, delays, strict=True)]
-    widened = [widen(sensor, delay) for sensor, delay in zip(sensors, delays, strict=True)]
+    delays = [*map(find_delay, review.traces, repeat(work), sensors)]
+    moved = [*map(move, review.traces, delays)]
+    limited = [*map(move, review.within_limit, delays)]
+    widened = [*map(widen, sensors, delays)]
     checks = list(_compare_all(moved))
     readings = [
         (trace, within_limit, _find_beside(trace, moved, widened, checks), sensor)

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import math
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
-from itertools import pairwise
+from itertools import compress
 from pathlib import Path
-from statistics import median
 
 from wbcbench.core.errors import UsageError
 from wbcbench.core.quality import QualityWarning
@@ -26,10 +27,8 @@ from wbcbench.energy.appraise import appraise, remove_validation, remove_validat
 from wbcbench.energy.checks import list_some
 from wbcbench.energy.faults import Fault
 from wbcbench.energy.integrate import longest_step_s
-from wbcbench.energy.source import (
-    choose_source,
-    find_window_energy,
-)
+from wbcbench.energy.renewals import list_moves, median_step_s
+from wbcbench.energy.source import choose_source, find_window_energy
 from wbcbench.energy.wall_log import WallLog, read_wall_log
 from wbcbench.energy.warnings import make_warning
 
@@ -119,24 +118,15 @@ def _align_log(log: WallLog, record: RunRecord, shift_s: float) -> Trace:
     times = [utc_s - shift_s for utc_s in log.utc_s]
     if times[-1] <= start_s or times[0] >= end_s:
         raise UsageError(_describe_no_overlap(record, times, start_s, end_s, shift_s))
-    near = [
-        (t_s, value)
-        for t_s, value in zip(times, log.value, strict=True)
-        if start_s - MARGIN_S <= t_s <= end_s + MARGIN_S
-    ]
+    near = slice(bisect_left(times, start_s - MARGIN_S), bisect_right(times, end_s + MARGIN_S))
+    name = f"{METER}/system/{'counter' if log.kind is Kind.COUNTER else 'power'}"
+    channel = Channel(name, log.kind, Origin.MEASURED, Domain.SYSTEM, f"{METER}_meter")
+    trace = Trace(channel, times[near], log.value[near])
+    if log.kind is Kind.SAMPLED:
+        return trace
     # A kilowatt-hour counter stands still for long: its pace is the time between two moves.
-    good = [(t_s, value) for t_s, value in near if value is not None]
-    moves = [after[0] for before, after in pairwise(good) if after[1] != before[1]]
-    steps = [b - a for a, b in pairwise(moves)] if log.kind is Kind.COUNTER else []
-    channel = Channel(
-        f"{METER}/system/{'counter' if log.kind is Kind.COUNTER else 'power'}",
-        log.kind,
-        Origin.MEASURED,
-        Domain.SYSTEM,
-        f"{METER}_meter",
-        update_s=median(steps) if steps else None,
-    )
-    return Trace(channel, [t_s for t_s, _ in near], [value for _, value in near])
+    moves_s = [*compress(trace.good[0], list_moves(trace.good[1]))][1:]
+    return replace(trace, channel=replace(channel, update_s=median_step_s(moves_s) or None))
 
 
 def _find_warnings(

@@ -13,13 +13,19 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from itertools import accumulate, pairwise
+from itertools import accumulate, compress, pairwise
 from statistics import median, quantiles
 from typing import Protocol
 
 from wbcbench.core.trace import Channel, Domain, Trace
 from wbcbench.energy import thresholds
-from wbcbench.energy.renewals import Span, find_slow_pace_s, place_renewals
+from wbcbench.energy.renewals import (
+    Span,
+    find_slow_pace_s,
+    list_moves,
+    median_step_s,
+    place_renewals,
+)
 
 LOOK_AHEAD = 3  # a reading is astray if one of so many next ones continues the count without it
 NEAR_S = 2.0  # how far on both sides of a moment the usual power is looked for
@@ -261,15 +267,6 @@ class _Readings:
         return 0.0
 
 
-def _with_slow_pace(trace: Trace) -> Trace:
-    """The same readings; a pace too slow for the probe is the channel's if the polls show it."""
-    times, values = trace.good
-    pace_s = find_slow_pace_s(times, [True, *(a != b for a, b in pairwise(values))][: len(times)])
-    if trace.channel.update_s or not pace_s:
-        return trace
-    return replace(trace, channel=replace(trace.channel, update_s=pace_s))
-
-
 def _believe(trace: Trace, integral: Integral | None, averaging_s: float) -> _Count:
     """Believe each reading, leave it out as a stray, or begin the count anew there.
 
@@ -277,10 +274,12 @@ def _believe(trace: Trace, integral: Integral | None, averaging_s: float) -> _Co
     draw since the counter last moved cannot have been drawn, whatever it says. One failed read
     taken for a wrap once turned 400 J into 262,544 J.
     """
-    trace = _with_slow_pace(trace)
     times_s, values_j = trace.good
-    peak_w = _find_peak_w(trace, integral)
-    readings = _Readings(times_s, values_j, trace.channel, integral, peak_w, averaging_s)
+    # A pace too slow for the probe is the channel's if the polls show it.
+    pace_s = trace.channel.update_s or find_slow_pace_s(times_s, list_moves(values_j))
+    channel = replace(trace.channel, update_s=pace_s)
+    peak_w = _find_peak_w(times_s, values_j, pace_s, integral)
+    readings = _Readings(times_s, values_j, channel, integral, peak_w, averaging_s)
     places, steps_j = [0] if times_s else [], [0.0] if times_s else []
     anew, strays_s, moved_s = dict[int, float](), list[float](), times_s[0] if times_s else 0.0
     for place in range(1, len(times_s)):
@@ -297,26 +296,21 @@ def _believe(trace: Trace, integral: Integral | None, averaging_s: float) -> _Co
         steps_j.append(step_j or 0.0)
     moves = [i for i, step_j in enumerate(steps_j) if step_j or not i]
     times = [times_s[place] for place in places]
-    paces_s = [times[b] - times[a] for a, b in pairwise(moves)]
-    polls_s = [b - a for a, b in pairwise(times)]
-    pace_s = trace.channel.update_s or (median(paces_s) if paces_s else 0.0)
-    usual_s = max(pace_s, median(polls_s) if polls_s else 0.0)
+    usual_s = max(pace_s or median_step_s([times[i] for i in moves]), median_step_s(times))
     totals_j = list(accumulate(steps_j))
     return _Count(times, totals_j, moves, anew, tuple(strays_s), usual_s, integral)
 
 
-def _find_peak_w(trace: Trace, integral: Integral | None) -> float:
+def _find_peak_w(
+    times_s: list[float], values_j: list[float], pace_s: float | None, integral: Integral | None
+) -> float:
     """The highest power that was read beside the counter, or that it usually counted itself.
 
     A power reading in step with the load may never show the peaks that the counter counts.
     """
-    update_s = trace.channel.update_s or thresholds.COUNTER_UPDATE_S
-    readings = [*zip(*trace.good, strict=True)]
-    moves = [after for before, after in pairwise(readings) if after[1] != before[1]]
-    own_w = [
-        (j - before_j) / (t - before_t + update_s)
-        for (before_t, before_j), (t, j) in pairwise(moves)
-    ]
+    update_s = pace_s or thresholds.COUNTER_UPDATE_S
+    moves = [*compress(zip(times_s, values_j, strict=True), list_moves(values_j))][1:]
+    own_w = [(j - i) / (t - s + update_s) for (s, i), (t, j) in pairwise(moves)]
     usual_w = quantiles(own_w, n=20)[-1] if len(own_w) > 1 else 0.0
     return max(usual_w, *(integral.power_w or () if integral else ()), 0.0)
 
@@ -371,7 +365,7 @@ def _find_steps(
     for start_s, end_s in zip(starts_s, ends_s, strict=True):
         polls = [i for i, t in enumerate(count.t_s) if start_s <= t <= end_s]
         counted_j = [count.total_j[i] for i in polls]
-        has_moved = [True, *(a != b for a, b in pairwise(counted_j))]
+        has_moved = list_moves(counted_j)
         if sum(has_moved) <= 2 * FEWEST_MOVES:
             continue
         times = [count.t_s[i] for i in polls]
@@ -412,23 +406,14 @@ class _Run:
         neighbours make up for is no exception.
         """
         read_w, last = self._integral.power_w or (), len(self.spans) - 1
-        usual_w = quantiles(
-            [
-                (self.counted_j[i] - self.counted_j[i - 1]) / (self.t_s[i] - self.t_s[i - 1])
-                for i in range(1, last + 1)
-                if self.t_s[i] > self.t_s[i - 1]
-            ],
-            n=20,
-        )
+        moves = pairwise(zip(self.t_s, self.counted_j, strict=True))
+        usual_w = quantiles([(j - i) / (t - s) for (s, i), (t, j) in moves if t > s], n=20)
         most_w = MOST_OVER_READ * max(usual_w[-1], *read_w)
         least_w = LEAST_OVER_READ * min(usual_w[0], *read_w)
         signs = [self._compare(i, least_w, most_w) for i in range(1, last + 1)]
         for sign in (1, -1):
-            odd = [
-                i
-                for i, own in enumerate(signs, start=1)
-                if own == sign and not self._is_made_up_for(i, signs)
-            ]
+            alike = (i for i, own in enumerate(signs, start=1) if own == sign)
+            odd = [i for i in alike if not self._is_made_up_for(i, signs)]
             if len(odd) <= max(MOST_ODD, MOST_ODD_SHARE * last):
                 yield from odd
 
@@ -496,12 +481,8 @@ class _Run:
 
 def _find_gain(counted_j: Sequence[float], beside_j: Sequence[float], half: int) -> float:
     """The usual ratio of counter and integral, from one stretch of moves to the next."""
-    places = range(0, len(counted_j), half)
-    ratios = [
-        (counted_j[b] - counted_j[a]) / (beside_j[b] - beside_j[a])
-        for a, b in pairwise(places)
-        if beside_j[b] > beside_j[a]
-    ]
+    ends = pairwise(zip(counted_j[::half], beside_j[::half], strict=True))
+    ratios = [(d - c) / (b - a) for (c, a), (d, b) in ends if b > a]
     return median(ratios) if ratios else 1.0
 
 

@@ -148,8 +148,7 @@ def _compare_sensors(channels: Sequence[Channel], energies: _Energies) -> Iterat
             continue
         counter, integral = (first, second) if first.kind is Kind.COUNTER else (second, first)
         a, b = energies.get(counter.name), energies.get(integral.name)
-        pair = compare_readings(a, b) if a and b else None
-        if pair is not None:
+        if a and b and (pair := compare_readings(a, b)):
             yield pair
 
 

@@ -213,20 +213,18 @@ def _find_absurd(trace: Trace) -> tuple[list[Fault], set[float], set[float]]:
 
 def _find_limits_w(channel: Channel, values: Sequence[float]) -> tuple[float, float]:
     """The power above which a reading is high, and the one above which it is none."""
-    if channel.limit_w is None:
+    if channel.limit_w is not None and channel.domain is Domain.GPU:
+        high_w = thresholds.HIGH_OVER_LIMIT * channel.limit_w
+        return high_w, thresholds.SPIKE_OVER_LIMIT * channel.limit_w
+    if channel.limit_w is not None:
+        most_w = thresholds.CPU_CEILING_OVER_LIMIT * channel.limit_w
+    else:
         is_part = channel.domain is not Domain.SYSTEM
         ceiling_w = thresholds.CEILING_W if is_part else math.inf
         possible_w = [value for value in values if value <= ceiling_w]
         usual_w = quantiles(possible_w, n=20)[-1] if len(possible_w) > 1 else math.inf
         most_w = min(thresholds.SPIKE_OVER_USUAL * max(usual_w, 1.0), ceiling_w)
-        return most_w, most_w
-    if channel.domain is not Domain.GPU:
-        most_w = thresholds.CPU_CEILING_OVER_LIMIT * channel.limit_w
-        return most_w, most_w
-    return (
-        thresholds.HIGH_OVER_LIMIT * channel.limit_w,
-        thresholds.SPIKE_OVER_LIMIT * channel.limit_w,
-    )
+    return most_w, most_w
 
 
 def _name_flaw(channel: Channel, value_w: float, high_w: float, most_w: float) -> Flaw | None:

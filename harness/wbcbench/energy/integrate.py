@@ -12,7 +12,7 @@ import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from statistics import median
 from weakref import WeakKeyDictionary
 
@@ -22,10 +22,12 @@ from wbcbench.energy import thresholds
 from wbcbench.energy.counter import Break, Cause, unwrap_counter
 from wbcbench.energy.metrics import ratio
 from wbcbench.energy.renewals import (
-    FEWEST_MOVES,
     Span,
     find_renewals,
+    list_moves,
+    median_step_s,
     place_renewals,
+    tell_moves,
 )
 
 STEP_SHARE = 0.05  # of the highest power: a smaller step shows nothing
@@ -55,13 +57,12 @@ def energy_curve(trace: Trace, pair: Trace | None = None) -> EnergyCurve:
     curves = _CURVES.setdefault(trace, WeakKeyDictionary())
     beside = pair or trace
     if beside not in curves:
-        is_power = trace.channel.kind is Kind.SAMPLED
         if trace.channel.sparse:
             curves[beside] = EnergyCurve(*trace.good, None, half_s=[0.0] * len(trace.good[0]))
+        elif trace.channel.kind is Kind.SAMPLED:
+            curves[beside] = _integrate_power(trace)
         else:
-            curves[beside] = (
-                _integrate_power(trace) if is_power else _join_counter_moves(trace, pair)
-            )
+            curves[beside] = _join_counter_moves(trace, pair)
     return curves[beside]
 
 
@@ -135,11 +136,6 @@ def find_gaps(times: Sequence[float]) -> list[tuple[float, float]]:
 def longest_step_s(times: Sequence[float]) -> float:
     """The longest time between two good readings that is no gap."""
     return max(thresholds.GAP_PERIODS * median_step_s(times), thresholds.GAP_LEAST_S)
-
-
-def median_step_s(times: Sequence[float]) -> float:
-    """Median time between readings; 0.0 with fewer than two."""
-    return median(b - a for a, b in pairwise(times)) if len(times) > 1 else 0.0
 
 
 def max_gap(times: Sequence[float], window: Window) -> float | None:
@@ -272,10 +268,9 @@ def _integrate_power(trace: Trace) -> EnergyCurve:
         renewed_s = [t - age_s for t in times]
     if times and renewed_s[-1] < times[-1]:
         renewed_s, power_w = [*renewed_s, times[-1]], [*power_w, power_w[-1]]
-    energy_j = [0.0] if times else []
-    for i in range(1, len(renewed_s)):
-        step_s = renewed_s[i] - renewed_s[i - 1]
-        energy_j.append(energy_j[-1] + 0.5 * step_s * (power_w[i] + power_w[i - 1]))
+    polls = pairwise(zip(renewed_s, power_w, strict=True))
+    steps_j = (0.5 * (b - a) * (v + w) for (a, v), (b, w) in polls)
+    energy_j = [*accumulate(steps_j, initial=0.0)] if times else []
     return EnergyCurve(renewed_s, energy_j, power_w, duty=duty)
 
 
@@ -288,7 +283,7 @@ def _place_readings(trace: Trace, period_s: float) -> dict[int, Span]:
     is_prompt = 0.0 < period_s <= thresholds.PROMPT_COUNTER_S
     if len(times) < 2 or not is_prompt or median_step_s(times) > FOLLOWED * period_s:
         return {}
-    moves = _tell_moves(times, values, period_s)
+    moves = tell_moves(times, values, period_s)
     spans = dict[int, Span]()
     last_s = -math.inf
     for i, span in enumerate(find_renewals(times, moves, period_s)):
@@ -300,23 +295,6 @@ def _place_readings(trace: Trace, period_s: float) -> dict[int, Span]:
         if sum(renewed) > 2 * last_s:
             spans[i], last_s = renewed, 0.5 * sum(renewed)
     return spans
-
-
-def _tell_moves(
-    times: Sequence[float], values: Sequence[float], period_s: float
-) -> list[bool | None]:
-    """Whether each reading moved; ``None`` where equal readings may be two.
-
-    They are one where all around have moved whenever they were a period apart.
-    """
-    moves: list[bool | None] = [True]
-    in_a_row = 0
-    for i in range(1, len(times)):
-        has_moved = values[i] != values[i - 1]
-        if times[i] - times[i - 1] > 0.75 * period_s:
-            in_a_row = in_a_row + 1 if has_moved else 0
-        moves.append(True if has_moved else False if in_a_row >= FEWEST_MOVES else None)
-    return moves
 
 
 def find_duty(power_w: Sequence[float]) -> float | None:
@@ -387,8 +365,8 @@ def _join_counter_moves(trace: Trace, pair: Trace | None) -> EnergyCurve:
     counter = unwrap_counter(trace, energy_curve(pair) if pair else None, averaging_s or 0.0)
     times = counter.t_s
     restarts = {gap.after_s for gap in counter.breaks}
-    steps = zip(times[1:], pairwise(counter.total_j), strict=True)
-    moves = [True, *(a != b or t in restarts for t, (a, b) in steps)]
+    polls = zip(times, list_moves(counter.total_j), strict=True)
+    moves = [has_moved or t_s in restarts for t_s, has_moved in polls]
     if len(times) < 2:
         return EnergyCurve(times, counter.total_j, None, half_s=[0.0] * len(times))
     period_s, spans = place_renewals(times, moves, trace.channel.update_s)
@@ -452,12 +430,11 @@ def _bridge_breaks(curve: EnergyCurve, pair: Trace) -> EnergyCurve:
         energy_j += [start_j + value_j for value_j in path.energy_j[inside]]
         added_j += bridge_j
         bridges.append(gap)
-    return EnergyCurve(
-        [*times, *curve.t_s[first:]],
-        [*energy_j, *(added_j + value_j for value_j in curve.energy_j[first:])],
-        None,
-        tuple(breaks),
-        [*half_s, *curve.half_s[first:]],
-        tuple(bridges),
-        curve.strays_s,
+    return replace(
+        curve,
+        t_s=[*times, *curve.t_s[first:]],
+        energy_j=[*energy_j, *(added_j + value_j for value_j in curve.energy_j[first:])],
+        half_s=[*half_s, *curve.half_s[first:]],
+        breaks=tuple(breaks),
+        bridges=tuple(bridges),
     )

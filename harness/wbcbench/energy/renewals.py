@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import compress, pairwise
 from statistics import fmean, median
 from typing import NamedTuple
 
@@ -66,9 +66,33 @@ def place_renewals(
         half_s = thresholds.COUNTER_UPDATE_S / 2
         return thresholds.COUNTER_UPDATE_S, [(t_s - half_s, t_s + half_s) for t_s in times_s]
     # What the first poll read is of one period before the first move.
-    first_s = next(t for t, moved in zip(times_s[1:], moves[1:], strict=True) if moved) - slow_s
-    first_s = min(first_s, times_s[0])
+    first_s = min(next(compress(times_s[1:], moves[1:])) - slow_s, times_s[0])
     return slow_s, [(first_s, first_s), *pairwise(times_s)]
+
+
+def list_moves(values: Sequence[float]) -> list[bool]:
+    """Whether each reading differs from the one before; the first counts as a move."""
+    return [i == 0 or values[i] != values[i - 1] for i in range(len(values))]
+
+
+def tell_moves(
+    times_s: Sequence[float], values: Sequence[float], period_s: float
+) -> list[bool | None]:
+    """Whether each reading moved; ``None`` where equal readings may be two.
+
+    They are one where all around have moved whenever they were a period apart.
+    """
+    moves, in_a_row = list[bool | None](), 0
+    for i, has_moved in enumerate(list_moves(values)):
+        if i and times_s[i] - times_s[i - 1] > 0.75 * period_s:
+            in_a_row = in_a_row + 1 if has_moved else 0
+        moves.append(True if has_moved else False if in_a_row >= FEWEST_MOVES else None)
+    return moves
+
+
+def median_step_s(times_s: Sequence[float]) -> float:
+    """Median time between readings; 0.0 with fewer than two."""
+    return median(b - a for a, b in pairwise(times_s)) if len(times_s) > 1 else 0.0
 
 
 def find_pace_s(moves_s: Sequence[float]) -> float | None:
@@ -85,8 +109,7 @@ def find_pace_s(moves_s: Sequence[float]) -> float | None:
     short_s = intervals[len(intervals) // 5]
     for parts in range(1, MOST_PACE_PARTS + 1):
         counts = [interval * parts / short_s for interval in intervals]
-        renewals = [max(round(count), 1) for count in counts]
-        off = fmean(abs(count - n) for count, n in zip(counts, renewals, strict=True))
+        off = fmean(abs(count - max(round(count), 1)) for count in counts)
         if off <= (LOOSELY if parts == 1 else CLOSELY):
             return _refine_pace(intervals, short_s / parts)
     return None
@@ -104,12 +127,11 @@ def _refine_pace(intervals: Sequence[float], pace_s: float) -> float:
 
 def find_slow_pace_s(times_s: Sequence[float], moves: Sequence[bool]) -> float | None:
     """The pace of a counter that moves once in many polls; ``None`` if it is faster."""
-    moved_s = [t_s for t_s, moved in zip(times_s[1:], moves[1:], strict=True) if moved]
+    moved_s = [*compress(times_s[1:], moves[1:])]
     if not 2 <= len(moved_s) < len(times_s) / 2:
         return None
-    pace_s = median(b - a for a, b in pairwise(moved_s))
-    poll_s = median(b - a for a, b in pairwise(times_s))
-    return pace_s if pace_s > max(thresholds.PROMPT_COUNTER_S, SLOW_POLLS * poll_s) else None
+    pace_s, polls_s = median_step_s(moved_s), SLOW_POLLS * median_step_s(times_s)
+    return pace_s if pace_s > max(thresholds.PROMPT_COUNTER_S, polls_s) else None
 
 
 def find_renewals(
@@ -125,10 +147,8 @@ def find_renewals(
         period_s: Time between renewals, right within a thousandth or so.
     """
     moves = _drop_stands(times_s, moves, period_s)
-    earliest_s = [t_s - period_s for t_s in times_s]
-    for place in range(1, len(times_s)):
-        earliest_s[place] = max(earliest_s[place], times_s[place - 1])
-    pairs = list(zip(earliest_s, times_s, strict=True))
+    befores_s = [-math.inf, *times_s]
+    pairs = [(max(t_s - period_s, b_s), t_s) for b_s, t_s in zip(befores_s, times_s, strict=False)]
     mirrored_s = [-t_s for t_s in reversed(times_s)]
     mirrored = [False, *reversed(moves[1:])]
     for looseness in LOOSENESSES:
@@ -161,10 +181,7 @@ def _drop_stands(
 
 
 def _follow_phase(
-    times_s: Sequence[float],
-    moves: Sequence[bool | None],
-    period_s: float,
-    looseness: Looseness,
+    times_s: Sequence[float], moves: Sequence[bool | None], period_s: float, looseness: Looseness
 ) -> list[Span]:
     """Where a renewal lies near each poll, give or take periods; empty if polls contradict."""
     tracker = RenewalTracker(period_s, times_s[0], looseness)

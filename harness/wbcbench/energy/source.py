@@ -123,7 +123,9 @@ def list_readings(channels: Iterable[Channel], domain: Domain) -> list[list[Chan
     devices: dict[str, list[Channel]] = {}
     for channel in ranked:
         if _rank(channel)[:2] == _rank(ranked[0])[:2]:
-            devices.setdefault(_identify_device(channel), []).append(channel)
+            # The machine as a whole is one device.
+            name = channel.device or device_label(channel.name)
+            devices.setdefault("" if domain is Domain.SYSTEM else name, []).append(channel)
     return sorted(devices.values(), key=lambda readings: device_label(readings[0].name))
 
 
@@ -135,13 +137,6 @@ def _rank(channel: Channel) -> tuple[int, bool, bool, bool, str]:
         "instant" not in channel.reading,
         channel.name,
     )
-
-
-def _identify_device(channel: Channel) -> str:
-    """What the readings of one device share; the machine as a whole is one device."""
-    if channel.domain is Domain.SYSTEM:
-        return Domain.SYSTEM
-    return channel.device or device_label(channel.name)
 
 
 def _name_method(channel: Channel) -> str:
@@ -347,15 +342,10 @@ def source_board_j(record: Measured, source: EnergySource | None, window: str) -
     Each board has its own gain, the same in all its windows: those of several add in squares.
     """
     gains = {channel.name: channel.gain_error for channel in record.channels}
-    widths_j = [
-        None
-        if energy is None or energy.energy_j is None or gain is None
-        else gain * energy.energy_j
-        for energy in _list_energies(record, source, window)
-        for gain in (gains.get(energy.channel) if energy else None,)
-    ]
-    known_j = [width_j for width_j in widths_j if width_j is not None]
-    return math.hypot(*known_j) if widths_j and len(known_j) == len(widths_j) else None
+    energies = _list_energies(record, source, window)
+    known = [(gains.get(energy.channel), energy.energy_j) for energy in energies if energy]
+    known_j = [gain * j for gain, j in known if gain is not None and j is not None]
+    return math.hypot(*known_j) if known_j and len(known_j) == len(energies) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -440,10 +430,8 @@ def _list_energies(
     """The joules of each device of a source, ``None`` for one that has none."""
     if source is None:
         return []
-    return [
-        *(record.energy(window, name) for name in source.channels),
-        *(None for _ in source.unread),
-    ]
+    energies = [record.energy(window, name) for name in source.channels]
+    return energies + [None] * len(source.unread)
 
 
 # Only training steps count, as in ``train``: validation has its own windows, so that a run that

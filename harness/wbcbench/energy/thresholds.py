@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-TABLE: list[Limit] = []
+_ROWS: list[tuple[float, str, str, str]] = []
 
 _MLPERF = "MLPerf power rules (arXiv 2410.12032)"
 _SC24 = "Part-time Power Measurements, SC'24 (arXiv 2312.02741)"
@@ -34,35 +34,27 @@ class Limit:
     source: str
 
 
-def _add_limit(name: str, value: float, unit: str, meaning: str, source: str) -> float:
-    TABLE.append(Limit(name, value, unit, meaning, source))
+def _add_limit(value: float, unit: str, meaning: str, source: str = _OURS) -> float:
+    _ROWS.append((value, unit, meaning, source))
     return value
 
 
 # --- windows -----------------------------------------------------------------------------------
 SHORT_WINDOW_S = _add_limit(
-    "short_window_s",
     10.0,
     "s",
     "a shorter window is marked; below it a 100 ms counter step is over 1 % of the joules",
     "step / duration with the 20–100 ms steps of NVML counters",
 )
 PRIMARY_WINDOW_S = _add_limit(
-    "primary_window_s", 60.0, "s", "the measured window should last at least this long", _MLPERF
+    60.0, "s", "the measured window should last at least this long", _MLPERF
 )
 PRIMARY_SAMPLES = _add_limit(
-    "primary_samples",
-    60,
-    "1",
-    "the measured window should contain at least this many good readings",
-    _MLPERF,
+    60, "1", "the measured window should contain at least this many good readings", _MLPERF
 )
-FEWEST_SAMPLES = _add_limit(
-    "fewest_samples", 10, "1", "a measured window with fewer good readings is suspect", _OURS
-)
+FEWEST_SAMPLES = _add_limit(10, "1", "a measured window with fewer good readings is suspect")
 
 WIDE_SHARE = _add_limit(
-    "wide_share",
     0.05,
     "1",
     "a wider ± of the measured window is reported; in a short window it is suspect",
@@ -70,125 +62,92 @@ WIDE_SHARE = _add_limit(
 )
 
 SPARSE_SHARE = _add_limit(
-    "sparse_share",
     0.05,
     "1",
     "of a window: CodeCarbon beside a sensor must be read as close to both edges, or has no joules",
-    _OURS,
 )
 
-SPARSE_EDGE_S = _add_limit("sparse_edge_s", 0.1, "s", "as close, and not closer than this", _OURS)
+SPARSE_EDGE_S = _add_limit(0.1, "s", "as close, and not closer than this")
 
 # --- gaps --------------------------------------------------------------------------------------
 GAP_PERIODS = _add_limit(
-    "gap_periods",
     3.0,
     "×",
     "readings further apart than this many periods leave a gap",
     "polls wander by half a period to both sides, and one lost tick is normal",
 )
 GAP_LEAST_S = _add_limit(
-    "gap_least_s",
     0.5,
     "s",
     "a shorter gap is no warning, however short the period",
     f"rise time of board power sensors, 0.1–1 s; {_SC24}",
 )
 COVERED_SHARE = _add_limit(
-    "covered_share",
-    0.5,
-    "1",
-    "a sampled window of which gaps take more than the rest cannot be used",
-    _OURS,
+    0.5, "1", "a sampled window of which gaps take more than the rest cannot be used"
 )
-MISSED_SHARE = _add_limit(
-    "missed_share", 0.05, "1", "more missed polls than this share are reported", _OURS
-)
+MISSED_SHARE = _add_limit(0.05, "1", "more missed polls than this share are reported")
 HEARTBEAT_S = _add_limit(
-    "heartbeat_s",
     2.0,
     "s",
     "polls that end earlier than this (or three periods) before the last window ends are lost",
-    _OURS,
 )
 
 # --- counters ----------------------------------------------------------------------------------
 COUNTER_UPDATE_S = _add_limit(
-    "counter_update_s",
     0.1,
     "s",
     "how often a counter moves where that is unknown",
     f"20–100 ms on NVIDIA boards; {_SC24}",
 )
 CEILING_W = _add_limit(
-    "ceiling_w",
     20_000.0,
     "W",
     "a counter step that would need more power is no energy, where the part's limit is unknown",
     "this project; chosen, far above any board or package",
 )
 GPU_CEILING_OVER_LIMIT = _add_limit(
-    "gpu_ceiling_over_limit",
     1.5,
     "×",
     "a step of a GPU's counter that would need more than this times its limit is a jump",
     "peaks of 1.7 × the limit are real; averages over a counter step are lower",
 )
 PEAK_OVER_READ = _add_limit(
-    "peak_over_read",
     1.3,
     "×",
     "the same for this times the highest power read beside it, if no single burst explains it",
-    _OURS,
 )
 CPU_CEILING_OVER_LIMIT = _add_limit(
-    "cpu_ceiling_over_limit",
     5.0,
     "×",
     "the same for processors, whose short-term limit is a multiple of their TDP",
     "this project; chosen above the short-term limits of mobile packages",
 )
 FROZEN_S = _add_limit(
-    "frozen_s",
     0.5,
     "s",
     "a counter that stands still longer, and does not make up for it, is frozen",
     "several updates of any board's counter; every running part draws power",
 )
-FROZEN_UPDATES = _add_limit(
-    "frozen_updates", 5, "1", "the same in usual times between two moves of a slower counter", _OURS
-)
+FROZEN_UPDATES = _add_limit(5, "1", "the same in usual times between two moves of a slower counter")
 CAUGHT_UP_SHARE = _add_limit(
-    "caught_up_share",
     0.85,
     "1",
     "a counter that after a stop makes up for this share of the integral was late, not frozen",
     "this project; chosen: what it does not make up for is bridged, and right either way",
 )
 CAUGHT_UP_ALONE_SHARE = _add_limit(
-    "caught_up_alone_share",
-    0.5,
-    "1",
-    "the same of its own power around the stop, where no power reading tells",
-    _OURS,
+    0.5, "1", "the same of its own power around the stop, where no power reading tells"
 )
 COARSE_COUNTER_SHARE = _add_limit(
-    "coarse_counter_share",
     0.02,
     "1",
     "a counter whose ± is a larger share of its joules gives way to a more exact integral",
-    _OURS,
 )
 COARSE_COUNTER_RATIO = _add_limit(
-    "coarse_counter_ratio",
-    2.0,
-    "×",
-    "an integral is more exact than such a counter if its ± is smaller by more than this",
-    _OURS,
+    2.0, "×", "an integral is more exact than such a counter if its ± is smaller by more than this"
 )
 
 PROMPT_COUNTER_S = _add_limit(
-    "prompt_counter_s",
     0.5,
     "s",
     "a counter that is known to move at least this often never gives way to an integral; in cells "
@@ -198,41 +157,31 @@ PROMPT_COUNTER_S = _add_limit(
 
 # --- power readings ----------------------------------------------------------------------------
 HIGH_OVER_LIMIT = _add_limit(
-    "high_over_limit",
     1.2,
     "×",
     "a power reading above this times the limit is kept, with a warning; the ± holds it",
     "this project; chosen: transients above the limit are real",
 )
 SPIKE_OVER_LIMIT = _add_limit(
-    "spike_over_limit",
     1.7,
     "×",
     "a power reading above this times the limit is none, and leaves a gap",
     "this project; chosen: peaks of up to 1.7 × the limit are real",
 )
 SPIKE_OVER_USUAL = _add_limit(
-    "spike_over_usual",
     10.0,
     "×",
     "the same for this times the power that 95 % of the readings keep to, where no limit is known",
-    _OURS,
 )
-STUCK_S = _add_limit(
-    "stuck_s", 1.0, "s", "equal power readings for less are no sign of a stuck sensor", _OURS
-)
-STUCK_UPDATES = _add_limit(
-    "stuck_updates", 5, "1", "the same in updates of the sensor after the first", _OURS
-)
+STUCK_S = _add_limit(1.0, "s", "equal power readings for less are no sign of a stuck sensor")
+STUCK_UPDATES = _add_limit(5, "1", "the same in updates of the sensor after the first")
 STUCK_CHANCE = _add_limit(
-    "stuck_chance",
     1e-5,
     "1",
     "a reading is stuck if chance repeats it as often with less than this probability in a trace",
     "this project; chosen far below the false alarms that are allowed",
 )
 AVERAGING_S = _add_limit(
-    "averaging_s",
     1.0,
     "s",
     "how far back an averaged reading reaches where that is unknown",
@@ -240,18 +189,11 @@ AVERAGING_S = _add_limit(
 )
 
 # --- agreement ---------------------------------------------------------------------------------
-AGREE_PCT = _add_limit(
-    "agree_pct", 3.0, "%", "counter and integral agree up to here; above: suspect", _OURS
-)
+AGREE_PCT = _add_limit(3.0, "%", "counter and integral agree up to here; above: suspect")
 DISAGREE_PCT = _add_limit(
-    "disagree_pct",
-    10.0,
-    "%",
-    "counter and integral that differ by more: the measured window is invalid",
-    _OURS,
+    10.0, "%", "counter and integral that differ by more: the measured window is invalid"
 )
 DISAGREE_DEPTHS = _add_limit(
-    "disagree_depths",
     1.25,
     "×",
     "the depth of a check is this times the ± of counter less integral; a smaller difference is "
@@ -259,57 +201,40 @@ DISAGREE_DEPTHS = _add_limit(
     "± holds 95 %, this times ± 98.6 % of chance differences",
 )
 CROSS_CHECK_PCT = _add_limit(
-    "cross_check_pct",
-    10.0,
-    "%",
-    "CodeCarbon's measured joules further from ours are reported",
-    _OURS,
+    10.0, "%", "CodeCarbon's measured joules further from ours are reported"
 )
 ALIAS_SHARE = _add_limit(
-    "alias_share",
     0.05,
     "1",
     "a step time this close to a divisor or multiple of the sensor's period aliases",
     f"this project; aliasing as such: {_SC24}",
 )
-ALIAS_ORDER = _add_limit(
-    "alias_order", 5, "1", "divisors and multiples up to this one are checked", _OURS
-)
+ALIAS_ORDER = _add_limit(5, "1", "divisors and multiples up to this one are checked")
 
 # --- state of the machine ----------------------------------------------------------------------
 THROTTLED_SHARE = _add_limit(
-    "throttled_share",
-    0.2,
-    "1",
-    "a measured window throttled for more than this share is invalid; less is suspect",
-    _OURS,
+    0.2, "1", "a measured window throttled for more than this share is invalid; less is suspect"
 )
 WARM_UP_C = _add_limit(
-    "warm_up_c",
     20.0,
     "°C",
     "a GPU this much warmer in the mean of the measured window than at its start began cold",
     "this project; chosen: leakage, and with it power, grows with temperature",
 )
 BAND_C = _add_limit(
-    "band_c",
     2.0,
     "°C",
     "a GPU that is this much warmer at its start than `--cooldown` asked for began too warm",
     "die sensors give whole degrees, and an idle board wanders by one",
 )
 HOT_C = _add_limit(
-    "hot_c",
     85.0,
     "°C",
     "a GPU that gets hotter is about to throttle",
     "this project; chosen below the slow-down temperatures boards report",
 )
-BUSY_SHARE = _add_limit(
-    "busy_share", 0.05, "1", "more load than this before the run began is another process's", _OURS
-)
+BUSY_SHARE = _add_limit(0.05, "1", "more load than this before the run began is another process's")
 OTHERS_CPU_SHARE = _add_limit(
-    "others_cpu_share",
     0.05,
     "1",
     "other processes with more of the machine's processor time add to its joules",
@@ -317,16 +242,15 @@ OTHERS_CPU_SHARE = _add_limit(
     "so that this share of all cores, few or many, is 5 to 10 % of its joules",
 )
 IDLE_DRIFT_PCT = _add_limit(
-    "idle_drift_pct",
-    10.0,
-    "%",
-    "idle power before and after that differs by more is reported",
-    _OURS,
+    10.0, "%", "idle power before and after that differs by more is reported"
 )
 STAMP_S = _add_limit(
-    "stamp_s",
     0.002,
     "s",
     "how well a window's edge is stamped",
     "a pipe, a scheduler's slice and one synchronisation of the device",
 )
+
+# Nothing else here is a number.
+_NAMES = [name for name, value in globals().copy().items() if isinstance(value, int | float)]
+TABLE = [Limit(name.lower(), *row) for name, row in zip(_NAMES, _ROWS, strict=True)]

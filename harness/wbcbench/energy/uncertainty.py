@@ -1,4 +1,4 @@
-"""How far a window's joules may be off: edges, sampling, gaps; and the cards of sensors.
+"""How far a window's joules may be off: edges, sampling, gaps.
 
 A counter is exact at its renewals; a window's edge is off by what was drawn between the renewal and
 the edge, and by when the renewal was. Integrals of power readings are off by what the sensor did
@@ -21,21 +21,16 @@ import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from itertools import compress, pairwise
 from statistics import fmean, median, pstdev
 
-from wbcbench.core.record import Budget, KindGuess, SensorCard
+from wbcbench.core.record import Budget
 from wbcbench.core.trace import Channel, Domain, Kind, Trace
 from wbcbench.core.units import ms_from_s
 from wbcbench.core.window import Window, WindowEnergy
 from wbcbench.energy import thresholds
-from wbcbench.energy.integrate import (
-    LEAST_DUTY,
-    EnergyCurve,
-    energy_curve,
-    median_step_s,
-)
-from wbcbench.energy.renewals import FEWEST_MOVES, find_pace_s
+from wbcbench.energy.integrate import LEAST_DUTY, EnergyCurve, energy_curve
+from wbcbench.energy.renewals import find_pace_s, list_moves, median_step_s
 
 UNIFORM_SD = 1 / math.sqrt(12)  # standard deviation of an even distribution of width one
 FEW_LEVELS = 32  # readings of more distinct values are fine-grained
@@ -98,6 +93,11 @@ class Sensor:
     is_paced: bool
     late_s: float = 0.0
 
+    @property
+    def longest_s(self) -> float:
+        """The longest time between two samples that is no gap, and not missing."""
+        return thresholds.GAP_PERIODS * max(self.poll_s, self.update_s)
+
 
 @dataclass(frozen=True, slots=True)
 class Beside:
@@ -122,11 +122,7 @@ def with_uncertainty(trace: Trace, window: Window, energy: WindowEnergy) -> Wind
 
 
 def uncertainty_budget(
-    trace: Trace,
-    window: Window,
-    energy: WindowEnergy,
-    sensor: Sensor,
-    beside: Beside | None = None,
+    trace: Trace, window: Window, energy: WindowEnergy, sensor: Sensor, beside: Beside | None = None
 ) -> Budget | None:
     """Where the uncertainty of ``energy`` comes from; ``None`` for unknown joules and for a model.
 
@@ -182,20 +178,16 @@ def describe_limits(channels: Iterable[Channel]) -> tuple[str, ...]:
     for channel in channels:
         averaging_s, update_s = channel.averaging_s or 0.0, channel.update_s or 0.0
         part, every_ms = channel.name.rpartition("/")[0], f"{ms_from_s(update_s):.0f} ms"
+        is_power = channel.kind is Kind.SAMPLED and channel.domain is Domain.GPU
         if 0.0 < averaging_s < update_s:
             parts[part] = f"{part} reads {ms_from_s(averaging_s):.0f} of every {every_ms}"
-        elif channel.averaging_s is None and _is_slow_power(channel):
+        elif channel.averaging_s is None and is_power and update_s > thresholds.PROMPT_COUNTER_S:
             parts[part] = f"{part} may read only a moment of every {every_ms}"
     return tuple(
         f"The sensor of {what}; a load in step with it can be off by half or more. Run longer, and "
         "vary the time that a step takes."
         for what in parts.values()
     )
-
-
-def _is_slow_power(channel: Channel) -> bool:
-    is_power = channel.kind is Kind.SAMPLED and channel.domain is Domain.GPU
-    return is_power and (channel.update_s or 0.0) > thresholds.PROMPT_COUNTER_S
 
 
 def _has_jump(times: Sequence[float], values: Sequence[float]) -> bool:
@@ -216,7 +208,7 @@ def _find_update_s(trace: Trace) -> float:
     if trace.channel.update_s:
         return trace.channel.update_s
     times, values = trace.good
-    moves = [t for t, a, b in zip(times[1:], values, values[1:], strict=False) if a != b]
+    moves = [*compress(times, list_moves(values))][1:]
     levels = len(set(values))
     returns = levels <= FEW_LEVELS < len(values) and 2 * levels < len(moves)
     is_load = trace.channel.kind is Kind.SAMPLED and returns
@@ -310,9 +302,7 @@ def _estimate_knot_sampling_j(curve: EnergyCurve, window: Window, sensor: Sensor
     steps = list(pairwise(zip(curve.t_s, curve.energy_j, strict=True)))
     middles = [(start_s + end_s) / 2 for (start_s, _), (end_s, _) in steps]
     power_w = [(after_j - before_j) / (b - a) for (a, before_j), (b, after_j) in steps]
-    return EVEN_SHARE * _estimate_sampling_j(
-        middles, power_w, window, longest_s=math.inf, look_s=sensor.update_s
-    )
+    return EVEN_SHARE * _estimate_sampling_j(middles, power_w, window, sensor.update_s)
 
 
 def _split_integral(trace: Trace, window: Window, sensor: Sensor) -> tuple[float, float, float]:
@@ -330,16 +320,16 @@ def _split_integral(trace: Trace, window: Window, sensor: Sensor) -> tuple[float
     edges_j = math.hypot(*(edge_j for edge_j, _ in edges), shift_j)
     repeats = sensor.update_s > 1.5 * sensor.poll_s
     samples = _skip_repeats(times, sensor.update_s) if repeats else range(len(times))
+    may_look = sensor.averaging_s == 0.0 and sensor.update_s > thresholds.PROMPT_COUNTER_S
     is_followed = sensor.is_paced and sensor.update_s > sensor.poll_s / 2
     sampling_j = _estimate_sampling_j(
         [times[i] for i in samples],
         [values[i] for i in samples],
         window,
-        longest_s=thresholds.GAP_PERIODS * max(sensor.poll_s, sensor.update_s),
-        look_s=sensor.update_s if sensor.is_part_time else None,
-        limit_w=trace.channel.limit_w,
-        may_look=sensor.averaging_s == 0.0 and sensor.update_s > thresholds.PROMPT_COUNTER_S,
-        unseen_share=UNSEEN_SHARE if is_followed else LOOK_SHARE,
+        sensor.update_s if sensor.is_part_time else None,
+        sensor.longest_s,
+        trace.channel.limit_w,
+        None if may_look else UNSEEN_SHARE if is_followed else LOOK_SHARE,
     )
     return quantisation_j, edges_j, sampling_j
 
@@ -349,25 +339,24 @@ def _split_held(curve: EnergyCurve, window: Window, sensor: Sensor) -> tuple[flo
 
     Nothing was drawn that they do not hold: what is left is their noise, and gaps.
     """
-    power_w, edges_j = curve.power_w or [], list[float]()
+    times, power_w, edges_j = curve.t_s, curve.power_w or [], list[float]()
     for t_s in (window.start_s, window.end_s):
-        near_w = _find_near(curve.t_s, power_w, t_s, sensor.update_s + sensor.late_s)
+        near_w = _find_near(times, power_w, t_s, sensor.update_s + sensor.late_s)
         edges_j += [*_judge_edge(curve, t_s, sensor), sensor.late_s * (max(near_w) - min(near_w))]
     # Where renewals are known to their polls alone, steps of the load are off by as much.
-    first, last = bisect_left(curve.t_s, window.start_s), bisect_right(curve.t_s, window.end_s)
+    first, last = bisect_left(times, window.start_s), bisect_right(times, window.end_s)
     loose_s = max(curve.half_s[first:last], default=0.0)
     if loose_s > LOOSE_SHARE * sensor.update_s:
         inside_w = power_w[first:last]
         edges_j.append(loose_s * (max(inside_w) - min(inside_w)))
-    sampling_j = _estimate_sampling_j(
-        curve.t_s,
-        power_w,
-        window,
-        longest_s=thresholds.GAP_PERIODS * max(sensor.poll_s, sensor.update_s),
-        look_s=None,
-        noise_w=NORMAL_SD * median(abs(b - a) for a, b in pairwise(power_w)) / math.sqrt(2),
-    )
-    return math.hypot(*edges_j), sampling_j
+    noise_w = NORMAL_SD * median(abs(b - a) for a, b in pairwise(power_w)) / math.sqrt(2)
+    usual_s = min(median_step_s(times), window.duration_s)
+    strata = _list_strata(times, window)
+    most_w = max(0.0, *power_w)
+    missing = [i for i in strata if times[i + 1] - times[i] >= 1.5 * usual_s]
+    noise_j2 = noise_w**2 * usual_s * window.duration_s
+    sums = _sum_strata(times, power_w, missing, window, sensor.longest_s, most_w, noise_j2)
+    return math.hypot(*edges_j), math.hypot(t_95(len(strata)) * math.sqrt(sums[0]), sums[1])
 
 
 def _judge_readings(
@@ -413,61 +402,72 @@ def _skip_repeats(times: Sequence[float], update_s: float) -> list[int]:
     return places
 
 
-def _estimate_sampling_j(
+def _list_strata(times: Sequence[float], window: Window) -> range:
+    """Places of readings from which a stratum reaches into a window."""
+    first = max(bisect_right(times, window.start_s) - 1, 0)
+    return range(first, min(bisect_left(times, window.end_s), len(times) - 1))
+
+
+def _sum_strata(
     times: Sequence[float],
     power_w: Sequence[float],
+    strata: Iterable[int],
     window: Window,
     longest_s: float,
-    look_s: float | None,
-    limit_w: float | None = None,
-    may_look: bool = False,
-    unseen_share: float = UNSEEN_SHARE,
-    noise_w: float | None = None,
-) -> float:
-    """95 % half-width of the integral between readings, by successive differences.
-
-    ``look_s`` is the even time between a sensor's own looks, ``None`` if those are the polls. With
-    ``noise_w``, the standard deviation of their noise, the readings are means of all the time that
-    lies between them, unless one is missing.
+    most_w: float,
+    variance_j2: float = 0.0,
+) -> tuple[float, float]:
+    """Variance of the integral between readings, by successive differences, and what gaps may hold.
 
     A step between flat stretches is somewhere in its stratum, evenly distributed; any other
     difference stands for what was drawn between the two readings. A stratum longer than
     ``longest_s`` may hold anything that was read in the whole trace, and one that is told as a gap
-    anything from nothing to ``limit_w``. One stratum's worth of what was read in the window is
-    added for a burst that fell between two samples, ``unseen_share`` of it; slow samples that
-    ``may_look`` for a moment may all have met one level of a load that shows others elsewhere.
+    anything from nothing to ``most_w``.
     """
-    first = max(bisect_right(times, window.start_s) - 1, 0)
-    last = min(bisect_left(times, window.end_s), len(times) - 1)
-    inside_w = power_w[first : last + 1]
-    if not inside_w:
-        return 0.0
-    steps_w = [abs(b - a) for a, b in pairwise(power_w)]
-    most_w = max(limit_w or 0.0, *power_w)
-    usual_s = min(median_step_s(times), window.duration_s)
-    variance, gaps_j = (noise_w or 0.0) ** 2 * usual_s * window.duration_s, 0.0
-    for i in range(first, last):
-        if noise_w is not None and times[i + 1] - times[i] < 1.5 * usual_s:
-            continue
+    steps_w, gaps_j = [abs(b - a) for a, b in pairwise(power_w)], 0.0
+    for i in strata:
         length_s = min(times[i + 1], window.end_s) - max(times[i], window.start_s)
-        beside_w = [*steps_w[max(i - 1, 0) : i], *steps_w[i + 1 : i + 2]]
-        is_alone = len(beside_w) == 2 and max(beside_w) < FLAT_BESIDE * steps_w[i]
-        spread_w = steps_w[i] * (UNIFORM_SD if is_alone else math.sqrt(0.5))
         if times[i + 1] - times[i] > max(longest_s, thresholds.GAP_LEAST_S):
             mean_w = fmean(power_w[i : i + 2])
             gaps_j += length_s * max(most_w - mean_w, mean_w)
             continue
+        beside_w = [*steps_w[max(i - 1, 0) : i], *steps_w[i + 1 : i + 2]]
+        is_alone = len(beside_w) == 2 and max(beside_w) < FLAT_BESIDE * steps_w[i]
+        spread_w = steps_w[i] * (UNIFORM_SD if is_alone else math.sqrt(0.5))
         if times[i + 1] - times[i] > longest_s:
             spread_w = max(spread_w, UNIFORM_SD * (max(power_w) - min(power_w)))
-        variance += (length_s * spread_w) ** 2
-    unseen_j = unseen_share * usual_s * (max(inside_w) - min(inside_w))
-    if may_look:
-        unseen_j = LOOK_SHARE * usual_s * (max(power_w) - min(power_w))
-    if noise_w is not None:
-        return math.hypot(t_95(last - first) * math.sqrt(variance), gaps_j)
-    by_chance_j = t_95(last - first) * math.hypot(math.sqrt(variance), unseen_j)
+        variance_j2 += (length_s * spread_w) ** 2
+    return variance_j2, gaps_j
+
+
+def _estimate_sampling_j(
+    times: Sequence[float],
+    power_w: Sequence[float],
+    window: Window,
+    look_s: float | None,
+    longest_s: float = math.inf,
+    limit_w: float | None = None,
+    unseen_share: float | None = UNSEEN_SHARE,
+) -> float:
+    """95 % half-width of the integral between readings.
+
+    ``look_s`` is the even time between a sensor's own looks, ``None`` if those are the polls. One
+    stratum's worth of what was read in the window is added for a burst that fell between two
+    samples, ``unseen_share`` of it; with ``None``, slow samples that may be looks may all have met
+    one level of a load that shows others elsewhere.
+    """
+    strata = _list_strata(times, window)
+    inside = slice(strata.start, strata.stop + 1)
+    inside_w = power_w[inside]
+    if not inside_w:
+        return 0.0
+    most_w, usual_s = max(limit_w or 0.0, *power_w), min(median_step_s(times), window.duration_s)
+    variance_j2, gaps_j = _sum_strata(times, power_w, strata, window, longest_s, most_w)
+    unseen_w = power_w if unseen_share is None else inside_w
+    unseen_j = (unseen_share or LOOK_SHARE) * usual_s * (max(unseen_w) - min(unseen_w))
+    by_chance_j = t_95(len(strata)) * math.hypot(math.sqrt(variance_j2), unseen_j)
     look_s = look_s or _find_even_step_s(times)
-    in_step_j = aliasing_j(times[first : last + 1], inside_w, look_s) if look_s else 0.0
+    in_step_j = aliasing_j(times[inside], inside_w, look_s) if look_s else 0.0
     return math.hypot(max(by_chance_j, in_step_j), gaps_j)
 
 
@@ -482,81 +482,6 @@ def t_95(degrees: float) -> float:
     second = (5 * z**5 + 16 * z**3 + 3 * z) / (96 * n**2)
     third = (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / (384 * n**3)
     return z + first + second + third
-
-
-# A sensor is probed for two seconds before a run. Counters step and power readings are renewed at a
-# pace that no interface states; both limit the accuracy of a window's joules. The pace shows only
-# while the value moves: a card says what is unknown, and why, instead of guessing.
-def make_sensor_card(trace: Trace) -> SensorCard:
-    """Card of one densely polled trace; pure."""
-    times, values = trace.good
-    moves = [
-        (t_s, after - before)
-        for t_s, (before, after) in zip(times[1:], pairwise(values), strict=True)
-        if after != before
-    ]
-    update_s = find_pace_s([t_s for t_s, _ in moves])
-    is_counter = trace.channel.kind is Kind.COUNTER
-    rises = [size for _, size in moves if size > 0]  # a reset among them does not count
-    has_step = is_counter and rises and update_s is not None
-    return SensorCard(
-        channel=trace.channel.name,
-        update_s=update_s,
-        step_j=median(rises) if has_step else None,
-        resolution=min((abs(size) for _, size in moves), default=None),
-        kind_guess="counter" if is_counter else _guess_kind(trace.channel, update_s, values, moves),
-        probed_s=times[-1] - times[0] if times else 0.0,
-        polls=len(times),
-        reason="" if update_s is not None else _describe_no_pace(len(times), len(moves)),
-        repeat_share=_find_repeat_share(times, len(moves), update_s or trace.channel.update_s),
-    )
-
-
-def _find_repeat_share(times: Sequence[float], moves: int, update_s: float | None) -> float | None:
-    """Share of renewals that left the value as it was; ``None`` if they cannot be counted."""
-    if len(times) < 2 or (moves and not update_s):
-        return None
-    renewals = (times[-1] - times[0]) / update_s if update_s else math.inf
-    return max(1.0 - moves / renewals, 1.0 / (renewals + 1)) if renewals >= 1 else None
-
-
-def update_channels(
-    channels: Iterable[Channel], cards: Iterable[SensorCard]
-) -> tuple[Channel, ...]:
-    """The channels with what their cards tell of the sensors, and else as they were."""
-    by_name = {card.channel: card for card in cards}
-    return tuple(
-        replace(channel, update_s=card.update_s or channel.update_s, repeat_share=card.repeat_share)
-        if (card := by_name.get(channel.name))
-        else channel
-        for channel in channels
-    )
-
-
-def _guess_kind(
-    channel: Channel,
-    update_s: float | None,
-    values: Sequence[float],
-    moves: Sequence[tuple[float, float]],
-) -> KindGuess:
-    if channel.averaging_s and channel.update_s and channel.averaging_s < channel.update_s:
-        return "part_time"
-    if update_s is None or not values:
-        return "unknown"
-    span = max(values) - min(values)
-    if span < WIDE_RANGE_SHARE * median(values):
-        return "unknown"
-    largest = max(abs(size) for _, size in moves)
-    return "held" if largest >= JUMP_SHARE * span else "running_average"
-
-
-def _describe_no_pace(polls: int, moves: int) -> str:
-    """Why the pace is unknown."""
-    if polls == 0:
-        return "no reading succeeded"
-    if moves >= FEWEST_MOVES:
-        return "the value moved at no even pace; probe while the device is idle or at steady work"
-    return f"the value moved {moves} times, too few to find its pace; probe while the device works"
 
 
 # Where each edge of a periodic load falls between two polls is usually chance, and the errors of

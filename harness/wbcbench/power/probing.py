@@ -1,12 +1,15 @@
 """The pace of each sensor: found by reading it densely, or known from a card of the last day.
 
-A card says how often a sensor is renewed and by how much. It belongs to one board and driver, and
-is kept in the user's cache folder; one that cannot be read, or is of something else, is ignored,
-and so is one whose pace the sensor does not show again within some renewals.
+Counters step and power readings are renewed at a pace that no interface states; both limit the
+accuracy of a window's joules. A card says how often a sensor is renewed and by how much; the pace
+shows only while the value moves, and of what is unknown it says why. It belongs to one board and
+driver, and is kept in the user's cache folder; one that cannot be read, or is of something else, is
+ignored, and so is one whose pace the sensor does not show again within some renewals.
 """
 
 from __future__ import annotations
 
+import math
 import re
 import threading
 import time
@@ -21,11 +24,18 @@ from pydantic import TypeAdapter, ValidationError
 
 from wbcbench.core.cache import cache_root
 from wbcbench.core.files import write_atomically
-from wbcbench.core.record import SensorCard
+from wbcbench.core.record import KindGuess, SensorCard
 from wbcbench.core.trace import Channel, Kind, Origin, Trace
 from wbcbench.core.window import Clock
-from wbcbench.energy.renewals import FEWEST_EVEN_MOVES, FEWEST_MOVES, LOOSELY, Span
-from wbcbench.energy.uncertainty import make_sensor_card, update_channels
+from wbcbench.energy.renewals import (
+    FEWEST_EVEN_MOVES,
+    FEWEST_MOVES,
+    LOOSELY,
+    Span,
+    find_pace_s,
+    list_moves,
+)
+from wbcbench.energy.uncertainty import JUMP_SHARE, WIDE_RANGE_SHARE
 from wbcbench.power.meter import EnergyMeter
 
 PROBE_S = 2.0
@@ -156,9 +166,74 @@ def _confirms(moves_s: Sequence[Span], told_s: float | None) -> bool:
     return is_told_well and shortest_s - error_s <= told_s <= longest_s + error_s
 
 
+def make_sensor_card(trace: Trace) -> SensorCard:
+    """Card of one densely polled trace; pure."""
+    times, values = trace.good
+    moves = [i for i, has_moved in enumerate(list_moves(values)) if has_moved][1:]
+    sizes = [values[i] - values[i - 1] for i in moves]
+    update_s = find_pace_s([times[i] for i in moves])
+    is_counter = trace.channel.kind is Kind.COUNTER
+    rises = [size for size in sizes if size > 0]  # a reset among them does not count
+    has_step = is_counter and rises and update_s is not None
+    return SensorCard(
+        channel=trace.channel.name,
+        update_s=update_s,
+        step_j=median(rises) if has_step else None,
+        resolution=min(map(abs, sizes), default=None),
+        kind_guess="counter" if is_counter else _guess_kind(trace.channel, update_s, values, sizes),
+        probed_s=times[-1] - times[0] if times else 0.0,
+        polls=len(times),
+        reason="" if update_s is not None else _describe_no_pace(len(times), len(moves)),
+        repeat_share=_find_repeat_share(times, len(moves), update_s or trace.channel.update_s),
+    )
+
+
+def _find_repeat_share(times: Sequence[float], moves: int, update_s: float | None) -> float | None:
+    """Share of renewals that left the value as it was; ``None`` if they cannot be counted."""
+    if len(times) < 2 or (moves and not update_s):
+        return None
+    renewals = (times[-1] - times[0]) / update_s if update_s else math.inf
+    return max(1.0 - moves / renewals, 1.0 / (renewals + 1)) if renewals >= 1 else None
+
+
+def _guess_kind(
+    channel: Channel, update_s: float | None, values: Sequence[float], moves: Sequence[float]
+) -> KindGuess:
+    if channel.averaging_s and channel.update_s and channel.averaging_s < channel.update_s:
+        return "part_time"
+    if update_s is None or not values:
+        return "unknown"
+    span = max(values) - min(values)
+    if span < WIDE_RANGE_SHARE * median(values):
+        return "unknown"
+    return "held" if max(map(abs, moves)) >= JUMP_SHARE * span else "running_average"
+
+
+def _describe_no_pace(polls: int, moves: int) -> str:
+    """Why the pace is unknown."""
+    if polls == 0:
+        return "no reading succeeded"
+    if moves >= FEWEST_MOVES:
+        return "the value moved at no even pace; probe while the device is idle or at steady work"
+    return f"the value moved {moves} times, too few to find its pace; probe while the device works"
+
+
 def channels_of(meters: Iterable[EnergyMeter], cards: Iterable[SensorCard]) -> tuple[Channel, ...]:
     """All channels, with the pace that their cards found."""
     return update_channels((channel for meter in meters for channel in meter.channels), cards)
+
+
+def update_channels(
+    channels: Iterable[Channel], cards: Iterable[SensorCard]
+) -> tuple[Channel, ...]:
+    """The channels with what their cards tell of the sensors, and else as they were."""
+    by_name = {card.channel: card for card in cards}
+    return tuple(
+        replace(channel, update_s=card.update_s or channel.update_s, repeat_share=card.repeat_share)
+        if (card := by_name.get(channel.name))
+        else channel
+        for channel in channels
+    )
 
 
 @dataclass(frozen=True, slots=True)

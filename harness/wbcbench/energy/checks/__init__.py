@@ -39,7 +39,7 @@ class Evidence:
 
     Attributes:
         spec: What a run was asked to do; ``None`` for a user's program, of which nothing was asked.
-        judged: Name of the window that is checked.
+        window_name: Name of the window that is checked.
         traces, windows, energies, budgets: What was measured, and where its ± come from.
         cut: Names of windows that were still open when the trace ended.
         sampling: How well each meter was sampled.
@@ -140,11 +140,8 @@ class Evidence:
     @property
     def primary_j(self) -> tuple[float | None, float | None]:
         """Primary energy of the checked window and its ±, in joules."""
-        source = self.primary
-        return (
-            source_energy_j(self, source, self.window_name),
-            source_uncertainty_j(self, source, self.window_name),
-        )
+        source, name = self.primary, self.window_name
+        return source_energy_j(self, source, name), source_uncertainty_j(self, source, name)
 
     @property
     def counted_channels(self) -> frozenset[str]:

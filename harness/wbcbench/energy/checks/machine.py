@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 
 from wbcbench.core.board_state import Telemetry, same_bus
 from wbcbench.core.cpu_load import CpuLoad
@@ -120,17 +121,14 @@ def check_above_idle(evidence: Evidence) -> Iterator[QualityWarning]:
     """Windows that drew less than idle windows did, and whether others explain it."""
     source, name = evidence.primary, evidence.window_name
     power_w = source_power_w(evidence, source, name)
-    idle = [
-        next(
-            ((w, p) for w in names if (p := source_power_w(evidence, source, w)) is not None), None
-        )
-        for names in (IDLE_BEFORE, IDLE_AFTER)
-    ]
-    known = [pair for pair in idle if pair is not None]
-    idle_w = mean_known([idle_power_w for _, idle_power_w in known])
-    if power_w is None or idle_w is None or power_w >= idle_w or name in dict(known):
+    known_w = dict[str, float]()
+    for names in (IDLE_BEFORE, IDLE_AFTER):
+        known = ((w, p) for w in names if (p := source_power_w(evidence, source, w)) is not None)
+        known_w.update(islice(known, 1))
+    idle_w = mean_known([*known_w.values()])
+    if power_w is None or idle_w is None or power_w >= idle_w or name in known_w:
         return
-    busy = [load.window for load in _list_busy(evidence) if load.window in dict(known)]
+    busy = [load.window for load in _list_busy(evidence) if load.window in known_w]
     cause = f" Other processes were busy in {list_some(busy)}." if busy else ""
     detail = f"`{name}` drew {power_w:.1f} W, the idle windows {idle_w:.1f} W.{cause}"
     yield make_warning("above-idle-negative", detail, window=name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from itertools import groupby
 from operator import attrgetter
@@ -13,8 +14,9 @@ from wbcbench.energy import thresholds
 from wbcbench.energy.checks import Evidence, list_some
 from wbcbench.energy.cross_check import deepest_check
 from wbcbench.energy.faults import Flaw, is_pair
-from wbcbench.energy.integrate import find_gaps, median_step_s
-from wbcbench.energy.source import is_codecarbon, meter_of
+from wbcbench.energy.integrate import find_gaps
+from wbcbench.energy.renewals import median_step_s
+from wbcbench.energy.source import device_label, is_codecarbon, meter_of
 from wbcbench.energy.warnings import make_warning
 
 
@@ -26,20 +28,19 @@ def check_sensor_faults(evidence: Evidence) -> Iterator[QualityWarning]:
         windows = evidence.list_touched([(fault.start_s, fault.end_s) for fault in faults])
         longest = max(faults, key=lambda fault: fault.end_s - fault.start_s)
         more = f" (the longest of {len(faults)})" if len(faults) > 1 else ""
+        worst = [name for name in windows if name == evidence.window_name] or windows or [""]
         yield make_warning(
             flaw,
             f"{channel}: {longest.detail}{more}. Windows: {list_some(windows) or 'none'}.",
             _grade_fault(evidence, channel, flaw, windows),
-            window=evidence.window_name
-            if evidence.window_name in windows
-            else next(iter(windows), ""),
+            window=worst[0],
             channel=channel,
         )
 
 
 def _grade_fault(evidence: Evidence, channel: str, flaw: Flaw, windows: list[str]) -> Severity:
-    part = channel.rpartition("/")[0]
-    has_pair = sum(c.name.rpartition("/")[0] == part for c in evidence.channels) > 1
+    part = device_label(channel)
+    has_pair = sum(device_label(c.name) == part for c in evidence.channels) > 1
     is_decided = flaw in {Flaw.HIGH, Flaw.LATE} and has_pair
     is_counted = channel in evidence.counted_channels and windows
     return Severity.SUSPECT if is_counted and not is_decided else Severity.INFO
@@ -47,19 +48,14 @@ def _grade_fault(evidence: Evidence, channel: str, flaw: Flaw, windows: list[str
 
 def check_depth(evidence: Evidence) -> Iterator[QualityWarning]:
     """Boards whose reading no second one checks, or checks too weakly."""
-    boards, names = dict[str, dict[Kind, str]](), _list_boards(evidence)
+    boards = dict[str, dict[Kind, str]]()
+    meters = {meter_of(name) for name in evidence.counted_channels}
     for channel in evidence.channels:
-        if channel.domain is Domain.GPU and channel.name in names:
-            boards.setdefault(channel.name.rpartition("/")[0], {})[channel.kind] = channel.name
+        is_board = channel.domain is Domain.GPU and channel.origin is Origin.MEASURED
+        if is_board and meter_of(channel.name) in meters and not is_codecarbon(channel.name):
+            boards.setdefault(device_label(channel.name), {})[channel.kind] = channel.name
     for readings in boards.values():
         yield from _judge_depth(evidence, readings)
-
-
-def _list_boards(evidence: Evidence) -> set[str]:
-    """Readings of the meters whose faults are faults of the run, measured."""
-    meters = {meter_of(name) for name in evidence.counted_channels}
-    measured = (c.name for c in evidence.channels if c.origin is Origin.MEASURED)
-    return {name for name in measured if meter_of(name) in meters and not is_codecarbon(name)}
 
 
 def _judge_depth(evidence: Evidence, readings: Mapping[Kind, str]) -> Iterator[QualityWarning]:
@@ -131,42 +127,36 @@ def _find_gaps(trace: Trace) -> list[tuple[float, float]]:
 
 def check_gaps(evidence: Evidence) -> Iterator[QualityWarning]:
     """Stretches without a good reading."""
+    parts = {window.name: evidence.list_parts(window) for window in evidence.windows}
     for trace in evidence.sampled_traces:
         breaks, channel = _find_gaps(trace), trace.channel
         lost_s = {
-            window.name: sum(
+            name: sum(
                 max(min(end, part.end_s) - max(start, part.start_s), 0.0)
                 for start, end in breaks
-                for part in evidence.list_parts(window)
+                for part in parts[name]
             )
-            for window in evidence.windows
+            for name in parts
         }
-        windows = [window for window in evidence.windows if lost_s[window.name] > 0]
-        if not windows:
+        names = [name for name in parts if lost_s[name] > 0]
+        if not names:
             continue
-        worst = max(
-            windows,
-            key=lambda window: (
-                window.name == evidence.window_name,
-                evidence.is_work(window.name),
-                lost_s[window.name],
-            ),
-        )
-        share = lost_s[worst.name] / sum(p.duration_s for p in evidence.list_parts(worst))
+        is_work = evidence.is_work
+        worst = max(names, key=lambda n: (n == evidence.window_name, is_work(n), lost_s[n]))
+        share = lost_s[worst] / sum(part.duration_s for part in parts[worst])
         severity = Severity.INFO
-        if channel.name in evidence.counted_channels and evidence.is_work(worst.name):
+        if channel.name in evidence.counted_channels and is_work(worst):
             is_lost = channel.kind is Kind.SAMPLED and share > thresholds.COVERED_SHARE
-            is_measured = worst.name == evidence.window_name
+            is_measured = worst == evidence.window_name
             is_only = is_measured and not _has_other_reading(evidence, channel)
             severity = Severity.INVALID if is_lost and is_only else Severity.SUSPECT
         yield make_warning(
             "sampling-gap",
             f"{channel.name} gave no good reading for up to "
             f"{max(end - start for start, end in breaks):.1f} s; {100 * (1 - share):.0f} % of "
-            f"`{worst.name}` are covered. "
-            f"Windows with gaps: {list_some(window.name for window in windows)}.",
+            f"`{worst}` are covered. Windows with gaps: {list_some(names)}.",
             severity,
-            window=worst.name,
+            window=worst,
             channel=channel.name,
         )
 
@@ -182,18 +172,13 @@ def check_heartbeat(evidence: Evidence) -> Iterator[QualityWarning]:
     """Meters that stopped being sampled before the run ended."""
     end_s = max((window.end_s for window in evidence.windows), default=0.0)
     for trace in evidence.sampled_traces if evidence.windows else ():
-        early_s = end_s - trace.t_s[-1] if trace.t_s else None
-        if early_s is not None and (
-            early_s <= thresholds.HEARTBEAT_S or early_s <= 3 * median_step_s(trace.t_s)
-        ):
+        early_s = end_s - trace.t_s[-1] if trace.t_s else math.inf
+        if early_s <= max(thresholds.HEARTBEAT_S, 3 * median_step_s(trace.t_s)):
             continue
         name = trace.channel.name
         is_counted = name in evidence.counted_channels
-        when = (
-            f"was last polled {early_s:.1f} s before the last window ended"
-            if early_s is not None
-            else "was never polled"
-        )
+        when = f"was last polled {early_s:.1f} s before the last window ended"
+        when = when if trace.t_s else "was never polled"
         yield make_warning(
             "heartbeat-lost",
             f"{name} {when}.",

@@ -74,9 +74,10 @@ def check_unknown_energy(evidence: Evidence) -> Iterator[QualityWarning]:
         yield make_warning("energy-unknown", detail, window=window)
         return
     after = PRIMARY_DOMAINS[PRIMARY_DOMAINS.index(primary.domain) + 1 :]
-    others = (choose_source(evidence, domain, window) for domain in after)
+    others = filter(None, (choose_source(evidence, domain, window) for domain in after))
+    sensors = (each for each in others if each.status is Origin.MEASURED or each.unread)
     severity = Severity.INVALID
-    for source in (primary, *(other for other in others if other and _has_sensor(other))):
+    for source in (primary, *sensors):
         reasons = explain_unknown(evidence, source, window)
         if reasons:
             detail = f"The {source.domain} has no joules for `{window}`. {_list_reasons(reasons)}"
@@ -84,10 +85,6 @@ def check_unknown_energy(evidence: Evidence) -> Iterator[QualityWarning]:
         else:
             yield from _list_fallbacks(evidence, source)
         severity = Severity.SUSPECT
-
-
-def _has_sensor(source: EnergySource) -> bool:
-    return source.status is Origin.MEASURED or bool(source.unread)
 
 
 def _list_reasons(reasons: Mapping[str, str]) -> str:
