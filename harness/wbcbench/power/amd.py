@@ -43,12 +43,12 @@ from wbcbench.power.device import (
     TelemetrySample,
     UnreadGpuError,
     begins_with,
-    first_readable,
     format_gpus,
+    make_meters,
     named_gpus,
     visible_gpus,
 )
-from wbcbench.power.meter import EnergyMeter, MeterRequest
+from wbcbench.power.meter import MeterRequest
 
 # ROCr hides GPUs first; HIP then counts those that are left.
 VISIBLE = ("ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES")
@@ -69,16 +69,10 @@ _lock = threading.Lock()
 _users = 0
 
 
-def open_meters(request: MeterRequest) -> list[EnergyMeter]:
+def open_meters(request: MeterRequest) -> list[GpuMeter]:
     """AMD GPUs: energy counter and power reading of each board, for `monitor` and `Meter`.
 
-    Raises like ``open_boards``.
-    """
-    return [*open_boards(request)]
-
-
-def open_boards(request: MeterRequest) -> list[GpuMeter]:
-    """One meter for each GPU asked for, or for each visible one; a run has one.
+    One meter for each GPU asked for, or for each visible one; a run has one.
 
     Raises:
         CannotMeasureError: No package, library, driver or GPU, or a training is to be measured.
@@ -93,9 +87,8 @@ def open_boards(request: MeterRequest) -> list[GpuMeter]:
     with session():
         gpus = list_gpus()
         chosen = named_gpus(request.gpus, gpus) or _visible_gpus(gpus)
-        meters = [GpuMeter(AmdDevice(gpu)) for gpu in chosen]
         is_one = request.one_gpu and not request.gpus
-        return first_readable(meters) if is_one else meters
+        return make_meters(map(AmdDevice, chosen), is_one=is_one)
 
 
 @cache

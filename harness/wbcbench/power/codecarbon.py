@@ -252,9 +252,9 @@ def _choose_gpus(request: MeterRequest) -> tuple[list[Gpu], list[AbsentMeter]]:
     """
     from wbcbench.power import amd, nvml
 
-    for open_boards in (nvml.open_boards, amd.open_boards):
+    for vendor in (nvml, amd):
         try:
-            boards = open_boards(request)
+            boards = vendor.open_meters(request)
         except UnreadGpuError as error:
             return [], [AbsentMeter(nvml.NvmlDevice.vendor, str(error), Domain.GPU)]
         except CannotMeasureError:

@@ -48,12 +48,12 @@ from wbcbench.power.device import (
     Pace,
     TelemetrySample,
     UnreadGpuError,
-    first_readable,
     format_gpus,
+    make_meters,
     named_gpus,
     visible_gpus,
 )
-from wbcbench.power.meter import EnergyMeter, MeterRequest
+from wbcbench.power.meter import MeterRequest
 
 T = TypeVar("T")
 
@@ -135,19 +135,12 @@ _PROBLEMS = {
 }
 
 
-def open_meters(request: MeterRequest) -> list[EnergyMeter]:
+def open_meters(request: MeterRequest) -> list[GpuMeter]:
     """NVIDIA GPUs: energy counter and power reading of each board, measured by its own sensor.
 
-    Raises like ``open_boards``.
-    """
-    return [*open_boards(request)]
-
-
-def open_boards(request: MeterRequest) -> list[GpuMeter]:
-    """One meter for each GPU asked for, or for each visible one; a run has one.
-
-    A meter whose board cannot be measured (it does not answer, is divided by MIG, has no reading)
-    says so when it is entered.
+    One meter for each GPU asked for, or for each visible one; a run has one. A meter whose board
+    cannot be measured (it does not answer, is divided by MIG, has no reading) says so when it is
+    entered.
 
     Raises:
         CannotMeasureError: No library, no driver or no GPU; the message says which and the way out.
@@ -156,8 +149,8 @@ def open_boards(request: MeterRequest) -> list[GpuMeter]:
     """
     with session():
         gpus = choose_gpus(request.gpus, list_gpus(), os.environ)
-        meters = [GpuMeter(NvmlDevice(gpu)) for gpu in gpus]
-        return first_readable(meters) if request.one_gpu and not request.gpus else meters
+        is_one = request.one_gpu and not request.gpus
+        return make_meters(map(NvmlDevice, gpus), is_one=is_one)
 
 
 @contextmanager

@@ -6,8 +6,8 @@ small. Whatever happens to the trainer, the record states it with the joules use
 
 from __future__ import annotations
 
+import json
 import os
-import resource
 import shutil
 import signal
 import threading
@@ -19,7 +19,7 @@ from pydantic import JsonValue
 
 from wbcbench.core.errors import UsageError, WbcbenchError
 from wbcbench.core.lock import HOST, Hold, inherited_lock, machine_lock
-from wbcbench.core.messages import Edge, Messenger, append_line, parse_lines
+from wbcbench.core.messages import Edge, append_line, parse_lines
 from wbcbench.core.provenance import provenance
 from wbcbench.core.record import Circumstances, Failure, RunRecord, Status
 from wbcbench.core.run_condition import require_submitted
@@ -139,12 +139,10 @@ class Recorder:
             self._session.start(self._spec.interval_s, facts)
             self._session.add_started()
             trainer_exit = self.measure()
-            usage = resource.getrusage(resource.RUSAGE_SELF)
             circumstances = replace(
                 self._session.stop(),
                 shared=any(hold.is_shared for hold in holds or [host]),
                 cpu_shared=bool(boards) and host.is_shared,
-                recorder_cpu_s=usage.ru_utime + usage.ru_stime,
                 trainer_cpu_s=trainer_exit.cpu_s if trainer_exit else None,
                 trainer_rss_peak_bytes=trainer_exit.rss_peak_bytes if trainer_exit else None,
             )
@@ -245,8 +243,7 @@ class Recorder:
     def _write_mark(self, edge: Edge, window: str) -> None:
         self._session.read_edge()
         message = {"mark": edge, "window": window, "t_s": self._clock.now_s()}
-        Messenger(self._marks).send(message)
-        os.fsync(self._marks.fileno())
+        append_line(self._marks, json.dumps(message), sync=True)
         self._events.apply(message)
 
     def _draw(self) -> None:

@@ -83,11 +83,6 @@ class TrainerProcess:
         self._selector.register(self._pipe, selectors.EVENT_READ)
         self.is_silent = False  # the pipe is at its end: no message can follow
 
-    @property
-    def pid(self) -> int:
-        """Process id, to separate our GPU process from foreign ones."""
-        return self._process.pid
-
     def read_lines(self, wait_s: float) -> list[str]:
         """Messages that came within ``wait_s`` seconds, one line each."""
         if self.is_silent or not self._selector.select(wait_s):
