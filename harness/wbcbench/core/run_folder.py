@@ -167,10 +167,7 @@ class RunDir:
         """
         try:
             with _create_folder(self.path) as folder:
-                new = RunDir(folder)
-                (folder / GROWING_TRACES).mkdir()
-                new.write_requested(spec, local)
-                new.write_state(submitted(is_queued=is_queued))
+                RunDir(folder)._fill(spec, local, is_queued=is_queued)
         except OSError as error:
             if isinstance(error, FileExistsError) and self.path.is_dir():
                 raise RunExistsError(f"There is a run in {self.path} already.") from error
@@ -178,6 +175,11 @@ class RunDir:
                 f"The results folder {self.path} cannot be written: {error.strerror}. "
                 "Choose another with --results, or free space and permissions."
             ) from error
+
+    def _fill(self, spec: RunSpec, local: Local, *, is_queued: bool = False) -> None:
+        (self.path / GROWING_TRACES).mkdir()
+        self.write_requested(spec, local)
+        self.write_state(submitted(is_queued=is_queued))
 
     def write_requested(self, spec: RunSpec, local: Local) -> None:
         """Write what was requested."""
@@ -222,11 +224,8 @@ class RunDir:
 
     def read_record(self) -> RunRecord:
         """The record with what was attached to it later; raises like ``read_own_record``."""
-        record = self.read_own_record()
-        if not self.has_attachment:
-            return record
-        path = self.attachment_path
-        return with_attachment(record, attachment_from_json(path.read_bytes(), str(path)))
+        record, attachment = self.read_own_record(), self.read_attachment()
+        return with_attachment(record, attachment) if attachment else record
 
     def read_own_record(self) -> RunRecord:
         """The record; raises ``UsageError`` if it is missing, damaged or of another schema."""
@@ -245,6 +244,11 @@ class RunDir:
         """Whether an external meter was attached."""
         return self.attachment_path.exists()
 
+    def read_attachment(self) -> Attachment | None:
+        """An external meter's joules; ``None`` if none was attached."""
+        path = self.attachment_path
+        return attachment_from_json(path.read_bytes(), str(path)) if path.exists() else None
+
     def write_attachment(self, attachment: Attachment, trace: Trace) -> None:
         """Write an external meter's polls and, once they are on disk, its joules."""
         polls = [(trace.channel.name, trace.t_s, trace.value)]
@@ -253,10 +257,9 @@ class RunDir:
 
     def read_attached_trace(self) -> Trace | None:
         """The external meter's polls; ``None`` if none was attached."""
-        if not self.has_attachment:
+        if (attachment := self.read_attachment()) is None:
             return None
-        path = self.attachment_path
-        channel = attachment_from_json(path.read_bytes(), str(path)).channel
+        channel = attachment.channel
         [(_, t_s, value)] = read_parquet_polls(self.path / ATTACHED_TRACE, [channel.name])
         return Trace(channel, t_s, value)
 
@@ -467,9 +470,7 @@ def create_temporary(spec: RunSpec, local: Local) -> RunDir:
     _remove_abandoned(parent.glob(f"{_TEMPORARY}.*"))
     run = RunDir(parent / f"{_TEMPORARY}.{this_process().token}.{secrets.token_hex(4)}")
     run.path.mkdir(mode=0o700)
-    (run.path / GROWING_TRACES).mkdir()
-    run.write_requested(spec, local)
-    run.write_state(submitted(is_queued=False))
+    run._fill(spec, local)
     return run
 
 

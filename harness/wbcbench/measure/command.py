@@ -38,7 +38,7 @@ from wbcbench.measure.window_result import Recording, WindowResult, read_recordi
 from wbcbench.power.session import MeteringRequest, MeteringSession, sampling
 
 if TYPE_CHECKING:
-    from wbcbench.run.panel import WattsView
+    from wbcbench.run.display import View
 
 PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 PATIENCE = 3  # the Ctrl-C that ends a command which would not end
@@ -205,8 +205,6 @@ def monitor_command(
                 for number in early:
                     child.send_signal(number)
                 child.ended.wait()
-            marks.write("close", COMMAND, child.window.end_s)
-            session.rest()
         return child.window, child.exit_status
 
     program = program or create_run(None, command, request)
@@ -214,7 +212,7 @@ def monitor_command(
 
 
 def monitor_machine(
-    request: MeteringRequest, view: WattsView, program: ProgramRun | None = None
+    request: MeteringRequest, view: View, program: ProgramRun | None = None
 ) -> Monitored:
     """Measure until the first Ctrl-C or SIGTERM.
 
@@ -234,19 +232,18 @@ def monitor_machine(
         session: MeteringSession, clock: Clock, marks: MarkFile
     ) -> tuple[Window, None]:
         should_stop = threading.Event()
-        with signals_to(lambda _: should_stop.set()), contextlib.closing(view):
+        with signals_to(lambda _: should_stop.set()):
             start_s = clock.now_s()
             marks.write("open", MACHINE, start_s, sync=True)
             channel = live_channel(session.channels)
             progress = LiveProgress(MACHINE, RunSpec(variant=""), channel, session.sampler, clock)
             while not should_stop.wait(REDRAW_S) and session.error is None:
-                view.show(clock.now_s() - start_s, progress.now(RunEvents(), MACHINE))
-            window = Window(MACHINE, start_s, clock.now_s())
-            marks.write("close", MACHINE, window.end_s)
-            session.rest()
-        return window, None
+                view.show(progress.now(RunEvents(), MACHINE))
+            return Window(MACHINE, start_s, clock.now_s()), None
 
-    return _monitor(request, program or create_run(None, (MACHINE_NAME,), request), wait_for_signal)
+    program = program or create_run(None, (MACHINE_NAME,), request)
+    with contextlib.closing(view):
+        return _monitor(request, program, wait_for_signal)
 
 
 def _monitor(
@@ -270,6 +267,8 @@ def _monitor(
             raise InterruptedRunError("Interrupted before anything was measured.") from None
         with signals_to(lambda _: None):  # what was measured is kept, however impatient one is
             window, exit_status = wait(session, clock, marks)
+            marks.write("close", window.name, window.end_s)
+            session.rest()
             sampled.close()
             recording = read_recording(program.run, session.error)
             program.finish(*describe_exit(exit_status), session.error)

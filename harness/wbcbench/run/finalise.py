@@ -6,7 +6,7 @@ import contextlib
 from pathlib import Path
 
 from wbcbench.core.errors import UsageError, WbcbenchError
-from wbcbench.core.record import Circumstances, Failure, RunRecord
+from wbcbench.core.record import Circumstances, Failure, RunRecord, Status
 from wbcbench.core.run_condition import Condition, RunStage, condition, condition_unlocked
 from wbcbench.core.run_folder import LOCK_WAIT_S, RunDir, remove_left_behind, study_runs
 from wbcbench.core.spec import MEASURED
@@ -123,10 +123,15 @@ def _finalise_if_gone(run: RunDir) -> bool:
 
 
 def _write_record(run: RunDir, failure: Failure) -> RunRecord:
-    began = run.read_began() or Circumstances(started_utc=utc_now(), provenance={})
-    record = account(run, began, "interrupted", failure)
+    record = account_from_disk(run, "interrupted", failure)
     run.write_record(record)
     return record
+
+
+def account_from_disk(run: RunDir, status: Status, failure: Failure | None) -> RunRecord:
+    """The record of a run by its folder alone, however far it came."""
+    began = run.read_began() or Circumstances(started_utc=utc_now(), provenance={})
+    return account(run, began, status, failure)
 
 
 def _failure(state: Condition) -> Failure:

@@ -26,6 +26,7 @@ class LiveState:
     Attributes:
         run_id: Which run.
         phase: ``idle``, ``startup``, ``warmup``, ``train``, ``evaluate``, ``inference`` …
+        time_s: Seconds since measuring began.
         epoch, epochs: One-based place in training; 0 before it.
         step, steps: Place in the epoch; 0 if unknown.
         loss, accuracy, val_accuracy: Last known; ``None`` before.
@@ -42,6 +43,7 @@ class LiveState:
     phase: str
     epoch: int
     epochs: int
+    time_s: float = 0.0
     step: int = 0
     steps: int = 0
     loss: float | None = None
@@ -67,7 +69,7 @@ class LiveProgress:
     ) -> None:
         """Follow ``channel``; ``None`` when no channel can be the primary one."""
         self._run_id, self._spec, self._channel = run_id, spec, channel
-        self._sampler, self._clock = sampler, clock
+        self._sampler, self._clock, self._start_s = sampler, clock, clock.now_s()
         self._energy_j = 0.0
         self._last: tuple[float, float] | None = None
 
@@ -87,6 +89,7 @@ class LiveProgress:
             phase=phase,
             epoch=int(progress.get("epoch") or len(events.epochs)),
             epochs=self._spec.epochs,
+            time_s=self._clock.now_s() - self._start_s,
             step=int(progress.get("step") or 0),
             steps=int(progress.get("steps") or 0),
             loss=progress.get("loss") or (last.loss if last else None),

@@ -21,20 +21,12 @@ from wbcbench.core.errors import UsageError, WbcbenchError
 from wbcbench.core.lock import HOST, Hold, inherited_lock, machine_lock
 from wbcbench.core.messages import Edge, append_line, parse_lines
 from wbcbench.core.provenance import provenance
-from wbcbench.core.record import Circumstances, Failure, RunRecord, Status
+from wbcbench.core.record import Failure, RunRecord, Status
 from wbcbench.core.run_condition import require_submitted
 from wbcbench.core.run_folder import LOCK_WAIT_S, RunDir
 from wbcbench.core.text import encodable
 from wbcbench.core.units import mb_from_bytes
-from wbcbench.core.window import (
-    IDLE_COLD,
-    IDLE_POST,
-    STARTUP,
-    Clock,
-    MonotonicClock,
-    phase,
-    utc_now,
-)
+from wbcbench.core.window import IDLE_COLD, IDLE_POST, STARTUP, Clock, MonotonicClock, phase
 from wbcbench.energy import source
 from wbcbench.energy.account import RunEvents, account
 from wbcbench.power.meter import MeterRequest, list_boards
@@ -42,6 +34,7 @@ from wbcbench.power.power_limit import hold_power_limit
 from wbcbench.power.session import EDGE_S, MeteringSession
 from wbcbench.power.telemetry import cool_down
 from wbcbench.run.display import View
+from wbcbench.run.finalise import account_from_disk
 from wbcbench.run.live_state import LiveProgress
 from wbcbench.run.trainer_process import Exit, TrainerProcess, trainer_environment
 
@@ -77,10 +70,8 @@ def record_run(
             recorder = Recorder(run, view, interrupts, MonotonicClock(), host_lock)
             record = recorder.record_run()
         except (WbcbenchError, OSError) as error:
-            began = run.read_began() or Circumstances(started_utc=utc_now(), provenance={})
-            record = account(
-                run, began, "failed", Failure(type(error).__name__, encodable(str(error)))
-            )
+            failure = Failure(type(error).__name__, encodable(str(error)))
+            record = account_from_disk(run, "failed", failure)
         run.write_record(record)
         return record
 
