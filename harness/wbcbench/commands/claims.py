@@ -45,7 +45,5 @@ def claims(
     defined = read_claims(find_file(file))
     runs = sorted(read_study(require_study(results, study)).runs, key=lambda run: run.run_id)
     judged = [evaluate_claim(claim, runs) for claim in defined]
-    if as_json:
-        options.print_json(build_claims_document(study, judged))
-    else:
-        typer.echo(format_claims(judged))
+    document = build_claims_document(study, judged)
+    options.print_result(document, format_claims(judged), as_json=as_json)

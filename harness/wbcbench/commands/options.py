@@ -338,6 +338,16 @@ def print_json(document: Mapping[str, Any], command: str = "") -> None:
     typer.echo(text)
 
 
+def print_result(
+    document: Mapping[str, Any], text: str, command: str = "", *, as_json: bool
+) -> None:
+    """Print a result in words, or with ``as_json`` as a document; see ``print_json``."""
+    if as_json:
+        print_json(document, command)
+    else:
+        typer.echo(text)
+
+
 def print_table(
     headings: Sequence[str], rows: Iterable[Sequence[str]], right: Sequence[str] = ()
 ) -> None:

@@ -59,7 +59,7 @@ def provenance(command: tuple[str, ...]) -> dict[str, JsonValue]:
         "os": platform.platform(),
         "host_id": host_id(),
         "clock_pair": clock_pair(),
-        "packages": {name: _read_version(name) for name in PACKAGES},
+        "packages": {name: read_version(name) for name in PACKAGES},
         "lock_sha256": lock_sha256(),
         **_read_commit(),
         **_describe_machine(),
@@ -77,7 +77,8 @@ def host_id() -> str:
     return hashlib.sha256(f"{_SALT}:{identity}".encode()).hexdigest()[:12]
 
 
-def _read_version(package: str) -> str | None:
+def read_version(package: str) -> str | None:
+    """The version of an installed package; ``None`` if it is not installed."""
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:

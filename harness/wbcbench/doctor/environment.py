@@ -16,6 +16,7 @@ from packaging.requirements import Requirement
 
 from wbcbench.core.errors import UsageError
 from wbcbench.core.extras import INSTALL_TRAINING, list_missing_packages
+from wbcbench.core.provenance import read_version
 from wbcbench.core.units import gb_from_bytes
 from wbcbench.core.version import __version__
 from wbcbench.doctor import Facts, Line, State, fail, info, ok
@@ -77,10 +78,8 @@ def _check_version(required: Requirement) -> Line | None:
 
 
 def _version(name: str) -> str | None:
-    try:
-        return re.sub(r"[^\w.+-]", "", metadata.version(name))
-    except metadata.PackageNotFoundError:
-        return None
+    version = read_version(name)
+    return None if version is None else re.sub(r"[^\w.+-]", "", version)
 
 
 def check_data(facts: Facts) -> Iterator[Line]:

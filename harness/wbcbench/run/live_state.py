@@ -160,9 +160,19 @@ def preparing(say: Say) -> Iterator[Progress]:
 
         yield print_tenths
         return
+    with show_bar("preparing images", per_second=2) as update:
+        yield update
+
+
+@contextmanager
+def show_bar(what: str, per_second: float = 10) -> Iterator[Progress]:
+    """Show a bar on a terminal's standard error, nothing elsewhere."""
     from rich.console import Console
     from rich.progress import Progress as Bar
 
-    with Bar(console=Console(stderr=True), transient=True, refresh_per_second=2) as bar:
-        task = bar.add_task("preparing images", total=None)
+    console, is_hidden = Console(stderr=True), not sys.stderr.isatty()
+    with Bar(
+        console=console, transient=True, refresh_per_second=per_second, disable=is_hidden
+    ) as bar:
+        task = bar.add_task(what, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)

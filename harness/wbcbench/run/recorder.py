@@ -26,7 +26,7 @@ from wbcbench.core.run_condition import require_submitted
 from wbcbench.core.run_folder import LOCK_WAIT_S, RunDir
 from wbcbench.core.text import encodable
 from wbcbench.core.units import mb_from_bytes
-from wbcbench.core.window import IDLE_COLD, IDLE_POST, STARTUP, Clock, MonotonicClock, phase
+from wbcbench.core.window import IDLE_COLD, IDLE_POST, STARTUP, MonotonicClock, phase
 from wbcbench.energy import source
 from wbcbench.energy.account import RunEvents, account
 from wbcbench.power.meter import MeterRequest, list_boards
@@ -67,8 +67,7 @@ def record_run(
         try:
             run.write_state(state.running())
             _require_free_disk(run)
-            recorder = Recorder(run, view, interrupts, MonotonicClock(), host_lock)
-            record = recorder.record_run()
+            record = Recorder(run, view, interrupts, host_lock).record_run()
         except (WbcbenchError, OSError) as error:
             failure = Failure(type(error).__name__, encodable(str(error)))
             record = account_from_disk(run, "failed", failure)
@@ -90,16 +89,11 @@ class Recorder:
     """The state of one run while it goes on."""
 
     def __init__(
-        self,
-        run: RunDir,
-        view: View,
-        interrupts: Interrupts,
-        clock: Clock,
-        host_lock: int | None = None,
+        self, run: RunDir, view: View, interrupts: Interrupts, host_lock: int | None
     ) -> None:
         """Read what is asked; nothing is started."""
-        self._run, self._view, self._interrupts, self._clock = run, view, interrupts, clock
-        self._host_lock = host_lock
+        self._run, self._view, self._interrupts = run, view, interrupts
+        self._clock, self._host_lock = MonotonicClock(), host_lock
         self._spec, self._local = run.read_spec(), run.read_local()
         self._events = RunEvents()
         self._phase = "preflight"
