@@ -112,6 +112,16 @@ class Local:
         return {"plan_sha256": self.plan_sha256} if self.plan_sha256 else {}
 
 
+class _Inside:
+    """Where something of a run lies: a property by its name in the run's folder."""
+
+    def __init__(self, *names: str) -> None:
+        self._names = names
+
+    def __get__(self, run: RunDir, _: type[RunDir]) -> Path:
+        return run.path.joinpath(*self._names)
+
+
 @dataclass(frozen=True, slots=True)
 class RunDir:
     """The folder of one run."""
@@ -123,30 +133,14 @@ class RunDir:
         """The folder's name."""
         return self.path.name
 
-    @property
-    def record_path(self) -> Path:
-        """``record.json``."""
-        return self.path / RECORD
-
-    @property
-    def epochs_path(self) -> Path:
-        """``epochs.csv``."""
-        return self.path / EPOCHS
-
-    @property
-    def predictions_path(self) -> Path:
-        """``predictions.parquet``."""
-        return self.path / PREDICTIONS
-
-    @property
-    def log_path(self) -> Path:
-        """``log.txt``: what the trainer and its libraries printed."""
-        return self.path / LOG
-
-    @property
-    def tensorboard_dir(self) -> Path:
-        """``tb/``."""
-        return self.path / TENSORBOARD
+    record_path = _Inside(RECORD)
+    attachment_path = _Inside(ATTACHMENT)
+    epochs_path = _Inside(EPOCHS)
+    predictions_path = _Inside(PREDICTIONS)
+    marks_path = _Inside(MARKS)
+    cpu_time_path = _Inside(TELEMETRY, CPU_TIME)  # where its samples are appended
+    log_path = _Inside(LOG)  # what the trainer and its libraries printed
+    tensorboard_dir = _Inside(TENSORBOARD)
 
     @property
     def is_finished(self) -> bool:
@@ -233,11 +227,6 @@ class RunDir:
             return records.from_json(self.record_path.read_bytes(), str(self.record_path))
         except OSError as error:
             raise UsageError(f"{self.record_path} cannot be read: {error.strerror}.") from error
-
-    @property
-    def attachment_path(self) -> Path:
-        """``attached.json``."""
-        return self.path / ATTACHMENT
 
     @property
     def has_attachment(self) -> bool:
@@ -344,11 +333,6 @@ class RunDir:
             telemetry[path.stem] = [s for s in map(sample_from_line, lines) if s is not None]
         return telemetry
 
-    @property
-    def cpu_time_path(self) -> Path:
-        """Where samples of the processor's time are appended."""
-        return self.path / TELEMETRY / CPU_TIME
-
     def read_cpu_time(self) -> list[CpuSample] | None:
         """Every sample of the processor's time; ``None`` if nobody asked for it."""
         if not self.cpu_time_path.exists():
@@ -356,11 +340,6 @@ class RunDir:
         polls = read_csv_polls(self.cpu_time_path)
         rows = zip(polls[0][1], *(values for _, _, values in polls), strict=True) if polls else ()
         return [CpuSample(t_s, *row) for t_s, *row in rows if None not in row]
-
-    @property
-    def marks_path(self) -> Path:
-        """``marks.jsonl``."""
-        return self.path / MARKS
 
     def read_messages(self) -> list[dict[str, Any]]:
         """The trainer's messages, from disk."""
@@ -387,10 +366,8 @@ class RunDir:
         """
         with (self.path / LOCK).open("w") as stream:
             end_s = time.monotonic() + wait_s
-            is_ours = _try_lock(stream, fcntl.LOCK_EX)
-            while not is_ours and time.monotonic() < end_s:
+            while not (is_ours := _try_lock(stream, fcntl.LOCK_EX)) and time.monotonic() < end_s:
                 time.sleep(_RETRY_S)
-                is_ours = _try_lock(stream, fcntl.LOCK_EX)
             yield is_ours
 
     @property

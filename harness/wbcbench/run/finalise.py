@@ -69,12 +69,10 @@ def finalise_ended(run: RunDir) -> None:
 
 def unaccounted(results: Path, study: str) -> list[str]:
     """What only a person can account for in a study, a sentence each with what to do."""
-    runs = [run for run in study_runs(results, study) if not run.is_finished]
-    states = {run.run_id: condition(run) for run in runs}
     unknown = [
-        f"{run_id} has no record. {state.text}"
-        for run_id, state in states.items()
-        if state.stage is RunStage.UNKNOWN
+        f"{run.run_id} has no record. {state.text}"
+        for run in study_runs(results, study)
+        if not run.is_finished and (state := condition(run)).stage is RunStage.UNKNOWN
     ]
     return unknown + [
         f"{path} was never finished, by a process that cannot be seen from here. Nothing was "
