@@ -43,14 +43,7 @@ from wbcbench.core.cpu_load import CpuSample
 from wbcbench.core.errors import RunExistsError, RunsFailedError, UsageError
 from wbcbench.core.files import sync_folder, write_atomically, write_new
 from wbcbench.core.messages import parse_lines
-from wbcbench.core.record import (
-    Attachment,
-    Circumstances,
-    RunRecord,
-    attachment_from_json,
-    attachment_to_json,
-    with_attachment,
-)
+from wbcbench.core.record import Attachment, Circumstances, RunRecord
 from wbcbench.core.run_state import Liveness, RunState, submitted, this_process, token_liveness
 from wbcbench.core.spec import RunSpec
 from wbcbench.core.trace import Channel, Trace
@@ -219,7 +212,7 @@ class RunDir:
     def read_record(self) -> RunRecord:
         """The record with what was attached to it later; raises like ``read_own_record``."""
         record, attachment = self.read_own_record(), self.read_attachment()
-        return with_attachment(record, attachment) if attachment else record
+        return records.with_attachment(record, attachment) if attachment else record
 
     def read_own_record(self) -> RunRecord:
         """The record; raises ``UsageError`` if it is missing, damaged or of another schema."""
@@ -236,13 +229,13 @@ class RunDir:
     def read_attachment(self) -> Attachment | None:
         """An external meter's joules; ``None`` if none was attached."""
         path = self.attachment_path
-        return attachment_from_json(path.read_bytes(), str(path)) if path.exists() else None
+        return records.attachment_from_json(path.read_bytes(), str(path)) if path.exists() else None
 
     def write_attachment(self, attachment: Attachment, trace: Trace) -> None:
         """Write an external meter's polls and, once they are on disk, its joules."""
         polls = [(trace.channel.name, trace.t_s, trace.value)]
         write_atomically(self.path / ATTACHED_TRACE, parquet_from_polls(polls))
-        write_atomically(self.attachment_path, attachment_to_json(attachment))
+        write_atomically(self.attachment_path, records.attachment_to_json(attachment))
 
     def read_attached_trace(self) -> Trace | None:
         """The external meter's polls; ``None`` if none was attached."""

@@ -35,10 +35,8 @@ def check_packages(facts: Facts) -> Iterator[Line]:
     """The Python packages: installed, and in supported versions."""
     del facts
     yield ok("python", f"Python {platform.python_version()}, wbcbench {__version__}")
-    needed = _list_requirements()
     missing = list_missing_packages()
-    if not missing:
-        needed = _list_requirements(TRAIN)
+    needed = _list_requirements("" if missing else TRAIN)
     wrong = [line for requirement in needed if (line := _check_version(requirement))]
     versions = ", ".join(f"{name} {version}" for name in LISTED if (version := _version(name)))
     text = f"{len(needed) - len(wrong)} of {len(needed)} needed packages fit"
@@ -53,7 +51,7 @@ def check_packages(facts: Facts) -> Iterator[Line]:
         )
 
 
-def _list_requirements(extra: str = "") -> list[Requirement]:
+def _list_requirements(extra: str) -> list[Requirement]:
     """What wbcbench needs, with this extra if there is one."""
     try:
         stated = metadata.requires(DISTRIBUTION) or []

@@ -27,13 +27,7 @@ from wbcbench.core.window import COMMAND, MACHINE, Clock, MonotonicClock, Window
 from wbcbench.energy.account import RunEvents
 from wbcbench.energy.integrate import energy_curve
 from wbcbench.energy.source import live_channel
-from wbcbench.measure.program_run import (
-    MACHINE_NAME,
-    MarkFile,
-    ProgramRun,
-    create_run,
-    describe_exit,
-)
+from wbcbench.measure.program_run import MarkFile, ProgramRun, create_run, describe_exit
 from wbcbench.measure.window_result import Recording, WindowResult, read_recording
 from wbcbench.power.session import MeteringRequest, MeteringSession, sampling
 
@@ -211,15 +205,13 @@ def monitor_command(
     return _monitor(request, program, run_child, os.getpid())
 
 
-def monitor_machine(
-    request: MeteringRequest, view: View, program: ProgramRun | None = None
-) -> Monitored:
+def monitor_machine(request: MeteringRequest, view: View, program: ProgramRun) -> Monitored:
     """Measure until the first Ctrl-C or SIGTERM.
 
     Args:
         request: The meters.
         view: What shows the power meanwhile.
-        program: The folder; ``None`` keeps nothing.
+        program: The folder.
 
     Raises:
         CannotMeasureError: No meter works, or one asked for by name does not.
@@ -241,7 +233,6 @@ def monitor_machine(
                 view.show(progress.now(RunEvents(), MACHINE))
             return Window(MACHINE, start_s, clock.now_s()), None
 
-    program = program or create_run(None, (MACHINE_NAME,), request)
     with contextlib.closing(view):
         return _monitor(request, program, wait_for_signal)
 

@@ -189,13 +189,17 @@ def describe_energy(energy: EnergyResult) -> str:
     )
 
 
+def format_reading(energy: WindowEnergy) -> tuple[str, str, str]:
+    """Joules, their ± where it is known, and mean power, as cells of a table."""
+    width = human_energy(energy.uncertainty_j) if energy.uncertainty_j else ""
+    return human_energy(energy.energy_j), width, human_power(energy.mean_power_w)
+
+
 def _format_channel(reading: ChannelEnergy) -> tuple[str, ...]:
     energy, channel = reading.energy, reading.channel
     return (
         channel.name,
-        human_energy(energy.energy_j),
-        human_energy(energy.uncertainty_j) if energy.uncertainty_j else "",
-        human_power(energy.mean_power_w),
+        *format_reading(energy),
         human_power(reading.peak_power_w),
         energy.reason or channel.origin.value,
         str(energy.samples),
