@@ -58,17 +58,13 @@ def provenance(command: tuple[str, ...]) -> dict[str, JsonValue]:
         "python_version": platform.python_version(),
         "os": platform.platform(),
         "host_id": host_id(),
-        "clock_pair": clock_pair(),
+        # One moment on both clocks, so that an external meter's log can be laid on the trace.
+        "clock_pair": {"utc_s": time.time(), "monotonic_s": time.monotonic()},
         "packages": {name: read_version(name) for name in PACKAGES},
         "lock_sha256": lock_sha256(),
         **_read_commit(),
         **_describe_machine(),
     }
-
-
-def clock_pair() -> dict[str, JsonValue]:
-    """One moment on both clocks, so that an external meter's log can be laid on the trace."""
-    return {"utc_s": time.time(), "monotonic_s": time.monotonic()}
 
 
 def host_id() -> str:

@@ -390,7 +390,8 @@ def study_runs(results: Path, study: str) -> list[RunDir]:
     if not folder.is_dir():
         return []
     specs = sorted(folder.glob(f"*/{SPEC}"))
-    return [RunDir(spec.parent) for spec in specs if not _is_new(spec.parent)]
+    # One that is still being made, or was left while it was, is no run yet.
+    return [RunDir(spec.parent) for spec in specs if not spec.parent.name.startswith(f"{_NEW}.")]
 
 
 # A folder is made under a name that says which process makes it, and renamed when it is whole. A
@@ -416,11 +417,6 @@ def _create_folder(path: Path) -> Iterator[Path]:
     finally:
         shutil.rmtree(new, ignore_errors=True)
     sync_folder(path.parent)
-
-
-def _is_new(path: Path) -> bool:
-    """Whether a folder is still being made, or was left while it was."""
-    return path.name.startswith(f"{_NEW}.")
 
 
 def remove_left_behind(parent: Path) -> list[Path]:

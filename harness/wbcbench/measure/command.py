@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from wbcbench.core.errors import InterruptedRunError, UsageError
-from wbcbench.core.spec import RunSpec
 from wbcbench.core.trace import Kind, Trace
 from wbcbench.core.window import COMMAND, MACHINE, Clock, MonotonicClock, Window
 from wbcbench.energy.account import RunEvents
@@ -228,7 +227,7 @@ def monitor_machine(request: MeteringRequest, view: View, program: ProgramRun) -
             start_s = clock.now_s()
             marks.write("open", MACHINE, start_s, sync=True)
             channel = live_channel(session.channels)
-            progress = LiveProgress(MACHINE, RunSpec(variant=""), channel, session.sampler, clock)
+            progress = LiveProgress(MACHINE, 0, channel, session.sampler, clock)
             while not should_stop.wait(REDRAW_S) and session.error is None:
                 view.show(progress.now(RunEvents(), MACHINE))
             return Window(MACHINE, start_s, clock.now_s()), None

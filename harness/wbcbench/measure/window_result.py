@@ -84,15 +84,8 @@ class Recording:
         self, windows: Sequence[Window], *, cut: tuple[str, ...] = (), work: Window | None = None
     ) -> Evidence:
         """What the checks read of these windows; see ``account.collect_evidence``."""
-        return account.collect_evidence(
-            self.traces,
-            self.circumstances,
-            windows,
-            self.samples,
-            self.cpu_samples,
-            cut=cut,
-            work=work,
-        )
+        read = self.traces, self.circumstances, windows, self.samples, self.cpu_samples
+        return account.collect_evidence(*read, cut=cut, work=work)
 
     def measure_window(self, window: Window, *, work: Window | None = None) -> WindowResult:
         """Work out one window; ``work`` is all that was measured, if it is only a part of it."""

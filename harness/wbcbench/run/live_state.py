@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 
-from wbcbench.core.spec import RunSpec
 from wbcbench.core.trace import Channel, Kind, Origin
 from wbcbench.core.window import Clock
 from wbcbench.energy.account import RunEvents
@@ -65,10 +64,10 @@ class LiveProgress:
     """Follows the primary channel while a run goes on; its record is computed elsewhere."""
 
     def __init__(
-        self, run_id: str, spec: RunSpec, channel: Channel | None, sampler: Sampler, clock: Clock
+        self, run_id: str, epochs: int, channel: Channel | None, sampler: Sampler, clock: Clock
     ) -> None:
         """Follow ``channel``; ``None`` when no channel can be the primary one."""
-        self._run_id, self._spec, self._channel = run_id, spec, channel
+        self._run_id, self._epochs, self._channel = run_id, epochs, channel
         self._sampler, self._clock, self._start_s = sampler, clock, clock.now_s()
         self._energy_j = 0.0
         self._last: tuple[float, float] | None = None
@@ -88,7 +87,7 @@ class LiveProgress:
             run_id=self._run_id,
             phase=phase,
             epoch=int(progress.get("epoch") or len(events.epochs)),
-            epochs=self._spec.epochs,
+            epochs=self._epochs,
             time_s=self._clock.now_s() - self._start_s,
             step=int(progress.get("step") or 0),
             steps=int(progress.get("steps") or 0),
@@ -122,7 +121,7 @@ class LiveProgress:
         first, last = events.epochs[0], events.epochs[-1]
         mean_s = (last.evaluate_end_s - first.start_s) / len(events.epochs)
         since_s = self._clock.now_s() - last.evaluate_end_s
-        return max((self._spec.epochs - len(events.epochs)) * mean_s - since_s, 0.0)
+        return max((self._epochs - len(events.epochs)) * mean_s - since_s, 0.0)
 
 
 def _recent_power_w(

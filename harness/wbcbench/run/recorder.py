@@ -153,7 +153,8 @@ class Recorder:
     def measure(self) -> Exit | None:
         """Everything that happens while the meters are sampled; ``None`` without a trainer."""
         channel, sampler = source.live_channel(self._session.channels), self._session.sampler
-        self._progress = LiveProgress(self._run.run_id, self._spec, channel, sampler, self._clock)
+        run_id, epochs = self._run.run_id, self._spec.epochs
+        self._progress = LiveProgress(run_id, epochs, channel, sampler, self._clock)
         self._measure_idle(IDLE_COLD)
         trainer_exit = None if self._should_end else self.train()
         if not self._should_end:
