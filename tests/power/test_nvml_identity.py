@@ -13,7 +13,7 @@ from wbcbench.core.errors import CannotMeasureError, UsageError
 from wbcbench.power import nvml
 from wbcbench.power.device import Gpu, UnreadGpuError, named_gpus
 from wbcbench.power.meter import MeterRequest
-from wbcbench.power.nvml import NvmlDevice, choose_gpus, list_gpus, open_boards, open_meters
+from wbcbench.power.nvml import NvmlDevice, choose_gpus, list_gpus, open_meters
 
 # NVML counts them 0, 1, 2; by PCI bus they come 2, 0, 1.
 GPUS = (
@@ -233,7 +233,7 @@ def test_what_the_driver_lists_is_what_is_chosen_from(scripted_nvml: ScriptedNvm
     assert (second.index, second.is_partitioned) == (1, True)
     (meter,) = open_meters(MeterRequest(gpus=("GPU-a",)))
     assert meter.name == "nvml/gpu0"
-    assert [meter.find_problem()[:22] for meter in open_boards(MeterRequest())] == [
+    assert [meter.find_problem()[:22] for meter in open_meters(MeterRequest())] == [
         "",
         "GPU 1 (NVIDIA Test GPU",
     ]

@@ -53,10 +53,6 @@ def attach(
     )
     if not folder.read_spec().is_program:
         table.write_table(folder.path.parent)
-    if as_json:
-        document = json.loads(attachment_to_json(attachment))
-        options.print_json({"run_dir": str(folder.path), "attachment": document}, "attach")
-        return
     source = f"{attachment.channel.name} from {attachment.source} ({attachment.column})"
     lines = [f"{folder.run_id}: {source}"]
     for energy in attachment.energies:
@@ -64,4 +60,9 @@ def attach(
         text = f"{joules}, {human_power(energy.mean_power_w)}"
         lines.append(f"  {energy.window:<14} {energy.reason or text}")
     lines += [f"  {warning.severity.value}: {warning.detail}" for warning in attachment.warnings]
-    typer.echo("\n".join(map(printable, lines)))
+    text = "\n".join(map(printable, lines))
+    document = {
+        "run_dir": str(folder.path),
+        "attachment": json.loads(attachment_to_json(attachment)),
+    }
+    options.print_result(document, text, "attach", as_json=as_json)

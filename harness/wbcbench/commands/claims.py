@@ -26,26 +26,17 @@ def claims(
     as_json: options.AsJson = False,
 ) -> None:
     """Test claims against a study: supported, not supported or inconclusive, with intervals."""
-    from wbcbench.compare.claims import (
-        MEASURES,
-        build_claims_document,
-        evaluate_claim,
-        find_file,
-        format_claims,
-        read_claims,
-    )
+    from wbcbench.compare import claims as published
     from wbcbench.core.study_folder import require_study
     from wbcbench.core.text import aligned_table
     from wbcbench.table.view import read_study
 
     if measures:
-        rows = [(name, measure.meaning) for name, measure in MEASURES.items()]
+        rows = [(name, measure.meaning) for name, measure in published.MEASURES.items()]
         typer.echo(aligned_table(("measure", "meaning"), rows))
         return
-    defined = read_claims(find_file(file))
+    defined = published.read_claims(published.find_file(file))
     runs = sorted(read_study(require_study(results, study)).runs, key=lambda run: run.run_id)
-    judged = [evaluate_claim(claim, runs) for claim in defined]
-    if as_json:
-        options.print_json(build_claims_document(study, judged))
-    else:
-        typer.echo(format_claims(judged))
+    judged = [published.evaluate_claim(claim, runs) for claim in defined]
+    document = published.build_claims_document(study, judged)
+    options.print_result(document, published.format_claims(judged), as_json=as_json)

@@ -27,10 +27,8 @@ def show(origin: Origin = False, as_json: options.AsJson = False) -> None:
     from wbcbench.core.text import aligned_table
 
     values = settings.resolve(os.environ, Path())
-    if as_json:
-        document = {v.setting.name: {"value": v.value, "origin": v.origin} for v in values}
-        options.print_json({"settings": document}, "config")
-        return
+    document = {v.setting.name: {"value": v.value, "origin": v.origin} for v in values}
     headings = ("setting", "value", *["origin"] * origin, "meaning")
     rows = [(v.setting.name, v.value, *[v.origin] * origin, v.setting.meaning) for v in values]
-    typer.echo(aligned_table(headings, rows))
+    text = aligned_table(headings, rows)
+    options.print_result({"settings": document}, text, "config", as_json=as_json)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -37,15 +35,14 @@ def synth(
 ) -> None:
     """Draw synthetic images, laid out as the published set."""
     from wbcbench.data.synthetic import GENERATOR_VERSION, Recipe, write_cells
+    from wbcbench.run.live_state import show_bar
 
     recipe = Recipe(seed=seed, train_images=train, test_images=test)
-    with _show_progress("drawing images") as on_progress:
+    with show_bar("drawing images") as on_progress:
         write_cells(destination, recipe, on_progress)
-    if as_json:
-        document = {"path": str(destination), "generator_version": GENERATOR_VERSION}
-        options.print_json(document | asdict(recipe), "data-synth")
-    else:
-        typer.echo(f"Drew {train} TRAIN and {test} TEST images, all synthetic, into {destination}.")
+    document = {"path": str(destination), "generator_version": GENERATOR_VERSION} | asdict(recipe)
+    text = f"Drew {train} TRAIN and {test} TEST images, all synthetic, into {destination}."
+    options.print_result(document, text, "data-synth", as_json=as_json)
 
 
 @app.command()
@@ -55,14 +52,13 @@ def check(
 ) -> None:
     """Show what a data set holds; exit 2 if it is damaged."""
     from wbcbench.data.check import check_folder
+    from wbcbench.run.live_state import show_bar
 
-    with _show_progress("reading images") as on_progress:
+    with show_bar("reading images") as on_progress:
         report = check_folder(path, on_progress=on_progress)
-    if as_json:
-        document = {"ok": not report.problems, **asdict(report), "root": str(report.root)}
-        options.print_json(document, "data-check")
-    else:
-        typer.echo("\n".join(_describe_check(report)))
+    document = {"ok": not report.problems, **asdict(report), "root": str(report.root)}
+    text = "\n".join(_describe_check(report))
+    options.print_result(document, text, "data-check", as_json=as_json)
     if report.problems:
         raise UsageError
 
@@ -75,28 +71,14 @@ def fetch(destination: Destination = Path("data"), as_json: options.AsJson = Fal
     from wbcbench.data.read import PUBLISHED_ID, PUBLISHED_SHA256
 
     folder = fetch_set(destination)
-    if as_json:
-        document = {
-            "path": str(folder),
-            "dataset_id": PUBLISHED_ID,
-            "sha256": PUBLISHED_SHA256,
-            "source": PUBLISHED_HANDLE,
-        }
-        options.print_json(document, "data-fetch")
-    else:
-        typer.echo(f"{folder} holds the published set (digest verified). Use --data {folder}.")
-
-
-@contextmanager
-def _show_progress(what: str) -> Iterator[Callable[[int, int], None]]:
-    """Show a bar on a terminal's stderr, nothing elsewhere."""
-    from rich.console import Console
-    from rich.progress import Progress
-
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not sys.stderr.isatty()) as bar:
-        task = bar.add_task(what, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+    document = {
+        "path": str(folder),
+        "dataset_id": PUBLISHED_ID,
+        "sha256": PUBLISHED_SHA256,
+        "source": PUBLISHED_HANDLE,
+    }
+    text = f"{folder} holds the published set (digest verified). Use --data {folder}."
+    options.print_result(document, text, "data-fetch", as_json=as_json)
 
 
 def _describe_check(report: CheckReport) -> Iterator[str]:

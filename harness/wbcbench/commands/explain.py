@@ -31,7 +31,5 @@ def explain(
     folder = options.open_finished_run(results, run)
     refuse_programs(folder.read_spec().study)
     explanation = explain_column(recount(folder), chosen)
-    if as_json:
-        typer.echo(format_explanation_json(explanation))
-    else:
-        typer.echo("\n".join(format_explanation(explanation)))
+    text = "\n".join(format_explanation(explanation))
+    typer.echo(format_explanation_json(explanation) if as_json else text)

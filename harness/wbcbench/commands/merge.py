@@ -31,13 +31,12 @@ def merge(
     target = results / into
     merged = merge_studies([_find_folder(results, name) for name in studies], target)
     path = write_table(target)
-    if as_json:
-        options.print_json({"study": into, "table": str(path), **asdict(merged)}, "merge")
-    else:
-        typer.echo(
-            f"{target}: {merged.copied} runs copied, {merged.same} already there, "
-            f"{merged.unfinished} unfinished and not copied. Table: {path}"
-        )
+    document = {"study": into, "table": str(path), **asdict(merged)}
+    text = (
+        f"{target}: {merged.copied} runs copied, {merged.same} already there, "
+        f"{merged.unfinished} unfinished and not copied. Table: {path}"
+    )
+    options.print_result(document, text, "merge", as_json=as_json)
 
 
 def _find_folder(results: Path, name: str) -> Path:

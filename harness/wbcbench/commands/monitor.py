@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from wbcbench.measure.command import Monitored
     from wbcbench.measure.program_run import ProgramRun
     from wbcbench.power.session import MeteringRequest
-    from wbcbench.run.panel import WattsView
 
 # Options after the command's name belong to the command.
 CONTEXT = {"allow_interspersed_args": False}
@@ -83,7 +82,7 @@ def monitor(
         stdout = sys.stderr.fileno() if as_json else None
         monitored = monitor_command(request, command, stdout=stdout, program=program)
     else:
-        view = _choose_view(silent=quiet or as_json, live=live)
+        view = options.choose_view(silent=quiet or as_json, live=live, of_run=False)
         monitored = monitor_machine(request, view, program)
     _print_result(monitored, as_json=as_json, quiet=quiet)
     if csv is not None:
@@ -108,18 +107,6 @@ def _create_run(results: Path | None, command: list[str], request: MeteringReque
     if program.problem:
         typer.echo(f"Nothing of this measurement is kept. {program.problem}", err=True)
     return program
-
-
-def _choose_view(*, silent: bool, live: bool) -> WattsView:
-    from wbcbench.run.panel import WattsLine, WattsLog, WattsView
-
-    if silent:
-        return WattsView()
-    if not options.can_redraw(live=live):
-        return WattsLog(sys.stderr)
-    from rich.console import Console
-
-    return WattsLine(Console(stderr=True))
 
 
 def _print_result(monitored: Monitored, *, as_json: bool, quiet: bool) -> None:

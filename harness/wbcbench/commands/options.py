@@ -21,6 +21,7 @@ from wbcbench.study.limits import option_name
 if TYPE_CHECKING:
     from wbcbench.core.run_folder import Local, RunDir
     from wbcbench.power.session import MeteringRequest
+    from wbcbench.run.display import View
     from wbcbench.study.forecast import Cost
 
 VERSION = 2  # of the JSON documents that commands print
@@ -277,9 +278,20 @@ def list_work_options(*, silent: bool, live: bool) -> tuple[str, ...]:
     return ("--quiet",) * silent + ("--no-live",) * (not live)
 
 
-def can_redraw(*, live: bool) -> bool:
-    """Whether standard error is a terminal on which a panel can be drawn."""
-    return live and sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+def choose_view(*, silent: bool, live: bool, of_run: bool = True) -> View:
+    """What shows a run, or the power of a machine: drawn on a terminal, plain lines elsewhere."""
+    from wbcbench.run.display import LinesView, View, WattsLog
+
+    if silent:
+        return View(sys.stderr)
+    if not live or not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
+        return LinesView(sys.stderr) if of_run else WattsLog(sys.stderr)
+    from rich.console import Console
+
+    from wbcbench.run.panel import PanelView, WattsLine
+
+    console = Console(stderr=True)
+    return PanelView(console) if of_run else WattsLine(console)
 
 
 def parse_limit_j(text: str | None) -> float | None:
@@ -324,6 +336,16 @@ def print_json(document: Mapping[str, Any], command: str = "") -> None:
     schema = {"schema": f"wbcbench.{command}/{VERSION}"} if command else {}
     text = json.dumps({**schema, **document}, indent=1, ensure_ascii=False, allow_nan=False)
     typer.echo(text)
+
+
+def print_result(
+    document: Mapping[str, Any], text: str, command: str = "", *, as_json: bool
+) -> None:
+    """Print a result in words, or with ``as_json`` as a document; see ``print_json``."""
+    if as_json:
+        print_json(document, command)
+    else:
+        typer.echo(text)
 
 
 def print_table(

@@ -19,15 +19,13 @@ def reproduce(
     from wbcbench.bundle.rerun import reproduce as set_up
 
     project = set_up(bundle, into)
-    if as_json:
-        document = {
-            "folder": str(project.folder),
-            "study": project.submission.study,
-            "files": project.files,
-            "commands": project.commands,
-        }
-        options.print_json(document, "reproduce")
-        return
-    typer.echo(f"{project.folder}: {', '.join(project.files)}")
-    typer.echo(f"Next: cd {project.folder}")
-    typer.echo("\n".join(f"      {command}" for command in project.commands))
+    document = {
+        "folder": str(project.folder),
+        "study": project.submission.study,
+        "files": project.files,
+        "commands": project.commands,
+    }
+    files = f"{project.folder}: {', '.join(project.files)}"
+    steps = (f"      {command}" for command in project.commands)
+    text = "\n".join([files, f"Next: cd {project.folder}", *steps])
+    options.print_result(document, text, "reproduce", as_json=as_json)

@@ -64,15 +64,9 @@ def print_run(run: RunDir, command: str, *, as_json: bool, verbose: bool = False
 
 
 def _list_energies(record: RunRecord) -> Iterator[tuple[str, ...]]:
-    from wbcbench.core.text import human_energy, human_power
+    from wbcbench.measure.window_result import format_reading
 
     status = {channel.name: channel.origin.value for channel in record.channels}
     for energy in record.energies:
-        yield (
-            energy.window,
-            energy.channel,
-            human_energy(energy.energy_j),
-            human_energy(energy.uncertainty_j) if energy.uncertainty_j else "",
-            human_power(energy.mean_power_w),
-            energy.reason or status.get(energy.channel, ""),
-        )
+        reason = energy.reason or status.get(energy.channel, "")
+        yield energy.window, energy.channel, *format_reading(energy), reason

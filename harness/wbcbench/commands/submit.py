@@ -81,10 +81,8 @@ def submit(
         force=force,
     )
     written = write_bundle(order)
-    if as_json:
-        options.print_json(build_document(written), "submit")
-    else:
-        typer.echo("\n".join(format_lines(written)))
+    text = "\n".join(format_lines(written))
+    options.print_result(build_document(written), text, "submit", as_json=as_json)
 
 
 def _read_details(folder: Path) -> SubmissionDetails:

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from wbcbench.commands import options
-
-if TYPE_CHECKING:
-    from wbcbench.run.display import View
 
 Directory = Annotated[Path, typer.Argument(help="A run's folder with its spec.json.")]
 Leash = Annotated[bool, typer.Option("--leash", help="End the run when standard input ends.")]
@@ -38,22 +34,7 @@ def work(
 
     interrupts = Interrupts()
     interrupts.install(leash=leash)
-    view = _choose_view(quiet=quiet, live=live)
+    view = options.choose_view(silent=quiet, live=live)
     if place:
         view = StudyView(view, place, after_s, after_j)
     record_run(RunDir(directory), view, interrupts, host_lock)
-
-
-def _choose_view(*, quiet: bool, live: bool) -> View:
-    """The panel on a terminal, plain lines elsewhere."""
-    from wbcbench.run.display import LinesView, SilentView
-
-    if quiet:
-        return SilentView(sys.stderr)
-    if not options.can_redraw(live=live):
-        return LinesView(sys.stderr)
-    from rich.console import Console
-
-    from wbcbench.run.panel import PanelView
-
-    return PanelView(Console(stderr=True))

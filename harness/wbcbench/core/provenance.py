@@ -58,17 +58,13 @@ def provenance(command: tuple[str, ...]) -> dict[str, JsonValue]:
         "python_version": platform.python_version(),
         "os": platform.platform(),
         "host_id": host_id(),
-        "clock_pair": clock_pair(),
-        "packages": {name: _read_version(name) for name in PACKAGES},
+        # One moment on both clocks, so that an external meter's log can be laid on the trace.
+        "clock_pair": {"utc_s": time.time(), "monotonic_s": time.monotonic()},
+        "packages": {name: read_version(name) for name in PACKAGES},
         "lock_sha256": lock_sha256(),
         **_read_commit(),
         **_describe_machine(),
     }
-
-
-def clock_pair() -> dict[str, JsonValue]:
-    """One moment on both clocks, so that an external meter's log can be laid on the trace."""
-    return {"utc_s": time.time(), "monotonic_s": time.monotonic()}
 
 
 def host_id() -> str:
@@ -77,7 +73,8 @@ def host_id() -> str:
     return hashlib.sha256(f"{_SALT}:{identity}".encode()).hexdigest()[:12]
 
 
-def _read_version(package: str) -> str | None:
+def read_version(package: str) -> str | None:
+    """The version of an installed package; ``None`` if it is not installed."""
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:

@@ -12,7 +12,7 @@ from enum import StrEnum
 
 from wbcbench.core.errors import UsageError
 from wbcbench.core.run_folder import RunDir
-from wbcbench.core.run_state import Liveness, ProcessIdentity, RunState, liveness
+from wbcbench.core.run_state import Liveness, RunState, liveness
 from wbcbench.core.spec import MEASURED
 from wbcbench.core.text import printable
 
@@ -75,8 +75,8 @@ def condition_unlocked(run: RunDir) -> Condition:
         text = f"Its state.json is missing or damaged. {way_out}"
         return Condition(RunStage.UNKNOWN, text)
     is_begun = state.runner is not None
-    life = liveness(state.runner or state.submitter)
-    name = _format_process(state.runner or state.submitter)
+    process = state.runner or state.submitter
+    life, name = liveness(process), f"process {process.pid} on {printable(process.hostname)}"
     since = f"submitted by {printable(state.user)} ({name}) at {state.submitted_utc}"
     if not is_begun and state.is_queued:
         text = f"It waits in a queue, {since}. If the queue has lost it: {force}"
@@ -118,7 +118,3 @@ def require_submitted(run: RunDir) -> RunState:
             f"{run.run_id} was begun by another process. {condition_unlocked(run).text}"
         )
     return state
-
-
-def _format_process(process: ProcessIdentity) -> str:
-    return f"process {process.pid} on {printable(process.hostname)}"

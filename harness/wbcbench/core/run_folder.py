@@ -43,14 +43,7 @@ from wbcbench.core.cpu_load import CpuSample
 from wbcbench.core.errors import RunExistsError, RunsFailedError, UsageError
 from wbcbench.core.files import sync_folder, write_atomically, write_new
 from wbcbench.core.messages import parse_lines
-from wbcbench.core.record import (
-    Attachment,
-    Circumstances,
-    RunRecord,
-    attachment_from_json,
-    attachment_to_json,
-    with_attachment,
-)
+from wbcbench.core.record import Attachment, Circumstances, RunRecord
 from wbcbench.core.run_state import Liveness, RunState, submitted, this_process, token_liveness
 from wbcbench.core.spec import RunSpec
 from wbcbench.core.trace import Channel, Trace
@@ -112,6 +105,16 @@ class Local:
         return {"plan_sha256": self.plan_sha256} if self.plan_sha256 else {}
 
 
+class _Inside:
+    """Where something of a run lies: a property by its name in the run's folder."""
+
+    def __init__(self, *names: str) -> None:
+        self._names = names
+
+    def __get__(self, run: RunDir, _: type[RunDir]) -> Path:
+        return run.path.joinpath(*self._names)
+
+
 @dataclass(frozen=True, slots=True)
 class RunDir:
     """The folder of one run."""
@@ -123,30 +126,14 @@ class RunDir:
         """The folder's name."""
         return self.path.name
 
-    @property
-    def record_path(self) -> Path:
-        """``record.json``."""
-        return self.path / RECORD
-
-    @property
-    def epochs_path(self) -> Path:
-        """``epochs.csv``."""
-        return self.path / EPOCHS
-
-    @property
-    def predictions_path(self) -> Path:
-        """``predictions.parquet``."""
-        return self.path / PREDICTIONS
-
-    @property
-    def log_path(self) -> Path:
-        """``log.txt``: what the trainer and its libraries printed."""
-        return self.path / LOG
-
-    @property
-    def tensorboard_dir(self) -> Path:
-        """``tb/``."""
-        return self.path / TENSORBOARD
+    record_path = _Inside(RECORD)
+    attachment_path = _Inside(ATTACHMENT)
+    epochs_path = _Inside(EPOCHS)
+    predictions_path = _Inside(PREDICTIONS)
+    marks_path = _Inside(MARKS)
+    cpu_time_path = _Inside(TELEMETRY, CPU_TIME)  # where its samples are appended
+    log_path = _Inside(LOG)  # what the trainer and its libraries printed
+    tensorboard_dir = _Inside(TENSORBOARD)
 
     @property
     def is_finished(self) -> bool:
@@ -167,10 +154,7 @@ class RunDir:
         """
         try:
             with _create_folder(self.path) as folder:
-                new = RunDir(folder)
-                (folder / GROWING_TRACES).mkdir()
-                new.write_requested(spec, local)
-                new.write_state(submitted(is_queued=is_queued))
+                RunDir(folder)._fill(spec, local, is_queued=is_queued)
         except OSError as error:
             if isinstance(error, FileExistsError) and self.path.is_dir():
                 raise RunExistsError(f"There is a run in {self.path} already.") from error
@@ -178,6 +162,11 @@ class RunDir:
                 f"The results folder {self.path} cannot be written: {error.strerror}. "
                 "Choose another with --results, or free space and permissions."
             ) from error
+
+    def _fill(self, spec: RunSpec, local: Local, *, is_queued: bool = False) -> None:
+        (self.path / GROWING_TRACES).mkdir()
+        self.write_requested(spec, local)
+        self.write_state(submitted(is_queued=is_queued))
 
     def write_requested(self, spec: RunSpec, local: Local) -> None:
         """Write what was requested."""
@@ -222,11 +211,8 @@ class RunDir:
 
     def read_record(self) -> RunRecord:
         """The record with what was attached to it later; raises like ``read_own_record``."""
-        record = self.read_own_record()
-        if not self.has_attachment:
-            return record
-        path = self.attachment_path
-        return with_attachment(record, attachment_from_json(path.read_bytes(), str(path)))
+        record, attachment = self.read_own_record(), self.read_attachment()
+        return records.with_attachment(record, attachment) if attachment else record
 
     def read_own_record(self) -> RunRecord:
         """The record; raises ``UsageError`` if it is missing, damaged or of another schema."""
@@ -236,27 +222,26 @@ class RunDir:
             raise UsageError(f"{self.record_path} cannot be read: {error.strerror}.") from error
 
     @property
-    def attachment_path(self) -> Path:
-        """``attached.json``."""
-        return self.path / ATTACHMENT
-
-    @property
     def has_attachment(self) -> bool:
         """Whether an external meter was attached."""
         return self.attachment_path.exists()
+
+    def read_attachment(self) -> Attachment | None:
+        """An external meter's joules; ``None`` if none was attached."""
+        path = self.attachment_path
+        return records.attachment_from_json(path.read_bytes(), str(path)) if path.exists() else None
 
     def write_attachment(self, attachment: Attachment, trace: Trace) -> None:
         """Write an external meter's polls and, once they are on disk, its joules."""
         polls = [(trace.channel.name, trace.t_s, trace.value)]
         write_atomically(self.path / ATTACHED_TRACE, parquet_from_polls(polls))
-        write_atomically(self.attachment_path, attachment_to_json(attachment))
+        write_atomically(self.attachment_path, records.attachment_to_json(attachment))
 
     def read_attached_trace(self) -> Trace | None:
         """The external meter's polls; ``None`` if none was attached."""
-        if not self.has_attachment:
+        if (attachment := self.read_attachment()) is None:
             return None
-        path = self.attachment_path
-        channel = attachment_from_json(path.read_bytes(), str(path)).channel
+        channel = attachment.channel
         [(_, t_s, value)] = read_parquet_polls(self.path / ATTACHED_TRACE, [channel.name])
         return Trace(channel, t_s, value)
 
@@ -341,11 +326,6 @@ class RunDir:
             telemetry[path.stem] = [s for s in map(sample_from_line, lines) if s is not None]
         return telemetry
 
-    @property
-    def cpu_time_path(self) -> Path:
-        """Where samples of the processor's time are appended."""
-        return self.path / TELEMETRY / CPU_TIME
-
     def read_cpu_time(self) -> list[CpuSample] | None:
         """Every sample of the processor's time; ``None`` if nobody asked for it."""
         if not self.cpu_time_path.exists():
@@ -353,11 +333,6 @@ class RunDir:
         polls = read_csv_polls(self.cpu_time_path)
         rows = zip(polls[0][1], *(values for _, _, values in polls), strict=True) if polls else ()
         return [CpuSample(t_s, *row) for t_s, *row in rows if None not in row]
-
-    @property
-    def marks_path(self) -> Path:
-        """``marks.jsonl``."""
-        return self.path / MARKS
 
     def read_messages(self) -> list[dict[str, Any]]:
         """The trainer's messages, from disk."""
@@ -384,10 +359,8 @@ class RunDir:
         """
         with (self.path / LOCK).open("w") as stream:
             end_s = time.monotonic() + wait_s
-            is_ours = _try_lock(stream, fcntl.LOCK_EX)
-            while not is_ours and time.monotonic() < end_s:
+            while not (is_ours := _try_lock(stream, fcntl.LOCK_EX)) and time.monotonic() < end_s:
                 time.sleep(_RETRY_S)
-                is_ours = _try_lock(stream, fcntl.LOCK_EX)
             yield is_ours
 
     @property
@@ -417,7 +390,8 @@ def study_runs(results: Path, study: str) -> list[RunDir]:
     if not folder.is_dir():
         return []
     specs = sorted(folder.glob(f"*/{SPEC}"))
-    return [RunDir(spec.parent) for spec in specs if not _is_new(spec.parent)]
+    # One that is still being made, or was left while it was, is no run yet.
+    return [RunDir(spec.parent) for spec in specs if not spec.parent.name.startswith(f"{_NEW}.")]
 
 
 # A folder is made under a name that says which process makes it, and renamed when it is whole. A
@@ -445,11 +419,6 @@ def _create_folder(path: Path) -> Iterator[Path]:
     sync_folder(path.parent)
 
 
-def _is_new(path: Path) -> bool:
-    """Whether a folder is still being made, or was left while it was."""
-    return path.name.startswith(f"{_NEW}.")
-
-
 def remove_left_behind(parent: Path) -> list[Path]:
     """Remove the folders in ``parent`` whose makers are gone; returns those of unknown makers.
 
@@ -467,9 +436,7 @@ def create_temporary(spec: RunSpec, local: Local) -> RunDir:
     _remove_abandoned(parent.glob(f"{_TEMPORARY}.*"))
     run = RunDir(parent / f"{_TEMPORARY}.{this_process().token}.{secrets.token_hex(4)}")
     run.path.mkdir(mode=0o700)
-    (run.path / GROWING_TRACES).mkdir()
-    run.write_requested(spec, local)
-    run.write_state(submitted(is_queued=False))
+    run._fill(spec, local)
     return run
 
 

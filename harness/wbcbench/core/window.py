@@ -49,7 +49,6 @@ INFERENCE_PHASE = "inference"
 _EPOCH = "epoch-"
 _VALIDATE = "validate-"
 _INFER = "infer-"
-_INFER_BATCH = "infer-b"
 _IDLE = "idle_"
 
 
@@ -65,7 +64,7 @@ def validate(number: int) -> str:
 
 def infer(batch_size: int) -> str:
     """Inference in batches of one size."""
-    return f"{_INFER_BATCH}{batch_size}"
+    return f"{_INFER}b{batch_size}"
 
 
 def find_main(names: Collection[str]) -> str:

@@ -16,6 +16,7 @@ from packaging.requirements import Requirement
 
 from wbcbench.core.errors import UsageError
 from wbcbench.core.extras import INSTALL_TRAINING, list_missing_packages
+from wbcbench.core.provenance import read_version
 from wbcbench.core.units import gb_from_bytes
 from wbcbench.core.version import __version__
 from wbcbench.doctor import Facts, Line, State, fail, info, ok
@@ -34,10 +35,8 @@ def check_packages(facts: Facts) -> Iterator[Line]:
     """The Python packages: installed, and in supported versions."""
     del facts
     yield ok("python", f"Python {platform.python_version()}, wbcbench {__version__}")
-    needed = _list_requirements()
     missing = list_missing_packages()
-    if not missing:
-        needed = _list_requirements(TRAIN)
+    needed = _list_requirements("" if missing else TRAIN)
     wrong = [line for requirement in needed if (line := _check_version(requirement))]
     versions = ", ".join(f"{name} {version}" for name in LISTED if (version := _version(name)))
     text = f"{len(needed) - len(wrong)} of {len(needed)} needed packages fit"
@@ -52,7 +51,7 @@ def check_packages(facts: Facts) -> Iterator[Line]:
         )
 
 
-def _list_requirements(extra: str = "") -> list[Requirement]:
+def _list_requirements(extra: str) -> list[Requirement]:
     """What wbcbench needs, with this extra if there is one."""
     try:
         stated = metadata.requires(DISTRIBUTION) or []
@@ -77,10 +76,8 @@ def _check_version(required: Requirement) -> Line | None:
 
 
 def _version(name: str) -> str | None:
-    try:
-        return re.sub(r"[^\w.+-]", "", metadata.version(name))
-    except metadata.PackageNotFoundError:
-        return None
+    version = read_version(name)
+    return None if version is None else re.sub(r"[^\w.+-]", "", version)
 
 
 def check_data(facts: Facts) -> Iterator[Line]:

@@ -25,7 +25,7 @@ from wbcbench.core.run_folder import RunDir
 from wbcbench.core.text import count_of
 from wbcbench.core.trace import Kind
 from wbcbench.core.window import IDLE, Clock, Window
-from wbcbench.doctor import Facts, Line, State, ok, warn
+from wbcbench.doctor import Facts, Line, ok, warn
 from wbcbench.energy.uncertainty import t_95
 from wbcbench.measure.window_result import Recording, WindowResult, read_recording
 from wbcbench.power.meter import NEVER_AUTO, EnergyMeter, open_meters
@@ -48,16 +48,16 @@ def check_quiet_machine(facts: Facts) -> Iterator[Line]:
     if facts.recording is not None and facts.idle is not None:
         yield from _check_idle(facts.recording, facts.idle)
     load, processors = os.getloadavg()[0], os.cpu_count() or 1
-    is_busy = load > BUSY_SHARE * processors
-    yield Line(
-        State.WARN if is_busy else State.OK,
-        "load",
-        f"load {load:.1f} on {processors} processors",
-        why="other programs slow a run down, and their energy is counted as its own"
-        if is_busy
-        else "",
-        fix="stop them, or wait until `uptime` shows a low load" if is_busy else "",
-    )
+    text = f"load {load:.1f} on {processors} processors"
+    if load <= BUSY_SHARE * processors:
+        yield ok("load", text)
+    else:
+        yield warn(
+            "load",
+            text,
+            why="other programs slow a run down, and their energy is counted as its own",
+            fix="stop them, or wait until `uptime` shows a low load",
+        )
     if facts.recording and facts.recording.circumstances.shared:
         yield warn(
             "other-run",
@@ -238,11 +238,8 @@ def measure_overhead(
             start_s, used_s = clock.now_s(), time.process_time()
             clock.sleep_until(start_s + OVERHEAD_REST_S)
             cpu_share = (time.process_time() - used_s) / (clock.now_s() - start_s)
-    known = [
-        j
-        for j in zip(energies_j[True], energies_j[False], strict=True)
-        if all(value > 0 for value in j)
-    ]
+    both_j = zip(energies_j[True], energies_j[False], strict=True)
+    known = [pair_j for pair_j in both_j if all(energy_j > 0 for energy_j in pair_j)]
     return Overhead(
         pairs=pairs,
         work_s=fmean(times_s[False]),

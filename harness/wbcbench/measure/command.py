@@ -21,24 +21,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from wbcbench.core.errors import InterruptedRunError, UsageError
-from wbcbench.core.spec import RunSpec
 from wbcbench.core.trace import Kind, Trace
 from wbcbench.core.window import COMMAND, MACHINE, Clock, MonotonicClock, Window
 from wbcbench.energy.account import RunEvents
 from wbcbench.energy.integrate import energy_curve
 from wbcbench.energy.source import live_channel
-from wbcbench.measure.program_run import (
-    MACHINE_NAME,
-    MarkFile,
-    ProgramRun,
-    create_run,
-    describe_exit,
-)
+from wbcbench.measure.program_run import MarkFile, ProgramRun, create_run, describe_exit
 from wbcbench.measure.window_result import Recording, WindowResult, read_recording
 from wbcbench.power.session import MeteringRequest, MeteringSession, sampling
 
 if TYPE_CHECKING:
-    from wbcbench.run.panel import WattsView
+    from wbcbench.run.display import View
 
 PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 PATIENCE = 3  # the Ctrl-C that ends a command which would not end
@@ -205,23 +198,19 @@ def monitor_command(
                 for number in early:
                     child.send_signal(number)
                 child.ended.wait()
-            marks.write("close", COMMAND, child.window.end_s)
-            session.rest()
         return child.window, child.exit_status
 
     program = program or create_run(None, command, request)
     return _monitor(request, program, run_child, os.getpid())
 
 
-def monitor_machine(
-    request: MeteringRequest, view: WattsView, program: ProgramRun | None = None
-) -> Monitored:
+def monitor_machine(request: MeteringRequest, view: View, program: ProgramRun) -> Monitored:
     """Measure until the first Ctrl-C or SIGTERM.
 
     Args:
         request: The meters.
         view: What shows the power meanwhile.
-        program: The folder; ``None`` keeps nothing.
+        program: The folder.
 
     Raises:
         CannotMeasureError: No meter works, or one asked for by name does not.
@@ -234,19 +223,17 @@ def monitor_machine(
         session: MeteringSession, clock: Clock, marks: MarkFile
     ) -> tuple[Window, None]:
         should_stop = threading.Event()
-        with signals_to(lambda _: should_stop.set()), contextlib.closing(view):
+        with signals_to(lambda _: should_stop.set()):
             start_s = clock.now_s()
             marks.write("open", MACHINE, start_s, sync=True)
             channel = live_channel(session.channels)
-            progress = LiveProgress(MACHINE, RunSpec(variant=""), channel, session.sampler, clock)
+            progress = LiveProgress(MACHINE, 0, channel, session.sampler, clock)
             while not should_stop.wait(REDRAW_S) and session.error is None:
-                view.show(clock.now_s() - start_s, progress.now(RunEvents(), MACHINE))
-            window = Window(MACHINE, start_s, clock.now_s())
-            marks.write("close", MACHINE, window.end_s)
-            session.rest()
-        return window, None
+                view.show(progress.now(RunEvents(), MACHINE))
+            return Window(MACHINE, start_s, clock.now_s()), None
 
-    return _monitor(request, program or create_run(None, (MACHINE_NAME,), request), wait_for_signal)
+    with contextlib.closing(view):
+        return _monitor(request, program, wait_for_signal)
 
 
 def _monitor(
@@ -270,6 +257,8 @@ def _monitor(
             raise InterruptedRunError("Interrupted before anything was measured.") from None
         with signals_to(lambda _: None):  # what was measured is kept, however impatient one is
             window, exit_status = wait(session, clock, marks)
+            marks.write("close", window.name, window.end_s)
+            session.rest()
             sampled.close()
             recording = read_recording(program.run, session.error)
             program.finish(*describe_exit(exit_status), session.error)

@@ -22,13 +22,13 @@ from pydantic import JsonValue
 from wbcbench.core.errors import RunExistsError, RunsFailedError, UsageError, WbcbenchError
 from wbcbench.core.messages import Edge, encode_mark
 from wbcbench.core.provenance import hide_secrets, provenance
-from wbcbench.core.record import Circumstances, Failure, Status
+from wbcbench.core.record import Failure, Status
 from wbcbench.core.run_folder import LOCK_WAIT_S, Local, RunDir, create_temporary
 from wbcbench.core.spec import MEASURED, RunSpec
 from wbcbench.core.text import encodable
 from wbcbench.core.window import utc_now
-from wbcbench.energy.account import account
 from wbcbench.power.session import MeteringRequest
+from wbcbench.run.finalise import account_from_disk
 
 MACHINE_NAME = "machine"  # of what is measured without a command
 LEAST_FREE_BYTES = 10_000_000  # a channel's polls of some hours
@@ -84,10 +84,9 @@ class ProgramRun:
         if error is not None:
             message = f"The readings are not complete: {error}."
             status, failure = "failed", Failure("trace-not-written", message)
-        began = self.run.read_began() or Circumstances(started_utc=utc_now(), provenance={})
         is_long = self.run.bytes_on_disk()[0] >= LEAST_PACKED_BYTES
         try:
-            self.run.write_record(account(self.run, began, status, failure), pack=is_long)
+            self.run.write_record(account_from_disk(self.run, status, failure), pack=is_long)
         except RunsFailedError as failed:
             self.problem = str(failed)
 

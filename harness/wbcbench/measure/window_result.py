@@ -84,15 +84,8 @@ class Recording:
         self, windows: Sequence[Window], *, cut: tuple[str, ...] = (), work: Window | None = None
     ) -> Evidence:
         """What the checks read of these windows; see ``account.collect_evidence``."""
-        return account.collect_evidence(
-            self.traces,
-            self.circumstances,
-            windows,
-            self.samples,
-            self.cpu_samples,
-            cut=cut,
-            work=work,
-        )
+        read = self.traces, self.circumstances, windows, self.samples, self.cpu_samples
+        return account.collect_evidence(*read, cut=cut, work=work)
 
     def measure_window(self, window: Window, *, work: Window | None = None) -> WindowResult:
         """Work out one window; ``work`` is all that was measured, if it is only a part of it."""
@@ -189,13 +182,17 @@ def describe_energy(energy: EnergyResult) -> str:
     )
 
 
+def format_reading(energy: WindowEnergy) -> tuple[str, str, str]:
+    """Joules, their ± where it is known, and mean power, as cells of a table."""
+    width = human_energy(energy.uncertainty_j) if energy.uncertainty_j else ""
+    return human_energy(energy.energy_j), width, human_power(energy.mean_power_w)
+
+
 def _format_channel(reading: ChannelEnergy) -> tuple[str, ...]:
     energy, channel = reading.energy, reading.channel
     return (
         channel.name,
-        human_energy(energy.energy_j),
-        human_energy(energy.uncertainty_j) if energy.uncertainty_j else "",
-        human_power(energy.mean_power_w),
+        *format_reading(energy),
         human_power(reading.peak_power_w),
         energy.reason or channel.origin.value,
         str(energy.samples),

@@ -25,15 +25,8 @@ from typing import Any
 
 from pydantic import JsonValue
 
+from wbcbench.core import units
 from wbcbench.core.errors import CannotMeasureError
-from wbcbench.core.units import (
-    bytes_from_mib,
-    hz_from_mhz,
-    j_from_uj,
-    share_from_pct,
-    uw_from_w,
-    w_from_uw,
-)
 from wbcbench.power.device import (
     ENERGY,
     Device,
@@ -43,12 +36,12 @@ from wbcbench.power.device import (
     TelemetrySample,
     UnreadGpuError,
     begins_with,
-    first_readable,
     format_gpus,
+    make_meters,
     named_gpus,
     visible_gpus,
 )
-from wbcbench.power.meter import EnergyMeter, MeterRequest
+from wbcbench.power.meter import MeterRequest
 
 # ROCr hides GPUs first; HIP then counts those that are left.
 VISIBLE = ("ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES")
@@ -69,16 +62,10 @@ _lock = threading.Lock()
 _users = 0
 
 
-def open_meters(request: MeterRequest) -> list[EnergyMeter]:
+def open_meters(request: MeterRequest) -> list[GpuMeter]:
     """AMD GPUs: energy counter and power reading of each board, for `monitor` and `Meter`.
 
-    Raises like ``open_boards``.
-    """
-    return [*open_boards(request)]
-
-
-def open_boards(request: MeterRequest) -> list[GpuMeter]:
-    """One meter for each GPU asked for, or for each visible one; a run has one.
+    One meter for each GPU asked for, or for each visible one; a run has one.
 
     Raises:
         CannotMeasureError: No package, library, driver or GPU, or a training is to be measured.
@@ -93,9 +80,8 @@ def open_boards(request: MeterRequest) -> list[GpuMeter]:
     with session():
         gpus = list_gpus()
         chosen = named_gpus(request.gpus, gpus) or _visible_gpus(gpus)
-        meters = [GpuMeter(AmdDevice(gpu)) for gpu in chosen]
         is_one = request.one_gpu and not request.gpus
-        return first_readable(meters) if is_one else meters
+        return make_meters(map(AmdDevice, chosen), is_one=is_one)
 
 
 @cache
@@ -268,7 +254,7 @@ class AmdDevice(Device):
         """The counter's steps × their size in microjoules."""
         count = self.query("amdsmi_get_energy_count")
         steps, step_uj = count.get("energy_accumulator"), count.get("counter_resolution")
-        return None if steps is None or step_uj is None else j_from_uj(steps * step_uj)
+        return None if steps is None or step_uj is None else units.j_from_uj(steps * step_uj)
 
     def query(self, name: str, *arguments: Any) -> Any:
         """The answer of one function about this GPU; ``{}`` where it fails or is closed."""
@@ -300,8 +286,8 @@ class AmdDevice(Device):
             temperature_c=None if temperature_c is None else float(temperature_c),
             clock_sm_hz=self._clock_hz(amdsmi.AmdSmiClkType.GFX),
             clock_memory_hz=self._clock_hz(amdsmi.AmdSmiClkType.MEM),
-            utilization=None if load is None else share_from_pct(load),
-            memory_used_bytes=None if used_mib is None else bytes_from_mib(used_mib),
+            utilization=None if load is None else units.share_from_pct(load),
+            memory_used_bytes=None if used_mib is None else units.bytes_from_mib(used_mib),
             power_limit_w=self.power_limit_w(),
             reasons=tuple(dict.fromkeys(reasons)) if violations else None,
             pids=None if processes is None else tuple(process["pid"] for process in processes),
@@ -309,11 +295,11 @@ class AmdDevice(Device):
 
     def _clock_hz(self, clock: Any) -> float | None:
         frequency_mhz = self.query("amdsmi_get_clock_info", clock).get("clk")
-        return None if frequency_mhz is None else hz_from_mhz(frequency_mhz)
+        return None if frequency_mhz is None else units.hz_from_mhz(frequency_mhz)
 
     def _power_cap_w(self) -> dict[str, float]:
         cap_uw = self.query("amdsmi_get_power_cap_info")
-        return {name: w_from_uw(value) for name, value in cap_uw.items() if value is not None}
+        return {name: units.w_from_uw(value) for name, value in cap_uw.items() if value is not None}
 
     def power_limit_w(self) -> float | None:
         """The power limit that is set, in watts; ``None`` if unknown."""
@@ -330,7 +316,7 @@ class AmdDevice(Device):
         import amdsmi
 
         try:
-            amdsmi.amdsmi_set_power_cap(self.handle, 0, round(uw_from_w(limit_w)))
+            amdsmi.amdsmi_set_power_cap(self.handle, 0, round(units.uw_from_w(limit_w)))
         except amdsmi.AmdSmiException as error:
             raise CannotMeasureError(
                 f"The power limit of {self.gpu} could not be set to {limit_w:g} W: "

@@ -189,22 +189,16 @@ class CodeCarbonMeter(SlowMeter):
 
     def read(self) -> Sequence[float | None]:
         """Joules since the start, measured now if it is sparse; ``None`` once it is silent."""
-        if self.is_sparse:
-            self._measure()
+        if self.is_sparse and not self._failed:
+            with self._news:
+                count = self._count
+                self._tell(READ)
+                if not self._news.wait_for(lambda: self._count > count or self._failed, ANSWER_S):
+                    self._failed = "it did not answer"
         totals: Mapping[str, float | None] = {}
         if not self._failed and time.monotonic() - self._updated_s <= STALE_S:
             totals = self._totals
         return tuple(totals.get(f"{c.name.partition('/')[2]}_j") for c in self.channels)
-
-    def _measure(self) -> None:
-        """Have it measure and wait for the totals."""
-        if self._failed:
-            return
-        with self._news:
-            count = self._count
-            self._tell(READ)
-            if not self._news.wait_for(lambda: self._count > count or self._failed, ANSWER_S):
-                self._failed = "it did not answer"
 
     def _tell(self, order: str) -> None:
         process = self._process
@@ -252,9 +246,9 @@ def _choose_gpus(request: MeterRequest) -> tuple[list[Gpu], list[AbsentMeter]]:
     """
     from wbcbench.power import amd, nvml
 
-    for open_boards in (nvml.open_boards, amd.open_boards):
+    for vendor in (nvml, amd):
         try:
-            boards = open_boards(request)
+            boards = vendor.open_meters(request)
         except UnreadGpuError as error:
             return [], [AbsentMeter(nvml.NvmlDevice.vendor, str(error), Domain.GPU)]
         except CannotMeasureError:

@@ -7,7 +7,7 @@ vendor. To support another vendor: a ``Device`` in a file here, and ``GpuMeter``
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self, TypeVar
@@ -315,7 +315,13 @@ def format_gpus(gpus: Sequence[Gpu]) -> str:
     return ", ".join(f"{g.index} = {name}" for g, name in zip(gpus, names, strict=True)) or "none"
 
 
-def first_readable(meters: Sequence[GpuMeter]) -> list[GpuMeter]:
-    """The first whose device can be measured, alone; if none can, the first, which says why."""
+def make_meters(devices: Iterable[Device], *, is_one: bool) -> list[GpuMeter]:
+    """A meter for each device; if ``is_one``, for the first alone that can be measured.
+
+    If none can, that one is the first, which says why.
+    """
+    meters = list(map(GpuMeter, devices))
+    if not is_one:
+        return meters
     readable = (meter for meter in meters if not meter.find_problem())
     return [next(readable, meters[0])]

@@ -30,16 +30,9 @@ from typing import Any, TypeVar
 import pynvml
 from pydantic import JsonValue
 
+from wbcbench.core import units
 from wbcbench.core.board_state import bus_key
 from wbcbench.core.errors import CannotMeasureError, UsageError
-from wbcbench.core.units import (
-    hz_from_mhz,
-    j_from_mj,
-    mw_from_w,
-    s_from_us,
-    share_from_pct,
-    w_from_mw,
-)
 from wbcbench.power.device import (
     ENERGY,
     Device,
@@ -48,12 +41,12 @@ from wbcbench.power.device import (
     Pace,
     TelemetrySample,
     UnreadGpuError,
-    first_readable,
     format_gpus,
+    make_meters,
     named_gpus,
     visible_gpus,
 )
-from wbcbench.power.meter import EnergyMeter, MeterRequest
+from wbcbench.power.meter import MeterRequest
 
 T = TypeVar("T")
 
@@ -135,19 +128,12 @@ _PROBLEMS = {
 }
 
 
-def open_meters(request: MeterRequest) -> list[EnergyMeter]:
+def open_meters(request: MeterRequest) -> list[GpuMeter]:
     """NVIDIA GPUs: energy counter and power reading of each board, measured by its own sensor.
 
-    Raises like ``open_boards``.
-    """
-    return [*open_boards(request)]
-
-
-def open_boards(request: MeterRequest) -> list[GpuMeter]:
-    """One meter for each GPU asked for, or for each visible one; a run has one.
-
-    A meter whose board cannot be measured (it does not answer, is divided by MIG, has no reading)
-    says so when it is entered.
+    One meter for each GPU asked for, or for each visible one; a run has one. A meter whose board
+    cannot be measured (it does not answer, is divided by MIG, has no reading) says so when it is
+    entered.
 
     Raises:
         CannotMeasureError: No library, no driver or no GPU; the message says which and the way out.
@@ -156,8 +142,8 @@ def open_boards(request: MeterRequest) -> list[GpuMeter]:
     """
     with session():
         gpus = choose_gpus(request.gpus, list_gpus(), os.environ)
-        meters = [GpuMeter(NvmlDevice(gpu)) for gpu in gpus]
-        return first_readable(meters) if request.one_gpu and not request.gpus else meters
+        is_one = request.one_gpu and not request.gpus
+        return make_meters(map(NvmlDevice, gpus), is_one=is_one)
 
 
 @contextmanager
@@ -463,11 +449,11 @@ class NvmlDevice(Device):
 
     def _query_w(self, call: Callable[[Any], float]) -> float | None:
         power_mw = query(call, self.handle)
-        return None if power_mw is None else w_from_mw(power_mw)
+        return None if power_mw is None else units.w_from_mw(power_mw)
 
     def _query_hz(self, clock: int) -> float | None:
         frequency_mhz = query(pynvml.nvmlDeviceGetClockInfo, self.handle, clock)
-        return None if frequency_mhz is None else hz_from_mhz(frequency_mhz)
+        return None if frequency_mhz is None else units.hz_from_mhz(frequency_mhz)
 
     def _query_first(self, *calls: tuple[Any, ...]) -> Any:
         """The answer of the first call, newest first, that the driver has."""
@@ -494,7 +480,7 @@ class NvmlDevice(Device):
             temperature_c=None if temperature_c is None else float(temperature_c),
             clock_sm_hz=self._query_hz(pynvml.NVML_CLOCK_SM),
             clock_memory_hz=self._query_hz(pynvml.NVML_CLOCK_MEM),
-            utilization=None if load is None else share_from_pct(load.gpu),
+            utilization=None if load is None else units.share_from_pct(load.gpu),
             memory_used_bytes=None if memory is None else memory.used,
             power_limit_w=self.enforced_limit_w(),
             reasons=None if throttle is None else decode_throttle_reasons(throttle),
@@ -522,12 +508,12 @@ class NvmlDevice(Device):
     def power_limit_range_w(self) -> tuple[float, float] | None:
         """Lowest and highest power limit in watts; ``None`` if unknown."""
         bounds = query(pynvml.nvmlDeviceGetPowerManagementLimitConstraints, self.handle)
-        return None if bounds is None else (w_from_mw(bounds[0]), w_from_mw(bounds[1]))
+        return None if bounds is None else (units.w_from_mw(bounds[0]), units.w_from_mw(bounds[1]))
 
     def set_power_limit(self, limit_w: float) -> None:
         """Set the power limit in watts; raises ``CannotMeasureError`` where that fails."""
         try:
-            pynvml.nvmlDeviceSetPowerManagementLimit(self.handle, round(mw_from_w(limit_w)))
+            pynvml.nvmlDeviceSetPowerManagementLimit(self.handle, round(units.mw_from_w(limit_w)))
         except pynvml.NVMLError_NoPermission as error:
             raise CannotMeasureError(
                 f"This user may not set the power limit of {self.gpu}. Run as root, or have it "
@@ -589,13 +575,10 @@ class _FieldBuffer:
     def __init__(self, readings: Sequence[str]) -> None:
         """Prepare for some readings, which may be none."""
         self._buffer = (pynvml.c_nvmlFieldValue_t * len(readings))()
-        # Views of the buffer, made once.
-        self._views = [
-            (view, view.value, _to_si(reading))
-            for reading, view in zip(readings, self._buffer, strict=True)
-        ]
+        self._views = []  # of the buffer, made once
         for reading, view in zip(readings, self._buffer, strict=True):
             view.fieldId = _FIELDS[reading]
+            self._views.append((view, view.value, _to_si(reading)))
 
     def read(self, handle: Any) -> list[float | None]:
         """Joules and watts, in the order of the readings; ``None`` for what fails."""
@@ -612,12 +595,12 @@ class _FieldBuffer:
     @property
     def stamp_s(self) -> float | None:
         """The driver's time stamp of the first value, in seconds; ``None`` without one."""
-        return s_from_us(self._buffer[0].timestamp) if self._views else None
+        return units.s_from_us(self._buffer[0].timestamp) if self._views else None
 
 
 def _to_si(reading: str) -> Callable[[float], float]:
     """What makes joules or watts of the driver's thousandths."""
-    return j_from_mj if reading == ENERGY else w_from_mw
+    return units.j_from_mj if reading == ENERGY else units.w_from_mw
 
 
 def _decode_field(field: Any, value: Any) -> float | None:

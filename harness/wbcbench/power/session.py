@@ -184,6 +184,7 @@ class MeteringSession:
 
     def stop(self) -> Circumstances:
         """Stop sampling; returns the circumstances as they are at the end."""
+        own = resource.getrusage(resource.RUSAGE_SELF)
         self.read_edge()
         self.sampler.stop()
         if paces_s := self.sampler.find_paces_s():
@@ -192,7 +193,12 @@ class MeteringSession:
                 for channel in self.channels
             )
             self._run.write_channels(self.channels)
-        return replace(self._began, meters=self._descriptions(), sampling=self.sampler.summaries())
+        return replace(
+            self._began,
+            meters=self._descriptions(),
+            sampling=self.sampler.summaries(),
+            recorder_cpu_s=own.ru_utime + own.ru_stime,
+        )
 
     def _descriptions(self) -> dict[str, JsonValue]:
         beside = (meter for meter, _ in self._edge_traces)
@@ -254,9 +260,8 @@ class MeteringSession:
         start_s, before = self._clock.now_s(), self._read_counters()
         self._clock.sleep_until(start_s + self.edge_s)
         if not self._idle_w:
-            self._idle_w = {
-                name: min(power_w for _, power_w in recent) for name, recent in self._list_recent()
-            }
+            powers = self._list_recent(Kind.SAMPLED).items()
+            self._idle_w = {name: min(w for _, w in recent) for name, recent in powers if recent}
         while self._clock.now_s() < start_s + MOST_EDGE_S and (
             not self._has_moved(before) or not self._is_settled()
         ):
@@ -268,36 +273,29 @@ class MeteringSession:
 
     def _read_counters(self) -> dict[str, float | None]:
         """The last joules of each counter of a sensor."""
-        return {
-            channel.name: next(reversed(self._list_values(channel)), None)
-            for meter in self.meters
-            for channel in meter.channels
-            if meter.interval_s is None and channel.origin is Origin.MEASURED
-            if channel.kind is Kind.COUNTER
-        }
+        counters = self._list_recent(Kind.COUNTER).items()
+        return {name: recent[-1][1] if recent else None for name, recent in counters}
 
     def _is_settled(self) -> bool:
         """Whether each power reading is back where it was before the load."""
-        for name, recent in self._list_recent():
+        for name, recent in self._list_recent(Kind.SAMPLED).items():
+            if not recent:
+                continue
             idle_w, last_s = self._idle_w.get(name, 0.0), recent[-1][0]
             late_w = [power_w for t_s, power_w in recent if t_s > last_s - SETTLED_S]
             if max(late_w) - idle_w > SETTLED * max(power_w for _, power_w in recent):
                 return False
         return True
 
-    def _list_recent(self) -> Iterator[tuple[str, list[tuple[float, float]]]]:
-        """The last readings of each power that is measured, in seconds and watts."""
-        for meter in self.meters:
-            for channel in meter.channels:
-                if channel.kind is Kind.COUNTER or channel.origin is not Origin.MEASURED:
-                    continue
-                recent = self.sampler.recent(channel)
-                if good := [(t_s, value) for t_s, value in recent if value is not None]:
-                    yield channel.name, good
-
-    def _list_values(self, channel: Channel) -> list[float]:
-        """The last good readings of a channel."""
-        return [value for _, value in self.sampler.recent(channel) if value is not None]
+    def _list_recent(self, kind: Kind) -> dict[str, list[tuple[float, float]]]:
+        """The last good readings of each sensor of one kind, in seconds and joules or watts."""
+        return {
+            channel.name: [(t_s, v) for t_s, v in self.sampler.recent(channel) if v is not None]
+            for meter in self.meters
+            for channel in meter.channels
+            if meter.interval_s is None and channel.origin is Origin.MEASURED
+            if channel.kind is kind
+        }
 
 
 @contextmanager
@@ -322,13 +320,11 @@ def sampling(
             yield session
         finally:
             others = before | session.find_others()
-            own = resource.getrusage(resource.RUSAGE_SELF)
             boards = {device.gpu.uuid for device in session.devices}
             with suppress(OSError):  # a full disk, which ``error`` tells
                 began = replace(
                     session.stop(),
                     shared=bool(others & (boards or {HOST})),
                     cpu_shared=bool(boards) and HOST in others,
-                    recorder_cpu_s=own.ru_utime + own.ru_stime,
                 )
                 run.write_began(began)

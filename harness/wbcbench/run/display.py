@@ -21,7 +21,7 @@ LINE_EVERY_S = 30.0
 
 
 class View:
-    """Shows a run.
+    """Shows what is measured; by itself notes alone, for ``--quiet``.
 
     Attributes:
         redraw_s: How often it wants to be drawn at most, in seconds.
@@ -46,10 +46,6 @@ class View:
 
     def close(self) -> None:
         """Leave the terminal as it was."""
-
-
-class SilentView(View):
-    """``--quiet``: notes alone."""
 
 
 class LinesView(View):
@@ -104,6 +100,31 @@ def _format_energy(state: LiveState) -> str:
     if state.origin:
         parts.insert(1, f"({state.origin})")
     return " ".join(parts)
+
+
+class WattsLog(View):
+    """Plain lines for the power of a machine, one every half minute."""
+
+    def __init__(self, stream: TextIO) -> None:
+        """Write to ``stream``."""
+        super().__init__(stream)
+        self._due_s = 0.0
+
+    def show(self, state: LiveState) -> None:
+        """Print the first state, then one every half minute."""
+        if state.time_s >= self._due_s:
+            self._due_s += LINE_EVERY_S
+            self.note(format_watts(state))
+
+
+def format_watts(state: LiveState) -> str:
+    """``2 min 31 s  274 W  41.3 kJ so far  nvml/gpu0/counter, measured``."""
+    power = human_power(state.power_w[-1] if state.power_w else None)
+    origin = f", {state.origin}" if state.origin else ""
+    return (
+        f"{human_duration(state.time_s)}  {power}  {human_energy(state.energy_j)} so far  "
+        f"{state.channel}{origin}"
+    )
 
 
 class StudyView(View):

@@ -6,7 +6,7 @@ import contextlib
 from pathlib import Path
 
 from wbcbench.core.errors import UsageError, WbcbenchError
-from wbcbench.core.record import Circumstances, Failure, RunRecord
+from wbcbench.core.record import Circumstances, Failure, RunRecord, Status
 from wbcbench.core.run_condition import Condition, RunStage, condition, condition_unlocked
 from wbcbench.core.run_folder import LOCK_WAIT_S, RunDir, remove_left_behind, study_runs
 from wbcbench.core.spec import MEASURED
@@ -69,12 +69,10 @@ def finalise_ended(run: RunDir) -> None:
 
 def unaccounted(results: Path, study: str) -> list[str]:
     """What only a person can account for in a study, a sentence each with what to do."""
-    runs = [run for run in study_runs(results, study) if not run.is_finished]
-    states = {run.run_id: condition(run) for run in runs}
     unknown = [
-        f"{run_id} has no record. {state.text}"
-        for run_id, state in states.items()
-        if state.stage is RunStage.UNKNOWN
+        f"{run.run_id} has no record. {state.text}"
+        for run in study_runs(results, study)
+        if not run.is_finished and (state := condition(run)).stage is RunStage.UNKNOWN
     ]
     return unknown + [
         f"{path} was never finished, by a process that cannot be seen from here. Nothing was "
@@ -123,10 +121,15 @@ def _finalise_if_gone(run: RunDir) -> bool:
 
 
 def _write_record(run: RunDir, failure: Failure) -> RunRecord:
-    began = run.read_began() or Circumstances(started_utc=utc_now(), provenance={})
-    record = account(run, began, "interrupted", failure)
+    record = account_from_disk(run, "interrupted", failure)
     run.write_record(record)
     return record
+
+
+def account_from_disk(run: RunDir, status: Status, failure: Failure | None) -> RunRecord:
+    """The record of a run by its folder alone, however far it came."""
+    began = run.read_began() or Circumstances(started_utc=utc_now(), provenance={})
+    return account(run, began, status, failure)
 
 
 def _failure(state: Condition) -> Failure:

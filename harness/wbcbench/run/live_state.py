@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 
-from wbcbench.core.spec import RunSpec
 from wbcbench.core.trace import Channel, Kind, Origin
 from wbcbench.core.window import Clock
 from wbcbench.energy.account import RunEvents
@@ -26,6 +25,7 @@ class LiveState:
     Attributes:
         run_id: Which run.
         phase: ``idle``, ``startup``, ``warmup``, ``train``, ``evaluate``, ``inference`` …
+        time_s: Seconds since measuring began.
         epoch, epochs: One-based place in training; 0 before it.
         step, steps: Place in the epoch; 0 if unknown.
         loss, accuracy, val_accuracy: Last known; ``None`` before.
@@ -42,6 +42,7 @@ class LiveState:
     phase: str
     epoch: int
     epochs: int
+    time_s: float = 0.0
     step: int = 0
     steps: int = 0
     loss: float | None = None
@@ -63,11 +64,11 @@ class LiveProgress:
     """Follows the primary channel while a run goes on; its record is computed elsewhere."""
 
     def __init__(
-        self, run_id: str, spec: RunSpec, channel: Channel | None, sampler: Sampler, clock: Clock
+        self, run_id: str, epochs: int, channel: Channel | None, sampler: Sampler, clock: Clock
     ) -> None:
         """Follow ``channel``; ``None`` when no channel can be the primary one."""
-        self._run_id, self._spec, self._channel = run_id, spec, channel
-        self._sampler, self._clock = sampler, clock
+        self._run_id, self._epochs, self._channel = run_id, epochs, channel
+        self._sampler, self._clock, self._start_s = sampler, clock, clock.now_s()
         self._energy_j = 0.0
         self._last: tuple[float, float] | None = None
 
@@ -86,7 +87,8 @@ class LiveProgress:
             run_id=self._run_id,
             phase=phase,
             epoch=int(progress.get("epoch") or len(events.epochs)),
-            epochs=self._spec.epochs,
+            epochs=self._epochs,
+            time_s=self._clock.now_s() - self._start_s,
             step=int(progress.get("step") or 0),
             steps=int(progress.get("steps") or 0),
             loss=progress.get("loss") or (last.loss if last else None),
@@ -119,7 +121,7 @@ class LiveProgress:
         first, last = events.epochs[0], events.epochs[-1]
         mean_s = (last.evaluate_end_s - first.start_s) / len(events.epochs)
         since_s = self._clock.now_s() - last.evaluate_end_s
-        return max((self._spec.epochs - len(events.epochs)) * mean_s - since_s, 0.0)
+        return max((self._epochs - len(events.epochs)) * mean_s - since_s, 0.0)
 
 
 def _recent_power_w(
@@ -157,9 +159,19 @@ def preparing(say: Say) -> Iterator[Progress]:
 
         yield print_tenths
         return
+    with show_bar("preparing images", per_second=2) as update:
+        yield update
+
+
+@contextmanager
+def show_bar(what: str, per_second: float = 10) -> Iterator[Progress]:
+    """Show a bar on a terminal's standard error, nothing elsewhere."""
     from rich.console import Console
     from rich.progress import Progress as Bar
 
-    with Bar(console=Console(stderr=True), transient=True, refresh_per_second=2) as bar:
-        task = bar.add_task("preparing images", total=None)
+    console, is_hidden = Console(stderr=True), not sys.stderr.isatty()
+    with Bar(
+        console=console, transient=True, refresh_per_second=per_second, disable=is_hidden
+    ) as bar:
+        task = bar.add_task(what, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TextIO
-
 from rich.console import Console, Group
 from rich.live import Live
 from rich.panel import Panel
@@ -13,15 +11,17 @@ from rich.text import Text
 
 from wbcbench.core.text import human_duration, human_energy, human_power, human_share
 from wbcbench.core.window import TRAIN
-from wbcbench.run.display import LINE_EVERY_S, REDRAW_S, View
+from wbcbench.run.display import REDRAW_S, View, format_watts
 from wbcbench.run.live_state import LiveState
 
 _BARS = "▁▂▃▄▅▆▇█"
 _SPARK = 24
 
 
-class LiveDrawing:
+class LiveDrawing(View):
     """What is redrawn in place on a terminal."""
+
+    redraw_s = REDRAW_S
 
     def __init__(self, console: Console) -> None:
         """Draw on ``console``, which must be a terminal."""
@@ -29,23 +29,21 @@ class LiveDrawing:
         self._live = Live(console=console, auto_refresh=False, transient=True)
         self._live.start()
 
+    def note(self, text: str) -> None:
+        """Print one line above the drawing."""
+        self._live.console.print(text, markup=False, highlight=False)
+
     def close(self) -> None:
         """Remove the drawing."""
         self._live.stop()
 
 
-class PanelView(LiveDrawing, View):
+class PanelView(LiveDrawing):
     """One panel, redrawn in place."""
-
-    redraw_s = REDRAW_S
 
     def show(self, state: LiveState) -> None:
         """Redraw."""
         self._live.update(_render_panel(state), refresh=True)
-
-    def note(self, text: str) -> None:
-        """Print one line above the panel."""
-        self._live.console.print(text, markup=False, highlight=False)
 
 
 def _render_sparkline(values: tuple[float, ...]) -> str:
@@ -97,44 +95,10 @@ def _render_power(state: LiveState) -> Text:
     return Text(f"{_render_sparkline(state.power_w)} {power}  {state.channel}{age}")
 
 
-class WattsView:
-    """Shows power while it is measured; by itself nothing, for ``--quiet`` and ``--json``."""
+class WattsLine(LiveDrawing):
+    """The power of a machine in one line, redrawn in place."""
 
-    def show(self, time_s: float, state: LiveState) -> None:
-        """Draw the state, ``time_s`` seconds after the start."""
-
-    def close(self) -> None:
-        """Leave the terminal as it was."""
-
-
-class WattsLine(LiveDrawing, WattsView):
-    """One line on a terminal, redrawn in place."""
-
-    def show(self, time_s: float, state: LiveState) -> None:
+    def show(self, state: LiveState) -> None:
         """Redraw."""
-        line = f"{_render_sparkline(state.power_w)} {_format_watts(time_s, state)}  (Ctrl-C ends)"
+        line = f"{_render_sparkline(state.power_w)} {format_watts(state)}  (Ctrl-C ends)"
         self._live.update(Text(line, no_wrap=True), refresh=True)
-
-
-class WattsLog(WattsView):
-    """Plain lines for pipes and logs, one every half minute."""
-
-    def __init__(self, stream: TextIO) -> None:
-        """Write to ``stream``."""
-        self._stream = stream
-        self._due_s = 0.0
-
-    def show(self, time_s: float, state: LiveState) -> None:
-        """Print the first state, then one every half minute."""
-        if time_s >= self._due_s:
-            self._due_s += LINE_EVERY_S
-            print(_format_watts(time_s, state), file=self._stream, flush=True)
-
-
-def _format_watts(time_s: float, state: LiveState) -> str:
-    power = human_power(state.power_w[-1] if state.power_w else None)
-    origin = f", {state.origin}" if state.origin else ""
-    return (
-        f"{human_duration(time_s)}  {power}  {human_energy(state.energy_j)} so far  "
-        f"{state.channel}{origin}"
-    )

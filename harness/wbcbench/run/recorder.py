@@ -6,8 +6,8 @@ small. Whatever happens to the trainer, the record states it with the joules use
 
 from __future__ import annotations
 
+import json
 import os
-import resource
 import shutil
 import signal
 import threading
@@ -19,22 +19,14 @@ from pydantic import JsonValue
 
 from wbcbench.core.errors import UsageError, WbcbenchError
 from wbcbench.core.lock import HOST, Hold, inherited_lock, machine_lock
-from wbcbench.core.messages import Edge, Messenger, append_line, parse_lines
+from wbcbench.core.messages import Edge, append_line, parse_lines
 from wbcbench.core.provenance import provenance
-from wbcbench.core.record import Circumstances, Failure, RunRecord, Status
+from wbcbench.core.record import Failure, RunRecord, Status
 from wbcbench.core.run_condition import require_submitted
 from wbcbench.core.run_folder import LOCK_WAIT_S, RunDir
 from wbcbench.core.text import encodable
 from wbcbench.core.units import mb_from_bytes
-from wbcbench.core.window import (
-    IDLE_COLD,
-    IDLE_POST,
-    STARTUP,
-    Clock,
-    MonotonicClock,
-    phase,
-    utc_now,
-)
+from wbcbench.core.window import IDLE_COLD, IDLE_POST, STARTUP, MonotonicClock, phase
 from wbcbench.energy import source
 from wbcbench.energy.account import RunEvents, account
 from wbcbench.power.meter import MeterRequest, list_boards
@@ -42,6 +34,7 @@ from wbcbench.power.power_limit import hold_power_limit
 from wbcbench.power.session import EDGE_S, MeteringSession
 from wbcbench.power.telemetry import cool_down
 from wbcbench.run.display import View
+from wbcbench.run.finalise import account_from_disk
 from wbcbench.run.live_state import LiveProgress
 from wbcbench.run.trainer_process import Exit, TrainerProcess, trainer_environment
 
@@ -74,13 +67,10 @@ def record_run(
         try:
             run.write_state(state.running())
             _require_free_disk(run)
-            recorder = Recorder(run, view, interrupts, MonotonicClock(), host_lock)
-            record = recorder.record_run()
+            record = Recorder(run, view, interrupts, host_lock).record_run()
         except (WbcbenchError, OSError) as error:
-            began = run.read_began() or Circumstances(started_utc=utc_now(), provenance={})
-            record = account(
-                run, began, "failed", Failure(type(error).__name__, encodable(str(error)))
-            )
+            failure = Failure(type(error).__name__, encodable(str(error)))
+            record = account_from_disk(run, "failed", failure)
         run.write_record(record)
         return record
 
@@ -99,16 +89,11 @@ class Recorder:
     """The state of one run while it goes on."""
 
     def __init__(
-        self,
-        run: RunDir,
-        view: View,
-        interrupts: Interrupts,
-        clock: Clock,
-        host_lock: int | None = None,
+        self, run: RunDir, view: View, interrupts: Interrupts, host_lock: int | None
     ) -> None:
         """Read what is asked; nothing is started."""
-        self._run, self._view, self._interrupts, self._clock = run, view, interrupts, clock
-        self._host_lock = host_lock
+        self._run, self._view, self._interrupts = run, view, interrupts
+        self._clock, self._host_lock = MonotonicClock(), host_lock
         self._spec, self._local = run.read_spec(), run.read_local()
         self._events = RunEvents()
         self._phase = "preflight"
@@ -139,12 +124,10 @@ class Recorder:
             self._session.start(self._spec.interval_s, facts)
             self._session.add_started()
             trainer_exit = self.measure()
-            usage = resource.getrusage(resource.RUSAGE_SELF)
             circumstances = replace(
                 self._session.stop(),
                 shared=any(hold.is_shared for hold in holds or [host]),
                 cpu_shared=bool(boards) and host.is_shared,
-                recorder_cpu_s=usage.ru_utime + usage.ru_stime,
                 trainer_cpu_s=trainer_exit.cpu_s if trainer_exit else None,
                 trainer_rss_peak_bytes=trainer_exit.rss_peak_bytes if trainer_exit else None,
             )
@@ -170,7 +153,8 @@ class Recorder:
     def measure(self) -> Exit | None:
         """Everything that happens while the meters are sampled; ``None`` without a trainer."""
         channel, sampler = source.live_channel(self._session.channels), self._session.sampler
-        self._progress = LiveProgress(self._run.run_id, self._spec, channel, sampler, self._clock)
+        run_id, epochs = self._run.run_id, self._spec.epochs
+        self._progress = LiveProgress(run_id, epochs, channel, sampler, self._clock)
         self._measure_idle(IDLE_COLD)
         trainer_exit = None if self._should_end else self.train()
         if not self._should_end:
@@ -245,8 +229,7 @@ class Recorder:
     def _write_mark(self, edge: Edge, window: str) -> None:
         self._session.read_edge()
         message = {"mark": edge, "window": window, "t_s": self._clock.now_s()}
-        Messenger(self._marks).send(message)
-        os.fsync(self._marks.fileno())
+        append_line(self._marks, json.dumps(message), sync=True)
         self._events.apply(message)
 
     def _draw(self) -> None:

@@ -77,16 +77,13 @@ class TrainerProcess:
                 start_new_session=True,
             )
         os.close(child_end)
+        assert self._process.stdin is not None
+        self._stdin = self._process.stdin
         os.set_blocking(self._pipe, False)
         self._partial_line = b""
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._pipe, selectors.EVENT_READ)
         self.is_silent = False  # the pipe is at its end: no message can follow
-
-    @property
-    def pid(self) -> int:
-        """Process id, to separate our GPU process from foreign ones."""
-        return self._process.pid
 
     def read_lines(self, wait_s: float) -> list[str]:
         """Messages that came within ``wait_s`` seconds, one line each."""
@@ -102,11 +99,9 @@ class TrainerProcess:
 
     def send(self, word: str) -> None:
         """Send ``go`` or ``stop``; nothing happens where the trainer is gone."""
-        if self._process.stdin is None:
-            return
         with contextlib.suppress(OSError):
-            self._process.stdin.write(f"{word}\n".encode())
-            self._process.stdin.flush()
+            self._stdin.write(f"{word}\n".encode())
+            self._stdin.flush()
 
     def kill(self) -> None:
         """End it at once, with everything it started."""
@@ -117,9 +112,8 @@ class TrainerProcess:
         """Wait for its end and close the pipes."""
         _, status, usage = os.wait4(self._process.pid, 0)
         self._process.returncode = os.waitstatus_to_exitcode(status)
-        if self._process.stdin is not None:
-            with contextlib.suppress(OSError):
-                self._process.stdin.close()
+        with contextlib.suppress(OSError):
+            self._stdin.close()
         self._selector.close()
         os.close(self._pipe)
         return Exit(
