@@ -53,8 +53,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """Two workers more than processors: many tests wait, for a sensor or for a process's end."""
-    return (os.cpu_count() or 1) + 2
+    """Four workers more than processors: many tests wait, for a sensor or for a process's end."""
+    return (os.cpu_count() or 1) + 4
 
 
 # Tests start dozens of Pythons, many with TensorFlow. Where the environment forbids bytecode files,

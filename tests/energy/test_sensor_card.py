@@ -1,5 +1,9 @@
 """A sensor card tells the pace of a sensor by watching it, and what it could not see."""
 
+import math
+import random
+from statistics import median
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -21,6 +25,7 @@ from wbcbench.power.meter import MeterRequest
 from wbcbench.power.nvml import known_pace_s, open_meters
 from wbcbench.power.probing import make_sensor_card, probe, update_channels
 
+COUNTER = Channel("c", Kind.COUNTER, Origin.MEASURED, Domain.GPU, "total_energy")
 BUSY = Telegraph(60.0, 280.0, 0.05, seed=5)
 
 
@@ -163,3 +168,21 @@ def test_any_steady_counter_is_paced_within_one_poll(
     card = make_sensor_card(Trace(channel, times, [tick * step_s * power_w for tick in ticks]))
     assert card.update_s == pytest.approx(step_s, abs=0.001)
     assert card.step_j == pytest.approx(step_s * power_w, rel=1e-6)
+
+
+@pytest.mark.parametrize("period_s", [0.02, 0.1])
+def test_on_a_busy_machine_a_pace_is_right_or_unknown(period_s: float) -> None:
+    errors = list[float]()
+    for seed in range(40):
+        rng = random.Random(seed)
+        at_s, phase_s, times, values = 0.0, rng.random() * period_s, list[float](), list[float]()
+        while at_s < 0.85:
+            times.append(at_s)
+            values.append(4.0 * math.floor((at_s - phase_s) / period_s))
+            at_s += 0.0006 + (rng.random() * 0.015 if rng.random() < 0.1 else 0.0)
+        pace_s = make_sensor_card(Trace(COUNTER, times, values)).update_s
+        if pace_s is not None:
+            errors.append(abs(pace_s / period_s - 1))
+    assert len(errors) > 35
+    assert median(errors) < 0.001
+    assert max(errors) < 0.02

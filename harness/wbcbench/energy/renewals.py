@@ -15,8 +15,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from itertools import compress, pairwise
-from statistics import fmean, median
+from itertools import accumulate, compress, pairwise
+from statistics import fmean, linear_regression, median
 from typing import NamedTuple
 
 from wbcbench.energy import thresholds
@@ -29,6 +29,7 @@ FEWEST_MOVES = 8
 FEWEST_EVEN_MOVES, EVENLY = 3, 0.1  # fewer moves show a pace if their intervals are as equal
 LOOSELY, CLOSELY = 0.2, 0.05  # mean distance from whole renewals; by chance it is 0.25
 MOST_PACE_PARTS = 5
+MOST_PERIODS = 20  # between two moves, to count them by a pace that is not refined yet
 
 Span = tuple[float, float]
 
@@ -111,18 +112,24 @@ def find_pace_s(moves_s: Sequence[float]) -> float | None:
         counts = [interval * parts / short_s for interval in intervals]
         off = fmean(abs(count - max(round(count), 1)) for count in counts)
         if off <= (LOOSELY if parts == 1 else CLOSELY):
-            return _refine_pace(intervals, short_s / parts)
+            return refine_pace(moves_s, short_s / parts)
     return None
 
 
-def _refine_pace(intervals: Sequence[float], pace_s: float) -> float:
-    """A pace by intervals of whole multiples of it, the shortest first: each makes it surer."""
+def refine_pace(moves_s: Sequence[float], pace_s: float) -> float:
+    """A pace by intervals of whole multiples of it, the shortest first: each makes it surer.
+
+    Where no interval is so long that its number of periods is unsure, the slope of all moves.
+    """
+    intervals = [b - a for a, b in pairwise(moves_s)]
     total_s, renewals = 0.0, 0
-    for interval_s in intervals:
+    for interval_s in sorted(intervals):
         renewals += max(round(interval_s / pace_s), 1)
         total_s += interval_s
         pace_s = total_s / renewals
-    return pace_s
+    periods = [0, *accumulate(max(round(interval_s / pace_s), 1) for interval_s in intervals)]
+    is_sure = max(intervals) < MOST_PERIODS * pace_s
+    return linear_regression(periods, moves_s).slope if is_sure else pace_s
 
 
 def find_slow_pace_s(times_s: Sequence[float], moves: Sequence[bool]) -> float | None:

@@ -34,6 +34,8 @@ from wbcbench.energy.renewals import (
     Span,
     find_pace_s,
     list_moves,
+    median_step_s,
+    refine_pace,
 )
 from wbcbench.energy.uncertainty import JUMP_SHARE, WIDE_RANGE_SHARE
 from wbcbench.power.meter import EnergyMeter
@@ -48,6 +50,8 @@ PATIENCE_S = 3.0  # a driver that hangs longer has no card; the sampler's handsh
 OLDEST_CARD_S = 86_400.0
 FEWEST_CONFIRMING, CONFIRMED = 4, 0.01  # moves, and how well they must tell the pace, as a share
 CARD_ERROR = 0.001  # of its pace
+SHARP = 3.0  # times the usual time between two polls
+MOST_LEFT_OUT = 1.5  # times the usual time between moves: a longer pace leaves renewals out
 _FOLDER = "sensor-cards"
 _UUID = re.compile(r"[A-Za-z0-9-]{8,80}")
 
@@ -171,7 +175,7 @@ def make_sensor_card(trace: Trace) -> SensorCard:
     times, values = trace.good
     moves = [i for i, has_moved in enumerate(list_moves(values)) if has_moved][1:]
     sizes = [values[i] - values[i - 1] for i in moves]
-    update_s = find_pace_s([times[i] for i in moves])
+    update_s = _find_pace_s([(times[i - 1], times[i]) for i in moves], median_step_s(times))
     is_counter = trace.channel.kind is Kind.COUNTER
     rises = [size for size in sizes if size > 0]  # a reset among them does not count
     has_step = is_counter and rises and update_s is not None
@@ -186,6 +190,21 @@ def make_sensor_card(trace: Trace) -> SensorCard:
         reason="" if update_s is not None else _describe_no_pace(len(times), len(moves)),
         repeat_share=_find_repeat_share(times, len(moves), update_s or trace.channel.update_s),
     )
+
+
+def _find_pace_s(moves_s: Sequence[Span], poll_s: float) -> float | None:
+    """The pace by the moves that two polls enclose as closely as usual, where they are enough.
+
+    On a busy machine others are seen late by a part of the period.
+    """
+    late_s = [0.5 * (before_s + after_s) for before_s, after_s in moves_s]
+    sharp_s = [0.5 * (a + b) for a, b in moves_s if b - a <= SHARP * poll_s]
+    pace_s = find_pace_s(sharp_s) if len(sharp_s) >= FEWEST_MOVES else None
+    if pace_s is None or pace_s > MOST_LEFT_OUT * median_step_s(late_s):
+        pace_s = find_pace_s(late_s)
+    if pace_s is None or len(sharp_s) < FEWEST_EVEN_MOVES:
+        return pace_s
+    return refine_pace(sharp_s, pace_s)
 
 
 def _find_repeat_share(times: Sequence[float], moves: int, update_s: float | None) -> float | None:
