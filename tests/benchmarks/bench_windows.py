@@ -7,7 +7,8 @@ random loads: in virtual time through the real meter, sampler and energy code, a
 in real time, eight boards at once. For each class: the share of windows whose truth lies within the
 stated ± (then: within at least one step of the counter), the median half-width and the rms error,
 both in per cent of the truth, their ratio, and how many windows have a warning that a fault-free
-one should not have. Then the faulty windows of ``faulty_windows.py``. With ``--check`` a goal that
+one should not have. Then the mean error of short windows, each with a load of its own length, and
+the faulty windows of ``faulty_windows.py``. With ``--check`` a goal that
 is missed makes an exit status of 1. Another ``--seed`` draws other windows.
 """
 
@@ -39,7 +40,7 @@ from faulty_windows import run_faulty  # noqa: E402
 from fakes.known_load import WINDOW_AT_S, Bench  # noqa: E402
 from fakes.nvml_plugin import SONAME  # noqa: E402
 from fakes.nvml_scenario import Scenario  # noqa: E402
-from fakes.sensor_classes import CLASSES, Case, draw_case  # noqa: E402
+from fakes.sensor_classes import CLASSES, Case, draw_case, draw_short_case  # noqa: E402
 from wbcbench.core.run_folder import RunDir  # noqa: E402
 from wbcbench.core.window import MonotonicClock, Window  # noqa: E402
 from wbcbench.measure.window_result import Recording, read_recording  # noqa: E402
@@ -47,7 +48,15 @@ from wbcbench.power.session import MeteringRequest, MeteringSession  # noqa: E40
 
 COUNT, QUICK_COUNT = 300, 40
 LIVE_SHARE, LIVE_BOARDS, LIVE_FROM_S = 0.1, 8, 16.0
+SHORT_KINDS, SHORT_S, SHORT_SHARE = (
+    ("counter 20 ms", "counter 100 ms", "part-time"),
+    (0.3, 0.5, 1.0),
+    0.2,
+)
+MOST_MEAN_PCT = 1.0  # error of short windows, without a part-time sensor
 COVERED_PCT, MOST_RATIO, MOST_ALARMS_PCT = (93.0, 99.0), 2.5, 1.0
+
+CLASS = {each.name: each for each in CLASSES}
 
 # What a sound window may be told: that it is short, and how deep its readings could be checked.
 HARMLESS = {"short-window", "few-samples", "wide-interval", "check-depth", "meter-absent"}
@@ -81,7 +90,7 @@ def judge(kind: str, case: Case, recording: Recording) -> Outcome:
     """Have one window stated from what was recorded of its board."""
     window = Window("command", case.start_s, case.end_s)
     result = recording.measure_window(window, work=Window("whole", *case.work_s))
-    expected = next(each.expected for each in CLASSES if each.name == kind)
+    expected = CLASS[kind].expected
     counter = case.gpu.counter
     power_w = case.true_j / (case.end_s - case.start_s)
     return Outcome(
@@ -98,7 +107,18 @@ def judge(kind: str, case: Case, recording: Recording) -> Outcome:
 def measure_virtual(job: tuple[Machine, str, str]) -> Outcome:
     """One window in virtual time."""
     where, kind, seed = job
-    case = draw_case(next(each for each in CLASSES if each.name == kind), seed, WINDOW_AT_S)
+    return record(where, kind, draw_case(CLASS[kind], seed, WINDOW_AT_S))
+
+
+def measure_short(job: tuple[Machine, str, str, float]) -> Outcome:
+    """A window of so many seconds in virtual time."""
+    where, kind, seed, length_s = job
+    case = draw_short_case(CLASS[kind], seed, length_s, WINDOW_AT_S)
+    return replace(record(where, kind, case), kind=f"{kind}, {length_s:g} s")
+
+
+def record(where: Machine, kind: str, case: Case) -> Outcome:
+    """Record a case in virtual time and have its window stated."""
     with tempfile.TemporaryDirectory(dir=where.folder) as folder:
         own = replace(where, folder=Path(folder))
         recording = Bench(own, own.folder).record([case.gpu], case.work_s[1] - WINDOW_AT_S)
@@ -212,6 +232,24 @@ def print_rows(title: str, outcomes: Sequence[Outcome]) -> list[str]:
     return misses
 
 
+def print_short_rows(outcomes: Sequence[Outcome]) -> list[str]:
+    """Print the mean error of each class and length; returns the goals that are missed."""
+    print(f"\nShort windows, virtual time\n{'class':<26}    n  mean %   ± 95 %  rms %  inside")
+    misses = list[str]()
+    for name in dict.fromkeys(each.kind for each in outcomes):
+        row = Row(name, tuple(each for each in outcomes if each.kind == name))
+        mean_pct = 100 * fmean(each.error for each in row.outcomes)
+        sure_pct = 1.96 * math.sqrt((row.rms_pct**2 - mean_pct**2) / len(row.outcomes))
+        print(
+            f"{name:<26}{len(row.outcomes):>5}{mean_pct:>+8.2f}{sure_pct:>9.2f}{row.rms_pct:>7.2f}"
+            f"{row.covered_pct():>8.1f}",
+            flush=True,
+        )
+        if abs(mean_pct) > MOST_MEAN_PCT and not name.startswith("part-time"):
+            misses.append(f"{name}: {mean_pct:+.2f} % off on average")
+    return misses
+
+
 def main() -> int:
     """Run and print; with ``--check`` the exit status is 1 where a goal is missed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -235,6 +273,14 @@ def main() -> int:
         with multiprocessing.get_context("fork").Pool(options.lanes, maxtasksperchild=50) as pool:
             virtual = list(pool.imap(measure_virtual, jobs, chunksize=8))
             misses = print_rows("Virtual time", virtual)
+            short = [
+                (where, kind, f"{options.seed} {i}", length_s)
+                for kind in SHORT_KINDS
+                if kind in kinds
+                for length_s in SHORT_S
+                for i in range(round(SHORT_SHARE * count))
+            ]
+            misses += print_short_rows(list(pool.imap(measure_short, short, chunksize=8)))
             live = (
                 [] if options.no_live else pool.map(measure_live, [(where, g) for g in groups], 1)
             )

@@ -246,3 +246,17 @@ def draw_case(
         begin_s + before_s + length_s,
         (begin_s, load_end_s),
     )
+
+
+def draw_short_case(kind: SensorClass, seed: str, length_s: float, start_s: float) -> Case:
+    """A board of one class with the steps of a training, as long as the window."""
+    rng = random.Random(f"{kind.name} {seed} {length_s}")
+    board = kind.make(rng)
+    begin_s, step_s = start_s + rng.random(), rng.uniform(0.005, 0.03)
+    idle_w, low_w, high_w = rng.uniform(*IDLE_W), rng.uniform(*LOW_W), rng.uniform(*HIGH_W)
+    knots = [(FROM_S, idle_w)]
+    while (at_s := begin_s + step_s * ((len(knots) - 1) // 2)) < begin_s + length_s:
+        knots += [(at_s, high_w), (min(at_s + 0.7 * step_s, begin_s + length_s), low_w)]
+    end_s = begin_s + length_s
+    power = Knots(*zip(*knots, (end_s, idle_w), strict=True), steps=True)
+    return Case(replace(board, power=power), "training", begin_s, end_s, (begin_s, end_s))

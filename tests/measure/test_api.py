@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -434,3 +435,22 @@ def test_the_keras_callback_has_no_batch_hook() -> None:
     for hook in dir(keras.callbacks.Callback):
         if "batch" in hook:
             assert getattr(EpochEnergy, hook) is getattr(keras.callbacks.Callback, hook)
+
+
+def test_a_device_that_cannot_be_waited_for_leaves_no_measurement_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Cuda:
+        def is_initialized(self) -> bool:
+            return True
+
+        def synchronize(self) -> None:
+            raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(cuda=Cuda()))
+    monkeypatch.setenv("WBCBENCH_RESULTS", str(tmp_path))
+    before = {child.pid for child in psutil.Process().children()}
+    with pytest.raises(RuntimeError, match="illegal memory"), Meter("simulated"):
+        raise AssertionError("the block does not run")
+    assert {child.pid for child in psutil.Process().children()} <= before
+    assert not any(tmp_path.glob("measured/*"))

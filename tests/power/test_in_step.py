@@ -67,14 +67,15 @@ def test_loads_in_step_are_no_further_off_than_in_a_plain_loop(
     assert all(abs(error) <= width for error, width in ours)
 
 
+@pytest.mark.parametrize("step_s", [0.02, 0.1])
 @pytest.mark.parametrize("length_s", [0.3, 0.5, 1.0])
 def test_short_windows_that_begin_with_the_load_are_right_on_average(
-    length_s: float, scripted_nvml: ScriptedNvml, tmp_path: Path
+    length_s: float, step_s: float, scripted_nvml: ScriptedNvml, tmp_path: Path
 ) -> None:
-    bench, rng = Bench(scripted_nvml, tmp_path), random.Random(length_s)
+    bench, rng = Bench(scripted_nvml, tmp_path), random.Random(f"{length_s} {step_s}")
     found = []
-    for _ in range(2 * BOARDS):
-        counter = Counter(step_s=0.1, phase_s=rng.random() * 0.1)
+    for _ in range(4 * BOARDS):
+        counter = Counter(step_s=step_s, phase_s=rng.random() * step_s)
         board = replace(FakeGpu(power=Constant(250.0)), counter=counter)
         found.append(measure_error(bench, board, length_s))
     assert abs(fmean(error for error, _ in found)) < 0.01

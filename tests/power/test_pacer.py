@@ -195,3 +195,28 @@ def test_a_board_that_is_lost_is_polled_no_more_often_than_before(channels: list
             pacer.learn(t_s, [value] * len(channels))
             polls[is_lost] += 1
     assert polls[1] / 220.0 < 2.5 * polls[0] / 20.0
+
+
+def test_stamps_of_an_outage_prove_nothing() -> None:
+    sensor = Sensor(0.1)
+    poller = Poller(Pacer([replace(POWER, update_s=0.1)], 0.1, 0.0), sensor)
+    pacer, t_s, stamp_s = poller.pacer, 0.0, 0.0
+    while t_s < 120.0:
+        for due_s in pacer.plan(t_s):
+            t_s = max(due_s, t_s + 2e-6)
+            is_out = 20.0 < t_s < 22.0  # the buffer keeps the time stamp of the call before
+            pacer.learn(t_s, (None if is_out else sensor.value(t_s),))
+            stamp_s = stamp_s if is_out else t_s
+            if pacer.wants_stamp:
+                pacer.learn_stamp(t_s, stamp_s, wall_s=1.7e9 + t_s)
+            poller.times_s.append(t_s)
+    assert share_read_once(poller, from_s=25.0) > 0.99
+
+
+def test_a_stamp_after_minutes_of_a_quiet_value_is_no_contradiction() -> None:
+    sensor = Sensor(0.1, drift=2e-4, stands_still=lambda t: 30.0 < t < 400.0)
+    pacer = Pacer([replace(POWER, update_s=0.1)], 0.1, 0.0)
+    poller = Poller(pacer, sensor, stamp=lambda t: sensor.renew_s(sensor.count(t)))
+    poller.run(460.0)
+    assert pacer.interval_s == 0.1
+    assert share_read_once(poller, from_s=405.0) > 0.99

@@ -157,3 +157,25 @@ def test_polls_before_a_hang_at_the_end_are_kept_and_later_ones_are_not(run: Run
     wait_for(lambda: threading.active_count() < before, "the end of its thread")
     assert run.read_traces()[0].value == trace.value
     assert sampler.error is None
+
+
+def test_who_asks_for_few_polls_gets_one_at_the_end(run: RunDir) -> None:
+    meter = ScriptedMeter(float)
+    run.write_channels(meter.channels)
+    sampler = Sampler([meter], run, 60.0, MonotonicClock())
+    sampler.start()
+    stopped_s = time.monotonic()
+    sampler.stop()
+    (trace,) = run.read_traces()
+    assert trace.value[0] == 1.0
+    assert trace.t_s[-1] >= stopped_s
+
+
+def test_the_last_readings_are_known_before_they_are_written(run: RunDir) -> None:
+    meter = ScriptedMeter(float)
+    sampler = Sampler([meter], run, 0.1, MonotonicClock())
+    sampler.start()
+    wait_for(lambda: meter.reads >= 4, "some polls")
+    reads, (known, *_) = meter.reads, reversed(sampler.recent(POWER))
+    sampler.stop()
+    assert known[1] in {reads - 1, reads, reads + 1}

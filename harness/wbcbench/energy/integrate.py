@@ -35,6 +35,7 @@ FLAT_SHARE, FEWEST_STEPS = 0.1, 5  # of a step: as near to its start, or to its 
 LEAST_DUTY = 0.6  # a mean of all of the period has 0.8, of half of it 0.4, a look none
 RENEWED = 1.1  # periods after a renewal there has been another, though the value is the same
 FOLLOWED = 1.2  # periods from poll to poll: with fewer polls renewals are missed
+LONG = 4.0  # times the mean time between polls: knots are not further apart for being unsure
 BLURRED = 3.0  # times the usual half-width
 STEADY_CELLS, STEADY_SHARE = 4, 0.3  # beside a cut cell: how far power may vary before a load
 
@@ -230,7 +231,8 @@ class EnergyCurve:
         steady = spreads_w.index(min(spreads_w))
         if spreads_w[steady] < STEADY_SHARE * (mean_w - levels[steady]):
             beyond = sides[1 - steady]
-            is_short = beyond[1] < 0.5 * (beyond[0] + levels[steady])
+            is_load = beyond[0] - levels[steady] > STEADY_SHARE * (mean_w - levels[steady])
+            is_short = is_load and beyond[1] < 0.5 * (beyond[0] + levels[steady])
             if is_short:
                 first, last = sorted((i, places[1 - steady][0]))
                 levels[1 - steady] = max((*beyond, *self._read_beside(first, last)))
@@ -372,13 +374,18 @@ def _join_counter_moves(trace: Trace, pair: Trace | None) -> EnergyCurve:
     period_s, spans = place_renewals(times, moves, trace.channel.update_s)
     halves_s = [0.5 * (latest_s - earliest_s) for earliest_s, latest_s in spans]
     # A renewal that may have come just before its poll or a period earlier is better left out, but
-    # not at a break, across which its joules would be counted twice.
-    kept = restarts.union(gap.before_s for gap in counter.breaks)
+    # not at a break, across which its joules would be counted twice, and not for long.
+    kept_s = restarts.union(gap.before_s for gap in counter.breaks)
     moved = [i for i, has_moved in enumerate(moves) if has_moved]
-    most_s = BLURRED * median(halves_s[i] for i in moved)
-    knots = [
-        i for i in moved if halves_s[i] <= most_s or i in (moved[0], moved[-1]) or times[i] in kept
-    ]
+    most_s, longest_s = (
+        BLURRED * median(halves_s[i] for i in moved),
+        LONG * (times[-1] - times[0]) / (len(times) - 1),
+    )
+    knots = moved[:1]
+    for i, after in zip(moved[1:], [*moved[2:], moved[-1]], strict=False):
+        is_long = times[after] - times[knots[-1]] > longest_s
+        if halves_s[i] <= most_s or i == moved[-1] or times[i] in kept_s or is_long:
+            knots.append(i)
     knots_s, knots_j = [0.5 * sum(spans[i]) for i in knots], [counter.total_j[i] for i in knots]
     polled_s = [times[i] for i in knots]
     breaks = tuple(

@@ -22,7 +22,7 @@ from typing import NamedTuple
 from wbcbench.energy import thresholds
 
 MOST_CONTRADICTED = 0.02  # pairs, as a share of those that enclose one renewal
-FEWEST_TELLING = 3  # polls that enclose a renewal
+FEWEST_TELLING = 2  # polls that enclose a renewal
 SLOW_POLLS = 4  # fewer from move to move are as slow as the polls, at most
 
 FEWEST_MOVES = 8
@@ -45,7 +45,7 @@ class Looseness(NamedTuple):
 # A quartz, read at the middle of a call that takes its time; and a busy microcontroller.
 LOOSENESSES = (Looseness(1e-3, 0.005, 1e-4), Looseness(5e-3, 0.05, 5e-3))
 ANCHORED = 0.25  # of a period: two places of the phase that are no more open than that, together
-SURER = 0.5
+SURER = 0.5  # of the drift that was allowed before: less is worth a correction
 APART = 0.5  # of a period: renewals that are no further apart are one
 
 
@@ -205,9 +205,10 @@ def _part_renewals(
     moves: Sequence[bool | None],
     period_s: float,
 ) -> list[Span]:
-    """The spans, each a period before the next that moved: of two as near, the first was of that.
+    """The spans, none of them nearer to the next than a period.
 
-    A poll just about when a renewal was due still read the value before it, if the next one moved.
+    A poll about when a renewal was due may have read the value before it or after. If the next poll
+    moved again at once, it was before: what it read was renewed a period earlier.
     """
     parted, next_s = list(spans), math.inf
     for place in range(len(spans) - 1, 0, -1):
@@ -260,12 +261,12 @@ class RenewalTracker:
     def follow(self, before_s: float, t_s: float, moved: bool | None) -> None:
         """Enter two successive polls: whether the value moved, ``None`` if that tells nothing."""
         if t_s - before_s < self.period_s and moved is not None:
-            self._low_s, self._high_s = self.carry(t_s)
             self.telling += moved
-            self.narrow((before_s, t_s) if moved else (t_s - self.period_s, before_s))
+            self.narrow((before_s, t_s) if moved else (t_s - self.period_s, before_s), t_s)
 
-    def narrow(self, allowed_s: Span) -> None:
-        """Enter that a renewal lies in a span."""
+    def narrow(self, allowed_s: Span, t_s: float) -> None:
+        """Enter, at ``t_s``, that a renewal lies in a span shortly before."""
+        self._low_s, self._high_s = self.carry(t_s)
         allowed_s = allowed_s[0] - self._slack_s, allowed_s[1] + self._slack_s
         span = _intersect(self.span, allowed_s, self.period_s)
         self._low_s, self._high_s = span or allowed_s
@@ -286,7 +287,8 @@ class RenewalTracker:
         apart_s = 0.5 * (low_s + high_s - first_low_s - first_high_s)
         periods = round(apart_s / self.period_s)
         drift = max(open_s / max(apart_s, self.period_s), self._looseness.steady)
-        if periods * self._drift > 0.5:  # so long ago that their number is unsure
+        unsure_s = periods * self._drift * self.period_s + open_s
+        if unsure_s > 0.5 * self.period_s:  # so long ago that their number is unsure
             self._anchor_s = self.span
         elif periods > 0 and drift < SURER * self._drift:
             self.period_s, self._drift = apart_s / periods, drift

@@ -90,12 +90,14 @@ class Meter:
         self._program = self._create_folder()
         try:
             self._sampler = SideSampler(self._program, self._request)
-        except BaseException:
+            self._pid, self._marks = os.getpid(), MarkFile(self._program.run)
+            self._marks.write("open", WHOLE, self._clock.now_s(), sync=True)
+            self.open(WHOLE)
+        except BaseException:  # ``__exit__`` is not called
+            if self._sampler is not None:
+                self._sampler.kill()
             self._program.remove()
             raise
-        self._pid, self._marks = os.getpid(), MarkFile(self._program.run)
-        self._marks.write("open", WHOLE, self._clock.now_s(), sync=True)
-        self.open(WHOLE)
         return self
 
     def _create_folder(self) -> ProgramRun:

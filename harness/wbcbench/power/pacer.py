@@ -47,7 +47,7 @@ APART = 0.75  # of a period: polls further apart are of two renewals
 FEWEST_MOVES = 8  # polls of successive renewals that all differed: one that does not is none
 PACE_MOVES = 64  # are enough to find a pace
 FEWEST_HALFWAY = 3  # values between two levels, one pace before the second
-STAMP_S = 0.001  # how well a time stamp of the driver tells its moment
+STAMP_S = 0.0005  # how well a time stamp of the driver tells its moment
 PROVEN = 2  # times that a stamp stood still with its value
 
 
@@ -71,6 +71,7 @@ class _Sensor:
         """Enter a poll."""
         value, last = values[self._place], self._last
         self._last = None if value is None else (t_s, value)
+        self.has_stood = False
         if value is None or last is None or self.tracker is None:
             return
         step_s, self.has_stood = t_s - last[0], value == last[1]
@@ -177,7 +178,7 @@ class Pacer:
     def plan(self, now_s: float) -> list[float]:
         """When to poll next, in seconds, in order: once, or for a while ahead.
 
-        Only what is over already may lie before ``now_s``.
+        After ``now_s``, but for a poll that is late already.
         """
         if self._queue:
             return [self._queue.pop()]
@@ -250,7 +251,7 @@ class Pacer:
 
     def _give_up(self, t_s: float) -> None:
         """Poll by lot; of a power alone so often that hardly a renewal is missed."""
-        self._sensors, self._queue = [], []
+        self._sensors, self._queue, self.pace_s = [], [], None
         if self._is_alone:
             self.interval_s = max(self.interval_s / 2, FAST_S)
         self._set_step(self.interval_s, t_s)
@@ -299,7 +300,7 @@ class Pacer:
             self._proofs = -1  # it is the time of the call
         age_s = min((t_s - stamp_s, wall_s - stamp_s), key=abs)
         if self._proofs >= PROVEN and sensor.tracker and 0 <= age_s < sensor.period_s:
-            sensor.tracker.narrow((t_s - age_s - STAMP_S, t_s - age_s + STAMP_S))
+            sensor.tracker.narrow((t_s - age_s - STAMP_S, t_s - age_s + STAMP_S), t_s)
 
 
 def _find_own_pace_s(moves: Mapping[float, float]) -> float | None:

@@ -34,6 +34,7 @@ LEAST_STEP_S = 2e-6  # times are written in microseconds, and no two may be equa
 SLOW_CALL_S, SLOWER = 0.01, 3.0
 MOST_REPEATS = 2
 HANDSHAKE_S = 10.0
+NAP_S = 0.5  # the longest sleep without a look at whether to stop
 JOIN_S = 2.0  # a driver that hangs longer is left behind: its thread is a daemon
 RECENT_S = 6.4  # of polls is kept in memory, for the live display and the end of a load
 FLUSH_S = 0.25  # and whenever several polls were planned together
@@ -57,6 +58,7 @@ class _MeterReader:
     quickest_s: float = math.inf
     first_s: float = math.nan
     last_s: float = math.nan
+    ended_s: float = -math.inf  # of the last call
     max_gap_s: float = 0.0
     unwritten: list[Poll] = field(default_factory=list)
     flushed_s: float = -math.inf
@@ -94,15 +96,24 @@ class _MeterReader:
         polls = list[Poll]()
         t_s = self.last_s
         for due_s in times_s:
-            if due_s < t_s:  # a call took so long
+            if due_s < self.ended_s:  # a call took so long
                 self.pacer.missed += 1
                 continue
-            self.clock.sleep_until(max(due_s, t_s + LEAST_STEP_S))
+            self._sleep_until(max(due_s, t_s + LEAST_STEP_S))
             polls.append(self._poll())
             t_s = polls[-1][0]
             if self.stop.is_set():
                 break
         return polls
+
+    def _sleep_until(self, due_s: float) -> None:
+        """Sleep, but not for long once ``stop`` is set: the trace must reach past all windows."""
+        nap_s = self.ended_s + NAP_S
+        while nap_s < due_s and not self.stop.is_set():
+            self.clock.sleep_until(nap_s)
+            nap_s += NAP_S
+        if nap_s >= due_s:
+            self.clock.sleep_until(due_s)
 
     def _poll(self) -> Poll:
         """Read once; what was read is written even if the next call hangs."""
@@ -110,8 +121,10 @@ class _MeterReader:
         if length_s > SLOW_CALL_S:
             length_s, t_s, values = self._read_again(length_s, t_s, values)
         self.quickest_s = min(self.quickest_s, length_s)
-        self.unwritten.append((t_s, values))
-        return self.unwritten[-1]
+        poll = (t_s, values)
+        self.unwritten.append(poll)
+        self.recent.append(poll)
+        return poll
 
     def _enter(self, polls: Sequence[Poll]) -> None:
         """Count polls and learn from them."""
@@ -123,7 +136,6 @@ class _MeterReader:
         if len(polls) == 1 and self.device and self.pacer.wants_stamp and self.device.stamp_s:
             self.pacer.learn_stamp(self.last_s, self.device.stamp_s, time.time())
         self.samples += len(polls)
-        self.recent.extend(polls)
 
     def _read(self) -> tuple[float, float, Sequence[float | None]]:
         """How long the call took, when the driver read its sensor, and what it gave.
@@ -132,7 +144,7 @@ class _MeterReader:
         """
         before_s = self.clock.now_s()
         values = self.meter.read()
-        after_s = self.clock.now_s()
+        self.ended_s = after_s = self.clock.now_s()
         return after_s - before_s, 0.5 * (before_s + after_s), values
 
     def _read_again(

@@ -105,6 +105,7 @@ class MeteringSession:
         """
         self._run, self._clock, self._stack, self._root_pid = run, clock, stack, root_pid
         self._idle_w: dict[str, float] = {}
+        self._interval_s = 0.0
         self._edge_traces: list[tuple[EnergyMeter, TraceWriter]] = []
         self._has_rested = False
 
@@ -143,6 +144,7 @@ class MeteringSession:
         telemetry = TelemetryRecorder(self.devices, self._run, self._clock, self._root_pid)
         self._stack.callback(telemetry.stop)
         telemetry.start()
+        self._interval_s = interval_s
         self.sampler = Sampler(self.meters, self._run, interval_s, self._clock, self.channels)
         self._stack.callback(self.sampler.stop)
         self.sampler.start()
@@ -241,7 +243,8 @@ class MeteringSession:
         known_s = [pace_s for pace_s in paces_s.values() if pace_s is not None]
         if may_average or not known_s or len(known_s) < len({c.device for c in sensors}):
             return EDGE_S
-        return min(max(QUICK_EDGE_S, CELLS_PAST_EDGE * max(known_s)), EDGE_S)
+        cell_s = max(self._interval_s, *known_s)
+        return min(max(QUICK_EDGE_S, CELLS_PAST_EDGE * cell_s), EDGE_S)
 
     def rest(self) -> None:
         """Sample for the length of an edge, and until every counter has moved.

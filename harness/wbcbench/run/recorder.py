@@ -193,10 +193,11 @@ class Recorder:
     def handle_message(self, line: str, trainer: TrainerProcess) -> None:
         """Write one message to disk, then act on it."""
         for message in parse_lines(iter([line])):
+            if "progress" not in message:
+                append_line(self._marks, line)  # before the edge is read: that may take a while
             if "mark" in message:
                 self._session.read_edge()
-            if "progress" not in message:
-                append_line(self._marks, line, sync="mark" in message)
+                os.fsync(self._marks.fileno())
             self._events.apply(message)
             if message.get("mark") == "open":
                 self._phase = phase(message["window"])
