@@ -64,6 +64,6 @@ sys.dont_write_bytecode = False
 
 # How long an example takes says how busy the machine is, and nothing of the program.
 # The suite draws the same examples each time; `pytest --hypothesis-profile search` draws others.
-settings.register_profile("suite", deadline=None, derandomize=True)
+settings.register_profile("suite", deadline=None, derandomize=True, max_examples=50)
 settings.register_profile("search", deadline=None, max_examples=500)
 settings.load_profile("suite")

@@ -297,7 +297,7 @@ def wrap_and_round(trace: Trace, rng: random.Random) -> Trace:
     return Trace(replace(trace.channel, wrap_j=wrap_j), trace.t_s, values)
 
 
-SEEDS = 200
+SEEDS = 100
 PROMISED = 0.95
 ALLOWED_MISSES = int(binom.ppf(0.999, SEEDS, 1 - PROMISED))
 

@@ -404,7 +404,7 @@ def _assert_joules(run: RunDir) -> None:
 
 TestLifecycle = Lifecycle.TestCase
 TestLifecycle.settings = settings(
-    max_examples=100,
+    max_examples=50,
     stateful_step_count=30,
     phases=(Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink),
     deadline=None,

@@ -299,10 +299,13 @@ def _intersect(span: Span, other: Span, period_s: float) -> Span | None:
 
     Where two parts do, they cannot be told apart: the narrower of both spans holds them.
     """
-    periods = round((sum(other) - sum(span)) / (2 * period_s))
+    (first_s, last_s), (earliest_s, latest_s) = span, other
+    nearest = round((earliest_s + latest_s - first_s - last_s) / (2 * period_s))
+    is_one = last_s - first_s + latest_s - earliest_s < period_s
     parts = list[Span]()
-    for shift_s in ((periods + k) * period_s for k in (-1, 0, 1)):
-        low_s, high_s = max(span[0], other[0] - shift_s), min(span[1], other[1] - shift_s)
+    for periods in (nearest,) if is_one else (nearest - 1, nearest, nearest + 1):
+        shift_s = periods * period_s
+        low_s, high_s = max(first_s, earliest_s - shift_s), min(last_s, latest_s - shift_s)
         if low_s <= high_s:
             parts.append((low_s, high_s))
     if len(parts) > 1:
