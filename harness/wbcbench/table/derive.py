@@ -16,8 +16,8 @@ from importlib.util import find_spec
 from wbcbench.core.files import write_atomically
 from wbcbench.core.record import RunRecord
 from wbcbench.core.run_folder import RunDir
-from wbcbench.core.trace import Domain, Kind, Trace
-from wbcbench.energy.integrate import energy_curve
+from wbcbench.core.trace import Domain, Kind
+from wbcbench.energy.appraise import ReviewedTrace, review_traces
 from wbcbench.energy.source import (
     choose_source,
     live_channel,
@@ -61,29 +61,25 @@ def format_epochs_csv(record: RunRecord) -> bytes:
 
 def write_scalars(run: RunDir, record: RunRecord) -> None:
     """Write power and energy of the channel that the live display followed."""
-    channel = live_channel(record.channels)
-    trace = next(iter(run.read_traces([channel.name])), None) if channel else None
-    offset_s = wall_offset_s(record)
-    if trace is None or not energy_curve(trace).t_s or offset_s is None:
+    channel, offset_s = live_channel(record.channels), wall_offset_s(record)
+    traces = review_traces(run.read_traces(), record.windows).traces if channel else ()
+    reviewed = next((each for each in traces if each.trace.channel == channel), None)
+    if reviewed is None or not reviewed.curve.t_s or offset_s is None:
         return
-    curve = energy_curve(trace)
     tensorboard_log.write_energy_scalars(
         run.tensorboard_dir,
-        power_w=_compute_power_w(trace),
-        energy_j=list(zip(curve.t_s, curve.energy_j, strict=True)),
+        power_w=_compute_power_w(reviewed),
+        energy_j=list(zip(reviewed.curve.t_s, reviewed.curve.energy_j, strict=True)),
         wall_offset_s=offset_s,
     )
 
 
-def _compute_power_w(trace: Trace) -> list[tuple[float, float | None]]:
+def _compute_power_w(reviewed: ReviewedTrace) -> list[tuple[float, float | None]]:
     """Power at each poll; of a counter, the slopes between its readings."""
+    trace, curve = reviewed.trace, reviewed.curve
     if trace.channel.kind is Kind.SAMPLED:
         return list(zip(trace.t_s, trace.value, strict=True))
-    times, energy = energy_curve(trace).t_s, energy_curve(trace).energy_j
-    return [
-        (times[i], (energy[i] - energy[i - 1]) / (times[i] - times[i - 1]))
-        for i in range(1, len(times))
-    ]
+    return [(t_s, curve.cell_w(i)) for i, t_s in enumerate(curve.t_s[1:])]
 
 
 def wall_offset_s(record: RunRecord) -> float | None:
