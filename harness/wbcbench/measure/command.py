@@ -277,16 +277,13 @@ def write_polls(stream: TextIO, monitored: Monitored) -> None:
     window, readings = monitored.result.window, monitored.result.readings
     review = review_traces(monitored.recording.traces, [window])
     for reviewed, reading in zip(review.traces, readings, strict=True):
-        is_known = reading.energy.energy_j is not None
-        writer.writerows(_list_polls(reviewed, window, is_known=is_known))
+        writer.writerows(_list_polls(reviewed, window, reading.energy.energy_j))
 
 
 def _list_polls(
-    reviewed: ReviewedTrace, window: Window, *, is_known: bool
+    reviewed: ReviewedTrace, window: Window, stated_j: float | None
 ) -> Iterator[tuple[object, ...]]:
-    channel, curve = reviewed.trace.channel, reviewed.curve
-    start_j = curve.at(window.start_s) if is_known else 0.0
-    last_s: float | None = None
+    channel, curve, last_s = reviewed.trace.channel, reviewed.curve, None
     for t_s, value in zip(*reviewed.trace.good, strict=True):
         if window.start_s <= t_s <= window.end_s:
             power_w = value if channel.kind is Kind.SAMPLED else None
@@ -294,7 +291,7 @@ def _list_polls(
                 is_torn = any(g.before_s < t_s and last_s < g.after_s for g in curve.breaks)
                 moved_j = curve.at(t_s) - curve.at(last_s)
                 power_w = None if is_torn else moved_j / (t_s - last_s)
-            energy_j = curve.at(t_s) - start_j if is_known else None
+            energy_j = None if stated_j is None else curve.at(t_s) - curve.at(window.start_s)
             time_s = t_s - window.start_s
             yield time_s, channel.name, channel.domain, channel.origin, power_w, energy_j
             last_s = t_s

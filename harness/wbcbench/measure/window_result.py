@@ -131,9 +131,8 @@ def read_recording(run: RunDir, write_error: str | None = None) -> Recording:
 def peak_power_w(reviewed: ReviewedTrace, window: Window) -> float | None:
     """Highest power in a window.
 
-    A sampled channel's is its highest good reading; a counter's the highest mean from one of its
-    steps to the first a second later, so ``None`` for a shorter window, and where it has hardly any
-    step.
+    A sampled channel's is its highest good reading; a counter's the highest mean from one step to
+    the first a second later, so ``None`` for a shorter window, and where it has hardly any step.
     """
     trace, curve = reviewed.trace, reviewed.curve
     if trace.channel.kind is Kind.SAMPLED:

@@ -200,7 +200,7 @@ class Edge:
     Attributes:
         t_s: The mark.
         before, after: Knots of the curve around it; ``None`` where the curve ends.
-        energy_j: Cumulative joules at the mark, interpolated between the two.
+        energy_j: Cumulative joules at the mark; a step of the load between the two is cut.
     """
 
     t_s: float

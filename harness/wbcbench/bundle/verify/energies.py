@@ -12,13 +12,19 @@ from wbcbench.bundle.document import to_plain
 from wbcbench.bundle.verify import Outcome, report_outcome
 from wbcbench.bundle.verify.bundle import Bundle, cache_by_files
 from wbcbench.bundle.verify.records import compare_records, find_differences, is_measured
-from wbcbench.core.record import RunRecord, attachment_from_json
+from wbcbench.core.record import Attachment, RunRecord, attachment_from_json
 from wbcbench.core.run_folder import RunDir
 from wbcbench.core.text import count_of
 from wbcbench.core.trace import Channel, Kind
 from wbcbench.core.window import TRAIN, WindowEnergy, is_consecutive, is_validation
 from wbcbench.energy import thresholds
-from wbcbench.energy.appraise import ReviewedTrace, TraceReview, appraise_run, review_traces
+from wbcbench.energy.appraise import (
+    Appraisal,
+    ReviewedTrace,
+    TraceReview,
+    appraise_run,
+    review_traces,
+)
 from wbcbench.energy.faults import Flaw
 from wbcbench.energy.source import primary_source, source_gap_s, source_samples
 
@@ -39,7 +45,7 @@ class TraceCheck:
         channels: Names of the channels that have a trace.
         differences: Energies of the record that plain arithmetic does not confirm.
         disorder: Channels whose time goes backwards.
-        faults: Stretches in which a sensor was wrong, so that plain arithmetic cannot tell.
+        faults: Stretches in which a sensor was wrong: there plain arithmetic follows wbcbench.
     """
 
     channels: tuple[str, ...]
@@ -135,9 +141,9 @@ def _add_up(reviewed: ReviewedTrace) -> Curve:
     steps_j = np.diff(values, prepend=values[:1])
     if channel.wrap_j:
         steps_j = np.where(steps_j < 0, steps_j + channel.wrap_j, steps_j)
-    beside_j = np.zeros(len(times))
-    if reviewed.beside:
-        beside_j = np.interp(times, *_add_up(replace(reviewed, trace=reviewed.beside.trace)))
+    pair = reviewed.pair
+    beside = _add_up(replace(reviewed, trace=pair)) if pair else (times, np.zeros(len(times)))
+    beside_j = np.interp(times, *beside)
     for gap in (*curve.breaks, *curve.bridges):
         # A move belongs to the poll that saw it, which came up to a renewal after it.
         first, last = np.searchsorted(times, (gap.before_s, gap.after_s))
@@ -187,14 +193,10 @@ def _check_attachment(run: RunDir, record: RunRecord) -> Iterator[str]:
     if trace is None:
         yield f"{run.run_id}: an external meter is attached without its polls."
         return
-    is_program = record.spec.is_program
-    appraisal = appraise_run([trace], record.windows, is_program=is_program)
+    appraisal = appraise_run([trace], record.windows, is_program=record.spec.is_program)
+    sides: tuple[Attachment | Appraisal, ...] = (attachment, appraisal)
     recorded, again = (
-        to_plain([*map(asdict, energies), *map(asdict, budgets)])
-        for energies, budgets in (
-            (attachment.energies, attachment.budgets),
-            (appraisal.energies, appraisal.budgets),
-        )
+        to_plain([*map(asdict, side.energies), *map(asdict, side.budgets)]) for side in sides
     )
     for difference in find_differences(recorded, again):
         yield f"{run.run_id}: attached{difference}."
