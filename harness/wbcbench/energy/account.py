@@ -28,6 +28,7 @@ from wbcbench.core.record import (
     Status,
 )
 from wbcbench.core.run_folder import RunDir
+from wbcbench.core.spec import RunSpec
 from wbcbench.core.trace import Origin, Trace
 from wbcbench.core.window import TRAIN, Window, find_main, utc_now
 from wbcbench.energy.appraise import (
@@ -61,7 +62,7 @@ def account(
     is_abandoned = error is not None and error.kind in ABANDONED
     cut = events.close_open(_find_trace_end_s(traces), is_abandoned=is_abandoned)
     read = traces, circumstances, events.windows, run.read_telemetry(), run.read_cpu_time()
-    evidence = collect_evidence(*read, cut=cut, is_program=spec.is_program)
+    evidence = collect_evidence(*read, cut=cut, spec=spec)
     if not spec.is_program:  # how a program ends says nothing of its joules
         model = events.model
         evidence = replace(
@@ -88,7 +89,7 @@ def collect_evidence(
     *,
     cut: tuple[str, ...] = (),
     work: Window | None = None,
-    is_program: bool = True,
+    spec: RunSpec | None = None,
 ) -> Evidence:
     """What the checks read of a program that was measured.
 
@@ -100,9 +101,9 @@ def collect_evidence(
         cpu_samples: The processor's time; ``None`` where everything on the machine is measured.
         cut: Names of windows that were still open when the trace ended.
         work: See ``appraise``.
-        is_program: See ``appraise_run``.
+        spec: See ``appraise_run``.
     """
-    appraisal = appraise_run(traces, windows, work, is_program=is_program)
+    appraisal = appraise_run(traces, windows, spec, work)
     return Evidence(
         spec=None,
         window_name=find_main([window.name for window in windows]),

@@ -13,6 +13,7 @@ from itertools import repeat
 from wbcbench.core.board_state import BoardSample, Telemetry, summarise_window
 from wbcbench.core.cpu_load import CpuLoad, CpuSample, summarise_load
 from wbcbench.core.record import Agreement, Budget
+from wbcbench.core.spec import RunSpec
 from wbcbench.core.trace import Kind, Trace
 from wbcbench.core.window import IDLE_AFTER, IDLE_BEFORE, TRAIN, Window, WindowEnergy, is_validation
 from wbcbench.energy import thresholds
@@ -122,24 +123,19 @@ def appraise(
 
 
 def appraise_run(
-    traces: Sequence[Trace],
-    windows: Sequence[Window],
-    work: Window | None = None,
-    *,
-    is_program: bool,
+    traces: Sequence[Trace], windows: Sequence[Window], spec: RunSpec | None, work: Window | None
 ) -> Appraisal:
     """The same as records and attachments have it: what validation cost is not training's.
 
-    A program that was measured may call its windows as it likes.
+    A program that was measured (without a spec, or with one that says so) may call its windows as
+    it likes.
     """
     appraisal = appraise(traces, windows, work)
-    if is_program:
+    if spec is None or spec.is_program:
         return appraisal
-    return replace(
-        appraisal,
-        energies=remove_validation(appraisal.energies, windows),
-        budgets=remove_validation_from_budgets(appraisal.budgets, windows),
-    )
+    energies = remove_validation(appraisal.energies, windows)
+    budgets = remove_validation_from_budgets(appraisal.budgets, windows)
+    return replace(appraisal, energies=energies, budgets=budgets)
 
 
 def review_traces(

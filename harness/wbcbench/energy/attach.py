@@ -70,7 +70,7 @@ def attach_wall_meter(
     readings = read_wall_log(log, time_column=time_column, value_column=value_column)
     clock_s = _find_clock_offset_s(record)
     trace = _align_log(readings, record, clock_s - offset_s)
-    appraisal = appraise_run([trace], record.windows, is_program=record.spec.is_program)
+    appraisal = appraise_run([trace], record.windows, record.spec, None)
     energies = appraisal.energies
     if all(energy.energy_j is None for energy in energies):
         reasons = ", ".join(sorted({energy.reason for energy in energies}))

@@ -17,7 +17,7 @@ from wbcbench.core.files import write_atomically
 from wbcbench.core.record import RunRecord
 from wbcbench.core.run_folder import RunDir
 from wbcbench.core.trace import Domain, Kind
-from wbcbench.energy.appraise import ReviewedTrace, review_traces
+from wbcbench.energy.appraise import review_traces
 from wbcbench.energy.source import (
     choose_source,
     live_channel,
@@ -60,26 +60,24 @@ def format_epochs_csv(record: RunRecord) -> bytes:
 
 
 def write_scalars(run: RunDir, record: RunRecord) -> None:
-    """Write power and energy of the channel that the live display followed."""
+    """Write power and energy of the channel that the live display followed.
+
+    The power of a counter is the mean from knot to knot of its curve.
+    """
     channel, offset_s = live_channel(record.channels), wall_offset_s(record)
     traces = review_traces(run.read_traces(), record.windows).traces if channel else ()
     reviewed = next((each for each in traces if each.trace.channel == channel), None)
     if reviewed is None or not reviewed.curve.t_s or offset_s is None:
         return
+    trace, curve = reviewed.trace, reviewed.curve
+    means_w = [(t_s, curve.cell_w(i)) for i, t_s in enumerate(curve.t_s[1:])]
+    is_counter = trace.channel.kind is Kind.COUNTER
     tensorboard_log.write_energy_scalars(
         run.tensorboard_dir,
-        power_w=_compute_power_w(reviewed),
-        energy_j=list(zip(reviewed.curve.t_s, reviewed.curve.energy_j, strict=True)),
+        power_w=means_w if is_counter else list(zip(trace.t_s, trace.value, strict=True)),
+        energy_j=list(zip(curve.t_s, curve.energy_j, strict=True)),
         wall_offset_s=offset_s,
     )
-
-
-def _compute_power_w(reviewed: ReviewedTrace) -> list[tuple[float, float | None]]:
-    """Power at each poll; of a counter, the slopes between its readings."""
-    trace, curve = reviewed.trace, reviewed.curve
-    if trace.channel.kind is Kind.SAMPLED:
-        return list(zip(trace.t_s, trace.value, strict=True))
-    return [(t_s, curve.cell_w(i)) for i, t_s in enumerate(curve.t_s[1:])]
 
 
 def wall_offset_s(record: RunRecord) -> float | None:

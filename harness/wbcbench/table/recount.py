@@ -90,7 +90,7 @@ def recount(run: RunDir) -> Recount:
     reviewed = review_traces(run.read_traces(), again.windows).traces
     attached = run.read_attached_trace()
     if attached:
-        appraisal = appraise_run([attached], again.windows, is_program=own.spec.is_program)
+        appraisal = appraise_run([attached], again.windows, own.spec, None)
         again = replace(
             again,
             channels=(*again.channels, attached.channel),

@@ -40,10 +40,10 @@ _EXPLANATION_WIDTH = 100
 _MOST_DETAILED = 3  # more energies than this get one line each
 
 CURVE = (
-    "E(w) is the cumulative energy at the end of window w minus that at its start. The curve of a "
-    "counter joins its moves, each at the sensor's renewal where its pace is known; the power "
-    "beside it bridges its breaks. A power of known pace is the mean of each period; others are "
-    "integrated by trapezoids. An edge between two knots is cut at a step of the load, or evenly."
+    "E(w) is the cumulative energy at the end of window w minus that at its start. A counter joins "
+    "its moves at the sensor's renewals; the power beside it bridges its breaks. A power of known "
+    "pace is the mean of each period, others are joined by trapezoids. An edge is cut at a step of "
+    "the load, else evenly."
 )
 
 

@@ -32,6 +32,7 @@ _TOLERANCE = 0.02
 _FEWEST_SAMPLES = 10
 _CROSS_CHECK_PCT = 5.0
 _LIMIT_TOLERANCE = 1.2
+_KEPT = (Flaw.HIGH, Flaw.LATE)  # told, with a ± that holds them, and integrated as they were read
 
 Curve = tuple[np.ndarray, np.ndarray]
 """Times in seconds, and joules since the first of them."""
@@ -45,7 +46,7 @@ class TraceCheck:
         channels: Names of the channels that have a trace.
         differences: Energies of the record that plain arithmetic does not confirm.
         disorder: Channels whose time goes backwards.
-        faults: Stretches in which a sensor was wrong: there plain arithmetic follows wbcbench.
+        faults: Stretches left out or bridged, where plain arithmetic follows wbcbench.
     """
 
     channels: tuple[str, ...]
@@ -67,7 +68,7 @@ def check_traces(run: RunDir) -> TraceCheck:
             for trace in traces
             if any(after <= before for before, after in pairwise(trace.t_s))
         ),
-        faults=sum(fault.flaw is not Flaw.HIGH for fault in review.faults),
+        faults=sum(fault.flaw not in _KEPT for fault in review.faults),
     )
 
 
@@ -130,20 +131,18 @@ def _compute_energy(curve: Curve, name: str, record: RunRecord) -> float | None:
 # readings that are none are left out, and across a counter's breaks the power beside it is added.
 def _add_up(reviewed: ReviewedTrace) -> Curve:
     """Times of the readings, and joules since the first, by differences or trapezoids alone."""
-    channel = reviewed.trace.channel
+    channel, curve = reviewed.trace.channel, reviewed.curve
     times, values = (np.asarray(series, dtype=np.float64) for series in reviewed.trace.good)
-    if channel.kind is Kind.SAMPLED:
-        steps_j = 0.5 * (values[1:] + values[:-1]) * np.diff(times)
-        return times, np.concatenate([np.zeros(min(len(times), 1)), np.cumsum(steps_j)])
-    curve = reviewed.curve
     is_believed = ~np.isin(times, curve.strays_s)
     times, values = times[is_believed], values[is_believed]
     steps_j = np.diff(values, prepend=values[:1])
+    if channel.kind is Kind.SAMPLED:
+        return times, np.cumsum((values - 0.5 * steps_j) * np.diff(times, prepend=times[:1]))
     if channel.wrap_j:
         steps_j = np.where(steps_j < 0, steps_j + channel.wrap_j, steps_j)
-    pair = reviewed.pair
-    beside = _add_up(replace(reviewed, trace=pair)) if pair else (times, np.zeros(len(times)))
-    beside_j = np.interp(times, *beside)
+    beside_j = np.zeros(len(times))
+    if reviewed.pair and reviewed.pair.good[0]:
+        beside_j = np.interp(times, *_add_up(replace(reviewed, trace=reviewed.pair)))
     for gap in (*curve.breaks, *curve.bridges):
         # A move belongs to the poll that saw it, which came up to a renewal after it.
         first, last = np.searchsorted(times, (gap.before_s, gap.after_s))
@@ -193,12 +192,10 @@ def _check_attachment(run: RunDir, record: RunRecord) -> Iterator[str]:
     if trace is None:
         yield f"{run.run_id}: an external meter is attached without its polls."
         return
-    appraisal = appraise_run([trace], record.windows, is_program=record.spec.is_program)
+    appraisal = appraise_run([trace], record.windows, record.spec, None)
     sides: tuple[Attachment | Appraisal, ...] = (attachment, appraisal)
-    recorded, again = (
-        to_plain([*map(asdict, side.energies), *map(asdict, side.budgets)]) for side in sides
-    )
-    for difference in find_differences(recorded, again):
+    stated, again = (to_plain([*map(asdict, s.energies), *map(asdict, s.budgets)]) for s in sides)
+    for difference in find_differences(stated, again):
         yield f"{run.run_id}: attached{difference}."
 
 

@@ -239,12 +239,9 @@ def _read_timeline(name: str, run: Run, reason: str) -> Timeline | None:
     source = next((each for each in traces if each.trace.channel.name == primary), None)
     if source is None:
         return None
-    channel = source.trace.channel
-    drawn = {
-        each.trace.channel.kind: each
-        for each in (*(each for each in traces if is_pair(each.trace.channel, channel)), source)
-    }
-    sampled, counter = drawn.get(Kind.SAMPLED), drawn.get(Kind.COUNTER)
+    own = source.trace.channel
+    used = {t.trace.channel.kind: t for t in traces if t is source or is_pair(t.trace.channel, own)}
+    sampled, counter = used.get(Kind.SAMPLED), used.get(Kind.COUNTER)
     return Timeline(
         name,
         run,
