@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from builders.folder import Timed, messages, write_measurements, write_messages
+from builders.folder import Timed, messages, write_measurements, write_messages, write_traces
 from builders.machine import COUNTER, CPU_MODEL, METERS, POWER, PROVENANCE
 from builders.run import make_model
 from builders.study import VARIANTS
@@ -44,7 +44,7 @@ from wbcbench.core.record import (
 from wbcbench.core.run_folder import Local, RunDir
 from wbcbench.core.spec import RunSpec
 from wbcbench.core.study_folder import PLAN
-from wbcbench.core.trace import Channel
+from wbcbench.core.trace import Channel, Trace
 from wbcbench.core.window import Window
 from wbcbench.data.dataset import CLASSES, ImageSet
 from wbcbench.data.read import PUBLISHED_ID, PUBLISHED_SHA256, dataset_sha256
@@ -88,6 +88,7 @@ class StudyDesign:
         joules: Variant → factor on the power of training.
         changes: Fields of every spec.
         facts: What else stands in the provenance of every run.
+        bend: What becomes of each trace of a run, in the order of ``channels``.
         submission: Of the plan.
     """
 
@@ -104,6 +105,7 @@ class StudyDesign:
     joules: Mapping[str, float] = field(default_factory=lambda: {"relu-batchnorm": 0.93})
     changes: Mapping[str, Any] = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)
+    bend: Callable[[RunSpec, Trace], Trace] = lambda _, trace: trace
     submission: SubmissionDetails = field(default_factory=SubmissionDetails)
 
     @property
@@ -267,7 +269,8 @@ def _write_run(
     # A trainer that fails has got through its first epoch; a kill leaves every window open.
     killed_s = math.inf if end == "done" else epochs[0].evaluate_end_s + 2.0
     end_s = min(windows[-1].end_s, killed_s + 1.0)
-    write_measurements(run, design.channels, windows, rng, factor=factor, until_s=end_s)
+    traces = write_measurements(run, design.channels, windows, rng, factor=factor, until_s=end_s)
+    write_traces(run, [design.bend(spec, trace) for trace in traces])
     began = _at_start(start_s, design, plan_sha256)
     run.write_began(began)
     timed = [*messages(windows, epochs), *_results(spec, design, windows)]

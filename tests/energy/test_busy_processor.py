@@ -79,9 +79,9 @@ def test_less_than_nothing_above_idle_is_said_with_its_reason() -> None:
     warning = find_warnings(evidence(trace, cpu_loads=busy))["above-idle-negative"]
     assert warning.severity is Severity.INFO
     assert "`train` drew 50.0 W, the idle windows 60.0 W" in warning.detail
-    assert "Other processes were busy in idle_cold, idle_post" in warning.detail
+    assert "Others were busy in idle_cold, idle_post" in warning.detail
     warning = find_warnings(evidence(trace, cpu_loads=loads(0.0)))["above-idle-negative"]
-    assert "Other processes" not in warning.detail
+    assert "Others" not in warning.detail
 
 
 def test_a_window_above_idle_has_no_such_warning() -> None:

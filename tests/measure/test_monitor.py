@@ -26,6 +26,7 @@ from wbcbench.commands.monitor import build_document
 from wbcbench.core.errors import CannotMeasureError, UsageError
 from wbcbench.core.trace import Channel, Domain, Kind, Origin, Trace
 from wbcbench.core.window import MonotonicClock, Window
+from wbcbench.energy.appraise import review_traces
 from wbcbench.measure.command import (
     ChildCommand,
     CommandNotFoundError,
@@ -339,7 +340,7 @@ def test_a_counters_peak_is_over_a_second_and_unknown_for_less() -> None:
     times = [i / 10 for i in range(61)]
     # 100 W, and 300 W from 2 s to 4 s.
     joules = [100 * t + 200 * min(max(t - 2, 0), 2) for t in times]
-    trace = Trace(channel, times, joules)
+    (trace,) = review_traces([Trace(channel, times, joules)], []).traces
     assert peak_power_w(trace, Window("w", 0.05, 5.95)) == pytest.approx(300)
     assert peak_power_w(trace, Window("w", 0.05, 1.05)) == pytest.approx(100)
     assert peak_power_w(trace, Window("w", 0.05, 0.95)) is None

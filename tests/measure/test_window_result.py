@@ -1,5 +1,7 @@
 """A window is judged as the training of a run is, whatever its name."""
 
+import csv
+import io
 from dataclasses import asdict, replace
 
 import pytest
@@ -8,6 +10,7 @@ from wbcbench.core.board_state import BoardSample
 from wbcbench.core.record import Circumstances
 from wbcbench.core.trace import Channel, Domain, Kind, Origin, Trace
 from wbcbench.core.window import Window
+from wbcbench.measure.command import Monitored, write_polls
 from wbcbench.measure.window_result import Recording
 
 GPU = "GPU-1"
@@ -110,3 +113,26 @@ def test_the_advice_names_the_window():
     )  # fmt: skip
     assert "`my work` lasted 3.0 s" in warning.detail
     assert "at least a minute" in warning.advice
+
+
+def list_polls(*traces):
+    """Rows of ``monitor --csv`` by channel, and what was stated of the window."""
+    recording, window = Recording(tuple(traces), QUIET, CIRCUMSTANCES), Window("command", *LONG)
+    result, stream = recording.measure_window(window), io.StringIO()
+    write_polls(stream, Monitored(result, 0, recording, program=None))
+    rows = list(csv.DictReader(io.StringIO(stream.getvalue())))
+    return [[row for row in rows if row["channel"] == t.channel.name] for t in traces], result
+
+
+def test_polls_of_a_counter_that_broke_end_with_the_stated_joules_or_have_none():
+    """With a power reading beside it its break is bridged; without one nothing is known."""
+    broken = counter(lambda t, j: j if t < 50.0 else j - 5_000.0)
+    (bridged, _), stated = list_polls(broken, power())
+    energy_j = stated.readings[0].energy.energy_j
+    assert float(bridged[-1]["energy_j"]) == pytest.approx(energy_j, rel=0.01)
+    (alone,), stated = list_polls(broken)
+    assert stated.readings[0].energy.energy_j is None
+    assert {row["energy_j"] for row in alone} == {""}
+    powers_w = [float(row["power_w"]) for row in alone if row["power_w"]]
+    assert 0 < len(alone) - len(powers_w) < 10
+    assert min(powers_w) > 0.0

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from builders.evidence import counter, estimated_cpu, power, without
 from builders.machine import COUNTER, POWER
 from wbcbench.core.trace import Trace
+from wbcbench.energy.appraise import review_traces
 from wbcbench.energy.integrate import energy_curve, find_gaps
-from wbcbench.report.sections.timelines import collect_readings, compute_steps
+from wbcbench.report.sections.timelines import Steps, collect_readings, compute_steps
 
 
 def joules(drawn):
@@ -27,6 +28,10 @@ def test_few_readings_are_all_drawn():
     assert drawn.size == 1
     assert [(t, v) for t, v, _ in drawn.strokes] == list(zip(*trace.good, strict=True))
     assert all(low == high for _, low, high in drawn.strokes)
+
+
+def draw_steps(trace: Trace, most: int = 200) -> Steps:
+    return compute_steps(review_traces([trace], []).traces[0], most)
 
 
 @given(st.lists(st.floats(0, 500), min_size=1, max_size=400), st.integers(1, 90))
@@ -43,7 +48,7 @@ def test_an_envelope_holds_the_lowest_and_the_highest_reading(values, most):
 def test_steps_keep_every_joule_however_few_are_drawn(moves, most):
     totals = [math.fsum(moves[:i]) for i in range(len(moves) + 1)]
     trace = Trace(COUNTER, [0.2 * i for i in range(len(totals))], totals)
-    drawn = compute_steps(trace, most=most)
+    drawn = draw_steps(trace, most=most)
     assert len(drawn.t_s) <= most + 1
     assert joules(drawn) == pytest.approx(energy_curve(trace).energy_j[-1])
 
@@ -52,12 +57,12 @@ def test_nothing_is_drawn_across_a_gap():
     torn = without(counter(), 40.0, 44.0)
     ((start_s, end_s),) = find_gaps(torn.good[0])
     assert (start_s, end_s) == pytest.approx((39.9, 44.0))
-    drawn = compute_steps(torn, most=100)
+    drawn = draw_steps(torn, most=100)
     inside = [w for (a, b), w in zip(pairwise(drawn.t_s), drawn.power_w, strict=False)
               if a < end_s and start_s < b]  # fmt: skip
     assert inside
     assert all(math.isnan(w) for w in inside)
-    whole = compute_steps(counter(), most=100)
+    whole = draw_steps(counter(), most=100)
     assert joules(drawn) == pytest.approx(joules(whole) - 4.1 * 250.0, rel=0.01)
 
 
@@ -68,8 +73,8 @@ def test_no_stroke_of_readings_reaches_over_a_gap():
 
 def test_a_reset_is_torn_and_not_drawn_as_power():
     broken = counter(lambda t, j: j if t < 50.0 else j - 5_000.0)
-    assert max(w for w in compute_steps(broken).power_w if not math.isnan(w)) < 400.0
-    assert min(w for w in compute_steps(broken).power_w if not math.isnan(w)) >= 0.0
+    assert max(w for w in draw_steps(broken).power_w if not math.isnan(w)) < 400.0
+    assert min(w for w in draw_steps(broken).power_w if not math.isnan(w)) >= 0.0
 
 
 def test_a_failed_reading_is_neither_drawn_nor_zero():
@@ -81,11 +86,11 @@ def test_a_failed_reading_is_neither_drawn_nor_zero():
 def test_too_few_readings_draw_what_there_is(n):
     assert len(collect_readings(Trace(POWER, [1.0][:n], [60.0][:n])).strokes) == n
     assert [
-        w for w in compute_steps(Trace(COUNTER, [1.0][:n], [60.0][:n])).power_w if not math.isnan(w)
+        w for w in draw_steps(Trace(COUNTER, [1.0][:n], [60.0][:n])).power_w if not math.isnan(w)
     ] == []
 
 
 def test_the_model_of_the_processor_is_one_step_a_second():
-    drawn = compute_steps(estimated_cpu())
+    drawn = draw_steps(estimated_cpu())
     assert drawn.size == 1
     assert [w for w in drawn.power_w if not math.isnan(w)] == pytest.approx([45.0] * 94)

@@ -6,7 +6,7 @@
         local.json           where the images lie on this machine, and the like
         began.json           under which circumstances
         channels.json        what the traces hold
-        trace/<meter>.csv    every poll, appended and flushed as it happens; until the record is
+        trace/<meter>.csv    every poll, appended half a second's at a time; until the record is
         traces.parquet       written: then the same in one file (see ``core.trace_file``)
         telemetry/<gpu>.csv  a board's samples: temperature, clocks, throttling, load, processes
         telemetry/cpu.csv    the processor's time, ours and everybody's (see ``core.cpu_load``)

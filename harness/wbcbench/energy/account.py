@@ -28,13 +28,12 @@ from wbcbench.core.record import (
     Status,
 )
 from wbcbench.core.run_folder import RunDir
+from wbcbench.core.spec import RunSpec
 from wbcbench.core.trace import Origin, Trace
 from wbcbench.core.window import TRAIN, Window, find_main, utc_now
 from wbcbench.energy.appraise import (
-    appraise,
+    appraise_run,
     cpu_loads_by_window,
-    remove_validation,
-    remove_validation_from_budgets,
     telemetry_by_window,
 )
 from wbcbench.energy.checks import Evidence, run_checks
@@ -62,17 +61,14 @@ def account(
     events = replay(run.read_messages())
     is_abandoned = error is not None and error.kind in ABANDONED
     cut = events.close_open(_find_trace_end_s(traces), is_abandoned=is_abandoned)
-    evidence = collect_evidence(
-        traces, circumstances, events.windows, run.read_telemetry(), run.read_cpu_time(), cut=cut
-    )
+    read = traces, circumstances, events.windows, run.read_telemetry(), run.read_cpu_time()
+    evidence = collect_evidence(*read, cut=cut, spec=spec)
     if not spec.is_program:  # how a program ends says nothing of its joules
         model = events.model
         evidence = replace(
             evidence,
             spec=spec,
             window_name=TRAIN,
-            energies=remove_validation(evidence.energies, events.windows),
-            budgets=remove_validation_from_budgets(evidence.budgets, events.windows),
             trained=bool(events.epochs),
             epochs=tuple(events.epochs),
             steps_per_epoch=model.steps_per_epoch if model else None,
@@ -93,6 +89,7 @@ def collect_evidence(
     *,
     cut: tuple[str, ...] = (),
     work: Window | None = None,
+    spec: RunSpec | None = None,
 ) -> Evidence:
     """What the checks read of a program that was measured.
 
@@ -104,8 +101,9 @@ def collect_evidence(
         cpu_samples: The processor's time; ``None`` where everything on the machine is measured.
         cut: Names of windows that were still open when the trace ended.
         work: See ``appraise``.
+        spec: See ``appraise_run``.
     """
-    appraisal = appraise(traces, windows, work)
+    appraisal = appraise_run(traces, windows, spec, work)
     return Evidence(
         spec=None,
         window_name=find_main([window.name for window in windows]),
@@ -120,6 +118,7 @@ def collect_evidence(
         budgets=appraisal.budgets,
         faults=appraisal.faults,
         agreements=appraisal.agreements,
+        reviewed=appraisal.reviewed,
         telemetry=tuple(telemetry_by_window(telemetry, windows)),
         cpu_loads=tuple(cpu_loads_by_window(cpu_samples, windows)),
         shared=circumstances.shared,

@@ -13,6 +13,7 @@ from itertools import repeat
 from wbcbench.core.board_state import BoardSample, Telemetry, summarise_window
 from wbcbench.core.cpu_load import CpuLoad, CpuSample, summarise_load
 from wbcbench.core.record import Agreement, Budget
+from wbcbench.core.spec import RunSpec
 from wbcbench.core.trace import Kind, Trace
 from wbcbench.core.window import IDLE_AFTER, IDLE_BEFORE, TRAIN, Window, WindowEnergy, is_validation
 from wbcbench.energy import thresholds
@@ -26,8 +27,35 @@ from wbcbench.energy.faults import (
     refuse_unread,
     review_sensors,
 )
-from wbcbench.energy.integrate import window_energy
+from wbcbench.energy.integrate import EnergyCurve, energy_curve, window_energy
 from wbcbench.energy.uncertainty import Beside, Sensor, describe_sensor, uncertainty_budget
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewedTrace:
+    """A trace as joules are worked out from it.
+
+    Attributes:
+        trace: Good readings alone, each at the time that it is of.
+        within_limit: The same without those above the limit.
+        beside: The power reading beside a counter.
+        sensor: What is known of the sensor.
+    """
+
+    trace: Trace
+    within_limit: Trace
+    beside: Beside | None
+    sensor: Sensor
+
+    @property
+    def pair(self) -> Trace | None:
+        """The trace of the power beside a counter."""
+        return self.beside.trace if self.beside else None
+
+    @property
+    def curve(self) -> EnergyCurve:
+        """The cumulative joules of which those of a window are a difference."""
+        return energy_curve(self.trace, self.pair)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +68,22 @@ class Appraisal:
         budgets: Where their uncertainty comes from; none for unknown joules.
         agreements: How the readings of each part agree, in each window and in all that was read.
         faults: Where a sensor was wrong.
+        reviewed: What the joules were worked out from, one a trace.
     """
 
     energies: tuple[WindowEnergy, ...]
     budgets: tuple[Budget, ...]
     agreements: tuple[Agreement, ...]
+    faults: tuple[Fault, ...]
+    reviewed: tuple[ReviewedTrace, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TraceReview:
+    """The traces in their order, how they agree in all that was read, where sensors were wrong."""
+
+    traces: tuple[ReviewedTrace, ...]
+    checks: tuple[Agreement, ...]
     faults: tuple[Fault, ...]
 
 
@@ -59,38 +98,67 @@ def appraise(
         work: From the start to the end of all that was measured, of which they may be parts: its
             ends show how late a reading is. ``None``: from the first of them to the last.
     """
-    review = review_sensors(traces)
-    sensors = [describe_sensor(trace) for trace in review.traces]
-    work = work or span_work(windows)
-    delays = [*map(find_delay, review.traces, repeat(work), sensors)]
-    moved = [*map(move, review.traces, delays)]
-    limited = [*map(move, review.within_limit, delays)]
-    widened = [*map(widen, sensors, delays)]
-    checks = list(_compare_all(moved))
-    readings = [
-        (trace, within_limit, _find_beside(trace, moved, widened, checks), sensor)
-        for trace, within_limit, sensor in zip(moved, limited, widened, strict=True)
-    ]
+    review = review_traces(traces, windows, work)
     energies, budgets = list[WindowEnergy](), list[Budget]()
     is_run = any(window.name == TRAIN for window in windows)
     for window in windows:
         # A validation pass is short, and is taken out of ``train`` with its ±, however wide.
         share = 1.0 if is_run and is_validation(window.name) else thresholds.COVERED_SHARE
-        for trace, within_limit, beside, sensor in readings:
-            pair = beside.trace if beside else None
+        for reviewed in review.traces:
+            trace, pair = reviewed.trace, reviewed.pair
             energy = window_energy(trace, window, pair)
             energy = refuse_unread(energy, trace, window, pair, share)
-            budget = uncertainty_budget(trace, window, energy, sensor, beside)
-            if budget and within_limit is not trace:
-                budget = _add_excess(budget, energy, window_energy(within_limit, window))
+            budget = uncertainty_budget(trace, window, energy, reviewed.sensor, reviewed.beside)
+            if budget and reviewed.within_limit is not trace:
+                budget = _add_excess(budget, energy, window_energy(reviewed.within_limit, window))
             energies.append(replace(energy, uncertainty_j=budget.total_j if budget else None))
             budgets += [budget] if budget else []
     return Appraisal(
         tuple(energies),
         with_baseline(budgets, energies, windows),
-        (*agreements([trace.channel for trace in traces], energies), *checks),
-        (*review.faults, *find_breaks(moved), *_find_late(review.traces, work, delays)),
+        (*agreements([trace.channel for trace in traces], energies), *review.checks),
+        review.faults,
+        review.traces,
     )
+
+
+def appraise_run(
+    traces: Sequence[Trace], windows: Sequence[Window], spec: RunSpec | None, work: Window | None
+) -> Appraisal:
+    """The same as records and attachments have it: what validation cost is not training's.
+
+    A program that was measured (without a spec, or with one that says so) may call its windows as
+    it likes.
+    """
+    appraisal = appraise(traces, windows, work)
+    if spec is None or spec.is_program:
+        return appraisal
+    energies = remove_validation(appraisal.energies, windows)
+    budgets = remove_validation_from_budgets(appraisal.budgets, windows)
+    return replace(appraisal, energies=energies, budgets=budgets)
+
+
+def review_traces(
+    traces: Sequence[Trace], windows: Sequence[Window], work: Window | None = None
+) -> TraceReview:
+    """What the joules of windows are worked out from, and what is wrong with it; see ``appraise``.
+
+    Whoever shows a curve or a reading beside stated joules takes it from here.
+    """
+    sound = review_sensors(traces)
+    sensors = [describe_sensor(trace) for trace in sound.traces]
+    work = work or span_work(windows)
+    delays = [*map(find_delay, sound.traces, repeat(work), sensors)]
+    moved = [*map(move, sound.traces, delays)]
+    limited = [*map(move, sound.within_limit, delays)]
+    widened = [*map(widen, sensors, delays)]
+    checks = tuple(_compare_all(moved))
+    reviewed = tuple(
+        ReviewedTrace(trace, within_limit, _find_beside(trace, moved, widened, checks), sensor)
+        for trace, within_limit, sensor in zip(moved, limited, widened, strict=True)
+    )
+    late = _find_late(sound.traces, work, delays)
+    return TraceReview(reviewed, checks, (*sound.faults, *find_breaks(moved), *late))
 
 
 def _find_late(

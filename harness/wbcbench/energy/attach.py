@@ -23,7 +23,7 @@ from wbcbench.core.run_folder import RunDir
 from wbcbench.core.trace import Channel, Domain, Kind, Origin, Trace
 from wbcbench.core.window import Window, WindowEnergy, unix_s, utc_now
 from wbcbench.energy import thresholds
-from wbcbench.energy.appraise import appraise, remove_validation, remove_validation_from_budgets
+from wbcbench.energy.appraise import appraise_run
 from wbcbench.energy.checks import list_some
 from wbcbench.energy.faults import Fault
 from wbcbench.energy.integrate import longest_step_s
@@ -70,9 +70,8 @@ def attach_wall_meter(
     readings = read_wall_log(log, time_column=time_column, value_column=value_column)
     clock_s = _find_clock_offset_s(record)
     trace = _align_log(readings, record, clock_s - offset_s)
-    appraisal = appraise([trace], record.windows)
-    # As in the record: what validation cost is not training's.
-    energies = remove_validation(appraisal.energies, record.windows)
+    appraisal = appraise_run([trace], record.windows, record.spec, None)
+    energies = appraisal.energies
     if all(energy.energy_j is None for energy in energies):
         reasons = ", ".join(sorted({energy.reason for energy in energies}))
         raise UsageError(
@@ -88,7 +87,7 @@ def attach_wall_meter(
         attached_utc=utc_now(),
         channel=trace.channel,
         energies=energies,
-        budgets=remove_validation_from_budgets(appraisal.budgets, record.windows),
+        budgets=appraisal.budgets,
         warnings=tuple(
             _find_warnings(record, trace, readings, energies, appraisal.faults, clock_s)
         ),

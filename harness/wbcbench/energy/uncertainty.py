@@ -5,10 +5,10 @@ the edge, and by when the renewal was. Integrals of power readings are off by wh
 not read: each stretch between two readings is a stratum of which the ends are known, and half the
 squared difference of neighbours estimates the variance within it (the successive-difference
 estimator for systematic samples: Wolter, Introduction to Variance Estimation, ch. 8). It is small
-for smooth power and as wide as independent samples for bursts. The sampler's polls are jittered
-over whole periods, so this holds for loads that switch in step with them, too; those in step with
-the even polls of another meter are bounded by ``aliasing_j``. What no trace can show is a load as
-fast as the sensor itself; ``energy.checks.sampling`` checks for that.
+for smooth power and as wide as independent samples for bursts. Polls that the sampler draws by lot,
+over whole periods, show loads that switch in step with them, too, and those after each renewal hold
+every period's mean; those in step with even polls are bounded by ``aliasing_j``. What no trace can
+show is a load as fast as the sensor itself; ``energy.checks.sampling`` checks for that.
 
 Every part is a half-width at about 95 %. Parts are independent and add in quadrature. The gain of a
 sensor is stated separately: it shifts every number of one card alike, cancels in ratios on that

@@ -21,10 +21,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from wbcbench.core.errors import InterruptedRunError, UsageError
-from wbcbench.core.trace import Kind, Trace
+from wbcbench.core.trace import Kind
 from wbcbench.core.window import COMMAND, MACHINE, Clock, MonotonicClock, Window
 from wbcbench.energy.account import RunEvents
-from wbcbench.energy.integrate import energy_curve
+from wbcbench.energy.appraise import ReviewedTrace, review_traces
 from wbcbench.energy.source import live_channel
 from wbcbench.measure.program_run import MarkFile, ProgramRun, create_run, describe_exit
 from wbcbench.measure.window_result import Recording, WindowResult, read_recording
@@ -269,24 +269,29 @@ def write_polls(stream: TextIO, monitored: Monitored) -> None:
     """Write every good reading inside the window as CSV, joules and seconds from its start.
 
     ``power_w`` is the reading of a sampled channel; of a counter, the mean since the reading
-    before, empty at its first. ``energy_j`` is empty where the joules of the window are unknown.
+    before, empty at its first and across a break. ``energy_j`` is empty where the joules of the
+    window are unknown.
     """
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(CSV_COLUMNS)
-    for trace in monitored.recording.traces:
-        writer.writerows(_list_polls(trace, monitored.result.window))
+    window, readings = monitored.result.window, monitored.result.readings
+    review = review_traces(monitored.recording.traces, [window])
+    for reviewed, reading in zip(review.traces, readings, strict=True):
+        writer.writerows(_list_polls(reviewed, window, reading.energy.energy_j))
 
 
-def _list_polls(trace: Trace, window: Window) -> Iterator[tuple[object, ...]]:
-    channel, curve = trace.channel, energy_curve(trace)
-    last_s, last_j = None, 0.0
-    for t_s, value in zip(*trace.good, strict=True):
+def _list_polls(
+    reviewed: ReviewedTrace, window: Window, stated_j: float | None
+) -> Iterator[tuple[object, ...]]:
+    channel, curve, last_s = reviewed.trace.channel, reviewed.curve, None
+    for t_s, value in zip(*reviewed.trace.good, strict=True):
         if window.start_s <= t_s <= window.end_s:
-            energy_j, power_w = curve.at(t_s) - curve.at(window.start_s), None
-            if channel.kind is Kind.SAMPLED:
-                power_w = value
-            elif last_s is not None and t_s > last_s:
-                power_w = (energy_j - last_j) / (t_s - last_s)
+            power_w = value if channel.kind is Kind.SAMPLED else None
+            if power_w is None and last_s is not None:
+                is_torn = any(g.before_s < t_s and last_s < g.after_s for g in curve.breaks)
+                moved_j = curve.at(t_s) - curve.at(last_s)
+                power_w = None if is_torn else moved_j / (t_s - last_s)
+            energy_j = None if stated_j is None else curve.at(t_s) - curve.at(window.start_s)
             time_s = t_s - window.start_s
             yield time_s, channel.name, channel.domain, channel.origin, power_w, energy_j
-            last_s, last_j = t_s, energy_j
+            last_s = t_s

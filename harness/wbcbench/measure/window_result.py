@@ -20,9 +20,9 @@ from wbcbench.core.text import aligned_table, human_duration, human_energy, huma
 from wbcbench.core.trace import Channel, Kind, Trace
 from wbcbench.core.window import Window, WindowEnergy
 from wbcbench.energy import account
+from wbcbench.energy.appraise import ReviewedTrace
 from wbcbench.energy.checks import Evidence, list_some, run_checks
 from wbcbench.energy.cross_check import describe_checks
-from wbcbench.energy.integrate import energy_curve
 from wbcbench.energy.source import EnergyResult, find_window_energy
 from wbcbench.energy.uncertainty import describe_limits
 from wbcbench.energy.warnings import make_warning
@@ -108,11 +108,11 @@ class Recording:
             window=window,
             readings=tuple(
                 ChannelEnergy(
-                    trace.channel,
+                    reviewed.trace.channel,
                     energy,
-                    None if energy.energy_j is None else peak_power_w(trace, window),
+                    None if energy.energy_j is None else peak_power_w(reviewed, window),
                 )
-                for trace, energy in zip(self.traces, evidence.energies, strict=True)
+                for reviewed, energy in zip(evidence.reviewed, evidence.energies, strict=True)
             ),
             energy=energy,
             warnings=warnings,
@@ -128,18 +128,18 @@ def read_recording(run: RunDir, write_error: str | None = None) -> Recording:
     return Recording(traces, telemetry, circumstances, write_error, run.read_cpu_time())
 
 
-def peak_power_w(trace: Trace, window: Window) -> float | None:
+def peak_power_w(reviewed: ReviewedTrace, window: Window) -> float | None:
     """Highest power in a window.
 
-    A sampled channel's is its highest reading; a counter's the highest mean from one of its steps
-    to the first a second later, so ``None`` for a shorter window, and where it has hardly any step.
+    A sampled channel's is its highest good reading; a counter's the highest mean from one step to
+    the first a second later, so ``None`` for a shorter window, and where it has hardly any step.
     """
+    trace, curve = reviewed.trace, reviewed.curve
     if trace.channel.kind is Kind.SAMPLED:
         pairs = zip(*trace.good, strict=True)
         return max((w for t, w in pairs if window.start_s <= t <= window.end_s), default=None)
     if trace.channel.sparse:
         return None
-    curve = energy_curve(trace)
     steps = [t for t in curve.t_s if window.start_s < t < window.end_s]
     times = [window.start_s, *steps, window.end_s]
     powers = list[float]()

@@ -16,8 +16,8 @@ from importlib.util import find_spec
 from wbcbench.core.files import write_atomically
 from wbcbench.core.record import RunRecord
 from wbcbench.core.run_folder import RunDir
-from wbcbench.core.trace import Domain, Kind, Trace
-from wbcbench.energy.integrate import energy_curve
+from wbcbench.core.trace import Domain, Kind
+from wbcbench.energy.appraise import review_traces
 from wbcbench.energy.source import (
     choose_source,
     live_channel,
@@ -60,30 +60,24 @@ def format_epochs_csv(record: RunRecord) -> bytes:
 
 
 def write_scalars(run: RunDir, record: RunRecord) -> None:
-    """Write power and energy of the channel that the live display followed."""
-    channel = live_channel(record.channels)
-    trace = next(iter(run.read_traces([channel.name])), None) if channel else None
-    offset_s = wall_offset_s(record)
-    if trace is None or not energy_curve(trace).t_s or offset_s is None:
+    """Write power and energy of the channel that the live display followed.
+
+    The power of a counter is the mean from knot to knot of its curve.
+    """
+    channel, offset_s = live_channel(record.channels), wall_offset_s(record)
+    traces = review_traces(run.read_traces(), record.windows).traces if channel else ()
+    reviewed = next((each for each in traces if each.trace.channel == channel), None)
+    if reviewed is None or not reviewed.curve.t_s or offset_s is None:
         return
-    curve = energy_curve(trace)
+    trace, curve = reviewed.trace, reviewed.curve
+    means_w = [(t_s, curve.cell_w(i)) for i, t_s in enumerate(curve.t_s[1:])]
+    is_counter = trace.channel.kind is Kind.COUNTER
     tensorboard_log.write_energy_scalars(
         run.tensorboard_dir,
-        power_w=_compute_power_w(trace),
+        power_w=means_w if is_counter else list(zip(trace.t_s, trace.value, strict=True)),
         energy_j=list(zip(curve.t_s, curve.energy_j, strict=True)),
         wall_offset_s=offset_s,
     )
-
-
-def _compute_power_w(trace: Trace) -> list[tuple[float, float | None]]:
-    """Power at each poll; of a counter, the slopes between its readings."""
-    if trace.channel.kind is Kind.SAMPLED:
-        return list(zip(trace.t_s, trace.value, strict=True))
-    times, energy = energy_curve(trace).t_s, energy_curve(trace).energy_j
-    return [
-        (times[i], (energy[i] - energy[i - 1]) / (times[i] - times[i - 1]))
-        for i in range(1, len(times))
-    ]
 
 
 def wall_offset_s(record: RunRecord) -> float | None:

@@ -12,7 +12,8 @@ from enum import StrEnum
 from wbcbench.core.record import Budget, RunRecord
 from wbcbench.core.trace import Channel, Trace
 from wbcbench.core.window import TRAIN, Window, WindowEnergy, is_validation
-from wbcbench.energy.integrate import EnergyCurve, energy_curve
+from wbcbench.energy.appraise import ReviewedTrace
+from wbcbench.energy.integrate import EnergyCurve
 from wbcbench.energy.source import EnergySource, is_too_coarse, list_passed_over
 from wbcbench.table.columns import Cell, Column, load_expressions, load_record_fields
 from wbcbench.table.recount import SOURCES, Recount, Source
@@ -199,7 +200,7 @@ class Edge:
     Attributes:
         t_s: The mark.
         before, after: Knots of the curve around it; ``None`` where the curve ends.
-        energy_j: Cumulative joules at the mark, interpolated between the two.
+        energy_j: Cumulative joules at the mark; a step of the load between the two is cut.
     """
 
     t_s: float
@@ -249,26 +250,26 @@ def describe_readings(counted: Recount, lookups: Iterable[tuple[str, str]]) -> I
     for window, name in lookups:
         energy = counted.recorded.energy(window, name)
         if energy and name in channels:
-            trace = counted.traces.get(name) if has_traces else None
-            yield _describe_reading(energy, channels[name], counted, trace)
+            reviewed = counted.reviewed.get(name) if has_traces else None
+            yield _describe_reading(energy, channels[name], counted, reviewed)
 
 
 def _describe_reading(
-    energy: WindowEnergy, channel: Channel, counted: Recount, trace: Trace | None
+    energy: WindowEnergy, channel: Channel, counted: Recount, reviewed: ReviewedTrace | None
 ) -> Reading:
-    record = counted.again if trace else counted.recorded
+    record = counted.again if reviewed else counted.recorded
     window = record.window(energy.window)
     budgets = (b for b in record.budgets if (b.window, b.channel) == (energy.window, channel.name))
     passes = (e for e in record.energies if e.channel == channel.name and is_validation(e.window))
-    curve = energy_curve(trace) if trace and window else None
+    curve = reviewed.curve if reviewed and window else None
     return Reading(
         window=window,
         channel=channel,
         recorded=energy,
-        again=record.energy(energy.window, channel.name) if trace else None,
+        again=record.energy(energy.window, channel.name) if reviewed else None,
         budget=next(budgets, None),
         passes=tuple(passes) if energy.window == TRAIN else (),
-        samples=_find_samples(trace, window) if trace and window else None,
+        samples=_find_samples(reviewed.trace, window) if reviewed and window else None,
         start=_find_edge(curve, window.start_s) if window and curve and curve.t_s else None,
         end=_find_edge(curve, window.end_s) if window and curve and curve.t_s else None,
     )

@@ -15,9 +15,8 @@ from wbcbench.core import run_folder
 from wbcbench.core.errors import UsageError
 from wbcbench.core.record import Circumstances, RunRecord, Scores
 from wbcbench.core.run_folder import RunDir
-from wbcbench.core.trace import Trace
 from wbcbench.energy.account import account
-from wbcbench.energy.appraise import appraise
+from wbcbench.energy.appraise import ReviewedTrace, appraise_run, review_traces
 from wbcbench.train.scores import score
 
 
@@ -62,14 +61,14 @@ class Recount:
         recorded: The record as it stands, with what was attached later.
         again: Fields whose sources are on disk are new, the others the record's own.
         available: Which sources are on disk, or have nothing to hold.
-        traces: Every poll, by name of the channel.
+        reviewed: What its joules are worked out from, by name of the channel.
     """
 
     path: Path
     recorded: RunRecord
     again: RunRecord
     available: frozenset[Source]
-    traces: Mapping[str, Trace]
+    reviewed: Mapping[str, ReviewedTrace]
 
 
 def recount(run: RunDir) -> Recount:
@@ -88,23 +87,23 @@ def recount(run: RunDir) -> Recount:
     }
     available = frozenset(source for source in Source if is_available[source])
     again = replace(own, **_compute_fields(run, own, available))
-    traces = list(run.read_traces())
+    reviewed = review_traces(run.read_traces(), again.windows).traces
     attached = run.read_attached_trace()
     if attached:
-        traces.append(attached)
-        appraisal = appraise([attached], again.windows)
+        appraisal = appraise_run([attached], again.windows, own.spec, None)
         again = replace(
             again,
             channels=(*again.channels, attached.channel),
             energies=(*again.energies, *appraisal.energies),
             budgets=(*again.budgets, *appraisal.budgets),
         )
+        reviewed += appraisal.reviewed
     return Recount(
         path=run.path,
         recorded=run.read_record(),
         again=again,
         available=available,
-        traces={trace.channel.name: trace for trace in traces},
+        reviewed={each.trace.channel.name: each for each in reviewed},
     )
 
 

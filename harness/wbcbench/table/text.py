@@ -40,9 +40,10 @@ _EXPLANATION_WIDTH = 100
 _MOST_DETAILED = 3  # more energies than this get one line each
 
 CURVE = (
-    "E(w) is the cumulative energy at the end of window w minus that at its start. The curve of a "
-    "counter joins its readings after unwrapping; power readings are integrated by trapezoids. "
-    "Edges are interpolated. Cumulative energy counts from the first reading."
+    "E(w) is the cumulative energy at the end of window w minus that at its start. A counter joins "
+    "its moves at the sensor's renewals; the power beside it bridges its breaks. A power of known "
+    "pace is the mean of each period, others are joined by trapezoids. An edge is cut at a step of "
+    "the load, else evenly."
 )
 
 
@@ -308,7 +309,7 @@ def _format_edge(edge: Edge) -> str:
     if edge.before is None or edge.after is None:
         return f"{edge.energy_j:.6f} J, the end of the curve"
     knots = f"{_format_knot(edge.before)} and {_format_knot(edge.after)}"
-    return f"{edge.energy_j:.6f} J, interpolated between {knots}"
+    return f"{edge.energy_j:.6f} J, between {knots}"
 
 
 def _format_knot(point: Point) -> str:

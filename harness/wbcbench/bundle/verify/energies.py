@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -12,18 +12,30 @@ from wbcbench.bundle.document import to_plain
 from wbcbench.bundle.verify import Outcome, report_outcome
 from wbcbench.bundle.verify.bundle import Bundle, cache_by_files
 from wbcbench.bundle.verify.records import compare_records, find_differences, is_measured
-from wbcbench.core.record import RunRecord, attachment_from_json
+from wbcbench.core.record import Attachment, RunRecord, attachment_from_json
 from wbcbench.core.run_folder import RunDir
-from wbcbench.core.trace import Channel, Kind, Trace
-from wbcbench.core.window import TRAIN, Window, WindowEnergy, is_consecutive, is_validation
+from wbcbench.core.text import count_of
+from wbcbench.core.trace import Channel, Kind
+from wbcbench.core.window import TRAIN, WindowEnergy, is_consecutive, is_validation
 from wbcbench.energy import thresholds
-from wbcbench.energy.appraise import appraise
+from wbcbench.energy.appraise import (
+    Appraisal,
+    ReviewedTrace,
+    TraceReview,
+    appraise_run,
+    review_traces,
+)
+from wbcbench.energy.faults import Flaw
 from wbcbench.energy.source import primary_source, source_gap_s, source_samples
 
 _TOLERANCE = 0.02
 _FEWEST_SAMPLES = 10
 _CROSS_CHECK_PCT = 5.0
 _LIMIT_TOLERANCE = 1.2
+_KEPT = (Flaw.HIGH, Flaw.LATE)  # told, with a ± that holds them, and integrated as they were read
+
+Curve = tuple[np.ndarray, np.ndarray]
+"""Times in seconds, and joules since the first of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,52 +46,62 @@ class TraceCheck:
         channels: Names of the channels that have a trace.
         differences: Energies of the record that plain arithmetic does not confirm.
         disorder: Channels whose time goes backwards.
+        faults: Stretches left out or bridged, where plain arithmetic follows wbcbench.
     """
 
     channels: tuple[str, ...]
     differences: tuple[str, ...]
     disorder: tuple[str, ...]
+    faults: int
 
 
 @cache_by_files
 def check_traces(run: RunDir) -> TraceCheck:
     """Read a run's traces, integrate them, and look for disorder."""
-    traces = {trace.channel.name: trace for trace in run.read_traces()}
+    record, traces = run.read_own_record(), run.read_traces()
+    review = review_traces(traces, record.windows)
     return TraceCheck(
-        channels=tuple(traces),
-        differences=tuple(_integrate_again(run.read_own_record(), traces)),
+        channels=tuple(trace.channel.name for trace in traces),
+        differences=tuple(_integrate_again(record, review)),
         disorder=tuple(
-            f"{run.run_id}: time goes backwards on {name}."
-            for name, trace in traces.items()
+            f"{run.run_id}: time goes backwards on {trace.channel.name}."
+            for trace in traces
             if any(after <= before for before, after in pairwise(trace.t_s))
         ),
+        faults=sum(fault.flaw not in _KEPT for fault in review.faults),
     )
 
 
 def check_energies(bundle: Bundle) -> Outcome:
     """Energy integrated again: from every trace, by wbcbench and by plain trapezoids."""
-    errors, warnings, windows = list[str](), list[str](), 0
+    errors, warnings, windows, faults = list[str](), list[str](), 0, 0
     for run in bundle.finished_and_pilots:
         record = bundle.record(run)
         windows += len(record.energies)
+        faults += check_traces(bundle, run).faults
         changed = [f"{run.run_id}: {d}." for d in compare_records(bundle, run) if is_measured(d)]
         (errors if bundle.is_same_source else warnings).extend(changed)
         errors += check_traces(bundle, run).differences
         errors += [*_check_plausible(record), *_check_attachment(run, record)]
         warnings += _check_agreement(record)
-    return report_outcome(f"{windows} energies computed again from their traces.", errors, warnings)
+    good = f"{windows} energies computed again from their traces."
+    if faults:
+        good += f" At {count_of(faults, 'sensor fault')}, plain arithmetic follows wbcbench."
+    return report_outcome(good, errors, warnings)
 
 
-def _integrate_again(record: RunRecord, traces: dict[str, Trace]) -> Iterator[str]:
+def _integrate_again(record: RunRecord, review: TraceReview) -> Iterator[str]:
+    curves = {each.trace.channel: _add_up(each) for each in review.traces}
+    channels = {channel.name: channel for channel in curves}
     for energy in record.energies:
         if energy.energy_j is None or energy.samples < _FEWEST_SAMPLES:
             continue
-        trace = traces.get(energy.channel)
-        energy_j = _compute_energy(trace, energy.window, record) if trace else None
-        if trace is None or energy_j is None:
+        channel = channels.get(energy.channel)
+        energy_j = _compute_energy(curves[channel], energy.window, record) if channel else None
+        if energy_j is None:
             yield f"{record.run_id}: {energy.window} has energy on {energy.channel} but no trace."
             continue
-        edge_j = 2 * abs(energy.mean_power_w or 0.0) * _edge_s(trace.channel, energy)
+        edge_j = 2 * abs(energy.mean_power_w or 0.0) * _edge_s(channel, energy)
         allowed_j = max(_TOLERANCE * abs(energy_j), energy.uncertainty_j or 0.0, edge_j)
         if abs(energy.energy_j - energy_j) > allowed_j:
             yield (
@@ -94,28 +116,39 @@ def _edge_s(channel: Channel | None, energy: WindowEnergy) -> float:
     return (energy.max_gap_s or 0.0) + sum(period_s or 0.0 for period_s in periods_s)
 
 
-def _compute_energy(trace: Trace, name: str, record: RunRecord) -> float | None:
+def _compute_energy(curve: Curve, name: str, record: RunRecord) -> float | None:
     """Energy of a window by numpy only; that of ``train`` without the validation passes."""
     window = record.window(name)
-    times, values = (np.asarray(series, dtype=np.float64) for series in trace.good)
-    if window is None or len(times) < 2:
+    if window is None or len(curve[0]) < 2:
         return None
     windows = [window, *(w for w in record.windows if name == TRAIN and is_validation(w.name))]
-    total_j, *validation_j = (_integrate(trace.channel, times, values, w) for w in windows)
-    return total_j - sum(validation_j)
+    edges = np.interp([(each.start_s, each.end_s) for each in windows], *curve)
+    total_j, *validation_j = np.diff(edges).ravel().tolist()
+    return float(total_j - sum(validation_j))
 
 
-def _integrate(channel: Channel, times: np.ndarray, values: np.ndarray, window: Window) -> float:
-    edges = np.array([window.start_s, window.end_s])
-    if channel.kind is Kind.COUNTER:
-        steps = np.diff(values, prepend=values[0])
-        if channel.wrap_j:
-            steps = np.where(steps < 0, steps + channel.wrap_j, steps)
-        first, last = np.interp(edges, times, np.cumsum(steps))
-        return float(last - first)
-    inside = (times > edges[0]) & (times < edges[1])
-    t_s = np.concatenate([edges[:1], times[inside], edges[1:]])
-    return float(np.trapezoid(np.interp(t_s, times, values), t_s))
+# Where a sensor was wrong is found by this program's own review, for plain arithmetic cannot know:
+# readings that are none are left out, and across a counter's breaks the power beside it is added.
+def _add_up(reviewed: ReviewedTrace) -> Curve:
+    """Times of the readings, and joules since the first, by differences or trapezoids alone."""
+    channel, curve = reviewed.trace.channel, reviewed.curve
+    times, values = (np.asarray(series, dtype=np.float64) for series in reviewed.trace.good)
+    is_believed = ~np.isin(times, curve.strays_s)
+    times, values = times[is_believed], values[is_believed]
+    steps_j = np.diff(values, prepend=values[:1])
+    if channel.kind is Kind.SAMPLED:
+        return times, np.cumsum((values - 0.5 * steps_j) * np.diff(times, prepend=times[:1]))
+    if channel.wrap_j:
+        steps_j = np.where(steps_j < 0, steps_j + channel.wrap_j, steps_j)
+    beside_j = np.zeros(len(times))
+    if reviewed.pair and reviewed.pair.good[0]:
+        beside_j = np.interp(times, *_add_up(replace(reviewed, trace=reviewed.pair)))
+    for gap in (*curve.breaks, *curve.bridges):
+        # A move belongs to the poll that saw it, which came up to a renewal after it.
+        first, last = np.searchsorted(times, (gap.before_s, gap.after_s))
+        across = slice(max(first - 1, 0), last + 2)
+        steps_j[across] = np.diff(beside_j, prepend=beside_j[:1])[across]
+    return times, np.cumsum(steps_j)
 
 
 def _check_plausible(record: RunRecord) -> Iterator[str]:
@@ -159,10 +192,9 @@ def _check_attachment(run: RunDir, record: RunRecord) -> Iterator[str]:
     if trace is None:
         yield f"{run.run_id}: an external meter is attached without its polls."
         return
-    stated, again = (
-        to_plain([asdict(energy) for energy in energies])
-        for energies in (attachment.energies, appraise([trace], record.windows).energies)
-    )
+    appraisal = appraise_run([trace], record.windows, record.spec, None)
+    sides: tuple[Attachment | Appraisal, ...] = (attachment, appraisal)
+    stated, again = (to_plain([*map(asdict, s.energies), *map(asdict, s.budgets)]) for s in sides)
     for difference in find_differences(stated, again):
         yield f"{run.run_id}: attached{difference}."
 

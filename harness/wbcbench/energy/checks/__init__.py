@@ -20,6 +20,7 @@ from wbcbench.core.record import AbsentMeter, Agreement, Budget, Epoch, Sampling
 from wbcbench.core.spec import RunSpec
 from wbcbench.core.trace import Channel, Domain, Origin, Trace
 from wbcbench.core.window import TRAIN, Window, WindowEnergy, is_validation, is_work
+from wbcbench.energy.appraise import ReviewedTrace
 from wbcbench.energy.faults import Fault
 from wbcbench.energy.source import (
     PRIMARY_DOMAINS,
@@ -46,6 +47,7 @@ class Evidence:
         absent: Meters that do not work here.
         meters: What the meters say of themselves, by meter.
         trained: Whether at least one epoch ended.
+        reviewed: The traces as their joules were worked out, one each.
         faults, agreements, telemetry: What was found in the traces and the boards' logs.
         cpu_loads: Who took the machine's processor time in each window.
         epochs, steps_per_epoch: The training, for its step time; ``None`` if it never began.
@@ -69,6 +71,7 @@ class Evidence:
     meters: Mapping[str, JsonValue]
     trained: bool
     budgets: tuple[Budget, ...] = ()
+    reviewed: tuple[ReviewedTrace, ...] = ()
     faults: tuple[Fault, ...] = ()
     agreements: tuple[Agreement, ...] = ()
     telemetry: tuple[Telemetry, ...] = ()

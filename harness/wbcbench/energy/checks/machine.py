@@ -93,15 +93,16 @@ def _is_before(evidence: Evidence, state: Telemetry) -> bool:
 
 
 def check_busy_processor(evidence: Evidence) -> Iterator[QualityWarning]:
-    """Other processes, whose processor time is in the joules of processor and machine."""
+    """Other processes and virtual machines, whose processor time may be in the joules."""
     source, busy = evidence.primary, _list_busy(evidence)
     own = next((load for load in busy if load.window == evidence.window_name), None)
     worst = own or max(busy, key=lambda load: load.others_share or 0.0, default=None)
     if worst is None or worst.others_share is None or worst.cores is None:
         return
+    share, cores = worst.others_share, worst.cores
     detail = (
-        f"Other processes took {100 * worst.others_share:.0f} % of the processor time in "
-        f"`{worst.window}` ({worst.others_share * worst.cores:.1f} of {worst.cores} cores)."
+        f"Other processes or virtual machines took {100 * share:.0f} % of the processor time in "
+        f"`{worst.window}` ({share * cores:.1f} of {cores} cores)."
     )
     if len(busy) > 1:
         detail += f" Windows: {list_some(load.window for load in busy)}."
@@ -129,7 +130,7 @@ def check_above_idle(evidence: Evidence) -> Iterator[QualityWarning]:
     if power_w is None or idle_w is None or power_w >= idle_w or name in known_w:
         return
     busy = [load.window for load in _list_busy(evidence) if load.window in known_w]
-    cause = f" Other processes were busy in {list_some(busy)}." if busy else ""
+    cause = f" Others were busy in {list_some(busy)}." if busy else ""
     detail = f"`{name}` drew {power_w:.1f} W, the idle windows {idle_w:.1f} W.{cause}"
     yield make_warning("above-idle-negative", detail, window=name)
 

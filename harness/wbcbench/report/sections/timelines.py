@@ -12,8 +12,9 @@ from wbcbench.core.text import count_of, human_duration
 from wbcbench.core.trace import Kind, Trace
 from wbcbench.core.units import s_from_ms
 from wbcbench.core.window import Window, is_validation
-from wbcbench.energy.faults import find_pair
-from wbcbench.energy.integrate import energy_curve, find_gaps, window_energy
+from wbcbench.energy.appraise import ReviewedTrace, review_traces
+from wbcbench.energy.faults import is_pair
+from wbcbench.energy.integrate import find_gaps, window_energy
 from wbcbench.report import Block, DataTable, Figure, drawing
 from wbcbench.report.study import ReportStudy
 from wbcbench.report.summaries import format_cell
@@ -83,11 +84,12 @@ def collect_readings(trace: Trace, most: int = MOST) -> Readings:
     return Readings(strokes, size, len(times))
 
 
-def compute_steps(trace: Trace, most: int = MOST) -> Steps:
+def compute_steps(counter: ReviewedTrace, most: int = MOST) -> Steps:
     """The steps of a counter: joules over seconds between moves, or over a few of them."""
-    curve = energy_curve(trace)
+    curve = counter.curve
+    torn = (*curve.breaks, *curve.bridges)
     size = -(-max(len(curve.t_s) - 1, 0) // most) or 1
-    breaks = [*find_gaps(trace.good[0]), *((b.before_s, b.after_s) for b in curve.breaks)]
+    breaks = [*find_gaps(counter.trace.good[0]), *((b.before_s, b.after_s) for b in torn)]
     edges, power_w = list[float](), list[float]()
     for start, end in _split_at_gaps(curve.t_s, breaks):
         for i, j in pairwise([*range(start, end - 1, size), end - 1]):
@@ -132,7 +134,7 @@ class Timeline:
     name: str
     run: Run
     reason: str
-    source: Trace
+    source: ReviewedTrace
     sampled: Trace | None
     counter: Trace | None
     readings: Readings
@@ -146,7 +148,7 @@ class Timeline:
     def start_s(self) -> float:
         """Monotonic time that the picture calls zero."""
         starts = [window.start_s for window in (*self.phases, *self.passes)]
-        return min(starts, default=self.source.good[0][0])
+        return min(starts, default=self.source.trace.good[0][0])
 
     @property
     def reach_s(self) -> Span:
@@ -232,32 +234,33 @@ def _read_timeline(name: str, run: Run, reason: str) -> Timeline | None:
     primary = run.primary.channels[0]
     part = primary.rpartition("/")[0]
     names = [c.name for c in run.record.channels if c.name.rpartition("/")[0] == part]
-    traces = [trace for trace in run.folder.read_traces(names) if trace.good[0]]
-    source = next((trace for trace in traces if trace.channel.name == primary), None)
+    review = review_traces(run.folder.read_traces(names), run.record.windows)
+    traces = [each for each in review.traces if each.trace.good[0]]
+    source = next((each for each in traces if each.trace.channel.name == primary), None)
     if source is None:
         return None
-    check = find_pair(source, traces)
-    drawn = {(t.channel.kind is Kind.COUNTER): t for t in (check, source) if t}
-    sampled, counter = drawn.get(False), drawn.get(True)
+    own = source.trace.channel
+    used = {t.trace.channel.kind: t for t in traces if t is source or is_pair(t.trace.channel, own)}
+    sampled, counter = used.get(Kind.SAMPLED), used.get(Kind.COUNTER)
     return Timeline(
         name,
         run,
         reason,
         source,
-        sampled=sampled,
-        counter=counter,
-        readings=collect_readings(sampled) if sampled else Readings([], 1, 0),
+        sampled=sampled.trace if sampled else None,
+        counter=counter.trace if counter else None,
+        readings=collect_readings(sampled.trace) if sampled else Readings([], 1, 0),
         steps=compute_steps(counter) if counter else Steps([], [], 1),
         phases=tuple(w for w in run.phases if not is_validation(w.name)),
         passes=tuple(w for w in run.phases if is_validation(w.name)),
-        gaps=find_gaps(source.good[0]),
+        gaps=find_gaps(source.trace.good[0]),
         devices=len(run.primary.channels),
     )
 
 
 def _build_figure(study: ReportStudy, line: Timeline) -> Figure:
     rows = tuple(_build_row(line, window) for window in line.phases)
-    channel = line.source.channel
+    channel = line.source.trace.channel
     devices = f", the first of {line.devices} devices" if line.devices > 1 else ""
     caption = " ".join(
         (
@@ -282,9 +285,9 @@ def _iterate_legend(line: Timeline) -> Iterator[str]:
     if line.sampled:
         name, size = line.sampled.channel.name, line.readings.size
         marks = (
-            f"Dots: every reading of {name}"
+            f"Dots: every good reading of {name}"
             if size == 1
-            else f"Strokes: {name}, each from lowest to highest of {size} readings"
+            else f"Strokes: {name}, each from lowest to highest of {size} good readings"
         )
         yield f"{marks} ({line.readings.total:,} in all)."
     if line.counter:
@@ -305,7 +308,7 @@ def _iterate_legend(line: Timeline) -> Iterator[str]:
 
 
 def _build_row(line: Timeline, window: Window) -> tuple[str, ...]:
-    energy = window_energy(line.source, window)
+    energy = window_energy(line.source.trace, window, line.source.pair)
     return (
         _format_phase(window.name),
         f"{window.start_s - line.start_s:.1f}",
