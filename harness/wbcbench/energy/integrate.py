@@ -68,7 +68,9 @@ def energy_curve(trace: Trace, pair: Trace | None = None) -> EnergyCurve:
 
 
 def window_energy(trace: Trace, window: Window, pair: Trace | None = None) -> WindowEnergy:
-    """Joules of ``window`` on ``trace``, edges interpolated; the uncertainty comes later.
+    """Joules of ``window`` on ``trace``; the uncertainty comes later.
+
+    The cell at each edge is cut where a load may step in it, or evenly.
 
     ``energy_j`` is ``None`` with a reason when the trace does not reach over both edges or is of a
     counter that broke inside the window where no power bridges it.
