@@ -39,7 +39,6 @@ SOUND = Row(
     load="constant",
     fault="",
     is_faulty=False,
-    is_judged=True,
     has_counter=True,
 )
 FAULTY = Row(
@@ -48,7 +47,6 @@ FAULTY = Row(
     load="constant",
     fault="counter freezes",
     is_faulty=True,
-    is_judged=True,
     has_counter=True,
 )
 FACTS = {"date": "2026-01-02", "packages": "zeus==1, codecarbon==2", "cores": "2", "repeats": "7"}
@@ -90,8 +88,6 @@ def test_a_row_is_missed_only_where_ours_is_worse_beyond_the_bound() -> None:
     (miss,) = check([SOUND], windows({OURS: 2.0, "zeus": 0.25}))
     assert "V100, constant" in miss
     assert "zeus" in miss
-    unjudged = Row(**{**vars(SOUND), "is_judged": False})
-    assert check([unjudged], windows({OURS: 2.0, "zeus": 0.25})) == []
 
 
 def test_a_peer_without_joules_is_never_the_best_and_ours_must_have_all() -> None:
@@ -181,5 +177,4 @@ def test_the_same_seed_makes_the_same_boards() -> None:
     for row in ROWS:
         assert row.draw_boards(random.Random(1)) == row.draw_boards(random.Random(1))
         assert row.draw_boards(random.Random(1)) != row.draw_boards(random.Random(2))
-    assert {row.board for row in ROWS if not row.is_judged} == {"P100"}
     assert peer_rows.BOARDS["P100"].counter.supported is False

@@ -111,7 +111,6 @@ class Row:
         fault: What happens, in words; empty = nothing.
         bend: Makes the board faulty.
         beside: A second board of the machine, with the same load.
-        is_judged: Whether our error is held against the best peer's here.
     """
 
     board: str
@@ -119,7 +118,6 @@ class Row:
     fault: str = ""
     bend: Callable[[FakeGpu], FakeGpu] = lambda board: board
     beside: str | None = None
-    is_judged: bool = True
 
     @property
     def key(self) -> str:
@@ -193,11 +191,7 @@ _FAULTS: tuple[tuple[str, str, Callable[[FakeGpu], FakeGpu]], ...] = (
     ),
 )
 ROWS: tuple[Row, ...] = (
-    *(
-        Row(board, load, is_judged=board != "P100")
-        for board, loads in FAULT_FREE.items()
-        for load in loads
-    ),
+    *(Row(board, load) for board, loads in FAULT_FREE.items() for load in loads),
     *(Row(board, "square 1.73 s", fault, bend) for board, fault, bend in _FAULTS),
     Row("V100", "square 1.73 s", "a P100 without a counter beside it", beside="P100"),
 )

@@ -36,9 +36,10 @@ LEAST_SEEDS = 10  # on which a row is compared
 MARGIN_POINTS = 0.1  # ours may be above the best peer by this, beyond the bound
 RESAMPLES = 4_000
 # Warnings that are given of sound windows, too: they name no fault. That a counter could not be
-# checked deeply enough does name one of a counter.
+# checked deeply enough does name one of a counter. The processor is busy with the other tools here.
 NO_FAULT = frozenset(
     {"short-window", "few-samples", "check-depth", "meter-absent", "wide-interval"}
+    | {"busy-processor"}
 )
 
 
@@ -50,7 +51,6 @@ class Row(Protocol):
     load: str
     fault: str
     is_faulty: bool
-    is_judged: bool
     has_counter: bool
 
 
@@ -162,7 +162,7 @@ def check(rows: Iterable[Row], results: Sequence[Result]) -> list[str]:
             wrong = sum(is_silent_and_wrong(row, result) for result in own if result.tool == OURS)
             if wrong:
                 misses.append(f"{row.key}: {wrong} windows of ours are silent and wrong")
-        elif row.is_judged:
+        else:
             comparison = compare_with_best(own)
             seeds = {result.seed for result in own if result.tool == OURS and result.seed > 0}
             if len(seeds) < LEAST_SEEDS:
@@ -213,7 +213,7 @@ def _join_table(heads: Sequence[str], lines: Sequence[str]) -> str:
 
 
 def _summarise_sound(results: Mapping[Row, Sequence[Result]]) -> str:
-    judged = {row.key: compare_with_best(own) for row, own in results.items() if row.is_judged}
+    judged = {row.key: compare_with_best(own) for row, own in results.items()}
     compared = {key: each for key, each in judged.items() if each is not None}
     smaller = sum(comparison.difference <= 0 for comparison in compared.values())
     worse = [key for key, comparison in compared.items() if comparison.is_worse]
@@ -221,10 +221,10 @@ def _summarise_sound(results: Mapping[Row, Sequence[Result]]) -> str:
     alarms = [r for r in ours if r.fault_codes]
     codes = sorted({f"`{code}`" for r in alarms for code in r.fault_codes})
     return (
-        "The best peer of a row is chosen on other seeds than it is compared on; rows with it in "
-        f"brackets are not judged. Ours has the smaller error in {smaller} of {len(judged)} judged "
-        f"rows, and one above the best peer's by more than {MARGIN_POINTS} points, beyond the "
-        f"bound, in {len(worse)}{_enumerate(worse)}. Its ± holds the truth in "
+        "The best peer of a row is chosen on other seeds than it is compared on. "
+        f"Ours has the smaller error in {smaller} of {len(judged)} rows, and one above the best "
+        f"peer's by more than {MARGIN_POINTS} points, beyond the bound, in "
+        f"{len(worse)}{_enumerate(worse)}. Its ± holds the truth in "
         f"{sum(r.is_inside for r in ours)} of {len(ours)} windows, and it warns of a fault in "
         f"{len(alarms)}{_enumerate(codes)}."
     )
@@ -272,7 +272,7 @@ def _format_sound(row: Row, results: Sequence[Result]) -> str:
     if comparison is None:
         cells += ["", ""]
     else:
-        cells.append(TOOLS[comparison.peer] if row.is_judged else f"({TOOLS[comparison.peer]})")
+        cells.append(TOOLS[comparison.peer])
         cells.append(
             f"{comparison.difference:+.2f} ({comparison.low:+.2f} … {comparison.high:+.2f})"
         )
