@@ -7,7 +7,7 @@ BIN    := $(VENV)/bin
 LOCK   ?= $(if $(wildcard /proc/driver/nvidia/version),requirements-cuda.lock,requirements.lock)
 STAMP  := $(VENV)/.installed-$(notdir $(basename $(LOCK)))
 
-.PHONY: run test check setup bench bench-stats bench-verify bench-peers format-lint-types-imports lint format types imports map lock clean help
+.PHONY: run test check setup bench bench-stats bench-verify bench-peers fuzz format-lint-types-imports lint format types imports map lock clean help
 
 help:            ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -51,6 +51,9 @@ bench-verify: setup  ## Tamper with bundles and see that `verify` finds it, seve
 
 bench-peers: setup   ## Beside zeus, CodeCarbon, carbontracker: installs them, 45 quiet minutes
 	$(BIN)/python tests/benchmarks/bench_peers.py --write --check
+
+fuzz: setup      ## Spoil 2,000 files that users hand in, and see what each command makes of them
+	$(BIN)/python tests/fuzz/fuzz.py
 
 format:
 	$(BIN)/ruff format --check harness tests
