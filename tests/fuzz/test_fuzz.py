@@ -1,4 +1,4 @@
-"""A short part of ``make fuzz``: spoiled files end in an answer or a message, and nothing is lost."""
+"""A short part of ``make fuzz``: spoiled files end in an answer or a message; nothing is lost."""
 
 from __future__ import annotations
 
