@@ -290,7 +290,7 @@ def choose_view(*, silent: bool, live: bool, of_run: bool = True) -> View:
 
     from wbcbench.run.panel import PanelView, WattsLine
 
-    console = Console(stderr=True)
+    console = Console(file=sys.__stderr__)
     return PanelView(console) if of_run else WattsLine(console)
 
 
@@ -334,7 +334,7 @@ def confirm(costs: Cost, limit_j: float | None, *, yes: bool) -> None:
 def print_json(document: Mapping[str, Any], command: str = "") -> None:
     """Print one JSON document; with ``command`` it begins with the name of that schema."""
     schema = {"schema": f"wbcbench.{command}/{VERSION}"} if command else {}
-    text = json.dumps({**schema, **document}, indent=1, ensure_ascii=False, allow_nan=False)
+    text = json.dumps({**schema, **document}, indent=1, allow_nan=False)
     typer.echo(text)
 
 
