@@ -58,6 +58,7 @@ EXIT_CODES = (
     "Exit codes: 0 ok, 1 bug, 2 bad input, 3 cannot measure here or not comparable, 4 threshold "
     "exceeded, 5 inconclusive, 6 verification failed, 7 runs failed, 130 interrupted."
 )
+_SHOWN = 120  # characters of a path
 _COMPLETING = "_WBCBENCH_COMPLETE"
 
 
@@ -81,6 +82,13 @@ def _carry_out(words: list[str]) -> int | str | None:
         return end.code
     except WbcbenchError as error:
         return _print_error(error)
+    except OSError as error:  # which the command did not foresee, e.g. of a name that is too long
+        if error.filename is None:
+            raise
+        place = str(error.filename)[:_SHOWN]
+        return _print_error(
+            UsageError(f"{place}: {error.strerror}. Name another file or folder, or repair it.")
+        )
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
         if package not in TRAINING_PACKAGES:

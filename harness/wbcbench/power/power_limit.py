@@ -172,7 +172,7 @@ class OpenNote:
         try:
             note = json.loads(os.pread(self._handle, _MOST_BYTES, 0))
             return PowerLimit(str(note["uuid"]), float(note["before_w"]), float(note["target_w"]))
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             return None
 
     def write(self, note: PowerLimit) -> None:
