@@ -64,9 +64,7 @@ SETTINGS = (
     ),
     Setting("licence", "word", "the experiment file's", "licence of a bundle, as its SPDX name"),
     Setting("cache", "folder", "the user's cache folder", "folder for decoded images"),
-    Setting(
-        "lock_dir", "folder", "the system's temporary folder", "folder for this machine's lock"
-    ),
+    Setting("lock_dir", "folder", "the user's state folder", "folder for notes of power limits"),
 )
 _BY_NAME = {setting.name: setting for setting in SETTINGS}
 
