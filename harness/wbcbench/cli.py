@@ -14,8 +14,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wbcbench.core.errors import WbcbenchError, unknown_name
+from wbcbench.core.errors import UsageError, WbcbenchError, unknown_name
 from wbcbench.core.extras import TRAINING_PACKAGES, missing_packages_error
+from wbcbench.core.streams import guard_streams, output_problem
 from wbcbench.core.version import __version__
 
 if TYPE_CHECKING:
@@ -57,24 +58,43 @@ EXIT_CODES = (
     "Exit codes: 0 ok, 1 bug, 2 bad input, 3 cannot measure here or not comparable, 4 threshold "
     "exceeded, 5 inconclusive, 6 verification failed, 7 runs failed, 130 interrupted."
 )
+_SHOWN = 120  # characters of a path
 _COMPLETING = "_WBCBENCH_COMPLETE"
 
 
 def main() -> None:
     """Entry point of the console script."""
+    guard_streams()
+    code = _carry_out(sys.argv[1:])
+    if problem := output_problem():
+        text = f"Standard output is incomplete: {problem}. Send it to another file or disk."
+        lost_code = _print_error(UsageError(text))
+        code = code or lost_code
+    if code:
+        sys.exit(code)
+
+
+def _carry_out(words: list[str]) -> int | str | None:
+    """Carry out a command; returns its exit code."""
     try:
-        _run(sys.argv[1:])
+        _run(words)
+    except SystemExit as end:  # Typer's, of every command
+        return end.code
     except WbcbenchError as error:
-        _end_with(error)
+        return _print_error(error)
+    except OSError as error:  # which the command did not foresee, e.g. of a name that is too long
+        if error.filename is None:
+            raise
+        place = str(error.filename)[:_SHOWN]
+        return _print_error(
+            UsageError(f"{place}: {error.strerror}. Name another file or folder, or repair it.")
+        )
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
         if package not in TRAINING_PACKAGES:
             raise
-        _end_with(missing_packages_error([TRAINING_PACKAGES[package]]))
-    except BrokenPipeError:
-        # The reader of our output went away, e.g. `wbcbench list | head`: nothing is wrong.
-        sys.stderr.close()
-        sys.exit(0)
+        return _print_error(missing_packages_error([TRAINING_PACKAGES[package]]))
+    return 0
 
 
 def _run(words: list[str]) -> None:
@@ -96,10 +116,10 @@ def _run(words: list[str]) -> None:
     build_app(names)()
 
 
-def _end_with(error: WbcbenchError) -> None:
+def _print_error(error: WbcbenchError) -> int:
     if str(error):  # without words, the command has already printed everything
         print(f"error: {error}", file=sys.stderr)
-    sys.exit(error.exit_code)
+    return error.exit_code
 
 
 def help_page() -> str:

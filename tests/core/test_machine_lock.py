@@ -103,6 +103,25 @@ def test_temporary_folders_do_not_matter(monkeypatch: pytest.MonkeyPatch, tmp_pa
         assert is_held(HOST)
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_another_user_sees_the_lock_and_is_heard() -> None:
+    def join_as_another() -> bool:
+        os.setresuid(54321, 54321, 54321)
+        try:
+            require_free("GPU-1")
+        except CannotMeasureError:
+            with machine_lock("GPU-1", share=True) as own:
+                return own.is_shared
+        return False
+
+    with machine_lock("GPU-1", share=False) as hold:
+        pid = os.fork()
+        if pid == 0:
+            os._exit(0 if join_as_another() else 1)
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+        assert hold.is_shared
+
+
 def test_a_killed_holder_leaves_nothing() -> None:
     holder = subprocess.Popen([sys.executable, "-c", HOLDER], stdout=subprocess.PIPE, text=True)
     assert holder.stdout is not None

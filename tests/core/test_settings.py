@@ -75,6 +75,10 @@ def test_words_may_be_a_list_or_joined_by_commas(here):
         ('study = " "', "must be text"),
         ('meters = "a\nb"', "cannot be read"),
         ("[study]\nname = 1", "must be text"),
+        ('results = "a\\u0000b"', "must be text"),
+        ("study." + "a." * 2000 + "b = 1", "must be text"),
+        ("study = " + "[" * 3000, "nested too deeply"),
+        ("study = " + "9" * 5000, "cannot be read"),
     ],
 )
 def test_what_cannot_be_meant_is_refused_with_the_file(here, text, says):
@@ -87,9 +91,15 @@ def test_what_cannot_be_meant_is_refused_with_the_file(here, text, says):
 def test_a_project_file_without_our_table_says_nothing_and_a_table_must_be_one(here):
     (here / "pyproject.toml").write_text("[project]\nname = 'x'\n")
     assert found(here, "study")[1] == "default"
-    (here / "pyproject.toml").write_text("[tool]\nwbcbench = 3\n")
-    with pytest.raises(UsageError, match="not a table"):
-        settings.resolve({}, here)
+    for text in ("[tool]\nwbcbench = 3\n", "tool = 3\n", "[[tool]]\nx = 1\n", "tool.wbcbench = []"):
+        (here / "pyproject.toml").write_text(text)
+        with pytest.raises(UsageError, match="not a table"):
+            settings.resolve({}, here)
+
+
+def test_a_user_who_is_not_known_here_is_a_folder_of_that_name(here):
+    (here / "wbcbench.toml").write_text('results = "~no-such-user/x"\n')
+    assert found(here, "results")[0].endswith("~no-such-user/x")
 
 
 def test_files_fill_the_environment_only_where_it_is_silent(here):

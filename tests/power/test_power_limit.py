@@ -184,7 +184,21 @@ def test_a_driver_that_is_gone_keeps_the_note_for_the_next_command(
     assert len(abandoned_paths()) == 1
 
 
-@pytest.mark.parametrize("content", [b"", b"not json", b"{}", b'{"uuid": 1}', b"\xff" * 5000])
+def test_another_temporary_folder_knows_the_same_notes(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("WBCBENCH_LOCK_DIR")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "one"))
+    with open_note("GPU-1") as note:
+        note.write(PowerLimit("GPU-1", 300.0, 180.0))
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "another"))
+    assert [path.parent for path in abandoned_paths()] == [tmp_path / "state" / "wbcbench"]
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"[" * 4096, b"not json", b"{}", b'{"uuid": 1}', b"\xff" * 99]
+)
 def test_a_damaged_note_is_nobodys_wish(content: bytes, folder: Path) -> None:
     (folder / "wbcbench-power-limit-GPU-1.lock").write_bytes(content)
     assert abandoned_paths() == []

@@ -85,6 +85,22 @@ def test_a_file_that_says_little_is_filled_with_the_defaults(tmp_path: Path) -> 
             f"[run]\nvariant = 'relu-dropout'\n[factors]\nepochs = {list(range(1, 1200))}\n",
             "1,199 combinations",
         ),
+        ("run = 3\n", "key 'run'"),
+        ("[[run]]\nepochs = 3\n", "key 'run'"),
+        ("[[factors]]\nepochs = [3]\n", "key 'factors'"),
+        (f"{SMALLEST}[[analysis]]\nbaseline = 'x'\n", "key 'analysis'"),
+        (f"{SMALLEST}[analysis]\nmetrics = {'[' * 250}{']' * 250}\n", "nested too deeply"),
+        (f"{SMALLEST}[analysis]\nmetrics = {'[' * 5000}{']' * 5000}\n", "nested too deeply"),
+        (f"{'a.' * 3000}b = 1\n", "nested too deeply"),
+        (f"blocks = {'9' * 5000}\n", "is not TOML"),
+        (f"blocks = {'9' * 500}\n", "key 'blocks'"),
+        (f"[run]\nepochs = {'9' * 500}\n{SMALLEST}", "key 'run.epochs' must be at most"),
+        (f"[run]\npower_limit_w = inf\n{SMALLEST}", "key 'run.power_limit_w'"),
+        (f"[run]\nlearning_rate = nan\n{SMALLEST}", "key 'run.learning_rate'"),
+        ("blocks = 1\nblocks = 2\n", "is not TOML"),
+        ("study = 'a\0b'\n", "is not TOML"),
+        ("study = 'a b'\n" + SMALLEST, "key 'study'"),
+        (f"study = '{'a' * 65}'\n" + SMALLEST, "key 'study'"),
     ],
 )
 def test_what_is_wrong_is_said_with_file_and_key(text: str, says: str, tmp_path: Path) -> None:
@@ -115,6 +131,24 @@ def test_changes_win_over_the_file_and_go_where_their_key_belongs(tmp_path: Path
     )
     assert (found.blocks, found.study) == (2, "other")
     assert found.run == {"epochs": 5, "meters": ("simulated",), "xla": True}
+
+
+@pytest.mark.parametrize("text", ["run = 3\n", "[[run]]\n", SMALLEST])
+@pytest.mark.parametrize(
+    "change",
+    ["a..b=1", "=1", "=", "run=3", "run.epochs=2", f"epochs={'[' * 3000}", f"epochs={'9' * 5000}"],
+)
+def test_no_change_makes_sense_of_what_has_none(text: str, change: str, tmp_path: Path) -> None:
+    path = written(tmp_path, text)
+    with pytest.raises(UsageError, match="key ") as refused:
+        plan.read_plan(path, [change, change])
+    assert len(str(refused.value)) < 800
+
+
+def test_a_file_with_a_mark_at_its_start_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "marked.toml"
+    path.write_text(SMALLEST, encoding="utf-8-sig")
+    assert read_experiment(path).study == "marked"
 
 
 def test_a_change_without_value_is_refused(tmp_path: Path) -> None:

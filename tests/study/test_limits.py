@@ -33,6 +33,10 @@ def test_the_defaults_can_be_carried_out() -> None:
         ("idle_s", -1.0, "--idle"),
         ("study", "../elsewhere", "--study"),
         ("study", "", "--study"),
+        ("epochs", 2**32, "--epochs"),
+        ("threads", 10**30, "--threads"),
+        ("split_seed", -1, "--split-seed"),
+        ("power_limit_w", float("inf"), "--power-limit"),
         ("country", "Germany", "--country"),
         ("meters", (), "--meters"),
     ],
@@ -40,6 +44,14 @@ def test_the_defaults_can_be_carried_out() -> None:
 def test_a_value_out_of_range_names_its_option(field: str, value: Any, option: str) -> None:
     with pytest.raises(UsageError, match=option):
         limits.check_spec(replace(GOOD, **{field: value}))
+
+
+@pytest.mark.parametrize(
+    "name", ["", "a b", "../x", ".", "..", "/abs", "measured", "a" * 65, "a/b", "-x", "é", "a\n"]
+)
+def test_a_study_has_the_name_of_a_plain_folder(name: str) -> None:
+    with pytest.raises(UsageError, match="--into must be a plain folder name"):
+        limits.check_field("study", name, "--into")
 
 
 def test_an_unknown_variant_gets_the_nearest_match_and_the_list() -> None:

@@ -163,6 +163,27 @@ def test_a_plan_that_was_changed_by_hand_is_refused(tmp_path: Path) -> None:
         plans.read_plan(path, ["epochs=3"])
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["[" * 3000, '{"plan": ' * 3000, '{"plan": ' + "9" * 5000, "\ufeff{}", '"\0"', "3"],
+)
+def test_what_is_no_plan_is_refused(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "plan.json"
+    path.write_text(text)
+    with pytest.raises(UsageError, match="is not a plan"):
+        plans.read_plan(path)
+
+
+def test_a_plan_from_elsewhere_leads_to_no_other_folder(tmp_path: Path) -> None:
+    """Its digest is right: it was made by somebody, not changed afterwards."""
+    made = make_plan(experiment())
+    strange = replace(made, study="../x", runs=tuple(replace(r, study="../x") for r in made.runs))
+    path = tmp_path / "plan.json"
+    path.write_bytes(plans.to_json(strange))
+    with pytest.raises(UsageError, match="key 'study' must be a plain folder name"):
+        plans.read_plan(path)
+
+
 def test_a_plan_that_changed_is_kept_beside_the_new_one(tmp_path: Path) -> None:
     first, second = make_plan(experiment()), make_plan(experiment(order_seed=5))
     assert plans.keep_plan(first, tmp_path) is None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -117,6 +118,25 @@ def test_the_program_writes_a_file_or_standard_output(results, tmp_path):
     assert ended.json["schema"] == "wbcbench.export/2"
     assert [column["name"] for column in ended.json["columns"]] == ["run_id", "accuracy"]
     assert len(ended.json["rows"]) == 13
+
+
+def test_a_column_is_written_once_in_every_format(results):
+    with pytest.raises(UsageError, match="'seed' is named twice"):
+        table_files.select_columns(["seed", "run_id", "seed"])
+    words = ("export", "study", "--results", str(results), "--columns", "seed,seed")
+    assert wbcbench(*words).code == 2
+
+
+def test_the_file_may_be_a_link_and_one_that_cannot_be_is_named(results, tmp_path):
+    words = ("export", "study", "--results", str(results), "--columns", "seed", "--out")
+    (tmp_path / "shared").mkdir()
+    (tmp_path / "shared" / "t.csv").write_text("old")
+    (tmp_path / "link.csv").symlink_to("shared/t.csv")
+    assert wbcbench(*words, str(tmp_path / "link.csv")).code == 0
+    assert (tmp_path / "link.csv").readlink() == Path("shared/t.csv")
+    assert (tmp_path / "shared" / "t.csv").read_text().startswith("seed\n")
+    ended = wbcbench(*words, str(tmp_path / "shared"))
+    assert (ended.code, "Is a directory" in ended.err) == (2, True)
 
 
 def test_an_unknown_column_is_refused_with_the_nearest(results):

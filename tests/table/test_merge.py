@@ -114,6 +114,16 @@ def test_a_merged_study_is_compared_once_its_hosts_are_allowed_to_differ(tmp_pat
     assert "6 paired seeds" in allowed.out
 
 
+@pytest.mark.parametrize("name", ["", "a b", "../x"])
+def test_only_a_study_can_be_merged_into(name, tmp_path):
+    results = tmp_path / "results"
+    save(results, *draw(1))
+    before = sorted(tmp_path.rglob("*"))
+    ended = wbcbench("merge", "study", f"--into={name}", "--results", str(results))
+    assert (ended.code, "--into must be a plain folder name" in ended.err) == (2, True)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
 def test_an_unknown_study_to_merge_exits_2(tmp_path):
     save(tmp_path, *draw(1))
     ended = wbcbench("merge", "stduy", "--into", "x", "--results", str(tmp_path))

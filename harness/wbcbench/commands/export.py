@@ -30,7 +30,6 @@ def export(
 ) -> None:
     """Write a study's results table as CSV, Parquet, JSON, LaTeX or Markdown."""
     from wbcbench import table
-    from wbcbench.core.files import write_atomically
     from wbcbench.core.study_folder import require_study
     from wbcbench.table import export as table_files
 
@@ -45,11 +44,5 @@ def export(
             raise UsageError("Parquet is binary: name a file with --out.")
         sys.stdout.buffer.write(data)
         return
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(out, data)
-    except OSError as error:
-        raise UsageError(
-            f"{out} cannot be written: {error.strerror}. Name another file with --out."
-        ) from error
+    options.write_output(out, data)
     typer.echo(f"{out}   {len(rows)} rows, {len(chosen)} columns, {len(data):,} bytes")

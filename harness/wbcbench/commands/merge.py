@@ -23,11 +23,11 @@ def merge(
     as_json: options.AsJson = False,
 ) -> None:
     """Copy the runs of several studies into one; runs with the same name must be identical."""
-    from wbcbench.core.study_folder import refuse_programs
+    from wbcbench.study.limits import check_field
     from wbcbench.table import write_table
     from wbcbench.table.merge import merge_studies
 
-    refuse_programs(into)
+    check_field("study", into, "--into")
     target = results / into
     merged = merge_studies([_find_folder(results, name) for name in studies], target)
     path = write_table(target)

@@ -290,7 +290,7 @@ def choose_view(*, silent: bool, live: bool, of_run: bool = True) -> View:
 
     from wbcbench.run.panel import PanelView, WattsLine
 
-    console = Console(stderr=True)
+    console = Console(file=sys.__stderr__)
     return PanelView(console) if of_run else WattsLine(console)
 
 
@@ -331,10 +331,23 @@ def confirm(costs: Cost, limit_j: float | None, *, yes: bool) -> None:
     raise ThresholdExceededError(f"{text}. Nothing was started. Add --yes, or plan less.")
 
 
+def write_output(out: Path, data: bytes) -> None:
+    """Write the file of ``--out``; raises ``UsageError`` if that is not possible."""
+    from wbcbench.core.files import write_atomically
+
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(out, data)
+    except OSError as error:
+        raise UsageError(
+            f"{out} cannot be written: {error.strerror}. Name another file with --out."
+        ) from error
+
+
 def print_json(document: Mapping[str, Any], command: str = "") -> None:
     """Print one JSON document; with ``command`` it begins with the name of that schema."""
     schema = {"schema": f"wbcbench.{command}/{VERSION}"} if command else {}
-    text = json.dumps({**schema, **document}, indent=1, ensure_ascii=False, allow_nan=False)
+    text = json.dumps({**schema, **document}, indent=1, allow_nan=False)
     typer.echo(text)
 
 

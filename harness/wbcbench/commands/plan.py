@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from wbcbench.commands import options
-from wbcbench.core.errors import UsageError
 from wbcbench.core.extras import require_training
 
 if TYPE_CHECKING:
@@ -37,7 +36,6 @@ def plan(
     as_json: options.AsJson = False,
 ) -> None:
     """Show a study's runs in their order, what they will cost and what they can show."""
-    from wbcbench.core.files import write_atomically
     from wbcbench.run.live_state import print_progress
     from wbcbench.study.forecast import forecast_cost
     from wbcbench.study.plan import analyse_power, read_plan, to_json
@@ -61,10 +59,7 @@ def plan(
     if out is None:
         print_progress(f"Nothing was written. Start: wbcbench sweep {file}")
         return
-    try:
-        write_atomically(out, to_json(study))
-    except OSError as error:
-        raise UsageError(f"--out {out} cannot be written: {error.strerror}.") from error
+    options.write_output(out, to_json(study))
     print_progress(f"{out} written (sha256 {study.sha256[:12]}…). Start: wbcbench sweep {out}")
 
 

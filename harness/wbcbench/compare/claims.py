@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import tomllib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -13,10 +12,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict, TypeAdapter
 
 from wbcbench.compare.design import configurations, find_complete_blocks
 from wbcbench.core.errors import UsageError, unknown_name
+from wbcbench.core.files import load_toml
 from wbcbench.core.record import Epoch, RunRecord
 from wbcbench.core.text import count_of, printable
 from wbcbench.core.window import TRAIN
@@ -116,13 +116,13 @@ def read_claims(path: Path) -> tuple[Claim, ...]:
         UsageError: It is missing, no TOML, has an unknown key or measure, or lacks one.
     """
     try:
-        plain = tomllib.loads(path.read_text(encoding="utf-8"))
+        plain = load_toml(path)
         claims = TypeAdapter(tuple[Claim, ...]).validate_python(plain.get("claim", ()))
     except OSError as error:
         raise UsageError(
             f"{path} cannot be read: {error.strerror}. Name a file of claims with --claims."
         ) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, ValidationError) as error:
+    except ValueError as error:
         raise UsageError(f"{path} is not a file of claims: {error}") from error
     if not claims:
         raise UsageError(f"{path} contains no [[claim]] table.")

@@ -18,10 +18,8 @@ import errno
 import hashlib
 import os
 import socket
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 from wbcbench.core.errors import CannotMeasureError
 
@@ -55,12 +53,6 @@ class Hold:
         with contextlib.suppress(BlockingIOError):
             return bool(self.socket.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT))
         return False
-
-
-def lock_path(device: str) -> Path:
-    """A file that belongs to a device; the same for every user."""
-    folder = Path(os.environ.get("WBCBENCH_LOCK_DIR", tempfile.gettempdir()))
-    return folder / f"wbcbench-{device}.lock"
 
 
 def is_held(device: str) -> bool:

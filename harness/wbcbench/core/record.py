@@ -275,7 +275,7 @@ def _validate(kind: type[T], data: bytes, source: str, name: str) -> T:
     try:
         document: T = _adapter(kind).validate_json(data)
     except ValidationError as error:
-        with contextlib.suppress(ValueError, KeyError, TypeError):
+        with contextlib.suppress(ValueError, KeyError, TypeError, RecursionError):
             require_schema(str(json.loads(data)["schema"]), source)
         raise UsageError(f"{source} is not {name}: {first_problem(error)}.") from error
     require_schema(document.schema, source)

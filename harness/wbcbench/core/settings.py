@@ -11,13 +11,14 @@ read one place. What was requested of a run is in its ``spec.json``.
 from __future__ import annotations
 
 import os
-import tomllib
+import reprlib
 from collections.abc import Iterator, Mapping, MutableMapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from wbcbench.core.errors import UsageError, unknown_name
+from wbcbench.core.files import load_toml
 
 FILE_NAME = "wbcbench.toml"
 DEFAULT = "default"
@@ -63,9 +64,7 @@ SETTINGS = (
     ),
     Setting("licence", "word", "the experiment file's", "licence of a bundle, as its SPDX name"),
     Setting("cache", "folder", "the user's cache folder", "folder for decoded images"),
-    Setting(
-        "lock_dir", "folder", "the system's temporary folder", "folder for this machine's lock"
-    ),
+    Setting("lock_dir", "folder", "the user's state folder", "folder for notes of power limits"),
 )
 _BY_NAME = {setting.name: setting for setting in SETTINGS}
 
@@ -121,9 +120,10 @@ def _read_files(here: Path) -> Iterator[tuple[str, dict[str, str]]]:
 
     own, project = here / FILE_NAME, here / "pyproject.toml"
     user = Path(platformdirs.user_config_dir("wbcbench")) / FILE_NAME
+    tools = _read_toml(project).get("tool", {})
     tables = {
         own: _read_toml(own),
-        project: _read_toml(project).get("tool", {}).get("wbcbench", {}),
+        project: tools.get("wbcbench", {}) if isinstance(tools, dict) else None,
         user: _read_toml(user),
     }
     for path, keys in tables.items():
@@ -137,7 +137,7 @@ def _read_files(here: Path) -> Iterator[tuple[str, dict[str, str]]]:
 def _read_toml(path: Path) -> dict[str, Any]:
     """The file's keys; none if there is no file."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return load_toml(path)
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
@@ -153,6 +153,10 @@ def _parse_value(path: Path, name: str, value: Any) -> str:
     setting = _BY_NAME[name]
     if setting.kind == "words" and isinstance(value, list):
         value = ",".join(map(str, value))
-    if not isinstance(value, str) or not value.strip():
-        raise UsageError(f"{path}: {name} is {value!r}, but must be text: {setting.meaning}.")
-    return str(path.parent / Path(value).expanduser()) if setting.kind == "folder" else value
+    if not isinstance(value, str) or not value.strip() or "\0" in value:
+        raise UsageError(
+            f"{path}: {name} is {reprlib.repr(value)}, but must be text: {setting.meaning}."
+        )
+    if setting.kind != "folder":
+        return value
+    return str(path.parent / os.path.expanduser(value))  # noqa: PTH111 may name no user of here

@@ -154,7 +154,7 @@ def console() -> Console:
     from rich.console import Console
 
     if sys.stdout.isatty():
-        return Console(highlight=False)
+        return Console(file=sys.__stdout__, highlight=False)
     return Console(highlight=False, color_system=None, force_terminal=False, width=_PIPED_WIDTH)
 
 

@@ -258,7 +258,14 @@ class Shelf:
             return listing, pixels.read_images()
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
+        except (
+            OSError,
+            LookupError,
+            ValueError,
+            TypeError,
+            AttributeError,
+            RecursionError,
+        ) as error:
             _log.warning("The cache in %s is damaged (%s); reading again.", self.root, error)
             return None
 

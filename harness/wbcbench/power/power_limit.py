@@ -18,12 +18,10 @@ from pathlib import Path
 from pydantic import JsonValue
 
 from wbcbench.core.errors import CannotMeasureError, UsageError, WbcbenchError
-from wbcbench.core.lock import lock_path
 from wbcbench.core.spec import RunSpec
 from wbcbench.power.device import Device
 from wbcbench.power.meter import AUTO, MeterRequest, explain_absence, find_meters
 
-_PREFIX = "power-limit-"
 _MOST_BYTES = 4096  # a longer note was not written here
 
 
@@ -172,7 +170,7 @@ class OpenNote:
         try:
             note = json.loads(os.pread(self._handle, _MOST_BYTES, 0))
             return PowerLimit(str(note["uuid"]), float(note["before_w"]), float(note["target_w"]))
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             return None
 
     def write(self, note: PowerLimit) -> None:
@@ -188,7 +186,7 @@ class OpenNote:
 
 def abandoned_paths() -> list[Path]:
     """Notes that hold something to put back and that no process holds."""
-    pattern, abandoned = lock_path(_PREFIX + "*"), list[Path]()
+    pattern, abandoned = _note_path("*"), list[Path]()
     for path in sorted(pattern.parent.glob(pattern.name)):
         with suppress(OSError), _open_locked(path) as note:
             abandoned += [path] if note.read() else []
@@ -202,7 +200,17 @@ def open_note(uuid: str) -> AbstractContextManager[OpenNote]:
         BlockingIOError: Another process holds it: its limit is in force.
         OSError: It cannot be opened, or belongs to another user.
     """
-    return _open_locked(lock_path(_PREFIX + uuid), os.O_CREAT)
+    path = _note_path(uuid)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return _open_locked(path, os.O_CREAT)
+
+
+def _note_path(uuid: str) -> Path:
+    """The note of one board: the same for every command of this user, unlike temporary folders."""
+    import platformdirs
+
+    folder = os.environ.get("WBCBENCH_LOCK_DIR") or platformdirs.user_state_dir("wbcbench")
+    return Path(folder) / f"wbcbench-power-limit-{uuid}.lock"
 
 
 @contextmanager

@@ -169,7 +169,7 @@ def show_bar(what: str, per_second: float = 10) -> Iterator[Progress]:
     from rich.console import Console
     from rich.progress import Progress as Bar
 
-    console, is_hidden = Console(stderr=True), not sys.stderr.isatty()
+    console, is_hidden = Console(file=sys.__stderr__), not sys.stderr.isatty()
     with Bar(
         console=console, transient=True, refresh_per_second=per_second, disable=is_hidden
     ) as bar:

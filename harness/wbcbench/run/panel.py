@@ -9,7 +9,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from wbcbench.core.text import human_duration, human_energy, human_power, human_share
+from wbcbench.core.text import human_duration, human_energy, human_power, human_share, printable
 from wbcbench.core.window import TRAIN
 from wbcbench.run.display import REDRAW_S, View, format_watts
 from wbcbench.run.live_state import LiveState
@@ -31,7 +31,7 @@ class LiveDrawing(View):
 
     def note(self, text: str) -> None:
         """Print one line above the drawing."""
-        self._live.console.print(text, markup=False, highlight=False)
+        self._live.console.print(printable(text), markup=False, highlight=False)
 
     def close(self) -> None:
         """Remove the drawing."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import reprlib
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
@@ -20,6 +21,7 @@ from typing import Annotated, Any, Literal, get_type_hints
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from wbcbench.core.errors import UsageError
+from wbcbench.core.files import load_toml
 from wbcbench.core.spec import SPEC_FIELDS, RunSpec
 from wbcbench.registry import METERS, VARIANTS
 
@@ -235,13 +237,13 @@ def read_experiment(path: Path, changes: Sequence[str] = ()) -> Experiment:
         UsageError: It cannot be read, or a key or value is wrong.
     """
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
+        document = load_toml(path)
     except OSError as error:
         raise UsageError(
             f"The experiment file {path} cannot be read: {error.strerror}. "
             "Those that come with wbcbench are in experiments/."
         ) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise UsageError(f"{path} is not TOML: {error}.") from error
     for change in changes:
         _apply_change(document, change)
@@ -250,6 +252,8 @@ def read_experiment(path: Path, changes: Sequence[str] = ()) -> Experiment:
         file = ExperimentFile.model_validate_json(json.dumps(document, default=str))
     except ValidationError as error:
         raise UsageError(f"{path}: {_describe_error(error)}") from error
+    except RecursionError as error:
+        raise UsageError(f"{path}: it is nested too deeply.") from error
     given = {name: getattr(file, name) for name in file.model_fields_set}
     run, factors = (
         given.pop(name).model_dump(exclude_unset=True) if name in given else {}
@@ -274,23 +278,26 @@ def _apply_change(document: dict[str, Any], change: str) -> None:
         raise UsageError(f"--set {change}: give KEY=VALUE, for instance --set epochs=3.")
     try:
         value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         value = text.strip()
     is_run = key.strip() not in ExperimentFile.model_fields
     table = document.setdefault("run", {}) if is_run else document
-    table[key.strip()] = value
+    if isinstance(table, dict):  # else the file is refused as a whole
+        table[key.strip()] = value
 
 
 def _describe_error(error: ValidationError) -> str:
     """The first thing that is wrong, by its key."""
     first = error.errors(include_url=False)[0]
+    if not first["loc"]:  # the reader of JSON goes less deep than that of TOML
+        return "it is nested too deeply."
     *tables, name = (str(word) for word in first["loc"])
     key = ".".join([*tables, name])
     if first["type"] in {"extra_forbidden", "unexpected_keyword_argument"}:
         return _describe_unknown_key(tables, name)
     if first["type"] in {"missing", "missing_argument"}:
         return f"key '{key}' is missing."
-    return f"key '{key}': {first['msg']}; it is {first['input']!r}."
+    return f"key '{key}': {first['msg']}; it is {reprlib.repr(first['input'])}."
 
 
 def _describe_unknown_key(tables: Sequence[str], key: str) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
+import reprlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -10,12 +12,15 @@ from wbcbench.core.errors import UsageError, unknown_name
 from wbcbench.core.spec import MEASURED, RunSpec
 from wbcbench.registry import METERS, VARIANTS
 
+_LARGEST = 2**32 - 1  # of whole numbers: seeds of NumPy end here
+
 _Rule = tuple[Callable[[Any], bool], str]
 
 _RULES: Mapping[str, _Rule] = {
     "study": (lambda v: v != MEASURED and bool(re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", v)),
           "must be a plain folder name of letters, digits, '.', '_' and '-', not 'measured'"),
-    "seed": (lambda v: 0 <= v < 2**32, "must lie between 0 and 4294967295"),
+    "seed": (lambda v: v >= 0, "must lie between 0 and 4294967295"),
+    "split_seed": (lambda v: v >= 0, "must lie between 0 and 4294967295"),
     "epochs": (lambda v: v >= 1, "must be at least 1"),
     "batch_size": (lambda v: v >= 1, "must be at least 1"),
     "learning_rate": (lambda v: 0 < v < 10, "must be above 0 and below 10"),
@@ -39,7 +44,7 @@ _RULES: Mapping[str, _Rule] = {
     "warmup_steps": (lambda v: v >= 0, "must not be negative"),
     "cooldown_c": (lambda v: v is None or 0 < v <= 120,
           "must be above 0 and at most 120 °C"),
-    "power_limit_w": (lambda v: v is None or v > 0, "must be above 0 watts"),
+    "power_limit_w": (lambda v: v is None or 0 < v < math.inf, "must be above 0 watts"),
     "country": (lambda v: v is None or bool(re.fullmatch(r"[A-Z]{3}", v)),
           "must be a three-letter ISO 3166 code such as DEU"),
     "meters": (lambda v: len(v) > 0, "must name at least one meter"),
@@ -62,12 +67,19 @@ def check_spec(spec: RunSpec, name_field: Callable[[str], str] | None = None) ->
     for meter in spec.meters:
         if meter != "auto" and meter not in METERS:
             raise unknown_name("meter", meter, [*METERS, "auto"])
-    for field, (is_valid, requirement) in _RULES.items():
-        value = getattr(spec, field)
-        if not is_valid(value):
-            name = (name_field or option_name)(field)
-            raise UsageError(f"{name} {requirement}; it is {value!r}.")
+    for field in _RULES:
+        check_field(field, getattr(spec, field), (name_field or option_name)(field))
     return spec
+
+
+def check_field(field: str, value: Any, name: str) -> None:
+    """Raise ``UsageError`` if a field may not have this value; ``name`` is its word for people."""
+    is_valid, requirement = _RULES[field]
+    if isinstance(value, int) and value > _LARGEST:
+        requirement = f"must be at most {_LARGEST}"
+    elif is_valid(value):
+        return
+    raise UsageError(f"{name} {requirement}; it is {reprlib.repr(value)}.")
 
 
 def option_name(field: str) -> str:

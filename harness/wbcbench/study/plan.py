@@ -21,6 +21,7 @@ from wbcbench.compare.design import Contrast, configure_plan, make_design
 from wbcbench.compare.metric import ACCURACY, PRIMARY, Settings, find_metric
 from wbcbench.core.errors import UsageError, unknown_name
 from wbcbench.core.files import write_atomically
+from wbcbench.core.record import first_problem
 from wbcbench.core.spec import RunSpec
 from wbcbench.core.study_folder import PLAN, earlier_plan
 from wbcbench.core.trace import Origin
@@ -174,10 +175,16 @@ def from_json(path: Path) -> Plan:
         document = json.loads(path.read_bytes())
         plan = TypeAdapter(Plan).validate_json(json.dumps(document["plan"]))
         digest = document["sha256"]
+        for study in {plan.study, *(run.study for run in plan.runs)}:
+            limits.check_field("study", study, f"{path}: key 'study'")
     except OSError as error:
         raise UsageError(f"The plan {path} cannot be read: {error.strerror}.") from error
-    except (ValueError, KeyError, TypeError, ValidationError) as error:
-        raise UsageError(f"{path} is not a plan of this version: {error}") from error
+    except ValidationError as error:
+        raise UsageError(
+            f"{path} is not a plan of this version: {first_problem(error)}."
+        ) from error
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise UsageError(f"{path} is not a plan of this version: {error}.") from error
     if plan.sha256 != digest:
         raise UsageError(
             f"{path} was changed after it was made: its digest is {digest[:12]}…, that of its "

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal, get_args
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from wbcbench.compare.analysis import compare
 from wbcbench.compare.metric import PRIMARY
@@ -227,7 +227,7 @@ class InterimAnalyses:
                 analyses = adapter.validate_python(document["interim_analyses"])
                 if document["plan_sha256"] == plan.sha256:
                     self._by_blocks = {analysis.blocks: analysis for analysis in analyses}
-            except (ValueError, KeyError, TypeError, ValidationError):
+            except (ValueError, KeyError, TypeError, RecursionError):
                 pass
 
     @property

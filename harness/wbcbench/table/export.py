@@ -82,12 +82,14 @@ def select_columns(names: Sequence[str]) -> tuple[Column, ...]:
     """The columns of these names; all for none.
 
     Raises:
-        UsageError: There is no such column.
+        UsageError: There is no such column, or one is named twice.
     """
     columns = load_columns()
-    for name in names:
+    for place, name in enumerate(names):
         if name not in columns:
             raise unknown_name("column", name, columns)
+        if name in names[:place]:
+            raise UsageError(f"The column '{name}' is named twice. Name each column once.")
     return tuple(columns[name] for name in names or columns)
 
 
