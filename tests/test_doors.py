@@ -34,7 +34,7 @@ DOORS = {
     "matplotlib": {"report.drawing", "report.sections"},
     "scipy": {"stats"},
     "statsmodels": {"stats"},
-    "pandas": {"table"},
+    "pandas": {"energy.wall_logs", "table"},
     "tensorboard": {"train.tensorboard_log", "table.tensorboard"},
     "typst": {"report.paper"},
     "altair": {"report.interactive"},

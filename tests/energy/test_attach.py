@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
+import re
+import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from builders.machine import GPU_MACHINE, LAPTOP, PROVENANCE
@@ -20,9 +22,9 @@ from wbcbench.core.errors import UsageError
 from wbcbench.core.record import Attachment, RunRecord, to_json
 from wbcbench.core.run_folder import RunDir
 from wbcbench.core.trace import Channel, Domain, Kind, Origin
-from wbcbench.energy.attach import attach_wall_meter
+from wbcbench.energy.attach import attach_wall_meter, preview_wall_meter
 from wbcbench.energy.source import primary_source
-from wbcbench.energy.wall_log import read_wall_log
+from wbcbench.energy.wall_logs import LogOptions
 
 app = build_app(COMMANDS)
 
@@ -176,7 +178,7 @@ def test_columns_can_be_named_and_what_is_assumed_is_told(run: RunDir, tmp_path:
         lambda t: f"{_iso(t).removesuffix('+00:00')},7,{power_w(t)}",
         rows(),
     )
-    done = attach_wall_meter(run, log, time_column="When", value_column="outlet 2")
+    done = attach_wall_meter(run, log, LogOptions(time_column="When", power_column="outlet 2"))
     assert joules(done) == pytest.approx(TRUE_J, rel=0.03)
     told = " ".join(warning.detail for warning in done.warnings)
     assert "taken for UTC" in told
@@ -199,37 +201,75 @@ def test_a_meter_whose_clock_is_off_is_brought_back_by_the_offset(
     assert done.offset_s == slow_s
 
 
-def test_a_log_in_local_time_without_a_zone_is_refused_with_the_offset_that_would_fit(
-    run: RunDir, tmp_path: Path
+@pytest.mark.parametrize("hours", [2, -5, 5.5, 12.75])
+def test_a_log_in_local_time_without_a_zone_is_refused_with_the_zone_that_would_fit(
+    hours: float, run: RunDir, tmp_path: Path
 ) -> None:
+    zone = timezone(timedelta(hours=hours))
     log = write(
         tmp_path / "log.csv",
         "time,power_w",
-        lambda t: f"{_iso(t, timezone(timedelta(hours=2)))[:19]},{power_w(t)}",
+        lambda t: f"{_iso(t, zone)[:19]},{power_w(t)}",
         rows(),
     )
-    with pytest.raises(UsageError, match="--offset -7200 brings it there"):
+    with pytest.raises(UsageError, match="--zone") as refused:
         attach_wall_meter(run, log)
     assert not run.has_attachment
+    named = re.search(r"--zone (\S+)\.$", str(refused.value))
+    assert named is not None
+    done = attach_wall_meter(run, log, LogOptions(zone=named[1]))
+    assert joules(done) == pytest.approx(TRUE_J, rel=0.03)
+    assert (done.offset_s, done.options["zone"]) == (0.0, named[1])
 
 
-def test_the_hour_that_summer_time_repeats_is_refused_without_zones_and_read_with_them(
-    tmp_path: Path,
-) -> None:
-    end_of_summer = datetime(2026, 10, 25, 0, 30, tzinfo=UTC)  # 02:30 CEST, then 02:30 CET
-    times = [end_of_summer + timedelta(minutes=10 * i) for i in range(9)]
-    offsets = [
-        timedelta(hours=2 if t < end_of_summer + timedelta(minutes=30) else 1) for t in times
-    ]
-    local = [t.astimezone(timezone(o)) for t, o in zip(times, offsets, strict=True)]
-    zoned, naive = tmp_path / "zoned.csv", tmp_path / "naive.csv"
-    zoned.write_text("time,power_w\n" + "".join(f"{t.isoformat()},5\n" for t in local))
-    naive.write_text(
-        "time,power_w\n" + "".join(f"{t.replace(tzinfo=None).isoformat()},5\n" for t in local)
+def test_no_zone_is_advised_that_is_none(run: RunDir, tmp_path: Path) -> None:
+    for shift_s, header in ((15 * 3600, "%Y-%m-%d %H:%M:%S"), (7200, "%Y-%m-%dT%H:%M:%SZ")):
+        log = write(
+            tmp_path / "log.csv",
+            "time,power_w",
+            lambda t, s=shift_s, h=header: (
+                f"{datetime.fromtimestamp(epoch(t) + s, UTC).strftime(h)},{power_w(t)}"
+            ),
+            rows(),
+        )
+        with pytest.raises(UsageError, match="does not overlap") as refused:
+            attach_wall_meter(run, log)
+        assert "--zone" not in str(refused.value)
+
+
+def test_seconds_since_the_logs_own_start_need_that_start(run: RunDir, tmp_path: Path) -> None:
+    log = write(tmp_path / "l.csv", "time_s,power_w", lambda t: f"{t - 60},{power_w(t)}", rows())
+    with pytest.raises(UsageError, match="count from its own start") as refused:
+        attach_wall_meter(run, log)
+    assert "--start 2026-03-01T" in str(refused.value)
+    assert "--zone" not in str(refused.value)
+    shown = preview_wall_meter(run, log)
+    assert "own start" in shown.refusal
+    start = datetime.fromtimestamp(epoch(60.0), UTC).isoformat()
+    done = attach_wall_meter(run, log, LogOptions(start=start))
+    assert joules(done) == pytest.approx(TRUE_J, rel=0.03)
+
+
+def test_dates_in_either_order_are_those_that_meet_the_run(run: RunDir, tmp_path: Path) -> None:
+    log = write(
+        tmp_path / "l.csv",
+        "time,power_w",
+        lambda t: f"{datetime.fromtimestamp(epoch(t), UTC):%d/%m/%Y %H:%M:%S},{power_w(t)}",
+        rows(),
     )
-    assert list(read_wall_log(zoned).utc_s) == [t.timestamp() for t in times]
-    with pytest.raises(UsageError, match="end of summer time"):
-        read_wall_log(naive)
+    done = attach_wall_meter(run, log)
+    assert joules(done) == pytest.approx(TRUE_J, rel=0.03)
+    assert "read as dmy" in " ".join(warning.detail for warning in done.warnings)
+
+
+def test_energy_of_each_interval_gives_the_joules_of_a_running_total(
+    run: RunDir, tmp_path: Path
+) -> None:
+    def cells(t: float) -> str:
+        return f"{epoch(t)!r},{(_energy_j(t) - _energy_j(t - 0.5)) / 3600}"
+
+    log = write(tmp_path / "l.csv", "time,energy per interval (Wh)", cells, rows(0.5))
+    assert joules(attach_wall_meter(run, log)) == pytest.approx(TRUE_J, rel=0.03)
 
 
 def test_gaps_widen_the_interval_and_are_told(run: RunDir, tmp_path: Path) -> None:
@@ -309,70 +349,6 @@ def test_a_record_without_a_clock_pair_cannot_be_aligned(tmp_path: Path) -> None
         attach_wall_meter(run, usual_log(tmp_path))
 
 
-@pytest.mark.parametrize(
-    ("content", "says"),
-    [
-        (b"", "no single column that is named like a time"),
-        (b"time,power_w\n", "fewer than two readings"),
-        (b"1,2\n3,4\n", "no single column"),
-        (b"time,power_w\n1,2,3\n", "reading 1 has 3 cells"),
-        (b"time,power_w\n1,=cmd()\n2,1\n", "where a number should be"),
-        (b"time,power_w\n1,inf\n2,1\n", "which no machine draws"),
-        (b"time,power_w\n1,-5\n2,1\n", "which no machine draws"),
-        (b"time,power_w\nyesterday,5\n", "neither epoch seconds nor ISO 8601"),
-        (b"time,power_w\nnan,5\n", "not in epoch seconds"),
-        (b"time,power_w\n1772359200000,5\n", "not in epoch seconds"),
-        (b"time,power_w\n5,5\n3,5\n", "2 s before the row above"),
-        (b"time,power (VA)\n1,5\n", "no column that is named like power or energy"),
-        (b"time,voltage_v,current_a\n1,5,5\n", "no column that is named like power or energy"),
-        (b"time,power_MW\n1,5\n2,5\n", "no column that is named like power or energy"),
-        (b"time,power_w,power_kw\n1,5,5\n", "several columns"),
-        (b"time,timestamp,power_w\n1,5,5\n", "no single column"),
-        (b"\xff\xfet\x00i\x00m\x00e\x00", "not text in UTF-8"),
-        (b"time,power_w\n" + b"1" * 200_000 + b",5\n", "not a CSV file"),
-        (b'time,power_w\n1,"5\n2,6\n', "fewer than two readings|has 1 cells|number should be"),
-        (b"time,power_w\n1\x00,5\n2,5\n", "neither epoch seconds"),
-    ],
-)
-def test_a_file_that_cannot_be_understood_is_refused_with_its_place(
-    content: bytes, says: str, tmp_path: Path
-) -> None:
-    path = tmp_path / "log.csv"
-    path.write_bytes(content)
-    with pytest.raises(UsageError, match=says):
-        read_wall_log(path)
-
-
-def test_a_named_column_in_volt_amperes_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "log.csv"
-    path.write_text("time,power (VA)\n1,5\n2,5\n")
-    with pytest.raises(UsageError, match="Volt-amperes are not watts"):
-        read_wall_log(path, value_column="power (VA)")
-    with pytest.raises(UsageError, match="no column 'nothing'"):
-        read_wall_log(path, value_column="nothing")
-
-
-def test_a_file_that_is_not_there_is_a_usage_error(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="cannot be read"):
-        read_wall_log(tmp_path / "none.csv")
-    with pytest.raises(UsageError, match="cannot be read"):
-        read_wall_log(tmp_path)
-
-
-@settings(max_examples=60, deadline=None)
-@given(data=st.binary(max_size=300))
-def test_no_bytes_at_all_bring_anything_but_a_log_or_a_refusal(
-    data: bytes, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    path = tmp_path_factory.getbasetemp() / "fuzzed.csv"
-    path.write_bytes(b"time,power_w\n" + data)
-    try:
-        log = read_wall_log(path)
-    except UsageError:
-        return
-    assert len(log.utc_s) == len(log.value) >= 2
-
-
 def test_the_command_tells_every_window_and_brings_the_table_up_to_date(
     run: RunDir, tmp_path: Path
 ) -> None:
@@ -387,6 +363,10 @@ def test_the_command_tells_every_window_and_brings_the_table_up_to_date(
 def test_the_commands_document_holds_the_attachment(run: RunDir, tmp_path: Path) -> None:
     words = ["attach", str(run.path), "--wall-meter", str(usual_log(tmp_path)), "--json"]
     told = json.loads(CliRunner().invoke(APP, words).stdout)
+    assert told["attachment"]["options"] == {
+        "format": "table", "encoding": "utf-8", "time-column": "time", "power-column": "power_w",
+        "unit": "W", "decimal": ".", "zone": "UTC",
+    }  # fmt: skip
     assert told["schema"] == "wbcbench.attach/2"
     assert told["attachment"]["channel"]["domain"] == "system"
     assert told["attachment"]["source"] == "wall.csv"
@@ -403,3 +383,75 @@ def test_a_damaged_attachment_is_told_and_not_passed_over(run: RunDir, tmp_path:
     run.attachment_path.write_text("{}")
     with pytest.raises(UsageError, match=r"attached\.json"):
         run.read_record()
+
+
+def test_a_pipe_is_read_once_and_its_digest_is_that_of_what_came(
+    run: RunDir, tmp_path: Path
+) -> None:
+    data = usual_log(tmp_path).read_bytes()
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_bytes, args=(data,))
+    writer.start()
+    done = attach_wall_meter(run, pipe)
+    writer.join()
+    assert done.source_sha256 == hashlib.sha256(data).hexdigest()
+    assert joules(done) == pytest.approx(TRUE_J, rel=0.02)
+
+
+@pytest.mark.parametrize("columns", ["80", "50"])
+def test_a_dry_run_shows_how_the_log_was_understood_and_stores_nothing(
+    columns: str, run: RunDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    before = sorted(run.path.iterdir())
+    words = ["attach", str(run.path), "--wall-meter", str(usual_log(tmp_path)), "--dry-run"]
+    result = CliRunner().invoke(APP, words)
+    assert result.exit_code == 0, result.output
+    shown = " ".join(result.stdout.split())
+    for fact in (
+        "nothing was stored",
+        "wall.csv: table, utf-8, decimal mark .",
+        "column time, zone",
+        "column power_w, in W",
+        "2026-03-01T09:59:38: 120 W",
+        "2026-03-01T10:01:33: 120 W",
+        "116 in 1 min 55 s; 0 empty, 0 gaps",
+        "265 W over the file",
+        "500 W in train",
+    ):
+        assert fact in shown  # fmt: skip
+    assert max(map(len, result.stdout.splitlines())) <= int(columns)
+    assert sorted(run.path.iterdir()) == before
+    document = json.loads(CliRunner().invoke(APP, [*words, "--json"]).stdout)["preview"]
+    assert document["first"] == {"t_s": BEGAN - 22, "utc": "2026-03-01T09:59:38", "value": 120.0}
+    assert document["mean_power_w"] == pytest.approx((500 * 44 + 120 * 71) / 115)
+    assert document["window_power_w"]["train"] == pytest.approx(500, rel=0.02)
+    assert (document["span_s"], document["refusal"]) == (115.0, None)
+    assert not run.has_attachment
+
+
+def test_a_dry_run_says_what_would_be_refused_and_why(run: RunDir, tmp_path: Path) -> None:
+    log = write(tmp_path / "l.csv", "time,power_kw", lambda t: f"{epoch(t)!r},{power_w(t)}", rows())
+    words = ["attach", str(run.path), "--wall-meter", str(log), "--dry-run"]
+    result = CliRunner().invoke(APP, words)
+    assert result.exit_code == 0
+    assert "no machine draws" in " ".join(result.stdout.split())
+
+
+def test_options_that_cannot_be_meant_are_refused(run: RunDir, tmp_path: Path) -> None:
+    base = ["attach", str(run.path), "--wall-meter", str(usual_log(tmp_path))]
+    for extra in (
+        ["--decimal", ";"],
+        ["--unit", "VA"],
+        ["--zone", "Nowhere"],
+        ["--energy", "sum"],
+        ["--date-order", "ydm"],
+        ["--start", "soon"],
+        ["--time-column", "x\x1b[31m"],
+        ["--power-column", "\udcff"],
+        ["--offset", "1e300"],
+    ):
+        result = CliRunner().invoke(APP, [*base, *extra])
+        assert isinstance(result.exception, UsageError), (extra, result.exception)  # fmt: skip
+        assert str(result.exception).isprintable()

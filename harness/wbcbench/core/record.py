@@ -334,6 +334,8 @@ class Attachment:
         energies: Joules of every window of the run; ``None`` where the log does not reach.
         budgets: Where their uncertainty comes from.
         warnings: What had to be assumed or is missing; they inform and judge nothing.
+        options: By which the log is read so again, name → value: its time column, unit, decimal
+            mark, zone and the like.
     """
 
     source: str
@@ -346,6 +348,7 @@ class Attachment:
     energies: tuple[WindowEnergy, ...]
     budgets: tuple[Budget, ...] = ()
     warnings: tuple[QualityWarning, ...] = ()
+    options: Mapping[str, str] = field(default_factory=dict)
     schema: str = ATTACHMENT_SCHEMA
 
 

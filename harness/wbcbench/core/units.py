@@ -17,6 +17,13 @@ _J_PER_KWH = 3.6e6
 _G_PER_KG = 1e3
 _PER_CENT = 100.0
 
+# Watts or joules in one unit of an external meter. Milliwatts and megawatts differ by case alone.
+POWER_W = {"W": 1.0, "watt": 1.0, "watts": 1.0, "mW": _MILLI, "kW": 1e3, "kilowatts": 1e3}
+ENERGY_J = {
+    "J": 1.0, "joule": 1.0, "joules": 1.0, "kJ": 1e3, "MJ": _MEGA, "Ws": 1.0, "Wmin": 60.0,
+    "mWh": 3.6, "Wh": 3600.0, "kWh": _J_PER_KWH, "kWhs": _J_PER_KWH, "MWh": 3.6e9,
+}  # fmt: skip
+
 
 def j_from_mj(energy_mj: float) -> float:
     """Millijoules (NVML's energy counter) to joules."""
@@ -43,11 +50,6 @@ def mw_from_w(power_w: float) -> float:
     return power_w / _MILLI
 
 
-def w_from_kw(power_kw: float) -> float:
-    """Kilowatts (external meters) to watts."""
-    return power_kw / _MILLI
-
-
 def w_from_uw(power_uw: float) -> float:
     """Microwatts (powercap's and AMD's power limits) to watts."""
     return power_uw * _MICRO
@@ -61,16 +63,6 @@ def uw_from_w(power_w: float) -> float:
 def j_from_kwh(energy_kwh: float) -> float:
     """Kilowatt-hours (CodeCarbon) to joules."""
     return energy_kwh * _J_PER_KWH
-
-
-def j_from_wh(energy_wh: float) -> float:
-    """Watt-hours (external meters) to joules."""
-    return energy_wh * _J_PER_KWH * _MILLI
-
-
-def j_from_kj(energy_kj: float) -> float:
-    """Kilojoules (external meters) to joules."""
-    return energy_kj / _MILLI
 
 
 def kwh_from_j(energy_j: float) -> float:
@@ -147,8 +139,7 @@ def j_from_text(text: str) -> float:
     match = re.fullmatch(r"\s*(\d+\.?\d*|\.\d+)\s*(kWh|Wh|MJ|kJ|J)\s*", text)
     if match is None:
         raise ValueError(f"'{text}' is not an amount of energy such as 0.5kWh or 300kJ")
-    factors = {"kWh": _J_PER_KWH, "Wh": _J_PER_KWH * _MILLI, "MJ": _MEGA, "kJ": 1e3, "J": 1.0}
-    return float(match[1]) * factors[match[2]]
+    return float(match[1]) * ENERGY_J[match[2]]
 
 
 def share_from_pct(percent: float) -> float:

@@ -7,12 +7,11 @@ own components.
 
 from __future__ import annotations
 
-import hashlib
 import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta, timezone
 from itertools import compress
 from pathlib import Path
 
@@ -26,48 +25,107 @@ from wbcbench.energy import thresholds
 from wbcbench.energy.appraise import appraise_run
 from wbcbench.energy.checks import list_some
 from wbcbench.energy.faults import Fault
-from wbcbench.energy.integrate import longest_step_s
+from wbcbench.energy.integrate import find_gaps, longest_step_s, window_energy
 from wbcbench.energy.renewals import list_moves, median_step_s
 from wbcbench.energy.source import choose_source, find_window_energy
-from wbcbench.energy.wall_log import WallLog, read_wall_log
+from wbcbench.energy.wall_logs import LogOptions, WallLog, read_wall_log
 from wbcbench.energy.warnings import make_warning
 
 METER = "wall"
 MARGIN_S = 60.0  # of the log, kept on both sides of the run
 CLOCK_SLACK_S = 30.0  # the record is written within this time of the last window
 QUARTER_HOUR_S = 900.0  # zones differ by multiples of it
+MOST_ZONE_QUARTERS = 4 * 14  # from UTC
+MOST_OFFSET_S = 1e10  # epoch seconds of the log's start, for one that counts from there
+
+
+@dataclass(frozen=True, slots=True)
+class LogPreview:
+    """How a log was understood, beside the run that it is for.
+
+    Attributes:
+        log: Its readings.
+        first_utc, last_utc: When the first and the last were made, ISO 8601; empty without dates.
+        gaps: Stretches without a reading.
+        mean_power_w: Over the whole log; ``None`` if it does not say.
+        windows: Mean watts of each window of the run; ``None`` where the log does not reach.
+        refusal: Why ``attach`` would not take it; empty if it would.
+    """
+
+    log: WallLog
+    first_utc: str
+    last_utc: str
+    gaps: int
+    mean_power_w: float | None
+    windows: dict[str, float | None]
+    refusal: str
 
 
 def attach_wall_meter(
-    run: RunDir,
-    log: Path,
-    *,
-    time_column: str | None = None,
-    value_column: str | None = None,
-    offset_s: float = 0.0,
+    run: RunDir, log: Path, options: LogOptions | None = None, *, offset_s: float = 0.0
 ) -> Attachment:
     """Read a log and store it with a finished run.
 
     Args:
         run: The run; its record is left as it is.
-        log: The meter's CSV file; see ``wall_log``.
-        time_column: Name of the column of times; ``None`` finds it.
-        value_column: Name of the column of power or energy; ``None`` finds it.
+        log: The meter's file or a pipe; see ``wall_logs``.
+        options: What the log itself leaves open.
         offset_s: Added to the log's times: positive if the meter's clock is slow.
 
     Raises:
         UsageError: The log cannot be understood, does not overlap with the run or cannot be of
             this machine; the run has an attachment or no clock pair.
     """
-    record = run.read_own_record()
     if run.has_attachment:
         raise UsageError(
             f"{run.run_id} has a wall meter attached, and it is never overwritten. To attach "
             f"another, delete {run.attachment_path} first."
         )
-    if not math.isfinite(offset_s):
+    record, readings = _read_for_run(run, log, options, offset_s)
+    attachment, trace = _derive_energies(record, readings, log.name, offset_s)
+    run.write_attachment(attachment, trace)
+    return attachment
+
+
+def preview_wall_meter(
+    run: RunDir, log: Path, options: LogOptions | None = None, *, offset_s: float = 0.0
+) -> LogPreview:
+    """The same up to storing it; raises alike for what cannot be read, not for what is refused."""
+    record, readings = _read_for_run(run, log, options, offset_s)
+    windows, refusal = dict.fromkeys((w.name for w in record.windows), None), ""
+    try:
+        energies = _derive_energies(record, readings, log.name, offset_s)[0].energies
+        windows |= {energy.window: energy.mean_power_w for energy in energies}
+    except UsageError as error:
+        refusal = str(error)
+    channel = _make_channel(readings)
+    trace = Trace(channel, readings.utc_s, readings.value)
+    times, _ = trace.good
+    whole = Window("log", times[0], times[-1])
+    is_dated = bool(offset_s) or not readings.is_relative
+    first, last = (_format_utc(t_s + offset_s) if is_dated else "" for t_s in (times[0], times[-1]))
+    mean_w = window_energy(trace, whole).mean_power_w
+    return LogPreview(readings, first, last, len(find_gaps(times)), mean_w, windows, refusal)
+
+
+def _read_for_run(
+    run: RunDir, log: Path, options: LogOptions | None, offset_s: float
+) -> tuple[RunRecord, WallLog]:
+    record = run.read_own_record()
+    if not math.isfinite(offset_s) or abs(offset_s) > MOST_OFFSET_S:
         raise UsageError(f"--offset must be a number of seconds; it is {offset_s}.")
-    readings = read_wall_log(log, time_column=time_column, value_column=value_column)
+    clock_s = _find_clock_offset_s(record)
+    if not record.windows:
+        raise UsageError(f"{record.run_id} has no measured windows.")
+    start_s = min(window.start_s for window in record.windows) + clock_s
+    end_s = max(window.end_s for window in record.windows) + clock_s
+    return record, read_wall_log(log, options, (start_s - offset_s, end_s - offset_s))
+
+
+def _derive_energies(
+    record: RunRecord, readings: WallLog, source: str, offset_s: float
+) -> tuple[Attachment, Trace]:
+    """The attachment and its trace; raises ``UsageError`` if they cannot be of this run."""
     clock_s = _find_clock_offset_s(record)
     trace = _align_log(readings, record, clock_s - offset_s)
     appraisal = appraise_run([trace], record.windows, record.spec, None)
@@ -75,12 +133,13 @@ def attach_wall_meter(
     if all(energy.energy_j is None for energy in energies):
         reasons = ", ".join(sorted({energy.reason for energy in energies}))
         raise UsageError(
-            f"{log} covers no window of {record.run_id}: {reasons}. Use a log that begins before "
-            "the run and ends after it."
+            f"{source} covers no window of {record.run_id}: {reasons}. Use a log that begins "
+            "before the run and ends after it."
         )
+    warnings = _find_warnings(record, trace, readings, energies, appraisal.faults, clock_s)
     attachment = Attachment(
-        source=log.name,
-        source_sha256=hashlib.sha256(log.read_bytes()).hexdigest(),
+        source=source,
+        source_sha256=readings.sha256,
         column=readings.column,
         offset_s=offset_s,
         utc_minus_monotonic_s=clock_s - offset_s,
@@ -88,13 +147,11 @@ def attach_wall_meter(
         channel=trace.channel,
         energies=energies,
         budgets=appraisal.budgets,
-        warnings=tuple(
-            _find_warnings(record, trace, readings, energies, appraisal.faults, clock_s)
-        ),
+        warnings=tuple(warnings),
+        options=readings.decisions,
     )
     _refuse_impossible(record, attachment)
-    run.write_attachment(attachment, trace)
-    return attachment
+    return attachment, trace
 
 
 def _find_clock_offset_s(record: RunRecord) -> float:
@@ -110,22 +167,24 @@ def _find_clock_offset_s(record: RunRecord) -> float:
 
 def _align_log(log: WallLog, record: RunRecord, shift_s: float) -> Trace:
     """The part of the log around the run, on the run's clock."""
-    if not record.windows:
-        raise UsageError(f"{record.run_id} has no measured windows.")
     start_s = min(window.start_s for window in record.windows)
     end_s = max(window.end_s for window in record.windows)
     times = [utc_s - shift_s for utc_s in log.utc_s]
     if times[-1] <= start_s or times[0] >= end_s:
-        raise UsageError(_describe_no_overlap(record, times, start_s, end_s, shift_s))
+        edges_s = [t_s + shift_s for t_s in (times[0], times[-1], start_s, end_s)]
+        raise UsageError(_describe_no_overlap(record.run_id, log, edges_s))
     near = slice(bisect_left(times, start_s - MARGIN_S), bisect_right(times, end_s + MARGIN_S))
-    name = f"{METER}/system/{'counter' if log.kind is Kind.COUNTER else 'power'}"
-    channel = Channel(name, log.kind, Origin.MEASURED, Domain.SYSTEM, f"{METER}_meter")
-    trace = Trace(channel, times[near], log.value[near])
+    trace = Trace(_make_channel(log), times[near], log.value[near])
     if log.kind is Kind.SAMPLED:
         return trace
     # A kilowatt-hour counter stands still for long: its pace is the time between two moves.
     moves_s = [*compress(trace.good[0], list_moves(trace.good[1]))][1:]
-    return replace(trace, channel=replace(channel, update_s=median_step_s(moves_s) or None))
+    return replace(trace, channel=replace(trace.channel, update_s=median_step_s(moves_s) or None))
+
+
+def _make_channel(log: WallLog) -> Channel:
+    name = f"{METER}/system/{'counter' if log.kind is Kind.COUNTER else 'power'}"
+    return Channel(name, log.kind, Origin.MEASURED, Domain.SYSTEM, f"{METER}_meter")
 
 
 def _find_warnings(
@@ -189,19 +248,39 @@ def _find_least_j(record: RunRecord, window: Window) -> float | None:
     return sum(least_j) if least_j else None
 
 
-def _describe_no_overlap(
-    record: RunRecord, times: Sequence[float], start_s: float, end_s: float, shift_s: float
-) -> str:
-    edges = (times[0], times[-1], start_s, end_s)
-    dates = [f"{datetime.fromtimestamp(t_s + shift_s, UTC):%Y-%m-%d %H:%M:%S}" for t_s in edges]
-    off_s = round((start_s - times[0]) / QUARTER_HOUR_S) * QUARTER_HOUR_S
-    would_fit = times[0] + off_s < end_s and times[-1] + off_s > start_s
-    hint = (
-        f"If the meter's clock keeps another zone, --offset {off_s:g} brings it there."
-        if off_s and would_fit
-        else "Use the log of that time, or correct its clock with --offset."
-    )
+def _describe_no_overlap(run_id: str, log: WallLog, edges_s: Sequence[float]) -> str:
+    """What a log and a run have not in common, and the way out.
+
+    Args:
+        run_id: The run's.
+        log: The log.
+        edges_s: Epoch seconds of the log's first and last reading, and of the run's start and end.
+    """
+    first_s, last_s, start_s, end_s = edges_s
+    run = f"the run {run_id} (UTC {_format_utc(start_s)} to {_format_utc(end_s)})"
+    if log.is_relative:
+        return (
+            f"The log's times count from its own start, without a date. Say when that was, "
+            f"e.g. --start {_format_utc(start_s)}Z, for {run}."
+        )
+    quarters = range(-MOST_ZONE_QUARTERS, MOST_ZONE_QUARTERS + 1)
+    zones_s = sorted((quarter * QUARTER_HOUR_S for quarter in quarters), key=abs)
+    fits_s = [z for z in zones_s if first_s - z <= start_s and last_s - z >= end_s] or [
+        z for z in zones_s if first_s - z < end_s and last_s - z > start_s
+    ]
+    hint = "Use the log of that time, or correct its clock with --offset."
+    if fits_s and not log.has_zone:
+        zone = timezone(timedelta(seconds=fits_s[0])).tzname(None).removeprefix("UTC") or "UTC"
+        hint = f"If its clock keeps local time, use --zone {zone}."
     return (
-        f"The log (UTC {dates[0]} to {dates[1]}) does not overlap with the run {record.run_id} "
-        f"({dates[2]} to {dates[3]}). {hint}"
+        f"The log (UTC {_format_utc(first_s)} to {_format_utc(last_s)}) does not overlap with "
+        f"{run}. {hint}"
     )
+
+
+def _format_utc(utc_s: float) -> str:
+    """Whole seconds; a time that no calendar has as seconds."""
+    try:
+        return f"{datetime.fromtimestamp(utc_s, UTC):%Y-%m-%dT%H:%M:%S}"
+    except (ValueError, OverflowError, OSError):
+        return f"{utc_s:.0f} s"

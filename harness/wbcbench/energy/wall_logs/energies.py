@@ -1,0 +1,90 @@
+"""An energy column as a running total, whether it holds one or the energy of each interval."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from statistics import median
+
+from wbcbench.energy.wall_logs.vocabulary import ColumnName
+
+TOTAL, INTERVAL = "total", "interval"
+_FEWEST_RISES = 10  # readings of one interval each do not rise so often and never fall
+_MANY_FALLS = 0.1  # a meter that is set to zero does so once or twice, not at every tenth reading
+_AGREE = 0.2
+_MOST_STEP = 1.5  # of the usual interval
+
+
+def decide_energy(
+    name: ColumnName,
+    t_s: Sequence[float],
+    energy_j: Sequence[float | None],
+    power_w: Sequence[float | None] | None,
+) -> str:
+    """``total`` or ``interval``: by the readings themselves, by power beside them, by the name.
+
+    Args:
+        name: The column's.
+        t_s: Seconds of the rows, shape ``[n]``.
+        energy_j: What it holds, in joules; ``None`` where it has no reading.
+        power_w: A column of power beside it, if there is one.
+
+    Raises:
+        ValueError: It could be either.
+    """
+    known = [(t, e) for t, e in zip(t_s, energy_j, strict=True) if e is not None]
+    steps = [b - a for (_, a), (_, b) in pairwise(known)]
+    falls, rises = sum(step < 0 for step in steps), sum(step > 0 for step in steps)
+    if power_w is not None and (choice := _compare_with_power(t_s, energy_j, power_w)):
+        return choice
+    if falls > max(2, _MANY_FALLS * len(steps)):
+        return INTERVAL
+    is_running = name.has("running") and not name.has("interval")
+    if rises >= _FEWEST_RISES and not falls and not name.has("interval"):
+        return TOTAL
+    if is_running and rises:
+        return TOTAL
+    if name.has("interval") and not is_running and (falls or rises < _FEWEST_RISES):
+        return INTERVAL
+    if rises >= _FEWEST_RISES and falls <= 2 and not name.has("interval"):
+        return TOTAL  # set to zero at midnight, or by hand
+    raise ValueError(
+        f"its column {name.text!r} may hold a running total or the energy of each interval; say "
+        "which with --energy total or --energy interval"
+    )
+
+
+def _compare_with_power(
+    t_s: Sequence[float], energy_j: Sequence[float | None], power_w: Sequence[float | None]
+) -> str:
+    rows = [row for row in zip(t_s, energy_j, power_w, strict=True) if None not in row]
+    drawn_j = sum((b[0] - a[0]) * ((a[2] or 0) + (b[2] or 0)) / 2 for a, b in pairwise(rows))
+    if drawn_j <= 0:
+        return ""
+    total_j = (rows[-1][1] or 0.0) - (rows[0][1] or 0.0)
+    sum_j = sum(row[1] or 0.0 for row in rows[1:])
+    near = [abs(joules - drawn_j) <= _AGREE * drawn_j for joules in (total_j, sum_j)]
+    return {(True, False): TOTAL, (False, True): INTERVAL}.get((near[0], near[1]), "")
+
+
+def add_intervals(
+    t_s: Sequence[float], energy_j: Sequence[float | None], is_at_start: bool
+) -> list[float | None]:
+    """Energies of the intervals that begin or end at each time as a running total.
+
+    After a row that is missing or has no reading the total begins anew at zero, so that nothing
+    is said of the joules that were not logged.
+    """
+    usual_s = median(b - a for a, b in pairwise(t_s))
+    totals, sum_j, before_s = list[float | None](), 0.0, t_s[0]
+    for now_s, joules in zip(t_s, energy_j, strict=True):
+        if joules is None:
+            totals.append(None)
+            continue
+        is_next = now_s - before_s <= _MOST_STEP * usual_s
+        sum_j = sum_j if is_next else 0.0
+        added_j = joules if is_next or is_at_start else 0.0
+        totals.append(sum_j if is_at_start else sum_j + added_j)
+        sum_j += added_j
+        before_s = now_s
+    return totals

@@ -1,0 +1,85 @@
+"""What every format becomes: columns of cells, as they are written, under their names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from wbcbench.energy.wall_logs.vocabulary import WORDS, ColumnName
+
+Cells = list[str | None]
+
+
+@dataclass(frozen=True, slots=True)
+class LogTable:
+    """A log before anything in it is read as a number or a time.
+
+    Attributes:
+        format: What the file is, in words.
+        names: Of the columns, shape ``[k]``.
+        columns: Their cells; ``None`` in a row that has no such cell, shape ``[k][n]``.
+        delimiter: Between the cells of a line; empty where there is none.
+        decimal: The decimal mark, where the format fixes it.
+        date_order: ``mdy`` or the like, where the format fixes it.
+        notes: What was left out, as whole sentences.
+    """
+
+    format: str
+    names: tuple[str, ...]
+    columns: tuple[Cells, ...]
+    delimiter: str = ""
+    decimal: str | None = None
+    date_order: str | None = None
+    notes: tuple[str, ...] = ()
+
+
+def widen(table: LogTable) -> LogTable:
+    """A table with one value a row and its name beside it, as one column a name.
+
+    Home Assistant, InfluxDB and Grafana write so. Columns of one name get their places into it.
+    """
+    lower = [name.strip().lower() for name in table.names]
+    names = tuple(
+        f"{name} (column {i + 1})"
+        if lower.count(lower[i]) > 1 and name
+        else name or f"column {i + 1}"
+        for i, name in enumerate(table.names)
+    )
+    table = replace(table, names=names)
+    for value, *keys in WORDS["long"]:
+        found = [lower.index(key) for key in keys if key in lower]
+        if value in lower and found:
+            units = [i for i in range(len(lower)) if lower[i].endswith("unit_of_measurement")]
+            return _pivot(table, lower.index(value), found, units)
+    return table
+
+
+def _pivot(table: LogTable, value: int, keys: Sequence[int], units: Sequence[int]) -> LogTable:
+    rows = zip(*(table.columns[i] for i in keys), strict=True)
+    series = [" ".join(part for part in row if part and part != "value") for row in rows]
+    for i in units:  # Home Assistant leaves it out of all rows of an entity but the first
+        unit = dict(pair for pair in zip(series, table.columns[i], strict=True) if pair[1])
+        series = [f"{key} ({unit[key]})" if key in unit else key for key in series]
+    kept = [i for i in range(len(table.names)) if i not in {value, *keys, *units}]
+    distinct = list(dict.fromkeys(series))[:99]
+    cells = table.columns[value]
+    made = [
+        [c if s == key else None for c, s in zip(cells, series, strict=True)] for key in distinct
+    ]
+    names = (*(table.names[i] for i in kept), *distinct)
+    return replace(table, names=names, columns=(*(table.columns[i] for i in kept), *made))
+
+
+def list_names(names: Sequence[str]) -> str:
+    """The names of columns, for a message."""
+    return ", ".join(quote(name, 24) for name in names[:6]) + ", …" * (len(names) > 6) or "nothing"
+
+
+def quote(text: str, most: int = 40) -> str:
+    """A cell as it stands in a message: short, and without control characters."""
+    return repr(text if len(text) <= most else text[: most - 1] + "…")
+
+
+def parse_names(table: LogTable) -> list[ColumnName]:
+    """What the columns' names say."""
+    return [ColumnName.from_text(name) for name in table.names]

@@ -1,0 +1,129 @@
+"""How a file writes its numbers, decided once from all of them: decimal mark and thousands mark."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from wbcbench.energy.wall_logs.log_table import quote
+from wbcbench.energy.wall_logs.vocabulary import NO_READING, is_unit
+
+SPACES = " \u00a0\u2009\u202f"
+_MARKS = f",.'’_{SPACES}"
+_NUMBER = re.compile(
+    rf"([+-]?)\s*((?:\d(?:[\d{_MARKS}]*\d)?[.,]?|[.,]\d+)(?:[eE][+-]?\d+)?)\s*([^\W\d_][\w·/]*)?"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class NumberStyle:
+    """How numbers are written.
+
+    Attributes:
+        decimal: The decimal mark.
+        grouping: Marks of thousands; empty where none is used.
+    """
+
+    decimal: str = "."
+    grouping: str = ""
+
+    def parse(self, cell: str) -> float | None:
+        """The number of a cell; ``None`` if it is none in this style."""
+        match = _NUMBER.fullmatch(cell)
+        if match is None:
+            return None
+        groups = re.escape(self.grouping)
+        whole = rf"\d{{1,3}}(?:[{groups}]\d{{3}})+|\d+" if groups else r"\d+"
+        shape = rf"(?:(?:{whole})(?:[{self.decimal}]\d*)?|[{self.decimal}]\d+)(?:[eE][+-]?\d+)?"
+        if not re.fullmatch(shape, match[2]):
+            return None
+        plain = "".join(mark for mark in match[2] if mark not in self.grouping)
+        return float(match[1] + plain.replace(self.decimal, "."))
+
+
+@dataclass(slots=True)
+class _Evidence:
+    """What cells show: marks that are certain, and those that could be either."""
+
+    decimal: set[str] = field(default_factory=set)
+    grouping: set[str] = field(default_factory=set)
+    unsure: set[str] = field(default_factory=set)
+    has_long: bool = False  # four digits and more without a mark between thousands
+
+
+def split_unit(cell: str) -> tuple[str, str] | None:
+    """A cell as number and unit, both as written; ``None`` if it is no number."""
+    match = _NUMBER.fullmatch(cell)
+    if match is None or (match[3] and not is_unit(match[3])):
+        return None
+    return match[1] + match[2], match[3] or ""
+
+
+def is_blank(cell: str) -> bool:
+    """Whether a cell says that there is no reading."""
+    return cell.strip().lower() in NO_READING
+
+
+def decide_styles(cells: Iterable[str], wanted: str | None = None) -> list[NumberStyle]:
+    """The style of all of them, or the two that are possible.
+
+    Args:
+        cells: Numbers as written.
+        wanted: The decimal mark, if the user named it.
+
+    Raises:
+        ValueError: They are written in more than one style.
+    """
+    seen = _collect_evidence(cells)
+    if wanted:
+        groups = (seen.decimal | seen.grouping | seen.unsure) - {wanted}
+        return [NumberStyle(wanted, "".join(sorted(groups)))]
+    if not seen.decimal and not seen.grouping and len(seen.unsure) == 1 and not seen.has_long:
+        (mark,) = seen.unsure
+        return [NumberStyle(mark), NumberStyle(",."[mark == ","], mark)]
+    if seen.has_long or seen.grouping:  # thousands have no mark, or another one
+        seen.decimal |= seen.unsure - seen.grouping
+    seen.grouping |= seen.unsure - seen.decimal
+    if len(seen.decimal) > 1 or seen.decimal & seen.grouping or (seen.has_long and seen.grouping):
+        marks = " and ".join(sorted(f"'{mark}'" for mark in seen.decimal | seen.grouping))
+        raise ValueError(f"its numbers use {marks} in more than one way; write all of them alike")
+    return [NumberStyle("".join(seen.decimal) or ".", "".join(sorted(seen.grouping)))]
+
+
+def _collect_evidence(cells: Iterable[str]) -> _Evidence:
+    seen = _Evidence()
+    for cell in set(cells):
+        match = _NUMBER.fullmatch(cell)
+        body = re.split("[eE]", match[2])[0] if match else ""
+        marks = re.findall(r"\D", body)
+        seen.has_long |= re.match(r"\d{4}", body) is not None
+        if not marks:
+            continue
+        head, _, tail = body.rpartition(marks[-1])
+        is_mixed = len({" " if mark in SPACES else mark for mark in marks}) > 1
+        if is_mixed:
+            seen.decimal.add(marks[-1])
+            seen.grouping |= set(marks[:-1])
+        elif len(marks) > 1 or marks[0] not in ",.":
+            seen.grouping |= set(marks)
+        elif len(tail) != 3 or len(head) > 3 or not head.strip("0"):
+            seen.decimal.add(marks[0])
+        else:
+            seen.unsure.add(marks[0])
+    return seen
+
+
+def parse_numbers(cells: Sequence[str | None], style: NumberStyle) -> list[float | None]:
+    """The cells as numbers; ``None`` where there is no reading.
+
+    Raises:
+        ValueError: A cell is no number in this style.
+    """
+    numbers = list[float | None]()
+    for place, cell in enumerate(cells, start=1):
+        number = None if cell is None or is_blank(cell) else style.parse(cell)
+        if number is None and cell is not None and not is_blank(cell):
+            raise ValueError(f"reading {place} has {quote(cell)} where a number should be")
+        numbers.append(number)
+    return numbers

@@ -1,0 +1,123 @@
+"""What a column's name says: a unit, a zone, whether it is power, energy or a time."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from wbcbench.core.trace import Kind
+from wbcbench.core.units import ENERGY_J, POWER_W
+
+WORDS: dict[str, Any] = tomllib.loads(
+    Path(__file__).with_name("words.toml").read_text(encoding="utf-8")
+)
+NO_READING = frozenset(WORDS["no_reading"])
+_FOREIGN = frozenset(WORDS["foreign_units"])
+
+Unit = tuple[Kind, float]
+"""What a unit measures, and the watts or joules of one."""
+
+UNITS: dict[str, Unit] = {
+    **{name: (Kind.SAMPLED, factor) for name, factor in POWER_W.items()},
+    **{name: (Kind.COUNTER, factor) for name, factor in ENERGY_J.items()},
+}
+_BY_CASE = {"mWh", "MWh", "MJ"}  # not to be told apart in lower case
+_LOWER = {name.lower(): unit for name, unit in UNITS.items() if name not in _BY_CASE}
+
+_BRACKETS = re.compile(r"[\[({]\s*([^\[\](){}]*?)\s*[\])}]")
+_SEPARATORS = re.compile(r"[\s_\-./:,;#|]+")
+_ZONE = re.compile(r"\b(?:UTC|GMT)\s?(?:[+-]\d{1,2}(?::?\d{2})?)?(?![A-Za-z])|\b[A-Z]\w+/[A-Z]\w+")
+
+
+def find_unit(word: str) -> Unit | None:
+    """The unit of power or energy that a word is; milliwatts and megawatts differ by case."""
+    if word in _FOREIGN:
+        return None
+    return UNITS.get(word) or _LOWER.get(word.lower())
+
+
+def is_unit(word: str) -> bool:
+    """Whether a word is a unit of anything that meters log."""
+    return word in _FOREIGN or find_unit(word) is not None
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnName:
+    """A column's name, taken apart.
+
+    Attributes:
+        text: As the file has it.
+        words: In lower case, without the unit.
+        unit: As written; empty where it names none.
+        zone: Time zone that it names; empty where it names none.
+    """
+
+    text: str
+    words: frozenset[str]
+    unit: str
+    zone: str
+
+    @classmethod
+    def from_text(cls, text: str) -> ColumnName:
+        """Take a name apart: ``Power (kW)``, ``Power, W``, ``power_kw``, ``ENERGY.Power``."""
+        zone = match[0] if (match := _ZONE.search(text)) else ""
+        bare = _BRACKETS.sub(" ", text)
+        marked = [*_BRACKETS.findall(text), *map(str.strip, bare.split(",")[1:])]
+        unit = next((word for word in marked if is_unit(word)), "")
+        text_in_use = _BRACKETS.sub(_drop_unit, text)
+        if path := re.fullmatch(r"(?:.*\.)?([\w:]+\.[\w:]+)", text):  # of a JSON object
+            leaf = path[1].rpartition(".")[2]
+            known = [WORDS["units"].get(key) for key in (text, path[1], leaf)]
+            unit, text_in_use = next(filter(None, known), unit), leaf
+        else:
+            unit = WORDS["units"].get(text, unit)
+        tokens = [
+            word for word in _SEPARATORS.split(text_in_use) if word.strip("+-") and word != unit
+        ]
+        is_last = bool(tokens) and (find_unit(tokens[-1]) or is_unit(tokens[-1][1:] and tokens[-1]))
+        if is_last and not unit:
+            unit = tokens.pop()
+        split = " ".join(re.sub(r"(?<=[a-z])(?=[A-Z])", " ", token) for token in tokens).lower()
+        pairs = (f"{a} {b}" for a, b in pairwise(split.split()))
+        return cls(text, frozenset((*split.split(), *pairs)), unit, zone)
+
+    def has(self, kind: str) -> bool:
+        """Whether one of its words is in that list of ``words.toml``."""
+        return not self.words.isdisjoint(WORDS[kind])
+
+    @property
+    def is_time(self) -> bool:
+        """Whether it is named like a time."""
+        return self.has("time") and self.kind is None
+
+    @property
+    def is_other(self) -> bool:
+        """Whether it is named like something beside active power: apparent, a limit, exported."""
+        is_foreign = bool(self.unit) and find_unit(self.unit) is None
+        return (
+            self.has("other") or is_foreign or re.search(r"[(\[]-[)\]]\W*$", self.text) is not None
+        )
+
+    @property
+    def kind(self) -> Kind | None:
+        """Power or energy, where the name says so."""
+        if self.is_other:
+            return None
+        if (unit := find_unit(self.unit)) is not None:
+            return unit[0]
+        has_power = self.has("power") or any(re.fullmatch(r"p\d", word) for word in self.words)
+        return Kind.SAMPLED if has_power and not self.has("energy") else None
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether nothing is named but the quantity."""
+        lists = ("power", "energy", "plain", "average", "total")
+        return self.words <= {word for kind in lists for word in WORDS[kind]}
+
+
+def _drop_unit(match: re.Match[str]) -> str:
+    return " " if is_unit(match[1]) else f" {match[1]} "
