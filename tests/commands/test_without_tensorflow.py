@@ -123,7 +123,10 @@ def test_doctor_names_the_missing_extra(environment: Mapping[str, str], tmp_path
     words = ("doctor", "--meters", "simulated", "--results", str(tmp_path), "--json")
     groups = wbcbench(*words, env=environment).json["groups"]
     [line] = [line for line in groups[0]["lines"] if line["name"] == "training"]
-    assert line["text"] == "not installed: tensorflow, keras, opencv-python-headless, tensorboard"
+    assert (
+        line["text"]
+        == "not installed: tensorflow, keras, opencv-python-headless, simplejpeg, tensorboard"
+    )
     assert line["fix"] == INSTALL_TRAINING
 
 
@@ -165,5 +168,7 @@ def test_a_command_that_needs_training_packages_says_so_and_leaves_nothing(
     assert INSTALL_TRAINING in ended.err
     assert "Traceback" not in ended.err
     assert set(tmp_path.rglob("*")) == before
-    needed = NEEDED.get(words[0], "tensorflow, keras, opencv-python-headless, tensorboard")
+    needed = NEEDED.get(
+        words[0], "tensorflow, keras, opencv-python-headless, simplejpeg, tensorboard"
+    )
     assert f"This command needs {needed}, which" in ended.err

@@ -16,13 +16,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from data_folders import jpeg_bytes, write_folder, write_table
 from wbcbench.core.errors import UsageError
-from wbcbench.data import read
 from wbcbench.data.dataset import CLASSES, Dataset
+from wbcbench.data.jpeg import add_jpeg_comment
 from wbcbench.data.load import load
 from wbcbench.data.read import dataset_sha256
 from wbcbench.data.splits import published_images
@@ -196,9 +196,7 @@ BAD_CONTENTS = {
     "truncated by two bytes": lambda good: good[:-2],
     "header only": lambda good: good[:200],
     "truncated, a thumbnail's end inside": lambda good: (
-        read.add_jpeg_comment(good, "x")[:24]
-        + b"\xff\xd8\xff\xda\xff\xd9"
-        + good[20 : len(good) // 2]
+        add_jpeg_comment(good, "x")[:24] + b"\xff\xd8\xff\xda\xff\xd9" + good[20 : len(good) // 2]
     ),
     "PNG": png_named_jpeg,
     "zero bytes": lambda good: b"",
@@ -255,18 +253,6 @@ def test_a_class_without_any_readable_image_is_refused_even_when_skipping(folder
         path.write_bytes(b"")
     with pytest.raises(UsageError, match=r"No image of .*TEST/EOSINOPHIL"):
         load(folder, cache_dir=cache, skip_unreadable=True)
-
-
-@given(cut=st.floats(0, 1, exclude_max=True))
-@settings(max_examples=40)
-def test_no_part_of_a_jpeg_passes_for_the_whole(cut):
-    whole = jpeg_bytes(5)
-    assert read.jpeg_damage(whole) is None
-    assert read.jpeg_damage(whole[: int(cut * len(whole))]) is not None
-
-
-def test_bytes_after_the_end_of_an_image_do_no_harm():
-    assert read.jpeg_damage(jpeg_bytes(5) + b"\0" * 50) is None
 
 
 def test_hidden_files_and_other_splits_are_left_alone(folder, cache):

@@ -125,10 +125,9 @@ def _list_folder(data: Path, facts: DatasetFacts) -> list[Image]:
         known = known_images(root)
     except UsageError:
         return []
-    skipped = {line.split(": ", maxsplit=1)[0] for line in facts.skipped}
     images = []
     for file in files:
-        if file.name not in skipped:
+        if not any(line.startswith(f"{file.name}: ") for line in facts.skipped):
             sha256 = sha256_of(Path(file.path))
             origin = known.get(sha256, UNKNOWN)
             images.append(Image(file.name, sha256, file.size, origin.original_id, origin.group_id))

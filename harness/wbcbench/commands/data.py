@@ -11,7 +11,7 @@ import typer
 
 from wbcbench.commands import options
 from wbcbench.core.errors import UsageError
-from wbcbench.core.text import count_of
+from wbcbench.core.text import count_of, escaped
 
 if TYPE_CHECKING:
     from wbcbench.data.check import CheckReport
@@ -57,7 +57,7 @@ def check(
     with show_bar("reading images") as on_progress:
         report = check_folder(path, on_progress=on_progress)
     document = {"ok": not report.problems, **asdict(report), "root": str(report.root)}
-    text = "\n".join(_describe_check(report))
+    text = "\n".join(map(escaped, _describe_check(report)))
     options.print_result(document, text, "data-check", as_json=as_json)
     if report.problems:
         raise UsageError
@@ -93,8 +93,8 @@ def _describe_check(report: CheckReport) -> Iterator[str]:
     for word, findings in (("note", report.notes), ("WRONG", report.problems)):
         for finding in findings:
             yield f"{word:<6}{finding.code}: {finding.detail}"
-            if len(finding.files) > 1:
-                yield from (f"        {name}" for name in finding.files[:_FILES_SHOWN])
+            names = (escaped(name) for name in finding.files[:_FILES_SHOWN])
+            yield from (f"        {name}" for name in names if name not in finding.detail)
             if len(finding.files) > _FILES_SHOWN:
                 yield f"        … and {len(finding.files) - _FILES_SHOWN} more (all with --json)"
     yield (

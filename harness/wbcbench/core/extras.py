@@ -12,6 +12,7 @@ TRAINING_PACKAGES = {
     "tensorflow": "tensorflow",
     "keras": "keras",
     "cv2": "opencv-python-headless",
+    "simplejpeg": "simplejpeg",
     "tensorboard": "tensorboard",
 }
 INSTALL_TRAINING = 'pip install "wbcbench[train]"'

@@ -28,7 +28,10 @@ from wbcbench.core.version import __version__
 LOCK_FILE = "requirements.lock"
 """At the root of a checkout: the packages that it is installed with."""
 
-PACKAGES = ("tensorflow", "keras", "numpy", "opencv-python-headless", "nvidia-ml-py", "codecarbon")
+PACKAGES = (
+    "tensorflow", "keras", "numpy", "opencv-python-headless", "simplejpeg", "nvidia-ml-py",
+    "codecarbon",
+)  # fmt: skip
 _SALT = "wbcbench-host-1"
 
 

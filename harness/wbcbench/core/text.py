@@ -110,6 +110,13 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() or c == "\n" else "�" for c in text)
 
 
+def escaped(text: str) -> str:
+    """A name with what a terminal would obey, or UTF-8 cannot hold, as Python escapes it."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
 def encodable(text: str) -> str:
     """Text that UTF-8 can hold: bytes of a name that were none stand escaped."""
     return text.encode(errors="backslashreplace").decode()

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from wbcbench.core.text import escaped
 from wbcbench.data import splits
 from wbcbench.data.dataset import CLASSES, LOADED_SPLITS, UNKNOWN_PHOTOGRAPH, Progress
 from wbcbench.data.read import (
@@ -37,7 +38,7 @@ class Finding:
 
     Attributes:
         code: What kind of thing, e.g. ``"unreadable"``; stable, for programs.
-        detail: One sentence for people.
+        detail: One sentence for people, that any terminal can print.
         files: The images it is about, ``"TEST/MONOCYTE/_0_1.jpeg"``; may be empty.
     """
 
@@ -81,6 +82,11 @@ class _Image:
     name: str
     facts: ImageFacts
     origin: splits.Provenance
+
+    @property
+    def shown(self) -> str:
+        """Its name, as any terminal can print it."""
+        return escaped(self.name)
 
     @property
     def split(self) -> str:
@@ -154,9 +160,9 @@ def _find_problems(images: Sequence[_Image], loaded: Sequence[_Image]) -> Iterat
     for image in images:
         size = (image.facts.width, image.facts.height)
         if image.facts.complaint is not None:
-            yield Finding("unreadable", f"{image.name} {image.facts.complaint}.", (image.name,))
+            yield Finding("unreadable", f"{image.shown} {image.facts.complaint}.", (image.name,))
         elif size != PUBLISHED_SIZE_PX:
-            detail = f"{image.name} has {size[0]} × {size[1]} pixels instead of 320 × 240."
+            detail = f"{image.shown} has {size[0]} × {size[1]} pixels instead of 320 × 240."
             yield Finding("wrong-size", detail, (image.name,))
     for copies in _find_duplicates(loaded):
         if len({i.folder for i in copies}) > 1:
@@ -171,7 +177,9 @@ def _find_problems(images: Sequence[_Image], loaded: Sequence[_Image]) -> Iterat
             yield Finding("photograph-in-two-splits", detail, _get_names(shown))
     for image in loaded:
         if image.origin.name and image.origin.name.rsplit("/", 1)[0] != image.folder:
-            detail = f"{image.name} is known as {image.origin.name}: another split or class."
+            detail = (
+                f"{image.shown} is known as {escaped(image.origin.name)}: another split or class."
+            )
             yield Finding("misplaced", detail, (image.name,))
     # Names alone prove nothing, so this holds only where most contents are the published ones.
     published = {origin.name for origin in splits.published_images().values()}

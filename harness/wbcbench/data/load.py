@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from wbcbench.core.cache import cache_root
 from wbcbench.core.errors import UsageError
+from wbcbench.core.text import escaped
 from wbcbench.data import splits
 from wbcbench.data.dataset import CLASSES, LOADED_SPLITS, Dataset, ImageSet, Progress
 from wbcbench.data.read import (
@@ -42,8 +43,8 @@ _LARGEST_SIDE_PX = 4096
 
 Store = Callable[[int, "NDArray[np.uint8]"], None]
 
-READER = "rgb-linear-v3"
-"""Names how files become pixels; a change of decoding, resizing or of the listing renames it."""
+READER = "rgb-linear-v4"
+"""Names how files become pixels; a change of checks, decoding, resizing or listing renames it."""
 
 Shape = tuple[int, int, int, int]
 
@@ -168,7 +169,10 @@ def _build_listing(
 def _refuse_unreadable(root: Path, listing: FolderListing, *, skip_unreadable: bool) -> None:
     if not listing.refused:
         return
-    named = [f"  {root / name} {reason}" for name, reason in listing.refused[:_NAMED_IN_MESSAGE]]
+    named = [
+        f"  {escaped(str(root / name))} {reason}"
+        for name, reason in listing.refused[:_NAMED_IN_MESSAGE]
+    ]
     more = len(listing.refused) - len(named)
     lines = "\n".join([*named, f"  … and {more} more"] if more else named)
     for folder in (f"{split}/{name}/" for split in LOADED_SPLITS for name in CLASSES):

@@ -1,6 +1,6 @@
 """Image folders: their layout, their files read and decoded, damage found, one digest of it all.
 
-Each file is read once, hashed, checked and decoded, on all cores at once: OpenCV and hashlib
+Each file is read once, hashed, checked and decoded, on all cores at once: decoders and hashlib
 release the interpreter's lock while they work, so threads are enough.
 """
 
@@ -19,29 +19,20 @@ from typing import TYPE_CHECKING
 
 from wbcbench.core.errors import UsageError
 from wbcbench.core.files import sha256_of
+from wbcbench.core.text import encodable, escaped
 from wbcbench.data.dataset import CLASSES, LOADED_SPLITS, Progress
+from wbcbench.data.jpeg import DamagedJpegError, decode_jpeg
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
 _FILES_A_BLOCK = 32
+_MOST_BYTES = 1 << 28
 _READ_ONLY = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
 """A pipe among the images must not block the reader; it changes nothing for plain files."""
 
-_SOI, _SOS, _EOI = b"\xff\xd8\xff", b"\xff\xda", b"\xff\xd9"
-_COMMENT = b"\xff\xfe"
 _SYNTHETIC = re.compile(rb"wbcbench synthetic cells v(\d+)")
-_KNOWN_STARTS = {
-    b"\x89PNG": "a PNG image",
-    b"GIF8": "a GIF image",
-    b"BM": "a BMP image",
-    b"II*\0": "a TIFF image",
-    b"MM\0*": "a TIFF image",
-    b"RIFF": "a WebP image or other RIFF file",
-    b"PK\x03\x04": "a zip archive",
-}
-
 PHOTOGRAPH_TABLE = "image_to_original.csv"
 """A data set may bring this table beside TRAIN and TEST; see :mod:`wbcbench.data.splits`."""
 
@@ -87,8 +78,8 @@ def read_images(
 ) -> list[ImageFacts]:
     """Read, hash, check, decode and resize every file.
 
-    Decoding is ``cv2.imdecode`` in colour, resizing is ``INTER_LINEAR``, channels are RGB: pixel
-    for pixel what ``cv2.imread``, ``cv2.resize`` and ``cv2.cvtColor`` one after another give.
+    Resizing is ``INTER_LINEAR``, channels are RGB: pixel for pixel what ``cv2.imread``,
+    ``cv2.resize`` and ``cv2.cvtColor`` one after another give.
 
     Args:
         files: ``n`` files as their folder lists them.
@@ -167,23 +158,21 @@ def all_cores() -> Iterator[Executor]:
 
 def _read_image(file: ListedFile, out: NDArray[np.uint8]) -> ImageFacts:
     import cv2
-    import numpy as np
 
+    if not file.path.endswith(file.name.rpartition("/")[2]):
+        return ImageFacts(None, "has a name that is not UTF-8: rename it")
+    if file.size > _MOST_BYTES:
+        return ImageFacts(None, f"is too large for an image ({file.size:,} bytes)")
     try:
         data = _read_content(file)
     except OSError as error:
         return ImageFacts(None, f"cannot be read: {(error.strerror or str(error)).lower()}")
     sha256 = hashlib.sha256(data).hexdigest()
-    if (damage := jpeg_damage(data)) is not None:
-        return ImageFacts(sha256, damage)
     try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-    except cv2.error as error:  # e.g. a header that claims more pixels than OpenCV allows
-        return ImageFacts(sha256, f"cannot be decoded: {error.err}")
-    if image is None:
-        return ImageFacts(sha256, "cannot be decoded: its JPEG data are damaged")
-    small = cv2.resize(image, (out.shape[1], out.shape[0]), interpolation=cv2.INTER_LINEAR)
-    cv2.cvtColor(small, cv2.COLOR_BGR2RGB, dst=out)
+        image = decode_jpeg(data)
+    except DamagedJpegError as error:
+        return ImageFacts(sha256, str(error))
+    cv2.resize(image, (out.shape[1], out.shape[0]), dst=out, interpolation=cv2.INTER_LINEAR)
     height, width = image.shape[:2]
     marker = _SYNTHETIC.search(data, 0, 128)
     return ImageFacts(sha256, None, height, width, int(marker[1]) if marker else None)
@@ -204,41 +193,18 @@ def _read_content(file: ListedFile) -> bytes:
         os.close(descriptor)
     if (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns) != file.state:
         raise UsageError(
-            f"{file.path} changed while the data set was being read, so the images may be of two "
-            "states. Wait until nothing writes there any more and start again."
+            f"{escaped(file.path)} changed while the data set was being read, so the images may be "
+            "of two states. Wait until nothing writes there any more and start again."
         )
     return content
-
-
-# Markers of a JPEG are those of ITU-T T.81, annex B: SOI opens the file, SOS opens a scan, EOI
-# closes the file. Inside a scan a 0xFF byte is always followed by 0x00 or a restart marker, so an
-# EOI after the last SOS is a real one. Some decoders fill the missing part of a cut file with grey
-# and say nothing; this is why the end is checked here.
-def jpeg_damage(data: bytes) -> str | None:
-    """Return why ``data`` is not a whole JPEG file, or ``None`` if it looks like one."""
-    if not data:
-        return "is empty (0 bytes)"
-    if not data.startswith(_SOI):
-        kind = next((k for start, k in _KNOWN_STARTS.items() if data.startswith(start)), None)
-        return f"is {kind}, not a JPEG" if kind else "is not a JPEG"
-    if data.rfind(_EOI) <= data.rfind(_SOS):
-        return f"is truncated: its {len(data)} bytes stop before the end of the image"
-    return None
-
-
-def add_jpeg_comment(data: bytes, text: str) -> bytes:
-    """Return the JPEG ``data`` with ``text`` as a comment right after its first segment."""
-    after_first = 4 + int.from_bytes(data[4:6], "big")
-    comment = text.encode("ascii")
-    segment = _COMMENT + (len(comment) + 2).to_bytes(2, "big") + comment
-    return data[:after_first] + segment + data[after_first:]
 
 
 @dataclass(frozen=True, slots=True)
 class ListedFile:
     """One file of a class folder, as the folder lists it; its bytes have not been read.
 
-    ``size``, ``mtime_ns`` and ``ctime_ns`` are -1 where the file cannot even be looked at.
+    A ``name`` that is not UTF-8 stands escaped, and ``path`` as it is. ``size``, ``mtime_ns`` and
+    ``ctime_ns`` are -1 where the file cannot even be looked at.
     """
 
     name: str
@@ -342,7 +308,7 @@ def folder_fingerprint(root: Path, files: list[ListedFile], *extra: object) -> s
 
 
 def _describe_entry(folder: str, entry: os.DirEntry[str]) -> ListedFile:
-    name = f"{folder}/{entry.name}"
+    name = encodable(f"{folder}/{entry.name}")
     try:
         stat = entry.stat()
     except OSError:  # e.g. a link to nowhere: reading it will say so

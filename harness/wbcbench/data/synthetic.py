@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 
 from wbcbench.core.errors import UsageError
 from wbcbench.data.dataset import CLASSES, LOADED_SPLITS, Progress
-from wbcbench.data.read import PHOTOGRAPH_TABLE, add_jpeg_comment, all_cores
+from wbcbench.data.jpeg import add_jpeg_comment
+from wbcbench.data.read import PHOTOGRAPH_TABLE, all_cores
 from wbcbench.data.splits import COLUMNS
 
 Rng: TypeAlias = np.random.Generator
