@@ -108,7 +108,11 @@ def _read_commit() -> dict[str, JsonValue]:
 
 def _run_git(root: Path, *words: str) -> str | None:
     process = subprocess.run(
-        ["git", "-C", str(root), *words], check=False, capture_output=True, text=True
+        ["git", "-C", str(root), *words],
+        check=False,
+        capture_output=True,
+        text=True,
+        errors="replace",
     )
     return process.stdout.strip() if process.returncode == 0 else None
 
