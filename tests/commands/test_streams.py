@@ -227,13 +227,18 @@ def test_a_pipe_that_answers_at_once_is_waited_for() -> None:
 
 
 def test_a_run_is_whole_although_nothing_can_be_said_of_it(cells: Path, tmp_path: Path) -> None:
+    """Also in folders whose names are not UTF-8."""
     reader, writer = os.pipe()
     os.close(reader)
-    words = ("run", "--variant", "relu-dropout", "--data", str(cells), "--meters", "simulated")
+    data, results = tmp_path / "d\udcff", tmp_path / "r\udcfe"
+    data.symlink_to(cells)
+    words = ("run", "--variant", "relu-dropout", "--data", str(data), "--meters", "simulated")
     with Path(FULL).open("wb") as full:
         run = subprocess.Popen(
-            command(*words, *SHORT, "--results", str(tmp_path)), stdout=full, stderr=writer
+            command(*words, *SHORT, "--results", str(results)), stdout=full, stderr=writer
         )
     os.close(writer)
     assert run.wait() == 2  # its result was not printed
-    assert only_run(tmp_path).read_record().status == "done"
+    run_dir = only_run(results)
+    assert run_dir.read_record().status == "done"
+    assert run_dir.read_traces()

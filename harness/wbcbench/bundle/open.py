@@ -265,9 +265,9 @@ def read_predictions(path: Path, bounds: Bounds = BOUNDS) -> Predictions:
 
     _require_footer(path)
     try:
-        with cap_memory(bounds.predictions_bytes):
-            _require_shape(path, pq.ParquetFile(path, **_LIMITS), bounds)
-            file = pq.ParquetFile(path, read_dictionary=list(_TEXTS), **_LIMITS)
+        with cap_memory(bounds.predictions_bytes), path.open("rb") as stream:
+            _require_shape(path, pq.ParquetFile(stream, **_LIMITS), bounds)
+            file = pq.ParquetFile(stream, read_dictionary=list(_TEXTS), **_LIMITS)
             table = file.read(use_threads=False)
             _require_short_texts(path, table)
             return _convert_predictions(table)
@@ -287,8 +287,8 @@ def require_readable_traces(path: Path, bounds: Bounds = BOUNDS) -> None:
 
     _require_footer(path)
     try:
-        with cap_memory(bounds.traces_bytes):
-            metadata = pq.ParquetFile(path, **_LIMITS).metadata
+        with cap_memory(bounds.traces_bytes), path.open("rb") as stream:
+            metadata = pq.ParquetFile(stream, **_LIMITS).metadata
             groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
             cells = sum(g.column(i).num_values for g in groups for i in range(g.num_columns))
             size_bytes = sum(group.total_byte_size for group in groups)

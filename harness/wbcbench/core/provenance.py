@@ -54,7 +54,7 @@ def provenance(command: tuple[str, ...]) -> dict[str, JsonValue]:
     """Facts of this moment on this machine, ready for the record."""
     return {
         "wbcbench_version": __version__,
-        "command": list(command),
+        "command": list(map(encodable, command)),
         "python_version": platform.python_version(),
         "os": platform.platform(),
         "host_id": host_id(),

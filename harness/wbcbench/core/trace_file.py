@@ -111,9 +111,10 @@ def read_parquet_polls(path: Path, names: Collection[str] | None = None) -> list
 
     filters = None if names is None else [("channel", "in", list(names))]
     try:
-        return _parse_polls(
-            pq.read_table(path, columns=_COLUMNS, filters=filters, use_threads=False)
-        )
+        with path.open("rb") as stream:  # a name that is not UTF-8 is more than pyarrow takes
+            return _parse_polls(
+                pq.read_table(stream, columns=_COLUMNS, filters=filters, use_threads=False)
+            )
     except (OSError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise UsageError(
