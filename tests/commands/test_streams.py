@@ -22,7 +22,7 @@ from typing import Any
 import pytest
 
 from builders.study import Size, write_study
-from program import SHORT, Ended, command, only_run
+from program import SHORT, Ended, command, only_run, wbcbench
 from wbcbench.cli import COMMANDS, build_app, main
 from wbcbench.commands import options
 from wbcbench.core.streams import guard_streams
@@ -227,12 +227,11 @@ def test_a_pipe_that_answers_at_once_is_waited_for() -> None:
 
 
 def test_a_run_is_whole_although_nothing_can_be_said_of_it(cells: Path, tmp_path: Path) -> None:
-    """Also in folders whose names are not UTF-8."""
+    """Also in a folder whose name is not UTF-8."""
     reader, writer = os.pipe()
     os.close(reader)
-    data, results = tmp_path / "d\udcff", tmp_path / "r\udcfe"
-    data.symlink_to(cells)
-    words = ("run", "--variant", "relu-dropout", "--data", str(data), "--meters", "simulated")
+    results = tmp_path / "r\udcfe"
+    words = ("run", "--variant", "relu-dropout", "--data", str(cells), "--meters", "simulated")
     with Path(FULL).open("wb") as full:
         run = subprocess.Popen(
             command(*words, *SHORT, "--results", str(results)), stdout=full, stderr=writer
@@ -242,3 +241,5 @@ def test_a_run_is_whole_although_nothing_can_be_said_of_it(cells: Path, tmp_path
     run_dir = only_run(results)
     assert run_dir.read_record().status == "done"
     assert run_dir.read_traces()
+    refused = wbcbench("run", "--variant", "relu-dropout", "--data", str(tmp_path / "d\udcff"))
+    assert (refused.code, "is not UTF-8" in refused.err) == (2, True)

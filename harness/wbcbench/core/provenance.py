@@ -54,7 +54,7 @@ def provenance(command: tuple[str, ...]) -> dict[str, JsonValue]:
     """Facts of this moment on this machine, ready for the record."""
     return {
         "wbcbench_version": __version__,
-        "command": list(map(encodable, command)),
+        "command": list(command),
         "python_version": platform.python_version(),
         "os": platform.platform(),
         "host_id": host_id(),
@@ -107,13 +107,8 @@ def _read_commit() -> dict[str, JsonValue]:
 
 
 def _run_git(root: Path, *words: str) -> str | None:
-    process = subprocess.run(
-        ["git", "-C", str(root), *words],
-        check=False,
-        capture_output=True,
-        text=True,
-        errors="replace",
-    )
+    command = ["git", "-C", str(root), *words]
+    process = subprocess.run(command, check=False, capture_output=True, text=True, errors="replace")
     return process.stdout.strip() if process.returncode == 0 else None
 
 

@@ -464,18 +464,10 @@ def _read_json(path: Path, kind: type[T]) -> T:
         UsageError: It cannot be read, or holds something else.
     """
     try:
-        data = path.read_bytes()
-        # Half a pair stands for a byte of a path that is not UTF-8; JSON for others has none.
-        if b"\\ud" in data:
-            value: T = _adapter(kind).validate_python(json.loads(data))
-        else:
-            value = _adapter(kind).validate_json(data)
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}.") from error
-    except ValidationError as error:
-        raise UsageError(f"{path} cannot be read: {records.first_problem(error)}.") from error
-    except (ValueError, RecursionError) as error:
-        raise UsageError(f"{path} cannot be read: it is not JSON.") from error
+        value: T = _adapter(kind).validate_json(path.read_bytes())
+    except (OSError, ValidationError) as error:
+        reason = error.strerror if isinstance(error, OSError) else records.first_problem(error)
+        raise UsageError(f"{path} cannot be read: {reason}.") from error
     return value
 
 
