@@ -22,6 +22,7 @@ from wbcbench.compare.metric import ACCURACY, PRIMARY, Settings, find_metric
 from wbcbench.core.errors import UsageError, unknown_name
 from wbcbench.core.files import write_atomically
 from wbcbench.core.spec import RunSpec
+from wbcbench.core.strict_json import parse_json
 from wbcbench.core.study_folder import PLAN, earlier_plan
 from wbcbench.core.trace import Origin
 from wbcbench.core.window import utc_now
@@ -171,7 +172,7 @@ def from_json(path: Path) -> Plan:
         UsageError: It cannot be read, or was changed after it was made.
     """
     try:
-        document = json.loads(path.read_bytes())
+        document = parse_json(path.read_bytes())
         plan = TypeAdapter(Plan).validate_json(json.dumps(document["plan"]))
         digest = document["sha256"]
     except OSError as error:
