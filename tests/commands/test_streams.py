@@ -62,7 +62,10 @@ FULL = "/dev/full"
 
 @dataclass(frozen=True)
 class State:
-    """What the streams are: a file each, ``None`` if closed, ``""`` for a pipe without a reader."""
+    """What the streams are: a file each, ``None`` if closed, ``""`` for a pipe without a reader.
+
+    ``terminal`` is one that has hung up.
+    """
 
     out: str | None = "out"
     err: str | None = "err"
@@ -77,6 +80,7 @@ STATES = {
     "stdout full": State(out=FULL),
     "both full": State(out=FULL, err=FULL),
     "both readers gone": State(out="", err=""),
+    "terminal gone": State(out="terminal", err="terminal"),
     "koi8-r": State(encoding="koi8-r"),
     "ascii": State(encoding="ascii"),
 }
@@ -102,7 +106,10 @@ def open_stream(descriptor: int, name: str | None, folder: Path) -> None:
     os.close(descriptor)
     if name is None:
         return
-    if name:
+    if name == "terminal":
+        other_side, handle = os.openpty()
+        os.close(other_side)
+    elif name:
         handle = os.open(folder / name, os.O_RDWR | os.O_CREAT, 0o600)
     else:
         reader, handle = os.pipe()
