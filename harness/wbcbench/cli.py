@@ -58,7 +58,6 @@ EXIT_CODES = (
     "Exit codes: 0 ok, 1 bug, 2 bad input, 3 cannot measure here or not comparable, 4 threshold "
     "exceeded, 5 inconclusive, 6 verification failed, 7 runs failed, 130 interrupted."
 )
-_SHOWN = 120  # characters of a path
 _COMPLETING = "_WBCBENCH_COMPLETE"
 
 
@@ -85,10 +84,8 @@ def _carry_out(words: list[str]) -> int | str | None:
     except OSError as error:  # which the command did not foresee, e.g. of a name that is too long
         if error.filename is None:
             raise
-        place = str(error.filename)[:_SHOWN]
-        return _print_error(
-            UsageError(f"{place}: {error.strerror}. Name another file or folder, or repair it.")
-        )
+        way_out = "Name another file or folder, or repair it."
+        return _print_error(UsageError(f"{error.filename}: {error.strerror}. {way_out}"))
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
         if package not in TRAINING_PACKAGES:

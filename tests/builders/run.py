@@ -68,7 +68,7 @@ def make_scores(accuracy: float = 0.80, images: int = 2487, photographs: int = 7
         images=images,
         photographs=photographs,
         accuracy=accuracy,
-        balanced_accuracy=accuracy + 0.01,
+        balanced_accuracy=min(accuracy + 0.01, 1.0),
         macro_f1=accuracy - 0.01,
         loss=0.55,
         ece=0.07,
@@ -76,7 +76,7 @@ def make_scores(accuracy: float = 0.80, images: int = 2487, photographs: int = 7
         recall=dict.fromkeys(CLASSES, accuracy),
         confusion=((500, 60, 3, 60), (9, 600, 1, 10), (20, 30, 540, 30), (90, 20, 4, 510)),
         classes=CLASSES,
-        interval=(accuracy - 0.1, accuracy + 0.1),
+        interval=(max(accuracy - 0.1, 0.0), min(accuracy + 0.1, 1.0)),
     )
 
 

@@ -95,6 +95,7 @@ def test_folders_are_looked_at_as_zips_are(tmp_path):
 def test_a_folder_of_too_much_is_refused_before_it_is_read(tmp_path):
     bag = tmp_path / "bag"
     bag.mkdir()
+    (bag / "bagit.txt").touch()
     for i in range(6):
         (bag / f"{i}.txt").write_text("x" * 100)
     assert "more than 5 files" in refusal(bag, Bounds(files=5))
@@ -126,6 +127,7 @@ def test_a_bundle_that_is_not_there_is_a_usage_error(tmp_path):
 def test_a_network_is_never_loaded(tmp_path):
     bag = tmp_path / "bag"
     bag.mkdir()
+    (bag / "bagit.txt").touch()
     hostile.keras_archive(bag / "model.keras")
     assert "would be loaded or run" in refusal(bag)
 

@@ -22,7 +22,7 @@ from typing import Any
 import pytest
 
 from builders.study import Size, write_study
-from program import SHORT, Ended, command, only_run
+from program import SHORT, Ended, command, only_run, wbcbench
 from wbcbench.cli import COMMANDS, build_app, main
 from wbcbench.commands import options
 from wbcbench.core.streams import guard_streams
@@ -62,7 +62,10 @@ FULL = "/dev/full"
 
 @dataclass(frozen=True)
 class State:
-    """What the streams are: a file each, ``None`` if closed, ``""`` for a pipe without a reader."""
+    """What the streams are: a file each, ``None`` if closed, ``""`` for a pipe without a reader.
+
+    ``terminal`` is one that has hung up.
+    """
 
     out: str | None = "out"
     err: str | None = "err"
@@ -77,6 +80,7 @@ STATES = {
     "stdout full": State(out=FULL),
     "both full": State(out=FULL, err=FULL),
     "both readers gone": State(out="", err=""),
+    "terminal gone": State(out="terminal", err="terminal"),
     "koi8-r": State(encoding="koi8-r"),
     "ascii": State(encoding="ascii"),
 }
@@ -102,7 +106,10 @@ def open_stream(descriptor: int, name: str | None, folder: Path) -> None:
     os.close(descriptor)
     if name is None:
         return
-    if name:
+    if name == "terminal":
+        other_side, handle = os.openpty()
+        os.close(other_side)
+    elif name:
         handle = os.open(folder / name, os.O_RDWR | os.O_CREAT, 0o600)
     else:
         reader, handle = os.pipe()
@@ -227,13 +234,19 @@ def test_a_pipe_that_answers_at_once_is_waited_for() -> None:
 
 
 def test_a_run_is_whole_although_nothing_can_be_said_of_it(cells: Path, tmp_path: Path) -> None:
+    """Also in a folder whose name is not UTF-8."""
     reader, writer = os.pipe()
     os.close(reader)
+    results = tmp_path / "r\udcfe"
     words = ("run", "--variant", "relu-dropout", "--data", str(cells), "--meters", "simulated")
     with Path(FULL).open("wb") as full:
         run = subprocess.Popen(
-            command(*words, *SHORT, "--results", str(tmp_path)), stdout=full, stderr=writer
+            command(*words, *SHORT, "--results", str(results)), stdout=full, stderr=writer
         )
     os.close(writer)
     assert run.wait() == 2  # its result was not printed
-    assert only_run(tmp_path).read_record().status == "done"
+    run_dir = only_run(results)
+    assert run_dir.read_record().status == "done"
+    assert run_dir.read_traces()
+    refused = wbcbench("run", "--variant", "relu-dropout", "--data", str(tmp_path / "d\udcff"))
+    assert (refused.code, "is not UTF-8" in refused.err) == (2, True)

@@ -40,6 +40,7 @@ from wbcbench.study import plan
 from wbcbench.study.experiment import Experiment, PlannedAnalysis
 from wbcbench.table import export
 from wbcbench.table.columns import load_columns
+from wbcbench.table.merge import merge_studies
 
 app = typer.Typer()
 app.command()(compare)
@@ -178,6 +179,55 @@ def test_a_run_that_never_reaches_the_target_is_censored(tmp_path):
 def test_where_nothing_differs_nothing_is_called(nothing):
     results = {row["result"] for row in document(nothing)["contrasts"]}
     assert results <= {"equivalent", "inconclusive", "not tested"}
+
+
+def repeat_seeds(records, study="study", first_block=5, **fields):
+    """The same networks in later blocks, or in another study: trained again, and not new."""
+    return [
+        replace(record, spec=spec, run_id=spec.run_id, **fields)
+        for record in records
+        for block in [record.spec.block + first_block - 1]
+        for spec in [replace(record.spec, study=study, block=block)]
+    ]
+
+
+def test_a_seed_that_comes_again_in_another_block_counts_once(tmp_path):
+    records = draw(4, variants=VARIANTS[:2])
+    save(tmp_path / "once", *records)
+    save(tmp_path / "twice", *records, *repeat_seeds(records))
+    once, twice = (document(tmp_path / name) for name in ("once", "twice"))
+    assert [row["p"] for row in once["contrasts"]] == [0.125, 0.5]
+    assert twice["contrasts"] == once["contrasts"]
+    assert (twice["blocks"]["complete"], twice["blocks"]["spare"]) == (
+        once["blocks"]["complete"],
+        8,
+    )
+    assert "8 valid runs repeat a complete seed" in said(tmp_path / "twice", "study")
+
+
+def test_a_seed_counts_by_its_first_complete_block(tmp_path):
+    records = draw(4, variants=VARIANTS[:2])
+    broken = changed(records, lambda r: r is records[0], status="failed")
+    save(tmp_path, *broken, *repeat_seeds(records))
+    blocks = document(tmp_path)["blocks"]
+    names = [f"block {number}, seed {1000 + seed}" for number, seed in ((2, 2), (3, 3), (4, 4))]
+    assert blocks["complete"] == [*names, "block 5, seed 1001"]
+    assert (blocks["left_out"], blocks["spare"]) == ([], 6)
+
+
+def test_two_machines_with_the_same_seeds_give_no_narrower_accuracy(tmp_path):
+    """The networks are the same; of the joules, those of one machine are compared."""
+    records = draw(4, variants=VARIANTS[:2])
+    elsewhere = {**PROVENANCE, "host_id": "another"}
+    there = repeat_seeds(records, study="there", first_block=1, provenance=elsewhere)
+    here = save(tmp_path, *records)
+    merge_studies([save(tmp_path, *there), here], tmp_path / "both")
+    with pytest.raises(CannotMeasureError, match="host_id differs"):
+        said(tmp_path, "both")
+    allowed = ("--allow-different", "host_id", "--json")
+    both, alone = (json.loads(said(tmp_path, name, *allowed)) for name in ("both", "study"))
+    assert both["contrasts"] == alone["contrasts"]
+    assert (len(both["blocks"]["complete"]), both["blocks"]["spare"]) == (4, 8)
 
 
 def test_no_run_is_left_out_for_its_value(tmp_path):

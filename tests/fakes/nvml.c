@@ -137,6 +137,7 @@ const char *nvmlErrorString(Return code) {
     case DRIVER_NOT_LOADED: return "Driver Not Loaded";
     case GPU_IS_LOST: return "GPU is lost";
     case VERSION_MISMATCH: return "Argument version mismatch";
+    case 1234: return "\xff";
     default: return "Unknown Error";
     }
 }

@@ -260,5 +260,5 @@ class Scenario:
             f"init_error={self.init_error} state={path}.state{clock}"
         )
         lines = [host, *(line for gpu in self.gpus for line in gpu.statements(folder))]
-        path.write_text("\n".join(lines) + "\n")
+        path.write_text("\n".join(lines) + "\n", errors="surrogateescape")
         return path

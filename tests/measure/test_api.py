@@ -413,17 +413,17 @@ def test_the_keras_callback_marks_training_epochs_and_validation_apart(fitted: M
         "validate-1",
         "epoch-2",
         "validate-2",
-        "train",
+        "fit",
         "again/epoch-1",
-        "again/train",
+        "again/fit",
         "whole",
     ]
-    assert fitted.energy.window == "train"
+    assert fitted.energy.window == "fit"
     inside = [windows[name] for name in ("epoch-1", "validate-1", "epoch-2", "validate-2")]
     for before, after in itertools.pairwise(inside):
         assert before.end_s <= after.start_s
-    assert windows["train"].start_s <= inside[0].start_s
-    assert windows["train"].end_s >= inside[-1].end_s
+    assert windows["fit"].start_s <= inside[0].start_s
+    assert windows["fit"].end_s >= inside[-1].end_s
 
 
 @pytest.mark.tensorflow

@@ -66,3 +66,19 @@ def test_no_gpu_is_made_visible_by_an_empty_name_which_would_hide_them_all(gpu: 
     nameless = replace(gpu, index=3, hip_uuid="")
     assert AmdDevice(nameless).visible_as[1] == "0"
     assert AmdDevice(replace(nameless, hip_id=None)).visible_as[1] == "3"
+
+
+def test_text_that_is_not_utf_8_and_a_limit_of_nothing_are_unknown(
+    scripted_amd: ScriptedAmd,
+) -> None:
+    board = replace(AMD_GPU, name="Test \udcff", limit_default_w=0.0, limit_min_w=0.0)
+    scripted_amd.play(Scenario((board,), driver="\udcff"))
+    with session():
+        (gpu,) = list_gpus()
+    with AmdDevice(gpu) as device:
+        facts = device.describe()
+        assert None not in device.read()
+        assert device.power_limit_w() is None
+        assert device.power_limit_range_w() == (0.0, 300.0)
+    assert gpu.name == ""
+    assert (facts["driver"], facts["power_limit_default_w"]) == (None, None)

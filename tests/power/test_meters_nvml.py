@@ -251,6 +251,46 @@ def test_the_description_holds_identity_driver_limits_and_modes(
     assert {key: facts[key] for key in expected} == expected
 
 
+def test_text_that_is_not_utf_8_is_unknown_and_the_board_is_measured(
+    scripted_nvml: ScriptedNvml,
+) -> None:
+    gpu = FakeGpu(name="Test \udcff", serial="\udcfe", bus="0000\udcff:3B:00.0")
+    scripted_nvml.play(Scenario((gpu,), driver="\udcff", nvml="1\udcff"))
+    with only_meter() as meter:
+        facts = meter.describe()
+        assert None not in meter.read()
+    unknown = {"serial": None, "driver": None, "nvml": None, "name": "", "pci_bus_id": ""}
+    assert {key: facts[key] for key in unknown} == unknown
+    assert facts["uuid"] == gpu.uuid
+
+
+def test_a_board_whose_uuid_is_no_text_says_so(scripted_nvml: ScriptedNvml) -> None:
+    scripted_nvml.play(Scenario((FakeGpu(uuid="GPU-\udcff"),)))
+    assert "its UUID is not text" in only_meter().find_problem()
+
+
+def test_an_error_that_the_driver_cannot_say_is_one_of_the_same_kind(
+    scripted_nvml: ScriptedNvml,
+) -> None:
+    scripted_nvml.play(Scenario((FakeGpu(faults=(Fault("error", code=1234),)),)))
+    assert only_meter().find_problem().startswith("GPU 0")
+
+
+@pytest.mark.parametrize("limit_w", [0.0, 4_294_967.295])
+def test_a_power_limit_that_no_board_has_is_unknown(
+    limit_w: float, scripted_nvml: ScriptedNvml
+) -> None:
+    gpu = FakeGpu(limit_default_w=limit_w, limit_min_w=0.0, limit_max_w=limit_w)
+    scripted_nvml.play(Scenario((gpu,)))
+    with only_meter() as meter:
+        facts, sample = meter.describe(), meter.device.read_telemetry()
+        assert meter.device.power_limit_w() is None
+        assert meter.device.power_limit_range_w() is None
+    assert {channel.limit_w for channel in meter.channels} == {None}
+    assert {facts[f"power_limit_{which}_w"] for which in ("enforced", "default", "max")} == {None}
+    assert sample.power_limit_w is None
+
+
 def test_telemetry_tells_heat_clocks_load_memory_throttling_and_guests(
     scripted_nvml: ScriptedNvml,
 ) -> None:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import math
 import resource
 import unicodedata
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 from wbcbench.core.errors import VerificationError
+from wbcbench.core.strict_json import parse_json
 
 _MB = 1_000_000
 _STATM = Path("/proc/self/statm")
@@ -219,7 +217,7 @@ def _require_json(data: bytes, name: str, bounds: Bounds) -> None:
         raise _refuse(name, f"has some {values:,} values; up to {bounds.json_values:,} are read")
     try:
         level = [parse_json(data)]
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise _refuse(name, f"is not valid JSON ({quote(str(error))})") from error
     for _ in range(bounds.json_depth + 1):
         level = [
@@ -230,35 +228,6 @@ def _require_json(data: bytes, name: str, bounds: Bounds) -> None:
         ]
     if level:
         raise _refuse(name, f"is nested more than {bounds.json_depth} levels deep")
-
-
-def parse_json(data: bytes | str) -> Any:
-    """Read JSON that has one meaning only.
-
-    Raises:
-        ValueError: It is not UTF-8, has a key twice, or holds a number that is not finite.
-    """
-    return json.loads(
-        data.decode("utf-8") if isinstance(data, bytes) else data,
-        parse_constant=_parse_finite,
-        parse_float=_parse_finite,
-        object_pairs_hook=_build_object,
-    )
-
-
-def _parse_finite(word: str) -> float:
-    value = float(word)
-    if not math.isfinite(value):
-        raise ValueError(f"{word[:20]} is not a finite number")
-    return value
-
-
-def _build_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    names = [name for name, _ in pairs]
-    if len(set(names)) < len(names):
-        duplicate = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"the key {duplicate[:60]!r} occurs twice")
-    return dict(pairs)
 
 
 def _refuse(name: str, problem: str) -> VerificationError:

@@ -270,6 +270,17 @@ def from_json(data: bytes, source: str) -> Submission:
         raise UsageError(f"{source} is not the document of a bundle: {reason}") from error
 
 
+def find_licence(name: str) -> str | None:
+    """The SPDX identifier of one licence, in its own spelling; ``None`` if there is none."""
+    from packaging.licenses import InvalidLicenseExpression, canonicalize_license_expression
+
+    try:
+        licence = canonicalize_license_expression(name)
+    except InvalidLicenseExpression:
+        return None
+    return None if " " in licence or licence.startswith("LicenseRef-") else licence
+
+
 def describe_format_problem(schema: str) -> str:
     """Why this version cannot read a format, and the way out; empty if it can."""
     if schema == SCHEMA:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import stat
 import tempfile
 import zipfile
@@ -22,9 +23,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wbcbench.bundle.bounds import BOUNDS, Bounds, cap_memory, quote, require_distinct, require_safe
+from wbcbench.bundle.layout import BAGIT, TAG_FILES, TAG_MANIFEST
 from wbcbench.core.errors import UsageError, VerificationError
 from wbcbench.core.trace_file import read_parquet_polls
 
+_LITTER = re.compile(
+    r"__MACOSX|\.DS_Store|\._.*|Thumbs\.db|desktop\.ini|\.Spotlight-V100|\.Trashes"
+)
+_NAMED = 4
 _CHUNK_BYTES = 1 << 16
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _UNREADABLE = 0x1 | 0x20 | 0x40 | 0x2000
@@ -49,7 +55,7 @@ def opened(source: Path, bounds: Bounds = BOUNDS) -> Iterator[Path]:
         VerificationError: It holds what a bundle never does.
     """
     if source.is_dir():
-        yield _find_bag(source, bounds)
+        yield _find_bag(source, source, bounds)
         return
     if not source.is_file():
         raise UsageError(f"There is no bundle {source}: neither a folder nor a zip.")
@@ -61,16 +67,42 @@ def opened(source: Path, bounds: Bounds = BOUNDS) -> Iterator[Path]:
                 f"{source} cannot be unpacked: {error.strerror}. Free space in {folder}, or set "
                 "TMPDIR to a larger disk."
             ) from error
-        yield _find_bag(Path(folder), bounds)
+        yield _find_bag(source, Path(folder), bounds)
 
 
-def _find_bag(folder: Path, bounds: Bounds) -> Path:
-    """The bag itself: the folder, or the only folder in it."""
-    inside = list(folder.iterdir())
-    if len(inside) == 1 and inside[0].is_dir() and not inside[0].is_symlink():
+def _find_bag(source: Path, folder: Path, bounds: Bounds) -> Path:
+    """The bag itself: the folder, or the only one in it, whatever a file manager put beside that.
+
+    Raises:
+        UsageError: There is none, and the message says where it may be.
+        VerificationError: It holds what a bundle never does.
+    """
+    for _ in range(bounds.depth):
+        inside = [path for path in folder.iterdir() if not _LITTER.fullmatch(path.name)]
+        if _is_bag(folder) or len(inside) != 1 or inside[0].is_symlink() or inside[0].is_file():
+            break
         folder = inside[0]
-    require_distinct(list_plain_files(folder, bounds))
+    if not _is_bag(folder):
+        if _is_bag(parent := source.resolve().parent):
+            raise UsageError(f"{source} is a part of a bundle. Give the whole bundle: {parent}")
+        held = ", ".join(sorted(quote(path.name) for path in inside)[:_NAMED]) or "nothing"
+        raise UsageError(
+            f"{source} is no bundle: it holds {held} and no {BAGIT}. Give the folder with "
+            f"{BAGIT}, or the zip as `submit` wrote it."
+        )
+    names = list_plain_files(folder, bounds)
+    if litter := [name for name in names if any(map(_LITTER.fullmatch, name.split("/")))]:
+        raise VerificationError(
+            f"A file manager put {quote(litter[0])} into the bundle. Remove it, or check the "
+            "bundle as it was made."
+        )
+    require_distinct(names)
     return folder
+
+
+def _is_bag(folder: Path) -> bool:
+    """Whether a folder is a bag, or one of which something was removed."""
+    return any((folder / name).exists() for name in (*TAG_FILES, TAG_MANIFEST))
 
 
 def list_plain_files(folder: Path, bounds: Bounds = BOUNDS) -> list[str]:
@@ -265,9 +297,9 @@ def read_predictions(path: Path, bounds: Bounds = BOUNDS) -> Predictions:
 
     _require_footer(path)
     try:
-        with cap_memory(bounds.predictions_bytes):
-            _require_shape(path, pq.ParquetFile(path, **_LIMITS), bounds)
-            file = pq.ParquetFile(path, read_dictionary=list(_TEXTS), **_LIMITS)
+        with cap_memory(bounds.predictions_bytes), path.open("rb") as stream:
+            _require_shape(path, pq.ParquetFile(stream, **_LIMITS), bounds)
+            file = pq.ParquetFile(stream, read_dictionary=list(_TEXTS), **_LIMITS)
             table = file.read(use_threads=False)
             _require_short_texts(path, table)
             return _convert_predictions(table)
@@ -287,8 +319,8 @@ def require_readable_traces(path: Path, bounds: Bounds = BOUNDS) -> None:
 
     _require_footer(path)
     try:
-        with cap_memory(bounds.traces_bytes):
-            metadata = pq.ParquetFile(path, **_LIMITS).metadata
+        with cap_memory(bounds.traces_bytes), path.open("rb") as stream:
+            metadata = pq.ParquetFile(stream, **_LIMITS).metadata
             groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
             cells = sum(g.column(i).num_values for g in groups for i in range(g.num_columns))
             size_bytes = sum(group.total_byte_size for group in groups)

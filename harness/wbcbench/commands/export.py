@@ -42,7 +42,10 @@ def export(
     if out is None:
         if form == "parquet" and sys.stdout.isatty():
             raise UsageError("Parquet is binary: name a file with --out.")
-        sys.stdout.buffer.write(data)
+        if sys.stdout.isatty():
+            typer.echo(data.decode(), nl=False)
+        else:
+            sys.stdout.buffer.write(data)
         return
     options.write_output(out, data)
     typer.echo(f"{out}   {len(rows)} rows, {len(chosen)} columns, {len(data):,} bytes")

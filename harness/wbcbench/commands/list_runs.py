@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from wbcbench.commands import options
+from wbcbench.core.errors import UsageError
 from wbcbench.core.text import human_duration, human_energy, human_share
 from wbcbench.core.window import TRAIN
 from wbcbench.registry import KINDS, load_part, summary
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from wbcbench.table.view import Run
 
 PARTS = "parts"
-UNFINISHED = "unfinished"
+UNFINISHED, UNREADABLE = "unfinished", "unreadable"
 _HEADINGS = ("study", "run", "status", "quality", "accuracy", "window", "energy", "", "time")
 
 StudyOrParts = Annotated[
@@ -36,7 +37,7 @@ def list_runs(
     as_json: options.AsJson = False,
 ) -> None:
     """List runs with their accuracy and energy, or the parts that can be chosen by name."""
-    from wbcbench.core.run_folder import study_runs
+    from wbcbench.core.run_folder import list_folders
     from wbcbench.core.study_folder import all_runs, require_any, require_study
 
     if study == PARTS:
@@ -44,7 +45,7 @@ def list_runs(
         return
     options.finalise_programs(results)
     if study is not None:
-        runs = study_runs(results, require_study(results, study, trained=False).name)
+        runs = list_folders(results, require_study(results, study, trained=False).name)
     else:
         runs = all_runs(results)
         require_any(results, runs)
@@ -63,16 +64,25 @@ def _describe_run(run: RunDir) -> dict[str, Any]:
     from wbcbench.core.run_condition import condition
     from wbcbench.table.view import Run
 
-    ended = Run(run.read_record()) if run.is_finished else None
-    unfinished = None if ended else condition(run)
+    ended = stage = about = None
+    status = UNFINISHED
+    if not run.is_finished:
+        unfinished = condition(run)
+        stage, about = unfinished.stage, unfinished.text
+    else:
+        try:
+            ended = Run(run.read_record())
+            status = ended.status
+        except UsageError as error:  # one bad record hides no other run
+            status, about = UNREADABLE, str(error)
     is_program = ended is not None and ended.spec.is_program
     return {
         "run_id": run.run_id,
         "study": run.path.parent.name,
         "run_dir": str(run.path),
-        "status": ended.status if ended else UNFINISHED,
-        "stage": unfinished.stage if unfinished else None,
-        "about": unfinished.text if unfinished else None,
+        "status": status,
+        "stage": stage,
+        "about": about,
         "row": dict(ended.row) if ended and not is_program else None,
         "program": _describe_program(ended) if ended and is_program else None,
     }
@@ -99,7 +109,8 @@ def _describe_program(run: Run) -> dict[str, Any]:
 def _format_row(entry: dict[str, Any]) -> tuple[str, ...]:
     row, program = entry["row"], entry["program"]
     if row is None and program is None:
-        return (entry["study"], entry["run_id"], f"{UNFINISHED}, {entry['stage']}", *[""] * 6)
+        words = ", ".join(filter(None, (entry["status"], entry["stage"])))
+        return (entry["study"], entry["run_id"], words, *[""] * 6)
     cells = program or {
         **row,
         "window": TRAIN,

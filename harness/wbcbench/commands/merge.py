@@ -36,6 +36,11 @@ def merge(
         f"{target}: {merged.copied} runs copied, {merged.same} already there, "
         f"{merged.unfinished} unfinished and not copied. Table: {path}"
     )
+    if merged.differing:
+        text += (
+            f"\nWarning: its runs differ in {', '.join(merged.differing)}. `wbcbench compare` "
+            "refuses\nthem together, and a report has means of the most that are alike."
+        )
     options.print_result(document, text, "merge", as_json=as_json)
 
 

@@ -66,7 +66,7 @@ def monitor(
     from wbcbench.measure.command import check, monitor_command, monitor_machine, write_polls
     from wbcbench.measure.program_run import MACHINE_NAME
 
-    if csv is not None:
+    if csv is not None and not csv.is_fifo():  # whose reader would take the try for all of it
         try:
             csv.open("a", encoding="utf-8").close()
         except OSError as error:

@@ -267,10 +267,18 @@ def metering_request(meters: str, gpus: str, interval_s: float) -> MeteringReque
 
 
 def describe_local(data: Path | None, **more: Any) -> Local:
-    """This machine's side of a run: images, command line and ``more`` fields of ``Local``."""
-    from wbcbench.core.run_folder import Local
+    """This machine's side of a run: images, command line and ``more`` fields of ``Local``.
 
-    return Local(data=str(data) if data else None, command=("wbcbench", *sys.argv[1:]), **more)
+    Raises:
+        UsageError: The name of the images' folder is not UTF-8, so that no document can hold it.
+    """
+    from wbcbench.core.run_folder import Local
+    from wbcbench.core.text import encodable
+
+    if data is not None and encodable(str(data)) != str(data):
+        raise UsageError(f"--data {data} is not UTF-8. Rename the folder, or name a link to it.")
+    command = tuple(map(encodable, ("wbcbench", *sys.argv[1:])))
+    return Local(data=str(data) if data else None, command=command, **more)
 
 
 def list_work_options(*, silent: bool, live: bool) -> tuple[str, ...]:

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from wbcbench.study.experiment import SubmissionDetails
 
 _ORCID = re.compile(r"(?:https://orcid\.org/)?(\d{4}-\d{4}-\d{4}-\d{3}[\dX])")
-_LICENCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+ -]*")
 
 Authors = Annotated[
     list[str] | None, typer.Option(metavar="NAME[, ORCID]", help="Author of the study; repeatable.")
@@ -122,9 +121,12 @@ def _parse_authors(texts: list[str]) -> tuple[Author, ...]:
 
 
 def _check_licence(text: str) -> str:
-    if not _LICENCE.fullmatch(text.strip()):
+    from wbcbench.bundle.document import find_licence
+
+    licence = find_licence(text.strip())
+    if licence is None:
         raise UsageError(
-            f"'{text}' is no licence name. Use letters, digits, dots and hyphens, as in MIT, "
-            "CC-BY-4.0 or CC0-1.0 (https://spdx.org/licenses)."
+            f"'{text}' is no SPDX identifier of one licence, such as MIT, CC-BY-4.0 or CC0-1.0. "
+            "https://spdx.org/licenses lists them."
         )
-    return text.strip()
+    return licence

@@ -70,6 +70,7 @@ def compare(
     """
     if not runs:
         raise UsageError(f"No run of {', '.join(studies)} has ended yet: nothing to compare.")
+    _require_distinct(runs)
     # The first run names the machine: let that not depend on how the runs were read.
     order = {name: place for place, name in enumerate(studies)}
     runs = sorted(runs, key=lambda run: (order.get(run.study, 0), run.run_id))
@@ -181,6 +182,18 @@ def _notes_on_tests(
             f"Bootstrap intervals need {LEAST_FOR_BOOTSTRAP} seeds; with fewer they are too "
             "narrow, so none is shown. Leave out --interval bootstrap for t intervals."
         )
+
+
+def _require_distinct(runs: Sequence[Run]) -> None:
+    """Raise ``UsageError`` where one run is in two studies: it cannot differ from itself."""
+    first: dict[str, Run] = {}
+    for run in runs:
+        other = first.setdefault(run.run_id, run)
+        if other is not run:
+            raise UsageError(
+                f"{run.run_id} is in {other.study} and in {run.study}: the same run, which cannot "
+                "differ from itself. Compare one of the two studies."
+            )
 
 
 def _require_comparable(
@@ -299,9 +312,7 @@ def _exclude_rare(configurations: Sequence[Configuration]) -> tuple[list[Run], l
     Returns:
         The runs, and a sentence about each configuration that is excluded.
     """
-    blocks = {
-        c.label: len({(run.spec.block, run.spec.seed) for run in c.runs}) for c in configurations
-    }
+    blocks = {c.label: len({run.spec.seed for run in c.runs}) for c in configurations}
     most = max(blocks.values())
     rare = sorted(label for label, count in blocks.items() if 2 * count < most)
     runs = [run for c in configurations if c.label not in rare for run in c.runs]

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import ConfigDict, TypeAdapter
 
-from wbcbench.compare.design import configurations, find_complete_blocks
+from wbcbench.compare.design import configurations, find_complete_blocks, find_labels
 from wbcbench.core.errors import UsageError, unknown_name
 from wbcbench.core.files import load_toml
 from wbcbench.core.record import Epoch, RunRecord
@@ -27,7 +27,7 @@ from wbcbench.table.view import Run
 FILE = Path("experiments") / "claims.toml"
 
 Kind = Literal["difference", "share", "region"]
-_STRICT = ConfigDict(extra="forbid")
+_STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
 _NEEDED = {
     "difference": ("factor", "upper", "lower", "expect", "limit"),
     "share": ("expect", "limit"),
@@ -122,7 +122,7 @@ def read_claims(path: Path) -> tuple[Claim, ...]:
         raise UsageError(
             f"{path} cannot be read: {error.strerror}. Name a file of claims with --claims."
         ) from error
-    except ValueError as error:
+    except (ValueError, AttributeError) as error:
         raise UsageError(f"{path} is not a file of claims: {error}") from error
     if not claims:
         raise UsageError(f"{path} contains no [[claim]] table.")
@@ -334,25 +334,28 @@ def _gather_evidence(check: Check, done: Sequence[Run]) -> ClaimEvidence:
         for run in done
         if all(str(run.row.get(name)) == level for name, level in check.where.items())
     ]
-    by_block: dict[tuple[int, int], list[float]] = defaultdict(list)
-    for run in chosen:
+    by_seed: dict[int, dict[str, float]] = defaultdict(dict)
+    labels = find_labels(configurations(done))
+    # A network that was trained again with its seed counts once, as in a comparison.
+    for run in sorted(chosen, key=lambda run: (run.spec.block, run.spec.block_attempt)):
         value = _read_measure(check, run)
         if value is not None:
-            by_block[run.spec.block, run.spec.seed].append(value)
-    if not by_block:
+            by_seed[run.spec.seed].setdefault(labels[run], value)
+    if not by_seed:
         return ClaimEvidence(check, why="no run has this measure")
     if check.kind == "share":
-        known = [value for values in by_block.values() for value in values]
+        known = [value for values in by_seed.values() for value in values.values()]
         hits = round(sum(known))
         bounds = share_interval(hits, len(known))
         return _evaluate_check(ClaimEvidence(check, len(known), hits / len(known), bounds))
-    # Runs of one block are averaged first: they share a seed.
-    means = np.array([sum(values) / len(values) for values in by_block.values()])
+    # Networks of one seed are averaged first.
+    means = np.array([sum(values.values()) / len(values) for values in by_seed.values()])
     return _evaluate_mean(check, means, _compute_photograph_interval(check, chosen))
 
 
 def _read_measure(check: Check, run: Run) -> float | None:
-    return MEASURES[check.measure].read(run.record, check.at or 0.0)
+    value = MEASURES[check.measure].read(run.record, check.at or 0.0)
+    return None if value is None or not math.isfinite(value) else value
 
 
 def _compare_levels(check: Check, done: Sequence[Run]) -> ClaimEvidence:
@@ -434,7 +437,7 @@ def _format_claim(result: ClaimResult) -> Iterator[str]:
         yield f"      {_describe_estimate(evidence)}: {mark}{evidence.outcome.value}{why}"
         if evidence.over_photographs:
             low, high = evidence.over_photographs
-            yield f"      95 % CI over photographs: [{low:.3g}, {high:.3g}]"
+            yield f"      mean 95 % CI of the runs over photographs: [{low:.3g}, {high:.3g}]"
 
 
 def _describe_estimate(evidence: ClaimEvidence) -> str:

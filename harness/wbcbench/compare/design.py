@@ -8,10 +8,11 @@ same one of the first.
 
 So are the blocks: a complete block is one seed with every configuration once, all of them valid. A
 run that failed, was interrupted, is invalid or lacks a metric that is compared makes its block
-incomplete, and the block is left out whole. No run is left out for its value. A block that was
-repeated counts by its first complete attempt; inside an attempt, a run that was repeated because it
-was interrupted or failed counts by its first valid repeat. Runs of no plan have no block to repeat:
-there each repeat is an attempt.
+incomplete, and the block is left out whole. No run is left out for its value. A seed counts once,
+by its first complete block: trained again, the same seed gives the same network, and adds nothing
+about other seeds. So does a block that was repeated by its first complete attempt; inside an
+attempt, a run that was repeated because it was interrupted or failed counts by its first valid
+repeat. Runs of no plan have no block to repeat: there each repeat is an attempt.
 """
 
 from __future__ import annotations
@@ -306,27 +307,41 @@ def find_complete_blocks(
         metrics: What must be known of every run.
         one_host: Whether the runs of a block must come from one machine.
     """
-    labels = find_labels(configurations)
-    attempts: dict[tuple[int, int], dict[int, dict[str, list[Run]]]] = {}
-    for run in sorted((run for run in runs if run in labels), key=lambda run: run.spec.repeat):
-        block = attempts.setdefault((run.spec.block, run.spec.seed), {})
-        number = run.spec.block_attempt if run.spec.block else run.spec.repeat
-        empty: dict[str, list[Run]] = {c.label: [] for c in configurations}
-        block.setdefault(number, empty)[labels[run]].append(run)
-    names, used, left_out, spare = [], [], [], 0
-    for (number, seed), block in sorted(attempts.items()):
+    outcomes, spare = list[tuple[int, int, tuple[Run, ...] | str]](), 0
+    for seed, attempts in _sort_attempts(runs, configurations, one_host=one_host).items():
+        tried = [
+            (block, seed, _choose_runs(own, metrics, one_host=one_host))
+            for (block, *_), own in sorted(attempts.items())
+        ]
+        complete = [each for each in tried if not isinstance(each[2], str)]
+        outcomes += complete[:1] or tried[-1:]
+        spare += sum(len(each[2]) for each in complete[1:])
+    names, used, left_out = [], [], []
+    for number, seed, chosen in sorted(outcomes, key=lambda each: each[:2]):
         name = f"block {number}, seed {seed}" if number else f"seed {seed}"
-        chosen = [_choose_runs(own, metrics, one_host=one_host) for _, own in sorted(block.items())]
-        complete = [own for own in chosen if not isinstance(own, str)]
-        if complete:
-            names.append(name)
-            used.append(complete[0])
-            spare += sum(len(own) for own in complete[1:])
+        if isinstance(chosen, str):
+            left_out.append(LeftOut(name, chosen))
         else:
-            left_out.append(LeftOut(name, str(chosen[-1])))
+            names.append(name)
+            used.append(chosen)
     states = Counter(str(run.row["status"]) for run in runs)
     suspect = sum(run.record.quality is Quality.SUSPECT for block in used for run in block)
     return Blocks(tuple(names), tuple(used), tuple(left_out), spare, dict(states), suspect)
+
+
+def _sort_attempts(
+    runs: Sequence[Run], configurations: Sequence[Configuration], *, one_host: bool
+) -> Mapping[int, dict[tuple[int, str, int], dict[str, list[Run]]]]:
+    """The runs by seed, attempt and label; an attempt is a block, its study and a number."""
+    labels = find_labels(configurations)
+    seeds: dict[int, dict[tuple[int, str, int], dict[str, list[Run]]]] = defaultdict(dict)
+    for run in sorted((run for run in runs if run in labels), key=lambda run: run.spec.repeat):
+        number = run.spec.block_attempt if run.spec.block else run.spec.repeat
+        # In a merged study, blocks of one number may be of several studies.
+        attempt = (run.spec.block, run.spec.study if one_host else "", number)
+        empty: dict[str, list[Run]] = {c.label: [] for c in configurations}
+        seeds[run.spec.seed].setdefault(attempt, empty)[labels[run]].append(run)
+    return seeds
 
 
 def _choose_runs(

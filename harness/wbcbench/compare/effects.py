@@ -294,7 +294,8 @@ def read_image_answers(path: Path) -> ImageAnswers:
 
     try:
         # Reading passes over columns that are missing; selecting does not.
-        columns = pq.ParquetFile(path).read(columns=_COLUMNS).select(_COLUMNS).to_pydict()
+        with path.open("rb") as stream:
+            columns = pq.ParquetFile(stream).read(columns=_COLUMNS).select(_COLUMNS).to_pydict()
     except (OSError, KeyError, pa.ArrowException) as error:
         raise UsageError(
             f"{path} cannot be read as predictions: {error}. Repeat the run, or move the file away "

@@ -180,6 +180,8 @@ def parse_threshold(text: str) -> Threshold:
             f"{metric.unit or 'its own unit'}, not in {unit or 'a bare number'}. {GRAMMAR}"
         )
     limit = float(match["limit"])
+    if not math.isfinite(limit):
+        raise UsageError(f"'{text[:60]}' is not a limit. {GRAMMAR}")
     if metric.scale == "ratio" and limit <= -100:
         raise UsageError(f"'{text}': nothing can fall by 100 % or more. {GRAMMAR}")
     return Threshold(text.strip(), metric, limit, above_is_worse=match["sign"] == ">")

@@ -5,6 +5,7 @@ What is too hot, or whose process is a foreign one, is for ``energy.checks`` to 
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -97,12 +98,19 @@ def sample_from_line(line: str) -> BoardSample | None:
         return None
     try:
         values: dict[str, Any] = {
-            name: _PARSERS.get(name, float)(cell) if cell else None
+            name: _PARSERS.get(name, _parse_number)(cell) if cell else None
             for name, cell in zip(COLUMNS, cells, strict=True)
         }
     except ValueError:
         return None
     return BoardSample(**values)
+
+
+def _parse_number(cell: str) -> float:
+    value = float(cell)
+    if not math.isfinite(value):
+        raise ValueError(f"{cell} is no reading")
+    return value
 
 
 def _parse_words(cell: str) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ epoch). End of file there means that the recorder is dead, and the trainer stops
 from __future__ import annotations
 
 import json
+import math
 import os
 import threading
 from collections.abc import Iterable, Iterator
@@ -60,11 +61,15 @@ def append_line(stream: IO[str], line: str, *, sync: bool = False) -> None:
 
 
 def parse_lines(lines: Iterable[str]) -> Iterator[dict[str, Any]]:
-    """Messages from lines; a line that a kill tore is left out."""
+    """Messages from lines; a line that a kill tore is left out, and no number is ``None``."""
     for line in lines:
         try:
-            message = json.loads(line)
-        except ValueError:
+            message = json.loads(line, parse_constant=lambda _: None, parse_float=_parse_known)
+        except (ValueError, RecursionError):
             continue
         if isinstance(message, dict):
             yield message
+
+
+def _parse_known(word: str) -> float | None:
+    return value if math.isfinite(value := float(word)) else None

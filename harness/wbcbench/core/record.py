@@ -15,13 +15,14 @@ from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from typing import Any, Literal, TypeVar
 
-from pydantic import JsonValue, TypeAdapter, ValidationError
+from pydantic import JsonValue, TypeAdapter
 
 from wbcbench.core.board_state import Telemetry
 from wbcbench.core.cpu_load import CpuLoad
 from wbcbench.core.errors import UsageError
 from wbcbench.core.quality import Quality, QualityWarning
 from wbcbench.core.spec import RunSpec
+from wbcbench.core.strict_json import parse_json, read_document
 from wbcbench.core.trace import Channel, Domain
 from wbcbench.core.window import Window, WindowEnergy
 
@@ -273,20 +274,25 @@ def from_json(data: bytes, source: str) -> RunRecord:
 
 def _validate(kind: type[T], data: bytes, source: str, name: str) -> T:
     try:
-        document: T = _adapter(kind).validate_json(data)
-    except ValidationError as error:
-        with contextlib.suppress(ValueError, KeyError, TypeError, RecursionError):
-            require_schema(str(json.loads(data)["schema"]), source)
-        raise UsageError(f"{source} is not {name}: {first_problem(error)}.") from error
+        document = read_document(kind, data)
+        _require_consistent(document)
+    except ValueError as error:
+        with contextlib.suppress(ValueError, KeyError, TypeError):
+            require_schema(str(parse_json(data)["schema"]), source)
+        raise UsageError(f"{source} is not {name}: {error}.") from error
     require_schema(document.schema, source)
     return document
 
 
-def first_problem(error: ValidationError) -> str:
-    """Where a document differs from what it must be, and how; the first of several."""
-    problem = error.errors()[0]
-    place = ".".join(map(str, problem["loc"]))
-    return f"{place}: {problem['msg']}" if place else problem["msg"]
+def _require_consistent(document: RunRecord | Attachment) -> None:
+    """Raise ``ValueError`` for windows and energies that contradict themselves."""
+    for window in document.windows if isinstance(document, RunRecord) else ():
+        if window.end_s < window.start_s:
+            raise ValueError(f"windows: {window.name} ends before it starts")
+    for energy in document.energies:
+        if energy.energy_j is None and energy.uncertainty_j is not None:
+            place = f"{energy.window} on {energy.channel}"
+            raise ValueError(f"energies: {place} has an uncertainty and no energy")
 
 
 def require_schema(schema: str, source: str) -> None:

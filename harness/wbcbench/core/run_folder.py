@@ -25,6 +25,8 @@ import contextlib
 import errno
 import fcntl
 import json
+import logging
+import re
 import secrets
 import shutil
 import tempfile
@@ -35,7 +37,7 @@ from functools import cache
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
-from pydantic import JsonValue, TypeAdapter, ValidationError
+from pydantic import JsonValue, TypeAdapter
 
 from wbcbench.core import record as records
 from wbcbench.core.board_state import BoardSample, sample_from_line
@@ -45,7 +47,8 @@ from wbcbench.core.files import sync_folder, write_atomically, write_new
 from wbcbench.core.messages import parse_lines
 from wbcbench.core.record import Attachment, Circumstances, RunRecord
 from wbcbench.core.run_state import Liveness, RunState, submitted, this_process, token_liveness
-from wbcbench.core.spec import RunSpec
+from wbcbench.core.spec import MEASURED, RunSpec
+from wbcbench.core.strict_json import read_document
 from wbcbench.core.trace import Channel, Trace
 from wbcbench.core.trace_file import Polls, parquet_from_polls, read_csv_polls, read_parquet_polls
 
@@ -76,6 +79,8 @@ LOCK_WAIT_S = 2.0  # nobody who only tests a lock holds it as long
 _RETRY_S = 0.02
 _NEW = ".new"  # begins the name of a folder that is not complete yet
 _TEMPORARY = "wbcbench-temporary"  # and of one in the system's temporary folder
+_PROGRAM_NAME = re.compile(r".*-\d{8}-\d{6}(-\d+)?")  # by the moment; see ``measure.program_run``
+_log = logging.getLogger(__name__)
 _GROWING = frozenset({GROWING_TRACES, TRACES, TELEMETRY, ATTACHED_TRACE, TENSORBOARD})
 
 
@@ -215,11 +220,22 @@ class RunDir:
         return records.with_attachment(record, attachment) if attachment else record
 
     def read_own_record(self) -> RunRecord:
-        """The record; raises ``UsageError`` if it is missing, damaged or of another schema."""
+        """The record.
+
+        Raises:
+            UsageError: It is missing, damaged, of another schema, or of another run than the folder
+                is named after: a run that counts under two names counts twice.
+        """
         try:
-            return records.from_json(self.record_path.read_bytes(), str(self.record_path))
+            record = records.from_json(self.record_path.read_bytes(), str(self.record_path))
         except OSError as error:
             raise UsageError(f"{self.record_path} cannot be read: {error.strerror}.") from error
+        if record.run_id != self.path.resolve().name:
+            raise UsageError(
+                f"{self.path} holds the run {record.run_id}: it was copied or renamed. Give the "
+                "folder its run's name, or move a copy out of the results."
+            )
+        return record
 
     @property
     def has_attachment(self) -> bool:
@@ -229,7 +245,13 @@ class RunDir:
     def read_attachment(self) -> Attachment | None:
         """An external meter's joules; ``None`` if none was attached."""
         path = self.attachment_path
-        return records.attachment_from_json(path.read_bytes(), str(path)) if path.exists() else None
+        try:
+            data = path.read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise UsageError(f"{path} cannot be read: {error.strerror}.") from error
+        return records.attachment_from_json(data, str(path))
 
     def write_attachment(self, attachment: Attachment, trace: Trace) -> None:
         """Write an external meter's polls and, once they are on disk, its joules."""
@@ -384,14 +406,48 @@ def _try_lock(stream: IO[str], kind: int) -> bool:
     return True
 
 
+def list_folders(results: Path, study: str) -> list[RunDir]:
+    """Every folder of a study that holds a run, by name; empty when there is none."""
+    specs = sorted((results / study).glob(f"*/{SPEC}"))
+    # One that is still being made or copied, or was left while it was, is no run yet.
+    return [RunDir(spec.parent) for spec in specs if not spec.parent.name.startswith(".")]
+
+
 def study_runs(results: Path, study: str) -> list[RunDir]:
-    """Every run folder of a study, by name; empty when there is none."""
-    folder = results / study
-    if not folder.is_dir():
-        return []
-    specs = sorted(folder.glob(f"*/{SPEC}"))
-    # One that is still being made, or was left while it was, is no run yet.
-    return [RunDir(spec.parent) for spec in specs if not spec.parent.name.startswith(f"{_NEW}.")]
+    """Every run of a study, by name; a copy beside its run is left out, and said to be.
+
+    Raises:
+        UsageError: The folder of a run was renamed.
+    """
+    runs, specs = list[RunDir](), dict[RunDir, RunSpec]()
+    for run in list_folders(results, study):
+        with contextlib.suppress(UsageError):  # whoever reads its spec says that it is damaged
+            specs[run] = run.read_spec()
+        if run not in specs or _is_named_after(run, specs[run]):
+            runs.append(run)
+    for copy in (run for run in specs if run not in runs):
+        if not any(specs.get(run) == specs[copy] for run in runs) and study != MEASURED:
+            raise UsageError(
+                f"{copy.path} is no name of a run: the folder was renamed. Give it back its name, "
+                f"{specs[copy].run_id}, or move it out of the results."
+            )
+        _report_copy(copy.path)
+    return runs
+
+
+def _is_named_after(run: RunDir, spec: RunSpec) -> bool:
+    """Whether a folder has the name of its run; the digest may be that of another version."""
+    training = re.compile(f"{re.escape(spec.variant)}-s{spec.seed}-[0-9a-f]{{8}}")
+    is_usual = (_PROGRAM_NAME if spec.is_program else training).fullmatch(run.run_id)
+    with contextlib.suppress(UsageError):
+        return bool(is_usual or run.read_own_record())
+    return False
+
+
+@cache
+def _report_copy(path: Path) -> None:
+    """Say once that a folder does not count."""
+    _log.warning("%s is a copy of another run and left out. Move it out of the results.", path)
 
 
 # A folder is made under a name that says which process makes it, and renamed when it is whole. A
@@ -464,11 +520,7 @@ def _read_json(path: Path, kind: type[T]) -> T:
         UsageError: It cannot be read, or holds something else.
     """
     try:
-        value: T = _adapter(kind).validate_json(path.read_bytes())
-    except (OSError, ValidationError) as error:
-        reason = error.strerror if isinstance(error, OSError) else records.first_problem(error)
+        return read_document(kind, path.read_bytes())
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
         raise UsageError(f"{path} cannot be read: {reason}.") from error
-    return value
-
-
-_adapter: Any = cache(TypeAdapter)

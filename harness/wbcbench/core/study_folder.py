@@ -6,7 +6,7 @@ from pathlib import Path
 
 from wbcbench.core.errors import UsageError, unknown_name
 from wbcbench.core.run_condition import condition
-from wbcbench.core.run_folder import SPEC, RunDir, study_runs
+from wbcbench.core.run_folder import SPEC, RunDir, list_folders
 from wbcbench.core.spec import MEASURED
 
 # The names in ``results/<study>/`` beside the folders of the runs.
@@ -37,12 +37,12 @@ def studies(results: Path) -> list[str]:
     """Names of the studies that hold at least one run, sorted."""
     if not results.is_dir():
         return []
-    return sorted(path.name for path in results.iterdir() if study_runs(results, path.name))
+    return sorted(path.name for path in results.iterdir() if list_folders(results, path.name))
 
 
 def all_runs(results: Path) -> list[RunDir]:
-    """Every run of every study."""
-    return [run for study in studies(results) for run in study_runs(results, study)]
+    """Every folder of a run in every study."""
+    return [run for study in studies(results) for run in list_folders(results, study)]
 
 
 def require_study(results: Path, study: str, *, trained: bool = True) -> Path:

@@ -145,15 +145,10 @@ def _format_digits(value: float) -> str:
 
 # A spreadsheet carries out a cell that begins with ``=``, ``+``, ``-``, ``@``, a tab or a line
 # break (OWASP, "CSV Injection"). Such *text* gets an apostrophe in front; numbers stay as they are.
-# The rule can be undone, so that reading gives the same text.
+# The rule can be undone: where the text begins so after an apostrophe, that one is taken away.
 def safe_text(text: str) -> str:
     """Text that no spreadsheet carries out."""
     return f"'{text}" if _FORMULA_START.match(text) else text
-
-
-def original_text(text: str) -> str:
-    """The text that :func:`safe_text` made this from."""
-    return text[1:] if text.startswith("'") and _FORMULA_START.match(text) else text
 
 
 def console() -> Console:

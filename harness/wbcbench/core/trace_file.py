@@ -12,6 +12,7 @@ channel is (kind, origin, part of the machine) stands beside them in ``channels.
 from __future__ import annotations
 
 import io
+import math
 import threading
 from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
@@ -80,6 +81,7 @@ def _parse_line(line: str) -> list[float | None]:
         cells = [float(cell) if cell else None for cell in line.split(",")]
     except ValueError:
         return []
+    cells = [None if cell is None or not math.isfinite(cell) else cell for cell in cells]
     return cells if cells[0] is not None else []
 
 
@@ -111,9 +113,10 @@ def read_parquet_polls(path: Path, names: Collection[str] | None = None) -> list
 
     filters = None if names is None else [("channel", "in", list(names))]
     try:
-        return _parse_polls(
-            pq.read_table(path, columns=_COLUMNS, filters=filters, use_threads=False)
-        )
+        with path.open("rb") as stream:  # a name that is not UTF-8 is more than pyarrow takes
+            return _parse_polls(
+                pq.read_table(stream, columns=_COLUMNS, filters=filters, use_threads=False)
+            )
     except (OSError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise UsageError(
@@ -127,6 +130,8 @@ def _parse_polls(table: pa.Table) -> list[Polls]:
     polls = list(zip(*(column.to_pylist() for column in table.columns), strict=True))
     if any(None in poll or None in poll[1] or len(poll[1]) != len(poll[2]) for poll in polls):
         raise ValueError("a channel has other times than values")
+    if not all(math.isfinite(t_s) for _, times, _ in polls for t_s in times):
+        raise ValueError("a time is no number")
     return polls
 
 

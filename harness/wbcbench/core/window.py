@@ -36,11 +36,12 @@ IDLE_BEFORE = (IDLE_CONTEXT, IDLE_COLD)
 IDLE_AFTER = (IDLE_POST,)
 
 # Windows outside a run.
+FIT = "fit"  # one call of Keras' ``fit``, validation included
 WHOLE = "whole"  # the block of a ``Meter``
 COMMAND = "command"  # what ``monitor`` started
 MACHINE = "machine"  # ``monitor`` without a command
 IDLE = "idle"  # what ``doctor`` samples
-_MAIN = (TRAIN, WHOLE, COMMAND, MACHINE)
+_MAIN = (TRAIN, FIT, WHOLE, COMMAND, MACHINE)
 
 # Phases of the live display that span several windows.
 VALIDATION_PHASE = "validate"

@@ -262,14 +262,7 @@ class Shelf:
             return listing, pixels.read_images()
         except FileNotFoundError:
             return None
-        except (
-            OSError,
-            LookupError,
-            ValueError,
-            TypeError,
-            AttributeError,
-            RecursionError,
-        ) as error:
+        except (OSError, ValueError, TypeError, LookupError, AttributeError, RuntimeError) as error:
             _log.warning("The cache in %s is damaged (%s); reading again.", self.root, error)
             return None
 

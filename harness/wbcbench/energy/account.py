@@ -7,6 +7,7 @@ recorder died. Both read the same files, so a number cannot depend on which of t
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any, TypeVar
@@ -268,10 +269,11 @@ class RunEvents:
 
 
 def replay(messages: Iterable[Mapping[str, Any]]) -> RunEvents:
-    """What a run reported, from its messages in their order."""
+    """What a run reported, from its messages in their order; a damaged one is left out."""
     events = RunEvents()
     for message in messages:
-        events.apply(message)
+        with suppress(ValueError, TypeError, KeyError, AttributeError):
+            events.apply(message)
     return events
 
 

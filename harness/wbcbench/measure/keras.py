@@ -11,12 +11,12 @@ from wbcbench.measure.meter import Meter
 
 
 class EpochEnergy(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types
-    """Opens and closes the windows ``train``, ``epoch-1``, ``validate-1`` and so on.
+    """Opens and closes the windows ``fit``, ``epoch-1``, ``validate-1`` and so on.
 
     ``epoch-k`` holds the training steps of an epoch, ``validate-k`` the validation pass after
-    them, ``train`` all of ``fit``. Devices are synchronised at each edge. No batch hook is
-    overridden: with one, Keras waits for the device after every batch, and the joules would be
-    those of another program.
+    them, ``fit`` all of the call: more than the ``train`` of a run, which is without validation.
+    Devices are synchronised at each edge. No batch hook is overridden: with one, Keras waits for
+    the device after every batch, and the joules would be those of another program.
     """
 
     def __init__(self, meter: Meter, prefix: str = "") -> None:
@@ -32,8 +32,8 @@ class EpochEnergy(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has 
         self._open: list[str] = []
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Open ``train``."""
-        self._begin(window.TRAIN)
+        """Open ``fit``."""
+        self._begin(window.FIT)
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Open the training steps of an epoch."""
@@ -55,8 +55,8 @@ class EpochEnergy(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has 
         self._end(window.epoch(epoch + 1))
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
-        """Close ``train``."""
-        self._end(window.TRAIN)
+        """Close ``fit``."""
+        self._end(window.FIT)
 
     def _begin(self, name: str) -> None:
         self._meter.open(self._prefix + name)

@@ -23,7 +23,7 @@ from wbcbench.core.messages import Edge
 from wbcbench.core.quality import Quality, QualityWarning
 from wbcbench.core.settings import find_results
 from wbcbench.core.trace import Trace
-from wbcbench.core.window import TRAIN, WHOLE, MonotonicClock, Window, WindowEnergy
+from wbcbench.core.window import WHOLE, MonotonicClock, Window, WindowEnergy, find_main
 from wbcbench.energy.checks import Evidence
 from wbcbench.energy.source import EnergyResult
 from wbcbench.measure.program_run import MarkFile, ProgramRun, create_run, describe_error
@@ -271,7 +271,7 @@ class Meter:
 
     @cached_property
     def _main(self) -> WindowResult:
-        return self.window_result(TRAIN if TRAIN in self._windows else WHOLE)
+        return self.window_result(find_main(self._windows))
 
     @property
     def _recording(self) -> Recording:

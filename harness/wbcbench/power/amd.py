@@ -37,6 +37,8 @@ from wbcbench.power.device import (
     UnreadGpuError,
     begins_with,
     format_gpus,
+    known_limit_w,
+    known_range_w,
     make_meters,
     named_gpus,
     visible_gpus,
@@ -147,7 +149,7 @@ def query(name: str, *arguments: Any) -> Any:
 
     try:
         answer = getattr(amdsmi, name)(*arguments)
-    except amdsmi.AmdSmiException:
+    except (amdsmi.AmdSmiException, UnicodeDecodeError):  # text that is not UTF-8 is unknown
         return None
     if isinstance(answer, dict):
         return {key: None if value == _UNKNOWN else value for key, value in answer.items()}
@@ -268,7 +270,7 @@ class AmdDevice(Device):
             "architecture": asic.get("target_graphics_version"),
             "driver": self.query("amdsmi_get_gpu_driver_info").get("driver_version"),
             "amdsmi": version("amdsmi"),
-            "power_limit_default_w": self._power_cap_w().get("default_power_cap"),
+            "power_limit_default_w": known_limit_w(self._power_cap_w().get("default_power_cap")),
         }
 
     def read_telemetry(self) -> TelemetrySample:
@@ -303,13 +305,12 @@ class AmdDevice(Device):
 
     def power_limit_w(self) -> float | None:
         """The power limit that is set, in watts; ``None`` if unknown."""
-        return self._power_cap_w().get("power_cap")
+        return known_limit_w(self._power_cap_w().get("power_cap"))
 
     def power_limit_range_w(self) -> tuple[float, float] | None:
         """Lowest and highest power limit in watts; ``None`` if unknown."""
         cap_w = self._power_cap_w()
-        low_w, high_w = cap_w.get("min_power_cap"), cap_w.get("max_power_cap")
-        return None if low_w is None or high_w is None else (low_w, high_w)
+        return known_range_w(cap_w.get("min_power_cap"), cap_w.get("max_power_cap"))
 
     def set_power_limit(self, limit_w: float) -> None:
         """Set the power limit in watts; raises ``CannotMeasureError`` where that fails."""

@@ -21,6 +21,8 @@ from wbcbench.core.trace import Channel, Domain, Kind, Origin
 # How often a reading is renewed and the time it is the mean of, in seconds; ``None`` is unknown.
 Pace = tuple[float | None, float | None]
 
+_MOST_W = 100_000.0  # a power limit above it is a driver's mark for none
+
 ENERGY = "total_energy"  # the name of every counter's reading; all others are power
 
 
@@ -63,6 +65,18 @@ def begins_with(uuid: str, prefix: str) -> bool:
 
 
 G = TypeVar("G", bound=Gpu)
+
+
+def known_limit_w(limit_w: float | None) -> float | None:
+    """A power limit in watts; ``None`` where the driver reports one that no board can have."""
+    return limit_w if limit_w is not None and 0 < limit_w <= _MOST_W else None
+
+
+def known_range_w(low_w: float | None, high_w: float | None) -> tuple[float, float] | None:
+    """The bounds of a power limit in watts; ``None`` where they are none."""
+    if low_w is None or (most_w := known_limit_w(high_w)) is None or not 0 <= low_w <= most_w:
+        return None
+    return low_w, most_w
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 ``pynvml`` calls the library of NVIDIA's driver and is imported here alone. Every session holds one
 reference, so nested ones and those of other libraries in this process do not close the driver for
-each other.
+each other. Text that is not UTF-8, which it cannot decode, is unknown.
 
 NVML counts GPUs by PCI bus, CUDA by speed unless configured otherwise, and both are renumbered by
 ``CUDA_VISIBLE_DEVICES``. Only the UUID means the same GPU everywhere, so all other modules use it.
@@ -42,6 +42,8 @@ from wbcbench.power.device import (
     TelemetrySample,
     UnreadGpuError,
     format_gpus,
+    known_limit_w,
+    known_range_w,
     make_meters,
     named_gpus,
     visible_gpus,
@@ -157,7 +159,7 @@ def session() -> Iterator[None]:
     try:
         pynvml.nvmlInit()
     except pynvml.NVMLError as error:
-        problem, way_out = _PROBLEMS.get(error.value, (str(error), "Check `nvidia-smi`"))
+        problem, way_out = _PROBLEMS.get(error.value, (_describe(error), "Check `nvidia-smi`"))
         is_hidden = os.environ.get(VISIBLE, "0").strip() in {"", "-1"}
         is_there = any(_DEVICE_FILES.glob("nvidia[0-9]*")) and not is_hidden
         has_gpus = is_there or error.value not in _PROBLEMS
@@ -175,8 +177,16 @@ def query(call: Callable[..., T], *arguments: Any) -> T | None:
     """The driver's answer; ``None`` where it does not support the call or fails."""
     try:
         return call(*arguments)
-    except pynvml.NVMLError:
+    except (pynvml.NVMLError, UnicodeDecodeError):
         return None
+
+
+def _describe(error: Exception) -> str:
+    """What the driver says of an error, which may be no text either."""
+    try:
+        return str(error)
+    except UnicodeDecodeError:
+        return type(error).__name__
 
 
 def ask(call: Callable[..., T], *arguments: Any, until_s: float) -> T:
@@ -205,7 +215,9 @@ def list_gpus() -> tuple[Gpu, ...]:
     try:
         number = ask(pynvml.nvmlDeviceGetCount, until_s=until_s)
     except pynvml.NVMLError as error:
-        raise UnreadGpuError(f"NVML lists no GPU: {error}. Check `nvidia-smi -L`.") from error
+        raise UnreadGpuError(
+            f"NVML lists no GPU: {_describe(error)}. Check `nvidia-smi -L`."
+        ) from error
     return tuple(_read_identity(index, until_s) for index in range(number))
 
 
@@ -221,12 +233,14 @@ def _read_identity(index: int, until_s: float) -> Gpu:
     try:
         handle = ask(pynvml.nvmlDeviceGetHandleByIndex, index, until_s=until_s)
         uuid = ask(pynvml.nvmlDeviceGetUUID, handle, until_s=until_s)
+    except UnicodeDecodeError:
+        return Gpu(index, "", "", "", problem="its UUID is not text")
     except pynvml.NVMLError as error:
-        return Gpu(index, "", "", "", problem=str(error))
-    pci = query(pynvml.nvmlDeviceGetPciInfo, handle)
+        return Gpu(index, "", "", "", problem=_describe(error))
+    bus_id = query(lambda: pynvml.nvmlDeviceGetPciInfo(handle).busId)
     mode = query(pynvml.nvmlDeviceGetMigMode, handle)
     name = query(pynvml.nvmlDeviceGetName, handle) or ""
-    return Gpu(index, uuid, name, pci.busId if pci is not None else "", bool(mode and mode[0]))
+    return Gpu(index, uuid, name, bus_id or "", bool(mode and mode[0]))
 
 
 def choose_gpus(
@@ -342,7 +356,7 @@ class NvmlDevice(Device):
                 until_s = time.monotonic() + PATIENCE_S
                 handle = ask(pynvml.nvmlDeviceGetHandleByUUID, gpu.uuid, until_s=until_s)
             except pynvml.NVMLError as error:
-                raise CannotMeasureError(_describe_silence(gpu, str(error))) from error
+                raise CannotMeasureError(_describe_silence(gpu, _describe(error))) from error
             yield handle
 
     def find_readings(self) -> tuple[str, ...]:
@@ -382,7 +396,7 @@ class NvmlDevice(Device):
         try:
             return {reading: ask(find_way, until_s=until_s)}
         except pynvml.NVMLError as error:
-            self._refused[reading] = str(error)
+            self._refused[reading] = _describe(error)
             return {}
 
     def _ask_field(self, reading: str) -> float:
@@ -448,8 +462,8 @@ class NvmlDevice(Device):
         }
 
     def _query_w(self, call: Callable[[Any], float]) -> float | None:
-        power_mw = query(call, self.handle)
-        return None if power_mw is None else units.w_from_mw(power_mw)
+        limit_mw = query(call, self.handle)
+        return None if limit_mw is None else known_limit_w(units.w_from_mw(limit_mw))
 
     def _query_hz(self, clock: int) -> float | None:
         frequency_mhz = query(pynvml.nvmlDeviceGetClockInfo, self.handle, clock)
@@ -508,7 +522,7 @@ class NvmlDevice(Device):
     def power_limit_range_w(self) -> tuple[float, float] | None:
         """Lowest and highest power limit in watts; ``None`` if unknown."""
         bounds = query(pynvml.nvmlDeviceGetPowerManagementLimitConstraints, self.handle)
-        return None if bounds is None else (units.w_from_mw(bounds[0]), units.w_from_mw(bounds[1]))
+        return None if bounds is None else known_range_w(*map(units.w_from_mw, bounds))
 
     def set_power_limit(self, limit_w: float) -> None:
         """Set the power limit in watts; raises ``CannotMeasureError`` where that fails."""
@@ -522,7 +536,8 @@ class NvmlDevice(Device):
             ) from error
         except pynvml.NVMLError as error:
             raise CannotMeasureError(
-                f"The power limit of {self.gpu} could not be set to {limit_w:g} W: {error}. "
+                f"The power limit of {self.gpu} could not be set to {limit_w:g} W: "
+                f"{_describe(error)}. "
                 "Leave --power-limit out for this GPU, or check `nvidia-smi -q -d POWER`."
             ) from error
 

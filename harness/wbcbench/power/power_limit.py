@@ -19,7 +19,7 @@ from pydantic import JsonValue
 
 from wbcbench.core.errors import CannotMeasureError, UsageError, WbcbenchError
 from wbcbench.core.spec import RunSpec
-from wbcbench.power.device import Device
+from wbcbench.power.device import Device, known_limit_w
 from wbcbench.power.meter import AUTO, MeterRequest, explain_absence, find_meters
 
 _MOST_BYTES = 4096  # a longer note was not written here
@@ -169,7 +169,8 @@ class OpenNote:
         """What a killed run left; ``None`` if nothing, or nothing that makes sense."""
         try:
             note = json.loads(os.pread(self._handle, _MOST_BYTES, 0))
-            return PowerLimit(str(note["uuid"]), float(note["before_w"]), float(note["target_w"]))
+            limit = PowerLimit(str(note["uuid"]), float(note["before_w"]), float(note["target_w"]))
+            return limit if known_limit_w(limit.before_w) else None
         except (ValueError, KeyError, TypeError, RecursionError):
             return None
 

@@ -20,11 +20,12 @@ from itertools import pairwise
 from pathlib import Path
 from statistics import median
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from wbcbench.core.cache import cache_root
 from wbcbench.core.files import write_atomically
 from wbcbench.core.record import KindGuess, SensorCard
+from wbcbench.core.strict_json import read_document
 from wbcbench.core.trace import Channel, Kind, Origin, Trace
 from wbcbench.core.window import Clock
 from wbcbench.energy.renewals import (
@@ -270,8 +271,8 @@ def load_cards(meter: EnergyMeter) -> tuple[SensorCard, ...]:
     if path is None:
         return ()
     try:
-        stored = TypeAdapter(_StoredCards).validate_json(path.read_bytes())
-    except (OSError, ValidationError):
+        stored = read_document(_StoredCards, path.read_bytes())
+    except (OSError, ValueError):
         return ()
     age_s = time.time() - stored.probed_at_s
     is_of_board = stored.board == board and len(stored.cards) == len(meter.channels)

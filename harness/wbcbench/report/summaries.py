@@ -77,7 +77,20 @@ def _build_row(study: ReportStudy, configuration: Configuration) -> Row:
     row |= _build_mean_cells("power_mean_w", [w for w in powers_w if w is not None])
     for column in _OF_ALL:
         row |= _build_mean_cells(column, known_values(used, column))
-    return row | _build_error_cells(row, used, metered) | _build_target_cells(used, metered)
+    photographs = _find_photograph_interval(study, configuration.label, used)
+    errors = _build_error_cells(row, used, metered, photographs)
+    return row | errors | _build_target_cells(used, metered)
+
+
+def _find_photograph_interval(
+    study: ReportStudy, label: str, used: Sequence[Run]
+) -> Sequence[float | None]:
+    """The interval of the runs' mean answers; of a single run, its own, which is the same."""
+    if len(used) == 1:
+        return [used[0].number(f"accuracy_ci_{end}") for end in ("low", "high")]
+    summaries = study.comparison.configurations if study.comparison else ()
+    means = next((each.accuracy for each in summaries if each.label == label), None)
+    return (means.low, means.high) if means else (None, None)
 
 
 def _build_mean_cells(column: str, values: Sequence[float]) -> dict[str, Value]:
@@ -93,16 +106,17 @@ def get_mean(row: Row, column: str) -> Mean | None:
     return None if None in parts else Mean(*parts)
 
 
-def _build_error_cells(row: Row, used: Sequence[Run], metered: Sequence[Run]) -> dict[str, Value]:
+def _build_error_cells(
+    row: Row, used: Sequence[Run], metered: Sequence[Run], over_photographs: Sequence[float | None]
+) -> dict[str, Value]:
     """What the interval over runs leaves out: the meter's error, and the few photographs."""
     energy = get_mean(row, ENERGY)
-    lows, highs = (known_values(used, f"accuracy_ci_{end}") for end in ("low", "high"))
     return {
         "energy_runs_j": (energy.high - energy.low) / 2 if energy and energy.has_interval else None,
         "energy_reading_j": mean_known(known_values(metered, "primary_uncertainty_train_j")),
         "energy_board_j": mean_known(known_values(metered, "primary_board_uncertainty_train_j")),
-        "accuracy_photographs_low": min(lows, default=None),
-        "accuracy_photographs_high": max(highs, default=None),
+        "accuracy_photographs_low": over_photographs[0],
+        "accuracy_photographs_high": over_photographs[1],
         "accuracy_leakage_free": mean_known(known_values(used, "accuracy_leakage_free")),
     }
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 import reprlib
 from collections.abc import Callable, Mapping
@@ -44,7 +43,7 @@ _RULES: Mapping[str, _Rule] = {
     "warmup_steps": (lambda v: v >= 0, "must not be negative"),
     "cooldown_c": (lambda v: v is None or 0 < v <= 120,
           "must be above 0 and at most 120 °C"),
-    "power_limit_w": (lambda v: v is None or 0 < v < math.inf, "must be above 0 watts"),
+    "power_limit_w": (lambda v: v is None or 0 < v < 1e5, "must be above 0 and below 100000 watts"),
     "country": (lambda v: v is None or bool(re.fullmatch(r"[A-Z]{3}", v)),
           "must be a three-letter ISO 3166 code such as DEU"),
     "meters": (lambda v: len(v) > 0, "must name at least one meter"),

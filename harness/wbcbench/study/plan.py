@@ -15,14 +15,14 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from wbcbench.compare.design import Contrast, configure_plan, make_design
 from wbcbench.compare.metric import ACCURACY, PRIMARY, Settings, find_metric
 from wbcbench.core.errors import UsageError, unknown_name
 from wbcbench.core.files import write_atomically
-from wbcbench.core.record import first_problem
 from wbcbench.core.spec import RunSpec
+from wbcbench.core.strict_json import parse_json
 from wbcbench.core.study_folder import PLAN, earlier_plan
 from wbcbench.core.trace import Origin
 from wbcbench.core.window import utc_now
@@ -172,19 +172,15 @@ def from_json(path: Path) -> Plan:
         UsageError: It cannot be read, or was changed after it was made.
     """
     try:
-        document = json.loads(path.read_bytes())
+        document = parse_json(path.read_bytes())
         plan = TypeAdapter(Plan).validate_json(json.dumps(document["plan"]))
         digest = document["sha256"]
         for study in {plan.study, *(run.study for run in plan.runs)}:
             limits.check_field("study", study, f"{path}: key 'study'")
     except OSError as error:
         raise UsageError(f"The plan {path} cannot be read: {error.strerror}.") from error
-    except ValidationError as error:
-        raise UsageError(
-            f"{path} is not a plan of this version: {first_problem(error)}."
-        ) from error
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise UsageError(f"{path} is not a plan of this version: {error}.") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise UsageError(f"{path} is not a plan of this version: {error}") from error
     if plan.sha256 != digest:
         raise UsageError(
             f"{path} was changed after it was made: its digest is {digest[:12]}…, that of its "

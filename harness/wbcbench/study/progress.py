@@ -24,6 +24,7 @@ from wbcbench.core.record import RunRecord
 from wbcbench.core.run_condition import condition
 from wbcbench.core.run_folder import RunDir, study_runs
 from wbcbench.core.spec import RunSpec
+from wbcbench.core.strict_json import parse_json
 from wbcbench.core.study_folder import INTERIM_ANALYSES
 from wbcbench.study.forecast import Past, learn_cost
 from wbcbench.study.plan import Plan, analysis_settings, check_contrasts, find_contrast
@@ -222,12 +223,12 @@ class InterimAnalyses:
         self._by_blocks: dict[int, InterimAnalysis] = {}
         if self._path.exists():
             try:
-                document = json.loads(self._path.read_bytes())
+                document = parse_json(self._path.read_bytes())
                 adapter = TypeAdapter(list[InterimAnalysis])
                 analyses = adapter.validate_python(document["interim_analyses"])
                 if document["plan_sha256"] == plan.sha256:
                     self._by_blocks = {analysis.blocks: analysis for analysis in analyses}
-            except (ValueError, KeyError, TypeError, RecursionError):
+            except (ValueError, KeyError, TypeError):
                 pass
 
     @property

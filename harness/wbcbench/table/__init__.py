@@ -128,11 +128,12 @@ def _format_cell(cell: Cell) -> str:
 
 
 def refuse_newer_table(study_dir: Path) -> None:
-    """Raise ``UsageError`` when another major version wrote this study's table."""
+    """Raise ``UsageError`` when another major version wrote this study's table.
+
+    One that cannot be read, as a spreadsheet may leave it, is none: it is made again.
+    """
     path = study_dir / RUNS_TABLE
-    if not path.is_file():
-        return
-    with path.open(encoding="utf-8", newline="") as stream:
-        first = next(csv.DictReader(stream), {})
-    with contextlib.suppress(KeyError, ValueError):  # an empty table, or none of ours
-        require_schema(first["schema_version"], str(path))
+    with contextlib.suppress(OSError, KeyError, ValueError, TypeError, csv.Error):
+        with path.open(encoding="utf-8-sig", errors="replace", newline="") as stream:
+            first = next(csv.DictReader(stream), {})
+        require_schema(str(first["schema_version"]), str(path))

@@ -1,18 +1,16 @@
 """The results table as a file for others, and its description for readers.
 
-What is written unrounded (CSV, Parquet, JSON) can be read back with :func:`read_export`: same
-columns, same types, same numbers. What is not finite is unknown. Text that a spreadsheet would run
-as a formula is made harmless (see ``core.text``).
+What is written unrounded (CSV, Parquet, JSON) reads back as the same columns, types and numbers.
+What is not finite is unknown. Text that a spreadsheet would run as a formula is made harmless (see
+``core.text``).
 """
 
 from __future__ import annotations
 
-import csv
 import io
 import json
 from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wbcbench.core.errors import UsageError, unknown_name
@@ -26,7 +24,6 @@ from wbcbench.core.text import (
     human_share,
     latex_table,
     markdown_table,
-    original_text,
     printable,
 )
 from wbcbench.table.columns import Cell, Column, load_columns
@@ -145,56 +142,6 @@ def to_frame(rows: Rows, columns: Sequence[Column]) -> pd.DataFrame:
     names = [column.name for column in columns]
     raw = pd.DataFrame(cells, columns=names, dtype=object)
     return raw.astype({column.name: _PANDAS.get(column.type, "string") for column in columns})
-
-
-def read_export(path: Path) -> pd.DataFrame:
-    """Read back what was exported as CSV, Parquet or JSON.
-
-    Raises:
-        UsageError: The file has another ending, or is not such a table.
-    """
-    readers = {".csv": _read_csv, ".json": _read_json, ".parquet": _read_parquet}
-    reader = readers.get(path.suffix)
-    if reader is None:
-        raise UsageError(f"{path} cannot be read: exported tables end in {', '.join(readers)}.")
-    try:
-        return reader(path)
-    except (OSError, ValueError, KeyError) as error:
-        raise UsageError(f"{path} cannot be read as an exported table: {error}") from error
-
-
-def _read_csv(path: Path) -> pd.DataFrame:
-    with path.open(encoding="utf-8", newline="") as stream:
-        lines = csv.DictReader(stream)
-        columns = select_columns(lines.fieldnames or ())
-        rows = [{c.name: _parse_csv(line[c.name], c) for c in columns} for line in lines]
-    return to_frame(rows, columns)
-
-
-def _read_json(path: Path) -> pd.DataFrame:
-    document = json.loads(path.read_bytes())
-    columns = select_columns([column["name"] for column in document["columns"]])
-    return to_frame(document["rows"], columns)
-
-
-def _read_parquet(path: Path) -> pd.DataFrame:
-    import pandas as pd
-
-    raw = pd.read_parquet(path, engine="pyarrow", dtype_backend="numpy_nullable")
-    return raw.astype(
-        {name: _PANDAS.get(load_columns()[name].type, "string") for name in raw.columns}
-    )
-
-
-def _parse_csv(text: str, column: Column) -> Cell:
-    if not text and (column.empty_when or column.type not in {"str", "enum"}):
-        return None
-    readers: Mapping[str, Callable[[str], Cell]] = {
-        "int": int,
-        "float": float,
-        "bool": lambda word: word == "true",
-    }
-    return readers.get(column.type, original_text)(text)
 
 
 def _format_rows(rows: Rows, columns: Sequence[Column]) -> list[list[str]]:

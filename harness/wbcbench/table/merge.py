@@ -7,13 +7,14 @@ on. Two runs of one name must be the same run; otherwise nothing is copied at al
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from wbcbench.core.errors import UsageError
 from wbcbench.core.files import sync_folder
 from wbcbench.core.run_folder import LOCK, RunDir, study_runs
+from wbcbench.table.view import COMPARABLE, Run
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,11 +25,13 @@ class Merged:
         copied: Runs that are new in the folder.
         same: Runs that were there already, or came twice, with the same content.
         unfinished: Runs without a record; they stay where they are.
+        differing: Columns whose values must agree for a comparison and differ between the runs.
     """
 
     copied: int
     same: int
     unfinished: int
+    differing: tuple[str, ...] = ()
 
 
 def merge_studies(studies: Sequence[Path], into: Path) -> Merged:
@@ -43,21 +46,27 @@ def merge_studies(studies: Sequence[Path], into: Path) -> Merged:
         raise UsageError(f"{into} cannot be merged into itself. Name another study with --into.")
     runs = [run for study in studies for run in study_runs(study.parent, study.name)]
     finished = [run for run in runs if run.is_finished]
-    chosen = _choose_runs(finished, into)
+    known = {run.run_id: run for run in study_runs(into.parent, into.name) if run.is_finished}
+    chosen = _choose_runs(finished, known)
     new = [run for run in chosen if not RunDir(into / run.run_id).is_finished]
-    for run in new:
-        run.read_record()  # a damaged or newer one is refused before anything is copied
+    # A damaged or newer one is refused before anything is copied.
+    views = [Run(run.read_record()) for run in (*known.values(), *new)]
     _copy(new, into)
-    return Merged(len(new), len(finished) - len(new), len(runs) - len(finished))
+    kinds = {run.comparable_by for run in views if run.is_done}
+    differing = tuple(
+        name
+        for name, values in zip(COMPARABLE, zip(*kinds, strict=True), strict=False)
+        if len(set(values)) > 1
+    )
+    return Merged(len(new), len(finished) - len(new), len(runs) - len(finished), differing)
 
 
-def _choose_runs(runs: Sequence[RunDir], into: Path) -> list[RunDir]:
+def _choose_runs(runs: Sequence[RunDir], known: Mapping[str, RunDir]) -> list[RunDir]:
     """One run of each name; all runs of that name are equal.
 
     Raises:
         UsageError: Two of one name differ.
     """
-    known = {run.run_id: run for run in study_runs(into.parent, into.name) if run.is_finished}
     chosen: dict[str, RunDir] = {}
     for run in runs:
         other = known.get(run.run_id) or chosen.get(run.run_id)

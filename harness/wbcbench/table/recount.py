@@ -149,7 +149,8 @@ def _compute_scores(path: Path, own: RunRecord, test: Scores) -> dict[str, Score
 
     classes = test.classes
     try:
-        table = pq.read_table(path)
+        with path.open("rb") as stream:
+            table = pq.read_table(stream)
         names = ["p_unused", *(f"p_{name.lower()}" for name in classes)]
         probabilities = np.column_stack([table[name].to_numpy() for name in names])
         labels = np.array([classes.index(name) for name in table["y_true"].to_pylist()], np.int64)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import math
 import operator
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -131,7 +132,8 @@ def _apply(function: Callable[[Any, Any], Any], left: Any, right: Any) -> Any:
 
 
 def _plain(value: Any) -> Cell:
-    return value if isinstance(value, (str, int, float)) else None
+    is_number = isinstance(value, int | float) and math.isfinite(value)
+    return value if is_number or isinstance(value, str) else None
 
 
 # What expressions call, besides the methods of ``Run``.

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from wbcbench.bundle import describe, document, layout
-from wbcbench.bundle.bounds import BOUNDS, Bounds, parse_json, quote, require_readable
+from wbcbench.bundle.bounds import BOUNDS, Bounds, quote, require_readable
 from wbcbench.bundle.document import Submission
 from wbcbench.bundle.open import (
     Predictions,
@@ -26,6 +26,7 @@ from wbcbench.core import run_folder, study_folder
 from wbcbench.core.errors import VerificationError
 from wbcbench.core.record import RunRecord
 from wbcbench.core.run_folder import RunDir
+from wbcbench.core.strict_json import parse_json
 from wbcbench.study import plan
 from wbcbench.study.plan import Plan
 from wbcbench.table.view import Run

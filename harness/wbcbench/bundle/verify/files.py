@@ -11,8 +11,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import unquote
 
-from wbcbench.bundle import describe, layout
-from wbcbench.bundle.bounds import parse_json, quote
+from wbcbench.bundle import describe, document, layout
+from wbcbench.bundle.bounds import quote
 from wbcbench.bundle.verify import Outcome, report_outcome
 from wbcbench.bundle.verify.bundle import Bundle
 from wbcbench.bundle.verify.energies import check_traces
@@ -20,6 +20,7 @@ from wbcbench.core import run_folder
 from wbcbench.core.errors import VerificationError
 from wbcbench.core.record import RunRecord
 from wbcbench.core.run_folder import RunDir
+from wbcbench.core.strict_json import parse_json
 from wbcbench.core.text import count_of
 from wbcbench.core.units import mb_from_bytes
 
@@ -256,7 +257,7 @@ def _find_action_problem(action: Mapping[str, Any], record: RunRecord | None) ->
 
 
 def check_citation(bundle: Bundle) -> Outcome:
-    """Citation usable: CITATION.cff has version, message, title and authors."""
+    """Citation usable: CITATION.cff has version, message, title, authors and an SPDX licence."""
     text = bundle.read(layout.CITATION).decode("utf-8")
     matches = filter(None, map(_KEY.match, text.splitlines()))
     values = {match[1]: match[2].strip() for match in matches}
@@ -270,4 +271,7 @@ def check_citation(bundle: Bundle) -> Outcome:
         for author in bundle.document.authors
         if (words := author.name.split()) and words[-1] not in text
     ]
+    licence = values.get("license", "").strip("\"'")
+    if licence and document.find_licence(licence) != licence:
+        missing.append(f"CITATION.cff has the licence {quote(licence)}, no SPDX identifier.")
     return report_outcome("CITATION.cff names title and authors.", [], [*missing, *unnamed])

@@ -216,9 +216,9 @@ def _iterate_limits(study: ReportStudy) -> Iterator[str]:
             "Synthetic: the images are synthetic or the energy is that of a simulated sensor. "
             "Nothing here is about blood cells."
         )
-    seeds = {run.spec.seed for run in study.done}
+    seeds, machines = {run.spec.seed for run in study.done}, len(study.distinct_values("host_id"))
     yield (
-        f"{count_of(len({run.row['host_id'] for run in study.runs}), 'machine')}, "
+        f"{count_of(machines, 'machine') if machines else 'Unknown machines'}, "
         f"{count_of(len(study.distinct_values('dataset_id')), 'data set')}, "
         f"{count_of(len(seeds), 'seed')}, {count_of(len(study.done), 'finished run')}. Another "
         "machine, other images or other settings may rank the variants otherwise."
