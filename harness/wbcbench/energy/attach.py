@@ -29,6 +29,7 @@ from wbcbench.energy.integrate import find_gaps, longest_step_s, window_energy
 from wbcbench.energy.renewals import list_moves, median_step_s
 from wbcbench.energy.source import choose_source, find_window_energy
 from wbcbench.energy.wall_logs import LogOptions, WallLog, read_wall_log
+from wbcbench.energy.wall_logs.times import MIDNIGHT
 from wbcbench.energy.warnings import make_warning
 
 METER = "wall"
@@ -102,7 +103,7 @@ def preview_wall_meter(
     trace = Trace(channel, readings.utc_s, readings.value)
     times, _ = trace.good
     whole = Window("log", times[0], times[-1])
-    is_dated = bool(offset_s) or not readings.is_relative
+    is_dated = bool(offset_s) or not readings.relative_to
     first, last = (_format_utc(t_s + offset_s) if is_dated else "" for t_s in (times[0], times[-1]))
     mean_w = window_energy(trace, whole).mean_power_w
     return LogPreview(readings, first, last, len(find_gaps(times)), mean_w, windows, refusal)
@@ -258,10 +259,12 @@ def _describe_no_overlap(run_id: str, log: WallLog, edges_s: Sequence[float]) ->
     """
     first_s, last_s, start_s, end_s = edges_s
     run = f"the run {run_id} (UTC {_format_utc(start_s)} to {_format_utc(end_s)})"
-    if log.is_relative:
+    if log.relative_to:
+        example = "2026-12-31T23:59:00+01:00"
+        start = _format_utc(start_s)[:10] if log.relative_to == MIDNIGHT else f"like {example}"
         return (
-            f"The log's times count from its own start, without a date. Say when that was, "
-            f"e.g. --start {_format_utc(start_s)}Z, for {run}."
+            f"The log's times count from {log.relative_to}, without a date. Say when that was "
+            f"with --start {start}, for {run}."
         )
     quarters = range(-MOST_ZONE_QUARTERS, MOST_ZONE_QUARTERS + 1)
     zones_s = sorted((quarter * QUARTER_HOUR_S for quarter in quarters), key=abs)

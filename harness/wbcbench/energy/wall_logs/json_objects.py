@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 from wbcbench.energy.wall_logs.log_table import LogTable
-from wbcbench.energy.wall_logs.times import is_moment
+from wbcbench.energy.wall_logs.times import classify
 
 _LINE = re.compile(r"^([^{\[]*?)(\{.*\})\s*,?\s*$")
 
@@ -63,10 +63,10 @@ def _read_lines(text: str) -> tuple[list[Any], tuple[str, ...]]:
             skipped += 1
             continue
         before = match[1].split() if match else []
-        is_timed = any(is_moment(str(value)) for value in part.values())
+        is_timed = any(classify(str(value)) == "moment" for value in part.values())
         objects.append(
             {"received": before[0], **part}
-            if before and not is_timed and is_moment(before[0])
+            if before and not is_timed and classify(before[0]) == "moment"
             else part
         )
     return objects, (f"{skipped} lines that are no JSON were left out.",) if skipped else ()

@@ -88,7 +88,7 @@ def _read_rows(lines: Sequence[str], delimiter: str) -> list[tuple[str, ...]]:
         )  # fmt: skip
     except pd.errors.ParserError as error:
         raise ValueError(f"it is not a table: {str(error)[:80]}") from error
-    return list(zip(*(frame[c].str.strip() for c in frame), strict=True))
+    return list(zip(*(frame[c].str.strip().tolist() for c in frame), strict=True))
 
 
 def _split(lines: Sequence[str], delimiter: str) -> Rows:

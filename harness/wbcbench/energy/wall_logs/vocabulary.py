@@ -92,7 +92,7 @@ class ColumnName:
     @property
     def is_time(self) -> bool:
         """Whether it is named like a time."""
-        return self.has("time") and self.kind is None
+        return self.has("time") and self.kind is None and "minute ts" not in self.words
 
     @property
     def is_other(self) -> bool:
