@@ -411,7 +411,7 @@ def test_a_dry_run_shows_how_the_log_was_understood_and_stores_nothing(
     shown = " ".join(result.stdout.split())
     for fact in (
         "nothing was stored",
-        "wall.csv: table, utf-8, decimal mark .",
+        "wall.csv: table, utf-8, decimal mark '.', delimiter ','",
         "column time, zone",
         "column power_w, in W",
         "2026-03-01T09:59:38: 120 W",

@@ -220,6 +220,8 @@ def test_a_delimiter_inside_quotes_is_none(tmp_path: Path) -> None:
     "write",
     [
         lambda t: f"{t.timestamp():.0f}",
+        lambda t: f"{t.timestamp():.3f}",
+        lambda t: f"{t.timestamp():.3f}".replace(".", ","),
         lambda t: f"{t.timestamp() * 1000:.0f}",
         lambda t: f"{t.timestamp() * 1e6:.0f}",
         lambda t: f"{int(t.timestamp()) * 10**9}",
@@ -346,6 +348,7 @@ VARYING = [0.01, 0.02, 0.015] * 4
         ([*RISING, *RISING], "energy today (kWh)", "total"),  # set to zero at midnight
         (VARYING, "energy_wh", "interval"),
         (VARYING, "Total energy (Wh)", "interval"),  # what falls so often is no total
+        ([*[0.02] * 30, *[0.03] * 30, *[0.02] * 30], "Total energy (Wh)", None),
         ([0.01] * 12, "energy per minute (Wh)", "interval"),
         ([0.01] * 6 + [0.02] * 6, "Energy use (Wh)", "interval"),
         ([5.01] * 6 + [5.02] * 6, "Total energy (kWh)", "total"),
@@ -419,6 +422,8 @@ def test_a_column_is_never_guessed(header: str, says: str, tmp_path: Path) -> No
         ("time,Voltage,Current,Leistung [W]", "Leistung [W]"),
         ("time,energy_kwh,price,power_w", "power_w"),
         ("time,v,i,Watts", "Watts"),
+        ("time,v,P / W,S / VA", "P / W"),
+        ("time,power_min_w,power_w_avg,power_max_w", "power_w_avg"),
     ],
 )
 def test_of_several_columns_the_total_or_the_active_one_is_read(
@@ -438,6 +443,10 @@ def test_units_are_named_by_the_user_where_the_log_does_not(tmp_path: Path) -> N
     assert known(read_text(tmp_path, bare, unit="W")) == [80.5, 81.5]
     path.write_text(table(["1,5", "2,5"], header="time;energy"))
     refuse(path, "no unit of energy", power_column="energy")
+    path.write_bytes((SAMPLES / "shelly_gen1.jsonl").read_bytes())
+    refuse(path, "Wmin", power_column="total")
+    names = "time;power_kw_avg"
+    assert known(read_text(tmp_path, table(["1,5", "2,25"], header=names))) == [1500, 2250]
     path.write_text("time,power (VA)\n1,5\n2,5\n")
     refuse(path, "Volt-amperes are not watts", power_column="power (VA)")
     for unit in ("VA", "MW", "horses", ""):

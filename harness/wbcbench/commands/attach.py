@@ -144,6 +144,7 @@ def _list_ends(preview: LogPreview) -> tuple[dict[str, Any], dict[str, Any]]:
 
 def _describe_preview(run_id: str, source: str, preview: LogPreview) -> str:
     from wbcbench.core.text import count_of, human_duration, human_power, printable
+    from wbcbench.core.window import TRAIN
 
     log = preview.log
     unit = "W" if log.kind.value == "sampled" else "J"
@@ -152,11 +153,12 @@ def _describe_preview(run_id: str, source: str, preview: LogPreview) -> str:
         for end in _list_ends(preview)
     ]
     marks = {"\t": "tab", " ": "space"}
-    form = [log.format, log.encoding, f"decimal mark {log.decimal}"]
-    form += [f"delimiter {marks.get(log.delimiter, log.delimiter)}"] * bool(log.delimiter)
+    form = [log.format, log.encoding, f"decimal mark '{log.decimal}'"]
+    form += [f"delimiter {marks.get(log.delimiter, repr(log.delimiter))}"] * bool(log.delimiter)
     counts = [f"{len(log.utc_s):,} in {human_duration(log.utc_s[-1] - log.utc_s[0])}"]
     counts += [f"{log.value.count(None):,} empty, {count_of(preview.gaps, 'gap')}"]
     means = {name: mean_w for name, mean_w in preview.windows.items() if mean_w is not None}
+    shown = [TRAIN] if TRAIN in means else [*means][:3]
     facts = {
         "file": f"{source}: {', '.join(form)}",
         "times": f"column {log.time_column}, zone {log.zone or 'none: since its own start'}",
@@ -165,7 +167,7 @@ def _describe_preview(run_id: str, source: str, preview: LogPreview) -> str:
         "last": ends[1],
         "readings": "; ".join(counts),
         "mean": human_power(preview.mean_power_w) + " over the file",
-        "run": ", ".join(f"{human_power(mean_w)} in {name}" for name, mean_w in means.items()),
+        "run": ", ".join(f"{human_power(means[name])} in {name}" for name in shown),
     }
     lines = [f"{run_id}: nothing was stored."]
     lines += [f"  {name:<9} {fact}" for name, fact in facts.items() if fact]

@@ -373,9 +373,10 @@ class _LogReader:
                 f"the unit {quote(word)} of the column {quote(name.text)} is neither power nor "
                 "energy. (Volt-amperes are not watts.) Use another --power-column, or --unit"
             )
-        if name.has("energy") and not name.has("power"):
+        if not name.has("power") and (name.has("energy") or name.has("running")):
             raise ValueError(
-                f"the column {quote(name.text)} names no unit of energy. Use --unit, e.g. kWh"
+                f"the column {quote(name.text)} names no unit of energy. Use --unit, e.g. kWh, or "
+                "Wmin for Shelly's first generation"
             )
         self.notes.append(f"The column {quote(name.text)} names no unit and was taken for watts.")
         return "W", UNITS["W"]
@@ -400,9 +401,6 @@ class _LogReader:
                 others = numbers.decide_styles(beside)
                 if len(others) == 1 and any(others[0].decimal in body for body in beside):
                     return decimal if others[0].decimal == decimal.decimal else grouped
-        is_fixed = all(decimal.decimal in body for body in written)
-        if is_fixed and decimal.decimal == "." and self.table.delimiter == ",":
-            return decimal  # who writes decimal commas does not separate by commas
         known = [value for value in parse(grouped) if value is not None]
         power_w = sum(known) / len(known)
         if kind is Kind.COUNTER:

@@ -88,7 +88,7 @@ def decide_styles(cells: Iterable[str], wanted: str | None = None) -> list[Numbe
         seen.decimal |= seen.unsure - seen.grouping
     seen.grouping |= seen.unsure - seen.decimal
     if len(seen.decimal) > 1 or seen.decimal & seen.grouping or (seen.has_long and seen.grouping):
-        marks = " and ".join(sorted(f"'{mark}'" for mark in seen.decimal | seen.grouping))
+        marks = " and ".join(map(repr, sorted(seen.decimal | seen.grouping)))
         raise ValueError(f"its numbers use {marks} in more than one way; write all of them alike")
     return [NumberStyle("".join(seen.decimal) or ".", "".join(sorted(seen.grouping)))]
 

@@ -124,9 +124,8 @@ def parse_times(
     """
     texts = [_tidy(cell) for cell in cells]
     kind = classify_all(texts)
-    if kind == "number" or (
-        kind and re.fullmatch(r"\d[\d.,eE+]*", texts[0]) and len(texts[0]) != 14
-    ):
+    example = next((text for text in texts if classify(text) == kind), "")
+    if kind in {"number", "moment"} and not _FORM.fullmatch(example):
         return _parse_numbers(texts, unit)
     matches = list[re.Match[str]]()
     for place, text in enumerate(texts, start=1):
@@ -154,7 +153,7 @@ def parse_times(
 
 
 def _tidy(cell: str) -> str:
-    text = " ".join(cell.strip().lstrip("'").split())
+    text = " ".join(re.sub(r"\[[\w/]+\]$", "", cell.strip().lstrip("'")).split())
     if match := _C_TIME.fullmatch(text):
         return f"{match[2]} {match[5]} {match[3]}{match[4] or ''}"
     return text
