@@ -433,6 +433,23 @@ def test_of_several_columns_the_total_or_the_active_one_is_read(
     assert log.column == column
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[{"t": 1795715810, "power": {"value": 1.5, "unit": "kW"}},\n'
+        '{"t": 1795715820, "power": {"value": 816, "unit": "W"}}]',
+        '{"device": "x", "readings": [{"time": 1795715810, "power_w": 1500},\n'
+        '{"time": 1795715820, "power_w": 816.0}]}',
+        '1795715810 plug/power {"power": 1500}\n1795715820 plug/power {"power": 816}\n',
+        '{"ts": "2026-11-26T17:56:50Z", "power": "1500,0"}\nreconnected\n'
+        '{"ts": "2026-11-26T17:57:00Z", "power": "816,0"}\n{"ts": "2026-11',
+    ],
+)
+def test_objects_are_read_wherever_they_lie(text: str, tmp_path: Path) -> None:
+    log = read_text(tmp_path, text)
+    assert (known(log), log.utc_s[0], log.format) == ([1500, 816], FIRST_S, "JSON")
+
+
 def test_units_are_named_by_the_user_where_the_log_does_not(tmp_path: Path) -> None:
     text = table(["1,5", "2,5"], header="time;reading")
     assert known(read_text(tmp_path, text, unit="kW")) == [1500, 2500]
@@ -498,7 +515,7 @@ def test_a_packed_log_is_unpacked_and_its_digest_is_that_of_the_file(tmp_path: P
         (b"PK\x03\x04abcdefgh", "Save the sheet as CSV"),
         (b"\x1f\x8bnot gzip at all", "cannot be read"),
         (b'{"a":1}\n', "no single column|fewer than two|no column"),
-        (b'[{"a":' * 100_000, "cannot be read"),
+        (b'[{"a":' * 100_000, "nested too deeply|cannot be read"),
         (b'{"Time":"2026-01-01T00:00:00"\n{"Time":"2026-01-01T00:00:01"}\n', "cannot be read"),
         (b"," * 5000 + b"\n" + b"," * 5000, "no rows"),
     ],

@@ -328,6 +328,10 @@ class _LogReader:
         name = self.names[column]
         cells = [self.table.columns[column][i] or "" for i in rows]
         parts = [numbers.split_unit(cell) or (cell, "") for cell in cells]
+        for i in [i for i, other in enumerate(self.names) if other.words & {"unit", "units"}]:
+            beside = (self.table.columns[i][row] or "" for row in rows)
+            pairs = zip(parts, beside, strict=True)
+            parts = [(body, word or cell * bool(find_unit(cell))) for (body, word), cell in pairs]
         in_cells = {word for _, word in parts if word}
         word, unit = self._find_unit(name, in_cells)
         scales = {other: find_unit(other) or unit for other in in_cells}
