@@ -427,7 +427,7 @@ def test_a_dry_run_shows_how_the_log_was_understood_and_stores_nothing(
     assert document["first"] == {"t_s": BEGAN - 22, "utc": "2026-03-01T09:59:38", "value": 120.0}
     assert document["mean_power_w"] == pytest.approx((500 * 44 + 120 * 71) / 115)
     assert document["window_power_w"]["train"] == pytest.approx(500, rel=0.02)
-    assert (document["span_s"], document["refusal"]) == (115.0, None)
+    assert (document["span_s"], document["refusal"]) == (115.0, "")
     assert not run.has_attachment
 
 
