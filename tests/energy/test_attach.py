@@ -241,7 +241,7 @@ def test_seconds_since_the_logs_own_start_need_that_start(run: RunDir, tmp_path:
     log = write(tmp_path / "l.csv", "time_s,power_w", lambda t: f"{t - 60},{power_w(t)}", rows())
     with pytest.raises(UsageError, match="count from its own start") as refused:
         attach_wall_meter(run, log)
-    assert "--start 2026-03-01T" in str(refused.value)
+    assert "--start like 2026-12-31T" in str(refused.value)
     assert "--zone" not in str(refused.value)
     shown = preview_wall_meter(run, log)
     assert "own start" in shown.refusal
@@ -411,7 +411,7 @@ def test_a_dry_run_shows_how_the_log_was_understood_and_stores_nothing(
     shown = " ".join(result.stdout.split())
     for fact in (
         "nothing was stored",
-        "wall.csv: table, utf-8, decimal mark .",
+        "wall.csv: table, utf-8, decimal mark '.', delimiter ','",
         "column time, zone",
         "column power_w, in W",
         "2026-03-01T09:59:38: 120 W",
@@ -427,7 +427,7 @@ def test_a_dry_run_shows_how_the_log_was_understood_and_stores_nothing(
     assert document["first"] == {"t_s": BEGAN - 22, "utc": "2026-03-01T09:59:38", "value": 120.0}
     assert document["mean_power_w"] == pytest.approx((500 * 44 + 120 * 71) / 115)
     assert document["window_power_w"]["train"] == pytest.approx(500, rel=0.02)
-    assert (document["span_s"], document["refusal"]) == (115.0, None)
+    assert (document["span_s"], document["refusal"]) == (115.0, "")
     assert not run.has_attachment
 
 

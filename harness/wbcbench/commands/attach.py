@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import textwrap
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -85,7 +86,7 @@ def attach(
     document: dict[str, Any] = {"run_dir": str(folder.path)}
     if dry_run:
         preview = preview_wall_meter(folder, wall_meter, settled, offset_s=offset)
-        document["preview"] = _make_preview_document(preview)
+        document["preview"] = asdict(preview)
         text = _describe_preview(folder.run_id, wall_meter.name, preview)
     else:
         done = attach_wall_meter(folder, wall_meter, settled, offset_s=offset)
@@ -109,69 +110,35 @@ def _describe_attachment(run_id: str, attachment: Attachment) -> str:
     return "\n".join(map(printable, lines))
 
 
-def _make_preview_document(preview: LogPreview) -> dict[str, Any]:
-    log = preview.log
-    first, last = _list_ends(preview)
-    return {
-        "readings": len(log.utc_s),
-        "without_reading": log.value.count(None),
-        "gaps": preview.gaps,
-        "first": first,
-        "last": last,
-        "span_s": last["t_s"] - first["t_s"],
-        "kind": log.kind.value,
-        "delimiter": log.delimiter,
-        "read_as": log.decisions,
-        "source_sha256": log.sha256,
-        "mean_power_w": preview.mean_power_w,
-        "window_power_w": preview.windows,
-        "notes": list(log.notes),
-        "refusal": preview.refusal or None,
-    }
-
-
-def _list_ends(preview: LogPreview) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The first and the last reading: seconds, date, and the value in watts or joules."""
-    log = preview.log
-    known = [i for i, value in enumerate(log.value) if value is not None]
-    dates = (preview.first_utc, preview.last_utc)
-    first, last = (
-        {"t_s": log.utc_s[i], "utc": date or None, "value": log.value[i]}
-        for i, date in zip((known[0], known[-1]), dates, strict=True)
-    )
-    return first, last
-
-
 def _describe_preview(run_id: str, source: str, preview: LogPreview) -> str:
     from wbcbench.core.text import count_of, human_duration, human_power, printable
+    from wbcbench.core.window import TRAIN
 
-    log = preview.log
-    unit = "W" if log.kind.value == "sampled" else "J"
-    ends = [
-        f"{end['utc'] or f'''second {end['t_s']:g}'''}: {end['value']:,.6g} {unit}"
-        for end in _list_ends(preview)
+    read_as, unit = preview.read_as, "W" if preview.kind.value == "sampled" else "J"
+    form = [read_as["format"], read_as["encoding"], f"decimal mark '{read_as['decimal']}'"]
+    form += [f"delimiter {preview.delimiter!r}"] * bool(preview.delimiter)
+    values = f"column {read_as['power-column']}, in {read_as['unit']}"
+    zone = read_as.get("zone", "none, for they count from the log's own start")
+    counts = f"{preview.readings:,} in {human_duration(preview.span_s)}; "
+    counts += f"{preview.without_reading:,} empty, {count_of(preview.gaps, 'gap')}"
+    means = {name: mean_w for name, mean_w in preview.window_power_w.items() if mean_w is not None}
+    shown = [TRAIN] if TRAIN in means else [*means][:3]
+    facts = [
+        ("file", f"{source}: {', '.join(form)}"),
+        ("times", f"column {read_as['time-column']}, zone {zone}"),
+        ("values", ", ".join([values, *filter(None, [read_as.get("energy")])])),
+        *(
+            (name, f"{end.utc or f'second {end.t_s:g}'}: {end.value:,.6g} {unit}")
+            for name, end in (("first", preview.first), ("last", preview.last))
+        ),
+        ("readings", counts),
+        ("mean", f"{human_power(preview.mean_power_w)} over the file"),
+        *(("run", f"{human_power(means[name])} in {name}") for name in shown),
+        *(("note", note) for note in preview.notes),
+        *[("refused", preview.refusal)] * bool(preview.refusal),
     ]
-    marks = {"\t": "tab", " ": "space"}
-    form = [log.format, log.encoding, f"decimal mark {log.decimal}"]
-    form += [f"delimiter {marks.get(log.delimiter, log.delimiter)}"] * bool(log.delimiter)
-    counts = [f"{len(log.utc_s):,} in {human_duration(log.utc_s[-1] - log.utc_s[0])}"]
-    counts += [f"{log.value.count(None):,} empty, {count_of(preview.gaps, 'gap')}"]
-    means = {name: mean_w for name, mean_w in preview.windows.items() if mean_w is not None}
-    facts = {
-        "file": f"{source}: {', '.join(form)}",
-        "times": f"column {log.time_column}, zone {log.zone or 'none: since its own start'}",
-        "values": f"column {log.column}, in {log.unit}" + f", {log.energy}" * bool(log.energy),
-        "first": ends[0],
-        "last": ends[1],
-        "readings": "; ".join(counts),
-        "mean": human_power(preview.mean_power_w) + " over the file",
-        "run": ", ".join(f"{human_power(mean_w)} in {name}" for name, mean_w in means.items()),
-    }
-    lines = [f"{run_id}: nothing was stored."]
-    lines += [f"  {name:<9} {fact}" for name, fact in facts.items() if fact]
-    lines += [f"  note      {note}" for note in log.notes]
-    lines += [f"  refused   {preview.refusal}"] * bool(preview.refusal)
     width = max(shutil.get_terminal_size().columns, 40)
+    lines = [f"{run_id}: nothing was stored.", *(f"  {name:<9} {fact}" for name, fact in facts)]
     return "\n".join(
         textwrap.fill(printable(line), width, subsequent_indent=" " * 12) for line in lines
     )

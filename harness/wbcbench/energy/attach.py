@@ -29,6 +29,7 @@ from wbcbench.energy.integrate import find_gaps, longest_step_s, window_energy
 from wbcbench.energy.renewals import list_moves, median_step_s
 from wbcbench.energy.source import choose_source, find_window_energy
 from wbcbench.energy.wall_logs import LogOptions, WallLog, read_wall_log
+from wbcbench.energy.wall_logs.times import MIDNIGHT
 from wbcbench.energy.warnings import make_warning
 
 METER = "wall"
@@ -40,24 +41,53 @@ MOST_OFFSET_S = 1e10  # epoch seconds of the log's start, for one that counts fr
 
 
 @dataclass(frozen=True, slots=True)
+class LogReading:
+    """One reading of a log.
+
+    Attributes:
+        t_s: Epoch seconds, or those since the log's own start.
+        utc: The same as ISO 8601; empty without a date.
+        value: Watts, or cumulative joules.
+    """
+
+    t_s: float
+    utc: str
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
 class LogPreview:
     """How a log was understood, beside the run that it is for.
 
     Attributes:
-        log: Its readings.
-        first_utc, last_utc: When the first and the last were made, ISO 8601; empty without dates.
+        read_as: What was decided of it; see ``WallLog.decisions``.
+        delimiter: Between cells; empty where there is none.
+        kind: ``sampled`` for watts, ``counter`` for joules.
+        first, last: Its readings at both ends.
+        span_s: From the first to the last.
+        readings: Number of its rows.
+        without_reading: How many of them have no reading.
         gaps: Stretches without a reading.
         mean_power_w: Over the whole log; ``None`` if it does not say.
-        windows: Mean watts of each window of the run; ``None`` where the log does not reach.
+        window_power_w: Mean of each window of the run; ``None`` where the log does not reach.
+        notes: What had to be assumed, as whole sentences.
+        source_sha256: Digest of the log.
         refusal: Why ``attach`` would not take it; empty if it would.
     """
 
-    log: WallLog
-    first_utc: str
-    last_utc: str
+    read_as: dict[str, str]
+    delimiter: str
+    kind: Kind
+    first: LogReading
+    last: LogReading
+    span_s: float
+    readings: int
+    without_reading: int
     gaps: int
     mean_power_w: float | None
-    windows: dict[str, float | None]
+    window_power_w: dict[str, float | None]
+    notes: tuple[str, ...]
+    source_sha256: str
     refusal: str
 
 
@@ -98,14 +128,29 @@ def preview_wall_meter(
         windows |= {energy.window: energy.mean_power_w for energy in energies}
     except UsageError as error:
         refusal = str(error)
-    channel = _make_channel(readings)
-    trace = Trace(channel, readings.utc_s, readings.value)
-    times, _ = trace.good
-    whole = Window("log", times[0], times[-1])
-    is_dated = bool(offset_s) or not readings.is_relative
-    first, last = (_format_utc(t_s + offset_s) if is_dated else "" for t_s in (times[0], times[-1]))
-    mean_w = window_energy(trace, whole).mean_power_w
-    return LogPreview(readings, first, last, len(find_gaps(times)), mean_w, windows, refusal)
+    trace = Trace(_make_channel(readings), readings.utc_s, readings.value)
+    times, values = trace.good
+    is_dated = bool(offset_s) or not readings.relative_to
+    first, last = (
+        LogReading(times[i], _format_utc(times[i] + offset_s) if is_dated else "", values[i])
+        for i in (0, -1)
+    )
+    return LogPreview(
+        read_as=readings.decisions,
+        delimiter=readings.delimiter,
+        kind=readings.kind,
+        first=first,
+        last=last,
+        span_s=last.t_s - first.t_s,
+        readings=len(readings.utc_s),
+        without_reading=len(readings.utc_s) - len(times),
+        gaps=len(find_gaps(times)),
+        mean_power_w=window_energy(trace, Window("log", first.t_s, last.t_s)).mean_power_w,
+        window_power_w=windows,
+        notes=readings.notes,
+        source_sha256=readings.sha256,
+        refusal=refusal,
+    )
 
 
 def _read_for_run(
@@ -258,10 +303,12 @@ def _describe_no_overlap(run_id: str, log: WallLog, edges_s: Sequence[float]) ->
     """
     first_s, last_s, start_s, end_s = edges_s
     run = f"the run {run_id} (UTC {_format_utc(start_s)} to {_format_utc(end_s)})"
-    if log.is_relative:
+    if log.relative_to:
+        example = "2026-12-31T23:59:00+01:00"
+        start = _format_utc(start_s)[:10] if log.relative_to == MIDNIGHT else f"like {example}"
         return (
-            f"The log's times count from its own start, without a date. Say when that was, "
-            f"e.g. --start {_format_utc(start_s)}Z, for {run}."
+            f"The log's times count from {log.relative_to}, without a date. Say when that was "
+            f"with --start {start}, for {run}."
         )
     quarters = range(-MOST_ZONE_QUARTERS, MOST_ZONE_QUARTERS + 1)
     zones_s = sorted((quarter * QUARTER_HOUR_S for quarter in quarters), key=abs)

@@ -11,39 +11,25 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from itertools import islice, pairwise
 from pathlib import Path
 
 from wbcbench.core.errors import UsageError
 from wbcbench.core.text import count_of
 from wbcbench.core.trace import Kind
 from wbcbench.energy import thresholds
-from wbcbench.energy.wall_logs.energies import INTERVAL, TOTAL, add_intervals, decide_energy
+from wbcbench.energy.wall_logs import energies, numbers, times
 from wbcbench.energy.wall_logs.ipmi_dcmi import parse_ipmi_dcmi
 from wbcbench.energy.wall_logs.json_objects import parse_json
-from wbcbench.energy.wall_logs.log_table import LogTable, list_names, parse_names, quote, widen
-from wbcbench.energy.wall_logs.numbers import (
-    NumberStyle,
-    decide_styles,
-    is_blank,
-    parse_numbers,
-    split_unit,
-)
+from wbcbench.energy.wall_logs.log_table import LogTable, list_names, quote, widen
 from wbcbench.energy.wall_logs.ptdaemon import parse_ptdaemon
 from wbcbench.energy.wall_logs.source import read_text
 from wbcbench.energy.wall_logs.table import parse_table
-from wbcbench.energy.wall_logs.times import (
-    ORDERS,
-    LogTimes,
-    classify,
-    classify_all,
-    parse_times,
-    parse_zone,
-)
 from wbcbench.energy.wall_logs.vocabulary import UNITS, ColumnName, Unit, find_unit
 
 _SAMPLE = 200  # cells that show what a column is
 _LEAST_W = 10.0  # a column without a unit that never holds more may be kilowatts
+_STANDING_S = 5.0  # times that stand still for so long are not those of the readings
 
 FORMATS: tuple[Callable[[str], LogTable | None], ...] = (
     parse_ptdaemon,
@@ -78,19 +64,17 @@ class LogOptions:
     start: str | None = None
 
     def __post_init__(self) -> None:
-        allowed = {
-            "--decimal": (self.decimal, (".", ",")),
-            "--date-order": (self.date_order, ORDERS),
-            "--energy": (self.energy, (TOTAL, INTERVAL)),
-            "--unit": (self.unit, tuple(UNITS)),
-        }
-        for option, (value, choices) in allowed.items():
+        for option, value, choices in (
+            ("--decimal", self.decimal, (".", ",")),
+            ("--date-order", self.date_order, times.ORDERS),
+            ("--energy", self.energy, (energies.TOTAL, energies.INTERVAL)),
+            ("--unit", self.unit, UNITS),
+        ):
             if value is not None and value not in choices:
-                some = ", ".join(choices[:24])
-                raise UsageError(f"{option} is {quote(value)}; it must be one of: {some}.")
+                raise UsageError(f"{option} is {quote(value)}; use one of: {', '.join(choices)}.")
         if self.zone is not None:
-            parse_zone(self.zone)
-        if self.start is not None and classify(self.start) not in {"moment", "date"}:
+            times.parse_zone(self.zone)
+        if self.start is not None and times.classify(self.start) not in {"moment", "date"}:
             raise UsageError(
                 f"--start is {quote(self.start)}; write it like 2026-11-26T17:56:55+01:00."
             )
@@ -102,7 +86,7 @@ class WallLog:
 
     Attributes:
         utc_s: Epoch seconds of each row, strictly increasing; since the log's own start where
-            ``is_relative``; shape ``[n]``.
+            ``relative_to`` says so; shape ``[n]``.
         value: Watts or cumulative joules; ``None`` where the meter had no reading, shape ``[n]``.
         kind: ``sampled`` for watts, ``counter`` for joules.
         column: Name of the column the values come from.
@@ -112,11 +96,11 @@ class WallLog:
         energy: ``total`` or ``interval``, what a column of energy held; empty for power.
         zone: In which the times were read.
         has_zone: Whether the log or the user named it.
-        is_relative: Whether the times count from the log's own start.
+        relative_to: ``its own start`` or ``midnight``, from where times without a date count.
         format: ``table``, ``JSON`` or the like.
-        encoding: Of the text.
         delimiter: Between cells; empty where there is none.
         decimal: The decimal mark.
+        encoding: Of the text.
         sha256: Digest of the bytes that were read.
     """
 
@@ -130,12 +114,12 @@ class WallLog:
     energy: str
     zone: str
     has_zone: bool
-    is_relative: bool
+    relative_to: str
     format: str
-    encoding: str
     delimiter: str
     decimal: str
-    sha256: str
+    encoding: str = ""
+    sha256: str = ""
 
     @property
     def decisions(self) -> dict[str, str]:
@@ -150,7 +134,7 @@ class WallLog:
             "decimal": self.decimal,
             "zone": self.zone,
         }
-        return {name: value for name, value in found.items() if value}
+        return {option: value for option, value in found.items() if value}
 
 
 def read_wall_log(
@@ -170,15 +154,14 @@ def read_wall_log(
     source = read_text(path)
     try:
         parsed = (table for parse in FORMATS if (table := parse(source.text)) is not None)
-        table = widen(next(parsed))
-        log = _LogReader(table, options or LogOptions(), around).read()
+        log = _LogReader(widen(next(parsed)), options or LogOptions(), around).read()
     except (ValueError, OverflowError) as error:
         raise UsageError(f"{path}: {error}.") from error
     return replace(log, encoding=source.encoding, sha256=source.sha256)
 
 
 class _LogReader:
-    """One log's table on its way to a series."""
+    """One log's table on its way to a series; every method raises ``ValueError`` as it refuses."""
 
     def __init__(
         self, table: LogTable, options: LogOptions, around: tuple[float, float] | None
@@ -186,227 +169,218 @@ class _LogReader:
         self.table = table
         self.options = options
         self.around = around
-        self.names = parse_names(table)
+        self.names = [ColumnName.from_text(name) for name in table.names]
+        self.kinds = [
+            times.classify_all([*islice(filter(None, cells), _SAMPLE)]) for cells in table.columns
+        ]
+        self.numeric = [_is_numeric(cells) for cells in table.columns]
         self.notes = list(table.notes)
 
     def read(self) -> WallLog:
-        """The series; raises ``ValueError`` for what cannot be understood."""
+        """The series, without what only the bytes say."""
         times_at = self._find_time_columns()
         value_at = self._find_value_column(times_at)
-        cells = self.table.columns[value_at]
-        joined = [
-            " ".join(filter(None, row))
-            for row in zip(*(self.table.columns[i] for i in times_at), strict=True)
-        ]
-        rows = [i for i, cell in enumerate(cells) if cell is not None and joined[i]]
+        name, cells = self.names[value_at], self.table.columns[value_at]
+        columns = (self.table.columns[i] for i in times_at)
+        moments = [" ".join(filter(None, row)) for row in zip(*columns, strict=True)]
+        rows = [i for i, cell in enumerate(cells) if cell is not None and moments[i]]
         if len(rows) < 2:
             raise ValueError("it holds fewer than two readings")
-        times = self._parse_times([joined[i] for i in rows], times_at)
-        if times.utc_s[-1] < times.utc_s[0] and all(b <= a for a, b in pairwise(times.utc_s)):
+        read = self._parse_times([moments[i] for i in rows], times_at)
+        utc_s = read.utc_s
+        if utc_s[-1] < utc_s[0] and all(b <= a for a, b in pairwise(utc_s)):
             rows.reverse()
-            times = replace(times, utc_s=times.utc_s[::-1])
+            utc_s = utc_s[::-1]
             self.notes.append("It begins with its last reading and was read backwards.")
-        (kind, unit), value, style = self._parse_values(value_at, rows, times)
+        unit_name, unit, value, style = self._parse_values(value_at, rows, utc_s)
         energy = ""
-        if kind is Kind.COUNTER:
-            energy = self._decide_energy(value_at, value, times, rows, style)
-        if energy == INTERVAL:
-            value = add_intervals(times.utc_s, value, self._is_at_start(times_at))
-        utc_s, value = self._drop_repeated(times.utc_s, value)
+        if unit[0] is Kind.COUNTER:
+            beside = self._read_power_beside(rows, style)
+            energy = self.options.energy or energies.decide_energy(name, utc_s, value, beside)
+        if energy == energies.INTERVAL:
+            value = energies.add_intervals(utc_s, value, self._is_at_start(times_at))
+            self.notes.append(f"{quote(name.text)} was read as the energy of each row's interval.")
+        utc_s, value = self._drop_repeated(utc_s, value)
         return WallLog(
             utc_s=tuple(utc_s),
             value=tuple(value),
-            kind=kind,
-            column=self.names[value_at].text,
-            notes=(*self.notes, *times.notes),
+            kind=unit[0],
+            column=name.text,
+            notes=(*self.notes, *read.notes),
             time_column="+".join(self.names[i].text for i in times_at),
-            unit=unit,
+            unit=unit_name,
             energy=energy,
-            zone=times.zone,
-            has_zone=times.has_zone,
-            is_relative=times.is_relative,
+            zone=read.zone,
+            has_zone=read.has_zone,
+            relative_to=read.relative_to,
             format=self.table.format,
-            encoding="",
             delimiter=self.table.delimiter,
             decimal=style.decimal,
-            sha256="",
         )
 
     # --- columns ---------------------------------------------------------------------------------
 
     def _find_time_columns(self) -> list[int]:
         """The column of times, or that of dates and that of the times of day."""
-        kinds = [self._classify_column(i) for i in range(len(self.names))]
-        named = [i for i, name in enumerate(self.names) if name.is_time and kinds[i]]
-        if wanted := self.options.time_column:
-            named = [self._find_named(wanted, "--time-column")]
-        others = [i for i, kind in enumerate(kinds) if kind and i not in named]
-        moments = [[i] for i in named if kinds[i] == "moment"]
-        moments += self._pair_columns(kinds, named, named)
-        if wanted and not moments:
-            moments = self._pair_columns(kinds, named, others) or [named]
-        moments = moments or [
+        named = [i for i, name in enumerate(self.names) if name.is_time and self.kinds[i]]
+        if self.options.time_column is not None:
+            named = [self._find_named(self.options.time_column, "--time-column")]
+        others = [i for i, kind in enumerate(self.kinds) if kind and i not in named]
+        unnamed = [
             [i]
             for i in others
-            if kinds[i] == "moment"
-            and (not self._is_number(i) or self.names[i].text.startswith("column "))
+            if self.kinds[i] == "moment"
+            and (not self.numeric[i] or self.names[i].text.startswith("column "))
         ]
-        moments = moments or [[i] for i in named]
-        moving = [at for at in moments if self._is_moving(at)] or moments
-        zoned = [at for at in moving if self._is_zoned(at)]
-        moving = zoned if len(zoned) == 1 else moving
-        if len(moving) == 1:
-            return moving[0]
+        found = [[i] for i in named if self.kinds[i] == "moment"] + self._pair_columns(named, named)
+        if named:
+            found = found or self._pair_columns(named, others)
+        found = found or [*unnamed] or [[i] for i in named]
+        for is_better in (self._is_moving, self._is_zoned, lambda at: not self._is_at_start(at)):
+            found = [at for at in found if is_better(at)] or found
+        if len(found) == 1:
+            return found[0]
         raise ValueError(
             "it has no single column that is named like a time. It has: "
             f"{list_names(self.table.names)}. Use --time-column"
         )
 
-    def _classify_column(self, column: int) -> str:
-        """What the first cells of a column are as times; empty if they are none."""
-        return classify_all([cell for cell in self.table.columns[column][:_SAMPLE] if cell])
-
-    def _pair_columns(
-        self, kinds: Sequence[str], first: Sequence[int], second: Sequence[int]
-    ) -> list[list[int]]:
-        """Each column of dates with the next one of times of day, or the one before it."""
-        pairs = list[list[int]]()
-        for one in first:
-            for other in sorted({*first, *second}, key=lambda i: (abs(i - one), -i)):
-                if {kinds[one], kinds[other]} == {"date", "clock"}:
-                    pair = [one, other] if kinds[one] == "date" else [other, one]
-                    pairs += [pair] if pair not in pairs else []
-                    break
-        return [pair for pair in pairs if pair[1] - pair[0] == 1] or pairs
-
-    def _is_number(self, column: int) -> bool:
-        """Whether it holds numbers, and nothing else but words for no reading."""
-        cells = [cell for cell in self.table.columns[column] if cell and not is_blank(cell)][
-            :_SAMPLE
+    def _pair_columns(self, first: Sequence[int], second: Sequence[int]) -> list[list[int]]:
+        """Each column of dates with a column of times of day, those side by side first."""
+        kinds = self.kinds
+        either = [(i, j) for i in first for j in second] + [(j, i) for i in first for j in second]
+        pairs = [
+            [i, j] for i, j in dict.fromkeys(either) if (kinds[i], kinds[j]) == ("date", "clock")
         ]
-        return bool(cells) and all(map(split_unit, cells))
+        return [[i, j] for i, j in pairs if j == i + 1] or pairs
 
     def _is_moving(self, columns: Sequence[int]) -> bool:
         return any(len({cell for cell in self.table.columns[i] if cell}) > 1 for i in columns)
 
     def _is_zoned(self, columns: Sequence[int]) -> bool:
         name = self.names[columns[0]]
-        return bool(
-            name.zone or name.words & {"utc", "epoch", "unix"} or self._is_number(columns[0])
-        )
+        says_zone = bool(name.zone) or not name.words.isdisjoint({"utc", "epoch", "unix"})
+        return says_zone or self.numeric[columns[0]]
+
+    def _is_at_start(self, columns: Sequence[int]) -> bool:
+        """Whether the times are those at which something begins."""
+        words = {word for i in columns for word in self.names[i].words}
+        return not words.isdisjoint({"start", "begin", "from", "bucket"})
 
     def _find_named(self, wanted: str, option: str) -> int:
-        lower = [name.text.lower() for name in self.names]
-        places = [i for i, name in enumerate(lower) if name == wanted.strip().lower()]
+        places = [
+            i
+            for i, name in enumerate(self.names)
+            if name.text.strip().lower() == wanted.strip().lower()
+        ]
         if len(places) == 1:
             return places[0]
-        raise ValueError(
-            f"it has no column {quote(wanted)}. It has: {list_names(self.table.names)}. "
-            f"Use {option}"
-        )
+        names = list_names(self.table.names)
+        raise ValueError(f"it has no column {quote(wanted)}. It has: {names}. Use {option}")
 
     def _find_value_column(self, times_at: Sequence[int]) -> int:
         """The column of power, or else of energy, that the user or its name points at."""
         if self.options.power_column is not None:
             return self._find_named(self.options.power_column, "--power-column")
+        places = list[int]()
         for kind in (Kind.SAMPLED, Kind.COUNTER):
-            places = [
-                i for i, name in enumerate(self.names) if name.kind is kind and i not in times_at
-            ]
-            places = [i for i in places if self._is_number(i)] or places
-            for narrow in (_is_total, _is_plain, _is_average):
-                places = [i for i in places if narrow(self.names[i])] or places
-            if len(places) > 1:
-                columns = list_names([self.names[i].text for i in places])
-                raise ValueError(f"it has several columns to read: {columns}. Use --power-column")
-            if places:
-                return places[0]
-        others = [i for i in range(len(self.names)) if i not in times_at and self._is_number(i)]
-        if self.options.unit and len(others) == 1:
-            return others[0]
+            of_kind = [i for i, name in enumerate(self.names) if name.kind is kind]
+            places = places or [i for i in of_kind if i not in times_at]
+        if not places and (self.options.unit or self.table.has_units):
+            places = [i for i, is_number in enumerate(self.numeric) if is_number]
+            places = [i for i in places if i not in times_at]
+        places = [i for i in places if self.numeric[i]] or places
+        places = [i for i in places if self.names[i].has("total")] or places
+        places = [i for i in places if self.names[i].is_plain] or places
+        places = [i for i in places if self.names[i].has("average")] or places
+        if len(places) == 1:
+            return places[0]
+        if places:
+            columns = list_names([self.names[i].text for i in places])
+            raise ValueError(f"it has several columns to read: {columns}. Use --power-column")
         raise ValueError(
             "it has no column that is named like power or energy with its unit, e.g. power_w or "
             f"'energy (kWh)'. It has: {list_names(self.table.names)}. Use --power-column and --unit"
         )
 
-    def _is_at_start(self, times_at: Sequence[int]) -> bool:
-        """Whether an interval is named by when it begins."""
-        words = {word for i in times_at for word in self.names[i].words}
-        return not words.isdisjoint({"start", "begin", "from", "bucket"})
-
     # --- times and values ------------------------------------------------------------------------
 
-    def _parse_times(self, cells: Sequence[str], times_at: Sequence[int]) -> LogTimes:
-        name = self.names[times_at[0]]
-        options = self.options
-        zone = options.zone or next(
-            (self.names[i].zone for i in times_at if self.names[i].zone), None
-        )
+    def _parse_times(self, cells: Sequence[str], times_at: Sequence[int]) -> times.LogTimes:
+        options, name = self.options, self.names[times_at[0]]
+        zone = options.zone or next((n.zone for i in times_at if (n := self.names[i]).zone), None)
         order = self.table.date_order or options.date_order
-        times = parse_times(cells, zone, order, self.around, name.unit)
-        if times.is_relative and options.start:
-            start = parse_times([options.start], options.zone, options.date_order, self.around)
-            utc_s = [start.utc_s[0] + t for t in times.utc_s]
-            return replace(start, utc_s=utc_s)
-        if options.start:
-            self.notes.append("Its times are dates already, so --start was not used.")
-        if not times.has_zone and not times.is_relative:
+        read = times.parse_times(cells, zone, order, self.around, name.unit)
+        if options.start and read.relative_to:
+            start = times.parse_times([options.start], zone, order, self.around)
+            read = replace(start, utc_s=[start.utc_s[0] + t for t in read.utc_s])
+        elif options.start:
+            self.notes.append("Its times have dates, so --start was not used.")
+        if not read.has_zone and not read.relative_to:
             self.notes.append("Its times name no zone and were taken for UTC.")
-        elif options.zone and times.zone != options.zone:
+        elif options.zone and read.zone != options.zone and not read.relative_to:
             self.notes.append("Its times name their zone themselves, so --zone was not used.")
-        return times
+        return read
 
     def _parse_values(
-        self, column: int, rows: Sequence[int], times: LogTimes
-    ) -> tuple[tuple[Kind, str], list[float | None], NumberStyle]:
-        """Kind and unit, the values in watts or joules, and how they are written."""
-        cells = [self.table.columns[column][i] or "" for i in rows]
-        parts = [split_unit(cell) for cell in cells]
-        found = {part[1] for part in parts if part and part[1]}
+        self, column: int, rows: Sequence[int], utc_s: Sequence[float]
+    ) -> tuple[str, Unit, list[float | None], numbers.NumberStyle]:
+        """Name of the unit, the unit, watts or joules of each row, and how they are written."""
         name = self.names[column]
-        word, unit = self._find_unit(name, found)
-        factors = {other: (find_unit(other) or unit)[1] for other in found}
-        if any((find_unit(other) or unit)[0] is not unit[0] for other in found):
-            raise ValueError(f"its column {quote(name.text)} mixes units: {list_names([*found])}")
-        bodies = [part[0] if part else cell for part, cell in zip(parts, cells, strict=True)]
-        scale = [
-            factors.get(part[1], unit[1]) if part and not self.options.unit else unit[1]
-            for part in parts
-        ]
+        cells = [self.table.columns[column][i] or "" for i in rows]
+        parts = [numbers.split_unit(cell) or (cell, "") for cell in cells]
+        for i in [i for i, other in enumerate(self.names) if other.words & {"unit", "units"}]:
+            beside = (self.table.columns[i][row] or "" for row in rows)
+            pairs = zip(parts, beside, strict=True)
+            parts = [(body, word or cell * bool(find_unit(cell))) for (body, word), cell in pairs]
+        in_cells = {word for _, word in parts if word}
+        word, unit = self._find_unit(name, in_cells)
+        scales = {other: find_unit(other) or unit for other in in_cells}
+        if self.options.unit:
+            scales = {}
+        if any(kind is not unit[0] for kind, _ in scales.values()):
+            raise ValueError(
+                f"its column {quote(name.text)} mixes units: {list_names([*in_cells])}"
+            )
+        factors = [scales.get(part[1], unit)[1] for part in parts]
+        bodies = [body for body, _ in parts]
 
-        def parse(style: NumberStyle) -> list[float | None]:
-            numbers = parse_numbers(bodies, style)
-            return [n if n is None else n * k for n, k in zip(numbers, scale, strict=True)]
+        def parse(style: numbers.NumberStyle) -> list[float | None]:
+            values = numbers.parse_numbers(bodies, style)
+            return [v if v is None else v * k for v, k in zip(values, factors, strict=True)]
 
-        style = self._decide_style(column, bodies, parse, unit[0], times)
+        style = self._decide_style(column, bodies, parse, unit[0], utc_s)
         values = parse(style)
         for place, value in enumerate(values):
-            if value is not None and (value < 0 or not math.isfinite(value)):
+            if value is not None and not 0 <= value < math.inf:
                 raise ValueError(
-                    f"reading {place + 1} has {quote(cells[place])}, which no machine draws"
+                    f"reading {place + 1} has {quote(cells[place])}, which no machine draws; a "
+                    "sensor may be the wrong way round"
                 )
-        has_unit = self.options.unit or name.unit or found
-        if not has_unit and max((v for v in values if v is not None), default=0.0) < _LEAST_W:
+        if (
+            not (self.options.unit or name.unit or in_cells)
+            and max(filter(None, values), default=0) < _LEAST_W
+        ):
             raise ValueError(
                 f"the column {quote(name.text)} names no unit and may be in kilowatts. Use "
                 "--unit W or --unit kW"
             )
-        return (unit[0], word), values, style
+        return word, unit, values, style
 
     def _find_unit(self, name: ColumnName, in_cells: set[str]) -> tuple[str, Unit]:
-        """The unit of a column, by the user, its cells or its name."""
-        word = self.options.unit or name.unit or next(iter(sorted(in_cells)), "")
+        """The unit of a column, by the user, its name or its cells."""
+        word = self.options.unit or name.unit or min(in_cells, default="")
         unit = find_unit(word)
         if unit is not None:
-            return next(name for name in UNITS if UNITS[name] == unit), unit
+            return next(known for known in UNITS if UNITS[known] == unit), unit
         if word:
             raise ValueError(
                 f"the unit {quote(word)} of the column {quote(name.text)} is neither power nor "
                 "energy. (Volt-amperes are not watts.) Use another --power-column, or --unit"
             )
-        if name.has("energy") and not name.has("power"):
+        if not name.has("power") and (name.has("energy") or name.has("running")):
             raise ValueError(
-                f"the column {quote(name.text)} names no unit of energy. Use --unit, e.g. kWh"
+                f"the column {quote(name.text)} names no unit of energy. Use --unit, e.g. kWh, or "
+                "Wmin for Shelly's first generation"
             )
         self.notes.append(f"The column {quote(name.text)} names no unit and was taken for watts.")
         return "W", UNITS["W"]
@@ -415,102 +389,73 @@ class _LogReader:
         self,
         column: int,
         bodies: Sequence[str],
-        parse: Callable[[NumberStyle], list[float | None]],
+        parse: Callable[[numbers.NumberStyle], list[float | None]],
         kind: Kind,
-        times: LogTimes,
-    ) -> NumberStyle:
+        utc_s: Sequence[float],
+    ) -> numbers.NumberStyle:
         """How the column's numbers are written: by themselves, by others, by what can be drawn."""
-        wanted = self.options.decimal or self.table.decimal
-        numbers = [body for body in bodies if not is_blank(body)]
-        styles = decide_styles(numbers, wanted)
+        written = [body for body in bodies if not numbers.is_blank(body)]
+        styles = numbers.decide_styles(written, self.options.decimal or self.table.decimal)
         if len(styles) == 1:
             return styles[0]
         decimal, grouped = styles
         for i, cells in enumerate(self.table.columns):
-            parts = [part for cell in cells if i != column and cell and (part := split_unit(cell))]
-            if len(parts) > 0.5 * len(cells):
-                beside = decide_styles([body for body, _ in parts])
-                if len(beside) == 1 and beside[0].decimal in "".join(body for body, _ in parts):
-                    return decimal if beside[0].decimal == decimal.decimal else grouped
-        is_fixed = all(decimal.decimal in body for body in numbers)
-        if is_fixed and decimal.decimal == "." and self.table.delimiter == ",":
-            return decimal  # who writes decimal commas does not separate by commas
-        if _mean_power_w(parse(grouped), kind, times.utc_s) > thresholds.CEILING_W:
+            beside = [part[0] for cell in cells if cell and (part := numbers.split_unit(cell))]
+            if i != column and self.numeric[i]:
+                others = numbers.decide_styles(beside)
+                if len(others) == 1 and any(others[0].decimal in body for body in beside):
+                    return decimal if others[0].decimal == decimal.decimal else grouped
+        known = [value for value in parse(grouped) if value is not None]
+        power_w = sum(known) / len(known)
+        if kind is Kind.COUNTER:
+            power_w = (max(known) - min(known)) / (max(utc_s) - min(utc_s) or 1.0)
+        if power_w > thresholds.CEILING_W:
             return decimal
-        example = next(body for body in numbers if decimal.decimal in body)
+        example = next(body for body in written if decimal.decimal in body)
         raise ValueError(
             f"its numbers such as {quote(example)} may have thousands or decimals. Use --decimal , "
             "or --decimal . to say which mark is the decimal one"
         )
 
-    def _decide_energy(
-        self,
-        column: int,
-        value: list[float | None],
-        times: LogTimes,
-        rows: Sequence[int],
-        style: NumberStyle,
-    ) -> str:
-        """Whether a column of energy holds a running total or that of each interval."""
-        name = self.names[column]
-        choice = self.options.energy or decide_energy(
-            name, times.utc_s, value, self._read_power_beside(rows, style)
-        )
-        if choice == INTERVAL:
-            self.notes.append(
-                f"{quote(name.text)} was read as the energy of each row's interval, added up."
-            )
-        return choice
-
     def _read_power_beside(
-        self, rows: Sequence[int], style: NumberStyle
+        self, rows: Sequence[int], style: numbers.NumberStyle
     ) -> list[float | None] | None:
         """The one column of power in the same rows; ``None`` if there is no single one."""
         places = [i for i, name in enumerate(self.names) if name.kind is Kind.SAMPLED]
         if len(places) != 1:
             return None
-        unit = find_unit(self.names[places[0]].unit) or UNITS["W"]
-        numbers = [style.parse(self.table.columns[places[0]][i] or "") for i in rows]
-        return [None if number is None else number * unit[1] for number in numbers]
+        factor = (find_unit(self.names[places[0]].unit) or UNITS["W"])[1]
+        cells = [self.table.columns[places[0]][i] or "" for i in rows]
+        return [None if (v := style.parse(cell)) is None else v * factor for cell in cells]
 
     def _drop_repeated(
         self, utc_s: Sequence[float], value: Sequence[float | None]
     ) -> tuple[list[float], list[float | None]]:
-        """The rows without those that repeat a time; raises ``ValueError`` where time falls."""
-        times, values = [utc_s[0]], [value[0]]
+        """The rows without those that repeat a time."""
+        kept = [0]
         for place, t_s in enumerate(utc_s[1:], start=1):
-            if t_s < times[-1]:
+            before_s = utc_s[kept[-1]]
+            if t_s < before_s:
                 raise ValueError(
-                    f"reading {place + 1} is {times[-1] - t_s:.0f} s before the row above. "
-                    "The clock was set, or it is the end of summer time: use --zone, or cut the "
-                    "log to the run"
+                    f"reading {place + 1} is {before_s - t_s:.0f} s before the row above. The "
+                    "clock was set, or it is the end of summer time: use --zone, or cut the log"
                 )
-            if t_s > times[-1]:
-                times.append(t_s)
-                values.append(value[place])
-        if repeated := len(utc_s) - len(times):
+            kept += [place] * (t_s > before_s)
+        if sum(value[i] is not None for i in kept) < 2:
+            raise ValueError("it holds fewer than two readings")
+        if repeated := len(utc_s) - len(kept):
+            step_s = (utc_s[-1] - utc_s[0]) / (len(kept) - 1)
+            if repeated > len(kept) and step_s >= _STANDING_S:
+                raise ValueError(
+                    f"its times stand still for up to {step_s:.0f} s at {repeated} of its "
+                    "readings. Log the time of each reading, or use another --time-column"
+                )
             rows = count_of(repeated, "row")
             self.notes.append(f"{rows} with the time of the row before left out.")
-        if sum(v is not None for v in values) < 2:
-            raise ValueError("it holds fewer than two readings")
-        return times, values
+        return [utc_s[i] for i in kept], [value[i] for i in kept]
 
 
-def _is_total(name: ColumnName) -> bool:
-    return name.has("total")
-
-
-def _is_plain(name: ColumnName) -> bool:
-    return name.is_plain
-
-
-def _is_average(name: ColumnName) -> bool:
-    return name.has("average")
-
-
-def _mean_power_w(value: Sequence[float | None], kind: Kind, utc_s: Sequence[float]) -> float:
-    """Of watts their mean, of a running total what it rose by."""
-    known = [v for v in value if v is not None]
-    if kind is Kind.SAMPLED:
-        return sum(known) / len(known)
-    return (max(known) - min(known)) / (max(utc_s) - min(utc_s) or 1.0)
+def _is_numeric(cells: Sequence[str | None]) -> bool:
+    """Whether a column holds numbers, and nothing else but words for no reading."""
+    written = [*islice((c for c in cells if c and not numbers.is_blank(c)), _SAMPLE)]
+    return bool(written) and all(map(numbers.split_unit, written))

@@ -10,7 +10,8 @@ from wbcbench.energy.wall_logs.vocabulary import ColumnName
 
 TOTAL, INTERVAL = "total", "interval"
 _FEWEST_RISES = 10  # readings of one interval each do not rise so often and never fall
-_MANY_FALLS = 0.1  # a meter that is set to zero does so once or twice, not at every tenth reading
+_FEW_FALLS, _MANY_FALLS = 2, 0.1  # a meter is set to zero at midnight, not at every tenth reading
+_NEAR_ZERO = 0.1
 _AGREE = 0.2
 _MOST_STEP = 1.5  # of the usual interval
 
@@ -32,22 +33,19 @@ def decide_energy(
     Raises:
         ValueError: It could be either.
     """
-    known = [(t, e) for t, e in zip(t_s, energy_j, strict=True) if e is not None]
-    steps = [b - a for (_, a), (_, b) in pairwise(known)]
-    falls, rises = sum(step < 0 for step in steps), sum(step > 0 for step in steps)
+    pairs = list(pairwise(joules for joules in energy_j if joules is not None))
+    rises, falls = sum(b > a for a, b in pairs), sum(b < a for a, b in pairs)
+    drops = sum(b < a and b > _NEAR_ZERO * a for a, b in pairs)  # not set to zero
+    says_interval = name.has("interval")
     if power_w is not None and (choice := _compare_with_power(t_s, energy_j, power_w)):
         return choice
-    if falls > max(2, _MANY_FALLS * len(steps)):
+    if falls > max(_FEW_FALLS, _MANY_FALLS * len(pairs)):
         return INTERVAL
-    is_running = name.has("running") and not name.has("interval")
-    if rises >= _FEWEST_RISES and not falls and not name.has("interval"):
+    is_rising = rises >= _FEWEST_RISES or (rises > 0 and name.has("running"))
+    if is_rising and not drops and falls <= _FEW_FALLS and not says_interval:
         return TOTAL
-    if is_running and rises:
-        return TOTAL
-    if name.has("interval") and not is_running and (falls or rises < _FEWEST_RISES):
+    if says_interval and not name.has("running") and (falls or rises < _FEWEST_RISES):
         return INTERVAL
-    if rises >= _FEWEST_RISES and falls <= 2 and not name.has("interval"):
-        return TOTAL  # set to zero at midnight, or by hand
     raise ValueError(
         f"its column {name.text!r} may hold a running total or the energy of each interval; say "
         "which with --energy total or --energy interval"

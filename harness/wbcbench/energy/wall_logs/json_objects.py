@@ -6,8 +6,9 @@ import json
 import re
 from typing import Any
 
+from wbcbench.core.text import count_of
 from wbcbench.energy.wall_logs.log_table import LogTable
-from wbcbench.energy.wall_logs.times import is_moment
+from wbcbench.energy.wall_logs.times import classify
 
 _LINE = re.compile(r"^([^{\[]*?)(\{.*\})\s*,?\s*$")
 
@@ -22,54 +23,59 @@ def parse_json(text: str) -> LogTable | None:
         return None
     import pandas as pd
 
+    skipped = 0
     try:
-        objects, notes = _read_array(text) if text.lstrip()[:1] == "[" else _read_lines(text)
-        frame = pd.json_normalize(objects)
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise ValueError(f"it begins like JSON and cannot be read: {str(error)[:60]}") from error
-    columns = [[_to_cell(value) for value in frame[name]] for name in frame]
-    is_numeric = not any(
-        isinstance(value, str) and value[:1].isdigit() and "," in value
-        for name in frame
-        for value in frame[name]
-    )
-    decimal = "." if is_numeric else None
-    return LogTable("JSON", tuple(map(str, frame)), tuple(columns), "", decimal, None, notes)
-
-
-def _read_array(text: str) -> tuple[list[Any], tuple[str, ...]]:
-    """The objects of an array; Home Assistant has an array an entity, named in its first object."""
-    objects, entity = list[Any](), None
-    for item in json.loads(text):
-        for part in item if isinstance(item, list) else [item]:
-            if isinstance(part, dict):
-                entity = part.get("entity_id", entity)
-                objects.append({**part, "entity_id": entity} if entity else part)
-    return objects, ()
-
-
-def _read_lines(text: str) -> tuple[list[Any], tuple[str, ...]]:
-    lines = [line for line in text.splitlines() if line.strip()]
-    objects, skipped = list[Any](), 0
-    for number, line in enumerate(lines):
-        match = _LINE.match(line)
         try:
-            part = json.loads(match[2]) if match else None
+            objects = _list_objects(json.loads(text))
         except json.JSONDecodeError:
-            part = None
-        if part is None:
-            if number < len(lines) - 1 and "{" in line:
-                raise ValueError(f"line {number + 1} begins like JSON and cannot be read")
-            skipped += 1
+            objects, skipped = _read_lines(text)
+        frame = pd.json_normalize(objects)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply to be a log") from error
+    columns = tuple([_to_cell(value) for value in frame[name]] for name in frame)
+    has_commas = any("," in cell for cells in columns for cell in cells if cell)
+    notes = (f"{count_of(skipped, 'line')} that are no JSON left out.",) if skipped else ()
+    names = tuple(map(str, frame))
+    return LogTable("JSON", names, columns, "", None if has_commas else ".", None, notes)
+
+
+def _list_objects(document: Any) -> list[dict[str, Any]]:
+    """The objects of an array, or of the one array in an object.
+
+    Home Assistant has an array an entity, which is named in its first object alone.
+    """
+    if isinstance(document, dict):
+        arrays = [
+            v for v in document.values() if isinstance(v, list) and v and isinstance(v[0], dict)
+        ]
+        return _list_objects(arrays[0]) if len(arrays) == 1 else [document]
+    objects, entity = list[dict[str, Any]](), None
+    for item in document if isinstance(document, list) else []:
+        if isinstance(item, list):
+            objects += _list_objects(item)
+        elif isinstance(item, dict):
+            entity = item.get("entity_id", entity)
+            objects.append({**item, "entity_id": entity} if entity else item)
+    return objects
+
+
+def _read_lines(text: str) -> tuple[list[dict[str, Any]], int]:
+    """The object of each line, and how many lines have none; the last may be cut."""
+    lines = [line for line in text.splitlines() if line.strip()]
+    objects = list[dict[str, Any]]()
+    for number, line in enumerate(lines, start=1):
+        if (match := _LINE.match(line)) is None and (number == len(lines) or "{" not in line):
             continue
-        before = match[1].split() if match else []
-        is_timed = any(is_moment(str(value)) for value in part.values())
-        objects.append(
-            {"received": before[0], **part}
-            if before and not is_timed and is_moment(before[0])
-            else part
-        )
-    return objects, (f"{skipped} lines that are no JSON were left out.",) if skipped else ()
+        try:
+            part = json.loads(match[2] if match else line)
+        except json.JSONDecodeError as error:
+            raise ValueError(f"line {number} begins like JSON and cannot be read") from error
+        before = match[1].split()[:1] if match else []
+        is_timed = any(classify(str(value)) == "moment" for value in part.values())
+        if before and not is_timed and classify(before[0]) == "moment":
+            part = {"received": before[0], **part}
+        objects.append(part)
+    return objects, len(lines) - len(objects)
 
 
 def _to_cell(value: Any) -> str | None:

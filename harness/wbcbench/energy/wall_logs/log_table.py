@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from wbcbench.energy.wall_logs.vocabulary import WORDS, ColumnName
+from wbcbench.energy.wall_logs.vocabulary import WORDS, find_unit
 
 Cells = list[str | None]
 
@@ -31,6 +31,12 @@ class LogTable:
     decimal: str | None = None
     date_order: str | None = None
     notes: tuple[str, ...] = ()
+
+    @property
+    def has_units(self) -> bool:
+        """Whether its first row names a unit of power or energy in a cell."""
+        words = (cells[0].split()[-1] for cells in self.columns if cells and cells[0])
+        return any(word[-1:].isalpha() and find_unit(word.lstrip("0123456789.,")) for word in words)
 
 
 def widen(table: LogTable) -> LogTable:
@@ -78,8 +84,3 @@ def list_names(names: Sequence[str]) -> str:
 def quote(text: str, most: int = 40) -> str:
     """A cell as it stands in a message: short, and without control characters."""
     return repr(text if len(text) <= most else text[: most - 1] + "…")
-
-
-def parse_names(table: LogTable) -> list[ColumnName]:
-    """What the columns' names say."""
-    return [ColumnName.from_text(name) for name in table.names]

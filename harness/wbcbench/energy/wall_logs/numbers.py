@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from wbcbench.energy.wall_logs.log_table import quote
 from wbcbench.energy.wall_logs.vocabulary import NO_READING, is_unit
@@ -52,6 +53,7 @@ class _Evidence:
     has_long: bool = False  # four digits and more without a mark between thousands
 
 
+@lru_cache(65536)
 def split_unit(cell: str) -> tuple[str, str] | None:
     """A cell as number and unit, both as written; ``None`` if it is no number."""
     match = _NUMBER.fullmatch(cell)
@@ -86,7 +88,7 @@ def decide_styles(cells: Iterable[str], wanted: str | None = None) -> list[Numbe
         seen.decimal |= seen.unsure - seen.grouping
     seen.grouping |= seen.unsure - seen.decimal
     if len(seen.decimal) > 1 or seen.decimal & seen.grouping or (seen.has_long and seen.grouping):
-        marks = " and ".join(sorted(f"'{mark}'" for mark in seen.decimal | seen.grouping))
+        marks = " and ".join(map(repr, sorted(seen.decimal | seen.grouping)))
         raise ValueError(f"its numbers use {marks} in more than one way; write all of them alike")
     return [NumberStyle("".join(seen.decimal) or ".", "".join(sorted(seen.grouping)))]
 
@@ -120,10 +122,11 @@ def parse_numbers(cells: Sequence[str | None], style: NumberStyle) -> list[float
     Raises:
         ValueError: A cell is no number in this style.
     """
-    numbers = list[float | None]()
-    for place, cell in enumerate(cells, start=1):
-        number = None if cell is None or is_blank(cell) else style.parse(cell)
-        if number is None and cell is not None and not is_blank(cell):
-            raise ValueError(f"reading {place} has {quote(cell)} where a number should be")
-        numbers.append(number)
-    return numbers
+    numbers = dict[str | None, float | None]()
+    for cell in dict.fromkeys(cells):
+        is_reading = cell is not None and not is_blank(cell)
+        numbers[cell] = style.parse(cell) if is_reading and cell else None
+        if is_reading and numbers[cell] is None:
+            place = cells.index(cell) + 1
+            raise ValueError(f"reading {place} has {quote(str(cell))} where a number should be")
+    return [numbers[cell] for cell in cells]

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from wbcbench.core.text import count_of
 from wbcbench.energy.wall_logs.log_table import LogTable, quote
 from wbcbench.energy.wall_logs.numbers import is_blank, split_unit
-from wbcbench.energy.wall_logs.times import classify
+from wbcbench.energy.wall_logs.times import classify, classify_all
 from wbcbench.energy.wall_logs.vocabulary import ColumnName, is_unit
 
 _SAMPLE, _MOST_COLUMNS, _LONGEST_LINE = 400, 2000, 100_000
@@ -70,7 +70,8 @@ def parse_table(text: str) -> LogTable:
     rows = _read_rows(lines[layout.first :], layout.delimiter)
     good, notes = _select_readings(rows, known, len(names))
     columns = tuple(map(list, zip(*good, strict=True)))
-    return LogTable("table", names, columns[: len(names)], layout.delimiter, notes=notes)
+    width = min(len(names), len(columns))
+    return LogTable("table", names[:width], columns[:width], layout.delimiter, notes=notes)
 
 
 def _read_rows(lines: Sequence[str], delimiter: str) -> list[tuple[str, ...]]:
@@ -87,8 +88,8 @@ def _read_rows(lines: Sequence[str], delimiter: str) -> list[tuple[str, ...]]:
             header=None, names=range(widest), index_col=False, dtype=str, keep_default_na=False,
         )  # fmt: skip
     except pd.errors.ParserError as error:
-        raise ValueError(f"it is not a table: {str(error)[:80]}") from error
-    return list(zip(*(frame[c].str.strip() for c in frame), strict=True))
+        raise ValueError(f"it is not a table: {str(error).strip()[-60:]}") from error
+    return list(zip(*(frame[c].str.strip().tolist() for c in frame), strict=True))
 
 
 def _split(lines: Sequence[str], delimiter: str) -> Rows:
@@ -188,17 +189,20 @@ def _select_readings(
     for row in rows:
         if row[:width] in known or row[: width - 1] in known:
             repeated += 1
-        elif row[0].startswith("#") or not any(row[1:]):
+        elif row[0].startswith("#") or not (any(row[1:]) or classify(row[0])):
             bare += 1
         else:
             good.append(row)
-    is_time = [c for c in range(width) if c < len(good[0]) and classify(good[0][c])]
-    last = next((i for i in range(len(good), 0, -1) if classify(good[i - 1][is_time[0]])), 0)
+    kinds = [classify_all(cells) for cells in zip(*good[:_SAMPLE], strict=True)]
+    at = next((c for c in range(width) if kinds[c:] and kinds[c]), 0)
+    alike = {kinds[at], *(["moment"] if kinds[at] == "number" else [])} if kinds else {""}
+    last = next((i for i in range(len(good), 0, -1) if classify(good[i - 1][at]) in alike), 0)
     tail = good[last:]
     good = good[:last] if len(tail) <= _TAIL else good
     for number, row in enumerate(good, start=1):
         if any(row[width:]):
-            raise ValueError(f"reading {number} has {len(row)} cells where the header has {width}")
+            cells = max(i + 1 for i, cell in enumerate(row) if cell)
+            raise ValueError(f"reading {number} has {cells} cells where the header has {width}")
     notes = list[str]()
     if repeated:
         notes.append(f"{count_of(repeated, 'repeated header line')} left out.")

@@ -78,9 +78,10 @@ class ColumnName:
         tokens = [
             word for word in _SEPARATORS.split(text_in_use) if word.strip("+-") and word != unit
         ]
-        is_last = bool(tokens) and (find_unit(tokens[-1]) or is_unit(tokens[-1][1:] and tokens[-1]))
-        if is_last and not unit:
-            unit = tokens.pop()
+        named = [word for word in tokens if find_unit(word) or (len(word) > 1 and is_unit(word))]
+        if named and not unit:  # of ``power_kw_avg``, too
+            unit = named[-1]
+            tokens.remove(unit)
         split = " ".join(re.sub(r"(?<=[a-z])(?=[A-Z])", " ", token) for token in tokens).lower()
         pairs = (f"{a} {b}" for a, b in pairwise(split.split()))
         return cls(text, frozenset((*split.split(), *pairs)), unit, zone)
@@ -92,7 +93,7 @@ class ColumnName:
     @property
     def is_time(self) -> bool:
         """Whether it is named like a time."""
-        return self.has("time") and self.kind is None
+        return self.has("time") and self.kind is None and "minute ts" not in self.words
 
     @property
     def is_other(self) -> bool:
