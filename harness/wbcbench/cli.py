@@ -14,6 +14,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from wbcbench.core.environment import set_settings_aside
 from wbcbench.core.errors import WbcbenchError, unknown_name
 from wbcbench.core.extras import TRAINING_PACKAGES, missing_packages_error
 from wbcbench.core.version import __version__
@@ -62,6 +63,7 @@ _COMPLETING = "_WBCBENCH_COMPLETE"
 
 def main() -> None:
     """Entry point of the console script."""
+    set_settings_aside(os.environ, sys.path)
     try:
         _run(sys.argv[1:])
     except WbcbenchError as error:

@@ -59,8 +59,8 @@ def append_line(stream: IO[str], line: str, *, sync: bool = False) -> None:
         os.fsync(stream.fileno())
 
 
-def parse_lines(lines: Iterable[str]) -> Iterator[dict[str, Any]]:
-    """Messages from lines; a line that a kill tore is left out."""
+def parse_lines(lines: Iterable[str | bytes]) -> Iterator[dict[str, Any]]:
+    """Messages from lines; a line that a kill tore, or that is no message, is left out."""
     for line in lines:
         try:
             message = json.loads(line)

@@ -24,6 +24,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from wbcbench.core.environment import changes_computing
 from wbcbench.core.errors import CannotMeasureError, WbcbenchError
 from wbcbench.core.messages import Messenger
 from wbcbench.core.record import Failure, ModelFacts
@@ -49,15 +50,6 @@ KINDS = {
 End = Literal["done", "interrupted"]
 
 _LOADING_PERIOD_S = 0.5
-
-ENVIRONMENT_THAT_MATTERS = (
-    "CUDA_DEVICE_ORDER", "CUDA_VISIBLE_DEVICES", "GLIBC_TUNABLES", "KERAS_BACKEND",
-    "NVIDIA_TF32_OVERRIDE", "OMP_NUM_THREADS", "PYTHONHASHSEED", "TF_CUDNN_DETERMINISTIC",
-    "TF_CUDNN_USE_AUTOTUNE", "TF_DETERMINISTIC_OPS", "TF_ENABLE_ONEDNN_OPTS",
-    "TF_FORCE_GPU_ALLOW_GROWTH", "TF_GPU_ALLOCATOR", "TF_GPU_THREAD_COUNT", "TF_GPU_THREAD_MODE",
-    "TF_NUM_INTEROP_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_XLA_FLAGS", "XLA_FLAGS",
-)  # fmt: skip
-"""They change how TensorFlow computes. A list, not a prefix: other programs use ``TF_`` too."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -223,9 +215,7 @@ def _describe_model(model: keras.Model, *, device_name: str, steps_per_epoch: in
 
 def relevant_environment(variables: Mapping[str, str]) -> dict[str, str]:
     """Return the variables that change how TensorFlow computes."""
-    return {
-        name: value for name, value in sorted(variables.items()) if name in ENVIRONMENT_THAT_MATTERS
-    }
+    return {name: value for name, value in sorted(variables.items()) if changes_computing(name)}
 
 
 def configure_tensorflow(spec: RunSpec) -> None:
