@@ -253,10 +253,10 @@ def _monitor(
         marks = stack.enter_context(contextlib.closing(MarkFile(program.run)))
         sampled = stack.enter_context(ExitStack())
         try:
-            program.begin()
-            metering = sampling(program.run, request, clock, root_pid, program.facts)
-            session = sampled.enter_context(metering)
-            session.rest()
+            with program.begin():
+                metering = sampling(program.run, request, clock, root_pid, program.facts)
+                session = sampled.enter_context(metering)
+                session.rest()
         except KeyboardInterrupt:
             raise InterruptedRunError("Interrupted before anything was measured.") from None
         with signals_to(lambda _: None):  # what was measured is kept, however impatient one is

@@ -21,7 +21,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import BeforeValidator, TypeAdapter, ValidationError
 
-from wbcbench.core.errors import UsageError
+from wbcbench.core.errors import RunsFailedError, UsageError
 from wbcbench.core.messages import Edge
 from wbcbench.core.quality import Quality, QualityWarning
 from wbcbench.core.record import first_problem
@@ -152,9 +152,8 @@ class Meter:
         text = f"{program.run.path} keeps this; Meter(save=False) keeps nothing."
         if problem := problem or program.problem:
             text = f"Nothing of this measurement is kept. {problem}"
-        for note in (*notes, text) if self._save and sys.stderr is not None else ():
-            with suppress(OSError, ValueError):  # closed: no reason to end a program
-                print(f"wbcbench: {note}", file=sys.stderr)
+        for note in (*notes, text) if self._save else ():
+            _print_note(note)
         return program
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
@@ -177,7 +176,10 @@ class Meter:
             if not is_stopped:
                 self._sampler.kill()
             if self._program.is_kept:
-                finalise_ended(run)  # where the sampling process could not
+                try:
+                    finalise_ended(run)  # where the sampling process could not
+                except (RunsFailedError, OSError) as failed:  # no reason to end a program
+                    _print_note(str(failed))
             else:
                 self._program.remove()
 
@@ -321,6 +323,13 @@ class Meter:
                 "come after the last window."
             )
         return self._finished
+
+
+def _print_note(note: str) -> None:
+    """Say it on standard error, which a program may have closed."""
+    if sys.stderr is not None:
+        with suppress(OSError, ValueError):
+            print(f"wbcbench: {note}", file=sys.stderr)
 
 
 # A GPU works on while Python goes on: an edge stamped without waiting belongs to another moment.

@@ -22,7 +22,7 @@ import os
 import select
 import signal
 import sys
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -60,10 +60,12 @@ def main(folder: str, request: str, program_pid: str, keep: str, pipe: str) -> N
         if os.getppid() != pid:  # the program is dead already, and its folder accounted for
             return
         try:
-            program.begin()
             parsed = TypeAdapter(MeteringRequest).validate_json(request)
-            with sampling(program.run, parsed, clock, pid, program.facts) as session:
-                session.rest()
+            with ExitStack() as stack:
+                with program.begin():
+                    metering = sampling(program.run, parsed, clock, pid, program.facts)
+                    session = stack.enter_context(metering)
+                    session.rest()
                 _send(answers, {"ready": {"edge_s": session.edge_s}})
                 status, failure = _follow_program(program.run, pid, session)
                 session.rest()

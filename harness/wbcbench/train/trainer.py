@@ -20,6 +20,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
+if __name__ == "__main__":
+    # Keras imports it where it can, half a second of each start, for plots that no run draws; and
+    # with it the settings of a user.
+    sys.modules["matplotlib"] = None  # type: ignore[assignment]
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -61,8 +66,6 @@ def main(arguments: Sequence[str]) -> int:
     # The pipe stays open until the process is gone: its end tells the recorder that it is.
     stream = open(int(descriptor), "w", encoding="utf-8", closefd=False)  # noqa: SIM115
     messenger = Messenger(stream)
-    # Keras imports it where it can, half a second of each start, for plots that no run draws.
-    sys.modules["matplotlib"] = None  # type: ignore[assignment]
     try:
         end = carry_out(RunDir(Path(folder)), messenger, control)
     except Exception as error:
