@@ -14,6 +14,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from wbcbench.core.environment import set_settings_aside
 from wbcbench.core.errors import UsageError, WbcbenchError, unknown_name
 from wbcbench.core.extras import TRAINING_PACKAGES, missing_packages_error
 from wbcbench.core.streams import guard_streams, output_problem
@@ -64,6 +65,7 @@ _COMPLETING = "_WBCBENCH_COMPLETE"
 def main() -> None:
     """Entry point of the console script."""
     guard_streams()
+    set_settings_aside(os.environ, sys.path)
     code = _carry_out(sys.argv[1:])
     if problem := output_problem():
         text = f"Standard output is incomplete: {problem}. Send it to another file or disk."

@@ -60,6 +60,7 @@ SECTIONS: Mapping[str, str] = {
 CHECKS: Mapping[str, str] = {
     "unknown-energy": "energy.checks.sources:check_unknown_energy",
     "device": "energy.checks.machine:check_device",
+    "variables": "energy.checks.machine:check_variables",
     "heartbeat": "energy.checks.sensors:check_heartbeat",
     "cut-window": "energy.checks.sampling:check_cut_window",
     "sensor-faults": "energy.checks.sensors:check_sensor_faults",

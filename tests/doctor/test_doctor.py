@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from typer.testing import CliRunner
 from fakes.nvml_plugin import ScriptedNvml
 from fakes.nvml_scenario import FakeGpu, Process, Scenario
 from fakes.power_shapes import Constant
+from fakes.user_settings import noisy_python
 from program import wbcbench
 from wbcbench.cli import COMMANDS, build_app
 from wbcbench.commands.doctor import build_document, print_report
@@ -45,13 +47,9 @@ def lock_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @pytest.fixture
 def tensorflow_without_gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A TensorFlow that starts at once, for the process that doctor asks."""
-    package = tmp_path / "packages" / "tensorflow"
-    package.mkdir(parents=True)
-    (package / "__init__.py").write_text(
-        "class config:\n    list_physical_devices = staticmethod(lambda kind: [])\n"
-    )
-    monkeypatch.setenv("PYTHONPATH", str(package.parent))
+    """A TensorFlow that fails at once, for the process that doctor asks."""
+    silenced = "wbcbench.train.visible_gpus"
+    monkeypatch.setattr(sys, "executable", noisy_python(tmp_path, silenced))
 
 
 def lines(facts: Facts, group: str) -> list[Line]:

@@ -13,7 +13,9 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
+import numpy as np
 import psutil
 import pytest
 
@@ -245,7 +247,7 @@ def test_however_the_block_ends_its_joules_are_kept(
 
 
 FORKS = """
-import multiprocessing, os, sys, time
+import gc, multiprocessing, os, sys, time
 from wbcbench import Meter
 
 with Meter("simulated") as meter:
@@ -255,8 +257,14 @@ with Meter("simulated") as meter:
                 meter.open("of a child")
                 meter.close("train")
                 os.close(2)
+                gc.collect()
                 leave()
             os.waitpid(pid, 0)
+        if (pid := os.fork()) == 0:
+            with Meter("simulated", save=False) as own, own.window("nested"):
+                pass
+            os._exit(own.energy.energy_j is None)
+        assert os.waitpid(pid, 0)[1] == 0, "a child measures with a meter of its own"
         with multiprocessing.get_context("fork").Pool(2) as pool:
             pool.map(time.sleep, [0.1, 0.1])
 print(meter.energy.energy_j, *(window.name for window in meter.windows))
@@ -345,6 +353,48 @@ def test_what_cannot_be_measured_is_refused_at_the_door(scripted_nvml: ScriptedN
     with pytest.raises(UsageError, match="Did you mean 'nvml'"), Meter("nvlm"):
         pytest.fail("the block must not begin")
     assert samplers() == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("meters", None), ("meters", 5), ("meters", [5]), ("meters", b"nvml"), ("meters", []),
+        ("gpus", None), ("gpus", 0.5), ("gpus", [None]), ("gpus", True),
+        ("interval_s", None), ("interval_s", "often"), ("interval_s", float("nan")),
+        ("seed", None), ("seed", 1.5), ("seed", "one"),
+        ("options", [1]), ("options", {1: 2}), ("options", {"simulated.load_w": None}),
+        ("save", None), ("save", "perhaps"),
+    ],
+)  # fmt: skip
+def test_an_argument_of_another_kind_is_refused_where_it_is_given(name: str, value: Any) -> None:
+    words = {"interval_s": "interval_s|period", "meters": "meters|meter is named"}
+    with pytest.raises(UsageError, match=words.get(name, name)):
+        Meter(**{name: value})
+
+
+def test_numbers_of_any_kind_name_gpus_and_set_options(scripted_nvml: ScriptedNvml) -> None:
+    scripted_nvml.play(Scenario((FakeGpu(), FakeGpu())))
+    options = {"simulated.load_w": np.float32(0), "simulated.idle_w": 100}
+    number, step_s = np.int64(1), np.float32(0.1)
+    meters = ("nvml", "simulated")
+    with Meter(meters, gpus=[number], interval_s=step_s, options=options) as meter:
+        with pytest.raises(UsageError, match="no text"):
+            meter.open(1)  # type: ignore[arg-type]
+        time.sleep(0.1)
+    (power,) = (t for t in meter.traces if t.channel.name == "simulated/power")
+    assert {value for value in power.value if value is not None} == {100.0}
+    assert {t.channel.name.split("/")[1] for t in meter.traces if "nvml" in t.channel.name} == {
+        "gpu1"
+    }
+
+
+@pytest.mark.tensorflow
+@pytest.mark.parametrize("words", [("meter",), (None,), (Meter("simulated"), 1)])
+def test_the_keras_callback_wants_a_meter_and_a_prefix(words: tuple[Any, ...]) -> None:
+    from wbcbench import EpochEnergy
+
+    with pytest.raises(UsageError, match="needs a wbcbench"):
+        EpochEnergy(*words)
 
 
 def test_the_measured_program_is_not_foreign_on_its_gpu(scripted_nvml: ScriptedNvml) -> None:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -16,7 +19,7 @@ from wbcbench.core.errors import CannotMeasureError
 from wbcbench.core.provenance import hide_secrets
 from wbcbench.core.run_folder import study_runs
 from wbcbench.core.spec import MEASURED
-from wbcbench.measure.command import monitor_command
+from wbcbench.measure.command import PASSED_ON, monitor_command
 from wbcbench.measure.program_run import create_run, describe_error, describe_exit
 from wbcbench.power.session import MeteringRequest
 
@@ -169,15 +172,93 @@ def test_however_often_ctrl_c_comes_after_the_command_nothing_is_lost(tmp_path: 
     assert (record.energies[0].energy_j or 0) > 0
 
 
-def test_nohup_reaches_the_command_through_monitor(tmp_path: Path) -> None:
+def test_signals_that_are_ignored_when_monitor_starts_are_ignored_by_it_and_by_the_command(
+    tmp_path: Path,
+) -> None:
+    """`nohup` ignores SIGHUP, the `&` of a script SIGINT and SIGQUIT."""
     words = command(*SIMULATED, "-q", "--results", str(tmp_path), "--", "sh", "-c")
+    kills = "; ".join(f"kill -{number:d} $$; kill -{number:d} $PPID" for number in PASSED_ON)
     pid = os.fork()
     if pid == 0:
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
-        os.execv(words[0], [*words, f"kill -HUP $$; kill -HUP $PPID; touch {tmp_path}/lived"])
+        for number in PASSED_ON:
+            signal.signal(number, signal.SIG_IGN)
+        os.execv(words[0], [*words, f"{kills}; sleep 0.1; touch {tmp_path}/lived"])
     _, status = os.waitpid(pid, 0)
     assert os.waitstatus_to_exitcode(status) == 0
     assert (tmp_path / "lived").exists()
+
+
+def test_ctrl_c_ends_the_measuring_of_a_machine_although_a_shell_ignores_it_in_the_background(
+    tmp_path: Path,
+) -> None:
+    words = command(*SIMULATED, "-q", "--results", str(tmp_path))
+    pid = os.fork()
+    if pid == 0:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        os.execv(words[0], words)
+    wait_for(lambda: any(run.read_messages() for run in study_runs(tmp_path, MEASURED)), "window")
+    time.sleep(0.2)
+    os.kill(pid, signal.SIGINT)
+    _, status = os.waitpid(pid, 0)
+    assert os.waitstatus_to_exitcode(status) == 0
+
+
+# Files of at most so many bytes stand for a disk that fills up: nothing can be written as the
+# command begins, or the readings are cut short.
+@pytest.mark.parametrize(
+    ("limit_bytes", "save", "code"),
+    [(0, (), 2), (1_000, ("--no-save",), 2), (6_000, (), 5), (6_000, ("--no-save",), 5)],
+)
+def test_a_disk_that_fills_up_costs_neither_the_result_nor_the_exit_status(
+    limit_bytes: int, save: tuple[str, ...], code: int, tmp_path: Path
+) -> None:
+    words = (*SIMULATED, "--interval", "0.01", "-q", "--results", str(tmp_path), *save, "--")
+    ended = limited(limit_bytes, *command(*words, "sh", "-c", "sleep 1; exit 5"))
+    assert (ended.returncode, ended.stdout) == (code, "")
+    assert "Traceback" not in ended.stderr
+    if code == 5:
+        assert "energy unknown" in ended.stderr
+        assert "trace-not-written" in ended.stderr
+    else:
+        assert "cannot be written" in ended.stderr
+        assert "Nothing was measured." in ended.stderr
+
+
+def test_a_disk_that_fills_up_does_not_end_a_program_with_a_meter(tmp_path: Path) -> None:
+    program = (
+        "import time\nfrom wbcbench import Meter\n"
+        "with Meter('simulated', interval_s=0.01) as m: time.sleep(1)\n"
+        "print(m.energy.energy_j, m.quality)"
+    )
+    ended = limited(4_000, sys.executable, "-c", program, WBCBENCH_RESULTS=str(tmp_path))
+    assert ended.stdout == "None invalid\n", ended.stderr
+    assert "record.json cannot be written" in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert wbcbench("list", MEASURED, "--results", str(tmp_path)).code == 0
+    (run,) = study_runs(tmp_path, MEASURED)
+    assert run.is_finished, "the next command writes the record"
+
+
+def limited(limit_bytes: int, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Carry out a command that can write so many bytes into each file."""
+    limits = (limit_bytes, limit_bytes)
+    environment["PYTHONDONTWRITEBYTECODE"] = "1"  # Python takes a file that is cut for whole
+    return subprocess.run(
+        words,
+        env={**os.environ, **environment},
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limits),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_where_tmpdir_is_no_folder_another_is_taken(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    words = (*SIMULATED, "--no-save", "-q", "--", "sh", "-c", "exit 6")
+    ended = wbcbench(*words, env={"TMPDIR": str(tmp_path / "file")})
+    assert ended.code == 6, ended.err
+    assert "energy" in ended.err
 
 
 def test_the_next_monitor_says_what_was_killed_before_it(tmp_path: Path) -> None:

@@ -155,8 +155,13 @@ def test_settings_of_the_user_do_not_reach_it(
         "[codecarbon]\nforce_cpu_power=12345\nsave_to_file=true\n"
         "emissions_endpoint=http://127.0.0.1:9\noutput_dir=/nonexistent\n"
     )
+    here = tmp_path / "here"
+    here.mkdir()
+    (here / ".codecarbon.config").write_text("this is no configuration\n")
+    monkeypatch.chdir(here)
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.setenv("CODECARBON_FORCE_RAM_POWER", "54321")
+    monkeypatch.setenv("CODECARBON_SAVE_TO_API", "true")
     with only_meter() as meter:
         parts = meter.describe()["parts"]
     assert isinstance(parts, dict)

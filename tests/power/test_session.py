@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from fakes.faulty_machine import HEALTHY
 from fakes.nvml_plugin import ScriptedNvml
 from fakes.nvml_scenario import Scenario
+from fakes.user_settings import noisy_python
 from program import start, wait_for, wbcbench
 from wbcbench.core.errors import CannotMeasureError
 from wbcbench.core.lock import HOST, machine_lock
@@ -151,10 +153,8 @@ def test_a_codecarbon_that_does_not_start_is_absent_or_an_error_if_it_was_named(
     scripted_nvml: ScriptedNvml, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scripted_nvml.play(Scenario((HEALTHY,)))
-    broken = tmp_path / "broken" / "codecarbon"
-    broken.mkdir(parents=True)
-    (broken / "__init__.py").write_text("raise ImportError('spoilt')")
-    monkeypatch.setenv("PYTHONPATH", str(broken.parent))
+    silenced = "wbcbench.power.codecarbon_process"
+    monkeypatch.setattr(sys, "executable", noisy_python(tmp_path, silenced))
     done = monitor_command(MeteringRequest(), ["true"])
     absent = done.recording.circumstances.absent
     assert "does not measure here" in {each.meter: each.reason for each in absent}["codecarbon"]

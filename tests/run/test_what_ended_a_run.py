@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from program import command, wait_for
+from program import command, processes_of, wait_for
 from wbcbench.core.run_folder import Local, RunDir
 from wbcbench.core.spec import RunSpec
 from wbcbench.run.trainer_process import Exit, count_memory_kills
@@ -18,12 +19,18 @@ from wbcbench.run.trainer_process import Exit, count_memory_kills
 SPEC = RunSpec("leaky-dropout", meters=("simulated",), idle_s=60.0)
 
 
-def idle_run(folder: Path, *, nohup: bool = False) -> tuple[RunDir, subprocess.Popen[bytes]]:
+LAUNCH = (
+    "import sys; from pathlib import Path\n"
+    "from wbcbench.run.launchers.local import launch\n"
+    "list(launch([Path(sys.argv[1])], ['--quiet']))"
+)
+
+
+def idle_run(folder: Path) -> tuple[RunDir, subprocess.Popen[bytes]]:
     """A recorder on its leash that measures idle power, before anything is trained."""
     run = RunDir(folder / SPEC.run_id)
     run.create(SPEC, Local())
     words = command("work", str(run.path), "--quiet", "--leash")
-    words = ["nohup", *words] if nohup else words
     recorder = subprocess.Popen(words, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL)
     wait_for(lambda: bool(run.read_messages()), "the first window")
     return run, recorder
@@ -75,12 +82,7 @@ def test_what_ends_the_launcher_is_not_taken_for_the_user(
 ) -> None:
     run = RunDir(tmp_path / SPEC.run_id)
     run.create(SPEC, Local())
-    program = (
-        "import sys; from pathlib import Path\n"
-        "from wbcbench.run.launchers.local import launch\n"
-        "list(launch([Path(sys.argv[1])], ['--quiet']))"
-    )
-    words = [sys.executable, "-c", program, str(run.path)]
+    words = [sys.executable, "-c", LAUNCH, str(run.path)]
     launcher = subprocess.Popen(words, stderr=subprocess.DEVNULL)
     wait_for(lambda: bool(run.read_messages()), "the first window")
     launcher.send_signal(number)
@@ -91,11 +93,23 @@ def test_what_ends_the_launcher_is_not_taken_for_the_user(
     assert error.kind == kind
 
 
-def test_nohup_keeps_a_run_from_a_closed_terminal(tmp_path: Path) -> None:
-    run, recorder = idle_run(tmp_path, nohup=True)
-    recorder.send_signal(signal.SIGHUP)
-    recorder.send_signal(signal.SIGTERM)
-    assert recorder.wait(60) == 0
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGINT])
+def test_a_signal_that_is_ignored_as_a_run_starts_does_not_end_it(
+    number: signal.Signals, tmp_path: Path
+) -> None:
+    """`nohup` ignores SIGHUP, the `&` of a script SIGINT; so do launcher and recorder."""
+    run = RunDir(tmp_path / SPEC.run_id)
+    run.create(SPEC, Local())
+    program = LAUNCH.replace("import sys", f"import signal, sys; signal.signal({number:d}, SIG)", 1)
+    words = [sys.executable, "-c", program.replace("SIG)", "signal.SIG_IGN)"), str(run.path)]
+    launcher = subprocess.Popen(words, stderr=subprocess.DEVNULL)
+    wait_for(lambda: bool(run.read_messages()), "the first window")
+    (recorder,) = processes_of(run, "work")
+    for pid in (launcher.pid, recorder):
+        os.kill(pid, number)
+        os.kill(pid, number)
+    launcher.send_signal(signal.SIGTERM)
+    assert launcher.wait(60) == 0
     assert run.read_record().error.kind == "terminated"
 
 

@@ -12,7 +12,6 @@ import csv
 import hashlib
 import io
 import shutil
-import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,7 +23,7 @@ from wbcbench.bundle.open import read_predictions
 from wbcbench.bundle.redact import Redactor, write_text
 from wbcbench.core.errors import UsageError
 from wbcbench.core.files import sha256_of, write_atomically
-from wbcbench.core.provenance import LOCK_FILE, source_root
+from wbcbench.core.provenance import LOCK_FILE, run_git, source_root
 from wbcbench.core.record import DatasetFacts
 from wbcbench.data.dataset import UNKNOWN_PHOTOGRAPH
 from wbcbench.data.read import PUBLISHED_ID, PUBLISHED_SHA256, dataset_sha256, find_root, list_files
@@ -41,7 +40,6 @@ _UNKNOWN_LICENCE = "unknown; the images are not part of this bundle"
 
 # Runs and reports are what the code made, not the code.
 _NOT_CODE = (":(exclude)results", ":(exclude)reports")
-_GIT_TIMEOUT_S = 120.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,13 +159,13 @@ def write_code(study: SubmittedStudy, redactor: Redactor | None) -> None:
     (study.payload / layout.GIT).parent.mkdir(parents=True, exist_ok=True)
     if root is not None and (root / ".git").exists() and shutil.which("git"):
         for commit in study.commits:
-            archive = _run_git(root, "archive", "--format=tar", commit, "--", ".", *_NOT_CODE)
+            archive = run_git(root, "archive", "--format=tar", commit, "--", ".", *_NOT_CODE)
             if archive is not None:
                 name = layout.source_archive(commit, study.commits)
                 write_atomically(study.payload / name, archive)
         if study.commits and any(r.provenance.get("git_dirty") for r in study.records):
             words = ("diff", "--no-color", "--no-ext-diff", study.commits[-1], "--", ".")
-            if diff := _run_git(root, *words, *_NOT_CODE):
+            if diff := run_git(root, *words, *_NOT_CODE):
                 write_text(study.payload / layout.DIFF, diff.decode(errors="replace"), redactor)
         for lock in _find_locks(root, study.commits):
             if hashlib.sha256(lock).hexdigest() == study.fact("lock_sha256"):
@@ -180,15 +178,7 @@ def write_code(study: SubmittedStudy, redactor: Redactor | None) -> None:
 def _find_locks(root: Path, commits: Sequence[str]) -> Iterator[bytes]:
     """The lock of each commit, then the one in the checkout."""
     for commit in commits:
-        if (lock := _run_git(root, "show", f"{commit}:{LOCK_FILE}")) is not None:
+        if (lock := run_git(root, "show", f"{commit}:{LOCK_FILE}")) is not None:
             yield lock
     if (root / LOCK_FILE).exists():
         yield (root / LOCK_FILE).read_bytes()
-
-
-def _run_git(root: Path, *words: str) -> bytes | None:
-    """The output of git; ``None`` where it does not know the commit."""
-    done = subprocess.run(
-        ["git", "-C", str(root), *words], check=False, capture_output=True, timeout=_GIT_TIMEOUT_S
-    )
-    return done.stdout if done.returncode == 0 else None

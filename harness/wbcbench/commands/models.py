@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import sys
 from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
 from wbcbench.commands import options
+from wbcbench.core.environment import OWN_KERAS
 from wbcbench.core.units import millions
 from wbcbench.registry import VARIANTS, load_part
 from wbcbench.train.variants import ModelSettings, Variant
@@ -44,6 +46,8 @@ def _print_layers(variant: Variant, *, as_json: bool) -> None:
     # Silence TensorFlow's remarks about the processor on standard error.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
+    os.environ.update(OWN_KERAS)
+    sys.modules["matplotlib"] = None  # type: ignore[assignment]  # Keras would import it
     from wbcbench.train.variants import layer_table
 
     settings = ModelSettings()

@@ -116,7 +116,8 @@ def _print_result(monitored: Monitored, *, as_json: bool, quiet: bool) -> None:
     if as_json:
         options.print_json(build_document(monitored), "monitor")
         return
-    lines = [describe_energy(result.energy)] if quiet else describe_window(result)
+    is_short = quiet and result.energy.energy_j is not None  # else the warnings say why
+    lines = [describe_energy(result.energy)] if is_short else describe_window(result)
     if (run_dir := monitored.program.run_dir) is not None:
         lines.append(f"Saved in {run_dir}")
     if monitored.program.is_kept and monitored.program.problem:

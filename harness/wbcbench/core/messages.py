@@ -60,8 +60,8 @@ def append_line(stream: IO[str], line: str, *, sync: bool = False) -> None:
         os.fsync(stream.fileno())
 
 
-def parse_lines(lines: Iterable[str]) -> Iterator[dict[str, Any]]:
-    """Messages from lines; a line that a kill tore is left out, and no number is ``None``."""
+def parse_lines(lines: Iterable[str | bytes]) -> Iterator[dict[str, Any]]:
+    """Messages from lines; what a kill tore or is none is left out, and no number is ``None``."""
     for line in lines:
         try:
             message = json.loads(line, parse_constant=lambda _: None, parse_float=_parse_known)

@@ -37,6 +37,7 @@ _SALT = "wbcbench-host-1"
 
 _SECRET = r"[\w-]*(?:api.?key|token|secret|passw|credential)[\w-]*"
 _HIDDEN = "***"
+_GIT_TIMEOUT_S = 120.0
 
 
 def hide_secrets(command: Sequence[str]) -> tuple[str, ...]:
@@ -101,18 +102,29 @@ def _read_commit() -> dict[str, JsonValue]:
     root = source_root()
     if root is None or shutil.which("git") is None or not (root / ".git").exists():
         return {"git_commit": None, "git_dirty": None}
-    commit = _run_git(root, "rev-parse", "HEAD")
+    commit = run_git(root, "rev-parse", "HEAD")
     # Results and reports are what a run makes; they do not change what the code does.
-    changes = _run_git(
+    changes = run_git(
         root, "status", "--porcelain", "--", ".", ":!results", ":!reports", ":!experiments"
     )
-    return {"git_commit": commit or None, "git_dirty": None if changes is None else bool(changes)}
+    return {
+        "git_commit": commit.decode().strip() if commit else None,
+        "git_dirty": None if changes is None else bool(changes),
+    }
 
 
-def _run_git(root: Path, *words: str) -> str | None:
-    command = ["git", "-C", str(root), *words]
-    process = subprocess.run(command, check=False, capture_output=True, text=True, errors="replace")
-    return process.stdout.strip() if process.returncode == 0 else None
+def run_git(root: Path, *words: str) -> bytes | None:
+    """The output of git about a checkout, whatever the user's settings say; ``None`` on an error.
+
+    Variables of a hook or a script may name another checkout, and settings other forms of output.
+    """
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
+    environment |= {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
+    command = ["git", "-c", f"safe.directory={root}", "-C", str(root), *words]
+    done = subprocess.run(
+        command, check=False, capture_output=True, env=environment, timeout=_GIT_TIMEOUT_S
+    )
+    return done.stdout if done.returncode == 0 else None
 
 
 def _describe_machine() -> dict[str, JsonValue]:

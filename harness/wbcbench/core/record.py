@@ -173,6 +173,8 @@ class AbsentMeter:
 
 FOREIGN_TRACKERS = "foreign_trackers"
 """Among the provenance: the programs of others that measured as this measurement began."""
+COMPUTING_VARIABLES = "computing_variables"
+"""Among a run's: variables of the user that change how TensorFlow computes, with their values."""
 
 
 @dataclass(frozen=True, slots=True)

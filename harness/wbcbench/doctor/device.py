@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from collections.abc import Iterator
 from importlib.util import find_spec
 
+from wbcbench.core.child import PythonChild
 from wbcbench.core.errors import CannotMeasureError
 from wbcbench.core.record import SensorCard
 from wbcbench.core.text import human_duration
@@ -27,7 +27,6 @@ from wbcbench.power.meter import AUTO, GPU_METERS, MeterRequest, explain_absence
 from wbcbench.power.power_limit import abandoned_paths
 
 TENSORFLOW_S = 300.0  # its import takes a minute on a busy machine
-_COUNT_GPUS = "import tensorflow as tf; print(len(tf.config.list_physical_devices('GPU')))"
 
 _SENSORS = {Domain.GPU: GPU_METERS, Domain.CPU: ("rapl",), Domain.DRAM: ("rapl",)}
 _WHY = {
@@ -110,15 +109,16 @@ def _check_processes(device: Device) -> Line:
 
 
 def _check_tensorflow(gpus: int) -> Line:
+    asked = PythonChild("wbcbench.train.visible_gpus", errors=subprocess.DEVNULL)
     try:
-        done = subprocess.run(
-            [sys.executable, "-c", _COUNT_GPUS],
-            capture_output=True, text=True, check=False, timeout=TENSORFLOW_S,
-        )  # fmt: skip
+        asked.wait(TENSORFLOW_S)
     except subprocess.TimeoutExpired:
         return warn("tensorflow-gpu", "TensorFlow did not answer")
-    if done.stdout.strip().isdigit() and int(done.stdout) >= 1:
-        return ok("tensorflow-gpu", f"TensorFlow sees {int(done.stdout)} GPU(s)")
+    finally:
+        asked.kill()
+        asked.wait()
+    if seen := int(asked.answers.read() or 0):
+        return ok("tensorflow-gpu", f"TensorFlow sees {seen} GPU(s)")
     return warn(
         "tensorflow-gpu",
         f"the driver shows {gpus} GPU(s), TensorFlow none",

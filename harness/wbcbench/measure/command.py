@@ -14,12 +14,14 @@ import shutil
 import signal
 import subprocess
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
+from wbcbench.core.child import heeded_signals
+from wbcbench.core.environment import restore_settings
 from wbcbench.core.errors import InterruptedRunError, UsageError
 from wbcbench.core.trace import Kind
 from wbcbench.core.window import COMMAND, MACHINE, Clock, MonotonicClock, Window
@@ -96,7 +98,8 @@ class ChildCommand:
         self.ended = threading.Event()
         self.start_s = clock.now_s()
         try:
-            self._process = subprocess.Popen(command, stdout=stdout)
+            env = restore_settings(os.environ)  # the command is the user's
+            self._process = subprocess.Popen(command, stdout=stdout, env=env)
         except OSError as error:
             raise CommandNotRunnableError(f"{command[0]} cannot be run: {error}.") from error
         # A waiting thread stamps the end when it comes; polling would stamp it late.
@@ -129,16 +132,16 @@ def _is_foreground() -> bool:
 
 
 @contextlib.contextmanager
-def signals_to(receive: Callable[[int], None]) -> Iterator[None]:
+def signals_to(
+    receive: Callable[[int], None], always: Collection[signal.Signals] = ()
+) -> Iterator[None]:
     """Give every signal that would end us to ``receive`` for a while.
 
-    An ignored SIGHUP stays ignored, here and in a command that is started: so does ``nohup``.
+    An ignored one stays ignored, here and in a command that is started, unless it is in ``always``.
     """
-    has_nohup = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
     before = {
         number: signal.signal(number, lambda number, _: receive(number))
-        for number in PASSED_ON
-        if not (has_nohup and number == signal.SIGHUP)
+        for number in {*heeded_signals(PASSED_ON), *always}
     }
     try:
         yield
@@ -223,7 +226,8 @@ def monitor_machine(request: MeteringRequest, view: View, program: ProgramRun) -
         session: MeteringSession, clock: Clock, marks: MarkFile
     ) -> tuple[Window, None]:
         should_stop = threading.Event()
-        with signals_to(lambda _: should_stop.set()):
+        # A shell's `&` ignores Ctrl-C, which is what ends this.
+        with signals_to(lambda _: should_stop.set(), always=(signal.SIGINT,)):
             start_s = clock.now_s()
             marks.write("open", MACHINE, start_s, sync=True)
             channel = live_channel(session.channels)
@@ -249,10 +253,10 @@ def _monitor(
         marks = stack.enter_context(contextlib.closing(MarkFile(program.run)))
         sampled = stack.enter_context(ExitStack())
         try:
-            program.begin()
-            metering = sampling(program.run, request, clock, root_pid, program.facts)
-            session = sampled.enter_context(metering)
-            session.rest()
+            with program.begin():
+                metering = sampling(program.run, request, clock, root_pid, program.facts)
+                session = sampled.enter_context(metering)
+                session.rest()
         except KeyboardInterrupt:
             raise InterruptedRunError("Interrupted before anything was measured.") from None
         with signals_to(lambda _: None):  # what was measured is kept, however impatient one is

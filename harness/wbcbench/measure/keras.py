@@ -7,6 +7,7 @@ from typing import Any
 import keras
 
 from wbcbench.core import window
+from wbcbench.core.errors import UsageError
 from wbcbench.measure.meter import Meter
 
 
@@ -25,7 +26,16 @@ class EpochEnergy(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has 
         Args:
             meter: A running meter.
             prefix: Put before each window's name, to tell a second ``fit`` from the first.
+
+        Raises:
+            UsageError: There is no meter, or the prefix is no text.
         """
+        given: tuple[object, object] = meter, prefix
+        if not isinstance(given[0], Meter) or not isinstance(given[1], str):
+            raise UsageError(
+                f"EpochEnergy({meter!r}, {prefix!r}): it needs a wbcbench.Meter whose `with` block "
+                'is around `fit`, and a prefix in quotes, e.g. EpochEnergy(m, "fine-tune/").'
+            )
         super().__init__()
         self._meter, self._prefix = meter, prefix
         self._epoch = 0

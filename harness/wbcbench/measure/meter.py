@@ -15,12 +15,16 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import cached_property
+from numbers import Integral, Real
 from pathlib import Path
-from typing import Self
+from typing import Annotated, Any, Self
 
-from wbcbench.core.errors import UsageError
+from pydantic import BeforeValidator, TypeAdapter, ValidationError
+
+from wbcbench.core.errors import RunsFailedError, UsageError
 from wbcbench.core.messages import Edge
 from wbcbench.core.quality import Quality, QualityWarning
+from wbcbench.core.record import first_problem
 from wbcbench.core.settings import find_results
 from wbcbench.core.trace import Trace
 from wbcbench.core.window import WHOLE, MonotonicClock, Window, WindowEnergy, find_main
@@ -31,6 +35,37 @@ from wbcbench.measure.sampling_process import SideSampler
 from wbcbench.measure.window_result import Recording, WindowResult, read_recording
 from wbcbench.power.session import MeteringRequest
 from wbcbench.run.finalise import describe_interrupted, finalise_ended, finalise_programs
+
+
+def _spell(value: object) -> object:
+    is_number = isinstance(value, Real) and not isinstance(value, bool)
+    return str(value) if is_number else value
+
+
+_Word = Annotated[str, BeforeValidator(_spell)]
+_ARGUMENTS: Mapping[str, TypeAdapter[Any]] = {
+    "meters": TypeAdapter(tuple[str, ...]),
+    "gpus": TypeAdapter(tuple[_Word, ...]),
+    "interval_s": TypeAdapter(float),
+    "seed": TypeAdapter(int),
+    "options": TypeAdapter(dict[str, _Word]),
+    "save": TypeAdapter(bool),
+}
+
+
+def _check_argument(name: str, value: object) -> Any:
+    """An argument of ``Meter``, numbers of other libraries as Python's.
+
+    Raises:
+        UsageError: It is of another kind.
+    """
+    try:
+        return _ARGUMENTS[name].validate_python(value)
+    except ValidationError as error:
+        raise UsageError(
+            f"Meter: {name}={value!r} cannot be used: {first_problem(error)}. "
+            "harness/API.md says what each argument holds."
+        ) from None
 
 
 class Meter:
@@ -65,13 +100,17 @@ class Meter:
             save: Keep the readings and a record in the results folder.
 
         Raises:
-            UsageError: No meter is named, or the period is out of its range.
+            UsageError: No meter is named, the period is out of its range, or an argument is of
+                another kind.
         """
-        names = (meters,) if isinstance(meters, str) else tuple(meters)
-        boards = (gpus,) if isinstance(gpus, str | int) else gpus
-        words = {name: str(value) for name, value in (options or {}).items()}
-        self._request = MeteringRequest(names, tuple(map(str, boards)), interval_s, seed, words)
-        self._save, self._clock = save, MonotonicClock()
+        self._request = MeteringRequest(
+            _check_argument("meters", (meters,) if isinstance(meters, str) else meters),
+            _check_argument("gpus", (gpus,) if isinstance(gpus, str | Integral) else gpus),
+            _check_argument("interval_s", interval_s),
+            _check_argument("seed", seed),
+            _check_argument("options", {} if options is None else options),
+        )
+        self._save, self._clock = _check_argument("save", save), MonotonicClock()
         self._program: ProgramRun | None = None
         self._sampler: SideSampler | None = None
         self._finished: Recording | None = None
@@ -113,9 +152,8 @@ class Meter:
         text = f"{program.run.path} keeps this; Meter(save=False) keeps nothing."
         if problem := problem or program.problem:
             text = f"Nothing of this measurement is kept. {problem}"
-        for note in (*notes, text) if self._save and sys.stderr is not None else ():
-            with suppress(OSError, ValueError):  # closed: no reason to end a program
-                print(f"wbcbench: {note}", file=sys.stderr)
+        for note in (*notes, text) if self._save else ():
+            _print_note(note)
         return program
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
@@ -138,7 +176,10 @@ class Meter:
             if not is_stopped:
                 self._sampler.kill()
             if self._program.is_kept:
-                finalise_ended(run)  # where the sampling process could not
+                try:
+                    finalise_ended(run)  # where the sampling process could not
+                except (RunsFailedError, OSError) as failed:  # no reason to end a program
+                    _print_note(str(failed))
             else:
                 self._program.remove()
 
@@ -167,9 +208,10 @@ class Meter:
             return
         if self._sampler is None or self._finished is not None:
             raise UsageError(f"The window {name!r} is outside the meter's `with` block.")
-        if not name or name in self._windows or name in self._opened:
+        word: object = name  # whoever calls may have no type checker
+        if not isinstance(word, str) or not word or name in self._windows or name in self._opened:
             raise UsageError(
-                f"The window name {name!r} is empty or was used before. "
+                f"The window name {name!r} is no text, empty or was used before. "
                 "Each window needs its own name, e.g. 'epoch-1', 'epoch-2'."
             )
         synchronise()
@@ -281,6 +323,13 @@ class Meter:
                 "come after the last window."
             )
         return self._finished
+
+
+def _print_note(note: str) -> None:
+    """Say it on standard error, which a program may have closed."""
+    if sys.stderr is not None:
+        with suppress(OSError, ValueError):
+            print(f"wbcbench: {note}", file=sys.stderr)
 
 
 # A GPU works on while Python goes on: an edge stamped without waiting belongs to another moment.

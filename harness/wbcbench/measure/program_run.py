@@ -72,10 +72,17 @@ class ProgramRun:
             if not self.is_kept:
                 self.remove()
 
-    def begin(self) -> None:
-        """Say in the folder that this process samples."""
-        self.run.write_state(self.run.read_state().running())
-        self.facts = provenance(self.run.read_local().command)
+    @contextmanager
+    def begin(self) -> Iterator[None]:
+        """Say in the folder that this process samples; the block begins to.
+
+        Raises:
+            UsageError: Something cannot be written there.
+        """
+        with _refuse_unwritable(self.run.path):
+            self.run.write_state(self.run.read_state().running())
+            self.facts = provenance(self.run.read_local().command)
+            yield
 
     def finish(self, status: Status, failure: Failure | None, error: str | None) -> None:
         """Write the record, if it is kept; ``error``: why the readings are not complete."""
@@ -108,6 +115,9 @@ def create_run(
         results: Where studies lie; ``None`` keeps nothing.
         command: What is measured; secrets in it are not written down.
         request: What it is measured with.
+
+    Raises:
+        UsageError: No folder can be written, not even a temporary one.
     """
     name = re.sub(r"[^A-Za-z0-9._-]+", "_", Path(command[0]).name).strip("._-")[:_LONGEST_NAME]
     spec = RunSpec(
@@ -132,7 +142,19 @@ def create_run(
             return ProgramRun(_create_kept(results.absolute(), spec, local), is_kept=True)
         except UsageError as error:
             problem = str(error)
-    return ProgramRun(create_temporary(spec, local), is_kept=False, problem=problem)
+    with _refuse_unwritable(Path(os.environ.get("TMPDIR", "/tmp"))):
+        return ProgramRun(create_temporary(spec, local), is_kept=False, problem=problem)
+
+
+@contextmanager
+def _refuse_unwritable(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise UsageError(
+            f"{folder} cannot be written: {error.strerror or error}. Nothing was measured. Free "
+            "space, or choose another folder: --results, or TMPDIR where nothing is kept."
+        ) from error
 
 
 def _create_kept(results: Path, spec: RunSpec, local: Local) -> RunDir:

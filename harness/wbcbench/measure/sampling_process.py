@@ -1,6 +1,6 @@
 """Sampling in a process of its own, seen from both of its sides.
 
-    python -m wbcbench.measure.sampling_process FOLDER REQUEST PID keep|drop
+    wbcbench.measure.sampling_process FOLDER REQUEST PID keep|drop PIPE
 
 For code that measures itself through ``wbcbench.Meter``: a sampling thread beside the work would
 wait for Python's lock whenever the work holds it, and would lose readings just when power is high
@@ -8,7 +8,7 @@ wait for Python's lock whenever the work holds it, and would lose readings just 
 
 It reads lines on standard input: ``mark`` when an edge was written, ``stop`` with how the measured
 block ended. At the end of file, or when PID is its parent no more (a forked child may hold the pipe
-open), the program is dead: it ends the windows and goes. It answers in JSON lines:
+open), the program is dead: it ends the windows and goes. It answers in JSON lines on its pipe:
 
     {"ready": {"edge_s": 1.0}}                           sampling
     {"refused": {"kind": "UsageError", "message": "…"}}  it cannot sample
@@ -21,16 +21,18 @@ import json
 import os
 import select
 import signal
-import subprocess
 import sys
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter
 
+from wbcbench.core.child import MODEST, PythonChild
+from wbcbench.core.environment import clean_environment
 from wbcbench.core.errors import CannotMeasureError, UsageError, WbcbenchError
+from wbcbench.core.messages import parse_lines
 from wbcbench.core.record import Failure, Status
 from wbcbench.core.run_folder import LOCK_WAIT_S, RunDir
 from wbcbench.core.units import ms_from_s
@@ -49,22 +51,21 @@ PROGRAM_ENDED = Failure(
 )
 
 
-def main(folder: str, request: str, program_pid: str, keep: str) -> None:
+def main(folder: str, request: str, program_pid: str, keep: str, pipe: str) -> None:
     """Record into ``folder`` until stopped; ``request`` is a ``MeteringRequest`` in JSON."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when to end
-    answers = os.dup(1)
-    with suppress(OSError):
-        os.dup2(2, 1)  # what a library prints is no answer
     program = ProgramRun(RunDir(Path(folder)), is_kept=keep == KEEP)
-    pid, clock = int(program_pid), MonotonicClock()
+    answers, pid, clock = int(pipe), int(program_pid), MonotonicClock()
     with program.run.hold_lock(LOCK_WAIT_S):
         if os.getppid() != pid:  # the program is dead already, and its folder accounted for
             return
         try:
-            program.begin()
             parsed = TypeAdapter(MeteringRequest).validate_json(request)
-            with sampling(program.run, parsed, clock, pid, program.facts) as session:
-                session.rest()
+            with ExitStack() as stack:
+                with program.begin():
+                    metering = sampling(program.run, parsed, clock, pid, program.facts)
+                    session = stack.enter_context(metering)
+                    session.rest()
                 _send(answers, {"ready": {"edge_s": session.edge_s}})
                 status, failure = _follow_program(program.run, pid, session)
                 session.rest()
@@ -118,19 +119,10 @@ class SideSampler:
             UsageError: There is no meter or no GPU of that name.
         """
         words = [str(program.run.path), json.dumps(asdict(request)), str(os.getpid())]
-        # A session of its own keeps the terminal's Ctrl-C from it.
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", __name__, *words, KEEP if program.is_kept else DROP],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            bufsize=0,  # a forked child must have nothing to write twice
-            start_new_session=True,
-            # It shares the machine with what it measures, and computes nothing.
-            env={**os.environ, "OPENBLAS_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"},
-        )
+        environment = clean_environment(os.environ) | MODEST
+        words.append(KEEP if program.is_kept else DROP)
+        self._process = PythonChild(__name__, *words, environment=environment)
         assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._stdout = self._process.stdout
         self._stdin = self._process.stdin.fileno()
         os.set_blocking(self._stdin, False)  # a sampler that hangs never holds up the program
         answer = self._read_message()
@@ -164,11 +156,11 @@ class SideSampler:
             Why its readings are not complete; ``None`` if they are.
         """
         self._tell(f"{STOP} {json.dumps([status, failure and asdict(failure)])}", END_S)
-        if not _wait(self._stdout.fileno(), select.POLLIN, END_S):
+        if not _wait(self._process.answers.fileno(), select.POLLIN, END_S):
             self.kill()
             return f"the sampling process did not end within {END_S:.0f} s"
         ended = self._read_message().get("ended")
-        self._process.communicate()
+        self._end()
         if ended is None:
             return f"the sampling process ended early, with status {self._process.returncode}"
         return None if ended["error"] is None else str(ended["error"])
@@ -176,16 +168,15 @@ class SideSampler:
     def kill(self) -> None:
         """End it at once; its readings are not wanted."""
         self._process.kill()
+        self._end()
+
+    def _end(self) -> None:
         self._process.communicate()
+        self._process.answers.close()
 
     def _read_message(self) -> dict[str, Any]:
-        """The next answer, past what else was printed before it could begin; empty at the end."""
-        for line in iter(self._stdout.readline, b""):
-            with suppress(ValueError):
-                message = json.loads(line)
-                if isinstance(message, dict):
-                    return message
-        return {}
+        """The next answer; empty at the end."""
+        return next(parse_lines(self._process.answers), {})
 
     def _tell(self, line: str, wait_s: float = 0.0) -> None:
         """Write a line; waits where it has not read those before, as it may hang."""

@@ -10,18 +10,21 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 import tempfile
 import threading
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, Self
 
 from pydantic import JsonValue
 
+from wbcbench.core.child import MODEST, PythonChild
+from wbcbench.core.environment import clean_environment
 from wbcbench.core.errors import CannotMeasureError, UsageError
+from wbcbench.core.messages import parse_lines
 from wbcbench.core.record import AbsentMeter
 from wbcbench.core.trace import Channel, Domain, Kind, Origin
 from wbcbench.energy.source import CODECARBON
@@ -68,12 +71,11 @@ def open_meters(request: MeterRequest) -> list[EnergyMeter]:
 
 
 def _tracker_settings(request: MeterRequest, gpu_indices: Sequence[int]) -> dict[str, Any]:
-    """Arguments for ``OfflineEmissionsTracker``; what is not named here could come from a file.
+    """Arguments for ``OfflineEmissionsTracker``, which takes those left out from its own settings.
 
-    CodeCarbon fills arguments that are left out from ``~/.codecarbon.config`` and from
-    ``CODECARBON_…`` variables; a run must not depend on either, nor on a network. Nor on another
-    CodeCarbon: unless it may run beside others (since version 3 it may if nothing says otherwise)
-    it does not start while a lock file lies in the temporary folder, where a killed one leaves it.
+    A run must not depend on a network, nor on another CodeCarbon: unless it may run beside others
+    (since version 3 it may if nothing says otherwise) it does not start while a lock file lies in
+    the temporary folder, where a killed one leaves it.
     """
     return {
         "country_iso_code": request.country or ANY_COUNTRY, "region": None,
@@ -116,7 +118,7 @@ class CodeCarbonMeter(SlowMeter):
         self.unread = tuple(unread)
         self._gpus = "+".join(gpu_uuids)
         self._settings = settings
-        self._process: subprocess.Popen[str] | None = None
+        self._process: PythonChild | None = None
         self._facts: dict[str, Any] = {}
         self._failed = ""
         self._totals: Mapping[str, float | None] = {}
@@ -128,16 +130,14 @@ class CodeCarbonMeter(SlowMeter):
         """Start its process, and do not wait for it."""
         if self._process is not None:
             return
-        # A session of its own keeps Ctrl-C from it: it ends when its standard input does.
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "wbcbench.power.codecarbon_process", json.dumps(self._settings)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-            start_new_session=True,
-            # One allocator arena and one BLAS thread: it shares the machine with what it measures.
-            env={**os.environ, "MALLOC_ARENA_MAX": "1", "OPENBLAS_NUM_THREADS": "1"},
+        # It looks for settings of the user's in the home folder and in the current one.
+        environment = clean_environment(os.environ) | MODEST | {"HOME": os.devnull}
+        self._process = PythonChild(
+            "wbcbench.power.codecarbon_process",
+            json.dumps(self._settings),
+            environment=environment,
+            errors=subprocess.DEVNULL,
+            folder=Path(__file__).parent,
         )
         threading.Thread(target=self._listen, args=(self._process,), daemon=True).start()
 
@@ -204,8 +204,7 @@ class CodeCarbonMeter(SlowMeter):
         process = self._process
         if process is not None and process.stdin is not None:
             with suppress(OSError):  # it has ended: its last words say why
-                process.stdin.write(order)
-                process.stdin.flush()
+                process.stdin.write(order.encode())
 
     def describe(self) -> dict[str, JsonValue]:
         """Version, country, what each part's joules are made of, and emissions so far in grams."""
@@ -220,17 +219,16 @@ class CodeCarbonMeter(SlowMeter):
             "emissions_g": self._totals.get("emissions_g") if known else None,
         }
 
-    def _listen(self, process: subprocess.Popen[str]) -> None:
-        assert process.stdout is not None
-        for line in process.stdout:
-            message = json.loads(line)
-            with self._news:
-                if "cpu_j" in message:
-                    self._totals, self._updated_s = message, time.monotonic()
-                    self._count += 1
-                self._facts = message.get("ready", self._facts)
-                self._failed = message.get("failed", self._failed)
-                self._news.notify_all()
+    def _listen(self, process: PythonChild) -> None:
+        with process.answers:
+            for message in parse_lines(process.answers):
+                with self._news:
+                    if "cpu_j" in message:
+                        self._totals, self._updated_s = message, time.monotonic()
+                        self._count += 1
+                    self._facts = message.get("ready", self._facts)
+                    self._failed = message.get("failed", self._failed)
+                    self._news.notify_all()
         with self._news:
             self._failed = self._failed or "its process ended"
             self._news.notify_all()

@@ -1,11 +1,11 @@
 """CodeCarbon in a process of its own: the side that measures. ``power.codecarbon`` is the other.
 
-    python -m wbcbench.power.codecarbon_process SETTINGS
+    wbcbench.power.codecarbon_process SETTINGS PIPE
 
 The only module that imports CodeCarbon. Alone in its process it can print, log, take signal
 handlers, hang or crash without the run noticing more than a silent channel, and its hundred
 megabytes of tables stay out of the recorder. It measures when it is asked, and after the word
-``poll`` every second; each time it writes one JSON line to its standard output. It ends when its
+``poll`` every second; each time it writes one JSON line to its pipe. It ends when its
 standard input does: when the recorder closes it or dies.
 
     {"ready": {...facts}}          the hardware was set up and the first measurement made
@@ -193,13 +193,12 @@ def _load_tables() -> None:
 
 
 def main() -> None:
-    """Entry point: the tracker's settings as one JSON argument."""
-    # Standard output is the feed's; whatever CodeCarbon prints goes nowhere.
-    stream = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 1)
-    os.dup2(nowhere, 2)
-    feed(json.loads(sys.argv[1]), stream, sys.stdin.fileno())
+    """Entry point: the tracker's settings as one JSON argument, and where to answer."""
+    settings, pipe = sys.argv[1:]
+    # Its library for the processor otherwise asks another Python, whose answer it cannot read where
+    # Python prints something as it starts.
+    setattr(sys, "frozen", True)  # noqa: B010
+    feed(json.loads(settings), os.fdopen(int(pipe), "w", encoding="utf-8"), sys.stdin.fileno())
     os._exit(0)  # nothing is left to write, and taking its libraries down takes a while
 
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import io
+import logging
+import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import chdir, contextmanager, nullcontext
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from html import escape
+from importlib import import_module
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -168,6 +172,7 @@ def add_legend(canvas: Canvas, plot: Axes) -> None:
 @lru_cache(maxsize=_CACHE_SIZE)
 def to_svg(figure: Figure) -> str:
     """The figure as a file: ids prefixed by its name, title and description inside, no date."""
+    import_matplotlib()
     from matplotlib.backends.backend_svg import FigureCanvasSVG
 
     out = io.StringIO()
@@ -188,6 +193,7 @@ def to_svg(figure: Figure) -> str:
 @lru_cache(maxsize=_CACHE_SIZE)
 def to_pdf(figure: Figure) -> bytes:
     """The figure as a page of its own size with its fonts inside, no date."""
+    import_matplotlib()
     from matplotlib.backends.backend_pdf import FigureCanvasPdf
 
     out = io.BytesIO()
@@ -227,14 +233,31 @@ def _save(
         target.print_figure(out, format=target.get_default_filetype(), metadata=metadata)
 
 
+@cache
+def import_matplotlib() -> Any:
+    """Import it without a user's settings: a wrong one ends the import.
+
+    A ``matplotlibrc`` in the current folder comes before everything else, so it is left for once.
+    """
+    here, names = Path(__file__).parent, ("MPLBACKEND", "MATPLOTLIBRC")
+    chosen = {name: os.environ.pop(name) for name in names if name in os.environ}
+    os.environ["MATPLOTLIBRC"] = os.devnull
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # a home that is read-only is no fault
+    try:
+        with chdir(here) if Path("matplotlibrc").exists() else nullcontext():
+            return import_module("matplotlib")
+    finally:
+        del os.environ["MATPLOTLIBRC"]
+        os.environ |= chosen
+
+
 @contextmanager
 def _apply_settings() -> Iterator[None]:
     """This project's settings and nobody else's, while a figure is drawn and saved."""
-    import matplotlib as mpl
-
+    mpl = import_matplotlib()
     with mpl.rc_context():
         mpl.rcdefaults()
-        mpl.rcParams.update(_SETTINGS)  # type: ignore[arg-type]
+        mpl.rcParams.update(_SETTINGS)
         yield
 
 

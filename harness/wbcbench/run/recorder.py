@@ -17,11 +17,12 @@ from types import FrameType
 
 from pydantic import JsonValue
 
+from wbcbench.core.child import heeded_signals
 from wbcbench.core.errors import UsageError, WbcbenchError
 from wbcbench.core.lock import HOST, Hold, inherited_lock, machine_lock
 from wbcbench.core.messages import Edge, append_line, parse_lines
 from wbcbench.core.provenance import provenance
-from wbcbench.core.record import Failure, RunRecord, Status
+from wbcbench.core.record import COMPUTING_VARIABLES, Failure, RunRecord, Status
 from wbcbench.core.run_condition import require_submitted
 from wbcbench.core.run_folder import LOCK_WAIT_S, RunDir
 from wbcbench.core.text import encodable
@@ -36,7 +37,12 @@ from wbcbench.power.telemetry import cool_down
 from wbcbench.run.display import View
 from wbcbench.run.finalise import account_from_disk
 from wbcbench.run.live_state import LiveProgress
-from wbcbench.run.trainer_process import Exit, TrainerProcess, trainer_environment
+from wbcbench.run.trainer_process import (
+    Exit,
+    TrainerProcess,
+    list_computing_variables,
+    trainer_environment,
+)
 
 SLICE_S = 0.5  # how soon an interrupt or a failing sampler is noticed
 LEAST_FREE_BYTES = 100_000_000  # trace, predictions and log of a run take a few megabytes
@@ -119,6 +125,7 @@ class Recorder:
             cooldown = self._cool_down()
             self._session.probe()
             facts = provenance(self._local.command) | self._local.facts | limits | cooldown
+            facts[COMPUTING_VARIABLES] = dict(list_computing_variables(self._spec, os.environ))
             self._marks = stack.enter_context(self._run.marks_path.open("a", encoding="utf-8"))
             stack.callback(self._view.close)
             self._session.start(self._spec.interval_s, facts)
@@ -169,8 +176,7 @@ class Recorder:
         for device in self._session.devices:
             name, entry = device.visible_as
             visible[name] = f"{visible[name]},{entry}" if name in visible else entry
-        environment = trainer_environment(self._spec, os.environ, visible)
-        trainer = TrainerProcess(self._run, environment)
+        trainer = TrainerProcess(self._run, trainer_environment(self._spec, os.environ, visible))
         try:
             self.follow_trainer(trainer)
         finally:
@@ -293,12 +299,15 @@ class Interrupts:
     def install(self, *, leash: bool) -> None:
         """Take over the signals; with ``leash``, end of file on stdin ends the run.
 
-        A SIGHUP that is ignored, as under ``nohup``, stays ignored.
+        One that is ignored, as SIGHUP under ``nohup``, stays ignored.
         """
-        signal.signal(signal.SIGINT, self._on_interrupt)
-        signal.signal(signal.SIGTERM, lambda *_: self._end_now(TERMINATED))
-        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-            signal.signal(signal.SIGHUP, lambda *_: self._end_now(TERMINAL_CLOSED))
+        handlers = {
+            signal.SIGINT: self._on_interrupt,
+            signal.SIGTERM: lambda *_: self._end_now(TERMINATED),
+            signal.SIGHUP: lambda *_: self._end_now(TERMINAL_CLOSED),
+        }
+        for number in heeded_signals(handlers):
+            signal.signal(number, handlers[number])
         if leash:
             threading.Thread(target=self._hold_leash, name="leash", daemon=True).start()
 

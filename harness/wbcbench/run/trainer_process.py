@@ -12,18 +12,19 @@ import contextlib
 import os
 import selectors
 import signal
-import subprocess
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from wbcbench.core.child import PythonChild
+from wbcbench.core.environment import OWN_KERAS, changes_computing, clean_environment
 from wbcbench.core.files import read_if_any
 from wbcbench.core.run_folder import RunDir
 from wbcbench.core.spec import RunSpec
 from wbcbench.core.units import bytes_from_kib
 
 _READ_SIZE = 65536
+_CHOOSE_GPUS = {"CUDA_DEVICE_ORDER", "CUDA_VISIBLE_DEVICES"}  # their joules are those measured
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,20 +66,16 @@ class TrainerProcess:
     def __init__(self, run: RunDir, environment: Mapping[str, str]) -> None:
         """Start it on ``run`` with ``environment`` (complete, set before TensorFlow loads)."""
         self._memory_kills = count_memory_kills()
-        self._pipe, child_end = os.pipe()
         with run.log_path.open("ab") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "wbcbench.train.trainer", str(run.path), str(child_end)],
-                stdin=subprocess.PIPE,
-                stdout=log,
-                stderr=log,
-                env=dict(environment),
-                pass_fds=(child_end,),
-                start_new_session=True,
+            self._process = PythonChild(
+                "wbcbench.train.trainer",
+                str(run.path),
+                environment=environment,
+                output=log,
+                errors=log,
             )
-        os.close(child_end)
         assert self._process.stdin is not None
-        self._stdin = self._process.stdin
+        self._stdin, self._pipe = self._process.stdin, self._process.answers.fileno()
         os.set_blocking(self._pipe, False)
         self._partial_line = b""
         self._selector = selectors.DefaultSelector()
@@ -101,7 +98,6 @@ class TrainerProcess:
         """Send ``go`` or ``stop``; nothing happens where the trainer is gone."""
         with contextlib.suppress(OSError):
             self._stdin.write(f"{word}\n".encode())
-            self._stdin.flush()
 
     def kill(self) -> None:
         """End it at once, with everything it started."""
@@ -115,7 +111,7 @@ class TrainerProcess:
         with contextlib.suppress(OSError):
             self._stdin.close()
         self._selector.close()
-        os.close(self._pipe)
+        self._process.answers.close()
         return Exit(
             status=self._process.returncode,
             cpu_s=usage.ru_utime + usage.ru_stime,
@@ -127,7 +123,7 @@ class TrainerProcess:
 def trainer_environment(
     spec: RunSpec, base: Mapping[str, str], visible: Mapping[str, str] | None = None
 ) -> dict[str, str]:
-    """Return ``base`` with everything the trainer's process needs set.
+    """Return ``base`` with everything the trainer's process needs set, and no user's settings.
 
     TensorFlow, CUDA and the C library read these variables once, at their start. What can be set
     later (determinism of operations, precision, XLA) is set by the trainer itself.
@@ -148,8 +144,7 @@ def trainer_environment(
     required = {
         # The order of sets must not differ between two runs of one seed; Python takes 32 bits.
         "PYTHONHASHSEED": str(spec.seed % 2**32),
-        # A backend chosen in the user's Keras settings would train another program.
-        "KERAS_BACKEND": "tensorflow",
+        **OWN_KERAS,
         # CUDA otherwise counts the fastest GPU first, and NVML would measure another one.
         "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
     }
@@ -157,5 +152,17 @@ def trainer_environment(
         required["TF_DETERMINISTIC_OPS"] = "1"
     if spec.threads is not None:  # rounding depends on how work is divided
         required |= dict.fromkeys(("TF_NUM_INTRAOP_THREADS", "OMP_NUM_THREADS"), str(spec.threads))
-    chosen = {name: value for name, value in base.items() if value or name not in defaults}
+    given = clean_environment(base).items()
+    chosen = {name: value for name, value in given if value or name not in defaults}
     return {**defaults, **chosen, **required, **(visible or {})}
+
+
+def list_computing_variables(spec: RunSpec, base: Mapping[str, str]) -> dict[str, str]:
+    """Variables of the user's that reach the trainer and change how it computes."""
+    environment = trainer_environment(spec, base)
+    return {
+        name: value
+        for name, value in sorted(base.items())
+        if value and changes_computing(name) and environment.get(name) == value
+        if name not in _CHOOSE_GPUS
+    }

@@ -20,10 +20,16 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
+if __name__ == "__main__":
+    # Keras imports it where it can, half a second of each start, for plots that no run draws; and
+    # with it the settings of a user.
+    sys.modules["matplotlib"] = None  # type: ignore[assignment]
+
 import keras
 import numpy as np
 import tensorflow as tf
 
+from wbcbench.core.environment import changes_computing
 from wbcbench.core.errors import CannotMeasureError, WbcbenchError
 from wbcbench.core.messages import Messenger
 from wbcbench.core.record import Failure, ModelFacts
@@ -50,15 +56,6 @@ End = Literal["done", "interrupted"]
 
 _LOADING_PERIOD_S = 0.5
 
-ENVIRONMENT_THAT_MATTERS = (
-    "CUDA_DEVICE_ORDER", "CUDA_VISIBLE_DEVICES", "GLIBC_TUNABLES", "KERAS_BACKEND",
-    "NVIDIA_TF32_OVERRIDE", "OMP_NUM_THREADS", "PYTHONHASHSEED", "TF_CUDNN_DETERMINISTIC",
-    "TF_CUDNN_USE_AUTOTUNE", "TF_DETERMINISTIC_OPS", "TF_ENABLE_ONEDNN_OPTS",
-    "TF_FORCE_GPU_ALLOW_GROWTH", "TF_GPU_ALLOCATOR", "TF_GPU_THREAD_COUNT", "TF_GPU_THREAD_MODE",
-    "TF_NUM_INTEROP_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_XLA_FLAGS", "XLA_FLAGS",
-)  # fmt: skip
-"""They change how TensorFlow computes. A list, not a prefix: other programs use ``TF_`` too."""
-
 
 def main(arguments: Sequence[str]) -> int:
     """Carry out one run and return the exit status: 0, or that of the error."""
@@ -69,8 +66,6 @@ def main(arguments: Sequence[str]) -> int:
     # The pipe stays open until the process is gone: its end tells the recorder that it is.
     stream = open(int(descriptor), "w", encoding="utf-8", closefd=False)  # noqa: SIM115
     messenger = Messenger(stream)
-    # Keras imports it where it can, half a second of each start, for plots that no run draws.
-    sys.modules["matplotlib"] = None  # type: ignore[assignment]
     try:
         end = carry_out(RunDir(Path(folder)), messenger, control)
     except Exception as error:
@@ -223,9 +218,7 @@ def _describe_model(model: keras.Model, *, device_name: str, steps_per_epoch: in
 
 def relevant_environment(variables: Mapping[str, str]) -> dict[str, str]:
     """Return the variables that change how TensorFlow computes."""
-    return {
-        name: value for name, value in sorted(variables.items()) if name in ENVIRONMENT_THAT_MATTERS
-    }
+    return {name: value for name, value in sorted(variables.items()) if changes_computing(name)}
 
 
 def configure_tensorflow(spec: RunSpec) -> None:

@@ -8,7 +8,7 @@ from itertools import islice
 from wbcbench.core.board_state import Telemetry, same_bus
 from wbcbench.core.cpu_load import CpuLoad
 from wbcbench.core.quality import QualityWarning, Severity
-from wbcbench.core.record import FOREIGN_TRACKERS
+from wbcbench.core.record import COMPUTING_VARIABLES, FOREIGN_TRACKERS
 from wbcbench.core.trace import Domain, Origin
 from wbcbench.core.window import IDLE_AFTER, IDLE_BEFORE, IDLE_COLD
 from wbcbench.energy import thresholds
@@ -44,6 +44,13 @@ def check_device(evidence: Evidence) -> Iterator[QualityWarning]:
     for channel in evidence.channels:
         if channel.domain is Domain.GPU and channel.origin is Origin.MEASURED:
             yield make_warning(code, detail, window=evidence.window_name, channel=channel.name)
+
+
+def check_variables(evidence: Evidence) -> Iterator[QualityWarning]:
+    """Variables of the user by which the trainer computes in another way, or at another cost."""
+    variables = evidence.provenance.get(COMPUTING_VARIABLES)
+    if isinstance(variables, dict) and variables:
+        yield make_warning("computing-variables", f"Set by the user: {list_some(variables)}.")
 
 
 def check_foreign_processes(evidence: Evidence) -> Iterator[QualityWarning]:

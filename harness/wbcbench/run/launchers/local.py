@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import FrameType
+
+from wbcbench.core.child import heeded_signals, python_command
+from wbcbench.core.environment import clean_environment
 
 _PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -37,10 +40,15 @@ launch = LocalLauncher()
 
 def _record(path: Path, options: Sequence[str], host_lock: int | None) -> None:
     inherited = () if host_lock is None else (host_lock,)
-    command = [sys.executable, "-m", "wbcbench", "work", str(path), "--leash", *options]
-    command += [word for handle in inherited for word in ("--host-lock", str(handle))]
+    words = ["work", str(path), "--leash", *options]
+    words += [word for handle in inherited for word in ("--host-lock", str(handle))]
     recorder = subprocess.Popen(
-        command, stdin=subprocess.PIPE, start_new_session=True, pass_fds=inherited
+        python_command("wbcbench", *words),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,  # what it shows goes to standard error
+        env=clean_environment(os.environ),
+        start_new_session=True,
+        pass_fds=inherited,
     )
 
     def pass_on(number: int, frame: FrameType | None) -> None:
@@ -49,9 +57,7 @@ def _record(path: Path, options: Sequence[str], host_lock: int | None) -> None:
         if callable(outer) and outer is not signal.default_int_handler:
             outer(number, frame)
 
-    before = {number: signal.getsignal(number) for number in _PASSED_ON}
-    if before[signal.SIGHUP] is signal.SIG_IGN:  # nohup
-        del before[signal.SIGHUP]
+    before = {number: signal.getsignal(number) for number in heeded_signals(_PASSED_ON)}
     for number in before:
         signal.signal(number, pass_on)
     try:

@@ -1,0 +1,87 @@
+"""Another Python of ours: nothing of the user's folder in it, and a pipe of its own to answer on.
+
+Whatever is printed as Python starts, or by a library later, is no answer. Every child reads orders
+on its standard input, which ends when we do.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import IO
+
+from wbcbench.core import start
+from wbcbench.core.environment import clean_environment
+
+# Of a child that shares the machine with what is measured, and computes nothing: one BLAS thread
+# and one allocator arena.
+MODEST = {"OPENBLAS_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"}
+
+_FIRST_FREE = 3  # below lie the standard streams, which the program that we are in may have closed
+
+
+def heeded_signals(numbers: Iterable[signal.Signals]) -> list[signal.Signals]:
+    """Those that were not ignored when we were started: `nohup` and a shell's `&` ignore some.
+
+    A handler of ours would undo that, here and in what we start.
+    """
+    return [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]
+
+
+def python_command(module: str, *words: str) -> list[str]:
+    """The command that runs a module of ours."""
+    return [sys.executable, "-P", start.__file__, module, *words]
+
+
+class PythonChild(subprocess.Popen[bytes]):
+    """A module of ours that runs in a session of its own, where the terminal's Ctrl-C is not.
+
+    Attributes:
+        answers: What it writes to its pipe, unbuffered.
+    """
+
+    def __init__(
+        self,
+        module: str,
+        *words: str,
+        environment: Mapping[str, str] | None = None,
+        output: int | IO[bytes] = subprocess.DEVNULL,
+        errors: int | IO[bytes] | None = None,
+        folder: Path | None = None,
+    ) -> None:
+        """Start it.
+
+        Args:
+            module: Name of the module.
+            words: Its arguments; one more follows: the open file that it answers on.
+            environment: In place of ours, without settings of the user's.
+            output: Where goes what it prints.
+            errors: Where goes its standard error; ``None``: to ours.
+            folder: Where it runs; ``None``: where we do.
+        """
+        ends = os.pipe()
+        ours, theirs = (fcntl.fcntl(end, fcntl.F_DUPFD_CLOEXEC, _FIRST_FREE) for end in ends)
+        self.answers = os.fdopen(ours, "rb", buffering=0)
+        try:
+            super().__init__(
+                python_command(module, *words, str(theirs)),
+                bufsize=0,  # a forked child of ours must have nothing to write twice
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=errors,
+                cwd=folder,
+                env=clean_environment(os.environ) if environment is None else dict(environment),
+                pass_fds=(theirs,),
+                start_new_session=True,
+            )
+        except BaseException:
+            self.answers.close()
+            raise
+        finally:
+            for handle in (*ends, theirs):
+                os.close(handle)

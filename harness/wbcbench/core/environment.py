@@ -1,0 +1,92 @@
+"""What of a user's own settings reaches Python and its libraries: the one list of both.
+
+harness/MEASUREMENT.md says it library by library. A command that is measured is the user's: it is
+started with everything as it was.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from collections.abc import Mapping, MutableMapping
+
+# Beginnings of names. They make a library do something else than the spec or the report says.
+_OF_LIBRARIES = (
+    "CODECARBON_", "KERAS_", "MATPLOTLIBRC", "MPLBACKEND", "OPENCV_", "PANDAS_", "SCIPY_ARRAY_API",
+    "SM_FORMULA_ENGINE", "TYPST_",
+    "TF_AUTO_MIXED_PRECISION_", "TF_CONFIG", "TF_CONV2D_USE_FP16_", "TF_FP16_",
+    "TF_SET_ONEDNN_FPMATH_MODE", "TF_USE_LEGACY_KERAS",
+    "DNNL_DEFAULT_FPMATH_MODE", "ONEDNN_DEFAULT_FPMATH_MODE",
+)  # fmt: skip
+
+# A backend chosen in the user's Keras settings would train another program, and so would precision
+# and layout; in a place that holds no file it finds none, and writes none.
+OWN_KERAS = {"KERAS_BACKEND": "tensorflow", "KERAS_HOME": os.devnull}
+
+# Of Python's own variables children get these: where it is, where packages are, how text is coded.
+_OF_PYTHON = {
+    "PYTHONCOERCECLOCALE", "PYTHONDONTWRITEBYTECODE", "PYTHONHOME", "PYTHONIOENCODING",
+    "PYTHONNOUSERSITE", "PYTHONPLATLIBDIR", "PYTHONPYCACHEPREFIX", "PYTHONUSERBASE", "PYTHONUTF8",
+}  # fmt: skip
+
+# Lists, not ``TF_``: other programs use that, too, and for secrets.
+_THAT_COMPUTE = {
+    "CUDA_DEVICE_ORDER", "CUDA_LAUNCH_BLOCKING", "CUDA_VISIBLE_DEVICES", "GLIBC_TUNABLES",
+    "KERAS_BACKEND", "NVIDIA_TF32_OVERRIDE", "PYTHONHASHSEED", "TF_CUDNN_DETERMINISTIC",
+    "TF_CUDNN_USE_AUTOTUNE", "TF_CUDNN_WORKSPACE_LIMIT_IN_MB", "TF_DATA_EXPERIMENT_OPT_IN",
+    "TF_DETERMINISTIC_OPS", "TF_ENABLE_ONEDNN_OPTS", "TF_ENABLE_WINOGRAD_NONFUSED",
+    "TF_FORCE_GPU_ALLOW_GROWTH", "TF_FORCE_UNIFIED_MEMORY", "TF_GPU_ALLOCATOR",
+    "TF_GPU_THREAD_COUNT", "TF_GPU_THREAD_MODE", "TF_NUM_INTEROP_THREADS",
+    "TF_NUM_INTRAOP_THREADS", "TF_USE_CUBLASLT", "TF_XLA_FLAGS", "XLA_FLAGS",
+}  # fmt: skip
+_COMPUTE_TOO = ("CUBLAS_", "CUDNN_", "DNNL_", "KMP_", "MKL_", "OMP_", "ONEDNN_", "OPENBLAS_")
+
+# Where children find the user's PYTHONPATH, which Python itself would search first.
+_PATH = "WBCBENCH_PYTHONPATH"
+
+_set_aside: dict[str, str] = {}
+
+
+def changes_computing(variable: str) -> bool:
+    """Whether an environment variable changes how TensorFlow computes, or with how much energy."""
+    return variable in _THAT_COMPUTE or variable.startswith(_COMPUTE_TOO)
+
+
+def set_settings_aside(environment: MutableMapping[str, str], path: list[str]) -> None:
+    """Keep the user's settings of libraries from this process, the command line's.
+
+    Args:
+        environment: That of the process.
+        path: Where it imports from: folders of PYTHONPATH go to its end, so that a ``queue.py`` of
+            the user is not taken for Python's.
+    """
+    for name in [name for name in environment if name.startswith(_OF_LIBRARIES)]:
+        _set_aside[name] = environment.pop(name)
+    words = environment.get("PYTHONPATH")
+    given = {os.path.abspath(word) for word in words.split(os.pathsep)} if words else ()  # noqa: PTH100
+    path[:] = [*(entry for entry in path if entry not in given), *python_path(environment)]
+    if sys.warnoptions:  # what a library warns of is no error of ours
+        warnings.resetwarnings()
+        warnings.simplefilter("ignore")
+
+
+def restore_settings(environment: Mapping[str, str]) -> dict[str, str]:
+    """The environment with what was set aside: that of a command of the user."""
+    return {**environment, **_set_aside}
+
+
+def clean_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """The environment of a Python of ours."""
+    kept = {
+        name: value
+        for name, value in environment.items()
+        if not name.startswith((*_OF_LIBRARIES, "PYTHON")) or name in _OF_PYTHON
+    }
+    return kept | {_PATH: os.pathsep.join(python_path(environment))}
+
+
+def python_path(environment: Mapping[str, str]) -> list[str]:
+    """The folders of PYTHONPATH; neither the current one nor one that depends on it."""
+    words = environment.get(_PATH) or environment.get("PYTHONPATH", "")
+    return [*filter(os.path.isabs, words.split(os.pathsep))]
