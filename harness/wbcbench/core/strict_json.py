@@ -43,11 +43,15 @@ def read_document(kind: type[T], data: bytes) -> T:
         _require_possible(from_json(data), "", _COUNT)
         document: T = _adapter(kind).validate_json(data, strict=True)
     except ValidationError as error:
-        problem = error.errors()[0]
-        place = ".".join(map(str, problem["loc"]))
-        text = f"{place}: {problem['msg']}" if place else problem["msg"]
-        raise ValueError(text) from error
+        raise ValueError(first_problem(error)) from error
     return document
+
+
+def first_problem(error: ValidationError) -> str:
+    """Where a document differs from what it must be, and how; the first of several."""
+    problem = error.errors()[0]
+    place = ".".join(map(str, problem["loc"]))
+    return f"{place}: {problem['msg']}" if place else problem["msg"]
 
 
 def _require_possible(value: Any, place: str, limits: tuple[float, float]) -> None:

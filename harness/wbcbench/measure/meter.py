@@ -24,8 +24,8 @@ from pydantic import BeforeValidator, TypeAdapter, ValidationError
 from wbcbench.core.errors import RunsFailedError, UsageError
 from wbcbench.core.messages import Edge
 from wbcbench.core.quality import Quality, QualityWarning
-from wbcbench.core.record import first_problem
 from wbcbench.core.settings import find_results
+from wbcbench.core.strict_json import first_problem
 from wbcbench.core.trace import Trace
 from wbcbench.core.window import WHOLE, MonotonicClock, Window, WindowEnergy, find_main
 from wbcbench.energy.checks import Evidence
