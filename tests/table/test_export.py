@@ -144,6 +144,8 @@ def test_an_unknown_column_is_refused_with_the_nearest(results):
     ended = wbcbench("export", "study", "--results", str(results), "--columns", "acuracy")
     assert ended.code == 2
     assert "Did you mean 'accuracy'" in ended.err
+    assert " others." in ended.err
+    assert len(ended.err) < 400, "a list of all columns is no message"
 
 
 def test_the_json_says_what_each_column_means(results):

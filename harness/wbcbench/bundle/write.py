@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import errno
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -97,8 +98,11 @@ def submit(order: Order) -> Written:
     source = require_study(order.results, order.study)
     _refuse_running(source)
     finalise_abandoned(order.results, order.study)
-    if order.out is not None:
-        _refuse_existing(order.out, force=order.force)
+    if (out := order.out) is not None:
+        if out.is_symlink():  # what it names is written, and the link stays
+            out = Path(os.path.realpath(out))
+            order = replace(order, out=out)
+        _refuse_existing(out, force=order.force)
     parent = (order.out or Path(order.study)).parent
     try:
         parent.mkdir(parents=True, exist_ok=True)

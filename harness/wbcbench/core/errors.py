@@ -18,6 +18,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+_MOST_SHOWN = 30  # names in a message; of more, the nearest
+
 
 class WbcbenchError(Exception):
     """Base of every error a user meets; ``exit_code`` is the process's exit status."""
@@ -88,4 +90,6 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> UsageError:
     names = sorted(known)
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.4)
     hint = f" Did you mean '{near[0]}'?" if near else ""
-    return UsageError(f"There is no {kind} '{name}'.{hint} Known: {', '.join(names)}.")
+    shown = names if len(names) <= _MOST_SHOWN else difflib.get_close_matches(name, names, 12, 0)
+    more = "" if shown is names else f" and {len(names) - len(shown)} others"
+    return UsageError(f"There is no {kind} '{name}'.{hint} Known: {', '.join(shown)}{more}.")
