@@ -292,6 +292,7 @@ class _LogReader:
         places = [i for i in places if self.numeric[i]] or places
         places = [i for i in places if self.names[i].has("total")] or places
         places = [i for i in places if self.names[i].is_plain] or places
+        places = [i for i in places if self.names[i].unit] or places
         places = [i for i in places if self.names[i].has("average")] or places
         if len(places) == 1:
             return places[0]
@@ -399,12 +400,11 @@ class _LogReader:
         if len(styles) == 1:
             return styles[0]
         decimal, grouped = styles
-        for i, cells in enumerate(self.table.columns):
-            beside = [part[0] for cell in cells if cell and (part := numbers.split_unit(cell))]
-            if i != column and self.numeric[i]:
-                others = numbers.decide_styles(beside)
-                if len(others) == 1 and any(others[0].decimal in body for body in beside):
-                    return decimal if others[0].decimal == decimal.decimal else grouped
+        for i in [i for i, is_number in enumerate(self.numeric) if is_number and i != column]:
+            parts = map(numbers.split_unit, filter(None, self.table.columns[i]))
+            marks = numbers.find_decimal_marks(part[0] for part in parts if part)
+            if len(marks) == 1:
+                return decimal if decimal.decimal in marks else grouped
         known = [value for value in parse(grouped) if value is not None]
         power_w = sum(known) / len(known)
         if kind is Kind.COUNTER:

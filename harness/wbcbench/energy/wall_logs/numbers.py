@@ -67,6 +67,11 @@ def is_blank(cell: str) -> bool:
     return cell.strip().lower() in NO_READING
 
 
+def find_decimal_marks(cells: Iterable[str]) -> set[str]:
+    """The marks that are certainly decimal in some of the cells."""
+    return _collect_evidence(cells).decimal
+
+
 def decide_styles(cells: Iterable[str], wanted: str | None = None) -> list[NumberStyle]:
     """The style of all of them, or the two that are possible.
 
@@ -97,7 +102,7 @@ def _collect_evidence(cells: Iterable[str]) -> _Evidence:
     seen = _Evidence()
     for cell in set(cells):
         match = _NUMBER.fullmatch(cell)
-        body = re.split("[eE]", match[2])[0] if match else ""
+        body, *exponent = re.split("[eE]", match[2] if match else "")
         marks = re.findall(r"\D", body)
         seen.has_long |= re.match(r"\d{4}", body) is not None
         if not marks:
@@ -109,7 +114,7 @@ def _collect_evidence(cells: Iterable[str]) -> _Evidence:
             seen.grouping |= set(marks[:-1])
         elif len(marks) > 1 or marks[0] not in ",.":
             seen.grouping |= set(marks)
-        elif len(tail) != 3 or len(head) > 3 or not head.strip("0"):
+        elif exponent or len(tail) != 3 or len(head) > 3 or not head.strip("0"):
             seen.decimal.add(marks[0])
         else:
             seen.unsure.add(marks[0])

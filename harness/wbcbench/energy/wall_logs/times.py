@@ -154,6 +154,7 @@ def parse_times(
 
 def _tidy(cell: str) -> str:
     text = " ".join(re.sub(r"\[[\w/]+\]$", "", cell.strip().lstrip("'")).split())
+    text = re.sub(r" (\d{1,3})msec$", lambda match: f".{int(match[1]):03d}", text)  # Fluke
     if match := _C_TIME.fullmatch(text):
         return f"{match[2]} {match[5]} {match[3]}{match[4] or ''}"
     return text

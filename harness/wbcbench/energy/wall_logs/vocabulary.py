@@ -30,7 +30,10 @@ _LOWER = {name.lower(): unit for name, unit in UNITS.items() if name not in _BY_
 
 _BRACKETS = re.compile(r"[\[({]\s*([^\[\](){}]*?)\s*[\])}]")
 _SEPARATORS = re.compile(r"[\s_\-./:,;#|]+")
-_ZONE = re.compile(r"\b(?:UTC|GMT)\s?(?:[+-]\d{1,2}(?::?\d{2})?)?(?![A-Za-z])|\b[A-Z]\w+/[A-Z]\w+")
+_ZONE = re.compile(
+    r"\b(?:UTC|GMT)\s?(?:[+-]\d{1,2}(?::?\d{2})?)?(?![A-Za-z])"
+    r"|\b(?:Africa|America|Asia|Atlantic|Australia|Etc|Europe|Indian|Pacific)/[\w/+-]+"
+)
 
 
 def find_unit(word: str) -> Unit | None:
