@@ -435,6 +435,7 @@ def test_a_column_is_never_guessed(header: str, says: str, tmp_path: Path) -> No
         ("time,v,i,Watts", "Watts"),
         ("Date/Time,load,v,power_w", "power_w"),
         ("time,v,P / W,S / VA", "P / W"),
+        ("time,Server power (W),Active power (W),v", "Active power (W)"),
         ("time,power_min_w,power_w_avg,power_max_w", "power_w_avg"),
     ],
 )

@@ -222,21 +222,29 @@ class _LogReader:
 
     def _find_time_columns(self) -> list[int]:
         """The column of times, or that of dates and that of the times of day."""
-        named = [i for i, name in enumerate(self.names) if name.is_time and self.kinds[i]]
-        if self.options.time_column is not None:
-            named = [self._find_named(self.options.time_column, "--time-column")]
-        others = [i for i, kind in enumerate(self.kinds) if kind and i not in named]
-        unnamed = [
+        kinds, names = self.kinds, self.names
+        found = [
             [i]
-            for i in others
-            if self.kinds[i] == "moment"
-            and (not self.numeric[i] or self.names[i].text.startswith("column "))
+            for i, name in enumerate(names)
+            if kinds[i] == "moment"
+            and (name.is_time or not self.numeric[i] or name.text.startswith("column "))
         ]
-        found = [[i] for i in named if self.kinds[i] == "moment"] + self._pair_columns(named, named)
-        if named:
-            found = found or self._pair_columns(named, others)
-        found = found or [*unnamed] or [[i] for i in named]
-        for is_better in (self._is_moving, self._is_zoned, lambda at: not self._is_at_start(at)):
+        dates, clocks = (
+            [i for i, k in enumerate(kinds) if k == kind] for kind in ("date", "clock")
+        )
+        found += [[i, j] for i in dates for j in clocks]
+        if self.options.time_column is not None:
+            wanted = self._find_named(self.options.time_column, "--time-column")
+            found = [at for at in found if wanted in at] or [[wanted]]
+        found = found or [[i] for i, name in enumerate(names) if name.is_time and kinds[i]]
+        for is_better in (
+            lambda at: all(names[i].is_time for i in at),
+            lambda at: any(names[i].is_time for i in at),
+            lambda at: at[-1] - at[0] == len(at) - 1,
+            self._is_moving,
+            self._is_zoned,
+            lambda at: not self._is_at_start(at),
+        ):
             found = [at for at in found if is_better(at)] or found
         if len(found) == 1:
             return found[0]
@@ -244,15 +252,6 @@ class _LogReader:
             "it has no single column that is named like a time. It has: "
             f"{list_names(self.table.names)}. Use --time-column"
         )
-
-    def _pair_columns(self, first: Sequence[int], second: Sequence[int]) -> list[list[int]]:
-        """Each column of dates with a column of times of day, those side by side first."""
-        kinds = self.kinds
-        either = [(i, j) for i in first for j in second] + [(j, i) for i in first for j in second]
-        pairs = [
-            [i, j] for i, j in dict.fromkeys(either) if (kinds[i], kinds[j]) == ("date", "clock")
-        ]
-        return [[i, j] for i, j in pairs if j == i + 1] or pairs
 
     def _is_moving(self, columns: Sequence[int]) -> bool:
         return any(len({cell for cell in self.table.columns[i] if cell}) > 1 for i in columns)

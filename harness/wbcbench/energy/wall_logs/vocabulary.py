@@ -120,7 +120,8 @@ class ColumnName:
     def is_plain(self) -> bool:
         """Whether nothing is named but the quantity."""
         lists = ("power", "energy", "plain", "average", "total")
-        return self.words <= {word for kind in lists for word in WORDS[kind]}
+        known = {word for kind in lists for word in WORDS[kind]}
+        return all(word in known for word in self.words if " " not in word)
 
 
 def _drop_unit(match: re.Match[str]) -> str:
