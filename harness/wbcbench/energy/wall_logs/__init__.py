@@ -124,7 +124,7 @@ class WallLog:
     @property
     def decisions(self) -> dict[str, str]:
         """How it was read, by the names of the options that would have it read so again."""
-        found = {
+        decisions = {
             "format": self.format,
             "encoding": self.encoding,
             "time-column": self.time_column,
@@ -134,7 +134,7 @@ class WallLog:
             "decimal": self.decimal,
             "zone": self.zone,
         }
-        return {option: value for option, value in found.items() if value}
+        return {option: value for option, value in decisions.items() if value}
 
 
 def read_wall_log(
@@ -223,7 +223,7 @@ class _LogReader:
     def _find_time_columns(self) -> list[int]:
         """The column of times, or that of dates and that of the times of day."""
         kinds, names = self.kinds, self.names
-        found = [
+        candidates = [
             [i]
             for i, name in enumerate(names)
             if kinds[i] == "moment"
@@ -232,11 +232,13 @@ class _LogReader:
         dates, clocks = (
             [i for i, k in enumerate(kinds) if k == kind] for kind in ("date", "clock")
         )
-        found += [[i, j] for i in dates for j in clocks]
+        candidates += [[i, j] for i in dates for j in clocks]
         if self.options.time_column is not None:
             wanted = self._find_named(self.options.time_column, "--time-column")
-            found = [at for at in found if wanted in at] or [[wanted]]
-        found = found or [[i] for i, name in enumerate(names) if name.is_time and kinds[i]]
+            candidates = [at for at in candidates if wanted in at] or [[wanted]]
+        candidates = candidates or [
+            [i] for i, name in enumerate(names) if name.is_time and kinds[i]
+        ]
         for is_better in (
             lambda at: all(names[i].is_time for i in at),
             lambda at: any(names[i].is_time for i in at),
@@ -245,9 +247,9 @@ class _LogReader:
             self._is_zoned,
             lambda at: not self._is_at_start(at),
         ):
-            found = [at for at in found if is_better(at)] or found
-        if len(found) == 1:
-            return found[0]
+            candidates = [at for at in candidates if is_better(at)] or candidates
+        if len(candidates) == 1:
+            return candidates[0]
         raise ValueError(
             "it has no single column that is named like a time. It has: "
             f"{list_names(self.table.names)}. Use --time-column"
@@ -431,27 +433,28 @@ class _LogReader:
         self, utc_s: Sequence[float], value: Sequence[float | None]
     ) -> tuple[list[float], list[float | None]]:
         """The rows without those that repeat a time."""
-        kept = [0]
+        rows = [0]
         for place, t_s in enumerate(utc_s[1:], start=1):
-            before_s = utc_s[kept[-1]]
+            before_s = utc_s[rows[-1]]
             if t_s < before_s:
                 raise ValueError(
                     f"reading {place + 1} is {before_s - t_s:.0f} s before the row above. The "
                     "clock was set, or it is the end of summer time: use --zone, or cut the log"
                 )
-            kept += [place] * (t_s > before_s)
-        if sum(value[i] is not None for i in kept) < 2:
+            rows += [place] * (t_s > before_s)
+        if sum(value[i] is not None for i in rows) < 2:
             raise ValueError("it holds fewer than two readings")
-        if repeated := len(utc_s) - len(kept):
-            step_s = (utc_s[-1] - utc_s[0]) / (len(kept) - 1)
-            if repeated > len(kept) and step_s >= _STANDING_S:
+        if repeated := len(utc_s) - len(rows):
+            step_s = (utc_s[-1] - utc_s[0]) / (len(rows) - 1)
+            if repeated > len(rows) and step_s >= _STANDING_S:
                 raise ValueError(
                     f"its times stand still for up to {step_s:.0f} s at {repeated} of its "
                     "readings. Log the time of each reading, or use another --time-column"
                 )
-            rows = count_of(repeated, "row")
-            self.notes.append(f"{rows} with the time of the row before left out.")
-        return [utc_s[i] for i in kept], [value[i] for i in kept]
+            self.notes.append(
+                f"{count_of(repeated, 'row')} with the time of the row before left out."
+            )
+        return [utc_s[i] for i in rows], [value[i] for i in rows]
 
 
 def _is_numeric(cells: Sequence[str | None]) -> bool:

@@ -232,12 +232,12 @@ def _read_days(dates: set[str], order: str) -> Mapping[str, float] | None:
         wanted = "ymd" if len(parts[0]) == 4 else "dmy"
         if is_fixed and not text[:1].isalpha():
             parts = [parts[wanted.index(letter)] for letter in order]
-        found = dict(zip(order, parts, strict=True))
+        by_letter = dict(zip(order, parts, strict=True))
         try:
-            month = found["m"][:3].lower()
+            month = by_letter["m"][:3].lower()
             number = _MONTHS.index(month) // 4 + 1 if month.isalpha() else int(month)
-            year = int(found["y"]) + 2000 * (len(found["y"]) == 2)
-            day = date(year, number, int(found["d"]))
+            year = int(by_letter["y"]) + 2000 * (len(by_letter["y"]) == 2)
+            day = date(year, number, int(by_letter["d"]))
         except ValueError:
             return None
         if len(parts[2]) == 4 and order == "ymd" and not is_fixed:
