@@ -414,8 +414,8 @@ def test_a_dry_run_shows_how_the_log_was_understood_and_stores_nothing(
         "wall.csv: table, utf-8, decimal mark '.', delimiter ','",
         "column time, zone",
         "column power_w, in W",
-        "2026-03-01T09:59:38: 120 W",
-        "2026-03-01T10:01:33: 120 W",
+        "2026-03-01T09:59:38Z: 120 W",
+        "2026-03-01T10:01:33Z: 120 W",
         "116 in 1 min 55 s; 0 empty, 0 gaps",
         "265 W over the file",
         "500 W in train",
@@ -424,7 +424,7 @@ def test_a_dry_run_shows_how_the_log_was_understood_and_stores_nothing(
     assert max(map(len, result.stdout.splitlines())) <= int(columns)
     assert sorted(run.path.iterdir()) == before
     document = json.loads(CliRunner().invoke(APP, [*words, "--json"]).stdout)["preview"]
-    assert document["first"] == {"t_s": BEGAN - 22, "utc": "2026-03-01T09:59:38", "value": 120.0}
+    assert document["first"] == {"t_s": BEGAN - 22, "utc": "2026-03-01T09:59:38Z", "value": 120.0}
     assert document["mean_power_w"] == pytest.approx((500 * 44 + 120 * 71) / 115)
     assert document["window_power_w"]["train"] == pytest.approx(500, rel=0.02)
     assert (document["span_s"], document["refusal"]) == (115.0, "")

@@ -164,6 +164,7 @@ def table(cells: list[str], header: str = "time;power_w", mark: str = ";") -> st
         (["80,125", "120,250", "80,000"], [80.125, 120.25, 80]),  # 80 kW is no machine
         (["80.125", "120.250", "80.000"], [80.125, 120.25, 80]),
         (["8.2E+01", "1.2245E+03"], [82, 1224.5]),
+        (["8.165E+02", "1.224E+03"], [816.5, 1224]),
         (["82 W", "1,2 kW", "900 mW"], [82, 1200, 0.9]),
         (["82.5W", "1224.5W"], [82.5, 1224.5]),
     ],
@@ -197,6 +198,14 @@ def test_what_could_be_either_is_refused_with_the_option_that_settles_it(
     path = tmp_path / "log.csv"
     path.write_text(table(cells))
     refuse(path, says)
+
+
+def test_other_columns_settle_a_mark_where_they_can(tmp_path: Path) -> None:
+    rows = ["1.224;230,1;1.1.2", "816;229,9;1.1.3"]
+    log = read_text(tmp_path, table(rows, header="time;power_w;U (V);version"))
+    assert known(log) == [1224, 816]
+    rows = ["1.224;230.1", "816;229.9"]
+    assert known(read_text(tmp_path, table(rows, header="time;power_w;U (V)"))) == [1.224, 816]
 
 
 def test_the_named_decimal_mark_settles_it(tmp_path: Path) -> None:
@@ -239,6 +248,8 @@ def test_a_delimiter_inside_quotes_is_none(tmp_path: Path) -> None:
         lambda t: f"{t:%Y-%m-%d %H:%M:%S},000",
         lambda t: f"{t:%d/%m/%y %H:%M:%S}",
         lambda t: f"'{t:%y-%m-%d %H:%M:%S}",
+        lambda t: f"{t:%d/%m/%Y %H:%M:%S} 0msec",
+        lambda t: f"{t.isoformat()}[Etc/UTC]",
     ],
 )
 def test_every_form_of_time_gives_the_same_seconds(write, tmp_path: Path) -> None:
@@ -422,7 +433,9 @@ def test_a_column_is_never_guessed(header: str, says: str, tmp_path: Path) -> No
         ("time,Voltage,Current,Leistung [W]", "Leistung [W]"),
         ("time,energy_kwh,price,power_w", "power_w"),
         ("time,v,i,Watts", "Watts"),
+        ("Date/Time,load,v,power_w", "power_w"),
         ("time,v,P / W,S / VA", "P / W"),
+        ("time,Server power (W),Active power (W),v", "Active power (W)"),
         ("time,power_min_w,power_w_avg,power_max_w", "power_w_avg"),
     ],
 )

@@ -118,7 +118,7 @@ def _describe_preview(run_id: str, source: str, preview: LogPreview) -> str:
     form = [read_as["format"], read_as["encoding"], f"decimal mark '{read_as['decimal']}'"]
     form += [f"delimiter {preview.delimiter!r}"] * bool(preview.delimiter)
     values = f"column {read_as['power-column']}, in {read_as['unit']}"
-    zone = read_as.get("zone", "none, for they count from the log's own start")
+    zone = read_as.get("zone", "none, for they have no date")
     counts = f"{preview.readings:,} in {human_duration(preview.span_s)}; "
     counts += f"{preview.without_reading:,} empty, {count_of(preview.gaps, 'gap')}"
     means = {name: mean_w for name, mean_w in preview.window_power_w.items() if mean_w is not None}

@@ -302,7 +302,7 @@ def _describe_no_overlap(run_id: str, log: WallLog, edges_s: Sequence[float]) ->
         edges_s: Epoch seconds of the log's first and last reading, and of the run's start and end.
     """
     first_s, last_s, start_s, end_s = edges_s
-    run = f"the run {run_id} (UTC {_format_utc(start_s)} to {_format_utc(end_s)})"
+    run = f"the run {run_id} ({_format_utc(start_s)} to {_format_utc(end_s)})"
     if log.relative_to:
         example = "2026-12-31T23:59:00+01:00"
         start = _format_utc(start_s)[:10] if log.relative_to == MIDNIGHT else f"like {example}"
@@ -320,14 +320,14 @@ def _describe_no_overlap(run_id: str, log: WallLog, edges_s: Sequence[float]) ->
         zone = timezone(timedelta(seconds=fits_s[0])).tzname(None).removeprefix("UTC") or "UTC"
         hint = f"If its clock keeps local time, use --zone {zone}."
     return (
-        f"The log (UTC {_format_utc(first_s)} to {_format_utc(last_s)}) does not overlap with "
+        f"The log ({_format_utc(first_s)} to {_format_utc(last_s)}) does not overlap with "
         f"{run}. {hint}"
     )
 
 
 def _format_utc(utc_s: float) -> str:
-    """Whole seconds; a time that no calendar has as seconds."""
+    """UTC in whole seconds; a time that no calendar has as seconds."""
     try:
-        return f"{datetime.fromtimestamp(utc_s, UTC):%Y-%m-%dT%H:%M:%S}"
+        return f"{datetime.fromtimestamp(utc_s, UTC):%Y-%m-%dT%H:%M:%SZ}"
     except (ValueError, OverflowError, OSError):
         return f"{utc_s:.0f} s"

@@ -124,7 +124,7 @@ class WallLog:
     @property
     def decisions(self) -> dict[str, str]:
         """How it was read, by the names of the options that would have it read so again."""
-        found = {
+        decisions = {
             "format": self.format,
             "encoding": self.encoding,
             "time-column": self.time_column,
@@ -134,7 +134,7 @@ class WallLog:
             "decimal": self.decimal,
             "zone": self.zone,
         }
-        return {option: value for option, value in found.items() if value}
+        return {option: value for option, value in decisions.items() if value}
 
 
 def read_wall_log(
@@ -222,37 +222,38 @@ class _LogReader:
 
     def _find_time_columns(self) -> list[int]:
         """The column of times, or that of dates and that of the times of day."""
-        named = [i for i, name in enumerate(self.names) if name.is_time and self.kinds[i]]
-        if self.options.time_column is not None:
-            named = [self._find_named(self.options.time_column, "--time-column")]
-        others = [i for i, kind in enumerate(self.kinds) if kind and i not in named]
-        unnamed = [
+        kinds, names = self.kinds, self.names
+        candidates = [
             [i]
-            for i in others
-            if self.kinds[i] == "moment"
-            and (not self.numeric[i] or self.names[i].text.startswith("column "))
+            for i, name in enumerate(names)
+            if kinds[i] == "moment"
+            and (name.is_time or not self.numeric[i] or name.text.startswith("column "))
         ]
-        found = [[i] for i in named if self.kinds[i] == "moment"] + self._pair_columns(named, named)
-        if named:
-            found = found or self._pair_columns(named, others)
-        found = found or [*unnamed] or [[i] for i in named]
-        for is_better in (self._is_moving, self._is_zoned, lambda at: not self._is_at_start(at)):
-            found = [at for at in found if is_better(at)] or found
-        if len(found) == 1:
-            return found[0]
+        dates, clocks = (
+            [i for i, k in enumerate(kinds) if k == kind] for kind in ("date", "clock")
+        )
+        candidates += [[i, j] for i in dates for j in clocks]
+        if self.options.time_column is not None:
+            wanted = self._find_named(self.options.time_column, "--time-column")
+            candidates = [at for at in candidates if wanted in at] or [[wanted]]
+        candidates = candidates or [
+            [i] for i, name in enumerate(names) if name.is_time and kinds[i]
+        ]
+        for is_better in (
+            lambda at: all(names[i].is_time for i in at),
+            lambda at: any(names[i].is_time for i in at),
+            lambda at: at[-1] - at[0] == len(at) - 1,
+            self._is_moving,
+            self._is_zoned,
+            lambda at: not self._is_at_start(at),
+        ):
+            candidates = [at for at in candidates if is_better(at)] or candidates
+        if len(candidates) == 1:
+            return candidates[0]
         raise ValueError(
             "it has no single column that is named like a time. It has: "
             f"{list_names(self.table.names)}. Use --time-column"
         )
-
-    def _pair_columns(self, first: Sequence[int], second: Sequence[int]) -> list[list[int]]:
-        """Each column of dates with a column of times of day, those side by side first."""
-        kinds = self.kinds
-        either = [(i, j) for i in first for j in second] + [(j, i) for i in first for j in second]
-        pairs = [
-            [i, j] for i, j in dict.fromkeys(either) if (kinds[i], kinds[j]) == ("date", "clock")
-        ]
-        return [[i, j] for i, j in pairs if j == i + 1] or pairs
 
     def _is_moving(self, columns: Sequence[int]) -> bool:
         return any(len({cell for cell in self.table.columns[i] if cell}) > 1 for i in columns)
@@ -292,6 +293,7 @@ class _LogReader:
         places = [i for i in places if self.numeric[i]] or places
         places = [i for i in places if self.names[i].has("total")] or places
         places = [i for i in places if self.names[i].is_plain] or places
+        places = [i for i in places if self.names[i].unit] or places
         places = [i for i in places if self.names[i].has("average")] or places
         if len(places) == 1:
             return places[0]
@@ -399,12 +401,11 @@ class _LogReader:
         if len(styles) == 1:
             return styles[0]
         decimal, grouped = styles
-        for i, cells in enumerate(self.table.columns):
-            beside = [part[0] for cell in cells if cell and (part := numbers.split_unit(cell))]
-            if i != column and self.numeric[i]:
-                others = numbers.decide_styles(beside)
-                if len(others) == 1 and any(others[0].decimal in body for body in beside):
-                    return decimal if others[0].decimal == decimal.decimal else grouped
+        for i in [i for i, is_number in enumerate(self.numeric) if is_number and i != column]:
+            parts = map(numbers.split_unit, filter(None, self.table.columns[i]))
+            marks = numbers.find_decimal_marks(part[0] for part in parts if part)
+            if len(marks) == 1:
+                return decimal if decimal.decimal in marks else grouped
         known = [value for value in parse(grouped) if value is not None]
         power_w = sum(known) / len(known)
         if kind is Kind.COUNTER:
@@ -432,27 +433,28 @@ class _LogReader:
         self, utc_s: Sequence[float], value: Sequence[float | None]
     ) -> tuple[list[float], list[float | None]]:
         """The rows without those that repeat a time."""
-        kept = [0]
+        rows = [0]
         for place, t_s in enumerate(utc_s[1:], start=1):
-            before_s = utc_s[kept[-1]]
+            before_s = utc_s[rows[-1]]
             if t_s < before_s:
                 raise ValueError(
                     f"reading {place + 1} is {before_s - t_s:.0f} s before the row above. The "
                     "clock was set, or it is the end of summer time: use --zone, or cut the log"
                 )
-            kept += [place] * (t_s > before_s)
-        if sum(value[i] is not None for i in kept) < 2:
+            rows += [place] * (t_s > before_s)
+        if sum(value[i] is not None for i in rows) < 2:
             raise ValueError("it holds fewer than two readings")
-        if repeated := len(utc_s) - len(kept):
-            step_s = (utc_s[-1] - utc_s[0]) / (len(kept) - 1)
-            if repeated > len(kept) and step_s >= _STANDING_S:
+        if repeated := len(utc_s) - len(rows):
+            step_s = (utc_s[-1] - utc_s[0]) / (len(rows) - 1)
+            if repeated > len(rows) and step_s >= _STANDING_S:
                 raise ValueError(
                     f"its times stand still for up to {step_s:.0f} s at {repeated} of its "
                     "readings. Log the time of each reading, or use another --time-column"
                 )
-            rows = count_of(repeated, "row")
-            self.notes.append(f"{rows} with the time of the row before left out.")
-        return [utc_s[i] for i in kept], [value[i] for i in kept]
+            self.notes.append(
+                f"{count_of(repeated, 'row')} with the time of the row before left out."
+            )
+        return [utc_s[i] for i in rows], [value[i] for i in rows]
 
 
 def _is_numeric(cells: Sequence[str | None]) -> bool:

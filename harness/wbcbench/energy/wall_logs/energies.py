@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from statistics import median
 
+from wbcbench.energy.wall_logs.log_table import quote
 from wbcbench.energy.wall_logs.vocabulary import ColumnName
 
 TOTAL, INTERVAL = "total", "interval"
@@ -47,8 +48,8 @@ def decide_energy(
     if says_interval and not name.has("running") and (falls or rises < _FEWEST_RISES):
         return INTERVAL
     raise ValueError(
-        f"its column {name.text!r} may hold a running total or the energy of each interval; say "
-        "which with --energy total or --energy interval"
+        f"its column {quote(name.text)} may hold a running total or the energy of each "
+        "interval; say which with --energy total or --energy interval"
     )
 
 

@@ -53,10 +53,10 @@ def widen(table: LogTable) -> LogTable:
     )
     table = replace(table, names=names)
     for value, *keys in WORDS["long"]:
-        found = [lower.index(key) for key in keys if key in lower]
-        if value in lower and found:
+        key_places = [lower.index(key) for key in keys if key in lower]
+        if value in lower and key_places:
             units = [i for i in range(len(lower)) if lower[i].endswith("unit_of_measurement")]
-            return _pivot(table, lower.index(value), found, units)
+            return _pivot(table, lower.index(value), key_places, units)
     return table
 
 
@@ -66,14 +66,14 @@ def _pivot(table: LogTable, value: int, keys: Sequence[int], units: Sequence[int
     for i in units:  # Home Assistant leaves it out of all rows of an entity but the first
         unit = dict(pair for pair in zip(series, table.columns[i], strict=True) if pair[1])
         series = [f"{key} ({unit[key]})" if key in unit else key for key in series]
-    kept = [i for i in range(len(table.names)) if i not in {value, *keys, *units}]
+    others = [i for i in range(len(table.names)) if i not in {value, *keys, *units}]
     distinct = list(dict.fromkeys(series))[:99]
     cells = table.columns[value]
-    made = [
+    pivoted = [
         [c if s == key else None for c, s in zip(cells, series, strict=True)] for key in distinct
     ]
-    names = (*(table.names[i] for i in kept), *distinct)
-    return replace(table, names=names, columns=(*(table.columns[i] for i in kept), *made))
+    names = (*(table.names[i] for i in others), *distinct)
+    return replace(table, names=names, columns=(*(table.columns[i] for i in others), *pivoted))
 
 
 def list_names(names: Sequence[str]) -> str:

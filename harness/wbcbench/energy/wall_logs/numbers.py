@@ -35,8 +35,8 @@ class NumberStyle:
         if match is None:
             return None
         groups = re.escape(self.grouping)
-        whole = rf"\d{{1,3}}(?:[{groups}]\d{{3}})+|\d+" if groups else r"\d+"
-        shape = rf"(?:(?:{whole})(?:[{self.decimal}]\d*)?|[{self.decimal}]\d+)(?:[eE][+-]?\d+)?"
+        integer = rf"\d{{1,3}}(?:[{groups}]\d{{3}})+|\d+" if groups else r"\d+"
+        shape = rf"(?:(?:{integer})(?:[{self.decimal}]\d*)?|[{self.decimal}]\d+)(?:[eE][+-]?\d+)?"
         if not re.fullmatch(shape, match[2]):
             return None
         plain = "".join(mark for mark in match[2] if mark not in self.grouping)
@@ -67,6 +67,11 @@ def is_blank(cell: str) -> bool:
     return cell.strip().lower() in NO_READING
 
 
+def find_decimal_marks(cells: Iterable[str]) -> set[str]:
+    """The marks that are certainly decimal in some of the cells."""
+    return _collect_evidence(cells).decimal
+
+
 def decide_styles(cells: Iterable[str], wanted: str | None = None) -> list[NumberStyle]:
     """The style of all of them, or the two that are possible.
 
@@ -77,43 +82,52 @@ def decide_styles(cells: Iterable[str], wanted: str | None = None) -> list[Numbe
     Raises:
         ValueError: They are written in more than one style.
     """
-    seen = _collect_evidence(cells)
+    evidence = _collect_evidence(cells)
     if wanted:
-        groups = (seen.decimal | seen.grouping | seen.unsure) - {wanted}
+        groups = (evidence.decimal | evidence.grouping | evidence.unsure) - {wanted}
         return [NumberStyle(wanted, "".join(sorted(groups)))]
-    if not seen.decimal and not seen.grouping and len(seen.unsure) == 1 and not seen.has_long:
-        (mark,) = seen.unsure
+    if (
+        not evidence.decimal
+        and not evidence.grouping
+        and len(evidence.unsure) == 1
+        and not evidence.has_long
+    ):
+        (mark,) = evidence.unsure
         return [NumberStyle(mark), NumberStyle(",."[mark == ","], mark)]
-    if seen.has_long or seen.grouping:  # thousands have no mark, or another one
-        seen.decimal |= seen.unsure - seen.grouping
-    seen.grouping |= seen.unsure - seen.decimal
-    if len(seen.decimal) > 1 or seen.decimal & seen.grouping or (seen.has_long and seen.grouping):
-        marks = " and ".join(map(repr, sorted(seen.decimal | seen.grouping)))
+    if evidence.has_long or evidence.grouping:  # thousands have no mark, or another one
+        evidence.decimal |= evidence.unsure - evidence.grouping
+    evidence.grouping |= evidence.unsure - evidence.decimal
+    if (
+        len(evidence.decimal) > 1
+        or evidence.decimal & evidence.grouping
+        or (evidence.has_long and evidence.grouping)
+    ):
+        marks = " and ".join(map(repr, sorted(evidence.decimal | evidence.grouping)))
         raise ValueError(f"its numbers use {marks} in more than one way; write all of them alike")
-    return [NumberStyle("".join(seen.decimal) or ".", "".join(sorted(seen.grouping)))]
+    return [NumberStyle("".join(evidence.decimal) or ".", "".join(sorted(evidence.grouping)))]
 
 
 def _collect_evidence(cells: Iterable[str]) -> _Evidence:
-    seen = _Evidence()
+    evidence = _Evidence()
     for cell in set(cells):
         match = _NUMBER.fullmatch(cell)
-        body = re.split("[eE]", match[2])[0] if match else ""
+        body, *exponent = re.split("[eE]", match[2] if match else "")
         marks = re.findall(r"\D", body)
-        seen.has_long |= re.match(r"\d{4}", body) is not None
+        evidence.has_long |= re.match(r"\d{4}", body) is not None
         if not marks:
             continue
         head, _, tail = body.rpartition(marks[-1])
         is_mixed = len({" " if mark in SPACES else mark for mark in marks}) > 1
         if is_mixed:
-            seen.decimal.add(marks[-1])
-            seen.grouping |= set(marks[:-1])
+            evidence.decimal.add(marks[-1])
+            evidence.grouping |= set(marks[:-1])
         elif len(marks) > 1 or marks[0] not in ",.":
-            seen.grouping |= set(marks)
-        elif len(tail) != 3 or len(head) > 3 or not head.strip("0"):
-            seen.decimal.add(marks[0])
+            evidence.grouping |= set(marks)
+        elif exponent or len(tail) != 3 or len(head) > 3 or not head.strip("0"):
+            evidence.decimal.add(marks[0])
         else:
-            seen.unsure.add(marks[0])
-    return seen
+            evidence.unsure.add(marks[0])
+    return evidence
 
 
 def parse_numbers(cells: Sequence[str | None], style: NumberStyle) -> list[float | None]:

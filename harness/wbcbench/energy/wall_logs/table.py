@@ -104,6 +104,8 @@ def _split(lines: Sequence[str], delimiter: str) -> Rows:
 def _find_layout(lines: Sequence[str], delimiter: str) -> _Layout | None:
     """The table that this delimiter makes of the first lines; ``None`` if none."""
     rows = [_trim(row) for row in _split(lines, delimiter)]
+    if len(rows) != len(lines):
+        return None  # a quoted cell over several lines
     marks = [[bool(_is_value(cell)) for cell in row] for row in rows]
     widths = Counter(
         len(row) for row, is_value in zip(rows, marks, strict=True) if sum(is_value) > 1
@@ -154,13 +156,7 @@ def _find_header(rows: Rows, first: int, width: int) -> tuple[int | None, int | 
         cells = [cell.strip(" []()") for cell in rows[i] if cell.strip(" #")]
         has_time = any(ColumnName.from_text(cell).is_time for cell in cells)
         is_units = sum(map(is_unit, cells)) >= max(1, len(cells) - 2) and not has_time
-        if (
-            is_units
-            and units is None
-            and not candidates
-            and i > 0
-            and len(rows[i - 1]) >= width - 1
-        ):
+        if is_units and units is None and not candidates:
             units = i
         elif not all(map(_is_value, cells)):
             candidates.append(i)

@@ -21,8 +21,8 @@ _MONTHS = "jan feb mar apr may jun jul aug sep oct nov dec"
 # The seconds of one unit, and between which epoch seconds the times of a log lie: 2000 to 2100.
 _EPOCH_UNITS = (1.0, 1e-3, 1e-6, 1e-9)
 _FIRST_S, _LAST_S = 946_684_800.0, 4_102_444_800.0
-_UNITS_S = {"ms": 1e-3, "min": 60.0, "h": 3600.0}
-_DAY_S, _MOST_ZONE_S = 86_400.0, 14 * 3600.0
+_UNITS_S = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "min": 60.0, "h": 3600.0}
+_DAY_S, _MOST_ZONE_S = 86_400.0, 50_400.0
 _SAMPLE = 200  # cells that show what a column is
 
 _DATE = (
@@ -154,6 +154,7 @@ def parse_times(
 
 def _tidy(cell: str) -> str:
     text = " ".join(re.sub(r"\[[\w/]+\]$", "", cell.strip().lstrip("'")).split())
+    text = re.sub(r" (\d{1,3})msec$", lambda match: f".{int(match[1]):03d}", text)  # Fluke
     if match := _C_TIME.fullmatch(text):
         return f"{match[2]} {match[5]} {match[3]}{match[4] or ''}"
     return text
@@ -184,7 +185,7 @@ def _read_clock(match: re.Match[str]) -> float:
         hour = hour % 12 + 12 * (match["half"] in "Pp")
     if is_odd or minute > 59 or second > 60 or (match["date"] and hour > 23):
         raise ValueError(f"the time {quote(match[0])} is not one of a day")
-    return hour * 3600.0 + minute * 60.0 + second + float(f"0.{match['part'] or 0}")
+    return (hour * 60 + minute) * 60.0 + second + float(f"0.{match['part'] or 0}")
 
 
 def _choose_order(
@@ -231,12 +232,12 @@ def _read_days(dates: set[str], order: str) -> Mapping[str, float] | None:
         wanted = "ymd" if len(parts[0]) == 4 else "dmy"
         if is_fixed and not text[:1].isalpha():
             parts = [parts[wanted.index(letter)] for letter in order]
-        found = dict(zip(order, parts, strict=True))
+        by_letter = dict(zip(order, parts, strict=True))
         try:
-            month = found["m"][:3].lower()
+            month = by_letter["m"][:3].lower()
             number = _MONTHS.index(month) // 4 + 1 if month.isalpha() else int(month)
-            year = int(found["y"]) + 2000 * (len(found["y"]) == 2)
-            day = date(year, number, int(found["d"]))
+            year = int(by_letter["y"]) + 2000 * (len(by_letter["y"]) == 2)
+            day = date(year, number, int(by_letter["d"]))
         except ValueError:
             return None
         if len(parts[2]) == 4 and order == "ymd" and not is_fixed:

@@ -30,7 +30,10 @@ _LOWER = {name.lower(): unit for name, unit in UNITS.items() if name not in _BY_
 
 _BRACKETS = re.compile(r"[\[({]\s*([^\[\](){}]*?)\s*[\])}]")
 _SEPARATORS = re.compile(r"[\s_\-./:,;#|]+")
-_ZONE = re.compile(r"\b(?:UTC|GMT)\s?(?:[+-]\d{1,2}(?::?\d{2})?)?(?![A-Za-z])|\b[A-Z]\w+/[A-Z]\w+")
+_ZONE = re.compile(
+    r"\b(?:UTC|GMT)\s?(?:[+-]\d{1,2}(?::?\d{2})?)?(?![A-Za-z])"
+    r"|\b(?:Africa|America|Asia|Atlantic|Australia|Etc|Europe|Indian|Pacific)/[\w/+-]+"
+)
 
 
 def find_unit(word: str) -> Unit | None:
@@ -117,7 +120,8 @@ class ColumnName:
     def is_plain(self) -> bool:
         """Whether nothing is named but the quantity."""
         lists = ("power", "energy", "plain", "average", "total")
-        return self.words <= {word for kind in lists for word in WORDS[kind]}
+        known = {word for kind in lists for word in WORDS[kind]}
+        return all(word in known for word in self.words if " " not in word)
 
 
 def _drop_unit(match: re.Match[str]) -> str:
