@@ -11,9 +11,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping
-from pathlib import Path
-from typing import IO
+from collections.abc import Iterable
+from typing import Any
 
 from wbcbench.core import start
 from wbcbench.core.environment import clean_environment
@@ -45,43 +44,28 @@ class PythonChild(subprocess.Popen[bytes]):
         answers: What it writes to its pipe, unbuffered.
     """
 
-    def __init__(
-        self,
-        module: str,
-        *words: str,
-        environment: Mapping[str, str] | None = None,
-        output: int | IO[bytes] = subprocess.DEVNULL,
-        errors: int | IO[bytes] | None = None,
-        folder: Path | None = None,
-    ) -> None:
+    def __init__(self, module: str, *words: str, **options: Any) -> None:
         """Start it.
 
         Args:
             module: Name of the module.
             words: Its arguments; one more follows: the open file that it answers on.
-            environment: In place of ours, without settings of the user's.
-            output: Where goes what it prints.
-            errors: Where goes its standard error; ``None``: to ours.
-            folder: Where it runs; ``None``: where we do.
+            options: As those of ``Popen``, where it should not have our environment, print nothing
+                and share our standard error and folder.
         """
         ends = os.pipe()
         ours, theirs = (fcntl.fcntl(end, fcntl.F_DUPFD_CLOEXEC, _FIRST_FREE) for end in ends)
         self.answers = os.fdopen(ours, "rb", buffering=0)
+        usual: dict[str, Any] = {"env": clean_environment(os.environ), "stdout": subprocess.DEVNULL}
         try:
             super().__init__(
                 python_command(module, *words, str(theirs)),
                 bufsize=0,  # a forked child of ours must have nothing to write twice
                 stdin=subprocess.PIPE,
-                stdout=output,
-                stderr=errors,
-                cwd=folder,
-                env=clean_environment(os.environ) if environment is None else dict(environment),
                 pass_fds=(theirs,),
                 start_new_session=True,
+                **(usual | options),
             )
-        except BaseException:
-            self.answers.close()
-            raise
         finally:
             for handle in (*ends, theirs):
                 os.close(handle)

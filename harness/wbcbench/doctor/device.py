@@ -109,7 +109,7 @@ def _check_processes(device: Device) -> Line:
 
 
 def _check_tensorflow(gpus: int) -> Line:
-    asked = PythonChild("wbcbench.train.visible_gpus", errors=subprocess.DEVNULL)
+    asked = PythonChild("wbcbench.train.visible_gpus", stderr=subprocess.DEVNULL)
     try:
         asked.wait(TENSORFLOW_S)
     except subprocess.TimeoutExpired:

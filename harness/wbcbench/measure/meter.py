@@ -19,7 +19,7 @@ from numbers import Integral, Real
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import BeforeValidator, TypeAdapter, ValidationError
+from pydantic import BeforeValidator, ValidationError, validate_call
 
 from wbcbench.core.errors import RunsFailedError, UsageError
 from wbcbench.core.messages import Edge
@@ -43,29 +43,18 @@ def _spell(value: object) -> object:
 
 
 _Word = Annotated[str, BeforeValidator(_spell)]
-_ARGUMENTS: Mapping[str, TypeAdapter[Any]] = {
-    "meters": TypeAdapter(tuple[str, ...]),
-    "gpus": TypeAdapter(tuple[_Word, ...]),
-    "interval_s": TypeAdapter(float),
-    "seed": TypeAdapter(int),
-    "options": TypeAdapter(dict[str, _Word]),
-    "save": TypeAdapter(bool),
-}
 
 
-def _check_argument(name: str, value: object) -> Any:
-    """An argument of ``Meter``, numbers of other libraries as Python's.
-
-    Raises:
-        UsageError: It is of another kind.
-    """
-    try:
-        return _ARGUMENTS[name].validate_python(value)
-    except ValidationError as error:
-        raise UsageError(
-            f"Meter: {name}={value!r} cannot be used: {first_problem(error)}. "
-            "harness/API.md says what each argument holds."
-        ) from None
+@validate_call
+def _make_request(
+    meters: tuple[str, ...],
+    gpus: tuple[_Word, ...],
+    interval_s: float,
+    seed: int,
+    options: dict[str, _Word],
+    save: bool,
+) -> tuple[MeteringRequest, bool]:
+    return MeteringRequest(meters, gpus, interval_s, seed, options), save
 
 
 class Meter:
@@ -103,14 +92,21 @@ class Meter:
             UsageError: No meter is named, the period is out of its range, or an argument is of
                 another kind.
         """
-        self._request = MeteringRequest(
-            _check_argument("meters", (meters,) if isinstance(meters, str) else meters),
-            _check_argument("gpus", (gpus,) if isinstance(gpus, str | Integral) else gpus),
-            _check_argument("interval_s", interval_s),
-            _check_argument("seed", seed),
-            _check_argument("options", {} if options is None else options),
-        )
-        self._save, self._clock = _check_argument("save", save), MonotonicClock()
+        given: dict[str, Any] = {
+            "meters": (meters,) if isinstance(meters, str) else meters,
+            "gpus": (gpus,) if isinstance(gpus, str | Integral) else gpus,
+            "options": {} if options is None else options,
+        }
+        try:
+            self._request, self._save = _make_request(
+                **given, interval_s=interval_s, seed=seed, save=save
+            )
+        except ValidationError as error:
+            raise UsageError(
+                f"This is no argument of a Meter: {first_problem(error)}. "
+                "harness/API.md says what each holds."
+            ) from None
+        self._clock = MonotonicClock()
         self._program: ProgramRun | None = None
         self._sampler: SideSampler | None = None
         self._finished: Recording | None = None

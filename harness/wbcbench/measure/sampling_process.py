@@ -119,9 +119,8 @@ class SideSampler:
             UsageError: There is no meter or no GPU of that name.
         """
         words = [str(program.run.path), json.dumps(asdict(request)), str(os.getpid())]
-        environment = clean_environment(os.environ) | MODEST
         words.append(KEEP if program.is_kept else DROP)
-        self._process = PythonChild(__name__, *words, environment=environment)
+        self._process = PythonChild(__name__, *words, env=clean_environment(os.environ) | MODEST)
         assert self._process.stdin is not None
         self._stdin = self._process.stdin.fileno()
         os.set_blocking(self._stdin, False)  # a sampler that hangs never holds up the program

@@ -131,13 +131,12 @@ class CodeCarbonMeter(SlowMeter):
         if self._process is not None:
             return
         # It looks for settings of the user's in the home folder and in the current one.
-        environment = clean_environment(os.environ) | MODEST | {"HOME": os.devnull}
         self._process = PythonChild(
             "wbcbench.power.codecarbon_process",
             json.dumps(self._settings),
-            environment=environment,
-            errors=subprocess.DEVNULL,
-            folder=Path(__file__).parent,
+            env=clean_environment(os.environ) | MODEST | {"HOME": os.devnull},
+            stderr=subprocess.DEVNULL,
+            cwd=Path(__file__).parent,
         )
         threading.Thread(target=self._listen, args=(self._process,), daemon=True).start()
 

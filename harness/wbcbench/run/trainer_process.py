@@ -67,13 +67,8 @@ class TrainerProcess:
         """Start it on ``run`` with ``environment`` (complete, set before TensorFlow loads)."""
         self._memory_kills = count_memory_kills()
         with run.log_path.open("ab") as log:
-            self._process = PythonChild(
-                "wbcbench.train.trainer",
-                str(run.path),
-                environment=environment,
-                output=log,
-                errors=log,
-            )
+            how = {"env": environment, "stdout": log, "stderr": log}
+            self._process = PythonChild("wbcbench.train.trainer", str(run.path), **how)
         assert self._process.stdin is not None
         self._stdin, self._pipe = self._process.stdin, self._process.answers.fileno()
         os.set_blocking(self._pipe, False)
