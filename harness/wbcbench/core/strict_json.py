@@ -12,19 +12,15 @@ from pydantic_core import from_json
 
 T = TypeVar("T")
 
-_SHARES = frozenset(
-    (
-        "accuracy", "balanced_accuracy", "macro_f1", "ece", "recall", "interval", "val_accuracy",
-        "val_balanced_accuracy", "others_share", "utilization", "repeat_share", "target_value",
-    )
+_SHARES = (
+    "accuracy", "balanced_accuracy", "macro_f1", "ece", "recall", "interval", "val_accuracy",
+    "val_balanced_accuracy", "others_share", "utilization", "repeat_share", "target_value",
 )  # fmt: skip
-_SIGNED = frozenset(
-    (
-        "seed", "split_seed", "order_seed", "loss", "val_loss", "cooldown_c", "exit_status",
-        "age_s", "start_s", "end_s", "evaluate_end_s", "t_s", "offset_s", "utc_minus_monotonic_s",
-        "difference_pct", "gain_j", "baseline_j", "temperature_start_c", "temperature_mean_c",
-        "temperature_max_c", "provenance", "meters",
-    )
+_SIGNED = (
+    "seed", "split_seed", "loss", "val_loss", "cooldown_c", "exit_status", "age_s", "t_s",
+    "start_s", "end_s", "evaluate_end_s", "offset_s", "utc_minus_monotonic_s", "difference_pct",
+    "gain_j", "baseline_j", "temperature_start_c", "temperature_mean_c", "temperature_max_c",
+    "provenance", "meters",
 )  # fmt: skip
 """What may be below zero, and what is kept as a library or the system told it."""
 _LARGEST = 2**64  # beyond it no counter counts
