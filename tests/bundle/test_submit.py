@@ -497,7 +497,7 @@ def test_without_an_author_or_a_licence_and_nobody_to_ask_nothing_is_made(study,
 
 def test_the_experiment_file_says_who_submits(tmp_path):
     planned = Planned(
-        author="Ada; Bob, 0000-0002-1825-0097", course="Green AI", licence="CC-BY-4.0"
+        author="Ada; Bob, 0000-0002-1825-0097", course="Green AI", licence="cc-by-4.0"
     )
     study = bundle_study(tmp_path / "results", replace(SMALL, blocks=1, submission=planned))
     code, out, _ = command(
@@ -514,7 +514,15 @@ def test_the_experiment_file_says_who_submits(tmp_path):
     assert "SPDX-License-Identifier: CC-BY-4.0" in licence
 
 
-@pytest.mark.parametrize("words", [("--author", "A, not-an-orcid"), ("--licence", "<b>")])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--author", "A, not-an-orcid"),
+        ("--licence", "<b>"),
+        ("--licence", "MIT License"),
+        ("--licence", "MIT OR Apache-2.0"),
+    ],
+)
 def test_an_odd_author_or_licence_is_refused(study, words):
     fine = {"--author": "A", "--licence": "MIT"} | {words[0]: words[1]}
     asked = [word for pair in fine.items() for word in pair]

@@ -23,6 +23,7 @@ from wbcbench.bundle.rerun import Sameness
 from wbcbench.bundle.verify import Status, report_outcome
 from wbcbench.bundle.verify.bundle import Bundle, load_bundle
 from wbcbench.bundle.verify.energies import _check_plausible
+from wbcbench.bundle.verify.files import check_citation
 from wbcbench.bundle.verify.inspect import Inspection, as_text, get_title, verify
 from wbcbench.commands.verify import verify as verify_command
 from wbcbench.core.errors import UsageError, VerificationError
@@ -54,6 +55,15 @@ def opened(bag: Bag):
     """The bundle, put back afterwards."""
     yield bag
     bag.restore()
+
+
+@pytest.mark.parametrize("word", ["mit", "My own"])
+def test_a_licence_that_no_reader_of_a_citation_knows_is_named(opened, word):
+    path = opened.data / "CITATION.cff"
+    opened.write(path, path.read_text().replace('license: "MIT"', f'license: "{word}"'))
+    outcome = check_citation(load_bundle(opened.root))
+    assert outcome.status is Status.WARNING
+    assert f"'{word}'" in outcome.detail
 
 
 def test_an_honest_bundle_is_verified_in_a_line_a_check_and_nothing_is_written(inspected):
@@ -118,6 +128,7 @@ def test_a_bundle_that_does_not_hold_ends_with_exit_6(opened, capsys):
 
 def test_a_bundle_that_is_refused_says_so_in_the_same_form(tmp_path):
     (tmp_path / "odd").mkdir()
+    (tmp_path / "odd" / "bagit.txt").touch()
     (tmp_path / "odd" / "link").symlink_to("/etc/passwd")
     found = verify(tmp_path / "odd")
     assert list(found.outcomes) == IDS

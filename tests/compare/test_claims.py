@@ -18,6 +18,7 @@ from wbcbench.commands.claims import claims
 from wbcbench.compare.claims import MEASURES, find_file, read_claims
 from wbcbench.core.errors import UsageError
 from wbcbench.core.record import RunRecord
+from wbcbench.core.run_folder import study_runs
 
 app = typer.Typer()
 app.command()(claims)
@@ -48,6 +49,11 @@ def said(results, *words):
 
 def of(found, name):
     return next(claim for claim in found["claims"] if claim["id"] == name)
+
+
+def evidence(found):
+    names = ("n", "estimate", "ci_low", "ci_high", "result")
+    return [[check[name] for name in names] for c in found["claims"] for check in c["checks"]]
 
 
 def learning(record: RunRecord, values: tuple[float, ...], train: float) -> RunRecord:
@@ -101,6 +107,15 @@ def test_relu_that_gets_stuck_often_supports_the_first_claim(tmp_path):
     assert (leaky["estimate"], leaky["decides"]) == (0.0, False)
     assert better["estimate"] > 0
     assert claim["result"] == "supported"
+
+
+def test_the_same_networks_trained_again_are_no_more_evidence(tmp_path):
+    once = evidence(judged(study(tmp_path, stuck=(1, 2, 3, 4))))
+    for run in study_runs(tmp_path, "study"):
+        record = run.read_record()
+        spec = replace(record.spec, block=record.spec.block + 6)
+        save(tmp_path, replace(record, spec=spec, run_id=spec.run_id))
+    assert evidence(judged(tmp_path)) == once
 
 
 def test_relu_that_never_gets_stuck_does_not_support_it(tmp_path):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -46,6 +48,15 @@ def test_train_is_unknown_when_a_pass_inside_it_is() -> None:
     train = next(energy for energy in energies if energy.window == "train")
     assert train.energy_j is None
     assert train.reason
+
+
+def test_training_never_has_joules_below_zero() -> None:
+    trace = Trace(COUNTER, [0.0, 11.0, 30.0], [0.0, 10.0, 20.0])
+    energies = [window_energy(trace, w) for w in WINDOWS]
+    energies[2] = replace(energies[2], energy_j=99.0)
+    train = next(e for e in remove_validation(energies, WINDOWS) if e.window == "train")
+    assert (train.energy_j, train.uncertainty_j, train.mean_power_w) == (None, None, None)
+    assert "nothing of it is left" in train.reason
 
 
 def test_a_pass_that_began_after_the_last_poll_before_a_kill_takes_nothing_from_train() -> None:

@@ -20,6 +20,7 @@ from wbcbench.report.sections.accuracy import (
     collect_depth,
     collect_recalls,
 )
+from wbcbench.report.summaries import build_summary_rows
 from wbcbench.stats.bootstrap import bootstrap_accuracy
 
 ACCURACIES = (0.78, 0.80, 0.83)
@@ -73,6 +74,17 @@ def test_the_interval_by_photograph_of_one_run_is_that_of_its_record(tmp_path, t
     unseen = photograph >= 4
     want = bootstrap_accuracy((truth == said)[unseen], names[unseen], photograph[unseen])
     assert depth.photographs.leakage_free == pytest.approx(want)
+
+
+def test_the_summary_has_the_same_interval_over_photographs(told, tmp_path):
+    study, _ = told
+    [row] = build_summary_rows(study)
+    shown = row["accuracy_photographs_low"], row["accuracy_photographs_high"]
+    assert shown == pytest.approx(collect_depth(study, "leaky-dropout").photographs.accuracy)
+    record = make_record()
+    [row] = build_summary_rows(gather("runs", [record], folder=save(tmp_path, record)))
+    alone = row["accuracy_photographs_low"], row["accuracy_photographs_high"]
+    assert alone == record.test.interval
 
 
 def test_recall_has_both_intervals_for_each_class(told):

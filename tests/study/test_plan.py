@@ -12,10 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from builders.run import make_record, save
+from builders.machine import PROVENANCE
+from builders.run import make_record, make_spec, run_dir, save
 from fakes.stand_in_launcher import StandIn
 from program import wbcbench
 from wbcbench.core.errors import RunsFailedError, UsageError
+from wbcbench.core.provenance import host_id
 from wbcbench.core.run_folder import Local
 from wbcbench.core.spec import RunSpec
 from wbcbench.stats.tests import find_detectable_effect
@@ -242,6 +244,18 @@ def test_costs_are_those_of_past_runs_scaled_by_epochs(tmp_path: Path) -> None:
     once_j = 280 * (12 + 2 + 2 + 3 + 3) + 60 * (3 + 3 + 3)
     assert found.energy_j == pytest.approx(12 * (once_j + 8 * 11 * 280))
     assert found.disk_bytes is not None and found.disk_bytes > 0
+
+
+def test_a_record_of_another_study_that_cannot_be_read_stops_no_forecast(tmp_path: Path) -> None:
+    here = {**PROVENANCE, "host_id": host_id()}
+    good, bad = (
+        make_record(spec=make_spec(study=name), provenance=here) for name in ("good", "bad")
+    )
+    save(tmp_path, good, bad)
+    run_dir(tmp_path, bad).record_path.write_bytes(b"{")
+    made = make_plan(experiment())
+    known = replace(made.runs[0], dataset_id=good.spec.dataset_id)
+    assert len(pasts(replace(made, runs=(known,)), tmp_path)) == 1
 
 
 def test_costs_without_a_past_run_are_unknown_not_zero(tmp_path: Path) -> None:

@@ -16,8 +16,11 @@ from builders.study import draw
 from program import wbcbench
 from wbcbench import table
 from wbcbench.core.errors import UsageError
+from wbcbench.core.record import Attachment
 from wbcbench.core.run_folder import Local, RunDir, list_folders, study_runs
 from wbcbench.core.study_folder import find_run, studies
+from wbcbench.core.trace import Channel, Domain, Kind, Origin, Trace
+from wbcbench.core.window import WindowEnergy
 from wbcbench.report.publish import read_report_study
 from wbcbench.run.finalise import finalise_abandoned
 from wbcbench.study.progress import Progress
@@ -194,3 +197,40 @@ def test_a_failed_run_without_a_host_is_no_second_machine(tmp_path):
 
     assert build_limits(study).paragraphs[0].startswith("1 machine, ")
     assert run_dir(tmp_path, make_record(spec=make_spec(study="study"))).is_finished
+
+
+def test_a_merged_study_with_everything_at_once_counts_each_run_once(tmp_path):
+    """A copied run, a failed one without a host, a wall meter, and seeds that come again."""
+    here = save(tmp_path, *draw(3, study="here"))
+    again = [replace(r, run_id=s.run_id, spec=s) for r, s in rename_study(draw(3), "there")]
+    there = save(
+        tmp_path, *again, failed_record(spec=make_spec(seed=9, study="there"), provenance={})
+    )
+    run = study_runs(tmp_path, "here")[0]
+    attach_wall_meter(run)
+    copy = Path(shutil.copytree(run.path, here / "run.bak"))
+    merged = merge_studies([here, there], tmp_path / "both")
+    assert (merged.copied, merged.differing) == (25, ())
+    both = tmp_path / "both"
+    assert len(table.load_rows(both)) == 25
+    assert copy.name not in {r.run_id for r in list_folders(tmp_path, "both")}
+    [attached] = [r for r in read_study(both).runs if r.row["energy_wall_train_j"] is not None]
+    assert attached.run_id == run.run_id
+    comparison = read_report_study(tmp_path, "both").comparison
+    assert (len(comparison.blocks.runs), comparison.blocks.spare) == (3, 12)
+    alone = read_report_study(tmp_path, "here").comparison
+    assert comparison.effects == alone.effects
+    (both / "run.bak").mkdir()
+    shutil.copytree(copy, both / "run.bak", dirs_exist_ok=True)
+    assert len(table.load_rows(both)) == 25
+
+
+def rename_study(records, study):
+    return [(record, replace(record.spec, study=study)) for record in records]
+
+
+def attach_wall_meter(run: RunDir) -> None:
+    channel = Channel("wall/plug", Kind.SAMPLED, Origin.MEASURED, Domain.SYSTEM)
+    joules = WindowEnergy("train", channel.name, 9000.0, 90.0, 100.0, 90, 1.0)
+    made = Attachment("log.csv", "ab", "W", 0.0, -5.0, "2026-03-02T00:00:00Z", channel, (joules,))
+    run.write_attachment(made, Trace(channel, [0.0, 1.0], [100.0, 100.0]))

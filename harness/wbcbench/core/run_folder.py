@@ -231,10 +231,7 @@ class RunDir:
         except OSError as error:
             raise UsageError(f"{self.record_path} cannot be read: {error.strerror}.") from error
         if record.run_id != self.path.resolve().name:
-            raise UsageError(
-                f"{self.path} holds the run {record.run_id}: it was copied or renamed. Give the "
-                "folder its run's name, or move a copy out of the results."
-            )
+            raise _refuse_name(self.path, record.run_id)
         return record
 
     @property
@@ -427,12 +424,18 @@ def study_runs(results: Path, study: str) -> list[RunDir]:
             runs.append(run)
     for copy in (run for run in specs if run not in runs):
         if not any(specs.get(run) == specs[copy] for run in runs) and study != MEASURED:
-            raise UsageError(
-                f"{copy.path} is no name of a run: the folder was renamed. Give it back its name, "
-                f"{specs[copy].run_id}, or move it out of the results."
-            )
+            if copy.is_finished:
+                copy.read_own_record()  # raises, with the id that its version gave it
+            raise _refuse_name(copy.path, specs[copy].run_id)
         _report_copy(copy.path)
     return runs
+
+
+def _refuse_name(path: Path, run_id: str) -> UsageError:
+    return UsageError(
+        f"{path} holds the run {run_id}: it was copied or renamed. Give the folder its run's name, "
+        "or move a copy out of the results."
+    )
 
 
 def _is_named_after(run: RunDir, spec: RunSpec) -> bool:
@@ -447,7 +450,7 @@ def _is_named_after(run: RunDir, spec: RunSpec) -> bool:
 @cache
 def _report_copy(path: Path) -> None:
     """Say once that a folder does not count."""
-    _log.warning("%s is a copy of another run and left out. Move it out of the results.", path)
+    _log.warning("Left out: %s is a copy of another run. Move it out of the results.", path)
 
 
 # A folder is made under a name that says which process makes it, and renamed when it is whole. A

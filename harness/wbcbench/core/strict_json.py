@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from functools import cache
 from typing import Any, TypeVar
 
@@ -12,23 +13,24 @@ from pydantic_core import from_json
 
 T = TypeVar("T")
 
-_SHARES = frozenset(
-    (
-        "accuracy", "balanced_accuracy", "macro_f1", "ece", "recall", "interval", "val_accuracy",
-        "val_balanced_accuracy", "others_share", "utilization", "repeat_share", "target_value",
-    )
-)  # fmt: skip
-_SIGNED = frozenset(
-    (
-        "seed", "split_seed", "order_seed", "loss", "val_loss", "cooldown_c", "exit_status",
-        "age_s", "start_s", "end_s", "evaluate_end_s", "t_s", "offset_s", "utc_minus_monotonic_s",
-        "difference_pct", "gain_j", "baseline_j", "temperature_start_c", "temperature_mean_c",
-        "temperature_max_c", "provenance", "meters",
-    )
-)  # fmt: skip
-"""What may be below zero, and what is kept as a library or the system told it."""
+Limits = tuple[float, float]
+
 _LARGEST = 2**64  # beyond it no counter counts
-_ANY, _SHARE, _COUNT = (-_LARGEST, _LARGEST), (0, 1 + 1e-6), (0, _LARGEST)
+_COUNT: Limits = (0, _LARGEST)
+_SHARE: Limits = (0, 1 + 1e-6)
+_ANY: Limits = (-_LARGEST, _LARGEST)
+
+# Names with other limits than counts, and with what lies below them. Any number may be what a
+# library or the system told, and where zero is a place on a scale.
+_LIMITS: Mapping[Any, Limits] = dict.fromkeys((
+    "accuracy", "balanced_accuracy", "macro_f1", "ece", "recall", "interval", "val_accuracy",
+    "val_balanced_accuracy", "others_share", "utilization", "repeat_share", "target_value",
+), _SHARE) | dict.fromkeys((
+    "seed", "split_seed", "loss", "val_loss", "cooldown_c", "exit_status", "age_s", "t_s",
+    "start_s", "end_s", "evaluate_end_s", "offset_s", "utc_minus_monotonic_s", "difference_pct",
+    "gain_j", "baseline_j", "temperature_start_c", "temperature_mean_c", "temperature_max_c",
+    "provenance", "meters",
+), _ANY)  # fmt: skip
 
 
 def read_document(kind: type[T], data: bytes) -> T:
@@ -40,7 +42,8 @@ def read_document(kind: type[T], data: bytes) -> T:
         ValueError: It is none; the message names the field.
     """
     try:
-        _require_possible(from_json(data), "", _COUNT)
+        if problem := _find_impossible(from_json(data), _COUNT):
+            raise ValueError(problem)
         document: T = _adapter(kind).validate_json(data, strict=True)
     except ValidationError as error:
         raise ValueError(first_problem(error)) from error
@@ -54,26 +57,17 @@ def first_problem(error: ValidationError) -> str:
     return f"{place}: {problem['msg']}" if place else problem["msg"]
 
 
-def _require_possible(value: Any, place: str, limits: tuple[float, float]) -> None:
-    if isinstance(value, dict):
-        for name, item in value.items():
-            inner = f"{place}.{name}" if place else name
-            _require_possible(item, inner, _find_limits(name, limits))
-    elif isinstance(value, list):
-        for number, item in enumerate(value):
-            _require_possible(item, f"{place}.{number}", limits)
-    elif isinstance(value, int | float) and not limits[0] <= value <= limits[1]:
-        shown = (
-            str(value)[:20] if isinstance(value, float) or abs(value) < _LARGEST else "too large"
-        )
-        raise ValueError(f"{place}: {shown} is not possible there")
-
-
-def _find_limits(name: str, outer: tuple[float, float]) -> tuple[float, float]:
-    """Those of a name; what has other names inside it hands on its own."""
-    if name in _SIGNED or outer == _ANY:
-        return _ANY
-    return _SHARE if name in _SHARES else outer
+def _find_impossible(value: Any, limits: Limits) -> str:
+    """The first number outside its limits, after its place; empty if there is none."""
+    if isinstance(value, dict | list):
+        for name, item in value.items() if isinstance(value, dict) else enumerate(value):
+            inner = limits if limits is _ANY else _LIMITS.get(name, limits)
+            if item.__class__ is not str and (found := _find_impossible(item, inner)):
+                return f"{name}{found}" if found[0] == ":" else f"{name}.{found}"
+    elif type(value) in (int, float) and not limits[0] <= value <= limits[1]:
+        is_long = isinstance(value, int) and abs(value) > _LARGEST
+        return f": {'a number too large' if is_long else value} is not possible there"
+    return ""
 
 
 def parse_json(data: bytes | str) -> Any:

@@ -257,10 +257,11 @@ def _remove_passes(
     train: WindowEnergy, passes: Sequence[WindowEnergy], steps_s: float | None
 ) -> WindowEnergy:
     known = [item.energy_j for item in passes if item.energy_j is not None]
-    if train.energy_j is None or not steps_s or len(known) < len(passes):
-        reason = train.reason or next((item.reason for item in passes if item.reason), "")
+    energy_j = None if train.energy_j is None else train.energy_j - sum(known)
+    if energy_j is None or energy_j < 0 or not steps_s or len(known) < len(passes):
+        reasons = filter(None, (item.reason for item in (train, *passes)))
+        reason = next(reasons, "without validation nothing of it is left")
         return replace(train, energy_j=None, mean_power_w=None, uncertainty_j=None, reason=reason)
-    energy_j = train.energy_j - sum(known)
     # Errors at different edges are independent: they add in squares.
     widths_j = [item.uncertainty_j for item in (train, *passes) if item.uncertainty_j is not None]
     return replace(

@@ -14,7 +14,7 @@ from typing import BinaryIO
 from urllib.parse import quote, unquote, urlsplit
 
 from wbcbench.core.errors import UsageError, WbcbenchError
-from wbcbench.core.run_folder import study_runs
+from wbcbench.core.run_folder import list_folders
 from wbcbench.core.study_folder import PLANS
 from wbcbench.report import PAGE
 from wbcbench.report.publish import read_manifest, refresh
@@ -147,7 +147,7 @@ class LiveReport:
 
     def take_snapshot(self) -> list[tuple[str, int, int]]:
         """Differs when a run began or ended, or the plan changed; cheap to take."""
-        runs = study_runs(self.results, self.study)
+        runs = list_folders(self.results, self.study)
         plans = sorted((self.results / self.study).glob(PLANS))
         paths = [*plans, *(run.record_path if run.is_finished else run.path for run in runs)]
         return [_read_state(path) for path in paths]

@@ -226,11 +226,16 @@ def pasts(plan: Plan, results: Path) -> list[Past]:
     ]
     if own or not plan.runs[0].dataset_id:
         return own
+    return list(islice(_iterate_others(results), _MOST_OTHERS))
+
+
+def _iterate_others(results: Path) -> Iterator[Past]:
+    """The runs of every study on this machine; one that cannot be read teaches nothing."""
+    from wbcbench.study.progress import Progress
+
     here = host_id()
-    others = (
-        attempt.past
-        for study in studies(results)
-        for attempt in Progress(results, study)
-        if attempt.past and attempt.run.read_record().provenance.get("host_id") == here
-    )
-    return list(islice(others, _MOST_OTHERS))
+    for study in studies(results):
+        with suppress(UsageError):
+            for attempt in Progress(results, study):
+                if attempt.past and attempt.run.read_record().provenance.get("host_id") == here:
+                    yield attempt.past

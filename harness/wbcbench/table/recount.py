@@ -161,6 +161,8 @@ def _compute_scores(path: Path, own: RunRecord, test: Scores) -> dict[str, Score
             f"{path} cannot be read as predictions ({error}), so the scores cannot be computed "
             "again. Restore the file from the study it came with."
         ) from error
+    if not np.isfinite(probabilities).all():
+        raise UsageError(f"{path} holds a probability that is no number. Restore the file.")
     photographs = np.array([-1 if name is None else name for name in originals], np.int64)
 
     def score_subset(chosen: Any) -> Scores:
