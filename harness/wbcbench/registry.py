@@ -81,6 +81,7 @@ CHECKS: Mapping[str, str] = {
     "cross-check": "energy.checks.sources:check_codecarbon",
     "energy-status": "energy.checks.sources:check_status",
     "validated-on-test": "energy.checks.sources:check_validated_on_test",
+    "one-class": "energy.checks.training:check_one_class",
 }
 
 # In this order `doctor` goes through the machine.

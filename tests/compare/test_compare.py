@@ -321,7 +321,30 @@ def test_runs_that_differ_by_nothing_at_all_are_remarked_on(tmp_path):
     save(tmp_path, *draw(4, Truth({}, {}, noise_j=0.0, noise_share=0.0)))
     found = document(tmp_path)
     assert contrast(found, "interaction")["d_z"] is None
-    assert any("exactly the same amount" in note for note in found["notes"])
+    joules, scores = (note for note in found["notes"] if "exactly the same amount" in note)
+    assert f"in {ENERGY}: real runs scatter, so check whether" in joules
+    assert "in balanced_accuracy: counts of few images may" in scores and "copied" not in scores
+
+
+def test_scores_of_networks_that_name_one_class_are_no_result_and_their_joules_are(tmp_path):
+    """A demonstration among whose variants two take every image for one class, in every seed."""
+    one_class = QualityWarning("one-class-predicted", Severity.SUSPECT, "400 of 400.", "Train on.")
+    records = [
+        replace(r, test=make_scores(0.24), warnings=(one_class,), quality=Quality.SUSPECT)
+        if r.spec.variant.endswith("batchnorm")
+        else r
+        for r in draw(4)
+    ]
+    save(tmp_path, *records)
+    found = document(tmp_path)
+    (note,) = (note for note in found["notes"] if note.startswith("No result"))
+    assert "the accuracy of relu-batchnorm (4 of 4 runs), leaky-batchnorm (4 of 4 runs)." in note
+    assert "Their joules hold." in note and f"Note: {note}" in said(tmp_path, "study")
+    assert found["blocks"]["suspect"] == 8 and len(found["blocks"]["complete"]) == 4
+    assert contrast(found, "regulariser batchnorm")["n"] == 4
+    assert not any("copied" in note for note in found["notes"])
+    pair = document(tmp_path, "--baseline", "relu-batchnorm", "--metric", "balanced_accuracy")
+    assert any("networks that take all images for one class do" in n for n in pair["notes"])
 
 
 def test_single_runs_of_no_plan_are_paired_by_seed(tmp_path):

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 
 from builders.machine import LAPTOP, SYNTHETIC_CHANNELS
-from builders.run import failed_record, make_record, save
+from builders.run import failed_record, make_record, make_scores, save
 from builders.study import CLEAR, NOTHING, VARIANTS, draw
 from wbcbench.compare.result import build_contrast_row, format_contrast_key
+from wbcbench.core.quality import Quality, QualityWarning, Severity
 from wbcbench.report import build, iterate_banners
 from wbcbench.report.publish import read_report_study
 from wbcbench.report.sections import about, answer, contrasts
@@ -53,6 +55,25 @@ def test_each_sentence_can_be_made_again_from_its_row(clear):
         assert claim.source == "contrasts.csv"
         assert claim.values == rows[claim.row]
         assert claim.text == describe_contrast(rows[claim.row])
+
+
+def test_accuracy_of_networks_that_name_one_class_is_no_answer_and_their_joules_are(tmp_path):
+    warning = QualityWarning("one-class-predicted", Severity.SUSPECT, "600 of 600.", "Train on.")
+    marked = [
+        replace(record, test=make_scores(0.24), warnings=(warning,), quality=Quality.SUSPECT)
+        if record.spec.variant.endswith("batchnorm")
+        else record
+        for record in draw(8)
+    ]
+    claims, study = answered(tmp_path, marked)
+    assert claims[0].text == (
+        "No result: the accuracy of relu-batchnorm (8 of 8 runs), leaky-batchnorm (8 of 8 runs). "
+        "These networks learned the training images and take nearly all others for one class. "
+        "Their joules hold."
+    )
+    assert "GPU energy in training was 7.58 % lower" in claims[1].text
+    assert not any("accuracy was" in claim.text for claim in claims)
+    assert "SUSPECT. 16 of 32 finished runs have warnings; see below." in iterate_banners(study)
 
 
 def test_estimated_joules_are_never_told_as_a_saving(tmp_path):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import json
+from dataclasses import asdict, replace
+from hashlib import sha256
 from typing import Any
 
 import pytest
@@ -27,6 +29,7 @@ def test_the_defaults_can_be_carried_out() -> None:
         ("batch_size", 0, "--batch-size"),
         ("learning_rate", 0.0, "--learning-rate"),
         ("dropout_conv", 1.0, "--dropout-conv"),
+        ("batchnorm_momentum", 1.0, "--batchnorm-momentum"),
         ("precision", "float8", "--precision"),
         ("validation", "random", "--validation"),
         ("interval_s", 0.0, "--interval"),
@@ -76,3 +79,12 @@ def test_equal_specs_have_one_run_id_and_any_change_another() -> None:
     assert GOOD.run_id == RunSpec(variant="leaky-dropout").run_id
     assert replace(GOOD, epochs=9).run_id != GOOD.run_id
     assert GOOD.run_id.startswith("leaky-dropout-s1-")
+
+
+def test_a_field_that_came_later_leaves_the_ids_of_earlier_runs_as_they_were() -> None:
+    values = asdict(GOOD)
+    for name in ("order_in_block", "order_global", "batchnorm_momentum"):
+        del values[name]
+    text = json.dumps(values, sort_keys=True, separators=(",", ":"))
+    assert GOOD.digest == sha256(text.encode()).hexdigest()
+    assert replace(GOOD, batchnorm_momentum=0.9).digest != GOOD.digest

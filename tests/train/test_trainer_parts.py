@@ -16,13 +16,21 @@ import pytest
 from data_folders import image_set
 from wbcbench.core.errors import UsageError
 from wbcbench.core.messages import Messenger
+from wbcbench.core.run_folder import RunDir
 from wbcbench.core.spec import RunSpec
 from wbcbench.data.dataset import Dataset
 from wbcbench.train import inputs, trainer
 from wbcbench.train.inputs import dataset_facts, divide_dataset
-from wbcbench.train.loop import WARM_UP_CALLS, InferenceLoop, undo_training, warm_up_excerpt
+from wbcbench.train.loop import (
+    WARM_UP_CALLS,
+    InferenceLoop,
+    NanLossError,
+    train,
+    undo_training,
+    warm_up_excerpt,
+)
 from wbcbench.train.scores import write_predictions
-from wbcbench.train.stage import Control, Phases
+from wbcbench.train.stage import Control, Phases, Stage, Wire
 from wbcbench.train.trainer import pci_bus_id, relevant_environment
 
 pytestmark = pytest.mark.tensorflow
@@ -70,6 +78,45 @@ def dataset(train: int, test: int, *, grouped: bool = True) -> Dataset:
 def float32_again() -> Iterator[None]:
     yield
     keras.config.set_dtype_policy("float32")
+
+
+class Diverged:
+    """A network after a last step that made its weights no numbers: so are its outputs."""
+
+    def probabilities(self, batches: object) -> np.ndarray:
+        return np.full((4, 5), np.nan, np.float32)
+
+
+def test_weights_that_are_no_numbers_after_the_last_step_of_an_epoch_fail_the_run(tmp_path):
+    spec = replace(SPEC, validation="published", batch_size=8, epochs=2)
+    sets = inputs.Sets(colourful(8), colourful(4), colourful(4))
+    said, clock = io.StringIO(), TickingClock()
+    messenger = Messenger(said)
+    wire = Wire(messenger, Control(os.pipe()[0]), Phases(messenger, lambda: None, clock), clock)
+    stage = Stage(
+        run=RunDir(tmp_path),
+        spec=spec,
+        dataset=dataset(8, 4),
+        sets=sets,
+        model=trainer.build_network(spec),
+        forward=Diverged(),
+        batches=inputs.batches(sets, spec),
+        wire=wire,
+    )
+    with pytest.raises(NanLossError, match="validation loss is nan at the end of epoch 1"):
+        train(stage)
+    messages = [json.loads(line) for line in said.getvalue().splitlines()]
+    (epoch,) = (message["epoch"] for message in messages if "epoch" in message)
+    assert epoch["val_accuracy"] is None and np.isfinite(epoch["loss"])
+    edges = [m["mark"] for m in messages if m.get("window") in {"train", "validate-1"}]
+    assert edges == ["open", "open", "close", "close"]
+
+
+@pytest.mark.parametrize("momentum", [0.99, 0.9])
+def test_the_momentum_of_batch_normalisation_is_that_of_the_spec(momentum):
+    spec = replace(SPEC, variant="relu-batchnorm", batchnorm_momentum=momentum)
+    layers = trainer.build_network(spec).layers
+    assert {layer.momentum for layer in layers if hasattr(layer, "momentum")} == {momentum}
 
 
 def everything(model: keras.Model) -> list[np.ndarray]:

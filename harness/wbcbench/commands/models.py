@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import textwrap
 from dataclasses import asdict
 from typing import Annotated
 
@@ -72,9 +73,11 @@ def _print_layers(variant: Variant, *, as_json: bool) -> None:
         for layer in layers
     ]
     options.print_table(("layer", "type", "output shape", "parameters"), rows, ("parameters",))
+    values = ", ".join(f"{name} {value}" for name, value in asdict(settings).items())
     typer.echo(
         f"{variant.name}: {variant.description}.\n"
         f"Parameters: {parameters:,} ({trainable:,} trainable, {parameters - trainable:,} not).\n"
         f"Forward pass of one image: {millions(flops):.1f} million operations "
         "(a multiply-add counts as two)."
     )
+    typer.echo(textwrap.fill(f"Settings: {values}.", 79))

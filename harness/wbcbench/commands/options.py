@@ -38,6 +38,7 @@ HELP: dict[str, tuple[str, str]] = {
     "leaky_slope": (TRAINING, "LeakyReLU's negative slope."),
     "dropout_conv": (TRAINING, "Dropout rate after the third pooling."),
     "dropout_dense": (TRAINING, "Dropout rate after the dense layer."),
+    "batchnorm_momentum": (TRAINING, "Of batch normalisation; 0.9 suits short runs."),
     "target_metric": (TRAINING, "val_balanced_accuracy or val_accuracy."),
     "target_value": (TRAINING, "Score whose energy and time are reported."),
     "image_size": (DATA, "Side of the square input in pixels."),

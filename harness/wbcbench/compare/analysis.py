@@ -43,6 +43,8 @@ _PARTS = {"gpu": "GPU board", "cpu": "processor", "system": "whole machine"}
 
 _SHOWN_MACHINE = ("host_id", "gpu_name", "driver_version", "cpu_model", "tensorflow_version")
 
+ONE_CLASS = "one-class-predicted"  # a warning
+
 _OPTIONS = {
     "metrics": "--metric",
     "baseline": "--baseline",
@@ -114,6 +116,7 @@ def compare(
             *excluded,
             *_notes_on_tests(design, effects, len(blocks.runs), settings),
             *_notes_on_photographs(answers, metrics),
+            *notes_on_one_class(design.configurations),
         ),
     )
 
@@ -148,6 +151,21 @@ def _notes_on_photographs(
         )
 
 
+def notes_on_one_class(configurations: Sequence[Configuration]) -> Iterator[str]:
+    """Whose accuracy is no result, because networks name one class for nearly every image."""
+    counts = {
+        c.label: (sum(ONE_CLASS in run.warning_codes for run in done), len(done))
+        for c in configurations
+        if (done := [run for run in c.runs if run.is_done])
+    }
+    found = [f"{label} ({hit} of {n} runs)" for label, (hit, n) in counts.items() if hit]
+    if found:
+        yield (
+            f"No result: the accuracy of {', '.join(found)}. These networks learned the training "
+            "images and take nearly all others for one class. Their joules hold."
+        )
+
+
 def _notes_on_tests(
     design: ComparisonDesign, effects: Sequence[Effect], n: int, settings: Settings
 ) -> Iterator[str]:
@@ -171,11 +189,16 @@ def _notes_on_tests(
             f"corrected tests needs {first_step:.2g}: no difference can be shown. "
             f"{find_least_blocks(first_step)} seeds can show one."
         )
-    constant = {effect.metric.name for effect in effects if effect.d_z is None and effect.n > 1}
-    if constant:
+    constant = {effect.metric for effect in effects if effect.d_z is None and effect.n > 1}
+    if measured := sorted(metric.name for metric in constant if metric.is_speed):
         yield (
-            f"All seeds differ by exactly the same amount in {', '.join(sorted(constant))}: real "
+            f"All seeds differ by exactly the same amount in {', '.join(measured)}: real "
             "runs scatter, so check whether these numbers were copied or invented."
+        )
+    if counted := sorted(metric.name for metric in constant if not metric.is_speed):
+        yield (
+            f"All seeds differ by exactly the same amount in {', '.join(counted)}: counts of few "
+            "images may, and networks that take all images for one class do."
         )
     if settings.method == "bootstrap" and n < LEAST_FOR_BOOTSTRAP:
         yield (

@@ -37,8 +37,8 @@ Level = str | float | bool | None
 
 TREATMENTS = (
     "epochs", "batch_size", "learning_rate", "leaky_slope", "dropout_conv", "dropout_dense",
-    "image_size", "precision", "xla", "deterministic", "steps_per_execution", "threads", "tuned",
-    "validation", "validation_fraction", "power_limit_w",
+    "batchnorm_momentum", "image_size", "precision", "xla", "deterministic", "steps_per_execution",
+    "threads", "tuned", "validation", "validation_fraction", "power_limit_w",
 )  # fmt: skip
 """Fields of a spec that make another configuration."""
 

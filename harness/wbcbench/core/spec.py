@@ -19,6 +19,9 @@ MEASURED = "measured"
 PLACE = ("order_in_block", "order_global")
 """Fields that say when a run is carried out, not what is requested."""
 
+LATER = {"batchnorm_momentum": 0.99}
+"""Fields that earlier specs lack, and what these meant: so their digests stay what they were."""
+
 
 @dataclass(frozen=True, slots=True)
 class RunSpec:
@@ -33,7 +36,8 @@ class RunSpec:
         order_in_block, order_global: Place in the planned order; 0 for a single run. Where a run
             stands changes nothing of what is requested, so it is no part of its identity.
         repeat: 1, or higher when the same run is carried out again.
-        epochs, batch_size, learning_rate, leaky_slope, dropout_conv, dropout_dense: The training.
+        epochs, batch_size, learning_rate, leaky_slope, dropout_conv, dropout_dense,
+            batchnorm_momentum: The training.
         image_size: Side of the square input in pixels.
         precision, xla, deterministic, steps_per_execution: How TensorFlow carries it out.
         threads: Intra-op threads; ``None`` lets TensorFlow take every core.
@@ -70,6 +74,7 @@ class RunSpec:
     leaky_slope: float = 0.3
     dropout_conv: float = 0.4
     dropout_dense: float = 0.5
+    batchnorm_momentum: float = 0.99
     image_size: int = 80
     precision: Precision = "float32"
     xla: bool = False
@@ -97,7 +102,8 @@ class RunSpec:
     @property
     def digest(self) -> str:
         """SHA-256 over what is requested, in canonical JSON: every field but the place."""
-        requested = {name: getattr(self, name) for name in SPEC_FIELDS if name not in PLACE}
+        values = {name: getattr(self, name) for name in SPEC_FIELDS if name not in PLACE}
+        requested = {k: v for k, v in values.items() if k not in LATER or v != LATER[k]}
         text = json.dumps(requested, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
 

@@ -73,6 +73,7 @@ def account(
             trained=bool(events.epochs),
             epochs=tuple(events.epochs),
             steps_per_epoch=model.steps_per_epoch if model else None,
+            test=events.scores.get("test"),
             device=model.device if model else "",
             device_bus=model.device_pci_bus_id if model else None,
             status=status,

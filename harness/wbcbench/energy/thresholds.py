@@ -251,6 +251,17 @@ STAMP_S = _add_limit(
     "a pipe, a scheduler's slice and one synchronisation of the device",
 )
 
+# --- what was trained --------------------------------------------------------------------------
+ONE_CLASS_SHARE = _add_limit(
+    0.75, "1", "a network that takes this share of the test images for one class, and …"
+)
+CHANCE_TIMES = _add_limit(
+    1.2, "×", "… has a balanced accuracy of at most this times chance, tells no classes apart"
+)
+LEARNED_TIMES = _add_limit(
+    2.0, "×", "a training accuracy above this times chance shows that the network learned"
+)
+
 # Nothing else here is a number.
 _NAMES = [name for name, value in globals().copy().items() if isinstance(value, int | float)]
 TABLE = [Limit(name.lower(), *row) for name, row in zip(_NAMES, _ROWS, strict=True)]

@@ -26,6 +26,7 @@ _RULES: Mapping[str, _Rule] = {
     "leaky_slope": (lambda v: 0 <= v < 1, "must lie in [0, 1)"),
     "dropout_conv": (lambda v: 0 <= v < 1, "must lie in [0, 1)"),
     "dropout_dense": (lambda v: 0 <= v < 1, "must lie in [0, 1)"),
+    "batchnorm_momentum": (lambda v: 0 <= v < 1, "must lie in [0, 1)"),
     "image_size": (lambda v: 32 <= v <= 512, "must lie between 32 and 512 pixels"),
     "precision": (lambda v: v in ("float32", "mixed_float16", "mixed_bfloat16"),
           "must be float32, mixed_float16 or mixed_bfloat16"),

@@ -45,7 +45,7 @@ def train(stage: Stage) -> bool:
     """Train; return whether every epoch was made.
 
     Raises:
-        NanLossError: The loss of an epoch is not finite.
+        NanLossError: The loss of an epoch, or of its validation, is not finite.
     """
     spec, wire = stage.spec, stage.wire
     progress = ProgressReporter(
@@ -64,7 +64,15 @@ def train(stage: Stage) -> bool:
 
 
 class NanLossError(WbcbenchError):
-    """The training loss is no longer a number; nothing after it means anything."""
+    """The loss is no longer a number; nothing after it means anything."""
+
+    @classmethod
+    def at_end_of(cls, epoch: int, what: str) -> NanLossError:
+        """The error for an epoch, counted from 1."""
+        return cls(
+            f"The {what} at the end of epoch {epoch}: training has diverged and cannot recover. "
+            "Try a smaller --learning-rate, or float32 instead of half precision."
+        )
 
 
 # Only epoch hooks are overridden here: a batch hook would make Keras wait for every batch
@@ -111,17 +119,17 @@ class EpochMarks(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has n
         if not math.isfinite(float(means["loss"])):
             phases.close(window.TRAIN, end_s)
             self._send(trained)
-            raise NanLossError(
-                f"The training loss is {trained.loss} at the end of epoch {index}: training has "
-                "diverged and cannot recover. Try a smaller --learning-rate, or float32 instead "
-                "of half precision."
-            )
+            raise NanLossError.at_end_of(index, f"training loss is {trained.loss}")
         phases.open(window.validate(index), end_s)
         self._progress.send_validation()
         probabilities = stage.forward.probabilities(stage.batches.validation)
         scores = score(probabilities, stage.sets.validation.labels, None, CLASSES)
         evaluate_end_s = phases.edge_s()
         phases.close(window.validate(index), evaluate_end_s)
+        if not math.isfinite(scores.loss or 0.0):  # the last step of the epoch made it so
+            phases.close(window.TRAIN, evaluate_end_s)
+            self._send(replace(trained, evaluate_end_s=evaluate_end_s))
+            raise NanLossError.at_end_of(index, f"validation loss is {scores.loss}")
         self.finished = index
         if stage.wire.control.is_stopping or index == stage.spec.epochs:
             phases.close(window.TRAIN, evaluate_end_s)

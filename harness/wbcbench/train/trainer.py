@@ -175,6 +175,7 @@ def build_network(spec: RunSpec) -> keras.Model:
         leaky_slope=spec.leaky_slope,
         dropout_conv=spec.dropout_conv,
         dropout_dense=spec.dropout_dense,
+        batchnorm_momentum=spec.batchnorm_momentum,
         tuned=spec.tuned,
     )
     model = variant.build(settings)

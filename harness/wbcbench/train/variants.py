@@ -36,6 +36,9 @@ class ModelSettings:
         leaky_slope: Slope of LeakyReLU below zero; unused by the ``relu`` variants.
         dropout_conv: Dropout rate after the third pooling; unused by the ``batchnorm`` variants.
         dropout_dense: Dropout rate after the hidden dense layer; likewise.
+        batchnorm_momentum: How much of batch normalisation's moving averages, which inference
+            uses, each step keeps; unused by the ``dropout`` variants. Keras' 0.99 forgets the
+            start after some hundred steps.
         n_outputs: Width of the softmax. Five for four classes: the published labels are 1 to 4,
             one-hot encoded, so that column 0 is never used.
         tuned: Use this project's convolution, which is faster on a processor and equal to Keras'
@@ -46,6 +49,7 @@ class ModelSettings:
     leaky_slope: float = 0.3
     dropout_conv: float = 0.4
     dropout_dense: float = 0.5
+    batchnorm_momentum: float = 0.99
     n_outputs: int = 5
     tuned: bool = True
 
@@ -62,7 +66,9 @@ REGULARISERS: Mapping[str, Mapping[Place, LayerFactory]] = {
         "after-dense": lambda layers, s, name: layers.Dropout(s.dropout_dense, name=name),
     },
     "batchnorm": {
-        "before-activation": lambda layers, _, name: layers.BatchNormalization(name=name)
+        "before-activation": lambda layers, s, name: layers.BatchNormalization(
+            momentum=s.batchnorm_momentum, name=name
+        )
     },
 }
 

@@ -16,7 +16,7 @@ from wbcbench import registry
 from wbcbench.core.board_state import Telemetry
 from wbcbench.core.cpu_load import CpuLoad
 from wbcbench.core.quality import QualityWarning
-from wbcbench.core.record import AbsentMeter, Agreement, Budget, Epoch, Sampling, Status
+from wbcbench.core.record import AbsentMeter, Agreement, Budget, Epoch, Sampling, Scores, Status
 from wbcbench.core.spec import RunSpec
 from wbcbench.core.trace import Channel, Domain, Origin, Trace
 from wbcbench.core.window import TRAIN, Window, WindowEnergy, is_validation, is_work
@@ -51,6 +51,7 @@ class Evidence:
         faults, agreements, telemetry: What was found in the traces and the boards' logs.
         cpu_loads: Who took the machine's processor time in each window.
         epochs, steps_per_epoch: The training, for its step time; ``None`` if it never began.
+        test: The scores on TEST; ``None`` if it was not tested.
         device: Where TensorFlow ran, e.g. ``/GPU:0``; empty if unknown.
         device_bus: PCI bus id of that GPU as CUDA spells it; ``None`` if unknown.
         shared: Whether another measurement ran on what was measured.
@@ -78,6 +79,7 @@ class Evidence:
     cpu_loads: tuple[CpuLoad, ...] = ()
     epochs: tuple[Epoch, ...] = ()
     steps_per_epoch: int | None = None
+    test: Scores | None = None
     device: str = ""
     device_bus: str | None = None
     shared: bool = False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from wbcbench.compare.analysis import notes_on_one_class
 from wbcbench.compare.result import (
     Comparison,
     ContrastResult,
@@ -69,6 +70,8 @@ def build_answer(study: ReportStudy) -> Block:
 def _iterate_claims(study: ReportStudy) -> Iterator[Statement]:
     comparison = study.comparison
     primary = [e for e in comparison.effects if e.family == "primary"] if comparison else []
+    if any(notes_on_one_class(study.configurations)):
+        primary = [effect for effect in primary if effect.metric.is_speed]
     mark = " (Synthetic data.)" if study.is_synthetic else ""
     for place, effect in enumerate(_select_effects(primary), start=1):
         row = build_contrast_row(effect)
@@ -104,6 +107,7 @@ def _iterate_reasons(study: ReportStudy) -> Iterator[str]:
     """What cannot be shown and why."""
     labels = [configuration.label for configuration in study.configurations]
     comparison = study.comparison
+    yield from notes_on_one_class(study.configurations)
     if not study.done:
         runs = count_of(len(study.runs), "run")
         yield f"There is no result: none of {runs} ended well."
