@@ -313,7 +313,7 @@ class _LogReader:
         """Refuse rows of several meters, whose readings would be mixed."""
         for name, cells in zip(self.names, self.table.columns, strict=True):
             meters = list(dict.fromkeys(cell for i in rows if (cell := cells[i])))
-            if name.has("meter") and name.kind is None and 1 < len(meters) <= len(rows) / 2:
+            if name.is_meter and 1 < len(meters) <= len(rows) / 2:
                 raise ValueError(
                     f"its rows are of several meters, by {quote(name.text)}: {list_names(meters)}. "
                     "Attach a log of one of them"

@@ -104,6 +104,12 @@ class ColumnName:
         return self.has("time") and self.kind is None and "minute ts" not in self.words
 
     @property
+    def is_meter(self) -> bool:
+        """Whether it is named like a column that says of which meter a row is."""
+        words = {word for word in self.words if " " not in word}
+        return self.has("meter") and words <= {*WORDS["meter"], "id", "no", "number", "label"}
+
+    @property
     def is_other(self) -> bool:
         """Whether it is named like something beside active power: apparent, a limit, exported."""
         is_foreign = bool(self.unit) and find_unit(self.unit) is None
