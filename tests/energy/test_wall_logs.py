@@ -557,6 +557,7 @@ def test_a_packed_log_is_unpacked_and_its_digest_is_that_of_the_file(tmp_path: P
         (b"PK\x03\x04abcdefgh", "Save the sheet as CSV"),
         (b"\x1f\x8bnot gzip at all", "cannot be read"),
         (b'{"a":1}\n', "no single column|fewer than two|no column"),
+        (b'{"time":1795715810,"a":" "}\n{"time":1795715811,"a":" "}\n', "no column"),
         (b'[{"a":' * 100_000, "nested too deeply|cannot be read"),
         (b'{"Time":"2026-01-01T00:00:00"\n{"Time":"2026-01-01T00:00:01"}\n', "cannot be read"),
         (b"," * 5000 + b"\n" + b"," * 5000, "no rows"),
