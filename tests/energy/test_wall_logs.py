@@ -358,6 +358,8 @@ VARYING = [0.01, 0.02, 0.015] * 4
         ([5000.0 + cell for cell in RISING], "consumption (kWh)", "total"),
         ([*RISING, *RISING], "energy today (kWh)", "total"),  # set to zero at midnight
         (VARYING, "energy_wh", "interval"),
+        (RISING, "Cumulative Watt-Hours", "total"),
+        (RISING, "energy kW-h", "total"),
         (VARYING, "Total energy (Wh)", "interval"),  # what falls so often is no total
         ([*[0.02] * 30, *[0.03] * 30, *[0.02] * 30], "Total energy (Wh)", None),
         ([0.01] * 12, "energy per minute (Wh)", "interval"),
@@ -393,6 +395,16 @@ def test_power_beside_it_tells_what_an_energy_column_holds(tmp_path: Path) -> No
     assert (each.energy, known(each)[-1] - known(each)[0]) == ("interval", 7 * 3600.0)
 
 
+def test_of_both_ends_of_an_interval_the_end_is_its_time(tmp_path: Path) -> None:
+    def at(hour: int) -> str:
+        return f"26.11.2026 {hour:02d}:00"
+
+    rows = [f"{at(i)};{at(i + 1)};0,{10 + i % 3}" for i in range(8)]
+    log = read_text(tmp_path, "\n".join(["From;To;Usage (kWh)", *rows]))
+    assert (log.time_column, log.energy) == ("To", "interval")
+    assert log.utc_s[0] == datetime(2026, 11, 26, 1, tzinfo=UTC).timestamp()
+
+
 def test_across_a_missing_interval_nothing_is_said(tmp_path: Path) -> None:
     rows = [f"{FIRST_S + 60 * i},{1.0 + i % 2}" for i in range(9) if i != 4]
     log = read_text(tmp_path, "\n".join(["time,energy per minute (J)", *rows]))
@@ -411,6 +423,7 @@ def test_across_a_missing_interval_nothing_is_said(tmp_path: Path) -> None:
     [
         ("time,power_w,power_kw", "several columns.*--power-column"),
         ("time,outlet 1 (W),outlet 2 (W)", "several columns.*outlet 1.*outlet 2"),
+        ("time,Watt Hours,Watt hours max", "may hold a running total"),
         ("time,power_w,power_w", r"several columns.*column 3"),
         ("time,Apparent Power (VA),Voltage (V)", "no column that is named like power"),
         ("time,Reactive Power (var),Power factor", "no column that is named like power"),
@@ -461,6 +474,22 @@ def test_of_several_columns_the_total_or_the_active_one_is_read(
 def test_objects_are_read_wherever_they_lie(text: str, tmp_path: Path) -> None:
     log = read_text(tmp_path, text)
     assert (known(log), log.utc_s[0], log.format) == ([1500, 816], FIRST_S, "JSON")
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        '{{"time": {t}, "device": "plug{n}", "power_w": 80}}',
+        'tele/plug{n}/SENSOR = {{"Time": {t}, "ENERGY": {{"Power": 80}}}}',
+        '{{"src": "shelly-{n}", "params": {{"ts": {t}, "switch:0": {{"apower": 80}}}}}}',
+    ],
+)
+def test_rows_of_several_meters_are_never_mixed(row: str, tmp_path: Path) -> None:
+    path = tmp_path / "log.json"
+    path.write_text("\n".join(row.format(t=int(FIRST_S) + i // 2, n=i % 2) for i in range(8)))
+    refuse(path, "several meters.*0.*1")
+    path.write_text("\n".join(row.format(t=int(FIRST_S) + i, n=1) for i in range(8)))
+    assert known(read_wall_log(path)) == [80] * 8
 
 
 def test_units_are_named_by_the_user_where_the_log_does_not(tmp_path: Path) -> None:
@@ -528,6 +557,7 @@ def test_a_packed_log_is_unpacked_and_its_digest_is_that_of_the_file(tmp_path: P
         (b"PK\x03\x04abcdefgh", "Save the sheet as CSV"),
         (b"\x1f\x8bnot gzip at all", "cannot be read"),
         (b'{"a":1}\n', "no single column|fewer than two|no column"),
+        (b'{"time":1795715810,"a":" "}\n{"time":1795715811,"a":" "}\n', "no column"),
         (b'[{"a":' * 100_000, "nested too deeply|cannot be read"),
         (b'{"Time":"2026-01-01T00:00:00"\n{"Time":"2026-01-01T00:00:01"}\n', "cannot be read"),
         (b"," * 5000 + b"\n" + b"," * 5000, "no rows"),

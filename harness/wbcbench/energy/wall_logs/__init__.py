@@ -186,6 +186,7 @@ class _LogReader:
         rows = [i for i, cell in enumerate(cells) if cell is not None and moments[i]]
         if len(rows) < 2:
             raise ValueError("it holds fewer than two readings")
+        self._require_one_meter(rows)
         read = self._parse_times([moments[i] for i in rows], times_at)
         utc_s = read.utc_s
         if utc_s[-1] < utc_s[0] and all(b <= a for a, b in pairwise(utc_s)):
@@ -290,7 +291,10 @@ class _LogReader:
         if not places and (self.options.unit or self.table.has_units):
             places = [i for i, is_number in enumerate(self.numeric) if is_number]
             places = [i for i in places if i not in times_at]
-        places = [i for i in places if self.numeric[i]] or places
+        columns = self.table.columns
+        places = [
+            i for i in places if any(map(numbers.split_unit, filter(None, columns[i])))
+        ] or places
         places = [i for i in places if self.names[i].has("total")] or places
         places = [i for i in places if self.names[i].is_plain] or places
         places = [i for i in places if self.names[i].unit] or places
@@ -298,12 +302,22 @@ class _LogReader:
         if len(places) == 1:
             return places[0]
         if places:
-            columns = list_names([self.names[i].text for i in places])
-            raise ValueError(f"it has several columns to read: {columns}. Use --power-column")
+            choices = list_names([self.names[i].text for i in places])
+            raise ValueError(f"it has several columns to read: {choices}. Use --power-column")
         raise ValueError(
             "it has no column that is named like power or energy with its unit, e.g. power_w or "
             f"'energy (kWh)'. It has: {list_names(self.table.names)}. Use --power-column and --unit"
         )
+
+    def _require_one_meter(self, rows: Sequence[int]) -> None:
+        """Refuse rows of several meters, whose readings would be mixed."""
+        for name, cells in zip(self.names, self.table.columns, strict=True):
+            meters = list(dict.fromkeys(cell for i in rows if (cell := cells[i])))
+            if name.is_meter and 1 < len(meters) <= len(rows) / 2:
+                raise ValueError(
+                    f"its rows are of several meters, by {quote(name.text)}: {list_names(meters)}. "
+                    "Attach a log of one of them"
+                )
 
     # --- times and values ------------------------------------------------------------------------
 

@@ -70,11 +70,12 @@ def _read_lines(text: str) -> tuple[list[dict[str, Any]], int]:
             part = json.loads(match[2] if match else line)
         except json.JSONDecodeError as error:
             raise ValueError(f"line {number} begins like JSON and cannot be read") from error
-        before = match[1].split()[:1] if match else []
+        before = match[1].replace("=", " ").split() if match else []
         is_timed = any(classify(str(value)) == "moment" for value in part.values())
-        if before and not is_timed and classify(before[0]) == "moment":
-            part = {"received": before[0], **part}
-        objects.append(part)
+        if before and classify(before[0]) == "moment":
+            received = before.pop(0)
+            part = part if is_timed else {"received": received, **part}
+        objects.append({"topic": " ".join(before), **part} if before else part)
     return objects, len(lines) - len(objects)
 
 

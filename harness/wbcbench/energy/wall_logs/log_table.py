@@ -35,7 +35,7 @@ class LogTable:
     @property
     def has_units(self) -> bool:
         """Whether its first row names a unit of power or energy in a cell."""
-        words = (cells[0].split()[-1] for cells in self.columns if cells and cells[0])
+        words = (cells[0].rpartition(" ")[2] for cells in self.columns if cells and cells[0])
         return any(word[-1:].isalpha() and find_unit(word.lstrip("0123456789.,")) for word in words)
 
 

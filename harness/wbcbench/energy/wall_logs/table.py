@@ -155,7 +155,7 @@ def _find_header(rows: Rows, first: int, width: int) -> tuple[int | None, int | 
             continue
         cells = [cell.strip(" []()") for cell in rows[i] if cell.strip(" #")]
         has_time = any(ColumnName.from_text(cell).is_time for cell in cells)
-        is_units = sum(map(is_unit, cells)) >= max(1, len(cells) - 2) and not has_time
+        is_units = 0 < len(cells) <= 2 * sum(map(is_unit, cells)) and not has_time
         if is_units and units is None and not candidates:
             units = i
         elif not all(map(_is_value, cells)):

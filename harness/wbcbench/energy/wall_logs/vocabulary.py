@@ -34,6 +34,10 @@ _ZONE = re.compile(
     r"\b(?:UTC|GMT)\s?(?:[+-]\d{1,2}(?::?\d{2})?)?(?![A-Za-z])"
     r"|\b(?:Africa|America|Asia|Atlantic|Australia|Etc|Europe|Indian|Pacific)/[\w/+-]+"
 )
+_HOURS = re.compile(
+    r"(?<![A-Za-z])([kKmM]?)(?:ilo|ega)?[wW](?:att)?s?[\s_·*-]*(?:h|hr|hrs|hours?)(?![A-Za-z])",
+    re.IGNORECASE,
+)
 
 
 def find_unit(word: str) -> Unit | None:
@@ -68,10 +72,11 @@ class ColumnName:
     def from_text(cls, text: str) -> ColumnName:
         """Take a name apart: ``Power (kW)``, ``Power, W``, ``power_kw``, ``ENERGY.Power``."""
         zone = match[0] if (match := _ZONE.search(text)) else ""
-        bare = _BRACKETS.sub(" ", text)
-        marked = [*_BRACKETS.findall(text), *map(str.strip, bare.split(",")[1:])]
+        spelled = _HOURS.sub(r"\1Wh", text)  # ``kW-h``, ``Watt Hours``
+        bare = _BRACKETS.sub(" ", spelled)
+        marked = [*_BRACKETS.findall(spelled), *map(str.strip, bare.split(",")[1:])]
         unit = next((word for word in marked if is_unit(word)), "")
-        text_in_use = _BRACKETS.sub(_drop_unit, text)
+        text_in_use = _BRACKETS.sub(_drop_unit, spelled)
         if path := re.fullmatch(r"(?:.*\.)?([\w:]+\.[\w:]+)", text):  # of a JSON object
             leaf = path[1].rpartition(".")[2]
             known = [WORDS["units"].get(key) for key in (text, path[1], leaf)]
@@ -97,6 +102,12 @@ class ColumnName:
     def is_time(self) -> bool:
         """Whether it is named like a time."""
         return self.has("time") and self.kind is None and "minute ts" not in self.words
+
+    @property
+    def is_meter(self) -> bool:
+        """Whether it is named like a column that says of which meter a row is."""
+        words = {word for word in self.words if " " not in word}
+        return self.has("meter") and words <= {*WORDS["meter"], "id", "no", "number", "label"}
 
     @property
     def is_other(self) -> bool:
