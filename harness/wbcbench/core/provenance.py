@@ -107,8 +107,9 @@ def _read_commit() -> dict[str, JsonValue]:
 
 
 def _run_git(root: Path, *words: str) -> str | None:
-    command = ["git", "-C", str(root), *words]
-    process = subprocess.run(command, check=False, capture_output=True, text=True, errors="replace")
+    process = subprocess.run(
+        ["git", "-C", str(root), *words], check=False, capture_output=True, text=True
+    )
     return process.stdout.strip() if process.returncode == 0 else None
 
 

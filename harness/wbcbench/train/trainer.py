@@ -224,7 +224,9 @@ def _describe_model(model: keras.Model, *, device_name: str, steps_per_epoch: in
 def relevant_environment(variables: Mapping[str, str]) -> dict[str, str]:
     """Return the variables that change how TensorFlow computes."""
     return {
-        name: value for name, value in sorted(variables.items()) if name in ENVIRONMENT_THAT_MATTERS
+        name: encodable(value)
+        for name, value in sorted(variables.items())
+        if name in ENVIRONMENT_THAT_MATTERS
     }
 
 
