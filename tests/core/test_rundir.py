@@ -79,6 +79,13 @@ def test_folders_that_are_no_runs_are_passed_over(tmp_path: Path) -> None:
     assert study_runs(tmp_path, "no-such-study") == []
 
 
+def test_words_that_are_not_utf_8_are_stored_all_the_same(tmp_path: Path) -> None:
+    run = RunDir(tmp_path / "runs" / "a-run")
+    run.create(make_spec(), Local(command=("wbcbench", "--results", "r\udcff", "ü")))
+    assert run.read_local().command == ("wbcbench", "--results", "r?", "ü")
+    run.read_state()
+
+
 def test_a_damaged_spec_is_named_in_the_message(tmp_path: Path) -> None:
     run = made(tmp_path)
     (run.path / "spec.json").write_text("{")

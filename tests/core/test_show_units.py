@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wbcbench.core.text import energy_scale, human_duration, human_energy, printable
+from wbcbench.core.text import decode_word, energy_scale, human_duration, human_energy, printable
 
 
 @pytest.mark.parametrize(
@@ -64,3 +64,11 @@ def test_an_axis_takes_one_unit_for_all_its_values():
 
 def test_control_characters_do_not_reach_the_terminal():
     assert printable("a\x1b[31mb\x07\r\nc") == "a�[31mb��\nc"
+
+
+@pytest.mark.parametrize(
+    ("word", "text"),
+    [("Müller", "Müller"), ("M\udcc3\udcbcller", "Müller"), ("M\udcfcller", "M\ufffdller")],
+)
+def test_a_word_of_the_command_line_is_utf_8_in_every_locale(word: str, text: str) -> None:
+    assert decode_word(word) == text

@@ -17,6 +17,16 @@ from fuzz.edits import copy_world, edit_file
 from fuzz.kinds import KINDS, FileKind
 from wbcbench.core.run_folder import RECORD
 
+MEAN_W = 1028.5  # of the logs as they are written
+CHANGES_VALUES = (
+    "flip_bytes",
+    "insert_word",
+    "replace_number",
+    ": cell",
+    "remove_part",
+    "repeat_part",
+)
+
 
 @dataclass(frozen=True)
 class Trial:
@@ -61,6 +71,7 @@ class World:
         before = _digest_records(self.spoiled)
         said = say(words, self.spoiled)
         problems = [*judge_end(said), *_judge_bundle(words, said, self.clean, self.spoiled)]
+        problems += _judge_wall_log(said, edit)
         after = _digest_records(self.spoiled)
         lost = [p for p, digest in before.items() if after.get(p) != digest]
         problems += [f"{p} was changed or lost" for p in lost]
@@ -96,6 +107,16 @@ def _judge_json(text: str) -> Iterator[str]:
         json.loads(text, parse_constant=refuse)
     except ValueError as error:
         yield f"no JSON: {error}"
+
+
+def _judge_wall_log(said: Said, edit: str) -> Iterator[str]:
+    """A log whose readings are as they were has their mean, and no other is another scale."""
+    if said.code != 0 or '"preview"' not in said.out:
+        return
+    mean_w = json.loads(said.out)["preview"]["mean_power_w"]
+    share = 0.003 if "change_encoding" in edit else 0.5
+    if not any(word in edit for word in CHANGES_VALUES) and abs(mean_w / MEAN_W - 1) > share:
+        yield f"mean power of {mean_w:.6g} W, where it is {MEAN_W:.6g} W"
 
 
 def _judge_bundle(words: tuple[str, ...], said: Said, clean: Path, spoiled: Path) -> Iterator[str]:

@@ -278,8 +278,7 @@ def describe_local(data: Path | None, **more: Any) -> Local:
 
     if data is not None and encodable(str(data)) != str(data):
         raise UsageError(f"--data {data} is not UTF-8. Rename the folder, or name a link to it.")
-    command = tuple(map(encodable, ("wbcbench", *sys.argv[1:])))
-    return Local(data=str(data) if data else None, command=command, **more)
+    return Local(data=str(data) if data else None, command=("wbcbench", *sys.argv[1:]), **more)
 
 
 def list_work_options(*, silent: bool, live: bool) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ import typer
 
 from wbcbench.commands import options
 from wbcbench.core.errors import UsageError
+from wbcbench.core.text import decode_word
 
 if TYPE_CHECKING:
     from wbcbench.bundle.document import Author
@@ -70,8 +71,8 @@ def submit(
         study=study,
         authors=_parse_authors(authors or [_ask("author", "an author", "--author NAME")]),
         licence=_check_licence(terms or _ask("licence", "a licence", "--licence NAME")),
-        course=course or details.course,
-        title=title or details.title,
+        course=decode_word(course) if course else details.course,
+        title=decode_word(title) if title else details.title,
         out=out,
         as_zip=as_zip or (out is not None and out.suffix == ".zip"),
         data=data,
@@ -108,7 +109,7 @@ def _parse_authors(texts: list[str]) -> tuple[Author, ...]:
     from wbcbench.bundle.document import Author
 
     authors = []
-    for text in texts:
+    for text in map(decode_word, texts):
         name, _, rest = text.partition(",")
         orcid = _ORCID.fullmatch(rest.strip())
         if not name.strip() or (rest.strip() and orcid is None):

@@ -512,8 +512,9 @@ def _remove_abandoned(paths: Iterable[Path]) -> list[Path]:
 
 
 def to_json(value: object) -> bytes:
-    """The value as indented JSON with a line's end."""
-    return (json.dumps(value, indent=1, sort_keys=True) + "\n").encode()
+    """The value as indented JSON with a line's end; what UTF-8 cannot hold is replaced."""
+    text = json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False)
+    return f"{text}\n".encode(errors="replace")
 
 
 def _read_json(path: Path, kind: type[T]) -> T:

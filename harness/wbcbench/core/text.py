@@ -122,6 +122,11 @@ def encodable(text: str) -> str:
     return text.encode(errors="backslashreplace").decode()
 
 
+def decode_word(word: str) -> str:
+    """A word of the command line as UTF-8 whatever the locale; bytes that are none are replaced."""
+    return word.encode(errors="surrogateescape").decode(errors="replace")
+
+
 def _format_scaled(value: float | None, unit: str) -> str:
     if value is None or not math.isfinite(value):
         return UNKNOWN
