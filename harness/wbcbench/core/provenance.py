@@ -113,7 +113,6 @@ def _read_commit() -> dict[str, JsonValue]:
     }
 
 
-<<<<<<< HEAD
 def run_git(root: Path, *words: str) -> bytes | None:
     """The output of git about a checkout, whatever the user's settings say; ``None`` on an error.
 
@@ -126,13 +125,6 @@ def run_git(root: Path, *words: str) -> bytes | None:
         command, check=False, capture_output=True, env=environment, timeout=_GIT_TIMEOUT_S
     )
     return done.stdout if done.returncode == 0 else None
-=======
-def _run_git(root: Path, *words: str) -> str | None:
-    process = subprocess.run(
-        ["git", "-C", str(root), *words], check=False, capture_output=True, text=True
-    )
-    return process.stdout.strip() if process.returncode == 0 else None
->>>>>>> 6ff7afc6b880e63caf42e6c50a014f8c3441c8bc
 
 
 def _describe_machine() -> dict[str, JsonValue]:

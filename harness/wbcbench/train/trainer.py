@@ -219,15 +219,11 @@ def _describe_model(model: keras.Model, *, device_name: str, steps_per_epoch: in
 
 def relevant_environment(variables: Mapping[str, str]) -> dict[str, str]:
     """Return the variables that change how TensorFlow computes."""
-<<<<<<< HEAD
-    return {name: value for name, value in sorted(variables.items()) if changes_computing(name)}
-=======
     return {
         name: encodable(value)
         for name, value in sorted(variables.items())
-        if name in ENVIRONMENT_THAT_MATTERS
+        if changes_computing(name)
     }
->>>>>>> 6ff7afc6b880e63caf42e6c50a014f8c3441c8bc
 
 
 def configure_tensorflow(spec: RunSpec) -> None:
