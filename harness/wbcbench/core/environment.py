@@ -35,7 +35,8 @@ _THAT_COMPUTE = (
     "CUBLAS_WORKSPACE_", "CUDA_DEVICE_ORDER", "CUDA_LAUNCH_BLOCKING", "CUDA_VISIBLE_DEVICES",
     "DNNL_", "GLIBC_TUNABLES", "KERAS_BACKEND", "KMP_", "MKL_", "NVIDIA_TF32_OVERRIDE", "OMP_",
     "ONEDNN_", "OPENBLAS_", "PYTHONHASHSEED", "TF_CPU_", "TF_CUDNN_", "TF_DATA_",
-    "TF_DETERMINISTIC_", "TF_ENABLE_", "TF_FORCE_", "TF_GPU_", "TF_NUM_", "TF_USE_", "TF_XLA_", "XLA_FLAGS",
+    "TF_DETERMINISTIC_", "TF_ENABLE_", "TF_FORCE_", "TF_GPU_", "TF_NUM_", "TF_USE_", "TF_XLA_",
+    "XLA_FLAGS",
 )  # fmt: skip
 
 # Where children find the user's PYTHONPATH, which Python itself would search first.
