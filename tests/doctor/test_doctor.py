@@ -194,6 +194,22 @@ def test_a_power_limit_that_a_killed_run_left_is_told_and_not_touched(
         assert note.read() == PowerLimit("GPU-1", 300.0, 200.0)
 
 
+@pytest.mark.parametrize(
+    ("answer", "text"), [("2", "TensorFlow sees 2 GPU(s)"), ("0", "TensorFlow none"), ("", "none")]
+)
+def test_what_tensorflow_answers_counts_and_not_what_is_printed_as_python_starts(
+    answer: str,
+    text: str,
+    scripted_nvml: ScriptedNvml,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    scripted_nvml.play(Scenario((FakeGpu(),)))
+    python = noisy_python(tmp_path, "wbcbench.train.visible_gpus", answer)
+    monkeypatch.setattr(sys, "executable", python)
+    assert text in line(lines(Facts(tmp_path), "device"), "tensorflow-gpu").text
+
+
 def test_without_a_driver_the_way_out_is_told(scripted_nvml: ScriptedNvml, tmp_path: Path) -> None:
     scripted_nvml.play(Scenario(init_error=9))
     found = line(lines(Facts(tmp_path), "device"), "gpu")

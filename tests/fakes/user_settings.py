@@ -102,7 +102,7 @@ def noisy_python(folder: Path, module: str = "none", answer: str = "") -> str:
     script.write_text(
         f"#!/bin/sh\necho '{NOISE}'; echo '{{\"ready\": 1'; echo '[]'; echo '{NOISE}' >&2\n"
         f'case " $* " in *" {module} "*)\n'
-        f"  for pipe; do :; done; printf '%s' '{answer}' >&$pipe; exit 3;; esac\n"
+        f"  for pipe; do :; done; printf '%s' '{answer}' >/dev/fd/$pipe; exit 3;; esac\n"
         f'exec {sys.executable} "$@"\n'
     )
     script.chmod(0o755)

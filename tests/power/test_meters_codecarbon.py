@@ -16,6 +16,7 @@ import pytest
 from fakes.nvml_plugin import ScriptedNvml
 from fakes.nvml_scenario import FakeGpu, Fault, Scenario
 from fakes.power_shapes import Constant
+from fakes.user_settings import noisy_python
 from wbcbench.core.errors import UsageError
 from wbcbench.core.trace import Domain, Kind, Origin
 from wbcbench.power.codecarbon import open_meters
@@ -168,6 +169,15 @@ def test_settings_of_the_user_do_not_reach_it(
     assert "12345" not in str(parts)
     assert "54321" not in str(parts)
     assert sorted(path.name for path in home.iterdir()) == [".codecarbon.config"]
+
+
+def test_what_is_printed_as_python_starts_is_no_measurement(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(sys, "executable", noisy_python(tmp_path))
+    with only_meter() as meter:
+        assert None not in meter.read()
+        assert meter.describe()["cpu_model"]
 
 
 def test_it_measures_beside_another_codecarbon_and_leaves_its_lock_alone(

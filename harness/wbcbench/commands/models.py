@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import textwrap
 from dataclasses import asdict
 from typing import Annotated
@@ -48,9 +47,10 @@ def _print_layers(variant: Variant, *, as_json: bool) -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
     os.environ.update(OWN_KERAS)
-    sys.modules["matplotlib"] = None  # type: ignore[assignment]  # Keras would import it
+    from wbcbench.report.drawing import import_matplotlib
     from wbcbench.train.variants import layer_table
 
+    import_matplotlib()  # Keras would, with a user's settings
     settings = ModelSettings()
     layers = layer_table(variant.build(settings))
     parameters = sum(layer.parameters for layer in layers)

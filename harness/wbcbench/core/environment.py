@@ -30,17 +30,14 @@ _OF_PYTHON = {
     "PYTHONNOUSERSITE", "PYTHONPLATLIBDIR", "PYTHONPYCACHEPREFIX", "PYTHONUSERBASE", "PYTHONUTF8",
 }  # fmt: skip
 
-# Lists, not ``TF_``: other programs use that, too, and for secrets.
-_THAT_COMPUTE = {
-    "CUDA_DEVICE_ORDER", "CUDA_LAUNCH_BLOCKING", "CUDA_VISIBLE_DEVICES", "GLIBC_TUNABLES",
-    "KERAS_BACKEND", "NVIDIA_TF32_OVERRIDE", "PYTHONHASHSEED", "TF_CUDNN_DETERMINISTIC",
-    "TF_CUDNN_USE_AUTOTUNE", "TF_CUDNN_WORKSPACE_LIMIT_IN_MB", "TF_DATA_EXPERIMENT_OPT_IN",
-    "TF_DETERMINISTIC_OPS", "TF_ENABLE_ONEDNN_OPTS", "TF_ENABLE_WINOGRAD_NONFUSED",
-    "TF_FORCE_GPU_ALLOW_GROWTH", "TF_FORCE_UNIFIED_MEMORY", "TF_GPU_ALLOCATOR",
-    "TF_GPU_THREAD_COUNT", "TF_GPU_THREAD_MODE", "TF_NUM_INTEROP_THREADS",
-    "TF_NUM_INTRAOP_THREADS", "TF_USE_CUBLASLT", "TF_XLA_FLAGS", "XLA_FLAGS",
-}  # fmt: skip
-_COMPUTE_TOO = ("CUBLAS_", "CUDNN_", "DNNL_", "KMP_", "MKL_", "OMP_", "ONEDNN_", "OPENBLAS_")
+# Beginnings of names, longer than ``TF_``: other programs use that, too, and for secrets.
+_THAT_COMPUTE = (
+    "CUBLAS_WORKSPACE_", "CUDA_DEVICE_ORDER", "CUDA_LAUNCH_BLOCKING", "CUDA_VISIBLE_DEVICES",
+    "DNNL_", "GLIBC_TUNABLES", "KERAS_BACKEND", "KMP_", "MKL_", "NVIDIA_TF32_OVERRIDE", "OMP_",
+    "ONEDNN_", "OPENBLAS_", "PYTHONHASHSEED", "TF_CPU_", "TF_CUDNN_", "TF_DATA_",
+    "TF_DETERMINISTIC_", "TF_ENABLE_", "TF_FORCE_", "TF_GPU_", "TF_NUM_", "TF_USE_", "TF_XLA_",
+    "XLA_FLAGS",
+)  # fmt: skip
 
 # Where children find the user's PYTHONPATH, which Python itself would search first.
 _PATH = "WBCBENCH_PYTHONPATH"
@@ -50,7 +47,7 @@ _set_aside: dict[str, str] = {}
 
 def changes_computing(variable: str) -> bool:
     """Whether an environment variable changes how TensorFlow computes, or with how much energy."""
-    return variable in _THAT_COMPUTE or variable.startswith(_COMPUTE_TOO)
+    return variable.startswith(_THAT_COMPUTE)
 
 
 def set_settings_aside(environment: MutableMapping[str, str], path: list[str]) -> None:

@@ -121,10 +121,12 @@ def run_git(root: Path, *words: str) -> bytes | None:
     environment = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
     environment |= {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
     command = ["git", "-c", f"safe.directory={root}", "-C", str(root), *words]
-    done = subprocess.run(
-        command, check=False, capture_output=True, env=environment, timeout=_GIT_TIMEOUT_S
-    )
-    return done.stdout if done.returncode == 0 else None
+    try:
+        return subprocess.run(
+            command, check=True, capture_output=True, env=environment, timeout=_GIT_TIMEOUT_S
+        ).stdout
+    except subprocess.SubprocessError:
+        return None
 
 
 def _describe_machine() -> dict[str, JsonValue]:
