@@ -118,7 +118,7 @@ def test_a_zip_that_reaches_out_of_its_folder_is_refused(tmp_path):
 
 def test_what_is_no_bundle_is_said_to_be_none(tmp_path):
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UsageError, match=r"submission\.json"):
+    with pytest.raises(UsageError, match="no bundle: it holds nothing"):
         reproduce(tmp_path / "empty", tmp_path / "again")
 
 

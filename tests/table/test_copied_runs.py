@@ -22,7 +22,7 @@ from wbcbench.core.study_folder import find_run, studies
 from wbcbench.core.trace import Channel, Domain, Kind, Origin, Trace
 from wbcbench.core.window import WindowEnergy
 from wbcbench.report.publish import read_report_study
-from wbcbench.run.finalise import finalise_abandoned
+from wbcbench.run.finalise import finalise, finalise_abandoned
 from wbcbench.study.progress import Progress
 from wbcbench.table.merge import merge_studies
 from wbcbench.table.recount import recount
@@ -97,6 +97,8 @@ def test_a_run_without_a_record_is_not_accounted_for_under_two_names(tmp_path):
     run.create(spec, Local())
     copy = RunDir(Path(shutil.copytree(run.path, tmp_path / "study" / "run.bak")))
     finalise_abandoned(tmp_path, "study")
+    with pytest.raises(UsageError, match="copied or renamed"):
+        finalise(copy, force=True)
     assert not copy.is_finished
 
 

@@ -38,15 +38,13 @@ def print_run(run: RunDir, command: str, *, as_json: bool, verbose: bool = False
     """
     from wbcbench import table
     from wbcbench.core.record import to_json
-    from wbcbench.core.text import finite_or_none
     from wbcbench.energy.uncertainty import describe_limits
     from wbcbench.table.text import format_notes, format_run
 
     record = run.read_record()
     if as_json:
         document: dict[str, Any] = json.loads(to_json(record))
-        cells = {} if record.spec.is_program else table.row(record)
-        row = {name: finite_or_none(cell) for name, cell in cells.items()} or None
+        row = None if record.spec.is_program else table.row(record)
         more = {"record": document} if verbose else {"warnings": document["warnings"]}
         options.print_json({"run_dir": str(run.path), "row": row, **more}, command)
         return

@@ -234,6 +234,12 @@ class RunDir:
             raise _refuse_name(self.path, record.run_id)
         return record
 
+    def require_own_name(self) -> None:
+        """Raise ``UsageError`` where the folder was copied or renamed."""
+        spec = self.read_spec()
+        if not _is_named_after(self, spec):
+            raise _refuse_name(self.path, spec.run_id)
+
     @property
     def has_attachment(self) -> bool:
         """Whether an external meter was attached."""

@@ -89,9 +89,10 @@ def finalise(run: RunDir, *, force: bool) -> RunRecord:
         force: Whether the user says so where it cannot be proven from here.
 
     Raises:
-        UsageError: A process carries it out, or may and ``force`` was not given.
+        UsageError: A process carries it out, or may and ``force`` was not given; or it is a copy.
     """
     restore_abandoned()
+    run.require_own_name()
     with run.hold_lock() as is_free:
         if run.is_finished:
             raise UsageError(f"{run.run_id} has its record already; it is never overwritten.")

@@ -131,7 +131,7 @@ def _build_series(quantity: Quantity, runs: list[Run], places: dict[Run, int]) -
 
 def _read_value(run: Run, quantity: Quantity) -> float | None:
     value = run.row[quantity.column]
-    if value is None or not math.isfinite(value) or (quantity.is_relative and value <= 0):
+    if value is None or (quantity.is_relative and value <= 0):
         return None
     return float(value)
 

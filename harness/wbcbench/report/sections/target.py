@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -106,7 +105,7 @@ def _collect_costs(study: ReportStudy) -> TargetCosts:
         for run in runs:
             reached = run.row["target_reached"]
             cost = None if reached is None else run.row[to_target if reached else total]
-            if cost is not None and math.isfinite(cost):
+            if cost is not None:
                 run_cost = RunCost(run, float(cost), bool(reached), run in counted)
                 by_variant.setdefault(variant, []).append(run_cost)
     return TargetCosts(study, in_joules, by_variant)

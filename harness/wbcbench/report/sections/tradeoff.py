@@ -81,12 +81,8 @@ def _compute_half(values: Sequence[float]) -> float | None:
 
 
 def _select_plotted(study: ReportStudy) -> list[Run]:
-    """Comparable runs with a finite balanced accuracy."""
-    return [
-        run
-        for run in study.comparable
-        if (a := run.row["balanced_accuracy"]) is not None and math.isfinite(a)
-    ]
+    """Comparable runs with a balanced accuracy."""
+    return [run for run in study.comparable if run.row["balanced_accuracy"] is not None]
 
 
 def select_front(centres: Sequence[Centre]) -> list[Centre]:
