@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass, fields, replace
-from typing import Literal
+from typing import Any, Literal
 
 Precision = Literal["float32", "mixed_float16", "mixed_bfloat16"]
 Split = Literal["by-photograph", "published"]
@@ -100,10 +100,15 @@ class RunSpec:
     country: str | None = None
 
     @property
+    def digested(self) -> dict[str, Any]:
+        """The fields that digests are of, of plans, too: those of ``LATER`` once they vary."""
+        values = {name: getattr(self, name) for name in SPEC_FIELDS}
+        return {k: v for k, v in values.items() if k not in LATER or v != LATER[k]}
+
+    @property
     def digest(self) -> str:
         """SHA-256 over what is requested, in canonical JSON: every field but the place."""
-        values = {name: getattr(self, name) for name in SPEC_FIELDS if name not in PLACE}
-        requested = {k: v for k, v in values.items() if k not in LATER or v != LATER[k]}
+        requested = {name: v for name, v in self.digested.items() if name not in PLACE}
         text = json.dumps(requested, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
 

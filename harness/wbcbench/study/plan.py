@@ -70,6 +70,7 @@ class Plan:
     def sha256(self) -> str:
         """Digest of the design in canonical JSON."""
         design = {name: value for name, value in asdict(self).items() if name not in _NOT_DESIGN}
+        design["runs"] = [run.digested for run in self.runs]
         text = json.dumps(design, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
 
