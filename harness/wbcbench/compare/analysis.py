@@ -116,7 +116,6 @@ def compare(
             *excluded,
             *_notes_on_tests(design, effects, len(blocks.runs), settings),
             *_notes_on_photographs(answers, metrics),
-            *notes_on_one_class(design.configurations),
         ),
     )
 
@@ -169,7 +168,8 @@ def notes_on_one_class(configurations: Sequence[Configuration]) -> Iterator[str]
 def _notes_on_tests(
     design: ComparisonDesign, effects: Sequence[Effect], n: int, settings: Settings
 ) -> Iterator[str]:
-    """What so many blocks can show."""
+    """What so many blocks can show, and runs of such networks."""
+    yield from notes_on_one_class(design.configurations)
     if len(design.configurations) == 1:
         label = design.configurations[0].label
         yield f"There is one configuration, {label}: nothing to compare it with."
