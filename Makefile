@@ -52,7 +52,7 @@ bench-verify: setup  ## Tamper with bundles and see that `verify` finds it, seve
 bench-peers: setup   ## Beside zeus, CodeCarbon, carbontracker: installs them, 45 quiet minutes
 	$(BIN)/python tests/benchmarks/bench_peers.py --write --check
 
-fuzz: setup      ## Spoil 2,000 files that users hand in, and see what each command makes of them
+fuzz: setup      ## Spoil 2,000 files that users bring, and see what each command makes of them
 	$(BIN)/python tests/fuzz/fuzz.py
 
 format:
