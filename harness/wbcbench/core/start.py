@@ -20,6 +20,7 @@ def main() -> None:
     home = str(Path(__file__).parents[2])
     sys.path.insert(0, home)
     python_path = import_module("wbcbench.core.environment").python_path
+    import_module("wbcbench.core.streams").open_descriptors()
     sys.path[:1] = []
     sys.path += [*python_path(os.environ), home]
     sys.argv[1:] = words
