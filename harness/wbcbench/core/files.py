@@ -122,6 +122,17 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+def read_file(path: Path) -> bytes:
+    """What a file holds that nobody named: where it is a pipe, its writer may never come.
+
+    Raises:
+        OSError: It cannot be read, or is a pipe.
+    """
+    if path.is_fifo():
+        raise OSError(errno.EINVAL, "It is a pipe", str(path))
+    return path.read_bytes()
+
+
 def load_toml(path: Path) -> dict[str, Any]:
     """The keys of a TOML file.
 

@@ -43,7 +43,7 @@ from wbcbench.core import record as records
 from wbcbench.core.board_state import BoardSample, sample_from_line
 from wbcbench.core.cpu_load import CpuSample
 from wbcbench.core.errors import RunExistsError, RunsFailedError, UsageError
-from wbcbench.core.files import sync_folder, write_atomically, write_new
+from wbcbench.core.files import read_file, sync_folder, write_atomically, write_new
 from wbcbench.core.messages import parse_lines
 from wbcbench.core.record import Attachment, Circumstances, RunRecord
 from wbcbench.core.run_state import Liveness, RunState, submitted, this_process, token_liveness
@@ -227,7 +227,7 @@ class RunDir:
                 is named after: a run that counts under two names counts twice.
         """
         try:
-            record = records.from_json(self.record_path.read_bytes(), str(self.record_path))
+            record = records.from_json(read_file(self.record_path), str(self.record_path))
         except OSError as error:
             raise UsageError(f"{self.record_path} cannot be read: {error.strerror}.") from error
         if record.run_id != self.path.resolve().name:
@@ -249,7 +249,7 @@ class RunDir:
         """An external meter's joules; ``None`` if none was attached."""
         path = self.attachment_path
         try:
-            data = path.read_bytes()
+            data = read_file(path)
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -361,10 +361,13 @@ class RunDir:
 
     def read_messages(self) -> list[dict[str, Any]]:
         """The trainer's messages, from disk."""
-        if not self.marks_path.exists():
+        try:
+            text = read_file(self.marks_path).decode(errors="replace")
+        except FileNotFoundError:
             return []
-        with self.marks_path.open(encoding="utf-8", errors="replace") as lines:
-            return list(parse_lines(lines))
+        except OSError as error:
+            raise UsageError(f"{self.marks_path} cannot be read: {error.strerror}.") from error
+        return list(parse_lines(text.splitlines()))
 
     def bytes_on_disk(self) -> tuple[int, int]:
         """Size of what grows with the length of a run, and of the rest."""
@@ -530,7 +533,7 @@ def _read_json(path: Path, kind: type[T]) -> T:
         UsageError: It cannot be read, or holds something else.
     """
     try:
-        return read_document(kind, path.read_bytes())
+        return read_document(kind, read_file(path))
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise UsageError(f"{path} cannot be read: {reason}.") from error

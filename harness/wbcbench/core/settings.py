@@ -137,6 +137,8 @@ def _read_files(here: Path) -> Iterator[tuple[str, dict[str, str]]]:
 def _read_toml(path: Path) -> dict[str, Any]:
     """The file's keys; none if there is no file."""
     try:
+        if path.is_fifo():
+            raise ValueError("it is a pipe")
         return load_toml(path)
     except FileNotFoundError:
         return {}

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from wbcbench.core.errors import UsageError
+from wbcbench.core.files import read_file
 from wbcbench.core.messages import append_line
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def _format_poll(poll: Poll) -> str:
 
 def read_csv_polls(path: Path) -> list[Polls]:
     """Every channel of one meter's file; a line that a kill tore is left out."""
-    lines = path.read_text(encoding="ascii", errors="replace").split("\n")
+    lines = read_file(path).decode("ascii", errors="replace").split("\n")
     names = lines[0].split(",")[1:]
     rows = [row for row in map(_parse_line, lines[1:-1]) if len(row) == len(names) + 1]
     times = [row[0] for row in rows if row[0] is not None]
