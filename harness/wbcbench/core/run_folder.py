@@ -367,7 +367,7 @@ class RunDir:
             return []
         except OSError as error:
             raise UsageError(f"{self.marks_path} cannot be read: {error.strerror}.") from error
-        return list(parse_lines(text.splitlines()))
+        return list(parse_lines(text.split("\n")))
 
     def bytes_on_disk(self) -> tuple[int, int]:
         """Size of what grows with the length of a run, and of the rest."""

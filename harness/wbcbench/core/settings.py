@@ -136,9 +136,9 @@ def _read_files(here: Path) -> Iterator[tuple[str, dict[str, str]]]:
 
 def _read_toml(path: Path) -> dict[str, Any]:
     """The file's keys; none if there is no file."""
+    if path.is_fifo():
+        raise UsageError(f"{path} is a pipe, which holds no settings. Remove it.")
     try:
-        if path.is_fifo():
-            raise ValueError("it is a pipe")
         return load_toml(path)
     except FileNotFoundError:
         return {}
