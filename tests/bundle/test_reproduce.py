@@ -116,6 +116,15 @@ def test_a_zip_that_reaches_out_of_its_folder_is_refused(tmp_path):
     assert not (tmp_path / "again").exists()
 
 
+@pytest.mark.parametrize("value", ["[" * 5000 + "]" * 5000, "NaN", "1e999"])
+def test_a_document_that_is_no_json_of_ours_is_refused(bundle, tmp_path, value):
+    shutil.copytree(bundle, tmp_path / "bag")
+    path = tmp_path / "bag" / layout.PAYLOAD / layout.SUBMISSION
+    path.write_text(path.read_text().replace('"schema": ', f'"x": {value}, "schema": ', 1))
+    with pytest.raises(UsageError, match="not the document of a bundle"):
+        reproduce(tmp_path / "bag", tmp_path / "again")
+
+
 def test_what_is_no_bundle_is_said_to_be_none(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(UsageError, match="no bundle: it holds nothing"):

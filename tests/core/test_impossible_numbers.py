@@ -106,9 +106,10 @@ def test_what_is_impossible_is_refused_by_its_name(place, word, named):
 def test_what_the_program_writes_it_reads():
     for record in RECORDS:
         assert from_json(to_json(record), "record.json") == record
-    worst = replace(RECORDS[0].epochs[0], loss=math.nan)
+    worst = replace(RECORDS[0].epochs[0], loss=math.nan, val_loss=1e30)
     read = from_json(to_json(make_record(epochs=(worst,))), "record.json")
     assert read.epochs[0].loss is None
+    assert read.epochs[0].val_loss == 1e30
 
 
 @pytest.mark.parametrize("name", ["record.json", "spec.json", "channels.json", "attached.json"])

@@ -142,6 +142,11 @@ def test_a_bad_file_ends_every_command_with_two(here):
         assert (ended.code, "Did you mean 'results'" in ended.err) == (2, True)
 
 
+def test_a_folder_of_settings_that_is_no_folder_holds_none(here, monkeypatch):
+    monkeypatch.setenv("XDG_CONFIG_HOME", "/dev/null")
+    assert found(here, "study")[0] == "runs"
+
+
 def test_references_are_printed_and_one_document_with_json():
     text = wbcbench("cite").out
     assert text.count("@") >= 3

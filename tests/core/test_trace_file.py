@@ -7,6 +7,7 @@ import shutil
 import struct
 import subprocess
 import sys
+from itertools import accumulate
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -71,7 +72,9 @@ def test_a_csv_file_and_its_parquet_file_hold_the_same_bits(tmp_path_factory, ro
     (folder / "meter.csv").write_text("\n".join(["t_s,meter/a,meter/b", *lines, ""]))
     polls = read_csv_polls(folder / "meter.csv")
     timed = [row for row in rows if math.isfinite(row[0])]  # a time that is none is damage
-    finite = [[c if c is None or math.isfinite(c) else None for c in row[1:]] for row in timed]
+    latest = accumulate((row[0] for row in timed), max, initial=-math.inf)
+    rising = [row for row, before_s in zip(timed, latest, strict=False) if row[0] > before_s]
+    finite = [[c if c is None or math.isfinite(c) else None for c in row[1:]] for row in rising]
     assert [list(row) for row in zip(*(values for _, _, values in polls), strict=True)] == finite
     (folder / "traces.parquet").write_bytes(parquet_from_polls(polls))
     assert exact(read_parquet_polls(folder / "traces.parquet")) == exact(polls)
@@ -181,3 +184,12 @@ def test_a_torn_file_of_traces_is_refused_with_a_way_out(tmp_path, keep):
 def test_nothing_that_only_the_end_needs_is_loaded_before(module, library):
     program = f"import sys, {module}; sys.exit('{library}' in sys.modules)"
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_polls_out_of_order_are_no_polls(tmp_path):
+    path = tmp_path / "meter.csv"
+    path.write_text("t_s,a\n1.0,5\n3.0,6\n3.0,7\n2.0,8\n4.0,9\n")
+    assert read_csv_polls(path) == [("a", [1.0, 3.0, 4.0], [5.0, 6.0, 9.0])]
+    (tmp_path / "traces.parquet").write_bytes(parquet_from_polls([("a", [1.0, 1.0], [5.0, 6.0])]))
+    with pytest.raises(UsageError, match="do not rise"):
+        read_parquet_polls(tmp_path / "traces.parquet")

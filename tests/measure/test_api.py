@@ -361,7 +361,7 @@ def test_what_cannot_be_measured_is_refused_at_the_door(scripted_nvml: ScriptedN
         ("meters", None), ("meters", 5), ("meters", [5]), ("meters", b"nvml"), ("meters", []),
         ("gpus", None), ("gpus", 0.5), ("gpus", [None]), ("gpus", True),
         ("interval_s", None), ("interval_s", "often"), ("interval_s", float("nan")),
-        ("seed", None), ("seed", 1.5), ("seed", "one"),
+        ("seed", None), ("seed", -1), ("seed", 2**32), ("seed", 1.5), ("seed", "one"),
         ("options", [1]), ("options", {1: 2}), ("options", {"simulated.load_w": None}),
         ("save", None), ("save", "perhaps"),
     ],

@@ -17,6 +17,7 @@ from pydantic import JsonValue, TypeAdapter
 from wbcbench.bundle.layout import SCHEMA
 from wbcbench.core.errors import UsageError
 from wbcbench.core.files import write_atomically
+from wbcbench.core.strict_json import parse_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,7 +262,7 @@ def from_json(data: bytes, source: str) -> Submission:
         UsageError: It is of another format, or not such a document at all.
     """
     try:
-        plain = json.loads(data)
+        plain = parse_json(data)
         if problem := describe_format_problem(str(plain["schema"])):
             raise UsageError(f"{source}: {problem}")
         return TypeAdapter(Submission).validate_python(plain)

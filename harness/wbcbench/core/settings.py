@@ -64,7 +64,12 @@ SETTINGS = (
     ),
     Setting("licence", "word", "the experiment file's", "licence of a bundle, as its SPDX name"),
     Setting("cache", "folder", "the user's cache folder", "folder for decoded images"),
-    Setting("lock_dir", "folder", "the user's state folder", "folder for notes of power limits"),
+    Setting(
+        "lock_dir",
+        "folder",
+        "the user's state folder",
+        "locks and notes of power limits; one for all on a machine",
+    ),
 )
 _BY_NAME = {setting.name: setting for setting in SETTINGS}
 
@@ -140,7 +145,7 @@ def _read_toml(path: Path) -> dict[str, Any]:
         raise UsageError(f"{path} is a pipe, which holds no settings. Remove it.")
     try:
         return load_toml(path)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):  # as below /dev/null
         return {}
     except (OSError, ValueError) as error:
         raise UsageError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from collections.abc import Mapping
 from functools import cache
 from typing import Any, TypeVar
@@ -18,7 +19,7 @@ Limits = tuple[float, float]
 _LARGEST = 2**64  # beyond it no counter counts
 _COUNT: Limits = (0, _LARGEST)
 _SHARE: Limits = (0, 1 + 1e-6)
-_ANY: Limits = (-_LARGEST, _LARGEST)
+_ANY: Limits = (-sys.float_info.max, sys.float_info.max)
 
 # Names with other limits than counts, and with what lies below them. Any number may be what a
 # library or the system told, and where zero is a place on a scale.

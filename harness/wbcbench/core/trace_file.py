@@ -16,6 +16,7 @@ import math
 import threading
 from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -68,11 +69,15 @@ def _format_poll(poll: Poll) -> str:
 
 
 def read_csv_polls(path: Path) -> list[Polls]:
-    """Every channel of one meter's file; a line that a kill tore is left out."""
+    """Every channel of one meter's file; a line that was torn or is out of order is left out."""
     lines = read_file(path).decode("ascii", errors="replace").split("\n")
     names = lines[0].split(",")[1:]
-    rows = [row for row in map(_parse_line, lines[1:-1]) if len(row) == len(names) + 1]
-    times = [row[0] for row in rows if row[0] is not None]
+    rows, times = list[list[float | None]](), list[float]()
+    latest_s = -math.inf
+    for row in map(_parse_line, lines[1:-1]):
+        if len(row) == len(names) + 1 and row[0] is not None and row[0] > latest_s:
+            rows.append(row)
+            times.append(latest_s := row[0])
     return [(name, times, [row[i] for row in rows]) for i, name in enumerate(names, start=1)]
 
 
@@ -133,6 +138,8 @@ def _parse_polls(table: pa.Table) -> list[Polls]:
         raise ValueError("a channel has other times than values")
     if not all(math.isfinite(t_s) for _, times, _ in polls for t_s in times):
         raise ValueError("a time is no number")
+    if any(later <= earlier for _, times, _ in polls for earlier, later in pairwise(times)):
+        raise ValueError("its times do not rise")
     return polls
 
 

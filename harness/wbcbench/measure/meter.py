@@ -19,7 +19,7 @@ from numbers import Integral, Real
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import BeforeValidator, ValidationError, validate_call
+from pydantic import BeforeValidator, Field, ValidationError, validate_call
 
 from wbcbench.core.errors import RunsFailedError, UsageError
 from wbcbench.core.messages import Edge
@@ -50,7 +50,7 @@ def _make_request(
     meters: tuple[str, ...],
     gpus: tuple[_Word, ...],
     interval_s: float,
-    seed: int,
+    seed: Annotated[int, Field(ge=0, lt=2**32)],
     options: dict[str, _Word],
     save: bool,
 ) -> tuple[MeteringRequest, bool]:
@@ -156,8 +156,8 @@ class Meter:
         """Stop sampling and read what it left; an error of the block passes through."""
         if self._is_copy:
             return
-        assert self._sampler is not None
-        assert self._program is not None
+        if self._sampler is None or self._program is None:
+            raise UsageError("The block of this Meter was never entered: use it in a `with`.")
         with suppress(Exception):  # a device that failed cannot be waited for
             synchronise()
         for name in list(self._opened):
@@ -275,7 +275,7 @@ class Meter:
 
     @property
     def energy(self) -> EnergyResult:
-        """The joules to quote: of the window ``train`` if there is one, else of the whole block."""
+        """The joules to quote: of ``train`` if there is one, else ``fit``, else ``whole``."""
         return self._main.energy
 
     @property

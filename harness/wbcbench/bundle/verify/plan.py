@@ -76,9 +76,9 @@ def _check_dates(records: Sequence[RunRecord]) -> Iterator[str]:
     for record in records:
         if _parse_date(record.ended_utc) < _parse_date(record.started_utc):
             yield f"{record.run_id} ended before it began."
-    hosts = {record.provenance.get("host_id") for record in records}
-    is_one_host = len(hosts - {None}) == 1
-    for before, after in pairwise(records):
+    known = [record for record in records if record.provenance.get("host_id") is not None]
+    is_one_host = len({record.provenance["host_id"] for record in known}) == 1
+    for before, after in pairwise(known):
         if is_one_host and _parse_date(after.started_utc) < _parse_date(before.ended_utc):
             yield f"{after.run_id} began before {before.run_id} ended, on the same machine."
 
