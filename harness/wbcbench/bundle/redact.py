@@ -25,6 +25,7 @@ from typing import Any, Literal
 
 from wbcbench.bundle.document import Redaction
 from wbcbench.core import run_folder, study_folder
+from wbcbench.core.errors import UsageError
 from wbcbench.core.files import write_atomically
 
 Kind = Literal[
@@ -301,7 +302,11 @@ def write_text(path: Path, text: str, redactor: Redactor | None) -> None:
 def _redact_file(source: Path, data: bytes, redactor: Redactor) -> bytes:
     """The same bytes where nothing was private."""
     if source.suffix == ".parquet":
-        return _redact_parquet(data, redactor)
+        try:
+            return _redact_parquet(data, redactor)
+        except (OSError, ValueError) as error:
+            reason = str(error).splitlines()[0]
+            raise UsageError(f"{source} is damaged: {reason}. Restore it from a copy.") from error
     text = data.decode("utf-8", errors="replace")
     if source.match(study_folder.PLANS):
         new = _redact_plan(text, redactor)

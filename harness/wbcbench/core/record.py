@@ -287,10 +287,17 @@ def _validate(kind: type[T], data: bytes, source: str, name: str) -> T:
 
 
 def _require_consistent(document: RunRecord | Attachment) -> None:
-    """Raise ``ValueError`` for windows and energies that contradict themselves."""
-    for window in document.windows if isinstance(document, RunRecord) else ():
-        if window.end_s < window.start_s:
-            raise ValueError(f"windows: {window.name} ends before it starts")
+    """Raise ``ValueError`` for windows, scores and energies that contradict themselves."""
+    if isinstance(document, RunRecord):
+        for window in document.windows:
+            if window.end_s < window.start_s:
+                raise ValueError(f"windows: {window.name} ends before it starts")
+        for scores in filter(None, (document.test, document.test_leakage_free)):
+            sizes = {len(scores.confusion), len(scores.recall)}
+            widths = {len(row) for row in scores.confusion}
+            count = len(scores.classes)
+            if sizes != {count} or len(widths) > 1 or not widths <= {count, count + 1}:
+                raise ValueError("test: classes, recall and confusion are not of one size")
     for energy in document.energies:
         if energy.energy_j is None and energy.uncertainty_j is not None:
             place = f"{energy.window} on {energy.channel}"
