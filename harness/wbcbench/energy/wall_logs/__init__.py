@@ -10,24 +10,33 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from itertools import islice, pairwise
+from itertools import pairwise
 from pathlib import Path
 
 from wbcbench.core.errors import UsageError
 from wbcbench.core.text import count_of
 from wbcbench.core.trace import Kind
 from wbcbench.energy import thresholds
-from wbcbench.energy.wall_logs import energies, numbers, times
+from wbcbench.energy.wall_logs import energies, times
+from wbcbench.energy.wall_logs.columns import LogColumns
 from wbcbench.energy.wall_logs.ipmi_dcmi import parse_ipmi_dcmi
 from wbcbench.energy.wall_logs.json_objects import parse_json
-from wbcbench.energy.wall_logs.log_table import LogTable, list_names, quote, widen
+from wbcbench.energy.wall_logs.log_table import LogTable, widen
+from wbcbench.energy.wall_logs.numbers import NumberStyle, find_styles, is_blank, split_unit
 from wbcbench.energy.wall_logs.ptdaemon import parse_ptdaemon
 from wbcbench.energy.wall_logs.source import read_text
 from wbcbench.energy.wall_logs.table import parse_table
-from wbcbench.energy.wall_logs.vocabulary import UNITS, ColumnName, Unit, find_unit
+from wbcbench.energy.wall_logs.vocabulary import (
+    UNITS,
+    ColumnName,
+    Unit,
+    find_unit,
+    list_names,
+    quote,
+)
 
-_SAMPLE = 200  # cells that show what a column is
 _LEAST_W = 10.0  # a column without a unit that never holds more may be kilowatts
 _STANDING_S = 5.0  # times that stand still for so long are not those of the readings
 
@@ -66,7 +75,7 @@ class LogOptions:
     def __post_init__(self) -> None:
         for option, value, choices in (
             ("--decimal", self.decimal, (".", ",")),
-            ("--date-order", self.date_order, times.ORDERS),
+            ("--date-order", self.date_order, [*times.DATE_FORMS]),
             ("--energy", self.energy, (energies.TOTAL, energies.INTERVAL)),
             ("--unit", self.unit, UNITS),
         ):
@@ -169,47 +178,46 @@ class _LogReader:
         self.table = table
         self.options = options
         self.around = around
-        self.names = [ColumnName.from_text(name) for name in table.names]
-        self.kinds = [
-            times.classify_all([*islice(filter(None, cells), _SAMPLE)]) for cells in table.columns
-        ]
-        self.numeric = [_is_numeric(cells) for cells in table.columns]
+        self.columns = LogColumns(table)
         self.notes = list(table.notes)
 
     def read(self) -> WallLog:
         """The series, without what only the bytes say."""
-        times_at = self._find_time_columns()
-        value_at = self._find_value_column(times_at)
-        name, cells = self.names[value_at], self.table.columns[value_at]
-        columns = (self.table.columns[i] for i in times_at)
-        moments = [" ".join(filter(None, row)) for row in zip(*columns, strict=True)]
+        columns, options = self.columns, self.options
+        times_at = columns.find_times(options.time_column)
+        value_at = columns.find_values(
+            options.power_column, times_at, has_unit=options.unit is not None
+        )
+        cells = columns.cells[value_at]
+        joined = zip(*(columns.cells[i] for i in times_at), strict=True)
+        moments = [" ".join(filter(None, row)) for row in joined]
         rows = [i for i, cell in enumerate(cells) if cell is not None and moments[i]]
-        if len(rows) < 2:
+        if sum(not is_blank(cells[i] or "") for i in rows) < 2:
             raise ValueError("it holds fewer than two readings")
-        self._require_one_meter(rows)
+        columns.require_one_meter(rows)
         read = self._parse_times([moments[i] for i in rows], times_at)
         utc_s = read.utc_s
         if utc_s[-1] < utc_s[0] and all(b <= a for a, b in pairwise(utc_s)):
             rows.reverse()
             utc_s = utc_s[::-1]
             self.notes.append("It begins with its last reading and was read backwards.")
-        unit_name, unit, value, style = self._parse_values(value_at, rows, utc_s)
-        energy = ""
-        if unit[0] is Kind.COUNTER:
+        kind, unit, value, style = self._parse_values(value_at, rows, utc_s)
+        name, energy = columns.names[value_at], ""
+        if kind is Kind.COUNTER:
             beside = self._read_power_beside(rows, style)
-            energy = self.options.energy or energies.decide_energy(name, utc_s, value, beside)
+            energy = options.energy or energies.decide_energy(name, utc_s, value, beside)
         if energy == energies.INTERVAL:
-            value = energies.add_intervals(utc_s, value, self._is_at_start(times_at))
+            value = energies.add_intervals(utc_s, value, columns.is_start(times_at))
             self.notes.append(f"{quote(name.text)} was read as the energy of each row's interval.")
         utc_s, value = self._drop_repeated(utc_s, value)
         return WallLog(
             utc_s=tuple(utc_s),
             value=tuple(value),
-            kind=unit[0],
+            kind=kind,
             column=name.text,
             notes=(*self.notes, *read.notes),
-            time_column="+".join(self.names[i].text for i in times_at),
-            unit=unit_name,
+            time_column="+".join(columns.names[i].text for i in times_at),
+            unit=unit,
             energy=energy,
             zone=read.zone,
             has_zone=read.has_zone,
@@ -219,113 +227,11 @@ class _LogReader:
             decimal=style.decimal,
         )
 
-    # --- columns ---------------------------------------------------------------------------------
-
-    def _find_time_columns(self) -> list[int]:
-        """The column of times, or that of dates and that of the times of day."""
-        kinds, names = self.kinds, self.names
-        candidates = [
-            [i]
-            for i, name in enumerate(names)
-            if kinds[i] == "moment"
-            and (name.is_time or not self.numeric[i] or name.text.startswith("column "))
-        ]
-        dates, clocks = (
-            [i for i, k in enumerate(kinds) if k == kind] for kind in ("date", "clock")
-        )
-        candidates += [[i, j] for i in dates for j in clocks]
-        if self.options.time_column is not None:
-            wanted = self._find_named(self.options.time_column, "--time-column")
-            candidates = [at for at in candidates if wanted in at] or [[wanted]]
-        candidates = candidates or [
-            [i] for i, name in enumerate(names) if name.is_time and kinds[i]
-        ]
-        for is_better in (
-            lambda at: all(names[i].is_time for i in at),
-            lambda at: any(names[i].is_time for i in at),
-            lambda at: at[-1] - at[0] == len(at) - 1,
-            self._is_moving,
-            self._is_zoned,
-            lambda at: not self._is_at_start(at),
-        ):
-            candidates = [at for at in candidates if is_better(at)] or candidates
-        if len(candidates) == 1:
-            return candidates[0]
-        raise ValueError(
-            "it has no single column that is named like a time. It has: "
-            f"{list_names(self.table.names)}. Use --time-column"
-        )
-
-    def _is_moving(self, columns: Sequence[int]) -> bool:
-        return any(len({cell for cell in self.table.columns[i] if cell}) > 1 for i in columns)
-
-    def _is_zoned(self, columns: Sequence[int]) -> bool:
-        name = self.names[columns[0]]
-        says_zone = bool(name.zone) or not name.words.isdisjoint({"utc", "epoch", "unix"})
-        return says_zone or self.numeric[columns[0]]
-
-    def _is_at_start(self, columns: Sequence[int]) -> bool:
-        """Whether the times are those at which something begins."""
-        words = {word for i in columns for word in self.names[i].words}
-        return not words.isdisjoint({"start", "begin", "from", "bucket"})
-
-    def _find_named(self, wanted: str, option: str) -> int:
-        places = [
-            i
-            for i, name in enumerate(self.names)
-            if name.text.strip().lower() == wanted.strip().lower()
-        ]
-        if len(places) == 1:
-            return places[0]
-        names = list_names(self.table.names)
-        raise ValueError(f"it has no column {quote(wanted)}. It has: {names}. Use {option}")
-
-    def _find_value_column(self, times_at: Sequence[int]) -> int:
-        """The column of power, or else of energy, that the user or its name points at."""
-        if self.options.power_column is not None:
-            return self._find_named(self.options.power_column, "--power-column")
-        places = list[int]()
-        for kind in (Kind.SAMPLED, Kind.COUNTER):
-            of_kind = [i for i, name in enumerate(self.names) if name.kind is kind]
-            places = places or [i for i in of_kind if i not in times_at]
-        if not places and (self.options.unit or self.table.has_units):
-            places = [i for i, is_number in enumerate(self.numeric) if is_number]
-            places = [i for i in places if i not in times_at]
-        columns = self.table.columns
-        places = [
-            i for i in places if any(map(numbers.split_unit, filter(None, columns[i])))
-        ] or places
-        places = [i for i in places if self.names[i].has("total")] or places
-        places = [i for i in places if self.names[i].is_plain] or places
-        places = [i for i in places if self.names[i].unit] or places
-        places = [i for i in places if self.names[i].has("average")] or places
-        if len(places) == 1:
-            return places[0]
-        if places:
-            choices = list_names([self.names[i].text for i in places])
-            raise ValueError(f"it has several columns to read: {choices}. Use --power-column")
-        raise ValueError(
-            "it has no column that is named like power or energy with its unit, e.g. power_w or "
-            f"'energy (kWh)'. It has: {list_names(self.table.names)}. Use --power-column and --unit"
-        )
-
-    def _require_one_meter(self, rows: Sequence[int]) -> None:
-        """Refuse rows of several meters, whose readings would be mixed."""
-        for name, cells in zip(self.names, self.table.columns, strict=True):
-            meters = list(dict.fromkeys(cell for i in rows if (cell := cells[i])))
-            if name.is_meter and 1 < len(meters) <= len(rows) / 2:
-                raise ValueError(
-                    f"its rows are of several meters, by {quote(name.text)}: {list_names(meters)}. "
-                    "Attach a log of one of them"
-                )
-
-    # --- times and values ------------------------------------------------------------------------
-
     def _parse_times(self, cells: Sequence[str], times_at: Sequence[int]) -> times.LogTimes:
-        options, name = self.options, self.names[times_at[0]]
-        zone = options.zone or next((n.zone for i in times_at if (n := self.names[i]).zone), None)
+        options, names = self.options, [self.columns.names[i] for i in times_at]
+        zone = options.zone or next((name.zone for name in names if name.zone), None)
         order = self.table.date_order or options.date_order
-        read = times.parse_times(cells, zone, order, self.around, name.unit)
+        read = times.parse_times(cells, zone, order, self.around, names[0].unit)
         if options.start and read.relative_to:
             start = times.parse_times([options.start], zone, order, self.around)
             read = replace(start, utc_s=[start.utc_s[0] + t for t in read.utc_s])
@@ -339,55 +245,51 @@ class _LogReader:
 
     def _parse_values(
         self, column: int, rows: Sequence[int], utc_s: Sequence[float]
-    ) -> tuple[str, Unit, list[float | None], numbers.NumberStyle]:
-        """Name of the unit, the unit, watts or joules of each row, and how they are written."""
-        name = self.names[column]
-        cells = [self.table.columns[column][i] or "" for i in rows]
-        parts = [numbers.split_unit(cell) or (cell, "") for cell in cells]
-        for i in [i for i, other in enumerate(self.names) if other.words & {"unit", "units"}]:
-            beside = (self.table.columns[i][row] or "" for row in rows)
-            pairs = zip(parts, beside, strict=True)
-            parts = [(body, word or cell * bool(find_unit(cell))) for (body, word), cell in pairs]
-        in_cells = {word for _, word in parts if word}
-        word, unit = self._find_unit(name, in_cells)
-        scales = {other: find_unit(other) or unit for other in in_cells}
-        if self.options.unit:
-            scales = {}
-        if any(kind is not unit[0] for kind, _ in scales.values()):
-            raise ValueError(
-                f"its column {quote(name.text)} mixes units: {list_names([*in_cells])}"
-            )
-        factors = [scales.get(part[1], unit)[1] for part in parts]
-        bodies = [body for body, _ in parts]
+    ) -> tuple[Kind, str, list[float | None], NumberStyle]:
+        """What it measures, the unit's name, watts or joules of each row, and their style."""
+        name = self.columns.names[column]
+        cells = [self.columns.cells[column][i] or "" for i in rows]
+        parts = [split_unit(cell) or (cell, "") for cell in cells]
+        bodies, words = (list(side) for side in zip(*parts, strict=True))
+        for other, beside in zip(self.columns.names, self.columns.cells, strict=True):
+            if other.has("unit"):
+                named = (beside[i] or "" for i in rows)
+                words = [w or c * bool(find_unit(c)) for w, c in zip(words, named, strict=True)]
+        in_cells = {*words} - {""}
+        usual = self.options.unit or name.unit or "".join(in_cells if len(in_cells) == 1 else ())
+        words = [usual if self.options.unit else word or usual for word in words]
+        used = {w for w, body in zip(words, bodies, strict=True) if not is_blank(body)}
+        units = {word: self._find_unit(name, word) for word in sorted(used)}
+        (kind, _), *others = units.values()
+        if ("" in units and others) or any(other[0] is not kind for other in others):
+            raise ValueError(f"its column {quote(name.text)} mixes units: {list_names([*units])}")
+        factors = [units[word][1] if word in units else 1.0 for word in words]
 
-        def parse(style: numbers.NumberStyle) -> list[float | None]:
-            values = numbers.parse_numbers(bodies, style)
-            return [v if v is None else v * k for v, k in zip(values, factors, strict=True)]
+        def parse(style: NumberStyle) -> list[float | None]:
+            pairs = zip(bodies, factors, strict=True)
+            return [None if is_blank(body) else style.parse(body) * k for body, k in pairs]
 
-        style = self._decide_style(column, bodies, parse, unit[0], utc_s)
-        values = parse(style)
-        for place, value in enumerate(values):
-            if value is not None and not 0 <= value < math.inf:
+        styles = find_styles(bodies, self.options.decimal or self.table.decimal)
+        style = self._settle_style(column, styles, parse, kind, utc_s)
+        value = parse(style)
+        for place, (cell, number) in enumerate(zip(cells, value, strict=True), start=1):
+            if number is not None and not 0 <= number < math.inf:
                 raise ValueError(
-                    f"reading {place + 1} has {quote(cells[place])}, which no machine draws; a "
-                    "sensor may be the wrong way round"
+                    f"reading {place} has {quote(cell)}, which no machine draws; a sensor may be "
+                    "the wrong way round"
                 )
-        if (
-            not (self.options.unit or name.unit or in_cells)
-            and max(filter(None, values), default=0) < _LEAST_W
-        ):
+        if "" in units and max(filter(None, value), default=0) < _LEAST_W:
             raise ValueError(
                 f"the column {quote(name.text)} names no unit and may be in kilowatts. Use "
                 "--unit W or --unit kW"
             )
-        return word, unit, values, style
+        unit = units[min(units)]
+        return kind, next(known for known in UNITS if UNITS[known] == unit), value, style
 
-    def _find_unit(self, name: ColumnName, in_cells: set[str]) -> tuple[str, Unit]:
-        """The unit of a column, by the user, its name or its cells."""
-        word = self.options.unit or name.unit or min(in_cells, default="")
-        unit = find_unit(word)
-        if unit is not None:
-            return next(known for known in UNITS if UNITS[known] == unit), unit
+    def _find_unit(self, name: ColumnName, word: str) -> Unit:
+        """The unit that a word is, or that a column has which names none."""
+        if (unit := find_unit(word)) is not None:
+            return unit
         if word:
             raise ValueError(
                 f"the unit {quote(word)} of the column {quote(name.text)} is neither power nor "
@@ -399,49 +301,47 @@ class _LogReader:
                 "Wmin for Shelly's first generation"
             )
         self.notes.append(f"The column {quote(name.text)} names no unit and was taken for watts.")
-        return "W", UNITS["W"]
+        return UNITS["W"]
 
-    def _decide_style(
+    def _settle_style(
         self,
         column: int,
-        bodies: Sequence[str],
-        parse: Callable[[numbers.NumberStyle], list[float | None]],
+        styles: list[NumberStyle],
+        parse: Callable[[NumberStyle], list[float | None]],
         kind: Kind,
         utc_s: Sequence[float],
-    ) -> numbers.NumberStyle:
-        """How the column's numbers are written: by themselves, by others, by what can be drawn."""
-        written = [body for body in bodies if not numbers.is_blank(body)]
-        styles = numbers.decide_styles(written, self.options.decimal or self.table.decimal)
-        if len(styles) == 1:
-            return styles[0]
-        decimal, grouped = styles
-        for i in [i for i, is_number in enumerate(self.numeric) if is_number and i != column]:
-            parts = map(numbers.split_unit, filter(None, self.table.columns[i]))
-            marks = numbers.find_decimal_marks(part[0] for part in parts if part)
-            if len(marks) == 1:
-                return decimal if decimal.decimal in marks else grouped
-        known = [value for value in parse(grouped) if value is not None]
-        power_w = sum(known) / len(known)
-        if kind is Kind.COUNTER:
-            power_w = (max(known) - min(known)) / (max(utc_s) - min(utc_s) or 1.0)
-        if power_w > thresholds.CEILING_W:
-            return decimal
-        example = next(body for body in written if decimal.decimal in body)
-        raise ValueError(
-            f"its numbers such as {quote(example)} may have thousands or decimals. Use --decimal , "
-            "or --decimal . to say which mark is the decimal one"
-        )
+    ) -> NumberStyle:
+        """Of the styles that fit, the one of other columns, or of what a machine can draw."""
+        marks = set[str]()
+        for i in [i for i in self.columns.numeric if i != column and len(styles) > 1]:
+            parts = [split_unit(cell) for cell in self.columns.cells[i] if cell]
+            texts = [part[0] for part in parts if part]
+            with suppress(ValueError):
+                found = find_styles(texts)
+                is_shown = any(found[0].decimal in text for text in texts)
+                marks |= {found[0].decimal} if len(found) == 1 and is_shown else set()
+        styles = [style for style in styles if style.decimal in marks] or styles
+        if len(styles) > 1:
+            means_w = [_find_mean_power_w(utc_s, parse(style), kind) for style in styles]
+            pairs = zip(styles, means_w, strict=True)
+            styles = [style for style, mean_w in pairs if mean_w <= thresholds.CEILING_W] or styles
+        if len(styles) > 1:
+            raise ValueError(
+                f"its numbers in {quote(self.columns.names[column].text)} may have thousands or "
+                "decimals. Use --decimal , or --decimal . to say which mark is the decimal one"
+            )
+        return styles[0]
 
     def _read_power_beside(
-        self, rows: Sequence[int], style: numbers.NumberStyle
+        self, rows: Sequence[int], style: NumberStyle
     ) -> list[float | None] | None:
         """The one column of power in the same rows; ``None`` if there is no single one."""
-        places = [i for i, name in enumerate(self.names) if name.kind is Kind.SAMPLED]
+        places = [i for i, name in enumerate(self.columns.names) if name.kind is Kind.SAMPLED]
         if len(places) != 1:
             return None
-        factor = (find_unit(self.names[places[0]].unit) or UNITS["W"])[1]
-        cells = [self.table.columns[places[0]][i] or "" for i in rows]
-        return [None if (v := style.parse(cell)) is None else v * factor for cell in cells]
+        factor = (find_unit(self.columns.names[places[0]].unit) or UNITS["W"])[1]
+        cells = [self.columns.cells[places[0]][i] or "" for i in rows]
+        return [style.parse(cell) * factor if style.matches(cell) else None for cell in cells]
 
     def _drop_repeated(
         self, utc_s: Sequence[float], value: Sequence[float | None]
@@ -471,7 +371,8 @@ class _LogReader:
         return [utc_s[i] for i in rows], [value[i] for i in rows]
 
 
-def _is_numeric(cells: Sequence[str | None]) -> bool:
-    """Whether a column holds numbers, and nothing else but words for no reading."""
-    written = [*islice((c for c in cells if c and not numbers.is_blank(c)), _SAMPLE)]
-    return bool(written) and all(map(numbers.split_unit, written))
+def _find_mean_power_w(utc_s: Sequence[float], value: Sequence[float | None], kind: Kind) -> float:
+    known = [number for number in value if number is not None]
+    if kind is Kind.SAMPLED:
+        return sum(known) / len(known)
+    return (max(known) - min(known)) / (max(utc_s) - min(utc_s) or 1.0)

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from statistics import median
 
-from wbcbench.energy.wall_logs.log_table import quote
-from wbcbench.energy.wall_logs.vocabulary import ColumnName
+from wbcbench.energy.wall_logs.vocabulary import ColumnName, quote
 
 TOTAL, INTERVAL = "total", "interval"
 _FEWEST_RISES = 10  # readings of one interval each do not rise so often and never fall

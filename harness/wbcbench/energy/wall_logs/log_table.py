@@ -74,13 +74,3 @@ def _pivot(table: LogTable, value: int, keys: Sequence[int], units: Sequence[int
     ]
     names = (*(table.names[i] for i in others), *distinct)
     return replace(table, names=names, columns=(*(table.columns[i] for i in others), *pivoted))
-
-
-def list_names(names: Sequence[str]) -> str:
-    """The names of columns, for a message."""
-    return ", ".join(quote(name, 24) for name in names[:6]) + ", …" * (len(names) > 6) or "nothing"
-
-
-def quote(text: str, most: int = 40) -> str:
-    """A cell as it stands in a message: short, and without control characters."""
-    return repr(text if len(text) <= most else text[: most - 1] + "…")

@@ -14,10 +14,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from wbcbench.core.text import count_of
-from wbcbench.energy.wall_logs.log_table import LogTable, quote
+from wbcbench.energy.wall_logs.log_table import LogTable
 from wbcbench.energy.wall_logs.numbers import is_blank, split_unit
 from wbcbench.energy.wall_logs.times import classify, classify_all
-from wbcbench.energy.wall_logs.vocabulary import ColumnName, is_unit
+from wbcbench.energy.wall_logs.vocabulary import ColumnName, is_unit, quote
 
 _SAMPLE, _MOST_COLUMNS, _LONGEST_LINE = 400, 2000, 100_000
 _TAIL = 20  # lines after the last reading that are a summary, and no damaged log

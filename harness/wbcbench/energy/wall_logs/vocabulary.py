@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -104,6 +105,11 @@ class ColumnName:
         return self.has("time") and self.kind is None and "minute ts" not in self.words
 
     @property
+    def says_zone(self) -> bool:
+        """Whether it says of which zone its times are."""
+        return bool(self.zone) or self.has("zoned")
+
+    @property
     def is_meter(self) -> bool:
         """Whether it is named like a column that says of which meter a row is."""
         words = {word for word in self.words if " " not in word}
@@ -137,3 +143,13 @@ class ColumnName:
 
 def _drop_unit(match: re.Match[str]) -> str:
     return " " if is_unit(match[1]) else f" {match[1]} "
+
+
+def list_names(names: Sequence[str]) -> str:
+    """The names of columns, for a message."""
+    return ", ".join(quote(name, 24) for name in names[:6]) + ", …" * (len(names) > 6) or "nothing"
+
+
+def quote(text: str, most: int = 40) -> str:
+    """A cell as it stands in a message: short, and without control characters."""
+    return repr(text if len(text) <= most else text[: most - 1] + "…")

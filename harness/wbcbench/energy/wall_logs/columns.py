@@ -1,0 +1,149 @@
+"""Which columns of a log hold the times and the power or energy: by their names, or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import islice, product
+from typing import TypeVar
+
+from wbcbench.core.trace import Kind
+from wbcbench.energy.wall_logs import times
+from wbcbench.energy.wall_logs.log_table import LogTable
+from wbcbench.energy.wall_logs.numbers import is_blank, split_unit
+from wbcbench.energy.wall_logs.vocabulary import ColumnName, find_unit, list_names, quote
+
+T = TypeVar("T")
+
+
+class LogColumns:
+    """The columns of a table with what their names and first cells say.
+
+    Attributes:
+        names: Of each column, taken apart.
+        cells: Of each column, as written; ``None`` in a row that has no such cell.
+        numeric: Places of the columns that hold numbers, and nothing else but words for no reading.
+    """
+
+    def __init__(self, table: LogTable) -> None:
+        self.names = [ColumnName.from_text(name) for name in table.names]
+        self.cells = table.columns
+        self._kinds = [
+            times.classify_all([*islice(filter(None, cells), times.SAMPLE)]) for cells in self.cells
+        ]
+        self.numeric = [i for i, cells in enumerate(self.cells) if _is_numeric(cells)]
+
+    def find_times(self, wanted: str | None) -> list[int]:
+        """The column of times, or that of dates and that of the times of day.
+
+        Args:
+            wanted: The name of one of them, if the user says.
+
+        Raises:
+            ValueError: There is none, or no single one.
+        """
+        dates, clocks = (
+            [i for i, k in enumerate(self._kinds) if k == kind] for kind in ("date", "clock")
+        )
+        candidates = [
+            [i]
+            for i, name in enumerate(self.names)
+            if self._kinds[i] == "moment"
+            and (name.is_time or i not in self.numeric or name.text.startswith("column "))
+        ]
+        candidates += [[i, j] for i, j in product(dates, clocks)]
+        if wanted is not None:
+            place = self._find_named(wanted, "--time-column")
+            candidates = [at for at in candidates if place in at] or [[place]]
+        candidates = candidates or [
+            [i] for i, name in enumerate(self.names) if name.is_time and self._kinds[i]
+        ]
+        candidates = _narrow(
+            candidates,
+            lambda at: all(self.names[i].is_time for i in at),
+            lambda at: any(self.names[i].is_time for i in at),
+            lambda at: at[-1] - at[0] == len(at) - 1,
+            lambda at: any(len({*filter(None, self.cells[i])}) > 1 for i in at),
+            lambda at: at[0] in self.numeric or self.names[at[0]].says_zone,
+            lambda at: not self.is_start(at),
+        )
+        if len(candidates) == 1:
+            return candidates[0]
+        raise ValueError(
+            "it has no single column that is named like a time. It has: "
+            f"{self.list_all()}. Use --time-column"
+        )
+
+    def find_values(self, wanted: str | None, times_at: Sequence[int], *, has_unit: bool) -> int:
+        """The column of power, or else of energy.
+
+        Args:
+            wanted: Its name, if the user says.
+            times_at: The columns of times.
+            has_unit: Whether the user names a unit, so that any numbers may be meant.
+
+        Raises:
+            ValueError: There is none, or no single one.
+        """
+        if wanted is not None:
+            return self._find_named(wanted, "--power-column")
+        others = [i for i in range(len(self.names)) if i not in times_at]
+        places = [i for i in others if self.names[i].kind is Kind.SAMPLED]
+        places = places or [i for i in others if self.names[i].kind is Kind.COUNTER]
+        first = (cells[0] or "" for cells in self.cells if cells)
+        has_unit = has_unit or any(find_unit(cell.lstrip("0123456789., ")) for cell in first)
+        places = places or [i for i in others if i in self.numeric and has_unit]
+        places = _narrow(
+            places,
+            lambda i: any(map(split_unit, filter(None, self.cells[i]))),
+            lambda i: self.names[i].has("total"),
+            lambda i: self.names[i].is_plain,
+            lambda i: bool(self.names[i].unit),
+            lambda i: self.names[i].has("average"),
+        )
+        if len(places) == 1:
+            return places[0]
+        if places:
+            choices = list_names([self.names[i].text for i in places])
+            raise ValueError(f"it has several columns to read: {choices}. Use --power-column")
+        raise ValueError(
+            "it has no column that is named like power or energy with its unit, e.g. power_w or "
+            f"'energy (kWh)'. It has: {self.list_all()}. Use --power-column and --unit"
+        )
+
+    def is_start(self, times_at: Sequence[int]) -> bool:
+        """Whether the times are those at which something begins."""
+        return any(self.names[i].has("start") for i in times_at)
+
+    def require_one_meter(self, rows: Sequence[int]) -> None:
+        """Refuse rows of several meters, whose readings would be mixed."""
+        for name, cells in zip(self.names, self.cells, strict=True):
+            meters = list(dict.fromkeys(cell for i in rows if (cell := cells[i])))
+            if name.is_meter and 1 < len(meters) <= len(rows) / 2:
+                raise ValueError(
+                    f"its rows are of several meters, by {quote(name.text)}: {list_names(meters)}. "
+                    "Attach a log of one of them"
+                )
+
+    def list_all(self) -> str:
+        """Their names, for a message."""
+        return list_names([name.text for name in self.names])
+
+    def _find_named(self, wanted: str, option: str) -> int:
+        lower = [name.text.strip().lower() for name in self.names]
+        if lower.count(wanted.strip().lower()) == 1:
+            return lower.index(wanted.strip().lower())
+        raise ValueError(
+            f"it has no column {quote(wanted)}. It has: {self.list_all()}. Use {option}"
+        )
+
+
+def _narrow(candidates: list[T], *tests: Callable[[T], bool]) -> list[T]:
+    """Those that pass test by test, each of which counts only where some pass it."""
+    for is_better in tests:
+        candidates = [each for each in candidates if is_better(each)] or candidates
+    return candidates
+
+
+def _is_numeric(cells: Sequence[str | None]) -> bool:
+    written = [*islice((c for c in cells if c and not is_blank(c)), times.SAMPLE)]
+    return bool(written) and all(map(split_unit, written))
