@@ -364,8 +364,8 @@ def test_the_commands_document_holds_the_attachment(run: RunDir, tmp_path: Path)
     words = ["attach", str(run.path), "--wall-meter", str(usual_log(tmp_path)), "--json"]
     told = json.loads(CliRunner().invoke(APP, words).stdout)
     assert told["attachment"]["options"] == {
-        "format": "table", "encoding": "utf-8", "time-column": "time", "power-column": "power_w",
-        "unit": "W", "decimal": ".", "zone": "UTC",
+        "format": "table", "delimiter": ",", "encoding": "utf-8", "decimal": ".", "zone": "UTC",
+        "time-column": "time", "power-column": "power_w", "unit": "W",
     }  # fmt: skip
     assert told["schema"] == "wbcbench.attach/2"
     assert told["attachment"]["channel"]["domain"] == "system"

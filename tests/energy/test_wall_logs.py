@@ -82,7 +82,12 @@ def test_a_sample_of_power_is_read_as_the_load_that_it_logs(name: str) -> None:
     good = [(t, v) for t, v in zip(log.utc_s, log.value, strict=True) if v is not None]
     assert [v for _, v in good] == pytest.approx(WATTS, rel=1e-12)
     assert [t for t, _ in good] == [FIRST_S + 10 * i for i in range(len(WATTS))]
-    assert (log.column, log.unit, log.zone, log.kind) == (column, unit, zone, Kind.SAMPLED)
+    assert (log.read_as["power-column"], log.read_as["unit"], log.read_as["zone"], log.kind) == (
+        column,
+        unit,
+        zone,
+        Kind.SAMPLED,
+    )
     assert not log.relative_to
     channel = Channel("wall", log.kind, Origin.MEASURED, Domain.SYSTEM)
     whole = Window("whole", FIRST_S, FIRST_S + 110.0)
@@ -123,7 +128,7 @@ def test_energy_of_each_interval_is_added_up(
     name: str, first_s: float, added_wh: tuple[float, ...]
 ) -> None:
     log = read_wall_log(SAMPLES / name)
-    assert (log.utc_s[0], log.energy, log.kind) == (first_s, "interval", Kind.COUNTER)
+    assert (log.utc_s[0], log.read_as["energy"], log.kind) == (first_s, "interval", Kind.COUNTER)
     assert "interval" in " ".join(log.notes)
     steps_j = [b - a for a, b in pairwise(known(log))]
     assert steps_j == pytest.approx([3600.0 * wh for wh in added_wh], rel=1e-9)
@@ -133,7 +138,7 @@ def test_a_running_total_is_read_as_one(tmp_path: Path) -> None:
     log = read_wall_log(
         SAMPLES / "fujitsu_rcve.csv", LogOptions(power_column="pdu1(energy)", unit="Wh")
     )
-    assert (log.energy, log.unit) == ("total", "Wh")
+    assert (log.read_as["energy"], log.read_as["unit"]) == ("total", "Wh")
     assert known(log)[-1] - known(log)[0] == pytest.approx(WHOLE_J, abs=0.36)
     cw120 = read_wall_log(SAMPLES / "yokogawa_cw120.csv", LogOptions(power_column="Wh(+)"))
     assert known(cw120)[-1] == pytest.approx(WHOLE_J, abs=0.36)
@@ -378,10 +383,10 @@ def test_a_running_total_and_energies_of_intervals_are_told_apart(
         path = tmp_path / "log.csv"
         path.write_text(text)
         refuse(path, "--energy total or --energy interval")
-        assert read_text(tmp_path, text, energy="interval").energy == "interval"
-        assert read_text(tmp_path, text, energy="total").energy == "total"
+        assert read_text(tmp_path, text, energy="interval").read_as["energy"] == "interval"
+        assert read_text(tmp_path, text, energy="total").read_as["energy"] == "total"
     else:
-        assert read_text(tmp_path, text).energy == energy
+        assert read_text(tmp_path, text).read_as["energy"] == energy
 
 
 def test_power_beside_it_tells_what_an_energy_column_holds(tmp_path: Path) -> None:
@@ -390,9 +395,9 @@ def test_power_beside_it_tells_what_an_energy_column_holds(tmp_path: Path) -> No
         return "\n".join(["time,power_w,energy_wh", *lines])
 
     total = read_text(tmp_path, rows([float(i) for i in range(8)]), power_column="energy_wh")
-    assert total.energy == "total"
+    assert total.read_as["energy"] == "total"
     each = read_text(tmp_path, rows([1.0] * 8), power_column="energy_wh")
-    assert (each.energy, known(each)[-1] - known(each)[0]) == ("interval", 7 * 3600.0)
+    assert (each.read_as["energy"], known(each)[-1] - known(each)[0]) == ("interval", 7 * 3600.0)
 
 
 def test_of_both_ends_of_an_interval_the_end_is_its_time(tmp_path: Path) -> None:
@@ -401,7 +406,7 @@ def test_of_both_ends_of_an_interval_the_end_is_its_time(tmp_path: Path) -> None
 
     rows = [f"{at(i)};{at(i + 1)};0,{10 + i % 3}" for i in range(8)]
     log = read_text(tmp_path, "\n".join(["From;To;Usage (kWh)", *rows]))
-    assert (log.time_column, log.energy) == ("To", "interval")
+    assert (log.read_as["time-column"], log.read_as["energy"]) == ("To", "interval")
     assert log.utc_s[0] == datetime(2026, 11, 26, 1, tzinfo=UTC).timestamp()
 
 
@@ -456,7 +461,7 @@ def test_of_several_columns_the_total_or_the_active_one_is_read(
     header: str, column: str, tmp_path: Path
 ) -> None:
     log = read_text(tmp_path, f"{header}\n1,80,70,90\n2,81,71,91\n")
-    assert log.column == column
+    assert log.read_as["power-column"] == column
 
 
 @pytest.mark.parametrize(
@@ -473,7 +478,7 @@ def test_of_several_columns_the_total_or_the_active_one_is_read(
 )
 def test_objects_are_read_wherever_they_lie(text: str, tmp_path: Path) -> None:
     log = read_text(tmp_path, text)
-    assert (known(log), log.utc_s[0], log.format) == ([1500, 816], FIRST_S, "JSON")
+    assert (known(log), log.utc_s[0], log.read_as["format"]) == ([1500, 816], FIRST_S, "JSON")
 
 
 @pytest.mark.parametrize(
@@ -524,7 +529,7 @@ def test_text_of_every_usual_encoding_is_read(encoding: str, end: str, tmp_path:
     text = table(["816,5", "1224,5"], header="Zeit;Leistung Gerät (W)").replace("\n", end)
     data = text.encode(encoding)
     log = read_text(tmp_path, data)
-    assert (known(log), log.column) == ([816.5, 1224.5], "Leistung Gerät (W)")
+    assert (known(log), log.read_as["power-column"]) == ([816.5, 1224.5], "Leistung Gerät (W)")
     assert log.sha256 == hashlib.sha256(data).hexdigest()
 
 

@@ -24,12 +24,8 @@ WallMeter = Annotated[
         "times and power or energy; also a pipe or .gz."
     ),
 ]
-TimeColumn = Annotated[
-    str | None, typer.Option(help="Column of the times, if it has another name.")
-]
-PowerColumn = Annotated[
-    str | None, typer.Option(help="Column of power or energy, if it has another name.")
-]
+TimeColumn = Annotated[str | None, typer.Option(help="Column of the times, by its name.")]
+PowerColumn = Annotated[str | None, typer.Option(help="Column of power or energy, by name.")]
 Unit = Annotated[str | None, typer.Option(help="Unit of that column: W, kW, kWh, J …")]
 Decimal = Annotated[
     str | None, typer.Option(help="Decimal mark of its numbers: , or . (the other: thousands).")
@@ -38,15 +34,9 @@ Zone = Annotated[
     str | None,
     typer.Option(help="Zone of times that name none: Europe/Berlin, UTC, +02:00; else UTC."),
 ]
-DateOrder = Annotated[
-    str | None, typer.Option(help="Order of day, month and year: dmy, mdy or ymd.")
-]
-Energy = Annotated[
-    str | None, typer.Option(help="What a column of energy holds: total or interval.")
-]
-Start = Annotated[
-    str | None, typer.Option(help="Date and time of the log's second 0, if its times have none.")
-]
+DateOrder = Annotated[str | None, typer.Option(help="Order of a date: dmy, mdy or ymd.")]
+Energy = Annotated[str | None, typer.Option(help="What an energy column is: total or interval.")]
+Start = Annotated[str | None, typer.Option(help="Moment of second 0 of times without date.")]
 Offset = Annotated[
     float, typer.Option(help="Seconds to add to the log's times; positive if its clock is slow.")
 ]
@@ -116,7 +106,7 @@ def _describe_preview(run_id: str, source: str, preview: LogPreview) -> str:
 
     read_as, unit = preview.read_as, "W" if preview.kind.value == "sampled" else "J"
     form = [read_as["format"], read_as["encoding"], f"decimal mark '{read_as['decimal']}'"]
-    form += [f"delimiter {preview.delimiter!r}"] * bool(preview.delimiter)
+    form += [f"delimiter {read_as['delimiter']!r}"] * ("delimiter" in read_as)
     values = f"column {read_as['power-column']}, in {read_as['unit']}"
     zone = read_as.get("zone", "none, for they have no date")
     counts = f"{preview.readings:,} in {human_duration(preview.span_s)}; "

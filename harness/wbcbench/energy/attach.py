@@ -60,8 +60,7 @@ class LogPreview:
     """How a log was understood, beside the run that it is for.
 
     Attributes:
-        read_as: What was decided of it; see ``WallLog.decisions``.
-        delimiter: Between cells; empty where there is none.
+        read_as: What was decided of it; see ``WallLog``.
         kind: ``sampled`` for watts, ``counter`` for joules.
         first, last: Its readings at both ends.
         span_s: From the first to the last.
@@ -76,7 +75,6 @@ class LogPreview:
     """
 
     read_as: dict[str, str]
-    delimiter: str
     kind: Kind
     first: LogReading
     last: LogReading
@@ -136,8 +134,7 @@ def preview_wall_meter(
         for i in (0, -1)
     )
     return LogPreview(
-        read_as=readings.decisions,
-        delimiter=readings.delimiter,
+        read_as=readings.read_as,
         kind=readings.kind,
         first=first,
         last=last,
@@ -185,7 +182,7 @@ def _derive_energies(
     attachment = Attachment(
         source=source,
         source_sha256=readings.sha256,
-        column=readings.column,
+        column=readings.read_as["power-column"],
         offset_s=offset_s,
         utc_minus_monotonic_s=clock_s - offset_s,
         attached_utc=utc_now(),
@@ -193,7 +190,7 @@ def _derive_energies(
         energies=energies,
         budgets=appraisal.budgets,
         warnings=tuple(warnings),
-        options=readings.decisions,
+        options=readings.read_as,
     )
     _refuse_impossible(record, attachment)
     return attachment, trace

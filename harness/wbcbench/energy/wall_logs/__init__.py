@@ -1,6 +1,6 @@
 """The log of an external power meter: what real meters write → times and watts or joules, in SI.
 
-Bytes become text (``source``), text a table of cells under names (``FORMATS``, one file each), and
+Bytes become text (``source``), text a table of cells under names (``formats``, ``table``), and
 its columns one series: chosen by their names (``vocabulary``), with the way that numbers and times
 are written decided once a file from all of its cells (``numbers``, ``times``, ``energies``). What
 stays ambiguous is refused with the option that settles it: a guess would become joules.
@@ -21,12 +21,9 @@ from wbcbench.core.trace import Kind
 from wbcbench.energy import thresholds
 from wbcbench.energy.wall_logs import energies, times
 from wbcbench.energy.wall_logs.columns import LogColumns
-from wbcbench.energy.wall_logs.ipmi_dcmi import parse_ipmi_dcmi
-from wbcbench.energy.wall_logs.json_objects import parse_json
-from wbcbench.energy.wall_logs.log_table import LogTable, widen
+from wbcbench.energy.wall_logs.formats import LogTable, parse_json, parse_pattern, widen
 from wbcbench.energy.wall_logs.numbers import NumberStyle, find_styles, is_blank, split_unit
-from wbcbench.energy.wall_logs.ptdaemon import parse_ptdaemon
-from wbcbench.energy.wall_logs.source import read_text
+from wbcbench.energy.wall_logs.source import LogText, read_text
 from wbcbench.energy.wall_logs.table import parse_table
 from wbcbench.energy.wall_logs.vocabulary import (
     UNITS,
@@ -39,13 +36,6 @@ from wbcbench.energy.wall_logs.vocabulary import (
 
 _LEAST_W = 10.0  # a column without a unit that never holds more may be kilowatts
 _STANDING_S = 5.0  # times that stand still for so long are not those of the readings
-
-FORMATS: tuple[Callable[[str], LogTable | None], ...] = (
-    parse_ptdaemon,
-    parse_ipmi_dcmi,
-    parse_json,
-    parse_table,
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,52 +88,21 @@ class WallLog:
             ``relative_to`` says so; shape ``[n]``.
         value: Watts or cumulative joules; ``None`` where the meter had no reading, shape ``[n]``.
         kind: ``sampled`` for watts, ``counter`` for joules.
-        column: Name of the column the values come from.
-        notes: What had to be assumed, as whole sentences.
-        time_column: Names of the columns of time, joined by ``+``.
-        unit: Of the column.
-        energy: ``total`` or ``interval``, what a column of energy held; empty for power.
-        zone: In which the times were read.
-        has_zone: Whether the log or the user named it.
+        has_zone: Whether the log or the user named the zone of its times.
         relative_to: ``its own start`` or ``midnight``, from where times without a date count.
-        format: ``table``, ``JSON`` or the like.
-        delimiter: Between cells; empty where there is none.
-        decimal: The decimal mark.
-        encoding: Of the text.
+        read_as: What was decided, by the names of the options that would have it read so again.
+        notes: What had to be assumed, as whole sentences.
         sha256: Digest of the bytes that were read.
     """
 
     utc_s: tuple[float, ...]
     value: tuple[float | None, ...]
     kind: Kind
-    column: str
-    notes: tuple[str, ...]
-    time_column: str
-    unit: str
-    energy: str
-    zone: str
     has_zone: bool
     relative_to: str
-    format: str
-    delimiter: str
-    decimal: str
-    encoding: str = ""
-    sha256: str = ""
-
-    @property
-    def decisions(self) -> dict[str, str]:
-        """How it was read, by the names of the options that would have it read so again."""
-        decisions = {
-            "format": self.format,
-            "encoding": self.encoding,
-            "time-column": self.time_column,
-            "power-column": self.column,
-            "unit": self.unit,
-            "energy": self.energy,
-            "decimal": self.decimal,
-            "zone": self.zone,
-        }
-        return {option: value for option, value in decisions.items() if value}
+    read_as: dict[str, str]
+    notes: tuple[str, ...]
+    sha256: str
 
 
 def read_wall_log(
@@ -162,19 +121,24 @@ def read_wall_log(
     """
     source = read_text(path)
     try:
-        parsed = (table for parse in FORMATS if (table := parse(source.text)) is not None)
-        log = _LogReader(widen(next(parsed)), options or LogOptions(), around).read()
+        text = source.text
+        table = parse_pattern(text) or parse_json(text) or parse_table(text)
+        return _LogReader(source, widen(table), options or LogOptions(), around).read()
     except (ValueError, OverflowError) as error:
         raise UsageError(f"{path}: {error}.") from error
-    return replace(log, encoding=source.encoding, sha256=source.sha256)
 
 
 class _LogReader:
     """One log's table on its way to a series; every method raises ``ValueError`` as it refuses."""
 
     def __init__(
-        self, table: LogTable, options: LogOptions, around: tuple[float, float] | None
+        self,
+        source: LogText,
+        table: LogTable,
+        options: LogOptions,
+        around: tuple[float, float] | None,
     ) -> None:
+        self.source = source
         self.table = table
         self.options = options
         self.around = around
@@ -210,21 +174,26 @@ class _LogReader:
             value = energies.add_intervals(utc_s, value, columns.is_start(times_at))
             self.notes.append(f"{quote(name.text)} was read as the energy of each row's interval.")
         utc_s, value = self._drop_repeated(utc_s, value)
+        read_as = {
+            "format": self.table.format,
+            "delimiter": self.table.delimiter,
+            "encoding": self.source.encoding,
+            "time-column": "+".join(columns.names[i].text for i in times_at),
+            "power-column": name.text,
+            "unit": unit,
+            "energy": energy,
+            "decimal": style.decimal,
+            "zone": read.zone,
+        }
         return WallLog(
             utc_s=tuple(utc_s),
             value=tuple(value),
             kind=kind,
-            column=name.text,
-            notes=(*self.notes, *read.notes),
-            time_column="+".join(columns.names[i].text for i in times_at),
-            unit=unit,
-            energy=energy,
-            zone=read.zone,
             has_zone=read.has_zone,
             relative_to=read.relative_to,
-            format=self.table.format,
-            delimiter=self.table.delimiter,
-            decimal=style.decimal,
+            read_as={option: choice for option, choice in read_as.items() if choice},
+            notes=(*self.notes, *read.notes),
+            sha256=self.source.sha256,
         )
 
     def _parse_times(self, cells: Sequence[str], times_at: Sequence[int]) -> times.LogTimes:

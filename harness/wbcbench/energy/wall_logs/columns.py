@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from wbcbench.core.trace import Kind
 from wbcbench.energy.wall_logs import times
-from wbcbench.energy.wall_logs.log_table import LogTable
+from wbcbench.energy.wall_logs.formats import LogTable
 from wbcbench.energy.wall_logs.numbers import is_blank, split_unit
 from wbcbench.energy.wall_logs.vocabulary import ColumnName, find_unit, list_names, quote
 

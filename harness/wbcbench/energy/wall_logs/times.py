@@ -197,7 +197,7 @@ def _read_clocks(frame: pd.DataFrame) -> pd.Series[float]:
         clock = ":".join(frame.loc[odd, list(_CLOCK[:2])].iloc[0])
         raise ValueError(f"the time {quote(clock)} is not one of a day")
     hour = hour.where(~is_half, hour % 12 + 12.0 * frame["half"].isin(["P", "p"]))
-    return hour * 3600 + minute * 60 + second + ("0." + frame["part"].fillna("0")).astype(float)
+    return (hour * 60 + minute) * 60.0 + second + ("0." + frame["part"].fillna("0")).astype(float)
 
 
 def _choose_order(
