@@ -439,6 +439,15 @@ def test_a_dry_run_says_what_would_be_refused_and_why(run: RunDir, tmp_path: Pat
     assert "no machine draws" in " ".join(result.stdout.split())
 
 
+def test_a_dry_run_of_a_log_without_a_delimiter_names_none(run: RunDir, tmp_path: Path) -> None:
+    log = tmp_path / "l.jsonl"
+    lines = [json.dumps({"ts": epoch(t), "power": power_w(t)}) for t in rows()]
+    log.write_text("\n".join(lines))
+    words = ["attach", str(run.path), "--wall-meter", str(log), "--dry-run"]
+    shown = " ".join(CliRunner().invoke(APP, words).stdout.split())
+    assert "l.jsonl: JSON, utf-8, decimal mark '.' times column ts" in shown
+
+
 def test_options_that_cannot_be_meant_are_refused(run: RunDir, tmp_path: Path) -> None:
     base = ["attach", str(run.path), "--wall-meter", str(usual_log(tmp_path))]
     for extra in (

@@ -106,7 +106,7 @@ def _describe_preview(run_id: str, source: str, preview: LogPreview) -> str:
 
     read_as, unit = preview.read_as, "W" if preview.kind.value == "sampled" else "J"
     form = [read_as["format"], read_as["encoding"], f"decimal mark '{read_as['decimal']}'"]
-    form += [f"delimiter {read_as['delimiter']!r}"] * ("delimiter" in read_as)
+    form += [f"delimiter {mark!r}" for mark in [read_as.get("delimiter")] if mark]
     values = f"column {read_as['power-column']}, in {read_as['unit']}"
     zone = read_as.get("zone", "none, for they have no date")
     counts = f"{preview.readings:,} in {human_duration(preview.span_s)}; "

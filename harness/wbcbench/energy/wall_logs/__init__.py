@@ -23,7 +23,7 @@ from wbcbench.energy.wall_logs import energies, times
 from wbcbench.energy.wall_logs.columns import LogColumns
 from wbcbench.energy.wall_logs.formats import LogTable, parse_json, parse_pattern, widen
 from wbcbench.energy.wall_logs.numbers import NumberStyle, find_styles, is_blank, split_unit
-from wbcbench.energy.wall_logs.source import LogText, read_text
+from wbcbench.energy.wall_logs.source import read_text
 from wbcbench.energy.wall_logs.table import parse_table
 from wbcbench.energy.wall_logs.vocabulary import (
     UNITS,
@@ -102,7 +102,7 @@ class WallLog:
     relative_to: str
     read_as: dict[str, str]
     notes: tuple[str, ...]
-    sha256: str
+    sha256: str = ""
 
 
 def read_wall_log(
@@ -123,42 +123,35 @@ def read_wall_log(
     try:
         text = source.text
         table = parse_pattern(text) or parse_json(text) or parse_table(text)
-        return _LogReader(source, widen(table), options or LogOptions(), around).read()
+        log = _LogReader(widen(table), options or LogOptions(), around).read()
     except (ValueError, OverflowError) as error:
         raise UsageError(f"{path}: {error}.") from error
+    read_as = {"encoding": source.encoding, **log.read_as}
+    return replace(log, read_as=read_as, sha256=source.sha256)
 
 
 class _LogReader:
     """One log's table on its way to a series; every method raises ``ValueError`` as it refuses."""
 
     def __init__(
-        self,
-        source: LogText,
-        table: LogTable,
-        options: LogOptions,
-        around: tuple[float, float] | None,
+        self, table: LogTable, options: LogOptions, around: tuple[float, float] | None
     ) -> None:
-        self.source = source
-        self.table = table
         self.options = options
         self.around = around
         self.columns = LogColumns(table)
+        self.decimal = options.decimal or table.decimal
+        self.date_order = table.date_order or options.date_order
+        self.read_as = {"format": table.format, "delimiter": table.delimiter}
         self.notes = list(table.notes)
 
     def read(self) -> WallLog:
-        """The series, without what only the bytes say."""
+        """The series, as far as it is one."""
         columns, options = self.columns, self.options
         times_at = columns.find_times(options.time_column)
         value_at = columns.find_values(
             options.power_column, times_at, has_unit=options.unit is not None
         )
-        cells = columns.cells[value_at]
-        joined = zip(*(columns.cells[i] for i in times_at), strict=True)
-        moments = [" ".join(filter(None, row)) for row in joined]
-        rows = [i for i, cell in enumerate(cells) if cell is not None and moments[i]]
-        if sum(not is_blank(cells[i] or "") for i in rows) < 2:
-            raise ValueError("it holds fewer than two readings")
-        columns.require_one_meter(rows)
+        rows, moments = self._list_rows(times_at, value_at)
         read = self._parse_times([moments[i] for i in rows], times_at)
         utc_s = read.utc_s
         if utc_s[-1] < utc_s[0] and all(b <= a for a, b in pairwise(utc_s)):
@@ -174,10 +167,7 @@ class _LogReader:
             value = energies.add_intervals(utc_s, value, columns.is_start(times_at))
             self.notes.append(f"{quote(name.text)} was read as the energy of each row's interval.")
         utc_s, value = self._drop_repeated(utc_s, value)
-        read_as = {
-            "format": self.table.format,
-            "delimiter": self.table.delimiter,
-            "encoding": self.source.encoding,
+        self.read_as |= {
             "time-column": "+".join(columns.names[i].text for i in times_at),
             "power-column": name.text,
             "unit": unit,
@@ -185,24 +175,29 @@ class _LogReader:
             "decimal": style.decimal,
             "zone": read.zone,
         }
+        read_as = {option: choice for option, choice in self.read_as.items() if choice}
+        notes = (*self.notes, *read.notes)
         return WallLog(
-            utc_s=tuple(utc_s),
-            value=tuple(value),
-            kind=kind,
-            has_zone=read.has_zone,
-            relative_to=read.relative_to,
-            read_as={option: choice for option, choice in read_as.items() if choice},
-            notes=(*self.notes, *read.notes),
-            sha256=self.source.sha256,
+            tuple(utc_s), tuple(value), kind, read.has_zone, read.relative_to, read_as, notes
         )
+
+    def _list_rows(self, times_at: Sequence[int], value_at: int) -> tuple[list[int], list[str]]:
+        """The rows that have a time and a cell of the column, and the time of every row."""
+        cells = self.columns.cells[value_at]
+        joined = zip(*(self.columns.cells[i] for i in times_at), strict=True)
+        moments = [" ".join(filter(None, row)) for row in joined]
+        rows = [i for i, cell in enumerate(cells) if cell is not None and moments[i]]
+        if sum(not is_blank(cells[i] or "") for i in rows) < 2:
+            raise ValueError("it holds fewer than two readings")
+        self.columns.require_one_meter(rows)
+        return rows, moments
 
     def _parse_times(self, cells: Sequence[str], times_at: Sequence[int]) -> times.LogTimes:
         options, names = self.options, [self.columns.names[i] for i in times_at]
         zone = options.zone or next((name.zone for name in names if name.zone), None)
-        order = self.table.date_order or options.date_order
-        read = times.parse_times(cells, zone, order, self.around, names[0].unit)
+        read = times.parse_times(cells, zone, self.date_order, self.around, names[0].unit)
         if options.start and read.relative_to:
-            start = times.parse_times([options.start], zone, order, self.around)
+            start = times.parse_times([options.start], zone, self.date_order, self.around)
             read = replace(start, utc_s=[start.utc_s[0] + t for t in read.utc_s])
         elif options.start:
             self.notes.append("Its times have dates, so --start was not used.")
@@ -218,15 +213,7 @@ class _LogReader:
         """What it measures, the unit's name, watts or joules of each row, and their style."""
         name = self.columns.names[column]
         cells = [self.columns.cells[column][i] or "" for i in rows]
-        parts = [split_unit(cell) or (cell, "") for cell in cells]
-        bodies, words = (list(side) for side in zip(*parts, strict=True))
-        for other, beside in zip(self.columns.names, self.columns.cells, strict=True):
-            if other.has("unit"):
-                named = (beside[i] or "" for i in rows)
-                words = [w or c * bool(find_unit(c)) for w, c in zip(words, named, strict=True)]
-        in_cells = {*words} - {""}
-        usual = self.options.unit or name.unit or "".join(in_cells if len(in_cells) == 1 else ())
-        words = [usual if self.options.unit else word or usual for word in words]
+        bodies, words = self._split_units(name, cells, rows)
         used = {w for w, body in zip(words, bodies, strict=True) if not is_blank(body)}
         units = {word: self._find_unit(name, word) for word in sorted(used)}
         (kind, _), *others = units.values()
@@ -238,7 +225,7 @@ class _LogReader:
             pairs = zip(bodies, factors, strict=True)
             return [None if is_blank(body) else style.parse(body) * k for body, k in pairs]
 
-        styles = find_styles(bodies, self.options.decimal or self.table.decimal)
+        styles = find_styles(bodies, self.decimal)
         style = self._settle_style(column, styles, parse, kind, utc_s)
         value = parse(style)
         for place, (cell, number) in enumerate(zip(cells, value, strict=True), start=1):
@@ -254,6 +241,20 @@ class _LogReader:
             )
         unit = units[min(units)]
         return kind, next(known for known in UNITS if UNITS[known] == unit), value, style
+
+    def _split_units(
+        self, name: ColumnName, cells: Sequence[str], rows: Sequence[int]
+    ) -> tuple[list[str], list[str]]:
+        """The numbers of cells, and their units: the user's, their own, or the column's."""
+        parts = [split_unit(cell) or (cell, "") for cell in cells]
+        bodies, words = [body for body, _ in parts], [word for _, word in parts]
+        for other, beside in zip(self.columns.names, self.columns.cells, strict=True):
+            if other.has("unit"):
+                named = (beside[i] or "" for i in rows)
+                words = [w or c * bool(find_unit(c)) for w, c in zip(words, named, strict=True)]
+        own = {*words} - {""}
+        usual = self.options.unit or name.unit or "".join(own if len(own) == 1 else ())
+        return bodies, [usual if self.options.unit else word or usual for word in words]
 
     def _find_unit(self, name: ColumnName, word: str) -> Unit:
         """The unit that a word is, or that a column has which names none."""

@@ -154,7 +154,7 @@ def _select_readings(rows: Rows, layout: _Layout) -> tuple[Rows, tuple[str, ...]
     good = [row for row in others if row[0][:1] != "#" and (any(row[1:]) or classify(row[0]))]
     cells = [row[layout.key] if len(row) > layout.key else "" for row in good]
     alike = {*map(classify, cells[:1]), "moment"}
-    last = max((i for i, cell in enumerate(cells, start=1) if classify(cell) in alike), default=0)
+    last = next((i for i in range(len(cells), 0, -1) if classify(cells[i - 1]) in alike), 0)
     tail = good[last:] if len(good) - last <= _TAIL else []
     good = good[: len(good) - len(tail)]
     for number, row in enumerate(good, start=1):
