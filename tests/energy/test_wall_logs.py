@@ -190,11 +190,11 @@ def test_numbers_of_a_file_are_read_in_the_one_way_that_all_of_them_allow(
         (["1,224", "1,250"], "--decimal"),
         (["1.224,5", "1,224.5"], "in more than one way"),
         (["816,5", "816.5"], "in more than one way"),
-        (["12,34,567", "8"], "number should be"),
-        (["1 22", "8"], "number should be"),
+        (["12,34,567", "8"], "is no number"),
+        (["1 22", "8"], "is no number"),
         (["1e400", "8"], "no machine draws"),
         (["-5", "8"], "no machine draws"),
-        (["five", "8", "9"], "number should be"),
+        (["five", "8", "9"], "is no number"),
     ],
 )
 def test_what_could_be_either_is_refused_with_the_option_that_settles_it(
@@ -219,7 +219,7 @@ def test_the_named_decimal_mark_settles_it(tmp_path: Path) -> None:
     assert known(read_text(tmp_path, text, decimal=".")) == [816, 1224, 816]
     path = tmp_path / "log.txt"
     path.write_text(table(["816.5", "1,224"], mark="\t"))
-    refuse(path, "number should be", decimal=",")
+    refuse(path, "is no number", decimal=",")
 
 
 def test_a_delimiter_inside_quotes_is_none(tmp_path: Path) -> None:
@@ -548,7 +548,7 @@ def test_a_packed_log_is_unpacked_and_its_digest_is_that_of_the_file(tmp_path: P
         (b"1,2\n3,4\n", "no single column that is named like a time"),
         (b"time,power_w\n1,2,3\n2,3,4\n", "reading 1 has 3 cells where the header has 2"),
         (b"time,power_w\n1,80\n2,81\n3,82,5\n4,83\n", "reading 3 has 3 cells"),
-        (b"time,power_w\n1,=cmd()\n2,1\n3,2\n", "where a number should be"),
+        (b"time,power_w\n1,=cmd()\n2,1\n3,2\n", "is no number"),
         (b"time,power_w\n1,50\nyesterday,5\n3,60\n", "neither epoch seconds|no number"),
         (b"time,power_w\n5,50\n3,50\n4,50\n", "reading 2 is 2 s before the row above"),
         (b"time,power_w\n2026-13-01 00:00:00,50\n2026-13-01 00:00:01,50\n", "do not exist"),

@@ -107,26 +107,25 @@ def _describe_preview(run_id: str, source: str, preview: LogPreview) -> str:
     read_as, unit = preview.read_as, "W" if preview.kind.value == "sampled" else "J"
     form = [read_as["format"], read_as["encoding"], f"decimal mark '{read_as['decimal']}'"]
     form += [f"delimiter {mark!r}" for mark in [read_as.get("delimiter")] if mark]
-    values = f"column {read_as['power-column']}, in {read_as['unit']}"
     zone = read_as.get("zone", "none, for they have no date")
-    counts = f"{preview.readings:,} in {human_duration(preview.span_s)}; "
-    counts += f"{preview.without_reading:,} empty, {count_of(preview.gaps, 'gap')}"
+    values = [f"column {read_as['power-column']}", f"in {read_as['unit']}"]
+    values += filter(None, [read_as.get("energy")])
+    span = human_duration(preview.span_s)
+    missing = f"{preview.without_reading:,} empty, {count_of(preview.gaps, 'gap')}"
     means = {name: mean_w for name, mean_w in preview.window_power_w.items() if mean_w is not None}
-    shown = [TRAIN] if TRAIN in means else [*means][:3]
     facts = [
         ("file", f"{source}: {', '.join(form)}"),
         ("times", f"column {read_as['time-column']}, zone {zone}"),
-        ("values", ", ".join([values, *filter(None, [read_as.get("energy")])])),
-        *(
-            (name, f"{end.utc or f'second {end.t_s:g}'}: {end.value:,.6g} {unit}")
-            for name, end in (("first", preview.first), ("last", preview.last))
-        ),
-        ("readings", counts),
-        ("mean", f"{human_power(preview.mean_power_w)} over the file"),
-        *(("run", f"{human_power(means[name])} in {name}") for name in shown),
-        *(("note", note) for note in preview.notes),
-        *[("refused", preview.refusal)] * bool(preview.refusal),
+        ("values", ", ".join(values)),
     ]
+    for name, end in (("first", preview.first), ("last", preview.last)):
+        facts.append((name, f"{end.utc or f'second {end.t_s:g}'}: {end.value:,.6g} {unit}"))
+    facts.append(("readings", f"{preview.readings:,} in {span}; {missing}"))
+    facts.append(("mean", f"{human_power(preview.mean_power_w)} over the file"))
+    windows = [TRAIN] if TRAIN in means else [*means][:3]
+    facts += [("run", f"{human_power(means[window])} in {window}") for window in windows]
+    facts += [("note", note) for note in preview.notes]
+    facts += [("refused", preview.refusal)] * bool(preview.refusal)
     width = max(shutil.get_terminal_size().columns, 40)
     lines = [f"{run_id}: nothing was stored.", *(f"  {name:<9} {fact}" for name, fact in facts)]
     return "\n".join(

@@ -148,9 +148,7 @@ class _LogReader:
         """The series, as far as it is one."""
         columns, options = self.columns, self.options
         times_at = columns.find_times(options.time_column)
-        value_at = columns.find_values(
-            options.power_column, times_at, has_unit=options.unit is not None
-        )
+        value_at = columns.find_values(options.power_column, times_at, options.unit)
         rows, moments = self._list_rows(times_at, value_at)
         read = self._parse_times([moments[i] for i in rows], times_at)
         utc_s = read.utc_s

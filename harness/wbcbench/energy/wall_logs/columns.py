@@ -41,29 +41,26 @@ class LogColumns:
         Raises:
             ValueError: There is none, or no single one.
         """
-        dates, clocks = (
-            [i for i, k in enumerate(self._kinds) if k == kind] for kind in ("date", "clock")
-        )
+        names, kinds = self.names, self._kinds
+        dates, clocks = ([i for i, k in enumerate(kinds) if k == c] for c in ("date", "clock"))
         candidates = [
             [i]
-            for i, name in enumerate(self.names)
-            if self._kinds[i] == "moment"
+            for i, name in enumerate(names)
+            if kinds[i] == "moment"
             and (name.is_time or i not in self.numeric or name.text.startswith("column "))
         ]
         candidates += [[i, j] for i, j in product(dates, clocks)]
         if wanted is not None:
             place = self._find_named(wanted, "--time-column")
             candidates = [at for at in candidates if place in at] or [[place]]
-        candidates = candidates or [
-            [i] for i, name in enumerate(self.names) if name.is_time and self._kinds[i]
-        ]
+        candidates = candidates or [[i] for i, n in enumerate(names) if n.is_time and kinds[i]]
         candidates = _narrow(
             candidates,
-            lambda at: all(self.names[i].is_time for i in at),
-            lambda at: any(self.names[i].is_time for i in at),
+            lambda at: all(names[i].is_time for i in at),
+            lambda at: any(names[i].is_time for i in at),
             lambda at: at[-1] - at[0] == len(at) - 1,
             lambda at: any(len({*filter(None, self.cells[i])}) > 1 for i in at),
-            lambda at: at[0] in self.numeric or self.names[at[0]].says_zone,
+            lambda at: at[0] in self.numeric or names[at[0]].says_zone,
             lambda at: not self.is_start(at),
         )
         if len(candidates) == 1:
@@ -73,13 +70,13 @@ class LogColumns:
             f"{self.list_all()}. Use --time-column"
         )
 
-    def find_values(self, wanted: str | None, times_at: Sequence[int], *, has_unit: bool) -> int:
+    def find_values(self, wanted: str | None, times_at: Sequence[int], unit: str | None) -> int:
         """The column of power, or else of energy.
 
         Args:
             wanted: Its name, if the user says.
             times_at: The columns of times.
-            has_unit: Whether the user names a unit, so that any numbers may be meant.
+            unit: That the user names, so that any numbers may be meant.
 
         Raises:
             ValueError: There is none, or no single one.
@@ -90,7 +87,7 @@ class LogColumns:
         places = [i for i in others if self.names[i].kind is Kind.SAMPLED]
         places = places or [i for i in others if self.names[i].kind is Kind.COUNTER]
         first = (cells[0] or "" for cells in self.cells if cells)
-        has_unit = has_unit or any(find_unit(cell.lstrip("0123456789., ")) for cell in first)
+        has_unit = unit or any(find_unit(cell.lstrip("0123456789., ")) for cell in first)
         places = places or [i for i in others if i in self.numeric and has_unit]
         places = _narrow(
             places,

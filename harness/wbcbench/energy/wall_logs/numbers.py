@@ -80,7 +80,7 @@ def find_styles(cells: Sequence[str], decimal: str | None = None) -> list[Number
         for cell in written:
             if not any(style.matches(cell) for style in styles):
                 place = cells.index(cell) + 1
-                raise ValueError(f"reading {place} has {quote(cell)} where a number should be")
+                raise ValueError(f"reading {place} has {quote(cell)}, which is no number")
         raise ValueError(
             "its numbers use their marks in more than one way; write all of them alike"
         )
