@@ -557,6 +557,8 @@ def test_a_packed_log_is_unpacked_and_its_digest_is_that_of_the_file(tmp_path: P
         (b"time,power_w\n99999999999999999,50\n99999999999999999,51\n", "2000 to 2100"),
         (b"time,power_w\n" + b"1" * 200_000 + b",5\n", "more than 100,000 characters"),
         (b'time,power_w\n1,"5\n2,6\n', "not a table|no rows"),
+        (b'time,power_w\n1,"5"\n2,"60"\n3,"7', "not a table"),
+        (b"time,power_w\n1,5.0None\n2,5\n3,6\n", "is no number"),
         (b"time,power_w\n1\x00,5\n2,5\n", "control characters"),
         (bytes(range(256)) * 9, "control characters|not text"),
         (b"PK\x03\x04abcdefgh", "Save the sheet as CSV"),
@@ -574,6 +576,12 @@ def test_a_file_that_is_no_log_is_refused_with_its_place(
     path = tmp_path / "log.csv"
     path.write_bytes(content)
     refuse(path, says)
+
+
+def test_a_damaged_first_cell_makes_no_summary_of_the_readings_below(tmp_path: Path) -> None:
+    rows = "".join(f"{i},{FIRST_S + i:.0f},{80 + i}\n" for i in range(1, 9))
+    log = read_text(tmp_path, f"no,time,power_w\n1'000,{FIRST_S:.0f},80\n{rows}")
+    assert known(log) == [80 + i for i in range(9)]
 
 
 def test_a_file_that_is_not_there_is_a_usage_error(tmp_path: Path) -> None:

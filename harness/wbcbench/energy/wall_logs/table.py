@@ -17,7 +17,7 @@ from itertools import zip_longest
 from wbcbench.core.text import count_of
 from wbcbench.energy.wall_logs.formats import LogTable
 from wbcbench.energy.wall_logs.numbers import is_blank, split_unit
-from wbcbench.energy.wall_logs.times import classify
+from wbcbench.energy.wall_logs.times import classify, classify_all
 from wbcbench.energy.wall_logs.vocabulary import ColumnName, is_unit, quote
 
 _SAMPLE, _LONGEST_LINE = 400, 100_000
@@ -72,7 +72,7 @@ def parse_table(text: str) -> LogTable:
         cells = f"{layout.width} cells where the header has {len(layout.names)}"
         raise ValueError(f"reading 1 has {cells}")
     try:
-        rows = _split(lines, layout.delimiter)
+        rows = _split(lines, layout.delimiter, is_strict=True)
     except csv.Error as error:
         raise ValueError(f"it is not a table: {error}") from error
     good, notes = _select_readings(rows, layout)
@@ -81,11 +81,11 @@ def parse_table(text: str) -> LogTable:
     return LogTable("table", layout.names[:width], columns[:width], layout.delimiter, notes=notes)
 
 
-def _split(lines: Sequence[str], delimiter: str) -> Rows:
+def _split(lines: Sequence[str], delimiter: str, *, is_strict: bool = False) -> Rows:
     """Cells of each line, without the empty one that a delimiter at its end makes."""
     if delimiter == " ":
         lines = [" ".join(line.split()) for line in lines]
-    reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True)
+    reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True, strict=is_strict)
     rows = [[cell.strip() for cell in row] for row in reader]
     if len(rows) != len(lines):
         raise csv.Error("a quoted cell runs over several lines")
@@ -153,7 +153,7 @@ def _select_readings(rows: Rows, layout: _Layout) -> tuple[Rows, tuple[str, ...]
     others = [row for row in below if tuple(row) not in known]
     good = [row for row in others if row[0][:1] != "#" and (any(row[1:]) or classify(row[0]))]
     cells = [row[layout.key] if len(row) > layout.key else "" for row in good]
-    alike = {*map(classify, cells[:1]), "moment"}
+    alike = {classify_all(cells), "moment"}
     last = next((i for i in range(len(cells), 0, -1) if classify(cells[i - 1]) in alike), 0)
     tail = good[last:] if len(good) - last <= _TAIL else []
     good = good[: len(good) - len(tail)]
