@@ -25,14 +25,7 @@ from wbcbench.energy.wall_logs.formats import LogTable, parse_json, parse_patter
 from wbcbench.energy.wall_logs.numbers import NumberStyle, find_styles, is_blank, split_unit
 from wbcbench.energy.wall_logs.source import read_text
 from wbcbench.energy.wall_logs.table import parse_table
-from wbcbench.energy.wall_logs.vocabulary import (
-    UNITS,
-    ColumnName,
-    Unit,
-    find_unit,
-    list_names,
-    quote,
-)
+from wbcbench.energy.wall_logs.vocabulary import UNITS, Unit, find_unit, list_names, quote
 
 _LEAST_W = 10.0  # a column without a unit that never holds more may be kilowatts
 _STANDING_S = 5.0  # times that stand still for so long are not those of the readings
@@ -136,66 +129,65 @@ class _LogReader:
     def __init__(
         self, table: LogTable, options: LogOptions, around: tuple[float, float] | None
     ) -> None:
+        self.table = table
         self.options = options
         self.around = around
         self.columns = LogColumns(table)
-        self.decimal = options.decimal or table.decimal
-        self.date_order = table.date_order or options.date_order
-        self.read_as = {"format": table.format, "delimiter": table.delimiter}
+        self.times_at = self.columns.find_times(options.time_column)
+        self.value_at = self.columns.find_values(options.power_column, self.times_at, options.unit)
+        self.name = self.columns.names[self.value_at]
+        self.utc_s = list[float]()
         self.notes = list(table.notes)
 
     def read(self) -> WallLog:
         """The series, as far as it is one."""
-        columns, options = self.columns, self.options
-        times_at = columns.find_times(options.time_column)
-        value_at = columns.find_values(options.power_column, times_at, options.unit)
-        rows, moments = self._list_rows(times_at, value_at)
-        read = self._parse_times([moments[i] for i in rows], times_at)
-        utc_s = read.utc_s
-        if utc_s[-1] < utc_s[0] and all(b <= a for a, b in pairwise(utc_s)):
-            rows.reverse()
-            utc_s = utc_s[::-1]
+        columns, name, energy = self.columns, self.name, ""
+        columns.keep_readings(self.times_at, self.value_at)
+        read = self._parse_times()
+        self.utc_s = read.utc_s
+        if read.utc_s[-1] < read.utc_s[0] and all(b <= a for a, b in pairwise(read.utc_s)):
+            columns.keep_rows(range(len(self.utc_s))[::-1])
+            self.utc_s = self.utc_s[::-1]
             self.notes.append("It begins with its last reading and was read backwards.")
-        kind, unit, value, style = self._parse_values(value_at, rows, utc_s)
-        name, energy = columns.names[value_at], ""
+        kind, unit, value, style = self._parse_values()
         if kind is Kind.COUNTER:
-            beside = self._read_power_beside(rows, style)
-            energy = options.energy or energies.decide_energy(name, utc_s, value, beside)
+            beside_w = self._read_power_beside(style)
+            energy = self.options.energy or energies.decide_energy(
+                name, self.utc_s, value, beside_w
+            )
         if energy == energies.INTERVAL:
-            value = energies.add_intervals(utc_s, value, columns.is_start(times_at))
+            value = energies.add_intervals(self.utc_s, value, columns.is_start(self.times_at))
             self.notes.append(f"{quote(name.text)} was read as the energy of each row's interval.")
-        utc_s, value = self._drop_repeated(utc_s, value)
-        self.read_as |= {
-            "time-column": "+".join(columns.names[i].text for i in times_at),
+        rows = self._drop_repeated(value)
+        read_as = {
+            "format": self.table.format,
+            "delimiter": self.table.delimiter,
+            "time-column": "+".join(columns.names[i].text for i in self.times_at),
             "power-column": name.text,
             "unit": unit,
             "energy": energy,
             "decimal": style.decimal,
             "zone": read.zone,
         }
-        read_as = {option: choice for option, choice in self.read_as.items() if choice}
-        notes = (*self.notes, *read.notes)
         return WallLog(
-            tuple(utc_s), tuple(value), kind, read.has_zone, read.relative_to, read_as, notes
+            utc_s=tuple(self.utc_s[i] for i in rows),
+            value=tuple(value[i] for i in rows),
+            kind=kind,
+            has_zone=read.has_zone,
+            relative_to=read.relative_to,
+            read_as={option: choice for option, choice in read_as.items() if choice},
+            notes=(*self.notes, *read.notes),
         )
 
-    def _list_rows(self, times_at: Sequence[int], value_at: int) -> tuple[list[int], list[str]]:
-        """The rows that have a time and a cell of the column, and the time of every row."""
-        cells = self.columns.cells[value_at]
-        joined = zip(*(self.columns.cells[i] for i in times_at), strict=True)
-        moments = [" ".join(filter(None, row)) for row in joined]
-        rows = [i for i, cell in enumerate(cells) if cell is not None and moments[i]]
-        if sum(not is_blank(cells[i] or "") for i in rows) < 2:
-            raise ValueError("it holds fewer than two readings")
-        self.columns.require_one_meter(rows)
-        return rows, moments
-
-    def _parse_times(self, cells: Sequence[str], times_at: Sequence[int]) -> times.LogTimes:
-        options, names = self.options, [self.columns.names[i] for i in times_at]
+    def _parse_times(self) -> times.LogTimes:
+        options, names = self.options, [self.columns.names[i] for i in self.times_at]
         zone = options.zone or next((name.zone for name in names if name.zone), None)
-        read = times.parse_times(cells, zone, self.date_order, self.around, names[0].unit)
+        order = self.table.date_order or options.date_order
+        rows = zip(*(self.columns.cells[i] for i in self.times_at), strict=True)
+        cells = [" ".join(filter(None, row)) for row in rows]
+        read = times.parse_times(cells, zone, order, self.around, names[0].unit)
         if options.start and read.relative_to:
-            start = times.parse_times([options.start], zone, self.date_order, self.around)
+            start = times.parse_times([options.start], zone, order, self.around)
             read = replace(start, utc_s=[start.utc_s[0] + t for t in read.utc_s])
         elif options.start:
             self.notes.append("Its times have dates, so --start was not used.")
@@ -205,15 +197,12 @@ class _LogReader:
             self.notes.append("Its times name their zone themselves, so --zone was not used.")
         return read
 
-    def _parse_values(
-        self, column: int, rows: Sequence[int], utc_s: Sequence[float]
-    ) -> tuple[Kind, str, list[float | None], NumberStyle]:
+    def _parse_values(self) -> tuple[Kind, str, list[float | None], NumberStyle]:
         """What it measures, the unit's name, watts or joules of each row, and their style."""
-        name = self.columns.names[column]
-        cells = [self.columns.cells[column][i] or "" for i in rows]
-        bodies, words = self._split_units(name, cells, rows)
+        name = self.name
+        bodies, words = self._split_units()
         used = {w for w, body in zip(words, bodies, strict=True) if not is_blank(body)}
-        units = {word: self._find_unit(name, word) for word in sorted(used)}
+        units = {word: self._find_unit(word) for word in sorted(used)}
         (kind, _), *others = units.values()
         if ("" in units and others) or any(other[0] is not kind for other in others):
             raise ValueError(f"its column {quote(name.text)} mixes units: {list_names([*units])}")
@@ -223,14 +212,14 @@ class _LogReader:
             pairs = zip(bodies, factors, strict=True)
             return [None if is_blank(body) else style.parse(body) * k for body, k in pairs]
 
-        styles = find_styles(bodies, self.decimal)
-        style = self._settle_style(column, styles, parse, kind, utc_s)
+        styles = find_styles(bodies, self.options.decimal or self.table.decimal)
+        style = self._settle_style(styles, parse, kind)
         value = parse(style)
-        for place, (cell, number) in enumerate(zip(cells, value, strict=True), start=1):
+        for place, number in enumerate(value, start=1):
             if number is not None and not 0 <= number < math.inf:
                 raise ValueError(
-                    f"reading {place} has {quote(cell)}, which no machine draws; a sensor may be "
-                    "the wrong way round"
+                    f"reading {place} has {quote(bodies[place - 1])}, which no machine draws; a "
+                    "sensor may be the wrong way round"
                 )
         if "" in units and max(filter(None, value), default=0) < _LEAST_W:
             raise ValueError(
@@ -240,22 +229,20 @@ class _LogReader:
         unit = units[min(units)]
         return kind, next(known for known in UNITS if UNITS[known] == unit), value, style
 
-    def _split_units(
-        self, name: ColumnName, cells: Sequence[str], rows: Sequence[int]
-    ) -> tuple[list[str], list[str]]:
+    def _split_units(self) -> tuple[list[str], list[str]]:
         """The numbers of cells, and their units: the user's, their own, or the column's."""
-        parts = [split_unit(cell) or (cell, "") for cell in cells]
+        parts = [split_unit(cell) or (cell, "") for cell in self.columns.texts(self.value_at)]
         bodies, words = [body for body, _ in parts], [word for _, word in parts]
-        for other, beside in zip(self.columns.names, self.columns.cells, strict=True):
-            if other.has("unit"):
-                named = (beside[i] or "" for i in rows)
-                words = [w or c * bool(find_unit(c)) for w, c in zip(words, named, strict=True)]
+        for i in [i for i, other in enumerate(self.columns.names) if other.has("unit")]:
+            pairs = zip(words, self.columns.texts(i), strict=True)
+            words = [word or cell * bool(find_unit(cell)) for word, cell in pairs]
         own = {*words} - {""}
-        usual = self.options.unit or name.unit or "".join(own if len(own) == 1 else ())
+        usual = self.options.unit or self.name.unit or "".join(own if len(own) == 1 else ())
         return bodies, [usual if self.options.unit else word or usual for word in words]
 
-    def _find_unit(self, name: ColumnName, word: str) -> Unit:
+    def _find_unit(self, word: str) -> Unit:
         """The unit that a word is, or that a column has which names none."""
+        name = self.name
         if (unit := find_unit(word)) is not None:
             return unit
         if word:
@@ -273,16 +260,14 @@ class _LogReader:
 
     def _settle_style(
         self,
-        column: int,
         styles: list[NumberStyle],
         parse: Callable[[NumberStyle], list[float | None]],
         kind: Kind,
-        utc_s: Sequence[float],
     ) -> NumberStyle:
         """Of the styles that fit, the one of other columns, or of what a machine can draw."""
         marks = set[str]()
-        for i in [i for i in self.columns.numeric if i != column and len(styles) > 1]:
-            parts = [split_unit(cell) for cell in self.columns.cells[i] if cell]
+        for i in [i for i in self.columns.numeric if i != self.value_at and len(styles) > 1]:
+            parts = map(split_unit, self.columns.texts(i))
             texts = [part[0] for part in parts if part]
             with suppress(ValueError):
                 found = find_styles(texts)
@@ -290,34 +275,29 @@ class _LogReader:
                 marks |= {found[0].decimal} if len(found) == 1 and is_shown else set()
         styles = [style for style in styles if style.decimal in marks] or styles
         if len(styles) > 1:
-            means_w = [_find_mean_power_w(utc_s, parse(style), kind) for style in styles]
+            means_w = [_find_mean_power_w(self.utc_s, parse(style), kind) for style in styles]
             pairs = zip(styles, means_w, strict=True)
             styles = [style for style, mean_w in pairs if mean_w <= thresholds.CEILING_W] or styles
         if len(styles) > 1:
             raise ValueError(
-                f"its numbers in {quote(self.columns.names[column].text)} may have thousands or "
+                f"its numbers in {quote(self.name.text)} may have thousands or "
                 "decimals. Use --decimal , or --decimal . to say which mark is the decimal one"
             )
         return styles[0]
 
-    def _read_power_beside(
-        self, rows: Sequence[int], style: NumberStyle
-    ) -> list[float | None] | None:
+    def _read_power_beside(self, style: NumberStyle) -> list[float | None] | None:
         """The one column of power in the same rows; ``None`` if there is no single one."""
         places = [i for i, name in enumerate(self.columns.names) if name.kind is Kind.SAMPLED]
         if len(places) != 1:
             return None
         factor = (find_unit(self.columns.names[places[0]].unit) or UNITS["W"])[1]
-        cells = [self.columns.cells[places[0]][i] or "" for i in rows]
+        cells = self.columns.texts(places[0])
         return [style.parse(cell) * factor if style.matches(cell) else None for cell in cells]
 
-    def _drop_repeated(
-        self, utc_s: Sequence[float], value: Sequence[float | None]
-    ) -> tuple[list[float], list[float | None]]:
+    def _drop_repeated(self, value: Sequence[float | None]) -> list[int]:
         """The rows without those that repeat a time."""
-        rows = [0]
-        for place, t_s in enumerate(utc_s[1:], start=1):
-            before_s = utc_s[rows[-1]]
+        rows, utc_s = [0], self.utc_s
+        for place, (before_s, t_s) in enumerate(pairwise(utc_s), start=1):
             if t_s < before_s:
                 raise ValueError(
                     f"reading {place + 1} is {before_s - t_s:.0f} s before the row above. The "
@@ -333,10 +313,9 @@ class _LogReader:
                     f"its times stand still for up to {step_s:.0f} s at {repeated} of its "
                     "readings. Log the time of each reading, or use another --time-column"
                 )
-            self.notes.append(
-                f"{count_of(repeated, 'row')} with the time of the row before left out."
-            )
-        return [utc_s[i] for i in rows], [value[i] for i in rows]
+            rows_text = count_of(repeated, "row")
+            self.notes.append(f"{rows_text} with the time of the row before left out.")
+        return rows
 
 
 def _find_mean_power_w(utc_s: Sequence[float], value: Sequence[float | None], kind: Kind) -> float:

@@ -111,11 +111,28 @@ class LogColumns:
         """Whether the times are those at which something begins."""
         return any(self.names[i].has("start") for i in times_at)
 
-    def require_one_meter(self, rows: Sequence[int]) -> None:
-        """Refuse rows of several meters, whose readings would be mixed."""
+    def texts(self, place: int) -> list[str]:
+        """The cells of a column; empty where a row has no such cell."""
+        return [cell or "" for cell in self.cells[place]]
+
+    def keep_rows(self, rows: Sequence[int]) -> None:
+        """Leave out all rows but these, in their order."""
+        self.cells = tuple([cells[i] for i in rows] for cells in self.cells)
+
+    def keep_readings(self, times_at: Sequence[int], value_at: int) -> None:
+        """Leave out the rows without a time or a cell of the values.
+
+        Raises:
+            ValueError: They are of several meters, or there are fewer than two readings.
+        """
+        moments, values = zip(*(self.cells[i] for i in times_at), strict=True), self.cells[value_at]
+        pairs = enumerate(zip(moments, values, strict=True))
+        self.keep_rows([i for i, (row, value) in pairs if any(row) and value is not None])
+        if sum(not is_blank(cell) for cell in self.texts(value_at)) < 2:
+            raise ValueError("it holds fewer than two readings")
         for name, cells in zip(self.names, self.cells, strict=True):
-            meters = list(dict.fromkeys(cell for i in rows if (cell := cells[i])))
-            if name.is_meter and 1 < len(meters) <= len(rows) / 2:
+            meters = list(dict.fromkeys(filter(None, cells)))
+            if name.is_meter and 1 < len(meters) <= len(cells) / 2:
                 raise ValueError(
                     f"its rows are of several meters, by {quote(name.text)}: {list_names(meters)}. "
                     "Attach a log of one of them"
