@@ -275,6 +275,8 @@ def test_the_order_of_day_and_month_is_decided_once_a_file(tmp_path: Path) -> No
     assert read_text(tmp_path, day_log([(3, 4), (13, 4)])).utc_s[0] == april
     assert read_text(tmp_path, day_log([(3, 4), (3, 14)])).utc_s[0] == march
     assert read_text(tmp_path, day_log([(3, 4), (4, 4)]), date_order="dmy").utc_s[0] == april
+    year_first = "time\tpower_w\n2026-04-03 12:00:00\t80\n2026-04-03 12:00:01\t81"
+    assert read_text(tmp_path, year_first, date_order="mdy").utc_s[0] == april
     falling = day_log([(12, 3), (1, 4)])  # 12 March, 1 April; else 3 December, 4 January
     assert read_text(tmp_path, falling).utc_s[0] == april - 22 * 86_400
     path = tmp_path / "log.csv"

@@ -173,8 +173,9 @@ def _pivot(table: LogTable, value: int, keys: Sequence[int], units: Sequence[int
         unit = dict(pair for pair in zip(series, table.columns[i], strict=True) if pair[1])
         series = [f"{key} ({unit[key]})" if key in unit else key for key in series]
     others = [i for i in range(len(table.names)) if i not in {value, *keys, *units}]
-    columns = {table.names[i]: table.columns[i] for i in others}
+    names, columns = [table.names[i] for i in others], [table.columns[i] for i in others]
     for name in list(dict.fromkeys(series))[:_MOST_SERIES]:
         pairs = zip(table.columns[value], series, strict=True)
-        columns[name] = [cell if key == name else None for cell, key in pairs]
-    return replace(table, names=tuple(columns), columns=tuple(columns.values()))
+        names.append(name)
+        columns.append([cell if key == name else None for cell, key in pairs])
+    return replace(table, names=tuple(names), columns=tuple(columns))

@@ -28,10 +28,12 @@ _UNITS_S = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "min": 60.0, "h": 3
 _DAY_S, _MOST_ZONE_S = 86_400.0, 50_400.0
 
 # Forms of a date whose parts a "/" divides, or a "." as it was; of months the first three letters.
+# Those of one meaning alone, whatever the order of others, and those of each order.
+_FIXED_FORMS = ("%Y/%m/%d", "%Y.%m.%d", "%Y%m%d", "%Y/%b/%d", "%d.%m.%Y", "%d.%m.%y")
 DATE_FORMS = {
-    "dmy": ("%d/%m/%Y", "%d/%m/%y", "%d.%m.%Y", "%d.%m.%y", "%d/%b/%Y", "%d/%b/%y"),
+    "dmy": ("%d/%m/%Y", "%d/%m/%y", "%d/%b/%Y", "%d/%b/%y"),
     "mdy": ("%m/%d/%Y", "%m/%d/%y", "%b/%d/%Y", "%b/%d/%y"),
-    "ymd": ("%Y/%m/%d", "%y/%m/%d", "%Y.%m.%d", "%Y%m%d", "%Y/%b/%d", "%y/%b/%d"),
+    "ymd": ("%y/%m/%d", "%y/%b/%d"),
 }
 _CLOCK = ("hour", "minute", "second")
 _NUMBER = re.compile(r"\d+([.,]\d*)?([eE]\+?\d+)?")
@@ -232,7 +234,7 @@ def _read_days(dates: pd.Series[str], order: str) -> pd.Series[float] | None:
 
     plain = dates.str.replace(r"\.?[-/, ]+", "/", regex=True)
     plain = plain.str.replace(r"([A-Za-z]{3})[a-z]*", r"\1", regex=True)
-    for form in DATE_FORMS[order]:
+    for form in (*_FIXED_FORMS, *DATE_FORMS[order]):
         with suppress(ValueError):
             return (pd.to_datetime(plain, format=form) - pd.Timestamp(0)).dt.total_seconds()
     return None
