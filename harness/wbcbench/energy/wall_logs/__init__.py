@@ -1,9 +1,10 @@
 """The log of an external power meter: what real meters write → times and watts or joules, in SI.
 
 Bytes become text (``source``), text a table of cells under names (``formats``, ``table``), and
-its columns one series: chosen by their names (``vocabulary``), with the way that numbers and times
-are written decided once a file from all of its cells (``numbers``, ``times``, ``energies``). What
-stays ambiguous is refused with the option that settles it: a guess would become joules.
+its columns one series: chosen by their names (``columns``, ``vocabulary``), with the way that
+numbers and times are written decided once a file from all of its cells (``numbers``, ``times``,
+``energies``). What stays ambiguous is refused with the option that settles it: a guess would become
+joules.
 """
 
 from __future__ import annotations
@@ -231,10 +232,10 @@ class _LogReader:
 
     def _split_units(self) -> tuple[list[str], list[str]]:
         """The numbers of cells, and their units: the user's, their own, or the column's."""
-        parts = [split_unit(cell) or (cell, "") for cell in self.columns.texts(self.value_at)]
+        parts = [split_unit(cell) or (cell, "") for cell in self.columns.list_texts(self.value_at)]
         bodies, words = [body for body, _ in parts], [word for _, word in parts]
         for i in [i for i, other in enumerate(self.columns.names) if other.has("unit")]:
-            pairs = zip(words, self.columns.texts(i), strict=True)
+            pairs = zip(words, self.columns.list_texts(i), strict=True)
             words = [word or cell * bool(find_unit(cell)) for word, cell in pairs]
         own = {*words} - {""}
         usual = self.options.unit or self.name.unit or "".join(own if len(own) == 1 else ())
@@ -267,7 +268,7 @@ class _LogReader:
         """Of the styles that fit, the one of other columns, or of what a machine can draw."""
         marks = set[str]()
         for i in [i for i in self.columns.numeric if i != self.value_at and len(styles) > 1]:
-            parts = map(split_unit, self.columns.texts(i))
+            parts = map(split_unit, self.columns.list_texts(i))
             texts = [part[0] for part in parts if part]
             with suppress(ValueError):
                 found = find_styles(texts)
@@ -285,13 +286,13 @@ class _LogReader:
             )
         return styles[0]
 
-    def _read_power_beside(self, style: NumberStyle) -> list[float | None] | None:
-        """The one column of power in the same rows; ``None`` if there is no single one."""
+    def _read_power_beside(self, style: NumberStyle) -> list[float | None]:
+        """The one column of power in the same rows; empty if there is no single one."""
         places = [i for i, name in enumerate(self.columns.names) if name.kind is Kind.SAMPLED]
         if len(places) != 1:
-            return None
+            return []
         factor = (find_unit(self.columns.names[places[0]].unit) or UNITS["W"])[1]
-        cells = self.columns.texts(places[0])
+        cells = self.columns.list_texts(places[0])
         return [style.parse(cell) * factor if style.matches(cell) else None for cell in cells]
 
     def _drop_repeated(self, value: Sequence[float | None]) -> list[int]:

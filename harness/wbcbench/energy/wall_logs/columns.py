@@ -111,7 +111,7 @@ class LogColumns:
         """Whether the times are those at which something begins."""
         return any(self.names[i].has("start") for i in times_at)
 
-    def texts(self, place: int) -> list[str]:
+    def list_texts(self, place: int) -> list[str]:
         """The cells of a column; empty where a row has no such cell."""
         return [cell or "" for cell in self.cells[place]]
 
@@ -128,7 +128,7 @@ class LogColumns:
         moments, values = zip(*(self.cells[i] for i in times_at), strict=True), self.cells[value_at]
         pairs = enumerate(zip(moments, values, strict=True))
         self.keep_rows([i for i, (row, value) in pairs if any(row) and value is not None])
-        if sum(not is_blank(cell) for cell in self.texts(value_at)) < 2:
+        if sum(not is_blank(cell) for cell in self.list_texts(value_at)) < 2:
             raise ValueError("it holds fewer than two readings")
         for name, cells in zip(self.names, self.cells, strict=True):
             meters = list(dict.fromkeys(filter(None, cells)))
