@@ -364,8 +364,8 @@ def test_the_commands_document_holds_the_attachment(run: RunDir, tmp_path: Path)
     words = ["attach", str(run.path), "--wall-meter", str(usual_log(tmp_path)), "--json"]
     told = json.loads(CliRunner().invoke(APP, words).stdout)
     assert told["attachment"]["options"] == {
-        "format": "table", "encoding": "utf-8", "time-column": "time", "power-column": "power_w",
-        "unit": "W", "decimal": ".", "zone": "UTC",
+        "format": "table", "delimiter": ",", "encoding": "utf-8", "decimal": ".", "zone": "UTC",
+        "time-column": "time", "power-column": "power_w", "unit": "W",
     }  # fmt: skip
     assert told["schema"] == "wbcbench.attach/2"
     assert told["attachment"]["channel"]["domain"] == "system"
@@ -437,6 +437,15 @@ def test_a_dry_run_says_what_would_be_refused_and_why(run: RunDir, tmp_path: Pat
     result = CliRunner().invoke(APP, words)
     assert result.exit_code == 0
     assert "no machine draws" in " ".join(result.stdout.split())
+
+
+def test_a_dry_run_of_a_log_without_a_delimiter_names_none(run: RunDir, tmp_path: Path) -> None:
+    log = tmp_path / "l.jsonl"
+    lines = [json.dumps({"ts": epoch(t), "power": power_w(t)}) for t in rows()]
+    log.write_text("\n".join(lines))
+    words = ["attach", str(run.path), "--wall-meter", str(log), "--dry-run"]
+    shown = " ".join(CliRunner().invoke(APP, words).stdout.split())
+    assert "l.jsonl: JSON, utf-8, decimal mark '.' times column ts" in shown
 
 
 def test_options_that_cannot_be_meant_are_refused(run: RunDir, tmp_path: Path) -> None:

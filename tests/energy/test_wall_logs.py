@@ -82,7 +82,12 @@ def test_a_sample_of_power_is_read_as_the_load_that_it_logs(name: str) -> None:
     good = [(t, v) for t, v in zip(log.utc_s, log.value, strict=True) if v is not None]
     assert [v for _, v in good] == pytest.approx(WATTS, rel=1e-12)
     assert [t for t, _ in good] == [FIRST_S + 10 * i for i in range(len(WATTS))]
-    assert (log.column, log.unit, log.zone, log.kind) == (column, unit, zone, Kind.SAMPLED)
+    assert (log.read_as["power-column"], log.read_as["unit"], log.read_as["zone"], log.kind) == (
+        column,
+        unit,
+        zone,
+        Kind.SAMPLED,
+    )
     assert not log.relative_to
     channel = Channel("wall", log.kind, Origin.MEASURED, Domain.SYSTEM)
     whole = Window("whole", FIRST_S, FIRST_S + 110.0)
@@ -123,7 +128,7 @@ def test_energy_of_each_interval_is_added_up(
     name: str, first_s: float, added_wh: tuple[float, ...]
 ) -> None:
     log = read_wall_log(SAMPLES / name)
-    assert (log.utc_s[0], log.energy, log.kind) == (first_s, "interval", Kind.COUNTER)
+    assert (log.utc_s[0], log.read_as["energy"], log.kind) == (first_s, "interval", Kind.COUNTER)
     assert "interval" in " ".join(log.notes)
     steps_j = [b - a for a, b in pairwise(known(log))]
     assert steps_j == pytest.approx([3600.0 * wh for wh in added_wh], rel=1e-9)
@@ -133,7 +138,7 @@ def test_a_running_total_is_read_as_one(tmp_path: Path) -> None:
     log = read_wall_log(
         SAMPLES / "fujitsu_rcve.csv", LogOptions(power_column="pdu1(energy)", unit="Wh")
     )
-    assert (log.energy, log.unit) == ("total", "Wh")
+    assert (log.read_as["energy"], log.read_as["unit"]) == ("total", "Wh")
     assert known(log)[-1] - known(log)[0] == pytest.approx(WHOLE_J, abs=0.36)
     cw120 = read_wall_log(SAMPLES / "yokogawa_cw120.csv", LogOptions(power_column="Wh(+)"))
     assert known(cw120)[-1] == pytest.approx(WHOLE_J, abs=0.36)
@@ -185,11 +190,11 @@ def test_numbers_of_a_file_are_read_in_the_one_way_that_all_of_them_allow(
         (["1,224", "1,250"], "--decimal"),
         (["1.224,5", "1,224.5"], "in more than one way"),
         (["816,5", "816.5"], "in more than one way"),
-        (["12,34,567", "8"], "number should be"),
-        (["1 22", "8"], "number should be"),
+        (["12,34,567", "8"], "is no number"),
+        (["1 22", "8"], "is no number"),
         (["1e400", "8"], "no machine draws"),
         (["-5", "8"], "no machine draws"),
-        (["five", "8", "9"], "number should be"),
+        (["five", "8", "9"], "is no number"),
     ],
 )
 def test_what_could_be_either_is_refused_with_the_option_that_settles_it(
@@ -214,7 +219,7 @@ def test_the_named_decimal_mark_settles_it(tmp_path: Path) -> None:
     assert known(read_text(tmp_path, text, decimal=".")) == [816, 1224, 816]
     path = tmp_path / "log.txt"
     path.write_text(table(["816.5", "1,224"], mark="\t"))
-    refuse(path, "number should be", decimal=",")
+    refuse(path, "is no number", decimal=",")
 
 
 def test_a_delimiter_inside_quotes_is_none(tmp_path: Path) -> None:
@@ -270,6 +275,8 @@ def test_the_order_of_day_and_month_is_decided_once_a_file(tmp_path: Path) -> No
     assert read_text(tmp_path, day_log([(3, 4), (13, 4)])).utc_s[0] == april
     assert read_text(tmp_path, day_log([(3, 4), (3, 14)])).utc_s[0] == march
     assert read_text(tmp_path, day_log([(3, 4), (4, 4)]), date_order="dmy").utc_s[0] == april
+    year_first = "time\tpower_w\n2026-04-03 12:00:00\t80\n2026-04-03 12:00:01\t81"
+    assert read_text(tmp_path, year_first, date_order="mdy").utc_s[0] == april
     falling = day_log([(12, 3), (1, 4)])  # 12 March, 1 April; else 3 December, 4 January
     assert read_text(tmp_path, falling).utc_s[0] == april - 22 * 86_400
     path = tmp_path / "log.csv"
@@ -378,10 +385,10 @@ def test_a_running_total_and_energies_of_intervals_are_told_apart(
         path = tmp_path / "log.csv"
         path.write_text(text)
         refuse(path, "--energy total or --energy interval")
-        assert read_text(tmp_path, text, energy="interval").energy == "interval"
-        assert read_text(tmp_path, text, energy="total").energy == "total"
+        assert read_text(tmp_path, text, energy="interval").read_as["energy"] == "interval"
+        assert read_text(tmp_path, text, energy="total").read_as["energy"] == "total"
     else:
-        assert read_text(tmp_path, text).energy == energy
+        assert read_text(tmp_path, text).read_as["energy"] == energy
 
 
 def test_power_beside_it_tells_what_an_energy_column_holds(tmp_path: Path) -> None:
@@ -390,9 +397,9 @@ def test_power_beside_it_tells_what_an_energy_column_holds(tmp_path: Path) -> No
         return "\n".join(["time,power_w,energy_wh", *lines])
 
     total = read_text(tmp_path, rows([float(i) for i in range(8)]), power_column="energy_wh")
-    assert total.energy == "total"
+    assert total.read_as["energy"] == "total"
     each = read_text(tmp_path, rows([1.0] * 8), power_column="energy_wh")
-    assert (each.energy, known(each)[-1] - known(each)[0]) == ("interval", 7 * 3600.0)
+    assert (each.read_as["energy"], known(each)[-1] - known(each)[0]) == ("interval", 7 * 3600.0)
 
 
 def test_of_both_ends_of_an_interval_the_end_is_its_time(tmp_path: Path) -> None:
@@ -401,7 +408,7 @@ def test_of_both_ends_of_an_interval_the_end_is_its_time(tmp_path: Path) -> None
 
     rows = [f"{at(i)};{at(i + 1)};0,{10 + i % 3}" for i in range(8)]
     log = read_text(tmp_path, "\n".join(["From;To;Usage (kWh)", *rows]))
-    assert (log.time_column, log.energy) == ("To", "interval")
+    assert (log.read_as["time-column"], log.read_as["energy"]) == ("To", "interval")
     assert log.utc_s[0] == datetime(2026, 11, 26, 1, tzinfo=UTC).timestamp()
 
 
@@ -456,7 +463,7 @@ def test_of_several_columns_the_total_or_the_active_one_is_read(
     header: str, column: str, tmp_path: Path
 ) -> None:
     log = read_text(tmp_path, f"{header}\n1,80,70,90\n2,81,71,91\n")
-    assert log.column == column
+    assert log.read_as["power-column"] == column
 
 
 @pytest.mark.parametrize(
@@ -473,7 +480,7 @@ def test_of_several_columns_the_total_or_the_active_one_is_read(
 )
 def test_objects_are_read_wherever_they_lie(text: str, tmp_path: Path) -> None:
     log = read_text(tmp_path, text)
-    assert (known(log), log.utc_s[0], log.format) == ([1500, 816], FIRST_S, "JSON")
+    assert (known(log), log.utc_s[0], log.read_as["format"]) == ([1500, 816], FIRST_S, "JSON")
 
 
 @pytest.mark.parametrize(
@@ -524,7 +531,7 @@ def test_text_of_every_usual_encoding_is_read(encoding: str, end: str, tmp_path:
     text = table(["816,5", "1224,5"], header="Zeit;Leistung Gerät (W)").replace("\n", end)
     data = text.encode(encoding)
     log = read_text(tmp_path, data)
-    assert (known(log), log.column) == ([816.5, 1224.5], "Leistung Gerät (W)")
+    assert (known(log), log.read_as["power-column"]) == ([816.5, 1224.5], "Leistung Gerät (W)")
     assert log.sha256 == hashlib.sha256(data).hexdigest()
 
 
@@ -543,7 +550,7 @@ def test_a_packed_log_is_unpacked_and_its_digest_is_that_of_the_file(tmp_path: P
         (b"1,2\n3,4\n", "no single column that is named like a time"),
         (b"time,power_w\n1,2,3\n2,3,4\n", "reading 1 has 3 cells where the header has 2"),
         (b"time,power_w\n1,80\n2,81\n3,82,5\n4,83\n", "reading 3 has 3 cells"),
-        (b"time,power_w\n1,=cmd()\n2,1\n3,2\n", "where a number should be"),
+        (b"time,power_w\n1,=cmd()\n2,1\n3,2\n", "is no number"),
         (b"time,power_w\n1,50\nyesterday,5\n3,60\n", "neither epoch seconds|no number"),
         (b"time,power_w\n5,50\n3,50\n4,50\n", "reading 2 is 2 s before the row above"),
         (b"time,power_w\n2026-13-01 00:00:00,50\n2026-13-01 00:00:01,50\n", "do not exist"),
@@ -552,6 +559,8 @@ def test_a_packed_log_is_unpacked_and_its_digest_is_that_of_the_file(tmp_path: P
         (b"time,power_w\n99999999999999999,50\n99999999999999999,51\n", "2000 to 2100"),
         (b"time,power_w\n" + b"1" * 200_000 + b",5\n", "more than 100,000 characters"),
         (b'time,power_w\n1,"5\n2,6\n', "not a table|no rows"),
+        (b'time,power_w\n1,"5"\n2,"60"\n3,"7', "not a table"),
+        (b"time,power_w\n1,5.0None\n2,5\n3,6\n", "is no number"),
         (b"time,power_w\n1\x00,5\n2,5\n", "control characters"),
         (bytes(range(256)) * 9, "control characters|not text"),
         (b"PK\x03\x04abcdefgh", "Save the sheet as CSV"),
@@ -569,6 +578,12 @@ def test_a_file_that_is_no_log_is_refused_with_its_place(
     path = tmp_path / "log.csv"
     path.write_bytes(content)
     refuse(path, says)
+
+
+def test_a_damaged_first_cell_makes_no_summary_of_the_readings_below(tmp_path: Path) -> None:
+    rows = "".join(f"{i},{FIRST_S + i:.0f},{80 + i}\n" for i in range(1, 9))
+    log = read_text(tmp_path, f"no,time,power_w\n1'000,{FIRST_S:.0f},80\n{rows}")
+    assert known(log) == [80 + i for i in range(9)]
 
 
 def test_a_file_that_is_not_there_is_a_usage_error(tmp_path: Path) -> None:

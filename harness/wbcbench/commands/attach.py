@@ -24,12 +24,8 @@ WallMeter = Annotated[
         "times and power or energy; also a pipe or .gz."
     ),
 ]
-TimeColumn = Annotated[
-    str | None, typer.Option(help="Column of the times, if it has another name.")
-]
-PowerColumn = Annotated[
-    str | None, typer.Option(help="Column of power or energy, if it has another name.")
-]
+TimeColumn = Annotated[str | None, typer.Option(help="Column of the times, by its name.")]
+PowerColumn = Annotated[str | None, typer.Option(help="Column of power or energy, by name.")]
 Unit = Annotated[str | None, typer.Option(help="Unit of that column: W, kW, kWh, J …")]
 Decimal = Annotated[
     str | None, typer.Option(help="Decimal mark of its numbers: , or . (the other: thousands).")
@@ -38,15 +34,9 @@ Zone = Annotated[
     str | None,
     typer.Option(help="Zone of times that name none: Europe/Berlin, UTC, +02:00; else UTC."),
 ]
-DateOrder = Annotated[
-    str | None, typer.Option(help="Order of day, month and year: dmy, mdy or ymd.")
-]
-Energy = Annotated[
-    str | None, typer.Option(help="What a column of energy holds: total or interval.")
-]
-Start = Annotated[
-    str | None, typer.Option(help="Date and time of the log's second 0, if its times have none.")
-]
+DateOrder = Annotated[str | None, typer.Option(help="Order of a date: dmy, mdy or ymd.")]
+Energy = Annotated[str | None, typer.Option(help="What an energy column is: total or interval.")]
+Start = Annotated[str | None, typer.Option(help="Moment of second 0 of times without date.")]
 Offset = Annotated[
     float, typer.Option(help="Seconds to add to the log's times; positive if its clock is slow.")
 ]
@@ -116,27 +106,26 @@ def _describe_preview(run_id: str, source: str, preview: LogPreview) -> str:
 
     read_as, unit = preview.read_as, "W" if preview.kind.value == "sampled" else "J"
     form = [read_as["format"], read_as["encoding"], f"decimal mark '{read_as['decimal']}'"]
-    form += [f"delimiter {preview.delimiter!r}"] * bool(preview.delimiter)
-    values = f"column {read_as['power-column']}, in {read_as['unit']}"
+    form += [f"delimiter {mark!r}" for mark in [read_as.get("delimiter")] if mark]
     zone = read_as.get("zone", "none, for they have no date")
-    counts = f"{preview.readings:,} in {human_duration(preview.span_s)}; "
-    counts += f"{preview.without_reading:,} empty, {count_of(preview.gaps, 'gap')}"
+    values = [f"column {read_as['power-column']}", f"in {read_as['unit']}"]
+    values += filter(None, [read_as.get("energy")])
+    span = human_duration(preview.span_s)
+    missing = f"{preview.without_reading:,} empty, {count_of(preview.gaps, 'gap')}"
     means = {name: mean_w for name, mean_w in preview.window_power_w.items() if mean_w is not None}
-    shown = [TRAIN] if TRAIN in means else [*means][:3]
     facts = [
         ("file", f"{source}: {', '.join(form)}"),
         ("times", f"column {read_as['time-column']}, zone {zone}"),
-        ("values", ", ".join([values, *filter(None, [read_as.get("energy")])])),
-        *(
-            (name, f"{end.utc or f'second {end.t_s:g}'}: {end.value:,.6g} {unit}")
-            for name, end in (("first", preview.first), ("last", preview.last))
-        ),
-        ("readings", counts),
-        ("mean", f"{human_power(preview.mean_power_w)} over the file"),
-        *(("run", f"{human_power(means[name])} in {name}") for name in shown),
-        *(("note", note) for note in preview.notes),
-        *[("refused", preview.refusal)] * bool(preview.refusal),
+        ("values", ", ".join(values)),
     ]
+    for name, end in (("first", preview.first), ("last", preview.last)):
+        facts.append((name, f"{end.utc or f'second {end.t_s:g}'}: {end.value:,.6g} {unit}"))
+    facts.append(("readings", f"{preview.readings:,} in {span}; {missing}"))
+    facts.append(("mean", f"{human_power(preview.mean_power_w)} over the file"))
+    windows = [TRAIN] if TRAIN in means else [*means][:3]
+    facts += [("run", f"{human_power(means[window])} in {window}") for window in windows]
+    facts += [("note", note) for note in preview.notes]
+    facts += [("refused", preview.refusal)] * bool(preview.refusal)
     width = max(shutil.get_terminal_size().columns, 40)
     lines = [f"{run_id}: nothing was stored.", *(f"  {name:<9} {fact}" for name, fact in facts)]
     return "\n".join(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta, timezone
 from itertools import compress
@@ -20,11 +20,10 @@ from wbcbench.core.quality import QualityWarning
 from wbcbench.core.record import Attachment, RunRecord
 from wbcbench.core.run_folder import RunDir
 from wbcbench.core.trace import Channel, Domain, Kind, Origin, Trace
-from wbcbench.core.window import Window, WindowEnergy, unix_s, utc_now
+from wbcbench.core.window import Window, unix_s, utc_now
 from wbcbench.energy import thresholds
-from wbcbench.energy.appraise import appraise_run
+from wbcbench.energy.appraise import Appraisal, appraise_run
 from wbcbench.energy.checks import list_some
-from wbcbench.energy.faults import Fault
 from wbcbench.energy.integrate import find_gaps, longest_step_s, window_energy
 from wbcbench.energy.renewals import list_moves, median_step_s
 from wbcbench.energy.source import choose_source, find_window_energy
@@ -36,7 +35,7 @@ METER = "wall"
 MARGIN_S = 60.0  # of the log, kept on both sides of the run
 CLOCK_SLACK_S = 30.0  # the record is written within this time of the last window
 QUARTER_HOUR_S = 900.0  # zones differ by multiples of it
-MOST_ZONE_QUARTERS = 4 * 14  # from UTC
+ZONE_QUARTERS = range(-4 * 14, 4 * 14 + 1)
 MOST_OFFSET_S = 1e10  # epoch seconds of the log's start, for one that counts from there
 
 
@@ -60,8 +59,7 @@ class LogPreview:
     """How a log was understood, beside the run that it is for.
 
     Attributes:
-        read_as: What was decided of it; see ``WallLog.decisions``.
-        delimiter: Between cells; empty where there is none.
+        read_as: What was decided of it; see ``WallLog``.
         kind: ``sampled`` for watts, ``counter`` for joules.
         first, last: Its readings at both ends.
         span_s: From the first to the last.
@@ -76,7 +74,6 @@ class LogPreview:
     """
 
     read_as: dict[str, str]
-    delimiter: str
     kind: Kind
     first: LogReading
     last: LogReading
@@ -136,8 +133,7 @@ def preview_wall_meter(
         for i in (0, -1)
     )
     return LogPreview(
-        read_as=readings.decisions,
-        delimiter=readings.delimiter,
+        read_as=readings.read_as,
         kind=readings.kind,
         first=first,
         last=last,
@@ -181,11 +177,11 @@ def _derive_energies(
             f"{source} covers no window of {record.run_id}: {reasons}. Use a log that begins "
             "before the run and ends after it."
         )
-    warnings = _find_warnings(record, trace, readings, energies, appraisal.faults, clock_s)
+    warnings = _find_warnings(record, trace, readings, appraisal, clock_s)
     attachment = Attachment(
         source=source,
         source_sha256=readings.sha256,
-        column=readings.column,
+        column=readings.read_as["power-column"],
         offset_s=offset_s,
         utc_minus_monotonic_s=clock_s - offset_s,
         attached_utc=utc_now(),
@@ -193,7 +189,7 @@ def _derive_energies(
         energies=energies,
         budgets=appraisal.budgets,
         warnings=tuple(warnings),
-        options=readings.decisions,
+        options=readings.read_as,
     )
     _refuse_impossible(record, attachment)
     return attachment, trace
@@ -233,15 +229,10 @@ def _make_channel(log: WallLog) -> Channel:
 
 
 def _find_warnings(
-    record: RunRecord,
-    trace: Trace,
-    log: WallLog,
-    energies: Sequence[WindowEnergy],
-    faults: Iterable[Fault],
-    clock_s: float,
+    record: RunRecord, trace: Trace, log: WallLog, appraisal: Appraisal, clock_s: float
 ) -> Iterator[QualityWarning]:
-    details = [("wall-log-assumed", note) for note in log.notes]
-    details += [(fault.flaw, f"{fault.channel}: {fault.detail}.") for fault in faults]
+    details, energies = [("wall-log-assumed", note) for note in log.notes], appraisal.energies
+    details += [(fault.flaw, f"{fault.channel}: {fault.detail}.") for fault in appraisal.faults]
     unknown = [energy for energy in energies if energy.energy_j is None]
     if unknown:
         names = list_some(f"{energy.window} ({energy.reason})" for energy in unknown)
@@ -262,35 +253,32 @@ def _find_warnings(
 
 def _refuse_impossible(record: RunRecord, attachment: Attachment) -> None:
     """A machine cannot draw less than its components, nor as much as a house for hours."""
-    energies = {energy.window: energy for energy in attachment.energies}
-    known = [window for window in record.windows if energies[window.name].energy_j is not None]
-    window = max(known, key=lambda window: window.duration_s)
-    energy = energies[window.name]
-    if energy.mean_power_w is not None and energy.mean_power_w > thresholds.CEILING_W:
+    windows = {window.name: window for window in record.windows}
+    known = [energy for energy in attachment.energies if energy.energy_j is not None]
+    energy = max(known, key=lambda energy: windows[energy.window].duration_s)
+    if (energy.mean_power_w or 0.0) > thresholds.CEILING_W:
         raise UsageError(
-            f"In {window.name} the log has a mean of {energy.mean_power_w:,.0f} W, which no "
+            f"In {energy.window} the log has a mean of {energy.mean_power_w:,.0f} W, which no "
             "machine draws. Check the unit of the column. Nothing was attached."
         )
-    least_j = _find_least_j(record, window)
-    most_j = (energy.energy_j or 0.0) + (energy.uncertainty_j or 0.0)
-    if least_j is not None and most_j < least_j:
+    least_j = _find_least_j(record, energy.window)
+    if (energy.energy_j or 0.0) + (energy.uncertainty_j or 0.0) < least_j:
         raise UsageError(
-            f"In {window.name} the log has {energy.energy_j:.0f} J for the whole machine, but its "
+            f"In {energy.window} the log has {energy.energy_j:.0f} J for the machine, but its "
             f"own sensors measured at least {least_j:.0f} J. Check the column's unit, the machine "
             "and --offset. Nothing was attached."
         )
 
 
-def _find_least_j(record: RunRecord, window: Window) -> float | None:
-    """The least joules that the run's own sensors leave possible; ``None`` if there is none."""
-    least_j = list[float]()
+def _find_least_j(record: RunRecord, window: str) -> float:
+    """The least joules that the run's own sensors leave possible; 0 where they say nothing."""
+    least_j = 0.0
     for domain in (Domain.GPU, Domain.CPU):
-        source = choose_source(record, domain, window.name)
-        energy = find_window_energy(record, source, window.name)
+        energy = find_window_energy(record, choose_source(record, domain, window), window)
         if energy.energy_j is not None and energy.status == Origin.MEASURED:
             widths_j = energy.uncertainty_j or 0.0, energy.board_uncertainty_j or 0.0
-            least_j.append(energy.energy_j - sum(widths_j))
-    return sum(least_j) if least_j else None
+            least_j += energy.energy_j - sum(widths_j)
+    return least_j
 
 
 def _describe_no_overlap(run_id: str, log: WallLog, edges_s: Sequence[float]) -> str:
@@ -304,14 +292,13 @@ def _describe_no_overlap(run_id: str, log: WallLog, edges_s: Sequence[float]) ->
     first_s, last_s, start_s, end_s = edges_s
     run = f"the run {run_id} ({_format_utc(start_s)} to {_format_utc(end_s)})"
     if log.relative_to:
-        example = "2026-12-31T23:59:00+01:00"
-        start = _format_utc(start_s)[:10] if log.relative_to == MIDNIGHT else f"like {example}"
+        start = "like 2026-12-31T23:59:00+01:00"
+        start = _format_utc(start_s)[:10] if log.relative_to == MIDNIGHT else start
         return (
             f"The log's times count from {log.relative_to}, without a date. Say when that was "
             f"with --start {start}, for {run}."
         )
-    quarters = range(-MOST_ZONE_QUARTERS, MOST_ZONE_QUARTERS + 1)
-    zones_s = sorted((quarter * QUARTER_HOUR_S for quarter in quarters), key=abs)
+    zones_s = sorted((quarter * QUARTER_HOUR_S for quarter in ZONE_QUARTERS), key=abs)
     fits_s = [z for z in zones_s if first_s - z <= start_s and last_s - z >= end_s] or [
         z for z in zones_s if first_s - z < end_s and last_s - z > start_s
     ]

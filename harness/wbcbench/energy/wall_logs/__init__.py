@@ -1,42 +1,35 @@
 """The log of an external power meter: what real meters write → times and watts or joules, in SI.
 
-Bytes become text (``source``), text a table of cells under names (``FORMATS``, one file each), and
-its columns one series: chosen by their names (``vocabulary``), with the way that numbers and times
-are written decided once a file from all of its cells (``numbers``, ``times``, ``energies``). What
-stays ambiguous is refused with the option that settles it: a guess would become joules.
+Bytes become text (``source``), text a table of cells under names (``formats``, ``table``), and
+its columns one series: chosen by their names (``columns``, ``vocabulary``), with the way that
+numbers and times are written decided once a file from all of its cells (``numbers``, ``times``,
+``energies``). What stays ambiguous is refused with the option that settles it: a guess would become
+joules.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from itertools import islice, pairwise
+from itertools import pairwise
 from pathlib import Path
 
 from wbcbench.core.errors import UsageError
 from wbcbench.core.text import count_of
 from wbcbench.core.trace import Kind
 from wbcbench.energy import thresholds
-from wbcbench.energy.wall_logs import energies, numbers, times
-from wbcbench.energy.wall_logs.ipmi_dcmi import parse_ipmi_dcmi
-from wbcbench.energy.wall_logs.json_objects import parse_json
-from wbcbench.energy.wall_logs.log_table import LogTable, list_names, quote, widen
-from wbcbench.energy.wall_logs.ptdaemon import parse_ptdaemon
+from wbcbench.energy.wall_logs import energies, times
+from wbcbench.energy.wall_logs.columns import LogColumns
+from wbcbench.energy.wall_logs.formats import LogTable, parse_json, parse_pattern, widen
+from wbcbench.energy.wall_logs.numbers import NumberStyle, find_styles, is_blank, split_unit
 from wbcbench.energy.wall_logs.source import read_text
 from wbcbench.energy.wall_logs.table import parse_table
-from wbcbench.energy.wall_logs.vocabulary import UNITS, ColumnName, Unit, find_unit
+from wbcbench.energy.wall_logs.vocabulary import UNITS, Unit, find_unit, list_names, quote
 
-_SAMPLE = 200  # cells that show what a column is
 _LEAST_W = 10.0  # a column without a unit that never holds more may be kilowatts
 _STANDING_S = 5.0  # times that stand still for so long are not those of the readings
-
-FORMATS: tuple[Callable[[str], LogTable | None], ...] = (
-    parse_ptdaemon,
-    parse_ipmi_dcmi,
-    parse_json,
-    parse_table,
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +59,7 @@ class LogOptions:
     def __post_init__(self) -> None:
         for option, value, choices in (
             ("--decimal", self.decimal, (".", ",")),
-            ("--date-order", self.date_order, times.ORDERS),
+            ("--date-order", self.date_order, [*times.DATE_FORMS]),
             ("--energy", self.energy, (energies.TOTAL, energies.INTERVAL)),
             ("--unit", self.unit, UNITS),
         ):
@@ -89,52 +82,21 @@ class WallLog:
             ``relative_to`` says so; shape ``[n]``.
         value: Watts or cumulative joules; ``None`` where the meter had no reading, shape ``[n]``.
         kind: ``sampled`` for watts, ``counter`` for joules.
-        column: Name of the column the values come from.
-        notes: What had to be assumed, as whole sentences.
-        time_column: Names of the columns of time, joined by ``+``.
-        unit: Of the column.
-        energy: ``total`` or ``interval``, what a column of energy held; empty for power.
-        zone: In which the times were read.
-        has_zone: Whether the log or the user named it.
+        has_zone: Whether the log or the user named the zone of its times.
         relative_to: ``its own start`` or ``midnight``, from where times without a date count.
-        format: ``table``, ``JSON`` or the like.
-        delimiter: Between cells; empty where there is none.
-        decimal: The decimal mark.
-        encoding: Of the text.
+        read_as: What was decided, by the names of the options that would have it read so again.
+        notes: What had to be assumed, as whole sentences.
         sha256: Digest of the bytes that were read.
     """
 
     utc_s: tuple[float, ...]
     value: tuple[float | None, ...]
     kind: Kind
-    column: str
-    notes: tuple[str, ...]
-    time_column: str
-    unit: str
-    energy: str
-    zone: str
     has_zone: bool
     relative_to: str
-    format: str
-    delimiter: str
-    decimal: str
-    encoding: str = ""
+    read_as: dict[str, str]
+    notes: tuple[str, ...]
     sha256: str = ""
-
-    @property
-    def decisions(self) -> dict[str, str]:
-        """How it was read, by the names of the options that would have it read so again."""
-        decisions = {
-            "format": self.format,
-            "encoding": self.encoding,
-            "time-column": self.time_column,
-            "power-column": self.column,
-            "unit": self.unit,
-            "energy": self.energy,
-            "decimal": self.decimal,
-            "zone": self.zone,
-        }
-        return {option: value for option, value in decisions.items() if value}
 
 
 def read_wall_log(
@@ -153,11 +115,13 @@ def read_wall_log(
     """
     source = read_text(path)
     try:
-        parsed = (table for parse in FORMATS if (table := parse(source.text)) is not None)
-        log = _LogReader(widen(next(parsed)), options or LogOptions(), around).read()
+        text = source.text
+        table = parse_pattern(text) or parse_json(text) or parse_table(text)
+        log = _LogReader(widen(table), options or LogOptions(), around).read()
     except (ValueError, OverflowError) as error:
         raise UsageError(f"{path}: {error}.") from error
-    return replace(log, encoding=source.encoding, sha256=source.sha256)
+    read_as = {"encoding": source.encoding, **log.read_as}
+    return replace(log, read_as=read_as, sha256=source.sha256)
 
 
 class _LogReader:
@@ -169,163 +133,60 @@ class _LogReader:
         self.table = table
         self.options = options
         self.around = around
-        self.names = [ColumnName.from_text(name) for name in table.names]
-        self.kinds = [
-            times.classify_all([*islice(filter(None, cells), _SAMPLE)]) for cells in table.columns
-        ]
-        self.numeric = [_is_numeric(cells) for cells in table.columns]
+        self.columns = LogColumns(table)
+        self.times_at = self.columns.find_times(options.time_column)
+        self.value_at = self.columns.find_values(options.power_column, self.times_at, options.unit)
+        self.name = self.columns.names[self.value_at]
+        self.utc_s = list[float]()
         self.notes = list(table.notes)
 
     def read(self) -> WallLog:
-        """The series, without what only the bytes say."""
-        times_at = self._find_time_columns()
-        value_at = self._find_value_column(times_at)
-        name, cells = self.names[value_at], self.table.columns[value_at]
-        columns = (self.table.columns[i] for i in times_at)
-        moments = [" ".join(filter(None, row)) for row in zip(*columns, strict=True)]
-        rows = [i for i, cell in enumerate(cells) if cell is not None and moments[i]]
-        if len(rows) < 2:
-            raise ValueError("it holds fewer than two readings")
-        self._require_one_meter(rows)
-        read = self._parse_times([moments[i] for i in rows], times_at)
-        utc_s = read.utc_s
-        if utc_s[-1] < utc_s[0] and all(b <= a for a, b in pairwise(utc_s)):
-            rows.reverse()
-            utc_s = utc_s[::-1]
+        """The series, as far as it is one."""
+        columns, name, energy = self.columns, self.name, ""
+        columns.keep_readings(self.times_at, self.value_at)
+        read = self._parse_times()
+        self.utc_s = read.utc_s
+        if read.utc_s[-1] < read.utc_s[0] and all(b <= a for a, b in pairwise(read.utc_s)):
+            columns.keep_rows(range(len(self.utc_s))[::-1])
+            self.utc_s = self.utc_s[::-1]
             self.notes.append("It begins with its last reading and was read backwards.")
-        unit_name, unit, value, style = self._parse_values(value_at, rows, utc_s)
-        energy = ""
-        if unit[0] is Kind.COUNTER:
-            beside = self._read_power_beside(rows, style)
-            energy = self.options.energy or energies.decide_energy(name, utc_s, value, beside)
+        kind, unit, value, style = self._parse_values()
+        if kind is Kind.COUNTER:
+            beside_w = self._read_power_beside(style)
+            energy = self.options.energy or energies.decide_energy(
+                name, self.utc_s, value, beside_w
+            )
         if energy == energies.INTERVAL:
-            value = energies.add_intervals(utc_s, value, self._is_at_start(times_at))
+            value = energies.add_intervals(self.utc_s, value, columns.is_start(self.times_at))
             self.notes.append(f"{quote(name.text)} was read as the energy of each row's interval.")
-        utc_s, value = self._drop_repeated(utc_s, value)
+        rows = self._drop_repeated(value)
+        read_as = {
+            "format": self.table.format,
+            "delimiter": self.table.delimiter,
+            "time-column": "+".join(columns.names[i].text for i in self.times_at),
+            "power-column": name.text,
+            "unit": unit,
+            "energy": energy,
+            "decimal": style.decimal,
+            "zone": read.zone,
+        }
         return WallLog(
-            utc_s=tuple(utc_s),
-            value=tuple(value),
-            kind=unit[0],
-            column=name.text,
-            notes=(*self.notes, *read.notes),
-            time_column="+".join(self.names[i].text for i in times_at),
-            unit=unit_name,
-            energy=energy,
-            zone=read.zone,
+            utc_s=tuple(self.utc_s[i] for i in rows),
+            value=tuple(value[i] for i in rows),
+            kind=kind,
             has_zone=read.has_zone,
             relative_to=read.relative_to,
-            format=self.table.format,
-            delimiter=self.table.delimiter,
-            decimal=style.decimal,
+            read_as={option: choice for option, choice in read_as.items() if choice},
+            notes=(*self.notes, *read.notes),
         )
 
-    # --- columns ---------------------------------------------------------------------------------
-
-    def _find_time_columns(self) -> list[int]:
-        """The column of times, or that of dates and that of the times of day."""
-        kinds, names = self.kinds, self.names
-        candidates = [
-            [i]
-            for i, name in enumerate(names)
-            if kinds[i] == "moment"
-            and (name.is_time or not self.numeric[i] or name.text.startswith("column "))
-        ]
-        dates, clocks = (
-            [i for i, k in enumerate(kinds) if k == kind] for kind in ("date", "clock")
-        )
-        candidates += [[i, j] for i in dates for j in clocks]
-        if self.options.time_column is not None:
-            wanted = self._find_named(self.options.time_column, "--time-column")
-            candidates = [at for at in candidates if wanted in at] or [[wanted]]
-        candidates = candidates or [
-            [i] for i, name in enumerate(names) if name.is_time and kinds[i]
-        ]
-        for is_better in (
-            lambda at: all(names[i].is_time for i in at),
-            lambda at: any(names[i].is_time for i in at),
-            lambda at: at[-1] - at[0] == len(at) - 1,
-            self._is_moving,
-            self._is_zoned,
-            lambda at: not self._is_at_start(at),
-        ):
-            candidates = [at for at in candidates if is_better(at)] or candidates
-        if len(candidates) == 1:
-            return candidates[0]
-        raise ValueError(
-            "it has no single column that is named like a time. It has: "
-            f"{list_names(self.table.names)}. Use --time-column"
-        )
-
-    def _is_moving(self, columns: Sequence[int]) -> bool:
-        return any(len({cell for cell in self.table.columns[i] if cell}) > 1 for i in columns)
-
-    def _is_zoned(self, columns: Sequence[int]) -> bool:
-        name = self.names[columns[0]]
-        says_zone = bool(name.zone) or not name.words.isdisjoint({"utc", "epoch", "unix"})
-        return says_zone or self.numeric[columns[0]]
-
-    def _is_at_start(self, columns: Sequence[int]) -> bool:
-        """Whether the times are those at which something begins."""
-        words = {word for i in columns for word in self.names[i].words}
-        return not words.isdisjoint({"start", "begin", "from", "bucket"})
-
-    def _find_named(self, wanted: str, option: str) -> int:
-        places = [
-            i
-            for i, name in enumerate(self.names)
-            if name.text.strip().lower() == wanted.strip().lower()
-        ]
-        if len(places) == 1:
-            return places[0]
-        names = list_names(self.table.names)
-        raise ValueError(f"it has no column {quote(wanted)}. It has: {names}. Use {option}")
-
-    def _find_value_column(self, times_at: Sequence[int]) -> int:
-        """The column of power, or else of energy, that the user or its name points at."""
-        if self.options.power_column is not None:
-            return self._find_named(self.options.power_column, "--power-column")
-        places = list[int]()
-        for kind in (Kind.SAMPLED, Kind.COUNTER):
-            of_kind = [i for i, name in enumerate(self.names) if name.kind is kind]
-            places = places or [i for i in of_kind if i not in times_at]
-        if not places and (self.options.unit or self.table.has_units):
-            places = [i for i, is_number in enumerate(self.numeric) if is_number]
-            places = [i for i in places if i not in times_at]
-        columns = self.table.columns
-        places = [
-            i for i in places if any(map(numbers.split_unit, filter(None, columns[i])))
-        ] or places
-        places = [i for i in places if self.names[i].has("total")] or places
-        places = [i for i in places if self.names[i].is_plain] or places
-        places = [i for i in places if self.names[i].unit] or places
-        places = [i for i in places if self.names[i].has("average")] or places
-        if len(places) == 1:
-            return places[0]
-        if places:
-            choices = list_names([self.names[i].text for i in places])
-            raise ValueError(f"it has several columns to read: {choices}. Use --power-column")
-        raise ValueError(
-            "it has no column that is named like power or energy with its unit, e.g. power_w or "
-            f"'energy (kWh)'. It has: {list_names(self.table.names)}. Use --power-column and --unit"
-        )
-
-    def _require_one_meter(self, rows: Sequence[int]) -> None:
-        """Refuse rows of several meters, whose readings would be mixed."""
-        for name, cells in zip(self.names, self.table.columns, strict=True):
-            meters = list(dict.fromkeys(cell for i in rows if (cell := cells[i])))
-            if name.is_meter and 1 < len(meters) <= len(rows) / 2:
-                raise ValueError(
-                    f"its rows are of several meters, by {quote(name.text)}: {list_names(meters)}. "
-                    "Attach a log of one of them"
-                )
-
-    # --- times and values ------------------------------------------------------------------------
-
-    def _parse_times(self, cells: Sequence[str], times_at: Sequence[int]) -> times.LogTimes:
-        options, name = self.options, self.names[times_at[0]]
-        zone = options.zone or next((n.zone for i in times_at if (n := self.names[i]).zone), None)
+    def _parse_times(self) -> times.LogTimes:
+        options, names = self.options, [self.columns.names[i] for i in self.times_at]
+        zone = options.zone or next((name.zone for name in names if name.zone), None)
         order = self.table.date_order or options.date_order
-        read = times.parse_times(cells, zone, order, self.around, name.unit)
+        rows = zip(*(self.columns.cells[i] for i in self.times_at), strict=True)
+        cells = [" ".join(filter(None, row)) for row in rows]
+        read = times.parse_times(cells, zone, order, self.around, names[0].unit)
         if options.start and read.relative_to:
             start = times.parse_times([options.start], zone, order, self.around)
             read = replace(start, utc_s=[start.utc_s[0] + t for t in read.utc_s])
@@ -337,57 +198,54 @@ class _LogReader:
             self.notes.append("Its times name their zone themselves, so --zone was not used.")
         return read
 
-    def _parse_values(
-        self, column: int, rows: Sequence[int], utc_s: Sequence[float]
-    ) -> tuple[str, Unit, list[float | None], numbers.NumberStyle]:
-        """Name of the unit, the unit, watts or joules of each row, and how they are written."""
-        name = self.names[column]
-        cells = [self.table.columns[column][i] or "" for i in rows]
-        parts = [numbers.split_unit(cell) or (cell, "") for cell in cells]
-        for i in [i for i, other in enumerate(self.names) if other.words & {"unit", "units"}]:
-            beside = (self.table.columns[i][row] or "" for row in rows)
-            pairs = zip(parts, beside, strict=True)
-            parts = [(body, word or cell * bool(find_unit(cell))) for (body, word), cell in pairs]
-        in_cells = {word for _, word in parts if word}
-        word, unit = self._find_unit(name, in_cells)
-        scales = {other: find_unit(other) or unit for other in in_cells}
-        if self.options.unit:
-            scales = {}
-        if any(kind is not unit[0] for kind, _ in scales.values()):
-            raise ValueError(
-                f"its column {quote(name.text)} mixes units: {list_names([*in_cells])}"
-            )
-        factors = [scales.get(part[1], unit)[1] for part in parts]
-        bodies = [body for body, _ in parts]
+    def _parse_values(self) -> tuple[Kind, str, list[float | None], NumberStyle]:
+        """What it measures, the unit's name, watts or joules of each row, and their style."""
+        name = self.name
+        bodies, words = self._split_units()
+        used = {w for w, body in zip(words, bodies, strict=True) if not is_blank(body)}
+        units = {word: self._find_unit(word) for word in sorted(used)}
+        (kind, _), *others = units.values()
+        if ("" in units and others) or any(other[0] is not kind for other in others):
+            raise ValueError(f"its column {quote(name.text)} mixes units: {list_names([*units])}")
+        factors = [units[word][1] if word in units else 1.0 for word in words]
 
-        def parse(style: numbers.NumberStyle) -> list[float | None]:
-            values = numbers.parse_numbers(bodies, style)
-            return [v if v is None else v * k for v, k in zip(values, factors, strict=True)]
+        def parse(style: NumberStyle) -> list[float | None]:
+            pairs = zip(bodies, factors, strict=True)
+            return [None if is_blank(body) else style.parse(body) * k for body, k in pairs]
 
-        style = self._decide_style(column, bodies, parse, unit[0], utc_s)
-        values = parse(style)
-        for place, value in enumerate(values):
-            if value is not None and not 0 <= value < math.inf:
+        styles = find_styles(bodies, self.options.decimal or self.table.decimal)
+        style = self._settle_style(styles, parse, kind)
+        value = parse(style)
+        for place, number in enumerate(value, start=1):
+            if number is not None and not 0 <= number < math.inf:
                 raise ValueError(
-                    f"reading {place + 1} has {quote(cells[place])}, which no machine draws; a "
+                    f"reading {place} has {quote(bodies[place - 1])}, which no machine draws; a "
                     "sensor may be the wrong way round"
                 )
-        if (
-            not (self.options.unit or name.unit or in_cells)
-            and max(filter(None, values), default=0) < _LEAST_W
-        ):
+        if "" in units and max(filter(None, value), default=0) < _LEAST_W:
             raise ValueError(
                 f"the column {quote(name.text)} names no unit and may be in kilowatts. Use "
                 "--unit W or --unit kW"
             )
-        return word, unit, values, style
+        unit = units[min(units)]
+        return kind, next(known for known in UNITS if UNITS[known] == unit), value, style
 
-    def _find_unit(self, name: ColumnName, in_cells: set[str]) -> tuple[str, Unit]:
-        """The unit of a column, by the user, its name or its cells."""
-        word = self.options.unit or name.unit or min(in_cells, default="")
-        unit = find_unit(word)
-        if unit is not None:
-            return next(known for known in UNITS if UNITS[known] == unit), unit
+    def _split_units(self) -> tuple[list[str], list[str]]:
+        """The numbers of cells, and their units: the user's, their own, or the column's."""
+        parts = [split_unit(cell) or (cell, "") for cell in self.columns.list_texts(self.value_at)]
+        bodies, words = [body for body, _ in parts], [word for _, word in parts]
+        for i in [i for i, other in enumerate(self.columns.names) if other.has("unit")]:
+            pairs = zip(words, self.columns.list_texts(i), strict=True)
+            words = [word or cell * bool(find_unit(cell)) for word, cell in pairs]
+        own = {*words} - {""}
+        usual = self.options.unit or self.name.unit or "".join(own if len(own) == 1 else ())
+        return bodies, [usual if self.options.unit else word or usual for word in words]
+
+    def _find_unit(self, word: str) -> Unit:
+        """The unit that a word is, or that a column has which names none."""
+        name = self.name
+        if (unit := find_unit(word)) is not None:
+            return unit
         if word:
             raise ValueError(
                 f"the unit {quote(word)} of the column {quote(name.text)} is neither power nor "
@@ -399,57 +257,48 @@ class _LogReader:
                 "Wmin for Shelly's first generation"
             )
         self.notes.append(f"The column {quote(name.text)} names no unit and was taken for watts.")
-        return "W", UNITS["W"]
+        return UNITS["W"]
 
-    def _decide_style(
+    def _settle_style(
         self,
-        column: int,
-        bodies: Sequence[str],
-        parse: Callable[[numbers.NumberStyle], list[float | None]],
+        styles: list[NumberStyle],
+        parse: Callable[[NumberStyle], list[float | None]],
         kind: Kind,
-        utc_s: Sequence[float],
-    ) -> numbers.NumberStyle:
-        """How the column's numbers are written: by themselves, by others, by what can be drawn."""
-        written = [body for body in bodies if not numbers.is_blank(body)]
-        styles = numbers.decide_styles(written, self.options.decimal or self.table.decimal)
-        if len(styles) == 1:
-            return styles[0]
-        decimal, grouped = styles
-        for i in [i for i, is_number in enumerate(self.numeric) if is_number and i != column]:
-            parts = map(numbers.split_unit, filter(None, self.table.columns[i]))
-            marks = numbers.find_decimal_marks(part[0] for part in parts if part)
-            if len(marks) == 1:
-                return decimal if decimal.decimal in marks else grouped
-        known = [value for value in parse(grouped) if value is not None]
-        power_w = sum(known) / len(known)
-        if kind is Kind.COUNTER:
-            power_w = (max(known) - min(known)) / (max(utc_s) - min(utc_s) or 1.0)
-        if power_w > thresholds.CEILING_W:
-            return decimal
-        example = next(body for body in written if decimal.decimal in body)
-        raise ValueError(
-            f"its numbers such as {quote(example)} may have thousands or decimals. Use --decimal , "
-            "or --decimal . to say which mark is the decimal one"
-        )
+    ) -> NumberStyle:
+        """Of the styles that fit, the one of other columns, or of what a machine can draw."""
+        marks = set[str]()
+        for i in [i for i in self.columns.numeric if i != self.value_at and len(styles) > 1]:
+            parts = map(split_unit, self.columns.list_texts(i))
+            texts = [part[0] for part in parts if part]
+            with suppress(ValueError):
+                found = find_styles(texts)
+                is_shown = any(found[0].decimal in text for text in texts)
+                marks |= {found[0].decimal} if len(found) == 1 and is_shown else set()
+        styles = [style for style in styles if style.decimal in marks] or styles
+        if len(styles) > 1:
+            means_w = [_find_mean_power_w(self.utc_s, parse(style), kind) for style in styles]
+            pairs = zip(styles, means_w, strict=True)
+            styles = [style for style, mean_w in pairs if mean_w <= thresholds.CEILING_W] or styles
+        if len(styles) > 1:
+            raise ValueError(
+                f"its numbers in {quote(self.name.text)} may have thousands or "
+                "decimals. Use --decimal , or --decimal . to say which mark is the decimal one"
+            )
+        return styles[0]
 
-    def _read_power_beside(
-        self, rows: Sequence[int], style: numbers.NumberStyle
-    ) -> list[float | None] | None:
-        """The one column of power in the same rows; ``None`` if there is no single one."""
-        places = [i for i, name in enumerate(self.names) if name.kind is Kind.SAMPLED]
+    def _read_power_beside(self, style: NumberStyle) -> list[float | None]:
+        """The one column of power in the same rows; empty if there is no single one."""
+        places = [i for i, name in enumerate(self.columns.names) if name.kind is Kind.SAMPLED]
         if len(places) != 1:
-            return None
-        factor = (find_unit(self.names[places[0]].unit) or UNITS["W"])[1]
-        cells = [self.table.columns[places[0]][i] or "" for i in rows]
-        return [None if (v := style.parse(cell)) is None else v * factor for cell in cells]
+            return []
+        factor = (find_unit(self.columns.names[places[0]].unit) or UNITS["W"])[1]
+        cells = self.columns.list_texts(places[0])
+        return [style.parse(cell) * factor if style.matches(cell) else None for cell in cells]
 
-    def _drop_repeated(
-        self, utc_s: Sequence[float], value: Sequence[float | None]
-    ) -> tuple[list[float], list[float | None]]:
+    def _drop_repeated(self, value: Sequence[float | None]) -> list[int]:
         """The rows without those that repeat a time."""
-        rows = [0]
-        for place, t_s in enumerate(utc_s[1:], start=1):
-            before_s = utc_s[rows[-1]]
+        rows, utc_s = [0], self.utc_s
+        for place, (before_s, t_s) in enumerate(pairwise(utc_s), start=1):
             if t_s < before_s:
                 raise ValueError(
                     f"reading {place + 1} is {before_s - t_s:.0f} s before the row above. The "
@@ -465,13 +314,13 @@ class _LogReader:
                     f"its times stand still for up to {step_s:.0f} s at {repeated} of its "
                     "readings. Log the time of each reading, or use another --time-column"
                 )
-            self.notes.append(
-                f"{count_of(repeated, 'row')} with the time of the row before left out."
-            )
-        return [utc_s[i] for i in rows], [value[i] for i in rows]
+            rows_text = count_of(repeated, "row")
+            self.notes.append(f"{rows_text} with the time of the row before left out.")
+        return rows
 
 
-def _is_numeric(cells: Sequence[str | None]) -> bool:
-    """Whether a column holds numbers, and nothing else but words for no reading."""
-    written = [*islice((c for c in cells if c and not numbers.is_blank(c)), _SAMPLE)]
-    return bool(written) and all(map(numbers.split_unit, written))
+def _find_mean_power_w(utc_s: Sequence[float], value: Sequence[float | None], kind: Kind) -> float:
+    known = [number for number in value if number is not None]
+    if kind is Kind.SAMPLED:
+        return sum(known) / len(known)
+    return (max(known) - min(known)) / (max(utc_s) - min(utc_s) or 1.0)

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from statistics import median
 
-from wbcbench.energy.wall_logs.log_table import quote
-from wbcbench.energy.wall_logs.vocabulary import ColumnName
+from wbcbench.energy.wall_logs.vocabulary import ColumnName, quote
 
 TOTAL, INTERVAL = "total", "interval"
 _FEWEST_RISES = 10  # readings of one interval each do not rise so often and never fall
@@ -21,7 +20,7 @@ def decide_energy(
     name: ColumnName,
     t_s: Sequence[float],
     energy_j: Sequence[float | None],
-    power_w: Sequence[float | None] | None,
+    power_w: Sequence[float | None],
 ) -> str:
     """``total`` or ``interval``: by the readings themselves, by power beside them, by the name.
 
@@ -29,7 +28,7 @@ def decide_energy(
         name: The column's.
         t_s: Seconds of the rows, shape ``[n]``.
         energy_j: What it holds, in joules; ``None`` where it has no reading.
-        power_w: A column of power beside it, if there is one.
+        power_w: A column of power beside it; empty if there is none.
 
     Raises:
         ValueError: It could be either.
@@ -38,7 +37,7 @@ def decide_energy(
     rises, falls = sum(b > a for a, b in pairs), sum(b < a for a, b in pairs)
     drops = sum(b < a and b > _NEAR_ZERO * a for a, b in pairs)  # not set to zero
     says_interval = name.has("interval")
-    if power_w is not None and (choice := _compare_with_power(t_s, energy_j, power_w)):
+    if power_w and (choice := _compare_with_power(t_s, energy_j, power_w)):
         return choice
     if falls > max(_FEW_FALLS, _MANY_FALLS * len(pairs)):
         return INTERVAL
@@ -62,8 +61,8 @@ def _compare_with_power(
         return ""
     total_j = (rows[-1][1] or 0.0) - (rows[0][1] or 0.0)
     sum_j = sum(row[1] or 0.0 for row in rows[1:])
-    near = [abs(joules - drawn_j) <= _AGREE * drawn_j for joules in (total_j, sum_j)]
-    return {(True, False): TOTAL, (False, True): INTERVAL}.get((near[0], near[1]), "")
+    is_total, is_interval = (abs(j - drawn_j) <= _AGREE * drawn_j for j in (total_j, sum_j))
+    return "" if is_total == is_interval else TOTAL if is_total else INTERVAL
 
 
 def add_intervals(

@@ -1,19 +1,19 @@
-"""How a file writes its numbers, decided once from all of them: decimal mark and thousands mark."""
+"""How a column writes its numbers: the style in which every cell is a number, or none."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 
-from wbcbench.energy.wall_logs.log_table import quote
-from wbcbench.energy.wall_logs.vocabulary import NO_READING, is_unit
+from wbcbench.energy.wall_logs.vocabulary import NO_READING, is_unit, quote
 
-SPACES = " \u00a0\u2009\u202f"
-_MARKS = f",.'’_{SPACES}"
+_SPACES = " \u00a0\u2009\u202f"
+_GROUPINGS = (",", ".", "'’", "_", _SPACES)
 _NUMBER = re.compile(
-    rf"([+-]?)\s*((?:\d(?:[\d{_MARKS}]*\d)?[.,]?|[.,]\d+)(?:[eE][+-]?\d+)?)\s*([^\W\d_][\w·/]*)?"
+    rf"([+-]?)\s*((?:\d(?:[\d,.'’_{_SPACES}]*\d)?[.,]?|[.,]\d+)(?:[eE][+-]?\d+)?)\s*"
+    r"([^\W\d_][\w·/]*)?"
 )
 
 
@@ -23,34 +23,28 @@ class NumberStyle:
 
     Attributes:
         decimal: The decimal mark.
-        grouping: Marks of thousands; empty where none is used.
+        grouping: Marks between thousands, then between all of them; empty where there is none.
     """
 
-    decimal: str = "."
-    grouping: str = ""
+    decimal: str
+    grouping: str
 
-    def parse(self, cell: str) -> float | None:
-        """The number of a cell; ``None`` if it is none in this style."""
-        match = _NUMBER.fullmatch(cell)
-        if match is None:
-            return None
-        groups = re.escape(self.grouping)
-        integer = rf"\d{{1,3}}(?:[{groups}]\d{{3}})+|\d+" if groups else r"\d+"
-        shape = rf"(?:(?:{integer})(?:[{self.decimal}]\d*)?|[{self.decimal}]\d+)(?:[eE][+-]?\d+)?"
-        if not re.fullmatch(shape, match[2]):
-            return None
-        plain = "".join(mark for mark in match[2] if mark not in self.grouping)
-        return float(match[1] + plain.replace(self.decimal, "."))
+    def matches(self, text: str) -> bool:
+        """Whether a text is a number in this style."""
+        return _compile_style(self.decimal, self.grouping).fullmatch(text) is not None
+
+    def parse(self, text: str) -> float:
+        """The number of a text that matches."""
+        plain = text.translate(dict.fromkeys(map(ord, self.grouping)))
+        return float(plain.replace(self.decimal, "."))
 
 
-@dataclass(slots=True)
-class _Evidence:
-    """What cells show: marks that are certain, and those that could be either."""
-
-    decimal: set[str] = field(default_factory=set)
-    grouping: set[str] = field(default_factory=set)
-    unsure: set[str] = field(default_factory=set)
-    has_long: bool = False  # four digits and more without a mark between thousands
+@lru_cache
+def _compile_style(decimal: str, grouping: str) -> re.Pattern[str]:
+    part = rf"(?:[{decimal}]\d*)?"
+    if grouping:
+        return re.compile(rf"[+-]?(?:[1-9]\d{{0,2}}(?:[{grouping}]\d{{3}})+|\d{{1,3}}){part}")
+    return re.compile(rf"[+-]?(?:\d+{part}|[{decimal}]\d+)(?:[eE][+-]?\d+)?")
 
 
 @lru_cache(65536)
@@ -67,80 +61,28 @@ def is_blank(cell: str) -> bool:
     return cell.strip().lower() in NO_READING
 
 
-def find_decimal_marks(cells: Iterable[str]) -> set[str]:
-    """The marks that are certainly decimal in some of the cells."""
-    return _collect_evidence(cells).decimal
-
-
-def decide_styles(cells: Iterable[str], wanted: str | None = None) -> list[NumberStyle]:
-    """The style of all of them, or the two that are possible.
+def find_styles(cells: Sequence[str], decimal: str | None = None) -> list[NumberStyle]:
+    """The styles in which all cells are numbers, one for each thing that they may mean.
 
     Args:
-        cells: Numbers as written.
-        wanted: The decimal mark, if the user named it.
+        cells: As written, without units; blank where there is no reading.
+        decimal: The decimal mark, if it is known.
 
     Raises:
-        ValueError: They are written in more than one style.
+        ValueError: No style has all of them.
     """
-    evidence = _collect_evidence(cells)
-    if wanted:
-        groups = (evidence.decimal | evidence.grouping | evidence.unsure) - {wanted}
-        return [NumberStyle(wanted, "".join(sorted(groups)))]
-    if (
-        not evidence.decimal
-        and not evidence.grouping
-        and len(evidence.unsure) == 1
-        and not evidence.has_long
-    ):
-        (mark,) = evidence.unsure
-        return [NumberStyle(mark), NumberStyle(",."[mark == ","], mark)]
-    if evidence.has_long or evidence.grouping:  # thousands have no mark, or another one
-        evidence.decimal |= evidence.unsure - evidence.grouping
-    evidence.grouping |= evidence.unsure - evidence.decimal
-    if (
-        len(evidence.decimal) > 1
-        or evidence.decimal & evidence.grouping
-        or (evidence.has_long and evidence.grouping)
-    ):
-        marks = " and ".join(map(repr, sorted(evidence.decimal | evidence.grouping)))
-        raise ValueError(f"its numbers use {marks} in more than one way; write all of them alike")
-    return [NumberStyle("".join(evidence.decimal) or ".", "".join(sorted(evidence.grouping)))]
-
-
-def _collect_evidence(cells: Iterable[str]) -> _Evidence:
-    evidence = _Evidence()
-    for cell in set(cells):
-        match = _NUMBER.fullmatch(cell)
-        body, *exponent = re.split("[eE]", match[2] if match else "")
-        marks = re.findall(r"\D", body)
-        evidence.has_long |= re.match(r"\d{4}", body) is not None
-        if not marks:
-            continue
-        head, _, tail = body.rpartition(marks[-1])
-        is_mixed = len({" " if mark in SPACES else mark for mark in marks}) > 1
-        if is_mixed:
-            evidence.decimal.add(marks[-1])
-            evidence.grouping |= set(marks[:-1])
-        elif len(marks) > 1 or marks[0] not in ",.":
-            evidence.grouping |= set(marks)
-        elif exponent or len(tail) != 3 or len(head) > 3 or not head.strip("0"):
-            evidence.decimal.add(marks[0])
-        else:
-            evidence.unsure.add(marks[0])
-    return evidence
-
-
-def parse_numbers(cells: Sequence[str | None], style: NumberStyle) -> list[float | None]:
-    """The cells as numbers; ``None`` where there is no reading.
-
-    Raises:
-        ValueError: A cell is no number in this style.
-    """
-    numbers = dict[str | None, float | None]()
-    for cell in dict.fromkeys(cells):
-        is_reading = cell is not None and not is_blank(cell)
-        numbers[cell] = style.parse(cell) if is_reading and cell else None
-        if is_reading and numbers[cell] is None:
-            place = cells.index(cell) + 1
-            raise ValueError(f"reading {place} has {quote(str(cell))} where a number should be")
-    return [numbers[cell] for cell in cells]
+    written = [cell for cell in dict.fromkeys(cells) if not is_blank(cell)]
+    marks = set().union(*written)
+    groupings = ["", *(group for group in _GROUPINGS if not marks.isdisjoint(group))]
+    styles = [NumberStyle(d, g) for g in groupings for d in decimal or ".," if d not in g]
+    fits = [style for style in styles if all(map(style.matches, written))]
+    if not fits:
+        for cell in written:
+            if not any(style.matches(cell) for style in styles):
+                place = cells.index(cell) + 1
+                raise ValueError(f"reading {place} has {quote(cell)}, which is no number")
+        raise ValueError(
+            "its numbers use their marks in more than one way; write all of them alike"
+        )
+    meanings = {tuple(map(style.parse, written)): style for style in reversed(fits)}
+    return [*meanings.values()][::-1]

@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import io
 import zlib
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,28 +52,22 @@ def read_text(path: Path) -> LogText:
         raise UsageError(f"{path} is larger than a meter's log of a year; cut out the run.")
     if kind := _PACKED.get(data[:4]):
         raise UsageError(f"{path} is {kind}. Save the sheet as CSV and attach that.")
-    encoding = _find_encoding(data)
-    try:
-        text = data.decode(encoding)
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{path} is not text in {encoding}. Save the log as UTF-8.") from error
+    for encoding in _list_encodings(data):
+        with suppress(UnicodeDecodeError):
+            text = data.decode(encoding)
+            break
+    else:
+        raise UsageError(f"{path} is not text in {encoding}. Save the log as UTF-8.")
     if any(ord(mark) < 32 and mark not in "\t\n\r\f\v\x1a\x1b" for mark in set(text)):
         raise UsageError(f"{path} holds control characters such as NUL, so it is no text.")
     return LogText(text, encoding.removesuffix("-sig"), digest)
 
 
-def _find_encoding(data: bytes) -> str:
+def _list_encodings(data: bytes) -> list[str]:
     """UTF-8 and UTF-16 by mark or by what is in the file, else the Windows code page."""
-    for mark, encoding in _MARKS.items():
-        if data.startswith(mark):
-            return encoding
     head = data[:4096]
+    named = [encoding for mark, encoding in _MARKS.items() if data.startswith(mark)]
     for parity, encoding in ((1, "utf-16-le"), (0, "utf-16-be")):
-        if len(head) >= 4 and head[parity::2].count(0) > 0.8 * (len(head) // 2):
-            return encoding
-    try:
-        data.decode("utf-8")
-    except UnicodeDecodeError:
-        undefined = b"\x81\x8d\x8f\x90\x9d"
-        return "latin-1" if any(byte in data for byte in undefined) else "cp1252"
-    return "utf-8"
+        if len(head) >= 4 and head[parity::2].count(0) > 0.4 * len(head):
+            named.append(encoding)
+    return named[:1] or ["utf-8", "cp1252", "latin-1"]

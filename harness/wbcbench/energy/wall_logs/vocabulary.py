@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -76,16 +77,13 @@ class ColumnName:
         bare = _BRACKETS.sub(" ", spelled)
         marked = [*_BRACKETS.findall(spelled), *map(str.strip, bare.split(",")[1:])]
         unit = next((word for word in marked if is_unit(word)), "")
-        text_in_use = _BRACKETS.sub(_drop_unit, spelled)
+        text_in_use = _BRACKETS.sub(lambda m: " " if is_unit(m[1]) else f" {m[1]} ", spelled)
         if path := re.fullmatch(r"(?:.*\.)?([\w:]+\.[\w:]+)", text):  # of a JSON object
             leaf = path[1].rpartition(".")[2]
-            known = [WORDS["units"].get(key) for key in (text, path[1], leaf)]
-            unit, text_in_use = next(filter(None, known), unit), leaf
-        else:
-            unit = WORDS["units"].get(text, unit)
-        tokens = [
-            word for word in _SEPARATORS.split(text_in_use) if word.strip("+-") and word != unit
-        ]
+            unit, text_in_use = WORDS["units"].get(leaf, unit), leaf
+            unit = WORDS["units"].get(path[1], unit)
+        unit = WORDS["units"].get(text, unit)
+        tokens = [w for w in _SEPARATORS.split(text_in_use) if w.strip("+-") and w != unit]
         named = [word for word in tokens if find_unit(word) or (len(word) > 1 and is_unit(word))]
         if named and not unit:  # of ``power_kw_avg``, too
             unit = named[-1]
@@ -104,25 +102,24 @@ class ColumnName:
         return self.has("time") and self.kind is None and "minute ts" not in self.words
 
     @property
+    def says_zone(self) -> bool:
+        """Whether it says of which zone its times are."""
+        return bool(self.zone) or self.has("zoned")
+
+    @property
     def is_meter(self) -> bool:
         """Whether it is named like a column that says of which meter a row is."""
         words = {word for word in self.words if " " not in word}
         return self.has("meter") and words <= {*WORDS["meter"], "id", "no", "number", "label"}
 
     @property
-    def is_other(self) -> bool:
-        """Whether it is named like something beside active power: apparent, a limit, exported."""
-        is_foreign = bool(self.unit) and find_unit(self.unit) is None
-        return (
-            self.has("other") or is_foreign or re.search(r"[(\[]-[)\]]\W*$", self.text) is not None
-        )
-
-    @property
     def kind(self) -> Kind | None:
-        """Power or energy, where the name says so."""
-        if self.is_other:
+        """Power or energy, where the name says so; not apparent, a limit or what was exported."""
+        unit = find_unit(self.unit)
+        is_exported = re.search(r"[(\[]-[)\]]\W*$", self.text) is not None
+        if self.has("other") or is_exported or (self.unit and unit is None):
             return None
-        if (unit := find_unit(self.unit)) is not None:
+        if unit is not None:
             return unit[0]
         has_power = self.has("power") or any(re.fullmatch(r"p\d", word) for word in self.words)
         return Kind.SAMPLED if has_power and not self.has("energy") else None
@@ -135,5 +132,11 @@ class ColumnName:
         return all(word in known for word in self.words if " " not in word)
 
 
-def _drop_unit(match: re.Match[str]) -> str:
-    return " " if is_unit(match[1]) else f" {match[1]} "
+def list_names(names: Sequence[str]) -> str:
+    """The names of columns, for a message."""
+    return ", ".join(quote(name, 24) for name in names[:6]) + ", …" * (len(names) > 6) or "nothing"
+
+
+def quote(text: str, most: int = 40) -> str:
+    """A cell as it stands in a message: short, and without control characters."""
+    return repr(text if len(text) <= most else text[: most - 1] + "…")

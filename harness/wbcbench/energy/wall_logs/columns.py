@@ -1,0 +1,163 @@
+"""Which columns of a log hold the times and the power or energy: by their names, or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import islice, product
+from typing import TypeVar
+
+from wbcbench.core.trace import Kind
+from wbcbench.energy.wall_logs import times
+from wbcbench.energy.wall_logs.formats import LogTable
+from wbcbench.energy.wall_logs.numbers import is_blank, split_unit
+from wbcbench.energy.wall_logs.vocabulary import ColumnName, find_unit, list_names, quote
+
+T = TypeVar("T")
+
+
+class LogColumns:
+    """The columns of a table with what their names and first cells say.
+
+    Attributes:
+        names: Of each column, taken apart.
+        cells: Of each column, as written; ``None`` in a row that has no such cell.
+        numeric: Places of the columns that hold numbers, and nothing else but words for no reading.
+    """
+
+    def __init__(self, table: LogTable) -> None:
+        self.names = [ColumnName.from_text(name) for name in table.names]
+        self.cells = table.columns
+        self._kinds = [
+            times.classify_all([*islice(filter(None, cells), times.SAMPLE)]) for cells in self.cells
+        ]
+        self.numeric = [i for i, cells in enumerate(self.cells) if _is_numeric(cells)]
+
+    def find_times(self, wanted: str | None) -> list[int]:
+        """The column of times, or that of dates and that of the times of day.
+
+        Args:
+            wanted: The name of one of them, if the user says.
+
+        Raises:
+            ValueError: There is none, or no single one.
+        """
+        names, kinds = self.names, self._kinds
+        dates, clocks = ([i for i, k in enumerate(kinds) if k == c] for c in ("date", "clock"))
+        candidates = [
+            [i]
+            for i, name in enumerate(names)
+            if kinds[i] == "moment"
+            and (name.is_time or i not in self.numeric or name.text.startswith("column "))
+        ]
+        candidates += [[i, j] for i, j in product(dates, clocks)]
+        if wanted is not None:
+            place = self._find_named(wanted, "--time-column")
+            candidates = [at for at in candidates if place in at] or [[place]]
+        candidates = candidates or [[i] for i, n in enumerate(names) if n.is_time and kinds[i]]
+        candidates = _narrow(
+            candidates,
+            lambda at: all(names[i].is_time for i in at),
+            lambda at: any(names[i].is_time for i in at),
+            lambda at: at[-1] - at[0] == len(at) - 1,
+            lambda at: any(len({*filter(None, self.cells[i])}) > 1 for i in at),
+            lambda at: at[0] in self.numeric or names[at[0]].says_zone,
+            lambda at: not self.is_start(at),
+        )
+        if len(candidates) == 1:
+            return candidates[0]
+        raise ValueError(
+            "it has no single column that is named like a time. It has: "
+            f"{self.list_all()}. Use --time-column"
+        )
+
+    def find_values(self, wanted: str | None, times_at: Sequence[int], unit: str | None) -> int:
+        """The column of power, or else of energy.
+
+        Args:
+            wanted: Its name, if the user says.
+            times_at: The columns of times.
+            unit: That the user names, so that any numbers may be meant.
+
+        Raises:
+            ValueError: There is none, or no single one.
+        """
+        if wanted is not None:
+            return self._find_named(wanted, "--power-column")
+        others = [i for i in range(len(self.names)) if i not in times_at]
+        places = [i for i in others if self.names[i].kind is Kind.SAMPLED]
+        places = places or [i for i in others if self.names[i].kind is Kind.COUNTER]
+        first = (cells[0] or "" for cells in self.cells if cells)
+        has_unit = unit or any(find_unit(cell.lstrip("0123456789., ")) for cell in first)
+        places = places or [i for i in others if i in self.numeric and has_unit]
+        places = _narrow(
+            places,
+            lambda i: any(map(split_unit, filter(None, self.cells[i]))),
+            lambda i: self.names[i].has("total"),
+            lambda i: self.names[i].is_plain,
+            lambda i: bool(self.names[i].unit),
+            lambda i: self.names[i].has("average"),
+        )
+        if len(places) == 1:
+            return places[0]
+        if places:
+            choices = list_names([self.names[i].text for i in places])
+            raise ValueError(f"it has several columns to read: {choices}. Use --power-column")
+        raise ValueError(
+            "it has no column that is named like power or energy with its unit, e.g. power_w or "
+            f"'energy (kWh)'. It has: {self.list_all()}. Use --power-column and --unit"
+        )
+
+    def is_start(self, times_at: Sequence[int]) -> bool:
+        """Whether the times are those at which something begins."""
+        return any(self.names[i].has("start") for i in times_at)
+
+    def list_texts(self, place: int) -> list[str]:
+        """The cells of a column; empty where a row has no such cell."""
+        return [cell or "" for cell in self.cells[place]]
+
+    def keep_rows(self, rows: Sequence[int]) -> None:
+        """Leave out all rows but these, in their order."""
+        self.cells = tuple([cells[i] for i in rows] for cells in self.cells)
+
+    def keep_readings(self, times_at: Sequence[int], value_at: int) -> None:
+        """Leave out the rows without a time or a cell of the values.
+
+        Raises:
+            ValueError: They are of several meters, or there are fewer than two readings.
+        """
+        moments, values = zip(*(self.cells[i] for i in times_at), strict=True), self.cells[value_at]
+        pairs = enumerate(zip(moments, values, strict=True))
+        self.keep_rows([i for i, (row, value) in pairs if any(row) and value is not None])
+        if sum(not is_blank(cell) for cell in self.list_texts(value_at)) < 2:
+            raise ValueError("it holds fewer than two readings")
+        for name, cells in zip(self.names, self.cells, strict=True):
+            meters = list(dict.fromkeys(filter(None, cells)))
+            if name.is_meter and 1 < len(meters) <= len(cells) / 2:
+                raise ValueError(
+                    f"its rows are of several meters, by {quote(name.text)}: {list_names(meters)}. "
+                    "Attach a log of one of them"
+                )
+
+    def list_all(self) -> str:
+        """Their names, for a message."""
+        return list_names([name.text for name in self.names])
+
+    def _find_named(self, wanted: str, option: str) -> int:
+        lower = [name.text.strip().lower() for name in self.names]
+        if lower.count(wanted.strip().lower()) == 1:
+            return lower.index(wanted.strip().lower())
+        raise ValueError(
+            f"it has no column {quote(wanted)}. It has: {self.list_all()}. Use {option}"
+        )
+
+
+def _narrow(candidates: list[T], *tests: Callable[[T], bool]) -> list[T]:
+    """Those that pass test by test, each of which counts only where some pass it."""
+    for is_better in tests:
+        candidates = [each for each in candidates if is_better(each)] or candidates
+    return candidates
+
+
+def _is_numeric(cells: Sequence[str | None]) -> bool:
+    written = [*islice((c for c in cells if c and not is_blank(c)), times.SAMPLE)]
+    return bool(written) and all(map(split_unit, written))
