@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from builders.evidence import counter, power
-from builders.folder import run_folder, write_traces
+from builders.folder import run_folder, write_cpu_time, write_traces
 from builders.run import make_spec
 from paused_processes import WHOLE, Line, Paused, fork
 from wbcbench.core.errors import UsageError
@@ -193,3 +193,11 @@ def test_polls_out_of_order_are_no_polls(tmp_path):
     (tmp_path / "traces.parquet").write_bytes(parquet_from_polls([("a", [1.0, 1.0], [5.0, 6.0])]))
     with pytest.raises(UsageError, match="do not rise"):
         read_parquet_polls(tmp_path / "traces.parquet")
+
+
+def test_a_log_of_the_processor_with_other_columns_is_no_log(run):
+    write_cpu_time(run, 0.0, 5.0)
+    assert len(run.read_cpu_time()) == 6
+    text = run.cpu_time_path.read_text()
+    run.cpu_time_path.write_text("".join(f"{line},1\n" for line in text.splitlines()))
+    assert run.read_cpu_time() is None

@@ -39,6 +39,7 @@ from typing import IO, Any, TypeVar
 
 from pydantic import JsonValue, TypeAdapter
 
+from wbcbench.core import cpu_load
 from wbcbench.core import record as records
 from wbcbench.core.board_state import BoardSample, sample_from_line
 from wbcbench.core.cpu_load import CpuSample
@@ -352,11 +353,13 @@ class RunDir:
         return telemetry
 
     def read_cpu_time(self) -> list[CpuSample] | None:
-        """Every sample of the processor's time; ``None`` if nobody asked for it."""
+        """Every sample of the processor's time; ``None`` if nobody asked, or it is damaged."""
         if not self.cpu_time_path.exists():
             return None
         polls = read_csv_polls(self.cpu_time_path)
-        rows = zip(polls[0][1], *(values for _, _, values in polls), strict=True) if polls else ()
+        if [name for name, _, _ in polls] != [*cpu_load.COLUMNS[1:]]:
+            return None
+        rows = zip(polls[0][1], *(values for _, _, values in polls), strict=True)
         return [CpuSample(t_s, *row) for t_s, *row in rows if None not in row]
 
     def read_messages(self) -> list[dict[str, Any]]:
