@@ -16,6 +16,10 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 # The files that take longest, longest first: begun last, one core would still be at them when all
 # is done.
 LONG = (
+    "test_fuzz",
+    "test_streams",
+    "test_user_settings",
+    "test_report_bytes",
     "test_faults_of_a_run",
     "test_faults_by_kill",
     "test_verify",
