@@ -193,8 +193,9 @@ def test_numbers_of_a_file_are_read_in_the_one_way_that_all_of_them_allow(
         (["816,5", "816.5"], "in more than one way"),
         (["12,34,567", "8"], "is no number"),
         (["1 22", "8"], "is no number"),
-        (["1e400", "8"], "no machine draws"),
-        (["-5", "8"], "no machine draws"),
+        (["1e400", "8"], "'1e400', which no machine draws.$"),
+        (["-5", "8"], "no machine draws; a sensor may be the wrong way round"),
+        (["-300", "-310"], "every reading of 'power_w' is negative"),
         (["five", "8", "9"], "is no number"),
     ],
 )
@@ -204,6 +205,12 @@ def test_what_could_be_either_is_refused_with_the_option_that_settles_it(
     path = tmp_path / "log.csv"
     path.write_text(table(cells))
     refuse(path, says)
+
+
+def test_what_a_sensor_reads_just_below_zero_is_zero(tmp_path: Path) -> None:
+    log = read_text(tmp_path, table(["-0.1", "80.5", "-3", "900"]))
+    assert known(log) == [0, 80.5, 0, 900]
+    assert "2 readings just below zero" in " ".join(log.notes)
 
 
 def test_other_columns_settle_a_mark_where_they_can(tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ from wbcbench.energy.wall_logs.table import parse_table
 from wbcbench.energy.wall_logs.vocabulary import UNITS, Unit, find_unit, list_names, quote
 
 _LEAST_W = 10.0  # a column without a unit that never holds more may be kilowatts
+_OFFSET_W, _OFFSET_SHARE = 1.0, 0.005  # so far below zero a sensor reads where nothing is drawn
 _SAME_S, _QUARTER_HOUR_S = 2.0, 900.0  # two columns of the same times may be of two zones
 _STANDING_S = 5.0  # times that stand still for so long are not those of the readings
 
@@ -233,12 +234,7 @@ class _LogReader:
         styles = find_styles(bodies, self.options.decimal or self.table.decimal)
         style = self._settle_style(styles, parse, kind)
         value = parse(style)
-        for place, number in enumerate(value, start=1):
-            if number is not None and not 0 <= number < math.inf:
-                raise ValueError(
-                    f"reading {place} has {quote(bodies[place - 1])}, which no machine draws; a "
-                    "sensor may be the wrong way round"
-                )
+        value = self._check_signs(value, bodies, kind)
         if "" in units and max(filter(None, value), default=0) < _LEAST_W:
             raise ValueError(
                 f"the column {quote(name.text)} names no unit and may be in kilowatts. Use "
@@ -246,6 +242,28 @@ class _LogReader:
             )
         unit = units[min(units)]
         return kind, next(known for known in UNITS if UNITS[known] == unit), value, style
+
+    def _check_signs(
+        self, value: Sequence[float | None], bodies: Sequence[str], kind: Kind
+    ) -> list[float | None]:
+        """The readings, those just below zero as zero, for no machine draws less."""
+        known = [number for number in value if number is not None]
+        most = max(known, default=0.0)
+        least_w = -max(_OFFSET_W, _OFFSET_SHARE * most) if kind is Kind.SAMPLED else 0.0
+        if most <= 0 and any(known):
+            raise ValueError(
+                f"every reading of {quote(self.name.text)} is negative: its sensor is the wrong "
+                "way round. Write the column without the signs if that is all that is wrong"
+            )
+        for place, number in enumerate(value, start=1):
+            if number is not None and not least_w <= number < math.inf:
+                why = "; a sensor may be the wrong way round" if number < 0 else ""
+                raise ValueError(
+                    f"reading {place} has {quote(bodies[place - 1])}, which no machine draws{why}"
+                )
+        if below := sum(number < 0 for number in known):
+            self.notes.append(f"{count_of(below, 'reading')} just below zero taken for zero.")
+        return [None if number is None else max(number, 0.0) for number in value]
 
     def _split_units(self) -> tuple[list[str], list[str]]:
         """The numbers of cells, and their units: the user's, their own, or the column's."""
