@@ -439,6 +439,25 @@ def test_a_dry_run_says_what_would_be_refused_and_why(run: RunDir, tmp_path: Pat
     assert "no machine draws" in " ".join(result.stdout.split())
 
 
+def test_a_dry_run_leaves_out_what_attaching_leaves_out_and_warns_alike(
+    run: RunDir, tmp_path: Path
+) -> None:
+    log = write(
+        tmp_path / "l.csv",
+        "time,power_w",
+        lambda t: f"{epoch(t)!r},{1e9 if t == 120 else power_w(t)}",
+        rows(),
+    )
+    shown = preview_wall_meter(run, log)
+    assert shown.mean_power_w == pytest.approx((500 * 44 + 120 * 71) / 115, rel=0.01)
+    words = ["attach", str(run.path), "--wall-meter", str(log), "--dry-run"]
+    text = " ".join(CliRunner().invoke(APP, words).stdout.split())
+    details = [warning.detail for warning in attach_wall_meter(run, log).warnings]
+    assert details
+    assert shown.warnings == tuple(details)
+    assert all(f"warning {detail}" in text for detail in details)
+
+
 def test_a_dry_run_of_a_log_without_a_delimiter_names_none(run: RunDir, tmp_path: Path) -> None:
     log = tmp_path / "l.jsonl"
     lines = [json.dumps({"ts": epoch(t), "power": power_w(t)}) for t in rows()]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
 from itertools import pairwise
 from pathlib import Path
@@ -192,8 +193,9 @@ def test_numbers_of_a_file_are_read_in_the_one_way_that_all_of_them_allow(
         (["816,5", "816.5"], "in more than one way"),
         (["12,34,567", "8"], "is no number"),
         (["1 22", "8"], "is no number"),
-        (["1e400", "8"], "no machine draws"),
-        (["-5", "8"], "no machine draws"),
+        (["1e400", "8"], "'1e400', which no machine draws.$"),
+        (["-5", "8"], "no machine draws; a sensor may be the wrong way round"),
+        (["-300", "-310"], "every reading of 'power_w' is negative"),
         (["five", "8", "9"], "is no number"),
     ],
 )
@@ -203,6 +205,12 @@ def test_what_could_be_either_is_refused_with_the_option_that_settles_it(
     path = tmp_path / "log.csv"
     path.write_text(table(cells))
     refuse(path, says)
+
+
+def test_what_a_sensor_reads_just_below_zero_is_zero(tmp_path: Path) -> None:
+    log = read_text(tmp_path, table(["-0.1", "80.5", "-3", "900"]))
+    assert known(log) == [0, 80.5, 0, 900]
+    assert "2 readings just below zero" in " ".join(log.notes)
 
 
 def test_other_columns_settle_a_mark_where_they_can(tmp_path: Path) -> None:
@@ -437,6 +445,13 @@ def test_across_a_missing_interval_nothing_is_said(tmp_path: Path) -> None:
         ("time,power_MW,volt", "no column that is named like power"),
         ("time,charge (mAh),volt", "no column that is named like power"),
         ("time,timestamp,power_w", "no single column that is named like a time"),
+        ("time,Power (W),Power 2 (W)", "several columns.*'Power 2.*--power-column"),
+        ("time,Power 1 (W),Power 2", "several columns.*'Power 2'.*--power-column"),
+        ("time,PSU1 (W),PSU2", "several columns.*'PSU2'.*--power-column"),
+        ("time,Active Power (W),L2 (W)", "several columns.*'L2 .*--power-column"),
+        ("time,P1,P2", "several columns.*--power-column"),
+        ("time,power_w,power_w.1", "several columns.*--power-column"),
+        ("time,power_w,Phase B (W)", "several columns.*--power-column"),
     ],
 )
 def test_a_column_is_never_guessed(header: str, says: str, tmp_path: Path) -> None:
@@ -457,13 +472,19 @@ def test_a_column_is_never_guessed(header: str, says: str, tmp_path: Path) -> No
         ("time,v,P / W,S / VA", "P / W"),
         ("time,Server power (W),Active power (W),v", "Active power (W)"),
         ("time,power_min_w,power_w_avg,power_max_w", "power_w_avg"),
+        ("time,Average Power (W),Power (W),v", "Power (W)"),
+        ("time,AverageConsumedWatts,PowerConsumedWatts,MaxConsumedWatts", "PowerConsumedWatts"),
+        ("time,PSU1 (W),PSU2 (W),Sum (W)", "Sum (W)"),
+        ("time,RackW,x,y", "RackW"),
+        ("time,P1 (W),V1,I1", "P1 (W)"),
     ],
 )
 def test_of_several_columns_the_total_or_the_active_one_is_read(
     header: str, column: str, tmp_path: Path
 ) -> None:
     log = read_text(tmp_path, f"{header}\n1,80,70,90\n2,81,71,91\n")
-    assert log.read_as["power-column"] == column
+    assert (log.read_as["power-column"], log.read_as["unit"]) == (column, "W")
+    assert "names no unit" not in " ".join(log.notes)
 
 
 @pytest.mark.parametrize(
@@ -497,6 +518,107 @@ def test_rows_of_several_meters_are_never_mixed(row: str, tmp_path: Path) -> Non
     refuse(path, "several meters.*0.*1")
     path.write_text("\n".join(row.format(t=int(FIRST_S) + i, n=1) for i in range(8)))
     assert known(read_wall_log(path)) == [80] * 8
+
+
+BESIDE = [300.0 + i for i in range(24)]
+SHARES = "xyyxxxyxyyxyxxyxyxyyxyxx"  # by turns, but in no order
+
+
+def beside_log(header: str, cell: Callable[[int], object], step_rows: int = 1) -> str:
+    rows = [f"{FIRST_S + i // step_rows},{cell(i)},{watts}" for i, watts in enumerate(BESIDE)]
+    return "\n".join([f"time,{header},power_w", *rows])
+
+
+@pytest.mark.parametrize(
+    ("header", "cell", "rows_a_time"),
+    [
+        ("Slave ID", lambda i: i % 3, 1),
+        ("Adr", lambda i: f"{i % 2}.0", 1),
+        ("Thing", lambda i: "ab"[i % 2], 1),
+        ("IP", lambda i: f"10.0.0.{i % 2}", 2),
+        ("Slot", lambda i: i * 7 % 4, 4),
+    ],
+)
+def test_a_column_whose_values_take_turns_is_one_of_meters_whatever_its_name(
+    header: str, cell: Callable[[int], object], rows_a_time: int, tmp_path: Path
+) -> None:
+    path = tmp_path / "log.csv"
+    path.write_text(beside_log(header, cell, rows_a_time))
+    refuse(path, f"several meters, by '{header}'")
+
+
+def test_meters_one_after_the_other_or_in_no_order_are_told_apart(tmp_path: Path) -> None:
+    path = tmp_path / "log.csv"
+    rows = [f"{FIRST_S + i % 12},{i // 12},{watts}" for i, watts in enumerate(BESIDE)]
+    path.write_text("\n".join(["time,Adr,power_w", *rows]))
+    refuse(path, "several meters, by 'Adr'")
+    rows = [f"{FIRST_S + i},{who},{80 + 400 * (who == 'x')}" for i, who in enumerate(SHARES)]
+    path.write_text("\n".join(["time,Who,power_w", *rows]))
+    refuse(path, "several meters, by 'Who'")
+
+
+@pytest.mark.parametrize(
+    ("header", "cell"),
+    [
+        ("State", lambda i: "on" if i < 12 else "off"),
+        ("Relay", lambda i: "on" if i % 7 else "off"),
+        ("Volt", lambda i: 230 + i * i % 7 % 2),
+        ("U", lambda i: 230.1 + i % 2),
+        ("Voltage (V)", lambda i: 230 + i % 2),
+        ("Row", lambda i: i),
+    ],
+)
+def test_a_column_that_happens_to_vary_is_none_of_meters(
+    header: str, cell: Callable[[int], object], tmp_path: Path
+) -> None:
+    assert known(read_text(tmp_path, beside_log(header, cell))) == BESIDE
+
+
+@pytest.mark.parametrize(
+    ("header", "bad", "good", "marked"),
+    [
+        ("Valid", "0", "1", True),
+        ("is_valid", "False", "True", True),
+        ("Quality", "Bad", "Good", True),
+        ("Quality", "0.0", "1.0", True),
+        ("Error", "1", "0", True),
+        ("Status", "ERROR", "OK", True),
+        ("Power valid", "no", "yes", True),
+        ("Comment", "invalid", "", True),
+        ("Quality", "64", "192", False),
+        ("Status", "0", "1", False),
+        ("Relay", "false", "true", None),
+    ],
+)
+def test_readings_that_a_column_marks_as_bad_are_none(
+    header: str, bad: str, good: str, marked: bool | None, tmp_path: Path
+) -> None:
+    text = beside_log(header, lambda i: good if i % 5 else bad)
+    log = read_text(tmp_path, text)
+    assert known(log) == [watts for i, watts in enumerate(BESIDE) if i % 5 or not marked]
+    assert ("5 readings that" in " ".join(log.notes)) is bool(marked)
+    assert ("is not known" in " ".join(log.notes)) is (marked is False)
+    path = tmp_path / "log.csv"
+    path.write_text(beside_log("Valid", lambda _: 0))
+    refuse(path, "'Valid' marks every reading as bad")
+
+
+def test_times_that_differ_are_not_chosen_between(tmp_path: Path) -> None:
+    path, text = tmp_path / "log.csv", ""
+    for header in ("received_at,measured_at", "Time,measured", "time,received"):
+        rows = [f"{at(i + 30)},{at(i)},{80 + i}" for i in range(9)]
+        text = "\n".join([f"{header},power_w", *rows])
+        path.write_text(text)
+        first, second = header.split(",")
+        refuse(path, f"{first}.*{second}.*--time-column")
+    assert read_text(tmp_path, text, time_column="received").utc_s[0] == FIRST_S
+    rows = [f"{at(i + 3600)},{FIRST_S + i},{80 + i}" for i in range(9)]
+    log = read_text(tmp_path, "\n".join(["Time,epoch,power_w", *rows]))
+    assert (log.read_as["time-column"], log.utc_s[0]) == ("epoch", FIRST_S)
+
+
+def at(second: int) -> str:
+    return f"{FIRST + timedelta(seconds=second):%Y-%m-%d %H:%M:%S}"
 
 
 def test_units_are_named_by_the_user_where_the_log_does_not(tmp_path: Path) -> None:

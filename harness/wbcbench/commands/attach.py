@@ -125,6 +125,7 @@ def _describe_preview(run_id: str, source: str, preview: LogPreview) -> str:
     windows = [TRAIN] if TRAIN in means else [*means][:3]
     facts += [("run", f"{human_power(means[window])} in {window}") for window in windows]
     facts += [("note", note) for note in preview.notes]
+    facts += [("warning", warning) for warning in preview.warnings]
     facts += [("refused", preview.refusal)] * bool(preview.refusal)
     width = max(shutil.get_terminal_size().columns, 40)
     lines = [f"{run_id}: nothing was stored.", *(f"  {name:<9} {fact}" for name, fact in facts)]

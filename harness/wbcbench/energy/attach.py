@@ -24,6 +24,7 @@ from wbcbench.core.window import Window, unix_s, utc_now
 from wbcbench.energy import thresholds
 from wbcbench.energy.appraise import Appraisal, appraise_run
 from wbcbench.energy.checks import list_some
+from wbcbench.energy.faults import review_sensors
 from wbcbench.energy.integrate import find_gaps, longest_step_s, window_energy
 from wbcbench.energy.renewals import list_moves, median_step_s
 from wbcbench.energy.source import choose_source, find_window_energy
@@ -69,6 +70,7 @@ class LogPreview:
         mean_power_w: Over the whole log; ``None`` if it does not say.
         window_power_w: Mean of each window of the run; ``None`` where the log does not reach.
         notes: What had to be assumed, as whole sentences.
+        warnings: What ``attach`` would warn of besides.
         source_sha256: Digest of the log.
         refusal: Why ``attach`` would not take it; empty if it would.
     """
@@ -84,6 +86,7 @@ class LogPreview:
     mean_power_w: float | None
     window_power_w: dict[str, float | None]
     notes: tuple[str, ...]
+    warnings: tuple[str, ...]
     source_sha256: str
     refusal: str
 
@@ -120,13 +123,17 @@ def preview_wall_meter(
     """The same up to storing it; raises alike for what cannot be read, not for what is refused."""
     record, readings = _read_for_run(run, log, options, offset_s)
     windows, refusal = dict.fromkeys((w.name for w in record.windows), None), ""
+    details = list[str]()
     try:
-        energies = _derive_energies(record, readings, log.name, offset_s)[0].energies
-        windows |= {energy.window: energy.mean_power_w for energy in energies}
+        attachment = _derive_energies(record, readings, log.name, offset_s)[0]
+        windows |= {energy.window: energy.mean_power_w for energy in attachment.energies}
+        details += [w.detail for w in attachment.warnings if w.detail not in readings.notes]
     except UsageError as error:
         refusal = str(error)
     trace = Trace(_make_channel(readings), readings.utc_s, readings.value)
     times, values = trace.good
+    sound = review_sensors([trace]).traces[0]  # without the readings that attaching drops
+    sound_s = sound.good[0] or times
     is_dated = bool(offset_s) or not readings.relative_to
     first, last = (
         LogReading(times[i], _format_utc(times[i] + offset_s) if is_dated else "", values[i])
@@ -141,9 +148,10 @@ def preview_wall_meter(
         readings=len(readings.utc_s),
         without_reading=len(readings.utc_s) - len(times),
         gaps=len(find_gaps(times)),
-        mean_power_w=window_energy(trace, Window("log", first.t_s, last.t_s)).mean_power_w,
+        mean_power_w=window_energy(sound, Window("log", sound_s[0], sound_s[-1])).mean_power_w,
         window_power_w=windows,
         notes=readings.notes,
+        warnings=tuple(details),
         source_sha256=readings.sha256,
         refusal=refusal,
     )

@@ -29,6 +29,8 @@ from wbcbench.energy.wall_logs.table import parse_table
 from wbcbench.energy.wall_logs.vocabulary import UNITS, Unit, find_unit, list_names, quote
 
 _LEAST_W = 10.0  # a column without a unit that never holds more may be kilowatts
+_OFFSET_W, _OFFSET_SHARE = 1.0, 0.005  # so far below zero a sensor reads where nothing is drawn
+_SAME_S, _QUARTER_HOUR_S = 2.0, 900.0  # two columns of the same times may be of two zones
 _STANDING_S = 5.0  # times that stand still for so long are not those of the readings
 
 
@@ -138,12 +140,13 @@ class _LogReader:
         self.value_at = self.columns.find_values(options.power_column, self.times_at, options.unit)
         self.name = self.columns.names[self.value_at]
         self.utc_s = list[float]()
-        self.notes = list(table.notes)
+        self.notes = [*table.notes, *self.columns.notes]
 
     def read(self) -> WallLog:
         """The series, as far as it is one."""
         columns, name, energy = self.columns, self.name, ""
         columns.keep_readings(self.times_at, self.value_at)
+        self.notes += columns.drop_bad(self.times_at, self.value_at)
         read = self._parse_times()
         self.utc_s = read.utc_s
         if read.utc_s[-1] < read.utc_s[0] and all(b <= a for a, b in pairwise(read.utc_s)):
@@ -151,6 +154,7 @@ class _LogReader:
             self.utc_s = self.utc_s[::-1]
             self.notes.append("It begins with its last reading and was read backwards.")
         kind, unit, value, style = self._parse_values()
+        columns.refuse_meters(self.times_at, self.value_at, self.utc_s, value)
         if kind is Kind.COUNTER:
             beside_w = self._read_power_beside(style)
             energy = self.options.energy or energies.decide_energy(
@@ -192,11 +196,26 @@ class _LogReader:
             read = replace(start, utc_s=[start.utc_s[0] + t for t in read.utc_s])
         elif options.start:
             self.notes.append("Its times have dates, so --start was not used.")
+        if not options.time_column and not read.relative_to:
+            self._refuse_other_times(read.utc_s)
         if not read.has_zone and not read.relative_to:
             self.notes.append("Its times name no zone and were taken for UTC.")
         elif options.zone and read.zone != options.zone and not read.relative_to:
             self.notes.append("Its times name their zone themselves, so --zone was not used.")
         return read
+
+    def _refuse_other_times(self, utc_s: Sequence[float]) -> None:
+        """Raise ``ValueError`` if another column has other times, but for those of a start."""
+        columns = self.columns
+        for i in columns.list_other_times(self.times_at):
+            with suppress(ValueError, UsageError):
+                other_s = times.parse_times(columns.texts(i), None, None, self.around).utc_s
+                apart_s = [b - a for a, b in zip(utc_s, other_s, strict=True)]
+                zone_s = _QUARTER_HOUR_S * round(apart_s[0] / _QUARTER_HOUR_S)
+                if all(abs(each_s - zone_s) <= _SAME_S for each_s in apart_s):
+                    continue
+            choices = list_names([columns.names[j].text for j in (*self.times_at, i)])
+            raise ValueError(f"it has several columns of times: {choices}. Use --time-column")
 
     def _parse_values(self) -> tuple[Kind, str, list[float | None], NumberStyle]:
         """What it measures, the unit's name, watts or joules of each row, and their style."""
@@ -216,12 +235,7 @@ class _LogReader:
         styles = find_styles(bodies, self.options.decimal or self.table.decimal)
         style = self._settle_style(styles, parse, kind)
         value = parse(style)
-        for place, number in enumerate(value, start=1):
-            if number is not None and not 0 <= number < math.inf:
-                raise ValueError(
-                    f"reading {place} has {quote(bodies[place - 1])}, which no machine draws; a "
-                    "sensor may be the wrong way round"
-                )
+        value = self._check_signs(value, bodies, kind)
         if "" in units and max(filter(None, value), default=0) < _LEAST_W:
             raise ValueError(
                 f"the column {quote(name.text)} names no unit and may be in kilowatts. Use "
@@ -229,6 +243,28 @@ class _LogReader:
             )
         unit = units[min(units)]
         return kind, next(known for known in UNITS if UNITS[known] == unit), value, style
+
+    def _check_signs(
+        self, value: Sequence[float | None], bodies: Sequence[str], kind: Kind
+    ) -> list[float | None]:
+        """The readings, those just below zero as zero, for no machine draws less."""
+        known = [number for number in value if number is not None]
+        most = max(known, default=0.0)
+        least_w = -max(_OFFSET_W, _OFFSET_SHARE * most) if kind is Kind.SAMPLED else 0.0
+        if most <= 0 and any(known):
+            raise ValueError(
+                f"every reading of {quote(self.name.text)} is negative: its sensor is the wrong "
+                "way round. Write the column without the signs if that is all that is wrong"
+            )
+        for place, number in enumerate(value, start=1):
+            if number is not None and not least_w <= number < math.inf:
+                why = "; a sensor may be the wrong way round" if number < 0 else ""
+                raise ValueError(
+                    f"reading {place} has {quote(bodies[place - 1])}, which no machine draws{why}"
+                )
+        if below := sum(number < 0 for number in known):
+            self.notes.append(f"{count_of(below, 'reading')} just below zero taken for zero.")
+        return [None if number is None else max(number, 0.0) for number in value]
 
     def _split_units(self) -> tuple[list[str], list[str]]:
         """The numbers of cells, and their units: the user's, their own, or the column's."""

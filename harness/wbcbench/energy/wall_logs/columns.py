@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 from itertools import islice, product
 from typing import TypeVar
 
+from wbcbench.core.text import count_of
 from wbcbench.core.trace import Kind
-from wbcbench.energy.wall_logs import times
+from wbcbench.energy.wall_logs import marks, times
 from wbcbench.energy.wall_logs.formats import LogTable
 from wbcbench.energy.wall_logs.numbers import is_blank, split_unit
 from wbcbench.energy.wall_logs.vocabulary import ColumnName, find_unit, list_names, quote
@@ -21,12 +22,14 @@ class LogColumns:
     Attributes:
         names: Of each column, taken apart.
         cells: Of each column, as written; ``None`` in a row that has no such cell.
+        notes: What had to be assumed of them, as whole sentences.
         numeric: Places of the columns that hold numbers, and nothing else but words for no reading.
     """
 
     def __init__(self, table: LogTable) -> None:
         self.names = [ColumnName.from_text(name) for name in table.names]
         self.cells = table.columns
+        self.notes = list[str]()
         self._kinds = [
             times.classify_all([*islice(filter(None, cells), times.SAMPLE)]) for cells in self.cells
         ]
@@ -70,6 +73,17 @@ class LogColumns:
             f"{self.list_all()}. Use --time-column"
         )
 
+    def list_other_times(self, times_at: Sequence[int]) -> list[int]:
+        """Places of the columns that go on with the rows as the times do, but for starts."""
+        most = len({*zip(*(self.cells[i] for i in times_at), strict=True)})
+        return [
+            i
+            for i, name in enumerate(self.names)
+            if self._kinds[i] == "moment" and i not in times_at and not self.is_start([i])
+            if "minute ts" not in name.words and name.kind is None
+            if 2 * len({*self.cells[i]}) > most
+        ]
+
     def find_values(self, wanted: str | None, times_at: Sequence[int], unit: str | None) -> int:
         """The column of power, or else of energy.
 
@@ -89,16 +103,24 @@ class LogColumns:
         first = (cells[0] or "" for cells in self.cells if cells)
         has_unit = unit or any(find_unit(cell.lstrip("0123456789., ")) for cell in first)
         places = places or [i for i in others if i in self.numeric and has_unit]
-        places = _narrow(
+        candidates = _narrow(
             places,
             lambda i: any(map(split_unit, filter(None, self.cells[i]))),
             lambda i: self.names[i].has("total"),
+        )
+        places = _narrow(
+            candidates,
+            lambda i: not self.names[i].has("average"),
             lambda i: self.names[i].is_plain,
             lambda i: bool(self.names[i].unit),
-            lambda i: self.names[i].has("average"),
         )
         if len(places) == 1:
-            return places[0]
+            candidates = [i for i in others if i in candidates or self._is_part(i, places[0])]
+            parts = [self.names[i] for i in candidates if i not in places]
+            parts = [name for name in parts if name.is_numbered and not name.has("average")]
+            if not parts or self.names[places[0]].has("total"):
+                return self._note_unread(places[0], candidates)
+            places = candidates
         if places:
             choices = list_names([self.names[i].text for i in places])
             raise ValueError(f"it has several columns to read: {choices}. Use --power-column")
@@ -106,6 +128,19 @@ class LogColumns:
             "it has no column that is named like power or energy with its unit, e.g. power_w or "
             f"'energy (kWh)'. It has: {self.list_all()}. Use --power-column and --unit"
         )
+
+    def _is_part(self, place: int, chosen: int) -> bool:
+        """Whether a column may be of the same quantity: ``PSU2`` beside ``PSU1 (W)``."""
+        name, known = self.names[place], self.names[chosen]
+        is_alike = name.stem == known.stem and (name.kind is known.kind or not name.unit)
+        return is_alike and place in self.numeric and not name.has("other")
+
+    def _note_unread(self, place: int, candidates: Sequence[int]) -> int:
+        if unread := [self.names[i].text for i in candidates if i != place]:
+            self.notes.append(
+                f"{quote(self.names[place].text)} was read, not {list_names(unread)}."
+            )
+        return place
 
     def is_start(self, times_at: Sequence[int]) -> bool:
         """Whether the times are those at which something begins."""
@@ -123,20 +158,68 @@ class LogColumns:
         """Leave out the rows without a time or a cell of the values.
 
         Raises:
-            ValueError: They are of several meters, or there are fewer than two readings.
+            ValueError: There are fewer than two readings.
         """
         moments, values = zip(*(self.cells[i] for i in times_at), strict=True), self.cells[value_at]
         pairs = enumerate(zip(moments, values, strict=True))
         self.keep_rows([i for i, (row, value) in pairs if any(row) and value is not None])
         if sum(not is_blank(cell) for cell in self.list_texts(value_at)) < 2:
             raise ValueError("it holds fewer than two readings")
-        for name, cells in zip(self.names, self.cells, strict=True):
+
+    def drop_bad(self, times_at: Sequence[int], value_at: int) -> list[str]:
+        """Leave out the readings that a column beside them marks as bad, and say so in notes.
+
+        Raises:
+            ValueError: All of them are.
+        """
+        notes, values = list[str](), self.texts(value_at)
+        for i in self._list_beside(times_at, value_at):
+            name, cells = quote(self.names[i].text), self.texts(i)
+            bad, is_unknown = marks.find_bad(self.names[i], cells)
+            rows = [row for row, cell in enumerate(cells) if marks.read_flag(cell) in bad]
+            if len(rows) == len(cells):
+                raise ValueError(
+                    f"its column {name} marks every reading as bad: {list_names(sorted(bad))}. To "
+                    "use them all the same, leave that column out"
+                )
+            for row in rows:
+                values[row] = ""
+            if rows:
+                marked = f"that {name} marks as {list_names(sorted(bad))}"
+                notes.append(f"{count_of(len(rows), 'reading')} {marked} left out.")
+            elif is_unknown:
+                notes.append(f"What {name} says of readings is not known; all of them were used.")
+        self.cells = (*self.cells[:value_at], [*values], *self.cells[value_at + 1 :])
+        return notes
+
+    def refuse_meters(
+        self,
+        times_at: Sequence[int],
+        value_at: int,
+        utc_s: Sequence[float],
+        value: Sequence[float | None],
+    ) -> None:
+        """Raise ``ValueError`` if the rows are of several meters, by a column beside them."""
+        for i in self._list_beside(times_at, value_at):
+            name, cells = self.names[i], self.texts(i)
             meters = list(dict.fromkeys(filter(None, cells)))
-            if name.is_meter and 1 < len(meters) <= len(cells) / 2:
+            is_named = name.is_meter and 1 < len(meters) <= len(cells) / 2
+            is_label = i not in self.numeric or name.has("identity")
+            if is_named or marks.is_of_meters(cells, utc_s, value, is_label=is_label):
                 raise ValueError(
                     f"its rows are of several meters, by {quote(name.text)}: {list_names(meters)}. "
-                    "Attach a log of one of them"
+                    "Attach a log of one of them, or one without that column if it names no meter"
                 )
+
+    def _list_beside(self, times_at: Sequence[int], value_at: int) -> list[int]:
+        """Places of the columns that are neither times nor measurements."""
+        return [
+            i
+            for i, name in enumerate(self.names)
+            if i not in {*times_at, value_at}
+            and not (name.unit or name.is_time or name.has("unit"))
+            and not (name.kind and i in self.numeric)
+        ]
 
     def list_all(self) -> str:
         """Their names, for a message."""

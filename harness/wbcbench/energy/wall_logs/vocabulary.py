@@ -40,6 +40,17 @@ _HOURS = re.compile(
     re.IGNORECASE,
 )
 
+_CAMEL = re.compile(r"(?<![A-Za-z])([A-Za-z]+[a-z])(M?Wh?|K[wW]h?|Watts?)(?![A-Za-z])")
+
+
+def _part_unit(match: re.Match[str]) -> str:
+    """``ConsumedWatts`` as two words; ``PowerkW`` is in kilowatts, and ``RackW`` is not."""
+    word, unit = match.groups()
+    before = re.split(r"(?=[A-Z])", word[:-1])[-1].lower()
+    if unit[0] == "W" and word[-1] in "km" and before in {*WORDS["power"], *WORDS["energy"]}:
+        word, unit = word[:-1], word[-1] + unit
+    return f"{word} {unit}"
+
 
 def find_unit(word: str) -> Unit | None:
     """The unit of power or energy that a word is; milliwatts and megawatts differ by case."""
@@ -78,11 +89,14 @@ class ColumnName:
         marked = [*_BRACKETS.findall(spelled), *map(str.strip, bare.split(",")[1:])]
         unit = next((word for word in marked if is_unit(word)), "")
         text_in_use = _BRACKETS.sub(lambda m: " " if is_unit(m[1]) else f" {m[1]} ", spelled)
-        if path := re.fullmatch(r"(?:.*\.)?([\w:]+\.[\w:]+)", text):  # of a JSON object
+        if path := re.fullmatch(
+            r"(?:.*\.)?([\w:]+\.[\w:]*[^\W\d][\w:]*)", text
+        ):  # of a JSON object
             leaf = path[1].rpartition(".")[2]
             unit, text_in_use = WORDS["units"].get(leaf, unit), leaf
             unit = WORDS["units"].get(path[1], unit)
         unit = WORDS["units"].get(text, unit)
+        text_in_use = _CAMEL.sub(_part_unit, text_in_use)
         tokens = [w for w in _SEPARATORS.split(text_in_use) if w.strip("+-") and w != unit]
         named = [word for word in tokens if find_unit(word) or (len(word) > 1 and is_unit(word))]
         if named and not unit:  # of ``power_kw_avg``, too
@@ -117,12 +131,28 @@ class ColumnName:
         """Power or energy, where the name says so; not apparent, a limit or what was exported."""
         unit = find_unit(self.unit)
         is_exported = re.search(r"[(\[]-[)\]]\W*$", self.text) is not None
-        if self.has("other") or is_exported or (self.unit and unit is None):
+        if (
+            any(map(self.has, ("other", "validity", "flags")))
+            or is_exported
+            or (self.unit and unit is None)
+        ):
             return None
         if unit is not None:
             return unit[0]
         has_power = self.has("power") or any(re.fullmatch(r"p\d", word) for word in self.words)
         return Kind.SAMPLED if has_power and not self.has("energy") else None
+
+    @property
+    def stem(self) -> frozenset[str]:
+        """Its words without numbers, so that ``PSU1`` and ``PSU2`` are alike."""
+        bare = {word.rstrip("0123456789") for word in self.words if " " not in word}
+        return frozenset(word for word in bare if len(word) > 1) or frozenset(bare - {""})
+
+    @property
+    def is_numbered(self) -> bool:
+        """Whether a number or a letter tells it from others: ``Power 2``, ``Phase A``, ``L1``."""
+        known = {*WORDS["power"], *WORDS["energy"]}
+        return any(re.fullmatch(r"[a-z]|[a-z]*\d+", word) for word in self.words - known)
 
     @property
     def is_plain(self) -> bool:
