@@ -209,7 +209,7 @@ class _LogReader:
         columns = self.columns
         for i in columns.list_other_times(self.times_at):
             with suppress(ValueError, UsageError):
-                other_s = times.parse_times(columns.texts(i), None, None, self.around).utc_s
+                other_s = times.parse_times(columns.list_texts(i), None, None, self.around).utc_s
                 apart_s = [b - a for a, b in zip(utc_s, other_s, strict=True)]
                 zone_s = _QUARTER_HOUR_S * round(apart_s[0] / _QUARTER_HOUR_S)
                 if all(abs(each_s - zone_s) <= _SAME_S for each_s in apart_s):

@@ -172,9 +172,9 @@ class LogColumns:
         Raises:
             ValueError: All of them are.
         """
-        notes, values = list[str](), self.texts(value_at)
+        notes, values = list[str](), self.list_texts(value_at)
         for i in self._list_beside(times_at, value_at):
-            name, cells = quote(self.names[i].text), self.texts(i)
+            name, cells = quote(self.names[i].text), self.list_texts(i)
             bad, is_unknown = marks.find_bad(self.names[i], cells)
             rows = [row for row, cell in enumerate(cells) if marks.read_flag(cell) in bad]
             if len(rows) == len(cells):
@@ -201,7 +201,7 @@ class LogColumns:
     ) -> None:
         """Raise ``ValueError`` if the rows are of several meters, by a column beside them."""
         for i in self._list_beside(times_at, value_at):
-            name, cells = self.names[i], self.texts(i)
+            name, cells = self.names[i], self.list_texts(i)
             meters = list(dict.fromkeys(filter(None, cells)))
             is_named = name.is_meter and 1 < len(meters) <= len(cells) / 2
             is_label = i not in self.numeric or name.has("identity")
