@@ -351,8 +351,11 @@ def test_times_without_a_date_count_from_a_start_that_the_user_names(tmp_path: P
     clocks = "time,watts\n23:59:59,80\n00:00:01,81\n"
     log = read_text(tmp_path, clocks, start="2026-11-26")
     assert log.utc_s[1] == datetime(2026, 11, 27, 0, 0, 1, tzinfo=UTC).timestamp()
-    with pytest.raises(UsageError, match="--start"):
-        LogOptions(start="yesterday")
+    for start in ("yesterday", "2026-13-45", "2026-11-28T25:00:00Z"):
+        with pytest.raises(UsageError, match="--start"):
+            LogOptions(start=start)
+    assert LogOptions(start="28/11/2026 21:40:00").start
+    assert LogOptions(start="1795902000").start
 
 
 # --- energy --------------------------------------------------------------------------------------
@@ -673,6 +676,9 @@ def test_a_packed_log_is_unpacked_and_its_digest_is_that_of_the_file(tmp_path: P
         (b"time,power_w\n1,2,3\n2,3,4\n", "reading 1 has 3 cells where the header has 2"),
         (b"time,power_w\n1,80\n2,81\n3,82,5\n4,83\n", "reading 3 has 3 cells"),
         (b"time,power_w\n1,=cmd()\n2,1\n3,2\n", "is no number"),
+        (b"time,power_w\n1,80\n2,81\ntime,power_kw\n3,0.1\n", "reading 3, .*'time,power_kw'"),
+        (b"time,power_w\n1,80\n2,81\npower_w,time\n80,3\n", "columns change at reading 3"),
+        (b"time,power_w\n46354.90001,80\n46354.90002,81\n", "days since 1899-12-30"),
         (b"time,power_w\n1,50\nyesterday,5\n3,60\n", "neither epoch seconds|no number"),
         (b"time,power_w\n5,50\n3,50\n4,50\n", "reading 2 is 2 s before the row above"),
         (b"time,power_w\n2026-13-01 00:00:00,50\n2026-13-01 00:00:01,50\n", "do not exist"),

@@ -146,6 +146,12 @@ def _has_time(cells: Sequence[str]) -> bool:
     return any(ColumnName.from_text(cell).is_time for cell in cells)
 
 
+def _is_header(row: Sequence[str]) -> bool:
+    """Whether a row names a time and what is measured, and holds nothing."""
+    is_named = _has_time(row) and any(ColumnName.from_text(cell).kind for cell in row)
+    return is_named and not any(map(_is_value, row))
+
+
 def _select_readings(rows: Rows, layout: _Layout) -> tuple[Rows, tuple[str, ...]]:
     """The rows of readings, without repeated headers, comments and a summary at the end."""
     above, below = rows[: layout.first], rows[layout.first :]
@@ -158,6 +164,11 @@ def _select_readings(rows: Rows, layout: _Layout) -> tuple[Rows, tuple[str, ...]
     tail = good[last:] if len(good) - last <= _TAIL else []
     good = good[: len(good) - len(tail)]
     for number, row in enumerate(good, start=1):
+        if number > 1 and _is_header(row):
+            raise ValueError(
+                f"its columns change at reading {number}, where it has the header "
+                f"{quote(','.join(row))}. Cut the log there, and attach the part of the run"
+            )
         if any(row[len(layout.names) :]):
             raise ValueError(
                 f"reading {number} has {len(row)} cells where the header has {len(layout.names)}"
