@@ -708,6 +708,22 @@ def test_a_file_that_is_no_log_is_refused_with_its_place(
     refuse(path, says)
 
 
+def test_a_date_above_a_header_is_no_header(tmp_path: Path) -> None:
+    head = "LabVIEW Measurement\nDate\t2026/11/28\nTime\t21:40:00\n***End***\nX_Value\tPower (W)\n"
+    rows = "".join(f"{i}.5\t{80 + i}\n" for i in range(9))
+    log = read_text(tmp_path, head + rows, time_column="X_Value")
+    assert (known(log)[0], log.read_as["power-column"]) == (80, "Power (W)")
+
+
+def test_of_numbers_with_units_beside_them_those_of_power_or_energy_are_read(
+    tmp_path: Path,
+) -> None:
+    rows = [f"{at(60 * i)};0,{i % 3};kWh;0,0{i};Euro;0,1;kg" for i in range(9)]
+    header = "Datum;Verbrauchswert;Einheit;in Euro;Einheit;CO2;Einheit"
+    log = read_text(tmp_path, "\n".join([header, *rows]), unit="kWh", energy="interval")
+    assert log.read_as["power-column"] == "Verbrauchswert"
+
+
 def test_a_damaged_first_cell_makes_no_summary_of_the_readings_below(tmp_path: Path) -> None:
     rows = "".join(f"{i},{FIRST_S + i:.0f},{80 + i}\n" for i in range(1, 9))
     log = read_text(tmp_path, f"no,time,power_w\n1'000,{FIRST_S:.0f},80\n{rows}")

@@ -70,7 +70,7 @@ class LogColumns:
             return candidates[0]
         raise ValueError(
             "it has no single column that is named like a time. It has: "
-            f"{self.list_all()}. Use --time-column"
+            f"{self.list_all()}. Use --time-column; write times like 2026-11-28 21:40:00"
         )
 
     def list_other_times(self, times_at: Sequence[int]) -> list[int]:
@@ -103,9 +103,11 @@ class LogColumns:
         first = (cells[0] or "" for cells in self.cells if cells)
         has_unit = unit or any(find_unit(cell.lstrip("0123456789., ")) for cell in first)
         places = places or [i for i in others if i in self.numeric and has_unit]
+        beside = {i for i in others if i not in self.numeric}  # of units: of euros is no energy
         candidates = _narrow(
             places,
             lambda i: any(map(split_unit, filter(None, self.cells[i]))),
+            lambda i: i + 1 in beside and all(map(find_unit, self.texts(i + 1))),
             lambda i: self.names[i].has("total"),
         )
         places = _narrow(

@@ -65,7 +65,7 @@ def parse_table(text: str) -> LogTable:
     if not layouts:
         raise ValueError(
             "it has no rows with a time and a number. A log needs a header, e.g. time,power_w, "
-            "and one reading a line"
+            "and one reading a line, with a time like 2026-11-28 21:40:00 or epoch seconds"
         )
     layout = max(layouts, key=lambda layout: layout.score)
     if len(layout.names) < layout.width:
@@ -132,7 +132,7 @@ def _find_names(above: Rows, width: int) -> tuple[str, ...] | None:
         is_units = 0 < len(named) <= 2 * sum(map(is_unit, named)) and not _has_time(named)
         if is_units and not units and not headers:
             units = cells
-        elif not all(map(_is_value, named)):
+        elif not all(map(_is_value, named)) and not any(map(_is_date, named)):
             headers.append([cell.lstrip("#").strip() for cell in row])
     for header in sorted(headers, key=_has_time, reverse=True):
         return tuple(
@@ -140,6 +140,10 @@ def _find_names(above: Rows, width: int) -> tuple[str, ...] | None:
             for name, unit in zip_longest(header, units[: len(header)], fillvalue="")
         )
     return None
+
+
+def _is_date(cell: str) -> bool:
+    return classify(cell) in {"moment", "date", "clock"}
 
 
 def _has_time(cells: Sequence[str]) -> bool:
