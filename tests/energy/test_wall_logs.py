@@ -539,7 +539,10 @@ def beside_log(header: str, cell: Callable[[int], object], step_rows: int = 1) -
         ("Adr", lambda i: f"{i % 2}.0", 1),
         ("Thing", lambda i: "ab"[i % 2], 1),
         ("IP", lambda i: f"10.0.0.{i % 2}", 2),
-        ("Slot", lambda i: i * 7 % 4, 4),
+        ("Place", lambda i: i * 7 % 4, 4),
+        ("Unit", lambda i: i % 2, 1),
+        ("Power meter", lambda i: i % 2, 1),
+        ("Lost once", lambda i: (i + (i > 9)) % 3, 1),
     ],
 )
 def test_a_column_whose_values_take_turns_is_one_of_meters_whatever_its_name(
@@ -585,6 +588,7 @@ def test_a_column_that_happens_to_vary_is_none_of_meters(
         ("Quality", "Bad", "Good", True),
         ("Quality", "0.0", "1.0", True),
         ("Error", "1", "0", True),
+        ("not valid", "1", "0", True),
         ("Status", "ERROR", "OK", True),
         ("Power valid", "no", "yes", True),
         ("Comment", "invalid", "", True),

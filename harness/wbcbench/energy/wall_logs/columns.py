@@ -206,12 +206,16 @@ class LogColumns:
             name, cells = self.names[i], self.texts(i)
             meters = list(dict.fromkeys(filter(None, cells)))
             is_named = name.is_meter and 1 < len(meters) <= len(cells) / 2
-            is_label = i not in self.numeric or name.has("identity")
-            if is_named or marks.is_of_meters(cells, utc_s, value, is_label=is_label):
+            if is_named or marks.is_of_meters(cells, utc_s, value, is_label=self._is_label(i)):
                 raise ValueError(
                     f"its rows are of several meters, by {quote(name.text)}: {list_names(meters)}. "
                     "Attach a log of one of them, or one without that column if it names no meter"
                 )
+
+    def _is_label(self, place: int) -> bool:
+        """Whether a column holds words, or numbers that measure nothing by its name."""
+        name = self.names[place]
+        return place not in self.numeric or name.has("identity") or name.has("meter")
 
     def _list_beside(self, times_at: Sequence[int], value_at: int) -> list[int]:
         """Places of the columns that are neither times nor measurements."""
@@ -219,8 +223,9 @@ class LogColumns:
             i
             for i, name in enumerate(self.names)
             if i not in {*times_at, value_at}
-            and not (name.unit or name.is_time or name.has("unit"))
-            and not (name.kind and i in self.numeric)
+            and not (name.unit or name.is_time)
+            and not (name.has("unit") and any(map(find_unit, self.texts(i))))
+            and not (name.kind and i in self.numeric and not self._is_label(i))
         ]
 
     def list_all(self) -> str:
