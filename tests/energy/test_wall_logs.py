@@ -452,6 +452,8 @@ def test_across_a_missing_interval_nothing_is_said(tmp_path: Path) -> None:
         ("time,Power 1 (W),Power 2", "several columns.*'Power 2'.*--power-column"),
         ("time,PSU1 (W),PSU2", "several columns.*'PSU2'.*--power-column"),
         ("time,Active Power (W),L2 (W)", "several columns.*'L2 .*--power-column"),
+        ("time,Watts,Watts2", "several columns.*--power-column"),
+        ("time,Phase 1 Power (W),Phase 2", "several columns.*--power-column"),
         ("time,P1,P2", "several columns.*--power-column"),
         ("time,power_w,power_w.1", "several columns.*--power-column"),
         ("time,power_w,Phase B (W)", "several columns.*--power-column"),

@@ -134,8 +134,10 @@ class LogColumns:
     def _is_part(self, place: int, chosen: int) -> bool:
         """Whether a column may be of the same quantity: ``PSU2`` beside ``PSU1 (W)``."""
         name, known = self.names[place], self.names[chosen]
-        is_alike = name.stem == known.stem and (name.kind is known.kind or not name.unit)
-        return is_alike and place in self.numeric and not name.has("other")
+        is_shorter = bool(name.stem) and name.stem < known.stem and name.is_numbered
+        is_alike = name.stem == known.stem or is_shorter  # ``Phase 2`` beside ``Phase 1 Power``
+        is_foreign = name.has("other") or (name.unit and name.kind is not known.kind)
+        return is_alike and place in self.numeric and not is_foreign
 
     def _note_unread(self, place: int, candidates: Sequence[int]) -> int:
         if unread := [self.names[i].text for i in candidates if i != place]:
