@@ -439,6 +439,19 @@ def test_a_dry_run_says_what_would_be_refused_and_why(run: RunDir, tmp_path: Pat
     assert "no machine draws" in " ".join(result.stdout.split())
 
 
+def test_a_hyphen_is_standard_input(run: RunDir, tmp_path: Path) -> None:
+    kept = os.dup(0)
+    try:
+        with usual_log(tmp_path).open("rb") as log:
+            os.dup2(log.fileno(), 0)
+            words = ["attach", str(run.path), "--wall-meter", "-", "--dry-run"]
+            result = CliRunner().invoke(APP, words)
+    finally:
+        os.dup2(kept, 0)
+        os.close(kept)
+    assert "500 W in train" in " ".join(result.output.split())
+
+
 def test_a_dry_run_leaves_out_what_attaching_leaves_out_and_warns_alike(
     run: RunDir, tmp_path: Path
 ) -> None:

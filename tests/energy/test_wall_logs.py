@@ -351,8 +351,11 @@ def test_times_without_a_date_count_from_a_start_that_the_user_names(tmp_path: P
     clocks = "time,watts\n23:59:59,80\n00:00:01,81\n"
     log = read_text(tmp_path, clocks, start="2026-11-26")
     assert log.utc_s[1] == datetime(2026, 11, 27, 0, 0, 1, tzinfo=UTC).timestamp()
-    with pytest.raises(UsageError, match="--start"):
-        LogOptions(start="yesterday")
+    for start in ("yesterday", "2026-13-45", "2026-11-28T25:00:00Z"):
+        with pytest.raises(UsageError, match="--start"):
+            LogOptions(start=start)
+    assert LogOptions(start="28/11/2026 21:40:00").start
+    assert LogOptions(start="1795902000").start
 
 
 # --- energy --------------------------------------------------------------------------------------
@@ -449,6 +452,8 @@ def test_across_a_missing_interval_nothing_is_said(tmp_path: Path) -> None:
         ("time,Power 1 (W),Power 2", "several columns.*'Power 2'.*--power-column"),
         ("time,PSU1 (W),PSU2", "several columns.*'PSU2'.*--power-column"),
         ("time,Active Power (W),L2 (W)", "several columns.*'L2 .*--power-column"),
+        ("time,Watts,Watts2", "several columns.*--power-column"),
+        ("time,Phase 1 Power (W),Phase 2", "several columns.*--power-column"),
         ("time,P1,P2", "several columns.*--power-column"),
         ("time,power_w,power_w.1", "several columns.*--power-column"),
         ("time,power_w,Phase B (W)", "several columns.*--power-column"),
@@ -536,7 +541,10 @@ def beside_log(header: str, cell: Callable[[int], object], step_rows: int = 1) -
         ("Adr", lambda i: f"{i % 2}.0", 1),
         ("Thing", lambda i: "ab"[i % 2], 1),
         ("IP", lambda i: f"10.0.0.{i % 2}", 2),
-        ("Slot", lambda i: i * 7 % 4, 4),
+        ("Place", lambda i: i * 7 % 4, 4),
+        ("Unit", lambda i: i % 2, 1),
+        ("Power meter", lambda i: i % 2, 1),
+        ("Lost once", lambda i: (i + (i > 9)) % 3, 1),
     ],
 )
 def test_a_column_whose_values_take_turns_is_one_of_meters_whatever_its_name(
@@ -582,6 +590,7 @@ def test_a_column_that_happens_to_vary_is_none_of_meters(
         ("Quality", "Bad", "Good", True),
         ("Quality", "0.0", "1.0", True),
         ("Error", "1", "0", True),
+        ("not valid", "1", "0", True),
         ("Status", "ERROR", "OK", True),
         ("Power valid", "no", "yes", True),
         ("Comment", "invalid", "", True),
@@ -673,6 +682,9 @@ def test_a_packed_log_is_unpacked_and_its_digest_is_that_of_the_file(tmp_path: P
         (b"time,power_w\n1,2,3\n2,3,4\n", "reading 1 has 3 cells where the header has 2"),
         (b"time,power_w\n1,80\n2,81\n3,82,5\n4,83\n", "reading 3 has 3 cells"),
         (b"time,power_w\n1,=cmd()\n2,1\n3,2\n", "is no number"),
+        (b"time,power_w\n1,80\n2,81\ntime,power_kw\n3,0.1\n", "reading 3, .*'time,power_kw'"),
+        (b"time,power_w\n1,80\n2,81\npower_w,time\n80,3\n", "columns change at reading 3"),
+        (b"time,power_w\n46354.90001,80\n46354.90002,81\n", "days since 1899-12-30"),
         (b"time,power_w\n1,50\nyesterday,5\n3,60\n", "neither epoch seconds|no number"),
         (b"time,power_w\n5,50\n3,50\n4,50\n", "reading 2 is 2 s before the row above"),
         (b"time,power_w\n2026-13-01 00:00:00,50\n2026-13-01 00:00:01,50\n", "do not exist"),
@@ -700,6 +712,22 @@ def test_a_file_that_is_no_log_is_refused_with_its_place(
     path = tmp_path / "log.csv"
     path.write_bytes(content)
     refuse(path, says)
+
+
+def test_a_date_above_a_header_is_no_header(tmp_path: Path) -> None:
+    head = "LabVIEW Measurement\nDate\t2026/11/28\nTime\t21:40:00\n***End***\nX_Value\tPower (W)\n"
+    rows = "".join(f"{i}.5\t{80 + i}\n" for i in range(9))
+    log = read_text(tmp_path, head + rows, time_column="X_Value")
+    assert (known(log)[0], log.read_as["power-column"]) == (80, "Power (W)")
+
+
+def test_of_numbers_with_units_beside_them_those_of_power_or_energy_are_read(
+    tmp_path: Path,
+) -> None:
+    rows = [f"{at(60 * i)};0,{i % 3};kWh;0,0{i};Euro;0,1;kg" for i in range(9)]
+    header = "Datum;Verbrauchswert;Einheit;in Euro;Einheit;CO2;Einheit"
+    log = read_text(tmp_path, "\n".join([header, *rows]), unit="kWh", energy="interval")
+    assert log.read_as["power-column"] == "Verbrauchswert"
 
 
 def test_a_damaged_first_cell_makes_no_summary_of_the_readings_below(tmp_path: Path) -> None:

@@ -69,10 +69,17 @@ class LogOptions:
                 raise UsageError(f"{option} is {quote(value)}; use one of: {', '.join(choices)}.")
         if self.zone is not None:
             times.parse_zone(self.zone)
-        if self.start is not None and times.classify(self.start) not in {"moment", "date"}:
+        if self.start is not None and not self._is_start_a_date():
             raise UsageError(
                 f"--start is {quote(self.start)}; write it like 2026-11-26T17:56:55+01:00."
             )
+
+    def _is_start_a_date(self) -> bool:
+        start = self.start or ""
+        for order in times.DATE_FORMS if times.classify(start) in {"moment", "date"} else ():
+            with suppress(ValueError):
+                return bool(times.parse_times([start], self.zone or "UTC", order).utc_s)
+        return False
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,7 +70,7 @@ class LogColumns:
             return candidates[0]
         raise ValueError(
             "it has no single column that is named like a time. It has: "
-            f"{self.list_all()}. Use --time-column"
+            f"{self.list_all()}. Use --time-column; write times like 2026-11-28 21:40:00"
         )
 
     def list_other_times(self, times_at: Sequence[int]) -> list[int]:
@@ -103,9 +103,11 @@ class LogColumns:
         first = (cells[0] or "" for cells in self.cells if cells)
         has_unit = unit or any(find_unit(cell.lstrip("0123456789., ")) for cell in first)
         places = places or [i for i in others if i in self.numeric and has_unit]
+        beside = {i for i in others if i not in self.numeric}  # of units: of euros is no energy
         candidates = _narrow(
             places,
             lambda i: any(map(split_unit, filter(None, self.cells[i]))),
+            lambda i: i + 1 in beside and all(map(find_unit, self.texts(i + 1))),
             lambda i: self.names[i].has("total"),
         )
         places = _narrow(
@@ -132,8 +134,10 @@ class LogColumns:
     def _is_part(self, place: int, chosen: int) -> bool:
         """Whether a column may be of the same quantity: ``PSU2`` beside ``PSU1 (W)``."""
         name, known = self.names[place], self.names[chosen]
-        is_alike = name.stem == known.stem and (name.kind is known.kind or not name.unit)
-        return is_alike and place in self.numeric and not name.has("other")
+        is_shorter = bool(name.stem) and name.stem < known.stem and name.is_numbered
+        is_alike = name.stem == known.stem or is_shorter  # ``Phase 2`` beside ``Phase 1 Power``
+        is_foreign = name.has("other") or (name.unit and name.kind is not known.kind)
+        return is_alike and place in self.numeric and not is_foreign
 
     def _note_unread(self, place: int, candidates: Sequence[int]) -> int:
         if unread := [self.names[i].text for i in candidates if i != place]:
@@ -204,12 +208,16 @@ class LogColumns:
             name, cells = self.names[i], self.list_texts(i)
             meters = list(dict.fromkeys(filter(None, cells)))
             is_named = name.is_meter and 1 < len(meters) <= len(cells) / 2
-            is_label = i not in self.numeric or name.has("identity")
-            if is_named or marks.is_of_meters(cells, utc_s, value, is_label=is_label):
+            if is_named or marks.is_of_meters(cells, utc_s, value, is_label=self._is_label(i)):
                 raise ValueError(
                     f"its rows are of several meters, by {quote(name.text)}: {list_names(meters)}. "
                     "Attach a log of one of them, or one without that column if it names no meter"
                 )
+
+    def _is_label(self, place: int) -> bool:
+        """Whether a column holds words, or numbers that measure nothing by its name."""
+        name = self.names[place]
+        return place not in self.numeric or name.has("identity") or name.has("meter")
 
     def _list_beside(self, times_at: Sequence[int], value_at: int) -> list[int]:
         """Places of the columns that are neither times nor measurements."""
@@ -217,8 +225,9 @@ class LogColumns:
             i
             for i, name in enumerate(self.names)
             if i not in {*times_at, value_at}
-            and not (name.unit or name.is_time or name.has("unit"))
-            and not (name.kind and i in self.numeric)
+            and not (name.unit or name.is_time)
+            and not (name.has("unit") and any(map(find_unit, self.texts(i))))
+            and not (name.kind and i in self.numeric and not self._is_label(i))
         ]
 
     def list_all(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from itertools import groupby, pairwise
 from operator import ne
@@ -47,9 +48,11 @@ def is_of_meters(
 
 
 def _is_by_turns(cells: Sequence[str], count: int) -> bool:
-    is_round = _are_nearly_all([a == b for a, b in zip(cells, cells[count:], strict=False)])
-    is_row_each = _are_nearly_all([*map(ne, cells, cells[1:])])
-    return is_round and is_row_each and len(cells) > 4 and count != _SECONDS
+    turns = Counter(pairwise(cells))
+    usual = dict(pair for pair, _ in reversed(turns.most_common()))
+    is_round = len({*usual.values()}) == count and all(a != b for a, b in usual.items())
+    in_turn = sum(turns[pair] for pair in usual.items())
+    return is_round and in_turn >= _NEARLY_ALL * (len(cells) - 1) and count != _SECONDS
 
 
 def _is_by_time(cells: Sequence[str], utc_s: Sequence[float]) -> bool:
@@ -94,7 +97,7 @@ def find_bad(name: ColumnName, cells: Sequence[str]) -> tuple[set[str], bool]:
     is_flag = name.has("validity") or name.has("flags")
     no, yes = set(WORDS["no"]), set(WORDS["yes"])
     if is_flag and values <= no | yes:
-        is_turned = any(word in name.words for word in WORDS["bad"])
+        is_turned = not name.words.isdisjoint((*WORDS["bad"], "not"))
         denied = yes if is_turned else no if name.has("validity") else set[str]()
     else:
         denied = set[str]()

@@ -13,6 +13,7 @@ from pathlib import Path
 from wbcbench.core.errors import UsageError
 
 MOST_BYTES = 500_000_000  # a year at one reading a second
+_STDIN = Path("/dev/stdin")
 _PACKED = {b"PK\x03\x04": "an Excel workbook or a zip", b"\xd0\xcf\x11\xe0": "an Excel workbook"}
 _MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 
@@ -33,13 +34,13 @@ class LogText:
 
 
 def read_text(path: Path) -> LogText:
-    """Read a file or a pipe to its end, once; a ``.gz`` is unpacked.
+    """Read a file or a pipe to its end, once; a ``.gz`` is unpacked, and ``-`` is standard input.
 
     Raises:
         UsageError: It cannot be read, is too large, or is not text.
     """
     try:
-        with path.open("rb") as stream:
+        with (_STDIN if path.name == path.as_posix() == "-" else path).open("rb") as stream:
             data = stream.read(MOST_BYTES + 1)
         digest = hashlib.sha256(data).hexdigest()
         if data.startswith(b"\x1f\x8b"):

@@ -65,7 +65,7 @@ def parse_table(text: str) -> LogTable:
     if not layouts:
         raise ValueError(
             "it has no rows with a time and a number. A log needs a header, e.g. time,power_w, "
-            "and one reading a line"
+            "and one reading a line, with a time like 2026-11-28 21:40:00 or epoch seconds"
         )
     layout = max(layouts, key=lambda layout: layout.score)
     if len(layout.names) < layout.width:
@@ -132,7 +132,7 @@ def _find_names(above: Rows, width: int) -> tuple[str, ...] | None:
         is_units = 0 < len(named) <= 2 * sum(map(is_unit, named)) and not _has_time(named)
         if is_units and not units and not headers:
             units = cells
-        elif not all(map(_is_value, named)):
+        elif not all(map(_is_value, named)) and not any(map(_is_date, named)):
             headers.append([cell.lstrip("#").strip() for cell in row])
     for header in sorted(headers, key=_has_time, reverse=True):
         return tuple(
@@ -142,8 +142,18 @@ def _find_names(above: Rows, width: int) -> tuple[str, ...] | None:
     return None
 
 
+def _is_date(cell: str) -> bool:
+    return classify(cell) in {"moment", "date", "clock"}
+
+
 def _has_time(cells: Sequence[str]) -> bool:
     return any(ColumnName.from_text(cell).is_time for cell in cells)
+
+
+def _is_header(row: Sequence[str]) -> bool:
+    """Whether a row names a time and what is measured, and holds nothing."""
+    is_named = _has_time(row) and any(ColumnName.from_text(cell).kind for cell in row)
+    return is_named and not any(map(_is_value, row))
 
 
 def _select_readings(rows: Rows, layout: _Layout) -> tuple[Rows, tuple[str, ...]]:
@@ -158,6 +168,11 @@ def _select_readings(rows: Rows, layout: _Layout) -> tuple[Rows, tuple[str, ...]
     tail = good[last:] if len(good) - last <= _TAIL else []
     good = good[: len(good) - len(tail)]
     for number, row in enumerate(good, start=1):
+        if number > 1 and _is_header(row):
+            raise ValueError(
+                f"its columns change at reading {number}, where it has the header "
+                f"{quote(','.join(row))}. Cut the log there, and attach the part of the run"
+            )
         if any(row[len(layout.names) :]):
             raise ValueError(
                 f"reading {number} has {len(row)} cells where the header has {len(layout.names)}"

@@ -25,6 +25,7 @@ SAMPLE = 200  # cells that show what a column is
 _EPOCH_UNITS = (1.0, 1e-3, 1e-6, 1e-9)
 _FIRST_S, _LAST_S = 946_684_800.0, 4_102_444_800.0
 _UNITS_S = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "min": 60.0, "h": 3600.0}
+_FIRST_DAY, _LAST_DAY, _MOST_STEP_DAYS = 40_000.0, 60_000.0, 0.01
 _DAY_S, _MOST_ZONE_S = 86_400.0, 50_400.0
 
 # Forms of a date whose parts a "/" divides, or a "." as it was; of months the first three letters.
@@ -182,6 +183,13 @@ def _parse_numbers(texts: Sequence[str], unit: str) -> LogTimes:
     for unit_s in _EPOCH_UNITS:
         if all(_FIRST_S <= value * unit_s < _LAST_S for value in values):
             return LogTimes([value * unit_s for value in values], "UTC", has_zone=True)
+    if _FIRST_DAY <= min(values) <= max(values) < _LAST_DAY and any(v % 1 for v in values):
+        step_days = (max(values) - min(values)) / len(values)
+        if step_days < _MOST_STEP_DAYS:
+            raise ValueError(
+                "its times are a spreadsheet's days since 1899-12-30. Format that column as date "
+                "and time with seconds, and save it again"
+            )
     if max(values) >= _FIRST_S:
         raise ValueError("its times are not all in epoch seconds of the years 2000 to 2100")
     return LogTimes([v * _UNITS_S.get(unit, 1.0) for v in values], relative_to=OWN_START)

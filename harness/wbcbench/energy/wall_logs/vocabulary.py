@@ -145,7 +145,8 @@ class ColumnName:
     @property
     def stem(self) -> frozenset[str]:
         """Its words without numbers, so that ``PSU1`` and ``PSU2`` are alike."""
-        bare = {word.rstrip("0123456789") for word in self.words if " " not in word}
+        words = {word for word in self.words if " " not in word} or {self.unit.lower()}
+        bare = {word.rstrip("0123456789") for word in words}
         return frozenset(word for word in bare if len(word) > 1) or frozenset(bare - {""})
 
     @property
