@@ -538,7 +538,9 @@ SPELLINGS = {
             "Watts (tenths)", "Power (W) / 10", "Power (W/m2)", "Power (W*10)", "Power (kW*100)",
             "Power (dW)", "Power_dW", "power_deciwatts", "power_cW", "Power 0.1W", "Power 10 W",
             "Power_5W", "Power (hp)", "Power (BTU/h)", "Power (foo)", "P*10", "power_W_kW",
-            "cur_power", "load", "ups.load",
+            "Power (W)·10", "Power (W)^10",
+            "Power (W) 1e-1", "Power (W) scale 0.1", "power_raw", "Power deci W", "power_uw",
+            "Power (Mw)", "Power (W/phase)", "cur_power", "load", "ups.load",
         ),
         "--unit",
     ),
@@ -650,6 +652,12 @@ def test_two_fields_of_a_clock_are_what_their_name_says(
         assert [b - a for a, b in pairwise(log.utc_s)] == [step_s] * 2
 
 
+BARE = {
+    "Date/Time", "Time (MM/DD/YYYY)", "Zeit (dd.MM.yyyy HH:mm:ss)", "Time (end of sample)",
+    "Time (s)",
+}  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("header", "cell", "hours"),
     [
@@ -663,6 +671,12 @@ def test_two_fields_of_a_clock_are_what_their_name_says(
         ("time_utc", "", 0),
         *((f"Time ({zone})", "", None) for zone in ("CEST", "MEZ", "PST", "JST", "IST", "BST")),
         ("Time (Local)", "", None),
+        ("Time (Pacific Standard Time)", "", None),
+        ("Time (+01:00)", "", 1),
+        ("Time [Z]", "", 0),
+        ("Zeit (dd.MM.yyyy HH:mm:ss)", "", 0),
+        ("Time (end of sample)", "", 0),
+        ("Time (s)", "", 0),
         ("Time (UTC+300)", "", None),
         ("Time (Mars/Olympus)", "", None),
         ("Date/Time", "", 0),
@@ -692,7 +706,7 @@ def test_a_zone_that_is_named_anywhere_is_used_or_asked_for(
     else:
         log = read_text(tmp_path, text)
     assert log.utc_s[0] == noon_s - 3600 * hours
-    assert log.has_zone == (header not in {"Date/Time", "Time (MM/DD/YYYY)"})
+    assert log.has_zone == (header not in BARE)
 
 
 def test_epoch_seconds_of_local_time_need_its_zone(tmp_path: Path) -> None:

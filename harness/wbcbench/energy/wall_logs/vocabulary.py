@@ -22,7 +22,7 @@ TIME_UNITS = {word: TIME_S[unit] for unit, words in WORDS["time_units"].items() 
 _QUANTITY = ("power", "energy", "plain", "average", "total")
 _KNOWN = {
     word
-    for kind in (*_QUANTITY, "time", "start", "other", "running", "interval", "meter")
+    for kind in (*_QUANTITY, "time", "start", "other", "running", "interval", "meter", "timed")
     for word in WORDS[kind]
 }
 
@@ -45,13 +45,14 @@ ZONE = re.compile(
     r"|Indian|Mexico|Pacific|US)/[\w/+-]+|(?<=[(\[])(?![YMDHSAP/]+[)\]])"
     r"(?:[A-Z]{3,5}|[A-Z][a-z]+/[A-Z]\w+)(?=[)\]])"
 )
+_FORM = re.compile(r"[%YyMmDdHhSsfAaPp.:/ ,-]+(?:T[%HhMmSsf.:]+Z?)?")  # ``dd.MM.yyyy HH:mm``
 _FACTOR = re.compile(r"(\d{1,6}(?:[.,]\d{1,6})?)\s*([^\W\d].*)")
 # What may scale the unit beside it, and prefixes that are none of ours.
 _SCALE = re.compile(
-    r"(?<![A-Za-z\d])[xX][\s_]*\d|[*×÷]\s*\d|/\s*10+\b|\d[\s_]*[x×*](?![A-Za-z\d])"
+    r"(?<![A-Za-z\d])[xX][\s_]*\d|[*×÷·^]\s*\d|\d[eE][+-]?\d|/\s*10+\b|\d[\s_]*[x×*](?![A-Za-z\d])"
     r"|(?:\d|(?:\d[.,]\d+|(?<![A-Za-z\d])10+)[\s_]+)[kKmM]?(?:[wW](?:att)?|J)s?h?(?![A-Za-z])"
-    r"|(?<![A-Za-z])(?:da|[dchuµnGT])(?:Wh?|J)(?![A-Za-z])"
-    r"|(?i:tenth|hundredth|zehntel|hundertstel|(?:deci|centi|deca|hecto|micro|nano|mega|giga)watt)"
+    r"|(?<![A-Za-z])(?:(?:da|[dchuµnGT])(?:Wh?|J)|[dcuµn]wh?)(?![A-Za-z])"
+    r"|(?i:(?<![a-z])(?:raw|scaled?|deci|centi|hecto)(?![a-z])|tenth|hundredth|zehntel|hundertstel|(?:deci|centi|deca|hecto|micro|nano|mega|giga)watt)"
 )
 _HOURS = re.compile(
     r"(?<![A-Za-z])([kKmM]?)(?:ilo|ega)?[wW](?:att)?s?[\s_·*-]*(?:h|hr|hrs|hours?)(?![A-Za-z])",
@@ -85,7 +86,7 @@ class ColumnName:
         text: As the file has it.
         words: In lower case, without the unit.
         unit: As written; empty where it names none.
-        zone: Time zone that it names; empty where it names none.
+        zone: Time zone that it names, or what may be one; empty where it names none.
     """
 
     text: str
@@ -121,7 +122,8 @@ class ColumnName:
         split = " ".join(re.sub(r"(?<=[a-z])(?=[A-Z])", " ", token) for token in tokens).lower()
         pairs = (f"{a} {b}" for a, b in pairwise(split.split()))
         zones = (word.upper() for word in split.split() if word in WORDS["zones"])
-        zone = zone or next(zones, "")
+        strange = (m for m in marks if not (is_unit(m) or _is_time_unit(m) or _FORM.fullmatch(m)))
+        zone = zone or next(zones, "") or next(strange, "")
         return cls(text, frozenset((*split.split(), *pairs)), unit, zone)
 
     def has(self, kind: str) -> bool:
@@ -176,6 +178,10 @@ class ColumnName:
         """Whether nothing is named but the quantity."""
         known = {word for kind in _QUANTITY for word in WORDS[kind]}
         return all(word in known for word in self.words if " " not in word)
+
+
+def _is_time_unit(word: str) -> bool:
+    return split_factor(word.lower())[1] in TIME_UNITS
 
 
 def _read_mark(mark: str) -> str:
