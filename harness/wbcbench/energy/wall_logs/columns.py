@@ -16,6 +16,7 @@ from wbcbench.energy.wall_logs.vocabulary import (
     ZONE,
     ColumnName,
     find_unit,
+    is_unit,
     list_names,
     quote,
 )
@@ -117,19 +118,24 @@ class LogColumns:
         )
 
     def find_unit_column(self, value_at: int, times_at: Sequence[int]) -> int | None:
-        """The column of the units of the values: the next to their right, or the only one.
+        """The column of the units of the values: by its name, to their right, or the only one.
 
         It is that of another quantity where such a column of numbers lies between.
         """
-        places = [
-            i for i, name in enumerate(self.names) if name.has("unit") and not name.has("no_unit")
-        ]
+        places = [i for i, n in enumerate(self.names) if n.has("unit") and not n.has("no_unit")]
+        named = [i for i in places if self.names[i].words & self.names[value_at].words]
+        if len(named) == 1:
+            return named[0]
         others = {i for i in self.numeric if i not in times_at and i != value_at}
         if len(places) == 1:
-            others = {i for i in others if self.names[i].kind or self.names[i].has("other")}
+            kinds = ("power", "energy")
+            others = {i for i in others if self.names[i].kind or any(map(self.names[i].has, kinds))}
         right = [i for i in places if i > value_at and others.isdisjoint(range(value_at, i))]
         left = [i for i in places if others.isdisjoint(range(i))] if len(places) == 1 else []
-        return next(iter(right + left), None)
+        place = next(iter(right + left), None)
+        if place is None or place == value_at + 1 or any(map(find_unit, self.texts(place))):
+            return place
+        return None if all(map(is_unit, self.texts(place))) else place  # volts of a column between
 
     def find_zone(self, times_at: Sequence[int], preamble: Sequence[str]) -> str | None:
         """The zone that a column, the name of the times or a line above the table names.

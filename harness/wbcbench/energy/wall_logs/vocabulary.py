@@ -142,7 +142,7 @@ class ColumnName:
 
         A name that says nothing of it means seconds.
         """
-        factor, unit = split_factor(self.unit.lower())
+        factor, unit = split_factor(self.unit.lower().rstrip("."))
         words = {unit} if unit else self.words
         known = {TIME_UNITS[word] for word in words if word in TIME_UNITS}
         if len(known) != 1 and (known or unit or self.has("index")):
@@ -181,7 +181,7 @@ class ColumnName:
 
 
 def _is_time_unit(word: str) -> bool:
-    return split_factor(word.lower())[1] in TIME_UNITS
+    return split_factor(word.lower().rstrip("."))[1] in TIME_UNITS
 
 
 def _read_mark(mark: str) -> str:
