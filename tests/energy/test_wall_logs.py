@@ -651,6 +651,207 @@ def test_units_are_named_by_the_user_where_the_log_does_not(tmp_path: Path) -> N
             LogOptions(unit=unit)
 
 
+# --- names are understood wholly ------------------------------------------------------------------
+
+SPELLINGS = {
+    # the column's name: watts of its 3000, or what the refusal names
+    "Active Power (0.1 W)": 300.0,
+    "Active Power (0.1W)": 300.0,
+    "Power [0,01 kW]": 30_000.0,
+    "Power (kW, avg)": 3e6,
+    "P1 (W) (Rack A)": 3000.0,
+    "Power kilowatt": 3e6,
+    "power (milliwatts)": 3.0,
+    **dict.fromkeys(
+        (
+            "Power (W/10)", "Power (x10 W)", "Power (W x10)", "Power (W) (x10)", "Power (1/10 W)",
+            "Power (x 0.1 W)", "Power (tenths of W)", "Power_x10_W", "Power_W_x10", "Watts_x_10",
+            "Watts (tenths)", "Power (W) / 10", "Power (W/m2)", "Power (W*10)", "Power (kW*100)",
+            "Power (dW)", "Power_dW", "power_deciwatts", "power_cW", "Power 0.1W", "Power 10 W",
+            "Power_5W", "Power (hp)", "Power (BTU/h)", "Power (foo)", "P*10", "power_W_kW",
+            "Power (W)·10", "Power (W)^10",
+            "Power (W) 1e-1", "Power (W) scale 0.1", "power_raw", "Power deci W", "power_uw",
+            "Power (Mw)", "Power (W/phase)", "cur_power", "load", "ups.load",
+        ),
+        "--unit",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SPELLINGS)
+def test_a_unit_is_read_as_it_is_named_or_asked_for(name: str, tmp_path: Path) -> None:
+    text = f"Time;{name};Voltage (V)\n2026-11-26 17:56:50;3000;230\n2026-11-26 17:56:51;3000;231\n"
+    (tmp_path / "log.csv").write_text(text)
+    if isinstance(SPELLINGS[name], str):
+        refuse(tmp_path / "log.csv", SPELLINGS[name])
+        log = read_text(tmp_path, text, unit="0.1 W", power_column=name)
+        assert (known(log), log.read_as["unit"]) == (pytest.approx([300.0] * 2), "0.1 W")
+    else:
+        assert known(read_text(tmp_path, text)) == pytest.approx([SPELLINGS[name]] * 2)
+
+
+@pytest.mark.parametrize(
+    ("header", "cells", "watts"),
+    [
+        ("Power;Scale;Unit", "3000;0.1;W", None),
+        ("Power (W);Multiplier", "3000;10", None),
+        ("Power (W);Multiplier", "3000;1", 3000),
+        ("W;W_SF", "3000;-1", None),
+        ("W;W_SF", "3000;0", 3000),
+        ("Leistung;Einheit", "3000;mW", 3),
+        ("Potencia;Unidad", "3000;0.1 W", 300),
+        ("Power;Unit", "3000;dW", None),
+        ("Energy;Unit;Power;Unit", "12;kWh;3000;mW", 3),
+        ("Power;Unit;Energy;Unit", "3000;mW;12;kWh", 3),
+        ("Unit;Power", "mW;3000", 3),
+        ("Power;Energy;Power Unit;Energy Unit", "3000;12;mW;kWh", 3),
+        ("Energy;Energy Unit;Power", "12;kWh;3000", 3000),
+        ("Power;Status;Unit", "3000;1;mW", 3),
+        ("Power;Voltage;Unit", "3000;230;V", 3000),
+        ("Power (W);Unit ID;Load ratio (%)", "3000;1;40", 3000),
+    ],
+)
+def test_a_column_beside_it_says_its_unit_or_scale(
+    header: str, cells: str, watts: float | None, tmp_path: Path
+) -> None:
+    text = f"Time;{header}\n2026-11-26 17:56:50;{cells}\n2026-11-26 17:56:51;{cells}\n"
+    (tmp_path / "log.csv").write_text(text)
+    if watts is None:
+        refuse(tmp_path / "log.csv", "--unit")
+        assert known(read_text(tmp_path, text, unit="0.1W")) == pytest.approx([300.0] * 2)
+    else:
+        assert known(read_text(tmp_path, text)) == pytest.approx([watts] * 2)
+
+
+def test_a_line_above_the_table_that_scales_it_is_named(tmp_path: Path) -> None:
+    rows = "Time,Power (W)\n2026-11-26 17:56:50,80\n2026-11-26 17:56:51,81\n"
+    log = read_text(tmp_path, f"# CT ratio: 1:2 (multiply readings by 2)\n{rows}")
+    assert "was not applied" in " ".join(log.notes)
+    assert log.notes[1:] == read_text(tmp_path, f"CT Ratio,1\n{rows}").notes
+    log = read_text(tmp_path, "Time,P\ns,0.1 W\n1,800\n2,810\n")  # a row of units
+    assert known(log) == [80, 81]
+
+
+@pytest.mark.parametrize(
+    ("name", "seconds"),
+    [
+        ("Elapsed minutes", 120),
+        ("Time (minutes)", 120),
+        ("Time (hours)", 7200),
+        ("t [mins]", 120),
+        ("Elapsed Hours", 7200),
+        ("elapsed_minutes", 120),
+        ("Zeit (Minuten)", 120),
+        ("Elapsed [msec]", 0.002),
+        ("Time (millisec)", 0.002),
+        ("Time(mS)", 0.002),
+        ("Time [Sek.]", 2),
+        ("Elapsed days", 172_800),
+        ("time_us", 2e-6),
+        ("Time (0.1 s)", 0.2),
+        ("t [10ms]", 0.02),
+        ("Time (s)", 2),
+        ("Time", 2),
+        ("Time (ticks)", None),
+        ("Time (foo 10)", None),
+        ("Index", None),
+        ("Sample No", None),
+        ("#", None),
+    ],
+)
+def test_times_since_a_start_count_in_the_unit_that_is_named(
+    name: str, seconds: float | None, tmp_path: Path
+) -> None:
+    text = f"{name};Power (W)\n0;80\n2;81\n3;82\n"
+    if seconds is None:
+        (tmp_path / "log.csv").write_text(text)
+        refuse(tmp_path / "log.csv", "--time-column", time_column=name)
+    else:
+        log = read_text(tmp_path, text)
+        assert log.utc_s[1] == pytest.approx(seconds)
+        assert ("taken for seconds" in " ".join(log.notes)) == (name == "Time")
+
+
+@pytest.mark.parametrize(
+    ("name", "step_s"),
+    [("Elapsed (mm:ss)", 1), ("Time (hh:mm)", 60), ("Elapsed", None), ("t (hh:mm:ss)", None)],
+)
+def test_two_fields_of_a_clock_are_what_their_name_says(
+    name: str, step_s: float | None, tmp_path: Path
+) -> None:
+    text = f"{name},Power (W)\n00:59,80\n01:00,81\n01:01,82\n"
+    if step_s is None:
+        (tmp_path / "log.csv").write_text(text)
+        refuse(tmp_path / "log.csv", "mm:ss or hh:mm")
+    else:
+        log = read_text(tmp_path, text)
+        assert [b - a for a, b in pairwise(log.utc_s)] == [step_s] * 2
+
+
+BARE = {
+    "Date/Time", "Time (MM/DD/YYYY)", "Zeit (dd.MM.yyyy HH:mm:ss)", "Time (end of sample)",
+    "Time (s)",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("header", "cell", "hours"),
+    [
+        ("Time (CET)", "", 1),
+        ("time_cet", "", 1),
+        ("Time (EST)", "", -5),
+        ("Time (US/Eastern)", "", -5),
+        ("Time (UTC+5.5)", "", 5.5),
+        ("Time UTC+0530", "", 5.5),
+        ("Time (UTC−5)", "", -5),
+        ("time_utc", "", 0),
+        *((f"Time ({zone})", "", None) for zone in ("CEST", "MEZ", "PST", "JST", "IST", "BST")),
+        ("Time (Local)", "", None),
+        ("Time (Pacific Standard Time)", "", None),
+        ("Time (+01:00)", "", 1),
+        ("Time [Z]", "", 0),
+        ("Zeit (dd.MM.yyyy HH:mm:ss)", "", 0),
+        ("Time (end of sample)", "", 0),
+        ("Time (s)", "", 0),
+        ("Time (UTC+300)", "", None),
+        ("Time (Mars/Olympus)", "", None),
+        ("Date/Time", "", 0),
+        ("Time (MM/DD/YYYY)", "", 0),
+        ("Time,Timezone", ",+01:00", 1),
+        ("Time,TZ", ",CET", 1),
+        ("Time,UTC offset (h)", ",1", 1),
+        ("Local Time,UTC offset", ",-5.5", -5.5),
+        ("Time,UTC offset (min)", ",60", None),
+        ("Time,TZ", ",XYZ", None),
+        ("# Timezone: Europe/Berlin\nTime", "", 1),
+        ("Time zone,UTC+2\nTime", "", 2),
+        ("# Timezone: wherever\nTime", "", None),
+        ("# Time zone: (UTC+01:00) Amsterdam\nTime", "", 1),
+    ],
+)
+def test_a_zone_that_is_named_anywhere_is_used_or_asked_for(
+    header: str, cell: str, hours: float | None, tmp_path: Path
+) -> None:
+    rows = "".join(f"2026-11-26 12:00:0{i}{cell},8{i}\n" for i in range(3))
+    text = f"{header},Power (W)\n{rows}"
+    noon_s = datetime(2026, 11, 26, 12, tzinfo=UTC).timestamp()
+    if hours is None:
+        (tmp_path / "log.csv").write_text(text)
+        refuse(tmp_path / "log.csv", "--zone")
+        hours, log = 1, read_text(tmp_path, text, zone="Europe/Berlin")
+    else:
+        log = read_text(tmp_path, text)
+    assert log.utc_s[0] == noon_s - 3600 * hours
+    assert log.has_zone == (header not in BARE)
+
+
+def test_epoch_seconds_of_local_time_need_its_zone(tmp_path: Path) -> None:
+    text = table(["80", "81"], header="Local epoch;power_w")
+    (tmp_path / "log.csv").write_text(text)
+    refuse(tmp_path / "log.csv", "--zone")
+    assert read_text(tmp_path, text, zone="+01:00").utc_s[0] == FIRST_S - 3600
+
+
 # --- bytes ---------------------------------------------------------------------------------------
 
 

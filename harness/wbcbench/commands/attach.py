@@ -26,7 +26,7 @@ WallMeter = Annotated[
 ]
 TimeColumn = Annotated[str | None, typer.Option(help="Column of the times, by its name.")]
 PowerColumn = Annotated[str | None, typer.Option(help="Column of power or energy, by name.")]
-Unit = Annotated[str | None, typer.Option(help="Unit of that column: W, kW, kWh, J …")]
+Unit = Annotated[str | None, typer.Option(help="Unit of that column: W, kW, 0.1W, kWh, J …")]
 Decimal = Annotated[
     str | None, typer.Option(help="Decimal mark of its numbers: , or . (the other: thousands).")
 ]

@@ -18,11 +18,15 @@ _G_PER_KG = 1e3
 _PER_CENT = 100.0
 
 # Watts or joules in one unit of an external meter. Milliwatts and megawatts differ by case alone.
-POWER_W = {"W": 1.0, "watt": 1.0, "watts": 1.0, "mW": _MILLI, "kW": 1e3, "kilowatts": 1e3}
+POWER_W = {
+    "W": 1.0, "watt": 1.0, "watts": 1.0, "mW": _MILLI, "kW": 1e3, "kilowatt": 1e3,
+    "kilowatts": 1e3, "milliwatt": _MILLI, "milliwatts": _MILLI,
+}  # fmt: skip
 ENERGY_J = {
     "J": 1.0, "joule": 1.0, "joules": 1.0, "kJ": 1e3, "MJ": _MEGA, "Ws": 1.0, "Wmin": 60.0,
     "mWh": 3.6, "Wh": 3600.0, "kWh": _J_PER_KWH, "kWhs": _J_PER_KWH, "MWh": 3.6e9,
 }  # fmt: skip
+TIME_S = {"ns": 1e-9, "us": _MICRO, "ms": _MILLI, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 
 
 def j_from_mj(energy_mj: float) -> float:

@@ -10,6 +10,7 @@ joules.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -26,11 +27,22 @@ from wbcbench.energy.wall_logs.formats import LogTable, parse_json, parse_patter
 from wbcbench.energy.wall_logs.numbers import NumberStyle, find_styles, is_blank, split_unit
 from wbcbench.energy.wall_logs.source import read_text
 from wbcbench.energy.wall_logs.table import parse_table
-from wbcbench.energy.wall_logs.vocabulary import UNITS, Unit, find_unit, list_names, quote
+from wbcbench.energy.wall_logs.vocabulary import (
+    UNITS,
+    Unit,
+    find_unit,
+    list_names,
+    quote,
+    split_factor,
+)
 
 _LEAST_W = 10.0  # a column without a unit that never holds more may be kilowatts
 _OFFSET_W, _OFFSET_SHARE = 1.0, 0.005  # so far below zero a sensor reads where nothing is drawn
 _SAME_S, _QUARTER_HOUR_S = 2.0, 900.0  # two columns of the same times may be of two zones
+_SCALE_LINE = re.compile(
+    r"(?i)(?:multipl|scal(?:e|ing)|\b[cpv]t ratio|transformer ratio|wandler)"
+    r"(?!.{0,20}\b1(?:[.:]0*)?1?$)"
+)
 _STANDING_S = 5.0  # times that stand still for so long are not those of the readings
 
 
@@ -63,7 +75,7 @@ class LogOptions:
             ("--decimal", self.decimal, (".", ",")),
             ("--date-order", self.date_order, [*times.DATE_FORMS]),
             ("--energy", self.energy, (energies.TOTAL, energies.INTERVAL)),
-            ("--unit", self.unit, UNITS),
+            ("--unit", split_factor(self.unit)[1] if self.unit is not None else None, UNITS),
         ):
             if value is not None and value not in choices:
                 raise UsageError(f"{option} is {quote(value)}; use one of: {', '.join(choices)}.")
@@ -148,6 +160,12 @@ class _LogReader:
         self.name = self.columns.names[self.value_at]
         self.utc_s = list[float]()
         self.notes = [*table.notes, *self.columns.notes]
+        self.notes += [
+            f"The line {quote(line)} above its table was not applied. If it scales what was "
+            "logged, say what one is with --unit, e.g. 0.1W."
+            for line in table.preamble
+            if _SCALE_LINE.search(line) and not options.unit
+        ]
 
     def read(self) -> WallLog:
         """The series, as far as it is one."""
@@ -193,11 +211,11 @@ class _LogReader:
 
     def _parse_times(self) -> times.LogTimes:
         options, names = self.options, [self.columns.names[i] for i in self.times_at]
-        zone = options.zone or next((name.zone for name in names if name.zone), None)
+        zone = options.zone or self.columns.find_zone(self.times_at, self.table.preamble)
         order = self.table.date_order or options.date_order
         rows = zip(*(self.columns.cells[i] for i in self.times_at), strict=True)
         cells = [" ".join(filter(None, row)) for row in rows]
-        read = times.parse_times(cells, zone, order, self.around, names[0].unit)
+        read = times.parse_times(cells, zone, order, self.around, names[0])
         if options.start and read.relative_to:
             start = times.parse_times([options.start], zone, order, self.around)
             read = replace(start, utc_s=[start.utc_s[0] + t for t in read.utc_s])
@@ -228,6 +246,8 @@ class _LogReader:
         """What it measures, the unit's name, watts or joules of each row, and their style."""
         name = self.name
         bodies, words = self._split_units()
+        if not self.options.unit:
+            self.columns.require_no_scale(self.value_at)
         used = {w for w, body in zip(words, bodies, strict=True) if not is_blank(body)}
         units = {word: self._find_unit(word) for word in sorted(used)}
         (kind, _), *others = units.values()
@@ -249,7 +269,8 @@ class _LogReader:
                 "--unit W or --unit kW"
             )
         unit = units[min(units)]
-        return kind, next(known for known in UNITS if UNITS[known] == unit), value, style
+        known = next((known for known in UNITS if UNITS[known] == unit), min(units))
+        return kind, known, value, style
 
     def _check_signs(
         self, value: Sequence[float | None], bodies: Sequence[str], kind: Kind
@@ -277,9 +298,9 @@ class _LogReader:
         """The numbers of cells, and their units: the user's, their own, or the column's."""
         parts = [split_unit(cell) or (cell, "") for cell in self.columns.list_texts(self.value_at)]
         bodies, words = [body for body, _ in parts], [word for _, word in parts]
-        for i in [i for i, other in enumerate(self.columns.names) if other.has("unit")]:
-            pairs = zip(words, self.columns.list_texts(i), strict=True)
-            words = [word or cell * bool(find_unit(cell)) for word, cell in pairs]
+        beside = self.columns.find_unit_column(self.value_at, self.times_at)
+        if beside is not None:
+            words = [a or b for a, b in zip(words, self.columns.list_texts(beside), strict=True)]
         own = {*words} - {""}
         usual = self.options.unit or self.name.unit or "".join(own if len(own) == 1 else ())
         return bodies, [usual if self.options.unit else word or usual for word in words]
@@ -291,8 +312,9 @@ class _LogReader:
             return unit
         if word:
             raise ValueError(
-                f"the unit {quote(word)} of the column {quote(name.text)} is neither power nor "
-                "energy. (Volt-amperes are not watts.) Use another --power-column, or --unit"
+                f"the column {quote(name.text)} names no known unit of power or energy"
+                f"{f', but {quote(word)}' if word != name.text else ''}. (Volt-amperes are not "
+                "watts.) Use --unit, e.g. W or 0.1W, or another --power-column"
             )
         if not name.has("power") and (name.has("energy") or name.has("running")):
             raise ValueError(

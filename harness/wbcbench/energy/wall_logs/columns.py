@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from itertools import islice, product
 from typing import TypeVar
@@ -11,9 +12,18 @@ from wbcbench.core.trace import Kind
 from wbcbench.energy.wall_logs import marks, times
 from wbcbench.energy.wall_logs.formats import LogTable
 from wbcbench.energy.wall_logs.numbers import is_blank, split_unit
-from wbcbench.energy.wall_logs.vocabulary import ColumnName, find_unit, list_names, quote
+from wbcbench.energy.wall_logs.vocabulary import (
+    WORDS,
+    ZONE,
+    ColumnName,
+    find_unit,
+    is_unit,
+    list_names,
+    quote,
+)
 
 T = TypeVar("T")
+_ZONE_LINE = re.compile(rf"(?i:{'|'.join(WORDS['zone'])})[\s:=,;]+(?=\S)(?:\([a-z]+\)[\s:=]*)?(.+)")
 
 
 class LogColumns:
@@ -107,14 +117,14 @@ class LogColumns:
         candidates = _narrow(
             places,
             lambda i: any(map(split_unit, filter(None, self.cells[i]))),
-            lambda i: i + 1 in beside and all(map(find_unit, self.texts(i + 1))),
+            lambda i: i + 1 in beside and all(map(find_unit, self.list_texts(i + 1))),
             lambda i: self.names[i].has("total"),
         )
         places = _narrow(
             candidates,
             lambda i: not self.names[i].has("average"),
             lambda i: self.names[i].is_plain,
-            lambda i: bool(self.names[i].unit),
+            lambda i: find_unit(self.names[i].unit) is not None,
         )
         if len(places) == 1:
             candidates = [i for i in others if i in candidates or self._is_part(i, places[0])]
@@ -145,6 +155,68 @@ class LogColumns:
                 f"{quote(self.names[place].text)} was read, not {list_names(unread)}."
             )
         return place
+
+    def find_unit_column(self, value_at: int, times_at: Sequence[int]) -> int | None:
+        """The column of the units of the values: by its name, to their right, or the only one.
+
+        It is that of another quantity where such a column of numbers lies between.
+        """
+        words = [i for i in range(len(self.names)) if i not in self.numeric]
+        places = [
+            i for i in words if self.names[i].has("unit") and not self.names[i].has("no_unit")
+        ]
+        named = [i for i in places if self.names[i].words & self.names[value_at].words]
+        if len(named) == 1:
+            return named[0]
+        others = {i for i in self.numeric if i not in times_at and i != value_at}
+        if len(places) == 1:
+            kinds = ("power", "energy")
+            others = {i for i in others if self.names[i].kind or any(map(self.names[i].has, kinds))}
+        right = [i for i in places if i > value_at and others.isdisjoint(range(value_at, i))]
+        left = [i for i in places if others.isdisjoint(range(i))] if len(places) == 1 else []
+        place = next(iter(right + left), None)
+        if place is None or place == value_at + 1 or any(map(find_unit, self.list_texts(place))):
+            return place
+        return (
+            None if all(map(is_unit, self.list_texts(place))) else place
+        )  # volts of a column between
+
+    def find_zone(self, times_at: Sequence[int], preamble: Sequence[str]) -> str | None:
+        """The zone that a column, the name of the times or a line above the table names.
+
+        Raises:
+            ValueError: A column names several.
+        """
+        zones = [name.zone for name in (self.names[i] for i in times_at) if name.zone]
+        for name, cells in zip(self.names, self.cells, strict=True):
+            if name.has("zone") and (named := sorted({*filter(None, cells)})):
+                if len(named) > 1:
+                    raise ValueError(
+                        f"its times are in several zones: {list_names(named)}. Use --zone"
+                    )
+                zones[:0] = named
+        lines = filter(None, map(_ZONE_LINE.fullmatch, preamble))
+        zones[1:1] = [match[1] for match in lines]
+        zones.sort(key=lambda zone: zone.lower() in WORDS["local"])
+        if not zones:
+            return None
+        zone = match[0] if (match := ZONE.search(zones[0])) else zones[0]
+        return f"+{zone}" if re.fullmatch(r"\d{1,2}(\.\d+)?", zone) else zone
+
+    def require_no_scale(self, value_at: int) -> None:
+        """Refuse a column that scales others.
+
+        Raises:
+            ValueError: There is one.
+        """
+        for i, (name, cells) in enumerate(zip(self.names, self.cells, strict=True)):
+            is_scale = name.has("scale") and name.unit != "%" and i != value_at
+            neutral = {"0"} if name.has("exponent") else {"1", "1.0"}
+            if is_scale and {*filter(None, cells)} - neutral:
+                raise ValueError(
+                    f"its column {quote(name.text)} may scale its readings, e.g. by "
+                    f"{quote(next(filter(None, cells)))}. Say what one is with --unit, e.g. 0.1W"
+                )
 
     def is_start(self, times_at: Sequence[int]) -> bool:
         """Whether the times are those at which something begins."""
@@ -226,7 +298,7 @@ class LogColumns:
             for i, name in enumerate(self.names)
             if i not in {*times_at, value_at}
             and not (name.unit or name.is_time)
-            and not (name.has("unit") and any(map(find_unit, self.texts(i))))
+            and not (name.has("unit") and any(map(find_unit, self.list_texts(i))))
             and not (name.kind and i in self.numeric and not self._is_label(i))
         ]
 

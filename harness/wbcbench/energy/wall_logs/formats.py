@@ -47,6 +47,7 @@ class LogTable:
         decimal: The decimal mark, where the format fixes it.
         date_order: ``mdy`` or the like, where the format fixes it.
         notes: What was left out, as whole sentences.
+        preamble: The lines above the names.
     """
 
     format: str
@@ -56,6 +57,7 @@ class LogTable:
     decimal: str | None = None
     date_order: str | None = None
     notes: tuple[str, ...] = ()
+    preamble: tuple[str, ...] = ()
 
 
 def parse_pattern(text: str) -> LogTable | None:

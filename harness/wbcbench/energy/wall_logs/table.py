@@ -78,7 +78,10 @@ def parse_table(text: str) -> LogTable:
     good, notes = _select_readings(rows, layout)
     columns = tuple(list[str | None](cells) for cells in zip_longest(*good, fillvalue=""))
     width = min(len(layout.names), len(columns))
-    return LogTable("table", layout.names[:width], columns[:width], layout.delimiter, notes=notes)
+    above = [row for row in rows[: layout.first] if len(row) < 3 or row[0][:1] == "#"]
+    preamble = tuple(" ".join(row).lstrip("# ") for row in above)
+    names, columns = layout.names[:width], columns[:width]
+    return LogTable("table", names, columns, layout.delimiter, notes=notes, preamble=preamble)
 
 
 def _split(lines: Sequence[str], delimiter: str, *, is_strict: bool = False) -> Rows:
@@ -136,7 +139,7 @@ def _find_names(above: Rows, width: int) -> tuple[str, ...] | None:
             headers.append([cell.lstrip("#").strip() for cell in row])
     for header in sorted(headers, key=_has_time, reverse=True):
         return tuple(
-            f"{name} ({unit})" if is_unit(unit) and not ColumnName.from_text(name).unit else name
+            f"{name} ({unit})" if unit.strip("-") and not ColumnName.from_text(name).unit else name
             for name, unit in zip_longest(header, units[: len(header)], fillvalue="")
         )
     return None

@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from wbcbench.core.errors import UsageError
 from wbcbench.energy.wall_logs.numbers import find_styles
-from wbcbench.energy.wall_logs.vocabulary import quote
+from wbcbench.energy.wall_logs.vocabulary import TIME_UNITS, ColumnName, quote
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,8 +24,8 @@ SAMPLE = 200  # cells that show what a column is
 # The seconds of one unit, and between which epoch seconds the times of a log lie: 2000 to 2100.
 _EPOCH_UNITS = (1.0, 1e-3, 1e-6, 1e-9)
 _FIRST_S, _LAST_S = 946_684_800.0, 4_102_444_800.0
-_UNITS_S = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "min": 60.0, "h": 3600.0}
 _FIRST_DAY, _LAST_DAY, _MOST_STEP_DAYS = 40_000.0, 60_000.0, 0.01
+_UNNAMED = ColumnName("", frozenset(), "", "")
 _DAY_S, _MOST_ZONE_S = 86_400.0, 50_400.0
 
 # Forms of a date whose parts a "/" divides, or a "." as it was; of months the first three letters.
@@ -108,13 +108,15 @@ def parse_zone(text: str) -> tzinfo:
     Raises:
         UsageError: It is none of them.
     """
-    form = r"(?:Z|UTC|GMT)? ?(?:([+-])(\d{1,2}):?([0-5]\d)?)?"
+    form = r"(?:Z|UTC|GMT)? ?(?:([+-]) ?(\d\d|\d(?!\d))(?::?([0-5]\d)|(\.\d+))?)?"
+    plain = text.strip().replace("−", "-")
     try:
-        if text.strip() and (match := re.fullmatch(form, text.strip(), re.IGNORECASE)):
-            distance = timedelta(hours=int(match[2] or 0), minutes=int(match[3] or 0))
+        if plain and (match := re.fullmatch(form, plain, re.IGNORECASE)):
+            hours = int(match[2] or 0) + float(match[4] or 0)
+            distance = timedelta(hours=hours, minutes=int(match[3] or 0))
             if distance.total_seconds() <= _MOST_ZONE_S:
                 return timezone(-distance if match[1] == "-" else distance)
-        return ZoneInfo(text.strip())
+        return ZoneInfo(plain)
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:
         raise UsageError(
             f"The time zone {quote(text)} is not known. Use --zone with a name such as "
@@ -127,7 +129,7 @@ def parse_times(
     zone: str | None,
     order: str | None = None,
     around: tuple[float, float] | None = None,
-    unit: str = "",
+    name: ColumnName = _UNNAMED,
 ) -> LogTimes:
     """The times of all rows.
 
@@ -136,7 +138,7 @@ def parse_times(
         zone: Of times that name none; ``None`` takes them for UTC.
         order: Of day, month and year, if it is known: ``dmy``, ``mdy`` or ``ymd``.
         around: Epoch seconds of the run's start and end, which may settle that order.
-        unit: Of seconds since the log's start, as its column names it.
+        name: Of their column, which says the unit of times since the log's start.
 
     Raises:
         ValueError: A cell is no time, or what a cell means stays open.
@@ -147,7 +149,7 @@ def parse_times(
     texts = [*map(_tidy, cells)]
     kind = classify_all(texts)
     if _NUMBER.fullmatch(next((text for text in texts if classify(text) == kind), "")):
-        return _parse_numbers(texts, unit)
+        return _parse_numbers(texts, zone, name)
     parts = list[dict[str, str | None]]()
     for place, text in enumerate(texts, start=1):
         if (match := _FORM.fullmatch(text)) is None or bool(match["date"]) is (kind == "clock"):
@@ -159,6 +161,8 @@ def parse_times(
     frame = pd.DataFrame(parts)
     clock_s = _read_clocks(frame)
     if kind == "clock":
+        if (frame["second"].isna() & frame["half"].isna()).any():
+            clock_s /= _find_field_divisor(name)
         days = (clock_s.diff() < -_DAY_S / 2).cumsum()
         return LogTimes((_DAY_S * days + clock_s).tolist(), relative_to=MIDNIGHT)
     local_s, notes = _choose_order(frame["date"], clock_s, order, around)
@@ -178,11 +182,27 @@ def _tidy(cell: str) -> str:
     return cell.strip()
 
 
-def _parse_numbers(texts: Sequence[str], unit: str) -> LogTimes:
+def _find_field_divisor(name: ColumnName) -> float:
+    """By how much two fields read as ``hh:mm`` are too large: 60 if they are ``mm:ss``."""
+    is_hours = not name.words.isdisjoint({"hh mm", "h mm"})
+    if is_hours is not name.words.isdisjoint({"mm ss", "m ss", "min sec"}):
+        raise ValueError(
+            f"its times in {quote(name.text)} may be mm:ss or hh:mm. Say which in the name of the "
+            "column, e.g. 'elapsed (mm:ss)', or write hh:mm:ss"
+        )
+    return 1.0 if is_hours else 60.0
+
+
+def _parse_numbers(texts: Sequence[str], zone: str | None, name: ColumnName) -> LogTimes:
     values = [*map(find_styles(texts)[0].parse, texts)]
     for unit_s in _EPOCH_UNITS:
         if all(_FIRST_S <= value * unit_s < _LAST_S for value in values):
-            return LogTimes([value * unit_s for value in values], "UTC", has_zone=True)
+            utc_s = [value * unit_s for value in values]
+            if name.has("local"):
+                import pandas as pd
+
+                return LogTimes(_from_local(pd.Series(utc_s), zone or "local"), zone or "", True)
+            return LogTimes(utc_s, "UTC", has_zone=True)
     if _FIRST_DAY <= min(values) <= max(values) < _LAST_DAY and any(v % 1 for v in values):
         step_days = (max(values) - min(values)) / len(values)
         if step_days < _MOST_STEP_DAYS:
@@ -192,7 +212,15 @@ def _parse_numbers(texts: Sequence[str], unit: str) -> LogTimes:
             )
     if max(values) >= _FIRST_S:
         raise ValueError("its times are not all in epoch seconds of the years 2000 to 2100")
-    return LogTimes([v * _UNITS_S.get(unit, 1.0) for v in values], relative_to=OWN_START)
+    if (each_s := name.unit_s) is None:
+        raise ValueError(
+            f"the column {quote(name.text)} does not count a known unit of time. Use another "
+            "--time-column, or name its unit in its head, e.g. 'elapsed (min)'"
+        )
+    is_named = name.unit or name.words & TIME_UNITS.keys()
+    notes = () if is_named else ("Its times name no unit and were taken for seconds.",)
+    utc_s = [value * each_s for value in values]
+    return LogTimes(utc_s, relative_to=OWN_START, notes=notes)
 
 
 def _read_clocks(frame: pd.DataFrame) -> pd.Series[float]:
