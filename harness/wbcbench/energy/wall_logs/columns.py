@@ -161,10 +161,8 @@ class LogColumns:
 
         It is that of another quantity where such a column of numbers lies between.
         """
-        words = [i for i in range(len(self.names)) if i not in self.numeric]
-        places = [
-            i for i in words if self.names[i].has("unit") and not self.names[i].has("no_unit")
-        ]
+        places = [i for i, n in enumerate(self.names) if n.has("unit") and not n.has("no_unit")]
+        places = [i for i in places if not any(map(str.isdecimal, self.list_texts(i)))]
         named = [i for i in places if self.names[i].words & self.names[value_at].words]
         if len(named) == 1:
             return named[0]
@@ -177,9 +175,8 @@ class LogColumns:
         place = next(iter(right + left), None)
         if place is None or place == value_at + 1 or any(map(find_unit, self.list_texts(place))):
             return place
-        return (
-            None if all(map(is_unit, self.list_texts(place))) else place
-        )  # volts of a column between
+        is_foreign = all(map(is_unit, self.list_texts(place)))  # volts of a column between
+        return None if is_foreign else place
 
     def find_zone(self, times_at: Sequence[int], preamble: Sequence[str]) -> str | None:
         """The zone that a column, the name of the times or a line above the table names.
