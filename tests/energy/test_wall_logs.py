@@ -651,6 +651,12 @@ def test_units_are_named_by_the_user_where_the_log_does_not(tmp_path: Path) -> N
             LogOptions(unit=unit)
 
 
+def test_the_milliseconds_beside_a_time_are_no_meters(tmp_path: Path) -> None:
+    rows = [f"2026-11-26,17:56:{50 + i // 2},{i % 2 * 500},{80 + i}" for i in range(8)]
+    log = read_text(tmp_path, "\n".join(["Date,Time,Millisecond,P-1", *rows]))
+    assert known(log) == [80, 82, 84, 86]
+
+
 # --- names are understood wholly ------------------------------------------------------------------
 
 SPELLINGS = {

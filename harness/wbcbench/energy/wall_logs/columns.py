@@ -13,6 +13,7 @@ from wbcbench.energy.wall_logs import marks, times
 from wbcbench.energy.wall_logs.formats import LogTable
 from wbcbench.energy.wall_logs.numbers import is_blank, split_unit
 from wbcbench.energy.wall_logs.vocabulary import (
+    TIME_UNITS,
     WORDS,
     ZONE,
     ColumnName,
@@ -294,7 +295,7 @@ class LogColumns:
             i
             for i, name in enumerate(self.names)
             if i not in {*times_at, value_at}
-            and not (name.unit or name.is_time)
+            and not (is_unit(name.unit) or name.is_time or name.words & TIME_UNITS.keys())
             and not (name.has("unit") and any(map(find_unit, self.list_texts(i))))
             and not (name.kind and i in self.numeric and not self._is_label(i))
         ]
