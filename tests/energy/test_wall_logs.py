@@ -825,6 +825,7 @@ BARE = {
         ("Time (MM/DD/YYYY)", "", 0),
         ("Time,Timezone", ",+01:00", 1),
         ("Time,TZ", ",CET", 1),
+        ("time_utc,time_local", ",2026-11-26 20:00:00", 0),
         ("Time,UTC offset (h)", ",1", 1),
         ("Local Time,UTC offset", ",-5.5", -5.5),
         ("Time,UTC offset (min)", ",60", None),

@@ -166,7 +166,7 @@ class ColumnName:
     @property
     def says_zone(self) -> bool:
         """Whether it says of which zone its times are."""
-        return bool(self.zone) or self.has("zoned")
+        return self.has("zoned") or (bool(self.zone) and not self.has("local"))
 
     @property
     def is_meter(self) -> bool:
