@@ -170,8 +170,7 @@ class _LogReader:
     def read(self) -> WallLog:
         """The series, as far as it is one."""
         columns, name, energy = self.columns, self.name, ""
-        columns.keep_readings(self.times_at, self.value_at)
-        self.notes += columns.drop_bad(self.times_at, self.value_at)
+        self.notes += columns.keep_readings(self.times_at, self.value_at)
         read = self._parse_times()
         self.utc_s = read.utc_s
         if read.utc_s[-1] < read.utc_s[0] and all(b <= a for a, b in pairwise(read.utc_s)):

@@ -114,9 +114,22 @@ class LogColumns:
         first = (cells[0] or "" for cells in self.cells if cells)
         has_unit = unit or any(find_unit(cell.lstrip("0123456789., ")) for cell in first)
         places = places or [i for i in others if i in self.numeric and has_unit]
+        places = self._choose_value(places, others)
+        if len(places) == 1:
+            return places[0]
+        if places:
+            choices = list_names([self.names[i].text for i in places])
+            raise ValueError(f"it has several columns to read: {choices}. Use --power-column")
+        raise ValueError(
+            "it has no column that is named like power or energy with its unit, e.g. power_w or "
+            f"'energy (kWh)'. It has: {self.list_all()}. Use --power-column and --unit"
+        )
+
+    def _choose_value(self, places: Sequence[int], others: Sequence[int]) -> list[int]:
+        """Of the columns of power or energy the total or the one that has no like; else all."""
         beside = {i for i in others if i not in self.numeric}  # of units: of euros is no energy
         candidates = _narrow(
-            places,
+            [*places],
             lambda i: any(map(split_unit, filter(None, self.cells[i]))),
             lambda i: i + 1 in beside and all(map(find_unit, self.list_texts(i + 1))),
             lambda i: self.names[i].has("total"),
@@ -127,20 +140,15 @@ class LogColumns:
             lambda i: self.names[i].is_plain,
             lambda i: find_unit(self.names[i].unit) is not None,
         )
-        if len(places) == 1:
+        if len(places) == 1 and not self.names[places[0]].has("total"):
             candidates = [i for i in others if i in candidates or self._is_part(i, places[0])]
             parts = [self.names[i] for i in candidates if i not in places]
-            parts = [name for name in parts if name.is_numbered and not name.has("average")]
-            if not parts or self.names[places[0]].has("total"):
-                return self._note_unread(places[0], candidates)
-            places = candidates
-        if places:
-            choices = list_names([self.names[i].text for i in places])
-            raise ValueError(f"it has several columns to read: {choices}. Use --power-column")
-        raise ValueError(
-            "it has no column that is named like power or energy with its unit, e.g. power_w or "
-            f"'energy (kWh)'. It has: {self.list_all()}. Use --power-column and --unit"
-        )
+            if any(name.is_numbered and not name.has("average") for name in parts):
+                return candidates
+            if parts:
+                unread, name = list_names([part.text for part in parts]), self.names[places[0]]
+                self.notes.append(f"{quote(name.text)} was read, not {unread}.")
+        return places
 
     def _is_part(self, place: int, chosen: int) -> bool:
         """Whether a column may be of the same quantity: ``PSU2`` beside ``PSU1 (W)``."""
@@ -149,13 +157,6 @@ class LogColumns:
         is_alike = name.stem == known.stem or is_shorter  # ``Phase 2`` beside ``Phase 1 Power``
         is_foreign = name.has("other") or (name.unit and name.kind is not known.kind)
         return is_alike and place in self.numeric and not is_foreign
-
-    def _note_unread(self, place: int, candidates: Sequence[int]) -> int:
-        if unread := [self.names[i].text for i in candidates if i != place]:
-            self.notes.append(
-                f"{quote(self.names[place].text)} was read, not {list_names(unread)}."
-            )
-        return place
 
     def find_unit_column(self, value_at: int, times_at: Sequence[int]) -> int | None:
         """The column of the units of the values: by its name, to their right, or the only one.
@@ -228,8 +229,11 @@ class LogColumns:
         """Leave out all rows but these, in their order."""
         self.cells = tuple([cells[i] for i in rows] for cells in self.cells)
 
-    def keep_readings(self, times_at: Sequence[int], value_at: int) -> None:
-        """Leave out the rows without a time or a cell of the values.
+    def keep_readings(self, times_at: Sequence[int], value_at: int) -> list[str]:
+        """Leave out the rows without a time or a cell of the values, and readings marked as bad.
+
+        Returns:
+            What was left out as bad, as whole sentences.
 
         Raises:
             ValueError: There are fewer than two readings.
@@ -239,8 +243,9 @@ class LogColumns:
         self.keep_rows([i for i, (row, value) in pairs if any(row) and value is not None])
         if sum(not is_blank(cell) for cell in self.list_texts(value_at)) < 2:
             raise ValueError("it holds fewer than two readings")
+        return self._drop_bad(times_at, value_at)
 
-    def drop_bad(self, times_at: Sequence[int], value_at: int) -> list[str]:
+    def _drop_bad(self, times_at: Sequence[int], value_at: int) -> list[str]:
         """Leave out the readings that a column beside them marks as bad, and say so in notes.
 
         Raises:
