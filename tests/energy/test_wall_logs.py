@@ -922,6 +922,17 @@ def test_a_file_that_is_no_log_is_refused_with_its_place(
     refuse(path, says)
 
 
+@pytest.mark.parametrize(
+    ("line", "watts"),
+    [("# unit: mW", 0.08), ("Power unit;kW", 80_000), ("Einheit = W", 80), ("Unit: Rack 3", 80)],
+)
+def test_a_unit_above_the_table_is_that_of_a_column_without_one(
+    line: str, watts: float, tmp_path: Path
+) -> None:
+    text = table(["80", "80"], header="time;power")
+    assert known(read_text(tmp_path, f"{line}\n{text}")) == pytest.approx([watts] * 2)
+
+
 def test_a_date_above_a_header_is_no_header(tmp_path: Path) -> None:
     head = "LabVIEW Measurement\nDate\t2026/11/28\nTime\t21:40:00\n***End***\nX_Value\tPower (W)\n"
     rows = "".join(f"{i}.5\t{80 + i}\n" for i in range(9))

@@ -29,14 +29,17 @@ from wbcbench.energy.wall_logs.source import read_text
 from wbcbench.energy.wall_logs.table import parse_table
 from wbcbench.energy.wall_logs.vocabulary import (
     UNITS,
+    WORDS,
     Unit,
     find_unit,
+    is_unit,
     list_names,
     quote,
     split_factor,
 )
 
 _LEAST_W = 10.0  # a column without a unit that never holds more may be kilowatts
+_UNIT_LINE = re.compile(rf"(?i:(?:[^\W\d]+ )?(?:{'|'.join(WORDS['unit'])}))[\s:=,;]+(\S.*?)\W*")
 _OFFSET_W, _OFFSET_SHARE = 1.0, 0.005  # so far below zero a sensor reads where nothing is drawn
 _SAME_S, _QUARTER_HOUR_S = 2.0, 900.0  # two columns of the same times may be of two zones
 _SCALE_LINE = re.compile(
@@ -301,6 +304,8 @@ class _LogReader:
         if beside is not None:
             words = [a or b for a, b in zip(words, self.columns.list_texts(beside), strict=True)]
         own = {*words} - {""}
+        above = [match[1] for match in map(_UNIT_LINE.fullmatch, self.table.preamble) if match]
+        own = own or {word for word in above if is_unit(word)}
         usual = self.options.unit or self.name.unit or "".join(own if len(own) == 1 else ())
         return bodies, [usual if self.options.unit else word or usual for word in words]
 
