@@ -353,12 +353,12 @@ class RunDir:
         return telemetry
 
     def read_cpu_time(self) -> list[CpuSample] | None:
-        """Every sample of the processor's time; ``None`` if nobody asked, or it is damaged."""
+        """Every sample of the processor's time; ``None`` if nobody asked for it."""
         if not self.cpu_time_path.exists():
             return None
         polls = read_csv_polls(self.cpu_time_path)
         if [name for name, _, _ in polls] != [*cpu_load.COLUMNS[1:]]:
-            return None
+            return []
         rows = zip(polls[0][1], *(values for _, _, values in polls), strict=True)
         return [CpuSample(t_s, *row) for t_s, *row in rows if None not in row]
 

@@ -16,7 +16,7 @@ import math
 import threading
 from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -72,13 +72,12 @@ def read_csv_polls(path: Path) -> list[Polls]:
     """Every channel of one meter's file; a line that was torn or is out of order is left out."""
     lines = read_file(path).decode("ascii", errors="replace").split("\n")
     names = lines[0].split(",")[1:]
-    rows, times = list[list[float | None]](), list[float]()
-    latest_s = -math.inf
-    for row in map(_parse_line, lines[1:-1]):
-        if len(row) == len(names) + 1 and row[0] is not None and row[0] > latest_s:
-            rows.append(row)
-            times.append(latest_s := row[0])
-    return [(name, times, [row[i] for row in rows]) for i, name in enumerate(names, start=1)]
+    rows = [row for row in map(_parse_line, lines[1:-1]) if len(row) == len(names) + 1]
+    times = [row[0] for row in rows if row[0] is not None]
+    return [
+        (name, *_keep_rising(times, [row[i] for row in rows]))
+        for i, name in enumerate(names, start=1)
+    ]
 
 
 def _parse_line(line: str) -> list[float | None]:
@@ -138,9 +137,20 @@ def _parse_polls(table: pa.Table) -> list[Polls]:
         raise ValueError("a channel has other times than values")
     if not all(math.isfinite(t_s) for _, times, _ in polls for t_s in times):
         raise ValueError("a time is no number")
-    if any(later <= earlier for _, times, _ in polls for earlier, later in pairwise(times)):
-        raise ValueError("its times do not rise")
-    return polls
+    return [(name, *_keep_rising(times, values)) for name, times, values in polls]
+
+
+def _keep_rising(
+    times: list[float], values: list[float | None]
+) -> tuple[list[float], list[float | None]]:
+    """The polls without those that are out of order."""
+    if all(earlier < later for earlier, later in pairwise(times)):
+        return times, values
+    latest = accumulate(times, max, initial=-math.inf)
+    places = [
+        i for i, (t_s, before_s) in enumerate(zip(times, latest, strict=False)) if t_s > before_s
+    ]
+    return [times[i] for i in places], [values[i] for i in places]
 
 
 def _get_types() -> list[pa.DataType]:
