@@ -31,11 +31,13 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--kind", action="append", choices=list(KINDS))
     parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--again", nargs="*", default=[], metavar="KIND:SEED")
     parser.add_argument("--verbose", action="store_true", help="print every edit")
     given = parser.parse_args()
     names = given.kind or list(KINDS)
     load_commands()
     planned = plan_trials(given.edits, given.seed, names)
+    planned += [(kind, int(seed)) for kind, seed in (word.split(":") for word in given.again)]
     shares = [planned[i :: given.processes] for i in range(given.processes)]
     started_s = time.monotonic()
     with multiprocessing.get_context("fork").Pool(given.processes) as pool:

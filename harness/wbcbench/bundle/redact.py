@@ -363,7 +363,7 @@ def _format_json(value: Any) -> str:
 def _parse_json(text: str) -> Any:
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
 
 

@@ -408,8 +408,8 @@ class _Run:
         read_w, last = self._integral.power_w or (), len(self.spans) - 1
         moves = pairwise(zip(self.t_s, self.counted_j, strict=True))
         usual_w = quantiles([(j - i) / (t - s) for (s, i), (t, j) in moves if t > s], n=20)
-        most_w = MOST_OVER_READ * max(usual_w[-1], *read_w)
-        least_w = LEAST_OVER_READ * min(usual_w[0], *read_w)
+        most_w = MOST_OVER_READ * max([usual_w[-1], *read_w])
+        least_w = LEAST_OVER_READ * min([usual_w[0], *read_w])
         signs = [self._compare(i, least_w, most_w) for i in range(1, last + 1)]
         for sign in (1, -1):
             alike = (i for i, own in enumerate(signs, start=1) if own == sign)
