@@ -30,6 +30,13 @@ Studies = Annotated[
 Baseline = Annotated[
     str | None, typer.Option(help="Variant or study that the others are compared to.")
 ]
+Family = Annotated[
+    Literal["baseline", "factors"] | None,
+    typer.Option(
+        help="What is tested: each variant against the baseline, or two factors and their "
+        "interaction. [default: the plan's, or baseline]"
+    ),
+]
 Metrics = Annotated[
     list[str] | None, typer.Option(help="Column to compare, instead of energy and accuracy.")
 ]
@@ -74,6 +81,7 @@ def compare(
     studies: Studies = None,
     results: options.Results = Path("results"),
     baseline: Baseline = None,
+    family: Family = None,
     metric: Metrics = None,
     fail_if: FailIf = None,
     strict: Strict = False,
@@ -93,6 +101,7 @@ def compare(
     changes = {
         "metrics": tuple(metric) if metric else None,
         "baseline": baseline,
+        "family": family,
         "lowest_status": lowest_status,
         "allow_different": tuple(allow_different or ()),
         "thresholds": tuple(parse_threshold(text) for text in fail_if or ()),

@@ -48,6 +48,7 @@ ONE_CLASS = "one-class-predicted"  # a warning
 _OPTIONS = {
     "metrics": "--metric",
     "baseline": "--baseline",
+    "family": "--family",
     "lowest_status": "--lowest-status",
     "region_pct": "--equivalent-pct",
     "region_pp": "--equivalent-pp",
@@ -89,7 +90,7 @@ def compare(
         energy=any(metric.part is not None for metric in needed),
         speed=any(metric.is_speed for metric in needed),
     )
-    design = make_design(groups, settings.baseline, studies)
+    design = make_design(groups, settings.baseline, studies, settings.family)
     ordered, one_host = design.configurations, len(studies) == 1
     blocks = find_complete_blocks(runs, ordered, needed, one_host=one_host)
     statuses = {m.name: _check_status(m, done, settings.lowest_status) for m in needed}

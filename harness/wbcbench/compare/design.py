@@ -1,10 +1,9 @@
 """What is compared with what: configurations, complete blocks, planned contrasts.
 
-Contrasts are fixed by the configurations alone, before any number is seen. Two factors with two
-levels each, all four combinations present: the primary family is the two factors and their
-interaction, and the six pairs are secondary. Any other set: each against the baseline is primary,
-the remaining pairs are secondary. Several studies: each configuration of a later study against the
-same one of the first.
+Contrasts are fixed by the plan and the configurations, before any number is seen. The primary
+family is either each configuration against the baseline or, where two factors with two levels each
+make all four combinations, the two factors and their interaction. What is not primary is secondary.
+Several studies: each configuration of a later study against the same one of the first.
 
 So are the blocks: a complete block is one seed with every configuration once, all of them valid. A
 run that failed, was interrupted, is invalid or lacks a metric that is compared makes its block
@@ -23,8 +22,8 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Literal
 
-from wbcbench.compare.metric import Metric
-from wbcbench.core.errors import unknown_name
+from wbcbench.compare.metric import Metric, PrimaryFamily
+from wbcbench.core.errors import UsageError, unknown_name
 from wbcbench.core.quality import Quality
 from wbcbench.core.spec import RunSpec
 from wbcbench.registry import VARIANTS, load_part
@@ -114,7 +113,10 @@ class ComparisonDesign:
 
 
 def make_design(
-    configurations: Sequence[Configuration], baseline: str | None, studies: Sequence[str]
+    configurations: Sequence[Configuration],
+    baseline: str | None,
+    studies: Sequence[str],
+    family: PrimaryFamily | None = "baseline",
 ) -> ComparisonDesign:
     """The design that these configurations make.
 
@@ -122,9 +124,12 @@ def make_design(
         configurations: At least one.
         baseline: Label of a configuration, or a study; ``None`` lets the lower levels decide.
         studies: In the order they were given.
+        family: The primary contrasts; ``None``: the factors where there are two with two levels
+            each, else against the baseline, as plans of the first edition meant it.
 
     Raises:
-        UsageError: There is no configuration or study of the baseline's name.
+        UsageError: There is no configuration or study of the baseline's name, or no 2 × 2 design
+            whose factors could be tested.
     """
     if len(studies) > 1:
         return _compare_studies(configurations, baseline or studies[0], studies)
@@ -137,14 +142,19 @@ def make_design(
     levels = [{c.factors[name] for c in ordered} for name in factors]
     pairs = [(i, chosen) for i in range(len(ordered)) if i != chosen]
     others = [(b, a) for a, b in combinations(range(len(ordered)), 2) if chosen not in (a, b)]
-    if len(ordered) == 4 and [len(own) for own in levels] == [2, 2]:
-        contrasts = _build_factorial(ordered, *factors) + _build_pairwise(
-            ordered, pairs + others, "secondary"
+    is_factorial = len(ordered) == 4 and [len(own) for own in levels] == [2, 2]
+    if family == "factors" and not is_factorial:
+        raise UsageError(
+            'family = "factors" needs two factors of two levels each, all four combinations run; '
+            f'here are {", ".join(labels)}. Use family = "baseline".'
         )
-    else:
-        factors = ()
-        contrasts = _build_pairwise(ordered, pairs, "primary")
-        contrasts += _build_pairwise(ordered, others, "secondary")
+    tests_factors = is_factorial and family != "baseline"
+    contrasts = _build_pairwise(ordered, pairs, "secondary" if tests_factors else "primary")
+    if is_factorial:
+        effects = _build_factorial(ordered, "primary" if tests_factors else "secondary", *factors)
+        contrasts = effects + contrasts if tests_factors else contrasts + effects
+    contrasts += _build_pairwise(ordered, others, "secondary")
+    factors = factors if is_factorial else ()
     return ComparisonDesign(ordered, factors, labels[chosen], tuple(contrasts), tuple(pairs))
 
 
@@ -179,15 +189,15 @@ def _sort_by_levels(configurations: Sequence[Configuration]) -> tuple[Configurat
 
 
 def _build_factorial(
-    configurations: Sequence[Configuration], first: str, second: str
+    configurations: Sequence[Configuration], family: Family, first: str, second: str
 ) -> list[Contrast]:
     low, high = configurations[0].factors, configurations[3].factors
     effects = [
-        Contrast(f"{name} {high[name]}", str(low[name]), "primary", weights)
+        Contrast(f"{name} {high[name]}", str(low[name]), family, weights)
         for name, weights in ((first, FIRST), (second, SECOND))
     ]
     interaction = Contrast(
-        "interaction", f"{first} × {second}", "primary", INTERACTION, is_interaction=True
+        "interaction", f"{first} × {second}", family, INTERACTION, is_interaction=True
     )
     return [*effects, interaction]
 

@@ -36,7 +36,6 @@ from wbcbench.stats.intervals import (
     t_interval,
 )
 from wbcbench.stats.tests import (
-    ALPHA,
     ThresholdOutcome,
     adjust_holm,
     compute_contrast,
@@ -94,34 +93,66 @@ def compute_effects(
         tests = [(contrast, metric) for contrast in contrasts for metric in metrics]
         if tests:
             differences = np.stack([compute_contrast(values[m.name], c.weights) for c, m in tests])
-            p = sign_flip_p(differences)
-            p_holm = adjust_holm(p)
+            family_p = _test_family(differences, [metric for _, metric in tests], settings)
             effects += [
-                _estimate_effect(
-                    *tests[i], differences[i], float(p[i]), float(p_holm[i]), statuses, settings
-                )
+                _estimate_effect(*tests[i], differences[i], family_p[i], statuses, settings)
                 for i in range(len(tests))
             ]
     return tuple(effects)
+
+
+@dataclass(frozen=True, slots=True)
+class TestResults:
+    """The p of one test, and the same corrected within its family; ``None`` where unknown."""
+
+    p: float | None = None
+    p_holm: float | None = None
+    p_equivalence: float | None = None
+    p_equivalence_holm: float | None = None
+
+
+def _test_family(
+    differences: Floats, metrics: Sequence[Metric], settings: Settings
+) -> list[TestResults]:
+    """Both tests of each row of ``[tests, blocks]`` differences, Holm's correction over all rows.
+
+    Equivalence of a metric without a region cannot be shown, and is no test of the family.
+    """
+    has_p = differences.shape[-1] > 1
+    p = sign_flip_p(differences).tolist() if has_p else [None] * len(metrics)
+    rows = zip(differences, metrics, strict=True)
+    p_equivalence = [_test_equivalence(*row, settings) for row in rows]
+    columns = (p, _adjust_known(p), p_equivalence, _adjust_known(p_equivalence))
+    return [TestResults(*row) for row in zip(*columns, strict=True)]
+
+
+def _adjust_known(p: Sequence[float | None]) -> list[float | None]:
+    """Holm's correction over the tests that could be made."""
+    known = [value for value in p if value is not None]
+    adjusted = iter(adjust_holm(np.array(known)).tolist())
+    return [None if value is None else next(adjusted) for value in p]
+
+
+def _test_equivalence(differences: Floats, metric: Metric, settings: Settings) -> float | None:
+    region = settings.region(metric)
+    if region is None:
+        return None
+    return equivalence_p(differences, *(metric.from_unit(edge) for edge in region))
 
 
 def _estimate_effect(
     contrast: Contrast,
     metric: Metric,
     differences: Floats,
-    p: float,
-    p_holm: float,
+    tests: TestResults,
     statuses: Mapping[str, str],
     settings: Settings,
 ) -> Effect:
     n = len(differences)
     interval = _compute_interval(differences, metric, settings)
-    region = settings.region(metric)
-    edges = [metric.from_unit(edge) for edge in region] if region else None
-    p_equivalence = equivalence_p(differences, *edges) if edges else None
     result = ContrastResult.NOT_TESTED
-    if contrast.family == "primary":
-        result = _evaluate_contrast(interval, p_holm, p_equivalence, settings.alpha)
+    if contrast.family == "primary" and settings.has_tests:
+        result = _evaluate_contrast(interval, tests, settings.alpha)
     rate = compute_win_rate(differences, lower_is_better=metric.lower_is_better)
     return Effect(
         contrast=contrast.name,
@@ -132,26 +163,28 @@ def _estimate_effect(
         n=n,
         estimate=metric.to_unit(float(np.mean(differences))),
         interval=interval,
-        p=p if n > 1 else None,
+        p=tests.p,
         p_floor=p_floor(n) if n > 1 else None,
-        p_holm=p_holm if n > 1 else None,
+        p_holm=tests.p_holm,
         d_z=d_z(differences),
         win_rate=None if contrast.is_interaction else rate,
-        region=region,
-        p_equivalence=p_equivalence,
+        region=settings.region(metric),
+        p_equivalence=tests.p_equivalence,
+        p_equivalence_holm=tests.p_equivalence_holm,
         result=result,
     )
 
 
 def _evaluate_contrast(
-    interval: Interval | None, p_holm: float, p_equivalence: float | None, alpha: float
+    interval: Interval | None, tests: TestResults, alpha: float
 ) -> ContrastResult:
     """Equivalent goes first: a difference inside the region is shown and does not matter."""
-    if p_equivalence is not None and p_equivalence <= ALPHA:
+    if tests.p_equivalence_holm is not None and tests.p_equivalence_holm <= alpha:
         return ContrastResult.EQUIVALENT
-    if interval is None or p_holm > alpha or not interval.excludes(0.0):
-        return ContrastResult.INCONCLUSIVE
-    return ContrastResult.DIFFERENT
+    is_significant = tests.p_holm is not None and tests.p_holm <= alpha
+    if is_significant and interval is not None and interval.excludes(0.0):
+        return ContrastResult.DIFFERENT
+    return ContrastResult.INCONCLUSIVE
 
 
 def split_energy(

@@ -13,6 +13,8 @@ from wbcbench.stats.intervals import Method
 from wbcbench.table.columns import load_columns
 
 Scale = Literal["ratio", "share", "plain"]
+PrimaryFamily = Literal["baseline", "factors"]
+"""What is tested: each configuration against the baseline, or two factors and their interaction."""
 
 ACCURACY = "balanced_accuracy"
 TIME = "time_train_s"
@@ -127,6 +129,9 @@ class Threshold:
     above_is_worse: bool
 
 
+_TESTED = ("metrics", "baseline", "family", "region_pct", "region_pp", "method")
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """How to compare.
@@ -134,6 +139,7 @@ class Settings:
     Attributes:
         metrics: Columns to compare; empty = energy of training and balanced accuracy.
         baseline: Label of a configuration, or a study; ``None`` lets the factors decide.
+        family: The primary contrasts; ``None`` lets the design decide (see ``make_design``).
         lowest_status: The lowest status of joules that is accepted, from measured to simulated.
         allow_different: Fields in which runs may differ.
         thresholds: Limits to judge.
@@ -141,12 +147,14 @@ class Settings:
         region_pp: The same of accuracies, in percentage points.
         alpha: Level of the family of primary tests.
         method: How intervals are made.
+        exploratory: Whether the plan gives up every test: estimates and intervals only.
         plan_sha256: Of the plan the settings come from; empty without one.
         departures: Names of settings that differ from the plan.
     """
 
     metrics: tuple[str, ...] = ()
     baseline: str | None = None
+    family: PrimaryFamily | None = "baseline"
     lowest_status: Origin = Origin.MEASURED
     allow_different: tuple[str, ...] = ()
     thresholds: tuple[Threshold, ...] = ()
@@ -154,8 +162,19 @@ class Settings:
     region_pp: float = 1.0
     alpha: float = 0.05
     method: Method = "t"
+    exploratory: bool = False
     plan_sha256: str = ""
     departures: tuple[str, ...] = ()
+
+    @property
+    def unplanned(self) -> tuple[str, ...]:
+        """Departures from what the plan tests: such a comparison tests nothing."""
+        return tuple(name for name in self.departures if name in _TESTED)
+
+    @property
+    def has_tests(self) -> bool:
+        """Whether a contrast may be called different or equivalent."""
+        return not self.exploratory and not self.unplanned
 
     def region(self, metric: Metric) -> tuple[float, float] | None:
         """The region of practical equivalence in the metric's unit; ``None`` if it has none."""

@@ -6,8 +6,16 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from wbcbench.compare.design import Contrast
 from wbcbench.compare.metric import Metric
-from wbcbench.compare.result import Comparison, ContrastResult, Effect, Target, ThresholdResult
+from wbcbench.compare.result import (
+    Comparison,
+    ContrastResult,
+    Effect,
+    Split,
+    Target,
+    ThresholdResult,
+)
 from wbcbench.core.text import (
     UNKNOWN,
     aligned_table,
@@ -23,6 +31,7 @@ from wbcbench.core.trace import Origin
 from wbcbench.stats.intervals import Interval
 
 _MOST_DIGITS = 4
+_WINS = "better with the same seed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +62,7 @@ def build_comparison_tables(comparison: Comparison) -> Iterator[ComparisonTable]
     tables = (
         _build_contrasts,
         _build_splits,
-        _build_pairs,
+        _build_secondary,
         _build_configurations,
         _build_images,
         _build_thresholds,
@@ -79,13 +88,14 @@ def _build_contrasts(comparison: Comparison) -> ComparisonTable:
     primary = [effect for effect in comparison.effects if effect.family == "primary"]
     n, settings, metrics = len(comparison.blocks.runs), comparison.settings, comparison.metrics
     below: tuple[str, ...] = ()
-    if primary and n > 1:
+    if primary and n > 1 and settings.has_tests:
         below = (
             f"Holm over {len(primary)} tests; inconclusive = the interval or the corrected p does "
             f"not exclude zero. Smallest attainable p with {n} seeds: "
             f"{format_p(primary[0].p_floor)}",
             f"equivalent = shown to lie within ±{settings.region_pct:g} % (joules, seconds) "
-            f"or ±{settings.region_pp:g} pp (accuracies), two one-sided tests at 5 %",
+            f"or ±{settings.region_pp:g} pp (accuracies), two one-sided tests at 5 % after Holm's "
+            "correction",
         )
     rows = []
     for name, against in dict.fromkeys((e.contrast, e.against) for e in primary):
@@ -97,8 +107,8 @@ def _build_contrasts(comparison: Comparison) -> ComparisonTable:
             for e in effects
         )
         p = ", ".join(f"{format_p(e.p)} ({format_p(e.p_holm)})" for e in effects)
-        rows.append((f"{name} {'of' if name == 'interaction' else 'vs'} {against}", *words, p))
-    headings = ("Contrast", *(metric.name for metric in metrics), "p (Holm)")
+        rows.append((_name_contrast(effects[0]), *words, p, _format_wins(effects)))
+    headings = ("Contrast", *(metric.name for metric in metrics), "p (Holm)", _WINS)
     return ComparisonTable("Contrasts", headings, tuple(rows), below)
 
 
@@ -112,7 +122,7 @@ def _build_splits(comparison: Comparison) -> ComparisonTable:
     percent = Metric("", "ratio", lower_is_better=True)
     rows = tuple(
         (
-            f"{split.contrast} vs {split.against}",
+            _name_contrast(split),
             format_difference(split.energy, None, percent) + status,
             format_difference(split.time, split.time_interval, percent),
             format_difference(split.power, split.power_interval, percent) + status,
@@ -124,23 +134,35 @@ def _build_splits(comparison: Comparison) -> ComparisonTable:
     return ComparisonTable("Where the joules come from", headings, rows, below)
 
 
-def _build_pairs(comparison: Comparison) -> ComparisonTable:
-    labels = [c.label for c in comparison.design.configurations]
+def _build_secondary(comparison: Comparison) -> ComparisonTable:
+    """What a reader asks besides the primary contrasts: the baseline's pairs, or the factors."""
+    design = comparison.design
+    labels = [c.label for c in design.configurations]
+    pairs = {(labels[i], labels[j]) for i, j in design.pairs}
     rows = []
-    for i, j in comparison.design.pairs:
-        effects = _select(list(comparison.effects), labels[i], labels[j])
-        if effects:
+    for contrast in design.contrasts:
+        is_asked = contrast.name not in labels or (contrast.name, contrast.against) in pairs
+        effects = _select(list(comparison.effects), contrast.name, contrast.against)
+        if contrast.family == "secondary" and is_asked and effects:
             words = (
                 format_difference(e.estimate, e.interval, e.metric) + format_status(e.status)
                 for e in effects
             )
-            wins = (
-                UNKNOWN if e.win_rate is None else f"{e.win_rate * e.n:g}/{e.n}" for e in effects
-            )
-            rows.append((labels[i], labels[j], *words, ", ".join(wins)))
-    names = (metric.name for metric in comparison.metrics)
-    headings = ("Configuration", "against", *names, "better with the same seed")
-    return ComparisonTable("Against the baseline", headings, tuple(rows))
+            rows.append((_name_contrast(contrast), *words, _format_wins(effects)))
+    headings = ("Not tested", *(metric.name for metric in comparison.metrics), _WINS)
+    return ComparisonTable("Not tested: estimates and intervals", headings, tuple(rows))
+
+
+def _name_contrast(contrast: Contrast | Split | Effect) -> str:
+    name = contrast.name if isinstance(contrast, Contrast) else contrast.contrast
+    return f"{name} {'of' if name == 'interaction' else 'vs'} {contrast.against}"
+
+
+def _format_wins(effects: list[Effect]) -> str:
+    """``8/8, 5/8``: in how many blocks the first side is better, by metric."""
+    return ", ".join(
+        "–" if e.win_rate is None else f"{e.win_rate * e.n:g}/{e.n}" for e in effects
+    )
 
 
 def _build_configurations(comparison: Comparison) -> ComparisonTable:

@@ -23,7 +23,7 @@ SCHEMA = "wbcbench.compare/2"
 COLUMNS = (
     "contrast", "metric", "unit", "n", "estimate", "ci_low", "ci_high", "ci_method", "p", "p_floor",
     "p_holm", "family", "d_z", "win_rate", "rope_low", "rope_high", "result", "against",
-    "p_equivalence", "energy_status",
+    "p_equivalence", "energy_status", "p_equivalence_holm",
 )  # fmt: skip
 
 
@@ -33,7 +33,7 @@ class ContrastResult(StrEnum):
     DIFFERENT = "different"
     EQUIVALENT = "equivalent"  # shown to lie inside the region that does not matter
     INCONCLUSIVE = "inconclusive"
-    NOT_TESTED = "not tested"  # secondary: an estimate only
+    NOT_TESTED = "not tested"  # secondary or exploratory: an estimate only
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,8 @@ class Effect:
         win_rate: Win rate: share of blocks in which the contrast goes the better way.
         region: Of practical equivalence.
         p_equivalence: Of the two one-sided tests.
-        finding: The result of all that.
+        p_equivalence_holm: The same, corrected within the family.
+        result: What all that shows.
     """
 
     contrast: str
@@ -72,6 +73,7 @@ class Effect:
     win_rate: float | None
     region: tuple[float, float] | None
     p_equivalence: float | None
+    p_equivalence_holm: float | None
     result: ContrastResult
 
 
@@ -230,6 +232,7 @@ def build_contrast_row(effect: Effect) -> dict[str, Any]:
         effect.against,
         effect.p_equivalence,
         effect.status or None,
+        effect.p_equivalence_holm,
     )
     return dict(zip(COLUMNS, values, strict=True))
 
@@ -282,6 +285,8 @@ def build_comparison_document(comparison: Comparison) -> dict[str, Any]:
             "region_pp": settings.region_pp,
             "alpha": settings.alpha,
             "interval": settings.method,
+            "family": settings.family,
+            "exploratory": settings.exploratory,
             "plan_sha256": settings.plan_sha256 or None,
             "departures": settings.departures,
         },

@@ -26,6 +26,9 @@ from wbcbench.report.publish import MANIFEST_FILE, PAGE_FORMATS, publish, read_m
 _SOURCES = (f"{layout.RESULTS}/", "code/", layout.LOCK, layout.SUBMISSION)
 """What documents and settings are made from."""
 
+_KEY = ("family", "contrast", "against", "metric")
+"""What names a row of ``contrasts.csv``."""
+
 _TO_FILL = "[author]"
 _SIZE = re.compile(r"[\d.,]+ MB\b")
 
@@ -77,7 +80,7 @@ def _check_contrasts(bundle: Bundle) -> Iterator[str]:
         for column in expected_header
         if column not in header
     )
-    old, new = (read_rows(text, "contrast", "metric") for text in (stated, expected))
+    old, new = (read_rows(text, *_KEY) for text in (stated, expected))
     yield from compare_rows(layout.CONTRASTS, old, new, _is_equal_cell)
 
 
