@@ -1,19 +1,18 @@
-"""Runs → one ``Comparison``: which runs may be compared, the protocol, and what to know."""
+"""Runs → one ``Comparison``: which runs may be compared, and the protocol in its order."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 
 from wbcbench.compare.design import (
-    ComparisonDesign,
     Configuration,
     configurations,
     find_complete_blocks,
     make_design,
 )
 from wbcbench.compare.effects import (
-    CorrectAnswers,
     check_thresholds,
     compute_effects,
     read_answers,
@@ -21,12 +20,11 @@ from wbcbench.compare.effects import (
     summarise_configurations,
 )
 from wbcbench.compare.metric import ACCURACY, PRIMARY, Metric, Settings, find_metric
-from wbcbench.compare.result import Comparison, Effect, Energy
+from wbcbench.compare.notes import iterate_notes
+from wbcbench.compare.result import Comparison, Energy
 from wbcbench.core.errors import CannotMeasureError, UsageError, unknown_name
 from wbcbench.core.text import count_of
 from wbcbench.core.trace import Origin
-from wbcbench.stats.intervals import LEAST_FOR_BOOTSTRAP, LEAST_FOR_T
-from wbcbench.stats.tests import find_least_blocks, p_floor
 from wbcbench.table.columns import Cell
 from wbcbench.table.view import ABSENT, Run
 
@@ -42,18 +40,6 @@ NEVER_ALLOWED = ("synthetic", "primary_status")
 _PARTS = {"gpu": "GPU board", "cpu": "processor", "system": "whole machine"}
 
 _SHOWN_MACHINE = ("host_id", "gpu_name", "driver_version", "cpu_model", "tensorflow_version")
-
-ONE_CLASS = "one-class-predicted"  # a warning
-
-_OPTIONS = {
-    "metrics": "--metric",
-    "baseline": "--baseline",
-    "family": "--family",
-    "lowest_status": "--lowest-status",
-    "region_pct": "--equivalent-pct",
-    "region_pp": "--equivalent-pp",
-    "method": "--interval",
-}
 
 
 def compare(
@@ -97,7 +83,7 @@ def compare(
     energy_metric = next((metric for metric in metrics if metric.name == energy.metric), None)
     effects = compute_effects(design, blocks, metrics, statuses, settings)
     answers = read_answers(blocks)
-    return Comparison(
+    comparison = Comparison(
         studies=tuple(studies),
         settings=settings,
         design=design,
@@ -111,101 +97,9 @@ def compare(
         configurations=summarise_configurations(design, blocks, metrics, energy_metric, answers),
         same_images=answers.compare(design) if answers else (),
         thresholds=check_thresholds(design, blocks, settings, statuses),
-        notes=(
-            *_notes_on_plan(settings, energy, metrics),
-            *(f"{field} differs between the runs, as allowed." for field in differing),
-            *excluded,
-            *_notes_on_tests(design, effects, len(blocks.runs), settings),
-            *_notes_on_photographs(answers, metrics),
-        ),
+        notes=(),
     )
-
-
-def _notes_on_plan(settings: Settings, energy: Energy, metrics: Sequence[Metric]) -> Iterator[str]:
-    if settings.plan_sha256:
-        planned = f"Compared as planned before the first run (plan {settings.plan_sha256[:12]})"
-        # Limits and permissions are no part of a plan: naming them is no departure from it.
-        departed = [_OPTIONS[name] for name in settings.departures if name in _OPTIONS]
-        yield f"{planned}, but for {', '.join(departed)}." if departed else f"{planned}."
-    if energy.metric is None and all(metric.part is None for metric in metrics):
-        yield f"Energy: {energy.words}."
-    elif energy.status not in {"", "measured"}:
-        yield f"All joules here are {energy.status}, not measured."
-
-
-def _notes_on_photographs(
-    answers: CorrectAnswers | None, metrics: Sequence[Metric]
-) -> Iterator[str]:
-    if all(metric.scale != "share" for metric in metrics):
-        return
-    if answers is None:
-        yield (
-            "The uncertainty of the test set is not shown: predictions are missing, or the "
-            "photographs of the images are unknown."
-        )
-    else:
-        photographs = len(set(answers.photographs.tolist()))
-        yield (
-            f"Intervals of {ACCURACY} over seeds hold for these {photographs} test "
-            "photographs; those over photographs hold for other photographs, too."
-        )
-
-
-def notes_on_one_class(configurations: Sequence[Configuration]) -> Iterator[str]:
-    """Whose accuracy is no result, because networks name one class for nearly every image."""
-    counts = {
-        c.label: (sum(ONE_CLASS in run.warning_codes for run in done), len(done))
-        for c in configurations
-        if (done := [run for run in c.runs if run.is_done])
-    }
-    found = [f"{label} ({hit} of {n} runs)" for label, (hit, n) in counts.items() if hit]
-    if found:
-        yield (
-            f"No result: the accuracy of {', '.join(found)}. These networks learned the training "
-            "images and take nearly all others for one class. Their joules hold."
-        )
-
-
-def _notes_on_tests(
-    design: ComparisonDesign, effects: Sequence[Effect], n: int, settings: Settings
-) -> Iterator[str]:
-    """What so many blocks can show, and runs of such networks."""
-    yield from notes_on_one_class(design.configurations)
-    if len(design.configurations) == 1:
-        label = design.configurations[0].label
-        yield f"There is one configuration, {label}: nothing to compare it with."
-    elif not design.pairs:
-        yield "No configuration is in both studies: nothing is compared."
-    if n == 0:
-        yield "No seed has all its runs: no difference can be computed."
-    elif n < LEAST_FOR_T:
-        yield (
-            f"{count_of(n, 'complete seed')}: estimates only. Intervals need {LEAST_FOR_T} "
-            "seeds, and without one nothing is called a difference."
-        )
-    tests = sum(effect.family == "primary" for effect in effects)
-    if tests and n >= 2 and p_floor(n) > (first_step := settings.alpha / tests):
-        yield (
-            f"With {n} seeds p cannot fall below {p_floor(n):.2g}, but the first of {tests} "
-            f"corrected tests needs {first_step:.2g}: no difference can be shown. "
-            f"{find_least_blocks(first_step)} seeds can show one."
-        )
-    constant = {effect.metric for effect in effects if effect.d_z is None and effect.n > 1}
-    if measured := sorted(metric.name for metric in constant if metric.is_speed):
-        yield (
-            f"All seeds differ by exactly the same amount in {', '.join(measured)}: real "
-            "runs scatter, so check whether these numbers were copied or invented."
-        )
-    if counted := sorted(metric.name for metric in constant if not metric.is_speed):
-        yield (
-            f"All seeds differ by exactly the same amount in {', '.join(counted)}: counts of few "
-            "images may, and networks that take all images for one class do."
-        )
-    if settings.method == "bootstrap" and n < LEAST_FOR_BOOTSTRAP:
-        yield (
-            f"Bootstrap intervals need {LEAST_FOR_BOOTSTRAP} seeds; with fewer they are too "
-            "narrow, so none is shown. Leave out --interval bootstrap for t intervals."
-        )
+    return replace(comparison, notes=tuple(iterate_notes(comparison, answers, differing, excluded)))
 
 
 def _require_distinct(runs: Sequence[Run]) -> None:
