@@ -102,7 +102,7 @@ def _notes_on_tests(
             f"{count_of(n, 'complete seed')}: estimates only. Intervals need {LEAST_FOR_T} "
             "seeds, and without one nothing is called a difference."
         )
-    tests = sum(effect.family == "primary" for effect in effects)
+    tests = sum(effect.family == "primary" for effect in effects) if settings.has_tests else 0
     if tests and n >= 2 and p_floor(n) > (first_step := settings.alpha / tests):
         yield (
             f"With {n} seeds p cannot fall below {p_floor(n):.2g}, but the first of {tests} "

@@ -160,9 +160,7 @@ def _name_contrast(contrast: Contrast | Split | Effect) -> str:
 
 def _format_wins(effects: list[Effect]) -> str:
     """``8/8, 5/8``: in how many blocks the first side is better, by metric."""
-    return ", ".join(
-        "–" if e.win_rate is None else f"{e.win_rate * e.n:g}/{e.n}" for e in effects
-    )
+    return ", ".join("–" if e.win_rate is None else f"{e.win_rate * e.n:g}/{e.n}" for e in effects)
 
 
 def _build_configurations(comparison: Comparison) -> ComparisonTable:

@@ -1,11 +1,9 @@
-"""Exact tests and what follows from them: correction, equivalence, power, thresholds, drift."""
+"""Exact tests and what follows from them: correction, equivalence, power, thresholds."""
 
 from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
 
@@ -168,6 +166,31 @@ def count_blocks_to_settle(differences: Floats, limit: float) -> int | None:
     return None
 
 
+# Stein's two stages (1945): the spread of the first blocks alone decides how many blocks there are,
+# and the interval keeps that spread and its degrees of freedom. Looking at the interval after every
+# block and stopping when it is narrow enough stops too often where the spread looks small by luck.
+def count_stein_blocks(first: Floats, half_width: float) -> int:
+    """The blocks in all for a 95 % interval of the mean that reaches ``half_width`` to each side.
+
+    Args:
+        first: ``[n]`` differences of the first stage, n ≥ 2.
+        half_width: Above zero, in their unit.
+    """
+    return max(
+        len(first),
+        math.ceil((t_quantile(len(first)) * standard_error(first) / half_width) ** 2 * len(first)),
+    )
+
+
+def stein_interval(first: int, differences: Floats) -> Interval:
+    """The 95 % interval of the mean of ``[n]`` differences, ``first`` of them of the first stage."""
+    half = (
+        t_quantile(first) * float(np.std(differences[:first], ddof=1)) / math.sqrt(len(differences))
+    )
+    mean = float(np.mean(differences))
+    return Interval(mean - half, mean + half, "t")
+
+
 # The power of a plan is that of one primary contrast judged as ``compare`` judges it: the exact
 # sign-flip test below the first step of Holm's correction. The other tests of the family may only
 # help.
@@ -202,57 +225,3 @@ def find_detectable_effect(blocks: int, tests: int = 6) -> float | None:
 @cache
 def _draw_noise(blocks: int) -> Floats:
     return np.random.default_rng(POWER_SEED).standard_normal((SIMULATED_STUDIES, blocks))
-
-
-# Drift: one straight line for all groups, each group with its own level: ordinary least squares
-# after the mean of each group is taken away from both sides (the theorem of Frisch, Waugh and
-# Lovell). What is left of two groups that differ is therefore no drift.
-@dataclass(frozen=True, slots=True)
-class Drift:
-    """A straight line through runs.
-
-    Attributes:
-        slope: Change of the quantity from one place to the next.
-        interval: 95 % of it, by Student's t; ``None`` where no degree of freedom is left.
-        runs, groups: How many there were.
-    """
-
-    slope: float
-    interval: Interval | None
-    runs: int
-    groups: int
-
-
-def fit_drift(
-    places: Sequence[float], values: Sequence[float], groups: Sequence[Hashable]
-) -> Drift | None:
-    """The drift of ``[n]`` values over their places.
-
-    Args:
-        places: ``[n]``, the place of each run.
-        values: ``[n]``, finite.
-        groups: ``[n]``, what was run; each has its own level.
-
-    Returns:
-        ``None`` where no group stands at two places, for then drift and difference are one.
-    """
-    names = list(dict.fromkeys(groups))
-    group = np.array([names.index(name) for name in groups], dtype=np.int64)
-
-    def centre(numbers: Sequence[float]) -> Floats:
-        means = np.bincount(group, weights=numbers) / np.bincount(group)
-        return np.asarray(numbers - means[group], dtype=np.float64)
-
-    x, y = centre(places), centre(values)
-    spread = float(x @ x)
-    if spread <= 0:
-        return None
-    slope = float(x @ y) / spread
-    freedom = len(x) - len(names) - 1
-    interval = None
-    if freedom > 0:
-        residuals = y - slope * x
-        error = math.sqrt(float(residuals @ residuals) / freedom / spread)
-        half = t_quantile(freedom + 1) * error
-        interval = Interval(slope - half, slope + half, "t")
-    return Drift(slope, interval, len(x), len(names))

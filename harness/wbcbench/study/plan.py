@@ -1,8 +1,9 @@
-"""An experiment → its plan: every run in a seeded, blocked order, and what the plan can show.
+"""An experiment → its plan: every run in a balanced, blocked order, and what the plan can show.
 
-A block holds every combination of the factors once, all with the block's seed, in an order drawn
-from ``order_seed`` and the block alone: neither the order in the file nor anything else about the
-study moves a run, and blocks that are added later leave the earlier ones where they were.
+A block holds every combination of the factors once, all with the block's seed. Its order is a row
+of a Williams square; ``order_seed`` shuffles the squares. Neither the order in the file nor
+anything else about the study moves a run, and blocks that are added later leave the earlier ones
+where they were.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from wbcbench.core.strict_json import parse_json
 from wbcbench.core.study_folder import PLAN, earlier_plan
 from wbcbench.core.trace import Origin
 from wbcbench.core.window import utc_now
+from wbcbench.stats.order import draw_orders
 from wbcbench.stats.tests import ALPHA, find_detectable_effect, find_least_blocks, p_floor
 from wbcbench.study import limits
 from wbcbench.study.experiment import (
@@ -101,12 +103,13 @@ def make_plan(experiment: Experiment, name_field: Callable[[str], str] | None = 
     names = sorted(experiment.factors)
     levels = product(*(experiment.factors[name] for name in names))
     combinations = [dict(zip(names, combination, strict=True)) for combination in levels]
+    combinations.sort(key=lambda combination: json.dumps(combination, sort_keys=True))
+    orders = draw_orders(len(combinations), len(experiment.seeds), experiment.order_seed)
     runs: list[RunSpec] = []
-    for block, seed in enumerate(experiment.seeds, start=1):
-        ordered = sorted(combinations, key=lambda c: _shuffle_key(experiment.order_seed, block, c))
-        for place, combination in enumerate(ordered, start=1):
+    for block, (seed, order) in enumerate(zip(experiment.seeds, orders, strict=True), start=1):
+        for place, number in enumerate(order, start=1):
             run = RunSpec(
-                **{**experiment.run, **combination},
+                **{**experiment.run, **combinations[number]},
                 study=experiment.study,
                 seed=seed,
                 block=block,
@@ -120,16 +123,6 @@ def make_plan(experiment: Experiment, name_field: Callable[[str], str] | None = 
         **{name: getattr(experiment, name) for name in shared - {"factors"}},
         factors=tuple(names) or ("variant",),
     )
-
-
-def _shuffle_key(order_seed: int, block: int, levels: Mapping[str, Any]) -> bytes:
-    """A number as good as random for each combination; sorting by it shuffles.
-
-    A digest instead of a generator: it is the same on every version of Python, and a combination
-    that is added leaves the order of the others alone.
-    """
-    text = json.dumps([order_seed, block, levels], sort_keys=True)
-    return hashlib.sha256(text.encode()).digest()
 
 
 def read_plan(path: Path, changes: Sequence[str] = ()) -> Plan:

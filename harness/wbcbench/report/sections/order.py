@@ -12,7 +12,7 @@ from wbcbench.core.text import count_of
 from wbcbench.report import Block, DataTable, Figure, Statement, drawing
 from wbcbench.report.study import ReportStudy
 from wbcbench.report.summaries import format_cell
-from wbcbench.stats.tests import Drift, fit_drift
+from wbcbench.stats.order import Drift, fit_drift
 from wbcbench.table.view import Run
 
 # Less than this around the mean would let noise appear as a difference.

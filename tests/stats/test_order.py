@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import statsmodels.api as sm
 
-from wbcbench.stats.tests import fit_drift
+from wbcbench.stats.order import fit_drift
 
 PLACES = (1, 2, 3, 4, 5, 6, 7, 9)
 GROUPS = ("a", "b", "b", "a", "a", "b", "a", "b")
