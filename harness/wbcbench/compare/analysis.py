@@ -19,7 +19,7 @@ from wbcbench.compare.effects import (
     split_energy,
     summarise_configurations,
 )
-from wbcbench.compare.metric import ACCURACY, PRIMARY, Metric, Settings, find_metric
+from wbcbench.compare.metric import ACCURACY, GPU_ENERGY, PRIMARY, Metric, Settings, find_metric
 from wbcbench.compare.notes import iterate_notes
 from wbcbench.compare.result import Comparison, Energy
 from wbcbench.core.errors import CannotMeasureError, UsageError, unknown_name
@@ -193,7 +193,7 @@ def _choose_energy(runs: Sequence[Run], lowest_status: Origin) -> Energy:
     part = str(runs[0].row["primary_domain"])
     method = runs[0].row["primary_method"]
     words = f"{_PARTS.get(part, part)} energy, {status} ({method})"
-    return Energy("energy_gpu_train_j" if part == "gpu" else PRIMARY, words, status)
+    return Energy(GPU_ENERGY if part == "gpu" else PRIMARY, words, status)
 
 
 def _check_status(metric: Metric, runs: Sequence[Run], lowest_status: Origin) -> str:

@@ -19,6 +19,8 @@ PrimaryFamily = Literal["baseline", "factors"]
 ACCURACY = "balanced_accuracy"
 TIME = "time_train_s"
 PRIMARY = "primary_energy_train_j"
+GPU_ENERGY = "energy_gpu_train_j"
+"""The same joules as the primary ones, by their own name, where these are of GPU boards."""
 
 _RATIO_ENDINGS = ("_j", "_js", "_s", "_ms", "_w", "_g", "_bytes", "_mhz")
 _RATES = ("infer_images_per_s", "infer_images_per_s_b1")
@@ -129,6 +131,21 @@ class Threshold:
     above_is_worse: bool
 
 
+@dataclass(frozen=True, slots=True)
+class TwoStages:
+    """A study whose number of blocks follows from the spread in its first ones (Stein 1945).
+
+    Attributes:
+        contrast: Name of the primary contrast whose spread it was.
+        metrics: Columns that hold the metric it was taken of.
+        blocks: The last block of the first stage.
+    """
+
+    contrast: str
+    metrics: tuple[str, ...]
+    blocks: int
+
+
 _TESTED = ("metrics", "baseline", "family", "region_pct", "region_pp", "method")
 
 
@@ -147,6 +164,7 @@ class Settings:
         region_pp: The same of accuracies, in percentage points.
         alpha: Level of the family of primary tests.
         method: How intervals are made.
+        two_stages: The plan's stopping rule; ``None`` if the number of blocks was fixed.
         exploratory: Whether the plan gives up every test: estimates and intervals only.
         plan_sha256: Of the plan the settings come from; empty without one.
         departures: Names of settings that differ from the plan.
@@ -162,6 +180,7 @@ class Settings:
     region_pp: float = 1.0
     alpha: float = 0.05
     method: Method = "t"
+    two_stages: TwoStages | None = None
     exploratory: bool = False
     plan_sha256: str = ""
     departures: tuple[str, ...] = ()

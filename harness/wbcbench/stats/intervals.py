@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-Method = Literal["t", "bootstrap"]
+Method = Literal["t", "bootstrap", "stein"]
 Floats = NDArray[np.float64]
 Labels = NDArray[np.int64]
 
