@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cache
 
@@ -221,6 +221,11 @@ class Drift:
     interval: Interval | None
     runs: int
     groups: int
+
+    def transform(self, function: Callable[[float], float]) -> Drift:
+        """The drift of a rising function of the quantity, such as per cent of its logarithm."""
+        interval = self.interval.transform(function) if self.interval else None
+        return replace(self, slope=function(self.slope), interval=interval)
 
 
 def fit_drift(
