@@ -21,7 +21,7 @@ from wbcbench.core.record import Epoch, RunRecord
 from wbcbench.core.text import count_of, printable
 from wbcbench.core.window import TRAIN
 from wbcbench.energy.metrics import mean_known
-from wbcbench.stats.intervals import LEAST_FOR_T, Floats, share_interval, t_interval
+from wbcbench.stats.intervals import LEAST_FOR_T, Floats, Scale, level_interval, share_interval
 from wbcbench.table.view import Run
 
 FILE = Path("experiments") / "claims.toml"
@@ -154,12 +154,14 @@ class Measure:
         read: From a record and the check's ``at``.
         needs_at: Whether ``at`` must be given.
         unit: For people; empty for shares and counts.
+        scale: What its mean can be, and where its interval therefore stays.
     """
 
     meaning: str
     read: Callable[[RunRecord, float], float | None]
     needs_at: bool = False
     unit: str = ""
+    scale: Scale = "plain"
 
 
 def _read_stuck(record: RunRecord, times_chance: float) -> float | None:
@@ -211,6 +213,7 @@ MEASURES: Mapping[str, Measure] = {
     "final_train_accuracy": Measure(
         "training accuracy of the last epoch",
         lambda record, _: record.epochs[-1].accuracy if record.epochs else None,
+        scale="share",
     ),
     "stuck": Measure(
         "whether the last training accuracy is below `at` × chance", _read_stuck, needs_at=True
@@ -229,21 +232,25 @@ MEASURES: Mapping[str, Measure] = {
         "mean absolute change of validation accuracy from epoch to epoch, last `at` of the epochs",
         _mean_validation_movement,
         needs_at=True,
+        scale="share",
     ),
     "test_accuracy": Measure(
         "accuracy on TEST as published",
         lambda record, _: record.test.accuracy if record.test else None,
+        scale="share",
     ),
     "test_accuracy_leakage_free": Measure(
         "accuracy on TEST without cells that TRAIN shows",
         lambda record, _: record.test_leakage_free.accuracy if record.test_leakage_free else None,
+        scale="share",
     ),
     "epochs_until_near_best": Measure(
         "first epoch within `at` of the run's best validation accuracy",
         _find_near_best,
         needs_at=True,
+        scale="ratio",
     ),
-    "train_time_s": Measure("length of the window `train`", _train_time_s, unit="s"),
+    "train_time_s": Measure("length of the window `train`", _train_time_s, unit="s", scale="ratio"),
 }
 
 
@@ -383,7 +390,9 @@ def _compare_levels(check: Check, done: Sequence[Run]) -> ClaimEvidence:
 def _evaluate_mean(
     check: Check, values: Floats, over_photographs: tuple[float, float] | None
 ) -> ClaimEvidence:
-    interval = t_interval(values)
+    # A difference may have either sign.
+    scale = MEASURES[check.measure].scale if check.kind == "region" else "plain"
+    interval = level_interval(values, scale)
     bounds = (interval.low, interval.high) if interval else None
     mean = float(values.mean())
     return _evaluate_check(ClaimEvidence(check, len(values), mean, bounds, over_photographs))

@@ -31,10 +31,10 @@ from wbcbench.stats.intervals import (
     compute_censored_median,
     compute_win_rate,
     d_z,
+    level_interval,
     mean_interval,
     on_front,
     resample_front,
-    t_interval,
 )
 from wbcbench.stats.tests import (
     ThresholdOutcome,
@@ -55,7 +55,7 @@ _READING, _BOARD = "primary_uncertainty_train_j", "primary_board_uncertainty_tra
 _LEAKAGE_FREE = "balanced_accuracy_leakage_free"
 
 
-def _scale_values(blocks: Blocks, metric: Metric) -> Floats:
+def scale_values(blocks: Blocks, metric: Metric) -> Floats:
     """``[blocks, configurations]`` values on the scale on which differences are taken.
 
     Raises:
@@ -88,7 +88,7 @@ def compute_effects(
     """Every contrast of every metric, the primary family first; empty without blocks."""
     if not blocks.runs:
         return ()
-    values = {metric.name: _scale_values(blocks, metric) for metric in metrics}
+    values = {metric.name: scale_values(blocks, metric) for metric in metrics}
     effects: list[Effect] = []
     for family in ("primary", "secondary"):
         contrasts = [contrast for contrast in design.contrasts if contrast.family == family]
@@ -216,8 +216,8 @@ def split_energy(
     """
     if not blocks.runs:
         return ()
-    log_energy = _scale_values(blocks, energy)
-    log_time = _scale_values(blocks, Metric(TIME, "ratio", lower_is_better=True))
+    log_energy = scale_values(blocks, energy)
+    log_time = scale_values(blocks, Metric(TIME, "ratio", lower_is_better=True))
     splits = []
     for contrast in design.contrasts:
         if contrast.family != "primary":
@@ -244,7 +244,7 @@ def check_thresholds(
     results = []
     for threshold in settings.thresholds:
         metric = threshold.metric
-        values = _scale_values(blocks, metric) if blocks.runs else None
+        values = scale_values(blocks, metric) if blocks.runs else None
         for i, j in design.pairs:
             interval = more = None
             outcome = ThresholdOutcome.INCONCLUSIVE
@@ -399,11 +399,10 @@ def summarise_configurations(
 
 def _compute_level(runs: Sequence[Run], metric: Metric) -> Level:
     values = np.array([run.number(metric.name) for run in runs], dtype=np.float64)
-    interval = t_interval(values)
     has_meter_error = metric.name in {GPU_ENERGY, PRIMARY}
     return Level(
         mean=float(values.mean()),
-        runs=(interval.high - interval.low) / 2 if interval else None,
+        runs=level_interval(values, metric.scale),
         reading=_mean(runs, _READING) if has_meter_error else None,
         board=_mean(runs, _BOARD) if has_meter_error else None,
     )

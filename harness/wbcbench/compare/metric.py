@@ -5,14 +5,12 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
-from typing import Literal
 
 from wbcbench.core.errors import UsageError, unknown_name
 from wbcbench.core.trace import Origin
-from wbcbench.stats.intervals import Method
+from wbcbench.stats.intervals import Method, Scale
 from wbcbench.table.columns import load_columns
 
-Scale = Literal["ratio", "share", "plain"]
 PrimaryFamily = Literal["baseline", "factors"]
 """What is tested: each configuration against the baseline, or two factors and their interaction."""
 
@@ -22,9 +20,12 @@ PRIMARY = "primary_energy_train_j"
 GPU_ENERGY = "energy_gpu_train_j"
 """The same joules as the primary ones, by their own name, where these are of GPU boards."""
 
-_RATIO_ENDINGS = ("_j", "_js", "_s", "_ms", "_w", "_g", "_bytes", "_mhz")
-_RATES = ("infer_images_per_s", "infer_images_per_s_b1")
+# Joules, seconds, watts, grams, bytes, clocks and rates have a unit, lie above zero and are
+# compared as ratios; per cent of something else and degrees need not, and a count has no unit.
+_PLAIN_UNITS = ("", "%", "°C")
+_UNITS_OF_MORE = ("1/s", "1/J", "MHz")
 _SHARES = ("balanced_accuracy", "accuracy", "macro_f1", "ece", "recall_")
+_MORE_IS_BETTER = ("test_correct",)
 _TO_TARGET = ("energy_to_target_j", "time_to_target_s", "epochs_to_target")
 _DESIGN = ("block", "order_in_block", "order_global", "seed", "split_seed")
 
@@ -95,7 +96,8 @@ def find_metric(name: str) -> Metric:
     Raises:
         UsageError: There is no such column, or it cannot be compared as a mean.
     """
-    numbers = {c.name for c in load_columns().values() if c.type in {"int", "float"}} - set(_DESIGN)
+    columns = load_columns()
+    numbers = {c.name for c in columns.values() if c.type in {"int", "float"}} - set(_DESIGN)
     if name in _TO_TARGET:
         raise UsageError(
             f"{name} cannot be averaged: some runs may never reach the target. "
@@ -107,11 +109,10 @@ def find_metric(name: str) -> Metric:
         raise unknown_name("metric", name, numbers - set(_TO_TARGET))
     if name.removeprefix("val_").startswith(_SHARES):
         return Metric(name, "share", lower_is_better=name == "ece")
-    if name in _RATES:
-        return Metric(name, "ratio", lower_is_better=False)
-    if name.endswith(_RATIO_ENDINGS):
-        return Metric(name, "ratio", lower_is_better=True)
-    return Metric(name, "plain", lower_is_better=True)
+    unit = columns[name].unit
+    is_more_better = unit in _UNITS_OF_MORE or name in _MORE_IS_BETTER
+    scale: Scale = "plain" if unit in _PLAIN_UNITS else "ratio"
+    return Metric(name, scale, lower_is_better=not is_more_better)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +161,7 @@ class Settings:
         lowest_status: The lowest status of joules that is accepted, from measured to simulated.
         allow_different: Fields in which runs may differ.
         thresholds: Limits to judge.
-        region_pct: Half-width of the region of equivalence of joules and seconds.
+        region_pct: Half-width of the region of equivalence of ratios: joules, seconds, rates.
         region_pp: The same of accuracies, in percentage points.
         alpha: Level of the family of primary tests.
         method: How intervals are made.

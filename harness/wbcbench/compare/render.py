@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 from wbcbench.compare.design import Contrast
 from wbcbench.compare.metric import Metric
@@ -12,14 +13,17 @@ from wbcbench.compare.result import (
     Comparison,
     ContrastResult,
     Effect,
+    Level,
     Split,
     Target,
     ThresholdResult,
 )
 from wbcbench.core.text import (
     UNKNOWN,
+    Error,
     aligned_table,
     count_of,
+    format_with_errors,
     human_duration,
     human_energy,
     latex_table,
@@ -170,14 +174,7 @@ def _build_configurations(comparison: Comparison) -> ComparisonTable:
         levels = []
         for metric in comparison.metrics:
             level = summary.levels[metric.name]
-            errors = [(level.runs, "runs"), (level.reading, "reading"), (level.board, "board")]
-            if status.get(metric.name) == Origin.ESTIMATED:
-                errors = []  # the scatter over runs would pass for the error, which nobody knows
-            words = _format_quantity(level.mean, metric)
-            words += "".join(
-                f" ± {_format_quantity(half, metric)} ({kind})" for half, kind in errors if half
-            )
-            levels.append(words + format_status(status.get(metric.name, "")))
+            levels.append(_format_level(level, metric, status.get(metric.name, "")))
         front = UNKNOWN
         if summary.on_front is not None:
             front = "yes" if summary.on_front else "no"
@@ -209,6 +206,18 @@ def _build_configurations(comparison: Comparison) -> ComparisonTable:
         "Kaplan–Meier median, and how many runs reached it",
     )
     return ComparisonTable("Configurations", headings, tuple(rows), below)
+
+
+def _format_level(level: Level, metric: Metric, status: str) -> str:
+    """``41.2 kJ ± 600 J (runs) ± 9 J (reading)``, and the joules' status."""
+    errors: dict[str, Error | None] = {}
+    if (
+        status != Origin.ESTIMATED
+    ):  # the scatter over runs would pass for the error, which is unknown
+        sides = (level.mean - level.runs.low, level.runs.high - level.mean) if level.runs else None
+        errors = {"runs": sides, "reading": level.reading, "board": level.board}
+    words = format_with_errors(level.mean, partial(_format_quantity, metric=metric), errors)
+    return words + format_status(status)
 
 
 def _format_target(target: Target | None, status: str) -> str:
@@ -310,8 +319,10 @@ def format_status(status: str) -> str:
     return "" if status in {"", "measured"} else f" ({status})"
 
 
-def _format_quantity(value: float, metric: Metric) -> str:
+def _format_quantity(value: float | None, metric: Metric) -> str:
     """``41.2 kJ``: a value of a column with its unit, shares in per cent."""
+    if value is None:
+        return UNKNOWN
     if metric.scale == "share":
         return f"{100 * value:.2f} %"
     if metric.name.endswith("_j"):

@@ -96,13 +96,14 @@ class Level:
 
     Attributes:
         mean: Over blocks.
-        runs: Half-width of the 95 % interval over blocks; ``None`` with fewer than three.
+        runs: 95 % interval over blocks, which stays where the quantity can be; ``None`` with fewer
+            than three.
         reading, board: Half-widths from the meter, for joules: of its readings, and by the gain of
             the boards, the same in every run. Neither shrinks with more runs.
     """
 
     mean: float
-    runs: float | None
+    runs: Interval | None
     reading: float | None
     board: float | None
 
