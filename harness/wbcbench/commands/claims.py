@@ -27,12 +27,13 @@ def claims(
 ) -> None:
     """Test claims against a study: supported, not supported or inconclusive, with intervals."""
     from wbcbench.compare import claims as published
+    from wbcbench.compare.measures import MEASURES
     from wbcbench.core.study_folder import require_study
     from wbcbench.core.text import aligned_table
     from wbcbench.table.view import read_study
 
     if measures:
-        rows = [(name, measure.meaning) for name, measure in published.MEASURES.items()]
+        rows = [(name, measure.meaning) for name, measure in MEASURES.items()]
         typer.echo(aligned_table(("measure", "meaning"), rows))
         return
     defined = published.read_claims(published.find_file(file))

@@ -36,6 +36,14 @@ class ContrastResult(StrEnum):
     NOT_TESTED = "not tested"  # secondary: an estimate only
 
 
+class ClaimOutcome(StrEnum):
+    """What runs show about a claim."""
+
+    SUPPORTED = "supported"
+    NOT_SUPPORTED = "not supported"
+    INCONCLUSIVE = "inconclusive"
+
+
 @dataclass(frozen=True, slots=True)
 class Effect:
     """One contrast of one metric.

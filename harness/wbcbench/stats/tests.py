@@ -116,6 +116,16 @@ def equivalence_p(differences: Floats, low: float, high: float) -> float | None:
     return float(special.stdtr(n - 1, -min(mean - low, high - mean) / error))
 
 
+def lacks_spread(differences: Floats) -> bool:
+    """Whether ``[n]`` differences are all equal and too few to show anything by their signs.
+
+    The t interval of equal numbers has no width and would decide whatever it is asked. What counts
+    then is the exact sign-flip test, whose p cannot fall below ``p_floor(n)``.
+    """
+    is_constant = float(np.ptp(differences)) <= _ROUNDING * float(np.max(np.abs(differences)))
+    return is_constant and p_floor(len(differences)) > ALPHA
+
+
 # Contrasts of a 2 × 2 design with configurations ``(a0 b0, a0 b1, a1 b0, a1 b1)``: the effect of a
 # factor is the mean of the two with its upper level minus the mean of the two with its lower level,
 # taken inside each block; the interaction is the effect of b where a is upper minus the effect of b
