@@ -11,6 +11,7 @@ from wbcbench.compare.design import (
     configurations,
     find_complete_blocks,
     make_design,
+    notes_on_one_class,
 )
 from wbcbench.compare.effects import (
     CorrectAnswers,
@@ -21,6 +22,7 @@ from wbcbench.compare.effects import (
     summarise_configurations,
 )
 from wbcbench.compare.metric import ACCURACY, PRIMARY, Metric, Settings, find_metric
+from wbcbench.compare.planned_claims import evaluate_planned_claims
 from wbcbench.compare.result import Comparison, Effect, Energy
 from wbcbench.core.errors import CannotMeasureError, UsageError, unknown_name
 from wbcbench.core.text import count_of
@@ -42,8 +44,6 @@ NEVER_ALLOWED = ("synthetic", "primary_status")
 _PARTS = {"gpu": "GPU board", "cpu": "processor", "system": "whole machine"}
 
 _SHOWN_MACHINE = ("host_id", "gpu_name", "driver_version", "cpu_model", "tensorflow_version")
-
-ONE_CLASS = "one-class-predicted"  # a warning
 
 _OPTIONS = {
     "metrics": "--metric",
@@ -83,11 +83,12 @@ def compare(
     names = settings.metrics or tuple(name for name in (energy.metric, ACCURACY) if name)
     metrics = tuple(find_metric(name) for name in dict.fromkeys(names))
     needed = [*metrics, *(threshold.metric for threshold in settings.thresholds)]
+    compared = [*needed, *(find_metric(claim.metric) for claim in settings.claims.values())]
     differing = _require_comparable(
         done,
         settings.allow_different,
-        energy=any(metric.part is not None for metric in needed),
-        speed=any(metric.is_speed for metric in needed),
+        energy=any(metric.part is not None for metric in compared),
+        speed=any(metric.is_speed for metric in compared),
     )
     design = make_design(groups, settings.baseline, studies)
     ordered, one_host = design.configurations, len(studies) == 1
@@ -110,6 +111,7 @@ def compare(
         configurations=summarise_configurations(design, blocks, metrics, energy_metric, answers),
         same_images=answers.compare(design) if answers else (),
         thresholds=check_thresholds(design, blocks, settings, statuses),
+        claims=evaluate_planned_claims(settings, ordered, blocks),
         notes=(
             *_notes_on_plan(settings, energy, metrics),
             *(f"{field} differs between the runs, as allowed." for field in differing),
@@ -147,21 +149,6 @@ def _notes_on_photographs(
         yield (
             f"Intervals of {ACCURACY} over seeds hold for these {photographs} test "
             "photographs; those over photographs hold for other photographs, too."
-        )
-
-
-def notes_on_one_class(configurations: Sequence[Configuration]) -> Iterator[str]:
-    """Whose accuracy is no result, because networks name one class for nearly every image."""
-    counts = {
-        c.label: (sum(ONE_CLASS in run.warning_codes for run in done), len(done))
-        for c in configurations
-        if (done := [run for run in c.runs if run.is_done])
-    }
-    found = [f"{label} ({hit} of {n} runs)" for label, (hit, n) in counts.items() if hit]
-    if found:
-        yield (
-            f"No result: the accuracy of {', '.join(found)}. These networks learned the training "
-            "images and take nearly all others for one class. Their joules hold."
         )
 
 

@@ -18,7 +18,8 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from wbcbench.compare.design import Contrast, configure_plan, make_design
-from wbcbench.compare.metric import ACCURACY, PRIMARY, Settings, find_metric
+from wbcbench.compare.metric import ACCURACY, PRIMARY, PlannedClaim, Settings, find_metric
+from wbcbench.compare.planned_claims import check_claims
 from wbcbench.core.errors import UsageError, unknown_name
 from wbcbench.core.files import write_atomically
 from wbcbench.core.spec import RunSpec
@@ -51,6 +52,7 @@ class Plan:
         blocks: How many blocks are carried out in any case.
         factors: Names of the fields that are varied.
         order_seed, block_repeats, pauses, analysis, until: As in ``Experiment``.
+        claims: As in ``Experiment``; part of the digest of a plan that has any.
         about, submission: As in ``Experiment``; no part of the digest.
     """
 
@@ -63,6 +65,7 @@ class Plan:
     pauses: Pauses
     analysis: PlannedAnalysis
     until: Until | None = None
+    claims: Mapping[str, PlannedClaim] = field(default_factory=dict)
     about: str = ""
     submission: SubmissionDetails = field(default_factory=SubmissionDetails)
 
@@ -70,6 +73,8 @@ class Plan:
     def sha256(self) -> str:
         """Digest of the design in canonical JSON."""
         design = {name: value for name, value in asdict(self).items() if name not in _NOT_DESIGN}
+        if not self.claims:  # plans from before there were any keep their digest
+            del design["claims"]
         design["runs"] = [run.digested for run in self.runs]
         text = json.dumps(design, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
@@ -114,6 +119,8 @@ def make_plan(experiment: Experiment, name_field: Callable[[str], str] | None = 
                 order_global=len(runs) + 1,
             )
             runs.append(limits.check_spec(run, name_field))
+    compared = configure_plan(experiment.study, runs[: len(combinations)])
+    check_claims(experiment.claims, [configuration.label for configuration in compared])
     shared = {f.name for f in fields(Plan)} & {f.name for f in fields(Experiment)}
     return Plan(
         runs=tuple(runs),
@@ -222,7 +229,7 @@ def choose_settings(study_dir: Path | None, options: Mapping[str, Any]) -> Setti
     if study_dir is None or not (study_dir / PLAN).exists():
         return Settings(**given)
     plan = from_json(study_dir / PLAN)
-    settings = analysis_settings(plan.analysis)
+    settings = replace(analysis_settings(plan.analysis), claims=plan.claims)
     departures = tuple(name for name in given if given[name] != getattr(settings, name))
     return replace(settings, plan_sha256=plan.sha256, departures=departures, **given)
 

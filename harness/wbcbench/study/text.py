@@ -43,6 +43,9 @@ def describe_plan(plan: Plan, power: PowerAnalysis, cost: Cost) -> str:
             f"blocks are added until the interval of {until.contrast} is at most "
             f"{until.width:g} wide, {until.max_blocks} blocks at most; interim analyses are counted"
         )
+    if plan.claims:
+        stated = (f"{name}: {claim.statement}" for name, claim in sorted(plan.claims.items()))
+        lines["Claims"] = f"{'; '.join(stated)} (Holm)"
     lines["Digest"] = plan.sha256
     return "\n".join(f"{name:<9}{text}" for name, text in lines.items())
 
@@ -107,6 +110,7 @@ def build_plan_document(plan: Plan, power: PowerAnalysis, cost: Cost) -> dict[st
         "most_blocks": plan.most_blocks,
         "order_seed": plan.order_seed,
         "factors": list(plan.factors),
+        "claims": {name: asdict(claim) for name, claim in plan.claims.items()},
         "runs": [
             {**{key: getattr(run, key) for key in keys}, "levels": plan.levels(run)}
             for run in plan.runs

@@ -77,7 +77,9 @@ def _check_contrasts(bundle: Bundle) -> Iterator[str]:
         for column in expected_header
         if column not in header
     )
-    old, new = (read_rows(text, "contrast", "metric") for text in (stated, expected))
+    old, new = (
+        read_rows(text, "contrast", "against", "metric", "family") for text in (stated, expected)
+    )
     yield from compare_rows(layout.CONTRASTS, old, new, _is_equal_cell)
 
 
