@@ -106,7 +106,7 @@ def compute_effects(
 
 def compute_differences(blocks: Blocks, contrast: Contrast, metric: Metric) -> Floats:
     """``[blocks]`` differences of a contrast on the metric's scale."""
-    return compute_contrast(_scale_values(blocks, metric), contrast.weights)
+    return compute_contrast(scale_values(blocks, metric), contrast.weights)
 
 
 def count_first_stage(blocks: Blocks, settings: Settings) -> int:

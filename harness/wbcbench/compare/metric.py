@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
+
+from pydantic import ConfigDict, Field
 
 from wbcbench.core.errors import UsageError, unknown_name
 from wbcbench.core.trace import Origin
@@ -147,6 +151,51 @@ class TwoStages:
     blocks: int
 
 
+@dataclass(frozen=True, slots=True)
+class PlannedClaim:
+    """What somebody says of two configurations before the first run: ``[claims.NAME]`` in a file.
+
+    Attributes:
+        metric: A column whose differences are per cent or percentage points.
+        variants: Labels of two configurations, the first against the second.
+        direction: Which way the first differs; or ``within`` is given.
+        margin: By at least how much, in the unit of a difference; only with a direction.
+        within: The two differ by at most so much, in the same unit.
+        text: The claim in words, for people.
+    """
+
+    __pydantic_config__ = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+    metric: str
+    variants: tuple[str, str]
+    direction: Literal["lower", "higher"] | None = None
+    margin: Annotated[float, Field(ge=0, le=1_000)] = 0.0
+    within: Annotated[float, Field(ge=0.01, le=50)] | None = None
+    text: Annotated[str, Field(max_length=300)] = ""
+
+    @property
+    def range(self) -> tuple[float | None, float | None]:
+        """The claimed range of the difference, in its unit; ``None`` is an open end."""
+        if self.within is not None:
+            return -self.within, self.within
+        return (None, -self.margin) if self.direction == "lower" else (self.margin, None)
+
+    @property
+    def claimed(self) -> str:
+        """``at least 5 % below``."""
+        unit = find_metric(self.metric).unit
+        if self.within is not None:
+            return f"within ±{self.within:g} {unit} of"
+        side = "below" if self.direction == "lower" else "above"
+        return f"at least {self.margin:g} {unit} {side}" if self.margin else side
+
+    @property
+    def statement(self) -> str:
+        """``time_train_s of relu-batchnorm is at least 5 % below that of relu-dropout``."""
+        first, second = self.variants
+        return f"{self.metric} of {first} is {self.claimed} that of {second}"
+
+
 _TESTED = ("metrics", "baseline", "family", "region_pct", "region_pp", "method")
 
 
@@ -167,6 +216,7 @@ class Settings:
         method: How intervals are made.
         two_stages: The plan's stopping rule; ``None`` if the number of blocks was fixed.
         exploratory: Whether the plan gives up every test: estimates and intervals only.
+        claims: Of the plan, by name.
         plan_sha256: Of the plan the settings come from; empty without one.
         departures: Names of settings that differ from the plan.
     """
@@ -183,6 +233,7 @@ class Settings:
     method: Method = "t"
     two_stages: TwoStages | None = None
     exploratory: bool = False
+    claims: Mapping[str, PlannedClaim] = field(default_factory=dict)
     plan_sha256: str = ""
     departures: tuple[str, ...] = ()
 

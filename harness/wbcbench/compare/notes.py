@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from enum import StrEnum
 
-from wbcbench.compare.design import ComparisonDesign, Configuration
+from wbcbench.compare.design import ComparisonDesign, notes_on_one_class
 from wbcbench.compare.effects import CorrectAnswers, scale_values
 from wbcbench.compare.metric import ACCURACY, Metric, Settings
 from wbcbench.compare.render import format_difference, format_p
@@ -14,8 +14,6 @@ from wbcbench.core.text import count_of
 from wbcbench.stats.intervals import LEAST_FOR_BOOTSTRAP, LEAST_FOR_T
 from wbcbench.stats.spreads import find_unequal_spreads
 from wbcbench.stats.tests import find_least_blocks, p_floor
-
-ONE_CLASS = "one-class-predicted"  # a warning
 
 _MOST_NAMED = 3
 
@@ -75,21 +73,6 @@ def _notes_on_plan(settings: Settings, energy: Energy, metrics: Sequence[Metric]
         yield f"Energy: {energy.words}."
     elif energy.status not in {"", "measured"}:
         yield f"All joules here are {energy.status}, not measured."
-
-
-def notes_on_one_class(configurations: Sequence[Configuration]) -> Iterator[str]:
-    """Whose accuracy is no result, because networks name one class for nearly every image."""
-    counts = {
-        c.label: (sum(ONE_CLASS in run.warning_codes for run in done), len(done))
-        for c in configurations
-        if (done := [run for run in c.runs if run.is_done])
-    }
-    found = [f"{label} ({hit} of {n} runs)" for label, (hit, n) in counts.items() if hit]
-    if found:
-        yield (
-            f"No result: the accuracy of {', '.join(found)}. These networks learned the training "
-            "images and take nearly all others for one class. Their joules hold."
-        )
 
 
 def _notes_on_tests(

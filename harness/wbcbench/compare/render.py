@@ -14,6 +14,7 @@ from wbcbench.compare.result import (
     ContrastResult,
     Effect,
     Level,
+    PlannedClaimResult,
     Split,
     Target,
     ThresholdResult,
@@ -33,6 +34,12 @@ from wbcbench.core.text import (
 )
 from wbcbench.core.trace import Origin
 from wbcbench.stats.intervals import Interval
+
+STATUS_WORDS = {
+    "estimated": "the joules are estimated, not measured, so no saving or cost is shown",
+    "simulated": "the joules are those of a simulated sensor, so this shows nothing about energy",
+    "measured": "the joules are measured",
+}
 
 _MOST_DIGITS = 4
 _WINS = "better with the same seed"
@@ -70,6 +77,7 @@ def build_comparison_tables(comparison: Comparison) -> Iterator[ComparisonTable]
         _build_configurations,
         _build_images,
         _build_thresholds,
+        build_claims_table,
     )
     yield from (table for make in tables if (table := make(comparison)).rows)
 
@@ -266,6 +274,39 @@ def _build_thresholds(comparison: Comparison) -> ComparisonTable:
     )
     headings = ("Configuration", "fails if", "result", "95 % interval")
     return ComparisonTable("Thresholds", headings, rows)
+
+
+def build_claims_table(comparison: Comparison) -> ComparisonTable:
+    """The claims of the plan: what was claimed, what was found, and the result."""
+    rows = tuple(
+        (
+            result.name,
+            f"{' vs '.join(result.claim.variants)}: {result.metric.name}",
+            result.claim.claimed,
+            format_difference(result.estimate, result.interval, result.metric)
+            + format_status(result.status),
+            f"{format_p(result.p)} ({format_p(result.p_holm)})",
+            result.outcome.value,
+        )
+        for result in comparison.claims
+    )
+    below = tuple(describe_claim(result) for result in comparison.claims)
+    headings = ("Claim", "about", "claimed", "difference [95 %]", "p (Holm)", "result")
+    return ComparisonTable("Claims of the plan", headings, rows, below)
+
+
+def describe_claim(result: PlannedClaimResult) -> str:
+    """A claim of the plan and its result in a sentence, the same wherever it is shown."""
+    text = f"{result.claim.text.rstrip('.')}: " if result.claim.text else ""
+    words = f"Claim {result.name} is {result.outcome.value}, because {result.why}."
+    words += f" {text}{result.claim.statement}"
+    if result.estimate is not None:
+        difference = format_difference(result.estimate, result.interval, result.metric)
+        words += f"; found {difference} over {count_of(result.n, 'block')}"
+    if result.p_holm is not None:
+        words += f", p = {format_p(result.p_holm)} after Holm's correction"
+    status = STATUS_WORDS.get(result.status)
+    return f"{words}; {status}." if status else f"{words}."
 
 
 def as_text(comparison: Comparison) -> str:

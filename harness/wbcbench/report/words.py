@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wbcbench.compare.effects import read_image_answers
-from wbcbench.compare.render import decimals, format_p, format_status
+from wbcbench.compare.render import STATUS_WORDS, decimals, format_p, format_status
 from wbcbench.compare.result import Comparison, Effect, Split
 from wbcbench.core.text import (
     UNKNOWN,
@@ -43,11 +43,6 @@ _METRICS = {
     "macro_f1": "macro-F1",
 }
 _UNITS = {"%": " %", "pp": " percentage points", "": ""}
-_STATUS = {
-    "estimated": "the joules are estimated, not measured, so no saving or cost is shown",
-    "simulated": "the joules are those of a simulated sensor, so this shows nothing about energy",
-    "measured": "the joules are measured",
-}
 _INTERVALS = {
     "t": "Student's t on the differences within blocks, from three blocks on",
     "bootstrap": "BCa bootstrap of the differences within blocks, from fifteen blocks on",
@@ -128,7 +123,7 @@ def format_contrast(effect: Effect | Split) -> str:
 
 def describe_contrast(row: ContrastRow) -> str:
     """The result of a line of ``contrasts.csv`` with its number, interval, p and status."""
-    status = _STATUS.get(row["energy_status"] or "")
+    status = STATUS_WORDS.get(row["energy_status"] or "")
     return f"{_describe_result(row)}; {status}." if status else f"{_describe_result(row)}."
 
 

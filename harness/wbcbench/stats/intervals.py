@@ -168,11 +168,19 @@ def compute_win_rate(differences: Floats, *, lower_is_better: bool) -> float | N
     return float(np.mean((better > 0) + 0.5 * (better == 0)))
 
 
-def share_interval(hits: int, runs: int) -> tuple[float, float]:
-    """Return the exact 95 % interval of a share (Clopper and Pearson), runs ≥ 1."""
-    from scipy import stats
+# Clopper and Pearson's bounds are quantiles of beta distributions, which take parts of a hit, too.
+# So a seed whose runs disagree counts in part: where the runs of a seed always agree the interval
+# is the exact one of so many seeds, and where they do not it is wider than it need be.
+def share_interval(hits: float, units: int) -> tuple[float, float]:
+    """95 % interval of a share (Clopper and Pearson).
 
-    low, high = stats.binomtest(hits, runs).proportion_ci(LEVEL, method="exact")
+    Args:
+        hits: Sum over units of the share of each that has the property, from 0 to ``units``.
+        units: How many independent ones there are, at least 1.
+    """
+    tail, misses = (1 - LEVEL) / 2, units - hits
+    low = special.betaincinv(hits, misses + 1, tail) if hits > 0 else 0.0
+    high = special.betaincinv(hits + 1, misses, 1 - tail) if misses > 0 else 1.0
     return float(low), float(high)
 
 

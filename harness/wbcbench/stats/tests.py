@@ -115,6 +115,40 @@ def equivalence_p(differences: Floats, low: float, high: float) -> float | None:
     return float(special.stdtr(n - 1, -min(mean - low, high - mean) / error))
 
 
+def claim_p(differences: Floats, low: float | None, high: float | None) -> float | None:
+    """Two-sided p of the claim that the mean lies in a range; ``None`` below three blocks.
+
+    Twice the larger p of the one-sided t tests against the range's ends, so that it is at most 5 %
+    just where the 95 % interval lies inside. Where nothing varies it is that of the signs.
+
+    Args:
+        differences: ``[n]``, within blocks.
+        low: Lower end of the range, in the same unit; ``None`` where it is open.
+        high: Upper end.
+    """
+    one_sided = equivalence_p(
+        differences, -math.inf if low is None else low, math.inf if high is None else high
+    )
+    if one_sided is None:
+        return None
+    if _is_constant(differences):
+        return p_floor(len(differences)) if one_sided < 0.5 else 1.0
+    return min(2 * one_sided, 1.0)
+
+
+def lacks_spread(differences: Floats) -> bool:
+    """Whether ``[n]`` differences are all equal and too few to show anything by their signs.
+
+    The t interval of equal numbers has no width and would decide whatever it is asked. What counts
+    then is the exact sign-flip test, whose p cannot fall below ``p_floor(n)``.
+    """
+    return _is_constant(differences) and p_floor(len(differences)) > ALPHA
+
+
+def _is_constant(differences: Floats) -> bool:
+    return float(np.ptp(differences)) <= _ROUNDING * float(np.max(np.abs(differences)))
+
+
 # Contrasts of a 2 × 2 design with configurations ``(a0 b0, a0 b1, a1 b0, a1 b1)``: the effect of a
 # factor is the mean of the two with its upper level minus the mean of the two with its lower level,
 # taken inside each block; the interaction is the effect of b where a is upper minus the effect of b

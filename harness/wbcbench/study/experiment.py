@@ -20,7 +20,7 @@ from typing import Annotated, Any, Literal, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
-from wbcbench.compare.metric import PrimaryFamily
+from wbcbench.compare.metric import PlannedClaim, PrimaryFamily
 from wbcbench.core.errors import UsageError
 from wbcbench.core.files import load_toml
 from wbcbench.core.spec import SPEC_FIELDS, RunSpec
@@ -39,6 +39,8 @@ SCHEMA_DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _BY_PLAN = {
     "study", "seed", "block", "block_attempt", "order_in_block", "order_global", "repeat",
 }  # fmt: skip
+ClaimName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+
 _STRICT = ConfigDict(extra="forbid", strict=True)
 
 
@@ -135,6 +137,7 @@ class Experiment:
         about: One sentence for people.
         order_seed: Draw of the order inside the blocks.
         block_repeats: How often a block with an invalid run is repeated.
+        claims: Stated beforehand, by name.
         pauses, analysis, until, submission: See there.
     """
 
@@ -149,6 +152,7 @@ class Experiment:
     pauses: Pauses = Pauses()
     analysis: PlannedAnalysis = PlannedAnalysis()
     until: Until | None = None
+    claims: Mapping[str, PlannedClaim] = field(default_factory=dict)
     submission: SubmissionDetails = SubmissionDetails()
 
 
@@ -216,6 +220,10 @@ ExperimentFile = _make_model(
         "pauses": _describe_table(Pauses, "Between runs."),
         "analysis": _describe_table(PlannedAnalysis, "What will be compared, and how."),
         "until": _describe(Until | None, None, "Stopping rule."),
+        "claims": (
+            dict[ClaimName, PlannedClaim],
+            Field(default_factory=dict, description="What is claimed beforehand, by name."),
+        ),
         "submission": _describe_table(SubmissionDetails, "Who submits the study."),
     },
 )
@@ -227,6 +235,7 @@ _TABLES = {"run": RUN_KEYS, "factors": RUN_KEYS} | {
         ("pauses", Pauses),
         ("analysis", PlannedAnalysis),
         ("until", Until),
+        ("claims", PlannedClaim),
         ("submission", SubmissionDetails),
     )
 }

@@ -19,7 +19,15 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from wbcbench.compare.design import Contrast, configure_plan, make_design
-from wbcbench.compare.metric import GPU_ENERGY, PRIMARY, Settings, TwoStages, find_metric
+from wbcbench.compare.metric import (
+    GPU_ENERGY,
+    PRIMARY,
+    PlannedClaim,
+    Settings,
+    TwoStages,
+    find_metric,
+)
+from wbcbench.compare.planned_claims import check_claims
 from wbcbench.core.errors import UsageError, unknown_name
 from wbcbench.core.files import write_atomically
 from wbcbench.core.spec import RunSpec
@@ -56,6 +64,7 @@ class Plan:
         blocks: How many blocks are carried out in any case.
         factors: Names of the fields that are varied.
         order_seed, block_repeats, pauses, analysis, until: As in ``Experiment``.
+        claims: As in ``Experiment``; part of the digest of a plan that has any.
         about, submission: As in ``Experiment``; no part of the digest.
     """
 
@@ -68,6 +77,7 @@ class Plan:
     pauses: Pauses
     analysis: PlannedAnalysis
     until: Until | None = None
+    claims: Mapping[str, PlannedClaim] = field(default_factory=dict)
     about: str = ""
     submission: SubmissionDetails = field(default_factory=SubmissionDetails)
 
@@ -78,6 +88,8 @@ class Plan:
         for name, unset in _LATER.items():  # plans that knew nothing of it keep their digest
             if design["analysis"][name] == unset:
                 del design["analysis"][name]
+        if not self.claims:  # plans from before there were any keep their digest
+            del design["claims"]
         design["runs"] = [run.digested for run in self.runs]
         text = json.dumps(design, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
@@ -128,6 +140,8 @@ def make_plan(experiment: Experiment, name_field: Callable[[str], str] | None = 
                 order_global=len(runs) + 1,
             )
             runs.append(limits.check_spec(run, name_field))
+    compared = configure_plan(experiment.study, runs[: len(combinations)])
+    check_claims(experiment.claims, [configuration.label for configuration in compared])
     shared = {f.name for f in fields(Plan)} & {f.name for f in fields(Experiment)}
     family = experiment.analysis.family or "baseline"
     return Plan(
@@ -274,6 +288,7 @@ def analysis_settings(plan: Plan) -> Settings:
         region_pct=analysis.equivalent_pct,
         region_pp=analysis.equivalent_pp,
         two_stages=stages,
+        claims=plan.claims,
     )
 
 

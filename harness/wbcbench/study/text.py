@@ -47,6 +47,9 @@ def describe_plan(plan: Plan, power: PowerAnalysis, cost: Cost) -> str:
             f"of its 95 % interval lies {until.width:g} {unit} above the lower; "
             f"{until.max_blocks} at most"
         )
+    if plan.claims:
+        stated = (f"{name}: {claim.statement}" for name, claim in sorted(plan.claims.items()))
+        lines["Claims"] = f"{'; '.join(stated)} (Holm)"
     lines["Digest"] = plan.sha256
     lines["Order"] = f"Williams squares, order seed {plan.order_seed}; {_describe_balance(power)}"
     text = "\n".join(f"{name:<13}{line}" for name, line in lines.items())
@@ -185,6 +188,7 @@ def build_plan_document(plan: Plan, power: PowerAnalysis, cost: Cost) -> dict[st
         "most_blocks": plan.most_blocks,
         "order_seed": plan.order_seed,
         "factors": list(plan.factors),
+        "claims": {name: asdict(claim) for name, claim in plan.claims.items()},
         "runs": [
             {**{key: getattr(run, key) for key in keys}, "levels": plan.levels(run)}
             for run in plan.runs

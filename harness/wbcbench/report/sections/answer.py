@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from wbcbench.compare.notes import notes_on_one_class
+from wbcbench.compare.design import notes_on_one_class
 from wbcbench.compare.result import (
     Comparison,
     ContrastResult,
