@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from wbcbench.compare.effects import read_image_answers
 from wbcbench.compare.render import STATUS_WORDS, decimals, format_p, format_status
-from wbcbench.compare.result import Comparison, Effect, Split
+from wbcbench.compare.result import Comparison
 from wbcbench.core.text import (
     UNKNOWN,
     Error,
@@ -113,12 +113,6 @@ def _describe_family(comparison: Comparison) -> str:
 def format_metric(name: str) -> str:
     """The name of a column in a sentence."""
     return _METRICS.get(name, name.replace("_", " "))
-
-
-def format_contrast(effect: Effect | Split) -> str:
-    """``regulariser batchnorm vs dropout``; an interaction is *of* two factors."""
-    between = "of" if effect.contrast == "interaction" else "vs"
-    return f"{effect.contrast} {between} {effect.against}"
 
 
 def describe_contrast(row: ContrastRow) -> str:

@@ -14,6 +14,7 @@ from wbcbench.compare.render import (
     format_difference,
     format_p,
     format_status,
+    name_contrast,
 )
 from wbcbench.compare.result import (
     Comparison,
@@ -27,7 +28,7 @@ from wbcbench.core.text import UNKNOWN, count_of
 from wbcbench.report import Block, DataTable, Figure, Statement, drawing
 from wbcbench.report.study import ReportStudy
 from wbcbench.report.summaries import format_number, format_signed
-from wbcbench.report.words import format_contrast, format_metric
+from wbcbench.report.words import format_metric
 from wbcbench.study.plan import check_contrasts
 
 MOST_ROWS = 24
@@ -157,7 +158,7 @@ def _describe_plan(study: ReportStudy, primary: list[Effect]) -> str:
 def _build_row(effect: Effect) -> tuple[str, ...]:
     wins = effect.win_rate  # an interaction has none
     return (
-        format_contrast(effect),
+        name_contrast(effect),
         format_metric(effect.metric.name) + format_status(effect.status),
         format_difference(effect.estimate, effect.interval, effect.metric),
         effect.result.value,
@@ -176,7 +177,7 @@ def build_forest(study: ReportStudy) -> Figure | None:
     if comparison is None or not effects:
         return None
     description = "; ".join(
-        f"{format_contrast(e)}, {_format_axis(e.metric)}: {_format_difference(e)}"
+        f"{name_contrast(e)}, {_format_axis(e.metric)}: {_format_difference(e)}"
         for e in effects[:MOST_ROWS]
     )
     return Figure(
@@ -252,7 +253,7 @@ def _iterate_caption(
 
 def _list_rows(effects: list[Effect]) -> list[tuple[str, str]]:
     """Family and contrast, primary first."""
-    rows = dict.fromkeys((e.family, format_contrast(e)) for e in effects)
+    rows = dict.fromkeys((e.family, name_contrast(e)) for e in effects)
     return sorted(rows, key=lambda row: row[0] != "primary")
 
 
@@ -295,7 +296,7 @@ def _draw_metric(plot: drawing.Axes, rows: list[tuple[str, str]], effects: list[
     ends = [i - 0.2 for i in places], [i + 0.3 for i in places]
     plot.vlines([0.0] * len(rows), *ends, color=drawing.INK, linewidth=1.0)
     for effect in effects:
-        row = (effect.family, format_contrast(effect))
+        row = (effect.family, name_contrast(effect))
         if row in rows:
             _draw_effect(plot, rows.index(row), effect)
     plot.margins(x=0.08)
@@ -327,7 +328,7 @@ def _draw_effect(plot: drawing.Axes, row: int, effect: Effect) -> None:
 def _build_data(study: ReportStudy, comparison: Comparison, effects: list[Effect]) -> DataTable:
     rows = tuple(
         (
-            format_contrast(e),
+            name_contrast(e),
             e.family,
             e.metric.name,
             str(e.n),
