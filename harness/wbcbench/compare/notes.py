@@ -50,7 +50,32 @@ def iterate_notes(
     yield from _notes_on_tests(comparison.design, comparison.effects, n, settings)
     yield from _notes_on_disagreements(comparison.effects, settings.alpha)
     yield from _notes_on_spreads(comparison)
+    yield from _notes_on_order(comparison)
     yield from _notes_on_photographs(answers, metrics)
+
+
+def _notes_on_order(comparison: Comparison) -> Iterator[str]:
+    """A drift that an unbalanced order lets pass for a difference."""
+    order = comparison.order
+    seen = [drift for drift in order.drifts if drift.is_seen] if order else []
+    if not order or not seen or order.balance.is_balanced or comparison.energy.metric is None:
+        return
+    balance, blocks = order.balance, len(comparison.blocks.runs)
+    count, name, place = max(
+        (count, name, place + 1)
+        for name, counts in zip(balance.names, balance.places, strict=True)
+        for place, count in enumerate(counts)
+    )
+    drifts = ", ".join(
+        f"{drift.quantity} {drift.per_hour:+.3g} {drift.unit} an hour "
+        f"[{drift.interval.low:+.3g}, {drift.interval.high:+.3g}]"
+        for drift in seen
+    )
+    yield (
+        f"The order is unbalanced ({name} ran at place {place} in {count} of {blocks} blocks), and "
+        f"the runs drift: {drifts}. Of a difference between two variants up to "
+        f"{max(drift.bias_pct for drift in seen):.2g} % may be this drift."
+    )
 
 
 def _notes_on_plan(settings: Settings, energy: Energy, metrics: Sequence[Metric]) -> Iterator[str]:

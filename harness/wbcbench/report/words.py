@@ -88,8 +88,9 @@ def describe_analysis(study: ReportStudy) -> Iterator[tuple[str, str]]:
     )
     yield (
         "equivalence",
-        f"Two one-sided tests at 5 % against ±{settings.region_pct:g} % (joules, seconds) and "
-        f"±{settings.region_pp:g} percentage points (accuracies).",
+        f"Two one-sided tests at 5 %, corrected within the family by Holm's method, against "
+        f"±{settings.region_pct:g} % (joules, seconds) and ±{settings.region_pp:g} percentage "
+        "points (accuracies).",
     )
     yield (
         "cost of the target",
@@ -104,9 +105,11 @@ def _describe_family(comparison: Comparison) -> str:
         return "No contrast: there is nothing to compare."
     contrasts = dict.fromkeys(f"{e.contrast} ({e.against})" for e in primary)
     metrics = dict.fromkeys(format_metric(e.metric.name) for e in primary)
+    has_tests = comparison.settings.has_tests
     return (
         f"{', '.join(contrasts)}; each on {' and '.join(metrics)}: "
-        f"{count_of(len(primary), 'test')}. Pairs of variants are secondary: estimates only."
+        f"{count_of(len(primary), 'test') if has_tests else 'exploratory, nothing is tested'}. "
+        "Other contrasts are secondary: estimates only."
     )
 
 
@@ -138,10 +141,11 @@ def _describe_result(row: ContrastRow) -> str:
             f"with {question}: an estimate without an interval, so no difference is shown"
         )
     digits = decimals(Interval(row["ci_low"], row["ci_high"], row["ci_method"]))
+    is_tested = row["result"] != "not tested"
+    p = f", p = {format_p(row['p_holm'])} after Holm's correction" if is_tested else ""
     tested = (
         f"(95 % interval {row['ci_low']:+.{digits}f} to {row['ci_high']:+.{digits}f}"
-        f"{' ' if row['unit'] else ''}{row['unit']}, p = {format_p(row['p_holm'])} after Holm's "
-        f"correction, {row['n']} repetitions)"
+        f"{' ' if row['unit'] else ''}{row['unit']}{p}, {row['n']} repetitions)"
     )
     signed = f"{estimate:+.{digits}f}{unit}"
     if row["result"] == "different":
@@ -160,7 +164,8 @@ def _describe_result(row: ContrastRow) -> str:
             else f"{metric} is practically the same with {contrast} as with {against}"
         )
         return f"{claim}: {signed} {tested}, shown to lie within ±{row['rope_high']:g}{unit}"
-    return f"The effect of {question} on {metric} is inconclusive: {signed} {tested}"
+    outcome = "is inconclusive" if is_tested else "was not tested"
+    return f"The effect of {question} on {metric} {outcome}: {signed} {tested}"
 
 
 def describe_variant(row: Row) -> str:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import replace
 
-from wbcbench.compare.metric import TIME, Metric
+from wbcbench.compare.metric import TIME, Metric, Settings
 from wbcbench.compare.render import (
     build_claims_table,
     build_comparison_tables,
@@ -48,7 +48,7 @@ _HEADINGS = (
 )
 _FAMILIES = {
     "primary": "Primary contrasts",
-    "secondary": "Secondary pairs: estimates, from which no difference is concluded",
+    "secondary": "Secondary contrasts: estimates, from which no difference is concluded",
 }
 
 _CLAIMS = (
@@ -91,6 +91,17 @@ def build_contrasts(study: ReportStudy) -> Block | None:
 def _iterate_words(comparison: Comparison) -> Iterator[str]:
     settings = comparison.settings
     primary = [effect for effect in comparison.effects if effect.family == "primary"]
+    yield (
+        "A block is one seed with every variant once. Differences are taken inside blocks, so "
+        "that what a block shares cancels: joules and seconds as ratios, in per cent of the side "
+        "named last; accuracies in percentage points (pp)."
+    )
+    if settings.has_tests:
+        yield _describe_tests(settings, primary)
+    yield from comparison.notes
+
+
+def _describe_tests(settings: Settings, primary: list[Effect]) -> str:
     # Nothing is tested with a single block.
     p_floor = primary[0].p_floor if primary else None
     floor = (
@@ -98,20 +109,14 @@ def _iterate_words(comparison: Comparison) -> Iterator[str]:
         if p_floor is not None
         else ""
     )
-    yield (
-        "A block is one seed with every variant once. Differences are taken inside blocks, so "
-        "that what a block shares cancels: joules and seconds as ratios, in per cent of the side "
-        "named last; accuracies in percentage points (pp)."
-    )
-    yield (
+    return (
         "p is from the exact sign-flip test: how often chance alone would give a difference as "
         f"large.{floor} Holm p is corrected for the {len(primary)} primary tests. d_z is the mean "
         "difference over its standard deviation. Win rate: the blocks in which the first side is "
         f"better. Equivalent: shown to lie within ±{settings.region_pct:g} % (joules, seconds) or "
-        f"±{settings.region_pp:g} pp (accuracies) by two one-sided tests at 5 %. A result that is "
-        "neither different nor equivalent is inconclusive, never 'the same'."
+        f"±{settings.region_pp:g} pp (accuracies) by two one-sided tests at 5 % after Holm's "
+        "correction. A result that is neither different nor equivalent is inconclusive, never 'the same'."
     )
-    yield from comparison.notes
 
 
 def _iterate_tables(study: ReportStudy, comparison: Comparison) -> Iterator[DataTable]:
@@ -147,6 +152,8 @@ def _iterate_tables(study: ReportStudy, comparison: Comparison) -> Iterator[Data
 
 
 def _describe_plan(study: ReportStudy, primary: list[Effect]) -> str:
+    if study.plan and study.plan.analysis.exploratory:
+        return ", exploratory: estimates, from which no difference is concluded"
     if study.plan is None:
         return "; there is no plan to show that they were chosen beforehand"
     planned = {contrast.name for contrast in check_contrasts(study.plan)}

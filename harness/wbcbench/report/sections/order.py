@@ -152,10 +152,11 @@ def _iterate_words(study: ReportStudy, series: list[Series]) -> Iterator[str]:
             "between variants."
         )
     elif any(item.has_drift for item in series if item.quantity is QUANTITIES[0]):
+        order = study.comparison.order if study.comparison else None
         yield (
-            "Blocks in random order keep this drift out of the contrasts, not out of the joules."
-            if study.plan
-            else "Without a planned order a difference between variants may be this drift."
+            "The balanced order keeps this drift out of the contrasts, not out of the joules."
+            if order and order.balance.is_balanced
+            else "The order is not balanced: a difference between variants may be this drift."
         )
 
 
