@@ -37,6 +37,8 @@ from wbcbench.core.errors import (
 )
 from wbcbench.core.quality import Quality, QualityWarning, Severity
 from wbcbench.core.spec import SPEC_FIELDS
+from wbcbench.report.publish import read_report_study
+from wbcbench.report.sections.answer import build_answer
 from wbcbench.stats.order import draw_orders
 from wbcbench.study import plan
 from wbcbench.study.experiment import Experiment, PlannedAnalysis
@@ -690,6 +692,34 @@ def test_a_departure_from_the_plan_is_told(tmp_path):
     assert any("but for --metric, --equivalent-pct." in note for note in found["notes"])
     assert any("calls nothing different or equivalent" in note for note in found["notes"])
     assert {row["result"] for row in found["contrasts"]} == {"not tested"}
+
+
+def test_an_exploratory_plan_tests_nothing_in_terminal_report_and_table(tmp_path):
+    save(tmp_path, *draw(8, channels=LAPTOP))
+    seeds = tuple(range(1001, 1009))
+    analysis = PlannedAnalysis(lowest_status="estimated", exploratory=True)
+    asked = Experiment("study", seeds, 8, {"variant": VARIANTS}, analysis=analysis)
+    plan.keep_plan(plan.make_plan(asked), tmp_path / "study")
+    found = document(tmp_path)
+    assert {row["result"] for row in found["contrasts"]} == {"not tested"}
+    text = said(tmp_path, "study")
+    assert "The plan is exploratory" in text
+    assert "Holm over" not in text
+    report = read_report_study(tmp_path, "study")
+    (reason, *estimates) = build_answer(report).claims
+    assert "exploratory" in reason.text
+    assert estimates and all("was not tested" in claim.text for claim in estimates)
+    assert "p =" not in estimates[0].text
+
+
+def test_the_factors_are_tested_where_the_plan_names_them(tmp_path):
+    found = document(planned(tmp_path, lowest_status="estimated", family="factors"))
+    primary = {row["contrast"] for row in found["contrasts"] if row["family"] == "primary"}
+    assert primary == {"activation leaky-relu", "regulariser batchnorm", "interaction"}
+    assert found["settings"]["departures"] == []
+    departed = document(tmp_path, "--family", "baseline")
+    assert departed["settings"]["departures"] == ["family"]
+    assert {row["result"] for row in departed["contrasts"]} == {"not tested"}
 
 
 def test_a_plan_that_was_changed_afterwards_is_refused(tmp_path):
