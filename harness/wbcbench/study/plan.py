@@ -190,7 +190,7 @@ def read_plan(path: Path, changes: Sequence[str] = (), *, exploratory: bool = Fa
 def _require_tests(plan: Plan) -> None:
     """Raise ``UsageError`` where no difference, however large, could be told from chance."""
     contrasts = len(check_contrasts(plan))
-    tests = contrasts * (len(plan.analysis.metrics) or 2)
+    tests = contrasts * plan.analysis.count_metrics()
     if not tests or plan.analysis.exploratory or p_floor(plan.blocks) <= ALPHA / tests:
         return
     wanted = find_least_blocks(ALPHA / tests)
