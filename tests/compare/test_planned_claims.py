@@ -270,6 +270,7 @@ def test_where_nothing_can_be_compared_claims_are_open_and_the_published_are_sho
         ("direction = 'lower'", "direction = 'lower'\nwithin = 1", "needs either direction"),
         ("direction = 'lower'", "within = 1\nmargin = 2", "'claims.mine.margin' goes with"),
         ("direction = 'lower'", "direction = 'less'", "key 'claims.mine.direction'"),
+        ("direction = 'lower'", 'within = 1\ntext = "a\\nb"', "key 'claims.mine.text'"),
         ("direction = 'lower'", "direction = 'lower'\nmargin = 100", "differs by 100 % or more"),
         ("direction = 'lower'", "direction = 'lower'\nmargn = 1", "Did you mean 'margin'?"),
         ("primary_energy_train_j", "primary_energy_j", "'claims.mine.metric': There is no metric"),

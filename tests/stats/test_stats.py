@@ -31,6 +31,7 @@ from wbcbench.stats.intervals import (
     on_front,
     resample_front,
     share_interval,
+    skewness_t_interval,
     t_interval,
 )
 from wbcbench.stats.tests import (
@@ -394,6 +395,30 @@ def test_the_interval_of_a_share_is_scipys_exact_one(pair_):
     hits, runs = pair_
     wanted = scipy.stats.binomtest(hits, runs).proportion_ci(method="exact")
     assert share_interval(hits, runs) == pytest.approx((wanted.low, wanted.high))
+
+
+@given(st.lists(st.floats(0.01, 1.0), min_size=2, max_size=6), st.floats(-5, 5))
+def test_of_symmetric_values_the_interval_corrected_for_skewness_is_the_t_interval(halves, centre):
+    values = np.array([centre, *(centre + h for h in halves), *(centre - h for h in halves)])
+    wanted, found = t_interval(values), skewness_t_interval(values)
+    assert (found.low, found.high) == pytest.approx((wanted.low, wanted.high), abs=1e-6)
+
+
+@given(st.lists(st.floats(0.01, 1.0), min_size=3, max_size=12))
+def test_an_interval_corrected_for_skewness_is_that_of_the_mirrored_values_mirrored(values):
+    found, mirrored = (skewness_t_interval(np.array(values) * sign) for sign in (1, -1))
+    assert found.low <= np.mean(values) + 1e-12
+    assert (mirrored.low, mirrored.high) == pytest.approx((-found.high, -found.low))
+
+
+def test_skewed_values_seldom_lie_wholly_below_their_mean():
+    drawn = np.random.default_rng(5).exponential(size=(4_000, 8))
+    share = {
+        make: np.mean([make(values).high < 1.0 for values in drawn])
+        for make in (t_interval, skewness_t_interval)
+    }
+    assert share[t_interval] > 0.09
+    assert share[skewness_t_interval] < 0.06
 
 
 def on_photographs(per_photograph: int, photographs: int = 60, seed: int = 4):
