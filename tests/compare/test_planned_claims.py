@@ -336,3 +336,15 @@ def test_the_schema_of_the_file_knows_claims():
     claim = json_schema()["$defs"]["PlannedClaim"]
     assert set(claim["required"]) == {"metric", "variants"}
     assert claim["additionalProperties"] is False
+
+
+def test_an_exploratory_plan_states_no_claims(tmp_path):
+    file = tmp_path / "mine.toml"
+    file.write_text(
+        '[factors]\nvariant = ["relu-dropout", "leaky-dropout"]\n'
+        '[claims.cheaper]\nmetric = "time_train_s"\nvariants = ["relu-dropout", "leaky-dropout"]\n'
+        'direction = "lower"\n'
+    )
+    assert plan.read_plan(file).claims
+    with pytest.raises(UsageError, match="an exploratory plan tests nothing"):
+        plan.read_plan(file, exploratory=True)

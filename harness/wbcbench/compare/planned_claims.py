@@ -18,7 +18,7 @@ from wbcbench.stats.intervals import LEAST_FOR_T, Floats, compute_win_rate, d_z,
 from wbcbench.stats.tests import ALPHA, adjust_holm, claim_p, lacks_spread
 from wbcbench.table.view import ABSENT, Run
 
-_TESTED = frozenset({"metrics", "lowest_status", "exploratory"})
+_TESTED = frozenset({"metrics", "lowest_status"})
 """Settings that decide which blocks and joules a claim is tested with."""
 
 
