@@ -116,8 +116,7 @@ def write_study(
     """Write the study whole; its last ``failed`` runs failed. Returns its folder."""
     size = size or Size()
     the_plan = planned(size, study)
-    (results / study).mkdir(parents=True)
-    (results / study / PLAN).write_bytes(to_json(the_plan, "2026-03-01T09:00:00Z"))
+    store_plan(the_plan, results / study)
     done = len(the_plan.runs) - failed
     _write_finished(results, the_plan.runs[:done], size)
     for spec in the_plan.runs[done:]:
@@ -125,6 +124,12 @@ def write_study(
         run.create(spec, Local(plan_sha256=the_plan.sha256))
         run.write_record(failed_record(spec=spec))
     return results / study
+
+
+def store_plan(plan: Plan, folder: Path) -> None:
+    """Put a plan beside its runs as one that was stored before the first of them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / PLAN).write_bytes(to_json(plan, "2026-03-01T09:00:00Z"))
 
 
 def gather(

@@ -137,7 +137,7 @@ def test_the_program_reads_a_bundle_as_it_reads_a_study(study, payload):
         assert {k: v for k, v in ours.items() if k not in differ} == {
             k: v for k, v in theirs.items() if k not in differ
         }
-    found = compare(read_study(inside).runs, choose_settings(inside, {}), ["study"], 0)
+    found = compare(read_study(inside).runs, choose_settings([inside], {}), ["study"], 0)
     assert (inside / layout.CONTRASTS).read_text() == format_contrasts_csv(found)
 
 

@@ -157,7 +157,7 @@ def test_a_variant_that_scatters_far_more_is_named_with_the_factor():
     factor = re.search(r"energy_gpu_train_j of leaky-dropout scatters about ([\d.]+) times", note)
     assert factor and 3 < float(factor[1]) < 100
     assert re.search(r"as that of relu-(dropout|batchnorm)\.", note)
-    assert '"different" is weaker there than it reads' in note
+    assert '"different" and "supported" are weaker there than they read' in note
 
 
 def test_equal_spreads_are_not_remarked_on():

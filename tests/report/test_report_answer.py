@@ -9,7 +9,7 @@ import pytest
 
 from builders.machine import LAPTOP, SYNTHETIC_CHANNELS
 from builders.run import failed_record, make_record, make_scores, save
-from builders.study import CLEAR, NOTHING, VARIANTS, draw
+from builders.study import CLEAR, NOTHING, VARIANTS, draw, store_plan
 from wbcbench.compare.result import build_contrast_row, format_contrast_key
 from wbcbench.core.quality import Quality, QualityWarning, Severity
 from wbcbench.report import build, iterate_banners
@@ -168,7 +168,7 @@ def test_contrasts_of_a_study_whose_plan_has_more_are_not_called_planned(tmp_pat
     records = [r for r in draw(3) if r.spec.variant.startswith("relu")]
     folder = save(tmp_path, *records)
     made = plan.make_plan(Experiment("study", (1001, 1002, 1003), 3, {"variant": VARIANTS}))
-    plan.keep_plan(made, folder)
+    store_plan(made, folder)
     study = read_report_study(folder.parent, folder.name)
     assert "not those of the plan" in contrasts.build_contrasts(study).tables[0].caption
     assert "INCOMPLETE. 6 of 12 planned runs are finished." in tuple(iterate_banners(study))
@@ -178,7 +178,7 @@ def test_contrasts_of_a_study_whose_plan_has_more_are_not_called_planned(tmp_pat
 def test_contrasts_of_the_plan_are_called_fixed_before_the_first_run(tmp_path):
     folder = save(tmp_path, *draw(3))
     made = plan.make_plan(Experiment("study", (1001, 1002, 1003), 3, {"variant": VARIANTS}))
-    plan.keep_plan(made, folder)
+    store_plan(made, folder)
     study = read_report_study(folder.parent, folder.name)
     assert "fixed before the first run" in contrasts.build_contrasts(study).tables[0].caption
     assert tuple(iterate_banners(study)) == ()

@@ -68,7 +68,7 @@ def _test_planned(study: Study) -> Sequence[PlannedClaimResult]:
     from wbcbench.compare.planned_claims import leave_open
     from wbcbench.study.plan import choose_settings
 
-    settings = choose_settings(study.folder, {})
+    settings = choose_settings([study.folder] if study.folder else [], {})
     if not settings.claims:
         return ()
     try:

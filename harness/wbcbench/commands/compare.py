@@ -123,7 +123,7 @@ def _compare_studies(results: Path, studies: list[str], changes: dict[str, Any])
     from wbcbench.table.view import read_study
 
     folders = [require_study(results, name) for name in studies]
-    settings = choose_settings(folders[0] if len(folders) == 1 else None, changes)
+    settings = choose_settings(folders, changes)
     views = [read_study(folder) for folder in folders]
     runs = [run for view in views for run in view.runs]
     return compare_runs(runs, settings, studies, sum(view.unfinished for view in views))

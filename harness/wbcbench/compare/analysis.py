@@ -10,7 +10,6 @@ from wbcbench.compare.design import (
     Configuration,
     configurations,
     find_complete_blocks,
-    make_design,
 )
 from wbcbench.compare.effects import (
     check_thresholds,
@@ -22,6 +21,7 @@ from wbcbench.compare.effects import (
 from wbcbench.compare.metric import ACCURACY, GPU_ENERGY, PRIMARY, Metric, Settings, find_metric
 from wbcbench.compare.notes import iterate_notes
 from wbcbench.compare.order import find_order
+from wbcbench.compare.planned import design_as_planned, why_untested
 from wbcbench.compare.planned_claims import evaluate_planned_claims
 from wbcbench.compare.result import Comparison, Energy
 from wbcbench.core.errors import CannotMeasureError, UsageError, unknown_name
@@ -79,9 +79,10 @@ def compare(
         energy=any(metric.part is not None for metric in compared),
         speed=any(metric.is_speed for metric in compared),
     )
-    design = make_design(groups, settings.baseline, studies, settings.family)
+    design = design_as_planned(groups, settings, studies)
     ordered, one_host = design.configurations, len(studies) == 1
     blocks = find_complete_blocks(runs, ordered, needed, one_host=one_host)
+    settings = replace(settings, untested=why_untested(settings, design, blocks, runs))
     statuses = {m.name: _check_status(m, done, settings.lowest_status) for m in needed}
     energy_metric = next((metric for metric in metrics if metric.name == energy.metric), None)
     effects = compute_effects(design, blocks, metrics, statuses, settings)

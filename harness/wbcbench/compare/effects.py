@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from wbcbench.compare.design import Blocks, ComparisonDesign, Contrast
+from wbcbench.compare.design import Blocks, ComparisonDesign, Contrast, notes_on_one_class
 from wbcbench.compare.metric import ACCURACY, GPU_ENERGY, PRIMARY, TIME, Metric, Settings
 from wbcbench.compare.result import (
     ConfigurationSummary,
@@ -24,7 +24,6 @@ from wbcbench.compare.result import (
 from wbcbench.core.errors import CannotMeasureError, UsageError
 from wbcbench.stats.bootstrap import compare_on_images, compute_image_means
 from wbcbench.stats.intervals import (
-    LEAST_FOR_T,
     Floats,
     Interval,
     Labels,
@@ -89,18 +88,18 @@ def compute_effects(
     if not blocks.runs:
         return ()
     values = {metric.name: scale_values(blocks, metric) for metric in metrics}
+    has_no_scores = any(notes_on_one_class(design.configurations))
     effects: list[Effect] = []
     for family in ("primary", "secondary"):
-        contrasts = [contrast for contrast in design.contrasts if contrast.family == family]
-        tests = [(contrast, metric) for contrast in contrasts for metric in metrics]
-        if tests:
-            differences = np.stack([compute_contrast(values[m.name], c.weights) for c, m in tests])
-            family_p = _test_family(differences, [metric for _, metric in tests], settings)
-            first = count_first_stage(blocks, settings)
-            effects += [
-                _estimate_effect(*tests[i], differences[i], family_p[i], statuses, settings, first)
-                for i in range(len(tests))
-            ]
+        pairs = [(c, m) for c in design.contrasts if c.family == family for m in metrics]
+        rows = [compute_contrast(values[metric.name], c.weights) for c, metric in pairs]
+        tests = [TestResults()] * len(pairs)
+        if pairs and family == "primary" and not settings.untested:
+            tests = _test_family(np.stack(rows), [metric for _, metric in pairs], settings)
+        for (contrast, metric), differences, test in zip(pairs, rows, tests, strict=True):
+            is_score = has_no_scores and not metric.is_speed
+            own = TestResults() if is_score else test
+            effects.append(_estimate_effect(contrast, metric, differences, own, statuses, settings))
     return tuple(effects)
 
 
@@ -109,19 +108,23 @@ def compute_differences(blocks: Blocks, contrast: Contrast, metric: Metric) -> F
     return compute_contrast(scale_values(blocks, metric), contrast.weights)
 
 
-def count_first_stage(blocks: Blocks, settings: Settings) -> int:
-    """How many complete blocks are the first stage of a study in two; three at least."""
+def contrast_interval(
+    differences: Floats, metric: Metric, settings: Settings, contrast: str, against: str
+) -> Interval | None:
+    """95 % interval of a contrast, in the metric's unit; Stein's where it decided the blocks."""
     stages = settings.two_stages
-    if stages is None:
-        return len(blocks.runs)
-    complete = sum(runs[0].spec.block <= stages.blocks for runs in blocks.runs)
-    return min(max(complete, LEAST_FOR_T), len(blocks.runs))
+    if stages is None or metric.name not in stages.metrics or len(differences) <= stages.blocks:
+        return _compute_interval(differences, metric, settings)
+    if not stages.is_about(contrast, against):
+        return _compute_interval(differences, metric, settings)
+    return stein_interval(differences, stages.blocks).transform(metric.to_unit)
 
 
 @dataclass(frozen=True, slots=True)
 class TestResults:
     """The p of one test, and the same corrected within its family; ``None`` where unknown."""
 
+    is_tested: bool = False
     p: float | None = None
     p_holm: float | None = None
     p_equivalence: float | None = None
@@ -135,18 +138,21 @@ def _test_family(
 
     Equivalence of a metric without a region cannot be shown, and is no test of the family.
     """
+    planned = settings.plan.tests if settings.plan else 0
     has_p = differences.shape[-1] > 1
     p = sign_flip_p(differences).tolist() if has_p else [None] * len(metrics)
     rows = zip(differences, metrics, strict=True)
     p_equivalence = [_test_equivalence(*row, settings) for row in rows]
-    columns = (p, _adjust_known(p), p_equivalence, _adjust_known(p_equivalence))
-    return [TestResults(*row) for row in zip(*columns, strict=True)]
+    adjusted = (_adjust_known(column, planned) for column in (p, p_equivalence))
+    rows_of_p = zip(p, next(adjusted), p_equivalence, next(adjusted), strict=True)
+    return [TestResults(True, *row) for row in rows_of_p]
 
 
-def _adjust_known(p: Sequence[float | None]) -> list[float | None]:
-    """Holm's correction over the tests that could be made."""
+def _adjust_known(p: Sequence[float | None], planned: int) -> list[float | None]:
+    """Holm's correction over the tests that could be made, and those that were planned besides."""
     known = [value for value in p if value is not None]
-    adjusted = iter(adjust_holm(np.array(known)).tolist())
+    lost = [1.0] * (planned - len(p))
+    adjusted = iter(adjust_holm(np.array(known + lost)).tolist())
     return [None if value is None else next(adjusted) for value in p]
 
 
@@ -164,14 +170,11 @@ def _estimate_effect(
     tests: TestResults,
     statuses: Mapping[str, str],
     settings: Settings,
-    first: int,
 ) -> Effect:
-    n, stages = len(differences), settings.two_stages
-    interval = _compute_interval(differences, metric, settings)
-    if stages and contrast.name == stages.contrast and metric.name in stages.metrics and first < n:
-        interval = stein_interval(differences, first).transform(metric.to_unit)
+    n = len(differences)
+    interval = contrast_interval(differences, metric, settings, contrast.name, contrast.against)
     result = ContrastResult.NOT_TESTED
-    if contrast.family == "primary" and settings.has_tests:
+    if tests.is_tested:
         result = _evaluate_contrast(interval, tests, settings.alpha)
     rate = compute_win_rate(differences, lower_is_better=metric.lower_is_better)
     return Effect(
@@ -184,7 +187,7 @@ def _estimate_effect(
         estimate=metric.to_unit(float(np.mean(differences))),
         interval=interval,
         p=tests.p,
-        p_floor=p_floor(n) if n > 1 else None,
+        p_floor=None if tests.p is None else p_floor(n),
         p_holm=tests.p_holm,
         d_z=d_z(differences),
         win_rate=None if contrast.is_interaction else rate,
@@ -250,7 +253,8 @@ def check_thresholds(
             outcome = ThresholdOutcome.INCONCLUSIVE
             if values is not None:
                 differences = values[:, i] - values[:, j]
-                interval = _compute_interval(differences, metric, settings)
+                pair = design.configurations[i].label, design.configurations[j].label
+                interval = contrast_interval(differences, metric, settings, *pair)
                 worse = threshold.above_is_worse
                 outcome = evaluate_limit(interval, threshold.limit, above_is_worse=worse)
                 if outcome is ThresholdOutcome.INCONCLUSIVE:

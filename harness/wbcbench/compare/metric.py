@@ -141,14 +141,41 @@ class TwoStages:
     """A study whose number of blocks follows from the spread in its first ones (Stein 1945).
 
     Attributes:
-        contrast: Name of the primary contrast whose spread it was.
-        metrics: Columns that hold the metric it was taken of.
-        blocks: The last block of the first stage.
+        contrast, against: The primary contrast whose spread it is.
+        metrics: Columns that hold the metric it is taken of.
+        width: How far the upper end of its interval may lie above the lower, in the metric's unit.
+        blocks: How many complete blocks are the first stage.
+        most: The last block there may be.
     """
 
     contrast: str
+    against: str
     metrics: tuple[str, ...]
+    width: float
     blocks: int
+    most: int
+
+    def is_about(self, contrast: str, against: str) -> bool:
+        """Whether it is this contrast's spread that decides."""
+        return (contrast, against) == (self.contrast, self.against)
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedTests:
+    """What a plan tests, to see whether a comparison is the one that was planned.
+
+    Attributes:
+        contrasts: Name and other side of each primary contrast.
+        tests: Size of the primary family.
+        blocks, runs: Carried out in any case.
+        stored_utc: Since when the plan lies with its study; ``None`` if unknown.
+    """
+
+    contrasts: tuple[tuple[str, str], ...]
+    tests: int
+    blocks: int
+    runs: int
+    stored_utc: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +223,9 @@ class PlannedClaim:
         return f"{self.metric} of {first} is {self.claimed} that of {second}"
 
 
-_TESTED = ("metrics", "baseline", "family", "region_pct", "region_pp", "method")
+_TESTED = frozenset(
+    {"metrics", "baseline", "family", "region_pct", "region_pp", "method", "lowest_status"}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,6 +247,8 @@ class Settings:
         exploratory: Whether the plan gives up every test: estimates and intervals only.
         claims: Of the plan, by name.
         plan_sha256: Of the plan the settings come from; empty without one.
+        plan: What it tests; ``None`` without one.
+        untested: Why nothing may be called different or equivalent; empty where it may.
         departures: Names of settings that differ from the plan.
     """
 
@@ -235,17 +266,14 @@ class Settings:
     exploratory: bool = False
     claims: Mapping[str, PlannedClaim] = field(default_factory=dict)
     plan_sha256: str = ""
+    plan: PlannedTests | None = None
+    untested: str = ""
     departures: tuple[str, ...] = ()
 
     @property
-    def unplanned(self) -> tuple[str, ...]:
-        """Departures from what the plan tests: such a comparison tests nothing."""
-        return tuple(name for name in self.departures if name in _TESTED)
-
-    @property
-    def has_tests(self) -> bool:
-        """Whether a contrast may be called different or equivalent."""
-        return not self.exploratory and not self.unplanned
+    def unplanned(self) -> bool:
+        """Whether it departs from what the plan tests: such a comparison tests nothing."""
+        return not _TESTED.isdisjoint(self.departures)
 
     def region(self, metric: Metric) -> tuple[float, float] | None:
         """The region of practical equivalence in the metric's unit; ``None`` if it has none."""

@@ -6,12 +6,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from enum import StrEnum
 
 from wbcbench.compare.design import ComparisonDesign, notes_on_one_class
-from wbcbench.compare.effects import CorrectAnswers, count_first_stage, scale_values
+from wbcbench.compare.effects import CorrectAnswers, scale_values
 from wbcbench.compare.metric import ACCURACY, Metric, Settings
+from wbcbench.compare.planned import describe_stages
 from wbcbench.compare.render import format_difference, format_p, name_contrast
 from wbcbench.compare.result import Comparison, ContrastResult, Effect
 from wbcbench.core.text import count_of
 from wbcbench.stats.intervals import LEAST_FOR_BOOTSTRAP, LEAST_FOR_T
+from wbcbench.stats.order import Balance
 from wbcbench.stats.spreads import find_unequal_spreads
 from wbcbench.stats.tests import find_least_blocks, p_floor
 
@@ -55,52 +57,62 @@ def iterate_notes(
 
 
 def _notes_on_order(comparison: Comparison) -> Iterator[str]:
-    """A drift that an unbalanced order lets pass for a difference."""
+    """An order that lets drift or warm-up pass for a difference, and the drift that is seen."""
     order = comparison.order
-    seen = [drift for drift in order.drifts if drift.is_seen] if order else []
-    if not order or not seen or order.balance.is_balanced or comparison.energy.metric is None:
+    if order is None or order.balance.is_exact or comparison.energy.metric is None:
         return
-    balance, blocks = order.balance, len(comparison.blocks.runs)
-    count, name, place = max(
-        (count, name, place + 1)
-        for name, counts in zip(balance.names, balance.places, strict=True)
-        for place, count in enumerate(counts)
-    )
+    blocks = len(comparison.blocks.runs)
+    seen = [drift for drift in order.drifts if drift.is_seen]
+    unbalanced = f"The order is unbalanced ({_name_place(order.balance, blocks)})"
     drifts = ", ".join(
         f"{drift.quantity} {drift.per_hour:+.3g} {drift.unit} an hour "
         f"[{drift.interval.low:+.3g}, {drift.interval.high:+.3g}]"
         for drift in seen
     )
-    yield (
-        f"The order is unbalanced ({name} ran at place {place} in {count} of {blocks} blocks), and "
-        f"the runs drift: {drifts}. Of a difference between two variants up to "
-        f"{max(drift.bias_pct for drift in seen):.2g} % may be this drift."
+    if seen:
+        bias_pct = max(drift.bias_pct for drift in seen)
+        unbalanced += (
+            f", and the runs drift: {drifts}. Of a difference between two variants up to "
+            f"{bias_pct:.2g} % may be this drift"
+        )
+    if not order.is_varied:
+        unbalanced += (
+            ". It hardly varies between blocks, so whatever changes within a block, such as "
+            "warm-up, cannot be told from a difference between variants"
+        )
+    if seen or not order.is_varied:
+        yield f"{unbalanced}."
+
+
+def _name_place(balance: Balance, blocks: int) -> str:
+    """Which stood at one place most unlike the others: ``a ran at place 1 in 8 of 8 blocks``."""
+    even = blocks / len(balance.names)
+    _, count, name, place = max(
+        (abs(count - even), count, name, place + 1)
+        for name, counts in zip(balance.names, balance.places, strict=True)
+        for place, count in enumerate(counts)
     )
+    return f"{name} ran at place {place} in {count} of {blocks} blocks"
 
 
 def _notes_on_plan(comparison: Comparison) -> Iterator[str]:
     settings, energy = comparison.settings, comparison.energy
     if settings.plan_sha256:
-        planned = f"Compared as planned before the first run (plan {settings.plan_sha256[:12]})"
+        planned = f"Compared as in plan {settings.plan_sha256[:12]}"
+        if not settings.untested:
+            planned = f"Compared as planned before the first run (plan {settings.plan_sha256[:12]})"
         # Limits and permissions are no part of a plan: naming them is no departure from it.
         departed = [_OPTIONS[name] for name in settings.departures if name in _OPTIONS]
         yield f"{planned}, but for {', '.join(departed)}." if departed else f"{planned}."
-    if stages := settings.two_stages:
+    if settings.untested:
         yield (
-            f"Two stages (Stein): the spread of {stages.contrast} in the first "
-            f"{count_first_stage(comparison.blocks, settings)} of {len(comparison.blocks.runs)} "
-            "complete blocks decided how many there are."
-        )
-    if settings.unplanned:
-        yield (
-            "This is not what the plan tests, so it shows estimates and intervals, and calls "
-            "nothing different or equivalent."
-        )
-    elif settings.exploratory:
-        yield (
-            "The plan is exploratory: it shows estimates and intervals, and calls nothing "
+            f"{settings.untested}: here are estimates and intervals, and nothing is called "
             "different or equivalent."
         )
+    elif not settings.plan_sha256:
+        yield "No plan: what is compared was not fixed before the runs."
+    if settings.two_stages:
+        yield describe_stages(settings.two_stages, comparison.design, comparison.blocks)
     if energy.metric is None and all(metric.part is None for metric in comparison.metrics):
         yield f"Energy: {energy.words}."
     elif energy.status not in {"", "measured"}:
@@ -124,7 +136,7 @@ def _notes_on_tests(
             f"{count_of(n, 'complete seed')}: estimates only. Intervals need {LEAST_FOR_T} "
             "seeds, and without one nothing is called a difference."
         )
-    tests = sum(effect.family == "primary" for effect in effects) if settings.has_tests else 0
+    tests = sum(effect.family == "primary" for effect in effects) if not settings.untested else 0
     if tests and n >= 2 and p_floor(n) > (first_step := settings.alpha / tests):
         yield (
             f"With {n} seeds p cannot fall below {p_floor(n):.2g}, but the first of {tests} "
@@ -239,15 +251,16 @@ def _name_effects(effects: Sequence[Effect], kind: _Disagreement) -> str:
 def _notes_on_spreads(comparison: Comparison) -> Iterator[str]:
     """Of which metrics a configuration scatters so much more that tests err more often."""
     blocks, labels = comparison.blocks, [c.label for c in comparison.design.configurations]
-    for metric in comparison.metrics if blocks.runs else ():
+    claimed = (result.metric for result in comparison.claims if result.p is not None)
+    for metric in dict.fromkeys((*comparison.metrics, *claimed)) if blocks.runs else ():
         found = find_unequal_spreads(scale_values(blocks, metric))
         if found:
             yield (
                 f"Unequal spreads: {metric.name} of {labels[found.widest]} scatters about "
                 f"{found.factor:.2g} times as much between seeds as that of "
                 f"{labels[found.narrowest]}. Where such noise is skewed, too, tests call a "
-                'difference too easily (STATISTICS.md, "Limits"): "different" is weaker there than '
-                "it reads."
+                'difference and support a claim too easily (STATISTICS.md, "Limits"): "different" '
+                'and "supported" are weaker there than they read.'
             )
 
 

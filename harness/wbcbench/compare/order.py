@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
-from statistics import fmean, median
+from statistics import median
+
+import numpy as np
 
 from wbcbench.compare.design import Blocks, ComparisonDesign
 from wbcbench.compare.metric import PRIMARY, TIME
-from wbcbench.stats.intervals import Interval
-from wbcbench.stats.order import Balance, count_balance, fit_drift
+from wbcbench.stats.intervals import Floats, Interval, t_quantile
+from wbcbench.stats.order import Balance, Drift, count_balance, fit_drift
 from wbcbench.table.view import Run
 
-_LONGEST_PAUSE = 3.0  # times the usual time from start to start: a night between two sessions
+_LONGEST_PAUSE = 3.0  # times the usual time from start to start: beyond it a new session begins
+# Of the time within blocks, the share that variants do not have in common. In a fixed order there
+# is none, and a drift within blocks cannot be told from a difference.
+LEAST_VARIED = 0.1
 
 
 @dataclass(frozen=True, slots=True)
 class HourlyDrift:
-    """How a quantity rose over the run order, each configuration having its own level.
+    """How a quantity rose over the run order.
 
     Attributes:
         quantity: In words.
@@ -49,46 +54,63 @@ class RunOrder:
 
     Attributes:
         balance: How often each configuration ran at each place of a block and after each other.
-        drifts: Of mean power and joules; empty where they are unknown.
+        is_varied: Whether it varies enough between blocks for a drift within them to be seen.
+        drifts: Of mean power and joules, within blocks or, where the order does not vary, from
+            block to block; empty where they are unknown.
     """
 
     balance: Balance
+    is_varied: bool
     drifts: tuple[HourlyDrift, ...]
 
 
 def find_order(design: ComparisonDesign, blocks: Blocks) -> RunOrder | None:
     """The order in which the runs were started.
 
-    ``None`` without two configurations in a block, or where runs started at the same time.
+    ``None`` without two configurations in a block, or where two of its runs started together.
     """
     labels = [configuration.label for configuration in design.configurations]
-    runs = [run for block in blocks.runs for run in block]
-    starts = {run: datetime.fromisoformat(run.record.started_utc) for run in runs}
-    if len(labels) < 2 or not runs or len(set(starts.values())) < len(runs):
+    starts = {r: datetime.fromisoformat(r.record.started_utc) for b in blocks.runs for r in b}
+    together = any(len({starts[run] for run in block}) < len(block) for block in blocks.runs)
+    if len(labels) < 2 or not blocks.runs or together:
         return None
-    names = {run: label for block in blocks.runs for run, label in zip(block, labels, strict=True)}
-    orders = [
-        [names[run] for run in sorted(block, key=starts.__getitem__)] for block in blocks.runs
+    ordered = [
+        [label for _, label in sorted(zip((starts[run] for run in block), labels, strict=True))]
+        for block in blocks.runs
     ]
-    hours = _count_hours(starts)
+    hours, sessions = _count_hours(blocks, starts)
     quantities: tuple[tuple[str, str, Callable[[Run], float | None]], ...] = (
         ("mean power", "W", _mean_power_w),
         ("energy", "J", lambda run: run.number(PRIMARY)),
     )
-    found = (_fit_hourly(*quantity, names, hours) for quantity in quantities)
-    return RunOrder(count_balance(orders), tuple(drift for drift in found if drift))
+    apart = _remove_means(hours)
+    within = hours - hours.mean(axis=1, keepdims=True)
+    is_varied = float((apart**2).sum()) > LEAST_VARIED * float((within**2).sum())
+    values = ((*q[:2], _collect_values(blocks, q[2])) for q in quantities)
+    found = (
+        _fit_hourly(quantity, unit, value, hours, sessions, is_varied=is_varied)
+        for quantity, unit, value in values
+        if value is not None
+    )
+    return RunOrder(count_balance(ordered), is_varied, tuple(drift for drift in found if drift))
 
 
-def _count_hours(starts: dict[Run, datetime]) -> dict[Run, float]:
-    """Hours of work from the first start to each; pauses between sessions hardly count."""
+def _count_hours(blocks: Blocks, starts: Mapping[Run, datetime]) -> tuple[Floats, list[int]]:
+    """``[blocks, configurations]`` hours from the start of the session, and each block's session.
+
+    A machine that rested is another machine: a drift goes on within a session only.
+    """
     ordered = sorted(starts, key=starts.__getitem__)
     gaps_s = [(starts[b] - starts[a]).total_seconds() for a, b in pairwise(ordered)]
     longest_s = _LONGEST_PAUSE * median(gaps_s)
-    hours, passed_s = {ordered[0]: 0.0}, 0.0
+    session, first = 0, starts[ordered[0]]
+    hours: dict[Run, tuple[float, int]] = {ordered[0]: (0.0, 0)}
     for run, gap_s in zip(ordered[1:], gaps_s, strict=True):
-        passed_s += min(gap_s, longest_s)
-        hours[run] = passed_s / 3600
-    return hours
+        if gap_s > longest_s:
+            session, first = session + 1, starts[run]
+        hours[run] = (starts[run] - first).total_seconds() / 3600, session
+    table = np.array([[hours[run][0] for run in block] for block in blocks.runs])
+    return table, [hours[block[0]][1] for block in blocks.runs]
 
 
 def _mean_power_w(run: Run) -> float | None:
@@ -96,35 +118,55 @@ def _mean_power_w(run: Run) -> float | None:
     return energy_j / time_s if energy_j is not None and time_s else None
 
 
+def _collect_values(blocks: Blocks, read: Callable[[Run], float | None]) -> Floats | None:
+    """``[blocks, configurations]``; ``None`` if one is unknown or not above zero."""
+    values = [[read(run) for run in block] for block in blocks.runs]
+    is_known = all(value is not None and value > 0 for row in values for value in row)
+    return np.array(values, dtype=np.float64) if is_known else None
+
+
+def _remove_means(values: Floats) -> Floats:
+    """What is left of ``[blocks, configurations]`` without the means of either."""
+    rows, columns = values.mean(axis=1, keepdims=True), values.mean(axis=0, keepdims=True)
+    return np.asarray(values - rows - columns + values.mean())
+
+
 def _fit_hourly(
-    quantity: str,
-    unit: str,
-    read: Callable[[Run], float | None],
-    names: dict[Run, str],
-    hours: dict[Run, float],
-) -> HourlyDrift | None:
-    """A line through the logarithms, so that large and small configurations drift alike."""
-    values = [value for run in names if (value := read(run)) is not None and value > 0]
-    if len(values) < len(names):
-        return None
-    places = [hours[run] for run in names]
-    drift = fit_drift(places, [math.log(value) for value in values], list(names.values()))
+    quantity: str, unit: str, values: Floats, hours: Floats, sessions: Sequence[int],
+    *, is_varied: bool,
+) -> HourlyDrift | None:  # fmt: skip
+    """A line through the logarithms, so that large and small configurations drift alike.
+
+    What a block shares is not the drift's, so the line is taken within blocks; in an order that
+    does not vary, through the means of the blocks of each session.
+    """
+    logs = np.log(values)
+    drift = (
+        _fit_within(hours, logs)
+        if is_varied
+        else fit_drift(hours.mean(axis=1).tolist(), logs.mean(axis=1).tolist(), sessions)
+    )
     if drift is None or drift.interval is None:
         return None
-    level = fmean(values)
+    level = float(values.mean())
+    places = (hours - hours.mean(axis=1, keepdims=True)).mean(axis=0)
     return HourlyDrift(
         quantity,
         unit,
         level * drift.slope,
         drift.interval.transform(lambda slope: level * slope),
-        100 * math.expm1(abs(drift.slope) * _farthest_apart(places, list(names.values()))),
+        100 * math.expm1(abs(drift.slope) * float(np.ptp(places))),
     )
 
 
-def _farthest_apart(places: Sequence[float], names: Sequence[str]) -> float:
-    """The largest difference between the mean places of two names; blocks hold all names."""
-    means = [
-        fmean(place for place, other in zip(places, names, strict=True) if other == name)
-        for name in set(names)
-    ]
-    return max(means) - min(means)
+def _fit_within(hours: Floats, logs: Floats) -> Drift | None:
+    """Ordinary least squares with a level for each block and each configuration."""
+    blocks, size = hours.shape
+    x, y = _remove_means(hours), _remove_means(logs)
+    slope = float((x * y).sum() / (x**2).sum())
+    freedom = (blocks - 1) * (size - 1) - 1
+    if freedom < 1:
+        return None
+    error = math.sqrt(float(((y - slope * x) ** 2).sum()) / freedom / float((x**2).sum()))
+    half = t_quantile(freedom + 1) * error
+    return Drift(slope, Interval(slope - half, slope + half, "t"), blocks * size, size)

@@ -9,17 +9,15 @@ from dataclasses import replace
 import numpy as np
 
 from wbcbench.compare.design import Blocks, Configuration, notes_on_one_class
-from wbcbench.compare.metric import Metric, PlannedClaim, Settings, find_metric
+from wbcbench.compare.effects import contrast_interval
+from wbcbench.compare.metric import GPU_ENERGY, PRIMARY, Metric, PlannedClaim, Settings, find_metric
 from wbcbench.compare.result import ClaimOutcome, PlannedClaimResult
 from wbcbench.core.errors import UsageError, unknown_name
 from wbcbench.core.text import count_of
 from wbcbench.core.trace import Origin
-from wbcbench.stats.intervals import LEAST_FOR_T, Floats, compute_win_rate, d_z, t_interval
-from wbcbench.stats.tests import ALPHA, adjust_holm, claim_p, lacks_spread
-from wbcbench.table.view import ABSENT, Run
-
-_TESTED = frozenset({"metrics", "lowest_status"})
-"""Settings that decide which blocks and joules a claim is tested with."""
+from wbcbench.stats.intervals import LEAST_FOR_T, Floats, compute_win_rate, d_z
+from wbcbench.stats.tests import ALPHA, adjust_holm, claim_p, lacks_spread, p_floor
+from wbcbench.table.view import ABSENT
 
 
 def check_claims(claims: Mapping[str, PlannedClaim], labels: Sequence[str]) -> None:
@@ -47,7 +45,8 @@ def check_claims(claims: Mapping[str, PlannedClaim], labels: Sequence[str]) -> N
         if claim.variants[0] == claim.variants[1]:
             raise UsageError(f"{key}.variants': name two different configurations.")
         _check_range(key, claim, metric)
-        first = stated.setdefault((metric.name, frozenset(claim.variants)), name)
+        same_joules = PRIMARY if metric.name == GPU_ENERGY else metric.name
+        first = stated.setdefault((same_joules, frozenset(claim.variants)), name)
         if first != name:
             raise UsageError(
                 f"{key}' is about the same variants and metric as 'claims.{first}'. Keep the "
@@ -119,11 +118,16 @@ def _test_claim(
         return PlannedClaimResult(name, claim, metric, why=why)
     places = [labels.index(label) for label in claim.variants]
     status, refusal = _check_joules(metric, blocks, settings)
-    differences = _collect_differences(metric, places, blocks)
-    if refusal or not len(differences):
+    values = [[block[place].number(metric.name) for place in places] for block in blocks.runs]
+    known = [[value for value in pair if value is not None] for pair in values if None not in pair]
+    if metric.scale == "ratio" and any(value <= 0 for pair in known for value in pair):
+        refusal = refusal or f"{metric.name} is not above zero in every run"
+    if refusal or not known:
         why = refusal or "no complete block"
         return PlannedClaimResult(name, claim, metric, status, why=why)
-    interval = t_interval(differences)
+    first, second = np.array([[metric.to_scale(value) for value in pair] for pair in known]).T
+    differences = first - second
+    interval = contrast_interval(differences, metric, settings, *claim.variants)
     reasons = _iterate_reasons(
         [configurations[place] for place in places], metric, differences, settings
     )
@@ -136,7 +140,7 @@ def _test_claim(
         status=status,
         n=len(differences),
         estimate=metric.to_unit(float(np.mean(differences))),
-        interval=interval.transform(metric.to_unit) if interval else None,
+        interval=interval,
         p=None if why else claim_p(differences, *edges),
         d_z=d_z(differences),
         win_rate=compute_win_rate(differences, lower_is_better=metric.lower_is_better),
@@ -160,20 +164,6 @@ def _check_joules(metric: Metric, blocks: Blocks, settings: Settings) -> tuple[s
     return statuses[0], refusal
 
 
-def _collect_differences(metric: Metric, places: Sequence[int], blocks: Blocks) -> Floats:
-    """Within-block differences on the metric's scale, of the blocks where both are known."""
-    pairs = [[_read_value(block[place], metric) for place in places] for block in blocks.runs]
-    known = np.array([pair for pair in pairs if None not in pair], dtype=np.float64).reshape(-1, 2)
-    return np.asarray(known[:, 0] - known[:, 1])
-
-
-def _read_value(run: Run, metric: Metric) -> float | None:
-    value = run.number(metric.name)
-    if value is None or (metric.scale == "ratio" and value <= 0):
-        return None
-    return metric.to_scale(value)
-
-
 def _iterate_reasons(
     pair: Sequence[Configuration], metric: Metric, differences: Floats, settings: Settings
 ) -> Iterator[str]:
@@ -183,8 +173,10 @@ def _iterate_reasons(
         yield f"{count_of(n, 'complete block')}; an interval needs {LEAST_FOR_T}"
     elif lacks_spread(differences):
         yield f"{n} blocks that all differ by the same amount are too few to show it"
-    if _TESTED.intersection(settings.departures):
-        yield "not compared as planned; `wbcbench claims` tests it so"
+    elif p_floor(n) > ALPHA:
+        yield f"{n} blocks allow no p below {p_floor(n):.2g} in an exact test"
+    if settings.untested:
+        yield settings.untested[0].lower() + settings.untested[1:]
     if not metric.is_speed:
         yield from (note for configuration in pair for note in notes_on_one_class([configuration]))
 

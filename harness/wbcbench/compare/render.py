@@ -100,7 +100,7 @@ def _build_contrasts(comparison: Comparison) -> ComparisonTable:
     primary = [effect for effect in comparison.effects if effect.family == "primary"]
     n, settings, metrics = len(comparison.blocks.runs), comparison.settings, comparison.metrics
     below: tuple[str, ...] = ()
-    if primary and n > 1 and settings.has_tests:
+    if primary and n > 1 and not settings.untested:
         below = (
             f"Holm over {len(primary)} tests; inconclusive = the interval or the corrected p does "
             f"not exclude zero. Smallest attainable p with {n} seeds: "

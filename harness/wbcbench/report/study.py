@@ -67,7 +67,7 @@ class ReportStudy(Study):
 
         if self.folder is None:
             return "The folder of the runs is not known."
-        settings = choose_settings(self.folder, {})
+        settings = choose_settings([self.folder], {})
         outcome: Comparison | str = ""
         for status in [settings.lowest_status] if settings.plan_sha256 else list(Origin):
             try:

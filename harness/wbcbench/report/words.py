@@ -105,10 +105,10 @@ def _describe_family(comparison: Comparison) -> str:
         return "No contrast: there is nothing to compare."
     contrasts = dict.fromkeys(f"{e.contrast} ({e.against})" for e in primary)
     metrics = dict.fromkeys(format_metric(e.metric.name) for e in primary)
-    has_tests = comparison.settings.has_tests
+    untested = comparison.settings.untested
     return (
         f"{', '.join(contrasts)}; each on {' and '.join(metrics)}: "
-        f"{count_of(len(primary), 'test') if has_tests else 'exploratory, nothing is tested'}. "
+        f"{'nothing is tested' if untested else count_of(len(primary), 'test')}. "
         "Other contrasts are secondary: estimates only."
     )
 

@@ -70,8 +70,13 @@ class Balance:
     after: tuple[tuple[int, ...], ...]
 
     @property
+    def is_exact(self) -> bool:
+        """Whether everything stood at every place equally often."""
+        return len({n for row in self.places for n in row}) == 1
+
+    @property
     def is_balanced(self) -> bool:
-        """Whether everything stood at every place as equally often as the blocks allow."""
+        """Whether it did so as equally often as the blocks allow."""
         counts = [n for row in self.places for n in row]
         return max(counts) - min(counts) <= (1 if sum(self.places[0]) % len(self.names) else 0)
 

@@ -110,8 +110,8 @@ def equivalence_p(differences: Floats, low: float, high: float) -> float | None:
     if n < LEAST_FOR_T:
         return None
     mean, error = float(np.mean(differences)), standard_error(differences)
-    if error == 0:
-        return 0.0 if low < mean < high else 1.0
+    if error == 0:  # the same in every block, of which the signs say all there is to know
+        return p_floor(n) if low < mean < high else 1.0
     return float(special.stdtr(n - 1, -min(mean - low, high - mean) / error))
 
 

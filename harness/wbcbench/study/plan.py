@@ -23,6 +23,7 @@ from wbcbench.compare.metric import (
     GPU_ENERGY,
     PRIMARY,
     PlannedClaim,
+    PlannedTests,
     Settings,
     TwoStages,
     find_metric,
@@ -146,9 +147,11 @@ def make_plan(experiment: Experiment, name_field: Callable[[str], str] | None = 
         raise UsageError("key 'claims': an exploratory plan tests nothing. Leave out one of them.")
     shared = {f.name for f in fields(Plan)} & {f.name for f in fields(Experiment)}
     family = experiment.analysis.family or "baseline"
+    # By name, so that asking for the same is no departure and a lost one is not replaced.
+    design = make_design(compared, experiment.analysis.baseline, [experiment.study], None)
     return Plan(
         runs=tuple(runs),
-        analysis=replace(experiment.analysis, family=family),
+        analysis=replace(experiment.analysis, family=family, baseline=design.baseline),
         **{name: getattr(experiment, name) for name in shared - {"factors", "analysis"}},
         factors=tuple(names) or ("variant",),
     )
@@ -254,23 +257,43 @@ def keep_plan(plan: Plan, study_dir: Path) -> str | None:
     return before
 
 
-def choose_settings(study_dir: Path | None, options: Mapping[str, Any]) -> Settings:
+def choose_settings(study_dirs: Sequence[Path], options: Mapping[str, Any]) -> Settings:
     """Settings of a comparison of one study, or of several.
 
     Args:
-        study_dir: The study, whose plan decides what is not given; ``None`` for several.
+        study_dirs: One study, whose plan decides what is not given; or several, of which no plan
+            says how they are compared: they test nothing where one of them is exploratory.
         options: Fields of ``Settings``; ``None`` = not given.
 
     Raises:
         UsageError: The study's plan was changed after it was made.
     """
     given = {name: value for name, value in options.items() if value is not None}
-    if study_dir is None or not (study_dir / PLAN).exists():
-        return Settings(**given)
-    plan = from_json(study_dir / PLAN)
-    settings = replace(analysis_settings(plan), claims=plan.claims)
+    plans = [from_json(folder / PLAN) for folder in study_dirs if (folder / PLAN).exists()]
+    if len(study_dirs) != 1 or not plans:
+        exploratory = any(plan.analysis.exploratory for plan in plans)
+        return Settings(**given, exploratory=exploratory)
+    (plan,) = plans
+    document = parse_json((study_dirs[0] / PLAN).read_bytes())
+    settings = replace(
+        analysis_settings(plan),
+        claims=plan.claims,
+        plan_sha256=plan.sha256,
+        plan=_list_tests(plan, document.get("stored_utc")),
+    )
     departures = tuple(name for name in given if given[name] != getattr(settings, name))
-    return replace(settings, plan_sha256=plan.sha256, departures=departures, **given)
+    return replace(settings, departures=departures, **given)
+
+
+def _list_tests(plan: Plan, stored_utc: str | None) -> PlannedTests:
+    contrasts = check_contrasts(plan)
+    return PlannedTests(
+        contrasts=tuple((contrast.name, contrast.against) for contrast in contrasts),
+        tests=len(contrasts) * plan.analysis.count_metrics(),
+        blocks=plan.blocks,
+        runs=sum(run.block <= plan.blocks for run in plan.runs),
+        stored_utc=stored_utc,
+    )
 
 
 def analysis_settings(plan: Plan) -> Settings:
@@ -280,7 +303,9 @@ def analysis_settings(plan: Plan) -> Settings:
     if until is not None:
         contrast = find_contrast(check_contrasts(plan), until.contrast)
         columns = (until.metric,) if until.metric else (PRIMARY, GPU_ENERGY)
-        stages = TwoStages(contrast.name, columns, plan.blocks)
+        stages = TwoStages(
+            contrast.name, contrast.against, columns, until.width, plan.blocks, plan.most_blocks
+        )
     return Settings(
         metrics=analysis.metrics,
         baseline=analysis.baseline,

@@ -14,11 +14,10 @@ from pathlib import Path
 from typing import Literal, get_args
 
 import numpy as np
-from pydantic import TypeAdapter
 
 from wbcbench.compare.analysis import compare
-from wbcbench.compare.effects import compute_differences, count_first_stage
-from wbcbench.compare.metric import PRIMARY, find_metric
+from wbcbench.compare.metric import find_metric
+from wbcbench.compare.planned import find_stage_differences
 from wbcbench.core.errors import WbcbenchError
 from wbcbench.core.files import write_atomically
 from wbcbench.core.quality import Quality
@@ -26,12 +25,10 @@ from wbcbench.core.record import RunRecord
 from wbcbench.core.run_condition import condition
 from wbcbench.core.run_folder import RunDir, study_runs
 from wbcbench.core.spec import RunSpec
-from wbcbench.core.strict_json import parse_json
 from wbcbench.core.study_folder import INTERIM_ANALYSES
-from wbcbench.stats.intervals import LEAST_FOR_T
 from wbcbench.stats.tests import count_stein_blocks, stein_interval
 from wbcbench.study.forecast import Past, learn_cost
-from wbcbench.study.plan import Plan, analysis_settings, check_contrasts, find_contrast
+from wbcbench.study.plan import Plan, analysis_settings
 from wbcbench.table.derive import Spent, Sum, spent, sum_spent
 from wbcbench.table.view import read_study
 
@@ -228,19 +225,9 @@ class InterimAnalyses:
     """The interim analyses of one study, stored beside its runs."""
 
     def __init__(self, study_dir: Path, plan: Plan) -> None:
-        """Read those that were made under the same plan and rule; another file is begun again."""
+        """None so far: what a file says is not believed, for it follows from the runs again."""
         self._path, self._dir, self._plan = study_dir / INTERIM_ANALYSES, study_dir, plan
         self._by_blocks: dict[int, InterimAnalysis] = {}
-        if self._path.exists():
-            try:
-                document = parse_json(self._path.read_bytes())
-                adapter = TypeAdapter(list[InterimAnalysis])
-                stated = document["schema"], document["plan_sha256"]
-                if stated == (INTERIM_SCHEMA, plan.sha256):
-                    analyses = adapter.validate_python(document["interim_analyses"])
-                    self._by_blocks = {analysis.blocks: analysis for analysis in analyses}
-            except (ValueError, KeyError, TypeError):
-                pass
 
     @property
     def all(self) -> tuple[InterimAnalysis, ...]:
@@ -248,41 +235,39 @@ class InterimAnalyses:
         return tuple(self._by_blocks[blocks] for blocks in sorted(self._by_blocks))
 
     def check(self, blocks: int) -> InterimAnalysis:
-        """What the stopping rule says after a block; an analysis that was made before stands."""
-        if blocks not in self._by_blocks:
-            self._by_blocks[blocks] = _check_stopping_rule(self._dir, self._plan, blocks)
-            document = {
-                "schema": INTERIM_SCHEMA,
-                "plan_sha256": self._plan.sha256,
-                "interim_analyses": [asdict(analysis) for analysis in self.all],
-            }
-            write_atomically(self._path, (json.dumps(document, indent=1) + "\n").encode())
+        """What the stopping rule says after a block."""
+        self._by_blocks[blocks] = _check_stopping_rule(self._dir, self._plan, blocks)
+        document = {
+            "schema": INTERIM_SCHEMA,
+            "plan_sha256": self._plan.sha256,
+            "interim_analyses": [asdict(analysis) for analysis in self.all],
+        }
+        write_atomically(self._path, (json.dumps(document, indent=1) + "\n").encode())
         return self._by_blocks[blocks]
 
 
 def _check_stopping_rule(study_dir: Path, plan: Plan, blocks: int) -> InterimAnalysis:
-    until = plan.until
-    assert until is not None
-    contrast = find_contrast(check_contrasts(plan), until.contrast)
-    metric = find_metric(until.metric or PRIMARY)
-    settings = replace(analysis_settings(plan), metrics=(metric.name,))
+    settings = analysis_settings(plan)
+    stages = settings.two_stages
+    assert stages is not None
+    metric = find_metric(stages.metrics[0])
     runs = [run for run in read_study(study_dir).runs if 1 <= run.spec.block <= blocks]
     try:
-        comparison = compare(runs, settings, [plan.study])
+        comparison = compare(runs, replace(settings, metrics=(metric.name,)), [plan.study])
     except WbcbenchError as error:
         return InterimAnalysis(blocks, reason=str(error))
     used = len(comparison.blocks.runs)
-    if used < LEAST_FOR_T or contrast not in comparison.design.contrasts:
-        return InterimAnalysis(blocks, used, reason="fewer than three complete blocks")
-    differences = compute_differences(comparison.blocks, contrast, metric)
-    first = count_first_stage(comparison.blocks, settings)
-    needed = count_stein_blocks(differences[:first], metric.from_unit(until.width) / 2)
-    interval = stein_interval(differences, first)
+    differences = find_stage_differences(stages, comparison.design, comparison.blocks)
+    if isinstance(differences, str):
+        return InterimAnalysis(blocks, used, reason=differences)
+    first = differences[: stages.blocks]
+    needed = count_stein_blocks(first, metric.from_unit(stages.width) / 2)
+    interval = stein_interval(differences, stages.blocks)
     return InterimAnalysis(
         blocks=blocks,
         used=used,
-        first=first,
-        spread=metric.to_unit(float(np.std(differences[:first], ddof=1))),
+        first=stages.blocks,
+        spread=metric.to_unit(float(np.std(first, ddof=1))),
         needed=needed,
         width=metric.to_unit(interval.high - interval.low),
         unit=metric.unit,

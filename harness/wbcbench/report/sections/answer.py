@@ -135,7 +135,7 @@ def _iterate_limits(comparison: Comparison) -> Iterator[str]:
         count = f"{'is' if blocks == 1 else 'are'} {count_of(blocks, 'complete repetition')}"
         yield f"No difference can be shown: there {count}, and an interval needs {_FEWEST_BLOCKS}."
     else:
-        limits = ("p cannot fall below", "The plan is exploratory")
+        limits = ("p cannot fall below", "nothing is called different or equivalent")
         yield from (note for note in comparison.notes if any(words in note for words in limits))
 
 

@@ -96,7 +96,7 @@ def _iterate_words(comparison: Comparison) -> Iterator[str]:
         "that what a block shares cancels: joules and seconds as ratios, in per cent of the side "
         "named last; accuracies in percentage points (pp)."
     )
-    if settings.has_tests:
+    if not settings.untested:
         yield _describe_tests(settings, primary)
     yield from comparison.notes
 
