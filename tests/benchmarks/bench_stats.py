@@ -16,6 +16,7 @@ import os
 import sys
 import time
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
@@ -83,6 +84,7 @@ NOTHING = "**No difference:** studies that call one (95 % intervals that hold th
 POWER = "**A difference** in joules: found (what the plan promises)"
 BORDER = "**On the border of the region:** studies that call a contrast on it equivalent"
 LIMIT = "**On the limit of a threshold:**"
+UNEQUAL = "**Warned of unequal spreads** by a note of `compare`"
 STOPPING = "**Stopping** at a stated width: 95 % intervals that hold the truth (mean blocks)"
 DISK = "**As records on disk** through `wbcbench compare --json`: largest deviation"
 WANTED = {
@@ -91,6 +93,7 @@ WANTED = {
     BORDER: "≤ 5 + 2 s.e.",
     LIMIT: "≤ 2.5 + 2 s.e.",
     DISK: "≤ 1e-9",
+    UNEQUAL: "",
     STOPPING: "94–96",
 }
 
@@ -115,6 +118,9 @@ LIMITS = (
     "baseline 5 × as wide, lognormal",
 )
 """Worlds in which more errors are known and said."""
+
+WARNINGS = {UNEQUAL: ("Unequal spreads", ("normal", "lognormal", *list(WITHOUT_DIFFERENCE)[-3:]))}
+"""How a note begins, and in which worlds it is counted."""
 
 STOPPING_RULES: dict[str, tuple[Stopping, World, bool]] = {
     "two stages, normal": (stop_in_two_stages, World(), False),
@@ -149,16 +155,23 @@ def percent(share: float) -> str:
 
 
 def count_errors(what: str, design: Design, studies: int) -> list[Found]:
-    """Family-wise errors and coverage where nothing differs."""
+    """Family-wise errors, coverage and warnings where nothing differs."""
     alarms = covered = 0
+    warned = Counter[str]()
     for found in simulate(WITHOUT_DIFFERENCE[what], design, studies, make_seed(what, design.name)):
         effects = find_primary(found)
         alarms += any(effect.result == "different" for effect in effects)
         covered += sum(not effect.interval.excludes(0.0) for effect in effects)
+        for group, (words, _) in WARNINGS.items():
+            warned[group] += any(note.startswith(words) for note in found.notes)
     errors, coverage = alarms / studies, covered / studies / design.tests
     holds = errors <= MOST_ERRORS and COVERAGE[0] <= coverage <= COVERAGE[1]
     text = f"{percent(errors)} ({percent(coverage)})"
-    return [Found(NOTHING, what, design.name, text, holds, what in LIMITS)]
+    cells = [Found(NOTHING, what, design.name, text, holds, what in LIMITS)]
+    for group, (_, worlds) in WARNINGS.items():
+        if what in worlds:
+            cells.append(Found(group, what, design.name, percent(warned[group] / studies), True))
+    return cells
 
 
 def differ_once(design: Design, log_j: float, share: float = 0.0) -> Truth:
